@@ -1,0 +1,59 @@
+/*
+ * Growing byte buffers, and a reader that never leaves its bounds.
+ *
+ * Memory exhaustion ends the process (buf_reserve aborts): a filesystem that cannot allocate a few bytes for a record cannot keep any
+ * promise, while large data buffers are allocated through the budgets of their owners, which do report -ENOMEM.
+ */
+#ifndef CORPUSFS_BASE_BUF_H
+#define CORPUSFS_BASE_BUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/clean.h"
+
+struct buf {
+	uint8_t *data;
+	size_t len;
+	size_t cap;
+};
+
+#define BUF_INIT ((struct buf){ 0 })
+#define AUTO_BUF CLEANUP(buf_clear) struct buf
+
+void buf_clear(struct buf *buf);                    /* frees; the buffer is empty and usable again */
+void buf_reset(struct buf *buf);                    /* keeps the memory */
+void buf_reserve(struct buf *buf, size_t extra);    /* room for `extra` bytes after len */
+void buf_add(struct buf *buf, const void *data, size_t len);
+void buf_add_u8(struct buf *buf, uint8_t value);
+void buf_add_le16(struct buf *buf, uint16_t value);
+void buf_add_le32(struct buf *buf, uint32_t value);
+void buf_add_le64(struct buf *buf, uint64_t value);
+void buf_add_be32(struct buf *buf, uint32_t value);
+void buf_add_be64(struct buf *buf, uint64_t value);
+void buf_addf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3); /* text; a NUL follows but is not counted in len */
+
+/* A cursor over foreign bytes. After the first read beyond the end `bad` stays set and every read gives zeros. */
+struct reader {
+	const uint8_t *at;
+	size_t left;
+	bool bad;
+};
+
+struct reader reader_over(const void *data, size_t len);
+uint8_t read_u8(struct reader *reader);
+uint16_t read_le16(struct reader *reader);
+uint32_t read_le32(struct reader *reader);
+uint64_t read_le64(struct reader *reader);
+uint32_t read_be32(struct reader *reader);
+uint64_t read_be64(struct reader *reader);
+const uint8_t *read_bytes(struct reader *reader, size_t len); /* into the source, or NULL and bad */
+
+void *xmalloc(size_t size);
+void *xcalloc(size_t count, size_t size);
+void *xrealloc(void *pointer, size_t size);
+char *xstrdup(const char *text);
+char *xasprintf(const char *format, ...) PRINTF_LIKE(1, 2);
+
+#endif

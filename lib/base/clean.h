@@ -1,0 +1,45 @@
+/* Scope-bound ownership: a variable declared with one of these is released when it leaves its scope; steal_ptr() hands it over. */
+#ifndef CORPUSFS_BASE_CLEAN_H
+#define CORPUSFS_BASE_CLEAN_H
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define WARN_UNUSED __attribute__((warn_unused_result))
+#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define CLEANUP(function) __attribute__((cleanup(function)))
+
+static inline void clean_free(void *pointer)
+{
+	free(*(void **)pointer);
+}
+
+static inline void clean_close(const int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+static inline void clean_unlock(pthread_mutex_t **mutex)
+{
+	if (*mutex)
+		pthread_mutex_unlock(*mutex);
+}
+
+#define AUTO_FREE CLEANUP(clean_free)
+#define AUTO_CLOSE CLEANUP(clean_close)
+
+/* Returns the pointer and leaves NULL behind: ownership visibly moves to the reader of the value. */
+#define steal_ptr(pointer)                     \
+	({                                     \
+		__auto_type stolen_ = pointer; \
+		pointer = NULL;                \
+		stolen_;                       \
+	})
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+#endif

@@ -1,0 +1,30 @@
+/*
+ * One failure, as it is told to a person: what happened, and what to do about it.
+ *
+ * Functions of the library return 0 (or a positive count) or a negative errno. Those that are near enough to a person also take a
+ * `struct error *`, which may be NULL, and fill it exactly when they fail. A later error_set() replaces an earlier one.
+ */
+#ifndef CORPUSFS_BASE_ERROR_H
+#define CORPUSFS_BASE_ERROR_H
+
+#include "lib/base/clean.h"
+
+#define ERROR_TEXT_MAX 1024
+#define ERROR_HINT_MAX 512
+
+struct error {
+	int code;                  /* negative errno */
+	char text[ERROR_TEXT_MAX]; /* one line, no full stop, no newline */
+	char hint[ERROR_HINT_MAX]; /* what to do; may be empty */
+};
+
+/* Fills the error (if any) and returns `code`, so that callers write: return error_set(err, -ENOENT, "..."). */
+int error_set(struct error *error, int code, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* Adds what to do about the failure set before. */
+void error_hint(struct error *error, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Sets "WHAT: strerror" only if nothing was set yet; returns `code`. */
+int error_default(struct error *error, int code, const char *format, ...) PRINTF_LIKE(3, 4);
+
+#endif

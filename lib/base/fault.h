@@ -1,0 +1,14 @@
+/*
+ * Named fault points: places where a test asks the process to die or to fail, so that "killed in the middle" is a repeatable test.
+ *
+ * $CORPUSFS_FAULT = NAME[:ACTION[:NTH]][,NAME...]. ACTION is kill (default; SIGKILL to oneself), an errno name among enospc, eio, enomem,
+ * or sleepMS (e.g. sleep500). NTH counts passes from 1 (default: the first). Without the variable a point costs one load of a flag.
+ * Any thread; the variable is read once.
+ */
+#ifndef CORPUSFS_BASE_FAULT_H
+#define CORPUSFS_BASE_FAULT_H
+
+/* 0, or the negative errno the test asked for; does not return when the test asked for a kill. */
+int fault_point(const char *name);
+
+#endif

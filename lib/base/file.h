@@ -1,0 +1,22 @@
+/* Files of the store itself: small ones read whole and replaced atomically. Errors: negative errno. */
+#ifndef CORPUSFS_BASE_FILE_H
+#define CORPUSFS_BASE_FILE_H
+
+#include "lib/base/buf.h"
+
+/* Reads a whole file of at most `limit` bytes (-EFBIG beyond). */
+WARN_UNUSED int file_read(const char *path, size_t limit, struct buf *ret_content);
+
+/* Writes path.tmp, fsyncs it, renames it over path and fsyncs the directory. */
+WARN_UNUSED int file_replace(const char *path, const void *data, size_t len, unsigned mode);
+
+WARN_UNUSED int file_sync_dir(const char *path);
+
+/* Writes or reads all of it at the offset, through EINTR and short counts; -EIO at an early end of file. */
+WARN_UNUSED int file_write_all(int fd, const void *data, size_t len);
+WARN_UNUSED int file_read_all(int fd, void *data, size_t len);
+
+/* Removes the regular files in a directory, not the directory itself. */
+WARN_UNUSED int file_empty_dir(const char *path);
+
+#endif

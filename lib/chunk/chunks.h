@@ -1,0 +1,93 @@
+/*
+ * The chunk store: pieces of content in, ids out; ids in, verified bytes out. (FastCDC: Xia et al., USENIX ATC 2016.)
+ *
+ * Writing goes in groups, one per commit:
+ *
+ *   group = chunks_group_new(chunks)
+ *   chunks_group_cut(group, data, len, level, &extents...)   cut, hash, look up, compress on the pool; many files per group
+ *   chunks_group_store(group, batch)                         new chunks become durable, or part of `batch` (I8)
+ *   ... caller adds extents to the same batch and writes it ...
+ *   chunks_group_free(group)                                 after the batch was written, or to give up
+ *
+ * Large groups go the bulk way (an SST file, ingested before store returns), small ones into the batch. Duplicates within the group
+ * and against the store become references. Until chunks_group_free() the ids a group refers to are safe from the collector.
+ *
+ * Threads: a group belongs to one thread, several groups may be at work at once. Reading: any thread.
+ */
+#ifndef CORPUSFS_CHUNK_CHUNKS_H
+#define CORPUSFS_CHUNK_CHUNKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/pool.h"
+#include "lib/kv/kv.h"
+
+struct chunks;
+struct chunks_group;
+
+struct chunks_options {
+	uint32_t min, average, max; /* cutting parameters, bytes */
+	const char *ingest_dir;     /* for SST files under construction; emptied at open */
+	uint64_t cache_bytes;       /* decoded-chunk cache */
+};
+
+WARN_UNUSED int chunks_open(struct kv *kv, struct pool *pool, const struct chunks_options *options, struct chunks **ret_chunks,
+			    struct error *err);
+void chunks_close(struct chunks *chunks);
+
+/* A piece of content given to a group: where it came from and, after chunks_group_store, which chunk holds it. */
+struct chunk_piece {
+	uint64_t offset; /* within the run given to chunks_group_add */
+	uint32_t length;
+	uint64_t chunk;
+};
+
+struct chunks_group *chunks_group_new(struct chunks *chunks);
+void chunks_group_free(struct chunks_group *group);
+
+/*
+ * Adds a run of bytes, cut by content; `data` must stay valid until chunks_group_store. Returns the run's number (0, 1, ...).
+ * level: zstd level, 0 = store plain. Nothing is read until chunks_group_store, where cutting, hashing and compressing run in parallel.
+ */
+size_t chunks_group_add(struct chunks_group *group, const void *data, size_t len, int level);
+
+/* Cuts, hashes, looks up, compresses and stores all runs; see above. -ENOSPC, -EIO. */
+WARN_UNUSED int chunks_group_store(struct chunks_group *group, struct kv_batch *batch);
+
+/* The pieces of run `number`, in order and without gaps; owned by the group. */
+const struct chunk_piece *chunks_group_pieces(const struct chunks_group *group, size_t number, size_t *ret_count);
+
+/* Copies [offset, offset+len) of the chunk's plain bytes. -EIO when it is missing, damaged or shorter (I9). */
+WARN_UNUSED int chunks_read(struct chunks *chunks, uint64_t id, uint32_t offset, uint32_t len, void *out);
+
+/* Checks one chunk fully, SHA-256 too. 0, -ENOENT, -EBADMSG. */
+WARN_UNUSED int chunks_verify(struct chunks *chunks, uint64_t id);
+
+/* --- for the collector (lib/dataset) --- */
+
+/* A set of chunk ids that grows as needed. Thread-safe set. */
+struct chunk_set;
+struct chunk_set *chunk_set_new(uint64_t bulk_end, uint64_t small_end);
+void chunk_set_free(struct chunk_set *set);
+void chunk_set_add(struct chunk_set *set, uint64_t id);
+bool chunk_set_has(const struct chunk_set *set, uint64_t id);
+
+/*
+ * Starts a mark: from now on every dedup hit and every id a living group refers to is added to `set`, and ids given out later lie at or
+ * above the watermarks returned (they are not candidates). chunks_mark_end() stops it. At most one at a time.
+ */
+void chunks_mark_begin(struct chunks *chunks, struct chunk_set *(*make)(uint64_t bulk_end, uint64_t small_end), struct chunk_set **ret_set,
+		       uint64_t *ret_bulk_end, uint64_t *ret_small_end);
+void chunks_mark_end(struct chunks *chunks);
+
+/*
+ * Removes those chunks of [first, end) that are not in `set`, with their dedup entries, in batches; counts what was removed. A chunk is
+ * tested and its dedup entry removed under the lock that dedup hits take, so a hit either comes first and marks it, or misses.
+ * `stop` is polled between batches. Call with bounds of one kind (bulk or small).
+ */
+WARN_UNUSED int chunks_sweep(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end, bool (*stop)(void *arg),
+			     void *stop_arg, bool dry_run, uint64_t *ret_chunks, uint64_t *ret_bytes);
+
+#endif

@@ -1,0 +1,137 @@
+/*
+ * Values of the store: this header is their specification. Bodies are little-endian and start with a version byte (1) unless said
+ * otherwise. Decoders check every bound, accept nothing of a newer version, and answer -EBADMSG for anything they do not understand.
+ *
+ * A tree value of zero bytes is a tombstone.
+ *
+ * inode    u8 version | u8 flags (1 = inline data follows) | u16 reserved | u32 mode | u32 uid | u32 gid | u32 nlink | u64 size |
+ *          u64 allocated | u64 rdev | u64 parent (directories: the directory above; else 0) | 4 x (i64 s, u32 ns): atime mtime ctime
+ *          btime | u32 inline length, bytes (data of a small file, or the symlink's target)
+ * xattr    u8 version | value
+ * extent   u8 version | u32 length | u64 chunk | u32 offset in chunk
+ * entry    u8 version | u64 inode | u8 type (DT_*)
+ * chunk    u64 guard: XXH3-64, seeded with the chunk id, of all that follows | u8 version | u8 codec (0 plain, 1 zstd) | u16 reserved |
+ *          u32 plain length | 32 bytes SHA-256 of the plain bytes | stored bytes
+ * line     u32 count | count x (u64 first, u64 last), ascending, disjoint, not adjacent
+ * dataset  u8 version | u32 id | u32 family | u32 view | u64 epoch | i64 created | i32 level | line | u32 len, schedule (JSON or "")
+ * snapshot u8 version | u32 dataset | u32 family | u32 view | u64 number | i64 s, u32 ns taken | u64 files | u64 bytes | u32 flags |
+ *          line | u32 len, note | u32 count, holds (each u32 len, tag)
+ * family   u8 version | u64 next epoch | u64 next inode
+ */
+#ifndef CORPUSFS_FORMAT_RECORD_H
+#define CORPUSFS_FORMAT_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "lib/base/buf.h"
+
+#define FORMAT_VERSION 1
+#define INLINE_MAX 2048
+#define SYMLINK_MAX 4095
+#define XATTR_VALUE_MAX 65536
+#define EXTENT_LEN_MAX (16U << 20) /* only extents of allocated zeros come near it; data extents are at most one chunk */
+#define CHUNK_HEADER_LEN 48
+#define CHUNK_CODEC_PLAIN 0
+#define CHUNK_CODEC_ZSTD 1
+
+struct inode_record {
+	uint32_t mode, uid, gid, nlink;
+	uint64_t size;
+	uint64_t allocated; /* bytes in extents; for inline data its length */
+	uint64_t rdev;
+	uint64_t parent;
+	struct timespec atime, mtime, ctime, btime;
+	bool is_inline;           /* data (or a symlink's target) is in `data`; then there are no extents */
+	const uint8_t *data;      /* decode: points into the value */
+	uint32_t data_len;
+};
+
+struct extent_record {
+	uint32_t length;
+	uint64_t chunk;        /* CHUNK_NONE: allocated zeros */
+	uint32_t chunk_offset;
+};
+
+struct entry_record {
+	uint64_t ino;
+	uint8_t type; /* DT_REG, ... */
+};
+
+void inode_record_encode(const struct inode_record *record, struct buf *out);
+WARN_UNUSED int inode_record_decode(const void *value, size_t len, struct inode_record *ret_record);
+void extent_record_encode(const struct extent_record *record, struct buf *out);
+WARN_UNUSED int extent_record_decode(const void *value, size_t len, struct extent_record *ret_record);
+void entry_record_encode(const struct entry_record *record, struct buf *out);
+WARN_UNUSED int entry_record_decode(const void *value, size_t len, struct entry_record *ret_record);
+
+/* Epochs as sorted, disjoint, non-adjacent closed intervals. */
+struct interval {
+	uint64_t first, last;
+};
+
+struct line {
+	struct interval *intervals; /* owned */
+	uint32_t count;
+};
+
+void line_clear(struct line *line);
+struct line line_copy(const struct line *line);
+bool line_has(const struct line *line, uint64_t epoch);
+void line_add(struct line *line, uint64_t first, uint64_t last); /* union with one interval */
+void line_encode(const struct line *line, struct buf *out);
+WARN_UNUSED int line_decode(struct reader *reader, struct line *ret_line);
+bool line_equal(const struct line *a, const struct line *b);
+
+struct dataset_record {
+	uint32_t id, family, view;
+	uint64_t epoch; /* the head's open epoch (I2) */
+	int64_t created;
+	int32_t level; /* zstd level; 0 = do not compress */
+	struct line line; /* includes the open epoch */
+	char *schedule;   /* owned; "" when there is none */
+};
+
+struct snapshot_record {
+	uint32_t dataset, family, view;
+	uint64_t number; /* grows with every snapshot of the store: the order in which they were taken */
+	struct timespec taken;
+	uint64_t files, bytes; /* reserved for accounting; 0 = not counted */
+	uint32_t flags;        /* SNAPSHOT_* */
+	struct line line;
+	char *note;
+	char **holds;
+	uint32_t hold_count;
+};
+
+#define SNAPSHOT_GUARD 1U     /* taken by rollback */
+#define SNAPSHOT_SCHEDULED 2U /* taken by the schedule; only these does retention destroy */
+
+struct family_record {
+	uint64_t next_epoch, next_ino;
+};
+
+void dataset_record_encode(const struct dataset_record *record, struct buf *out);
+WARN_UNUSED int dataset_record_decode(const void *value, size_t len, struct dataset_record *ret_record); /* clear it afterwards */
+void dataset_record_clear(struct dataset_record *record);
+void snapshot_record_encode(const struct snapshot_record *record, struct buf *out);
+WARN_UNUSED int snapshot_record_decode(const void *value, size_t len, struct snapshot_record *ret_record);
+void snapshot_record_clear(struct snapshot_record *record);
+void family_record_encode(const struct family_record *record, struct buf *out);
+WARN_UNUSED int family_record_decode(const void *value, size_t len, struct family_record *ret_record);
+
+/* The parts of a chunk record. Checking the guard is lib/chunk's task, on every read. */
+struct chunk_header {
+	uint64_t guard;
+	uint8_t codec;
+	uint32_t plain_len;
+	uint8_t sha256[32];
+	const uint8_t *stored; /* into the value */
+	uint32_t stored_len;
+};
+
+void chunk_header_encode(const struct chunk_header *header, uint8_t out[CHUNK_HEADER_LEN]); /* stored bytes follow it */
+WARN_UNUSED int chunk_header_decode(const void *value, size_t len, struct chunk_header *ret_header);
+
+#endif

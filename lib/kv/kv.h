@@ -1,0 +1,94 @@
+/*
+ * The key-value store: the only code that includes rocksdb/c.h.
+ *
+ * One database with the column families below. Reads, writes and iterators may be used from any thread; a batch, an iterator or an SST
+ * writer belongs to one thread at a time. Every function returns 0 or a negative errno: -ENOENT not found, -ENOSPC, -EIO (the text of the
+ * engine's message is kept and given by kv_last_error), -EBADMSG corruption.
+ *
+ * Durability: kv_write() appends to the WAL without waiting for the disk unless KV_SYNC; kv_sync() makes everything written before durable,
+ * in order. An ingested SST file is durable when kv_ingest() returns.
+ */
+#ifndef CORPUSFS_KV_KV_H
+#define CORPUSFS_KV_KV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+
+enum kv_family { KV_CATALOG, KV_TREE, KV_TOUCHED, KV_DEDUP, KV_BULK, KV_SMALL, KV_FAMILY_COUNT };
+
+struct kv;
+struct kv_batch;
+struct kv_iter;
+struct kv_sst;
+struct kv_pin;
+
+struct kv_options {
+	bool create;             /* the directory must not hold a database yet */
+	uint64_t cache_bytes;    /* block cache for metadata (tree, catalog, dedup); chunks are left to the page cache */
+	uint64_t memtable_bytes; /* all column families together */
+	unsigned threads;        /* background flush and compaction */
+};
+
+WARN_UNUSED int kv_open(const char *path, const struct kv_options *options, struct kv **ret_kv, struct error *err);
+void kv_close(struct kv *kv); /* flushes memtables and the WAL */
+const char *kv_last_error(struct kv *kv); /* of the last -EIO or -EBADMSG, for logs; valid until the next one */
+
+WARN_UNUSED int kv_get(struct kv *kv, enum kv_family family, const void *key, size_t key_len, struct buf *value); /* replaces value */
+WARN_UNUSED int kv_has(struct kv *kv, enum kv_family family, const void *key, size_t key_len); /* 0 or -ENOENT */
+
+/* Reads without a copy: the value stays valid until kv_unpin. */
+WARN_UNUSED int kv_pin(struct kv *kv, enum kv_family family, const void *key, size_t key_len, struct kv_pin **ret_pin,
+		       const uint8_t **ret_value, size_t *ret_len);
+void kv_unpin(struct kv_pin *pin);
+
+/* A batch is applied whole or not at all. */
+struct kv_batch *kv_batch_new(void);
+void kv_batch_free(struct kv_batch *batch);
+void kv_batch_clear(struct kv_batch *batch);
+void kv_batch_put(struct kv_batch *batch, enum kv_family family, const void *key, size_t key_len, const void *value, size_t value_len);
+/* key of one piece, value of two (header and payload), without joining them first */
+void kv_batch_put2(struct kv_batch *batch, enum kv_family family, const void *key, size_t key_len, const void *head, size_t head_len,
+		   const void *tail, size_t tail_len);
+void kv_batch_delete(struct kv_batch *batch, enum kv_family family, const void *key, size_t key_len);
+size_t kv_batch_count(const struct kv_batch *batch);
+size_t kv_batch_bytes(const struct kv_batch *batch);
+
+#define KV_SYNC 1U
+WARN_UNUSED int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags);
+WARN_UNUSED int kv_sync(struct kv *kv);
+
+/* Iterates over [first, end); `end` may be NULL for none. Sees the database as it was when the iterator was made. */
+struct kv_iter *kv_iter_new(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len);
+#define KV_ITER_SCAN 1U /* long scan: read ahead, do not fill the block cache */
+struct kv_iter *kv_iter_new_flags(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end,
+				  size_t end_len, unsigned flags);
+void kv_iter_free(struct kv_iter *iter);
+void kv_iter_first(struct kv_iter *iter);
+void kv_iter_seek(struct kv_iter *iter, const void *key, size_t key_len);          /* first key >= */
+void kv_iter_seek_for_prev(struct kv_iter *iter, const void *key, size_t key_len); /* last key <= */
+void kv_iter_next(struct kv_iter *iter);
+void kv_iter_prev(struct kv_iter *iter);
+bool kv_iter_valid(const struct kv_iter *iter);
+const uint8_t *kv_iter_key(const struct kv_iter *iter, size_t *ret_len);
+const uint8_t *kv_iter_value(const struct kv_iter *iter, size_t *ret_len);
+WARN_UNUSED int kv_iter_status(const struct kv_iter *iter); /* after the loop: 0, or why it ended early */
+
+/* A sorted file built outside the database; keys in ascending order. Finish makes it durable; ingest moves it in. */
+WARN_UNUSED int kv_sst_new(struct kv *kv, enum kv_family family, const char *path, struct kv_sst **ret_sst);
+WARN_UNUSED int kv_sst_put(struct kv_sst *sst, const void *key, size_t key_len, const void *value, size_t value_len);
+WARN_UNUSED int kv_sst_finish(struct kv_sst *sst);
+void kv_sst_free(struct kv_sst *sst); /* also removes an unfinished or not ingested file */
+WARN_UNUSED int kv_ingest(struct kv *kv, struct kv_sst *sst); /* the file is the database's afterwards */
+
+/* For the collector: whole files in (first, end) first, then the rest by range. */
+WARN_UNUSED int kv_drop_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len);
+void kv_compact_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len);
+
+uint64_t kv_estimate_keys(struct kv *kv, enum kv_family family);
+uint64_t kv_disk_bytes(struct kv *kv, enum kv_family family);
+
+#endif

@@ -1,0 +1,135 @@
+/*
+ * Inodes in memory. Internal to lib/tree.
+ *
+ * Every operation on an inode goes through its one struct inode, found or loaded by inode_get(). `record` is what is committed;
+ * `size` is what users see: larger (or smaller) than record.size while content is buffered. Content is in three layers, the upper
+ * hiding the lower: `active` (accepted by write), `frozen` (being committed; never changes), and the committed extents or inline data.
+ *
+ *   write -> active --commit_begin--> frozen --commit_finish--> extents + record     (a failed commit puts frozen back under active)
+ *
+ * Unused, clean inodes stay in an LRU of bounded length.
+ */
+#ifndef CORPUSFS_TREE_INODE_H
+#define CORPUSFS_TREE_INODE_H
+
+#include <pthread.h>
+#include <uthash.h>
+
+#include "lib/tree/dirty.h"
+#include "lib/tree/tree.h"
+#include "lib/tree/version.h"
+
+struct family;
+
+struct inode {
+	struct view *view;
+	uint64_t ino;
+	UT_hash_handle by_ino;       /* in view->inodes; view->cache_lock */
+	struct inode *lru_prev, *lru_next; /* view->tree->lru, when refs == 0; tree->lru_lock */
+	unsigned refs;               /* view->cache_lock */
+	unsigned opens;              /* open files; lock. Orphans wait for 0 */
+
+	pthread_mutex_t lock;        /* guards all below */
+	pthread_cond_t drained;      /* frozen became empty */
+	struct inode_record record;  /* committed; record.data points to inline_data */
+	uint64_t record_epoch;       /* epoch of the committed version; 0 for an inode not yet written */
+	struct buf inline_data;      /* small file's committed content, or symlink target */
+	uint64_t size;               /* with buffered content */
+	struct dirty active, frozen;
+	bool committing;             /* frozen belongs to a committer */
+	bool times_dirty;            /* record's times are newer than on disk */
+	bool gone;                   /* no name and no open file is left: content is removed */
+	int commit_error;            /* told to the next fsync, then cleared (errseq) */
+	uint64_t dirty_since_ms, written_ms; /* clock_ms of the first and last write not yet committed */
+	struct inode *dirty_prev, *dirty_next; /* tree's list of dirty inodes; tree->dirty_lock */
+	bool on_dirty_list;          /* tree->dirty_lock */
+};
+
+struct tree {
+	struct kv *kv;
+	struct chunks *chunks;
+	struct pool *pool;
+	struct tree_options options;
+	char *space_path;
+
+	pthread_mutex_t lru_lock;
+	struct inode *lru;           /* oldest first */
+	uint64_t lru_count;
+
+	pthread_mutex_t family_lock;
+	struct family *families;     /* uthash by id */
+
+	struct committer *committer; /* commit.c */
+	struct space *space;         /* space.c */
+};
+
+struct view {
+	struct tree *tree;
+	uint32_t dataset, family_id, number;
+	struct family *family;
+	int level;
+
+	pthread_mutex_t names;       /* guards the namespace: entries, link counts, directories' records */
+	pthread_rwlock_t epoch_lock; /* see view.h; guards line, epoch, shared */
+	struct line line, shared;
+	uint64_t epoch;
+
+	pthread_mutex_t cache_lock;  /* guards inodes and their refs */
+	struct inode *inodes;        /* uthash by ino */
+	struct view *next, *prev;    /* tree's list of open views: committer lock */
+};
+
+/* Finds or loads; the reference is given back with inode_put. -ESTALE when the view has no such inode. */
+WARN_UNUSED int inode_get(struct view *view, uint64_t ino, struct inode **ret_inode);
+void inode_put(struct inode *inode);
+
+/* Takes a new inode into the cache, referenced; its record is not on disk yet. */
+struct inode *inode_add(struct view *view, uint64_t ino, const struct inode_record *record);
+
+/* Adds the inode's record to the batch, and its touched key with its first change in this epoch (I7). Caller holds inode->lock and the
+ * epoch lock; after the batch was written it calls inode_written(). Buffered content's size is not in it: record.size is committed. */
+void inode_record_put(struct inode *inode, struct kv_batch *batch);
+void inode_written(struct inode *inode);
+
+/* Removes all records of an inode nobody can reach; in bounded batches when large. Caller holds no lock. */
+WARN_UNUSED int inode_remove_content(struct view *view, uint64_t ino);
+
+/* Waits until no committer holds frozen content. Caller holds inode->lock. */
+void inode_wait_drained(struct inode *inode);
+
+/* --- truncate.c: changes of committed content without new data. Caller holds inode->lock and the epoch lock shared; batch adds up. --- */
+/* Waits until drained, drops buffered bytes beyond `size`, adds the removal of extents beyond it to the batch, sets size and record.size. */
+WARN_UNUSED int inode_truncate(struct inode *inode, struct kv_batch *batch, uint64_t size);
+
+/* --- commit.c --- */
+WARN_UNUSED int committer_start(struct tree *tree);
+void committer_stop(struct tree *tree);
+void committer_add_view(struct tree *tree, struct view *view);
+void committer_remove_view(struct tree *tree, struct view *view); /* after everything was committed */
+/* Notes that the inode has content or times to commit. Caller holds inode->lock. Takes a reference while it is on the list. */
+void committer_note(struct inode *inode);
+/* Commits the inode (all of view when inode is NULL, all views when both are NULL) and waits. Caller holds no lock. */
+WARN_UNUSED int committer_run(struct tree *tree, struct view *view, struct inode *inode);
+/* Waits for room in the write buffer, then accounts `len`; and gives it back. */
+WARN_UNUSED int committer_admit(struct tree *tree, size_t len);
+void committer_release(struct tree *tree, size_t len);
+
+/* --- space.c --- */
+WARN_UNUSED int space_new(const char *path, uint64_t reserve, struct space **ret_space);
+void space_free(struct space *space);
+WARN_UNUSED int space_check(struct space *space, uint64_t bytes); /* -ENOSPC; looks at the disk at most every 100 ms or 16 MiB */
+uint64_t space_available(struct space *space);
+
+/* --- extent.c --- committed content. Caller holds inode->lock, and the epoch lock where a batch is given. */
+struct extent_list {
+	struct extent *items;
+	size_t count, cap;
+};
+void extent_list_clear(struct extent_list *list);
+WARN_UNUSED int extents_load(struct view *view, uint64_t ino, uint64_t first, uint64_t end, struct extent_list *list); /* that overlap */
+/* Adds to the batch: nothing is mapped in [first, end) any more, then the given extents (sorted, inside) are. Adjusts record.allocated. */
+WARN_UNUSED int extents_replace(struct inode *inode, struct kv_batch *batch, uint64_t first, uint64_t end, const struct extent *extents,
+				size_t count);
+WARN_UNUSED int extents_read(struct view *view, const struct inode *inode, uint64_t offset, size_t len, void *out);
+
+#endif

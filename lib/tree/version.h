@@ -1,0 +1,38 @@
+/*
+ * Reading and writing versioned records (I1, I2, I6). Internal to lib/tree and lib/dataset.
+ *
+ * Reading: any thread. Writing: the caller holds the view's epoch_lock shared from before the call until its batch is written, and
+ * whatever lock guards the record against other writers (inode.lock, view.names).
+ */
+#ifndef CORPUSFS_TREE_VERSION_H
+#define CORPUSFS_TREE_VERSION_H
+
+#include "lib/tree/view.h"
+
+/* The version that `line` sees: value and its epoch; -ENOENT when absent or a tombstone. value may be NULL to ask only. */
+WARN_UNUSED int version_get(struct kv *kv, const struct line *line, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch);
+WARN_UNUSED int view_version_get(struct view *view, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch);
+
+/*
+ * Adds to the batch: this stem now has this value in the open epoch; the version it replaces is deleted if nobody else sees it.
+ * `old_epoch` is the epoch of the version the view saw before, 0 if none: callers that know it (fresh inodes: 0) save a seek.
+ */
+void version_put(struct view *view, struct kv_batch *batch, const struct tree_key *stem, uint64_t old_epoch, const void *value, size_t len);
+
+/* Adds to the batch: the view sees nothing under this stem any more; a tombstone only where an older version would show through. */
+WARN_UNUSED int version_delete(struct view *view, struct kv_batch *batch, const struct tree_key *stem);
+
+/*
+ * Walks what a line sees in [first, end): for each stem with a visible, not deleted version, in key order. `skip_to`-style seeks keep
+ * long histories cheap. Free it with version_iter_free.
+ */
+struct version_iter;
+struct version_iter *version_iter_new(struct kv *kv, const struct line *line, const struct tree_key *first, const struct tree_key *end,
+				      unsigned kv_flags);
+void version_iter_free(struct version_iter *iter);
+bool version_iter_next(struct version_iter *iter); /* false at the end: ask status */
+WARN_UNUSED int version_iter_status(const struct version_iter *iter);
+const struct tree_key_parts *version_iter_parts(const struct version_iter *iter); /* valid until the next call */
+const uint8_t *version_iter_value(const struct version_iter *iter, size_t *ret_len);
+
+#endif
