@@ -1,0 +1,53 @@
+#include "lib/base/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Messages are one line: names of files may hold newlines, which would break logs and tables. */
+static void flatten(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = '?';
+}
+
+int error_set(struct error *error, int code, const char *format, ...)
+{
+	va_list args;
+
+	if (!error)
+		return code;
+	error->code = code;
+	error->hint[0] = '\0';
+	va_start(args, format);
+	vsnprintf(error->text, sizeof(error->text), format, args);
+	va_end(args);
+	flatten(error->text);
+	return code;
+}
+
+void error_hint(struct error *error, const char *format, ...)
+{
+	va_list args;
+
+	if (!error)
+		return;
+	va_start(args, format);
+	vsnprintf(error->hint, sizeof(error->hint), format, args);
+	va_end(args);
+	flatten(error->hint);
+}
+
+int error_default(struct error *error, int code, const char *format, ...)
+{
+	char what[ERROR_TEXT_MAX / 2];
+	va_list args;
+
+	if (!error || error->code)
+		return code;
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	return error_set(error, code, "%s: %s", what, strerror(code < 0 ? -code : code));
+}

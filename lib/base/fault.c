@@ -1,0 +1,128 @@
+#include "lib/base/fault.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/base/buf.h"
+
+enum action { ACTION_KILL, ACTION_ERRNO, ACTION_SLEEP };
+
+struct fault {
+	char *name;
+	enum action action;
+	int code;         /* ACTION_ERRNO */
+	unsigned long ms; /* ACTION_SLEEP */
+	unsigned long nth;
+	atomic_ulong passes;
+};
+
+/* The one piece of process-wide state of the library: the environment is process-wide too. Written once, under `once`. */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static atomic_bool known_off;
+static struct fault *faults;
+static size_t fault_count;
+
+/* A test with a misspelt fault would pass without having tested anything, so it must not run at all. */
+static void refuse(const char *spec)
+{
+	fprintf(stderr, "CORPUSFS_FAULT: cannot understand \"%s\"\n", spec);
+	abort();
+}
+
+static bool parse_number(const char *text, unsigned long *ret_number)
+{
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	*ret_number = strtoul(text, &end, 10);
+	return *end == '\0';
+}
+
+static bool parse_action(const char *text, struct fault *fault)
+{
+	static const struct {
+		const char *name;
+		int code;
+	} codes[] = {{"enospc", -ENOSPC}, {"eio", -EIO}, {"enomem", -ENOMEM}};
+
+	if (strcmp(text, "kill") == 0)
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
+		if (strcmp(text, codes[i].name) != 0)
+			continue;
+		fault->action = ACTION_ERRNO;
+		fault->code = codes[i].code;
+		return true;
+	}
+	fault->action = ACTION_SLEEP;
+	return strncmp(text, "sleep", 5) == 0 && parse_number(text + 5, &fault->ms);
+}
+
+static void parse_one(const char *spec)
+{
+	AUTO_FREE char *copy = xstrdup(spec);
+	char *rest = copy;
+	const char *name = strsep(&rest, ":");
+	const char *action = strsep(&rest, ":");
+	struct fault fault = {.action = ACTION_KILL, .nth = 1};
+
+	if (*name == '\0')
+		refuse(spec);
+	if (action && !parse_action(action, &fault))
+		refuse(spec);
+	if (rest && (!parse_number(rest, &fault.nth) || fault.nth == 0))
+		refuse(spec);
+	fault.name = xstrdup(name);
+	faults = xrealloc(faults, (fault_count + 1) * sizeof(*faults));
+	faults[fault_count++] = fault;
+}
+
+static void parse_environment(void)
+{
+	const char *value = getenv("CORPUSFS_FAULT");
+
+	if (!value || *value == '\0') {
+		atomic_store(&known_off, true);
+		return;
+	}
+	AUTO_FREE char *copy = xstrdup(value);
+	for (char *rest = copy, *spec = strsep(&rest, ","); spec; spec = strsep(&rest, ","))
+		parse_one(spec);
+}
+
+static int act(const struct fault *fault)
+{
+	if (fault->action == ACTION_ERRNO)
+		return fault->code;
+	if (fault->action == ACTION_SLEEP) {
+		struct timespec left = {.tv_sec = (time_t)(fault->ms / 1000), .tv_nsec = (long)(fault->ms % 1000) * 1000000};
+		while (nanosleep(&left, &left) < 0 && errno == EINTR)
+			;
+		return 0;
+	}
+	kill(getpid(), SIGKILL);
+	for (;;)
+		pause();
+}
+
+int fault_point(const char *name)
+{
+	int result = 0;
+
+	if (atomic_load_explicit(&known_off, memory_order_relaxed))
+		return 0;
+	pthread_once(&once, parse_environment);
+	for (size_t i = 0; i < fault_count && result == 0; i++) {
+		struct fault *fault = &faults[i];
+		if (strcmp(fault->name, name) == 0 && atomic_fetch_add(&fault->passes, 1) + 1 == fault->nth)
+			result = act(fault);
+	}
+	return result;
+}

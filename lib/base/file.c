@@ -1,0 +1,151 @@
+#include "lib/base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static ssize_t read_some(int fd, void *data, size_t len)
+{
+	ssize_t got;
+
+	do
+		got = read(fd, data, len);
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : got;
+}
+
+int file_read(const char *path, size_t limit, struct buf *ret_content)
+{
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	AUTO_BUF content = BUF_INIT;
+
+	if (fd < 0)
+		return -errno;
+	for (;;) {
+		buf_reserve(&content, 4096);
+		ssize_t got = read_some(fd, content.data + content.len, content.cap - content.len);
+		if (got < 0)
+			return (int)got;
+		if (got == 0)
+			break;
+		content.len += (size_t)got;
+		if (content.len > limit)
+			return -EFBIG;
+	}
+	buf_clear(ret_content);
+	*ret_content = content;
+	content = BUF_INIT;
+	return 0;
+}
+
+int file_sync_dir(const char *path)
+{
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+static int write_new(const char *path, const void *data, size_t len, unsigned mode)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
+	int result = fd < 0 ? -errno : 0;
+
+	if (result < 0)
+		return result;
+	/* A left-over of an earlier attempt keeps its mode through O_CREAT. */
+	if (fchmod(fd, (mode_t)mode) < 0)
+		result = -errno;
+	if (result == 0)
+		result = file_write_all(fd, data, len);
+	if (result == 0 && fsync(fd) < 0)
+		result = -errno;
+	if (close(fd) < 0 && result == 0)
+		result = -errno;
+	return result;
+}
+
+int file_replace(const char *path, const void *data, size_t len, unsigned mode)
+{
+	AUTO_FREE char *temporary = xasprintf("%s.tmp", path);
+	int result = write_new(temporary, data, len, mode);
+
+	if (result == 0 && rename(temporary, path) < 0)
+		result = -errno;
+	if (result < 0) {
+		unlink(temporary);
+		return result;
+	}
+
+	const char *slash = strrchr(path, '/');
+	if (!slash)
+		return file_sync_dir(".");
+	AUTO_FREE char *directory = xasprintf("%.*s", (int)MAX(slash - path, 1), path);
+	return file_sync_dir(directory);
+}
+
+int file_write_all(int fd, const void *data, size_t len)
+{
+	const uint8_t *at = data;
+
+	while (len > 0) {
+		ssize_t put = write(fd, at, len);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return -errno;
+		at += put;
+		len -= (size_t)put;
+	}
+	return 0;
+}
+
+int file_read_all(int fd, void *data, size_t len)
+{
+	uint8_t *at = data;
+
+	while (len > 0) {
+		ssize_t got = read_some(fd, at, len);
+		if (got < 0)
+			return (int)got;
+		if (got == 0)
+			return -EIO;
+		at += got;
+		len -= (size_t)got;
+	}
+	return 0;
+}
+
+static int remove_if_file(int dir_fd, const char *name)
+{
+	struct stat st;
+
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISREG(st.st_mode))
+		return 0;
+	return unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int file_empty_dir(const char *path)
+{
+	DIR *dir = opendir(path);
+	int result = dir ? 0 : -errno;
+
+	while (result == 0) {
+		errno = 0;
+		struct dirent *entry = readdir(dir);
+		if (!entry) {
+			result = -errno;
+			break;
+		}
+		result = remove_if_file(dirfd(dir), entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return result;
+}
