@@ -73,7 +73,7 @@ struct tree_key tree_key_at(struct tree_key stem, uint64_t epoch);
 struct tree_key tree_prefix_family(uint32_t family);
 struct tree_key tree_prefix_inode(uint32_t family, uint64_t ino);             /* all records of an inode */
 struct tree_key tree_prefix_kind(uint32_t family, uint64_t ino, enum key_kind kind);
-struct tree_key tree_prefix_end(struct tree_key prefix);                       /* the least key above all that start with prefix */
+struct tree_key tree_prefix_end(struct tree_key prefix);                       /* the least key above all that start with prefix; empty: none */
 
 WARN_UNUSED int tree_key_parse(const void *key, size_t len, struct tree_key_parts *ret_parts); /* -EBADMSG */
 

@@ -1,0 +1,355 @@
+#include "lib/format/record.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+
+#include "lib/format/key.h"
+
+#define FLAG_INLINE 1U
+#define SHA256_LEN 32
+
+_Static_assert(CHUNK_HEADER_LEN == 8 + 1 + 1 + 2 + 4 + SHA256_LEN, "guard, version, codec, reserved, length, SHA-256");
+
+static void add_time(struct buf *out, struct timespec time)
+{
+	buf_add_le64(out, (uint64_t)time.tv_sec);
+	buf_add_le32(out, (uint32_t)time.tv_nsec);
+}
+
+static struct timespec read_time(struct reader *reader)
+{
+	struct timespec time = {.tv_sec = (time_t)read_le64(reader), .tv_nsec = read_le32(reader)};
+
+	if (time.tv_nsec >= 1000000000)
+		reader->bad = true;
+	return time;
+}
+
+static void add_text(struct buf *out, const char *text)
+{
+	size_t len = text ? strlen(text) : 0;
+
+	buf_add_le32(out, (uint32_t)len);
+	buf_add(out, text, len);
+}
+
+/* A copy of the text, or NULL and the reader is bad. */
+static char *read_text(struct reader *reader)
+{
+	uint32_t len = read_le32(reader);
+	const uint8_t *bytes = read_bytes(reader, len);
+
+	if (!bytes || memchr(bytes, '\0', len)) {
+		reader->bad = true;
+		return NULL;
+	}
+	char *text = xmalloc((size_t)len + 1);
+	memcpy(text, bytes, len);
+	text[len] = '\0';
+	return text;
+}
+
+static void check_version(struct reader *reader)
+{
+	if (read_u8(reader) != FORMAT_VERSION)
+		reader->bad = true;
+}
+
+static bool complete(const struct reader *reader)
+{
+	return !reader->bad && reader->left == 0;
+}
+
+void inode_record_encode(const struct inode_record *record, struct buf *out)
+{
+	uint32_t data_len = record->is_inline ? record->data_len : 0;
+
+	buf_add_u8(out, FORMAT_VERSION);
+	buf_add_u8(out, record->is_inline ? FLAG_INLINE : 0);
+	buf_add_le16(out, 0);
+	buf_add_le32(out, record->mode);
+	buf_add_le32(out, record->uid);
+	buf_add_le32(out, record->gid);
+	buf_add_le32(out, record->nlink);
+	buf_add_le64(out, record->size);
+	buf_add_le64(out, record->allocated);
+	buf_add_le64(out, record->rdev);
+	buf_add_le64(out, record->parent);
+	add_time(out, record->atime);
+	add_time(out, record->mtime);
+	add_time(out, record->ctime);
+	add_time(out, record->btime);
+	buf_add_le32(out, data_len);
+	buf_add(out, record->data, data_len);
+}
+
+int inode_record_decode(const void *value, size_t len, struct inode_record *ret_record)
+{
+	struct reader reader = reader_over(value, len);
+	struct inode_record record = {0};
+
+	check_version(&reader);
+	uint8_t flags = read_u8(&reader);
+	uint16_t reserved = read_le16(&reader);
+	record.is_inline = flags & FLAG_INLINE;
+	record.mode = read_le32(&reader);
+	record.uid = read_le32(&reader);
+	record.gid = read_le32(&reader);
+	record.nlink = read_le32(&reader);
+	record.size = read_le64(&reader);
+	record.allocated = read_le64(&reader);
+	record.rdev = read_le64(&reader);
+	record.parent = read_le64(&reader);
+	record.atime = read_time(&reader);
+	record.mtime = read_time(&reader);
+	record.ctime = read_time(&reader);
+	record.btime = read_time(&reader);
+	record.data_len = read_le32(&reader);
+	record.data = read_bytes(&reader, record.data_len);
+
+	if (!complete(&reader) || (flags & ~FLAG_INLINE) || reserved != 0)
+		return -EBADMSG;
+	if (record.data_len > (record.is_inline ? MAX(INLINE_MAX, SYMLINK_MAX) : 0))
+		return -EBADMSG;
+	if (!record.is_inline)
+		record.data = NULL;
+	*ret_record = record;
+	return 0;
+}
+
+void extent_record_encode(const struct extent_record *record, struct buf *out)
+{
+	buf_add_u8(out, FORMAT_VERSION);
+	buf_add_le32(out, record->length);
+	buf_add_le64(out, record->chunk);
+	buf_add_le32(out, record->chunk_offset);
+}
+
+int extent_record_decode(const void *value, size_t len, struct extent_record *ret_record)
+{
+	struct reader reader = reader_over(value, len);
+	struct extent_record record;
+
+	check_version(&reader);
+	record.length = read_le32(&reader);
+	record.chunk = read_le64(&reader);
+	record.chunk_offset = read_le32(&reader);
+	if (!complete(&reader) || record.length == 0 || record.length > EXTENT_LEN_MAX)
+		return -EBADMSG;
+	if (record.chunk != CHUNK_NONE && record.chunk_offset > EXTENT_LEN_MAX - record.length)
+		return -EBADMSG;
+	*ret_record = record;
+	return 0;
+}
+
+void entry_record_encode(const struct entry_record *record, struct buf *out)
+{
+	buf_add_u8(out, FORMAT_VERSION);
+	buf_add_le64(out, record->ino);
+	buf_add_u8(out, record->type);
+}
+
+static bool is_file_type(uint8_t type)
+{
+	switch (type) {
+	case DT_FIFO:
+	case DT_CHR:
+	case DT_DIR:
+	case DT_BLK:
+	case DT_REG:
+	case DT_LNK:
+	case DT_SOCK: return true;
+	default: return false;
+	}
+}
+
+int entry_record_decode(const void *value, size_t len, struct entry_record *ret_record)
+{
+	struct reader reader = reader_over(value, len);
+	struct entry_record record;
+
+	check_version(&reader);
+	record.ino = read_le64(&reader);
+	record.type = read_u8(&reader);
+	if (!complete(&reader) || record.ino == 0 || record.ino > INO_MAX || !is_file_type(record.type))
+		return -EBADMSG;
+	*ret_record = record;
+	return 0;
+}
+
+void dataset_record_encode(const struct dataset_record *record, struct buf *out)
+{
+	buf_add_u8(out, FORMAT_VERSION);
+	buf_add_le32(out, record->id);
+	buf_add_le32(out, record->family);
+	buf_add_le32(out, record->view);
+	buf_add_le64(out, record->epoch);
+	buf_add_le64(out, (uint64_t)record->created);
+	buf_add_le32(out, (uint32_t)record->level);
+	line_encode(&record->line, out);
+	add_text(out, record->schedule);
+}
+
+int dataset_record_decode(const void *value, size_t len, struct dataset_record *ret_record)
+{
+	struct reader reader = reader_over(value, len);
+	struct dataset_record record = {0};
+
+	check_version(&reader);
+	record.id = read_le32(&reader);
+	record.family = read_le32(&reader);
+	record.view = read_le32(&reader);
+	record.epoch = read_le64(&reader);
+	record.created = (int64_t)read_le64(&reader);
+	record.level = (int32_t)read_le32(&reader);
+	if (line_decode(&reader, &record.line) < 0)
+		return -EBADMSG;
+	record.schedule = read_text(&reader);
+	if (!complete(&reader) || record.view > VIEW_MAX) {
+		dataset_record_clear(&record);
+		return -EBADMSG;
+	}
+	*ret_record = record;
+	return 0;
+}
+
+void dataset_record_clear(struct dataset_record *record)
+{
+	line_clear(&record->line);
+	free(record->schedule);
+	record->schedule = NULL;
+}
+
+void snapshot_record_encode(const struct snapshot_record *record, struct buf *out)
+{
+	buf_add_u8(out, FORMAT_VERSION);
+	buf_add_le32(out, record->dataset);
+	buf_add_le32(out, record->family);
+	buf_add_le32(out, record->view);
+	buf_add_le64(out, record->number);
+	add_time(out, record->taken);
+	buf_add_le64(out, record->files);
+	buf_add_le64(out, record->bytes);
+	buf_add_le32(out, record->flags);
+	line_encode(&record->line, out);
+	add_text(out, record->note);
+	buf_add_le32(out, record->hold_count);
+	for (uint32_t i = 0; i < record->hold_count; i++)
+		add_text(out, record->holds[i]);
+}
+
+static void read_holds(struct reader *reader, struct snapshot_record *record)
+{
+	uint32_t count = read_le32(reader);
+
+	/* Each takes four bytes at least: a damaged count must not allocate more than the record could fill. */
+	if (count > reader->left / 4) {
+		reader->bad = true;
+		return;
+	}
+	if (count > 0)
+		record->holds = xcalloc(count, sizeof(*record->holds));
+	while (record->hold_count < count) {
+		char *hold = read_text(reader);
+		if (!hold)
+			return;
+		record->holds[record->hold_count++] = hold;
+	}
+}
+
+int snapshot_record_decode(const void *value, size_t len, struct snapshot_record *ret_record)
+{
+	struct reader reader = reader_over(value, len);
+	struct snapshot_record record = {0};
+
+	check_version(&reader);
+	record.dataset = read_le32(&reader);
+	record.family = read_le32(&reader);
+	record.view = read_le32(&reader);
+	record.number = read_le64(&reader);
+	record.taken = read_time(&reader);
+	record.files = read_le64(&reader);
+	record.bytes = read_le64(&reader);
+	record.flags = read_le32(&reader);
+	if (line_decode(&reader, &record.line) < 0)
+		return -EBADMSG;
+	record.note = read_text(&reader);
+	read_holds(&reader, &record);
+	if (!complete(&reader) || record.view > VIEW_MAX) {
+		snapshot_record_clear(&record);
+		return -EBADMSG;
+	}
+	*ret_record = record;
+	return 0;
+}
+
+void snapshot_record_clear(struct snapshot_record *record)
+{
+	line_clear(&record->line);
+	free(record->note);
+	for (uint32_t i = 0; i < record->hold_count; i++)
+		free(record->holds[i]);
+	free(record->holds);
+	record->note = NULL;
+	record->holds = NULL;
+	record->hold_count = 0;
+}
+
+void family_record_encode(const struct family_record *record, struct buf *out)
+{
+	buf_add_u8(out, FORMAT_VERSION);
+	buf_add_le64(out, record->next_epoch);
+	buf_add_le64(out, record->next_ino);
+}
+
+int family_record_decode(const void *value, size_t len, struct family_record *ret_record)
+{
+	struct reader reader = reader_over(value, len);
+	struct family_record record;
+
+	check_version(&reader);
+	record.next_epoch = read_le64(&reader);
+	record.next_ino = read_le64(&reader);
+	if (!complete(&reader))
+		return -EBADMSG;
+	*ret_record = record;
+	return 0;
+}
+
+void chunk_header_encode(const struct chunk_header *header, uint8_t out[CHUNK_HEADER_LEN])
+{
+	AUTO_BUF bytes = BUF_INIT;
+
+	buf_reserve(&bytes, CHUNK_HEADER_LEN);
+	buf_add_le64(&bytes, header->guard);
+	buf_add_u8(&bytes, FORMAT_VERSION);
+	buf_add_u8(&bytes, header->codec);
+	buf_add_le16(&bytes, 0);
+	buf_add_le32(&bytes, header->plain_len);
+	buf_add(&bytes, header->sha256, SHA256_LEN);
+	memcpy(out, bytes.data, CHUNK_HEADER_LEN);
+}
+
+int chunk_header_decode(const void *value, size_t len, struct chunk_header *ret_header)
+{
+	struct reader reader = reader_over(value, len);
+	struct chunk_header header = {.guard = read_le64(&reader)};
+
+	check_version(&reader);
+	header.codec = read_u8(&reader);
+	uint16_t reserved = read_le16(&reader);
+	header.plain_len = read_le32(&reader);
+	const uint8_t *sha256 = read_bytes(&reader, SHA256_LEN);
+	if (reader.bad || reserved != 0 || header.codec > CHUNK_CODEC_ZSTD || reader.left > UINT32_MAX)
+		return -EBADMSG;
+	if (header.plain_len == 0 || header.plain_len > EXTENT_LEN_MAX)
+		return -EBADMSG;
+	if (header.codec == CHUNK_CODEC_PLAIN && reader.left != header.plain_len)
+		return -EBADMSG;
+	memcpy(header.sha256, sha256, SHA256_LEN);
+	header.stored = reader.at;
+	header.stored_len = (uint32_t)reader.left;
+	*ret_header = header;
+	return 0;
+}
