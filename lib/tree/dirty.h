@@ -13,19 +13,28 @@
 
 #define DIRTY_SEGMENT_MAX (8U << 20)
 
+/*
+ * Big blocks that were used before: fresh memory costs a page fault for each 4 KiB, more than anything else in a write. All blocks are of
+ * DIRTY_SEGMENT_MAX bytes. Thread-safe.
+ */
+struct block_pool;
+struct block_pool *block_pool_new(size_t keep_bytes); /* at most so much lies idle */
+void block_pool_free(struct block_pool *pool);        /* NULL is fine */
+
 struct segment {
 	uint64_t offset;
 	size_t len, cap;
-	uint8_t *data;
+	uint8_t *data; /* a block of the pool when cap is DIRTY_SEGMENT_MAX */
 };
 
 struct dirty {
+	struct block_pool *pool; /* where big segments come from; NULL: malloc */
 	struct segment *segments; /* sorted by offset */
 	size_t count, cap;
 	uint64_t bytes; /* sum of len */
 };
 
-void dirty_clear(struct dirty *dirty);
+void dirty_clear(struct dirty *dirty); /* the pool stays set */
 /* Overwrites [offset, offset+len); returns how many bytes the total grew by, or -ENOMEM with nothing changed. */
 WARN_UNUSED int64_t dirty_write(struct dirty *dirty, uint64_t offset, const void *data, size_t len);
 /* Forgets [offset, end); returns how many bytes the total shrank by. */

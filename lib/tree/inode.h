@@ -36,13 +36,20 @@ struct inode {
 	struct buf inline_data;      /* small file's committed content, or symlink target */
 	uint64_t size;               /* with buffered content */
 	struct dirty active, frozen;
+	struct extent_cache *extents; /* extent.c; NULL or a part of the committed extents; freed by extent_cache_drop */
 	bool committing;             /* frozen belongs to a committer */
 	bool times_dirty;            /* record's times are newer than on disk */
 	bool gone;                   /* no name and no open file is left: content is removed */
 	int commit_error;            /* told to the next fsync, then cleared (errseq) */
+
+	/* The committer's lock guards these (commit.c). */
 	uint64_t dirty_since_ms, written_ms; /* clock_ms of the first and last write not yet committed */
-	struct inode *dirty_prev, *dirty_next; /* tree's list of dirty inodes; tree->dirty_lock */
-	bool on_dirty_list;          /* tree->dirty_lock */
+	uint64_t retry_ms;           /* not before, after a failed commit */
+	uint64_t note_number;        /* order of arrival on the list */
+	uint64_t noted_bytes;        /* active.bytes when last noted */
+	struct inode *dirty_prev, *dirty_next; /* committer's list of dirty inodes */
+	bool on_dirty_list;
+	bool claimed;                /* one committer at a time */
 };
 
 struct tree {
@@ -98,7 +105,11 @@ WARN_UNUSED int inode_remove_content(struct view *view, uint64_t ino);
 void inode_wait_drained(struct inode *inode);
 
 /* --- truncate.c: changes of committed content without new data. Caller holds inode->lock and the epoch lock shared; batch adds up. --- */
-/* Waits until drained, drops buffered bytes beyond `size`, adds the removal of extents beyond it to the batch, sets size and record.size. */
+/*
+ * Waits until drained (callers wait before they take the epoch lock: then it does not wait here), drops buffered bytes beyond `size`,
+ * adds the removal of extents beyond it to the batch, sets size and record.size. Very long files are shortened in several written
+ * steps first, from the end. The caller puts the record into the batch. With content still buffered a growing record.size is left to its commit.
+ */
 WARN_UNUSED int inode_truncate(struct inode *inode, struct kv_batch *batch, uint64_t size);
 
 /* --- commit.c --- */
@@ -110,7 +121,11 @@ void committer_remove_view(struct tree *tree, struct view *view); /* after every
 void committer_note(struct inode *inode);
 /* Commits the inode (all of view when inode is NULL, all views when both are NULL) and waits. Caller holds no lock. */
 WARN_UNUSED int committer_run(struct tree *tree, struct view *view, struct inode *inode);
-/* Waits for room in the write buffer, then accounts `len`; and gives it back. */
+/* What is buffered and being committed: of one view, or of all when it is NULL. */
+void committer_usage(struct tree *tree, const struct view *view, uint64_t *ret_bytes, uint64_t *ret_inodes);
+/* kv_sync, shared by those who ask at the same time. */
+WARN_UNUSED int committer_sync(struct tree *tree);
+/* Waits for room in the write buffer, then accounts `len`; and gives it back. -ENOSPC, -EIO when it is full and commits fail. */
 WARN_UNUSED int committer_admit(struct tree *tree, size_t len);
 void committer_release(struct tree *tree, size_t len);
 
@@ -120,16 +135,48 @@ void space_free(struct space *space);
 WARN_UNUSED int space_check(struct space *space, uint64_t bytes); /* -ENOSPC; looks at the disk at most every 100 ms or 16 MiB */
 uint64_t space_available(struct space *space);
 
-/* --- extent.c --- committed content. Caller holds inode->lock, and the epoch lock where a batch is given. */
+/*
+ * --- extent.c --- committed content. The caller holds inode->lock (reading a read-only view needs none) and view->epoch_lock shared.
+ *
+ * Extents of one view and inode never overlap, and none is longer than EXTENT_LEN_MAX.
+ */
 struct extent_list {
 	struct extent *items;
 	size_t count, cap;
 };
 void extent_list_clear(struct extent_list *list);
-WARN_UNUSED int extents_load(struct view *view, uint64_t ino, uint64_t first, uint64_t end, struct extent_list *list); /* that overlap */
-/* Adds to the batch: nothing is mapped in [first, end) any more, then the given extents (sorted, inside) are. Adjusts record.allocated. */
+void extent_list_add(struct extent_list *list, const struct extent *extent);
+#define EXTENTS_ALL SIZE_MAX
+/* Adds those that overlap [first, end), ascending, at most `limit`. */
+WARN_UNUSED int extents_load(struct view *view, uint64_t ino, uint64_t first, uint64_t end, size_t limit, struct extent_list *list);
+/* The last one that starts before `offset`; -ENOENT. */
+WARN_UNUSED int extents_before(struct view *view, uint64_t ino, uint64_t offset, struct extent *ret_extent);
+
+/*
+ * Changes of one inode's extents in one batch, by ascending ranges: what an old extent keeps beyond a replaced range is carried along,
+ * since the batch itself cannot be read. Adjusts record.allocated as it goes.
+ */
+struct extent_edit {
+	struct inode *inode;
+	struct kv_batch *batch;
+	bool empty;            /* the inode has no extents: nothing to look up */
+	bool has_carry;
+	struct extent carry;   /* the rest of the last old extent, not yet put */
+	uint64_t seen;         /* old extents that start below were dealt with */
+};
+struct extent_edit extent_edit_begin(struct inode *inode, struct kv_batch *batch);
+/* Nothing is mapped in [first, end) any more, then the given extents (sorted, inside) are. */
+WARN_UNUSED int extent_edit_replace(struct extent_edit *edit, uint64_t first, uint64_t end, const struct extent *extents, size_t count);
+void extent_edit_end(struct extent_edit *edit);
+/* One such change. */
 WARN_UNUSED int extents_replace(struct inode *inode, struct kv_batch *batch, uint64_t first, uint64_t end, const struct extent *extents,
 				size_t count);
-WARN_UNUSED int extents_read(struct view *view, const struct inode *inode, uint64_t offset, size_t len, void *out);
+
+/* --- extents.c's cache: under inode->lock alone. --- */
+/* Adds the extents that overlap [first, end) to the list, from memory where it can. Takes the epoch lock itself. */
+WARN_UNUSED int extent_cache_load(struct inode *inode, uint64_t first, uint64_t end, struct extent_list *list);
+/* Whether a gap in the content is a hole: the extents that are there add up to record.allocated (I9). -EIO when they do not. */
+WARN_UNUSED int extent_cache_check_hole(struct inode *inode);
+void extent_cache_drop(struct inode *inode); /* after every change of extents, and before the inode is freed */
 
 #endif

@@ -128,6 +128,7 @@ WARN_UNUSED int inode_sync(struct inode *inode);   /* and is on disk */
 struct extent {
 	uint64_t offset;
 	struct extent_record record;
+	uint64_t epoch; /* it was written in */
 };
 typedef int (*inode_extent_fn)(void *arg, const struct extent *extent);
 WARN_UNUSED int view_extents(struct view *view, uint64_t ino, inode_extent_fn each, void *arg);
