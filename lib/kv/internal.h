@@ -1,0 +1,43 @@
+/* What the files of lib/kv share. Nobody else includes this. */
+#ifndef CORPUSFS_KV_INTERNAL_H
+#define CORPUSFS_KV_INTERNAL_H
+
+#include <pthread.h>
+
+#include <rocksdb/c.h>
+
+#include "lib/kv/kv.h"
+
+#define KV_MESSAGE_MAX 1024
+#define KV_HANDLE_COUNT (KV_FAMILY_COUNT + 1) /* RocksDB insists on "default", which stays empty */
+
+struct kv_setup {
+	rocksdb_options_t *db;
+	rocksdb_options_t *families[KV_HANDLE_COUNT]; /* the last one is "default" */
+	rocksdb_cache_t *cache;
+};
+
+struct kv {
+	rocksdb_t *db;
+	rocksdb_column_family_handle_t *handles[KV_HANDLE_COUNT];
+	struct kv_setup setup;
+	rocksdb_readoptions_t *read;
+	rocksdb_writeoptions_t *write;
+	rocksdb_writeoptions_t *write_sync;
+	pthread_mutex_t mutex;           /* guards message */
+	char message[KV_MESSAGE_MAX];    /* a fixed place, so that whoever still reads it never reads freed memory */
+};
+
+extern const char *const kv_family_names[KV_HANDLE_COUNT];
+
+/* Options of the database and of each column family; `memtable_bytes` and so on as in kv_open. */
+void kv_setup_init(struct kv_setup *setup, const struct kv_options *options);
+void kv_setup_clear(struct kv_setup *setup);
+
+/* The errno that RocksDB's message stands for. */
+int kv_errno(const char *message);
+
+/* 0 if there is no message; else keeps and frees it and returns its errno. */
+int kv_result(struct kv *kv, char *message);
+
+#endif

@@ -1,0 +1,256 @@
+#include "lib/kv/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int kv_errno(const char *message)
+{
+	static const struct {
+		const char *text;
+		int code;
+	} known[] = {
+		/* A full disk is told inside "IO error" and even "Corruption" messages, so it comes first. */
+		{ "No space left", -ENOSPC },
+		{ "Disk quota exceeded", -ENOSPC },
+		{ "While lock file", -EBUSY },
+		{ "lock hold by", -EBUSY },
+		{ "Corruption", -EBADMSG },
+		{ "Invalid argument", -EINVAL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strstr(message, known[i].text))
+			return known[i].code;
+	return -EIO;
+}
+
+int kv_result(struct kv *kv, char *message)
+{
+	if (!message)
+		return 0;
+	int result = kv_errno(message);
+
+	pthread_mutex_lock(&kv->mutex);
+	snprintf(kv->message, sizeof(kv->message), "%s", message);
+	pthread_mutex_unlock(&kv->mutex);
+	rocksdb_free(message);
+	return result;
+}
+
+const char *kv_last_error(struct kv *kv)
+{
+	return kv->message;
+}
+
+/* RocksDB leaves a log and a lock file even where it refuses to open, so we look before it does. */
+static int look_for_database(const char *path, bool create, struct error *err)
+{
+	AUTO_FREE char *current = xasprintf("%s/CURRENT", path);
+	struct stat st;
+	bool exists = lstat(current, &st) == 0;
+
+	if (!exists && errno != ENOENT && errno != ENOTDIR)
+		return error_default(err, -errno, "%s", current);
+	if (create && exists)
+		return error_set(err, -EEXIST, "%s: there is a database already", path);
+	if (!create && !exists)
+		return error_set(err, -ENOENT, "%s: there is no database", path);
+	return 0;
+}
+
+static int refused(const char *path, char *message, struct error *err)
+{
+	int result = kv_errno(message);
+
+	error_set(err, result, "%s: cannot open the database: %s", path, message);
+	if (result == -EBADMSG)
+		error_hint(err, "a file of the database is missing or damaged; restore the store from a backup");
+	else if (result == -EBUSY)
+		error_hint(err, "another process uses it");
+	rocksdb_free(message);
+	return result;
+}
+
+int kv_open(const char *path, const struct kv_options *options, struct kv **ret_kv, struct error *err)
+{
+	int result = look_for_database(path, options->create, err);
+	char *message = NULL;
+
+	if (result < 0)
+		return result;
+	struct kv *kv = xcalloc(1, sizeof(*kv));
+	kv_setup_init(&kv->setup, options);
+	kv->db = rocksdb_open_column_families(kv->setup.db, path, KV_HANDLE_COUNT, kv_family_names,
+	                                      (const rocksdb_options_t *const *)kv->setup.families, kv->handles, &message);
+	if (message) {
+		kv_setup_clear(&kv->setup);
+		free(kv);
+		return refused(path, message, err);
+	}
+	pthread_mutex_init(&kv->mutex, NULL);
+	kv->read = rocksdb_readoptions_create();
+	kv->write = rocksdb_writeoptions_create();
+	kv->write_sync = rocksdb_writeoptions_create();
+	rocksdb_writeoptions_set_sync(kv->write_sync, 1);
+	*ret_kv = kv;
+	return 0;
+}
+
+static void flush_all(struct kv *kv)
+{
+	rocksdb_flushoptions_t *wait = rocksdb_flushoptions_create();
+
+	/* A flush that fails loses nothing: what it would have written is in the log, which is replayed at the next opening. */
+	for (int i = 0; i < KV_FAMILY_COUNT; i++) {
+		char *message = NULL;
+		rocksdb_flush_cf(kv->db, wait, kv->handles[i], &message);
+		rocksdb_free(message);
+	}
+	rocksdb_flushoptions_destroy(wait);
+}
+
+void kv_close(struct kv *kv)
+{
+	if (!kv)
+		return;
+	/* The log first: it makes everything durable even if the flushes fail. */
+	char *message = NULL;
+	rocksdb_flush_wal(kv->db, 1, &message);
+	rocksdb_free(message);
+	flush_all(kv);
+	for (int i = 0; i < KV_HANDLE_COUNT; i++)
+		rocksdb_column_family_handle_destroy(kv->handles[i]);
+	rocksdb_close(kv->db);
+	rocksdb_readoptions_destroy(kv->read);
+	rocksdb_writeoptions_destroy(kv->write);
+	rocksdb_writeoptions_destroy(kv->write_sync);
+	kv_setup_clear(&kv->setup);
+	pthread_mutex_destroy(&kv->mutex);
+	free(kv);
+}
+
+/* struct kv_pin is never defined: it is RocksDB's object under a name of ours. */
+static rocksdb_pinnableslice_t *slice_of(struct kv_pin *pin)
+{
+	return (rocksdb_pinnableslice_t *)pin;
+}
+
+int kv_pin(struct kv *kv, enum kv_family family, const void *key, size_t key_len, struct kv_pin **ret_pin,
+           const uint8_t **ret_value, size_t *ret_len)
+{
+	char *message = NULL;
+	rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(kv->db, kv->read, kv->handles[family], key, key_len, &message);
+	size_t len;
+
+	if (message)
+		return kv_result(kv, message);
+	if (!slice)
+		return -ENOENT;
+	const char *value = rocksdb_pinnableslice_value(slice, &len);
+	*ret_pin = (struct kv_pin *)slice;
+	*ret_value = (const uint8_t *)value;
+	*ret_len = len;
+	return 0;
+}
+
+void kv_unpin(struct kv_pin *pin)
+{
+	if (pin)
+		rocksdb_pinnableslice_destroy(slice_of(pin));
+}
+
+int kv_get(struct kv *kv, enum kv_family family, const void *key, size_t key_len, struct buf *value)
+{
+	struct kv_pin *pin;
+	const uint8_t *bytes;
+	size_t len;
+	int result = kv_pin(kv, family, key, key_len, &pin, &bytes, &len);
+
+	if (result < 0)
+		return result;
+	buf_reset(value);
+	buf_add(value, bytes, len);
+	kv_unpin(pin);
+	return 0;
+}
+
+int kv_has(struct kv *kv, enum kv_family family, const void *key, size_t key_len)
+{
+	struct kv_pin *pin;
+	const uint8_t *bytes;
+	size_t len;
+	int result = kv_pin(kv, family, key, key_len, &pin, &bytes, &len);
+
+	if (result == 0)
+		kv_unpin(pin);
+	return result;
+}
+
+int kv_sync(struct kv *kv)
+{
+	char *message = NULL;
+
+	rocksdb_flush_wal(kv->db, 1, &message);
+	return kv_result(kv, message);
+}
+
+/*
+ * RocksDB drops files up to and including the limit, and our ranges exclude their end. Cutting a zero off, or lowering the last byte,
+ * gives a key below the end with no key of the same length between the two.
+ */
+static size_t key_before(uint8_t *key, size_t len)
+{
+	if (key[len - 1] == 0)
+		return len - 1;
+	key[len - 1]--;
+	return len;
+}
+
+int kv_drop_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len)
+{
+	rocksdb_column_family_handle_t *handle = kv->handles[family];
+	AUTO_BUF limit = BUF_INIT;
+	char *message = NULL;
+
+	if (first_len == 0 || end_len == 0)
+		return -EINVAL;
+	buf_add(&limit, end, end_len);
+	limit.len = key_before(limit.data, limit.len);
+	rocksdb_delete_file_in_range_cf(kv->db, handle, first, first_len, (const char *)limit.data, limit.len, &message);
+	int result = kv_result(kv, message);
+	if (result < 0)
+		return result;
+	message = NULL;
+	rocksdb_delete_range_cf(kv->db, kv->write, handle, first, first_len, end, end_len, &message);
+	return kv_result(kv, message);
+}
+
+void kv_compact_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len)
+{
+	rocksdb_compactoptions_t *shared = rocksdb_compactoptions_create();
+
+	/* The automatic compactions that keep writers from stalling must go on meanwhile. */
+	rocksdb_compactoptions_set_exclusive_manual_compaction(shared, 0);
+	rocksdb_compact_range_cf_opt(kv->db, kv->handles[family], shared, first_len ? first : NULL, first_len,
+	                             end_len ? end : NULL, end_len);
+	rocksdb_compactoptions_destroy(shared);
+}
+
+static uint64_t property(struct kv *kv, enum kv_family family, const char *name)
+{
+	uint64_t value = 0;
+
+	return rocksdb_property_int_cf(kv->db, kv->handles[family], name, &value) == 0 ? value : 0;
+}
+
+uint64_t kv_estimate_keys(struct kv *kv, enum kv_family family)
+{
+	return property(kv, family, "rocksdb.estimate-num-keys");
+}
+
+uint64_t kv_disk_bytes(struct kv *kv, enum kv_family family)
+{
+	return property(kv, family, "rocksdb.total-sst-files-size");
+}

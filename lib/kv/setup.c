@@ -1,0 +1,130 @@
+#include "lib/kv/internal.h"
+
+#define MIB (1024ULL * 1024)
+#define CHECKSUM_XXH3 4
+#define TABLE_FORMAT 5
+#define BLOOM_BITS_PER_KEY 10
+#define LOG_LEVEL_INFO 1
+
+const char *const kv_family_names[KV_HANDLE_COUNT] = {
+	[KV_CATALOG] = "catalog", [KV_TREE] = "tree",   [KV_TOUCHED] = "touched",      [KV_DEDUP] = "dedup",
+	[KV_BULK] = "bulk",       [KV_SMALL] = "small", [KV_FAMILY_COUNT] = "default",
+};
+
+static rocksdb_block_based_table_options_t *new_table(void)
+{
+	rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+
+	/* Debian's RocksDB computes CRC32C in software; XXH3 is several times faster. */
+	rocksdb_block_based_options_set_checksum(table, CHECKSUM_XXH3);
+	rocksdb_block_based_options_set_format_version(table, TABLE_FORMAT);
+	return table;
+}
+
+/* Sorted records, read by seeks and scans: blocks, indexes and all within the cache's budget. */
+static rocksdb_block_based_table_options_t *metadata_table(rocksdb_cache_t *cache)
+{
+	rocksdb_block_based_table_options_t *table = new_table();
+
+	rocksdb_block_based_options_set_block_cache(table, cache);
+	rocksdb_block_based_options_set_block_size(table, 8192);
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(table, 1);
+	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
+	return table;
+}
+
+/*
+ * Random keys, looked up one by one, most of them absent: the filter answers. Filter and index (two bytes per chunk) stay outside the
+ * cache, where no scan can evict them. Small blocks, since a block read for one key is useless for the next.
+ */
+static rocksdb_block_based_table_options_t *dedup_table(rocksdb_cache_t *cache)
+{
+	rocksdb_block_based_table_options_t *table = new_table();
+
+	rocksdb_block_based_options_set_block_cache(table, cache);
+	rocksdb_block_based_options_set_block_size(table, 4096);
+	rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom(BLOOM_BITS_PER_KEY));
+	rocksdb_block_based_options_set_whole_key_filtering(table, 1);
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 0);
+	return table;
+}
+
+/*
+ * Big values under 8-byte keys. A block holds one value: whatever exceeds the block size ends it. The page cache is their cache. Index
+ * entries share prefixes (restart interval 16), which makes them a few bytes per chunk; they stay in memory while the file is open.
+ */
+static rocksdb_block_based_table_options_t *chunk_table(void)
+{
+	rocksdb_block_based_table_options_t *table = new_table();
+
+	rocksdb_block_based_options_set_no_block_cache(table, 1);
+	rocksdb_block_based_options_set_block_size(table, 1024);
+	rocksdb_block_based_options_set_index_block_restart_interval(table, 16);
+	return table;
+}
+
+static rocksdb_options_t *family_options(int family, const struct kv_options *options, rocksdb_cache_t *cache)
+{
+	bool chunks = family == KV_BULK || family == KV_SMALL;
+	bool packed = family == KV_CATALOG || family == KV_TREE;
+	rocksdb_options_t *opt = rocksdb_options_create();
+	rocksdb_block_based_table_options_t *table = chunks               ? chunk_table()
+	                                             : family == KV_DEDUP ? dedup_table(cache)
+	                                                                  : metadata_table(cache);
+
+	rocksdb_options_set_block_based_table_factory(opt, table);
+	rocksdb_block_based_options_destroy(table);
+	rocksdb_options_set_compression(opt, packed ? rocksdb_lz4_compression : rocksdb_no_compression);
+	rocksdb_options_set_level_compaction_dynamic_level_bytes(opt, 1);
+	/* One family may fill half of the common budget before it is flushed; the database-wide limit does the rest. */
+	rocksdb_options_set_write_buffer_size(opt, MAX(options->memtable_bytes / 2, MIB));
+	rocksdb_options_set_max_write_buffer_number(opt, 4);
+	rocksdb_options_set_target_file_size_base(opt, 64 * MIB);
+	return opt;
+}
+
+static rocksdb_options_t *database_options(const struct kv_options *options)
+{
+	rocksdb_options_t *opt = rocksdb_options_create();
+
+	rocksdb_options_set_create_if_missing(opt, options->create);
+	rocksdb_options_set_create_missing_column_families(opt, options->create);
+	rocksdb_options_set_error_if_exists(opt, options->create);
+	rocksdb_options_set_db_write_buffer_size(opt, options->memtable_bytes);
+	rocksdb_options_set_max_background_jobs(opt, (int)MAX(options->threads, 2U));
+	/* All files are opened, and so found to be there and complete, before the store is used. */
+	rocksdb_options_set_max_open_files(opt, -1);
+	rocksdb_options_set_skip_stats_update_on_db_open(opt, 1);
+	/* Rarely written families must not keep old logs alive: this bounds what an opening after a crash replays. */
+	rocksdb_options_set_max_total_wal_size(opt, MAX(2 * options->memtable_bytes, 64 * MIB));
+	rocksdb_options_set_wal_recovery_mode(opt, rocksdb_point_in_time_recovery);
+	rocksdb_options_set_manual_wal_flush(opt, 0);
+	/* Writing out early keeps a later fsync short. */
+	rocksdb_options_set_bytes_per_sync(opt, MIB);
+	rocksdb_options_set_wal_bytes_per_sync(opt, MIB);
+	/* The thread that drops the last reference to a file answers requests; deleting is for the background. */
+	rocksdb_options_set_avoid_unnecessary_blocking_io(opt, 1);
+	rocksdb_options_set_info_log_level(opt, LOG_LEVEL_INFO);
+	rocksdb_options_set_keep_log_file_num(opt, 3);
+	rocksdb_options_set_max_log_file_size(opt, 4 * MIB);
+	rocksdb_options_set_stats_dump_period_sec(opt, 0);
+	rocksdb_options_set_stats_persist_period_sec(opt, 0);
+	return opt;
+}
+
+void kv_setup_init(struct kv_setup *setup, const struct kv_options *options)
+{
+	setup->cache = rocksdb_cache_create_lru(MAX(options->cache_bytes, MIB));
+	setup->db = database_options(options);
+	for (int i = 0; i < KV_HANDLE_COUNT; i++)
+		setup->families[i] = family_options(i, options, setup->cache);
+}
+
+void kv_setup_clear(struct kv_setup *setup)
+{
+	for (int i = 0; i < KV_HANDLE_COUNT; i++)
+		rocksdb_options_destroy(setup->families[i]);
+	rocksdb_options_destroy(setup->db);
+	rocksdb_cache_destroy(setup->cache);
+}
