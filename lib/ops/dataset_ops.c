@@ -1,0 +1,139 @@
+#include <errno.h>
+#include <string.h>
+
+#include "lib/dataset/datasets.h"
+#include "lib/ops/ops.h"
+
+#define DEFAULT_MODE 0755
+#define DEFAULT_LEVEL 1
+#define LEVEL_MAX 19
+
+static int level_check(int64_t level, struct error *err)
+{
+	if (level >= 0 && level <= LEVEL_MAX)
+		return 0;
+	error_set(err, -EINVAL, "compression level %lld is out of range", (long long)level);
+	error_hint(err, "0 stores plainly, 1 is fast, %d is smallest", LEVEL_MAX);
+	return -EINVAL;
+}
+
+static int no_dataset(const char *name, int code, struct error *err)
+{
+	if (code != -ENOENT)
+		return error_set(err, code, "dataset \"%s\" could not be read: %s", name, strerror(-code));
+	error_set(err, code, "there is no dataset \"%s\"", name);
+	error_hint(err, "corpusfs dataset list shows those there are");
+	return code;
+}
+
+static json_t *dataset_to_json(const struct dataset_info *info)
+{
+	json_t *schedule = info->schedule[0] ? json_loads(info->schedule, 0, NULL) : NULL;
+
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o}", "name", info->name, "id", (json_int_t)info->id, "family",
+			 (json_int_t)info->family, "view", (json_int_t)info->view, "epoch", (json_int_t)info->epoch, "created",
+			 (json_int_t)info->created, "level", info->level, "snapshots", (json_int_t)info->snapshots, "schedule",
+			 schedule ? schedule : json_null());
+}
+
+/* dataset.create: {name, mode?, level?} -> dataset as in dataset.show */
+static int dataset_create_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	int64_t level = op_arg_int(args, "level", DEFAULT_LEVEL), mode = op_arg_int(args, "mode", DEFAULT_MODE);
+	struct dataset_info info;
+	const char *name;
+	int result = op_arg_string(args, "name", &name, err);
+
+	if (result == 0)
+		result = level_check(level, err);
+	if (result == 0 && (mode < 0 || mode > 07777))
+		result = error_set(err, -EINVAL, "mode %llo is not a mode", (long long)mode);
+	if (result == 0)
+		result = dataset_name_check("dataset", name, err);
+	if (result == 0)
+		result = dataset_create(context->store, name, (uint32_t)mode, context->uid, context->gid, (int)level, err);
+	if (result < 0)
+		return result;
+	result = dataset_get(context->store, name, &info);
+	if (result < 0)
+		return no_dataset(name, result, err);
+	*ret_result = dataset_to_json(&info);
+	return 0;
+}
+
+static int list_one(void *arg, const struct dataset_info *info)
+{
+	return json_array_append_new(arg, dataset_to_json(info)) < 0 ? -ENOMEM : 0;
+}
+
+/* dataset.list: {} -> {datasets: [dataset as in dataset.show]} */
+static int dataset_list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	json_t *list = json_array();
+	int result = dataset_list(context->store, list_one, list);
+
+	*ret_result = json_pack("{s:o}", "datasets", list);
+	return result < 0 ? error_set(err, result, "the list of datasets could not be read: %s", strerror(-result)) : 0;
+}
+
+/* dataset.show: {name} -> {name, id, family, view, epoch, created, level, snapshots, schedule (object or null)} */
+static int dataset_show(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct dataset_info info;
+	const char *name;
+	int result = op_arg_string(args, "name", &name, err);
+
+	if (result < 0)
+		return result;
+	result = dataset_get(context->store, name, &info);
+	if (result < 0)
+		return no_dataset(name, result, err);
+	*ret_result = dataset_to_json(&info);
+	return 0;
+}
+
+/* dataset.rename: {name, new_name} -> {} */
+static int dataset_rename_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	const char *name, *new_name;
+	int result = op_arg_string(args, "name", &name, err);
+
+	if (result == 0)
+		result = op_arg_string(args, "new_name", &new_name, err);
+	if (result == 0)
+		result = dataset_name_check("dataset", new_name, err);
+	return result < 0 ? result : dataset_rename(context->store, name, new_name, err);
+}
+
+/* dataset.destroy: {name, snapshots?: its snapshots too, empty_only?: as rmdir} -> {} */
+static int dataset_destroy_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	unsigned flags = (op_arg_bool(args, "snapshots") ? DATASET_DESTROY_SNAPSHOTS : 0) |
+			 (op_arg_bool(args, "empty_only") ? DATASET_DESTROY_EMPTY_ONLY : 0);
+	const char *name;
+	int result = op_arg_string(args, "name", &name, err);
+
+	return result < 0 ? result : dataset_destroy(context->store, name, flags, err);
+}
+
+/* dataset.set: {name, level} -> {} */
+static int dataset_set(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	int64_t level = op_arg_int(args, "level", -1);
+	const char *name;
+	int result = op_arg_string(args, "name", &name, err);
+
+	if (result == 0)
+		result = level_check(level, err);
+	return result < 0 ? result : dataset_set_level(context->store, name, (int)level, err);
+}
+
+const struct op dataset_ops[] = {
+	{"dataset.create", "make an empty dataset", dataset_create_op},
+	{"dataset.list", "all datasets", dataset_list_op},
+	{"dataset.show", "one dataset", dataset_show},
+	{"dataset.rename", "give a dataset another name", dataset_rename_op},
+	{"dataset.destroy", "remove a dataset and its files", dataset_destroy_op},
+	{"dataset.set", "change a dataset's properties", dataset_set},
+	{NULL, NULL, NULL},
+};

@@ -1,0 +1,99 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/dataset/gc.h"
+#include "lib/ops/ops.h"
+
+#define WHY_LIMIT 100
+
+static json_t *progress_to_json(const struct gc_progress *progress)
+{
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "phase", progress->phase ? progress->phase : "", "done",
+			 (json_int_t)progress->done, "total", (json_int_t)progress->total, "versions", (json_int_t)progress->versions,
+			 "chunks", (json_int_t)progress->chunks, "bytes", (json_int_t)progress->bytes);
+}
+
+static int gc_step(void *arg, const struct gc_progress *progress)
+{
+	struct op_context *context = arg;
+
+	if (context->cancelled && atomic_load(context->cancelled))
+		return -ECANCELED;
+	if (context->progress) {
+		json_t *state = progress_to_json(progress);
+		context->progress(context->progress_arg, state);
+		json_decref(state);
+	}
+	return 0;
+}
+
+/* gc.run: {dry_run?, prune_only?} -> {versions, chunks, bytes, dry_run}; progress {phase, done, total, versions, chunks, bytes} */
+static int gc_run_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct gc_options options = {.dry_run = op_arg_bool(args, "dry_run"),
+				     .prune_only = op_arg_bool(args, "prune_only"),
+				     .progress = gc_step,
+				     .arg = context};
+	struct gc_progress done = {0};
+	int result = gc_run(context->store, &options, &done, err);
+
+	if (result < 0)
+		return result;
+	*ret_result = json_pack("{s:I, s:I, s:I, s:b}", "versions", (json_int_t)done.versions, "chunks", (json_int_t)done.chunks, "bytes",
+				(json_int_t)done.bytes, "dry_run", options.dry_run);
+	return 0;
+}
+
+/* Names of files may be any bytes, JSON holds UTF-8: others are shown with '?'. */
+static json_t *path_to_json(const char *path)
+{
+	json_t *text = json_string(path);
+	char *copy;
+
+	if (text)
+		return text;
+	copy = xstrdup(path);
+	for (char *at = copy; *at; at++)
+		if ((unsigned char)*at >= 0x80)
+			*at = '?';
+	text = json_string(copy);
+	free(copy);
+	return text;
+}
+
+static int why_one(void *arg, const char *dataset, const char *snapshot, const char *path, uint64_t offset)
+{
+	json_t *row = json_pack("{s:s, s:s, s:o, s:I}", "dataset", dataset, "snapshot", snapshot, "path", path_to_json(path), "offset",
+				(json_int_t)offset);
+
+	return json_array_append_new(arg, row) < 0 ? -ENOMEM : 0;
+}
+
+/* gc.why: {chunk: text, decimal or 0x hexadecimal, limit?} -> {references: [{dataset, snapshot ("" is the head), path, offset}]} */
+static int gc_why_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	int64_t limit = op_arg_int(args, "limit", WHY_LIMIT);
+	const char *text;
+	char *end;
+	int result = op_arg_string(args, "chunk", &text, err);
+
+	if (result < 0)
+		return result;
+	errno = 0;
+	unsigned long long chunk = strtoull(text, &end, 0);
+	if (errno || *end || text[0] < '0' || text[0] > '9' || chunk == CHUNK_NONE)
+		return error_set(err, -EINVAL, "\"%s\" is not a chunk's number", text);
+	if (limit < 1)
+		return error_set(err, -EINVAL, "the limit must be at least 1");
+	json_t *list = json_array();
+	result = gc_why(context->store, chunk, (size_t)limit, why_one, list, err);
+	*ret_result = json_pack("{s:o}", "references", list);
+	return result;
+}
+
+const struct op gc_ops[] = {
+	{"gc.run", "remove what no dataset and no snapshot needs", gc_run_op},
+	{"gc.why", "who keeps a chunk alive", gc_why_op},
+	{NULL, NULL, NULL},
+};

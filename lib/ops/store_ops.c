@@ -1,0 +1,69 @@
+#include <errno.h>
+#include <string.h>
+
+#include "lib/dataset/datasets.h"
+#include "lib/dataset/gc.h"
+#include "lib/ops/ops.h"
+
+/* store.sync: {} -> {}. Everything accepted so far is on disk when it returns. */
+static int store_sync_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	int result = store_sync(context->store);
+
+	if (result < 0)
+		return error_set(err, result, "the store could not be synced: %s", strerror(-result));
+	return 0;
+}
+
+struct counts {
+	size_t datasets, snapshots;
+};
+
+static int count_dataset(void *arg, const struct dataset_info *info)
+{
+	struct counts *counts = arg;
+
+	counts->datasets++;
+	counts->snapshots += info->snapshots;
+	return 0;
+}
+
+static uint64_t disk_bytes(struct kv *kv)
+{
+	uint64_t bytes = 0;
+
+	for (int family = 0; family < KV_FAMILY_COUNT; family++)
+		bytes += kv_disk_bytes(kv, (enum kv_family)family);
+	return bytes;
+}
+
+/*
+ * store.status: {} -> {path, uuid, format, created, chunk_min, chunk_average, chunk_max, datasets, snapshots, disk_bytes, free_bytes,
+ * dirty_bytes, dirty_files, cached_inodes, gc_wanted}. The daemon adds pid, mounts and gc.
+ */
+static int store_status(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	const struct superblock *superblock = store_superblock(context->store);
+	struct counts counts = {0};
+	struct tree_usage usage = {0};
+	int result = dataset_list(context->store, count_dataset, &counts);
+
+	if (result < 0)
+		return error_set(err, result, "the list of datasets could not be read: %s", strerror(-result));
+	tree_usage(store_tree(context->store), &usage);
+	*ret_result = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "path",
+				store_path(context->store), "uuid", superblock->uuid, "format", (json_int_t)superblock->format, "created",
+				(json_int_t)superblock->created, "chunk_min", (json_int_t)superblock->chunk_min, "chunk_average",
+				(json_int_t)superblock->chunk_average, "chunk_max", (json_int_t)superblock->chunk_max, "datasets",
+				(json_int_t)counts.datasets, "snapshots", (json_int_t)counts.snapshots, "disk_bytes",
+				(json_int_t)disk_bytes(store_kv(context->store)), "free_bytes", (json_int_t)usage.free_bytes,
+				"dirty_bytes", (json_int_t)usage.dirty_bytes, "dirty_files", (json_int_t)usage.dirty_inodes,
+				"cached_inodes", (json_int_t)usage.cached_inodes, "gc_wanted", gc_wanted(context->store));
+	return *ret_result ? 0 : error_set(err, -EILSEQ, "the store's path is not UTF-8");
+}
+
+const struct op store_ops[] = {
+	{"store.sync", "bring everything accepted so far to the disk", store_sync_op},
+	{"store.status", "what the store holds and what is going on in it", store_status},
+	{NULL, NULL, NULL},
+};
