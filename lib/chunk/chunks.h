@@ -4,8 +4,9 @@
  * Writing goes in groups, one per commit:
  *
  *   group = chunks_group_new(chunks)
- *   chunks_group_cut(group, data, len, level, &extents...)   cut, hash, look up, compress on the pool; many files per group
- *   chunks_group_store(group, batch)                         new chunks become durable, or part of `batch` (I8)
+ *   chunks_group_add(group, data, len, level)                for each run of bytes; many files per group
+ *   chunks_group_store(group, batch)                         once: cut, hash, look up, compress on the pool; new chunks become
+ *                                                            durable, or part of `batch` (I8)
  *   ... caller adds extents to the same batch and writes it ...
  *   chunks_group_free(group)                                 after the batch was written, or to give up
  *
@@ -56,6 +57,13 @@ size_t chunks_group_add(struct chunks_group *group, const void *data, size_t len
 /* Cuts, hashes, looks up, compresses and stores all runs; see above. -ENOSPC, -EIO. */
 WARN_UNUSED int chunks_group_store(struct chunks_group *group, struct kv_batch *batch);
 
+/*
+ * Records that the caller is about to write an extent that refers to a chunk which some extent refers to now (copy_file_range, or an
+ * extent split in two): until chunks_group_free() the chunk is safe from the collector. The caller keeps that extent from being
+ * removed until this returns. Any time in the group's life.
+ */
+void chunks_group_refer(struct chunks_group *group, uint64_t id);
+
 /* The pieces of run `number`, in order and without gaps; owned by the group. */
 const struct chunk_piece *chunks_group_pieces(const struct chunks_group *group, size_t number, size_t *ret_count);
 
@@ -67,7 +75,10 @@ WARN_UNUSED int chunks_verify(struct chunks *chunks, uint64_t id);
 
 /* --- for the collector (lib/dataset) --- */
 
-/* A set of chunk ids that grows as needed. Thread-safe set. */
+/*
+ * A set of chunk ids below the two ends (bulk_end carries CHUNK_BULK); memory grows with what is added. Ids from the ends on are no
+ * candidates for the collector: they count as members, and adding them does nothing. Any thread.
+ */
 struct chunk_set;
 struct chunk_set *chunk_set_new(uint64_t bulk_end, uint64_t small_end);
 void chunk_set_free(struct chunk_set *set);
@@ -76,7 +87,8 @@ bool chunk_set_has(const struct chunk_set *set, uint64_t id);
 
 /*
  * Starts a mark: from now on every dedup hit and every id a living group refers to is added to `set`, and ids given out later lie at or
- * above the watermarks returned (they are not candidates). chunks_mark_end() stops it. At most one at a time.
+ * above the watermarks returned (they are not candidates). chunks_mark_end() stops it, after the sweep. At most one at a time. The caller
+ * owns the set. All extents of all versions must then be walked in one iterator, made after this returned; see sweep.c for the proof.
  */
 void chunks_mark_begin(struct chunks *chunks, struct chunk_set *(*make)(uint64_t bulk_end, uint64_t small_end), struct chunk_set **ret_set,
 		       uint64_t *ret_bulk_end, uint64_t *ret_small_end);
@@ -85,7 +97,8 @@ void chunks_mark_end(struct chunks *chunks);
 /*
  * Removes those chunks of [first, end) that are not in `set`, with their dedup entries, in batches; counts what was removed. A chunk is
  * tested and its dedup entry removed under the lock that dedup hits take, so a hit either comes first and marks it, or misses.
- * `stop` is polled between batches. Call with bounds of one kind (bulk or small).
+ * `stop` (or NULL) is polled between batches. Call with bounds of one kind (bulk or small), between chunks_mark_begin and chunks_mark_end
+ * (-EINVAL otherwise). Rows of dead chunks give their files back at once, single ones when the engine compacts them.
  */
 WARN_UNUSED int chunks_sweep(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end, bool (*stop)(void *arg),
 			     void *stop_arg, bool dry_run, uint64_t *ret_chunks, uint64_t *ret_bytes);

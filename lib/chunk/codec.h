@@ -1,0 +1,30 @@
+/*
+ * Compression of single chunks (zstd). A codec holds the contexts of one thread at a time, reused from chunk to chunk.
+ */
+#ifndef CORPUSFS_CHUNK_CODEC_H
+#define CORPUSFS_CHUNK_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/clean.h"
+
+struct codec;
+
+struct codec *codec_new(void);
+void codec_free(struct codec *codec); /* NULL is fine */
+
+/* Whether a sample of the data shrinks at all: keeps JPEG, zstd, or a tar of them from costing more than a glance. */
+bool codec_try(struct codec *codec, const void *data, size_t len);
+
+/*
+ * Compresses at `level` (<= 0: never). 1 and an allocated result, which the caller frees, when that saves at least a sixteenth;
+ * 0 when the data is better stored plain; -ENOMEM.
+ */
+WARN_UNUSED int codec_pack(struct codec *codec, const void *data, size_t len, int level, uint8_t **ret_packed, size_t *ret_len);
+
+/* Writes exactly plain_len bytes. -EBADMSG when that is not what the stored bytes hold; -ENOMEM. */
+WARN_UNUSED int codec_unpack(struct codec *codec, const void *stored, size_t stored_len, void *out, size_t plain_len);
+
+#endif

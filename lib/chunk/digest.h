@@ -1,0 +1,27 @@
+/*
+ * SHA-256, the identity of content: the only door to OpenSSL.
+ *
+ *   digest_new -> (digest_update* -> digest_final)* -> digest_free      digest_final makes the context ready for the next message
+ *
+ * A context belongs to one thread at a time. OpenSSL can fail here only for want of memory or of SHA-256 itself; both end the process,
+ * because no promise about content could be kept any more.
+ */
+#ifndef CORPUSFS_CHUNK_DIGEST_H
+#define CORPUSFS_CHUNK_DIGEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define DIGEST_LEN 32
+
+struct digest;
+
+struct digest *digest_new(void);
+void digest_free(struct digest *digest); /* NULL is fine */
+void digest_update(struct digest *digest, const void *data, size_t len);
+void digest_final(struct digest *digest, uint8_t out[DIGEST_LEN]);
+
+/* One message in one call; no other may be under way in this context. */
+void digest_once(struct digest *digest, const void *data, size_t len, uint8_t out[DIGEST_LEN]);
+
+#endif

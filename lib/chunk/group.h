@@ -1,0 +1,59 @@
+/* A group of runs on its way into the store: what group.c and intake.c share. Not for other layers. */
+#ifndef CORPUSFS_CHUNK_GROUP_H
+#define CORPUSFS_CHUNK_GROUP_H
+
+#include <uthash.h>
+
+#include "lib/chunk/store.h"
+
+/* The lengths of pieces that follow one another, as ends. */
+struct ends {
+	uint64_t *at;
+	size_t count, cap;
+};
+
+struct run {
+	const uint8_t *data;
+	size_t len;
+	int level;
+	struct ends ends;
+	struct chunk_piece *pieces; /* made by chunks_group_store */
+};
+
+/* One piece of one run on its way. */
+struct item {
+	const uint8_t *data;
+	uint32_t length;
+	int level;
+	struct item *twin; /* the first item of the group with the same bytes, if that is another */
+	uint64_t id;       /* 0: not settled yet; of a twin it stays 0 */
+	bool is_new;       /* not found in the store: to be stored under `id` */
+	uint8_t sha256[DIGEST_LEN];
+	uint8_t header[CHUNK_HEADER_LEN];
+	uint8_t *packed;   /* owned; NULL: stored as it is */
+	size_t stored_len;
+	UT_hash_handle hh;
+};
+
+struct chunks_group {
+	struct chunks *chunks;
+	struct run *runs;
+	size_t run_count, run_cap;
+	struct item *items; /* the pieces of all runs, in order */
+	size_t item_count;
+	size_t *slices;     /* steps of the pool: items [slices[i], slices[i + 1]) */
+	size_t slice_count;
+	atomic_int error;   /* the first failure of a step */
+
+	size_t settled;     /* items whose ids the collector must respect; changes under the gate, shared */
+	struct ends refers; /* ids given to chunks_group_refer; the same */
+
+	struct chunks_group *prev, *next; /* chunks.groups_lock */
+};
+
+void ends_add(struct ends *ends, uint64_t value);
+
+/* Cuts all runs into pieces; in parallel, long runs too. */
+void group_cut(struct chunks_group *group);
+
+#endif

@@ -1,0 +1,290 @@
+/*
+ * chunks_group_store: cut, hash, find what is there already, take ids, compress, store. The steps that cost are shared out on the pool.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/fault.h"
+#include "lib/chunk/group.h"
+
+/* From here on an SST file of their own is cheaper than the way through the WAL, although it costs several fsyncs. */
+#define BULK_MIN (1U << 20)
+/* Work for one step of the pool: this many bytes, where each item counts for some more. */
+#define SLICE_COST (256U << 10)
+#define ITEM_COST 4096U
+
+static void slice_items(struct chunks_group *group)
+{
+	size_t cost = 0;
+
+	group->slices = xcalloc(group->item_count + 1, sizeof(*group->slices));
+	for (size_t i = 0; i < group->item_count; i++) {
+		cost += group->items[i].length + ITEM_COST;
+		if (cost >= SLICE_COST || i + 1 == group->item_count) {
+			group->slices[++group->slice_count] = i + 1;
+			cost = 0;
+		}
+	}
+}
+
+static void make_items(struct chunks_group *group)
+{
+	struct item *item;
+
+	for (size_t i = 0; i < group->run_count; i++)
+		group->item_count += group->runs[i].ends.count;
+	item = group->items = xcalloc(group->item_count + 1, sizeof(*group->items));
+	for (size_t i = 0; i < group->run_count; i++) {
+		struct run *run = &group->runs[i];
+		uint64_t at = 0;
+
+		for (size_t j = 0; j < run->ends.count; j++, item++) {
+			item->data = run->data + at;
+			item->length = (uint32_t)(run->ends.at[j] - at);
+			item->level = run->level;
+			at = run->ends.at[j];
+		}
+	}
+	slice_items(group);
+}
+
+static void set_error(struct chunks_group *group, int error)
+{
+	int none = 0;
+
+	atomic_compare_exchange_strong(&group->error, &none, error);
+}
+
+static void hash_slice(void *arg, size_t index)
+{
+	struct chunks_group *group = arg;
+	struct tools *tools = shelf_take(group->chunks->shelf);
+
+	for (size_t i = group->slices[index]; i < group->slices[index + 1]; i++)
+		digest_once(tools->digest, group->items[i].data, group->items[i].length, group->items[i].sha256);
+	shelf_put(group->chunks->shelf, tools);
+}
+
+static void find_twins(struct chunks_group *group)
+{
+	struct item *table = NULL;
+
+	for (size_t i = 0; i < group->item_count; i++) {
+		struct item *item = &group->items[i];
+
+		HASH_FIND(hh, table, item->sha256, DIGEST_LEN, item->twin);
+		if (!item->twin)
+			HASH_ADD(hh, table, sha256, DIGEST_LEN, item);
+	}
+	HASH_CLEAR(hh, table);
+}
+
+/* The caller of the pool holds the gate, shared, for all steps: what is found here is marked before the collector can look. */
+static void look_up_slice(void *arg, size_t index)
+{
+	struct chunks_group *group = arg;
+	struct chunks *chunks = group->chunks;
+
+	for (size_t i = group->slices[index]; i < group->slices[index + 1]; i++) {
+		struct item *item = &group->items[i];
+		int ret;
+
+		if (item->twin)
+			continue;
+		ret = dedup_find(chunks, item->sha256, item->length, &item->id);
+		item->is_new = ret == -ENOENT;
+		if (!ret && chunks->mark)
+			chunk_set_add(chunks->mark, item->id);
+		else if (ret && ret != -ENOENT)
+			set_error(group, ret);
+	}
+}
+
+/* Gives the new items their ids; whether they go the bulk way. */
+static int number_items(struct chunks_group *group, bool *ret_bulk)
+{
+	uint64_t bytes = 0, count = 0, id = 0;
+	bool bulk;
+	int ret;
+
+	for (size_t i = 0; i < group->item_count; i++) {
+		if (group->items[i].is_new) {
+			bytes += group->items[i].length;
+			count++;
+		}
+	}
+	bulk = bytes >= BULK_MIN;
+	ret = count ? ids_take(group->chunks->ids, bulk, count, &id) : 0;
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < group->item_count; i++)
+		if (group->items[i].is_new)
+			group->items[i].id = id++;
+	*ret_bulk = bulk;
+	return 0;
+}
+
+static int settle(struct chunks_group *group, bool *ret_bulk)
+{
+	struct chunks *chunks = group->chunks;
+	int ret;
+
+	pthread_rwlock_rdlock(&chunks->gate);
+	pool_run(chunks->pool, look_up_slice, group, group->slice_count);
+	ret = atomic_load(&group->error);
+	if (!ret)
+		ret = number_items(group, ret_bulk);
+	group->settled = group->item_count;
+	pthread_rwlock_unlock(&chunks->gate);
+	return ret;
+}
+
+static const uint8_t *stored_bytes(const struct item *item)
+{
+	return item->packed ? item->packed : item->data;
+}
+
+static int pack_item(struct codec *codec, struct item *item)
+{
+	struct chunk_header header = { .codec = CHUNK_CODEC_PLAIN, .plain_len = item->length };
+	int ret = codec_pack(codec, item->data, item->length, item->level, &item->packed, &item->stored_len);
+
+	if (ret < 0)
+		return ret;
+	if (ret > 0)
+		header.codec = CHUNK_CODEC_ZSTD;
+	else
+		item->stored_len = item->length;
+	memcpy(header.sha256, item->sha256, DIGEST_LEN);
+	chunk_header_encode(&header, item->header);
+	header.guard = chunk_guard(item->id, item->header, stored_bytes(item), item->stored_len);
+	chunk_header_encode(&header, item->header);
+	return 0;
+}
+
+static void pack_slice(void *arg, size_t index)
+{
+	struct chunks_group *group = arg;
+	struct tools *tools = shelf_take(group->chunks->shelf);
+
+	for (size_t i = group->slices[index]; i < group->slices[index + 1] && !atomic_load(&group->error); i++) {
+		int ret = group->items[i].is_new ? pack_item(tools->codec, &group->items[i]) : 0;
+
+		if (ret)
+			set_error(group, ret);
+	}
+	shelf_put(group->chunks->shelf, tools);
+}
+
+static int fill_sst(struct chunks_group *group, struct kv_sst *sst)
+{
+	AUTO_BUF record = BUF_INIT;
+
+	for (size_t i = 0; i < group->item_count; i++) {
+		struct item *item = &group->items[i];
+		struct small_key key;
+		int ret;
+
+		if (!item->is_new)
+			continue;
+		key = chunk_key(item->id);
+		buf_reset(&record);
+		buf_add(&record, item->header, CHUNK_HEADER_LEN);
+		buf_add(&record, stored_bytes(item), item->stored_len);
+		ret = kv_sst_put(sst, key.bytes, key.len, record.data, record.len);
+		if (ret)
+			return ret;
+		free(steal_ptr(item->packed));
+	}
+	return kv_sst_finish(sst);
+}
+
+static uint64_t first_new_id(const struct chunks_group *group)
+{
+	const struct item *item = group->items;
+
+	while (!item->is_new)
+		item++;
+	return item->id;
+}
+
+static int store_bulk(struct chunks_group *group)
+{
+	struct chunks *chunks = group->chunks;
+	AUTO_FREE char *path = xasprintf("%s/%016" PRIx64 ".sst", chunks->ingest_dir, first_new_id(group));
+	struct kv_sst *sst;
+	int ret = kv_sst_new(chunks->kv, KV_BULK, path, &sst);
+
+	if (ret)
+		return ret;
+	ret = fill_sst(group, sst);
+	if (!ret)
+		ret = fault_point("chunks-before-ingest");
+	if (!ret)
+		ret = kv_ingest(chunks->kv, sst);
+	if (!ret)
+		ret = fault_point("chunks-after-ingest");
+	kv_sst_free(sst);
+	return ret;
+}
+
+static void fill_batch(struct chunks_group *group, bool bulk, struct kv_batch *batch)
+{
+	for (size_t i = 0; i < group->item_count; i++) {
+		struct item *item = &group->items[i];
+
+		if (!item->is_new)
+			continue;
+		if (!bulk) {
+			struct small_key key = chunk_key(item->id);
+
+			kv_batch_put2(batch, KV_SMALL, key.bytes, key.len, item->header, CHUNK_HEADER_LEN, stored_bytes(item),
+				      item->stored_len);
+			free(steal_ptr(item->packed));
+		}
+		dedup_put(batch, item->sha256, item->length, item->id);
+	}
+}
+
+static void make_pieces(struct chunks_group *group)
+{
+	const struct item *item = group->items;
+
+	for (size_t i = 0; i < group->run_count; i++) {
+		struct run *run = &group->runs[i];
+
+		run->pieces = xcalloc(run->ends.count + 1, sizeof(*run->pieces));
+		for (size_t j = 0; j < run->ends.count; j++, item++) {
+			run->pieces[j].offset = (uint64_t)(item->data - run->data);
+			run->pieces[j].length = item->length;
+			run->pieces[j].chunk = item->twin ? item->twin->id : item->id;
+		}
+	}
+}
+
+int chunks_group_store(struct chunks_group *group, struct kv_batch *batch)
+{
+	struct pool *pool = group->chunks->pool;
+	bool bulk;
+	int ret;
+
+	group_cut(group);
+	make_items(group);
+	pool_run(pool, hash_slice, group, group->slice_count);
+	find_twins(group);
+	ret = settle(group, &bulk);
+	if (ret)
+		return ret;
+	pool_run(pool, pack_slice, group, group->slice_count);
+	ret = atomic_load(&group->error);
+	if (!ret && bulk)
+		ret = store_bulk(group);
+	if (ret)
+		return ret;
+	fill_batch(group, bulk, batch);
+	make_pieces(group);
+	return 0;
+}

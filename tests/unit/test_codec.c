@@ -1,0 +1,147 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/buf.h"
+#include "lib/chunk/codec.h"
+#include "lib/chunk/digest.h"
+
+#define LEN 65536U
+
+static int setup(void **state)
+{
+	*state = codec_new();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	codec_free(*state);
+	return 0;
+}
+
+static uint8_t *noise(size_t len)
+{
+	uint8_t *data = xmalloc(len);
+	uint64_t seed = 7;
+
+	for (size_t i = 0; i < len; i++) {
+		seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+		data[i] = (uint8_t)(seed >> 56);
+	}
+	return data;
+}
+
+static uint8_t *text(size_t len)
+{
+	static const char words[] = "the quick brown fox jumps over the lazy dog; ";
+	uint8_t *data = xmalloc(len);
+
+	for (size_t i = 0; i < len; i++)
+		data[i] = (uint8_t)words[i % (sizeof(words) - 1)];
+	return data;
+}
+
+static void test_text_comes_back_as_it_was(void **state)
+{
+	static const size_t lengths[] = { 200, 4096, 16383, 16384, LEN };
+
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		size_t len = lengths[i], packed_len = 0;
+		AUTO_FREE uint8_t *data = text(len);
+		AUTO_FREE uint8_t *packed = NULL;
+		AUTO_FREE uint8_t *back = xmalloc(len);
+
+		assert_int_equal(codec_pack(*state, data, len, 3, &packed, &packed_len), 1);
+		assert_true(packed_len <= len - len / 16);
+		assert_int_equal(codec_unpack(*state, packed, packed_len, back, len), 0);
+		assert_memory_equal(back, data, len);
+	}
+}
+
+static void test_noise_is_left_plain(void **state)
+{
+	AUTO_FREE uint8_t *data = noise(LEN);
+	uint8_t *packed = NULL;
+	size_t packed_len;
+
+	assert_false(codec_try(*state, data, LEN));
+	assert_int_equal(codec_pack(*state, data, LEN, 3, &packed, &packed_len), 0);
+	assert_int_equal(codec_pack(*state, data, 1000, 3, &packed, &packed_len), 0);
+	assert_null(packed);
+}
+
+static void test_noise_behind_a_compressible_head_is_left_plain(void **state)
+{
+	AUTO_FREE uint8_t *data = noise(LEN);
+	uint8_t *packed = NULL;
+	size_t packed_len;
+
+	memset(data, 0, 4000);
+	assert_true(codec_try(*state, data, LEN));
+	assert_int_equal(codec_pack(*state, data, LEN, 3, &packed, &packed_len), 0);
+	assert_null(packed);
+}
+
+static void test_level_zero_never_compresses(void **state)
+{
+	AUTO_FREE uint8_t *data = text(LEN);
+	uint8_t *packed = NULL;
+	size_t packed_len;
+
+	assert_int_equal(codec_pack(*state, data, LEN, 0, &packed, &packed_len), 0);
+	assert_null(packed);
+}
+
+static void test_wrong_lengths_and_garbage_are_refused(void **state)
+{
+	AUTO_FREE uint8_t *data = text(LEN);
+	AUTO_FREE uint8_t *packed = NULL;
+	AUTO_FREE uint8_t *back = xmalloc(LEN + 1);
+	size_t packed_len = 0;
+
+	assert_int_equal(codec_pack(*state, data, LEN, 3, &packed, &packed_len), 1);
+	assert_int_equal(codec_unpack(*state, packed, packed_len, back, LEN - 1), -EBADMSG);
+	assert_int_equal(codec_unpack(*state, packed, packed_len, back, LEN + 1), -EBADMSG);
+	assert_int_equal(codec_unpack(*state, packed, packed_len - 1, back, LEN), -EBADMSG);
+	assert_int_equal(codec_unpack(*state, packed, 0, back, LEN), -EBADMSG);
+	assert_int_equal(codec_unpack(*state, data, LEN, back, LEN), -EBADMSG);
+	assert_int_equal(codec_unpack(*state, packed, packed_len, back, LEN), 0);
+}
+
+static void test_digest_of_known_messages(void **state)
+{
+	static const uint8_t abc[DIGEST_LEN] = { 0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40,
+						 0xde, 0x5d, 0xae, 0x22, 0x23, 0xb0, 0x03, 0x61, 0xa3, 0x96, 0x17,
+						 0x7a, 0x9c, 0xb4, 0x10, 0xff, 0x61, 0xf2, 0x00, 0x15, 0xad };
+	struct digest *digest = digest_new();
+	uint8_t out[DIGEST_LEN];
+
+	digest_once(digest, "abc", 3, out);
+	assert_memory_equal(out, abc, DIGEST_LEN);
+	digest_update(digest, "a", 1);
+	digest_update(digest, "bc", 2);
+	digest_final(digest, out);
+	assert_memory_equal(out, abc, DIGEST_LEN);
+	digest_free(digest);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_text_comes_back_as_it_was, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_noise_is_left_plain, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_noise_behind_a_compressible_head_is_left_plain, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_level_zero_never_compresses, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_wrong_lengths_and_garbage_are_refused, setup, teardown),
+		cmocka_unit_test(test_digest_of_known_messages),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
