@@ -211,6 +211,14 @@ struct small_key catalog_key_orphan(uint32_t dataset, uint64_t ino)
 	return key;
 }
 
+struct small_key catalog_key_snapshot_orphan(uint32_t view, uint64_t ino)
+{
+	struct small_key key = catalog_key_u32('Q', view);
+
+	put_u64(key.bytes, &key.len, ino);
+	return key;
+}
+
 struct small_key catalog_key_identity(uint32_t family, uint32_t view)
 {
 	struct small_key key = catalog_key_u32('I', family);

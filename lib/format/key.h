@@ -18,6 +18,7 @@
  *   'F' | family u32                           -> family record
  *   'N' | counter name                         -> u64 little-endian: next number to give out
  *   'O' | dataset id u32 | inode u64           -> orphan: empty value; unlinked while open, or waiting to be emptied
+ *   'Q' | view u32 | inode u64                -> orphan at the time the snapshot was taken: rollback and clone make it an 'O'
  *   'P' | view u32                             -> prune record: a destroyed view whose versions wait to be pruned
  *   'I' | family u32 | view u32                -> identity record of a snapshot
  *   'J' | name                                 -> state of a background job (garbage collection, schedule)
@@ -89,6 +90,7 @@ struct small_key catalog_key_name(char tag, const char *name);                  
 struct small_key catalog_key_snapshot(uint32_t dataset, const char *name);      /* name "" gives the prefix */
 struct small_key catalog_key_u32(char tag, uint32_t number);                    /* 'F', 'P' */
 struct small_key catalog_key_orphan(uint32_t dataset, uint64_t ino);
+struct small_key catalog_key_snapshot_orphan(uint32_t view, uint64_t ino);
 struct small_key catalog_key_identity(uint32_t family, uint32_t view);
 struct small_key chunk_key(uint64_t id);
 WARN_UNUSED int chunk_key_parse(const void *key, size_t len, uint64_t *ret_id);

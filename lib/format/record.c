@@ -317,6 +317,45 @@ int family_record_decode(const void *value, size_t len, struct family_record *re
 	return 0;
 }
 
+void prune_record_encode(const struct prune_record *record, struct buf *out)
+{
+	buf_add_u8(out, FORMAT_VERSION);
+	buf_add_le32(out, record->family);
+	line_encode(&record->line, out);
+	line_encode(&record->scan, out);
+	buf_add_le64(out, record->at_epoch);
+	buf_add_le64(out, record->at_ino);
+}
+
+int prune_record_decode(const void *value, size_t len, struct prune_record *ret_record)
+{
+	struct reader reader = reader_over(value, len);
+	struct prune_record record = {0};
+
+	check_version(&reader);
+	record.family = read_le32(&reader);
+	if (line_decode(&reader, &record.line) < 0)
+		return -EBADMSG;
+	if (line_decode(&reader, &record.scan) < 0) {
+		prune_record_clear(&record);
+		return -EBADMSG;
+	}
+	record.at_epoch = read_le64(&reader);
+	record.at_ino = read_le64(&reader);
+	if (!complete(&reader)) {
+		prune_record_clear(&record);
+		return -EBADMSG;
+	}
+	*ret_record = record;
+	return 0;
+}
+
+void prune_record_clear(struct prune_record *record)
+{
+	line_clear(&record->line);
+	line_clear(&record->scan);
+}
+
 void chunk_header_encode(const struct chunk_header *header, uint8_t out[CHUNK_HEADER_LEN])
 {
 	AUTO_BUF bytes = BUF_INIT;

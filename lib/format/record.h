@@ -17,6 +17,7 @@
  * snapshot u8 version | u32 dataset | u32 family | u32 view | u64 number | i64 s, u32 ns taken | u64 files | u64 bytes | u32 flags |
  *          line | u32 len, note | u32 count, holds (each u32 len, tag)
  * family   u8 version | u64 next epoch | u64 next inode
+ * prune    u8 version | u32 family | line of the destroyed view | line to scan (empty: not begun) | u64 epoch, u64 inode: scanned below
  */
 #ifndef CORPUSFS_FORMAT_RECORD_H
 #define CORPUSFS_FORMAT_RECORD_H
@@ -112,6 +113,13 @@ struct family_record {
 	uint64_t next_epoch, next_ino;
 };
 
+/* A destroyed view. `scan` is chosen when pruning begins; touched entries of it below (at_epoch, at_ino) are dealt with. */
+struct prune_record {
+	uint32_t family;
+	struct line line, scan;
+	uint64_t at_epoch, at_ino;
+};
+
 void dataset_record_encode(const struct dataset_record *record, struct buf *out);
 WARN_UNUSED int dataset_record_decode(const void *value, size_t len, struct dataset_record *ret_record); /* clear it afterwards */
 void dataset_record_clear(struct dataset_record *record);
@@ -120,6 +128,9 @@ WARN_UNUSED int snapshot_record_decode(const void *value, size_t len, struct sna
 void snapshot_record_clear(struct snapshot_record *record);
 void family_record_encode(const struct family_record *record, struct buf *out);
 WARN_UNUSED int family_record_decode(const void *value, size_t len, struct family_record *ret_record);
+void prune_record_encode(const struct prune_record *record, struct buf *out);
+WARN_UNUSED int prune_record_decode(const void *value, size_t len, struct prune_record *ret_record);
+void prune_record_clear(struct prune_record *record);
 
 /* The parts of a chunk record. Checking the guard is lib/chunk's task, on every read. */
 struct chunk_header {

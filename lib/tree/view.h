@@ -72,7 +72,19 @@ void view_make_root(struct kv_batch *batch, uint32_t family, uint64_t epoch, uin
 WARN_UNUSED int view_freeze(struct view *view);
 void view_thaw(struct view *view, const struct line *line, uint64_t epoch); /* epoch 0: nothing changed, go on as before */
 
-/* The other views of the family changed (a snapshot came or went, a clone was made): see view_options.shared. */
+/*
+ * Holds changes on disk back (epoch_lock exclusively) without committing anything, for as long as the collector looks at versions and
+ * removes some. Short; buffered writes go on.
+ */
+void view_pause(struct view *view);
+void view_resume(struct view *view);
+
+/* The head was rolled back and this is its former view: reads go on, every change from now on answers -ESTALE, and what was buffered is
+ * dropped. Called between view_freeze and view_thaw(view, NULL, 0), by the thread that froze it. */
+void view_retire(struct view *view);
+
+/* The other views of the family changed (a snapshot came or went, a clone was made): see view_options.shared. Also allowed between
+ * view_freeze and view_thaw for the thread that froze the view: then it holds from the thaw on. */
 void view_set_shared(struct view *view, const struct line *shared);
 void view_set_level(struct view *view, int level);
 
