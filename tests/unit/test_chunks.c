@@ -108,7 +108,7 @@ static uint8_t *text(size_t len, uint64_t seed)
 	return data;
 }
 
-/* A copy of the pieces of one run, stored and written as its own group. */
+/* A copy of the pieces of one run. */
 struct stored {
 	struct chunk_piece *pieces;
 	size_t count;
@@ -280,6 +280,18 @@ static void test_ids_go_on_after_reopening(void **state)
 
 static const uint64_t crash_seed = 12;
 
+static void sweep_everything(struct store *store)
+{
+	struct chunk_set *set;
+	uint64_t bulk_end, small_end, count, bytes;
+
+	chunks_mark_begin(store->chunks, chunk_set_new, &set, &bulk_end, &small_end);
+	assert_int_equal(chunks_sweep(store->chunks, set, CHUNK_BULK, bulk_end, NULL, NULL, false, &count, &bytes), 0);
+	chunks_mark_end(store->chunks);
+	chunk_set_free(set);
+}
+
+/* Killed at the fault point that the environment names. */
 static int crash_main(const char *dir)
 {
 	struct store store = { 0 };
@@ -288,8 +300,9 @@ static int crash_main(const char *dir)
 	snprintf(store.db, sizeof(store.db), "%s/db", dir);
 	snprintf(store.ingest, sizeof(store.ingest), "%s/ingest", dir);
 	store_open(&store, true);
-	put(&store, data, 2 * MIB, 0);
-	put(&store, data + 2 * MIB, 2 * MIB, 0);
+	free(put(&store, data, 2 * MIB, 0).pieces);
+	free(put(&store, data + 2 * MIB, 2 * MIB, 0).pieces);
+	sweep_everything(&store);
 	return 1; /* the fault point should have killed us */
 }
 
@@ -346,6 +359,61 @@ static void test_crash_before_ingest(void **state)
 static void test_crash_between_ingest_and_batch(void **state)
 {
 	check_crash("chunks-after-ingest:kill:2", true);
+}
+
+/* Every dedup entry names a chunk that is there, before and after the sweep is run again. */
+static void assert_no_entry_dangles(struct store *store, uint64_t *ret_count)
+{
+	struct kv_iter *iter = kv_iter_new(store->kv, KV_DEDUP, NULL, 0, NULL, 0);
+	uint64_t count = 0;
+
+	for (kv_iter_first(iter); kv_iter_valid(iter); kv_iter_next(iter), count++) {
+		size_t len;
+		const uint8_t *value = kv_iter_value(iter, &len);
+		struct reader reader = reader_over(value, len);
+
+		assert_int_equal(chunks_verify(store->chunks, read_le64(&reader)), 0);
+	}
+	kv_iter_free(iter);
+	*ret_count = count;
+}
+
+static void test_crash_in_the_sweep(void **state)
+{
+	struct store store = { 0 };
+	uint64_t count;
+
+	store_make_dir(&store);
+	run_crash(&store, "chunks-sweep-batch");
+	store_open(&store, false);
+	assert_no_entry_dangles(&store, &count);
+	sweep_everything(&store);
+	assert_no_entry_dangles(&store, &count);
+	assert_int_equal(count, 0);
+	store_close(&store);
+	store_remove_dir(&store);
+}
+
+static bool stop_at_once(void *arg)
+{
+	return true;
+}
+
+static void test_sweep_can_be_stopped(void **state)
+{
+	struct store *store = *state;
+	AUTO_FREE uint8_t *data = noise(2 * MIB, 19);
+	struct stored stored = put(store, data, 2 * MIB, 0);
+	struct chunk_set *set;
+	uint64_t bulk_end, small_end, count, bytes;
+
+	chunks_mark_begin(store->chunks, chunk_set_new, &set, &bulk_end, &small_end);
+	assert_int_equal(chunks_sweep(store->chunks, set, CHUNK_BULK, bulk_end, stop_at_once, NULL, false, &count, &bytes), 0);
+	chunks_mark_end(store->chunks);
+	chunk_set_free(set);
+	assert_int_equal(count, 0);
+	assert_reads_back(store, &stored, data, 2 * MIB);
+	free(stored.pieces);
 }
 
 /* --- damage --- */
@@ -679,6 +747,8 @@ int main(int argc, char **argv)
 		STORE_TEST(test_ids_go_on_after_reopening),
 		cmocka_unit_test(test_crash_before_ingest),
 		cmocka_unit_test(test_crash_between_ingest_and_batch),
+		cmocka_unit_test(test_crash_in_the_sweep),
+		STORE_TEST(test_sweep_can_be_stopped),
 		STORE_TEST(test_every_flipped_bit_is_noticed),
 		STORE_TEST(test_damaged_chunk_is_no_duplicate_of_anything),
 		STORE_TEST(test_missing_chunks_and_wrong_ranges),
