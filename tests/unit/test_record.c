@@ -1,0 +1,399 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/format/key.h"
+#include "lib/format/record.h"
+
+/* Decodes and encodes again: whatever a decoder accepts must come out as it went in. */
+typedef int round_trip(const void *value, size_t len, struct buf *out);
+
+static int inode_again(const void *value, size_t len, struct buf *out)
+{
+	struct inode_record record;
+	int result = inode_record_decode(value, len, &record);
+
+	if (result == 0)
+		inode_record_encode(&record, out);
+	return result;
+}
+
+static int extent_again(const void *value, size_t len, struct buf *out)
+{
+	struct extent_record record;
+	int result = extent_record_decode(value, len, &record);
+
+	if (result == 0)
+		extent_record_encode(&record, out);
+	return result;
+}
+
+static int entry_again(const void *value, size_t len, struct buf *out)
+{
+	struct entry_record record;
+	int result = entry_record_decode(value, len, &record);
+
+	if (result == 0)
+		entry_record_encode(&record, out);
+	return result;
+}
+
+static int dataset_again(const void *value, size_t len, struct buf *out)
+{
+	struct dataset_record record;
+	int result = dataset_record_decode(value, len, &record);
+
+	if (result == 0) {
+		dataset_record_encode(&record, out);
+		dataset_record_clear(&record);
+	}
+	return result;
+}
+
+static int snapshot_again(const void *value, size_t len, struct buf *out)
+{
+	struct snapshot_record record;
+	int result = snapshot_record_decode(value, len, &record);
+
+	if (result == 0) {
+		snapshot_record_encode(&record, out);
+		snapshot_record_clear(&record);
+	}
+	return result;
+}
+
+static int family_again(const void *value, size_t len, struct buf *out)
+{
+	struct family_record record;
+	int result = family_record_decode(value, len, &record);
+
+	if (result == 0)
+		family_record_encode(&record, out);
+	return result;
+}
+
+static int line_again(const void *value, size_t len, struct buf *out)
+{
+	struct reader reader = reader_over(value, len);
+	struct line line;
+
+	if (line_decode(&reader, &line) < 0)
+		return -EBADMSG;
+	line_encode(&line, out);
+	line_clear(&line);
+	return reader.left > 0 ? -EBADMSG : 0;
+}
+
+static void expect_same(round_trip *again, const void *value, size_t len)
+{
+	AUTO_BUF out = BUF_INIT;
+	/* A copy of the exact size lets the sanitizer see one byte too many. */
+	AUTO_FREE uint8_t *copy = xmalloc(len);
+
+	memcpy(copy, value, len);
+	if (again(copy, len, &out) < 0)
+		return;
+	assert_int_equal(out.len, len);
+	assert_memory_equal(out.data, copy, len);
+}
+
+/* The record comes back; every shorter one and one byte more are refused; every flipped bit is refused or means itself. */
+static void abuse(round_trip *again, struct buf *value)
+{
+	AUTO_BUF out = BUF_INIT;
+
+	assert_int_equal(again(value->data, value->len, &out), 0);
+	assert_int_equal(out.len, value->len);
+	assert_memory_equal(out.data, value->data, value->len);
+	for (size_t len = 0; len < value->len; len++) {
+		AUTO_FREE uint8_t *copy = xmalloc(len);
+		if (len > 0)
+			memcpy(copy, value->data, len);
+		assert_int_equal(again(copy, len, &out), -EBADMSG);
+	}
+	for (size_t bit = 0; bit < value->len * 8; bit++) {
+		value->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		expect_same(again, value->data, value->len);
+		value->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	buf_add_u8(value, 0);
+	assert_int_equal(again(value->data, value->len, &out), -EBADMSG);
+}
+
+static struct inode_record sample_inode(void)
+{
+	return (struct inode_record){.mode = S_IFREG | 0644,
+	                             .uid = 1000,
+	                             .gid = UINT32_MAX,
+	                             .nlink = 2,
+	                             .size = 5,
+	                             .allocated = 5,
+	                             .rdev = 0x0102030405060708,
+	                             .parent = 9,
+	                             .atime = {1, 2},
+	                             .mtime = {-3, 999999999},
+	                             .ctime = {INT64_MAX, 0},
+	                             .btime = {7, 8},
+	                             .is_inline = true,
+	                             .data = (const uint8_t *)"hello",
+	                             .data_len = 5};
+}
+
+static void test_inode(void **state)
+{
+	struct inode_record record = sample_inode(), back;
+	AUTO_BUF value = BUF_INIT;
+
+	inode_record_encode(&record, &value);
+	assert_int_equal(value.len, 104 + 5);
+	assert_int_equal(inode_record_decode(value.data, value.len, &back), 0);
+	assert_true(back.is_inline && back.data_len == 5 && memcmp(back.data, "hello", 5) == 0);
+	assert_true(back.mtime.tv_sec == -3 && back.mtime.tv_nsec == 999999999 && back.ctime.tv_sec == INT64_MAX);
+	assert_true(back.size == 5 && back.rdev == record.rdev && back.gid == UINT32_MAX && back.parent == 9);
+	abuse(inode_again, &value);
+
+	buf_reset(&value);
+	record.is_inline = false;
+	inode_record_encode(&record, &value);
+	assert_int_equal(inode_record_decode(value.data, value.len, &back), 0);
+	assert_true(!back.is_inline && back.data_len == 0 && !back.data);
+	abuse(inode_again, &value);
+}
+
+static void test_extent(void **state)
+{
+	struct extent_record record = {.length = 262144, .chunk = CHUNK_BULK | 5, .chunk_offset = 9};
+	AUTO_BUF value = BUF_INIT;
+
+	extent_record_encode(&record, &value);
+	assert_int_equal(value.len, 17);
+	abuse(extent_again, &value);
+	record.length = 0;
+	buf_reset(&value);
+	extent_record_encode(&record, &value);
+	assert_int_equal(extent_record_decode(value.data, value.len, &record), -EBADMSG);
+	record = (struct extent_record){.length = EXTENT_LEN_MAX, .chunk = 1, .chunk_offset = 1};
+	buf_reset(&value);
+	extent_record_encode(&record, &value);
+	assert_int_equal(extent_record_decode(value.data, value.len, &record), -EBADMSG);
+}
+
+static void test_entry_and_family(void **state)
+{
+	struct entry_record entry = {.ino = INO_MAX, .type = DT_LNK};
+	struct family_record family = {.next_epoch = 3, .next_ino = 4};
+	AUTO_BUF value = BUF_INIT;
+
+	entry_record_encode(&entry, &value);
+	assert_int_equal(value.len, 10);
+	abuse(entry_again, &value);
+	entry.type = DT_UNKNOWN;
+	buf_reset(&value);
+	entry_record_encode(&entry, &value);
+	assert_int_equal(entry_record_decode(value.data, value.len, &entry), -EBADMSG);
+	buf_reset(&value);
+	family_record_encode(&family, &value);
+	assert_int_equal(value.len, 17);
+	abuse(family_again, &value);
+}
+
+static struct line line_of(const struct interval *intervals, size_t count)
+{
+	struct line line = {0};
+
+	for (size_t i = 0; i < count; i++)
+		line_add(&line, intervals[i].first, intervals[i].last);
+	return line;
+}
+
+static void test_dataset_and_snapshot(void **state)
+{
+	static const struct interval intervals[] = {{1, 5}, {9, 9}};
+	char holds[2][8] = {"ci", "paper"};
+	char *hold_list[] = {holds[0], holds[1]};
+	char text[] = "{\"keep\":7}";
+	struct dataset_record dataset = {.id = 1,
+	                                 .family = 2,
+	                                 .view = 3,
+	                                 .epoch = 9,
+	                                 .created = -1,
+	                                 .level = -5,
+	                                 .line = line_of(intervals, 2),
+	                                 .schedule = text};
+	struct snapshot_record snapshot = {.dataset = 1,
+	                                   .family = 2,
+	                                   .view = VIEW_MAX,
+	                                   .number = 4,
+	                                   .taken = {5, 6},
+	                                   .flags = SNAPSHOT_GUARD,
+	                                   .line = line_of(intervals, 2),
+	                                   .note = text,
+	                                   .holds = hold_list,
+	                                   .hold_count = 2};
+	struct dataset_record dataset_back;
+	struct snapshot_record snapshot_back;
+	AUTO_BUF value = BUF_INIT;
+
+	dataset_record_encode(&dataset, &value);
+	assert_int_equal(dataset_record_decode(value.data, value.len, &dataset_back), 0);
+	assert_true(dataset_back.level == -5 && dataset_back.created == -1 && dataset_back.epoch == 9);
+	assert_true(line_equal(&dataset.line, &dataset_back.line));
+	assert_string_equal(dataset_back.schedule, text);
+	dataset_record_clear(&dataset_back);
+	abuse(dataset_again, &value);
+
+	buf_reset(&value);
+	snapshot_record_encode(&snapshot, &value);
+	assert_int_equal(snapshot_record_decode(value.data, value.len, &snapshot_back), 0);
+	assert_int_equal(snapshot_back.hold_count, 2);
+	assert_string_equal(snapshot_back.holds[1], "paper");
+	snapshot_record_clear(&snapshot_back);
+	abuse(snapshot_again, &value);
+
+	buf_reset(&value);
+	line_clear(&snapshot.line);
+	snapshot.note = NULL;
+	snapshot.hold_count = 0;
+	snapshot_record_encode(&snapshot, &value);
+	abuse(snapshot_again, &value);
+	line_clear(&dataset.line);
+}
+
+static void test_huge_counts_allocate_nothing(void **state)
+{
+	AUTO_BUF value = BUF_INIT;
+	struct snapshot_record snapshot = {0};
+	struct line line;
+
+	buf_add_le32(&value, UINT32_MAX);
+	buf_add_le64(&value, 1);
+	struct reader reader = reader_over(value.data, value.len);
+	assert_int_equal(line_decode(&reader, &line), -EBADMSG);
+	buf_reset(&value);
+	snapshot_record_encode(&snapshot, &value);
+	memset(value.data + value.len - 4, 0xff, 4);
+	assert_int_equal(snapshot_record_decode(value.data, value.len, &snapshot), -EBADMSG);
+	memset(value.data + value.len - 8, 0xff, 4);
+	assert_int_equal(snapshot_record_decode(value.data, value.len, &snapshot), -EBADMSG);
+}
+
+static void test_line_joins_what_touches(void **state)
+{
+	struct line line = {0};
+
+	line_add(&line, 10, 20);
+	line_add(&line, 30, 40);
+	line_add(&line, 1, 2);
+	assert_int_equal(line.count, 3);
+	line_add(&line, 21, 22);
+	assert_int_equal(line.count, 3);
+	line_add(&line, 9, 9);
+	assert_true(line.intervals[1].first == 9 && line.intervals[1].last == 22);
+	line_add(&line, 23, 29);
+	assert_int_equal(line.count, 2);
+	assert_true(line.intervals[1].first == 9 && line.intervals[1].last == 40);
+	line_add(&line, 0, UINT64_MAX);
+	assert_int_equal(line.count, 1);
+	line_add(&line, UINT64_MAX, UINT64_MAX);
+	line_add(&line, 0, 0);
+	assert_int_equal(line.count, 1);
+	assert_true(line_has(&line, 0) && line_has(&line, UINT64_MAX));
+	line_clear(&line);
+	assert_false(line_has(&line, 0));
+}
+
+static void test_line_against_a_bitmap(void **state)
+{
+	bool model[256] = {0};
+	struct line line = {0};
+	uint64_t seed = 1;
+
+	for (size_t round = 0; round < 400; round++) {
+		seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+		uint64_t first = (seed >> 33) % 250, last = first + (seed >> 50) % 4;
+		if (round % 40 == 0) {
+			line_clear(&line);
+			memset(model, 0, sizeof(model));
+		}
+		line_add(&line, first, last);
+		for (uint64_t i = first; i <= last; i++)
+			model[i] = true;
+		for (uint64_t i = 0; i < 256; i++)
+			assert_int_equal(line_has(&line, i), model[i]);
+		for (uint32_t i = 1; i < line.count; i++)
+			assert_true(line.intervals[i].first > line.intervals[i - 1].last + 1);
+	}
+	struct line copy = line_copy(&line);
+	AUTO_BUF value = BUF_INIT;
+	assert_true(line_equal(&line, &copy));
+	line_encode(&line, &value);
+	abuse(line_again, &value);
+	line_add(&copy, 1000, 1000);
+	assert_false(line_equal(&line, &copy));
+	line_clear(&line);
+	line_clear(&copy);
+}
+
+static void test_chunk_header(void **state)
+{
+	struct chunk_header header = {.guard = 0x1122334455667788, .codec = CHUNK_CODEC_PLAIN, .plain_len = 4}, back;
+	uint8_t value[CHUNK_HEADER_LEN + 4];
+
+	memset(header.sha256, 0xab, sizeof(header.sha256));
+	chunk_header_encode(&header, value);
+	memcpy(value + CHUNK_HEADER_LEN, "data", 4);
+	assert_int_equal(chunk_header_decode(value, sizeof(value), &back), 0);
+	assert_true(back.guard == header.guard && back.plain_len == 4 && back.stored_len == 4);
+	assert_ptr_equal(back.stored, value + CHUNK_HEADER_LEN);
+	assert_memory_equal(back.sha256, header.sha256, 32);
+	for (size_t len = 0; len < sizeof(value); len++) {
+		AUTO_FREE uint8_t *copy = xmalloc(len);
+		memcpy(copy, value, len);
+		assert_int_equal(chunk_header_decode(copy, len, &back), -EBADMSG);
+	}
+	header.codec = CHUNK_CODEC_ZSTD;
+	header.plain_len = 1000;
+	chunk_header_encode(&header, value);
+	assert_int_equal(chunk_header_decode(value, sizeof(value), &back), 0);
+	value[9] = 2;
+	assert_int_equal(chunk_header_decode(value, sizeof(value), &back), -EBADMSG);
+}
+
+static void test_newer_versions_are_refused(void **state)
+{
+	struct inode_record inode = sample_inode();
+	struct entry_record entry = {.ino = 1, .type = DT_REG};
+	AUTO_BUF value = BUF_INIT;
+
+	inode_record_encode(&inode, &value);
+	value.data[0] = FORMAT_VERSION + 1;
+	assert_int_equal(inode_record_decode(value.data, value.len, &inode), -EBADMSG);
+	buf_reset(&value);
+	entry_record_encode(&entry, &value);
+	value.data[0] = 0;
+	assert_int_equal(entry_record_decode(value.data, value.len, &entry), -EBADMSG);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_inode),
+		cmocka_unit_test(test_extent),
+		cmocka_unit_test(test_entry_and_family),
+		cmocka_unit_test(test_dataset_and_snapshot),
+		cmocka_unit_test(test_huge_counts_allocate_nothing),
+		cmocka_unit_test(test_line_joins_what_touches),
+		cmocka_unit_test(test_line_against_a_bitmap),
+		cmocka_unit_test(test_chunk_header),
+		cmocka_unit_test(test_newer_versions_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
