@@ -1,0 +1,202 @@
+"""What all tiers share: limits, the watchdog, stores and mounts of a test's own."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from harness import procs, program  # noqa: E402
+from harness.reference import Reference  # noqa: E402
+from harness.store import Store  # noqa: E402
+
+DEFAULT_LIMIT = 60
+GRACE = 20  # seconds between a test's own limit and the watchdog's
+
+
+def limit_of(item):
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker and marker.args else DEFAULT_LIMIT
+
+
+def pytest_collection_modifyitems(config, items):
+    factor = program.scale() if any("/mount/" in str(item.path) for item in items) else 1
+    if factor > 1:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(limit_of(item) * factor), append=False)
+
+
+class Run:
+    """One pytest process: its directory, its mark, its watchdog."""
+
+    def __init__(self, worker):
+        base = os.environ.get("TMPDIR") or "/var/tmp"
+        self.home = tempfile.mkdtemp(prefix=f"corpusfs-test-{worker}.", dir=base)
+        os.chmod(self.home, 0o755)
+        self.mark = os.path.basename(self.home)
+        self.failed = False
+        self.count = 0
+        self.reference = Reference(self.home)
+        procs.fusectl()
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: the exit codes of daemons come to us
+        script = os.path.join(os.path.dirname(os.path.abspath(procs.__file__)), "watchdog.py")
+        with open(self.home + "/watchdog.log", "wb") as log:
+            self.watchdog = subprocess.Popen(
+                [sys.executable, script, self.home, str(os.getpid()), self.mark],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True,
+            )
+
+    def beat(self, text):
+        with open(self.home + "/heartbeat.new", "w", encoding="utf-8") as handle:
+            handle.write(text)
+        os.rename(self.home + "/heartbeat.new", self.home + "/heartbeat")
+
+    def area(self):
+        self.count += 1
+        path = f"{self.home}/{self.count}"
+        os.mkdir(path, 0o755)
+        return path
+
+    def store(self, area, name="store"):
+        return Store(area, self.mark, self.home, name)
+
+    def remove(self, path):
+        if not procs.mounts(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def end(self):
+        self.beat(f"{time.monotonic() + 60} end of the run")
+        left = procs.kill_marked(self.mark)
+        procs.detach(self.home)
+        self.watchdog.kill()
+        self.watchdog.wait()
+        if not self.failed and not left:
+            self.remove(self.home)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    current = getattr(item.config, "corpusfs_run", None)
+    if current:
+        current.beat(f"{time.monotonic() + limit_of(item) + GRACE} {item.nodeid}")
+    yield
+    if current:
+        current.beat("idle")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    report = (yield).get_result()
+    setattr(item, "corpusfs_failed", report.failed or getattr(item, "corpusfs_failed", False))
+    current = getattr(item.config, "corpusfs_run", None)
+    if current and report.failed:
+        current.failed = True
+
+
+@pytest.fixture(scope="session")
+def session_run(request, worker_id):
+    """This process's run. Only tests that need a mount ask for it, so lint starts no watchdog."""
+    assert os.geteuid() == 0, "tests on real mounts need root: they mount, and act as other users"
+    assert program.binary(), "there is no program to test: build it, and name the build directory in $CORPUSFS_BUILD"
+    current = Run(worker_id)
+    request.config.corpusfs_run = current
+    yield current
+    current.end()
+
+
+@pytest.fixture
+def run(session_run, request):
+    node = request.node
+    session_run.beat(f"{time.monotonic() + limit_of(node) + GRACE} {node.nodeid}")
+    return session_run
+
+
+@pytest.fixture
+def area(run, request):
+    """An empty directory of the test's own outside of every mount; kept when the test failed."""
+    path = run.area()
+    yield path
+    if not getattr(request.node, "corpusfs_failed", False):
+        run.remove(path)
+
+
+@pytest.fixture
+def blank(run, area):
+    """A Store that is not made yet."""
+    made = run.store(area)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def store(blank):
+    """An empty store, not mounted."""
+    return blank.init()
+
+
+@pytest.fixture
+def fs(store):
+    """The directory of dataset `d` in a fresh mount; `store` is its store."""
+    point = store.mount()
+    store.create("d")
+    return point + "/d"
+
+
+class Shared:
+    """A mount that the tests of a module share; made again when a test broke it."""
+
+    def __init__(self, run, options):
+        self.run, self.options, self.store, self.count = run, options, None, 0
+
+    def directory(self):
+        if self.store is None:
+            self.store = self.run.store(self.run.area()).init()
+            self.point = self.store.mount(options=self.options)
+            self.store.create("d")
+        self.count += 1
+        path = f"{self.point}/d/{self.count}"
+        os.mkdir(path)
+        os.chmod(path, 0o755)
+        return path
+
+    def check(self):
+        """After a test: the daemon lives, and nobody reported anything."""
+        store = self.store
+        problems = store.surprises() if procs.alive(store.pid) else ["the daemon died", store.log()]
+        if problems:
+            self.store = None
+            store.expected.append(".")
+            store.clear()
+        assert not problems, "\n".join(problems)
+
+    def close(self):
+        if self.store:
+            self.store.close()
+
+
+@pytest.fixture(scope="session")
+def shared(session_run):
+    made = Shared(session_run, "allow_other")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def d(run, shared):
+    """An empty directory in a mount that tests share: for tests that need no store of their own."""
+    yield shared.directory()
+    shared.check()
+
+
+@pytest.fixture
+def pair(run, d):
+    """Two empty directories: on the mount, and on ext4, by which we judge what POSIX and Linux do."""
+    reference = run.reference.directory()
+    yield d, reference
+    shutil.rmtree(reference, ignore_errors=True)

@@ -1,0 +1,128 @@
+"""What the harness knows of the system: processes, mounts, FUSE connections. Nothing here touches a mounted path, so nothing can hang."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections import namedtuple
+
+CONNECTIONS = "/sys/fs/fuse/connections"
+MARK = "CORPUSFS_TEST_RUN"
+
+Mount = namedtuple("Mount", "device point kind root")
+
+
+def poll(condition, seconds, what, step=0.01):
+    """Waits until condition() is true and returns its value; AssertionError after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(step)
+
+
+def unescape(text):
+    return re.sub(r"\\([0-7]{3})", lambda m: chr(int(m.group(1), 8)), text)
+
+
+def mounts(below=None, source="/proc/self/mountinfo"):
+    """Mounts at or below a directory, in mount order. `device` is the minor number: for FUSE, the connection's number."""
+    found = []
+    with open(source, encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            left, right = line.split(" - ", 1)
+            fields = left.split()
+            point = unescape(fields[4])
+            if below is None or point == below or point.startswith(below.rstrip("/") + "/"):
+                found.append(Mount(int(fields[2].split(":")[1]), point, right.split()[0], unescape(fields[3])))
+    return found
+
+
+def fuse_mounts(below):
+    return [m for m in mounts(below) if m.kind.startswith("fuse")]
+
+
+def fusectl():
+    """Makes the connections visible; False if this process may not."""
+    if not os.path.isdir(CONNECTIONS):
+        return False
+    if not any(m.point == CONNECTIONS for m in mounts(CONNECTIONS)):
+        subprocess.run(["mount", "-t", "fusectl", "none", CONNECTIONS], stdin=subprocess.DEVNULL, capture_output=True)
+    return any(m.point == CONNECTIONS for m in mounts(CONNECTIONS))
+
+
+def abort(connection):
+    """Ends a connection from outside: whoever waits for its daemon gets an error and goes on."""
+    try:
+        with open(f"{CONNECTIONS}/{connection}/abort", "w") as handle:
+            handle.write("1")
+        return True
+    except OSError:
+        return False
+
+
+def detach(below):
+    """Aborts and lazily unmounts everything that is mounted below a directory."""
+    for mount in reversed(mounts(below)):
+        if mount.kind.startswith("fuse"):
+            abort(mount.device)
+        subprocess.run(["umount", "-l", mount.point], stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+
+
+def read(path):
+    try:
+        with open(path, "rb") as handle:
+            return handle.read()
+    except OSError:
+        return b""
+
+
+def alive(pid):
+    state = read(f"/proc/{pid}/stat").rpartition(b") ")[2][:1]
+    return bool(state) and state not in b"ZX"
+
+
+def marked(value):
+    """Living processes whose environment carries the run's mark."""
+    wanted = f"{MARK}={value}".encode()
+    return [
+        int(name)
+        for name in os.listdir("/proc")
+        if name.isdigit() and int(name) != os.getpid() and wanted in read(f"/proc/{name}/environ").split(b"\0") and alive(name)
+    ]
+
+
+def kill_marked(value, seconds=20):
+    """SIGKILLs all of a run's processes until none is left; returns those that would not die."""
+    end = time.monotonic() + seconds
+    while True:
+        left = marked(value)
+        if not left or time.monotonic() > end:
+            return left
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        time.sleep(0.05)
+
+
+def stacks(pids):
+    """What these processes and their threads are doing, as the kernel sees it."""
+    lines = []
+    for pid in pids:
+        lines.append(f"process {pid}: {read(f'/proc/{pid}/cmdline').replace(bytes(1), b' ').decode(errors='replace')}")
+        try:
+            threads = os.listdir(f"/proc/{pid}/task")
+        except OSError:
+            continue
+        for thread in threads:
+            base = f"/proc/{pid}/task/{thread}"
+            state = read(base + "/stat").rpartition(b") ")[2][:1].decode()
+            lines.append(f"  thread {thread} {read(base + '/comm').decode().strip()} {state} in {read(base + '/wchan').decode()}")
+            lines += ["    " + line for line in read(base + "/stack").decode().splitlines()[:12]]
+    return "\n".join(lines)

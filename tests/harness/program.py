@@ -1,0 +1,74 @@
+"""The program under test: where its build is, and one way of running it."""
+
+import glob
+import os
+import subprocess
+from collections import namedtuple
+
+from harness import procs
+
+PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LIMIT = 60
+
+# Exit codes, as `corpusfs help` names them.
+OK, FAILED, USAGE, NOT_FOUND, BUSY, EXISTS, PERMISSION, DAMAGED, NO_SPACE, UNSUPPORTED = range(10)
+
+Result = namedtuple("Result", "code out err")
+
+
+def build():
+    """$CORPUSFS_BUILD, or the build directory of the project that was written to last."""
+    if os.environ.get("CORPUSFS_BUILD"):
+        return os.path.abspath(os.environ["CORPUSFS_BUILD"])
+    found = [path for path in glob.glob(PROJECT + "/build*/") if os.path.exists(path + "build.ninja")]
+    return max(found, key=lambda path: os.stat(path).st_mtime).rstrip("/") if found else None
+
+
+def binary():
+    """$CORPUSFS_BIN, or the program in the build directory; None if there is none."""
+    if os.environ.get("CORPUSFS_BIN"):
+        return os.path.abspath(os.environ["CORPUSFS_BIN"])
+    places = [path for path in glob.glob(f"{build()}/**/corpusfs", recursive=True) if os.path.isfile(path) and os.access(path, os.X_OK)]
+    return places[0] if places else None
+
+
+def sanitized():
+    return b"__asan_init" in procs.read(binary() or "")
+
+
+def scale():
+    """How much slower than a release this build is: limits are multiplied by it, amounts of work divided."""
+    return 4 if sanitized() else 1
+
+
+def environment(run, logs, extra=None):
+    """The environment of everything a test starts: carries the run's mark, and has sanitizers report into files."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("CORPUSFS_")}
+    env[procs.MARK] = run
+    for name in ("ASAN", "UBSAN", "TSAN", "LSAN"):
+        options = [env.get(name + "_OPTIONS", ""), f"log_path={logs}/sanitizer", "exitcode=99"]
+        env[name + "_OPTIONS"] = ":".join(filter(None, options))
+    env.update(extra or {})
+    return env
+
+
+def call(args, env, logs, limit=None, user=None, cwd=None, data=None):
+    """Runs a command to its end. Output goes through files: a daemon that it leaves behind must not keep us waiting on a pipe."""
+    if user is not None:
+        args = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"] + list(args)
+    number = len(os.listdir(logs))
+    out, err = f"{logs}/{number}.out", f"{logs}/{number}.err"
+    with open(out, "wb") as stdout, open(err, "wb") as stderr, open(os.devnull, "rb") as null:
+        process = subprocess.Popen(
+            args, env=env, cwd=cwd, stdin=subprocess.PIPE if data is not None else null, stdout=stdout, stderr=stderr, start_new_session=True
+        )
+        try:
+            if data is not None:
+                process.stdin.write(data)
+                process.stdin.close()
+            code = process.wait(limit or LIMIT * scale())
+        except BaseException:
+            process.kill()
+            process.wait(20)
+            raise
+    return Result(code, procs.read(out).decode(errors="replace"), procs.read(err).decode(errors="replace"))

@@ -1,0 +1,146 @@
+"""A store of a test's own, its mounts and its daemon. close() must find nothing wrong: exit code, log, sanitizer reports."""
+
+import glob
+import os
+import re
+import signal
+import time
+
+from harness import procs, program
+
+REPORTS = re.compile(r"ERROR: AddressSanitizer|runtime error:|LeakSanitizer|ThreadSanitizer|\bassertion\b.*\bfailed\b", re.I)
+ERROR_LINE = re.compile(r"\blevel=error\b|^error\b|\berror:", re.M)
+
+
+class Store:
+    """`area` is a directory (str) that exists; everything of the store lies in it. `home` gets the numbers of its FUSE connections."""
+
+    def __init__(self, area, run, home, name="store", path=None):
+        self.area, self.home, self.run_mark = area, home, run
+        self.path = path or f"{area}/{name}"
+        self.logs = f"{area}/log"
+        os.makedirs(self.logs, exist_ok=True)
+        os.chmod(self.logs, 0o1777)
+        self.expected = []  # patterns of error lines that the test provokes
+        self.points = []
+        self.pid = None
+
+    def run(self, *args, env=None, **options):
+        """corpusfs ARGS...: Result(code, out, err)."""
+        environment = program.environment(self.run_mark, self.logs, {"CORPUSFS_TEST_STORE": self.path, **(env or {})})
+        return program.call([program.binary(), *args], environment, self.logs, **options)
+
+    def ok(self, *args, **options):
+        result = self.run(*args, **options)
+        assert result.code == 0, f"corpusfs {' '.join(args)}: exit {result.code}\n{result.out}{result.err}"
+        return result.out
+
+    def init(self, **options):
+        self.ok("init", self.path, **options)
+        return self
+
+    def mount(self, point=None, dataset=None, options="allow_other", **more):
+        """Mounts and returns the mountpoint."""
+        point = point or f"{self.area}/mnt{len(self.points) or ''}"
+        os.makedirs(point, exist_ok=True)
+        source = self.path if dataset is None else f"{self.path}:{dataset}"
+        self.ok("mount", source, point, *(["-o", options] if options else []), **more)
+        self.note(point)
+        return point
+
+    def note(self, point):
+        """Takes charge of a mountpoint; remembers its connection, so that the watchdog can end it even when it is detached."""
+        self.points.append(point)
+        found = [m for m in procs.fuse_mounts(point) if m.point == point]
+        assert found, f"mount returned, and nothing is mounted on {point}"
+        with open(self.home + "/connections", "a", encoding="ascii") as handle:
+            handle.write(f"{found[-1].device}\n")
+        pids = self.daemons()
+        assert len(pids) == 1, f"one daemon per store, not {pids}"
+        self.pid = pids[0]
+
+    def daemons(self):
+        wanted = f"CORPUSFS_TEST_STORE={self.path}".encode()
+        return [pid for pid in procs.marked(self.run_mark) if wanted in procs.read(f"/proc/{pid}/environ").split(b"\0")]
+
+    def create(self, dataset):
+        self.ok("-s", self.path, "dataset", "create", dataset)
+
+    def umount(self, point=None):
+        point = point or self.points[-1]
+        self.ok("umount", point)
+        assert not procs.fuse_mounts(point), f"{point} is still mounted after umount"
+        self.points.remove(point)
+        if not self.points:
+            self.ended()
+
+    def ended(self, expect=0):
+        """The daemon leaves by itself, with this exit code or -signal. We are its reaper."""
+        pid, self.pid = self.pid, None
+        if pid is None:
+            return
+        code = self.reap(pid, 30 * program.scale())
+        assert code == expect, f"the daemon ended with {code}, not {expect}\n{self.log()}"
+
+    @staticmethod
+    def reap(pid, seconds):
+        def gone():
+            try:
+                found, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                return (None,) if not procs.alive(pid) else False
+            return (os.waitstatus_to_exitcode(status),) if found else False
+
+        return procs.poll(gone, seconds, f"daemon {pid} ends\n{procs.stacks([pid]) if procs.alive(pid) else ''}")[0]
+
+    def kill(self, number=signal.SIGKILL):
+        """Kills the daemon without warning and clears the dead mounts away."""
+        os.kill(self.pid, number)
+        self.ended(-number)
+        self.clear()
+
+    def clear(self):
+        for point in reversed(self.points):
+            procs.detach(point)
+        self.points = []
+
+    def log(self):
+        """All that the daemon and the commands wrote, sanitizers too."""
+        texts = []
+        for path in sorted(glob.glob(self.logs + "/*.err") + glob.glob(self.logs + "/sanitizer*") + glob.glob(self.path + "/*.log")):
+            text = procs.read(path).decode(errors="replace")
+            if text:
+                texts.append(f"{os.path.basename(path)}:\n{text}")
+        return "\n".join(texts)
+
+    def surprises(self):
+        """Sanitizer reports, and error lines of the daemon's log that no test expected."""
+        found = []
+        for path in glob.glob(self.logs + "/sanitizer*"):
+            found.append(procs.read(path).decode(errors="replace")[:6000])
+        for path in glob.glob(self.logs + "/*.err") + glob.glob(self.path + "/*.log"):
+            for line in procs.read(path).decode(errors="replace").splitlines():
+                if REPORTS.search(line) or (path.endswith(".log") and ERROR_LINE.search(line)):
+                    if not any(re.search(pattern, line) for pattern in self.expected):
+                        found.append(line)
+        return found
+
+    def close(self):
+        """Ends everything; AssertionError if anything was not as it should be."""
+        problems = []
+        try:
+            for point in list(reversed(self.points)):
+                self.umount(point)
+        except Exception as problem:  # pylint: disable=broad-except
+            problems.append(str(problem))
+            problems.append(procs.stacks(self.daemons()))
+            self.clear()
+        end = time.monotonic() + 5
+        while self.daemons() and time.monotonic() < end:
+            time.sleep(0.02)
+        for pid in self.daemons():
+            problems.append(f"process {pid} was left: {procs.stacks([pid])}")
+            os.kill(pid, signal.SIGKILL)
+            self.reap(pid, 20)
+        problems += self.surprises()
+        assert not problems, "\n".join(problems)

@@ -1,0 +1,210 @@
+"""The rules of the tree that a machine can check."""
+
+import functools
+import os
+import re
+import subprocess
+
+import pytest
+
+PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TOP = {"fs", "lib", "tests", "packaging", "meson.build", "README.md", "LICENSE", "CONTRIBUTING.md", ".ci"}
+BANNED = ("strcpy", "strcat", "strncpy", "strncat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "atof", "alloca", "strtok")
+MAX_LINES, MAX_COLUMNS = 800, 130
+
+
+@functools.cache
+def files():
+    listed = subprocess.run(
+        ["git", "-c", f"safe.directory={PROJECT}", "-C", PROJECT, "ls-files", "-z"], capture_output=True, text=True, check=True
+    ).stdout
+    return tuple(name for name in listed.split("\0") if name and os.path.exists(os.path.join(PROJECT, name)))
+
+
+@functools.cache
+def text(name):
+    with open(os.path.join(PROJECT, name), encoding="utf-8") as handle:
+        return handle.read()
+
+
+def sources(*places):
+    return [name for name in files() if name.endswith((".c", ".h")) and name.startswith(places or ("lib/", "fs/", "tests/"))]
+
+
+def includes(name):
+    return re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', text(name), re.M)
+
+
+def without_comments(code):
+    code = re.sub(r'"(?:\\.|[^"\\\n])*"', '""', code)
+    return re.sub(r"/\*.*?\*/|//[^\n]*", lambda m: "\n" * m.group().count("\n"), code, flags=re.S)
+
+
+def layers(folder):
+    """The order of a folder's parts, as its meson.build lists them."""
+    return re.findall(r"^subdir\('(\w+)'\)", text(folder + "/meson.build"), re.M)
+
+
+def layer(name):
+    parts = name.split("/")
+    return parts[1] if len(parts) > 2 else None
+
+
+def report(problems):
+    assert not problems, "\n".join(problems)
+
+
+def test_top_level_holds_only_what_is_allowed():
+    report([f"{name}: does not belong at the top" for name in {n.split("/")[0] for n in files()} - TOP if not name.startswith(".")])
+
+
+def test_ci_holds_only_run():
+    report([name for name in files() if name.startswith(".ci/") and name != ".ci/run"])
+
+
+@pytest.mark.parametrize("folder", ["lib", "fs"])
+def test_includes_point_back_in_the_order_of_layers(folder):
+    order, problems = layers(folder), []
+    for name in sources(folder + "/"):
+        for included in includes(name):
+            if not included.startswith(folder + "/"):
+                continue
+            here, there = layer(name), layer(included)
+            if there not in order or here not in order:
+                problems.append(f"{name}: {here} or {there} is not in {folder}/meson.build")
+            elif order.index(there) > order.index(here):
+                problems.append(f"{name}: includes {included}, which comes later")
+    report(problems)
+
+
+def test_lib_knows_nothing_of_fs():
+    report([f"{name}: includes {i}" for name in sources("lib/") for i in includes(name) if i.startswith(("fs/", "tests/"))])
+
+
+def test_included_files_exist():
+    report([
+        f"{name}: includes {i}" for name in sources() for i in includes(name)
+        if i.startswith(("lib/", "fs/", "tests/")) and not os.path.exists(os.path.join(PROJECT, i))
+    ])
+
+
+def test_headers_include_each_other_without_circles():
+    problems, done = [], set()
+
+    def visit(name, path):
+        if name in path:
+            problems.append(" -> ".join(path[path.index(name):] + [name]))
+        elif name not in done:
+            for included in includes(name):
+                if included in known:
+                    visit(included, path + [name])
+            done.add(name)
+
+    known = {name for name in sources("lib/", "fs/") if name.endswith(".h")}
+    for name in sorted(known):
+        visit(name, [])
+    report(problems)
+
+
+@pytest.mark.parametrize("header, folder", [("rocksdb/", "lib/kv/"), ("fuse", "fs/fuse/"), ("fuse3/", "fs/fuse/"), ("zstd", "lib/chunk/")])
+def test_foreign_interface_has_one_door(header, folder):
+    pattern = re.compile(re.escape(header) if header.endswith("/") else re.escape(header) + r"\w*\.h$")
+    report([f"{name}: includes {i}" for name in sources("lib/", "fs/") if not name.startswith(folder) for i in includes(name) if pattern.match(i)])
+
+
+def test_openssl_is_included_by_one_file():
+    users = [name for name in sources("lib/", "fs/") if any(i.startswith("openssl/") for i in includes(name))]
+    assert len(users) <= 1, users
+
+
+def test_no_banned_function_is_called():
+    pattern = re.compile(r"(?<![\w.>])(" + "|".join(BANNED) + r")\s*\(")
+    problems = []
+    for name in sources():
+        for number, line in enumerate(without_comments(text(name)).splitlines(), 1):
+            if found := pattern.search(line):
+                problems.append(f"{name}:{number}: {found.group(1)}")
+    report(problems)
+
+
+def test_files_and_lines_are_short():
+    problems = []
+    for name in files():
+        if name == "LICENSE" or not name.endswith((".c", ".h", ".py", ".build", "common", "quickstart", "selftest", "run", ".md")):
+            continue
+        lines = text(name).splitlines()
+        if len(lines) > MAX_LINES:
+            problems.append(f"{name}: {len(lines)} lines")
+        if name.endswith(".md"):
+            continue
+        problems += [f"{name}:{n}: {len(line)} columns" for n, line in enumerate(lines, 1) if len(line) > MAX_COLUMNS]
+    report(problems)
+
+
+def test_no_white_space_at_line_ends():
+    problems = []
+    for name in files():
+        if name.endswith((".c", ".h", ".py", ".md", ".build")) or name.startswith(("packaging/", ".ci/")):
+            problems += [f"{name}:{n}" for n, line in enumerate(text(name).split("\n"), 1) if line != line.rstrip()]
+            if text(name) and not text(name).endswith("\n"):
+                problems.append(f"{name}: no newline at the end")
+    report(problems)
+
+
+def test_every_header_says_what_it_is_for():
+    report([name for name in sources("lib/", "fs/") if name.endswith(".h") and not text(name).startswith("/*")])
+
+
+def test_every_header_is_guarded_by_its_path():
+    problems = []
+    for name in sources("lib/", "fs/"):
+        if name.endswith(".h"):
+            found = re.search(r"^#ifndef (\w+)\n#define \1$", text(name), re.M)
+            if not found and "#pragma once" not in text(name):
+                problems.append(f"{name}: no include guard")
+    report(problems)
+
+
+def test_no_unfinished_work_is_marked():
+    pattern = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+    report([
+        f"{name}:{n}" for name in sources("lib/", "fs/", "tests/unit/") for n, line in enumerate(text(name).splitlines(), 1)
+        if pattern.search(line)
+    ])
+
+
+def scripts():
+    return [name for name in files() if name.startswith(("packaging/", ".ci/")) and re.match(r"#!.*\bbash|# Functions", text(name))]
+
+
+def test_shell_scripts_parse():
+    problems = []
+    for name in scripts():
+        done = subprocess.run(["bash", "-n", os.path.join(PROJECT, name)], capture_output=True, text=True)
+        if done.returncode:
+            problems.append(done.stderr)
+    report(problems)
+
+
+def test_programs_are_executable():
+    report([
+        name for name in files()
+        if text_starts(name, "#!") and not os.access(os.path.join(PROJECT, name), os.X_OK)
+    ])
+
+
+def text_starts(name, start):
+    with open(os.path.join(PROJECT, name), "rb") as handle:
+        return handle.read(len(start)) == start.encode()
+
+
+def test_python_files_compile():
+    for name in files():
+        if name.endswith(".py"):
+            compile(text(name), name, "exec")
+
+
+def test_every_unit_test_is_built():
+    listed = set(re.findall(r"^\s*'(\w+)':", text("tests/unit/meson.build"), re.M))
+    there = {name[len("tests/unit/test_"):-2] for name in files() if re.match(r"tests/unit/test_\w+\.c$", name)}
+    assert there == listed
