@@ -89,6 +89,18 @@ static void fuzz_family(const uint8_t *data, size_t len)
 	must_equal(&again, data, len);
 }
 
+static void fuzz_prune(const uint8_t *data, size_t len)
+{
+	struct prune_record record;
+	AUTO_BUF again = BUF_INIT;
+
+	if (prune_record_decode(data, len, &record) < 0)
+		return;
+	prune_record_encode(&record, &again);
+	prune_record_clear(&record);
+	must_equal(&again, data, len);
+}
+
 static void fuzz_line(const uint8_t *data, size_t len)
 {
 	struct reader reader = reader_over(data, len);
@@ -172,7 +184,7 @@ static void fuzz_short_keys(const uint8_t *data, size_t len)
 
 static void (*const targets[])(const uint8_t *data, size_t len) = {
 	fuzz_inode, fuzz_extent, fuzz_entry,      fuzz_dataset,  fuzz_snapshot,   fuzz_family,
-	fuzz_line,  fuzz_chunk,  fuzz_superblock, fuzz_tree_key, fuzz_short_keys,
+	fuzz_line,  fuzz_chunk,  fuzz_superblock, fuzz_tree_key, fuzz_short_keys, fuzz_prune,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -223,6 +235,7 @@ static void make_seeds(struct buf seeds[SEED_COUNT])
 	superblock_encode(&superblock, &seeds[8]);
 	buf_add(&seeds[9], tree.bytes, tree.len);
 	buf_add(&seeds[10], touched.bytes, touched.len);
+	prune_record_encode(&(struct prune_record){.family = 1, .line = line, .scan = line}, &seeds[11]);
 }
 
 static uint64_t next_random(uint64_t *random)

@@ -79,6 +79,18 @@ static int family_again(const void *value, size_t len, struct buf *out)
 	return result;
 }
 
+static int prune_again(const void *value, size_t len, struct buf *out)
+{
+	struct prune_record record;
+	int result = prune_record_decode(value, len, &record);
+
+	if (result == 0) {
+		prune_record_encode(&record, out);
+		prune_record_clear(&record);
+	}
+	return result;
+}
+
 static int line_again(const void *value, size_t len, struct buf *out)
 {
 	struct reader reader = reader_over(value, len);
@@ -266,6 +278,18 @@ static void test_dataset_and_snapshot(void **state)
 	line_clear(&dataset.line);
 }
 
+static void test_prune(void **state)
+{
+	static const struct interval intervals[] = {{1, 5}, {9, 9}};
+	struct prune_record record = {
+		.family = 1, .line = line_of(intervals, 2), .scan = line_of(intervals, 1), .at_epoch = 3, .at_ino = 4};
+	AUTO_BUF value = BUF_INIT;
+
+	prune_record_encode(&record, &value);
+	abuse(prune_again, &value);
+	prune_record_clear(&record);
+}
+
 static void test_huge_counts_allocate_nothing(void **state)
 {
 	AUTO_BUF value = BUF_INIT;
@@ -388,6 +412,7 @@ int main(void)
 		cmocka_unit_test(test_extent),
 		cmocka_unit_test(test_entry_and_family),
 		cmocka_unit_test(test_dataset_and_snapshot),
+		cmocka_unit_test(test_prune),
 		cmocka_unit_test(test_huge_counts_allocate_nothing),
 		cmocka_unit_test(test_line_joins_what_touches),
 		cmocka_unit_test(test_line_against_a_bitmap),
