@@ -41,6 +41,7 @@ WARN_UNUSED int64_t dirty_write(struct dirty *dirty, uint64_t offset, const void
 uint64_t dirty_discard(struct dirty *dirty, uint64_t offset, uint64_t end);
 /* Copies what is buffered of [offset, offset+len) over `out`. */
 void dirty_overlay(const struct dirty *dirty, uint64_t offset, size_t len, void *out);
+bool dirty_overlaps(const struct dirty *dirty, uint64_t offset, size_t len);
 /* Whether all of the range is buffered: then the disk need not be asked. */
 bool dirty_covers(const struct dirty *dirty, uint64_t offset, size_t len);
 /* Puts `below` under `dirty`: its bytes stay where `dirty` has none. `below` is empty afterwards. For a failed commit. */

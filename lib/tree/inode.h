@@ -36,13 +36,13 @@ struct inode {
 	struct buf inline_data;      /* small file's committed content, or symlink target */
 	uint64_t size;               /* with buffered content */
 	struct dirty active, frozen;
-	struct extent_cache *extents; /* extent.c; NULL or a part of the committed extents; freed by extent_cache_drop */
+	struct extent_cache *extents; /* extent_cache.c; NULL or a part of the committed extents; freed by extent_cache_drop */
 	bool committing;             /* frozen belongs to a committer */
 	bool times_dirty;            /* record's times are newer than on disk */
 	bool gone;                   /* no name and no open file is left: content is removed */
 	int commit_error;            /* told to the next fsync, then cleared (errseq) */
 
-	/* The committer's lock guards these (commit.c). */
+	/* The committer's lock guards these (committer.c). */
 	uint64_t dirty_since_ms, written_ms; /* clock_ms of the first and last write not yet committed */
 	uint64_t retry_ms;           /* not before, after a failed commit */
 	uint64_t note_number;        /* order of arrival on the list */
@@ -66,7 +66,8 @@ struct tree {
 	pthread_mutex_t family_lock;
 	struct family *families;     /* uthash by id */
 
-	struct committer *committer; /* commit.c */
+	struct committer *committer; /* committer.c */
+	uint64_t cached_extents;     /* of all inodes; atomic; extent_cache.c */
 	struct space *space;         /* space.c */
 };
 
@@ -112,7 +113,7 @@ void inode_wait_drained(struct inode *inode);
  */
 WARN_UNUSED int inode_truncate(struct inode *inode, struct kv_batch *batch, uint64_t size);
 
-/* --- commit.c --- */
+/* --- committer.c --- */
 WARN_UNUSED int committer_start(struct tree *tree);
 void committer_stop(struct tree *tree);
 void committer_add_view(struct tree *tree, struct view *view);
@@ -172,7 +173,7 @@ void extent_edit_end(struct extent_edit *edit);
 WARN_UNUSED int extents_replace(struct inode *inode, struct kv_batch *batch, uint64_t first, uint64_t end, const struct extent *extents,
 				size_t count);
 
-/* --- extents.c's cache: under inode->lock alone. --- */
+/* --- extent_cache.c --- under inode->lock alone. --- */
 /* Adds the extents that overlap [first, end) to the list, from memory where it can. Takes the epoch lock itself. */
 WARN_UNUSED int extent_cache_load(struct inode *inode, uint64_t first, uint64_t end, struct extent_list *list);
 /* Whether a gap in the content is a hole: the extents that are there add up to record.allocated (I9). -EIO when they do not. */
