@@ -35,7 +35,7 @@ struct chunks_options {
 };
 
 WARN_UNUSED int chunks_open(struct kv *kv, struct pool *pool, const struct chunks_options *options, struct chunks **ret_chunks,
-			    struct error *err);
+                            struct error *err);
 void chunks_close(struct chunks *chunks);
 
 /* A piece of content given to a group: where it came from and, after chunks_group_store, which chunk holds it. */
@@ -90,8 +90,8 @@ bool chunk_set_has(const struct chunk_set *set, uint64_t id);
  * above the watermarks returned (they are not candidates). chunks_mark_end() stops it, after the sweep. At most one at a time. The caller
  * owns the set. All extents of all versions must then be walked in one iterator, made after this returned; see sweep.c for the proof.
  */
-void chunks_mark_begin(struct chunks *chunks, struct chunk_set *(*make)(uint64_t bulk_end, uint64_t small_end), struct chunk_set **ret_set,
-		       uint64_t *ret_bulk_end, uint64_t *ret_small_end);
+void chunks_mark_begin(struct chunks *chunks, struct chunk_set *(*make)(uint64_t bulk_end, uint64_t small_end),
+                       struct chunk_set **ret_set, uint64_t *ret_bulk_end, uint64_t *ret_small_end);
 void chunks_mark_end(struct chunks *chunks);
 
 /*
@@ -100,7 +100,7 @@ void chunks_mark_end(struct chunks *chunks);
  * `stop` (or NULL) is polled between batches. Call with bounds of one kind (bulk or small), between chunks_mark_begin and chunks_mark_end
  * (-EINVAL otherwise). Rows of dead chunks give their files back at once, single ones when the engine compacts them.
  */
-WARN_UNUSED int chunks_sweep(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end, bool (*stop)(void *arg),
-			     void *stop_arg, bool dry_run, uint64_t *ret_chunks, uint64_t *ret_bytes);
+WARN_UNUSED int chunks_sweep(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end,
+                             bool (*stop)(void *arg), void *stop_arg, bool dry_run, uint64_t *ret_chunks, uint64_t *ret_bytes);
 
 #endif

@@ -48,7 +48,7 @@ size_t chunks_group_add(struct chunks_group *group, const void *data, size_t len
 		group->run_cap = MAX(group->run_cap * 2, 8);
 		group->runs = xrealloc(group->runs, group->run_cap * sizeof(*group->runs));
 	}
-	group->runs[group->run_count] = (struct run){ .data = data, .len = len, .level = level };
+	group->runs[group->run_count] = (struct run){.data = data, .len = len, .level = level};
 	return group->run_count++;
 }
 
@@ -161,13 +161,13 @@ static void add_segments(struct cutting *cutting, struct run *run)
 			cutting->segments = xrealloc(cutting->segments, cutting->cap * sizeof(*cutting->segments));
 		}
 		cutting->segments[cutting->count++] =
-			(struct segment){ .run = run, .from = from, .to = MIN(from + segment_len, run->len) };
+			(struct segment){.run = run, .from = from, .to = MIN(from + segment_len, run->len)};
 	}
 }
 
 void group_cut(struct chunks_group *group)
 {
-	struct cutting cutting = { .cut = &group->chunks->cut };
+	struct cutting cutting = {.cut = &group->chunks->cut};
 
 	for (size_t i = 0; i < group->run_count; i++) {
 		struct run *run = &group->runs[i];

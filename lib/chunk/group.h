@@ -30,7 +30,7 @@ struct item {
 	bool is_new;       /* not found in the store: to be stored under `id` */
 	uint8_t sha256[DIGEST_LEN];
 	uint8_t header[CHUNK_HEADER_LEN];
-	uint8_t *packed;   /* owned; NULL: stored as it is */
+	uint8_t *packed; /* owned; NULL: stored as it is */
 	size_t stored_len;
 	UT_hash_handle hh;
 };
@@ -41,9 +41,9 @@ struct chunks_group {
 	size_t run_count, run_cap;
 	struct item *items; /* the pieces of all runs, in order */
 	size_t item_count;
-	size_t *slices;     /* steps of the pool: items [slices[i], slices[i + 1]) */
+	size_t *slices; /* steps of the pool: items [slices[i], slices[i + 1]) */
 	size_t slice_count;
-	atomic_int error;   /* the first failure of a step */
+	atomic_int error; /* the first failure of a step */
 
 	size_t settled;     /* items whose ids the collector must respect; changes under the gate, shared */
 	struct ends refers; /* ids given to chunks_group_refer; the same */

@@ -92,8 +92,8 @@ int ids_open(struct kv *kv, struct ids **ret_ids, struct error *err)
 
 	ids->kv = kv;
 	pthread_mutex_init(&ids->lock, NULL);
-	ids->counters[0] = (struct counter){ .name = "small", .family = KV_SMALL, .next = FIRST_SMALL };
-	ids->counters[1] = (struct counter){ .name = "bulk", .family = KV_BULK, .next = FIRST_BULK };
+	ids->counters[0] = (struct counter){.name = "small", .family = KV_SMALL, .next = FIRST_SMALL};
+	ids->counters[1] = (struct counter){.name = "bulk", .family = KV_BULK, .next = FIRST_BULK};
 	for (size_t i = 0; i < ARRAY_SIZE(ids->counters); i++) {
 		int ret = counter_load(kv, &ids->counters[i]);
 

@@ -149,7 +149,7 @@ static const uint8_t *stored_bytes(const struct item *item)
 
 static int pack_item(struct codec *codec, struct item *item)
 {
-	struct chunk_header header = { .codec = CHUNK_CODEC_PLAIN, .plain_len = item->length };
+	struct chunk_header header = {.codec = CHUNK_CODEC_PLAIN, .plain_len = item->length};
 	int ret = codec_pack(codec, item->data, item->length, item->level, &item->packed, &item->stored_len);
 
 	if (ret < 0)
@@ -242,7 +242,7 @@ static void fill_batch(struct chunks_group *group, bool bulk, struct kv_batch *b
 			struct small_key key = chunk_key(item->id);
 
 			kv_batch_put2(batch, KV_SMALL, key.bytes, key.len, item->header, CHUNK_HEADER_LEN, stored_bytes(item),
-				      item->stored_len);
+			              item->stored_len);
 			free(steal_ptr(item->packed));
 		}
 		dedup_put(batch, item->sha256, item->length, item->id);

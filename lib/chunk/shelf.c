@@ -26,7 +26,7 @@ void shelf_free(struct shelf *shelf)
 
 	if (!shelf)
 		return;
-	LL_FOREACH_SAFE(shelf->idle, tools, next) {
+	LL_FOREACH_SAFE (shelf->idle, tools, next) {
 		digest_free(tools->digest);
 		codec_free(tools->codec);
 		free(tools);

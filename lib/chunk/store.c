@@ -30,10 +30,10 @@ static bool power_of_two(uint32_t value)
 
 static int check_options(const struct chunks_options *options, struct error *err)
 {
-	if (!power_of_two(options->min) || !power_of_two(options->average) || !power_of_two(options->max) ||
-	    options->min < 64 || options->min >= options->average || options->average >= options->max || options->max > PLAIN_MAX)
-		return error_set(err, -EINVAL, "chunk sizes %u, %u, %u are not ascending powers of two up to 16 MiB", options->min,
-				 options->average, options->max);
+	if (!power_of_two(options->min) || !power_of_two(options->average) || !power_of_two(options->max) || options->min < 64 ||
+	    options->min >= options->average || options->average >= options->max || options->max > PLAIN_MAX)
+		return error_set(err, -EINVAL, "chunk sizes %u, %u, %u are not ascending powers of two up to 16 MiB",
+		                 options->min, options->average, options->max);
 	return 0;
 }
 
@@ -59,7 +59,8 @@ static void gate_init(pthread_rwlock_t *gate)
 	pthread_rwlockattr_destroy(&attributes);
 }
 
-int chunks_open(struct kv *kv, struct pool *pool, const struct chunks_options *options, struct chunks **ret_chunks, struct error *err)
+int chunks_open(struct kv *kv, struct pool *pool, const struct chunks_options *options, struct chunks **ret_chunks,
+                struct error *err)
 {
 	struct chunks *chunks;
 	struct ids *ids;
@@ -93,7 +94,7 @@ void chunks_close(struct chunks *chunks)
 	if (!chunks)
 		return;
 	assert(!chunks->groups && !chunks->mark);
-	HASH_ITER(hh, chunks->damaged, damaged, next) {
+	HASH_ITER (hh, chunks->damaged, damaged, next) {
 		HASH_DEL(chunks->damaged, damaged);
 		free(damaged);
 	}
@@ -109,7 +110,7 @@ void chunks_close(struct chunks *chunks)
 
 uint64_t chunk_guard(uint64_t id, const uint8_t header[CHUNK_HEADER_LEN], const void *stored, size_t stored_len)
 {
-	XXH3_state_t state = { 0 }; /* reset_withSeed looks at what the state held before */
+	XXH3_state_t state = {0}; /* reset_withSeed looks at what the state held before */
 
 	XXH3_64bits_reset_withSeed(&state, id);
 	XXH3_64bits_update(&state, header + GUARD_LEN, CHUNK_HEADER_LEN - GUARD_LEN);
@@ -241,7 +242,8 @@ static int copy_out(struct chunks *chunks, struct cache_entry *entry, uint32_t o
 	return ret;
 }
 
-static int read_packed(struct chunks *chunks, uint64_t id, const struct chunk_header *header, uint32_t offset, uint32_t len, void *out)
+static int read_packed(struct chunks *chunks, uint64_t id, const struct chunk_header *header, uint32_t offset, uint32_t len,
+                       void *out)
 {
 	struct cache_entry *entry;
 	bool mine;
@@ -259,7 +261,7 @@ static int read_packed(struct chunks *chunks, uint64_t id, const struct chunk_he
 }
 
 static int read_record(struct chunks *chunks, uint64_t id, const uint8_t *value, size_t value_len, uint32_t offset, uint32_t len,
-		       void *out)
+                       void *out)
 {
 	struct chunk_header header;
 	int ret = chunk_open_record(id, value, value_len, &header);

@@ -60,8 +60,8 @@ struct sweep {
 	uint64_t chunks_removed, bytes_removed;
 };
 
-void chunks_mark_begin(struct chunks *chunks, struct chunk_set *(*make)(uint64_t bulk_end, uint64_t small_end), struct chunk_set **ret_set,
-		       uint64_t *ret_bulk_end, uint64_t *ret_small_end)
+void chunks_mark_begin(struct chunks *chunks, struct chunk_set *(*make)(uint64_t bulk_end, uint64_t small_end),
+                       struct chunk_set **ret_set, uint64_t *ret_bulk_end, uint64_t *ret_small_end)
 {
 	pthread_rwlock_wrlock(&chunks->gate);
 	chunks->mark_bulk_end = ids_next(chunks->ids, true);
@@ -106,7 +106,7 @@ static void take_dead(struct sweep *sweep, uint64_t id, const struct kv_iter *it
 	size_t len;
 	const uint8_t *value = kv_iter_value(iter, &len);
 
-	*dead = (struct dead){ .id = id, .bytes = len };
+	*dead = (struct dead){.id = id, .bytes = len};
 	dead->sound = !chunk_open_record(id, value, len, &header);
 	if (dead->sound)
 		memcpy(dead->sha256, header.sha256, DIGEST_LEN);
@@ -119,8 +119,8 @@ static void take_dead(struct sweep *sweep, uint64_t id, const struct kv_iter *it
 static int collect(struct sweep *sweep)
 {
 	struct small_key first = chunk_key(sweep->at), end = chunk_key(sweep->end);
-	struct kv_iter *iter = kv_iter_new_flags(sweep->chunks->kv, chunk_family(sweep->at), first.bytes, first.len, end.bytes, end.len,
-						 KV_ITER_SCAN);
+	struct kv_iter *iter = kv_iter_new_flags(sweep->chunks->kv, chunk_family(sweep->at), first.bytes, first.len, end.bytes,
+	                                         end.len, KV_ITER_SCAN);
 	uint64_t found = sweep->at;
 	int ret = 0;
 
@@ -238,8 +238,8 @@ static int sweep_all(struct sweep *sweep, bool (*stop)(void *arg), void *stop_ar
 	return ret ? ret : drop_run(sweep);
 }
 
-int chunks_sweep(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end, bool (*stop)(void *arg), void *stop_arg,
-		 bool dry_run, uint64_t *ret_chunks, uint64_t *ret_bytes)
+int chunks_sweep(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end, bool (*stop)(void *arg),
+                 void *stop_arg, bool dry_run, uint64_t *ret_chunks, uint64_t *ret_bytes)
 {
 	struct sweep *sweep;
 	uint64_t watermark = 0;
@@ -252,7 +252,7 @@ int chunks_sweep(struct chunks *chunks, const struct chunk_set *set, uint64_t fi
 	if (!watermark || (first ^ end) & CHUNK_BULK)
 		return -EINVAL;
 	sweep = xcalloc(1, sizeof(*sweep));
-	*sweep = (struct sweep){ .chunks = chunks, .set = set, .at = first, .end = MIN(end, watermark), .dry_run = dry_run };
+	*sweep = (struct sweep){.chunks = chunks, .set = set, .at = first, .end = MIN(end, watermark), .dry_run = dry_run};
 	ret = sweep_all(sweep, stop, stop_arg);
 	if (!ret) {
 		*ret_chunks = sweep->chunks_removed;

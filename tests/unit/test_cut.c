@@ -69,8 +69,8 @@ static size_t cut_by_definition(const struct cut *cut, const uint8_t *data, size
 
 static void test_golden_cut_points(void **state)
 {
-	static const size_t golden[] = { 82650, 148340, 215068, 296340, 426153, 509465, 592565, 659552,
-					765152, 821822, 888686, 968739, 1038324, 1104078, 1182050, 1250307 };
+	static const size_t golden[] = {82650,  148340, 215068, 296340, 426153,  509465,  592565,  659552,
+	                                765152, 821822, 888686, 968739, 1038324, 1104078, 1182050, 1250307};
 	struct cut cut = usual_cut();
 	AUTO_FREE uint8_t *data = random_data(DATA_LEN, 1);
 	size_t ends[512], count = cut_all(&cut, data, DATA_LEN, ends, 512);
