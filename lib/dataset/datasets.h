@@ -30,5 +30,7 @@ WARN_UNUSED int dataset_rename(struct store *store, const char *name, const char
 #define DATASET_DESTROY_SNAPSHOTS 2U  /* its snapshots too; without, -ENOTEMPTY when it has some */
 WARN_UNUSED int dataset_destroy(struct store *store, const char *name, unsigned flags, struct error *err); /* -EBUSY held or being read */
 WARN_UNUSED int dataset_set_level(struct store *store, const char *name, int level, struct error *err);
+/* JSON text, "" for none; its meaning is the schedule job's. -EINVAL when it is too long. */
+WARN_UNUSED int dataset_set_schedule(struct store *store, const char *name, const char *schedule, struct error *err);
 
 #endif
