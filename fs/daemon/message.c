@@ -1,0 +1,125 @@
+#include "fs/daemon/message.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define READ_STEP 65536
+#define ERRNO_LAST 133 /* EHWPOISON */
+
+/* A peer that went away is an error code here, not SIGPIPE; the pipe of a starting daemon is no socket. */
+static int send_all(int fd, const char *data, size_t len)
+{
+	while (len > 0) {
+		ssize_t sent = send(fd, data, len, MSG_NOSIGNAL);
+		if (sent < 0 && errno == ENOTSOCK)
+			sent = write(fd, data, len);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0)
+			return -errno;
+		data += sent;
+		len -= (size_t)sent;
+	}
+	return 0;
+}
+
+int message_send(int fd, json_t *message)
+{
+	AUTO_FREE char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
+	AUTO_FREE char *line = NULL;
+
+	json_decref(message);
+	if (!text)
+		return -EILSEQ;
+	line = xasprintf("%s\n", text);
+	return send_all(fd, line, strlen(line));
+}
+
+static int take_line(struct message_reader *reader, size_t len, json_t **ret_message)
+{
+	json_t *message = json_loadb((const char *)reader->buf.data, len, JSON_REJECT_DUPLICATES, NULL);
+
+	reader->buf.len -= len + 1;
+	memmove(reader->buf.data, reader->buf.data + len + 1, reader->buf.len);
+	if (!json_is_object(message)) {
+		json_decref(message);
+		return -EBADMSG;
+	}
+	*ret_message = message;
+	return 1;
+}
+
+int message_receive(struct message_reader *reader, json_t **ret_message)
+{
+	size_t searched = 0;
+
+	for (;;) {
+		const uint8_t *end = NULL;
+		if (reader->buf.len > searched)
+			end = memchr(reader->buf.data + searched, '\n', reader->buf.len - searched);
+		if (end)
+			return take_line(reader, (size_t)(end - reader->buf.data), ret_message);
+		searched = reader->buf.len;
+		if (reader->buf.len > reader->limit)
+			return -EMSGSIZE;
+		buf_reserve(&reader->buf, READ_STEP);
+		ssize_t got = read(reader->fd, reader->buf.data + reader->buf.len, reader->buf.cap - reader->buf.len);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0)
+			return 0;
+		reader->buf.len += (size_t)got;
+	}
+}
+
+void message_reader_clear(struct message_reader *reader)
+{
+	buf_clear(&reader->buf);
+}
+
+/* File names in an error's text may be any bytes; JSON holds UTF-8. */
+static json_t *any_text(const char *text)
+{
+	json_t *value = json_string(text);
+	char *copy;
+
+	if (value)
+		return value;
+	copy = xstrdup(text);
+	for (char *at = copy; *at; at++)
+		if ((unsigned char)*at >= 0x80)
+			*at = '?';
+	value = json_string(copy);
+	free(copy);
+	return value;
+}
+
+json_t *message_from_error(const struct error *err)
+{
+	const char *name = strerrorname_np(-err->code);
+
+	return json_pack("{s:{s:s, s:o, s:o}}", "error", "code", name ? name : "EIO", "text", any_text(err->text), "hint",
+			 any_text(err->hint));
+}
+
+int message_to_error(const json_t *message, struct error *err)
+{
+	const json_t *error = json_object_get(message, "error");
+	const char *name = json_string_value(json_object_get(error, "code"));
+	const char *text = json_string_value(json_object_get(error, "text"));
+	const char *hint = json_string_value(json_object_get(error, "hint"));
+	int code = -EIO;
+
+	for (int number = 1; name && number <= ERRNO_LAST; number++) {
+		const char *known = strerrorname_np(number);
+		if (known && strcmp(known, name) == 0)
+			code = -number;
+	}
+	error_set(err, code, "%s", text ? text : "the daemon gave an answer that is not understood");
+	if (hint && *hint)
+		error_hint(err, "%s", hint);
+	return code;
+}

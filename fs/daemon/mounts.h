@@ -1,0 +1,41 @@
+/*
+ * The daemon's mounts: started and stopped by operations, ended by anybody's umount.
+ *
+ * An entry is in the list from before its mount starts until its session has ended and everything is committed. Whoever takes the last
+ * one away sets `leaving`; from then on no mount starts (-ESHUTDOWN), so that a daemon never gives up a store that is mounted.
+ *
+ * Threads: any, except mounts_new, mounts_reap and mounts_free, which are the main thread's.
+ */
+#ifndef CORPUSFS_DAEMON_MOUNTS_H
+#define CORPUSFS_DAEMON_MOUNTS_H
+
+#include <jansson.h>
+#include <stdatomic.h>
+
+#include "fs/daemon/log.h"
+#include "lib/dataset/store.h"
+
+struct mounts;
+
+/* `event_fd` is written to when the main thread should call mounts_reap. */
+struct mounts *mounts_new(struct store *store, struct log *log, int event_fd);
+void mounts_free(struct mounts *mounts); /* after mounts_finished */
+
+/* args: {mountpoint, dataset?, snapshot?, read_only?, allow_other?, acl?, debug?, snapdir?, extra?} -> {mountpoint} */
+WARN_UNUSED int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result, struct error *err);
+
+/* Returns when the mount's session has ended and all is committed; ret_last: it was the last one, the daemon leaves. */
+WARN_UNUSED int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, bool *ret_last, struct error *err);
+
+/* Returns when the mount at the mountpoint has ended, or, with it stopped, after `cancelled` became true. */
+void mounts_wait(struct mounts *mounts, const char *mountpoint, const atomic_bool *cancelled);
+
+void mounts_stop_all(struct mounts *mounts);
+json_t *mounts_list(struct mounts *mounts); /* [{mountpoint, dataset, snapshot, read_only, ..., requests, open_files, ...}] */
+WARN_UNUSED int mounts_flush(struct mounts *mounts); /* what the kernel holds of open files comes in */
+uint64_t mounts_requests(struct mounts *mounts);     /* served by the mounts there are; for pacing */
+
+void mounts_reap(struct mounts *mounts);     /* frees what has ended */
+bool mounts_finished(struct mounts *mounts); /* leaving, and no mount is left */
+
+#endif
