@@ -104,5 +104,7 @@ int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
 
 	rocksdb_write(kv->db, flags & KV_SYNC ? kv->write_sync : kv->write, native, &message);
 	rocksdb_writebatch_destroy(native);
+	if (message)
+		atomic_store(&kv->log_suspect, true);
 	return kv_result(kv, message);
 }

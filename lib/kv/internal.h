@@ -3,6 +3,7 @@
 #define CORPUSFS_KV_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include <rocksdb/c.h>
 
@@ -24,6 +25,7 @@ struct kv {
 	rocksdb_readoptions_t *read;
 	rocksdb_writeoptions_t *write;
 	rocksdb_writeoptions_t *write_sync;
+	atomic_bool log_suspect;         /* a write failed: the log may not be touched but through RocksDB's own check (kv_sync) */
 	pthread_mutex_t mutex;           /* guards message */
 	char message[KV_MESSAGE_MAX];    /* a fixed place, so that whoever still reads it never reads freed memory */
 };

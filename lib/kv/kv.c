@@ -12,12 +12,8 @@ int kv_errno(const char *message)
 		int code;
 	} known[] = {
 		/* A full disk is told inside "IO error" and even "Corruption" messages, so it comes first. */
-		{ "No space left", -ENOSPC },
-		{ "Disk quota exceeded", -ENOSPC },
-		{ "While lock file", -EBUSY },
-		{ "lock hold by", -EBUSY },
-		{ "Corruption", -EBADMSG },
-		{ "Invalid argument", -EINVAL },
+		{"No space left", -ENOSPC}, {"Disk quota exceeded", -ENOSPC}, {"While lock file", -EBUSY},
+		{"lock hold by", -EBUSY},   {"Corruption", -EBADMSG},         {"Invalid argument", -EINVAL},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
@@ -98,6 +94,32 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 	return 0;
 }
 
+/*
+ * After a failed append to the log, rocksdb_flush_wal() does not fail but ends the process (an assertion, which Debian's build keeps). A
+ * synced write of nothing is as good, checks first whether the database has stopped, and succeeds again once RocksDB has recovered; but
+ * it holds up all writers for as long as the disk takes, so it is only the way round.
+ */
+static char *sync_log(struct kv *kv)
+{
+	char *message = NULL;
+
+	if (!atomic_load(&kv->log_suspect)) {
+		rocksdb_flush_wal(kv->db, 1, &message);
+		return message;
+	}
+	rocksdb_writebatch_t *nothing = rocksdb_writebatch_create();
+	rocksdb_write(kv->db, kv->write_sync, nothing, &message);
+	rocksdb_writebatch_destroy(nothing);
+	if (!message)
+		atomic_store(&kv->log_suspect, false);
+	return message;
+}
+
+int kv_sync(struct kv *kv)
+{
+	return kv_result(kv, sync_log(kv));
+}
+
 static void flush_all(struct kv *kv)
 {
 	rocksdb_flushoptions_t *wait = rocksdb_flushoptions_create();
@@ -115,11 +137,14 @@ void kv_close(struct kv *kv)
 {
 	if (!kv)
 		return;
-	/* The log first: it makes everything durable even if the flushes fail. */
-	char *message = NULL;
-	rocksdb_flush_wal(kv->db, 1, &message);
+	/*
+	 * The log first: it makes everything durable even if the flushes fail. Where it cannot be written, flushing must not be tried (the
+	 * same assertion), and need not be: the next opening replays what the log has.
+	 */
+	char *message = sync_log(kv);
+	if (!message)
+		flush_all(kv);
 	rocksdb_free(message);
-	flush_all(kv);
 	for (int i = 0; i < KV_HANDLE_COUNT; i++)
 		rocksdb_column_family_handle_destroy(kv->handles[i]);
 	rocksdb_close(kv->db);
@@ -186,14 +211,6 @@ int kv_has(struct kv *kv, enum kv_family family, const void *key, size_t key_len
 	if (result == 0)
 		kv_unpin(pin);
 	return result;
-}
-
-int kv_sync(struct kv *kv)
-{
-	char *message = NULL;
-
-	rocksdb_flush_wal(kv->db, 1, &message);
-	return kv_result(kv, message);
 }
 
 /*
