@@ -5,7 +5,7 @@
  *   gather   frozen segments become runs of the chunk group
  *   store    cut, hash, look up, compress, store; no lock is held
  *   finish   inodes in ascending order, some at a time: locks, extents and records into one batch, write, frozen is forgotten
- *   give up  (instead of finish) frozen goes back under active, and the inode is listed again
+ *   give up  (instead of finish) frozen goes back under active, and the inode is listed again; in a retired view it is dropped
  *
  * An inode's extents and record are always in one batch, so after a crash its content is that of before or after. Chunks that travel in
  * a batch (I8) are in the first one; those in SST files are durable before it is written.
@@ -214,6 +214,9 @@ static int put_item(struct commit *commit, struct item *item)
 
 	item->old_record = inode->record;
 	item->inline_replaced = false;
+	/* it lost its last name and user meanwhile: its records go, and are not made again */
+	if (inode->gone)
+		return 0;
 	if (item->stays_inline)
 		put_inline(item);
 	else if (item->content)
@@ -228,9 +231,9 @@ static void finished(struct item *item)
 {
 	struct inode *inode = item->inode;
 
-	inode_written(inode);
+	if (!inode->gone)
+		inode_written(inode);
 	extent_cache_drop(inode);
-	inode->times_dirty = false;
 	inode->commit_error = 0;
 	buf_clear(&item->old_inline);
 }
@@ -264,9 +267,10 @@ static struct dirty end_item(struct item *item)
 static int write_items(struct commit *commit, size_t first, size_t end)
 {
 	size_t put = first;
-	int result = 0;
+	int result;
 
 	pthread_rwlock_rdlock(&commit->view->epoch_lock);
+	result = view_check_change(commit->view);
 	for (; put < end && result == 0; put++) {
 		if (!commit->items[put].done)
 			result = put_item(commit, &commit->items[put]);
@@ -324,10 +328,15 @@ static void give_up(struct commit *commit, struct item *item, int error)
 	pthread_mutex_lock(&inode->lock);
 	frozen = end_item(item);
 	bytes = frozen.bytes + inode->active.bytes;
-	dirty_merge_below(&inode->active, &frozen);
+	if (error == -ESTALE) {
+		dirty_clear(&frozen);
+		dirty_clear(&inode->active);
+	} else {
+		dirty_merge_below(&inode->active, &frozen);
+		committer_note(inode);
+	}
 	bytes -= inode->active.bytes;
 	inode->commit_error = error;
-	committer_note(inode);
 	pthread_mutex_unlock(&inode->lock);
 	committer_release(commit->tree, bytes);
 }

@@ -6,7 +6,7 @@
 
 #define FILE_SIZE_MAX (1ULL << 62)
 
-/* 0, or -EROFS, -EISDIR, -EINVAL: not a regular file of a writable view. -EFBIG when [offset, offset+len) goes beyond FILE_SIZE_MAX. */
+/* 0, or -EROFS, -ESTALE, -EISDIR, -EINVAL: not a regular file of a writable view. -EFBIG when [offset, offset+len) goes beyond FILE_SIZE_MAX. */
 WARN_UNUSED int content_check_change(struct inode *inode, uint64_t offset, uint64_t len);
 
 /* Clears set-id bits and security.capability if the file has any. Caller holds no lock. */

@@ -265,9 +265,8 @@ uint64_t dirty_discard(struct dirty *dirty, uint64_t offset, uint64_t end)
 		return 0;
 	first = first_ending_after(dirty, offset);
 	if (first < dirty->count && dirty->segments[first].offset < offset) {
-		if (segment_end(&dirty->segments[first]) > end) {
+		if (segment_end(&dirty->segments[first]) > end)
 			split_segment(dirty, first, end);
-		}
 		dirty->bytes -= segment_end(&dirty->segments[first]) - offset;
 		dirty->segments[first].len = offset - dirty->segments[first].offset;
 		first++;
@@ -276,7 +275,8 @@ uint64_t dirty_discard(struct dirty *dirty, uint64_t offset, uint64_t end)
 		dirty->bytes -= dirty->segments[last].len;
 		data_free(dirty->pool, dirty->segments[last].data, dirty->segments[last].cap);
 	}
-	memmove(dirty->segments + first, dirty->segments + last, (dirty->count - last) * sizeof(*dirty->segments));
+	if (last > first)
+		memmove(dirty->segments + first, dirty->segments + last, (dirty->count - last) * sizeof(*dirty->segments));
 	dirty->count -= last - first;
 	if (first < dirty->count && dirty->segments[first].offset < end) {
 		struct segment *segment = &dirty->segments[first];

@@ -144,8 +144,10 @@ ssize_t inode_read(struct inode *inode, uint64_t offset, size_t len, void *out)
 
 int content_check_change(struct inode *inode, uint64_t offset, uint64_t len)
 {
-	if (view_read_only(inode->view))
-		return -EROFS;
+	int result = view_check_change(inode->view);
+
+	if (result < 0)
+		return result;
 	if (S_ISDIR(inode->record.mode))
 		return -EISDIR;
 	if (!S_ISREG(inode->record.mode))
@@ -202,6 +204,7 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 
 	if (result < 0 || len == 0)
 		return result;
+	view_pass(inode->view);
 	result = committer_check_space(tree, len);
 	if (result == 0 && (flags & WRITE_KILL_PRIV))
 		result = content_kill_priv(inode);

@@ -26,6 +26,8 @@ int content_change_end(struct content_change *change, int result)
 {
 	struct inode *inode = change->inode;
 
+	if (result == 0)
+		result = view_check_change(inode->view);
 	if (result == 0) {
 		inode_record_put(inode, change->batch);
 		result = kv_write(inode->view->tree->kv, change->batch, 0);
