@@ -107,6 +107,7 @@ def session_run(request, worker_id):
     current = Run(worker_id)
     request.config.corpusfs_run = current
     yield current
+    request.config.corpusfs_run = None
     current.end()
 
 

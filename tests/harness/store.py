@@ -9,7 +9,7 @@ import time
 from harness import procs, program
 
 REPORTS = re.compile(r"ERROR: AddressSanitizer|runtime error:|LeakSanitizer|ThreadSanitizer|\bassertion\b.*\bfailed\b", re.I)
-ERROR_LINE = re.compile(r"\blevel=error\b|^error\b|\berror:", re.M)
+ERROR_LINE = re.compile(r"^\S+ error ")  # as fs/daemon/log.h says
 
 
 class Store:
@@ -107,7 +107,7 @@ class Store:
     def log(self):
         """All that the daemon and the commands wrote, sanitizers too."""
         texts = []
-        for path in sorted(glob.glob(self.logs + "/*.err") + glob.glob(self.logs + "/sanitizer*") + glob.glob(self.path + "/*.log")):
+        for path in sorted(glob.glob(self.logs + "/*.err") + glob.glob(self.logs + "/sanitizer*") + glob.glob(self.path + "/log*")):
             text = procs.read(path).decode(errors="replace")
             if text:
                 texts.append(f"{os.path.basename(path)}:\n{text}")
@@ -118,9 +118,9 @@ class Store:
         found = []
         for path in glob.glob(self.logs + "/sanitizer*"):
             found.append(procs.read(path).decode(errors="replace")[:6000])
-        for path in glob.glob(self.logs + "/*.err") + glob.glob(self.path + "/*.log"):
+        for path in glob.glob(self.logs + "/*.err") + glob.glob(self.path + "/log*"):
             for line in procs.read(path).decode(errors="replace").splitlines():
-                if REPORTS.search(line) or (path.endswith(".log") and ERROR_LINE.search(line)):
+                if REPORTS.search(line) or (path.startswith(self.path + "/log") and ERROR_LINE.search(line)):
                     if not any(re.search(pattern, line) for pattern in self.expected):
                         found.append(line)
         return found
