@@ -159,7 +159,30 @@ void catalog_put_prune(struct kv_batch *batch, uint32_t view, const struct prune
 	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
 }
 
-static void add_line(struct line *sum, const struct line *line)
+void catalog_each_line(struct store *store, uint32_t family, uint32_t except_view, void (*each)(void *arg, const struct line *line),
+		       void *arg)
+{
+	struct prune *prune;
+
+	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
+		if (dataset->record.family != family)
+			continue;
+		if (dataset->record.view != except_view)
+			each(arg, &dataset->record.line);
+		for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next)
+			if (snapshot->record.view != except_view)
+				each(arg, &snapshot->record.line);
+	}
+	/* A head that was rolled back without guard is read by those who had it open. */
+	LL_FOREACH(store->prunes, prune) {
+		struct open_view *open;
+		HASH_FIND(hh, store->open, &prune->view, sizeof(prune->view), open);
+		if (open && prune->record.family == family && prune->view != except_view)
+			each(arg, &prune->record.line);
+	}
+}
+
+static void add_line(void *sum, const struct line *line)
 {
 	for (uint32_t i = 0; i < line->count; i++)
 		line_add(sum, line->intervals[i].first, line->intervals[i].last);
@@ -169,15 +192,7 @@ struct line catalog_lines(struct store *store, uint32_t family, uint32_t except_
 {
 	struct line sum = {0};
 
-	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
-		if (dataset->record.family != family)
-			continue;
-		if (dataset->record.view != except_view)
-			add_line(&sum, &dataset->record.line);
-		for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next)
-			if (snapshot->record.view != except_view)
-				add_line(&sum, &snapshot->record.line);
-	}
+	catalog_each_line(store, family, except_view, add_line, &sum);
 	return sum;
 }
 

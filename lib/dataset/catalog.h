@@ -79,7 +79,9 @@ struct store {
 	struct prune *prunes;         /* oldest first */
 	struct store_hooks hooks;
 
-	atomic_bool collecting; /* a gc_run is at work */
+	atomic_bool collecting;         /* a gc_run is at work */
+	atomic_bool sweep_due;          /* versions were pruned since the last sweep */
+	atomic_uint_fast64_t kept_keys; /* chunks there were after the last sweep */
 };
 
 /* --- catalog.c --- */
@@ -120,7 +122,10 @@ void catalog_note_buried(struct store *store, uint32_t family, uint32_t view, co
 		(void)fault_;                   \
 	} while (0)
 
-/* The union of the lines of all living views of the family but one (0: of all). Caller as for lookups. */
+/* The lines of all living views of the family but one (0: of all), and their union. Living: heads, snapshots, and retired heads that are
+ * still open. Caller holds catalog_lock. */
+void catalog_each_line(struct store *store, uint32_t family, uint32_t except_view, void (*each)(void *arg, const struct line *line),
+		       void *arg);
 struct line catalog_lines(struct store *store, uint32_t family, uint32_t except_view);
 
 /* Orphans of a dataset ('O') copied to a snapshot ('Q'), the way back, and removed. */
@@ -135,7 +140,7 @@ WARN_UNUSED int views_head(struct store *store, struct dataset *dataset, struct 
 /* Waits shortly until nobody uses the view, closes it, and sets *blocked under the same hold: it is not given out again. -EBUSY. */
 WARN_UNUSED int views_block(struct store *store, uint32_t number, bool *blocked);
 void views_unblock(struct store *store, bool *blocked);
-/* The head's number is another now: who still has the old view keeps it, nobody gets it any more. Caller holds catalog_lock and froze it. */
+/* The head's number is another now: who still has the old view keeps it, nobody gets it any more. Caller holds catalog_lock. */
 void views_retire(struct store *store, uint32_t number);
 bool views_is_open(struct store *store, uint32_t number); /* in use or merely open */
 /* Tells open heads of the family what the others see. Caller holds change_lock. */
@@ -149,6 +154,13 @@ struct view_set {
 };
 WARN_UNUSED int views_get_heads(struct store *store, uint32_t family, struct view_set *ret_set);
 void views_put_heads(struct store *store, struct view_set *set);
+
+/* --- snapshots.c --- caller holds change_lock */
+WARN_UNUSED int snapshot_find(struct store *store, const char *dataset_name, const char *name, struct snapshot **ret_snapshot,
+			      struct error *err);
+/* A snapshot of the dataset's head as it stands, into the batch; the head is frozen. `record` is the caller's to clear. */
+WARN_UNUSED int snapshot_prepare(struct store *store, struct dataset *dataset, const char *name, const char *note, uint32_t flags,
+				 struct timespec taken, struct kv_batch *batch, struct snapshot_record *record);
 
 /* --- store.c --- */
 struct store_hooks store_get_hooks(struct store *store);

@@ -223,7 +223,6 @@ void views_retire(struct store *store, uint32_t number)
 		return;
 	open->retired = true;
 	open->head = false;
-	view_retire(open->view);
 }
 
 bool views_is_open(struct store *store, uint32_t number)
