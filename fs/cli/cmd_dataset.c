@@ -1,0 +1,149 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/run.h"
+#include "fs/cli/table.h"
+
+static const struct column list_columns[] = {
+	{"name", "NAME", COLUMN_TEXT},	 {"created", "CREATED", COLUMN_TIME}, {"snapshots", "SNAPSHOTS", COLUMN_NUMBER},
+	{"level", "LEVEL", COLUMN_NUMBER}, {NULL, NULL, COLUMN_TEXT},
+};
+
+static const struct column show_columns[] = {
+	{"name", "name", COLUMN_TEXT},		   {"created", "created", COLUMN_TIME}, {"level", "compression level", COLUMN_NUMBER},
+	{"snapshots", "snapshots", COLUMN_NUMBER}, {"schedule", "schedule", COLUMN_TEXT}, {"family", "family", COLUMN_NUMBER},
+	{NULL, NULL, COLUMN_TEXT},
+};
+
+/* An option that is a whole number; `fallback` when it is not given. */
+static int int_option(const struct cli *cli, const char *name, int base, long fallback, long *ret_value, struct error *err)
+{
+	const char *text = cli_option(cli, name);
+	char *end;
+
+	*ret_value = fallback;
+	if (!text)
+		return 0;
+	errno = 0;
+	*ret_value = strtol(text, &end, base);
+	return errno || *end || end == text ? error_set(err, -EINVAL, "--%s %s: that is not a number", name, text) : 0;
+}
+
+static int run_create(struct cli *cli)
+{
+	json_t *args = json_pack("{s:s}", "name", cli->argv[0]);
+	long level = -1, mode = -1;
+	struct error err = {0};
+	int result = int_option(cli, "level", 10, -1, &level, &err);
+
+	if (result == 0)
+		result = int_option(cli, "mode", 8, -1, &mode, &err);
+	if (result < 0) {
+		json_decref(args);
+		return exit_with(&err);
+	}
+	if (cli_option(cli, "level"))
+		json_object_set_new(args, "level", json_integer(level));
+	if (cli_option(cli, "mode"))
+		json_object_set_new(args, "mode", json_integer(mode));
+	return run_op(cli, "dataset.create", args, NULL, NULL);
+}
+
+static int run_list(struct cli *cli)
+{
+	json_t *value;
+	int code = run_op(cli, "dataset.list", json_object(), NULL, &value);
+
+	if (code == EXIT_OK) {
+		table_print(cli, list_columns, json_object_get(value, "datasets"));
+		json_decref(value);
+	}
+	return code;
+}
+
+static int run_show(struct cli *cli)
+{
+	json_t *value;
+	int code = run_op(cli, "dataset.show", json_pack("{s:s}", "name", cli->argv[0]), NULL, &value);
+
+	if (code == EXIT_OK) {
+		table_print_object(cli, show_columns, value);
+		json_decref(value);
+	}
+	return code;
+}
+
+static int run_rename(struct cli *cli)
+{
+	return run_op(cli, "dataset.rename", json_pack("{s:s, s:s}", "name", cli->argv[0], "new_name", cli->argv[1]), NULL, NULL);
+}
+
+static int run_destroy(struct cli *cli)
+{
+	json_t *args = json_pack("{s:s, s:b}", "name", cli->argv[0], "snapshots", cli_option(cli, "snapshots") != NULL);
+
+	return run_op(cli, "dataset.destroy", args, NULL, NULL);
+}
+
+static int run_set(struct cli *cli)
+{
+	struct error err = {0};
+	long level;
+	int result = int_option(cli, "level", 10, -1, &level, &err);
+
+	if (result == 0 && !cli_option(cli, "level")) {
+		result = error_set(&err, -EINVAL, "nothing to set");
+		error_hint(&err, "for example: corpusfs dataset set %s --level 3", cli->argv[0]);
+	}
+	if (result < 0)
+		return exit_with(&err);
+	return run_op(cli, "dataset.set", json_pack("{s:s, s:I}", "name", cli->argv[0], "level", (json_int_t)level), NULL, NULL);
+}
+
+#define OPTION_LEVEL {0, "level", "N", "zstd level of new data: 0 stores plainly, 19 is smallest"}
+static const struct option create_options[] = {OPTION_LEVEL, {0, "mode", "OCTAL", "permissions of its root (default 755)"}, OPTIONS_END};
+static const struct option set_options[] = {OPTION_LEVEL, OPTIONS_END};
+static const struct option json_options[] = {OPTION_JSON, OPTIONS_END};
+static const struct option destroy_options[] = {{0, "snapshots", NULL, "its snapshots too"}, OPTIONS_END};
+
+const struct command dataset_commands[] = {
+	{.name = "dataset create",
+	 .operands = "DATASET",
+	 .summary = "make an empty dataset",
+	 .min = 1,
+	 .max = 1,
+	 .options = create_options,
+	 .run = run_create},
+	{.name = "dataset list", .operands = "", .summary = "list the datasets", .options = json_options, .run = run_list},
+	{.name = "dataset show",
+	 .operands = "DATASET",
+	 .summary = "show one dataset",
+	 .min = 1,
+	 .max = 1,
+	 .options = json_options,
+	 .run = run_show},
+	{.name = "dataset rename",
+	 .operands = "DATASET NEW",
+	 .summary = "give a dataset another name",
+	 .min = 2,
+	 .max = 2,
+	 .run = run_rename},
+	{.name = "dataset destroy",
+	 .operands = "DATASET",
+	 .summary = "remove a dataset and its files",
+	 .min = 1,
+	 .max = 1,
+	 .options = destroy_options,
+	 .run = run_destroy},
+	{.name = "dataset set",
+	 .operands = "DATASET --level N",
+	 .summary = "change a dataset's compression",
+	 .min = 1,
+	 .max = 1,
+	 .options = set_options,
+	 .run = run_set},
+	{NULL},
+};

@@ -1,0 +1,374 @@
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/mount_options.h"
+#include "fs/cli/run.h"
+#include "fs/cli/where.h"
+#include "fs/daemon/client.h"
+#include "fs/daemon/daemon.h"
+#include "lib/dataset/datasets.h"
+
+struct request {
+	char *store;         /* absolute */
+	char *mountpoint;    /* absolute */
+	char *shown;         /* the source as the user gave it */
+	json_t *args;        /* of mount.start */
+	struct store_options store_options;
+	bool foreground;
+};
+
+static void request_clear(struct request *request)
+{
+	free(request->store);
+	free(request->mountpoint);
+	free(request->shown);
+	json_decref(request->args);
+}
+
+/* --- the source: STORE[:DATASET[@NAME]] --- */
+
+static int set_dataset(struct request *request, const char *text, struct error *err)
+{
+	AUTO_FREE char *dataset = xstrdup(text);
+	char *snapshot = strchr(dataset, '@');
+	int result;
+
+	if (snapshot)
+		*snapshot++ = '\0';
+	result = dataset_name_check("dataset", dataset, err);
+	if (result == 0 && snapshot)
+		result = dataset_name_check("snapshot", snapshot, err);
+	if (result < 0)
+		return result;
+	json_object_set_new(request->args, "dataset", json_string(dataset));
+	if (snapshot) {
+		json_object_set_new(request->args, "snapshot", json_string(snapshot));
+		json_object_set_new(request->args, "read_only", json_true());
+	}
+	return 0;
+}
+
+/* A path may hold colons: the first one before which there is a directory ends it. */
+static char *find_colon(char *source)
+{
+	struct stat st;
+	char *last = NULL;
+
+	if (stat(source, &st) == 0)
+		return NULL;
+	for (char *colon = strchr(source, ':'); colon; colon = strchr(colon + 1, ':')) {
+		*colon = '\0';
+		bool is_directory = stat(source, &st) == 0 && S_ISDIR(st.st_mode);
+		*colon = ':';
+		last = colon;
+		if (is_directory)
+			break;
+	}
+	return last;
+}
+
+static int parse_source(struct cli *cli, const char *text, struct request *request, struct error *err)
+{
+	AUTO_FREE char *source = xstrdup(text);
+	char *colon = find_colon(source);
+	struct cli named = *cli;
+	int result;
+
+	request->shown = xstrdup(text);
+	if (colon)
+		*colon++ = '\0';
+	named.store = source;
+	result = run_find_store(&named, &request->store, err);
+	if (result == 0 && colon)
+		result = set_dataset(request, colon, err);
+	return result;
+}
+
+/* --- the mountpoint --- */
+
+static int check_empty(const char *path, struct error *err)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	bool empty = true;
+
+	if (!dir)
+		return error_set(err, -errno, "mountpoint %s: %s", path, strerror(errno));
+	while ((entry = readdir(dir)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			empty = false;
+	closedir(dir);
+	if (empty)
+		return 0;
+	error_set(err, -ENOTEMPTY, "mountpoint %s is not empty", path);
+	error_hint(err, "what is in it would be hidden: use an empty directory");
+	return -ENOTEMPTY;
+}
+
+static int missing_mountpoint(const char *path, int code, struct error *err)
+{
+	if (code != -ENOENT)
+		return error_set(err, code, "mountpoint %s: %s", path, strerror(-code));
+	error_set(err, code, "mountpoint %s does not exist", path);
+	error_hint(err, "mkdir %s", path);
+	return code;
+}
+
+static int check_mountpoint(const char *text, struct request *request, struct error *err)
+{
+	char *path = request->mountpoint = where_absolute(text);
+	enum where_kind kind;
+	struct stat st;
+
+	if (!path)
+		return missing_mountpoint(text, -errno, err);
+	while ((kind = where_mounted(path, NULL)) == WHERE_OURS && where_is_dead(path)) {
+		int result = where_remove_dead(path, err);
+		if (result < 0)
+			return result;
+	}
+	if (kind == WHERE_OURS) {
+		error_set(err, -EBUSY, "%s is mounted by corpusfs already", path);
+		error_hint(err, "corpusfs umount %s", path);
+		return -EBUSY;
+	}
+	if (stat(path, &st) < 0)
+		return missing_mountpoint(path, -errno, err);
+	if (!S_ISDIR(st.st_mode))
+		return error_set(err, -ENOTDIR, "mountpoint %s is not a directory", path);
+	if (strncmp(path, request->store, strlen(request->store)) == 0 && strchr("/", path[strlen(request->store)]))
+		return error_set(err, -EINVAL, "mountpoint %s lies in the store's own directory", path);
+	return check_empty(path, err);
+}
+
+static int check_fuse(struct error *err)
+{
+	if (access("/dev/fuse", F_OK) == 0)
+		return 0;
+	error_set(err, -ENODEV, "there is no /dev/fuse");
+	error_hint(err, "load the kernel's module with `modprobe fuse`, or give the container --device /dev/fuse");
+	return -ENODEV;
+}
+
+/* --- mounting --- */
+
+static int join(struct request *request, struct client *client, struct error *err)
+{
+	json_t *value = NULL;
+	int result;
+
+	if (request->store_options.cache_bytes || request->store_options.write_buffer_bytes)
+		fprintf(stderr, "corpusfs: the store is mounted already: cache= and write_buffer= stay as its first mount set them\n");
+	if (request->foreground)
+		json_object_set_new(request->args, "wait", json_true());
+	result = client_call(client, "mount.start", request->args, NULL, NULL, &value, err);
+	json_decref(value);
+	return result;
+}
+
+static int start(struct request *request, struct error *err)
+{
+	struct daemon_options options = {.store = request->store,
+					 .store_options = request->store_options,
+					 .foreground = request->foreground,
+					 .mount = request->args};
+	json_t *value = NULL;
+	int result = daemon_start(&options, &value, err);
+
+	json_decref(value);
+	return result;
+}
+
+/* Joins the daemon that runs, or starts one; between the two somebody may come or leave. */
+static int join_or_start(struct request *request, struct error *err)
+{
+	struct patience patience = {0};
+	int result;
+
+	for (;;) {
+		struct client *client = NULL;
+		*err = (struct error){0};
+		result = client_connect(request->store, &client, err);
+		if (result == 0) {
+			result = join(request, client, err);
+			client_close(client);
+			if (result != -ESHUTDOWN)
+				return result;
+		} else if (result == -ENOENT || result == -ECONNREFUSED) {
+			bool locked = store_locked_by(request->store) > 0;
+			if (!locked)
+				result = start(request, err);
+			/* Locked in the moment between: look again. A mountpoint that is busy is another matter. */
+			if (!locked && (result != -EBUSY || store_locked_by(request->store) == 0))
+				return result;
+		} else {
+			return result;
+		}
+		if (!run_wait(&patience, request->store))
+			return start(request, err);
+	}
+}
+
+static int run_mount(struct cli *cli)
+{
+	CLEANUP(request_clear) struct request request = {.args = json_object(), .foreground = cli_option(cli, "foreground") != NULL};
+	struct superblock superblock;
+	struct error err = {0};
+	int result = 0;
+
+	for (int i = 0; i < cli->given_count && result == 0; i++)
+		if (cli->given[i].option->letter == 'o')
+			result = mount_options_parse(cli->given[i].value, request.args, &request.store_options, &err);
+	if (result == 0 && cli->argc == 2)
+		result = parse_source(cli, cli->argv[0], &request, &err);
+	else if (result == 0)
+		result = run_find_store(cli, &request.store, &err);
+	if (result == 0)
+		result = store_probe(request.store, &superblock, &err);
+	if (result == 0)
+		result = check_mountpoint(cli->argv[cli->argc - 1], &request, &err);
+	if (result == 0)
+		result = check_fuse(&err);
+	if (result == 0) {
+		json_object_set_new(request.args, "mountpoint", json_string(request.mountpoint));
+		result = join_or_start(&request, &err);
+	}
+	if (result < 0)
+		return exit_with(&err);
+	if (!request.foreground)
+		printf("mounted %s on %s\n", request.shown ? request.shown : request.store, request.mountpoint);
+	return EXIT_OK;
+}
+
+/* --- umount --- */
+
+static int find_mount(const char *text, char **ret_mountpoint, char **ret_store, struct error *err)
+{
+	AUTO_FREE char *path = where_absolute(text);
+	enum where_kind kind;
+
+	if (!path)
+		return error_set(err, -errno, "%s: %s", text, strerror(errno));
+	kind = where_mounted(path, ret_store);
+	if (kind == WHERE_NOT_MOUNTED) {
+		error_set(err, -ENOENT, "nothing is mounted at %s", path);
+		error_hint(err, "corpusfs status shows the mounts of a store");
+		return -ENOENT;
+	}
+	if (kind == WHERE_OTHER) {
+		error_set(err, -EINVAL, "what is mounted at %s is not a corpusfs", path);
+		error_hint(err, "umount %s", path);
+		return -EINVAL;
+	}
+	*ret_mountpoint = steal_ptr(path);
+	return 0;
+}
+
+static int stop(const char *store, const char *mountpoint, bool lazy, struct error *err)
+{
+	json_t *args, *value = NULL;
+	struct client *client = NULL;
+	int result = store ? client_connect(store, &client, err) : -ENOENT;
+
+	if (result == -ENOENT || result == -ECONNREFUSED) {
+		error_set(err, -ENOTCONN, "the daemon of %s does not listen", mountpoint);
+		error_hint(err, "umount %s", mountpoint);
+		return -ENOTCONN;
+	}
+	if (result < 0)
+		return result;
+	args = json_pack("{s:s, s:b}", "mountpoint", mountpoint, "lazy", lazy);
+	result = client_call(client, "mount.stop", args, NULL, NULL, &value, err);
+	if (result == 0 && json_is_true(json_object_get(value, "last")))
+		client_wait_end(client);
+	json_decref(args);
+	json_decref(value);
+	client_close(client);
+	return result;
+}
+
+/* A daemon that is just starting or leaving does not listen for a moment. */
+static int stop_patiently(const char *store, const char *mountpoint, bool lazy, struct error *err)
+{
+	struct patience patience = {0};
+	int result;
+
+	do {
+		result = stop(store, mountpoint, lazy, err);
+		if (result != -ENOTCONN && result != -ESHUTDOWN)
+			return result;
+		/* Somebody else's umount came first: what is left is to wait until the store is closed. */
+		if (where_mounted(mountpoint, NULL) != WHERE_OURS && (!store || store_locked_by(store) == 0))
+			return 0;
+	} while (run_wait(&patience, store ? store : "/"));
+	return result;
+}
+
+static int run_umount(struct cli *cli)
+{
+	AUTO_FREE char *mountpoint = NULL, *store = NULL;
+	struct error err = {0};
+	int result = find_mount(cli->argv[0], &mountpoint, &store, &err);
+
+	if (result == 0 && where_is_dead(mountpoint)) {
+		result = where_remove_dead(mountpoint, &err);
+		if (result < 0)
+			return exit_with(&err);
+		printf("unmounted %s, whose daemon had died; everything that was synced is on disk\n", mountpoint);
+		return EXIT_OK;
+	}
+	if (result == 0)
+		result = stop_patiently(store, mountpoint, cli_option(cli, "lazy") != NULL, &err);
+	if (result < 0)
+		return exit_with(&err);
+	printf("unmounted %s, everything is on disk\n", mountpoint);
+	return EXIT_OK;
+}
+
+static const struct option mount_option_list[] = {
+	{'f', "foreground", NULL, "stay in the foreground, log to standard error"},
+	{'o', NULL, "OPTION,...", "mount options, see above"},
+	OPTIONS_END,
+};
+
+static const struct option umount_option_list[] = {
+	{'l', "lazy", NULL, "detach now even if files are open"},
+	OPTIONS_END,
+};
+
+const struct command mount_commands[] = {
+	{.name = "mount",
+	 .operands = "STORE[:DATASET[@NAME]] MOUNTPOINT",
+	 .summary = "mount a store, a dataset or a snapshot",
+	 .details = "Returns when the mount answers. Mounts of one store share one daemon, which\n"
+		    "leaves with the last of them. With -s STORE the first argument may be left out.\n\n"
+		    "Mount options:\n"
+		    "  ro                  read-only (always so for a snapshot)\n"
+		    "  allow_other         for other users too\n"
+		    "  acl                 POSIX access control lists\n"
+		    "  snapdir=hidden      .snapshots can be entered but is not listed (default)\n"
+		    "  snapdir=visible     .snapshots is listed\n"
+		    "  snapdir=off         there is no .snapshots\n"
+		    "  cache=SIZE          memory for caches (default 256M), of the first mount\n"
+		    "  write_buffer=SIZE   memory for data not yet written (default 256M), likewise\n"
+		    "  debug               log every request\n"
+		    "  nosuid, nodev, noexec, noatime, ...   as for mount(8)\n",
+	 .min = 1,
+	 .max = 2,
+	 .options = mount_option_list,
+	 .run = run_mount},
+	{.name = "umount",
+	 .operands = "MOUNTPOINT",
+	 .summary = "unmount, when everything is on disk",
+	 .details = "Also takes away the mount of a daemon that has died.\n",
+	 .min = 1,
+	 .max = 1,
+	 .options = umount_option_list,
+	 .run = run_umount},
+	{NULL},
+};

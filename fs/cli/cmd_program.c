@@ -1,0 +1,39 @@
+#include <errno.h>
+#include <stdio.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/help.h"
+
+static int run_version(struct cli *cli)
+{
+	printf("corpusfs %s\n", CORPUSFS_VERSION);
+	return EXIT_OK;
+}
+
+static int run_help(struct cli *cli)
+{
+	struct error err = {0};
+	int words = 0;
+	const struct command *command = command_find(cli->argc, cli->argv, &words);
+
+	if (cli->argc == 0) {
+		help_overview();
+	} else if (command && words == cli->argc) {
+		help_command(command);
+	} else if (cli->argc == 1 && command_is_prefix(cli->argv[0])) {
+		help_prefix(cli->argv[0]);
+	} else {
+		error_set(&err, -EINVAL, "there is no command \"%s%s%s\"", cli->argv[0], cli->argc > 1 ? " " : "",
+			  cli->argc > 1 ? cli->argv[1] : "");
+		error_hint(&err, "corpusfs -h lists them");
+		return exit_with(&err);
+	}
+	return EXIT_OK;
+}
+
+const struct command program_commands[] = {
+	{.name = "version", .operands = "", .summary = "print the version", .run = run_version},
+	{.name = "help", .operands = "[COMMAND]", .summary = "explain a command", .max = 2, .run = run_help},
+	{NULL},
+};

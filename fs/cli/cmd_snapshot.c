@@ -1,0 +1,214 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/run.h"
+#include "fs/cli/table.h"
+#include "lib/base/buf.h"
+
+static const struct column list_columns[] = {
+	{"dataset", "DATASET", COLUMN_TEXT}, {"name", "NAME", COLUMN_TEXT}, {"taken", "TAKEN", COLUMN_TIME},
+	{"holds", "HOLDS", COLUMN_LIST},     {"note", "NOTE", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT},
+};
+
+static const struct column show_columns[] = {
+	{"dataset", "dataset", COLUMN_TEXT}, {"name", "name", COLUMN_TEXT},	    {"taken", "taken", COLUMN_TIME},
+	{"note", "note", COLUMN_TEXT},	     {"holds", "holds", COLUMN_LIST},	    {"guard", "taken by a rollback", COLUMN_FLAG},
+	{"number", "number", COLUMN_NUMBER}, {"scheduled", "taken by the schedule", COLUMN_FLAG}, {NULL, NULL, COLUMN_TEXT},
+};
+
+/* "a b c@v1": a dataset without a name takes that of the next one which has one. */
+static json_t *create_targets(int count, char **words)
+{
+	json_t *targets = json_array();
+
+	for (int i = 0; i < count; i++) {
+		const char *name = NULL;
+		for (int next = i; next < count && !name; next++)
+			name = strchr(words[next], '@');
+		AUTO_FREE char *text = strchr(words[i], '@') || !name ? xstrdup(words[i]) : xasprintf("%s%s", words[i], name);
+		if (json_array_append_new(targets, json_string(text)) < 0) {
+			json_decref(targets);
+			return NULL;
+		}
+	}
+	return targets;
+}
+
+static json_t *words_to_json(int count, char **words)
+{
+	json_t *list = json_array();
+
+	for (int i = 0; i < count; i++)
+		if (json_array_append_new(list, json_string(words[i])) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+	return list;
+}
+
+static int run_create(struct cli *cli)
+{
+	const char *note = cli_option(cli, "note");
+	json_t *targets = create_targets(cli->argc, cli->argv);
+
+	return run_op(cli, "snapshot.create", targets ? json_pack("{s:o, s:s}", "targets", targets, "note", note ? note : "") : NULL, NULL,
+		      NULL);
+}
+
+static int run_list(struct cli *cli)
+{
+	json_t *value, *args = cli->argc > 0 ? json_pack("{s:s}", "dataset", cli->argv[0]) : json_object();
+	int code = run_op(cli, "snapshot.list", args, NULL, &value);
+
+	if (code == EXIT_OK) {
+		table_print(cli, list_columns, json_object_get(value, "snapshots"));
+		json_decref(value);
+	}
+	return code;
+}
+
+static int run_show(struct cli *cli)
+{
+	json_t *value;
+	int code = run_op(cli, "snapshot.show", json_pack("{s:s}", "name", cli->argv[0]), NULL, &value);
+
+	if (code == EXIT_OK) {
+		table_print_object(cli, show_columns, value);
+		json_decref(value);
+	}
+	return code;
+}
+
+static int run_rename(struct cli *cli)
+{
+	/* DATASET@NAME is understood as the new name, too, as long as the dataset is the same. */
+	const char *old = cli->argv[0], *new_name = cli->argv[1];
+	size_t len = strcspn(old, "@");
+
+	if (old[len] && strncmp(old, new_name, len + 1) == 0)
+		new_name += len + 1;
+	return run_op(cli, "snapshot.rename", json_pack("{s:s, s:s}", "name", old, "new_name", new_name), NULL, NULL);
+}
+
+static int run_destroy(struct cli *cli)
+{
+	bool dry_run = cli_option(cli, "dry-run") != NULL;
+	json_t *value, *targets = words_to_json(cli->argc, cli->argv);
+	json_t *args = targets ? json_pack("{s:o, s:b}", "targets", targets, "dry_run", dry_run) : NULL;
+	int code = run_op(cli, "snapshot.destroy", args, NULL, &value);
+
+	if (code != EXIT_OK)
+		return code;
+	if (dry_run || cli_option(cli, "json"))
+		table_print(cli, list_columns, json_object_get(value, "snapshots"));
+	json_decref(value);
+	return code;
+}
+
+static int run_hold(struct cli *cli)
+{
+	return run_op(cli, "snapshot.hold", json_pack("{s:s, s:s}", "name", cli->argv[0], "tag", cli->argv[1]), NULL, NULL);
+}
+
+static int run_release(struct cli *cli)
+{
+	return run_op(cli, "snapshot.release", json_pack("{s:s, s:s}", "name", cli->argv[0], "tag", cli->argv[1]), NULL, NULL);
+}
+
+static int run_rollback(struct cli *cli)
+{
+	bool no_guard = cli_option(cli, "no-guard") != NULL;
+	json_t *value, *args = json_pack("{s:s, s:b}", "name", cli->argv[0], "no_guard", no_guard);
+	int code = run_op(cli, "dataset.rollback", args, NULL, &value);
+	const char *guard;
+
+	if (code != EXIT_OK)
+		return code;
+	guard = json_string_value(json_object_get(value, "guard"));
+	if (guard && *guard)
+		printf("rolled back to %s; what was there before is kept as %.*s@%s\n", cli->argv[0], (int)strcspn(cli->argv[0], "@"),
+		       cli->argv[0], guard);
+	else
+		printf("rolled back to %s\n", cli->argv[0]);
+	json_decref(value);
+	return code;
+}
+
+static int run_clone(struct cli *cli)
+{
+	return run_op(cli, "dataset.clone", json_pack("{s:s, s:s}", "name", cli->argv[0], "new_name", cli->argv[1]), NULL, NULL);
+}
+
+static const struct option create_options[] = {{0, "note", "TEXT", "a note to keep with it"}, OPTIONS_END};
+static const struct option json_options[] = {OPTION_JSON, OPTIONS_END};
+static const struct option destroy_options[] = {{'n', "dry-run", NULL, "only show which ones"}, OPTION_JSON, OPTIONS_END};
+static const struct option rollback_options[] = {{0, "no-guard", NULL, "do not keep the state that is left"}, OPTIONS_END};
+
+const struct command snapshot_commands[] = {
+	{.name = "snapshot create",
+	 .operands = "DATASET[@NAME]... DATASET@NAME",
+	 .summary = "take a snapshot",
+	 .details = "Several datasets are taken in one instant; one without @NAME takes the name of\n"
+		    "the next: `corpusfs snapshot create train labels@v1`.\n",
+	 .min = 1,
+	 .max = -1,
+	 .options = create_options,
+	 .run = run_create},
+	{.name = "snapshot list",
+	 .operands = "[DATASET]",
+	 .summary = "list snapshots",
+	 .max = 1,
+	 .options = json_options,
+	 .run = run_list},
+	{.name = "snapshot show",
+	 .operands = "DATASET@NAME",
+	 .summary = "show one snapshot",
+	 .min = 1,
+	 .max = 1,
+	 .options = json_options,
+	 .run = run_show},
+	{.name = "snapshot rename",
+	 .operands = "DATASET@NAME NEW",
+	 .summary = "give a snapshot another name",
+	 .min = 2,
+	 .max = 2,
+	 .run = run_rename},
+	{.name = "snapshot destroy",
+	 .operands = "DATASET@NAME...",
+	 .summary = "remove snapshots",
+	 .details = "DATASET@FIRST%LAST names all taken from FIRST to LAST (either may be left out),\n"
+		    "DATASET@PATTERN those that match, as in train@nightly-*.\n",
+	 .min = 1,
+	 .max = -1,
+	 .options = destroy_options,
+	 .run = run_destroy},
+	{.name = "snapshot hold",
+	 .operands = "DATASET@NAME TAG",
+	 .summary = "keep a snapshot from being removed",
+	 .min = 2,
+	 .max = 2,
+	 .run = run_hold},
+	{.name = "snapshot release",
+	 .operands = "DATASET@NAME TAG",
+	 .summary = "end a hold",
+	 .min = 2,
+	 .max = 2,
+	 .run = run_release},
+	{.name = "rollback",
+	 .operands = "DATASET@NAME",
+	 .summary = "set a dataset back to a snapshot",
+	 .details = "The state that is left is kept as a snapshot before-rollback-TIME.\n",
+	 .min = 1,
+	 .max = 1,
+	 .options = rollback_options,
+	 .run = run_rollback},
+	{.name = "clone",
+	 .operands = "DATASET@NAME NEW",
+	 .summary = "make a dataset from a snapshot",
+	 .min = 2,
+	 .max = 2,
+	 .run = run_clone},
+	{NULL},
+};

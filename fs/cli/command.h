@@ -1,0 +1,69 @@
+/*
+ * Commands: a table from which parsing and help are made. A command reads its operands and options from the struct cli that it is given
+ * and returns an exit code; errors are printed once, by exit_with.
+ */
+#ifndef CORPUSFS_CLI_COMMAND_H
+#define CORPUSFS_CLI_COMMAND_H
+
+#include <stdbool.h>
+
+#include "lib/base/error.h"
+
+struct option {
+	char letter;       /* 0: none */
+	const char *name;  /* "note" for --note; NULL: the letter only */
+	const char *value; /* what help calls its value; NULL: a flag */
+	const char *help;
+};
+
+#define OPTIONS_END {0, NULL, NULL, NULL}
+#define OPTIONS_MAX 16
+#define OPTION_JSON {0, "json", NULL, "print JSON for programs"}
+
+struct cli;
+
+struct command {
+	const char *name;     /* one or two words: "dataset create" */
+	const char *operands; /* for help: "DATASET NEW" */
+	const char *summary;  /* one line */
+	const char *details;  /* more for `help NAME`; lines of at most 80 columns, may be NULL */
+	int min, max;         /* number of operands; max -1: any */
+	const struct option *options; /* ends with OPTIONS_END; may be NULL */
+	int (*run)(struct cli *cli);
+};
+
+struct given {
+	const struct option *option;
+	const char *value;
+};
+
+struct cli {
+	const char *store; /* -s; NULL: not given */
+	const struct command *command;
+	int argc; /* operands */
+	char **argv;
+	struct given given[OPTIONS_MAX * 2];
+	int given_count;
+};
+
+/* Tables end with an entry whose name is NULL. */
+extern const struct command store_commands[], mount_commands[], dataset_commands[], snapshot_commands[], gc_commands[],
+	program_commands[];
+
+struct command_group {
+	const char *title;
+	const struct command *commands;
+};
+extern const struct command_group command_groups[]; /* ends with a NULL title */
+
+/* The command named by the first one or two words; ret_words says how many they are. NULL: none. */
+const struct command *command_find(int count, char *const *words, int *ret_words);
+bool command_is_prefix(const char *word); /* "dataset" */
+
+/* The value of an option (the last one given), "" for a flag, NULL when it was not given. `name` is the long name, or the letter. */
+const char *cli_option(const struct cli *cli, const char *name);
+
+/* -EINVAL with a text. argv holds what follows the command's name; operands are gathered at its start. */
+WARN_UNUSED int cli_parse(struct cli *cli, int argc, char **argv, bool *ret_help, struct error *err);
+
+#endif

@@ -1,0 +1,43 @@
+#include "fs/cli/exit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum exit_code exit_code_of(int code)
+{
+	switch (-code) {
+	case 0: return EXIT_OK;
+	case EINVAL:
+	case ENAMETOOLONG:
+	case ENOTDIR:
+	case E2BIG: return EXIT_USAGE;
+	case ENOENT:
+	case ENODATA:
+	case ESTALE: return EXIT_NOT_FOUND;
+	case EBUSY:
+	case ENOTEMPTY:
+	case ETXTBSY: return EXIT_BUSY;
+	case EEXIST: return EXIT_EXISTS;
+	case EPERM:
+	case EACCES: return EXIT_PERMISSION;
+	case EMEDIUMTYPE:
+	case EBADMSG:
+	case EUCLEAN: return EXIT_DAMAGED;
+	case ENOSPC:
+	case EDQUOT: return EXIT_NO_SPACE;
+	case EPROTONOSUPPORT:
+	case EOPNOTSUPP:
+	case ENOSYS:
+	case ENODEV: return EXIT_UNSUPPORTED;
+	default: return EXIT_FAILED;
+	}
+}
+
+int exit_with(const struct error *err)
+{
+	const char *text = err->text[0] ? err->text : strerror(-err->code);
+
+	fprintf(stderr, "corpusfs: %s%s%s\n", text, err->hint[0] ? "; " : "", err->hint);
+	return exit_code_of(err->code);
+}

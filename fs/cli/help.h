@@ -1,0 +1,11 @@
+/* Help, made from the tables of commands; lines of at most 80 columns, to standard output. */
+#ifndef CORPUSFS_CLI_HELP_H
+#define CORPUSFS_CLI_HELP_H
+
+#include "fs/cli/command.h"
+
+void help_overview(void);
+void help_prefix(const char *word); /* the commands that begin with the word */
+void help_command(const struct command *command);
+
+#endif

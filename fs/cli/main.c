@@ -1,0 +1,93 @@
+/* corpusfs [-s STORE] COMMAND ... : finds the command in the tables, parses what follows by its options, runs it. */
+#include <errno.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/help.h"
+
+static int fail_usage(const char *text, const char *word)
+{
+	struct error err = {0};
+
+	error_set(&err, -EINVAL, text, word);
+	error_hint(&err, "corpusfs -h lists the commands");
+	return exit_with(&err);
+}
+
+/* Options before the command; returns the index of the first word that is none, or -1 with *ret_code when there is nothing to run. */
+static int global_options(struct cli *cli, int argc, char **argv, int *ret_code)
+{
+	int i = 1;
+
+	*ret_code = EXIT_OK;
+	for (; i < argc && argv[i][0] == '-'; i++) {
+		bool separate = strcmp(argv[i], "-s") == 0 || strcmp(argv[i], "--store") == 0;
+		if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+			help_overview();
+			return -1;
+		}
+		if (strcmp(argv[i], "--version") == 0) {
+			printf("corpusfs %s\n", CORPUSFS_VERSION);
+			return -1;
+		}
+		if (separate && i + 1 < argc) {
+			cli->store = argv[++i];
+		} else if (strncmp(argv[i], "--store=", 8) == 0) {
+			cli->store = argv[i] + 8;
+		} else {
+			*ret_code = fail_usage(separate ? "option %s needs a value" : "unknown option %s", argv[i]);
+			return -1;
+		}
+	}
+	if (i < argc)
+		return i;
+	*ret_code = fail_usage("%s", "which command?");
+	return -1;
+}
+
+static int run_command(struct cli *cli, int argc, char **argv)
+{
+	struct error err = {0};
+	bool help = false;
+	int words = 0;
+
+	cli->command = command_find(argc, argv, &words);
+	if (!cli->command && command_is_prefix(argv[0])) {
+		if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
+			help_prefix(argv[0]);
+			return EXIT_OK;
+		}
+		error_set(&err, -EINVAL, "%s %s: there is no such command", argv[0], argc > 1 ? argv[1] : "...");
+		error_hint(&err, "corpusfs %s -h lists them", argv[0]);
+		return exit_with(&err);
+	}
+	if (!cli->command)
+		return fail_usage("there is no command \"%s\"", argv[0]);
+	if (cli_parse(cli, argc - words, argv + words, &help, &err) < 0)
+		return exit_with(&err);
+	if (help) {
+		help_command(cli->command);
+		return EXIT_OK;
+	}
+	return cli->command->run(cli);
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = {0};
+	int code, first;
+
+	if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1)
+		setlocale(LC_CTYPE, "C.UTF-8");
+	first = global_options(&cli, argc, argv, &code);
+	if (first >= 0)
+		code = run_command(&cli, argc - first, argv + first);
+	if (fflush(stdout) != 0 && code == EXIT_OK) {
+		fprintf(stderr, "corpusfs: the output could not be written: %s\n", strerror(errno));
+		code = EXIT_FAILED;
+	}
+	return code;
+}

@@ -1,0 +1,19 @@
+/* A line of progress on standard error, when that is a terminal; redrawn in place and wiped at the end. */
+#ifndef CORPUSFS_CLI_PROGRESS_H
+#define CORPUSFS_CLI_PROGRESS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct progress {
+	const char *title;
+	bool terminal, drawn;
+	uint64_t drawn_ms;
+};
+
+struct progress progress_start(const char *title);
+void progress_show(void *progress, json_t *state); /* state: {phase, done, total, bytes?} */
+void progress_end(struct progress *progress);
+
+#endif

@@ -1,0 +1,165 @@
+#include "fs/cli/run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "fs/cli/exit.h"
+#include "fs/cli/progress.h"
+#include "fs/cli/where.h"
+#include "fs/daemon/client.h"
+#include "fs/daemon/daemon.h"
+#include "lib/base/clock.h"
+#include "lib/base/file.h"
+#include "lib/ops/ops.h"
+
+#define WAIT_STEP_MS 20
+#define PATIENCE_MS 3000
+#define PATIENCE_DAEMON_MS 60000
+#define COMM_MAX 64
+
+static int absolute_store(const char *path, char **ret_store, struct error *err)
+{
+	char *store = realpath(path, NULL);
+
+	if (!store && errno == ENOENT) {
+		error_set(err, -ENOENT, "there is no store at %s", path);
+		error_hint(err, "corpusfs init %s makes one", path);
+		return -ENOENT;
+	}
+	if (!store)
+		return error_set(err, -errno, "%s: %s", path, strerror(errno));
+	*ret_store = store;
+	return 0;
+}
+
+int run_find_store(const struct cli *cli, char **ret_store, struct error *err)
+{
+	const char *from_environment = getenv("CORPUSFS_STORE");
+	AUTO_FREE char *cwd = NULL;
+	char *store;
+
+	if (cli->store)
+		return absolute_store(cli->store, ret_store, err);
+	if (from_environment && *from_environment)
+		return absolute_store(from_environment, ret_store, err);
+	cwd = getcwd(NULL, 0);
+	store = cwd ? where_store_of(cwd, NULL) : NULL;
+	if (!store) {
+		error_set(err, -EINVAL, "which store?");
+		error_hint(err, "say -s STORE, set $CORPUSFS_STORE, or stand in a mount of it");
+		return -EINVAL;
+	}
+	*ret_store = store;
+	return 0;
+}
+
+static bool locked_by_daemon(const char *store)
+{
+	pid_t pid = store_locked_by(store);
+	AUTO_FREE char *path = xasprintf("/proc/%d/comm", (int)pid);
+	AUTO_BUF comm = BUF_INIT;
+
+	return pid > 0 && file_read(path, COMM_MAX, &comm) == 0 && comm.len > strlen(DAEMON_PROCESS_NAME) &&
+	       memcmp(comm.data, DAEMON_PROCESS_NAME, strlen(DAEMON_PROCESS_NAME)) == 0;
+}
+
+bool run_wait(struct patience *patience, const char *store)
+{
+	struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000L};
+	unsigned long long now = clock_ms();
+
+	if (patience->started_ms == 0)
+		patience->started_ms = now;
+	if (now - patience->started_ms > (locked_by_daemon(store) ? PATIENCE_DAEMON_MS : PATIENCE_MS))
+		return false;
+	nanosleep(&step, NULL);
+	return true;
+}
+
+static int in_process(const char *store_path, const char *op, const json_t *args, struct progress *progress, json_t **ret_result,
+		      struct error *err)
+{
+	struct store_options options = {0};
+	struct op_context context = {.uid = geteuid(), .gid = getegid()};
+	int result = store_open(store_path, &options, &context.store, err), closed;
+	json_t *value = NULL;
+
+	if (result < 0)
+		return result;
+	if (progress) {
+		context.progress = progress_show;
+		context.progress_arg = progress;
+	}
+	result = op_run(&context, op, args, &value, err);
+	closed = store_close(context.store);
+	if (result == 0 && closed < 0)
+		result = error_set(err, closed, "the store could not be closed: %s", strerror(-closed));
+	if (result < 0)
+		json_decref(value);
+	else
+		*ret_result = value;
+	return result;
+}
+
+/* One look through both doors. -EBUSY or -ESHUTDOWN: somebody else has the store just now. */
+static int attempt(const char *store, const char *op, const json_t *args, struct progress *progress, json_t **ret_result, bool *ret_locked,
+		   struct error *err)
+{
+	struct client *client = NULL;
+	int result = client_connect(store, &client, err);
+
+	*ret_locked = false;
+	if (result == -ENOENT || result == -ECONNREFUSED) {
+		*err = (struct error){0};
+		/* Found before the store is opened, a lock says that nothing was done yet. */
+		*ret_locked = store_locked_by(store) > 0;
+		return *ret_locked ? error_set(err, -EBUSY, "locked") : in_process(store, op, args, progress, ret_result, err);
+	}
+	if (result == 0)
+		result = client_call(client, op, args, progress ? progress_show : NULL, progress, ret_result, err);
+	client_close(client);
+	*ret_locked = result == -ESHUTDOWN;
+	return result;
+}
+
+int run_op_at(const char *store, const char *op, json_t *args, const char *title, json_t **ret_result, struct error *err)
+{
+	struct progress progress = progress_start(title);
+	struct patience patience = {0};
+	bool locked;
+	int result;
+
+	if (!args)
+		return error_set(err, -EINVAL, "an argument is not UTF-8");
+	do {
+		result = attempt(store, op, args, title ? &progress : NULL, ret_result, &locked, err);
+	} while (result < 0 && locked && run_wait(&patience, store));
+	/* Let the store itself say who has it. */
+	if (locked && result == -EBUSY)
+		result = in_process(store, op, args, title ? &progress : NULL, ret_result, err);
+	progress_end(&progress);
+	json_decref(args);
+	return result;
+}
+
+int run_op(const struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result)
+{
+	AUTO_FREE char *store = NULL;
+	struct error err = {0};
+	json_t *value = NULL;
+	int result = run_find_store(cli, &store, &err);
+
+	if (result == 0)
+		result = run_op_at(store, op, args, title, &value, &err);
+	else
+		json_decref(args);
+	if (result < 0)
+		return exit_with(&err);
+	if (ret_result)
+		*ret_result = value;
+	else
+		json_decref(value);
+	return EXIT_OK;
+}

@@ -1,0 +1,202 @@
+#include "fs/cli/where.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "lib/base/file.h"
+#include "lib/format/superblock.h"
+
+#define MOUNTINFO_MAX (64U << 20)
+
+extern char **environ;
+
+char *where_absolute(const char *path)
+{
+	AUTO_FREE char *parent_copy = xstrdup(path), *name_copy = xstrdup(path);
+	AUTO_FREE char *parent = NULL;
+	char *name, *whole = realpath(path, NULL);
+
+	if (whole || errno != ENOTCONN)
+		return whole;
+	parent = realpath(dirname(parent_copy), NULL);
+	name = basename(name_copy);
+	if (!parent)
+		return NULL;
+	return xasprintf("%s/%s", strcmp(parent, "/") == 0 ? "" : parent, name);
+}
+
+/* Spaces and the like are written as \040. In place. */
+static void unescape(char *text)
+{
+	char *out = text;
+
+	for (; *text; text++) {
+		if (text[0] == '\\' && text[1] >= '0' && text[1] <= '3' && text[2] && text[3]) {
+			*out++ = (char)((text[1] - '0') * 64 + (text[2] - '0') * 8 + (text[3] - '0'));
+			text += 3;
+		} else {
+			*out++ = *text;
+		}
+	}
+	*out = '\0';
+}
+
+struct line {
+	char *mountpoint, *fstype, *source;
+};
+
+/* "36 35 98:0 /root /mountpoint options optional... - fstype source options" */
+static bool parse_line(char *text, struct line *ret_line)
+{
+	char *rest = strstr(text, " - "), *state = NULL, *word = strtok_r(text, " ", &state);
+
+	for (int field = 1; word && field < 5; field++)
+		word = strtok_r(NULL, " ", &state);
+	if (!rest || !word)
+		return false;
+	ret_line->mountpoint = word;
+	ret_line->fstype = strtok_r(rest + 3, " ", &state);
+	ret_line->source = strtok_r(NULL, " ", &state);
+	if (!ret_line->fstype || !ret_line->source)
+		return false;
+	unescape(ret_line->mountpoint);
+	unescape(ret_line->source);
+	return true;
+}
+
+static void each_mount(void (*each)(void *arg, const struct line *line), void *arg)
+{
+	AUTO_BUF content = BUF_INIT;
+	char *state = NULL;
+
+	if (file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &content) < 0)
+		return;
+	buf_add_u8(&content, 0);
+	for (char *text = strtok_r((char *)content.data, "\n", &state); text; text = strtok_r(NULL, "\n", &state)) {
+		struct line line;
+		if (parse_line(text, &line))
+			each(arg, &line);
+	}
+}
+
+static bool is_store(const char *path)
+{
+	AUTO_FREE char *superblock = xasprintf("%s/" SUPERBLOCK_NAME, path);
+
+	return path[0] == '/' && access(superblock, F_OK) == 0;
+}
+
+/* A mount's source is "STORE", "STORE:DATASET" or "STORE:DATASET@NAME"; a store's path may hold colons too. */
+static char *store_of_source(const char *source)
+{
+	AUTO_FREE char *path = xstrdup(source);
+
+	while (!is_store(path)) {
+		char *colon = strrchr(path, ':');
+		if (!colon)
+			return NULL;
+		*colon = '\0';
+	}
+	return steal_ptr(path);
+}
+
+struct search {
+	const char *path;
+	bool exact;
+	char *mountpoint, *source; /* of the last match; source NULL: not ours */
+	bool found;
+};
+
+static bool lies_in(const char *path, const char *directory)
+{
+	size_t len = strlen(directory);
+
+	if (strcmp(directory, "/") == 0)
+		return true;
+	return strncmp(path, directory, len) == 0 && (path[len] == '\0' || path[len] == '/');
+}
+
+/* Later lines lie over earlier ones; of those that contain a path the longest counts. */
+static void look_at(void *arg, const struct line *line)
+{
+	struct search *search = arg;
+
+	if (search->exact ? strcmp(line->mountpoint, search->path) != 0 : !lies_in(search->path, line->mountpoint))
+		return;
+	if (search->found && strlen(line->mountpoint) < strlen(search->mountpoint))
+		return;
+	free(search->mountpoint);
+	free(search->source);
+	search->found = true;
+	search->mountpoint = xstrdup(line->mountpoint);
+	search->source = strcmp(line->fstype, WHERE_FSTYPE) == 0 ? xstrdup(line->source) : NULL;
+}
+
+enum where_kind where_mounted(const char *mountpoint, char **ret_store)
+{
+	struct search search = {.path = mountpoint, .exact = true};
+	enum where_kind kind;
+
+	each_mount(look_at, &search);
+	kind = !search.found ? WHERE_NOT_MOUNTED : search.source ? WHERE_OURS : WHERE_OTHER;
+	if (ret_store)
+		*ret_store = kind == WHERE_OURS ? store_of_source(search.source) : NULL;
+	free(search.mountpoint);
+	free(search.source);
+	return kind;
+}
+
+char *where_store_of(const char *path, char **ret_mountpoint)
+{
+	struct search search = {.path = path};
+	char *store;
+
+	each_mount(look_at, &search);
+	store = search.source ? store_of_source(search.source) : NULL;
+	if (ret_mountpoint)
+		*ret_mountpoint = store ? steal_ptr(search.mountpoint) : NULL;
+	free(search.mountpoint);
+	free(search.source);
+	return store;
+}
+
+bool where_is_dead(const char *mountpoint)
+{
+	struct stat st;
+
+	return stat(mountpoint, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+}
+
+static int fusermount(const char *mountpoint)
+{
+	char *argv[] = {(char *)"fusermount3", (char *)"-u", (char *)"-z", (char *)"--", (char *)mountpoint, NULL};
+	pid_t pid;
+	int status, result = -posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+
+	if (result < 0)
+		return result;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return status == 0 ? 0 : -EPERM;
+}
+
+int where_remove_dead(const char *mountpoint, struct error *err)
+{
+	int result = umount2(mountpoint, MNT_DETACH) < 0 ? -errno : 0;
+
+	if (result == -EPERM)
+		result = fusermount(mountpoint);
+	if (result < 0) {
+		error_set(err, result, "the dead mount at %s could not be removed: %s", mountpoint, strerror(-result));
+		error_hint(err, "as root: umount -l %s", mountpoint);
+	}
+	return result;
+}

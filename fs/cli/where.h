@@ -1,0 +1,30 @@
+/* Which mounts there are, from /proc/self/mountinfo, and which store they belong to. */
+#ifndef CORPUSFS_CLI_WHERE_H
+#define CORPUSFS_CLI_WHERE_H
+
+#include <stdbool.h>
+
+#include "lib/base/error.h"
+
+#define WHERE_FSTYPE "fuse.corpusfs"
+
+/* The path without links, "." and ".."; works for the mountpoint of a dead daemon, which cannot be looked at. NULL and errno. */
+char *where_absolute(const char *path);
+
+enum where_kind {
+	WHERE_NOT_MOUNTED,
+	WHERE_OURS,
+	WHERE_OTHER, /* another filesystem is mounted there */
+};
+/* What is mounted exactly at an absolute path, topmost. ret_store (may be NULL): for WHERE_OURS the store's path, or NULL. */
+enum where_kind where_mounted(const char *mountpoint, char **ret_store);
+
+/* The store in whose mount the absolute path lies; NULL: in none. ret_mountpoint may be NULL. */
+char *where_store_of(const char *path, char **ret_mountpoint);
+
+/* The daemon behind the mountpoint has died. */
+bool where_is_dead(const char *mountpoint);
+/* Takes a dead mount away, as root by umount2, else through fusermount3. */
+WARN_UNUSED int where_remove_dead(const char *mountpoint, struct error *err);
+
+#endif
