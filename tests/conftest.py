@@ -86,6 +86,7 @@ def pytest_runtest_protocol(item):
     if current:
         current.beat(f"{time.monotonic() + limit_of(item) + GRACE} {item.nodeid}")
     yield
+    current = getattr(item.config, "corpusfs_run", None)
     if current:
         current.beat("idle")
 
