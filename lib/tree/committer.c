@@ -18,7 +18,7 @@
 struct claim {
 	uint64_t number;
 	struct view *view;
-	uint64_t bytes;
+	uint64_t bytes, inodes;
 	struct claim *prev, *next;
 };
 
@@ -153,11 +153,15 @@ void committer_usage(struct tree *tree, const struct view *view, uint64_t *ret_b
 				inodes++;
 			}
 		}
-		DL_FOREACH(committer->claims, claim)
-			bytes += claim->view == view ? claim->bytes : 0;
 	} else {
 		bytes = committer->dirty_bytes;
 		inodes = committer->dirty_inodes;
+	}
+	DL_FOREACH(committer->claims, claim) {
+		if (!view || claim->view == view)
+			inodes += claim->inodes;
+		if (view && claim->view == view)
+			bytes += claim->bytes;
 	}
 	pthread_mutex_unlock(&committer->lock);
 	*ret_bytes = bytes;
@@ -190,6 +194,7 @@ static void claim_inode(struct committer *committer, struct claim *claim, struct
 	}
 	claim->view = inode->view;
 	claim->bytes += inode->noted_bytes;
+	claim->inodes++;
 	inode->noted_bytes = 0;
 }
 
@@ -227,7 +232,7 @@ static int work_on(struct committer *committer, struct claim *claim, struct inod
 
 	pthread_mutex_unlock(&committer->lock);
 	result = commit_group(claim->view, inodes, count);
-	if (result < 0 && result != -ENOSPC && count > 1) {
+	if (result < 0 && result != -ENOSPC && result != -ESTALE && count > 1) {
 		/* one damaged file must not hold back the others */
 		result = 0;
 		for (size_t i = 0; i < count; i++) {
@@ -241,8 +246,9 @@ static int work_on(struct committer *committer, struct claim *claim, struct inod
 		inodes[i]->claimed = false;
 		inodes[i]->retry_ms = result < 0 ? clock_ms() + RETRY_MS : 0;
 	}
-	committer->last_error = result;
-	committer->failures += result < 0;
+	/* a retired view's content was dropped, which holds nobody else up */
+	committer->last_error = result == -ESTALE ? 0 : result;
+	committer->failures += committer->last_error < 0;
 	pthread_cond_broadcast(&committer->done);
 	pthread_cond_broadcast(&committer->room);
 	pthread_mutex_unlock(&committer->lock);

@@ -229,7 +229,15 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 
 int inode_commit(struct inode *inode)
 {
-	return committer_run(inode->view->tree, inode->view, inode);
+	int result = committer_run(inode->view->tree, inode->view, inode);
+
+	if (result < 0)
+		return result;
+	/* an error that is still noted now is of content that is no more */
+	pthread_mutex_lock(&inode->lock);
+	result = inode->commit_error;
+	pthread_mutex_unlock(&inode->lock);
+	return result;
 }
 
 int inode_sync(struct inode *inode)

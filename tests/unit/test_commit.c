@@ -1,0 +1,281 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "tests/unit/tree_store.h"
+
+#define FILE_LEN 200000
+
+static void fill(uint8_t *data, char generation)
+{
+	fill_noise(data, FILE_LEN, (uint64_t)generation);
+}
+
+static void put(struct inode *inode, char generation, size_t len)
+{
+	AUTO_FREE uint8_t *data = xmalloc(FILE_LEN);
+
+	fill(data, generation);
+	assert_int_equal(inode_write(inode, 0, data, len, 0), 0);
+}
+
+static bool has(struct inode *inode, char generation, size_t len)
+{
+	AUTO_FREE uint8_t *data = xmalloc(FILE_LEN), *out = xmalloc(FILE_LEN);
+
+	fill(data, generation);
+	return inode_read(inode, 0, FILE_LEN, out) == (ssize_t)len && memcmp(data, out, len) == 0;
+}
+
+/* The variable of the fault points is read once in a process, so each case runs in one of its own. */
+static int in_process(const char *fault, void (*run)(struct tree_store *store), struct tree_store *store)
+{
+	int status;
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		setenv("CORPUSFS_FAULT", fault, 1);
+		run(store);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return status;
+}
+
+/* cmocka's jump out of a failed assertion must not leave the child: it would run the parent's tests. */
+#define REQUIRE(condition)        \
+	do {                      \
+		if (!(condition)) \
+			abort();  \
+	} while (0)
+
+static void prepare(struct tree_store *store)
+{
+	const char *top = getenv("TMPDIR");
+
+	*store = (struct tree_store){ .budget = 64 * MIB, .idle_ms = 1000000 };
+	snprintf(store->dir, sizeof(store->dir), "%.40s/corpusfs-tree-XXXXXX", top ? top : "/var/tmp");
+	assert_non_null(mkdtemp(store->dir));
+	snprintf(store->db, sizeof(store->db), "%s/db", store->dir);
+	snprintf(store->ingest, sizeof(store->ingest), "%s/ingest", store->dir);
+}
+
+/* Two files of one group: one inline, one of extents. The second commit of them meets the fault. */
+static void run_overwrite(struct tree_store *store)
+{
+	struct inode *big, *small;
+
+	tree_store_open(store, true);
+	big = new_file(store, "big");
+	small = new_file(store, "small");
+	put(big, 'a', FILE_LEN);
+	put(small, 'a', 1000);
+	REQUIRE(view_sync(store->view) == 0);
+	put(big, 'b', FILE_LEN);
+	put(small, 'b', 1000);
+	REQUIRE(view_sync(store->view) == 0);
+	_exit(1); /* the fault did not come */
+}
+
+static void run_check_whole(struct tree_store *store)
+{
+	struct inode *big, *small;
+	char now;
+
+	tree_store_open(store, false);
+	big = open_file(store, "big");
+	small = open_file(store, "small");
+	now = has(big, 'b', FILE_LEN) ? 'b' : 'a';
+	REQUIRE(has(big, now, FILE_LEN));
+	REQUIRE(has(small, now, 1000));
+	inode_close(big);
+	inode_close(small);
+	tree_store_close(store);
+}
+
+static void test_killed_in_a_commit_the_content_is_old_or_new(void **state)
+{
+	static const char *const faults[] = { "commit-before-store:kill:2", "commit-before-write:kill:2", "commit-after-write:kill:2" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+		struct tree_store store;
+		int status;
+
+		prepare(&store);
+		status = in_process(faults[i], run_overwrite, &store);
+		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+		assert_int_equal(in_process("", run_check_whole, &store), 0);
+		tree_store_remove(&store);
+	}
+}
+
+static void run_failing_commit(struct tree_store *store)
+{
+	struct inode *big, *small;
+	uint64_t bytes, inodes;
+
+	tree_store_open(store, true);
+	big = new_file(store, "big");
+	small = new_file(store, "small");
+	put(big, 'a', FILE_LEN);
+	put(small, 'a', 1000);
+	REQUIRE(inode_sync(big) == -ENOSPC);
+	REQUIRE(has(big, 'a', FILE_LEN));
+	put(big, 'b', FILE_LEN / 2); /* over what was put back */
+	committer_usage(store->tree, NULL, &bytes, &inodes);
+	REQUIRE(bytes == FILE_LEN + 1000 && inodes == 2);
+	put(big, 'a', FILE_LEN / 3);
+	put(big, 'a', FILE_LEN / 2);
+	REQUIRE(inode_sync(big) == 0 && inode_sync(small) == 0);
+	committer_usage(store->tree, NULL, &bytes, &inodes);
+	REQUIRE(bytes == 0 && inodes == 0);
+	REQUIRE(has(big, 'a', FILE_LEN) && has(small, 'a', 1000));
+	inode_close(big);
+	inode_close(small);
+	tree_store_close(store);
+	tree_store_open(store, false);
+	big = open_file(store, "big");
+	REQUIRE(has(big, 'a', FILE_LEN));
+	inode_close(big);
+	tree_store_close(store);
+}
+
+static void test_a_failed_commit_loses_nothing_and_is_told(void **state)
+{
+	static const char *const faults[] = { "commit-before-store:enospc", "commit-before-write:enospc" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+		struct tree_store store;
+
+		prepare(&store);
+		assert_int_equal(in_process(faults[i], run_failing_commit, &store), 0);
+		tree_store_remove(&store);
+	}
+}
+
+/* One failing file of a group: the others are committed one by one. */
+static void run_failing_group(struct tree_store *store)
+{
+	char name[32];
+
+	tree_store_open(store, true);
+	for (int i = 0; i < 20; i++) {
+		struct inode *inode;
+
+		snprintf(name, sizeof(name), "f%d", i);
+		inode = new_file(store, name);
+		put(inode, (char)('a' + i), 5000);
+		inode_close(inode);
+	}
+	REQUIRE(view_sync(store->view) == 0);
+	tree_store_close(store);
+	tree_store_open(store, false);
+	for (int i = 0; i < 20; i++) {
+		struct inode *inode;
+
+		snprintf(name, sizeof(name), "f%d", i);
+		inode = open_file(store, name);
+		REQUIRE(has(inode, (char)('a' + i), 5000));
+		inode_close(inode);
+	}
+	tree_store_close(store);
+}
+
+static void test_a_failed_group_is_tried_file_by_file(void **state)
+{
+	struct tree_store store;
+
+	prepare(&store);
+	assert_int_equal(in_process("commit-before-write:eio", run_failing_group, &store), 0);
+	tree_store_remove(&store);
+}
+
+/* Several writers, each more than the budget: nobody waits for ever. */
+static void *write_much(void *arg)
+{
+	struct inode *inode = arg;
+	AUTO_FREE uint8_t *data = xmalloc(MIB);
+
+	for (uint64_t i = 0; i < 24; i++) {
+		memset(data, (int)i, MIB);
+		if (inode_write(inode, i * MIB, data, MIB, 0) < 0)
+			abort();
+		if (i % 8 == 7 && inode_sync(inode) < 0)
+			abort();
+	}
+	return NULL;
+}
+
+static void test_writers_beyond_the_budget_go_on(void **state)
+{
+	struct tree_store store;
+	struct inode *inodes[3];
+	pthread_t threads[3];
+	uint64_t bytes, count;
+	uint8_t byte;
+
+	prepare(&store);
+	store.budget = 4 * MIB;
+	tree_store_open(&store, true);
+	for (int i = 0; i < 3; i++) {
+		char name[2] = { (char)('a' + i), 0 };
+
+		inodes[i] = new_file(&store, name);
+		assert_int_equal(pthread_create(&threads[i], NULL, write_much, inodes[i]), 0);
+	}
+	for (int i = 0; i < 3; i++) {
+		pthread_join(threads[i], NULL);
+		assert_int_equal(inode_read(inodes[i], 23 * MIB + 5, 1, &byte), 1);
+		assert_int_equal(byte, 23);
+		inode_close(inodes[i]);
+	}
+	assert_int_equal(tree_sync(store.tree), 0);
+	committer_usage(store.tree, NULL, &bytes, &count);
+	assert_int_equal(bytes, 0);
+	tree_store_close(&store);
+	tree_store_remove(&store);
+}
+
+static void test_idle_files_are_committed_by_themselves(void **state)
+{
+	struct tree_store store;
+	struct inode *inode;
+	uint64_t bytes = 1, count;
+
+	prepare(&store);
+	store.idle_ms = 20;
+	tree_store_open(&store, true);
+	inode = new_file(&store, "file");
+	put(inode, 'a', FILE_LEN);
+	for (int i = 0; i < 500 && bytes > 0; i++) {
+		usleep(10000);
+		committer_usage(store.tree, NULL, &bytes, &count);
+	}
+	assert_int_equal(bytes, 0);
+	assert_true(has(inode, 'a', FILE_LEN));
+	inode_close(inode);
+	tree_store_close(&store);
+	tree_store_remove(&store);
+}
+
+int main(void)
+{
+	/* the tests that fork come first: no thread is running yet */
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_killed_in_a_commit_the_content_is_old_or_new),
+		cmocka_unit_test(test_a_failed_commit_loses_nothing_and_is_told),
+		cmocka_unit_test(test_a_failed_group_is_tried_file_by_file),
+		cmocka_unit_test(test_writers_beyond_the_budget_go_on),
+		cmocka_unit_test(test_idle_files_are_committed_by_themselves),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
