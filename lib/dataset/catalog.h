@@ -162,6 +162,10 @@ WARN_UNUSED int snapshot_find(struct store *store, const char *dataset_name, con
 WARN_UNUSED int snapshot_prepare(struct store *store, struct dataset *dataset, const char *name, const char *note, uint32_t flags,
 				 struct timespec taken, struct kv_batch *batch, struct snapshot_record *record);
 
+/* --- gc.c --- whether a sweep is due, kept as job state ('J') */
+WARN_UNUSED int gc_state_load(struct store *store);
+void gc_state_put(struct store *store, struct kv_batch *batch);
+
 /* --- store.c --- */
 struct store_hooks store_get_hooks(struct store *store);
 void store_changed(struct store *store, enum store_event event, uint32_t dataset, const char *name);

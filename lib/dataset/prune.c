@@ -250,13 +250,21 @@ static int fetch_touched(struct pruning *pruning, const struct interval *interva
 static int write_cursor(struct pruning *pruning, uint64_t epoch, uint64_t ino)
 {
 	struct kv_batch *batch = kv_batch_new();
+	struct prune *prune;
 
 	pruning->record.at_epoch = epoch;
 	pruning->record.at_ino = ino;
 	catalog_put_prune(batch, pruning->view, &pruning->record);
 	int result = kv_write(pruning->store->kv, batch, 0);
 	kv_batch_free(batch);
-	return result;
+	if (result < 0)
+		return result;
+	pthread_mutex_lock(&pruning->store->catalog_lock);
+	LL_SEARCH_SCALAR(pruning->store->prunes, prune, view, pruning->view);
+	prune->record.at_epoch = epoch;
+	prune->record.at_ino = ino;
+	pthread_mutex_unlock(&pruning->store->catalog_lock);
+	return 0;
 }
 
 static int scan_interval(struct pruning *pruning, const struct interval *interval)
@@ -412,6 +420,7 @@ static int finish(struct pruning *pruning)
 		return result;
 	struct kv_batch *batch = kv_batch_new();
 	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+	gc_state_put(store, batch);
 	result = kv_write(store->kv, batch, 0);
 	kv_batch_free(batch);
 	if (result < 0)
@@ -444,6 +453,8 @@ static int drop_family(struct pruning *pruning)
 	struct prune *prune, *next;
 	int result = drop_family_ranges(store, family);
 
+	atomic_store(&store->sweep_due, true);
+	gc_state_put(store, batch);
 	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
 	pthread_mutex_lock(&store->change_lock);
 	LL_FOREACH(store->prunes, prune) {
@@ -459,7 +470,6 @@ static int drop_family(struct pruning *pruning)
 			if (prune->record.family == family)
 				catalog_remove_prune(store, prune->view);
 		pthread_mutex_unlock(&store->catalog_lock);
-		atomic_store(&store->sweep_due, true);
 	}
 	pthread_mutex_unlock(&store->change_lock);
 	kv_batch_free(batch);

@@ -280,7 +280,11 @@ static int open_layers(struct store *store, const struct store_options *options,
 	result = tree_new(store->kv, store->chunks, store->pool, &tree_options, &store->tree);
 	if (result < 0)
 		return error_default(err, result, "cannot open %s", store->path);
-	return catalog_load(store, err);
+	result = catalog_load(store, err);
+	if (result < 0)
+		return result;
+	result = gc_state_load(store);
+	return result < 0 ? error_set(err, result, "the collector's state cannot be read: %s", strerror(-result)) : 0;
 }
 
 /* Files that were unlinked while open when the store was last closed or killed. A full disk must not keep the store shut: they stay
