@@ -13,6 +13,7 @@
 #define CORPUSFS_TREE_INODE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <uthash.h>
 
 #include "lib/tree/dirty.h"
@@ -27,6 +28,8 @@ struct inode {
 	UT_hash_handle by_ino;       /* in view->inodes; view->cache_lock */
 	struct inode *lru_prev, *lru_next; /* view->tree->lru, when refs == 0; tree->lru_lock */
 	unsigned refs;               /* view->cache_lock */
+	bool is_hashed;              /* in view->inodes; view->cache_lock */
+	atomic_int load;             /* inode.c: 1 loaded; 0 not yet, and its lock is held; else why it could not be */
 	unsigned opens;              /* open files; lock. Orphans wait for 0 */
 
 	pthread_mutex_t lock;        /* guards all below */
@@ -40,7 +43,7 @@ struct inode {
 	bool committing;             /* frozen belongs to a committer */
 	bool times_dirty;            /* record's times are newer than on disk */
 	bool gone;                   /* no name and no open file is left: content is removed */
-	int commit_error;            /* told to the next fsync, then cleared (errseq) */
+	int commit_error;            /* of the last commit; told to fsync, cleared by a commit that goes well */
 
 	/* The committer's lock guards these (committer.c). */
 	uint64_t dirty_since_ms, written_ms; /* clock_ms of the first and last write not yet committed */
@@ -76,9 +79,15 @@ struct view {
 	uint32_t dataset, family_id, number;
 	struct family *family;
 	int level;
+	bool read_only;
+	atomic_bool retired;         /* see view_retire */
+
+	pthread_mutex_t gate_lock;   /* guards gate; a leaf */
+	pthread_cond_t gate_open;
+	atomic_bool is_held;         /* view_freeze: no new buffered writes for now; see view_pass */
 
 	pthread_mutex_t names;       /* guards the namespace: entries, link counts, directories' records */
-	pthread_rwlock_t epoch_lock; /* see view.h; guards line, epoch, shared */
+	pthread_rwlock_t epoch_lock; /* see view.h; guards line, epoch, shared, level. Never taken twice by one thread: writers come first */
 	struct line line, shared;
 	uint64_t epoch;
 
@@ -87,7 +96,13 @@ struct view {
 	struct view *next, *prev;    /* tree's list of open views: committer lock */
 };
 
-/* Finds or loads; the reference is given back with inode_put. -ESTALE when the view has no such inode. */
+/* Whether the view can be changed: 0, -EROFS or -ESTALE (retired). Whoever holds the epoch lock may rely on it until it is given back. */
+WARN_UNUSED int view_check_change(const struct view *view);
+/* Whoever is about to buffer a write calls it first, without locks: waits while a snapshot cannot keep up with new writes. */
+void view_pass(struct view *view);
+
+/* Finds or loads; the reference is given back with inode_put. -ESTALE when the view has no such inode. The caller must not hold the
+ * epoch lock. */
 WARN_UNUSED int inode_get(struct view *view, uint64_t ino, struct inode **ret_inode);
 void inode_put(struct inode *inode);
 

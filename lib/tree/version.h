@@ -11,6 +11,9 @@
 
 /* The version that `line` sees: value and its epoch; -ENOENT when absent or a tombstone. value may be NULL to ask only. */
 WARN_UNUSED int version_get(struct kv *kv, const struct line *line, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch);
+/* As version_get, but a tombstone is told: 0 with an empty value. Whoever will put a value wants its epoch, to have it deleted. */
+WARN_UNUSED int version_newest(struct kv *kv, const struct line *line, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch);
+/* version_get for the view's line. Takes the epoch lock: whoever holds it calls version_get with view->line instead. */
 WARN_UNUSED int view_version_get(struct view *view, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch);
 
 /*
@@ -21,6 +24,13 @@ void version_put(struct view *view, struct kv_batch *batch, const struct tree_ke
 
 /* Adds to the batch: the view sees nothing under this stem any more; a tombstone only where an older version would show through. */
 WARN_UNUSED int version_delete(struct view *view, struct kv_batch *batch, const struct tree_key *stem);
+
+/*
+ * The same for all stems in [first, end): 0 when all were dealt with; 1 when there is more after about `limit` versions were looked at,
+ * and `first` was moved on to it. Tombstones written are counted on top.
+ */
+WARN_UNUSED int version_delete_range(struct view *view, struct kv_batch *batch, size_t limit, struct tree_key *first,
+				     const struct tree_key *end, size_t *tombstones);
 
 /*
  * Walks what a line sees in [first, end): for each stem with a visible, not deleted version, in key order. `skip_to`-style seeks keep
