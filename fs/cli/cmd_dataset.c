@@ -8,13 +8,17 @@
 #include "fs/cli/table.h"
 
 static const struct column list_columns[] = {
-	{"name", "NAME", COLUMN_TEXT},	 {"created", "CREATED", COLUMN_TIME}, {"snapshots", "SNAPSHOTS", COLUMN_NUMBER},
+	{"name", "NAME", COLUMN_TEXT},     {"created", "CREATED", COLUMN_TIME}, {"snapshots", "SNAPSHOTS", COLUMN_NUMBER},
 	{"level", "LEVEL", COLUMN_NUMBER}, {NULL, NULL, COLUMN_TEXT},
 };
 
 static const struct column show_columns[] = {
-	{"name", "name", COLUMN_TEXT},		   {"created", "created", COLUMN_TIME}, {"level", "compression level", COLUMN_NUMBER},
-	{"snapshots", "snapshots", COLUMN_NUMBER}, {"schedule", "schedule", COLUMN_TEXT}, {"family", "family", COLUMN_NUMBER},
+	{"name", "name", COLUMN_TEXT},
+	{"created", "created", COLUMN_TIME},
+	{"level", "compression level", COLUMN_NUMBER},
+	{"snapshots", "snapshots", COLUMN_NUMBER},
+	{"schedule", "schedule", COLUMN_TEXT},
+	{"family", "family", COLUMN_NUMBER},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
@@ -103,47 +107,51 @@ static int run_set(struct cli *cli)
 	return run_op(cli, "dataset.set", json_pack("{s:s, s:I}", "name", cli->argv[0], "level", (json_int_t)level), NULL, NULL);
 }
 
-#define OPTION_LEVEL {0, "level", "N", "zstd level of new data: 0 stores plainly, 19 is smallest"}
-static const struct option create_options[] = {OPTION_LEVEL, {0, "mode", "OCTAL", "permissions of its root (default 755)"}, OPTIONS_END};
+#define OPTION_LEVEL                                                                                                             \
+	{                                                                                                                        \
+		0, "level", "N", "zstd level of new data: 0 stores plainly, 19 is smallest"                                      \
+	}
+static const struct option create_options[] = {
+	OPTION_LEVEL, {0, "mode", "OCTAL", "permissions of its root (default 755)"}, OPTIONS_END};
 static const struct option set_options[] = {OPTION_LEVEL, OPTIONS_END};
 static const struct option json_options[] = {OPTION_JSON, OPTIONS_END};
 static const struct option destroy_options[] = {{0, "snapshots", NULL, "its snapshots too"}, OPTIONS_END};
 
 const struct command dataset_commands[] = {
 	{.name = "dataset create",
-	 .operands = "DATASET",
-	 .summary = "make an empty dataset",
-	 .min = 1,
-	 .max = 1,
-	 .options = create_options,
-	 .run = run_create},
+         .operands = "DATASET",
+         .summary = "make an empty dataset",
+         .min = 1,
+         .max = 1,
+         .options = create_options,
+         .run = run_create},
 	{.name = "dataset list", .operands = "", .summary = "list the datasets", .options = json_options, .run = run_list},
 	{.name = "dataset show",
-	 .operands = "DATASET",
-	 .summary = "show one dataset",
-	 .min = 1,
-	 .max = 1,
-	 .options = json_options,
-	 .run = run_show},
+         .operands = "DATASET",
+         .summary = "show one dataset",
+         .min = 1,
+         .max = 1,
+         .options = json_options,
+         .run = run_show},
 	{.name = "dataset rename",
-	 .operands = "DATASET NEW",
-	 .summary = "give a dataset another name",
-	 .min = 2,
-	 .max = 2,
-	 .run = run_rename},
+         .operands = "DATASET NEW",
+         .summary = "give a dataset another name",
+         .min = 2,
+         .max = 2,
+         .run = run_rename},
 	{.name = "dataset destroy",
-	 .operands = "DATASET",
-	 .summary = "remove a dataset and its files",
-	 .min = 1,
-	 .max = 1,
-	 .options = destroy_options,
-	 .run = run_destroy},
+         .operands = "DATASET",
+         .summary = "remove a dataset and its files",
+         .min = 1,
+         .max = 1,
+         .options = destroy_options,
+         .run = run_destroy},
 	{.name = "dataset set",
-	 .operands = "DATASET --level N",
-	 .summary = "change a dataset's compression",
-	 .min = 1,
-	 .max = 1,
-	 .options = set_options,
-	 .run = run_set},
+         .operands = "DATASET --level N",
+         .summary = "change a dataset's compression",
+         .min = 1,
+         .max = 1,
+         .options = set_options,
+         .run = run_set},
 	{NULL},
 };

@@ -13,8 +13,9 @@ static const struct column gc_columns[] = {
 };
 
 static const struct column why_columns[] = {
-	{"dataset", "DATASET", COLUMN_TEXT}, {"snapshot", "SNAPSHOT", COLUMN_TEXT}, {"offset", "OFFSET", COLUMN_NUMBER},
-	{"path", "PATH", COLUMN_TEXT},	     {NULL, NULL, COLUMN_TEXT},
+	{"dataset", "DATASET", COLUMN_TEXT}, {"snapshot", "SNAPSHOT", COLUMN_TEXT},
+	{"offset", "OFFSET", COLUMN_NUMBER}, {"path", "PATH", COLUMN_TEXT},
+	{NULL, NULL, COLUMN_TEXT},
 };
 
 static int run_gc(struct cli *cli)
@@ -49,17 +50,17 @@ static const struct option json_options[] = {OPTION_JSON, OPTIONS_END};
 
 const struct command gc_commands[] = {
 	{.name = "gc",
-	 .operands = "",
-	 .summary = "remove what nothing needs any more",
-	 .details = "The daemon does so by itself, slowly; this does it now.\n",
-	 .options = gc_options,
-	 .run = run_gc},
+         .operands = "",
+         .summary = "remove what nothing needs any more",
+         .details = "The daemon does so by itself, slowly; this does it now.\n",
+         .options = gc_options,
+         .run = run_gc},
 	{.name = "why",
-	 .operands = "CHUNK",
-	 .summary = "say who keeps a chunk alive",
-	 .min = 1,
-	 .max = 1,
-	 .options = json_options,
-	 .run = run_why},
+         .operands = "CHUNK",
+         .summary = "say who keeps a chunk alive",
+         .min = 1,
+         .max = 1,
+         .options = json_options,
+         .run = run_why},
 	{NULL},
 };

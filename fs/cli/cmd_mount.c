@@ -14,10 +14,10 @@
 #include "lib/dataset/datasets.h"
 
 struct request {
-	char *store;         /* absolute */
-	char *mountpoint;    /* absolute */
-	char *shown;         /* the source as the user gave it */
-	json_t *args;        /* of mount.start */
+	char *store;      /* absolute */
+	char *mountpoint; /* absolute */
+	char *shown;      /* the source as the user gave it */
+	json_t *args;     /* of mount.start */
 	struct store_options store_options;
 	bool foreground;
 };
@@ -163,7 +163,8 @@ static int join(struct request *request, struct client *client, struct error *er
 	int result;
 
 	if (request->store_options.cache_bytes || request->store_options.write_buffer_bytes)
-		fprintf(stderr, "corpusfs: the store is mounted already: cache= and write_buffer= stay as its first mount set them\n");
+		fprintf(stderr,
+		        "corpusfs: the store is mounted already: cache= and write_buffer= stay as its first mount set them\n");
 	if (request->foreground)
 		json_object_set_new(request->args, "wait", json_true());
 	result = client_call(client, "mount.start", request->args, NULL, NULL, &value, err);
@@ -174,9 +175,9 @@ static int join(struct request *request, struct client *client, struct error *er
 static int start(struct request *request, struct error *err)
 {
 	struct daemon_options options = {.store = request->store,
-					 .store_options = request->store_options,
-					 .foreground = request->foreground,
-					 .mount = request->args};
+	                                 .store_options = request->store_options,
+	                                 .foreground = request->foreground,
+	                                 .mount = request->args};
 	json_t *value = NULL;
 	int result = daemon_start(&options, &value, err);
 
@@ -216,7 +217,8 @@ static int join_or_start(struct request *request, struct error *err)
 
 static int run_mount(struct cli *cli)
 {
-	CLEANUP(request_clear) struct request request = {.args = json_object(), .foreground = cli_option(cli, "foreground") != NULL};
+	CLEANUP(request_clear)
+	struct request request = {.args = json_object(), .foreground = cli_option(cli, "foreground") != NULL};
 	struct superblock superblock;
 	struct error err = {0};
 	int result = 0;
@@ -343,32 +345,32 @@ static const struct option umount_option_list[] = {
 
 const struct command mount_commands[] = {
 	{.name = "mount",
-	 .operands = "STORE[:DATASET[@NAME]] MOUNTPOINT",
-	 .summary = "mount a store, a dataset or a snapshot",
-	 .details = "Returns when the mount answers. Mounts of one store share one daemon, which\n"
-		    "leaves with the last of them. With -s STORE the first argument may be left out.\n\n"
-		    "Mount options:\n"
-		    "  ro                  read-only (always so for a snapshot)\n"
-		    "  allow_other         for other users too\n"
-		    "  acl                 POSIX access control lists\n"
-		    "  snapdir=hidden      .snapshots can be entered but is not listed (default)\n"
-		    "  snapdir=visible     .snapshots is listed\n"
-		    "  snapdir=off         there is no .snapshots\n"
-		    "  cache=SIZE          memory for caches (default 256M), of the first mount\n"
-		    "  write_buffer=SIZE   memory for data not yet written (default 256M), likewise\n"
-		    "  debug               log every request\n"
-		    "  nosuid, nodev, noexec, noatime, ...   as for mount(8)\n",
-	 .min = 1,
-	 .max = 2,
-	 .options = mount_option_list,
-	 .run = run_mount},
+         .operands = "STORE[:DATASET[@NAME]] MOUNTPOINT",
+         .summary = "mount a store, a dataset or a snapshot",
+         .details = "Returns when the mount answers. Mounts of one store share one daemon, which\n"
+                    "leaves with the last of them. With -s STORE the first argument may be left out.\n\n"
+                    "Mount options:\n"
+                    "  ro                  read-only (always so for a snapshot)\n"
+                    "  allow_other         for other users too\n"
+                    "  acl                 POSIX access control lists\n"
+                    "  snapdir=hidden      .snapshots can be entered but is not listed (default)\n"
+                    "  snapdir=visible     .snapshots is listed\n"
+                    "  snapdir=off         there is no .snapshots\n"
+                    "  cache=SIZE          memory for caches (default 256M), of the first mount\n"
+                    "  write_buffer=SIZE   memory for data not yet written (default 256M), likewise\n"
+                    "  debug               log every request\n"
+                    "  nosuid, nodev, noexec, noatime, ...   as for mount(8)\n",
+         .min = 1,
+         .max = 2,
+         .options = mount_option_list,
+         .run = run_mount},
 	{.name = "umount",
-	 .operands = "MOUNTPOINT",
-	 .summary = "unmount, when everything is on disk",
-	 .details = "Also takes away the mount of a daemon that has died.\n",
-	 .min = 1,
-	 .max = 1,
-	 .options = umount_option_list,
-	 .run = run_umount},
+         .operands = "MOUNTPOINT",
+         .summary = "unmount, when everything is on disk",
+         .details = "Also takes away the mount of a daemon that has died.\n",
+         .min = 1,
+         .max = 1,
+         .options = umount_option_list,
+         .run = run_umount},
 	{NULL},
 };

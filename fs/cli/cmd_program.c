@@ -25,7 +25,7 @@ static int run_help(struct cli *cli)
 		help_prefix(cli->argv[0]);
 	} else {
 		error_set(&err, -EINVAL, "there is no command \"%s%s%s\"", cli->argv[0], cli->argc > 1 ? " " : "",
-			  cli->argc > 1 ? cli->argv[1] : "");
+		          cli->argc > 1 ? cli->argv[1] : "");
 		error_hint(&err, "corpusfs -h lists them");
 		return exit_with(&err);
 	}

@@ -13,9 +13,11 @@ static const struct column list_columns[] = {
 };
 
 static const struct column show_columns[] = {
-	{"dataset", "dataset", COLUMN_TEXT}, {"name", "name", COLUMN_TEXT},	    {"taken", "taken", COLUMN_TIME},
-	{"note", "note", COLUMN_TEXT},	     {"holds", "holds", COLUMN_LIST},	    {"guard", "taken by a rollback", COLUMN_FLAG},
-	{"number", "number", COLUMN_NUMBER}, {"scheduled", "taken by the schedule", COLUMN_FLAG}, {NULL, NULL, COLUMN_TEXT},
+	{"dataset", "dataset", COLUMN_TEXT}, {"name", "name", COLUMN_TEXT},
+	{"taken", "taken", COLUMN_TIME},     {"note", "note", COLUMN_TEXT},
+	{"holds", "holds", COLUMN_LIST},     {"guard", "taken by a rollback", COLUMN_FLAG},
+	{"number", "number", COLUMN_NUMBER}, {"scheduled", "taken by the schedule", COLUMN_FLAG},
+	{NULL, NULL, COLUMN_TEXT},
 };
 
 /* "a b c@v1": a dataset without a name takes that of the next one which has one. */
@@ -53,8 +55,8 @@ static int run_create(struct cli *cli)
 	const char *note = cli_option(cli, "note");
 	json_t *targets = create_targets(cli->argc, cli->argv);
 
-	return run_op(cli, "snapshot.create", targets ? json_pack("{s:o, s:s}", "targets", targets, "note", note ? note : "") : NULL, NULL,
-		      NULL);
+	return run_op(cli, "snapshot.create",
+	              targets ? json_pack("{s:o, s:s}", "targets", targets, "note", note ? note : "") : NULL, NULL, NULL);
 }
 
 static int run_list(struct cli *cli)
@@ -128,8 +130,8 @@ static int run_rollback(struct cli *cli)
 		return code;
 	guard = json_string_value(json_object_get(value, "guard"));
 	if (guard && *guard)
-		printf("rolled back to %s; what was there before is kept as %.*s@%s\n", cli->argv[0], (int)strcspn(cli->argv[0], "@"),
-		       cli->argv[0], guard);
+		printf("rolled back to %s; what was there before is kept as %.*s@%s\n", cli->argv[0],
+		       (int)strcspn(cli->argv[0], "@"), cli->argv[0], guard);
 	else
 		printf("rolled back to %s\n", cli->argv[0]);
 	json_decref(value);
@@ -148,67 +150,67 @@ static const struct option rollback_options[] = {{0, "no-guard", NULL, "do not k
 
 const struct command snapshot_commands[] = {
 	{.name = "snapshot create",
-	 .operands = "DATASET[@NAME]... DATASET@NAME",
-	 .summary = "take a snapshot",
-	 .details = "Several datasets are taken in one instant; one without @NAME takes the name of\n"
-		    "the next: `corpusfs snapshot create train labels@v1`.\n",
-	 .min = 1,
-	 .max = -1,
-	 .options = create_options,
-	 .run = run_create},
+         .operands = "DATASET[@NAME]... DATASET@NAME",
+         .summary = "take a snapshot",
+         .details = "Several datasets are taken in one instant; one without @NAME takes the name of\n"
+                    "the next: `corpusfs snapshot create train labels@v1`.\n",
+         .min = 1,
+         .max = -1,
+         .options = create_options,
+         .run = run_create},
 	{.name = "snapshot list",
-	 .operands = "[DATASET]",
-	 .summary = "list snapshots",
-	 .max = 1,
-	 .options = json_options,
-	 .run = run_list},
+         .operands = "[DATASET]",
+         .summary = "list snapshots",
+         .max = 1,
+         .options = json_options,
+         .run = run_list},
 	{.name = "snapshot show",
-	 .operands = "DATASET@NAME",
-	 .summary = "show one snapshot",
-	 .min = 1,
-	 .max = 1,
-	 .options = json_options,
-	 .run = run_show},
+         .operands = "DATASET@NAME",
+         .summary = "show one snapshot",
+         .min = 1,
+         .max = 1,
+         .options = json_options,
+         .run = run_show},
 	{.name = "snapshot rename",
-	 .operands = "DATASET@NAME NEW",
-	 .summary = "give a snapshot another name",
-	 .min = 2,
-	 .max = 2,
-	 .run = run_rename},
+         .operands = "DATASET@NAME NEW",
+         .summary = "give a snapshot another name",
+         .min = 2,
+         .max = 2,
+         .run = run_rename},
 	{.name = "snapshot destroy",
-	 .operands = "DATASET@NAME...",
-	 .summary = "remove snapshots",
-	 .details = "DATASET@FIRST%LAST names all taken from FIRST to LAST (either may be left out),\n"
-		    "DATASET@PATTERN those that match, as in train@nightly-*.\n",
-	 .min = 1,
-	 .max = -1,
-	 .options = destroy_options,
-	 .run = run_destroy},
+         .operands = "DATASET@NAME...",
+         .summary = "remove snapshots",
+         .details = "DATASET@FIRST%LAST names all taken from FIRST to LAST (either may be left out),\n"
+                    "DATASET@PATTERN those that match, as in train@nightly-*.\n",
+         .min = 1,
+         .max = -1,
+         .options = destroy_options,
+         .run = run_destroy},
 	{.name = "snapshot hold",
-	 .operands = "DATASET@NAME TAG",
-	 .summary = "keep a snapshot from being removed",
-	 .min = 2,
-	 .max = 2,
-	 .run = run_hold},
+         .operands = "DATASET@NAME TAG",
+         .summary = "keep a snapshot from being removed",
+         .min = 2,
+         .max = 2,
+         .run = run_hold},
 	{.name = "snapshot release",
-	 .operands = "DATASET@NAME TAG",
-	 .summary = "end a hold",
-	 .min = 2,
-	 .max = 2,
-	 .run = run_release},
+         .operands = "DATASET@NAME TAG",
+         .summary = "end a hold",
+         .min = 2,
+         .max = 2,
+         .run = run_release},
 	{.name = "rollback",
-	 .operands = "DATASET@NAME",
-	 .summary = "set a dataset back to a snapshot",
-	 .details = "The state that is left is kept as a snapshot before-rollback-TIME.\n",
-	 .min = 1,
-	 .max = 1,
-	 .options = rollback_options,
-	 .run = run_rollback},
+         .operands = "DATASET@NAME",
+         .summary = "set a dataset back to a snapshot",
+         .details = "The state that is left is kept as a snapshot before-rollback-TIME.\n",
+         .min = 1,
+         .max = 1,
+         .options = rollback_options,
+         .run = run_rollback},
 	{.name = "clone",
-	 .operands = "DATASET@NAME NEW",
-	 .summary = "make a dataset from a snapshot",
-	 .min = 2,
-	 .max = 2,
-	 .run = run_clone},
+         .operands = "DATASET@NAME NEW",
+         .summary = "make a dataset from a snapshot",
+         .min = 2,
+         .max = 2,
+         .run = run_clone},
 	{NULL},
 };

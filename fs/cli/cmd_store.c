@@ -21,13 +21,14 @@ static int run_init(struct cli *cli)
 	uint64_t average = 0;
 	int result = 0;
 
-	if (chunk && (units_parse_size(chunk, &average) < 0 || average < 16384 || average > 4 << 20 || (average & (average - 1)))) {
+	if (chunk &&
+	    (units_parse_size(chunk, &average) < 0 || average < 16384 || average > 4 << 20 || (average & (average - 1)))) {
 		result = error_set(&err, -EINVAL, "--chunk %s: that is not a possible size", chunk);
 		error_hint(&err, "a power of two from 16K to 4M");
 	}
 	parameters = (struct store_parameters){.chunk_min = (uint32_t)average / CHUNK_SPREAD,
-					       .chunk_average = (uint32_t)average,
-					       .chunk_max = (uint32_t)average * CHUNK_SPREAD};
+	                                       .chunk_average = (uint32_t)average,
+	                                       .chunk_max = (uint32_t)average * CHUNK_SPREAD};
 	if (result == 0)
 		result = store_init(cli->argv[0], chunk ? &parameters : NULL, &err);
 	if (result < 0)
@@ -57,29 +58,42 @@ static int run_sync(struct cli *cli)
 }
 
 static const struct column status_columns[] = {
-	{"path", "store", COLUMN_TEXT},		   {"uuid", "uuid", COLUMN_TEXT},
-	{"format", "format", COLUMN_NUMBER},	   {"created", "created", COLUMN_TIME},
-	{"chunk_average", "chunks", COLUMN_BYTES}, {"datasets", "datasets", COLUMN_NUMBER},
-	{"snapshots", "snapshots", COLUMN_NUMBER}, {"disk_bytes", "on disk", COLUMN_BYTES},
-	{"free_bytes", "free", COLUMN_BYTES},	   {"dirty_bytes", "to be written", COLUMN_BYTES},
-	{"pid", "daemon", COLUMN_NUMBER},	   {NULL, NULL, COLUMN_TEXT},
+	{"path", "store", COLUMN_TEXT},
+	{"uuid", "uuid", COLUMN_TEXT},
+	{"format", "format", COLUMN_NUMBER},
+	{"created", "created", COLUMN_TIME},
+	{"chunk_average", "chunks", COLUMN_BYTES},
+	{"datasets", "datasets", COLUMN_NUMBER},
+	{"snapshots", "snapshots", COLUMN_NUMBER},
+	{"disk_bytes", "on disk", COLUMN_BYTES},
+	{"free_bytes", "free", COLUMN_BYTES},
+	{"dirty_bytes", "to be written", COLUMN_BYTES},
+	{"pid", "daemon", COLUMN_NUMBER},
+	{NULL, NULL, COLUMN_TEXT},
 };
 
 static const struct column mount_columns[] = {
-	{"mountpoint", "MOUNTPOINT", COLUMN_TEXT}, {"dataset", "DATASET", COLUMN_TEXT},		{"snapshot", "SNAPSHOT", COLUMN_TEXT},
-	{"read_only", "READ-ONLY", COLUMN_FLAG},   {"open_files", "OPEN FILES", COLUMN_NUMBER}, {"requests", "REQUESTS", COLUMN_NUMBER},
+	{"mountpoint", "MOUNTPOINT", COLUMN_TEXT},
+	{"dataset", "DATASET", COLUMN_TEXT},
+	{"snapshot", "SNAPSHOT", COLUMN_TEXT},
+	{"read_only", "READ-ONLY", COLUMN_FLAG},
+	{"open_files", "OPEN FILES", COLUMN_NUMBER},
+	{"requests", "REQUESTS", COLUMN_NUMBER},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
 static void print_gc(const json_t *status)
 {
 	const json_t *gc = json_object_get(status, "gc");
-	json_int_t done = json_integer_value(json_object_get(gc, "done")), total = json_integer_value(json_object_get(gc, "total"));
+	json_int_t done = json_integer_value(json_object_get(gc, "done")),
+		   total = json_integer_value(json_object_get(gc, "total"));
 
 	if (!json_is_true(json_object_get(gc, "running")))
-		printf("garbage        %s\n", json_is_true(json_object_get(status, "gc_wanted")) ? "some, waits to be collected" : "none");
+		printf("garbage        %s\n",
+		       json_is_true(json_object_get(status, "gc_wanted")) ? "some, waits to be collected" : "none");
 	else if (total > 0)
-		printf("garbage        %s, %lld of %lld\n", json_string_value(json_object_get(gc, "phase")), (long long)done, (long long)total);
+		printf("garbage        %s, %lld of %lld\n", json_string_value(json_object_get(gc, "phase")), (long long)done,
+		       (long long)total);
 	else
 		printf("garbage        %s, %lld\n", json_string_value(json_object_get(gc, "phase")), (long long)done);
 }
@@ -98,7 +112,7 @@ static int run_status(struct cli *cli)
 		print_gc(status);
 		if (json_array_size(mounts) > 0)
 			printf("\n");
-		json_array_foreach(mounts, i, row)
+		json_array_foreach (mounts, i, row)
 			if (!json_object_get(row, "read_only"))
 				json_object_set_new(row, "read_only", json_false());
 		table_print(cli, mount_columns, mounts);
@@ -115,24 +129,20 @@ static const struct option json_options[] = {OPTION_JSON, OPTIONS_END};
 
 const struct command store_commands[] = {
 	{.name = "init",
-	 .operands = "STORE",
-	 .summary = "make a store",
-	 .details = "STORE is a directory that is not there yet, or an empty one.\n",
-	 .min = 1,
-	 .max = 1,
-	 .options = init_options,
-	 .run = run_init},
+         .operands = "STORE",
+         .summary = "make a store",
+         .details = "STORE is a directory that is not there yet, or an empty one.\n",
+         .min = 1,
+         .max = 1,
+         .options = init_options,
+         .run = run_init},
 	{.name = "sync",
-	 .operands = "[MOUNTPOINT]",
-	 .summary = "bring everything to the disk",
-	 .details = "Returns when all that was written before, in all mounts of the store, is on\n"
-		    "disk. (sync(1) does not reach FUSE filesystems.)\n",
-	 .max = 1,
-	 .run = run_sync},
-	{.name = "status",
-	 .operands = "",
-	 .summary = "what a store holds and does",
-	 .options = json_options,
-	 .run = run_status},
+         .operands = "[MOUNTPOINT]",
+         .summary = "bring everything to the disk",
+         .details = "Returns when all that was written before, in all mounts of the store, is on\n"
+                    "disk. (sync(1) does not reach FUSE filesystems.)\n",
+         .max = 1,
+         .run = run_sync},
+	{.name = "status", .operands = "", .summary = "what a store holds and does", .options = json_options, .run = run_status},
 	{NULL},
 };

@@ -75,10 +75,12 @@ static const struct option *find_option(const struct cli *cli, char letter, cons
 	const struct option *common[] = {&store_option, &help_option};
 
 	for (const struct option *option = cli->command->options; option && (option->name || option->letter); option++)
-		if (name ? option->name && strlen(option->name) == len && memcmp(option->name, name, len) == 0 : option->letter == letter)
+		if (name ? option->name && strlen(option->name) == len && memcmp(option->name, name, len) == 0
+		         : option->letter == letter)
 			return option;
 	for (size_t i = 0; i < ARRAY_SIZE(common); i++)
-		if (name ? strlen(common[i]->name) == len && memcmp(common[i]->name, name, len) == 0 : common[i]->letter == letter)
+		if (name ? strlen(common[i]->name) == len && memcmp(common[i]->name, name, len) == 0
+		         : common[i]->letter == letter)
 			return common[i];
 	return NULL;
 }
@@ -129,7 +131,8 @@ static int check_operands(const struct cli *cli, struct error *err)
 
 	if (cli->argc >= command->min && (command->max < 0 || cli->argc <= command->max))
 		return 0;
-	error_set(err, -EINVAL, "%s: %s", command->name, cli->argc < command->min ? "something is missing" : "too many arguments");
+	error_set(err, -EINVAL, "%s: %s", command->name,
+	          cli->argc < command->min ? "something is missing" : "too many arguments");
 	error_hint(err, "usage: corpusfs %s %s", command->name, command->operands);
 	return -EINVAL;
 }

@@ -1,6 +1,6 @@
 /*
- * Commands: a table from which parsing and help are made. A command reads its operands and options from the struct cli that it is given
- * and returns an exit code; errors are printed once, by exit_with.
+ * Commands: a table from which parsing and help are made. A command reads its operands and options from the struct cli
+ * that it is given and returns an exit code; errors are printed once, by exit_with.
  */
 #ifndef CORPUSFS_CLI_COMMAND_H
 #define CORPUSFS_CLI_COMMAND_H
@@ -16,18 +16,24 @@ struct option {
 	const char *help;
 };
 
-#define OPTIONS_END {0, NULL, NULL, NULL}
+#define OPTIONS_END                                                                                                              \
+	{                                                                                                                        \
+		0, NULL, NULL, NULL                                                                                              \
+	}
 #define OPTIONS_MAX 16
-#define OPTION_JSON {0, "json", NULL, "print JSON for programs"}
+#define OPTION_JSON                                                                                                              \
+	{                                                                                                                        \
+		0, "json", NULL, "print JSON for programs"                                                                       \
+	}
 
 struct cli;
 
 struct command {
-	const char *name;     /* one or two words: "dataset create" */
-	const char *operands; /* for help: "DATASET NEW" */
-	const char *summary;  /* one line */
-	const char *details;  /* more for `help NAME`; lines of at most 80 columns, may be NULL */
-	int min, max;         /* number of operands; max -1: any */
+	const char *name;             /* one or two words: "dataset create" */
+	const char *operands;         /* for help: "DATASET NEW" */
+	const char *summary;          /* one line */
+	const char *details;          /* more for `help NAME`; lines of at most 80 columns, may be NULL */
+	int min, max;                 /* number of operands; max -1: any */
 	const struct option *options; /* ends with OPTIONS_END; may be NULL */
 	int (*run)(struct cli *cli);
 };
@@ -60,7 +66,10 @@ extern const struct command_group command_groups[]; /* ends with a NULL title */
 const struct command *command_find(int count, char *const *words, int *ret_words);
 bool command_is_prefix(const char *word); /* "dataset" */
 
-/* The value of an option (the last one given), "" for a flag, NULL when it was not given. `name` is the long name, or the letter. */
+/*
+ * The value of an option (the last one given), "" for a flag, NULL when it was not given. `name` is the long name, or
+ * the letter.
+ */
 const char *cli_option(const struct cli *cli, const char *name);
 
 /* -EINVAL with a text. argv holds what follows the command's name; operands are gathered at its start. */

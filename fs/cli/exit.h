@@ -7,12 +7,12 @@
 enum exit_code {
 	EXIT_OK = 0,
 	EXIT_FAILED = 1,
-	EXIT_USAGE = 2,       /* unknown command or option, a name that cannot be one */
+	EXIT_USAGE = 2, /* unknown command or option, a name that cannot be one */
 	EXIT_NOT_FOUND = 3,
-	EXIT_BUSY = 4,        /* busy, locked, held, not empty */
+	EXIT_BUSY = 4, /* busy, locked, held, not empty */
 	EXIT_EXISTS = 5,
 	EXIT_PERMISSION = 6,
-	EXIT_DAMAGED = 7,     /* damaged, or not a store */
+	EXIT_DAMAGED = 7, /* damaged, or not a store */
 	EXIT_NO_SPACE = 8,
 	EXIT_UNSUPPORTED = 9, /* a newer format, or something this system does not offer */
 };

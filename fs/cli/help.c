@@ -54,7 +54,7 @@ static void print_option(const struct option *option)
 	if (option->letter)
 		snprintf(letter, sizeof(letter), "-%c%s", option->letter, option->name ? ", " : "");
 	snprintf(left, sizeof(left), "  %s%s%s%s%s", letter, option->name ? "--" : "", option->name ? option->name : "",
-		 option->value ? " " : "", option->value ? option->value : "");
+	         option->value ? " " : "", option->value ? option->value : "");
 	print_pair(left, option->help, OPTION_COLUMN);
 }
 

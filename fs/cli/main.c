@@ -17,7 +17,10 @@ static int fail_usage(const char *text, const char *word)
 	return exit_with(&err);
 }
 
-/* Options before the command; returns the index of the first word that is none, or -1 with *ret_code when there is nothing to run. */
+/*
+ * Options before the command; returns the index of the first word that is none, or -1 with *ret_code when there is
+ * nothing to run.
+ */
 static int global_options(struct cli *cli, int argc, char **argv, int *ret_code)
 {
 	int i = 1;

@@ -14,7 +14,8 @@ static const struct {
 };
 
 /* Passed on to the kernel. */
-static const char *const generic[] = {"nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "atime", "nodiratime", "sync", "async", "dirsync"};
+static const char *const generic[] = {"nosuid",  "suid",  "nodev",      "dev",  "noexec", "exec",
+                                      "noatime", "atime", "nodiratime", "sync", "async",  "dirsync"};
 
 /* Words of /etc/fstab that are for mount(8) and systemd. */
 static const char *const ignored[] = {"defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "users"};

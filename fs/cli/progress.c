@@ -18,7 +18,8 @@ struct progress progress_start(const char *title)
 void progress_show(void *arg, json_t *state)
 {
 	struct progress *progress = arg;
-	json_int_t done = json_integer_value(json_object_get(state, "done")), total = json_integer_value(json_object_get(state, "total"));
+	json_int_t done = json_integer_value(json_object_get(state, "done")),
+		   total = json_integer_value(json_object_get(state, "total"));
 	const char *phase = json_string_value(json_object_get(state, "phase"));
 	uint64_t now = clock_ms();
 	char bar[BAR_WIDTH + 1];

@@ -79,7 +79,7 @@ bool run_wait(struct patience *patience, const char *store)
 }
 
 static int in_process(const char *store_path, const char *op, const json_t *args, struct progress *progress, json_t **ret_result,
-		      struct error *err)
+                      struct error *err)
 {
 	struct store_options options = {0};
 	struct op_context context = {.uid = geteuid(), .gid = getegid()};
@@ -104,8 +104,8 @@ static int in_process(const char *store_path, const char *op, const json_t *args
 }
 
 /* One look through both doors. -EBUSY or -ESHUTDOWN: somebody else has the store just now. */
-static int attempt(const char *store, const char *op, const json_t *args, struct progress *progress, json_t **ret_result, bool *ret_locked,
-		   struct error *err)
+static int attempt(const char *store, const char *op, const json_t *args, struct progress *progress, json_t **ret_result,
+                   bool *ret_locked, struct error *err)
 {
 	struct client *client = NULL;
 	int result = client_connect(store, &client, err);

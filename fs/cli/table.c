@@ -29,7 +29,7 @@ static char *list_text(const json_t *list)
 	size_t i;
 
 	buf_addf(&text, "%s", "");
-	json_array_foreach(list, i, item)
+	json_array_foreach (list, i, item)
 		buf_addf(&text, "%s%s", i > 0 ? ", " : "", json_string_value(item) ? json_string_value(item) : "");
 	return xstrdup((const char *)text.data);
 }
@@ -42,12 +42,8 @@ static char *cell_text(const struct column *column, const json_t *row)
 	if (!value || json_is_null(value))
 		return xstrdup("-");
 	switch (column->kind) {
-	case COLUMN_BYTES:
-		units_size((uint64_t)json_integer_value(value), text);
-		return xstrdup(text);
-	case COLUMN_TIME:
-		units_time(json_number_value(value), text);
-		return xstrdup(text);
+	case COLUMN_BYTES: units_size((uint64_t)json_integer_value(value), text); return xstrdup(text);
+	case COLUMN_TIME: units_time(json_number_value(value), text); return xstrdup(text);
 	case COLUMN_NUMBER: return xasprintf("%lld", (long long)json_integer_value(value));
 	case COLUMN_FLAG: return xstrdup(json_is_true(value) ? "yes" : "no");
 	case COLUMN_LIST: return list_text(value);

@@ -8,7 +8,10 @@
 
 #define WHERE_FSTYPE "fuse.corpusfs"
 
-/* The path without links, "." and ".."; works for the mountpoint of a dead daemon, which cannot be looked at. NULL and errno. */
+/*
+ * The path without links, "." and ".."; works for the mountpoint of a dead daemon, which cannot be looked at. NULL and
+ * errno.
+ */
 char *where_absolute(const char *path);
 
 enum where_kind {
@@ -16,7 +19,10 @@ enum where_kind {
 	WHERE_OURS,
 	WHERE_OTHER, /* another filesystem is mounted there */
 };
-/* What is mounted exactly at an absolute path, topmost. ret_store (may be NULL): for WHERE_OURS the store's path, or NULL. */
+/*
+ * What is mounted exactly at an absolute path, topmost. ret_store (may be NULL): for WHERE_OURS the store's path, or
+ * NULL.
+ */
 enum where_kind where_mounted(const char *mountpoint, char **ret_store);
 
 /* The store in whose mount the absolute path lies; NULL: in none. ret_mountpoint may be NULL. */

@@ -40,7 +40,10 @@ static void set_timeout(struct client *client, unsigned seconds)
 	setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 }
 
-/* A daemon that leaves closes its queue of connections without a greeting: then nothing was asked yet, and one may try again. */
+/*
+ * A daemon that leaves closes its queue of connections without a greeting: then nothing was asked yet, and one may try
+ * again.
+ */
 static int await_hello(struct client *client, struct error *err)
 {
 	json_t *hello = NULL;
@@ -106,7 +109,7 @@ static int went_away(const char *op, struct error *err)
 }
 
 int client_call(struct client *client, const char *op, const json_t *args, void (*progress)(void *arg, json_t *state), void *arg,
-		json_t **ret_result, struct error *err)
+                json_t **ret_result, struct error *err)
 {
 	json_t *answer, *value;
 	int result = message_send(client->fd, json_pack("{s:s, s:O}", "op", op, "args", args));

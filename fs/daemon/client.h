@@ -12,9 +12,12 @@ struct client;
 WARN_UNUSED int client_connect(const char *store, struct client **ret_client, struct error *err);
 void client_close(struct client *client); /* NULL is fine */
 
-/* `progress` may be NULL. -ESHUTDOWN: the daemon is leaving and has not done it. -ECONNRESET: it died; it may have done it. */
+/*
+ * `progress` may be NULL. -ESHUTDOWN: the daemon is leaving and has not done it. -ECONNRESET: it died; it may have
+ * done it.
+ */
 WARN_UNUSED int client_call(struct client *client, const char *op, const json_t *args, void (*progress)(void *arg, json_t *state),
-			    void *arg, json_t **ret_result, struct error *err);
+                            void *arg, json_t **ret_result, struct error *err);
 
 /* Returns when the daemon has ended. */
 void client_wait_end(struct client *client);

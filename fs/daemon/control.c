@@ -26,8 +26,8 @@ struct connection {
 	int fd;
 	struct ucred peer;
 	atomic_bool cancelled;
-	bool gone;          /* the client hung up; control.lock */
-	uint64_t told_ms;   /* when progress was sent last; its own thread */
+	bool gone;        /* the client hung up; control.lock */
+	uint64_t told_ms; /* when progress was sent last; its own thread */
 };
 
 struct control {
@@ -95,7 +95,10 @@ static bool is_stopping(struct control *control)
 	return stopping;
 }
 
-/* Runs one request; returns false when the connection is over. ret_waited: the store is closed and must not be touched any more. */
+/*
+ * Runs one request; returns false when the connection is over. ret_waited: the store is closed and must not be touched
+ * any more.
+ */
 static bool answer(struct connection *connection, const json_t *request, bool *ret_waited)
 {
 	struct control *control = connection->control;
@@ -149,7 +152,7 @@ static void serve_requests(struct connection *connection, bool *ret_waited)
 	int got;
 
 	go_on = message_send(connection->fd, json_pack("{s:s, s:s, s:i}", "hello", "corpusfs", "version", CORPUSFS_VERSION, "pid",
-						       (int)getpid())) == 0;
+	                                               (int)getpid())) == 0;
 	while (go_on && !*ret_waited) {
 		got = message_receive(&reader, &request);
 		if (got == -EBADMSG || got == -EMSGSIZE)
@@ -262,7 +265,9 @@ static void *acceptor_main(void *arg)
 			return NULL;
 		if (poll(polls, count + 2, count < CONNECTIONS_MAX ? -1 : PROGRESS_EVERY_MS) < 0)
 			continue;
-		/* A descriptor polled above may belong to a newer connection by now; that one is polled again before it is believed. */
+		/*
+		 * A descriptor polled above may belong to a newer connection by now; that one is polled again before it is believed.
+		 */
 		pthread_mutex_lock(&control->lock);
 		for (nfds_t i = 0; i < count; i++) {
 			struct pollfd again = {.fd = polls[i + 2].fd, .events = POLLRDHUP};
@@ -322,7 +327,8 @@ int control_start(const char *store, const struct control_handler *handler, stru
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&control->change, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	result = control->wake_fd < 0 ? error_set(err, -errno, "no event descriptor: %s", strerror(errno)) : listen_at(control, err);
+	result = control->wake_fd < 0 ? error_set(err, -errno, "no event descriptor: %s", strerror(errno))
+	                              : listen_at(control, err);
 	if (result == 0) {
 		result = -pthread_create(&control->acceptor, NULL, acceptor_main, control);
 		if (result < 0)

@@ -1,11 +1,12 @@
 /*
- * The control socket, STORE/socket: accepts connections of root and of the store's owner (SO_PEERCRED), and gives each a thread that
- * reads requests and sends answers (fs/daemon/message.h). A client that goes away cancels what it asked for.
+ * The control socket, STORE/socket: accepts connections of root and of the store's owner (SO_PEERCRED), and gives each
+ * a thread that reads requests and sends answers (fs/daemon/message.h). A client that goes away cancels what it asked
+ * for.
  *
  *   control_start -> ... -> control_stop -> (the store is closed) -> control_finish
  *
- * control_stop takes the socket away, cancels what runs and waits for all connections but those whose answer waits for the store to be
- * closed; control_finish lets those answer.
+ * control_stop takes the socket away, cancels what runs and waits for all connections but those whose answer waits for
+ * the store to be closed; control_finish lets those answer.
  */
 #ifndef CORPUSFS_DAEMON_CONTROL_H
 #define CORPUSFS_DAEMON_CONTROL_H
@@ -35,7 +36,8 @@ struct control_handler {
 	void *arg;
 };
 
-WARN_UNUSED int control_start(const char *store, const struct control_handler *handler, struct control **ret_control, struct error *err);
+WARN_UNUSED int control_start(const char *store, const struct control_handler *handler, struct control **ret_control,
+                              struct error *err);
 void control_stop(struct control *control);
 void control_finish(struct control *control, int close_result); /* and frees it; NULL is fine */
 

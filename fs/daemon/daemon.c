@@ -69,11 +69,11 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 	if (result < 0)
 		return error_set(err, result, "no thread could be started: %s", strerror(-result));
 	daemon->requests = (struct requests){.store = daemon->store, .mounts = daemon->mounts, .jobs = daemon->jobs};
-	result = control_start(options->store, &(struct control_handler){.run = requests_run, .arg = &daemon->requests}, &daemon->control,
-			       err);
+	result = control_start(options->store, &(struct control_handler){.run = requests_run, .arg = &daemon->requests},
+	                       &daemon->control, err);
 	if (result == 0)
 		log_line(daemon->log, "info", "started", "version=%s pid=%d store=%s", CORPUSFS_VERSION, (int)getpid(),
-			 options->store);
+		         options->store);
 	return result;
 }
 
@@ -88,7 +88,8 @@ static void serve(struct daemon *daemon)
 			return;
 		(void)!read(daemon->event_fd, &count, sizeof(count));
 		while (read(daemon->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-			log_line(daemon->log, "info", "signal", "name=%s pid=%u", sigabbrev_np((int)info.ssi_signo), info.ssi_pid);
+			log_line(daemon->log, "info", "signal", "name=%s pid=%u", sigabbrev_np((int)info.ssi_signo),
+			         info.ssi_pid);
 			mounts_stop_all(daemon->mounts);
 		}
 		mounts_reap(daemon->mounts);

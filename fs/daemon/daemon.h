@@ -1,16 +1,16 @@
 /*
- * The daemon: one process per store that is mounted. It holds the store's lock, serves the mounts and, on STORE/socket, the operations
- * of lib/ops; it leaves when its last mount has ended.
+ * The daemon: one process per store that is mounted. It holds the store's lock, serves the mounts and, on
+ * STORE/socket, the operations of lib/ops; it leaves when its last mount has ended.
  *
  *   starting --first mount answers--> serving --last mount ended, SIGTERM or SIGINT--> leaving --store closed--> exit 0
  *   daemon_start: store_open,         serve()                                         leave(): control_stop,
  *   mounts_start, control_start                                                       store_close, control_finish
  *
- * Signals stop all mounts as a lazy umount does, after everything was committed; a second one changes nothing. After SIGKILL the
- * next `corpusfs mount` finds a stale socket and a dead mount, and replaces both.
+ * Signals stop all mounts as a lazy umount does, after everything was committed; a second one changes nothing. After
+ * SIGKILL the next `corpusfs mount` finds a stale socket and a dead mount, and replaces both.
  *
- * Locks of the whole program, in the order in which they may be taken; those of fs/daemon are never held while calling into another
- * layer, nor while sending.
+ * Locks of the whole program, in the order in which they may be taken; those of fs/daemon are never held while calling
+ * into another layer, nor while sending.
  *
  *   fs/daemon  mounts.lock     list of mounts, counts, `leaving`
  *              control.lock    list of connections, `stopping`, `closed`
@@ -37,7 +37,10 @@ struct daemon_options {
 	const json_t *mount; /* arguments of its first mount, as of operation mount.start */
 };
 
-/* Starts the daemon; returns when its first mount answers, with the result of mount.start. Errors: of store_open and mount_start. */
+/*
+ * Starts the daemon; returns when its first mount answers, with the result of mount.start. Errors: of store_open and
+ * mount_start.
+ */
 WARN_UNUSED int daemon_start(const struct daemon_options *options, json_t **ret_result, struct error *err);
 
 #endif

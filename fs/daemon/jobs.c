@@ -10,8 +10,8 @@
 #define LOOK_EVERY_MS 1000
 #define RETRY_AFTER_MS 60000
 #define LOAD_WINDOW_MS 250
-#define BUSY_PER_SECOND 50  /* requests served by the mounts */
-#define PACE_BUSY 9         /* time slept for time worked */
+#define BUSY_PER_SECOND 50 /* requests served by the mounts */
+#define PACE_BUSY 9        /* time slept for time worked */
 #define PACE_IDLE 1
 #define SLEEP_MAX_MS 1000
 
@@ -98,7 +98,7 @@ static void collect(struct jobs *jobs)
 	pthread_mutex_unlock(&jobs->lock);
 	if (result == 0) {
 		log_line(jobs->log, "info", "gc", "versions=%llu chunks=%llu bytes=%llu", (unsigned long long)done.versions,
-			 (unsigned long long)done.chunks, (unsigned long long)done.bytes);
+		         (unsigned long long)done.chunks, (unsigned long long)done.bytes);
 	} else if (result != -ECANCELED) {
 		jobs->gc_after_ms = clock_ms() + RETRY_AFTER_MS;
 		log_line(jobs->log, "error", "gc", "text=\"%s\"", err.code ? err.text : strerror(-result));
@@ -107,8 +107,7 @@ static void collect(struct jobs *jobs)
 
 static void run_periodic(struct jobs *jobs)
 {
-	struct op_context context = {
-		.store = jobs->store, .uid = geteuid(), .gid = getegid(), .cancelled = &jobs->interrupted};
+	struct op_context context = {.store = jobs->store, .uid = geteuid(), .gid = getegid(), .cancelled = &jobs->interrupted};
 
 	for (size_t i = 0; i < ARRAY_SIZE(periodic); i++) {
 		struct error err = {0};
@@ -223,7 +222,8 @@ json_t *jobs_status(struct jobs *jobs)
 	struct gc_progress progress = jobs->progress;
 	bool collecting = jobs->collecting;
 	pthread_mutex_unlock(&jobs->lock);
-	return json_pack("{s:b, s:s, s:I, s:I, s:I, s:I, s:I}", "running", collecting, "phase", progress.phase ? progress.phase : "",
-			 "done", (json_int_t)progress.done, "total", (json_int_t)progress.total, "versions",
-			 (json_int_t)progress.versions, "chunks", (json_int_t)progress.chunks, "bytes", (json_int_t)progress.bytes);
+	return json_pack("{s:b, s:s, s:I, s:I, s:I, s:I, s:I}", "running", collecting, "phase",
+	                 progress.phase ? progress.phase : "", "done", (json_int_t)progress.done, "total",
+	                 (json_int_t)progress.total, "versions", (json_int_t)progress.versions, "chunks",
+	                 (json_int_t)progress.chunks, "bytes", (json_int_t)progress.bytes);
 }

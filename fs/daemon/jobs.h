@@ -1,6 +1,6 @@
 /*
- * What the daemon does by itself, on one thread: the collector when it has work, slowly, and slower while the mounts are busy; the
- * schedule and identities of snapshots, where their operations exist.
+ * What the daemon does by itself, on one thread: the collector when it has work, slowly, and slower while the mounts
+ * are busy; the schedule and identities of snapshots, where their operations exist.
  *
  * An operation that wants to collect by itself pauses the thread first. Threads: any.
  */

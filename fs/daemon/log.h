@@ -3,8 +3,8 @@
  *
  *   2026-11-21T08:57:00Z info mounted mountpoint=/mnt/corpus dataset=train
  *
- * In the background standard error is the file STORE/log, so that what libraries and sanitizers print lands there too; when it has
- * grown to 4 MiB it becomes STORE/log.1 and a new one begins. Threads: any.
+ * In the background standard error is the file STORE/log, so that what libraries and sanitizers print lands there too;
+ * when it has grown to 4 MiB it becomes STORE/log.1 and a new one begins. Threads: any.
  */
 #ifndef CORPUSFS_DAEMON_LOG_H
 #define CORPUSFS_DAEMON_LOG_H

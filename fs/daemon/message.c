@@ -102,7 +102,7 @@ json_t *message_from_error(const struct error *err)
 	const char *name = strerrorname_np(-err->code);
 
 	return json_pack("{s:{s:s, s:o, s:o}}", "error", "code", name ? name : "EIO", "text", any_text(err->text), "hint",
-			 any_text(err->hint));
+	                 any_text(err->hint));
 }
 
 int message_to_error(const json_t *message, struct error *err)

@@ -29,7 +29,10 @@ struct message_reader {
 	struct buf buf;
 };
 
-/* 1 and a message, 0 at the end of the stream, -EMSGSIZE, -EBADMSG for what is not a JSON object, -EAGAIN after the socket's timeout. */
+/*
+ * 1 and a message, 0 at the end of the stream, -EMSGSIZE, -EBADMSG for what is not a JSON object, -EAGAIN after the
+ * socket's timeout.
+ */
 WARN_UNUSED int message_receive(struct message_reader *reader, json_t **ret_message);
 void message_reader_clear(struct message_reader *reader);
 

@@ -208,14 +208,14 @@ static int source_check(struct mounts *mounts, const struct mount_options *optio
 	if (!options->dataset)
 		return 0;
 	result = options->snapshot ? store_snapshot(mounts->store, options->dataset, options->snapshot, &view)
-				   : store_head(mounts->store, options->dataset, &view);
+	                           : store_head(mounts->store, options->dataset, &view);
 	if (result == 0) {
 		store_view_put(mounts->store, view);
 		return 0;
 	}
 	error_set(err, result, "%s \"%s%s%s\" %s", options->snapshot ? "snapshot" : "dataset", options->dataset,
-		  options->snapshot ? "@" : "", options->snapshot ? options->snapshot : "",
-		  result == -ENOENT ? "is not in the store" : strerror(-result));
+	          options->snapshot ? "@" : "", options->snapshot ? options->snapshot : "",
+	          result == -ENOENT ? "is not in the store" : strerror(-result));
 	if (result == -ENOENT)
 		error_hint(err, "corpusfs %s list shows those there are", options->snapshot ? "snapshot" : "dataset");
 	return result;
@@ -267,7 +267,7 @@ int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result,
 	pthread_mutex_unlock(&mounts->lock);
 	if (result == 0) {
 		log_line(mounts->log, "info", "mounted", "mountpoint=%s dataset=%s snapshot=%s read_only=%d", options.mountpoint,
-			 options.dataset ? options.dataset : "", options.snapshot ? options.snapshot : "", options.read_only);
+		         options.dataset ? options.dataset : "", options.snapshot ? options.snapshot : "", options.read_only);
 		*ret_result = json_pack("{s:s}", "mountpoint", options.mountpoint);
 	}
 	entry_put(mounts, entry);

@@ -1,8 +1,9 @@
 /*
  * The daemon's mounts: started and stopped by operations, ended by anybody's umount.
  *
- * An entry is in the list from before its mount starts until its session has ended and everything is committed. Whoever takes the last
- * one away sets `leaving`; from then on no mount starts (-ESHUTDOWN), so that a daemon never gives up a store that is mounted.
+ * An entry is in the list from before its mount starts until its session has ended and everything is committed.
+ * Whoever takes the last one away sets `leaving`; from then on no mount starts (-ESHUTDOWN), so that a daemon never
+ * gives up a store that is mounted.
  *
  * Threads: any, except mounts_new, mounts_reap and mounts_free, which are the main thread's.
  */

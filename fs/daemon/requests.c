@@ -8,11 +8,11 @@
 static int run_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
 {
 	struct op_context context = {.store = requests->store,
-				     .uid = call->uid,
-				     .gid = call->gid,
-				     .progress = call->progress,
-				     .progress_arg = call->progress_arg,
-				     .cancelled = call->cancelled};
+	                             .uid = call->uid,
+	                             .gid = call->gid,
+	                             .progress = call->progress,
+	                             .progress_arg = call->progress_arg,
+	                             .cancelled = call->cancelled};
 
 	return op_run(&context, call->op, call->args, ret_result, err);
 }
@@ -83,7 +83,7 @@ static const struct {
 	int (*run)(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err);
 } own[] = {
 	{"mount.start", mount_start_op}, {"mount.stop", mount_stop_op}, {"mount.list", mount_list_op},
-	{"store.sync", sync_op},	 {"store.status", status_op},	{"gc.run", gc_op},
+	{"store.sync", sync_op},         {"store.status", status_op},   {"gc.run", gc_op},
 };
 
 int requests_run(void *arg, struct control_call *call, json_t **ret_result, struct error *err)

@@ -30,10 +30,10 @@ static json_t *dataset_to_json(const struct dataset_info *info)
 {
 	json_t *schedule = info->schedule[0] ? json_loads(info->schedule, 0, NULL) : NULL;
 
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o}", "name", info->name, "id", (json_int_t)info->id, "family",
-			 (json_int_t)info->family, "view", (json_int_t)info->view, "epoch", (json_int_t)info->epoch, "created",
-			 (json_int_t)info->created, "level", info->level, "snapshots", (json_int_t)info->snapshots, "schedule",
-			 schedule ? schedule : json_null());
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o}", "name", info->name, "id", (json_int_t)info->id,
+	                 "family", (json_int_t)info->family, "view", (json_int_t)info->view, "epoch", (json_int_t)info->epoch,
+	                 "created", (json_int_t)info->created, "level", info->level, "snapshots", (json_int_t)info->snapshots,
+	                 "schedule", schedule ? schedule : json_null());
 }
 
 /* dataset.create: {name, mode?, level?} -> dataset as in dataset.show */
@@ -109,7 +109,7 @@ static int dataset_rename_op(struct op_context *context, const json_t *args, jso
 static int dataset_destroy_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	unsigned flags = (op_arg_bool(args, "snapshots") ? DATASET_DESTROY_SNAPSHOTS : 0) |
-			 (op_arg_bool(args, "empty_only") ? DATASET_DESTROY_EMPTY_ONLY : 0);
+	                 (op_arg_bool(args, "empty_only") ? DATASET_DESTROY_EMPTY_ONLY : 0);
 	const char *name;
 	int result = op_arg_string(args, "name", &name, err);
 

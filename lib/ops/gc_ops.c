@@ -10,8 +10,9 @@
 static json_t *progress_to_json(const struct gc_progress *progress)
 {
 	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "phase", progress->phase ? progress->phase : "", "done",
-			 (json_int_t)progress->done, "total", (json_int_t)progress->total, "versions", (json_int_t)progress->versions,
-			 "chunks", (json_int_t)progress->chunks, "bytes", (json_int_t)progress->bytes);
+	                 (json_int_t)progress->done, "total", (json_int_t)progress->total, "versions",
+	                 (json_int_t)progress->versions, "chunks", (json_int_t)progress->chunks, "bytes",
+	                 (json_int_t)progress->bytes);
 }
 
 static int gc_step(void *arg, const struct gc_progress *progress)
@@ -28,20 +29,23 @@ static int gc_step(void *arg, const struct gc_progress *progress)
 	return 0;
 }
 
-/* gc.run: {dry_run?, prune_only?} -> {versions, chunks, bytes, dry_run}; progress {phase, done, total, versions, chunks, bytes} */
+/*
+ * gc.run: {dry_run?, prune_only?} -> {versions, chunks, bytes, dry_run}; progress {phase, done, total, versions,
+ * chunks, bytes}
+ */
 static int gc_run_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct gc_options options = {.dry_run = op_arg_bool(args, "dry_run"),
-				     .prune_only = op_arg_bool(args, "prune_only"),
-				     .progress = gc_step,
-				     .arg = context};
+	                             .prune_only = op_arg_bool(args, "prune_only"),
+	                             .progress = gc_step,
+	                             .arg = context};
 	struct gc_progress done = {0};
 	int result = gc_run(context->store, &options, &done, err);
 
 	if (result < 0)
 		return result;
-	*ret_result = json_pack("{s:I, s:I, s:I, s:b}", "versions", (json_int_t)done.versions, "chunks", (json_int_t)done.chunks, "bytes",
-				(json_int_t)done.bytes, "dry_run", options.dry_run);
+	*ret_result = json_pack("{s:I, s:I, s:I, s:b}", "versions", (json_int_t)done.versions, "chunks", (json_int_t)done.chunks,
+	                        "bytes", (json_int_t)done.bytes, "dry_run", options.dry_run);
 	return 0;
 }
 
@@ -64,13 +68,16 @@ static json_t *path_to_json(const char *path)
 
 static int why_one(void *arg, const char *dataset, const char *snapshot, const char *path, uint64_t offset)
 {
-	json_t *row = json_pack("{s:s, s:s, s:o, s:I}", "dataset", dataset, "snapshot", snapshot, "path", path_to_json(path), "offset",
-				(json_int_t)offset);
+	json_t *row = json_pack("{s:s, s:s, s:o, s:I}", "dataset", dataset, "snapshot", snapshot, "path", path_to_json(path),
+	                        "offset", (json_int_t)offset);
 
 	return json_array_append_new(arg, row) < 0 ? -ENOMEM : 0;
 }
 
-/* gc.why: {chunk: text, decimal or 0x hexadecimal, limit?} -> {references: [{dataset, snapshot ("" is the head), path, offset}]} */
+/*
+ * gc.why: {chunk: text, decimal or 0x hexadecimal, limit?} -> {references: [{dataset, snapshot ("" is the head), path,
+ * offset}]}
+ */
 static int gc_why_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	int64_t limit = op_arg_int(args, "limit", WHY_LIMIT);

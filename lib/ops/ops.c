@@ -52,7 +52,8 @@ const char *op_arg_string_or(const json_t *args, const char *key, const char *fa
 {
 	const json_t *value = json_object_get(args, key);
 
-	return json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value) ? json_string_value(value) : fallback;
+	return json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value) ? json_string_value(value)
+	                                                                                              : fallback;
 }
 
 bool op_arg_bool(const json_t *args, const char *key)

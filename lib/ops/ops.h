@@ -1,7 +1,8 @@
 /*
- * One table of operations: what the shell, the control socket and later HTTP offer. An operation is written once, takes and gives JSON
- * objects (libjansson), reports progress and can be cancelled. Names are "snapshot.create"; arguments and results are documented at each
- * entry of the tables in this folder. Raw numbers, times as seconds since 1970 (real) or integers, names as strings.
+ * One table of operations: what the shell, the control socket and later HTTP offer. An operation is written once,
+ * takes and gives JSON objects (libjansson), reports progress and can be cancelled. Names are "snapshot.create";
+ * arguments and results are documented at each entry of the tables in this folder. Raw numbers, times as seconds since
+ * 1970 (real) or integers, names as strings.
  *
  * Threads: op_run may be called from several at once.
  */
@@ -37,7 +38,10 @@ extern const struct op store_ops[], dataset_ops[], snapshot_ops[], gc_ops[], his
 const struct op *op_find(const char *name); /* NULL: none */
 WARN_UNUSED int op_run(struct op_context *context, const char *name, const json_t *args, json_t **ret_result, struct error *err);
 
-/* For implementations: arguments with type checks. Missing ones give `fallback` or, for op_arg_string, -EINVAL with a text. */
+/*
+ * For implementations: arguments with type checks. Missing ones give `fallback` or, for op_arg_string, -EINVAL with a
+ * text.
+ */
 WARN_UNUSED int op_arg_string(const json_t *args, const char *key, const char **ret_value, struct error *err);
 const char *op_arg_string_or(const json_t *args, const char *key, const char *fallback);
 bool op_arg_bool(const json_t *args, const char *key);

@@ -22,7 +22,8 @@ static int target_parse(const char *text, struct target *ret_target, struct erro
 		return -EINVAL;
 	}
 	if (len > NAME_LEN_MAX)
-		return error_set(err, -ENAMETOOLONG, "the dataset's name in \"%.40s...\" is longer than %d bytes", text, NAME_LEN_MAX);
+		return error_set(err, -ENAMETOOLONG, "the dataset's name in \"%.40s...\" is longer than %d bytes", text,
+		                 NAME_LEN_MAX);
 	memcpy(ret_target->dataset, text, len);
 	ret_target->dataset[len] = '\0';
 	ret_target->name = at + 1;
@@ -67,13 +68,17 @@ static json_t *snapshot_to_json(const struct snapshot_info *info)
 
 	for (size_t i = 0; i < info->hold_count; i++)
 		json_array_append_new(holds, json_string(info->holds[i]));
-	return json_pack("{s:s, s:s, s:f, s:I, s:I, s:I, s:b, s:b, s:s, s:o}", "dataset", info->dataset, "name", info->name, "taken",
-			 (double)info->taken.tv_sec + (double)info->taken.tv_nsec / 1e9, "number", (json_int_t)info->number, "view",
-			 (json_int_t)info->view, "family", (json_int_t)info->family, "guard", (info->flags & SNAPSHOT_GUARD) != 0,
-			 "scheduled", (info->flags & SNAPSHOT_SCHEDULED) != 0, "note", info->note ? info->note : "", "holds", holds);
+	return json_pack("{s:s, s:s, s:f, s:I, s:I, s:I, s:b, s:b, s:s, s:o}", "dataset", info->dataset, "name", info->name,
+	                 "taken", (double)info->taken.tv_sec + (double)info->taken.tv_nsec / 1e9, "number",
+	                 (json_int_t)info->number, "view", (json_int_t)info->view, "family", (json_int_t)info->family, "guard",
+	                 (info->flags & SNAPSHOT_GUARD) != 0, "scheduled", (info->flags & SNAPSHOT_SCHEDULED) != 0, "note",
+	                 info->note ? info->note : "", "holds", holds);
 }
 
-/* snapshot.create: {targets: ["DATASET@NAME", ...], note?} -> {snapshots: [as in snapshot.show]}. All in one instant, or none. */
+/*
+ * snapshot.create: {targets: ["DATASET@NAME", ...], note?} -> {snapshots: [as in snapshot.show]}. All in one instant,
+ * or none.
+ */
 static int snapshot_create_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	json_t *list = json_object_get(args, "targets");
@@ -126,7 +131,10 @@ static int snapshot_list_op(struct op_context *context, const json_t *args, json
 	return result < 0 ? error_set(err, result, "the list of snapshots could not be read: %s", strerror(-result)) : 0;
 }
 
-/* snapshot.show: {name: "DATASET@NAME"} -> {dataset, name, taken, number, view, family, guard, scheduled, note, holds: [tag]} */
+/*
+ * snapshot.show: {name: "DATASET@NAME"} -> {dataset, name, taken, number, view, family, guard, scheduled, note, holds:
+ * [tag]}
+ */
 static int snapshot_show(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct snapshot_info info;
@@ -233,7 +241,7 @@ static int none_held(json_t *chosen, struct error *err)
 	json_t *row;
 	size_t i;
 
-	json_array_foreach(chosen, i, row) {
+	json_array_foreach (chosen, i, row) {
 		json_t *holds = json_object_get(row, "holds");
 		const char *dataset = json_string_value(json_object_get(row, "dataset"));
 		const char *name = json_string_value(json_object_get(row, "name"));
@@ -252,7 +260,7 @@ static int destroy_all(struct store *store, json_t *chosen, json_t *destroyed, s
 	json_t *row;
 	size_t i;
 
-	json_array_foreach(chosen, i, row) {
+	json_array_foreach (chosen, i, row) {
 		const char *dataset = json_string_value(json_object_get(row, "dataset"));
 		const char *name = json_string_value(json_object_get(row, "name"));
 		int result = snapshot_destroy(store, dataset, name, err);
@@ -315,7 +323,10 @@ static int snapshot_release_op(struct op_context *context, const json_t *args, j
 	return result < 0 ? result : snapshot_release(context->store, target.dataset, target.name, tag, err);
 }
 
-/* dataset.rollback: {name: "DATASET@NAME", no_guard?} -> {guard: name of the snapshot that keeps the state that was left, or ""} */
+/*
+ * dataset.rollback: {name: "DATASET@NAME", no_guard?} -> {guard: name of the snapshot that keeps the state that was
+ * left, or ""}
+ */
 static int dataset_rollback_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	char guard[NAME_LEN_MAX + 1] = "";
@@ -323,7 +334,8 @@ static int dataset_rollback_op(struct op_context *context, const json_t *args, j
 	int result = target_arg(args, "name", &target, err);
 
 	if (result == 0)
-		result = dataset_rollback(context->store, target.dataset, target.name, !op_arg_bool(args, "no_guard"), guard, err);
+		result =
+			dataset_rollback(context->store, target.dataset, target.name, !op_arg_bool(args, "no_guard"), guard, err);
 	if (result < 0)
 		return result;
 	*ret_result = json_pack("{s:s}", "guard", guard);

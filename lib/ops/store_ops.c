@@ -38,8 +38,8 @@ static uint64_t disk_bytes(struct kv *kv)
 }
 
 /*
- * store.status: {} -> {path, uuid, format, created, chunk_min, chunk_average, chunk_max, datasets, snapshots, disk_bytes, free_bytes,
- * dirty_bytes, dirty_files, cached_inodes, gc_wanted}. The daemon adds pid, mounts and gc.
+ * store.status: {} -> {path, uuid, format, created, chunk_min, chunk_average, chunk_max, datasets, snapshots,
+ * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted}. The daemon adds pid, mounts and gc.
  */
 static int store_status(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -51,14 +51,15 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 	if (result < 0)
 		return error_set(err, result, "the list of datasets could not be read: %s", strerror(-result));
 	tree_usage(store_tree(context->store), &usage);
-	*ret_result = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "path",
-				store_path(context->store), "uuid", superblock->uuid, "format", (json_int_t)superblock->format, "created",
-				(json_int_t)superblock->created, "chunk_min", (json_int_t)superblock->chunk_min, "chunk_average",
-				(json_int_t)superblock->chunk_average, "chunk_max", (json_int_t)superblock->chunk_max, "datasets",
-				(json_int_t)counts.datasets, "snapshots", (json_int_t)counts.snapshots, "disk_bytes",
-				(json_int_t)disk_bytes(store_kv(context->store)), "free_bytes", (json_int_t)usage.free_bytes,
-				"dirty_bytes", (json_int_t)usage.dirty_bytes, "dirty_files", (json_int_t)usage.dirty_inodes,
-				"cached_inodes", (json_int_t)usage.cached_inodes, "gc_wanted", gc_wanted(context->store));
+	*ret_result =
+		json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "path",
+	                  store_path(context->store), "uuid", superblock->uuid, "format", (json_int_t)superblock->format,
+	                  "created", (json_int_t)superblock->created, "chunk_min", (json_int_t)superblock->chunk_min,
+	                  "chunk_average", (json_int_t)superblock->chunk_average, "chunk_max", (json_int_t)superblock->chunk_max,
+	                  "datasets", (json_int_t)counts.datasets, "snapshots", (json_int_t)counts.snapshots, "disk_bytes",
+	                  (json_int_t)disk_bytes(store_kv(context->store)), "free_bytes", (json_int_t)usage.free_bytes,
+	                  "dirty_bytes", (json_int_t)usage.dirty_bytes, "dirty_files", (json_int_t)usage.dirty_inodes,
+	                  "cached_inodes", (json_int_t)usage.cached_inodes, "gc_wanted", gc_wanted(context->store));
 	return *ret_result ? 0 : error_set(err, -EILSEQ, "the store's path is not UTF-8");
 }
 
