@@ -1,0 +1,402 @@
+/*
+ * A snapshot is one instant for all writers although the kernel caches what they write. The steps, with why each is needed:
+ *
+ *   1. With everything running, dirty pages are written back and committed, so that the rest is short.
+ *   2. The gate closes: new requests of the views wait, those that are running end. But write(2) into the page cache asks nobody, so:
+ *   3. The attributes of each file open for writing are invalidated. In write-back mode write(2) then has to ask for them first, and that
+ *      question waits at the gate: no new write(2) starts. Whoever wrote A before B cannot have B in and A out: A's write had ended
+ *      before A's attributes went, so its pages are there for step 4.
+ *   4. Each file's pages are written back and unmapped; from then on it is sealed: its reads wait too, so whoever writes through a mapping
+ *      stops at its next page fault, by the same argument in the same order.
+ *   5. The caller freezes the views, whose changes are now only what was accepted, writes its records, and thaws: the gate opens.
+ *
+ * A file is not invalidated again while it is sealed: a read that waits at the gate holds its page locked. Should the steps not come to an
+ * end in FREEZE_LIMIT_MS, a watcher opens the gate, and the snapshot fails with -EBUSY.
+ */
+#include "fs/fuse/group.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "fs/fuse/node.h"
+#include "lib/base/buf.h"
+#include "lib/base/clock.h"
+#include "lib/dataset/datasets.h"
+
+#define FREEZE_LIMIT_MS 10000
+#define SEAL_TRIES 16
+
+struct open_count {
+	uint32_t view;
+	unsigned opens;
+	UT_hash_handle hh;
+};
+
+void group_log(struct mount_group *group, const char *level, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (group->log.line)
+		group->log.line(group->log.arg, level, text);
+}
+
+void group_count_open(struct mount_group *group, struct view *view, int step)
+{
+	const uint32_t number = view_number(view);
+	struct open_count *entry;
+
+	if (!view_read_only(view))
+		return;
+	pthread_mutex_lock(&group->lock);
+	HASH_FIND(hh, group->open_counts, &number, sizeof(number), entry);
+	if (!entry) {
+		entry = xcalloc(1, sizeof(*entry));
+		entry->view = number;
+		HASH_ADD(hh, group->open_counts, view, sizeof(entry->view), entry);
+	}
+	entry->opens += (unsigned)step;
+	if (!entry->opens) {
+		HASH_DEL(group->open_counts, entry);
+		free(entry);
+	}
+	pthread_mutex_unlock(&group->lock);
+}
+
+void group_add(struct mount_group *group, struct mount *mount)
+{
+	pthread_mutex_lock(&group->lock);
+	DL_APPEND(group->mounts, mount);
+	atomic_fetch_add(&group->sessions, 1);
+	pthread_mutex_unlock(&group->lock);
+}
+
+size_t group_mounts(struct mount_group *group, struct mount ***ret_mounts)
+{
+	struct mount *mount;
+	size_t count = 0;
+
+	pthread_mutex_lock(&group->lock);
+	DL_COUNT(group->mounts, mount, count);
+	*ret_mounts = xcalloc(count + 1, sizeof(**ret_mounts));
+	count = 0;
+	DL_FOREACH (group->mounts, mount) {
+		mount->refs++;
+		(*ret_mounts)[count++] = mount;
+	}
+	pthread_mutex_unlock(&group->lock);
+	return count;
+}
+
+/* Write-back tells content now and times later; a snapshot must not have new content with an old time. */
+static int settle(struct mount *mount, uint64_t id)
+{
+	const struct node node = node_decode(id, atomic_load(&mount->root_view));
+	struct setattr change = { .mask = SET_MTIME | SET_CTIME, .mtime = clock_now() };
+	struct inode *inode;
+	struct view *view;
+	struct attr attr;
+	int result;
+
+	result = store_view_by_number(mount->group->store, node.view, &view);
+	if (result)
+		return result == -ESTALE ? 0 : result;
+	change.ctime = change.mtime;
+	if (writers_owes_times(&mount->writers, id)) {
+		result = view_setattr(view, node.ino, &change, &attr);
+		writers_told_times(&mount->writers, id);
+	}
+	if (!result)
+		result = inode_open(view, node.ino, &inode);
+	if (!result) {
+		result = inode_commit(inode);
+		inode_close(inode);
+	}
+	store_view_put(mount->group->store, view);
+	return result == -ESTALE ? 0 : result;
+}
+
+int group_flush(struct mount *mount, uint32_t view)
+{
+	AUTO_FREE uint64_t *nodes = NULL;
+	const size_t count = writers_list(&mount->writers, view, atomic_load(&mount->root_view), &nodes);
+	int result = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const int one = session_notify_inode(mount->session, nodes[i]);
+
+		result = result ? result : one;
+	}
+	return result;
+}
+
+/* Steps 3 and 4 for one mount. */
+static int seal(struct mount *mount, uint32_t view)
+{
+	AUTO_FREE uint64_t *nodes = NULL;
+	const size_t count = writers_list(&mount->writers, view, atomic_load(&mount->root_view), &nodes);
+	int result = 0;
+
+	for (size_t i = 0; i < count && !result; i++)
+		result = session_notify_attr(mount->session, nodes[i]);
+	for (size_t i = 0; i < count && !result; i++) {
+		unsigned tries = 0;
+		uint64_t reads;
+
+		do {
+			reads = writers_reads(&mount->writers, nodes[i]);
+			result = tries++ < SEAL_TRIES ? session_notify_inode(mount->session, nodes[i]) : -EBUSY;
+		} while (!result && !writers_seal(&mount->writers, nodes[i], reads));
+	}
+	for (size_t i = 0; i < count && !result; i++)
+		result = settle(mount, nodes[i]);
+	return result;
+}
+
+static int settle_all(struct mount *mount, uint32_t view)
+{
+	AUTO_FREE uint64_t *nodes = NULL;
+	const size_t count = writers_list(&mount->writers, view, atomic_load(&mount->root_view), &nodes);
+	int result = 0;
+
+	for (size_t i = 0; i < count && !result; i++) {
+		result = session_notify_inode(mount->session, nodes[i]);
+		if (!result)
+			result = settle(mount, nodes[i]);
+	}
+	return result;
+}
+
+/* Does step(mount, view) for the read-write mounts; the first failure ends it. */
+static int each_writable(struct mount_group *group, const uint32_t *views, size_t count, int (*step)(struct mount *mount, uint32_t view))
+{
+	struct mount **mounts;
+	const size_t mount_count = group_mounts(group, &mounts);
+	int result = 0;
+
+	for (size_t i = 0; i < mount_count; i++) {
+		for (size_t v = 0; v < count && !result && !mounts[i]->read_only; v++)
+			result = step(mounts[i], views[v]);
+		mount_put(mounts[i]);
+	}
+	free(mounts);
+	return result;
+}
+
+static void open_gate(struct mount_group *group)
+{
+	struct mount **mounts;
+	const size_t count = group_mounts(group, &mounts);
+
+	for (size_t i = 0; i < count; i++) {
+		writers_unseal_all(&mounts[i]->writers);
+		mount_put(mounts[i]);
+	}
+	free(mounts);
+	gate_open(group->gate);
+}
+
+struct watch {
+	struct mount_group *group;
+	pthread_mutex_t lock; /* guards the two below */
+	pthread_cond_t cond;
+	bool done, gave_up;
+};
+
+static void *watch_main(void *arg)
+{
+	struct watch *watch = arg;
+	const struct timespec until = clock_after_ms(FREEZE_LIMIT_MS);
+	int waited = 0;
+
+	pthread_mutex_lock(&watch->lock);
+	while (!watch->done && waited != ETIMEDOUT)
+		waited = pthread_cond_clockwait(&watch->cond, &watch->lock, CLOCK_MONOTONIC, &until);
+	watch->gave_up = !watch->done;
+	pthread_mutex_unlock(&watch->lock);
+	if (watch->gave_up)
+		open_gate(watch->group);
+	return NULL;
+}
+
+/* Steps 2 to 4 under the watcher's eyes. */
+static int close_and_seal(struct mount_group *group, const uint32_t *views, size_t count)
+{
+	struct watch watch = { .group = group, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+	pthread_t watcher;
+	int result;
+
+	if (pthread_create(&watcher, NULL, watch_main, &watch))
+		return -EAGAIN;
+	gate_close(group->gate, views, count);
+	result = gate_drain(group->gate, clock_ms() + FREEZE_LIMIT_MS / 2);
+	if (!result)
+		result = each_writable(group, views, count, seal);
+	pthread_mutex_lock(&watch.lock);
+	watch.done = true;
+	pthread_cond_signal(&watch.cond);
+	pthread_mutex_unlock(&watch.lock);
+	pthread_join(watcher, NULL);
+	return watch.gave_up && !result ? -EBUSY : result;
+}
+
+static int hook_freeze(void *arg, const uint32_t *views, size_t count)
+{
+	struct mount_group *group = arg;
+	int result;
+
+	pthread_mutex_lock(&group->notify_lock);
+	result = each_writable(group, views, count, settle_all);
+	if (!result)
+		result = close_and_seal(group, views, count);
+	if (result) {
+		open_gate(group);
+		pthread_mutex_unlock(&group->notify_lock);
+		group_log(group, "warning", "could not hold the writers back: %s", strerror(-result));
+		return result;
+	}
+	group->frozen = true;
+	return 0;
+}
+
+static void hook_thaw(void *arg, const uint32_t *views, size_t count)
+{
+	struct mount_group *group = arg;
+
+	if (!group->frozen)
+		return; /* the freeze had failed */
+	open_gate(group);
+	group->frozen = false;
+	pthread_mutex_unlock(&group->notify_lock);
+}
+
+/* The head has a new view: nothing that the kernel remembers of the old one may answer for it. */
+static void head_replaced(struct mount_group *group, uint32_t dataset, const char *name)
+{
+	struct dataset_info info;
+	struct mount **mounts;
+	size_t count;
+
+	if (dataset_get_by_id(group->store, dataset, &info))
+		return;
+	atomic_fetch_add(&group->generation, 1);
+	count = group_mounts(group, &mounts);
+	for (size_t i = 0; i < count; i++) {
+		struct mount *mount = mounts[i];
+
+		if (mount->dataset == dataset && !mount->options.snapshot)
+			atomic_store(&mount->root_view, info.view);
+		if (!mount->dataset)
+			session_notify_entry(mount->session, NODE_MOUNT_ROOT, info.name);
+		if (!mount->dataset || (mount->dataset == dataset && !mount->options.snapshot)) {
+			session_notify_epoch(mount->session);
+			session_notify_inode(mount->session, NODE_MOUNT_ROOT);
+		}
+		mount_put(mount);
+	}
+	free(mounts);
+}
+
+static void hook_changed(void *arg, enum store_event event, uint32_t dataset, const char *name)
+{
+	struct mount_group *group = arg;
+	struct dataset_info info;
+
+	switch (event) {
+	case STORE_DATASETS_CHANGED:
+		atomic_store(&group->changed_s, clock_now().tv_sec);
+		changes_note_list(group, 0, name);
+		break;
+	case STORE_SNAPSHOTS_CHANGED:
+		if (!dataset_get_by_id(group->store, dataset, &info))
+			changes_note_list(group, info.view, name);
+		break;
+	case STORE_HEAD_REPLACED: head_replaced(group, dataset, name); break;
+	}
+}
+
+static bool hook_busy(void *arg, uint32_t view)
+{
+	struct mount_group *group = arg;
+	struct open_count *entry;
+	struct mount *mount;
+	bool busy;
+
+	pthread_mutex_lock(&group->lock);
+	HASH_FIND(hh, group->open_counts, &view, sizeof(view), entry);
+	busy = entry != NULL;
+	DL_FOREACH (group->mounts, mount)
+		busy |= mount->options.snapshot && atomic_load(&mount->root_view) == view;
+	pthread_mutex_unlock(&group->lock);
+	return busy;
+}
+
+struct mount_group *mount_group_new(struct store *store, const struct mount_log *log)
+{
+	struct mount_group *group = xcalloc(1, sizeof(*group));
+	struct store_hooks hooks = {
+		.freeze = hook_freeze, .thaw = hook_thaw, .changed = hook_changed, .busy = hook_busy, .arg = group
+	};
+	struct stat stat_buf;
+
+	group->store = store;
+	group->log = *log;
+	group->owner_uid = geteuid();
+	group->owner_gid = getegid();
+	if (!stat(store_path(store), &stat_buf)) {
+		group->owner_uid = stat_buf.st_uid;
+		group->owner_gid = stat_buf.st_gid;
+	}
+	atomic_store(&group->changed_s, clock_now().tv_sec);
+	pthread_mutex_init(&group->notify_lock, NULL);
+	pthread_mutex_init(&group->lock, NULL);
+	pthread_cond_init(&group->ended_cond, NULL);
+	group->gate = gate_new();
+	group->slow = slow_new();
+	group->changes = changes_new(group);
+	store_set_hooks(store, &hooks);
+	return group;
+}
+
+void mount_group_free(struct mount_group *group)
+{
+	const struct store_hooks none = { 0 };
+
+	if (!group)
+		return;
+	slow_free(group->slow);
+	changes_free(group->changes);
+	store_set_hooks(group->store, &none);
+	gate_free(group->gate);
+	pthread_cond_destroy(&group->ended_cond);
+	pthread_mutex_destroy(&group->lock);
+	pthread_mutex_destroy(&group->notify_lock);
+	free(group);
+}
+
+void mount_group_on_end(struct mount_group *group, void (*ended)(void *arg, struct mount *mount), void *arg)
+{
+	pthread_mutex_lock(&group->lock);
+	group->on_end = ended;
+	group->on_end_arg = arg;
+	pthread_mutex_unlock(&group->lock);
+}
+
+int mount_flush_kernel(struct mount_group *group, struct mount *mount)
+{
+	const uint32_t any = 0;
+	int result;
+
+	pthread_mutex_lock(&group->notify_lock);
+	result = mount ? group_flush(mount, any) : each_writable(group, &any, 1, group_flush);
+	pthread_mutex_unlock(&group->notify_lock);
+	return result;
+}

@@ -1,0 +1,25 @@
+/*
+ * What the system says and does about mountpoints, without a call that our own mount would have to answer: such a call in a thread of
+ * the daemon could hold a killed daemon, and with it the mount, for ever. So unmounting is a child's work, and questions go to mountinfo.
+ */
+#ifndef CORPUSFS_FUSE_SYSTEM_H
+#define CORPUSFS_FUSE_SYSTEM_H
+
+#include <stdbool.h>
+
+#include "lib/base/clean.h"
+
+struct system_mount {
+	unsigned major, minor;
+	char type[64];
+};
+
+/* What is mounted at exactly this absolute path (the last of several); -ENOENT. */
+WARN_UNUSED int system_find_mount(const char *mountpoint, struct system_mount *ret_mount);
+
+WARN_UNUSED int system_umount(const char *mountpoint, bool lazy); /* -EBUSY */
+
+/* Raises read-ahead and lets write-back use more memory, where permitted. Returns the read-ahead that holds now, in KiB; 0 unknown. */
+unsigned system_tune(const struct system_mount *mount);
+
+#endif

@@ -1,0 +1,177 @@
+#include "fs/fuse/writers.h"
+
+#include <uthash.h>
+
+#include "fs/fuse/node.h"
+#include "lib/base/buf.h"
+
+struct writer {
+	uint64_t node;
+	unsigned opens;
+	bool sealed, owes_times;
+	uint64_t reads; /* passed while the gate was closed */
+	UT_hash_handle hh;
+};
+
+void writers_init(struct writers *writers)
+{
+	*writers = (struct writers){ 0 };
+	pthread_mutex_init(&writers->lock, NULL);
+}
+
+void writers_clear(struct writers *writers)
+{
+	struct writer *writer, *next;
+
+	HASH_ITER (hh, writers->by_node, writer, next) {
+		HASH_DEL(writers->by_node, writer);
+		free(writer);
+	}
+	pthread_mutex_destroy(&writers->lock);
+}
+
+/* Caller holds the lock. */
+static struct writer *find(struct writers *writers, uint64_t node)
+{
+	struct writer *writer;
+
+	HASH_FIND(hh, writers->by_node, &node, sizeof(node), writer);
+	return writer;
+}
+
+void writers_open(struct writers *writers, uint64_t node)
+{
+	struct writer *writer;
+
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	if (!writer) {
+		writer = xcalloc(1, sizeof(*writer));
+		writer->node = node;
+		HASH_ADD(hh, writers->by_node, node, sizeof(writer->node), writer);
+	}
+	writer->opens++;
+	pthread_mutex_unlock(&writers->lock);
+}
+
+void writers_close(struct writers *writers, uint64_t node)
+{
+	struct writer *writer;
+
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	if (writer && --writer->opens == 0) {
+		HASH_DEL(writers->by_node, writer);
+		free(writer);
+	}
+	pthread_mutex_unlock(&writers->lock);
+}
+
+bool writers_has(struct writers *writers, uint64_t node)
+{
+	bool has;
+
+	pthread_mutex_lock(&writers->lock);
+	has = find(writers, node) != NULL;
+	pthread_mutex_unlock(&writers->lock);
+	return has;
+}
+
+size_t writers_list(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes)
+{
+	struct writer *writer, *next;
+	size_t count = 0;
+
+	pthread_mutex_lock(&writers->lock);
+	*ret_nodes = xcalloc(HASH_COUNT(writers->by_node) + 1, sizeof(uint64_t));
+	HASH_ITER (hh, writers->by_node, writer, next) {
+		if (!view || node_decode(writer->node, root_view).view == view)
+			(*ret_nodes)[count++] = writer->node;
+	}
+	pthread_mutex_unlock(&writers->lock);
+	return count;
+}
+
+void writers_wrote(struct writers *writers, uint64_t node)
+{
+	struct writer *writer;
+
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	if (writer)
+		writer->owes_times = true;
+	pthread_mutex_unlock(&writers->lock);
+}
+
+void writers_told_times(struct writers *writers, uint64_t node)
+{
+	struct writer *writer;
+
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	if (writer)
+		writer->owes_times = false;
+	pthread_mutex_unlock(&writers->lock);
+}
+
+bool writers_owes_times(struct writers *writers, uint64_t node)
+{
+	struct writer *writer;
+	bool owes;
+
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	owes = writer && writer->owes_times;
+	pthread_mutex_unlock(&writers->lock);
+	return owes;
+}
+
+bool writers_pass_read(struct writers *writers, uint64_t node)
+{
+	struct writer *writer;
+	bool pass;
+
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	pass = !writer || !writer->sealed;
+	if (writer && pass)
+		writer->reads++;
+	pthread_mutex_unlock(&writers->lock);
+	return pass;
+}
+
+uint64_t writers_reads(struct writers *writers, uint64_t node)
+{
+	struct writer *writer;
+	uint64_t reads;
+
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	reads = writer ? writer->reads : 0;
+	pthread_mutex_unlock(&writers->lock);
+	return reads;
+}
+
+bool writers_seal(struct writers *writers, uint64_t node, uint64_t reads)
+{
+	struct writer *writer;
+	bool done;
+
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	done = !writer || writer->reads == reads;
+	if (writer && done)
+		writer->sealed = true;
+	pthread_mutex_unlock(&writers->lock);
+	return done;
+}
+
+void writers_unseal_all(struct writers *writers)
+{
+	struct writer *writer, *next;
+
+	pthread_mutex_lock(&writers->lock);
+	HASH_ITER (hh, writers->by_node, writer, next)
+		writer->sealed = false;
+	pthread_mutex_unlock(&writers->lock);
+}
