@@ -372,6 +372,10 @@ void mount_group_free(struct mount_group *group)
 
 	if (!group)
 		return;
+	pthread_mutex_lock(&group->lock);
+	while (group->alive)
+		pthread_cond_wait(&group->ended_cond, &group->lock);
+	pthread_mutex_unlock(&group->lock);
 	slow_free(group->slow);
 	changes_free(group->changes);
 	store_set_hooks(group->store, &none);

@@ -34,7 +34,8 @@ struct mount_group {
 
 	pthread_mutex_t lock;
 	pthread_cond_t ended_cond;
-	struct mount *mounts;
+	struct mount *mounts; /* that serve */
+	unsigned alive;       /* mounts not yet released: the group outlives them */
 	struct open_count *open_counts; /* per snapshot view: open files and directories */
 	void (*on_end)(void *arg, struct mount *mount);
 	void *on_end_arg;

@@ -41,8 +41,13 @@ void mount_put(struct mount *mount)
 	pthread_mutex_lock(&group->lock);
 	last = --mount->refs == 0;
 	pthread_mutex_unlock(&group->lock);
-	if (last)
-		mount_release(mount);
+	if (!last)
+		return;
+	mount_release(mount);
+	pthread_mutex_lock(&group->lock);
+	group->alive--;
+	pthread_cond_broadcast(&group->ended_cond);
+	pthread_mutex_unlock(&group->lock);
 }
 
 static void *end_main(void *arg)
@@ -208,6 +213,9 @@ static struct mount *mount_new(struct mount_group *group, const struct mount_opt
 	mount->read_only = options->read_only || options->snapshot;
 	mount->options.read_only = mount->read_only;
 	writers_init(&mount->writers);
+	pthread_mutex_lock(&group->lock);
+	group->alive++;
+	pthread_mutex_unlock(&group->lock);
 	return mount;
 }
 
