@@ -22,9 +22,9 @@ if __name__ == "__main__":
 
 from harness import posix, tree  # noqa: E402
 
-SLOTS = 6
+SLOTS = 4
 ALICE = 61001
-NAMES = "abcdef"
+NAMES = "abcdefghijkl"
 FLAGS = [
     os.O_RDWR, os.O_RDONLY, os.O_WRONLY, os.O_RDWR | os.O_APPEND, os.O_RDWR | os.O_TRUNC, os.O_RDWR | os.O_CREAT, os.O_RDWR | os.O_CREAT,
     os.O_RDWR | os.O_CREAT | os.O_TRUNC, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR | os.O_CREAT | os.O_APPEND, os.O_RDONLY | os.O_DIRECTORY,
@@ -41,13 +41,46 @@ def noise(seed, length):
 
 
 class Generator:
-    """Makes operations without knowing what they will meet; errors are results, too."""
+    """Makes operations; learns from the results which paths exist, so that most have something to do. Errors are results, too."""
 
     def __init__(self, seed, prefix=""):
         self.chance, self.prefix = random.Random(seed), prefix
+        self.files, self.directories = [], []  # paths that exist, as far as known
+
+    def any(self):
+        return self.prefix + "/".join(self.chance.choice(NAMES) for _ in range(self.chance.choice((1, 1, 2, 2, 3))))
 
     def path(self):
-        return self.prefix + "/".join(self.chance.choice(NAMES) for _ in range(self.chance.choice((1, 1, 2, 2, 3))))
+        """Mostly one that exists."""
+        places = self.files[-30:] * 3 + self.directories[-8:]
+        return self.chance.choice(places) if places and self.chance.random() < 0.85 else self.any()
+
+    def fresh(self):
+        """Mostly a new name in a directory that exists."""
+        parent = self.chance.choice(self.directories[-8:] + [self.prefix.rstrip("/")])
+        path = (parent + "/" if parent else "") + self.chance.choice(NAMES)
+        return path if path.count("/") < 5 and self.chance.random() < 0.9 else self.path()
+
+    def learn(self, operation, result):
+        """Errors are names such as ENOENT."""
+        name, args = operation[0], operation[1:]
+        good = not (isinstance(result, str) and result.startswith("E"))
+        paths = [value for value in args if isinstance(value, str) and value.startswith(self.prefix) and value != "alice"]
+        gone = paths[:1] if good and name in ("unlink", "rmdir", "rename") else paths if result in ("ENOENT", "ENOTDIR", "ELOOP") else []
+        known = self.files + self.directories
+        if good and name in ("open", "mkdir", "mkfifo", "link", "symlink", "rename"):
+            path = {"open": args[1] if name == "open" else None, "link": paths[-1], "rename": paths[-1]}.get(name, paths[0])
+            places = self.directories if name == "mkdir" or (name == "rename" and paths[0] in self.directories) else self.files
+            if path not in known:
+                places.append(path)
+        for path in gone:
+            for places in (self.files, self.directories):
+                if path in places:
+                    places.remove(path)
+
+    def opened(self):
+        flags = self.chance.choice(FLAGS)
+        return [self.fresh() if flags & os.O_CREAT and self.chance.random() < 0.6 else self.path(), flags]
 
     def offset(self):
         limit = self.chance.choice((100, 5000, 70000, 300000, 2000000))
@@ -60,8 +93,8 @@ class Generator:
         chance, slot = self.chance, self.chance.randrange(SLOTS)
         seed = chance.randrange(1 << 20)
         kinds = [
-            (10, lambda: ["open", slot, self.path(), chance.choice(FLAGS), chance.choice(MODES)]),
-            (4, lambda: ["close", slot]),
+            (16, lambda: ["open", slot, *self.opened(), chance.choice(MODES)]),
+            (2, lambda: ["close", slot]),
             (8, lambda: ["write", slot, self.length(), seed]),
             (12, lambda: ["pwrite", slot, self.offset(), self.length(), seed]),
             (8, lambda: ["pread", slot, self.offset(), self.length()]),
@@ -72,12 +105,12 @@ class Generator:
             (4, lambda: ["copy", slot, chance.randrange(SLOTS), self.offset(), self.offset(), self.length()]),
             (2, lambda: ["fsync", slot]),
             (4, lambda: ["fstat", slot]),
-            (6, lambda: ["mkdir", self.path(), chance.choice(MODES)]),
-            (3, lambda: ["rmdir", self.path()]),
-            (5, lambda: ["unlink", self.path()]),
-            (8, lambda: ["rename", self.path(), self.path(), chance.choice((0, 0, 0, 1, 2))]),
-            (5, lambda: ["link", self.path(), self.path()]),
-            (3, lambda: ["symlink", self.path(), chance.choice(NAMES) * chance.choice((1, 1, 100, 3000))]),
+            (5, lambda: ["mkdir", self.fresh(), chance.choice(MODES)]),
+            (2, lambda: ["rmdir", self.path()]),
+            (4, lambda: ["unlink", self.path()]),
+            (8, lambda: ["rename", self.path(), self.fresh() if chance.random() < 0.7 else self.path(), chance.choice((0, 0, 0, 1, 2))]),
+            (5, lambda: ["link", self.path(), self.fresh()]),
+            (3, lambda: ["symlink", self.fresh(), chance.choice(NAMES) * chance.choice((1, 1, 100, 3000))]),
             (2, lambda: ["readlink", self.path()]),
             (4, lambda: ["chmod", self.path(), chance.choice(MODES)]),
             (3, lambda: ["chown", self.path(), chance.choice((-1, 0, ALICE)), chance.choice((-1, 0, ALICE))]),
@@ -87,7 +120,7 @@ class Generator:
             (4, lambda: ["listdir", self.path()]),
             (4, lambda: ["stat", self.path()]),
             (5, lambda: ["read", self.path()]),
-            (1, lambda: ["mkfifo", self.path(), chance.choice(MODES)]),
+            (1, lambda: ["mkfifo", self.fresh(), chance.choice(MODES)]),
         ]
         operation = chance.choices([make for _, make in kinds], [weight for weight, _ in kinds])[0]()
         return operation + (["alice"] if chance.random() < 0.1 else [])
@@ -133,8 +166,9 @@ class Player:
         return self.slots[slot]
 
     def do_open(self, slot, path, flags, mode):
+        fd = os.open(self.at(path), flags | os.O_NONBLOCK, mode)
         self.do_close(slot)
-        self.slots[slot] = os.open(self.at(path), flags | os.O_NONBLOCK, mode)
+        self.slots[slot] = fd
 
     def do_close(self, slot):
         if slot in self.slots:
@@ -245,6 +279,12 @@ class Duel:
         self.count += 1
         ours, theirs = (player.play(operation) for player in self.players)
         assert ours == theirs, f"operation {self.count} {operation}: {ours}, ext4: {theirs}; replay: tests/harness/model.py {self.log}"
+        return theirs
+
+    def run(self, generator, count):
+        for _ in range(count):
+            operation = generator.next()
+            generator.learn(operation, self.play(operation))
 
     def compare(self):
         found = tree.differences(*(tree.scan(player.root, times=False) for player in self.players))

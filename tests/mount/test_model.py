@@ -25,10 +25,9 @@ def duel(run, fs, area):
 def test_random_operations_equal_ext4(duel, store, seed):
     generator = Generator(seed)
     for number in range(ROUNDS):
-        for count in range(OPERATIONS // program.scale()):
-            duel.play(generator.next())
-            if count % 250 == 249:
-                duel.compare()
+        for _ in range(6):
+            duel.run(generator, OPERATIONS // 6 // program.scale())
+            duel.compare()
         if number % 2:
             duel.close()
             store.umount()
@@ -41,8 +40,7 @@ def test_random_operations_equal_ext4(duel, store, seed):
 def test_random_operations_equal_ext4_while_caches_are_dropped(duel, seed):
     generator = Generator(seed)
     for _ in range(10):
-        for _ in range(OPERATIONS // 10):
-            duel.play(generator.next())
+        duel.run(generator, OPERATIONS // 10)
         posix.drop_caches()
         duel.compare()
 
@@ -73,8 +71,7 @@ def test_what_was_synced_is_there_after_kill_9(duel, store, seed, how):
     """Then operations go on in one subtree only: everything else must be exact, and the subtree readable."""
     mounted = duel.players[0].root
     generator = Generator(seed)
-    for _ in range(OPERATIONS // program.scale()):
-        duel.play(generator.next())
+    duel.run(generator, OPERATIONS // program.scale())
     for player in duel.players:
         player.play(["mkdir", "busy", 0o777])
     if how == "fsync":
@@ -84,8 +81,7 @@ def test_what_was_synced_is_there_after_kill_9(duel, store, seed, how):
     expected = tree.scan(mounted, times=True)
     busy = Generator(seed + 1, "busy/")
     duel.close()
-    for _ in range(500 // program.scale()):
-        duel.play(busy.next())
+    duel.run(busy, 500 // program.scale())
     fds = [fd for player in duel.players for fd in player.slots.values()]
     duel.players[0].slots, duel.players[1].slots = {}, {}
     store.kill()
