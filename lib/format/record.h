@@ -5,8 +5,9 @@
  * A tree value of zero bytes is a tombstone.
  *
  * inode    u8 version | u8 flags (1 = inline data follows) | u16 reserved | u32 mode | u32 uid | u32 gid | u32 nlink | u64 size |
- *          u64 allocated | u64 rdev | u64 parent (directories: the directory above; else 0) | 4 x (i64 s, u32 ns): atime mtime ctime
- *          btime | u32 inline length, bytes (data of a small file, or the symlink's target)
+ *          u64 allocated | u64 rdev | u64 parent | 4 x (i64 s, u32 ns): atime mtime ctime btime | u32 inline length, bytes (data of a
+ *          small file, or the symlink's target). parent: of a directory the one above; of others the one in which they were last given
+ *          a name, which is a hint: a name may be gone again
  * xattr    u8 version | value
  * extent   u8 version | u32 length | u64 chunk | u32 offset in chunk
  * entry    u8 version | u64 inode | u8 type (DT_*)
@@ -18,6 +19,8 @@
  *          line | u32 len, note | u32 count, holds (each u32 len, tag)
  * family   u8 version | u64 next epoch | u64 next inode
  * prune    u8 version | u32 family | line of the destroyed view | line to scan (empty: not begun) | u64 epoch, u64 inode: scanned below
+ * identity u8 version | 32 bytes: identity of the snapshot (lib/dataset/identity.h)
+ * digest   u8 version | u8 flags (1 = content follows) | 32 bytes node | 32 bytes SHA-256 of the content | u64 size | u64 allocated
  */
 #ifndef CORPUSFS_FORMAT_RECORD_H
 #define CORPUSFS_FORMAT_RECORD_H
@@ -131,6 +134,21 @@ WARN_UNUSED int family_record_decode(const void *value, size_t len, struct famil
 void prune_record_encode(const struct prune_record *record, struct buf *out);
 WARN_UNUSED int prune_record_decode(const void *value, size_t len, struct prune_record *ret_record);
 void prune_record_clear(struct prune_record *record);
+
+#define NODE_LEN 32
+
+/* What is known of an inode: its node (lib/dataset/identity.h), and of a regular file its content and what that was made of. */
+struct digest_record {
+	uint8_t node[NODE_LEN];
+	bool has_content;
+	uint8_t content[NODE_LEN];
+	uint64_t size, allocated; /* bytes; allocated: in extents, 0 for inline data */
+};
+
+void identity_record_encode(const uint8_t identity[NODE_LEN], struct buf *out);
+WARN_UNUSED int identity_record_decode(const void *value, size_t len, uint8_t ret_identity[NODE_LEN]);
+void digest_record_encode(const struct digest_record *record, struct buf *out);
+WARN_UNUSED int digest_record_decode(const void *value, size_t len, struct digest_record *ret_record);
 
 /* The parts of a chunk record. Checking the guard is lib/chunk's task, on every read. */
 struct chunk_header {

@@ -54,6 +54,7 @@ static struct inode_record first_record(const struct create *create, uint64_t di
 		.gid = create->gid,
 		.nlink = is_named ? 1 : 0,
 		.rdev = S_ISCHR(create->mode) || S_ISBLK(create->mode) ? create->rdev : 0,
+		.parent = dir,
 		.atime = now,
 		.mtime = now,
 		.ctime = now,
@@ -63,7 +64,6 @@ static struct inode_record first_record(const struct create *create, uint64_t di
 	if (S_ISDIR(create->mode)) {
 		record.nlink = 2;
 		record.size = DIRECTORY_SIZE;
-		record.parent = dir;
 	} else if (S_ISLNK(create->mode)) {
 		record.is_inline = true;
 		record.data = (const uint8_t *)create->target;
@@ -185,6 +185,7 @@ static int link_locked(struct change *change, struct inode *dir, const char *nam
 		kv_batch_delete(change->batch, KV_CATALOG, orphan.bytes, orphan.len);
 	}
 	inode->record.ctime = now;
+	inode->record.parent = dir->ino;
 	entry_put(change, dir->ino, name, old_epoch, &entry);
 	dir_changed(change, dir, 0, now);
 	change_put(change, inode);

@@ -91,12 +91,11 @@ static int check(const struct rename *rename, unsigned flags)
 	return r;
 }
 
-/* A moved inode; a directory gets its new parent. */
+/* A moved inode gets its new parent. */
 static void moved(struct rename *rename, struct inode *inode, const struct inode *to_dir, struct timespec now)
 {
 	inode->record.ctime = now;
-	if (S_ISDIR(inode->record.mode))
-		inode->record.parent = to_dir->ino;
+	inode->record.parent = to_dir->ino;
 	change_put(&rename->change, inode);
 }
 
