@@ -47,7 +47,7 @@ static int global_options(struct cli *cli, int argc, char **argv, int *ret_code)
 	}
 	if (i < argc)
 		return i;
-	*ret_code = fail_usage("%s", "which command?");
+	*ret_code = fail_usage("%s", "no command is given");
 	return -1;
 }
 

@@ -47,7 +47,7 @@ int run_find_store(const struct cli *cli, char **ret_store, struct error *err)
 	cwd = getcwd(NULL, 0);
 	store = cwd ? where_store_of(cwd, NULL) : NULL;
 	if (!store) {
-		error_set(err, -EINVAL, "which store?");
+		error_set(err, -EINVAL, "no store is named");
 		error_hint(err, "say -s STORE, set $CORPUSFS_STORE, or stand in a mount of it");
 		return -EINVAL;
 	}
@@ -78,14 +78,16 @@ bool run_wait(struct patience *patience, const char *store)
 	return true;
 }
 
+/* ret_locked: somebody else has the store, nothing was done. */
 static int in_process(const char *store_path, const char *op, const json_t *args, struct progress *progress, json_t **ret_result,
-                      struct error *err)
+                      bool *ret_locked, struct error *err)
 {
 	struct store_options options = {0};
 	struct op_context context = {.uid = geteuid(), .gid = getegid()};
 	int result = store_open(store_path, &options, &context.store, err), closed;
 	json_t *value = NULL;
 
+	*ret_locked = result == -EBUSY;
 	if (result < 0)
 		return result;
 	if (progress) {
@@ -103,19 +105,16 @@ static int in_process(const char *store_path, const char *op, const json_t *args
 	return result;
 }
 
-/* One look through both doors. -EBUSY or -ESHUTDOWN: somebody else has the store just now. */
+/* One look through both doors. ret_locked: somebody else has the store just now. */
 static int attempt(const char *store, const char *op, const json_t *args, struct progress *progress, json_t **ret_result,
                    bool *ret_locked, struct error *err)
 {
 	struct client *client = NULL;
 	int result = client_connect(store, &client, err);
 
-	*ret_locked = false;
 	if (result == -ENOENT || result == -ECONNREFUSED) {
 		*err = (struct error){0};
-		/* Found before the store is opened, a lock says that nothing was done yet. */
-		*ret_locked = store_locked_by(store) > 0;
-		return *ret_locked ? error_set(err, -EBUSY, "locked") : in_process(store, op, args, progress, ret_result, err);
+		return in_process(store, op, args, progress, ret_result, ret_locked, err);
 	}
 	if (result == 0)
 		result = client_call(client, op, args, progress ? progress_show : NULL, progress, ret_result, err);
@@ -136,9 +135,6 @@ int run_op_at(const char *store, const char *op, json_t *args, const char *title
 	do {
 		result = attempt(store, op, args, title ? &progress : NULL, ret_result, &locked, err);
 	} while (result < 0 && locked && run_wait(&patience, store));
-	/* Let the store itself say who has it. */
-	if (locked && result == -EBUSY)
-		result = in_process(store, op, args, title ? &progress : NULL, ret_result, err);
 	progress_end(&progress);
 	json_decref(args);
 	return result;

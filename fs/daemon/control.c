@@ -174,6 +174,8 @@ static void *connection_main(void *arg)
 	serve_requests(connection, &waited);
 	pthread_mutex_lock(&control->lock);
 	DL_DELETE(control->connections, connection);
+	/* While the acceptor polls the descriptor, closing it alone would not tell the client. */
+	shutdown(connection->fd, SHUT_RDWR);
 	close(connection->fd);
 	free(connection);
 	if (waited)
