@@ -197,8 +197,6 @@ static int remove_garbage(struct pruning *pruning, const struct tree_key *stems,
 		views_put_heads(store, &heads);
 	}
 	pthread_mutex_unlock(&store->change_lock);
-	if (result == 0 && removed > 0)
-		atomic_store(&store->sweep_due, true);
 	if (result == 0)
 		result = fault_point("prune-batch");
 	return result < 0 ? result : pruning->step(pruning->arg, 0, removed);
@@ -405,7 +403,8 @@ static int delete_touched(struct pruning *pruning, const struct interval *interv
 	return result;
 }
 
-/* The 'P' record goes with the last step. What was pruned is written in the log before it. */
+/* The 'P' record goes with the last step. What was pruned is written in the log before it. A sweep is due even if nothing was found: what
+ * heads overwrote since the view was destroyed went at once. */
 static int finish(struct pruning *pruning)
 {
 	struct store *store = pruning->store;
@@ -418,6 +417,7 @@ static int finish(struct pruning *pruning)
 	line_clear(&dead);
 	if (result < 0)
 		return result;
+	atomic_store(&store->sweep_due, true);
 	struct kv_batch *batch = kv_batch_new();
 	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
 	gc_state_put(store, batch);
