@@ -24,11 +24,12 @@ class Store:
         self.expected = []  # patterns of error lines that the test provokes
         self.points = []
         self.pid = None
+        self.binary = program.binary()
 
     def run(self, *args, env=None, **options):
         """corpusfs ARGS...: Result(code, out, err)."""
         environment = program.environment(self.run_mark, self.logs, {"CORPUSFS_TEST_STORE": self.path, **(env or {})})
-        return program.call([program.binary(), *args], environment, self.logs, **options)
+        return program.call([self.binary, *args], environment, self.logs, **options)
 
     def ok(self, *args, **options):
         result = self.run(*args, **options)

@@ -1,0 +1,330 @@
+"""Mounting and ending a mount: whatever way it ends, nothing that was written is lost; several mounts share one daemon."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import posix, procs, program, tree
+
+
+def fill(root, count=60):
+    """Files of all sizes, written and closed, none of them synced."""
+    for number in range(count):
+        with open(f"{root}/{number}", "wb") as handle:
+            handle.write(os.urandom(int(2 ** (number / 3))))
+    os.makedirs(root + "/dir/sub", exist_ok=True)
+    os.rename(root + "/3", root + "/dir/sub/moved")
+    os.link(root + "/4", root + "/dir/linked")
+
+
+def by_command(store, point):
+    store.umount(point)
+
+
+def by_signal(number):
+    def end(store, point):
+        os.kill(store.pid, number)
+        store.ended()
+        store.points.remove(point)
+        assert not procs.fuse_mounts(point)
+
+    return end
+
+
+def by_tool(*command):
+    def end(store, point):
+        subprocess.run([*command, point], check=True, timeout=60, stdin=subprocess.DEVNULL)
+        store.points.remove(point)
+        store.ended()
+
+    return end
+
+
+ENDS = {
+    "corpusfs_umount": by_command,
+    "sigterm": by_signal(signal.SIGTERM),
+    "sigint": by_signal(signal.SIGINT),
+    "umount": by_tool("umount"),
+    "fusermount3": by_tool("fusermount3", "-u"),
+    "umount_lazy": by_tool("umount", "-l"),
+}
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("how", ENDS)
+def test_nothing_is_lost_when_the_mount_ends_right_after_writing(fs, store, how):
+    fill(fs)
+    before = tree.scan(fs)
+    with open(fs + "/last", "wb") as handle:
+        handle.write(b"last" * 50000)
+    ENDS[how](store, store.points[0])
+    store.mount(store.area + "/mnt")
+    assert os.stat(fs + "/last").st_size == 200000
+    os.unlink(fs + "/last")
+    found = tree.scan(fs)
+    for scan in (before, found):
+        scan["."].pop("mtime")
+    assert tree.differences(before, found) == []
+
+
+def test_umount_with_open_files_is_refused_and_changes_nothing(fs, store):
+    with open(fs + "/file", "wb") as handle:
+        handle.write(b"x")
+        result = store.run("umount", store.points[0])
+        assert result.code == program.BUSY and len(result.err.splitlines()) == 1
+        handle.write(b"y")
+    with open(fs + "/file", "rb") as handle:
+        assert handle.read() == b"xy"
+
+
+def test_files_open_for_writing_at_sigterm_keep_what_was_written(fs, store):
+    fd = os.open(fs + "/file", os.O_RDWR | os.O_CREAT)
+    os.write(fd, b"written" * 100000)
+    by_signal(signal.SIGTERM)(store, store.points[0])
+    posix.outcome(os.close, fd)
+    store.mount(store.area + "/mnt")
+    with open(fs + "/file", "rb") as handle:
+        assert handle.read() == b"written" * 100000
+
+
+def test_several_mounts_share_one_daemon_and_one_state(fs, store):
+    whole = store.points[0]
+    part = store.mount(dataset="d")
+    read = store.mount(options="ro,allow_other")
+    with open(part + "/file", "wb") as handle:
+        handle.write(b"one")
+    for path in (fs + "/file", read + "/d/file"):
+        procs.poll(lambda path=path: os.path.exists(path), 2, "the file shows in the other mount")
+        with open(path, "rb") as handle:
+            assert handle.read() == b"one"
+    store.umount(whole)
+    assert procs.alive(store.pid)
+    with open(part + "/file", "rb") as handle:
+        assert handle.read() == b"one"
+    store.umount(part)
+    store.umount(read)
+
+
+@pytest.mark.sanitize
+def test_changes_show_in_a_read_only_mount_within_a_second(fs, store):
+    read = store.mount(options="ro,allow_other") + "/d"
+    for name in ("a", "b", "big"):
+        with open(f"{fs}/{name}", "wb") as handle:
+            handle.write(b"old" * (1 if name != "big" else 100000))
+    assert sorted(procs.poll(lambda: len(os.listdir(read)) == 3 and os.listdir(read), 1 * program.scale(), "new files show")) == ["a", "b", "big"]
+
+    def seen(name):
+        with open(f"{read}/{name}", "rb") as handle:
+            return handle.read()
+
+    for name in ("a", "big"):
+        procs.poll(lambda name=name: seen(name)[:3] == b"old", 1 * program.scale(), "first content shows")
+    with open(fs + "/a", "r+b") as handle:
+        handle.write(b"new")
+    os.truncate(fs + "/big", 3)
+    os.chmod(fs + "/b", 0o600)
+    os.rename(fs + "/b", fs + "/c")
+    procs.poll(lambda: seen("a") == b"new", 1 * program.scale(), "changed content shows")
+    procs.poll(lambda: seen("big") == b"old", 1 * program.scale(), "a truncated file shows")
+    procs.poll(lambda: sorted(os.listdir(read)) == ["a", "big", "c"], 1 * program.scale(), "a renamed file shows")
+    assert oct(os.stat(read + "/c").st_mode)[-3:] == "600" and not os.path.exists(read + "/b")
+    os.unlink(fs + "/c")
+    procs.poll(lambda: not os.path.exists(read + "/c"), 1 * program.scale(), "a removed file is gone")
+
+
+def test_read_only_mount_never_shows_a_mixture_within_a_page(fs, store):
+    read = store.mount(options="ro,allow_other") + "/d"
+    page = 4096
+    fd = os.open(fs + "/file", os.O_RDWR | os.O_CREAT)
+    os.write(fd, bytes([1]) * page * 4)
+    procs.poll(lambda: os.path.exists(read + "/file") and os.stat(read + "/file").st_size == page * 4, 2, "the file shows")
+    end = time.monotonic() + 2
+    number, seen = 1, set()
+    while time.monotonic() < end:
+        number = number % 250 + 1
+        os.pwrite(fd, bytes([number]) * page * 4, 0)
+        with open(read + "/file", "rb") as handle:
+            data = handle.read()
+        for start in range(0, len(data), page):
+            assert len(set(data[start : start + page])) == 1
+        seen.update(data[::page])
+    os.close(fd)
+    assert len(seen) > 1, "no change was ever seen"
+
+
+def test_read_only_mount_refuses_every_change(fs, store):
+    with open(fs + "/file", "wb") as handle:
+        handle.write(b"x")
+    os.mkdir(fs + "/dir")
+    store.umount()
+    root = store.mount(store.area + "/mnt", options="ro,allow_other") + "/d"
+    calls = [
+        (os.open, root + "/file", os.O_WRONLY), (os.open, root + "/new", os.O_CREAT | os.O_WRONLY), (os.open, root + "/file", os.O_RDONLY | os.O_TRUNC),
+        (os.mkdir, root + "/new"), (os.rmdir, root + "/dir"), (os.unlink, root + "/file"), (os.rename, root + "/file", root + "/new"),
+        (os.link, root + "/file", root + "/new"), (os.symlink, "x", root + "/new"), (os.chmod, root + "/file", 0o600),
+        (os.chown, root + "/file", 1, 1), (os.truncate, root + "/file", 0), (os.utime, root + "/file"), (os.setxattr, root + "/file", "user.a", b""),
+        (os.mkdir, os.path.dirname(root) + "/dataset"), (os.mkfifo, root + "/fifo"),
+    ]  # fmt: skip
+    wrong = [f"{call[0].__name__} {call[1:]}: {result}" for call in calls if (result := posix.outcome(*call)) != "EROFS"]
+    assert not wrong, "\n".join(wrong)
+    with open(root + "/file", "rb") as handle:
+        assert handle.read() == b"x"
+    assert os.listdir(root + "/dir") == [] and sorted(os.listdir(root)) == ["dir", "file"]
+
+
+def requests(store, point):
+    status = json.loads(store.ok("-s", store.path, "status", "--json"))
+    return next(m["requests"] for m in status["mounts"] if m["mountpoint"] == point)
+
+
+def test_warm_reads_of_a_read_only_mount_ask_nobody(fs, store):
+    for number in range(20):
+        with open(f"{fs}/{number}", "wb") as handle:
+            handle.write(os.urandom(50000))
+    store.umount()
+    point = store.mount(store.area + "/mnt", options="ro,allow_other")
+
+    def read_all():
+        for number in range(20):
+            with open(f"{point}/d/{number}", "rb") as handle:
+                handle.read()
+
+    read_all()
+    before = requests(store, point)
+    for _ in range(5):
+        read_all()
+    assert requests(store, point) - before < 20, "100 warm opens and reads should need no request"
+
+
+def test_foreground_mount_stays_and_ends_with_its_mount(store):
+    point = store.area + "/mnt"
+    os.mkdir(point)
+    environment = program.environment(store.run_mark, store.logs, {"CORPUSFS_TEST_STORE": store.path})
+    with open(store.logs + "/foreground.err", "wb") as log, subprocess.Popen(
+        [store.binary, "mount", "-f", store.path, point], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    ) as process:
+        procs.poll(lambda: procs.fuse_mounts(point), 10 * program.scale(), "mounted")
+        os.mkdir(point + "/made")
+        assert process.poll() is None
+        store.ok("umount", point)
+        assert process.wait(20) == 0
+    assert not procs.fuse_mounts(point)
+    store.mount(point)
+    assert os.listdir(point) == ["made"]
+
+
+def test_dead_mount_can_be_mounted_over_and_unmounted(fs, store):
+    point = store.points[0]
+    with open(fs + "/file", "wb") as handle:
+        handle.write(b"x")
+        os.fsync(handle.fileno())
+    os.kill(store.pid, signal.SIGKILL)
+    store.ended(-signal.SIGKILL)
+    store.points.clear()
+    assert posix.outcome(os.stat, point) == "ENOTCONN"
+    store.mount(point)
+    assert os.listdir(fs) == ["file"]
+    os.kill(store.pid, signal.SIGKILL)
+    store.ended(-signal.SIGKILL)
+    store.points.clear()
+    store.ok("umount", point)
+    assert not procs.mounts(point)
+    store.mount(point)
+    assert os.listdir(fs) == ["file"]
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("round_", range(5))
+def test_mounts_that_come_and_go_at_once(store, round_):
+    """Joining, leaving and starting race: each command must end well."""
+    points = [f"{store.area}/p{number}" for number in range(4)]
+    environment = program.environment(store.run_mark, store.logs, {"CORPUSFS_TEST_STORE": store.path})
+    for point in points:
+        os.mkdir(point)
+    script = 'for n in 1 2 3; do "$0" mount "$1" "$2" && "$0" umount "$2" || exit; done'
+    logs = [open(f"{store.logs}/race{number}.err", "wb") for number in range(4)]
+    running = [
+        subprocess.Popen(["bash", "-c", script, store.binary, store.path, point], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        for point, log in zip(points, logs)
+    ]
+    codes = [process.wait(50 * program.scale()) for process in running]
+    for log in logs:
+        log.close()
+    assert codes == [0] * 4, store.log()
+    procs.poll(lambda: not store.daemons(), 20, "the daemon leaves with its last mount")
+    assert not procs.fuse_mounts(store.area)
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def theirs(blank, area):
+    """A store that user nobody owns, and a function that runs shell commands as that user."""
+    os.chown(area, NOBODY, NOBODY)
+    blank.binary = shutil.copy(blank.binary, area + "/corpusfs")
+    os.chmod(blank.binary, 0o755)
+    blank.init(user=NOBODY)
+
+    def shell(command, good=True):
+        result = program.call(["bash", "-ec", command], {**os.environ, procs.MARK: blank.run_mark}, blank.logs, user=NOBODY)
+        assert not good or result.code == 0, f"{command}: {result}"
+        return result
+
+    return blank, shell
+
+
+def test_user_mounts_a_store_of_their_own(theirs):
+    store, shell = theirs
+    point = store.area + "/mnt"
+    shell(f"mkdir {point}")
+    result = store.run("mount", store.path, point, user=NOBODY)
+    assert result.code == 0, result.err
+    store.note(point)
+    assert store.run("-s", store.path, "dataset", "create", "d", user=NOBODY).code == 0
+    shell(f"cd {point}/d && echo hello >file && mkdir dir && mv file dir && cat dir/file && cp -a dir copy && rm -r dir")
+    assert posix.outcome(os.listdir, point) == "EACCES", "root may not look into a user's mount without allow_other"
+    assert store.run("umount", point, user=NOBODY).code == 0
+    store.points.remove(point)
+    store.ended()
+    assert store.run("mount", store.path, point, user=NOBODY).code == 0
+    store.note(point)
+    assert shell(f"cat {point}/d/copy/file").out == "hello\n"
+    shell(f"fusermount3 -u {point}")
+    store.points.remove(point)
+    store.ended()
+
+
+def test_another_user_may_not_use_the_socket(fs, store):
+    os.chmod(store.area, 0o755)
+    for args in (["-s", store.path, "dataset", "create", "x"], ["-s", store.path, "dataset", "destroy", "d"], ["umount", store.points[0]]):
+        result = store.run(*args, user=NOBODY)
+        assert result.code == program.PERMISSION, (args, result)
+        assert len(result.err.splitlines()) == 1
+    assert os.listdir(store.points[0]) == ["d"]
+
+
+def test_mount_without_allow_other_is_for_its_user_only(store):
+    point = store.mount(options=None)
+    store.create("d")
+    assert os.listdir(point) == ["d"]
+    result = program.call(["ls", point], dict(os.environ), store.logs, user=NOBODY)
+    assert result.code != 0 and "denied" in result.err.lower()
+
+
+def test_store_of_the_current_directory_is_found(fs, store):
+    assert "d" in program.call([store.binary, "dataset", "list"], program.environment(store.run_mark, store.logs), store.logs, cwd=fs).out
+    result = store.run("dataset", "list", env={"CORPUSFS_STORE": store.path})
+    assert result.code == 0 and "d" in result.out
+
+
+def test_mount_options_reach_the_kernel(store):
+    store.mount(options="allow_other,nosuid,nodev,noexec")
+    with open("/proc/self/mountinfo", encoding="ascii") as lines:
+        line = next(line for line in lines if line.split()[4] == store.points[0])
+    assert {"nosuid", "nodev", "noexec"} <= set(line.split()[5].split(","))
