@@ -164,8 +164,7 @@ static int check_other_writers(struct mount_group *group, const struct mount *mo
 			continue;
 		result = error_set(err, -EBUSY, "%s is mounted for writing on %s already",
 				   mount->options.dataset ? mount->options.dataset : "the store", other->options.mountpoint);
-		error_hint(err, "mount it with -o ro, or show the same mount there too: mount --bind %s %s", other->options.mountpoint,
-			   mount->options.mountpoint);
+		error_hint(err, "mount it with -o ro, or show the same files there too with mount --bind");
 		break;
 	}
 	pthread_mutex_unlock(&group->lock);
