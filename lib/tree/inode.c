@@ -144,31 +144,30 @@ static int read_record(struct inode *inode)
 	return 0;
 }
 
-/* The inode is new in the cache and its lock is held, for which others who find it wait. */
-static int load(struct inode *inode)
-{
-	int r = read_record(inode);
-
-	if (r < 0) {
-		pthread_mutex_lock(&inode->view->cache_lock);
-		hash_remove(inode);
-		pthread_mutex_unlock(&inode->view->cache_lock);
-	}
-	atomic_store(&inode->load, r < 0 ? r : LOADED);
-	pthread_mutex_unlock(&inode->lock);
-	return r;
-}
-
+/* cache_lock is held, and given up while somebody else loads the inode. */
 static int wait_loaded(struct inode *inode)
 {
-	if (atomic_load(&inode->load) == 0) {
-		pthread_mutex_lock(&inode->lock);
-		pthread_mutex_unlock(&inode->lock);
-	}
+	while (inode->load == 0)
+		pthread_cond_wait(&inode->view->loaded, &inode->view->cache_lock);
+	return inode->load == LOADED ? 0 : inode->load;
+}
 
-	int state = atomic_load(&inode->load);
+/* The inode is new in the cache: others who find it wait. cache_lock is held, and given up meanwhile. */
+static int load(struct inode *inode)
+{
+	struct view *view = inode->view;
 
-	return state == LOADED ? 0 : state;
+	hash_add(inode);
+	pthread_mutex_unlock(&view->cache_lock);
+
+	int r = read_record(inode);
+
+	pthread_mutex_lock(&view->cache_lock);
+	if (r < 0)
+		hash_remove(inode);
+	inode->load = r < 0 ? r : LOADED;
+	pthread_cond_broadcast(&view->loaded);
+	return r;
 }
 
 int inode_get(struct view *view, uint64_t ino, struct inode **ret_inode)
@@ -183,15 +182,12 @@ int inode_get(struct view *view, uint64_t ino, struct inode **ret_inode)
 	if (inode) {
 		if (inode->refs++ == 0)
 			lru_remove(inode);
-		pthread_mutex_unlock(&view->cache_lock);
 		r = wait_loaded(inode);
 	} else {
 		inode = inode_new(view, ino);
-		pthread_mutex_lock(&inode->lock);
-		hash_add(inode);
-		pthread_mutex_unlock(&view->cache_lock);
 		r = load(inode);
 	}
+	pthread_mutex_unlock(&view->cache_lock);
 	if (r < 0) {
 		inode_put(inode);
 		return r;
@@ -226,7 +222,7 @@ struct inode *inode_add(struct view *view, uint64_t ino, const struct inode_reco
 	struct inode *inode = inode_new(view, ino);
 
 	take_record(inode, record);
-	atomic_store(&inode->load, LOADED);
+	inode->load = LOADED;
 	pthread_mutex_lock(&view->cache_lock);
 	hash_add(inode);
 	pthread_mutex_unlock(&view->cache_lock);

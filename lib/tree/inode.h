@@ -29,7 +29,7 @@ struct inode {
 	struct inode *lru_prev, *lru_next; /* view->tree->lru, when refs == 0; tree->lru_lock */
 	unsigned refs;               /* view->cache_lock */
 	bool is_hashed;              /* in view->inodes; view->cache_lock */
-	atomic_int load;             /* inode.c: 1 loaded; 0 not yet, and its lock is held; else why it could not be */
+	int load;                    /* inode.c: 0 being loaded; 1 loaded; else why it could not be; view->cache_lock */
 	unsigned opens;              /* open files; lock. Orphans wait for 0 */
 
 	pthread_mutex_t lock;        /* guards all below */
@@ -92,6 +92,7 @@ struct view {
 	uint64_t epoch;
 
 	pthread_mutex_t cache_lock;  /* guards inodes and their refs */
+	pthread_cond_t loaded;       /* with cache_lock: an inode was loaded, or could not be */
 	struct inode *inodes;        /* uthash by ino */
 	struct view *next, *prev;    /* tree's list of open views: committer lock */
 };

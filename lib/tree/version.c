@@ -3,8 +3,8 @@
  *
  * What may be deleted: a version of an epoch that is neither in view->shared nor the open epoch of another head is seen by nobody but this
  * view. All epochs of our line that are not shared are such, the open one among them. So, when this view no longer wants to see
- * anything under a stem, it walks down the versions in its line: those only it sees are deleted, until it meets one that others see. If
- * that has a value, it would show through: a tombstone in the open epoch hides it. If that is a tombstone itself, nothing is needed.
+ * anything under a stem, it walks down the versions in its line. Values that only it sees are deleted. The first value that others see
+ * would show through: a tombstone in the open epoch hides it. A tombstone that is met before hides what is below already, and stays.
  * Versions outside the line belong to others and are stepped over.
  */
 #include "lib/tree/version.h"
@@ -172,27 +172,25 @@ void version_put(struct view *view, struct kv_batch *batch, const struct tree_ke
 
 /* Deals with the version under the iterator; true when the rest of its stem need not be looked at. See the top of this file. */
 static bool delete_version(struct view *view, struct kv_batch *batch, struct kv_iter *iter, const struct tree_key *stem, uint64_t epoch,
-			   bool *seen, size_t *tombstones)
+			   size_t *tombstones)
 {
 	size_t value_len, key_len;
 	const uint8_t *key = kv_iter_key(iter, &key_len);
-	bool newest = !*seen;
 
 	if (!line_has(&view->line, epoch))
 		return false;
 	(void)kv_iter_value(iter, &value_len);
-	*seen = true;
-	if (value_len == 0 && newest)
+	if (value_len == 0)
 		return true;
 	if (is_ours_alone(view, epoch)) {
 		kv_batch_delete(batch, KV_TREE, key, key_len);
 		return false;
 	}
-	if (value_len > 0) {
-		struct tree_key tombstone = tree_key_at(*stem, view->epoch);
-		kv_batch_put(batch, KV_TREE, tombstone.bytes, tombstone.len, "", 0);
-		(*tombstones)++;
-	}
+
+	struct tree_key tombstone = tree_key_at(*stem, view->epoch);
+
+	kv_batch_put(batch, KV_TREE, tombstone.bytes, tombstone.len, "", 0);
+	(*tombstones)++;
 	return true;
 }
 
@@ -201,7 +199,6 @@ int version_delete_range(struct view *view, struct kv_batch *batch, size_t limit
 {
 	struct kv_iter *iter = kv_iter_new(view->tree->kv, KV_TREE, first->bytes, first->len, end->bytes, end->len);
 	struct tree_key stem = {.len = 0};
-	bool seen = false;
 	int r = 0;
 
 	assert(view->epoch != 0);
@@ -219,9 +216,8 @@ int version_delete_range(struct view *view, struct kv_batch *batch, size_t limit
 				break;
 			}
 			stem = at;
-			seen = false;
 		}
-		if (delete_version(view, batch, iter, &stem, epoch, &seen, tombstones))
+		if (delete_version(view, batch, iter, &stem, epoch, tombstones))
 			skip_stem(iter, &stem);
 		else
 			kv_iter_next(iter);

@@ -83,6 +83,7 @@ static void init_locks(struct view *view)
 	pthread_rwlockattr_destroy(&attributes);
 	pthread_mutex_init(&view->names, NULL);
 	pthread_mutex_init(&view->cache_lock, NULL);
+	pthread_cond_init(&view->loaded, NULL);
 	pthread_mutex_init(&view->gate_lock, NULL);
 	pthread_cond_init(&view->gate_open, NULL);
 }
@@ -136,6 +137,7 @@ void view_close(struct view *view)
 	line_clear(&view->shared);
 	pthread_cond_destroy(&view->gate_open);
 	pthread_mutex_destroy(&view->gate_lock);
+	pthread_cond_destroy(&view->loaded);
 	pthread_mutex_destroy(&view->cache_lock);
 	pthread_mutex_destroy(&view->names);
 	pthread_rwlock_destroy(&view->epoch_lock);
