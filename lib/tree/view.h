@@ -100,7 +100,8 @@ WARN_UNUSED int view_sync(struct view *view); /* commits its content and syncs t
 /* Bytes of content of this view not yet committed. */
 uint64_t view_dirty_bytes(struct view *view);
 
-/* Gives out the next epoch of a family, as part of `batch` (the caller writes it). */
+/* Gives out the next epoch of a family. It is written at once, so it lies in the log before whatever the caller writes next; `batch` gets
+ * nothing (family.c says why). */
 WARN_UNUSED int family_next_epoch(struct tree *tree, uint32_t family, struct kv_batch *batch, uint64_t *ret_epoch);
 
 /* Empties inodes that were unlinked while open when the store was last closed or killed; continues big removals. */
