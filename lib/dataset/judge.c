@@ -32,16 +32,19 @@ void line_unite(struct line *sum, const struct line *line)
 		line_add(sum, line->intervals[i].first, line->intervals[i].last);
 }
 
-static void add_line(void *arg, const struct line *line)
+void judge_add(struct judge *judge, const struct line *line)
 {
-	struct judge *judge = arg;
-
 	if (judge->count == judge->cap) {
 		judge->cap = MAX(judge->cap * 2, 16U);
 		judge->lines = xrealloc(judge->lines, judge->cap * sizeof(*judge->lines));
 	}
 	judge->lines[judge->count++] = line_copy(line);
 	line_unite(&judge->all, line);
+}
+
+static void add_line(void *judge, const struct line *line)
+{
+	judge_add(judge, line);
 }
 
 struct judge *judge_new(struct store *store, uint32_t family)

@@ -19,6 +19,7 @@ struct judge {
 
 /* Caller does not hold catalog_lock. */
 struct judge *judge_new(struct store *store, uint32_t family);
+void judge_add(struct judge *judge, const struct line *line); /* one more view that counts */
 void judge_free(struct judge *judge);
 
 struct judged {

@@ -11,15 +11,18 @@
  * hid from all, while what is left below it is a tombstone or nothing.
  *
  * Where to look (I7). Epochs form a tree: a new one continues the line of its head (I3), of a snapshot (I4, I5). Each line is the path
- * from the root to its last epoch. Let D be the destroyed view, U the union of the living lines, a the last epoch of D in U, and W a
- * living view that has a in its line, hence all of D's epochs up to a. Looked at are the inodes touched in
+ * from the root to its last epoch. Let D be the destroyed view that is dealt with, U the union of the lines of all others that live or
+ * wait for pruning, a the last epoch of D in U, and W one of those views that has a in its line, hence all of D's epochs up to a. Looked
+ * at are the inodes touched in
  *
  *   scan = (D \ U) + (W \ D)
  *
- * Claim: that finds every version v (key k, epoch e) that D saw and no living view sees. If e is not in U: e is in D \ U, and writing v
- * touched the inode. Else e <= a, so e is in W; W does not see v, so W has a newer version of k, of epoch e' in W; D, which saw v, does not
- * have e'; so e' is in W \ D, and writing that version touched the inode. For W we take the view with the least W \ D, which is the next
- * snapshot in the ordinary case: the cost is that of what changed between the two.
+ * Claim: once nothing waits, every version v (key k, epoch e) that a destroyed view saw and no living view sees was looked at. Let D be
+ * the last dealt with of those that saw v. If e is not in U: e is in D \ U, and writing v touched the inode. Else e <= a, so e is in W;
+ * W does not see v (it lives, or comes later than D), so W has a newer version of k, of epoch e' in W; D, which saw v, does not have e';
+ * so e' is in W \ D, and writing that version touched the inode. For W we take the view with the least W \ D, which is the next snapshot
+ * in the ordinary case: the cost is that of what changed between the two. A view whose scan was chosen is finished before the next scan
+ * is chosen, so "later" is well defined.
  *
  * Who saw v last before it became garbage was destroyed (then it is found with that view), or overwrote it. A head that overwrites deletes
  * at once, unless the epoch is in a shared line. Then either another view sees v, or, after clones and rollbacks, a view that shares the
@@ -296,7 +299,7 @@ static uint64_t line_size(const struct line *line)
 	return size;
 }
 
-/* See the top. There is a living view. */
+/* See the top; the judge knows all views of U. */
 static struct line choose_scan(const struct judge *judge, const struct line *destroyed)
 {
 	struct line scan = line_minus(destroyed, &judge->all);
@@ -335,6 +338,11 @@ static int begin(struct pruning *pruning)
 	pthread_mutex_lock(&store->change_lock);
 	struct judge *judge = judge_new(store, pruning->record.family);
 	if (pruning->record.scan.count == 0) {
+		pthread_mutex_lock(&store->catalog_lock);
+		LL_FOREACH(store->prunes, prune)
+			if (prune->view != pruning->view && prune->record.family == pruning->record.family)
+				judge_add(judge, &prune->record.line);
+		pthread_mutex_unlock(&store->catalog_lock);
 		pruning->record.scan = choose_scan(judge, &pruning->record.line);
 		result = write_cursor(pruning, 0, 0);
 		pthread_mutex_lock(&store->catalog_lock);

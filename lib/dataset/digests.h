@@ -1,0 +1,30 @@
+/*
+ * Digest records ('H'): what is known of inodes as they were when an epoch was closed. Internal to lib/dataset; identity.c says when one
+ * may be used.
+ *
+ * A cursor finds the newest record that a line sees; asking in ascending order of inodes is cheap. It sees the database as it was when the
+ * cursor was made, and belongs to one thread.
+ */
+#ifndef CORPUSFS_DATASET_DIGESTS_H
+#define CORPUSFS_DATASET_DIGESTS_H
+
+#include "lib/dataset/catalog.h"
+
+struct digests;
+
+/* `line` must outlive the cursor. */
+struct digests *digests_new(struct kv *kv, uint32_t family, const struct line *line);
+void digests_free(struct digests *digests); /* NULL is fine */
+
+/* -ENOENT when there is none. */
+WARN_UNUSED int digests_newest(struct digests *digests, uint64_t ino, struct digest_record *ret_record, uint64_t *ret_epoch);
+
+void digests_put(struct kv_batch *batch, uint32_t family, uint64_t ino, uint64_t epoch, const struct digest_record *record);
+
+/*
+ * Removes the family's records that no living view would find: of each inode those that are the newest in no living line. Small batches;
+ * `step` is called between them, without locks; not 0 stops with that result. Without living views all go.
+ */
+WARN_UNUSED int digests_prune(struct store *store, uint32_t family, int (*step)(void *arg, uint64_t inodes, uint64_t versions), void *arg);
+
+#endif
