@@ -148,8 +148,13 @@ static int check_mountpoint(const char *text, struct request *request, struct er
 
 static int check_fuse(struct error *err)
 {
-	if (access("/dev/fuse", F_OK) == 0)
+	if (access("/dev/fuse", R_OK | W_OK) == 0)
 		return 0;
+	if (errno == EACCES || errno == EPERM) {
+		error_set(err, -EACCES, "no permission for /dev/fuse");
+		error_hint(err, "as root: chmod 666 /dev/fuse");
+		return -EACCES;
+	}
 	error_set(err, -ENODEV, "there is no /dev/fuse");
 	error_hint(err, "load the kernel's module with `modprobe fuse`, or give the container --device /dev/fuse");
 	return -ENODEV;
@@ -271,7 +276,7 @@ static int find_mount(const char *text, char **ret_mountpoint, char **ret_store,
 	return 0;
 }
 
-static int stop(const char *store, const char *mountpoint, bool lazy, struct error *err)
+static int stop(const char *store, const char *mountpoint, bool lazy, bool *ret_in_use, struct error *err)
 {
 	json_t *args, *value = NULL;
 	struct client *client = NULL;
@@ -288,6 +293,7 @@ static int stop(const char *store, const char *mountpoint, bool lazy, struct err
 	result = client_call(client, "mount.stop", args, NULL, NULL, &value, err);
 	if (result == 0 && json_is_true(json_object_get(value, "last")))
 		client_wait_end(client);
+	*ret_in_use = json_is_true(json_object_get(value, "in_use"));
 	json_decref(args);
 	json_decref(value);
 	client_close(client);
@@ -295,13 +301,13 @@ static int stop(const char *store, const char *mountpoint, bool lazy, struct err
 }
 
 /* A daemon that is just starting or leaving does not listen for a moment. */
-static int stop_patiently(const char *store, const char *mountpoint, bool lazy, struct error *err)
+static int stop_patiently(const char *store, const char *mountpoint, bool lazy, bool *ret_in_use, struct error *err)
 {
 	struct patience patience = {0};
 	int result;
 
 	do {
-		result = stop(store, mountpoint, lazy, err);
+		result = stop(store, mountpoint, lazy, ret_in_use, err);
 		if (result != -ENOTCONN && result != -ESHUTDOWN)
 			return result;
 		/* Somebody else's umount came first: what is left is to wait until the store is closed. */
@@ -315,6 +321,7 @@ static int run_umount(struct cli *cli)
 {
 	AUTO_FREE char *mountpoint = NULL, *store = NULL;
 	struct error err = {0};
+	bool in_use = false;
 	int result = find_mount(cli->argv[0], &mountpoint, &store, &err);
 
 	if (result == 0 && where_is_dead(mountpoint)) {
@@ -325,10 +332,13 @@ static int run_umount(struct cli *cli)
 		return EXIT_OK;
 	}
 	if (result == 0)
-		result = stop_patiently(store, mountpoint, cli_option(cli, "lazy") != NULL, &err);
+		result = stop_patiently(store, mountpoint, cli_option(cli, "lazy") != NULL, &in_use, &err);
 	if (result < 0)
 		return exit_with(&err);
-	printf("unmounted %s, everything is on disk\n", mountpoint);
+	if (in_use)
+		printf("detached %s, which is still in use; everything written so far is on disk\n", mountpoint);
+	else
+		printf("unmounted %s, everything is on disk\n", mountpoint);
 	return EXIT_OK;
 }
 

@@ -3,6 +3,7 @@
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
@@ -85,6 +86,8 @@ int main(int argc, char **argv)
 
 	if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1)
 		setlocale(LC_CTYPE, "C.UTF-8");
+	/* The store's directory keeps others out; files in it must stay readable to its owner when root opens the store. */
+	umask(022);
 	first = global_options(&cli, argc, argv, &code);
 	if (first >= 0)
 		code = run_command(&cli, argc - first, argv + first);

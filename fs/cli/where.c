@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 
 #include "lib/base/file.h"
@@ -169,9 +169,10 @@ char *where_store_of(const char *path, char **ret_mountpoint)
 
 bool where_is_dead(const char *mountpoint)
 {
-	struct stat st;
+	struct statfs st;
 
-	return stat(mountpoint, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+	/* stat(2) may be answered from the kernel's cache. */
+	return statfs(mountpoint, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
 static int fusermount(const char *mountpoint)

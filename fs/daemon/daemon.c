@@ -77,21 +77,44 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 	return result;
 }
 
+/*
+ * Files are open in mounts that were to stop. Everything that was written is committed; the kernel ends the sessions when the process
+ * ends, and what the store then still has open is as after a power cut, which it is made for.
+ */
+static void __attribute__((noreturn)) abandon(struct daemon *daemon, size_t mounts)
+{
+	AUTO_FREE char *socket = xasprintf("%s/" DAEMON_SOCKET, daemon->options->store);
+	int result = store_sync(daemon->store);
+
+	unlink(socket);
+	log_line(daemon->log, result < 0 ? "error" : "warning", "left", "pid=%d mounts_in_use=%zu sync=%s", (int)getpid(), mounts,
+	         result < 0 ? strerror(-result) : "done");
+	_exit(result < 0);
+}
+
+static void take_signal(struct daemon *daemon)
+{
+	struct signalfd_siginfo info;
+	size_t left;
+
+	if (read(daemon->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	log_line(daemon->log, "info", "signal", "name=%s pid=%u", sigabbrev_np((int)info.ssi_signo), info.ssi_pid);
+	left = mounts_stop_all(daemon->mounts);
+	if (left > 0)
+		abandon(daemon, left);
+}
+
 static void serve(struct daemon *daemon)
 {
 	struct pollfd polls[] = {{.fd = daemon->signal_fd, .events = POLLIN}, {.fd = daemon->event_fd, .events = POLLIN}};
-	struct signalfd_siginfo info;
 	uint64_t count;
 
 	while (!mounts_finished(daemon->mounts)) {
 		if (poll(polls, ARRAY_SIZE(polls), -1) < 0 && errno != EINTR)
 			return;
 		(void)!read(daemon->event_fd, &count, sizeof(count));
-		while (read(daemon->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-			log_line(daemon->log, "info", "signal", "name=%s pid=%u", sigabbrev_np((int)info.ssi_signo),
-			         info.ssi_pid);
-			mounts_stop_all(daemon->mounts);
-		}
+		take_signal(daemon);
 		mounts_reap(daemon->mounts);
 	}
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -37,10 +38,15 @@ void log_free(struct log *log)
 
 static int redirect(const char *path)
 {
+	AUTO_FREE char *directory = xstrdup(path);
+	struct stat st;
 	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
 		return -errno;
+	/* Root's daemon must leave a log that the store's owner can write, too. */
+	if (stat(dirname(directory), &st) == 0)
+		(void)!fchown(fd, st.st_uid, st.st_gid);
 	return 0;
 }
 

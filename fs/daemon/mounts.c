@@ -8,6 +8,9 @@
 #include "lib/base/clock.h"
 
 #define WAIT_STEP_MS 200
+#define BUSY_STEP_MS 100
+#define BUSY_TRIES 4
+#define DETACHED_WAIT_MS 1000 /* for a session to end after a lazy umount, if nobody has files open */
 
 struct entry {
 	struct entry *prev, *next;
@@ -16,6 +19,7 @@ struct entry {
 	const char *mountpoint;
 	unsigned refs;
 	bool ended;
+	atomic_bool detached; /* out of the tree of mounts, but files are open in it */
 };
 
 struct mounts {
@@ -149,7 +153,7 @@ static struct entry *entry_get(struct mounts *mounts, const char *mountpoint)
 
 	pthread_mutex_lock(&mounts->lock);
 	DL_FOREACH (mounts->entries, entry)
-		if (entry->mount && strcmp(entry->mountpoint, mountpoint) == 0)
+		if (entry->mount && !entry->detached && strcmp(entry->mountpoint, mountpoint) == 0)
 			found = entry; /* the newest is on top */
 	if (found)
 		found->refs++;
@@ -274,9 +278,51 @@ int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result,
 	return result < 0 ? error_default(err, result, "%s could not be mounted", "the store") : 0;
 }
 
-int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, bool *ret_last, struct error *err)
+static bool wait_ended(struct mounts *mounts, struct entry *entry, uint64_t limit_ms)
+{
+	struct timespec until = clock_after_ms(limit_ms);
+	int waited = 0;
+
+	pthread_mutex_lock(&mounts->lock);
+	while (!entry->ended && waited == 0)
+		waited = pthread_cond_timedwait(&mounts->change, &mounts->lock, &until);
+	bool ended = entry->ended;
+	entry->detached = !ended;
+	pthread_mutex_unlock(&mounts->lock);
+	return ended;
+}
+
+/* Open files of a detached mount live on; what was written to them so far is committed here. */
+static int stop_lazily(struct mounts *mounts, struct entry *entry, bool *ret_in_use, struct error *err)
+{
+	int result = mount_stop(entry->mount, true, err);
+
+	if (result < 0)
+		return result;
+	*ret_in_use = !wait_ended(mounts, entry, DETACHED_WAIT_MS);
+	result = *ret_in_use ? store_sync(mounts->store) : 0;
+	return result < 0 ? error_set(err, result, "%s is detached, but not all is on disk: %s", entry->mountpoint,
+	                              strerror(-result))
+	                  : 0;
+}
+
+/* Somebody who just looks, as another umount does, keeps a mount busy for a moment only. */
+static int stop_unused(struct entry *entry, struct error *err)
+{
+	const struct timespec step = {.tv_nsec = BUSY_STEP_MS * 1000000L};
+	int result = mount_stop(entry->mount, false, err);
+
+	for (int i = 0; result == -EBUSY && i < BUSY_TRIES; i++) {
+		nanosleep(&step, NULL);
+		result = mount_stop(entry->mount, false, err);
+	}
+	return result;
+}
+
+int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, struct mounts_stopped *ret_stopped, struct error *err)
 {
 	struct entry *entry = entry_get(mounts, mountpoint);
+	struct mounts_stopped stopped = {0};
 	int result;
 
 	if (!entry) {
@@ -284,19 +330,19 @@ int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, bool *
 		error_hint(err, "corpusfs status shows its mounts");
 		return -ENOENT;
 	}
-	result = mount_stop(entry->mount, lazy, err);
+	result = lazy ? stop_lazily(mounts, entry, &stopped.in_use, err) : stop_unused(entry, err);
 	pthread_mutex_lock(&mounts->lock);
 	/* Somebody else's umount may have come first. */
 	if (entry->ended)
 		result = 0;
-	while (result == 0 && !entry->ended)
+	while (result == 0 && !stopped.in_use && !entry->ended)
 		pthread_cond_wait(&mounts->change, &mounts->lock);
-	bool last = mounts->leaving;
+	stopped.last = mounts->leaving && !stopped.in_use;
 	pthread_mutex_unlock(&mounts->lock);
 	entry_put(mounts, entry);
 	if (result < 0)
 		return error_default(err, result, "%s could not be unmounted", mountpoint);
-	*ret_last = last;
+	*ret_stopped = stopped;
 	return 0;
 }
 
@@ -334,30 +380,27 @@ static struct entry *entry_at(struct mounts *mounts, size_t number)
 	return found;
 }
 
-void mounts_stop_all(struct mounts *mounts)
+size_t mounts_stop_all(struct mounts *mounts)
 {
 	struct entry *entry;
-	size_t failed = 0;
+	size_t left = 0;
 
+	pthread_mutex_lock(&mounts->lock);
+	mounts->leaving = true;
+	while (mounts->starting > 0)
+		pthread_cond_wait(&mounts->change, &mounts->lock);
+	pthread_mutex_unlock(&mounts->lock);
 	for (;;) {
 		struct error err = {0};
 		pthread_mutex_lock(&mounts->lock);
-		mounts->leaving = true;
-		while (mounts->starting > 0)
-			pthread_cond_wait(&mounts->change, &mounts->lock);
-		entry = entry_at(mounts, failed);
+		entry = entry_at(mounts, left);
 		pthread_mutex_unlock(&mounts->lock);
 		if (!entry)
-			return;
-		if (mount_stop(entry->mount, true, &err) < 0) {
-			log_line(mounts->log, "error", "umount", "mountpoint=%s text=\"%s\"", entry->mountpoint, err.text);
-			failed++;
-		} else {
-			pthread_mutex_lock(&mounts->lock);
-			while (!entry->ended)
-				pthread_cond_wait(&mounts->change, &mounts->lock);
-			pthread_mutex_unlock(&mounts->lock);
-		}
+			return left;
+		if (!entry->detached && mount_stop(entry->mount, true, &err) < 0)
+			log_line(mounts->log, "warning", "umount", "mountpoint=%s text=\"%s\"", entry->mountpoint, err.text);
+		if (!wait_ended(mounts, entry, DETACHED_WAIT_MS))
+			left++;
 		entry_put(mounts, entry);
 	}
 }
@@ -368,6 +411,7 @@ static json_t *entry_to_json(struct entry *entry)
 	struct mount_status status = {0};
 
 	mount_get_status(entry->mount, &status);
+	json_object_set_new(row, "detached", json_boolean(entry->detached));
 	json_object_set_new(row, "requests", json_integer((json_int_t)status.requests));
 	json_object_set_new(row, "open_files", json_integer((json_int_t)status.open_files));
 	json_object_set_new(row, "protocol_minor", json_integer(status.protocol_minor));

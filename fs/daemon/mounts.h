@@ -25,13 +25,19 @@ void mounts_free(struct mounts *mounts); /* after mounts_finished */
 /* args: {mountpoint, dataset?, snapshot?, read_only?, allow_other?, acl?, debug?, snapdir?, extra?} -> {mountpoint} */
 WARN_UNUSED int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result, struct error *err);
 
-/* Returns when the mount's session has ended and all is committed; ret_last: it was the last one, the daemon leaves. */
-WARN_UNUSED int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, bool *ret_last, struct error *err);
+struct mounts_stopped {
+	bool last;   /* it was the last one: the daemon leaves */
+	bool in_use; /* after a lazy stop: it is detached, but files are open in it; what was written so far is on disk */
+};
+/* Returns when the mount's session has ended and all is committed. -EBUSY when it is in use, unless `lazy`. */
+WARN_UNUSED int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, struct mounts_stopped *ret_stopped,
+                            struct error *err);
 
 /* Returns when the mount at the mountpoint has ended, or, with it stopped, after `cancelled` became true. */
 void mounts_wait(struct mounts *mounts, const char *mountpoint, const atomic_bool *cancelled);
 
-void mounts_stop_all(struct mounts *mounts);
+/* Stops all lazily and lets no new one start; returns how many did not end, because files are open in them. */
+size_t mounts_stop_all(struct mounts *mounts);
 json_t *mounts_list(struct mounts *mounts); /* [{mountpoint, dataset, snapshot, read_only, ..., requests, open_files, ...}] */
 WARN_UNUSED int mounts_flush(struct mounts *mounts); /* what the kernel holds of open files comes in */
 uint64_t mounts_requests(struct mounts *mounts);     /* served by the mounts there are; for pacing */

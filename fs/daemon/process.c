@@ -102,7 +102,7 @@ void process_tune(void)
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	setrlimit(RLIMIT_CORE, &no_core);
 	raise_descriptors();
-	umask(077);
+	umask(022);
 	/* Not permitted to everybody; then the daemon is a process like others. */
 	if (fd >= 0)
 		(void)!write(fd, OOM_SCORE, strlen(OOM_SCORE));

@@ -29,15 +29,15 @@ static int mount_start_op(struct requests *requests, struct control_call *call, 
 static int mount_stop_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
 {
 	const char *mountpoint;
-	bool last = false;
+	struct mounts_stopped stopped;
 	int result = op_arg_string(call->args, "mountpoint", &mountpoint, err);
 
 	if (result == 0)
-		result = mounts_stop(requests->mounts, mountpoint, op_arg_bool(call->args, "lazy"), &last, err);
+		result = mounts_stop(requests->mounts, mountpoint, op_arg_bool(call->args, "lazy"), &stopped, err);
 	if (result < 0)
 		return result;
-	call->answer_when_closed = last;
-	*ret_result = json_pack("{s:s, s:b}", "mountpoint", mountpoint, "last", last);
+	call->answer_when_closed = stopped.last;
+	*ret_result = json_pack("{s:s, s:b, s:b}", "mountpoint", mountpoint, "last", stopped.last, "in_use", stopped.in_use);
 	return 0;
 }
 

@@ -2,7 +2,7 @@
  * What the control socket answers: the operations of lib/ops, and those that only a daemon has or has more to do for.
  *
  *   mount.start  {mountpoint, ... (mounts.h), wait?: answer when it has ended, end it when the client goes} -> {mountpoint}
- *   mount.stop   {mountpoint, lazy?} -> {mountpoint, last: the daemon left}   answered when everything is on disk
+ *   mount.stop   {mountpoint, lazy?} -> {mountpoint, last: the daemon left, in_use}   answered when everything is on disk
  *   mount.list   {} -> {mounts: [...]}
  *   store.sync   the kernel's pages first
  *   store.status also {pid, mounts, gc}
