@@ -298,6 +298,28 @@ int chunks_read(struct chunks *chunks, uint64_t id, uint32_t offset, uint32_t le
 	return !ret || ret == -ENOMEM ? ret : -EIO;
 }
 
+int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_len, uint8_t ret_sha256[DIGEST_LEN])
+{
+	struct small_key key = chunk_key(id);
+	struct chunk_header header;
+	struct kv_pin *pin;
+	const uint8_t *value;
+	size_t len;
+	int ret = kv_pin(chunks->kv, chunk_family(id), key.bytes, key.len, &pin, &value, &len);
+
+	if (!ret) {
+		ret = chunk_open_record(id, value, len, &header);
+		if (!ret) {
+			*ret_len = header.plain_len;
+			memcpy(ret_sha256, header.sha256, DIGEST_LEN);
+		}
+		kv_unpin(pin);
+	}
+	if (ret == -EBADMSG || ret == -ENOENT)
+		note_damaged(chunks, id);
+	return !ret || ret == -ENOMEM ? ret : -EIO;
+}
+
 static int verify_record(struct chunks *chunks, uint64_t id, const uint8_t *value, size_t len)
 {
 	struct chunk_header header;

@@ -25,6 +25,7 @@ struct snapshot {
 	struct snapshot_record record;
 	struct dataset *dataset;
 	bool blocked; /* being destroyed: not given out any more */
+	enum { IDENTITY_UNKNOWN, IDENTITY_KNOWN, IDENTITY_FAILED } identity; /* what identity_step() found; FAILED: not tried again */
 	UT_hash_handle by_name; /* in dataset->snapshots */
 	UT_hash_handle by_view; /* in store->by_view */
 };

@@ -8,6 +8,7 @@
 
 #include "lib/chunk/digest.h"
 #include "lib/dataset/catalog.h"
+#include "lib/tree/version.h"
 
 struct node_source {
 	struct store *store;

@@ -46,6 +46,7 @@
 #include <utlist.h>
 
 #include "lib/base/fault.h"
+#include "lib/dataset/digests.h"
 #include "lib/dataset/judge.h"
 
 #define STEP_KEYS 256
@@ -411,6 +412,20 @@ static int delete_touched(struct pruning *pruning, const struct interval *interv
 	return result;
 }
 
+/* No other destroyed view of the family waits: digests are looked through once for all of them. */
+static bool is_last_of_family(const struct pruning *pruning)
+{
+	struct store *store = pruning->store;
+	struct prune *prune;
+	bool last = true;
+
+	pthread_mutex_lock(&store->catalog_lock);
+	LL_FOREACH(store->prunes, prune)
+		last = last && (prune->view == pruning->view || prune->record.family != pruning->record.family);
+	pthread_mutex_unlock(&store->catalog_lock);
+	return last;
+}
+
 /* The 'P' record goes with the last step. What was pruned is written in the log before it. A sweep is due even if nothing was found: what
  * heads overwrote since the view was destroyed went at once. */
 static int finish(struct pruning *pruning)
@@ -423,6 +438,8 @@ static int finish(struct pruning *pruning)
 	for (uint32_t i = 0; i < dead.count && result == 0; i++)
 		result = delete_touched(pruning, &dead.intervals[i]);
 	line_clear(&dead);
+	if (result == 0 && is_last_of_family(pruning))
+		result = digests_prune(store, pruning->record.family, pruning->step, pruning->arg);
 	if (result < 0)
 		return result;
 	atomic_store(&store->sweep_due, true);
@@ -461,6 +478,8 @@ static int drop_family(struct pruning *pruning)
 	struct prune *prune, *next;
 	int result = drop_family_ranges(store, family);
 
+	if (result == 0)
+		result = digests_prune(store, family, pruning->step, pruning->arg);
 	atomic_store(&store->sweep_due, true);
 	gc_state_put(store, batch);
 	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);

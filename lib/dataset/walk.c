@@ -38,7 +38,6 @@ struct frame {
 
 struct state {
 	struct walk *walk;
-	struct digests *digests;
 	struct kv_batch *files, *directories;
 	struct frame *top;
 	uint8_t root[NODE_LEN];
@@ -129,7 +128,9 @@ static int by_ino(const void *a, const void *b)
 /* Finds what is stored of the children, and decides what of it is theirs still. */
 static int look_up(struct state *state, struct child **sorted, size_t count)
 {
+	struct node_source *source = state->walk->source;
 	struct touched *touched = state->walk->touched;
+	struct digests *digests = digests_new(source->store->kv, source->family, source->line);
 	int result = 0;
 
 	for (size_t i = 0; i < count && result == 0; i++) {
@@ -139,11 +140,12 @@ static int look_up(struct state *state, struct child **sorted, size_t count)
 			changed = directory ? touched_has_directory(touched, child->ino) : touched_name(touched, child->ino);
 		if (directory && changed)
 			continue;
-		result = digests_newest(state->digests, child->ino, &child->digest, &child->epoch);
+		result = digests_newest(digests, child->ino, &child->digest, &child->epoch);
 		if (result == 0)
 			*(changed ? &child->old : &child->known) = true;
 		result = result == -ENOENT ? 0 : result;
 	}
+	digests_free(digests);
 	return result;
 }
 
@@ -293,30 +295,13 @@ static int advance(struct state *state)
 	return 0;
 }
 
-/* Nothing was touched at all: the root's digest stands. */
-static bool is_unchanged(struct state *state)
-{
-	struct digest_record record;
-	uint64_t epoch;
-
-	if (!state->walk->touched || touched_has_directory(state->walk->touched, ROOT_INO))
-		return false;
-	if (digests_newest(state->digests, ROOT_INO, &record, &epoch) < 0)
-		return false;
-	memcpy(state->root, record.node, NODE_LEN);
-	return true;
-}
-
 int walk_run(struct walk *walk, struct kv_batch *directories, uint8_t ret_root[NODE_LEN])
 {
-	struct node_source *source = walk->source;
 	struct state state = {.walk = walk, .directories = directories};
-	int result = 0;
+	int result;
 
-	state.digests = digests_new(source->store->kv, source->family, source->line);
 	state.files = kv_batch_new();
-	if (!is_unchanged(&state))
-		result = push(&state, ROOT_INO);
+	result = push(&state, ROOT_INO);
 	while (result == 0 && state.top)
 		result = advance(&state);
 	while (state.top)
@@ -326,6 +311,5 @@ int walk_run(struct walk *walk, struct kv_batch *directories, uint8_t ret_root[N
 	if (result == 0)
 		memcpy(ret_root, state.root, NODE_LEN);
 	kv_batch_free(state.files);
-	digests_free(state.digests);
 	return result;
 }

@@ -7,6 +7,7 @@
 
 #define TREE_PREFIX_LEN 13 /* family, inode, kind */
 #define TOUCHED_KEY_LEN 20
+#define DIGEST_KEY_LEN 21
 #define CHUNK_KEY_LEN 8
 
 _Static_assert(TREE_PREFIX_LEN + NAME_LEN_MAX + 1 + TREE_KEY_EPOCH_LEN <= TREE_KEY_MAX, "the longest key fits");
@@ -225,6 +226,27 @@ struct small_key catalog_key_identity(uint32_t family, uint32_t view)
 
 	put_u32(key.bytes, &key.len, view);
 	return key;
+}
+
+struct small_key catalog_key_digest(uint32_t family, uint64_t ino, uint64_t epoch)
+{
+	struct small_key key = catalog_key_u32('H', family);
+
+	put_u64(key.bytes, &key.len, ino);
+	put_u64(key.bytes, &key.len, ~epoch);
+	return key;
+}
+
+int catalog_key_digest_parse(const void *key, size_t len, uint32_t *ret_family, uint64_t *ret_ino, uint64_t *ret_epoch)
+{
+	struct reader reader = reader_over(key, len);
+
+	if (len != DIGEST_KEY_LEN || read_u8(&reader) != 'H')
+		return -EBADMSG;
+	*ret_family = read_be32(&reader);
+	*ret_ino = read_be64(&reader);
+	*ret_epoch = ~read_be64(&reader);
+	return 0;
 }
 
 struct small_key chunk_key(uint64_t id)

@@ -7,6 +7,7 @@
 #include "lib/format/key.h"
 
 #define FLAG_INLINE 1U
+#define FLAG_CONTENT 1U
 #define SHA256_LEN 32
 
 _Static_assert(CHUNK_HEADER_LEN == 8 + 1 + 1 + 2 + 4 + SHA256_LEN, "guard, version, codec, reserved, length, SHA-256");
@@ -390,5 +391,59 @@ int chunk_header_decode(const void *value, size_t len, struct chunk_header *ret_
 	header.stored = reader.at;
 	header.stored_len = (uint32_t)reader.left;
 	*ret_header = header;
+	return 0;
+}
+
+void identity_record_encode(const uint8_t identity[NODE_LEN], struct buf *out)
+{
+	buf_add_u8(out, FORMAT_VERSION);
+	buf_add(out, identity, NODE_LEN);
+}
+
+int identity_record_decode(const void *value, size_t len, uint8_t ret_identity[NODE_LEN])
+{
+	struct reader reader = reader_over(value, len);
+
+	check_version(&reader);
+	const uint8_t *bytes = read_bytes(&reader, NODE_LEN);
+	if (!complete(&reader))
+		return -EBADMSG;
+	memcpy(ret_identity, bytes, NODE_LEN);
+	return 0;
+}
+
+void digest_record_encode(const struct digest_record *record, struct buf *out)
+{
+	buf_add_u8(out, FORMAT_VERSION);
+	buf_add_u8(out, record->has_content ? FLAG_CONTENT : 0);
+	buf_add(out, record->node, NODE_LEN);
+	if (!record->has_content)
+		return;
+	buf_add(out, record->content, NODE_LEN);
+	buf_add_le64(out, record->size);
+	buf_add_le64(out, record->allocated);
+}
+
+int digest_record_decode(const void *value, size_t len, struct digest_record *ret_record)
+{
+	struct reader reader = reader_over(value, len);
+	const uint8_t *content = NULL;
+	struct digest_record record = {0};
+
+	check_version(&reader);
+	uint8_t flags = read_u8(&reader);
+	const uint8_t *node = read_bytes(&reader, NODE_LEN);
+	record.has_content = flags == FLAG_CONTENT;
+	if (record.has_content) {
+		content = read_bytes(&reader, NODE_LEN);
+		record.size = read_le64(&reader);
+		record.allocated = read_le64(&reader);
+	}
+	if (!complete(&reader) || flags > FLAG_CONTENT)
+		return -EBADMSG;
+	memcpy(record.node, node, NODE_LEN);
+	if (content)
+		memcpy(record.content, content, NODE_LEN);
+	*ret_record = record;
 	return 0;
 }
