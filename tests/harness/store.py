@@ -40,7 +40,7 @@ class Store:
         self.ok("init", self.path, **options)
         return self
 
-    def mount(self, point=None, dataset=None, options="allow_other", **more):
+    def mount(self, point=None, dataset=None, options="allow_other,dev,suid", **more):
         """Mounts and returns the mountpoint."""
         point = point or f"{self.area}/mnt{len(self.points) or ''}"
         os.makedirs(point, exist_ok=True)

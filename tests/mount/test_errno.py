@@ -218,9 +218,15 @@ def compare(pair, user, calls, same_state):
     """calls: (label, function of a root). Lists what ended differently."""
     uid, gid, groups = USERS[user]
     wrong, furnished = [], False
+    pair = [f"{root}/top" for root in pair]  # what is done to ".." stays within the test, too
+    for root in pair:
+        os.mkdir(root)
     for label, function in calls:
         if not furnished:
             for root in pair:
+                for path in (root, os.path.dirname(root)):
+                    os.chown(path, 0, 0)
+                    os.chmod(path, 0o755)
                 clear(root)
                 furnish(root)
             furnished = True

@@ -94,8 +94,9 @@ def test_set_id_bits_fall_as_on_ext4(pair, change, user):
 
 
 @pytest.mark.parametrize("user", [0, ALICE])
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", [name for name in CHANGES if name != "mmap"])
 def test_capabilities_fall_as_on_ext4(pair, change, user):
+    """But for writes through a mapping, which the kernel sends as it sends others: there they fall, which is the safe side."""
     results = []
     for root in pair:
         path = root + "/file"

@@ -1,0 +1,124 @@
+"""A full disk: writes fail with ENOSPC, reads and deletes go on, writes resume by themselves once there is space."""
+
+import os
+
+import pytest
+
+from harness import posix, procs, program
+from harness.reference import make_ext4
+from harness.store import Store
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def small(run, area):
+    """A store on a small disk of its own, and a filler file on the same disk."""
+    disk = area + "/disk"
+    make_ext4(area + "/image", disk, 600 * MIB)
+    store = Store(area, run.mark, run.home, path=disk + "/store")
+    store.expected.append("space|ENOSPC")
+    yield store, disk + "/filler"
+    try:
+        store.close()
+    finally:
+        procs.detach(disk)
+
+
+def fill(path, leave):
+    """Takes all of the disk but `leave` bytes."""
+    info = os.statvfs(os.path.dirname(path))
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY)
+    os.posix_fallocate(fd, 0, info.f_bavail * info.f_bsize - leave)
+    os.close(fd)
+
+
+def put(path, data):
+    """Writes and syncs; the first errno by name."""
+    def write():
+        fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    return posix.outcome(write)
+
+
+@pytest.mark.sanitize
+@pytest.mark.timeout(150)
+def test_full_disk_is_told_and_recovered_from(small):
+    store, filler = small
+    store.init()
+    point = store.mount(store.area + "/mnt")
+    store.create("d")
+    fs = point + "/d"
+    fill(filler, 200 * MIB)
+    kept, results = {}, []
+    for number in range(100):
+        data = os.urandom(4 * MIB)
+        results.append(put(f"{fs}/{number}", data))
+        if results[-1] != "ok":
+            break
+        kept[f"{fs}/{number}"] = data
+    assert results[-1] == "ENOSPC", results
+    assert len(kept) >= 5, "most of the disk should be usable"
+    assert put(fs + "/small", b"x" * 100000) == "ENOSPC"
+
+    def check():
+        for path, data in kept.items():
+            with open(path, "rb") as handle:
+                assert handle.read() == data
+
+    check()
+    for path in list(kept)[::3]:
+        os.unlink(path)
+        del kept[path]
+    check()
+    assert not os.path.exists(f"{fs}/0")
+    os.unlink(filler)
+    procs.poll(lambda: put(fs + "/after", b"again" * 100000) == "ok", 30 * program.scale(), "writes resume", 0.2)
+    kept[fs + "/after"] = b"again" * 100000
+    check()
+    for name in (f"{number}" for number in range(len(results) - 1, len(results))):
+        posix.outcome(os.unlink, f"{fs}/{name}")
+    store.umount()
+    store.mount(point)
+    check()
+
+
+def test_store_is_not_made_on_a_full_disk(small):
+    store, filler = small
+    fill(filler, 64 * 1024)
+    result = store.run("init", store.path)
+    assert result.code == program.NO_SPACE and len(result.err.splitlines()) == 1, result
+    assert not os.path.exists(store.path) or os.listdir(store.path) == []
+    os.unlink(filler)
+    store.init()
+
+
+def test_disk_that_is_full_from_the_start_can_be_mounted_and_read(small):
+    store, filler = small
+    store.init()
+    point = store.mount(store.area + "/mnt")
+    store.create("d")
+    assert put(point + "/d/file", b"x" * MIB) == "ok"
+    store.umount()
+    fill(filler, 1 * MIB)
+    store.mount(point)
+    with open(point + "/d/file", "rb") as handle:
+        assert handle.read() == b"x" * MIB
+    assert put(point + "/d/new", b"x" * MIB) == "ENOSPC"
+    store.umount()
+
+
+def test_statfs_follows_the_disk(small):
+    store, filler = small
+    store.init()
+    point = store.mount(store.area + "/mnt")
+    before = os.statvfs(point)
+    fill(filler, 250 * MIB)
+    procs.poll(lambda: os.statvfs(point).f_bavail * before.f_frsize <= 250 * MIB, 10, "free space shrinks")
