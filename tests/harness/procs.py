@@ -112,7 +112,7 @@ def kill_marked(value, seconds=20):
 
 
 def stacks(pids):
-    """What these processes and their threads are doing, as the kernel sees it."""
+    """What these processes and their threads are doing, as the kernel sees it; the whole stack of those that cannot be interrupted."""
     lines = []
     for pid in pids:
         lines.append(f"process {pid}: {read(f'/proc/{pid}/cmdline').replace(bytes(1), b' ').decode(errors='replace')}")
@@ -124,5 +124,6 @@ def stacks(pids):
             base = f"/proc/{pid}/task/{thread}"
             state = read(base + "/stat").rpartition(b") ")[2][:1].decode()
             lines.append(f"  thread {thread} {read(base + '/comm').decode().strip()} {state} in {read(base + '/wchan').decode()}")
-            lines += ["    " + line for line in read(base + "/stack").decode().splitlines()[:12]]
+            if state == "D":
+                lines += ["    " + line for line in read(base + "/stack").decode().splitlines()[:12]]
     return "\n".join(lines)
