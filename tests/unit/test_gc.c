@@ -9,7 +9,8 @@
 
 #include "tests/unit/dataset_store.h"
 
-#define BLOCK 30000 /* bytes of a test file: several chunks */
+#define BLOCK 30000      /* bytes of a test file: several chunks */
+#define BIG (8U << 20)   /* of the file "big": stored the bulk way */
 
 static void take(struct store *store, const char *dataset, const char *name)
 {
@@ -30,23 +31,29 @@ static struct view *head_of(struct store *store, const char *dataset)
 	return view;
 }
 
+static uint32_t length_of(const char *name)
+{
+	return strcmp(name, "big") == 0 ? BIG : BLOCK;
+}
+
 static void put_block(struct store *store, const char *dataset, const char *name, uint64_t seed)
 {
 	struct view *view = head_of(store, dataset);
-	AUTO_FREE uint8_t *data = xmalloc(BLOCK);
+	uint32_t len = length_of(name);
+	AUTO_FREE uint8_t *data = xmalloc(len);
 
-	fill_random(seed, data, BLOCK);
-	write_file(view, ROOT_INO, name, 0, data, BLOCK);
+	fill_random(seed, data, len);
+	write_file(view, ROOT_INO, name, 0, data, len);
 	store_view_put(store, view);
 }
 
 static void assert_block(struct store *store, const char *view_name, const char *name, uint64_t seed)
 {
 	struct view *view;
-	struct file file = {.exists = true, .len = BLOCK, .data = xmalloc(BLOCK)};
+	struct file file = {.exists = true, .len = length_of(name), .data = xmalloc(BIG)};
 	struct error err = {0};
 
-	fill_random(seed, file.data, BLOCK);
+	fill_random(seed, file.data, file.len);
 	assert_int_equal(store_view_by_name(store, view_name, &view, &err), 0);
 	check_file(view, ROOT_INO, name, &file);
 	store_view_put(store, view);
@@ -303,7 +310,12 @@ static void why_names_who_keeps_a_chunk(void **state)
 /* --- racing --- */
 
 #define RACE_FILES 8
-#define RACE_ROUNDS 120
+#define RACE_ROUNDS 200
+
+static void race_name(unsigned file, char name[16])
+{
+	snprintf(name, 16, file == 0 ? "big" : "f%u", file);
+}
 
 struct race {
 	struct place place;
@@ -328,7 +340,7 @@ static void *write_on(void *arg)
 		unsigned file = (unsigned)(next_random(&random) % RACE_FILES);
 		uint64_t seed = next_random(&random) % 12;
 		char name[16];
-		snprintf(name, sizeof(name), "f%u", file);
+		race_name(file, name);
 		put_block(race->place.store, dataset, name, seed);
 		race->seeds[writer->number][file] = seed + 1;
 		if (i % 4 == 0)
@@ -378,7 +390,7 @@ static void verify_view(struct store *store, const char *name)
 	assert_int_equal(store_view_by_name(store, name, &view, &err), 0);
 	for (unsigned i = 0; i < RACE_FILES; i++) {
 		char file[16];
-		snprintf(file, sizeof(file), "f%u", i);
+		race_name(i, file);
 		if (view_lookup(view, ROOT_INO, file, &attr) == 0)
 			assert_int_equal(view_extents(view, attr.ino, verify_extent, store_chunks(store)), 0);
 	}
@@ -418,7 +430,7 @@ static void racing_writers_lose_nothing(void **state)
 	for (unsigned i = 0; i < 2 * RACE_FILES; i++) {
 		char name[16];
 		uint64_t seed = race->seeds[i / RACE_FILES][i % RACE_FILES];
-		snprintf(name, sizeof(name), "f%u", i % RACE_FILES);
+		race_name(i % RACE_FILES, name);
 		if (seed > 0)
 			assert_block(race->place.store, i / RACE_FILES ? "b" : "a", name, seed - 1);
 	}
