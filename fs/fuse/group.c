@@ -297,7 +297,8 @@ static void head_replaced(struct mount_group *group, uint32_t dataset, const cha
 		if (!mount->dataset)
 			session_notify_entry(mount->session, NODE_MOUNT_ROOT, info.name);
 		if (!mount->dataset || (mount->dataset == dataset && !mount->options.snapshot)) {
-			session_notify_epoch(mount->session);
+			if (session_has_epoch(mount->session))
+				session_notify_epoch(mount->session);
 			session_notify_inode(mount->session, NODE_MOUNT_ROOT);
 		}
 		mount_put(mount);

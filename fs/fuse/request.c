@@ -81,12 +81,17 @@ void target_stat(const struct target *target, const struct attr *attr, struct st
 void target_entry(const struct target *target, const struct attr *attr, struct fuse_entry_param *ret_entry)
 {
 	const struct node node = { .kind = NODE_FILE, .view = view_number(target->view), .ino = attr->ino };
+	const uint32_t root_view = atomic_load(&target->mount->root_view);
 
 	*ret_entry = (struct fuse_entry_param){
-		.ino = node_encode(node, atomic_load(&target->mount->root_view)),
+		.ino = node_encode(node, root_view),
 		.attr_timeout = target_timeout(target),
 		.entry_timeout = target_timeout(target),
 	};
+	/* After a rollback the names at the root of a dataset's mount stand for other nodes, and an older kernel cannot be told at once. */
+	if (target->node.ino == ROOT_INO && target->node.view == root_view && !target->mount->pinned &&
+	    !session_has_epoch(target->mount->session))
+		ret_entry->entry_timeout = TIMEOUT_LIST;
 	target_stat(target, attr, &ret_entry->attr);
 }
 

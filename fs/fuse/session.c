@@ -264,8 +264,11 @@ void session_free(struct session *session)
 		free(session->servers[i].buffer);
 	}
 	free(session->servers);
-	if (session->fuse)
+	if (session->fuse) {
+		/* The kernel's side is gone already; this frees what libfuse keeps for it. */
+		fuse_session_unmount(session->fuse);
 		fuse_session_destroy(session->fuse);
+	}
 	while (session->spare_count)
 		free(session->spare[--session->spare_count]);
 	pthread_mutex_destroy(&session->spare_lock);
@@ -333,11 +336,16 @@ int session_notify_entry(struct session *session, uint64_t parent, const char *n
 	return notify(session, FUSE_NOTIFY_INVAL_ENTRY, iov, 3);
 }
 
+bool session_has_epoch(const struct session *session)
+{
+	return session->info.protocol_minor >= 44;
+}
+
 int session_notify_epoch(struct session *session)
 {
 	struct iovec iov[1];
 
-	if (session->info.protocol_minor < 44)
+	if (!session_has_epoch(session))
 		return -ENOSYS;
 	return notify(session, NOTIFY_INC_EPOCH, iov, 1);
 }

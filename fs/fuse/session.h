@@ -62,7 +62,8 @@ void session_buffer_put(struct session *session, void *buffer);
 int session_notify_attr(struct session *session, uint64_t node);  /* attributes only */
 int session_notify_inode(struct session *session, uint64_t node); /* attributes and pages; dirty pages are written back first */
 int session_notify_entry(struct session *session, uint64_t parent, const char *name);
-int session_notify_epoch(struct session *session); /* all names; -ENOSYS before Linux 6.16 */
+int session_notify_epoch(struct session *session); /* all names; -ENOSYS without session_has_epoch (before Linux 6.16) */
+bool session_has_epoch(const struct session *session);
 
 struct session_info {
 	uint64_t requests;
