@@ -78,8 +78,8 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 }
 
 /*
- * Files are open in mounts that were to stop. Everything that was written is committed; the kernel ends the sessions when the process
- * ends, and what the store then still has open is as after a power cut, which it is made for.
+ * Files are open in mounts that were to stop. Everything that was written is committed; the kernel ends the sessions
+ * when the process ends, and what the store then still has open is as after a power cut, which it is made for.
  */
 static void __attribute__((noreturn)) abandon(struct daemon *daemon, size_t mounts)
 {

@@ -6,8 +6,9 @@
  *   daemon_start: store_open,         serve()                                         leave(): control_stop,
  *   mounts_start, control_start                                                       store_close, control_finish
  *
- * Signals stop all mounts as a lazy umount does, after everything was committed; a second one changes nothing. Where files
- * are open in a mount, the process ends with everything on disk, and they get ENOTCONN. After SIGKILL the next `corpusfs mount` finds a stale socket and a dead mount, and replaces both.
+ * Signals stop all mounts as a lazy umount does, after everything was committed; a second one changes nothing. Where
+ * files are open in a mount, the process ends with everything on disk, and they get ENOTCONN. After SIGKILL the next
+ * `corpusfs mount` finds a stale socket and a dead mount, and replaces both.
  *
  * Locks of the whole program, in the order in which they may be taken; those of fs/daemon are never held while calling
  * into another layer, nor while sending.
