@@ -24,13 +24,13 @@ void op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 
 static struct setattr change_of(const struct stat *attr, int to_set, mode_t type)
 {
-	struct setattr change = { .mode = attr->st_mode & 07777,
-				  .uid = attr->st_uid,
-				  .gid = attr->st_gid,
-				  .size = (uint64_t)attr->st_size,
-				  .atime = attr->st_atim,
-				  .mtime = attr->st_mtim,
-				  .ctime = attr->st_ctim };
+	struct setattr change = {.mode = attr->st_mode & 07777,
+	                         .uid = attr->st_uid,
+	                         .gid = attr->st_gid,
+	                         .size = (uint64_t)attr->st_size,
+	                         .atime = attr->st_atim,
+	                         .mtime = attr->st_mtim,
+	                         .ctime = attr->st_ctim};
 
 	change.mask |= to_set & FUSE_SET_ATTR_MODE ? SET_MODE : 0;
 	change.mask |= to_set & FUSE_SET_ATTR_UID ? SET_UID : 0;
@@ -43,7 +43,10 @@ static struct setattr change_of(const struct stat *attr, int to_set, mode_t type
 		change.atime = clock_now();
 	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
 		change.mtime = clock_now();
-	/* With KILLPRIV_V2 a truncation says whether to, while a change of owner always does, unless the mode is set along with it. */
+	/*
+	 * With KILLPRIV_V2 a truncation says whether to, while a change of owner always does, unless the mode is set
+	 * along with it.
+	 */
 	if (to_set & FUSE_SET_ATTR_KILL_SUID)
 		change.mask |= SET_KILL_PRIV;
 	if ((to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) && !(to_set & FUSE_SET_ATTR_MODE) && !S_ISDIR(type))

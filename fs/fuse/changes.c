@@ -20,7 +20,7 @@ struct change {
 		uint32_t view;
 		enum node_kind kind;
 		char name[]; /* "": the inode itself */
-	} *key;
+	} * key;
 	UT_hash_handle hh;
 };
 
@@ -58,7 +58,7 @@ static void note(struct changes *changes, const struct change_key *what, const c
 
 void changes_note(struct mount *mount, uint32_t view, uint64_t ino)
 {
-	const struct change_key what = { .source = mount, .ino = ino, .view = view, .kind = NODE_FILE };
+	const struct change_key what = {.source = mount, .ino = ino, .view = view, .kind = NODE_FILE};
 
 	if (atomic_load_explicit(&mount->group->sessions, memory_order_relaxed) > 1)
 		note(mount->group->changes, &what, "");
@@ -66,7 +66,7 @@ void changes_note(struct mount *mount, uint32_t view, uint64_t ino)
 
 void changes_note_name(struct mount *mount, uint32_t view, uint64_t dir, const char *name)
 {
-	const struct change_key what = { .source = mount, .ino = dir, .view = view, .kind = NODE_FILE };
+	const struct change_key what = {.source = mount, .ino = dir, .view = view, .kind = NODE_FILE};
 
 	if (atomic_load_explicit(&mount->group->sessions, memory_order_relaxed) <= 1)
 		return;
@@ -76,7 +76,7 @@ void changes_note_name(struct mount *mount, uint32_t view, uint64_t dir, const c
 
 void changes_note_list(struct mount_group *group, uint32_t view, const char *name)
 {
-	const struct change_key what = { .ino = ROOT_INO, .view = view, .kind = view ? NODE_SNAPSHOTS : NODE_DATASETS };
+	const struct change_key what = {.ino = ROOT_INO, .view = view, .kind = view ? NODE_SNAPSHOTS : NODE_DATASETS};
 
 	if (name)
 		note(group->changes, &what, name);
@@ -86,7 +86,7 @@ void changes_note_list(struct mount_group *group, uint32_t view, const char *nam
 static void tell(struct mount *mount, const struct change_key *key)
 {
 	const uint32_t root_view = atomic_load(&mount->root_view);
-	const struct node node = { .kind = key->kind, .view = key->view, .ino = key->ino };
+	const struct node node = {.kind = key->kind, .view = key->view, .ino = key->ino};
 	const uint64_t id = node_encode(node, root_view);
 
 	if (mount == key->source || mount->options.snapshot || (root_view && key->view != root_view))

@@ -1,9 +1,10 @@
 /*
- * What changed through one mount and must be told to the kernel's caches of the others: a queue, emptied five times a second by a thread
- * of its own, which also makes the kernel write back files open for writing while somebody else may be reading them.
+ * What changed through one mount and must be told to the kernel's caches of the others: a queue, emptied five times a
+ * second by a thread of its own, which also makes the kernel write back files open for writing while somebody else
+ * may be reading them.
  *
- * The pause between change and notice is wanted: an answer that was made before the change has reached the kernel by then, and is
- * dropped by the notice. The queue is as long as what one fifth of a second can change.
+ * The pause between change and notice is wanted: an answer that was made before the change has reached the kernel by
+ * then, and is dropped by the notice. The queue is as long as what one fifth of a second can change.
  *
  * Threads: any.
  */

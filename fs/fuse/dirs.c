@@ -1,7 +1,8 @@
 /*
- * Reading directories. The first read loads all names, in the order of the inode numbers: that is the order in which files were made, so
- * whoever reads them as listed reads the store in its own order. The cookie is the inode number too (with a hash of the name, for hard
- * links), so a listing goes on at the right place whatever came and went meanwhile, even in another handle or after a restart.
+ * Reading directories. The first read loads all names, in the order of the inode numbers: that is the order in which
+ * files were made, so whoever reads them as listed reads the store in its own order. The cookie is the inode number
+ * too (with a hash of the name, for hard links), so a listing goes on at the right place whatever came and went
+ * meanwhile, even in another handle or after a restart.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -63,9 +64,10 @@ static uint64_t cookie_of(uint64_t ino, const char *name)
 static int add_file(void *arg, const char *name, uint64_t ino, uint8_t type)
 {
 	struct loading *loading = arg;
-	const struct item item = {
-		.cookie = cookie_of(ino, name), .number = node_number(loading->dir->node.view, ino, false), .ino = ino, .type = type
-	};
+	const struct item item = {.cookie = cookie_of(ino, name),
+	                          .number = node_number(loading->dir->node.view, ino, false),
+	                          .ino = ino,
+	                          .type = type};
 
 	add(loading->handle, item, name);
 	return 0;
@@ -74,7 +76,9 @@ static int add_file(void *arg, const char *name, uint64_t ino, uint8_t type)
 static int add_virtual(void *arg, const char *name, uint64_t number, uint32_t view)
 {
 	struct loading *loading = arg;
-	const struct item item = { .cookie = cookie_of(number + 1, name), .number = node_number(view, loading->dir->node.ino, false), .type = DT_DIR };
+	const struct item item = {.cookie = cookie_of(number + 1, name),
+	                          .number = node_number(view, loading->dir->node.ino, false),
+	                          .type = DT_DIR};
 
 	add(loading->handle, item, name);
 	return 0;
@@ -106,7 +110,7 @@ static void sort(struct dir_handle *handle)
 static void add_dots(struct loading *loading)
 {
 	const struct target *dir = loading->dir;
-	const struct item self = { .cookie = COOKIE_SELF, .number = NODE_MOUNT_ROOT, .type = DT_DIR };
+	const struct item self = {.cookie = COOKIE_SELF, .number = NODE_MOUNT_ROOT, .type = DT_DIR};
 	struct fuse_entry_param entry;
 	struct item item = self;
 
@@ -126,7 +130,7 @@ static void add_dots(struct loading *loading)
 
 static int load(struct dir_handle *handle, const struct target *dir)
 {
-	struct loading loading = { .handle = handle, .dir = dir };
+	struct loading loading = {.handle = handle, .dir = dir};
 	struct attr attr;
 	int result = 0;
 
@@ -238,11 +242,11 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_i
 }
 
 /*
- * What readdirplus says goes into the kernel's cache, so it must be true now, not when the list was loaded: unless the directory is
- * unchanged since, the name is looked up anew. -ENOENT when it is gone.
+ * What readdirplus says goes into the kernel's cache, so it must be true now, not when the list was loaded: unless
+ * the directory is unchanged since, the name is looked up anew. -ENOENT when it is gone.
  */
 static int entry_now(const struct target *dir, const struct dir_handle *handle, bool unchanged, const struct item *item,
-		     struct fuse_entry_param *ret_entry)
+                     struct fuse_entry_param *ret_entry)
 {
 	const char *name = (const char *)handle->names.data + item->name;
 	struct attr attr;
@@ -250,7 +254,7 @@ static int entry_now(const struct target *dir, const struct dir_handle *handle, 
 
 	if (item->cookie <= COOKIE_PARENT) {
 		/* the kernel takes only the number and the type of these */
-		*ret_entry = (struct fuse_entry_param){ .attr = { .st_ino = item->number, .st_mode = S_IFDIR } };
+		*ret_entry = (struct fuse_entry_param){.attr = {.st_ino = item->number, .st_mode = S_IFDIR}};
 		return 0;
 	}
 	if (!unchanged || !item->ino)
@@ -270,8 +274,8 @@ static bool is_unchanged(const struct target *dir, const struct dir_handle *hand
 }
 
 /* Fills the buffer from behind `offset`; returns its length or what went wrong. */
-static ssize_t fill(fuse_req_t req, const struct target *dir, const struct dir_handle *handle, uint64_t offset, char *out, size_t size,
-		    bool plus)
+static ssize_t fill(fuse_req_t req, const struct target *dir, const struct dir_handle *handle, uint64_t offset, char *out,
+                    size_t size, bool plus)
 {
 	const bool unchanged = plus && is_unchanged(dir, handle);
 	size_t used = 0;
@@ -279,7 +283,7 @@ static ssize_t fill(fuse_req_t req, const struct target *dir, const struct dir_h
 	for (size_t i = find(handle, offset); i < handle->count; i++) {
 		const struct item *item = &handle->items[i];
 		const char *name = (const char *)handle->names.data + item->name;
-		const struct stat stat_buf = { .st_ino = item->number, .st_mode = DTTOIF(item->type) };
+		const struct stat stat_buf = {.st_ino = item->number, .st_mode = DTTOIF(item->type)};
 		struct fuse_entry_param entry;
 		size_t need;
 		int result = 0;
@@ -290,8 +294,8 @@ static ssize_t fill(fuse_req_t req, const struct target *dir, const struct dir_h
 			continue;
 		if (result)
 			return used ? (ssize_t)used : result;
-		need = plus ? fuse_add_direntry_plus(req, out + used, size - used, name, &entry, (off_t)item->cookie) :
-			      fuse_add_direntry(req, out + used, size - used, name, &stat_buf, (off_t)item->cookie);
+		need = plus ? fuse_add_direntry_plus(req, out + used, size - used, name, &entry, (off_t)item->cookie)
+		            : fuse_add_direntry(req, out + used, size - used, name, &stat_buf, (off_t)item->cookie);
 		if (need > size - used)
 			break;
 		used += need;

@@ -9,7 +9,10 @@
 #define COPY_MAX (1ULL << 30) /* the reply has 32 bits */
 #define CAPABILITY "security.capability"
 
-/* An open file. Where OPEN is not asked (read-only mounts) requests come without one, and each makes its own for its time. */
+/*
+ * An open file. Where OPEN is not asked (read-only mounts) requests come without one, and each makes its own for its
+ * time.
+ */
 struct handle {
 	struct inode *inode;
 	struct view *view;
@@ -40,7 +43,7 @@ static struct handle *handle_new(struct target *target, struct inode *inode, boo
 {
 	struct mount *mount = target->mount;
 	struct handle *handle = xcalloc(1, sizeof(*handle));
-	const struct node node = { .kind = NODE_FILE, .view = target->node.view, .ino = inode_ino(inode) };
+	const struct node node = {.kind = NODE_FILE, .view = target->node.view, .ino = inode_ino(inode)};
 
 	handle->inode = inode;
 	handle->view = steal_ptr(target->view);
@@ -88,11 +91,11 @@ static void borrowed_close(struct borrowed *borrowed)
 static int borrow(fuse_req_t req, fuse_ino_t id, const struct fuse_file_info *fi, struct borrowed *ret_borrowed)
 {
 	struct handle *handle = handle_of(fi);
-	AUTO_TARGET target = { 0 };
+	AUTO_TARGET target = {0};
 	struct inode *inode;
 	int result;
 
-	*ret_borrowed = (struct borrowed){ .mount = request_mount(req), .handle = handle };
+	*ret_borrowed = (struct borrowed){.mount = request_mount(req), .handle = handle};
 	if (handle)
 		return handle_check(ret_borrowed->mount, handle);
 	result = target_open(req, id, &target);
@@ -109,7 +112,7 @@ static int borrow(fuse_req_t req, fuse_ino_t id, const struct fuse_file_info *fi
 static int open_checked(fuse_req_t req, fuse_ino_t id, const struct fuse_file_info *fi, struct target *target)
 {
 	const bool writable = (fi->flags & O_ACCMODE) != O_RDONLY;
-	const struct setattr empty = { .mask = SET_SIZE | (fi->flags & SESSION_OPEN_KILL_PRIV ? SET_KILL_PRIV : 0) };
+	const struct setattr empty = {.mask = SET_SIZE | (fi->flags & SESSION_OPEN_KILL_PRIV ? SET_KILL_PRIV : 0)};
 	struct attr attr;
 	int result = writable || (fi->flags & O_TRUNC) ? target_open_writable(req, id, target) : target_open(req, id, target);
 
@@ -125,7 +128,7 @@ static int open_checked(fuse_req_t req, fuse_ino_t id, const struct fuse_file_in
 void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	struct mount *mount = request_mount(req);
-	AUTO_TARGET target = { 0 };
+	AUTO_TARGET target = {0};
 	struct handle *handle;
 	struct inode *inode;
 	int result;
@@ -152,7 +155,7 @@ void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, st
 {
 	struct mount *mount = request_mount(req);
 	const bool unnamed = !strcmp(name, SESSION_TMPFILE_NAME);
-	AUTO_NEWBORN newborn = { 0 };
+	AUTO_NEWBORN newborn = {0};
 	AUTO_TARGET target;
 	struct fuse_entry_param entry;
 	struct handle *handle;
@@ -210,8 +213,8 @@ void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fu
 }
 
 /*
- * File capabilities fall with the first write, whoever writes. Asking the store each time would cost a lookup per write, so the handle
- * remembers that there is none, until somebody sets some in this mount.
+ * File capabilities fall with the first write, whoever writes. Asking the store each time would cost a lookup per
+ * write, so the handle remembers that there is none, until somebody sets some in this mount.
  */
 static int drop_capability(struct mount *mount, struct handle *handle)
 {
@@ -254,7 +257,10 @@ void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
 	fuse_reply_write(req, size);
 }
 
-/* The kernel has written its pages back before it asks, so a failure was told there; committing is for the background or fsync. */
+/*
+ * The kernel has written its pages back before it asks, so a failure was told there; committing is for the background
+ * or fsync.
+ */
 void op_flush(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	reply_result(req, 0);
@@ -334,16 +340,16 @@ void op_lseek(fuse_req_t req, fuse_ino_t id, off_t offset, int whence, struct fu
 		seek(req, borrowed.handle, offset, whence);
 	} else {
 		job = xcalloc(1, sizeof(*job));
-		*job = (struct seek_job){ req, borrowed.mount, borrowed.handle, offset, whence };
+		*job = (struct seek_job){req, borrowed.mount, borrowed.handle, offset, whence};
 		mount_get(job->mount);
 		slow_add(job->mount->group->slow, seek_run, job);
 	}
 }
 
 void op_copy_file_range(fuse_req_t req, fuse_ino_t id_in, off_t offset_in, struct fuse_file_info *fi_in, fuse_ino_t id_out,
-			off_t offset_out, struct fuse_file_info *fi_out, size_t len, int flags)
+                        off_t offset_out, struct fuse_file_info *fi_out, size_t len, int flags)
 {
-	AUTO_BORROWED to = { 0 };
+	AUTO_BORROWED to = {0};
 	AUTO_BORROWED from;
 	ssize_t copied = borrow(req, id_in, fi_in, &from);
 
@@ -354,7 +360,8 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t id_in, off_t offset_in, struc
 	if (!copied)
 		copied = drop_capability(to.mount, to.handle);
 	if (!copied)
-		copied = inode_copy(from.handle->inode, (uint64_t)offset_in, to.handle->inode, (uint64_t)offset_out, MIN(len, COPY_MAX));
+		copied = inode_copy(from.handle->inode, (uint64_t)offset_in, to.handle->inode, (uint64_t)offset_out,
+		                    MIN(len, COPY_MAX));
 	if (copied < 0) {
 		reply_result(req, (int)copied);
 		return;

@@ -112,7 +112,10 @@ bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *sessi
 
 	if (always_passes(in))
 		return true;
-	/* First the mark, then the question: gate_close() does it the other way round, so that one of the two sees the other. */
+	/*
+	 * First the mark, then the question: gate_close() does it the other way round, so that one of the two sees
+	 * the other.
+	 */
 	view = node_decode(in->nodeid, session_root_view(session)).view;
 	atomic_store(&slot->view, view);
 	if (!atomic_load(&gate->closed))
@@ -166,7 +169,7 @@ int gate_drain(struct gate *gate, uint64_t until_ms)
 	while (is_running(gate)) {
 		if (clock_ms() > until_ms)
 			return -EBUSY;
-		nanosleep(&(struct timespec){ .tv_nsec = 50000 }, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
 	}
 	return 0;
 }

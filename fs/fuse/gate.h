@@ -1,10 +1,10 @@
 /*
  * The gate: one instant for all writers of a view, although the kernel caches their writes.
  *
- * Closing it makes the sessions hold back the requests of some views before libfuse sees them; opening it feeds them what was held.
- * Requests by which the kernel brings in what it had accepted before pass always, and so do those during which the kernel keeps
- * write-back of the file waiting (truncation and its like): holding one of them would make a flush wait for ever. Why that gives one
- * instant is explained in group.c, where the steps are taken.
+ * Closing it makes the sessions hold back the requests of some views before libfuse sees them; opening it feeds them
+ * what was held. Requests by which the kernel brings in what it had accepted before pass always, and so do those
+ * during which the kernel keeps write-back of the file waiting (truncation and its like): holding one of them would
+ * make a flush wait for ever. Why that gives one instant is explained in group.c, where the steps are taken.
  *
  * Threads: gate_enter and gate_leave any; the others one at a time (group.c's notify lock).
  */

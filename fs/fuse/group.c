@@ -1,17 +1,21 @@
 /*
- * A snapshot is one instant for all writers although the kernel caches what they write. The steps, with why each is needed:
+ * A snapshot is one instant for all writers although the kernel caches what they write. The steps, with why each is
+ * needed:
  *
  *   1. With everything running, dirty pages are written back and committed, so that the rest is short.
- *   2. The gate closes: new requests of the views wait, those that are running end. But write(2) into the page cache asks nobody, so:
- *   3. The attributes of each file open for writing are invalidated. In write-back mode write(2) then has to ask for them first, and that
- *      question waits at the gate: no new write(2) starts. Whoever wrote A before B cannot have B in and A out: A's write had ended
- *      before A's attributes went, so its pages are there for step 4.
- *   4. Each file's pages are written back and unmapped; from then on it is sealed: its reads wait too, so whoever writes through a mapping
- *      stops at its next page fault, by the same argument in the same order.
- *   5. The caller freezes the views, whose changes are now only what was accepted, writes its records, and thaws: the gate opens.
+ *   2. The gate closes: new requests of the views wait, those that are running end. But write(2) into the page
+ *      cache asks nobody, so:
+ *   3. The attributes of each file open for writing are invalidated. In write-back mode write(2) then has to
+ *      ask for them first, and that question waits at the gate: no new write(2) starts. Whoever wrote A before
+ *      B cannot have B in and A out: A's write had ended before A's attributes went, so its pages are there for
+ *      the next step.
+ *   4. Each file's pages are written back and unmapped; from then on it is sealed: its reads wait too, so
+ *      whoever writes through a mapping stops at its next page fault, by the same argument in the same order.
+ *   5. The caller freezes the views, whose changes are now only what was accepted, writes its records, and
+ *      thaws: the gate opens.
  *
- * A file is not invalidated again while it is sealed: a read that waits at the gate holds its page locked. Should the steps not come to an
- * end in FREEZE_LIMIT_MS, a watcher opens the gate, and the snapshot fails with -EBUSY.
+ * A file is not invalidated again while it is sealed: a read that waits at the gate holds its page locked. Should the
+ * steps not come to an end in FREEZE_LIMIT_MS, a watcher opens the gate, and the snapshot fails with -EBUSY.
  */
 #include "fs/fuse/group.h"
 
@@ -100,7 +104,7 @@ size_t group_mounts(struct mount_group *group, struct mount ***ret_mounts)
 static int settle(struct mount *mount, uint64_t id)
 {
 	const struct node node = node_decode(id, atomic_load(&mount->root_view));
-	struct setattr change = { .mask = SET_MTIME | SET_CTIME, .mtime = clock_now() };
+	struct setattr change = {.mask = SET_MTIME | SET_CTIME, .mtime = clock_now()};
 	struct inode *inode;
 	struct view *view;
 	struct attr attr;
@@ -176,7 +180,8 @@ static int settle_all(struct mount *mount, uint32_t view)
 }
 
 /* Does step(mount, view) for the read-write mounts; the first failure ends it. */
-static int each_writable(struct mount_group *group, const uint32_t *views, size_t count, int (*step)(struct mount *mount, uint32_t view))
+static int each_writable(struct mount_group *group, const uint32_t *views, size_t count,
+                         int (*step)(struct mount *mount, uint32_t view))
 {
 	struct mount **mounts;
 	const size_t mount_count = group_mounts(group, &mounts);
@@ -230,7 +235,7 @@ static void *watch_main(void *arg)
 /* Steps 2 to 4 under the watcher's eyes. */
 static int close_and_seal(struct mount_group *group, const uint32_t *views, size_t count)
 {
-	struct watch watch = { .group = group, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+	struct watch watch = {.group = group, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
 	pthread_t watcher;
 	int result;
 
@@ -344,8 +349,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 {
 	struct mount_group *group = xcalloc(1, sizeof(*group));
 	struct store_hooks hooks = {
-		.freeze = hook_freeze, .thaw = hook_thaw, .changed = hook_changed, .busy = hook_busy, .arg = group
-	};
+		.freeze = hook_freeze, .thaw = hook_thaw, .changed = hook_changed, .busy = hook_busy, .arg = group};
 	struct stat stat_buf;
 
 	group->store = store;
@@ -369,7 +373,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 
 void mount_group_free(struct mount_group *group)
 {
-	const struct store_hooks none = { 0 };
+	const struct store_hooks none = {0};
 
 	if (!group)
 		return;

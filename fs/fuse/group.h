@@ -2,8 +2,9 @@
  * The inside of a mount group and its mounts. Internal to fs/fuse.
  *
  * Locks, in the order in which they are taken:
- *   group.notify_lock   one at a time makes the kernel write back or drop pages of read-write mounts: an inode that the gate has sealed
- *                       must not be invalidated. Held from freeze to thaw. Never taken in a request's thread.
+ *   group.notify_lock   one at a time makes the kernel write back or drop pages of read-write mounts: an inode that
+ *                       the gate has sealed must not be invalidated. Held from freeze to thaw. Never taken in a
+ *                       request's thread.
  *   group.lock          guards mounts, their refs and ended, and the open counts of snapshots; a leaf except for writers.lock
  *   changes, gate, writers, slow: locks of their own, leaves
  */
@@ -34,8 +35,8 @@ struct mount_group {
 
 	pthread_mutex_t lock;
 	pthread_cond_t ended_cond;
-	struct mount *mounts; /* that serve */
-	unsigned alive;       /* mounts not yet released: the group outlives them */
+	struct mount *mounts;           /* that serve */
+	unsigned alive;                 /* mounts not yet released: the group outlives them */
 	struct open_count *open_counts; /* per snapshot view: open files and directories */
 	void (*on_end)(void *arg, struct mount *mount);
 	void *on_end_arg;
@@ -78,7 +79,10 @@ size_t group_mounts(struct mount_group *group, struct mount ***ret_mounts);
 void mount_get(struct mount *mount);
 void mount_put(struct mount *mount);
 
-/* Makes the kernel write back the files that the mount has open for writing in a view (0: any). Not in a request's thread. */
+/*
+ * Makes the kernel write back the files that the mount has open for writing in a view (0: any). Not in a request's
+ * thread.
+ */
 WARN_UNUSED int group_flush(struct mount *mount, uint32_t view);
 
 extern const struct fuse_lowlevel_ops mount_ops;

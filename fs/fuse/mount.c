@@ -63,7 +63,8 @@ static void *end_main(void *arg)
 	slow_drain(group->slow);
 	mount->result = store_sync(group->store);
 	if (mount->result)
-		group_log(group, "error", "commit at the end of %s failed: %s", mount->options.mountpoint, strerror(-mount->result));
+		group_log(group, "error", "commit at the end of %s failed: %s", mount->options.mountpoint,
+		          strerror(-mount->result));
 	pthread_mutex_lock(&group->lock);
 	DL_DELETE(group->mounts, mount);
 	atomic_fetch_sub(&group->sessions, 1);
@@ -107,7 +108,7 @@ static char *kernel_options(const struct mount *mount)
 	struct buf text = BUF_INIT;
 
 	buf_addf(&text, "default_permissions,subtype=corpusfs,%s%s", mount->read_only ? "ro" : "rw",
-		 mount->options.allow_other ? ",allow_other" : "");
+	         mount->options.allow_other ? ",allow_other" : "");
 	if (mount->options.debug)
 		buf_addf(&text, ",debug");
 	if (mount->options.extra && mount->options.extra[0])
@@ -163,7 +164,7 @@ static int check_other_writers(struct mount_group *group, const struct mount *mo
 		if (other->read_only || (other->dataset && mount->dataset && other->dataset != mount->dataset))
 			continue;
 		result = error_set(err, -EBUSY, "%s is mounted for writing on %s already",
-				   mount->options.dataset ? mount->options.dataset : "the store", other->options.mountpoint);
+		                   mount->options.dataset ? mount->options.dataset : "the store", other->options.mountpoint);
 		error_hint(err, "mount it with -o ro, or show the same files there too with mount --bind");
 		break;
 	}
@@ -253,7 +254,7 @@ int mount_start(struct mount_group *group, const struct mount_options *options, 
 {
 	struct mount *mount = mount_new(group, options);
 	struct system_mount there;
-	struct error local = { 0 };
+	struct error local = {0};
 	int result;
 
 	err = err ? err : &local;
@@ -297,7 +298,8 @@ int mount_stop(struct mount *mount, bool lazy, struct error *err)
 		pthread_mutex_unlock(&group->lock);
 		result = mount->result;
 		if (result)
-			error_set(err, result, "%s is unmounted, but its last changes could not be committed: %s", path, strerror(-result));
+			error_set(err, result, "%s is unmounted, but its last changes could not be committed: %s", path,
+			          strerror(-result));
 	}
 	mount_put(mount);
 	return result;

@@ -1,6 +1,6 @@
 /*
- * Mounts of a store: the kernel's side. A mount_group holds all mounts of one store's daemon and answers the store's hooks (freeze, thaw,
- * changed, busy); each mount is one FUSE session with its own threads.
+ * Mounts of a store: the kernel's side. A mount_group holds all mounts of one store's daemon and answers the store's
+ * hooks (freeze, thaw, changed, busy); each mount is one FUSE session with its own threads.
  *
  *   group = mount_group_new(store, log)
  *   mount_start(group, options, &mount)     mounts, answers INIT, starts serving, and returns when the mount answers
@@ -38,20 +38,32 @@ struct mount_log {
 struct mount_group *mount_group_new(struct store *store, const struct mount_log *log);
 void mount_group_free(struct mount_group *group); /* all mounts must have ended */
 
-/* Called once per mount, from a thread of its own, when its session ended and everything it had accepted is committed. */
+/*
+ * Called once per mount, from a thread of its own, when its session ended and everything it had accepted is
+ * committed.
+ */
 void mount_group_on_end(struct mount_group *group, void (*ended)(void *arg, struct mount *mount), void *arg);
 
-/* -EBUSY something is mounted there already / not empty is fine; -ENOENT, -ENOTDIR mountpoint; -EACCES; -ENODEV no /dev/fuse. */
-WARN_UNUSED int mount_start(struct mount_group *group, const struct mount_options *options, struct mount **ret_mount, struct error *err);
+/*
+ * -EBUSY something is mounted there already / not empty is fine; -ENOENT, -ENOTDIR mountpoint; -EACCES; -ENODEV no
+ * /dev/fuse.
+ */
+WARN_UNUSED int mount_start(struct mount_group *group, const struct mount_options *options, struct mount **ret_mount,
+                            struct error *err);
 
-/* Flushes the kernel's pages and commits, then unmounts; -EBUSY when files are open or a process stands in it (nothing changed then,
- * unless `lazy`). */
+/*
+ * Flushes the kernel's pages and commits, then unmounts; -EBUSY when files are open or a process stands in it (nothing
+ * changed then, unless `lazy`).
+ */
 WARN_UNUSED int mount_stop(struct mount *mount, bool lazy, struct error *err);
 void mount_free(struct mount *mount); /* after it ended */
 
 const struct mount_options *mount_get_options(const struct mount *mount);
 
-/* Brings in what the kernel holds of all open files of this mount (NULL: of all mounts): write-back done when it returns. */
+/*
+ * Brings in what the kernel holds of all open files of this mount (NULL: of all mounts): write-back done when it
+ * returns.
+ */
 WARN_UNUSED int mount_flush_kernel(struct mount_group *group, struct mount *mount);
 
 struct mount_status {

@@ -22,7 +22,7 @@ static int lookup_self(const struct target *target, struct fuse_entry_param *ret
 static int lookup_parent(const struct target *dir, struct fuse_entry_param *ret_entry)
 {
 	const uint32_t root_view = atomic_load(&dir->mount->root_view);
-	const struct target datasets = { .mount = dir->mount };
+	const struct target datasets = {.mount = dir->mount};
 	uint64_t parent;
 	struct attr attr;
 	int result;
@@ -72,7 +72,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 		result = names_lookup(&target, name, &entry);
 	if (result == -ENOENT && target.node.kind == NODE_FILE) {
 		/* The kernel may remember that there is nothing. */
-		entry = (struct fuse_entry_param){ .entry_timeout = target_timeout(&target) };
+		entry = (struct fuse_entry_param){.entry_timeout = target_timeout(&target)};
 		result = 0;
 	}
 	if (result)
@@ -103,15 +103,16 @@ static int apply_acl(fuse_req_t req, const struct target *dir, struct newborn *n
 	}
 	if (result)
 		return result;
-	result = acl_inherit(newborn->default_acl.data, newborn->default_acl.len, create->mode, &create->mode, &newborn->access_acl);
+	result = acl_inherit(newborn->default_acl.data, newborn->default_acl.len, create->mode, &create->mode,
+	                     &newborn->access_acl);
 	if (result)
 		return result;
 	if (newborn->access_acl.len)
 		newborn->xattrs[create->xattr_count++] =
-			(struct xattr_init){ ACL_ACCESS, newborn->access_acl.data, newborn->access_acl.len };
+			(struct xattr_init){ACL_ACCESS, newborn->access_acl.data, newborn->access_acl.len};
 	if (S_ISDIR(create->mode))
 		newborn->xattrs[create->xattr_count++] =
-			(struct xattr_init){ ACL_DEFAULT, newborn->default_acl.data, newborn->default_acl.len };
+			(struct xattr_init){ACL_DEFAULT, newborn->default_acl.data, newborn->default_acl.len};
 	return 0;
 }
 
@@ -122,7 +123,7 @@ int newborn_init(fuse_req_t req, const struct target *dir, mode_t mode, struct n
 	struct attr parent;
 	int result;
 
-	*ret_newborn = (struct newborn){ .create = { .mode = mode, .uid = caller->uid, .gid = caller->gid } };
+	*ret_newborn = (struct newborn){.create = {.mode = mode, .uid = caller->uid, .gid = caller->gid}};
 	result = view_getattr(dir->view, dir->node.ino, &parent);
 	if (result)
 		return result == -ESTALE ? -ENOENT : result;
@@ -143,7 +144,7 @@ void newborn_clear(struct newborn *newborn)
 
 static void make(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, dev_t rdev, const char *link_target)
 {
-	AUTO_NEWBORN newborn = { 0 };
+	AUTO_NEWBORN newborn = {0};
 	AUTO_TARGET target;
 	struct attr attr;
 	int result = target_open_name(req, dir, name, &target);
@@ -219,8 +220,8 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
 	reply_result(req, result);
 }
 
-static void rename_files(fuse_req_t req, const struct target *from, const char *name, const struct target *to, const char *new_name,
-			 unsigned flags)
+static void rename_files(fuse_req_t req, const struct target *from, const char *name, const struct target *to,
+                         const char *new_name, unsigned flags)
 {
 	struct mount *mount = from->mount;
 	int result;
@@ -228,7 +229,7 @@ static void rename_files(fuse_req_t req, const struct target *from, const char *
 	if (mount->read_only || view_read_only(from->view) || view_read_only(to->view))
 		result = -EROFS;
 	else if ((target_has_snapshots(from) && !strcmp(name, SNAPSHOTS_NAME)) ||
-		 (target_has_snapshots(to) && !strcmp(new_name, SNAPSHOTS_NAME)))
+	         (target_has_snapshots(to) && !strcmp(new_name, SNAPSHOTS_NAME)))
 		result = -EPERM;
 	else if (from->node.view != to->node.view)
 		result = -EXDEV;
@@ -243,7 +244,7 @@ static void rename_files(fuse_req_t req, const struct target *from, const char *
 
 static void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t new_dir, const char *new_name, unsigned flags)
 {
-	AUTO_TARGET to = { 0 };
+	AUTO_TARGET to = {0};
 	AUTO_TARGET from;
 	int result = target_open(req, dir, &from);
 
@@ -288,7 +289,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	const struct mount *mount = userdata;
 	unsigned want = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC |
-			FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS;
+	                FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS;
 
 	/* Splicing pays only above the sizes that arrive here, and the gate needs requests in memory. */
 	if (mount->read_only)

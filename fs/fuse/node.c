@@ -8,12 +8,12 @@
 struct node node_decode(uint64_t id, uint32_t root_view)
 {
 	if (id == NODE_MOUNT_ROOT && !root_view)
-		return (struct node){ .kind = NODE_DATASETS, .ino = ROOT_INO };
+		return (struct node){.kind = NODE_DATASETS, .ino = ROOT_INO};
 	if (id == NODE_MOUNT_ROOT)
-		return (struct node){ .kind = NODE_FILE, .view = root_view, .ino = ROOT_INO };
-	return (struct node){ .kind = id & SNAPSHOTS_BIT ? NODE_SNAPSHOTS : NODE_FILE,
-			      .view = (uint32_t)(id >> VIEW_SHIFT),
-			      .ino = id & INO_MAX };
+		return (struct node){.kind = NODE_FILE, .view = root_view, .ino = ROOT_INO};
+	return (struct node){.kind = id & SNAPSHOTS_BIT ? NODE_SNAPSHOTS : NODE_FILE,
+	                     .view = (uint32_t)(id >> VIEW_SHIFT),
+	                     .ino = id & INO_MAX};
 }
 
 uint64_t node_encode(struct node node, uint32_t root_view)

@@ -1,14 +1,15 @@
 /*
- * Node ids, the numbers by which kernel and daemon name a file to each other, and st_ino. They are pure encodings: no table is needed to
- * understand one, so forgetting is nothing, a file handle (NFS, open_by_handle_at) stays valid when all caches are gone, and a file and
- * its copy in a snapshot never look like the same file to cp, diff, tar or find.
+ * Node ids, the numbers by which kernel and daemon name a file to each other, and st_ino. They are pure encodings: no
+ * table is needed to understand one, so forgetting is nothing, a file handle (NFS, open_by_handle_at) stays valid
+ * when all caches are gone, and a file and its copy in a snapshot never look like the same file to cp, diff, tar or
+ * find.
  *
  *   bits 40..63  view number
  *   bit  39      set: the virtual directory ".snapshots" of the directory in the low bits
  *   bits 0..38   inode number
  *
- * FUSE's root id 1 (view number 0) is the mount's root: in a mount of the whole store the list of datasets, else the root directory of
- * the view that is mounted.
+ * FUSE's root id 1 (view number 0) is the mount's root: in a mount of the whole store the list of datasets, else the
+ * root directory of the view that is mounted.
  */
 #ifndef CORPUSFS_FUSE_NODE_H
 #define CORPUSFS_FUSE_NODE_H

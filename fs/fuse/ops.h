@@ -1,4 +1,7 @@
-/* The operations, by file; libfuse's table (mount_ops, in names.c) names each. They answer every request exactly once. */
+/*
+ * The operations, by file; libfuse's table (mount_ops, in names.c) names each. They answer every request exactly
+ * once.
+ */
 #ifndef CORPUSFS_FUSE_OPS_H
 #define CORPUSFS_FUSE_OPS_H
 
@@ -49,6 +52,6 @@ void op_fsync(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_info
 void op_fallocate(fuse_req_t req, fuse_ino_t id, int mode, off_t offset, off_t length, struct fuse_file_info *fi);
 void op_lseek(fuse_req_t req, fuse_ino_t id, off_t offset, int whence, struct fuse_file_info *fi);
 void op_copy_file_range(fuse_req_t req, fuse_ino_t id_in, off_t offset_in, struct fuse_file_info *fi_in, fuse_ino_t id_out,
-			off_t offset_out, struct fuse_file_info *fi_out, size_t len, int flags);
+                        off_t offset_out, struct fuse_file_info *fi_out, size_t len, int flags);
 
 #endif

@@ -12,7 +12,7 @@ int target_open(fuse_req_t req, fuse_ino_t id, struct target *ret_target)
 {
 	struct mount *mount = request_mount(req);
 
-	*ret_target = (struct target){ .mount = mount, .node = node_decode(id, atomic_load(&mount->root_view)) };
+	*ret_target = (struct target){.mount = mount, .node = node_decode(id, atomic_load(&mount->root_view))};
 	if (ret_target->node.kind == NODE_DATASETS)
 		return 0;
 	return store_view_by_number(mount->group->store, ret_target->node.view, &ret_target->view);
@@ -80,7 +80,7 @@ void target_stat(const struct target *target, const struct attr *attr, struct st
 
 void target_entry(const struct target *target, const struct attr *attr, struct fuse_entry_param *ret_entry)
 {
-	const struct node node = { .kind = NODE_FILE, .view = view_number(target->view), .ino = attr->ino };
+	const struct node node = {.kind = NODE_FILE, .view = view_number(target->view), .ino = attr->ino};
 	const uint32_t root_view = atomic_load(&target->mount->root_view);
 
 	*ret_entry = (struct fuse_entry_param){
@@ -88,7 +88,10 @@ void target_entry(const struct target *target, const struct attr *attr, struct f
 		.attr_timeout = target_timeout(target),
 		.entry_timeout = target_timeout(target),
 	};
-	/* After a rollback the names at the root of a dataset's mount stand for other nodes, and an older kernel cannot be told at once. */
+	/*
+	 * After a rollback the names at the root of a dataset's mount stand for other nodes, and an older kernel
+	 * cannot be told at once.
+	 */
 	if (target->node.ino == ROOT_INO && target->node.view == root_view && !target->mount->pinned &&
 	    !session_has_epoch(target->mount->session))
 		ret_entry->entry_timeout = TIMEOUT_LIST;

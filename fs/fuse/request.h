@@ -1,5 +1,6 @@
 /*
- * What every operation starts and ends with: which view and inode a request speaks of, and how an inode is told to the kernel.
+ * What every operation starts and ends with: which view and inode a request speaks of, and how an inode is told to
+ * the kernel.
  *
  *   AUTO_TARGET target;
  *   target_open(req, id, &target)  ...  reply
@@ -17,7 +18,8 @@
 struct target {
 	struct mount *mount;
 	struct node node;
-	struct view *view; /* of a file or of the directory of ".snapshots"; NULL for the list of datasets. Held until target_close */
+	struct view
+		*view; /* of a file or of the directory of ".snapshots"; NULL for the list of datasets. Held until target_close */
 };
 
 #define AUTO_TARGET CLEANUP(target_close) struct target
@@ -38,7 +40,10 @@ void target_close(struct target *target);
 /* Whether ".snapshots" is a virtual directory in this one. */
 bool target_has_snapshots(const struct target *target);
 
-/* How long the kernel may trust what it is told: for ever in snapshots; in heads long, since whoever changes them tells (changes.h). */
+/*
+ * How long the kernel may trust what it is told: for ever in snapshots; in heads long, since whoever changes them
+ * tells (changes.h).
+ */
 #define TIMEOUT_SNAPSHOT 1e9
 #define TIMEOUT_HEAD 86400.0
 #define TIMEOUT_LIST 1.0 /* names of datasets and snapshots */

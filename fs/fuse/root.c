@@ -18,7 +18,7 @@ struct root_job {
 
 void root_stat(const struct mount *mount, struct stat *ret_stat)
 {
-	const struct timespec changed = { .tv_sec = atomic_load(&mount->group->changed_s) };
+	const struct timespec changed = {.tv_sec = atomic_load(&mount->group->changed_s)};
 
 	*ret_stat = (struct stat){
 		.st_ino = NODE_MOUNT_ROOT,
@@ -35,7 +35,7 @@ void root_stat(const struct mount *mount, struct stat *ret_stat)
 
 static int entry_of(struct mount *mount, const char *name, struct fuse_entry_param *ret_entry)
 {
-	AUTO_TARGET target = { .mount = mount, .node = { .kind = NODE_FILE, .ino = ROOT_INO } };
+	AUTO_TARGET target = {.mount = mount, .node = {.kind = NODE_FILE, .ino = ROOT_INO}};
 	struct attr attr;
 	int result = store_head(mount->group->store, name, &target.view);
 
@@ -54,8 +54,7 @@ int root_lookup(const struct target *root, const char *name, struct fuse_entry_p
 {
 	if (!strcmp(name, ".") || !strcmp(name, "..")) {
 		*ret_entry = (struct fuse_entry_param){
-			.ino = NODE_MOUNT_ROOT, .attr_timeout = TIMEOUT_LIST, .entry_timeout = TIMEOUT_LIST
-		};
+			.ino = NODE_MOUNT_ROOT, .attr_timeout = TIMEOUT_LIST, .entry_timeout = TIMEOUT_LIST};
 		root_stat(root->mount, &ret_entry->attr);
 		return 0;
 	}
@@ -76,7 +75,7 @@ static int list_one(void *arg, const struct dataset_info *info)
 
 int root_list(const struct target *root, virtual_list_fn each, void *arg)
 {
-	struct list_context context = { .each = each, .arg = arg };
+	struct list_context context = {.each = each, .arg = arg};
 
 	return dataset_list(root->mount->group->store, list_one, &context);
 }
@@ -112,7 +111,8 @@ static void mkdir_run(void *arg)
 	struct fuse_entry_param entry;
 	int result;
 
-	result = dataset_create(job->mount->group->store, job->name, job->mode & 07777, caller->uid, caller->gid, DEFAULT_LEVEL, NULL);
+	result = dataset_create(job->mount->group->store, job->name, job->mode & 07777, caller->uid, caller->gid, DEFAULT_LEVEL,
+	                        NULL);
 	if (!result)
 		result = entry_of(job->mount, job->name, &entry);
 	if (result)
@@ -130,7 +130,7 @@ void root_mkdir(fuse_req_t req, const char *name, mode_t mode)
 	}
 	if (request_mount(req)->options.acl)
 		mode &= ~fuse_req_ctx(req)->umask;
-	job_add((struct root_job){ .req = req, .name = xstrdup(name), .mode = mode }, mkdir_run);
+	job_add((struct root_job){.req = req, .name = xstrdup(name), .mode = mode}, mkdir_run);
 }
 
 static void rmdir_run(void *arg)
@@ -146,7 +146,7 @@ void root_rmdir(fuse_req_t req, const char *name)
 	if (request_mount(req)->read_only)
 		reply_result(req, -EROFS);
 	else
-		job_add((struct root_job){ .req = req, .name = xstrdup(name) }, rmdir_run);
+		job_add((struct root_job){.req = req, .name = xstrdup(name)}, rmdir_run);
 }
 
 static void rename_run(void *arg)
@@ -164,5 +164,5 @@ void root_rename(fuse_req_t req, const char *name, const char *new_name, unsigne
 	else if (flags & ~(unsigned)RENAME_NOREPLACE)
 		reply_result(req, -EINVAL);
 	else
-		job_add((struct root_job){ .req = req, .name = xstrdup(name), .new_name = xstrdup(new_name) }, rename_run);
+		job_add((struct root_job){.req = req, .name = xstrdup(name), .new_name = xstrdup(new_name)}, rename_run);
 }

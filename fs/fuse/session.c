@@ -86,7 +86,10 @@ static size_t shorten_setxattr(struct session *session, struct fuse_in_header *i
 	return len - cut;
 }
 
-/* Rewrites a request so that libfuse 3.14 passes on all that we want to know (see the header). Returns its new length. */
+/*
+ * Rewrites a request so that libfuse 3.14 passes on all that we want to know (see the header). Returns its new
+ * length.
+ */
 static size_t adapt(struct session *session, struct fuse_in_header *in, size_t len)
 {
 	void *arg = in + 1;
@@ -109,7 +112,7 @@ static size_t adapt(struct session *session, struct fuse_in_header *in, size_t l
 
 void session_process(struct session *session, void *request, size_t len)
 {
-	struct fuse_buf buf = { .mem = request, .size = adapt(session, request, len) };
+	struct fuse_buf buf = {.mem = request, .size = adapt(session, request, len)};
 
 	fuse_session_process_buf(session->fuse, &buf);
 }
@@ -199,7 +202,7 @@ static int start_servers(struct session *session)
 static struct fuse_session *make_fuse_session(const struct session_options *options, struct session **userdata)
 {
 	AUTO_FREE char *joined = xasprintf("-o%s", options->mount_options);
-	char *argv[] = { (char[]){ "corpusfs" }, joined, NULL };
+	char *argv[] = {(char[]){"corpusfs"}, joined, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(2, argv);
 	struct fuse_session *fuse;
 
@@ -216,7 +219,8 @@ static int mount_failed(const struct session_options *options, struct error *err
 		code = error_set(err, -ENODEV, "/dev/fuse is missing");
 		error_hint(err, "load the module with `modprobe fuse`, or give the container the device");
 	} else if (geteuid() == 0) {
-		code = error_set(err, -EPERM, "cannot mount on %s: the kernel refused (the line above says why)", options->mountpoint);
+		code = error_set(err, -EPERM, "cannot mount on %s: the kernel refused (the line above says why)",
+		                 options->mountpoint);
 	} else {
 		code = error_set(err, -EACCES, "cannot mount on %s: fusermount3 refused", options->mountpoint);
 		error_hint(err, "the mountpoint must be yours; allow_other needs user_allow_other in /etc/fuse.conf");
@@ -226,7 +230,7 @@ static int mount_failed(const struct session_options *options, struct error *err
 
 int session_start(const struct session_options *options, struct session **ret_session, struct error *err)
 {
-	static const struct fuse_custom_io io = { .writev = io_writev, .read = io_read };
+	static const struct fuse_custom_io io = {.writev = io_writev, .read = io_read};
 	struct session *session = xcalloc(1, sizeof(*session));
 	int result;
 
@@ -298,9 +302,9 @@ void session_buffer_put(struct session *session, void *buffer)
 /* libfuse would print what the kernel does not know; here that is no failure. */
 static int notify(struct session *session, int code, struct iovec *iov, int count)
 {
-	struct fuse_out_header out = { .len = sizeof(out), .error = code };
+	struct fuse_out_header out = {.len = sizeof(out), .error = code};
 
-	iov[0] = (struct iovec){ .iov_base = &out, .iov_len = sizeof(out) };
+	iov[0] = (struct iovec){.iov_base = &out, .iov_len = sizeof(out)};
 	for (int i = 1; i < count; i++)
 		out.len += (uint32_t)iov[i].iov_len;
 	if (writev(session->fd, iov, count) >= 0 || errno == ENOENT || errno == ENOTDIR || errno == ENODEV)
@@ -310,8 +314,8 @@ static int notify(struct session *session, int code, struct iovec *iov, int coun
 
 static int notify_inode(struct session *session, uint64_t node, int64_t offset)
 {
-	struct fuse_notify_inval_inode_out arg = { .ino = node, .off = offset };
-	struct iovec iov[2] = { [1] = { .iov_base = &arg, .iov_len = sizeof(arg) } };
+	struct fuse_notify_inval_inode_out arg = {.ino = node, .off = offset};
+	struct iovec iov[2] = {[1] = {.iov_base = &arg, .iov_len = sizeof(arg)}};
 
 	return notify(session, FUSE_NOTIFY_INVAL_INODE, iov, 2);
 }
@@ -329,9 +333,9 @@ int session_notify_inode(struct session *session, uint64_t node)
 int session_notify_entry(struct session *session, uint64_t parent, const char *name)
 {
 	const size_t len = strlen(name);
-	struct fuse_notify_inval_entry_out arg = { .parent = parent, .namelen = (uint32_t)len };
+	struct fuse_notify_inval_entry_out arg = {.parent = parent, .namelen = (uint32_t)len};
 	AUTO_FREE char *copy = xstrdup(name);
-	struct iovec iov[3] = { [1] = { .iov_base = &arg, .iov_len = sizeof(arg) }, [2] = { .iov_base = copy, .iov_len = len + 1 } };
+	struct iovec iov[3] = {[1] = {.iov_base = &arg, .iov_len = sizeof(arg)}, [2] = {.iov_base = copy, .iov_len = len + 1}};
 
 	return notify(session, FUSE_NOTIFY_INVAL_ENTRY, iov, 3);
 }

@@ -1,8 +1,10 @@
 /*
- * All code between the /dev/fuse descriptor and libfuse: the threads that read requests, what libfuse 3.14 cannot negotiate or pass on,
- * the gate, and notifications. It mounts the kernel's side and serves until the kernel ends the session.
+ * All code between the /dev/fuse descriptor and libfuse: the threads that read requests, what libfuse 3.14 cannot
+ * negotiate or pass on, the gate, and notifications. It mounts the kernel's side and serves until the kernel ends the
+ * session.
  *
- * What libfuse 3.14 does not know is bridged by rewriting requests before libfuse sees them and its INIT reply afterwards:
+ * What libfuse 3.14 does not know is bridged by rewriting requests before libfuse sees them and its INIT reply
+ * afterwards:
  *   - FUSE_HANDLE_KILLPRIV_V2 and FUSE_SETXATTR_EXT are added to the INIT reply
  *   - WRITE: write_flags are put into lock_owner (nobody else uses it), so that the operation sees FUSE_WRITE_KILL_SUIDGID
  *   - OPEN: FUSE_OPEN_KILL_SUIDGID becomes SESSION_OPEN_KILL_PRIV in the flags
@@ -34,14 +36,14 @@ struct session_options {
 	unsigned threads;
 	struct gate *gate;
 	struct writers *writers;
-	_Atomic uint32_t *root_view;      /* see node.h */
-	void (*ended)(void *arg);         /* by the last reader thread, as its last deed */
-	void *arg;                        /* also the requests' userdata */
+	_Atomic uint32_t *root_view; /* see node.h */
+	void (*ended)(void *arg);    /* by the last reader thread, as its last deed */
+	void *arg;                   /* also the requests' userdata */
 };
 
 /*
- * Mounts, answers INIT and starts the threads. `ret_session` is set at once and stays set when it fails: session_free it then too. It must
- * point to the first member of what `arg` points to.
+ * Mounts, answers INIT and starts the threads. `ret_session` is set at once and stays set when it fails: session_free
+ * it then too. It must point to the first member of what `arg` points to.
  */
 WARN_UNUSED int session_start(const struct session_options *options, struct session **ret_session, struct error *err);
 void session_free(struct session *session); /* after it ended */
@@ -56,8 +58,8 @@ void *session_buffer_get(struct session *session);
 void session_buffer_put(struct session *session, void *buffer);
 
 /*
- * Notifications: never from a request's thread and never with a lock that a request may need. They may wait for the kernel, which may
- * wait for requests. 0 also when the kernel does not know the inode or name.
+ * Notifications: never from a request's thread and never with a lock that a request may need. They may wait for the
+ * kernel, which may wait for requests. 0 also when the kernel does not know the inode or name.
  */
 int session_notify_attr(struct session *session, uint64_t node);  /* attributes only */
 int session_notify_inode(struct session *session, uint64_t node); /* attributes and pages; dirty pages are written back first */

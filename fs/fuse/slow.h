@@ -1,6 +1,7 @@
 /*
- * A thread for work that a request may not wait for in place: what takes the store's change lock, notifies the kernel, or may take
- * long. Jobs run one after the other in the order in which they came, and answer their requests themselves.
+ * A thread for work that a request may not wait for in place: what takes the store's change lock, notifies the
+ * kernel, or may take long. Jobs run one after the other in the order in which they came, and answer their requests
+ * themselves.
  *
  * Threads: any.
  */

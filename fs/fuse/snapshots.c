@@ -29,8 +29,7 @@ int snapshots_entry(const struct target *dir, struct fuse_entry_param *ret_entry
 	if (!S_ISDIR(attr.mode))
 		return -ENOTDIR;
 	*ret_entry = (struct fuse_entry_param){
-		.ino = node_number(view, dir->node.ino, true), .attr_timeout = TIMEOUT_LIST, .entry_timeout = TIMEOUT_HEAD
-	};
+		.ino = node_number(view, dir->node.ino, true), .attr_timeout = TIMEOUT_LIST, .entry_timeout = TIMEOUT_HEAD};
 	target_stat(dir, &attr, &ret_entry->attr);
 	ret_entry->attr.st_ino = ret_entry->ino;
 	ret_entry->attr.st_nlink = 2;
@@ -43,8 +42,7 @@ int snapshots_entry(const struct target *dir, struct fuse_entry_param *ret_entry
 static int entry_in(const struct target *dir, struct view *view, const struct timespec *taken, struct fuse_entry_param *ret_entry)
 {
 	const struct target there = {
-		.mount = dir->mount, .node = { .kind = NODE_FILE, .view = view_number(view), .ino = dir->node.ino }, .view = view
-	};
+		.mount = dir->mount, .node = {.kind = NODE_FILE, .view = view_number(view), .ino = dir->node.ino}, .view = view};
 	struct attr attr;
 	int result = view_getattr(view, dir->node.ino, &attr);
 
@@ -69,9 +67,9 @@ int snapshots_lookup(const struct target *dir, const char *name, struct fuse_ent
 	if (!strcmp(name, "."))
 		return snapshots_entry(dir, ret_entry);
 	if (!strcmp(name, "..")) {
-		const struct target above = { .mount = dir->mount,
-					      .node = { .kind = NODE_FILE, .view = dir->node.view, .ino = dir->node.ino },
-					      .view = dir->view };
+		const struct target above = {.mount = dir->mount,
+		                             .node = {.kind = NODE_FILE, .view = dir->node.view, .ino = dir->node.ino},
+		                             .view = dir->view};
 		struct attr attr;
 
 		result = view_getattr(dir->view, dir->node.ino, &attr);
@@ -116,7 +114,7 @@ static int list_one(void *arg, const struct snapshot_info *info)
 
 int snapshots_list(const struct target *dir, virtual_list_fn each, void *arg)
 {
-	struct list_context context = { .dir = dir, .each = each, .arg = arg };
+	struct list_context context = {.dir = dir, .each = each, .arg = arg};
 	struct dataset_info dataset;
 	int result = dataset_name(dir->mount->group->store, dir->view, &dataset);
 
@@ -140,7 +138,7 @@ static int taken_one(void *arg, const struct snapshot_info *info)
 
 struct timespec snapshots_taken(struct store *store, struct view *view, struct timespec fallback)
 {
-	struct taken_search search = { .view = view_number(view), .taken = fallback };
+	struct taken_search search = {.view = view_number(view), .taken = fallback};
 	struct dataset_info dataset;
 
 	if (!dataset_name(store, view, &dataset) && snapshot_list(store, dataset.name, taken_one, &search) < 0)
@@ -151,7 +149,7 @@ struct timespec snapshots_taken(struct store *store, struct view *view, struct t
 int snapshots_above(const struct target *snapshot_root, struct fuse_entry_param *ret_entry)
 {
 	struct store *store = snapshot_root->mount->group->store;
-	AUTO_TARGET dir = { .mount = snapshot_root->mount, .node = { .kind = NODE_SNAPSHOTS, .ino = ROOT_INO } };
+	AUTO_TARGET dir = {.mount = snapshot_root->mount, .node = {.kind = NODE_SNAPSHOTS, .ino = ROOT_INO}};
 	struct dataset_info dataset;
 	int result = dataset_name(store, snapshot_root->view, &dataset);
 
@@ -204,8 +202,8 @@ static void mkdir_run(void *arg)
 {
 	struct snapshot_job *job = arg;
 	struct store *store = job->mount->group->store;
-	const struct snapshot_create what = { .dataset = job->dataset, .name = job->name };
-	const struct target dir = { .mount = job->mount, .node = { .kind = NODE_SNAPSHOTS, .view = job->view, .ino = ROOT_INO } };
+	const struct snapshot_create what = {.dataset = job->dataset, .name = job->name};
+	const struct target dir = {.mount = job->mount, .node = {.kind = NODE_SNAPSHOTS, .view = job->view, .ino = ROOT_INO}};
 	struct fuse_entry_param entry;
 	struct view *view;
 	int result = snapshot_create(store, &what, 1, "", 0, NULL);

@@ -34,7 +34,7 @@ static void unescape(char *text)
 static bool parse_line(char *line, const char *mountpoint, struct system_mount *ret_mount)
 {
 	char *rest = NULL, *field = strtok_r(line, " ", &rest), *type;
-	struct system_mount found = { 0 };
+	struct system_mount found = {0};
 
 	for (int i = 0; field && i < 4; i++) {
 		if (i == 2 && sscanf(field, "%u:%u", &found.major, &found.minor) != 2)
@@ -73,7 +73,7 @@ int system_find_mount(const char *mountpoint, struct system_mount *ret_mount)
 /* Between fork and exec or exit: only async-signal-safe calls, and no descriptor of the daemon stays open. */
 static void child(const char *mountpoint, bool lazy)
 {
-	const char *const argv[] = { "fusermount3", lazy ? "-uzq" : "-uq", "--", mountpoint, NULL };
+	const char *const argv[] = {"fusermount3", lazy ? "-uzq" : "-uq", "--", mountpoint, NULL};
 
 	close_range(3, ~0U, 0);
 	if (!umount2(mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)))

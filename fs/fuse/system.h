@@ -1,6 +1,7 @@
 /*
- * What the system says and does about mountpoints, without a call that our own mount would have to answer: such a call in a thread of
- * the daemon could hold a killed daemon, and with it the mount, for ever. So unmounting is a child's work, and questions go to mountinfo.
+ * What the system says and does about mountpoints, without a call that our own mount would have to answer: such a
+ * call in a thread of the daemon could hold a killed daemon, and with it the mount, for ever. So unmounting is a
+ * child's work, and questions go to mountinfo.
  */
 #ifndef CORPUSFS_FUSE_SYSTEM_H
 #define CORPUSFS_FUSE_SYSTEM_H
@@ -19,7 +20,10 @@ WARN_UNUSED int system_find_mount(const char *mountpoint, struct system_mount *r
 
 WARN_UNUSED int system_umount(const char *mountpoint, bool lazy); /* -EBUSY */
 
-/* Raises read-ahead and lets write-back use more memory, where permitted. Returns the read-ahead that holds now, in KiB; 0 unknown. */
+/*
+ * Raises read-ahead and lets write-back use more memory, where permitted. Returns the read-ahead that holds now, in
+ * KiB; 0 unknown.
+ */
 unsigned system_tune(const struct system_mount *mount);
 
 #endif

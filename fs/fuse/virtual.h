@@ -1,8 +1,9 @@
 /*
- * The directories that no view holds: the list of datasets at the root of a store's mount (root.c), and ".snapshots" (snapshots.c).
+ * The directories that no view holds: the list of datasets at the root of a store's mount (root.c), and ".snapshots"
+ * (snapshots.c).
  *
- * Changing them takes the store's change lock, and a snapshot waits for the kernel, so these changes run as slow jobs and answer later.
- * The functions that take a request answer it.
+ * Changing them takes the store's change lock, and a snapshot waits for the kernel, so these changes run as slow jobs
+ * and answer later. The functions that take a request answer it.
  */
 #ifndef CORPUSFS_FUSE_VIRTUAL_H
 #define CORPUSFS_FUSE_VIRTUAL_H

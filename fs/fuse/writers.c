@@ -15,7 +15,7 @@ struct writer {
 
 void writers_init(struct writers *writers)
 {
-	*writers = (struct writers){ 0 };
+	*writers = (struct writers){0};
 	pthread_mutex_init(&writers->lock, NULL);
 }
 
