@@ -184,7 +184,7 @@ class Shared:
 
 @pytest.fixture(scope="session")
 def shared(session_run):
-    made = Shared(session_run, "allow_other")
+    made = Shared(session_run, "allow_other,dev,suid")
     yield made
     made.close()
 
