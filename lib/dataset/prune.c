@@ -363,22 +363,22 @@ static int begin(struct pruning *pruning)
 static struct line dead_epochs(struct pruning *pruning)
 {
 	struct store *store = pruning->store;
-	struct judge *judge = judge_new(store, pruning->record.family);
 	struct line all = line_copy(&pruning->record.line);
 	struct prune *prune;
 
 	line_unite(&all, &pruning->record.scan);
 	pthread_mutex_lock(&store->catalog_lock);
+	struct line kept = catalog_lines(store, pruning->record.family, 0);
 	LL_FOREACH(store->prunes, prune) {
 		if (prune->view == pruning->view || prune->record.family != pruning->record.family)
 			continue;
-		line_unite(&judge->all, &prune->record.line);
-		line_unite(&judge->all, &prune->record.scan);
+		line_unite(&kept, &prune->record.line);
+		line_unite(&kept, &prune->record.scan);
 	}
 	pthread_mutex_unlock(&store->catalog_lock);
-	struct line dead = line_minus(&all, &judge->all);
+	struct line dead = line_minus(&all, &kept);
 	line_clear(&all);
-	judge_free(judge);
+	line_clear(&kept);
 	return dead;
 }
 
@@ -529,11 +529,13 @@ static bool next_prune(struct store *store, struct pruning *pruning)
 
 static int prune_view(struct pruning *pruning)
 {
-	struct judge *judge = judge_new(pruning->store, pruning->record.family);
-	bool alive = judge->count > 0;
+	pthread_mutex_lock(&pruning->store->catalog_lock);
+	struct line lines = catalog_lines(pruning->store, pruning->record.family, 0);
+	pthread_mutex_unlock(&pruning->store->catalog_lock);
+	bool alive = lines.count > 0;
 	int result;
 
-	judge_free(judge);
+	line_clear(&lines);
 	if (!alive)
 		return drop_family(pruning);
 	result = begin(pruning);

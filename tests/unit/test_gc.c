@@ -152,6 +152,31 @@ static void thousand_snapshots_leave_one_version(void **state)
 	place_clear(&place);
 }
 
+/* A branch that was left by rollback, with its snapshots: each is pruned with the others still waiting. */
+static void a_branch_goes_whole(void **state)
+{
+	struct place place;
+	struct error err = {0};
+
+	place_init(&place);
+	make(&place, "a");
+	put_block(place.store, "a", "f0", 1);
+	take(place.store, "a", "base");
+	put_block(place.store, "a", "f1", 2);
+	take(place.store, "a", "one");
+	put_block(place.store, "a", "f2", 3);
+	take(place.store, "a", "two");
+	put_block(place.store, "a", "f0", 4);
+	assert_int_equal(dataset_rollback(place.store, "a", "base", false, NULL, &err), 0);
+	destroy(place.store, "a", "one");
+	destroy(place.store, "a", "two");
+	destroy(place.store, "a", "base");
+	collect(place.store, false, false);
+	assert_block(place.store, "a", "f0", 1);
+	assert_int_equal(count_keys(place.store, KV_TREE), 3 + count_chunks(place.store));
+	place_clear(&place);
+}
+
 static void files_of_a_destroyed_dataset_are_gone(void **state)
 {
 	struct place place;
@@ -448,6 +473,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_what_is_seen_stays),
 		cmocka_unit_test(thousand_snapshots_leave_one_version),
+		cmocka_unit_test(a_branch_goes_whole),
 		cmocka_unit_test(files_of_a_destroyed_dataset_are_gone),
 		cmocka_unit_test(a_stopped_run_is_still_wanted),
 		cmocka_unit_test(killed_it_goes_on),
