@@ -195,7 +195,7 @@ static int link_locked(struct change *change, struct inode *dir, const char *nam
 static int link_in(struct inode *dir, const char *name, struct inode *inode, struct attr *ret_attr)
 {
 	struct change change;
-	uint64_t old_epoch;
+	uint64_t old_epoch = 0;
 	int r = check_absent(dir->view, dir->ino, name, &old_epoch);
 
 	if (r < 0)
