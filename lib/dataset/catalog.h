@@ -80,6 +80,7 @@ struct store {
 	struct prune *prunes;         /* oldest first */
 	struct store_hooks hooks;
 
+	atomic_bool restoring;          /* a dataset_restore is at work */
 	atomic_bool collecting;         /* a gc_run is at work */
 	atomic_bool sweep_due;          /* versions were pruned since the last sweep */
 	atomic_uint_fast64_t kept_keys; /* chunks there were after the last sweep */

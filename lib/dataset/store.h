@@ -63,7 +63,12 @@ WARN_UNUSED int store_sync(struct store *store);
  * after the fact, without any lock; it may not call back into operations that take change_lock. `busy` says whether somebody reads the
  * view in a mount (mounted by itself, or open files): such a snapshot is not destroyed.
  */
-enum store_event { STORE_DATASETS_CHANGED, STORE_SNAPSHOTS_CHANGED, STORE_HEAD_REPLACED };
+enum store_event {
+	STORE_DATASETS_CHANGED,
+	STORE_SNAPSHOTS_CHANGED,
+	STORE_HEAD_REPLACED,
+	STORE_TREE_CHANGED, /* an entry of the head now stands for something else; name is its path in the dataset */
+};
 struct store_hooks {
 	int (*freeze)(void *arg, const uint32_t *views, size_t count);
 	void (*thaw)(void *arg, const uint32_t *views, size_t count);
