@@ -17,6 +17,7 @@ static const struct column show_columns[] = {
 	{"taken", "taken", COLUMN_TIME},     {"note", "note", COLUMN_TEXT},
 	{"holds", "holds", COLUMN_LIST},     {"guard", "taken by a rollback", COLUMN_FLAG},
 	{"number", "number", COLUMN_NUMBER}, {"scheduled", "taken by the schedule", COLUMN_FLAG},
+	{"identity", "identity", COLUMN_TEXT},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
@@ -71,15 +72,32 @@ static int run_list(struct cli *cli)
 	return code;
 }
 
+/* One that is not computed yet is computed now. */
+static int add_identity(struct cli *cli, json_t *snapshot)
+{
+	json_t *value;
+
+	if (json_object_get(snapshot, "identity"))
+		return EXIT_OK;
+	int code = run_op(cli, "snapshot.identity", json_pack("{s:s}", "name", cli->argv[0]), NULL, &value);
+	if (code == EXIT_OK) {
+		json_object_update(snapshot, value);
+		json_decref(value);
+	}
+	return code;
+}
+
 static int run_show(struct cli *cli)
 {
 	json_t *value;
 	int code = run_op(cli, "snapshot.show", json_pack("{s:s}", "name", cli->argv[0]), NULL, &value);
 
-	if (code == EXIT_OK) {
+	if (code != EXIT_OK)
+		return code;
+	code = add_identity(cli, value);
+	if (code == EXIT_OK)
 		table_print_object(cli, show_columns, value);
-		json_decref(value);
-	}
+	json_decref(value);
 	return code;
 }
 

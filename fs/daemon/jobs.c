@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fs/daemon/identify.h"
 #include "lib/base/clock.h"
 #include "lib/dataset/gc.h"
 #include "lib/ops/ops.h"
@@ -19,12 +20,13 @@
 static const struct {
 	const char *op;
 	unsigned every_ms;
-} periodic[] = {{"schedule.tick", 60000}, {"identity.step", 2000}};
+} periodic[] = {{"schedule.tick", 60000}};
 
 struct jobs {
 	struct store *store;
 	struct mounts *mounts;
 	struct log *log;
+	struct identify *identify;
 	pthread_t thread;
 	atomic_bool interrupted; /* stop or pause: what runs ends early */
 
@@ -172,8 +174,11 @@ int jobs_start(struct store *store, struct mounts *mounts, struct log *log, stru
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&jobs->change, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	result = -pthread_create(&jobs->thread, NULL, jobs_main, jobs);
+	result = identify_start(store, mounts, log, &jobs->identify);
+	if (result == 0)
+		result = -pthread_create(&jobs->thread, NULL, jobs_main, jobs);
 	if (result < 0) {
+		identify_stop(jobs->identify);
 		free(jobs);
 		return result;
 	}
@@ -191,6 +196,7 @@ void jobs_stop(struct jobs *jobs)
 	pthread_cond_broadcast(&jobs->change);
 	pthread_mutex_unlock(&jobs->lock);
 	pthread_join(jobs->thread, NULL);
+	identify_stop(jobs->identify);
 	pthread_cond_destroy(&jobs->change);
 	pthread_mutex_destroy(&jobs->lock);
 	free(jobs);

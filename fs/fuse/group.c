@@ -311,6 +311,24 @@ static void head_replaced(struct mount_group *group, uint32_t dataset, const cha
 	free(mounts);
 }
 
+/* A whole subtree was exchanged under the kernel's feet: told at once, and again later for answers that are under way. */
+static void tree_changed(struct mount_group *group, uint32_t dataset, const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	AUTO_FREE char *above = xasprintf("%.*s", (int)(slash ? slash - path : 0), path);
+	struct dataset_info info;
+	struct view *head;
+	struct attr dir;
+	int result;
+
+	if (dataset_get_by_id(group->store, dataset, &info) || store_view_by_number(group->store, info.view, &head))
+		return;
+	result = view_resolve(head, above, &dir);
+	store_view_put(group->store, head);
+	if (!result)
+		changes_tell_name(group, info.view, dir.ino, name);
+}
+
 static void hook_changed(void *arg, enum store_event event, uint32_t dataset, const char *name)
 {
 	struct mount_group *group = arg;
@@ -326,6 +344,7 @@ static void hook_changed(void *arg, enum store_event event, uint32_t dataset, co
 			changes_note_list(group, info.view, name);
 		break;
 	case STORE_HEAD_REPLACED: head_replaced(group, dataset, name); break;
+	case STORE_TREE_CHANGED: tree_changed(group, dataset, name); break;
 	}
 }
 
@@ -366,6 +385,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	pthread_cond_init(&group->ended_cond, NULL);
 	group->gate = gate_new();
 	group->slow = slow_new();
+	group->digests = slow_new();
 	group->changes = changes_new(group);
 	store_set_hooks(store, &hooks);
 	return group;
@@ -382,6 +402,7 @@ void mount_group_free(struct mount_group *group)
 		pthread_cond_wait(&group->ended_cond, &group->lock);
 	pthread_mutex_unlock(&group->lock);
 	slow_free(group->slow);
+	slow_free(group->digests);
 	changes_free(group->changes);
 	store_set_hooks(group->store, &none);
 	gate_free(group->gate);

@@ -28,6 +28,7 @@ struct mount_group {
 	struct mount_log log;
 	struct gate *gate;
 	struct slow *slow;
+	struct slow *digests; /* what may take minutes: virtual_xattrs.c */
 	struct changes *changes;
 
 	pthread_mutex_t notify_lock;
@@ -54,6 +55,7 @@ struct mount {
 	struct mount *prev, *next;
 	unsigned refs;
 	bool ended;
+	atomic_bool leaving; /* its session ended: digests for it are given up */
 	struct mount_options options; /* with copies of its strings */
 	bool read_only;               /* the whole session, so that OPEN is not needed */
 	uint32_t dataset;             /* id; 0: the whole store */

@@ -57,6 +57,7 @@ static void *end_main(void *arg)
 	void (*on_end)(void *on_end_arg, struct mount *ended);
 	void *on_end_arg;
 
+	atomic_store(&mount->leaving, true);
 	/* What is held at the gate or queued as a slow job still belongs to this session. */
 	pthread_mutex_lock(&group->notify_lock);
 	pthread_mutex_unlock(&group->notify_lock);

@@ -3,6 +3,7 @@
 #include <sys/xattr.h>
 
 #include "fs/fuse/ops.h"
+#include "fs/fuse/virtual_xattrs.h"
 #include "lib/base/buf.h"
 #include "lib/tree/acl.h"
 
@@ -16,6 +17,11 @@ static int check_name(const struct target *target, const char *name)
 	return target->mount->options.acl && (!strcmp(name, ACL_ACCESS) || !strcmp(name, ACL_DEFAULT)) ? 0 : -EOPNOTSUPP;
 }
 
+static int check_change(const struct target *target, const char *name)
+{
+	return virtual_xattr_is(name) ? -EPERM : check_name(target, name);
+}
+
 void op_setxattr(fuse_req_t req, fuse_ino_t id, const char *name, const char *value, size_t size, int flags)
 {
 	unsigned how = 0;
@@ -26,7 +32,7 @@ void op_setxattr(fuse_req_t req, fuse_ino_t id, const char *name, const char *va
 	how |= flags & XATTR_REPLACE ? XATTR_SET_REPLACE : 0;
 	how |= flags & SESSION_XATTR_KILL_SGID ? XATTR_SET_KILL_SGID : 0;
 	if (!result)
-		result = check_name(&target, name);
+		result = check_change(&target, name);
 	if (!result)
 		result = view_xattr_set(target.view, target.node.ino, name, value, size, how);
 	if (!result) {
@@ -55,6 +61,10 @@ void op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t size)
 	AUTO_TARGET target;
 	int result = target_open(req, id, &target);
 
+	if (!result && virtual_xattr_is(name)) {
+		virtual_xattr_get(req, &target, name, size);
+		return;
+	}
 	if (!result)
 		result = check_name(&target, name);
 	if (!result)
@@ -95,7 +105,7 @@ void op_removexattr(fuse_req_t req, fuse_ino_t id, const char *name)
 	int result = target_open_writable(req, id, &target);
 
 	if (!result)
-		result = check_name(&target, name);
+		result = check_change(&target, name);
 	if (!result)
 		result = view_xattr_remove(target.view, target.node.ino, name);
 	if (!result)

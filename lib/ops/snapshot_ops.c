@@ -2,6 +2,7 @@
 #include <fnmatch.h>
 #include <string.h>
 
+#include "lib/dataset/identity.h"
 #include "lib/dataset/snapshots.h"
 #include "lib/ops/ops.h"
 
@@ -131,9 +132,24 @@ static int snapshot_list_op(struct op_context *context, const json_t *args, json
 	return result < 0 ? error_set(err, result, "the list of snapshots could not be read: %s", strerror(-result)) : 0;
 }
 
+static void add_identity(struct store *store, const struct target *target, json_t *row)
+{
+	uint8_t identity[IDENTITY_LEN];
+	char text[IDENTITY_TEXT_LEN];
+	struct view *view;
+
+	if (store_snapshot(store, target->dataset, target->name, &view) < 0)
+		return;
+	if (identity_known(store, view, identity) == 0) {
+		identity_to_text(identity, text);
+		json_object_set_new(row, "identity", json_string(text));
+	}
+	store_view_put(store, view);
+}
+
 /*
  * snapshot.show: {name: "DATASET@NAME"} -> {dataset, name, taken, number, view, family, guard, scheduled, note, holds:
- * [tag]}
+ * [tag], identity: hexadecimal; missing while it is not computed}
  */
 static int snapshot_show(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -149,6 +165,7 @@ static int snapshot_show(struct op_context *context, const json_t *args, json_t 
 	if (result < 0)
 		return no_snapshot(target.dataset, target.name, result, err);
 	*ret_result = snapshot_to_json(&info);
+	add_identity(context->store, &target, *ret_result);
 	snapshot_info_clear(&info);
 	return 0;
 }
