@@ -120,6 +120,27 @@ static void tell_all(struct mount_group *group, struct change *pending)
 	free(mounts);
 }
 
+void changes_tell_name(struct mount_group *group, uint32_t view, uint64_t dir, const char *name)
+{
+	const struct change_key what = { .ino = dir, .view = view, .kind = NODE_FILE };
+	struct mount **mounts;
+	const size_t count = group_mounts(group, &mounts);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct node node = { .kind = NODE_FILE, .view = view, .ino = dir };
+		const uint32_t root_view = atomic_load(&mounts[i]->root_view);
+
+		if (!mounts[i]->options.snapshot && (!root_view || root_view == view)) {
+			session_notify_entry(mounts[i]->session, node_encode(node, root_view), name);
+			session_notify_inode(mounts[i]->session, node_encode(node, root_view));
+		}
+		mount_put(mounts[i]);
+	}
+	free(mounts);
+	note(group->changes, &what, name);
+	note(group->changes, &what, "");
+}
+
 /* What is still in the kernel's cache of one mount cannot be seen in another. */
 static void flush_all(struct mount_group *group)
 {
