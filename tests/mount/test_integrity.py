@@ -81,7 +81,11 @@ class Striped:
 
 @pytest.mark.sanitize
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("hows", [("write",) * 4, ("write", "mmap", "write", "mmap"), ("direct", "write", "punch", "direct"), ("write", "mmap", "punch", "direct")], ids="-".join)
+@pytest.mark.parametrize(
+    "hows",
+    [("write",) * 4, ("write", "mmap", "write", "mmap"), ("direct", "write", "punch", "direct"), ("write", "mmap", "punch", "direct")],
+    ids="-".join,
+)
 def test_threads_write_their_own_blocks_of_one_file(fs, store, hows):
     striped = Striped(fs + "/file", len(hows), 1024)
     rounds = 2000 // program.scale()
