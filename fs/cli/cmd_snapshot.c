@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fs/cli/cmd_rollback.h"
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/run.h"
@@ -137,25 +138,6 @@ static int run_release(struct cli *cli)
 	return run_op(cli, "snapshot.release", json_pack("{s:s, s:s}", "name", cli->argv[0], "tag", cli->argv[1]), NULL, NULL);
 }
 
-static int run_rollback(struct cli *cli)
-{
-	bool no_guard = cli_option(cli, "no-guard") != NULL;
-	json_t *value, *args = json_pack("{s:s, s:b}", "name", cli->argv[0], "no_guard", no_guard);
-	int code = run_op(cli, "dataset.rollback", args, NULL, &value);
-	const char *guard;
-
-	if (code != EXIT_OK)
-		return code;
-	guard = json_string_value(json_object_get(value, "guard"));
-	if (guard && *guard)
-		printf("rolled back to %s; what was there before is kept as %.*s@%s\n", cli->argv[0],
-		       (int)strcspn(cli->argv[0], "@"), cli->argv[0], guard);
-	else
-		printf("rolled back to %s\n", cli->argv[0]);
-	json_decref(value);
-	return code;
-}
-
 static int run_clone(struct cli *cli)
 {
 	return run_op(cli, "dataset.clone", json_pack("{s:s, s:s}", "name", cli->argv[0], "new_name", cli->argv[1]), NULL, NULL);
@@ -164,7 +146,6 @@ static int run_clone(struct cli *cli)
 static const struct option create_options[] = {{0, "note", "TEXT", "a note to keep with it"}, OPTIONS_END};
 static const struct option json_options[] = {OPTION_JSON, OPTIONS_END};
 static const struct option destroy_options[] = {{'n', "dry-run", NULL, "only show which ones"}, OPTION_JSON, OPTIONS_END};
-static const struct option rollback_options[] = {{0, "no-guard", NULL, "do not keep the state that is left"}, OPTIONS_END};
 
 const struct command snapshot_commands[] = {
 	{.name = "snapshot create",
@@ -219,11 +200,11 @@ const struct command snapshot_commands[] = {
 	{.name = "rollback",
          .operands = "DATASET@NAME",
          .summary = "set a dataset back to a snapshot",
-         .details = "The state that is left is kept as a snapshot before-rollback-TIME.\n",
+         .details = rollback_details,
          .min = 1,
          .max = 1,
          .options = rollback_options,
-         .run = run_rollback},
+         .run = cmd_rollback},
 	{.name = "clone",
          .operands = "DATASET@NAME NEW",
          .summary = "make a dataset from a snapshot",

@@ -9,6 +9,7 @@ const struct command_group command_groups[] = {
 	{"", mount_commands},
 	{"Datasets", dataset_commands},
 	{"Snapshots", snapshot_commands},
+	{"", history_commands},
 	{"Space", gc_commands},
 	{"Other", program_commands},
 	{NULL, NULL},

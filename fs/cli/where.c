@@ -167,6 +167,26 @@ char *where_store_of(const char *path, char **ret_mountpoint)
 	return store;
 }
 
+char *where_inside(const char *path, char **ret_store)
+{
+	struct search search = {.path = path};
+	char *store, *inside = NULL;
+
+	each_mount(look_at, &search);
+	store = search.source ? store_of_source(search.source) : NULL;
+	if (store) {
+		const char *part = search.source[strlen(store)] == ':' ? search.source + strlen(store) + 1 : "";
+		const char *rest = path + strlen(search.mountpoint);
+		if (!*part)
+			rest += strspn(rest, "/");
+		inside = xasprintf("%.*s%s", (int)strcspn(part, "@"), part, rest);
+		*ret_store = store;
+	}
+	free(search.mountpoint);
+	free(search.source);
+	return inside;
+}
+
 bool where_is_dead(const char *mountpoint)
 {
 	struct statfs st;

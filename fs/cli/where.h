@@ -28,6 +28,9 @@ enum where_kind where_mounted(const char *mountpoint, char **ret_store);
 /* The store in whose mount the absolute path lies; NULL: in none. ret_mountpoint may be NULL. */
 char *where_store_of(const char *path, char **ret_mountpoint);
 
+/* Where an absolute path, which need not exist, lies in the store mounted there: "DATASET/PATH", "" for the store's root. NULL: in none. */
+char *where_inside(const char *path, char **ret_store);
+
 /* The daemon behind the mountpoint has died. */
 bool where_is_dead(const char *mountpoint);
 /* Takes a dead mount away, as root by umount2, else through fusermount3. */

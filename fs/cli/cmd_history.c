@@ -1,0 +1,321 @@
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/differences.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/run.h"
+#include "fs/cli/table.h"
+#include "fs/cli/units.h"
+#include "fs/cli/where.h"
+#include "lib/base/buf.h"
+
+#define EXIT_DIFFERENT 1 /* diff --exit-code */
+
+/* --- diff --- */
+
+static int run_diff(struct cli *cli)
+{
+	json_t *value, *args = json_pack("{s:s, s:s*, s:s*, s:b, s:b}", "a", cli->argv[0], "b", cli->argc > 1 ? cli->argv[1] : NULL, "path",
+					 cli_option(cli, "path"), "content", cli_option(cli, "content") != NULL, "stat",
+					 cli_option(cli, "stat") != NULL);
+	int code = run_op(cli, "diff", args, NULL, &value);
+
+	if (code != EXIT_OK)
+		return code;
+	differences_print(cli, value);
+	code = cli_option(cli, "exit-code") && differences_any(value) ? EXIT_DIFFERENT : EXIT_OK;
+	json_decref(value);
+	return code;
+}
+
+/* --- versions --- */
+
+/* The absolute path, also of what is not there any more: as much of it as exists is resolved. */
+static char *resolve_missing(const char *path)
+{
+	AUTO_FREE char *whole = path[0] == '/' ? xstrdup(path) : xasprintf("./%s", path);
+	AUTO_FREE char *head = xstrdup(whole);
+
+	for (;;) {
+		AUTO_FREE char *found = where_absolute(*head ? head : "/");
+		char *slash = strrchr(head, '/');
+		if (found)
+			return xasprintf("%s%s", strcmp(found, "/") == 0 ? "" : found, whole + strlen(head));
+		if (!slash)
+			return NULL;
+		*slash = '\0';
+	}
+}
+
+/* "DATASET/.snapshots/NAME/path" is the same file as "DATASET/path". */
+static void drop_snapshot(char *inside)
+{
+	char *at = strstr(inside, "/.snapshots/"), *end;
+
+	if (!at)
+		return;
+	end = strchr(at + strlen("/.snapshots/"), '/');
+	if (end)
+		memmove(at, end, strlen(end) + 1);
+	else
+		*at = '\0';
+}
+
+/* The place meant, "DATASET/path", and the store if the argument tells it. */
+static char *find_place(const struct cli *cli, const char *argument, char **ret_store)
+{
+	AUTO_FREE char *absolute = cli->store && argument[0] != '/' && argument[0] != '.' ? NULL : resolve_missing(argument);
+	char *inside = absolute ? where_inside(absolute, ret_store) : NULL;
+
+	if (!inside)
+		return xstrdup(argument + strspn(argument, "/"));
+	drop_snapshot(inside);
+	return inside;
+}
+
+static const struct column version_columns[] = {
+	{"mtime", "MODIFIED", COLUMN_TIME},     {"size", "SIZE", COLUMN_BYTES},   {"state", "STATE", COLUMN_TEXT},
+	{"snapshots", "SNAPSHOTS", COLUMN_LIST}, {"path", "PATH", COLUMN_TEXT},    {NULL, NULL, COLUMN_TEXT},
+};
+
+/* For people: one word that says where a version is. */
+static void add_states(json_t *rows)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row) {
+		bool deleted = json_is_true(json_object_get(row, "deleted"));
+		bool head = json_is_true(json_object_get(row, "head"));
+		json_object_set_new(row, "state", json_string(deleted ? (head ? "deleted now" : "absent") : head ? "now" : "past"));
+	}
+}
+
+static int run_versions(struct cli *cli)
+{
+	AUTO_FREE char *store = NULL;
+	AUTO_FREE char *place = find_place(cli, cli->argv[0], &store);
+	char *slash = strchr(place, '/');
+	json_t *value, *rows;
+	int code;
+
+	if (!slash || !slash[1]) {
+		struct error err = {0};
+		error_set(&err, -EINVAL, "\"%s\" does not name a file in a dataset", cli->argv[0]);
+		error_hint(&err, "say DATASET/PATH, or the path of a file in a mount");
+		return exit_with(&err);
+	}
+	*slash = '\0';
+	if (store && !cli->store)
+		cli->store = store;
+	code = run_op(cli, "versions", json_pack("{s:s, s:s}", "dataset", place, "path", slash + 1), NULL, &value);
+	cli->store = cli->store == store ? NULL : cli->store;
+	if (code != EXIT_OK)
+		return code;
+	rows = json_object_get(value, "versions");
+	if (!cli_option(cli, "json"))
+		add_states(rows);
+	table_print(cli, version_columns, rows);
+	json_decref(value);
+	return EXIT_OK;
+}
+
+/* --- du --- */
+
+static const struct column du_columns[] = {
+	{"dataset", "DATASET", COLUMN_TEXT},  {"snapshot", "SNAPSHOT", COLUMN_TEXT}, {"files", "FILES", COLUMN_NUMBER},
+	{"logical", "SIZE", COLUMN_BYTES},    {"stored", "STORED", COLUMN_BYTES},    {"unique", "UNIQUE", COLUMN_BYTES},
+	{"cumulative", "UP TO HERE", COLUMN_BYTES}, {NULL, NULL, COLUMN_TEXT},
+};
+
+/* "DATASET", "DATASET@NAME", "DATASET@FIRST%LAST" */
+static json_t *du_args(const struct cli *cli)
+{
+	const char *text = cli->argc > 0 ? cli->argv[0] : NULL, *at = text ? strchr(text, '@') : NULL;
+	const char *percent = at ? strchr(at, '%') : NULL;
+	AUTO_FREE char *dataset = text ? xasprintf("%.*s", (int)strcspn(text, "@"), text) : NULL;
+	AUTO_FREE char *first = at ? xasprintf("%.*s", (int)strcspn(at + 1, "%"), at + 1) : NULL;
+
+	return json_pack("{s:s*, s:s*, s:s*, s:b}", "dataset", dataset, "first", first, "last", percent ? percent + 1 : first, "exact",
+			 cli_option(cli, "exact") != NULL);
+}
+
+static void print_du(const struct cli *cli, const json_t *value)
+{
+	const json_t *rows = json_object_get(value, "usage"), *freed = json_object_get(value, "freed"), *row;
+	char text[UNITS_MAX];
+	bool estimated = false;
+	size_t i;
+
+	table_print(cli, du_columns, rows);
+	json_array_foreach((json_t *)rows, i, row)
+		estimated = estimated || json_is_true(json_object_get(row, "estimated"));
+	if (freed) {
+		units_size((uint64_t)json_integer_value(freed), text);
+		printf("destroying %s would free %s\n", cli->argv[0], text);
+	}
+	if (estimated)
+		printf("sizes as stored are estimated from samples; --exact looks at every chunk\n");
+}
+
+static int run_du(struct cli *cli)
+{
+	json_t *value;
+	int code = run_op(cli, "du", du_args(cli), NULL, &value);
+
+	if (code != EXIT_OK)
+		return code;
+	if (cli_option(cli, "json")) {
+		json_dumpf(value, stdout, JSON_INDENT(2));
+		printf("\n");
+	} else {
+		print_du(cli, value);
+	}
+	json_decref(value);
+	return EXIT_OK;
+}
+
+/* --- schedules --- */
+
+static const char *const periods[] = {"hourly", "daily", "weekly", "monthly"};
+static const struct column schedule_columns[] = {
+	{"hourly", "hourly", COLUMN_NUMBER}, {"daily", "daily", COLUMN_NUMBER}, {"weekly", "weekly", COLUMN_NUMBER},
+	{"monthly", "monthly", COLUMN_NUMBER}, {NULL, NULL, COLUMN_TEXT},
+};
+
+/* Puts the numbers that were given over those that are set. 1: some were given. */
+static int merge_options(const struct cli *cli, json_t *schedule, struct error *err)
+{
+	int given = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(periods); i++) {
+		const char *value = cli_option(cli, periods[i]);
+		char *end;
+		long number;
+		if (!value)
+			continue;
+		number = strtol(value, &end, 10);
+		if (!*value || *end || number < 0 || number > INT_MAX)
+			return error_set(err, -EINVAL, "--%s: \"%s\" is not a number", periods[i], value);
+		json_object_set_new(schedule, periods[i], json_integer(number));
+		given = 1;
+	}
+	return given;
+}
+
+static int set_schedule(struct cli *cli, json_t *schedule)
+{
+	json_object_set_new(schedule, "dataset", json_string(cli->argv[0]));
+	return run_op(cli, "snapshot.schedule.set", json_incref(schedule), NULL, NULL);
+}
+
+static int run_schedule(struct cli *cli)
+{
+	struct error err = {0};
+	json_t *schedule;
+	int given, code = run_op(cli, "snapshot.schedule.get", json_pack("{s:s}", "dataset", cli->argv[0]), NULL, &schedule);
+
+	if (code != EXIT_OK)
+		return code;
+	if (cli_option(cli, "off"))
+		json_object_clear(schedule);
+	given = merge_options(cli, schedule, &err);
+	if (given < 0)
+		code = exit_with(&err);
+	else if (given || cli_option(cli, "off"))
+		code = set_schedule(cli, schedule);
+	else
+		table_print_object(cli, schedule_columns, schedule);
+	json_decref(schedule);
+	return code;
+}
+
+static void print_ticked(const char *what, const json_t *names)
+{
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach((json_t *)names, i, name)
+		printf("%s %s\n", what, json_string_value(name));
+}
+
+static int run_tick(struct cli *cli)
+{
+	json_t *value;
+	int code = run_op(cli, "snapshot.tick", json_object(), NULL, &value);
+
+	if (code != EXIT_OK)
+		return code;
+	print_ticked("took", json_object_get(value, "taken"));
+	print_ticked("destroyed", json_object_get(value, "destroyed"));
+	json_decref(value);
+	return EXIT_OK;
+}
+
+static const struct option diff_options[] = {
+	{0, "path", "PATH", "only this file or directory"},
+	{0, "stat", NULL, "sums only"},
+	{0, "content", NULL, "show which bytes of files differ"},
+	{0, "exit-code", NULL, "exit with 1 when there are differences"},
+	OPTION_JSON,
+	OPTIONS_END,
+};
+static const struct option versions_options[] = {OPTION_JSON, OPTIONS_END};
+static const struct option du_options[] = {{0, "exact", NULL, "look at every chunk"}, OPTION_JSON, OPTIONS_END};
+static const struct option schedule_options[] = {
+	{0, "hourly", "N", "how many hourly ones to keep"},
+	{0, "daily", "N", "daily"},
+	{0, "weekly", "N", "weekly"},
+	{0, "monthly", "N", "monthly"},
+	{0, "off", NULL, "take no more; what there is stays"},
+	OPTION_JSON,
+	OPTIONS_END,
+};
+
+const struct command history_commands[] = {
+	{.name = "diff",
+	 .operands = "A [B]",
+	 .summary = "what changed from A to B",
+	 .details = "A and B are DATASET or DATASET@NAME. Without B a snapshot is compared with its\n"
+		    "dataset, and a dataset's latest snapshot with the dataset.\n"
+		    "  + added   - removed   M modified   R renamed   m only mode, owner, time or\n"
+		    "extended attributes\n",
+	 .min = 1,
+	 .max = 2,
+	 .options = diff_options,
+	 .run = run_diff},
+	{.name = "versions",
+	 .operands = "PATH",
+	 .summary = "the versions of one file",
+	 .details = "PATH is DATASET/PATH, or a path in a mount; the file may be deleted. Each line is\n"
+		    "one version with the snapshots that hold it.\n",
+	 .min = 1,
+	 .max = 1,
+	 .options = versions_options,
+	 .run = run_versions},
+	{.name = "du",
+	 .operands = "[DATASET[@NAME[%LAST]]]",
+	 .summary = "what datasets and snapshots take up",
+	 .details = "SIZE is that of the files, STORED what they take on disk after compression and\n"
+		    "sharing, UNIQUE what destroying this one would free, UP TO HERE what destroying\n"
+		    "it and all older snapshots would. With @NAME or @FIRST%LAST: what destroying\n"
+		    "these together would free.\n",
+	 .max = 1,
+	 .options = du_options,
+	 .run = run_du},
+	{.name = "snapshot schedule",
+	 .operands = "DATASET",
+	 .summary = "take snapshots by the clock",
+	 .details = "The daemon takes what is due while the store is mounted; `corpusfs tick` does so\n"
+		    "at any time. Of each kind so many are kept; those that were taken by hand, held or\n"
+		    "renamed are never removed. Without options: shows what is set.\n",
+	 .min = 1,
+	 .max = 1,
+	 .options = schedule_options,
+	 .run = run_schedule},
+	{.name = "tick", .operands = "", .summary = "take the scheduled snapshots that are due", .run = run_tick},
+	{.name = NULL},
+};

@@ -1,0 +1,117 @@
+#include "fs/cli/differences.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fs/cli/units.h"
+
+static const struct {
+	const char *kind, *title;
+	char letter;
+} kinds[] = {
+	{"added", "added", '+'},     {"removed", "removed", '-'},        {"modified", "modified", 'M'},
+	{"renamed", "renamed", 'R'}, {"metadata", "metadata only", 'm'},
+};
+
+static char letter_of(const char *kind)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (strcmp(kinds[i].kind, kind) == 0)
+			return kinds[i].letter;
+	return '?';
+}
+
+static json_int_t count_of(const json_t *result, const char *kind)
+{
+	return json_integer_value(json_object_get(json_object_get(result, "counts"), kind));
+}
+
+bool differences_any(const json_t *result)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (count_of(result, kinds[i].kind) > 0)
+			return true;
+	return false;
+}
+
+/* One line a name, whatever it holds. */
+static void print_path(const char *path, bool is_dir)
+{
+	if (!*path)
+		path = ".";
+	for (; *path; path++) {
+		unsigned char c = (unsigned char)*path;
+		if (c < 0x20 || c == 0x7f)
+			printf("\\x%02x", c);
+		else
+			putchar(c);
+	}
+	if (is_dir)
+		putchar('/');
+}
+
+static void print_ranges(const json_t *ranges)
+{
+	json_t *range;
+	size_t i;
+
+	json_array_foreach(ranges, i, range) {
+		long long offset = json_integer_value(json_array_get(range, 0)), length = json_integer_value(json_array_get(range, 1));
+		printf("    bytes %lld-%lld (%lld)\n", offset, offset + length - 1, length);
+	}
+}
+
+static void print_entry(const json_t *entry)
+{
+	const char *kind = json_string_value(json_object_get(entry, "kind"));
+	const char *old_path = json_string_value(json_object_get(entry, "old_path"));
+	const json_t *attr = json_object_get(entry, "b") ? json_object_get(entry, "b") : json_object_get(entry, "a");
+	bool is_dir = S_ISDIR((mode_t)json_integer_value(json_object_get(attr, "mode")));
+
+	printf("%c ", letter_of(kind));
+	if (old_path) {
+		print_path(old_path, is_dir);
+		printf(" -> ");
+	}
+	print_path(json_string_value(json_object_get(entry, "path")), is_dir);
+	printf("%s\n", old_path && json_is_true(json_object_get(entry, "content_changed")) ? " (modified)" : "");
+	print_ranges(json_object_get(entry, "ranges"));
+}
+
+static void print_stat(const json_t *result)
+{
+	char added[UNITS_MAX], removed[UNITS_MAX];
+	bool first = true;
+
+	if (!differences_any(result)) {
+		printf("no differences\n");
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		long long count = count_of(result, kinds[i].kind);
+		if (count == 0)
+			continue;
+		printf("%s%lld %s", first ? "" : ", ", count, kinds[i].title);
+		first = false;
+	}
+	units_size((uint64_t)json_integer_value(json_object_get(result, "bytes_added")), added);
+	units_size((uint64_t)json_integer_value(json_object_get(result, "bytes_removed")), removed);
+	printf("; files with %s now, %s before\n", added, removed);
+}
+
+void differences_print(const struct cli *cli, const json_t *result)
+{
+	json_t *entry;
+	size_t i;
+
+	if (cli_option(cli, "json")) {
+		json_dumpf(result, stdout, JSON_INDENT(2));
+		printf("\n");
+	} else if (cli_option(cli, "stat")) {
+		print_stat(result);
+	} else {
+		json_array_foreach(json_object_get(result, "entries"), i, entry)
+			print_entry(entry);
+	}
+}
