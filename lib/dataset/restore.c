@@ -349,17 +349,19 @@ struct spot {
 static int find_spot(struct restore *restore, const char *path, struct spot *spot, struct error *err)
 {
 	uint64_t source = ROOT_INO, dir = ROOT_INO;
+	struct attr attr, there;
 	bool in_head = true;
+	int result = view_resolve(restore->snapshot, path, &attr);
 
+	if (result < 0)
+		return result == -ENOENT || result == -ENOTDIR ? error_set(err, -ENOENT, "the snapshot has no \"%s\"", path) : result;
 	for (const char *at = path; *at;) {
 		size_t len = strcspn(at, "/");
 		AUTO_FREE char *name = xasprintf("%.*s", (int)len, at);
 		const char *rest = at[len] ? at + len + 1 : NULL;
-		struct attr attr, there;
-		int result = view_lookup(restore->snapshot, source, name, &attr);
+		result = view_lookup(restore->snapshot, source, name, &attr);
 		if (result < 0)
-			return result == -ENOENT || result == -ENOTDIR ? error_set(err, -ENOENT, "the snapshot has no \"%s\"", path)
-								       : result;
+			return result;
 		source = attr.ino;
 		if (in_head) {
 			result = view_lookup(restore->head, dir, name, &there);
