@@ -64,9 +64,11 @@ TREE = {
 }
 PATHS = list(TREE) + [
     "missing", "missing/file", "file/x", "link/x", "dangling/x", "loop1/x", "fifo/x", "closed/missing", "home/new", "open/new", "sticky/new",
-    "team/new", "dir/new", "file/", "dir/", "empty/", "missing/", "link/", "linkdir/", "dangling/", "loop1/", "new/", ".", "..", "dir/.", "empty/.",
-    "dir/..", "empty/..", "dir/../file", "linkdir/file", "linkdir/", "", NAME_255, NAME_256, "dir/" + NAME_256, NAME_256 + "/x", PATH_LONG, "./file", "dir//file",
-]
+    "team/new", "dir/new", "file/",
+    "dir/", "empty/", "missing/", "link/", "linkdir/", "dangling/", "loop1/", "new/", ".", "..", "dir/.", "empty/.",
+    "dir/..", "empty/..", "dir/../file", "linkdir/file", "linkdir/", "",
+    NAME_255, NAME_256, "dir/" + NAME_256, NAME_256 + "/x", PATH_LONG, "./file", "dir//file",
+]  # fmt: skip
 SECOND = [
     "file", "alices", "empty", "dir", "dir/sub", "home/file", "home/roots", "home/dir", "home/rootdir", "closed/file", "open/bobs", "open/dir",
     "sticky/alices", "sticky/bobs", "sticky/alicedir", "sticky/bobdir", "bobsticky/alices", "link", "linkdir", "dangling", "loop1", "fifo",

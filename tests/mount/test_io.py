@@ -85,7 +85,10 @@ def test_a_second_descriptor_reads_what_the_first_wrote(d):
 
 
 def test_appends_of_several_processes_are_all_there(d):
-    script = "import os,sys\nfd=os.open(sys.argv[1],os.O_WRONLY|os.O_APPEND|os.O_CREAT)\nfor n in range(300): os.write(fd,b'%s%05d\\n'%(sys.argv[2].encode(),n))"
+    script = (
+        "import os,sys\nfd=os.open(sys.argv[1],os.O_WRONLY|os.O_APPEND|os.O_CREAT)\n"
+        "for n in range(300): os.write(fd,b'%s%05d\\n'%(sys.argv[2].encode(),n))"
+    )
     running = [subprocess.Popen([sys.executable, "-c", script, d + "/log", name]) for name in "abcd"]
     assert [process.wait(60) for process in running] == [0] * 4
     assert sorted(content(d + "/log").decode().split()) == sorted(f"{name}{n:05d}" for name in "abcd" for n in range(300))

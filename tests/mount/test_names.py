@@ -10,7 +10,10 @@ from harness import posix, program
 
 
 @pytest.mark.sanitize
-@pytest.mark.parametrize("name", [b"\xff\xfe not utf-8", b" ", b"\n", b"-rf", b"a" * 255, "ä€😀".encode(), b"...", b"*?[", b"\x01", b"\\", "é".encode() * 127, b".hidden", b".snapshots2"])
+@pytest.mark.parametrize("name", [
+    b"\xff\xfe not utf-8", b" ", b"\n", b"-rf", b"a" * 255, "ä€😀".encode(), b"...", b"*?[", b"\x01", b"\\", "é".encode() * 127,
+    b".hidden", b".snapshots2"
+])  # fmt: skip
 def test_name_is_kept_byte_for_byte(fs, store, name):
     path = os.fsencode(fs) + b"/" + name
     with open(path, "wb") as handle:

@@ -114,9 +114,10 @@ def test_second_rsync_has_nothing_to_do(fs, store, source):
 @pytest.mark.parametrize("place", ["/usr/include", "/usr/share"])
 def test_system_tree_round_trips(fs, store, place):
     """Of /usr/share only as much as there is time for."""
-    parts = [place] if place == "/usr/include" else [f"/usr/share/{name}" for name in ("perl", "perl5", "doc", "misc", "zoneinfo", "mime") if os.path.isdir(f"/usr/share/{name}")]
-    names = []
-    for part in parts[: 4 if place == "/usr/share" else 1]:
+    parts, names = [place], []
+    if place == "/usr/share":
+        parts = [f"{place}/{name}" for name in ("perl", "perl5", "doc", "misc", "zoneinfo", "mime")]
+    for part in [part for part in parts if os.path.isdir(part)][:4]:
         shell(f"cp -a {part} {fs}/")
         names.append((part, f"{fs}/{os.path.basename(part)}"))
     remount(store)
