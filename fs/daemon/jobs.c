@@ -20,7 +20,7 @@
 static const struct {
 	const char *op;
 	unsigned every_ms;
-} periodic[] = {{"schedule.tick", 60000}};
+} periodic[] = {{"snapshot.tick", 60000}};
 
 struct jobs {
 	struct store *store;
