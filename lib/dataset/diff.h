@@ -3,7 +3,9 @@
  * by walking both trees.
  *
  * Paths are relative to the dataset's root, without a leading slash. A rename is an inode whose names differ; an inode with several
- * names (hard links) is reported per name. Results come in path order, removed and added directories with all that is in them.
+ * names (hard links) is reported per name. What was made anew under its old name (written beside and renamed over it, removed and copied
+ * again) is compared with what stood there; see diff.c for the rule. Results come in path order, removed and added directories with all
+ * that is in them. A directory's time counts only while its entries are the same; access and change times never do.
  */
 #ifndef CORPUSFS_DATASET_DIFF_H
 #define CORPUSFS_DATASET_DIFF_H
@@ -18,7 +20,7 @@ struct diff_range {
 
 struct diff_entry {
 	enum diff_kind kind;
-	const char *path;     /* in B; for DIFF_REMOVED in A */
+	const char *path;     /* in B; for DIFF_REMOVED in A; "" is the root */
 	const char *old_path; /* DIFF_RENAMED: in A; else NULL */
 	const struct attr *a, *b; /* NULL where absent */
 	bool content_changed; /* of a renamed entry too */
