@@ -26,6 +26,7 @@ struct item {
 };
 
 struct dir_handle {
+	struct opened opened; /* first: dir_handle_close() */
 	pthread_mutex_t lock; /* guards all below but the view */
 	struct view *view;    /* NULL in the list of datasets */
 	bool loaded;
@@ -190,6 +191,18 @@ static void dir_handle_free(struct mount *mount, struct dir_handle *handle)
 	free(handle);
 }
 
+static void dir_handle_close(struct mount *mount, struct opened *opened)
+{
+	dir_handle_free(mount, (struct dir_handle *)opened);
+}
+
+/* Released, or opening it was interrupted. */
+static void withdraw(struct mount *mount, struct dir_handle *handle)
+{
+	opens_remove(&mount->opens, &handle->opened);
+	dir_handle_free(mount, handle);
+}
+
 void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	struct mount *mount = request_mount(req);
@@ -207,21 +220,23 @@ void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 		return;
 	}
 	handle = xcalloc(1, sizeof(*handle));
+	handle->opened.close = dir_handle_close;
 	pthread_mutex_init(&handle->lock, NULL);
 	handle->view = steal_ptr(target.view);
 	if (handle->view)
 		group_count_open(mount->group, handle->view, 1);
+	opens_add(&mount->opens, &handle->opened);
 	fi->fh = (uintptr_t)handle;
 	/* Lists of datasets and snapshots change without the kernel's knowing. */
 	fi->keep_cache = target.node.kind == NODE_FILE;
 	fi->cache_readdir = target.node.kind == NODE_FILE;
 	if (fuse_reply_open(req, fi))
-		dir_handle_free(mount, handle);
+		withdraw(mount, handle);
 }
 
 void op_releasedir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
-	dir_handle_free(request_mount(req), dir_handle_of(fi));
+	withdraw(request_mount(req), dir_handle_of(fi));
 	reply_result(req, 0);
 }
 

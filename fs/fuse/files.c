@@ -14,6 +14,7 @@
  * time.
  */
 struct handle {
+	struct opened opened; /* first: handle_close() */
 	struct inode *inode;
 	struct view *view;
 	uint64_t node;
@@ -38,6 +39,11 @@ static void handle_free(struct mount *mount, struct handle *handle)
 	free(handle);
 }
 
+static void handle_close(struct mount *mount, struct opened *opened)
+{
+	handle_free(mount, (struct handle *)opened);
+}
+
 /* Takes over the inode and the target's view. */
 static struct handle *handle_new(struct target *target, struct inode *inode, bool writable)
 {
@@ -45,6 +51,7 @@ static struct handle *handle_new(struct target *target, struct inode *inode, boo
 	struct handle *handle = xcalloc(1, sizeof(*handle));
 	const struct node node = {.kind = NODE_FILE, .view = target->node.view, .ino = inode_ino(inode)};
 
+	handle->opened.close = handle_close;
 	handle->inode = inode;
 	handle->view = steal_ptr(target->view);
 	handle->node = node_encode(node, atomic_load(&mount->root_view));
@@ -55,6 +62,22 @@ static struct handle *handle_new(struct target *target, struct inode *inode, boo
 		writers_open(&mount->writers, handle->node);
 	atomic_fetch_add(&mount->open_files, 1);
 	return handle;
+}
+
+/* The handle is the kernel's from the reply on, until a release. */
+static struct fuse_file_info *publish(struct mount *mount, struct handle *handle, struct fuse_file_info *fi)
+{
+	opens_add(&mount->opens, &handle->opened);
+	fi->fh = (uintptr_t)handle;
+	fi->keep_cache = 1;
+	return fi;
+}
+
+/* Released, or the open was interrupted: there will be no release then. */
+static void withdraw(struct mount *mount, struct handle *handle)
+{
+	opens_remove(&mount->opens, &handle->opened);
+	handle_free(mount, handle);
 }
 
 /* After a rollback what was open before is stale. */
@@ -145,10 +168,8 @@ void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 		return;
 	}
 	handle = handle_new(&target, inode, (fi->flags & O_ACCMODE) != O_RDONLY);
-	fi->fh = (uintptr_t)handle;
-	fi->keep_cache = 1;
-	if (fuse_reply_open(req, fi))
-		handle_free(mount, handle); /* interrupted: there will be no release */
+	if (fuse_reply_open(req, publish(mount, handle, fi)))
+		withdraw(mount, handle);
 }
 
 void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_file_info *fi)
@@ -176,10 +197,8 @@ void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, st
 	target_entry(&target, &attr, &entry);
 	handle = handle_new(&target, inode, true);
 	atomic_init(&handle->capabilities, atomic_load(&mount->capabilities));
-	fi->fh = (uintptr_t)handle;
-	fi->keep_cache = 1;
-	if (fuse_reply_create(req, &entry, fi))
-		handle_free(mount, handle);
+	if (fuse_reply_create(req, &entry, publish(mount, handle, fi)))
+		withdraw(mount, handle);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
@@ -187,7 +206,7 @@ void op_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 	struct handle *handle = handle_of(fi);
 
 	if (handle)
-		handle_free(request_mount(req), handle);
+		withdraw(request_mount(req), handle);
 	reply_result(req, 0);
 }
 

@@ -6,7 +6,7 @@
  *                       the gate has sealed must not be invalidated. Held from freeze to thaw. Never taken in a
  *                       request's thread.
  *   group.lock          guards mounts, their refs and ended, and the open counts of snapshots; a leaf except for writers.lock
- *   changes, gate, writers, slow: locks of their own, leaves
+ *   changes, gate, writers, opens, slow: locks of their own, leaves
  */
 #ifndef CORPUSFS_FUSE_GROUP_H
 #define CORPUSFS_FUSE_GROUP_H
@@ -17,6 +17,7 @@
 #include "fs/fuse/changes.h"
 #include "fs/fuse/gate.h"
 #include "fs/fuse/mount.h"
+#include "fs/fuse/opens.h"
 #include "fs/fuse/session.h"
 #include "fs/fuse/slow.h"
 #include "fs/fuse/writers.h"
@@ -62,6 +63,7 @@ struct mount {
 	_Atomic uint32_t root_view;   /* 0: the whole store */
 	struct view *pinned;          /* a mounted snapshot's */
 	struct writers writers;
+	struct opens opens;
 	atomic_uint open_files;
 	_Atomic uint64_t capabilities; /* how often somebody set security.capability: see files.c */
 	unsigned read_ahead_kb;

@@ -19,6 +19,7 @@ static void mount_release(struct mount *mount)
 	if (mount->pinned)
 		store_view_put(mount->group->store, mount->pinned);
 	writers_clear(&mount->writers);
+	opens_clear(&mount->opens);
 	free((char *)mount->options.mountpoint);
 	free((char *)mount->options.dataset);
 	free((char *)mount->options.snapshot);
@@ -62,6 +63,7 @@ static void *end_main(void *arg)
 	pthread_mutex_lock(&group->notify_lock);
 	pthread_mutex_unlock(&group->notify_lock);
 	slow_drain(group->slow);
+	opens_end(&mount->opens, mount);
 	mount->result = store_sync(group->store);
 	if (mount->result)
 		group_log(group, "error", "commit at the end of %s failed: %s", mount->options.mountpoint,
@@ -214,6 +216,7 @@ static struct mount *mount_new(struct mount_group *group, const struct mount_opt
 	mount->read_only = options->read_only || options->snapshot;
 	mount->options.read_only = mount->read_only;
 	writers_init(&mount->writers);
+	opens_init(&mount->opens);
 	pthread_mutex_lock(&group->lock);
 	group->alive++;
 	pthread_mutex_unlock(&group->lock);
