@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "lib/base/buf.h"
 
 /* Segments grow by doubling up to here, then they move to a big block at once. */
 #define SMALL_MAX (1U << 20)
+#define HUGE_PAGE (2U << 20)
 
 /* An idle block holds the link to the next. */
 struct block {
@@ -56,7 +58,13 @@ static void *block_take(struct block_pool *pool)
 		}
 		pthread_mutex_unlock(&pool->lock);
 	}
-	return block ? (void *)block : malloc(DIRTY_SEGMENT_MAX);
+	if (block)
+		return block;
+	/* huge pages: first touching small ones costs more than copying the content into them */
+	block = aligned_alloc(HUGE_PAGE, DIRTY_SEGMENT_MAX);
+	if (block)
+		madvise(block, DIRTY_SEGMENT_MAX, MADV_HUGEPAGE);
+	return block;
 }
 
 static void data_free(struct block_pool *pool, uint8_t *data, size_t cap)
@@ -122,15 +130,15 @@ void dirty_clear(struct dirty *dirty)
 	*dirty = (struct dirty){ .pool = pool };
 }
 
-/* Room for `len` bytes in the segment. */
-static int segment_reserve(struct dirty *dirty, struct segment *segment, size_t len)
+/* Room for `len` bytes in the segment; `big`: more are expected soon. */
+static int segment_reserve(struct dirty *dirty, struct segment *segment, size_t len, bool big)
 {
 	size_t cap = MAX(len, MIN(2 * segment->cap, SMALL_MAX));
 	uint8_t *data;
 
 	if (len <= segment->cap)
 		return 0;
-	if (len <= SMALL_MAX) {
+	if (len <= SMALL_MAX && !big) {
 		data = realloc(segment->data, cap);
 	} else {
 		cap = DIRTY_SEGMENT_MAX;
@@ -159,12 +167,15 @@ static int fill_gap(struct dirty *dirty, uint64_t first, uint64_t end)
 
 		if (before && segment_end(before) == first && before->len < DIRTY_SEGMENT_MAX) {
 			take = MIN(take, DIRTY_SEGMENT_MAX - before->len);
-			if (segment_reserve(dirty, before, before->len + take) < 0)
+			if (segment_reserve(dirty, before, before->len + take, false) < 0)
 				return -ENOMEM;
 			before->len += take;
 			dirty->bytes += take;
 		} else {
-			if (segment_reserve(dirty, &fresh, take) < 0)
+			/* it goes on where a full one ends: the next of a long row */
+			bool big = before && segment_end(before) == first;
+
+			if (segment_reserve(dirty, &fresh, take, big) < 0)
 				return -ENOMEM;
 			fresh.len = take;
 			insert_segment(dirty, index++, &fresh);
@@ -247,7 +258,7 @@ static void split_segment(struct dirty *dirty, size_t index, uint64_t offset)
 	struct segment rest = { .offset = offset };
 
 	/* a few bytes of a failing malloc would leave old bytes behind */
-	if (segment_reserve(dirty, &rest, segment->len - head) < 0)
+	if (segment_reserve(dirty, &rest, segment->len - head, false) < 0)
 		abort();
 	rest.len = segment->len - head;
 	memcpy(rest.data, segment->data + head, rest.len);
