@@ -74,6 +74,15 @@ void changes_note_name(struct mount *mount, uint32_t view, uint64_t dir, const c
 	note(mount->group->changes, &what, "");
 }
 
+void changes_note_entry(struct mount_group *group, uint32_t view, uint64_t dir, const char *name)
+{
+	const struct change_key what = {.ino = dir, .view = view, .kind = NODE_FILE};
+
+	if (name[0])
+		note(group->changes, &what, name);
+	note(group->changes, &what, "");
+}
+
 void changes_note_list(struct mount_group *group, uint32_t view, const char *name)
 {
 	const struct change_key what = {.ino = ROOT_INO, .view = view, .kind = view ? NODE_SNAPSHOTS : NODE_DATASETS};
@@ -83,6 +92,10 @@ void changes_note_list(struct mount_group *group, uint32_t view, const char *nam
 	note(group->changes, &what, "");
 }
 
+/*
+ * Names are expired, not dropped: who stands in a directory that is still there would lose it, the one who has just
+ * made it first of all. Where that is not to be had, names in lists are left to their short time.
+ */
 static void tell(struct mount *mount, const struct change_key *key)
 {
 	const uint32_t root_view = atomic_load(&mount->root_view);
@@ -91,10 +104,10 @@ static void tell(struct mount *mount, const struct change_key *key)
 
 	if (mount == key->source || mount->options.snapshot || (root_view && key->view != root_view))
 		return;
-	if (key->name[0])
-		session_notify_entry(mount->session, id, key->name);
-	else
+	if (!key->name[0])
 		session_notify_inode(mount->session, id);
+	else if (key->kind == NODE_FILE || session_has_expiry(mount->session))
+		session_expire_entry(mount->session, id, key->name);
 }
 
 /* Names first: an inode's notice also drops the cached listing that was made from them. */

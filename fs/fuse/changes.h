@@ -26,6 +26,8 @@ void changes_note(struct mount *mount, uint32_t view, uint64_t ino);
 void changes_note_name(struct mount *mount, uint32_t view, uint64_t dir, const char *name);
 /* A name in the list of datasets (dataset NULL) or in a dataset's list of snapshots, in all mounts. */
 void changes_note_list(struct mount_group *group, uint32_t view, const char *name);
+/* A name in a directory (or, "", the directory itself) changed past all mounts. */
+void changes_note_entry(struct mount_group *group, uint32_t view, uint64_t dir, const char *name);
 /* A name of a head stands for something else, in all mounts: tells the kernel before it returns, and once more later. Not in a request's
  * thread. */
 void changes_tell_name(struct mount_group *group, uint32_t view, uint64_t dir, const char *name);

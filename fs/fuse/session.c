@@ -13,6 +13,7 @@
 #define REQUEST_MAX (SESSION_TRANSFER_MAX + 16384U) /* libfuse and kernel want a page for the headers beside the payload */
 #define SPARE_BUFFERS 16
 #define NOTIFY_INC_EPOCH 8 /* FUSE_NOTIFY_INC_EPOCH, protocol 7.44 */
+#define NOTIFY_EXPIRE_ENTRY 1 /* FUSE_EXPIRE_ENTRY, protocol 7.38 */
 
 struct server {
 	struct session *session;
@@ -330,14 +331,33 @@ int session_notify_inode(struct session *session, uint64_t node)
 	return notify_inode(session, node, 0);
 }
 
-int session_notify_entry(struct session *session, uint64_t parent, const char *name)
+static int notify_entry(struct session *session, uint64_t parent, const char *name, uint32_t flags)
 {
 	const size_t len = strlen(name);
-	struct fuse_notify_inval_entry_out arg = {.parent = parent, .namelen = (uint32_t)len};
+	/* struct fuse_notify_inval_entry_out, whose last member older headers call padding */
+	struct {
+		uint64_t parent;
+		uint32_t namelen, flags;
+	} arg = {.parent = parent, .namelen = (uint32_t)len, .flags = flags};
 	AUTO_FREE char *copy = xstrdup(name);
 	struct iovec iov[3] = {[1] = {.iov_base = &arg, .iov_len = sizeof(arg)}, [2] = {.iov_base = copy, .iov_len = len + 1}};
 
 	return notify(session, FUSE_NOTIFY_INVAL_ENTRY, iov, 3);
+}
+
+int session_notify_entry(struct session *session, uint64_t parent, const char *name)
+{
+	return notify_entry(session, parent, name, 0);
+}
+
+bool session_has_expiry(const struct session *session)
+{
+	return session->info.protocol_minor >= 38;
+}
+
+int session_expire_entry(struct session *session, uint64_t parent, const char *name)
+{
+	return notify_entry(session, parent, name, session_has_expiry(session) ? NOTIFY_EXPIRE_ENTRY : 0);
 }
 
 bool session_has_epoch(const struct session *session)

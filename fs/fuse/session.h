@@ -63,7 +63,10 @@ void session_buffer_put(struct session *session, void *buffer);
  */
 int session_notify_attr(struct session *session, uint64_t node);  /* attributes only */
 int session_notify_inode(struct session *session, uint64_t node); /* attributes and pages; dirty pages are written back first */
-int session_notify_entry(struct session *session, uint64_t parent, const char *name);
+int session_notify_entry(struct session *session, uint64_t parent, const char *name); /* who stands in it has lost it */
+/* The kernel asks anew before it uses the name again; without session_has_expiry (before Linux 6.2) as session_notify_entry. */
+int session_expire_entry(struct session *session, uint64_t parent, const char *name);
+bool session_has_expiry(const struct session *session);
 int session_notify_epoch(struct session *session); /* all names; -ENOSYS without session_has_epoch (before Linux 6.16) */
 bool session_has_epoch(const struct session *session);
 

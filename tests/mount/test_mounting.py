@@ -342,3 +342,35 @@ def test_mount_options_reach_the_kernel(store):
     with open("/proc/self/mountinfo", encoding="ascii") as lines:
         line = next(line for line in lines if line.split()[4] == store.points[0])
     assert {"nosuid", "nodev", "noexec"} <= set(line.split()[5].split(","))
+
+
+def test_who_stands_in_a_directory_just_made_keeps_it(fs, store):
+    """The notices that follow a change must not take names away that still stand."""
+    point = store.points[0]
+    os.mkdir(point + "/made")
+    os.mkdir(fs + "/.snapshots/s")
+    store.ok("-s", store.path, "dataset", "create", "other")
+    os.mkdir(fs + "/dir")
+    places = (point + "/made", fs + "/.snapshots/s", point + "/other", fs + "/dir", fs)
+    standing = [subprocess.Popen(["sleep", "60"], cwd=place) for place in places]
+    store.ok("-s", store.path, "dataset", "create", "third")
+    os.mkdir(fs + "/.snapshots/t")
+    store.ok("-s", store.path, "snapshot", "create", "d@u")
+    time.sleep(1.5)
+    found = [os.readlink(f"/proc/{process.pid}/cwd") for process in standing]
+    for process in standing:
+        process.kill()
+        process.wait(20)
+    assert found == list(places), "a deleted directory ends in (deleted)"
+
+
+def test_names_gone_by_a_command_are_gone_in_the_mount(fs, store):
+    point = store.points[0]
+    for name in ("a", "b"):
+        store.create(name)
+        assert os.path.isdir(f"{point}/{name}")
+    store.ok("-s", store.path, "dataset", "rename", "a", "c")
+    store.ok("-s", store.path, "dataset", "destroy", "b")
+    procs.poll(lambda: not os.path.exists(point + "/a") and os.path.isdir(point + "/c"), 1 * program.scale(), "renamed")
+    procs.poll(lambda: not os.path.exists(point + "/b"), 1 * program.scale(), "gone")
+    assert sorted(os.listdir(point)) == ["c", "d"]
