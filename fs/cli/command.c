@@ -10,8 +10,10 @@ const struct command_group command_groups[] = {
 	{"Datasets", dataset_commands},
 	{"Snapshots", snapshot_commands},
 	{"", history_commands},
+	{"Getting data in and out", transfer_commands},
 	{"Space", gc_commands},
-	{"Other", program_commands},
+	{"Other", doctor_commands},
+	{"", program_commands},
 	{NULL, NULL},
 };
 

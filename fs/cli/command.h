@@ -54,7 +54,7 @@ struct cli {
 
 /* Tables end with an entry whose name is NULL. */
 extern const struct command store_commands[], mount_commands[], dataset_commands[], snapshot_commands[], history_commands[], gc_commands[],
-	program_commands[];
+	transfer_commands[], doctor_commands[], program_commands[];
 
 struct command_group {
 	const char *title;

@@ -12,7 +12,22 @@
 
 struct progress progress_start(const char *title)
 {
-	return (struct progress){.title = title, .terminal = isatty(STDERR_FILENO)};
+	return (struct progress){.title = title, .terminal = isatty(STDERR_FILENO), .started_ms = clock_ms()};
+}
+
+static void show_rate(const struct progress *progress, json_int_t done, json_int_t total, uint64_t now)
+{
+	double seconds = (double)(now - progress->started_ms) / 1e3, rate = seconds > 0 ? (double)done / seconds : 0;
+	char bytes[UNITS_MAX], each[UNITS_MAX];
+	unsigned left;
+
+	units_size((uint64_t)done, bytes);
+	units_size((uint64_t)rate, each);
+	fprintf(stderr, " %s, %s/s", bytes, each);
+	if (total <= done || rate < 1)
+		return;
+	left = (unsigned)((double)(total - done) / rate);
+	fprintf(stderr, ", %u:%02u left", left / 60, left % 60);
 }
 
 void progress_show(void *arg, json_t *state)
@@ -35,7 +50,10 @@ void progress_show(void *arg, json_t *state)
 		memset(bar, '#', (size_t)(part * BAR_WIDTH));
 		bar[BAR_WIDTH] = '\0';
 		fprintf(stderr, "[%s] %3.0f%%", bar, part * 100);
-	} else {
+	}
+	if (json_object_get(state, "unit")) {
+		show_rate(progress, done, total, now);
+	} else if (total == 0) {
 		fprintf(stderr, "%lld", (long long)done);
 	}
 	fflush(stderr);

@@ -9,11 +9,12 @@
 struct progress {
 	const char *title;
 	bool terminal, drawn;
-	uint64_t drawn_ms;
+	uint64_t drawn_ms, started_ms;
 };
 
 struct progress progress_start(const char *title);
-void progress_show(void *progress, json_t *state); /* state: {phase, done, total, bytes?} */
+/* state: {phase, done, total, unit?}; with unit "bytes" the rate is shown too, and how long it will take. */
+void progress_show(void *progress, json_t *state);
 void progress_end(struct progress *progress);
 
 #endif

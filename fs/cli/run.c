@@ -78,12 +78,18 @@ bool run_wait(struct patience *patience, const char *store)
 	return true;
 }
 
+struct asked {
+	const char *op;
+	const json_t *args;
+	int fd; /* -1: none */
+};
+
 /* ret_locked: somebody else has the store, nothing was done. */
-static int in_process(const char *store_path, const char *op, const json_t *args, struct progress *progress, json_t **ret_result,
+static int in_process(const char *store_path, const struct asked *asked, struct progress *progress, json_t **ret_result,
                       bool *ret_locked, struct error *err)
 {
 	struct store_options options = {0};
-	struct op_context context = {.uid = geteuid(), .gid = getegid()};
+	struct op_context context = {.uid = geteuid(), .gid = getegid(), .fd = asked->fd >= 0 ? &asked->fd : NULL};
 	int result = store_open(store_path, &options, &context.store, err), closed;
 	json_t *value = NULL;
 
@@ -94,7 +100,7 @@ static int in_process(const char *store_path, const char *op, const json_t *args
 		context.progress = progress_show;
 		context.progress_arg = progress;
 	}
-	result = op_run(&context, op, args, &value, err);
+	result = op_run(&context, asked->op, asked->args, &value, err);
 	closed = store_close(context.store);
 	if (result == 0 && closed < 0)
 		result = error_set(err, closed, "the store could not be closed: %s", strerror(-closed));
@@ -106,7 +112,7 @@ static int in_process(const char *store_path, const char *op, const json_t *args
 }
 
 /* One look through both doors. ret_locked: somebody else has the store just now. */
-static int attempt(const char *store, const char *op, const json_t *args, struct progress *progress, json_t **ret_result,
+static int attempt(const char *store, const struct asked *asked, struct progress *progress, json_t **ret_result,
                    bool *ret_locked, struct error *err)
 {
 	struct client *client = NULL;
@@ -114,10 +120,12 @@ static int attempt(const char *store, const char *op, const json_t *args, struct
 
 	if (result == -ENOENT || result == -ECONNREFUSED) {
 		*err = (struct error){0};
-		return in_process(store, op, args, progress, ret_result, ret_locked, err);
+		return in_process(store, asked, progress, ret_result, ret_locked, err);
 	}
+	if (result == 0 && asked->fd >= 0)
+		client_pass(client, asked->fd);
 	if (result == 0)
-		result = client_call(client, op, args, progress ? progress_show : NULL, progress, ret_result, err);
+		result = client_call(client, asked->op, asked->args, progress ? progress_show : NULL, progress, ret_result, err);
 	client_close(client);
 	*ret_locked = result == -ESHUTDOWN;
 	return result;
@@ -125,6 +133,12 @@ static int attempt(const char *store, const char *op, const json_t *args, struct
 
 int run_op_at(const char *store, const char *op, json_t *args, const char *title, json_t **ret_result, struct error *err)
 {
+	return run_op_with(store, op, args, -1, title, ret_result, err);
+}
+
+int run_op_with(const char *store, const char *op, json_t *args, int fd, const char *title, json_t **ret_result, struct error *err)
+{
+	const struct asked asked = {.op = op, .args = args, .fd = fd};
 	struct progress progress = progress_start(title);
 	struct patience patience = {0};
 	bool locked;
@@ -133,7 +147,7 @@ int run_op_at(const char *store, const char *op, json_t *args, const char *title
 	if (!args)
 		return error_set(err, -EINVAL, "an argument is not UTF-8");
 	do {
-		result = attempt(store, op, args, title ? &progress : NULL, ret_result, &locked, err);
+		result = attempt(store, &asked, title ? &progress : NULL, ret_result, &locked, err);
 	} while (result < 0 && locked && run_wait(&patience, store));
 	progress_end(&progress);
 	json_decref(args);

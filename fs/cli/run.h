@@ -19,6 +19,10 @@ WARN_UNUSED int run_find_store(const struct cli *cli, char **ret_store, struct e
 WARN_UNUSED int run_op_at(const char *store, const char *op, json_t *args, const char *title, json_t **ret_result,
                           struct error *err);
 
+/* The same with a descriptor for the operation to read or write. */
+WARN_UNUSED int run_op_with(const char *store, const char *op, json_t *args, int fd, const char *title, json_t **ret_result,
+                            struct error *err);
+
 /*
  * For commands: finds the store, runs, prints an error if there is one, returns the exit code. ret_result may be NULL.
  */

@@ -14,6 +14,7 @@
 struct client {
 	int fd;
 	struct message_reader reader;
+	int passed; /* for the next call; -1: none */
 };
 
 static int connect_to(const char *store)
@@ -82,6 +83,7 @@ int client_connect(const char *store, struct client **ret_client, struct error *
 		return error_set(err, fd, "the daemon of %s cannot be reached: %s", store, strerror(-fd));
 	client = xcalloc(1, sizeof(*client));
 	client->fd = fd;
+	client->passed = -1;
 	client->reader = (struct message_reader){.fd = fd, .limit = MESSAGE_ANSWER_MAX};
 	result = await_hello(client, err);
 	if (result < 0) {
@@ -101,6 +103,11 @@ void client_close(struct client *client)
 	free(client);
 }
 
+void client_pass(struct client *client, int fd)
+{
+	client->passed = fd;
+}
+
 static int went_away(const char *op, struct error *err)
 {
 	error_set(err, -ECONNRESET, "the daemon died during %s, which may or may not be done", op);
@@ -112,8 +119,9 @@ int client_call(struct client *client, const char *op, const json_t *args, void 
                 json_t **ret_result, struct error *err)
 {
 	json_t *answer, *value;
-	int result = message_send(client->fd, json_pack("{s:s, s:O}", "op", op, "args", args));
+	int result = message_send_with(client->fd, json_pack("{s:s, s:O}", "op", op, "args", args), client->passed);
 
+	client->passed = -1;
 	if (result == -EPIPE)
 		return error_set(err, -ESHUTDOWN, "the daemon is leaving");
 	if (result == -EILSEQ)

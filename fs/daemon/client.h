@@ -12,6 +12,9 @@ struct client;
 WARN_UNUSED int client_connect(const char *store, struct client **ret_client, struct error *err);
 void client_close(struct client *client); /* NULL is fine */
 
+/* The descriptor goes with the next call. It stays the caller's. */
+void client_pass(struct client *client, int fd);
+
 /*
  * `progress` may be NULL. -ESHUTDOWN: the daemon is leaving and has not done it. -ECONNRESET: it died; it may have
  * done it.

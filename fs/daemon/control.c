@@ -99,7 +99,7 @@ static bool is_stopping(struct control *control)
  * Runs one request; returns false when the connection is over. ret_waited: the store is closed and must not be touched
  * any more.
  */
-static bool answer(struct connection *connection, const json_t *request, bool *ret_waited)
+static bool answer(struct connection *connection, const json_t *request, int fd, bool *ret_waited)
 {
 	struct control *control = connection->control;
 	json_t *result_json = NULL;
@@ -109,6 +109,7 @@ static bool answer(struct connection *connection, const json_t *request, bool *r
 		.args = json_object_get(request, "args"),
 		.uid = connection->peer.uid,
 		.gid = connection->peer.gid,
+		.fd = fd,
 		.cancelled = &connection->cancelled,
 		.progress = send_progress,
 		.progress_arg = connection,
@@ -146,7 +147,7 @@ static void refuse(int fd, int code, const char *text, const char *hint)
 
 static void serve_requests(struct connection *connection, bool *ret_waited)
 {
-	struct message_reader reader = {.fd = connection->fd, .limit = MESSAGE_REQUEST_MAX};
+	struct message_reader reader = {.fd = connection->fd, .limit = MESSAGE_REQUEST_MAX, .takes_descriptors = true, .passed = -1};
 	json_t *request;
 	bool go_on;
 	int got;
@@ -159,7 +160,10 @@ static void serve_requests(struct connection *connection, bool *ret_waited)
 			refuse(connection->fd, got, "the request is not understood", "");
 		if (got <= 0)
 			break;
-		go_on = answer(connection, request, ret_waited);
+		go_on = answer(connection, request, reader.passed, ret_waited);
+		if (reader.passed >= 0)
+			close(reader.passed);
+		reader.passed = -1;
 		json_decref(request);
 	}
 	message_reader_clear(&reader);

@@ -25,6 +25,7 @@ struct control_call {
 	const json_t *args;
 	uid_t uid;
 	gid_t gid;
+	int fd; /* that came with the request; -1: none */
 	atomic_bool *cancelled;
 	void (*progress)(void *arg, json_t *state); /* at most ten a second are sent */
 	void *progress_arg;

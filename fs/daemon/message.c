@@ -24,7 +24,31 @@ static int send_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
+/* The descriptor goes with the first byte. */
+static int send_first(int fd, const char *data, int passed)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
+	struct iovec piece = {.iov_base = (char *)data, .iov_len = 1};
+	struct msghdr header = {
+		.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	ssize_t sent;
+
+	memcpy(CMSG_DATA(&control.header), &passed, sizeof(passed));
+	do {
+		sent = sendmsg(fd, &header, MSG_NOSIGNAL);
+	} while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : 0;
+}
+
 int message_send(int fd, json_t *message)
+{
+	return message_send_with(fd, message, -1);
+}
+
+int message_send_with(int fd, json_t *message, int passed)
 {
 	AUTO_FREE char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
 	AUTO_FREE char *line = NULL;
@@ -33,7 +57,12 @@ int message_send(int fd, json_t *message)
 	if (!text)
 		return -EILSEQ;
 	line = xasprintf("%s\n", text);
-	return send_all(fd, line, strlen(line));
+	if (passed >= 0) {
+		int r = send_first(fd, line, passed);
+		if (r < 0)
+			return r;
+	}
+	return send_all(fd, line + (passed >= 0), strlen(line) - (passed >= 0));
 }
 
 static int take_line(struct message_reader *reader, size_t len, json_t **ret_message)
@@ -50,6 +79,39 @@ static int take_line(struct message_reader *reader, size_t len, json_t **ret_mes
 	return 1;
 }
 
+/* Of several descriptors the last one is kept. */
+static void keep_descriptor(struct message_reader *reader, struct msghdr *header)
+{
+	for (struct cmsghdr *at = CMSG_FIRSTHDR(header); at; at = CMSG_NXTHDR(header, at)) {
+		if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < (at->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+			if (reader->passed >= 0)
+				close(reader->passed);
+			memcpy(&reader->passed, CMSG_DATA(at) + i * sizeof(int), sizeof(int));
+		}
+	}
+}
+
+static ssize_t receive(struct message_reader *reader, void *out, size_t len)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec piece = {.iov_base = out, .iov_len = len};
+	struct msghdr header = {
+		.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	ssize_t got;
+
+	if (!reader->takes_descriptors)
+		return read(reader->fd, out, len);
+	got = recvmsg(reader->fd, &header, MSG_CMSG_CLOEXEC);
+	if (got >= 0)
+		keep_descriptor(reader, &header);
+	return got;
+}
+
 int message_receive(struct message_reader *reader, json_t **ret_message)
 {
 	size_t searched = 0;
@@ -64,7 +126,7 @@ int message_receive(struct message_reader *reader, json_t **ret_message)
 		if (reader->buf.len > reader->limit)
 			return -EMSGSIZE;
 		buf_reserve(&reader->buf, READ_STEP);
-		ssize_t got = read(reader->fd, reader->buf.data + reader->buf.len, reader->buf.cap - reader->buf.len);
+		ssize_t got = receive(reader, reader->buf.data + reader->buf.len, reader->buf.cap - reader->buf.len);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
@@ -78,6 +140,8 @@ int message_receive(struct message_reader *reader, json_t **ret_message)
 void message_reader_clear(struct message_reader *reader)
 {
 	buf_clear(&reader->buf);
+	if (reader->takes_descriptors && reader->passed >= 0)
+		close(reader->passed);
 }
 
 /* File names in an error's text may be any bytes; JSON holds UTF-8. */

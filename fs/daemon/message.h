@@ -7,12 +7,15 @@
  *                     {"result": {...}}                                          or
  *                     {"error": {"code": "ENOENT", "text": "...", "hint": "..."}}
  *
+ * A request may bring one descriptor with it (SCM_RIGHTS): the stream that it reads or writes.
+ *
  * -ESHUTDOWN as an error means: the daemon is leaving and has not done it; try again.
  */
 #ifndef CORPUSFS_DAEMON_MESSAGE_H
 #define CORPUSFS_DAEMON_MESSAGE_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
@@ -22,11 +25,14 @@
 
 /* Sends one message and drops the reference to it, also on failure. */
 WARN_UNUSED int message_send(int fd, json_t *message);
+WARN_UNUSED int message_send_with(int fd, json_t *message, int passed); /* with a descriptor, unless it is negative */
 
 struct message_reader {
 	int fd;
 	size_t limit; /* of one message, bytes */
 	struct buf buf;
+	bool takes_descriptors;
+	int passed; /* one that came, owned, when takes_descriptors; else it is not looked at. -1: none */
 };
 
 /*

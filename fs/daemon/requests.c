@@ -12,7 +12,8 @@ static int run_op(struct requests *requests, struct control_call *call, json_t *
 	                             .gid = call->gid,
 	                             .progress = call->progress,
 	                             .progress_arg = call->progress_arg,
-	                             .cancelled = call->cancelled};
+	                             .cancelled = call->cancelled,
+	                             .fd = call->fd >= 0 ? &call->fd : NULL};
 
 	return op_run(&context, call->op, call->args, ret_result, err);
 }

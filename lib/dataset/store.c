@@ -23,6 +23,7 @@
 #include "lib/dataset/lock.h"
 
 #define UNFINISHED_NAME "unfinished"
+#define BALLAST_NAME "ballast"
 #define SUPERBLOCK_MAX 65536
 #define CACHE_DEFAULT (256ULL << 20)
 #define WRITE_BUFFER_DEFAULT (256ULL << 20)
@@ -126,7 +127,9 @@ static int make_database(const char *path, struct error *err)
 {
 	AUTO_FREE char *db = inside(path, "db");
 	AUTO_FREE char *ingest = inside(path, "ingest");
-	struct kv_options options = {.create = true, .cache_bytes = 8 << 20, .memtable_bytes = 8 << 20, .threads = 1};
+	AUTO_FREE char *ballast = inside(path, BALLAST_NAME);
+	struct kv_options options = {
+		.create = true, .cache_bytes = 8 << 20, .memtable_bytes = 8 << 20, .threads = 1, .ballast = ballast};
 	struct kv *kv;
 	int result = make_empty_dir(ingest);
 
@@ -233,7 +236,9 @@ int store_probe(const char *path, struct superblock *ret_superblock, struct erro
 static int open_database(struct store *store, uint64_t cache_bytes, unsigned threads, struct error *err)
 {
 	AUTO_FREE char *db = inside(store->path, "db");
-	struct kv_options options = {.cache_bytes = cache_bytes, .memtable_bytes = MEMTABLES, .threads = threads};
+	AUTO_FREE char *ballast = inside(store->path, BALLAST_NAME);
+	struct kv_options options = {
+		.cache_bytes = cache_bytes, .memtable_bytes = MEMTABLES, .threads = threads, .ballast = ballast};
 
 	/* RocksDB would put files of its own next to what is left. */
 	if (!exists(db, "CURRENT")) {
@@ -436,4 +441,12 @@ bool store_busy(struct store *store, uint32_t view)
 	struct store_hooks hooks = store_get_hooks(store);
 
 	return hooks.busy && hooks.busy(hooks.arg, view);
+}
+
+void store_entry_changed(struct store *store, uint32_t view, uint64_t dir, const char *name)
+{
+	struct store_hooks hooks = store_get_hooks(store);
+
+	if (hooks.entry_changed)
+		hooks.entry_changed(hooks.arg, view, dir, name);
 }

@@ -5,6 +5,7 @@
  *   STORE/lock       flock'ed while open; holds the owner's pid and command as text
  *   STORE/db/        RocksDB
  *   STORE/ingest/    files under construction; emptied at open
+ *   STORE/ballast    room that is given up when the disk is full (lib/kv/ballast.h)
  *   STORE/socket     control socket of the daemon that has it mounted (fs/daemon)
  *
  * Locks: store.catalog_lock (datasets, snapshots, open views; a leaf except that it is taken before view_open) and store.change_lock (one
@@ -74,9 +75,14 @@ struct store_hooks {
 	void (*thaw)(void *arg, const uint32_t *views, size_t count);
 	void (*changed)(void *arg, enum store_event event, uint32_t dataset, const char *name);
 	bool (*busy)(void *arg, uint32_t view);
+	/* A name in a directory of a head came or stands for something else, or (name "") the directory itself changed, past the mounts: they
+	 * tell the kernel soon. Any thread, without locks; called for every file of an import. */
+	void (*entry_changed)(void *arg, uint32_t view, uint64_t dir, const char *name);
 	void *arg;
 };
 void store_set_hooks(struct store *store, const struct store_hooks *hooks);
+
+void store_entry_changed(struct store *store, uint32_t view, uint64_t dir, const char *name); /* calls the hook, if there is one */
 
 /* --- views --- each get is paired with a put; a head's view stays open while the store is, snapshots' are closed when unused for long */
 

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct op *const tables[] = {store_ops, dataset_ops, snapshot_ops, identity_ops, gc_ops, history_ops};
+static const struct op *const tables[] = {store_ops, dataset_ops, snapshot_ops, identity_ops, gc_ops, history_ops, transfer_ops};
 
 const struct op *op_find(const char *name)
 {

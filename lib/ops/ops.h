@@ -23,6 +23,7 @@ struct op_context {
 	void (*progress)(void *arg, json_t *state);
 	void *progress_arg;
 	atomic_bool *cancelled; /* may be NULL */
+	const int *fd;          /* a descriptor that came with the request, or NULL */
 };
 
 struct op {
@@ -33,7 +34,7 @@ struct op {
 };
 
 /* Tables end with an entry whose name is NULL. Each file of this folder that defines one is listed in ops.c. */
-extern const struct op store_ops[], dataset_ops[], snapshot_ops[], identity_ops[], gc_ops[], history_ops[];
+extern const struct op store_ops[], dataset_ops[], snapshot_ops[], identity_ops[], gc_ops[], history_ops[], transfer_ops[];
 
 const struct op *op_find(const char *name); /* NULL: none */
 WARN_UNUSED int op_run(struct op_context *context, const char *name, const json_t *args, json_t **ret_result, struct error *err);

@@ -79,6 +79,11 @@ struct block_pool *committer_blocks(struct tree *tree)
 	return tree->committer->blocks;
 }
 
+uint64_t committer_budget(const struct tree *tree)
+{
+	return tree->committer->budget;
+}
+
 int committer_check_space(struct tree *tree, size_t len)
 {
 	struct committer *committer = tree->committer;
@@ -408,7 +413,7 @@ int committer_start(struct tree *tree)
 	committer->big = MAX(MIN(BIG_MAX, committer->budget / 4), 1);
 	committer->idle_ms = tree->options.idle_ms ? tree->options.idle_ms : IDLE_MS_DEFAULT;
 	committer->commit_ms = tree->options.commit_ms ? tree->options.commit_ms : COMMIT_MS_DEFAULT;
-	committer->blocks = block_pool_new(committer->budget / 2);
+	committer->blocks = block_pool_new(committer->budget);
 	pthread_mutex_init(&committer->lock, NULL);
 	pthread_cond_init(&committer->work, NULL);
 	pthread_cond_init(&committer->room, NULL);

@@ -20,6 +20,7 @@
 WARN_UNUSED int committer_check_space(struct tree *tree, size_t len);
 /* Accounts bytes without waiting. */
 void committer_charge(struct tree *tree, size_t len);
+uint64_t committer_budget(const struct tree *tree);
 struct block_pool *committer_blocks(struct tree *tree);
 
 /*

@@ -1,0 +1,2 @@
+#include "fs/cli/command.h"
+const struct command doctor_commands[] = {{NULL}};

@@ -1,0 +1,271 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/run.h"
+#include "fs/cli/table.h"
+#include "fs/cli/units.h"
+#include "fs/cli/where.h"
+#include "lib/base/buf.h"
+#include "lib/base/clock.h"
+
+/* Directories that are being worked in are open. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+/* "DATASET[@NAME][/PATH]" into two arguments. */
+static void set_place(json_t *args, const char *key, const char *text)
+{
+	size_t len = strcspn(text, "/");
+
+	json_object_set_new(args, key, json_stringn(text, len));
+	json_object_set_new(args, "path", json_string(text[len] ? text + len + 1 : ""));
+}
+
+/* Absolute, though the last name may not be there yet. */
+static char *absolute(const char *path)
+{
+	AUTO_FREE char *cwd = path[0] == '/' ? NULL : getcwd(NULL, 0);
+
+	if (path[0] == '/')
+		return xstrdup(path);
+	return cwd ? xasprintf("%s/%s", cwd, path) : NULL;
+}
+
+/* A path on the other side of the store: "-" stays what it is. */
+static int set_outside(json_t *args, const char *key, const char *text, struct error *err)
+{
+	AUTO_FREE char *path = strcmp(text, "-") == 0 ? xstrdup("-") : absolute(text);
+
+	if (!path)
+		return error_set(err, -errno, "%s: %s", text, strerror(errno));
+	if (json_object_set_new(args, key, json_string(path)) < 0)
+		return error_set(err, -EINVAL, "%s: the name is not UTF-8", text);
+	return 0;
+}
+
+static int print_problems(const json_t *result)
+{
+	json_t *problems = json_object_get(result, "problems"), *row;
+	json_int_t more = json_integer_value(json_object_get(result, "problems_not_named"));
+	size_t i;
+
+	json_array_foreach (problems, i, row)
+		fprintf(stderr, "corpusfs: %s: %s\n", json_string_value(json_object_get(row, "path")),
+		        json_string_value(json_object_get(row, "text")));
+	if (more > 0)
+		fprintf(stderr, "corpusfs: and %lld more\n", (long long)more);
+	return json_array_size(problems) > 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+static int print_failure(const json_t *result)
+{
+	const json_t *failure = json_object_get(result, "failure");
+	const char *name = json_string_value(json_object_get(failure, "code"));
+	struct error err = {0};
+	int code = -EIO;
+
+	if (!json_is_object(failure))
+		return EXIT_OK;
+	for (int number = 1; name && number < 134; number++) {
+		const char *known = strerrorname_np(number);
+		if (known && strcmp(known, name) == 0)
+			code = -number;
+	}
+	error_set(&err, code, "%s", json_string_value(json_object_get(failure, "text")));
+	error_hint(&err, "%s", json_string_value(json_object_get(failure, "hint")));
+	return exit_with(&err);
+}
+
+static json_int_t number(const json_t *result, const char *key)
+{
+	return json_integer_value(json_object_get(result, key));
+}
+
+static void print_summary(FILE *out, const char *verb, const json_t *result, double seconds)
+{
+	char bytes[UNITS_MAX], rate[UNITS_MAX];
+
+	units_size((uint64_t)number(result, "bytes"), bytes);
+	units_size((uint64_t)((double)number(result, "bytes") / MAX(seconds, 0.001)), rate);
+	fprintf(out, "%s %lld files, %lld directories, %s in %.1f s (%s/s)", verb, (long long)number(result, "files"),
+	        (long long)number(result, "directories"), bytes, seconds, rate);
+	if (number(result, "links"))
+		fprintf(out, ", %lld hard links", (long long)number(result, "links"));
+	if (number(result, "skipped"))
+		fprintf(out, ", %lld were there already", (long long)number(result, "skipped"));
+	if (number(result, "problem_count"))
+		fprintf(out, ", %lld could not be", (long long)number(result, "problem_count"));
+	fprintf(out, "\n");
+}
+
+static int report(struct cli *cli, const char *verb, json_t *result, double seconds, FILE *out)
+{
+	int problems, failed;
+
+	if (cli_option(cli, "json")) {
+		json_object_set_new(result, "seconds", json_real(seconds));
+		json_dumpf(result, out, JSON_INDENT(2));
+		fprintf(out, "\n");
+	}
+	problems = print_problems(result);
+	if (!cli_option(cli, "json"))
+		print_summary(out, verb, result, seconds);
+	failed = print_failure(result);
+	json_decref(result);
+	return failed != EXIT_OK ? failed : problems;
+}
+
+static void set_flags(struct cli *cli, json_t *args)
+{
+	json_object_set_new(args, "strict", json_boolean(cli_option(cli, "strict") != NULL));
+	json_object_set_new(args, "count", json_boolean(isatty(STDERR_FILENO)));
+}
+
+/* The store's own mount as the other side: the daemon would wait for itself. */
+static int check_not_inside(const char *store, const char *outside, struct error *err)
+{
+	AUTO_FREE char *path = where_absolute(outside);
+	AUTO_FREE char *other = path ? where_store_of(path, NULL) : NULL;
+
+	if (!other || strcmp(other, store) != 0)
+		return 0;
+	error_set(err, -EINVAL, "%s lies in a mount of the same store", outside);
+	error_hint(err, "copy with cp, which shares the data, or use corpusfs clone");
+	return -EINVAL;
+}
+
+static int run_import(struct cli *cli)
+{
+	bool stream = strcmp(cli->argv[0], "-") == 0;
+	AUTO_FREE char *store = NULL;
+	struct error err = {0};
+	json_t *args = json_object(), *result = NULL;
+	uint64_t started = clock_ms();
+	int r = run_find_store(cli, &store, &err);
+
+	raise_descriptors();
+	set_place(args, "dataset", cli->argv[1]);
+	set_flags(cli, args);
+	json_object_set_new(args, "all", json_boolean(cli_option(cli, "all") != NULL));
+	if (r == 0)
+		r = set_outside(args, "source", cli->argv[0], &err);
+	if (r == 0 && !stream)
+		r = check_not_inside(store, cli->argv[0], &err);
+	if (r == 0)
+		r = run_op_with(store, "import", args, stream ? STDIN_FILENO : -1, "import", &result, &err);
+	else
+		json_decref(args);
+	if (r < 0)
+		return exit_with(&err);
+	return report(cli, "imported", result, (double)(clock_ms() - started) / 1e3, stdout);
+}
+
+static int run_export(struct cli *cli)
+{
+	bool stream = strcmp(cli->argv[1], "-") == 0;
+	const char *format = cli_option(cli, "format");
+	AUTO_FREE char *store = NULL;
+	struct error err = {0};
+	json_t *args = json_object(), *result = NULL;
+	uint64_t started = clock_ms();
+	int r = run_find_store(cli, &store, &err);
+
+	raise_descriptors();
+	set_place(args, "source", cli->argv[0]);
+	set_flags(cli, args);
+	if (format)
+		json_object_set_new(args, "format", json_string(format));
+	if (r == 0 && stream && isatty(STDOUT_FILENO))
+		r = error_set(&err, -EINVAL, "an archive is not written to a terminal");
+	if (r == 0)
+		r = set_outside(args, "target", cli->argv[1], &err);
+	if (r == 0)
+		r = run_op_with(store, "export", args, stream ? STDOUT_FILENO : -1, "export", &result, &err);
+	else
+		json_decref(args);
+	if (r < 0)
+		return exit_with(&err);
+	return report(cli, "exported", result, (double)(clock_ms() - started) / 1e3, stream ? stderr : stdout);
+}
+
+static int run_warm(struct cli *cli)
+{
+	json_t *args = json_object(), *result;
+	char bytes[UNITS_MAX], rate[UNITS_MAX];
+	double seconds;
+	int code;
+
+	set_place(args, "source", cli->argv[0]);
+	code = run_op(cli, "warm", args, "warm", &result);
+	if (code != EXIT_OK)
+		return code;
+	seconds = json_real_value(json_object_get(result, "seconds"));
+	units_size((uint64_t)number(result, "bytes"), bytes);
+	units_size((uint64_t)((double)number(result, "bytes") / MAX(seconds, 0.001)), rate);
+	if (cli_option(cli, "json")) {
+		json_dumpf(result, stdout, JSON_INDENT(2));
+		printf("\n");
+	} else {
+		printf("read %s of %lld files in %.1f s (%s/s)\n", bytes, (long long)number(result, "files"), seconds, rate);
+	}
+	json_decref(result);
+	return EXIT_OK;
+}
+
+static const struct option import_options[] = {
+	{'a', "all", NULL, "also what is there already with the same size, time and mode"},
+	{0, "strict", NULL, "stop at the first file that cannot be imported"},
+	OPTION_JSON,
+	OPTIONS_END,
+};
+static const struct option export_options[] = {
+	{0, "format", "FORMAT", "dir, tar, tar.zst, tar.gz or zip, whatever DEST is called"},
+	{0, "strict", NULL, "stop at the first file that cannot be exported"},
+	OPTION_JSON,
+	OPTIONS_END,
+};
+static const struct option json_options[] = {OPTION_JSON, OPTIONS_END};
+
+const struct command transfer_commands[] = {
+	{.name = "import",
+         .operands = "SRC DATASET[/PATH]",
+         .summary = "take in a directory or an archive",
+         .details = "SRC is a directory, a tar, tar.zst, tar.gz or zip, or - for a tar on standard\n"
+                    "input. What is in it comes into the dataset, which is made if needed; a file of\n"
+                    "the same name is replaced, in one instant. What could not be read is listed and\n"
+                    "the exit code is 1. An import that was interrupted is simply run again.\n",
+         .min = 2,
+         .max = 2,
+         .options = import_options,
+         .run = run_import},
+	{.name = "export",
+         .operands = "DATASET[@NAME][/PATH] DEST",
+         .summary = "give out a directory or an archive",
+         .details = "DEST is a directory that is empty or not there yet, an archive if its name ends\n"
+                    "in .tar, .tar.zst, .tar.gz or .zip, or - for a tar on standard output.\n",
+         .min = 2,
+         .max = 2,
+         .options = export_options,
+         .run = run_export},
+	{.name = "warm",
+         .operands = "DATASET[@NAME][/PATH]",
+         .summary = "load into memory what will be read",
+         .details = "Reads what the files consist of into the page cache, in the order of the disk.\n",
+         .min = 1,
+         .max = 1,
+         .options = json_options,
+         .run = run_warm},
+	{NULL},
+};

@@ -1,0 +1,81 @@
+/* What the files of import share: where members go. Not for others. */
+#ifndef CORPUSFS_DATASET_IMPORT_PARTS_H
+#define CORPUSFS_DATASET_IMPORT_PARTS_H
+
+#include "lib/dataset/import.h"
+#include "lib/tree/bulk.h"
+
+#define IMPORT_PIECE (4U << 20) /* big files are read in such pieces; smaller ones whole */
+
+struct done_dir {
+	uint64_t ino;
+	struct timespec atime, mtime;
+};
+
+struct import {
+	struct transfer transfer;
+	const struct import_options *options;
+	struct store *store;
+	struct view *view;
+	uint64_t root; /* the directory that the source becomes */
+	size_t batch_bytes;
+
+	pthread_mutex_t lock; /* guards the directories */
+	struct done_dir *dirs; /* whose times are set when nothing more is made in them */
+	size_t dir_count, dir_cap;
+};
+
+struct xattrs {
+	struct xattr_init *items; /* names and values are owned */
+	size_t count;
+};
+void xattrs_add(struct xattrs *xattrs, const char *name, const void *value, size_t len);
+void xattrs_clear(struct xattrs *xattrs);
+
+/* One thing to be imported. The texts are the caller's. */
+struct member {
+	const char *dir_path, *name; /* for messages; name is the entry's name too */
+	uint64_t dir;
+	bool dir_existed;            /* there may be something of that name */
+	uint32_t mode, uid, gid;
+	uint64_t rdev, size;
+	struct timespec atime, mtime;
+	const char *target;
+	struct xattrs xattrs;
+};
+
+/* Whether the member may come in at all; if not, its problem was told. Sets its owner. */
+WARN_UNUSED bool member_accept(struct import *import, struct member *member);
+/* The same is there already; counted as skipped. */
+WARN_UNUSED bool member_is_there(struct import *import, const struct member *member);
+
+/* A directory of that name, made if needed. 0, or its problem was told. */
+WARN_UNUSED int import_directory(struct import *import, const struct member *member, uint64_t *ret_ino, bool *ret_existed);
+/* Sets what a directory has beside its name on one that is there. */
+void import_directory_attributes(struct import *import, const struct member *member, uint64_t ino);
+void import_directory_done(struct import *import, uint64_t ino, struct timespec atime, struct timespec mtime);
+/* A second name for what `from` is. */
+void import_link(struct import *import, const struct member *member, uint64_t from_dir, const char *from_name);
+
+/* --- small files, gathered. One thread. --- */
+struct batch;
+struct batch *batch_new(struct import *import);
+void batch_free(struct batch *batch);
+/* Room for `len` bytes of the next member's content, flushing if needed; NULL: the import was stopped, or more than a batch holds. */
+uint8_t *batch_room(struct batch *batch, size_t len);
+/* The member, with the first `len` bytes of the room; takes over its xattrs. */
+void batch_add(struct batch *batch, struct member *member, size_t len);
+bool batch_is_full(const struct batch *batch); /* no member of average size would find room */
+/* Adds what was gathered, also when the import was stopped by a damaged archive: members that were read wholly stay. */
+void batch_flush(struct batch *batch);
+
+/* --- big files: begin, inode_write..., end. One thread each. --- */
+WARN_UNUSED int stream_begin(struct import *import, const struct member *member, struct inode **ret_inode);
+/* `result` not 0: the file is given up, silently. */
+void stream_end(struct import *import, const struct member *member, struct inode *inode, int result);
+
+/* --- the two sources --- */
+void import_tree(struct import *import, int fd);
+void import_archive(struct import *import, int fd);
+
+#endif

@@ -1,0 +1,198 @@
+#include <errno.h>
+#include <string.h>
+
+#include "lib/dataset/datasets.h"
+#include "lib/dataset/export.h"
+#include "lib/dataset/import.h"
+#include "lib/dataset/warm.h"
+#include "lib/ops/ops.h"
+
+#define PROBLEMS_MAX 1000 /* that are named */
+#define DEFAULT_LEVEL 1
+
+struct teller {
+	struct op_context *context;
+	json_t *problems;
+	uint64_t not_named;
+};
+
+/* Names of files may be any bytes, JSON holds UTF-8: others are shown with '?'. */
+static json_t *text_to_json(const char *bytes)
+{
+	json_t *text = json_string(bytes);
+	char *copy;
+
+	if (text)
+		return text;
+	copy = xstrdup(bytes);
+	for (char *at = copy; *at; at++)
+		if ((unsigned char)*at >= 0x80)
+			*at = '?';
+	text = json_string(copy);
+	free(copy);
+	return text;
+}
+
+static const char *code_name(int code)
+{
+	const char *name = strerrorname_np(-code);
+
+	return name ? name : "EIO";
+}
+
+static int tell_progress(void *arg, const struct transfer_progress *progress)
+{
+	struct teller *teller = arg;
+	struct op_context *context = teller->context;
+	json_t *state;
+
+	if (context->cancelled && atomic_load(context->cancelled))
+		return -ECANCELED;
+	if (!context->progress)
+		return 0;
+	state = json_pack("{s:s, s:I, s:I, s:I, s:s}", "phase", progress->phase, "done", (json_int_t)progress->done, "total",
+	                  (json_int_t)progress->total, "files", (json_int_t)progress->files, "unit", "bytes");
+	context->progress(context->progress_arg, state);
+	json_decref(state);
+	return 0;
+}
+
+static void tell_problem(void *arg, const char *path, int code, const char *text)
+{
+	struct teller *teller = arg;
+
+	if (json_array_size(teller->problems) == PROBLEMS_MAX) {
+		teller->not_named++;
+		return;
+	}
+	json_array_append_new(teller->problems,
+	                      json_pack("{s:o, s:s, s:o}", "path", text_to_json(path), "code", code_name(code), "text", text_to_json(text)));
+}
+
+static struct transfer_options common_options(struct teller *teller, const json_t *args)
+{
+	return (struct transfer_options){.uid = teller->context->uid,
+	                                 .gid = teller->context->gid,
+	                                 .strict = op_arg_bool(args, "strict"),
+	                                 .all = op_arg_bool(args, "all"),
+	                                 .count = op_arg_bool(args, "count"),
+	                                 .progress = tell_progress,
+	                                 .problem = tell_problem,
+	                                 .arg = teller};
+}
+
+static json_t *result_to_json(const struct teller *teller, const struct transfer_counts *counts, int code, const struct error *err)
+{
+	json_t *failure = json_null();
+
+	if (code < 0)
+		failure = json_pack("{s:s, s:o, s:o}", "code", code_name(code), "text", text_to_json(err->text), "hint",
+		                    text_to_json(err->hint));
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:I, s:o}", "files", (json_int_t)counts->files, "directories",
+	                 (json_int_t)counts->directories, "links", (json_int_t)counts->links, "skipped", (json_int_t)counts->skipped,
+	                 "bytes", (json_int_t)counts->bytes, "problem_count", (json_int_t)counts->problems, "problems",
+	                 teller->problems, "problems_not_named", (json_int_t)teller->not_named, "failure", failure);
+}
+
+/* What failed after something was done is part of the result: a caller wants to know both. */
+static int finish(struct teller *teller, const struct transfer_counts *counts, int code, struct error *err, json_t **ret_result)
+{
+	bool any = counts->files || counts->directories || counts->skipped || counts->links || counts->problems;
+
+	if (code == 0 || (any && code != -ECANCELED)) {
+		*ret_result = result_to_json(teller, counts, code, err);
+		code = 0;
+	}
+	json_decref(teller->problems);
+	return code;
+}
+
+/*
+ * import: {source: absolute path, or "-" for a tar that comes as descriptor, dataset, path?, level?, all?, strict?, count?}
+ * -> {files, directories, links, skipped, bytes, problem_count, problems: [{path, code, text}], problems_not_named,
+ * failure: null or {code, text, hint}}; progress {phase, done, total, files}
+ */
+static int import_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct teller teller = {.context = context, .problems = json_array()};
+	struct import_options options = {.transfer = common_options(&teller, args),
+	                                 .source_fd = -1,
+	                                 .path = op_arg_string_or(args, "path", ""),
+	                                 .level = (int)op_arg_int(args, "level", DEFAULT_LEVEL)};
+	struct transfer_counts counts = {0};
+	struct error failure = {0};
+	int r = op_arg_string(args, "source", &options.source, &failure);
+
+	if (r == 0)
+		r = op_arg_string(args, "dataset", &options.dataset, &failure);
+	if (r == 0)
+		r = dataset_name_check("dataset", options.dataset, &failure);
+	if (r == 0 && strcmp(options.source, "-") == 0) {
+		options.source_fd = context->fd ? *context->fd : -1;
+		if (!context->fd)
+			r = error_set(&failure, -EBADF, "no descriptor came with the request");
+	} else if (r == 0 && options.source[0] != '/') {
+		r = error_set(&failure, -EINVAL, "source %s is not an absolute path", options.source);
+	}
+	if (r == 0)
+		r = import_run(context->store, &options, &counts, &failure);
+	if (r < 0 && err)
+		*err = failure;
+	return finish(&teller, &counts, r, &failure, ret_result);
+}
+
+/*
+ * export: {source: "DATASET[@NAME]", path?, target: absolute path or "-" (a descriptor), format?: "dir", "tar", "tar.zst", "tar.gz",
+ * "zip", strict?, count?} -> as import
+ */
+static int export_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct teller teller = {.context = context, .problems = json_array()};
+	struct export_options options = {.transfer = common_options(&teller, args),
+	                                 .target_fd = -1,
+	                                 .path = op_arg_string_or(args, "path", ""),
+	                                 .format = op_arg_string_or(args, "format", NULL)};
+	struct transfer_counts counts = {0};
+	struct error failure = {0};
+	int r = op_arg_string(args, "source", &options.source, &failure);
+
+	if (r == 0)
+		r = op_arg_string(args, "target", &options.target, &failure);
+	if (r == 0 && strcmp(options.target, "-") == 0) {
+		options.target_fd = context->fd ? *context->fd : -1;
+		if (!context->fd)
+			r = error_set(&failure, -EBADF, "no descriptor came with the request");
+	} else if (r == 0 && options.target[0] != '/') {
+		r = error_set(&failure, -EINVAL, "target %s is not an absolute path", options.target);
+	}
+	if (r == 0)
+		r = export_run(context->store, &options, &counts, &failure);
+	if (r < 0 && err)
+		*err = failure;
+	return finish(&teller, &counts, r, &failure, ret_result);
+}
+
+/* warm: {source: "DATASET[@NAME]", path?} -> {files, bytes: read from the store's files, seconds} */
+static int warm_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct teller teller = {.context = context, .problems = json_array()};
+	struct warm_options options = {.transfer = common_options(&teller, args), .path = op_arg_string_or(args, "path", "")};
+	struct warm_result result = {0};
+	int r = op_arg_string(args, "source", &options.source, err);
+
+	if (r == 0)
+		r = warm_run(context->store, &options, &result, err);
+	json_decref(teller.problems);
+	if (r < 0)
+		return r;
+	*ret_result = json_pack("{s:I, s:I, s:I, s:f}", "files", (json_int_t)result.files, "chunks", (json_int_t)result.chunks, "bytes",
+	                        (json_int_t)result.bytes, "seconds", result.seconds);
+	return 0;
+}
+
+const struct op transfer_ops[] = {
+	{"import", "take a directory or an archive into a dataset", import_op},
+	{"export", "give files of a dataset out as a directory or an archive", export_op},
+	{"warm", "load into the page cache what reading files will need", warm_op},
+	{NULL, NULL, NULL},
+};
