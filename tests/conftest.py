@@ -25,6 +25,16 @@ def limit_of(item):
     return float(marker.args[0]) if marker and marker.args else DEFAULT_LIMIT
 
 
+def pytest_addoption(parser):
+    parser.addoption("--snapshot-steps", type=int, default=1, metavar="FACTOR", help="how much more the random tests of snapshots do (default 1)")
+
+
+@pytest.fixture(scope="session")
+def steps(request):
+    """A factor for amounts of work in tests of snapshots."""
+    return request.config.getoption("--snapshot-steps")
+
+
 def pytest_collection_modifyitems(config, items):
     factor = program.scale() if any("/mount/" in str(item.path) for item in items) else 1
     if factor > 1:
