@@ -348,6 +348,14 @@ static void hook_changed(void *arg, enum store_event event, uint32_t dataset, co
 	}
 }
 
+static void hook_entry_changed(void *arg, uint32_t view, uint64_t dir, const char *name)
+{
+	struct mount_group *group = arg;
+
+	if (atomic_load_explicit(&group->sessions, memory_order_relaxed) > 0)
+		changes_note_entry(group, view, dir, name);
+}
+
 static bool hook_busy(void *arg, uint32_t view)
 {
 	struct mount_group *group = arg;
@@ -368,7 +376,8 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 {
 	struct mount_group *group = xcalloc(1, sizeof(*group));
 	struct store_hooks hooks = {
-		.freeze = hook_freeze, .thaw = hook_thaw, .changed = hook_changed, .busy = hook_busy, .arg = group};
+		.freeze = hook_freeze, .thaw = hook_thaw, .changed = hook_changed, .busy = hook_busy,
+		.entry_changed = hook_entry_changed, .arg = group};
 	struct stat stat_buf;
 
 	group->store = store;
