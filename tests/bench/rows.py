@@ -1,0 +1,240 @@
+"""What is measured, and what it must reach. Rates (more is better) except where the unit is bytes or ms."""
+
+from collections import namedtuple
+
+from judge import Row
+
+# function(bench, way) gives a number, or a dictionary of numbers for the measures key.NAME.
+Measure = namedtuple("Measure", "key unit ways function runs", defaults=[None])
+
+READERS = ("ext4", "corpusfs", "btrfs", "bindfs")
+FRAME = 64 << 20  # beside its budgets: code, stacks, RocksDB's tables
+
+
+def per_second(result, what):
+    return result[what] / max(result["seconds"], 1e-6)
+
+
+def read(kind, seed, processes, cold):
+    """MB/s of reading all files of a kind, in their order or, with a seed, in a random one."""
+    def function(bench, way):
+        root = way.library(kind)
+        args = ("read", root, bench.data.listing(kind), seed, processes)
+        if cold:
+            way.cold()
+        else:
+            bench.machine.driver(*args)
+        return per_second(bench.machine.driver(*args), "bytes") / 1e6
+    return function
+
+
+def pread(bench, way):
+    root = way.library("shards")
+    way.cold()
+    return per_second(bench.machine.driver("pread", root, bench.data.listing("shards"), bench.data.preads, 9, 1), "ops")
+
+
+def walk(cold):
+    def function(bench, way):
+        root = way.library("tiny")
+        if cold:
+            way.cold()
+        else:
+            bench.machine.driver("walk", root)
+        return per_second(bench.machine.driver("walk", root), "ops")
+    return function
+
+
+def names(bench, way):
+    """Renames and unlinks each of many files in one directory."""
+    root, count = way.scratch(), bench.data.names
+    bench.machine.driver("create", root, count)
+    way.sync()
+    return {what: per_second(bench.machine.driver(what, root, count), "ops") for what in ("rename", "unlink")}
+
+
+def write(bench, way):
+    """MB/s of write(2)s of 8 KiB, and sync."""
+    root = way.scratch()
+    bench.machine.settle()
+    result = bench.machine.driver("write", root + "/file", bench.data.write, 8192)
+    return result["bytes"] / 1e6 / (result["seconds"] + timed(bench, way.sync))
+
+
+def timed(bench, call):
+    start = bench.clock()
+    call()
+    return bench.clock() - start
+
+
+def copy_in(kind):
+    """MB/s of a kind's bytes: cp -r through the mount and sync; or the repository's or our own import, and sync."""
+    def function(bench, way):
+        source = bench.data.path(kind)
+        if way.name in ("restic", "borg"):
+            way.init()
+            bench.data.warm(kind)
+            bench.machine.settle()
+            seconds = way.save(source, "v1") + timed(bench, way.sync)
+        elif way.name == "import":
+            seconds = import_in(bench, way.corpusfs, source, kind)
+        else:
+            target = way.scratch()
+            bench.data.warm(kind)
+            bench.machine.settle()
+            seconds = bench.machine.run("cp", "-r", source, target, limit=180)[0] + timed(bench, way.sync)
+            bench.spaces.setdefault((kind, way.name), way.space())
+        return bench.size(kind) / 1e6 / seconds
+    return function
+
+
+def import_in(bench, way, source, kind):
+    """On disk when it returns; the store is mounted nowhere."""
+    way.close()
+    way.fresh.init()
+    bench.data.warm(kind)
+    bench.machine.settle()
+    return way.fresh.run("import", source, "d/" + kind, limit=180)[0]
+
+
+def copy_out(kind):
+    """MB/s from a repository or a store into a new directory, and sync; ext4: cp -r and sync."""
+    def function(bench, way):
+        target = bench.ways["ext4"].scratch() + "/out"
+        if way.name in ("restic", "borg"):
+            way.init()
+            way.save(bench.data.path(kind), "v1")
+            bench.machine.run("mkdir", target)
+        elif way.name == "export":
+            way.corpusfs.library(kind)
+            way.corpusfs.close()
+        bench.machine.drop()
+        if way.name in ("restic", "borg"):
+            seconds = way.restore(target)
+        elif way.name == "export":
+            seconds = way.corpusfs.store.run("export", "d/" + kind, target, limit=180)[0]
+        else:
+            seconds = bench.machine.run("cp", "-r", bench.data.path(kind), target, limit=180)[0]
+        return bench.size(kind) / 1e6 / (seconds + timed(bench, bench.ways["ext4"].sync))
+    return function
+
+
+def space(kind):
+    """Bytes on disk of a kind in a store of its own; "plain" is the sum of the files' sizes."""
+    def function(bench, way):
+        if way.name == "plain":
+            return bench.size(kind)
+        if (kind, way.name) not in bench.spaces:
+            bench.machine.run("cp", "-r", bench.data.path(kind), way.scratch(), limit=180)
+            way.sync()
+            bench.spaces[kind, way.name] = way.space()
+        return bench.spaces[kind, way.name]
+    return function
+
+
+def growth(bench, way):
+    """Bytes that the second version of the lines adds while the first is kept."""
+    if way.name == "corpusfs":
+        root = way.scratch()
+        bench.machine.run("cp", "-r", bench.data.path("lines"), root, limit=180)
+        before = way.space()
+        bench.spaces["lines", "corpusfs"] = before
+        way.fresh.start()
+        way.fresh.run("snapshot", "create", "d@v1")
+        bench.machine.run("cp", bench.data.path("lines2") + "/train.jsonl", root + "/lines/train.jsonl", limit=180)
+        return way.space() - before
+    way.init()
+    way.save(bench.data.path("lines"), "v1")
+    before = way.space()
+    way.save(bench.data.path("lines2"), "v2")
+    return way.space() - before
+
+
+def memory(bench, way):
+    """The daemon after copying everything in, reading, walking and removing, in one life."""
+    if way.name == "budget":
+        return bench.budget + FRAME
+    root = way.scratch()
+    for kind in ("shards", "images", "tiny"):
+        bench.machine.run("cp", "-r", bench.data.path(kind), root, limit=300)
+    for kind in ("shards", "images"):
+        bench.machine.drop()
+        bench.machine.driver("read", f"{root}/{kind}", bench.data.listing(kind), 1, 4)
+    bench.machine.driver("walk", root)
+    bench.machine.run("rm", "-rf", root + "/tiny", limit=120)
+    way.sync()
+    now, peak = way.fresh.memory()
+    bench.peak = peak
+    return now
+
+
+def measures(full):
+    """All of them, in the order in which they are run."""
+    grown = ("grown",) if full else ()
+    writers = ("ext4", "corpusfs", "btrfs", "bindfs")
+    return [
+        Measure("shards-cold", "MB/s", READERS + grown, read("shards", 0, 1, True)),
+        Measure("shards-warm", "MB/s", READERS + grown, read("shards", 0, 1, False)),
+        Measure("images-cold-1", "MB/s", READERS + ("snapshot",) + grown, read("images", 1, 1, True)),
+        Measure("images-cold-4", "MB/s", READERS + ("snapshot",) + grown, read("images", 1, 4, True)),
+        Measure("images-warm-1", "MB/s", READERS + ("snapshot",) + grown, read("images", 1, 1, False)),
+        Measure("images-warm-4", "MB/s", READERS + ("snapshot",) + grown, read("images", 1, 4, False)),
+        Measure("pread-cold", "reads/s", READERS + grown, pread),
+        Measure("walk-cold", "names/s", READERS + grown, walk(True)),
+        Measure("walk-warm", "names/s", READERS + grown, walk(False)),
+        Measure("names", "names/s", writers, names),
+        Measure("write-8k", "MB/s", writers, write),
+        Measure("in-shards", "MB/s", writers + ("import", "restic", "borg"), copy_in("shards")),
+        Measure("in-images", "MB/s", writers + ("import", "restic", "borg"), copy_in("images")),
+        Measure("in-tiny", "MB/s", writers + ("import", "restic", "borg"), copy_in("tiny")),
+        Measure("growth", "bytes", ("corpusfs", "restic", "borg"), growth, 1),
+        Measure("space-lines", "bytes", ("corpusfs", "btrfs", "plain"), space("lines"), 1),
+        Measure("space-images", "bytes", ("corpusfs", "plain", "btrfs"), space("images"), 1),
+        Measure("space-tiny", "bytes", ("corpusfs", "ext4", "btrfs", "plain"), space("tiny"), 1),
+        Measure("memory", "bytes", ("corpusfs", "budget"), memory, 1),
+        Measure("out-images", "MB/s", ("ext4", "export", "restic", "borg"), copy_out("images"), 1),
+    ]
+
+
+ROWS = [
+    Row("shards-cold", "sequential read of shards, cold", "shards-cold", "corpusfs", [("ext4", ">=", 0.95)], "btrfs 0.64, FUSE 0.5-0.8"),
+    Row("shards-warm", "the same, warm", "shards-warm", "corpusfs", [("ext4", ">=", 0.95)], "FUSE 0.55"),
+    Row("images-cold-1", "images in random order, 1 reader, cold", "images-cold-1", "corpusfs", [("ext4", ">=", 1.0)], "btrfs 0.75, FUSE 0.4-0.5"),
+    Row("images-cold-4", "images in random order, 4 readers, cold", "images-cold-4", "corpusfs", [("ext4", ">=", 1.0)], "borg 0.28, restic 0.15"),
+    Row("images-snapshot-1", "the same, warm, snapshot mount, 1 reader", "images-warm-1", "snapshot", [("ext4", ">=", 0.95)], "btrfs 0.9-1.0, FUSE 0.15"),
+    Row("images-snapshot-4", "the same, warm, snapshot mount, 4 readers", "images-warm-4", "snapshot", [("ext4", ">=", 0.95)]),
+    Row("images-warm-1", "the same, warm, read-write mount, 1 reader", "images-warm-1", "corpusfs", [("ext4", ">=", 0.3)], "FUSE 0.06-0.15"),
+    Row("images-warm-4", "the same, warm, read-write mount, 4 readers", "images-warm-4", "corpusfs", [("ext4", ">=", 0.3)]),
+    Row("pread-cold", "random 4 KiB reads within shards, cold", "pread-cold", "corpusfs", [("ext4", ">=", 0.9)], "FUSE 0.85, ZFS over FUSE 0.37"),
+    Row("walk-cold", "walk and stat of tiny, cold", "walk-cold", "corpusfs", [("ext4", ">=", 0.5)], "FUSE 0.1-0.2"),
+    Row("walk-warm", "walk and stat of tiny, warm", "walk-warm", "corpusfs", [("ext4", ">=", 0.8)], "FUSE 0.06-0.5"),
+    Row("rename", "rename", "names.rename", "corpusfs", [("ext4", ">=", 0.1)], "FUSE 0.05-0.08"),
+    Row("unlink", "unlink", "names.unlink", "corpusfs", [("ext4", ">=", 0.1)], "FUSE 0.05-0.08"),
+    Row("cp-shards", "copy shards in through the mount and sync", "in-shards", "corpusfs", [("ext4", ">=", 1.0)], "btrfs 0.75, FUSE 0.1-0.35"),
+    Row("cp-images", "copy images in through the mount and sync", "in-images", "corpusfs", [("ext4", ">=", 0.5)], "FUSE 0.1-0.3"),
+    Row("cp-tiny", "copy tiny in through the mount and sync", "in-tiny", "corpusfs", [("ext4", ">=", 0.2)], "FUSE 0.1"),
+    Row("write-8k", "8 KiB write(2)s of a large file and sync", "write-8k", "corpusfs", [("ext4", ">=", 1.0)]),
+    Row("import-shards", "import of shards", "in-shards", "import",
+        [("ext4", ">=", 2.0), ("restic", ">=", 3), ("borg", ">=", 2)], "restic 0.22, borg 0.37"),
+    Row("import-images", "import of images", "in-images", "import",
+        [("ext4", ">=", 1.0), ("restic", ">=", 3), ("borg", ">=", 2)], "restic 0.47, borg 0.72"),
+    Row("import-tiny", "import of tiny", "in-tiny", "import", [("ext4", ">=", 1.0), ("restic", ">=", 3), ("borg", ">=", 2)], "restic 0.5, borg 0.3"),
+    Row("growth", "growth by the second version of the JSON lines", "growth", "corpusfs",
+        [("restic", "<=", 0.6), ("borg", "<=", 0.6)], "casync (64 KiB) 0.6"),
+    Row("space-lines", "space used by JSON lines", "space-lines", "corpusfs", [("btrfs", "<=", 1.0)]),
+    Row("space-images", "space used by images", "space-images", "corpusfs", [("plain", "<=", 1.02)]),
+    Row("space-tiny", "space used by tiny", "space-tiny", "corpusfs", [("ext4", "<=", 0.3)], "borg 0.13"),
+    Row("memory", "daemon memory after all of it", "memory", "corpusfs", [("budget", "<=", 1.0)]),
+    Row("export-images", "export of images to a directory and sync", "out-images", "export", []),
+]
+
+GROWING = ("shards-cold", "shards-warm", "images-cold-1", "images-cold-4", "images-warm-1", "images-warm-4", "pread-cold", "walk-cold", "walk-warm")
+
+
+def rows(full):
+    """All rows; the full run also asks how they fare in a store with ten times as many files."""
+    if not full:
+        return ROWS
+    titles = {"images-warm-1": "images, warm, 1 reader", "images-warm-4": "images, warm, 4 readers", "shards-warm": "sequential read of shards, warm"}
+    named = {row.measure: titles.get(row.measure, row.title) for row in reversed(ROWS)}
+    return ROWS + [Row("ten-" + key, named[key] + ", ten times the files", key, "grown", [("corpusfs", ">=", 0.87)]) for key in GROWING]
