@@ -278,6 +278,18 @@ def test_rollback_of_one_path(place):
         assert os.readlink(d + "/link") == "top" and get(d + "/train/deep/y") == b"first y" and os.listdir(d + "/train") == ["deep"]
 
 
+def test_rollback_of_a_path_shows_in_the_link_counts_of_others(fs, store):
+    """A name outside of the path keeps the file that it had; the mount may not answer from what it remembers."""
+    os.mkdir(fs + "/dir")
+    put(fs + "/dir/file", b"x")
+    os.link(fs + "/dir/file", fs + "/other")
+    make(store, "v1")
+    assert os.stat(fs + "/other").st_nlink == 2
+    cli(store, "rollback", "d@v1", "--path", "dir")
+    assert os.stat(fs + "/dir/file").st_nlink == 1
+    procs.poll(lambda: os.stat(fs + "/other").st_nlink == 1, 2, "the other name's link count is 1")
+
+
 @pytest.mark.sanitize
 def test_clone_is_equal_and_independent(place):
     store = place.store
