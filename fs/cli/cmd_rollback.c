@@ -27,18 +27,18 @@ const char rollback_details[] =
 static int dry_run(struct cli *cli)
 {
 	const char *target = cli->argv[0], *path = cli_option(cli, "path");
-	AUTO_FREE char *dataset = xasprintf("%.*s", (int)strcspn(target, "@"), target);
-	json_t *value, *args = json_pack("{s:s, s:s, s:s*, s:b}", "a", dataset, "b", target, "path", path, "stat",
-					 cli_option(cli, "stat") != NULL);
+	AUTO_FREE char *dataset = xstrdup(target);
+	json_t *value, *args;
 	int code;
 
 	if (!strchr(target, '@')) {
 		struct error err = {0};
-		json_decref(args);
 		error_set(&err, -EINVAL, "\"%s\" does not name a snapshot", target);
 		error_hint(&err, "snapshots are named DATASET@NAME");
 		return exit_with(&err);
 	}
+	dataset[strcspn(dataset, "@")] = '\0';
+	args = json_pack("{s:s, s:s, s:s*, s:b}", "a", dataset, "b", target, "path", path, "stat", cli_option(cli, "stat") != NULL);
 	code = run_op(cli, "diff", args, NULL, &value);
 	if (code != EXIT_OK)
 		return code;

@@ -117,18 +117,16 @@ void buf_add_be64(struct buf *buf, uint64_t value)
 void buf_addf(struct buf *buf, const char *format, ...)
 {
 	va_list args;
+	char *text = NULL;
 
 	va_start(args, format);
-	int len = vsnprintf(NULL, 0, format, args);
+	int len = vasprintf(&text, format, args);
 	va_end(args);
 	if (len < 0)
 		abort();
-
-	buf_reserve(buf, (size_t)len + 1);
-	va_start(args, format);
-	vsnprintf((char *)buf->data + buf->len, (size_t)len + 1, format, args);
-	va_end(args);
-	buf->len += (size_t)len;
+	buf_add(buf, text, (size_t)len + 1);
+	buf->len--;
+	free(text);
 }
 
 struct reader reader_over(const void *data, size_t len)

@@ -59,13 +59,8 @@ static int in_process(const char *fault, void (*run)(struct tree_store *store), 
 
 static void prepare(struct tree_store *store)
 {
-	const char *top = getenv("TMPDIR");
-
 	*store = (struct tree_store){ .budget = 64 * MIB, .idle_ms = 1000000 };
-	snprintf(store->dir, sizeof(store->dir), "%.40s/corpusfs-tree-XXXXXX", top ? top : "/var/tmp");
-	assert_non_null(mkdtemp(store->dir));
-	snprintf(store->db, sizeof(store->db), "%s/db", store->dir);
-	snprintf(store->ingest, sizeof(store->ingest), "%s/ingest", store->dir);
+	tree_store_place(store);
 }
 
 /* Two files of one group: one inline, one of extents. The second commit of them meets the fault. */

@@ -83,10 +83,9 @@ static void read_tree(struct tree_list *list, struct view *view)
 			continue;
 		assert_int_equal(view_list(view, list->objects[i].attr.ino, "", add_object, list), 0);
 		for (int k = first; k < list->count; k++) {
-			char name[PATH_LEN_MAX];
-			snprintf(name, sizeof(name), "%s", list->objects[k].path);
+			AUTO_FREE char *path = xasprintf("%s%s%s", list->objects[i].path, i ? "/" : "", list->objects[k].path);
 			list->objects[k].parent = i;
-			snprintf(list->objects[k].path, PATH_LEN_MAX, "%.300s%s%.255s", list->objects[i].path, i ? "/" : "", name);
+			snprintf(list->objects[k].path, PATH_LEN_MAX, "%s", path);
 		}
 	}
 }

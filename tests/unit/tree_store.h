@@ -12,7 +12,7 @@
 #define MIB (1UL << 20)
 
 struct tree_store {
-	char dir[80], db[96], ingest[96];
+	char dir[512], db[520], ingest[520];
 	struct pool *pool;
 	struct kv *kv;
 	struct chunks *chunks;
@@ -64,14 +64,20 @@ static inline void tree_store_close(struct tree_store *store)
 	pool_free(store->pool);
 }
 
-static inline void tree_store_make(struct tree_store *store)
+static inline void tree_store_place(struct tree_store *store)
 {
 	const char *top = getenv("TMPDIR");
+	int len = snprintf(store->dir, sizeof(store->dir), "%s/corpusfs-tree-XXXXXX", top ? top : "/var/tmp");
 
-	snprintf(store->dir, sizeof(store->dir), "%.40s/corpusfs-tree-XXXXXX", top ? top : "/var/tmp");
+	assert_true(len > 0 && (size_t)len < sizeof(store->dir));
 	assert_non_null(mkdtemp(store->dir));
 	snprintf(store->db, sizeof(store->db), "%s/db", store->dir);
 	snprintf(store->ingest, sizeof(store->ingest), "%s/ingest", store->dir);
+}
+
+static inline void tree_store_make(struct tree_store *store)
+{
+	tree_store_place(store);
 	store->budget = store->budget ? store->budget : 64 * MIB;
 	store->idle_ms = store->idle_ms ? store->idle_ms : 1000000;
 	tree_store_open(store, true);
