@@ -90,7 +90,8 @@ static bool is_store(const char *path)
 {
 	AUTO_FREE char *superblock = xasprintf("%s/" SUPERBLOCK_NAME, path);
 
-	return path[0] == '/' && access(superblock, F_OK) == 0;
+	/* Who may not look into the store is told so by whoever talks to its daemon. */
+	return path[0] == '/' && (access(superblock, F_OK) == 0 || errno == EACCES);
 }
 
 /* A mount's source is "STORE", "STORE:DATASET" or "STORE:DATASET@NAME"; a store's path may hold colons too. */

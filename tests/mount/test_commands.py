@@ -304,6 +304,17 @@ def test_no_permission(store):
     assert not os.path.exists(store.area + "/new")
 
 
+def test_umount_by_somebody_else_is_refused(store):
+    store.binary = shutil.copy(store.binary, store.area + "/corpusfs")
+    os.chmod(store.binary, 0o755)
+    for dataset in (None, "d"):
+        if dataset:
+            store.create(dataset)
+        point = store.mount(dataset=dataset)
+        refused(store.run("umount", point, user=65534), program.PERMISSION)
+        assert procs.fuse_mounts(point)
+
+
 def test_umount_and_sync_of_what_is_no_mount(store):
     os.mkdir(store.area + "/dir")
     refused(store.run("umount", store.area + "/dir"), program.NOT_FOUND)
