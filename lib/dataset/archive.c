@@ -3,6 +3,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <limits.h>
 #include <locale.h>
 #include <poll.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 
 #define BLOCK (1U << 20)
 #define LOOK_EVERY_MS 200
+#define ASKED INT_MIN
 
 /* libarchive converts names to the character set of the thread's locale, and gives up where that cannot hold them. */
 static locale_t utf8_locale(void)
@@ -36,6 +38,7 @@ struct archive_in {
 	bool (*stopped)(void *arg);
 	void *arg;
 	uint8_t *block; /* of a stream */
+	int first;      /* what looking for the first member gave, until it is asked for; then ASKED */
 	char problem[ERROR_TEXT_MAX];
 };
 
@@ -97,8 +100,11 @@ int archive_in_new(int fd, bool (*stopped)(void *arg), void *arg, struct archive
 		abort();
 	before = locale_on(in->locale);
 	r = open_in(in);
+	/* Only with its first member does an archive show that it is one. */
+	if (r == ARCHIVE_OK)
+		r = in->first = archive_read_next_header(in->archive, &in->entry);
 	uselocale(before);
-	if (r != ARCHIVE_OK) {
+	if (r != ARCHIVE_OK && r != ARCHIVE_WARN && r != ARCHIVE_EOF) {
 		r = failed(in);
 		error_set(err, r, "it cannot be read as an archive: %s", in->problem);
 		archive_in_free(in);
@@ -142,8 +148,11 @@ static void fill_member(struct archive_entry *entry, struct archive_member *memb
 int archive_in_next(struct archive_in *in, struct archive_member *ret_member)
 {
 	locale_t before = locale_on(in->locale);
-	int r = archive_read_next_header(in->archive, &in->entry);
+	int r = in->first;
 
+	if (r == ASKED)
+		r = archive_read_next_header(in->archive, &in->entry);
+	in->first = ASKED;
 	if (r == ARCHIVE_OK || r == ARCHIVE_WARN)
 		fill_member(in->entry, ret_member);
 	uselocale(before);
@@ -278,6 +287,15 @@ static void fill_entry(struct archive_entry *entry, const struct archive_member 
 		archive_entry_sparse_add_entry(entry, (la_int64_t)extra->data[i].offset, (la_int64_t)extra->data[i].len);
 }
 
+static bool is_utf8(const struct archive_out *out, const char *text)
+{
+	locale_t before = locale_on(out->locale);
+	size_t len = mbstowcs(NULL, text, 0);
+
+	uselocale(before);
+	return len != (size_t)-1;
+}
+
 int archive_out_member(struct archive_out *out, const struct archive_member *member, const struct archive_extra *extra)
 {
 	bool storable = S_ISREG(member->mode) || S_ISDIR(member->mode) || S_ISLNK(member->mode);
@@ -285,7 +303,7 @@ int archive_out_member(struct archive_out *out, const struct archive_member *mem
 	locale_t before;
 	int r;
 
-	if (out->is_zip && (!storable || member->hardlink))
+	if (out->is_zip && (!storable || member->hardlink || !is_utf8(out, member->path)))
 		return -EOPNOTSUPP;
 	if (S_ISSOCK(member->mode))
 		return -EOPNOTSUPP;

@@ -128,7 +128,7 @@ static void write_member(struct archive_export *archive, const char *path, const
 		r = put_member(archive, path, attr, &extras, NULL);
 	}
 	if (r == -EOPNOTSUPP)
-		transfer_problem(transfer, "", path, r, "this format has no such files");
+		transfer_problem(transfer, "", path, r, "this format has no such files or names");
 	else if (r < 0)
 		transfer_fail(transfer, r, "%s: %s", path, archive_out_problem(archive->out));
 	else if (S_ISREG(attr->mode) && !first)

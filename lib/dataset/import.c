@@ -116,6 +116,11 @@ static int run(struct import *import, int fd, struct error *err)
 		return error_set(err, -EINVAL, "%s is the store itself", source);
 	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode))
 		return error_set(err, -EINVAL, "%s is neither a directory nor an archive", source);
+	if (!S_ISDIR(st.st_mode)) {
+		r = import_archive_open(import, fd, err);
+		if (r < 0)
+			return r;
+	}
 	r = open_target(import, err);
 	if (r < 0)
 		return r;
@@ -142,6 +147,7 @@ int import_run(struct store *store, const struct import_options *options, struct
 		r = run(&import, options->source_fd >= 0 ? options->source_fd : opened, err);
 	if (import.view)
 		store_view_put(store, import.view);
+	archive_in_free(import.archive);
 	free(import.dirs);
 	pthread_mutex_destroy(&import.lock);
 	failed = transfer_end(&import.transfer, ret_counts, r < 0 ? NULL : err);
@@ -199,19 +205,27 @@ static bool same_time(struct timespec a, struct timespec b)
 	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
+static bool same_target(struct import *import, uint64_t ino, const char *target)
+{
+	AUTO_BUF there = BUF_INIT;
+
+	return view_readlink(import->view, ino, &there) == 0 && strcmp((const char *)there.data, target) == 0;
+}
+
 bool member_is_there(struct import *import, const struct member *member)
 {
 	struct attr attr;
 
-	if (!member->dir_existed || import->transfer.options->all || S_ISLNK(member->mode))
+	if (!member->dir_existed || import->transfer.options->all)
 		return false;
 	if (view_lookup(import->view, member->dir, member->name, &attr) < 0)
 		return false;
 	if (attr.mode != member->mode || !same_time(attr.mtime, member->mtime) ||
-	    (S_ISREG(attr.mode) && attr.size != member->size))
+	    (S_ISREG(attr.mode) && attr.size != member->size) ||
+	    (S_ISLNK(attr.mode) && !same_target(import, attr.ino, member->target)))
 		return false;
 	atomic_fetch_add(&import->transfer.skipped, 1);
-	atomic_fetch_add(&import->transfer.bytes, S_ISREG(attr.mode) ? attr.size : 0);
+	atomic_fetch_add(&import->transfer.skipped_bytes, S_ISREG(attr.mode) ? attr.size : 0);
 	return true;
 }
 

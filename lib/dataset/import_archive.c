@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <uthash.h>
 
-#include "lib/dataset/archive.h"
 #include "lib/dataset/import_parts.h"
 
 #define THREADS 2
@@ -300,7 +299,7 @@ static bool take_next(struct archive_import *archive, struct batch *batch)
 	free(archive->last);
 	archive->last = steal_ptr(path);
 	if (archive->file_size > 0 && archive_in_bytes(archive->in) > 0)
-		atomic_store(&transfer->total, (uint64_t)((double)atomic_load(&transfer->bytes) * (double)archive->file_size /
+		atomic_store(&transfer->total, (uint64_t)((double)(atomic_load(&transfer->bytes) + atomic_load(&transfer->skipped_bytes)) * (double)archive->file_size /
 		                                          (double)archive_in_bytes(archive->in)));
 	return true;
 }
@@ -374,21 +373,32 @@ static void forget_dirs(struct archive_import *archive)
 
 static bool is_stopped(void *arg)
 {
-	return transfer_stopped(arg);
+	struct import *import = arg;
+
+	if (import->opening)
+		transfer_tell(&import->transfer, "wait");
+	return transfer_stopped(&import->transfer);
+}
+
+int import_archive_open(struct import *import, int fd, struct error *err)
+{
+	struct error why = {0};
+	int r;
+
+	import->opening = true;
+	r = archive_in_new(fd, is_stopped, import, &import->archive, &why);
+	import->opening = false;
+	if (transfer_stopped(&import->transfer))
+		return error_set(err, -ECANCELED, "cancelled");
+	return r < 0 ? error_set(err, r, "%s: %s", import->options->source, why.text) : 0;
 }
 
 void import_archive(struct import *import, int fd)
 {
-	struct archive_import archive = {.import = import, .links_end = &archive.links};
+	struct archive_import archive = {.import = import, .in = import->archive, .links_end = &archive.links};
 	transfer_fn functions[THREADS] = {archive_main, archive_main};
-	struct error err = {0};
 	struct stat st;
-	int r = archive_in_new(fd, is_stopped, &import->transfer, &archive.in, &err);
 
-	if (r < 0) {
-		transfer_fail(&import->transfer, r, "%s: %s", import->options->source, err.text);
-		return;
-	}
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		archive.file_size = (uint64_t)st.st_size;
 	pthread_mutex_init(&archive.adding, NULL);
@@ -398,7 +408,6 @@ void import_archive(struct import *import, int fd)
 	make_links(&archive);
 	forget_dirs(&archive);
 	free(archive.last);
-	archive_in_free(archive.in);
 	pthread_mutex_destroy(&archive.reading);
 	pthread_mutex_destroy(&archive.adding);
 }

@@ -2,6 +2,7 @@
 #ifndef CORPUSFS_DATASET_IMPORT_PARTS_H
 #define CORPUSFS_DATASET_IMPORT_PARTS_H
 
+#include "lib/dataset/archive.h"
 #include "lib/dataset/import.h"
 #include "lib/tree/bulk.h"
 
@@ -19,6 +20,8 @@ struct import {
 	struct view *view;
 	uint64_t root; /* the directory that the source becomes */
 	size_t batch_bytes;
+	struct archive_in *archive; /* of an archive */
+	bool opening;               /* the archive is looked at, by the caller's own thread */
 
 	pthread_mutex_t lock; /* guards the directories */
 	struct done_dir *dirs; /* whose times are set when nothing more is made in them */
@@ -76,6 +79,7 @@ void stream_end(struct import *import, const struct member *member, struct inode
 
 /* --- the two sources --- */
 void import_tree(struct import *import, int fd);
+WARN_UNUSED int import_archive_open(struct import *import, int fd, struct error *err); /* is it one? Nothing was done yet */
 void import_archive(struct import *import, int fd);
 
 #endif

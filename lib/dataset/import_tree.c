@@ -59,8 +59,8 @@ struct first_name {
 };
 
 struct later_name {
-	struct source_dir *dir;
-	char *name;
+	char *dir_path, *name;
+	uint64_t dir;
 	const struct first_name *first;
 	struct later_name *next;
 };
@@ -271,7 +271,8 @@ static bool is_later_name(struct copy *copy, struct source_dir *dir, const char 
 	HASH_FIND(hh, tree->firsts, &key.key, sizeof(key.key), first);
 	if (first) {
 		later = xcalloc(1, sizeof(*later));
-		*later = (struct later_name){.dir = dir_ref(dir), .name = xstrdup(name), .first = first, .next = tree->laters};
+		*later = (struct later_name){.dir_path = xstrdup(dir->path), .name = xstrdup(name), .dir = dir->ino, .first = first,
+		                             .next = tree->laters};
 		tree->laters = later;
 	} else {
 		struct first_name *fresh = xcalloc(1, sizeof(*fresh));
@@ -348,8 +349,7 @@ static void copy_other(struct copy *copy, struct source_dir *dir, const char *na
 	char target[SYMLINK_MAX + 2];
 	int r = 0;
 
-	if (!member_accept(import, &member) || (st->st_nlink > 1 && is_later_name(copy, dir, name, st)) ||
-	    member_is_there(import, &member))
+	if (!member_accept(import, &member) || (st->st_nlink > 1 && is_later_name(copy, dir, name, st)))
 		return;
 	guise_on(guise);
 	if (S_ISLNK(st->st_mode))
@@ -359,7 +359,7 @@ static void copy_other(struct copy *copy, struct source_dir *dir, const char *na
 	member.target = S_ISLNK(st->st_mode) ? target : NULL;
 	if (r < 0)
 		transfer_problem(&import->transfer, dir->path, name, r, NULL);
-	else if (batch_room(copy->batch, 0))
+	else if (!member_is_there(import, &member) && batch_room(copy->batch, 0))
 		batch_add(copy->batch, &member, 0);
 	xattrs_clear(&member.xattrs);
 }
@@ -604,12 +604,12 @@ static void link_later_names(struct tree_import *tree)
 {
 	while (tree->laters) {
 		struct later_name *later = tree->laters;
-		struct member member = {.dir_path = later->dir->path, .name = later->name, .dir = later->dir->ino};
+		struct member member = {.dir_path = later->dir_path, .name = later->name, .dir = later->dir};
 
 		tree->laters = later->next;
 		if (!transfer_stopped(&tree->import->transfer))
 			import_link(tree->import, &member, later->first->dir, later->first->name);
-		dir_put(later->dir);
+		free(later->dir_path);
 		free(later->name);
 		free(later);
 	}

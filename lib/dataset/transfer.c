@@ -88,7 +88,7 @@ void transfer_tell(struct transfer *transfer, const char *phase)
 {
 	const struct transfer_options *options = transfer->options;
 	struct transfer_progress progress = {.phase = phase,
-	                                     .done = atomic_load(&transfer->bytes),
+	                                     .done = atomic_load(&transfer->bytes) + atomic_load(&transfer->skipped_bytes),
 	                                     .total = atomic_load(&transfer->total),
 	                                     .files = atomic_load(&transfer->files)};
 

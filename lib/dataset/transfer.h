@@ -40,7 +40,7 @@ struct transfer {
 	const struct transfer_options *options;
 	struct guise guise;
 	const char *phase;
-	atomic_uint_fast64_t files, directories, links, skipped, bytes, problems, total;
+	atomic_uint_fast64_t files, directories, links, skipped, bytes, skipped_bytes, problems, total;
 	atomic_bool stop;
 	pthread_mutex_t lock; /* guards the failure, and the problem callback */
 	struct error failure; /* code 0: none */
