@@ -38,21 +38,28 @@ class Ext4(Way):
     """A plain directory of the disk that everything else lies on, too."""
 
     name = "ext4"
+    current, count = None, 0
 
     def library(self, kind):
         return self.data.path(kind)
 
     def scratch(self):
-        path = self.home + "/scratch"
-        self.machine.remove(path)
-        os.mkdir(path)
-        return path
+        return self.next_scratch(self.home)
+
+    def next_scratch(self, parent):
+        """A name that was not used before: no layer above can remember anything of it."""
+        if self.current:
+            self.machine.remove(self.current)
+        self.count += 1
+        self.current = f"{parent}/scratch-{self.count}"
+        os.mkdir(self.current)
+        return self.current
 
     def sync(self):
         self.machine.run("sync", "-f", self.home, limit=180)
 
     def space(self):
-        return self.machine.space(self.home + "/scratch")
+        return self.machine.space(self.current)
 
 
 class Bindfs(Ext4):
@@ -63,7 +70,7 @@ class Bindfs(Ext4):
     def __init__(self, machine, data):
         super().__init__(machine, data)
         self.lower, self.point = self.home + "/lower", self.home + "/mnt"
-        for path in (self.lower, self.point, self.lower + "/data", self.lower + "/scratch"):
+        for path in (self.lower, self.point, self.lower + "/data"):
             os.makedirs(path, exist_ok=True)
 
     def missing(self):
@@ -87,10 +94,8 @@ class Bindfs(Ext4):
         return f"{self.point}/data/{kind}"
 
     def scratch(self):
-        self.machine.remove(self.lower + "/scratch")
-        os.mkdir(self.lower + "/scratch")
         self.ready()
-        return self.point + "/scratch"
+        return f"{self.point}/{os.path.basename(self.next_scratch(self.lower))}"
 
 
 class Btrfs(Way):
