@@ -100,7 +100,8 @@ def test_kill_at_a_fault_point(made, store, point, kind, done, mounted, steps):
         model.check()
 
 
-CONTENT = ["commit-before-store", "commit-before-write", "commit-after-write", "chunks-before-ingest", "chunks-after-ingest", "kv.ingest.before", "kv.ingest.after", "names-before-write"]
+CONTENT = ["commit-before-store", "commit-before-write", "commit-after-write", "chunks-before-ingest", "chunks-after-ingest", "kv.ingest.before",
+           "kv.ingest.after", "names-before-write"]  # fmt: skip
 
 
 @pytest.mark.sanitize

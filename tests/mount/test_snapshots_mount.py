@@ -169,7 +169,8 @@ def test_cp_diff_tar_and_rsync_read_them(fs, area, taken):
 
 
 @pytest.mark.parametrize("flags", [
-    os.O_WRONLY, os.O_RDWR, os.O_RDWR | os.O_APPEND, os.O_WRONLY | os.O_TRUNC, os.O_RDONLY | os.O_TRUNC, os.O_RDWR | os.O_CREAT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
+    os.O_WRONLY, os.O_RDWR, os.O_RDWR | os.O_APPEND, os.O_WRONLY | os.O_TRUNC, os.O_RDONLY | os.O_TRUNC, os.O_RDWR | os.O_CREAT,
+    os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
 ])  # fmt: skip
 def test_erofs_at_open(fs, store, taken, flags):
     point = store.mount(dataset="d@v1", options="allow_other")
