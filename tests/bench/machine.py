@@ -109,7 +109,10 @@ class Machine:
         procs.detach(self.home)
         procs.kill_marked(self.mark, 10)
         release_loops(self.home)
-        shutil.rmtree(self.home, ignore_errors=True)
+        if procs.mounts(self.home):  # never through a mount into the data
+            print(f"bench: {self.home} holds a mount that does not go away", file=sys.stderr)
+        else:
+            shutil.rmtree(self.home, ignore_errors=True)
 
 
 def release_loops(home):
