@@ -9,7 +9,6 @@
 
 #include "lib/base/buf.h"
 
-#define LOCK_NAME "lock"
 #define TEXT_MAX 128
 /* An owner that is just coming or going, or lock_owner() looking: no text, over in a moment. */
 #define RETRIES 50

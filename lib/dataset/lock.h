@@ -9,6 +9,8 @@
 
 #include "lib/base/error.h"
 
+#define LOCK_NAME "lock"
+
 WARN_UNUSED int lock_take(const char *store_path, int *ret_fd, struct error *err); /* -EBUSY, -EACCES */
 void lock_release(int fd);
 pid_t lock_owner(const char *store_path); /* 0: nobody */

@@ -73,12 +73,13 @@ static bool is_empty(const char *path)
 	return empty;
 }
 
-/* Leaves a directory that holds "unfinished", or says why this one cannot become a store. */
-static int claim_directory(const char *path, struct error *err)
+/* Leaves a directory that holds "unfinished", or says why this one cannot become a store. `ret_made` is set even then. */
+static int claim_directory(const char *path, bool *ret_made, struct error *err)
 {
 	AUTO_FREE char *unfinished = inside(path, UNFINISHED_NAME);
 
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+	*ret_made = mkdir(path, 0700) == 0;
+	if (!*ret_made && errno != EEXIST)
 		return error_set(err, -errno, "cannot make the directory %s: %s", path, strerror(errno));
 	if (exists(path, SUPERBLOCK_NAME)) {
 		error_set(err, -EEXIST, "%s is a store already", path);
@@ -171,27 +172,48 @@ static int write_superblock(const char *path, const struct store_parameters *par
 	return result;
 }
 
+/* What an attempt that failed has made. The lock's file is ours until it is closed, and "unfinished" goes last. */
+static void unmake(const char *path)
+{
+	static const char *const directories[] = {"db", "ingest"}, *const files[] = {BALLAST_NAME, LOCK_NAME, UNFINISHED_NAME};
+
+	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
+		AUTO_FREE char *directory = inside(path, directories[i]);
+		if (file_empty_dir(directory) == 0)
+			rmdir(directory);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		AUTO_FREE char *file = inside(path, files[i]);
+		unlink(file);
+	}
+}
+
 int store_init(const char *path, const struct store_parameters *parameters, struct error *err)
 {
 	static const struct store_parameters defaults = {.chunk_min = 16384, .chunk_average = 65536, .chunk_max = 262144};
 	AUTO_FREE char *unfinished = inside(path, UNFINISHED_NAME);
+	bool made = false;
 	int lock_fd = -1;
 
 	if (!parameters)
 		parameters = &defaults;
 	int result = check_parameters(parameters, err);
 	if (result == 0)
-		result = claim_directory(path, err);
+		result = claim_directory(path, &made, err);
 	if (result == 0)
 		result = lock_take(path, &lock_fd, err);
-	if (result < 0)
-		return result;
-
 	/* Another init may have finished between our look and our lock. */
-	if (exists(path, SUPERBLOCK_NAME))
-		result = error_set(err, -EEXIST, "%s is a store already", path);
-	if (result == 0)
-		result = fault_point("init-before-database");
+	if (result == 0 && exists(path, SUPERBLOCK_NAME)) {
+		lock_release(lock_fd);
+		return error_set(err, -EEXIST, "%s is a store already", path);
+	}
+	if (result < 0) {
+		if (made)
+			rmdir(path);
+		return result;
+	}
+
+	result = fault_point("init-before-database");
 	if (result == 0)
 		result = make_database(path, err);
 	if (result == 0)
@@ -202,6 +224,10 @@ int store_init(const char *path, const struct store_parameters *parameters, stru
 		unlink(unfinished);
 		AUTO_FREE char *parent = inside(path, "..");
 		result = file_sync_dir(parent);
+	} else {
+		unmake(path);
+		if (made)
+			rmdir(path);
 	}
 	lock_release(lock_fd);
 	return result < 0 ? error_default(err, result, "cannot make a store in %s", path) : 0;

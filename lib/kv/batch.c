@@ -100,8 +100,11 @@ static rocksdb_writebatch_t *translate(struct kv *kv, const struct kv_batch *bat
 int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
 {
 	char *message = NULL;
-	rocksdb_writebatch_t *native = translate(kv, batch);
+	int result = ballast_admit(kv->ballast, batch->ops.len);
 
+	if (result < 0)
+		return result;
+	rocksdb_writebatch_t *native = translate(kv, batch);
 	rocksdb_write(kv->db, flags & KV_SYNC ? kv->write_sync : kv->write, native, &message);
 	rocksdb_writebatch_destroy(native);
 	if (message)

@@ -7,6 +7,7 @@
 
 #include <rocksdb/c.h>
 
+#include "lib/kv/ballast.h"
 #include "lib/kv/kv.h"
 
 #define KV_MESSAGE_MAX 1024
@@ -25,6 +26,7 @@ struct kv {
 	rocksdb_readoptions_t *read;
 	rocksdb_writeoptions_t *write;
 	rocksdb_writeoptions_t *write_sync;
+	struct ballast *ballast;
 	atomic_bool log_suspect;         /* a write failed: the log may not be touched but through RocksDB's own check (kv_sync) */
 	pthread_mutex_t mutex;           /* guards message */
 	char message[KV_MESSAGE_MAX];    /* a fixed place, so that whoever still reads it never reads freed memory */

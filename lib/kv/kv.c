@@ -5,6 +5,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/file.h"
+#include "lib/kv/info_log.h"
+
+#define MANIFEST_NAME_MAX 64
+
 int kv_errno(const char *message)
 {
 	static const struct {
@@ -40,7 +45,32 @@ const char *kv_last_error(struct kv *kv)
 	return kv->message;
 }
 
-/* RocksDB leaves a log and a lock file even where it refuses to open, so we look before it does. */
+static int damaged(const char *path, const char *name, struct error *err)
+{
+	error_set(err, -EBADMSG, "%s: the database is damaged: it has no file %s", path, name);
+	error_hint(err, "restore the store from a backup; nothing was changed");
+	return -EBADMSG;
+}
+
+/* CURRENT names the manifest, which lists all other files. */
+static int look_for_manifest(const char *path, const char *current, struct error *err)
+{
+	AUTO_BUF name = BUF_INIT;
+	struct stat st;
+	int result = file_read(current, MANIFEST_NAME_MAX, &name);
+
+	if (result < 0)
+		return error_set(err, result == -EFBIG ? -EBADMSG : result, "%s: %s", current, strerror(-result));
+	char text[MANIFEST_NAME_MAX + 1] = "";
+	for (size_t i = 0; i < name.len && name.data[i] != '\n'; i++)
+		text[i] = (char)name.data[i];
+	AUTO_FREE char *manifest = xasprintf("%s/%s", path, text);
+	if (strncmp(text, "MANIFEST-", strlen("MANIFEST-")) != 0 || lstat(manifest, &st) < 0)
+		return damaged(path, "that CURRENT names", err);
+	return 0;
+}
+
+/* RocksDB leaves files of its own even where it refuses to open, so we look before it does. */
 static int look_for_database(const char *path, bool create, struct error *err)
 {
 	AUTO_FREE char *current = xasprintf("%s/CURRENT", path);
@@ -53,18 +83,20 @@ static int look_for_database(const char *path, bool create, struct error *err)
 		return error_set(err, -EEXIST, "%s: there is a database already", path);
 	if (!create && !exists)
 		return error_set(err, -ENOENT, "%s: there is no database", path);
-	return 0;
+	return create ? 0 : look_for_manifest(path, current, err);
 }
 
 static int refused(const char *path, char *message, struct error *err)
 {
-	int result = kv_errno(message);
+	int result = strstr(message, "No such file") ? -EBADMSG : kv_errno(message);
 
 	error_set(err, result, "%s: cannot open the database: %s", path, message);
 	if (result == -EBADMSG)
 		error_hint(err, "a file of the database is missing or damaged; restore the store from a backup");
 	else if (result == -EBUSY)
 		error_hint(err, "another process uses it");
+	else if (result == -ENOSPC)
+		error_hint(err, "make room on this disk");
 	rocksdb_free(message);
 	return result;
 }
@@ -76,12 +108,21 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 
 	if (result < 0)
 		return result;
+	struct ballast *ballast = ballast_new(path, options->ballast);
+	result = ballast_admit_open(ballast, err);
+	if (result < 0) {
+		ballast_free(ballast);
+		return result;
+	}
 	struct kv *kv = xcalloc(1, sizeof(*kv));
 	kv_setup_init(&kv->setup, options);
+	char *log_dir = info_log_begin(path, kv->setup.db);
 	kv->db = rocksdb_open_column_families(kv->setup.db, path, KV_HANDLE_COUNT, kv_family_names,
 	                                      (const rocksdb_options_t *const *)kv->setup.families, kv->handles, &message);
+	info_log_end(log_dir, path, !message);
 	if (message) {
 		kv_setup_clear(&kv->setup);
+		ballast_free(ballast);
 		free(kv);
 		return refused(path, message, err);
 	}
@@ -90,6 +131,8 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 	kv->write = rocksdb_writeoptions_create();
 	kv->write_sync = rocksdb_writeoptions_create();
 	rocksdb_writeoptions_set_sync(kv->write_sync, 1);
+	kv->ballast = ballast;
+	ballast_opened(ballast);
 	*ret_kv = kv;
 	return 0;
 }
@@ -118,6 +161,11 @@ static char *sync_log(struct kv *kv)
 int kv_sync(struct kv *kv)
 {
 	return kv_result(kv, sync_log(kv));
+}
+
+bool kv_stopped(struct kv *kv)
+{
+	return atomic_load(&kv->log_suspect);
 }
 
 static void flush_all(struct kv *kv)
@@ -152,6 +200,7 @@ void kv_close(struct kv *kv)
 	rocksdb_writeoptions_destroy(kv->write);
 	rocksdb_writeoptions_destroy(kv->write_sync);
 	kv_setup_clear(&kv->setup);
+	ballast_free(kv->ballast);
 	pthread_mutex_destroy(&kv->mutex);
 	free(kv);
 }

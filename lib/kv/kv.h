@@ -7,6 +7,11 @@
  *
  * Durability: kv_write() appends to the WAL without waiting for the disk unless KV_SYNC; kv_sync() makes everything written before durable,
  * in order. An ingested SST file is durable when kv_ingest() returns.
+ *
+ * Full disks: kv_open() and kv_write() return -ENOSPC before RocksDB meets one. Should it meet one all the same (somebody else filled the
+ * disk in that moment), it may stop writing: kv_stopped() tells, reads go on, and opening anew helps.
+ *
+ * A database that cannot be opened is not touched.
  */
 #ifndef CORPUSFS_KV_KV_H
 #define CORPUSFS_KV_KV_H
@@ -31,6 +36,7 @@ struct kv_options {
 	uint64_t cache_bytes;    /* block cache for metadata (tree, catalog, dedup); chunks are left to the page cache */
 	uint64_t memtable_bytes; /* all column families together */
 	unsigned threads;        /* background flush and compaction */
+	const char *ballast;     /* a file that keeps room for a full disk (lib/kv/ballast.h); NULL: none */
 };
 
 WARN_UNUSED int kv_open(const char *path, const struct kv_options *options, struct kv **ret_kv, struct error *err);
@@ -56,6 +62,8 @@ void kv_batch_put2(struct kv_batch *batch, enum kv_family family, const void *ke
 void kv_batch_delete(struct kv_batch *batch, enum kv_family family, const void *key, size_t key_len);
 size_t kv_batch_count(const struct kv_batch *batch);
 size_t kv_batch_bytes(const struct kv_batch *batch);
+
+bool kv_stopped(struct kv *kv); /* a write of the log has failed, and no kv_sync() has succeeded since */
 
 #define KV_SYNC 1U
 WARN_UNUSED int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags);

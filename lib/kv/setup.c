@@ -1,10 +1,13 @@
+#include <sys/resource.h>
+
 #include "lib/kv/internal.h"
 
 #define MIB (1024ULL * 1024)
 #define CHECKSUM_XXH3 4
 #define TABLE_FORMAT 5
 #define BLOOM_BITS_PER_KEY 10
-#define LOG_LEVEL_INFO 1
+#define DESCRIPTORS_PLENTY 65536
+#define DESCRIPTORS_FEW 64
 
 const char *const kv_family_names[KV_HANDLE_COUNT] = {
 	[KV_CATALOG] = "catalog", [KV_TREE] = "tree",   [KV_TOUCHED] = "touched",      [KV_DEDUP] = "dedup",
@@ -84,6 +87,24 @@ static rocksdb_options_t *family_options(int family, const struct kv_options *op
 	return opt;
 }
 
+/*
+ * Each file of the database takes a descriptor for as long as it is open. The usual soft limit of 1,024 is for select(2), which nobody here
+ * calls. -1: no limit of RocksDB's own.
+ */
+static int descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -1;
+	if (limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+			(void)!getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	return limit.rlim_cur >= DESCRIPTORS_PLENTY ? -1 : (int)MAX(limit.rlim_cur / 2, DESCRIPTORS_FEW);
+}
+
 static rocksdb_options_t *database_options(const struct kv_options *options)
 {
 	rocksdb_options_t *opt = rocksdb_options_create();
@@ -94,7 +115,7 @@ static rocksdb_options_t *database_options(const struct kv_options *options)
 	rocksdb_options_set_db_write_buffer_size(opt, options->memtable_bytes);
 	rocksdb_options_set_max_background_jobs(opt, (int)MAX(options->threads, 2U));
 	/* All files are opened, and so found to be there and complete, before the store is used. */
-	rocksdb_options_set_max_open_files(opt, -1);
+	rocksdb_options_set_max_open_files(opt, descriptors());
 	rocksdb_options_set_skip_stats_update_on_db_open(opt, 1);
 	/* Rarely written families must not keep old logs alive: this bounds what an opening after a crash replays. */
 	rocksdb_options_set_max_total_wal_size(opt, MAX(2 * options->memtable_bytes, 64 * MIB));
@@ -105,9 +126,6 @@ static rocksdb_options_t *database_options(const struct kv_options *options)
 	rocksdb_options_set_wal_bytes_per_sync(opt, MIB);
 	/* The thread that drops the last reference to a file answers requests; deleting is for the background. */
 	rocksdb_options_set_avoid_unnecessary_blocking_io(opt, 1);
-	rocksdb_options_set_info_log_level(opt, LOG_LEVEL_INFO);
-	rocksdb_options_set_keep_log_file_num(opt, 3);
-	rocksdb_options_set_max_log_file_size(opt, 4 * MIB);
 	rocksdb_options_set_stats_dump_period_sec(opt, 0);
 	rocksdb_options_set_stats_persist_period_sec(opt, 0);
 	return opt;

@@ -307,10 +307,9 @@ def test_no_permission(store):
 def test_umount_by_somebody_else_is_refused(store):
     store.binary = shutil.copy(store.binary, store.area + "/corpusfs")
     os.chmod(store.binary, 0o755)
-    for dataset in (None, "d"):
-        if dataset:
-            store.create(dataset)
-        point = store.mount(dataset=dataset)
+    store.create("d")
+    for dataset in ("d", None):
+        point = store.mount(dataset=dataset, options="ro,allow_other")
         refused(store.run("umount", point, user=65534), program.PERMISSION)
         assert procs.fuse_mounts(point)
 
