@@ -1,2 +1,102 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "fs/cli/command.h"
-const struct command doctor_commands[] = {{NULL}};
+#include "fs/cli/doctor.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/run.h"
+#include "fs/cli/where.h"
+
+/* The store asked about: that of the mountpoint given, or the usual one if there is one. */
+static int find_store(const struct cli *cli, char **ret_store, char **ret_mountpoint, struct error *err)
+{
+	AUTO_FREE char *path = NULL;
+	char *store = NULL;
+	int r;
+
+	if (cli->argc == 0) {
+		struct error none;
+		r = run_find_store(cli, ret_store, &none);
+		/* A store that was named must be one; with none, only the system is looked at. */
+		if (r < 0 && cli->store)
+			*err = none;
+		return r < 0 && cli->store ? r : 0;
+	}
+	path = where_absolute(cli->argv[0]);
+	if (!path)
+		return error_set(err, -errno, "%s: %s", cli->argv[0], strerror(errno));
+	if (where_mounted(path, &store) != WHERE_OURS || !store) {
+		error_set(err, -ENOENT, "no store is mounted on %s", path);
+		error_hint(err, "name a mountpoint, or a store with -s");
+		free(store);
+		return -ENOENT;
+	}
+	*ret_store = store;
+	*ret_mountpoint = steal_ptr(path);
+	return 0;
+}
+
+static int print_findings(const struct cli *cli, const json_t *findings)
+{
+	const char *area = "";
+	int code = EXIT_OK;
+	json_t *row;
+	size_t i;
+
+	if (cli_option(cli, "json")) {
+		json_dumpf(findings, stdout, JSON_INDENT(2));
+		printf("\n");
+	}
+	json_array_foreach (findings, i, row) {
+		const char *in = json_string_value(json_object_get(row, "area"));
+		const char *state = json_string_value(json_object_get(row, "state"));
+		const char *mend = json_string_value(json_object_get(row, "mend"));
+
+		if (strcmp(state, "bad") == 0)
+			code = EXIT_FAILED;
+		if (cli_option(cli, "json"))
+			continue;
+		if (strcmp(in, area) != 0)
+			printf("%s%s\n", *area ? "\n" : "", in);
+		area = in;
+		printf("  %-4s  %s: %s\n", state, json_string_value(json_object_get(row, "what")),
+		       json_string_value(json_object_get(row, "value")));
+		if (*mend)
+			printf("        %s\n", mend);
+	}
+	return code;
+}
+
+static int run_doctor(struct cli *cli)
+{
+	AUTO_FREE char *store = NULL, *mountpoint = NULL;
+	json_t *findings = json_array(), *status = NULL;
+	struct error err = {0};
+	int r = find_store(cli, &store, &mountpoint, &err), code;
+
+	if (r == 0)
+		doctor_system(findings);
+	if (r == 0 && store)
+		r = run_op_at(store, "store.status", json_object(), NULL, &status, &err);
+	if (r == 0 && store)
+		doctor_store(findings, store, status, mountpoint);
+	code = r < 0 ? exit_with(&err) : print_findings(cli, findings);
+	json_decref(status);
+	json_decref(findings);
+	return code;
+}
+
+static const struct option doctor_options[] = {OPTION_JSON, OPTIONS_END};
+
+const struct command doctor_commands[] = {
+	{.name = "doctor",
+         .operands = "[MOUNTPOINT]",
+         .summary = "say what is slow or wrong, and how to mend it",
+         .details = "Looks at the system, and at the store and its mounts if one is meant. The exit\n"
+                    "code is 1 if something is bad.\n",
+         .max = 1,
+         .options = doctor_options,
+         .run = run_doctor},
+	{NULL},
+};

@@ -1,0 +1,118 @@
+#include <linux/magic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "fs/cli/doctor.h"
+#include "fs/cli/units.h"
+
+#define READ_AHEAD_WANTED_KB 1024
+#define XFS_MAGIC 0x58465342
+#define FREE_WANTED (4ULL << 30)
+
+static json_int_t number(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+static void check_filesystem(json_t *findings, const char *store)
+{
+	static const struct {
+		long magic;
+		const char *name;
+		enum doctor_state state;
+		const char *mend;
+	} known[] = {
+		{EXT4_SUPER_MAGIC, "ext4", DOCTOR_OK, ""},
+		{XFS_MAGIC, "xfs", DOCTOR_OK, ""},
+		{BTRFS_SUPER_MAGIC, "btrfs", DOCTOR_SLOW, "chattr +C on an empty directory before init: the store checks and compresses by itself"},
+		{TMPFS_MAGIC, "tmpfs", DOCTOR_SLOW, "everything is gone with the next start of the machine"},
+		{NFS_SUPER_MAGIC, "nfs", DOCTOR_BAD, "locks and fsync over the network are not to be relied upon: use a local disk"},
+		{FUSE_SUPER_MAGIC, "fuse", DOCTOR_BAD, "a store within a FUSE filesystem is slow, and may wait for itself: use a local disk"},
+		{OVERLAYFS_SUPER_MAGIC, "overlayfs", DOCTOR_SLOW, "use a volume of the container instead of its own layers"},
+	};
+	struct statfs fs;
+	char other[32];
+
+	if (statfs(store, &fs) < 0)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (fs.f_type == known[i].magic) {
+			doctor_note(findings, "store", "filesystem", known[i].state, known[i].name, known[i].mend);
+			return;
+		}
+	snprintf(other, sizeof(other), "type 0x%lx", (unsigned long)fs.f_type);
+	doctor_note(findings, "store", "filesystem", DOCTOR_OK, other, "");
+}
+
+static void check_space(json_t *findings, const char *store, const json_t *status)
+{
+	uint64_t left = (uint64_t)number(status, "free_bytes"), whole;
+	char value[128], free_text[UNITS_MAX], reserve_text[UNITS_MAX];
+	struct statvfs fs;
+	enum doctor_state state = left == 0 ? DOCTOR_BAD : left < FREE_WANTED ? DOCTOR_SLOW : DOCTOR_OK;
+
+	if (statvfs(store, &fs) < 0)
+		return;
+	whole = (uint64_t)fs.f_bavail * fs.f_frsize;
+	units_size(left, free_text);
+	units_size(whole > left ? whole - left : 0, reserve_text);
+	snprintf(value, sizeof(value), "%s, and %s kept in reserve", free_text, reserve_text);
+	doctor_note(findings, "store", "free space", state, value,
+	            "destroy snapshots that nobody needs and run corpusfs gc, or make room on the disk");
+}
+
+static void check_read_ahead(json_t *findings, const char *area, const json_t *mount)
+{
+	json_int_t kb = number(mount, "read_ahead_kb");
+	char value[64], mend[256];
+
+	snprintf(value, sizeof(value), kb ? "%lld KiB" : "not known", (long long)kb);
+	snprintf(mend, sizeof(mend),
+	         "as root: echo 4096 > /sys/class/bdi/$(mountpoint -d %s)/read_ahead_kb, or mount as root, which does it",
+	         json_string_value(json_object_get(mount, "mountpoint")));
+	doctor_note(findings, area, "read-ahead", kb >= READ_AHEAD_WANTED_KB ? DOCTOR_OK : DOCTOR_SLOW, value, mend);
+}
+
+static void check_mount(json_t *findings, const json_t *mount)
+{
+	const char *area = json_string_value(json_object_get(mount, "mountpoint"));
+	bool read_only = json_is_true(json_object_get(mount, "read_only"));
+	bool writeback = json_is_true(json_object_get(mount, "writeback"));
+	bool killpriv = json_is_true(json_object_get(mount, "killpriv_v2"));
+	bool no_open = json_is_true(json_object_get(mount, "no_open"));
+	char value[64];
+
+	snprintf(value, sizeof(value), "7.%lld", (long long)number(mount, "protocol_minor"));
+	doctor_note(findings, area, "protocol", DOCTOR_OK, value, "");
+	check_read_ahead(findings, area, mount);
+	if (read_only) {
+		doctor_note(findings, area, "opens without a question", no_open ? DOCTOR_OK : DOCTOR_SLOW, no_open ? "yes" : "no",
+		            "the kernel is too old for it: small files are read several times as fast with it");
+		return;
+	}
+	doctor_note(findings, area, "write-back cache", writeback ? DOCTOR_OK : DOCTOR_SLOW, writeback ? "on" : "off",
+	            "the kernel did not agree to it: small writes are slow");
+	doctor_note(findings, area, "privileges killed by the daemon", killpriv ? DOCTOR_OK : DOCTOR_SLOW, killpriv ? "yes" : "no",
+	            "the kernel asks for security.capability at every write: Linux 5.12 or newer does not");
+	doctor_note(findings, area, "reading mode", DOCTOR_OK, "read-write; a read-only or snapshot mount reads small files faster", "");
+}
+
+void doctor_store(json_t *findings, const char *store, const json_t *status, const char *mountpoint)
+{
+	json_t *mounts = json_object_get(status, "mounts"), *mount;
+	size_t i;
+
+	doctor_note(findings, "store", "path", DOCTOR_OK, store, "");
+	check_filesystem(findings, store);
+	check_space(findings, store, status);
+	json_array_foreach (mounts, i, mount) {
+		const char *point = json_string_value(json_object_get(mount, "mountpoint"));
+		if (!mountpoint || strcmp(point, mountpoint) == 0)
+			check_mount(findings, mount);
+	}
+}
