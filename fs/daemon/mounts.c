@@ -10,6 +10,7 @@
 #define WAIT_STEP_MS 200
 #define BUSY_STEP_MS 100
 #define BUSY_TRIES 4
+#define ABORTED_WAIT_MS 5000
 #define DETACHED_WAIT_MS 1000 /* for a session to end after a lazy umount, if nobody has files open */
 
 struct entry {
@@ -380,6 +381,14 @@ static struct entry *entry_at(struct mounts *mounts, size_t number)
 	return found;
 }
 
+/* Files are open in it and may be for ever: they are brought in, and then they are stale. */
+static bool cut_off(struct mounts *mounts, struct entry *entry)
+{
+	log_line(mounts->log, "warning", "abort", "mountpoint=%s text=\"files were open\"", entry->mountpoint);
+	mount_abort(entry->mount);
+	return wait_ended(mounts, entry, ABORTED_WAIT_MS);
+}
+
 size_t mounts_stop_all(struct mounts *mounts)
 {
 	struct entry *entry;
@@ -399,7 +408,7 @@ size_t mounts_stop_all(struct mounts *mounts)
 			return left;
 		if (!entry->detached && mount_stop(entry->mount, true, &err) < 0)
 			log_line(mounts->log, "warning", "umount", "mountpoint=%s text=\"%s\"", entry->mountpoint, err.text);
-		if (!wait_ended(mounts, entry, DETACHED_WAIT_MS))
+		if (!wait_ended(mounts, entry, DETACHED_WAIT_MS) && !cut_off(mounts, entry))
 			left++;
 		entry_put(mounts, entry);
 	}

@@ -36,7 +36,7 @@ WARN_UNUSED int mounts_stop(struct mounts *mounts, const char *mountpoint, bool 
 /* Returns when the mount at the mountpoint has ended, or, with it stopped, after `cancelled` became true. */
 void mounts_wait(struct mounts *mounts, const char *mountpoint, const atomic_bool *cancelled);
 
-/* Stops all lazily and lets no new one start; returns how many did not end, because files are open in them. */
+/* Stops all lazily and lets no new one start; cuts off those with files open after a second; returns how many did not end even so. */
 size_t mounts_stop_all(struct mounts *mounts);
 json_t *mounts_list(struct mounts *mounts); /* [{mountpoint, dataset, snapshot, read_only, ..., requests, open_files, ...}] */
 WARN_UNUSED int mounts_flush(struct mounts *mounts); /* what the kernel holds of open files comes in */

@@ -392,6 +392,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	pthread_mutex_init(&group->notify_lock, NULL);
 	pthread_mutex_init(&group->lock, NULL);
 	pthread_cond_init(&group->ended_cond, NULL);
+	group->guard = guard_new();
 	group->gate = gate_new();
 	group->slow = slow_new();
 	group->digests = slow_new();
@@ -415,6 +416,7 @@ void mount_group_free(struct mount_group *group)
 	changes_free(group->changes);
 	store_set_hooks(group->store, &none);
 	gate_free(group->gate);
+	guard_free(group->guard);
 	pthread_cond_destroy(&group->ended_cond);
 	pthread_mutex_destroy(&group->lock);
 	pthread_mutex_destroy(&group->notify_lock);

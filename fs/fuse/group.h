@@ -16,6 +16,7 @@
 
 #include "fs/fuse/changes.h"
 #include "fs/fuse/gate.h"
+#include "fs/fuse/guard.h"
 #include "fs/fuse/mount.h"
 #include "fs/fuse/opens.h"
 #include "fs/fuse/session.h"
@@ -28,6 +29,7 @@ struct mount_group {
 	struct store *store;
 	struct mount_log log;
 	struct gate *gate;
+	struct guard *guard;
 	struct slow *slow;
 	struct slow *digests; /* what may take minutes: virtual_xattrs.c */
 	struct changes *changes;
@@ -67,6 +69,7 @@ struct mount {
 	atomic_uint open_files;
 	_Atomic uint64_t capabilities; /* how often somebody set security.capability: see files.c */
 	unsigned read_ahead_kb;
+	unsigned connection; /* known to the guard; 0: not */
 	int result; /* of the commit at its end */
 };
 

@@ -72,6 +72,8 @@ static void *end_main(void *arg)
 	DL_DELETE(group->mounts, mount);
 	atomic_fetch_sub(&group->sessions, 1);
 	mount->ended = true;
+	if (mount->connection)
+		guard_remove(group->guard, mount->connection);
 	on_end = group->on_end;
 	on_end_arg = group->on_end_arg;
 	pthread_cond_broadcast(&group->ended_cond);
@@ -254,6 +256,19 @@ static int serve(struct mount *mount, struct error *err)
 	return err ? err->code : -EIO;
 }
 
+static void watch_over(struct mount *mount, const struct system_mount *there)
+{
+	struct mount_group *group = mount->group;
+
+	mount->read_ahead_kb = system_tune(there);
+	pthread_mutex_lock(&group->lock);
+	if (!mount->ended) {
+		mount->connection = there->minor;
+		guard_add(group->guard, mount->connection);
+	}
+	pthread_mutex_unlock(&group->lock);
+}
+
 int mount_start(struct mount_group *group, const struct mount_options *options, struct mount **ret_mount, struct error *err)
 {
 	struct mount *mount = mount_new(group, options);
@@ -274,7 +289,7 @@ int mount_start(struct mount_group *group, const struct mount_options *options, 
 		return result;
 	}
 	if (!system_find_mount(options->mountpoint, &there))
-		mount->read_ahead_kb = system_tune(&there);
+		watch_over(mount, &there);
 	*ret_mount = mount;
 	return 0;
 }
@@ -307,6 +322,18 @@ int mount_stop(struct mount *mount, bool lazy, struct error *err)
 	}
 	mount_put(mount);
 	return result;
+}
+
+void mount_abort(struct mount *mount)
+{
+	struct mount_group *group = mount->group;
+
+	if (mount_flush_kernel(group, mount))
+		group_log(group, "warning", "write-back of %s failed", mount->options.mountpoint);
+	pthread_mutex_lock(&group->lock);
+	if (!mount->ended && mount->connection)
+		guard_abort(group->guard, mount->connection);
+	pthread_mutex_unlock(&group->lock);
 }
 
 void mount_free(struct mount *mount)

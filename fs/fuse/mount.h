@@ -56,6 +56,11 @@ WARN_UNUSED int mount_start(struct mount_group *group, const struct mount_option
  * changed then, unless `lazy`).
  */
 WARN_UNUSED int mount_stop(struct mount *mount, bool lazy, struct error *err);
+/*
+ * Brings in what the kernel holds of open files, then ends the session although they are open: whoever uses them gets
+ * ENOTCONN. Returns before it has ended, and does nothing where that is not permitted.
+ */
+void mount_abort(struct mount *mount);
 void mount_free(struct mount *mount); /* after it ended */
 
 const struct mount_options *mount_get_options(const struct mount *mount);

@@ -1,6 +1,7 @@
 """The end of a session while files and directories are open, or were just closed: the daemon ends well, and says nothing."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -106,4 +107,70 @@ def test_connection_aborted_with_open_files(fs, store):
         end(process)
         subprocess.run(["umount", "-l", point], check=True, timeout=20, stdin=subprocess.DEVNULL)
         clean(store)
+        store.mount(point)
+
+
+WRITER = """
+import mmap, os, random, sys
+directory, number = sys.argv[1], sys.argv[2]
+size = 4 << 20
+try:
+    fd = os.open(f"{directory}/w{number}", os.O_RDWR | os.O_CREAT)
+    os.ftruncate(fd, size)
+    view = mmap.mmap(fd, size)
+    for turn in range(1 << 30):
+        os.pwrite(fd, os.urandom(20000), random.randrange(size - 20000))
+        view[random.randrange(size)] = turn & 255
+        if turn % 50 == 0:
+            with open(f"{directory}/n{number}-{turn % 1000}", "wb") as handle:
+                handle.write(b"x" * 5000)
+        if turn % 90 == 0:
+            os.lseek(fd, 0, os.SEEK_DATA)
+        if turn % 200 == 0:
+            os.fsync(fd)
+except OSError:
+    pass
+"""
+
+SNAPSHOTTER = """
+import os, sys
+try:
+    for number in range(1 << 30):
+        os.mkdir(f"{sys.argv[1]}/.snapshots/{sys.argv[2]}-{number}")
+        if number > 5:
+            os.rmdir(f"{sys.argv[1]}/.snapshots/{sys.argv[2]}-{number - 5}")
+except OSError:
+    pass
+"""
+
+ASK = """
+import os, sys
+try:
+    os.stat(sys.argv[1])
+except OSError as problem:
+    sys.exit(problem.errno == 107)
+"""
+
+
+def answers_enotconn(path):
+    """Asked by another process: this one must not hang. SIGBUS is how a page that cannot be had any more shows."""
+    return subprocess.run([sys.executable, "-c", ASK, path], timeout=10, stdin=subprocess.DEVNULL, check=False).returncode == 1
+
+
+@pytest.mark.skipif(not procs.fusectl(), reason="no fusectl: nobody can end a connection from outside")
+@pytest.mark.timeout(240)
+def test_kill_during_writes_and_snapshots_leaves_a_dead_mount_and_no_hang(fs, store):
+    """A thread that waits for write-back in a notification must not keep the connection of a killed daemon alive."""
+    point = store.points[0]
+    for turn in range(ROUNDS):
+        scripts = [(WRITER, str(number)) for number in range(3)] + [(SNAPSHOTTER, f"s{turn}")]
+        clients = [subprocess.Popen([sys.executable, "-c", script, fs, name]) for script, name in scripts]
+        time.sleep(0.2 + random.random())
+        os.kill(store.pid, signal.SIGKILL)
+        store.points.remove(point)
+        store.ended(-signal.SIGKILL)
+        procs.poll(lambda: answers_enotconn(fs), 10, "the mount answers ENOTCONN")
+        for process in clients:
+            process.wait(10)
+        subprocess.run(["umount", "-l", point], check=True, timeout=20, stdin=subprocess.DEVNULL)
         store.mount(point)
