@@ -69,16 +69,6 @@ void *queue_pop(struct queue *queue)
 	return item;
 }
 
-void *queue_pop_now(struct queue *queue)
-{
-	void *item;
-
-	pthread_mutex_lock(&queue->lock);
-	item = take(queue);
-	pthread_mutex_unlock(&queue->lock);
-	return item;
-}
-
 void queue_close(struct queue *queue)
 {
 	pthread_mutex_lock(&queue->lock);

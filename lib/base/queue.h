@@ -11,7 +11,6 @@ struct queue *queue_new(size_t limit);
 void queue_free(struct queue *queue); /* must be empty; NULL is fine */
 void queue_push(struct queue *queue, void *item); /* waits while it is full */
 void *queue_pop(struct queue *queue);             /* waits for an item; NULL: it is closed and empty */
-void *queue_pop_now(struct queue *queue);         /* NULL: empty just now */
 void queue_close(struct queue *queue);            /* no push comes any more */
 
 #endif
