@@ -12,10 +12,16 @@ void op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	struct fuse_entry_param entry;
 	AUTO_TARGET target;
+	struct attr attr;
 	int result = target_open(req, id, &target);
 
-	if (!result)
+	if (!result && target.node.kind == NODE_FILE) {
+		result = view_getattr_removed(target.view, target.node.ino, &attr);
+		if (!result)
+			target_entry(&target, &attr, &entry);
+	} else if (!result) {
 		result = names_lookup(&target, ".", &entry);
+	}
 	if (result)
 		reply_result(req, result);
 	else
@@ -45,9 +51,10 @@ static struct setattr change_of(const struct stat *attr, int to_set, mode_t type
 		change.mtime = clock_now();
 	/*
 	 * With KILLPRIV_V2 a truncation says whether to, while a change of owner always does, unless the mode is set
-	 * along with it.
+	 * along with it. Where nothing else is to be done, as before fallocate(2) by an ordinary user or with
+	 * chown(-1, -1), nothing is said at all, but perhaps when.
 	 */
-	if (to_set & FUSE_SET_ATTR_KILL_SUID)
+	if ((to_set & FUSE_SET_ATTR_KILL_SUID) || !(to_set & ~FUSE_SET_ATTR_CTIME))
 		change.mask |= SET_KILL_PRIV;
 	if ((to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) && !(to_set & FUSE_SET_ATTR_MODE) && !S_ISDIR(type))
 		change.mask |= SET_KILL_PRIV;
@@ -63,7 +70,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *attr, int to_set, st
 	int result = target_open_writable(req, id, &target);
 
 	if (!result)
-		result = view_getattr(target.view, target.node.ino, &now);
+		result = view_getattr_removed(target.view, target.node.ino, &now);
 	if (!result) {
 		change = change_of(attr, to_set, now.mode & S_IFMT);
 		result = view_setattr(target.view, target.node.ino, &change, &now);

@@ -27,8 +27,9 @@ struct item {
 
 struct dir_handle {
 	struct opened opened; /* first: dir_handle_close() */
-	pthread_mutex_t lock; /* guards all below but the view */
+	pthread_mutex_t lock; /* guards all below but view and inode */
 	struct view *view;    /* NULL in the list of datasets */
+	struct inode *inode;  /* keeps a directory that is removed meanwhile; NULL in virtual ones */
 	bool loaded;
 	struct timespec ctime; /* of the directory when it was loaded */
 	struct item *items;    /* by cookie */
@@ -181,6 +182,8 @@ static struct dir_handle *dir_handle_of(const struct fuse_file_info *fi)
 
 static void dir_handle_free(struct mount *mount, struct dir_handle *handle)
 {
+	if (handle->inode)
+		inode_close(handle->inode);
 	if (handle->view) {
 		group_count_open(mount->group, handle->view, -1);
 		store_view_put(mount->group->store, handle->view);
@@ -203,18 +206,42 @@ static void withdraw(struct mount *mount, struct dir_handle *handle)
 	dir_handle_free(mount, handle);
 }
 
+/* NULL for a virtual directory, if it is there. */
+static int open_inode(const struct target *target, struct inode **ret_inode)
+{
+	struct fuse_entry_param entry;
+	struct inode *inode;
+	struct attr attr;
+	int result;
+
+	if (target->node.kind != NODE_FILE) {
+		result = names_lookup(target, ".", &entry);
+		if (!result)
+			*ret_inode = NULL;
+		return result;
+	}
+	result = inode_open(target->view, target->node.ino, &inode);
+	if (result)
+		return result;
+	inode_attr(inode, &attr);
+	if (!S_ISDIR(attr.mode)) {
+		inode_close(inode);
+		return -ENOTDIR;
+	}
+	*ret_inode = inode;
+	return 0;
+}
+
 void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	struct mount *mount = request_mount(req);
-	struct fuse_entry_param entry;
 	struct dir_handle *handle;
+	struct inode *inode;
 	AUTO_TARGET target;
 	int result = target_open(req, id, &target);
 
 	if (!result)
-		result = names_lookup(&target, ".", &entry);
-	if (!result && !S_ISDIR(entry.attr.st_mode))
-		result = -ENOTDIR;
+		result = open_inode(&target, &inode);
 	if (result) {
 		reply_result(req, result);
 		return;
@@ -222,6 +249,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 	handle = xcalloc(1, sizeof(*handle));
 	handle->opened.close = dir_handle_close;
 	pthread_mutex_init(&handle->lock, NULL);
+	handle->inode = inode;
 	handle->view = steal_ptr(target.view);
 	if (handle->view)
 		group_count_open(mount->group, handle->view, 1);

@@ -9,12 +9,23 @@
 
 #define CAPABILITY "security.capability"
 
-/* The "system." names are the kernel's; of them we know the ACLs, where the mount has them. */
+static bool is_acl(const char *name)
+{
+	return !strcmp(name, ACL_ACCESS) || !strcmp(name, ACL_DEFAULT);
+}
+
+/* As Linux's own filesystems do: names of other kinds are for others, and the kind alone is no name. */
 static int check_name(const struct target *target, const char *name)
 {
-	if (strncmp(name, "system.", 7))
-		return 0;
-	return target->mount->options.acl && (!strcmp(name, ACL_ACCESS) || !strcmp(name, ACL_DEFAULT)) ? 0 : -EOPNOTSUPP;
+	static const char *const kinds[] = {"user.", "trusted.", "security."};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		const size_t len = strlen(kinds[i]);
+
+		if (!strncmp(name, kinds[i], len))
+			return name[len] ? 0 : -EINVAL;
+	}
+	return target->mount->options.acl && is_acl(name) ? 0 : -EOPNOTSUPP;
 }
 
 static int check_change(const struct target *target, const char *name)
@@ -108,6 +119,9 @@ void op_removexattr(fuse_req_t req, fuse_ino_t id, const char *name)
 		result = check_change(&target, name);
 	if (!result)
 		result = view_xattr_remove(target.view, target.node.ino, name);
+	/* where there is no ACL, it is removed already */
+	if (result == -ENODATA && is_acl(name))
+		result = 0;
 	if (!result)
 		changes_note(target.mount, target.node.view, target.node.ino);
 	reply_result(req, result);

@@ -8,7 +8,7 @@
 #define CAPABILITY "security.capability"
 #define SET_TIMES (SET_ATIME | SET_MTIME | SET_CTIME)
 
-int view_getattr(struct view *view, uint64_t ino, struct attr *ret_attr)
+static int get_attr(struct view *view, uint64_t ino, bool removed_too, struct attr *ret_attr)
 {
 	struct inode *inode;
 	int r = inode_get(view, ino, &inode);
@@ -16,13 +16,23 @@ int view_getattr(struct view *view, uint64_t ino, struct attr *ret_attr)
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&inode->lock);
-	if (inode->gone)
+	if (inode->gone && !removed_too)
 		r = -ESTALE;
 	else
 		inode_fill_attr(inode, ret_attr);
 	pthread_mutex_unlock(&inode->lock);
 	inode_put(inode);
 	return r;
+}
+
+int view_getattr(struct view *view, uint64_t ino, struct attr *ret_attr)
+{
+	return get_attr(view, ino, false, ret_attr);
+}
+
+int view_getattr_removed(struct view *view, uint64_t ino, struct attr *ret_attr)
+{
+	return get_attr(view, ino, true, ret_attr);
 }
 
 /* --- parts of a change; the inode is locked --- */
@@ -37,7 +47,7 @@ static int kill_privileges(struct change *change, struct inode *inode)
 	*mode &= ~(uint32_t)S_ISUID;
 	if (*mode & S_IXGRP)
 		*mode &= ~(uint32_t)S_ISGID;
-	return xattr_delete(change, inode, CAPABILITY);
+	return inode->gone ? 0 : xattr_delete(change, inode, CAPABILITY);
 }
 
 static int set_mode(struct change *change, struct inode *inode, uint32_t mode)
@@ -70,7 +80,7 @@ static void set_times(struct inode *inode, const struct setattr *set, struct tim
 
 static int apply(struct change *change, struct inode *inode, const struct setattr *set)
 {
-	int r = inode->gone ? -ESTALE : 0;
+	int r = inode->gone && (set->mask & SET_SIZE) ? -ESTALE : 0;
 
 	if (r == 0 && (set->mask & (SET_UID | SET_GID | SET_KILL_PRIV)))
 		r = kill_privileges(change, inode);
@@ -118,7 +128,9 @@ static int change_attributes(struct inode *inode, const struct setattr *set, str
 	change_begin(&change, inode->view, &inode, 1, is_resized);
 	buf_add(&inline_data, inode->inline_data.data, inode->inline_data.len);
 	r = apply(&change, inode, set);
-	change_put(&change, inode);
+	/* nothing of what was removed is stored any more */
+	if (!inode->gone)
+		change_put(&change, inode);
 	r = change_write(&change, r);
 	if (is_resized)
 		extent_cache_drop(inode);

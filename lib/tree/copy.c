@@ -52,7 +52,8 @@ static void lock_both(const struct copy *copy)
 
 static ssize_t copy_bytes(const struct copy *copy)
 {
-	size_t len = MIN(copy->len, SMALL_COPY);
+	/* so that what is left is not small again */
+	size_t len = copy->len < 2 * SMALL_COPY ? copy->len : SMALL_COPY;
 	AUTO_FREE void *buffer = malloc(len);
 	ssize_t have;
 	int result;
@@ -167,25 +168,24 @@ ssize_t inode_copy(struct inode *source, uint64_t source_offset, struct inode *t
 	struct copy copy = { source, target, source_offset, target_offset, MIN(len, SHARE_MAX) };
 	/* extents name chunks, whose numbers mean the same in all families of a store */
 	int result = check(&copy);
-	ssize_t done, more;
+	ssize_t done = 0, step;
 
-	if (result == 0 && len > 0)
-		result = content_kill_priv(target);
 	if (result == 0)
 		result = commit_both(&copy);
 	if (result < 0 || len == 0)
 		return result;
-	done = copy_extents(&copy);
-	if (done != -EAGAIN)
-		return done;
-	done = copy_bytes(&copy);
-	if (done <= INLINE_MAX || (uint64_t)done == copy.len)
-		return done;
-	/* the target is longer than inline data now: once committed, the rest can be shared */
-	copy.source_offset += (uint64_t)done;
-	copy.target_offset += (uint64_t)done;
-	copy.len -= (uint64_t)done;
-	result = commit_both(&copy);
-	more = result < 0 ? result : copy_extents(&copy);
-	return more > 0 ? done + more : done;
+	do {
+		step = copy_extents(&copy);
+		if (step == -EAGAIN)
+			step = copy_bytes(&copy);
+		if (step <= 0)
+			break;
+		done += step;
+		copy.source_offset += (uint64_t)step;
+		copy.target_offset += (uint64_t)step;
+		copy.len -= (uint64_t)step;
+		/* the target is longer than inline data now: once committed, the rest can be shared */
+		result = copy.len > 0 ? commit_both(&copy) : 0;
+	} while (result == 0 && copy.len > 0);
+	return done > 0 ? done : step;
 }

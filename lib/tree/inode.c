@@ -204,8 +204,8 @@ void inode_put(struct inode *inode)
 
 	pthread_mutex_lock(&view->cache_lock);
 	if (--inode->refs == 0) {
-		/* whoever set gone had a reference, so it is seen here */
-		if (inode->gone)
+		/* whoever set gone had a reference, so it is seen here; what was removed stays for view_getattr_removed */
+		if (inode->gone && inode->record_epoch == 0)
 			hash_remove(inode);
 		is_unused = !inode->is_hashed;
 		is_long = !is_unused && lru_add(inode);
@@ -264,8 +264,8 @@ int inode_open(struct view *view, uint64_t ino, struct inode **ret_inode)
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&inode->lock);
-	/* without a name and not open: an orphan that waits for its removal */
-	if (inode->gone || (inode->record.nlink == 0 && inode->opens == 0))
+	/* without a name and not open: an orphan that waits for its removal. A removed directory has no content that could be missed. */
+	if (inode->gone ? !S_ISDIR(inode->record.mode) : inode->record.nlink == 0 && inode->opens == 0)
 		r = -ESTALE;
 	else
 		inode->opens++;

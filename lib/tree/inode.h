@@ -7,7 +7,8 @@
  *
  *   write -> active --commit_begin--> frozen --commit_finish--> extents + record     (a failed commit puts frozen back under active)
  *
- * Unused, clean inodes stay in an LRU of bounded length.
+ * Unused, clean inodes stay in an LRU of bounded length. So do those that were removed: the kernel may go on asking about them, without our
+ * knowing that it has them open (view_getattr_removed).
  */
 #ifndef CORPUSFS_TREE_INODE_H
 #define CORPUSFS_TREE_INODE_H

@@ -175,8 +175,10 @@ static int link_locked(struct change *change, struct inode *dir, const char *nam
 
 	if (r < 0)
 		return r;
+	if (inode->gone)
+		return -ESTALE;
 	/* without a name only while it is open: an O_TMPFILE gets its name, an orphan stays one */
-	if (inode->gone || (inode->record.nlink == 0 && inode->opens == 0))
+	if (inode->record.nlink == 0 && inode->opens == 0)
 		return -ENOENT;
 	if (inode->record.nlink == UINT32_MAX)
 		return -EMLINK;

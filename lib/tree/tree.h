@@ -67,6 +67,9 @@ WARN_UNUSED int view_resolve(struct view *view, const char *path, struct attr *r
 /* --- attributes --- */
 
 WARN_UNUSED int view_getattr(struct view *view, uint64_t ino, struct attr *ret_attr);
+/* The same, also of an inode that was removed, with nlink 0, as long as the cache of inodes remembers it: somebody may stand in a directory,
+ * or have a fifo open, without an inode_open. view_setattr changes what is remembered. */
+WARN_UNUSED int view_getattr_removed(struct view *view, uint64_t ino, struct attr *ret_attr);
 
 #define SET_MODE (1U << 0)
 #define SET_UID (1U << 1)

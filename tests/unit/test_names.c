@@ -137,6 +137,28 @@ static void links_are_counted(void **state)
 	assert_int_equal(view_link(view, file, dir, "g", &attr), -ESTALE);
 }
 
+static void what_was_removed_still_has_attributes(void **state)
+{
+	struct view *view = ((struct tree_store *)*state)->view;
+	uint64_t dir = make_dir(view, ROOT_INO, "d"), file = make_file(view, ROOT_INO, "f");
+	const struct setattr change = {.mask = SET_MODE, .mode = 0600}, cut = {.mask = SET_SIZE};
+	struct inode *inode;
+	struct attr attr;
+
+	assert_int_equal(view_unlink(view, ROOT_INO, "f"), 0);
+	assert_int_equal(view_getattr(view, file, &attr), -ESTALE);
+	assert_int_equal(view_setattr(view, file, &change, &attr), 0);
+	assert_int_equal(view_setattr(view, file, &cut, &attr), -ESTALE);
+	assert_int_equal(view_getattr_removed(view, file, &attr), 0);
+	assert_int_equal(attr.nlink, 0);
+	assert_int_equal(attr.mode, S_IFREG | 0600);
+	assert_int_equal(inode_open(view, file, &inode), -ESTALE);
+	assert_int_equal(view_rmdir(view, ROOT_INO, "d"), 0);
+	assert_int_equal(inode_open(view, dir, &inode), 0);
+	inode_close(inode);
+	assert_int_equal(view_getattr_removed(view, 4711, &attr), -ESTALE);
+}
+
 static void rename_moves_and_replaces(void **state)
 {
 	struct view *view = ((struct tree_store *)*state)->view;
@@ -478,6 +500,7 @@ int main(void)
 		TREE_TEST(names_outlive_a_reopen),
 		TREE_TEST(bad_names_and_places_are_refused),
 		TREE_TEST(links_are_counted),
+		TREE_TEST(what_was_removed_still_has_attributes),
 		TREE_TEST(rename_moves_and_replaces),
 		TREE_TEST(rename_keeps_the_rules),
 		TREE_TEST(exchange_swaps_a_file_and_a_directory),
