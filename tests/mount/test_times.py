@@ -145,13 +145,20 @@ def times(root):
     return found
 
 
+# Linux keeps the times of files itself while it caches what is written, does not note such a truncation (fs/fuse/dir.c: fuse_do_setattr), and
+# hears of them from the filesystem only when it has forgotten the file.
+TOLD_LATER = ["truncate_same"]
+
+
 def changes(root, call):
     """What a call did to the times: {path: which changed}, and its outcome."""
     furnish(root)
     before = times(root)
     tick(root)
     low = time.clock_gettime_ns(time.CLOCK_REALTIME) - 10**8
-    result = posix.outcome(call, root)
+    result = posix.outcome(CALLS[call], root)
+    if call in TOLD_LATER:
+        posix.drop_caches()
     after = times(root)
     rows = {}
     for path, (mtime, ctime) in after.items():
@@ -167,7 +174,7 @@ def changes(root, call):
 @pytest.mark.sanitize
 @pytest.mark.parametrize("call", CALLS)
 def test_call_changes_the_same_times_as_on_ext4(pair, call):
-    mounted, reference = (changes(root, CALLS[call]) for root in pair)
+    mounted, reference = (changes(root, call) for root in pair)
     assert mounted == reference
 
 
