@@ -109,6 +109,9 @@ static int run_status(struct cli *cli)
 	table_print_object(cli, status_columns, status);
 	mounts = json_object_get(status, "mounts");
 	if (!cli_option(cli, "json")) {
+		if (json_object_get(status, "write_error"))
+			printf("writing        has stopped: %s; unmount and mount again\n",
+			       json_string_value(json_object_get(status, "write_error")));
 		print_gc(status);
 		if (json_array_size(mounts) > 0)
 			printf("\n");

@@ -6,6 +6,7 @@
 #include "fs/daemon/identify.h"
 #include "lib/base/clock.h"
 #include "lib/dataset/gc.h"
+#include "lib/kv/kv.h"
 #include "lib/ops/ops.h"
 
 #define LOOK_EVERY_MS 1000
@@ -34,7 +35,7 @@ struct jobs {
 	uint64_t gc_after_ms, worked_from_us;
 	uint64_t due_ms[ARRAY_SIZE(periodic)];
 	uint64_t load_ms, load_requests;
-	bool busy;
+	bool busy, stopped;
 
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t change;
@@ -107,6 +108,21 @@ static void collect(struct jobs *jobs)
 	}
 }
 
+/* RocksDB stops writing when its log could not be written, and begins again by itself when there is room; the sync asks whether it has. */
+static void watch_database(struct jobs *jobs)
+{
+	struct kv *kv = store_kv(jobs->store);
+	const bool stopped = kv_stopped(kv) && kv_sync(kv) < 0;
+
+	if (stopped == jobs->stopped)
+		return;
+	jobs->stopped = stopped;
+	if (stopped)
+		log_line(jobs->log, "error", "stopped", "text=\"%s\" hint=\"unmount and mount again\"", kv_last_error(kv));
+	else
+		log_line(jobs->log, "info", "resumed", "store=%s", store_path(jobs->store));
+}
+
 static void run_periodic(struct jobs *jobs)
 {
 	struct op_context context = {.store = jobs->store, .uid = geteuid(), .gid = getegid(), .cancelled = &jobs->interrupted};
@@ -151,6 +167,7 @@ static void *jobs_main(void *arg)
 	struct jobs *jobs = arg;
 
 	while (begin_round(jobs)) {
+		watch_database(jobs);
 		run_periodic(jobs);
 		if (clock_ms() >= jobs->gc_after_ms && gc_wanted(jobs->store))
 			collect(jobs);

@@ -39,7 +39,8 @@ static uint64_t disk_bytes(struct kv *kv)
 
 /*
  * store.status: {} -> {path, uuid, format, created, chunk_min, chunk_average, chunk_max, datasets, snapshots,
- * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted}. The daemon adds pid, mounts and gc.
+ * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted}, and write_error when the database has stopped
+ * writing. The daemon adds pid, mounts and gc.
  */
 static int store_status(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -60,7 +61,11 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 	                  (json_int_t)disk_bytes(store_kv(context->store)), "free_bytes", (json_int_t)usage.free_bytes,
 	                  "dirty_bytes", (json_int_t)usage.dirty_bytes, "dirty_files", (json_int_t)usage.dirty_inodes,
 	                  "cached_inodes", (json_int_t)usage.cached_inodes, "gc_wanted", gc_wanted(context->store));
-	return *ret_result ? 0 : error_set(err, -EILSEQ, "the store's path is not UTF-8");
+	if (!*ret_result)
+		return error_set(err, -EILSEQ, "the store's path is not UTF-8");
+	if (kv_stopped(store_kv(context->store)))
+		json_object_set_new(*ret_result, "write_error", json_string(kv_last_error(store_kv(context->store))));
+	return 0;
 }
 
 const struct op store_ops[] = {

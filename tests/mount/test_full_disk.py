@@ -28,8 +28,10 @@ def small(run, area):
 def fill(path, leave):
     """Takes all of the disk but `leave` bytes."""
     info = os.statvfs(os.path.dirname(path))
+    free = info.f_bavail * info.f_bsize
     fd = os.open(path, os.O_CREAT | os.O_WRONLY)
-    os.posix_fallocate(fd, 0, info.f_bavail * info.f_bsize - leave)
+    if free > leave:
+        os.posix_fallocate(fd, 0, free - leave)
     os.close(fd)
 
 
@@ -112,6 +114,52 @@ def test_disk_that_is_full_from_the_start_can_be_mounted_and_read(small):
     with open(point + "/d/file", "rb") as handle:
         assert handle.read() == b"x" * MIB
     assert put(point + "/d/new", b"x" * MIB) == "ENOSPC"
+    store.umount()
+
+
+def test_disk_that_somebody_else_fills_takes_deletions(small):
+    store, filler = small
+    store.init()
+    point = store.mount(store.area + "/mnt")
+    store.create("d")
+    for name in "abc":
+        assert put(f"{point}/d/{name}", os.urandom(MIB)) == "ok"
+    fill(filler, 128 * 1024)
+    procs.poll(lambda: put(point + "/d/new", b"x" * MIB) == "ENOSPC", 5 * program.scale(), "the full disk is noticed")
+    os.unlink(point + "/d/a")
+    fill(filler + "2", 128 * 1024)  # what the ballast left
+    for function, *args in ((os.unlink, point + "/d/b"), (os.mkdir, point + "/d/dir"), (os.chmod, point + "/d/c", 0o600)):
+        assert posix.outcome(function, *args) in ("ok", "ENOSPC")
+    assert len(procs.read(point + "/d/c")) == MIB
+    os.unlink(filler)
+    procs.poll(lambda: put(point + "/d/after", b"x" * MIB) == "ok", 20 * program.scale(), "writes resume", 0.1)
+    assert not os.path.exists(point + "/d/a")
+    store.umount()
+
+
+@pytest.mark.sanitize
+def test_store_whose_daemon_died_opens_on_a_disk_that_filled_up(small):
+    store, filler = small
+    store.init()
+    point = store.mount(store.area + "/mnt")
+    store.create("d")
+    for number in range(2000):
+        os.mkdir(f"{point}/d/{number}")
+    assert put(point + "/d/file", b"x" * 1000) == "ok"
+    store.kill()
+    fill(filler, 128 * 1024)
+    store.mount(point)
+    assert len(os.listdir(point + "/d")) == 2001
+    os.unlink(point + "/d/file")
+    store.kill()
+    fill(filler + "2", 128 * 1024)
+    before = sorted(os.listdir(store.path + "/db"))
+    result = store.run("mount", store.path, point)
+    assert result.code == program.NO_SPACE and len(result.err.splitlines()) == 1, result
+    assert sorted(os.listdir(store.path + "/db")) == before
+    os.unlink(filler)
+    store.mount(point)
+    assert not os.path.exists(point + "/d/file") or len(procs.read(point + "/d/file")) == 1000
     store.umount()
 
 
