@@ -86,6 +86,11 @@ def alive(pid):
     return bool(state) and state not in b"ZX"
 
 
+def parent(pid):
+    fields = read(f"/proc/{pid}/stat").rpartition(b") ")[2].split()
+    return int(fields[1]) if len(fields) > 1 else 0
+
+
 def marked(value):
     """Living processes whose environment carries the run's mark."""
     wanted = f"{MARK}={value}".encode()

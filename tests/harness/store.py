@@ -61,8 +61,10 @@ class Store:
         self.pid = pids[0]
 
     def daemons(self):
+        """Daemons of this store, without what they themselves have started."""
         wanted = f"CORPUSFS_TEST_STORE={self.path}".encode()
-        return [pid for pid in procs.marked(self.run_mark) if wanted in procs.read(f"/proc/{pid}/environ").split(b"\0")]
+        found = [pid for pid in procs.marked(self.run_mark) if wanted in procs.read(f"/proc/{pid}/environ").split(b"\0")]
+        return [pid for pid in found if procs.parent(pid) not in found]
 
     def create(self, dataset):
         self.ok("-s", self.path, "dataset", "create", dataset)
