@@ -15,6 +15,8 @@
 /* Work for one step of the pool: this many bytes, where each item counts for some more. */
 #define SLICE_COST (256U << 10)
 #define ITEM_COST 4096U
+/* So many steps are packed at once on the bulk way: about 16 MiB. */
+#define WINDOW_SLICES 64
 
 static void slice_items(struct chunks_group *group)
 {
@@ -165,12 +167,11 @@ static int pack_item(struct codec *codec, struct item *item)
 	return 0;
 }
 
-static void pack_slice(void *arg, size_t index)
+static void pack_items(struct chunks_group *group, size_t slice)
 {
-	struct chunks_group *group = arg;
 	struct tools *tools = shelf_take(group->chunks->shelf);
 
-	for (size_t i = group->slices[index]; i < group->slices[index + 1] && !atomic_load(&group->error); i++) {
+	for (size_t i = group->slices[slice]; i < group->slices[slice + 1] && !atomic_load(&group->error); i++) {
 		int ret = group->items[i].is_new ? pack_item(tools->codec, &group->items[i]) : 0;
 
 		if (ret)
@@ -179,12 +180,28 @@ static void pack_slice(void *arg, size_t index)
 	shelf_put(group->chunks->shelf, tools);
 }
 
-static int fill_sst(struct chunks_group *group, struct kv_sst *sst)
+static void pack_slice(void *arg, size_t index)
+{
+	pack_items(arg, index);
+}
+
+/*
+ * The bulk way goes over the group window by window: while the items of one are packed, those of the one before are written. So the
+ * writing costs no time of its own, and no more than two windows of packed bytes are in memory.
+ */
+struct window {
+	struct chunks_group *group;
+	struct kv_sst *sst;
+	size_t first, end;       /* slices to be packed */
+	size_t write, write_end; /* items to be written */
+};
+
+static int write_items(const struct window *window)
 {
 	AUTO_BUF record = BUF_INIT;
 
-	for (size_t i = 0; i < group->item_count; i++) {
-		struct item *item = &group->items[i];
+	for (size_t i = window->write; i < window->write_end; i++) {
+		struct item *item = &window->group->items[i];
 		struct small_key key;
 		int ret;
 
@@ -194,12 +211,42 @@ static int fill_sst(struct chunks_group *group, struct kv_sst *sst)
 		buf_reset(&record);
 		buf_add(&record, item->header, CHUNK_HEADER_LEN);
 		buf_add(&record, stored_bytes(item), item->stored_len);
-		ret = kv_sst_put(sst, key.bytes, key.len, record.data, record.len);
+		ret = kv_sst_put(window->sst, key.bytes, key.len, record.data, record.len);
 		if (ret)
 			return ret;
 		free(steal_ptr(item->packed));
 	}
-	return kv_sst_finish(sst);
+	return 0;
+}
+
+static void window_step(void *arg, size_t index)
+{
+	struct window *window = arg;
+
+	if (index == 0) {
+		int ret = write_items(window);
+
+		if (ret)
+			set_error(window->group, ret);
+	} else {
+		pack_items(window->group, window->first + index - 1);
+	}
+}
+
+static int fill_sst(struct chunks_group *group, struct kv_sst *sst)
+{
+	struct window window = {.group = group, .sst = sst};
+	int ret = 0;
+
+	while (!ret && window.write < group->item_count) {
+		window.end = MIN(window.first + WINDOW_SLICES, group->slice_count);
+		pool_run(group->chunks->pool, window_step, &window, 1 + window.end - window.first);
+		window.first = window.end;
+		window.write = window.write_end;
+		window.write_end = group->slices[window.end];
+		ret = atomic_load(&group->error);
+	}
+	return ret ? ret : kv_sst_finish(sst);
 }
 
 static uint64_t first_new_id(const struct chunks_group *group)
@@ -278,10 +325,12 @@ int chunks_group_store(struct chunks_group *group, struct kv_batch *batch)
 	ret = settle(group, &bulk);
 	if (ret)
 		return ret;
-	pool_run(pool, pack_slice, group, group->slice_count);
-	ret = atomic_load(&group->error);
-	if (!ret && bulk)
+	if (bulk) {
 		ret = store_bulk(group);
+	} else {
+		pool_run(pool, pack_slice, group, group->slice_count);
+		ret = atomic_load(&group->error);
+	}
 	if (ret)
 		return ret;
 	fill_batch(group, bulk, batch);
