@@ -204,6 +204,31 @@ def test_python_files_compile():
             compile(text(name), name, "exec")
 
 
+def test_every_source_is_built():
+    """What a fresh clone would miss, or never compile."""
+    problems = []
+    for name in files():
+        if not name.endswith("meson.build"):
+            continue
+        folder = os.path.dirname(name)
+        place = folder + "/" if folder else ""
+        problems += [f"{name}: {place}{part} has no meson.build" for part in re.findall(r"^\s*subdir\('([^']+)'\)", text(name), re.M)
+                     if f"{place}{part}/meson.build" not in files()]
+        if not name.startswith(("lib/", "fs/")):
+            continue
+        listed = set(re.findall(r"'(\w+\.c)'", text(name)))
+        there = {n[len(place):] for n in files() if n.startswith(place) and re.fullmatch(r"\w+\.c", n[len(place):])}
+        problems += [f"{name}: {place}{missing} is not there" for missing in sorted(listed - there)]
+        problems += [f"{place}{forgotten}: not listed in {name}" for forgotten in sorted(there - listed)]
+    report(problems)
+
+
+def test_scripts_install_sections_that_exist():
+    sections = set(re.findall(r"^\[(\w+)\]", text("packaging/debian-packages"), re.M))
+    used = {word for name in scripts() for group in re.findall(r"^install_packages ([a-z ]+)$", text(name), re.M) for word in group.split()}
+    assert used and used <= sections
+
+
 def test_every_unit_test_is_built():
     listed = set(re.findall(r"^\s*'(\w+)':", text("tests/unit/meson.build"), re.M))
     there = {name[len("tests/unit/test_"):-2] for name in files() if re.match(r"tests/unit/test_\w+\.c$", name)}
