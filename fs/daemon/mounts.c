@@ -4,6 +4,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "fs/daemon/mount_args.h"
 #include "fs/fuse/mount.h"
 #include "lib/base/clock.h"
 
@@ -13,9 +14,17 @@
 #define ABORTED_WAIT_MS 5000
 #define DETACHED_WAIT_MS 1000 /* for a session to end after a lazy umount, if nobody has files open */
 
+/* Another place where a mount shows. */
+struct place {
+	struct place *prev, *next;
+	json_t *args; /* owned; the mountpoint's text lives in it */
+	const char *mountpoint;
+};
+
 struct entry {
 	struct entry *prev, *next;
-	struct mount *mount; /* NULL while it starts */
+	struct mount *mount;  /* NULL while it starts */
+	struct place *places; /* beside the mountpoint; some may have been unmounted by hand */
 	json_t *args;        /* owned; the mountpoint's text lives in it */
 	const char *mountpoint;
 	unsigned refs;
@@ -115,8 +124,17 @@ void mounts_free(struct mounts *mounts)
 	free(mounts);
 }
 
+static void place_free(struct entry *entry, struct place *place)
+{
+	DL_DELETE(entry->places, place);
+	json_decref(place->args);
+	free(place);
+}
+
 static void entry_free(struct entry *entry)
 {
+	while (entry->places)
+		place_free(entry, entry->places);
 	if (entry->mount)
 		mount_free(entry->mount);
 	json_decref(entry->args);
@@ -147,15 +165,32 @@ bool mounts_finished(struct mounts *mounts)
 	return finished;
 }
 
+/* Caller holds the lock. Places that were unmounted by hand are forgotten on the way. */
+static struct place *find_place(struct entry *entry, const char *mountpoint)
+{
+	struct place *place, *next, *found = NULL;
+
+	DL_FOREACH_SAFE (entry->places, place, next) {
+		if (!mount_shows_at(entry->mount, place->mountpoint))
+			place_free(entry, place);
+		else if (strcmp(place->mountpoint, mountpoint) == 0)
+			found = place;
+	}
+	return found;
+}
+
 /* The serving entry at the mountpoint, referenced; NULL if there is none. */
 static struct entry *entry_get(struct mounts *mounts, const char *mountpoint)
 {
 	struct entry *entry, *found = NULL;
 
 	pthread_mutex_lock(&mounts->lock);
-	DL_FOREACH (mounts->entries, entry)
-		if (entry->mount && !entry->detached && strcmp(entry->mountpoint, mountpoint) == 0)
+	DL_FOREACH (mounts->entries, entry) {
+		if (!entry->mount)
+			continue;
+		if ((!entry->detached && strcmp(entry->mountpoint, mountpoint) == 0) || find_place(entry, mountpoint))
 			found = entry; /* the newest is on top */
+	}
 	if (found)
 		found->refs++;
 	pthread_mutex_unlock(&mounts->lock);
@@ -168,40 +203,6 @@ static void entry_put(struct mounts *mounts, struct entry *entry)
 	entry->refs--;
 	pthread_mutex_unlock(&mounts->lock);
 	wake_main(mounts);
-}
-
-static int options_from_args(const json_t *args, struct mount_options *ret_options, struct error *err)
-{
-	const char *snapdir = "hidden", *mountpoint = json_string_value(json_object_get(args, "mountpoint"));
-	struct mount_options options = {
-		.mountpoint = mountpoint,
-		.dataset = json_string_value(json_object_get(args, "dataset")),
-		.snapshot = json_string_value(json_object_get(args, "snapshot")),
-		.read_only = json_is_true(json_object_get(args, "read_only")),
-		.allow_other = json_is_true(json_object_get(args, "allow_other")),
-		.acl = json_is_true(json_object_get(args, "acl")),
-		.debug = json_is_true(json_object_get(args, "debug")),
-		.extra = "",
-	};
-
-	if (!mountpoint || mountpoint[0] != '/')
-		return error_set(err, -EINVAL, "the mountpoint is missing or not an absolute path");
-	if (options.snapshot && !options.dataset)
-		return error_set(err, -EINVAL, "a snapshot is named without its dataset");
-	if (json_is_string(json_object_get(args, "extra")))
-		options.extra = json_string_value(json_object_get(args, "extra"));
-	if (json_is_string(json_object_get(args, "snapdir")))
-		snapdir = json_string_value(json_object_get(args, "snapdir"));
-	if (strcmp(snapdir, "visible") == 0)
-		options.snapdir = SNAPDIR_VISIBLE;
-	else if (strcmp(snapdir, "off") == 0)
-		options.snapdir = SNAPDIR_OFF;
-	else if (strcmp(snapdir, "hidden") == 0)
-		options.snapdir = SNAPDIR_HIDDEN;
-	else
-		return error_set(err, -EINVAL, "snapdir=%s is not one of hidden, visible, off", snapdir);
-	*ret_options = options;
-	return 0;
 }
 
 /* Says which of dataset and snapshot is not there, before the kernel is asked for anything. */
@@ -245,16 +246,74 @@ static struct entry *entry_begin(struct mounts *mounts, json_t *args, struct err
 	return NULL;
 }
 
+/* The entry whose kernel caches are the only ones that may hold these files for writing; referenced. */
+static struct entry *get_writer(struct mounts *mounts, const struct mount_options *options)
+{
+	struct entry *entry, *found = NULL;
+
+	if (options->read_only || options->snapshot || geteuid() != 0)
+		return NULL;
+	pthread_mutex_lock(&mounts->lock);
+	DL_FOREACH (mounts->entries, entry) {
+		const struct mount_options *has = entry->mount ? mount_get_options(entry->mount) : NULL;
+
+		if (!has || has->read_only || entry->detached || !mount_shows_at(entry->mount, entry->mountpoint))
+			continue;
+		if (!has->dataset || (options->dataset && strcmp(has->dataset, options->dataset) == 0))
+			found = entry;
+	}
+	if (found)
+		found->refs++;
+	pthread_mutex_unlock(&mounts->lock);
+	return found;
+}
+
+/* The same files again for writing: one session, two places. Takes over args. */
+static int bind_entry(struct mounts *mounts, struct entry *entry, json_t *args, const struct mount_options *options,
+                      json_t **ret_result, struct error *err)
+{
+	const struct mount_options *has = mount_get_options(entry->mount);
+	struct place *place;
+	int result = source_check(mounts, options, err);
+
+	if (result == 0 && ((options->allow_other && !has->allow_other) || (options->acl && !has->acl))) {
+		result = error_set(err, -EBUSY, "%s is mounted for writing on %s already, without %s",
+		                   has->dataset ? has->dataset : "the store", has->mountpoint,
+		                   options->acl && !has->acl ? "acl" : "allow_other");
+		error_hint(err, "both places share one set of options: leave it out, or unmount the first");
+	} else if (result == 0) {
+		result = mount_bind(entry->mount, options, err);
+	}
+	if (result < 0) {
+		json_decref(args);
+		return result;
+	}
+	place = xcalloc(1, sizeof(*place));
+	*place = (struct place){.args = args, .mountpoint = options->mountpoint};
+	log_line(mounts->log, "info", "bound", "mountpoint=%s to=%s", options->mountpoint, has->mountpoint);
+	*ret_result = json_pack("{s:s, s:s}", "mountpoint", options->mountpoint, "bound_to", has->mountpoint);
+	pthread_mutex_lock(&mounts->lock);
+	DL_APPEND(entry->places, place);
+	pthread_mutex_unlock(&mounts->lock);
+	return 0;
+}
+
 int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result, struct error *err)
 {
 	json_t *copy = json_deep_copy(args);
 	struct mount_options options;
 	struct mount *mount = NULL;
 	struct entry *entry;
-	int result = options_from_args(copy, &options, err);
+	int result = mount_args_to_options(copy, &options, err);
 
 	if (result < 0) {
 		json_decref(copy);
+		return result;
+	}
+	entry = get_writer(mounts, &options);
+	if (entry) {
+		result = bind_entry(mounts, entry, copy, &options, ret_result, err);
+		entry_put(mounts, entry);
 		return result;
 	}
 	entry = entry_begin(mounts, copy, err);
@@ -294,12 +353,14 @@ static bool wait_ended(struct mounts *mounts, struct entry *entry, uint64_t limi
 }
 
 /* Open files of a detached mount live on; what was written to them so far is committed here. */
-static int stop_lazily(struct mounts *mounts, struct entry *entry, bool *ret_in_use, struct error *err)
+static int stop_lazily(struct mounts *mounts, struct entry *entry, const char *mountpoint, bool *ret_in_use, struct error *err)
 {
-	int result = mount_stop(entry->mount, true, err);
+	int result = mount_stop(entry->mount, mountpoint, true, err);
 
 	if (result < 0)
 		return result;
+	if (mount_shows_anywhere(entry->mount))
+		return 0;
 	*ret_in_use = !wait_ended(mounts, entry, DETACHED_WAIT_MS);
 	result = *ret_in_use ? store_sync(mounts->store) : 0;
 	return result < 0 ? error_set(err, result, "%s is detached, but not all is on disk: %s", entry->mountpoint,
@@ -308,14 +369,14 @@ static int stop_lazily(struct mounts *mounts, struct entry *entry, bool *ret_in_
 }
 
 /* Somebody who just looks, as another umount does, keeps a mount busy for a moment only. */
-static int stop_unused(struct entry *entry, struct error *err)
+static int stop_unused(struct entry *entry, const char *mountpoint, struct error *err)
 {
 	const struct timespec step = {.tv_nsec = BUSY_STEP_MS * 1000000L};
-	int result = mount_stop(entry->mount, false, err);
+	int result = mount_stop(entry->mount, mountpoint, false, err);
 
 	for (int i = 0; result == -EBUSY && i < BUSY_TRIES; i++) {
 		nanosleep(&step, NULL);
-		result = mount_stop(entry->mount, false, err);
+		result = mount_stop(entry->mount, mountpoint, false, err);
 	}
 	return result;
 }
@@ -331,14 +392,17 @@ int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, struct
 		error_hint(err, "corpusfs status shows its mounts");
 		return -ENOENT;
 	}
-	result = lazy ? stop_lazily(mounts, entry, &stopped.in_use, err) : stop_unused(entry, err);
+	result = lazy ? stop_lazily(mounts, entry, mountpoint, &stopped.in_use, err) : stop_unused(entry, mountpoint, err);
+	const bool elsewhere = result == 0 && mount_shows_anywhere(entry->mount);
+	if (elsewhere && store_sync(mounts->store) < 0)
+		log_line(mounts->log, "error", "sync", "mountpoint=%s", mountpoint);
 	pthread_mutex_lock(&mounts->lock);
 	/* Somebody else's umount may have come first. */
 	if (entry->ended)
 		result = 0;
-	while (result == 0 && !stopped.in_use && !entry->ended)
+	while (result == 0 && !stopped.in_use && !elsewhere && !entry->ended)
 		pthread_cond_wait(&mounts->change, &mounts->lock);
-	stopped.last = mounts->leaving && !stopped.in_use;
+	stopped.last = mounts->leaving && !stopped.in_use && !elsewhere;
 	pthread_mutex_unlock(&mounts->lock);
 	entry_put(mounts, entry);
 	if (result < 0)
@@ -355,13 +419,14 @@ void mounts_wait(struct mounts *mounts, const char *mountpoint, const atomic_boo
 	if (!entry)
 		return;
 	pthread_mutex_lock(&mounts->lock);
-	while (!entry->ended && !atomic_load(cancelled)) {
+	while (!entry->ended && !atomic_load(cancelled) &&
+	       (strcmp(entry->mountpoint, mountpoint) == 0 || find_place(entry, mountpoint))) {
 		struct timespec until = clock_after_ms(WAIT_STEP_MS);
 		pthread_cond_timedwait(&mounts->change, &mounts->lock, &until);
 	}
 	bool ended = entry->ended;
 	pthread_mutex_unlock(&mounts->lock);
-	if (!ended && mount_stop(entry->mount, true, &err) < 0)
+	if (!ended && mount_shows_at(entry->mount, mountpoint) && mount_stop(entry->mount, mountpoint, true, &err) < 0)
 		log_line(mounts->log, "error", "umount", "mountpoint=%s text=\"%s\"", mountpoint, err.text);
 	entry_put(mounts, entry);
 }
@@ -389,6 +454,25 @@ static bool cut_off(struct mounts *mounts, struct entry *entry)
 	return wait_ended(mounts, entry, ABORTED_WAIT_MS);
 }
 
+static void stop_places(struct mounts *mounts, struct entry *entry)
+{
+	for (;;) {
+		AUTO_FREE char *mountpoint = NULL;
+		struct error err = {0};
+
+		pthread_mutex_lock(&mounts->lock);
+		if (entry->places) {
+			mountpoint = xstrdup(entry->places->mountpoint);
+			place_free(entry, entry->places);
+		}
+		pthread_mutex_unlock(&mounts->lock);
+		if (!mountpoint)
+			return;
+		if (mount_shows_at(entry->mount, mountpoint) && mount_stop(entry->mount, mountpoint, true, &err) < 0)
+			log_line(mounts->log, "warning", "umount", "mountpoint=%s text=\"%s\"", mountpoint, err.text);
+	}
+}
+
 size_t mounts_stop_all(struct mounts *mounts)
 {
 	struct entry *entry;
@@ -406,7 +490,9 @@ size_t mounts_stop_all(struct mounts *mounts)
 		pthread_mutex_unlock(&mounts->lock);
 		if (!entry)
 			return left;
-		if (!entry->detached && mount_stop(entry->mount, true, &err) < 0)
+		stop_places(mounts, entry);
+		if (!entry->detached && mount_shows_at(entry->mount, entry->mountpoint) &&
+		    mount_stop(entry->mount, entry->mountpoint, true, &err) < 0)
 			log_line(mounts->log, "warning", "umount", "mountpoint=%s text=\"%s\"", entry->mountpoint, err.text);
 		if (!wait_ended(mounts, entry, DETACHED_WAIT_MS) && !cut_off(mounts, entry))
 			left++;
@@ -414,13 +500,16 @@ size_t mounts_stop_all(struct mounts *mounts)
 	}
 }
 
-static json_t *entry_to_json(struct entry *entry)
+/* One of the places of an entry, with what its session says. */
+static json_t *place_to_json(struct entry *entry, const json_t *args)
 {
-	json_t *row = json_deep_copy(entry->args);
+	json_t *row = json_deep_copy(args);
 	struct mount_status status = {0};
 
 	mount_get_status(entry->mount, &status);
-	json_object_set_new(row, "detached", json_boolean(entry->detached));
+	json_object_set_new(row, "detached", json_boolean(args == entry->args && !mount_shows_at(entry->mount, entry->mountpoint)));
+	if (args != entry->args)
+		json_object_set_new(row, "bound_to", json_string(entry->mountpoint));
 	json_object_set_new(row, "requests", json_integer((json_int_t)status.requests));
 	json_object_set_new(row, "open_files", json_integer((json_int_t)status.open_files));
 	json_object_set_new(row, "protocol_minor", json_integer(status.protocol_minor));
@@ -435,6 +524,7 @@ json_t *mounts_list(struct mounts *mounts)
 {
 	json_t *list = json_array();
 	struct entry *entry;
+	struct place *place;
 
 	for (size_t i = 0;; i++) {
 		pthread_mutex_lock(&mounts->lock);
@@ -442,7 +532,12 @@ json_t *mounts_list(struct mounts *mounts)
 		pthread_mutex_unlock(&mounts->lock);
 		if (!entry)
 			return list;
-		json_array_append_new(list, entry_to_json(entry));
+		json_array_append_new(list, place_to_json(entry, entry->args));
+		pthread_mutex_lock(&mounts->lock);
+		find_place(entry, "");
+		DL_FOREACH (entry->places, place)
+			json_array_append_new(list, place_to_json(entry, place->args));
+		pthread_mutex_unlock(&mounts->lock);
 		entry_put(mounts, entry);
 	}
 }

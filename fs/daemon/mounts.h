@@ -5,6 +5,10 @@
  * Whoever takes the last one away sets `leaving`; from then on no mount starts (-ESHUTDOWN), so that a daemon never
  * gives up a store that is mounted.
  *
+ * Two sessions that write the same files would have two write-back caches that do not know of each other. So what is
+ * mounted for writing already is shown at the second place by a bind mount, where we are root; the session ends when
+ * all its places are unmounted.
+ *
  * Threads: any, except mounts_new, mounts_reap and mounts_free, which are the main thread's.
  */
 #ifndef CORPUSFS_DAEMON_MOUNTS_H

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -105,7 +106,7 @@ static void __attribute__((noreturn)) watch_life(void)
 	do {
 		if (poll(polls, ARRAY_SIZE(polls), -1) < 0 && errno != EINTR)
 			_exit(1);
-		while (read(COMMAND_FD, &command, sizeof(command)) == sizeof(command))
+		while (recv(COMMAND_FD, &command, sizeof(command), MSG_DONTWAIT) == sizeof(command))
 			obey(&watch, &command);
 	} while (!polls[0].revents);
 	for (size_t i = 0; i < watch.count; i++)
@@ -132,6 +133,7 @@ static void __attribute__((noreturn)) guard_main(int life_fd, int command_fd)
 	control = open_control();
 	if (control < 0 || (control != CONTROL_FD && dup2(control, CONTROL_FD) < 0))
 		_exit(1);
+	(void)!write(COMMAND_FD, "", 1);
 	watch_life();
 }
 
@@ -175,17 +177,18 @@ struct guard *guard_new(void)
 {
 	struct guard *guard = xcalloc(1, sizeof(*guard));
 	int life[2] = {-1, -1}, commands[2] = {-1, -1};
-	bool good = !pipe2(life, O_CLOEXEC) && !pipe2(commands, O_CLOEXEC | O_NONBLOCK);
+	bool good = !pipe2(life, O_CLOEXEC) && !socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, commands);
+	char ready;
 
 	guard->life_fd = life[1];
 	guard->command_fd = commands[1];
 	guard->pid = good ? fork() : -1;
 	if (guard->pid == 0)
 		guard_main(life[0], commands[0]);
-	good = guard->pid > 0 && !start_keeper(guard);
+	close(commands[0]);
+	good = guard->pid > 0 && read(commands[1], &ready, 1) == 1 && !start_keeper(guard);
 	for (int i = 0; i < 2; i++)
 		close(life[i]);
-	close(commands[0]);
 	if (good)
 		return guard;
 	close(commands[1]);
@@ -212,11 +215,11 @@ void guard_free(struct guard *guard)
 	free(guard);
 }
 
-/* A guard that has gone, or does not read, is no reason for the daemon to stop. SIGPIPE is ignored there. */
+/* A guard that has gone, or does not read, is no reason for the daemon to stop. */
 static void command(struct guard *guard, const struct command *command)
 {
 	if (guard)
-		(void)!write(guard->command_fd, command, sizeof(*command));
+		(void)!send(guard->command_fd, command, sizeof(*command), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 void guard_add(struct guard *guard, unsigned connection)

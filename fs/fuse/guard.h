@@ -8,15 +8,15 @@
  *
  *   guard_new  ->  guard_add, guard_remove, guard_abort  ->  guard_free
  *
- * Threads: any, except guard_new and guard_free. Where neither fusectl nor the right to mount it is to be had, the guard
- * does nothing.
+ * Threads: any, except guard_new and guard_free. Where neither fusectl nor the right to mount it is to be had, there is
+ * no guard.
  */
 #ifndef CORPUSFS_FUSE_GUARD_H
 #define CORPUSFS_FUSE_GUARD_H
 
 struct guard;
 
-struct guard *guard_new(void);         /* NULL when the system has no process or descriptor for it; the others take that */
+struct guard *guard_new(void); /* NULL where it could do nothing; the others take that */
 void guard_free(struct guard *guard);
 
 /* The number of a connection is the minor number of its mount's device. */

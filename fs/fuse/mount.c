@@ -294,10 +294,39 @@ int mount_start(struct mount_group *group, const struct mount_options *options, 
 	return 0;
 }
 
-int mount_stop(struct mount *mount, bool lazy, struct error *err)
+bool mount_shows_at(const struct mount *mount, const char *mountpoint)
+{
+	struct system_mount there;
+
+	return !system_find_mount(mountpoint, &there) && there.minor == mount->connection && !strncmp(there.type, "fuse", 4);
+}
+
+bool mount_shows_anywhere(const struct mount *mount)
+{
+	return mount->connection && system_device_mounted(mount->connection);
+}
+
+int mount_bind(struct mount *mount, const struct mount_options *options, struct error *err)
+{
+	const bool below = options->dataset && !mount->options.dataset;
+	AUTO_FREE char *source = xasprintf("%s%s%s", mount->options.mountpoint, below ? "/" : "", below ? options->dataset : "");
+	int result = check_mountpoint(options->mountpoint, err);
+
+	if (result)
+		return result;
+	result = system_bind(source, options->mountpoint);
+	if (result)
+		return error_set(err, result, "%s cannot be shown on %s: %s", source, options->mountpoint, strerror(-result));
+	if (mount_shows_at(mount, options->mountpoint))
+		return 0;
+	/* It was unmounted just then, and what lay below it is not ours to show. */
+	result = system_umount(options->mountpoint, true);
+	return error_set(err, -EBUSY, "%s is being unmounted; try again", mount->options.mountpoint);
+}
+
+int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *err)
 {
 	struct mount_group *group = mount->group;
-	const char *path = mount->options.mountpoint;
 	int result;
 
 	mount_get(mount);
@@ -310,7 +339,7 @@ int mount_stop(struct mount *mount, bool lazy, struct error *err)
 	} else if (result) {
 		error_set(err, result, "cannot unmount %s: %s", path, strerror(-result));
 	}
-	if (!result && !lazy) {
+	if (!result && !lazy && !mount_shows_anywhere(mount)) {
 		pthread_mutex_lock(&group->lock);
 		while (!mount->ended)
 			pthread_cond_wait(&group->ended_cond, &group->lock);

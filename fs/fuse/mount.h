@@ -4,7 +4,7 @@
  *
  *   group = mount_group_new(store, log)
  *   mount_start(group, options, &mount)     mounts, answers INIT, starts serving, and returns when the mount answers
- *   mount_stop(mount) | the kernel ends the session (umount, fusermount3 -u) -> group's `ended` callback
+ *   mount_stop(mount, place) | the kernel ends the session (umount, fusermount3 -u) -> group's `ended` callback
  *   mount_group_free(group)
  *
  * Threads: any.
@@ -52,10 +52,19 @@ WARN_UNUSED int mount_start(struct mount_group *group, const struct mount_option
                             struct error *err);
 
 /*
- * Flushes the kernel's pages and commits, then unmounts; -EBUSY when files are open or a process stands in it (nothing
- * changed then, unless `lazy`).
+ * Shows the mount (of the whole store: a dataset of it, if options name one) at another place too. The session then
+ * lasts until all its places are unmounted. Root only.
  */
-WARN_UNUSED int mount_stop(struct mount *mount, bool lazy, struct error *err);
+WARN_UNUSED int mount_bind(struct mount *mount, const struct mount_options *options, struct error *err);
+bool mount_shows_at(const struct mount *mount, const char *mountpoint);
+
+/*
+ * Flushes the kernel's pages and commits, then unmounts one place, the first or a bound one; -EBUSY when files are open
+ * or a process stands in it (nothing changed then, unless `lazy`). Returns when the session has ended, if this was its
+ * only place and `lazy` is not set.
+ */
+WARN_UNUSED int mount_stop(struct mount *mount, const char *mountpoint, bool lazy, struct error *err);
+bool mount_shows_anywhere(const struct mount *mount); /* false: its session ends as soon as nothing is open in it */
 /*
  * Brings in what the kernel holds of open files, then ends the session although they are open: whoever uses them gets
  * ENOTCONN. Returns before it has ended, and does nothing where that is not permitted.

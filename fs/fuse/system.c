@@ -70,6 +70,22 @@ int system_find_mount(const char *mountpoint, struct system_mount *ret_mount)
 	return result;
 }
 
+bool system_device_mounted(unsigned minor)
+{
+	FILE *file = fopen("/proc/self/mountinfo", "re");
+	unsigned one_major, one_minor;
+	char *line = NULL;
+	size_t cap = 0;
+	bool found = false;
+
+	while (file && getline(&line, &cap, file) > 0)
+		found |= sscanf(line, "%*u %*u %u:%u", &one_major, &one_minor) == 2 && one_major == 0 && one_minor == minor;
+	free(line);
+	if (file)
+		fclose(file);
+	return found;
+}
+
 /* Between fork and exec or exit: only async-signal-safe calls, and no descriptor of the daemon stays open. */
 static void child(const char *mountpoint, bool lazy)
 {
@@ -84,23 +100,41 @@ static void child(const char *mountpoint, bool lazy)
 	_exit(errno);
 }
 
-int system_umount(const char *mountpoint, bool lazy)
+/* What the child exits with is an errno. */
+static int wait_child(pid_t pid)
 {
-	pid_t pid = fork();
 	int status;
 
 	if (pid < 0)
 		return -errno;
-	if (pid == 0)
-		child(mountpoint, lazy);
 	while (waitpid(pid, &status, 0) < 0) {
 		if (errno != EINTR)
 			return -errno;
 	}
-	if (!WIFEXITED(status))
-		return -EIO;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+}
+
+int system_umount(const char *mountpoint, bool lazy)
+{
+	pid_t pid = fork();
+	int result;
+
+	if (pid == 0)
+		child(mountpoint, lazy);
+	result = wait_child(pid);
 	/* fusermount3 says 1 for every failure, which is EPERM's number; nearly always it is busy */
-	return WEXITSTATUS(status) == EPERM ? -EBUSY : -WEXITSTATUS(status);
+	return result == -EPERM ? -EBUSY : result;
+}
+
+int system_bind(const char *source, const char *mountpoint)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		close_range(3, ~0U, 0);
+		_exit(mount(source, mountpoint, NULL, MS_BIND, NULL) ? errno : 0);
+	}
+	return wait_child(pid);
 }
 
 static int write_setting(const struct system_mount *mount, const char *name, const char *value)

@@ -18,7 +18,10 @@ struct system_mount {
 /* What is mounted at exactly this absolute path (the last of several); -ENOENT. */
 WARN_UNUSED int system_find_mount(const char *mountpoint, struct system_mount *ret_mount);
 
+bool system_device_mounted(unsigned minor); /* anywhere that this process sees; the major number of such devices is 0 */
+
 WARN_UNUSED int system_umount(const char *mountpoint, bool lazy); /* -EBUSY */
+WARN_UNUSED int system_bind(const char *source, const char *mountpoint);
 
 /*
  * Raises read-ahead and lets write-back use more memory, where permitted. Returns the read-ahead that holds now, in

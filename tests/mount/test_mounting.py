@@ -103,15 +103,60 @@ def test_several_mounts_share_one_daemon_and_one_state(fs, store):
         procs.poll(lambda path=path: os.path.exists(path), 2, "the file shows in the other mount")
         with open(path, "rb") as handle:
             assert handle.read() == b"one"
-    os.mkdir(store.area + "/second")
-    result = store.run("mount", store.path + ":d", store.area + "/second")
-    assert result.code == program.BUSY and whole in result.err
     store.umount(whole)
     assert procs.alive(store.pid)
     with open(part + "/file", "rb") as handle:
         assert handle.read() == b"one"
     store.umount(part)
     store.umount(read)
+
+
+def bound(store):
+    second = store.area + "/second"
+    os.makedirs(second, exist_ok=True)
+    store.ok("mount", store.path + ":d", second)
+    return second
+
+
+def test_second_mount_for_writing_is_the_first_one_at_another_place(fs, store):
+    second, point = bound(store), store.points[0]
+    with open(second + "/file", "wb") as handle:
+        handle.write(b"from the second")
+        handle.flush()
+        with open(fs + "/file", "rb") as other:
+            assert other.read() == b"from the second", "one page cache"
+    rows = {row["mountpoint"]: row for row in json.loads(store.ok("-s", store.path, "status", "--json"))["mounts"]}
+    assert set(rows) == {point, second} and rows[second]["bound_to"] == point
+    with open(second + "/open", "wb"):
+        assert store.run("umount", second).code == program.BUSY
+    store.ok("umount", second)
+    assert not procs.mounts(second) and procs.alive(store.pid)
+    assert os.listdir(second) == [] and sorted(os.listdir(fs)) == ["file", "open"]
+    store.umount()
+
+
+@pytest.mark.parametrize("how", ["corpusfs", "by hand", "sigterm"])
+def test_session_lasts_until_its_last_place_is_unmounted(fs, store, how):
+    second, point = bound(store), store.points[0]
+    if how == "sigterm":
+        os.kill(store.pid, signal.SIGTERM)
+    else:
+        store.points.remove(point)
+        store.ok("umount", point)
+        assert procs.alive(store.pid) and not procs.mounts(point)
+        with open(second + "/file", "wb") as handle:
+            handle.write(b"late")
+        rows = {row["mountpoint"]: row for row in json.loads(store.ok("-s", store.path, "status", "--json"))["mounts"]}
+        assert rows[point]["detached"] and not rows[second]["detached"]
+        if how == "corpusfs":
+            store.ok("umount", second)
+        else:
+            subprocess.run(["umount", second], check=True, timeout=20, stdin=subprocess.DEVNULL)
+    store.points = []
+    store.ended()
+    assert not procs.mounts(second)
+    store.mount(point)
+    assert os.listdir(fs) == ([] if how == "sigterm" else ["file"])
 
 
 @pytest.mark.sanitize
