@@ -58,14 +58,13 @@ static void check_fuse(json_t *findings)
 	            "modprobe fuse; a container needs --device /dev/fuse; without root it must be writable for you");
 	if (fd >= 0)
 		close(fd);
-	if (geteuid() != 0) {
-		bool there = access("/usr/bin/fusermount3", X_OK) == 0 || access("/bin/fusermount3", X_OK) == 0;
-		doctor_note(findings, "system", "fusermount3", there ? DOCTOR_OK : DOCTOR_BAD, there ? "found" : "not found",
-		            "install the package fuse3: only root mounts without it");
-		bool allowed = file_has("/etc/fuse.conf", "\nuser_allow_other");
-		doctor_note(findings, "system", "user_allow_other", allowed ? DOCTOR_OK : DOCTOR_SLOW, allowed ? "set" : "not set",
-		            "for -o allow_other without root, add the line user_allow_other to /etc/fuse.conf");
-	}
+	bool there = access("/usr/bin/fusermount3", X_OK) == 0 || access("/bin/fusermount3", X_OK) == 0;
+	bool allowed = file_has("/etc/fuse.conf", "\nuser_allow_other");
+	bool root = geteuid() == 0; /* who needs neither */
+	doctor_note(findings, "system", "fusermount3", there || root ? DOCTOR_OK : DOCTOR_BAD, there ? "found" : "not found",
+	            "install the package fuse3: only root mounts without it");
+	doctor_note(findings, "system", "user_allow_other", allowed || root ? DOCTOR_OK : DOCTOR_SLOW, allowed ? "set" : "not set",
+	            "for -o allow_other without root, add the line user_allow_other to /etc/fuse.conf");
 	bool control = file_has("/proc/self/mountinfo", " - fusectl ");
 	doctor_note(findings, "system", "fusectl", control ? DOCTOR_OK : DOCTOR_SLOW, control ? "mounted" : "not mounted",
 	            "mount -t fusectl none /sys/fs/fuse/connections: lets root end a mount that hangs");

@@ -174,6 +174,7 @@ static int count_below(struct export *export, uint64_t dir)
 	struct names names = {0};
 	int r = names_load(export, dir, &names);
 
+	transfer_tell(&export->transfer, "count");
 	for (size_t i = 0; i < names.count && r == 0 && !transfer_stopped(&export->transfer); i++) {
 		struct attr attr;
 

@@ -543,7 +543,8 @@ static void walk(struct tree_import *tree, struct source_dir *dir)
 	if (r < 0)
 		transfer_problem(&tree->import->transfer, dir->path, "", r, NULL);
 	/* The order of inodes is that in which a disk likes to be read. */
-	qsort(listing.items, listing.count, sizeof(*listing.items), by_ino);
+	if (listing.count > 1)
+		qsort(listing.items, listing.count, sizeof(*listing.items), by_ino);
 	hand_out(tree, dir, &listing);
 	for (size_t i = 0; i < listing.count; i++) {
 		if (listing.items[i].name && !transfer_stopped(&tree->import->transfer))

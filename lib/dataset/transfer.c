@@ -13,6 +13,7 @@
 void transfer_begin(struct transfer *transfer, const struct transfer_options *options)
 {
 	*transfer = (struct transfer){.options = options, .guise = guise_of(options->uid, options->gid), .phase = "copy"};
+	guise_prepare(&transfer->guise);
 	pthread_mutex_init(&transfer->lock, NULL);
 	pthread_cond_init(&transfer->changed, NULL);
 }

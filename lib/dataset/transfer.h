@@ -48,6 +48,7 @@ struct transfer {
 	unsigned running;
 };
 
+/* The calling thread must serve this caller only: see guise_prepare. */
 void transfer_begin(struct transfer *transfer, const struct transfer_options *options);
 /* What was done; the failure, if there was one, as result and in err. */
 WARN_UNUSED int transfer_end(struct transfer *transfer, struct transfer_counts *ret_counts, struct error *err);

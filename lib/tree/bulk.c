@@ -317,7 +317,8 @@ static int add_all(struct bulk *bulk)
 {
 	int r = 0;
 
-	qsort(bulk->items, bulk->count, sizeof(*bulk->items), by_name);
+	if (bulk->count > 1)
+		qsort(bulk->items, bulk->count, sizeof(*bulk->items), by_name);
 	refuse_repeated(bulk);
 	for (size_t i = 0, end; i < bulk->count && r == 0; i = end) {
 		for (end = i + 1; end < bulk->count && bulk->items[end].file->dir == bulk->items[i].file->dir; end++)
