@@ -16,6 +16,7 @@ import threading
 SLOTS, PAGE = 4, 4096
 STAMP = struct.Struct("<Q")
 FIRST = 2 * SLOTS  # stamps below are put by prepare()
+LAST = 500000  # no more than that, however long it takes to end it
 WAYS = ("write", "append", "mmap")
 
 
@@ -90,7 +91,7 @@ def main():
     threading.Thread(target=lambda: (sys.stdin.buffer.read(), ended.set()), daemon=True).start()
     print("ready", flush=True)
     number = FIRST
-    while not ended.is_set():
+    while not ended.is_set() and number < LAST:
         writer = writers[number % 2]
         if pipes and not writer and not os.read(pipes[0], 1):
             break
@@ -102,6 +103,7 @@ def main():
                 except BrokenPipeError:
                     break
         number += 1
+    ended.wait()
     os._exit(0)
 
 
