@@ -141,7 +141,7 @@ def perform(bench, options):
     full = not options.quick
     sizes = (1000, 10000) if options.quick else (1000, 10000, 100000, snapshots.MILLION) if options.million else (1000, 10000, 100000)
     more, more_rows = snapshots.prepare(bench, bench.program, sizes)
-    all_rows, all_measures = rows.rows(full) + more_rows, rows.measures(full) + more
+    all_rows, all_measures = rows.rows(full) + more_rows, more + rows.measures(full)
     chosen = wanted(all_rows, options.rows)
     if options.list:
         print("\n".join(row.key for row in all_rows))

@@ -10,7 +10,7 @@ BUDGET = 512 << 20  # cache= and write_buffer= of a store that is told nothing, 
 
 class Way:
     """library(kind): a directory that holds the data. scratch(): an empty directory. sync(): until what was written is on disk.
-    space(): bytes on disk that scratch takes up."""
+    space(): bytes on disk that scratch takes up more than when it was empty."""
 
     name = None
 
@@ -264,6 +264,7 @@ class Corpusfs(Way):
     def scratch(self):
         self.close()
         self.fresh.init()
+        self.empty = self.machine.space(self.fresh.path)
         self.fresh.start()
         self.machine.run("mkdir", self.fresh.point + "/d")
         self.fresh.sync()
@@ -274,7 +275,7 @@ class Corpusfs(Way):
 
     def space(self):
         self.fresh.stop()
-        return self.machine.space(self.fresh.path)
+        return self.machine.space(self.fresh.path) - self.empty
 
     def commands(self):
         """Names of all commands that this program has."""
