@@ -10,7 +10,7 @@ import random
 import shutil
 import subprocess
 
-from harness import model, posix, tree
+from harness import model, posix, procs, tree
 from harness.snapshots import cli, rows
 
 LIMIT = 5  # snapshots of one dataset; more are destroyed
@@ -98,8 +98,11 @@ class Model:
 
     # --- checks
 
+    def head_differences(self, dataset):
+        return tree.differences(tree.scan(f"{self.point}/{dataset}", times=False), tree.scan(self.heads[dataset], times=False))
+
     def check_head(self, dataset):
-        found = tree.differences(tree.scan(f"{self.point}/{dataset}", times=False), tree.scan(self.heads[dataset], times=False))
+        found = self.head_differences(dataset)
         assert not found, f"head of {dataset} (left) and ext4 differ after {self.log[-8:]}:\n" + "\n".join(found)
 
     def look(self, dataset, name):
@@ -263,6 +266,9 @@ class Model:
             for dataset, name in list(self.snapshots):
                 if name == command[2].partition("@")[2]:
                     self.look(dataset, name)
+        if kind == "restore":  # the kernel may remember link counts of names outside of the path for a second
+            dataset = command[1].partition("@")[0]
+            procs.poll(lambda: self.head_differences(dataset) == [] or None, 3, f"the head of {dataset} is as it should be after {self.log[-8:]}", 0.05)
         if kind in ("rollback", "restore", "clone", "dataset_rename"):
             target = command[-1] if kind in ("clone", "dataset_rename") else next(word for word in command if "@" in word).partition("@")[0]
             self.check_head(target)
