@@ -77,6 +77,14 @@ WARN_UNUSED int stream_begin(struct import *import, const struct member *member,
 /* `result` not 0: the file is given up, silently. */
 void stream_end(struct import *import, const struct member *member, struct inode *inode, int result);
 
+/* --- outside of the store --- */
+/* Of an open file, or by path when fd is negative. What may not be listed or read is not ours to take over. */
+void source_xattrs(const char *path, int fd, struct xattrs *xattrs);
+/* Up to len bytes; less at the end of the file; -errno. */
+WARN_UNUSED ssize_t source_read(int fd, uint8_t *out, size_t len, off_t offset);
+/* Adds the sizes of all files below a directory to the total. */
+void source_count(struct transfer *transfer, int dir_fd, const char *name);
+
 /* --- the two sources --- */
 void import_tree(struct import *import, int fd);
 WARN_UNUSED int import_archive_open(struct import *import, int fd, struct error *err); /* is it one? Nothing was done yet */

@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <sys/xattr.h>
 #include <uthash.h>
 
 #include "lib/base/queue.h"
@@ -100,33 +99,6 @@ static void dir_put(struct source_dir *dir)
 	free(dir);
 }
 
-/* --- extended attributes --- */
-
-static void load_xattr(const char *path, int fd, const char *name, struct xattrs *xattrs)
-{
-	AUTO_FREE char *value = xmalloc(XATTR_VALUE_MAX);
-	ssize_t len = fd >= 0 ? fgetxattr(fd, name, value, XATTR_VALUE_MAX) : lgetxattr(path, name, value, XATTR_VALUE_MAX);
-
-	if (len >= 0 && strlen(name) <= NAME_LEN_MAX)
-		xattrs_add(xattrs, name, value, (size_t)len);
-}
-
-/* Of the open file, or by path when fd is negative. What may not be listed or read is not ours to take over. */
-static void load_xattrs(const char *path, int fd, struct xattrs *xattrs)
-{
-	char fixed[1024];
-	AUTO_FREE char *more = NULL;
-	char *names = fixed;
-	ssize_t len = fd >= 0 ? flistxattr(fd, fixed, sizeof(fixed)) : llistxattr(path, fixed, sizeof(fixed));
-
-	if (len < 0 && errno == ERANGE) {
-		names = more = xmalloc(XATTR_LIST_MAX);
-		len = fd >= 0 ? flistxattr(fd, more, XATTR_LIST_MAX) : llistxattr(path, more, XATTR_LIST_MAX);
-	}
-	for (ssize_t at = 0; at < len; at += (ssize_t)strlen(names + at) + 1)
-		load_xattr(path, fd, names + at, xattrs);
-}
-
 /* --- copying: workers --- */
 
 struct copy {
@@ -147,25 +119,6 @@ static void told_changed(struct copy *copy, const struct member *member)
 	transfer_problem(&copy->tree->import->transfer, member->dir_path, member->name, -EAGAIN, "it changed while it was read");
 }
 
-/* Reads up to len bytes; less at the end of the file, or -errno. */
-static ssize_t read_full(int fd, uint8_t *out, size_t len, off_t offset)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t got = pread(fd, out + done, len - done, offset + (off_t)done);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			break;
-		done += (size_t)got;
-	}
-	return (ssize_t)done;
-}
-
 static bool is_changed(int fd, const struct member *member)
 {
 	struct stat st;
@@ -181,7 +134,7 @@ static void copy_small(struct copy *copy, struct member *member, int fd)
 
 	if (!room)
 		return;
-	got = read_full(fd, room, member->size, 0);
+	got = source_read(fd, room, member->size, 0);
 	if (got < 0) {
 		transfer_problem(&copy->tree->import->transfer, member->dir_path, member->name, (int)got, NULL);
 		return;
@@ -200,7 +153,7 @@ static int copy_stretch(struct copy *copy, struct inode *inode, int fd, uint64_t
 
 	while (offset < end) {
 		size_t len = MIN(end - offset, IMPORT_PIECE);
-		ssize_t got = read_full(fd, copy->piece, len, (off_t)offset);
+		ssize_t got = source_read(fd, copy->piece, len, (off_t)offset);
 		int r;
 
 		if (got <= 0)
@@ -318,7 +271,7 @@ static void copy_regular(struct copy *copy, struct source_dir *dir, const char *
 	if (!member_accept(import, &member) || (st.st_nlink > 1 && is_later_name(copy, dir, name, &st)) ||
 	    member_is_there(import, &member))
 		return;
-	load_xattrs(NULL, fd, &member.xattrs);
+	source_xattrs(NULL, fd, &member.xattrs);
 	bool has_holes = (uint64_t)st.st_blocks * 512 < member.size;
 	if (member.size <= MIN(IMPORT_PIECE, import->batch_bytes) && !has_holes)
 		copy_small(copy, &member, fd);
@@ -354,7 +307,7 @@ static void copy_other(struct copy *copy, struct source_dir *dir, const char *na
 	guise_on(guise);
 	if (S_ISLNK(st->st_mode))
 		r = read_target(dir, name, target);
-	load_xattrs(path, -1, &member.xattrs);
+	source_xattrs(path, -1, &member.xattrs);
 	guise_off(guise);
 	member.target = S_ISLNK(st->st_mode) ? target : NULL;
 	if (r < 0)
@@ -503,7 +456,7 @@ static void walk_into(struct tree_import *tree, struct source_dir *parent, const
 		return;
 	}
 	member = member_of(parent, name, &st);
-	load_xattrs(NULL, fd, &member.xattrs);
+	source_xattrs(NULL, fd, &member.xattrs);
 	dir = dir_new(fd, st.st_dev, xasprintf("%s%s%s", parent->path, parent->path[0] ? "/" : "", name));
 	if (member_accept(import, &member) && import_directory(import, &member, &dir->ino, &dir->existed) == 0) {
 		import_directory_done(import, dir->ino, st.st_atim, st.st_mtim);
@@ -564,38 +517,13 @@ static void walk_main(void *arg)
 
 /* --- how much there is, for the progress --- */
 
-static void count_below(struct transfer *transfer, int dir_fd, const char *name)
-{
-	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
-	struct dirent *entry;
-	struct stat st;
-
-	if (!stream) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	while (!transfer_stopped(transfer) && (entry = readdir(stream))) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		if (S_ISREG(st.st_mode))
-			atomic_fetch_add(&transfer->total, (uint64_t)st.st_size);
-		else if (S_ISDIR(st.st_mode))
-			count_below(transfer, fd, entry->d_name);
-	}
-	closedir(stream);
-}
-
 static void count_main(void *arg)
 {
 	struct tree_import *tree = arg;
 	struct transfer *transfer = &tree->import->transfer;
 
 	guise_on(&transfer->guise);
-	count_below(transfer, tree->root->fd, ".");
+	source_count(transfer, tree->root->fd, ".");
 	guise_off(&transfer->guise);
 }
 
@@ -649,7 +577,7 @@ static struct source_dir *take_root(struct import *import, int fd)
 		member.uid = import->transfer.options->uid;
 		member.gid = import->transfer.options->gid;
 	}
-	load_xattrs(NULL, own, &member.xattrs);
+	source_xattrs(NULL, own, &member.xattrs);
 	import_directory_attributes(import, &member, import->root);
 	import_directory_done(import, import->root, st.st_atim, st.st_mtim);
 	xattrs_clear(&member.xattrs);
