@@ -374,6 +374,11 @@ int session_notify_epoch(struct session *session)
 	return notify(session, NOTIFY_INC_EPOCH, iov, 1);
 }
 
+bool session_writes_at_close(const struct session *session)
+{
+	return session->info.protocol_minor >= 36;
+}
+
 void session_get_info(const struct session *session, struct session_info *ret_info)
 {
 	*ret_info = session->info;

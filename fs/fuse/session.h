@@ -70,6 +70,8 @@ bool session_has_expiry(const struct session *session);
 int session_notify_epoch(struct session *session); /* all names; -ENOSYS without session_has_epoch (before Linux 6.16) */
 bool session_has_epoch(const struct session *session);
 
+bool session_writes_at_close(const struct session *session); /* even when it does not ask for FLUSH: since Linux 5.17 */
+
 struct session_info {
 	uint64_t requests;
 	unsigned protocol_minor;
