@@ -494,7 +494,7 @@ static int check_unused(struct store *store, struct snapshot *snapshot, struct e
 			buf_addf(&tags, "%s\"%s\"", i ? ", " : "", record->holds[i]);
 		error_set(err, -EBUSY, "snapshot \"%s@%s\" is held by %s", snapshot->dataset->name, snapshot->name,
 			  (const char *)tags.data);
-		error_hint(err, "corpusfs release %s@%s TAG", snapshot->dataset->name, snapshot->name);
+		error_hint(err, "corpusfs snapshot release %s@%s TAG", snapshot->dataset->name, snapshot->name);
 		return -EBUSY;
 	}
 	if (store_busy(store, record->view))
@@ -538,6 +538,20 @@ static int destroy_locked(struct store *store, const char *dataset, const char *
 	pthread_mutex_unlock(&store->catalog_lock);
 	views_refresh_shared(store, family);
 	return 0;
+}
+
+int snapshot_check_destroy(struct store *store, const char *dataset, const char *name, struct error *err)
+{
+	struct snapshot *snapshot;
+
+	pthread_mutex_lock(&store->change_lock);
+	int result = snapshot_find(store, dataset, name, &snapshot, err);
+	if (result == 0)
+		result = check_unused(store, snapshot, err);
+	if (result == 0)
+		views_unblock(store, &snapshot->blocked);
+	pthread_mutex_unlock(&store->change_lock);
+	return result;
 }
 
 int snapshot_destroy(struct store *store, const char *dataset, const char *name, struct error *err)

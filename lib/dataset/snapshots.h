@@ -34,6 +34,8 @@ WARN_UNUSED int snapshot_list(struct store *store, const char *dataset, int (*ea
 WARN_UNUSED int snapshot_rename(struct store *store, const char *dataset, const char *name, const char *new_name, struct error *err);
 /* Returns at once; its versions and chunks are pruned in the background. -EBUSY held (text names the holds), mounted, or being read. */
 WARN_UNUSED int snapshot_destroy(struct store *store, const char *dataset, const char *name, struct error *err);
+/* Whether snapshot_destroy would be refused now, as it would say it: for who destroys several, all or none. */
+WARN_UNUSED int snapshot_check_destroy(struct store *store, const char *dataset, const char *name, struct error *err);
 WARN_UNUSED int snapshot_hold(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err);
 WARN_UNUSED int snapshot_release(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err);
 

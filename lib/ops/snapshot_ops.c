@@ -252,22 +252,17 @@ static int select_snapshots(struct store *store, const char *text, json_t *chose
 	return result;
 }
 
-/* A destroy of several is refused as a whole where a hold stands in the way. */
-static int none_held(json_t *chosen, struct error *err)
+/* A destroy of several is refused as a whole where a hold or a reader stands in the way. */
+static int all_unused(struct store *store, json_t *chosen, struct error *err)
 {
 	json_t *row;
 	size_t i;
 
 	json_array_foreach (chosen, i, row) {
-		json_t *holds = json_object_get(row, "holds");
-		const char *dataset = json_string_value(json_object_get(row, "dataset"));
-		const char *name = json_string_value(json_object_get(row, "name"));
-		if (json_array_size(holds) == 0)
-			continue;
-		const char *tag = json_string_value(json_array_get(holds, 0));
-		error_set(err, -EBUSY, "snapshot %s@%s is held by \"%s\", nothing was destroyed", dataset, name, tag);
-		error_hint(err, "corpusfs snapshot release %s@%s %s", dataset, name, tag);
-		return -EBUSY;
+		int result = snapshot_check_destroy(store, json_string_value(json_object_get(row, "dataset")),
+						    json_string_value(json_object_get(row, "name")), err);
+		if (result < 0)
+			return result;
 	}
 	return 0;
 }
@@ -306,7 +301,7 @@ static int snapshot_destroy_op(struct op_context *context, const json_t *args, j
 		result = select_snapshots(context->store, text ? text : "", chosen, err);
 	}
 	if (result == 0)
-		result = none_held(chosen, err);
+		result = all_unused(context->store, chosen, err);
 	if (result == 0 && dry_run)
 		json_array_extend(destroyed, chosen);
 	else if (result == 0)
