@@ -564,3 +564,8 @@ int mounts_flush(struct mounts *mounts)
 {
 	return mount_flush_kernel(mounts->group, NULL);
 }
+
+void mounts_settle(struct mounts *mounts)
+{
+	mount_group_settle(mounts->group);
+}

@@ -43,6 +43,7 @@ void mounts_wait(struct mounts *mounts, const char *mountpoint, const atomic_boo
 /* Stops all lazily and lets no new one start; cuts off those with files open after a second; returns how many did not end even so. */
 size_t mounts_stop_all(struct mounts *mounts);
 json_t *mounts_list(struct mounts *mounts); /* [{mountpoint, dataset, snapshot, read_only, ..., requests, open_files, ...}] */
+void mounts_settle(struct mounts *mounts); /* the mounts show what an operation has changed */
 WARN_UNUSED int mounts_flush(struct mounts *mounts); /* what the kernel holds of open files comes in */
 uint64_t mounts_requests(struct mounts *mounts);     /* served by the mounts there are; for pacing */
 

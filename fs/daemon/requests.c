@@ -15,7 +15,10 @@ static int run_op(struct requests *requests, struct control_call *call, json_t *
 	                             .cancelled = call->cancelled,
 	                             .fd = call->fd >= 0 ? &call->fd : NULL};
 
-	return op_run(&context, call->op, call->args, ret_result, err);
+	int result = op_run(&context, call->op, call->args, ret_result, err);
+
+	mounts_settle(requests->mounts);
+	return result;
 }
 
 static int mount_start_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)

@@ -12,6 +12,7 @@
 
 #define PERIOD_MS 200
 #define FLUSH_PERIODS 2
+#define SETTLE_MS 1000
 
 struct change {
 	struct change_key {
@@ -28,9 +29,10 @@ struct changes {
 	struct mount_group *group;
 	pthread_t thread;
 	pthread_mutex_t lock; /* guards all below */
-	pthread_cond_t wake;
+	pthread_cond_t wake, told;
 	struct change *pending;
-	bool leave;
+	uint64_t rounds_begun, rounds_done;
+	bool hurry, leave;
 };
 
 static void note(struct changes *changes, const struct change_key *what, const char *name)
@@ -182,8 +184,11 @@ static void *changes_main(void *arg)
 		const struct timespec until = clock_after_ms(PERIOD_MS);
 		struct change *pending;
 
-		while (!changes->leave && pthread_cond_clockwait(&changes->wake, &changes->lock, CLOCK_MONOTONIC, &until) == 0)
+		while (!changes->leave && !changes->hurry &&
+		       pthread_cond_clockwait(&changes->wake, &changes->lock, CLOCK_MONOTONIC, &until) == 0)
 			;
+		changes->hurry = false;
+		changes->rounds_begun++;
 		pending = steal_ptr(changes->pending);
 		pthread_mutex_unlock(&changes->lock);
 		if (pending)
@@ -191,9 +196,26 @@ static void *changes_main(void *arg)
 		if (++periods % FLUSH_PERIODS == 0)
 			flush_all(changes->group);
 		pthread_mutex_lock(&changes->lock);
+		changes->rounds_done = changes->rounds_begun;
+		pthread_cond_broadcast(&changes->told);
 	}
 	pthread_mutex_unlock(&changes->lock);
 	return NULL;
+}
+
+void changes_settle(struct mount_group *group)
+{
+	struct changes *changes = group->changes;
+	const struct timespec until = clock_after_ms(SETTLE_MS);
+
+	pthread_mutex_lock(&changes->lock);
+	const uint64_t wanted = changes->rounds_begun + (changes->pending != NULL);
+	changes->hurry = changes->pending != NULL;
+	pthread_cond_broadcast(&changes->wake);
+	while (!changes->leave && changes->rounds_done < wanted &&
+	       pthread_cond_clockwait(&changes->told, &changes->lock, CLOCK_MONOTONIC, &until) == 0)
+		;
+	pthread_mutex_unlock(&changes->lock);
 }
 
 struct changes *changes_new(struct mount_group *group)
@@ -203,6 +225,7 @@ struct changes *changes_new(struct mount_group *group)
 	changes->group = group;
 	pthread_mutex_init(&changes->lock, NULL);
 	pthread_cond_init(&changes->wake, NULL);
+	pthread_cond_init(&changes->told, NULL);
 	if (pthread_create(&changes->thread, NULL, changes_main, changes))
 		abort();
 	return changes;
@@ -225,6 +248,7 @@ void changes_free(struct changes *changes)
 		free(change);
 	}
 	pthread_cond_destroy(&changes->wake);
+	pthread_cond_destroy(&changes->told);
 	pthread_mutex_destroy(&changes->lock);
 	free(changes);
 }

@@ -31,5 +31,7 @@ void changes_note_entry(struct mount_group *group, uint32_t view, uint64_t dir, 
 /* A name of a head stands for something else, in all mounts: tells the kernel before it returns, and once more later. Not in a request's
  * thread. */
 void changes_tell_name(struct mount_group *group, uint32_t view, uint64_t dir, const char *name);
+/* Waits, a second at most, until the kernel has been told what was noted before. Not in a request's thread. */
+void changes_settle(struct mount_group *group);
 
 #endif

@@ -401,6 +401,11 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	return group;
 }
 
+void mount_group_settle(struct mount_group *group)
+{
+	changes_settle(group);
+}
+
 void mount_group_free(struct mount_group *group)
 {
 	const struct store_hooks none = {0};

@@ -38,6 +38,9 @@ struct mount_log {
 struct mount_group *mount_group_new(struct store *store, const struct mount_log *log);
 void mount_group_free(struct mount_group *group); /* all mounts must have ended */
 
+/* What operations have changed is seen in all mounts. Waits a second at most. */
+void mount_group_settle(struct mount_group *group);
+
 /*
  * Called once per mount, from a thread of its own, when its session ended and everything it had accepted is
  * committed.

@@ -232,8 +232,10 @@ int dataset_rename(struct store *store, const char *name, const char *new_name, 
 	pthread_mutex_lock(&store->change_lock);
 	result = rename_locked(store, name, new_name, err, &id);
 	pthread_mutex_unlock(&store->change_lock);
-	if (result == 0)
+	if (result == 0) {
+		store_changed(store, STORE_DATASETS_CHANGED, id, name);
 		store_changed(store, STORE_DATASETS_CHANGED, id, new_name);
+	}
 	return result;
 }
 
