@@ -5,6 +5,7 @@
 
 #include "fs/fuse/ops.h"
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
 
 #define COPY_MAX (1ULL << 30) /* the reply has 32 bits */
 #define CAPABILITY "security.capability"
@@ -30,11 +31,11 @@ static struct handle *handle_of(const struct fuse_file_info *fi)
 
 static void handle_free(struct mount *mount, struct handle *handle)
 {
+	if (handle->writable)
+		writers_close(&mount->writers, handle->node);
 	inode_close(handle->inode);
 	group_count_open(mount->group, handle->view, -1);
 	store_view_put(mount->group->store, handle->view);
-	if (handle->writable)
-		writers_close(&mount->writers, handle->node);
 	atomic_fetch_sub(&mount->open_files, 1);
 	free(handle);
 }
@@ -131,20 +132,41 @@ static int borrow(fuse_req_t req, fuse_ino_t id, const struct fuse_file_info *fi
 	return 0;
 }
 
+static bool is_before(struct timespec a, struct timespec b)
+{
+	return a.tv_sec != b.tv_sec ? a.tv_sec < b.tv_sec : a.tv_nsec < b.tv_nsec;
+}
+
+/*
+ * O_TRUNC. The kernel stamps its own inode afterwards, in ticks, and tells us only if that is another time than it had: within a tick
+ * the times stay as they are, or ours and the kernel's would differ for good.
+ */
+static int empty_file(struct target *target, bool kill_priv)
+{
+	const struct timespec tick = clock_tick(), now = clock_now();
+	struct setattr change = {.mask = SET_SIZE | SET_MTIME | SET_CTIME | (kill_priv ? SET_KILL_PRIV : 0)};
+	struct attr attr;
+	int result = view_getattr(target->view, target->node.ino, &attr);
+
+	if (result)
+		return result;
+	change.mtime = is_before(attr.mtime, tick) || is_before(now, attr.mtime) ? tick : attr.mtime;
+	change.ctime = is_before(attr.ctime, tick) || is_before(now, attr.ctime) ? tick : attr.ctime;
+	result = view_setattr(target->view, target->node.ino, &change, &attr);
+	changes_note(target->mount, target->node.view, target->node.ino);
+	return result;
+}
+
 /* The kernel asks to read through handles that were opened for writing only, too (write-back of parts of pages). */
 static int open_checked(fuse_req_t req, fuse_ino_t id, const struct fuse_file_info *fi, struct target *target)
 {
 	const bool writable = (fi->flags & O_ACCMODE) != O_RDONLY;
-	const struct setattr empty = {.mask = SET_SIZE | (fi->flags & SESSION_OPEN_KILL_PRIV ? SET_KILL_PRIV : 0)};
-	struct attr attr;
 	int result = writable || (fi->flags & O_TRUNC) ? target_open_writable(req, id, target) : target_open(req, id, target);
 
 	if (!result && target->node.kind != NODE_FILE)
 		result = -EISDIR;
-	if (!result && (fi->flags & O_TRUNC)) {
-		result = view_setattr(target->view, target->node.ino, &empty, &attr);
-		changes_note(target->mount, target->node.view, target->node.ino);
-	}
+	if (!result && (fi->flags & O_TRUNC))
+		result = empty_file(target, fi->flags & SESSION_OPEN_KILL_PRIV);
 	return result;
 }
 

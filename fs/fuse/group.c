@@ -100,8 +100,11 @@ size_t group_mounts(struct mount_group *group, struct mount ***ret_mounts)
 	return count;
 }
 
-/* Write-back tells content now and times later; a snapshot must not have new content with an old time. */
-static int settle(struct mount *mount, uint64_t id)
+/*
+ * Commits a file that is open for writing. With `stamp`: write-back tells content now and times later, and a snapshot must not have new
+ * content with an old time. Only behind the gate, where a file that was closed before has left the writers: its times were told.
+ */
+static int settle(struct mount *mount, uint64_t id, bool stamp)
 {
 	const struct node node = node_decode(id, atomic_load(&mount->root_view));
 	struct setattr change = {.mask = SET_MTIME | SET_CTIME, .mtime = clock_now()};
@@ -114,7 +117,7 @@ static int settle(struct mount *mount, uint64_t id)
 	if (result)
 		return result == -ESTALE ? 0 : result;
 	change.ctime = change.mtime;
-	if (writers_owes_times(&mount->writers, id)) {
+	if (stamp && writers_owes_times(&mount->writers, id)) {
 		result = view_setattr(view, node.ino, &change, &attr);
 		writers_told_times(&mount->writers, id);
 	}
@@ -156,12 +159,12 @@ static int seal(struct mount *mount, uint32_t view)
 		uint64_t reads;
 
 		do {
-			reads = writers_reads(&mount->writers, nodes[i]);
+			reads = writers_begin_seal(&mount->writers, nodes[i]);
 			result = tries++ < SEAL_TRIES ? session_notify_inode(mount->session, nodes[i]) : -EBUSY;
 		} while (!result && !writers_seal(&mount->writers, nodes[i], reads));
 	}
 	for (size_t i = 0; i < count && !result; i++)
-		result = settle(mount, nodes[i]);
+		result = settle(mount, nodes[i], true);
 	return result;
 }
 
@@ -174,7 +177,7 @@ static int settle_all(struct mount *mount, uint32_t view)
 	for (size_t i = 0; i < count && !result; i++) {
 		result = session_notify_inode(mount->session, nodes[i]);
 		if (!result)
-			result = settle(mount, nodes[i]);
+			result = settle(mount, nodes[i], false);
 	}
 	return result;
 }

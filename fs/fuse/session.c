@@ -123,6 +123,11 @@ bool session_passes_read(struct session *session, uint64_t node)
 	return writers_pass_read(session->options.writers, node);
 }
 
+bool session_awaits_seal(struct session *session, uint64_t node)
+{
+	return writers_awaits_seal(session->options.writers, node);
+}
+
 uint32_t session_root_view(const struct session *session)
 {
 	return atomic_load_explicit(session->options.root_view, memory_order_relaxed);

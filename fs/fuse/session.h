@@ -51,6 +51,7 @@ void session_free(struct session *session); /* after it ended */
 /* Feeds one request to libfuse; for the gate, which held it. */
 void session_process(struct session *session, void *request, size_t len);
 bool session_passes_read(struct session *session, uint64_t node);
+bool session_awaits_seal(struct session *session, uint64_t node);
 uint32_t session_root_view(const struct session *session);
 
 /* Buffers of SESSION_TRANSFER_MAX bytes for read replies. */

@@ -8,7 +8,7 @@
 struct writer {
 	uint64_t node;
 	unsigned opens;
-	bool sealed, owes_times;
+	bool sealing, sealed, owes_times;
 	uint64_t reads; /* passed while the gate was closed */
 	UT_hash_handle hh;
 };
@@ -140,7 +140,19 @@ bool writers_pass_read(struct writers *writers, uint64_t node)
 	return pass;
 }
 
-uint64_t writers_reads(struct writers *writers, uint64_t node)
+bool writers_awaits_seal(struct writers *writers, uint64_t node)
+{
+	struct writer *writer;
+	bool awaits;
+
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	awaits = writer && writer->sealing && !writer->sealed;
+	pthread_mutex_unlock(&writers->lock);
+	return awaits;
+}
+
+uint64_t writers_begin_seal(struct writers *writers, uint64_t node)
 {
 	struct writer *writer;
 	uint64_t reads;
@@ -148,6 +160,8 @@ uint64_t writers_reads(struct writers *writers, uint64_t node)
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
 	reads = writer ? writer->reads : 0;
+	if (writer)
+		writer->sealing = true;
 	pthread_mutex_unlock(&writers->lock);
 	return reads;
 }
@@ -172,6 +186,6 @@ void writers_unseal_all(struct writers *writers)
 
 	pthread_mutex_lock(&writers->lock);
 	HASH_ITER (hh, writers->by_node, writer, next)
-		writer->sealed = false;
+		writer->sealed = writer->sealing = false;
 	pthread_mutex_unlock(&writers->lock);
 }

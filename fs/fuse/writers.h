@@ -38,12 +38,13 @@ void writers_told_times(struct writers *writers, uint64_t node);
 bool writers_owes_times(struct writers *writers, uint64_t node);
 
 /*
- * For the gate. A read that passes is counted; writers_seal() succeeds only if none passed since `reads` was asked
- * for, because the pages of one that did may be mapped and written again. Once sealed, the file's reads are to be
+ * For the gate. A read that passes is counted; writers_seal() succeeds only if none passed since the
+ * seal was begun, because the pages of one that did may be mapped and written again. Once sealed, the file's reads are to be
  * held.
  */
 bool writers_pass_read(struct writers *writers, uint64_t node); /* false: sealed */
-uint64_t writers_reads(struct writers *writers, uint64_t node);
+uint64_t writers_begin_seal(struct writers *writers, uint64_t node); /* the reads that have passed so far */
+bool writers_awaits_seal(struct writers *writers, uint64_t node);    /* begun, and not sealed yet */
 bool writers_seal(struct writers *writers, uint64_t node, uint64_t reads);
 void writers_unseal_all(struct writers *writers);
 

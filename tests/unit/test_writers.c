@@ -37,10 +37,10 @@ static void a_read_that_passed_prevents_the_seal(void **state)
 
 	writers_init(&writers);
 	writers_open(&writers, 50);
-	reads = writers_reads(&writers, 50);
+	reads = writers_begin_seal(&writers, 50);
 	assert_true(writers_pass_read(&writers, 50));
 	assert_false(writers_seal(&writers, 50, reads));
-	assert_true(writers_seal(&writers, 50, writers_reads(&writers, 50)));
+	assert_true(writers_seal(&writers, 50, writers_begin_seal(&writers, 50)));
 	assert_false(writers_pass_read(&writers, 50));
 	assert_true(writers_pass_read(&writers, 51)); /* not open for writing */
 	writers_unseal_all(&writers);
