@@ -33,6 +33,7 @@ struct dir_times {
 };
 
 struct restore {
+	struct store *store;
 	struct view *head, *snapshot;
 	bool (*cancelled)(void *arg);
 	void *arg;
@@ -94,9 +95,21 @@ struct level {
 	size_t at;
 };
 
-/* Removes all that is in a directory, and below; without recursion, however deep it is. */
-static int empty_dir(struct view *view, uint64_t top)
+/* Other names of the file may stay, of which a mount remembers the link count. */
+static int unlink_name(struct restore *restore, uint64_t dir, const char *name, uint64_t ino)
 {
+	struct attr attr;
+	int result = view_unlink(restore->head, dir, name);
+
+	if (result == 0 && view_getattr(restore->head, ino, &attr) == 0)
+		store_entry_changed(restore->store, view_number(restore->head), ino, "");
+	return result;
+}
+
+/* Removes all that is in a directory, and below; without recursion, however deep it is. */
+static int empty_dir(struct restore *restore, uint64_t top)
+{
+	struct view *view = restore->head;
 	struct level *levels = xcalloc(1, sizeof(*levels));
 	size_t depth = 1;
 	int result;
@@ -115,7 +128,7 @@ static int empty_dir(struct view *view, uint64_t top)
 		}
 		struct entry_name *entry = &level->names.items[level->at];
 		if (!entry->is_dir) {
-			result = view_unlink(view, level->dir, entry->name);
+			result = unlink_name(restore, level->dir, entry->name, entry->ino);
 			level->at++;
 			continue;
 		}
@@ -130,27 +143,29 @@ static int empty_dir(struct view *view, uint64_t top)
 	return result;
 }
 
-static int remove_entry(struct view *view, uint64_t dir, const char *name)
+static int remove_entry(struct restore *restore, uint64_t dir, const char *name)
 {
+	struct view *view = restore->head;
 	struct attr attr;
 	int result = view_lookup(view, dir, name, &attr);
 
 	if (result < 0)
 		return result == -ENOENT ? 0 : result;
 	if (!S_ISDIR(attr.mode))
-		return view_unlink(view, dir, name);
-	result = empty_dir(view, attr.ino);
+		return unlink_name(restore, dir, name, attr.ino);
+	result = empty_dir(restore, attr.ino);
 	return result < 0 ? result : view_rmdir(view, dir, name);
 }
 
 /* What runs that were killed left here. */
-static int remove_leftovers(struct view *view, uint64_t dir)
+static int remove_leftovers(struct restore *restore, uint64_t dir)
 {
+	struct view *view = restore->head;
 	struct names names = {.prefix = RESTORE_PREFIX};
 	int result = view_list(view, dir, RESTORE_PREFIX, note_name, &names);
 
 	for (size_t i = 0; i < names.count && result == 0; i++)
-		result = remove_entry(view, dir, names.items[i].name);
+		result = remove_entry(restore, dir, names.items[i].name);
 	names_clear(&names);
 	return result;
 }
@@ -395,7 +410,7 @@ static int put_in_place(struct restore *restore, const struct spot *spot, const 
 static int restore_at(struct restore *restore, const struct spot *spot, struct error *err)
 {
 	char temporary[64];
-	int result = remove_leftovers(restore->head, spot->dir), removed = -ENOTEMPTY;
+	int result = remove_leftovers(restore, spot->dir), removed = -ENOTEMPTY;
 
 	if (result < 0)
 		return result;
@@ -406,7 +421,7 @@ static int restore_at(struct restore *restore, const struct spot *spot, struct e
 		result = put_in_place(restore, spot, temporary);
 	/* after a failure what was made, after success what stood there */
 	for (unsigned i = 0; i < REMOVE_TRIES && removed == -ENOTEMPTY; i++)
-		removed = remove_entry(restore->head, spot->dir, temporary);
+		removed = remove_entry(restore, spot->dir, temporary);
 	if (result == 0 && removed < 0)
 		result = error_set(err, removed, "\"%s\" is restored, but what stood there is left as %s: %s", spot->name, temporary,
 				   strerror(-removed));
@@ -459,7 +474,7 @@ static char *clean_path(const char *path)
 int dataset_restore(struct store *store, const char *dataset, const char *snapshot, const char *path, bool (*cancelled)(void *arg), void *arg,
 		    struct restore_result *ret_result, struct error *err)
 {
-	struct restore restore = {.cancelled = cancelled, .arg = arg};
+	struct restore restore = {.store = store, .cancelled = cancelled, .arg = arg};
 	AUTO_FREE char *clean = clean_path(path);
 	struct spot spot = {0};
 	int result;
