@@ -290,9 +290,11 @@ def test_mounting_what_is_not_there(store):
 def test_no_fuse_device(store):
     point = store.area + "/mnt"
     os.mkdir(point)
-    script = 'mount -t tmpfs none /dev && mknod /dev/null c 1 3 && exec "$0" "$@"'
+    # not the propagation of all mounts: the root of a chroot is none
+    script = 'mount --make-rprivate /dev && mount -t tmpfs none /dev && mknod /dev/null c 1 3 && exec "$0" "$@"'
     environment = program.environment(store.run_mark, store.logs)
-    result = program.call(["unshare", "-m", "bash", "-c", script, store.binary, "mount", store.path, point], environment, store.logs)
+    apart = ["unshare", "-m", "--propagation", "unchanged", "bash", "-c", script]
+    result = program.call([*apart, store.binary, "mount", store.path, point], environment, store.logs)
     assert "/dev/fuse" in refused(result, program.UNSUPPORTED)
 
 
