@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -41,7 +42,7 @@ class Machine:
                 args, stdin=stdin or subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=cwd, env={**self.env, **(env or {})}, start_new_session=True
             )
             try:
-                code = process.wait(limit)
+                code = self.wait(process, limit)
             except BaseException as problem:
                 self.stop(process)
                 if isinstance(problem, subprocess.TimeoutExpired):
@@ -52,6 +53,17 @@ class Machine:
             text = procs.read(err).decode(errors="replace").strip().splitlines()
             raise Failed(f"{self.name(args)}: exit {code}: {text[-1] if text else 'no message'}")
         return seconds, procs.read(out).decode(errors="replace")
+
+    @staticmethod
+    def wait(process, limit):
+        """As process.wait(limit), which polls with growing pauses and so measures those: 16 ms, 32 ms."""
+        handle = os.pidfd_open(process.pid)
+        try:
+            if not select.select([handle], [], [], limit)[0]:
+                raise subprocess.TimeoutExpired(process.args, limit)
+        finally:
+            os.close(handle)
+        return process.wait()
 
     @staticmethod
     def name(args):
