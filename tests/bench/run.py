@@ -70,7 +70,7 @@ class Bench:
         names = [name for name in measure.ways if only is None or name in only]
         fewer = 1 if self.data.scale < 0.5 else 2  # turns of those that are slow, and far from the figures that they are compared with
         for turn in range(measure.runs or runs):
-            shift = turn % len(names)
+            shift = turn % max(len(names), 1)
             for name in names[shift:] + names[:shift]:
                 if (measure.key, name) not in self.reasons and (turn < fewer or name not in REPOSITORIES):
                     self.once(measure, self.ways[name])
