@@ -92,26 +92,25 @@ size_t writers_list(struct writers *writers, uint32_t view, uint32_t root_view, 
 	return count;
 }
 
-void writers_wrote(struct writers *writers, uint64_t node)
+static void set_owes_times(struct writers *writers, uint64_t node, bool owes)
 {
 	struct writer *writer;
 
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
 	if (writer)
-		writer->owes_times = true;
+		writer->owes_times = owes;
 	pthread_mutex_unlock(&writers->lock);
+}
+
+void writers_wrote(struct writers *writers, uint64_t node)
+{
+	set_owes_times(writers, node, true);
 }
 
 void writers_told_times(struct writers *writers, uint64_t node)
 {
-	struct writer *writer;
-
-	pthread_mutex_lock(&writers->lock);
-	writer = find(writers, node);
-	if (writer)
-		writer->owes_times = false;
-	pthread_mutex_unlock(&writers->lock);
+	set_owes_times(writers, node, false);
 }
 
 bool writers_owes_times(struct writers *writers, uint64_t node)
