@@ -284,14 +284,20 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_i
 	reply_result(req, result);
 }
 
+/* What a request that lists attributes works with. */
+struct listing {
+	const struct target *dir;
+	const struct dir_handle *handle;
+	struct attr_scan *scan; /* NULL: the directory has changed since the names were loaded, or is virtual */
+};
+
 /*
  * What readdirplus says goes into the kernel's cache, so it must be true now, not when the list was loaded: unless
  * the directory is unchanged since, the name is looked up anew. -ENOENT when it is gone.
  */
-static int entry_now(const struct target *dir, const struct dir_handle *handle, bool unchanged, const struct item *item,
-                     struct fuse_entry_param *ret_entry)
+static int entry_now(const struct listing *listing, const struct item *item, struct fuse_entry_param *ret_entry)
 {
-	const char *name = (const char *)handle->names.data + item->name;
+	const char *name = (const char *)listing->handle->names.data + item->name;
 	struct attr attr;
 	int result;
 
@@ -300,11 +306,11 @@ static int entry_now(const struct target *dir, const struct dir_handle *handle, 
 		*ret_entry = (struct fuse_entry_param){.attr = {.st_ino = item->number, .st_mode = S_IFDIR}};
 		return 0;
 	}
-	if (!unchanged || !item->ino)
-		return names_lookup(dir, name, ret_entry);
-	result = view_getattr(dir->view, item->ino, &attr);
+	if (!listing->scan || !item->ino)
+		return names_lookup(listing->dir, name, ret_entry);
+	result = attr_scan_get(listing->scan, item->ino, &attr);
 	if (!result)
-		target_entry(dir, &attr, ret_entry);
+		target_entry(listing->dir, &attr, ret_entry);
 	return result;
 }
 
@@ -316,34 +322,52 @@ static bool is_unchanged(const struct target *dir, const struct dir_handle *hand
 	       attr.ctime.tv_sec == handle->ctime.tv_sec && attr.ctime.tv_nsec == handle->ctime.tv_nsec;
 }
 
+/* Where the names are those that were loaded, the inodes are read in the order in which they lie on disk. */
+static struct listing listing_begin(const struct target *dir, const struct dir_handle *handle, size_t from, bool plus)
+{
+	struct listing listing = {.dir = dir, .handle = handle};
+
+	if (plus && from < handle->count && is_unchanged(dir, handle))
+		listing.scan = attr_scan_new(dir->view, handle->items[from].ino, handle->items[handle->count - 1].ino);
+	return listing;
+}
+
+static size_t add_entry(fuse_req_t req, const struct dir_handle *handle, const struct item *item, char *out, size_t size,
+                        const struct fuse_entry_param *entry)
+{
+	const char *name = (const char *)handle->names.data + item->name;
+	const struct stat stat_buf = {.st_ino = item->number, .st_mode = DTTOIF(item->type)};
+
+	return entry ? fuse_add_direntry_plus(req, out, size, name, entry, (off_t)item->cookie)
+	             : fuse_add_direntry(req, out, size, name, &stat_buf, (off_t)item->cookie);
+}
+
 /* Fills the buffer from behind `offset`; returns its length or what went wrong. */
 static ssize_t fill(fuse_req_t req, const struct target *dir, const struct dir_handle *handle, uint64_t offset, char *out,
                     size_t size, bool plus)
 {
-	const bool unchanged = plus && is_unchanged(dir, handle);
+	const size_t from = find(handle, offset);
+	struct listing listing = listing_begin(dir, handle, from, plus);
 	size_t used = 0;
+	int result = 0;
 
-	for (size_t i = find(handle, offset); i < handle->count; i++) {
+	for (size_t i = from; i < handle->count; i++) {
 		const struct item *item = &handle->items[i];
-		const char *name = (const char *)handle->names.data + item->name;
-		const struct stat stat_buf = {.st_ino = item->number, .st_mode = DTTOIF(item->type)};
 		struct fuse_entry_param entry;
 		size_t need;
-		int result = 0;
 
-		if (plus)
-			result = entry_now(dir, handle, unchanged, item, &entry);
+		result = plus ? entry_now(&listing, item, &entry) : 0;
 		if (result == -ENOENT || result == -ESTALE)
 			continue;
 		if (result)
-			return used ? (ssize_t)used : result;
-		need = plus ? fuse_add_direntry_plus(req, out + used, size - used, name, &entry, (off_t)item->cookie)
-		            : fuse_add_direntry(req, out + used, size - used, name, &stat_buf, (off_t)item->cookie);
+			break;
+		need = add_entry(req, handle, item, out + used, size - used, plus ? &entry : NULL);
 		if (need > size - used)
 			break;
 		used += need;
 	}
-	return (ssize_t)used;
+	attr_scan_free(listing.scan);
+	return used || result == -ENOENT || result == -ESTALE ? (ssize_t)used : result;
 }
 
 static void read_dir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi, bool plus)

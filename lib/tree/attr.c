@@ -8,13 +8,11 @@
 #define CAPABILITY "security.capability"
 #define SET_TIMES (SET_ATIME | SET_MTIME | SET_CTIME)
 
-static int get_attr(struct view *view, uint64_t ino, bool removed_too, struct attr *ret_attr)
+/* Gives the reference back. */
+static int take_attr(struct inode *inode, bool removed_too, struct attr *ret_attr)
 {
-	struct inode *inode;
-	int r = inode_get(view, ino, &inode);
+	int r = 0;
 
-	if (r < 0)
-		return r;
 	pthread_mutex_lock(&inode->lock);
 	if (inode->gone && !removed_too)
 		r = -ESTALE;
@@ -25,6 +23,14 @@ static int get_attr(struct view *view, uint64_t ino, bool removed_too, struct at
 	return r;
 }
 
+static int get_attr(struct view *view, uint64_t ino, bool removed_too, struct attr *ret_attr)
+{
+	struct inode *inode;
+	int r = inode_get(view, ino, &inode);
+
+	return r < 0 ? r : take_attr(inode, removed_too, ret_attr);
+}
+
 int view_getattr(struct view *view, uint64_t ino, struct attr *ret_attr)
 {
 	return get_attr(view, ino, false, ret_attr);
@@ -33,6 +39,78 @@ int view_getattr(struct view *view, uint64_t ino, struct attr *ret_attr)
 int view_getattr_removed(struct view *view, uint64_t ino, struct attr *ret_attr)
 {
 	return get_attr(view, ino, true, ret_attr);
+}
+
+/* --- of many --- */
+
+/*
+ * What is in memory is newer than what is on disk, so it is asked first. What was not there may have been there when the scan of the disk
+ * began, and have been written since: then the scan begins anew.
+ */
+struct attr_scan {
+	struct view *view;
+	struct tree_key first, end;
+	struct version_scan *versions; /* NULL: not begun */
+	uint64_t evictions;            /* when it was begun */
+};
+
+struct attr_scan *attr_scan_new(struct view *view, uint64_t first, uint64_t last)
+{
+	struct attr_scan *scan = xcalloc(1, sizeof(*scan));
+
+	scan->view = view;
+	scan->first = tree_prefix_inode(view->family_id, first);
+	scan->end = tree_prefix_end(tree_prefix_inode(view->family_id, last));
+	return scan;
+}
+
+void attr_scan_free(struct attr_scan *scan)
+{
+	if (!scan)
+		return;
+	version_scan_free(scan->versions);
+	free(scan);
+}
+
+static void begin(struct attr_scan *scan, uint64_t evictions)
+{
+	struct view *view = scan->view;
+
+	version_scan_free(scan->versions);
+	scan->evictions = evictions;
+	pthread_rwlock_rdlock(&view->epoch_lock);
+	scan->versions = version_scan_new(view->tree->kv, &view->line, &scan->first, &scan->end);
+	pthread_rwlock_unlock(&view->epoch_lock);
+}
+
+static int scan_disk(struct attr_scan *scan, uint64_t ino, struct attr *ret_attr)
+{
+	struct tree_key stem = tree_stem_inode(scan->view->family_id, ino);
+	uint64_t evictions = atomic_load(&scan->view->tree->evictions);
+	struct inode_record record;
+	const uint8_t *value;
+	size_t len;
+	int r;
+
+	if (!scan->versions || scan->evictions != evictions)
+		begin(scan, evictions);
+	r = version_scan_get(scan->versions, &stem, &value, &len);
+	if (r == 0)
+		r = inode_record_decode(value, len, &record);
+	if (r < 0)
+		return r == -ENOENT ? -ESTALE : r == -EBADMSG ? -EIO : r;
+	*ret_attr = record_attr(ino, &record);
+	return 0;
+}
+
+int attr_scan_get(struct attr_scan *scan, uint64_t ino, struct attr *ret_attr)
+{
+	struct inode *inode;
+	int r = inode_find(scan->view, ino, &inode);
+
+	if (r == -ENOENT)
+		return scan_disk(scan, ino, ret_attr);
+	return r < 0 ? r : take_attr(inode, false, ret_attr);
 }
 
 /* --- parts of a change; the inode is locked --- */

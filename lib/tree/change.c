@@ -71,7 +71,8 @@ int change_write(struct change *change, int result)
 	}
 	if (r == 0)
 		r = fault_point("names-before-write");
-	if (r == 0)
+	/* what was removed already changes in memory only */
+	if (r == 0 && kv_batch_count(change->batch) > 0)
 		r = kv_write(change->view->tree->kv, change->batch, 0);
 	for (size_t i = 0; i < change->count; i++)
 		settle(&change->items[i], r);

@@ -47,6 +47,8 @@ void inode_drop_buffered(struct inode *inode);
 
 /* inode.c: of a locked inode */
 void inode_fill_attr(const struct inode *inode, struct attr *ret_attr);
+/* inode.c: of one that is not in memory */
+struct attr record_attr(uint64_t ino, const struct inode_record *record);
 /* inode.c: forgets all inodes of a view that is being closed. */
 void inode_cache_empty(struct view *view);
 

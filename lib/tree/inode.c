@@ -89,6 +89,7 @@ static void lru_trim(struct tree *tree)
 		DL_DELETE2(tree->lru, inode, lru_prev, lru_next);
 		tree->lru_count--;
 		hash_remove(inode);
+		atomic_fetch_add(&tree->evictions, 1);
 		pthread_mutex_unlock(&inode->view->cache_lock);
 		/* counts the extents it holds against the tree, not the view: it may be freed after the view */
 		DL_APPEND2(unused, inode, lru_prev, lru_next);
@@ -170,7 +171,18 @@ static int load(struct inode *inode)
 	return r;
 }
 
-int inode_get(struct view *view, uint64_t ino, struct inode **ret_inode)
+/* cache_lock is held. Referenced, or NULL; perhaps still being loaded. */
+static struct inode *find(struct view *view, uint64_t ino)
+{
+	struct inode *inode;
+
+	HASH_FIND(by_ino, view->inodes, &ino, sizeof(ino), inode);
+	if (inode && inode->refs++ == 0)
+		lru_remove(inode);
+	return inode;
+}
+
+static int get(struct view *view, uint64_t ino, bool load_it, struct inode **ret_inode)
 {
 	struct inode *inode;
 	int r;
@@ -178,22 +190,34 @@ int inode_get(struct view *view, uint64_t ino, struct inode **ret_inode)
 	if (ino == 0 || ino > INO_MAX)
 		return -ESTALE;
 	pthread_mutex_lock(&view->cache_lock);
-	HASH_FIND(by_ino, view->inodes, &ino, sizeof(ino), inode);
+	inode = find(view, ino);
 	if (inode) {
-		if (inode->refs++ == 0)
-			lru_remove(inode);
 		r = wait_loaded(inode);
-	} else {
+	} else if (load_it) {
 		inode = inode_new(view, ino);
 		r = load(inode);
+	} else {
+		r = -ENOENT;
 	}
 	pthread_mutex_unlock(&view->cache_lock);
+	if (!inode)
+		return r;
 	if (r < 0) {
 		inode_put(inode);
 		return r;
 	}
 	*ret_inode = inode;
 	return 0;
+}
+
+int inode_get(struct view *view, uint64_t ino, struct inode **ret_inode)
+{
+	return get(view, ino, true, ret_inode);
+}
+
+int inode_find(struct view *view, uint64_t ino, struct inode **ret_inode)
+{
+	return get(view, ino, false, ret_inode);
 }
 
 void inode_put(struct inode *inode)
@@ -305,26 +329,33 @@ struct view *inode_view(const struct inode *inode)
 	return inode->view;
 }
 
-void inode_fill_attr(const struct inode *inode, struct attr *ret_attr)
+struct attr record_attr(uint64_t ino, const struct inode_record *record)
 {
-	const struct inode_record *record = &inode->record;
-	/* what is buffered will take space; where it overwrites nothing is added */
-	uint64_t expected = MIN(record->allocated + inode->active.bytes + inode->frozen.bytes, inode->size);
-
-	*ret_attr = (struct attr){
-		.ino = inode->ino,
+	return (struct attr){
+		.ino = ino,
 		.mode = record->mode,
 		.uid = record->uid,
 		.gid = record->gid,
 		.nlink = record->nlink,
-		.size = inode->size,
-		.allocated = S_ISREG(record->mode) ? MAX(record->allocated, expected) : record->allocated,
+		.size = record->size,
+		.allocated = record->allocated,
 		.rdev = record->rdev,
 		.atime = record->atime,
 		.mtime = record->mtime,
 		.ctime = record->ctime,
 		.btime = record->btime,
 	};
+}
+
+void inode_fill_attr(const struct inode *inode, struct attr *ret_attr)
+{
+	/* what is buffered will take space; where it overwrites nothing is added */
+	uint64_t expected = MIN(inode->record.allocated + inode->active.bytes + inode->frozen.bytes, inode->size);
+
+	*ret_attr = record_attr(inode->ino, &inode->record);
+	ret_attr->size = inode->size;
+	if (S_ISREG(inode->record.mode))
+		ret_attr->allocated = MAX(inode->record.allocated, expected);
 }
 
 void inode_attr(struct inode *inode, struct attr *ret_attr)

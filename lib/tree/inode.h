@@ -66,6 +66,7 @@ struct tree {
 	pthread_mutex_t lru_lock;
 	struct inode *lru;           /* oldest first */
 	uint64_t lru_count;
+	_Atomic uint64_t evictions;  /* inodes that left the LRU for lack of room; grows with the cache_lock of their view held */
 
 	pthread_mutex_t family_lock;
 	struct family *families;     /* uthash by id */
@@ -107,6 +108,8 @@ void view_pass(struct view *view);
  * epoch lock. */
 WARN_UNUSED int inode_get(struct view *view, uint64_t ino, struct inode **ret_inode);
 void inode_put(struct inode *inode);
+/* Finds only; -ENOENT when it is not in memory. What was changed in memory and has left it since tree->evictions was read is on disk. */
+WARN_UNUSED int inode_find(struct view *view, uint64_t ino, struct inode **ret_inode);
 
 /* Takes a new inode into the cache, referenced; its record is not on disk yet. */
 struct inode *inode_add(struct view *view, uint64_t ino, const struct inode_record *record);

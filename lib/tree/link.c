@@ -246,10 +246,10 @@ int inode_unlinked(struct change *change, struct inode *inode, struct timespec n
 	return 0;
 }
 
-static int remove_locked(struct change *change, struct inode *dir, const char *name, struct inode *inode)
+static int remove_locked(struct change *change, struct inode *dir, const char *name, const struct entry *entry, struct inode *inode)
 {
 	struct timespec now = clock_now();
-	int r = entry_delete(change, dir->ino, name);
+	int r = entry_delete(change, dir->ino, name, entry);
 
 	if (r == 0)
 		r = inode_unlinked(change, inode, now);
@@ -274,7 +274,7 @@ static int remove_in(struct change *change, struct inode *dir, const char *name,
 	if (r < 0)
 		return r == -ESTALE ? -EIO : r;
 	change_begin(change, dir->view, (struct inode *[]){dir, inode}, 2, false);
-	r = remove_locked(change, dir, name, inode);
+	r = remove_locked(change, dir, name, &entry, inode);
 	change_end(change);
 	*ret_inode = inode;
 	return r;

@@ -20,7 +20,7 @@ int entry_get(struct view *view, uint64_t dir, const char *name, struct entry *r
 	ret_entry->epoch = 0;
 	pthread_rwlock_rdlock(&view->epoch_lock);
 
-	int r = version_newest(view->tree->kv, &view->line, &stem, &value, &ret_entry->epoch);
+	int r = version_newest_of(view->tree->kv, &view->line, &stem, &value, &ret_entry->epoch, &ret_entry->is_last);
 
 	pthread_rwlock_unlock(&view->epoch_lock);
 	if (r == 0 && value.len == 0)
@@ -39,11 +39,14 @@ void entry_put(struct change *change, uint64_t dir, const char *name, uint64_t o
 	version_put(change->view, change->batch, &stem, old_epoch, value.data, value.len);
 }
 
-int entry_delete(struct change *change, uint64_t dir, const char *name)
+int entry_delete(struct change *change, uint64_t dir, const char *name, const struct entry *entry)
 {
 	struct tree_key stem = tree_stem_entry(change->view->family_id, dir, name);
 
-	return version_delete(change->view, change->batch, &stem);
+	if (!entry->is_last)
+		return version_delete(change->view, change->batch, &stem);
+	version_delete_last(change->view, change->batch, &stem, entry->epoch);
+	return 0;
 }
 
 /* --- directories --- */

@@ -10,12 +10,14 @@
 struct entry {
 	struct entry_record record;
 	uint64_t epoch; /* of its version; also when there is only a tombstone. For version_put */
+	bool is_last;   /* no older version is stored. For entry_delete */
 };
 
 /* -ENOENT when there is no such entry; then only ret_entry->epoch is set. The caller must not hold the epoch lock. */
 WARN_UNUSED int entry_get(struct view *view, uint64_t dir, const char *name, struct entry *ret_entry);
 void entry_put(struct change *change, uint64_t dir, const char *name, uint64_t old_epoch, const struct entry_record *record);
-WARN_UNUSED int entry_delete(struct change *change, uint64_t dir, const char *name);
+/* `entry` is what entry_get found; view->names has been held since. */
+WARN_UNUSED int entry_delete(struct change *change, uint64_t dir, const char *name, const struct entry *entry);
 
 /* -ENOTEMPTY or 0. */
 WARN_UNUSED int dir_check_empty(struct view *view, uint64_t dir);

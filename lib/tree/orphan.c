@@ -37,23 +37,28 @@ static struct removal removal_begin(const struct view *view, uint64_t ino)
 	};
 }
 
-/* After everything else: the record. If nothing of the inode is left in this epoch, it was not touched either (I7). */
-static int removal_end(struct view *view, struct kv_batch *batch, uint64_t ino, struct removal *removal)
+/* All records are dealt with. If nothing of the inode is left in this epoch, it was not touched either (I7). */
+static void note_removed(struct view *view, struct kv_batch *batch, uint64_t ino, const struct removal *removal)
 {
-	struct tree_key first = tree_prefix_kind(view->family_id, ino, KEY_INODE);
 	struct small_key touched = touched_key(view->family_id, view->epoch, ino);
 	struct small_key orphan = catalog_key_orphan(view->dataset, ino);
-	struct tree_key end = tree_prefix_end(first);
-	int r = version_delete_range(view, batch, SIZE_MAX, &first, &end, &removal->tombstones);
 
-	if (r < 0)
-		return r;
 	if (removal->tombstones == 0 && removal->epoch == view->epoch)
 		kv_batch_delete(batch, KV_TOUCHED, touched.bytes, touched.len);
 	else
 		kv_batch_put(batch, KV_TOUCHED, touched.bytes, touched.len, "", 0);
 	kv_batch_delete(batch, KV_CATALOG, orphan.bytes, orphan.len);
-	return 0;
+}
+
+/* After everything else: the record. */
+static int removal_end(struct view *view, struct kv_batch *batch, uint64_t ino, struct removal *removal)
+{
+	struct tree_key first = tree_prefix_kind(view->family_id, ino, KEY_INODE), end = tree_prefix_end(first);
+	int r = version_delete_range(view, batch, SIZE_MAX, &first, &end, &removal->tombstones);
+
+	if (r == 0)
+		note_removed(view, batch, ino, removal);
+	return r;
 }
 
 int change_orphan(struct change *change, struct inode *inode)
@@ -65,12 +70,16 @@ int change_orphan(struct change *change, struct inode *inode)
 		change->dying = inode;
 	if (inode->opens == 0 && !inode->committing) {
 		struct removal removal = removal_begin(view, inode->ino);
+		/* the record too, which lies before the rest; if it must stay after all it is put again below */
+		removal.next = tree_prefix_kind(view->family_id, inode->ino, KEY_INODE);
 		int r = version_delete_range(view, change->batch, SMALL_VERSIONS, &removal.next, &removal.end, &removal.tombstones);
 		if (r < 0)
 			return r;
 		change->is_dying_removed = r == 0;
-		if (r == 0)
-			return removal_end(view, change->batch, inode->ino, &removal);
+		if (r == 0) {
+			note_removed(view, change->batch, inode->ino, &removal);
+			return 0;
+		}
 	}
 	kv_batch_put(change->batch, KV_CATALOG, orphan.bytes, orphan.len, "", 0);
 	change_put(change, inode);

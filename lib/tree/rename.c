@@ -115,7 +115,7 @@ static int apply(struct rename *rename)
 		entry_put(change, from->dir->ino, from->name, from->entry.epoch, &to->entry.record);
 		moved(rename, to->inode, from->dir, now);
 	} else {
-		r = entry_delete(change, from->dir->ino, from->name);
+		r = entry_delete(change, from->dir->ino, from->name, &from->entry);
 		if (r == 0 && to->exists)
 			r = inode_unlinked(change, to->inode, now);
 	}

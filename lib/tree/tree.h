@@ -71,6 +71,15 @@ WARN_UNUSED int view_getattr(struct view *view, uint64_t ino, struct attr *ret_a
  * or have a fifo open, without an inode_open. view_setattr changes what is remembered. */
 WARN_UNUSED int view_getattr_removed(struct view *view, uint64_t ino, struct attr *ret_attr);
 
+/*
+ * view_getattr of many inodes, by ascending number, [first, last], as listing a directory wants it: those that are not in memory are read
+ * in one pass and do not stay there. For one thread, for a short time.
+ */
+struct attr_scan;
+struct attr_scan *attr_scan_new(struct view *view, uint64_t first, uint64_t last);
+void attr_scan_free(struct attr_scan *scan); /* NULL is fine */
+WARN_UNUSED int attr_scan_get(struct attr_scan *scan, uint64_t ino, struct attr *ret_attr);
+
 #define SET_MODE (1U << 0)
 #define SET_UID (1U << 1)
 #define SET_GID (1U << 2)

@@ -109,7 +109,8 @@ static int seek_visible(struct kv_iter *iter, const struct line *line, const str
 	return -ENOENT;
 }
 
-int version_newest(struct kv *kv, const struct line *line, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch)
+int version_newest_of(struct kv *kv, const struct line *line, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch,
+		      bool *ret_is_last)
 {
 	struct tree_key first = tree_key_at(*stem, UINT64_MAX), end = tree_key_at(*stem, 0);
 	struct kv_iter *iter = kv_iter_new(kv, KV_TREE, first.bytes, first.len, end.bytes, end.len);
@@ -122,9 +123,19 @@ int version_newest(struct kv *kv, const struct line *line, const struct tree_key
 		buf_reset(value);
 		buf_add(value, bytes, len);
 		*ret_epoch = epoch;
+		if (ret_is_last) {
+			kv_iter_next(iter);
+			*ret_is_last = !kv_iter_valid(iter);
+			r = kv_iter_status(iter);
+		}
 	}
 	kv_iter_free(iter);
 	return r;
+}
+
+int version_newest(struct kv *kv, const struct line *line, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch)
+{
+	return version_newest_of(kv, line, stem, value, ret_epoch, NULL);
 }
 
 int version_get(struct kv *kv, const struct line *line, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch)
@@ -168,6 +179,17 @@ void version_put(struct view *view, struct kv_batch *batch, const struct tree_ke
 		kv_batch_delete(batch, KV_TREE, old.bytes, old.len);
 	}
 	kv_batch_put(batch, KV_TREE, key.bytes, key.len, value, len);
+}
+
+void version_delete_last(struct view *view, struct kv_batch *batch, const struct tree_key *stem, uint64_t epoch)
+{
+	struct tree_key key = tree_key_at(*stem, epoch), tombstone = tree_key_at(*stem, view->epoch);
+
+	assert(view->epoch != 0);
+	if (is_ours_alone(view, epoch))
+		kv_batch_delete(batch, KV_TREE, key.bytes, key.len);
+	else
+		kv_batch_put(batch, KV_TREE, tombstone.bytes, tombstone.len, "", 0);
 }
 
 /* Deals with the version under the iterator; true when the rest of its stem need not be looked at. See the top of this file. */
@@ -234,6 +256,67 @@ int version_delete(struct view *view, struct kv_batch *batch, const struct tree_
 	size_t tombstones = 0;
 
 	return version_delete_range(view, batch, SIZE_MAX, &first, &end, &tombstones);
+}
+
+struct version_scan {
+	struct kv_iter *kv;
+	struct line line;
+};
+
+struct version_scan *version_scan_new(struct kv *kv, const struct line *line, const struct tree_key *first, const struct tree_key *end)
+{
+	struct version_scan *scan = xcalloc(1, sizeof(*scan));
+
+	scan->kv = kv_iter_new(kv, KV_TREE, first->bytes, first->len, end->bytes, end->len);
+	scan->line = line_copy(line);
+	return scan;
+}
+
+void version_scan_free(struct version_scan *scan)
+{
+	if (!scan)
+		return;
+	kv_iter_free(scan->kv);
+	line_clear(&scan->line);
+	free(scan);
+}
+
+/* Moves on, to the first key that is not below the given one. */
+static void advance(struct kv_iter *iter, const struct tree_key *key)
+{
+	/* before the first use it is not valid */
+	for (unsigned i = 0; i < SKIP_STEPS && kv_iter_valid(iter); i++) {
+		size_t len;
+		const uint8_t *at = kv_iter_key(iter, &len);
+		int order = memcmp(at, key->bytes, MIN(len, key->len));
+		if (order > 0 || (order == 0 && len >= key->len))
+			return;
+		kv_iter_next(iter);
+	}
+	kv_iter_seek(iter, key->bytes, key->len);
+}
+
+int version_scan_get(struct version_scan *scan, const struct tree_key *stem, const uint8_t **ret_value, size_t *ret_len)
+{
+	uint64_t wanted = line_floor(&scan->line, UINT64_MAX);
+
+	while (wanted > 0) {
+		struct tree_key key = tree_key_at(*stem, wanted);
+		uint64_t epoch;
+		advance(scan->kv, &key);
+		if (!is_at_stem(scan->kv, stem)) {
+			int r = kv_iter_valid(scan->kv) ? 0 : kv_iter_status(scan->kv);
+			return r < 0 ? r : -ENOENT;
+		}
+		if (current_key(scan->kv, &key, &epoch) < 0)
+			return -EBADMSG;
+		wanted = line_floor(&scan->line, epoch);
+		if (wanted == epoch) {
+			*ret_value = kv_iter_value(scan->kv, ret_len);
+			return *ret_len > 0 ? 0 : -ENOENT;
+		}
+	}
+	return -ENOENT;
 }
 
 struct version_iter {

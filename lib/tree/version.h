@@ -13,6 +13,9 @@
 WARN_UNUSED int version_get(struct kv *kv, const struct line *line, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch);
 /* As version_get, but a tombstone is told: 0 with an empty value. Whoever will put a value wants its epoch, to have it deleted. */
 WARN_UNUSED int version_newest(struct kv *kv, const struct line *line, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch);
+/* The same, and whether it is the last: nothing older is stored under the stem. */
+WARN_UNUSED int version_newest_of(struct kv *kv, const struct line *line, const struct tree_key *stem, struct buf *value,
+				  uint64_t *ret_epoch, bool *ret_is_last);
 /* version_get for the view's line. Takes the epoch lock: whoever holds it calls version_get with view->line instead. */
 WARN_UNUSED int view_version_get(struct view *view, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch);
 
@@ -24,6 +27,8 @@ void version_put(struct view *view, struct kv_batch *batch, const struct tree_ke
 
 /* Adds to the batch: the view sees nothing under this stem any more; a tombstone only where an older version would show through. */
 WARN_UNUSED int version_delete(struct view *view, struct kv_batch *batch, const struct tree_key *stem);
+/* The same where version_newest_of found a value, of this epoch, and said that it is the last: costs no look at the database. */
+void version_delete_last(struct view *view, struct kv_batch *batch, const struct tree_key *stem, uint64_t epoch);
 
 /*
  * The same for all stems in [first, end): 0 when all were dealt with; 1 when there is more after about `limit` versions were looked at,
@@ -31,6 +36,16 @@ WARN_UNUSED int version_delete(struct view *view, struct kv_batch *batch, const 
  */
 WARN_UNUSED int version_delete_range(struct view *view, struct kv_batch *batch, size_t limit, struct tree_key *first,
 				     const struct tree_key *end, size_t *tombstones);
+
+/*
+ * version_get of many stems in [first, end), with one look at the database, made when the scan is: stems must ascend (one may come again).
+ * Those that lie side by side cost a step each, not a seek.
+ */
+struct version_scan;
+struct version_scan *version_scan_new(struct kv *kv, const struct line *line, const struct tree_key *first, const struct tree_key *end);
+void version_scan_free(struct version_scan *scan);
+/* The value is valid until the next call. */
+WARN_UNUSED int version_scan_get(struct version_scan *scan, const struct tree_key *stem, const uint8_t **ret_value, size_t *ret_len);
 
 /*
  * Walks what a line sees in [first, end): for each stem with a visible, not deleted version, in key order. `skip_to`-style seeks keep

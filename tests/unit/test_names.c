@@ -382,6 +382,51 @@ static void attributes_are_set(void **state)
 	assert_int_equal(attr.mode, S_IFREG | 0755);
 }
 
+static void check_scanned(struct view *view, struct attr_scan *scan, uint64_t ino)
+{
+	struct attr scanned, now;
+	int r = attr_scan_get(scan, ino, &scanned);
+
+	assert_int_equal(r, view_getattr(view, ino, &now));
+	if (r == 0)
+		assert_memory_equal(&scanned, &now, sizeof(now));
+}
+
+/* The cache of inodes is smaller than the directory: most are read from disk, and what changes during the scan leaves memory again. */
+static void a_scan_of_attributes_is_as_true_as_asking_for_each(void **state)
+{
+	struct tree_store *store = *state;
+	struct setattr change = {.mask = SET_MODE};
+	struct inode *buffered = new_file(store, "buffered");
+	uint64_t first = inode_ino(buffered), inos[100];
+	struct attr attr;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(inos); i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "f%u", i);
+		inos[i] = make(store->view, ROOT_INO, name, i % 10 == 0 ? S_IFLNK | 0777 : S_IFREG | 0644);
+	}
+	assert_int_equal(inode_write(buffered, 0, "12345", 5, 0), 0);
+	assert_int_equal(view_unlink(store->view, ROOT_INO, "f50"), 0);
+
+	struct attr_scan *scan = attr_scan_new(store->view, first, inos[99] + 1);
+
+	check_scanned(store->view, scan, first);
+	check_scanned(store->view, scan, first);
+	for (unsigned i = 0; i < ARRAY_SIZE(inos); i++) {
+		if (i == 30) {
+			for (unsigned j = 0; j < ARRAY_SIZE(inos); j++) {
+				change.mode = 0600 + j % 8;
+				assert_int_equal(view_setattr(store->view, inos[j], &change, &attr), j == 50 ? -ESTALE : 0);
+			}
+		}
+		check_scanned(store->view, scan, inos[i]);
+	}
+	assert_int_equal(attr_scan_get(scan, inos[99] + 1, &attr), -ESTALE);
+	attr_scan_free(scan);
+	inode_close(buffered);
+}
+
 static void a_replacing_file_is_committed_first(void **state)
 {
 	struct tree_store *store = *state;
@@ -509,6 +554,7 @@ int main(void)
 		TREE_TEST(a_snapshot_keeps_names_as_they_were),
 		TREE_TEST(a_retired_view_reads_and_does_not_write),
 		TREE_TEST(attributes_are_set),
+		TREE_TEST(a_scan_of_attributes_is_as_true_as_asking_for_each),
 		TREE_TEST(a_replacing_file_is_committed_first),
 		TREE_TEST(threads_and_snapshots_do_not_hold_each_other_up),
 	};
