@@ -8,8 +8,11 @@
 
 #include "lib/base/buf.h"
 
-#define SAMPLE_LEN 4096
-#define SAMPLE_LEVEL 1
+/* The sample is gathered from all over the data, so that stripes of different kinds are seen in their true proportion. */
+#define SAMPLE_LEN 4096U
+#define SAMPLE_PARTS 16U
+#define PART_LEN (SAMPLE_LEN / SAMPLE_PARTS)
+#define SAMPLE_LEVEL (-3) /* only repetitions, no entropy coding: that was looked at before */
 /* Below this a sample would cost as much as the thing itself. */
 #define SAMPLE_MIN ((size_t)SAMPLE_LEN * 4)
 
@@ -57,19 +60,62 @@ static size_t squeeze(struct codec *codec, const uint8_t *data, size_t len, int 
 	return ZSTD_isError(got) ? len : got;
 }
 
-bool codec_try(struct codec *codec, const void *data, size_t len)
+/*
+ * The length up to which a compressed form is worth having. At level 1, where speed counts, it must save a fifth: stripes of text and noise
+ * that shrink by 17% cost 2.7 s of a core per GiB on the way in and 1.0 s on each way out, more than reading those 17% takes anywhere.
+ * Higher levels are for whoever wants the space.
+ */
+static size_t worth(int level, size_t len)
+{
+	return level == 1 ? len - len / 5 : len - (len + 15) / 16;
+}
+
+/* A sample shrinks less than the whole does. */
+static size_t sample_worth(int level)
+{
+	return level == 1 ? SAMPLE_LEN - SAMPLE_LEN * 3 / 16 : SAMPLE_LEN - SAMPLE_LEN / 32;
+}
+
+/* log2, in quarters, rounded down. */
+static unsigned log2_quarters(uint64_t value)
+{
+	return 63 - (unsigned)__builtin_clzll(value * value * value * value);
+}
+
+/* What the sample would take if each byte took as many bits as its frequency tells (Shannon), up to the rounding of the logarithm. */
+static size_t entropy_len(const uint8_t *sample)
+{
+	uint16_t counts[4][256] = {{0}}; /* four, since equal bytes that follow one another would wait for each other */
+	unsigned quarter_bits = 0;
+
+	for (unsigned i = 0; i < SAMPLE_LEN; i += 4)
+		for (unsigned j = 0; j < 4; j++)
+			counts[j][sample[i + j]]++;
+	for (unsigned i = 0; i < 256; i++) {
+		unsigned count = counts[0][i] + counts[1][i] + counts[2][i] + counts[3][i];
+
+		if (count)
+			quarter_bits += count * (log2_quarters(SAMPLE_LEN) - log2_quarters(count));
+	}
+	return quarter_bits / 32;
+}
+
+bool codec_try(struct codec *codec, const void *data, size_t len, int level)
 {
 	const uint8_t *bytes = data;
-	size_t got;
+	uint8_t sample[SAMPLE_LEN];
 
+	if (level <= 0 || !len)
+		return false;
 	if (len < SAMPLE_MIN)
+		return true;
+	for (size_t i = 0; i < SAMPLE_PARTS; i++)
+		memcpy(sample + i * PART_LEN, bytes + i * (len / SAMPLE_PARTS), PART_LEN);
+	if (entropy_len(sample) <= sample_worth(level))
 		return true;
 	if (packer_ready(codec, SAMPLE_LEN))
 		return false;
-	got = squeeze(codec, bytes, SAMPLE_LEN, SAMPLE_LEVEL);
-	got += squeeze(codec, bytes + len / 2, SAMPLE_LEN, SAMPLE_LEVEL);
-	/* a small window shrinks less than the whole: ask the sample for half of what is asked of the chunk */
-	return got <= 2 * SAMPLE_LEN - 2 * SAMPLE_LEN / 32;
+	return squeeze(codec, sample, SAMPLE_LEN, SAMPLE_LEVEL) <= sample_worth(level);
 }
 
 int codec_pack(struct codec *codec, const void *data, size_t len, int level, uint8_t **ret_packed, size_t *ret_len)
@@ -77,12 +123,12 @@ int codec_pack(struct codec *codec, const void *data, size_t len, int level, uin
 	uint8_t *packed;
 	size_t got;
 
-	if (level <= 0 || !len || !codec_try(codec, data, len))
+	if (!codec_try(codec, data, len, level))
 		return 0;
 	if (packer_ready(codec, len))
 		return -ENOMEM;
 	got = squeeze(codec, data, len, level);
-	if (got > len - (len + 15) / 16)
+	if (got > worth(level, len))
 		return 0;
 	packed = malloc(got);
 	if (!packed)

@@ -15,12 +15,12 @@ struct codec;
 struct codec *codec_new(void);
 void codec_free(struct codec *codec); /* NULL is fine */
 
-/* Whether a sample of the data shrinks at all: keeps JPEG, zstd, or a tar of them from costing more than a glance. */
-bool codec_try(struct codec *codec, const void *data, size_t len);
+/* Whether a sample of the data promises what codec_pack asks for: keeps JPEG, zstd, or a tar of them from costing more than a glance. */
+bool codec_try(struct codec *codec, const void *data, size_t len, int level);
 
 /*
- * Compresses at `level` (<= 0: never). 1 and an allocated result, which the caller frees, when that saves at least a sixteenth;
- * 0 when the data is better stored plain; -ENOMEM.
+ * Compresses at `level` (<= 0: never). 1 and an allocated result, which the caller frees, when that saves at least a sixteenth, at level 1
+ * at least a fifth; 0 when the data is better stored plain; -ENOMEM.
  */
 WARN_UNUSED int codec_pack(struct codec *codec, const void *data, size_t len, int level, uint8_t **ret_packed, size_t *ret_len);
 

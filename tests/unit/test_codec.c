@@ -71,7 +71,8 @@ static void test_noise_is_left_plain(void **state)
 	uint8_t *packed = NULL;
 	size_t packed_len;
 
-	assert_false(codec_try(*state, data, LEN));
+	assert_false(codec_try(*state, data, LEN, 1));
+	assert_false(codec_try(*state, data, LEN, 3));
 	assert_int_equal(codec_pack(*state, data, LEN, 3, &packed, &packed_len), 0);
 	assert_int_equal(codec_pack(*state, data, 1000, 3, &packed, &packed_len), 0);
 	assert_null(packed);
@@ -84,9 +85,61 @@ static void test_noise_behind_a_compressible_head_is_left_plain(void **state)
 	size_t packed_len;
 
 	memset(data, 0, 4000);
-	assert_true(codec_try(*state, data, LEN));
 	assert_int_equal(codec_pack(*state, data, LEN, 3, &packed, &packed_len), 0);
 	assert_null(packed);
+}
+
+/* Noise with a stripe of text in every `every` of 4 KiB, which zstd makes almost nothing of. */
+static uint8_t *striped(size_t len, size_t every)
+{
+	AUTO_FREE uint8_t *words = text(4096);
+	uint8_t *data = noise(len);
+
+	for (size_t at = 0; at < len; at += 4096 * every)
+		memcpy(data + at, words, 4096);
+	return data;
+}
+
+static void test_level_one_asks_for_a_fifth_and_others_for_a_sixteenth(void **state)
+{
+	AUTO_FREE uint8_t *quarter = striped(LEN, 4), *eighth = striped(LEN, 8), *thirtysecond = striped(2 * LEN, 32);
+	AUTO_FREE uint8_t *one = NULL, *two = NULL;
+	uint8_t *none = NULL;
+	size_t len = 0;
+
+	assert_int_equal(codec_pack(*state, quarter, LEN, 1, &one, &len), 1);
+	assert_true(len <= LEN - LEN / 5);
+	assert_int_equal(codec_pack(*state, eighth, LEN, 1, &none, &len), 0);
+	assert_int_equal(codec_pack(*state, eighth, LEN, 2, &two, &len), 1);
+	assert_in_range(len, LEN - LEN / 5 + 1, LEN - LEN / 16);
+	assert_int_equal(codec_pack(*state, thirtysecond, 2 * LEN, 2, &none, &len), 0);
+	assert_null(none);
+}
+
+/* Few values, no repetitions: what the frequencies tell without any matches. */
+static void test_few_values_are_worth_packing(void **state)
+{
+	AUTO_FREE uint8_t *data = noise(LEN);
+	AUTO_FREE uint8_t *packed = NULL;
+	size_t len = 0;
+
+	for (size_t i = 0; i < LEN; i++)
+		data[i] &= 0x1f;
+	assert_true(codec_try(*state, data, LEN, 1));
+	assert_int_equal(codec_pack(*state, data, LEN, 1, &packed, &len), 1);
+}
+
+/* All values alike frequent, everything repeated. */
+static void test_repetitions_are_worth_packing(void **state)
+{
+	AUTO_FREE uint8_t *data = noise(LEN);
+	AUTO_FREE uint8_t *packed = NULL;
+	size_t len = 0;
+
+	for (size_t at = 512; at < LEN; at += 512)
+		memcpy(data + at, data, 512);
+	assert_true(codec_try(*state, data, LEN, 1));
+	assert_int_equal(codec_pack(*state, data, LEN, 1, &packed, &len), 1);
 }
 
 static void test_level_zero_never_compresses(void **state)
@@ -138,6 +191,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_text_comes_back_as_it_was, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_noise_is_left_plain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_noise_behind_a_compressible_head_is_left_plain, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_level_one_asks_for_a_fifth_and_others_for_a_sixteenth, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_few_values_are_worth_packing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_repetitions_are_worth_packing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_level_zero_never_compresses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wrong_lengths_and_garbage_are_refused, setup, teardown),
 		cmocka_unit_test(test_digest_of_known_messages),
