@@ -2,13 +2,17 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <utlist.h>
 
 #include "lib/base/buf.h"
 
 /* Runs longer than this many average pieces are cut by several threads. */
-#define SEGMENT_PIECES 128
+#define SEGMENT_PIECES 64
+/* Work for one step of the pool: at least this many bytes, where each segment counts for some more. */
+#define STEP_COST (256U << 10)
+#define SEGMENT_COST 4096U
 
 struct chunks_group *chunks_group_new(struct chunks *chunks)
 {
@@ -29,7 +33,7 @@ void chunks_group_free(struct chunks_group *group)
 	DL_DELETE(group->chunks->groups, group);
 	pthread_mutex_unlock(&group->chunks->groups_lock);
 	for (size_t i = 0; i < group->run_count; i++) {
-		free(group->runs[i].ends.at);
+		free(group->runs[i].cuts.at);
 		free(group->runs[i].pieces);
 	}
 	for (size_t i = 0; i < group->item_count; i++)
@@ -56,8 +60,17 @@ const struct chunk_piece *chunks_group_pieces(const struct chunks_group *group, 
 {
 	const struct run *run = &group->runs[number];
 
-	*ret_count = run->pieces ? run->ends.count : 0;
+	*ret_count = run->pieces ? run->cuts.count : 0;
 	return run->pieces;
+}
+
+static void refers_add(struct refers *refers, uint64_t id)
+{
+	if (refers->count == refers->cap) {
+		refers->cap = MAX(refers->cap * 2, 16);
+		refers->at = xrealloc(refers->at, refers->cap * sizeof(*refers->at));
+	}
+	refers->at[refers->count++] = id;
 }
 
 void chunks_group_refer(struct chunks_group *group, uint64_t id)
@@ -65,7 +78,7 @@ void chunks_group_refer(struct chunks_group *group, uint64_t id)
 	struct chunks *chunks = group->chunks;
 
 	pthread_rwlock_rdlock(&chunks->gate);
-	ends_add(&group->refers, id);
+	refers_add(&group->refers, id);
 	if (chunks->mark)
 		chunk_set_add(chunks->mark, id);
 	pthread_rwlock_unlock(&chunks->gate);
@@ -85,75 +98,94 @@ struct chunks_group *chunks_group_next(const struct chunks_group *group)
 	return group->next;
 }
 
-void ends_add(struct ends *ends, uint64_t value)
-{
-	if (ends->count == ends->cap) {
-		ends->cap = MAX(ends->cap * 2, 16);
-		ends->at = xrealloc(ends->at, ends->cap * sizeof(*ends->at));
-	}
-	ends->at[ends->count++] = value;
-}
-
 /*
- * Cutting in parallel. Where a piece ends depends only on where it starts, and cuts of one content, started at different places, soon fall
- * together. So each segment of a run is cut as if a piece began at its start, and then the segments are joined: from the last true cut on,
- * pieces are cut anew until one ends where a piece of the next segment does; from there on that segment's cuts are the true ones. The
- * result is the same as that of cutting from the start, always.
+ * Cutting and hashing in parallel; a piece is hashed as soon as it is cut, while it is in the core's cache. Where a piece ends depends only
+ * on where it starts, and cuts of one content, started at different places, soon fall together. So each segment of a run is cut as if a
+ * piece began at its start, and then the segments are joined: from the last true cut on, pieces are cut anew until one ends where a piece
+ * of the next segment does; from there on that segment's cuts are the true ones. The result is the same as that of cutting from the
+ * start, always.
  */
 struct segment {
 	struct run *run;
 	uint64_t from, to; /* the run's last segment ends with the run */
-	struct ends ends;  /* the last one may lie beyond `to` */
+	struct cuts cuts;  /* the last one may end beyond `to` */
 };
 
 struct cutting {
-	const struct cut *cut;
+	struct chunks *chunks;
 	struct segment *segments;
 	size_t count, cap;
+	size_t *steps; /* of the pool: segments [steps[i], steps[i + 1]) */
+	size_t step_count;
 };
 
-static uint64_t end_after(const struct cut *cut, const struct run *run, uint64_t at)
+/* Cuts and hashes the piece of the run that starts at `at`; returns its end. */
+static uint64_t cuts_add(struct cuts *cuts, const struct chunks *chunks, struct digest *digest, const struct run *run, uint64_t at)
 {
-	return at + cut_next(cut, run->data + at, run->len - at);
+	size_t left = run->len - at, len = run->len > chunks->cut.average ? cut_next(&chunks->cut, run->data + at, left) : left;
+	struct cut_piece *piece;
+
+	if (cuts->count == cuts->cap) {
+		cuts->cap = cuts->cap ? cuts->cap * 2 : run->len / chunks->cut.average + 1;
+		cuts->at = xrealloc(cuts->at, cuts->cap * sizeof(*cuts->at));
+	}
+	piece = &cuts->at[cuts->count++];
+	piece->end = at + len;
+	digest_once(digest, run->data + at, len, piece->sha256);
+	return piece->end;
 }
 
-static void cut_segment(void *arg, size_t index)
+static void cut_step(void *arg, size_t index)
 {
 	struct cutting *cutting = arg;
-	struct segment *segment = &cutting->segments[index];
+	struct tools *tools = shelf_take(cutting->chunks->shelf);
 
-	for (uint64_t at = segment->from; at < segment->to;) {
-		at = end_after(cutting->cut, segment->run, at);
-		ends_add(&segment->ends, at);
+	for (size_t i = cutting->steps[index]; i < cutting->steps[index + 1]; i++) {
+		struct segment *segment = &cutting->segments[i];
+
+		for (uint64_t at = segment->from; at < segment->to;)
+			at = cuts_add(&segment->cuts, cutting->chunks, tools->digest, segment->run, at);
 	}
+	shelf_put(cutting->chunks->shelf, tools);
 }
 
-static void join_segment(const struct cut *cut, const struct segment *segment)
+static void cuts_append(struct cuts *cuts, const struct cut_piece *pieces, size_t count)
 {
-	struct ends *true_ends = &segment->run->ends;
-	const struct ends *ends = &segment->ends;
-	uint64_t at = true_ends->count ? true_ends->at[true_ends->count - 1] : 0;
+	if (cuts->cap - cuts->count < count) {
+		cuts->cap = MAX(2 * cuts->cap, cuts->count + count);
+		cuts->at = xrealloc(cuts->at, cuts->cap * sizeof(*cuts->at));
+	}
+	memcpy(cuts->at + cuts->count, pieces, count * sizeof(*pieces));
+	cuts->count += count;
+}
+
+static void join_segment(const struct chunks *chunks, struct digest *digest, struct segment *segment)
+{
+	struct cuts *joined = &segment->run->cuts;
+	const struct cuts *cuts = &segment->cuts;
+	uint64_t at = joined->count ? joined->at[joined->count - 1].end : 0;
 	size_t next = 0;
 
+	if (segment->from == 0) {
+		*joined = segment->cuts;
+		segment->cuts = (struct cuts){0};
+		return;
+	}
 	while (at < segment->to) {
-		while (next < ends->count && ends->at[next] < at)
+		while (next < cuts->count && cuts->at[next].end < at)
 			next++;
-		if (at != segment->from && ends->at[next] != at) {
-			at = end_after(cut, segment->run, at);
-			ends_add(true_ends, at);
-			continue;
+		if (at == segment->from || cuts->at[next].end == at) {
+			next += at != segment->from;
+			cuts_append(joined, cuts->at + next, cuts->count - next);
+			break;
 		}
-		if (at != segment->from)
-			next++;
-		for (; next < ends->count; next++)
-			ends_add(true_ends, ends->at[next]);
-		break;
+		at = cuts_add(joined, chunks, digest, segment->run, at);
 	}
 }
 
 static void add_segments(struct cutting *cutting, struct run *run)
 {
-	uint64_t segment_len = (uint64_t)cutting->cut->average * SEGMENT_PIECES;
+	uint64_t segment_len = (uint64_t)cutting->chunks->cut.average * SEGMENT_PIECES;
 
 	for (uint64_t from = 0; from < run->len; from += segment_len) {
 		if (cutting->count == cutting->cap) {
@@ -165,22 +197,35 @@ static void add_segments(struct cutting *cutting, struct run *run)
 	}
 }
 
+static void add_steps(struct cutting *cutting)
+{
+	uint64_t cost = 0;
+
+	cutting->steps = xcalloc(cutting->count + 1, sizeof(*cutting->steps));
+	for (size_t i = 0; i < cutting->count; i++) {
+		cost += cutting->segments[i].to - cutting->segments[i].from + SEGMENT_COST;
+		if (cost >= STEP_COST || i + 1 == cutting->count) {
+			cutting->steps[++cutting->step_count] = i + 1;
+			cost = 0;
+		}
+	}
+}
+
 void group_cut(struct chunks_group *group)
 {
-	struct cutting cutting = {.cut = &group->chunks->cut};
+	struct cutting cutting = {.chunks = group->chunks};
+	struct tools *tools;
 
-	for (size_t i = 0; i < group->run_count; i++) {
-		struct run *run = &group->runs[i];
-
-		if (run->len > cutting.cut->average)
-			add_segments(&cutting, run);
-		else if (run->len)
-			ends_add(&run->ends, run->len);
-	}
-	pool_run(group->chunks->pool, cut_segment, &cutting, cutting.count);
+	for (size_t i = 0; i < group->run_count; i++)
+		add_segments(&cutting, &group->runs[i]);
+	add_steps(&cutting);
+	pool_run(group->chunks->pool, cut_step, &cutting, cutting.step_count);
+	tools = shelf_take(group->chunks->shelf);
 	for (size_t i = 0; i < cutting.count; i++) {
-		join_segment(cutting.cut, &cutting.segments[i]);
-		free(cutting.segments[i].ends.at);
+		join_segment(group->chunks, tools->digest, &cutting.segments[i]);
+		free(cutting.segments[i].cuts.at);
 	}
+	shelf_put(group->chunks->shelf, tools);
+	free(cutting.steps);
 	free(cutting.segments);
 }

@@ -6,9 +6,18 @@
 
 #include "lib/chunk/store.h"
 
-/* The lengths of pieces that follow one another, as ends. */
-struct ends {
+/* Chunk ids that are referred to. */
+struct refers {
 	uint64_t *at;
+	size_t count, cap;
+};
+
+/* The pieces of a run, one after the other from its start on. */
+struct cuts {
+	struct cut_piece {
+		uint64_t end;
+		uint8_t sha256[DIGEST_LEN];
+	} *at;
 	size_t count, cap;
 };
 
@@ -16,7 +25,7 @@ struct run {
 	const uint8_t *data;
 	size_t len;
 	int level;
-	struct ends ends;
+	struct cuts cuts;
 	struct chunk_piece *pieces; /* made by chunks_group_store */
 };
 
@@ -46,14 +55,12 @@ struct chunks_group {
 	atomic_int error; /* the first failure of a step */
 
 	size_t settled;     /* items whose ids the collector must respect; changes under the gate, shared */
-	struct ends refers; /* ids given to chunks_group_refer; the same */
+	struct refers refers; /* ids given to chunks_group_refer; the same */
 
 	struct chunks_group *prev, *next; /* chunks.groups_lock */
 };
 
-void ends_add(struct ends *ends, uint64_t value);
-
-/* Cuts all runs into pieces; in parallel, long runs too. */
+/* Cuts all runs into pieces and hashes them; in parallel, long runs too. */
 void group_cut(struct chunks_group *group);
 
 #endif

@@ -37,17 +37,20 @@ static void make_items(struct chunks_group *group)
 	struct item *item;
 
 	for (size_t i = 0; i < group->run_count; i++)
-		group->item_count += group->runs[i].ends.count;
+		group->item_count += group->runs[i].cuts.count;
 	item = group->items = xcalloc(group->item_count + 1, sizeof(*group->items));
 	for (size_t i = 0; i < group->run_count; i++) {
 		struct run *run = &group->runs[i];
 		uint64_t at = 0;
 
-		for (size_t j = 0; j < run->ends.count; j++, item++) {
+		for (size_t j = 0; j < run->cuts.count; j++, item++) {
+			const struct cut_piece *piece = &run->cuts.at[j];
+
 			item->data = run->data + at;
-			item->length = (uint32_t)(run->ends.at[j] - at);
+			item->length = (uint32_t)(piece->end - at);
 			item->level = run->level;
-			at = run->ends.at[j];
+			memcpy(item->sha256, piece->sha256, DIGEST_LEN);
+			at = piece->end;
 		}
 	}
 	slice_items(group);
@@ -58,16 +61,6 @@ static void set_error(struct chunks_group *group, int error)
 	int none = 0;
 
 	atomic_compare_exchange_strong(&group->error, &none, error);
-}
-
-static void hash_slice(void *arg, size_t index)
-{
-	struct chunks_group *group = arg;
-	struct tools *tools = shelf_take(group->chunks->shelf);
-
-	for (size_t i = group->slices[index]; i < group->slices[index + 1]; i++)
-		digest_once(tools->digest, group->items[i].data, group->items[i].length, group->items[i].sha256);
-	shelf_put(group->chunks->shelf, tools);
 }
 
 static void find_twins(struct chunks_group *group)
@@ -303,8 +296,8 @@ static void make_pieces(struct chunks_group *group)
 	for (size_t i = 0; i < group->run_count; i++) {
 		struct run *run = &group->runs[i];
 
-		run->pieces = xcalloc(run->ends.count + 1, sizeof(*run->pieces));
-		for (size_t j = 0; j < run->ends.count; j++, item++) {
+		run->pieces = xcalloc(run->cuts.count + 1, sizeof(*run->pieces));
+		for (size_t j = 0; j < run->cuts.count; j++, item++) {
 			run->pieces[j].offset = (uint64_t)(item->data - run->data);
 			run->pieces[j].length = item->length;
 			run->pieces[j].chunk = item->twin ? item->twin->id : item->id;
@@ -320,7 +313,6 @@ int chunks_group_store(struct chunks_group *group, struct kv_batch *batch)
 
 	group_cut(group);
 	make_items(group);
-	pool_run(pool, hash_slice, group, group->slice_count);
 	find_twins(group);
 	ret = settle(group, &bulk);
 	if (ret)

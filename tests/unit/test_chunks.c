@@ -42,6 +42,8 @@ static void test_pieces_do_not_depend_on_the_threads(void **state)
 	store_make_dir(&other);
 	store_open(&other, true);
 	a = put(store, data, len, 0);
+	for (size_t i = 0; i < a.count; i++)
+		assert_int_equal(chunks_verify(store->chunks, a.pieces[i].chunk), 0);
 	/* one at a time, from the last end on: what a single thread would cut */
 	for (size_t i = 0; i < a.count; i += 97) {
 		uint64_t from = a.pieces[i].offset;
