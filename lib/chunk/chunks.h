@@ -70,6 +70,14 @@ const struct chunk_piece *chunks_group_pieces(const struct chunks_group *group, 
 /* Copies [offset, offset+len) of the chunk's plain bytes. -EIO when it is missing, damaged or shorter (I9). */
 WARN_UNUSED int chunks_read(struct chunks *chunks, uint64_t id, uint32_t offset, uint32_t len, void *out);
 
+/* The same for several, `count` of any. Those whose ids follow one another are read together, large reads by several threads. */
+struct chunk_want {
+	uint64_t chunk;
+	uint32_t offset, length;
+	void *out;
+};
+WARN_UNUSED int chunks_read_many(struct chunks *chunks, const struct chunk_want *wants, size_t count);
+
 /* SHA-256 and number of the chunk's plain bytes, as its record has them; the guard is checked, the content is not hashed. -EIO, -ENOMEM. */
 WARN_UNUSED int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_len, uint8_t ret_sha256[32]);
 

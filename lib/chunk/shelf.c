@@ -29,6 +29,7 @@ void shelf_free(struct shelf *shelf)
 	LL_FOREACH_SAFE (shelf->idle, tools, next) {
 		digest_free(tools->digest);
 		codec_free(tools->codec);
+		kv_raw_clear(&tools->raw);
 		free(tools);
 	}
 	pthread_mutex_destroy(&shelf->lock);

@@ -7,12 +7,14 @@
 
 #include "lib/chunk/codec.h"
 #include "lib/chunk/digest.h"
+#include "lib/kv/kv.h"
 
 struct shelf;
 
 struct tools {
 	struct digest *digest;
 	struct codec *codec;
+	struct kv_raw raw;
 	struct tools *next;
 };
 

@@ -78,6 +78,9 @@ int chunks_open(struct kv *kv, struct pool *pool, const struct chunks_options *o
 	chunks->ids = ids;
 	chunks->ingest_dir = xstrdup(options->ingest_dir);
 	chunks->cache = cache_new(options->cache_bytes, options->max);
+	chunks->bulk = kv_tables_new(kv, KV_BULK);
+	chunks->small = kv_tables_new(kv, KV_SMALL);
+	chunks->ahead = ahead_new(chunks->bulk, chunks->small);
 	chunks->shelf = shelf_new();
 	cut_init(&chunks->cut, options->min, options->average, options->max);
 	gate_init(&chunks->gate);
@@ -98,6 +101,9 @@ void chunks_close(struct chunks *chunks)
 		HASH_DEL(chunks->damaged, damaged);
 		free(damaged);
 	}
+	ahead_free(chunks->ahead);
+	kv_tables_free(chunks->bulk);
+	kv_tables_free(chunks->small);
 	ids_close(chunks->ids);
 	shelf_free(chunks->shelf);
 	cache_free(chunks->cache);
@@ -135,7 +141,7 @@ int chunk_open_record(uint64_t id, const uint8_t *value, size_t len, struct chun
 	return 0;
 }
 
-static void note_damaged(struct chunks *chunks, uint64_t id)
+void chunk_note_damaged(struct chunks *chunks, uint64_t id)
 {
 	struct damaged *damaged;
 
@@ -207,97 +213,6 @@ void dedup_put(struct kv_batch *batch, const uint8_t sha256[DIGEST_LEN], uint32_
 	kv_batch_put(batch, KV_DEDUP, sha256, DIGEST_LEN, value, sizeof(value));
 }
 
-static int unpack(struct chunks *chunks, const struct chunk_header *header, void *out)
-{
-	struct tools *tools = shelf_take(chunks->shelf);
-	int ret = codec_unpack(tools->codec, header->stored, header->stored_len, out, header->plain_len);
-
-	shelf_put(chunks->shelf, tools);
-	return ret;
-}
-
-static int load_entry(struct chunks *chunks, const struct chunk_header *header, struct cache_entry *entry)
-{
-	uint8_t *data = malloc(MAX(header->plain_len, 1));
-	int ret = data ? unpack(chunks, header, data) : -ENOMEM;
-
-	if (ret) {
-		free(data);
-		cache_fail(chunks->cache, entry, ret);
-		return ret;
-	}
-	cache_fill(chunks->cache, entry, data, header->plain_len);
-	return 0;
-}
-
-static int copy_out(struct chunks *chunks, struct cache_entry *entry, uint32_t offset, uint32_t len, void *out)
-{
-	uint32_t data_len;
-	const uint8_t *data = cache_data(entry, &data_len);
-	int ret = offset > data_len || len > data_len - offset ? -EBADMSG : 0;
-
-	if (!ret)
-		memcpy(out, data + offset, len);
-	cache_release(chunks->cache, entry);
-	return ret;
-}
-
-static int read_packed(struct chunks *chunks, uint64_t id, const struct chunk_header *header, uint32_t offset, uint32_t len,
-                       void *out)
-{
-	struct cache_entry *entry;
-	bool mine;
-	int ret;
-
-	/* nothing is left of the chunk to be read soon: no detour */
-	if (!offset && len == header->plain_len)
-		return unpack(chunks, header, out);
-	entry = cache_claim(chunks->cache, id, &mine);
-	ret = mine ? load_entry(chunks, header, entry) : cache_error(entry);
-	if (!ret)
-		return copy_out(chunks, entry, offset, len, out);
-	cache_release(chunks->cache, entry);
-	return ret;
-}
-
-static int read_record(struct chunks *chunks, uint64_t id, const uint8_t *value, size_t value_len, uint32_t offset, uint32_t len,
-                       void *out)
-{
-	struct chunk_header header;
-	int ret = chunk_open_record(id, value, value_len, &header);
-
-	if (ret)
-		return ret;
-	if (offset > header.plain_len || len > header.plain_len - offset)
-		return -ERANGE;
-	if (header.codec == CHUNK_CODEC_ZSTD)
-		return read_packed(chunks, id, &header, offset, len, out);
-	memcpy(out, header.stored + offset, len);
-	return 0;
-}
-
-int chunks_read(struct chunks *chunks, uint64_t id, uint32_t offset, uint32_t len, void *out)
-{
-	struct cache_entry *entry = cache_find(chunks->cache, id);
-	struct kv_pin *pin;
-	const uint8_t *value;
-	size_t value_len;
-	struct small_key key;
-	int ret;
-
-	if (entry)
-		return copy_out(chunks, entry, offset, len, out) ? -EIO : 0;
-	key = chunk_key(id);
-	ret = kv_pin(chunks->kv, chunk_family(id), key.bytes, key.len, &pin, &value, &value_len);
-	if (!ret) {
-		ret = read_record(chunks, id, value, value_len, offset, len, out);
-		kv_unpin(pin);
-	}
-	if (ret == -EBADMSG || ret == -ENOENT)
-		note_damaged(chunks, id);
-	return !ret || ret == -ENOMEM ? ret : -EIO;
-}
-
 int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_len, uint8_t ret_sha256[DIGEST_LEN])
 {
 	struct small_key key = chunk_key(id);
@@ -316,7 +231,7 @@ int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_len, uint8_t
 		kv_unpin(pin);
 	}
 	if (ret == -EBADMSG || ret == -ENOENT)
-		note_damaged(chunks, id);
+		chunk_note_damaged(chunks, id);
 	return !ret || ret == -ENOMEM ? ret : -EIO;
 }
 
@@ -332,7 +247,7 @@ static int verify_record(struct chunks *chunks, uint64_t id, const uint8_t *valu
 		return ret;
 	if (header.codec == CHUNK_CODEC_ZSTD) {
 		plain = malloc(MAX(header.plain_len, 1));
-		ret = plain ? unpack(chunks, &header, plain) : -ENOMEM;
+		ret = plain ? chunk_unpack(chunks, &header, plain) : -ENOMEM;
 		if (ret)
 			return ret;
 	}
@@ -355,6 +270,6 @@ int chunks_verify(struct chunks *chunks, uint64_t id)
 		kv_unpin(pin);
 	}
 	if (ret == -EBADMSG || ret == -ENOENT)
-		note_damaged(chunks, id);
+		chunk_note_damaged(chunks, id);
 	return ret;
 }

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "lib/chunk/ahead.h"
 #include "lib/chunk/cache.h"
 #include "lib/chunk/chunks.h"
 #include "lib/chunk/cut.h"
@@ -24,6 +25,8 @@ struct chunks {
 	struct cut cut;
 	char *ingest_dir;
 	struct cache *cache;
+	struct kv_tables *bulk, *small;
+	struct ahead *ahead;
 	struct shelf *shelf;
 	struct ids *ids;
 
@@ -53,6 +56,11 @@ uint64_t chunk_guard(uint64_t id, const uint8_t header[CHUNK_HEADER_LEN], const 
 
 /* Checks the guard, then takes the record apart. -EBADMSG */
 WARN_UNUSED int chunk_open_record(uint64_t id, const uint8_t *value, size_t len, struct chunk_header *ret_header);
+
+/* The plain bytes of a compressed chunk. */
+WARN_UNUSED int chunk_unpack(struct chunks *chunks, const struct chunk_header *header, void *out);
+
+void chunk_note_damaged(struct chunks *chunks, uint64_t id);
 
 /* Whether the chunk was found missing or damaged since the store was opened. */
 bool chunks_is_damaged(struct chunks *chunks, uint64_t id);

@@ -11,16 +11,19 @@
 #include "lib/kv/kv.h"
 
 #define KV_MESSAGE_MAX 1024
+#define KV_TABLE_BLOCK 1024U /* of chunks: a larger value has a block of its own */
 #define KV_HANDLE_COUNT (KV_FAMILY_COUNT + 1) /* RocksDB insists on "default", which stays empty */
 
 struct kv_setup {
 	rocksdb_options_t *db;
 	rocksdb_options_t *families[KV_HANDLE_COUNT]; /* the last one is "default" */
-	rocksdb_cache_t *cache;
+	rocksdb_cache_t *cache; /* of metadata */
+	rocksdb_cache_t *pins;  /* of chunks while they are read */
 };
 
 struct kv {
 	rocksdb_t *db;
+	char *path;
 	rocksdb_column_family_handle_t *handles[KV_HANDLE_COUNT];
 	struct kv_setup setup;
 	rocksdb_readoptions_t *read;

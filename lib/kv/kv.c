@@ -127,6 +127,7 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 		return refused(path, message, err);
 	}
 	pthread_mutex_init(&kv->mutex, NULL);
+	kv->path = xstrdup(path);
 	kv->read = rocksdb_readoptions_create();
 	kv->write = rocksdb_writeoptions_create();
 	kv->write_sync = rocksdb_writeoptions_create();
@@ -202,6 +203,7 @@ void kv_close(struct kv *kv)
 	kv_setup_clear(&kv->setup);
 	ballast_free(kv->ballast);
 	pthread_mutex_destroy(&kv->mutex);
+	free(kv->path);
 	free(kv);
 }
 

@@ -96,6 +96,32 @@ WARN_UNUSED int kv_ingest(struct kv *kv, struct kv_sst *sst); /* the file is the
 WARN_UNUSED int kv_drop_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len);
 void kv_compact_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len);
 
+/*
+ * Past the database to the table files, for families whose keys are numbers of 8 bytes and whose values never change (chunks). Any thread;
+ * ends before the database does.
+ *
+ * kv_tables_ask: advice to take the values of [first, end) into the page cache, in large pieces; waits until half of them are there.
+ * Returns the bytes asked for; cannot fail.
+ *
+ * kv_tables_read: reads the values of `count` keys from `first` on with one direct read past the page cache. What it finds is put into
+ * values[0..count), pointing into `raw` until that is used again; the rest, whatever the reason, has data NULL and is to be asked of
+ * kv_pin. Nothing is verified. Returns how many were found.
+ */
+struct kv_tables;
+struct kv_raw {
+	uint8_t *bytes;
+	size_t cap;
+};
+struct kv_value {
+	const uint8_t *data;
+	size_t len;
+};
+struct kv_tables *kv_tables_new(struct kv *kv, enum kv_family family);
+void kv_tables_free(struct kv_tables *tables);
+uint64_t kv_tables_ask(struct kv_tables *tables, uint64_t first, uint64_t end);
+size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values);
+void kv_raw_clear(struct kv_raw *raw);
+
 uint64_t kv_estimate_keys(struct kv *kv, enum kv_family family);
 uint64_t kv_disk_bytes(struct kv *kv, enum kv_family family);
 

@@ -6,6 +6,7 @@
 #define CHECKSUM_XXH3 4
 #define TABLE_FORMAT 5
 #define BLOOM_BITS_PER_KEY 10
+#define PINS 4096 /* of chunks' blocks that nobody reads: none */
 #define DESCRIPTORS_PLENTY 65536
 #define DESCRIPTORS_FEW 64
 
@@ -54,27 +55,29 @@ static rocksdb_block_based_table_options_t *dedup_table(rocksdb_cache_t *cache)
 }
 
 /*
- * Big values under 8-byte keys. A block holds one value: whatever exceeds the block size ends it. The page cache is their cache. Index
- * entries share prefixes (restart interval 16), which makes them a few bytes per chunk; they stay in memory while the file is open.
+ * Big values under 8-byte keys. A block holds one value: whatever exceeds the block size ends it. The page cache is their cache; the block
+ * cache is too small to keep one, but a block that is registered there is handed out as it is, one that is not is copied. Index entries
+ * share prefixes (restart interval 16), which makes them a few bytes per chunk; they stay in memory while the file is open.
  */
-static rocksdb_block_based_table_options_t *chunk_table(void)
+static rocksdb_block_based_table_options_t *chunk_table(rocksdb_cache_t *pins)
 {
 	rocksdb_block_based_table_options_t *table = new_table();
 
-	rocksdb_block_based_options_set_no_block_cache(table, 1);
-	rocksdb_block_based_options_set_block_size(table, 1024);
+	rocksdb_block_based_options_set_block_cache(table, pins);
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 0);
+	rocksdb_block_based_options_set_block_size(table, KV_TABLE_BLOCK);
 	rocksdb_block_based_options_set_index_block_restart_interval(table, 16);
 	return table;
 }
 
-static rocksdb_options_t *family_options(int family, const struct kv_options *options, rocksdb_cache_t *cache)
+static rocksdb_options_t *family_options(int family, const struct kv_options *options, const struct kv_setup *setup)
 {
 	bool chunks = family == KV_BULK || family == KV_SMALL;
 	bool packed = family == KV_CATALOG || family == KV_TREE;
 	rocksdb_options_t *opt = rocksdb_options_create();
-	rocksdb_block_based_table_options_t *table = chunks               ? chunk_table()
-	                                             : family == KV_DEDUP ? dedup_table(cache)
-	                                                                  : metadata_table(cache);
+	rocksdb_block_based_table_options_t *table = chunks               ? chunk_table(setup->pins)
+	                                             : family == KV_DEDUP ? dedup_table(setup->cache)
+	                                                                  : metadata_table(setup->cache);
 
 	rocksdb_options_set_block_based_table_factory(opt, table);
 	rocksdb_block_based_options_destroy(table);
@@ -134,9 +137,10 @@ static rocksdb_options_t *database_options(const struct kv_options *options)
 void kv_setup_init(struct kv_setup *setup, const struct kv_options *options)
 {
 	setup->cache = rocksdb_cache_create_lru(MAX(options->cache_bytes, MIB));
+	setup->pins = rocksdb_cache_create_lru(PINS);
 	setup->db = database_options(options);
 	for (int i = 0; i < KV_HANDLE_COUNT; i++)
-		setup->families[i] = family_options(i, options, setup->cache);
+		setup->families[i] = family_options(i, options, setup);
 }
 
 void kv_setup_clear(struct kv_setup *setup)
@@ -145,4 +149,5 @@ void kv_setup_clear(struct kv_setup *setup)
 		rocksdb_options_destroy(setup->families[i]);
 	rocksdb_options_destroy(setup->db);
 	rocksdb_cache_destroy(setup->cache);
+	rocksdb_cache_destroy(setup->pins);
 }

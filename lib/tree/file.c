@@ -3,40 +3,8 @@
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
-#include "lib/base/pool.h"
 #include "lib/tree/committer.h"
 #include "lib/tree/content.h"
-
-/* Below it, sharing out the chunks costs more than it brings. */
-#define PARALLEL_MIN (256U << 10)
-#define PARALLEL_PIECES 4
-
-struct pieces {
-	struct chunks *chunks;
-	const struct extent_list *list;
-	uint64_t offset;
-	size_t len;
-	uint8_t *out;
-	int result; /* atomic */
-};
-
-static void read_piece(void *arg, size_t index)
-{
-	struct pieces *pieces = arg;
-	const struct extent *extent = &pieces->list->items[index];
-	uint64_t first = MAX(extent->offset, pieces->offset);
-	uint64_t end = MIN(extent->offset + extent->record.length, pieces->offset + pieces->len);
-	uint8_t *out = pieces->out + (first - pieces->offset);
-	uint32_t skip = (uint32_t)(first - extent->offset);
-	int result = 0;
-
-	if (extent->record.chunk == CHUNK_NONE)
-		memset(out, 0, end - first);
-	else
-		result = chunks_read(pieces->chunks, extent->record.chunk, extent->record.chunk_offset + skip, (uint32_t)(end - first), out);
-	if (result < 0)
-		__atomic_store_n(&pieces->result, result, __ATOMIC_RELAXED);
-}
 
 /* Zeros where the list has gaps; returns whether there are any below `size`. */
 static bool clear_gaps(const struct extent_list *list, uint64_t offset, size_t len, uint64_t size, uint8_t *out)
@@ -57,17 +25,28 @@ static bool clear_gaps(const struct extent_list *list, uint64_t offset, size_t l
 	return holes;
 }
 
-static int read_pieces(struct tree *tree, const struct extent_list *list, uint64_t offset, size_t len, void *out)
+static int read_pieces(struct tree *tree, const struct extent_list *list, uint64_t offset, size_t len, uint8_t *out)
 {
-	struct pieces pieces = { .chunks = tree->chunks, .list = list, .offset = offset, .len = len, .out = out };
+	struct chunk_want *wants = xcalloc(list->count + 1, sizeof(*wants));
+	size_t count = 0;
+	int result;
 
-	if (list->count >= PARALLEL_PIECES && len >= PARALLEL_MIN) {
-		pool_run(tree->pool, read_piece, &pieces, list->count);
-	} else {
-		for (size_t i = 0; i < list->count && pieces.result == 0; i++)
-			read_piece(&pieces, i);
+	for (size_t i = 0; i < list->count; i++) {
+		const struct extent *extent = &list->items[i];
+		const uint64_t first = MAX(extent->offset, offset), end = MIN(extent->offset + extent->record.length, offset + len);
+		uint8_t *to = out + (first - offset);
+
+		if (extent->record.chunk == CHUNK_NONE)
+			memset(to, 0, end - first);
+		else
+			wants[count++] = (struct chunk_want){.chunk = extent->record.chunk,
+			                                     .offset = extent->record.chunk_offset + (uint32_t)(first - extent->offset),
+			                                     .length = (uint32_t)(end - first),
+			                                     .out = to};
 	}
-	return pieces.result;
+	result = chunks_read_many(tree->chunks, wants, count);
+	free(wants);
+	return result;
 }
 
 /* What the committed layer says about the range: `out` has inline data and zeros, the list what is to be read over it. */

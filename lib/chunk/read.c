@@ -1,0 +1,206 @@
+/*
+ * Reading. Two ways: a small piece of one chunk comes through the database and the page cache, where reading ahead may have put it
+ * (lib/chunk/ahead.h), and leaves the whole chunk decoded in the cache. Larger reads take neighbouring chunks with one direct read, since
+ * what they bring ends up in the page cache of the mount or in somebody's file, and need not be in memory twice.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/buf.h"
+#include "lib/chunk/store.h"
+
+/* Less is not worth a direct read. */
+#define DIRECT_MIN (16U << 10)
+/* What one thread reads and decodes of a large read. */
+#define PART_BYTES (512U << 10)
+#define PART_CHUNKS 64
+
+int chunk_unpack(struct chunks *chunks, const struct chunk_header *header, void *out)
+{
+	struct tools *tools = shelf_take(chunks->shelf);
+	int ret = codec_unpack(tools->codec, header->stored, header->stored_len, out, header->plain_len);
+
+	shelf_put(chunks->shelf, tools);
+	return ret;
+}
+
+static int load_entry(struct chunks *chunks, const struct chunk_header *header, struct cache_entry *entry)
+{
+	uint8_t *data = malloc(MAX(header->plain_len, 1));
+	int ret = data ? chunk_unpack(chunks, header, data) : -ENOMEM;
+
+	if (ret) {
+		free(data);
+		cache_fail(chunks->cache, entry, ret);
+		return ret;
+	}
+	cache_fill(chunks->cache, entry, data, header->plain_len);
+	return 0;
+}
+
+static int copy_out(struct chunks *chunks, struct cache_entry *entry, uint32_t offset, uint32_t len, void *out)
+{
+	uint32_t data_len;
+	const uint8_t *data = cache_data(entry, &data_len);
+	int ret = offset > data_len || len > data_len - offset ? -EBADMSG : 0;
+
+	if (!ret)
+		memcpy(out, data + offset, len);
+	cache_release(chunks->cache, entry);
+	return ret;
+}
+
+static int read_packed(struct chunks *chunks, uint64_t id, const struct chunk_header *header, uint32_t offset, uint32_t len,
+                       void *out)
+{
+	struct cache_entry *entry;
+	bool mine;
+	int ret;
+
+	/* nothing is left of the chunk to be read soon: no detour */
+	if (!offset && len == header->plain_len)
+		return chunk_unpack(chunks, header, out);
+	entry = cache_claim(chunks->cache, id, &mine);
+	ret = mine ? load_entry(chunks, header, entry) : cache_error(entry);
+	if (!ret)
+		return copy_out(chunks, entry, offset, len, out);
+	cache_release(chunks->cache, entry);
+	return ret;
+}
+
+static int read_record(struct chunks *chunks, uint64_t id, const uint8_t *value, size_t value_len, uint32_t offset, uint32_t len,
+                       void *out)
+{
+	struct chunk_header header;
+	int ret = chunk_open_record(id, value, value_len, &header);
+
+	if (ret)
+		return ret;
+	if (offset > header.plain_len || len > header.plain_len - offset)
+		return -ERANGE;
+	if (header.codec == CHUNK_CODEC_ZSTD)
+		return read_packed(chunks, id, &header, offset, len, out);
+	memcpy(out, header.stored + offset, len);
+	return 0;
+}
+
+int chunks_read(struct chunks *chunks, uint64_t id, uint32_t offset, uint32_t len, void *out)
+{
+	struct cache_entry *entry = cache_find(chunks->cache, id);
+	struct kv_pin *pin;
+	const uint8_t *value;
+	size_t value_len;
+	struct small_key key;
+	int ret;
+
+	if (entry)
+		return copy_out(chunks, entry, offset, len, out) ? -EIO : 0;
+	ahead_note(chunks->ahead, id);
+	key = chunk_key(id);
+	ret = kv_pin(chunks->kv, chunk_family(id), key.bytes, key.len, &pin, &value, &value_len);
+	if (!ret) {
+		ret = read_record(chunks, id, value, value_len, offset, len, out);
+		kv_unpin(pin);
+	}
+	if (ret == -EBADMSG || ret == -ENOENT)
+		chunk_note_damaged(chunks, id);
+	return !ret || ret == -ENOMEM ? ret : -EIO;
+}
+
+/* --- several at once --- */
+
+struct part {
+	size_t first, count; /* wants of ascending neighbours */
+	uint64_t bytes;
+};
+
+struct reading {
+	struct chunks *chunks;
+	const struct chunk_want *wants;
+	struct part *parts;
+	size_t part_count;
+	atomic_int result;
+};
+
+static int read_want(struct chunks *chunks, const struct chunk_want *want)
+{
+	return chunks_read(chunks, want->chunk, want->offset, want->length, want->out);
+}
+
+/* One that is decoded already, since the read before took its first half. */
+static bool take_cached(struct chunks *chunks, const struct chunk_want *want)
+{
+	struct cache_entry *entry = cache_find(chunks->cache, want->chunk);
+
+	return entry && copy_out(chunks, entry, want->offset, want->length, want->out) == 0;
+}
+
+static int read_direct(struct chunks *chunks, const struct chunk_want *wants, size_t count)
+{
+	struct kv_value values[PART_CHUNKS];
+	struct tools *tools;
+	int ret = 0;
+
+	while (count && take_cached(chunks, wants)) {
+		wants++;
+		count--;
+	}
+	if (!count)
+		return 0;
+	tools = shelf_take(chunks->shelf);
+	kv_tables_read(chunks->bulk, wants->chunk, count, &tools->raw, values);
+	for (size_t i = 0; i < count && !ret; i++) {
+		const struct chunk_want *want = &wants[i];
+
+		ret = values[i].data ? read_record(chunks, want->chunk, values[i].data, values[i].len, want->offset, want->length, want->out)
+				     : -ENOENT;
+		/* moved meanwhile, or not what it should be: the database has the last word */
+		if (ret)
+			ret = read_want(chunks, want);
+	}
+	shelf_put(chunks->shelf, tools);
+	return ret;
+}
+
+static void read_part(void *arg, size_t index)
+{
+	struct reading *reading = arg;
+	const struct part *part = &reading->parts[index];
+	const struct chunk_want *wants = reading->wants + part->first;
+	int ret = 0, none = 0;
+
+	if (part->bytes >= DIRECT_MIN && (wants->chunk & CHUNK_BULK)) {
+		ret = read_direct(reading->chunks, wants, part->count);
+	} else {
+		for (size_t i = 0; i < part->count && !ret; i++)
+			ret = read_want(reading->chunks, &wants[i]);
+	}
+	if (ret)
+		atomic_compare_exchange_strong(&reading->result, &none, ret);
+}
+
+static void add_want(struct reading *reading, size_t index)
+{
+	const struct chunk_want *want = &reading->wants[index];
+	struct part *part = reading->part_count ? &reading->parts[reading->part_count - 1] : NULL;
+
+	if (!part || want->chunk != want[-1].chunk + 1 || part->count == PART_CHUNKS || part->bytes >= PART_BYTES) {
+		part = &reading->parts[reading->part_count++];
+		*part = (struct part){.first = index};
+	}
+	part->count++;
+	part->bytes += want->length;
+}
+
+int chunks_read_many(struct chunks *chunks, const struct chunk_want *wants, size_t count)
+{
+	struct reading reading = {.chunks = chunks, .wants = wants};
+
+	reading.parts = xcalloc(count + 1, sizeof(*reading.parts));
+	for (size_t i = 0; i < count; i++)
+		add_want(&reading, i);
+	pool_run(chunks->pool, read_part, &reading, reading.part_count);
+	free(reading.parts);
+	return atomic_load(&reading.result);
+}
