@@ -13,6 +13,8 @@
 #define COMMIT_MS_DEFAULT 5000
 #define BUFFER_DEFAULT (256ULL << 20)
 #define BIG_MAX (32ULL << 20) /* an inode with so much buffered is committed at once */
+#define CROWD_MAX (64ULL << 20) /* idle inodes wait for so much to be buffered while others are written */
+#define CROWD_PATIENCE 5 /* times the idle time */
 
 /* A group at work; lives on the stack of the thread that commits it. */
 struct claim {
@@ -27,7 +29,7 @@ struct committer {
 	pthread_t threads[THREADS];
 	size_t started;
 	struct block_pool *blocks;
-	uint64_t budget, big;
+	uint64_t budget, big, crowd;
 	unsigned idle_ms, commit_ms;
 
 	pthread_mutex_t lock;  /* guards all below */
@@ -36,6 +38,7 @@ struct committer {
 	pthread_cond_t done;   /* a group was given up, or a sync has ended */
 	struct inode *dirty;   /* by note_number */
 	uint64_t dirty_inodes, dirty_bytes;
+	uint64_t written_ms;   /* when anything was noted last */
 	unsigned waiting;      /* writers */
 	uint64_t next_note, next_claim;
 	struct claim *claims;
@@ -56,7 +59,7 @@ void committer_note(struct inode *inode)
 	uint64_t now = clock_ms();
 
 	pthread_mutex_lock(&committer->lock);
-	inode->written_ms = now;
+	inode->written_ms = committer->written_ms = now;
 	inode->noted_bytes = inode->active.bytes;
 	if (!inode->on_dirty_list) {
 		inode->on_dirty_list = true;
@@ -181,12 +184,24 @@ struct wanted {
 	bool due;            /* only those whose time has come */
 };
 
+/*
+ * Many small files that are written one after the other become idle one by one; committing each few as they do would make many small
+ * table files. So they wait for a crowd, or a pause.
+ */
+static bool is_idle(const struct committer *committer, const struct inode *inode, uint64_t now)
+{
+	const uint64_t idle = now - inode->written_ms;
+
+	return idle >= committer->idle_ms && (committer->dirty_bytes >= committer->crowd || idle >= CROWD_PATIENCE * committer->idle_ms ||
+	                                      now - committer->written_ms >= committer->idle_ms);
+}
+
 static bool is_due(const struct committer *committer, const struct inode *inode, uint64_t now)
 {
 	if (now < inode->retry_ms)
 		return false;
 	return committer->waiting || committer->dirty_bytes > committer->budget / 2 || inode->noted_bytes >= committer->big ||
-	       now - inode->written_ms >= committer->idle_ms || now - inode->dirty_since_ms >= committer->commit_ms;
+	       is_idle(committer, inode, now) || now - inode->dirty_since_ms >= committer->commit_ms;
 }
 
 static void claim_inode(struct committer *committer, struct claim *claim, struct inode *inode)
@@ -411,6 +426,7 @@ int committer_start(struct tree *tree)
 	committer->tree = tree;
 	committer->budget = tree->options.write_buffer_bytes ? tree->options.write_buffer_bytes : BUFFER_DEFAULT;
 	committer->big = MAX(MIN(BIG_MAX, committer->budget / 4), 1);
+	committer->crowd = MIN(CROWD_MAX, committer->budget / 4);
 	committer->idle_ms = tree->options.idle_ms ? tree->options.idle_ms : IDLE_MS_DEFAULT;
 	committer->commit_ms = tree->options.commit_ms ? tree->options.commit_ms : COMMIT_MS_DEFAULT;
 	committer->blocks = block_pool_new(committer->budget);
