@@ -25,20 +25,20 @@ struct run {
 	const uint8_t *data;
 	size_t len;
 	int level;
+	atomic_uint unshrunk; /* pieces in a row that were not worth packing */
 	struct cuts cuts;
 	struct chunk_piece *pieces; /* made by chunks_group_store */
 };
 
 /* One piece of one run on its way. */
 struct item {
+	struct run *run;
 	const uint8_t *data;
 	uint32_t length;
-	int level;
 	struct item *twin; /* the first item of the group with the same bytes, if that is another */
 	uint64_t id;       /* 0: not settled yet; of a twin it stays 0 */
 	bool is_new;       /* not found in the store: to be stored under `id` */
 	uint8_t sha256[DIGEST_LEN];
-	uint8_t header[CHUNK_HEADER_LEN];
 	uint8_t *packed; /* owned; NULL: stored as it is */
 	size_t stored_len;
 	UT_hash_handle hh;

@@ -17,6 +17,9 @@
 #define ITEM_COST 4096U
 /* So many steps are packed at once on the bulk way: about 16 MiB. */
 #define WINDOW_SLICES 64
+/* So many pieces of a run that do not shrink are tried in a row, then one of so many. */
+#define VAIN_MAX 8
+#define VAIN_STEP 4
 
 static void slice_items(struct chunks_group *group)
 {
@@ -46,9 +49,9 @@ static void make_items(struct chunks_group *group)
 		for (size_t j = 0; j < run->cuts.count; j++, item++) {
 			const struct cut_piece *piece = &run->cuts.at[j];
 
+			item->run = run;
 			item->data = run->data + at;
 			item->length = (uint32_t)(piece->end - at);
-			item->level = run->level;
 			memcpy(item->sha256, piece->sha256, DIGEST_LEN);
 			at = piece->end;
 		}
@@ -142,22 +145,39 @@ static const uint8_t *stored_bytes(const struct item *item)
 	return item->packed ? item->packed : item->data;
 }
 
-static int pack_item(struct codec *codec, struct item *item)
+/*
+ * In a run of which so much was in vain, only a few pieces are tried until one shrinks again. Threads that look at once may try one more or
+ * less.
+ */
+static bool is_tried(const struct chunks_group *group, const struct item *item)
 {
-	struct chunk_header header = {.codec = CHUNK_CODEC_PLAIN, .plain_len = item->length};
-	int ret = codec_pack(codec, item->data, item->length, item->level, &item->packed, &item->stored_len);
+	return atomic_load(&item->run->unshrunk) < VAIN_MAX || (size_t)(item - group->items) % VAIN_STEP == 0;
+}
 
-	if (ret < 0)
-		return ret;
-	if (ret > 0)
-		header.codec = CHUNK_CODEC_ZSTD;
-	else
-		item->stored_len = item->length;
+static int pack_item(const struct chunks_group *group, struct codec *codec, struct item *item)
+{
+	int ret = 0;
+
+	item->stored_len = item->length;
+	if (!is_tried(group, item))
+		return 0;
+	ret = codec_pack(codec, item->data, item->length, item->run->level, &item->packed, &item->stored_len);
+	if (!ret)
+		atomic_fetch_add(&item->run->unshrunk, 1);
+	else if (ret > 0 && atomic_load(&item->run->unshrunk))
+		atomic_store(&item->run->unshrunk, 0);
+	return MIN(ret, 0);
+}
+
+/* The header of the item's record; `stored` are its stored bytes, wherever they are in the core's cache just now. */
+static void make_header(const struct item *item, const uint8_t *stored, uint8_t out[CHUNK_HEADER_LEN])
+{
+	struct chunk_header header = {.codec = item->packed ? CHUNK_CODEC_ZSTD : CHUNK_CODEC_PLAIN, .plain_len = item->length};
+
 	memcpy(header.sha256, item->sha256, DIGEST_LEN);
-	chunk_header_encode(&header, item->header);
-	header.guard = chunk_guard(item->id, item->header, stored_bytes(item), item->stored_len);
-	chunk_header_encode(&header, item->header);
-	return 0;
+	chunk_header_encode(&header, out);
+	header.guard = chunk_guard(item->id, out, stored, item->stored_len);
+	chunk_header_encode(&header, out);
 }
 
 static void pack_items(struct chunks_group *group, size_t slice)
@@ -165,7 +185,7 @@ static void pack_items(struct chunks_group *group, size_t slice)
 	struct tools *tools = shelf_take(group->chunks->shelf);
 
 	for (size_t i = group->slices[slice]; i < group->slices[slice + 1] && !atomic_load(&group->error); i++) {
-		int ret = group->items[i].is_new ? pack_item(tools->codec, &group->items[i]) : 0;
+		int ret = group->items[i].is_new ? pack_item(group, tools->codec, &group->items[i]) : 0;
 
 		if (ret)
 			set_error(group, ret);
@@ -191,6 +211,7 @@ struct window {
 
 static int write_items(const struct window *window)
 {
+	static const uint8_t no_header[CHUNK_HEADER_LEN];
 	AUTO_BUF record = BUF_INIT;
 
 	for (size_t i = window->write; i < window->write_end; i++) {
@@ -202,8 +223,9 @@ static int write_items(const struct window *window)
 			continue;
 		key = chunk_key(item->id);
 		buf_reset(&record);
-		buf_add(&record, item->header, CHUNK_HEADER_LEN);
+		buf_add(&record, no_header, CHUNK_HEADER_LEN);
 		buf_add(&record, stored_bytes(item), item->stored_len);
+		make_header(item, record.data + CHUNK_HEADER_LEN, record.data);
 		ret = kv_sst_put(window->sst, key.bytes, key.len, record.data, record.len);
 		if (ret)
 			return ret;
@@ -280,8 +302,10 @@ static void fill_batch(struct chunks_group *group, bool bulk, struct kv_batch *b
 			continue;
 		if (!bulk) {
 			struct small_key key = chunk_key(item->id);
+			uint8_t header[CHUNK_HEADER_LEN];
 
-			kv_batch_put2(batch, KV_SMALL, key.bytes, key.len, item->header, CHUNK_HEADER_LEN, stored_bytes(item),
+			make_header(item, stored_bytes(item), header);
+			kv_batch_put2(batch, KV_SMALL, key.bytes, key.len, header, CHUNK_HEADER_LEN, stored_bytes(item),
 			              item->stored_len);
 			free(steal_ptr(item->packed));
 		}

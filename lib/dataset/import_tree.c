@@ -146,24 +146,44 @@ static void copy_small(struct copy *copy, struct member *member, int fd)
 	batch_add(copy->batch, member, (size_t)got);
 }
 
+/* Reads and writes up to `len` bytes; those of a whole block are not copied. Returns how many, or -errno. */
+static ssize_t copy_part(struct copy *copy, struct inode *inode, int fd, uint64_t offset, size_t len)
+{
+	struct view *view = copy->tree->import->view;
+	void *block;
+	ssize_t got;
+	int r;
+
+	if (len < BULK_BLOCK) {
+		got = source_read(fd, copy->piece, MIN(len, IMPORT_PIECE), (off_t)offset);
+		r = got > 0 ? inode_write(inode, offset, copy->piece, (size_t)got, 0) : 0;
+		return r < 0 ? r : got;
+	}
+	r = bulk_block_take(view, &block);
+	if (r < 0)
+		return r;
+	got = source_read(fd, block, BULK_BLOCK, (off_t)offset);
+	if (got <= 0) {
+		bulk_block_drop(view, block);
+		return got;
+	}
+	r = bulk_block_write(inode, offset, block, (size_t)got);
+	return r < 0 ? r : got;
+}
+
 /* One stretch of data, [offset, end). */
 static int copy_stretch(struct copy *copy, struct inode *inode, int fd, uint64_t offset, uint64_t end)
 {
 	struct transfer *transfer = &copy->tree->import->transfer;
 
 	while (offset < end) {
-		size_t len = MIN(end - offset, IMPORT_PIECE);
-		ssize_t got = source_read(fd, copy->piece, len, (off_t)offset);
-		int r;
+		ssize_t got = copy_part(copy, inode, fd, offset, end - offset);
 
+		transfer_store_result(transfer, "", "", got == -ENOSPC || got == -ESTALE || got == -EROFS ? (int)got : 0);
 		if (got <= 0)
 			return got < 0 ? (int)got : -EAGAIN;
 		if (transfer_stopped(transfer))
 			return -ECANCELED;
-		r = inode_write(inode, offset, copy->piece, (size_t)got, 0);
-		transfer_store_result(transfer, "", "", r == -ENOSPC || r == -ESTALE || r == -EROFS ? r : 0);
-		if (r < 0)
-			return r;
 		offset += (uint64_t)got;
 		atomic_fetch_add(&transfer->bytes, (uint64_t)got);
 	}

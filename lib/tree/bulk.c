@@ -430,6 +430,56 @@ int view_link_over(struct view *view, uint64_t ino, uint64_t dir, const char *na
 
 /* --- memory --- */
 
+_Static_assert(BULK_BLOCK == DIRTY_SEGMENT_MAX, "a block becomes a segment");
+
+int bulk_block_take(struct view *view, void **ret_block)
+{
+	void *block;
+	int r = committer_check_space(view->tree, BULK_BLOCK);
+
+	if (r == 0)
+		r = committer_admit(view->tree, BULK_BLOCK);
+	if (r < 0)
+		return r;
+	block = block_take(committer_blocks(view->tree));
+	if (!block) {
+		committer_release(view->tree, BULK_BLOCK);
+		return -ENOMEM;
+	}
+	*ret_block = block;
+	return 0;
+}
+
+void bulk_block_drop(struct view *view, void *block)
+{
+	block_give(committer_blocks(view->tree), block);
+	committer_release(view->tree, BULK_BLOCK);
+}
+
+int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t len)
+{
+	struct view *view = inode->view;
+	int r = content_check_change(inode, offset, len);
+	int64_t grown;
+
+	if (r < 0 || len == 0) {
+		bulk_block_drop(view, block);
+		return r;
+	}
+	view_pass(view);
+	pthread_mutex_lock(&inode->lock);
+	inode->active.pool = committer_blocks(view->tree);
+	grown = dirty_write_block(&inode->active, offset, block, len);
+	if (grown >= 0) {
+		inode->size = MAX(inode->size, offset + len);
+		content_touch(inode);
+		committer_note(inode);
+	}
+	pthread_mutex_unlock(&inode->lock);
+	committer_release(view->tree, BULK_BLOCK - (grown < 0 ? 0 : (size_t)grown));
+	return grown < 0 ? (int)grown : 0;
+}
+
 int bulk_reserve(struct view *view, size_t bytes)
 {
 	return committer_admit(view->tree, bytes);

@@ -45,7 +45,7 @@ void block_pool_free(struct block_pool *pool)
 	free(pool);
 }
 
-static void *block_take(struct block_pool *pool)
+void *block_take(struct block_pool *pool)
 {
 	struct block *block = NULL;
 
@@ -67,21 +67,27 @@ static void *block_take(struct block_pool *pool)
 	return block;
 }
 
+void block_give(struct block_pool *pool, void *block)
+{
+	struct block *idle = block;
+
+	pthread_mutex_lock(&pool->lock);
+	if (pool->idle_count < pool->keep) {
+		idle->next = pool->idle;
+		pool->idle = idle;
+		pool->idle_count++;
+		block = NULL;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	free(block);
+}
+
 static void data_free(struct block_pool *pool, uint8_t *data, size_t cap)
 {
-	struct block *block = (struct block *)(void *)data;
-
-	if (pool && cap == DIRTY_SEGMENT_MAX) {
-		pthread_mutex_lock(&pool->lock);
-		if (pool->idle_count < pool->keep) {
-			block->next = pool->idle;
-			pool->idle = block;
-			pool->idle_count++;
-			block = NULL;
-		}
-		pthread_mutex_unlock(&pool->lock);
-	}
-	free(block);
+	if (pool && cap == DIRTY_SEGMENT_MAX)
+		block_give(pool, data);
+	else
+		free(data);
 }
 
 static uint64_t segment_end(const struct segment *segment)
@@ -248,6 +254,20 @@ int64_t dirty_write(struct dirty *dirty, uint64_t offset, const void *data, size
 		return result;
 	copy_buffered(dirty, offset, len, NULL, data);
 	return (int64_t)(dirty->bytes - before);
+}
+
+int64_t dirty_write_block(struct dirty *dirty, uint64_t offset, void *block, size_t len)
+{
+	struct segment segment = { .offset = offset, .len = len, .cap = DIRTY_SEGMENT_MAX, .data = block };
+	int64_t result = (int64_t)len;
+
+	if (dirty_overlaps(dirty, offset, len)) {
+		result = dirty_write(dirty, offset, block, len);
+		block_give(dirty->pool, block);
+	} else {
+		insert_segment(dirty, first_ending_after(dirty, offset), &segment);
+	}
+	return result;
 }
 
 /* Cuts a segment in two: the second starts at `offset`, which lies inside. */

@@ -20,6 +20,8 @@
 struct block_pool;
 struct block_pool *block_pool_new(size_t keep_bytes); /* at most so much lies idle */
 void block_pool_free(struct block_pool *pool);        /* NULL is fine */
+void *block_take(struct block_pool *pool);            /* NULL: no memory */
+void block_give(struct block_pool *pool, void *block);
 
 struct segment {
 	uint64_t offset;
@@ -37,6 +39,8 @@ struct dirty {
 void dirty_clear(struct dirty *dirty); /* the pool stays set */
 /* Overwrites [offset, offset+len); returns how many bytes the total grew by, or -ENOMEM with nothing changed. */
 WARN_UNUSED int64_t dirty_write(struct dirty *dirty, uint64_t offset, const void *data, size_t len);
+/* The same with the first `len` bytes of a block of the pool, which is taken over in any case. */
+WARN_UNUSED int64_t dirty_write_block(struct dirty *dirty, uint64_t offset, void *block, size_t len);
 /* Forgets [offset, end); returns how many bytes the total shrank by. */
 uint64_t dirty_discard(struct dirty *dirty, uint64_t offset, uint64_t end);
 /* Copies what is buffered of [offset, offset+len) over `out`. */

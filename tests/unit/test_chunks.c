@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "lib/chunk/cache.h"
+#include "lib/format/record.h"
 #include "tests/unit/chunk_store.h"
 
 static void check_round_trip(struct store *store, uint8_t *data, size_t len, int level, bool bulk)
@@ -56,6 +57,35 @@ static void test_pieces_do_not_depend_on_the_threads(void **state)
 	free(a.pieces);
 	store_close(&other);
 	store_remove_dir(&other);
+}
+
+static bool is_packed(struct store *store, uint64_t id)
+{
+	struct small_key key = chunk_key(id);
+	struct chunk_header header;
+	AUTO_BUF record = BUF_INIT;
+
+	assert_int_equal(kv_get(store->kv, id & CHUNK_BULK ? KV_BULK : KV_SMALL, key.bytes, key.len, &record), 0);
+	assert_int_equal(chunk_header_decode(record.data, record.len, &header), 0);
+	return header.codec == CHUNK_CODEC_ZSTD;
+}
+
+static void test_text_behind_much_noise_is_packed_again(void **state)
+{
+	size_t len = 12 * MIB, count = 0, packed = 0;
+	AUTO_FREE uint8_t *data = noise(len, 9), *words = text(len / 2, 10);
+	struct stored stored;
+
+	memcpy(data + len / 2, words, len / 2);
+	stored = put(*state, data, len, 1);
+	for (size_t i = 0; i < stored.count; i++) {
+		bool is_text = stored.pieces[i].offset >= len / 2;
+
+		count += is_text;
+		packed += is_text && is_packed(*state, stored.pieces[i].chunk);
+	}
+	assert_true(packed > 0 && packed >= count / 2);
+	free(stored.pieces);
 }
 
 static void test_small_files_are_one_chunk_and_empty_ones_none(void **state)
@@ -312,6 +342,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		STORE_TEST(test_both_ways_in_and_back),
 		STORE_TEST(test_pieces_do_not_depend_on_the_threads),
+		STORE_TEST(test_text_behind_much_noise_is_packed_again),
 		STORE_TEST(test_small_files_are_one_chunk_and_empty_ones_none),
 		STORE_TEST(test_duplicates_in_a_group_and_across_groups),
 		STORE_TEST(test_ids_go_on_after_reopening),

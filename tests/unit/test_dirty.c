@@ -150,6 +150,28 @@ static void test_a_write_longer_than_a_segment(void **state)
 	free(out);
 }
 
+static void test_blocks_become_segments_or_are_copied_over_what_is_there(void **state)
+{
+	struct block_pool *pool = block_pool_new(4 * DIRTY_SEGMENT_MAX);
+	struct dirty dirty = { .pool = pool };
+	uint8_t *first = block_take(pool), *second, out[300];
+
+	memset(first, 1, 200);
+	assert_int_equal(dirty_write_block(&dirty, 1000, first, 200), 200);
+	assert_ptr_equal(dirty.segments[0].data, first);
+	second = block_take(pool);
+	memset(second, 2, 200);
+	assert_int_equal(dirty_write_block(&dirty, 1100, second, 200), 100);
+	assert_ptr_equal(block_take(pool), second);
+	block_give(pool, second);
+	assert_int_equal(dirty.bytes, 300);
+	dirty_overlay(&dirty, 1000, 300, out);
+	for (size_t i = 0; i < 300; i++)
+		assert_int_equal(out[i], i < 100 ? 1 : 2);
+	dirty_clear(&dirty);
+	block_pool_free(pool);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -157,6 +179,7 @@ int main(void)
 		cmocka_unit_test(test_merge_below_keeps_the_newer_bytes),
 		cmocka_unit_test(test_appending_fills_big_segments_and_reuses_their_blocks),
 		cmocka_unit_test(test_a_write_longer_than_a_segment),
+		cmocka_unit_test(test_blocks_become_segments_or_are_copied_over_what_is_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -202,6 +202,35 @@ static void a_snapshot_keeps_what_was_replaced_after_it(void **state)
 	store_view_put(place->store, view);
 }
 
+static void blocks_are_written_and_counted_in_the_budget(void **state)
+{
+	struct view *view = head_of(*state);
+	struct create create = {.mode = S_IFREG | 0600};
+	AUTO_FREE uint8_t *data = xmalloc(BULK_BLOCK + 1000);
+	struct inode *inode;
+	struct attr attr;
+	void *block;
+
+	fill(data, BULK_BLOCK + 1000, 3);
+	assert_int_equal(view_create(view, ROOT_INO, "f", &create, &attr, &inode), 0);
+	assert_int_equal(bulk_block_take(view, &block), 0);
+	bulk_block_drop(view, block);
+	for (size_t at = 0; at <= 1000; at += 1000) {
+		assert_int_equal(bulk_block_take(view, &block), 0);
+		memcpy(block, data + at, BULK_BLOCK);
+		assert_int_equal(bulk_block_write(inode, at, block, BULK_BLOCK), 0);
+	}
+	assert_int_equal(inode_commit(inode), 0);
+	/* nothing is left of what was taken: else this would wait for room for ever */
+	assert_int_equal(bulk_reserve(view, bulk_budget(view)), 0);
+	bulk_release(view, bulk_budget(view));
+	assert_int_equal(bulk_block_take(view, &block), 0);
+	assert_int_equal(bulk_block_write(inode, 1ULL << 63, block, 1), -EFBIG);
+	inode_close(inode);
+	assert_content(view, "f", data, BULK_BLOCK + 1000);
+	store_view_put(((struct place *)*state)->store, view);
+}
+
 /* --- whole imports --- */
 
 struct problems {
@@ -240,6 +269,7 @@ static void a_directory_comes_in_and_goes_out(void **state)
 {
 	struct place *place = *state;
 	AUTO_FREE char *source = make_source(place);
+	AUTO_FREE char *large = xasprintf("head -c %u /dev/urandom > %s/large", 2 * BULK_BLOCK + 70001, source);
 	AUTO_FREE char *target = xasprintf("%s/target", place->dir);
 	AUTO_FREE char *compare = xasprintf("diff -r --no-dereference %s %s", source, target);
 	struct export_options options = {.source = "d", .path = "", .target = target, .target_fd = -1,
@@ -250,15 +280,16 @@ static void a_directory_comes_in_and_goes_out(void **state)
 	struct transfer_counts counts;
 	struct error err = {0};
 
+	assert_int_equal(system(large), 0);
 	assert_int_equal(import(place, source, &problems, &counts), 0);
 	assert_int_equal(problems.count, 0);
-	assert_int_equal(counts.files, 6);
+	assert_int_equal(counts.files, 7);
 	assert_int_equal(counts.links, 1);
 	assert_int_equal(import(place, source, &problems, &counts), 0);
 	assert_int_equal(counts.files, 0);
-	assert_int_equal(counts.skipped, 6);
+	assert_int_equal(counts.skipped, 7);
 	assert_int_equal(export_run(place->store, &options, &counts, &err), 0);
-	assert_int_equal(counts.files, 6);
+	assert_int_equal(counts.files, 7);
 	assert_int_equal(system(compare), 0);
 	assert_int_equal(warm_run(place->store, &warm, &warmed, &err), 0);
 	assert_true(warmed.chunks > 0);
@@ -323,6 +354,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(files_are_added_with_all_that_belongs_to_them, setup, teardown),
+		cmocka_unit_test_setup_teardown(blocks_are_written_and_counted_in_the_budget, setup, teardown),
 		cmocka_unit_test_setup_teardown(results_are_told_file_by_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(replaced_files_go_with_what_they_had, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_link_takes_the_place_of_a_file, setup, teardown),
