@@ -125,49 +125,57 @@ static int apply(struct rename *rename)
 	return r;
 }
 
-/* view->names is held. */
-static int rename_locked(struct rename *rename, unsigned flags)
+/* view->names is held. As check(). */
+static int look(struct rename *rename, unsigned flags)
 {
-	struct inode *inodes[CHANGE_INODES];
 	int r = look_at(rename->view, &rename->from);
 
 	if (r == 0)
 		r = look_at(rename->view, &rename->to);
-	if (r == 0)
-		r = check(rename, flags);
-	if (r != 0)
-		return r < 0 ? r : 0;
-	inodes[0] = rename->from.dir;
-	inodes[1] = rename->to.dir;
-	inodes[2] = rename->from.inode;
-	inodes[3] = rename->to.inode;
-	change_begin(&rename->change, rename->view, inodes, CHANGE_INODES, false);
-	r = change_write(&rename->change, apply(rename));
-	change_end(&rename->change);
-	return r;
+	return r < 0 ? r : check(rename, flags);
+}
+
+static void forget(struct side *side)
+{
+	if (side->inode)
+		inode_put(side->inode);
+	side->inode = NULL;
+	side->exists = false;
 }
 
 /*
  * Whoever writes a new file and renames it over the old one wants either of them after a crash: the content goes before the name. Without
- * view->names, which others need meanwhile; should the names change after this look, the writer has raced with itself.
+ * view->names, which others need meanwhile, so both names are looked at anew; should they have changed, the writer has raced with itself.
  */
-static int commit_before_replacing(struct view *view, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name)
+static int commit_before_replacing(struct rename *rename, unsigned flags)
 {
-	struct entry from, to;
-	struct inode *inode;
-	int r = entry_get(view, new_dir, new_name, &to);
+	int r;
+
+	if (flags != 0 || !rename->to.exists || rename->from.entry.record.type != DT_REG)
+		return 0;
+	pthread_mutex_unlock(&rename->view->names);
+	r = committer_run(rename->view->tree, rename->view, rename->from.inode);
+	pthread_mutex_lock(&rename->view->names);
+	forget(&rename->from);
+	forget(&rename->to);
+	return r < 0 ? r : look(rename, flags);
+}
+
+/* view->names is held. */
+static int rename_locked(struct rename *rename, unsigned flags)
+{
+	int r = look(rename, flags);
 
 	if (r == 0)
-		r = entry_get(view, dir, name, &from);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	if (from.record.type != DT_REG || from.record.ino == to.record.ino)
-		return 0;
-	r = inode_get(view, from.record.ino, &inode);
-	if (r < 0)
-		return r == -ESTALE ? 0 : r;
-	r = committer_run(view->tree, view, inode);
-	inode_put(inode);
+		r = commit_before_replacing(rename, flags);
+	if (r != 0)
+		return r < 0 ? r : 0;
+
+	struct inode *inodes[CHANGE_INODES] = {rename->from.dir, rename->to.dir, rename->from.inode, rename->to.inode};
+
+	change_begin(&rename->change, rename->view, inodes, CHANGE_INODES, false);
+	r = change_write(&rename->change, apply(rename));
+	change_end(&rename->change);
 	return r;
 }
 
@@ -186,12 +194,6 @@ static int check_arguments(struct view *view, const char *name, const char *new_
 	return space_check(view->tree->space, NAME_SPACE);
 }
 
-static void put(struct inode *inode)
-{
-	if (inode)
-		inode_put(inode);
-}
-
 int view_rename(struct view *view, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name, unsigned flags)
 {
 	struct rename rename = {.view = view, .exchange = flags & RENAME_EXCHANGE, .from.name = name, .to.name = new_name};
@@ -201,17 +203,17 @@ int view_rename(struct view *view, uint64_t dir, const char *name, uint64_t new_
 		r = dir_get(view, dir, &rename.from.dir);
 	if (r == 0)
 		r = dir_get(view, new_dir, &rename.to.dir);
-	if (r == 0 && flags == 0)
-		r = commit_before_replacing(view, dir, name, new_dir, new_name);
 	if (r == 0) {
 		pthread_mutex_lock(&view->names);
 		r = rename_locked(&rename, flags);
 		pthread_mutex_unlock(&view->names);
 		change_finish(&rename.change);
 	}
-	put(rename.from.inode);
-	put(rename.to.inode);
-	put(rename.from.dir);
-	put(rename.to.dir);
+	forget(&rename.from);
+	forget(&rename.to);
+	if (rename.from.dir)
+		inode_put(rename.from.dir);
+	if (rename.to.dir)
+		inode_put(rename.to.dir);
 	return r;
 }
