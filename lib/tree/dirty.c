@@ -161,6 +161,25 @@ static int segment_reserve(struct dirty *dirty, struct segment *segment, size_t 
 	return 0;
 }
 
+/*
+ * Writes may come out of order: the segments that one has reached become part of it while they are no longer than itself, so no byte is
+ * moved often.
+ */
+static void swallow_next(struct dirty *dirty, size_t index)
+{
+	struct segment *segment = &dirty->segments[index], *next = segment + 1;
+
+	while (index + 1 < dirty->count && next->offset == segment_end(segment) && next->len <= segment->len &&
+	       segment->len + next->len <= DIRTY_SEGMENT_MAX &&
+	       segment_reserve(dirty, segment, segment->len + next->len, false) == 0) {
+		memcpy(segment->data + segment->len, next->data, next->len);
+		segment->len += next->len;
+		data_free(dirty->pool, next->data, next->cap);
+		dirty->count--;
+		memmove(next, next + 1, (dirty->count - index - 1) * sizeof(*next));
+	}
+}
+
 /* Makes room for [first, end), of which nothing is buffered: at the end of a segment that touches it, the rest in new ones. */
 static int fill_gap(struct dirty *dirty, uint64_t first, uint64_t end)
 {
@@ -177,6 +196,7 @@ static int fill_gap(struct dirty *dirty, uint64_t first, uint64_t end)
 				return -ENOMEM;
 			before->len += take;
 			dirty->bytes += take;
+			swallow_next(dirty, index - 1);
 		} else {
 			/* it goes on where a full one ends: the next of a long row */
 			bool big = before && segment_end(before) == first;

@@ -150,6 +150,30 @@ static void test_a_write_longer_than_a_segment(void **state)
 	free(out);
 }
 
+static void test_writes_out_of_order_become_one_segment(void **state)
+{
+	struct block_pool *pool = block_pool_new(4 * DIRTY_SEGMENT_MAX);
+	struct dirty dirty = { .pool = pool };
+	const size_t len = 1U << 20;
+	uint8_t *data = xmalloc(len), *out = xmalloc(DIRTY_SEGMENT_MAX);
+
+	for (size_t i = 0; i < DIRTY_SEGMENT_MAX / len; i++) {
+		size_t number = i ^ 1;
+
+		memset(data, (int)number, len);
+		assert_int_equal(dirty_write(&dirty, number * len, data, len), (int64_t)len);
+	}
+	assert_true(dirty.count <= 2);
+	assert_int_equal(dirty.bytes, DIRTY_SEGMENT_MAX);
+	dirty_overlay(&dirty, 0, DIRTY_SEGMENT_MAX, out);
+	for (size_t i = 0; i < DIRTY_SEGMENT_MAX; i += 4096)
+		assert_int_equal(out[i], i / len);
+	dirty_clear(&dirty);
+	block_pool_free(pool);
+	free(data);
+	free(out);
+}
+
 static void test_blocks_become_segments_or_are_copied_over_what_is_there(void **state)
 {
 	struct block_pool *pool = block_pool_new(4 * DIRTY_SEGMENT_MAX);
@@ -179,6 +203,7 @@ int main(void)
 		cmocka_unit_test(test_merge_below_keeps_the_newer_bytes),
 		cmocka_unit_test(test_appending_fills_big_segments_and_reuses_their_blocks),
 		cmocka_unit_test(test_a_write_longer_than_a_segment),
+		cmocka_unit_test(test_writes_out_of_order_become_one_segment),
 		cmocka_unit_test(test_blocks_become_segments_or_are_copied_over_what_is_there),
 	};
 
