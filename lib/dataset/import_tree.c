@@ -149,7 +149,6 @@ static void copy_small(struct copy *copy, struct member *member, int fd)
 /* Reads and writes up to `len` bytes; those of a whole block are not copied. Returns how many, or -errno. */
 static ssize_t copy_part(struct copy *copy, struct inode *inode, int fd, uint64_t offset, size_t len)
 {
-	struct view *view = copy->tree->import->view;
 	void *block;
 	ssize_t got;
 	int r;
@@ -159,12 +158,12 @@ static ssize_t copy_part(struct copy *copy, struct inode *inode, int fd, uint64_
 		r = got > 0 ? inode_write(inode, offset, copy->piece, (size_t)got, 0) : 0;
 		return r < 0 ? r : got;
 	}
-	r = bulk_block_take(view, &block);
+	r = bulk_block_take(inode, &block);
 	if (r < 0)
 		return r;
 	got = source_read(fd, block, BULK_BLOCK, (off_t)offset);
 	if (got <= 0) {
-		bulk_block_drop(view, block);
+		bulk_block_drop(inode, block);
 		return got;
 	}
 	r = bulk_block_write(inode, offset, block, (size_t)got);

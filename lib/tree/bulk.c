@@ -23,6 +23,12 @@
 
 #define NO_RUN SIZE_MAX
 
+/*
+ * Blocks of a file that wait while others of it are committed: more would keep nobody busier, and the first touch of fresh memory costs a
+ * third of what all else does that is done to the content in it.
+ */
+#define AHEAD_MAX (32ULL << 20)
+
 struct item {
 	struct bulk_file *file;
 	size_t order; /* among the files given */
@@ -432,28 +438,36 @@ int view_link_over(struct view *view, uint64_t ino, uint64_t dir, const char *na
 
 _Static_assert(BULK_BLOCK == DIRTY_SEGMENT_MAX, "a block becomes a segment");
 
-int bulk_block_take(struct view *view, void **ret_block)
+int bulk_block_take(struct inode *inode, void **ret_block)
 {
+	struct tree *tree = inode->view->tree;
 	void *block;
-	int r = committer_check_space(view->tree, BULK_BLOCK);
+	int r;
 
+	pthread_mutex_lock(&inode->lock);
+	while (inode->committing && inode->active.bytes >= AHEAD_MAX)
+		pthread_cond_wait(&inode->drained, &inode->lock);
+	pthread_mutex_unlock(&inode->lock);
+	r = committer_check_space(tree, BULK_BLOCK);
 	if (r == 0)
-		r = committer_admit(view->tree, BULK_BLOCK);
+		r = committer_admit(tree, BULK_BLOCK);
 	if (r < 0)
 		return r;
-	block = block_take(committer_blocks(view->tree));
+	block = block_take(committer_blocks(tree));
 	if (!block) {
-		committer_release(view->tree, BULK_BLOCK);
+		committer_release(tree, BULK_BLOCK);
 		return -ENOMEM;
 	}
 	*ret_block = block;
 	return 0;
 }
 
-void bulk_block_drop(struct view *view, void *block)
+void bulk_block_drop(struct inode *inode, void *block)
 {
-	block_give(committer_blocks(view->tree), block);
-	committer_release(view->tree, BULK_BLOCK);
+	struct tree *tree = inode->view->tree;
+
+	block_give(committer_blocks(tree), block);
+	committer_release(tree, BULK_BLOCK);
 }
 
 int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t len)
@@ -463,7 +477,7 @@ int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t l
 	int64_t grown;
 
 	if (r < 0 || len == 0) {
-		bulk_block_drop(view, block);
+		bulk_block_drop(inode, block);
 		return r;
 	}
 	view_pass(view);

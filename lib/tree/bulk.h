@@ -32,12 +32,13 @@ WARN_UNUSED int view_add_files(struct view *view, struct bulk_file *files, size_
 WARN_UNUSED int view_link_over(struct view *view, uint64_t ino, uint64_t dir, const char *name);
 
 /*
- * Content of a big file on its way into the write buffer without being copied: a block is taken (which waits for room in the buffer),
- * filled by the caller, and written: then it is the buffer's, also on failure. A thread that waits for a block may hold none.
+ * Content of a big file on its way into the write buffer without being copied: a block is taken (which waits for room in the buffer,
+ * and for the committer when that is far behind), filled by the caller, and written: then it is the buffer's, also on failure. A thread that
+ * waits for a block may hold none.
  */
 #define BULK_BLOCK (8U << 20)
-WARN_UNUSED int bulk_block_take(struct view *view, void **ret_block);
-void bulk_block_drop(struct view *view, void *block); /* one that is not to be written */
+WARN_UNUSED int bulk_block_take(struct inode *inode, void **ret_block);
+void bulk_block_drop(struct inode *inode, void *block); /* one that is not to be written */
 WARN_UNUSED int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t len); /* as inode_write */
 
 /* Accounts memory that a caller holds for view_add_files to the write buffer's budget; waits for room. */

@@ -213,10 +213,10 @@ static void blocks_are_written_and_counted_in_the_budget(void **state)
 
 	fill(data, BULK_BLOCK + 1000, 3);
 	assert_int_equal(view_create(view, ROOT_INO, "f", &create, &attr, &inode), 0);
-	assert_int_equal(bulk_block_take(view, &block), 0);
-	bulk_block_drop(view, block);
+	assert_int_equal(bulk_block_take(inode, &block), 0);
+	bulk_block_drop(inode, block);
 	for (size_t at = 0; at <= 1000; at += 1000) {
-		assert_int_equal(bulk_block_take(view, &block), 0);
+		assert_int_equal(bulk_block_take(inode, &block), 0);
 		memcpy(block, data + at, BULK_BLOCK);
 		assert_int_equal(bulk_block_write(inode, at, block, BULK_BLOCK), 0);
 	}
@@ -224,7 +224,7 @@ static void blocks_are_written_and_counted_in_the_budget(void **state)
 	/* nothing is left of what was taken: else this would wait for room for ever */
 	assert_int_equal(bulk_reserve(view, bulk_budget(view)), 0);
 	bulk_release(view, bulk_budget(view));
-	assert_int_equal(bulk_block_take(view, &block), 0);
+	assert_int_equal(bulk_block_take(inode, &block), 0);
 	assert_int_equal(bulk_block_write(inode, 1ULL << 63, block, 1), -EFBIG);
 	inode_close(inode);
 	assert_content(view, "f", data, BULK_BLOCK + 1000);
