@@ -368,6 +368,7 @@ const struct command mount_commands[] = {
                     "  snapdir=off         there is no .snapshots\n"
                     "  cache=SIZE          memory for caches (default 256M), of the first mount\n"
                     "  write_buffer=SIZE   memory for data not yet written (default 256M), likewise\n"
+                    "  deep_idle           let idle processors sleep between requests: slower, saves power\n"
                     "  debug               log every request\n"
                     "  nosuid, nodev, noexec, noatime, ...   as for mount(8)\n",
          .min = 1,

@@ -79,6 +79,9 @@ static void check_processor(json_t *findings)
 	            "taking data in is bounded by SHA-256 at about 0.4 GB/s per core here; a virtual machine may hide sha_ni: CPU model host");
 	doctor_note(findings, "system", "vector instructions", wide ? DOCTOR_OK : DOCTOR_SLOW, wide ? "yes" : "no",
 	            "checking what is read takes longer; a virtual machine may hide avx2: CPU model host");
+	bool awake = access("/dev/cpu_dma_latency", W_OK) == 0;
+	doctor_note(findings, "system", "processors kept awake", awake ? DOCTOR_OK : DOCTOR_SLOW, awake ? "while requests come" : "no",
+	            "each request pays for waking an idle processor: let the daemon write to /dev/cpu_dma_latency");
 }
 
 static void check_limits(json_t *findings)

@@ -11,6 +11,7 @@ static const struct {
 } flags[] = {
 	{"ro", "read_only", true}, {"rw", "read_only", false}, {"allow_other", "allow_other", true},
 	{"acl", "acl", true},      {"noacl", "acl", false},    {"debug", "debug", true},
+	{"deep_idle", "deep_idle", true},
 };
 
 /* Passed on to the kernel. */

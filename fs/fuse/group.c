@@ -397,6 +397,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	pthread_cond_init(&group->ended_cond, NULL);
 	group->guard = guard_new();
 	group->gate = gate_new();
+	group->latency = latency_new();
 	group->slow = slow_new();
 	group->digests = slow_new();
 	group->changes = changes_new(group);
@@ -423,6 +424,7 @@ void mount_group_free(struct mount_group *group)
 	slow_free(group->digests);
 	changes_free(group->changes);
 	store_set_hooks(group->store, &none);
+	latency_free(group->latency);
 	gate_free(group->gate);
 	guard_free(group->guard);
 	pthread_cond_destroy(&group->ended_cond);

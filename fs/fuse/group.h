@@ -17,6 +17,7 @@
 #include "fs/fuse/changes.h"
 #include "fs/fuse/gate.h"
 #include "fs/fuse/guard.h"
+#include "fs/fuse/latency.h"
 #include "fs/fuse/mount.h"
 #include "fs/fuse/opens.h"
 #include "fs/fuse/session.h"
@@ -30,6 +31,7 @@ struct mount_group {
 	struct mount_log log;
 	struct gate *gate;
 	struct guard *guard;
+	struct latency *latency; /* NULL: not on this system */
 	struct slow *slow;
 	struct slow *digests; /* what may take minutes: virtual_xattrs.c */
 	struct changes *changes;

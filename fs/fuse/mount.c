@@ -237,6 +237,7 @@ static int serve(struct mount *mount, struct error *err)
 		.mount_options = options,
 		.threads = MIN(MAX(wanted, THREADS_MIN), THREADS_MAX),
 		.gate = group->gate,
+		.latency = mount->options.deep_idle ? NULL : group->latency,
 		.writers = &mount->writers,
 		.root_view = &mount->root_view,
 		.ended = session_ended,

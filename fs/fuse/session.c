@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "fs/fuse/latency.h"
 #include "lib/base/buf.h"
 
 #define REQUEST_MAX (SESSION_TRANSFER_MAX + 16384U) /* libfuse and kernel want a page for the headers beside the payload */
@@ -145,6 +146,7 @@ static void *server_main(void *arg)
 			continue;
 		if (got < (ssize_t)sizeof(struct fuse_in_header))
 			break; /* ENODEV: unmounted; anything else: the connection was cut */
+		latency_note(session->options.latency);
 		atomic_fetch_add_explicit(&session->requests, 1, memory_order_relaxed);
 		if (!gate_enter(session->options.gate, &server->slot, session, server->buffer, (size_t)got))
 			continue;

@@ -35,6 +35,7 @@ struct session_options {
 	const char *mount_options; /* comma separated, for libfuse and the kernel */
 	unsigned threads;
 	struct gate *gate;
+	struct latency *latency; /* or NULL */
 	struct writers *writers;
 	_Atomic uint32_t *root_view; /* see node.h */
 	void (*ended)(void *arg);    /* by the last reader thread, as its last deed */

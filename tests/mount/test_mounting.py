@@ -420,3 +420,13 @@ def test_names_gone_by_a_command_are_gone_in_the_mount(fs, store):
     procs.poll(lambda: not os.path.exists(point + "/a") and os.path.isdir(point + "/c"), 1 * program.scale(), "renamed")
     procs.poll(lambda: not os.path.exists(point + "/b"), 1 * program.scale(), "gone")
     assert sorted(os.listdir(point)) == ["c", "d"]
+
+
+def test_a_mount_lets_processors_sleep_when_it_is_told_to(store):
+    point = store.mount(options="deep_idle")
+    os.mkdir(point + "/d")
+    for number in range(100):
+        with open(f"{point}/d/{number}", "w", encoding="ascii") as handle:
+            handle.write("x")
+    assert len(os.listdir(point + "/d")) == 100
+    assert store.run("mount", store.path, store.area + "/other", "-o", "deep_idle=yes").code == program.USAGE
