@@ -171,11 +171,15 @@ static void note(struct ahead *ahead, uint64_t number, unsigned index)
 		enqueue(ahead, number + i);
 }
 
-void ahead_note(struct ahead *ahead, uint64_t id)
+bool ahead_note(struct ahead *ahead, uint64_t id)
 {
+	bool asked;
+
 	pthread_mutex_lock(&ahead->lock);
+	asked = was_asked(ahead, id / REGION_CHUNKS);
 	note(ahead, id / REGION_CHUNKS, (unsigned)(id % REGION_CHUNKS));
 	pthread_mutex_unlock(&ahead->lock);
+	return asked;
 }
 
 uint64_t ahead_bytes(struct ahead *ahead)

@@ -9,11 +9,13 @@
  * What is asked for within some minutes is bounded by half of the memory that was available when they began, so that data which cannot
  * stay in memory is not pulled in again and again.
  *
- *   ahead_note(ahead, id)   before a chunk is read from the store; any thread, never waits for the disk
+ *   ahead_note(ahead, id)   before a chunk is read from the store; whether its region was asked for before. Any thread, never waits for the
+ *                           disk
  */
 #ifndef CORPUSFS_CHUNK_AHEAD_H
 #define CORPUSFS_CHUNK_AHEAD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/kv/kv.h"
@@ -22,7 +24,7 @@ struct ahead;
 
 struct ahead *ahead_new(struct kv_tables *bulk, struct kv_tables *small); /* which outlive it */
 void ahead_free(struct ahead *ahead); /* waits for what is under way; NULL is fine */
-void ahead_note(struct ahead *ahead, uint64_t id);
+bool ahead_note(struct ahead *ahead, uint64_t id);
 uint64_t ahead_bytes(struct ahead *ahead); /* asked for so far */
 
 #endif

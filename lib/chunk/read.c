@@ -1,7 +1,8 @@
 /*
  * Reading. Two ways: a small piece of one chunk comes through the database and the page cache, where reading ahead may have put it
- * (lib/chunk/ahead.h), and leaves the whole chunk decoded in the cache. Larger reads take neighbouring chunks with one direct read, since
- * what they bring ends up in the page cache of the mount or in somebody's file, and need not be in memory twice.
+ * (lib/chunk/ahead.h), and leaves the whole chunk decoded in the cache. Larger reads take neighbouring chunks with one read of the table
+ * file: past the page cache, since what they bring ends up in the page cache of the mount or in somebody's file and need not be in memory
+ * twice; but where reading ahead has put it into the page cache (many small files in random order), from there.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,6 +16,8 @@
 /* What one thread reads and decodes of a large read. */
 #define PART_BYTES (512U << 10)
 #define PART_CHUNKS 64
+/* A larger part is read faster past the page cache, wherever its neighbours are. */
+#define AHEAD_MAX (256U << 10)
 
 int chunk_unpack(struct chunks *chunks, const struct chunk_header *header, void *out)
 {
@@ -136,10 +139,11 @@ static bool take_cached(struct chunks *chunks, const struct chunk_want *want)
 	return entry && copy_out(chunks, entry, want->offset, want->length, want->out) == 0;
 }
 
-static int read_direct(struct chunks *chunks, const struct chunk_want *wants, size_t count)
+static int read_tables(struct chunks *chunks, const struct chunk_want *wants, size_t count, uint64_t bytes)
 {
 	struct kv_value values[PART_CHUNKS];
 	struct tools *tools;
+	bool cached = false;
 	int ret = 0;
 
 	while (count && take_cached(chunks, wants)) {
@@ -148,8 +152,10 @@ static int read_direct(struct chunks *chunks, const struct chunk_want *wants, si
 	}
 	if (!count)
 		return 0;
+	for (size_t i = 0; i < count && bytes < AHEAD_MAX; i++)
+		cached = ahead_note(chunks->ahead, wants[i].chunk);
 	tools = shelf_take(chunks->shelf);
-	kv_tables_read(chunks->bulk, wants->chunk, count, &tools->raw, values);
+	kv_tables_read(chunks->bulk, wants->chunk, count, cached, &tools->raw, values);
 	for (size_t i = 0; i < count && !ret; i++) {
 		const struct chunk_want *want = &wants[i];
 
@@ -171,7 +177,7 @@ static void read_part(void *arg, size_t index)
 	int ret = 0, none = 0;
 
 	if (part->bytes >= DIRECT_MIN && (wants->chunk & CHUNK_BULK)) {
-		ret = read_direct(reading->chunks, wants, part->count);
+		ret = read_tables(reading->chunks, wants, part->count, part->bytes);
 	} else {
 		for (size_t i = 0; i < part->count && !ret; i++)
 			ret = read_want(reading->chunks, &wants[i]);

@@ -103,7 +103,7 @@ void kv_compact_range(struct kv *kv, enum kv_family family, const void *first, s
  * kv_tables_ask: advice to take the values of [first, end) into the page cache, in large pieces; waits until half of them are there.
  * Returns the bytes asked for; cannot fail.
  *
- * kv_tables_read: reads the values of `count` keys from `first` on with one direct read past the page cache. What it finds is put into
+ * kv_tables_read: reads the values of `count` keys from `first` on with one read, past the page cache unless `cached`. What it finds is put into
  * values[0..count), pointing into `raw` until that is used again; the rest, whatever the reason, has data NULL and is to be asked of
  * kv_pin. Nothing is verified. Returns how many were found.
  */
@@ -119,7 +119,8 @@ struct kv_value {
 struct kv_tables *kv_tables_new(struct kv *kv, enum kv_family family);
 void kv_tables_free(struct kv_tables *tables);
 uint64_t kv_tables_ask(struct kv_tables *tables, uint64_t first, uint64_t end);
-size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values);
+size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, bool cached, struct kv_raw *raw,
+		      struct kv_value *values);
 void kv_raw_clear(struct kv_raw *raw);
 
 uint64_t kv_estimate_keys(struct kv *kv, enum kv_family family);

@@ -300,7 +300,7 @@ static size_t take_apart(const uint8_t *bytes, size_t len, uint64_t first, size_
 }
 
 /* Reads at least [from, to) of the file; what it got begins at *ret_bytes. */
-static size_t read_direct(int fd, uint64_t from, uint64_t to, struct kv_raw *raw, const uint8_t **ret_bytes)
+static size_t read_pages(int fd, uint64_t from, uint64_t to, struct kv_raw *raw, const uint8_t **ret_bytes)
 {
 	const uint64_t start = from & ~(uint64_t)(PAGE - 1);
 	const size_t len = (size_t)((to - start + PAGE - 1) & ~(uint64_t)(PAGE - 1));
@@ -319,7 +319,7 @@ static size_t read_values(int fd, uint64_t from, uint64_t to, uint64_t first, si
 {
 	const uint64_t early = from - MIN(from, FUZZ);
 	const uint8_t *bytes;
-	const size_t len = read_direct(fd, early, to + FUZZ, raw, &bytes);
+	const size_t len = read_pages(fd, early, to + FUZZ, raw, &bytes);
 	size_t found = 0;
 
 	for (size_t skip = 0; skip <= 2 * FUZZ && skip < len && !found; skip++)
@@ -334,7 +334,7 @@ static void read_footer(int fd, struct kv_raw *raw, struct table *table)
 	struct reader reader;
 	uint64_t offset;
 
-	if (table->size < FOOTER_LEN || read_direct(fd, table->size - FOOTER_LEN, table->size, raw, &bytes) < FOOTER_LEN)
+	if (table->size < FOOTER_LEN || read_pages(fd, table->size - FOOTER_LEN, table->size, raw, &bytes) < FOOTER_LEN)
 		return;
 	reader = reader_over(bytes + 1, FOOTER_LEN - 1);
 	(void)read_varint(&reader);
@@ -353,7 +353,7 @@ static void note_data_len(struct kv_tables *tables, const struct table *table)
 	pthread_rwlock_unlock(&tables->lock);
 }
 
-size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values)
+size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, bool cached, struct kv_raw *raw, struct kv_value *values)
 {
 	struct table table;
 	uint64_t from, to;
@@ -361,7 +361,7 @@ size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, st
 	int fd;
 
 	memset(values, 0, count * sizeof(*values));
-	if (open_table(tables, first, O_DIRECT, &table, &fd) < 0)
+	if (open_table(tables, first, cached ? 0 : O_DIRECT, &table, &fd) < 0)
 		return 0;
 	if (!table.data_len) {
 		read_footer(fd, raw, &table);

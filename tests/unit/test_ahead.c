@@ -196,16 +196,16 @@ static void test_values_are_read_straight_from_the_tables(void **state)
 
 		for (size_t first = 0; first + 16 <= stored.count; first++)
 			for (size_t count = 1; count <= 16; count += 5) {
-				assert_int_equal(kv_tables_read(tables, stored.pieces[first].chunk, count, &raw, values), count);
+				assert_int_equal(kv_tables_read(tables, stored.pieces[first].chunk, count, false, &raw, values), count);
 				check_values(&stored, first, count, values, data + round * len / 2);
 			}
 		/* beyond the end of a table is nothing */
-		assert_int_equal(kv_tables_read(tables, stored.pieces[stored.count - 1].chunk, 16, &raw, values), 1);
+		assert_int_equal(kv_tables_read(tables, stored.pieces[stored.count - 1].chunk, 16, false, &raw, values), 1);
 		assert_null(values[1].data);
 		usleep(1100000); /* the list of tables is renewed only so often */
 		free(stored.pieces);
 	}
-	assert_int_equal(kv_tables_read(tables, 7, 16, &raw, values), 0);
+	assert_int_equal(kv_tables_read(tables, 7, 16, false, &raw, values), 0);
 	kv_raw_clear(&raw);
 	kv_tables_free(tables);
 }
