@@ -25,7 +25,8 @@ from data import Data
 from machine import Failed, Machine, facts, procs
 
 QUICK_SCALE, QUICK_SECONDS, FULL_SECONDS = 0.05, 235, 1190
-REPOSITORIES = ("restic", "borg")
+# Those that are slow and far from the figures they are compared with, or only there to be seen, take fewer turns.
+TURNS = {"restic": 1, "borg": 1, "bindfs": 1, "btrfs": 1, "grown": 2}
 CLEANING = 10  # seconds kept for the end
 MAX_LOAD = 0.5  # above it others were at work when the run started
 
@@ -68,11 +69,10 @@ class Bench:
     def measure(self, measure, runs, only=None):
         """All runs of one measure, the ways taking turns."""
         names = [name for name in measure.ways if only is None or name in only]
-        fewer = 1 if self.data.scale < 0.5 else 2  # turns of those that are slow, and far from the figures that they are compared with
         for turn in range(measure.runs or runs):
             shift = turn % max(len(names), 1)
             for name in names[shift:] + names[:shift]:
-                if (measure.key, name) not in self.reasons and (turn < fewer or name not in REPOSITORIES):
+                if (measure.key, name) not in self.reasons and turn < TURNS.get(name, runs):
                     self.once(measure, self.ways[name])
 
     def once(self, measure, way):
