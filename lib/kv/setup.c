@@ -25,13 +25,16 @@ static rocksdb_block_based_table_options_t *new_table(void)
 	return table;
 }
 
-/* Sorted records, read by seeks and scans: blocks, indexes and all within the cache's budget. */
+/*
+ * Sorted records, read by seeks and scans: blocks, indexes and all within the cache's budget. With blocks of 16 KiB, ten small files with
+ * their content, listing what is not in memory takes half the time that it takes with 8 KiB: it waits for the disk, not for bytes.
+ */
 static rocksdb_block_based_table_options_t *metadata_table(rocksdb_cache_t *cache)
 {
 	rocksdb_block_based_table_options_t *table = new_table();
 
 	rocksdb_block_based_options_set_block_cache(table, cache);
-	rocksdb_block_based_options_set_block_size(table, 8192);
+	rocksdb_block_based_options_set_block_size(table, 16384);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(table, 1);
 	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
