@@ -26,8 +26,8 @@ static rocksdb_block_based_table_options_t *new_table(void)
 }
 
 /*
- * Sorted records, read by seeks and scans: blocks, indexes and all within the cache's budget. With blocks of 16 KiB, ten small files with
- * their content, listing what is not in memory takes half the time that it takes with 8 KiB: it waits for the disk, not for bytes.
+ * Sorted records, read by seeks and scans: blocks, indexes and all within the cache's budget. A block of 16 KiB holds ten small files
+ * with their content; a cold listing takes a sixth less time than with 8 KiB, a cold look at one file as long.
  */
 static rocksdb_block_based_table_options_t *metadata_table(rocksdb_cache_t *cache)
 {
