@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -210,6 +211,67 @@ static void test_values_are_read_straight_from_the_tables(void **state)
 	kv_tables_free(tables);
 }
 
+/* Flips bits in `path` at places that follow from the seed. */
+static void damage(const char *path, uint64_t seed)
+{
+	const int fd = open(path, O_RDWR);
+	const uint64_t size = (uint64_t)lseek(fd, 0, SEEK_END);
+	AUTO_FREE uint8_t *random = noise(64, seed);
+
+	assert_true(fd >= 0);
+	for (unsigned i = 0; i < 8; i++) {
+		uint64_t place;
+		uint8_t byte;
+
+		memcpy(&place, random + 8 * i, sizeof(place));
+		/* one in two hits the places where blocks begin and end, and the index and footer behind them */
+		place = i % 2 ? place % size : size - 1 - place % MIN(size, 8192);
+		assert_int_equal(pread(fd, &byte, 1, (off_t)place), 1);
+		byte ^= (uint8_t)(1 << (i % 8));
+		assert_int_equal(pwrite(fd, &byte, 1, (off_t)place), 1);
+	}
+	assert_int_equal(fsync(fd), 0);
+	close(fd);
+}
+
+/* Whatever the table holds, what is read is what was written, or an error. */
+static void test_a_damaged_table_gives_the_right_bytes_or_none(void **state)
+{
+	struct store *store = *state;
+	const size_t len = 2 * MIB;
+	AUTO_FREE uint8_t *data = noise(len, 6), *out = xmalloc(len);
+	struct stored stored = put(store, data, len, 0);
+	struct chunk_want wants[64];
+	unsigned right = 0, refused = 0;
+	char path[160];
+	FILE *list;
+
+	assert_in_range(stored.count, 2, 64);
+	AUTO_FREE char *command = xasprintf("ls -S %s/*.sst", store->db);
+	list = popen(command, "r");
+	assert_non_null(fgets(path, sizeof(path), list));
+	pclose(list);
+	path[strcspn(path, "\n")] = '\0';
+	for (uint64_t seed = 1; seed <= 40; seed++) {
+		damage(path, seed * 977);
+		for (size_t i = 0; i < stored.count; i++)
+			wants[i] = (struct chunk_want){stored.pieces[i].chunk, 0, stored.pieces[i].length, out + stored.pieces[i].offset};
+		for (size_t i = 0; i < stored.count; i++) {
+			const int result = chunks_read_many(store->chunks, &wants[i], 1);
+
+			right += !result;
+			refused += result == -EIO;
+			if (!result)
+				assert_memory_equal(wants[i].out, data + stored.pieces[i].offset, wants[i].length);
+		}
+		if (!chunks_read_many(store->chunks, wants, stored.count))
+			assert_memory_equal(out, data, len);
+	}
+	assert_int_equal(right + refused, 40 * stored.count);
+	assert_true(right > 0 && refused > 0);
+	free(stored.pieces);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +280,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ids_that_are_nowhere_do_no_harm, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reading_through_chunks_brings_the_next_ones_into_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_values_are_read_straight_from_the_tables, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_damaged_table_gives_the_right_bytes_or_none, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
