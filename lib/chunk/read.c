@@ -1,8 +1,8 @@
 /*
  * Reading. Two ways: a small piece of one chunk comes through the database and the page cache, where reading ahead may have put it
  * (lib/chunk/ahead.h), and leaves the whole chunk decoded in the cache. Larger reads take neighbouring chunks with one read of the table
- * file: past the page cache, since what they bring ends up in the page cache of the mount or in somebody's file and need not be in memory
- * twice; but where reading ahead has put it into the page cache (many small files in random order), from there.
+ * file. What they bring ends up in the page cache of the mount, or in somebody's file, and need not be in memory twice, so it is read past
+ * the page cache unless it is there already: reading ahead (many small files in random order), warming, or writing has put it there.
  */
 #include <errno.h>
 #include <stdlib.h>

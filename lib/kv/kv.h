@@ -103,9 +103,10 @@ void kv_compact_range(struct kv *kv, enum kv_family family, const void *first, s
  * kv_tables_ask: advice to take the values of [first, end) into the page cache, in large pieces; waits until half of them are there.
  * Returns the bytes asked for; cannot fail.
  *
- * kv_tables_read: reads the values of `count` keys from `first` on with one read, past the page cache unless `cached`. What it finds is put into
- * values[0..count), pointing into `raw` until that is used again; the rest, whatever the reason, has data NULL and is to be asked of
- * kv_pin. Nothing is verified. Returns how many were found.
+ * kv_tables_read: reads the values of `count` keys from `first` on with one read: from the page cache when everything is there (or,
+ * `cached`, on its way there by kv_tables_ask), else past it. What it finds is put into values[0..count), pointing into `raw` until that
+ * is used again; the rest, whatever the reason, has data NULL and is to be asked of kv_pin. Nothing is verified. Returns how many were
+ * found.
  */
 struct kv_tables;
 struct kv_raw {

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "lib/base/clock.h"
 #include "lib/kv/internal.h"
@@ -165,7 +166,7 @@ static int find_listed(struct kv_tables *tables, uint64_t number, struct table *
 }
 
 /* The table's file, open; -ENOENT also when it has just been compacted away. */
-static int open_listed(struct kv_tables *tables, uint64_t number, int flags, struct table *ret_table, int *ret_fd)
+static int open_listed(struct kv_tables *tables, uint64_t number, struct table *ret_table, int *ret_fd)
 {
 	char path[PATH_MAX];
 	int fd, result = find_listed(tables, number, ret_table);
@@ -174,20 +175,18 @@ static int open_listed(struct kv_tables *tables, uint64_t number, int flags, str
 		return result;
 	if (snprintf(path, sizeof(path), "%s%s", tables->kv->path, ret_table->name) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
-	fd = open(path, O_RDONLY | O_CLOEXEC | flags);
-	if (fd < 0 && errno == EINVAL) /* a filesystem without O_DIRECT */
-		fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	*ret_fd = fd;
 	return 0;
 }
 
-static int open_table(struct kv_tables *tables, uint64_t number, int flags, struct table *ret_table, int *ret_fd)
+static int open_table(struct kv_tables *tables, uint64_t number, struct table *ret_table, int *ret_fd)
 {
-	int result = open_listed(tables, number, flags, ret_table, ret_fd);
+	int result = open_listed(tables, number, ret_table, ret_fd);
 
-	return result == -ENOENT && list_tables(tables) ? open_listed(tables, number, flags, ret_table, ret_fd) : result;
+	return result == -ENOENT && list_tables(tables) ? open_listed(tables, number, ret_table, ret_fd) : result;
 }
 
 /* --- where in it --- */
@@ -222,7 +221,7 @@ uint64_t kv_tables_ask(struct kv_tables *tables, uint64_t first, uint64_t end)
 	char byte;
 	int fd;
 
-	while (first < end && open_table(tables, first, 0, &table, &fd) == 0) {
+	while (first < end && open_table(tables, first, &table, &fd) == 0) {
 		if (find_range(tables, &table, first, end, &from, &to)) {
 			for (uint64_t at = from; at < to; at += STEP)
 				(void)posix_fadvise(fd, (off_t)at, (off_t)MIN(STEP, to - at), POSIX_FADV_WILLNEED);
@@ -299,8 +298,32 @@ static size_t take_apart(const uint8_t *bytes, size_t len, uint64_t first, size_
 	return found;
 }
 
+struct source {
+	struct table table;
+	int fd;
+	bool cached; /* it is, or soon will be, in the page cache */
+};
+
+/*
+ * From the page cache when all is there, or is to be waited for; else past it. A filesystem that cannot do that, or that kernel, reads through
+ * its cache.
+ */
+static ssize_t read_at(const struct source *source, void *bytes, size_t len, uint64_t at)
+{
+	const struct iovec piece = {bytes, len};
+	ssize_t got;
+
+	if (source->cached)
+		return pread(source->fd, bytes, len, (off_t)at);
+	got = preadv2(source->fd, &piece, 1, (off_t)at, RWF_NOWAIT);
+	if (got >= 0 && (uint64_t)got >= MIN(len, source->table.size - at))
+		return got;
+	(void)!fcntl(source->fd, F_SETFL, O_DIRECT);
+	return pread(source->fd, bytes, len, (off_t)at);
+}
+
 /* Reads at least [from, to) of the file; what it got begins at *ret_bytes. */
-static size_t read_pages(int fd, uint64_t from, uint64_t to, struct kv_raw *raw, const uint8_t **ret_bytes)
+static size_t read_pages(const struct source *source, uint64_t from, uint64_t to, struct kv_raw *raw, const uint8_t **ret_bytes)
 {
 	const uint64_t start = from & ~(uint64_t)(PAGE - 1);
 	const size_t len = (size_t)((to - start + PAGE - 1) & ~(uint64_t)(PAGE - 1));
@@ -308,18 +331,19 @@ static size_t read_pages(int fd, uint64_t from, uint64_t to, struct kv_raw *raw,
 
 	if (len > READ_MAX || !raw_ready(raw, len))
 		return 0;
-	got = pread(fd, raw->bytes, len, (off_t)start);
+	got = read_at(source, raw->bytes, len, start);
 	if (got <= (ssize_t)(from - start))
 		return 0;
 	*ret_bytes = raw->bytes + (from - start);
 	return (size_t)got - (size_t)(from - start);
 }
 
-static size_t read_values(int fd, uint64_t from, uint64_t to, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values)
+static size_t read_values(const struct source *source, uint64_t from, uint64_t to, uint64_t first, size_t count, struct kv_raw *raw,
+			  struct kv_value *values)
 {
 	const uint64_t early = from - MIN(from, FUZZ);
 	const uint8_t *bytes;
-	const size_t len = read_pages(fd, early, to + FUZZ, raw, &bytes);
+	const size_t len = read_pages(source, early, MIN(to + FUZZ, source->table.size), raw, &bytes);
 	size_t found = 0;
 
 	for (size_t skip = 0; skip <= 2 * FUZZ && skip < len && !found; skip++)
@@ -328,13 +352,14 @@ static size_t read_values(int fd, uint64_t from, uint64_t to, uint64_t first, si
 }
 
 /* The index follows the data. */
-static void read_footer(int fd, struct kv_raw *raw, struct table *table)
+static void read_footer(struct source *source, struct kv_raw *raw)
 {
+	struct table *table = &source->table;
 	const uint8_t *bytes;
 	struct reader reader;
 	uint64_t offset;
 
-	if (table->size < FOOTER_LEN || read_pages(fd, table->size - FOOTER_LEN, table->size, raw, &bytes) < FOOTER_LEN)
+	if (table->size < FOOTER_LEN || read_pages(source, table->size - FOOTER_LEN, table->size, raw, &bytes) < FOOTER_LEN)
 		return;
 	reader = reader_over(bytes + 1, FOOTER_LEN - 1);
 	(void)read_varint(&reader);
@@ -355,20 +380,20 @@ static void note_data_len(struct kv_tables *tables, const struct table *table)
 
 size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, bool cached, struct kv_raw *raw, struct kv_value *values)
 {
-	struct table table;
+	struct source source = {.cached = true};
 	uint64_t from, to;
 	size_t found = 0;
-	int fd;
 
 	memset(values, 0, count * sizeof(*values));
-	if (open_table(tables, first, cached ? 0 : O_DIRECT, &table, &fd) < 0)
+	if (open_table(tables, first, &source.table, &source.fd) < 0)
 		return 0;
-	if (!table.data_len) {
-		read_footer(fd, raw, &table);
-		note_data_len(tables, &table);
+	if (!source.table.data_len) {
+		read_footer(&source, raw);
+		note_data_len(tables, &source.table);
 	}
-	if (table.data_len && find_range(tables, &table, first, first + count, &from, &to))
-		found = read_values(fd, from, to, first, count, raw, values);
-	close(fd);
+	source.cached = cached;
+	if (source.table.data_len && find_range(tables, &source.table, first, first + count, &from, &to))
+		found = read_values(&source, from, to, first, count, raw, values);
+	close(source.fd);
 	return found;
 }
