@@ -5,7 +5,8 @@
  * two wakes the other's, which by then has gone idle; on a virtual machine that is an exit to the hypervisor and back, more than all work
  * on the request takes (measured: 110 us for two requests, 40 us without). Linux lets a process say how much delay it can bear
  * (/dev/cpu_dma_latency, Documentation/power/pm_qos_interface.rst). We do so from the first burst of requests until none has come for a
- * while; then the processors sleep as before. It needs write permission on the device; without it everything works, only slower.
+ * while; then the processors sleep as before. A guest's processors then wait in a loop, others in their lightest sleep. It needs write
+ * permission on the device; without it everything works, only slower. Where clients keep all processors busy it changes nothing.
  *
  *   latency_note(latency)   for each request; any thread, a few instructions
  */

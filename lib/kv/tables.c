@@ -36,8 +36,9 @@
 #define READ_MAX (8U << 20)
 /* The kernel cuts a longer piece of advice off at what the device takes at once. */
 #define STEP (256U << 10)
-/* Files come and go with ingestion and compaction; the list costs a lock of the database. */
+/* Files come and go with ingestion and compaction. Listing them holds a lock of the database: at most a hundredth of the time. */
 #define LIST_AGE_MS 1000
+#define LIST_SHARE 100
 
 struct table {
 	char name[NAME_LEN]; /* with a leading slash */
@@ -51,7 +52,7 @@ struct kv_tables {
 	pthread_rwlock_t lock; /* guards all below */
 	struct table *items;   /* by first */
 	size_t count;
-	uint64_t listed_ms;
+	uint64_t stale_ms; /* from then on the list may be made anew */
 };
 
 struct kv_tables *kv_tables_new(struct kv *kv, enum kv_family family)
@@ -124,7 +125,7 @@ static bool list_tables(struct kv_tables *tables)
 	int count;
 
 	pthread_rwlock_wrlock(&tables->lock);
-	if (tables->listed_ms && now - tables->listed_ms < LIST_AGE_MS) {
+	if (now < tables->stale_ms) {
 		pthread_rwlock_unlock(&tables->lock);
 		return false;
 	}
@@ -136,7 +137,7 @@ static bool list_tables(struct kv_tables *tables)
 		add_table(tables, live, i);
 	rocksdb_livefiles_destroy(live);
 	qsort(tables->items, tables->count, sizeof(*tables->items), by_first);
-	tables->listed_ms = now;
+	tables->stale_ms = clock_ms() + MAX(LIST_AGE_MS, LIST_SHARE * (clock_ms() - now));
 	pthread_rwlock_unlock(&tables->lock);
 	return true;
 }

@@ -47,7 +47,7 @@ static void test_a_burst_keeps_processors_awake_until_it_is_over(void **state)
 	assert_false(latency_is_held(latency));
 	for (unsigned round = 0; round < 3; round++) {
 		assert_true(becomes(latency, true, true));
-		assert_int_equal(granted(), 0);
+		assert_in_range(granted(), 0, 3);
 		assert_true(becomes(latency, false, false));
 	}
 	assert_true(becomes(latency, true, true));
