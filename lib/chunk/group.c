@@ -10,9 +10,25 @@
 
 /* Runs longer than this many average pieces are cut by several threads. */
 #define SEGMENT_PIECES 64
-/* Work for one step of the pool: at least this many bytes, where each segment counts for some more. */
-#define STEP_COST (256U << 10)
-#define SEGMENT_COST 4096U
+/* Work for one step of the pool: at least this many bytes, where each thing counts for some more. */
+#define SLICE_COST (256U << 10)
+#define THING_COST 4096U
+
+void slices_init(struct slices *slices, size_t most)
+{
+	*slices = (struct slices){.at = xcalloc(most + 1, sizeof(*slices->at))};
+}
+
+void slices_add(struct slices *slices, uint64_t bytes)
+{
+	if (slices->count == 0 || slices->cost >= SLICE_COST) {
+		slices->count++;
+		slices->at[slices->count] = slices->at[slices->count - 1];
+		slices->cost = 0;
+	}
+	slices->at[slices->count]++;
+	slices->cost += bytes + THING_COST;
+}
 
 struct chunks_group *chunks_group_new(struct chunks *chunks)
 {
@@ -40,7 +56,7 @@ void chunks_group_free(struct chunks_group *group)
 		free(group->items[i].packed);
 	free(group->runs);
 	free(group->items);
-	free(group->slices);
+	free(group->slices.at);
 	free(group->refers.at);
 	free(group);
 }
@@ -115,8 +131,7 @@ struct cutting {
 	struct chunks *chunks;
 	struct segment *segments;
 	size_t count, cap;
-	size_t *steps; /* of the pool: segments [steps[i], steps[i + 1]) */
-	size_t step_count;
+	struct slices slices; /* of the segments */
 };
 
 /* Cuts and hashes the piece of the run that starts at `at`; returns its end. */
@@ -140,7 +155,7 @@ static void cut_step(void *arg, size_t index)
 	struct cutting *cutting = arg;
 	struct tools *tools = shelf_take(cutting->chunks->shelf);
 
-	for (size_t i = cutting->steps[index]; i < cutting->steps[index + 1]; i++) {
+	for (size_t i = cutting->slices.at[index]; i < cutting->slices.at[index + 1]; i++) {
 		struct segment *segment = &cutting->segments[i];
 
 		for (uint64_t at = segment->from; at < segment->to;)
@@ -197,20 +212,6 @@ static void add_segments(struct cutting *cutting, struct run *run)
 	}
 }
 
-static void add_steps(struct cutting *cutting)
-{
-	uint64_t cost = 0;
-
-	cutting->steps = xcalloc(cutting->count + 1, sizeof(*cutting->steps));
-	for (size_t i = 0; i < cutting->count; i++) {
-		cost += cutting->segments[i].to - cutting->segments[i].from + SEGMENT_COST;
-		if (cost >= STEP_COST || i + 1 == cutting->count) {
-			cutting->steps[++cutting->step_count] = i + 1;
-			cost = 0;
-		}
-	}
-}
-
 void group_cut(struct chunks_group *group)
 {
 	struct cutting cutting = {.chunks = group->chunks};
@@ -218,14 +219,16 @@ void group_cut(struct chunks_group *group)
 
 	for (size_t i = 0; i < group->run_count; i++)
 		add_segments(&cutting, &group->runs[i]);
-	add_steps(&cutting);
-	pool_run(group->chunks->pool, cut_step, &cutting, cutting.step_count);
+	slices_init(&cutting.slices, cutting.count);
+	for (size_t i = 0; i < cutting.count; i++)
+		slices_add(&cutting.slices, cutting.segments[i].to - cutting.segments[i].from);
+	pool_run(group->chunks->pool, cut_step, &cutting, cutting.slices.count);
 	tools = shelf_take(group->chunks->shelf);
 	for (size_t i = 0; i < cutting.count; i++) {
 		join_segment(group->chunks, tools->digest, &cutting.segments[i]);
 		free(cutting.segments[i].cuts.at);
 	}
 	shelf_put(group->chunks->shelf, tools);
-	free(cutting.steps);
+	free(cutting.slices.at);
 	free(cutting.segments);
 }

@@ -44,14 +44,22 @@ struct item {
 	UT_hash_handle hh;
 };
 
+/* Work in order, shared out into steps of the pool: step i does [at[i], at[i + 1]). */
+struct slices {
+	size_t *at;
+	size_t count;
+	uint64_t cost; /* of the last one */
+};
+void slices_init(struct slices *slices, size_t most); /* so much will be added at most; `at` is freed by its owner */
+void slices_add(struct slices *slices, uint64_t bytes);
+
 struct chunks_group {
 	struct chunks *chunks;
 	struct run *runs;
 	size_t run_count, run_cap;
 	struct item *items; /* the pieces of all runs, in order */
 	size_t item_count;
-	size_t *slices; /* steps of the pool: items [slices[i], slices[i + 1]) */
-	size_t slice_count;
+	struct slices slices; /* of the items */
 	atomic_int error; /* the first failure of a step */
 
 	size_t settled;     /* items whose ids the collector must respect; changes under the gate, shared */

@@ -12,28 +12,11 @@
 
 /* From here on an SST file of their own is cheaper than the way through the WAL, although it costs several fsyncs. */
 #define BULK_MIN (1U << 20)
-/* Work for one step of the pool: this many bytes, where each item counts for some more. */
-#define SLICE_COST (256U << 10)
-#define ITEM_COST 4096U
 /* So many steps are packed at once on the bulk way: about 16 MiB. */
 #define WINDOW_SLICES 64
 /* So many pieces of a run that do not shrink are tried in a row, then one of so many. */
 #define VAIN_MAX 8
 #define VAIN_STEP 4
-
-static void slice_items(struct chunks_group *group)
-{
-	size_t cost = 0;
-
-	group->slices = xcalloc(group->item_count + 1, sizeof(*group->slices));
-	for (size_t i = 0; i < group->item_count; i++) {
-		cost += group->items[i].length + ITEM_COST;
-		if (cost >= SLICE_COST || i + 1 == group->item_count) {
-			group->slices[++group->slice_count] = i + 1;
-			cost = 0;
-		}
-	}
-}
 
 static void make_items(struct chunks_group *group)
 {
@@ -56,7 +39,9 @@ static void make_items(struct chunks_group *group)
 			at = piece->end;
 		}
 	}
-	slice_items(group);
+	slices_init(&group->slices, group->item_count);
+	for (size_t i = 0; i < group->item_count; i++)
+		slices_add(&group->slices, group->items[i].length);
 }
 
 static void set_error(struct chunks_group *group, int error)
@@ -86,7 +71,7 @@ static void look_up_slice(void *arg, size_t index)
 	struct chunks_group *group = arg;
 	struct chunks *chunks = group->chunks;
 
-	for (size_t i = group->slices[index]; i < group->slices[index + 1]; i++) {
+	for (size_t i = group->slices.at[index]; i < group->slices.at[index + 1]; i++) {
 		struct item *item = &group->items[i];
 		int ret;
 
@@ -131,7 +116,7 @@ static int settle(struct chunks_group *group, bool *ret_bulk)
 	int ret;
 
 	pthread_rwlock_rdlock(&chunks->gate);
-	pool_run(chunks->pool, look_up_slice, group, group->slice_count);
+	pool_run(chunks->pool, look_up_slice, group, group->slices.count);
 	ret = atomic_load(&group->error);
 	if (!ret)
 		ret = number_items(group, ret_bulk);
@@ -184,7 +169,7 @@ static void pack_items(struct chunks_group *group, size_t slice)
 {
 	struct tools *tools = shelf_take(group->chunks->shelf);
 
-	for (size_t i = group->slices[slice]; i < group->slices[slice + 1] && !atomic_load(&group->error); i++) {
+	for (size_t i = group->slices.at[slice]; i < group->slices.at[slice + 1] && !atomic_load(&group->error); i++) {
 		int ret = group->items[i].is_new ? pack_item(group, tools->codec, &group->items[i]) : 0;
 
 		if (ret)
@@ -254,11 +239,11 @@ static int fill_sst(struct chunks_group *group, struct kv_sst *sst)
 	int ret = 0;
 
 	while (!ret && window.write < group->item_count) {
-		window.end = MIN(window.first + WINDOW_SLICES, group->slice_count);
+		window.end = MIN(window.first + WINDOW_SLICES, group->slices.count);
 		pool_run(group->chunks->pool, window_step, &window, 1 + window.end - window.first);
 		window.first = window.end;
 		window.write = window.write_end;
-		window.write_end = group->slices[window.end];
+		window.write_end = group->slices.at[window.end];
 		ret = atomic_load(&group->error);
 	}
 	return ret ? ret : kv_sst_finish(sst);
@@ -344,7 +329,7 @@ int chunks_group_store(struct chunks_group *group, struct kv_batch *batch)
 	if (bulk) {
 		ret = store_bulk(group);
 	} else {
-		pool_run(pool, pack_slice, group, group->slice_count);
+		pool_run(pool, pack_slice, group, group->slices.count);
 		ret = atomic_load(&group->error);
 	}
 	if (ret)

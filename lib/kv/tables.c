@@ -14,6 +14,7 @@
  * and a value of the block size or more is the only one of its block. Nothing is believed: a key that is not the expected one ends the
  * reading, values carry a guard of their own, and whatever is not found here is asked of RocksDB.
  */
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -74,19 +75,17 @@ void kv_tables_free(struct kv_tables *tables)
 	free(tables);
 }
 
-static uint64_t number_of(const char *key, size_t len)
+static uint64_t number_of(const void *key, size_t len)
 {
-	uint64_t number = 0;
+	struct reader reader = reader_over(key, len);
 
-	for (size_t i = 0; i < KEY_LEN; i++)
-		number = number << 8 | (i < len ? (uint8_t)key[i] : 0);
-	return number;
+	return read_be64(&reader);
 }
 
 static void key_of(uint64_t number, char key[KEY_LEN])
 {
-	for (size_t i = 0; i < KEY_LEN; i++)
-		key[i] = (char)(number >> 8 * (KEY_LEN - 1 - i));
+	number = htobe64(number);
+	memcpy(key, &number, KEY_LEN);
 }
 
 static int by_first(const void *left, const void *right)
@@ -142,7 +141,7 @@ static bool list_tables(struct kv_tables *tables)
 	return true;
 }
 
-/* The last table that begins at or before the number, and the beginning of the next one; -ENOENT when it ends before. */
+/* The last table that begins at or before the number; -ENOENT when it ends before. */
 static int find_listed(struct kv_tables *tables, uint64_t number, struct table *ret_table)
 {
 	size_t low = 0, high;
@@ -279,7 +278,7 @@ static bool read_block(struct reader *reader, uint64_t *ret_number, struct kv_va
 
 	if (reader->bad || shared || rest != KEY_LEN + INNER_LEN || len < KV_TABLE_BLOCK || key[KEY_LEN] != TYPE_VALUE)
 		return false;
-	*ret_number = number_of((const char *)key, KEY_LEN);
+	*ret_number = number_of(key, KEY_LEN);
 	*ret_value = (struct kv_value){value, len};
 	(void)read_bytes(reader, BLOCK_END);
 	return true;
