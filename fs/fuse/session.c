@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "fs/fuse/crew.h"
 #include "fs/fuse/latency.h"
 #include "lib/base/buf.h"
 
@@ -29,6 +30,7 @@ struct session {
 	int fd;
 	struct server *servers;
 	unsigned server_count;
+	struct crew crew;
 	atomic_uint running;
 	_Atomic uint64_t requests;
 
@@ -134,11 +136,22 @@ uint32_t session_root_view(const struct session *session)
 	return atomic_load_explicit(session->options.root_view, memory_order_relaxed);
 }
 
+/*
+ * A reader thread that is woken while somebody runs on its processor waits for a moment: clients put several requests in before two
+ * processes change places (four warm readers on two processors: 0.8 -> 0.57 s). Nobody waits when a processor is free.
+ */
+static void be_considerate(void)
+{
+	pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
+}
+
 static void *server_main(void *arg)
 {
 	struct server *server = arg;
 	struct session *session = server->session;
 
+	be_considerate();
+	crew_return(&session->crew);
 	for (;;) {
 		ssize_t got = read(session->fd, server->buffer, REQUEST_MAX);
 
@@ -146,13 +159,16 @@ static void *server_main(void *arg)
 			continue;
 		if (got < (ssize_t)sizeof(struct fuse_in_header))
 			break; /* ENODEV: unmounted; anything else: the connection was cut */
+		crew_take(&session->crew);
 		latency_note(session->options.latency);
 		atomic_fetch_add_explicit(&session->requests, 1, memory_order_relaxed);
-		if (!gate_enter(session->options.gate, &server->slot, session, server->buffer, (size_t)got))
-			continue;
-		session_process(session, server->buffer, (size_t)got);
-		gate_leave(&server->slot);
+		if (gate_enter(session->options.gate, &server->slot, session, server->buffer, (size_t)got)) {
+			session_process(session, server->buffer, (size_t)got);
+			gate_leave(&server->slot);
+		}
+		crew_return(&session->crew);
 	}
+	crew_end(&session->crew);
 	gate_remove_slot(session->options.gate, &server->slot);
 	if (atomic_fetch_sub(&session->running, 1) == 1)
 		session->options.ended(session->options.arg);
@@ -245,6 +261,7 @@ int session_start(const struct session_options *options, struct session **ret_se
 	session->options = *options;
 	session->fd = -1;
 	pthread_mutex_init(&session->spare_lock, NULL);
+	crew_init(&session->crew);
 	*ret_session = session;
 	session->fuse = make_fuse_session(options, options->arg);
 	if (!session->fuse) {
@@ -283,6 +300,7 @@ void session_free(struct session *session)
 	}
 	while (session->spare_count)
 		free(session->spare[--session->spare_count]);
+	crew_clear(&session->crew);
 	pthread_mutex_destroy(&session->spare_lock);
 	free(session);
 }
