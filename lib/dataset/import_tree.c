@@ -485,8 +485,15 @@ static void walk_into(struct tree_import *tree, struct source_dir *parent, const
 	dir_put(dir);
 }
 
+/* A few names may be of big files: while one is cut and hashed, another is written. */
+static size_t names_of_a_list(const struct listing *listing)
+{
+	return MAX(1, MIN(LIST_NAMES, listing->count / (transfer_workers() / 2)));
+}
+
 static void hand_out(struct tree_import *tree, struct source_dir *dir, struct listing *listing)
 {
+	const size_t most = names_of_a_list(listing);
 	struct list *list = NULL;
 
 	for (size_t i = 0; i < listing->count && !transfer_stopped(&tree->import->transfer); i++) {
@@ -500,7 +507,7 @@ static void hand_out(struct tree_import *tree, struct source_dir *dir, struct li
 		}
 		list->items[list->count++] = *found;
 		found->name = NULL;
-		if (list->count == LIST_NAMES)
+		if (list->count == most)
 			queue_push(tree->queue, steal_ptr(list));
 	}
 	if (list)

@@ -27,7 +27,7 @@
  * Blocks of a file that wait while others of it are committed: more would keep nobody busier, and the first touch of fresh memory costs a
  * third of what all else does that is done to the content in it.
  */
-#define AHEAD_MAX (32ULL << 20)
+#define AHEAD_MAX (16ULL << 20)
 
 struct item {
 	struct bulk_file *file;
