@@ -82,7 +82,6 @@ static void check_mount(json_t *findings, const json_t *mount)
 {
 	const char *area = json_string_value(json_object_get(mount, "mountpoint"));
 	bool read_only = json_is_true(json_object_get(mount, "read_only"));
-	bool writeback = json_is_true(json_object_get(mount, "writeback"));
 	bool killpriv = json_is_true(json_object_get(mount, "killpriv_v2"));
 	bool no_open = json_is_true(json_object_get(mount, "no_open"));
 	char value[64];
@@ -95,8 +94,6 @@ static void check_mount(json_t *findings, const json_t *mount)
 		            "the kernel is too old for it: small files are read several times as fast with it");
 		return;
 	}
-	doctor_note(findings, area, "write-back cache", writeback ? DOCTOR_OK : DOCTOR_SLOW, writeback ? "on" : "off",
-	            "the kernel did not agree to it: small writes are slow");
 	doctor_note(findings, area, "privileges killed by the daemon", killpriv ? DOCTOR_OK : DOCTOR_SLOW, killpriv ? "yes" : "no",
 	            "the kernel asks for security.capability at every write: Linux 5.12 or newer does not");
 	doctor_note(findings, area, "reading mode", DOCTOR_OK, "read-write; a read-only or snapshot mount reads small files faster", "");

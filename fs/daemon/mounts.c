@@ -513,7 +513,6 @@ static json_t *place_to_json(struct entry *entry, const json_t *args)
 	json_object_set_new(row, "requests", json_integer((json_int_t)status.requests));
 	json_object_set_new(row, "open_files", json_integer((json_int_t)status.open_files));
 	json_object_set_new(row, "protocol_minor", json_integer(status.protocol_minor));
-	json_object_set_new(row, "writeback", json_boolean(status.writeback));
 	json_object_set_new(row, "killpriv_v2", json_boolean(status.killpriv_v2));
 	json_object_set_new(row, "no_open", json_boolean(status.no_open));
 	json_object_set_new(row, "read_ahead_kb", json_integer(status.read_ahead_kb));

@@ -5,7 +5,7 @@
  * Whoever takes the last one away sets `leaving`; from then on no mount starts (-ESHUTDOWN), so that a daemon never
  * gives up a store that is mounted.
  *
- * Two sessions that write the same files would have two write-back caches that do not know of each other. So what is
+ * Two sessions that write the same files would have two page caches that do not know of each other. So what is
  * mounted for writing already is shown at the second place by a bind mount, where we are root; the session ends when
  * all its places are unmounted.
  *

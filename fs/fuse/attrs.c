@@ -35,8 +35,7 @@ static struct setattr change_of(const struct stat *attr, int to_set, mode_t type
 	                         .gid = attr->st_gid,
 	                         .size = (uint64_t)attr->st_size,
 	                         .atime = attr->st_atim,
-	                         .mtime = attr->st_mtim,
-	                         .ctime = attr->st_ctim};
+	                         .mtime = attr->st_mtim};
 
 	change.mask |= to_set & FUSE_SET_ATTR_MODE ? SET_MODE : 0;
 	change.mask |= to_set & FUSE_SET_ATTR_UID ? SET_UID : 0;
@@ -44,7 +43,6 @@ static struct setattr change_of(const struct stat *attr, int to_set, mode_t type
 	change.mask |= to_set & FUSE_SET_ATTR_SIZE ? SET_SIZE : 0;
 	change.mask |= to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW) ? SET_ATIME : 0;
 	change.mask |= to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW) ? SET_MTIME : 0;
-	change.mask |= to_set & FUSE_SET_ATTR_CTIME ? SET_CTIME : 0;
 	if (to_set & FUSE_SET_ATTR_ATIME_NOW)
 		change.atime = clock_now();
 	if (to_set & FUSE_SET_ATTR_MTIME_NOW)
@@ -52,9 +50,9 @@ static struct setattr change_of(const struct stat *attr, int to_set, mode_t type
 	/*
 	 * With KILLPRIV_V2 a truncation says whether to, while a change of owner always does, unless the mode is set
 	 * along with it. Where nothing else is to be done, as before fallocate(2) by an ordinary user or with
-	 * chown(-1, -1), nothing is said at all, but perhaps when.
+	 * chown(-1, -1), nothing is said at all.
 	 */
-	if ((to_set & FUSE_SET_ATTR_KILL_SUID) || !(to_set & ~FUSE_SET_ATTR_CTIME))
+	if ((to_set & FUSE_SET_ATTR_KILL_SUID) || !to_set)
 		change.mask |= SET_KILL_PRIV;
 	if ((to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) && !(to_set & FUSE_SET_ATTR_MODE) && !S_ISDIR(type))
 		change.mask |= SET_KILL_PRIV;
@@ -79,8 +77,6 @@ void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *attr, int to_set, st
 		reply_result(req, result);
 		return;
 	}
-	if (change.mask & SET_MTIME)
-		writers_told_times(&target.mount->writers, id);
 	changes_note(target.mount, target.node.view, target.node.ino);
 	target_stat(&target, &now, &reply);
 	fuse_reply_attr(req, &reply, target_timeout(&target));

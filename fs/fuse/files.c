@@ -46,7 +46,7 @@ static void handle_close(struct mount *mount, struct opened *opened)
 }
 
 /* Takes over the inode and the target's view. */
-static struct handle *handle_new(struct target *target, struct inode *inode, bool writable)
+static struct handle *handle_new(struct target *target, struct inode *inode)
 {
 	struct mount *mount = target->mount;
 	struct handle *handle = xcalloc(1, sizeof(*handle));
@@ -56,11 +56,8 @@ static struct handle *handle_new(struct target *target, struct inode *inode, boo
 	handle->inode = inode;
 	handle->view = steal_ptr(target->view);
 	handle->node = node_encode(node, atomic_load(&mount->root_view));
-	handle->writable = writable;
 	atomic_init(&handle->generation, atomic_load(&mount->group->generation));
 	group_count_open(mount->group, handle->view, 1);
-	if (writable)
-		writers_open(&mount->writers, handle->node);
 	atomic_fetch_add(&mount->open_files, 1);
 	return handle;
 }
@@ -68,6 +65,11 @@ static struct handle *handle_new(struct target *target, struct inode *inode, boo
 /* The handle is the kernel's from the reply on, until a release. */
 static struct fuse_file_info *publish(struct mount *mount, struct handle *handle, struct fuse_file_info *fi)
 {
+	const int access = fi->flags & O_ACCMODE;
+
+	handle->writable = access != O_RDONLY;
+	if (handle->writable)
+		fi->direct_io = writers_open(&mount->writers, handle->node, access == O_WRONLY);
 	opens_add(&mount->opens, &handle->opened);
 	fi->fh = (uintptr_t)handle;
 	fi->keep_cache = 1;
@@ -127,37 +129,21 @@ static int borrow(fuse_req_t req, fuse_ino_t id, const struct fuse_file_info *fi
 		result = target.node.kind == NODE_FILE ? inode_open(target.view, target.node.ino, &inode) : -EISDIR;
 	if (result)
 		return result;
-	ret_borrowed->handle = handle_new(&target, inode, false);
+	ret_borrowed->handle = handle_new(&target, inode);
 	ret_borrowed->own = true;
 	return 0;
 }
 
-static bool is_before(struct timespec a, struct timespec b)
-{
-	return a.tv_sec != b.tv_sec ? a.tv_sec < b.tv_sec : a.tv_nsec < b.tv_nsec;
-}
-
-/*
- * O_TRUNC. The kernel stamps its own inode afterwards, in ticks, and tells us only if that is another time than it had: within a tick
- * the times stay as they are, or ours and the kernel's would differ for good.
- */
 static int empty_file(struct target *target, bool kill_priv)
 {
-	const struct timespec tick = clock_tick(), now = clock_now();
-	struct setattr change = {.mask = SET_SIZE | SET_MTIME | SET_CTIME | (kill_priv ? SET_KILL_PRIV : 0)};
+	const struct setattr change = {.mask = SET_SIZE | (kill_priv ? SET_KILL_PRIV : 0)};
 	struct attr attr;
-	int result = view_getattr(target->view, target->node.ino, &attr);
+	int result = view_setattr(target->view, target->node.ino, &change, &attr);
 
-	if (result)
-		return result;
-	change.mtime = is_before(attr.mtime, tick) || is_before(now, attr.mtime) ? tick : attr.mtime;
-	change.ctime = is_before(attr.ctime, tick) || is_before(now, attr.ctime) ? tick : attr.ctime;
-	result = view_setattr(target->view, target->node.ino, &change, &attr);
 	changes_note(target->mount, target->node.view, target->node.ino);
 	return result;
 }
 
-/* The kernel asks to read through handles that were opened for writing only, too (write-back of parts of pages). */
 static int open_checked(fuse_req_t req, fuse_ino_t id, const struct fuse_file_info *fi, struct target *target)
 {
 	const bool writable = (fi->flags & O_ACCMODE) != O_RDONLY;
@@ -189,7 +175,7 @@ void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 		reply_result(req, result);
 		return;
 	}
-	handle = handle_new(&target, inode, (fi->flags & O_ACCMODE) != O_RDONLY);
+	handle = handle_new(&target, inode);
 	if (fuse_reply_open(req, publish(mount, handle, fi)))
 		withdraw(mount, handle);
 }
@@ -217,7 +203,7 @@ void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, st
 	if (!unnamed)
 		changes_note_name(mount, target.node.view, target.node.ino, name);
 	target_entry(&target, &attr, &entry);
-	handle = handle_new(&target, inode, true);
+	handle = handle_new(&target, inode);
 	atomic_init(&handle->capabilities, atomic_load(&mount->capabilities));
 	if (fuse_reply_create(req, &entry, publish(mount, handle, fi)))
 		withdraw(mount, handle);
@@ -285,15 +271,12 @@ void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
 	if (!result) {
 		/* session.c carries the raw write_flags in lock_owner */
 		flags |= fi->lock_owner & FUSE_WRITE_KILL_SUIDGID ? WRITE_KILL_PRIV : 0;
-		flags |= fi->writepage ? WRITE_KEEP_TIMES : 0;
 		result = inode_write(borrowed.handle->inode, (uint64_t)offset, data, size, flags);
 	}
 	if (result) {
 		reply_result(req, result);
 		return;
 	}
-	if (fi->writepage)
-		writers_wrote(&mount->writers, id);
 	changes_note(mount, view_number(borrowed.handle->view), inode_ino(borrowed.handle->inode));
 	fuse_reply_write(req, size);
 }

@@ -98,17 +98,23 @@ static bool has_view(const struct gate *gate, uint32_t view)
 	return false;
 }
 
+/* The kernel may keep pages locked until it is answered, for which a seal then waits. */
+static bool moves_content(const struct fuse_in_header *in)
+{
+	return in->opcode == FUSE_READ || in->opcode == FUSE_WRITE;
+}
+
 /* Caller holds the lock. */
 static bool holds(const struct gate *gate, struct session *session, const struct fuse_in_header *in, uint32_t view)
 {
 	if (!gate->closed || !has_view(gate, view))
 		return false;
-	return in->opcode != FUSE_READ || !session_passes_read(session, in->nodeid);
+	return !moves_content(in) || !session_passes(session, in->nodeid, in->opcode == FUSE_WRITE);
 }
 
 /*
- * Who writes through a mapping reads its page again as soon as it is taken away, and would always be back before the file is sealed: the
- * seal gets a head start. Not for longer, because taking the pages away may have to wait for this read.
+ * Who writes, or writes through a mapping and reads its page again as soon as it is taken away, would always be back before the file is
+ * sealed: the seal gets a head start. Not for longer, because taking the pages away may have to wait for this request.
  */
 static void yield_to_seal(struct session *session, uint64_t node)
 {
@@ -119,6 +125,7 @@ static void yield_to_seal(struct session *session, uint64_t node)
 bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *session, const void *request, size_t len)
 {
 	const struct fuse_in_header *in = request;
+	_Atomic uint32_t *mark = in->opcode == FUSE_WRITE ? &slot->writes : &slot->view;
 	uint32_t view;
 	struct held *held;
 
@@ -129,11 +136,12 @@ bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *sessi
 	 * the other.
 	 */
 	view = node_decode(in->nodeid, session_root_view(session)).view;
-	atomic_store(&slot->view, view);
+	if (in->opcode != FUSE_READ)
+		atomic_store(mark, view);
 	/* never held, but waited for: what was closed before the gate was is not among the writers then */
 	if (in->opcode == FUSE_RELEASE || !atomic_load(&gate->closed))
 		return true;
-	if (in->opcode == FUSE_READ)
+	if (moves_content(in))
 		yield_to_seal(session, in->nodeid);
 	pthread_mutex_lock(&gate->lock);
 	if (!holds(gate, session, in, view)) {
@@ -145,7 +153,7 @@ bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *sessi
 	held->len = len;
 	memcpy(held->request, request, len);
 	DL_APPEND(gate->held, held);
-	atomic_store(&slot->view, 0);
+	atomic_store(mark, 0);
 	pthread_mutex_unlock(&gate->lock);
 	return false;
 }
@@ -153,6 +161,7 @@ bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *sessi
 void gate_leave(struct gate_slot *slot)
 {
 	atomic_store(&slot->view, 0);
+	atomic_store(&slot->writes, 0);
 }
 
 void gate_close(struct gate *gate, const uint32_t *views, size_t count)
@@ -167,26 +176,36 @@ void gate_close(struct gate *gate, const uint32_t *views, size_t count)
 }
 
 /* A request of one of the views is in the hands of a reader thread. */
-static bool is_running(struct gate *gate)
+static bool is_running(struct gate *gate, bool writes)
 {
 	struct gate_slot *slot;
 	bool running = false;
 
 	pthread_mutex_lock(&gate->lock);
 	DL_FOREACH (gate->slots, slot)
-		running |= gate->closed && has_view(gate, atomic_load(&slot->view));
+		running |= gate->closed && has_view(gate, atomic_load(writes ? &slot->writes : &slot->view));
 	pthread_mutex_unlock(&gate->lock);
 	return running;
 }
 
-int gate_drain(struct gate *gate, uint64_t until_ms)
+static int drain(struct gate *gate, bool writes, uint64_t until_ms)
 {
-	while (is_running(gate)) {
+	while (is_running(gate, writes)) {
 		if (clock_ms() > until_ms)
 			return -EBUSY;
 		nanosleep(&(struct timespec){.tv_nsec = STEP_NS}, NULL);
 	}
 	return 0;
+}
+
+int gate_drain(struct gate *gate, uint64_t until_ms)
+{
+	return drain(gate, false, until_ms);
+}
+
+int gate_drain_writes(struct gate *gate, uint64_t until_ms)
+{
+	return drain(gate, true, until_ms);
 }
 
 void gate_open(struct gate *gate)

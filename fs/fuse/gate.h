@@ -21,9 +21,9 @@
 struct gate;
 struct session;
 
-/* One per reader thread: the view whose request it is running, 0 for none or one that the gate does not care about. */
+/* One per reader thread: the view whose request or write it is running, 0 for none or one that the gate does not care about. */
 struct gate_slot {
-	_Atomic uint32_t view;
+	_Atomic uint32_t view, writes;
 	struct gate_slot *prev, *next; /* gate's list; its lock */
 };
 
@@ -37,8 +37,9 @@ bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *sessi
 void gate_leave(struct gate_slot *slot);
 
 void gate_close(struct gate *gate, const uint32_t *views, size_t count);
-/* Waits until no request of the views is running any more; -EBUSY after the time (clock_ms). */
+/* Waits until no request of the views is running any more, reads and writes aside; or until no write is. -EBUSY after the time (clock_ms). */
 WARN_UNUSED int gate_drain(struct gate *gate, uint64_t until_ms);
+WARN_UNUSED int gate_drain_writes(struct gate *gate, uint64_t until_ms);
 /* Opens it and runs what was held in the caller's thread. Nothing happens when it is open. */
 void gate_open(struct gate *gate);
 

@@ -3,18 +3,18 @@
  * needed:
  *
  *   1. With everything running, dirty pages are written back and committed, so that the rest is short.
- *   2. The gate closes: new requests of the views wait, those that are running end. But write(2) into the page
- *      cache asks nobody, so:
- *   3. The attributes of each file open for writing are invalidated. In write-back mode write(2) then has to
- *      ask for them first, and that question waits at the gate: no new write(2) starts. Whoever wrote A before
- *      B cannot have B in and A out: A's write had ended before A's attributes went, so its pages are there for
- *      the next step.
- *   4. Each file's pages are written back and unmapped; from then on it is sealed: its reads wait too, so
- *      whoever writes through a mapping stops at its next page fault, by the same argument in the same order.
+ *   2. The gate closes: new requests of the views wait, those that are running end. But who stores into a shared
+ *      mapping asks nobody, and a write(2) that waits keeps its pages locked, which step 3 needs. So reads and writes of
+ *      files open for writing still pass, and:
+ *   3. Each such file's pages are written back and unmapped; from then on it is sealed: its reads and writes wait
+ *      too, so whoever writes through a mapping stops at its next page fault. Whoever wrote A before B cannot have B in and
+ *      A out: either A's write(2) had been answered, or the store into A's mapping had ended before A was sealed and was
+ *      written back with it.
+ *   4. The writes that passed end, and all is committed.
  *   5. The caller freezes the views, whose changes are now only what was accepted, writes its records, and
  *      thaws: the gate opens.
  *
- * A file is not invalidated again while it is sealed: a read that waits at the gate holds its page locked. Should the
+ * A file is not invalidated again while it is sealed: a request that waits at the gate holds its page locked. Should the
  * steps not come to an end in FREEZE_LIMIT_MS, a watcher opens the gate, and the snapshot fails with -EBUSY.
  */
 #include "fs/fuse/group.h"
@@ -100,29 +100,17 @@ size_t group_mounts(struct mount_group *group, struct mount ***ret_mounts)
 	return count;
 }
 
-/*
- * Commits a file that is open for writing. With `stamp`: write-back tells content now and times later, and a snapshot must not have new
- * content with an old time. Only behind the gate, where a file that was closed before has left the writers: its times were told.
- */
-static int settle(struct mount *mount, uint64_t id, bool stamp)
+static int commit_writer(struct mount *mount, uint64_t id)
 {
 	const struct node node = node_decode(id, atomic_load(&mount->root_view));
-	struct setattr change = {.mask = SET_MTIME | SET_CTIME, .mtime = clock_now()};
 	struct inode *inode;
 	struct view *view;
-	struct attr attr;
 	int result;
 
 	result = store_view_by_number(mount->group->store, node.view, &view);
 	if (result)
 		return result == -ESTALE ? 0 : result;
-	change.ctime = change.mtime;
-	if (stamp && writers_owes_times(&mount->writers, id)) {
-		result = view_setattr(view, node.ino, &change, &attr);
-		writers_told_times(&mount->writers, id);
-	}
-	if (!result)
-		result = inode_open(view, node.ino, &inode);
+	result = inode_open(view, node.ino, &inode);
 	if (!result) {
 		result = inode_commit(inode);
 		inode_close(inode);
@@ -145,39 +133,45 @@ int group_flush(struct mount *mount, uint32_t view)
 	return result;
 }
 
-/* Steps 3 and 4 for one mount. */
-static int seal(struct mount *mount, uint32_t view)
+static int commit_writers(struct mount *mount, uint32_t view)
 {
 	AUTO_FREE uint64_t *nodes = NULL;
 	const size_t count = writers_list(&mount->writers, view, atomic_load(&mount->root_view), &nodes);
 	int result = 0;
 
 	for (size_t i = 0; i < count && !result; i++)
-		result = session_notify_attr(mount->session, nodes[i]);
-	for (size_t i = 0; i < count && !result; i++) {
-		unsigned tries = 0;
-		uint64_t reads;
-
-		do {
-			reads = writers_begin_seal(&mount->writers, nodes[i]);
-			result = tries++ < SEAL_TRIES ? session_notify_inode(mount->session, nodes[i]) : -EBUSY;
-		} while (!result && !writers_seal(&mount->writers, nodes[i], reads));
-	}
-	for (size_t i = 0; i < count && !result; i++)
-		result = settle(mount, nodes[i], true);
+		result = commit_writer(mount, nodes[i]);
 	return result;
 }
 
-static int settle_all(struct mount *mount, uint32_t view)
+static int flush_and_commit(struct mount *mount, uint32_t view)
+{
+	const int result = group_flush(mount, view);
+
+	return result ? result : commit_writers(mount, view);
+}
+
+static int name_writers(struct mount *mount, uint32_t view)
+{
+	writers_name(&mount->writers);
+	return 0;
+}
+
+/* Step 3 for one mount and view. */
+static int seal(struct mount *mount, uint32_t view)
 {
 	AUTO_FREE uint64_t *nodes = NULL;
-	const size_t count = writers_list(&mount->writers, view, atomic_load(&mount->root_view), &nodes);
+	const size_t count = writers_list_named(&mount->writers, view, atomic_load(&mount->root_view), &nodes);
 	int result = 0;
 
 	for (size_t i = 0; i < count && !result; i++) {
-		result = session_notify_inode(mount->session, nodes[i]);
-		if (!result)
-			result = settle(mount, nodes[i], false);
+		unsigned tries = 0;
+		uint64_t passed;
+
+		do {
+			passed = writers_begin_seal(&mount->writers, nodes[i]);
+			result = tries++ < SEAL_TRIES ? session_notify_inode(mount->session, nodes[i]) : -EBUSY;
+		} while (!result && !writers_seal(&mount->writers, nodes[i], passed));
 	}
 	return result;
 }
@@ -247,7 +241,13 @@ static int close_and_seal(struct mount_group *group, const uint32_t *views, size
 	gate_close(group->gate, views, count);
 	result = gate_drain(group->gate, clock_ms() + FREEZE_LIMIT_MS / 2);
 	if (!result)
+		result = each_writable(group, views, count, name_writers);
+	if (!result)
 		result = each_writable(group, views, count, seal);
+	if (!result)
+		result = gate_drain_writes(group->gate, clock_ms() + FREEZE_LIMIT_MS / 2);
+	if (!result)
+		result = each_writable(group, views, count, commit_writers);
 	pthread_mutex_lock(&watch.lock);
 	watch.done = true;
 	pthread_cond_signal(&watch.cond);
@@ -262,7 +262,7 @@ static int hook_freeze(void *arg, const uint32_t *views, size_t count)
 	int result;
 
 	pthread_mutex_lock(&group->notify_lock);
-	result = each_writable(group, views, count, settle_all);
+	result = each_writable(group, views, count, flush_and_commit);
 	if (!result)
 		result = close_and_seal(group, views, count);
 	if (result) {

@@ -156,7 +156,7 @@ static int check_mountpoint(const char *path, struct error *err)
 	return 0;
 }
 
-/* Two write-back caches over the same files would not know of each other. */
+/* Two page caches over the same files would not know of each other. */
 static int check_other_writers(struct mount_group *group, const struct mount *mount, struct error *err)
 {
 	const struct mount *other;
@@ -386,7 +386,6 @@ void mount_get_status(struct mount *mount, struct mount_status *ret_status)
 		.requests = info.requests,
 		.open_files = atomic_load(&mount->open_files),
 		.protocol_minor = info.protocol_minor,
-		.writeback = info.writeback,
 		.killpriv_v2 = info.killpriv_v2,
 		.no_open = mount->read_only,
 		.read_ahead_kb = mount->read_ahead_kb,

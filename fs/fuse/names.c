@@ -292,10 +292,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	                FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS;
 
 	/* Splicing pays only above the sizes that arrive here, and the gate needs requests in memory. */
-	if (mount->read_only)
-		want |= FUSE_CAP_AUTO_INVAL_DATA;
-	else
-		want |= FUSE_CAP_WRITEBACK_CACHE;
+	want |= mount->read_only ? FUSE_CAP_AUTO_INVAL_DATA : FUSE_CAP_EXPLICIT_INVAL_DATA;
 	if (mount->options.acl)
 		want |= FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
 	conn->want = want & conn->capable;

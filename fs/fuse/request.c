@@ -6,7 +6,7 @@
 #include "fs/fuse/virtual.h"
 #include "lib/format/key.h"
 
-#define BLOCK_SIZE 4096
+#define BLOCK_SIZE 65536 /* what stdio and others then write at once */
 
 int target_open(fuse_req_t req, fuse_ino_t id, struct target *ret_target)
 {

@@ -53,7 +53,6 @@ static void extend_init(struct session *session, struct iovec *iov, int count)
 		return;
 	init = iov[1].iov_base;
 	init->flags |= session->init_offered & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT);
-	session->info.writeback = init->flags & FUSE_WRITEBACK_CACHE;
 	session->info.killpriv_v2 = init->flags & FUSE_HANDLE_KILLPRIV_V2;
 }
 
@@ -121,9 +120,9 @@ void session_process(struct session *session, void *request, size_t len)
 	fuse_session_process_buf(session->fuse, &buf);
 }
 
-bool session_passes_read(struct session *session, uint64_t node)
+bool session_passes(struct session *session, uint64_t node, bool writes)
 {
-	return writers_pass_read(session->options.writers, node);
+	return writers_pass(session->options.writers, node, writes);
 }
 
 bool session_awaits_seal(struct session *session, uint64_t node)

@@ -51,7 +51,7 @@ void session_free(struct session *session); /* after it ended */
 
 /* Feeds one request to libfuse; for the gate, which held it. */
 void session_process(struct session *session, void *request, size_t len);
-bool session_passes_read(struct session *session, uint64_t node);
+bool session_passes(struct session *session, uint64_t node, bool writes);
 bool session_awaits_seal(struct session *session, uint64_t node);
 uint32_t session_root_view(const struct session *session);
 
@@ -77,7 +77,7 @@ bool session_writes_at_close(const struct session *session); /* even when it doe
 struct session_info {
 	uint64_t requests;
 	unsigned protocol_minor;
-	bool writeback, killpriv_v2;
+	bool killpriv_v2;
 };
 void session_get_info(const struct session *session, struct session_info *ret_info);
 

@@ -8,8 +8,8 @@
 struct writer {
 	uint64_t node;
 	unsigned opens;
-	bool sealing, sealed, owes_times;
-	uint64_t reads; /* passed while the gate was closed */
+	bool direct, named, sealing, sealed;
+	uint64_t passed; /* reads and writes, while the gate was closed */
 	UT_hash_handle hh;
 };
 
@@ -39,19 +39,23 @@ static struct writer *find(struct writers *writers, uint64_t node)
 	return writer;
 }
 
-void writers_open(struct writers *writers, uint64_t node)
+bool writers_open(struct writers *writers, uint64_t node, bool only_writes)
 {
 	struct writer *writer;
+	bool direct;
 
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
 	if (!writer) {
 		writer = xcalloc(1, sizeof(*writer));
 		writer->node = node;
+		writer->direct = only_writes;
 		HASH_ADD(hh, writers->by_node, node, sizeof(writer->node), writer);
 	}
 	writer->opens++;
+	direct = writer->direct;
 	pthread_mutex_unlock(&writers->lock);
+	return direct;
 }
 
 void writers_close(struct writers *writers, uint64_t node)
@@ -77,7 +81,7 @@ bool writers_has(struct writers *writers, uint64_t node)
 	return has;
 }
 
-size_t writers_list(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes)
+static size_t list(struct writers *writers, uint32_t view, uint32_t root_view, bool only_named, uint64_t **ret_nodes)
 {
 	struct writer *writer, *next;
 	size_t count = 0;
@@ -85,56 +89,47 @@ size_t writers_list(struct writers *writers, uint32_t view, uint32_t root_view, 
 	pthread_mutex_lock(&writers->lock);
 	*ret_nodes = xcalloc(HASH_COUNT(writers->by_node) + 1, sizeof(uint64_t));
 	HASH_ITER (hh, writers->by_node, writer, next) {
-		if (!view || node_decode(writer->node, root_view).view == view)
+		if ((!view || node_decode(writer->node, root_view).view == view) && (writer->named || !only_named))
 			(*ret_nodes)[count++] = writer->node;
 	}
 	pthread_mutex_unlock(&writers->lock);
 	return count;
 }
 
-static void set_owes_times(struct writers *writers, uint64_t node, bool owes)
+size_t writers_list(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes)
 {
-	struct writer *writer;
+	return list(writers, view, root_view, false, ret_nodes);
+}
+
+size_t writers_list_named(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes)
+{
+	return list(writers, view, root_view, true, ret_nodes);
+}
+
+void writers_name(struct writers *writers)
+{
+	struct writer *writer, *next;
 
 	pthread_mutex_lock(&writers->lock);
-	writer = find(writers, node);
-	if (writer)
-		writer->owes_times = owes;
+	HASH_ITER (hh, writers->by_node, writer, next)
+		writer->named = true;
+	writers->named = true;
 	pthread_mutex_unlock(&writers->lock);
 }
 
-void writers_wrote(struct writers *writers, uint64_t node)
-{
-	set_owes_times(writers, node, true);
-}
-
-void writers_told_times(struct writers *writers, uint64_t node)
-{
-	set_owes_times(writers, node, false);
-}
-
-bool writers_owes_times(struct writers *writers, uint64_t node)
-{
-	struct writer *writer;
-	bool owes;
-
-	pthread_mutex_lock(&writers->lock);
-	writer = find(writers, node);
-	owes = writer && writer->owes_times;
-	pthread_mutex_unlock(&writers->lock);
-	return owes;
-}
-
-bool writers_pass_read(struct writers *writers, uint64_t node)
+bool writers_pass(struct writers *writers, uint64_t node, bool writes)
 {
 	struct writer *writer;
 	bool pass;
 
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
-	pass = !writer || !writer->sealed;
+	if (writes && writers->named)
+		pass = writer && writer->named && !writer->sealed;
+	else
+		pass = !writer || !writer->sealed;
 	if (writer && pass)
-		writer->reads++;
+		writer->passed++;
 	pthread_mutex_unlock(&writers->lock);
 	return pass;
 }
@@ -154,25 +149,25 @@ bool writers_awaits_seal(struct writers *writers, uint64_t node)
 uint64_t writers_begin_seal(struct writers *writers, uint64_t node)
 {
 	struct writer *writer;
-	uint64_t reads;
+	uint64_t passed;
 
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
-	reads = writer ? writer->reads : 0;
+	passed = writer ? writer->passed : 0;
 	if (writer)
 		writer->sealing = true;
 	pthread_mutex_unlock(&writers->lock);
-	return reads;
+	return passed;
 }
 
-bool writers_seal(struct writers *writers, uint64_t node, uint64_t reads)
+bool writers_seal(struct writers *writers, uint64_t node, uint64_t passed)
 {
 	struct writer *writer;
 	bool done;
 
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
-	done = !writer || writer->reads == reads;
+	done = !writer || writer->passed == passed;
 	if (writer && done)
 		writer->sealed = true;
 	pthread_mutex_unlock(&writers->lock);
@@ -185,6 +180,7 @@ void writers_unseal_all(struct writers *writers)
 
 	pthread_mutex_lock(&writers->lock);
 	HASH_ITER (hh, writers->by_node, writer, next)
-		writer->sealed = writer->sealing = false;
+		writer->named = writer->sealing = writer->sealed = false;
+	writers->named = false;
 	pthread_mutex_unlock(&writers->lock);
 }

@@ -17,12 +17,18 @@ struct writer;
 struct writers {
 	pthread_mutex_t lock; /* guards the table and its members */
 	struct writer *by_node;
+	bool named; /* and not unsealed since */
 };
 
 void writers_init(struct writers *writers);
 void writers_clear(struct writers *writers);
 
-void writers_open(struct writers *writers, uint64_t node);
+/*
+ * Who only writes (cp, tar, a log) hands his bytes to us without a copy of them in the page cache: directly. But a page of a shared mapping
+ * that is dirty while others write directly may bring back what stood there before. So all that have a file open for writing at a time
+ * go the way of the first: true for directly. (Of those that read, too, the kernel then refuses shared mappings, with ENODEV.)
+ */
+bool writers_open(struct writers *writers, uint64_t node, bool only_writes);
 void writers_close(struct writers *writers, uint64_t node);
 bool writers_has(struct writers *writers, uint64_t node);
 
@@ -32,20 +38,18 @@ bool writers_has(struct writers *writers, uint64_t node);
  */
 size_t writers_list(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes);
 
-/* Written back by the kernel, whose own times come later; told_times() says that they came. */
-void writers_wrote(struct writers *writers, uint64_t node);
-void writers_told_times(struct writers *writers, uint64_t node);
-bool writers_owes_times(struct writers *writers, uint64_t node);
-
 /*
- * For the gate. A read that passes is counted; writers_seal() succeeds only if none passed since the
- * seal was begun, because the pages of one that did may be mapped and written again. Once sealed, the file's reads are to be
- * held.
+ * For the gate. A read or write that passes is counted; writers_seal() succeeds only if none passed since the seal was begun, because the
+ * pages that it leaves in the kernel may be mapped and written again. Once sealed, the file's reads and writes are to be held. So are
+ * writes of files that were opened after writers_name(): those are not among the sealed.
  */
-bool writers_pass_read(struct writers *writers, uint64_t node); /* false: sealed */
-uint64_t writers_begin_seal(struct writers *writers, uint64_t node); /* the reads that have passed so far */
-bool writers_awaits_seal(struct writers *writers, uint64_t node);    /* begun, and not sealed yet */
-bool writers_seal(struct writers *writers, uint64_t node, uint64_t reads);
+void writers_name(struct writers *writers); /* those open now will be sealed, where their view is frozen */
+/* As writers_list(), of those named. */
+size_t writers_list_named(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes);
+bool writers_pass(struct writers *writers, uint64_t node, bool writes); /* false: to be held */
+uint64_t writers_begin_seal(struct writers *writers, uint64_t node);    /* how many have passed so far */
+bool writers_awaits_seal(struct writers *writers, uint64_t node);       /* begun, and not sealed yet */
+bool writers_seal(struct writers *writers, uint64_t node, uint64_t passed);
 void writers_unseal_all(struct writers *writers);
 
 #endif

@@ -20,14 +20,6 @@ static struct timespec monotonic(void)
 	return now;
 }
 
-struct timespec clock_tick(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	return now;
-}
-
 uint64_t clock_ms(void)
 {
 	struct timespec now = monotonic();

@@ -6,7 +6,6 @@
 #include <time.h>
 
 struct timespec clock_now(void);   /* CLOCK_REALTIME (not the coarse one: times grow between two operations) */
-struct timespec clock_tick(void);  /* CLOCK_REALTIME_COARSE: the time as the kernel stamps its inodes */
 uint64_t clock_ms(void);           /* CLOCK_MONOTONIC in milliseconds */
 uint64_t clock_us(void);           /* CLOCK_MONOTONIC in microseconds */
 struct timespec clock_after_ms(uint64_t ms); /* absolute CLOCK_MONOTONIC time for pthread_cond_clockwait-style waits */

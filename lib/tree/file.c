@@ -197,8 +197,7 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 	grown = dirty_write(&inode->active, offset, data, len);
 	if (grown >= 0) {
 		inode->size = MAX(inode->size, offset + len);
-		if (!(flags & WRITE_KEEP_TIMES))
-			content_touch(inode);
+		content_touch(inode);
 		committer_note(inode);
 	}
 	pthread_mutex_unlock(&inode->lock);

@@ -160,6 +160,63 @@ def test_mapping_beyond_a_truncate_reads_zeros_when_grown_again(d):
     os.close(fd)
 
 
+def test_readers_and_mappings_see_what_a_mere_writer_wrote(d):
+    """His bytes do not pass through the page cache."""
+    os.close(create(d + "/file", b"a" * 100000))
+    fd, reader = os.open(d + "/file", os.O_WRONLY), os.open(d + "/file", os.O_RDONLY)
+    chance, expected = random.Random(1), bytearray(b"a" * 100000)
+    with mmap.mmap(reader, 0, prot=mmap.PROT_READ) as area:
+        for _ in range(300):
+            assert area[:] == expected
+            assert os.pread(reader, 100000, 0) == expected
+            offset, data = chance.randrange(99000), chance.randbytes(chance.randrange(1, 1000))
+            assert os.pwrite(fd, data, offset) == len(data)
+            expected[offset : offset + len(data)] = data
+    os.close(fd)
+    assert os.pread(reader, 100000, 0) == expected
+    os.close(reader)
+
+
+def test_mere_writer_and_mapping_share_a_page(d):
+    """Who maps came first: stores into a page and writes to it, from two processes, are all there."""
+    fd = create(d + "/file", bytes(4096))
+    child = os.fork()
+    if child == 0:
+        with mmap.mmap(fd, 0) as area:
+            for number in range(200000):
+                area[2048 + number % 256] = number // 256 % 256
+        os._exit(0)
+    writer = os.open(d + "/file", os.O_WRONLY)
+    count = 0
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        os.pwrite(writer, struct.pack("<Q", count), 8 * (count % 128))
+        count += 1
+    os.close(writer)
+    last = 200000 - 256
+    assert content(d + "/file")[2048:2304] == bytes((last + (i - last) % 256) // 256 % 256 for i in range(256))
+    for slot in range(min(128, count)):
+        assert struct.unpack("<Q", content(d + "/file")[8 * slot : 8 * slot + 8])[0] == (count - 1 - slot) // 128 * 128 + slot
+    os.close(fd)
+
+
+def test_shared_mapping_beside_an_earlier_mere_writer_is_refused(fs):
+    """A dirty page of the mapping could bring back what stood there before he wrote."""
+    writer = os.open(fs + "/file", os.O_WRONLY | os.O_CREAT)
+    os.write(writer, b"a" * 8192)
+    fd = os.open(fs + "/file", os.O_RDWR)
+    with pytest.raises(OSError) as failure:
+        mmap.mmap(fd, 0)
+    assert failure.value.errno == errno.ENODEV
+    assert os.pread(fd, 5, 4000) == b"aaaaa"
+    assert os.pwrite(fd, b"bbb", 4000) == 3
+    os.close(writer)
+    os.close(fd)
+    fd = os.open(fs + "/file", os.O_RDWR)
+    with mmap.mmap(fd, 0) as area:
+        assert area[3999:4004] == b"abbba"
+    os.close(fd)
+
+
 @pytest.mark.sanitize
 def test_removed_file_lives_until_it_is_closed(fs):
     fd = create(fs + "/file", b"before")

@@ -444,5 +444,5 @@ def test_doctor_says_what_it_sees(store):
     assert {row["state"] for row in rows} <= {"ok", "slow", "bad"}
     assert all(row["mend"] for row in rows if row["state"] != "ok")
     seen = {row["what"] for row in rows}
-    assert {"kernel", "libfuse", "RocksDB", "/dev/fuse", "read-ahead", "write-back cache", "free space", "filesystem"} <= seen
+    assert {"kernel", "libfuse", "RocksDB", "/dev/fuse", "read-ahead", "free space", "filesystem"} <= seen
     assert store.run("doctor", "/").code == program.NOT_FOUND

@@ -15,9 +15,9 @@ static void a_file_is_listed_until_its_last_close(void **state)
 	uint64_t *nodes;
 
 	writers_init(&writers);
-	writers_open(&writers, node);
-	writers_open(&writers, node);
-	writers_open(&writers, node_number(4, 10, false));
+	writers_open(&writers, node, false);
+	writers_open(&writers, node, false);
+	writers_open(&writers, node_number(4, 10, false), false);
 	writers_close(&writers, node);
 	assert_true(writers_has(&writers, node));
 	assert_int_equal(writers_list(&writers, 3, 0, &nodes), 1);
@@ -36,29 +36,55 @@ static void a_read_that_passed_prevents_the_seal(void **state)
 	uint64_t reads;
 
 	writers_init(&writers);
-	writers_open(&writers, 50);
+	writers_open(&writers, 50, false);
 	reads = writers_begin_seal(&writers, 50);
-	assert_true(writers_pass_read(&writers, 50));
+	assert_true(writers_pass(&writers, 50, false));
 	assert_false(writers_seal(&writers, 50, reads));
 	assert_true(writers_seal(&writers, 50, writers_begin_seal(&writers, 50)));
-	assert_false(writers_pass_read(&writers, 50));
-	assert_true(writers_pass_read(&writers, 51)); /* not open for writing */
+	assert_false(writers_pass(&writers, 50, false));
+	assert_true(writers_pass(&writers, 51, false)); /* not open for writing */
 	writers_unseal_all(&writers);
-	assert_true(writers_pass_read(&writers, 50));
+	assert_true(writers_pass(&writers, 50, false));
 	writers_clear(&writers);
 }
 
-static void times_are_owed_until_told(void **state)
+static void writes_pass_until_the_seal_of_named_files_only(void **state)
+{
+	struct writers writers;
+	uint64_t *nodes;
+
+	writers_init(&writers);
+	writers_open(&writers, node_number(3, 10, false), false);
+	assert_true(writers_pass(&writers, node_number(3, 11, false), true)); /* nobody is named yet */
+	writers_name(&writers);
+	writers_open(&writers, node_number(3, 12, false), false);
+	assert_int_equal(writers_list_named(&writers, 3, 0, &nodes), 1);
+	assert_int_equal(nodes[0], node_number(3, 10, false));
+	assert_true(writers_pass(&writers, nodes[0], true));
+	assert_false(writers_pass(&writers, node_number(3, 12, false), true));
+	assert_true(writers_seal(&writers, nodes[0], writers_begin_seal(&writers, nodes[0])));
+	assert_false(writers_pass(&writers, nodes[0], true));
+	writers_unseal_all(&writers);
+	assert_true(writers_pass(&writers, nodes[0], true));
+	assert_true(writers_pass(&writers, node_number(3, 12, false), true));
+	free(nodes);
+	writers_clear(&writers);
+}
+
+static void all_writers_of_a_file_go_the_way_of_the_first(void **state)
 {
 	struct writers writers;
 
 	writers_init(&writers);
-	writers_open(&writers, 50);
-	assert_false(writers_owes_times(&writers, 50));
-	writers_wrote(&writers, 50);
-	assert_true(writers_owes_times(&writers, 50));
-	writers_told_times(&writers, 50);
-	assert_false(writers_owes_times(&writers, 50));
+	assert_true(writers_open(&writers, 50, true));
+	assert_true(writers_open(&writers, 50, false));
+	writers_close(&writers, 50);
+	assert_true(writers_open(&writers, 50, true));
+	writers_close(&writers, 50);
+	writers_close(&writers, 50);
+	assert_false(writers_open(&writers, 50, false));
+	assert_false(writers_open(&writers, 50, true));
+	assert_true(writers_open(&writers, 51, true));
 	writers_clear(&writers);
 }
 
@@ -67,7 +93,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_is_listed_until_its_last_close),
 		cmocka_unit_test(a_read_that_passed_prevents_the_seal),
-		cmocka_unit_test(times_are_owed_until_told),
+		cmocka_unit_test(all_writers_of_a_file_go_the_way_of_the_first),
+		cmocka_unit_test(writes_pass_until_the_seal_of_named_files_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
