@@ -124,10 +124,12 @@ bool writers_pass(struct writers *writers, uint64_t node, bool writes)
 
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
-	if (writes && writers->named)
-		pass = writer && writer->named && !writer->sealed;
+	if (!writers->named)
+		pass = true;
+	else if (!writer)
+		pass = !writes;
 	else
-		pass = !writer || !writer->sealed;
+		pass = writer->named && !writer->sealed;
 	if (writer && pass)
 		writer->passed++;
 	pthread_mutex_unlock(&writers->lock);

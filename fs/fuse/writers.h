@@ -41,7 +41,7 @@ size_t writers_list(struct writers *writers, uint32_t view, uint32_t root_view, 
 /*
  * For the gate. A read or write that passes is counted; writers_seal() succeeds only if none passed since the seal was begun, because the
  * pages that it leaves in the kernel may be mapped and written again. Once sealed, the file's reads and writes are to be held. So are
- * writes of files that were opened after writers_name(): those are not among the sealed.
+ * those of files that were opened for writing after writers_name(), since they will not be sealed.
  */
 void writers_name(struct writers *writers); /* those open now will be sealed, where their view is frozen */
 /* As writers_list(), of those named. */

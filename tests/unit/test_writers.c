@@ -37,6 +37,7 @@ static void a_read_that_passed_prevents_the_seal(void **state)
 
 	writers_init(&writers);
 	writers_open(&writers, 50, false);
+	writers_name(&writers);
 	reads = writers_begin_seal(&writers, 50);
 	assert_true(writers_pass(&writers, 50, false));
 	assert_false(writers_seal(&writers, 50, reads));
@@ -62,6 +63,8 @@ static void writes_pass_until_the_seal_of_named_files_only(void **state)
 	assert_int_equal(nodes[0], node_number(3, 10, false));
 	assert_true(writers_pass(&writers, nodes[0], true));
 	assert_false(writers_pass(&writers, node_number(3, 12, false), true));
+	assert_false(writers_pass(&writers, node_number(3, 12, false), false));
+	assert_true(writers_pass(&writers, node_number(3, 13, false), false)); /* nobody writes it */
 	assert_true(writers_seal(&writers, nodes[0], writers_begin_seal(&writers, nodes[0])));
 	assert_false(writers_pass(&writers, nodes[0], true));
 	writers_unseal_all(&writers);
