@@ -62,14 +62,14 @@ static struct handle *handle_new(struct target *target, struct inode *inode)
 	return handle;
 }
 
-/* The handle is the kernel's from the reply on, until a release. */
-static struct fuse_file_info *publish(struct mount *mount, struct handle *handle, struct fuse_file_info *fi)
+/* The handle is the kernel's from the reply on, until a release. `empty`: so is the file. */
+static struct fuse_file_info *publish(struct mount *mount, struct handle *handle, bool empty, struct fuse_file_info *fi)
 {
 	const int access = fi->flags & O_ACCMODE;
 
 	handle->writable = access != O_RDONLY;
 	if (handle->writable)
-		fi->direct_io = writers_open(&mount->writers, handle->node, access == O_WRONLY);
+		fi->direct_io = writers_open(&mount->writers, handle->node, empty && access == O_WRONLY);
 	opens_add(&mount->opens, &handle->opened);
 	fi->fh = (uintptr_t)handle;
 	fi->keep_cache = 1;
@@ -176,7 +176,7 @@ void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 		return;
 	}
 	handle = handle_new(&target, inode);
-	if (fuse_reply_open(req, publish(mount, handle, fi)))
+	if (fuse_reply_open(req, publish(mount, handle, fi->flags & O_TRUNC, fi)))
 		withdraw(mount, handle);
 }
 
@@ -205,7 +205,7 @@ void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, st
 	target_entry(&target, &attr, &entry);
 	handle = handle_new(&target, inode);
 	atomic_init(&handle->capabilities, atomic_load(&mount->capabilities));
-	if (fuse_reply_create(req, &entry, publish(mount, handle, fi)))
+	if (fuse_reply_create(req, &entry, publish(mount, handle, true, fi)))
 		withdraw(mount, handle);
 }
 

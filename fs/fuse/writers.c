@@ -39,7 +39,7 @@ static struct writer *find(struct writers *writers, uint64_t node)
 	return writer;
 }
 
-bool writers_open(struct writers *writers, uint64_t node, bool only_writes)
+bool writers_open(struct writers *writers, uint64_t node, bool fills)
 {
 	struct writer *writer;
 	bool direct;
@@ -49,7 +49,7 @@ bool writers_open(struct writers *writers, uint64_t node, bool only_writes)
 	if (!writer) {
 		writer = xcalloc(1, sizeof(*writer));
 		writer->node = node;
-		writer->direct = only_writes;
+		writer->direct = fills;
 		HASH_ADD(hh, writers->by_node, node, sizeof(writer->node), writer);
 	}
 	writer->opens++;

@@ -24,11 +24,12 @@ void writers_init(struct writers *writers);
 void writers_clear(struct writers *writers);
 
 /*
- * Who only writes (cp, tar, a log) hands his bytes to us without a copy of them in the page cache: directly. But a page of a shared mapping
- * that is dirty while others write directly may bring back what stood there before. So all that have a file open for writing at a time
- * go the way of the first: true for directly. (Of those that read, too, the kernel then refuses shared mappings, with ENODEV.)
+ * Who fills an empty file and cannot read it (cp, tar) hands his bytes to us without a copy of them in the page cache: directly. But a page
+ * of a shared mapping that is dirty while others write directly may bring back what stood there before. So all that have a file open for
+ * writing at a time go the way of the first: true for directly. (Of those that read, too, the kernel then refuses shared mappings, with
+ * ENODEV.)
  */
-bool writers_open(struct writers *writers, uint64_t node, bool only_writes);
+bool writers_open(struct writers *writers, uint64_t node, bool fills);
 void writers_close(struct writers *writers, uint64_t node);
 bool writers_has(struct writers *writers, uint64_t node);
 

@@ -160,10 +160,14 @@ def test_mapping_beyond_a_truncate_reads_zeros_when_grown_again(d):
     os.close(fd)
 
 
-def test_readers_and_mappings_see_what_a_mere_writer_wrote(d):
-    """His bytes do not pass through the page cache."""
-    os.close(create(d + "/file", b"a" * 100000))
-    fd, reader = os.open(d + "/file", os.O_WRONLY), os.open(d + "/file", os.O_RDONLY)
+@pytest.mark.parametrize("flags", [os.O_CREAT | os.O_EXCL, os.O_TRUNC, 0], ids=["new", "emptied", "as-it-was"])
+def test_readers_and_mappings_see_what_a_mere_writer_wrote(d, flags):
+    """Who fills a file does so past the page cache."""
+    if not flags & os.O_CREAT:
+        os.close(create(d + "/file", b"b" * 50000))
+    fd = os.open(d + "/file", os.O_WRONLY | flags, 0o644)
+    os.pwrite(fd, b"a" * 100000, 0)
+    reader = os.open(d + "/file", os.O_RDONLY)
     chance, expected = random.Random(1), bytearray(b"a" * 100000)
     with mmap.mmap(reader, 0, prot=mmap.PROT_READ) as area:
         for _ in range(300):
@@ -199,7 +203,7 @@ def test_mere_writer_and_mapping_share_a_page(d):
     os.close(fd)
 
 
-def test_shared_mapping_beside_an_earlier_mere_writer_is_refused(fs):
+def test_shared_mapping_beside_who_fills_the_file_is_refused(fs):
     """A dirty page of the mapping could bring back what stood there before he wrote."""
     writer = os.open(fs + "/file", os.O_WRONLY | os.O_CREAT)
     os.write(writer, b"a" * 8192)
