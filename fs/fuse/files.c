@@ -19,7 +19,7 @@ struct handle {
 	struct inode *inode;
 	struct view *view;
 	uint64_t node;
-	bool writable;
+	bool writable, direct;
 	_Atomic uint64_t generation;   /* of the group, when the view was last known to live */
 	_Atomic uint64_t capabilities; /* of the mount, when the file was last known to have none */
 };
@@ -69,7 +69,8 @@ static struct fuse_file_info *publish(struct mount *mount, struct handle *handle
 
 	handle->writable = access != O_RDONLY;
 	if (handle->writable)
-		fi->direct_io = writers_open(&mount->writers, handle->node, empty && access == O_WRONLY);
+		handle->direct = writers_open(&mount->writers, handle->node, empty && access == O_WRONLY);
+	fi->direct_io = handle->direct;
 	opens_add(&mount->opens, &handle->opened);
 	fi->fh = (uintptr_t)handle;
 	fi->keep_cache = 1;
@@ -278,7 +279,13 @@ void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
 		return;
 	}
 	changes_note(mount, view_number(borrowed.handle->view), inode_ino(borrowed.handle->inode));
-	fuse_reply_write(req, size);
+	/* O_SYNC, O_DSYNC, RWF_DSYNC: after a direct write the kernel does not ask for fsync */
+	if (borrowed.handle->direct && (fi->flags & O_DSYNC))
+		result = inode_sync(borrowed.handle->inode);
+	if (result)
+		reply_result(req, result);
+	else
+		fuse_reply_write(req, size);
 }
 
 /*

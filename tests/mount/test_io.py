@@ -181,6 +181,21 @@ def test_readers_and_mappings_see_what_a_mere_writer_wrote(d, flags):
     os.close(reader)
 
 
+@pytest.mark.parametrize("access", [os.O_WRONLY, os.O_RDWR], ids=["filled", "mixed"])
+@pytest.mark.parametrize("flags, each", [(os.O_DSYNC, 0), (os.O_SYNC, 0), (0, os.RWF_DSYNC), (0, os.RWF_SYNC)], ids=["dsync", "sync", "rwf-dsync", "rwf-sync"])
+def test_synchronous_writes_are_there_after_kill_9(fs, store, access, flags, each):
+    fd = os.open(fs + "/file", access | os.O_CREAT | flags, 0o644)
+    expected = b""
+    for number in range(20):
+        data = b"%d," % number * 500
+        assert os.pwritev(fd, [data], len(expected), each) == len(data)
+        expected += data
+    store.kill()
+    posix.outcome(os.close, fd)
+    store.mount(store.area + "/mnt")
+    assert content(fs + "/file") == expected
+
+
 def test_mere_writer_and_mapping_share_a_page(d):
     """Who maps came first: stores into a page and writes to it, from two processes, are all there."""
     fd = create(d + "/file", bytes(4096))
