@@ -32,7 +32,7 @@ struct session {
 	unsigned server_count;
 	struct crew crew;
 	atomic_uint running;
-	_Atomic uint64_t requests;
+	_Atomic uint64_t requests, interrupts;
 
 	/* of INIT, which is answered before the threads start */
 	uint64_t init_unique, init_offered;
@@ -161,6 +161,8 @@ static void *server_main(void *arg)
 		crew_take(&session->crew);
 		latency_note(session->options.latency);
 		atomic_fetch_add_explicit(&session->requests, 1, memory_order_relaxed);
+		if (((struct fuse_in_header *)server->buffer)->opcode == FUSE_INTERRUPT)
+			atomic_fetch_add_explicit(&session->interrupts, 1, memory_order_relaxed);
 		if (gate_enter(session->options.gate, &server->slot, session, server->buffer, (size_t)got)) {
 			session_process(session, server->buffer, (size_t)got);
 			gate_leave(&server->slot);
@@ -282,6 +284,22 @@ int session_start(const struct session_options *options, struct session **ret_se
 	return result;
 }
 
+/*
+ * An INTERRUPT that comes after its request was answered is kept by libfuse 3.14, one is dropped with each further request, and what is left
+ * at the end is not freed. So there are further requests: that nothing be forgotten.
+ */
+static void drop_interrupts(struct session *session)
+{
+	struct {
+		struct fuse_in_header in;
+		struct fuse_forget_in forget;
+	} request = {.in = {.len = sizeof(request), .opcode = FUSE_FORGET, .nodeid = FUSE_ROOT_ID}};
+
+	fuse_session_exit(session->fuse); /* libfuse is silent then about answers that nobody takes */
+	for (uint64_t left = atomic_load(&session->interrupts); left > 0; left--)
+		session_process(session, &request, sizeof(request));
+}
+
 void session_free(struct session *session)
 {
 	if (!session)
@@ -293,6 +311,7 @@ void session_free(struct session *session)
 	}
 	free(session->servers);
 	if (session->fuse) {
+		drop_interrupts(session);
 		/* The kernel's side is gone already; this frees what libfuse keeps for it. */
 		fuse_session_unmount(session->fuse);
 		fuse_session_destroy(session->fuse);
