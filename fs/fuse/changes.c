@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <uthash.h>
+#include <utlist.h>
 
 #include "fs/fuse/group.h"
 #include "fs/fuse/node.h"
@@ -25,12 +26,19 @@ struct change {
 	UT_hash_handle hh;
 };
 
+struct kept {
+	struct view *view;
+	struct inode *inode;
+	struct kept *next;
+};
+
 struct changes {
 	struct mount_group *group;
 	pthread_t thread;
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t wake, told;
 	struct change *pending;
+	struct kept *kept, *kept_before; /* since the last round, and before it */
 	uint64_t rounds_begun, rounds_done;
 	bool hurry, leave;
 };
@@ -92,6 +100,36 @@ void changes_note_list(struct mount_group *group, uint32_t view, const char *nam
 	if (name)
 		note(group->changes, &what, name);
 	note(group->changes, &what, "");
+}
+
+void changes_keep_open(struct mount_group *group, uint32_t view, uint64_t ino)
+{
+	struct kept *kept = xcalloc(1, sizeof(*kept));
+	int result = store_view_by_number(group->store, view, &kept->view);
+
+	if (!result) {
+		result = inode_open(kept->view, ino, &kept->inode);
+		if (result)
+			store_view_put(group->store, kept->view);
+	}
+	if (result) {
+		free(kept);
+		return;
+	}
+	pthread_mutex_lock(&group->changes->lock);
+	LL_PREPEND(group->changes->kept, kept);
+	pthread_mutex_unlock(&group->changes->lock);
+}
+
+static void close_all(struct mount_group *group, struct kept *list)
+{
+	struct kept *kept, *next;
+
+	LL_FOREACH_SAFE (list, kept, next) {
+		inode_close(kept->inode);
+		store_view_put(group->store, kept->view);
+		free(kept);
+	}
 }
 
 /*
@@ -183,6 +221,7 @@ static void *changes_main(void *arg)
 	while (!changes->leave) {
 		const struct timespec until = clock_after_ms(PERIOD_MS);
 		struct change *pending;
+		struct kept *expired;
 
 		while (!changes->leave && !changes->hurry &&
 		       pthread_cond_clockwait(&changes->wake, &changes->lock, CLOCK_MONOTONIC, &until) == 0)
@@ -190,7 +229,10 @@ static void *changes_main(void *arg)
 		changes->hurry = false;
 		changes->rounds_begun++;
 		pending = steal_ptr(changes->pending);
+		expired = changes->kept_before;
+		changes->kept_before = steal_ptr(changes->kept);
 		pthread_mutex_unlock(&changes->lock);
+		close_all(changes->group, expired);
 		if (pending)
 			tell_all(changes->group, pending);
 		if (++periods % FLUSH_PERIODS == 0)
@@ -242,6 +284,8 @@ void changes_free(struct changes *changes)
 	pthread_cond_broadcast(&changes->wake);
 	pthread_mutex_unlock(&changes->lock);
 	pthread_join(changes->thread, NULL);
+	close_all(changes->group, changes->kept_before);
+	close_all(changes->group, changes->kept);
 	HASH_ITER (hh, changes->pending, change, next) {
 		HASH_DEL(changes->pending, change);
 		free(change->key);

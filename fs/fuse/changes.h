@@ -24,6 +24,11 @@ void changes_free(struct changes *changes); /* NULL is fine */
 void changes_note(struct mount *mount, uint32_t view, uint64_t ino);
 /* A name came, went, or stands for something else; includes changes_note of the directory. */
 void changes_note_name(struct mount *mount, uint32_t view, uint64_t dir, const char *name);
+/*
+ * The file is about to be replaced: it stays open for one pause at least, two at most. Who has just looked it up may then still open it, as
+ * elsewhere. (Told that it is stale the kernel looks up and opens once more, which is not enough where a file is replaced all the time.)
+ */
+void changes_keep_open(struct mount_group *group, uint32_t view, uint64_t ino);
 /* A name in the list of datasets (dataset NULL) or in a dataset's list of snapshots, in all mounts. */
 void changes_note_list(struct mount_group *group, uint32_t view, const char *name);
 /* A name in a directory (or, "", the directory itself) changed past all mounts. */

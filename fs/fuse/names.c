@@ -224,6 +224,7 @@ static void rename_files(fuse_req_t req, const struct target *from, const char *
                          const char *new_name, unsigned flags)
 {
 	struct mount *mount = from->mount;
+	struct attr replaced;
 	int result;
 
 	if (mount->read_only || view_read_only(from->view) || view_read_only(to->view))
@@ -234,6 +235,10 @@ static void rename_files(fuse_req_t req, const struct target *from, const char *
 	else if (from->node.view != to->node.view)
 		result = -EXDEV;
 	else
+		result = 0;
+	if (!result && !flags && !view_lookup(to->view, to->node.ino, new_name, &replaced) && S_ISREG(replaced.mode))
+		changes_keep_open(mount->group, to->node.view, replaced.ino);
+	if (!result)
 		result = view_rename(from->view, from->node.ino, name, to->node.ino, new_name, flags);
 	if (!result) {
 		changes_note_name(mount, from->node.view, from->node.ino, name);

@@ -7,7 +7,7 @@
 #include "lib/dataset/catalog.h"
 
 #define IDLE_MAX 32      /* snapshots' views kept open although unused */
-#define BLOCK_WAIT_MS 200 /* requests in flight give a view back within this time; who keeps it longer is reading */
+#define BLOCK_WAIT_MS 1000 /* requests in flight, and what a mount keeps open after it was replaced, give a view back within this time */
 
 static struct open_view *find(struct store *store, uint32_t number)
 {
