@@ -5,7 +5,6 @@
 
 #include "fs/fuse/ops.h"
 #include "lib/base/buf.h"
-#include "lib/base/clock.h"
 
 #define COPY_MAX (1ULL << 30) /* the reply has 32 bits */
 #define CAPABILITY "security.capability"
@@ -274,13 +273,10 @@ void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
 		flags |= fi->lock_owner & FUSE_WRITE_KILL_SUIDGID ? WRITE_KILL_PRIV : 0;
 		result = inode_write(borrowed.handle->inode, (uint64_t)offset, data, size, flags);
 	}
-	if (result) {
-		reply_result(req, result);
-		return;
-	}
-	changes_note(mount, view_number(borrowed.handle->view), inode_ino(borrowed.handle->inode));
+	if (!result)
+		changes_note(mount, view_number(borrowed.handle->view), inode_ino(borrowed.handle->inode));
 	/* O_SYNC, O_DSYNC, RWF_DSYNC: after a direct write the kernel does not ask for fsync */
-	if (borrowed.handle->direct && (fi->flags & O_DSYNC))
+	if (!result && borrowed.handle->direct && (fi->flags & O_DSYNC))
 		result = inode_sync(borrowed.handle->inode);
 	if (result)
 		reply_result(req, result);

@@ -21,7 +21,7 @@
 struct gate;
 struct session;
 
-/* One per reader thread: the view whose request or write it is running, 0 for none or one that the gate does not care about. */
+/* One per reader thread: the view whose request it is running (`writes`: a write), 0 for none or one that the gate does not care about. */
 struct gate_slot {
 	_Atomic uint32_t view, writes;
 	struct gate_slot *prev, *next; /* gate's list; its lock */

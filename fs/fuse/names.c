@@ -220,11 +220,19 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
 	reply_result(req, result);
 }
 
+static int rename_in_view(const struct target *from, const char *name, const struct target *to, const char *new_name, unsigned flags)
+{
+	struct attr replaced;
+
+	if (!flags && !view_lookup(to->view, to->node.ino, new_name, &replaced) && S_ISREG(replaced.mode))
+		changes_keep_open(to->mount->group, to->node.view, replaced.ino);
+	return view_rename(from->view, from->node.ino, name, to->node.ino, new_name, flags);
+}
+
 static void rename_files(fuse_req_t req, const struct target *from, const char *name, const struct target *to,
                          const char *new_name, unsigned flags)
 {
 	struct mount *mount = from->mount;
-	struct attr replaced;
 	int result;
 
 	if (mount->read_only || view_read_only(from->view) || view_read_only(to->view))
@@ -235,11 +243,7 @@ static void rename_files(fuse_req_t req, const struct target *from, const char *
 	else if (from->node.view != to->node.view)
 		result = -EXDEV;
 	else
-		result = 0;
-	if (!result && !flags && !view_lookup(to->view, to->node.ino, new_name, &replaced) && S_ISREG(replaced.mode))
-		changes_keep_open(mount->group, to->node.view, replaced.ino);
-	if (!result)
-		result = view_rename(from->view, from->node.ino, name, to->node.ino, new_name, flags);
+		result = rename_in_view(from, name, to, new_name, flags);
 	if (!result) {
 		changes_note_name(mount, from->node.view, from->node.ino, name);
 		changes_note_name(mount, to->node.view, to->node.ino, new_name);

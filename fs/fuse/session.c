@@ -356,22 +356,12 @@ static int notify(struct session *session, int code, struct iovec *iov, int coun
 	return -errno;
 }
 
-static int notify_inode(struct session *session, uint64_t node, int64_t offset)
+int session_notify_inode(struct session *session, uint64_t node)
 {
-	struct fuse_notify_inval_inode_out arg = {.ino = node, .off = offset};
+	struct fuse_notify_inval_inode_out arg = {.ino = node};
 	struct iovec iov[2] = {[1] = {.iov_base = &arg, .iov_len = sizeof(arg)}};
 
 	return notify(session, FUSE_NOTIFY_INVAL_INODE, iov, 2);
-}
-
-int session_notify_attr(struct session *session, uint64_t node)
-{
-	return notify_inode(session, node, -1);
-}
-
-int session_notify_inode(struct session *session, uint64_t node)
-{
-	return notify_inode(session, node, 0);
 }
 
 static int notify_entry(struct session *session, uint64_t parent, const char *name, uint32_t flags)

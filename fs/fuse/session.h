@@ -63,7 +63,6 @@ void session_buffer_put(struct session *session, void *buffer);
  * Notifications: never from a request's thread and never with a lock that a request may need. They may wait for the
  * kernel, which may wait for requests. 0 also when the kernel does not know the inode or name.
  */
-int session_notify_attr(struct session *session, uint64_t node);  /* attributes only */
 int session_notify_inode(struct session *session, uint64_t node); /* attributes and pages; dirty pages are written back first */
 int session_notify_entry(struct session *session, uint64_t parent, const char *name); /* who stands in it has lost it */
 /* The kernel asks anew before it uses the name again; without session_has_expiry (before Linux 6.2) as session_notify_entry. */

@@ -6,7 +6,7 @@
 #include "lib/tree/xattr.h"
 
 #define CAPABILITY "security.capability"
-#define SET_TIMES (SET_ATIME | SET_MTIME | SET_CTIME)
+#define SET_TIMES (SET_ATIME | SET_MTIME)
 
 /* Gives the reference back. */
 static int take_attr(struct inode *inode, bool removed_too, struct attr *ret_attr)
@@ -153,7 +153,7 @@ static void set_times(struct inode *inode, const struct setattr *set, struct tim
 		record->atime = set->atime;
 	if (set->mask & SET_MTIME)
 		record->mtime = set->mtime;
-	record->ctime = set->mask & SET_CTIME ? set->ctime : now;
+	record->ctime = now;
 }
 
 static int apply(struct change *change, struct inode *inode, const struct setattr *set)

@@ -86,17 +86,16 @@ WARN_UNUSED int attr_scan_get(struct attr_scan *scan, uint64_t ino, struct attr 
 #define SET_SIZE (1U << 3)
 #define SET_ATIME (1U << 4)
 #define SET_MTIME (1U << 5)
-#define SET_CTIME (1U << 6)
-#define SET_KILL_PRIV (1U << 7) /* clear set-id bits and security.capability, as a write by an ordinary user does */
+#define SET_KILL_PRIV (1U << 6) /* clear set-id bits and security.capability, as a write by an ordinary user does */
 
 struct setattr {
 	unsigned mask;
 	uint32_t mode, uid, gid;
 	uint64_t size;
-	struct timespec atime, mtime, ctime;
+	struct timespec atime, mtime;
 };
 
-/* Sets ctime to now unless SET_CTIME; mtime too when the size is set. Keeps the access ACL in step with the mode. */
+/* Sets ctime to now; mtime too when the size is set. Keeps the access ACL in step with the mode. */
 WARN_UNUSED int view_setattr(struct view *view, uint64_t ino, const struct setattr *change, struct attr *ret_attr);
 
 #define XATTR_SET_CREATE 1U
