@@ -18,7 +18,7 @@ struct handle {
 	struct inode *inode;
 	struct view *view;
 	uint64_t node;
-	bool writable, direct;
+	bool writable;
 	_Atomic uint64_t generation;   /* of the group, when the view was last known to live */
 	_Atomic uint64_t capabilities; /* of the mount, when the file was last known to have none */
 };
@@ -61,15 +61,12 @@ static struct handle *handle_new(struct target *target, struct inode *inode)
 	return handle;
 }
 
-/* The handle is the kernel's from the reply on, until a release. `empty`: so is the file. */
-static struct fuse_file_info *publish(struct mount *mount, struct handle *handle, bool empty, struct fuse_file_info *fi)
+/* The handle is the kernel's from the reply on, until a release. */
+static struct fuse_file_info *publish(struct mount *mount, struct handle *handle, struct fuse_file_info *fi)
 {
-	const int access = fi->flags & O_ACCMODE;
-
-	handle->writable = access != O_RDONLY;
+	handle->writable = (fi->flags & O_ACCMODE) != O_RDONLY;
 	if (handle->writable)
-		handle->direct = writers_open(&mount->writers, handle->node, empty && access == O_WRONLY);
-	fi->direct_io = handle->direct;
+		writers_open(&mount->writers, handle->node);
 	opens_add(&mount->opens, &handle->opened);
 	fi->fh = (uintptr_t)handle;
 	fi->keep_cache = 1;
@@ -176,7 +173,7 @@ void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 		return;
 	}
 	handle = handle_new(&target, inode);
-	if (fuse_reply_open(req, publish(mount, handle, fi->flags & O_TRUNC, fi)))
+	if (fuse_reply_open(req, publish(mount, handle, fi)))
 		withdraw(mount, handle);
 }
 
@@ -205,7 +202,7 @@ void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, st
 	target_entry(&target, &attr, &entry);
 	handle = handle_new(&target, inode);
 	atomic_init(&handle->capabilities, atomic_load(&mount->capabilities));
-	if (fuse_reply_create(req, &entry, publish(mount, handle, true, fi)))
+	if (fuse_reply_create(req, &entry, publish(mount, handle, fi)))
 		withdraw(mount, handle);
 }
 
@@ -275,9 +272,6 @@ void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
 	}
 	if (!result)
 		changes_note(mount, view_number(borrowed.handle->view), inode_ino(borrowed.handle->inode));
-	/* O_SYNC, O_DSYNC, RWF_DSYNC: after a direct write the kernel does not ask for fsync */
-	if (!result && borrowed.handle->direct && (fi->flags & O_DSYNC))
-		result = inode_sync(borrowed.handle->inode);
 	if (result)
 		reply_result(req, result);
 	else

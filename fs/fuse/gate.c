@@ -14,6 +14,7 @@
 
 #define STEP_NS 50000
 #define SEAL_START_STEPS 40 /* 2 ms */
+#define SEAL_START_DOUBLES 6U
 
 struct held {
 	struct session *session;
@@ -104,21 +105,18 @@ static bool moves_content(const struct fuse_in_header *in)
 	return in->opcode == FUSE_READ || in->opcode == FUSE_WRITE;
 }
 
-/* Caller holds the lock. */
-static bool holds(const struct gate *gate, struct session *session, const struct fuse_in_header *in, uint32_t view)
-{
-	if (!gate->closed || !has_view(gate, view))
-		return false;
-	return !moves_content(in) || !session_passes(session, in->nodeid, in->opcode == FUSE_WRITE);
-}
 
 /*
  * Who writes, or writes through a mapping and reads its page again as soon as it is taken away, would always be back before the file is
- * sealed: the seal gets a head start. Not for longer, because taking the pages away may have to wait for this request.
+ * sealed: the seal gets a head start. It ends, because taking the pages away may have to wait for this request; but on a busy machine two
+ * milliseconds may pass before the sealing thread runs at all, so each further try gets twice as long.
  */
 static void yield_to_seal(struct session *session, uint64_t node)
 {
-	for (int i = 0; i < SEAL_START_STEPS && session_awaits_seal(session, node); i++)
+	const unsigned begun = session_seals_begun(session, node);
+	const unsigned steps = begun ? SEAL_START_STEPS << MIN(begun - 1, SEAL_START_DOUBLES) : 0;
+
+	for (unsigned i = 0; i < steps && session_seals_begun(session, node) == begun; i++)
 		nanosleep(&(struct timespec){.tv_nsec = STEP_NS}, NULL);
 }
 
@@ -126,6 +124,7 @@ bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *sessi
 {
 	const struct fuse_in_header *in = request;
 	_Atomic uint32_t *mark = in->opcode == FUSE_WRITE ? &slot->writes : &slot->view;
+	bool passes = false;
 	uint32_t view;
 	struct held *held;
 
@@ -141,10 +140,14 @@ bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *sessi
 	/* never held, but waited for: what was closed before the gate was is not among the writers then */
 	if (in->opcode == FUSE_RELEASE || !atomic_load(&gate->closed))
 		return true;
-	if (moves_content(in))
+	if (moves_content(in)) {
+		session_arrives(session, in->nodeid);
 		yield_to_seal(session, in->nodeid);
+	}
 	pthread_mutex_lock(&gate->lock);
-	if (!holds(gate, session, in, view)) {
+	if (moves_content(in))
+		passes = session_passes(session, in->nodeid, in->opcode == FUSE_WRITE);
+	if (passes || !gate->closed || !has_view(gate, view)) {
 		pthread_mutex_unlock(&gate->lock);
 		return true;
 	}

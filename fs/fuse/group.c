@@ -34,6 +34,8 @@
 
 #define FREEZE_LIMIT_MS 10000
 #define SEAL_TRIES 16
+#define LET_PASS_STEPS 200 /* 10 ms */
+#define LET_PASS_STEP_NS 50000
 
 struct open_count {
 	uint32_t view;
@@ -157,6 +159,16 @@ static int name_writers(struct mount *mount, uint32_t view)
 	return 0;
 }
 
+/*
+ * Who waits for the end of his head start keeps pages locked, perhaps such as the next try to take them away would wait for, and so on
+ * until none is left: a page that is stored into all the time is asked for again before we are back. So a try begins when none waits.
+ */
+static void let_pass(struct mount *mount, uint64_t node)
+{
+	for (int i = 0; i < LET_PASS_STEPS && !writers_let_pass(&mount->writers, node); i++)
+		nanosleep(&(struct timespec){.tv_nsec = LET_PASS_STEP_NS}, NULL);
+}
+
 /* Step 3 for one mount and view. */
 static int seal(struct mount *mount, uint32_t view)
 {
@@ -169,6 +181,7 @@ static int seal(struct mount *mount, uint32_t view)
 		uint64_t passed;
 
 		do {
+			let_pass(mount, nodes[i]);
 			passed = writers_begin_seal(&mount->writers, nodes[i]);
 			result = tries++ < SEAL_TRIES ? session_notify_inode(mount->session, nodes[i]) : -EBUSY;
 		} while (!result && !writers_seal(&mount->writers, nodes[i], passed));

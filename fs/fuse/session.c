@@ -120,14 +120,19 @@ void session_process(struct session *session, void *request, size_t len)
 	fuse_session_process_buf(session->fuse, &buf);
 }
 
+void session_arrives(struct session *session, uint64_t node)
+{
+	writers_arrive(session->options.writers, node);
+}
+
 bool session_passes(struct session *session, uint64_t node, bool writes)
 {
 	return writers_pass(session->options.writers, node, writes);
 }
 
-bool session_awaits_seal(struct session *session, uint64_t node)
+unsigned session_seals_begun(struct session *session, uint64_t node)
 {
-	return writers_awaits_seal(session->options.writers, node);
+	return writers_seals_begun(session->options.writers, node);
 }
 
 uint32_t session_root_view(const struct session *session)

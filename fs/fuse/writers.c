@@ -7,9 +7,10 @@
 
 struct writer {
 	uint64_t node;
-	unsigned opens;
-	bool direct, named, sealing, sealed;
-	uint64_t passed; /* reads and writes, while the gate was closed */
+	unsigned opens, seals_begun;
+	bool named, sealing, sealed;
+	unsigned arrived; /* reads and writes that have not passed yet, while the gate was closed */
+	uint64_t passed;
 	UT_hash_handle hh;
 };
 
@@ -39,23 +40,19 @@ static struct writer *find(struct writers *writers, uint64_t node)
 	return writer;
 }
 
-bool writers_open(struct writers *writers, uint64_t node, bool fills)
+void writers_open(struct writers *writers, uint64_t node)
 {
 	struct writer *writer;
-	bool direct;
 
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
 	if (!writer) {
 		writer = xcalloc(1, sizeof(*writer));
 		writer->node = node;
-		writer->direct = fills;
 		HASH_ADD(hh, writers->by_node, node, sizeof(writer->node), writer);
 	}
 	writer->opens++;
-	direct = writer->direct;
 	pthread_mutex_unlock(&writers->lock);
-	return direct;
 }
 
 void writers_close(struct writers *writers, uint64_t node)
@@ -117,6 +114,31 @@ void writers_name(struct writers *writers)
 	pthread_mutex_unlock(&writers->lock);
 }
 
+void writers_arrive(struct writers *writers, uint64_t node)
+{
+	struct writer *writer;
+
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	if (writer)
+		writer->arrived++;
+	pthread_mutex_unlock(&writers->lock);
+}
+
+bool writers_let_pass(struct writers *writers, uint64_t node)
+{
+	struct writer *writer;
+	bool done;
+
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	if (writer)
+		writer->sealing = false;
+	done = !writer || writer->arrived == 0;
+	pthread_mutex_unlock(&writers->lock);
+	return done;
+}
+
 bool writers_pass(struct writers *writers, uint64_t node, bool writes)
 {
 	struct writer *writer;
@@ -130,22 +152,24 @@ bool writers_pass(struct writers *writers, uint64_t node, bool writes)
 		pass = !writes;
 	else
 		pass = writer->named && !writer->sealed;
+	if (writer && writer->arrived) /* 0: opened since */
+		writer->arrived--;
 	if (writer && pass)
 		writer->passed++;
 	pthread_mutex_unlock(&writers->lock);
 	return pass;
 }
 
-bool writers_awaits_seal(struct writers *writers, uint64_t node)
+unsigned writers_seals_begun(struct writers *writers, uint64_t node)
 {
 	struct writer *writer;
-	bool awaits;
+	unsigned begun;
 
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
-	awaits = writer && writer->sealing && !writer->sealed;
+	begun = writer && writer->sealing ? writer->seals_begun : 0;
 	pthread_mutex_unlock(&writers->lock);
-	return awaits;
+	return begun;
 }
 
 uint64_t writers_begin_seal(struct writers *writers, uint64_t node)
@@ -156,8 +180,10 @@ uint64_t writers_begin_seal(struct writers *writers, uint64_t node)
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
 	passed = writer ? writer->passed : 0;
-	if (writer)
+	if (writer) {
 		writer->sealing = true;
+		writer->seals_begun++;
+	}
 	pthread_mutex_unlock(&writers->lock);
 	return passed;
 }
@@ -170,8 +196,10 @@ bool writers_seal(struct writers *writers, uint64_t node, uint64_t passed)
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
 	done = !writer || writer->passed == passed;
-	if (writer && done)
+	if (writer && done) {
+		writer->sealing = false;
 		writer->sealed = true;
+	}
 	pthread_mutex_unlock(&writers->lock);
 	return done;
 }
@@ -181,8 +209,10 @@ void writers_unseal_all(struct writers *writers)
 	struct writer *writer, *next;
 
 	pthread_mutex_lock(&writers->lock);
-	HASH_ITER (hh, writers->by_node, writer, next)
+	HASH_ITER (hh, writers->by_node, writer, next) {
 		writer->named = writer->sealing = writer->sealed = false;
+		writer->seals_begun = 0;
+	}
 	writers->named = false;
 	pthread_mutex_unlock(&writers->lock);
 }

@@ -23,13 +23,7 @@ struct writers {
 void writers_init(struct writers *writers);
 void writers_clear(struct writers *writers);
 
-/*
- * Who fills an empty file and cannot read it (cp, tar) hands his bytes to us without a copy of them in the page cache: directly. But a page
- * of a shared mapping that is dirty while others write directly may bring back what stood there before. So all that have a file open for
- * writing at a time go the way of the first: true for directly. (Of those that read, too, the kernel then refuses shared mappings, with
- * ENODEV.)
- */
-bool writers_open(struct writers *writers, uint64_t node, bool fills);
+void writers_open(struct writers *writers, uint64_t node);
 void writers_close(struct writers *writers, uint64_t node);
 bool writers_has(struct writers *writers, uint64_t node);
 
@@ -43,13 +37,18 @@ size_t writers_list(struct writers *writers, uint32_t view, uint32_t root_view, 
  * For the gate. A read or write that passes is counted; writers_seal() succeeds only if none passed since the seal was begun, because the
  * pages that it leaves in the kernel may be mapped and written again. Once sealed, the file's reads and writes are to be held. So are
  * those of files that were opened for writing after writers_name(), since they will not be sealed.
+ *
+ * writers_arrive() ... writers_seals_begun() until the head start is over ... writers_pass()
  */
 void writers_name(struct writers *writers); /* those open now will be sealed, where their view is frozen */
 /* As writers_list(), of those named. */
 size_t writers_list_named(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes);
+void writers_arrive(struct writers *writers, uint64_t node);
 bool writers_pass(struct writers *writers, uint64_t node, bool writes); /* false: to be held */
+/* Ends all head starts, until the next seal is begun; false while some that have arrived did not pass yet. */
+bool writers_let_pass(struct writers *writers, uint64_t node);
 uint64_t writers_begin_seal(struct writers *writers, uint64_t node);    /* how many have passed so far */
-bool writers_awaits_seal(struct writers *writers, uint64_t node);       /* begun, and not sealed yet */
+unsigned writers_seals_begun(struct writers *writers, uint64_t node);   /* the last of which gives a head start now; else 0 */
 bool writers_seal(struct writers *writers, uint64_t node, uint64_t passed);
 void writers_unseal_all(struct writers *writers);
 

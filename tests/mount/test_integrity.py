@@ -165,28 +165,44 @@ def test_readers_of_a_replaced_file_see_one_version_or_the_other(d):
     together([write, read, read])
 
 
-def test_reader_sees_a_growing_file_only_grow(d):
+def by_read(source, sink, offset):
+    return os.pread(source, 100000, offset)
+
+
+def by_sendfile(source, sink, offset):
+    os.ftruncate(sink, 0)
+    os.lseek(sink, 0, os.SEEK_SET)
+    return os.pread(sink, os.sendfile(sink, source, offset, 100000), 0)
+
+
+@pytest.mark.parametrize("how", [by_read, by_sendfile])
+@pytest.mark.parametrize("flags", [os.O_EXCL, os.O_TRUNC, os.O_APPEND], ids=["new", "emptied", "appended"])
+def test_reader_sees_a_growing_file_only_grow(d, how, flags):
+    """The page that has the file's end is read again and again while it fills: no zeros that were never written."""
+    if flags != os.O_EXCL:
+        os.close(os.open(d + "/file", os.O_WRONLY | os.O_CREAT))
+    fd = os.open(d + "/file", os.O_WRONLY | os.O_CREAT | flags)
     stop = threading.Event()
 
     def write():
         try:
-            with open(d + "/file", "wb", buffering=0) as handle:
-                for number in range(20000 // 8):
-                    handle.write(b"%08d" % number * 8)
+            for number in range(1, 20000 // program.scale()):
+                os.write(fd, b"%08d" % number)
         finally:
             stop.set()
 
     def read():
-        size = 0
-        with open(d + "/file", "rb", buffering=0) as handle:
-            while not stop.is_set():
-                data = handle.read(100000)
-                for start in range(0, len(data) - 7, 8):
-                    assert int(data[start : start + 8]) == (size + start) // 64
-                size += len(data)
+        source, sink, size = os.open(d + "/file", os.O_RDONLY), os.memfd_create("sink"), 0
+        while not stop.is_set():
+            data = how(source, sink, size)
+            for start in range(0, len(data), 8):
+                assert int(data[start : start + 8]) == (size + start) // 8 + 1
+            size += len(data)
+        os.close(source)
+        os.close(sink)
 
-    open(d + "/file", "wb").close()
     together([write, read])
+    os.close(fd)
 
 
 @pytest.mark.timeout(120)

@@ -162,7 +162,6 @@ def test_mapping_beyond_a_truncate_reads_zeros_when_grown_again(d):
 
 @pytest.mark.parametrize("flags", [os.O_CREAT | os.O_EXCL, os.O_TRUNC, 0], ids=["new", "emptied", "as-it-was"])
 def test_readers_and_mappings_see_what_a_mere_writer_wrote(d, flags):
-    """Who fills a file does so past the page cache."""
     if not flags & os.O_CREAT:
         os.close(create(d + "/file", b"b" * 50000))
     fd = os.open(d + "/file", os.O_WRONLY | flags, 0o644)
@@ -197,7 +196,7 @@ def test_synchronous_writes_are_there_after_kill_9(fs, store, access, flags, eac
 
 
 def test_mere_writer_and_mapping_share_a_page(d):
-    """Who maps came first: stores into a page and writes to it, from two processes, are all there."""
+    """Stores into a page and writes to it, from two processes, are all there."""
     fd = create(d + "/file", bytes(4096))
     child = os.fork()
     if child == 0:
@@ -215,24 +214,6 @@ def test_mere_writer_and_mapping_share_a_page(d):
     assert content(d + "/file")[2048:2304] == bytes((last + (i - last) % 256) // 256 % 256 for i in range(256))
     for slot in range(min(128, count)):
         assert struct.unpack("<Q", content(d + "/file")[8 * slot : 8 * slot + 8])[0] == (count - 1 - slot) // 128 * 128 + slot
-    os.close(fd)
-
-
-def test_shared_mapping_beside_who_fills_the_file_is_refused(fs):
-    """A dirty page of the mapping could bring back what stood there before he wrote."""
-    writer = os.open(fs + "/file", os.O_WRONLY | os.O_CREAT)
-    os.write(writer, b"a" * 8192)
-    fd = os.open(fs + "/file", os.O_RDWR)
-    with pytest.raises(OSError) as failure:
-        mmap.mmap(fd, 0)
-    assert failure.value.errno == errno.ENODEV
-    assert os.pread(fd, 5, 4000) == b"aaaaa"
-    assert os.pwrite(fd, b"bbb", 4000) == 3
-    os.close(writer)
-    os.close(fd)
-    fd = os.open(fs + "/file", os.O_RDWR)
-    with mmap.mmap(fd, 0) as area:
-        assert area[3999:4004] == b"abbba"
     os.close(fd)
 
 

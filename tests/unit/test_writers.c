@@ -15,9 +15,9 @@ static void a_file_is_listed_until_its_last_close(void **state)
 	uint64_t *nodes;
 
 	writers_init(&writers);
-	writers_open(&writers, node, false);
-	writers_open(&writers, node, false);
-	writers_open(&writers, node_number(4, 10, false), false);
+	writers_open(&writers, node);
+	writers_open(&writers, node);
+	writers_open(&writers, node_number(4, 10, false));
 	writers_close(&writers, node);
 	assert_true(writers_has(&writers, node));
 	assert_int_equal(writers_list(&writers, 3, 0, &nodes), 1);
@@ -36,7 +36,7 @@ static void a_read_that_passed_prevents_the_seal(void **state)
 	uint64_t reads;
 
 	writers_init(&writers);
-	writers_open(&writers, 50, false);
+	writers_open(&writers, 50);
 	writers_name(&writers);
 	reads = writers_begin_seal(&writers, 50);
 	assert_true(writers_pass(&writers, 50, false));
@@ -55,10 +55,10 @@ static void writes_pass_until_the_seal_of_named_files_only(void **state)
 	uint64_t *nodes;
 
 	writers_init(&writers);
-	writers_open(&writers, node_number(3, 10, false), false);
+	writers_open(&writers, node_number(3, 10, false));
 	assert_true(writers_pass(&writers, node_number(3, 11, false), true)); /* nobody is named yet */
 	writers_name(&writers);
-	writers_open(&writers, node_number(3, 12, false), false);
+	writers_open(&writers, node_number(3, 12, false));
 	assert_int_equal(writers_list_named(&writers, 3, 0, &nodes), 1);
 	assert_int_equal(nodes[0], node_number(3, 10, false));
 	assert_true(writers_pass(&writers, nodes[0], true));
@@ -74,20 +74,47 @@ static void writes_pass_until_the_seal_of_named_files_only(void **state)
 	writers_clear(&writers);
 }
 
-static void all_writers_of_a_file_go_the_way_of_the_first(void **state)
+static void seals_begun_are_counted_until_one_succeeds(void **state)
 {
 	struct writers writers;
 
 	writers_init(&writers);
-	assert_true(writers_open(&writers, 50, true));
-	assert_true(writers_open(&writers, 50, false));
+	writers_open(&writers, 50);
+	assert_int_equal(writers_seals_begun(&writers, 50), 0);
+	writers_begin_seal(&writers, 50);
+	assert_int_equal(writers_seals_begun(&writers, 50), 1);
+	assert_true(writers_seal(&writers, 50, writers_begin_seal(&writers, 50)));
+	assert_int_equal(writers_seals_begun(&writers, 50), 0);
+	writers_unseal_all(&writers);
+	writers_begin_seal(&writers, 50);
+	assert_int_equal(writers_seals_begun(&writers, 50), 1);
+	assert_int_equal(writers_seals_begun(&writers, 51), 0); /* not open for writing */
+	writers_clear(&writers);
+}
+
+static void who_waits_for_a_head_start_passes_before_the_next(void **state)
+{
+	struct writers writers;
+	uint64_t passed;
+
+	writers_init(&writers);
+	writers_open(&writers, 50);
+	writers_name(&writers);
+	assert_true(writers_let_pass(&writers, 50));
+	writers_begin_seal(&writers, 50);
+	writers_arrive(&writers, 50);
+	assert_false(writers_let_pass(&writers, 50));
+	assert_int_equal(writers_seals_begun(&writers, 50), 0);
+	assert_true(writers_pass(&writers, 50, false));
+	assert_true(writers_let_pass(&writers, 50));
+	passed = writers_begin_seal(&writers, 50);
+	assert_int_equal(writers_seals_begun(&writers, 50), 2);
+	writers_arrive(&writers, 50); /* and waits */
+	assert_true(writers_seal(&writers, 50, passed));
+	assert_false(writers_pass(&writers, 50, false));
 	writers_close(&writers, 50);
-	assert_true(writers_open(&writers, 50, true));
-	writers_close(&writers, 50);
-	writers_close(&writers, 50);
-	assert_false(writers_open(&writers, 50, false));
-	assert_false(writers_open(&writers, 50, true));
-	assert_true(writers_open(&writers, 51, true));
+	writers_open(&writers, 50);
+	assert_true(writers_let_pass(&writers, 50));
 	writers_clear(&writers);
 }
 
@@ -96,7 +123,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_is_listed_until_its_last_close),
 		cmocka_unit_test(a_read_that_passed_prevents_the_seal),
-		cmocka_unit_test(all_writers_of_a_file_go_the_way_of_the_first),
+		cmocka_unit_test(seals_begun_are_counted_until_one_succeeds),
+		cmocka_unit_test(who_waits_for_a_head_start_passes_before_the_next),
 		cmocka_unit_test(writes_pass_until_the_seal_of_named_files_only),
 	};
 
