@@ -21,7 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
+#include <sys/mman.h>
 
 #include "lib/base/clock.h"
 #include "lib/kv/internal.h"
@@ -304,21 +304,29 @@ struct source {
 	bool cached; /* it is, or soon will be, in the page cache */
 };
 
+/* Not by reading with RWF_NOWAIT: that finds out, too, but starts the kernel's read-ahead, and the disk then gives everything twice. */
+static bool in_page_cache(const struct source *source, size_t len, uint64_t at)
+{
+	const size_t pages = (MIN(len, source->table.size - at) + PAGE - 1) / PAGE;
+	unsigned char present[READ_MAX / PAGE];
+	void *area = mmap(NULL, pages * PAGE, PROT_READ, MAP_SHARED, source->fd, (off_t)at);
+	bool all;
+
+	if (area == MAP_FAILED)
+		return false;
+	all = mincore(area, pages * PAGE, present) == 0;
+	for (size_t i = 0; i < pages && all; i++)
+		all = present[i] & 1;
+	munmap(area, pages * PAGE);
+	return all;
+}
+
 /*
- * From the page cache when all is there, or is to be waited for; else past it. A filesystem that cannot do that, or that kernel, reads through
- * its cache.
+ * From the page cache when all is there, or is to be waited for; else past it. A filesystem that cannot do that reads through its cache.
  */
 static ssize_t read_at(const struct source *source, void *bytes, size_t len, uint64_t at)
 {
-	const struct iovec piece = {bytes, len};
-	ssize_t got;
-
-	if (source->cached)
-		return pread(source->fd, bytes, len, (off_t)at);
-	got = preadv2(source->fd, &piece, 1, (off_t)at, RWF_NOWAIT);
-	if (got >= 0 && (uint64_t)got >= MIN(len, source->table.size - at))
-		return got;
-	(void)!fcntl(source->fd, F_SETFL, O_DIRECT);
+	(void)!fcntl(source->fd, F_SETFL, source->cached || in_page_cache(source, len, at) ? 0 : O_DIRECT);
 	return pread(source->fd, bytes, len, (off_t)at);
 }
 

@@ -214,6 +214,37 @@ static void test_values_are_read_straight_from_the_tables(void **state)
 	kv_tables_free(tables);
 }
 
+static void test_what_is_read_straight_stays_out_of_the_page_cache(void **state)
+{
+	struct store *store = *state;
+	const size_t len = 20 * MIB;
+	AUTO_FREE uint8_t *data = noise(len, 6);
+	struct stored stored = put(store, data, len, 0);
+	struct kv_tables *tables;
+	struct kv_value values[16];
+	struct kv_raw raw = {0};
+	size_t before;
+
+	store_close(store);
+	forget_pages(store);
+	store_open(store, false);
+	before = resident(store);
+	if (before > len / 4096 / 2)
+		skip(); /* a filesystem that keeps its pages whatever it is told */
+	tables = kv_tables_new(store->kv, KV_BULK);
+	for (size_t first = 0; first + 16 <= stored.count; first += 16) {
+		assert_int_equal(kv_tables_read(tables, stored.pieces[first].chunk, 16, false, &raw, values), 16);
+		check_values(&stored, first, 16, values, data);
+	}
+	/* the table's end is read through it */
+	assert_in_range(resident(store), before, before + 64);
+	assert_int_equal(kv_tables_read(tables, stored.pieces[0].chunk, 16, true, &raw, values), 16);
+	assert_in_range(resident(store), before + 16 * (len / stored.count) / 4096 / 2, len / 4096);
+	kv_raw_clear(&raw);
+	kv_tables_free(tables);
+	free(stored.pieces);
+}
+
 /* Flips bits in `path` at places that follow from the seed. */
 static void damage(const char *path, uint64_t seed)
 {
@@ -283,6 +314,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ids_that_are_nowhere_do_no_harm, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reading_through_chunks_brings_the_next_ones_into_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_values_are_read_straight_from_the_tables, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_is_read_straight_stays_out_of_the_page_cache, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_damaged_table_gives_the_right_bytes_or_none, setup, teardown),
 	};
 
