@@ -14,7 +14,6 @@
 
 #define STEP_NS 50000
 #define SEAL_START_STEPS 40 /* 2 ms */
-#define SEAL_START_DOUBLES 6U
 
 struct held {
 	struct session *session;
@@ -108,15 +107,11 @@ static bool moves_content(const struct fuse_in_header *in)
 
 /*
  * Who writes, or writes through a mapping and reads its page again as soon as it is taken away, would always be back before the file is
- * sealed: the seal gets a head start. It ends, because taking the pages away may have to wait for this request; but on a busy machine two
- * milliseconds may pass before the sealing thread runs at all, so each further try gets twice as long.
+ * sealed: the seal gets a head start. Not for longer, because taking the pages away may have to wait for this request.
  */
 static void yield_to_seal(struct session *session, uint64_t node)
 {
-	const unsigned begun = session_seals_begun(session, node);
-	const unsigned steps = begun ? SEAL_START_STEPS << MIN(begun - 1, SEAL_START_DOUBLES) : 0;
-
-	for (unsigned i = 0; i < steps && session_seals_begun(session, node) == begun; i++)
+	for (int i = 0; i < SEAL_START_STEPS && session_is_sealing(session, node); i++)
 		nanosleep(&(struct timespec){.tv_nsec = STEP_NS}, NULL);
 }
 

@@ -33,7 +33,6 @@
 #include "lib/dataset/datasets.h"
 
 #define FREEZE_LIMIT_MS 10000
-#define SEAL_TRIES 16
 #define LET_PASS_STEPS 200 /* 10 ms */
 #define LET_PASS_STEP_NS 50000
 
@@ -177,13 +176,12 @@ static int seal(struct mount *mount, uint32_t view)
 	int result = 0;
 
 	for (size_t i = 0; i < count && !result; i++) {
-		unsigned tries = 0;
 		uint64_t passed;
 
 		do {
 			let_pass(mount, nodes[i]);
 			passed = writers_begin_seal(&mount->writers, nodes[i]);
-			result = tries++ < SEAL_TRIES ? session_notify_inode(mount->session, nodes[i]) : -EBUSY;
+			result = clock_ms() < mount->group->freeze_until_ms ? session_notify_inode(mount->session, nodes[i]) : -EBUSY;
 		} while (!result && !writers_seal(&mount->writers, nodes[i], passed));
 	}
 	return result;
@@ -251,6 +249,7 @@ static int close_and_seal(struct mount_group *group, const uint32_t *views, size
 
 	if (pthread_create(&watcher, NULL, watch_main, &watch))
 		return -EAGAIN;
+	group->freeze_until_ms = clock_ms() + FREEZE_LIMIT_MS;
 	gate_close(group->gate, views, count);
 	result = gate_drain(group->gate, clock_ms() + FREEZE_LIMIT_MS / 2);
 	if (!result)

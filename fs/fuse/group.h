@@ -37,7 +37,8 @@ struct mount_group {
 	struct changes *changes;
 
 	pthread_mutex_t notify_lock;
-	bool frozen; /* notify_lock is held for a freeze; the thread that took it */
+	bool frozen;              /* notify_lock is held for a freeze; the thread that took it */
+	uint64_t freeze_until_ms; /* guarded by notify_lock: when a freeze gives up */
 
 	pthread_mutex_t lock;
 	pthread_cond_t ended_cond;

@@ -130,9 +130,9 @@ bool session_passes(struct session *session, uint64_t node, bool writes)
 	return writers_pass(session->options.writers, node, writes);
 }
 
-unsigned session_seals_begun(struct session *session, uint64_t node)
+bool session_is_sealing(struct session *session, uint64_t node)
 {
-	return writers_seals_begun(session->options.writers, node);
+	return writers_is_sealing(session->options.writers, node);
 }
 
 uint32_t session_root_view(const struct session *session)

@@ -53,7 +53,7 @@ void session_free(struct session *session); /* after it ended */
 void session_process(struct session *session, void *request, size_t len);
 void session_arrives(struct session *session, uint64_t node);
 bool session_passes(struct session *session, uint64_t node, bool writes);
-unsigned session_seals_begun(struct session *session, uint64_t node);
+bool session_is_sealing(struct session *session, uint64_t node);
 uint32_t session_root_view(const struct session *session);
 
 /* Buffers of SESSION_TRANSFER_MAX bytes for read replies. */

@@ -7,7 +7,7 @@
 
 struct writer {
 	uint64_t node;
-	unsigned opens, seals_begun;
+	unsigned opens;
 	bool named, sealing, sealed;
 	unsigned arrived; /* reads and writes that have not passed yet, while the gate was closed */
 	uint64_t passed;
@@ -160,16 +160,16 @@ bool writers_pass(struct writers *writers, uint64_t node, bool writes)
 	return pass;
 }
 
-unsigned writers_seals_begun(struct writers *writers, uint64_t node)
+bool writers_is_sealing(struct writers *writers, uint64_t node)
 {
 	struct writer *writer;
-	unsigned begun;
+	bool sealing;
 
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
-	begun = writer && writer->sealing ? writer->seals_begun : 0;
+	sealing = writer && writer->sealing;
 	pthread_mutex_unlock(&writers->lock);
-	return begun;
+	return sealing;
 }
 
 uint64_t writers_begin_seal(struct writers *writers, uint64_t node)
@@ -180,10 +180,8 @@ uint64_t writers_begin_seal(struct writers *writers, uint64_t node)
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
 	passed = writer ? writer->passed : 0;
-	if (writer) {
+	if (writer)
 		writer->sealing = true;
-		writer->seals_begun++;
-	}
 	pthread_mutex_unlock(&writers->lock);
 	return passed;
 }
@@ -209,10 +207,8 @@ void writers_unseal_all(struct writers *writers)
 	struct writer *writer, *next;
 
 	pthread_mutex_lock(&writers->lock);
-	HASH_ITER (hh, writers->by_node, writer, next) {
+	HASH_ITER (hh, writers->by_node, writer, next)
 		writer->named = writer->sealing = writer->sealed = false;
-		writer->seals_begun = 0;
-	}
 	writers->named = false;
 	pthread_mutex_unlock(&writers->lock);
 }

@@ -38,7 +38,7 @@ size_t writers_list(struct writers *writers, uint32_t view, uint32_t root_view, 
  * pages that it leaves in the kernel may be mapped and written again. Once sealed, the file's reads and writes are to be held. So are
  * those of files that were opened for writing after writers_name(), since they will not be sealed.
  *
- * writers_arrive() ... writers_seals_begun() until the head start is over ... writers_pass()
+ * writers_arrive() ... a head start while writers_is_sealing() ... writers_pass()
  */
 void writers_name(struct writers *writers); /* those open now will be sealed, where their view is frozen */
 /* As writers_list(), of those named. */
@@ -48,7 +48,7 @@ bool writers_pass(struct writers *writers, uint64_t node, bool writes); /* false
 /* Ends all head starts, until the next seal is begun; false while some that have arrived did not pass yet. */
 bool writers_let_pass(struct writers *writers, uint64_t node);
 uint64_t writers_begin_seal(struct writers *writers, uint64_t node);    /* how many have passed so far */
-unsigned writers_seals_begun(struct writers *writers, uint64_t node);   /* the last of which gives a head start now; else 0 */
+bool writers_is_sealing(struct writers *writers, uint64_t node);        /* begun, and head starts have not ended */
 bool writers_seal(struct writers *writers, uint64_t node, uint64_t passed);
 void writers_unseal_all(struct writers *writers);
 

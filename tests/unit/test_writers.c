@@ -74,21 +74,21 @@ static void writes_pass_until_the_seal_of_named_files_only(void **state)
 	writers_clear(&writers);
 }
 
-static void seals_begun_are_counted_until_one_succeeds(void **state)
+static void a_file_is_being_sealed_until_it_is(void **state)
 {
 	struct writers writers;
 
 	writers_init(&writers);
 	writers_open(&writers, 50);
-	assert_int_equal(writers_seals_begun(&writers, 50), 0);
+	assert_false(writers_is_sealing(&writers, 50));
 	writers_begin_seal(&writers, 50);
-	assert_int_equal(writers_seals_begun(&writers, 50), 1);
+	assert_true(writers_is_sealing(&writers, 50));
 	assert_true(writers_seal(&writers, 50, writers_begin_seal(&writers, 50)));
-	assert_int_equal(writers_seals_begun(&writers, 50), 0);
+	assert_false(writers_is_sealing(&writers, 50));
 	writers_unseal_all(&writers);
 	writers_begin_seal(&writers, 50);
-	assert_int_equal(writers_seals_begun(&writers, 50), 1);
-	assert_int_equal(writers_seals_begun(&writers, 51), 0); /* not open for writing */
+	assert_true(writers_is_sealing(&writers, 50));
+	assert_false(writers_is_sealing(&writers, 51)); /* not open for writing */
 	writers_clear(&writers);
 }
 
@@ -104,11 +104,11 @@ static void who_waits_for_a_head_start_passes_before_the_next(void **state)
 	writers_begin_seal(&writers, 50);
 	writers_arrive(&writers, 50);
 	assert_false(writers_let_pass(&writers, 50));
-	assert_int_equal(writers_seals_begun(&writers, 50), 0);
+	assert_false(writers_is_sealing(&writers, 50));
 	assert_true(writers_pass(&writers, 50, false));
 	assert_true(writers_let_pass(&writers, 50));
 	passed = writers_begin_seal(&writers, 50);
-	assert_int_equal(writers_seals_begun(&writers, 50), 2);
+	assert_true(writers_is_sealing(&writers, 50));
 	writers_arrive(&writers, 50); /* and waits */
 	assert_true(writers_seal(&writers, 50, passed));
 	assert_false(writers_pass(&writers, 50, false));
@@ -123,7 +123,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_is_listed_until_its_last_close),
 		cmocka_unit_test(a_read_that_passed_prevents_the_seal),
-		cmocka_unit_test(seals_begun_are_counted_until_one_succeeds),
+		cmocka_unit_test(a_file_is_being_sealed_until_it_is),
 		cmocka_unit_test(who_waits_for_a_head_start_passes_before_the_next),
 		cmocka_unit_test(writes_pass_until_the_seal_of_named_files_only),
 	};
