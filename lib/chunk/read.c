@@ -13,11 +13,12 @@
 
 /* Less is not worth a direct read. */
 #define DIRECT_MIN (16U << 10)
-/* What one thread reads and decodes of a large read. */
-#define PART_BYTES (512U << 10)
-#define PART_CHUNKS 64
-/* A larger part is read faster past the page cache, wherever its neighbours are. */
+/* A larger read is faster past the page cache, wherever its neighbours are. */
 #define AHEAD_MAX (256U << 10)
+/* What one thread reads and decodes of such a read, and of a smaller one, whose bytes are in memory mostly. */
+#define PART_BYTES (512U << 10)
+#define SMALL_PART_BYTES (32U << 10)
+#define PART_CHUNKS 64
 
 int chunk_unpack(struct chunks *chunks, const struct chunk_header *header, void *out)
 {
@@ -123,6 +124,7 @@ struct reading {
 	const struct chunk_want *wants;
 	struct part *parts;
 	size_t part_count;
+	uint64_t bytes, part_bytes; /* of all wants; from which on a part is full */
 	atomic_int result;
 };
 
@@ -177,7 +179,7 @@ static void read_part(void *arg, size_t index)
 	int ret = 0, none = 0;
 
 	if (part->bytes >= DIRECT_MIN && (wants->chunk & CHUNK_BULK)) {
-		ret = read_tables(reading->chunks, wants, part->count, part->bytes);
+		ret = read_tables(reading->chunks, wants, part->count, reading->bytes);
 	} else {
 		for (size_t i = 0; i < part->count && !ret; i++)
 			ret = read_want(reading->chunks, &wants[i]);
@@ -191,7 +193,7 @@ static void add_want(struct reading *reading, size_t index)
 	const struct chunk_want *want = &reading->wants[index];
 	struct part *part = reading->part_count ? &reading->parts[reading->part_count - 1] : NULL;
 
-	if (!part || want->chunk != want[-1].chunk + 1 || part->count == PART_CHUNKS || part->bytes >= PART_BYTES) {
+	if (!part || want->chunk != want[-1].chunk + 1 || part->count == PART_CHUNKS || part->bytes >= reading->part_bytes) {
 		part = &reading->parts[reading->part_count++];
 		*part = (struct part){.first = index};
 	}
@@ -204,6 +206,9 @@ int chunks_read_many(struct chunks *chunks, const struct chunk_want *wants, size
 	struct reading reading = {.chunks = chunks, .wants = wants};
 
 	reading.parts = xcalloc(count + 1, sizeof(*reading.parts));
+	for (size_t i = 0; i < count; i++)
+		reading.bytes += wants[i].length;
+	reading.part_bytes = reading.bytes < AHEAD_MAX ? SMALL_PART_BYTES : PART_BYTES;
 	for (size_t i = 0; i < count; i++)
 		add_want(&reading, i);
 	pool_run(chunks->pool, read_part, &reading, reading.part_count);
