@@ -67,14 +67,13 @@ static bool locked_by_daemon(const char *store)
 
 bool run_wait(struct patience *patience, const char *store)
 {
-	struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000L};
 	unsigned long long now = clock_ms();
 
 	if (patience->started_ms == 0)
 		patience->started_ms = now;
 	if (now - patience->started_ms > (locked_by_daemon(store) ? PATIENCE_DAEMON_MS : PATIENCE_MS))
 		return false;
-	nanosleep(&step, NULL);
+	clock_pause_us(WAIT_STEP_MS * 1000);
 	return true;
 }
 

@@ -371,11 +371,10 @@ static int stop_lazily(struct mounts *mounts, struct entry *entry, const char *m
 /* Somebody who just looks, as another umount does, keeps a mount busy for a moment only. */
 static int stop_unused(struct entry *entry, const char *mountpoint, struct error *err)
 {
-	const struct timespec step = {.tv_nsec = BUSY_STEP_MS * 1000000L};
 	int result = mount_stop(entry->mount, mountpoint, false, err);
 
 	for (int i = 0; result == -EBUSY && i < BUSY_TRIES; i++) {
-		nanosleep(&step, NULL);
+		clock_pause_us(BUSY_STEP_MS * 1000);
 		result = mount_stop(entry->mount, mountpoint, false, err);
 	}
 	return result;

@@ -12,7 +12,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
 
-#define STEP_NS 50000
+#define STEP_US 50
 #define SEAL_START_STEPS 40 /* 2 ms */
 
 struct held {
@@ -104,21 +104,21 @@ static bool moves_content(const struct fuse_in_header *in)
 	return in->opcode == FUSE_READ || in->opcode == FUSE_WRITE;
 }
 
-
 /*
  * Who writes, or writes through a mapping and reads its page again as soon as it is taken away, would always be back before the file is
  * sealed: the seal gets a head start. Not for longer, because taking the pages away may have to wait for this request.
  */
-static void yield_to_seal(struct session *session, uint64_t node)
+static void yield_to_seal(struct writers *writers, uint64_t node)
 {
-	for (int i = 0; i < SEAL_START_STEPS && session_is_sealing(session, node); i++)
-		nanosleep(&(struct timespec){.tv_nsec = STEP_NS}, NULL);
+	for (int i = 0; i < SEAL_START_STEPS && writers_is_sealing(writers, node); i++)
+		clock_pause_us(STEP_US);
 }
 
 bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *session, const void *request, size_t len)
 {
 	const struct fuse_in_header *in = request;
 	_Atomic uint32_t *mark = in->opcode == FUSE_WRITE ? &slot->writes : &slot->view;
+	struct writers *writers = session_writers(session);
 	bool passes = false;
 	uint32_t view;
 	struct held *held;
@@ -136,12 +136,12 @@ bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *sessi
 	if (in->opcode == FUSE_RELEASE || !atomic_load(&gate->closed))
 		return true;
 	if (moves_content(in)) {
-		session_arrives(session, in->nodeid);
-		yield_to_seal(session, in->nodeid);
+		writers_arrive(writers, in->nodeid);
+		yield_to_seal(writers, in->nodeid);
 	}
 	pthread_mutex_lock(&gate->lock);
 	if (moves_content(in))
-		passes = session_passes(session, in->nodeid, in->opcode == FUSE_WRITE);
+		passes = writers_pass(writers, in->nodeid, in->opcode == FUSE_WRITE);
 	if (passes || !gate->closed || !has_view(gate, view)) {
 		pthread_mutex_unlock(&gate->lock);
 		return true;
@@ -191,7 +191,7 @@ static int drain(struct gate *gate, bool writes, uint64_t until_ms)
 	while (is_running(gate, writes)) {
 		if (clock_ms() > until_ms)
 			return -EBUSY;
-		nanosleep(&(struct timespec){.tv_nsec = STEP_NS}, NULL);
+		clock_pause_us(STEP_US);
 	}
 	return 0;
 }

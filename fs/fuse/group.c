@@ -34,7 +34,7 @@
 
 #define FREEZE_LIMIT_MS 10000
 #define LET_PASS_STEPS 200 /* 10 ms */
-#define LET_PASS_STEP_NS 50000
+#define LET_PASS_STEP_US 50
 
 struct open_count {
 	uint32_t view;
@@ -165,7 +165,7 @@ static int name_writers(struct mount *mount, uint32_t view)
 static void let_pass(struct mount *mount, uint64_t node)
 {
 	for (int i = 0; i < LET_PASS_STEPS && !writers_let_pass(&mount->writers, node); i++)
-		nanosleep(&(struct timespec){.tv_nsec = LET_PASS_STEP_NS}, NULL);
+		clock_pause_us(LET_PASS_STEP_US);
 }
 
 /* Step 3 for one mount and view. */

@@ -120,19 +120,9 @@ void session_process(struct session *session, void *request, size_t len)
 	fuse_session_process_buf(session->fuse, &buf);
 }
 
-void session_arrives(struct session *session, uint64_t node)
+struct writers *session_writers(const struct session *session)
 {
-	writers_arrive(session->options.writers, node);
-}
-
-bool session_passes(struct session *session, uint64_t node, bool writes)
-{
-	return writers_pass(session->options.writers, node, writes);
-}
-
-bool session_is_sealing(struct session *session, uint64_t node)
-{
-	return writers_is_sealing(session->options.writers, node);
+	return session->options.writers;
 }
 
 uint32_t session_root_view(const struct session *session)

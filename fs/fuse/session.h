@@ -51,9 +51,7 @@ void session_free(struct session *session); /* after it ended */
 
 /* Feeds one request to libfuse; for the gate, which held it. */
 void session_process(struct session *session, void *request, size_t len);
-void session_arrives(struct session *session, uint64_t node);
-bool session_passes(struct session *session, uint64_t node, bool writes);
-bool session_is_sealing(struct session *session, uint64_t node);
+struct writers *session_writers(const struct session *session);
 uint32_t session_root_view(const struct session *session);
 
 /* Buffers of SESSION_TRANSFER_MAX bytes for read replies. */
