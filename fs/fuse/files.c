@@ -270,12 +270,12 @@ void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
 		flags |= fi->lock_owner & FUSE_WRITE_KILL_SUIDGID ? WRITE_KILL_PRIV : 0;
 		result = inode_write(borrowed.handle->inode, (uint64_t)offset, data, size, flags);
 	}
-	if (!result)
-		changes_note(mount, view_number(borrowed.handle->view), inode_ino(borrowed.handle->inode));
-	if (result)
+	if (result) {
 		reply_result(req, result);
-	else
-		fuse_reply_write(req, size);
+		return;
+	}
+	changes_note(mount, view_number(borrowed.handle->view), inode_ino(borrowed.handle->inode));
+	fuse_reply_write(req, size);
 }
 
 /*

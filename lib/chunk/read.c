@@ -124,7 +124,7 @@ struct reading {
 	const struct chunk_want *wants;
 	struct part *parts;
 	size_t part_count;
-	uint64_t bytes, part_bytes; /* of all wants; from which on a part is full */
+	uint64_t bytes; /* of all wants */
 	atomic_int result;
 };
 
@@ -190,10 +190,11 @@ static void read_part(void *arg, size_t index)
 
 static void add_want(struct reading *reading, size_t index)
 {
+	const uint64_t full = reading->bytes < AHEAD_MAX ? SMALL_PART_BYTES : PART_BYTES;
 	const struct chunk_want *want = &reading->wants[index];
 	struct part *part = reading->part_count ? &reading->parts[reading->part_count - 1] : NULL;
 
-	if (!part || want->chunk != want[-1].chunk + 1 || part->count == PART_CHUNKS || part->bytes >= reading->part_bytes) {
+	if (!part || want->chunk != want[-1].chunk + 1 || part->count == PART_CHUNKS || part->bytes >= full) {
 		part = &reading->parts[reading->part_count++];
 		*part = (struct part){.first = index};
 	}
@@ -208,7 +209,6 @@ int chunks_read_many(struct chunks *chunks, const struct chunk_want *wants, size
 	reading.parts = xcalloc(count + 1, sizeof(*reading.parts));
 	for (size_t i = 0; i < count; i++)
 		reading.bytes += wants[i].length;
-	reading.part_bytes = reading.bytes < AHEAD_MAX ? SMALL_PART_BYTES : PART_BYTES;
 	for (size_t i = 0; i < count; i++)
 		add_want(&reading, i);
 	pool_run(chunks->pool, read_part, &reading, reading.part_count);

@@ -180,7 +180,7 @@ def test_readers_and_mappings_see_what_a_mere_writer_wrote(d, flags):
     os.close(reader)
 
 
-@pytest.mark.parametrize("access", [os.O_WRONLY, os.O_RDWR], ids=["filled", "mixed"])
+@pytest.mark.parametrize("access", [os.O_WRONLY, os.O_RDWR], ids=["write-only", "read-write"])
 @pytest.mark.parametrize("flags, each", [(os.O_DSYNC, 0), (os.O_SYNC, 0), (0, os.RWF_DSYNC), (0, os.RWF_SYNC)], ids=["dsync", "sync", "rwf-dsync", "rwf-sync"])
 def test_synchronous_writes_are_there_after_kill_9(fs, store, access, flags, each):
     fd = os.open(fs + "/file", access | os.O_CREAT | flags, 0o644)
