@@ -9,9 +9,9 @@
 #include "fs/cli/mount_options.h"
 #include "fs/cli/run.h"
 #include "fs/cli/where.h"
-#include "fs/daemon/client.h"
-#include "fs/daemon/daemon.h"
-#include "lib/dataset/datasets.h"
+#include "fs/daemon/control/client.h"
+#include "fs/daemon/process/daemon.h"
+#include "lib/store/datasets.h"
 
 struct request {
 	char *store;      /* absolute */

@@ -8,7 +8,7 @@
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "fs/cli/where.h"
-#include "lib/dataset/store.h"
+#include "lib/store/store.h"
 
 /* Cutting parameters around an average: a quarter of it at least, four times at most. */
 #define CHUNK_SPREAD 4

@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include "fs/cli/doctor.h"
-#include "fs/fuse/version.h"
+#include "fs/fuse/session/libfuse.h"
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
-#include "lib/kv/version.h"
+#include "lib/kv/engine.h"
 
 #define DESCRIPTORS_WANTED 4096
 

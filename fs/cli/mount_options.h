@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "lib/dataset/store.h"
+#include "lib/store/store.h"
 
 /*
  * Sets in `args` what mount.start takes (fs/daemon/mounts.h) and in `store_options` what belongs to the daemon.

@@ -8,7 +8,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/fault.h"
-#include "lib/chunk/group.h"
+#include "lib/chunk/chunks_group.h"
 
 /* From here on an SST file of their own is cheaper than the way through the WAL, although it costs several fsyncs. */
 #define BULK_MIN (1U << 20)
@@ -167,7 +167,7 @@ static void make_header(const struct item *item, const uint8_t *stored, uint8_t 
 
 static void pack_items(struct chunks_group *group, size_t slice)
 {
-	struct tools *tools = shelf_take(group->chunks->shelf);
+	struct scratch *tools = scratch_take(group->chunks->shelf);
 
 	for (size_t i = group->slices.at[slice]; i < group->slices.at[slice + 1] && !atomic_load(&group->error); i++) {
 		int ret = group->items[i].is_new ? pack_item(group, tools->codec, &group->items[i]) : 0;
@@ -175,7 +175,7 @@ static void pack_items(struct chunks_group *group, size_t slice)
 		if (ret)
 			set_error(group, ret);
 	}
-	shelf_put(group->chunks->shelf, tools);
+	scratch_put(group->chunks->shelf, tools);
 }
 
 static void pack_slice(void *arg, size_t index)

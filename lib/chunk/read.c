@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "lib/base/buf.h"
-#include "lib/chunk/store.h"
+#include "lib/chunk/chunk_store.h"
 
 /* Less is not worth a direct read. */
 #define DIRECT_MIN (16U << 10)
@@ -22,10 +22,10 @@
 
 int chunk_unpack(struct chunks *chunks, const struct chunk_header *header, void *out)
 {
-	struct tools *tools = shelf_take(chunks->shelf);
+	struct scratch *tools = scratch_take(chunks->shelf);
 	int ret = codec_unpack(tools->codec, header->stored, header->stored_len, out, header->plain_len);
 
-	shelf_put(chunks->shelf, tools);
+	scratch_put(chunks->shelf, tools);
 	return ret;
 }
 
@@ -144,7 +144,7 @@ static bool take_cached(struct chunks *chunks, const struct chunk_want *want)
 static int read_tables(struct chunks *chunks, const struct chunk_want *wants, size_t count, uint64_t bytes)
 {
 	struct kv_value values[PART_CHUNKS];
-	struct tools *tools;
+	struct scratch *tools;
 	bool cached = false;
 	int ret = 0;
 
@@ -156,7 +156,7 @@ static int read_tables(struct chunks *chunks, const struct chunk_want *wants, si
 		return 0;
 	for (size_t i = 0; i < count && bytes < AHEAD_MAX; i++)
 		cached = ahead_note(chunks->ahead, wants[i].chunk);
-	tools = shelf_take(chunks->shelf);
+	tools = scratch_take(chunks->shelf);
 	kv_tables_read(chunks->bulk, wants->chunk, count, cached, &tools->raw, values);
 	for (size_t i = 0; i < count && !ret; i++) {
 		const struct chunk_want *want = &wants[i];
@@ -167,7 +167,7 @@ static int read_tables(struct chunks *chunks, const struct chunk_want *wants, si
 		if (ret)
 			ret = read_want(chunks, want);
 	}
-	shelf_put(chunks->shelf, tools);
+	scratch_put(chunks->shelf, tools);
 	return ret;
 }
 

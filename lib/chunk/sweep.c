@@ -34,7 +34,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/fault.h"
-#include "lib/chunk/group.h"
+#include "lib/chunk/chunks_group.h"
 #include "lib/chunk/set.h"
 
 #define SWEEP_BATCH 256

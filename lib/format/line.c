@@ -102,3 +102,31 @@ bool line_equal(const struct line *a, const struct line *b)
 		return false;
 	return a->count == 0 || memcmp(a->intervals, b->intervals, a->count * sizeof(*a->intervals)) == 0;
 }
+
+struct line line_minus(const struct line *a, const struct line *b)
+{
+	struct line rest = {0};
+	uint32_t k = 0;
+
+	for (uint32_t i = 0; i < a->count; i++) {
+		uint64_t at = a->intervals[i].first, last = a->intervals[i].last;
+		while (k < b->count && b->intervals[k].last < at)
+			k++;
+		for (uint32_t j = k; at <= last; j++) {
+			if (j >= b->count || b->intervals[j].first > last) {
+				line_add(&rest, at, last);
+				break;
+			}
+			if (b->intervals[j].first > at)
+				line_add(&rest, at, b->intervals[j].first - 1);
+			at = b->intervals[j].last + 1;
+		}
+	}
+	return rest;
+}
+
+void line_unite(struct line *sum, const struct line *line)
+{
+	for (uint32_t i = 0; i < line->count; i++)
+		line_add(sum, line->intervals[i].first, line->intervals[i].last);
+}

@@ -19,7 +19,7 @@
  *          line | u32 len, note | u32 count, holds (each u32 len, tag)
  * family   u8 version | u64 next epoch | u64 next inode
  * prune    u8 version | u32 family | line of the destroyed view | line to scan (empty: not begun) | u64 epoch, u64 inode: scanned below
- * identity u8 version | 32 bytes: identity of the snapshot (lib/dataset/identity.h)
+ * identity u8 version | 32 bytes: identity of the snapshot (lib/identity/identity.h)
  * digest   u8 version | u8 flags (1 = content follows) | 32 bytes node | 32 bytes SHA-256 of the content | u64 size | u64 allocated
  */
 #ifndef CORPUSFS_FORMAT_RECORD_H
@@ -85,6 +85,8 @@ struct line line_copy(const struct line *line);
 bool line_has(const struct line *line, uint64_t epoch);
 void line_add(struct line *line, uint64_t first, uint64_t last); /* union with one interval */
 void line_encode(const struct line *line, struct buf *out);
+struct line line_minus(const struct line *a, const struct line *b); /* a without b */
+void line_unite(struct line *sum, const struct line *line);
 WARN_UNUSED int line_decode(struct reader *reader, struct line *ret_line);
 bool line_equal(const struct line *a, const struct line *b);
 
@@ -137,7 +139,7 @@ void prune_record_clear(struct prune_record *record);
 
 #define NODE_LEN 32
 
-/* What is known of an inode: its node (lib/dataset/identity.h), and of a regular file its content and what that was made of. */
+/* What is known of an inode: its node (lib/identity/identity.h), and of a regular file its content and what that was made of. */
 struct digest_record {
 	uint8_t node[NODE_LEN];
 	bool has_content;

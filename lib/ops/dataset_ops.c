@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/dataset/datasets.h"
+#include "lib/store/datasets.h"
 #include "lib/ops/ops.h"
 
 #define DEFAULT_MODE 0755

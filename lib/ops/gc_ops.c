@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/dataset/gc.h"
+#include "lib/reclaim/gc.h"
 #include "lib/ops/ops.h"
 
 #define WHY_LIMIT 100

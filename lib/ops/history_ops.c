@@ -3,12 +3,12 @@
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
-#include "lib/dataset/diff.h"
-#include "lib/dataset/restore.h"
-#include "lib/dataset/schedule.h"
-#include "lib/dataset/snapshots.h"
-#include "lib/dataset/usage.h"
-#include "lib/dataset/versions.h"
+#include "lib/history/diff.h"
+#include "lib/history/restore.h"
+#include "lib/store/schedule.h"
+#include "lib/store/snapshots.h"
+#include "lib/history/usage.h"
+#include "lib/history/versions.h"
 #include "lib/ops/ops.h"
 
 static bool is_cancelled(void *arg)
@@ -253,7 +253,7 @@ static void tell_usage(void *arg, const struct usage *usage)
 
 /*
  * du: {dataset?, first?, last?, exact?} -> {usage: [{dataset, snapshot?, taken?, files, logical, stored, unique, cumulative, estimated}],
- * freed?: by destroying the snapshots first..last}. Rows without snapshot are heads. See lib/dataset/usage.h for the numbers.
+ * freed?: by destroying the snapshots first..last}. Rows without snapshot are heads. See lib/history/usage.h for the numbers.
  */
 static int du_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {

@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/dataset/identity.h"
+#include "lib/identity/identity.h"
 #include "lib/ops/ops.h"
 
 static bool is_cancelled(void *arg)

@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
-#include "lib/dataset/store.h"
+#include "lib/store/store.h"
 
 struct op_context {
 	struct store *store;

@@ -2,8 +2,8 @@
 #include <fnmatch.h>
 #include <string.h>
 
-#include "lib/dataset/identity.h"
-#include "lib/dataset/snapshots.h"
+#include "lib/identity/identity.h"
+#include "lib/store/snapshots.h"
 #include "lib/ops/ops.h"
 
 /* "DATASET@NAME" taken apart. */

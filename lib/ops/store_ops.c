@@ -1,8 +1,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/dataset/datasets.h"
-#include "lib/dataset/gc.h"
+#include "lib/store/datasets.h"
+#include "lib/reclaim/gc.h"
 #include "lib/ops/ops.h"
 
 /* store.sync: {} -> {}. Everything accepted so far is on disk when it returns. */

@@ -1,10 +1,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/dataset/datasets.h"
-#include "lib/dataset/export.h"
-#include "lib/dataset/import.h"
-#include "lib/dataset/warm.h"
+#include "lib/store/datasets.h"
+#include "lib/transfer/export.h"
+#include "lib/transfer/import.h"
+#include "lib/transfer/warm.h"
 #include "lib/ops/ops.h"
 
 #define PROBLEMS_MAX 1000 /* that are named */

@@ -330,7 +330,7 @@ class Model:
         return done
 
     def sweep(self):
-        """What a killed restore was building stays under a name of its own until the next one (lib/dataset/restore.h)."""
+        """What a killed restore was building stays under a name of its own until the next one (lib/history/restore.h)."""
         for dataset in self.heads:
             for entry in os.scandir(f"{self.point}/{dataset}") if os.path.isdir(f"{self.point}/{dataset}") else ():
                 if entry.name.startswith(".corpusfs-restore-"):

@@ -15,8 +15,8 @@
 #include <sys/wait.h>
 
 #include "lib/base/file.h"
-#include "lib/dataset/gc.h"
-#include "lib/dataset/snapshots.h"
+#include "lib/reclaim/gc.h"
+#include "lib/store/snapshots.h"
 
 #define UNUSED __attribute__((unused))
 

@@ -1,6 +1,6 @@
 /*
  * Differences against a model: random operations on a dataset with snapshots, rollbacks and a clone; each pair of views is then compared
- * by lib/dataset/diff.c, by the touched index and by a full walk, and by what is written here: both trees read whole through view_*,
+ * by lib/history/diff.c, by the touched index and by a full walk, and by what is written here: both trees read whole through view_*,
  * then the rules of diff.c's head applied to plain lists of paths.
  */
 #include <setjmp.h>
@@ -12,7 +12,7 @@
 
 #include "tests/unit/dataset_store.h"
 
-#include "lib/dataset/diff.h"
+#include "lib/history/diff.h"
 
 #define OBJECTS_MAX 4000
 #define PATH_LEN_MAX 600

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "lib/base/buf.h"
-#include "lib/tree/dirty.h"
+#include "lib/tree/content/dirty.h"
 
 #define SPACE 6000
 

@@ -6,8 +6,8 @@
 #include <cmocka.h>
 
 #include "lib/chunk/digest.h"
-#include "lib/dataset/digests.h"
-#include "lib/dataset/identity.h"
+#include "lib/identity/digests.h"
+#include "lib/identity/identity.h"
 #include "tests/unit/dataset_store.h"
 
 #define LARGE (5U << 20)

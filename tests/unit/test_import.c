@@ -9,11 +9,11 @@
 
 #include "dataset_store.h"
 #include "lib/base/queue.h"
-#include "lib/dataset/archive.h"
-#include "lib/dataset/export.h"
-#include "lib/dataset/import.h"
-#include "lib/dataset/warm.h"
-#include "lib/tree/bulk.h"
+#include "lib/transfer/archive.h"
+#include "lib/transfer/export.h"
+#include "lib/transfer/import.h"
+#include "lib/transfer/warm.h"
+#include "lib/tree/content/bulk.h"
 
 #define SMALL 600
 #define CHUNKED 50000

@@ -7,7 +7,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "fs/fuse/latency.h"
+#include "fs/fuse/session/latency.h"
 #include "lib/base/clock.h"
 
 #define PATIENCE_MS 20000

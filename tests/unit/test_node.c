@@ -4,7 +4,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "fs/fuse/node.h"
+#include "fs/fuse/session/node.h"
 #include "lib/format/key.h"
 
 static void root_of_a_store_lists_datasets(void **state)

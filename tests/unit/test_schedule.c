@@ -8,7 +8,7 @@
 
 #include "tests/unit/dataset_store.h"
 
-#include "lib/dataset/schedule.h"
+#include "lib/store/schedule.h"
 
 #define HOUR 3600
 #define DAY 86400

@@ -8,9 +8,9 @@
 
 #include "tests/unit/dataset_store.h"
 
-#include "lib/dataset/restore.h"
-#include "lib/dataset/usage.h"
-#include "lib/dataset/versions.h"
+#include "lib/history/restore.h"
+#include "lib/history/usage.h"
+#include "lib/history/versions.h"
 
 #define FILE_LEN (100U << 10)
 

@@ -5,8 +5,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "fs/fuse/node.h"
-#include "fs/fuse/writers.h"
+#include "fs/fuse/session/node.h"
+#include "fs/fuse/freeze/writers.h"
 
 static void a_file_is_listed_until_its_last_close(void **state)
 {

@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-#include "lib/tree/acl.h"
+#include "lib/tree/files/acl.h"
 #include "tests/unit/tree_store.h"
 
 static const uint8_t plain_acl[] = {2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 4, 0, 4, 0, 255, 255, 255, 255,

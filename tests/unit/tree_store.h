@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lib/tree/inode.h"
+#include "lib/tree/records/inode.h"
 
 #define MIB (1UL << 20)
 

@@ -1,0 +1,26 @@
+/*
+ * What the daemon does by itself, on one thread: the collector when it has work, slowly, and slower while the mounts
+ * are busy; the schedule and identities of snapshots, where their operations exist.
+ *
+ * An operation that wants to collect by itself pauses the thread first. Threads: any.
+ */
+#ifndef CORPUSFS_DAEMON_BACKGROUND_JOBS_H
+#define CORPUSFS_DAEMON_BACKGROUND_JOBS_H
+
+#include <jansson.h>
+
+#include "fs/daemon/process/log.h"
+#include "fs/daemon/process/mounts.h"
+#include "lib/store/store.h"
+
+struct jobs;
+
+WARN_UNUSED int jobs_start(struct store *store, struct mounts *mounts, struct log *log, struct jobs **ret_jobs);
+void jobs_stop(struct jobs *jobs); /* ends what runs, and frees; NULL is fine */
+
+void jobs_pause(struct jobs *jobs); /* returns when nothing runs; counts */
+void jobs_resume(struct jobs *jobs);
+
+json_t *jobs_status(struct jobs *jobs); /* {running, phase, done, total, versions, chunks, bytes} */
+
+#endif

@@ -1,0 +1,158 @@
+#include "fs/daemon/control/client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "fs/daemon/control/control.h"
+#include "fs/daemon/control/message.h"
+
+#define HELLO_TIMEOUT_S 30
+
+struct client {
+	int fd;
+	struct message_reader reader;
+	int passed; /* for the next call; -1: none */
+};
+
+static int connect_to(const char *store)
+{
+	AUTO_CLOSE int dir = open(store, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), result;
+	struct sockaddr_un address;
+
+	if (dir < 0 || fd < 0) {
+		result = -errno;
+	} else {
+		control_address(dir, &address);
+		result = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : fd;
+	}
+	if (result < 0 && fd >= 0)
+		close(fd);
+	return result;
+}
+
+static void set_timeout(struct client *client, unsigned seconds)
+{
+	struct timeval timeout = {.tv_sec = (time_t)seconds};
+
+	setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+}
+
+/*
+ * A daemon that leaves closes its queue of connections without a greeting: then nothing was asked yet, and one may try
+ * again.
+ */
+static int await_hello(struct client *client, struct error *err)
+{
+	json_t *hello = NULL;
+	int result;
+
+	set_timeout(client, HELLO_TIMEOUT_S);
+	result = message_receive(&client->reader, &hello);
+	set_timeout(client, 0);
+	if (result == 0 || result == -ECONNRESET || result == -EPIPE)
+		return -ECONNREFUSED;
+	if (result == -EAGAIN) {
+		error_set(err, -ETIMEDOUT, "the daemon does not answer");
+		error_hint(err, "see the file \"log\" in the store's directory");
+		return -ETIMEDOUT;
+	}
+	if (result < 0)
+		return error_set(err, result, "the daemon's greeting is not understood");
+	result = json_object_get(hello, "error") ? message_to_error(hello, err) : 0;
+	json_decref(hello);
+	return result;
+}
+
+int client_connect(const char *store, struct client **ret_client, struct error *err)
+{
+	struct client *client;
+	int fd = connect_to(store), result;
+
+	if (fd == -ENOENT || fd == -ECONNREFUSED)
+		return fd;
+	if (fd == -EACCES) {
+		error_set(err, fd, "no permission to talk to the daemon of %s", store);
+		error_hint(err, "only root and the owner of the store may");
+		return fd;
+	}
+	if (fd < 0)
+		return error_set(err, fd, "the daemon of %s cannot be reached: %s", store, strerror(-fd));
+	client = xcalloc(1, sizeof(*client));
+	client->fd = fd;
+	client->passed = -1;
+	client->reader = (struct message_reader){.fd = fd, .limit = MESSAGE_ANSWER_MAX};
+	result = await_hello(client, err);
+	if (result < 0) {
+		client_close(client);
+		return result;
+	}
+	*ret_client = client;
+	return 0;
+}
+
+void client_close(struct client *client)
+{
+	if (!client)
+		return;
+	message_reader_clear(&client->reader);
+	close(client->fd);
+	free(client);
+}
+
+void client_pass(struct client *client, int fd)
+{
+	client->passed = fd;
+}
+
+static int went_away(const char *op, struct error *err)
+{
+	error_set(err, -ECONNRESET, "the daemon died during %s, which may or may not be done", op);
+	error_hint(err, "see the file \"log\" in the store's directory, then mount again");
+	return -ECONNRESET;
+}
+
+int client_call(struct client *client, const char *op, const json_t *args, void (*progress)(void *arg, json_t *state), void *arg,
+                json_t **ret_result, struct error *err)
+{
+	json_t *answer, *value;
+	int result = message_send_with(client->fd, json_pack("{s:s, s:O}", "op", op, "args", args), client->passed);
+
+	client->passed = -1;
+	if (result == -EPIPE)
+		return error_set(err, -ESHUTDOWN, "the daemon is leaving");
+	if (result == -EILSEQ)
+		return error_set(err, -EINVAL, "an argument is not UTF-8");
+	if (result < 0)
+		return error_set(err, result, "the daemon cannot be reached: %s", strerror(-result));
+	for (;;) {
+		result = message_receive(&client->reader, &answer);
+		if (result == 0 || result == -ECONNRESET)
+			return went_away(op, err);
+		if (result < 0)
+			return error_set(err, result, "the daemon's answer is not understood");
+		value = json_object_get(answer, "progress");
+		if (!value)
+			break;
+		if (progress)
+			progress(arg, value);
+		json_decref(answer);
+	}
+	value = json_object_get(answer, "result");
+	result = value ? 0 : message_to_error(answer, err);
+	if (value)
+		*ret_result = json_incref(value);
+	json_decref(answer);
+	return result;
+}
+
+void client_wait_end(struct client *client)
+{
+	json_t *message;
+
+	while (message_receive(&client->reader, &message) == 1)
+		json_decref(message);
+}

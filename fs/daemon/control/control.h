@@ -1,0 +1,49 @@
+/*
+ * The control socket, STORE/socket: accepts connections of root and of the store's owner (SO_PEERCRED), and gives each
+ * a thread that reads requests and sends answers (fs/daemon/message.h). A client that goes away cancels what it asked
+ * for.
+ *
+ *   control_start -> ... -> control_stop -> (the store is closed) -> control_finish
+ *
+ * control_stop takes the socket away, cancels what runs and waits for all connections but those whose answer waits for
+ * the store to be closed; control_finish lets those answer.
+ */
+#ifndef CORPUSFS_DAEMON_CONTROL_CONTROL_H
+#define CORPUSFS_DAEMON_CONTROL_CONTROL_H
+
+#include <jansson.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "lib/base/error.h"
+
+struct control;
+
+struct control_call {
+	const char *op;
+	const json_t *args;
+	uid_t uid;
+	gid_t gid;
+	int fd; /* that came with the request; -1: none */
+	atomic_bool *cancelled;
+	void (*progress)(void *arg, json_t *state); /* at most ten a second are sent */
+	void *progress_arg;
+	bool answer_when_closed; /* set by the handler: the result is sent when the store is closed, and only if that went well */
+};
+
+struct control_handler {
+	int (*run)(void *arg, struct control_call *call, json_t **ret_result, struct error *err);
+	void *arg;
+};
+
+WARN_UNUSED int control_start(const char *store, const struct control_handler *handler, struct control **ret_control,
+                              struct error *err);
+void control_stop(struct control *control);
+void control_finish(struct control *control, int close_result); /* and frees it; NULL is fine */
+
+/* An address for STORE/socket however long the path is: through the directory's descriptor. */
+struct sockaddr_un;
+void control_address(int store_dir_fd, struct sockaddr_un *ret_address);
+
+#endif

@@ -1,0 +1,99 @@
+#include "fs/daemon/control/requests.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/ops/ops.h"
+
+static int run_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
+{
+	struct op_context context = {.store = requests->store,
+	                             .uid = call->uid,
+	                             .gid = call->gid,
+	                             .progress = call->progress,
+	                             .progress_arg = call->progress_arg,
+	                             .cancelled = call->cancelled,
+	                             .fd = call->fd >= 0 ? &call->fd : NULL};
+
+	int result = op_run(&context, call->op, call->args, ret_result, err);
+
+	mounts_settle(requests->mounts);
+	return result;
+}
+
+static int mount_start_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
+{
+	int result = mounts_start(requests->mounts, call->args, ret_result, err);
+
+	if (result == 0 && op_arg_bool(call->args, "wait"))
+		mounts_wait(requests->mounts, op_arg_string_or(call->args, "mountpoint", ""), call->cancelled);
+	return result;
+}
+
+static int mount_stop_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
+{
+	const char *mountpoint;
+	struct mounts_stopped stopped;
+	int result = op_arg_string(call->args, "mountpoint", &mountpoint, err);
+
+	if (result == 0)
+		result = mounts_stop(requests->mounts, mountpoint, op_arg_bool(call->args, "lazy"), &stopped, err);
+	if (result < 0)
+		return result;
+	call->answer_when_closed = stopped.last;
+	*ret_result = json_pack("{s:s, s:b, s:b}", "mountpoint", mountpoint, "last", stopped.last, "in_use", stopped.in_use);
+	return 0;
+}
+
+static int mount_list_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
+{
+	*ret_result = json_pack("{s:o}", "mounts", mounts_list(requests->mounts));
+	return 0;
+}
+
+static int sync_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
+{
+	int result = mounts_flush(requests->mounts);
+
+	if (result < 0)
+		return error_set(err, result, "what the kernel holds could not be written: %s", strerror(-result));
+	return run_op(requests, call, ret_result, err);
+}
+
+static int status_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
+{
+	int result = run_op(requests, call, ret_result, err);
+
+	if (result < 0)
+		return result;
+	json_object_set_new(*ret_result, "pid", json_integer(getpid()));
+	json_object_set_new(*ret_result, "gc", jobs_status(requests->jobs));
+	json_object_set_new(*ret_result, "mounts", mounts_list(requests->mounts));
+	return 0;
+}
+
+static int gc_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
+{
+	int result;
+
+	jobs_pause(requests->jobs);
+	result = run_op(requests, call, ret_result, err);
+	jobs_resume(requests->jobs);
+	return result;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err);
+} own[] = {
+	{"mount.start", mount_start_op}, {"mount.stop", mount_stop_op}, {"mount.list", mount_list_op},
+	{"store.sync", sync_op},         {"store.status", status_op},   {"gc.run", gc_op},
+};
+
+int requests_run(void *arg, struct control_call *call, json_t **ret_result, struct error *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		if (strcmp(own[i].name, call->op) == 0)
+			return own[i].run(arg, call, ret_result, err);
+	return run_op(arg, call, ret_result, err);
+}

@@ -1,0 +1,27 @@
+/*
+ * What the control socket answers: the operations of lib/ops, and those that only a daemon has or has more to do for.
+ *
+ *   mount.start  {mountpoint, ... (mounts.h), wait?: answer when it has ended, end it when the client goes} -> {mountpoint}
+ *   mount.stop   {mountpoint, lazy?} -> {mountpoint, last: the daemon left, in_use}   answered when everything is on disk
+ *   mount.list   {} -> {mounts: [...]}
+ *   store.sync   the kernel's pages first
+ *   store.status also {pid, mounts, gc}
+ *   gc.run       pauses the daemon's own collector
+ */
+#ifndef CORPUSFS_DAEMON_CONTROL_REQUESTS_H
+#define CORPUSFS_DAEMON_CONTROL_REQUESTS_H
+
+#include "fs/daemon/control/control.h"
+#include "fs/daemon/background/jobs.h"
+#include "fs/daemon/process/mounts.h"
+
+struct requests {
+	struct store *store;
+	struct mounts *mounts;
+	struct jobs *jobs;
+};
+
+/* For struct control_handler; arg is a struct requests. */
+int requests_run(void *arg, struct control_call *call, json_t **ret_result, struct error *err);
+
+#endif

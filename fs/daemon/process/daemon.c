@@ -1,0 +1,190 @@
+#include "fs/daemon/process/daemon.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+
+#include "fs/daemon/control/message.h"
+#include "fs/daemon/process/process.h"
+#include "fs/daemon/control/requests.h"
+
+struct daemon {
+	const struct daemon_options *options;
+	struct store *store;
+	struct log *log;
+	struct mounts *mounts;
+	struct jobs *jobs;
+	struct control *control;
+	struct requests requests;
+	int event_fd, signal_fd;
+};
+
+/* All threads inherit the mask, so that signals are read by the main thread only, from a descriptor. */
+static int take_signals(struct daemon *daemon, struct error *err)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	daemon->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	daemon->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (daemon->signal_fd < 0 || daemon->event_fd < 0)
+		return error_set(err, -errno, "no descriptor for signals: %s", strerror(errno));
+	return 0;
+}
+
+static int open_log(struct daemon *daemon, struct error *err)
+{
+	AUTO_FREE char *path = xasprintf("%s/" DAEMON_LOG, daemon->options->store);
+	int result = daemon->options->foreground ? 0 : log_to_file(daemon->log, path);
+
+	return result < 0 ? error_set(err, result, "%s: %s", path, strerror(-result)) : 0;
+}
+
+static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
+{
+	const struct daemon_options *options = daemon->options;
+	int result;
+
+	process_tune();
+	result = take_signals(daemon, err);
+	if (result == 0)
+		result = store_open(options->store, &options->store_options, &daemon->store, err);
+	if (result == 0)
+		result = open_log(daemon, err);
+	if (result < 0)
+		return result;
+	daemon->mounts = mounts_new(daemon->store, daemon->log, daemon->event_fd);
+	result = mounts_start(daemon->mounts, options->mount, ret_result, err);
+	if (result < 0)
+		return result;
+	result = jobs_start(daemon->store, daemon->mounts, daemon->log, &daemon->jobs);
+	if (result < 0)
+		return error_set(err, result, "no thread could be started: %s", strerror(-result));
+	daemon->requests = (struct requests){.store = daemon->store, .mounts = daemon->mounts, .jobs = daemon->jobs};
+	result = control_start(options->store, &(struct control_handler){.run = requests_run, .arg = &daemon->requests},
+	                       &daemon->control, err);
+	if (result == 0)
+		log_line(daemon->log, "info", "started", "version=%s pid=%d store=%s", CORPUSFS_VERSION, (int)getpid(),
+		         options->store);
+	return result;
+}
+
+/*
+ * Files are open in mounts that were to stop. Everything that was written is committed; the kernel ends the sessions
+ * when the process ends, and what the store then still has open is as after a power cut, which it is made for.
+ */
+static void __attribute__((noreturn)) abandon(struct daemon *daemon, size_t mounts)
+{
+	AUTO_FREE char *socket = xasprintf("%s/" DAEMON_SOCKET, daemon->options->store);
+	int result = store_sync(daemon->store);
+
+	unlink(socket);
+	log_line(daemon->log, result < 0 ? "error" : "warning", "left", "pid=%d mounts_in_use=%zu sync=%s", (int)getpid(), mounts,
+	         result < 0 ? strerror(-result) : "done");
+	_exit(result < 0);
+}
+
+static void take_signal(struct daemon *daemon)
+{
+	struct signalfd_siginfo info;
+	size_t left;
+
+	if (read(daemon->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	log_line(daemon->log, "info", "signal", "name=%s pid=%u", sigabbrev_np((int)info.ssi_signo), info.ssi_pid);
+	left = mounts_stop_all(daemon->mounts);
+	if (left > 0)
+		abandon(daemon, left);
+}
+
+static void serve(struct daemon *daemon)
+{
+	struct pollfd polls[] = {{.fd = daemon->signal_fd, .events = POLLIN}, {.fd = daemon->event_fd, .events = POLLIN}};
+	uint64_t count;
+
+	while (!mounts_finished(daemon->mounts)) {
+		if (poll(polls, ARRAY_SIZE(polls), -1) < 0 && errno != EINTR)
+			return;
+		(void)!read(daemon->event_fd, &count, sizeof(count));
+		take_signal(daemon);
+		mounts_reap(daemon->mounts);
+	}
+}
+
+/* Also for a start that failed half-way. Returns how closing the store went. */
+static int leave(struct daemon *daemon)
+{
+	bool started = daemon->control != NULL;
+	int result = 0;
+
+	if (daemon->mounts) {
+		mounts_stop_all(daemon->mounts);
+		serve(daemon);
+	}
+	if (daemon->control)
+		control_stop(daemon->control);
+	jobs_stop(daemon->jobs);
+	mounts_free(daemon->mounts);
+	if (daemon->store)
+		result = store_close(daemon->store);
+	control_finish(daemon->control, result);
+	if (result < 0)
+		log_line(daemon->log, "error", "close", "text=\"%s\"", strerror(-result));
+	else if (started)
+		log_line(daemon->log, "info", "left", "pid=%d", (int)getpid());
+	log_free(daemon->log);
+	if (daemon->signal_fd >= 0)
+		close(daemon->signal_fd);
+	if (daemon->event_fd >= 0)
+		close(daemon->event_fd);
+	return result;
+}
+
+static int run_foreground(const struct daemon_options *options, json_t **ret_result, struct error *err)
+{
+	struct daemon daemon = {.options = options, .log = log_new(), .signal_fd = -1, .event_fd = -1};
+	int result = start(&daemon, ret_result, err), closed;
+
+	if (result == 0)
+		serve(&daemon);
+	closed = leave(&daemon);
+	if (result == 0 && closed < 0)
+		result = error_set(err, closed, "the store could not be closed: %s", strerror(-closed));
+	return result;
+}
+
+static int run_background(void *arg, int ready_fd)
+{
+	struct daemon daemon = {.options = arg, .log = log_new(), .signal_fd = -1, .event_fd = -1};
+	json_t *result_json = NULL;
+	struct error err = {0};
+	int result = start(&daemon, &result_json, &err);
+
+	if (result < 0) {
+		/* The caller hears of it when the store is free again, so that it can try at once. */
+		leave(&daemon);
+		error_default(&err, result, "the daemon could not start");
+		(void)!message_send(ready_fd, message_from_error(&err));
+		return 1;
+	}
+	/* A caller that has gone does not matter: the mount stands. */
+	(void)!message_send(ready_fd, json_pack("{s:o}", "result", result_json));
+	close(ready_fd);
+	serve(&daemon);
+	return leave(&daemon) < 0;
+}
+
+int daemon_start(const struct daemon_options *options, json_t **ret_result, struct error *err)
+{
+	if (options->foreground)
+		return run_foreground(options, ret_result, err);
+	return process_spawn(run_background, (void *)options, ret_result, err);
+}

@@ -1,0 +1,47 @@
+/*
+ * The daemon: one process per store that is mounted. It holds the store's lock, serves the mounts and, on
+ * STORE/socket, the operations of lib/ops; it leaves when its last mount has ended.
+ *
+ *   starting --first mount answers--> serving --last mount ended, SIGTERM or SIGINT--> leaving --store closed--> exit 0
+ *   daemon_start: store_open,         serve()                                         leave(): control_stop,
+ *   mounts_start, control_start                                                       store_close, control_finish
+ *
+ * Signals stop all mounts as a lazy umount does, after everything was committed; a second one changes nothing. Where
+ * files are open in a mount, the process ends with everything on disk, and they get ENOTCONN. After SIGKILL the next
+ * `corpusfs mount` finds a stale socket and a dead mount, and replaces both.
+ *
+ * Locks of the whole program, in the order in which they may be taken; those of fs/daemon are never held while calling
+ * into another layer, nor while sending.
+ *
+ *   fs/daemon  mounts.lock     list of mounts, counts, `leaving`
+ *              control.lock    list of connections, `stopping`, `closed`
+ *              jobs.lock       state of the background thread
+ *   fs/fuse    see fs/fuse/mount.h
+ *   lib        store.change_lock -> store.catalog_lock -> view.names -> inode.lock -> view.epoch_lock -> family, cache, budgets
+ *   fs/daemon  log.lock        leaf
+ */
+#ifndef CORPUSFS_DAEMON_PROCESS_DAEMON_H
+#define CORPUSFS_DAEMON_PROCESS_DAEMON_H
+
+#include <jansson.h>
+
+#include "lib/store/store.h"
+
+#define DAEMON_PROCESS_NAME "corpusfsd" /* what `ps -o comm` shows; how commands know that a lock's owner is a daemon */
+#define DAEMON_SOCKET "socket"
+#define DAEMON_LOG "log"
+
+struct daemon_options {
+	const char *store; /* absolute */
+	struct store_options store_options;
+	bool foreground;     /* serve in this process, log to standard error, return when the daemon has left */
+	const json_t *mount; /* arguments of its first mount, as of operation mount.start */
+};
+
+/*
+ * Starts the daemon; returns when its first mount answers, with the result of mount.start. Errors: of store_open and
+ * mount_start.
+ */
+WARN_UNUSED int daemon_start(const struct daemon_options *options, json_t **ret_result, struct error *err);
+
+#endif

@@ -1,0 +1,101 @@
+#include "fs/daemon/process/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/clock.h"
+#include "lib/base/file.h"
+
+#define LOG_MAX (4 << 20)
+#define LINE_MAX_LEN 4096
+
+struct log {
+	pthread_mutex_t lock; /* guards all below, and the order of lines */
+	char *path;           /* NULL: standard error is not ours */
+};
+
+struct log *log_new(void)
+{
+	struct log *log = xcalloc(1, sizeof(*log));
+
+	pthread_mutex_init(&log->lock, NULL);
+	return log;
+}
+
+void log_free(struct log *log)
+{
+	if (!log)
+		return;
+	pthread_mutex_destroy(&log->lock);
+	free(log->path);
+	free(log);
+}
+
+static int redirect(const char *path)
+{
+	AUTO_FREE char *directory = xstrdup(path);
+	struct stat st;
+	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+		return -errno;
+	/* Root's daemon must leave a log that the store's owner can write, too. */
+	if (stat(dirname(directory), &st) == 0)
+		(void)!fchown(fd, st.st_uid, st.st_gid);
+	return 0;
+}
+
+int log_to_file(struct log *log, const char *path)
+{
+	int result = redirect(path);
+
+	if (result < 0)
+		return result;
+	pthread_mutex_lock(&log->lock);
+	free(log->path);
+	log->path = xstrdup(path);
+	pthread_mutex_unlock(&log->lock);
+	return 0;
+}
+
+static void rotate_if_full(struct log *log)
+{
+	AUTO_FREE char *old = NULL;
+	struct stat st;
+
+	if (!log->path || fstat(STDERR_FILENO, &st) < 0 || st.st_size < LOG_MAX)
+		return;
+	old = xasprintf("%s.1", log->path);
+	/* Where this fails the log goes on in the file it has. */
+	if (rename(log->path, old) == 0 && redirect(log->path) < 0)
+		(void)!rename(old, log->path);
+}
+
+void log_line(struct log *log, const char *level, const char *event, const char *format, ...)
+{
+	char line[LINE_MAX_LEN], when[32];
+	va_list args;
+	size_t len;
+
+	clock_format(clock_now().tv_sec, when);
+	len = (size_t)snprintf(line, sizeof(line), "%s %s %s ", when, level, event);
+	va_start(args, format);
+	vsnprintf(line + len, sizeof(line) - len, format, args);
+	va_end(args);
+	for (len = 0; line[len]; len++)
+		if ((unsigned char)line[len] < 0x20)
+			line[len] = '?';
+	if (len == sizeof(line) - 1)
+		len--;
+	line[len] = '\n';
+	pthread_mutex_lock(&log->lock);
+	rotate_if_full(log);
+	/* There is nobody to tell when a log line cannot be written. */
+	(void)!file_write_all(STDERR_FILENO, line, len + 1);
+	pthread_mutex_unlock(&log->lock);
+}

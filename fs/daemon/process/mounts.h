@@ -1,0 +1,53 @@
+/*
+ * The daemon's mounts: started and stopped by operations, ended by anybody's umount.
+ *
+ * An entry is in the list from before its mount starts until its session has ended and everything is committed.
+ * Whoever takes the last one away sets `leaving`; from then on no mount starts (-ESHUTDOWN), so that a daemon never
+ * gives up a store that is mounted.
+ *
+ * Two sessions that write the same files would have two page caches that do not know of each other. So what is
+ * mounted for writing already is shown at the second place by a bind mount, where we are root; the session ends when
+ * all its places are unmounted.
+ *
+ * Threads: any, except mounts_new, mounts_reap and mounts_free, which are the main thread's.
+ */
+#ifndef CORPUSFS_DAEMON_PROCESS_MOUNTS_H
+#define CORPUSFS_DAEMON_PROCESS_MOUNTS_H
+
+#include <jansson.h>
+#include <stdatomic.h>
+
+#include "fs/daemon/process/log.h"
+#include "lib/store/store.h"
+
+struct mounts;
+
+/* `event_fd` is written to when the main thread should call mounts_reap. */
+struct mounts *mounts_new(struct store *store, struct log *log, int event_fd);
+void mounts_free(struct mounts *mounts); /* after mounts_finished */
+
+/* args: {mountpoint, dataset?, snapshot?, read_only?, allow_other?, acl?, debug?, snapdir?, extra?} -> {mountpoint} */
+WARN_UNUSED int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result, struct error *err);
+
+struct mounts_stopped {
+	bool last;   /* it was the last one: the daemon leaves */
+	bool in_use; /* after a lazy stop: it is detached, but files are open in it; what was written so far is on disk */
+};
+/* Returns when the mount's session has ended and all is committed. -EBUSY when it is in use, unless `lazy`. */
+WARN_UNUSED int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, struct mounts_stopped *ret_stopped,
+                            struct error *err);
+
+/* Returns when the mount at the mountpoint has ended, or, with it stopped, after `cancelled` became true. */
+void mounts_wait(struct mounts *mounts, const char *mountpoint, const atomic_bool *cancelled);
+
+/* Stops all lazily and lets no new one start; cuts off those with files open after a second; returns how many did not end even so. */
+size_t mounts_stop_all(struct mounts *mounts);
+json_t *mounts_list(struct mounts *mounts); /* [{mountpoint, dataset, snapshot, read_only, ..., requests, open_files, ...}] */
+void mounts_settle(struct mounts *mounts); /* the mounts show what an operation has changed */
+WARN_UNUSED int mounts_flush(struct mounts *mounts); /* what the kernel holds of open files comes in */
+uint64_t mounts_requests(struct mounts *mounts);     /* served by the mounts there are; for pacing */
+
+void mounts_reap(struct mounts *mounts);     /* frees what has ended */
+bool mounts_finished(struct mounts *mounts); /* leaving, and no mount is left */
+
+#endif

@@ -1,0 +1,24 @@
+/* The daemon as a process: into the background, with what it may take from the system. */
+#ifndef CORPUSFS_DAEMON_PROCESS_PROCESS_H
+#define CORPUSFS_DAEMON_PROCESS_PROCESS_H
+
+#include <jansson.h>
+
+#include "lib/base/error.h"
+
+/*
+ * Starts `run` in a process of its own session, its directory "/", without any descriptor of the caller but standard
+ * error. `run` is given the end of a pipe on which it sends one message ({"result": ...} or {"error": ...},
+ * fs/daemon/message.h) when it is ready, and which it then closes; what it returns is the process's exit code. Here,
+ * that message is waited for.
+ */
+WARN_UNUSED int process_spawn(int (*run)(void *arg, int ready_fd), void *arg, json_t **ret_result, struct error *err);
+
+/*
+ * What a filesystem's daemon needs, as far as it is permitted: memory reclaim never waits for it (PR_SET_IO_FLUSHER),
+ * the OOM killer looks at others first, enough descriptors; no core file, which would hold users' data. Before any
+ * thread is made, which inherit it.
+ */
+void process_tune(void);
+
+#endif

@@ -1,0 +1,222 @@
+#include "fs/fuse/freeze/gate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <pthread.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "fs/fuse/session/node.h"
+#include "fs/fuse/session/session.h"
+#include "lib/base/buf.h"
+#include "lib/base/clock.h"
+
+#define STEP_US 50
+#define SEAL_START_STEPS 40 /* 2 ms */
+
+struct held {
+	struct session *session;
+	struct held *prev, *next;
+	size_t len;
+	max_align_t request[];
+};
+
+struct gate {
+	atomic_bool closed;
+	pthread_mutex_t lock; /* guards all below */
+	uint32_t *views;
+	size_t count;
+	struct held *held;
+	struct gate_slot *slots;
+};
+
+struct gate *gate_new(void)
+{
+	struct gate *gate = xcalloc(1, sizeof(*gate));
+
+	pthread_mutex_init(&gate->lock, NULL);
+	return gate;
+}
+
+void gate_free(struct gate *gate)
+{
+	if (!gate)
+		return;
+	pthread_mutex_destroy(&gate->lock);
+	free(gate->views);
+	free(gate);
+}
+
+void gate_add_slot(struct gate *gate, struct gate_slot *slot)
+{
+	pthread_mutex_lock(&gate->lock);
+	DL_APPEND(gate->slots, slot);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+void gate_remove_slot(struct gate *gate, struct gate_slot *slot)
+{
+	pthread_mutex_lock(&gate->lock);
+	DL_DELETE(gate->slots, slot);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+/* Whether the gate never holds this request, whatever its file. */
+static bool always_passes(const struct fuse_in_header *in)
+{
+	const void *arg = in + 1;
+
+	switch (in->opcode) {
+	case FUSE_INIT:
+	case FUSE_DESTROY:
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+	case FUSE_STATFS:
+	case FUSE_FALLOCATE:
+	case FUSE_COPY_FILE_RANGE:
+	case FUSE_FLUSH:
+	case FUSE_FSYNC:
+	case FUSE_FSYNCDIR:
+	case FUSE_RELEASEDIR:
+	case FUSE_LSEEK: return true;
+	case FUSE_WRITE: return ((const struct fuse_write_in *)arg)->write_flags & FUSE_WRITE_CACHE;
+	case FUSE_SETATTR: return ((const struct fuse_setattr_in *)arg)->valid & FATTR_SIZE;
+	case FUSE_OPEN: return ((const struct fuse_open_in *)arg)->flags & O_TRUNC;
+	default: return false;
+	}
+}
+
+/* Caller holds the lock. */
+static bool has_view(const struct gate *gate, uint32_t view)
+{
+	for (size_t i = 0; i < gate->count; i++) {
+		if (gate->views[i] == view)
+			return true;
+	}
+	return false;
+}
+
+/* The kernel may keep pages locked until it is answered, for which a seal then waits. */
+static bool moves_content(const struct fuse_in_header *in)
+{
+	return in->opcode == FUSE_READ || in->opcode == FUSE_WRITE;
+}
+
+/*
+ * Who writes, or writes through a mapping and reads its page again as soon as it is taken away, would always be back before the file is
+ * sealed: the seal gets a head start. Not for longer, because taking the pages away may have to wait for this request.
+ */
+static void yield_to_seal(struct writers *writers, uint64_t node)
+{
+	for (int i = 0; i < SEAL_START_STEPS && writers_is_sealing(writers, node); i++)
+		clock_pause_us(STEP_US);
+}
+
+bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *session, const void *request, size_t len)
+{
+	const struct fuse_in_header *in = request;
+	_Atomic uint32_t *mark = in->opcode == FUSE_WRITE ? &slot->writes : &slot->view;
+	struct writers *writers = session_writers(session);
+	bool passes = false;
+	uint32_t view;
+	struct held *held;
+
+	if (always_passes(in))
+		return true;
+	/*
+	 * First the mark, then the question: gate_close() does it the other way round, so that one of the two sees
+	 * the other.
+	 */
+	view = node_decode(in->nodeid, session_root_view(session)).view;
+	if (in->opcode != FUSE_READ)
+		atomic_store(mark, view);
+	/* never held, but waited for: what was closed before the gate was is not among the writers then */
+	if (in->opcode == FUSE_RELEASE || !atomic_load(&gate->closed))
+		return true;
+	if (moves_content(in)) {
+		writers_arrive(writers, in->nodeid);
+		yield_to_seal(writers, in->nodeid);
+	}
+	pthread_mutex_lock(&gate->lock);
+	if (moves_content(in))
+		passes = writers_pass(writers, in->nodeid, in->opcode == FUSE_WRITE);
+	if (passes || !gate->closed || !has_view(gate, view)) {
+		pthread_mutex_unlock(&gate->lock);
+		return true;
+	}
+	held = xmalloc(sizeof(*held) + len);
+	held->session = session;
+	held->len = len;
+	memcpy(held->request, request, len);
+	DL_APPEND(gate->held, held);
+	atomic_store(mark, 0);
+	pthread_mutex_unlock(&gate->lock);
+	return false;
+}
+
+void gate_leave(struct gate_slot *slot)
+{
+	atomic_store(&slot->view, 0);
+	atomic_store(&slot->writes, 0);
+}
+
+void gate_close(struct gate *gate, const uint32_t *views, size_t count)
+{
+	pthread_mutex_lock(&gate->lock);
+	free(gate->views);
+	gate->views = xcalloc(count + 1, sizeof(*views));
+	memcpy(gate->views, views, count * sizeof(*views));
+	gate->count = count;
+	atomic_store(&gate->closed, true);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+/* A request of one of the views is in the hands of a reader thread. */
+static bool is_running(struct gate *gate, bool writes)
+{
+	struct gate_slot *slot;
+	bool running = false;
+
+	pthread_mutex_lock(&gate->lock);
+	DL_FOREACH (gate->slots, slot)
+		running |= gate->closed && has_view(gate, atomic_load(writes ? &slot->writes : &slot->view));
+	pthread_mutex_unlock(&gate->lock);
+	return running;
+}
+
+static int drain(struct gate *gate, bool writes, uint64_t until_ms)
+{
+	while (is_running(gate, writes)) {
+		if (clock_ms() > until_ms)
+			return -EBUSY;
+		clock_pause_us(STEP_US);
+	}
+	return 0;
+}
+
+int gate_drain(struct gate *gate, uint64_t until_ms)
+{
+	return drain(gate, false, until_ms);
+}
+
+int gate_drain_writes(struct gate *gate, uint64_t until_ms)
+{
+	return drain(gate, true, until_ms);
+}
+
+void gate_open(struct gate *gate)
+{
+	struct held *all, *held, *next;
+
+	pthread_mutex_lock(&gate->lock);
+	atomic_store(&gate->closed, false);
+	gate->count = 0;
+	all = steal_ptr(gate->held);
+	pthread_mutex_unlock(&gate->lock);
+	DL_FOREACH_SAFE (all, held, next) {
+		session_process(held->session, held->request, held->len);
+		free(held);
+	}
+}

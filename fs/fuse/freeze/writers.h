@@ -1,0 +1,55 @@
+/*
+ * The files that a mount has open for writing: those of which the kernel may hold content that the daemon has not
+ * seen yet. Closed files are out (close(2) writes them back), and a shared mapping keeps its file open.
+ *
+ * Threads: any.
+ */
+#ifndef CORPUSFS_FUSE_FREEZE_WRITERS_H
+#define CORPUSFS_FUSE_FREEZE_WRITERS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct writer;
+
+struct writers {
+	pthread_mutex_t lock; /* guards the table and its members */
+	struct writer *by_node;
+	bool named; /* and not unsealed since */
+};
+
+void writers_init(struct writers *writers);
+void writers_clear(struct writers *writers);
+
+void writers_open(struct writers *writers, uint64_t node);
+void writers_close(struct writers *writers, uint64_t node);
+bool writers_has(struct writers *writers, uint64_t node);
+
+/*
+ * The node ids as an array that the caller frees; those of one view (by root_view, see node.h), or all when view is
+ * 0.
+ */
+size_t writers_list(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes);
+
+/*
+ * For the gate. A read or write that passes is counted; writers_seal() succeeds only if none passed since the seal was begun, because the
+ * pages that it leaves in the kernel may be mapped and written again. Once sealed, the file's reads and writes are to be held. So are
+ * those of files that were opened for writing after writers_name(), since they will not be sealed.
+ *
+ * writers_arrive() ... a head start while writers_is_sealing() ... writers_pass()
+ */
+void writers_name(struct writers *writers); /* those open now will be sealed, where their view is frozen */
+/* As writers_list(), of those named. */
+size_t writers_list_named(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes);
+void writers_arrive(struct writers *writers, uint64_t node);
+bool writers_pass(struct writers *writers, uint64_t node, bool writes); /* false: to be held */
+/* Ends all head starts, until the next seal is begun; false while some that have arrived did not pass yet. */
+bool writers_let_pass(struct writers *writers, uint64_t node);
+uint64_t writers_begin_seal(struct writers *writers, uint64_t node);    /* how many have passed so far */
+bool writers_is_sealing(struct writers *writers, uint64_t node);        /* begun, and head starts have not ended */
+bool writers_seal(struct writers *writers, uint64_t node, uint64_t passed);
+void writers_unseal_all(struct writers *writers);
+
+#endif

@@ -1,0 +1,298 @@
+#include "fs/fuse/notify/changes.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "fs/fuse/session/mount_group.h"
+#include "fs/fuse/session/node.h"
+#include "lib/base/buf.h"
+#include "lib/base/clock.h"
+#include "lib/format/key.h"
+
+#define PERIOD_MS 200
+#define FLUSH_PERIODS 2
+#define SETTLE_MS 1000
+
+struct change {
+	struct change_key {
+		struct mount *source; /* NULL: tell all. Compared, never followed */
+		uint64_t ino;
+		uint32_t view;
+		enum node_kind kind;
+		char name[]; /* "": the inode itself */
+	} * key;
+	UT_hash_handle hh;
+};
+
+struct kept {
+	struct view *view;
+	struct inode *inode;
+	struct kept *next;
+};
+
+struct changes {
+	struct mount_group *group;
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t wake, told;
+	struct change *pending;
+	struct kept *kept, *kept_before; /* since the last round, and before it */
+	uint64_t rounds_begun, rounds_done;
+	bool hurry, leave;
+};
+
+static void note(struct changes *changes, const struct change_key *what, const char *name)
+{
+	const size_t key_len = sizeof(*what) + strlen(name);
+	struct change_key *key = xcalloc(1, key_len + 1);
+	struct change *change;
+
+	/* Field by field: the key is compared as bytes, and padding must be zero. */
+	key->source = what->source;
+	key->ino = what->ino;
+	key->view = what->view;
+	key->kind = what->kind;
+	memcpy(key->name, name, strlen(name));
+	pthread_mutex_lock(&changes->lock);
+	HASH_FIND(hh, changes->pending, key, key_len, change);
+	if (!change) {
+		change = xcalloc(1, sizeof(*change));
+		change->key = steal_ptr(key);
+		HASH_ADD_KEYPTR(hh, changes->pending, change->key, key_len, change);
+	}
+	pthread_mutex_unlock(&changes->lock);
+	free(key);
+}
+
+void changes_note(struct mount *mount, uint32_t view, uint64_t ino)
+{
+	const struct change_key what = {.source = mount, .ino = ino, .view = view, .kind = NODE_FILE};
+
+	if (atomic_load_explicit(&mount->group->sessions, memory_order_relaxed) > 1)
+		note(mount->group->changes, &what, "");
+}
+
+void changes_note_name(struct mount *mount, uint32_t view, uint64_t dir, const char *name)
+{
+	const struct change_key what = {.source = mount, .ino = dir, .view = view, .kind = NODE_FILE};
+
+	if (atomic_load_explicit(&mount->group->sessions, memory_order_relaxed) <= 1)
+		return;
+	note(mount->group->changes, &what, name);
+	note(mount->group->changes, &what, "");
+}
+
+void changes_note_entry(struct mount_group *group, uint32_t view, uint64_t dir, const char *name)
+{
+	const struct change_key what = {.ino = dir, .view = view, .kind = NODE_FILE};
+
+	if (name[0])
+		note(group->changes, &what, name);
+	note(group->changes, &what, "");
+}
+
+void changes_note_list(struct mount_group *group, uint32_t view, const char *name)
+{
+	const struct change_key what = {.ino = ROOT_INO, .view = view, .kind = view ? NODE_SNAPSHOTS : NODE_DATASETS};
+
+	if (name)
+		note(group->changes, &what, name);
+	note(group->changes, &what, "");
+}
+
+void changes_keep_open(struct mount_group *group, uint32_t view, uint64_t ino)
+{
+	struct kept *kept = xcalloc(1, sizeof(*kept));
+	int result = store_view_by_number(group->store, view, &kept->view);
+
+	if (!result) {
+		result = inode_open(kept->view, ino, &kept->inode);
+		if (result)
+			store_view_put(group->store, kept->view);
+	}
+	if (result) {
+		free(kept);
+		return;
+	}
+	pthread_mutex_lock(&group->changes->lock);
+	LL_PREPEND(group->changes->kept, kept);
+	pthread_mutex_unlock(&group->changes->lock);
+}
+
+static void close_all(struct mount_group *group, struct kept *list)
+{
+	struct kept *kept, *next;
+
+	LL_FOREACH_SAFE (list, kept, next) {
+		inode_close(kept->inode);
+		store_view_put(group->store, kept->view);
+		free(kept);
+	}
+}
+
+/*
+ * Names are expired, not dropped: who stands in a directory that is still there would lose it, the one who has just
+ * made it first of all. Where that is not to be had, names in lists are left to their short time.
+ */
+static void tell(struct mount *mount, const struct change_key *key)
+{
+	const uint32_t root_view = atomic_load(&mount->root_view);
+	const struct node node = {.kind = key->kind, .view = key->view, .ino = key->ino};
+	const uint64_t id = node_encode(node, root_view);
+
+	if (mount == key->source || mount->options.snapshot || (root_view && key->view != root_view))
+		return;
+	if (!key->name[0])
+		session_notify_inode(mount->session, id);
+	else if (key->kind == NODE_FILE || session_has_expiry(mount->session))
+		session_expire_entry(mount->session, id, key->name);
+}
+
+/* Names first: an inode's notice also drops the cached listing that was made from them. */
+static void tell_all(struct mount_group *group, struct change *pending)
+{
+	struct mount **mounts;
+	const size_t count = group_mounts(group, &mounts);
+	struct change *change, *next;
+
+	for (int names = 1; names >= 0; names--) {
+		HASH_ITER (hh, pending, change, next) {
+			for (size_t i = 0; i < count && (change->key->name[0] != 0) == names; i++)
+				tell(mounts[i], change->key);
+		}
+	}
+	HASH_ITER (hh, pending, change, next) {
+		HASH_DEL(pending, change);
+		free(change->key);
+		free(change);
+	}
+	for (size_t i = 0; i < count; i++)
+		mount_put(mounts[i]);
+	free(mounts);
+}
+
+void changes_tell_name(struct mount_group *group, uint32_t view, uint64_t dir, const char *name)
+{
+	const struct change_key what = { .ino = dir, .view = view, .kind = NODE_FILE };
+	struct mount **mounts;
+	const size_t count = group_mounts(group, &mounts);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct node node = { .kind = NODE_FILE, .view = view, .ino = dir };
+		const uint32_t root_view = atomic_load(&mounts[i]->root_view);
+
+		if (!mounts[i]->options.snapshot && (!root_view || root_view == view)) {
+			session_notify_entry(mounts[i]->session, node_encode(node, root_view), name);
+			session_notify_inode(mounts[i]->session, node_encode(node, root_view));
+		}
+		mount_put(mounts[i]);
+	}
+	free(mounts);
+	note(group->changes, &what, name);
+	note(group->changes, &what, "");
+}
+
+/* What is still in the kernel's cache of one mount cannot be seen in another. */
+static void flush_all(struct mount_group *group)
+{
+	struct mount **mounts;
+	size_t count;
+
+	if (atomic_load(&group->sessions) <= 1 || pthread_mutex_trylock(&group->notify_lock))
+		return;
+	count = group_mounts(group, &mounts);
+	for (size_t i = 0; i < count; i++) {
+		if (!mounts[i]->read_only && group_flush(mounts[i], 0))
+			group_log(group, "warning", "write-back of %s failed", mounts[i]->options.mountpoint);
+		mount_put(mounts[i]);
+	}
+	free(mounts);
+	pthread_mutex_unlock(&group->notify_lock);
+}
+
+static void *changes_main(void *arg)
+{
+	struct changes *changes = arg;
+	unsigned periods = 0;
+
+	pthread_mutex_lock(&changes->lock);
+	while (!changes->leave) {
+		const struct timespec until = clock_after_ms(PERIOD_MS);
+		struct change *pending;
+		struct kept *expired;
+
+		while (!changes->leave && !changes->hurry &&
+		       pthread_cond_clockwait(&changes->wake, &changes->lock, CLOCK_MONOTONIC, &until) == 0)
+			;
+		changes->hurry = false;
+		changes->rounds_begun++;
+		pending = steal_ptr(changes->pending);
+		expired = changes->kept_before;
+		changes->kept_before = steal_ptr(changes->kept);
+		pthread_mutex_unlock(&changes->lock);
+		close_all(changes->group, expired);
+		if (pending)
+			tell_all(changes->group, pending);
+		if (++periods % FLUSH_PERIODS == 0)
+			flush_all(changes->group);
+		pthread_mutex_lock(&changes->lock);
+		changes->rounds_done = changes->rounds_begun;
+		pthread_cond_broadcast(&changes->told);
+	}
+	pthread_mutex_unlock(&changes->lock);
+	return NULL;
+}
+
+void changes_settle(struct mount_group *group)
+{
+	struct changes *changes = group->changes;
+	const struct timespec until = clock_after_ms(SETTLE_MS);
+
+	pthread_mutex_lock(&changes->lock);
+	const uint64_t wanted = changes->rounds_begun + (changes->pending != NULL);
+	changes->hurry = changes->pending != NULL;
+	pthread_cond_broadcast(&changes->wake);
+	while (!changes->leave && changes->rounds_done < wanted &&
+	       pthread_cond_clockwait(&changes->told, &changes->lock, CLOCK_MONOTONIC, &until) == 0)
+		;
+	pthread_mutex_unlock(&changes->lock);
+}
+
+struct changes *changes_new(struct mount_group *group)
+{
+	struct changes *changes = xcalloc(1, sizeof(*changes));
+
+	changes->group = group;
+	pthread_mutex_init(&changes->lock, NULL);
+	pthread_cond_init(&changes->wake, NULL);
+	pthread_cond_init(&changes->told, NULL);
+	if (pthread_create(&changes->thread, NULL, changes_main, changes))
+		abort();
+	return changes;
+}
+
+void changes_free(struct changes *changes)
+{
+	struct change *change, *next;
+
+	if (!changes)
+		return;
+	pthread_mutex_lock(&changes->lock);
+	changes->leave = true;
+	pthread_cond_broadcast(&changes->wake);
+	pthread_mutex_unlock(&changes->lock);
+	pthread_join(changes->thread, NULL);
+	close_all(changes->group, changes->kept_before);
+	close_all(changes->group, changes->kept);
+	HASH_ITER (hh, changes->pending, change, next) {
+		HASH_DEL(changes->pending, change);
+		free(change->key);
+		free(change);
+	}
+	pthread_cond_destroy(&changes->wake);
+	pthread_cond_destroy(&changes->told);
+	pthread_mutex_destroy(&changes->lock);
+	free(changes);
+}

@@ -1,0 +1,405 @@
+/*
+ * Reading directories. The first read loads all names, in the order of the inode numbers: that is the order in which
+ * files were made, so whoever reads them as listed reads the store in its own order. The cookie is the inode number
+ * too (with a hash of the name, for hard links), so a listing goes on at the right place whatever came and went
+ * meanwhile, even in another handle or after a restart.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+
+#include "fs/fuse/ops/ops.h"
+#include "fs/fuse/ops/virtual.h"
+#include "lib/base/buf.h"
+
+#define COOKIE_SELF 1
+#define COOKIE_PARENT 2
+#define COOKIE_SNAPSHOTS 3
+#define COOKIE_HASH_BITS 20
+
+struct item {
+	uint64_t cookie;
+	uint64_t number; /* st_ino */
+	uint64_t ino;    /* 0: not an inode of the view */
+	uint32_t name;   /* offset in names */
+	uint8_t type;    /* DT_* */
+};
+
+struct dir_handle {
+	struct opened opened; /* first: dir_handle_close() */
+	pthread_mutex_t lock; /* guards all below but view and inode */
+	struct view *view;    /* NULL in the list of datasets */
+	struct inode *inode;  /* keeps a directory that is removed meanwhile; NULL in virtual ones */
+	bool loaded;
+	struct timespec ctime; /* of the directory when it was loaded */
+	struct item *items;    /* by cookie */
+	size_t count, cap;
+	struct buf names;
+};
+
+struct loading {
+	struct dir_handle *handle;
+	const struct target *dir;
+};
+
+static void add(struct dir_handle *handle, struct item item, const char *name)
+{
+	if (handle->count == handle->cap) {
+		handle->cap = handle->cap ? 2 * handle->cap : 64;
+		handle->items = xrealloc(handle->items, handle->cap * sizeof(*handle->items));
+	}
+	item.name = (uint32_t)handle->names.len;
+	buf_add(&handle->names, name, strlen(name) + 1);
+	handle->items[handle->count++] = item;
+}
+
+/* FNV-1a; tells apart the names of one inode in one directory. */
+static uint64_t cookie_of(uint64_t ino, const char *name)
+{
+	uint32_t hash = 2166136261U;
+
+	for (const uint8_t *at = (const uint8_t *)name; *at; at++)
+		hash = (hash ^ *at) * 16777619U;
+	return ino << COOKIE_HASH_BITS | (hash & ((1U << COOKIE_HASH_BITS) - 1));
+}
+
+static int add_file(void *arg, const char *name, uint64_t ino, uint8_t type)
+{
+	struct loading *loading = arg;
+	const struct item item = {.cookie = cookie_of(ino, name),
+	                          .number = node_number(loading->dir->node.view, ino, false),
+	                          .ino = ino,
+	                          .type = type};
+
+	add(loading->handle, item, name);
+	return 0;
+}
+
+static int add_virtual(void *arg, const char *name, uint64_t number, uint32_t view)
+{
+	struct loading *loading = arg;
+	const struct item item = {.cookie = cookie_of(number + 1, name),
+	                          .number = node_number(view, loading->dir->node.ino, false),
+	                          .type = DT_DIR};
+
+	add(loading->handle, item, name);
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct item *x = a, *y = b;
+
+	return x->cookie < y->cookie ? -1 : x->cookie > y->cookie;
+}
+
+static void sort(struct dir_handle *handle)
+{
+	bool sorted = true;
+
+	for (size_t i = 1; i < handle->count; i++)
+		sorted &= handle->items[i - 1].cookie < handle->items[i].cookie;
+	if (sorted)
+		return;
+	qsort(handle->items, handle->count, sizeof(*handle->items), compare);
+	/* two names of one inode with one hash */
+	for (size_t i = 1; i < handle->count; i++) {
+		if (handle->items[i].cookie <= handle->items[i - 1].cookie)
+			handle->items[i].cookie = handle->items[i - 1].cookie + 1;
+	}
+}
+
+static void add_dots(struct loading *loading)
+{
+	const struct target *dir = loading->dir;
+	const struct item self = {.cookie = COOKIE_SELF, .number = NODE_MOUNT_ROOT, .type = DT_DIR};
+	struct fuse_entry_param entry;
+	struct item item = self;
+
+	if (dir->view)
+		item.number = node_number(dir->node.view, dir->node.ino, dir->node.kind == NODE_SNAPSHOTS);
+	add(loading->handle, item, ".");
+	item.cookie = COOKIE_PARENT;
+	if (dir->view && !names_lookup(dir, "..", &entry))
+		item.number = entry.attr.st_ino;
+	add(loading->handle, item, "..");
+	if (target_has_snapshots(dir) && dir->mount->options.snapdir == SNAPDIR_VISIBLE) {
+		item.cookie = COOKIE_SNAPSHOTS;
+		item.number = node_number(dir->node.view, dir->node.ino, true);
+		add(loading->handle, item, SNAPSHOTS_NAME);
+	}
+}
+
+static int load(struct dir_handle *handle, const struct target *dir)
+{
+	struct loading loading = {.handle = handle, .dir = dir};
+	struct attr attr;
+	int result = 0;
+
+	handle->loaded = false;
+	handle->count = 0;
+	buf_reset(&handle->names);
+	if (dir->node.kind == NODE_FILE) {
+		/* before the list, so that what comes meanwhile makes the list look old */
+		result = view_getattr(dir->view, dir->node.ino, &attr);
+		if (result)
+			return result;
+		handle->ctime = attr.ctime;
+	}
+	add_dots(&loading);
+	switch (dir->node.kind) {
+	case NODE_FILE: result = view_list(dir->view, dir->node.ino, "", add_file, &loading); break;
+	case NODE_SNAPSHOTS: result = snapshots_list(dir, add_virtual, &loading); break;
+	case NODE_DATASETS: result = root_list(dir, add_virtual, &loading); break;
+	}
+	if (result)
+		return result;
+	sort(handle);
+	handle->loaded = true;
+	return 0;
+}
+
+/* Index of the first item whose cookie is larger. */
+static size_t find(const struct dir_handle *handle, uint64_t cookie)
+{
+	size_t low = 0, high = handle->count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+
+		if (handle->items[middle].cookie <= cookie)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static struct dir_handle *dir_handle_of(const struct fuse_file_info *fi)
+{
+	return (struct dir_handle *)(uintptr_t)fi->fh;
+}
+
+static void dir_handle_free(struct mount *mount, struct dir_handle *handle)
+{
+	if (handle->inode)
+		inode_close(handle->inode);
+	if (handle->view) {
+		group_count_open(mount->group, handle->view, -1);
+		store_view_put(mount->group->store, handle->view);
+	}
+	free(handle->items);
+	buf_clear(&handle->names);
+	pthread_mutex_destroy(&handle->lock);
+	free(handle);
+}
+
+static void dir_handle_close(struct mount *mount, struct opened *opened)
+{
+	dir_handle_free(mount, (struct dir_handle *)opened);
+}
+
+/* Released, or opening it was interrupted. */
+static void withdraw(struct mount *mount, struct dir_handle *handle)
+{
+	opens_remove(&mount->opens, &handle->opened);
+	dir_handle_free(mount, handle);
+}
+
+/* NULL for a virtual directory, if it is there. */
+static int open_inode(const struct target *target, struct inode **ret_inode)
+{
+	struct fuse_entry_param entry;
+	struct inode *inode;
+	struct attr attr;
+	int result;
+
+	if (target->node.kind != NODE_FILE) {
+		result = names_lookup(target, ".", &entry);
+		if (!result)
+			*ret_inode = NULL;
+		return result;
+	}
+	result = inode_open(target->view, target->node.ino, &inode);
+	if (result)
+		return result;
+	inode_attr(inode, &attr);
+	if (!S_ISDIR(attr.mode)) {
+		inode_close(inode);
+		return -ENOTDIR;
+	}
+	*ret_inode = inode;
+	return 0;
+}
+
+void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	struct mount *mount = request_mount(req);
+	struct dir_handle *handle;
+	struct inode *inode;
+	AUTO_TARGET target;
+	int result = target_open(req, id, &target);
+
+	if (!result)
+		result = open_inode(&target, &inode);
+	if (result) {
+		reply_result(req, result);
+		return;
+	}
+	handle = xcalloc(1, sizeof(*handle));
+	handle->opened.close = dir_handle_close;
+	pthread_mutex_init(&handle->lock, NULL);
+	handle->inode = inode;
+	handle->view = steal_ptr(target.view);
+	if (handle->view)
+		group_count_open(mount->group, handle->view, 1);
+	opens_add(&mount->opens, &handle->opened);
+	fi->fh = (uintptr_t)handle;
+	/* Lists of datasets and snapshots change without the kernel's knowing. */
+	fi->keep_cache = target.node.kind == NODE_FILE;
+	fi->cache_readdir = target.node.kind == NODE_FILE;
+	if (fuse_reply_open(req, fi))
+		withdraw(mount, handle);
+}
+
+void op_releasedir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	withdraw(request_mount(req), dir_handle_of(fi));
+	reply_result(req, 0);
+}
+
+void op_fsyncdir(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_info *fi)
+{
+	struct inode *inode;
+	AUTO_TARGET target;
+	int result = target_open(req, id, &target);
+
+	if (!result && target.node.kind == NODE_FILE && !view_read_only(target.view)) {
+		result = inode_open(target.view, target.node.ino, &inode);
+		if (!result) {
+			result = inode_sync(inode);
+			inode_close(inode);
+		}
+	}
+	reply_result(req, result);
+}
+
+/* What a request that lists attributes works with. */
+struct listing {
+	const struct target *dir;
+	const struct dir_handle *handle;
+	struct attr_scan *scan; /* NULL: the directory has changed since the names were loaded, or is virtual */
+};
+
+/*
+ * What readdirplus says goes into the kernel's cache, so it must be true now, not when the list was loaded: unless
+ * the directory is unchanged since, the name is looked up anew. -ENOENT when it is gone.
+ */
+static int entry_now(const struct listing *listing, const struct item *item, struct fuse_entry_param *ret_entry)
+{
+	const char *name = (const char *)listing->handle->names.data + item->name;
+	struct attr attr;
+	int result;
+
+	if (item->cookie <= COOKIE_PARENT) {
+		/* the kernel takes only the number and the type of these */
+		*ret_entry = (struct fuse_entry_param){.attr = {.st_ino = item->number, .st_mode = S_IFDIR}};
+		return 0;
+	}
+	if (!listing->scan || !item->ino)
+		return names_lookup(listing->dir, name, ret_entry);
+	result = attr_scan_get(listing->scan, item->ino, &attr);
+	if (!result)
+		target_entry(listing->dir, &attr, ret_entry);
+	return result;
+}
+
+static bool is_unchanged(const struct target *dir, const struct dir_handle *handle)
+{
+	struct attr attr;
+
+	return dir->node.kind == NODE_FILE && !view_getattr(dir->view, dir->node.ino, &attr) &&
+	       attr.ctime.tv_sec == handle->ctime.tv_sec && attr.ctime.tv_nsec == handle->ctime.tv_nsec;
+}
+
+/* Where the names are those that were loaded, the inodes are read in the order in which they lie on disk. */
+static struct listing listing_begin(const struct target *dir, const struct dir_handle *handle, size_t from, bool plus)
+{
+	struct listing listing = {.dir = dir, .handle = handle};
+
+	if (plus && from < handle->count && is_unchanged(dir, handle))
+		listing.scan = attr_scan_new(dir->view, handle->items[from].ino, handle->items[handle->count - 1].ino);
+	return listing;
+}
+
+static size_t add_entry(fuse_req_t req, const struct dir_handle *handle, const struct item *item, char *out, size_t size,
+                        const struct fuse_entry_param *entry)
+{
+	const char *name = (const char *)handle->names.data + item->name;
+	const struct stat stat_buf = {.st_ino = item->number, .st_mode = DTTOIF(item->type)};
+
+	return entry ? fuse_add_direntry_plus(req, out, size, name, entry, (off_t)item->cookie)
+	             : fuse_add_direntry(req, out, size, name, &stat_buf, (off_t)item->cookie);
+}
+
+/* Fills the buffer from behind `offset`; returns its length or what went wrong. */
+static ssize_t fill(fuse_req_t req, const struct target *dir, const struct dir_handle *handle, uint64_t offset, char *out,
+                    size_t size, bool plus)
+{
+	const size_t from = find(handle, offset);
+	struct listing listing = listing_begin(dir, handle, from, plus);
+	size_t used = 0;
+	int result = 0;
+
+	for (size_t i = from; i < handle->count; i++) {
+		const struct item *item = &handle->items[i];
+		struct fuse_entry_param entry;
+		size_t need;
+
+		result = plus ? entry_now(&listing, item, &entry) : 0;
+		if (result == -ENOENT || result == -ESTALE)
+			continue;
+		if (result)
+			break;
+		need = add_entry(req, handle, item, out + used, size - used, plus ? &entry : NULL);
+		if (need > size - used)
+			break;
+		used += need;
+	}
+	attr_scan_free(listing.scan);
+	return used || result == -ENOENT || result == -ESTALE ? (ssize_t)used : result;
+}
+
+static void read_dir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi, bool plus)
+{
+	struct dir_handle *handle = dir_handle_of(fi);
+	struct session *session = request_mount(req)->session;
+	void *buffer = session_buffer_get(session);
+	AUTO_TARGET target;
+	ssize_t got = target_open(req, id, &target);
+
+	if (!got && !buffer)
+		got = -ENOMEM;
+	pthread_mutex_lock(&handle->lock);
+	if (!got && (!handle->loaded || offset == 0))
+		got = load(handle, &target);
+	if (!got)
+		got = fill(req, &target, handle, (uint64_t)offset, buffer, MIN(size, SESSION_TRANSFER_MAX), plus);
+	pthread_mutex_unlock(&handle->lock);
+	if (got < 0)
+		reply_result(req, (int)got);
+	else
+		fuse_reply_buf(req, buffer, (size_t)got);
+	if (buffer)
+		session_buffer_put(session, buffer);
+}
+
+void op_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	read_dir(req, id, size, offset, fi, false);
+}
+
+void op_readdirplus(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	read_dir(req, id, size, offset, fi, true);
+}

@@ -1,0 +1,395 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <string.h>
+
+#include "fs/fuse/ops/ops.h"
+#include "lib/base/buf.h"
+
+#define COPY_MAX (1ULL << 30) /* the reply has 32 bits */
+#define CAPABILITY "security.capability"
+
+/*
+ * An open file. Where OPEN is not asked (read-only mounts) requests come without one, and each makes its own for its
+ * time.
+ */
+struct handle {
+	struct opened opened; /* first: handle_close() */
+	struct inode *inode;
+	struct view *view;
+	uint64_t node;
+	bool writable;
+	_Atomic uint64_t generation;   /* of the group, when the view was last known to live */
+	_Atomic uint64_t capabilities; /* of the mount, when the file was last known to have none */
+};
+
+static struct handle *handle_of(const struct fuse_file_info *fi)
+{
+	return fi ? (struct handle *)(uintptr_t)fi->fh : NULL;
+}
+
+static void handle_free(struct mount *mount, struct handle *handle)
+{
+	if (handle->writable)
+		writers_close(&mount->writers, handle->node);
+	inode_close(handle->inode);
+	group_count_open(mount->group, handle->view, -1);
+	store_view_put(mount->group->store, handle->view);
+	atomic_fetch_sub(&mount->open_files, 1);
+	free(handle);
+}
+
+static void handle_close(struct mount *mount, struct opened *opened)
+{
+	handle_free(mount, (struct handle *)opened);
+}
+
+/* Takes over the inode and the target's view. */
+static struct handle *handle_new(struct target *target, struct inode *inode)
+{
+	struct mount *mount = target->mount;
+	struct handle *handle = xcalloc(1, sizeof(*handle));
+	const struct node node = {.kind = NODE_FILE, .view = target->node.view, .ino = inode_ino(inode)};
+
+	handle->opened.close = handle_close;
+	handle->inode = inode;
+	handle->view = steal_ptr(target->view);
+	handle->node = node_encode(node, atomic_load(&mount->root_view));
+	atomic_init(&handle->generation, atomic_load(&mount->group->generation));
+	group_count_open(mount->group, handle->view, 1);
+	atomic_fetch_add(&mount->open_files, 1);
+	return handle;
+}
+
+/* The handle is the kernel's from the reply on, until a release. */
+static struct fuse_file_info *publish(struct mount *mount, struct handle *handle, struct fuse_file_info *fi)
+{
+	handle->writable = (fi->flags & O_ACCMODE) != O_RDONLY;
+	if (handle->writable)
+		writers_open(&mount->writers, handle->node);
+	opens_add(&mount->opens, &handle->opened);
+	fi->fh = (uintptr_t)handle;
+	fi->keep_cache = 1;
+	return fi;
+}
+
+/* Released, or the open was interrupted: there will be no release then. */
+static void withdraw(struct mount *mount, struct handle *handle)
+{
+	opens_remove(&mount->opens, &handle->opened);
+	handle_free(mount, handle);
+}
+
+/* After a rollback what was open before is stale. */
+static int handle_check(struct mount *mount, struct handle *handle)
+{
+	const uint64_t generation = atomic_load(&mount->group->generation);
+	struct view *view;
+	int result;
+
+	if (atomic_load_explicit(&handle->generation, memory_order_relaxed) == generation)
+		return 0;
+	result = store_view_by_number(mount->group->store, view_number(handle->view), &view);
+	if (result)
+		return result;
+	store_view_put(mount->group->store, view);
+	atomic_store(&handle->generation, generation);
+	return 0;
+}
+
+/* The request's open file, or one made for the request, to be given back with borrowed_close. */
+struct borrowed {
+	struct mount *mount;
+	struct handle *handle;
+	bool own;
+};
+#define AUTO_BORROWED CLEANUP(borrowed_close) struct borrowed
+
+static void borrowed_close(struct borrowed *borrowed)
+{
+	if (borrowed->own)
+		handle_free(borrowed->mount, borrowed->handle);
+}
+
+static int borrow(fuse_req_t req, fuse_ino_t id, const struct fuse_file_info *fi, struct borrowed *ret_borrowed)
+{
+	struct handle *handle = handle_of(fi);
+	AUTO_TARGET target = {0};
+	struct inode *inode;
+	int result;
+
+	*ret_borrowed = (struct borrowed){.mount = request_mount(req), .handle = handle};
+	if (handle)
+		return handle_check(ret_borrowed->mount, handle);
+	result = target_open(req, id, &target);
+	if (!result)
+		result = target.node.kind == NODE_FILE ? inode_open(target.view, target.node.ino, &inode) : -EISDIR;
+	if (result)
+		return result;
+	ret_borrowed->handle = handle_new(&target, inode);
+	ret_borrowed->own = true;
+	return 0;
+}
+
+static int empty_file(struct target *target, bool kill_priv)
+{
+	const struct setattr change = {.mask = SET_SIZE | (kill_priv ? SET_KILL_PRIV : 0)};
+	struct attr attr;
+	int result = view_setattr(target->view, target->node.ino, &change, &attr);
+
+	changes_note(target->mount, target->node.view, target->node.ino);
+	return result;
+}
+
+static int open_checked(fuse_req_t req, fuse_ino_t id, const struct fuse_file_info *fi, struct target *target)
+{
+	const bool writable = (fi->flags & O_ACCMODE) != O_RDONLY;
+	int result = writable || (fi->flags & O_TRUNC) ? target_open_writable(req, id, target) : target_open(req, id, target);
+
+	if (!result && target->node.kind != NODE_FILE)
+		result = -EISDIR;
+	if (!result && (fi->flags & O_TRUNC))
+		result = empty_file(target, fi->flags & SESSION_OPEN_KILL_PRIV);
+	return result;
+}
+
+void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	struct mount *mount = request_mount(req);
+	AUTO_TARGET target = {0};
+	struct handle *handle;
+	struct inode *inode;
+	int result;
+
+	if (mount->read_only) {
+		reply_result(req, (fi->flags & O_ACCMODE) == O_RDONLY ? -ENOSYS : -EROFS);
+		return;
+	}
+	result = open_checked(req, id, fi, &target);
+	if (!result)
+		result = inode_open(target.view, target.node.ino, &inode);
+	if (result) {
+		reply_result(req, result);
+		return;
+	}
+	handle = handle_new(&target, inode);
+	if (fuse_reply_open(req, publish(mount, handle, fi)))
+		withdraw(mount, handle);
+}
+
+void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	struct mount *mount = request_mount(req);
+	const bool unnamed = !strcmp(name, SESSION_TMPFILE_NAME);
+	AUTO_NEWBORN newborn = {0};
+	AUTO_TARGET target;
+	struct fuse_entry_param entry;
+	struct handle *handle;
+	struct inode *inode;
+	struct attr attr;
+	int result = target_open_name(req, dir, name, &target);
+
+	if (!result)
+		result = newborn_init(req, &target, (mode & 07777) | S_IFREG, &newborn);
+	if (!result)
+		result = view_create(target.view, target.node.ino, unnamed ? NULL : name, &newborn.create, &attr, &inode);
+	if (result) {
+		reply_result(req, result);
+		return;
+	}
+	if (!unnamed)
+		changes_note_name(mount, target.node.view, target.node.ino, name);
+	target_entry(&target, &attr, &entry);
+	handle = handle_new(&target, inode);
+	atomic_init(&handle->capabilities, atomic_load(&mount->capabilities));
+	if (fuse_reply_create(req, &entry, publish(mount, handle, fi)))
+		withdraw(mount, handle);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	struct handle *handle = handle_of(fi);
+
+	if (handle)
+		withdraw(request_mount(req), handle);
+	reply_result(req, 0);
+}
+
+void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	struct session *session = request_mount(req)->session;
+	AUTO_BORROWED borrowed;
+	void *buffer = NULL;
+	ssize_t got = borrow(req, id, fi, &borrowed);
+
+	if (!got && size > SESSION_TRANSFER_MAX)
+		got = -EINVAL;
+	if (!got) {
+		buffer = session_buffer_get(session);
+		got = buffer ? inode_read(borrowed.handle->inode, (uint64_t)offset, size, buffer) : -ENOMEM;
+	}
+	if (got < 0)
+		reply_result(req, (int)got);
+	else
+		fuse_reply_buf(req, buffer, (size_t)got);
+	if (buffer)
+		session_buffer_put(session, buffer);
+}
+
+/*
+ * File capabilities fall with the first write, whoever writes. Asking the store each time would cost a lookup per
+ * write, so the handle remembers that there is none, until somebody sets some in this mount.
+ */
+static int drop_capability(struct mount *mount, struct handle *handle)
+{
+	const uint64_t now = atomic_load(&mount->capabilities);
+	int result;
+
+	if (atomic_load_explicit(&handle->capabilities, memory_order_relaxed) == now)
+		return 0;
+	result = view_xattr_remove(handle->view, inode_ino(handle->inode), CAPABILITY);
+	if (result && result != -ENODATA)
+		return result;
+	atomic_store(&handle->capabilities, now);
+	return 0;
+}
+
+void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	AUTO_BORROWED borrowed;
+	int result = borrow(req, id, fi, &borrowed);
+	struct mount *mount = borrowed.mount;
+	unsigned flags = 0;
+
+	if (!result && (!borrowed.handle->writable || view_read_only(borrowed.handle->view)))
+		result = -EROFS;
+	if (!result)
+		result = drop_capability(mount, borrowed.handle);
+	if (!result) {
+		/* session.c carries the raw write_flags in lock_owner */
+		flags |= fi->lock_owner & FUSE_WRITE_KILL_SUIDGID ? WRITE_KILL_PRIV : 0;
+		result = inode_write(borrowed.handle->inode, (uint64_t)offset, data, size, flags);
+	}
+	if (result) {
+		reply_result(req, result);
+		return;
+	}
+	changes_note(mount, view_number(borrowed.handle->view), inode_ino(borrowed.handle->inode));
+	fuse_reply_write(req, size);
+}
+
+/*
+ * The kernel has written its pages back before it asks, so a failure was told there; committing is for the background
+ * or fsync. -ENOSYS: it asks no more, which saves one request of eleven for each file of `cp -a`. Not where there may
+ * be pages to write and the kernel would then leave them at close.
+ */
+void op_flush(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
+{
+	const struct mount *mount = request_mount(req);
+
+	reply_result(req, mount->read_only || session_writes_at_close(mount->session) ? -ENOSYS : 0);
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_info *fi)
+{
+	AUTO_BORROWED borrowed;
+	int result = borrow(req, id, fi, &borrowed);
+
+	if (!result && !view_read_only(borrowed.handle->view))
+		result = inode_sync(borrowed.handle->inode);
+	reply_result(req, result);
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t id, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
+{
+	AUTO_BORROWED borrowed;
+	int result = borrow(req, id, fi, &borrowed);
+
+	if (!result && view_read_only(borrowed.handle->view))
+		result = -EROFS;
+	if (!result)
+		result = drop_capability(borrowed.mount, borrowed.handle);
+	if (!result)
+		result = inode_allocate(borrowed.handle->inode, mode, (uint64_t)offset, (uint64_t)length);
+	if (!result)
+		changes_note(borrowed.mount, view_number(borrowed.handle->view), inode_ino(borrowed.handle->inode));
+	reply_result(req, result);
+}
+
+static void seek(fuse_req_t req, struct handle *handle, off_t offset, int whence)
+{
+	uint64_t found;
+	const int result = offset < 0 ? -ENXIO : inode_seek(handle->inode, (uint64_t)offset, whence, &found);
+
+	if (result)
+		reply_result(req, result);
+	else
+		fuse_reply_lseek(req, (off_t)found);
+}
+
+struct seek_job {
+	fuse_req_t req;
+	struct mount *mount;
+	struct handle *handle; /* stays open: the caller waits in lseek(2) */
+	off_t offset;
+	int whence;
+};
+
+static void seek_run(void *arg)
+{
+	struct seek_job *job = arg;
+	int result;
+
+	pthread_mutex_lock(&job->mount->group->notify_lock);
+	result = session_notify_inode(job->mount->session, job->handle->node);
+	pthread_mutex_unlock(&job->mount->group->notify_lock);
+	if (result)
+		reply_result(job->req, result);
+	else
+		seek(job->req, job->handle, job->offset, job->whence);
+	mount_put(job->mount);
+	free(job);
+}
+
+/* The kernel does not write its pages back before it asks for data and holes: where there may be some, we make it. */
+void op_lseek(fuse_req_t req, fuse_ino_t id, off_t offset, int whence, struct fuse_file_info *fi)
+{
+	AUTO_BORROWED borrowed;
+	struct seek_job *job;
+	const int result = borrow(req, id, fi, &borrowed);
+
+	if (result) {
+		reply_result(req, result);
+	} else if (borrowed.own || !writers_has(&borrowed.mount->writers, borrowed.handle->node)) {
+		seek(req, borrowed.handle, offset, whence);
+	} else {
+		job = xcalloc(1, sizeof(*job));
+		*job = (struct seek_job){req, borrowed.mount, borrowed.handle, offset, whence};
+		mount_get(job->mount);
+		worker_add(job->mount->group->slow, seek_run, job);
+	}
+}
+
+void op_copy_file_range(fuse_req_t req, fuse_ino_t id_in, off_t offset_in, struct fuse_file_info *fi_in, fuse_ino_t id_out,
+                        off_t offset_out, struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	AUTO_BORROWED to = {0};
+	AUTO_BORROWED from;
+	ssize_t copied = borrow(req, id_in, fi_in, &from);
+
+	if (!copied)
+		copied = borrow(req, id_out, fi_out, &to);
+	if (!copied && view_read_only(to.handle->view))
+		copied = -EROFS;
+	if (!copied)
+		copied = drop_capability(to.mount, to.handle);
+	if (!copied)
+		copied = inode_copy(from.handle->inode, (uint64_t)offset_in, to.handle->inode, (uint64_t)offset_out,
+		                    MIN(len, COPY_MAX));
+	if (copied < 0) {
+		reply_result(req, (int)copied);
+		return;
+	}
+	changes_note(to.mount, view_number(to.handle->view), inode_ino(to.handle->inode));
+	fuse_reply_write(req, (size_t)copied);
+}

@@ -1,0 +1,57 @@
+/*
+ * The operations, by file; libfuse's table (mount_ops, in names.c) names each. They answer every request exactly
+ * once.
+ */
+#ifndef CORPUSFS_FUSE_OPS_OPS_H
+#define CORPUSFS_FUSE_OPS_OPS_H
+
+#include <fuse_lowlevel.h>
+
+#include "fs/fuse/session/request.h"
+
+/* names.c; the lookup also serves readdirplus. -ENOENT when there is no such name */
+WARN_UNUSED int names_lookup(const struct target *dir, const char *name, struct fuse_entry_param *ret_entry);
+
+/* What a new inode gets from its directory and the caller: group, set-gid, umask or default ACL (names.c). */
+struct newborn {
+	struct create create;
+	struct buf access_acl, default_acl;
+	struct xattr_init xattrs[2];
+};
+#define AUTO_NEWBORN CLEANUP(newborn_clear) struct newborn
+WARN_UNUSED int newborn_init(fuse_req_t req, const struct target *dir, mode_t mode, struct newborn *ret_newborn);
+void newborn_clear(struct newborn *newborn);
+
+/* attrs.c */
+void op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi);
+void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *attr, int to_set, struct fuse_file_info *fi);
+void op_readlink(fuse_req_t req, fuse_ino_t id);
+void op_statfs(fuse_req_t req, fuse_ino_t id);
+
+/* xattrs.c */
+void op_setxattr(fuse_req_t req, fuse_ino_t id, const char *name, const char *value, size_t size, int flags);
+void op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t size);
+void op_listxattr(fuse_req_t req, fuse_ino_t id, size_t size);
+void op_removexattr(fuse_req_t req, fuse_ino_t id, const char *name);
+
+/* dirs.c */
+void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi);
+void op_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi);
+void op_readdirplus(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi);
+void op_releasedir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi);
+void op_fsyncdir(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_info *fi);
+
+/* files.c */
+void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_file_info *fi);
+void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi);
+void op_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi);
+void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi);
+void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_t offset, struct fuse_file_info *fi);
+void op_flush(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi);
+void op_fsync(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_info *fi);
+void op_fallocate(fuse_req_t req, fuse_ino_t id, int mode, off_t offset, off_t length, struct fuse_file_info *fi);
+void op_lseek(fuse_req_t req, fuse_ino_t id, off_t offset, int whence, struct fuse_file_info *fi);
+void op_copy_file_range(fuse_req_t req, fuse_ino_t id_in, off_t offset_in, struct fuse_file_info *fi_in, fuse_ino_t id_out,
+                        off_t offset_out, struct fuse_file_info *fi_out, size_t len, int flags);
+
+#endif

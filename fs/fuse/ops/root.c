@@ -1,0 +1,168 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/fuse/ops/virtual.h"
+#include "lib/base/buf.h"
+#include "lib/store/datasets.h"
+
+#define DEFAULT_LEVEL 1
+
+struct root_job {
+	fuse_req_t req;
+	struct mount *mount;
+	char *name, *new_name;
+	mode_t mode;
+	unsigned flags;
+};
+
+void root_stat(const struct mount *mount, struct stat *ret_stat)
+{
+	const struct timespec changed = {.tv_sec = atomic_load(&mount->group->changed_s)};
+
+	*ret_stat = (struct stat){
+		.st_ino = NODE_MOUNT_ROOT,
+		.st_mode = S_IFDIR | 0755,
+		.st_nlink = 2,
+		.st_uid = mount->group->owner_uid,
+		.st_gid = mount->group->owner_gid,
+		.st_blksize = 4096,
+		.st_atim = changed,
+		.st_mtim = changed,
+		.st_ctim = changed,
+	};
+}
+
+static int entry_of(struct mount *mount, const char *name, struct fuse_entry_param *ret_entry)
+{
+	AUTO_TARGET target = {.mount = mount, .node = {.kind = NODE_FILE, .ino = ROOT_INO}};
+	struct attr attr;
+	int result = store_head(mount->group->store, name, &target.view);
+
+	if (result)
+		return result;
+	target.node.view = view_number(target.view);
+	result = view_getattr(target.view, ROOT_INO, &attr);
+	if (result)
+		return result;
+	target_entry(&target, &attr, ret_entry);
+	ret_entry->entry_timeout = TIMEOUT_LIST;
+	return 0;
+}
+
+int root_lookup(const struct target *root, const char *name, struct fuse_entry_param *ret_entry)
+{
+	if (!strcmp(name, ".") || !strcmp(name, "..")) {
+		*ret_entry = (struct fuse_entry_param){
+			.ino = NODE_MOUNT_ROOT, .attr_timeout = TIMEOUT_LIST, .entry_timeout = TIMEOUT_LIST};
+		root_stat(root->mount, &ret_entry->attr);
+		return 0;
+	}
+	return entry_of(root->mount, name, ret_entry);
+}
+
+struct list_context {
+	virtual_list_fn each;
+	void *arg;
+};
+
+static int list_one(void *arg, const struct dataset_info *info)
+{
+	const struct list_context *context = arg;
+
+	return context->each(context->arg, info->name, info->id, info->view);
+}
+
+int root_list(const struct target *root, virtual_list_fn each, void *arg)
+{
+	struct list_context context = {.each = each, .arg = arg};
+
+	return dataset_list(root->mount->group->store, list_one, &context);
+}
+
+static void job_free(struct root_job *job)
+{
+	mount_put(job->mount);
+	free(job->name);
+	free(job->new_name);
+	free(job);
+}
+
+static void job_add(struct root_job job, void (*run)(void *arg))
+{
+	struct root_job *copy = xmalloc(sizeof(*copy));
+	struct mount *mount = request_mount(job.req);
+
+	*copy = job;
+	copy->mount = mount;
+	mount_get(mount);
+	worker_add(mount->group->slow, run, copy);
+}
+
+static int errno_of(int result)
+{
+	return result == -EILSEQ ? -EINVAL : result;
+}
+
+static void mkdir_run(void *arg)
+{
+	struct root_job *job = arg;
+	const struct fuse_ctx *caller = fuse_req_ctx(job->req);
+	struct fuse_entry_param entry;
+	int result;
+
+	result = dataset_create(job->mount->group->store, job->name, job->mode & 07777, caller->uid, caller->gid, DEFAULT_LEVEL,
+	                        NULL);
+	if (!result)
+		result = entry_of(job->mount, job->name, &entry);
+	if (result)
+		reply_result(job->req, errno_of(result));
+	else
+		fuse_reply_entry(job->req, &entry);
+	job_free(job);
+}
+
+void root_mkdir(fuse_req_t req, const char *name, mode_t mode)
+{
+	if (request_mount(req)->read_only) {
+		reply_result(req, -EROFS);
+		return;
+	}
+	if (request_mount(req)->options.acl)
+		mode &= ~fuse_req_ctx(req)->umask;
+	job_add((struct root_job){.req = req, .name = xstrdup(name), .mode = mode}, mkdir_run);
+}
+
+static void rmdir_run(void *arg)
+{
+	struct root_job *job = arg;
+
+	reply_result(job->req, dataset_destroy(job->mount->group->store, job->name, DATASET_DESTROY_EMPTY_ONLY, NULL));
+	job_free(job);
+}
+
+void root_rmdir(fuse_req_t req, const char *name)
+{
+	if (request_mount(req)->read_only)
+		reply_result(req, -EROFS);
+	else
+		job_add((struct root_job){.req = req, .name = xstrdup(name)}, rmdir_run);
+}
+
+static void rename_run(void *arg)
+{
+	struct root_job *job = arg;
+
+	reply_result(job->req, errno_of(dataset_rename(job->mount->group->store, job->name, job->new_name, NULL)));
+	job_free(job);
+}
+
+void root_rename(fuse_req_t req, const char *name, const char *new_name, unsigned flags)
+{
+	if (request_mount(req)->read_only)
+		reply_result(req, -EROFS);
+	else if (flags & ~(unsigned)RENAME_NOREPLACE)
+		reply_result(req, -EINVAL);
+	else
+		job_add((struct root_job){.req = req, .name = xstrdup(name), .new_name = xstrdup(new_name)}, rename_run);
+}

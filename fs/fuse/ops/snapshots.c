@@ -1,0 +1,256 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/fuse/ops/virtual.h"
+#include "lib/base/buf.h"
+#include "lib/store/snapshots.h"
+
+struct snapshot_job {
+	fuse_req_t req;
+	struct mount *mount;
+	uint32_t view; /* of the dataset's head */
+	char *dataset, *name, *new_name;
+};
+
+static int dataset_name(struct store *store, struct view *view, struct dataset_info *ret_info)
+{
+	return dataset_get_by_id(store, view_dataset(view), ret_info);
+}
+
+int snapshots_entry(const struct target *dir, struct fuse_entry_param *ret_entry)
+{
+	const uint32_t view = view_number(dir->view);
+	struct attr attr;
+	int result = view_getattr(dir->view, dir->node.ino, &attr);
+
+	if (result)
+		return result;
+	if (!S_ISDIR(attr.mode))
+		return -ENOTDIR;
+	*ret_entry = (struct fuse_entry_param){
+		.ino = node_number(view, dir->node.ino, true), .attr_timeout = TIMEOUT_LIST, .entry_timeout = TIMEOUT_HEAD};
+	target_stat(dir, &attr, &ret_entry->attr);
+	ret_entry->attr.st_ino = ret_entry->ino;
+	ret_entry->attr.st_nlink = 2;
+	ret_entry->attr.st_size = 0;
+	ret_entry->attr.st_blocks = 0;
+	return 0;
+}
+
+/* The directory `ino` as it is in the snapshot; -ENOENT when it is not there, or not a directory. */
+static int entry_in(const struct target *dir, struct view *view, const struct timespec *taken, struct fuse_entry_param *ret_entry)
+{
+	const struct target there = {
+		.mount = dir->mount, .node = {.kind = NODE_FILE, .view = view_number(view), .ino = dir->node.ino}, .view = view};
+	struct attr attr;
+	int result = view_getattr(view, dir->node.ino, &attr);
+
+	if (result == -ESTALE || (!result && !S_ISDIR(attr.mode)))
+		return -ENOENT;
+	if (result)
+		return result;
+	target_entry(&there, &attr, ret_entry);
+	ret_entry->entry_timeout = TIMEOUT_LIST;
+	if (dir->node.ino == ROOT_INO && taken)
+		ret_entry->attr.st_mtim = *taken;
+	return 0;
+}
+
+int snapshots_lookup(const struct target *dir, const char *name, struct fuse_entry_param *ret_entry)
+{
+	struct store *store = dir->mount->group->store;
+	struct dataset_info dataset;
+	struct view *view;
+	int result;
+
+	if (!strcmp(name, "."))
+		return snapshots_entry(dir, ret_entry);
+	if (!strcmp(name, "..")) {
+		const struct target above = {.mount = dir->mount,
+		                             .node = {.kind = NODE_FILE, .view = dir->node.view, .ino = dir->node.ino},
+		                             .view = dir->view};
+		struct attr attr;
+
+		result = view_getattr(dir->view, dir->node.ino, &attr);
+		if (!result)
+			target_entry(&above, &attr, ret_entry);
+		return result;
+	}
+	result = dataset_name(store, dir->view, &dataset);
+	if (!result)
+		result = store_snapshot(store, dataset.name, name, &view);
+	if (result)
+		return result;
+	result = entry_in(dir, view, NULL, ret_entry);
+	store_view_put(store, view);
+	return result;
+}
+
+struct list_context {
+	const struct target *dir;
+	virtual_list_fn each;
+	void *arg;
+};
+
+static int list_one(void *arg, const struct snapshot_info *info)
+{
+	const struct list_context *context = arg;
+	struct store *store = context->dir->mount->group->store;
+	struct fuse_entry_param entry;
+	struct view *view;
+	int result;
+
+	if (context->dir->node.ino != ROOT_INO) {
+		if (store_view_by_number(store, info->view, &view))
+			return 0;
+		result = entry_in(context->dir, view, &info->taken, &entry);
+		store_view_put(store, view);
+		if (result)
+			return 0;
+	}
+	return context->each(context->arg, info->name, info->number, info->view);
+}
+
+int snapshots_list(const struct target *dir, virtual_list_fn each, void *arg)
+{
+	struct list_context context = {.dir = dir, .each = each, .arg = arg};
+	struct dataset_info dataset;
+	int result = dataset_name(dir->mount->group->store, dir->view, &dataset);
+
+	return result ? result : snapshot_list(dir->mount->group->store, dataset.name, list_one, &context);
+}
+
+struct taken_search {
+	uint32_t view;
+	struct timespec taken;
+};
+
+static int taken_one(void *arg, const struct snapshot_info *info)
+{
+	struct taken_search *search = arg;
+
+	if (info->view != search->view)
+		return 0;
+	search->taken = info->taken;
+	return 1;
+}
+
+struct timespec snapshots_taken(struct store *store, struct view *view, struct timespec fallback)
+{
+	struct taken_search search = {.view = view_number(view), .taken = fallback};
+	struct dataset_info dataset;
+
+	if (!dataset_name(store, view, &dataset) && snapshot_list(store, dataset.name, taken_one, &search) < 0)
+		return fallback;
+	return search.taken;
+}
+
+int snapshots_above(const struct target *snapshot_root, struct fuse_entry_param *ret_entry)
+{
+	struct store *store = snapshot_root->mount->group->store;
+	AUTO_TARGET dir = {.mount = snapshot_root->mount, .node = {.kind = NODE_SNAPSHOTS, .ino = ROOT_INO}};
+	struct dataset_info dataset;
+	int result = dataset_name(store, snapshot_root->view, &dataset);
+
+	if (!result)
+		result = store_head(store, dataset.name, &dir.view);
+	if (result)
+		return result;
+	dir.node.view = dataset.view;
+	return snapshots_entry(&dir, ret_entry);
+}
+
+static void job_free(struct snapshot_job *job)
+{
+	mount_put(job->mount);
+	free(job->dataset);
+	free(job->name);
+	free(job->new_name);
+	free(job);
+}
+
+static void job_add(fuse_req_t req, const struct target *dir, const char *name, const char *new_name, void (*run)(void *arg))
+{
+	struct mount *mount = dir->mount;
+	struct dataset_info dataset;
+	struct snapshot_job *job;
+	int result = 0;
+
+	if (mount->read_only)
+		result = -EROFS;
+	else if (dir->node.ino != ROOT_INO)
+		result = -EPERM;
+	else
+		result = dataset_name(mount->group->store, dir->view, &dataset);
+	if (result) {
+		reply_result(req, result);
+		return;
+	}
+	job = xcalloc(1, sizeof(*job));
+	job->req = req;
+	job->mount = mount;
+	job->view = dir->node.view;
+	job->dataset = xstrdup(dataset.name);
+	job->name = xstrdup(name);
+	job->new_name = new_name ? xstrdup(new_name) : NULL;
+	mount_get(mount);
+	worker_add(mount->group->slow, run, job);
+}
+
+static void mkdir_run(void *arg)
+{
+	struct snapshot_job *job = arg;
+	struct store *store = job->mount->group->store;
+	const struct snapshot_create what = {.dataset = job->dataset, .name = job->name};
+	const struct target dir = {.mount = job->mount, .node = {.kind = NODE_SNAPSHOTS, .view = job->view, .ino = ROOT_INO}};
+	struct fuse_entry_param entry;
+	struct view *view;
+	int result = snapshot_create(store, &what, 1, "", 0, NULL);
+
+	if (!result)
+		result = store_snapshot(store, job->dataset, job->name, &view);
+	if (!result) {
+		result = entry_in(&dir, view, NULL, &entry);
+		store_view_put(store, view);
+	}
+	if (result)
+		reply_result(job->req, result);
+	else
+		fuse_reply_entry(job->req, &entry);
+	job_free(job);
+}
+
+void snapshots_mkdir(fuse_req_t req, const struct target *dir, const char *name)
+{
+	job_add(req, dir, name, NULL, mkdir_run);
+}
+
+static void rmdir_run(void *arg)
+{
+	struct snapshot_job *job = arg;
+
+	reply_result(job->req, snapshot_destroy(job->mount->group->store, job->dataset, job->name, NULL));
+	job_free(job);
+}
+
+void snapshots_rmdir(fuse_req_t req, const struct target *dir, const char *name)
+{
+	job_add(req, dir, name, NULL, rmdir_run);
+}
+
+static void rename_run(void *arg)
+{
+	struct snapshot_job *job = arg;
+
+	reply_result(job->req, snapshot_rename(job->mount->group->store, job->dataset, job->name, job->new_name, NULL));
+	job_free(job);
+}
+
+void snapshots_rename(fuse_req_t req, const struct target *dir, const char *name, const char *new_name, unsigned flags)
+{
+	if (flags & ~(unsigned)RENAME_NOREPLACE)
+		reply_result(req, -EINVAL);
+	else
+		job_add(req, dir, name, new_name, rename_run);
+}

@@ -1,0 +1,393 @@
+#include "fs/fuse/session/mount.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <utlist.h>
+
+#include "fs/fuse/session/mount_group.h"
+#include "fs/fuse/session/system.h"
+#include "lib/base/buf.h"
+#include "lib/store/snapshots.h"
+
+#define THREADS_MIN 4
+#define THREADS_MAX 16
+
+static void mount_release(struct mount *mount)
+{
+	session_free(mount->session);
+	if (mount->pinned)
+		store_view_put(mount->group->store, mount->pinned);
+	writers_clear(&mount->writers);
+	opens_clear(&mount->opens);
+	free((char *)mount->options.mountpoint);
+	free((char *)mount->options.dataset);
+	free((char *)mount->options.snapshot);
+	free((char *)mount->options.extra);
+	free(mount);
+}
+
+void mount_get(struct mount *mount)
+{
+	pthread_mutex_lock(&mount->group->lock);
+	mount->refs++;
+	pthread_mutex_unlock(&mount->group->lock);
+}
+
+void mount_put(struct mount *mount)
+{
+	struct mount_group *group = mount->group;
+	bool last;
+
+	pthread_mutex_lock(&group->lock);
+	last = --mount->refs == 0;
+	pthread_mutex_unlock(&group->lock);
+	if (!last)
+		return;
+	mount_release(mount);
+	pthread_mutex_lock(&group->lock);
+	group->alive--;
+	pthread_cond_broadcast(&group->ended_cond);
+	pthread_mutex_unlock(&group->lock);
+}
+
+static void *end_main(void *arg)
+{
+	struct mount *mount = arg;
+	struct mount_group *group = mount->group;
+	void (*on_end)(void *on_end_arg, struct mount *ended);
+	void *on_end_arg;
+
+	atomic_store(&mount->leaving, true);
+	/* What is held at the gate or queued as a slow job still belongs to this session. */
+	pthread_mutex_lock(&group->notify_lock);
+	pthread_mutex_unlock(&group->notify_lock);
+	worker_drain(group->slow);
+	opens_end(&mount->opens, mount);
+	mount->result = store_sync(group->store);
+	if (mount->result)
+		group_log(group, "error", "commit at the end of %s failed: %s", mount->options.mountpoint,
+		          strerror(-mount->result));
+	pthread_mutex_lock(&group->lock);
+	DL_DELETE(group->mounts, mount);
+	atomic_fetch_sub(&group->sessions, 1);
+	mount->ended = true;
+	if (mount->connection)
+		aborter_remove(group->guard, mount->connection);
+	on_end = group->on_end;
+	on_end_arg = group->on_end_arg;
+	pthread_cond_broadcast(&group->ended_cond);
+	pthread_mutex_unlock(&group->lock);
+	if (on_end)
+		on_end(on_end_arg, mount);
+	mount_put(mount);
+	return NULL;
+}
+
+void group_ended(struct mount *mount)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, end_main, mount))
+		abort();
+	pthread_detach(thread);
+}
+
+static void session_ended(void *arg)
+{
+	group_ended(arg);
+}
+
+/* Commas and backslashes separate mount options; a path may have them. */
+static void add_escaped(struct buf *out, const char *text)
+{
+	for (; *text; text++) {
+		if (*text == ',' || *text == '\\')
+			buf_add_u8(out, '\\');
+		buf_add_u8(out, (uint8_t)*text);
+	}
+}
+
+static char *kernel_options(const struct mount *mount)
+{
+	struct buf text = BUF_INIT;
+
+	buf_addf(&text, "default_permissions,subtype=corpusfs,%s%s", mount->read_only ? "ro" : "rw",
+	         mount->options.allow_other ? ",allow_other" : "");
+	if (mount->options.debug)
+		buf_addf(&text, ",debug");
+	if (mount->options.extra && mount->options.extra[0])
+		buf_addf(&text, ",%s", mount->options.extra);
+	buf_addf(&text, ",fsname=");
+	add_escaped(&text, store_path(mount->group->store));
+	if (mount->options.dataset) {
+		buf_addf(&text, ":");
+		add_escaped(&text, mount->options.dataset);
+	}
+	if (mount->options.snapshot) {
+		buf_addf(&text, "@");
+		add_escaped(&text, mount->options.snapshot);
+	}
+	buf_add_u8(&text, 0);
+	return (char *)text.data;
+}
+
+static int check_mountpoint(const char *path, struct error *err)
+{
+	struct system_mount there;
+	struct stat stat_buf;
+
+	if (path[0] != '/')
+		return error_set(err, -EINVAL, "the mountpoint %s is not an absolute path", path);
+	if (!system_find_mount(path, &there)) {
+		error_set(err, -EBUSY, "something is mounted on %s already (%s)", path, there.type);
+		error_hint(err, "unmount it first, or choose another directory");
+		return -EBUSY;
+	}
+	if (stat(path, &stat_buf)) {
+		const int code = error_set(err, -errno, "mountpoint %s: %s", path, strerror(errno));
+
+		if (code == -ENOENT)
+			error_hint(err, "make it first: mkdir -p %s", path);
+		return code;
+	}
+	if (!S_ISDIR(stat_buf.st_mode))
+		return error_set(err, -ENOTDIR, "mountpoint %s is not a directory", path);
+	return 0;
+}
+
+/* Two page caches over the same files would not know of each other. */
+static int check_other_writers(struct mount_group *group, const struct mount *mount, struct error *err)
+{
+	const struct mount *other;
+	int result = 0;
+
+	if (mount->read_only)
+		return 0;
+	pthread_mutex_lock(&group->lock);
+	DL_FOREACH (group->mounts, other) {
+		if (other->read_only || (other->dataset && mount->dataset && other->dataset != mount->dataset))
+			continue;
+		result = error_set(err, -EBUSY, "%s is mounted for writing on %s already",
+		                   mount->options.dataset ? mount->options.dataset : "the store", other->options.mountpoint);
+		error_hint(err, "mount it with -o ro, or show the same files there too with mount --bind");
+		break;
+	}
+	pthread_mutex_unlock(&group->lock);
+	return result;
+}
+
+static int find_root(struct mount *mount, struct error *err)
+{
+	struct store *store = mount->group->store;
+	struct dataset_info dataset;
+	int result;
+
+	if (!mount->options.dataset)
+		return 0;
+	result = dataset_get(store, mount->options.dataset, &dataset);
+	if (result)
+		return error_set(err, result, "no dataset %s in %s", mount->options.dataset, store_path(store));
+	mount->dataset = dataset.id;
+	atomic_store(&mount->root_view, dataset.view);
+	if (!mount->options.snapshot)
+		return 0;
+	result = store_snapshot(store, mount->options.dataset, mount->options.snapshot, &mount->pinned);
+	if (result)
+		return error_set(err, result, "no snapshot %s of dataset %s", mount->options.snapshot, mount->options.dataset);
+	atomic_store(&mount->root_view, view_number(mount->pinned));
+	return 0;
+}
+
+static char *copy_text(const char *text)
+{
+	return text ? xstrdup(text) : NULL;
+}
+
+static struct mount *mount_new(struct mount_group *group, const struct mount_options *options)
+{
+	struct mount *mount = xcalloc(1, sizeof(*mount));
+
+	mount->group = group;
+	mount->refs = 1;
+	mount->options = *options;
+	mount->options.mountpoint = xstrdup(options->mountpoint);
+	mount->options.dataset = copy_text(options->dataset);
+	mount->options.snapshot = copy_text(options->snapshot);
+	mount->options.extra = copy_text(options->extra);
+	mount->read_only = options->read_only || options->snapshot;
+	mount->options.read_only = mount->read_only;
+	writers_init(&mount->writers);
+	opens_init(&mount->opens);
+	pthread_mutex_lock(&group->lock);
+	group->alive++;
+	pthread_mutex_unlock(&group->lock);
+	return mount;
+}
+
+static int serve(struct mount *mount, struct error *err)
+{
+	struct mount_group *group = mount->group;
+	AUTO_FREE char *options = kernel_options(mount);
+	const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	const unsigned wanted = cpus > 0 ? 2 * (unsigned)cpus : THREADS_MIN;
+	const struct session_options session_options = {
+		.ops = &mount_ops,
+		.mountpoint = mount->options.mountpoint,
+		.mount_options = options,
+		.threads = MIN(MAX(wanted, THREADS_MIN), THREADS_MAX),
+		.gate = group->gate,
+		.latency = mount->options.deep_idle ? NULL : group->latency,
+		.writers = &mount->writers,
+		.root_view = &mount->root_view,
+		.ended = session_ended,
+		.arg = mount,
+	};
+
+	/* One reference for the caller's mount_free, one for the session's end. */
+	mount->refs++;
+	group_add(group, mount);
+	if (!session_start(&session_options, &mount->session, err))
+		return 0;
+	pthread_mutex_lock(&group->lock);
+	DL_DELETE(group->mounts, mount);
+	atomic_fetch_sub(&group->sessions, 1);
+	mount->refs--;
+	pthread_mutex_unlock(&group->lock);
+	return err ? err->code : -EIO;
+}
+
+static void watch_over(struct mount *mount, const struct system_mount *there)
+{
+	struct mount_group *group = mount->group;
+
+	mount->read_ahead_kb = system_tune(there);
+	pthread_mutex_lock(&group->lock);
+	if (!mount->ended) {
+		mount->connection = there->minor;
+		aborter_add(group->guard, mount->connection);
+	}
+	pthread_mutex_unlock(&group->lock);
+}
+
+int mount_start(struct mount_group *group, const struct mount_options *options, struct mount **ret_mount, struct error *err)
+{
+	struct mount *mount = mount_new(group, options);
+	struct system_mount there;
+	struct error local = {0};
+	int result;
+
+	err = err ? err : &local;
+	result = check_mountpoint(options->mountpoint, err);
+	if (!result)
+		result = find_root(mount, err);
+	if (!result)
+		result = check_other_writers(group, mount, err);
+	if (!result)
+		result = serve(mount, err);
+	if (result) {
+		mount_put(mount);
+		return result;
+	}
+	if (!system_find_mount(options->mountpoint, &there))
+		watch_over(mount, &there);
+	*ret_mount = mount;
+	return 0;
+}
+
+bool mount_shows_at(const struct mount *mount, const char *mountpoint)
+{
+	struct system_mount there;
+
+	return !system_find_mount(mountpoint, &there) && there.minor == mount->connection && !strncmp(there.type, "fuse", 4);
+}
+
+bool mount_shows_anywhere(const struct mount *mount)
+{
+	return mount->connection && system_device_mounted(mount->connection);
+}
+
+int mount_bind(struct mount *mount, const struct mount_options *options, struct error *err)
+{
+	const bool below = options->dataset && !mount->options.dataset;
+	AUTO_FREE char *source = xasprintf("%s%s%s", mount->options.mountpoint, below ? "/" : "", below ? options->dataset : "");
+	int result = check_mountpoint(options->mountpoint, err);
+
+	if (result)
+		return result;
+	result = system_bind(source, options->mountpoint);
+	if (result)
+		return error_set(err, result, "%s cannot be shown on %s: %s", source, options->mountpoint, strerror(-result));
+	if (mount_shows_at(mount, options->mountpoint))
+		return 0;
+	/* It was unmounted just then, and what lay below it is not ours to show. */
+	result = system_umount(options->mountpoint, true);
+	return error_set(err, -EBUSY, "%s is being unmounted; try again", mount->options.mountpoint);
+}
+
+int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *err)
+{
+	struct mount_group *group = mount->group;
+	int result;
+
+	mount_get(mount);
+	result = mount_flush_kernel(group, mount);
+	if (!result || lazy)
+		result = system_umount(path, lazy);
+	if (result == -EBUSY) {
+		error_set(err, result, "%s is in use", path);
+		error_hint(err, "find out by whom with: fuser -vm %s", path);
+	} else if (result) {
+		error_set(err, result, "cannot unmount %s: %s", path, strerror(-result));
+	}
+	if (!result && !lazy && !mount_shows_anywhere(mount)) {
+		pthread_mutex_lock(&group->lock);
+		while (!mount->ended)
+			pthread_cond_wait(&group->ended_cond, &group->lock);
+		pthread_mutex_unlock(&group->lock);
+		result = mount->result;
+		if (result)
+			error_set(err, result, "%s is unmounted, but its last changes could not be committed: %s", path,
+			          strerror(-result));
+	}
+	mount_put(mount);
+	return result;
+}
+
+void mount_abort(struct mount *mount)
+{
+	struct mount_group *group = mount->group;
+
+	if (mount_flush_kernel(group, mount))
+		group_log(group, "warning", "write-back of %s failed", mount->options.mountpoint);
+	pthread_mutex_lock(&group->lock);
+	if (!mount->ended && mount->connection)
+		aborter_abort(group->guard, mount->connection);
+	pthread_mutex_unlock(&group->lock);
+}
+
+void mount_free(struct mount *mount)
+{
+	if (mount)
+		mount_put(mount);
+}
+
+const struct mount_options *mount_get_options(const struct mount *mount)
+{
+	return &mount->options;
+}
+
+void mount_get_status(struct mount *mount, struct mount_status *ret_status)
+{
+	struct session_info info;
+
+	session_get_info(mount->session, &info);
+	*ret_status = (struct mount_status){
+		.requests = info.requests,
+		.open_files = atomic_load(&mount->open_files),
+		.protocol_minor = info.protocol_minor,
+		.killpriv_v2 = info.killpriv_v2,
+		.no_open = mount->read_only,
+		.read_ahead_kb = mount->read_ahead_kb,
+	};
+}

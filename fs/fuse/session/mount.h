@@ -1,0 +1,95 @@
+/*
+ * Mounts of a store: the kernel's side. A mount_group holds all mounts of one store's daemon and answers the store's
+ * hooks (freeze, thaw, changed, busy); each mount is one FUSE session with its own threads.
+ *
+ *   group = mount_group_new(store, log)
+ *   mount_start(group, options, &mount)     mounts, answers INIT, starts serving, and returns when the mount answers
+ *   mount_stop(mount, place) | the kernel ends the session (umount, fusermount3 -u) -> group's `ended` callback
+ *   mount_group_free(group)
+ *
+ * Threads: any.
+ */
+#ifndef CORPUSFS_FUSE_SESSION_MOUNT_H
+#define CORPUSFS_FUSE_SESSION_MOUNT_H
+
+#include <stdbool.h>
+
+#include "lib/store/store.h"
+
+struct mount;
+struct mount_group;
+
+enum snapdir { SNAPDIR_HIDDEN, SNAPDIR_VISIBLE, SNAPDIR_OFF };
+
+struct mount_options {
+	const char *mountpoint; /* absolute */
+	const char *dataset;    /* NULL: the whole store */
+	const char *snapshot;   /* NULL: the head(s) */
+	bool read_only, allow_other, acl, debug;
+	bool deep_idle; /* processors may sleep between requests (latency.h) */
+	enum snapdir snapdir;
+	const char *extra; /* further options for the kernel (nosuid,nodev,...), comma separated; "" for none */
+};
+
+struct mount_log {
+	void (*line)(void *arg, const char *level, const char *text); /* level: "error", "warning", "info" */
+	void *arg;
+};
+
+struct mount_group *mount_group_new(struct store *store, const struct mount_log *log);
+void mount_group_free(struct mount_group *group); /* all mounts must have ended */
+
+/* What operations have changed is seen in all mounts. Waits a second at most. */
+void mount_group_settle(struct mount_group *group);
+
+/*
+ * Called once per mount, from a thread of its own, when its session ended and everything it had accepted is
+ * committed.
+ */
+void mount_group_on_end(struct mount_group *group, void (*ended)(void *arg, struct mount *mount), void *arg);
+
+/*
+ * -EBUSY something is mounted there already / not empty is fine; -ENOENT, -ENOTDIR mountpoint; -EACCES; -ENODEV no
+ * /dev/fuse.
+ */
+WARN_UNUSED int mount_start(struct mount_group *group, const struct mount_options *options, struct mount **ret_mount,
+                            struct error *err);
+
+/*
+ * Shows the mount (of the whole store: a dataset of it, if options name one) at another place too. The session then
+ * lasts until all its places are unmounted. Root only.
+ */
+WARN_UNUSED int mount_bind(struct mount *mount, const struct mount_options *options, struct error *err);
+bool mount_shows_at(const struct mount *mount, const char *mountpoint);
+
+/*
+ * Flushes the kernel's pages and commits, then unmounts one place, the first or a bound one; -EBUSY when files are open
+ * or a process stands in it (nothing changed then, unless `lazy`). Returns when the session has ended, if this was its
+ * only place and `lazy` is not set.
+ */
+WARN_UNUSED int mount_stop(struct mount *mount, const char *mountpoint, bool lazy, struct error *err);
+bool mount_shows_anywhere(const struct mount *mount); /* false: its session ends as soon as nothing is open in it */
+/*
+ * Brings in what the kernel holds of open files, then ends the session although they are open: whoever uses them gets
+ * ENOTCONN. Returns before it has ended, and does nothing where that is not permitted.
+ */
+void mount_abort(struct mount *mount);
+void mount_free(struct mount *mount); /* after it ended */
+
+const struct mount_options *mount_get_options(const struct mount *mount);
+
+/*
+ * Brings in what the kernel holds of all open files of this mount (NULL: of all mounts): write-back done when it
+ * returns.
+ */
+WARN_UNUSED int mount_flush_kernel(struct mount_group *group, struct mount *mount);
+
+struct mount_status {
+	uint64_t requests, open_files;
+	unsigned protocol_minor;
+	bool killpriv_v2, no_open;
+	unsigned read_ahead_kb;
+};
+void mount_get_status(struct mount *mount, struct mount_status *ret_status);
+
+#endif

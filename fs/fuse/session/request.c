@@ -1,0 +1,116 @@
+#include "fs/fuse/session/request.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "fs/fuse/ops/virtual.h"
+#include "lib/format/key.h"
+
+#define BLOCK_SIZE 65536 /* what stdio and others then write at once */
+
+int target_open(fuse_req_t req, fuse_ino_t id, struct target *ret_target)
+{
+	struct mount *mount = request_mount(req);
+
+	*ret_target = (struct target){.mount = mount, .node = node_decode(id, atomic_load(&mount->root_view))};
+	if (ret_target->node.kind == NODE_DATASETS)
+		return 0;
+	return store_view_by_number(mount->group->store, ret_target->node.view, &ret_target->view);
+}
+
+int target_open_writable(fuse_req_t req, fuse_ino_t id, struct target *ret_target)
+{
+	int result = target_open(req, id, ret_target);
+
+	if (result)
+		return result;
+	if (ret_target->mount->read_only || (ret_target->view && view_read_only(ret_target->view)))
+		return -EROFS;
+	return ret_target->node.kind == NODE_FILE ? 0 : -EPERM;
+}
+
+int target_open_name(fuse_req_t req, fuse_ino_t dir, const char *name, struct target *ret_target)
+{
+	int result = target_open_writable(req, dir, ret_target);
+
+	if (result)
+		return result;
+	return target_has_snapshots(ret_target) && !strcmp(name, SNAPSHOTS_NAME) ? -EPERM : 0;
+}
+
+void target_close(struct target *target)
+{
+	if (target->view)
+		store_view_put(target->mount->group->store, target->view);
+	target->view = NULL;
+}
+
+bool target_has_snapshots(const struct target *target)
+{
+	return target->node.kind == NODE_FILE && target->mount->options.snapdir != SNAPDIR_OFF && !view_read_only(target->view);
+}
+
+double target_timeout(const struct target *target)
+{
+	if (target->node.kind != NODE_FILE)
+		return TIMEOUT_LIST;
+	return view_read_only(target->view) ? TIMEOUT_SNAPSHOT : TIMEOUT_HEAD;
+}
+
+void target_stat(const struct target *target, const struct attr *attr, struct stat *ret_stat)
+{
+	*ret_stat = (struct stat){
+		.st_ino = node_number(view_number(target->view), attr->ino, false),
+		.st_mode = attr->mode,
+		.st_nlink = attr->nlink,
+		.st_uid = attr->uid,
+		.st_gid = attr->gid,
+		.st_rdev = attr->rdev,
+		.st_size = (off_t)attr->size,
+		.st_blksize = BLOCK_SIZE,
+		.st_blocks = (blkcnt_t)((attr->allocated + 511) / 512),
+		.st_atim = attr->atime,
+		.st_mtim = attr->mtime,
+		.st_ctim = attr->ctime,
+	};
+	/* A snapshot's directory in ".snapshots" shows when it was taken. */
+	if (attr->ino == ROOT_INO && view_read_only(target->view) && !target->mount->options.snapshot)
+		ret_stat->st_mtim = snapshots_taken(target->mount->group->store, target->view, attr->mtime);
+}
+
+void target_entry(const struct target *target, const struct attr *attr, struct fuse_entry_param *ret_entry)
+{
+	const struct node node = {.kind = NODE_FILE, .view = view_number(target->view), .ino = attr->ino};
+	const uint32_t root_view = atomic_load(&target->mount->root_view);
+
+	*ret_entry = (struct fuse_entry_param){
+		.ino = node_encode(node, root_view),
+		.attr_timeout = target_timeout(target),
+		.entry_timeout = target_timeout(target),
+	};
+	/*
+	 * After a rollback the names at the root of a dataset's mount stand for other nodes, and an older kernel
+	 * cannot be told at once.
+	 */
+	if (target->node.ino == ROOT_INO && target->node.view == root_view && !target->mount->pinned &&
+	    !session_has_epoch(target->mount->session))
+		ret_entry->entry_timeout = TIMEOUT_LIST;
+	target_stat(target, attr, &ret_entry->attr);
+}
+
+void reply_entry(fuse_req_t req, const struct target *target, int result, const struct attr *attr)
+{
+	struct fuse_entry_param entry;
+
+	if (result) {
+		reply_result(req, result);
+		return;
+	}
+	target_entry(target, attr, &entry);
+	fuse_reply_entry(req, &entry);
+}
+
+void reply_result(fuse_req_t req, int result)
+{
+	fuse_reply_err(req, result < 0 ? -result : 0);
+}

@@ -1,0 +1,60 @@
+/*
+ * What every operation starts and ends with: which view and inode a request speaks of, and how an inode is told to
+ * the kernel.
+ *
+ *   AUTO_TARGET target;
+ *   target_open(req, id, &target)  ...  reply
+ */
+#ifndef CORPUSFS_FUSE_SESSION_REQUEST_H
+#define CORPUSFS_FUSE_SESSION_REQUEST_H
+
+#include <fuse_lowlevel.h>
+
+#include "fs/fuse/session/mount_group.h"
+#include "fs/fuse/session/node.h"
+
+#define SNAPSHOTS_NAME ".snapshots"
+
+struct target {
+	struct mount *mount;
+	struct node node;
+	struct view
+		*view; /* of a file or of the directory of ".snapshots"; NULL for the list of datasets. Held until target_close */
+};
+
+#define AUTO_TARGET CLEANUP(target_close) struct target
+
+static inline struct mount *request_mount(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+/* -ESTALE when the view is gone. The target may be closed in any case. */
+WARN_UNUSED int target_open(fuse_req_t req, fuse_ino_t id, struct target *ret_target);
+/* The same for what is to be changed: -EROFS in read-only mounts and snapshots, -EPERM for the virtual directories. */
+WARN_UNUSED int target_open_writable(fuse_req_t req, fuse_ino_t id, struct target *ret_target);
+/* The same, a name in a directory being changed: -EPERM for ".snapshots". */
+WARN_UNUSED int target_open_name(fuse_req_t req, fuse_ino_t dir, const char *name, struct target *ret_target);
+void target_close(struct target *target);
+
+/* Whether ".snapshots" is a virtual directory in this one. */
+bool target_has_snapshots(const struct target *target);
+
+/*
+ * How long the kernel may trust what it is told: for ever in snapshots; in heads long, since whoever changes them
+ * tells (changes.h).
+ */
+#define TIMEOUT_SNAPSHOT 1e9
+#define TIMEOUT_HEAD 86400.0
+#define TIMEOUT_LIST 1.0 /* names of datasets and snapshots */
+double target_timeout(const struct target *target);
+
+void target_stat(const struct target *target, const struct attr *attr, struct stat *ret_stat);
+/* An inode of the target's view. */
+void target_entry(const struct target *target, const struct attr *attr, struct fuse_entry_param *ret_entry);
+
+/* Replies with the inode, or with an error when `result` is one. */
+void reply_entry(fuse_req_t req, const struct target *target, int result, const struct attr *attr);
+void reply_result(fuse_req_t req, int result);
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * All code between the /dev/fuse descriptor and libfuse: the threads that read requests, what libfuse 3.14 cannot
+ * negotiate or pass on, the gate, and notifications. It mounts the kernel's side and serves until the kernel ends the
+ * session.
+ *
+ * What libfuse 3.14 does not know is bridged by rewriting requests before libfuse sees them and its INIT reply
+ * afterwards:
+ *   - FUSE_HANDLE_KILLPRIV_V2 and FUSE_SETXATTR_EXT are added to the INIT reply
+ *   - WRITE: write_flags are put into lock_owner (nobody else uses it), so that the operation sees FUSE_WRITE_KILL_SUIDGID
+ *   - OPEN: FUSE_OPEN_KILL_SUIDGID becomes SESSION_OPEN_KILL_PRIV in the flags
+ *   - SETXATTR: the long form becomes the short one, with SESSION_XATTR_KILL_SGID in the flags
+ *   - TMPFILE becomes CREATE with the name "/"
+ */
+#ifndef CORPUSFS_FUSE_SESSION_SESSION_H
+#define CORPUSFS_FUSE_SESSION_SESSION_H
+
+#include <fuse_lowlevel.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "fs/fuse/freeze/gate.h"
+#include "fs/fuse/freeze/writers.h"
+#include "lib/base/error.h"
+
+#define SESSION_OPEN_KILL_PRIV (1 << 30)
+#define SESSION_XATTR_KILL_SGID (1 << 30)
+#define SESSION_TMPFILE_NAME "/"
+#define SESSION_TRANSFER_MAX (1U << 20) /* max_write and max_read */
+
+struct session;
+
+struct session_options {
+	const struct fuse_lowlevel_ops *ops;
+	const char *mountpoint;
+	const char *mount_options; /* comma separated, for libfuse and the kernel */
+	unsigned threads;
+	struct gate *gate;
+	struct latency *latency; /* or NULL */
+	struct writers *writers;
+	_Atomic uint32_t *root_view; /* see node.h */
+	void (*ended)(void *arg);    /* by the last reader thread, as its last deed */
+	void *arg;                   /* also the requests' userdata */
+};
+
+/*
+ * Mounts, answers INIT and starts the threads. `ret_session` is set at once and stays set when it fails: session_free
+ * it then too. It must point to the first member of what `arg` points to.
+ */
+WARN_UNUSED int session_start(const struct session_options *options, struct session **ret_session, struct error *err);
+void session_free(struct session *session); /* after it ended */
+
+/* Feeds one request to libfuse; for the gate, which held it. */
+void session_process(struct session *session, void *request, size_t len);
+struct writers *session_writers(const struct session *session);
+uint32_t session_root_view(const struct session *session);
+
+/* Buffers of SESSION_TRANSFER_MAX bytes for read replies. */
+void *session_buffer_get(struct session *session);
+void session_buffer_put(struct session *session, void *buffer);
+
+/*
+ * Notifications: never from a request's thread and never with a lock that a request may need. They may wait for the
+ * kernel, which may wait for requests. 0 also when the kernel does not know the inode or name.
+ */
+int session_notify_inode(struct session *session, uint64_t node); /* attributes and pages; dirty pages are written back first */
+int session_notify_entry(struct session *session, uint64_t parent, const char *name); /* who stands in it has lost it */
+/* The kernel asks anew before it uses the name again; without session_has_expiry (before Linux 6.2) as session_notify_entry. */
+int session_expire_entry(struct session *session, uint64_t parent, const char *name);
+bool session_has_expiry(const struct session *session);
+int session_notify_epoch(struct session *session); /* all names; -ENOSYS without session_has_epoch (before Linux 6.16) */
+bool session_has_epoch(const struct session *session);
+
+bool session_writes_at_close(const struct session *session); /* even when it does not ask for FLUSH: since Linux 5.17 */
+
+struct session_info {
+	uint64_t requests;
+	unsigned protocol_minor;
+	bool killpriv_v2;
+};
+void session_get_info(const struct session *session, struct session_info *ret_info);
+
+#endif

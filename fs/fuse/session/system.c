@@ -1,0 +1,169 @@
+#include "fs/fuse/session/system.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+
+#include "lib/base/buf.h"
+
+#define READ_AHEAD_KB 4096
+
+/* mountinfo writes blanks and backslashes as three octal digits. In place. */
+static void unescape(char *text)
+{
+	char *out = text;
+
+	while (*text) {
+		if (text[0] == '\\' && text[1] >= '0' && text[1] <= '3' && text[2] >= '0' && text[2] <= '7' && text[3] >= '0' &&
+		    text[3] <= '7') {
+			*out++ = (char)((text[1] - '0') << 6 | (text[2] - '0') << 3 | (text[3] - '0'));
+			text += 4;
+		} else {
+			*out++ = *text++;
+		}
+	}
+	*out = 0;
+}
+
+/* "36 35 98:0 /root /mountpoint options ... - type source superoptions" */
+static bool parse_line(char *line, const char *mountpoint, struct system_mount *ret_mount)
+{
+	char *rest = NULL, *field = strtok_r(line, " ", &rest), *type;
+	struct system_mount found = {0};
+
+	for (int i = 0; field && i < 4; i++) {
+		if (i == 2 && sscanf(field, "%u:%u", &found.major, &found.minor) != 2)
+			return false;
+		field = strtok_r(NULL, " ", &rest);
+	}
+	if (!field)
+		return false;
+	unescape(field);
+	type = strstr(rest, "- ");
+	if (strcmp(field, mountpoint) || !type)
+		return false;
+	snprintf(found.type, sizeof(found.type), "%.*s", (int)strcspn(type + 2, " "), type + 2);
+	*ret_mount = found;
+	return true;
+}
+
+int system_find_mount(const char *mountpoint, struct system_mount *ret_mount)
+{
+	FILE *file = fopen("/proc/self/mountinfo", "re");
+	char *line = NULL;
+	size_t cap = 0;
+	int result = -ENOENT;
+
+	if (!file)
+		return -errno;
+	while (getline(&line, &cap, file) > 0) {
+		if (parse_line(line, mountpoint, ret_mount))
+			result = 0;
+	}
+	free(line);
+	fclose(file);
+	return result;
+}
+
+bool system_device_mounted(unsigned minor)
+{
+	FILE *file = fopen("/proc/self/mountinfo", "re");
+	unsigned one_major, one_minor;
+	char *line = NULL;
+	size_t cap = 0;
+	bool found = false;
+
+	while (file && getline(&line, &cap, file) > 0)
+		found |= sscanf(line, "%*u %*u %u:%u", &one_major, &one_minor) == 2 && one_major == 0 && one_minor == minor;
+	free(line);
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* Between fork and exec or exit: only async-signal-safe calls, and no descriptor of the daemon stays open. */
+static void child(const char *mountpoint, bool lazy)
+{
+	const char *const argv[] = {"fusermount3", lazy ? "-uzq" : "-uq", "--", mountpoint, NULL};
+
+	close_range(3, ~0U, 0);
+	if (!umount2(mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)))
+		_exit(0);
+	if (errno != EPERM)
+		_exit(errno);
+	execvp(argv[0], (char *const *)argv);
+	_exit(errno);
+}
+
+/* What the child exits with is an errno. */
+static int wait_child(pid_t pid)
+{
+	int status;
+
+	if (pid < 0)
+		return -errno;
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+}
+
+int system_umount(const char *mountpoint, bool lazy)
+{
+	pid_t pid = fork();
+	int result;
+
+	if (pid == 0)
+		child(mountpoint, lazy);
+	result = wait_child(pid);
+	/* fusermount3 says 1 for every failure, which is EPERM's number; nearly always it is busy */
+	return result == -EPERM ? -EBUSY : result;
+}
+
+int system_bind(const char *source, const char *mountpoint)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		close_range(3, ~0U, 0);
+		_exit(mount(source, mountpoint, NULL, MS_BIND, NULL) ? errno : 0);
+	}
+	return wait_child(pid);
+}
+
+static int write_setting(const struct system_mount *mount, const char *name, const char *value)
+{
+	AUTO_FREE char *path = xasprintf("/sys/class/bdi/%u:%u/%s", mount->major, mount->minor, name);
+	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return write(fd, value, strlen(value)) < 0 ? -errno : 0;
+}
+
+unsigned system_tune(const struct system_mount *mount)
+{
+	AUTO_FREE char *value = xasprintf("%u", READ_AHEAD_KB), *path = NULL;
+	unsigned now = 0;
+	FILE *file;
+	int failed;
+
+	failed = write_setting(mount, "strict_limit", "0");
+	failed |= write_setting(mount, "max_ratio", "60");
+	failed |= write_setting(mount, "read_ahead_kb", value);
+	if (!failed)
+		return READ_AHEAD_KB;
+	path = xasprintf("/sys/class/bdi/%u:%u/read_ahead_kb", mount->major, mount->minor);
+	file = fopen(path, "re");
+	if (file && fscanf(file, "%u", &now) != 1)
+		now = 0;
+	if (file)
+		fclose(file);
+	return now;
+}

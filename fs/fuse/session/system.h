@@ -1,0 +1,32 @@
+/*
+ * What the system says and does about mountpoints, without a call that our own mount would have to answer: such a
+ * call in a thread of the daemon could hold a killed daemon, and with it the mount, for ever. So unmounting is a
+ * child's work, and questions go to mountinfo.
+ */
+#ifndef CORPUSFS_FUSE_SESSION_SYSTEM_H
+#define CORPUSFS_FUSE_SESSION_SYSTEM_H
+
+#include <stdbool.h>
+
+#include "lib/base/clean.h"
+
+struct system_mount {
+	unsigned major, minor;
+	char type[64];
+};
+
+/* What is mounted at exactly this absolute path (the last of several); -ENOENT. */
+WARN_UNUSED int system_find_mount(const char *mountpoint, struct system_mount *ret_mount);
+
+bool system_device_mounted(unsigned minor); /* anywhere that this process sees; the major number of such devices is 0 */
+
+WARN_UNUSED int system_umount(const char *mountpoint, bool lazy); /* -EBUSY */
+WARN_UNUSED int system_bind(const char *source, const char *mountpoint);
+
+/*
+ * Raises read-ahead and lets write-back use more memory, where permitted. Returns the read-ahead that holds now, in
+ * KiB; 0 unknown.
+ */
+unsigned system_tune(const struct system_mount *mount);
+
+#endif

@@ -1,8 +1,0 @@
-#include "fs/fuse/version.h"
-
-#include <fuse_lowlevel.h>
-
-const char *fuse_library_version(void)
-{
-	return fuse_pkgversion();
-}

@@ -1,7 +1,0 @@
-/* Which libfuse this program runs with. Any thread. */
-#ifndef CORPUSFS_FUSE_VERSION_H
-#define CORPUSFS_FUSE_VERSION_H
-
-const char *fuse_library_version(void);
-
-#endif

@@ -1,0 +1,234 @@
+#include "lib/chunk/chunks_group.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "lib/base/buf.h"
+
+/* Runs longer than this many average pieces are cut by several threads. */
+#define SEGMENT_PIECES 64
+/* Work for one step of the pool: at least this many bytes, where each thing counts for some more. */
+#define SLICE_COST (256U << 10)
+#define THING_COST 4096U
+
+void slices_init(struct slices *slices, size_t most)
+{
+	*slices = (struct slices){.at = xcalloc(most + 1, sizeof(*slices->at))};
+}
+
+void slices_add(struct slices *slices, uint64_t bytes)
+{
+	if (slices->count == 0 || slices->cost >= SLICE_COST) {
+		slices->count++;
+		slices->at[slices->count] = slices->at[slices->count - 1];
+		slices->cost = 0;
+	}
+	slices->at[slices->count]++;
+	slices->cost += bytes + THING_COST;
+}
+
+struct chunks_group *chunks_group_new(struct chunks *chunks)
+{
+	struct chunks_group *group = xcalloc(1, sizeof(*group));
+
+	group->chunks = chunks;
+	pthread_mutex_lock(&chunks->groups_lock);
+	DL_APPEND(chunks->groups, group);
+	pthread_mutex_unlock(&chunks->groups_lock);
+	return group;
+}
+
+void chunks_group_free(struct chunks_group *group)
+{
+	if (!group)
+		return;
+	pthread_mutex_lock(&group->chunks->groups_lock);
+	DL_DELETE(group->chunks->groups, group);
+	pthread_mutex_unlock(&group->chunks->groups_lock);
+	for (size_t i = 0; i < group->run_count; i++) {
+		free(group->runs[i].cuts.at);
+		free(group->runs[i].pieces);
+	}
+	for (size_t i = 0; i < group->item_count; i++)
+		free(group->items[i].packed);
+	free(group->runs);
+	free(group->items);
+	free(group->slices.at);
+	free(group->refers.at);
+	free(group);
+}
+
+size_t chunks_group_add(struct chunks_group *group, const void *data, size_t len, int level)
+{
+	assert(!group->items);
+	if (group->run_count == group->run_cap) {
+		group->run_cap = MAX(group->run_cap * 2, 8);
+		group->runs = xrealloc(group->runs, group->run_cap * sizeof(*group->runs));
+	}
+	group->runs[group->run_count] = (struct run){.data = data, .len = len, .level = level};
+	return group->run_count++;
+}
+
+const struct chunk_piece *chunks_group_pieces(const struct chunks_group *group, size_t number, size_t *ret_count)
+{
+	const struct run *run = &group->runs[number];
+
+	*ret_count = run->pieces ? run->cuts.count : 0;
+	return run->pieces;
+}
+
+static void refers_add(struct refers *refers, uint64_t id)
+{
+	if (refers->count == refers->cap) {
+		refers->cap = MAX(refers->cap * 2, 16);
+		refers->at = xrealloc(refers->at, refers->cap * sizeof(*refers->at));
+	}
+	refers->at[refers->count++] = id;
+}
+
+void chunks_group_refer(struct chunks_group *group, uint64_t id)
+{
+	struct chunks *chunks = group->chunks;
+
+	pthread_rwlock_rdlock(&chunks->gate);
+	refers_add(&group->refers, id);
+	if (chunks->mark)
+		chunk_set_add(chunks->mark, id);
+	pthread_rwlock_unlock(&chunks->gate);
+}
+
+void chunks_group_mark(const struct chunks_group *group, struct chunk_set *set)
+{
+	for (size_t i = 0; i < group->settled; i++)
+		if (group->items[i].id)
+			chunk_set_add(set, group->items[i].id);
+	for (size_t i = 0; i < group->refers.count; i++)
+		chunk_set_add(set, group->refers.at[i]);
+}
+
+struct chunks_group *chunks_group_next(const struct chunks_group *group)
+{
+	return group->next;
+}
+
+/*
+ * Cutting and hashing in parallel; a piece is hashed as soon as it is cut, while it is in the core's cache. Where a piece ends depends only
+ * on where it starts, and cuts of one content, started at different places, soon fall together. So each segment of a run is cut as if a
+ * piece began at its start, and then the segments are joined: from the last true cut on, pieces are cut anew until one ends where a piece
+ * of the next segment does; from there on that segment's cuts are the true ones. The result is the same as that of cutting from the
+ * start, always.
+ */
+struct segment {
+	struct run *run;
+	uint64_t from, to; /* the run's last segment ends with the run */
+	struct cuts cuts;  /* the last one may end beyond `to` */
+};
+
+struct cutting {
+	struct chunks *chunks;
+	struct segment *segments;
+	size_t count, cap;
+	struct slices slices; /* of the segments */
+};
+
+/* Cuts and hashes the piece of the run that starts at `at`; returns its end. */
+static uint64_t cuts_add(struct cuts *cuts, const struct chunks *chunks, struct digest *digest, const struct run *run, uint64_t at)
+{
+	size_t left = run->len - at, len = run->len > chunks->cut.average ? cut_next(&chunks->cut, run->data + at, left) : left;
+	struct cut_piece *piece;
+
+	if (cuts->count == cuts->cap) {
+		cuts->cap = cuts->cap ? cuts->cap * 2 : run->len / chunks->cut.average + 1;
+		cuts->at = xrealloc(cuts->at, cuts->cap * sizeof(*cuts->at));
+	}
+	piece = &cuts->at[cuts->count++];
+	piece->end = at + len;
+	digest_once(digest, run->data + at, len, piece->sha256);
+	return piece->end;
+}
+
+static void cut_step(void *arg, size_t index)
+{
+	struct cutting *cutting = arg;
+	struct scratch *tools = scratch_take(cutting->chunks->shelf);
+
+	for (size_t i = cutting->slices.at[index]; i < cutting->slices.at[index + 1]; i++) {
+		struct segment *segment = &cutting->segments[i];
+
+		for (uint64_t at = segment->from; at < segment->to;)
+			at = cuts_add(&segment->cuts, cutting->chunks, tools->digest, segment->run, at);
+	}
+	scratch_put(cutting->chunks->shelf, tools);
+}
+
+static void cuts_append(struct cuts *cuts, const struct cut_piece *pieces, size_t count)
+{
+	if (cuts->cap - cuts->count < count) {
+		cuts->cap = MAX(2 * cuts->cap, cuts->count + count);
+		cuts->at = xrealloc(cuts->at, cuts->cap * sizeof(*cuts->at));
+	}
+	memcpy(cuts->at + cuts->count, pieces, count * sizeof(*pieces));
+	cuts->count += count;
+}
+
+static void join_segment(const struct chunks *chunks, struct digest *digest, struct segment *segment)
+{
+	struct cuts *joined = &segment->run->cuts;
+	const struct cuts *cuts = &segment->cuts;
+	uint64_t at = joined->count ? joined->at[joined->count - 1].end : 0;
+	size_t next = 0;
+
+	if (segment->from == 0) {
+		*joined = segment->cuts;
+		segment->cuts = (struct cuts){0};
+		return;
+	}
+	while (at < segment->to) {
+		while (next < cuts->count && cuts->at[next].end < at)
+			next++;
+		if (at == segment->from || cuts->at[next].end == at) {
+			next += at != segment->from;
+			cuts_append(joined, cuts->at + next, cuts->count - next);
+			break;
+		}
+		at = cuts_add(joined, chunks, digest, segment->run, at);
+	}
+}
+
+static void add_segments(struct cutting *cutting, struct run *run)
+{
+	uint64_t segment_len = (uint64_t)cutting->chunks->cut.average * SEGMENT_PIECES;
+
+	for (uint64_t from = 0; from < run->len; from += segment_len) {
+		if (cutting->count == cutting->cap) {
+			cutting->cap = MAX(cutting->cap * 2, 16);
+			cutting->segments = xrealloc(cutting->segments, cutting->cap * sizeof(*cutting->segments));
+		}
+		cutting->segments[cutting->count++] =
+			(struct segment){.run = run, .from = from, .to = MIN(from + segment_len, run->len)};
+	}
+}
+
+void group_cut(struct chunks_group *group)
+{
+	struct cutting cutting = {.chunks = group->chunks};
+	struct scratch *tools;
+
+	for (size_t i = 0; i < group->run_count; i++)
+		add_segments(&cutting, &group->runs[i]);
+	slices_init(&cutting.slices, cutting.count);
+	for (size_t i = 0; i < cutting.count; i++)
+		slices_add(&cutting.slices, cutting.segments[i].to - cutting.segments[i].from);
+	pool_run(group->chunks->pool, cut_step, &cutting, cutting.slices.count);
+	tools = scratch_take(group->chunks->shelf);
+	for (size_t i = 0; i < cutting.count; i++) {
+		join_segment(group->chunks, tools->digest, &cutting.segments[i]);
+		free(cutting.segments[i].cuts.at);
+	}
+	scratch_put(group->chunks->shelf, tools);
+	free(cutting.slices.at);
+	free(cutting.segments);
+}

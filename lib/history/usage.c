@@ -1,0 +1,472 @@
+#include "lib/history/usage.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <uthash.h>
+
+#include "lib/store/catalog.h"
+#include "lib/history/holders.h"
+
+#define PAGE_BITS 12
+#define PAGE_CHUNKS (1U << PAGE_BITS)
+#define LOOK_EVERY 4096
+
+/* Heads and snapshots in the order in which they are told. */
+struct counted {
+	char *dataset, *snapshot;
+	uint32_t dataset_id, family;
+	uint64_t number;
+	double taken;
+	struct line line;
+	struct usage usage;
+};
+
+/* The chunks of PAGE_CHUNKS neighbouring ids. */
+struct page {
+	uint64_t number;
+	UT_hash_handle hh;
+	struct {
+		uint32_t set;
+		uint32_t plain; /* as much of it as extents name */
+	} chunks[PAGE_CHUNKS];
+};
+
+/* Sums over what one set of views holds. */
+struct sums {
+	uint64_t files, logical, inlined;
+	uint64_t chunks, plain;
+	uint64_t looked_at, looked_plain, looked_stored, seen;
+};
+
+/* Which views have an epoch in their line. */
+struct epoch_set {
+	struct {
+		uint64_t epoch;
+		uint64_t family;
+	} key;
+	uint32_t set;
+	UT_hash_handle hh;
+};
+
+struct census {
+	struct store *store;
+	const struct usage_options *options;
+	struct counted *views;
+	size_t view_count, view_cap;
+	struct holders *holders;
+	struct epoch_set *epochs; /* uthash */
+	struct page *pages;       /* uthash */
+	struct sums *sums;        /* by set number */
+	uint32_t sum_count;
+
+	/* of the key at hand */
+	struct tree_key stem;
+	uint32_t newer; /* the views that see a newer version */
+};
+
+/* --- who there is --- */
+
+static void add_view(struct census *census, const struct counted *view)
+{
+	if (census->view_count == census->view_cap) {
+		census->view_cap = MAX(census->view_cap * 2, 16U);
+		census->views = xrealloc(census->views, census->view_cap * sizeof(*census->views));
+	}
+	census->views[census->view_count++] = *view;
+}
+
+static int in_order(const void *a, const void *b)
+{
+	const struct counted *left = a, *right = b;
+	int order = strcmp(left->dataset, right->dataset);
+
+	if (order != 0)
+		return order;
+	return left->number < right->number ? -1 : left->number > right->number;
+}
+
+static void find_views(struct census *census)
+{
+	struct store *store = census->store;
+
+	pthread_mutex_lock(&store->catalog_lock);
+	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
+		struct counted head = {
+			.dataset = xstrdup(dataset->name),
+			.dataset_id = dataset->record.id,
+			.family = dataset->record.family,
+			.number = UINT64_MAX,
+			.line = line_copy(&dataset->record.line),
+		};
+		add_view(census, &head);
+	}
+	for (struct snapshot *snapshot = store->by_view; snapshot; snapshot = snapshot->by_view.next) {
+		const struct snapshot_record *record = &snapshot->record;
+		struct counted one = {
+			.dataset = xstrdup(snapshot->dataset->name),
+			.snapshot = xstrdup(snapshot->name),
+			.dataset_id = record->dataset,
+			.family = record->family,
+			.number = record->number,
+			.taken = (double)record->taken.tv_sec + (double)record->taken.tv_nsec / 1e9,
+			.line = line_copy(&record->line),
+		};
+		add_view(census, &one);
+	}
+	pthread_mutex_unlock(&store->catalog_lock);
+	if (census->view_count > 0)
+		qsort(census->views, census->view_count, sizeof(*census->views), in_order);
+	census->holders = holders_new(census->view_count);
+}
+
+static uint32_t views_of_epoch(struct census *census, uint32_t family, uint64_t epoch)
+{
+	struct epoch_set *found, wanted = {.key = {epoch, family}};
+	AUTO_FREE uint64_t *bits = NULL;
+
+	HASH_FIND(hh, census->epochs, &wanted.key, sizeof(wanted.key), found);
+	if (found)
+		return found->set;
+	bits = xcalloc(holders_words(census->holders), sizeof(*bits));
+	for (size_t i = 0; i < census->view_count; i++)
+		if (census->views[i].family == family && line_has(&census->views[i].line, epoch))
+			bits[i / 64] |= 1ULL << (i % 64);
+	found = xcalloc(1, sizeof(*found));
+	found->key = wanted.key;
+	found->set = holders_intern(census->holders, bits);
+	HASH_ADD(hh, census->epochs, key, sizeof(found->key), found);
+	return found->set;
+}
+
+/* Those of `set` that see no newer version. */
+static uint32_t without_newer(struct census *census, uint32_t set)
+{
+	size_t words = holders_words(census->holders);
+	AUTO_FREE uint64_t *bits = NULL;
+
+	if (census->newer == 0)
+		return set;
+	bits = xcalloc(words, sizeof(*bits));
+	for (size_t i = 0; i < words; i++)
+		bits[i] = holders_bits(census->holders, set)[i] & ~holders_bits(census->holders, census->newer)[i];
+	return holders_intern(census->holders, bits);
+}
+
+static struct sums *sums_of(struct census *census, uint32_t set)
+{
+	if (set >= census->sum_count) {
+		uint32_t count = MAX(census->sum_count * 2, MAX(set + 1, 64U));
+		census->sums = xrealloc(census->sums, count * sizeof(*census->sums));
+		memset(census->sums + census->sum_count, 0, (count - census->sum_count) * sizeof(*census->sums));
+		census->sum_count = count;
+	}
+	return &census->sums[set];
+}
+
+/* --- one scan --- */
+
+static void count_extent(struct census *census, uint32_t set, const struct extent_record *extent)
+{
+	uint64_t number = extent->chunk >> PAGE_BITS;
+	struct page *page;
+
+	if (extent->chunk == CHUNK_NONE)
+		return;
+	HASH_FIND(hh, census->pages, &number, sizeof(number), page);
+	if (!page) {
+		page = xcalloc(1, sizeof(*page));
+		page->number = number;
+		HASH_ADD(hh, census->pages, number, sizeof(number), page);
+	}
+	size_t at = extent->chunk % PAGE_CHUNKS;
+	page->chunks[at].set = holders_unite(census->holders, page->chunks[at].set, set);
+	page->chunks[at].plain = MAX(page->chunks[at].plain, extent->chunk_offset + extent->length);
+}
+
+static int count_version(struct census *census, uint32_t set, enum key_kind kind, const uint8_t *value, size_t len)
+{
+	struct extent_record extent;
+	struct inode_record inode;
+	int result;
+
+	if (kind == KEY_EXTENT) {
+		result = extent_record_decode(value, len, &extent);
+		if (result == 0)
+			count_extent(census, set, &extent);
+		return result;
+	}
+	result = inode_record_decode(value, len, &inode);
+	if (result == 0) {
+		struct sums *sums = sums_of(census, set);
+		bool is_file = S_ISREG(inode.mode);
+		sums->files += is_file;
+		sums->logical += is_file ? inode.size : 0;
+		sums->inlined += inode.is_inline ? inode.data_len : 0;
+	}
+	return result;
+}
+
+static int look_at_key(struct census *census, const struct kv_iter *iter)
+{
+	struct tree_key_parts parts;
+	size_t len, value_len;
+	const uint8_t *key = kv_iter_key(iter, &len), *value;
+	int result = tree_key_parse(key, len, &parts);
+	uint32_t has, sees;
+
+	if (result < 0 || (parts.kind != KEY_INODE && parts.kind != KEY_EXTENT))
+		return result;
+	len -= TREE_KEY_EPOCH_LEN;
+	if (len != census->stem.len || memcmp(key, census->stem.bytes, len) != 0) {
+		census->stem.len = len;
+		memcpy(census->stem.bytes, key, len);
+		census->newer = 0;
+	}
+	has = views_of_epoch(census, parts.family, parts.epoch);
+	sees = without_newer(census, has);
+	census->newer = holders_unite(census->holders, census->newer, has);
+	value = kv_iter_value(iter, &value_len);
+	return sees == 0 || value_len == 0 ? 0 : count_version(census, sees, parts.kind, value, value_len);
+}
+
+static bool is_cancelled(const struct census *census)
+{
+	return census->options->cancelled && census->options->cancelled(census->options->arg);
+}
+
+static int scan(struct census *census)
+{
+	struct kv_iter *iter = kv_iter_new_flags(census->store->kv, KV_TREE, "", 0, NULL, 0, KV_ITER_SCAN);
+	int result = 0;
+
+	kv_iter_first(iter);
+	for (uint64_t i = 1; kv_iter_valid(iter) && result == 0; i++, kv_iter_next(iter)) {
+		result = look_at_key(census, iter);
+		if (result == 0 && i % LOOK_EVERY == 0 && is_cancelled(census))
+			result = -ECANCELED;
+	}
+	if (result == 0)
+		result = kv_iter_status(iter);
+	kv_iter_free(iter);
+	return result;
+}
+
+/* --- stored sizes --- */
+
+static int stored_size(struct census *census, uint64_t id, uint64_t *ret_stored)
+{
+	struct small_key key = chunk_key(id);
+	struct kv_pin *pin;
+	const uint8_t *value;
+	size_t len;
+	int result = kv_pin(census->store->kv, id & CHUNK_BULK ? KV_BULK : KV_SMALL, key.bytes, key.len, &pin, &value, &len);
+
+	if (result < 0)
+		return result;
+	*ret_stored = len;
+	kv_unpin(pin);
+	return 0;
+}
+
+static int by_page(struct page *a, struct page *b)
+{
+	return a->number < b->number ? -1 : a->number > b->number;
+}
+
+static int look_at_chunk(struct census *census, uint64_t id, uint32_t set, uint32_t plain)
+{
+	struct sums *sums = sums_of(census, set);
+	uint64_t step = census->options->exact ? 1 : sums->chunks / USAGE_SAMPLES + 1, stored;
+	int result;
+
+	if (sums->seen++ % step != 0)
+		return 0;
+	result = stored_size(census, id, &stored);
+	/* A missing chunk is for check to tell; here it takes no place. */
+	if (result < 0)
+		return result == -ENOENT ? 0 : result;
+	sums->looked_at++;
+	sums->looked_plain += plain;
+	sums->looked_stored += stored;
+	return 0;
+}
+
+static int weigh(struct census *census)
+{
+	int result = 0;
+
+	HASH_SORT(census->pages, by_page);
+	for (struct page *page = census->pages; page; page = page->hh.next)
+		for (size_t i = 0; i < PAGE_CHUNKS; i++) {
+			struct sums *sums = sums_of(census, page->chunks[i].set);
+			sums->chunks += page->chunks[i].set != 0;
+			sums->plain += page->chunks[i].plain;
+		}
+	for (struct page *page = census->pages; page && result == 0; page = page->hh.next) {
+		for (size_t i = 0; i < PAGE_CHUNKS && result == 0; i++)
+			if (page->chunks[i].set != 0)
+				result = look_at_chunk(census, page->number << PAGE_BITS | i, page->chunks[i].set,
+						       page->chunks[i].plain);
+		if (result == 0 && is_cancelled(census))
+			result = -ECANCELED;
+	}
+	return result;
+}
+
+static uint64_t stored_of(const struct sums *sums)
+{
+	double ratio = sums->looked_plain ? (double)sums->looked_stored / (double)sums->looked_plain : 1;
+
+	if (sums->looked_at == sums->chunks)
+		return sums->inlined + sums->looked_stored;
+	return sums->inlined + (uint64_t)(ratio * (double)sums->plain);
+}
+
+/* --- sums of sums --- */
+
+/* The last of the snapshots that a set consists of, if all are of one dataset; else SIZE_MAX. */
+static size_t last_snapshot(const struct census *census, const uint64_t *bits)
+{
+	size_t last = SIZE_MAX;
+
+	for (size_t i = 0; i < census->view_count; i++) {
+		if (!holders_bit(bits, i))
+			continue;
+		if (!census->views[i].snapshot || (last != SIZE_MAX && census->views[i].dataset_id != census->views[last].dataset_id))
+			return SIZE_MAX;
+		last = i;
+	}
+	return last;
+}
+
+static void add_up(struct census *census)
+{
+	for (uint32_t set = 1; set < MIN(census->sum_count, holders_count(census->holders)); set++) {
+		const struct sums *sums = &census->sums[set];
+		const uint64_t *bits = holders_bits(census->holders, set);
+		uint64_t stored = stored_of(sums);
+		size_t members = 0, member = 0, last = last_snapshot(census, bits);
+		for (size_t i = 0; i < census->view_count; i++) {
+			struct usage *usage = &census->views[i].usage;
+			if (!holders_bit(bits, i))
+				continue;
+			members++;
+			member = i;
+			usage->files += sums->files;
+			usage->logical += sums->logical;
+			usage->stored += stored;
+			usage->estimated = usage->estimated || sums->looked_at < sums->chunks;
+		}
+		if (members == 1)
+			census->views[member].usage.unique += stored;
+		if (last != SIZE_MAX)
+			census->views[last].usage.cumulative += stored;
+	}
+	for (size_t i = 1; i < census->view_count; i++) {
+		struct counted *view = &census->views[i], *before = view - 1;
+		if (view->snapshot && before->snapshot && view->dataset_id == before->dataset_id)
+			view->usage.cumulative += before->usage.cumulative;
+	}
+}
+
+static int find_in_range(const struct census *census, const char *name, size_t *ret_at, struct error *err)
+{
+	for (size_t i = 0; i < census->view_count; i++) {
+		const struct counted *view = &census->views[i];
+		if (view->snapshot && strcmp(view->dataset, census->options->dataset) == 0 && strcmp(view->snapshot, name) == 0) {
+			*ret_at = i;
+			return 0;
+		}
+	}
+	return error_set(err, -ENOENT, "there is no snapshot \"%s@%s\"", census->options->dataset, name);
+}
+
+/* Before the scan, so that a mistake is told at once. */
+static int check_names(const struct census *census, size_t *first, size_t *last, struct error *err)
+{
+	const struct usage_options *options = census->options;
+	bool found = !options->dataset;
+	int result = 0;
+
+	for (size_t i = 0; i < census->view_count && !found; i++)
+		found = strcmp(census->views[i].dataset, options->dataset) == 0;
+	if (!found)
+		return error_set(err, -ENOENT, "there is no dataset \"%s\"", options->dataset);
+	if (!options->first)
+		return 0;
+	result = find_in_range(census, options->first, first, err);
+	if (result == 0)
+		result = find_in_range(census, options->last, last, err);
+	if (result == 0 && *first > *last)
+		result = error_set(err, -EINVAL, "%s@%s%%%s: the first was taken after the last", options->dataset, options->first,
+				   options->last);
+	return result;
+}
+
+static uint64_t freed_by(const struct census *census, size_t first, size_t last)
+{
+	uint64_t freed = 0;
+
+	for (uint32_t set = 1; set < MIN(census->sum_count, holders_count(census->holders)); set++) {
+		const uint64_t *bits = holders_bits(census->holders, set);
+		bool inside = true;
+		for (size_t i = 0; i < census->view_count && inside; i++)
+			inside = !holders_bit(bits, i) || (i >= first && i <= last);
+		freed += inside ? stored_of(&census->sums[set]) : 0;
+	}
+	return freed;
+}
+
+static void census_clear(struct census *census)
+{
+	struct epoch_set *epoch, *next_epoch;
+	struct page *page, *next_page;
+
+	HASH_ITER (hh, census->epochs, epoch, next_epoch) {
+		HASH_DEL(census->epochs, epoch);
+		free(epoch);
+	}
+	HASH_ITER (hh, census->pages, page, next_page) {
+		HASH_DEL(census->pages, page);
+		free(page);
+	}
+	for (size_t i = 0; i < census->view_count; i++) {
+		free(census->views[i].dataset);
+		free(census->views[i].snapshot);
+		line_clear(&census->views[i].line);
+	}
+	free(census->views);
+	free(census->sums);
+	holders_free(census->holders);
+}
+
+int usage_compute(struct store *store, const struct usage_options *options, void (*each)(void *arg, const struct usage *usage), void *arg,
+		  uint64_t *ret_freed, struct error *err)
+{
+	struct census census = {.store = store, .options = options};
+	size_t first = 1, last = 0;
+	int result;
+
+	find_views(&census);
+	result = check_names(&census, &first, &last, err);
+	if (result == 0)
+		result = scan(&census);
+	if (result == 0)
+		result = weigh(&census);
+	if (result == 0) {
+		add_up(&census);
+		*ret_freed = freed_by(&census, first, last);
+	}
+	for (size_t i = 0; i < census.view_count && result == 0; i++) {
+		struct counted *view = &census.views[i];
+		if (options->dataset && strcmp(view->dataset, options->dataset) != 0)
+			continue;
+		view->usage.dataset = view->dataset;
+		view->usage.snapshot = view->snapshot;
+		view->usage.taken = view->taken;
+		each(arg, &view->usage);
+	}
+	census_clear(&census);
+	return result < 0 ? error_default(err, result, "the use of space") : 0;
+}

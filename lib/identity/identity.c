@@ -1,0 +1,483 @@
+/*
+ * What may be taken as known.
+ *
+ * Epochs form a tree: a new one continues the line of its head (I3), of a snapshot (I4, I5); each line is the path from the root to its
+ * last epoch. So an epoch e that is closed names one state of its family for ever: what a view with the line up to e sees. A snapshot is
+ * the state of its last epoch. A digest record ('H' | family | inode | ~e) speaks of the inode in the state of e. Only closed epochs have
+ * records: they are written for snapshots, whose epochs are all closed, never for heads.
+ *
+ *   ID1  A file's record is stored under the epoch e of the inode version from which it was computed, and is true in every view that sees
+ *        the inode's version e. For content, attributes and a symlink's target change only in a batch that also writes the inode's record
+ *        (tree/commit.c, truncate.c, allocate.c, copy.c), hence in a newer version.
+ *   ID2  A directory's record is stored under the last epoch of the snapshot for which it was computed, in which it is true.
+ *
+ * A snapshot is complete ('I' record) when its identity is known. Then
+ *
+ *   ID3  for each inode of its tree the newest digest record in its line is true in it.
+ *
+ * Let A be complete, B a view whose line contains A's, and D = line(B) \ line(A). What B sees under a key is what A sees unless a version
+ * of an epoch in D is in between, and writing that touched the inode in D (I7; entries of the touched index stay while a living line has
+ * the epoch). So the node of an inode is the same in A and B unless the inode, or something below it in B, was touched in D. A version
+ * that is gone altogether was an inode's that lost its last name, and that touched the directory. Hence in B
+ *
+ *   - an untouched file's newest record in line(B) is true: by ID3 there is one for A, under the version that A and B see. A record in line(B)
+ *     under a newer epoch would be of a newer version in line(B), which B would see.
+ *   - the newest record of a directory with nothing touched in or below it is true: it is A's, or one made for a snapshot between the two,
+ *     in which the directory was the same.
+ *   - everything else is computed: touched files, the directories in which they have names, touched directories, and all above.
+ *
+ * The way up. A directory knows its parent. A file's record has the directory in which it last got a name as a hint; it may have others.
+ * The walk goes down from the root through the directories found so, and counts the names it meets of each touched file: it is right only
+ * if it met as many as the file has (nlink), and came to every directory that was found by going up (touched.c). A missing name means a
+ * directory that was believed unchanged and is not; then all directories are walked, which reads no content (ID1). Directories' records
+ * are written only after this check, in one batch with the 'I' record.
+ *
+ * ID3 for B then holds by induction: what was computed is stored under epochs of line(B), newer than what was there; what was not is true.
+ * A later computation for a state between A and B stores what is true between them, for directories in which nothing was touched.
+ *
+ * Pruning and destroying. Records speak of states, not of views: they stay true when the view for which they were made is gone, when
+ * versions of it are pruned, and after rollback and clone. Inode numbers and epochs are never given out twice. digests_prune() removes
+ * those that are the newest in no living line; whatever line comes later continues a living one. The snapshot that is computed in the
+ * background is not held open, so that it can be destroyed; what was read is right if the snapshot is still in the catalog afterwards,
+ * for pruning takes only what no living view sees. So that is asked before anything is written; the 'I' record is written under
+ * change_lock, which destroying takes.
+ *
+ * Heads. Computed from what is committed, with the line as it is at the start; nothing is stored. All changes go to the open epoch and
+ * write the record of an inode which is in the touched index of that epoch: if those records are the same before and after, nothing
+ * changed meanwhile. Else it is done again, a few times.
+ */
+#include "lib/identity/identity.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/base/fault.h"
+#include "lib/identity/digests.h"
+#include "lib/reclaim/visibility.h"
+#include "lib/identity/walk.h"
+
+#define HEAD_TRIES 3
+
+/* A view whose identity is computed. */
+struct subject {
+	struct store *store;
+	uint32_t family, view;
+	struct line line;
+	bool snapshot, anew;
+	bool (*cancelled)(void *arg);
+	void *arg;
+	struct identity_cost cost;
+};
+
+static uint64_t last_epoch(const struct line *line)
+{
+	return line->count > 0 ? line->intervals[line->count - 1].last : 0;
+}
+
+void identity_to_text(const uint8_t identity[IDENTITY_LEN], char ret_text[IDENTITY_TEXT_LEN])
+{
+	for (size_t i = 0; i < IDENTITY_LEN; i++)
+		snprintf(ret_text + 2 * i, 3, "%02x", identity[i]);
+}
+
+/* --- 'I' records --- */
+
+static int known(struct store *store, uint32_t family, uint32_t view, uint8_t ret_identity[IDENTITY_LEN])
+{
+	struct small_key key = catalog_key_identity(family, view);
+	AUTO_BUF value = BUF_INIT;
+	int result = kv_get(store->kv, KV_CATALOG, key.bytes, key.len, &value);
+
+	if (result == 0)
+		result = identity_record_decode(value.data, value.len, ret_identity);
+	return result == -ENOENT ? -ENODATA : result;
+}
+
+int identity_known(struct store *store, struct view *view, uint8_t ret_identity[IDENTITY_LEN])
+{
+	return known(store, view_family(view), view_number(view), ret_identity);
+}
+
+/* All that was found is right: the snapshot is complete, if it still is. */
+static int complete(const struct subject *subject, struct kv_batch *directories, const uint8_t identity[IDENTITY_LEN])
+{
+	struct store *store = subject->store;
+	struct small_key key = catalog_key_identity(subject->family, subject->view);
+	AUTO_BUF value = BUF_INIT;
+
+	identity_record_encode(identity, &value);
+	kv_batch_put(directories, KV_CATALOG, key.bytes, key.len, value.data, value.len);
+	int result = fault_point("identity-before-write");
+	if (result < 0)
+		return result;
+	pthread_mutex_lock(&store->change_lock);
+	struct snapshot *snapshot = catalog_snapshot_by_view(store, subject->view);
+	result = snapshot ? kv_write(store->kv, directories, 0) : -ESTALE;
+	pthread_mutex_unlock(&store->change_lock);
+	return result;
+}
+
+/* --- the base --- */
+
+struct base {
+	uint32_t view;
+	struct line line;
+};
+
+static int by_last_epoch(const void *a, const void *b)
+{
+	uint64_t left = last_epoch(&((const struct base *)a)->line), right = last_epoch(&((const struct base *)b)->line);
+
+	return left > right ? -1 : left < right;
+}
+
+/* Snapshots whose lines the subject's contains, the nearest first. */
+static size_t candidates(const struct subject *subject, struct base **ret_bases)
+{
+	struct store *store = subject->store;
+	size_t count = 0;
+
+	pthread_mutex_lock(&store->catalog_lock);
+	struct base *bases = xcalloc(MAX(HASH_CNT(by_view, store->by_view), 1U), sizeof(*bases));
+	for (struct snapshot *snapshot = store->by_view; snapshot; snapshot = snapshot->by_view.next) {
+		const struct snapshot_record *record = &snapshot->record;
+		if (record->family != subject->family || record->view == subject->view || snapshot->blocked)
+			continue;
+		struct line beyond = line_minus(&record->line, &subject->line);
+		if (beyond.count == 0)
+			bases[count++] = (struct base){.view = record->view, .line = line_copy(&record->line)};
+		line_clear(&beyond);
+	}
+	pthread_mutex_unlock(&store->catalog_lock);
+	qsort(bases, count, sizeof(*bases), by_last_epoch);
+	*ret_bases = bases;
+	return count;
+}
+
+/* What the subject's line has beyond that of the nearest complete snapshot; -ENODATA when there is none. */
+static int since_base(const struct subject *subject, struct line *ret_since)
+{
+	uint8_t identity[IDENTITY_LEN];
+	AUTO_FREE struct base *bases = NULL;
+	size_t count = candidates(subject, &bases);
+	int result = -ENODATA;
+
+	for (size_t i = 0; i < count; i++) {
+		if (result == -ENODATA)
+			result = known(subject->store, subject->family, bases[i].view, identity);
+		if (result == 0) {
+			*ret_since = line_minus(&subject->line, &bases[i].line);
+			result = 1;
+		}
+		line_clear(&bases[i].line);
+	}
+	return result > 0 ? 0 : result;
+}
+
+/* --- computing --- */
+
+static int walk_subject(struct subject *subject, struct node_source *source, struct touched *touched, struct kv_batch *directories,
+			uint8_t ret_identity[IDENTITY_LEN])
+{
+	struct walk walk = {
+		.source = source,
+		.touched = touched,
+		.keep = subject->snapshot,
+		.view = subject->view,
+		.epoch = last_epoch(&subject->line),
+	};
+	int result = walk_run(&walk, directories, ret_identity);
+
+	subject->cost.directories += walk.directories;
+	subject->cost.nodes += walk.nodes;
+	return result;
+}
+
+/* -EUCLEAN: what was touched does not lead to all that changed. */
+static int walk_touched(struct subject *subject, struct node_source *source, const struct line *since, struct kv_batch *directories,
+			uint8_t ret_identity[IDENTITY_LEN])
+{
+	struct touched *touched;
+	struct digest_record root;
+	uint64_t epoch;
+	int result = touched_load(source, since, &touched);
+
+	if (result < 0)
+		return result;
+	if (touched_has_directory(touched, ROOT_INO)) {
+		result = walk_subject(subject, source, touched, directories, ret_identity);
+		if (result == 0 && !touched_complete(touched))
+			result = -EUCLEAN;
+	} else {
+		struct digests *digests = digests_new(subject->store->kv, subject->family, &subject->line);
+		result = digests_newest(digests, ROOT_INO, &root, &epoch);
+		if (result == 0)
+			memcpy(ret_identity, root.node, IDENTITY_LEN);
+		digests_free(digests);
+	}
+	touched_free(touched);
+	return result == -ENOENT ? -EUCLEAN : result;
+}
+
+static int compute(struct subject *subject, uint8_t ret_identity[IDENTITY_LEN])
+{
+	struct node_source source = {.store = subject->store,
+				     .family = subject->family,
+				     .line = &subject->line,
+				     .cancelled = subject->cancelled,
+				     .arg = subject->arg};
+	struct kv_batch *directories = kv_batch_new();
+	uint8_t identity[IDENTITY_LEN];
+	struct line since = {0};
+	int result = subject->anew ? -ENODATA : since_base(subject, &since);
+
+	subject->cost.partial = result == 0;
+	if (result == 0)
+		result = walk_touched(subject, &source, &since, directories, identity);
+	if (result == -ENODATA || result == -EUCLEAN) {
+		subject->cost.partial = false;
+		kv_batch_clear(directories);
+		result = walk_subject(subject, &source, NULL, directories, identity);
+	}
+	line_clear(&since);
+	subject->cost.contents += atomic_load(&source.contents);
+	if (result == 0 && subject->snapshot)
+		result = complete(subject, directories, identity);
+	kv_batch_free(directories);
+	if (result == 0)
+		memcpy(ret_identity, identity, IDENTITY_LEN);
+	return result;
+}
+
+/* --- heads --- */
+
+/* Over the records of all inodes that were touched in the open epoch, and the line: another one when anything was changed. */
+static int head_stamp(struct store *store, struct view *view, uint8_t ret_stamp[DIGEST_LEN])
+{
+	struct line line = view_line(view);
+	uint64_t open = last_epoch(&line), epoch, ino;
+	struct small_key first = touched_key(view_family(view), open, 0), end = touched_key(view_family(view), open, UINT64_MAX);
+	struct kv_iter *iter = kv_iter_new(store->kv, KV_TOUCHED, first.bytes, first.len, end.bytes, end.len);
+	struct digest *digest = digest_new();
+	AUTO_BUF value = BUF_INIT;
+	uint32_t family;
+	int result = 0;
+
+	digest_update(digest, &open, sizeof(open));
+	for (kv_iter_first(iter); result == 0 && kv_iter_valid(iter); kv_iter_next(iter)) {
+		size_t len;
+		const uint8_t *key = kv_iter_key(iter, &len);
+		result = touched_key_parse(key, len, &family, &epoch, &ino);
+		if (result < 0)
+			break;
+		struct tree_key stem = tree_stem_inode(family, ino);
+		buf_reset(&value);
+		result = version_newest(store->kv, &line, &stem, &value, &epoch);
+		result = result == -ENOENT ? 0 : result;
+		digest_update(digest, &ino, sizeof(ino));
+		digest_update(digest, value.data, value.len);
+	}
+	if (result == 0)
+		result = kv_iter_status(iter);
+	if (result == 0)
+		digest_final(digest, ret_stamp);
+	digest_free(digest);
+	kv_iter_free(iter);
+	line_clear(&line);
+	return result;
+}
+
+static int compute_head(struct subject *subject, struct view *view, uint8_t ret_identity[IDENTITY_LEN])
+{
+	uint8_t before[DIGEST_LEN], after[DIGEST_LEN], identity[IDENTITY_LEN];
+
+	for (unsigned i = 0; i < HEAD_TRIES; i++) {
+		int result = view_sync(view), computed = 0;
+		if (result == 0)
+			result = head_stamp(subject->store, view, before);
+		if (result < 0)
+			return result;
+		line_clear(&subject->line);
+		subject->line = view_line(view);
+		computed = compute(subject, identity);
+		if (computed == -ECANCELED)
+			return computed;
+		result = head_stamp(subject->store, view, after);
+		if (result < 0)
+			return result;
+		if (memcmp(before, after, DIGEST_LEN) != 0)
+			continue;
+		if (computed == 0)
+			memcpy(ret_identity, identity, IDENTITY_LEN);
+		return computed;
+	}
+	return -EAGAIN;
+}
+
+static bool is_snapshot(struct store *store, uint32_t view)
+{
+	pthread_mutex_lock(&store->catalog_lock);
+	bool found = catalog_snapshot_by_view(store, view) != NULL;
+	pthread_mutex_unlock(&store->catalog_lock);
+	return found;
+}
+
+static int compute_view(struct subject *subject, struct view *view, uint8_t ret_identity[IDENTITY_LEN])
+{
+	subject->family = view_family(view);
+	subject->view = view_number(view);
+	subject->snapshot = is_snapshot(subject->store, subject->view);
+	subject->line = view_line(view);
+	int result = subject->snapshot ? compute(subject, ret_identity) : compute_head(subject, view, ret_identity);
+	line_clear(&subject->line);
+	return result;
+}
+
+int identity_compute(struct store *store, struct view *view, bool (*cancelled)(void *arg), void *arg, uint8_t ret_identity[IDENTITY_LEN])
+{
+	struct subject subject = {.store = store, .cancelled = cancelled, .arg = arg};
+	int result = identity_known(store, view, ret_identity);
+
+	return result == -ENODATA ? compute_view(&subject, view, ret_identity) : result;
+}
+
+int identity_measure(struct store *store, struct view *view, bool anew, uint8_t ret_identity[IDENTITY_LEN], struct identity_cost *ret_cost)
+{
+	struct subject subject = {.store = store, .anew = anew};
+	int result = compute_view(&subject, view, ret_identity);
+
+	if (result == 0)
+		*ret_cost = subject.cost;
+	return result;
+}
+
+/* --- one file --- */
+
+/* Once, as the line sees it. Of a snapshot the digest is kept. */
+static int file_node(struct node_source *source, uint64_t ino, bool keep, struct node *ret_node)
+{
+	struct store *store = source->store;
+	struct digests *digests = digests_new(store->kv, source->family, source->line);
+	struct digest_record old;
+	uint64_t epoch;
+	int result = digests_newest(digests, ino, &old, &epoch);
+	bool have = result == 0;
+
+	digests_free(digests);
+	if (result == 0 || result == -ENOENT)
+		result = node_compute(source, ino, have ? &old : NULL, epoch, 0, ret_node);
+	if (result < 0 || !keep || (have && epoch == ret_node->epoch))
+		return result;
+	struct kv_batch *batch = kv_batch_new();
+	digests_put(batch, source->family, ino, ret_node->epoch, &ret_node->digest);
+	result = kv_write(store->kv, batch, 0);
+	kv_batch_free(batch);
+	/* The answer is right also where it cannot be kept. */
+	return result == -ENOSPC ? 0 : result;
+}
+
+/* The caller has the view, so a snapshot stays. */
+static int file_once(struct store *store, struct view *view, uint64_t ino, bool (*cancelled)(void *arg), void *arg, struct node *ret_node)
+{
+	bool snapshot = is_snapshot(store, view_number(view));
+	struct line line = view_line(view);
+	struct node_source source = {
+		.store = store, .family = view_family(view), .line = &line, .cancelled = cancelled, .arg = arg};
+	AUTO_BUF before = BUF_INIT;
+	AUTO_BUF after = BUF_INIT;
+	uint64_t epoch;
+	struct inode_record record;
+	int result = node_record(&source, ino, &before, &record, &epoch);
+
+	if (result == 0 && !S_ISREG(record.mode))
+		result = -ENODATA;
+	if (result == 0)
+		result = file_node(&source, ino, snapshot, ret_node);
+	line_clear(&line);
+	if (snapshot || result == -ECANCELED || result == -ENODATA || result == -ENOENT)
+		return result;
+	/* A head's file may have been written to meanwhile. */
+	struct tree_key stem = tree_stem_inode(view_family(view), ino);
+	int again = view_version_get(view, &stem, &after, &epoch);
+	if (again < 0)
+		return again;
+	return before.len == after.len && memcmp(before.data, after.data, after.len) == 0 ? result : -EAGAIN;
+}
+
+int identity_file(struct store *store, struct view *view, uint64_t ino, bool (*cancelled)(void *arg), void *arg,
+		  uint8_t ret_sha256[IDENTITY_LEN])
+{
+	struct inode *inode;
+	struct node node;
+	int result = inode_open(view, ino, &inode);
+
+	if (result < 0)
+		return result;
+	for (unsigned i = 0; i < HEAD_TRIES; i++) {
+		result = view_read_only(view) ? 0 : inode_commit(inode);
+		if (result == 0)
+			result = file_once(store, view, ino, cancelled, arg, &node);
+		if (result != -EAGAIN)
+			break;
+	}
+	inode_close(inode);
+	if (result == 0)
+		memcpy(ret_sha256, node.digest.content, IDENTITY_LEN);
+	return result == -ENOENT ? -ESTALE : result;
+}
+
+/* --- in the background --- */
+
+/* The oldest snapshot of which it is not known that its identity is: each is then the base of the next. */
+static bool next_subject(struct store *store, struct subject *subject)
+{
+	struct snapshot *found = NULL;
+
+	pthread_mutex_lock(&store->catalog_lock);
+	for (struct snapshot *snapshot = store->by_view; snapshot; snapshot = snapshot->by_view.next)
+		if (snapshot->identity == IDENTITY_UNKNOWN && !snapshot->blocked &&
+		    (!found || snapshot->record.number < found->record.number))
+			found = snapshot;
+	if (found) {
+		subject->family = found->record.family;
+		subject->view = found->record.view;
+		subject->line = line_copy(&found->record.line);
+	}
+	pthread_mutex_unlock(&store->catalog_lock);
+	return found != NULL;
+}
+
+static void note(struct store *store, uint32_t view, int result)
+{
+	pthread_mutex_lock(&store->catalog_lock);
+	struct snapshot *snapshot = catalog_snapshot_by_view(store, view);
+	if (snapshot)
+		snapshot->identity = result < 0 ? IDENTITY_FAILED : IDENTITY_KNOWN;
+	pthread_mutex_unlock(&store->catalog_lock);
+}
+
+int identity_step(struct store *store, bool (*cancelled)(void *arg), void *arg)
+{
+	struct subject subject = {.store = store, .snapshot = true, .cancelled = cancelled, .arg = arg};
+	uint8_t identity[IDENTITY_LEN];
+	bool computed = false;
+
+	while (!computed && next_subject(store, &subject)) {
+		int result = known(store, subject.family, subject.view, identity);
+		if (result == -ENODATA) {
+			result = compute(&subject, identity);
+			computed = true;
+		}
+		line_clear(&subject.line);
+		/* What was pruned while it was read looks like damage. */
+		if (result < 0 && !is_snapshot(store, subject.view))
+			return 1;
+		if (result == 0 || result == -EIO || result == -EBADMSG || result == -EFBIG)
+			note(store, subject.view, result);
+		if (result < 0)
+			return result;
+	}
+	return computed;
+}

@@ -1,0 +1,47 @@
+/*
+ * Nodes: the digest of one inode, as lib/identity/identity.h defines it. Internal to lib/identity.
+ *
+ * What a line sees is read from the records themselves, past all views and caches. Threads: any; a cursor of one's own is not needed.
+ */
+#ifndef CORPUSFS_IDENTITY_NODE_H
+#define CORPUSFS_IDENTITY_NODE_H
+
+#include "lib/chunk/digest.h"
+#include "lib/store/catalog.h"
+#include "lib/tree/records/version.h"
+
+struct node_source {
+	struct store *store;
+	uint32_t family;
+	const struct line *line;
+	bool (*cancelled)(void *arg); /* or NULL; polled by the calling thread only */
+	void *arg;
+	atomic_uint_fast64_t contents; /* files whose content was read and hashed */
+};
+
+struct node {
+	struct digest_record digest;
+	uint64_t epoch; /* of the inode's record */
+	uint32_t mode, nlink;
+};
+
+#define NODE_IN_STEP 1U /* in a step of a pool job: what takes long is refused with -EINPROGRESS */
+
+/*
+ * Of an inode that is not a directory. `old` (with its epoch) may be NULL: the newest digest record that the line sees; what is still true
+ * of it is not computed again. -ENOENT no such inode, -EISDIR, -EIO, -ECANCELED, -EFBIG more than NODE_HOLES_MAX bytes are holes.
+ */
+WARN_UNUSED int node_compute(struct node_source *source, uint64_t ino, const struct digest_record *old, uint64_t old_epoch,
+			     unsigned flags, struct node *ret_node);
+
+#define NODE_HOLES_MAX (16ULL << 40)
+
+/* The inode's record as the line sees it; record.data points into `value`. */
+WARN_UNUSED int node_record(const struct node_source *source, uint64_t ino, struct buf *value, struct inode_record *ret_record,
+			    uint64_t *ret_epoch);
+
+/* A directory's node: begun with its mode, an entry each in the order of names, digest_final. */
+void node_begin_directory(struct digest *digest, uint32_t mode);
+void node_add_entry(struct digest *digest, const char *name, size_t len, const uint8_t node[NODE_LEN]);
+
+#endif

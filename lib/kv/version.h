@@ -1,7 +1,0 @@
-/* Which RocksDB this program was built with. Any thread. */
-#ifndef CORPUSFS_KV_VERSION_H
-#define CORPUSFS_KV_VERSION_H
-
-const char *kv_library_version(void);
-
-#endif

@@ -1,0 +1,260 @@
+/*
+ * The collector: prune (prune.c), then mark the chunks that extents refer to, then sweep the others.
+ *
+ * The rule. A chunk is removed only if, after the mark began, no extent of any version in any family referred to it, no dedup hit named
+ * it, no group of chunks at work held it, and its id is below the watermark of the mark's beginning.
+ *
+ * What lib/chunk promises (S1 and the proof at the head of sweep.c): ids a group gets, as new ones or by dedup hits, are in the set or
+ * above the watermark, until the group's batch is written. What is added here is the walk and the references that need no group:
+ *
+ *   GC1  All extents of all versions are walked in one iterator, made after chunks_mark_begin(). It sees the database as of one moment T.
+ *        Versions that wait to be pruned, or that no view sees, are extents as well: what could come back into sight (rollback, clone)
+ *        is there.
+ *   GC2  Whoever writes an extent that takes its chunk from an extent that is there (inode_copy, an extent cut in two or shortened) has
+ *        that one locked against removal from reading it until its batch is written: by the lock of its inode, or because it belongs to
+ *        a snapshot in use, which is not destroyed.
+ *
+ * Claim: an extent E that refers to a chunk X below the watermark and exists at any time after T keeps X in the set. If E was there at T,
+ * the walk saw it. Else E was written after T; take the first one written of all such extents of X that the walk did not see. If X came
+ * from a group, it is in the set. If X was taken from an extent E0, then by GC2 E0 was there from the reading until E was written. If E0
+ * was there at T, the walk saw it. If not, E0 was written after T and before E, against the choice of E. So X is in the set.
+ *
+ * An extent that is removed between T and the sweep keeps its chunk for one more round. Readers: a snapshot in use, an open file and the
+ * job that reads it hold a view, whose versions are neither pruned nor overwritten in its sight. A crash loses nothing: marking starts
+ * over, a removal that survives a crash comes after the removal of the extents in the log, and the rest is found again.
+ */
+#include "lib/reclaim/gc.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/fault.h"
+#include "lib/reclaim/visibility.h"
+#include "lib/reclaim/prune.h"
+
+#define PROGRESS_EVERY 4096
+/* Overwritten content leaves no record: the collector is due when there are so many more chunks than after the last sweep. */
+#define GROWTH_SHARE 4
+#define GROWTH_MIN 10000
+
+struct run {
+	struct store *store;
+	const struct gc_options *options;
+	struct gc_progress progress;
+	int stopped; /* what progress answered in a sweep */
+};
+
+static int tell(struct run *run)
+{
+	if (!run->options->progress)
+		return 0;
+	return run->options->progress(run->options->arg, &run->progress) ? -ECANCELED : 0;
+}
+
+static int start_phase(struct run *run, const char *phase, uint64_t total)
+{
+	run->progress.phase = phase;
+	run->progress.done = 0;
+	run->progress.total = total;
+	return tell(run);
+}
+
+static uint64_t chunk_keys(struct store *store)
+{
+	return kv_estimate_keys(store->kv, KV_BULK) + kv_estimate_keys(store->kv, KV_SMALL);
+}
+
+bool gc_wanted(struct store *store)
+{
+	uint64_t kept = atomic_load(&store->kept_keys);
+
+	return atomic_load(&store->sweep_due) || prune_wanted(store) ||
+	       chunk_keys(store) > kept + kept / GROWTH_SHARE + GROWTH_MIN;
+}
+
+/* --- prune --- */
+
+static int prune_step(void *arg, uint64_t inodes, uint64_t versions)
+{
+	struct run *run = arg;
+
+	run->progress.done += inodes;
+	run->progress.versions += versions;
+	return tell(run);
+}
+
+/* --- mark --- */
+
+/* A dry run marks only what will be left once everything is pruned: the versions of a key are judged together. */
+struct pending {
+	struct visibility *visibility;
+	struct tree_key stem;
+	struct seen_version *versions;
+	uint64_t *chunks; /* CHUNK_NONE for what is no data extent */
+	size_t count, cap;
+};
+
+static void flush_pending(struct run *run, struct pending *pending, struct chunk_set *set)
+{
+	if (pending->count > 0)
+		visibility_versions(pending->visibility, pending->versions, pending->count);
+	for (size_t i = 0; i < pending->count; i++) {
+		if (!pending->versions[i].needed)
+			run->progress.versions++;
+		else if (pending->chunks[i] != CHUNK_NONE)
+			chunk_set_add(set, pending->chunks[i]);
+	}
+	pending->count = 0;
+}
+
+static void add_pending(struct run *run, struct pending *pending, const struct tree_key_parts *parts, const uint8_t *key,
+			size_t stem_len, bool tombstone, uint64_t chunk, struct chunk_set *set)
+{
+	if (pending->stem.len != stem_len || memcmp(pending->stem.bytes, key, stem_len) != 0) {
+		flush_pending(run, pending, set);
+		memcpy(pending->stem.bytes, key, stem_len);
+		pending->stem.len = stem_len;
+	}
+	if (!pending->visibility || pending->visibility->family != parts->family) {
+		visibility_free(pending->visibility);
+		pending->visibility = visibility_new(run->store, parts->family);
+	}
+	if (pending->count == pending->cap) {
+		pending->cap = MAX(pending->cap * 2, 16U);
+		pending->versions = xrealloc(pending->versions, pending->cap * sizeof(*pending->versions));
+		pending->chunks = xrealloc(pending->chunks, pending->cap * sizeof(*pending->chunks));
+	}
+	pending->versions[pending->count] = (struct seen_version){.epoch = parts->epoch, .tombstone = tombstone};
+	pending->chunks[pending->count++] = chunk;
+}
+
+/* An extent that cannot be read ends the run: its chunk would be taken for dead. */
+static int mark_one(struct run *run, const struct kv_iter *iter, struct pending *pending, struct chunk_set *set)
+{
+	size_t key_len, len;
+	const uint8_t *key = kv_iter_key(iter, &key_len);
+	const uint8_t *value = kv_iter_value(iter, &len);
+	struct tree_key_parts parts;
+	struct extent_record extent = {.chunk = CHUNK_NONE};
+	int result = tree_key_parse(key, key_len, &parts);
+
+	if (result == 0 && parts.kind == KEY_EXTENT && len > 0)
+		result = extent_record_decode(value, len, &extent);
+	if (result < 0)
+		return result;
+	if (run->options->dry_run)
+		add_pending(run, pending, &parts, key, key_len - TREE_KEY_EPOCH_LEN, len == 0, extent.chunk, set);
+	else if (extent.chunk != CHUNK_NONE)
+		chunk_set_add(set, extent.chunk);
+	return 0;
+}
+
+static int mark(struct run *run, struct chunk_set *set)
+{
+	struct kv_iter *iter = kv_iter_new_flags(run->store->kv, KV_TREE, NULL, 0, NULL, 0, KV_ITER_SCAN);
+	struct pending pending = {0};
+	int result = start_phase(run, "mark", kv_estimate_keys(run->store->kv, KV_TREE));
+
+	for (kv_iter_first(iter); result == 0 && kv_iter_valid(iter); kv_iter_next(iter)) {
+		result = mark_one(run, iter, &pending, set);
+		if (++run->progress.done % PROGRESS_EVERY == 0 && result == 0)
+			result = tell(run);
+	}
+	if (result == 0)
+		result = kv_iter_status(iter);
+	kv_iter_free(iter);
+	if (result == 0)
+		flush_pending(run, &pending, set);
+	visibility_free(pending.visibility);
+	free(pending.versions);
+	free(pending.chunks);
+	return result;
+}
+
+/* --- sweep --- */
+
+static bool stop_sweep(void *arg)
+{
+	struct run *run = arg;
+
+	if (run->stopped == 0)
+		run->stopped = fault_point("gc-sweep");
+	if (run->stopped == 0)
+		run->stopped = tell(run);
+	return run->stopped != 0;
+}
+
+static int sweep(struct run *run, const struct chunk_set *set, uint64_t first, uint64_t end)
+{
+	uint64_t chunks, bytes;
+	int result = chunks_sweep(run->store->chunks, set, first, end, stop_sweep, run, run->options->dry_run, &chunks, &bytes);
+
+	if (result < 0)
+		return result;
+	run->progress.chunks += chunks;
+	run->progress.bytes += bytes;
+	run->progress.done++;
+	return run->stopped;
+}
+
+/* Noted only after a whole run: one that was stopped is still due. Versions pruned meanwhile make it due again by themselves. */
+static int note_swept(struct run *run)
+{
+	struct kv_batch *batch = kv_batch_new();
+
+	atomic_store(&run->store->kept_keys, chunk_keys(run->store));
+	gc_state_put(run->store, batch);
+	int result = kv_write(run->store->kv, batch, 0);
+	kv_batch_free(batch);
+	return result;
+}
+
+static int collect(struct run *run)
+{
+	struct chunk_set *set;
+	uint64_t bulk_end, small_end;
+	bool was_due = atomic_load(&run->store->sweep_due);
+
+	if (!run->options->dry_run)
+		atomic_store(&run->store->sweep_due, false);
+	chunks_mark_begin(run->store->chunks, chunk_set_new, &set, &bulk_end, &small_end);
+	int result = mark(run, set);
+	if (result == 0)
+		result = fault_point("gc-after-mark");
+	if (result == 0)
+		result = start_phase(run, "sweep", 2);
+	if (result == 0)
+		result = sweep(run, set, CHUNK_BULK, bulk_end);
+	if (result == 0)
+		result = sweep(run, set, 0, small_end);
+	chunks_mark_end(run->store->chunks);
+	chunk_set_free(set);
+	if (result == 0 && !run->options->dry_run)
+		result = note_swept(run);
+	if (result < 0 && was_due)
+		atomic_store(&run->store->sweep_due, true);
+	return result;
+}
+
+int gc_run(struct store *store, const struct gc_options *options, struct gc_progress *ret_result, struct error *err)
+{
+	struct run run = {.store = store, .options = options};
+
+	if (atomic_exchange(&store->collecting, true))
+		return error_set(err, -EBUSY, "garbage collection is running already");
+	int result = start_phase(&run, "prune", 0);
+	if (result == 0 && !options->dry_run)
+		result = prune_all(store, prune_step, &run);
+	if (result == 0 && !options->prune_only)
+		result = collect(&run);
+	if (result == 0)
+		result = start_phase(&run, "done", 0);
+	atomic_store(&store->collecting, false);
+	if (result == -ECANCELED)
+		return error_set(err, result, "garbage collection was stopped");
+	if (result < 0)
+		return error_set(err, result, "garbage collection failed: %s", strerror(-result));
+	*ret_result = run.progress;
+	return 0;
+}

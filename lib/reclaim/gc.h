@@ -1,0 +1,34 @@
+/*
+ * What destroying leaves behind is removed here, in small resumable steps: first versions that no view sees (prune), then chunks that
+ * no version refers to (collect). At most one runs at a time (-EBUSY). The rule and its proof stand at the head of gc.c.
+ */
+#ifndef CORPUSFS_RECLAIM_GC_H
+#define CORPUSFS_RECLAIM_GC_H
+
+#include "lib/store/store.h"
+
+struct gc_progress {
+	const char *phase; /* "prune", "mark", "sweep", "done" */
+	uint64_t done, total; /* of this phase; total 0 = unknown */
+	uint64_t versions, chunks, bytes; /* removed so far (or would be, in a dry run) */
+};
+
+struct gc_options {
+	bool dry_run;
+	bool prune_only;
+	/* Called often, without locks; not 0 = stop with -ECANCELED. The background collector sleeps in it when the mount is busy. */
+	int (*progress)(void *arg, const struct gc_progress *progress);
+	void *arg;
+};
+
+WARN_UNUSED int gc_run(struct store *store, const struct gc_options *options, struct gc_progress *ret_result, struct error *err);
+
+/* Whether there is something to prune or a sweep is due (bytes destroyed since the last). */
+bool gc_wanted(struct store *store);
+
+/* Who keeps a chunk alive: calls back with dataset, snapshot ("" for the head) and path of each reference found (at most `limit`). */
+WARN_UNUSED int gc_why(struct store *store, uint64_t chunk, size_t limit,
+		       int (*each)(void *arg, const char *dataset, const char *snapshot, const char *path, uint64_t offset), void *arg,
+		       struct error *err);
+
+#endif

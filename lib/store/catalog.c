@@ -1,0 +1,396 @@
+#include "lib/store/catalog.h"
+
+#include <errno.h>
+#include <string.h>
+#include <utlist.h>
+
+static const char *const counter_names[COUNTER_COUNT] = {
+	[COUNTER_DATASET] = "dataset",
+	[COUNTER_FAMILY] = "family",
+	[COUNTER_VIEW] = "view",
+	[COUNTER_SNAPSHOT] = "snapshot",
+};
+
+int catalog_number(struct store *store, enum counter counter, struct kv_batch *batch, uint64_t *ret_number)
+{
+	uint64_t number = store->counters[counter];
+	struct small_key key = catalog_key_name('N', counter_names[counter]);
+	AUTO_BUF value = BUF_INIT;
+
+	if (counter != COUNTER_SNAPSHOT && number > (counter == COUNTER_VIEW ? VIEW_MAX : UINT32_MAX))
+		return -EOVERFLOW;
+	/* A number whose batch fails is skipped, never given out again. */
+	store->counters[counter] = number + 1;
+	buf_add_le64(&value, number + 1);
+	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
+	*ret_number = number;
+	return 0;
+}
+
+struct dataset *catalog_dataset(struct store *store, const char *name)
+{
+	struct dataset *dataset;
+
+	HASH_FIND(by_name, store->datasets, name, strlen(name), dataset);
+	return dataset;
+}
+
+struct dataset *catalog_dataset_by_id(struct store *store, uint32_t id)
+{
+	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next)
+		if (dataset->record.id == id)
+			return dataset;
+	return NULL;
+}
+
+struct dataset *catalog_dataset_by_view(struct store *store, uint32_t view)
+{
+	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next)
+		if (dataset->record.view == view)
+			return dataset;
+	return NULL;
+}
+
+struct snapshot *catalog_snapshot(struct dataset *dataset, const char *name)
+{
+	struct snapshot *snapshot;
+
+	HASH_FIND(by_name, dataset->snapshots, name, strlen(name), snapshot);
+	return snapshot;
+}
+
+struct snapshot *catalog_snapshot_by_view(struct store *store, uint32_t view)
+{
+	struct snapshot *snapshot;
+
+	HASH_FIND(by_view, store->by_view, &view, sizeof(view), snapshot);
+	return snapshot;
+}
+
+struct dataset *catalog_add_dataset(struct store *store, const char *name, struct dataset_record *record)
+{
+	struct dataset *dataset = xcalloc(1, sizeof(*dataset));
+
+	dataset->name = xstrdup(name);
+	dataset->record = *record;
+	*record = (struct dataset_record){0};
+	HASH_ADD_KEYPTR(by_name, store->datasets, dataset->name, strlen(dataset->name), dataset);
+	return dataset;
+}
+
+struct snapshot *catalog_add_snapshot(struct store *store, struct dataset *dataset, const char *name, struct snapshot_record *record)
+{
+	struct snapshot *snapshot = xcalloc(1, sizeof(*snapshot));
+
+	snapshot->name = xstrdup(name);
+	snapshot->record = *record;
+	snapshot->dataset = dataset;
+	*record = (struct snapshot_record){0};
+	HASH_ADD_KEYPTR(by_name, dataset->snapshots, snapshot->name, strlen(snapshot->name), snapshot);
+	HASH_ADD(by_view, store->by_view, record.view, sizeof(uint32_t), snapshot);
+	return snapshot;
+}
+
+void catalog_remove_snapshot(struct store *store, struct snapshot *snapshot)
+{
+	HASH_DELETE(by_name, snapshot->dataset->snapshots, snapshot);
+	HASH_DELETE(by_view, store->by_view, snapshot);
+	free(snapshot->name);
+	snapshot_record_clear(&snapshot->record);
+	free(snapshot);
+}
+
+void catalog_remove_dataset(struct store *store, struct dataset *dataset)
+{
+	while (dataset->snapshots)
+		catalog_remove_snapshot(store, dataset->snapshots);
+	HASH_DELETE(by_name, store->datasets, dataset);
+	free(dataset->name);
+	dataset_record_clear(&dataset->record);
+	free(dataset);
+}
+
+void catalog_add_prune(struct store *store, uint32_t view, struct prune_record *record)
+{
+	struct prune *prune = xcalloc(1, sizeof(*prune));
+
+	prune->view = view;
+	prune->record = *record;
+	*record = (struct prune_record){0};
+	LL_APPEND(store->prunes, prune);
+}
+
+void catalog_remove_prune(struct store *store, uint32_t view)
+{
+	struct prune *prune;
+
+	LL_SEARCH_SCALAR(store->prunes, prune, view, view);
+	if (!prune)
+		return;
+	LL_DELETE(store->prunes, prune);
+	prune_record_clear(&prune->record);
+	free(prune);
+}
+
+void catalog_put_dataset(struct kv_batch *batch, const char *name, const struct dataset_record *record)
+{
+	struct small_key key = catalog_key_name('D', name);
+	AUTO_BUF value = BUF_INIT;
+
+	dataset_record_encode(record, &value);
+	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
+}
+
+void catalog_put_snapshot(struct kv_batch *batch, const char *name, const struct snapshot_record *record)
+{
+	struct small_key key = catalog_key_snapshot(record->dataset, name);
+	AUTO_BUF value = BUF_INIT;
+
+	snapshot_record_encode(record, &value);
+	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
+}
+
+void catalog_put_prune(struct kv_batch *batch, uint32_t view, const struct prune_record *record)
+{
+	struct small_key key = catalog_key_u32('P', view);
+	AUTO_BUF value = BUF_INIT;
+
+	prune_record_encode(record, &value);
+	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
+}
+
+void catalog_each_line(struct store *store, uint32_t family, uint32_t except_view, void (*each)(void *arg, const struct line *line),
+		       void *arg)
+{
+	struct prune *prune;
+
+	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
+		if (dataset->record.family != family)
+			continue;
+		if (dataset->record.view != except_view)
+			each(arg, &dataset->record.line);
+		for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next)
+			if (snapshot->record.view != except_view)
+				each(arg, &snapshot->record.line);
+	}
+	/* A head that was rolled back without guard is read by those who had it open. */
+	LL_FOREACH(store->prunes, prune) {
+		struct open_view *open;
+		HASH_FIND(hh, store->open, &prune->view, sizeof(prune->view), open);
+		if (open && prune->record.family == family && prune->view != except_view)
+			each(arg, &prune->record.line);
+	}
+}
+
+static void add_line(void *sum, const struct line *line)
+{
+	for (uint32_t i = 0; i < line->count; i++)
+		line_add(sum, line->intervals[i].first, line->intervals[i].last);
+}
+
+struct line catalog_lines(struct store *store, uint32_t family, uint32_t except_view)
+{
+	struct line sum = {0};
+
+	catalog_each_line(store, family, except_view, add_line, &sum);
+	return sum;
+}
+
+/* --- orphans --- */
+
+typedef void (*orphan_fn)(void *arg, const struct small_key *key, uint64_t ino, struct kv_batch *batch);
+
+/* Calls for each key TAG | number | inode. */
+static int each_orphan(struct store *store, char tag, uint32_t number, orphan_fn each, void *arg, struct kv_batch *batch)
+{
+	struct small_key prefix = catalog_key_u32(tag, number);
+	struct small_key end = tag == 'O' ? catalog_key_orphan(number, UINT64_MAX) : catalog_key_snapshot_orphan(number, UINT64_MAX);
+	struct kv_iter *iter = kv_iter_new(store->kv, KV_CATALOG, prefix.bytes, prefix.len, end.bytes, end.len);
+	int result = 0;
+
+	for (kv_iter_first(iter); result == 0 && kv_iter_valid(iter); kv_iter_next(iter)) {
+		struct small_key key = {0};
+		const uint8_t *bytes = kv_iter_key(iter, &key.len);
+		if (key.len != prefix.len + sizeof(uint64_t)) {
+			result = -EBADMSG;
+			break;
+		}
+		memcpy(key.bytes, bytes, key.len);
+		struct reader reader = reader_over(key.bytes + prefix.len, sizeof(uint64_t));
+		each(arg, &key, read_be64(&reader), batch);
+	}
+	if (result == 0)
+		result = kv_iter_status(iter);
+	kv_iter_free(iter);
+	return result;
+}
+
+static void drop_orphan(void *arg, const struct small_key *key, uint64_t ino, struct kv_batch *batch)
+{
+	kv_batch_delete(batch, KV_CATALOG, key->bytes, key->len);
+}
+
+static void save_orphan(void *arg, const struct small_key *key, uint64_t ino, struct kv_batch *batch)
+{
+	struct small_key copy = catalog_key_snapshot_orphan(*(uint32_t *)arg, ino);
+
+	kv_batch_put(batch, KV_CATALOG, copy.bytes, copy.len, "", 0);
+}
+
+static void restore_orphan(void *arg, const struct small_key *key, uint64_t ino, struct kv_batch *batch)
+{
+	struct small_key copy = catalog_key_orphan(*(uint32_t *)arg, ino);
+
+	kv_batch_put(batch, KV_CATALOG, copy.bytes, copy.len, "", 0);
+}
+
+int catalog_save_orphans(struct store *store, uint32_t dataset, uint32_t view, struct kv_batch *batch)
+{
+	return each_orphan(store, 'O', dataset, save_orphan, &view, batch);
+}
+
+int catalog_restore_orphans(struct store *store, uint32_t view, uint32_t dataset, struct kv_batch *batch)
+{
+	return each_orphan(store, 'Q', view, restore_orphan, &dataset, batch);
+}
+
+int catalog_drop_orphans(struct store *store, uint32_t dataset, struct kv_batch *batch)
+{
+	return each_orphan(store, 'O', dataset, drop_orphan, NULL, batch);
+}
+
+int catalog_drop_snapshot_orphans(struct store *store, uint32_t view, struct kv_batch *batch)
+{
+	return each_orphan(store, 'Q', view, drop_orphan, NULL, batch);
+}
+
+int catalog_bury(struct store *store, struct kv_batch *batch, uint32_t family, uint32_t view, const struct line *line)
+{
+	struct prune_record prune = {.family = family, .line = *line};
+	struct small_key identity = catalog_key_identity(family, view);
+
+	catalog_put_prune(batch, view, &prune);
+	kv_batch_delete(batch, KV_CATALOG, identity.bytes, identity.len);
+	return catalog_drop_snapshot_orphans(store, view, batch);
+}
+
+void catalog_note_buried(struct store *store, uint32_t family, uint32_t view, const struct line *line)
+{
+	struct prune_record prune = {.family = family, .line = line_copy(line)};
+
+	catalog_add_prune(store, view, &prune);
+}
+
+/* --- loading --- */
+
+typedef int (*load_fn)(struct store *store, const uint8_t *key, size_t key_len, const uint8_t *value, size_t len);
+
+static char *name_of(const uint8_t *key, size_t len, size_t skip)
+{
+	if (len <= skip || len - skip > NAME_LEN_MAX)
+		return NULL;
+	return xasprintf("%.*s", (int)(len - skip), (const char *)key + skip);
+}
+
+static int load_counter(struct store *store, const uint8_t *key, size_t key_len, const uint8_t *value, size_t len)
+{
+	AUTO_FREE char *name = name_of(key, key_len, 1);
+	struct reader reader = reader_over(value, len);
+	uint64_t number = read_le64(&reader);
+
+	if (!name || reader.bad || number == 0)
+		return -EBADMSG;
+	for (size_t i = 0; i < COUNTER_COUNT; i++)
+		if (strcmp(name, counter_names[i]) == 0)
+			store->counters[i] = number;
+	return 0;
+}
+
+static int load_dataset(struct store *store, const uint8_t *key, size_t key_len, const uint8_t *value, size_t len)
+{
+	AUTO_FREE char *name = name_of(key, key_len, 1);
+	struct dataset_record record;
+	int result = name ? dataset_record_decode(value, len, &record) : -EBADMSG;
+
+	if (result == 0)
+		catalog_add_dataset(store, name, &record);
+	return result;
+}
+
+static int load_snapshot(struct store *store, const uint8_t *key, size_t key_len, const uint8_t *value, size_t len)
+{
+	AUTO_FREE char *name = name_of(key, key_len, 1 + sizeof(uint32_t));
+	struct snapshot_record record;
+	int result = name ? snapshot_record_decode(value, len, &record) : -EBADMSG;
+
+	if (result < 0)
+		return result;
+	struct dataset *dataset = catalog_dataset_by_id(store, record.dataset);
+	if (!dataset) {
+		snapshot_record_clear(&record);
+		return -EBADMSG;
+	}
+	catalog_add_snapshot(store, dataset, name, &record);
+	return 0;
+}
+
+static int load_prune(struct store *store, const uint8_t *key, size_t key_len, const uint8_t *value, size_t len)
+{
+	struct reader reader = reader_over(key + 1, key_len - 1);
+	uint32_t view = read_be32(&reader);
+	struct prune_record record;
+	int result = reader.bad ? -EBADMSG : prune_record_decode(value, len, &record);
+
+	if (result == 0)
+		catalog_add_prune(store, view, &record);
+	return result;
+}
+
+static int load_tag(struct store *store, char tag, load_fn load)
+{
+	struct small_key first = {.bytes = {(uint8_t)tag}, .len = 1}, end = {.bytes = {(uint8_t)(tag + 1)}, .len = 1};
+	struct kv_iter *iter = kv_iter_new(store->kv, KV_CATALOG, first.bytes, first.len, end.bytes, end.len);
+	int result = 0;
+
+	for (kv_iter_first(iter); result == 0 && kv_iter_valid(iter); kv_iter_next(iter)) {
+		size_t key_len, len;
+		const uint8_t *key = kv_iter_key(iter, &key_len);
+		const uint8_t *value = kv_iter_value(iter, &len);
+		result = load(store, key, key_len, value, len);
+	}
+	if (result == 0)
+		result = kv_iter_status(iter);
+	kv_iter_free(iter);
+	return result;
+}
+
+int catalog_load(struct store *store, struct error *err)
+{
+	static const struct {
+		char tag;
+		load_fn load;
+		const char *what;
+	} parts[] = {
+		{'N', load_counter, "counters"},
+		{'D', load_dataset, "datasets"},
+		{'S', load_snapshot, "snapshots"}, /* after their datasets */
+		{'P', load_prune, "destroyed views"},
+	};
+
+	for (size_t i = 0; i < COUNTER_COUNT; i++)
+		store->counters[i] = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		int result = load_tag(store, parts[i].tag, parts[i].load);
+		if (result < 0)
+			return error_set(err, result, "the store's list of %s cannot be read: %s", parts[i].what, strerror(-result));
+	}
+	return 0;
+}
+
+void catalog_clear(struct store *store)
+{
+	while (store->datasets)
+		catalog_remove_dataset(store, store->datasets);
+	while (store->prunes)
+		catalog_remove_prune(store, store->prunes->view);
+}

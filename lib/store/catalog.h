@@ -1,0 +1,176 @@
+/*
+ * What the store knows of its datasets, snapshots and open views, in memory. Internal to lib/store.
+ *
+ * The catalog column family is the truth; it is read once by catalog_load(). A change is made in this order: under change_lock, build
+ * one batch, write it synced, then bring the memory in line under catalog_lock. So memory never shows what is not on disk, and a failed
+ * write needs no way back.
+ *
+ * Locks: change_lock -> (views' locks, through lib/tree) and change_lock -> catalog_lock. Nothing of lib/tree that waits for a view's
+ * locks is called under catalog_lock.
+ *
+ * Errors: -ENOENT, -EBADMSG, and what kv gives. Records are written only by the holder of change_lock, who may therefore also read them
+ * without catalog_lock.
+ */
+#ifndef CORPUSFS_STORE_CATALOG_H
+#define CORPUSFS_STORE_CATALOG_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uthash.h>
+
+#include "lib/store/snapshots.h"
+
+struct snapshot {
+	char *name;
+	struct snapshot_record record;
+	struct dataset *dataset;
+	bool blocked; /* being destroyed: not given out any more */
+	enum { IDENTITY_UNKNOWN, IDENTITY_KNOWN, IDENTITY_FAILED } identity; /* what identity_step() found; FAILED: not tried again */
+	UT_hash_handle by_name; /* in dataset->snapshots */
+	UT_hash_handle by_view; /* in store->by_view */
+};
+
+struct dataset {
+	char *name;
+	struct dataset_record record;
+	struct snapshot *snapshots; /* uthash by_name */
+	bool blocked;
+	UT_hash_handle by_name;
+};
+
+/* A view that is open. A head stays; a snapshot's goes to the idle list at its last put. */
+struct open_view {
+	uint32_t number;
+	struct view *view;
+	unsigned refs;
+	bool head, retired; /* retired: a head replaced by rollback; closed at its last put */
+	bool idle;
+	struct open_view *prev, *next; /* in store->idle, the longest unused first */
+	UT_hash_handle hh;
+};
+
+/* A destroyed view whose versions wait to be pruned: 'P' record. */
+struct prune {
+	uint32_t view;
+	struct prune_record record;
+	struct prune *next;
+};
+
+enum counter { COUNTER_DATASET, COUNTER_FAMILY, COUNTER_VIEW, COUNTER_SNAPSHOT, COUNTER_COUNT };
+
+struct store {
+	char *path;
+	struct superblock superblock;
+	int lock_fd;
+	struct kv *kv;
+	struct pool *pool;
+	struct chunks *chunks;
+	struct tree *tree;
+
+	pthread_mutex_t change_lock; /* see store.h */
+	uint64_t counters[COUNTER_COUNT]; /* next to give out; change_lock */
+
+	pthread_mutex_t catalog_lock; /* guards all below */
+	pthread_cond_t unused;        /* some view's refs became 0 */
+	struct dataset *datasets;     /* uthash by_name */
+	struct snapshot *by_view;     /* uthash: all snapshots */
+	struct open_view *open;       /* uthash by number */
+	struct open_view *idle;
+	unsigned idle_count;
+	struct prune *prunes;         /* oldest first */
+	struct store_hooks hooks;
+
+	atomic_bool restoring;          /* a dataset_restore is at work */
+	atomic_bool collecting;         /* a gc_run is at work */
+	atomic_bool sweep_due;          /* versions were pruned since the last sweep */
+	atomic_uint_fast64_t kept_keys; /* chunks there were after the last sweep */
+};
+
+/* --- catalog.c --- */
+WARN_UNUSED int catalog_load(struct store *store, struct error *err);
+void catalog_clear(struct store *store);
+
+/* Gives out a number and notes it in the batch. Caller holds change_lock. -EOVERFLOW when view numbers are used up. */
+WARN_UNUSED int catalog_number(struct store *store, enum counter counter, struct kv_batch *batch, uint64_t *ret_number);
+
+/* Lookups; caller holds catalog_lock or change_lock. NULL: none. */
+struct dataset *catalog_dataset(struct store *store, const char *name);
+struct dataset *catalog_dataset_by_id(struct store *store, uint32_t id);
+struct dataset *catalog_dataset_by_view(struct store *store, uint32_t view);
+struct snapshot *catalog_snapshot(struct dataset *dataset, const char *name);
+struct snapshot *catalog_snapshot_by_view(struct store *store, uint32_t view);
+
+/* Memory only; caller holds catalog_lock. Names are copied, records taken over. */
+struct dataset *catalog_add_dataset(struct store *store, const char *name, struct dataset_record *record);
+void catalog_remove_dataset(struct store *store, struct dataset *dataset); /* and its snapshots */
+struct snapshot *catalog_add_snapshot(struct store *store, struct dataset *dataset, const char *name, struct snapshot_record *record);
+void catalog_remove_snapshot(struct store *store, struct snapshot *snapshot);
+void catalog_add_prune(struct store *store, uint32_t view, struct prune_record *record);
+void catalog_remove_prune(struct store *store, uint32_t view);
+
+/* Records into a batch. */
+void catalog_put_dataset(struct kv_batch *batch, const char *name, const struct dataset_record *record);
+void catalog_put_snapshot(struct kv_batch *batch, const char *name, const struct snapshot_record *record);
+void catalog_put_prune(struct kv_batch *batch, uint32_t view, const struct prune_record *record);
+
+/* A view is destroyed: removes its identity and orphans, notes it for pruning; and the same in memory once the batch is written. */
+WARN_UNUSED int catalog_bury(struct store *store, struct kv_batch *batch, uint32_t family, uint32_t view, const struct line *line);
+void catalog_note_buried(struct store *store, uint32_t family, uint32_t view, const struct line *line);
+
+/* Fault points after a batch was written: what is done cannot fail any more, only die. */
+#define FAULT_AFTER(name)                       \
+	do {                                    \
+		int fault_ = fault_point(name); \
+		(void)fault_;                   \
+	} while (0)
+
+/* The lines of all living views of the family but one (0: of all), and their union. Living: heads, snapshots, and retired heads that are
+ * still open. Caller holds catalog_lock. */
+void catalog_each_line(struct store *store, uint32_t family, uint32_t except_view, void (*each)(void *arg, const struct line *line),
+		       void *arg);
+struct line catalog_lines(struct store *store, uint32_t family, uint32_t except_view);
+
+/* Orphans of a dataset ('O') copied to a snapshot ('Q'), the way back, and removed. */
+WARN_UNUSED int catalog_save_orphans(struct store *store, uint32_t dataset, uint32_t view, struct kv_batch *batch);
+WARN_UNUSED int catalog_restore_orphans(struct store *store, uint32_t view, uint32_t dataset, struct kv_batch *batch);
+WARN_UNUSED int catalog_drop_orphans(struct store *store, uint32_t dataset, struct kv_batch *batch);
+WARN_UNUSED int catalog_drop_snapshot_orphans(struct store *store, uint32_t view, struct kv_batch *batch);
+
+/* --- views.c --- */
+/* The dataset's head, referenced. Caller holds no lock, or change_lock. */
+WARN_UNUSED int views_head(struct store *store, struct dataset *dataset, struct view **ret_view);
+/* Waits shortly until nobody uses the view, closes it, and sets *blocked under the same hold: it is not given out again. -EBUSY. */
+WARN_UNUSED int views_block(struct store *store, uint32_t number, bool *blocked);
+void views_unblock(struct store *store, bool *blocked);
+/* The head's number is another now: who still has the old view keeps it, nobody gets it any more. Caller holds catalog_lock. */
+void views_retire(struct store *store, uint32_t number);
+bool views_is_open(struct store *store, uint32_t number); /* in use or merely open */
+/* Tells open heads of the family what the others see. Caller holds change_lock. */
+void views_refresh_shared(struct store *store, uint32_t family);
+void views_close_all(struct store *store);
+
+/* Referenced heads in dataset id order, of one family or (0) all; give them back with views_put_heads. Caller holds change_lock. */
+struct view_set {
+	struct view **items;
+	size_t count;
+};
+WARN_UNUSED int views_get_heads(struct store *store, uint32_t family, struct view_set *ret_set);
+void views_put_heads(struct store *store, struct view_set *set);
+
+/* --- snapshots.c --- caller holds change_lock */
+WARN_UNUSED int snapshot_find(struct store *store, const char *dataset_name, const char *name, struct snapshot **ret_snapshot,
+			      struct error *err);
+/* A snapshot of the dataset's head as it stands, into the batch; the head is frozen. `record` is the caller's to clear. */
+WARN_UNUSED int snapshot_prepare(struct store *store, struct dataset *dataset, const char *name, const char *note, uint32_t flags,
+				 struct timespec taken, struct kv_batch *batch, struct snapshot_record *record);
+
+/* --- gc.c --- whether a sweep is due, kept as job state ('J') */
+WARN_UNUSED int gc_state_load(struct store *store);
+void gc_state_put(struct store *store, struct kv_batch *batch);
+
+/* --- store.c --- */
+struct store_hooks store_get_hooks(struct store *store);
+void store_changed(struct store *store, enum store_event event, uint32_t dataset, const char *name);
+bool store_busy(struct store *store, uint32_t view);
+
+#endif

@@ -1,0 +1,428 @@
+#include "lib/store/datasets.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/fault.h"
+#include "lib/store/catalog.h"
+#include "lib/tree/records/version.h"
+
+/* The length of the UTF-8 sequence at `text`, 0 if it is none (overlong, surrogate, beyond U+10FFFF). */
+static size_t utf8_len(const unsigned char *text)
+{
+	static const struct {
+		unsigned char first, last, second_first, second_last;
+		size_t len;
+	} forms[] = {
+		{0x01, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+		{0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+		{0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		if (text[0] < forms[i].first || text[0] > forms[i].last)
+			continue;
+		if (forms[i].len > 1 && (text[1] < forms[i].second_first || text[1] > forms[i].second_last))
+			return 0;
+		for (size_t k = 2; k < forms[i].len; k++)
+			if (text[k] < 0x80 || text[k] > 0xbf)
+				return 0;
+		return forms[i].len;
+	}
+	return 0;
+}
+
+int dataset_name_check(const char *what, const char *name, struct error *err)
+{
+	size_t len = strlen(name);
+
+	if (len == 0)
+		return error_set(err, -EINVAL, "a %s needs a name", what);
+	if (len > NAME_LEN_MAX)
+		return error_set(err, -ENAMETOOLONG, "%s name is too long: %zu bytes, at most %d", what, len, NAME_LEN_MAX);
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, ".snapshots") == 0)
+		return error_set(err, -EINVAL, "\"%s\" cannot be the name of a %s", name, what);
+	if (name[0] == '-')
+		return error_set(err, -EINVAL, "%s name \"%s\" starts with a dash", what, name);
+	for (const unsigned char *at = (const unsigned char *)name; *at;) {
+		size_t step = utf8_len(at);
+		if (step == 0)
+			return error_set(err, -EINVAL, "%s name is not UTF-8", what);
+		if (*at < 0x20 || *at == 0x7f || (*at == 0xc2 && at[1] < 0xa0))
+			return error_set(err, -EINVAL, "%s name holds a control character", what);
+		if (*at == '/' || *at == '@')
+			return error_set(err, -EINVAL, "%s name \"%s\" holds a '%c'", what, name, *at);
+		at += step;
+	}
+	return 0;
+}
+
+static int no_dataset(struct error *err, const char *name)
+{
+	return error_set(err, -ENOENT, "there is no dataset \"%s\"", name);
+}
+
+/* --- create --- */
+
+/* The batch that makes the dataset, and its record. Caller holds change_lock. */
+static int build_dataset(struct store *store, const char *name, const struct stat *root, int level, struct kv_batch *batch,
+			 struct dataset_record *record)
+{
+	uint64_t id, family, view, epoch;
+	int result = catalog_number(store, COUNTER_DATASET, batch, &id);
+
+	if (result == 0)
+		result = catalog_number(store, COUNTER_FAMILY, batch, &family);
+	if (result == 0)
+		result = catalog_number(store, COUNTER_VIEW, batch, &view);
+	if (result < 0)
+		return result;
+	epoch = 1;
+	view_make_root(batch, (uint32_t)family, epoch, root->st_mode, root->st_uid, root->st_gid);
+	record->id = (uint32_t)id;
+	record->family = (uint32_t)family;
+	record->view = (uint32_t)view;
+	record->epoch = epoch;
+	record->created = clock_now().tv_sec;
+	record->level = level;
+	record->schedule = xstrdup("");
+	line_add(&record->line, epoch, epoch);
+	catalog_put_dataset(batch, name, record);
+	return 0;
+}
+
+static int create_locked(struct store *store, const char *name, const struct stat *root, int level, struct error *err,
+			 uint32_t *ret_id)
+{
+	struct dataset_record record = {0};
+
+	if (catalog_dataset(store, name))
+		return error_set(err, -EEXIST, "there is a dataset \"%s\" already", name);
+	struct kv_batch *batch = kv_batch_new();
+	int result = build_dataset(store, name, root, level, batch, &record);
+	if (result == 0)
+		result = fault_point("dataset-create-before-write");
+	if (result == 0)
+		result = kv_write(store->kv, batch, KV_SYNC);
+	kv_batch_free(batch);
+	if (result < 0) {
+		dataset_record_clear(&record);
+		return error_set(err, result, "cannot create dataset \"%s\": %s", name, strerror(-result));
+	}
+	*ret_id = record.id;
+	pthread_mutex_lock(&store->catalog_lock);
+	catalog_add_dataset(store, name, &record);
+	pthread_mutex_unlock(&store->catalog_lock);
+	return 0;
+}
+
+int dataset_create(struct store *store, const char *name, uint32_t mode, uint32_t uid, uint32_t gid, int level, struct error *err)
+{
+	struct stat root = {.st_mode = S_IFDIR | (mode & 07777), .st_uid = uid, .st_gid = gid};
+	uint32_t id = 0;
+	int result = dataset_name_check("dataset", name, err);
+
+	if (result < 0)
+		return result;
+	pthread_mutex_lock(&store->change_lock);
+	result = create_locked(store, name, &root, level, err, &id);
+	pthread_mutex_unlock(&store->change_lock);
+	if (result == 0)
+		store_changed(store, STORE_DATASETS_CHANGED, id, name);
+	return result;
+}
+
+/* --- look --- */
+
+static void fill_info(const struct dataset *dataset, struct dataset_info *info)
+{
+	*info = (struct dataset_info){
+		.id = dataset->record.id,
+		.family = dataset->record.family,
+		.view = dataset->record.view,
+		.epoch = dataset->record.epoch,
+		.created = dataset->record.created,
+		.level = dataset->record.level,
+		.snapshots = HASH_CNT(by_name, dataset->snapshots),
+	};
+	snprintf(info->name, sizeof(info->name), "%s", dataset->name);
+	snprintf(info->schedule, sizeof(info->schedule), "%s", dataset->record.schedule);
+}
+
+int dataset_get(struct store *store, const char *name, struct dataset_info *ret_info)
+{
+	pthread_mutex_lock(&store->catalog_lock);
+	struct dataset *dataset = catalog_dataset(store, name);
+	if (dataset)
+		fill_info(dataset, ret_info);
+	pthread_mutex_unlock(&store->catalog_lock);
+	return dataset ? 0 : -ENOENT;
+}
+
+int dataset_get_by_id(struct store *store, uint32_t id, struct dataset_info *ret_info)
+{
+	pthread_mutex_lock(&store->catalog_lock);
+	struct dataset *dataset = catalog_dataset_by_id(store, id);
+	if (dataset)
+		fill_info(dataset, ret_info);
+	pthread_mutex_unlock(&store->catalog_lock);
+	return dataset ? 0 : -ENOENT;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct dataset_info *)a)->name, ((const struct dataset_info *)b)->name);
+}
+
+int dataset_list(struct store *store, int (*each)(void *arg, const struct dataset_info *info), void *arg)
+{
+	size_t count = 0;
+	int result = 0;
+
+	pthread_mutex_lock(&store->catalog_lock);
+	AUTO_FREE struct dataset_info *infos = xcalloc(MAX(HASH_CNT(by_name, store->datasets), 1U), sizeof(*infos));
+	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next)
+		fill_info(dataset, &infos[count++]);
+	pthread_mutex_unlock(&store->catalog_lock);
+
+	qsort(infos, count, sizeof(*infos), by_name);
+	for (size_t i = 0; i < count && result == 0; i++)
+		result = each(arg, &infos[i]);
+	return result;
+}
+
+/* --- change --- */
+
+static int rename_locked(struct store *store, const char *name, const char *new_name, struct error *err, uint32_t *ret_id)
+{
+	struct dataset *dataset = catalog_dataset(store, name);
+
+	if (!dataset)
+		return no_dataset(err, name);
+	if (catalog_dataset(store, new_name))
+		return error_set(err, -EEXIST, "there is a dataset \"%s\" already", new_name);
+	struct small_key key = catalog_key_name('D', name);
+	struct kv_batch *batch = kv_batch_new();
+	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+	catalog_put_dataset(batch, new_name, &dataset->record);
+	int result = kv_write(store->kv, batch, KV_SYNC);
+	kv_batch_free(batch);
+	if (result < 0)
+		return error_set(err, result, "cannot rename dataset \"%s\": %s", name, strerror(-result));
+	pthread_mutex_lock(&store->catalog_lock);
+	HASH_DELETE(by_name, store->datasets, dataset);
+	free(dataset->name);
+	dataset->name = xstrdup(new_name);
+	HASH_ADD_KEYPTR(by_name, store->datasets, dataset->name, strlen(dataset->name), dataset);
+	pthread_mutex_unlock(&store->catalog_lock);
+	*ret_id = dataset->record.id;
+	return 0;
+}
+
+int dataset_rename(struct store *store, const char *name, const char *new_name, struct error *err)
+{
+	uint32_t id = 0;
+	int result = dataset_name_check("dataset", new_name, err);
+
+	if (result < 0)
+		return result;
+	pthread_mutex_lock(&store->change_lock);
+	result = rename_locked(store, name, new_name, err, &id);
+	pthread_mutex_unlock(&store->change_lock);
+	if (result == 0) {
+		store_changed(store, STORE_DATASETS_CHANGED, id, name);
+		store_changed(store, STORE_DATASETS_CHANGED, id, new_name);
+	}
+	return result;
+}
+
+/* Writes the dataset's record with another level or schedule (NULL: keep). Caller holds change_lock. */
+static int put_changed(struct store *store, struct dataset *dataset, int level, const char *schedule, struct error *err)
+{
+	struct dataset_record record = dataset->record;
+	struct kv_batch *batch = kv_batch_new();
+
+	record.level = level;
+	record.schedule = xstrdup(schedule ? schedule : dataset->record.schedule);
+	catalog_put_dataset(batch, dataset->name, &record);
+	int result = kv_write(store->kv, batch, KV_SYNC);
+	kv_batch_free(batch);
+	if (result < 0) {
+		free(record.schedule);
+		return error_set(err, result, "cannot change dataset \"%s\": %s", dataset->name, strerror(-result));
+	}
+	pthread_mutex_lock(&store->catalog_lock);
+	free(dataset->record.schedule);
+	dataset->record.schedule = record.schedule;
+	dataset->record.level = level;
+	pthread_mutex_unlock(&store->catalog_lock);
+	return 0;
+}
+
+int dataset_set_level(struct store *store, const char *name, int level, struct error *err)
+{
+	struct view *view;
+
+	if (level < 0 || level > 22)
+		return error_set(err, -EINVAL, "compression level %d is not in 0..22", level);
+	pthread_mutex_lock(&store->change_lock);
+	struct dataset *dataset = catalog_dataset(store, name);
+	int result = dataset ? views_head(store, dataset, &view) : -ENOENT;
+	if (!dataset)
+		no_dataset(err, name);
+	else if (result < 0)
+		error_set(err, result, "cannot open dataset \"%s\": %s", name, strerror(-result));
+	if (result == 0) {
+		result = put_changed(store, dataset, level, NULL, err);
+		if (result == 0)
+			view_set_level(view, level);
+		store_view_put(store, view);
+	}
+	pthread_mutex_unlock(&store->change_lock);
+	return result;
+}
+
+int dataset_set_schedule(struct store *store, const char *name, const char *schedule, struct error *err)
+{
+	if (strlen(schedule) >= sizeof(((struct dataset_info *)NULL)->schedule))
+		return error_set(err, -EINVAL, "the schedule is too long");
+	pthread_mutex_lock(&store->change_lock);
+	struct dataset *dataset = catalog_dataset(store, name);
+	int result = dataset ? put_changed(store, dataset, dataset->record.level, schedule, err) : no_dataset(err, name);
+	pthread_mutex_unlock(&store->change_lock);
+	return result;
+}
+
+/* --- destroy --- */
+
+/* Caller has blocked the head: it is committed and nobody changes it. */
+static int check_empty(struct store *store, struct dataset *dataset, struct error *err)
+{
+	const struct dataset_record *record = &dataset->record;
+	struct tree_key first = tree_prefix_kind(record->family, ROOT_INO, KEY_ENTRY);
+	struct tree_key end = tree_prefix_end(first);
+	struct version_iter *iter = version_iter_new(store->kv, &record->line, &first, &end, 0);
+	bool some = version_iter_next(iter);
+	int result = version_iter_status(iter);
+
+	version_iter_free(iter);
+	if (some)
+		return error_set(err, -ENOTEMPTY, "dataset \"%s\" is not empty", dataset->name);
+	return result < 0 ? error_set(err, result, "cannot read dataset \"%s\": %s", dataset->name, strerror(-result)) : 0;
+}
+
+static int check_snapshots(struct store *store, struct dataset *dataset, unsigned flags, struct error *err)
+{
+	unsigned count = HASH_CNT(by_name, dataset->snapshots);
+
+	if (count > 0 && !(flags & DATASET_DESTROY_SNAPSHOTS)) {
+		error_set(err, -ENOTEMPTY, "dataset \"%s\" has %u snapshot%s", dataset->name, count, count == 1 ? "" : "s");
+		error_hint(err, "destroy them first, or together with the dataset");
+		return -ENOTEMPTY;
+	}
+	for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next) {
+		if (snapshot->record.hold_count > 0)
+			return error_set(err, -EBUSY, "snapshot \"%s@%s\" is held by \"%s\"", dataset->name, snapshot->name,
+					 snapshot->record.holds[0]);
+		if (store_busy(store, snapshot->record.view))
+			return error_set(err, -EBUSY, "snapshot \"%s@%s\" is being read", dataset->name, snapshot->name);
+	}
+	if (store_busy(store, dataset->record.view))
+		return error_set(err, -EBUSY, "dataset \"%s\" is in use", dataset->name);
+	return 0;
+}
+
+static void unblock_all(struct store *store, struct dataset *dataset)
+{
+	views_unblock(store, &dataset->blocked);
+	for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next)
+		views_unblock(store, &snapshot->blocked);
+}
+
+/* Nobody can get a view of the dataset any more when it returns 0. The head is committed once more by its closing. */
+static int block_all(struct store *store, struct dataset *dataset, struct error *err)
+{
+	int result = views_block(store, dataset->record.view, &dataset->blocked);
+
+	for (struct snapshot *snapshot = dataset->snapshots; result == 0 && snapshot; snapshot = snapshot->by_name.next)
+		result = views_block(store, snapshot->record.view, &snapshot->blocked);
+	if (result < 0) {
+		unblock_all(store, dataset);
+		return error_set(err, result, "dataset \"%s\" is being read", dataset->name);
+	}
+	return 0;
+}
+
+static int build_destroy(struct store *store, struct dataset *dataset, struct kv_batch *batch)
+{
+	const struct dataset_record *record = &dataset->record;
+	struct small_key key = catalog_key_name('D', dataset->name);
+	int result = catalog_drop_orphans(store, record->id, batch);
+
+	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+	if (result == 0)
+		result = catalog_bury(store, batch, record->family, record->view, &record->line);
+	for (struct snapshot *snapshot = dataset->snapshots; result == 0 && snapshot; snapshot = snapshot->by_name.next) {
+		key = catalog_key_snapshot(record->id, snapshot->name);
+		kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+		result = catalog_bury(store, batch, record->family, snapshot->record.view, &snapshot->record.line);
+	}
+	return result;
+}
+
+static int destroy_locked(struct store *store, const char *name, unsigned flags, struct error *err, uint32_t *ret_id)
+{
+	struct dataset *dataset = catalog_dataset(store, name);
+
+	if (!dataset)
+		return no_dataset(err, name);
+	int result = check_snapshots(store, dataset, flags, err);
+	if (result == 0)
+		result = block_all(store, dataset, err);
+	if (result < 0)
+		return result;
+	if (flags & DATASET_DESTROY_EMPTY_ONLY)
+		result = check_empty(store, dataset, err);
+	if (result < 0) {
+		unblock_all(store, dataset);
+		return result;
+	}
+
+	struct kv_batch *batch = kv_batch_new();
+	result = build_destroy(store, dataset, batch);
+	if (result == 0)
+		result = fault_point("destroy-before-write");
+	if (result == 0)
+		result = kv_write(store->kv, batch, KV_SYNC);
+	kv_batch_free(batch);
+	if (result < 0) {
+		unblock_all(store, dataset);
+		return error_set(err, result, "cannot destroy dataset \"%s\": %s", name, strerror(-result));
+	}
+	*ret_id = dataset->record.id;
+	uint32_t family = dataset->record.family;
+	pthread_mutex_lock(&store->catalog_lock);
+	catalog_note_buried(store, family, dataset->record.view, &dataset->record.line);
+	for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next)
+		catalog_note_buried(store, family, snapshot->record.view, &snapshot->record.line);
+	catalog_remove_dataset(store, dataset);
+	pthread_mutex_unlock(&store->catalog_lock);
+	views_refresh_shared(store, family);
+	FAULT_AFTER("destroy-after-write");
+	return 0;
+}
+
+int dataset_destroy(struct store *store, const char *name, unsigned flags, struct error *err)
+{
+	uint32_t id = 0;
+
+	pthread_mutex_lock(&store->change_lock);
+	int result = destroy_locked(store, name, flags, err, &id);
+	pthread_mutex_unlock(&store->change_lock);
+	if (result == 0)
+		store_changed(store, STORE_DATASETS_CHANGED, id, name);
+	return result;
+}

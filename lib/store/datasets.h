@@ -1,0 +1,36 @@
+/* Datasets: named file trees at the root of the mount. All functions: any thread; changes take store.change_lock. */
+#ifndef CORPUSFS_STORE_DATASETS_H
+#define CORPUSFS_STORE_DATASETS_H
+
+#include "lib/store/store.h"
+
+struct dataset_info {
+	char name[NAME_LEN_MAX + 1];
+	uint32_t id, family, view;
+	uint64_t epoch;
+	int64_t created;
+	int level;
+	size_t snapshots; /* how many */
+	char schedule[512]; /* JSON, or "" */
+};
+
+/* 0, -EINVAL or -ENAMETOOLONG with a text: empty, ".", "..", ".snapshots", slash, '@', NUL, control characters, not UTF-8, over 255 bytes,
+ * leading '-'. Also for snapshot names. `what` is "dataset" or "snapshot". */
+WARN_UNUSED int dataset_name_check(const char *what, const char *name, struct error *err);
+
+WARN_UNUSED int dataset_create(struct store *store, const char *name, uint32_t mode, uint32_t uid, uint32_t gid, int level,
+			       struct error *err); /* -EEXIST */
+WARN_UNUSED int dataset_get(struct store *store, const char *name, struct dataset_info *ret_info); /* -ENOENT */
+WARN_UNUSED int dataset_get_by_id(struct store *store, uint32_t id, struct dataset_info *ret_info);
+/* In name order; stops when the callback returns not 0 and returns that. No lock is held during the callback. */
+WARN_UNUSED int dataset_list(struct store *store, int (*each)(void *arg, const struct dataset_info *info), void *arg);
+WARN_UNUSED int dataset_rename(struct store *store, const char *name, const char *new_name, struct error *err);
+
+#define DATASET_DESTROY_EMPTY_ONLY 1U /* as rmdir at the mount's root: -ENOTEMPTY when it has files or snapshots */
+#define DATASET_DESTROY_SNAPSHOTS 2U  /* its snapshots too; without, -ENOTEMPTY when it has some */
+WARN_UNUSED int dataset_destroy(struct store *store, const char *name, unsigned flags, struct error *err); /* -EBUSY held or being read */
+WARN_UNUSED int dataset_set_level(struct store *store, const char *name, int level, struct error *err);
+/* JSON text, "" for none; its meaning is the schedule job's. -EINVAL when it is too long. */
+WARN_UNUSED int dataset_set_schedule(struct store *store, const char *name, const char *schedule, struct error *err);
+
+#endif

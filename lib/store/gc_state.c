@@ -1,0 +1,36 @@
+/* What the collector (lib/reclaim) remembers between runs: one record of the catalogue. u8 version | u8 due | u64 chunks after the last sweep */
+#include <errno.h>
+
+#include "lib/store/catalog.h"
+
+#define STATE_NAME "gc"
+
+int gc_state_load(struct store *store)
+{
+	struct small_key key = catalog_key_name('J', STATE_NAME);
+	AUTO_BUF value = BUF_INIT;
+	int result = kv_get(store->kv, KV_CATALOG, key.bytes, key.len, &value);
+
+	if (result < 0)
+		return result == -ENOENT ? 0 : result;
+	struct reader reader = reader_over(value.data, value.len);
+	uint8_t version = read_u8(&reader);
+	bool due = read_u8(&reader);
+	uint64_t kept = read_le64(&reader);
+	if (reader.bad || version != FORMAT_VERSION)
+		return -EBADMSG;
+	atomic_store(&store->sweep_due, due);
+	atomic_store(&store->kept_keys, kept);
+	return 0;
+}
+
+void gc_state_put(struct store *store, struct kv_batch *batch)
+{
+	struct small_key key = catalog_key_name('J', STATE_NAME);
+	AUTO_BUF value = BUF_INIT;
+
+	buf_add_u8(&value, FORMAT_VERSION);
+	buf_add_u8(&value, atomic_load(&store->sweep_due));
+	buf_add_le64(&value, atomic_load(&store->kept_keys));
+	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
+}

@@ -1,0 +1,105 @@
+#include "lib/store/lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "lib/base/buf.h"
+
+#define TEXT_MAX 128
+/* An owner that is just coming or going, or lock_owner() looking: no text, over in a moment. */
+#define RETRIES 50
+#define RETRY_US 10000
+
+/* Who is written in the file; the command's name goes to `command`. */
+static pid_t read_owner(int fd, char command[TEXT_MAX])
+{
+	char text[TEXT_MAX];
+	ssize_t got = pread(fd, text, sizeof(text) - 1, 0);
+	long pid = 0;
+
+	command[0] = '\0';
+	if (got <= 0)
+		return 0;
+	text[got] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	char *end;
+	errno = 0;
+	pid = strtol(text, &end, 10);
+	if (errno || pid <= 0)
+		return 0;
+	snprintf(command, TEXT_MAX, "%s", *end == ' ' ? end + 1 : end);
+	return (pid_t)pid;
+}
+
+static void write_owner(int fd)
+{
+	char text[TEXT_MAX];
+	int len = snprintf(text, sizeof(text), "%ld %s\n", (long)getpid(), program_invocation_short_name);
+
+	len = MIN(len, TEXT_MAX - 1);
+	/* Only a message to people: a full disk must not keep the store shut. */
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) < 0)
+		return;
+}
+
+int lock_take(const char *store_path, int *ret_fd, struct error *err)
+{
+	AUTO_FREE char *path = xasprintf("%s/%s", store_path, LOCK_NAME);
+	char command[TEXT_MAX];
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	pid_t owner = 0;
+
+	if (fd < 0)
+		return error_set(err, -errno, "cannot lock the store %s: %s", store_path, strerror(errno));
+	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+		int result = errno == EWOULDBLOCK ? -EBUSY : -errno;
+		if (result == -EINTR)
+			continue;
+		owner = read_owner(fd, command);
+		if (owner && kill(owner, 0) < 0 && errno == ESRCH)
+			owner = 0;
+		if (result == -EBUSY && owner == 0 && i < RETRIES) {
+			usleep(RETRY_US);
+			continue;
+		}
+		if (result == -EBUSY && owner) {
+			error_set(err, result, "the store %s is in use by process %ld (%s)", store_path, (long)owner, command);
+			error_hint(err, "unmount it or end that process first");
+		} else {
+			error_set(err, result, "cannot lock the store %s: %s", store_path, strerror(-result));
+		}
+		close(fd);
+		return result;
+	}
+	write_owner(fd);
+	*ret_fd = fd;
+	return 0;
+}
+
+void lock_release(int fd)
+{
+	if (fd < 0)
+		return;
+	/* A text that stays misleads nobody: whether there is a lock, the kernel is asked. */
+	int ignored = ftruncate(fd, 0);
+	(void)ignored;
+	close(fd);
+}
+
+pid_t lock_owner(const char *store_path)
+{
+	AUTO_FREE char *path = xasprintf("%s/%s", store_path, LOCK_NAME);
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char command[TEXT_MAX];
+
+	if (fd < 0)
+		return 0;
+	/* The lock that this takes for a moment is shared, and lock_take() waits for it: it reads no owner's text then. */
+	if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+		return 0;
+	return read_owner(fd, command);
+}

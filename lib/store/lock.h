@@ -1,0 +1,18 @@
+/*
+ * The lock of a store: flock on STORE/lock, which the kernel gives back when the owner dies. The file says who: "PID COMMAND\n".
+ * Internal to lib/store. Any thread.
+ */
+#ifndef CORPUSFS_STORE_LOCK_H
+#define CORPUSFS_STORE_LOCK_H
+
+#include <sys/types.h>
+
+#include "lib/base/error.h"
+
+#define LOCK_NAME "lock"
+
+WARN_UNUSED int lock_take(const char *store_path, int *ret_fd, struct error *err); /* -EBUSY, -EACCES */
+void lock_release(int fd);
+pid_t lock_owner(const char *store_path); /* 0: nobody */
+
+#endif

@@ -1,0 +1,246 @@
+/* The way back (I4) and sideways (I5). Why nothing is lost meanwhile: SH1 in snapshots.c. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/fault.h"
+#include "lib/store/catalog.h"
+
+struct rollback {
+	struct dataset *dataset;
+	struct snapshot *target;
+	bool guard;
+	char guard_name[NAME_LEN_MAX + 1];
+	struct snapshot_record guard_record;
+	struct line line; /* of the new head */
+	uint32_t old_view, view;
+	uint64_t epoch;
+};
+
+static void choose_guard_name(struct rollback *rollback)
+{
+	time_t seconds = clock_now().tv_sec;
+	char stamp[32];
+	struct tm tm;
+
+	gmtime_r(&seconds, &tm);
+	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &tm);
+	snprintf(rollback->guard_name, sizeof(rollback->guard_name), "before-rollback-%s", stamp);
+	for (unsigned i = 2; catalog_snapshot(rollback->dataset, rollback->guard_name); i++)
+		snprintf(rollback->guard_name, sizeof(rollback->guard_name), "before-rollback-%s-%u", stamp, i);
+}
+
+/*
+ * Files that were unlinked while open belong to the state in which they were: the old head's go with the guard, those of the snapshot
+ * come back as orphans of the new head, which nobody has open.
+ */
+static int build_rollback(struct store *store, struct rollback *rollback, struct kv_batch *batch)
+{
+	struct dataset *dataset = rollback->dataset;
+	struct dataset_record record = dataset->record;
+	uint64_t view;
+	int result = catalog_number(store, COUNTER_VIEW, batch, &view);
+
+	if (result == 0)
+		result = family_next_epoch(store->tree, record.family, batch, &rollback->epoch);
+	if (result == 0 && rollback->guard)
+		result = snapshot_prepare(store, dataset, rollback->guard_name, "", SNAPSHOT_GUARD, clock_now(), batch,
+					  &rollback->guard_record);
+	else if (result == 0)
+		result = catalog_bury(store, batch, record.family, record.view, &record.line);
+	if (result == 0)
+		result = catalog_drop_orphans(store, record.id, batch);
+	if (result == 0)
+		result = catalog_restore_orphans(store, rollback->target->record.view, record.id, batch);
+	if (result < 0)
+		return result;
+	rollback->view = (uint32_t)view;
+	rollback->line = line_copy(&rollback->target->record.line);
+	line_add(&rollback->line, rollback->epoch, rollback->epoch);
+	record.view = rollback->view;
+	record.epoch = rollback->epoch;
+	record.line = rollback->line;
+	catalog_put_dataset(batch, dataset->name, &record);
+	return 0;
+}
+
+static void apply_rollback(struct store *store, struct rollback *rollback, struct view *head)
+{
+	struct dataset_record *record = &rollback->dataset->record;
+
+	pthread_mutex_lock(&store->catalog_lock);
+	if (rollback->guard)
+		catalog_add_snapshot(store, rollback->dataset, rollback->guard_name, &rollback->guard_record);
+	else
+		catalog_note_buried(store, record->family, record->view, &record->line);
+	views_retire(store, record->view);
+	line_clear(&record->line);
+	record->line = rollback->line;
+	rollback->line = (struct line){0};
+	record->view = rollback->view;
+	record->epoch = rollback->epoch;
+	pthread_mutex_unlock(&store->catalog_lock);
+	view_retire(head);
+}
+
+/* Caller froze the head, and thaws it: as it was after a failure, retired after success. */
+static int rollback_frozen(struct store *store, struct rollback *rollback, struct view *head)
+{
+	struct kv_batch *batch = kv_batch_new();
+	int result = build_rollback(store, rollback, batch);
+
+	if (result == 0)
+		result = fault_point("rollback-before-write");
+	if (result == 0)
+		result = kv_write(store->kv, batch, KV_SYNC);
+	kv_batch_free(batch);
+	if (result < 0)
+		return result;
+	FAULT_AFTER("rollback-after-write");
+	apply_rollback(store, rollback, head);
+	return 0;
+}
+
+static int rollback_head(struct store *store, struct rollback *rollback)
+{
+	struct view *head;
+	int result = views_head(store, rollback->dataset, &head);
+
+	if (result < 0)
+		return result;
+	result = view_freeze(head);
+	if (result == 0) {
+		result = rollback_frozen(store, rollback, head);
+		view_thaw(head, NULL, 0);
+	}
+	store_view_put(store, head);
+	if (result == 0)
+		views_refresh_shared(store, rollback->dataset->record.family);
+	return result;
+}
+
+static int rollback_locked(struct store *store, const char *dataset_name, const char *name, struct rollback *rollback,
+			   struct error *err)
+{
+	struct store_hooks hooks = store_get_hooks(store);
+	int result = snapshot_find(store, dataset_name, name, &rollback->target, err);
+
+	if (result < 0)
+		return result;
+	rollback->dataset = rollback->target->dataset;
+	rollback->old_view = rollback->dataset->record.view;
+	if (rollback->guard)
+		choose_guard_name(rollback);
+	if (hooks.freeze)
+		result = hooks.freeze(hooks.arg, &rollback->old_view, 1);
+	if (result == 0) {
+		result = rollback_head(store, rollback);
+		if (hooks.thaw)
+			hooks.thaw(hooks.arg, &rollback->old_view, 1);
+	}
+	if (result < 0)
+		error_set(err, result, "cannot roll \"%s\" back to \"%s\": %s", dataset_name, name, strerror(-result));
+	return result;
+}
+
+int dataset_rollback(struct store *store, const char *dataset_name, const char *name, bool guard, char *ret_guard, struct error *err)
+{
+	struct rollback rollback = {.guard = guard};
+	uint32_t id = 0;
+
+	pthread_mutex_lock(&store->change_lock);
+	int result = rollback_locked(store, dataset_name, name, &rollback, err);
+	if (result == 0)
+		id = rollback.dataset->record.id;
+	pthread_mutex_unlock(&store->change_lock);
+	snapshot_record_clear(&rollback.guard_record);
+	line_clear(&rollback.line);
+	if (result < 0)
+		return result;
+	if (ret_guard)
+		snprintf(ret_guard, NAME_LEN_MAX + 1, "%s", rollback.guard_name);
+	store_changed(store, STORE_HEAD_REPLACED, id, dataset_name);
+	if (guard)
+		store_changed(store, STORE_SNAPSHOTS_CHANGED, id, rollback.guard_name);
+	return 0;
+}
+
+/* --- clone --- */
+
+static int build_clone(struct store *store, const struct snapshot *source, const char *new_name, struct kv_batch *batch,
+		       struct dataset_record *record)
+{
+	uint64_t id, view, epoch;
+	int result = catalog_number(store, COUNTER_DATASET, batch, &id);
+
+	if (result == 0)
+		result = catalog_number(store, COUNTER_VIEW, batch, &view);
+	if (result == 0)
+		result = family_next_epoch(store->tree, source->record.family, batch, &epoch);
+	if (result == 0)
+		result = catalog_restore_orphans(store, source->record.view, (uint32_t)id, batch);
+	if (result < 0)
+		return result;
+	*record = (struct dataset_record){
+		.id = (uint32_t)id,
+		.family = source->record.family,
+		.view = (uint32_t)view,
+		.epoch = epoch,
+		.created = clock_now().tv_sec,
+		.level = source->dataset->record.level,
+		.line = line_copy(&source->record.line),
+		.schedule = xstrdup(""),
+	};
+	line_add(&record->line, epoch, epoch);
+	catalog_put_dataset(batch, new_name, record);
+	return 0;
+}
+
+static int clone_locked(struct store *store, const char *dataset, const char *name, const char *new_name, uint32_t *ret_id,
+			struct error *err)
+{
+	struct snapshot *source;
+	struct dataset_record record = {0};
+	int result = snapshot_find(store, dataset, name, &source, err);
+
+	if (result < 0)
+		return result;
+	if (catalog_dataset(store, new_name))
+		return error_set(err, -EEXIST, "there is a dataset \"%s\" already", new_name);
+	struct kv_batch *batch = kv_batch_new();
+	result = build_clone(store, source, new_name, batch, &record);
+	if (result == 0)
+		result = fault_point("clone-before-write");
+	if (result == 0)
+		result = kv_write(store->kv, batch, KV_SYNC);
+	kv_batch_free(batch);
+	if (result < 0) {
+		dataset_record_clear(&record);
+		return error_set(err, result, "cannot clone \"%s@%s\": %s", dataset, name, strerror(-result));
+	}
+	FAULT_AFTER("clone-after-write");
+	*ret_id = record.id;
+	uint32_t family = record.family;
+	pthread_mutex_lock(&store->catalog_lock);
+	catalog_add_dataset(store, new_name, &record);
+	pthread_mutex_unlock(&store->catalog_lock);
+	views_refresh_shared(store, family);
+	return 0;
+}
+
+int dataset_clone(struct store *store, const char *dataset, const char *name, const char *new_name, struct error *err)
+{
+	uint32_t id = 0;
+	int result = dataset_name_check("dataset", new_name, err);
+
+	if (result < 0)
+		return result;
+	pthread_mutex_lock(&store->change_lock);
+	result = clone_locked(store, dataset, name, new_name, &id, err);
+	pthread_mutex_unlock(&store->change_lock);
+	if (result == 0)
+		store_changed(store, STORE_DATASETS_CHANGED, id, new_name);
+	return result;
+}

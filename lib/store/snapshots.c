@@ -1,0 +1,567 @@
+/*
+ * Snapshots.
+ *
+ * What may not be removed while views come and go. A head that overwrites a version of an older epoch deletes it at once unless the
+ * epoch is in the head's `shared` line (I6). For every open head H that is not frozen, with L(V) the line of a view V:
+ *
+ *   SH1  shared(H) contains L(V) n L(H) for every living view V != H of the family.
+ *
+ * Then H never deletes what another living view sees: what H overwrites is in L(H), and if V sees it, in L(V). SH1 is kept because
+ *
+ *   snapshot S of H:   L(S) is H's old line. H is frozen from before the batch is written until after shared(H) was set anew, with S
+ *                      counted; nothing changes in between. For another head U: L(S) is the old L(H), which shared(U) holds already.
+ *   new epoch of H:    is in no other line, so it adds nothing to L(V) n L(U) for anybody.
+ *   rollback of H:     the head becomes a new view, opened with shared computed from the catalog after the change; the old one is
+ *                      retired while frozen and never writes again. L(new H) is L(S) and a new epoch: for U nothing is added.
+ *   clone of S:        likewise a new view with L(S) and a new epoch; L(S) is in everybody's shared already, since S lives.
+ *   view opened:       with shared computed under catalog_lock from the catalog as it is; while an operation holds its head frozen,
+ *                      memory is changed under catalog_lock before the thaw.
+ *   view destroyed:    shared(U) only shrinks: it may be set late. What U sees is never in question, and versions that were kept in
+ *                      vain are found by pruning the destroyed view (prune.c).
+ *
+ * Views under prune are not counted: nobody can look at them, and what only they saw is to go. One exception: a head that was rolled back
+ * without guard counts as living until the last who has it open lets go (catalog_each_line).
+ *
+ * All or nothing: one synced batch holds all records; memory changes after it. Until then nothing but numbers was used up.
+ */
+#include "lib/store/snapshots.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/fault.h"
+#include "lib/store/catalog.h"
+
+#define NOTE_MAX 65536
+
+/* --- what both this file and rollback.c need --- */
+
+int snapshot_find(struct store *store, const char *dataset_name, const char *name, struct snapshot **ret_snapshot, struct error *err)
+{
+	struct dataset *dataset = catalog_dataset(store, dataset_name);
+
+	if (!dataset)
+		return error_set(err, -ENOENT, "there is no dataset \"%s\"", dataset_name);
+	*ret_snapshot = catalog_snapshot(dataset, name);
+	if (!*ret_snapshot) {
+		error_set(err, -ENOENT, "there is no snapshot \"%s@%s\"", dataset_name, name);
+		error_hint(err, "corpusfs snapshot list %s shows what there is", dataset_name);
+		return -ENOENT;
+	}
+	return 0;
+}
+
+int snapshot_prepare(struct store *store, struct dataset *dataset, const char *name, const char *note, uint32_t flags,
+		     struct timespec taken, struct kv_batch *batch, struct snapshot_record *record)
+{
+	uint64_t view, number;
+	int result = catalog_number(store, COUNTER_VIEW, batch, &view);
+
+	if (result == 0)
+		result = catalog_number(store, COUNTER_SNAPSHOT, batch, &number);
+	if (result == 0)
+		result = catalog_save_orphans(store, dataset->record.id, (uint32_t)view, batch);
+	if (result < 0)
+		return result;
+	*record = (struct snapshot_record){
+		.dataset = dataset->record.id,
+		.family = dataset->record.family,
+		.view = (uint32_t)view,
+		.number = number,
+		.taken = taken,
+		.flags = flags,
+		.line = line_copy(&dataset->record.line),
+		.note = xstrdup(note ? note : ""),
+	};
+	catalog_put_snapshot(batch, name, record);
+	return 0;
+}
+
+/* --- taking --- */
+
+struct target {
+	struct dataset *dataset;
+	const char *name;
+	struct view *head;
+	struct snapshot_record snapshot;
+	struct line line;
+	uint64_t epoch;
+};
+
+static int by_dataset_id(const void *a, const void *b)
+{
+	uint32_t left = ((const struct target *)a)->dataset->record.id, right = ((const struct target *)b)->dataset->record.id;
+
+	return left < right ? -1 : left > right;
+}
+
+static int find_targets(struct store *store, const struct snapshot_create *wanted, size_t count, struct target *targets,
+			struct error *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct dataset *dataset = catalog_dataset(store, wanted[i].dataset);
+		if (!dataset)
+			return error_set(err, -ENOENT, "there is no dataset \"%s\"", wanted[i].dataset);
+		if (catalog_snapshot(dataset, wanted[i].name))
+			return error_set(err, -EEXIST, "there is a snapshot \"%s@%s\" already", wanted[i].dataset, wanted[i].name);
+		targets[i] = (struct target){.dataset = dataset, .name = wanted[i].name};
+	}
+	qsort(targets, count, sizeof(*targets), by_dataset_id);
+	for (size_t i = 1; i < count; i++)
+		if (targets[i].dataset == targets[i - 1].dataset)
+			return error_set(err, -EINVAL, "dataset \"%s\" is named twice", targets[i].dataset->name);
+	return 0;
+}
+
+static int build_snapshots(struct store *store, struct target *targets, size_t count, const char *note, uint32_t flags,
+			   struct kv_batch *batch)
+{
+	struct timespec taken = clock_now();
+
+	for (size_t i = 0; i < count; i++) {
+		struct target *target = &targets[i];
+		struct dataset_record record = target->dataset->record;
+		int result = snapshot_prepare(store, target->dataset, target->name, note, flags, taken, batch, &target->snapshot);
+		if (result == 0)
+			result = family_next_epoch(store->tree, record.family, batch, &target->epoch);
+		if (result < 0)
+			return result;
+		target->line = line_copy(&record.line);
+		line_add(&target->line, target->epoch, target->epoch);
+		record.line = target->line;
+		record.epoch = target->epoch;
+		catalog_put_dataset(batch, target->dataset->name, &record);
+	}
+	return 0;
+}
+
+/* Memory follows the disk; then the frozen heads learn what they may not remove any more, and go on in their new epoch. */
+static void apply_snapshots(struct store *store, struct target *targets, size_t count)
+{
+	pthread_mutex_lock(&store->catalog_lock);
+	for (size_t i = 0; i < count; i++) {
+		struct dataset *dataset = targets[i].dataset;
+		line_clear(&dataset->record.line);
+		dataset->record.line = line_copy(&targets[i].line);
+		dataset->record.epoch = targets[i].epoch;
+		catalog_add_snapshot(store, dataset, targets[i].name, &targets[i].snapshot);
+	}
+	pthread_mutex_unlock(&store->catalog_lock);
+	for (size_t i = 0; i < count; i++) {
+		const struct dataset_record *record = &targets[i].dataset->record;
+		pthread_mutex_lock(&store->catalog_lock);
+		struct line shared = catalog_lines(store, record->family, record->view);
+		pthread_mutex_unlock(&store->catalog_lock);
+		view_set_shared(targets[i].head, &shared);
+		line_clear(&shared);
+	}
+	for (size_t i = 0; i < count; i++)
+		view_thaw(targets[i].head, &targets[i].line, targets[i].epoch);
+}
+
+static int take_frozen(struct store *store, struct target *targets, size_t count, const char *note, uint32_t flags)
+{
+	struct kv_batch *batch = kv_batch_new();
+	int result = build_snapshots(store, targets, count, note, flags, batch);
+
+	if (result == 0)
+		result = fault_point("snapshot-before-write");
+	if (result == 0)
+		result = kv_write(store->kv, batch, KV_SYNC);
+	kv_batch_free(batch);
+	if (result < 0)
+		return result;
+	FAULT_AFTER("snapshot-after-write");
+	apply_snapshots(store, targets, count);
+	return 0;
+}
+
+static int freeze_all(const struct view_set *heads)
+{
+	for (size_t i = 0; i < heads->count; i++) {
+		int result = view_freeze(heads->items[i]);
+		if (result < 0) {
+			while (i-- > 0)
+				view_thaw(heads->items[i], NULL, 0);
+			return result;
+		}
+	}
+	return 0;
+}
+
+/* Freezes the targets' heads, in order of dataset ids as everybody does, and takes the snapshots. */
+static int take_heads(struct store *store, struct target *targets, size_t count, const char *note, uint32_t flags)
+{
+	struct view_set heads = {.items = xcalloc(count, sizeof(*heads.items))};
+	int result = 0;
+
+	for (; heads.count < count && result == 0; heads.count += result == 0) {
+		result = views_head(store, targets[heads.count].dataset, &targets[heads.count].head);
+		heads.items[heads.count] = targets[heads.count].head;
+	}
+	if (result == 0)
+		result = freeze_all(&heads);
+	if (result == 0) {
+		result = take_frozen(store, targets, count, note, flags);
+		for (size_t i = 0; result < 0 && i < count; i++)
+			view_thaw(targets[i].head, NULL, 0);
+	}
+	views_put_heads(store, &heads);
+	return result;
+}
+
+static int create_locked(struct store *store, const struct snapshot_create *wanted, size_t count, const char *note, uint32_t flags,
+			 struct target *targets, struct error *err)
+{
+	struct store_hooks hooks = store_get_hooks(store);
+	AUTO_FREE uint32_t *views = xcalloc(count, sizeof(*views));
+	int result = find_targets(store, wanted, count, targets, err);
+
+	if (result < 0)
+		return result;
+	for (size_t i = 0; i < count; i++)
+		views[i] = targets[i].dataset->record.view;
+	if (hooks.freeze)
+		result = hooks.freeze(hooks.arg, views, count);
+	if (result == 0) {
+		result = take_heads(store, targets, count, note, flags);
+		if (hooks.thaw)
+			hooks.thaw(hooks.arg, views, count);
+	}
+	for (size_t i = 0; i < count; i++) {
+		snapshot_record_clear(&targets[i].snapshot);
+		line_clear(&targets[i].line);
+	}
+	if (result < 0)
+		error_set(err, result, "cannot take snapshot \"%s@%s\": %s", wanted[0].dataset, wanted[0].name, strerror(-result));
+	return result;
+}
+
+int snapshot_create(struct store *store, const struct snapshot_create *wanted, size_t count, const char *note, uint32_t flags,
+		    struct error *err)
+{
+	AUTO_FREE struct target *targets = xcalloc(MAX(count, 1U), sizeof(*targets));
+	AUTO_FREE uint32_t *ids = xcalloc(MAX(count, 1U), sizeof(*ids));
+
+	if (count == 0)
+		return error_set(err, -EINVAL, "name at least one snapshot to take");
+	if (note && strlen(note) > NOTE_MAX)
+		return error_set(err, -EINVAL, "the note is longer than %d bytes", NOTE_MAX);
+	for (size_t i = 0; i < count; i++) {
+		int result = dataset_name_check("snapshot", wanted[i].name, err);
+		if (result < 0)
+			return result;
+	}
+	pthread_mutex_lock(&store->change_lock);
+	int result = create_locked(store, wanted, count, note, flags, targets, err);
+	for (size_t i = 0; result == 0 && i < count; i++)
+		ids[i] = catalog_dataset(store, wanted[i].dataset)->record.id;
+	pthread_mutex_unlock(&store->change_lock);
+	for (size_t i = 0; result == 0 && i < count; i++)
+		store_changed(store, STORE_SNAPSHOTS_CHANGED, ids[i], wanted[i].name);
+	return result;
+}
+
+/* --- looking --- */
+
+void snapshot_info_clear(struct snapshot_info *info)
+{
+	free(info->note);
+	for (size_t i = 0; i < info->hold_count; i++)
+		free(info->holds[i]);
+	free(info->holds);
+	line_clear(&info->line);
+	*info = (struct snapshot_info){0};
+}
+
+static void fill_info(const struct snapshot *snapshot, struct snapshot_info *info)
+{
+	const struct snapshot_record *record = &snapshot->record;
+
+	*info = (struct snapshot_info){
+		.dataset_id = record->dataset,
+		.family = record->family,
+		.view = record->view,
+		.number = record->number,
+		.taken = record->taken,
+		.flags = record->flags,
+		.note = xstrdup(record->note),
+		.holds = xcalloc(MAX(record->hold_count, 1U), sizeof(*info->holds)),
+		.hold_count = record->hold_count,
+		.line = line_copy(&record->line),
+	};
+	for (size_t i = 0; i < record->hold_count; i++)
+		info->holds[i] = xstrdup(record->holds[i]);
+	snprintf(info->name, sizeof(info->name), "%s", snapshot->name);
+	snprintf(info->dataset, sizeof(info->dataset), "%s", snapshot->dataset->name);
+}
+
+int snapshot_get(struct store *store, const char *dataset_name, const char *name, struct snapshot_info *ret_info)
+{
+	pthread_mutex_lock(&store->catalog_lock);
+	struct dataset *dataset = catalog_dataset(store, dataset_name);
+	struct snapshot *snapshot = dataset ? catalog_snapshot(dataset, name) : NULL;
+	if (snapshot)
+		fill_info(snapshot, ret_info);
+	pthread_mutex_unlock(&store->catalog_lock);
+	return snapshot ? 0 : -ENOENT;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint64_t left = ((const struct snapshot_info *)a)->number, right = ((const struct snapshot_info *)b)->number;
+
+	return left < right ? -1 : left > right;
+}
+
+int snapshot_list(struct store *store, const char *dataset_name, int (*each)(void *arg, const struct snapshot_info *info), void *arg)
+{
+	size_t count = 0;
+	int result = 0;
+
+	pthread_mutex_lock(&store->catalog_lock);
+	struct dataset *only = dataset_name ? catalog_dataset(store, dataset_name) : NULL;
+	if (dataset_name && !only) {
+		pthread_mutex_unlock(&store->catalog_lock);
+		return -ENOENT;
+	}
+	AUTO_FREE struct snapshot_info *infos = xcalloc(MAX(HASH_CNT(by_view, store->by_view), 1U), sizeof(*infos));
+	for (struct snapshot *snapshot = store->by_view; snapshot; snapshot = snapshot->by_view.next)
+		if (!only || snapshot->dataset == only)
+			fill_info(snapshot, &infos[count++]);
+	pthread_mutex_unlock(&store->catalog_lock);
+
+	qsort(infos, count, sizeof(*infos), by_number);
+	for (size_t i = 0; i < count; i++) {
+		if (result == 0)
+			result = each(arg, &infos[i]);
+		snapshot_info_clear(&infos[i]);
+	}
+	return result;
+}
+
+/* --- changing --- */
+
+static int rename_locked(struct store *store, const char *dataset, const char *name, const char *new_name, struct error *err)
+{
+	struct snapshot *snapshot;
+	int result = snapshot_find(store, dataset, name, &snapshot, err);
+
+	if (result < 0)
+		return result;
+	if (catalog_snapshot(snapshot->dataset, new_name))
+		return error_set(err, -EEXIST, "there is a snapshot \"%s@%s\" already", dataset, new_name);
+	struct small_key key = catalog_key_snapshot(snapshot->record.dataset, name);
+	struct kv_batch *batch = kv_batch_new();
+	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+	catalog_put_snapshot(batch, new_name, &snapshot->record);
+	result = kv_write(store->kv, batch, KV_SYNC);
+	kv_batch_free(batch);
+	if (result < 0)
+		return error_set(err, result, "cannot rename snapshot \"%s@%s\": %s", dataset, name, strerror(-result));
+	pthread_mutex_lock(&store->catalog_lock);
+	HASH_DELETE(by_name, snapshot->dataset->snapshots, snapshot);
+	free(snapshot->name);
+	snapshot->name = xstrdup(new_name);
+	HASH_ADD_KEYPTR(by_name, snapshot->dataset->snapshots, snapshot->name, strlen(snapshot->name), snapshot);
+	pthread_mutex_unlock(&store->catalog_lock);
+	return 0;
+}
+
+int snapshot_rename(struct store *store, const char *dataset, const char *name, const char *new_name, struct error *err)
+{
+	struct dataset_info info;
+	int result = dataset_name_check("snapshot", new_name, err);
+
+	if (result < 0)
+		return result;
+	pthread_mutex_lock(&store->change_lock);
+	result = rename_locked(store, dataset, name, new_name, err);
+	if (result == 0)
+		result = dataset_get(store, dataset, &info);
+	pthread_mutex_unlock(&store->change_lock);
+	if (result == 0)
+		store_changed(store, STORE_SNAPSHOTS_CHANGED, info.id, new_name);
+	return result;
+}
+
+/* Takes over `holds`, the snapshot's new list. */
+static int put_holds(struct store *store, struct snapshot *snapshot, char **holds, uint32_t count, struct error *err)
+{
+	struct snapshot_record record = snapshot->record;
+	struct kv_batch *batch = kv_batch_new();
+
+	record.holds = holds;
+	record.hold_count = count;
+	catalog_put_snapshot(batch, snapshot->name, &record);
+	int result = kv_write(store->kv, batch, KV_SYNC);
+	kv_batch_free(batch);
+	if (result < 0) {
+		free(holds);
+		return error_set(err, result, "cannot change the holds of \"%s@%s\": %s", snapshot->dataset->name, snapshot->name,
+				 strerror(-result));
+	}
+	pthread_mutex_lock(&store->catalog_lock);
+	free(snapshot->record.holds);
+	snapshot->record.holds = holds;
+	snapshot->record.hold_count = count;
+	pthread_mutex_unlock(&store->catalog_lock);
+	return 0;
+}
+
+static int hold_locked(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err)
+{
+	struct snapshot *snapshot;
+	int result = snapshot_find(store, dataset, name, &snapshot, err);
+
+	if (result < 0)
+		return result;
+	const struct snapshot_record *record = &snapshot->record;
+	char **holds = xcalloc(record->hold_count + 1UL, sizeof(*holds));
+	for (uint32_t i = 0; i < record->hold_count; i++) {
+		holds[i] = record->holds[i];
+		if (strcmp(holds[i], tag) == 0) {
+			free(holds);
+			return error_set(err, -EEXIST, "snapshot \"%s@%s\" is held by \"%s\" already", dataset, name, tag);
+		}
+	}
+	char *added = xstrdup(tag);
+	holds[record->hold_count] = added;
+	result = put_holds(store, snapshot, holds, record->hold_count + 1, err);
+	if (result < 0)
+		free(added);
+	return result;
+}
+
+static int release_locked(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err)
+{
+	struct snapshot *snapshot;
+	int result = snapshot_find(store, dataset, name, &snapshot, err);
+
+	if (result < 0)
+		return result;
+	const struct snapshot_record *record = &snapshot->record;
+	char **holds = xcalloc(record->hold_count + 1UL, sizeof(*holds));
+	char *released = NULL;
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < record->hold_count; i++) {
+		if (strcmp(record->holds[i], tag) == 0)
+			released = record->holds[i];
+		else
+			holds[count++] = record->holds[i];
+	}
+	if (!released) {
+		free(holds);
+		return error_set(err, -ENOENT, "snapshot \"%s@%s\" is not held by \"%s\"", dataset, name, tag);
+	}
+	result = put_holds(store, snapshot, holds, count, err);
+	if (result == 0)
+		free(released);
+	return result;
+}
+
+int snapshot_hold(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err)
+{
+	int result = dataset_name_check("hold", tag, err);
+
+	if (result < 0)
+		return result;
+	pthread_mutex_lock(&store->change_lock);
+	result = hold_locked(store, dataset, name, tag, err);
+	pthread_mutex_unlock(&store->change_lock);
+	return result;
+}
+
+int snapshot_release(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err)
+{
+	pthread_mutex_lock(&store->change_lock);
+	int result = release_locked(store, dataset, name, tag, err);
+	pthread_mutex_unlock(&store->change_lock);
+	return result;
+}
+
+/* --- destroying --- */
+
+static int check_unused(struct store *store, struct snapshot *snapshot, struct error *err)
+{
+	const struct snapshot_record *record = &snapshot->record;
+
+	if (record->hold_count > 0) {
+		AUTO_BUF tags = BUF_INIT;
+		for (uint32_t i = 0; i < record->hold_count; i++)
+			buf_addf(&tags, "%s\"%s\"", i ? ", " : "", record->holds[i]);
+		error_set(err, -EBUSY, "snapshot \"%s@%s\" is held by %s", snapshot->dataset->name, snapshot->name,
+			  (const char *)tags.data);
+		error_hint(err, "corpusfs snapshot release %s@%s TAG", snapshot->dataset->name, snapshot->name);
+		return -EBUSY;
+	}
+	if (store_busy(store, record->view))
+		return error_set(err, -EBUSY, "snapshot \"%s@%s\" is mounted or being read", snapshot->dataset->name, snapshot->name);
+	int result = views_block(store, record->view, &snapshot->blocked);
+	if (result < 0)
+		return error_set(err, result, "snapshot \"%s@%s\" is being read", snapshot->dataset->name, snapshot->name);
+	return 0;
+}
+
+static int destroy_locked(struct store *store, const char *dataset, const char *name, struct error *err, uint32_t *ret_dataset)
+{
+	struct snapshot *snapshot;
+	int result = snapshot_find(store, dataset, name, &snapshot, err);
+
+	if (result == 0)
+		result = check_unused(store, snapshot, err);
+	if (result < 0)
+		return result;
+
+	const struct snapshot_record *record = &snapshot->record;
+	struct small_key key = catalog_key_snapshot(record->dataset, name);
+	struct kv_batch *batch = kv_batch_new();
+	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+	result = catalog_bury(store, batch, record->family, record->view, &record->line);
+	if (result == 0)
+		result = fault_point("destroy-before-write");
+	if (result == 0)
+		result = kv_write(store->kv, batch, KV_SYNC);
+	kv_batch_free(batch);
+	if (result < 0) {
+		views_unblock(store, &snapshot->blocked);
+		return error_set(err, result, "cannot destroy snapshot \"%s@%s\": %s", dataset, name, strerror(-result));
+	}
+	FAULT_AFTER("destroy-after-write");
+	*ret_dataset = record->dataset;
+	uint32_t family = record->family;
+	pthread_mutex_lock(&store->catalog_lock);
+	catalog_note_buried(store, family, record->view, &record->line);
+	catalog_remove_snapshot(store, snapshot);
+	pthread_mutex_unlock(&store->catalog_lock);
+	views_refresh_shared(store, family);
+	return 0;
+}
+
+int snapshot_check_destroy(struct store *store, const char *dataset, const char *name, struct error *err)
+{
+	struct snapshot *snapshot;
+
+	pthread_mutex_lock(&store->change_lock);
+	int result = snapshot_find(store, dataset, name, &snapshot, err);
+	if (result == 0)
+		result = check_unused(store, snapshot, err);
+	if (result == 0)
+		views_unblock(store, &snapshot->blocked);
+	pthread_mutex_unlock(&store->change_lock);
+	return result;
+}
+
+int snapshot_destroy(struct store *store, const char *dataset, const char *name, struct error *err)
+{
+	uint32_t id = 0;
+
+	pthread_mutex_lock(&store->change_lock);
+	int result = destroy_locked(store, dataset, name, err, &id);
+	pthread_mutex_unlock(&store->change_lock);
+	if (result == 0)
+		store_changed(store, STORE_SNAPSHOTS_CHANGED, id, name);
+	return result;
+}

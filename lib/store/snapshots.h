@@ -1,0 +1,50 @@
+/*
+ * Snapshots, rollback and clones (I3, I4, I5): each is one synced batch of a few records, whatever the dataset's size.
+ * All take store.change_lock; freeze/thaw hooks are called where a head's epoch changes.
+ */
+#ifndef CORPUSFS_STORE_SNAPSHOTS_H
+#define CORPUSFS_STORE_SNAPSHOTS_H
+
+#include "lib/store/datasets.h"
+
+struct snapshot_info {
+	char name[NAME_LEN_MAX + 1];
+	char dataset[NAME_LEN_MAX + 1];
+	uint32_t dataset_id, family, view;
+	uint64_t number; /* order of taking */
+	struct timespec taken;
+	uint32_t flags;
+	char *note;    /* owned */
+	char **holds;  /* owned */
+	size_t hold_count;
+	struct line line; /* owned */
+};
+
+void snapshot_info_clear(struct snapshot_info *info);
+
+struct snapshot_create {
+	const char *dataset, *name;
+};
+/* All targets in one instant, or none. flags: SNAPSHOT_*. */
+WARN_UNUSED int snapshot_create(struct store *store, const struct snapshot_create *targets, size_t count, const char *note, uint32_t flags,
+				struct error *err); /* -ENOENT dataset, -EEXIST, -EINVAL, -ENOSPC */
+WARN_UNUSED int snapshot_get(struct store *store, const char *dataset, const char *name, struct snapshot_info *ret_info);
+/* In the order in which they were taken. dataset NULL: all datasets. No lock is held during the callback. */
+WARN_UNUSED int snapshot_list(struct store *store, const char *dataset, int (*each)(void *arg, const struct snapshot_info *info), void *arg);
+WARN_UNUSED int snapshot_rename(struct store *store, const char *dataset, const char *name, const char *new_name, struct error *err);
+/* Returns at once; its versions and chunks are pruned in the background. -EBUSY held (text names the holds), mounted, or being read. */
+WARN_UNUSED int snapshot_destroy(struct store *store, const char *dataset, const char *name, struct error *err);
+/* Whether snapshot_destroy would be refused now, as it would say it: for who destroys several, all or none. */
+WARN_UNUSED int snapshot_check_destroy(struct store *store, const char *dataset, const char *name, struct error *err);
+WARN_UNUSED int snapshot_hold(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err);
+WARN_UNUSED int snapshot_release(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err);
+
+/* I4. guard: keep the state that is left as a snapshot named before-rollback-YYYYMMDDTHHMMSSZ (a number is added if taken); its name is
+ * returned in ret_guard (NAME_LEN_MAX+1 bytes, may be NULL; "" without guard). The head gets a new view number. */
+WARN_UNUSED int dataset_rollback(struct store *store, const char *dataset, const char *snapshot, bool guard, char *ret_guard,
+				 struct error *err);
+
+/* I5 */
+WARN_UNUSED int dataset_clone(struct store *store, const char *dataset, const char *snapshot, const char *new_name, struct error *err);
+
+#endif

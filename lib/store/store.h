@@ -1,0 +1,96 @@
+/*
+ * A store: one directory, one lock, one database, its datasets and the views that are open.
+ *
+ *   STORE/corpusfs   superblock (lib/format/superblock.h)
+ *   STORE/lock       flock'ed while open; holds the owner's pid and command as text
+ *   STORE/db/        RocksDB
+ *   STORE/ingest/    files under construction; emptied at open
+ *   STORE/ballast    room that is given up when the disk is full (lib/kv/ballast.h)
+ *   STORE/socket     control socket of the daemon that has it mounted (fs/daemon)
+ *
+ * Locks: store.catalog_lock (datasets, snapshots, open views; a leaf except that it is taken before view_open) and store.change_lock (one
+ * at a time changes which views exist: snapshot, destroy, rollback, clone, create, rename; held over freeze and thaw, so nothing that
+ * it calls may take it). Lookups never take change_lock.
+ *
+ * Threads: any, except store_close, the last call.
+ */
+#ifndef CORPUSFS_STORE_STORE_H
+#define CORPUSFS_STORE_STORE_H
+
+#include "lib/base/error.h"
+#include "lib/format/superblock.h"
+#include "lib/tree/records/tree.h"
+
+struct store;
+
+struct store_options {
+	uint64_t cache_bytes;        /* metadata block cache plus decoded chunks; 0 = default 256 MiB */
+	uint64_t write_buffer_bytes; /* content not yet committed; 0 = default 256 MiB */
+	unsigned threads;            /* 0 = number of CPUs */
+};
+
+/* Makes the directory (if it is not there; an existing one must be empty) and an empty store in it. NULL parameters: defaults. */
+struct store_parameters {
+	uint32_t chunk_min, chunk_average, chunk_max;
+};
+WARN_UNUSED int store_init(const char *path, const struct store_parameters *parameters, struct error *err);
+
+/* -ENOENT no such directory, -EMEDIUMTYPE not a store, -EBADMSG damaged, -EPROTONOSUPPORT newer, -EBUSY locked (text says by whom),
+ * -EACCES. Nothing is changed on failure. Orphans are reaped, unfinished work is noted for the background. */
+WARN_UNUSED int store_open(const char *path, const struct store_options *options, struct store **ret_store, struct error *err);
+
+/* Commits everything, closes all views; every view must have been put. The first failure is returned, the store is closed anyway. */
+int store_close(struct store *store);
+
+/* Whether the path holds a store, without opening it: 0 or as store_open. */
+WARN_UNUSED int store_probe(const char *path, struct superblock *ret_superblock, struct error *err);
+
+/* Who has the store locked: its pid, 0 if nobody. */
+pid_t store_locked_by(const char *path);
+
+const char *store_path(const struct store *store); /* absolute */
+const struct superblock *store_superblock(const struct store *store);
+struct kv *store_kv(struct store *store);
+struct chunks *store_chunks(struct store *store);
+struct tree *store_tree(struct store *store);
+struct pool *store_pool(struct store *store);
+
+/* Everything accepted so far is on disk when it returns 0. */
+WARN_UNUSED int store_sync(struct store *store);
+
+/*
+ * What the mounts add. `freeze` is called before the views of an operation are frozen, without any lock but change_lock: it must bring in
+ * what the kernel holds (pages of open files) and stop changes, so that what follows is one instant; `thaw` undoes it. `changed` is told
+ * after the fact, without any lock; it may not call back into operations that take change_lock. `busy` says whether somebody reads the
+ * view in a mount (mounted by itself, or open files): such a snapshot is not destroyed.
+ */
+enum store_event {
+	STORE_DATASETS_CHANGED,
+	STORE_SNAPSHOTS_CHANGED,
+	STORE_HEAD_REPLACED,
+	STORE_TREE_CHANGED, /* an entry of the head now stands for something else; name is its path in the dataset */
+};
+struct store_hooks {
+	int (*freeze)(void *arg, const uint32_t *views, size_t count);
+	void (*thaw)(void *arg, const uint32_t *views, size_t count);
+	void (*changed)(void *arg, enum store_event event, uint32_t dataset, const char *name);
+	bool (*busy)(void *arg, uint32_t view);
+	/* A name in a directory of a head came or stands for something else, or (name "") the directory itself changed, past the mounts: they
+	 * tell the kernel soon. Any thread, without locks; called for every file of an import. */
+	void (*entry_changed)(void *arg, uint32_t view, uint64_t dir, const char *name);
+	void *arg;
+};
+void store_set_hooks(struct store *store, const struct store_hooks *hooks);
+
+void store_entry_changed(struct store *store, uint32_t view, uint64_t dir, const char *name); /* calls the hook, if there is one */
+
+/* --- views --- each get is paired with a put; a head's view stays open while the store is, snapshots' are closed when unused for long */
+
+WARN_UNUSED int store_view_by_number(struct store *store, uint32_t view, struct view **ret_view); /* -ESTALE: never was, or retired */
+WARN_UNUSED int store_head(struct store *store, const char *dataset, struct view **ret_view);     /* -ENOENT */
+WARN_UNUSED int store_snapshot(struct store *store, const char *dataset, const char *snapshot, struct view **ret_view);
+/* "DATASET" or "DATASET@SNAPSHOT". */
+WARN_UNUSED int store_view_by_name(struct store *store, const char *name, struct view **ret_view, struct error *err);
+void store_view_put(struct store *store, struct view *view);
+
+#endif

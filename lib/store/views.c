@@ -1,0 +1,294 @@
+/* Open views: found by number, counted, closed when nobody needs them. See catalog.h for the locks. */
+#include <assert.h>
+#include <errno.h>
+#include <utlist.h>
+
+#include "lib/base/clock.h"
+#include "lib/store/catalog.h"
+
+#define IDLE_MAX 32      /* snapshots' views kept open although unused */
+#define BLOCK_WAIT_MS 1000 /* requests in flight, and what a mount keeps open after it was replaced, give a view back within this time */
+
+static struct open_view *find(struct store *store, uint32_t number)
+{
+	struct open_view *open;
+
+	HASH_FIND(hh, store->open, &number, sizeof(number), open);
+	return open;
+}
+
+static void leave_idle(struct store *store, struct open_view *open)
+{
+	if (!open->idle)
+		return;
+	DL_DELETE(store->idle, open);
+	store->idle_count--;
+	open->idle = false;
+}
+
+/* Takes it out of the table; the caller closes open->view without catalog_lock and frees it. */
+static void take_out(struct store *store, struct open_view *open)
+{
+	leave_idle(store, open);
+	HASH_DEL(store->open, open);
+}
+
+static void close_taken(struct open_view *open)
+{
+	if (!open)
+		return;
+	view_close(open->view);
+	free(open);
+}
+
+/* Caller holds catalog_lock. */
+static int open_it(struct store *store, const struct view_options *options, bool head, struct open_view **ret_open)
+{
+	struct view *view;
+	int result = view_open(store->tree, options, &view);
+
+	if (result < 0)
+		return result;
+	struct open_view *open = xcalloc(1, sizeof(*open));
+	open->number = options->view;
+	open->view = view;
+	open->head = head;
+	HASH_ADD(hh, store->open, number, sizeof(open->number), open);
+	*ret_open = open;
+	return 0;
+}
+
+static int open_head(struct store *store, struct dataset *dataset, struct open_view **ret_open)
+{
+	const struct dataset_record *record = &dataset->record;
+	struct line shared = catalog_lines(store, record->family, record->view);
+	struct view_options options = {
+		.dataset = record->id,
+		.family = record->family,
+		.view = record->view,
+		.epoch = record->epoch,
+		.level = record->level,
+		.line = &record->line,
+		.shared = &shared,
+	};
+	int result = dataset->blocked ? -ENOENT : open_it(store, &options, true, ret_open);
+
+	line_clear(&shared);
+	return result;
+}
+
+static int open_snapshot(struct store *store, struct snapshot *snapshot, struct open_view **ret_open)
+{
+	const struct snapshot_record *record = &snapshot->record;
+	struct line nothing = {0};
+	struct view_options options = {
+		.dataset = record->dataset,
+		.family = record->family,
+		.view = record->view,
+		.line = &record->line,
+		.shared = &nothing,
+	};
+
+	return snapshot->blocked ? -ENOENT : open_it(store, &options, false, ret_open);
+}
+
+static int get_locked(struct store *store, uint32_t number, struct view **ret_view)
+{
+	struct open_view *open = find(store, number);
+	int result = 0;
+
+	if (!open) {
+		struct snapshot *snapshot = catalog_snapshot_by_view(store, number);
+		struct dataset *dataset = snapshot ? NULL : catalog_dataset_by_view(store, number);
+		if (snapshot)
+			result = open_snapshot(store, snapshot, &open);
+		else
+			result = dataset ? open_head(store, dataset, &open) : -ESTALE;
+		if (result < 0)
+			return result;
+	}
+	if (open->retired)
+		return -ESTALE;
+	leave_idle(store, open);
+	open->refs++;
+	*ret_view = open->view;
+	return 0;
+}
+
+int store_view_by_number(struct store *store, uint32_t view, struct view **ret_view)
+{
+	pthread_mutex_lock(&store->catalog_lock);
+	int result = get_locked(store, view, ret_view);
+	pthread_mutex_unlock(&store->catalog_lock);
+	return result == -ENOENT ? -ESTALE : result;
+}
+
+int store_head(struct store *store, const char *name, struct view **ret_view)
+{
+	pthread_mutex_lock(&store->catalog_lock);
+	struct dataset *dataset = catalog_dataset(store, name);
+	int result = dataset ? get_locked(store, dataset->record.view, ret_view) : -ENOENT;
+	pthread_mutex_unlock(&store->catalog_lock);
+	return result;
+}
+
+int views_head(struct store *store, struct dataset *dataset, struct view **ret_view)
+{
+	pthread_mutex_lock(&store->catalog_lock);
+	int result = get_locked(store, dataset->record.view, ret_view);
+	pthread_mutex_unlock(&store->catalog_lock);
+	return result;
+}
+
+int store_snapshot(struct store *store, const char *dataset_name, const char *name, struct view **ret_view)
+{
+	pthread_mutex_lock(&store->catalog_lock);
+	struct dataset *dataset = catalog_dataset(store, dataset_name);
+	struct snapshot *snapshot = dataset ? catalog_snapshot(dataset, name) : NULL;
+	int result = snapshot ? get_locked(store, snapshot->record.view, ret_view) : -ENOENT;
+	pthread_mutex_unlock(&store->catalog_lock);
+	return result;
+}
+
+int store_view_by_name(struct store *store, const char *name, struct view **ret_view, struct error *err)
+{
+	const char *at = strchr(name, '@');
+	AUTO_FREE char *dataset = at ? xasprintf("%.*s", (int)(at - name), name) : xstrdup(name);
+	int result = at ? store_snapshot(store, dataset, at + 1, ret_view) : store_head(store, dataset, ret_view);
+
+	if (result == -ENOENT)
+		return error_set(err, result, "there is no %s \"%s\" in the store", at ? "snapshot" : "dataset", name);
+	if (result < 0)
+		return error_set(err, result, "cannot open \"%s\": %s", name, strerror(-result));
+	return 0;
+}
+
+void store_view_put(struct store *store, struct view *view)
+{
+	struct open_view *leaving = NULL;
+
+	pthread_mutex_lock(&store->catalog_lock);
+	struct open_view *open = find(store, view_number(view));
+	assert(open && open->view == view && open->refs > 0);
+	if (--open->refs == 0) {
+		if (open->retired) {
+			leaving = open;
+		} else if (!open->head) {
+			DL_APPEND(store->idle, open);
+			open->idle = true;
+			if (++store->idle_count > IDLE_MAX)
+				leaving = store->idle;
+		}
+		if (leaving)
+			take_out(store, leaving);
+		pthread_cond_broadcast(&store->unused);
+	}
+	pthread_mutex_unlock(&store->catalog_lock);
+	close_taken(leaving);
+}
+
+int views_block(struct store *store, uint32_t number, bool *blocked)
+{
+	struct timespec deadline = clock_after_ms(BLOCK_WAIT_MS);
+	struct open_view *open;
+	int result = 0;
+
+	pthread_mutex_lock(&store->catalog_lock);
+	for (open = find(store, number); open && open->refs > 0 && result == 0; open = find(store, number))
+		result = pthread_cond_clockwait(&store->unused, &store->catalog_lock, CLOCK_MONOTONIC, &deadline);
+	if (open && open->refs > 0) {
+		pthread_mutex_unlock(&store->catalog_lock);
+		return -EBUSY;
+	}
+	*blocked = true;
+	if (open)
+		take_out(store, open);
+	pthread_mutex_unlock(&store->catalog_lock);
+	close_taken(open);
+	return 0;
+}
+
+void views_unblock(struct store *store, bool *blocked)
+{
+	pthread_mutex_lock(&store->catalog_lock);
+	*blocked = false;
+	pthread_mutex_unlock(&store->catalog_lock);
+}
+
+void views_retire(struct store *store, uint32_t number)
+{
+	struct open_view *open = find(store, number);
+
+	if (!open)
+		return;
+	open->retired = true;
+	open->head = false;
+}
+
+bool views_is_open(struct store *store, uint32_t number)
+{
+	pthread_mutex_lock(&store->catalog_lock);
+	bool is_open = find(store, number) != NULL;
+	pthread_mutex_unlock(&store->catalog_lock);
+	return is_open;
+}
+
+void views_refresh_shared(struct store *store, uint32_t family)
+{
+	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
+		if (dataset->record.family != family)
+			continue;
+		/* Only change_lock's holder opens and closes families' members, so the head found stays. */
+		pthread_mutex_lock(&store->catalog_lock);
+		struct open_view *open = find(store, dataset->record.view);
+		struct line shared = catalog_lines(store, family, dataset->record.view);
+		pthread_mutex_unlock(&store->catalog_lock);
+		if (open)
+			view_set_shared(open->view, &shared);
+		line_clear(&shared);
+	}
+}
+
+static int by_dataset(const void *a, const void *b)
+{
+	uint32_t left = view_dataset(*(struct view *const *)a), right = view_dataset(*(struct view *const *)b);
+
+	return left < right ? -1 : left > right;
+}
+
+int views_get_heads(struct store *store, uint32_t family, struct view_set *ret_set)
+{
+	struct view_set set = {.items = xcalloc(MAX(HASH_CNT(by_name, store->datasets), 1U), sizeof(*set.items))};
+
+	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
+		if (dataset->blocked || (family != 0 && dataset->record.family != family))
+			continue;
+		int result = views_head(store, dataset, &set.items[set.count]);
+		if (result < 0) {
+			views_put_heads(store, &set);
+			return result;
+		}
+		set.count++;
+	}
+	qsort(set.items, set.count, sizeof(*set.items), by_dataset);
+	*ret_set = set;
+	return 0;
+}
+
+void views_put_heads(struct store *store, struct view_set *set)
+{
+	for (size_t i = 0; i < set->count; i++)
+		store_view_put(store, set->items[i]);
+	free(set->items);
+	*set = (struct view_set){0};
+}
+
+void views_close_all(struct store *store)
+{
+	while (store->open) {
+		struct open_view *open = store->open;
+		assert(open->refs == 0);
+		take_out(store, open);
+		close_taken(open);
+	}
+}

@@ -1,0 +1,398 @@
+#include "lib/tree/content/dirty.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "lib/base/buf.h"
+
+/* Segments grow by doubling up to here, then they move to a big block at once. */
+#define SMALL_MAX (1U << 20)
+#define HUGE_PAGE (2U << 20)
+
+/* An idle block holds the link to the next. */
+struct block {
+	struct block *next;
+};
+
+struct block_pool {
+	pthread_mutex_t lock; /* guards the idle blocks */
+	struct block *idle;
+	size_t idle_count, keep;
+};
+
+struct block_pool *block_pool_new(size_t keep_bytes)
+{
+	struct block_pool *pool = xcalloc(1, sizeof(*pool));
+
+	pthread_mutex_init(&pool->lock, NULL);
+	pool->keep = keep_bytes / DIRTY_SEGMENT_MAX;
+	return pool;
+}
+
+void block_pool_free(struct block_pool *pool)
+{
+	if (!pool)
+		return;
+	while (pool->idle) {
+		struct block *next = pool->idle->next;
+
+		free(pool->idle);
+		pool->idle = next;
+	}
+	pthread_mutex_destroy(&pool->lock);
+	free(pool);
+}
+
+void *block_take(struct block_pool *pool)
+{
+	struct block *block = NULL;
+
+	if (pool) {
+		pthread_mutex_lock(&pool->lock);
+		block = pool->idle;
+		if (block) {
+			pool->idle = block->next;
+			pool->idle_count--;
+		}
+		pthread_mutex_unlock(&pool->lock);
+	}
+	if (block)
+		return block;
+	/* huge pages: first touching small ones costs more than copying the content into them */
+	block = aligned_alloc(HUGE_PAGE, DIRTY_SEGMENT_MAX);
+	if (block)
+		madvise(block, DIRTY_SEGMENT_MAX, MADV_HUGEPAGE);
+	return block;
+}
+
+void block_give(struct block_pool *pool, void *block)
+{
+	struct block *idle = block;
+
+	pthread_mutex_lock(&pool->lock);
+	if (pool->idle_count < pool->keep) {
+		idle->next = pool->idle;
+		pool->idle = idle;
+		pool->idle_count++;
+		block = NULL;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	free(block);
+}
+
+static void data_free(struct block_pool *pool, uint8_t *data, size_t cap)
+{
+	if (pool && cap == DIRTY_SEGMENT_MAX)
+		block_give(pool, data);
+	else
+		free(data);
+}
+
+static uint64_t segment_end(const struct segment *segment)
+{
+	return segment->offset + segment->len;
+}
+
+/* Index of the first segment that ends after `offset`; count if there is none. */
+static size_t first_ending_after(const struct dirty *dirty, uint64_t offset)
+{
+	size_t low = 0, high = dirty->count;
+
+	/* the usual case: appending */
+	if (high && segment_end(&dirty->segments[high - 1]) <= offset)
+		return high;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (segment_end(&dirty->segments[middle]) > offset)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+static void insert_segment(struct dirty *dirty, size_t index, const struct segment *segment)
+{
+	if (dirty->count == dirty->cap) {
+		dirty->cap = dirty->cap ? 2 * dirty->cap : 4;
+		dirty->segments = xrealloc(dirty->segments, dirty->cap * sizeof(*dirty->segments));
+	}
+	memmove(dirty->segments + index + 1, dirty->segments + index, (dirty->count - index) * sizeof(*dirty->segments));
+	dirty->segments[index] = *segment;
+	dirty->count++;
+	dirty->bytes += segment->len;
+}
+
+void dirty_clear(struct dirty *dirty)
+{
+	struct block_pool *pool = dirty->pool;
+
+	for (size_t i = 0; i < dirty->count; i++)
+		data_free(pool, dirty->segments[i].data, dirty->segments[i].cap);
+	free(dirty->segments);
+	*dirty = (struct dirty){ .pool = pool };
+}
+
+/* Room for `len` bytes in the segment; `big`: more are expected soon. */
+static int segment_reserve(struct dirty *dirty, struct segment *segment, size_t len, bool big)
+{
+	size_t cap = MAX(len, MIN(2 * segment->cap, SMALL_MAX));
+	uint8_t *data;
+
+	if (len <= segment->cap)
+		return 0;
+	if (len <= SMALL_MAX && !big) {
+		data = realloc(segment->data, cap);
+	} else {
+		cap = DIRTY_SEGMENT_MAX;
+		data = block_take(dirty->pool);
+		if (data && segment->data) {
+			memcpy(data, segment->data, segment->len);
+			data_free(dirty->pool, segment->data, segment->cap);
+		}
+	}
+	if (!data)
+		return -ENOMEM;
+	segment->data = data;
+	segment->cap = cap;
+	return 0;
+}
+
+/*
+ * Writes may come out of order: the segments that one has reached become part of it while they are no longer than itself, so no byte is
+ * moved often.
+ */
+static void swallow_next(struct dirty *dirty, size_t index)
+{
+	struct segment *segment = &dirty->segments[index], *next = segment + 1;
+
+	while (index + 1 < dirty->count && next->offset == segment_end(segment) && next->len <= segment->len &&
+	       segment->len + next->len <= DIRTY_SEGMENT_MAX &&
+	       segment_reserve(dirty, segment, segment->len + next->len, false) == 0) {
+		memcpy(segment->data + segment->len, next->data, next->len);
+		segment->len += next->len;
+		data_free(dirty->pool, next->data, next->cap);
+		dirty->count--;
+		memmove(next, next + 1, (dirty->count - index - 1) * sizeof(*next));
+	}
+}
+
+/* Makes room for [first, end), of which nothing is buffered: at the end of a segment that touches it, the rest in new ones. */
+static int fill_gap(struct dirty *dirty, uint64_t first, uint64_t end)
+{
+	size_t index = first_ending_after(dirty, first);
+
+	while (first < end) {
+		struct segment *before = index ? &dirty->segments[index - 1] : NULL;
+		struct segment fresh = { .offset = first };
+		size_t take = MIN(end - first, DIRTY_SEGMENT_MAX);
+
+		if (before && segment_end(before) == first && before->len < DIRTY_SEGMENT_MAX) {
+			take = MIN(take, DIRTY_SEGMENT_MAX - before->len);
+			if (segment_reserve(dirty, before, before->len + take, false) < 0)
+				return -ENOMEM;
+			before->len += take;
+			dirty->bytes += take;
+			swallow_next(dirty, index - 1);
+		} else {
+			/* it goes on where a full one ends: the next of a long row */
+			bool big = before && segment_end(before) == first;
+
+			if (segment_reserve(dirty, &fresh, take, big) < 0)
+				return -ENOMEM;
+			fresh.len = take;
+			insert_segment(dirty, index++, &fresh);
+		}
+		first += take;
+	}
+	return 0;
+}
+
+struct range {
+	uint64_t first, end;
+};
+
+/* The parts of [offset, end) that are not buffered. Usually there is one: `one` avoids the allocation. */
+static struct range *find_gaps(const struct dirty *dirty, uint64_t offset, uint64_t end, struct range *one, size_t *ret_count)
+{
+	struct range *gaps = one;
+	size_t count = 0, cap = 1;
+
+	for (size_t i = first_ending_after(dirty, offset); offset < end; i++) {
+		uint64_t next = i < dirty->count ? MIN(dirty->segments[i].offset, end) : end;
+
+		if (next > offset) {
+			if (count == cap) {
+				cap *= 4;
+				gaps = gaps == one ? memcpy(xmalloc(cap * sizeof(*gaps)), one, sizeof(*one)) :
+						     xrealloc(gaps, cap * sizeof(*gaps));
+			}
+			gaps[count++] = (struct range){ offset, next };
+		}
+		offset = i < dirty->count ? segment_end(&dirty->segments[i]) : end;
+	}
+	*ret_count = count;
+	return gaps;
+}
+
+/* Copies the part of [offset, offset+len) that is buffered from or to the segments. */
+static void copy_buffered(const struct dirty *dirty, uint64_t offset, size_t len, uint8_t *out, const uint8_t *in)
+{
+	uint64_t end = offset + len;
+
+	for (size_t i = first_ending_after(dirty, offset); i < dirty->count && dirty->segments[i].offset < end; i++) {
+		const struct segment *segment = &dirty->segments[i];
+		uint64_t first = MAX(offset, segment->offset);
+		size_t part = MIN(end, segment_end(segment)) - first;
+
+		if (in)
+			memcpy(segment->data + (first - segment->offset), in + (first - offset), part);
+		else
+			memcpy(out + (first - offset), segment->data + (first - segment->offset), part);
+	}
+}
+
+int64_t dirty_write(struct dirty *dirty, uint64_t offset, const void *data, size_t len)
+{
+	uint64_t before = dirty->bytes;
+	struct range one;
+	size_t count;
+	struct range *gaps = find_gaps(dirty, offset, offset + len, &one, &count);
+	int64_t result = 0;
+
+	for (size_t i = 0; i < count && !result; i++) {
+		result = fill_gap(dirty, gaps[i].first, gaps[i].end);
+		for (size_t j = 0; result && j <= i; j++)
+			dirty_discard(dirty, gaps[j].first, gaps[j].end);
+	}
+	if (gaps != &one)
+		free(gaps);
+	if (result)
+		return result;
+	copy_buffered(dirty, offset, len, NULL, data);
+	return (int64_t)(dirty->bytes - before);
+}
+
+int64_t dirty_write_block(struct dirty *dirty, uint64_t offset, void *block, size_t len)
+{
+	struct segment segment = { .offset = offset, .len = len, .cap = DIRTY_SEGMENT_MAX, .data = block };
+	int64_t result = (int64_t)len;
+
+	if (dirty_overlaps(dirty, offset, len)) {
+		result = dirty_write(dirty, offset, block, len);
+		block_give(dirty->pool, block);
+	} else {
+		insert_segment(dirty, first_ending_after(dirty, offset), &segment);
+	}
+	return result;
+}
+
+/* Cuts a segment in two: the second starts at `offset`, which lies inside. */
+static void split_segment(struct dirty *dirty, size_t index, uint64_t offset)
+{
+	struct segment *segment = &dirty->segments[index];
+	size_t head = offset - segment->offset;
+	struct segment rest = { .offset = offset };
+
+	/* a few bytes of a failing malloc would leave old bytes behind */
+	if (segment_reserve(dirty, &rest, segment->len - head, false) < 0)
+		abort();
+	rest.len = segment->len - head;
+	memcpy(rest.data, segment->data + head, rest.len);
+	segment->len = head;
+	dirty->bytes -= rest.len;
+	insert_segment(dirty, index + 1, &rest);
+}
+
+uint64_t dirty_discard(struct dirty *dirty, uint64_t offset, uint64_t end)
+{
+	uint64_t before = dirty->bytes;
+	size_t first, last;
+
+	if (offset >= end)
+		return 0;
+	first = first_ending_after(dirty, offset);
+	if (first < dirty->count && dirty->segments[first].offset < offset) {
+		if (segment_end(&dirty->segments[first]) > end)
+			split_segment(dirty, first, end);
+		dirty->bytes -= segment_end(&dirty->segments[first]) - offset;
+		dirty->segments[first].len = offset - dirty->segments[first].offset;
+		first++;
+	}
+	for (last = first; last < dirty->count && segment_end(&dirty->segments[last]) <= end; last++) {
+		dirty->bytes -= dirty->segments[last].len;
+		data_free(dirty->pool, dirty->segments[last].data, dirty->segments[last].cap);
+	}
+	if (last > first)
+		memmove(dirty->segments + first, dirty->segments + last, (dirty->count - last) * sizeof(*dirty->segments));
+	dirty->count -= last - first;
+	if (first < dirty->count && dirty->segments[first].offset < end) {
+		struct segment *segment = &dirty->segments[first];
+		size_t cut = end - segment->offset;
+
+		segment->len -= cut;
+		segment->offset = end;
+		memmove(segment->data, segment->data + cut, segment->len);
+		dirty->bytes -= cut;
+	}
+	return before - dirty->bytes;
+}
+
+void dirty_overlay(const struct dirty *dirty, uint64_t offset, size_t len, void *out)
+{
+	copy_buffered(dirty, offset, len, out, NULL);
+}
+
+bool dirty_overlaps(const struct dirty *dirty, uint64_t offset, size_t len)
+{
+	size_t i = first_ending_after(dirty, offset);
+
+	return i < dirty->count && dirty->segments[i].offset < offset + len;
+}
+
+bool dirty_covers(const struct dirty *dirty, uint64_t offset, size_t len)
+{
+	uint64_t end = offset + len;
+
+	for (size_t i = first_ending_after(dirty, offset); offset < end; i++) {
+		if (i == dirty->count || dirty->segments[i].offset > offset)
+			return false;
+		offset = segment_end(&dirty->segments[i]);
+	}
+	return true;
+}
+
+static void merge_segment(struct dirty *dirty, const struct segment *segment)
+{
+	struct range one;
+	size_t count;
+	struct range *gaps = find_gaps(dirty, segment->offset, segment_end(segment), &one, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		/* without memory for what was accepted, going on would mean losing it silently */
+		if (fill_gap(dirty, gaps[i].first, gaps[i].end) < 0)
+			abort();
+		copy_buffered(dirty, gaps[i].first, gaps[i].end - gaps[i].first, NULL,
+			      segment->data + (gaps[i].first - segment->offset));
+	}
+	if (gaps != &one)
+		free(gaps);
+}
+
+void dirty_merge_below(struct dirty *dirty, struct dirty *below)
+{
+	for (size_t i = 0; i < below->count; i++) {
+		struct segment *segment = &below->segments[i];
+
+		if (!dirty_overlaps(dirty, segment->offset, segment->len)) {
+			insert_segment(dirty, first_ending_after(dirty, segment->offset), segment);
+			*segment = (struct segment){ 0 };
+		} else {
+			merge_segment(dirty, segment);
+		}
+	}
+	dirty_clear(below);
+}

@@ -1,0 +1,54 @@
+/*
+ * Buffered content of one file: sorted, disjoint segments of bytes by file offset. Internal to lib/tree; the inode's lock guards it.
+ * A sequential writer fills segments of up to DIRTY_SEGMENT_MAX; adjacent ones are cut as one run by the committer.
+ */
+#ifndef CORPUSFS_TREE_CONTENT_DIRTY_H
+#define CORPUSFS_TREE_CONTENT_DIRTY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/clean.h"
+
+#define DIRTY_SEGMENT_MAX (8U << 20)
+
+/*
+ * Big blocks that were used before: fresh memory costs a page fault for each 4 KiB, more than anything else in a write. All blocks are of
+ * DIRTY_SEGMENT_MAX bytes. Thread-safe.
+ */
+struct block_pool;
+struct block_pool *block_pool_new(size_t keep_bytes); /* at most so much lies idle */
+void block_pool_free(struct block_pool *pool);        /* NULL is fine */
+void *block_take(struct block_pool *pool);            /* NULL: no memory */
+void block_give(struct block_pool *pool, void *block);
+
+struct segment {
+	uint64_t offset;
+	size_t len, cap;
+	uint8_t *data; /* a block of the pool when cap is DIRTY_SEGMENT_MAX */
+};
+
+struct dirty {
+	struct block_pool *pool; /* where big segments come from; NULL: malloc */
+	struct segment *segments; /* sorted by offset */
+	size_t count, cap;
+	uint64_t bytes; /* sum of len */
+};
+
+void dirty_clear(struct dirty *dirty); /* the pool stays set */
+/* Overwrites [offset, offset+len); returns how many bytes the total grew by, or -ENOMEM with nothing changed. */
+WARN_UNUSED int64_t dirty_write(struct dirty *dirty, uint64_t offset, const void *data, size_t len);
+/* The same with the first `len` bytes of a block of the pool, which is taken over in any case. */
+WARN_UNUSED int64_t dirty_write_block(struct dirty *dirty, uint64_t offset, void *block, size_t len);
+/* Forgets [offset, end); returns how many bytes the total shrank by. */
+uint64_t dirty_discard(struct dirty *dirty, uint64_t offset, uint64_t end);
+/* Copies what is buffered of [offset, offset+len) over `out`. */
+void dirty_overlay(const struct dirty *dirty, uint64_t offset, size_t len, void *out);
+bool dirty_overlaps(const struct dirty *dirty, uint64_t offset, size_t len);
+/* Whether all of the range is buffered: then the disk need not be asked. */
+bool dirty_covers(const struct dirty *dirty, uint64_t offset, size_t len);
+/* Puts `below` under `dirty`: its bytes stay where `dirty` has none. `below` is empty afterwards. For a failed commit. */
+void dirty_merge_below(struct dirty *dirty, struct dirty *below);
+
+#endif

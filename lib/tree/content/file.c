@@ -1,0 +1,226 @@
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/base/clock.h"
+#include "lib/tree/content/committer.h"
+#include "lib/tree/content/content.h"
+
+/* Zeros where the list has gaps; returns whether there are any below `size`. */
+static bool clear_gaps(const struct extent_list *list, uint64_t offset, size_t len, uint64_t size, uint8_t *out)
+{
+	uint64_t at = offset, end = offset + len;
+	bool holes = false;
+
+	for (size_t i = 0; i <= list->count; i++) {
+		uint64_t next = i < list->count ? MIN(list->items[i].offset, end) : end;
+
+		if (next > at) {
+			holes |= at < size;
+			memset(out + (at - offset), 0, next - at);
+		}
+		if (i < list->count)
+			at = MAX(at, list->items[i].offset + list->items[i].record.length);
+	}
+	return holes;
+}
+
+static int read_pieces(struct tree *tree, const struct extent_list *list, uint64_t offset, size_t len, uint8_t *out)
+{
+	struct chunk_want *wants = xcalloc(list->count + 1, sizeof(*wants));
+	size_t count = 0;
+	int result;
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct extent *extent = &list->items[i];
+		const uint64_t first = MAX(extent->offset, offset), end = MIN(extent->offset + extent->record.length, offset + len);
+		uint8_t *to = out + (first - offset);
+
+		if (extent->record.chunk == CHUNK_NONE)
+			memset(to, 0, end - first);
+		else
+			wants[count++] = (struct chunk_want){.chunk = extent->record.chunk,
+			                                     .offset = extent->record.chunk_offset + (uint32_t)(first - extent->offset),
+			                                     .length = (uint32_t)(end - first),
+			                                     .out = to};
+	}
+	result = chunks_read_many(tree->chunks, wants, count);
+	free(wants);
+	return result;
+}
+
+/* What the committed layer says about the range: `out` has inline data and zeros, the list what is to be read over it. */
+static int plan_committed(struct inode *inode, uint64_t offset, size_t len, uint8_t *out, struct extent_list *list)
+{
+	int result;
+
+	if (inode->record.is_inline) {
+		size_t have = inode->inline_data.len > offset ? MIN(inode->inline_data.len - offset, len) : 0;
+
+		if (have)
+			memcpy(out, inode->inline_data.data + offset, have);
+		memset(out + have, 0, len - have);
+		return 0;
+	}
+	result = extent_cache_load(inode, offset, offset + len, list);
+	if (result == 0 && clear_gaps(list, offset, len, inode->record.size, out))
+		result = extent_cache_check_hole(inode);
+	return result;
+}
+
+/*
+ * One try. What is buffered is copied under the lock, together with the committed bytes under it, so that a reader never sees half of a
+ * commit's switch. Where nothing is buffered chunks are read without the lock: they never change, but a file that is overwritten
+ * meanwhile may lose one to the collector. Then *ret_again is set, and the second try holds the lock.
+ */
+static int read_once(struct inode *inode, uint64_t offset, size_t len, void *out, bool locked, size_t *ret_len, bool *ret_again)
+{
+	struct extent_list list = { 0 };
+	int result = 0;
+
+	pthread_mutex_lock(&inode->lock);
+	len = offset < inode->size ? MIN(len, inode->size - offset) : 0;
+	if (len == 0 || dirty_covers(&inode->active, offset, len)) {
+		dirty_overlay(&inode->active, offset, len, out);
+		pthread_mutex_unlock(&inode->lock);
+		*ret_len = len;
+		return 0;
+	}
+	locked |= dirty_overlaps(&inode->active, offset, len) || dirty_overlaps(&inode->frozen, offset, len);
+	result = plan_committed(inode, offset, len, out, &list);
+	if (!locked)
+		pthread_mutex_unlock(&inode->lock);
+	if (result == 0) {
+		result = read_pieces(inode->view->tree, &list, offset, len, out);
+		*ret_again = result < 0 && !locked;
+	}
+	if (locked) {
+		if (result == 0) {
+			dirty_overlay(&inode->frozen, offset, len, out);
+			dirty_overlay(&inode->active, offset, len, out);
+		}
+		pthread_mutex_unlock(&inode->lock);
+	}
+	extent_list_clear(&list);
+	*ret_len = len;
+	return result;
+}
+
+ssize_t inode_read(struct inode *inode, uint64_t offset, size_t len, void *out)
+{
+	bool again = false;
+	size_t done = 0;
+	int result;
+
+	if (S_ISDIR(inode->record.mode))
+		return -EISDIR;
+	len = MIN(len, SIZE_MAX / 2);
+	result = read_once(inode, offset, len, out, false, &done, &again);
+	if (result < 0 && again)
+		result = read_once(inode, offset, len, out, true, &done, &again);
+	return result < 0 ? result : (ssize_t)done;
+}
+
+int content_check_change(struct inode *inode, uint64_t offset, uint64_t len)
+{
+	int result = view_check_change(inode->view);
+
+	if (result < 0)
+		return result;
+	if (S_ISDIR(inode->record.mode))
+		return -EISDIR;
+	if (!S_ISREG(inode->record.mode))
+		return -EINVAL;
+	if (offset > FILE_SIZE_MAX || len > FILE_SIZE_MAX - offset)
+		return -EFBIG;
+	return 0;
+}
+
+int content_kill_priv(struct inode *inode)
+{
+	struct setattr change = { .mask = SET_KILL_PRIV };
+	struct tree_key stem = tree_stem_xattr(inode->view->family_id, inode->ino, "security.capability");
+	struct attr attr;
+	uint64_t epoch;
+	bool set_id;
+
+	pthread_mutex_lock(&inode->lock);
+	set_id = inode->record.mode & (S_ISUID | S_ISGID);
+	pthread_mutex_unlock(&inode->lock);
+	if (!set_id) {
+		int result = view_version_get(inode->view, &stem, NULL, &epoch);
+
+		if (result < 0)
+			return result == -ENOENT ? 0 : result;
+	}
+	return view_setattr(inode->view, inode->ino, &change, &attr);
+}
+
+void content_touch(struct inode *inode)
+{
+	inode->record.mtime = inode->record.ctime = clock_now();
+	inode->times_dirty = true;
+}
+
+void content_set_inline(struct inode *inode, const void *data, size_t len)
+{
+	struct buf fresh = BUF_INIT;
+
+	buf_add(&fresh, data, len);
+	buf_clear(&inode->inline_data);
+	inode->inline_data = fresh;
+	inode->record.is_inline = len > 0;
+	inode->record.data = fresh.data;
+	inode->record.data_len = (uint32_t)len;
+	inode->record.allocated = len;
+}
+
+int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t len, unsigned flags)
+{
+	struct tree *tree = inode->view->tree;
+	int64_t grown;
+	int result = content_check_change(inode, offset, len);
+
+	if (result < 0 || len == 0)
+		return result;
+	view_pass(inode->view);
+	result = committer_check_space(tree, len);
+	if (result == 0 && (flags & WRITE_KILL_PRIV))
+		result = content_kill_priv(inode);
+	if (result == 0)
+		result = committer_admit(tree, len);
+	if (result < 0)
+		return result;
+
+	pthread_mutex_lock(&inode->lock);
+	inode->active.pool = committer_blocks(tree);
+	grown = dirty_write(&inode->active, offset, data, len);
+	if (grown >= 0) {
+		inode->size = MAX(inode->size, offset + len);
+		content_touch(inode);
+		committer_note(inode);
+	}
+	pthread_mutex_unlock(&inode->lock);
+	committer_release(tree, grown < 0 ? len : len - (size_t)grown);
+	return grown < 0 ? (int)grown : 0;
+}
+
+int inode_commit(struct inode *inode)
+{
+	int result = committer_run(inode->view->tree, inode->view, inode);
+
+	if (result < 0)
+		return result;
+	/* an error that is still noted now is of content that is no more */
+	pthread_mutex_lock(&inode->lock);
+	result = inode->commit_error;
+	pthread_mutex_unlock(&inode->lock);
+	return result;
+}
+
+int inode_sync(struct inode *inode)
+{
+	int result = inode_commit(inode);
+
+	return result < 0 ? result : committer_sync(inode->view->tree);
+}

@@ -1,0 +1,97 @@
+#include <errno.h>
+#include <sys/statvfs.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/clock.h"
+#include "lib/tree/records/inode.h"
+
+#define LOOK_MS 100
+#define LOOK_BYTES (16ULL << 20)
+#define RESERVE_MIN (64ULL << 20)
+#define RESERVE_MAX (1ULL << 30)
+
+struct space {
+	char *path;
+	uint64_t reserve;
+	pthread_mutex_t lock;   /* guards what follows */
+	uint64_t available;     /* beyond the reserve, when last looked */
+	uint64_t looked_ms;
+	uint64_t given;         /* since then */
+};
+
+static int look(struct space *space)
+{
+	struct statvfs stat;
+	uint64_t bytes;
+
+	if (statvfs(space->path, &stat) < 0)
+		return -errno;
+	bytes = (uint64_t)stat.f_bavail * stat.f_frsize;
+	space->available = bytes > space->reserve ? bytes - space->reserve : 0;
+	space->looked_ms = clock_ms();
+	space->given = 0;
+	return 0;
+}
+
+int space_new(const char *path, uint64_t reserve, struct space **ret_space)
+{
+	struct space *space = xcalloc(1, sizeof(*space));
+	struct statvfs stat;
+	int result;
+
+	space->path = xstrdup(path);
+	space->reserve = reserve;
+	pthread_mutex_init(&space->lock, NULL);
+	if (reserve == 0 && statvfs(path, &stat) == 0) {
+		uint64_t share = (uint64_t)stat.f_blocks * stat.f_frsize / 50;
+
+		space->reserve = MIN(MAX(share, RESERVE_MIN), RESERVE_MAX);
+	}
+	result = look(space);
+	if (result < 0) {
+		space_free(space);
+		return result;
+	}
+	*ret_space = space;
+	return 0;
+}
+
+void space_free(struct space *space)
+{
+	if (!space)
+		return;
+	pthread_mutex_destroy(&space->lock);
+	free(space->path);
+	free(space);
+}
+
+/* Caller holds the lock. A disk that cannot be asked is taken as it was. */
+static uint64_t left(struct space *space, uint64_t wanted)
+{
+	if (clock_ms() - space->looked_ms >= LOOK_MS || wanted >= LOOK_BYTES || space->given + wanted >= LOOK_BYTES)
+		look(space);
+	return space->available > space->given ? space->available - space->given : 0;
+}
+
+int space_check(struct space *space, uint64_t bytes)
+{
+	int result = 0;
+
+	pthread_mutex_lock(&space->lock);
+	if (left(space, bytes) < bytes)
+		result = -ENOSPC;
+	else
+		space->given += bytes;
+	pthread_mutex_unlock(&space->lock);
+	return result;
+}
+
+uint64_t space_available(struct space *space)
+{
+	uint64_t bytes;
+
+	pthread_mutex_lock(&space->lock);
+	bytes = left(space, 0);
+	pthread_mutex_unlock(&space->lock);
+	return bytes;
+}

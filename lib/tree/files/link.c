@@ -1,0 +1,314 @@
+/* Names come and go: create, link, unlink, rmdir. All hold view->names from the look at the entries until the batch is written. */
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/base/clock.h"
+#include "lib/tree/records/family.h"
+#include "lib/tree/files/names.h"
+
+/* What a new name takes on the disk, generously. */
+#define NAME_SPACE 8192
+
+/* The name can be made in the directory; ret_epoch as in struct entry. */
+static int check_absent(struct view *view, uint64_t dir, const char *name, uint64_t *ret_epoch)
+{
+	struct entry entry;
+	int r = entry_get(view, dir, name, &entry);
+
+	if (r == 0)
+		return -EEXIST;
+	if (r != -ENOENT)
+		return r;
+	*ret_epoch = entry.epoch;
+	return 0;
+}
+
+/* --- create --- */
+
+static int check_create(const struct create *create)
+{
+	size_t target_len = create->target ? strlen(create->target) : 0;
+
+	switch (create->mode & S_IFMT) {
+	case S_IFREG:
+	case S_IFDIR:
+	case S_IFIFO:
+	case S_IFSOCK:
+	case S_IFCHR:
+	case S_IFBLK: return create->target ? -EINVAL : 0;
+	case S_IFLNK:
+		if (target_len == 0)
+			return -ENOENT;
+		return target_len > SYMLINK_MAX ? -ENAMETOOLONG : 0;
+	default: return -EINVAL;
+	}
+}
+
+static struct inode_record first_record(const struct create *create, uint64_t dir, bool is_named, struct timespec now)
+{
+	struct inode_record record = {
+		.mode = create->mode,
+		.uid = create->uid,
+		.gid = create->gid,
+		.nlink = is_named ? 1 : 0,
+		.rdev = S_ISCHR(create->mode) || S_ISBLK(create->mode) ? create->rdev : 0,
+		.parent = dir,
+		.atime = now,
+		.mtime = now,
+		.ctime = now,
+		.btime = now,
+	};
+
+	if (S_ISDIR(create->mode)) {
+		record.nlink = 2;
+		record.size = DIRECTORY_SIZE;
+	} else if (S_ISLNK(create->mode)) {
+		record.is_inline = true;
+		record.data = (const uint8_t *)create->target;
+		record.data_len = (uint32_t)strlen(create->target);
+		record.size = record.allocated = record.data_len;
+	}
+	return record;
+}
+
+static void put_xattrs(struct change *change, uint64_t ino, const struct create *create)
+{
+	for (size_t i = 0; i < create->xattr_count; i++) {
+		const struct xattr_init *xattr = &create->xattrs[i];
+		struct tree_key stem = tree_stem_xattr(change->view->family_id, ino, xattr->name);
+		AUTO_BUF value = BUF_INIT;
+		buf_add_u8(&value, FORMAT_VERSION);
+		buf_add(&value, xattr->value, xattr->len);
+		version_put(change->view, change->batch, &stem, 0, value.data, value.len);
+	}
+}
+
+/* Adds the inode and its name, or its orphan entry when it has none, and writes. */
+static int write_created(struct change *change, struct inode *dir, const char *name, uint64_t old_epoch, struct inode *inode,
+			 const struct create *create)
+{
+	struct entry_record entry = {.ino = inode->ino, .type = (uint8_t)IFTODT(create->mode)};
+
+	if (name) {
+		entry_put(change, dir->ino, name, old_epoch, &entry);
+		dir_changed(change, dir, S_ISDIR(create->mode) ? 1 : 0, inode->record.btime);
+	} else {
+		struct small_key orphan = catalog_key_orphan(change->view->dataset, inode->ino);
+		kv_batch_put(change->batch, KV_CATALOG, orphan.bytes, orphan.len, "", 0);
+	}
+	put_xattrs(change, inode->ino, create);
+	change_put(change, inode);
+	return change_write(change, 0);
+}
+
+/* view->names is held. */
+static int create_in(struct inode *dir, const char *name, const struct create *create, uint64_t ino, struct attr *ret_attr,
+		     struct inode **ret_opened)
+{
+	struct view *view = dir->view;
+	uint64_t old_epoch = 0;
+	int r = name ? check_absent(view, dir->ino, name, &old_epoch) : 0;
+
+	if (r < 0)
+		return r;
+
+	struct inode_record record = first_record(create, dir->ino, name != NULL, clock_now());
+	struct inode *inode = inode_add(view, ino, &record);
+	struct change change;
+
+	change_begin(&change, view, (struct inode *[]){dir, inode}, 2, false);
+	r = dir_check_alive(dir);
+	if (r == 0)
+		r = write_created(&change, dir, name, old_epoch, inode, create);
+	if (r < 0)
+		inode->gone = true;
+	else if (ret_opened)
+		inode->opens++;
+	inode_fill_attr(inode, ret_attr);
+	change_end(&change);
+	if (r == 0 && ret_opened)
+		*ret_opened = inode;
+	else
+		inode_put(inode);
+	return r;
+}
+
+int view_create(struct view *view, uint64_t dir, const char *name, const struct create *create, struct attr *ret_attr,
+		struct inode **ret_opened)
+{
+	struct inode *parent;
+	struct attr attr;
+	uint64_t ino;
+	int r = view_check_change(view);
+
+	if (r == 0 && name)
+		r = name_check(name);
+	if (r == 0)
+		r = !name && (!ret_opened || !S_ISREG(create->mode)) ? -EINVAL : check_create(create);
+	if (r == 0)
+		r = space_check(view->tree->space, NAME_SPACE);
+	if (r == 0)
+		r = dir_get(view, dir, &parent);
+	if (r < 0)
+		return r;
+	r = family_next_ino(view->tree, view->family, &ino);
+	if (r == 0) {
+		pthread_mutex_lock(&view->names);
+		r = create_in(parent, name, create, ino, &attr, ret_opened);
+		pthread_mutex_unlock(&view->names);
+	}
+	inode_put(parent);
+	if (r == 0)
+		*ret_attr = attr;
+	return r;
+}
+
+/* --- link --- */
+
+static int link_locked(struct change *change, struct inode *dir, const char *name, uint64_t old_epoch, struct inode *inode)
+{
+	struct entry_record entry = {.ino = inode->ino, .type = (uint8_t)IFTODT(inode->record.mode)};
+	struct timespec now = clock_now();
+	int r = dir_check_alive(dir);
+
+	if (r < 0)
+		return r;
+	if (inode->gone)
+		return -ESTALE;
+	/* without a name only while it is open: an O_TMPFILE gets its name, an orphan stays one */
+	if (inode->record.nlink == 0 && inode->opens == 0)
+		return -ENOENT;
+	if (inode->record.nlink == UINT32_MAX)
+		return -EMLINK;
+	if (inode->record.nlink++ == 0) {
+		struct small_key orphan = catalog_key_orphan(change->view->dataset, inode->ino);
+		kv_batch_delete(change->batch, KV_CATALOG, orphan.bytes, orphan.len);
+	}
+	inode->record.ctime = now;
+	inode->record.parent = dir->ino;
+	entry_put(change, dir->ino, name, old_epoch, &entry);
+	dir_changed(change, dir, 0, now);
+	change_put(change, inode);
+	return change_write(change, 0);
+}
+
+static int link_in(struct inode *dir, const char *name, struct inode *inode, struct attr *ret_attr)
+{
+	struct change change;
+	uint64_t old_epoch = 0;
+	int r = check_absent(dir->view, dir->ino, name, &old_epoch);
+
+	if (r < 0)
+		return r;
+	change_begin(&change, dir->view, (struct inode *[]){dir, inode}, 2, false);
+	r = link_locked(&change, dir, name, old_epoch, inode);
+	if (r == 0)
+		inode_fill_attr(inode, ret_attr);
+	change_end(&change);
+	return r;
+}
+
+int view_link(struct view *view, uint64_t ino, uint64_t dir, const char *name, struct attr *ret_attr)
+{
+	struct inode *inode = NULL, *parent;
+	int r = view_check_change(view);
+
+	if (r == 0)
+		r = name_check(name);
+	if (r == 0)
+		r = space_check(view->tree->space, NAME_SPACE);
+	if (r == 0)
+		r = dir_get(view, dir, &parent);
+	if (r < 0)
+		return r;
+	r = inode_get(view, ino, &inode);
+	if (r == 0) {
+		pthread_mutex_lock(&view->names);
+		r = S_ISDIR(inode->record.mode) ? -EPERM : link_in(parent, name, inode, ret_attr);
+		pthread_mutex_unlock(&view->names);
+		inode_put(inode);
+	}
+	inode_put(parent);
+	return r;
+}
+
+/* --- unlink, rmdir --- */
+
+int inode_unlinked(struct change *change, struct inode *inode, struct timespec now)
+{
+	inode->record.nlink = S_ISDIR(inode->record.mode) || inode->record.nlink == 0 ? 0 : inode->record.nlink - 1;
+	inode->record.ctime = now;
+	if (inode->record.nlink == 0)
+		return change_orphan(change, inode);
+	change_put(change, inode);
+	return 0;
+}
+
+static int remove_locked(struct change *change, struct inode *dir, const char *name, const struct entry *entry, struct inode *inode)
+{
+	struct timespec now = clock_now();
+	int r = entry_delete(change, dir->ino, name, entry);
+
+	if (r == 0)
+		r = inode_unlinked(change, inode, now);
+	dir_changed(change, dir, S_ISDIR(inode->record.mode) ? -1 : 0, now);
+	return change_write(change, r);
+}
+
+/* view->names is held. What is removed is returned with a reference. */
+static int remove_in(struct change *change, struct inode *dir, const char *name, bool want_dir, struct inode **ret_inode)
+{
+	struct inode *inode;
+	struct entry entry;
+	int r = entry_get(dir->view, dir->ino, name, &entry);
+
+	if (r < 0)
+		return r;
+	if ((entry.record.type == DT_DIR) != want_dir)
+		return want_dir ? -ENOTDIR : -EISDIR;
+	r = want_dir ? dir_check_empty(dir->view, entry.record.ino) : 0;
+	if (r == 0)
+		r = inode_get(dir->view, entry.record.ino, &inode);
+	if (r < 0)
+		return r == -ESTALE ? -EIO : r;
+	change_begin(change, dir->view, (struct inode *[]){dir, inode}, 2, false);
+	r = remove_locked(change, dir, name, &entry, inode);
+	change_end(change);
+	*ret_inode = inode;
+	return r;
+}
+
+static int remove_name(struct view *view, uint64_t dir, const char *name, bool want_dir)
+{
+	struct inode *parent, *inode = NULL;
+	struct change change;
+	int r = view_check_change(view);
+
+	if (r == 0)
+		r = name_check(name);
+	if (r == 0)
+		r = dir_get(view, dir, &parent);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&view->names);
+	r = remove_in(&change, parent, name, want_dir, &inode);
+	pthread_mutex_unlock(&view->names);
+	if (inode) {
+		change_finish(&change);
+		inode_put(inode);
+	}
+	inode_put(parent);
+	return r;
+}
+
+int view_unlink(struct view *view, uint64_t dir, const char *name)
+{
+	return remove_name(view, dir, name, false);
+}
+
+int view_rmdir(struct view *view, uint64_t dir, const char *name)
+{
+	return remove_name(view, dir, name, true);
+}

@@ -1,0 +1,220 @@
+/*
+ * The end of an inode.
+ *
+ *   named --last name goes, not open, little content--> removed in the same batch
+ *     |     \--last name goes, not open, much content--> orphan, gone --bury--> removed
+ *     \--last name goes, open--> orphan --last inode_close--> orphan, gone --bury--> removed
+ *
+ * An orphan has a record with nlink 0 and an 'O' entry in the catalog, both from the batch that took its last name; the batch that removes
+ * its last record removes the entry. So what a crash leaves behind is found by view_reap_orphans, and nothing else has to be.
+ * A `gone` inode is opened by nobody any more, and one thread buries it: the one that set `gone`.
+ */
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "lib/base/fault.h"
+#include "lib/tree/records/transaction.h"
+
+/* Versions that one batch looks at. */
+#define STEP_VERSIONS 4096
+/* With more the removal does not go into the batch that took the last name. */
+#define SMALL_VERSIONS 256
+
+struct removal {
+	struct tree_key next;
+	struct tree_key end;
+	size_t tombstones;
+	uint64_t epoch; /* in which it began */
+};
+
+/* Attributes and content; entries, which only directories have, are gone already. */
+static struct removal removal_begin(const struct view *view, uint64_t ino)
+{
+	return (struct removal){
+		.next = tree_prefix_kind(view->family_id, ino, KEY_XATTR),
+		.end = tree_prefix_kind(view->family_id, ino, KEY_ENTRY),
+		.epoch = view->epoch,
+	};
+}
+
+/* All records are dealt with. If nothing of the inode is left in this epoch, it was not touched either (I7). */
+static void note_removed(struct view *view, struct kv_batch *batch, uint64_t ino, const struct removal *removal)
+{
+	struct small_key touched = touched_key(view->family_id, view->epoch, ino);
+	struct small_key orphan = catalog_key_orphan(view->dataset, ino);
+
+	if (removal->tombstones == 0 && removal->epoch == view->epoch)
+		kv_batch_delete(batch, KV_TOUCHED, touched.bytes, touched.len);
+	else
+		kv_batch_put(batch, KV_TOUCHED, touched.bytes, touched.len, "", 0);
+	kv_batch_delete(batch, KV_CATALOG, orphan.bytes, orphan.len);
+}
+
+/* After everything else: the record. */
+static int removal_end(struct view *view, struct kv_batch *batch, uint64_t ino, struct removal *removal)
+{
+	struct tree_key first = tree_prefix_kind(view->family_id, ino, KEY_INODE), end = tree_prefix_end(first);
+	int r = version_delete_range(view, batch, SIZE_MAX, &first, &end, &removal->tombstones);
+
+	if (r == 0)
+		note_removed(view, batch, ino, removal);
+	return r;
+}
+
+int change_orphan(struct change *change, struct inode *inode)
+{
+	struct view *view = change->view;
+	struct small_key orphan = catalog_key_orphan(view->dataset, inode->ino);
+
+	if (inode->opens == 0)
+		change->dying = inode;
+	if (inode->opens == 0 && !inode->committing) {
+		struct removal removal = removal_begin(view, inode->ino);
+		/* the record too, which lies before the rest; if it must stay after all it is put again below */
+		removal.next = tree_prefix_kind(view->family_id, inode->ino, KEY_INODE);
+		int r = version_delete_range(view, change->batch, SMALL_VERSIONS, &removal.next, &removal.end, &removal.tombstones);
+		if (r < 0)
+			return r;
+		change->is_dying_removed = r == 0;
+		if (r == 0) {
+			note_removed(view, change->batch, inode->ino, &removal);
+			return 0;
+		}
+	}
+	kv_batch_put(change->batch, KV_CATALOG, orphan.bytes, orphan.len, "", 0);
+	change_put(change, inode);
+	return 0;
+}
+
+void change_finish(struct change *change)
+{
+	if (!change->dying || change->is_dying_removed)
+		return;
+	/* what fails stays noted as an orphan and is tried again when the store is next opened */
+	int ignored = inode_bury(change->dying);
+	(void)ignored;
+}
+
+void inode_drop_buffered(struct inode *inode)
+{
+	uint64_t bytes = inode->active.bytes;
+
+	dirty_clear(&inode->active);
+	committer_release(inode->view->tree, bytes);
+	extent_cache_drop(inode);
+	inode->times_dirty = false;
+}
+
+int inode_bury(struct inode *inode)
+{
+	int r = fault_point("orphan-before-remove");
+
+	pthread_mutex_lock(&inode->lock);
+	inode_wait_drained(inode);
+	inode_drop_buffered(inode);
+	pthread_mutex_unlock(&inode->lock);
+	return r < 0 ? r : inode_remove_content(inode->view, inode->ino);
+}
+
+/* One batch; 1 when there is more to do. */
+static int remove_step(struct view *view, uint64_t ino, struct removal *removal)
+{
+	struct kv_batch *batch = kv_batch_new();
+	int r, more = 0;
+
+	pthread_rwlock_rdlock(&view->epoch_lock);
+	r = view_check_change(view);
+	if (r == 0)
+		r = fault_point("orphan-batch");
+	if (r == 0)
+		r = more = version_delete_range(view, batch, STEP_VERSIONS, &removal->next, &removal->end, &removal->tombstones);
+	if (r > 0) {
+		struct small_key touched = touched_key(view->family_id, view->epoch, ino);
+		kv_batch_put(batch, KV_TOUCHED, touched.bytes, touched.len, "", 0);
+		r = 0;
+	} else if (r == 0) {
+		r = removal_end(view, batch, ino, removal);
+	}
+	if (r == 0)
+		r = kv_write(view->tree->kv, batch, 0);
+	pthread_rwlock_unlock(&view->epoch_lock);
+	kv_batch_free(batch);
+	return r < 0 ? r : more;
+}
+
+int inode_remove_content(struct view *view, uint64_t ino)
+{
+	struct removal removal;
+	int r;
+
+	pthread_rwlock_rdlock(&view->epoch_lock);
+	removal = removal_begin(view, ino);
+	pthread_rwlock_unlock(&view->epoch_lock);
+	do {
+		r = remove_step(view, ino, &removal);
+	} while (r > 0);
+	return r;
+}
+
+/* --- what the last use of the store left behind --- */
+
+static int forget_orphan(struct view *view, uint64_t ino)
+{
+	struct small_key orphan = catalog_key_orphan(view->dataset, ino);
+	struct kv_batch *batch = kv_batch_new();
+
+	kv_batch_delete(batch, KV_CATALOG, orphan.bytes, orphan.len);
+
+	int r = kv_write(view->tree->kv, batch, 0);
+
+	kv_batch_free(batch);
+	return r;
+}
+
+static int reap(struct view *view, uint64_t ino)
+{
+	struct inode *inode;
+	bool is_named, is_ours;
+	int r = inode_get(view, ino, &inode);
+
+	if (r == -ESTALE)
+		return forget_orphan(view, ino);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&inode->lock);
+	is_named = inode->record.nlink > 0;
+	is_ours = !is_named && inode->opens == 0 && !inode->gone;
+	inode->gone = inode->gone || is_ours;
+	pthread_mutex_unlock(&inode->lock);
+	if (is_named)
+		r = forget_orphan(view, ino);
+	else if (is_ours)
+		r = inode_bury(inode);
+	inode_put(inode);
+	return r;
+}
+
+int view_reap_orphans(struct view *view)
+{
+	struct small_key first = catalog_key_orphan(view->dataset, 0), end = catalog_key_orphan(view->dataset, UINT64_MAX);
+	int result = view_check_change(view);
+
+	if (result < 0)
+		return result;
+
+	struct kv_iter *iter = kv_iter_new(view->tree->kv, KV_CATALOG, first.bytes, first.len, end.bytes, end.len);
+
+	for (kv_iter_first(iter); kv_iter_valid(iter); kv_iter_next(iter)) {
+		size_t len;
+		const uint8_t *key = kv_iter_key(iter, &len);
+		struct reader number = reader_over(key + first.len - sizeof(uint64_t), len == first.len ? sizeof(uint64_t) : 0);
+		uint64_t ino = read_be64(&number);
+		int r = number.bad ? -EBADMSG : reap(view, ino);
+		result = result < 0 ? result : r;
+	}
+
+	int r = kv_iter_status(iter);
+
+	kv_iter_free(iter);
+	return result < 0 ? result : r;
+}

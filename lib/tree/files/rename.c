@@ -1,0 +1,219 @@
+/*
+ * Rename. All of it is one batch: both names, the link counts and times of both directories, the moved inode, and the end of what is
+ * replaced. view->names is held from the look at the entries until the batch is written, so the shape of the tree stands still meanwhile.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "lib/base/clock.h"
+#include "lib/tree/files/names.h"
+
+#define NAME_SPACE 8192
+
+struct rename_side {
+	struct inode *dir;
+	const char *name;
+	struct entry entry;
+	bool exists;
+	struct inode *inode; /* referenced if it exists */
+};
+
+struct rename {
+	struct view *view;
+	struct rename_side from, to;
+	bool exchange;
+	struct change change;
+};
+
+static bool is_dir(const struct rename_side *side)
+{
+	return side->exists && side->entry.record.type == DT_DIR;
+}
+
+static int look_at(struct view *view, struct rename_side *side)
+{
+	int r = entry_get(view, side->dir->ino, side->name, &side->entry);
+
+	if (r == 0) {
+		side->exists = true;
+		r = inode_get(view, side->entry.record.ino, &side->inode);
+		return r == -ESTALE ? -EIO : r;
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+/* -EINVAL when `dir` is `ancestor` or lies below it. Directories have one parent, so the way up is the only way. */
+static int check_not_below(struct view *view, uint64_t dir, uint64_t ancestor)
+{
+	int r = 0;
+
+	while (dir != ancestor && dir != ROOT_INO && r == 0)
+		r = view_parent(view, dir, &dir);
+	if (r < 0)
+		return r;
+	return dir == ancestor ? -EINVAL : 0;
+}
+
+static int check_replaced(const struct rename *rename)
+{
+	if (!rename->to.exists)
+		return 0;
+	if (is_dir(&rename->from) && !is_dir(&rename->to))
+		return -ENOTDIR;
+	if (!is_dir(&rename->from) && is_dir(&rename->to))
+		return -EISDIR;
+	return is_dir(&rename->to) ? dir_check_empty(rename->view, rename->to.entry.record.ino) : 0;
+}
+
+/* 1 when both names are of one inode: then nothing is to be done. */
+static int check(const struct rename *rename, unsigned flags)
+{
+	const struct rename_side *from = &rename->from, *to = &rename->to;
+	int r = 0;
+
+	if (!from->exists)
+		return -ENOENT;
+	if ((flags & RENAME_NOREPLACE) && to->exists)
+		return -EEXIST;
+	if (rename->exchange && !to->exists)
+		return -ENOENT;
+	if (to->exists && from->entry.record.ino == to->entry.record.ino)
+		return 1;
+	if (is_dir(from))
+		r = check_not_below(rename->view, to->dir->ino, from->entry.record.ino);
+	if (r == 0 && is_dir(to) && rename->exchange)
+		r = check_not_below(rename->view, from->dir->ino, to->entry.record.ino);
+	if (r == 0 && !rename->exchange)
+		r = check_replaced(rename);
+	return r;
+}
+
+/* A moved inode gets its new parent. */
+static void moved(struct rename *rename, struct inode *inode, const struct inode *to_dir, struct timespec now)
+{
+	inode->record.ctime = now;
+	inode->record.parent = to_dir->ino;
+	change_put(&rename->change, inode);
+}
+
+/* All inodes are locked. */
+static int apply(struct rename *rename)
+{
+	struct change *change = &rename->change;
+	struct rename_side *from = &rename->from, *to = &rename->to;
+	struct timespec now = clock_now();
+	int r = dir_check_alive(to->dir);
+
+	if (r < 0)
+		return r;
+	entry_put(change, to->dir->ino, to->name, to->entry.epoch, &from->entry.record);
+	moved(rename, from->inode, to->dir, now);
+	if (rename->exchange) {
+		entry_put(change, from->dir->ino, from->name, from->entry.epoch, &to->entry.record);
+		moved(rename, to->inode, from->dir, now);
+	} else {
+		r = entry_delete(change, from->dir->ino, from->name, &from->entry);
+		if (r == 0 && to->exists)
+			r = inode_unlinked(change, to->inode, now);
+	}
+	/* a subdirectory leaves `from` or comes there in exchange; one leaves `to`, replaced or exchanged */
+	dir_changed(change, from->dir, (rename->exchange && is_dir(to)) - is_dir(from), now);
+	dir_changed(change, to->dir, is_dir(from) - is_dir(to), now);
+	return r;
+}
+
+/* view->names is held. As check(). */
+static int look(struct rename *rename, unsigned flags)
+{
+	int r = look_at(rename->view, &rename->from);
+
+	if (r == 0)
+		r = look_at(rename->view, &rename->to);
+	return r < 0 ? r : check(rename, flags);
+}
+
+static void forget(struct rename_side *side)
+{
+	if (side->inode)
+		inode_put(side->inode);
+	side->inode = NULL;
+	side->exists = false;
+}
+
+/*
+ * Whoever writes a new file and renames it over the old one wants either of them after a crash: the content goes before the name. Without
+ * view->names, which others need meanwhile, so both names are looked at anew; should they have changed, the writer has raced with itself.
+ */
+static int commit_before_replacing(struct rename *rename, unsigned flags)
+{
+	int r;
+
+	if (flags != 0 || !rename->to.exists || rename->from.entry.record.type != DT_REG)
+		return 0;
+	pthread_mutex_unlock(&rename->view->names);
+	r = committer_run(rename->view->tree, rename->view, rename->from.inode);
+	pthread_mutex_lock(&rename->view->names);
+	forget(&rename->from);
+	forget(&rename->to);
+	return r < 0 ? r : look(rename, flags);
+}
+
+/* view->names is held. */
+static int rename_locked(struct rename *rename, unsigned flags)
+{
+	int r = look(rename, flags);
+
+	if (r == 0)
+		r = commit_before_replacing(rename, flags);
+	if (r != 0)
+		return r < 0 ? r : 0;
+
+	struct inode *inodes[CHANGE_INODES] = {rename->from.dir, rename->to.dir, rename->from.inode, rename->to.inode};
+
+	change_begin(&rename->change, rename->view, inodes, CHANGE_INODES, false);
+	r = change_write(&rename->change, apply(rename));
+	change_end(&rename->change);
+	return r;
+}
+
+static int check_arguments(struct view *view, const char *name, const char *new_name, unsigned flags)
+{
+	int r = view_check_change(view);
+
+	if (r == 0)
+		r = name_check(name);
+	if (r == 0)
+		r = name_check(new_name);
+	if (r < 0)
+		return r;
+	if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0 || flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
+		return -EINVAL;
+	return space_check(view->tree->space, NAME_SPACE);
+}
+
+int view_rename(struct view *view, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name, unsigned flags)
+{
+	struct rename rename = {.view = view, .exchange = flags & RENAME_EXCHANGE, .from.name = name, .to.name = new_name};
+	int r = check_arguments(view, name, new_name, flags);
+
+	if (r == 0)
+		r = dir_get(view, dir, &rename.from.dir);
+	if (r == 0)
+		r = dir_get(view, new_dir, &rename.to.dir);
+	if (r == 0) {
+		pthread_mutex_lock(&view->names);
+		r = rename_locked(&rename, flags);
+		pthread_mutex_unlock(&view->names);
+		change_finish(&rename.change);
+	}
+	forget(&rename.from);
+	forget(&rename.to);
+	if (rename.from.dir)
+		inode_put(rename.from.dir);
+	if (rename.to.dir)
+		inode_put(rename.to.dir);
+	return r;
+}

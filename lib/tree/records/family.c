@@ -1,0 +1,107 @@
+#include "lib/tree/records/family.h"
+
+#include <errno.h>
+
+#define INO_STRIDE 4096
+
+struct family {
+	uint32_t id;
+	UT_hash_handle hh;     /* tree->family_lock */
+	pthread_mutex_t lock;  /* guards all below, and the family's record */
+	uint64_t next_epoch;
+	uint64_t next_ino;
+	uint64_t reserved_ino; /* next_ino of the record: numbers below may be given out */
+};
+
+int family_get(struct tree *tree, uint32_t id, struct family **ret_family)
+{
+	struct small_key key = catalog_key_u32('F', id);
+	struct family_record record;
+	struct family *family;
+	AUTO_BUF value = BUF_INIT;
+	int r = 0;
+
+	pthread_mutex_lock(&tree->family_lock);
+	HASH_FIND(hh, tree->families, &id, sizeof(id), family);
+	if (!family) {
+		r = kv_get(tree->kv, KV_CATALOG, key.bytes, key.len, &value);
+		if (r == 0)
+			r = family_record_decode(value.data, value.len, &record);
+		if (r == 0) {
+			family = xcalloc(1, sizeof(*family));
+			*family = (struct family){.id = id, .next_epoch = record.next_epoch, .next_ino = record.next_ino};
+			family->reserved_ino = record.next_ino;
+			pthread_mutex_init(&family->lock, NULL);
+			HASH_ADD(hh, tree->families, id, sizeof(id), family);
+		}
+	}
+	pthread_mutex_unlock(&tree->family_lock);
+	if (r == 0)
+		*ret_family = family;
+	return r;
+}
+
+void families_free(struct tree *tree)
+{
+	struct family *family, *next;
+
+	HASH_ITER(hh, tree->families, family, next) {
+		HASH_DEL(tree->families, family);
+		pthread_mutex_destroy(&family->lock);
+		free(family);
+	}
+}
+
+static int write_record(struct tree *tree, struct family *family, uint64_t next_epoch, uint64_t next_ino, unsigned flags)
+{
+	struct small_key key = catalog_key_u32('F', family->id);
+	struct family_record record = {.next_epoch = next_epoch, .next_ino = next_ino};
+	struct kv_batch *batch = kv_batch_new();
+	AUTO_BUF value = BUF_INIT;
+
+	family_record_encode(&record, &value);
+	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
+
+	int r = kv_write(tree->kv, batch, flags);
+
+	kv_batch_free(batch);
+	return r;
+}
+
+int family_next_ino(struct tree *tree, struct family *family, uint64_t *ret_ino)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&family->lock);
+	if (family->next_ino >= INO_MAX) {
+		r = -ENOSPC;
+	} else if (family->next_ino >= family->reserved_ino) {
+		r = write_record(tree, family, family->next_epoch, family->reserved_ino + INO_STRIDE, KV_SYNC);
+		if (r == 0)
+			family->reserved_ino += INO_STRIDE;
+	}
+	if (r == 0)
+		*ret_ino = family->next_ino++;
+	pthread_mutex_unlock(&family->lock);
+	return r;
+}
+
+/*
+ * The record is written here and not with the caller's batch, which is written later: between the two, numbers might be reserved, and the
+ * batch would take that back. In the log it comes before the batch, so it is at least as durable; if the batch is never written, a number
+ * is skipped.
+ */
+int family_next_epoch(struct tree *tree, uint32_t id, struct kv_batch *batch, uint64_t *ret_epoch)
+{
+	struct family *family;
+	int r = family_get(tree, id, &family);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&family->lock);
+	r = write_record(tree, family, family->next_epoch + 1, family->reserved_ino, 0);
+	if (r == 0)
+		*ret_epoch = family->next_epoch++;
+	pthread_mutex_unlock(&family->lock);
+	return r;
+}

@@ -1,0 +1,366 @@
+#include "lib/tree/records/inode.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <utlist.h>
+
+#include "lib/tree/records/transaction.h"
+
+#define LOADED 1
+
+/* --- the cache --- */
+
+static struct inode *inode_new(struct view *view, uint64_t ino)
+{
+	struct inode *inode = xcalloc(1, sizeof(*inode));
+
+	inode->view = view;
+	inode->ino = ino;
+	inode->refs = 1;
+	pthread_mutex_init(&inode->lock, NULL);
+	pthread_cond_init(&inode->drained, NULL);
+	return inode;
+}
+
+static void inode_free(struct inode *inode)
+{
+	extent_cache_drop(inode);
+	dirty_clear(&inode->active);
+	dirty_clear(&inode->frozen);
+	buf_clear(&inode->inline_data);
+	pthread_cond_destroy(&inode->drained);
+	pthread_mutex_destroy(&inode->lock);
+	free(inode);
+}
+
+/* cache_lock is held. */
+static void hash_add(struct inode *inode)
+{
+	HASH_ADD(by_ino, inode->view->inodes, ino, sizeof(inode->ino), inode);
+	inode->is_hashed = true;
+}
+
+static void hash_remove(struct inode *inode)
+{
+	if (inode->is_hashed)
+		HASH_DELETE(by_ino, inode->view->inodes, inode);
+	inode->is_hashed = false;
+}
+
+static void lru_remove(struct inode *inode)
+{
+	struct tree *tree = inode->view->tree;
+
+	pthread_mutex_lock(&tree->lru_lock);
+	DL_DELETE2(tree->lru, inode, lru_prev, lru_next);
+	tree->lru_count--;
+	pthread_mutex_unlock(&tree->lru_lock);
+}
+
+/* True when the list has grown too long. */
+static bool lru_add(struct inode *inode)
+{
+	struct tree *tree = inode->view->tree;
+
+	pthread_mutex_lock(&tree->lru_lock);
+	DL_APPEND2(tree->lru, inode, lru_prev, lru_next);
+
+	bool is_long = ++tree->lru_count > tree->options.inode_cache_entries;
+
+	pthread_mutex_unlock(&tree->lru_lock);
+	return is_long;
+}
+
+/*
+ * Elsewhere a cache_lock is taken before lru_lock, so here it is only tried; when that fails, the next inode_put will trim. A view whose
+ * inode is on the list is not closed meanwhile: view_close needs lru_lock.
+ */
+static void lru_trim(struct tree *tree)
+{
+	struct inode *unused = NULL, *inode, *next;
+
+	pthread_mutex_lock(&tree->lru_lock);
+	while (tree->lru_count > tree->options.inode_cache_entries) {
+		inode = tree->lru;
+		if (pthread_mutex_trylock(&inode->view->cache_lock) != 0)
+			break;
+		DL_DELETE2(tree->lru, inode, lru_prev, lru_next);
+		tree->lru_count--;
+		hash_remove(inode);
+		atomic_fetch_add(&tree->evictions, 1);
+		pthread_mutex_unlock(&inode->view->cache_lock);
+		/* counts the extents it holds against the tree, not the view: it may be freed after the view */
+		DL_APPEND2(unused, inode, lru_prev, lru_next);
+		extent_cache_drop(inode);
+	}
+	pthread_mutex_unlock(&tree->lru_lock);
+	DL_FOREACH_SAFE2(unused, inode, next, lru_next)
+		inode_free(inode);
+}
+
+void inode_cache_empty(struct view *view)
+{
+	struct inode *inode, *next;
+
+	pthread_mutex_lock(&view->cache_lock);
+	pthread_mutex_lock(&view->tree->lru_lock);
+	HASH_ITER(by_ino, view->inodes, inode, next) {
+		assert(inode->refs == 0);
+		DL_DELETE2(view->tree->lru, inode, lru_prev, lru_next);
+		view->tree->lru_count--;
+		hash_remove(inode);
+		inode_free(inode);
+	}
+	pthread_mutex_unlock(&view->tree->lru_lock);
+	pthread_mutex_unlock(&view->cache_lock);
+}
+
+/* --- loading --- */
+
+static void take_record(struct inode *inode, const struct inode_record *record)
+{
+	inode->record = *record;
+	inode->size = record->size;
+	if (record->is_inline)
+		buf_add(&inode->inline_data, record->data, record->data_len);
+	inode->record.data = inode->inline_data.data;
+}
+
+static int read_record(struct inode *inode)
+{
+	struct tree_key stem = tree_stem_inode(inode->view->family_id, inode->ino);
+	struct inode_record record;
+	AUTO_BUF value = BUF_INIT;
+	int r = view_version_get(inode->view, &stem, &value, &inode->record_epoch);
+
+	if (r == -ENOENT)
+		return -ESTALE;
+	if (r == 0)
+		r = inode_record_decode(value.data, value.len, &record);
+	if (r < 0)
+		return r == -EBADMSG ? -EIO : r;
+	take_record(inode, &record);
+	return 0;
+}
+
+/* cache_lock is held, and given up while somebody else loads the inode. */
+static int wait_loaded(struct inode *inode)
+{
+	while (inode->load == 0)
+		pthread_cond_wait(&inode->view->loaded, &inode->view->cache_lock);
+	return inode->load == LOADED ? 0 : inode->load;
+}
+
+/* The inode is new in the cache: others who find it wait. cache_lock is held, and given up meanwhile. */
+static int load(struct inode *inode)
+{
+	struct view *view = inode->view;
+
+	hash_add(inode);
+	pthread_mutex_unlock(&view->cache_lock);
+
+	int r = read_record(inode);
+
+	pthread_mutex_lock(&view->cache_lock);
+	if (r < 0)
+		hash_remove(inode);
+	inode->load = r < 0 ? r : LOADED;
+	pthread_cond_broadcast(&view->loaded);
+	return r;
+}
+
+/* cache_lock is held. Referenced, or NULL; perhaps still being loaded. */
+static struct inode *find(struct view *view, uint64_t ino)
+{
+	struct inode *inode;
+
+	HASH_FIND(by_ino, view->inodes, &ino, sizeof(ino), inode);
+	if (inode && inode->refs++ == 0)
+		lru_remove(inode);
+	return inode;
+}
+
+static int get(struct view *view, uint64_t ino, bool load_it, struct inode **ret_inode)
+{
+	struct inode *inode;
+	int r;
+
+	if (ino == 0 || ino > INO_MAX)
+		return -ESTALE;
+	pthread_mutex_lock(&view->cache_lock);
+	inode = find(view, ino);
+	if (inode) {
+		r = wait_loaded(inode);
+	} else if (load_it) {
+		inode = inode_new(view, ino);
+		r = load(inode);
+	} else {
+		r = -ENOENT;
+	}
+	pthread_mutex_unlock(&view->cache_lock);
+	if (!inode)
+		return r;
+	if (r < 0) {
+		inode_put(inode);
+		return r;
+	}
+	*ret_inode = inode;
+	return 0;
+}
+
+int inode_get(struct view *view, uint64_t ino, struct inode **ret_inode)
+{
+	return get(view, ino, true, ret_inode);
+}
+
+int inode_find(struct view *view, uint64_t ino, struct inode **ret_inode)
+{
+	return get(view, ino, false, ret_inode);
+}
+
+void inode_put(struct inode *inode)
+{
+	struct view *view = inode->view;
+	struct tree *tree = view->tree;
+	bool is_unused = false, is_long = false;
+
+	pthread_mutex_lock(&view->cache_lock);
+	if (--inode->refs == 0) {
+		/* whoever set gone had a reference, so it is seen here; what was removed stays for view_getattr_removed */
+		if (inode->gone && inode->record_epoch == 0)
+			hash_remove(inode);
+		is_unused = !inode->is_hashed;
+		is_long = !is_unused && lru_add(inode);
+	}
+	pthread_mutex_unlock(&view->cache_lock);
+	if (is_unused)
+		inode_free(inode);
+	if (is_long)
+		lru_trim(tree);
+}
+
+struct inode *inode_add(struct view *view, uint64_t ino, const struct inode_record *record)
+{
+	struct inode *inode = inode_new(view, ino);
+
+	take_record(inode, record);
+	inode->load = LOADED;
+	pthread_mutex_lock(&view->cache_lock);
+	hash_add(inode);
+	pthread_mutex_unlock(&view->cache_lock);
+	return inode;
+}
+
+/* --- records --- */
+
+void inode_record_put(struct inode *inode, struct kv_batch *batch)
+{
+	struct view *view = inode->view;
+	struct tree_key stem = tree_stem_inode(view->family_id, inode->ino);
+	struct inode_record record = inode->record;
+	AUTO_BUF value = BUF_INIT;
+
+	record.data = inode->inline_data.data;
+	record.data_len = record.is_inline ? (uint32_t)inode->inline_data.len : 0;
+	inode_record_encode(&record, &value);
+	version_put(view, batch, &stem, inode->record_epoch, value.data, value.len);
+	if (inode->record_epoch != view->epoch) {
+		struct small_key touched = touched_key(view->family_id, view->epoch, inode->ino);
+		kv_batch_put(batch, KV_TOUCHED, touched.bytes, touched.len, "", 0);
+	}
+}
+
+void inode_written(struct inode *inode)
+{
+	inode->record_epoch = inode->view->epoch;
+	inode->times_dirty = false;
+}
+
+/* --- open files --- */
+
+int inode_open(struct view *view, uint64_t ino, struct inode **ret_inode)
+{
+	struct inode *inode;
+	int r = inode_get(view, ino, &inode);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&inode->lock);
+	/* without a name and not open: an orphan that waits for its removal. A removed directory has no content that could be missed. */
+	if (inode->gone ? !S_ISDIR(inode->record.mode) : inode->record.nlink == 0 && inode->opens == 0)
+		r = -ESTALE;
+	else
+		inode->opens++;
+	pthread_mutex_unlock(&inode->lock);
+	if (r < 0) {
+		inode_put(inode);
+		return r;
+	}
+	*ret_inode = inode;
+	return 0;
+}
+
+void inode_close(struct inode *inode)
+{
+	pthread_mutex_lock(&inode->lock);
+	assert(inode->opens > 0);
+
+	bool is_last = --inode->opens == 0 && inode->record.nlink == 0 && !inode->gone && view_check_change(inode->view) == 0;
+
+	inode->gone = inode->gone || is_last;
+	pthread_mutex_unlock(&inode->lock);
+	if (is_last) {
+		/* what fails stays noted as an orphan and is tried again when the store is next opened */
+		int ignored = inode_bury(inode);
+		(void)ignored;
+	}
+	inode_put(inode);
+}
+
+uint64_t inode_ino(const struct inode *inode)
+{
+	return inode->ino;
+}
+
+struct view *inode_view(const struct inode *inode)
+{
+	return inode->view;
+}
+
+struct attr record_attr(uint64_t ino, const struct inode_record *record)
+{
+	return (struct attr){
+		.ino = ino,
+		.mode = record->mode,
+		.uid = record->uid,
+		.gid = record->gid,
+		.nlink = record->nlink,
+		.size = record->size,
+		.allocated = record->allocated,
+		.rdev = record->rdev,
+		.atime = record->atime,
+		.mtime = record->mtime,
+		.ctime = record->ctime,
+		.btime = record->btime,
+	};
+}
+
+void inode_fill_attr(const struct inode *inode, struct attr *ret_attr)
+{
+	/* what is buffered will take space; where it overwrites nothing is added */
+	uint64_t expected = MIN(inode->record.allocated + inode->active.bytes + inode->frozen.bytes, inode->size);
+
+	*ret_attr = record_attr(inode->ino, &inode->record);
+	ret_attr->size = inode->size;
+	if (S_ISREG(inode->record.mode))
+		ret_attr->allocated = MAX(inode->record.allocated, expected);
+}
+
+void inode_attr(struct inode *inode, struct attr *ret_attr)
+{
+	pthread_mutex_lock(&inode->lock);
+	inode_fill_attr(inode, ret_attr);
+	pthread_mutex_unlock(&inode->lock);
+}

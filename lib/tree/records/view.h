@@ -1,0 +1,110 @@
+/*
+ * Views: what can be read, and for heads written. One struct tree per store holds what its views share; one struct view is the open form
+ * of a head or a snapshot.
+ *
+ * Visibility (I1) in one paragraph: every record is stored under a key that ends in the inverted epoch it was written in. A view has a
+ * line, a set of epochs. What it sees under a key is the newest version whose epoch is in its line; an empty value is a tombstone and
+ * means absent. A head writes with its one open epoch (I2), which is in its line and in nobody else's, so nobody else sees it. A
+ * snapshot is a copy of the head's line, after which the head gets a new open epoch (I3).
+ *
+ * Changing the epoch: view_freeze() commits all buffered content and then holds every change of the view back; the caller writes the
+ * records that say what is to be, and view_thaw() goes on with the new line and epoch. Between the two nothing of the view changes on disk.
+ *
+ * Locks, in the order in which they are taken: view.names (namespace changes) -> inode.lock -> view.epoch_lock (shared by every change
+ * from reading the old version until its batch is written; exclusive while frozen) -> family, cache and dirty-budget locks (leaves).
+ *
+ * Threads: any, except view_close, which is the last call.
+ */
+#ifndef CORPUSFS_TREE_RECORDS_VIEW_H
+#define CORPUSFS_TREE_RECORDS_VIEW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/error.h"
+#include "lib/chunk/chunks.h"
+#include "lib/format/key.h"
+#include "lib/format/record.h"
+#include "lib/kv/kv.h"
+
+struct tree;
+struct view;
+
+struct tree_options {
+	const char *space_path;       /* a path in the store: its free space is watched */
+	uint64_t reserve_bytes;       /* -ENOSPC is given while less than this is free; 0 = choose by the size of the disk */
+	uint64_t write_buffer_bytes;  /* hard budget for content not yet committed, all views together */
+	uint64_t inode_cache_entries; /* inodes kept in memory beyond those in use */
+	unsigned idle_ms;             /* commit a file that was not written for so long; default 200 */
+	unsigned commit_ms;           /* and any file after so long; default 5000 */
+};
+
+/* Starts the committer threads. The tree uses kv, chunks and pool; the caller closes them after tree_free. */
+WARN_UNUSED int tree_new(struct kv *kv, struct chunks *chunks, struct pool *pool, const struct tree_options *options, struct tree **ret_tree);
+void tree_free(struct tree *tree); /* all views must be closed */
+
+/* Commits the content of all views and makes everything durable: when it returns 0, all that was written before is on disk. */
+WARN_UNUSED int tree_sync(struct tree *tree);
+
+struct tree_usage {
+	uint64_t dirty_bytes;   /* buffered content not yet committed */
+	uint64_t dirty_inodes;
+	uint64_t cached_inodes;
+	uint64_t free_bytes;    /* of the disk, less the reserve */
+};
+void tree_usage(struct tree *tree, struct tree_usage *ret_usage);
+
+struct view_options {
+	uint32_t dataset, family, view;
+	uint64_t epoch;          /* open epoch; 0 makes the view read-only */
+	int level;               /* zstd level for new chunks */
+	const struct line *line; /* copied; includes the open epoch */
+	/* Epochs that any other view of the family sees. A version of such an epoch is never removed when it is overwritten (I6). Copied. */
+	const struct line *shared;
+};
+
+WARN_UNUSED int view_open(struct tree *tree, const struct view_options *options, struct view **ret_view);
+void view_close(struct view *view); /* commits; no inode may be in use. NULL is fine */
+
+/* Makes the root directory of a new dataset as part of the batch that creates it. No view is needed: family's and root's first records. */
+void view_make_root(struct kv_batch *batch, uint32_t family, uint64_t epoch, uint32_t mode, uint32_t uid, uint32_t gid);
+
+WARN_UNUSED int view_freeze(struct view *view);
+void view_thaw(struct view *view, const struct line *line, uint64_t epoch); /* epoch 0: nothing changed, go on as before */
+
+/*
+ * Holds changes on disk back (epoch_lock exclusively) without committing anything, for as long as the collector looks at versions and
+ * removes some. Short; buffered writes go on.
+ */
+void view_pause(struct view *view);
+void view_resume(struct view *view);
+
+/* The head was rolled back and this is its former view: reads go on, every change from now on answers -ESTALE, and what was buffered is
+ * dropped. Called between view_freeze and view_thaw(view, NULL, 0), by the thread that froze it. */
+void view_retire(struct view *view);
+
+/* The other views of the family changed (a snapshot came or went, a clone was made): see view_options.shared. Also allowed between
+ * view_freeze and view_thaw for the thread that froze the view: then it holds from the thaw on. */
+void view_set_shared(struct view *view, const struct line *shared);
+void view_set_level(struct view *view, int level);
+
+uint32_t view_number(const struct view *view);
+uint32_t view_family(const struct view *view);
+uint32_t view_dataset(const struct view *view);
+bool view_read_only(const struct view *view);
+struct line view_line(struct view *view); /* a copy */
+struct tree *view_tree(struct view *view);
+
+WARN_UNUSED int view_sync(struct view *view); /* commits its content and syncs the WAL */
+
+/* Bytes of content of this view not yet committed. */
+uint64_t view_dirty_bytes(struct view *view);
+
+/* Gives out the next epoch of a family. It is written at once, so it lies in the log before whatever the caller writes next; `batch` gets
+ * nothing (family.c says why). */
+WARN_UNUSED int family_next_epoch(struct tree *tree, uint32_t family, struct kv_batch *batch, uint64_t *ret_epoch);
+
+/* Empties inodes that were unlinked while open when the store was last closed or killed; continues big removals. */
+WARN_UNUSED int view_reap_orphans(struct view *view);
+
+#endif
