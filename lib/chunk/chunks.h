@@ -84,7 +84,7 @@ WARN_UNUSED int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_
 /* Checks one chunk fully, SHA-256 too. 0, -ENOENT, -EBADMSG. */
 WARN_UNUSED int chunks_verify(struct chunks *chunks, uint64_t id);
 
-/* --- for the collector (lib/dataset) --- */
+/* --- for the collector (lib/reclaim) --- */
 
 /*
  * A set of chunk ids below the two ends (bulk_end carries CHUNK_BULK); memory grows with what is added. Ids from the ends on are no

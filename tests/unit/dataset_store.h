@@ -1,5 +1,5 @@
 /*
- * For the tests of lib/dataset: a store in a directory of its own, and a remembered tree per view to compare with.
+ * For the tests of the rooms above lib/tree: a store in a directory of its own, and a remembered tree per view to compare with.
  *
  * The remembered trees have a few directories, made with the dataset, and files of content that is remembered whole.
  */

@@ -1,5 +1,5 @@
 /*
- * Reading and writing versioned records (I1, I2, I6). Internal to lib/tree and lib/dataset.
+ * Reading and writing versioned records (I1, I2, I6). Internal to lib/tree and the rooms above it.
  *
  * Reading: any thread. Writing: the caller holds the view's epoch_lock shared from before the call until its batch is written, and
  * whatever lock guards the record against other writers (inode.lock, view.names).
