@@ -2,7 +2,7 @@
 #ifndef CORPUSFS_TRANSFER_EXPORT_PARTS_H
 #define CORPUSFS_TRANSFER_EXPORT_PARTS_H
 
-#include "lib/transfer/archive.h"
+#include "lib/transfer/archive_out.h"
 #include "lib/transfer/export.h"
 
 #define EXPORT_PIECE (1U << 20)

@@ -2,7 +2,7 @@
 #ifndef CORPUSFS_TRANSFER_IMPORT_PARTS_H
 #define CORPUSFS_TRANSFER_IMPORT_PARTS_H
 
-#include "lib/transfer/archive.h"
+#include "lib/transfer/archive_in.h"
 #include "lib/transfer/import.h"
 #include "lib/tree/content/bulk.h"
 

@@ -9,7 +9,7 @@
 
 #include "dataset_store.h"
 #include "lib/base/queue.h"
-#include "lib/transfer/archive.h"
+#include "lib/transfer/archive_in.h"
 #include "lib/transfer/export.h"
 #include "lib/transfer/import.h"
 #include "lib/transfer/warm.h"
