@@ -10,7 +10,6 @@
 #include "lib/kv/ballast.h"
 #include "lib/kv/kv.h"
 
-#define KV_MESSAGE_MAX 1024
 #define KV_TABLE_BLOCK 1024U /* of chunks: a larger value has a block of its own */
 #define KV_HANDLE_COUNT (KV_FAMILY_COUNT + 1) /* RocksDB insists on "default", which stays empty */
 
@@ -32,7 +31,7 @@ struct kv {
 	struct ballast *ballast;
 	atomic_bool log_suspect;         /* a write failed: the log may not be touched but through RocksDB's own check (kv_sync) */
 	pthread_mutex_t mutex;           /* guards message */
-	char message[KV_MESSAGE_MAX];    /* a fixed place, so that whoever still reads it never reads freed memory */
+	char message[KV_MESSAGE_MAX];
 };
 
 extern const char *const kv_family_names[KV_HANDLE_COUNT];

@@ -40,9 +40,11 @@ int kv_result(struct kv *kv, char *message)
 	return result;
 }
 
-const char *kv_last_error(struct kv *kv)
+void kv_last_error(struct kv *kv, char ret_text[KV_MESSAGE_MAX])
 {
-	return kv->message;
+	pthread_mutex_lock(&kv->mutex);
+	memcpy(ret_text, kv->message, KV_MESSAGE_MAX);
+	pthread_mutex_unlock(&kv->mutex);
 }
 
 static int damaged(const char *path, const char *name, struct error *err)

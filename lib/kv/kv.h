@@ -41,7 +41,10 @@ struct kv_options {
 
 WARN_UNUSED int kv_open(const char *path, const struct kv_options *options, struct kv **ret_kv, struct error *err);
 void kv_close(struct kv *kv); /* flushes memtables and the WAL */
-const char *kv_last_error(struct kv *kv); /* of the last -EIO or -EBADMSG, for logs; valid until the next one */
+
+/* The engine's words for the last failure, for logs; "" when there was none. */
+#define KV_MESSAGE_MAX 1024
+void kv_last_error(struct kv *kv, char ret_text[KV_MESSAGE_MAX]);
 
 WARN_UNUSED int kv_get(struct kv *kv, enum kv_family family, const void *key, size_t key_len, struct buf *value); /* replaces value */
 WARN_UNUSED int kv_has(struct kv *kv, enum kv_family family, const void *key, size_t key_len); /* 0 or -ENOENT */

@@ -63,8 +63,12 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 	                  "cached_inodes", (json_int_t)usage.cached_inodes, "gc_wanted", gc_wanted(context->store));
 	if (!*ret_result)
 		return error_set(err, -EILSEQ, "the store's path is not UTF-8");
-	if (kv_stopped(store_kv(context->store)))
-		json_object_set_new(*ret_result, "write_error", json_string(kv_last_error(store_kv(context->store))));
+	if (kv_stopped(store_kv(context->store))) {
+		char message[KV_MESSAGE_MAX];
+
+		kv_last_error(store_kv(context->store), message);
+		json_object_set_new(*ret_result, "write_error", json_string(message));
+	}
 	return 0;
 }
 

@@ -4,99 +4,15 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 
-#include "lib/base/file.h"
-#include "lib/format/key.h"
-#include "lib/kv/kv.h"
-
-#define SYNCED 500
-#define INGESTED 40
-#define CHUNK_LEN 100000
-
-static struct kv *open_kv(const char *path, bool create)
-{
-	struct kv_options options = {.create = create, .cache_bytes = 8 << 20, .memtable_bytes = 8 << 20, .threads = 2};
-	struct error err = {0};
-	struct kv *kv = NULL;
-
-	if (kv_open(path, &options, &kv, &err) < 0)
-		fail_msg("%s", err.text);
-	return kv;
-}
-
-static int open_result(const char *path, bool create)
-{
-	struct kv_options options = {.create = create, .cache_bytes = 1 << 20, .memtable_bytes = 1 << 20, .threads = 1};
-	struct error err = {0};
-	struct kv *kv = NULL;
-	int result = kv_open(path, &options, &kv, &err);
-
-	assert_true((result == 0) == (err.text[0] == '\0'));
-	assert_int_equal(result, err.code);
-	kv_close(kv);
-	return result;
-}
-
-/* Each test gets a directory with an empty subdirectory "db", and takes it away with all that RocksDB left. */
-static int set_up(void **state)
-{
-	char *dir = xstrdup("/tmp/corpusfs-kv.XXXXXX");
-	AUTO_FREE char *db = mkdtemp(dir) ? xasprintf("%s/db", dir) : NULL;
-
-	*state = dir;
-	return mkdir(db, 0700);
-}
-
-static int tear_down(void **state)
-{
-	AUTO_FREE char *dir = *state;
-	AUTO_FREE char *db = xasprintf("%s/db", dir);
-
-	if (file_empty_dir(db) < 0 || rmdir(db) < 0 || file_empty_dir(dir) < 0)
-		return -1;
-	return rmdir(dir);
-}
-
-static char *db_path(void **state)
-{
-	return xasprintf("%s/db", (const char *)*state);
-}
-
-static void put(struct kv *kv, enum kv_family family, const char *key, const char *value, unsigned flags)
-{
-	struct kv_batch *batch = kv_batch_new();
-
-	kv_batch_put(batch, family, key, strlen(key), value, strlen(value));
-	assert_int_equal(kv_write(kv, batch, flags), 0);
-	kv_batch_free(batch);
-}
-
-static void expect(struct kv *kv, enum kv_family family, const char *key, const char *value)
-{
-	AUTO_BUF buf = BUF_INIT;
-
-	buf_addf(&buf, "untouched");
-	int result = kv_get(kv, family, key, strlen(key), &buf);
-	assert_int_equal(kv_has(kv, family, key, strlen(key)), result);
-	if (!value) {
-		assert_int_equal(result, -ENOENT);
-		assert_int_equal(buf.len, 9);
-		return;
-	}
-	assert_int_equal(result, 0);
-	assert_int_equal(buf.len, strlen(value));
-	assert_memory_equal(buf.data, value, buf.len);
-}
+#include "tests/unit/kv_store.h"
 
 static void test_families_are_apart_and_survive_reopening(void **state)
 {
+	char message[KV_MESSAGE_MAX];
 	AUTO_FREE char *path = db_path(state);
 	struct kv *kv = open_kv(path, true);
 
@@ -115,7 +31,8 @@ static void test_families_are_apart_and_survive_reopening(void **state)
 		expect(kv, family, "key", value);
 		assert_true(kv_disk_bytes(kv, family) > 0);
 	}
-	assert_string_equal(kv_last_error(kv), "");
+	kv_last_error(kv, message);
+	assert_string_equal(message, "");
 	kv_close(kv);
 }
 
@@ -272,181 +189,6 @@ static void test_iterators_see_their_moment(void **state)
 	kv_close(kv);
 }
 
-static void fill_chunk(uint64_t id, uint8_t *value)
-{
-	for (size_t i = 0; i < CHUNK_LEN; i++)
-		value[i] = (uint8_t)(id * 31 + i * 7 + (i >> 8));
-}
-
-/* Writes chunks [first, first + count) as one file and moves it in. */
-static int ingest(struct kv *kv, const char *dir, uint64_t first, uint64_t count)
-{
-	AUTO_FREE char *path = xasprintf("%s/%llu.sst", dir, (unsigned long long)first);
-	AUTO_FREE uint8_t *value = xmalloc(CHUNK_LEN);
-	struct kv_sst *sst = NULL;
-	int result = kv_sst_new(kv, KV_BULK, path, &sst);
-
-	for (uint64_t id = first; result == 0 && id < first + count; id++) {
-		struct small_key key = chunk_key(CHUNK_BULK | id);
-		fill_chunk(id, value);
-		result = kv_sst_put(sst, key.bytes, key.len, value, CHUNK_LEN);
-	}
-	if (result == 0)
-		result = kv_sst_finish(sst);
-	if (result == 0)
-		result = kv_ingest(kv, sst);
-	kv_sst_free(sst);
-	if (result == 0 && access(path, F_OK) == 0)
-		result = -EEXIST;
-	return result;
-}
-
-static void expect_chunks(struct kv *kv, uint64_t first, uint64_t last, int result)
-{
-	AUTO_FREE uint8_t *expected = xmalloc(CHUNK_LEN);
-	AUTO_BUF value = BUF_INIT;
-
-	for (uint64_t id = first; id < last; id++) {
-		struct small_key key = chunk_key(CHUNK_BULK | id);
-		assert_int_equal(kv_get(kv, KV_BULK, key.bytes, key.len, &value), result);
-		if (result < 0)
-			continue;
-		fill_chunk(id, expected);
-		assert_int_equal(value.len, CHUNK_LEN);
-		assert_memory_equal(value.data, expected, CHUNK_LEN);
-	}
-}
-
-static void test_sst_files_are_moved_in(void **state)
-{
-	AUTO_FREE char *path = db_path(state);
-	AUTO_FREE char *file = xasprintf("%s/x.sst", (char *)*state);
-	struct kv *kv = open_kv(path, true);
-	struct kv_sst *sst;
-
-	assert_int_equal(ingest(kv, *state, 1, INGESTED), 0);
-	assert_int_equal(ingest(kv, *state, 100, 2), 0);
-	expect_chunks(kv, 1, 1 + INGESTED, 0);
-	expect_chunks(kv, 100, 102, 0);
-	expect_chunks(kv, 50, 60, -ENOENT);
-
-	assert_int_equal(kv_sst_new(kv, KV_BULK, file, &sst), 0);
-	assert_int_equal(kv_sst_finish(sst), -EINVAL);
-	assert_int_equal(kv_sst_put(sst, "b", 1, "x", 1), 0);
-	assert_int_equal(kv_sst_put(sst, "a", 1, "x", 1), -EINVAL);
-	assert_int_equal(kv_ingest(kv, sst), -EINVAL);
-	kv_sst_free(sst);
-	assert_int_equal(access(file, F_OK), -1);
-	kv_sst_free(NULL);
-	assert_true(kv_sst_new(kv, KV_BULK, "/nonexistent/dir/x.sst", &sst) < 0);
-	assert_true(strlen(kv_last_error(kv)) > 0);
-	kv_close(kv);
-}
-
-/* Run in a process of its own (main): writes, syncs, ingests, and dies without closing anything. */
-static int write_and_die(const char *dir)
-{
-	AUTO_FREE char *path = xasprintf("%s/db", dir);
-	struct kv_options options = {.create = true, .cache_bytes = 1 << 20, .memtable_bytes = 4 << 20, .threads = 2};
-	struct kv *kv;
-	struct error err;
-
-	if (kv_open(path, &options, &kv, &err) < 0)
-		return 1;
-	struct kv_batch *batch = kv_batch_new();
-	for (uint32_t i = 0; i < SYNCED; i++) {
-		struct small_key key = catalog_key_u32('F', i);
-		kv_batch_clear(batch);
-		kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, &i, sizeof(i));
-		kv_batch_put(batch, KV_DEDUP, key.bytes, key.len, &i, sizeof(i));
-		if (kv_write(kv, batch, 0) < 0)
-			return 2;
-	}
-	if (kv_sync(kv) < 0 || ingest(kv, dir, 1, INGESTED) < 0)
-		return 3;
-	_exit(0);
-}
-
-static void test_what_was_synced_or_ingested_survives_death(void **state)
-{
-	AUTO_FREE char *path = db_path(state);
-	AUTO_BUF value = BUF_INIT;
-	int status;
-	pid_t child = fork();
-
-	assert_true(child >= 0);
-	if (child == 0) {
-		execl("/proc/self/exe", "test_kv", "write-and-die", (char *)*state, (char *)NULL);
-		_exit(9);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_int_equal(status, 0);
-
-	struct kv *kv = open_kv(path, false);
-	for (uint32_t i = 0; i < SYNCED; i++) {
-		struct small_key key = catalog_key_u32('F', i);
-		assert_int_equal(kv_get(kv, KV_CATALOG, key.bytes, key.len, &value), 0);
-		assert_memory_equal(value.data, &i, sizeof(i));
-		assert_int_equal(kv_has(kv, KV_DEDUP, key.bytes, key.len), 0);
-	}
-	expect_chunks(kv, 1, 1 + INGESTED, 0);
-	kv_close(kv);
-}
-
-static void drop(struct kv *kv, uint64_t first, uint64_t end)
-{
-	struct small_key from = chunk_key(CHUNK_BULK | first), to = chunk_key(CHUNK_BULK | end);
-
-	assert_int_equal(kv_drop_range(kv, KV_BULK, from.bytes, from.len, to.bytes, to.len), 0);
-}
-
-static void test_dropping_ranges_stops_at_their_ends(void **state)
-{
-	AUTO_FREE char *path = db_path(state);
-	struct kv *kv = open_kv(path, true);
-
-	for (uint64_t first = 0; first < 600; first += 50)
-		assert_int_equal(ingest(kv, *state, first, 50), 0);
-	uint64_t before = kv_disk_bytes(kv, KV_BULK);
-	/* The file 150..199 ends just where a range does; 256 needs a borrow; the last ranges cut files in two. */
-	drop(kv, 50, 199);
-	drop(kv, 256, 300);
-	drop(kv, 410, 420);
-	expect_chunks(kv, 0, 50, 0);
-	expect_chunks(kv, 50, 199, -ENOENT);
-	expect_chunks(kv, 199, 256, 0);
-	expect_chunks(kv, 256, 300, -ENOENT);
-	expect_chunks(kv, 300, 410, 0);
-	expect_chunks(kv, 410, 420, -ENOENT);
-	expect_chunks(kv, 420, 600, 0);
-	/* Two of the files went without any compaction. */
-	assert_true(kv_disk_bytes(kv, KV_BULK) < before - 90 * CHUNK_LEN);
-	kv_compact_range(kv, KV_BULK, NULL, 0, NULL, 0);
-	assert_true(kv_disk_bytes(kv, KV_BULK) < before - 200 * CHUNK_LEN);
-	kv_close(kv);
-	kv = open_kv(path, false);
-	expect_chunks(kv, 50, 199, -ENOENT);
-	expect_chunks(kv, 199, 256, 0);
-	expect_chunks(kv, 420, 600, 0);
-	drop(kv, 0, 600);
-	expect_chunks(kv, 0, 600, -ENOENT);
-	kv_close(kv);
-}
-
-/* The path of the first file in the directory that ends in .sst. */
-static char *find_sst(const char *path)
-{
-	DIR *dir = opendir(path);
-	char *found = NULL;
-
-	assert_non_null(dir);
-	for (struct dirent *entry; !found && (entry = readdir(dir));)
-		if (strstr(entry->d_name, ".sst"))
-			found = xasprintf("%s/%s", path, entry->d_name);
-	closedir(dir);
-	return found;
-}
-
 static void test_opening_refuses(void **state)
 {
 	AUTO_FREE char *path = db_path(state);
@@ -472,46 +214,56 @@ static void test_opening_refuses(void **state)
 	assert_int_equal(truncate(sst, 10), 0);
 	assert_int_equal(open_result(path, false), -EBADMSG);
 }
+/* --- what the engine said last --- */
 
-static void test_rotten_chunk_is_reported(void **state)
+#define ROUNDS 40000
+
+struct talkers {
+	struct kv *kv;
+	atomic_bool stop;
+};
+
+static void *fail_in_turns(void *arg)
 {
-	AUTO_FREE char *path = db_path(state);
-	struct kv *kv = open_kv(path, true);
-	struct small_key key = chunk_key(CHUNK_BULK | 1);
-	AUTO_BUF value = BUF_INIT;
+	struct talkers *talkers = arg;
+	AUTO_FREE char *nowhere = xasprintf("/nonexistent/%0200d", 0);
+	struct kv_sst *sst;
 
-	assert_int_equal(ingest(kv, *state, 1, 3), 0);
-	kv_close(kv);
-	AUTO_FREE char *sst = find_sst(path);
-	int fd = open(sst, O_WRONLY);
-	assert_true(fd >= 0);
-	assert_int_equal(pwrite(fd, "rot", 3, CHUNK_LEN / 2), 3);
-	close(fd);
-	kv = open_kv(path, false);
-	assert_int_equal(kv_get(kv, KV_BULK, key.bytes, key.len, &value), -EBADMSG);
-	assert_int_equal(value.len, 0);
-	assert_non_null(strstr(kv_last_error(kv), "Corruption"));
-	expect_chunks(kv, 2, 4, 0);
-	kv_close(kv);
+	for (bool longer = false; !atomic_load(&talkers->stop); longer = !longer)
+		assert_true(kv_sst_new(talkers->kv, KV_BULK, longer ? nowhere : "/nonexistent/x", &sst) < 0);
+	return NULL;
 }
 
-int main(int argc, char **argv)
+static void test_the_last_error_is_told_whole(void **state)
 {
-	if (argc == 3 && strcmp(argv[1], "write-and-die") == 0)
-		return write_and_die(argv[2]);
+	AUTO_FREE char *path = db_path(state);
+	struct talkers talkers = {.kv = open_kv(path, true)};
+	char shorter[KV_MESSAGE_MAX], text[KV_MESSAGE_MAX];
+	struct kv_sst *sst;
+	pthread_t thread;
 
-#define KV_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	assert_true(kv_sst_new(talkers.kv, KV_BULK, "/nonexistent/x", &sst) < 0);
+	kv_last_error(talkers.kv, shorter);
+	assert_int_equal(pthread_create(&thread, NULL, fail_in_turns, &talkers), 0);
+	for (int i = 0; i < ROUNDS; i++) {
+		kv_last_error(talkers.kv, text);
+		assert_true(strlen(text) == strlen(shorter) || strlen(text) == strlen(shorter) + 199);
+	}
+	atomic_store(&talkers.stop, true);
+	pthread_join(thread, NULL);
+	kv_close(talkers.kv);
+}
+
+int main(void)
+{
 	const struct CMUnitTest tests[] = {
 		KV_TEST(test_families_are_apart_and_survive_reopening),
 		KV_TEST(test_batches_apply_in_order_and_whole),
 		KV_TEST(test_pins_outlive_overwrites),
 		KV_TEST(test_iterators_keep_their_bounds),
 		KV_TEST(test_iterators_see_their_moment),
-		KV_TEST(test_sst_files_are_moved_in),
-		KV_TEST(test_what_was_synced_or_ingested_survives_death),
-		KV_TEST(test_dropping_ranges_stops_at_their_ends),
 		KV_TEST(test_opening_refuses),
-		KV_TEST(test_rotten_chunk_is_reported),
+		KV_TEST(test_the_last_error_is_told_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,14 +113,17 @@ static void watch_database(struct jobs *jobs)
 {
 	struct kv *kv = store_kv(jobs->store);
 	const bool stopped = kv_stopped(kv) && kv_sync(kv) < 0;
+	char message[KV_MESSAGE_MAX];
 
 	if (stopped == jobs->stopped)
 		return;
 	jobs->stopped = stopped;
-	if (stopped)
-		log_line(jobs->log, "error", "stopped", "text=\"%s\" hint=\"unmount and mount again\"", kv_last_error(kv));
-	else
+	if (!stopped) {
 		log_line(jobs->log, "info", "resumed", "store=%s", store_path(jobs->store));
+		return;
+	}
+	kv_last_error(kv, message);
+	log_line(jobs->log, "error", "stopped", "text=\"%s\" hint=\"unmount and mount again\"", message);
 }
 
 static void run_periodic(struct jobs *jobs)
