@@ -208,7 +208,7 @@ def d(run, shared):
 
 @pytest.fixture
 def pair(run, d):
-    """Two empty directories: on the mount, and on ext4, by which we judge what POSIX and Linux do."""
+    """Two empty directories: on the mount, and on ext4, which says what POSIX and Linux do."""
     reference = run.reference.directory()
     yield d, reference
     shutil.rmtree(reference, ignore_errors=True)

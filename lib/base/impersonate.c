@@ -27,7 +27,7 @@ void impersonate_begin(const struct impersonation *caller)
 		abort();
 }
 
-void impersonate_asf(const struct impersonation *caller)
+void impersonate_end(const struct impersonation *caller)
 {
 	if (!caller->active || geteuid() != 0)
 		return;

@@ -3,7 +3,7 @@
  * may. The rights are those of the calling thread only.
  *
  *   impersonate_prepare    once in a thread that serves that caller only: it loses its supplementary groups for good
- *   impersonate_begin ... impersonate_asf    around system calls on the caller's files; may not be nested
+ *   impersonate_begin ... impersonate_end    around system calls on the caller's files; may not be nested
  */
 #ifndef CORPUSFS_BASE_IMPERSONATE_H
 #define CORPUSFS_BASE_IMPERSONATE_H
@@ -20,7 +20,7 @@ struct impersonation {
 struct impersonation impersonate_as(uid_t uid, gid_t gid);
 void impersonate_prepare(const struct impersonation *caller);
 void impersonate_begin(const struct impersonation *caller);
-void impersonate_asf(const struct impersonation *caller);
+void impersonate_end(const struct impersonation *caller);
 bool impersonate_is_root(const struct impersonation *caller);
 
 #endif

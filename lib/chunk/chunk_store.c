@@ -15,7 +15,7 @@
 
 /* superblock.h allows no larger chunks */
 #define PLAIN_MAX (16U << 20)
-#define GUARD_LEN 8
+#define CHECKSUM_LEN 8
 #define DEDUP_VALUE_LEN 12
 
 struct damaged {
@@ -48,14 +48,14 @@ static int prepare_ingest_dir(const char *path, struct error *err)
 	return ret;
 }
 
-static void gate_init(pthread_rwlock_t *gate)
+static void mark_lock_init(pthread_rwlock_t *lock)
 {
 	pthread_rwlockattr_t attributes;
 
 	/* the collector must not starve behind a steady stream of groups */
 	pthread_rwlockattr_init(&attributes);
 	pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(gate, &attributes);
+	pthread_rwlock_init(lock, &attributes);
 	pthread_rwlockattr_destroy(&attributes);
 }
 
@@ -81,9 +81,9 @@ int chunks_open(struct kv *kv, struct pool *pool, const struct chunks_options *o
 	chunks->bulk = kv_tables_new(kv, KV_BULK);
 	chunks->small = kv_tables_new(kv, KV_SMALL);
 	chunks->ahead = ahead_new(chunks->bulk, chunks->small);
-	chunks->shelf = scratch_pool_new();
+	chunks->scratch = scratch_pool_new();
 	cut_init(&chunks->cut, options->min, options->average, options->max);
-	gate_init(&chunks->gate);
+	mark_lock_init(&chunks->mark_lock);
 	pthread_mutex_init(&chunks->groups_lock, NULL);
 	pthread_mutex_init(&chunks->damaged_lock, NULL);
 	*ret_chunks = chunks;
@@ -105,21 +105,21 @@ void chunks_close(struct chunks *chunks)
 	kv_tables_free(chunks->bulk);
 	kv_tables_free(chunks->small);
 	ids_close(chunks->ids);
-	scratch_pool_free(chunks->shelf);
+	scratch_pool_free(chunks->scratch);
 	cache_free(chunks->cache);
 	free(chunks->ingest_dir);
-	pthread_rwlock_destroy(&chunks->gate);
+	pthread_rwlock_destroy(&chunks->mark_lock);
 	pthread_mutex_destroy(&chunks->groups_lock);
 	pthread_mutex_destroy(&chunks->damaged_lock);
 	free(chunks);
 }
 
-uint64_t chunk_guard(uint64_t id, const uint8_t header[CHUNK_HEADER_LEN], const void *stored, size_t stored_len)
+uint64_t chunk_checksum(uint64_t id, const uint8_t header[CHUNK_HEADER_LEN], const void *stored, size_t stored_len)
 {
 	XXH3_state_t state = {0}; /* reset_withSeed looks at what the state held before */
 
 	XXH3_64bits_reset_withSeed(&state, id);
-	XXH3_64bits_update(&state, header + GUARD_LEN, CHUNK_HEADER_LEN - GUARD_LEN);
+	XXH3_64bits_update(&state, header + CHECKSUM_LEN, CHUNK_HEADER_LEN - CHECKSUM_LEN);
 	XXH3_64bits_update(&state, stored, stored_len);
 	return XXH3_64bits_digest(&state);
 }
@@ -131,7 +131,7 @@ int chunk_open_record(uint64_t id, const uint8_t *value, size_t len, struct chun
 
 	if (ret)
 		return ret;
-	if (XXH3_64bits_withSeed(value + GUARD_LEN, len - GUARD_LEN, id) != header.guard)
+	if (XXH3_64bits_withSeed(value + CHECKSUM_LEN, len - CHECKSUM_LEN, id) != header.checksum)
 		return -EBADMSG;
 	if (header.plain_len > PLAIN_MAX || header.codec > CHUNK_CODEC_ZSTD)
 		return -EBADMSG;
@@ -251,9 +251,9 @@ static int verify_record(struct chunks *chunks, uint64_t id, const uint8_t *valu
 		if (ret)
 			return ret;
 	}
-	tools = scratch_take(chunks->shelf);
+	tools = scratch_take(chunks->scratch);
 	digest_once(tools->digest, plain ? plain : header.stored, header.plain_len, sha256);
-	scratch_put(chunks->shelf, tools);
+	scratch_put(chunks->scratch, tools);
 	return memcmp(sha256, header.sha256, DIGEST_LEN) ? -EBADMSG : 0;
 }
 

@@ -17,7 +17,7 @@
 struct damaged;
 
 /*
- * Lock order: gate, then groups_lock, then the locks inside ids and the set. None is held while waiting for a reader of the cache.
+ * Lock order: mark lock, then groups_lock, then the locks inside ids and the set. None is held while waiting for a reader of the cache.
  */
 struct chunks {
 	struct kv *kv;
@@ -27,14 +27,14 @@ struct chunks {
 	struct cache *cache;
 	struct kv_tables *bulk, *small;
 	struct ahead *ahead;
-	struct scratch_pool *shelf;
+	struct scratch_pool *scratch;
 	struct ids *ids;
 
 	/*
-	 * The gate between deduplication and the collector (the rule is proved in sweep.c). Shared: groups, while they look chunks up and
+	 * The mark lock between deduplication and the collector (the rule is proved in sweep.c). Shared: groups, while they look chunks up and
 	 * take ids; then the ids of a group (chunks_group.settled, .refers) may change. Exclusive: the collector. Guards mark and ends.
 	 */
-	pthread_rwlock_t gate;
+	pthread_rwlock_t mark_lock;
 	struct chunk_set *mark; /* NULL: no mark is under way */
 	uint64_t mark_small_end, mark_bulk_end;
 
@@ -51,10 +51,10 @@ static inline enum kv_family chunk_family(uint64_t id)
 	return id & CHUNK_BULK ? KV_BULK : KV_SMALL;
 }
 
-/* The guard of a record: of the header after the guard field, and the stored bytes that follow it. */
-uint64_t chunk_guard(uint64_t id, const uint8_t header[CHUNK_HEADER_LEN], const void *stored, size_t stored_len);
+/* The checksum of a record: of the header after the checksum field, and the stored bytes that follow it. */
+uint64_t chunk_checksum(uint64_t id, const uint8_t header[CHUNK_HEADER_LEN], const void *stored, size_t stored_len);
 
-/* Checks the guard, then takes the record apart. -EBADMSG */
+/* Checks the checksum, then takes the record apart. -EBADMSG */
 WARN_UNUSED int chunk_open_record(uint64_t id, const uint8_t *value, size_t len, struct chunk_header *ret_header);
 
 /* The plain bytes of a compressed chunk. */
@@ -70,7 +70,7 @@ WARN_UNUSED int dedup_get(struct chunks *chunks, const uint8_t sha256[DIGEST_LEN
 WARN_UNUSED int dedup_find(struct chunks *chunks, const uint8_t sha256[DIGEST_LEN], uint32_t length, uint64_t *ret_id);
 void dedup_put(struct kv_batch *batch, const uint8_t sha256[DIGEST_LEN], uint32_t length, uint64_t id);
 
-/* For the collector, with the gate exclusive: adds the ids that a group refers to, to the set. */
+/* For the collector, with the mark lock exclusive: adds the ids that a group refers to, to the set. */
 void chunks_group_mark(const struct chunks_group *group, struct chunk_set *set);
 struct chunks_group *chunks_group_next(const struct chunks_group *group);
 

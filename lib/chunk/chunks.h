@@ -78,7 +78,7 @@ struct chunk_want {
 };
 WARN_UNUSED int chunks_read_many(struct chunks *chunks, const struct chunk_want *wants, size_t count);
 
-/* SHA-256 and number of the chunk's plain bytes, as its record has them; the guard is checked, the content is not hashed. -EIO, -ENOMEM. */
+/* SHA-256 and number of the chunk's plain bytes, as its record has them; the checksum is checked, the content is not hashed. -EIO, -ENOMEM. */
 WARN_UNUSED int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_len, uint8_t ret_sha256[32]);
 
 /* Checks one chunk fully, SHA-256 too. 0, -ENOENT, -EBADMSG. */

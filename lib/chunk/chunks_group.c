@@ -93,11 +93,11 @@ void chunks_group_refer(struct chunks_group *group, uint64_t id)
 {
 	struct chunks *chunks = group->chunks;
 
-	pthread_rwlock_rdlock(&chunks->gate);
+	pthread_rwlock_rdlock(&chunks->mark_lock);
 	refers_add(&group->refers, id);
 	if (chunks->mark)
 		chunk_set_add(chunks->mark, id);
-	pthread_rwlock_unlock(&chunks->gate);
+	pthread_rwlock_unlock(&chunks->mark_lock);
 }
 
 void chunks_group_mark(const struct chunks_group *group, struct chunk_set *set)
@@ -153,7 +153,7 @@ static uint64_t cuts_add(struct cuts *cuts, const struct chunks *chunks, struct 
 static void cut_step(void *arg, size_t index)
 {
 	struct cutting *cutting = arg;
-	struct scratch *tools = scratch_take(cutting->chunks->shelf);
+	struct scratch *tools = scratch_take(cutting->chunks->scratch);
 
 	for (size_t i = cutting->slices.at[index]; i < cutting->slices.at[index + 1]; i++) {
 		struct segment *segment = &cutting->segments[i];
@@ -161,7 +161,7 @@ static void cut_step(void *arg, size_t index)
 		for (uint64_t at = segment->from; at < segment->to;)
 			at = cuts_add(&segment->cuts, cutting->chunks, tools->digest, segment->run, at);
 	}
-	scratch_put(cutting->chunks->shelf, tools);
+	scratch_put(cutting->chunks->scratch, tools);
 }
 
 static void cuts_append(struct cuts *cuts, const struct cut_piece *pieces, size_t count)
@@ -223,12 +223,12 @@ void group_cut(struct chunks_group *group)
 	for (size_t i = 0; i < cutting.count; i++)
 		slices_add(&cutting.slices, cutting.segments[i].to - cutting.segments[i].from);
 	pool_run(group->chunks->pool, cut_step, &cutting, cutting.slices.count);
-	tools = scratch_take(group->chunks->shelf);
+	tools = scratch_take(group->chunks->scratch);
 	for (size_t i = 0; i < cutting.count; i++) {
 		join_segment(group->chunks, tools->digest, &cutting.segments[i]);
 		free(cutting.segments[i].cuts.at);
 	}
-	scratch_put(group->chunks->shelf, tools);
+	scratch_put(group->chunks->scratch, tools);
 	free(cutting.slices.at);
 	free(cutting.segments);
 }

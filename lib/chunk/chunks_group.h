@@ -62,7 +62,7 @@ struct chunks_group {
 	struct slices slices; /* of the items */
 	atomic_int error; /* the first failure of a step */
 
-	size_t settled;     /* items whose ids the collector must respect; changes under the gate, shared */
+	size_t settled;     /* items whose ids the collector must respect; changes under the mark lock, shared */
 	struct refers refers; /* ids given to chunks_group_refer; the same */
 
 	struct chunks_group *prev, *next; /* chunks.groups_lock */

@@ -3,7 +3,7 @@
  *
  * I-1  No id is given out twice, whatever crashes. Before an id is given out, a limit above it is durable in the catalog ('N' "bulk" and
  *      "small": the whole id, with CHUNK_BULK), and after a crash counting goes on from that limit. The limit is moved in strides, so
- *      that the synced write is rare; an orderly close writes the true next id back. As a second guard against a catalog that is older
+ *      that the synced write is rare; an orderly close writes the true next id back. As a second defence against a catalog that is older
  *      than the chunks, counting never starts at or below the last key of the column family.
  *
  * Any thread.

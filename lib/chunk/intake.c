@@ -65,7 +65,7 @@ static void find_twins(struct chunks_group *group)
 	HASH_CLEAR(hh, table);
 }
 
-/* The caller of the pool holds the gate, shared, for all steps: what is found here is marked before the collector can look. */
+/* The caller of the pool holds the mark lock, shared, for all steps: what is found here is marked before the collector can look. */
 static void look_up_slice(void *arg, size_t index)
 {
 	struct chunks_group *group = arg;
@@ -115,13 +115,13 @@ static int settle(struct chunks_group *group, bool *ret_bulk)
 	struct chunks *chunks = group->chunks;
 	int ret;
 
-	pthread_rwlock_rdlock(&chunks->gate);
+	pthread_rwlock_rdlock(&chunks->mark_lock);
 	pool_run(chunks->pool, look_up_slice, group, group->slices.count);
 	ret = atomic_load(&group->error);
 	if (!ret)
 		ret = number_items(group, ret_bulk);
 	group->settled = group->item_count;
-	pthread_rwlock_unlock(&chunks->gate);
+	pthread_rwlock_unlock(&chunks->mark_lock);
 	return ret;
 }
 
@@ -161,13 +161,13 @@ static void make_header(const struct item *item, const uint8_t *stored, uint8_t 
 
 	memcpy(header.sha256, item->sha256, DIGEST_LEN);
 	chunk_header_encode(&header, out);
-	header.guard = chunk_guard(item->id, out, stored, item->stored_len);
+	header.checksum = chunk_checksum(item->id, out, stored, item->stored_len);
 	chunk_header_encode(&header, out);
 }
 
 static void pack_items(struct chunks_group *group, size_t slice)
 {
-	struct scratch *tools = scratch_take(group->chunks->shelf);
+	struct scratch *tools = scratch_take(group->chunks->scratch);
 
 	for (size_t i = group->slices.at[slice]; i < group->slices.at[slice + 1] && !atomic_load(&group->error); i++) {
 		int ret = group->items[i].is_new ? pack_item(group, tools->codec, &group->items[i]) : 0;
@@ -175,7 +175,7 @@ static void pack_items(struct chunks_group *group, size_t slice)
 		if (ret)
 			set_error(group, ret);
 	}
-	scratch_put(group->chunks->shelf, tools);
+	scratch_put(group->chunks->scratch, tools);
 }
 
 static void pack_slice(void *arg, size_t index)

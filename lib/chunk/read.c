@@ -22,10 +22,10 @@
 
 int chunk_unpack(struct chunks *chunks, const struct chunk_header *header, void *out)
 {
-	struct scratch *tools = scratch_take(chunks->shelf);
+	struct scratch *tools = scratch_take(chunks->scratch);
 	int ret = codec_unpack(tools->codec, header->stored, header->stored_len, out, header->plain_len);
 
-	scratch_put(chunks->shelf, tools);
+	scratch_put(chunks->scratch, tools);
 	return ret;
 }
 
@@ -156,7 +156,7 @@ static int read_tables(struct chunks *chunks, const struct chunk_want *wants, si
 		return 0;
 	for (size_t i = 0; i < count && bytes < AHEAD_MAX; i++)
 		cached = ahead_note(chunks->ahead, wants[i].chunk);
-	tools = scratch_take(chunks->shelf);
+	tools = scratch_take(chunks->scratch);
 	kv_tables_read(chunks->bulk, wants->chunk, count, cached, &tools->raw, values);
 	for (size_t i = 0; i < count && !ret; i++) {
 		const struct chunk_want *want = &wants[i];
@@ -167,7 +167,7 @@ static int read_tables(struct chunks *chunks, const struct chunk_want *wants, si
 		if (ret)
 			ret = read_want(chunks, want);
 	}
-	scratch_put(chunks->shelf, tools);
+	scratch_put(chunks->scratch, tools);
 	return ret;
 }
 

@@ -14,37 +14,37 @@ struct scratch_pool {
 
 struct scratch_pool *scratch_pool_new(void)
 {
-	struct scratch_pool *shelf = xcalloc(1, sizeof(*shelf));
+	struct scratch_pool *pool = xcalloc(1, sizeof(*pool));
 
-	pthread_mutex_init(&shelf->lock, NULL);
-	return shelf;
+	pthread_mutex_init(&pool->lock, NULL);
+	return pool;
 }
 
-void scratch_pool_free(struct scratch_pool *shelf)
+void scratch_pool_free(struct scratch_pool *pool)
 {
 	struct scratch *tools, *next;
 
-	if (!shelf)
+	if (!pool)
 		return;
-	LL_FOREACH_SAFE (shelf->idle, tools, next) {
+	LL_FOREACH_SAFE (pool->idle, tools, next) {
 		digest_free(tools->digest);
 		codec_free(tools->codec);
 		kv_raw_clear(&tools->raw);
 		free(tools);
 	}
-	pthread_mutex_destroy(&shelf->lock);
-	free(shelf);
+	pthread_mutex_destroy(&pool->lock);
+	free(pool);
 }
 
-struct scratch *scratch_take(struct scratch_pool *shelf)
+struct scratch *scratch_take(struct scratch_pool *pool)
 {
 	struct scratch *tools;
 
-	pthread_mutex_lock(&shelf->lock);
-	tools = shelf->idle;
+	pthread_mutex_lock(&pool->lock);
+	tools = pool->idle;
 	if (tools)
-		LL_DELETE(shelf->idle, tools);
-	pthread_mutex_unlock(&shelf->lock);
+		LL_DELETE(pool->idle, tools);
+	pthread_mutex_unlock(&pool->lock);
 	if (tools)
 		return tools;
 	tools = xcalloc(1, sizeof(*tools));
@@ -53,9 +53,9 @@ struct scratch *scratch_take(struct scratch_pool *shelf)
 	return tools;
 }
 
-void scratch_put(struct scratch_pool *shelf, struct scratch *tools)
+void scratch_put(struct scratch_pool *pool, struct scratch *tools)
 {
-	pthread_mutex_lock(&shelf->lock);
-	LL_PREPEND(shelf->idle, tools);
-	pthread_mutex_unlock(&shelf->lock);
+	pthread_mutex_lock(&pool->lock);
+	LL_PREPEND(pool->idle, tools);
+	pthread_mutex_unlock(&pool->lock);
 }

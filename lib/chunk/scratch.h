@@ -1,5 +1,5 @@
 /*
- * A shelf of tools that are costly to make: a thread takes one set for a piece of work and puts it back. There are never more sets than
+ * A pool of tools that are costly to make: a thread takes one set for a piece of work and puts it back. There are never more sets than
  * threads were at work at once. Any thread.
  */
 #ifndef CORPUSFS_CHUNK_SCRATCH_H
@@ -19,8 +19,8 @@ struct scratch {
 };
 
 struct scratch_pool *scratch_pool_new(void);
-void scratch_pool_free(struct scratch_pool *shelf); /* everything must be back; NULL is fine */
-struct scratch *scratch_take(struct scratch_pool *shelf);
-void scratch_put(struct scratch_pool *shelf, struct scratch *tools);
+void scratch_pool_free(struct scratch_pool *pool); /* everything must be back; NULL is fine */
+struct scratch *scratch_take(struct scratch_pool *pool);
+void scratch_put(struct scratch_pool *pool, struct scratch *tools);
 
 #endif

@@ -6,8 +6,8 @@
  *   chunks_mark_begin -> walk the extents of all versions, in ONE iterator made after that, adding their chunks to the set
  *   -> chunks_sweep -> chunks_mark_end
  *
- * S1  Ids are given out, and hits on old ids are taken, with the gate shared, and are seen in their group before the gate is let go.
- *     chunks_mark_begin() holds the gate exclusively: each id that a group ever gets was either in the group by then, or comes later.
+ * S1  Ids are given out, and hits on old ids are taken, with the mark lock shared, and are seen in their group before the mark lock is let go.
+ *     chunks_mark_begin() holds the mark lock exclusively: each id that a group ever gets was either in the group by then, or comes later.
  * S2  Whoever writes an extent holds a group that has the extent's chunk in it (stored, or by chunks_group_refer()) until after the
  *     batch with the extent is written; and an extent that is the source of a reference exists while chunks_group_refer() is called.
  *
@@ -16,8 +16,8 @@
  *   - G had X before chunks_mark_begin(): G lived then, or had written E already, so that the iterator would have seen E (S2). As G
  *     lived, X was added to the set by chunks_mark_begin().
  *   - G got X later as a new id: then X is at or above the watermark.
- *   - G got X later by a hit in the dedup index, or by chunks_group_refer(): X was added to the set with the gate shared. The sweep
- *     tests X, and writes its removal and that of its dedup entry in one batch, with the gate exclusive. If the hit came before, the
+ *   - G got X later by a hit in the dedup index, or by chunks_group_refer(): X was added to the set with the mark lock shared. The sweep
+ *     tests X, and writes its removal and that of its dedup entry in one batch, with the mark lock exclusive. If the hit came before, the
  *     test found X. After it there is no entry that names X, and there can be none: entries are written by the group that made X only
  *     (which is living, hence marked, or has written its batch before). And for chunks_group_refer() there is a source extent: the walk
  *     saw it (X is in the set), or it is older than E and unseen by the walk, against the choice of E.
@@ -26,7 +26,7 @@
  * A crash loses the end of the WAL, never its middle: a removal that survives comes after the deletion of the extents that made the chunk
  * dead. Dropping whole files is not ordered by the WAL, therefore kv_sync() comes first.
  *
- * A dead chunk whose guard is wrong stays: its SHA-256 cannot be trusted, so its dedup entry would be left behind, naming nothing.
+ * A dead chunk whose checksum is wrong stays: its SHA-256 cannot be trusted, so its dedup entry would be left behind, naming nothing.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -63,7 +63,7 @@ struct sweep {
 void chunks_mark_begin(struct chunks *chunks, struct chunk_set *(*make)(uint64_t bulk_end, uint64_t small_end),
                        struct chunk_set **ret_set, uint64_t *ret_bulk_end, uint64_t *ret_small_end)
 {
-	pthread_rwlock_wrlock(&chunks->gate);
+	pthread_rwlock_wrlock(&chunks->mark_lock);
 	chunks->mark_bulk_end = ids_next(chunks->ids, true);
 	chunks->mark_small_end = ids_next(chunks->ids, false);
 	chunks->mark = make(chunks->mark_bulk_end, chunks->mark_small_end);
@@ -74,14 +74,14 @@ void chunks_mark_begin(struct chunks *chunks, struct chunk_set *(*make)(uint64_t
 	*ret_set = chunks->mark;
 	*ret_bulk_end = chunks->mark_bulk_end;
 	*ret_small_end = chunks->mark_small_end;
-	pthread_rwlock_unlock(&chunks->gate);
+	pthread_rwlock_unlock(&chunks->mark_lock);
 }
 
 void chunks_mark_end(struct chunks *chunks)
 {
-	pthread_rwlock_wrlock(&chunks->gate);
+	pthread_rwlock_wrlock(&chunks->mark_lock);
 	chunks->mark = NULL;
-	pthread_rwlock_unlock(&chunks->gate);
+	pthread_rwlock_unlock(&chunks->mark_lock);
 }
 
 static int drop_run(struct sweep *sweep)
@@ -156,8 +156,8 @@ static int collect(struct sweep *sweep)
 	return ret;
 }
 
-/* With the gate exclusive. */
-static int remove_under_gate(struct sweep *sweep, struct kv_batch *batch)
+/* With the mark lock exclusive. */
+static int remove_under_lock(struct sweep *sweep, struct kv_batch *batch)
 {
 	for (size_t i = 0; i < sweep->count; i++) {
 		struct dead *dead = &sweep->dead[i];
@@ -187,9 +187,9 @@ static int remove_dead(struct sweep *sweep)
 	struct kv_batch *batch = kv_batch_new();
 	int ret;
 
-	pthread_rwlock_wrlock(&sweep->chunks->gate);
-	ret = remove_under_gate(sweep, batch);
-	pthread_rwlock_unlock(&sweep->chunks->gate);
+	pthread_rwlock_wrlock(&sweep->chunks->mark_lock);
+	ret = remove_under_lock(sweep, batch);
+	pthread_rwlock_unlock(&sweep->chunks->mark_lock);
 	kv_batch_free(batch);
 	return ret ? ret : fault_point("chunks-sweep-batch");
 }
@@ -245,10 +245,10 @@ int chunks_sweep(struct chunks *chunks, const struct chunk_set *set, uint64_t fi
 	uint64_t watermark = 0;
 	int ret;
 
-	pthread_rwlock_rdlock(&chunks->gate);
+	pthread_rwlock_rdlock(&chunks->mark_lock);
 	if (chunks->mark == set)
 		watermark = first & CHUNK_BULK ? chunks->mark_bulk_end : chunks->mark_small_end;
-	pthread_rwlock_unlock(&chunks->gate);
+	pthread_rwlock_unlock(&chunks->mark_lock);
 	if (!watermark || (first ^ end) & CHUNK_BULK)
 		return -EINVAL;
 	sweep = xcalloc(1, sizeof(*sweep));

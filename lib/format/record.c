@@ -10,7 +10,7 @@
 #define FLAG_CONTENT 1U
 #define SHA256_LEN 32
 
-_Static_assert(CHUNK_HEADER_LEN == 8 + 1 + 1 + 2 + 4 + SHA256_LEN, "guard, version, codec, reserved, length, SHA-256");
+_Static_assert(CHUNK_HEADER_LEN == 8 + 1 + 1 + 2 + 4 + SHA256_LEN, "checksum, version, codec, reserved, length, SHA-256");
 
 static void add_time(struct buf *out, struct timespec time)
 {
@@ -362,7 +362,7 @@ void chunk_header_encode(const struct chunk_header *header, uint8_t out[CHUNK_HE
 	AUTO_BUF bytes = BUF_INIT;
 
 	buf_reserve(&bytes, CHUNK_HEADER_LEN);
-	buf_add_le64(&bytes, header->guard);
+	buf_add_le64(&bytes, header->checksum);
 	buf_add_u8(&bytes, FORMAT_VERSION);
 	buf_add_u8(&bytes, header->codec);
 	buf_add_le16(&bytes, 0);
@@ -374,7 +374,7 @@ void chunk_header_encode(const struct chunk_header *header, uint8_t out[CHUNK_HE
 int chunk_header_decode(const void *value, size_t len, struct chunk_header *ret_header)
 {
 	struct reader reader = reader_over(value, len);
-	struct chunk_header header = {.guard = read_le64(&reader)};
+	struct chunk_header header = {.checksum = read_le64(&reader)};
 
 	check_version(&reader);
 	header.codec = read_u8(&reader);

@@ -11,7 +11,7 @@
  * xattr    u8 version | value
  * extent   u8 version | u32 length | u64 chunk | u32 offset in chunk
  * entry    u8 version | u64 inode | u8 type (DT_*)
- * chunk    u64 guard: XXH3-64, seeded with the chunk id, of all that follows | u8 version | u8 codec (0 plain, 1 zstd) | u16 reserved |
+ * chunk    u64 checksum: XXH3-64, seeded with the chunk id, of all that follows | u8 version | u8 codec (0 plain, 1 zstd) | u16 reserved |
  *          u32 plain length | 32 bytes SHA-256 of the plain bytes | stored bytes
  * line     u32 count | count x (u64 first, u64 last), ascending, disjoint, not adjacent
  * dataset  u8 version | u32 id | u32 family | u32 view | u64 epoch | i64 created | i32 level | line | u32 len, schedule (JSON or "")
@@ -152,9 +152,9 @@ WARN_UNUSED int identity_record_decode(const void *value, size_t len, uint8_t re
 void digest_record_encode(const struct digest_record *record, struct buf *out);
 WARN_UNUSED int digest_record_decode(const void *value, size_t len, struct digest_record *ret_record);
 
-/* The parts of a chunk record. Checking the guard is lib/chunk's task, on every read. */
+/* The parts of a chunk record. Checking the checksum is lib/chunk's task, on every read. */
 struct chunk_header {
-	uint64_t guard;
+	uint64_t checksum;
 	uint8_t codec;
 	uint32_t plain_len;
 	uint8_t sha256[32];

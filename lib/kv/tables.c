@@ -12,7 +12,7 @@
  *   footer = checksum type u8 | metaindex: offset, length varint | index: offset, length varint | ... 53 bytes in all (format.cc)
  *
  * and a value of the block size or more is the only one of its block. Nothing is believed: a key that is not the expected one ends the
- * reading, values carry a guard of their own, and whatever is not found here is asked of RocksDB.
+ * reading, values carry a checksum of their own, and whatever is not found here is asked of RocksDB.
  */
 #include <endian.h>
 #include <errno.h>

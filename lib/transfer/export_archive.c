@@ -204,7 +204,7 @@ static int open_part(struct export *export, const char *part, struct error *err)
 		fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
 		r = fd < 0 ? -errno : fd;
 	}
-	impersonate_asf(&export->transfer.caller);
+	impersonate_end(&export->transfer.caller);
 	return r < 0 ? error_set(err, r, "%s: %s", r == -EEXIST ? export->options->target : part, strerror(-r)) : fd;
 }
 
@@ -222,7 +222,7 @@ static void finish_part(struct export *export, const char *part, int fd)
 		unlink(part);
 	else if (renameat2(AT_FDCWD, part, AT_FDCWD, target, RENAME_NOREPLACE) < 0)
 		r = -errno;
-	impersonate_asf(&export->transfer.caller);
+	impersonate_end(&export->transfer.caller);
 	if (r < 0)
 		transfer_fail(&export->transfer, r, "%s: %s", target, strerror(-r));
 }

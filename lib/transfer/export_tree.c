@@ -125,7 +125,7 @@ static void finish_dir(struct tree_export *tree, struct target_dir *dir)
 	impersonate_begin(&export->transfer.caller);
 	if (r == 0)
 		r = set_attributes(export, dir->fd, &dir->attr, &extras);
-	impersonate_asf(&export->transfer.caller);
+	impersonate_end(&export->transfer.caller);
 	if (r < 0)
 		transfer_problem(&export->transfer, dir->path, "", r, NULL);
 	extras_clear(&extras);
@@ -195,13 +195,13 @@ static int make_regular(struct copy *copy, struct target_dir *dir, const char *t
 	impersonate_begin(caller);
 	fd = openat(dir->fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	r = fd < 0 ? -errno : 0;
-	impersonate_asf(caller);
+	impersonate_end(caller);
 	if (r == 0)
 		r = write_content(copy, attr, extras, fd);
 	impersonate_begin(caller);
 	if (r == 0)
 		r = set_attributes(export, fd, attr, extras);
-	impersonate_asf(caller);
+	impersonate_end(caller);
 	return r;
 }
 
@@ -234,7 +234,7 @@ static int make_other(struct copy *copy, struct target_dir *dir, const char *tem
 		r = set_xattrs(-1, path, extras);
 	if (r == 0 && utimensat(dir->fd, temporary, times, AT_SYMLINK_NOFOLLOW) < 0)
 		r = -errno;
-	impersonate_asf(&export->transfer.caller);
+	impersonate_end(&export->transfer.caller);
 	return r;
 }
 
@@ -256,7 +256,7 @@ static int make_file(struct copy *copy, struct target_dir *dir, const char *name
 		r = -errno;
 	if (r < 0 && r != -EEXIST)
 		unlinkat(dir->fd, temporary, 0);
-	impersonate_asf(&export->transfer.caller);
+	impersonate_end(&export->transfer.caller);
 	extras_clear(&extras);
 	return r;
 }
@@ -285,7 +285,7 @@ static void make_link(struct copy *copy, const struct linked *linked, struct tar
 	if (!linked->failed) {
 		impersonate_begin(&export->transfer.caller);
 		r = linkat(copy->tree->top_fd, linked->path, dir->fd, name, 0) < 0 ? -errno : 0;
-		impersonate_asf(&export->transfer.caller);
+		impersonate_end(&export->transfer.caller);
 	}
 	if (r == 0)
 		atomic_fetch_add(&export->transfer.links, 1);
@@ -393,7 +393,7 @@ static void walk_into(struct tree_export *tree, struct target_dir *parent, const
 		fd = openat(parent->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		r = fd < 0 ? -errno : 0;
 	}
-	impersonate_asf(&export->transfer.caller);
+	impersonate_end(&export->transfer.caller);
 	if (r == -ENOSPC || r == -EDQUOT)
 		transfer_fail(&export->transfer, r, "no room is left for %s", export->options->target);
 	else if (r < 0)
@@ -483,12 +483,12 @@ static int open_target(struct export *export, struct error *err)
 	impersonate_begin(&export->transfer.caller);
 	if (mkdir(target, 0700) < 0 && errno != EEXIST) {
 		r = -errno;
-		impersonate_asf(&export->transfer.caller);
+		impersonate_end(&export->transfer.caller);
 		return error_set(err, r, "%s: %s", target, strerror(-r));
 	}
 	fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	r = fd < 0 ? -errno : 0;
-	impersonate_asf(&export->transfer.caller);
+	impersonate_end(&export->transfer.caller);
 	if (r < 0)
 		return error_set(err, r, "%s: %s", target, strerror(-r));
 	r = check_empty(fd, target, err);

@@ -93,7 +93,7 @@ static int open_source(struct import *import, struct error *err)
 
 	impersonate_begin(&import->transfer.caller);
 	fd = open(source, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	impersonate_asf(&import->transfer.caller);
+	impersonate_end(&import->transfer.caller);
 	return fd >= 0 ? fd : error_set(err, -errno, "%s: %s", source, strerror(errno));
 }
 

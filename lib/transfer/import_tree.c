@@ -267,7 +267,7 @@ static int open_file(struct copy *copy, const struct source_dir *dir, const char
 	fd = openat(dir->fd, name, flags | O_NOATIME);
 	if (fd < 0 && errno == EPERM)
 		fd = openat(dir->fd, name, flags);
-	impersonate_asf(caller);
+	impersonate_end(caller);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -327,7 +327,7 @@ static void copy_other(struct copy *copy, struct source_dir *dir, const char *na
 	if (S_ISLNK(st->st_mode))
 		r = read_target(dir, name, target);
 	source_xattrs(path, -1, &member.xattrs);
-	impersonate_asf(caller);
+	impersonate_end(caller);
 	member.target = S_ISLNK(st->st_mode) ? target : NULL;
 	if (r < 0)
 		transfer_problem(&import->transfer, dir->path, name, r, NULL);
@@ -348,7 +348,7 @@ static void copy_one(struct copy *copy, struct source_dir *dir, const struct fou
 	}
 	impersonate_begin(caller);
 	r = fstatat(dir->fd, found->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
-	impersonate_asf(caller);
+	impersonate_end(caller);
 	if (r < 0)
 		transfer_problem(&copy->tree->import->transfer, dir->path, found->name, r, NULL);
 	else
@@ -402,7 +402,7 @@ static uint8_t type_of(struct tree_import *tree, const struct source_dir *dir, c
 		return entry->d_type;
 	impersonate_begin(&tree->import->transfer.caller);
 	r = fstatat(dir->fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW);
-	impersonate_asf(&tree->import->transfer.caller);
+	impersonate_end(&tree->import->transfer.caller);
 	return r < 0 ? DT_UNKNOWN : (uint8_t)IFTODT(st.st_mode);
 }
 
@@ -444,7 +444,7 @@ static int enter(struct tree_import *tree, const struct source_dir *parent, cons
 	fd = openat(parent->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, ret_st) < 0)
 		r = -errno;
-	impersonate_asf(caller);
+	impersonate_end(caller);
 	if (r == 0 && ret_st->st_dev == tree->store.st_dev && ret_st->st_ino == tree->store.st_ino)
 		r = -ELOOP;
 	/* It may be a mount of this very store: reading it would not end. */
@@ -550,7 +550,7 @@ static void count_main(void *arg)
 
 	impersonate_begin(&transfer->caller);
 	source_count(transfer, tree->root->fd, ".");
-	impersonate_asf(&transfer->caller);
+	impersonate_end(&transfer->caller);
 }
 
 /* --- the whole --- */

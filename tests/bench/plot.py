@@ -5,7 +5,7 @@ MARKS = {"corpusfs": "o", "btrfs": "s", "bindfs": "^", "restic": "v", "borg": "D
 
 
 def points(results):
-    """(title, figure, {way: ratio to ext4}) of each row that has ext4 and is a rate; corpusfs stands for the judged way."""
+    """(title, figure, {way: ratio to ext4}) of each row that has ext4 and is a rate; corpusfs stands for the row's own way."""
     found = []
     for result in results:
         base = result["values"].get("ext4")

@@ -2,7 +2,7 @@
 
 from collections import namedtuple
 
-from judge import Row
+from verdict import Row
 
 # function(bench, way) gives a number, or a dictionary of numbers for the measures key.NAME.
 Measure = namedtuple("Measure", "key unit ways function runs", defaults=[None])

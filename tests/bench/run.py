@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 
-import judge
+import verdict
 import plot
 import rows
 import snapshots
@@ -163,7 +163,7 @@ def perform(bench, options):
         for way in measure.ways:
             if (measure.key, way) in bench.reasons:
                 bench.reasons[row.measure, way] = bench.reasons[measure.key, way]
-        results.append({**judge.judge(row, bench.samples, bench.reasons), "measure": row.measure, "unit": measure.unit})
+        results.append({**verdict.verdict(row, bench.samples, bench.reasons), "measure": row.measure, "unit": measure.unit})
     return results, units
 
 
@@ -172,12 +172,12 @@ def report(bench, options, machine_facts, results, units, seconds):
     directory = options.results or options.data + "/results"
     os.makedirs(directory, exist_ok=True)
     head = "{cpu}, {cores} cores, {memory_mib} MiB, Linux {kernel}, {filesystem}; {date}".format(**machine_facts)
-    lines = [head, "", *judge.table(results, units), ""]
+    lines = [head, "", *verdict.table(results, units), ""]
     counts = {v: sum(r["verdict"] == v for r in results) for v in ("reached", "missed", "noisy", "skipped", "no figure")}
     lines.append(", ".join(f"{n} {v}" for v, n in counts.items() if n) + f", {seconds:.0f} s")
-    unsteady = [r["title"] for r in results if r["spread"].get("ext4", 0) > judge.NOISY]
+    unsteady = [r["title"] for r in results if r["spread"].get("ext4", 0) > verdict.NOISY]
     if unsteady:
-        lines.append(f"ext4's own runs differ by more than {judge.NOISY:.0%} in: " + "; ".join(unsteady))
+        lines.append(f"ext4's own runs differ by more than {verdict.NOISY:.0%} in: " + "; ".join(unsteady))
     if machine_facts["load"] > MAX_LOAD:
         lines.append(f"Others were at work when this started (load {machine_facts['load']:.1f}): do not conclude from it.")
     if machine_facts["filesystem"] != "ext4":

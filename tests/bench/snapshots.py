@@ -3,7 +3,7 @@
 import statistics
 import time
 
-from judge import Row
+from verdict import Row
 from rows import Measure
 from ways import Store, Way, import_tar
 

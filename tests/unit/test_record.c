@@ -367,14 +367,14 @@ static void test_line_against_a_bitmap(void **state)
 
 static void test_chunk_header(void **state)
 {
-	struct chunk_header header = {.guard = 0x1122334455667788, .codec = CHUNK_CODEC_PLAIN, .plain_len = 4}, back;
+	struct chunk_header header = {.checksum = 0x1122334455667788, .codec = CHUNK_CODEC_PLAIN, .plain_len = 4}, back;
 	uint8_t value[CHUNK_HEADER_LEN + 4];
 
 	memset(header.sha256, 0xab, sizeof(header.sha256));
 	chunk_header_encode(&header, value);
 	memcpy(value + CHUNK_HEADER_LEN, "data", 4);
 	assert_int_equal(chunk_header_decode(value, sizeof(value), &back), 0);
-	assert_true(back.guard == header.guard && back.plain_len == 4 && back.stored_len == 4);
+	assert_true(back.checksum == header.checksum && back.plain_len == 4 && back.stored_len == 4);
 	assert_ptr_equal(back.stored, value + CHUNK_HEADER_LEN);
 	assert_memory_equal(back.sha256, header.sha256, 32);
 	for (size_t len = 0; len < sizeof(value); len++) {

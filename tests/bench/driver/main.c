@@ -192,10 +192,10 @@ void list_load(struct list *list, const char *root, const char *file, uint64_t s
 double in_processes(unsigned of, uint64_t (*work)(unsigned slot, unsigned of, void *argument), void *argument, uint64_t *ret_bytes)
 {
 	uint64_t *bytes = mmap(NULL, of * sizeof(*bytes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int gate[2], status;
+	int begin[2], status;
 	double start;
 
-	if (bytes == MAP_FAILED || pipe(gate) < 0)
+	if (bytes == MAP_FAILED || pipe(begin) < 0)
 		fail("cannot prepare", "processes");
 	for (unsigned slot = 0; slot < of; slot++) {
 		pid_t pid = fork();
@@ -204,16 +204,16 @@ double in_processes(unsigned of, uint64_t (*work)(unsigned slot, unsigned of, vo
 		if (pid < 0)
 			fail("fork", "processes");
 		if (pid == 0) {
-			close(gate[1]);
-			if (read(gate[0], &byte, 1) != 0)
+			close(begin[1]);
+			if (read(begin[0], &byte, 1) != 0)
 				_exit(1);
 			bytes[slot] = work(slot, of, argument);
 			_exit(0);
 		}
 	}
-	close(gate[0]);
+	close(begin[0]);
 	start = now();
-	close(gate[1]);
+	close(begin[1]);
 	for (unsigned slot = 0; slot < of; slot++) {
 		if (wait(&status) < 0 || status != 0) {
 			errno = 0;

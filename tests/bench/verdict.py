@@ -5,7 +5,7 @@ from collections import namedtuple
 
 NOISY = 0.25  # spread of either side's runs above which a figure near its limit proves nothing
 
-# A row judges one way's samples of a measure against others'. checks: (other way, ">=" or "<=", figure).
+# A row compares one way's samples of a measure with others'. checks: (other way, ">=" or "<=", figure).
 Row = namedtuple("Row", "key title measure way checks seen", defaults=[""])
 
 
@@ -24,7 +24,7 @@ def check(own, other, sign, figure):
     return {"ratio": ratio, "sign": sign, "figure": figure, "verdict": "noisy" if noisy else "reached" if reached else "missed"}
 
 
-def judge(row, samples, reasons):
+def verdict(row, samples, reasons):
     """samples[measure][way] = list of numbers; reasons[measure, way] = why there are none."""
     found = samples.get(row.measure, {})
     result = {"row": row.key, "title": row.title, "way": row.way, "seen": row.seen, "values": {}, "spread": {}, "checks": []}
