@@ -1,57 +1,15 @@
 """The rules of the tree that a machine can check."""
 
-import functools
 import os
 import re
 import subprocess
 
 import pytest
 
-PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from lint.sources import files, includes, path, report, sources, starts_with, text, without_comments
+
 TOP = {"fs", "lib", "tests", "packaging", "meson.build", "README.md", "LICENSE", "CONTRIBUTING.md", ".ci"}
 BANNED = ("strcpy", "strcat", "strncpy", "strncat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "atof", "alloca", "strtok")
-MAX_LINES, MAX_COLUMNS = 800, 160
-
-
-@functools.cache
-def files():
-    listed = subprocess.run(
-        ["git", "-c", f"safe.directory={PROJECT}", "-C", PROJECT, "ls-files", "-z"], capture_output=True, text=True, check=True
-    ).stdout
-    return tuple(name for name in listed.split("\0") if name and os.path.exists(os.path.join(PROJECT, name)))
-
-
-@functools.cache
-def text(name):
-    with open(os.path.join(PROJECT, name), encoding="utf-8") as handle:
-        return handle.read()
-
-
-def sources(*places):
-    return [name for name in files() if name.endswith((".c", ".h")) and name.startswith(places or ("lib/", "fs/", "tests/"))]
-
-
-def includes(name):
-    return re.findall(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', text(name), re.M)
-
-
-def without_comments(code):
-    code = re.sub(r'"(?:\\.|[^"\\\n])*"', '""', code)
-    return re.sub(r"/\*.*?\*/|//[^\n]*", lambda m: "\n" * m.group().count("\n"), code, flags=re.S)
-
-
-def layers(folder):
-    """The order of a folder's parts, as its meson.build lists them."""
-    return re.findall(r"^subdir\('(\w+)'\)", text(folder + "/meson.build"), re.M)
-
-
-def layer(name):
-    parts = name.split("/")
-    return parts[1] if len(parts) > 2 else None
-
-
-def report(problems):
-    assert not problems, "\n".join(problems)
 
 
 def test_top_level_holds_only_what_is_allowed():
@@ -62,29 +20,10 @@ def test_ci_holds_only_run():
     report([name for name in files() if name.startswith(".ci/") and name != ".ci/run"])
 
 
-@pytest.mark.parametrize("folder", ["lib", "fs"])
-def test_includes_point_back_in_the_order_of_layers(folder):
-    order, problems = layers(folder), []
-    for name in sources(folder + "/"):
-        for included in includes(name):
-            if not included.startswith(folder + "/"):
-                continue
-            here, there = layer(name), layer(included)
-            if there not in order or here not in order:
-                problems.append(f"{name}: {here} or {there} is not in {folder}/meson.build")
-            elif order.index(there) > order.index(here):
-                problems.append(f"{name}: includes {included}, which comes later")
-    report(problems)
-
-
-def test_lib_knows_nothing_of_fs():
-    report([f"{name}: includes {i}" for name in sources("lib/") for i in includes(name) if i.startswith(("fs/", "tests/"))])
-
-
 def test_included_files_exist():
     report([
         f"{name}: includes {i}" for name in sources() for i in includes(name)
-        if i.startswith(("lib/", "fs/", "tests/")) and not os.path.exists(os.path.join(PROJECT, i))
+        if i.startswith(("lib/", "fs/", "tests/")) and not os.path.exists(path(i))
     ])
 
 
@@ -127,20 +66,6 @@ def test_no_banned_function_is_called():
     report(problems)
 
 
-def test_files_and_lines_are_short():
-    problems = []
-    for name in files():
-        if name == "LICENSE" or not name.endswith((".c", ".h", ".py", ".build", "common", "quickstart", "selftest", "run", ".md")):
-            continue
-        lines = text(name).splitlines()
-        if len(lines) > MAX_LINES:
-            problems.append(f"{name}: {len(lines)} lines")
-        if name.endswith(".md"):
-            continue
-        problems += [f"{name}:{n}: {len(line)} columns" for n, line in enumerate(lines, 1) if len(line) > MAX_COLUMNS]
-    report(problems)
-
-
 def test_no_white_space_at_line_ends():
     problems = []
     for name in files():
@@ -180,7 +105,7 @@ def scripts():
 def test_shell_scripts_parse():
     problems = []
     for name in scripts():
-        done = subprocess.run(["bash", "-n", os.path.join(PROJECT, name)], capture_output=True, text=True)
+        done = subprocess.run(["bash", "-n", path(name)], capture_output=True, text=True)
         if done.returncode:
             problems.append(done.stderr)
     report(problems)
@@ -189,13 +114,8 @@ def test_shell_scripts_parse():
 def test_programs_are_executable():
     report([
         name for name in files()
-        if text_starts(name, "#!") and not os.access(os.path.join(PROJECT, name), os.X_OK)
+        if starts_with(name, "#!") and not os.access(path(name), os.X_OK)
     ])
-
-
-def text_starts(name, start):
-    with open(os.path.join(PROJECT, name), "rb") as handle:
-        return handle.read(len(start)) == start.encode()
 
 
 def test_python_files_compile():
