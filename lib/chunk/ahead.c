@@ -1,96 +1,121 @@
+/*
+ * A block's life:
+ *
+ *   FREE --enqueue--> QUEUED --read_block--> READING --read_block--> READY --enqueue (of another, when nobody reads it)--> QUEUED
+ *
+ * Blocks are taken again in the order in which they were last used.
+ */
 #include "lib/chunk/ahead.h"
 
+#include <errno.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
+#include <time.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/file.h"
+#include "lib/base/buf.h"
 #include "lib/format/key.h"
 
-#define REGION_CHUNKS 64 /* 4 MiB of plain bytes at the usual size of chunks */
-/* So many different chunks of a region say that the rest is wanted. */
-#define DENSE 8
-/* A sequential reader has so many regions asked for before it. */
-#define REGIONS_AHEAD 4
-#define SLOTS 4096
-#define QUEUE 256
-#define PERIOD_MS (10 * 60 * 1000ULL)
-#define MEMINFO_MAX 16384
+#define THREADS 2
+#define STREAMS 16
+/* A read that begins so many chunks behind the end of another continues its stream. */
+#define NEAR 8
+/* So many continuations say that a reader is sequential. */
+#define CONTINUED_MIN 4
+/* In blocks. */
+#define WINDOW_MAX 8
+/* Table files that the engine has removed are closed so often. */
+#define REFRESH_S 10
 
-struct region {
-	uint64_t number;
-	uint64_t seen;   /* bit i: chunk i was read */
-	uint64_t period; /* in which it was first read; 0: unused */
-	bool asked;
+struct stream {
+	uint64_t first, next; /* of the last read: its first chunk and the one after its last */
+	uint64_t asked;       /* blocks were queued for what is below */
+	uint64_t used;        /* grows with each read; 0: free */
+	unsigned continued;
+	unsigned window;      /* blocks */
+};
+
+struct ahead_block {
+	enum { FREE, QUEUED, READING, READY } state;
+	uint64_t first;
+	uint64_t used;        /* grows with each use; while QUEUED, with its place in the queue */
+	unsigned refs;        /* of readers */
+	bool was_taken;       /* somebody used what is in it */
+	struct stream *stream; /* that it was read for; may have become another's */
+	struct kv_raw raw;    /* with values: the thread's that reads it; then nobody changes them */
+	struct kv_value values[AHEAD_BLOCK_CHUNKS];
 };
 
 struct ahead {
 	struct kv_tables *bulk, *small;
-	pthread_t thread;
-	bool started;
+	pthread_t threads[THREADS];
+	unsigned thread_count;
 
-	pthread_mutex_t lock; /* guards all below */
-	pthread_cond_t work;
+	pthread_mutex_t lock; /* guards all below; a leaf */
+	pthread_cond_t work;  /* a block was queued, or stop was set */
+	pthread_cond_t ready; /* a block was read */
 	bool stop;
-	struct region regions[SLOTS]; /* by number modulo SLOTS; a newer one takes the place of an older */
-	uint64_t queue[QUEUE];        /* regions to be asked for: a ring */
-	size_t head, count;
-	uint64_t period, period_end_ms;
-	uint64_t left;  /* bytes that may be asked for in this period */
-	uint64_t bytes; /* asked for, ever */
+	struct stream streams[STREAMS];
+	struct ahead_block blocks[AHEAD_BLOCKS];
+	uint64_t uses;
+	uint64_t chunks; /* found, ever */
 };
 
-static uint64_t memory_available(void)
-{
-	static const char label[] = "MemAvailable:";
-	AUTO_BUF text = BUF_INIT;
-	const char *at;
+/* --- the threads that read --- */
 
-	if (file_read("/proc/meminfo", MEMINFO_MAX, &text) < 0)
-		return 0;
-	buf_add_u8(&text, 0);
-	at = strstr((const char *)text.data, label);
-	return at ? strtoull(at + strlen(label), NULL, 10) * 1024 : 0;
+static struct ahead_block *next_queued(struct ahead *ahead)
+{
+	struct ahead_block *oldest = NULL;
+
+	for (size_t i = 0; i < AHEAD_BLOCKS; i++) {
+		struct ahead_block *block = &ahead->blocks[i];
+		if (block->state == QUEUED && (!oldest || block->used < oldest->used))
+			oldest = block;
+	}
+	return oldest;
 }
 
-static void ask(struct ahead *ahead, uint64_t number)
+/* Caller holds the lock, which is let go meanwhile. */
+static void read_block(struct ahead *ahead, struct ahead_block *block)
 {
-	const uint64_t first = number * REGION_CHUNKS;
-	uint64_t bytes;
+	struct kv_tables *tables = block->first & CHUNK_BULK ? ahead->bulk : ahead->small;
+	size_t found;
 
+	block->state = READING;
 	pthread_mutex_unlock(&ahead->lock);
-	bytes = kv_tables_ask(first & CHUNK_BULK ? ahead->bulk : ahead->small, first, first + REGION_CHUNKS);
+	found = kv_tables_read(tables, block->first, AHEAD_BLOCK_CHUNKS, &block->raw, block->values);
 	pthread_mutex_lock(&ahead->lock);
-	ahead->bytes += bytes;
-	ahead->left -= MIN(bytes, ahead->left);
+	block->state = READY;
+	ahead->chunks += found;
+	pthread_cond_broadcast(&ahead->ready);
 }
 
-static void begin_period(struct ahead *ahead)
+static void refresh_tables(struct ahead *ahead)
 {
-	ahead->left = memory_available() / 2;
-	ahead->period_end_ms = clock_ms() + PERIOD_MS;
-	ahead->period++;
+	pthread_mutex_unlock(&ahead->lock);
+	kv_tables_refresh(ahead->bulk);
+	kv_tables_refresh(ahead->small);
+	pthread_mutex_lock(&ahead->lock);
 }
 
 static void *ahead_main(void *arg)
 {
 	struct ahead *ahead = arg;
+	struct ahead_block *block;
+	struct timespec until;
 
 	pthread_mutex_lock(&ahead->lock);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	while (!ahead->stop) {
-		if (!ahead->count) {
-			pthread_cond_wait(&ahead->work, &ahead->lock);
+		block = next_queued(ahead);
+		if (block) {
+			read_block(ahead, block);
 			continue;
 		}
-		uint64_t number = ahead->queue[ahead->head];
-		ahead->head = (ahead->head + 1) % QUEUE;
-		ahead->count--;
-		if (clock_ms() >= ahead->period_end_ms)
-			begin_period(ahead);
-		if (ahead->left)
-			ask(ahead, number);
+		if (pthread_cond_timedwait(&ahead->work, &ahead->lock, &until) != ETIMEDOUT)
+			continue;
+		refresh_tables(ahead);
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += REFRESH_S;
 	}
 	pthread_mutex_unlock(&ahead->lock);
 	return NULL;
@@ -99,14 +124,19 @@ static void *ahead_main(void *arg)
 struct ahead *ahead_new(struct kv_tables *bulk, struct kv_tables *small)
 {
 	struct ahead *ahead = xcalloc(1, sizeof(*ahead));
+	pthread_condattr_t monotonic;
 
 	ahead->bulk = bulk;
 	ahead->small = small;
-	begin_period(ahead);
 	pthread_mutex_init(&ahead->lock, NULL);
-	pthread_cond_init(&ahead->work, NULL);
-	/* without a thread everything works, only slower */
-	ahead->started = pthread_create(&ahead->thread, NULL, ahead_main, ahead) == 0;
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&ahead->work, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	pthread_cond_init(&ahead->ready, NULL);
+	/* without threads nothing is read ahead: see enqueue */
+	while (ahead->thread_count < THREADS && pthread_create(&ahead->threads[ahead->thread_count], NULL, ahead_main, ahead) == 0)
+		ahead->thread_count++;
 	return ahead;
 }
 
@@ -116,76 +146,145 @@ void ahead_free(struct ahead *ahead)
 		return;
 	pthread_mutex_lock(&ahead->lock);
 	ahead->stop = true;
-	pthread_cond_signal(&ahead->work);
+	pthread_cond_broadcast(&ahead->work);
 	pthread_mutex_unlock(&ahead->lock);
-	if (ahead->started)
-		pthread_join(ahead->thread, NULL);
+	for (unsigned i = 0; i < ahead->thread_count; i++)
+		pthread_join(ahead->threads[i], NULL);
+	for (size_t i = 0; i < AHEAD_BLOCKS; i++)
+		kv_raw_clear(&ahead->blocks[i].raw);
 	pthread_cond_destroy(&ahead->work);
+	pthread_cond_destroy(&ahead->ready);
 	pthread_mutex_destroy(&ahead->lock);
 	free(ahead);
 }
 
 /* --- the lock is held --- */
 
-static struct region *region_of(struct ahead *ahead, uint64_t number)
+static struct ahead_block *least_used(struct ahead *ahead)
 {
-	struct region *region = &ahead->regions[number % SLOTS];
+	struct ahead_block *least = NULL;
 
-	if (region->number != number || region->period != ahead->period)
-		*region = (struct region){.number = number, .period = ahead->period};
-	return region;
+	for (size_t i = 0; i < AHEAD_BLOCKS; i++) {
+		struct ahead_block *block = &ahead->blocks[i];
+		if ((block->state == FREE || (block->state == READY && !block->refs)) && (!least || block->used < least->used))
+			least = block;
+	}
+	return least;
 }
 
-static bool was_asked(const struct ahead *ahead, uint64_t number)
+/* False when there is no room now. */
+static bool enqueue(struct ahead *ahead, struct stream *stream, uint64_t first)
 {
-	const struct region *region = &ahead->regions[number % SLOTS];
+	struct ahead_block *block = least_used(ahead);
 
-	return region->number == number && region->period == ahead->period && region->asked;
-}
-
-/* When the queue is full, the next chunk that is read there asks again. */
-static void enqueue(struct ahead *ahead, uint64_t number)
-{
-	struct region *region = region_of(ahead, number);
-
-	if (region->asked || ahead->count == QUEUE)
-		return;
-	region->asked = true;
-	ahead->queue[(ahead->head + ahead->count++) % QUEUE] = number;
+	if (!block || !ahead->thread_count)
+		return false;
+	if (block->state == READY && !block->was_taken) {
+		/* its reader has gone elsewhere */
+		block->stream->continued = 0;
+		block->stream->window = 1;
+		block->was_taken = true;
+		if (block->stream == stream)
+			return false;
+	}
+	block->state = QUEUED;
+	block->first = first;
+	block->used = ++ahead->uses;
+	block->was_taken = false;
+	block->stream = stream;
 	pthread_cond_signal(&ahead->work);
+	return true;
 }
 
-static void note(struct ahead *ahead, uint64_t number, unsigned index)
+/* The stream that a read from `first` on continues, or is still in; else the least used one, begun anew. */
+static struct stream *stream_of(struct ahead *ahead, uint64_t first)
 {
-	struct region *region = region_of(ahead, number);
-	const bool first = !region->seen;
+	struct stream *least = &ahead->streams[0];
 
-	region->seen |= 1ULL << index;
-	if (!region->asked && __builtin_popcountll(region->seen) >= DENSE)
-		enqueue(ahead, number);
-	else if (!first)
-		return;
-	if (!was_asked(ahead, number) || !was_asked(ahead, number - 1))
-		return;
-	for (uint64_t i = 1; i <= REGIONS_AHEAD; i++)
-		enqueue(ahead, number + i);
+	for (size_t i = 0; i < STREAMS; i++) {
+		struct stream *stream = &ahead->streams[i];
+		if (stream->used && first >= stream->first && first <= stream->next + NEAR)
+			return stream;
+		if (stream->used < least->used)
+			least = stream;
+	}
+	*least = (struct stream){.first = first, .next = first, .window = 1};
+	return least;
 }
 
-bool ahead_note(struct ahead *ahead, uint64_t id)
+/* Half of the window is always ahead of the reader. */
+static void extend(struct ahead *ahead, struct stream *stream)
 {
-	bool asked;
+	const uint64_t window = (uint64_t)stream->window * AHEAD_BLOCK_CHUNKS;
+
+	if (stream->continued < CONTINUED_MIN || stream->asked >= stream->next + (window + 1) / 2)
+		return;
+	if (stream->asked < stream->next)
+		stream->asked = stream->next;
+	while (stream->asked < stream->next + window && enqueue(ahead, stream, stream->asked))
+		stream->asked += AHEAD_BLOCK_CHUNKS;
+	stream->window = MIN(stream->window * 2, WINDOW_MAX);
+}
+
+static struct ahead_block *find_block(struct ahead *ahead, uint64_t id)
+{
+	for (size_t i = 0; i < AHEAD_BLOCKS; i++) {
+		struct ahead_block *block = &ahead->blocks[i];
+		if (block->state != FREE && id - block->first < AHEAD_BLOCK_CHUNKS)
+			return block;
+	}
+	return NULL;
+}
+
+/* --- */
+
+void ahead_note(struct ahead *ahead, uint64_t first, uint32_t count)
+{
+	struct stream *stream;
 
 	pthread_mutex_lock(&ahead->lock);
-	asked = was_asked(ahead, id / REGION_CHUNKS);
-	note(ahead, id / REGION_CHUNKS, (unsigned)(id % REGION_CHUNKS));
+	stream = stream_of(ahead, first);
+	if (first + count > stream->next) {
+		stream->continued += stream->used > 0;
+		stream->first = first;
+		stream->next = first + count;
+	}
+	stream->used = ++ahead->uses;
+	extend(ahead, stream);
 	pthread_mutex_unlock(&ahead->lock);
-	return asked;
 }
 
-uint64_t ahead_bytes(struct ahead *ahead)
+size_t ahead_take(struct ahead *ahead, uint64_t first, size_t count, struct ahead_taken *ret_taken)
+{
+	struct ahead_block *block;
+	size_t found = 0;
+
+	pthread_mutex_lock(&ahead->lock);
+	block = find_block(ahead, first);
+	if (block) {
+		block->refs++;
+		while (block->state != READY)
+			pthread_cond_wait(&ahead->ready, &ahead->lock);
+		block->used = ++ahead->uses;
+		block->was_taken = true;
+		*ret_taken = (struct ahead_taken){block, block->values + (first - block->first)};
+		found = MIN(count, AHEAD_BLOCK_CHUNKS - (first - block->first));
+	}
+	pthread_mutex_unlock(&ahead->lock);
+	return found;
+}
+
+void ahead_put(struct ahead *ahead, const struct ahead_taken *taken)
 {
 	pthread_mutex_lock(&ahead->lock);
-	const uint64_t bytes = ahead->bytes;
+	taken->block->refs--;
 	pthread_mutex_unlock(&ahead->lock);
-	return bytes;
+}
+
+uint64_t ahead_chunks(struct ahead *ahead)
+{
+	pthread_mutex_lock(&ahead->lock);
+	const uint64_t chunks = ahead->chunks;
+	pthread_mutex_unlock(&ahead->lock);
+	return chunks;
 }

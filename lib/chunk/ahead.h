@@ -1,16 +1,22 @@
 /*
- * Reading ahead in the order of chunk ids, which is the order on disk.
+ * Reading ahead for readers that are seen to be sequential, in the order of chunk ids, which is the order on disk. (The window that grows
+ * with the reader is that of the kernel's own read-ahead: Wu, Xi, Xu: On the design of a new Linux readahead framework, 2008.)
  *
- * Chunks are looked at in regions of neighbouring ids. Once several different chunks of a region were read, the rest of it is read into
- * the page cache in large pieces: a reader who goes through a file finds it there, and so does one who takes the files of a data set in
- * random order, as training does. A region that is asked for after its neighbour is the sign of a sequential reader: then the next ones
- * are asked for, too.
+ * Several streams are followed at once. A read that begins where another ended, or a few chunks behind it, continues that one's stream:
+ * within a large file, or across the files of a directory that are read one after the other. A stream that was continued several times
+ * has a window of what follows read into blocks of chunks, and the window grows while the reader keeps up. A reader that stops or jumps
+ * costs one window at most, and a block that nobody used ends its stream. Random readers start streams that nobody continues, and cost
+ * nothing.
  *
- * What is asked for within some minutes is bounded by half of the memory that was available when they began, so that data which cannot
- * stay in memory is not pulled in again and again.
+ * Blocks are buffers of ours, used again and again: fresh pages of the page cache would cost more than the copy out of it, and would stand
+ * in memory beside the pages of the mount. There are AHEAD_BLOCKS of them, about 32 MiB at the usual size of chunks.
  *
- *   ahead_note(ahead, id)   before a chunk is read from the store; whether its region was asked for before. Any thread, never waits for the
- *                           disk
+ *   ahead_note(ahead, first, count)               before the chunks [first, first + count) are read
+ *   n = ahead_take(ahead, first, count, &taken)   how many of them, from the first on, are in a block; waits for one that is being read
+ *   ... uses taken.values[0..n), of which some may have data NULL: not found ...
+ *   ahead_put(ahead, &taken)                      when n > 0
+ *
+ * Values are as kv_tables_read gives them: nothing is verified. Threads: any.
  */
 #ifndef CORPUSFS_CHUNK_AHEAD_H
 #define CORPUSFS_CHUNK_AHEAD_H
@@ -20,11 +26,23 @@
 
 #include "lib/kv/kv.h"
 
+#define AHEAD_BLOCKS 32
+#define AHEAD_BLOCK_CHUNKS 16
+
 struct ahead;
+struct ahead_block;
+
+struct ahead_taken {
+	struct ahead_block *block;
+	const struct kv_value *values;
+};
 
 struct ahead *ahead_new(struct kv_tables *bulk, struct kv_tables *small); /* which outlive it */
-void ahead_free(struct ahead *ahead); /* waits for what is under way; NULL is fine */
-bool ahead_note(struct ahead *ahead, uint64_t id);
-uint64_t ahead_bytes(struct ahead *ahead); /* asked for so far */
+void ahead_free(struct ahead *ahead); /* waits for what is under way; everything must have been put; NULL is fine */
+
+void ahead_note(struct ahead *ahead, uint64_t first, uint32_t count);
+size_t ahead_take(struct ahead *ahead, uint64_t first, size_t count, struct ahead_taken *ret_taken);
+void ahead_put(struct ahead *ahead, const struct ahead_taken *taken);
+uint64_t ahead_chunks(struct ahead *ahead); /* found by reading ahead so far */
 
 #endif

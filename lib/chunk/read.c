@@ -1,8 +1,9 @@
 /*
- * Reading. Two ways: a small piece of one chunk comes through the database and the page cache, where reading ahead may have put it
- * (lib/chunk/ahead.h), and leaves the whole chunk decoded in the cache. Larger reads take neighbouring chunks with one read of the table
- * file. What they bring ends up in the page cache of the mount, or in somebody's file, and need not be in memory twice, so it is read past
- * the page cache unless it is there already: reading ahead (many small files in random order), warming, or writing has put it there.
+ * Reading. Two ways: a small piece of one chunk comes through the database and the page cache, and leaves the whole chunk decoded in the
+ * cache. Larger reads take neighbouring chunks with one exact read of the table file, in the thread that was asked, since handing a read of
+ * one file over to others costs more than it saves. What they bring ends up in the page cache of the mount, or in somebody's file, and need
+ * not be in memory twice, so it is read past the page cache unless it is there already: reading ahead of a sequential reader
+ * (lib/chunk/ahead.h), warming, or writing has put it there.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,9 +16,8 @@
 #define DIRECT_MIN (16U << 10)
 /* A larger read is faster past the page cache, wherever its neighbours are. */
 #define AHEAD_MAX (256U << 10)
-/* What one thread reads and decodes of such a read, and of a smaller one, whose bytes are in memory mostly. */
+/* What one thread reads and decodes of it. */
 #define PART_BYTES (512U << 10)
-#define SMALL_PART_BYTES (32U << 10)
 #define PART_CHUNKS 64
 
 int chunk_unpack(struct chunks *chunks, const struct chunk_header *header, void *out)
@@ -100,7 +100,6 @@ int chunks_read(struct chunks *chunks, uint64_t id, uint32_t offset, uint32_t le
 
 	if (entry)
 		return copy_out(chunks, entry, offset, len, out) ? -EIO : 0;
-	ahead_note(chunks->ahead, id);
 	key = chunk_key(id);
 	ret = kv_pin(chunks->kv, chunk_family(id), key.bytes, key.len, &pin, &value, &value_len);
 	if (!ret) {
@@ -141,23 +140,11 @@ static bool take_cached(struct chunks *chunks, const struct chunk_want *want)
 	return entry && copy_out(chunks, entry, want->offset, want->length, want->out) == 0;
 }
 
-static int read_tables(struct chunks *chunks, const struct chunk_want *wants, size_t count, uint64_t bytes)
+/* The values of neighbours, wherever they come from. */
+static int read_values(struct chunks *chunks, const struct chunk_want *wants, size_t count, const struct kv_value *values)
 {
-	struct kv_value values[PART_CHUNKS];
-	struct scratch *tools;
-	bool cached = false;
 	int ret = 0;
 
-	while (count && take_cached(chunks, wants)) {
-		wants++;
-		count--;
-	}
-	if (!count)
-		return 0;
-	for (size_t i = 0; i < count && bytes < AHEAD_MAX; i++)
-		cached = ahead_note(chunks->ahead, wants[i].chunk);
-	tools = scratch_take(chunks->scratch);
-	kv_tables_read(chunks->bulk, wants->chunk, count, cached, &tools->raw, values);
 	for (size_t i = 0; i < count && !ret; i++) {
 		const struct chunk_want *want = &wants[i];
 
@@ -167,6 +154,46 @@ static int read_tables(struct chunks *chunks, const struct chunk_want *wants, si
 		if (ret)
 			ret = read_want(chunks, want);
 	}
+	return ret;
+}
+
+/* What was read ahead of them, from the first on; the number of those that are dealt with. */
+static int read_from_ahead(struct chunks *chunks, const struct chunk_want *wants, size_t count, size_t *ret_taken)
+{
+	struct ahead_taken taken;
+	int ret = 0;
+
+	*ret_taken = ahead_take(chunks->ahead, wants->chunk, count, &taken);
+	if (*ret_taken) {
+		ret = read_values(chunks, wants, *ret_taken, taken.values);
+		ahead_put(chunks->ahead, &taken);
+	}
+	return ret;
+}
+
+static int read_tables(struct chunks *chunks, const struct chunk_want *wants, size_t count, bool follow)
+{
+	struct kv_value values[PART_CHUNKS];
+	struct scratch *tools;
+	size_t taken = 0;
+	int ret = 0;
+
+	while (count && take_cached(chunks, wants)) {
+		wants++;
+		count--;
+	}
+	if (count && follow)
+		ahead_note(chunks->ahead, wants->chunk, (uint32_t)count);
+	for (; count && !ret; wants += taken, count -= taken) {
+		ret = read_from_ahead(chunks, wants, count, &taken);
+		if (!taken)
+			break;
+	}
+	if (!count || ret)
+		return ret;
+	tools = scratch_take(chunks->scratch);
+	kv_tables_read(chunks->bulk, wants->chunk, count, &tools->raw, values);
+	ret = read_values(chunks, wants, count, values);
 	scratch_put(chunks->scratch, tools);
 	return ret;
 }
@@ -179,7 +206,7 @@ static void read_part(void *arg, size_t index)
 	int ret = 0, none = 0;
 
 	if (part->bytes >= DIRECT_MIN && (wants->chunk & CHUNK_BULK)) {
-		ret = read_tables(reading->chunks, wants, part->count, reading->bytes);
+		ret = read_tables(reading->chunks, wants, part->count, reading->bytes < AHEAD_MAX);
 	} else {
 		for (size_t i = 0; i < part->count && !ret; i++)
 			ret = read_want(reading->chunks, &wants[i]);
@@ -190,11 +217,10 @@ static void read_part(void *arg, size_t index)
 
 static void add_want(struct reading *reading, size_t index)
 {
-	const uint64_t full = reading->bytes < AHEAD_MAX ? SMALL_PART_BYTES : PART_BYTES;
 	const struct chunk_want *want = &reading->wants[index];
 	struct part *part = reading->part_count ? &reading->parts[reading->part_count - 1] : NULL;
 
-	if (!part || want->chunk != want[-1].chunk + 1 || part->count == PART_CHUNKS || part->bytes >= full) {
+	if (!part || want->chunk != want[-1].chunk + 1 || part->count == PART_CHUNKS || part->bytes >= PART_BYTES) {
 		part = &reading->parts[reading->part_count++];
 		*part = (struct part){.first = index};
 	}

@@ -103,13 +103,9 @@ void kv_compact_range(struct kv *kv, enum kv_family family, const void *first, s
  * Past the database to the table files, for families whose keys are numbers of 8 bytes and whose values never change (chunks). Any thread;
  * ends before the database does.
  *
- * kv_tables_ask: advice to take the values of [first, end) into the page cache, in large pieces; waits until half of them are there.
- * Returns the bytes asked for; cannot fail.
- *
- * kv_tables_read: reads the values of `count` keys from `first` on with one read: from the page cache when everything is there (or,
- * `cached`, on its way there by kv_tables_ask), else past it. What it finds is put into values[0..count), pointing into `raw` until that
- * is used again; the rest, whatever the reason, has data NULL and is to be asked of kv_pin. Nothing is verified. Returns how many were
- * found.
+ * kv_tables_read: reads the values of `count` keys from `first` on with one read: from the page cache when everything is there, else past
+ * it. What it finds is put into values[0..count), pointing into `raw` until that is used again; the rest, whatever the reason, has data
+ * NULL and is to be asked of kv_pin. Nothing is verified. Returns how many were found.
  */
 struct kv_tables;
 struct kv_raw {
@@ -122,9 +118,8 @@ struct kv_value {
 };
 struct kv_tables *kv_tables_new(struct kv *kv, enum kv_family family);
 void kv_tables_free(struct kv_tables *tables);
-uint64_t kv_tables_ask(struct kv_tables *tables, uint64_t first, uint64_t end);
-size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, bool cached, struct kv_raw *raw,
-		      struct kv_value *values);
+void kv_tables_refresh(struct kv_tables *tables); /* closes files that the engine has removed: their space comes back */
+size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values);
 void kv_raw_clear(struct kv_raw *raw);
 
 uint64_t kv_estimate_keys(struct kv *kv, enum kv_family family);

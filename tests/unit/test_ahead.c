@@ -11,28 +11,27 @@
 
 #include "lib/base/clock.h"
 #include "lib/chunk/ahead.h"
+#include "lib/chunk/chunk_store.h"
 #include "lib/format/record.h"
 #include "tests/unit/chunk_store.h"
 
-#define REGION 64
 #define PATIENCE_MS 20000
 
-/* Asked for by now, or, when more is expected, within some time. */
-static uint64_t wait_beyond(struct ahead *ahead, uint64_t bytes)
+/* Chunks that were read ahead, once there are so many. */
+static uint64_t wait_for(struct ahead *ahead, uint64_t chunks)
 {
 	const uint64_t end = clock_ms() + PATIENCE_MS;
 
-	while (ahead_bytes(ahead) <= bytes && clock_ms() < end)
+	while (ahead_chunks(ahead) < chunks && clock_ms() < end)
 		usleep(1000);
-	return ahead_bytes(ahead);
+	return ahead_chunks(ahead);
 }
 
 struct filled {
 	struct store *store;
-	struct kv_tables *bulk;
+	struct kv_tables *bulk, *small;
 	struct ahead *ahead;
-	uint64_t first; /* region that is full, and so are some after it */
-	uint64_t mean;  /* length of a chunk */
+	uint64_t first; /* chunk */
 	uint64_t end;   /* id after the last */
 };
 
@@ -41,74 +40,125 @@ static struct filled fill(struct store *store)
 	const size_t len = 60 * MIB;
 	AUTO_FREE uint8_t *data = noise(len, 1);
 	struct stored stored = put(store, data, len, 0);
-	struct filled filled = {.store = store, .bulk = kv_tables_new(store->kv, KV_BULK)};
+	struct filled filled = {.store = store, .bulk = kv_tables_new(store->kv, KV_BULK), .small = kv_tables_new(store->kv, KV_SMALL)};
 
-	filled.ahead = ahead_new(filled.bulk, NULL);
-	filled.first = (stored.pieces[0].chunk + REGION - 1) / REGION;
-	filled.mean = len / stored.count;
+	filled.ahead = ahead_new(filled.bulk, filled.small);
+	filled.first = stored.pieces[0].chunk;
 	filled.end = stored.pieces[stored.count - 1].chunk + 1;
-	assert_true(filled.end > (filled.first + 8) * REGION);
+	assert_true(filled.end > filled.first + 512);
 	free(stored.pieces);
 	return filled;
 }
 
-static void note(const struct filled *filled, uint64_t region, unsigned from, unsigned count)
+static void empty(struct filled *filled)
 {
-	for (unsigned i = from; i < from + count; i++)
-		ahead_note(filled->ahead, (filled->first + region) * REGION + i);
+	ahead_free(filled->ahead);
+	kv_tables_free(filled->bulk);
+	kv_tables_free(filled->small);
 }
 
-static void assert_regions(const struct filled *filled, uint64_t bytes, unsigned regions)
+static bool is_there(const struct filled *filled, uint64_t id)
 {
-	assert_in_range(bytes, filled->mean * REGION * regions / 2, filled->mean * REGION * regions * 2);
+	struct ahead_taken taken;
+	const size_t found = ahead_take(filled->ahead, id, 1, &taken);
+
+	if (!found)
+		return false;
+	assert_non_null(taken.values[0].data);
+	ahead_put(filled->ahead, &taken);
+	return true;
 }
 
-static void test_a_region_is_asked_for_once_when_several_of_its_chunks_were_read(void **state)
+static void test_a_random_reader_has_nothing_read_ahead(void **state)
 {
 	struct filled filled = fill(*state);
-	uint64_t bytes;
+	const uint64_t count = filled.end - filled.first;
 
-	note(&filled, 0, 0, 7);
-	note(&filled, 0, 0, 7); /* the same again are no more */
-	note(&filled, 3, 5, 1);
-	assert_int_equal(ahead_bytes(filled.ahead), 0);
-	note(&filled, 0, 40, 1);
-	bytes = wait_beyond(filled.ahead, 0);
-	assert_regions(&filled, bytes, 1);
-	note(&filled, 0, 0, 64);
-	note(&filled, 5, 0, 8);
-	assert_regions(&filled, wait_beyond(filled.ahead, bytes) - bytes, 1);
-	ahead_free(filled.ahead);
-	kv_tables_free(filled.bulk);
+	/* files of two chunks; many are read, none behind another */
+	for (uint64_t i = 0, at = 0; i < 300; i++, at = (at + 389) % (count / 2)) {
+		assert_false(is_there(&filled, filled.first + 2 * at));
+		ahead_note(filled.ahead, filled.first + 2 * at, 2);
+		assert_false(is_there(&filled, filled.first + 2 * at + 2));
+	}
+	empty(&filled);
 }
 
-static void test_a_sequential_reader_has_the_next_regions_asked_for(void **state)
+static void test_a_sequential_reader_has_the_next_chunks_read_ahead(void **state)
 {
 	struct filled filled = fill(*state);
-	uint64_t bytes = 0;
 
-	note(&filled, 0, 0, 64);
-	note(&filled, 1, 0, 8);
-	/* two that were read and four ahead */
-	for (unsigned i = 0; i < 6; i++)
-		bytes = wait_beyond(filled.ahead, bytes);
-	assert_regions(&filled, bytes, 6);
-	note(&filled, 2, 0, 1);
-	assert_regions(&filled, wait_beyond(filled.ahead, bytes) - bytes, 1);
-	ahead_free(filled.ahead);
-	kv_tables_free(filled.bulk);
+	/* the fourth that continues the first is the sign */
+	for (unsigned i = 0; i < 4; i++) {
+		ahead_note(filled.ahead, filled.first + 2 * i, 2);
+		assert_false(is_there(&filled, filled.first + 2 * i + 2));
+	}
+	ahead_note(filled.ahead, filled.first + 8, 2);
+	for (unsigned i = 0; i < AHEAD_BLOCK_CHUNKS; i++)
+		assert_true(is_there(&filled, filled.first + 10 + i));
+	assert_false(is_there(&filled, filled.first + 10 + AHEAD_BLOCK_CHUNKS));
+	/* the window grows with the reader, up to eight blocks ahead of it */
+	for (unsigned i = 5; i < 100; i++) {
+		ahead_note(filled.ahead, filled.first + 2 * i, 2);
+		assert_true(is_there(&filled, filled.first + 2 * i));
+		assert_true(is_there(&filled, filled.first + 2 * i + 1));
+	}
+	for (unsigned i = 0; i < 4 * AHEAD_BLOCK_CHUNKS; i++)
+		assert_true(is_there(&filled, filled.first + 200 + i));
+	assert_false(is_there(&filled, filled.first + 200 + 9 * AHEAD_BLOCK_CHUNKS));
+	empty(&filled);
+}
+
+static void test_a_reader_that_reads_the_same_again_is_not_sequential(void **state)
+{
+	struct filled filled = fill(*state);
+
+	for (unsigned i = 0; i < 100; i++)
+		ahead_note(filled.ahead, filled.first, 2);
+	assert_false(is_there(&filled, filled.first + 2));
+	empty(&filled);
+}
+
+static void test_several_sequential_readers_are_followed_at_once(void **state)
+{
+	struct filled filled = fill(*state);
+
+	for (unsigned i = 0; i < 5; i++)
+		for (unsigned reader = 0; reader < 4; reader++)
+			ahead_note(filled.ahead, filled.first + 128 * reader + i, 1);
+	for (unsigned reader = 0; reader < 4; reader++)
+		for (unsigned i = 0; i < AHEAD_BLOCK_CHUNKS; i++)
+			assert_true(is_there(&filled, filled.first + 128 * reader + 5 + i));
+	empty(&filled);
+}
+
+/* Short sequences one after the other, as of someone who reads a few neighbours here and there. */
+static void test_what_nobody_uses_ends_the_reading_ahead(void **state)
+{
+	struct filled filled = fill(*state);
+	uint64_t chunks;
+
+	for (unsigned place = 0; place < 12; place++)
+		for (unsigned i = 0; i < 5; i++)
+			ahead_note(filled.ahead, filled.first + 40 * place + i, 1);
+	chunks = wait_for(filled.ahead, 12 * AHEAD_BLOCK_CHUNKS);
+	assert_int_equal(chunks, 12 * AHEAD_BLOCK_CHUNKS); /* one block each, and no more */
+	empty(&filled);
 }
 
 static void test_ids_that_are_nowhere_do_no_harm(void **state)
 {
 	struct filled filled = fill(*state);
-	const uint64_t beyond = (filled.end / REGION + 3 - filled.first);
+	struct ahead_taken taken;
 
-	note(&filled, beyond, 0, 64);
-	note(&filled, 1, 0, 64);
-	assert_regions(&filled, wait_beyond(filled.ahead, 0), 1);
-	ahead_free(filled.ahead);
-	kv_tables_free(filled.bulk);
+	for (unsigned i = 0; i < 100; i++)
+		ahead_note(filled.ahead, filled.end + 1000 + i, 1);
+	for (unsigned i = 0; i < 5; i++)
+		ahead_note(filled.ahead, filled.first + i, 1);
+	assert_true(is_there(&filled, filled.first + 5));
+	assert_int_equal(ahead_take(filled.ahead, filled.end + 1100, 1, &taken), 1);
+	assert_null(taken.values[0].data);
+	ahead_put(filled.ahead, &taken);
+	empty(&filled);
 }
 
 /* Pages of all table files of the store that are in the page cache. */
@@ -146,26 +196,24 @@ static void forget_pages(const struct store *store)
 	assert_int_equal(system(command), 0);
 }
 
-static void test_reading_through_chunks_brings_the_next_ones_into_memory(void **state)
+/* Whatever way a chunk comes, its bytes are right; reading one after the other takes most of them from what was read ahead. */
+static void test_reading_in_order_gives_the_right_bytes(void **state)
 {
 	struct store *store = *state;
-	const size_t len = 60 * MIB;
+	const size_t len = 20 * MIB;
 	AUTO_FREE uint8_t *data = noise(len, 2), *out = xmalloc(262144);
 	struct stored stored = put(store, data, len, 0);
-	const uint64_t end = clock_ms() + PATIENCE_MS;
-	size_t some = stored.count / 4;
 
 	store_close(store);
 	forget_pages(store);
 	store_open(store, false);
-	if (resident(store) > 60 * MIB / 4096 / 2)
-		skip(); /* a filesystem that keeps its pages whatever it is told */
-	for (size_t i = 0; i < some; i++)
-		assert_int_equal(chunks_read(store->chunks, stored.pieces[i].chunk, 0, stored.pieces[i].length, out), 0);
-	/* a quarter was read, and four regions of 64 chunks lie ahead */
-	while (resident(store) < (some + 3 * REGION) * (len / stored.count) / 4096 && clock_ms() < end)
-		usleep(1000);
-	assert_in_range(resident(store), (some + 3 * REGION) * (len / stored.count) / 4096, 60 * MIB / 4096 + 100);
+	for (size_t i = 0; i < stored.count; i++) {
+		const struct chunk_want want = {stored.pieces[i].chunk, 0, stored.pieces[i].length, out};
+
+		assert_int_equal(chunks_read_many(store->chunks, &want, 1), 0);
+		assert_memory_equal(out, data + stored.pieces[i].offset, stored.pieces[i].length);
+	}
+	assert_in_range(ahead_chunks(store->chunks->ahead), stored.count / 2, stored.count + 8 * AHEAD_BLOCK_CHUNKS);
 	free(stored.pieces);
 }
 
@@ -197,19 +245,19 @@ static void test_values_are_read_straight_from_the_tables(void **state)
 		const uint64_t end = clock_ms() + PATIENCE_MS;
 
 		/* the list of tables is renewed only so often */
-		while (kv_tables_read(tables, stored.pieces[0].chunk, 1, false, &raw, values) == 0 && clock_ms() < end)
+		while (kv_tables_read(tables, stored.pieces[0].chunk, 1, &raw, values) == 0 && clock_ms() < end)
 			usleep(10000);
 		for (size_t first = 0; first + 16 <= stored.count; first++)
 			for (size_t count = 1; count <= 16; count += 5) {
-				assert_int_equal(kv_tables_read(tables, stored.pieces[first].chunk, count, false, &raw, values), count);
+				assert_int_equal(kv_tables_read(tables, stored.pieces[first].chunk, count, &raw, values), count);
 				check_values(&stored, first, count, values, data + round * len / 2);
 			}
 		/* beyond the end of a table is nothing */
-		assert_int_equal(kv_tables_read(tables, stored.pieces[stored.count - 1].chunk, 16, false, &raw, values), 1);
+		assert_int_equal(kv_tables_read(tables, stored.pieces[stored.count - 1].chunk, 16, &raw, values), 1);
 		assert_null(values[1].data);
 		free(stored.pieces);
 	}
-	assert_int_equal(kv_tables_read(tables, 7, 16, false, &raw, values), 0);
+	assert_int_equal(kv_tables_read(tables, 7, 16, &raw, values), 0);
 	kv_raw_clear(&raw);
 	kv_tables_free(tables);
 }
@@ -233,13 +281,11 @@ static void test_what_is_read_straight_stays_out_of_the_page_cache(void **state)
 		skip(); /* a filesystem that keeps its pages whatever it is told */
 	tables = kv_tables_new(store->kv, KV_BULK);
 	for (size_t first = 0; first + 16 <= stored.count; first += 16) {
-		assert_int_equal(kv_tables_read(tables, stored.pieces[first].chunk, 16, false, &raw, values), 16);
+		assert_int_equal(kv_tables_read(tables, stored.pieces[first].chunk, 16, &raw, values), 16);
 		check_values(&stored, first, 16, values, data);
 	}
 	/* the table's end is read through it */
 	assert_in_range(resident(store), before, before + 64);
-	assert_int_equal(kv_tables_read(tables, stored.pieces[0].chunk, 16, true, &raw, values), 16);
-	assert_in_range(resident(store), before + 16 * (len / stored.count) / 4096 / 2, len / 4096);
 	kv_raw_clear(&raw);
 	kv_tables_free(tables);
 	free(stored.pieces);
@@ -309,10 +355,13 @@ static void test_a_damaged_table_gives_the_right_bytes_or_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_a_region_is_asked_for_once_when_several_of_its_chunks_were_read, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_a_sequential_reader_has_the_next_regions_asked_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_random_reader_has_nothing_read_ahead, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_sequential_reader_has_the_next_chunks_read_ahead, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_reader_that_reads_the_same_again_is_not_sequential, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_several_sequential_readers_are_followed_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_nobody_uses_ends_the_reading_ahead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ids_that_are_nowhere_do_no_harm, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_reading_through_chunks_brings_the_next_ones_into_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reading_in_order_gives_the_right_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_values_are_read_straight_from_the_tables, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_read_straight_stays_out_of_the_page_cache, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_damaged_table_gives_the_right_bytes_or_none, setup, teardown),
