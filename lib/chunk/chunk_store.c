@@ -235,6 +235,26 @@ int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_len, uint8_t
 	return !ret || ret == -ENOMEM ? ret : -EIO;
 }
 
+int chunks_stored(struct chunks *chunks, uint64_t id, uint64_t *ret_bytes)
+{
+	struct small_key key = chunk_key(id);
+	struct kv_pin *pin;
+	const uint8_t *value;
+	size_t len;
+	int ret = kv_pin(chunks->kv, chunk_family(id), key.bytes, key.len, &pin, &value, &len);
+
+	if (ret)
+		return ret;
+	*ret_bytes = len;
+	kv_unpin(pin);
+	return 0;
+}
+
+uint64_t chunks_estimate(struct chunks *chunks)
+{
+	return kv_estimate_keys(chunks->kv, KV_BULK) + kv_estimate_keys(chunks->kv, KV_SMALL);
+}
+
 static int verify_record(struct chunks *chunks, uint64_t id, const uint8_t *value, size_t len)
 {
 	struct chunk_header header;

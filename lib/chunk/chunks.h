@@ -81,6 +81,11 @@ WARN_UNUSED int chunks_read_many(struct chunks *chunks, const struct chunk_want 
 /* SHA-256 and number of the chunk's plain bytes, as its record has them; the checksum is checked, the content is not hashed. -EIO, -ENOMEM. */
 WARN_UNUSED int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_len, uint8_t ret_sha256[32]);
 
+/* Reads the chunk's record, so that it is in the page cache, and says how long it is on disk. Nothing is verified. -ENOENT, -EIO. */
+WARN_UNUSED int chunks_stored(struct chunks *chunks, uint64_t id, uint64_t *ret_bytes);
+/* About how many chunks there are. */
+uint64_t chunks_estimate(struct chunks *chunks);
+
 /* Checks one chunk fully, SHA-256 too. 0, -ENOENT, -EBADMSG. */
 WARN_UNUSED int chunks_verify(struct chunks *chunks, uint64_t id);
 

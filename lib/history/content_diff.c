@@ -6,9 +6,9 @@
 #define BLOCK (64U << 10)
 
 struct content {
-	const struct view_reader *side;
-	const struct reader_inode *file;
-	struct reader_extents extents;
+	struct chunks *chunks;
+	const struct scan_inode *file;
+	ARRAY(struct extent) extents;
 	size_t at; /* the first extent that ends after the position asked for last: positions only grow */
 };
 
@@ -23,18 +23,14 @@ struct piece {
 static struct piece piece_at(struct content *content, uint64_t position)
 {
 	const struct inode_record *record = &content->file->record;
-	const struct reader_extents *extents = &content->extents;
 
 	if (record->is_inline && position < record->data_len)
 		return (struct piece){.kind = INLINE, .end = record->data_len};
-	while (content->at < extents->count &&
-	       extents->items[content->at].offset + extents->items[content->at].record.length <= position)
+	const struct extent *extent = content->extents.items, *end = extent + content->extents.count;
+	for (extent += content->at; extent < end && extent->offset + extent->record.length <= position; extent++)
 		content->at++;
-	if (content->at == extents->count)
+	if (extent == end)
 		return (struct piece){.kind = ZEROS, .end = UINT64_MAX};
-
-	const struct extent *extent = &extents->items[content->at];
-
 	if (position < extent->offset)
 		return (struct piece){.kind = ZEROS, .end = extent->offset};
 	return (struct piece){
@@ -52,7 +48,7 @@ static int read_piece(const struct content *content, const struct piece *piece, 
 	case INLINE: memcpy(out, content->file->record.data + position, len); return 0;
 	case CHUNK: break;
 	}
-	return chunks_read(store_chunks(content->side->store), piece->chunk, piece->chunk_offset, len, out);
+	return chunks_read(content->chunks, piece->chunk, piece->chunk_offset, len, out);
 }
 
 static void add_range(struct range_list *ranges, uint64_t first, uint64_t end)
@@ -63,11 +59,7 @@ static void add_range(struct range_list *ranges, uint64_t first, uint64_t end)
 		last->length = end - last->offset;
 		return;
 	}
-	if (ranges->count == ranges->cap) {
-		ranges->cap = MAX(ranges->cap * 2, 8U);
-		ranges->items = xrealloc(ranges->items, ranges->cap * sizeof(*ranges->items));
-	}
-	ranges->items[ranges->count++] = (struct diff_range){.offset = first, .length = end - first};
+	array_add(ranges, (struct diff_range){.offset = first, .length = end - first});
 }
 
 static void add_differences(struct range_list *ranges, uint64_t position, const uint8_t *a, const uint8_t *b, uint32_t len)
@@ -118,10 +110,18 @@ static int compare_common(struct content *a, struct content *b, uint64_t end, st
 	return 0;
 }
 
-int content_differs(const struct view_reader *a, const struct reader_inode *file_a, const struct view_reader *b, const struct reader_inode *file_b,
-		    struct range_list *ranges, bool *ret_differs)
+static int add_extent(void *arg, const struct extent *extent)
 {
-	struct content in_a = {.side = a, .file = file_a}, in_b = {.side = b, .file = file_b};
+	struct content *content = arg;
+
+	array_add(&content->extents, *extent);
+	return 0;
+}
+
+int content_differs(struct chunks *chunks, const struct scan *a, const struct scan_inode *file_a, const struct scan *b,
+		    const struct scan_inode *file_b, struct range_list *ranges, bool *ret_differs)
+{
+	struct content in_a = {.chunks = chunks, .file = file_a}, in_b = {.chunks = chunks, .file = file_b};
 	uint64_t size_a = file_a->record.size, size_b = file_b->record.size;
 	bool differs = size_a != size_b;
 	AUTO_FREE uint8_t *scratch = NULL;
@@ -132,17 +132,17 @@ int content_differs(const struct view_reader *a, const struct reader_inode *file
 		return 0;
 	}
 	if (!file_a->record.is_inline)
-		result = reader_extents(a, file_a->ino, &in_a.extents);
+		result = scan_extents(a, file_a->ino, add_extent, &in_a);
 	if (result == 0 && !file_b->record.is_inline)
-		result = reader_extents(b, file_b->ino, &in_b.extents);
+		result = scan_extents(b, file_b->ino, add_extent, &in_b);
 	if (result == 0) {
 		scratch = xmalloc(2UL * BLOCK);
 		result = compare_common(&in_a, &in_b, MIN(size_a, size_b), ranges, scratch, &differs);
 	}
 	if (result == 0 && ranges && size_b > size_a)
 		add_range(ranges, size_a, size_b);
-	free(in_a.extents.items);
-	free(in_b.extents.items);
+	array_clear(&in_a.extents);
+	array_clear(&in_b.extents);
 	if (result == 0)
 		*ret_differs = differs;
 	return result;

@@ -6,18 +6,17 @@
 #define CORPUSFS_HISTORY_CONTENT_DIFF_H
 
 #include "lib/history/diff.h"
-#include "lib/history/view_reader.h"
+#include "lib/tree/records/scan.h"
 
 /* Differing bytes that lie closer together than this are told as one range. */
 #define CONTENT_DIFF_GAP 512
 
 struct range_list {
-	struct diff_range *items; /* owned */
-	size_t count, cap;
+	ARRAY_FIELDS(struct diff_range);
 };
 
 /* Both inodes are of regular files. ranges NULL: stops at the first difference. */
-WARN_UNUSED int content_differs(const struct view_reader *a, const struct reader_inode *file_a, const struct view_reader *b,
-				const struct reader_inode *file_b, struct range_list *ranges, bool *ret_differs);
+WARN_UNUSED int content_differs(struct chunks *chunks, const struct scan *a, const struct scan_inode *file_a, const struct scan *b,
+				const struct scan_inode *file_b, struct range_list *ranges, bool *ret_differs);
 
 #endif

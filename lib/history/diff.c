@@ -23,7 +23,7 @@
 #include <sys/stat.h>
 
 #include "lib/history/content_diff.h"
-#include "lib/reclaim/visibility.h"
+#include "lib/tree/records/touched.h"
 
 /* --- lists --- */
 
@@ -70,12 +70,12 @@ struct place diff_place(uint64_t dir, const char *name)
 
 /* --- comparing two inodes --- */
 
-static int compare_content(struct diff *diff, const struct reader_inode *a, const struct reader_inode *b, bool *ret_differs)
+static int compare_content(struct diff *diff, const struct scan_inode *a, const struct scan_inode *b, bool *ret_differs)
 {
 	const struct inode_record *in_a = &a->record, *in_b = &b->record;
 
 	if (S_ISREG(in_a->mode))
-		return content_differs(&diff->a, a, &diff->b, b, NULL, ret_differs);
+		return content_differs(diff->chunks, &diff->a, a, &diff->b, b, NULL, ret_differs);
 	if (S_ISLNK(in_a->mode))
 		*ret_differs = in_a->data_len != in_b->data_len || memcmp(in_a->data, in_b->data, in_a->data_len) != 0;
 	else
@@ -89,7 +89,7 @@ static bool same_time(struct timespec a, struct timespec b)
 }
 
 /* A directory's time follows its entries: with these it is no difference of its own. */
-static int compare_metadata(struct diff *diff, const struct reader_inode *a, const struct reader_inode *b, bool entries_differ, bool *ret_differs)
+static int compare_metadata(struct diff *diff, const struct scan_inode *a, const struct scan_inode *b, bool entries_differ, bool *ret_differs)
 {
 	const struct inode_record *in_a = &a->record, *in_b = &b->record;
 	AUTO_BUF xattrs_a = BUF_INIT, xattrs_b = BUF_INIT;
@@ -100,15 +100,15 @@ static int compare_metadata(struct diff *diff, const struct reader_inode *a, con
 		*ret_differs = true;
 		return 0;
 	}
-	result = reader_xattrs(&diff->a, a->ino, &xattrs_a);
+	result = scan_xattrs(&diff->a, a->ino, &xattrs_a);
 	if (result == 0)
-		result = reader_xattrs(&diff->b, b->ino, &xattrs_b);
+		result = scan_xattrs(&diff->b, b->ino, &xattrs_b);
 	if (result == 0)
 		*ret_differs = xattrs_a.len != xattrs_b.len || (xattrs_a.len > 0 && memcmp(xattrs_a.data, xattrs_b.data, xattrs_a.len) != 0);
 	return result;
 }
 
-int diff_compare(struct diff *diff, const struct reader_inode *a, const struct reader_inode *b, bool entries_differ,
+int diff_compare(struct diff *diff, const struct scan_inode *a, const struct scan_inode *b, bool entries_differ,
 			  struct verdict *ret_verdict)
 {
 	struct verdict verdict = {0};
@@ -126,22 +126,22 @@ int diff_compare(struct diff *diff, const struct reader_inode *a, const struct r
 	return result;
 }
 
-int diff_load_both(struct diff *diff, uint64_t ino_a, uint64_t ino_b, struct reader_inode *a, struct reader_inode *b)
+int diff_load_both(struct diff *diff, uint64_t ino_a, uint64_t ino_b, struct scan_inode *a, struct scan_inode *b)
 {
-	int result = reader_inode(&diff->a, ino_a, a);
+	int result = scan_named_inode(&diff->a, ino_a, a);
 
 	if (result < 0)
 		return result;
-	result = reader_inode(&diff->b, ino_b, b);
+	result = scan_named_inode(&diff->b, ino_b, b);
 	if (result < 0)
-		reader_inode_clear(a);
+		scan_inode_clear(a);
 	return result;
 }
 
 /* Partners in one slot, or one inode under a name that stayed (name NULL: a directory). */
 static int compare_slot(struct diff *diff, const struct pair *pair, uint64_t dir_a, uint64_t dir_b, const char *name, bool entries_differ)
 {
-	struct reader_inode a, b;
+	struct scan_inode a, b;
 	struct verdict verdict = {0};
 	int result = diff_load_both(diff, pair->a, pair->b, &a, &b);
 
@@ -154,51 +154,51 @@ static int compare_slot(struct diff *diff, const struct pair *pair, uint64_t dir
 		item->b = diff_place(dir_b, name);
 		item->ino_a = pair->a;
 		item->ino_b = pair->b;
-		item->attr_a = diff_keep_attr(reader_attr(&a));
-		item->attr_b = diff_keep_attr(reader_attr(&b));
+		item->attr_a = diff_keep_attr(scan_attr(&a));
+		item->attr_b = diff_keep_attr(scan_attr(&b));
 		item->content_changed = verdict.content;
 	}
-	reader_inode_clear(&a);
-	reader_inode_clear(&b);
+	scan_inode_clear(&a);
+	scan_inode_clear(&b);
 	return result;
 }
 
 /* --- names lost and gained --- */
 
 /* 1 or 0: whether the inode is in the other tree, too. */
-static int is_in(const struct diff *diff, const struct view_reader *side, uint64_t ino)
+static int is_in(const struct diff *diff, const struct scan *scan, uint64_t ino)
 {
-	struct reader_inode inode;
-	int result = diff->one_family ? reader_inode(side, ino, &inode) : -ENOENT;
+	struct scan_inode inode;
+	int result = diff->one_family ? scan_named_inode(scan, ino, &inode) : -ENOENT;
 
 	if (result < 0)
 		return result == -ENOENT ? 0 : result;
-	reader_inode_clear(&inode);
+	scan_inode_clear(&inode);
 	return 1;
 }
 
-static int report_single(struct diff *diff, bool in_b, uint64_t dir, const struct reader_name *name)
+static int report_single(struct diff *diff, bool in_b, uint64_t dir, const struct scan_name *name)
 {
-	const struct view_reader *side = in_b ? &diff->b : &diff->a;
-	struct reader_inode inode;
-	int result = reader_inode(side, name->ino, &inode);
+	const struct scan *scan = in_b ? &diff->b : &diff->a;
+	struct scan_inode inode;
+	int result = scan_named_inode(scan, name->ino, &inode);
 
 	/* In a tree that nobody changes every entry has its inode. */
 	if (result == -ENOENT)
-		return view_read_only(side->view) ? -EIO : 0;
+		return view_read_only(scan->view) ? -EIO : 0;
 	if (result < 0)
 		return result;
 	struct item *item = diff_add_item(diff, in_b ? DIFF_ADDED : DIFF_REMOVED);
 	*(in_b ? &item->b : &item->a) = diff_place(dir, name->name);
-	*(in_b ? &item->attr_b : &item->attr_a) = diff_keep_attr(reader_attr(&inode));
+	*(in_b ? &item->attr_b : &item->attr_a) = diff_keep_attr(scan_attr(&inode));
 	*(in_b ? &item->ino_b : &item->ino_a) = name->ino;
-	reader_inode_clear(&inode);
+	scan_inode_clear(&inode);
 	if (name->type == DT_DIR)
 		add_work(in_b ? &diff->arrived : &diff->gone, (struct pair){.a = name->ino, .b = name->ino});
 	return 0;
 }
 
-static int lose(struct diff *diff, uint64_t dir, const struct reader_name *name)
+static int lose(struct diff *diff, uint64_t dir, const struct scan_name *name)
 {
 	int result = is_in(diff, &diff->b, name->ino);
 
@@ -209,7 +209,7 @@ static int lose(struct diff *diff, uint64_t dir, const struct reader_name *name)
 	return MIN(result, 0);
 }
 
-static int gain(struct diff *diff, uint64_t dir, const struct reader_name *name)
+static int gain(struct diff *diff, uint64_t dir, const struct scan_name *name)
 {
 	int result = is_in(diff, &diff->a, name->ino);
 
@@ -223,23 +223,23 @@ static int gain(struct diff *diff, uint64_t dir, const struct reader_name *name)
 	return 0;
 }
 
-/* All that is in a directory of one side, which has no partner. */
+/* All that is in a directory of one scan, which has no partner. */
 static int list_single(struct diff *diff, bool in_b, uint64_t dir)
 {
-	struct reader_list list;
-	int result = reader_list(in_b ? &diff->b : &diff->a, dir, &list);
+	struct scan_list list;
+	int result = scan_list(in_b ? &diff->b : &diff->a, dir, &list);
 
 	if (result < 0)
 		return result;
 	for (size_t i = 0; i < list.count && result == 0; i++)
 		result = in_b ? gain(diff, dir, &list.items[i]) : lose(diff, dir, &list.items[i]);
-	reader_list_clear(&list);
+	scan_list_clear(&list);
 	return result;
 }
 
 /* --- directories --- */
 
-static int both_names(struct diff *diff, const struct pair *dirs, const struct reader_name *a, const struct reader_name *b, bool *differ)
+static int both_names(struct diff *diff, const struct pair *dirs, const struct scan_name *a, const struct scan_name *b, bool *differ)
 {
 	struct pair pair = {.a = a->ino, .b = b->ino, .same_name = true};
 	int elsewhere;
@@ -270,7 +270,7 @@ static int both_names(struct diff *diff, const struct pair *dirs, const struct r
 	return compare_slot(diff, &pair, dirs->a, dirs->b, a->name, false);
 }
 
-static int compare_lists(struct diff *diff, const struct pair *dirs, const struct reader_list *in_a, const struct reader_list *in_b, bool *differ)
+static int compare_lists(struct diff *diff, const struct pair *dirs, const struct scan_list *in_a, const struct scan_list *in_b, bool *differ)
 {
 	size_t a = 0, b = 0;
 	int result = 0;
@@ -291,53 +291,40 @@ static int compare_lists(struct diff *diff, const struct pair *dirs, const struc
 
 static int compare_dirs(struct diff *diff, const struct pair *dirs)
 {
-	struct reader_list in_a = {0}, in_b = {0};
+	struct scan_list in_a = {0}, in_b = {0};
 	bool differ = false;
-	int result = reader_list(&diff->a, dirs->a, &in_a);
+	int result = scan_list(&diff->a, dirs->a, &in_a);
 
 	if (result == 0)
-		result = reader_list(&diff->b, dirs->b, &in_b);
+		result = scan_list(&diff->b, dirs->b, &in_b);
 	if (result == 0)
 		result = compare_lists(diff, dirs, &in_a, &in_b, &differ);
 	if (result == 0 && dirs->same_name)
 		result = compare_slot(diff, dirs, dirs->a, dirs->b, NULL, differ);
-	reader_list_clear(&in_a);
-	reader_list_clear(&in_b);
+	scan_list_clear(&in_a);
+	scan_list_clear(&in_b);
 	return result;
 }
 
 /* --- the touched index --- */
 
-struct touched {
-	uint64_t *inos;
-	size_t count, cap;
+struct touched_inos {
+	ARRAY_FIELDS(uint64_t);
 };
 
-static int read_touched(struct diff *diff, const struct line *line, struct touched *touched)
+static int add_touched(void *arg, struct touched_place place)
 {
-	int result = 0;
+	struct touched_inos *touched = arg;
 
-	for (uint32_t i = 0; i < line->count && result == 0; i++) {
-		struct small_key first = touched_key(diff->a.family, line->intervals[i].first, 0);
-		struct small_key end = touched_key(diff->a.family, line->intervals[i].last, UINT64_MAX);
-		struct kv_iter *iter = kv_iter_new(store_kv(diff->a.store), KV_TOUCHED, first.bytes, first.len, end.bytes, end.len);
-		for (kv_iter_first(iter); kv_iter_valid(iter) && result == 0; kv_iter_next(iter)) {
-			uint64_t epoch, ino;
-			uint32_t family;
-			size_t len;
-			const uint8_t *key = kv_iter_key(iter, &len);
-			result = touched_key_parse(key, len, &family, &epoch, &ino) < 0 ? -EIO : 0;
-			if (touched->count == touched->cap) {
-				touched->cap = MAX(touched->cap * 2, 256U);
-				touched->inos = xrealloc(touched->inos, touched->cap * sizeof(*touched->inos));
-			}
-			touched->inos[touched->count++] = ino;
-		}
-		if (result == 0)
-			result = kv_iter_status(iter);
-		kv_iter_free(iter);
-	}
-	return result;
+	array_add(touched, place.ino);
+	return 0;
+}
+
+static int read_touched(struct diff *diff, const struct line *line, struct touched_inos *touched)
+{
+	int result = touched_each_of_line(diff->a.tree, diff->a.family, line, add_touched, touched);
+
+	return result == -EBADMSG ? -EIO : result;
 }
 
 static int by_number(const void *a, const void *b)
@@ -350,7 +337,7 @@ static int by_number(const void *a, const void *b)
 /* An inode of both trees with a record written on the way from one to the other. */
 static int compare_touched(struct diff *diff, uint64_t ino)
 {
-	struct reader_inode a, b;
+	struct scan_inode a, b;
 	struct verdict verdict = {0};
 	int result = diff_load_both(diff, ino, ino, &a, &b);
 
@@ -365,29 +352,29 @@ static int compare_touched(struct diff *diff, uint64_t ino)
 	if (result == 0 && (verdict.content || verdict.metadata)) {
 		struct changed *changed = xcalloc(1, sizeof(*changed));
 		*changed = (struct changed){.ino = ino, .content = verdict.content, .hint = b.record.parent};
-		changed->a = reader_attr(&a);
-		changed->b = reader_attr(&b);
+		changed->a = scan_attr(&a);
+		changed->b = scan_attr(&b);
 		HASH_ADD(hh, diff->changed, ino, sizeof(changed->ino), changed);
 	}
-	reader_inode_clear(&a);
-	reader_inode_clear(&b);
+	scan_inode_clear(&a);
+	scan_inode_clear(&b);
 	return result;
 }
 
 static int seed_touched(struct diff *diff)
 {
 	struct line only_a = line_minus(&diff->a.line, &diff->b.line), only_b = line_minus(&diff->b.line, &diff->a.line);
-	struct touched touched = {0};
+	struct touched_inos touched = {0};
 	int result = read_touched(diff, &only_a, &touched);
 
 	if (result == 0)
 		result = read_touched(diff, &only_b, &touched);
 	if (touched.count > 0)
-		qsort(touched.inos, touched.count, sizeof(*touched.inos), by_number);
+		qsort(touched.items, touched.count, sizeof(*touched.items), by_number);
 	for (size_t i = 0; i < touched.count && result == 0; i++)
-		if (i == 0 || touched.inos[i] != touched.inos[i - 1])
-			result = compare_touched(diff, touched.inos[i]);
-	free(touched.inos);
+		if (i == 0 || touched.items[i] != touched.items[i - 1])
+			result = compare_touched(diff, touched.items[i]);
+	array_clear(&touched);
 	line_clear(&only_a);
 	line_clear(&only_b);
 	return result;
@@ -444,19 +431,19 @@ static void diff_clear(struct diff *diff)
 	free(diff->pairs.items);
 	free(diff->gone.items);
 	free(diff->arrived.items);
-	reader_clear(&diff->a);
-	reader_clear(&diff->b);
+	scan_clear(&diff->a);
+	scan_clear(&diff->b);
 }
 
 int diff_views(struct store *store, struct view *a, struct view *b, unsigned flags, int (*each)(void *arg, const struct diff_entry *entry),
 	       void *arg)
 {
-	struct diff diff = {.flags = flags, .one_family = view_family(a) == view_family(b)};
+	struct diff diff = {.chunks = store_chunks(store), .flags = flags, .one_family = view_family(a) == view_family(b)};
 	int result = 0;
 
 	diff.by_touched = diff.one_family && !(flags & DIFF_FULL_WALK);
-	reader_init(&diff.a, store, a);
-	reader_init(&diff.b, store, b);
+	scan_of_view(&diff.a, a);
+	scan_of_view(&diff.b, b);
 	if (diff.by_touched)
 		result = seed_touched(&diff);
 	else

@@ -5,9 +5,9 @@
 #include <uthash.h>
 
 #include "lib/history/diff.h"
-#include "lib/history/view_reader.h"
+#include "lib/tree/records/scan.h"
 
-/* A name on one side; name NULL: the directory itself. */
+/* A name on one scan; name NULL: the directory itself. */
 struct place {
 	uint64_t dir;
 	char *name; /* owned */
@@ -32,7 +32,7 @@ struct pair {
 
 struct item {
 	enum diff_kind kind;
-	struct place a, b; /* dir 0: not on this side */
+	struct place a, b; /* dir 0: not on this scan */
 	char *path, *old_path;
 	struct attr *attr_a, *attr_b;
 	bool content_changed;
@@ -45,12 +45,13 @@ struct work {
 };
 
 struct diff {
-	struct view_reader a, b;
+	struct chunks *chunks;
+	struct scan a, b;
 	unsigned flags;
 	bool one_family, by_touched;
 	struct moved_list lost, gained;
 	struct work pairs;         /* directories to compare */
-	struct work gone, arrived; /* directories of one side, to be listed with all that is in them */
+	struct work gone, arrived; /* directories of one scan, to be listed with all that is in them */
 	struct item *items;
 	size_t count, cap;
 	struct changed *changed;   /* uthash by ino: files of both trees that differ, by the touched index: names are looked up later */
@@ -73,8 +74,8 @@ struct item *diff_add_item(struct diff *diff, enum diff_kind kind);
 struct attr *diff_keep_attr(struct attr attr);
 struct place diff_place(uint64_t dir, const char *name);
 /* Both inodes, or -ENOENT with neither. */
-WARN_UNUSED int diff_load_both(struct diff *diff, uint64_t ino_a, uint64_t ino_b, struct reader_inode *a, struct reader_inode *b);
-WARN_UNUSED int diff_compare(struct diff *diff, const struct reader_inode *a, const struct reader_inode *b, bool entries_differ,
+WARN_UNUSED int diff_load_both(struct diff *diff, uint64_t ino_a, uint64_t ino_b, struct scan_inode *a, struct scan_inode *b);
+WARN_UNUSED int diff_compare(struct diff *diff, const struct scan_inode *a, const struct scan_inode *b, bool entries_differ,
 			     struct verdict *ret_verdict);
 
 /* --- diff_tell.c --- after everything was compared: names, paths, order */

@@ -159,28 +159,28 @@ static void path_moved(struct moved_list *list, struct paths *paths)
 
 static int report_moved(struct diff *diff, struct moved *lost, struct moved *gained)
 {
-	struct reader_inode a = {0}, b = {0};
+	struct scan_inode a = {0}, b = {0};
 	struct verdict verdict = {0};
 	struct moved *named = gained ? gained : lost;
 	enum diff_kind kind = lost && gained ? DIFF_RENAMED : lost ? DIFF_REMOVED : DIFF_ADDED;
-	int result = lost ? reader_inode(&diff->a, lost->ino, &a) : 0;
+	int result = lost ? scan_named_inode(&diff->a, lost->ino, &a) : 0;
 
 	if (result == 0 && gained)
-		result = reader_inode(&diff->b, gained->ino, &b);
+		result = scan_named_inode(&diff->b, gained->ino, &b);
 	if (result == 0 && kind == DIFF_RENAMED)
 		result = diff_compare(diff, &a, &b, true, &verdict);
 	if (result == 0) {
 		struct item *item = diff_add_item(diff, kind);
 		item->ino_a = lost ? lost->ino : 0;
 		item->ino_b = gained ? gained->ino : 0;
-		item->attr_a = lost ? diff_keep_attr(reader_attr(&a)) : NULL;
-		item->attr_b = gained ? diff_keep_attr(reader_attr(&b)) : NULL;
+		item->attr_a = lost ? diff_keep_attr(scan_attr(&a)) : NULL;
+		item->attr_b = gained ? diff_keep_attr(scan_attr(&b)) : NULL;
 		item->content_changed = verdict.content;
 		item->path = steal_ptr(named->path);
 		item->old_path = kind == DIFF_RENAMED ? steal_ptr(lost->path) : NULL;
 	}
-	reader_inode_clear(&a);
-	reader_inode_clear(&b);
+	scan_inode_clear(&a);
+	scan_inode_clear(&b);
 	return result == -ENOENT ? 0 : result;
 }
 
@@ -246,15 +246,15 @@ int diff_name_all(struct diff *diff)
 
 static int find_ranges(struct diff *diff, const struct item *item, struct range_list *ranges)
 {
-	struct reader_inode a, b;
+	struct scan_inode a, b;
 	bool differs;
 	int result = diff_load_both(diff, item->ino_a, item->ino_b, &a, &b);
 
 	if (result < 0)
 		return result == -ENOENT ? 0 : result;
-	result = content_differs(&diff->a, &a, &diff->b, &b, ranges, &differs);
-	reader_inode_clear(&a);
-	reader_inode_clear(&b);
+	result = content_differs(diff->chunks, &diff->a, &a, &diff->b, &b, ranges, &differs);
+	scan_inode_clear(&a);
+	scan_inode_clear(&b);
 	return result;
 }
 

@@ -13,17 +13,16 @@ struct node {
 };
 
 struct paths {
-	const struct view_reader *side;
+	const struct scan *scan;
 	struct node *nodes; /* uthash by ino */
-	struct node **fresh; /* their parents are not looked at yet */
-	size_t fresh_count, fresh_cap;
+	ARRAY(struct node *) fresh; /* their parents are not looked at yet */
 };
 
-struct paths *paths_new(const struct view_reader *side)
+struct paths *paths_new(const struct scan *scan)
 {
 	struct paths *paths = xcalloc(1, sizeof(*paths));
 
-	paths->side = side;
+	paths->scan = scan;
 	return paths;
 }
 
@@ -39,7 +38,7 @@ void paths_free(struct paths *paths)
 		free(node->path);
 		free(node);
 	}
-	free(paths->fresh);
+	array_clear(&paths->fresh);
 	free(paths);
 }
 
@@ -64,11 +63,7 @@ void paths_want(struct paths *paths, uint64_t dir)
 		node->path = xstrdup("");
 		return;
 	}
-	if (paths->fresh_count == paths->fresh_cap) {
-		paths->fresh_cap = MAX(paths->fresh_cap * 2, 64U);
-		paths->fresh = xrealloc(paths->fresh, paths->fresh_cap * sizeof(struct node *));
-	}
-	paths->fresh[paths->fresh_count++] = node;
+	array_add(&paths->fresh, node);
 }
 
 static int by_parent(const void *a, const void *b)
@@ -100,14 +95,14 @@ static int look_at_entry(void *arg, const char *name, const struct entry_record 
 static int load_parents(struct paths *paths, struct node **fresh, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct reader_inode inode;
-		int result = reader_inode(paths->side, fresh[i]->ino, &inode);
+		struct scan_inode inode;
+		int result = scan_named_inode(paths->scan, fresh[i]->ino, &inode);
 		if (result < 0 && result != -ENOENT)
 			return result;
 		if (result < 0)
 			continue;
 		fresh[i]->parent = inode.record.parent;
-		reader_inode_clear(&inode);
+		scan_inode_clear(&inode);
 	}
 	return 0;
 }
@@ -115,11 +110,11 @@ static int load_parents(struct paths *paths, struct node **fresh, size_t count)
 /* Names the directories that came in since the last round, and wants those above them. */
 static int round_of_names(struct paths *paths)
 {
-	AUTO_FREE struct node **fresh = steal_ptr(paths->fresh);
-	size_t count = paths->fresh_count;
+	AUTO_FREE struct node **fresh = paths->fresh.items;
+	size_t count = paths->fresh.count;
 	int result;
 
-	paths->fresh_count = paths->fresh_cap = 0;
+	memset(&paths->fresh, 0, sizeof(paths->fresh));
 	result = load_parents(paths, fresh, count);
 	if (result < 0)
 		return result;
@@ -130,7 +125,7 @@ static int round_of_names(struct paths *paths)
 			search.left++;
 		if (search.parent == 0)
 			continue;
-		result = reader_each_entry(paths->side, search.parent, look_at_entry, &search);
+		result = scan_entries(paths->scan, search.parent, "", look_at_entry, &search);
 		paths_want(paths, search.parent);
 	}
 	return result < 0 ? result : 0;
@@ -140,7 +135,7 @@ int paths_resolve(struct paths *paths)
 {
 	int result = 0;
 
-	while (paths->fresh_count > 0 && result == 0)
+	while (paths->fresh.count > 0 && result == 0)
 		result = round_of_names(paths);
 	return result;
 }
@@ -149,22 +144,20 @@ int paths_resolve(struct paths *paths)
 const char *paths_of(struct paths *paths, uint64_t dir)
 {
 	struct node *node = find(paths, dir), *up;
-	AUTO_FREE struct node **chain = NULL;
-	size_t depth = 0, cap = 0;
+	AUTO_ARRAY ARRAY(struct node *) chain = {0};
 
 	for (up = node; up && !up->path; up = find(paths, up->parent)) {
-		if (!up->name || depth > HASH_CNT(hh, paths->nodes))
+		if (!up->name || chain.count > HASH_CNT(hh, paths->nodes))
 			return NULL;
-		if (depth == cap) {
-			cap = MAX(cap * 2, 16U);
-			chain = xrealloc(chain, cap * sizeof(struct node *));
-		}
-		chain[depth++] = up;
+		array_add(&chain, up);
 	}
 	if (!up)
 		return NULL;
-	for (; depth > 0; up = chain[depth])
-		depth--, chain[depth]->path = xasprintf("%s%s%s", up->path, *up->path ? "/" : "", chain[depth]->name);
+	while (chain.count > 0) {
+		struct node *below = array_pop(&chain);
+		below->path = xasprintf("%s%s%s", up->path, *up->path ? "/" : "", below->name);
+		up = below;
+	}
 	return node->path;
 }
 
@@ -178,37 +171,31 @@ char *paths_join(struct paths *paths, uint64_t dir, const char *name)
 /* --- all directories --- */
 
 struct queue {
-	uint64_t *dirs;
-	size_t count, cap;
+	ARRAY_FIELDS(uint64_t);
 };
 
 static int add_dir(void *arg, const char *name, const struct entry_record *entry)
 {
 	struct queue *queue = arg;
 
-	if (entry->type != DT_DIR)
-		return 0;
-	if (queue->count == queue->cap) {
-		queue->cap = MAX(queue->cap * 2, 256U);
-		queue->dirs = xrealloc(queue->dirs, queue->cap * sizeof(*queue->dirs));
-	}
-	queue->dirs[queue->count++] = entry->ino;
+	if (entry->type == DT_DIR)
+		array_add(queue, entry->ino);
 	return 0;
 }
 
-int paths_each_dir(const struct view_reader *side, int (*each)(void *arg, uint64_t dir), void *arg)
+int paths_each_dir(const struct scan *scan, int (*each)(void *arg, uint64_t dir), void *arg)
 {
 	struct entry_record root = {.ino = ROOT_INO, .type = DT_DIR};
 	struct queue queue = {0};
 	int result = add_dir(&queue, "", &root);
 
 	while (queue.count > 0 && result == 0) {
-		uint64_t dir = queue.dirs[--queue.count];
+		uint64_t dir = array_pop(&queue);
 		result = each(arg, dir);
 		if (result == 0)
-			result = reader_each_entry(side, dir, add_dir, &queue);
+			result = scan_entries(scan, dir, "", add_dir, &queue);
 	}
-	free(queue.dirs);
+	array_clear(&queue);
 	return result;
 }
 
@@ -222,7 +209,7 @@ struct file {
 };
 
 struct hunt {
-	const struct view_reader *side;
+	const struct scan *scan;
 	struct file *files; /* uthash by ino */
 	uint64_t dir;
 	bool everywhere;
@@ -252,7 +239,7 @@ static int hunt_in(void *arg, uint64_t dir)
 	struct hunt *hunt = arg;
 
 	hunt->dir = dir;
-	return reader_each_entry(hunt->side, dir, hunt_entry, hunt);
+	return scan_entries(hunt->scan, dir, "", hunt_entry, hunt);
 }
 
 static int by_hint(const void *a, const void *b)
@@ -274,14 +261,14 @@ static int hunt_all(struct hunt *hunt, const struct wanted_file *sorted, size_t 
 		file->everywhere = file->left > 0;
 		hunt->everywhere = hunt->everywhere || file->everywhere;
 	}
-	return result == 0 && hunt->everywhere ? paths_each_dir(hunt->side, hunt_in, hunt) : result;
+	return result == 0 && hunt->everywhere ? paths_each_dir(hunt->scan, hunt_in, hunt) : result;
 }
 
-int paths_find_names(const struct view_reader *side, const struct wanted_file *files, size_t count,
+int paths_find_names(const struct scan *scan, const struct wanted_file *files, size_t count,
 		     void (*each)(void *arg, uint64_t ino, uint64_t dir, const char *name), void *arg)
 {
 	AUTO_FREE struct wanted_file *sorted = xcalloc(MAX(count, 1U), sizeof(*sorted));
-	struct hunt hunt = {.side = side, .each = each, .arg = arg};
+	struct hunt hunt = {.scan = scan, .each = each, .arg = arg};
 	struct file *file, *next;
 	int result;
 

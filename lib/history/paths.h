@@ -13,11 +13,11 @@
 #ifndef CORPUSFS_HISTORY_PATHS_H
 #define CORPUSFS_HISTORY_PATHS_H
 
-#include "lib/history/view_reader.h"
+#include "lib/tree/records/scan.h"
 
 struct paths;
 
-struct paths *paths_new(const struct view_reader *side); /* the side outlives it */
+struct paths *paths_new(const struct scan *scan); /* the scan outlives it */
 void paths_free(struct paths *paths);
 void paths_want(struct paths *paths, uint64_t dir);
 WARN_UNUSED int paths_resolve(struct paths *paths);
@@ -32,10 +32,10 @@ struct wanted_file {
 	uint64_t ino, hint;
 	uint32_t nlink;
 };
-WARN_UNUSED int paths_find_names(const struct view_reader *side, const struct wanted_file *files, size_t count,
+WARN_UNUSED int paths_find_names(const struct scan *scan, const struct wanted_file *files, size_t count,
 				 void (*each)(void *arg, uint64_t ino, uint64_t dir, const char *name), void *arg);
 
 /* Calls back for the root and every directory below it. */
-WARN_UNUSED int paths_each_dir(const struct view_reader *side, int (*each)(void *arg, uint64_t dir), void *arg);
+WARN_UNUSED int paths_each_dir(const struct scan *scan, int (*each)(void *arg, uint64_t dir), void *arg);
 
 #endif

@@ -5,8 +5,9 @@
 #include <sys/stat.h>
 #include <uthash.h>
 
-#include "lib/store/catalog.h"
 #include "lib/history/holders.h"
+#include "lib/store/catalog.h"
+#include "lib/tree/records/all_versions.h"
 
 #define PAGE_BITS 12
 #define PAGE_CHUNKS (1U << PAGE_BITS)
@@ -61,7 +62,6 @@ struct census {
 	uint32_t sum_count;
 
 	/* of the key at hand */
-	struct tree_key stem;
 	uint32_t newer; /* the views that see a newer version */
 };
 
@@ -207,27 +207,19 @@ static int count_version(struct census *census, uint32_t set, enum key_kind kind
 	return result;
 }
 
-static int look_at_key(struct census *census, const struct kv_iter *iter)
+static int look_at_version(struct census *census, const struct stored_version *version)
 {
-	struct tree_key_parts parts;
-	size_t len, value_len;
-	const uint8_t *key = kv_iter_key(iter, &len), *value;
-	int result = tree_key_parse(key, len, &parts);
+	const struct tree_key_parts *parts = &version->parts;
 	uint32_t has, sees;
 
-	if (result < 0 || (parts.kind != KEY_INODE && parts.kind != KEY_EXTENT))
-		return result;
-	len -= TREE_KEY_EPOCH_LEN;
-	if (len != census->stem.len || memcmp(key, census->stem.bytes, len) != 0) {
-		census->stem.len = len;
-		memcpy(census->stem.bytes, key, len);
+	if (parts->kind != KEY_INODE && parts->kind != KEY_EXTENT)
+		return 0;
+	if (version->is_newest)
 		census->newer = 0;
-	}
-	has = views_of_epoch(census, parts.family, parts.epoch);
+	has = views_of_epoch(census, parts->family, parts->epoch);
 	sees = without_newer(census, has);
 	census->newer = holders_unite(census->holders, census->newer, has);
-	value = kv_iter_value(iter, &value_len);
-	return sees == 0 || value_len == 0 ? 0 : count_version(census, sees, parts.kind, value, value_len);
+	return sees == 0 || version->len == 0 ? 0 : count_version(census, sees, parts->kind, version->value, version->len);
 }
 
 static bool is_cancelled(const struct census *census)
@@ -237,37 +229,22 @@ static bool is_cancelled(const struct census *census)
 
 static int scan(struct census *census)
 {
-	struct kv_iter *iter = kv_iter_new_flags(census->store->kv, KV_TREE, "", 0, NULL, 0, KV_ITER_SCAN);
-	int result = 0;
+	struct all_versions *all = all_versions_new(census->store->tree);
+	struct stored_version version;
+	int result;
 
-	kv_iter_first(iter);
-	for (uint64_t i = 1; kv_iter_valid(iter) && result == 0; i++, kv_iter_next(iter)) {
-		result = look_at_key(census, iter);
+	for (uint64_t i = 1; (result = all_versions_next(all, &version)) > 0; i++) {
+		result = look_at_version(census, &version);
 		if (result == 0 && i % LOOK_EVERY == 0 && is_cancelled(census))
 			result = -ECANCELED;
+		if (result < 0)
+			break;
 	}
-	if (result == 0)
-		result = kv_iter_status(iter);
-	kv_iter_free(iter);
+	all_versions_free(all);
 	return result;
 }
 
 /* --- stored sizes --- */
-
-static int stored_size(struct census *census, uint64_t id, uint64_t *ret_stored)
-{
-	struct small_key key = chunk_key(id);
-	struct kv_pin *pin;
-	const uint8_t *value;
-	size_t len;
-	int result = kv_pin(census->store->kv, id & CHUNK_BULK ? KV_BULK : KV_SMALL, key.bytes, key.len, &pin, &value, &len);
-
-	if (result < 0)
-		return result;
-	*ret_stored = len;
-	kv_unpin(pin);
-	return 0;
-}
 
 static int by_page(struct page *a, struct page *b)
 {
@@ -282,7 +259,7 @@ static int look_at_chunk(struct census *census, uint64_t id, uint32_t set, uint3
 
 	if (sums->seen++ % step != 0)
 		return 0;
-	result = stored_size(census, id, &stored);
+	result = chunks_stored(census->store->chunks, id, &stored);
 	/* A missing chunk is for check to tell; here it takes no place. */
 	if (result < 0)
 		return result == -ENOENT ? 0 : result;

@@ -61,14 +61,14 @@ static void add_ino(struct listing *listing, uint64_t ino)
 }
 
 /* 0 also when there is nothing: then *ret_ino is 0. */
-static int resolve(const struct view_reader *side, const char *path, uint64_t *ret_ino)
+static int resolve(const struct scan *scan, const char *path, uint64_t *ret_ino)
 {
 	AUTO_FREE char *copy = xstrdup(path);
 	struct entry_record entry = {.ino = ROOT_INO};
 	char *rest = copy, *name;
 
 	while ((name = strsep(&rest, "/")) != NULL) {
-		int result = *name ? reader_entry(side, entry.ino, name, &entry) : 0;
+		int result = *name ? scan_entry(scan, entry.ino, name, &entry) : 0;
 		if (result == -ENOENT) {
 			*ret_ino = 0;
 			return 0;
@@ -80,13 +80,13 @@ static int resolve(const struct view_reader *side, const char *path, uint64_t *r
 	return 0;
 }
 
-static int open_holder(struct listing *listing, struct holder *holder, struct view **ret_view, struct view_reader *side)
+static int open_holder(struct listing *listing, struct holder *holder, struct view **ret_view, struct scan *scan)
 {
 	int result = holder->snapshot ? store_snapshot(listing->store, listing->dataset, holder->snapshot, ret_view)
 				      : store_head(listing->store, listing->dataset, ret_view);
 
 	if (result == 0)
-		reader_init(side, listing->store, *ret_view);
+		scan_of_view(scan, *ret_view);
 	holder->skipped = result == -ENOENT;
 	return holder->skipped ? 0 : result;
 }
@@ -94,20 +94,20 @@ static int open_holder(struct listing *listing, struct holder *holder, struct vi
 static int look(struct listing *listing, struct holder *holder)
 {
 	struct view *view;
-	struct view_reader side;
-	int result = open_holder(listing, holder, &view, &side);
+	struct scan scan;
+	int result = open_holder(listing, holder, &view, &scan);
 
 	if (result < 0 || holder->skipped)
 		return result;
-	result = resolve(&side, listing->path, &holder->ino);
+	result = resolve(&scan, listing->path, &holder->ino);
 	if (result == 0 && holder->ino != 0)
 		add_ino(listing, holder->ino);
-	reader_clear(&side);
+	scan_clear(&scan);
 	store_view_put(listing->store, view);
 	return result;
 }
 
-static void add_row(struct listing *listing, const struct holder *holder, const struct reader_inode *inode, const char *path)
+static void add_row(struct listing *listing, const struct holder *holder, const struct scan_inode *inode, const char *path)
 {
 	uint64_t ino = inode ? inode->ino : 0, epoch = inode ? inode->epoch : 0;
 	struct row *row = NULL;
@@ -125,7 +125,7 @@ static void add_row(struct listing *listing, const struct holder *holder, const 
 		row = &listing->rows[listing->row_count++];
 		*row = (struct row){.ino = ino, .epoch = epoch, .path = path ? xstrdup(path) : NULL};
 		if (inode)
-			row->version.attr = reader_attr(inode);
+			row->version.attr = scan_attr(inode);
 	}
 	if (!holder->snapshot) {
 		row->version.in_head = true;
@@ -158,10 +158,10 @@ static void keep_place(void *arg, uint64_t ino, uint64_t dir, const char *name)
 }
 
 /* Where an inode stands that is not where it once stood. *ret_path NULL: nowhere to be found. */
-static int find_elsewhere(const struct view_reader *side, const struct reader_inode *inode, char **ret_path)
+static int find_elsewhere(const struct scan *scan, const struct scan_inode *inode, char **ret_path)
 {
 	struct wanted_file wanted = {.ino = inode->ino, .hint = inode->record.parent, .nlink = inode->record.nlink};
-	struct paths *paths = paths_new(side);
+	struct paths *paths = paths_new(scan);
 	struct place_found found = {0};
 	const char *path;
 	int result = 0;
@@ -170,7 +170,7 @@ static int find_elsewhere(const struct view_reader *side, const struct reader_in
 	if (S_ISDIR(inode->record.mode)) {
 		paths_want(paths, inode->ino);
 	} else {
-		result = paths_find_names(side, &wanted, 1, keep_place, &found);
+		result = paths_find_names(scan, &wanted, 1, keep_place, &found);
 		if (found.name)
 			paths_want(paths, found.dir);
 	}
@@ -187,46 +187,46 @@ static int find_elsewhere(const struct view_reader *side, const struct reader_in
 	return result;
 }
 
-static int add_elsewhere(struct listing *listing, const struct holder *holder, const struct view_reader *side, uint64_t ino, bool *found)
+static int add_elsewhere(struct listing *listing, const struct holder *holder, const struct scan *scan, uint64_t ino, bool *found)
 {
-	struct reader_inode inode;
+	struct scan_inode inode;
 	AUTO_FREE char *path = NULL;
-	int result = reader_inode(side, ino, &inode);
+	int result = scan_named_inode(scan, ino, &inode);
 
 	if (result < 0)
 		return result == -ENOENT ? 0 : result;
-	result = find_elsewhere(side, &inode, &path);
+	result = find_elsewhere(scan, &inode, &path);
 	if (result == 0 && path) {
 		add_row(listing, holder, &inode, path);
 		*found = true;
 	}
-	reader_inode_clear(&inode);
+	scan_inode_clear(&inode);
 	return result;
 }
 
 static int add_versions(struct listing *listing, struct holder *holder)
 {
 	struct view *view;
-	struct view_reader side;
-	struct reader_inode inode;
+	struct scan scan;
+	struct scan_inode inode;
 	bool found = holder->ino != 0;
-	int result = open_holder(listing, holder, &view, &side);
+	int result = open_holder(listing, holder, &view, &scan);
 
 	if (result < 0 || holder->skipped)
 		return result;
 	if (found) {
-		result = reader_inode(&side, holder->ino, &inode);
+		result = scan_named_inode(&scan, holder->ino, &inode);
 		if (result == 0) {
 			add_row(listing, holder, &inode, listing->path);
-			reader_inode_clear(&inode);
+			scan_inode_clear(&inode);
 		}
 	}
 	for (size_t i = 0; i < listing->ino_count && result == 0; i++)
 		if (listing->inos[i] != holder->ino)
-			result = add_elsewhere(listing, holder, &side, listing->inos[i], &found);
+			result = add_elsewhere(listing, holder, &scan, listing->inos[i], &found);
 	if (result == 0 && !found)
 		add_row(listing, holder, NULL, NULL);
-	reader_clear(&side);
+	scan_clear(&scan);
 	store_view_put(listing->store, view);
 	return result;
 }

@@ -28,7 +28,7 @@
  *
  * The way up. A directory knows its parent. A file's record has the directory in which it last got a name as a hint; it may have others.
  * The walk goes down from the root through the directories found so, and counts the names it meets of each touched file: it is right only
- * if it met as many as the file has (nlink), and came to every directory that was found by going up (touched.c). A missing name means a
+ * if it met as many as the file has (nlink), and came to every directory that was found by going up (touched_set.c). A missing name means a
  * directory that was believed unchanged and is not; then all directories are walked, which reads no content (ID1). Directories' records
  * are written only after this check, in one batch with the 'I' record.
  *
@@ -54,9 +54,9 @@
 #include <sys/stat.h>
 
 #include "lib/base/fault.h"
-#include "lib/identity/digests.h"
-#include "lib/reclaim/visibility.h"
 #include "lib/identity/walk.h"
+#include "lib/store/digests.h"
+#include "lib/tree/records/touched.h"
 
 #define HEAD_TRIES 3
 
@@ -86,12 +86,8 @@ void identity_to_text(const uint8_t identity[IDENTITY_LEN], char ret_text[IDENTI
 
 static int known(struct store *store, uint32_t family, uint32_t view, uint8_t ret_identity[IDENTITY_LEN])
 {
-	struct small_key key = catalog_key_identity(family, view);
-	AUTO_BUF value = BUF_INIT;
-	int result = kv_get(store->kv, KV_CATALOG, key.bytes, key.len, &value);
+	int result = catalog_get_identity(store->kv, family, view, ret_identity);
 
-	if (result == 0)
-		result = identity_record_decode(value.data, value.len, ret_identity);
 	return result == -ENOENT ? -ENODATA : result;
 }
 
@@ -104,11 +100,8 @@ int identity_known(struct store *store, struct view *view, uint8_t ret_identity[
 static int complete(const struct subject *subject, struct kv_batch *directories, const uint8_t identity[IDENTITY_LEN])
 {
 	struct store *store = subject->store;
-	struct small_key key = catalog_key_identity(subject->family, subject->view);
-	AUTO_BUF value = BUF_INIT;
 
-	identity_record_encode(identity, &value);
-	kv_batch_put(directories, KV_CATALOG, key.bytes, key.len, value.data, value.len);
+	catalog_put_identity(directories, subject->family, subject->view, identity);
 	int result = fault_point("identity-before-write");
 	if (result < 0)
 		return result;
@@ -178,7 +171,7 @@ static int since_base(const struct subject *subject, struct line *ret_since)
 
 /* --- computing --- */
 
-static int walk_subject(struct subject *subject, struct node_source *source, struct touched *touched, struct kv_batch *directories,
+static int walk_subject(struct subject *subject, struct node_source *source, struct touched_set *touched, struct kv_batch *directories,
 			uint8_t ret_identity[IDENTITY_LEN])
 {
 	struct walk walk = {
@@ -199,16 +192,16 @@ static int walk_subject(struct subject *subject, struct node_source *source, str
 static int walk_touched(struct subject *subject, struct node_source *source, const struct line *since, struct kv_batch *directories,
 			uint8_t ret_identity[IDENTITY_LEN])
 {
-	struct touched *touched;
+	struct touched_set *touched;
 	struct digest_record root;
 	uint64_t epoch;
-	int result = touched_load(source, since, &touched);
+	int result = touched_set_load(source, since, &touched);
 
 	if (result < 0)
 		return result;
-	if (touched_has_directory(touched, ROOT_INO)) {
+	if (touched_set_has_directory(touched, ROOT_INO)) {
 		result = walk_subject(subject, source, touched, directories, ret_identity);
-		if (result == 0 && !touched_complete(touched))
+		if (result == 0 && !touched_set_complete(touched))
 			result = -EUCLEAN;
 	} else {
 		struct digests *digests = digests_new(subject->store->kv, subject->family, &subject->line);
@@ -217,22 +210,19 @@ static int walk_touched(struct subject *subject, struct node_source *source, con
 			memcpy(ret_identity, root.node, IDENTITY_LEN);
 		digests_free(digests);
 	}
-	touched_free(touched);
+	touched_set_free(touched);
 	return result == -ENOENT ? -EUCLEAN : result;
 }
 
 static int compute(struct subject *subject, uint8_t ret_identity[IDENTITY_LEN])
 {
-	struct node_source source = {.store = subject->store,
-				     .family = subject->family,
-				     .line = &subject->line,
-				     .cancelled = subject->cancelled,
-				     .arg = subject->arg};
+	struct node_source source = {.store = subject->store, .cancelled = subject->cancelled, .arg = subject->arg};
 	struct kv_batch *directories = kv_batch_new();
 	uint8_t identity[IDENTITY_LEN];
 	struct line since = {0};
 	int result = subject->anew ? -ENODATA : since_base(subject, &since);
 
+	scan_of_line(&source.scan, subject->store->tree, subject->family, &subject->line);
 	subject->cost.partial = result == 0;
 	if (result == 0)
 		result = walk_touched(subject, &source, &since, directories, identity);
@@ -242,6 +232,7 @@ static int compute(struct subject *subject, uint8_t ret_identity[IDENTITY_LEN])
 		result = walk_subject(subject, &source, NULL, directories, identity);
 	}
 	line_clear(&since);
+	scan_clear(&source.scan);
 	subject->cost.contents += atomic_load(&source.contents);
 	if (result == 0 && subject->snapshot)
 		result = complete(subject, directories, identity);
@@ -253,39 +244,38 @@ static int compute(struct subject *subject, uint8_t ret_identity[IDENTITY_LEN])
 
 /* --- heads --- */
 
-/* Over the records of all inodes that were touched in the open epoch, and the line: another one when anything was changed. */
-static int head_stamp(struct store *store, struct view *view, uint8_t ret_stamp[DIGEST_LEN])
-{
-	struct line line = view_line(view);
-	uint64_t open = last_epoch(&line), epoch, ino;
-	struct small_key first = touched_key(view_family(view), open, 0), end = touched_key(view_family(view), open, UINT64_MAX);
-	struct kv_iter *iter = kv_iter_new(store->kv, KV_TOUCHED, first.bytes, first.len, end.bytes, end.len);
-	struct digest *digest = digest_new();
-	AUTO_BUF value = BUF_INIT;
-	uint32_t family;
-	int result = 0;
+struct stamp {
+	struct scan scan;
+	struct digest *digest;
+};
 
-	digest_update(digest, &open, sizeof(open));
-	for (kv_iter_first(iter); result == 0 && kv_iter_valid(iter); kv_iter_next(iter)) {
-		size_t len;
-		const uint8_t *key = kv_iter_key(iter, &len);
-		result = touched_key_parse(key, len, &family, &epoch, &ino);
-		if (result < 0)
-			break;
-		struct tree_key stem = tree_stem_inode(family, ino);
-		buf_reset(&value);
-		result = version_newest(store->kv, &line, &stem, &value, &epoch);
-		result = result == -ENOENT ? 0 : result;
-		digest_update(digest, &ino, sizeof(ino));
-		digest_update(digest, value.data, value.len);
-	}
+static int add_to_stamp(void *arg, struct touched_place place)
+{
+	struct stamp *stamp = arg;
+	struct scan_inode inode = {0};
+	int result = scan_inode(&stamp->scan, place.ino, &inode);
+
+	digest_update(stamp->digest, &place.ino, sizeof(place.ino));
+	digest_update(stamp->digest, inode.value.data, inode.value.len);
+	scan_inode_clear(&inode);
+	return result == -ENOENT ? 0 : result;
+}
+
+/* Over the records of all inodes that were touched in the open epoch, and the line: another one when anything was changed. */
+static int head_stamp(struct view *view, uint8_t ret_stamp[DIGEST_LEN])
+{
+	struct stamp stamp = {.digest = digest_new()};
+	uint64_t open;
+	int result;
+
+	scan_of_view(&stamp.scan, view);
+	open = last_epoch(&stamp.scan.line);
+	digest_update(stamp.digest, &open, sizeof(open));
+	result = touched_each(stamp.scan.tree, stamp.scan.family, (struct touched_place){.epoch = open}, open, add_to_stamp, &stamp);
 	if (result == 0)
-		result = kv_iter_status(iter);
-	if (result == 0)
-		digest_final(digest, ret_stamp);
-	digest_free(digest);
-	kv_iter_free(iter);
-	line_clear(&line);
+		digest_final(stamp.digest, ret_stamp);
+	digest_free(stamp.digest);
+	scan_clear(&stamp.scan);
 	return result;
 }
 
@@ -296,7 +286,7 @@ static int compute_head(struct subject *subject, struct view *view, uint8_t ret_
 	for (unsigned i = 0; i < HEAD_TRIES; i++) {
 		int result = view_sync(view), computed = 0;
 		if (result == 0)
-			result = head_stamp(subject->store, view, before);
+			result = head_stamp(view, before);
 		if (result < 0)
 			return result;
 		line_clear(&subject->line);
@@ -304,7 +294,7 @@ static int compute_head(struct subject *subject, struct view *view, uint8_t ret_
 		computed = compute(subject, identity);
 		if (computed == -ECANCELED)
 			return computed;
-		result = head_stamp(subject->store, view, after);
+		result = head_stamp(view, after);
 		if (result < 0)
 			return result;
 		if (memcmp(before, after, DIGEST_LEN) != 0)
@@ -359,7 +349,7 @@ int identity_measure(struct store *store, struct view *view, bool anew, uint8_t 
 static int file_node(struct node_source *source, uint64_t ino, bool keep, struct node *ret_node)
 {
 	struct store *store = source->store;
-	struct digests *digests = digests_new(store->kv, source->family, source->line);
+	struct digests *digests = digests_new(store->kv, source->scan.family, &source->scan.line);
 	struct digest_record old;
 	uint64_t epoch;
 	int result = digests_newest(digests, ino, &old, &epoch);
@@ -371,7 +361,7 @@ static int file_node(struct node_source *source, uint64_t ino, bool keep, struct
 	if (result < 0 || !keep || (have && epoch == ret_node->epoch))
 		return result;
 	struct kv_batch *batch = kv_batch_new();
-	digests_put(batch, source->family, ino, ret_node->epoch, &ret_node->digest);
+	digests_put(batch, source->scan.family, ino, ret_node->epoch, &ret_node->digest);
 	result = kv_write(store->kv, batch, 0);
 	kv_batch_free(batch);
 	/* The answer is right also where it cannot be kept. */
@@ -382,28 +372,29 @@ static int file_node(struct node_source *source, uint64_t ino, bool keep, struct
 static int file_once(struct store *store, struct view *view, uint64_t ino, bool (*cancelled)(void *arg), void *arg, struct node *ret_node)
 {
 	bool snapshot = is_snapshot(store, view_number(view));
-	struct line line = view_line(view);
-	struct node_source source = {
-		.store = store, .family = view_family(view), .line = &line, .cancelled = cancelled, .arg = arg};
-	AUTO_BUF before = BUF_INIT;
-	AUTO_BUF after = BUF_INIT;
-	uint64_t epoch;
-	struct inode_record record;
-	int result = node_record(&source, ino, &before, &record, &epoch);
+	struct node_source source = {.store = store, .cancelled = cancelled, .arg = arg};
+	struct scan now;
+	struct scan_inode before = {0}, after = {0};
+	int result, again = 0;
 
-	if (result == 0 && !S_ISREG(record.mode))
+	scan_of_view(&now, view);
+	scan_of_line(&source.scan, now.tree, now.family, &now.line);
+	result = scan_inode(&source.scan, ino, &before);
+	if (result == 0 && !S_ISREG(before.record.mode))
 		result = -ENODATA;
 	if (result == 0)
 		result = file_node(&source, ino, snapshot, ret_node);
-	line_clear(&line);
-	if (snapshot || result == -ECANCELED || result == -ENODATA || result == -ENOENT)
-		return result;
 	/* A head's file may have been written to meanwhile. */
-	struct tree_key stem = tree_stem_inode(view_family(view), ino);
-	int again = view_version_get(view, &stem, &after, &epoch);
-	if (again < 0)
-		return again;
-	return before.len == after.len && memcmp(before.data, after.data, after.len) == 0 ? result : -EAGAIN;
+	if (!snapshot && result != -ECANCELED && result != -ENODATA && result != -ENOENT) {
+		again = scan_inode(&now, ino, &after);
+		if (again == 0 && (before.value.len != after.value.len || memcmp(before.value.data, after.value.data, after.value.len) != 0))
+			again = -EAGAIN;
+	}
+	scan_inode_clear(&before);
+	scan_inode_clear(&after);
+	scan_clear(&source.scan);
+	scan_clear(&now);
+	return again < 0 ? again : result;
 }
 
 int identity_file(struct store *store, struct view *view, uint64_t ino, bool (*cancelled)(void *arg), void *arg,

@@ -57,16 +57,6 @@ void node_add_entry(struct digest *digest, const char *name, size_t len, const u
 	digest_update(digest, node, NODE_LEN);
 }
 
-int node_record(const struct node_source *source, uint64_t ino, struct buf *value, struct inode_record *ret_record, uint64_t *ret_epoch)
-{
-	struct tree_key stem = tree_stem_inode(source->family, ino);
-	int result = version_get(source->store->kv, source->line, &stem, value, ret_epoch);
-
-	if (result == 0)
-		result = inode_record_decode(value->data, value->len, ret_record);
-	return result == -EBADMSG ? -EIO : result;
-}
-
 /* --- content --- */
 
 struct piece {
@@ -88,31 +78,6 @@ struct content {
 	size_t piece_count, filled;
 	atomic_int result; /* of the pieces */
 };
-
-static struct version_iter *iterate(const struct node_source *source, uint64_t ino)
-{
-	struct tree_key prefix = tree_prefix_kind(source->family, ino, KEY_EXTENT), end = tree_prefix_end(prefix);
-
-	return version_iter_new(source->store->kv, source->line, &prefix, &end, 0);
-}
-
-/* 1: there is an extent, 0: the end. */
-static int next_extent(struct version_iter *iter, struct extent *ret_extent)
-{
-	size_t len;
-
-	if (!version_iter_next(iter)) {
-		int result = version_iter_status(iter);
-		return result == -EBADMSG ? -EIO : result;
-	}
-	const struct tree_key_parts *parts = version_iter_parts(iter);
-	const uint8_t *value = version_iter_value(iter, &len);
-	ret_extent->offset = parts->offset;
-	ret_extent->epoch = parts->epoch;
-	if (extent_record_decode(value, len, &ret_extent->record) < 0 || ret_extent->record.length > UINT64_MAX - parts->offset)
-		return -EIO;
-	return 1;
-}
 
 static int check_cancelled(struct content *content)
 {
@@ -164,8 +129,9 @@ static int hash_zeros(struct content *content, uint64_t end)
 	return result;
 }
 
-static int hash_extent(struct content *content, const struct extent *extent)
+static int hash_extent(void *arg, const struct extent *extent)
 {
+	struct content *content = arg;
 	uint64_t end = MIN(extent->offset + extent->record.length, content->size), at = extent->offset;
 	int result = 0;
 
@@ -195,16 +161,8 @@ static int hash_extent(struct content *content, const struct extent *extent)
 
 static int hash_extents(struct content *content)
 {
-	struct version_iter *iter = iterate(content->source, content->ino);
-	struct extent extent;
-	int result;
+	int result = scan_extents(&content->source->scan, content->ino, hash_extent, content);
 
-	while ((result = next_extent(iter, &extent)) > 0) {
-		result = hash_extent(content, &extent);
-		if (result < 0)
-			break;
-	}
-	version_iter_free(iter);
 	return result < 0 ? result : hash_zeros(content, content->size);
 }
 
@@ -239,6 +197,7 @@ static void hash_inline(const struct inode_record *record, struct digest *digest
 
 /* What the extents that the line sees amount to. */
 struct summary {
+	uint64_t size; /* of the file */
 	uint64_t mapped;        /* bytes */
 	uint64_t mapped_inside; /* below the file's size */
 	uint64_t newest;        /* epoch */
@@ -246,25 +205,17 @@ struct summary {
 	struct extent first;
 };
 
-static int summarize(const struct node_source *source, uint64_t ino, uint64_t size, struct summary *ret_summary)
+static int add_to_summary(void *arg, const struct extent *extent)
 {
-	struct version_iter *iter = iterate(source, ino);
-	struct summary summary = {0};
-	struct extent extent;
-	int result;
+	struct summary *summary = arg;
 
-	while ((result = next_extent(iter, &extent)) > 0) {
-		if (summary.count++ == 0)
-			summary.first = extent;
-		summary.mapped += extent.record.length;
-		if (extent.offset < size)
-			summary.mapped_inside += MIN(extent.record.length, size - extent.offset);
-		summary.newest = MAX(summary.newest, extent.epoch);
-	}
-	version_iter_free(iter);
-	if (result == 0)
-		*ret_summary = summary;
-	return result;
+	if (summary->count++ == 0)
+		summary->first = *extent;
+	summary->mapped += extent->record.length;
+	if (extent->offset < summary->size)
+		summary->mapped_inside += MIN(extent->record.length, summary->size - extent->offset);
+	summary->newest = MAX(summary->newest, extent->epoch);
+	return 0;
 }
 
 /* The whole file is one whole chunk: its digest is known. */
@@ -286,8 +237,8 @@ static bool is_one_chunk(struct node_source *source, const struct summary *summa
 static int digest_extents(struct node_source *source, uint64_t ino, const struct inode_record *record, const struct digest_record *old,
 			  uint64_t old_epoch, unsigned flags, struct digest *digest, struct digest_record *out)
 {
-	struct summary summary;
-	int result = summarize(source, ino, record->size, &summary);
+	struct summary summary = {.size = record->size};
+	int result = scan_extents(&source->scan, ino, add_to_summary, &summary);
 
 	if (result < 0)
 		return result;
@@ -346,36 +297,45 @@ static void special_node(const struct inode_record *record, struct digest *diges
 	}
 }
 
+static int compute(struct node_source *source, const struct scan_inode *inode, const struct digest_record *old, uint64_t old_epoch,
+		   unsigned flags, struct digest_record *out)
+{
+	const struct inode_record *record = &inode->record;
+	struct digest *digest = digest_new();
+	int result = 0;
+
+	if (S_ISREG(record->mode))
+		result = regular_node(source, inode->ino, record, old, old_epoch, flags, digest, out);
+	else if (S_ISLNK(record->mode))
+		symlink_node(record, digest);
+	else
+		special_node(record, digest);
+	if (result == 0)
+		digest_final(digest, out->node);
+	digest_free(digest);
+	return result;
+}
+
 int node_compute(struct node_source *source, uint64_t ino, const struct digest_record *old, uint64_t old_epoch, unsigned flags,
 		 struct node *ret_node)
 {
-	AUTO_BUF value = BUF_INIT;
-	struct inode_record record;
+	struct scan_inode inode;
 	struct node node = {0};
-	int result = node_record(source, ino, &value, &record, &node.epoch);
+	int result = scan_inode(&source->scan, ino, &inode);
 
 	if (result < 0)
 		return result;
-	if (S_ISDIR(record.mode))
-		return -EISDIR;
-	node.mode = record.mode;
-	node.nlink = record.nlink;
-	if (old && old_epoch == node.epoch) {
+	node.epoch = inode.epoch;
+	node.mode = inode.record.mode;
+	node.nlink = inode.record.nlink;
+	if (S_ISDIR(node.mode))
+		result = -EISDIR;
+	else if (old && old_epoch == node.epoch)
 		node.digest = *old;
-		*ret_node = node;
-		return 0;
-	}
-	struct digest *digest = digest_new();
-	if (S_ISREG(record.mode))
-		result = regular_node(source, ino, &record, old, old_epoch, flags, digest, &node.digest);
-	else if (S_ISLNK(record.mode))
-		symlink_node(&record, digest);
 	else
-		special_node(&record, digest);
-	if (result == 0) {
-		digest_final(digest, node.digest.node);
+		result = compute(source, &inode, old, old_epoch, flags, &node.digest);
+	scan_inode_clear(&inode);
+	if (result == 0)
 		*ret_node = node;
-	}
-	digest_free(digest);
 	return result;
 }

@@ -1,19 +1,18 @@
 /*
  * Nodes: the digest of one inode, as lib/identity/identity.h defines it. Internal to lib/identity.
  *
- * What a line sees is read from the records themselves, past all views and caches. Threads: any; a cursor of one's own is not needed.
+ * Threads: any; a source may serve several at a time.
  */
 #ifndef CORPUSFS_IDENTITY_NODE_H
 #define CORPUSFS_IDENTITY_NODE_H
 
 #include "lib/chunk/digest.h"
 #include "lib/store/catalog.h"
-#include "lib/tree/records/version.h"
+#include "lib/tree/records/scan.h"
 
 struct node_source {
 	struct store *store;
-	uint32_t family;
-	const struct line *line;
+	struct scan scan;             /* of a line: what is seen stays the same */
 	bool (*cancelled)(void *arg); /* or NULL; polled by the calling thread only */
 	void *arg;
 	atomic_uint_fast64_t contents; /* files whose content was read and hashed */
@@ -35,10 +34,6 @@ WARN_UNUSED int node_compute(struct node_source *source, uint64_t ino, const str
 			     unsigned flags, struct node *ret_node);
 
 #define NODE_HOLES_MAX (16ULL << 40)
-
-/* The inode's record as the line sees it; record.data points into `value`. */
-WARN_UNUSED int node_record(const struct node_source *source, uint64_t ino, struct buf *value, struct inode_record *ret_record,
-			    uint64_t *ret_epoch);
 
 /* A directory's node: begun with its mode, an entry each in the order of names, digest_final. */
 void node_begin_directory(struct digest *digest, uint32_t mode);

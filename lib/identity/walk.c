@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <utlist.h>
 
-#include "lib/identity/digests.h"
+#include "lib/store/digests.h"
 
 #define BATCH 1024
 /* Files that one pool job hashes: cancellation is polled between jobs. */
@@ -28,8 +28,8 @@ struct child {
 struct frame {
 	uint64_t ino;
 	struct digest *digest;
-	struct child *children; /* a batch */
-	size_t count, at;
+	ARRAY(struct child) children; /* a batch */
+	size_t at;
 	struct buf names;
 	char last[NAME_LEN_MAX + 1]; /* the batch's last name; "" at the start */
 	bool more;
@@ -77,45 +77,33 @@ static int flush_files(struct state *state)
 
 /* --- a batch of entries --- */
 
+static int add_child(void *arg, const char *name, const struct entry_record *entry)
+{
+	struct frame *frame = arg;
+	size_t len = strlen(name);
+
+	array_add(&frame->children,
+		  (struct child){.name = frame->names.len, .name_len = (uint32_t)len, .ino = entry->ino, .type = entry->type});
+	buf_add(&frame->names, name, len);
+	return frame->children.count == BATCH;
+}
+
 /* Entries behind frame->last, in the order of names. */
 static int list_batch(struct state *state, struct frame *frame)
 {
-	struct node_source *source = state->walk->source;
-	struct tree_key prefix = tree_prefix_kind(source->family, frame->ino, KEY_ENTRY), end = tree_prefix_end(prefix);
-	/* No version has epoch 0: this lies behind all versions of the last name. */
-	struct tree_key first = *frame->last ? tree_key_at(tree_stem_entry(source->family, frame->ino, frame->last), 0) : prefix;
-	struct version_iter *iter = version_iter_new(source->store->kv, source->line, &first, &end, 0);
-	size_t cap = 0;
-	int result = 0;
+	int result;
 
-	frame->count = frame->at = 0;
+	array_reset(&frame->children);
 	buf_reset(&frame->names);
-	while (result == 0 && frame->count < BATCH && version_iter_next(iter)) {
-		const struct tree_key_parts *parts = version_iter_parts(iter);
-		struct entry_record entry;
-		size_t len;
-		const uint8_t *value = version_iter_value(iter, &len);
-		result = entry_record_decode(value, len, &entry);
-		if (result < 0 || parts->name_len > NAME_LEN_MAX)
-			break;
-		if (frame->count == cap) {
-			cap = MAX(cap * 2, 8U);
-			frame->children = xrealloc(frame->children, cap * sizeof(*frame->children));
-		}
-		frame->children[frame->count++] = (struct child){
-			.name = frame->names.len, .name_len = (uint32_t)parts->name_len, .ino = entry.ino, .type = entry.type};
-		buf_add(&frame->names, parts->name, parts->name_len);
-	}
-	if (result == 0)
-		result = version_iter_status(iter);
-	version_iter_free(iter);
-	frame->more = frame->count == BATCH;
-	if (frame->count > 0) {
-		const struct child *last = &frame->children[frame->count - 1];
+	frame->at = 0;
+	result = scan_entries(&state->walk->source->scan, frame->ino, frame->last, add_child, frame);
+	frame->more = result > 0;
+	if (frame->children.count > 0) {
+		const struct child *last = array_last(&frame->children);
 		memcpy(frame->last, frame->names.data + last->name, last->name_len);
 		frame->last[last->name_len] = '\0';
 	}
-	return result == -EBADMSG ? -EIO : result;
+	return MIN(result, 0);
 }
 
 static int by_ino(const void *a, const void *b)
@@ -129,15 +117,15 @@ static int by_ino(const void *a, const void *b)
 static int look_up(struct state *state, struct child **sorted, size_t count)
 {
 	struct node_source *source = state->walk->source;
-	struct touched *touched = state->walk->touched;
-	struct digests *digests = digests_new(source->store->kv, source->family, source->line);
+	struct touched_set *touched = state->walk->touched;
+	struct digests *digests = digests_new(source->store->kv, source->scan.family, &source->scan.line);
 	int result = 0;
 
 	for (size_t i = 0; i < count && result == 0; i++) {
 		struct child *child = sorted[i];
 		bool directory = child->type == DT_DIR, changed = true;
 		if (touched)
-			changed = directory ? touched_has_directory(touched, child->ino) : touched_name(touched, child->ino);
+			changed = directory ? touched_set_has_directory(touched, child->ino) : touched_set_name(touched, child->ino);
 		if (directory && changed)
 			continue;
 		result = digests_newest(digests, child->ino, &child->digest, &child->epoch);
@@ -177,7 +165,7 @@ static int store_children(struct state *state, struct child **children, size_t c
 	walk->nodes += count;
 	for (size_t i = 0; i < count && walk->keep; i++)
 		if (!children[i]->old)
-			digests_put(state->files, walk->source->family, children[i]->ino, children[i]->epoch, &children[i]->digest);
+			digests_put(state->files, walk->source->scan.family, children[i]->ino, children[i]->epoch, &children[i]->digest);
 	return kv_batch_count(state->files) >= FLUSH_KEYS ? flush_files(state) : 0;
 }
 
@@ -206,15 +194,15 @@ static int compute_children(struct state *state, struct child **children, size_t
 static int load_batch(struct state *state, struct frame *frame)
 {
 	int result = list_batch(state, frame);
-	AUTO_FREE struct child **sorted = xcalloc(MAX(frame->count, 1U), sizeof(*sorted));
+	AUTO_FREE struct child **sorted = xcalloc(MAX(frame->children.count, 1U), sizeof(*sorted));
 	size_t unknown = 0;
 
-	for (size_t i = 0; i < frame->count; i++)
-		sorted[i] = &frame->children[i];
-	qsort(sorted, frame->count, sizeof(*sorted), by_ino);
+	for (size_t i = 0; i < frame->children.count; i++)
+		sorted[i] = &frame->children.items[i];
+	qsort(sorted, frame->children.count, sizeof(*sorted), by_ino);
 	if (result == 0)
-		result = look_up(state, sorted, frame->count);
-	for (size_t i = 0; i < frame->count; i++)
+		result = look_up(state, sorted, frame->children.count);
+	for (size_t i = 0; i < frame->children.count; i++)
 		if (!sorted[i]->known && sorted[i]->type != DT_DIR)
 			sorted[unknown++] = sorted[i];
 	return result == 0 ? compute_children(state, sorted, unknown) : result;
@@ -224,25 +212,25 @@ static int load_batch(struct state *state, struct frame *frame)
 
 static int push(struct state *state, uint64_t ino)
 {
-	AUTO_BUF value = BUF_INIT;
-	struct inode_record record;
-	uint64_t epoch;
+	struct scan_inode inode;
 	int result = check_cancelled(state);
 
 	if (result == 0)
-		result = node_record(state->walk->source, ino, &value, &record, &epoch);
+		result = scan_inode(&state->walk->source->scan, ino, &inode);
 	if (result < 0)
 		return result == -ENOENT ? -EIO : result;
-	if (!S_ISDIR(record.mode))
+	const uint32_t mode = inode.record.mode;
+	scan_inode_clear(&inode);
+	if (!S_ISDIR(mode))
 		return -EIO;
 	struct frame *frame = xcalloc(1, sizeof(*frame));
 	frame->ino = ino;
 	frame->digest = digest_new();
 	frame->more = true;
-	node_begin_directory(frame->digest, record.mode);
+	node_begin_directory(frame->digest, mode);
 	LL_PREPEND2(state->top, frame, above);
 	if (state->walk->touched)
-		touched_reached(state->walk->touched, ino);
+		touched_set_reached(state->walk->touched, ino);
 	return 0;
 }
 
@@ -252,7 +240,7 @@ static void drop(struct state *state)
 
 	state->top = frame->above;
 	digest_free(frame->digest);
-	free(frame->children);
+	array_clear(&frame->children);
 	buf_clear(&frame->names);
 	free(frame);
 }
@@ -267,10 +255,10 @@ static void pop(struct state *state)
 	digest_final(state->top->digest, record.node);
 	walk->directories++;
 	if (walk->keep)
-		digests_put(state->directories, walk->source->family, state->top->ino, walk->epoch, &record);
+		digests_put(state->directories, walk->source->scan.family, state->top->ino, walk->epoch, &record);
 	if (above) {
-		above->children[above->at].digest = record;
-		above->children[above->at].known = true;
+		above->children.items[above->at].digest = record;
+		above->children.items[above->at].known = true;
 	} else {
 		memcpy(state->root, record.node, NODE_LEN);
 	}
@@ -281,8 +269,8 @@ static int advance(struct state *state)
 {
 	struct frame *frame = state->top;
 
-	if (frame->at < frame->count) {
-		struct child *child = &frame->children[frame->at];
+	if (frame->at < frame->children.count) {
+		struct child *child = &frame->children.items[frame->at];
 		if (!child->known)
 			return push(state, child->ino);
 		node_add_entry(frame->digest, (const char *)frame->names.data + child->name, child->name_len, child->digest.node);

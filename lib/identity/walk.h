@@ -6,11 +6,11 @@
 #ifndef CORPUSFS_IDENTITY_WALK_H
 #define CORPUSFS_IDENTITY_WALK_H
 
-#include "lib/identity/touched.h"
+#include "lib/identity/touched_set.h"
 
 struct walk {
 	struct node_source *source;
-	struct touched *touched; /* NULL: the whole tree is walked */
+	struct touched_set *touched; /* NULL: the whole tree is walked */
 	bool keep;               /* digests are stored: the view is a snapshot */
 	uint32_t view;
 	uint64_t epoch;          /* the last one of the line: what directories' digests are stored under */
@@ -19,7 +19,7 @@ struct walk {
 
 /*
  * The digests of directories are left in `directories` to be written when all is known to be right: after a walk of a part, only if
- * touched_complete(). Those of files are always right and are written as they come. -ESTALE: the snapshot was destroyed meanwhile.
+ * touched_set_complete(). Those of files are always right and are written as they come. -ESTALE: the snapshot was destroyed meanwhile.
  */
 WARN_UNUSED int walk_run(struct walk *walk, struct kv_batch *directories, uint8_t ret_root[NODE_LEN]);
 

@@ -324,3 +324,12 @@ uint64_t kv_disk_bytes(struct kv *kv, enum kv_family family)
 {
 	return property(kv, family, "rocksdb.total-sst-files-size");
 }
+
+uint64_t kv_total_bytes(struct kv *kv)
+{
+	uint64_t bytes = 0;
+
+	for (int family = 0; family < KV_FAMILY_COUNT; family++)
+		bytes += kv_disk_bytes(kv, (enum kv_family)family);
+	return bytes;
+}

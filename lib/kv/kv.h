@@ -124,5 +124,6 @@ void kv_raw_clear(struct kv_raw *raw);
 
 uint64_t kv_estimate_keys(struct kv *kv, enum kv_family family);
 uint64_t kv_disk_bytes(struct kv *kv, enum kv_family family);
+uint64_t kv_total_bytes(struct kv *kv); /* of all families */
 
 #endif

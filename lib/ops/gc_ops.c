@@ -2,8 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/reclaim/gc.h"
 #include "lib/ops/ops.h"
+#include "lib/reclaim/chunk_references.h"
+#include "lib/reclaim/gc.h"
 
 #define WHY_LIMIT 100
 
@@ -94,7 +95,7 @@ static int gc_why_op(struct op_context *context, const json_t *args, json_t **re
 	if (limit < 1)
 		return error_set(err, -EINVAL, "the limit must be at least 1");
 	json_t *list = json_array();
-	result = gc_why(context->store, chunk, (size_t)limit, why_one, list, err);
+	result = chunk_references_find(context->store, chunk, (size_t)limit, why_one, list, err);
 	*ret_result = json_pack("{s:o}", "references", list);
 	return result;
 }

@@ -28,15 +28,6 @@ static int count_dataset(void *arg, const struct dataset_info *info)
 	return 0;
 }
 
-static uint64_t disk_bytes(struct kv *kv)
-{
-	uint64_t bytes = 0;
-
-	for (int family = 0; family < KV_FAMILY_COUNT; family++)
-		bytes += kv_disk_bytes(kv, (enum kv_family)family);
-	return bytes;
-}
-
 /*
  * store.status: {} -> {path, uuid, format, created, chunk_min, chunk_average, chunk_max, datasets, snapshots,
  * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted}, and write_error when the database has stopped
@@ -58,7 +49,7 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 	                  "created", (json_int_t)superblock->created, "chunk_min", (json_int_t)superblock->chunk_min,
 	                  "chunk_average", (json_int_t)superblock->chunk_average, "chunk_max", (json_int_t)superblock->chunk_max,
 	                  "datasets", (json_int_t)counts.datasets, "snapshots", (json_int_t)counts.snapshots, "disk_bytes",
-	                  (json_int_t)disk_bytes(store_kv(context->store)), "free_bytes", (json_int_t)usage.free_bytes,
+	                  (json_int_t)kv_total_bytes(store_kv(context->store)), "free_bytes", (json_int_t)usage.free_bytes,
 	                  "dirty_bytes", (json_int_t)usage.dirty_bytes, "dirty_files", (json_int_t)usage.dirty_inodes,
 	                  "cached_inodes", (json_int_t)usage.cached_inodes, "gc_wanted", gc_wanted(context->store));
 	if (!*ret_result)

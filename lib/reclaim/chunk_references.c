@@ -1,23 +1,27 @@
 /*
- * Who keeps a chunk alive. Nothing is indexed by chunk, so the extents are walked; then the entries, for the names of the inodes found;
- * then each living view is asked which of both it sees.
+ * No index leads from a chunk to the extents that name it. So all extents are walked, then all entries, for the names of the inodes that
+ * were found; then each living view is asked which of these it sees.
  */
+#include "lib/reclaim/chunk_references.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/reclaim/gc.h"
-#include "lib/reclaim/visibility.h"
-#include "lib/tree/records/version.h"
+#include "lib/store/catalog.h"
+#include "lib/tree/records/all_versions.h"
+#include "lib/tree/records/scan.h"
 
 #define HITS_MAX 100000
 #define DEPTH_MAX 4096
 
+/* A version of an extent that names the chunk. */
 struct hit {
 	uint32_t family;
 	uint64_t ino, offset, epoch;
 };
 
+/* A version of an entry that stands for an inode with a hit. */
 struct name {
 	uint32_t family;
 	uint64_t ino, dir;
@@ -25,130 +29,107 @@ struct name {
 	char *text;
 };
 
-/* A living view, as it is called. */
-struct reader_view {
+struct living_view {
 	char dataset[NAME_LEN_MAX + 1], snapshot[NAME_LEN_MAX + 1];
-	uint32_t family;
-	struct line line;
+	struct scan scan;
 };
 
-struct why {
+struct references {
 	struct store *store;
 	uint64_t chunk;
-	struct hit *hits;
-	struct name *names;
-	struct reader_view *views;
-	size_t hit_count, hit_cap, name_count, name_cap, view_count;
+	ARRAY(struct hit) hits;
+	ARRAY(struct name) names;
+	ARRAY(struct living_view) views;
 };
 
-static void why_clear(struct why *why)
+static void references_clear(struct references *references)
 {
-	for (size_t i = 0; i < why->name_count; i++)
-		free(why->names[i].text);
-	for (size_t i = 0; i < why->view_count; i++)
-		line_clear(&why->views[i].line);
-	free(why->names);
-	free(why->hits);
-	free(why->views);
+	for (size_t i = 0; i < references->names.count; i++)
+		free(references->names.items[i].text);
+	for (size_t i = 0; i < references->views.count; i++)
+		scan_clear(&references->views.items[i].scan);
+	array_clear(&references->names);
+	array_clear(&references->hits);
+	array_clear(&references->views);
 }
 
 /* --- collecting --- */
 
-static int take_extent(struct why *why, const struct tree_key_parts *parts, const uint8_t *value, size_t len)
+static int take_extent(struct references *references, const struct stored_version *version)
 {
+	const struct tree_key_parts *parts = &version->parts;
 	struct extent_record extent;
-	int result = extent_record_decode(value, len, &extent);
+	int result = extent_record_decode(version->value, version->len, &extent);
 
-	if (result < 0 || extent.chunk != why->chunk || why->hit_count == HITS_MAX)
-		return result;
-	if (why->hit_count == why->hit_cap) {
-		why->hit_cap = MAX(why->hit_cap * 2, 16U);
-		why->hits = xrealloc(why->hits, why->hit_cap * sizeof(*why->hits));
-	}
-	why->hits[why->hit_count++] =
-		(struct hit){.family = parts->family, .ino = parts->ino, .offset = parts->offset, .epoch = parts->epoch};
-	return 0;
+	if (result == 0 && extent.chunk == references->chunk && references->hits.count < HITS_MAX)
+		array_add(&references->hits, (struct hit){parts->family, parts->ino, parts->offset, parts->epoch});
+	return result;
 }
 
 /* Hits are in key order. */
-static bool is_hit(const struct why *why, uint32_t family, uint64_t ino)
+static bool is_hit(const struct references *references, uint32_t family, uint64_t ino)
 {
-	size_t low = 0, high = why->hit_count;
+	const struct hit *hits = references->hits.items;
+	size_t low = 0, high = references->hits.count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		const struct hit *hit = &why->hits[middle];
-		if (hit->family < family || (hit->family == family && hit->ino < ino))
+		if (hits[middle].family < family || (hits[middle].family == family && hits[middle].ino < ino))
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < why->hit_count && why->hits[low].family == family && why->hits[low].ino == ino;
+	return low < references->hits.count && hits[low].family == family && hits[low].ino == ino;
 }
 
-static int take_entry(struct why *why, const struct tree_key_parts *parts, const uint8_t *value, size_t len)
+static int take_entry(struct references *references, const struct stored_version *version)
 {
+	const struct tree_key_parts *parts = &version->parts;
 	struct entry_record entry;
-	int result = entry_record_decode(value, len, &entry);
+	int result = entry_record_decode(version->value, version->len, &entry);
 
-	if (result < 0 || !is_hit(why, parts->family, entry.ino))
-		return result;
-	if (why->name_count == why->name_cap) {
-		why->name_cap = MAX(why->name_cap * 2, 16U);
-		why->names = xrealloc(why->names, why->name_cap * sizeof(*why->names));
-	}
-	why->names[why->name_count++] = (struct name){
-		.family = parts->family,
-		.ino = entry.ino,
-		.dir = parts->ino,
-		.epoch = parts->epoch,
-		.text = xasprintf("%.*s", (int)parts->name_len, parts->name),
-	};
-	return 0;
-}
-
-static int walk(struct why *why, enum key_kind kind,
-		int (*take)(struct why *why, const struct tree_key_parts *parts, const uint8_t *value, size_t len))
-{
-	struct kv_iter *iter = kv_iter_new_flags(why->store->kv, KV_TREE, NULL, 0, NULL, 0, KV_ITER_SCAN);
-	int result = 0;
-
-	for (kv_iter_first(iter); result == 0 && kv_iter_valid(iter); kv_iter_next(iter)) {
-		size_t key_len, len;
-		const uint8_t *key = kv_iter_key(iter, &key_len);
-		const uint8_t *value = kv_iter_value(iter, &len);
-		struct tree_key_parts parts;
-		result = tree_key_parse(key, key_len, &parts);
-		if (result == 0 && parts.kind == kind && len > 0)
-			result = take(why, &parts, value, len);
-	}
-	if (result == 0)
-		result = kv_iter_status(iter);
-	kv_iter_free(iter);
+	if (result == 0 && is_hit(references, parts->family, entry.ino))
+		array_add(&references->names, (struct name){
+						      .family = parts->family,
+						      .ino = entry.ino,
+						      .dir = parts->ino,
+						      .epoch = parts->epoch,
+						      .text = xasprintf("%.*s", (int)parts->name_len, parts->name),
+					      });
 	return result;
 }
 
-static void add_view(struct why *why, const char *dataset, const char *snapshot, uint32_t family, const struct line *line)
+static int walk(struct references *references, enum key_kind kind,
+		int (*take)(struct references *references, const struct stored_version *version))
 {
-	struct reader_view *view = &why->views[why->view_count++];
+	struct all_versions *all = all_versions_new(references->store->tree);
+	struct stored_version version;
+	int result = 0;
+
+	while (result == 0 && (result = all_versions_next(all, &version)) > 0)
+		result = version.parts.kind == kind && version.len > 0 ? take(references, &version) : 0;
+	all_versions_free(all);
+	return result;
+}
+
+static void add_view(struct references *references, const char *dataset, const char *snapshot, uint32_t family, const struct line *line)
+{
+	struct living_view *view = array_new(&references->views);
 
 	snprintf(view->dataset, sizeof(view->dataset), "%s", dataset);
 	snprintf(view->snapshot, sizeof(view->snapshot), "%s", snapshot);
-	view->family = family;
-	view->line = line_copy(line);
+	scan_of_line(&view->scan, references->store->tree, family, line);
 }
 
-static void collect_views(struct why *why)
+static void collect_views(struct references *references)
 {
-	struct store *store = why->store;
+	struct store *store = references->store;
 
 	pthread_mutex_lock(&store->catalog_lock);
-	size_t count = HASH_CNT(by_name, store->datasets) + HASH_CNT(by_view, store->by_view);
-	why->views = xcalloc(MAX(count, 1U), sizeof(*why->views));
 	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
-		add_view(why, dataset->name, "", dataset->record.family, &dataset->record.line);
+		add_view(references, dataset->name, "", dataset->record.family, &dataset->record.line);
 		for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next)
-			add_view(why, dataset->name, snapshot->name, snapshot->record.family, &snapshot->record.line);
+			add_view(references, dataset->name, snapshot->name, snapshot->record.family, &snapshot->record.line);
 	}
 	pthread_mutex_unlock(&store->catalog_lock);
 }
@@ -156,54 +137,56 @@ static void collect_views(struct why *why)
 /* --- telling --- */
 
 /* 1 when the view sees just this version, 0 when not. */
-static int sees(struct why *why, const struct reader_view *view, const struct tree_key *stem, uint64_t epoch)
+static int sees(const struct living_view *view, const struct tree_key *stem, uint64_t epoch)
 {
 	uint64_t seen;
-	int result = line_has(&view->line, epoch) ? version_get(why->store->kv, &view->line, stem, NULL, &seen) : -ENOENT;
+	int result = line_has(&view->scan.line, epoch) ? scan_epoch(&view->scan, stem, &seen) : -ENOENT;
 
 	if (result == -ENOENT)
 		return 0;
 	return result < 0 ? result : seen == epoch;
 }
 
-/* The directory's name in its parent, which is found in its record. -ENOENT when it has none (or is the root: ret_parent 0). */
-static int name_directory(struct why *why, const struct reader_view *view, uint64_t dir, struct buf *name, uint64_t *ret_parent)
-{
-	struct tree_key stem = tree_stem_inode(view->family, dir);
-	AUTO_BUF value = BUF_INIT;
-	struct inode_record record;
-	int result = version_get(why->store->kv, &view->line, &stem, &value, NULL);
+struct directory_search {
+	uint64_t dir;
+	struct buf *name;
+};
 
-	if (result == 0)
-		result = inode_record_decode(value.data, value.len, &record);
+static int is_directory(void *arg, const char *name, const struct entry_record *entry)
+{
+	struct directory_search *search = arg;
+
+	if (entry->ino != search->dir)
+		return 0;
+	buf_addf(search->name, "%s", name);
+	return 1;
+}
+
+/* The directory's name in its parent, which stands in its record. -ENOENT when it has none. */
+static int name_directory(const struct living_view *view, uint64_t dir, struct buf *name, uint64_t *ret_parent)
+{
+	struct directory_search search = {.dir = dir, .name = name};
+	struct scan_inode inode;
+	int result = scan_inode(&view->scan, dir, &inode);
+
 	if (result < 0)
 		return result;
-	struct tree_key first = tree_prefix_kind(view->family, record.parent, KEY_ENTRY), end = tree_prefix_end(first);
-	struct version_iter *iter = version_iter_new(why->store->kv, &view->line, &first, &end, 0);
-	bool found = false;
-	while (!found && version_iter_next(iter)) {
-		const struct tree_key_parts *parts = version_iter_parts(iter);
-		struct entry_record entry;
-		size_t len;
-		const uint8_t *bytes = version_iter_value(iter, &len);
-		found = entry_record_decode(bytes, len, &entry) == 0 && entry.ino == dir;
-		if (found)
-			buf_addf(name, "%.*s", (int)parts->name_len, parts->name);
-	}
-	result = version_iter_status(iter);
-	version_iter_free(iter);
-	*ret_parent = record.parent;
-	return found ? 0 : (result < 0 ? result : -ENOENT);
+	*ret_parent = inode.record.parent;
+	scan_inode_clear(&inode);
+	result = scan_entries(&view->scan, *ret_parent, "", is_directory, &search);
+	if (result < 0)
+		return result;
+	return result > 0 ? 0 : -ENOENT;
 }
 
 /* "dir/dir/name" */
-static int make_path(struct why *why, const struct reader_view *view, uint64_t dir, const char *name, char **ret_path)
+static int make_path(const struct living_view *view, uint64_t dir, const char *name, char **ret_path)
 {
 	AUTO_FREE char *path = xstrdup(name);
 
 	for (unsigned depth = 0; dir != ROOT_INO; depth++) {
 		AUTO_BUF part = BUF_INIT;
-		int result = depth < DEPTH_MAX ? name_directory(why, view, dir, &part, &dir) : -ELOOP;
+		int result = depth < DEPTH_MAX ? name_directory(view, dir, &part, &dir) : -ELOOP;
 		if (result < 0)
 			return result;
 		char *longer = xasprintf("%s/%s", (const char *)part.data, path);
@@ -216,32 +199,32 @@ static int make_path(struct why *why, const struct reader_view *view, uint64_t d
 
 struct telling {
 	size_t left;
-	int (*each)(void *arg, const char *dataset, const char *snapshot, const char *path, uint64_t offset);
+	chunk_reference_fn each;
 	void *arg;
 };
 
-static int tell(struct telling *telling, const struct reader_view *view, const char *path, uint64_t offset)
+static int tell(struct telling *telling, const struct living_view *view, const char *path, uint64_t offset)
 {
 	telling->left--;
 	return telling->each(telling->arg, view->dataset, view->snapshot, path, offset);
 }
 
 /* All names the view has for the file; "" for one without (unlinked while open). */
-static int tell_names(struct why *why, const struct reader_view *view, const struct hit *hit, struct telling *telling)
+static int tell_names(const struct references *references, const struct living_view *view, const struct hit *hit, struct telling *telling)
 {
 	bool told = false;
 	int result = 0;
 
-	for (size_t i = 0; i < why->name_count && result == 0 && telling->left > 0; i++) {
-		const struct name *name = &why->names[i];
+	for (size_t i = 0; i < references->names.count && result == 0 && telling->left > 0; i++) {
+		const struct name *name = &references->names.items[i];
 		AUTO_FREE char *path = NULL;
 		if (name->family != hit->family || name->ino != hit->ino)
 			continue;
 		struct tree_key stem = tree_stem_entry(name->family, name->dir, name->text);
-		result = sees(why, view, &stem, name->epoch);
+		result = sees(view, &stem, name->epoch);
 		if (result <= 0)
 			continue;
-		result = make_path(why, view, name->dir, name->text, &path);
+		result = make_path(view, name->dir, name->text, &path);
 		if (result == 0)
 			result = tell(telling, view, path, hit->offset);
 		told = true;
@@ -251,19 +234,18 @@ static int tell_names(struct why *why, const struct reader_view *view, const str
 	return result;
 }
 
-static int tell_hits(struct why *why, struct telling *telling)
+static int tell_hits(const struct references *references, struct telling *telling)
 {
 	int result = 0;
 
-	for (size_t i = 0; i < why->hit_count; i++) {
-		const struct hit *hit = &why->hits[i];
+	for (size_t i = 0; i < references->hits.count; i++) {
+		const struct hit *hit = &references->hits.items[i];
 		struct tree_key stem = tree_stem_extent(hit->family, hit->ino, hit->offset);
-		for (size_t k = 0; k < why->view_count && result == 0 && telling->left > 0; k++) {
-			if (why->views[k].family != hit->family)
-				continue;
-			result = sees(why, &why->views[k], &stem, hit->epoch);
+		for (size_t k = 0; k < references->views.count && result == 0 && telling->left > 0; k++) {
+			const struct living_view *view = &references->views.items[k];
+			result = view->scan.family == hit->family ? sees(view, &stem, hit->epoch) : 0;
 			if (result > 0)
-				result = tell_names(why, &why->views[k], hit, telling);
+				result = tell_names(references, view, hit, telling);
 		}
 		if (result != 0)
 			return result;
@@ -271,25 +253,23 @@ static int tell_hits(struct why *why, struct telling *telling)
 	return 0;
 }
 
-int gc_why(struct store *store, uint64_t chunk, size_t limit,
-	   int (*each)(void *arg, const char *dataset, const char *snapshot, const char *path, uint64_t offset), void *arg,
-	   struct error *err)
+int chunk_references_find(struct store *store, uint64_t chunk, size_t limit, chunk_reference_fn each, void *arg, struct error *err)
 {
-	struct why why = {.store = store, .chunk = chunk};
+	struct references references = {.store = store, .chunk = chunk};
 	struct telling telling = {.left = limit, .each = each, .arg = arg};
-	struct small_key key = chunk_key(chunk);
-	int result = kv_has(store->kv, chunk & CHUNK_BULK ? KV_BULK : KV_SMALL, key.bytes, key.len);
+	uint64_t bytes;
+	int result = chunks_stored(store->chunks, chunk, &bytes);
 
 	if (result == -ENOENT)
 		return error_set(err, result, "there is no chunk %llu in the store", (unsigned long long)chunk);
 	if (result == 0)
-		result = walk(&why, KEY_EXTENT, take_extent);
+		result = walk(&references, KEY_EXTENT, take_extent);
 	if (result == 0)
-		result = walk(&why, KEY_ENTRY, take_entry);
+		result = walk(&references, KEY_ENTRY, take_entry);
 	if (result == 0) {
-		collect_views(&why);
-		result = tell_hits(&why, &telling);
+		collect_views(&references);
+		result = tell_hits(&references, &telling);
 	}
-	why_clear(&why);
+	references_clear(&references);
 	return result < 0 ? error_default(err, result, "cannot look for chunk %llu", (unsigned long long)chunk) : result;
 }

@@ -28,10 +28,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
+#include "lib/base/array.h"
 #include "lib/base/fault.h"
-#include "lib/reclaim/visibility.h"
 #include "lib/reclaim/prune.h"
+#include "lib/reclaim/visibility.h"
+#include "lib/tree/records/all_versions.h"
 
 #define PROGRESS_EVERY 4096
 /* Overwritten content leaves no record: the collector is due when there are so many more chunks than after the last sweep. */
@@ -60,17 +61,12 @@ static int start_phase(struct run *run, const char *phase, uint64_t total)
 	return tell(run);
 }
 
-static uint64_t chunk_keys(struct store *store)
-{
-	return kv_estimate_keys(store->kv, KV_BULK) + kv_estimate_keys(store->kv, KV_SMALL);
-}
-
 bool gc_wanted(struct store *store)
 {
 	uint64_t kept = atomic_load(&store->kept_keys);
 
 	return atomic_load(&store->sweep_due) || prune_wanted(store) ||
-	       chunk_keys(store) > kept + kept / GROWTH_SHARE + GROWTH_MIN;
+	       chunks_estimate(store->chunks) > kept + kept / GROWTH_SHARE + GROWTH_MIN;
 }
 
 /* --- prune --- */
@@ -89,62 +85,49 @@ static int prune_step(void *arg, uint64_t inodes, uint64_t versions)
 /* A dry run marks only what will be left once everything is pruned: the versions of a key are judged together. */
 struct pending {
 	struct visibility *visibility;
-	struct tree_key stem;
-	struct seen_version *versions;
-	uint64_t *chunks; /* CHUNK_NONE for what is no data extent */
-	size_t count, cap;
+	ARRAY(struct seen_version) versions;
+	ARRAY(uint64_t) chunks; /* of each; CHUNK_NONE for what is no data extent */
 };
 
 static void flush_pending(struct run *run, struct pending *pending, struct chunk_set *set)
 {
-	if (pending->count > 0)
-		visibility_versions(pending->visibility, pending->versions, pending->count);
-	for (size_t i = 0; i < pending->count; i++) {
-		if (!pending->versions[i].needed)
+	if (pending->versions.count > 0)
+		visibility_versions(pending->visibility, pending->versions.items, pending->versions.count);
+	for (size_t i = 0; i < pending->versions.count; i++) {
+		if (!pending->versions.items[i].needed)
 			run->progress.versions++;
-		else if (pending->chunks[i] != CHUNK_NONE)
-			chunk_set_add(set, pending->chunks[i]);
+		else if (pending->chunks.items[i] != CHUNK_NONE)
+			chunk_set_add(set, pending->chunks.items[i]);
 	}
-	pending->count = 0;
+	array_reset(&pending->versions);
+	array_reset(&pending->chunks);
 }
 
-static void add_pending(struct run *run, struct pending *pending, const struct tree_key_parts *parts, const uint8_t *key,
-			size_t stem_len, bool tombstone, uint64_t chunk, struct chunk_set *set)
+static void add_pending(struct run *run, struct pending *pending, const struct stored_version *version, uint64_t chunk,
+			struct chunk_set *set)
 {
-	if (pending->stem.len != stem_len || memcmp(pending->stem.bytes, key, stem_len) != 0) {
+	if (version->is_newest)
 		flush_pending(run, pending, set);
-		memcpy(pending->stem.bytes, key, stem_len);
-		pending->stem.len = stem_len;
-	}
-	if (!pending->visibility || pending->visibility->family != parts->family) {
+	if (!pending->visibility || pending->visibility->family != version->parts.family) {
 		visibility_free(pending->visibility);
-		pending->visibility = visibility_new(run->store, parts->family);
+		pending->visibility = visibility_new(run->store, version->parts.family);
 	}
-	if (pending->count == pending->cap) {
-		pending->cap = MAX(pending->cap * 2, 16U);
-		pending->versions = xrealloc(pending->versions, pending->cap * sizeof(*pending->versions));
-		pending->chunks = xrealloc(pending->chunks, pending->cap * sizeof(*pending->chunks));
-	}
-	pending->versions[pending->count] = (struct seen_version){.epoch = parts->epoch, .tombstone = tombstone};
-	pending->chunks[pending->count++] = chunk;
+	array_add(&pending->versions, (struct seen_version){.epoch = version->parts.epoch, .tombstone = version->len == 0});
+	array_add(&pending->chunks, chunk);
 }
 
 /* An extent that cannot be read ends the run: its chunk would be taken for dead. */
-static int mark_one(struct run *run, const struct kv_iter *iter, struct pending *pending, struct chunk_set *set)
+static int mark_one(struct run *run, const struct stored_version *version, struct pending *pending, struct chunk_set *set)
 {
-	size_t key_len, len;
-	const uint8_t *key = kv_iter_key(iter, &key_len);
-	const uint8_t *value = kv_iter_value(iter, &len);
-	struct tree_key_parts parts;
 	struct extent_record extent = {.chunk = CHUNK_NONE};
-	int result = tree_key_parse(key, key_len, &parts);
+	int result = 0;
 
-	if (result == 0 && parts.kind == KEY_EXTENT && len > 0)
-		result = extent_record_decode(value, len, &extent);
+	if (version->parts.kind == KEY_EXTENT && version->len > 0)
+		result = extent_record_decode(version->value, version->len, &extent);
 	if (result < 0)
 		return result;
 	if (run->options->dry_run)
-		add_pending(run, pending, &parts, key, key_len - TREE_KEY_EPOCH_LEN, len == 0, extent.chunk, set);
+		add_pending(run, pending, version, extent.chunk, set);
 	else if (extent.chunk != CHUNK_NONE)
 		chunk_set_add(set, extent.chunk);
 	return 0;
@@ -152,23 +135,22 @@ static int mark_one(struct run *run, const struct kv_iter *iter, struct pending 
 
 static int mark(struct run *run, struct chunk_set *set)
 {
-	struct kv_iter *iter = kv_iter_new_flags(run->store->kv, KV_TREE, NULL, 0, NULL, 0, KV_ITER_SCAN);
+	struct all_versions *all = all_versions_new(run->store->tree);
+	struct stored_version version;
 	struct pending pending = {0};
-	int result = start_phase(run, "mark", kv_estimate_keys(run->store->kv, KV_TREE));
+	int result = start_phase(run, "mark", all_versions_estimate(run->store->tree));
 
-	for (kv_iter_first(iter); result == 0 && kv_iter_valid(iter); kv_iter_next(iter)) {
-		result = mark_one(run, iter, &pending, set);
+	while (result == 0 && (result = all_versions_next(all, &version)) > 0) {
+		result = mark_one(run, &version, &pending, set);
 		if (++run->progress.done % PROGRESS_EVERY == 0 && result == 0)
 			result = tell(run);
 	}
-	if (result == 0)
-		result = kv_iter_status(iter);
-	kv_iter_free(iter);
+	all_versions_free(all);
 	if (result == 0)
 		flush_pending(run, &pending, set);
 	visibility_free(pending.visibility);
-	free(pending.versions);
-	free(pending.chunks);
+	array_clear(&pending.versions);
+	array_clear(&pending.chunks);
 	return result;
 }
 
@@ -203,7 +185,7 @@ static int note_swept(struct run *run)
 {
 	struct kv_batch *batch = kv_batch_new();
 
-	atomic_store(&run->store->kept_keys, chunk_keys(run->store));
+	atomic_store(&run->store->kept_keys, chunks_estimate(run->store->chunks));
 	gc_state_put(run->store, batch);
 	int result = kv_write(run->store->kv, batch, 0);
 	kv_batch_free(batch);

@@ -26,9 +26,4 @@ WARN_UNUSED int gc_run(struct store *store, const struct gc_options *options, st
 /* Whether there is something to prune or a sweep is due (bytes destroyed since the last). */
 bool gc_wanted(struct store *store);
 
-/* Who keeps a chunk alive: calls back with dataset, snapshot ("" for the head) and path of each reference found (at most `limit`). */
-WARN_UNUSED int gc_why(struct store *store, uint64_t chunk, size_t limit,
-		       int (*each)(void *arg, const char *dataset, const char *snapshot, const char *path, uint64_t offset), void *arg,
-		       struct error *err);
-
 #endif

@@ -45,9 +45,12 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "lib/base/array.h"
 #include "lib/base/fault.h"
 #include "lib/reclaim/prune_digests.h"
 #include "lib/reclaim/visibility.h"
+#include "lib/tree/records/all_versions.h"
+#include "lib/tree/records/touched.h"
 
 #define STEP_KEYS 256
 #define FETCH_INODES 256
@@ -62,48 +65,18 @@ struct pruning {
 	void *arg;
 };
 
-/* --- versions of one key --- */
+/* --- looking and removing --- */
 
+/* The versions of the record at hand, the newest first. */
 struct versions {
-	struct seen_version *items;
-	size_t count, cap;
+	ARRAY_FIELDS(struct seen_version);
+	struct tree_key stem;
 };
-
-static void add_version(struct versions *versions, uint64_t epoch, bool tombstone)
-{
-	if (versions->count == versions->cap) {
-		versions->cap = MAX(versions->cap * 2, 8U);
-		versions->items = xrealloc(versions->items, versions->cap * sizeof(*versions->items));
-	}
-	versions->items[versions->count++] = (struct seen_version){.epoch = epoch, .tombstone = tombstone};
-}
-
-/* Reads all versions of the key under the iterator, and moves behind them. */
-static int read_versions(struct kv_iter *iter, struct tree_key *ret_stem, struct versions *versions)
-{
-	versions->count = 0;
-	ret_stem->len = 0;
-	for (; kv_iter_valid(iter); kv_iter_next(iter)) {
-		size_t len, value_len;
-		const uint8_t *key = kv_iter_key(iter, &len);
-		if (len <= TREE_KEY_EPOCH_LEN || len > TREE_KEY_MAX)
-			return -EBADMSG;
-		size_t stem_len = len - TREE_KEY_EPOCH_LEN;
-		if (ret_stem->len == 0) {
-			memcpy(ret_stem->bytes, key, stem_len);
-			ret_stem->len = stem_len;
-		} else if (ret_stem->len != stem_len || memcmp(ret_stem->bytes, key, stem_len) != 0) {
-			break;
-		}
-		struct reader tail = reader_over(key + stem_len, TREE_KEY_EPOCH_LEN);
-		(void)kv_iter_value(iter, &value_len);
-		add_version(versions, ~read_be64(&tail), value_len == 0);
-	}
-	return 0;
-}
 
 static bool has_garbage(const struct visibility *visibility, struct versions *versions)
 {
+	if (versions->count == 0)
+		return false;
 	visibility_versions(visibility, versions->items, versions->count);
 	for (size_t i = 0; i < versions->count; i++)
 		if (!versions->items[i].needed)
@@ -111,56 +84,56 @@ static bool has_garbage(const struct visibility *visibility, struct versions *ve
 	return false;
 }
 
-/* --- looking and removing --- */
-
-/* Finds the next keys with garbage in [*from, end); moves *from on. */
+/* Finds the next records with garbage in [*from, end), at most STEP_KEYS; moves *from on. */
 static int look(const struct pruning *pruning, struct tree_key *from, const struct tree_key *end, struct tree_key *stems,
 		size_t *ret_count)
 {
-	struct kv_iter *iter = kv_iter_new(pruning->store->kv, KV_TREE, from->bytes, from->len, end->bytes, end->len);
+	struct all_versions *all = all_versions_between(pruning->store->tree, from, end);
+	struct stored_version version;
 	struct versions versions = {0};
 	size_t count = 0;
-	int result = 0;
+	int result;
 
-	for (kv_iter_first(iter); result == 0 && kv_iter_valid(iter) && count < STEP_KEYS;) {
-		result = read_versions(iter, &stems[count], &versions);
-		if (result == 0 && has_garbage(pruning->visibility, &versions))
-			count++;
+	*from = *end;
+	while ((result = all_versions_next(all, &version)) > 0) {
+		if (version.is_newest) {
+			if (has_garbage(pruning->visibility, &versions))
+				stems[count++] = versions.stem;
+			array_reset(&versions);
+			versions.stem = *version.stem;
+		}
+		if (count == STEP_KEYS) {
+			*from = tree_key_at(versions.stem, UINT64_MAX);
+			break;
+		}
+		array_add(&versions, (struct seen_version){.epoch = version.parts.epoch, .tombstone = version.len == 0});
 	}
-	if (result == 0)
-		result = kv_iter_status(iter);
-	if (result == 0 && kv_iter_valid(iter)) {
-		const uint8_t *key = kv_iter_key(iter, &from->len);
-		memcpy(from->bytes, key, from->len);
-	} else {
-		*from = *end;
-	}
-	kv_iter_free(iter);
-	free(versions.items);
+	if (result == 0 && has_garbage(pruning->visibility, &versions))
+		stems[count++] = versions.stem;
+	all_versions_free(all);
+	array_clear(&versions);
 	*ret_count = count;
-	return result;
+	return MIN(result, 0);
 }
 
 static int remove_key(struct store *store, const struct visibility *visibility, const struct tree_key *stem, struct versions *versions,
 		      struct kv_batch *batch)
 {
 	struct tree_key first = tree_key_at(*stem, UINT64_MAX), end = tree_prefix_end(*stem);
-	struct kv_iter *iter = kv_iter_new(store->kv, KV_TREE, first.bytes, first.len, end.bytes, end.len);
-	struct tree_key found;
+	struct all_versions *all = all_versions_between(store->tree, &first, &end);
+	struct stored_version version;
+	int result;
 
-	kv_iter_first(iter);
-	int result = read_versions(iter, &found, versions);
-	if (result == 0)
-		result = kv_iter_status(iter);
-	kv_iter_free(iter);
+	array_reset(versions);
+	while ((result = all_versions_next(all, &version)) > 0)
+		array_add(versions, (struct seen_version){.epoch = version.parts.epoch, .tombstone = version.len == 0});
+	all_versions_free(all);
 	if (result < 0)
 		return result;
-	visibility_versions(visibility, versions->items, versions->count);
-	for (size_t i = 0; i < versions->count; i++) {
-		struct tree_key key = tree_key_at(*stem, versions->items[i].epoch);
+	(void)has_garbage(visibility, versions);
+	for (size_t i = 0; i < versions->count; i++)
 		if (!versions->items[i].needed)
-			kv_batch_delete(batch, KV_TREE, key.bytes, key.len);
-	}
+			all_versions_remove(batch, stem, versions->items[i].epoch);
 	return 0;
 }
 
@@ -178,7 +151,7 @@ static int remove_paused(struct store *store, uint32_t family, const struct tree
 		result = kv_write(store->kv, batch, 0);
 	if (result == 0)
 		*ret_removed = kv_batch_count(batch);
-	free(versions.items);
+	array_clear(&versions);
 	kv_batch_free(batch);
 	visibility_free(visibility);
 	return result;
@@ -223,29 +196,31 @@ static int prune_inode(struct pruning *pruning, uint64_t ino)
 
 /* --- which inodes --- */
 
-/* The next inodes of touched entries of one interval, from the cursor on. */
-static int fetch_touched(struct pruning *pruning, const struct interval *interval, uint64_t *epochs, uint64_t *inos, size_t *ret_count)
+struct fetched {
+	struct touched_place places[FETCH_INODES];
+	size_t count;
+};
+
+static int fetch(void *arg, struct touched_place place)
+{
+	struct fetched *fetched = arg;
+
+	fetched->places[fetched->count++] = place;
+	return fetched->count == FETCH_INODES;
+}
+
+/* The next touched entries of one interval, from the cursor on. */
+static int fetch_touched(struct pruning *pruning, const struct interval *interval, struct fetched *fetched)
 {
 	const struct prune_record *record = &pruning->record;
-	bool inside = record->at_epoch >= interval->first;
-	struct small_key first = touched_key(record->family, inside ? record->at_epoch : interval->first, inside ? record->at_ino : 0);
-	struct small_key end = touched_key(record->family, interval->last, UINT64_MAX);
-	struct kv_iter *iter = kv_iter_new(pruning->store->kv, KV_TOUCHED, first.bytes, first.len, end.bytes, end.len);
-	size_t count = 0;
-	int result = 0;
+	struct touched_place from = {.epoch = interval->first};
+	int result;
 
-	for (kv_iter_first(iter); result == 0 && kv_iter_valid(iter) && count < FETCH_INODES; kv_iter_next(iter)) {
-		size_t len;
-		const uint8_t *key = kv_iter_key(iter, &len);
-		uint32_t family;
-		result = touched_key_parse(key, len, &family, &epochs[count], &inos[count]);
-		count++;
-	}
-	if (result == 0)
-		result = kv_iter_status(iter);
-	kv_iter_free(iter);
-	*ret_count = count;
-	return result;
+	if (record->at_epoch >= interval->first)
+		from = (struct touched_place){.epoch = record->at_epoch, .ino = record->at_ino};
+	fetched->count = 0;
+	result = touched_each(pruning->store->tree, record->family, from, interval->last, fetch, fetched);
+	return MIN(result, 0);
 }
 
 /* Writes how far we are: after a crash the rest is done, and what the last step did perhaps again. */
@@ -271,22 +246,23 @@ static int write_cursor(struct pruning *pruning, uint64_t epoch, uint64_t ino)
 
 static int scan_interval(struct pruning *pruning, const struct interval *interval)
 {
-	uint64_t epochs[FETCH_INODES], inos[FETCH_INODES];
-	size_t count = FETCH_INODES;
+	struct fetched fetched = {.count = FETCH_INODES};
 	int result = 0;
 
 	if (pruning->record.at_epoch > interval->last)
 		return 0;
-	while (result == 0 && count == FETCH_INODES) {
+	while (result == 0 && fetched.count == FETCH_INODES) {
 		visibility_free(pruning->visibility);
 		pruning->visibility = visibility_new(pruning->store, pruning->record.family);
-		result = fetch_touched(pruning, interval, epochs, inos, &count);
-		for (size_t i = 0; i < count && result == 0; i++)
-			result = prune_inode(pruning, inos[i]);
-		if (result == 0 && count > 0)
-			result = write_cursor(pruning, epochs[count - 1], inos[count - 1] + 1);
+		result = fetch_touched(pruning, interval, &fetched);
+		for (size_t i = 0; i < fetched.count && result == 0; i++)
+			result = prune_inode(pruning, fetched.places[i].ino);
+		if (result == 0 && fetched.count > 0) {
+			const struct touched_place *last = &fetched.places[fetched.count - 1];
+			result = write_cursor(pruning, last->epoch, last->ino + 1);
+		}
 		if (result == 0)
-			result = pruning->step(pruning->arg, count, 0);
+			result = pruning->step(pruning->arg, fetched.count, 0);
 	}
 	return result;
 }
@@ -384,31 +360,15 @@ static struct line dead_epochs(struct pruning *pruning)
 
 static int delete_touched(struct pruning *pruning, const struct interval *interval)
 {
-	struct store *store = pruning->store;
-	struct small_key first = touched_key(pruning->record.family, interval->first, 0);
-	struct small_key end = touched_key(pruning->record.family, interval->last, UINT64_MAX);
-	struct kv_batch *batch = kv_batch_new();
-	size_t count = DELETE_BATCH;
-	int result = 0;
+	int result = 1;
 
-	while (result == 0 && count == DELETE_BATCH) {
-		struct kv_iter *iter = kv_iter_new(store->kv, KV_TOUCHED, first.bytes, first.len, end.bytes, end.len);
-		kv_batch_clear(batch);
-		count = 0;
-		for (kv_iter_first(iter); kv_iter_valid(iter) && count < DELETE_BATCH; kv_iter_next(iter)) {
-			size_t len;
-			const uint8_t *key = kv_iter_key(iter, &len);
-			kv_batch_delete(batch, KV_TOUCHED, key, len);
-			count++;
+	while (result > 0) {
+		result = touched_delete_some(pruning->store->tree, pruning->record.family, interval, DELETE_BATCH);
+		if (result >= 0) {
+			int stop = pruning->step(pruning->arg, 0, 0);
+			result = stop != 0 ? stop : result;
 		}
-		result = kv_iter_status(iter);
-		kv_iter_free(iter);
-		if (result == 0 && count > 0)
-			result = kv_write(store->kv, batch, 0);
-		if (result == 0)
-			result = pruning->step(pruning->arg, 0, 0);
 	}
-	kv_batch_free(batch);
 	return result;
 }
 
@@ -431,7 +391,6 @@ static bool is_last_of_family(const struct pruning *pruning)
 static int finish(struct pruning *pruning)
 {
 	struct store *store = pruning->store;
-	struct small_key key = catalog_key_u32('P', pruning->view);
 	struct line dead = dead_epochs(pruning);
 	int result = 0;
 
@@ -444,7 +403,7 @@ static int finish(struct pruning *pruning)
 		return result;
 	atomic_store(&store->sweep_due, true);
 	struct kv_batch *batch = kv_batch_new();
-	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+	catalog_delete_prune(batch, pruning->view);
 	gc_state_put(store, batch);
 	result = kv_write(store->kv, batch, 0);
 	kv_batch_free(batch);
@@ -456,41 +415,26 @@ static int finish(struct pruning *pruning)
 	return 0;
 }
 
-static int drop_family_ranges(struct store *store, uint32_t family)
-{
-	struct tree_key first = tree_prefix_family(family), end = tree_prefix_family(family + 1);
-	struct small_key touched_first = touched_key(family, 0, 0), touched_end = touched_key(family + 1, 0, 0);
-	int result = kv_drop_range(store->kv, KV_TREE, first.bytes, first.len, end.bytes, end.len);
-
-	if (result == 0)
-		result = kv_drop_range(store->kv, KV_TOUCHED, touched_first.bytes, touched_first.len, touched_end.bytes,
-				       touched_end.len);
-	return result;
-}
-
-/* Nobody lives in the family, and nobody can come: views come from living ones. */
+/* No view of the family is left, and none can be made: views are made from living ones. */
 static int drop_family(struct pruning *pruning)
 {
 	struct store *store = pruning->store;
 	uint32_t family = pruning->record.family;
-	struct small_key key = catalog_key_u32('F', family);
 	struct kv_batch *batch = kv_batch_new();
 	struct prune *prune, *next;
-	int result = drop_family_ranges(store, family);
+	int result = all_versions_drop_family(store->tree, family);
 
 	if (result == 0)
 		result = digests_prune(store, family, pruning->step, pruning->arg);
 	atomic_store(&store->sweep_due, true);
 	gc_state_put(store, batch);
-	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+	catalog_delete_family(batch, family);
 	pthread_mutex_lock(&store->change_lock);
-	LL_FOREACH(store->prunes, prune) {
-		key = catalog_key_u32('P', prune->view);
+	LL_FOREACH(store->prunes, prune)
 		if (prune->record.family == family)
-			kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
-	}
+			catalog_delete_prune(batch, prune->view);
 	if (result == 0)
-		result = kv_write(store->kv, batch, KV_SYNC);
+		result = catalog_write(store->kv, batch);
 	if (result == 0) {
 		pthread_mutex_lock(&store->catalog_lock);
 		LL_FOREACH_SAFE(store->prunes, prune, next)

@@ -1,86 +1,67 @@
 #include "lib/reclaim/prune_digests.h"
 
-#include <errno.h>
-
+#include "lib/base/array.h"
 #include "lib/reclaim/visibility.h"
+#include "lib/store/digests.h"
 
 #define PRUNE_BATCH 1024
 /* Records looked at between two steps. */
 #define PRUNE_LOOKED_AT 65536
 
-static struct kv_iter *iterate(struct kv *kv, uint32_t family, uint64_t first_ino)
-{
-	struct small_key first = catalog_key_digest(family, first_ino, UINT64_MAX);
-	struct small_key end = catalog_key_digest(family, UINT64_MAX, UINT64_MAX);
-
-	return kv_iter_new(kv, KV_CATALOG, first.bytes, first.len, end.bytes, end.len);
-}
-
-/* The records of one inode, the newest first. */
-struct versions {
+/* One step. The versions are those of one inode, the newest first. */
+struct digest_pruning {
+	struct store *store;
+	uint32_t family;
+	struct visibility *visibility; /* NULL: no record was looked at yet */
+	struct kv_batch *batch;
 	uint64_t ino;
-	struct seen_version *items;
-	size_t count, cap;
+	ARRAY(struct seen_version) versions;
+	size_t looked_at;
 };
 
-static void add_version(struct versions *versions, uint64_t epoch)
+static void delete_unneeded(struct digest_pruning *pruning)
 {
-	if (versions->count == versions->cap) {
-		versions->cap = MAX(versions->cap * 2, 8U);
-		versions->items = xrealloc(versions->items, versions->cap * sizeof(*versions->items));
-	}
-	versions->items[versions->count++] = (struct seen_version){.epoch = epoch};
-}
-
-static void delete_unneeded(const struct visibility *visibility, struct versions *versions, struct kv_batch *batch)
-{
-	if (versions->count > 0)
-		visibility_versions(visibility, versions->items, versions->count);
-	for (size_t i = 0; i < versions->count; i++) {
-		struct small_key key = catalog_key_digest(visibility->family, versions->ino, versions->items[i].epoch);
-		if (!versions->items[i].needed)
-			kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
-	}
-	versions->count = 0;
+	if (pruning->versions.count > 0)
+		visibility_versions(pruning->visibility, pruning->versions.items, pruning->versions.count);
+	for (size_t i = 0; i < pruning->versions.count; i++)
+		if (!pruning->versions.items[i].needed)
+			digests_remove(pruning->batch, pruning->family, pruning->ino, pruning->versions.items[i].epoch);
+	array_reset(&pruning->versions);
 }
 
 /*
- * One step from inode *from on, which is moved on; 1 when there is more. The visibility is made after the iterator: it knows all views whose
- * records can be met. Those made later find what the line that they continue finds.
+ * 1: enough for one step; `pruning->ino` is the inode to go on with. The visibility is made once the iterator stands, so it knows all views
+ * whose records the iterator meets. Views that are made later find what the line that they continue finds.
  */
+static int look_at_digest(void *arg, uint64_t ino, uint64_t epoch)
+{
+	struct digest_pruning *pruning = arg;
+	bool enough = false;
+
+	if (!pruning->visibility)
+		pruning->visibility = visibility_new(pruning->store, pruning->family);
+	if (pruning->versions.count > 0 && ino != pruning->ino) {
+		delete_unneeded(pruning);
+		enough = kv_batch_count(pruning->batch) >= PRUNE_BATCH || pruning->looked_at >= PRUNE_LOOKED_AT;
+	}
+	pruning->ino = ino;
+	pruning->looked_at++;
+	if (!enough)
+		array_add(&pruning->versions, (struct seen_version){.epoch = epoch});
+	return enough;
+}
+
+/* One step from inode *from on, which is moved on; 1 when there is more. */
 static int prune_some(struct store *store, uint32_t family, uint64_t *from, struct kv_batch *batch)
 {
-	struct kv_iter *iter = iterate(store->kv, family, *from);
-	struct visibility *visibility = visibility_new(store, family);
-	struct versions versions = {0};
-	size_t looked_at = 0;
-	bool more = false;
-	int result = 0;
+	struct digest_pruning pruning = {.store = store, .family = family, .batch = batch, .ino = *from};
+	int more = digests_each(store->kv, family, *from, look_at_digest, &pruning), result = more;
 
-	for (kv_iter_first(iter); result == 0 && kv_iter_valid(iter); kv_iter_next(iter), looked_at++) {
-		uint64_t ino, epoch;
-		size_t key_len;
-		uint32_t key_family;
-		const uint8_t *key = kv_iter_key(iter, &key_len);
-		result = catalog_key_digest_parse(key, key_len, &key_family, &ino, &epoch);
-		if (result < 0)
-			break;
-		if (versions.count > 0 && ino != versions.ino) {
-			delete_unneeded(visibility, &versions, batch);
-			more = kv_batch_count(batch) >= PRUNE_BATCH || looked_at >= PRUNE_LOOKED_AT;
-		}
-		versions.ino = *from = ino;
-		if (more)
-			break;
-		add_version(&versions, epoch);
-	}
-	if (result == 0)
-		result = kv_iter_status(iter);
-	kv_iter_free(iter);
-	delete_unneeded(visibility, &versions, batch);
-	free(versions.items);
-	visibility_free(visibility);
-	if (result == 0 && kv_batch_count(batch) > 0)
+	delete_unneeded(&pruning);
+	*from = pruning.ino;
+	array_clear(&pruning.versions);
+	visibility_free(pruning.visibility);
+	if (result >= 0 && kv_batch_count(batch) > 0)
 		result = kv_write(store->kv, batch, 0);
 	return result < 0 ? result : more;
 }

@@ -22,7 +22,7 @@ int catalog_number(struct store *store, enum counter counter, struct kv_batch *b
 	/* A number whose batch fails is skipped, never given out again. */
 	store->counters[counter] = number + 1;
 	buf_add_le64(&value, number + 1);
-	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
+	catalog_record_put(batch, &key, value.data, value.len);
 	*ret_number = number;
 	return 0;
 }
@@ -132,33 +132,6 @@ void catalog_remove_prune(struct store *store, uint32_t view)
 	free(prune);
 }
 
-void catalog_put_dataset(struct kv_batch *batch, const char *name, const struct dataset_record *record)
-{
-	struct small_key key = catalog_key_name('D', name);
-	AUTO_BUF value = BUF_INIT;
-
-	dataset_record_encode(record, &value);
-	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
-}
-
-void catalog_put_snapshot(struct kv_batch *batch, const char *name, const struct snapshot_record *record)
-{
-	struct small_key key = catalog_key_snapshot(record->dataset, name);
-	AUTO_BUF value = BUF_INIT;
-
-	snapshot_record_encode(record, &value);
-	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
-}
-
-void catalog_put_prune(struct kv_batch *batch, uint32_t view, const struct prune_record *record)
-{
-	struct small_key key = catalog_key_u32('P', view);
-	AUTO_BUF value = BUF_INIT;
-
-	prune_record_encode(record, &value);
-	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
-}
-
 void catalog_each_line(struct store *store, uint32_t family, uint32_t except_view, void (*each)(void *arg, const struct line *line),
 		       void *arg)
 {
@@ -196,82 +169,13 @@ struct line catalog_lines(struct store *store, uint32_t family, uint32_t except_
 	return sum;
 }
 
-/* --- orphans --- */
-
-typedef void (*orphan_fn)(void *arg, const struct small_key *key, uint64_t ino, struct kv_batch *batch);
-
-/* Calls for each key TAG | number | inode. */
-static int each_orphan(struct store *store, char tag, uint32_t number, orphan_fn each, void *arg, struct kv_batch *batch)
-{
-	struct small_key prefix = catalog_key_u32(tag, number);
-	struct small_key end = tag == 'O' ? catalog_key_orphan(number, UINT64_MAX) : catalog_key_snapshot_orphan(number, UINT64_MAX);
-	struct kv_iter *iter = kv_iter_new(store->kv, KV_CATALOG, prefix.bytes, prefix.len, end.bytes, end.len);
-	int result = 0;
-
-	for (kv_iter_first(iter); result == 0 && kv_iter_valid(iter); kv_iter_next(iter)) {
-		struct small_key key = {0};
-		const uint8_t *bytes = kv_iter_key(iter, &key.len);
-		if (key.len != prefix.len + sizeof(uint64_t)) {
-			result = -EBADMSG;
-			break;
-		}
-		memcpy(key.bytes, bytes, key.len);
-		struct reader reader = reader_over(key.bytes + prefix.len, sizeof(uint64_t));
-		each(arg, &key, read_be64(&reader), batch);
-	}
-	if (result == 0)
-		result = kv_iter_status(iter);
-	kv_iter_free(iter);
-	return result;
-}
-
-static void drop_orphan(void *arg, const struct small_key *key, uint64_t ino, struct kv_batch *batch)
-{
-	kv_batch_delete(batch, KV_CATALOG, key->bytes, key->len);
-}
-
-static void save_orphan(void *arg, const struct small_key *key, uint64_t ino, struct kv_batch *batch)
-{
-	struct small_key copy = catalog_key_snapshot_orphan(*(uint32_t *)arg, ino);
-
-	kv_batch_put(batch, KV_CATALOG, copy.bytes, copy.len, "", 0);
-}
-
-static void restore_orphan(void *arg, const struct small_key *key, uint64_t ino, struct kv_batch *batch)
-{
-	struct small_key copy = catalog_key_orphan(*(uint32_t *)arg, ino);
-
-	kv_batch_put(batch, KV_CATALOG, copy.bytes, copy.len, "", 0);
-}
-
-int catalog_save_orphans(struct store *store, uint32_t dataset, uint32_t view, struct kv_batch *batch)
-{
-	return each_orphan(store, 'O', dataset, save_orphan, &view, batch);
-}
-
-int catalog_restore_orphans(struct store *store, uint32_t view, uint32_t dataset, struct kv_batch *batch)
-{
-	return each_orphan(store, 'Q', view, restore_orphan, &dataset, batch);
-}
-
-int catalog_drop_orphans(struct store *store, uint32_t dataset, struct kv_batch *batch)
-{
-	return each_orphan(store, 'O', dataset, drop_orphan, NULL, batch);
-}
-
-int catalog_drop_snapshot_orphans(struct store *store, uint32_t view, struct kv_batch *batch)
-{
-	return each_orphan(store, 'Q', view, drop_orphan, NULL, batch);
-}
-
 int catalog_bury(struct store *store, struct kv_batch *batch, uint32_t family, uint32_t view, const struct line *line)
 {
 	struct prune_record prune = {.family = family, .line = *line};
-	struct small_key identity = catalog_key_identity(family, view);
 
 	catalog_put_prune(batch, view, &prune);
-	kv_batch_delete(batch, KV_CATALOG, identity.bytes, identity.len);
-	return catalog_drop_snapshot_orphans(store, view, batch);
+	catalog_delete_identity(batch, family, view);
+	return catalog_drop_snapshot_orphans(store->kv, view, batch);
 }
 
 void catalog_note_buried(struct store *store, uint32_t family, uint32_t view, const struct line *line)
@@ -349,7 +253,7 @@ static int load_prune(struct store *store, const uint8_t *key, size_t key_len, c
 static int load_tag(struct store *store, char tag, load_fn load)
 {
 	struct small_key first = {.bytes = {(uint8_t)tag}, .len = 1}, end = {.bytes = {(uint8_t)(tag + 1)}, .len = 1};
-	struct kv_iter *iter = kv_iter_new(store->kv, KV_CATALOG, first.bytes, first.len, end.bytes, end.len);
+	struct kv_iter *iter = catalog_record_iterate(store->kv, &first, &end);
 	int result = 0;
 
 	for (kv_iter_first(iter); result == 0 && kv_iter_valid(iter); kv_iter_next(iter)) {

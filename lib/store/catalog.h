@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <uthash.h>
 
+#include "lib/store/catalog_records.h"
 #include "lib/store/snapshots.h"
 
 struct snapshot {
@@ -108,11 +109,6 @@ void catalog_remove_snapshot(struct store *store, struct snapshot *snapshot);
 void catalog_add_prune(struct store *store, uint32_t view, struct prune_record *record);
 void catalog_remove_prune(struct store *store, uint32_t view);
 
-/* Records into a batch. */
-void catalog_put_dataset(struct kv_batch *batch, const char *name, const struct dataset_record *record);
-void catalog_put_snapshot(struct kv_batch *batch, const char *name, const struct snapshot_record *record);
-void catalog_put_prune(struct kv_batch *batch, uint32_t view, const struct prune_record *record);
-
 /* A view is destroyed: removes its identity and orphans, notes it for pruning; and the same in memory once the batch is written. */
 WARN_UNUSED int catalog_bury(struct store *store, struct kv_batch *batch, uint32_t family, uint32_t view, const struct line *line);
 void catalog_note_buried(struct store *store, uint32_t family, uint32_t view, const struct line *line);
@@ -129,12 +125,6 @@ void catalog_note_buried(struct store *store, uint32_t family, uint32_t view, co
 void catalog_each_line(struct store *store, uint32_t family, uint32_t except_view, void (*each)(void *arg, const struct line *line),
 		       void *arg);
 struct line catalog_lines(struct store *store, uint32_t family, uint32_t except_view);
-
-/* Orphans of a dataset ('O') copied to a snapshot ('Q'), the way back, and removed. */
-WARN_UNUSED int catalog_save_orphans(struct store *store, uint32_t dataset, uint32_t view, struct kv_batch *batch);
-WARN_UNUSED int catalog_restore_orphans(struct store *store, uint32_t view, uint32_t dataset, struct kv_batch *batch);
-WARN_UNUSED int catalog_drop_orphans(struct store *store, uint32_t dataset, struct kv_batch *batch);
-WARN_UNUSED int catalog_drop_snapshot_orphans(struct store *store, uint32_t view, struct kv_batch *batch);
 
 /* --- views.c --- */
 /* The dataset's head, referenced. Caller holds no lock, or change_lock. */

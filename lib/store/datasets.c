@@ -8,7 +8,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/store/catalog.h"
-#include "lib/tree/records/version.h"
+#include "lib/tree/records/scan.h"
 
 /* The length of the UTF-8 sequence at `text`, 0 if it is none (overlong, surrogate, beyond U+10FFFF). */
 static size_t utf8_len(const unsigned char *text)
@@ -106,7 +106,7 @@ static int create_locked(struct store *store, const char *name, const struct sta
 	if (result == 0)
 		result = fault_point("dataset-create-before-write");
 	if (result == 0)
-		result = kv_write(store->kv, batch, KV_SYNC);
+		result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
 	if (result < 0) {
 		dataset_record_clear(&record);
@@ -204,11 +204,10 @@ static int rename_locked(struct store *store, const char *name, const char *new_
 		return no_dataset(err, name);
 	if (catalog_dataset(store, new_name))
 		return error_set(err, -EEXIST, "there is a dataset \"%s\" already", new_name);
-	struct small_key key = catalog_key_name('D', name);
 	struct kv_batch *batch = kv_batch_new();
-	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+	catalog_delete_dataset(batch, name);
 	catalog_put_dataset(batch, new_name, &dataset->record);
-	int result = kv_write(store->kv, batch, KV_SYNC);
+	int result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
 	if (result < 0)
 		return error_set(err, result, "cannot rename dataset \"%s\": %s", name, strerror(-result));
@@ -248,7 +247,7 @@ static int put_changed(struct store *store, struct dataset *dataset, int level, 
 	record.level = level;
 	record.schedule = xstrdup(schedule ? schedule : dataset->record.schedule);
 	catalog_put_dataset(batch, dataset->name, &record);
-	int result = kv_write(store->kv, batch, KV_SYNC);
+	int result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
 	if (result < 0) {
 		free(record.schedule);
@@ -298,18 +297,21 @@ int dataset_set_schedule(struct store *store, const char *name, const char *sche
 
 /* --- destroy --- */
 
+static int found_entry(void *arg, const char *name, const struct entry_record *entry)
+{
+	return 1;
+}
+
 /* Caller has blocked the head: it is committed and nobody changes it. */
 static int check_empty(struct store *store, struct dataset *dataset, struct error *err)
 {
-	const struct dataset_record *record = &dataset->record;
-	struct tree_key first = tree_prefix_kind(record->family, ROOT_INO, KEY_ENTRY);
-	struct tree_key end = tree_prefix_end(first);
-	struct version_iter *iter = version_iter_new(store->kv, &record->line, &first, &end, 0);
-	bool some = version_iter_next(iter);
-	int result = version_iter_status(iter);
+	struct scan scan;
+	int result;
 
-	version_iter_free(iter);
-	if (some)
+	scan_of_line(&scan, store->tree, dataset->record.family, &dataset->record.line);
+	result = scan_entries(&scan, ROOT_INO, "", found_entry, NULL);
+	scan_clear(&scan);
+	if (result > 0)
 		return error_set(err, -ENOTEMPTY, "dataset \"%s\" is not empty", dataset->name);
 	return result < 0 ? error_set(err, result, "cannot read dataset \"%s\": %s", dataset->name, strerror(-result)) : 0;
 }
@@ -359,15 +361,13 @@ static int block_all(struct store *store, struct dataset *dataset, struct error 
 static int build_destroy(struct store *store, struct dataset *dataset, struct kv_batch *batch)
 {
 	const struct dataset_record *record = &dataset->record;
-	struct small_key key = catalog_key_name('D', dataset->name);
-	int result = catalog_drop_orphans(store, record->id, batch);
+	int result = catalog_drop_orphans(store->kv, record->id, batch);
 
-	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+	catalog_delete_dataset(batch, dataset->name);
 	if (result == 0)
 		result = catalog_bury(store, batch, record->family, record->view, &record->line);
 	for (struct snapshot *snapshot = dataset->snapshots; result == 0 && snapshot; snapshot = snapshot->by_name.next) {
-		key = catalog_key_snapshot(record->id, snapshot->name);
-		kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+		catalog_delete_snapshot(batch, record->id, snapshot->name);
 		result = catalog_bury(store, batch, record->family, snapshot->record.view, &snapshot->record.line);
 	}
 	return result;
@@ -396,7 +396,7 @@ static int destroy_locked(struct store *store, const char *name, unsigned flags,
 	if (result == 0)
 		result = fault_point("destroy-before-write");
 	if (result == 0)
-		result = kv_write(store->kv, batch, KV_SYNC);
+		result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
 	if (result < 0) {
 		unblock_all(store, dataset);

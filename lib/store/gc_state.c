@@ -9,7 +9,7 @@ int gc_state_load(struct store *store)
 {
 	struct small_key key = catalog_key_name('J', STATE_NAME);
 	AUTO_BUF value = BUF_INIT;
-	int result = kv_get(store->kv, KV_CATALOG, key.bytes, key.len, &value);
+	int result = catalog_record_get(store->kv, &key, &value);
 
 	if (result < 0)
 		return result == -ENOENT ? 0 : result;
@@ -32,5 +32,5 @@ void gc_state_put(struct store *store, struct kv_batch *batch)
 	buf_add_u8(&value, FORMAT_VERSION);
 	buf_add_u8(&value, atomic_load(&store->sweep_due));
 	buf_add_le64(&value, atomic_load(&store->kept_keys));
-	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
+	catalog_record_put(batch, &key, value.data, value.len);
 }

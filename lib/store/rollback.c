@@ -51,9 +51,9 @@ static int build_rollback(struct store *store, struct rollback *rollback, struct
 	else if (result == 0)
 		result = catalog_bury(store, batch, record.family, record.view, &record.line);
 	if (result == 0)
-		result = catalog_drop_orphans(store, record.id, batch);
+		result = catalog_drop_orphans(store->kv, record.id, batch);
 	if (result == 0)
-		result = catalog_restore_orphans(store, rollback->target->record.view, record.id, batch);
+		result = catalog_restore_orphans(store->kv, rollback->target->record.view, record.id, batch);
 	if (result < 0)
 		return result;
 	rollback->view = (uint32_t)view;
@@ -94,7 +94,7 @@ static int rollback_frozen(struct store *store, struct rollback *rollback, struc
 	if (result == 0)
 		result = fault_point("rollback-before-write");
 	if (result == 0)
-		result = kv_write(store->kv, batch, KV_SYNC);
+		result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
 	if (result < 0)
 		return result;
@@ -180,7 +180,7 @@ static int build_clone(struct store *store, const struct snapshot *source, const
 	if (result == 0)
 		result = family_next_epoch(store->tree, source->record.family, batch, &epoch);
 	if (result == 0)
-		result = catalog_restore_orphans(store, source->record.view, (uint32_t)id, batch);
+		result = catalog_restore_orphans(store->kv, source->record.view, (uint32_t)id, batch);
 	if (result < 0)
 		return result;
 	*record = (struct dataset_record){
@@ -214,7 +214,7 @@ static int clone_locked(struct store *store, const char *dataset, const char *na
 	if (result == 0)
 		result = fault_point("clone-before-write");
 	if (result == 0)
-		result = kv_write(store->kv, batch, KV_SYNC);
+		result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
 	if (result < 0) {
 		dataset_record_clear(&record);

@@ -62,7 +62,7 @@ int snapshot_prepare(struct store *store, struct dataset *dataset, const char *n
 	if (result == 0)
 		result = catalog_number(store, COUNTER_SNAPSHOT, batch, &number);
 	if (result == 0)
-		result = catalog_save_orphans(store, dataset->record.id, (uint32_t)view, batch);
+		result = catalog_save_orphans(store->kv, dataset->record.id, (uint32_t)view, batch);
 	if (result < 0)
 		return result;
 	*record = (struct snapshot_record){
@@ -169,7 +169,7 @@ static int take_frozen(struct store *store, struct target *targets, size_t count
 	if (result == 0)
 		result = fault_point("snapshot-before-write");
 	if (result == 0)
-		result = kv_write(store->kv, batch, KV_SYNC);
+		result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
 	if (result < 0)
 		return result;
@@ -353,11 +353,10 @@ static int rename_locked(struct store *store, const char *dataset, const char *n
 		return result;
 	if (catalog_snapshot(snapshot->dataset, new_name))
 		return error_set(err, -EEXIST, "there is a snapshot \"%s@%s\" already", dataset, new_name);
-	struct small_key key = catalog_key_snapshot(snapshot->record.dataset, name);
 	struct kv_batch *batch = kv_batch_new();
-	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+	catalog_delete_snapshot(batch, snapshot->record.dataset, name);
 	catalog_put_snapshot(batch, new_name, &snapshot->record);
-	result = kv_write(store->kv, batch, KV_SYNC);
+	result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
 	if (result < 0)
 		return error_set(err, result, "cannot rename snapshot \"%s@%s\": %s", dataset, name, strerror(-result));
@@ -396,7 +395,7 @@ static int put_holds(struct store *store, struct snapshot *snapshot, char **hold
 	record.holds = holds;
 	record.hold_count = count;
 	catalog_put_snapshot(batch, snapshot->name, &record);
-	int result = kv_write(store->kv, batch, KV_SYNC);
+	int result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
 	if (result < 0) {
 		free(holds);
@@ -516,14 +515,13 @@ static int destroy_locked(struct store *store, const char *dataset, const char *
 		return result;
 
 	const struct snapshot_record *record = &snapshot->record;
-	struct small_key key = catalog_key_snapshot(record->dataset, name);
 	struct kv_batch *batch = kv_batch_new();
-	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+	catalog_delete_snapshot(batch, record->dataset, name);
 	result = catalog_bury(store, batch, record->family, record->view, &record->line);
 	if (result == 0)
 		result = fault_point("destroy-before-write");
 	if (result == 0)
-		result = kv_write(store->kv, batch, KV_SYNC);
+		result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
 	if (result < 0) {
 		views_unblock(store, &snapshot->blocked);

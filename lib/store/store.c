@@ -323,15 +323,8 @@ static int open_layers(struct store *store, const struct store_options *options,
 static void reap_orphans(struct store *store)
 {
 	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
-		struct small_key first = catalog_key_u32('O', dataset->record.id);
-		struct small_key end = catalog_key_orphan(dataset->record.id, UINT64_MAX);
-		struct kv_iter *iter = kv_iter_new(store->kv, KV_CATALOG, first.bytes, first.len, end.bytes, end.len);
-		kv_iter_first(iter);
-		bool some = kv_iter_valid(iter);
-		kv_iter_free(iter);
-
 		struct view *view;
-		if (!some || views_head(store, dataset, &view) < 0)
+		if (catalog_has_orphans(store->kv, dataset->record.id) <= 0 || views_head(store, dataset, &view) < 0)
 			continue;
 		int ignored = view_reap_orphans(view);
 		(void)ignored;

@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
-#include "lib/format/key.h"
 
 #define STEP_CHUNKS 64 /* taken by a thread at once: neighbours on disk */
 
@@ -109,17 +108,11 @@ static void sort_ids(struct warm *warm)
 
 static void read_one(struct warm *warm, uint64_t id)
 {
-	struct small_key key = chunk_key(id);
-	struct kv_pin *pin;
-	const uint8_t *value;
-	size_t len;
-	int r = kv_pin(store_kv(warm->store), id & CHUNK_BULK ? KV_BULK : KV_SMALL, key.bytes, key.len, &pin, &value, &len);
+	uint64_t bytes;
 
 	/* Gone with a file that was overwritten meanwhile; whoever needs it will say so. */
-	if (r < 0)
-		return;
-	atomic_fetch_add(&warm->transfer.bytes, len);
-	kv_unpin(pin);
+	if (chunks_stored(store_chunks(warm->store), id, &bytes) == 0)
+		atomic_fetch_add(&warm->transfer.bytes, bytes);
 }
 
 static void read_main(void *arg)

@@ -72,5 +72,4 @@ DEEP_FUNCTIONS = set()
 WORDS = {
     ("gate", "lib/tree/records"),
     ("guard", "fs/fuse/session"),
-    ("why", "lib/reclaim"),
 }

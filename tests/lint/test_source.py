@@ -51,6 +51,16 @@ def test_foreign_interface_has_one_door(header, folder):
     report([f"{name}: includes {i}" for name in sources("lib/", "fs/") if not name.startswith(folder) for i in includes(name) if pattern.match(i)])
 
 
+def test_column_families_are_named_by_those_who_own_their_records():
+    """Above lib/tree the tree's records are read with lib/tree/records/{scan,all_versions,touched}.h; the catalogue's have one file."""
+    places = [folder + "/" for folder in ("lib/store", "lib/reclaim", "lib/identity", "lib/history", "lib/transfer", "lib/ops", "fs")]
+    report([
+        f"{name}:{number}: {found.group()}"
+        for name in sources(*places) if name != "lib/store/catalog_records.c"
+        for number, line in enumerate(without_comments(text(name)).splitlines(), 1) if (found := re.search(r"\bKV_(?!MESSAGE_MAX)\w+", line))
+    ])
+
+
 def test_openssl_is_included_by_one_file():
     users = [name for name in sources("lib/", "fs/") if any(i.startswith("openssl/") for i in includes(name))]
     assert len(users) <= 1, users

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "lib/reclaim/chunk_references.h"
 #include "tests/unit/dataset_store.h"
 
 #define BLOCK 30000      /* bytes of a test file: several chunks */
@@ -318,17 +319,17 @@ static void why_names_who_keeps_a_chunk(void **state)
 	assert_int_equal(view_resolve(view, "dir/file", &attr), 0);
 	take(place.store, "a", "one");
 	assert_int_equal(view_extents(view, attr.ino, first_chunk, &chunk), 1);
-	assert_int_equal(gc_why(place.store, chunk, 10, add_reason, &reasons, &err), 0);
+	assert_int_equal(chunk_references_find(place.store, chunk, 10, add_reason, &reasons, &err), 0);
 	assert_string_equal((const char *)reasons.text.data, "a@:dir/file+0 a@one:dir/file+0 ");
 	assert_int_equal(view_resolve(view, "dir", &attr), 0);
 	assert_int_equal(view_rename(view, ROOT_INO, "dir", ROOT_INO, "new", 0), 0);
 	assert_int_equal(view_unlink(view, attr.ino, "file"), 0);
 	store_view_put(place.store, view);
 	buf_clear(&reasons.text);
-	assert_int_equal(gc_why(place.store, chunk, 10, add_reason, &reasons, &err), 0);
+	assert_int_equal(chunk_references_find(place.store, chunk, 10, add_reason, &reasons, &err), 0);
 	assert_string_equal((const char *)reasons.text.data, "a@one:dir/file+0 ");
 	buf_clear(&reasons.text);
-	assert_int_equal(gc_why(place.store, chunk + 1000, 10, add_reason, &reasons, &err), -ENOENT);
+	assert_int_equal(chunk_references_find(place.store, chunk + 1000, 10, add_reason, &reasons, &err), -ENOENT);
 	place_clear(&place);
 }
 

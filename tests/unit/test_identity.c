@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "lib/chunk/digest.h"
-#include "lib/identity/digests.h"
+#include "lib/store/digests.h"
 #include "lib/identity/identity.h"
 #include "tests/unit/dataset_store.h"
 

@@ -16,6 +16,7 @@
 #include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
 #include "lib/tree/records/family.h"
+#include "lib/tree/records/touched.h"
 #include "lib/tree/files/names.h"
 
 /* What a file's records take on the disk beside its content, generously. */
@@ -49,12 +50,11 @@ static void put_inode(struct change *change, uint64_t ino, const struct inode_re
 {
 	struct view *view = change->view;
 	struct tree_key stem = tree_stem_inode(view->family_id, ino);
-	struct small_key touched = touched_key(view->family_id, view->epoch, ino);
 	AUTO_BUF value = BUF_INIT;
 
 	inode_record_encode(record, &value);
 	version_put(view, change->batch, &stem, 0, value.data, value.len);
-	kv_batch_put(change->batch, KV_TOUCHED, touched.bytes, touched.len, "", 0);
+	touched_put(change->batch, view->family_id, view->epoch, ino);
 }
 
 static void put_xattrs(struct change *change, const struct bulk_file *file)

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/fault.h"
+#include "lib/tree/records/touched.h"
 #include "lib/tree/records/transaction.h"
 
 /* Versions that one batch looks at. */
@@ -40,13 +41,12 @@ static struct removal removal_begin(const struct view *view, uint64_t ino)
 /* All records are dealt with. If nothing of the inode is left in this epoch, it was not touched either (I7). */
 static void note_removed(struct view *view, struct kv_batch *batch, uint64_t ino, const struct removal *removal)
 {
-	struct small_key touched = touched_key(view->family_id, view->epoch, ino);
 	struct small_key orphan = catalog_key_orphan(view->dataset, ino);
 
 	if (removal->tombstones == 0 && removal->epoch == view->epoch)
-		kv_batch_delete(batch, KV_TOUCHED, touched.bytes, touched.len);
+		touched_remove(batch, view->family_id, view->epoch, ino);
 	else
-		kv_batch_put(batch, KV_TOUCHED, touched.bytes, touched.len, "", 0);
+		touched_put(batch, view->family_id, view->epoch, ino);
 	kv_batch_delete(batch, KV_CATALOG, orphan.bytes, orphan.len);
 }
 
@@ -129,8 +129,7 @@ static int remove_step(struct view *view, uint64_t ino, struct removal *removal)
 	if (r == 0)
 		r = more = version_delete_range(view, batch, STEP_VERSIONS, &removal->next, &removal->end, &removal->tombstones);
 	if (r > 0) {
-		struct small_key touched = touched_key(view->family_id, view->epoch, ino);
-		kv_batch_put(batch, KV_TOUCHED, touched.bytes, touched.len, "", 0);
+		touched_put(batch, view->family_id, view->epoch, ino);
 		r = 0;
 	} else if (r == 0) {
 		r = removal_end(view, batch, ino, removal);

@@ -130,10 +130,14 @@ int view_extents(struct view *view, uint64_t ino, inode_extent_fn each, void *ar
 {
 	struct tree_key first = tree_prefix_kind(view->family_id, ino, KEY_EXTENT);
 	struct tree_key end = tree_prefix_end(first);
-	struct line line = view_line(view);
-	struct version_iter *iter = version_iter_new(view->tree->kv, &line, &first, &end, 0);
+	struct version_iter *iter;
 	struct extent extent;
 	int result = 0;
+
+	/* One hold for the line and the look at the database: what is overwritten in a later epoch is there for the iterator. */
+	pthread_rwlock_rdlock(&view->epoch_lock);
+	iter = version_iter_new(view->tree->kv, &view->line, &first, &end, 0);
+	pthread_rwlock_unlock(&view->epoch_lock);
 
 	while (result == 0 && version_iter_next(iter)) {
 		result = extent_of_iter(iter, &extent);
@@ -143,7 +147,6 @@ int view_extents(struct view *view, uint64_t ino, inode_extent_fn each, void *ar
 	if (result == 0)
 		result = version_iter_status(iter);
 	version_iter_free(iter);
-	line_clear(&line);
 	return result;
 }
 

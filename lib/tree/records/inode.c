@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <utlist.h>
 
+#include "lib/tree/records/touched.h"
 #include "lib/tree/records/transaction.h"
 
 #define LOADED 1
@@ -266,10 +267,8 @@ void inode_record_put(struct inode *inode, struct kv_batch *batch)
 	record.data_len = record.is_inline ? (uint32_t)inode->inline_data.len : 0;
 	inode_record_encode(&record, &value);
 	version_put(view, batch, &stem, inode->record_epoch, value.data, value.len);
-	if (inode->record_epoch != view->epoch) {
-		struct small_key touched = touched_key(view->family_id, view->epoch, inode->ino);
-		kv_batch_put(batch, KV_TOUCHED, touched.bytes, touched.len, "", 0);
-	}
+	if (inode->record_epoch != view->epoch)
+		touched_put(batch, view->family_id, view->epoch, inode->ino);
 }
 
 void inode_written(struct inode *inode)

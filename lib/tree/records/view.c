@@ -6,8 +6,9 @@
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
-#include "lib/tree/records/transaction.h"
 #include "lib/tree/records/family.h"
+#include "lib/tree/records/touched.h"
+#include "lib/tree/records/transaction.h"
 #include "lib/tree/files/names.h"
 
 /* view_freeze lets new writes in so many times before it holds them back. */
@@ -147,7 +148,7 @@ void view_close(struct view *view)
 void view_make_root(struct kv_batch *batch, uint32_t family, uint64_t epoch, uint32_t mode, uint32_t uid, uint32_t gid)
 {
 	struct family_record numbers = {.next_epoch = epoch + 1, .next_ino = ROOT_INO + 1};
-	struct small_key family_key = catalog_key_u32('F', family), touched = touched_key(family, epoch, ROOT_INO);
+	struct small_key family_key = catalog_key_u32('F', family);
 	struct tree_key root_key = tree_key_at(tree_stem_inode(family, ROOT_INO), epoch);
 	struct timespec now = clock_now();
 	struct inode_record root = {
@@ -169,7 +170,7 @@ void view_make_root(struct kv_batch *batch, uint32_t family, uint64_t epoch, uin
 	buf_reset(&value);
 	inode_record_encode(&root, &value);
 	kv_batch_put(batch, KV_TREE, root_key.bytes, root_key.len, value.data, value.len);
-	kv_batch_put(batch, KV_TOUCHED, touched.bytes, touched.len, "", 0);
+	touched_put(batch, family, epoch, ROOT_INO);
 }
 
 /* --- changing what is seen --- */

@@ -1,7 +1,8 @@
-#include "lib/identity/digests.h"
+#include "lib/store/digests.h"
 
 #include <errno.h>
-#include <string.h>
+
+#include "lib/store/catalog_records.h"
 
 /* So many steps forward before a seek is cheaper. */
 #define NEAR_STEPS 8
@@ -18,7 +19,7 @@ static struct kv_iter *iterate(struct kv *kv, uint32_t family, uint64_t first_in
 	struct small_key first = catalog_key_digest(family, first_ino, UINT64_MAX);
 	struct small_key end = catalog_key_digest(family, UINT64_MAX, UINT64_MAX);
 
-	return kv_iter_new(kv, KV_CATALOG, first.bytes, first.len, end.bytes, end.len);
+	return catalog_record_iterate(kv, &first, &end);
 }
 
 struct digests *digests_new(struct kv *kv, uint32_t family, const struct line *line)
@@ -101,5 +102,29 @@ void digests_put(struct kv_batch *batch, uint32_t family, uint64_t ino, uint64_t
 	AUTO_BUF value = BUF_INIT;
 
 	digest_record_encode(record, &value);
-	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
+	catalog_record_put(batch, &key, value.data, value.len);
+}
+
+void digests_remove(struct kv_batch *batch, uint32_t family, uint64_t ino, uint64_t epoch)
+{
+	struct small_key key = catalog_key_digest(family, ino, epoch);
+
+	catalog_record_delete(batch, &key);
+}
+
+int digests_each(struct kv *kv, uint32_t family, uint64_t from, int (*each)(void *arg, uint64_t ino, uint64_t epoch), void *arg)
+{
+	struct kv_iter *iter = iterate(kv, family, from);
+	int result = 0;
+
+	for (kv_iter_first(iter); result == 0 && kv_iter_valid(iter); kv_iter_next(iter)) {
+		uint64_t ino, epoch;
+		result = current(iter, &ino, &epoch);
+		if (result == 0)
+			result = each(arg, ino, epoch);
+	}
+	if (result == 0)
+		result = kv_iter_status(iter);
+	kv_iter_free(iter);
+	return result;
 }

@@ -1,0 +1,40 @@
+/*
+ * All stored versions of records, whoever sees them: for who counts and for the collector, which removes some and drops whole families.
+ *
+ * A walk goes in key order and sees the database as it was when the walk was made; the versions of one record follow each other, the
+ * newest first. It belongs to one thread. -EBADMSG: a key that is none.
+ */
+#ifndef CORPUSFS_TREE_RECORDS_ALL_VERSIONS_H
+#define CORPUSFS_TREE_RECORDS_ALL_VERSIONS_H
+
+#include "lib/tree/records/view.h"
+
+struct all_versions;
+
+struct stored_version {
+	struct tree_key_parts parts;
+	const struct tree_key *stem; /* of its key */
+	bool is_newest;              /* the first of its record that the walk meets */
+	const uint8_t *value;
+	size_t len; /* 0: a tombstone */
+};
+
+/* Of the whole store. */
+struct all_versions *all_versions_new(struct tree *tree);
+/* Of the keys in [first, end). */
+struct all_versions *all_versions_between(struct tree *tree, const struct tree_key *first, const struct tree_key *end);
+void all_versions_free(struct all_versions *all); /* NULL is fine */
+
+/* 1: the next version, valid until the next call; 0: that was all; or -errno. */
+WARN_UNUSED int all_versions_next(struct all_versions *all, struct stored_version *ret_version);
+
+/* About how many a walk through the whole store meets. */
+uint64_t all_versions_estimate(struct tree *tree);
+
+/* Adds to the batch that the version is removed. */
+void all_versions_remove(struct kv_batch *batch, const struct tree_key *stem, uint64_t epoch);
+
+/* Removes all versions of a family that no view belongs to any more, and its touched index, at once and not as part of a batch. */
+WARN_UNUSED int all_versions_drop_family(struct tree *tree, uint32_t family);
+
+#endif
