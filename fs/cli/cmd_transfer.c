@@ -57,7 +57,7 @@ static int set_outside(json_t *args, const char *key, const char *text, struct e
 
 static int print_problems(const json_t *result)
 {
-	json_t *problems = json_object_get(result, "problems"), *row;
+	json_t *problems = json_object_get(result, "problems"), *notes = json_object_get(result, "notes"), *row;
 	json_int_t more = json_integer_value(json_object_get(result, "problems_not_named"));
 	size_t i;
 
@@ -66,6 +66,8 @@ static int print_problems(const json_t *result)
 		        json_string_value(json_object_get(row, "text")));
 	if (more > 0)
 		fprintf(stderr, "corpusfs: and %lld more\n", (long long)more);
+	json_array_foreach (notes, i, row)
+		fprintf(stderr, "corpusfs: note: %s\n", json_string_value(row));
 	return json_array_size(problems) > 0 ? EXIT_FAILED : EXIT_OK;
 }
 

@@ -8,11 +8,12 @@
 #include "lib/ops/ops.h"
 
 #define PROBLEMS_MAX 1000 /* that are named */
+#define NOTES_MAX 100
 #define DEFAULT_LEVEL 1
 
 struct teller {
 	struct op_context *context;
-	json_t *problems;
+	json_t *problems, *notes;
 	uint64_t not_named;
 };
 
@@ -69,6 +70,14 @@ static void tell_problem(void *arg, const char *path, int code, const char *text
 	                      json_pack("{s:o, s:s, s:o}", "path", text_to_json(path), "code", code_name(code), "text", text_to_json(text)));
 }
 
+static void tell_note(void *arg, const char *text)
+{
+	struct teller *teller = arg;
+
+	if (json_array_size(teller->notes) < NOTES_MAX)
+		json_array_append_new(teller->notes, text_to_json(text));
+}
+
 static struct transfer_options common_options(struct teller *teller, const json_t *args)
 {
 	return (struct transfer_options){.uid = teller->context->uid,
@@ -78,6 +87,7 @@ static struct transfer_options common_options(struct teller *teller, const json_
 	                                 .count = op_arg_bool(args, "count"),
 	                                 .progress = tell_progress,
 	                                 .problem = tell_problem,
+	                                 .note = tell_note,
 	                                 .arg = teller};
 }
 
@@ -88,10 +98,10 @@ static json_t *result_to_json(const struct teller *teller, const struct transfer
 	if (code < 0)
 		failure = json_pack("{s:s, s:o, s:o}", "code", code_name(code), "text", text_to_json(err->text), "hint",
 		                    text_to_json(err->hint));
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:I, s:o}", "files", (json_int_t)counts->files, "directories",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:I, s:o}", "files", (json_int_t)counts->files, "directories",
 	                 (json_int_t)counts->directories, "links", (json_int_t)counts->links, "skipped", (json_int_t)counts->skipped,
 	                 "bytes", (json_int_t)counts->bytes, "problem_count", (json_int_t)counts->problems, "problems",
-	                 teller->problems, "problems_not_named", (json_int_t)teller->not_named, "failure", failure);
+	                 teller->problems, "notes", teller->notes, "problems_not_named", (json_int_t)teller->not_named, "failure", failure);
 }
 
 /* What failed after something was done is part of the result: a caller wants to know both. */
@@ -104,17 +114,18 @@ static int finish(struct teller *teller, const struct transfer_counts *counts, i
 		code = 0;
 	}
 	json_decref(teller->problems);
+	json_decref(teller->notes);
 	return code;
 }
 
 /*
  * import: {source: absolute path, or "-" for a tar that comes as descriptor, dataset, path?, level?, all?, strict?, count?}
- * -> {files, directories, links, skipped, bytes, problem_count, problems: [{path, code, text}], problems_not_named,
- * failure: null or {code, text, hint}}; progress {phase, done, total, files}
+ * -> {files, directories, links, skipped, bytes, problem_count, problems: [{path, code, text}], notes: [text],
+ * problems_not_named, failure: null or {code, text, hint}}; progress {phase, done, total, files}
  */
 static int import_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
-	struct teller teller = {.context = context, .problems = json_array()};
+	struct teller teller = {.context = context, .problems = json_array(), .notes = json_array()};
 	struct import_options options = {.transfer = common_options(&teller, args),
 	                                 .source_fd = -1,
 	                                 .path = op_arg_string_or(args, "path", ""),
@@ -147,7 +158,7 @@ static int import_op(struct op_context *context, const json_t *args, json_t **re
  */
 static int export_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
-	struct teller teller = {.context = context, .problems = json_array()};
+	struct teller teller = {.context = context, .problems = json_array(), .notes = json_array()};
 	struct export_options options = {.transfer = common_options(&teller, args),
 	                                 .target_fd = -1,
 	                                 .path = op_arg_string_or(args, "path", ""),
@@ -175,7 +186,7 @@ static int export_op(struct op_context *context, const json_t *args, json_t **re
 /* warm: {source: "DATASET[@NAME]", path?} -> {files, bytes: read from the store's files, seconds} */
 static int warm_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
-	struct teller teller = {.context = context, .problems = json_array()};
+	struct teller teller = {.context = context, .problems = json_array(), .notes = json_array()};
 	struct warm_options options = {.transfer = common_options(&teller, args), .path = op_arg_string_or(args, "path", "")};
 	struct warm_result result = {0};
 	int r = op_arg_string(args, "source", &options.source, err);
@@ -183,6 +194,7 @@ static int warm_op(struct op_context *context, const json_t *args, json_t **ret_
 	if (r == 0)
 		r = warm_run(context->store, &options, &result, err);
 	json_decref(teller.problems);
+	json_decref(teller.notes);
 	if (r < 0)
 		return r;
 	*ret_result = json_pack("{s:I, s:I, s:I, s:f}", "files", (json_int_t)result.files, "chunks", (json_int_t)result.chunks, "bytes",

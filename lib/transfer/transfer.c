@@ -56,6 +56,20 @@ void transfer_problem(struct transfer *transfer, const char *dir, const char *na
 		transfer_fail(transfer, code, "%s: %s; stopped there", path[0] ? path : ".", text);
 }
 
+void transfer_note(struct transfer *transfer, const char *format, ...)
+{
+	char text[ERROR_TEXT_MAX];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	pthread_mutex_lock(&transfer->lock);
+	if (transfer->options->note)
+		transfer->options->note(transfer->options->arg, text);
+	pthread_mutex_unlock(&transfer->lock);
+}
+
 void transfer_fail(struct transfer *transfer, int code, const char *format, ...)
 {
 	va_list args;

@@ -2,7 +2,8 @@
  * What import, export and warm have in common: what was asked for, how far it is, and what could not be done. See import.h and export.h.
  *
  * A problem concerns one file: it is named and, unless the transfer is strict, the rest goes on. A failure concerns all that is left (no
- * room, damaged archive, cancelled): it ends the transfer; what is complete stays.
+ * room, damaged archive, cancelled): it ends the transfer; what is complete stays. A note says what was done differently from what somebody
+ * may expect, although nothing went wrong.
  *
  * Threads: any, between transfer_begin and transfer_end.
  */
@@ -29,6 +30,7 @@ struct transfer_options {
 	bool count;  /* find out the total first, beside the work */
 	int (*progress)(void *arg, const struct transfer_progress *progress); /* several times a second, on the caller's thread; not 0: cancel */
 	void (*problem)(void *arg, const char *path, int code, const char *text); /* one at a time, on any thread */
+	void (*note)(void *arg, const char *text);                                /* likewise */
 	void *arg;
 };
 
@@ -42,7 +44,7 @@ struct transfer {
 	const char *phase;
 	atomic_uint_fast64_t files, directories, links, skipped, bytes, skipped_bytes, problems, total;
 	atomic_bool stop;
-	pthread_mutex_t lock; /* guards the failure, and the problem callback */
+	pthread_mutex_t lock; /* guards the failure, and the callbacks problem and note */
 	struct error failure; /* code 0: none */
 	pthread_cond_t changed; /* a thread of transfer_run has ended */
 	unsigned running;
@@ -56,6 +58,7 @@ WARN_UNUSED int transfer_end(struct transfer *transfer, struct transfer_counts *
 bool transfer_stopped(struct transfer *transfer);
 /* "DIR/NAME" (either may be empty) could not be transferred; text NULL: what the code says. */
 void transfer_problem(struct transfer *transfer, const char *dir, const char *name, int code, const char *text);
+void transfer_note(struct transfer *transfer, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Only the first one counts. */
 void transfer_fail(struct transfer *transfer, int code, const char *format, ...) PRINTF_LIKE(3, 4);
 /* A result of the store: one that concerns everything is a failure, others the file's problem. */
