@@ -49,6 +49,7 @@
 #include "lib/base/fault.h"
 #include "lib/reclaim/prune_digests.h"
 #include "lib/reclaim/visibility.h"
+#include "lib/tree/freeze/freeze.h"
 #include "lib/tree/records/all_versions.h"
 #include "lib/tree/records/touched.h"
 
@@ -161,16 +162,17 @@ static int remove_garbage(struct pruning *pruning, const struct tree_key *stems,
 {
 	struct store *store = pruning->store;
 	struct view_set heads;
+	struct freeze *freeze;
 	uint64_t removed = 0;
 
 	pthread_mutex_lock(&store->change_lock);
 	int result = views_get_heads(store, pruning->record.family, &heads);
 	if (result == 0) {
-		for (size_t i = 0; i < heads.count; i++)
-			view_pause(heads.items[i]);
-		result = remove_paused(store, pruning->record.family, stems, count, &removed);
-		for (size_t i = heads.count; i-- > 0;)
-			view_resume(heads.items[i]);
+		result = freeze_begin_uncommitted(heads.items, heads.count, &freeze);
+		if (result == 0) {
+			result = remove_paused(store, pruning->record.family, stems, count, &removed);
+			freeze_end(freeze);
+		}
 		views_put_heads(store, &heads);
 	}
 	pthread_mutex_unlock(&store->change_lock);

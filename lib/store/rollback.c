@@ -7,6 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/store/catalog.h"
+#include "lib/tree/freeze/freeze.h"
 
 struct rollback {
 	struct dataset *dataset;
@@ -66,7 +67,7 @@ static int build_rollback(struct store *store, struct rollback *rollback, struct
 	return 0;
 }
 
-static void apply_rollback(struct store *store, struct rollback *rollback, struct view *head)
+static void apply_rollback(struct store *store, struct rollback *rollback, struct view *head, struct freeze *freeze)
 {
 	struct dataset_record *record = &rollback->dataset->record;
 
@@ -82,11 +83,11 @@ static void apply_rollback(struct store *store, struct rollback *rollback, struc
 	record->view = rollback->view;
 	record->epoch = rollback->epoch;
 	pthread_mutex_unlock(&store->catalog_lock);
-	view_retire(head);
+	freeze_retire(freeze, head);
 }
 
-/* Caller froze the head, and thaws it: as it was after a failure, retired after success. */
-static int rollback_frozen(struct store *store, struct rollback *rollback, struct view *head)
+/* The head goes on as it was after a failure; after success it is retired. */
+static int rollback_frozen(struct store *store, struct rollback *rollback, struct view *head, struct freeze *freeze)
 {
 	struct kv_batch *batch = kv_batch_new();
 	int result = build_rollback(store, rollback, batch);
@@ -99,21 +100,22 @@ static int rollback_frozen(struct store *store, struct rollback *rollback, struc
 	if (result < 0)
 		return result;
 	FAULT_AFTER("rollback-after-write");
-	apply_rollback(store, rollback, head);
+	apply_rollback(store, rollback, head, freeze);
 	return 0;
 }
 
 static int rollback_head(struct store *store, struct rollback *rollback)
 {
+	struct freeze *freeze;
 	struct view *head;
 	int result = views_head(store, rollback->dataset, &head);
 
 	if (result < 0)
 		return result;
-	result = view_freeze(head);
+	result = freeze_begin(&head, 1, &freeze);
 	if (result == 0) {
-		result = rollback_frozen(store, rollback, head);
-		view_thaw(head, NULL, 0);
+		result = rollback_frozen(store, rollback, head, freeze);
+		freeze_end(freeze);
 	}
 	store_view_put(store, head);
 	if (result == 0)

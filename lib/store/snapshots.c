@@ -33,6 +33,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/store/catalog.h"
+#include "lib/tree/freeze/freeze.h"
 
 #define NOTE_MAX 65536
 
@@ -137,8 +138,8 @@ static int build_snapshots(struct store *store, struct target *targets, size_t c
 	return 0;
 }
 
-/* Memory follows the disk; then the frozen heads learn what they may not remove any more, and go on in their new epoch. */
-static void apply_snapshots(struct store *store, struct target *targets, size_t count)
+/* Memory follows the disk; the frozen heads learn what they may not remove any more, and which epoch they go on in. */
+static void apply_snapshots(struct store *store, struct target *targets, size_t count, struct freeze *freeze)
 {
 	pthread_mutex_lock(&store->catalog_lock);
 	for (size_t i = 0; i < count; i++) {
@@ -154,14 +155,13 @@ static void apply_snapshots(struct store *store, struct target *targets, size_t 
 		pthread_mutex_lock(&store->catalog_lock);
 		struct line shared = catalog_lines(store, record->family, record->view);
 		pthread_mutex_unlock(&store->catalog_lock);
-		view_set_shared(targets[i].head, &shared);
+		freeze_set_shared(freeze, targets[i].head, &shared);
+		freeze_set_epoch(freeze, targets[i].head, &targets[i].line, targets[i].epoch);
 		line_clear(&shared);
 	}
-	for (size_t i = 0; i < count; i++)
-		view_thaw(targets[i].head, &targets[i].line, targets[i].epoch);
 }
 
-static int take_frozen(struct store *store, struct target *targets, size_t count, const char *note, uint32_t flags)
+static int take_frozen(struct store *store, struct target *targets, size_t count, const char *note, uint32_t flags, struct freeze *freeze)
 {
 	struct kv_batch *batch = kv_batch_new();
 	int result = build_snapshots(store, targets, count, note, flags, batch);
@@ -174,27 +174,15 @@ static int take_frozen(struct store *store, struct target *targets, size_t count
 	if (result < 0)
 		return result;
 	FAULT_AFTER("snapshot-after-write");
-	apply_snapshots(store, targets, count);
+	apply_snapshots(store, targets, count, freeze);
 	return 0;
 }
 
-static int freeze_all(const struct view_set *heads)
-{
-	for (size_t i = 0; i < heads->count; i++) {
-		int result = view_freeze(heads->items[i]);
-		if (result < 0) {
-			while (i-- > 0)
-				view_thaw(heads->items[i], NULL, 0);
-			return result;
-		}
-	}
-	return 0;
-}
-
-/* Freezes the targets' heads, in order of dataset ids as everybody does, and takes the snapshots. */
+/* Freezes the targets' heads and takes the snapshots. */
 static int take_heads(struct store *store, struct target *targets, size_t count, const char *note, uint32_t flags)
 {
 	struct view_set heads = {.items = xcalloc(count, sizeof(*heads.items))};
+	struct freeze *freeze;
 	int result = 0;
 
 	for (; heads.count < count && result == 0; heads.count += result == 0) {
@@ -202,11 +190,10 @@ static int take_heads(struct store *store, struct target *targets, size_t count,
 		heads.items[heads.count] = targets[heads.count].head;
 	}
 	if (result == 0)
-		result = freeze_all(&heads);
+		result = freeze_begin(heads.items, heads.count, &freeze);
 	if (result == 0) {
-		result = take_frozen(store, targets, count, note, flags);
-		for (size_t i = 0; result < 0 && i < count; i++)
-			view_thaw(targets[i].head, NULL, 0);
+		result = take_frozen(store, targets, count, note, flags, freeze);
+		freeze_end(freeze);
 	}
 	views_put_heads(store, &heads);
 	return result;

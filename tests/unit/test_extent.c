@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "lib/tree/freeze/freeze.h"
 #include "tests/unit/tree_store.h"
 
 #define SPACE 4000
@@ -123,6 +124,7 @@ static void test_a_snapshot_keeps_its_extents(void **state)
 	struct line none = { 0 }, shared = { 0 }, line;
 	struct view_options options = { .dataset = 1, .family = 1, .view = 2, .line = &shared, .shared = &none };
 	uint64_t allocated;
+	struct freeze *freeze;
 	struct view *snapshot;
 
 	srand(4);
@@ -132,11 +134,12 @@ static void test_a_snapshot_keeps_its_extents(void **state)
 	allocated = inode->record.allocated;
 
 	line_add(&shared, 1, 1);
-	assert_int_equal(view_freeze(store->view), 0);
 	line = view_line(store->view);
 	line_add(&line, 2, 2);
-	view_set_shared(store->view, &shared);
-	view_thaw(store->view, &line, 2);
+	assert_int_equal(freeze_begin(&store->view, 1, &freeze), 0);
+	freeze_set_shared(freeze, store->view, &shared);
+	freeze_set_epoch(freeze, store->view, &line, 2);
+	freeze_end(freeze);
 	assert_int_equal(view_open(store->tree, &options, &snapshot), 0);
 	for (int i = 0; i < 100; i++) {
 		random_edit(inode, model);

@@ -9,6 +9,7 @@
 #include <linux/fs.h>
 #include <pthread.h>
 
+#include "lib/tree/freeze/freeze.h"
 #include "tests/unit/tree_store.h"
 
 static uint64_t make(struct view *view, uint64_t dir, const char *name, uint32_t mode)
@@ -292,15 +293,17 @@ static struct view *snapshot(struct tree_store *store)
 	struct line line = view_line(store->view);
 	struct view_options options = {.dataset = 1, .family = 1, .view = 9, .line = &line};
 	struct kv_batch *batch = kv_batch_new();
+	struct freeze *freeze;
 	struct view *taken;
 	uint64_t epoch;
 
-	assert_int_equal(view_freeze(store->view), 0);
+	assert_int_equal(freeze_begin(&store->view, 1, &freeze), 0);
 	assert_int_equal(family_next_epoch(store->tree, 1, batch, &epoch), 0);
 	assert_int_equal(view_open(store->tree, &options, &taken), 0);
-	view_set_shared(store->view, &line);
+	freeze_set_shared(freeze, store->view, &line);
 	line_add(&line, epoch, epoch);
-	view_thaw(store->view, &line, epoch);
+	freeze_set_epoch(freeze, store->view, &line, epoch);
+	freeze_end(freeze);
 	line_clear(&line);
 	kv_batch_free(batch);
 	return taken;
@@ -335,11 +338,12 @@ static void a_retired_view_reads_and_does_not_write(void **state)
 	struct tree_store *store = *state;
 	struct create create = {.mode = S_IFREG};
 	struct inode *inode = new_file(store, "f");
+	struct freeze *freeze;
 	struct attr attr;
 
-	assert_int_equal(view_freeze(store->view), 0);
-	view_retire(store->view);
-	view_thaw(store->view, NULL, 0);
+	assert_int_equal(freeze_begin(&store->view, 1, &freeze), 0);
+	freeze_retire(freeze, store->view);
+	freeze_end(freeze);
 	assert_int_equal(view_lookup(store->view, ROOT_INO, "f", &attr), 0);
 	assert_int_equal(view_create(store->view, ROOT_INO, "g", &create, &attr, NULL), -ESTALE);
 	assert_int_equal(view_unlink(store->view, ROOT_INO, "f"), -ESTALE);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 
+#include "lib/tree/freeze/freeze.h"
 #include "tests/unit/tree_store.h"
 
 #define STEMS 6
@@ -101,12 +102,14 @@ static void snapshot(struct model *model, struct model_view *head)
 
 	uint64_t epoch = new_epoch(model);
 	struct line line = view_line(head->view);
+	struct freeze *freeze;
 
-	assert_int_equal(view_freeze(head->view), 0);
+	assert_int_equal(freeze_begin(&head->view, 1, &freeze), 0);
 	add_view(model, place, &line, 0, head);
-	view_set_shared(head->view, &line);
+	freeze_set_shared(freeze, head->view, &line);
 	line_add(&line, epoch, epoch);
-	view_thaw(head->view, &line, epoch);
+	freeze_set_epoch(freeze, head->view, &line, epoch);
+	freeze_end(freeze);
 	head->epoch = epoch;
 	line_clear(&line);
 	share(model);

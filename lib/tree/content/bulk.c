@@ -343,7 +343,6 @@ int view_add_files(struct view *view, struct bulk_file *files, size_t count)
 	if (r < 0)
 		return r;
 	bulk.items = xcalloc(count + 1, sizeof(*bulk.items));
-	view_pass(view);
 	r = number_files(&bulk, files, count, &bytes);
 	if (r == 0)
 		r = committer_check_space(view->tree, bytes);
@@ -480,7 +479,7 @@ int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t l
 		bulk_block_drop(inode, block);
 		return r;
 	}
-	view_pass(view);
+	hold_enter(&view->hold);
 	pthread_mutex_lock(&inode->lock);
 	inode->active.pool = committer_blocks(view->tree);
 	grown = dirty_write_block(&inode->active, offset, block, len);
@@ -490,6 +489,7 @@ int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t l
 		committer_note(inode);
 	}
 	pthread_mutex_unlock(&inode->lock);
+	hold_leave(&view->hold);
 	committer_release(view->tree, BULK_BLOCK - (grown < 0 ? 0 : (size_t)grown));
 	return grown < 0 ? (int)grown : 0;
 }

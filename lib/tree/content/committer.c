@@ -44,7 +44,6 @@ struct committer {
 	struct claim *claims;
 	uint64_t failures;     /* groups that failed, ever */
 	int last_error;        /* of the last group, 0 if it went well */
-	struct view *views;
 	bool stop;
 
 	uint64_t syncs_begun, syncs_done; /* committer_sync */
@@ -174,6 +173,31 @@ void committer_usage(struct tree *tree, const struct view *view, uint64_t *ret_b
 	pthread_mutex_unlock(&committer->lock);
 	*ret_bytes = bytes;
 	*ret_inodes = inodes;
+}
+
+static bool is_one_of(const struct view *view, struct view *const *views, size_t count)
+{
+	size_t i = 0;
+
+	while (i < count && views[i] != view)
+		i++;
+	return i < count;
+}
+
+bool committer_is_clean(struct tree *tree, struct view *const *views, size_t count)
+{
+	struct committer *committer = tree->committer;
+	const struct inode *inode;
+	const struct claim *claim;
+	bool is_clean = true;
+
+	pthread_mutex_lock(&committer->lock);
+	DL_FOREACH2(committer->dirty, inode, dirty_next)
+		is_clean = is_clean && !is_one_of(inode->view, views, count);
+	DL_FOREACH(committer->claims, claim)
+		is_clean = is_clean && !is_one_of(claim->view, views, count);
+	pthread_mutex_unlock(&committer->lock);
+	return is_clean;
 }
 
 /* --- claims; the lock is held --- */
@@ -452,7 +476,6 @@ void committer_stop(struct tree *tree)
 
 	if (!committer)
 		return;
-	assert(!committer->views);
 	pthread_mutex_lock(&committer->lock);
 	committer->stop = true;
 	pthread_cond_broadcast(&committer->work);
@@ -466,18 +489,4 @@ void committer_stop(struct tree *tree)
 	pthread_mutex_destroy(&committer->lock);
 	free(committer);
 	tree->committer = NULL;
-}
-
-void committer_add_view(struct tree *tree, struct view *view)
-{
-	pthread_mutex_lock(&tree->committer->lock);
-	DL_APPEND(tree->committer->views, view);
-	pthread_mutex_unlock(&tree->committer->lock);
-}
-
-void committer_remove_view(struct tree *tree, struct view *view)
-{
-	pthread_mutex_lock(&tree->committer->lock);
-	DL_DELETE(tree->committer->views, view);
-	pthread_mutex_unlock(&tree->committer->lock);
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "lib/base/fault.h"
 #include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
 
@@ -99,8 +100,10 @@ static int put_shared(const struct copy *copy, const struct extent_list *shared)
 	struct inode *target = copy->target;
 	uint64_t end = copy->target_offset + copy->len;
 	struct content_change change;
-	int result;
+	int result = fault_point("copy-before-change");
 
+	if (result < 0)
+		return result;
 	content_change_begin(&change, target);
 	result = extents_replace(target, change.batch, copy->target_offset, end, shared->items, shared->count);
 	if (result == 0) {

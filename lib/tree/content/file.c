@@ -183,7 +183,6 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 
 	if (result < 0 || len == 0)
 		return result;
-	view_pass(inode->view);
 	result = committer_check_space(tree, len);
 	if (result == 0 && (flags & WRITE_KILL_PRIV))
 		result = content_kill_priv(inode);
@@ -192,6 +191,7 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 	if (result < 0)
 		return result;
 
+	hold_enter(&inode->view->hold);
 	pthread_mutex_lock(&inode->lock);
 	inode->active.pool = committer_blocks(tree);
 	grown = dirty_write(&inode->active, offset, data, len);
@@ -201,6 +201,7 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 		committer_note(inode);
 	}
 	pthread_mutex_unlock(&inode->lock);
+	hold_leave(&inode->view->hold);
 	committer_release(tree, grown < 0 ? len : len - (size_t)grown);
 	return grown < 0 ? (int)grown : 0;
 }

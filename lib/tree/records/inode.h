@@ -18,6 +18,7 @@
 #include <uthash.h>
 
 #include "lib/tree/content/dirty.h"
+#include "lib/tree/records/hold.h"
 #include "lib/tree/records/tree.h"
 #include "lib/tree/records/version.h"
 
@@ -72,6 +73,7 @@ struct tree {
 	struct family *families;     /* uthash by id */
 
 	struct committer *committer; /* committer.c */
+	_Atomic unsigned open_views;
 	uint64_t cached_extents;     /* of all inodes; atomic; extent_cache.c */
 	struct space *space;         /* space.c */
 };
@@ -82,11 +84,8 @@ struct view {
 	struct family *family;
 	int level;
 	bool read_only;
-	atomic_bool retired;         /* see view_retire */
-
-	pthread_mutex_t gate_lock;   /* guards gate; a leaf */
-	pthread_cond_t gate_open;
-	atomic_bool is_held;         /* view_freeze: no new buffered writes for now; see view_pass */
+	atomic_bool retired;         /* see freeze_retire */
+	struct hold hold;            /* entered by whoever buffers a write */
 
 	pthread_mutex_t names;       /* guards the namespace: entries, link counts, directories' records */
 	pthread_rwlock_t epoch_lock; /* see view.h; guards line, epoch, shared, level. Never taken twice by one thread: writers come first */
@@ -96,13 +95,10 @@ struct view {
 	pthread_mutex_t cache_lock;  /* guards inodes and their refs */
 	pthread_cond_t loaded;       /* with cache_lock: an inode was loaded, or could not be */
 	struct inode *inodes;        /* uthash by ino */
-	struct view *next, *prev;    /* tree's list of open views: committer lock */
 };
 
 /* Whether the view can be changed: 0, -EROFS or -ESTALE (retired). Whoever holds the epoch lock may rely on it until it is given back. */
 WARN_UNUSED int view_check_change(const struct view *view);
-/* Whoever is about to buffer a write calls it first, without locks: waits while a snapshot cannot keep up with new writes. */
-void view_pass(struct view *view);
 
 /* Finds or loads; the reference is given back with inode_put. -ESTALE when the view has no such inode. The caller must not hold the
  * epoch lock. */
@@ -136,14 +132,14 @@ WARN_UNUSED int inode_truncate(struct inode *inode, struct kv_batch *batch, uint
 /* --- committer.c --- */
 WARN_UNUSED int committer_start(struct tree *tree);
 void committer_stop(struct tree *tree);
-void committer_add_view(struct tree *tree, struct view *view);
-void committer_remove_view(struct tree *tree, struct view *view); /* after everything was committed */
 /* Notes that the inode has content or times to commit. Caller holds inode->lock. Takes a reference while it is on the list. */
 void committer_note(struct inode *inode);
 /* Commits the inode (all of view when inode is NULL, all views when both are NULL) and waits. Caller holds no lock. */
 WARN_UNUSED int committer_run(struct tree *tree, struct view *view, struct inode *inode);
 /* What is buffered and being committed: of one view, or of all when it is NULL. */
 void committer_usage(struct tree *tree, const struct view *view, uint64_t *ret_bytes, uint64_t *ret_inodes);
+/* Whether nothing of any of the views waits to be committed or is being committed, at one instant. Waits for nobody. */
+bool committer_is_clean(struct tree *tree, struct view *const *views, size_t count);
 /* kv_sync, shared by those who ask at the same time. */
 WARN_UNUSED int committer_sync(struct tree *tree);
 /* Waits for room in the write buffer, then accounts `len`; and gives it back. -ENOSPC, -EIO when it is full and commits fail. */

@@ -11,8 +11,6 @@
 #include "lib/tree/records/transaction.h"
 #include "lib/tree/files/names.h"
 
-/* view_freeze lets new writes in so many times before it holds them back. */
-#define FREEZE_PATIENCE 3
 #define CLOSE_TRIES 3
 
 /* --- the tree --- */
@@ -46,6 +44,7 @@ void tree_free(struct tree *tree)
 {
 	if (!tree)
 		return;
+	assert(tree->open_views == 0);
 	committer_stop(tree);
 	families_free(tree);
 	space_free(tree->space);
@@ -85,8 +84,7 @@ static void init_locks(struct view *view)
 	pthread_mutex_init(&view->names, NULL);
 	pthread_mutex_init(&view->cache_lock, NULL);
 	pthread_cond_init(&view->loaded, NULL);
-	pthread_mutex_init(&view->gate_lock, NULL);
-	pthread_cond_init(&view->gate_open, NULL);
+	hold_init(&view->hold);
 }
 
 int view_open(struct tree *tree, const struct view_options *options, struct view **ret_view)
@@ -112,7 +110,7 @@ int view_open(struct tree *tree, const struct view_options *options, struct view
 		view->shared = line_copy(options->shared);
 	assert(view->read_only || line_has(&view->line, view->epoch));
 	init_locks(view);
-	committer_add_view(tree, view);
+	atomic_fetch_add(&tree->open_views, 1);
 	*ret_view = view;
 	return 0;
 }
@@ -133,11 +131,10 @@ void view_close(struct view *view)
 		r = committer_run(tree, view, NULL);
 	}
 	inode_cache_empty(view);
-	committer_remove_view(tree, view);
+	atomic_fetch_sub(&tree->open_views, 1);
 	line_clear(&view->line);
 	line_clear(&view->shared);
-	pthread_cond_destroy(&view->gate_open);
-	pthread_mutex_destroy(&view->gate_lock);
+	hold_clear(&view->hold);
 	pthread_cond_destroy(&view->loaded);
 	pthread_mutex_destroy(&view->cache_lock);
 	pthread_mutex_destroy(&view->names);
@@ -182,83 +179,12 @@ int view_check_change(const struct view *view)
 	return atomic_load(&view->retired) ? -ESTALE : 0;
 }
 
-void view_pass(struct view *view)
-{
-	if (!atomic_load(&view->is_held))
-		return;
-	pthread_mutex_lock(&view->gate_lock);
-	while (atomic_load(&view->is_held))
-		pthread_cond_wait(&view->gate_open, &view->gate_lock);
-	pthread_mutex_unlock(&view->gate_lock);
-}
-
-static void hold_writes(struct view *view, bool hold)
-{
-	pthread_mutex_lock(&view->gate_lock);
-	atomic_store(&view->is_held, hold);
-	pthread_cond_broadcast(&view->gate_open);
-	pthread_mutex_unlock(&view->gate_lock);
-}
-
-/*
- * What write(2) had accepted before is committed once nothing of the view is noted or being committed while nobody can change it. A write
- * that comes later is in none of the records, so of two writes one after the other never only the second is.
- */
-int view_freeze(struct view *view)
-{
-	uint64_t bytes, inodes;
-	int r = view->read_only ? -EROFS : 0;
-
-	for (unsigned tries = 0; r == 0; tries++) {
-		r = committer_run(view->tree, view, NULL);
-		if (r < 0)
-			break;
-		pthread_rwlock_wrlock(&view->epoch_lock);
-		committer_usage(view->tree, view, &bytes, &inodes);
-		if (bytes == 0 && inodes == 0)
-			break;
-		pthread_rwlock_unlock(&view->epoch_lock);
-		if (tries == FREEZE_PATIENCE)
-			hold_writes(view, true);
-	}
-	hold_writes(view, false);
-	return r;
-}
-
-void view_thaw(struct view *view, const struct line *line, uint64_t epoch)
-{
-	if (epoch != 0) {
-		line_clear(&view->line);
-		view->line = line_copy(line);
-		view->epoch = epoch;
-	}
-	pthread_rwlock_unlock(&view->epoch_lock);
-}
-
-void view_pause(struct view *view)
-{
-	pthread_rwlock_wrlock(&view->epoch_lock);
-}
-
-void view_resume(struct view *view)
-{
-	pthread_rwlock_unlock(&view->epoch_lock);
-}
-
-void view_retire(struct view *view)
-{
-	atomic_store(&view->retired, true);
-}
-
 void view_set_shared(struct view *view, const struct line *shared)
 {
-	/* -EDEADLK: this very thread froze the view */
-	bool is_frozen_here = pthread_rwlock_wrlock(&view->epoch_lock) == EDEADLK;
-
+	pthread_rwlock_wrlock(&view->epoch_lock);
 	line_clear(&view->shared);
 	view->shared = line_copy(shared);
-	if (!is_frozen_here)
-		pthread_rwlock_unlock(&view->epoch_lock);
+	pthread_rwlock_unlock(&view->epoch_lock);
 }
 
 void view_set_level(struct view *view, int level)
@@ -292,11 +218,11 @@ bool view_read_only(const struct view *view)
 
 struct line view_line(struct view *view)
 {
-	bool is_frozen_here = pthread_rwlock_rdlock(&view->epoch_lock) == EDEADLK;
+	pthread_rwlock_rdlock(&view->epoch_lock);
+
 	struct line line = line_copy(&view->line);
 
-	if (!is_frozen_here)
-		pthread_rwlock_unlock(&view->epoch_lock);
+	pthread_rwlock_unlock(&view->epoch_lock);
 	return line;
 }
 

@@ -7,11 +7,11 @@
  * means absent. A head writes with its one open epoch (I2), which is in its line and in nobody else's, so nobody else sees it. A
  * snapshot is a copy of the head's line, after which the head gets a new open epoch (I3).
  *
- * Changing the epoch: view_freeze() commits all buffered content and then holds every change of the view back; the caller writes the
- * records that say what is to be, and view_thaw() goes on with the new line and epoch. Between the two nothing of the view changes on disk.
+ * Changing the epoch: freeze.h. All buffered content is committed and every change of the view held back; the records are written that
+ * say what is to be; then the view goes on with the new line and epoch.
  *
  * Locks, in the order in which they are taken: view.names (namespace changes) -> inode.lock -> view.epoch_lock (shared by every change
- * from reading the old version until its batch is written; exclusive while frozen) -> family, cache and dirty-budget locks (leaves).
+ * from reading the old version until its batch is written; exclusive while frozen; several only by freeze.c) -> family, cache and dirty-budget locks (leaves).
  *
  * Threads: any, except view_close, which is the last call.
  */
@@ -69,22 +69,7 @@ void view_close(struct view *view); /* commits; no inode may be in use. NULL is 
 /* Makes the root directory of a new dataset as part of the batch that creates it. No view is needed: family's and root's first records. */
 void view_make_root(struct kv_batch *batch, uint32_t family, uint64_t epoch, uint32_t mode, uint32_t uid, uint32_t gid);
 
-WARN_UNUSED int view_freeze(struct view *view);
-void view_thaw(struct view *view, const struct line *line, uint64_t epoch); /* epoch 0: nothing changed, go on as before */
-
-/*
- * Holds changes on disk back (epoch_lock exclusively) without committing anything, for as long as the collector looks at versions and
- * removes some. Short; buffered writes go on.
- */
-void view_pause(struct view *view);
-void view_resume(struct view *view);
-
-/* The head was rolled back and this is its former view: reads go on, every change from now on answers -ESTALE, and what was buffered is
- * dropped. Called between view_freeze and view_thaw(view, NULL, 0), by the thread that froze it. */
-void view_retire(struct view *view);
-
-/* The other views of the family changed (a snapshot came or went, a clone was made): see view_options.shared. Also allowed between
- * view_freeze and view_thaw for the thread that froze the view: then it holds from the thaw on. */
+/* The other views of the family changed (a snapshot came or went, a clone was made): see view_options.shared. Takes the epoch lock. */
 void view_set_shared(struct view *view, const struct line *shared);
 void view_set_level(struct view *view, int level);
 

@@ -1,0 +1,202 @@
+/*
+ * How views are frozen, and why it ends.
+ *
+ *             +--------------------- writes went on: let_go ----------------------+
+ *             v                                                                   |
+ *   open --commit_all--> committed --lock_all--> locked --is_clean says no--------+
+ *             ^                                     |                             |
+ *             |                                     |          too often: hold_all, and commit_all once more
+ *             |                                     v is_clean says yes
+ *             +--------freeze_end: let_go-------- frozen --freeze_set_epoch, freeze_set_shared, freeze_retire--> frozen
+ *
+ * Deadlock. Locks of a view are taken in this order: names, inode locks (of two views: by the number of the view), epoch lock (view.h).
+ *
+ *   F1  Whoever holds an epoch lock waits for no inode lock, no name lock, no hold and no committer.
+ *   F2  Nobody but this file holds more than one epoch lock, and this file takes them by family and dataset.
+ *
+ * So whoever holds an epoch lock waits at most for a later epoch lock or for leaves, and gives it up in the end. Whoever holds an inode
+ * lock waits for another by the order, or for one epoch lock, and gives it up in the end. commit_all and hold_all, which wait for inode
+ * locks, hold no lock at all. copy_file_range between two frozen heads, which has both inodes locked and waits for the target's epoch,
+ * therefore gets it: when this file holds it, it waits for other epochs only, which no copier keeps while he waits.
+ *
+ * One instant. While all epoch locks are held, no record changes, and is_clean asks about all views under one hold of the committer's
+ * lock. A write that was accepted before that moment is on disk, and so is what the same process wrote before, in whichever view: of two
+ * writes one after the other never only the second is seen.
+ *
+ * It ends. FREE_TRIES times writers may come in between. Then hold_all keeps them out, in all views, and returns when none is inside;
+ * content that is not buffered then stays so, as only writers buffer what was clean.
+ */
+#include "lib/tree/freeze/freeze.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "lib/tree/records/inode.h"
+
+#define FREE_TRIES 3
+#define HELD_TRIES 4 /* one is enough; that a bug in the above costs an error and not a hang */
+
+struct freeze {
+	struct view **views; /* in the order in which their epoch locks are taken */
+	size_t count;
+};
+
+static int by_family_and_dataset(const void *a, const void *b)
+{
+	const struct view *left = *(struct view *const *)a, *right = *(struct view *const *)b;
+
+	if (left->family_id != right->family_id)
+		return left->family_id < right->family_id ? -1 : 1;
+	if (left->dataset != right->dataset)
+		return left->dataset < right->dataset ? -1 : 1;
+	return left->number < right->number ? -1 : left->number > right->number;
+}
+
+static void freeze_free(struct freeze *freeze)
+{
+	free(freeze->views);
+	free(freeze);
+}
+
+static int freeze_new(struct view *const *views, size_t count, struct freeze **ret_freeze)
+{
+	struct freeze *freeze = xcalloc(1, sizeof(*freeze));
+
+	freeze->views = xcalloc(MAX(count, 1U), sizeof(struct view *));
+	freeze->count = count;
+	for (size_t i = 0; i < count; i++) {
+		if (views[i]->read_only) {
+			freeze_free(freeze);
+			return -EROFS;
+		}
+		freeze->views[i] = views[i];
+	}
+	if (count > 1)
+		qsort(freeze->views, count, sizeof(struct view *), by_family_and_dataset);
+	*ret_freeze = freeze;
+	return 0;
+}
+
+/* --- the edges of the drawing above --- */
+
+static int commit_all(const struct freeze *freeze)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < freeze->count && result == 0; i++)
+		result = committer_run(freeze->views[i]->tree, freeze->views[i], NULL);
+	return result;
+}
+
+static void lock_all(const struct freeze *freeze)
+{
+	for (size_t i = 0; i < freeze->count; i++)
+		pthread_rwlock_wrlock(&freeze->views[i]->epoch_lock);
+}
+
+static void let_go(const struct freeze *freeze)
+{
+	for (size_t i = freeze->count; i-- > 0;)
+		pthread_rwlock_unlock(&freeze->views[i]->epoch_lock);
+}
+
+static bool is_clean(const struct freeze *freeze)
+{
+	return freeze->count == 0 || committer_is_clean(freeze->views[0]->tree, freeze->views, freeze->count);
+}
+
+static void hold_all(const struct freeze *freeze)
+{
+	for (size_t i = 0; i < freeze->count; i++)
+		hold_begin(&freeze->views[i]->hold);
+}
+
+static void end_hold(const struct freeze *freeze)
+{
+	for (size_t i = freeze->count; i-- > 0;)
+		hold_end(&freeze->views[i]->hold);
+}
+
+/* Ends with all epoch locks held, or none and an error; -EBUSY when something was written in each try. */
+static int commit_and_lock(const struct freeze *freeze, unsigned tries)
+{
+	for (unsigned i = 0; i < tries; i++) {
+		int result = commit_all(freeze);
+		if (result < 0)
+			return result;
+		lock_all(freeze);
+		if (is_clean(freeze))
+			return 0;
+		let_go(freeze);
+	}
+	return -EBUSY;
+}
+
+/* --- what others call --- */
+
+int freeze_begin(struct view *const *views, size_t count, struct freeze **ret_freeze)
+{
+	struct freeze *freeze;
+	int result = freeze_new(views, count, &freeze);
+
+	if (result < 0)
+		return result;
+	result = commit_and_lock(freeze, FREE_TRIES);
+	if (result == -EBUSY) {
+		hold_all(freeze);
+		result = commit_and_lock(freeze, HELD_TRIES);
+		end_hold(freeze);
+	}
+	if (result < 0) {
+		freeze_free(freeze);
+		return result;
+	}
+	*ret_freeze = freeze;
+	return 0;
+}
+
+int freeze_begin_uncommitted(struct view *const *views, size_t count, struct freeze **ret_freeze)
+{
+	int result = freeze_new(views, count, ret_freeze);
+
+	if (result == 0)
+		lock_all(*ret_freeze);
+	return result;
+}
+
+static void check_is_frozen(const struct freeze *freeze, const struct view *view)
+{
+	size_t i = 0;
+
+	while (i < freeze->count && freeze->views[i] != view)
+		i++;
+	assert(i < freeze->count);
+}
+
+void freeze_set_epoch(struct freeze *freeze, struct view *view, const struct line *line, uint64_t epoch)
+{
+	check_is_frozen(freeze, view);
+	line_clear(&view->line);
+	view->line = line_copy(line);
+	view->epoch = epoch;
+}
+
+void freeze_set_shared(struct freeze *freeze, struct view *view, const struct line *shared)
+{
+	check_is_frozen(freeze, view);
+	line_clear(&view->shared);
+	view->shared = line_copy(shared);
+}
+
+void freeze_retire(struct freeze *freeze, struct view *view)
+{
+	check_is_frozen(freeze, view);
+	atomic_store(&view->retired, true);
+}
+
+void freeze_end(struct freeze *freeze)
+{
+	let_go(freeze);
+	freeze_free(freeze);
+}
