@@ -29,6 +29,9 @@
  * epoch but has a newer version of its own: that version stays, unseen, until one of those views is destroyed and touched inodes are
  * looked at; at the latest with the last that shares the epoch.
  *
+ * A retired head that somebody still reads counts as living. Nobody deals with it when its last reader is gone, so the view that keeps its
+ * state, which has the same line, is not dealt with before that (next_prune): what the readers saw as the last is found with it.
+ *
  * At the same time others go on. `scan` is chosen once and kept in the record: what becomes garbage later is found with the view whose
  * destruction made it so. Views made meanwhile see nothing that no living view sees (visibility.h). Looking is done without locks; removal
  * with change_lock, so that views neither come nor go, and with the family's heads paused: a writer reads what it hides or uncovers and
@@ -315,6 +318,8 @@ static int begin(struct pruning *pruning)
 	int result = 0;
 
 	pthread_mutex_lock(&store->change_lock);
+	/* A retired head that was read until now was counted; what it shared alone, heads may remove from now on. */
+	views_refresh_shared(store, pruning->record.family);
 	struct visibility *visibility = visibility_new(store, pruning->record.family);
 	if (pruning->record.scan.count == 0) {
 		pthread_mutex_lock(&store->catalog_lock);
@@ -451,16 +456,14 @@ static int drop_family(struct pruning *pruning)
 
 /* --- one after the other --- */
 
-/* The next destroyed view nobody has open; those begun come first. */
+/* The next destroyed view whose state nobody reads any more; those begun come first. */
 static bool next_prune(struct store *store, struct pruning *pruning)
 {
 	struct prune *prune, *found = NULL;
 
 	pthread_mutex_lock(&store->catalog_lock);
 	LL_FOREACH(store->prunes, prune) {
-		struct open_view *open;
-		HASH_FIND(hh, store->open, &prune->view, sizeof(prune->view), open);
-		if (!open && (!found || (found->record.scan.count == 0 && prune->record.scan.count > 0)))
+		if (!views_is_read(store, prune->view) && (!found || (found->record.scan.count == 0 && prune->record.scan.count > 0)))
 			found = prune;
 	}
 	if (found) {

@@ -135,7 +135,7 @@ void catalog_remove_prune(struct store *store, uint32_t view)
 void catalog_each_line(struct store *store, uint32_t family, uint32_t except_view, void (*each)(void *arg, const struct line *line),
 		       void *arg)
 {
-	struct prune *prune;
+	struct open_view *open;
 
 	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
 		if (dataset->record.family != family)
@@ -146,13 +146,9 @@ void catalog_each_line(struct store *store, uint32_t family, uint32_t except_vie
 			if (snapshot->record.view != except_view)
 				each(arg, &snapshot->record.line);
 	}
-	/* A head that was rolled back without guard is read by those who had it open. */
-	LL_FOREACH(store->prunes, prune) {
-		struct open_view *open;
-		HASH_FIND(hh, store->open, &prune->view, sizeof(prune->view), open);
-		if (open && prune->record.family == family && prune->view != except_view)
-			each(arg, &prune->record.line);
-	}
+	DL_FOREACH(store->retired, open)
+		if (open->family == family && open->number != except_view)
+			each(arg, &open->line);
 }
 
 static void add_line(void *sum, const struct line *line)

@@ -39,14 +39,23 @@ struct dataset {
 	UT_hash_handle by_name;
 };
 
-/* A view that is open. A head stays; a snapshot's goes to the idle list at its last put. */
+/*
+ * A view that is open. A head stays; a snapshot's goes to the idle list at its last put.
+ *
+ * A head that was replaced by rollback is retired: nobody gets it any more, who reads it goes on, and it is closed at its last put. It counts
+ * as living until then. Its state is kept by the guard, or destroyed; `keeper` is the number of the view that is destroyed last of the two,
+ * whose pruning waits for the readers, so that what only they still saw is found then (prune.c).
+ */
 struct open_view {
 	uint32_t number;
 	struct view *view;
 	unsigned refs;
-	bool head, retired; /* retired: a head replaced by rollback; closed at its last put */
+	bool head, retired;
+	uint32_t family;
+	struct line line; /* of a retired one */
+	uint32_t keeper;
 	bool idle;
-	struct open_view *prev, *next; /* in store->idle, the longest unused first */
+	struct open_view *prev, *next; /* in store->idle, the longest unused first, or in store->retired */
 	UT_hash_handle hh;
 };
 
@@ -78,6 +87,7 @@ struct store {
 	struct open_view *open;       /* uthash by number */
 	struct open_view *idle;
 	unsigned idle_count;
+	struct open_view *retired;
 	struct prune *prunes;         /* oldest first */
 	struct store_hooks hooks;
 
@@ -132,9 +142,9 @@ WARN_UNUSED int views_head(struct store *store, struct dataset *dataset, struct 
 /* Waits shortly until nobody uses the view, closes it, and sets *blocked under the same hold: it is not given out again. -EBUSY. */
 WARN_UNUSED int views_block(struct store *store, uint32_t number, bool *blocked);
 void views_unblock(struct store *store, bool *blocked);
-/* The head's number is another now: who still has the old view keeps it, nobody gets it any more. Caller holds catalog_lock. */
-void views_retire(struct store *store, uint32_t number);
-bool views_is_open(struct store *store, uint32_t number); /* in use or merely open */
+/* The dataset's head is going to be another. Its state is kept by the view `keeper`; the head's own number: by none. Caller holds catalog_lock. */
+void views_retire(struct store *store, const struct dataset *dataset, uint32_t keeper);
+bool views_is_read(struct store *store, uint32_t keeper); /* somebody still reads a retired head that it keeps; catalog_lock */
 /* Tells open heads of the family what the others see. Caller holds change_lock. */
 void views_refresh_shared(struct store *store, uint32_t family);
 void views_close_all(struct store *store);

@@ -72,11 +72,11 @@ static void apply_rollback(struct store *store, struct rollback *rollback, struc
 	struct dataset_record *record = &rollback->dataset->record;
 
 	pthread_mutex_lock(&store->catalog_lock);
+	views_retire(store, rollback->dataset, rollback->guard ? rollback->guard_record.view : record->view);
 	if (rollback->guard)
 		catalog_add_snapshot(store, rollback->dataset, rollback->guard_name, &rollback->guard_record);
 	else
 		catalog_note_buried(store, record->family, record->view, &record->line);
-	views_retire(store, record->view);
 	line_clear(&record->line);
 	record->line = rollback->line;
 	rollback->line = (struct line){0};

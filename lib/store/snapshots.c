@@ -19,8 +19,8 @@
  *   view destroyed:    shared(U) only shrinks: it may be set late. What U sees is never in question, and versions that were kept in
  *                      vain are found by pruning the destroyed view (prune.c).
  *
- * Views under prune are not counted: nobody can look at them, and what only they saw is to go. One exception: a head that was rolled back
- * without guard counts as living until the last who has it open lets go (catalog_each_line).
+ * Views under prune are not counted: nobody can look at them, and what only they saw is to go. A head that was rolled back counts as living,
+ * by its own line, until the last who has it open lets go (catalog_each_line): its guard may be destroyed before that, and there may be none.
  *
  * All or nothing: one synced batch holds all records; memory changes after it. Until then nothing but numbers was used up.
  */

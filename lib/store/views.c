@@ -30,6 +30,8 @@ static void leave_idle(struct store *store, struct open_view *open)
 static void take_out(struct store *store, struct open_view *open)
 {
 	leave_idle(store, open);
+	if (open->retired)
+		DL_DELETE(store->retired, open);
 	HASH_DEL(store->open, open);
 }
 
@@ -38,6 +40,7 @@ static void close_taken(struct open_view *open)
 	if (!open)
 		return;
 	view_close(open->view);
+	line_clear(&open->line);
 	free(open);
 }
 
@@ -215,22 +218,26 @@ void views_unblock(struct store *store, bool *blocked)
 	pthread_mutex_unlock(&store->catalog_lock);
 }
 
-void views_retire(struct store *store, uint32_t number)
+void views_retire(struct store *store, const struct dataset *dataset, uint32_t keeper)
 {
-	struct open_view *open = find(store, number);
+	struct open_view *open = find(store, dataset->record.view);
 
 	if (!open)
 		return;
 	open->retired = true;
 	open->head = false;
+	open->family = dataset->record.family;
+	open->line = line_copy(&dataset->record.line);
+	open->keeper = keeper;
+	DL_APPEND(store->retired, open);
 }
 
-bool views_is_open(struct store *store, uint32_t number)
+bool views_is_read(struct store *store, uint32_t keeper)
 {
-	pthread_mutex_lock(&store->catalog_lock);
-	bool is_open = find(store, number) != NULL;
-	pthread_mutex_unlock(&store->catalog_lock);
-	return is_open;
+	struct open_view *open;
+
+	DL_SEARCH_SCALAR(store->retired, open, keeper, keeper);
+	return open != NULL;
 }
 
 void views_refresh_shared(struct store *store, uint32_t family)

@@ -1,0 +1,103 @@
+"""Who reads a dataset while its head is replaced has what there was when the reading began, or an error: never less."""
+
+import hashlib
+import io
+import os
+import subprocess
+import tarfile
+
+import pytest
+
+from harness import program
+from harness.snapshots import cli, collected, names
+
+FILES = 2000
+
+
+def put(path, data):
+    with open(path, "wb") as handle:
+        handle.write(data)
+
+
+def content(number, state):
+    return hashlib.sha256(b"%d %d" % (number, state)).digest() * 100
+
+
+def fill(folder, state):
+    for number in range(FILES // program.scale()):
+        place = f"{folder}/{number % 20}"
+        os.makedirs(place, exist_ok=True)
+        put(f"{place}/{number}", content(number, state))
+
+
+class Export:
+    """Writes a tar into a pipe; nothing is read from it but what is asked for."""
+
+    def __init__(self, store, source):
+        environment = program.environment(store.run_mark, store.logs, {"CORPUSFS_TEST_STORE": store.path})
+        self.told = open(f"{store.logs}/export.err", "w+b")
+        self.process = subprocess.Popen([store.binary, "-s", store.path, "export", source, "-"], env=environment,
+                                        stdout=subprocess.PIPE, stderr=self.told)
+        self.begun = self.process.stdout.read(1 << 16)
+
+    def finish(self):
+        data = self.begun + self.process.stdout.read()
+        assert self.process.wait(60) == 0, open(self.told.name, encoding="utf-8").read()
+        self.told.close()
+        return data
+
+
+def check(archive, state):
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        for member in tar:
+            if member.isfile():
+                found[os.path.basename(member.name)] = tar.extractfile(member).read()
+    expected = {str(number): content(number, state) for number in range(FILES // program.scale())}
+    assert len(found) == len(expected)
+    assert found == expected
+
+
+@pytest.mark.sanitize
+def test_an_export_that_is_paused_over_a_rollback_has_every_file(fs, store):
+    """The guard that would keep the state is destroyed, and collected, while the export waits."""
+    fill(fs, 1)
+    os.mkdir(fs + "/.snapshots/old")
+    subprocess.run(["find", fs, "-mindepth", "1", "-delete"], check=True)
+    fill(fs, 2)
+    export = Export(store, "d")
+    cli(store, "rollback", "d@old")
+    guard, = (name for name in names(store) if name != "old")
+    cli(store, "snapshot", "destroy", f"d@{guard}")
+    collected(store)
+    check(export.finish(), 2)
+    collected(store)
+    assert names(store) == ["old"]
+    after = Export(store, "d@old")
+    check(after.finish(), 1)
+
+
+@pytest.mark.sanitize
+def test_an_export_that_is_paused_over_a_rollback_without_guard_has_every_file(fs, store):
+    fill(fs, 1)
+    os.mkdir(fs + "/.snapshots/old")
+    fill(fs, 2)
+    export = Export(store, "d")
+    cli(store, "rollback", "--no-guard", "d@old")
+    collected(store)
+    check(export.finish(), 2)
+    check(Export(store, "d").finish(), 1)
+
+
+def test_a_directory_that_is_open_over_a_rollback_is_stale_and_not_short(fs, store):
+    """The mount promises that nobody reads a mixture: a listing that was begun before ends with an error."""
+    fill(fs, 1)
+    for number in range(5000):
+        put(f"{fs}/0/more{number}", b"")
+    os.mkdir(fs + "/.snapshots/old")
+    with os.scandir(fs + "/0") as listing:
+        next(listing)
+        cli(store, "rollback", "d@old")
+        with pytest.raises(OSError):
+            for _ in listing:
+                pass
