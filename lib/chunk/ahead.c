@@ -13,7 +13,6 @@
 #include <time.h>
 
 #include "lib/base/buf.h"
-#include "lib/format/key.h"
 
 #define THREADS 2
 #define STREAMS 16
@@ -23,7 +22,7 @@
 #define CONTINUED_MIN 4
 /* In blocks. */
 #define WINDOW_MAX 8
-/* Table files that the engine has removed are closed so often. */
+/* The room of removed records is given back so often. */
 #define REFRESH_S 10
 
 struct stream {
@@ -46,7 +45,7 @@ struct ahead_block {
 };
 
 struct ahead {
-	struct kv_tables *bulk, *small;
+	struct backend *backend;
 	pthread_t threads[THREADS];
 	unsigned thread_count;
 
@@ -77,23 +76,21 @@ static struct ahead_block *next_queued(struct ahead *ahead)
 /* Caller holds the lock, which is let go meanwhile. */
 static void read_block(struct ahead *ahead, struct ahead_block *block)
 {
-	struct kv_tables *tables = block->first & CHUNK_BULK ? ahead->bulk : ahead->small;
 	size_t found;
 
 	block->state = READING;
 	pthread_mutex_unlock(&ahead->lock);
-	found = kv_tables_read(tables, block->first, AHEAD_BLOCK_CHUNKS, &block->raw, block->values);
+	found = backend_get_many(ahead->backend, block->first, AHEAD_BLOCK_CHUNKS, &block->raw, block->values);
 	pthread_mutex_lock(&ahead->lock);
 	block->state = READY;
 	ahead->chunks += found;
 	pthread_cond_broadcast(&ahead->ready);
 }
 
-static void refresh_tables(struct ahead *ahead)
+static void refresh(struct ahead *ahead)
 {
 	pthread_mutex_unlock(&ahead->lock);
-	kv_tables_refresh(ahead->bulk);
-	kv_tables_refresh(ahead->small);
+	backend_refresh(ahead->backend);
 	pthread_mutex_lock(&ahead->lock);
 }
 
@@ -113,7 +110,7 @@ static void *ahead_main(void *arg)
 		}
 		if (pthread_cond_timedwait(&ahead->work, &ahead->lock, &until) != ETIMEDOUT)
 			continue;
-		refresh_tables(ahead);
+		refresh(ahead);
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += REFRESH_S;
 	}
@@ -121,13 +118,12 @@ static void *ahead_main(void *arg)
 	return NULL;
 }
 
-struct ahead *ahead_new(struct kv_tables *bulk, struct kv_tables *small)
+struct ahead *ahead_new(struct backend *backend)
 {
 	struct ahead *ahead = xcalloc(1, sizeof(*ahead));
 	pthread_condattr_t monotonic;
 
-	ahead->bulk = bulk;
-	ahead->small = small;
+	ahead->backend = backend;
 	pthread_mutex_init(&ahead->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -16,7 +16,7 @@
  *   ... uses taken.values[0..n), of which some may have data NULL: not found ...
  *   ahead_put(ahead, &taken)                      when n > 0
  *
- * Values are as kv_tables_read gives them: nothing is verified. Threads: any.
+ * Values are as backend_get_many() gives them: nothing is verified. Threads: any.
  */
 #ifndef CORPUSFS_CHUNK_AHEAD_H
 #define CORPUSFS_CHUNK_AHEAD_H
@@ -24,7 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/kv/kv.h"
+#include "lib/chunk/backend.h"
 
 #define AHEAD_BLOCKS 32
 #define AHEAD_BLOCK_CHUNKS 16
@@ -37,7 +37,7 @@ struct ahead_taken {
 	const struct kv_value *values;
 };
 
-struct ahead *ahead_new(struct kv_tables *bulk, struct kv_tables *small); /* which outlive it */
+struct ahead *ahead_new(struct backend *backend); /* which outlives it */
 void ahead_free(struct ahead *ahead); /* waits for what is under way; everything must have been put; NULL is fine */
 
 void ahead_note(struct ahead *ahead, uint64_t first, uint32_t count);

@@ -30,7 +30,7 @@ struct chunks_group;
 
 struct chunks_options {
 	uint32_t min, average, max; /* cutting parameters, bytes */
-	const char *ingest_dir;     /* for SST files under construction; emptied at open */
+	const char *ingest_dir;     /* for table files under construction; emptied at open */
 	uint64_t cache_bytes;       /* decoded-chunk cache */
 };
 
@@ -56,13 +56,6 @@ size_t chunks_group_add(struct chunks_group *group, const void *data, size_t len
 
 /* Cuts, hashes, looks up, compresses and stores all runs; see above. -ENOSPC, -EIO. */
 WARN_UNUSED int chunks_group_store(struct chunks_group *group, struct kv_batch *batch);
-
-/*
- * Records that the caller is about to write an extent that refers to a chunk which some extent refers to now (copy_file_range, or an
- * extent split in two): until chunks_group_free() the chunk is safe from the collector. The caller keeps that extent from being
- * removed until this returns. Any time in the group's life.
- */
-void chunks_group_refer(struct chunks_group *group, uint64_t id);
 
 /* The pieces of run `number`, in order and without gaps; owned by the group. */
 const struct chunk_piece *chunks_group_pieces(const struct chunks_group *group, size_t number, size_t *ret_count);

@@ -48,56 +48,31 @@ void chunks_group_free(struct chunks_group *group)
 	pthread_mutex_lock(&group->chunks->groups_lock);
 	DL_DELETE(group->chunks->groups, group);
 	pthread_mutex_unlock(&group->chunks->groups_lock);
-	for (size_t i = 0; i < group->run_count; i++) {
-		free(group->runs[i].cuts.at);
-		free(group->runs[i].pieces);
+	for (size_t i = 0; i < group->runs.count; i++) {
+		array_clear(&group->runs.items[i].cuts);
+		free(group->runs.items[i].pieces);
 	}
 	for (size_t i = 0; i < group->item_count; i++)
 		free(group->items[i].packed);
-	free(group->runs);
+	array_clear(&group->runs);
 	free(group->items);
 	free(group->slices.at);
-	free(group->refers.at);
 	free(group);
 }
 
 size_t chunks_group_add(struct chunks_group *group, const void *data, size_t len, int level)
 {
 	assert(!group->items);
-	if (group->run_count == group->run_cap) {
-		group->run_cap = MAX(group->run_cap * 2, 8);
-		group->runs = xrealloc(group->runs, group->run_cap * sizeof(*group->runs));
-	}
-	group->runs[group->run_count] = (struct run){.data = data, .len = len, .level = level};
-	return group->run_count++;
+	array_add(&group->runs, (struct run){.data = data, .len = len, .level = level});
+	return group->runs.count - 1;
 }
 
 const struct chunk_piece *chunks_group_pieces(const struct chunks_group *group, size_t number, size_t *ret_count)
 {
-	const struct run *run = &group->runs[number];
+	const struct run *run = &group->runs.items[number];
 
 	*ret_count = run->pieces ? run->cuts.count : 0;
 	return run->pieces;
-}
-
-static void refers_add(struct refers *refers, uint64_t id)
-{
-	if (refers->count == refers->cap) {
-		refers->cap = MAX(refers->cap * 2, 16);
-		refers->at = xrealloc(refers->at, refers->cap * sizeof(*refers->at));
-	}
-	refers->at[refers->count++] = id;
-}
-
-void chunks_group_refer(struct chunks_group *group, uint64_t id)
-{
-	struct chunks *chunks = group->chunks;
-
-	pthread_rwlock_rdlock(&chunks->mark_lock);
-	refers_add(&group->refers, id);
-	if (chunks->mark)
-		chunk_set_add(chunks->mark, id);
-	pthread_rwlock_unlock(&chunks->mark_lock);
 }
 
 void chunks_group_mark(const struct chunks_group *group, struct chunk_set *set)
@@ -105,13 +80,6 @@ void chunks_group_mark(const struct chunks_group *group, struct chunk_set *set)
 	for (size_t i = 0; i < group->settled; i++)
 		if (group->items[i].id)
 			chunk_set_add(set, group->items[i].id);
-	for (size_t i = 0; i < group->refers.count; i++)
-		chunk_set_add(set, group->refers.at[i]);
-}
-
-struct chunks_group *chunks_group_next(const struct chunks_group *group)
-{
-	return group->next;
 }
 
 /*
@@ -129,8 +97,7 @@ struct segment {
 
 struct cutting {
 	struct chunks *chunks;
-	struct segment *segments;
-	size_t count, cap;
+	ARRAY(struct segment) segments;
 	struct slices slices; /* of the segments */
 };
 
@@ -140,11 +107,9 @@ static uint64_t cuts_add(struct cuts *cuts, const struct chunks *chunks, struct 
 	size_t left = run->len - at, len = run->len > chunks->cut.average ? cut_next(&chunks->cut, run->data + at, left) : left;
 	struct cut_piece *piece;
 
-	if (cuts->count == cuts->cap) {
-		cuts->cap = cuts->cap ? cuts->cap * 2 : run->len / chunks->cut.average + 1;
-		cuts->at = xrealloc(cuts->at, cuts->cap * sizeof(*cuts->at));
-	}
-	piece = &cuts->at[cuts->count++];
+	if (!cuts->items)
+		array_reserve(cuts, run->len / chunks->cut.average + 1);
+	piece = array_new(cuts);
 	piece->end = at + len;
 	digest_once(digest, run->data + at, len, piece->sha256);
 	return piece->end;
@@ -156,7 +121,7 @@ static void cut_step(void *arg, size_t index)
 	struct scratch *tools = scratch_take(cutting->chunks->scratch);
 
 	for (size_t i = cutting->slices.at[index]; i < cutting->slices.at[index + 1]; i++) {
-		struct segment *segment = &cutting->segments[i];
+		struct segment *segment = &cutting->segments.items[i];
 
 		for (uint64_t at = segment->from; at < segment->to;)
 			at = cuts_add(&segment->cuts, cutting->chunks, tools->digest, segment->run, at);
@@ -164,21 +129,11 @@ static void cut_step(void *arg, size_t index)
 	scratch_put(cutting->chunks->scratch, tools);
 }
 
-static void cuts_append(struct cuts *cuts, const struct cut_piece *pieces, size_t count)
-{
-	if (cuts->cap - cuts->count < count) {
-		cuts->cap = MAX(2 * cuts->cap, cuts->count + count);
-		cuts->at = xrealloc(cuts->at, cuts->cap * sizeof(*cuts->at));
-	}
-	memcpy(cuts->at + cuts->count, pieces, count * sizeof(*pieces));
-	cuts->count += count;
-}
-
 static void join_segment(const struct chunks *chunks, struct digest *digest, struct segment *segment)
 {
 	struct cuts *joined = &segment->run->cuts;
 	const struct cuts *cuts = &segment->cuts;
-	uint64_t at = joined->count ? joined->at[joined->count - 1].end : 0;
+	uint64_t at = joined->count ? array_last(joined)->end : 0;
 	size_t next = 0;
 
 	if (segment->from == 0) {
@@ -187,11 +142,11 @@ static void join_segment(const struct chunks *chunks, struct digest *digest, str
 		return;
 	}
 	while (at < segment->to) {
-		while (next < cuts->count && cuts->at[next].end < at)
+		while (next < cuts->count && cuts->items[next].end < at)
 			next++;
-		if (at == segment->from || cuts->at[next].end == at) {
+		if (at == segment->from || cuts->items[next].end == at) {
 			next += at != segment->from;
-			cuts_append(joined, cuts->at + next, cuts->count - next);
+			array_append(joined, cuts->items + next, cuts->count - next);
 			break;
 		}
 		at = cuts_add(joined, chunks, digest, segment->run, at);
@@ -202,14 +157,8 @@ static void add_segments(struct cutting *cutting, struct run *run)
 {
 	uint64_t segment_len = (uint64_t)cutting->chunks->cut.average * SEGMENT_PIECES;
 
-	for (uint64_t from = 0; from < run->len; from += segment_len) {
-		if (cutting->count == cutting->cap) {
-			cutting->cap = MAX(cutting->cap * 2, 16);
-			cutting->segments = xrealloc(cutting->segments, cutting->cap * sizeof(*cutting->segments));
-		}
-		cutting->segments[cutting->count++] =
-			(struct segment){.run = run, .from = from, .to = MIN(from + segment_len, run->len)};
-	}
+	for (uint64_t from = 0; from < run->len; from += segment_len)
+		array_add(&cutting->segments, (struct segment){.run = run, .from = from, .to = MIN(from + segment_len, run->len)});
 }
 
 void group_cut(struct chunks_group *group)
@@ -217,18 +166,18 @@ void group_cut(struct chunks_group *group)
 	struct cutting cutting = {.chunks = group->chunks};
 	struct scratch *tools;
 
-	for (size_t i = 0; i < group->run_count; i++)
-		add_segments(&cutting, &group->runs[i]);
-	slices_init(&cutting.slices, cutting.count);
-	for (size_t i = 0; i < cutting.count; i++)
-		slices_add(&cutting.slices, cutting.segments[i].to - cutting.segments[i].from);
+	for (size_t i = 0; i < group->runs.count; i++)
+		add_segments(&cutting, &group->runs.items[i]);
+	slices_init(&cutting.slices, cutting.segments.count);
+	for (size_t i = 0; i < cutting.segments.count; i++)
+		slices_add(&cutting.slices, cutting.segments.items[i].to - cutting.segments.items[i].from);
 	pool_run(group->chunks->pool, cut_step, &cutting, cutting.slices.count);
 	tools = scratch_take(group->chunks->scratch);
-	for (size_t i = 0; i < cutting.count; i++) {
-		join_segment(group->chunks, tools->digest, &cutting.segments[i]);
-		free(cutting.segments[i].cuts.at);
+	for (size_t i = 0; i < cutting.segments.count; i++) {
+		join_segment(group->chunks, tools->digest, &cutting.segments.items[i]);
+		array_clear(&cutting.segments.items[i].cuts);
 	}
 	scratch_put(group->chunks->scratch, tools);
 	free(cutting.slices.at);
-	free(cutting.segments);
+	array_clear(&cutting.segments);
 }

@@ -1,24 +1,21 @@
-/* A group of runs on its way into the store: what group.c and intake.c share. Not for other layers. */
+/* A group of runs on its way into the store: what chunks_group.c, intake.c and sweep.c share. Not for other layers. */
 #ifndef CORPUSFS_CHUNK_CHUNKS_GROUP_H
 #define CORPUSFS_CHUNK_CHUNKS_GROUP_H
 
 #include <uthash.h>
 
+#include "lib/base/array.h"
 #include "lib/chunk/chunk_store.h"
-
-/* Chunk ids that are referred to. */
-struct refers {
-	uint64_t *at;
-	size_t count, cap;
-};
+#include "lib/chunk/digest.h"
 
 /* The pieces of a run, one after the other from its start on. */
+struct cut_piece {
+	uint64_t end;
+	uint8_t sha256[DIGEST_LEN];
+};
+
 struct cuts {
-	struct cut_piece {
-		uint64_t end;
-		uint8_t sha256[DIGEST_LEN];
-	} *at;
-	size_t count, cap;
+	ARRAY_FIELDS(struct cut_piece);
 };
 
 struct run {
@@ -55,20 +52,21 @@ void slices_add(struct slices *slices, uint64_t bytes);
 
 struct chunks_group {
 	struct chunks *chunks;
-	struct run *runs;
-	size_t run_count, run_cap;
+	ARRAY(struct run) runs;
 	struct item *items; /* the pieces of all runs, in order */
 	size_t item_count;
 	struct slices slices; /* of the items */
 	atomic_int error; /* the first failure of a step */
 
-	size_t settled;     /* items whose ids the collector must respect; changes under the mark lock, shared */
-	struct refers refers; /* ids given to chunks_group_refer; the same */
+	size_t settled; /* items whose ids the collector must respect; changes with chunks.mark_lock shared */
 
 	struct chunks_group *prev, *next; /* chunks.groups_lock */
 };
 
 /* Cuts all runs into pieces and hashes them; in parallel, long runs too. */
 void group_cut(struct chunks_group *group);
+
+/* For the collector, which holds chunks.mark_lock exclusively: adds the ids that a group refers to, to the set. */
+void chunks_group_mark(const struct chunks_group *group, struct chunk_set *set);
 
 #endif

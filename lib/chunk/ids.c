@@ -13,7 +13,7 @@
 
 struct counter {
 	const char *name;
-	enum kv_family family;
+	bool bulk;
 	uint64_t next;  /* to give out */
 	uint64_t limit; /* durable: ids below it may be given out */
 };
@@ -24,30 +24,7 @@ struct ids {
 	struct counter counters[2]; /* small, bulk */
 };
 
-/* The id after the last key of the family, or 0. */
-static int after_last_key(struct kv *kv, enum kv_family family, uint64_t *ret_next)
-{
-	struct small_key top = chunk_key(UINT64_MAX);
-	struct kv_iter *iter = kv_iter_new(kv, family, NULL, 0, NULL, 0);
-	uint64_t id = 0;
-	int ret;
-
-	kv_iter_seek_for_prev(iter, top.bytes, top.len);
-	ret = kv_iter_status(iter);
-	if (!ret && kv_iter_valid(iter)) {
-		size_t len;
-		const uint8_t *key = kv_iter_key(iter, &len);
-
-		ret = chunk_key_parse(key, len, &id);
-		id++;
-	}
-	kv_iter_free(iter);
-	if (!ret)
-		*ret_next = id;
-	return ret;
-}
-
-static int counter_load(struct kv *kv, struct counter *counter)
+static int counter_load(struct kv *kv, struct backend *backend, struct counter *counter)
 {
 	struct small_key key = catalog_key_name('N', counter->name);
 	AUTO_BUF value = BUF_INIT;
@@ -58,13 +35,13 @@ static int counter_load(struct kv *kv, struct counter *counter)
 		struct reader reader = reader_over(value.data, value.len);
 
 		next = read_le64(&reader);
-		if (reader.bad || reader.left || (next ^ counter->next) & CHUNK_BULK)
+		if (reader.bad || reader.left || (next ^ counter->next) & (CHUNK_BULK | CHUNK_REMOTE))
 			return -EBADMSG;
 		counter->next = MAX(counter->next, next);
 	} else if (ret != -ENOENT) {
 		return ret;
 	}
-	ret = after_last_key(kv, counter->family, &next);
+	ret = backend_end(backend, counter->bulk, &next);
 	if (ret)
 		return ret;
 	counter->next = MAX(counter->next, next);
@@ -86,16 +63,16 @@ static int counter_store(struct kv *kv, const struct counter *counter, uint64_t 
 	return ret;
 }
 
-int ids_open(struct kv *kv, struct ids **ret_ids, struct error *err)
+int ids_open(struct kv *kv, struct backend *backend, struct ids **ret_ids, struct error *err)
 {
 	struct ids *ids = xcalloc(1, sizeof(*ids));
 
 	ids->kv = kv;
 	pthread_mutex_init(&ids->lock, NULL);
-	ids->counters[0] = (struct counter){.name = "small", .family = KV_SMALL, .next = FIRST_SMALL};
-	ids->counters[1] = (struct counter){.name = "bulk", .family = KV_BULK, .next = FIRST_BULK};
+	ids->counters[0] = (struct counter){.name = "small", .next = FIRST_SMALL};
+	ids->counters[1] = (struct counter){.name = "bulk", .bulk = true, .next = FIRST_BULK};
 	for (size_t i = 0; i < ARRAY_SIZE(ids->counters); i++) {
-		int ret = counter_load(kv, &ids->counters[i]);
+		int ret = counter_load(kv, backend, &ids->counters[i]);
 
 		if (ret) {
 			error_default(err, ret, "the counter of %s chunks cannot be read", ids->counters[i].name);

@@ -14,11 +14,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/chunk/backend.h"
 #include "lib/kv/kv.h"
 
 struct ids;
 
-WARN_UNUSED int ids_open(struct kv *kv, struct ids **ret_ids, struct error *err);
+WARN_UNUSED int ids_open(struct kv *kv, struct backend *backend, struct ids **ret_ids, struct error *err);
 void ids_close(struct ids *ids); /* NULL is fine */
 WARN_UNUSED int ids_take(struct ids *ids, bool bulk, uint64_t count, uint64_t *ret_first);
 uint64_t ids_next(struct ids *ids, bool bulk);

@@ -2,13 +2,13 @@
  * chunks_group_store: cut, hash, find what is there already, take ids, compress, store. The steps that cost are shared out on the pool.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/buf.h"
-#include "lib/base/fault.h"
+#include "lib/chunk/chunk_record.h"
 #include "lib/chunk/chunks_group.h"
+#include "lib/chunk/dedup.h"
 
 /* From here on an SST file of their own is cheaper than the way through the WAL, although it costs several fsyncs. */
 #define BULK_MIN (1U << 20)
@@ -22,15 +22,15 @@ static void make_items(struct chunks_group *group)
 {
 	struct item *item;
 
-	for (size_t i = 0; i < group->run_count; i++)
-		group->item_count += group->runs[i].cuts.count;
+	for (size_t i = 0; i < group->runs.count; i++)
+		group->item_count += group->runs.items[i].cuts.count;
 	item = group->items = xcalloc(group->item_count + 1, sizeof(*group->items));
-	for (size_t i = 0; i < group->run_count; i++) {
-		struct run *run = &group->runs[i];
+	for (size_t i = 0; i < group->runs.count; i++) {
+		struct run *run = &group->runs.items[i];
 		uint64_t at = 0;
 
 		for (size_t j = 0; j < run->cuts.count; j++, item++) {
-			const struct cut_piece *piece = &run->cuts.at[j];
+			const struct cut_piece *piece = &run->cuts.items[j];
 
 			item->run = run;
 			item->data = run->data + at;
@@ -65,7 +65,22 @@ static void find_twins(struct chunks_group *group)
 	HASH_CLEAR(hh, table);
 }
 
-/* The caller of the pool holds the mark lock, shared, for all steps: what is found here is marked before the collector can look. */
+/* A chunk with the same bytes that a new extent may name. */
+static int find_stored(struct chunks *chunks, const struct item *item, uint64_t *ret_id)
+{
+	uint32_t length;
+	uint64_t id;
+	int ret = dedup_get(chunks->kv, item->sha256, &id, &length);
+
+	if (ret)
+		return ret;
+	if (length != item->length || id >= ids_next(chunks->ids, id & CHUNK_BULK) || damaged_has(chunks->damaged, id))
+		return -ENOENT;
+	*ret_id = id;
+	return 0;
+}
+
+/* settle() holds mark_lock shared during all steps: the collector sees what is found here in the set. */
 static void look_up_slice(void *arg, size_t index)
 {
 	struct chunks_group *group = arg;
@@ -77,7 +92,7 @@ static void look_up_slice(void *arg, size_t index)
 
 		if (item->twin)
 			continue;
-		ret = dedup_find(chunks, item->sha256, item->length, &item->id);
+		ret = find_stored(chunks, item, &item->id);
 		item->is_new = ret == -ENOENT;
 		if (!ret && chunks->mark)
 			chunk_set_add(chunks->mark, item->id);
@@ -86,11 +101,10 @@ static void look_up_slice(void *arg, size_t index)
 	}
 }
 
-/* Gives the new items their ids; whether they go the bulk way. */
-static int number_items(struct chunks_group *group, bool *ret_bulk)
+/* Gives the new items their ids, of one kind, in order. */
+static int number_items(struct chunks_group *group, uint64_t *ret_first)
 {
 	uint64_t bytes = 0, count = 0, id = 0;
-	bool bulk;
 	int ret;
 
 	for (size_t i = 0; i < group->item_count; i++) {
@@ -99,18 +113,17 @@ static int number_items(struct chunks_group *group, bool *ret_bulk)
 			count++;
 		}
 	}
-	bulk = bytes >= BULK_MIN;
-	ret = count ? ids_take(group->chunks->ids, bulk, count, &id) : 0;
+	ret = count ? ids_take(group->chunks->ids, bytes >= BULK_MIN, count, &id) : 0;
 	if (ret)
 		return ret;
+	*ret_first = id;
 	for (size_t i = 0; i < group->item_count; i++)
 		if (group->items[i].is_new)
 			group->items[i].id = id++;
-	*ret_bulk = bulk;
 	return 0;
 }
 
-static int settle(struct chunks_group *group, bool *ret_bulk)
+static int settle(struct chunks_group *group, uint64_t *ret_first)
 {
 	struct chunks *chunks = group->chunks;
 	int ret;
@@ -119,15 +132,10 @@ static int settle(struct chunks_group *group, bool *ret_bulk)
 	pool_run(chunks->pool, look_up_slice, group, group->slices.count);
 	ret = atomic_load(&group->error);
 	if (!ret)
-		ret = number_items(group, ret_bulk);
+		ret = number_items(group, ret_first);
 	group->settled = group->item_count;
 	pthread_rwlock_unlock(&chunks->mark_lock);
 	return ret;
-}
-
-static const uint8_t *stored_bytes(const struct item *item)
-{
-	return item->packed ? item->packed : item->data;
 }
 
 /*
@@ -154,15 +162,34 @@ static int pack_item(const struct chunks_group *group, struct codec *codec, stru
 	return MIN(ret, 0);
 }
 
-/* The header of the item's record; `stored` are its stored bytes, wherever they are in the core's cache just now. */
-static void make_header(const struct item *item, const uint8_t *stored, uint8_t out[CHUNK_HEADER_LEN])
+/* Puts the item's record; what was packed for it is not needed any more. */
+static int put_item(struct item *item, struct backend_put *put)
 {
-	struct chunk_header header = {.codec = item->packed ? CHUNK_CODEC_ZSTD : CHUNK_CODEC_PLAIN, .plain_len = item->length};
+	const uint8_t *stored = item->packed ? item->packed : item->data;
+	struct chunk_header header = {
+		.codec = item->packed ? CHUNK_CODEC_ZSTD : CHUNK_CODEC_PLAIN,
+		.plain_len = item->length,
+		.stored = stored,
+		.stored_len = (uint32_t)item->stored_len,
+	};
+	uint8_t encoded[CHUNK_HEADER_LEN];
+	int ret;
 
 	memcpy(header.sha256, item->sha256, DIGEST_LEN);
-	chunk_header_encode(&header, out);
-	header.checksum = chunk_checksum(item->id, out, stored, item->stored_len);
-	chunk_header_encode(&header, out);
+	chunk_record_seal(item->id, &header, encoded);
+	ret = backend_put(put, item->id, encoded, stored, item->stored_len);
+	free(steal_ptr(item->packed));
+	return ret;
+}
+
+static int put_items(struct chunks_group *group, size_t first, size_t end, struct backend_put *put)
+{
+	int ret = 0;
+
+	for (size_t i = first; i < end && !ret; i++)
+		if (group->items[i].is_new)
+			ret = put_item(&group->items[i], put);
+	return ret;
 }
 
 static void pack_items(struct chunks_group *group, size_t slice)
@@ -189,42 +216,17 @@ static void pack_slice(void *arg, size_t index)
  */
 struct window {
 	struct chunks_group *group;
-	struct kv_sst *sst;
+	struct backend_put *put;
 	size_t first, end;       /* slices to be packed */
 	size_t write, write_end; /* items to be written */
 };
-
-static int write_items(const struct window *window)
-{
-	static const uint8_t no_header[CHUNK_HEADER_LEN];
-	AUTO_BUF record = BUF_INIT;
-
-	for (size_t i = window->write; i < window->write_end; i++) {
-		struct item *item = &window->group->items[i];
-		struct small_key key;
-		int ret;
-
-		if (!item->is_new)
-			continue;
-		key = chunk_key(item->id);
-		buf_reset(&record);
-		buf_add(&record, no_header, CHUNK_HEADER_LEN);
-		buf_add(&record, stored_bytes(item), item->stored_len);
-		make_header(item, record.data + CHUNK_HEADER_LEN, record.data);
-		ret = kv_sst_put(window->sst, key.bytes, key.len, record.data, record.len);
-		if (ret)
-			return ret;
-		free(steal_ptr(item->packed));
-	}
-	return 0;
-}
 
 static void window_step(void *arg, size_t index)
 {
 	struct window *window = arg;
 
 	if (index == 0) {
-		int ret = write_items(window);
+		int ret = put_items(window->group, window->write, window->write_end, window->put);
 
 		if (ret)
 			set_error(window->group, ret);
@@ -233,9 +235,9 @@ static void window_step(void *arg, size_t index)
 	}
 }
 
-static int fill_sst(struct chunks_group *group, struct kv_sst *sst)
+static int store_bulk(struct chunks_group *group, struct backend_put *put)
 {
-	struct window window = {.group = group, .sst = sst};
+	struct window window = {.group = group, .put = put};
 	int ret = 0;
 
 	while (!ret && window.write < group->item_count) {
@@ -246,64 +248,49 @@ static int fill_sst(struct chunks_group *group, struct kv_sst *sst)
 		window.write_end = group->slices.at[window.end];
 		ret = atomic_load(&group->error);
 	}
-	return ret ? ret : kv_sst_finish(sst);
-}
-
-static uint64_t first_new_id(const struct chunks_group *group)
-{
-	const struct item *item = group->items;
-
-	while (!item->is_new)
-		item++;
-	return item->id;
-}
-
-static int store_bulk(struct chunks_group *group)
-{
-	struct chunks *chunks = group->chunks;
-	AUTO_FREE char *path = xasprintf("%s/%016" PRIx64 ".sst", chunks->ingest_dir, first_new_id(group));
-	struct kv_sst *sst;
-	int ret = kv_sst_new(chunks->kv, KV_BULK, path, &sst);
-
-	if (ret)
-		return ret;
-	ret = fill_sst(group, sst);
-	if (!ret)
-		ret = fault_point("chunks-before-ingest");
-	if (!ret)
-		ret = kv_ingest(chunks->kv, sst);
-	if (!ret)
-		ret = fault_point("chunks-after-ingest");
-	kv_sst_free(sst);
 	return ret;
 }
 
-static void fill_batch(struct chunks_group *group, bool bulk, struct kv_batch *batch)
+static int store_small(struct chunks_group *group, struct backend_put *put)
 {
-	for (size_t i = 0; i < group->item_count; i++) {
-		struct item *item = &group->items[i];
+	int ret;
 
-		if (!item->is_new)
-			continue;
-		if (!bulk) {
-			struct small_key key = chunk_key(item->id);
-			uint8_t header[CHUNK_HEADER_LEN];
+	pool_run(group->chunks->pool, pack_slice, group, group->slices.count);
+	ret = atomic_load(&group->error);
+	return ret ? ret : put_items(group, 0, group->item_count, put);
+}
 
-			make_header(item, stored_bytes(item), header);
-			kv_batch_put2(batch, KV_SMALL, key.bytes, key.len, header, CHUNK_HEADER_LEN, stored_bytes(item),
-			              item->stored_len);
-			free(steal_ptr(item->packed));
-		}
-		dedup_put(batch, item->sha256, item->length, item->id);
-	}
+/* `first`: the least new id; 0 when everything was there already. */
+static int store_new(struct chunks_group *group, uint64_t first, struct kv_batch *batch)
+{
+	struct backend_put *put;
+	int ret;
+
+	if (!first)
+		return 0;
+	ret = backend_put_begin(group->chunks->backend, first, batch, &put);
+	if (ret)
+		return ret;
+	ret = first & CHUNK_BULK ? store_bulk(group, put) : store_small(group, put);
+	if (!ret)
+		ret = backend_put_end(put);
+	backend_put_free(put);
+	return ret;
+}
+
+static void index_new(const struct chunks_group *group, struct kv_batch *batch)
+{
+	for (size_t i = 0; i < group->item_count; i++)
+		if (group->items[i].is_new)
+			dedup_put(batch, group->items[i].sha256, group->items[i].length, group->items[i].id);
 }
 
 static void make_pieces(struct chunks_group *group)
 {
 	const struct item *item = group->items;
 
-	for (size_t i = 0; i < group->run_count; i++) {
-		struct run *run = &group->runs[i];
+	for (size_t i = 0; i < group->runs.count; i++) {
+		struct run *run = &group->runs.items[i];
 
 		run->pieces = xcalloc(run->cuts.count + 1, sizeof(*run->pieces));
 		for (size_t j = 0; j < run->cuts.count; j++, item++) {
@@ -316,25 +303,18 @@ static void make_pieces(struct chunks_group *group)
 
 int chunks_group_store(struct chunks_group *group, struct kv_batch *batch)
 {
-	struct pool *pool = group->chunks->pool;
-	bool bulk;
+	uint64_t first;
 	int ret;
 
 	group_cut(group);
 	make_items(group);
 	find_twins(group);
-	ret = settle(group, &bulk);
+	ret = settle(group, &first);
+	if (!ret)
+		ret = store_new(group, first, batch);
 	if (ret)
 		return ret;
-	if (bulk) {
-		ret = store_bulk(group);
-	} else {
-		pool_run(pool, pack_slice, group, group->slices.count);
-		ret = atomic_load(&group->error);
-	}
-	if (ret)
-		return ret;
-	fill_batch(group, bulk, batch);
+	index_new(group, batch);
 	make_pieces(group);
 	return 0;
 }

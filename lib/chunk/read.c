@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lib/base/buf.h"
+#include "lib/chunk/chunk_record.h"
 #include "lib/chunk/chunk_store.h"
 
 /* Less is not worth a direct read. */
@@ -20,19 +21,10 @@
 #define PART_BYTES (512U << 10)
 #define PART_CHUNKS 64
 
-int chunk_unpack(struct chunks *chunks, const struct chunk_header *header, void *out)
-{
-	struct scratch *tools = scratch_take(chunks->scratch);
-	int ret = codec_unpack(tools->codec, header->stored, header->stored_len, out, header->plain_len);
-
-	scratch_put(chunks->scratch, tools);
-	return ret;
-}
-
 static int load_entry(struct chunks *chunks, const struct chunk_header *header, struct cache_entry *entry)
 {
 	uint8_t *data = malloc(MAX(header->plain_len, 1));
-	int ret = data ? chunk_unpack(chunks, header, data) : -ENOMEM;
+	int ret = data ? chunk_record_unpack(chunks->scratch, header, data) : -ENOMEM;
 
 	if (ret) {
 		free(data);
@@ -64,7 +56,7 @@ static int read_packed(struct chunks *chunks, uint64_t id, const struct chunk_he
 
 	/* nothing is left of the chunk to be read soon: no detour */
 	if (!offset && len == header->plain_len)
-		return chunk_unpack(chunks, header, out);
+		return chunk_record_unpack(chunks->scratch, header, out);
 	entry = cache_claim(chunks->cache, id, &mine);
 	ret = mine ? load_entry(chunks, header, entry) : cache_error(entry);
 	if (!ret)
@@ -77,7 +69,7 @@ static int read_record(struct chunks *chunks, uint64_t id, const uint8_t *value,
                        void *out)
 {
 	struct chunk_header header;
-	int ret = chunk_open_record(id, value, value_len, &header);
+	int ret = chunk_record_open(id, value, value_len, &header);
 
 	if (ret)
 		return ret;
@@ -92,22 +84,18 @@ static int read_record(struct chunks *chunks, uint64_t id, const uint8_t *value,
 int chunks_read(struct chunks *chunks, uint64_t id, uint32_t offset, uint32_t len, void *out)
 {
 	struct cache_entry *entry = cache_find(chunks->cache, id);
-	struct kv_pin *pin;
-	const uint8_t *value;
-	size_t value_len;
-	struct small_key key;
+	struct backend_record record;
 	int ret;
 
 	if (entry)
 		return copy_out(chunks, entry, offset, len, out) ? -EIO : 0;
-	key = chunk_key(id);
-	ret = kv_pin(chunks->kv, chunk_family(id), key.bytes, key.len, &pin, &value, &value_len);
+	ret = backend_get(chunks->backend, id, &record);
 	if (!ret) {
-		ret = read_record(chunks, id, value, value_len, offset, len, out);
-		kv_unpin(pin);
+		ret = read_record(chunks, id, record.bytes, record.len, offset, len, out);
+		backend_release(&record);
 	}
 	if (ret == -EBADMSG || ret == -ENOENT)
-		chunk_note_damaged(chunks, id);
+		damaged_add(chunks->damaged, id);
 	return !ret || ret == -ENOMEM ? ret : -EIO;
 }
 
@@ -171,7 +159,7 @@ static int read_from_ahead(struct chunks *chunks, const struct chunk_want *wants
 	return ret;
 }
 
-static int read_tables(struct chunks *chunks, const struct chunk_want *wants, size_t count, bool follow)
+static int read_neighbours(struct chunks *chunks, const struct chunk_want *wants, size_t count, bool follow)
 {
 	struct kv_value values[PART_CHUNKS];
 	struct scratch *tools;
@@ -192,7 +180,7 @@ static int read_tables(struct chunks *chunks, const struct chunk_want *wants, si
 	if (!count || ret)
 		return ret;
 	tools = scratch_take(chunks->scratch);
-	kv_tables_read(chunks->bulk, wants->chunk, count, &tools->raw, values);
+	(void)backend_get_many(chunks->backend, wants->chunk, count, &tools->raw, values);
 	ret = read_values(chunks, wants, count, values);
 	scratch_put(chunks->scratch, tools);
 	return ret;
@@ -206,7 +194,7 @@ static void read_part(void *arg, size_t index)
 	int ret = 0, none = 0;
 
 	if (part->bytes >= DIRECT_MIN && (wants->chunk & CHUNK_BULK)) {
-		ret = read_tables(reading->chunks, wants, part->count, reading->bytes < AHEAD_MAX);
+		ret = read_neighbours(reading->chunks, wants, part->count, reading->bytes < AHEAD_MAX);
 	} else {
 		for (size_t i = 0; i < part->count && !ret; i++)
 			ret = read_want(reading->chunks, &wants[i]);

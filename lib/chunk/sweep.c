@@ -1,32 +1,37 @@
 /*
- * The collector's half of the chunk store: marking what is referred to, and removing the rest.
+ * The collector's half of the chunk store: it marks the chunks that are needed and removes the others.
  *
- * The rule: a chunk is removed only if no extent refers to it and none ever will. What the caller does:
+ * The rule: a chunk is removed only if no extent refers to it and none ever will. The caller does, in this order,
  *
- *   chunks_mark_begin -> walk the extents of all versions, in ONE iterator made after that, adding their chunks to the set
- *   -> chunks_sweep -> chunks_mark_end
+ *   chunks_mark_begin -> walk all extents into the set -> chunks_sweep -> chunks_mark_end
  *
- * S1  Ids are given out, and hits on old ids are taken, with the mark lock shared, and are seen in their group before the mark lock is let go.
- *     chunks_mark_begin() holds the mark lock exclusively: each id that a group ever gets was either in the group by then, or comes later.
- * S2  Whoever writes an extent holds a group that has the extent's chunk in it (stored, or by chunks_group_refer()) until after the
- *     batch with the extent is written; and an extent that is the source of a reference exists while chunks_group_refer() is called.
+ * and keeps GC1 and GC2 (lib/reclaim/gc.c): the walk sees all extents of one moment T after chunks_mark_begin(), and whoever makes an
+ * extent from another one keeps that one in the database until its own is written. This file and intake.c keep these two:
  *
- * Let X be a chunk below the watermark that the sweep removes, and suppose that after the removal an extent E refers to X. Take the
- * first such E (in the order of writing) that the walk did not see; E was then written after the walk's iterator was made, by a group G.
- *   - G had X before chunks_mark_begin(): G lived then, or had written E already, so that the iterator would have seen E (S2). As G
- *     lived, X was added to the set by chunks_mark_begin().
- *   - G got X later as a new id: then X is at or above the watermark.
- *   - G got X later by a hit in the dedup index, or by chunks_group_refer(): X was added to the set with the mark lock shared. The sweep
- *     tests X, and writes its removal and that of its dedup entry in one batch, with the mark lock exclusive. If the hit came before, the
- *     test found X. After it there is no entry that names X, and there can be none: entries are written by the group that made X only
- *     (which is living, hence marked, or has written its batch before). And for chunks_group_refer() there is a source extent: the walk
- *     saw it (X is in the set), or it is older than E and unseen by the walk, against the choice of E.
- * So X was in the set when it was tested: contradiction.
+ * S1  A group holds mark_lock shared while it takes new ids and while it takes hits in the dedup index; when it lets go, its ids are in
+ *     group->items and count as settled. chunks_mark_begin() holds mark_lock exclusively, so it finds every id that a group got before.
+ * S2  A group lives until the batch with its extents was written or given up (chunks.h).
  *
- * A crash loses the end of the WAL, never its middle: a removal that survives comes after the deletion of the extents that made the chunk
- * dead. Dropping whole files is not ordered by the WAL, therefore kv_sync() comes first.
+ * Claim: if the sweep removes a chunk X, no extent refers to X after that. Suppose an extent does. X lies below the watermark, and X was
+ * not in the set when the sweep tested it. So no extent of X was there at T: the walk would have added X. Let E be the first extent of X
+ * that was written after T. Where did its writer get X?
  *
- * A dead chunk whose checksum is wrong stays: its SHA-256 cannot be trusted, so its dedup entry would be left behind, naming nothing.
+ *   - From its group, before the mark began. The group lived at that time, or else it had written E before T (S2). chunks_mark_begin()
+ *     added X to the set (S1).
+ *   - From its group, as a new id after the mark began. Then X is not below the watermark.
+ *   - From its group, by a hit after the mark began. Then the group added X to the set, under mark_lock shared. The sweep tests X under
+ *     mark_lock exclusively. If the hit came first, the test found X in the set. If the test came first, the batch that removed X had
+ *     also removed the entry of the index, under the same hold. No entry for X can come later: only the group that made X writes one, and
+ *     that group has ended, or it lived when the mark began and X is in the set.
+ *   - From another extent E0 of X: inode_copy() shares one, an overwrite cuts one in two. Then E0 was in the database until E was
+ *     written (GC2). E0 was not there at T, so it was written after T and before E; but E was the first of those.
+ *
+ * Each case contradicts what was supposed.
+ *
+ * A crash takes the end of the log and never its middle. A removal comes after the removal of the extents that made the chunk dead, so
+ * it survives only if they do. backend_drop_run() syncs the log, because files are dropped at once.
+ *
+ * A dead chunk with a wrong checksum stays. Its SHA-256 cannot be trusted, so its entry in the index would stay and name nothing.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -34,7 +39,9 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/fault.h"
+#include "lib/chunk/chunk_record.h"
 #include "lib/chunk/chunks_group.h"
+#include "lib/chunk/dedup.h"
 #include "lib/chunk/set.h"
 
 #define SWEEP_BATCH 256
@@ -68,7 +75,7 @@ void chunks_mark_begin(struct chunks *chunks, struct chunk_set *(*make)(uint64_t
 	chunks->mark_small_end = ids_next(chunks->ids, false);
 	chunks->mark = make(chunks->mark_bulk_end, chunks->mark_small_end);
 	pthread_mutex_lock(&chunks->groups_lock);
-	for (const struct chunks_group *group = chunks->groups; group; group = chunks_group_next(group))
+	for (const struct chunks_group *group = chunks->groups; group; group = group->next)
 		chunks_group_mark(group, chunks->mark);
 	pthread_mutex_unlock(&chunks->groups_lock);
 	*ret_set = chunks->mark;
@@ -86,82 +93,59 @@ void chunks_mark_end(struct chunks *chunks)
 
 static int drop_run(struct sweep *sweep)
 {
-	struct small_key first = chunk_key(sweep->run_first), end = chunk_key(sweep->run_last + 1);
 	uint64_t count = sweep->run_count;
-	int ret;
 
 	sweep->run_count = 0;
-	if (count < DROP_MIN)
-		return 0;
-	ret = kv_sync(sweep->chunks->kv);
-	if (ret)
-		return ret;
-	return kv_drop_range(sweep->chunks->kv, chunk_family(sweep->run_first), first.bytes, first.len, end.bytes, end.len);
+	return count < DROP_MIN ? 0 : backend_drop_run(sweep->chunks->backend, sweep->run_first, sweep->run_last);
 }
 
-static void take_dead(struct sweep *sweep, uint64_t id, const struct kv_iter *iter)
+static void take_dead(struct sweep *sweep, uint64_t id, const struct backend_scan *scan)
 {
 	struct dead *dead = &sweep->dead[sweep->count++];
 	struct chunk_header header;
 	size_t len;
-	const uint8_t *value = kv_iter_value(iter, &len);
+	const uint8_t *record = backend_scan_record(scan, &len);
 
 	*dead = (struct dead){.id = id, .bytes = len};
-	dead->sound = !chunk_open_record(id, value, len, &header);
+	dead->sound = !chunk_record_open(id, record, len, &header);
 	if (dead->sound)
 		memcpy(dead->sha256, header.sha256, DIGEST_LEN);
 }
 
 /*
- * Finds the next dead chunks from sweep->at on, reading nothing of the living. The iterator is a fresh one for each batch, since it keeps
+ * Finds the next dead chunks from sweep->at on, without reading a living one. Each batch takes a scan of its own, since a scan keeps
  * dropped files on the disk.
  */
 static int collect(struct sweep *sweep)
 {
-	struct small_key first = chunk_key(sweep->at), end = chunk_key(sweep->end);
-	struct kv_iter *iter = kv_iter_new_flags(sweep->chunks->kv, chunk_family(sweep->at), first.bytes, first.len, end.bytes,
-	                                         end.len, KV_ITER_SCAN);
-	uint64_t found = sweep->at;
+	struct backend_scan *scan = backend_scan_new(sweep->chunks->backend, sweep->at, sweep->end);
 	int ret = 0;
 
 	sweep->count = 0;
 	while (sweep->count < SWEEP_BATCH) {
-		uint64_t wanted = chunk_set_next_absent(sweep->set, sweep->at, sweep->end);
-		struct small_key key = chunk_key(wanted);
-		const uint8_t *bytes;
-		size_t len;
+		uint64_t wanted = chunk_set_next_absent(sweep->set, sweep->at, sweep->end), found;
 
 		sweep->at = wanted;
 		if (wanted >= sweep->end)
 			break;
-		if (sweep->count && wanted == found + 1)
-			kv_iter_next(iter);
-		else
-			kv_iter_seek(iter, key.bytes, key.len);
-		if (!kv_iter_valid(iter)) {
+		ret = backend_scan_seek(scan, wanted, &found);
+		if (ret == -ENOENT)
 			sweep->at = sweep->end;
-			break;
-		}
-		bytes = kv_iter_key(iter, &len);
-		ret = chunk_key_parse(bytes, len, &found);
 		if (ret)
 			break;
 		if (!chunk_set_has(sweep->set, found))
-			take_dead(sweep, found, iter);
+			take_dead(sweep, found, scan);
 		sweep->at = found + 1;
 	}
-	if (!ret)
-		ret = kv_iter_status(iter);
-	kv_iter_free(iter);
-	return ret;
+	backend_scan_free(scan);
+	return ret == -ENOENT ? 0 : ret;
 }
 
-/* With the mark lock exclusive. */
+/* mark_lock is held exclusively. */
 static int remove_under_lock(struct sweep *sweep, struct kv_batch *batch)
 {
 	for (size_t i = 0; i < sweep->count; i++) {
 		struct dead *dead = &sweep->dead[i];
-		struct small_key key = chunk_key(dead->id);
 		uint64_t named;
 		uint32_t length;
 		int ret;
@@ -172,12 +156,12 @@ static int remove_under_lock(struct sweep *sweep, struct kv_batch *batch)
 		if (sweep->dry_run)
 			continue;
 		/* the same bytes may have been stored twice at once; the entry names one of the chunks */
-		ret = dedup_get(sweep->chunks, dead->sha256, &named, &length);
+		ret = dedup_get(sweep->chunks->kv, dead->sha256, &named, &length);
 		if (ret && ret != -ENOENT)
 			return ret;
 		if (!ret && named == dead->id)
-			kv_batch_delete(batch, KV_DEDUP, dead->sha256, DIGEST_LEN);
-		kv_batch_delete(batch, chunk_family(dead->id), key.bytes, key.len);
+			dedup_delete(batch, dead->sha256);
+		backend_drop(batch, dead->id);
 	}
 	return kv_batch_count(batch) ? kv_write(sweep->chunks->kv, batch, 0) : 0;
 }

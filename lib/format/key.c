@@ -263,8 +263,16 @@ int chunk_key_parse(const void *key, size_t len, uint64_t *ret_id)
 
 	if (len != CHUNK_KEY_LEN)
 		return -EBADMSG;
-	*ret_id = read_be64(&reader);
+	uint64_t id = read_be64(&reader);
+	if (!chunk_id_valid(id))
+		return -EBADMSG;
+	*ret_id = id;
 	return 0;
+}
+
+bool chunk_id_valid(uint64_t id)
+{
+	return (id & ~CHUNK_BULK) != CHUNK_NONE && !(id & CHUNK_REMOTE);
 }
 
 int name_check(const char *name)

@@ -23,9 +23,13 @@
  *   'I' | family u32 | view u32                -> identity record of a snapshot
  *   'H' | family u32 | inode u64 | ~epoch u64  -> digest record: of the inode as it was when that epoch was closed
  *   'J' | name                                 -> state of a background job (garbage collection, schedule)
+ *   'K', 'R'                                   reserved: keys of encrypted stores, places of remote chunks
  *
- * Column family "dedup": SHA-256 of the plain bytes (32) -> chunk id u64 LE, plain length u32 LE.
- * Column families "bulk" and "small": chunk id u64 -> chunk record. The top bit of the id is set for bulk.
+ * Column family "dedup": identity of the plain bytes (32; record.h says how it is made) -> dedup record.
+ * Column families "bulk" and "small": chunk id u64 -> chunk record.
+ *
+ * Chunk ids: bit 63 (CHUNK_BULK) says in which of the two families the record is. Bit 62 (CHUNK_REMOTE) is reserved: the record of such a
+ * chunk may not be here yet. Only a store with the incompatible feature "remote chunks" has such ids (superblock.h).
  */
 #ifndef CORPUSFS_FORMAT_KEY_H
 #define CORPUSFS_FORMAT_KEY_H
@@ -45,6 +49,7 @@ enum key_kind { KEY_INODE = 0, KEY_XATTR = 1, KEY_EXTENT = 2, KEY_ENTRY = 3 };
 #define INO_MAX ((1ULL << 39) - 1)     /* 40 bits in a node id, the top one marks the virtual ".snapshots" directories */
 #define VIEW_MAX ((1U << 24) - 1)
 #define CHUNK_BULK (1ULL << 63)
+#define CHUNK_REMOTE (1ULL << 62)
 #define CHUNK_NONE 0ULL                /* an extent of allocated zeros (fallocate) */
 
 /* A key under construction, or a prefix to seek to. */
@@ -97,6 +102,9 @@ struct small_key catalog_key_digest(uint32_t family, uint64_t ino, uint64_t epoc
 WARN_UNUSED int catalog_key_digest_parse(const void *key, size_t len, uint32_t *ret_family, uint64_t *ret_ino, uint64_t *ret_epoch);
 struct small_key chunk_key(uint64_t id);
 WARN_UNUSED int chunk_key_parse(const void *key, size_t len, uint64_t *ret_id);
+
+/* Whether a chunk can have this id: it is not CHUNK_NONE, and no bit is set that this version does not know. */
+bool chunk_id_valid(uint64_t id);
 
 /* 0, or -EINVAL (empty, ".", "..", slash, NUL) or -ENAMETOOLONG: a file name inside a dataset. */
 int name_check(const char *name);

@@ -10,7 +10,7 @@
 #define FLAG_CONTENT 1U
 #define SHA256_LEN 32
 
-_Static_assert(CHUNK_HEADER_LEN == 8 + 1 + 1 + 2 + 4 + SHA256_LEN, "checksum, version, codec, reserved, length, SHA-256");
+_Static_assert(CHUNK_HEADER_LEN == 8 + 1 + 1 + 1 + 1 + 4 + SHA256_LEN, "checksum, version, codec, hash, cipher, length, identity");
 
 static void add_time(struct buf *out, struct timespec time)
 {
@@ -54,6 +54,12 @@ static char *read_text(struct reader *reader)
 static void check_version(struct reader *reader)
 {
 	if (read_u8(reader) != FORMAT_VERSION)
+		reader->bad = true;
+}
+
+static void check_hash(struct reader *reader)
+{
+	if (read_u8(reader) != HASH_SHA256)
 		reader->bad = true;
 }
 
@@ -138,7 +144,7 @@ int extent_record_decode(const void *value, size_t len, struct extent_record *re
 	record.chunk_offset = read_le32(&reader);
 	if (!complete(&reader) || record.length == 0 || record.length > EXTENT_LEN_MAX)
 		return -EBADMSG;
-	if (record.chunk != CHUNK_NONE && record.chunk_offset > EXTENT_LEN_MAX - record.length)
+	if (record.chunk != CHUNK_NONE && (!chunk_id_valid(record.chunk) || record.chunk_offset > CHUNK_LEN_MAX - record.length))
 		return -EBADMSG;
 	*ret_record = record;
 	return 0;
@@ -365,7 +371,8 @@ void chunk_header_encode(const struct chunk_header *header, uint8_t out[CHUNK_HE
 	buf_add_le64(&bytes, header->checksum);
 	buf_add_u8(&bytes, FORMAT_VERSION);
 	buf_add_u8(&bytes, header->codec);
-	buf_add_le16(&bytes, 0);
+	buf_add_u8(&bytes, HASH_SHA256);
+	buf_add_u8(&bytes, CIPHER_NONE);
 	buf_add_le32(&bytes, header->plain_len);
 	buf_add(&bytes, header->sha256, SHA256_LEN);
 	memcpy(out, bytes.data, CHUNK_HEADER_LEN);
@@ -378,12 +385,13 @@ int chunk_header_decode(const void *value, size_t len, struct chunk_header *ret_
 
 	check_version(&reader);
 	header.codec = read_u8(&reader);
-	uint16_t reserved = read_le16(&reader);
+	check_hash(&reader);
+	uint8_t cipher = read_u8(&reader);
 	header.plain_len = read_le32(&reader);
 	const uint8_t *sha256 = read_bytes(&reader, SHA256_LEN);
-	if (reader.bad || reserved != 0 || header.codec > CHUNK_CODEC_ZSTD || reader.left > UINT32_MAX)
+	if (reader.bad || cipher != CIPHER_NONE || header.codec > CHUNK_CODEC_ZSTD || reader.left > UINT32_MAX)
 		return -EBADMSG;
-	if (header.plain_len == 0 || header.plain_len > EXTENT_LEN_MAX)
+	if (header.plain_len == 0 || header.plain_len > CHUNK_LEN_MAX)
 		return -EBADMSG;
 	if (header.codec == CHUNK_CODEC_PLAIN && reader.left != header.plain_len)
 		return -EBADMSG;
@@ -394,9 +402,33 @@ int chunk_header_decode(const void *value, size_t len, struct chunk_header *ret_
 	return 0;
 }
 
+void dedup_record_encode(const struct dedup_record *record, struct buf *out)
+{
+	buf_add_u8(out, FORMAT_VERSION);
+	buf_add_u8(out, HASH_SHA256);
+	buf_add_le64(out, record->chunk);
+	buf_add_le32(out, record->length);
+}
+
+int dedup_record_decode(const void *value, size_t len, struct dedup_record *ret_record)
+{
+	struct reader reader = reader_over(value, len);
+	struct dedup_record record;
+
+	check_version(&reader);
+	check_hash(&reader);
+	record.chunk = read_le64(&reader);
+	record.length = read_le32(&reader);
+	if (!complete(&reader) || !chunk_id_valid(record.chunk))
+		return -EBADMSG;
+	*ret_record = record;
+	return 0;
+}
+
 void identity_record_encode(const uint8_t identity[NODE_LEN], struct buf *out)
 {
 	buf_add_u8(out, FORMAT_VERSION);
+	buf_add_u8(out, HASH_SHA256);
 	buf_add(out, identity, NODE_LEN);
 }
 
@@ -405,6 +437,7 @@ int identity_record_decode(const void *value, size_t len, uint8_t ret_identity[N
 	struct reader reader = reader_over(value, len);
 
 	check_version(&reader);
+	check_hash(&reader);
 	const uint8_t *bytes = read_bytes(&reader, NODE_LEN);
 	if (!complete(&reader))
 		return -EBADMSG;
@@ -416,6 +449,8 @@ void digest_record_encode(const struct digest_record *record, struct buf *out)
 {
 	buf_add_u8(out, FORMAT_VERSION);
 	buf_add_u8(out, record->has_content ? FLAG_CONTENT : 0);
+	buf_add_u8(out, HASH_SHA256);
+	buf_add_u8(out, 0);
 	buf_add(out, record->node, NODE_LEN);
 	if (!record->has_content)
 		return;
@@ -432,6 +467,8 @@ int digest_record_decode(const void *value, size_t len, struct digest_record *re
 
 	check_version(&reader);
 	uint8_t flags = read_u8(&reader);
+	check_hash(&reader);
+	uint8_t reserved = read_u8(&reader);
 	const uint8_t *node = read_bytes(&reader, NODE_LEN);
 	record.has_content = flags == FLAG_CONTENT;
 	if (record.has_content) {
@@ -439,7 +476,7 @@ int digest_record_decode(const void *value, size_t len, struct digest_record *re
 		record.size = read_le64(&reader);
 		record.allocated = read_le64(&reader);
 	}
-	if (!complete(&reader) || flags > FLAG_CONTENT)
+	if (!complete(&reader) || flags > FLAG_CONTENT || reserved != 0)
 		return -EBADMSG;
 	memcpy(record.node, node, NODE_LEN);
 	if (content)

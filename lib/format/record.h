@@ -9,18 +9,24 @@
  *          small file, or the symlink's target). parent: of a directory the one above; of others the one in which they were last given
  *          a name, which is a hint: a name may be gone again
  * xattr    u8 version | value
- * extent   u8 version | u32 length | u64 chunk | u32 offset in chunk
+ * extent   u8 version | u32 length | u64 chunk (key.h: chunk ids) | u32 offset in chunk
  * entry    u8 version | u64 inode | u8 type (DT_*)
- * chunk    u64 checksum: XXH3-64, seeded with the chunk id, of all that follows | u8 version | u8 codec (0 plain, 1 zstd) | u16 reserved |
- *          u32 plain length | 32 bytes SHA-256 of the plain bytes | stored bytes
+ * chunk    u64 checksum: XXH3-64, seeded with the chunk id, of all that follows | u8 version | u8 codec (0 plain, 1 zstd) | u8 hash |
+ *          u8 cipher | u32 plain length | 32 bytes identity of the plain bytes | stored bytes
+ * dedup    u8 version | u8 hash | u64 chunk | u32 plain length
  * line     u32 count | count x (u64 first, u64 last), ascending, disjoint, not adjacent
  * dataset  u8 version | u32 id | u32 family | u32 view | u64 epoch | i64 created | i32 level | line | u32 len, schedule (JSON or "")
  * snapshot u8 version | u32 dataset | u32 family | u32 view | u64 number | i64 s, u32 ns taken | u64 files | u64 bytes | u32 flags |
  *          line | u32 len, note | u32 count, holds (each u32 len, tag)
  * family   u8 version | u64 next epoch | u64 next inode
  * prune    u8 version | u32 family | line of the destroyed view | line to scan (empty: not begun) | u64 epoch, u64 inode: scanned below
- * identity u8 version | 32 bytes: identity of the snapshot (lib/identity/identity.h)
- * digest   u8 version | u8 flags (1 = content follows) | 32 bytes node | 32 bytes SHA-256 of the content | u64 size | u64 allocated
+ * identity u8 version | u8 hash | 32 bytes: identity of the snapshot (lib/identity/identity.h)
+ * digest   u8 version | u8 flags (1 = content follows) | u8 hash | u8 reserved | 32 bytes node | 32 bytes identity of the content |
+ *          u64 size | u64 allocated
+ *
+ * hash: how the identities in the record were made. 0 (HASH_SHA256): SHA-256 of the plain bytes. 1 is reserved: a keyed hash, from which
+ * nobody without the key can tell known content. cipher: how the stored bytes are sealed, after compression. 0 (CIPHER_NONE): not at
+ * all. Others are reserved. Only a store with the incompatible feature "encryption" (superblock.h) may hold anything but 0 in either.
  */
 #ifndef CORPUSFS_FORMAT_RECORD_H
 #define CORPUSFS_FORMAT_RECORD_H
@@ -39,6 +45,9 @@
 #define CHUNK_HEADER_LEN 48
 #define CHUNK_CODEC_PLAIN 0
 #define CHUNK_CODEC_ZSTD 1
+#define CHUNK_LEN_MAX (16U << 20) /* of the plain bytes */
+#define HASH_SHA256 0
+#define CIPHER_NONE 0
 
 struct inode_record {
 	uint32_t mode, uid, gid, nlink;
@@ -161,6 +170,15 @@ struct chunk_header {
 	const uint8_t *stored; /* into the value */
 	uint32_t stored_len;
 };
+
+/* Where the bytes with some identity are stored. */
+struct dedup_record {
+	uint64_t chunk;
+	uint32_t length; /* of the plain bytes */
+};
+
+void dedup_record_encode(const struct dedup_record *record, struct buf *out);
+WARN_UNUSED int dedup_record_decode(const void *value, size_t len, struct dedup_record *ret_record);
 
 void chunk_header_encode(const struct chunk_header *header, uint8_t out[CHUNK_HEADER_LEN]); /* stored bytes follow it */
 WARN_UNUSED int chunk_header_decode(const void *value, size_t len, struct chunk_header *ret_header);

@@ -155,12 +155,35 @@ static int damaged(const char *path, const char *what, struct error *err)
 	return -EBADMSG;
 }
 
-static int unsupported(const char *path, const char *what, uint64_t number, struct error *err)
+static int newer_format(const char *path, uint32_t format, struct error *err)
 {
-	error_set(err, -EPROTONOSUPPORT, "%s: the store uses %s %" PRIu64 ", which this program does not know", path, what,
-	          number);
+	error_set(err, -EPROTONOSUPPORT, "%s: the store has format %" PRIu32 ", which this program does not know", path, format);
 	error_hint(err, "nothing was changed; use the newer version of corpusfs that wrote it");
 	return -EPROTONOSUPPORT;
+}
+
+/* All of them are unknown to this version; some have a name already. */
+static int unknown_features(const char *path, uint64_t bits, struct error *err)
+{
+	static const char *const names[] = {"encryption", "remote chunks"};
+	AUTO_BUF text = BUF_INIT;
+
+	for (unsigned bit = 0; bit < 64; bit++) {
+		if (!(bits >> bit & 1))
+			continue;
+		if (bit < ARRAY_SIZE(names))
+			buf_addf(&text, "%s%s", text.len ? ", " : "", names[bit]);
+		else
+			buf_addf(&text, "%sfeature %" PRIu64, text.len ? ", " : "", (uint64_t)1 << bit);
+	}
+	error_set(err, -EPROTONOSUPPORT, "%s: the store uses %s, which this program does not know", path, (const char *)text.data);
+	error_hint(err, "nothing was changed; use the newer version of corpusfs that wrote it");
+	return -EPROTONOSUPPORT;
+}
+
+bool superblock_writable(const struct superblock *superblock)
+{
+	return superblock->ro_compat == 0;
 }
 
 int superblock_decode(const char *path, const void *text, size_t len, struct superblock *ret_superblock, struct error *err)
@@ -180,13 +203,11 @@ int superblock_decode(const char *path, const void *text, size_t len, struct sup
 	if (!take_u32(&rest, "format", &superblock.format))
 		return damaged(path, "it has no format number", err);
 	if (superblock.format > FORMAT_VERSION)
-		return unsupported(path, "format", superblock.format, err);
+		return newer_format(path, superblock.format, err);
 	if (superblock.format == 0 || !parse_rest(rest, &superblock) || !is_canonical(&superblock, text, len))
 		return damaged(path, "a line has an impossible value", err);
 	if (superblock.incompat)
-		return unsupported(path, "incompatible features", superblock.incompat, err);
-	if (superblock.ro_compat)
-		return unsupported(path, "write features", superblock.ro_compat, err);
+		return unknown_features(path, superblock.incompat, err);
 	*ret_superblock = superblock;
 	return 0;
 }

@@ -5,19 +5,26 @@
  *   format 1
  *   uuid 7c0e...              (8-4-4-4-12)
  *   created 2026-11-21T08:57:00Z
- *   compat 0                  unknown bits: ignore
- *   ro-compat 0               unknown bits: read-only use would be fine; we refuse
- *   incompat 0                unknown bits: refuse
+ *   compat 0                  features: bits in decimal; a bit that this version does not know is ignored,
+ *   ro-compat 0               ... lets the store be read and not written,
+ *   incompat 0                ... or keeps it from being opened
  *   chunk-min 16384
  *   chunk-average 65536
  *   chunk-max 262144
  *   check 0123456789abcdef    XXH3-64, hex, of all bytes above this line
  *
  * Lines end in \n, keys come in this order. A file that does not parse, or whose check differs, is damaged: refused, untouched.
+ *
+ * Features. A bit that was ever given out keeps its meaning for good. Two incompatible ones are reserved; this version makes no store that
+ * has them and opens none:
+ *
+ *   incompat 1   encryption: chunks are sealed, and their identities and those of files and snapshots are keyed hashes (record.h)
+ *   incompat 2   remote chunks: an extent may name a chunk that is not here yet (key.h)
  */
 #ifndef CORPUSFS_FORMAT_SUPERBLOCK_H
 #define CORPUSFS_FORMAT_SUPERBLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/base/buf.h"
@@ -33,9 +40,12 @@ struct superblock {
 	uint32_t chunk_min, chunk_average, chunk_max; /* bytes; powers of two, 4 KiB .. 16 MiB */
 };
 
+/* False: it has features that must not be lost, which this version would lose by writing. The store may be read. */
+bool superblock_writable(const struct superblock *superblock);
+
 void superblock_encode(const struct superblock *superblock, struct buf *out);
 
-/* -EBADMSG damaged, -EPROTONOSUPPORT newer format or unknown feature; `err` says which and what to do. `path` is for the message. */
+/* -EBADMSG damaged, -EPROTONOSUPPORT newer format or unknown incompatible feature; `err` says which and what to do. `path` is for the message. */
 WARN_UNUSED int superblock_decode(const char *path, const void *text, size_t len, struct superblock *ret_superblock, struct error *err);
 
 #endif

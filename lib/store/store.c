@@ -354,6 +354,13 @@ static int close_layers(struct store *store)
 	return result;
 }
 
+static int only_readable(const char *path, struct error *err)
+{
+	error_set(err, -EPROTONOSUPPORT, "%s: the store has features that this program would lose by writing to it", path);
+	error_hint(err, "nothing was changed; use the newer version of corpusfs that wrote it");
+	return -EPROTONOSUPPORT;
+}
+
 int store_open(const char *path, const struct store_options *options, struct store **ret_store, struct error *err)
 {
 	static const struct store_options defaults = {0};
@@ -361,6 +368,8 @@ int store_open(const char *path, const struct store_options *options, struct sto
 	int lock_fd;
 	int result = store_probe(path, &superblock, err);
 
+	if (result == 0 && !superblock_writable(&superblock))
+		result = only_readable(path, err);
 	if (result == 0)
 		result = lock_take(path, &lock_fd, err);
 	if (result < 0)

@@ -131,6 +131,39 @@ static void fuzz_chunk(const uint8_t *data, size_t len)
 		abort();
 }
 
+static void fuzz_dedup(const uint8_t *data, size_t len)
+{
+	struct dedup_record record;
+	AUTO_BUF again = BUF_INIT;
+
+	if (dedup_record_decode(data, len, &record) < 0)
+		return;
+	dedup_record_encode(&record, &again);
+	must_equal(&again, data, len);
+}
+
+static void fuzz_identity(const uint8_t *data, size_t len)
+{
+	uint8_t identity[NODE_LEN];
+	AUTO_BUF again = BUF_INIT;
+
+	if (identity_record_decode(data, len, identity) < 0)
+		return;
+	identity_record_encode(identity, &again);
+	must_equal(&again, data, len);
+}
+
+static void fuzz_digest(const uint8_t *data, size_t len)
+{
+	struct digest_record record;
+	AUTO_BUF again = BUF_INIT;
+
+	if (digest_record_decode(data, len, &record) < 0)
+		return;
+	digest_record_encode(&record, &again);
+	must_equal(&again, data, len);
+}
+
 static void fuzz_superblock(const uint8_t *data, size_t len)
 {
 	struct superblock superblock;
@@ -185,6 +218,7 @@ static void fuzz_short_keys(const uint8_t *data, size_t len)
 static void (*const targets[])(const uint8_t *data, size_t len) = {
 	fuzz_inode, fuzz_extent, fuzz_entry,      fuzz_dataset,  fuzz_snapshot,   fuzz_family,
 	fuzz_line,  fuzz_chunk,  fuzz_superblock, fuzz_tree_key, fuzz_short_keys, fuzz_prune,
+	fuzz_dedup, fuzz_identity, fuzz_digest,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -236,6 +270,9 @@ static void make_seeds(struct buf seeds[SEED_COUNT])
 	buf_add(&seeds[9], tree.bytes, tree.len);
 	buf_add(&seeds[10], touched.bytes, touched.len);
 	prune_record_encode(&(struct prune_record){.family = 1, .line = line, .scan = line}, &seeds[11]);
+	dedup_record_encode(&(struct dedup_record){.chunk = CHUNK_BULK | 9, .length = 4096}, &seeds[12]);
+	identity_record_encode(header + CHUNK_HEADER_LEN - NODE_LEN, &seeds[13]);
+	digest_record_encode(&(struct digest_record){.has_content = true, .size = 9, .allocated = 9}, &seeds[14]);
 }
 
 static uint64_t next_random(uint64_t *random)

@@ -29,7 +29,7 @@ static uint64_t wait_for(struct ahead *ahead, uint64_t chunks)
 
 struct filled {
 	struct store *store;
-	struct kv_tables *bulk, *small;
+	struct backend *backend;
 	struct ahead *ahead;
 	uint64_t first; /* chunk */
 	uint64_t end;   /* id after the last */
@@ -40,9 +40,10 @@ static struct filled fill(struct store *store)
 	const size_t len = 60 * MIB;
 	AUTO_FREE uint8_t *data = noise(len, 1);
 	struct stored stored = put(store, data, len, 0);
-	struct filled filled = {.store = store, .bulk = kv_tables_new(store->kv, KV_BULK), .small = kv_tables_new(store->kv, KV_SMALL)};
+	struct filled filled = {.store = store};
 
-	filled.ahead = ahead_new(filled.bulk, filled.small);
+	assert_int_equal(backend_open(store->kv, store->ingest, &filled.backend, NULL), 0);
+	filled.ahead = ahead_new(filled.backend);
 	filled.first = stored.pieces[0].chunk;
 	filled.end = stored.pieces[stored.count - 1].chunk + 1;
 	assert_true(filled.end > filled.first + 512);
@@ -53,8 +54,7 @@ static struct filled fill(struct store *store)
 static void empty(struct filled *filled)
 {
 	ahead_free(filled->ahead);
-	kv_tables_free(filled->bulk);
-	kv_tables_free(filled->small);
+	backend_close(filled->backend);
 }
 
 static bool is_there(const struct filled *filled, uint64_t id)

@@ -11,9 +11,7 @@
 
 #include "lib/format/key.h"
 #include "lib/format/record.h"
-
-/* Decodes and encodes again: whatever a decoder accepts must come out as it went in. */
-typedef int round_trip(const void *value, size_t len, struct buf *out);
+#include "tests/unit/round_trip.h"
 
 static int inode_again(const void *value, size_t len, struct buf *out)
 {
@@ -101,42 +99,6 @@ static int line_again(const void *value, size_t len, struct buf *out)
 	line_encode(&line, out);
 	line_clear(&line);
 	return reader.left > 0 ? -EBADMSG : 0;
-}
-
-static void expect_same(round_trip *again, const void *value, size_t len)
-{
-	AUTO_BUF out = BUF_INIT;
-	/* A copy of the exact size lets the sanitizer see one byte too many. */
-	AUTO_FREE uint8_t *copy = xmalloc(len);
-
-	memcpy(copy, value, len);
-	if (again(copy, len, &out) < 0)
-		return;
-	assert_int_equal(out.len, len);
-	assert_memory_equal(out.data, copy, len);
-}
-
-/* The record comes back; every shorter one and one byte more are refused; every flipped bit is refused or means itself. */
-static void abuse(round_trip *again, struct buf *value)
-{
-	AUTO_BUF out = BUF_INIT;
-
-	assert_int_equal(again(value->data, value->len, &out), 0);
-	assert_int_equal(out.len, value->len);
-	assert_memory_equal(out.data, value->data, value->len);
-	for (size_t len = 0; len < value->len; len++) {
-		AUTO_FREE uint8_t *copy = xmalloc(len);
-		if (len > 0)
-			memcpy(copy, value->data, len);
-		assert_int_equal(again(copy, len, &out), -EBADMSG);
-	}
-	for (size_t bit = 0; bit < value->len * 8; bit++) {
-		value->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-		expect_same(again, value->data, value->len);
-		value->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-	}
-	buf_add_u8(value, 0);
-	assert_int_equal(again(value->data, value->len, &out), -EBADMSG);
 }
 
 static struct inode_record sample_inode(void)
@@ -365,31 +327,6 @@ static void test_line_against_a_bitmap(void **state)
 	line_clear(&copy);
 }
 
-static void test_chunk_header(void **state)
-{
-	struct chunk_header header = {.checksum = 0x1122334455667788, .codec = CHUNK_CODEC_PLAIN, .plain_len = 4}, back;
-	uint8_t value[CHUNK_HEADER_LEN + 4];
-
-	memset(header.sha256, 0xab, sizeof(header.sha256));
-	chunk_header_encode(&header, value);
-	memcpy(value + CHUNK_HEADER_LEN, "data", 4);
-	assert_int_equal(chunk_header_decode(value, sizeof(value), &back), 0);
-	assert_true(back.checksum == header.checksum && back.plain_len == 4 && back.stored_len == 4);
-	assert_ptr_equal(back.stored, value + CHUNK_HEADER_LEN);
-	assert_memory_equal(back.sha256, header.sha256, 32);
-	for (size_t len = 0; len < sizeof(value); len++) {
-		AUTO_FREE uint8_t *copy = xmalloc(len);
-		memcpy(copy, value, len);
-		assert_int_equal(chunk_header_decode(copy, len, &back), -EBADMSG);
-	}
-	header.codec = CHUNK_CODEC_ZSTD;
-	header.plain_len = 1000;
-	chunk_header_encode(&header, value);
-	assert_int_equal(chunk_header_decode(value, sizeof(value), &back), 0);
-	value[9] = 2;
-	assert_int_equal(chunk_header_decode(value, sizeof(value), &back), -EBADMSG);
-}
-
 static void test_newer_versions_are_refused(void **state)
 {
 	struct inode_record inode = sample_inode();
@@ -416,7 +353,6 @@ int main(void)
 		cmocka_unit_test(test_huge_counts_allocate_nothing),
 		cmocka_unit_test(test_line_joins_what_touches),
 		cmocka_unit_test(test_line_against_a_bitmap),
-		cmocka_unit_test(test_chunk_header),
 		cmocka_unit_test(test_newer_versions_are_refused),
 	};
 

@@ -89,9 +89,32 @@ static void test_newer_and_unknown_are_told_apart_from_damage(void **state)
 	superblock = sample();
 	superblock.incompat = 1ULL << 40;
 	assert_int_equal(decode(&superblock, &back, &err), -EPROTONOSUPPORT);
-	superblock = sample();
-	superblock.ro_compat = 1;
+	assert_non_null(strstr(err.text, "uses feature 1099511627776, which"));
+}
+
+static void test_reserved_features_are_refused_by_name(void **state)
+{
+	struct superblock superblock = sample(), back;
+	struct error err;
+
+	superblock.incompat = 1;
 	assert_int_equal(decode(&superblock, &back, &err), -EPROTONOSUPPORT);
+	assert_non_null(strstr(err.text, "uses encryption, which"));
+	superblock.incompat = 3;
+	assert_int_equal(decode(&superblock, &back, &err), -EPROTONOSUPPORT);
+	assert_non_null(strstr(err.text, "uses encryption, remote chunks, which"));
+	assert_true(strlen(err.hint) > 0);
+}
+
+static void test_unknown_write_features_leave_it_readable(void **state)
+{
+	struct superblock superblock = sample(), back;
+
+	assert_int_equal(decode(&superblock, &back, NULL), 0);
+	assert_true(superblock_writable(&back));
+	superblock.ro_compat = 1ULL << 63;
+	assert_int_equal(decode(&superblock, &back, NULL), 0);
+	assert_false(superblock_writable(&back));
 }
 
 static void test_impossible_values_are_refused(void **state)
@@ -121,6 +144,8 @@ int main(void)
 		cmocka_unit_test(test_it_comes_back),
 		cmocka_unit_test(test_any_damage_is_refused),
 		cmocka_unit_test(test_newer_and_unknown_are_told_apart_from_damage),
+		cmocka_unit_test(test_reserved_features_are_refused_by_name),
+		cmocka_unit_test(test_unknown_write_features_leave_it_readable),
 		cmocka_unit_test(test_impossible_values_are_refused),
 	};
 

@@ -1,0 +1,61 @@
+/* Looking at one chunk's record: whether it is there, what it says, whether it is true. */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/chunk/chunk_record.h"
+#include "lib/chunk/chunk_store.h"
+
+/* Notes what was found missing or damaged. */
+static int noted(struct chunks *chunks, uint64_t id, int ret)
+{
+	if (ret == -EBADMSG || ret == -ENOENT)
+		damaged_add(chunks->damaged, id);
+	return ret;
+}
+
+int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_len, uint8_t ret_sha256[DIGEST_LEN])
+{
+	struct backend_record record;
+	struct chunk_header header;
+	int ret = backend_get(chunks->backend, id, &record);
+
+	if (!ret) {
+		ret = chunk_record_open(id, record.bytes, record.len, &header);
+		if (!ret) {
+			*ret_len = header.plain_len;
+			memcpy(ret_sha256, header.sha256, DIGEST_LEN);
+		}
+		backend_release(&record);
+	}
+	ret = noted(chunks, id, ret);
+	return !ret || ret == -ENOMEM ? ret : -EIO;
+}
+
+int chunks_verify(struct chunks *chunks, uint64_t id)
+{
+	struct backend_record record;
+	int ret = backend_get(chunks->backend, id, &record);
+
+	if (!ret) {
+		ret = chunk_record_verify(chunks->scratch, id, record.bytes, record.len);
+		backend_release(&record);
+	}
+	return noted(chunks, id, ret);
+}
+
+int chunks_stored(struct chunks *chunks, uint64_t id, uint64_t *ret_bytes)
+{
+	struct backend_record record;
+	int ret = backend_get(chunks->backend, id, &record);
+
+	if (ret)
+		return ret;
+	*ret_bytes = record.len;
+	backend_release(&record);
+	return 0;
+}
+
+uint64_t chunks_estimate(struct chunks *chunks)
+{
+	return backend_estimate(chunks->backend);
+}
