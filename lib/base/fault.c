@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/base/array.h"
 #include "lib/base/buf.h"
 
 enum action { ACTION_KILL, ACTION_ERRNO, ACTION_SLEEP };
@@ -25,8 +26,7 @@ struct fault {
 /* The one piece of process-wide state of the library: the environment is process-wide too. Written once, under `once`. */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static atomic_bool known_off;
-static struct fault *faults;
-static size_t fault_count;
+static ARRAY(struct fault) faults;
 
 /* A test with a misspelt fault would pass without having tested anything, so it must not run at all. */
 static void refuse(const char *spec)
@@ -80,8 +80,7 @@ static void parse_one(const char *spec)
 	if (rest && (!parse_number(rest, &fault.nth) || fault.nth == 0))
 		refuse(spec);
 	fault.name = xstrdup(name);
-	faults = xrealloc(faults, (fault_count + 1) * sizeof(*faults));
-	faults[fault_count++] = fault;
+	array_add(&faults, fault);
 }
 
 static void parse_environment(void)
@@ -119,8 +118,8 @@ int fault_point(const char *name)
 	if (atomic_load_explicit(&known_off, memory_order_relaxed))
 		return 0;
 	pthread_once(&once, parse_environment);
-	for (size_t i = 0; i < fault_count && result == 0; i++) {
-		struct fault *fault = &faults[i];
+	for (size_t i = 0; i < faults.count && result == 0; i++) {
+		struct fault *fault = &faults.items[i];
 		if (strcmp(fault->name, name) == 0 && atomic_fetch_add(&fault->passes, 1) + 1 == fault->nth)
 			result = act(fault);
 	}

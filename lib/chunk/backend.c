@@ -218,7 +218,11 @@ int backend_drop_run(struct backend *backend, uint64_t first, uint64_t last)
 	struct small_key from = chunk_key(first), to = chunk_key(last + 1);
 	int ret = kv_sync(backend->kv);
 
-	return ret ? ret : kv_drop_range(backend->kv, family_of(first), from.bytes, from.len, to.bytes, to.len);
+	if (!ret)
+		ret = kv_drop_range(backend->kv, family_of(first), from.bytes, from.len, to.bytes, to.len);
+	if (!ret)
+		kv_tables_refresh(tables_of(backend, first));
+	return ret;
 }
 
 int backend_end(struct backend *backend, bool bulk, uint64_t *ret_end)

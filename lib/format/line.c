@@ -8,29 +8,25 @@
 
 void line_clear(struct line *line)
 {
-	free(line->intervals);
-	*line = (struct line){0};
+	array_clear(line);
 }
 
 struct line line_copy(const struct line *line)
 {
-	struct line copy = {.count = line->count};
+	struct line copy = {0};
 
-	if (line->count > 0) {
-		copy.intervals = xcalloc(line->count, sizeof(*copy.intervals));
-		memcpy(copy.intervals, line->intervals, line->count * sizeof(*copy.intervals));
-	}
+	array_append(&copy, line->items, line->count);
 	return copy;
 }
 
 /* The first interval whose last epoch is at or above the given one; line->count if there is none. */
-static uint32_t first_reaching(const struct line *line, uint64_t epoch)
+static size_t first_reaching(const struct line *line, uint64_t epoch)
 {
-	uint32_t low = 0, high = line->count;
+	size_t low = 0, high = line->count;
 
 	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-		if (line->intervals[middle].last < epoch)
+		size_t middle = low + (high - low) / 2;
+		if (line->items[middle].last < epoch)
 			low = middle + 1;
 		else
 			high = middle;
@@ -40,50 +36,48 @@ static uint32_t first_reaching(const struct line *line, uint64_t epoch)
 
 bool line_has(const struct line *line, uint64_t epoch)
 {
-	uint32_t at = first_reaching(line, epoch);
+	size_t at = first_reaching(line, epoch);
 
-	return at < line->count && line->intervals[at].first <= epoch;
+	return at < line->count && line->items[at].first <= epoch;
 }
 
 void line_add(struct line *line, uint64_t first, uint64_t last)
 {
 	assert(first <= last);
 	/* Intervals [from, to) touch or adjoin the new one, and become one with it. */
-	uint32_t from = first_reaching(line, first > 0 ? first - 1 : 0);
-	uint32_t to = from;
+	size_t from = first_reaching(line, first > 0 ? first - 1 : 0);
+	size_t to = from;
 
-	while (to < line->count && (last == UINT64_MAX || line->intervals[to].first <= last + 1))
+	while (to < line->count && (last == UINT64_MAX || line->items[to].first <= last + 1))
 		to++;
-	if (from < to) {
-		first = MIN(first, line->intervals[from].first);
-		last = MAX(last, line->intervals[to - 1].last);
-	} else {
-		line->intervals = xrealloc(line->intervals, ((size_t)line->count + 1) * sizeof(*line->intervals));
+	if (from == to) {
+		array_insert(line, from, (struct interval){.first = first, .last = last});
+		return;
 	}
-	memmove(line->intervals + from + 1, line->intervals + to, (line->count - to) * sizeof(*line->intervals));
-	line->intervals[from] = (struct interval){.first = first, .last = last};
-	line->count = line->count + 1 - (to - from);
+	line->items[from].first = MIN(first, line->items[from].first);
+	line->items[from].last = MAX(last, line->items[to - 1].last);
+	array_remove(line, from + 1, to - from - 1);
 }
 
 void line_encode(const struct line *line, struct buf *out)
 {
-	buf_add_le32(out, line->count);
-	for (uint32_t i = 0; i < line->count; i++) {
-		buf_add_le64(out, line->intervals[i].first);
-		buf_add_le64(out, line->intervals[i].last);
+	buf_add_le32(out, (uint32_t)line->count);
+	for (size_t i = 0; i < line->count; i++) {
+		buf_add_le64(out, line->items[i].first);
+		buf_add_le64(out, line->items[i].last);
 	}
 }
 
 int line_decode(struct reader *reader, struct line *ret_line)
 {
-	struct line line = {.count = read_le32(reader)};
+	uint32_t count = read_le32(reader);
+	struct line line = {0};
 
-	if (reader->bad || line.count > reader->left / INTERVAL_LEN)
+	if (reader->bad || count > reader->left / INTERVAL_LEN)
 		return -EBADMSG;
-	if (line.count > 0)
-		line.intervals = xcalloc(line.count, sizeof(*line.intervals));
-	for (uint32_t i = 0; i < line.count; i++) {
-		struct interval *interval = &line.intervals[i];
+	array_reserve(&line, count);
+	for (size_t i = 0; i < count; i++) {
+		struct interval *interval = array_new(&line);
 		interval->first = read_le64(reader);
 		interval->last = read_le64(reader);
 		bool apart = i == 0 || (interval->first > interval[-1].last && interval->first - interval[-1].last > 1);
@@ -100,26 +94,26 @@ bool line_equal(const struct line *a, const struct line *b)
 {
 	if (a->count != b->count)
 		return false;
-	return a->count == 0 || memcmp(a->intervals, b->intervals, a->count * sizeof(*a->intervals)) == 0;
+	return a->count == 0 || memcmp(a->items, b->items, a->count * sizeof(*a->items)) == 0;
 }
 
 struct line line_minus(const struct line *a, const struct line *b)
 {
 	struct line rest = {0};
-	uint32_t k = 0;
+	size_t k = 0;
 
-	for (uint32_t i = 0; i < a->count; i++) {
-		uint64_t at = a->intervals[i].first, last = a->intervals[i].last;
-		while (k < b->count && b->intervals[k].last < at)
+	for (size_t i = 0; i < a->count; i++) {
+		uint64_t at = a->items[i].first, last = a->items[i].last;
+		while (k < b->count && b->items[k].last < at)
 			k++;
-		for (uint32_t j = k; at <= last; j++) {
-			if (j >= b->count || b->intervals[j].first > last) {
+		for (size_t j = k; at <= last; j++) {
+			if (j >= b->count || b->items[j].first > last) {
 				line_add(&rest, at, last);
 				break;
 			}
-			if (b->intervals[j].first > at)
-				line_add(&rest, at, b->intervals[j].first - 1);
-			at = b->intervals[j].last + 1;
+			if (b->items[j].first > at)
+				line_add(&rest, at, b->items[j].first - 1);
+			at = b->items[j].last + 1;
 		}
 	}
 	return rest;
@@ -127,6 +121,6 @@ struct line line_minus(const struct line *a, const struct line *b)
 
 void line_unite(struct line *sum, const struct line *line)
 {
-	for (uint32_t i = 0; i < line->count; i++)
-		line_add(sum, line->intervals[i].first, line->intervals[i].last);
+	for (size_t i = 0; i < line->count; i++)
+		line_add(sum, line->items[i].first, line->items[i].last);
 }

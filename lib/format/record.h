@@ -35,6 +35,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "lib/base/array.h"
 #include "lib/base/buf.h"
 
 #define FORMAT_VERSION 1
@@ -85,8 +86,7 @@ struct interval {
 };
 
 struct line {
-	struct interval *intervals; /* owned */
-	uint32_t count;
+	ARRAY_FIELDS(struct interval); /* owned */
 };
 
 void line_clear(struct line *line);

@@ -73,7 +73,7 @@ struct subject {
 
 static uint64_t last_epoch(const struct line *line)
 {
-	return line->count > 0 ? line->intervals[line->count - 1].last : 0;
+	return line->count > 0 ? line->items[line->count - 1].last : 0;
 }
 
 void identity_to_text(const uint8_t identity[IDENTITY_LEN], char ret_text[IDENTITY_TEXT_LEN])

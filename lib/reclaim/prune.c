@@ -277,7 +277,7 @@ static uint64_t line_size(const struct line *line)
 	uint64_t size = 0;
 
 	for (uint32_t i = 0; i < line->count; i++)
-		size += line->intervals[i].last - line->intervals[i].first + 1;
+		size += line->items[i].last - line->items[i].first + 1;
 	return size;
 }
 
@@ -290,7 +290,7 @@ static struct line choose_scan(const struct visibility *visibility, const struct
 	bool found = false;
 
 	if (common.count > 0) {
-		uint64_t last = common.intervals[common.count - 1].last;
+		uint64_t last = common.items[common.count - 1].last;
 		for (size_t i = 0; i < visibility->count; i++) {
 			if (!line_has(&visibility->lines[i], last))
 				continue;
@@ -402,7 +402,7 @@ static int finish(struct pruning *pruning)
 	int result = 0;
 
 	for (uint32_t i = 0; i < dead.count && result == 0; i++)
-		result = delete_touched(pruning, &dead.intervals[i]);
+		result = delete_touched(pruning, &dead.items[i]);
 	line_clear(&dead);
 	if (result == 0 && is_last_of_family(pruning))
 		result = digests_prune(store, pruning->record.family, pruning->step, pruning->arg);
@@ -489,7 +489,7 @@ static int prune_view(struct pruning *pruning)
 		return drop_family(pruning);
 	result = begin(pruning);
 	for (uint32_t i = 0; i < pruning->record.scan.count && result == 0; i++)
-		result = scan_interval(pruning, &pruning->record.scan.intervals[i]);
+		result = scan_interval(pruning, &pruning->record.scan.items[i]);
 	return result == 0 ? finish(pruning) : result;
 }
 

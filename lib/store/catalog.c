@@ -154,7 +154,7 @@ void catalog_each_line(struct store *store, uint32_t family, uint32_t except_vie
 static void add_line(void *sum, const struct line *line)
 {
 	for (uint32_t i = 0; i < line->count; i++)
-		line_add(sum, line->intervals[i].first, line->intervals[i].last);
+		line_add(sum, line->items[i].first, line->items[i].last);
 }
 
 struct line catalog_lines(struct store *store, uint32_t family, uint32_t except_view)

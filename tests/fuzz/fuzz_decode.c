@@ -110,7 +110,7 @@ static void fuzz_line(const uint8_t *data, size_t len)
 	if (line_decode(&reader, &line) < 0)
 		return;
 	for (uint32_t i = line.count; i-- > 0;)
-		line_add(&rebuilt, line.intervals[i].first, line.intervals[i].last);
+		line_add(&rebuilt, line.items[i].first, line.items[i].last);
 	if (!line_equal(&line, &rebuilt))
 		abort();
 	line_encode(&line, &again);
@@ -243,7 +243,7 @@ static void make_seeds(struct buf seeds[SEED_COUNT])
 	char text[] = "text";
 	char *holds[] = {text, text};
 	struct interval intervals[] = {{1, 4}, {7, 7}, {9, UINT64_MAX}};
-	struct line line = {.intervals = intervals, .count = ARRAY_SIZE(intervals)};
+	struct line line = {.items = intervals, .count = ARRAY_SIZE(intervals)};
 	struct superblock superblock = {.format = 1,
 	                                .uuid = "01234567-89ab-cdef-0123-456789abcdef",
 	                                .created = 1700000000,

@@ -281,10 +281,10 @@ static void test_line_joins_what_touches(void **state)
 	line_add(&line, 21, 22);
 	assert_int_equal(line.count, 3);
 	line_add(&line, 9, 9);
-	assert_true(line.intervals[1].first == 9 && line.intervals[1].last == 22);
+	assert_true(line.items[1].first == 9 && line.items[1].last == 22);
 	line_add(&line, 23, 29);
 	assert_int_equal(line.count, 2);
-	assert_true(line.intervals[1].first == 9 && line.intervals[1].last == 40);
+	assert_true(line.items[1].first == 9 && line.items[1].last == 40);
 	line_add(&line, 0, UINT64_MAX);
 	assert_int_equal(line.count, 1);
 	line_add(&line, UINT64_MAX, UINT64_MAX);
@@ -314,7 +314,7 @@ static void test_line_against_a_bitmap(void **state)
 		for (uint64_t i = 0; i < 256; i++)
 			assert_int_equal(line_has(&line, i), model[i]);
 		for (uint32_t i = 1; i < line.count; i++)
-			assert_true(line.intervals[i].first > line.intervals[i - 1].last + 1);
+			assert_true(line.items[i].first > line.items[i - 1].last + 1);
 	}
 	struct line copy = line_copy(&line);
 	AUTO_BUF value = BUF_INIT;

@@ -55,7 +55,7 @@ static void share(struct model *model)
 				continue;
 			struct line line = view_line(model->views[j].view);
 			for (uint32_t k = 0; k < line.count; k++)
-				line_add(&shared, line.intervals[k].first, line.intervals[k].last);
+				line_add(&shared, line.items[k].first, line.items[k].last);
 			line_clear(&line);
 		}
 		view_set_shared(model->views[i].view, &shared);

@@ -42,7 +42,7 @@ int touched_each_of_line(struct tree *tree, uint32_t family, const struct line *
 	int result = 0;
 
 	for (uint32_t i = 0; i < line->count && result == 0; i++)
-		result = touched_each(tree, family, (struct touched_place){.epoch = line->intervals[i].first}, line->intervals[i].last,
+		result = touched_each(tree, family, (struct touched_place){.epoch = line->items[i].first}, line->items[i].last,
 				      each, arg);
 	return result;
 }

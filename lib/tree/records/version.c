@@ -26,12 +26,12 @@ static uint64_t line_floor(const struct line *line, uint64_t epoch)
 
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
-		if (line->intervals[middle].first <= epoch)
+		if (line->items[middle].first <= epoch)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low > 0 ? MIN(epoch, line->intervals[low - 1].last) : 0;
+	return low > 0 ? MIN(epoch, line->items[low - 1].last) : 0;
 }
 
 /* The key under an iterator in two parts; -EBADMSG when it cannot be one of ours. */
