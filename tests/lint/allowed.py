@@ -7,8 +7,6 @@ ROOMS_WITH_CIRCLES = {
     "lib/history",
     "lib/transfer",
     "lib/ops",
-    "fs/fuse/session",
-    "fs/fuse/ops",
     "fs/cli",
 }
 
@@ -17,9 +15,6 @@ FORWARD_NEEDS = {
     ("lib/tree/records", "lib/tree/content"),
     ("lib/tree/records", "lib/tree/files"),
     ("lib/tree/content", "lib/tree/files"),
-    ("fs/fuse/freeze", "fs/fuse/session"),
-    ("fs/fuse/notify", "fs/fuse/session"),
-    ("fs/fuse/session", "fs/fuse/ops"),
     ("fs/daemon/process", "fs/daemon/background"),
     ("fs/daemon/process", "fs/daemon/control"),
 }
@@ -35,10 +30,6 @@ ROOMS_WITHOUT_PURPOSE = {
     "lib/history",
     "lib/transfer",
     "lib/ops",
-    "fs/fuse/freeze",
-    "fs/fuse/notify",
-    "fs/fuse/session",
-    "fs/fuse/ops",
     "fs/daemon/process",
     "fs/daemon/background",
     "fs/daemon/control",
@@ -69,5 +60,4 @@ DEEP_FUNCTIONS = set()
 
 # (word, room) where a word of words.py stands for something it shall not stand for.
 WORDS = {
-    ("guard", "fs/fuse/session"),
 }

@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "fs/fuse/session/mount.h"
+#include "fs/fuse/mount/mount.h"
 
 WARN_UNUSED int mount_args_to_options(const json_t *args, struct mount_options *ret_options, struct error *err);
 

@@ -5,7 +5,7 @@
 #include <utlist.h>
 
 #include "fs/daemon/process/mount_args.h"
-#include "fs/fuse/session/mount.h"
+#include "fs/fuse/mount/mount.h"
 #include "lib/base/clock.h"
 
 #define WAIT_STEP_MS 200

@@ -8,7 +8,6 @@
 #include <utlist.h>
 
 #include "fs/fuse/session/node.h"
-#include "fs/fuse/session/session.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
 
@@ -28,7 +27,7 @@ struct gate {
 	uint32_t *views;
 	size_t count;
 	struct held *held;
-	struct gate_slot *slots;
+	struct session_slot *slots;
 };
 
 struct gate *gate_new(void)
@@ -48,15 +47,19 @@ void gate_free(struct gate *gate)
 	free(gate);
 }
 
-void gate_add_slot(struct gate *gate, struct gate_slot *slot)
+static void add_slot(void *arg, struct session_slot *slot)
 {
+	struct gate *gate = ((struct gate_session *)arg)->gate;
+
 	pthread_mutex_lock(&gate->lock);
 	DL_APPEND(gate->slots, slot);
 	pthread_mutex_unlock(&gate->lock);
 }
 
-void gate_remove_slot(struct gate *gate, struct gate_slot *slot)
+static void remove_slot(void *arg, struct session_slot *slot)
 {
+	struct gate *gate = ((struct gate_session *)arg)->gate;
+
 	pthread_mutex_lock(&gate->lock);
 	DL_DELETE(gate->slots, slot);
 	pthread_mutex_unlock(&gate->lock);
@@ -114,11 +117,13 @@ static void yield_to_seal(struct writers *writers, uint64_t node)
 		clock_pause_us(STEP_US);
 }
 
-bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *session, const void *request, size_t len)
+static bool enter(void *arg, struct session_slot *slot, const void *request, size_t len)
 {
+	struct gate_session *session = arg;
+	struct gate *gate = session->gate;
+	struct writers *writers = &session->writers;
 	const struct fuse_in_header *in = request;
 	_Atomic uint32_t *mark = in->opcode == FUSE_WRITE ? &slot->writes : &slot->view;
-	struct writers *writers = session_writers(session);
 	bool passes = false;
 	uint32_t view;
 	struct held *held;
@@ -129,7 +134,7 @@ bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *sessi
 	 * First the mark, then the question: gate_close() does it the other way round, so that one of the two sees
 	 * the other.
 	 */
-	view = node_decode(in->nodeid, session_root_view(session)).view;
+	view = node_decode(in->nodeid, atomic_load_explicit(&session->root_view, memory_order_relaxed)).view;
 	if (in->opcode != FUSE_READ)
 		atomic_store(mark, view);
 	/* never held, but waited for: what was closed before the gate was is not among the writers then */
@@ -147,7 +152,7 @@ bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *sessi
 		return true;
 	}
 	held = xmalloc(sizeof(*held) + len);
-	held->session = session;
+	held->session = session->session;
 	held->len = len;
 	memcpy(held->request, request, len);
 	DL_APPEND(gate->held, held);
@@ -156,10 +161,15 @@ bool gate_enter(struct gate *gate, struct gate_slot *slot, struct session *sessi
 	return false;
 }
 
-void gate_leave(struct gate_slot *slot)
+static void leave(void *arg, struct session_slot *slot)
 {
 	atomic_store(&slot->view, 0);
 	atomic_store(&slot->writes, 0);
+}
+
+struct session_holder gate_holder(struct gate_session *session)
+{
+	return (struct session_holder){.add = add_slot, .remove = remove_slot, .enter = enter, .leave = leave, .arg = session};
 }
 
 void gate_close(struct gate *gate, const uint32_t *views, size_t count)
@@ -176,7 +186,7 @@ void gate_close(struct gate *gate, const uint32_t *views, size_t count)
 /* A request of one of the views is in the hands of a reader thread. */
 static bool is_running(struct gate *gate, bool writes)
 {
-	struct gate_slot *slot;
+	struct session_slot *slot;
 	bool running = false;
 
 	pthread_mutex_lock(&gate->lock);

@@ -5,14 +5,14 @@
 #include <uthash.h>
 #include <utlist.h>
 
-#include "fs/fuse/session/mount_group.h"
+#include "fs/fuse/group/mount_group.h"
 #include "fs/fuse/session/node.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
 #include "lib/format/key.h"
 
 #define PERIOD_MS 200
-#define FLUSH_PERIODS 2
+#define WRITE_BACK_PERIODS 2
 #define SETTLE_MS 1000
 
 struct change {
@@ -138,16 +138,16 @@ static void close_all(struct mount_group *group, struct kept *list)
  */
 static void tell(struct mount *mount, const struct change_key *key)
 {
-	const uint32_t root_view = atomic_load(&mount->root_view);
+	const uint32_t root_view = mount_root_view(mount);
 	const struct node node = {.kind = key->kind, .view = key->view, .ino = key->ino};
 	const uint64_t id = node_encode(node, root_view);
 
 	if (mount == key->source || mount->options.snapshot || (root_view && key->view != root_view))
 		return;
 	if (!key->name[0])
-		session_notify_inode(mount->session, id);
-	else if (key->kind == NODE_FILE || session_has_expiry(mount->session))
-		session_expire_entry(mount->session, id, key->name);
+		session_notify_inode(mount_session(mount), id);
+	else if (key->kind == NODE_FILE || session_has_expiry(mount_session(mount)))
+		session_expire_entry(mount_session(mount), id, key->name);
 }
 
 /* Names first: an inode's notice also drops the cached listing that was made from them. */
@@ -181,11 +181,11 @@ void changes_tell_name(struct mount_group *group, uint32_t view, uint64_t dir, c
 
 	for (size_t i = 0; i < count; i++) {
 		const struct node node = { .kind = NODE_FILE, .view = view, .ino = dir };
-		const uint32_t root_view = atomic_load(&mounts[i]->root_view);
+		const uint32_t root_view = mount_root_view(mounts[i]);
 
 		if (!mounts[i]->options.snapshot && (!root_view || root_view == view)) {
-			session_notify_entry(mounts[i]->session, node_encode(node, root_view), name);
-			session_notify_inode(mounts[i]->session, node_encode(node, root_view));
+			session_notify_entry(mount_session(mounts[i]), node_encode(node, root_view), name);
+			session_notify_inode(mount_session(mounts[i]), node_encode(node, root_view));
 		}
 		mount_put(mounts[i]);
 	}
@@ -195,21 +195,10 @@ void changes_tell_name(struct mount_group *group, uint32_t view, uint64_t dir, c
 }
 
 /* What is still in the kernel's cache of one mount cannot be seen in another. */
-static void flush_all(struct mount_group *group)
+static void write_back_all(struct mount_group *group)
 {
-	struct mount **mounts;
-	size_t count;
-
-	if (atomic_load(&group->sessions) <= 1 || pthread_mutex_trylock(&group->notify_lock))
-		return;
-	count = group_mounts(group, &mounts);
-	for (size_t i = 0; i < count; i++) {
-		if (!mounts[i]->read_only && group_flush(mounts[i], 0))
-			group_log(group, "warning", "write-back of %s failed", mounts[i]->options.mountpoint);
-		mount_put(mounts[i]);
-	}
-	free(mounts);
-	pthread_mutex_unlock(&group->notify_lock);
+	if (atomic_load(&group->sessions) > 1 && freeze_write_back_if_free(group->freeze))
+		group_log(group, "warning", "write-back of files that are open for writing failed");
 }
 
 static void *changes_main(void *arg)
@@ -235,8 +224,8 @@ static void *changes_main(void *arg)
 		close_all(changes->group, expired);
 		if (pending)
 			tell_all(changes->group, pending);
-		if (++periods % FLUSH_PERIODS == 0)
-			flush_all(changes->group);
+		if (++periods % WRITE_BACK_PERIODS == 0)
+			write_back_all(changes->group);
 		pthread_mutex_lock(&changes->lock);
 		changes->rounds_done = changes->rounds_begun;
 		pthread_cond_broadcast(&changes->told);

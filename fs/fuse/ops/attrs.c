@@ -2,11 +2,10 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "fs/fuse/notify/changes.h"
 #include "fs/fuse/ops/ops.h"
-#include "fs/fuse/ops/virtual.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
-#include "lib/tree/files/acl.h"
 
 void op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {

@@ -9,7 +9,8 @@
 #include <string.h>
 
 #include "fs/fuse/ops/ops.h"
-#include "fs/fuse/ops/virtual.h"
+#include "fs/fuse/ops/root.h"
+#include "fs/fuse/ops/snapshots.h"
 #include "lib/base/buf.h"
 
 #define COOKIE_SELF 1
@@ -373,7 +374,7 @@ static ssize_t fill(fuse_req_t req, const struct target *dir, const struct dir_h
 static void read_dir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi, bool plus)
 {
 	struct dir_handle *handle = dir_handle_of(fi);
-	struct session *session = request_mount(req)->session;
+	struct session *session = mount_session(request_mount(req));
 	void *buffer = session_buffer_get(session);
 	AUTO_TARGET target;
 	ssize_t got = target_open(req, id, &target);

@@ -3,6 +3,8 @@
 #include <linux/fuse.h>
 #include <string.h>
 
+#include "fs/fuse/notify/changes.h"
+#include "fs/fuse/ops/newborn.h"
 #include "fs/fuse/ops/ops.h"
 #include "lib/base/buf.h"
 
@@ -31,7 +33,7 @@ static struct handle *handle_of(const struct fuse_file_info *fi)
 static void handle_free(struct mount *mount, struct handle *handle)
 {
 	if (handle->writable)
-		writers_close(&mount->writers, handle->node);
+		writers_close(&mount->gate.writers, handle->node);
 	inode_close(handle->inode);
 	group_count_open(mount->group, handle->view, -1);
 	store_view_put(mount->group->store, handle->view);
@@ -54,7 +56,7 @@ static struct handle *handle_new(struct target *target, struct inode *inode)
 	handle->opened.close = handle_close;
 	handle->inode = inode;
 	handle->view = steal_ptr(target->view);
-	handle->node = node_encode(node, atomic_load(&mount->root_view));
+	handle->node = node_encode(node, mount_root_view(mount));
 	atomic_init(&handle->generation, atomic_load(&mount->group->generation));
 	group_count_open(mount->group, handle->view, 1);
 	atomic_fetch_add(&mount->open_files, 1);
@@ -66,7 +68,7 @@ static struct fuse_file_info *publish(struct mount *mount, struct handle *handle
 {
 	handle->writable = (fi->flags & O_ACCMODE) != O_RDONLY;
 	if (handle->writable)
-		writers_open(&mount->writers, handle->node);
+		writers_open(&mount->gate.writers, handle->node);
 	opens_add(&mount->opens, &handle->opened);
 	fi->fh = (uintptr_t)handle;
 	fi->keep_cache = 1;
@@ -217,7 +219,7 @@ void op_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 
 void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi)
 {
-	struct session *session = request_mount(req)->session;
+	struct session *session = mount_session(request_mount(req));
 	AUTO_BORROWED borrowed;
 	void *buffer = NULL;
 	ssize_t got = borrow(req, id, fi, &borrowed);
@@ -287,7 +289,7 @@ void op_flush(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	const struct mount *mount = request_mount(req);
 
-	reply_result(req, mount->read_only || session_writes_at_close(mount->session) ? -ENOSYS : 0);
+	reply_result(req, mount->read_only || session_writes_at_close(mount_session(mount)) ? -ENOSYS : 0);
 }
 
 void op_fsync(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_info *fi)
@@ -338,11 +340,8 @@ struct seek_job {
 static void seek_run(void *arg)
 {
 	struct seek_job *job = arg;
-	int result;
+	const int result = freeze_write_back_file(job->mount->group->freeze, &job->mount->gate, job->handle->node);
 
-	pthread_mutex_lock(&job->mount->group->notify_lock);
-	result = session_notify_inode(job->mount->session, job->handle->node);
-	pthread_mutex_unlock(&job->mount->group->notify_lock);
 	if (result)
 		reply_result(job->req, result);
 	else
@@ -360,13 +359,13 @@ void op_lseek(fuse_req_t req, fuse_ino_t id, off_t offset, int whence, struct fu
 
 	if (result) {
 		reply_result(req, result);
-	} else if (borrowed.own || !writers_has(&borrowed.mount->writers, borrowed.handle->node)) {
+	} else if (borrowed.own || !writers_has(&borrowed.mount->gate.writers, borrowed.handle->node)) {
 		seek(req, borrowed.handle, offset, whence);
 	} else {
 		job = xcalloc(1, sizeof(*job));
 		*job = (struct seek_job){req, borrowed.mount, borrowed.handle, offset, whence};
 		mount_get(job->mount);
-		worker_add(job->mount->group->slow, seek_run, job);
+		worker_add(job->mount->group->worker, seek_run, job);
 	}
 }
 

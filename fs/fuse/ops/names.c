@@ -3,10 +3,12 @@
 #include <string.h>
 
 #include "fs/fuse/ops/ops.h"
-#include "fs/fuse/ops/virtual.h"
+#include "fs/fuse/notify/changes.h"
+#include "fs/fuse/ops/newborn.h"
+#include "fs/fuse/ops/root.h"
+#include "fs/fuse/ops/snapshots.h"
 #include "lib/base/buf.h"
 #include "lib/format/key.h"
-#include "lib/tree/files/acl.h"
 
 /* "." may be asked of any inode, by a file handle that comes back after all caches were dropped. */
 static int lookup_self(const struct target *target, struct fuse_entry_param *ret_entry)
@@ -21,7 +23,7 @@ static int lookup_self(const struct target *target, struct fuse_entry_param *ret
 
 static int lookup_parent(const struct target *dir, struct fuse_entry_param *ret_entry)
 {
-	const uint32_t root_view = atomic_load(&dir->mount->root_view);
+	const uint32_t root_view = mount_root_view(dir->mount);
 	const struct target datasets = {.mount = dir->mount};
 	uint64_t parent;
 	struct attr attr;
@@ -62,7 +64,7 @@ int names_lookup(const struct target *dir, const char *name, struct fuse_entry_p
 	return result;
 }
 
-static void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
+void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
 	struct fuse_entry_param entry;
 	AUTO_TARGET target;
@@ -81,65 +83,14 @@ static void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 		fuse_reply_entry(req, &entry);
 }
 
-static void op_forget(fuse_req_t req, fuse_ino_t id, uint64_t lookups)
+void op_forget(fuse_req_t req, fuse_ino_t id, uint64_t lookups)
 {
 	fuse_reply_none(req);
 }
 
-static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
 	fuse_reply_none(req);
-}
-
-/* With a default ACL the umask does not count; without -o acl the kernel has applied the umask already. */
-static int apply_acl(fuse_req_t req, const struct target *dir, struct newborn *newborn)
-{
-	struct create *create = &newborn->create;
-	int result = view_xattr_get(dir->view, dir->node.ino, ACL_DEFAULT, &newborn->default_acl);
-
-	if (result == -ENODATA) {
-		create->mode &= ~(fuse_req_ctx(req)->umask & 0777);
-		return 0;
-	}
-	if (result)
-		return result;
-	result = acl_inherit(newborn->default_acl.data, newborn->default_acl.len, create->mode, &create->mode,
-	                     &newborn->access_acl);
-	if (result)
-		return result;
-	if (newborn->access_acl.len)
-		newborn->xattrs[create->xattr_count++] =
-			(struct xattr_init){ACL_ACCESS, newborn->access_acl.data, newborn->access_acl.len};
-	if (S_ISDIR(create->mode))
-		newborn->xattrs[create->xattr_count++] =
-			(struct xattr_init){ACL_DEFAULT, newborn->default_acl.data, newborn->default_acl.len};
-	return 0;
-}
-
-int newborn_init(fuse_req_t req, const struct target *dir, mode_t mode, struct newborn *ret_newborn)
-{
-	const struct fuse_ctx *caller = fuse_req_ctx(req);
-	struct create *create = &ret_newborn->create;
-	struct attr parent;
-	int result;
-
-	*ret_newborn = (struct newborn){.create = {.mode = mode, .uid = caller->uid, .gid = caller->gid}};
-	result = view_getattr(dir->view, dir->node.ino, &parent);
-	if (result)
-		return result == -ESTALE ? -ENOENT : result;
-	if (parent.mode & S_ISGID) {
-		create->gid = parent.gid;
-		if (S_ISDIR(mode))
-			create->mode |= S_ISGID;
-	}
-	create->xattrs = ret_newborn->xattrs;
-	return dir->mount->options.acl && !S_ISLNK(mode) ? apply_acl(req, dir, ret_newborn) : 0;
-}
-
-void newborn_clear(struct newborn *newborn)
-{
-	buf_clear(&newborn->access_acl);
-	buf_clear(&newborn->default_acl);
 }
 
 static void make(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, dev_t rdev, const char *link_target)
@@ -161,17 +112,17 @@ static void make(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, 
 	reply_entry(req, &target, result, &attr);
 }
 
-static void op_mknod(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, dev_t rdev)
+void op_mknod(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, dev_t rdev)
 {
 	make(req, dir, name, mode & S_IFMT ? mode : mode | S_IFREG, rdev, NULL);
 }
 
-static void op_symlink(fuse_req_t req, const char *link_target, fuse_ino_t dir, const char *name)
+void op_symlink(fuse_req_t req, const char *link_target, fuse_ino_t dir, const char *name)
 {
 	make(req, dir, name, S_IFLNK | 0777, 0, link_target);
 }
 
-static void op_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode)
+void op_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode)
 {
 	AUTO_TARGET target;
 	const int result = target_open(req, dir, &target);
@@ -186,7 +137,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mo
 		make(req, dir, name, S_IFDIR | (mode & 07777), 0, NULL);
 }
 
-static void op_unlink(fuse_req_t req, fuse_ino_t dir, const char *name)
+void op_unlink(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
 	AUTO_TARGET target;
 	int result = target_open_name(req, dir, name, &target);
@@ -198,7 +149,7 @@ static void op_unlink(fuse_req_t req, fuse_ino_t dir, const char *name)
 	reply_result(req, result);
 }
 
-static void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
+void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
 	AUTO_TARGET target;
 	int result = target_open(req, dir, &target);
@@ -251,7 +202,7 @@ static void rename_files(fuse_req_t req, const struct target *from, const char *
 	reply_result(req, result);
 }
 
-static void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t new_dir, const char *new_name, unsigned flags)
+void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t new_dir, const char *new_name, unsigned flags)
 {
 	AUTO_TARGET to = {0};
 	AUTO_TARGET from;
@@ -271,7 +222,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino
 		reply_result(req, -EXDEV);
 }
 
-static void op_link(fuse_req_t req, fuse_ino_t id, fuse_ino_t new_dir, const char *new_name)
+void op_link(fuse_req_t req, fuse_ino_t id, fuse_ino_t new_dir, const char *new_name)
 {
 	AUTO_TARGET dir;
 	struct attr attr;
@@ -279,7 +230,7 @@ static void op_link(fuse_req_t req, fuse_ino_t id, fuse_ino_t new_dir, const cha
 	struct node node;
 
 	if (!result) {
-		node = node_decode(id, atomic_load(&dir.mount->root_view));
+		node = node_decode(id, mount_root_view(dir.mount));
 		if (node.view != dir.node.view)
 			result = -EXDEV;
 		else if (node.kind != NODE_FILE)
@@ -293,59 +244,3 @@ static void op_link(fuse_req_t req, fuse_ino_t id, fuse_ino_t new_dir, const cha
 	}
 	reply_entry(req, &dir, result, &attr);
 }
-
-static void op_init(void *userdata, struct fuse_conn_info *conn)
-{
-	const struct mount *mount = userdata;
-	unsigned want = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC |
-	                FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS;
-
-	/* Splicing pays only above the sizes that arrive here, and the gate needs requests in memory. */
-	want |= mount->read_only ? FUSE_CAP_AUTO_INVAL_DATA : FUSE_CAP_EXPLICIT_INVAL_DATA;
-	if (mount->options.acl)
-		want |= FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
-	conn->want = want & conn->capable;
-	conn->max_write = SESSION_TRANSFER_MAX;
-	conn->max_readahead = 16U << 20;
-	/* Reads that wait at the gate count as background requests, and write-back must never wait for them. */
-	conn->max_background = 1024;
-	conn->congestion_threshold = 768;
-	conn->time_gran = 1;
-}
-
-const struct fuse_lowlevel_ops mount_ops = {
-	.init = op_init,
-	.lookup = op_lookup,
-	.forget = op_forget,
-	.forget_multi = op_forget_multi,
-	.getattr = op_getattr,
-	.setattr = op_setattr,
-	.readlink = op_readlink,
-	.mknod = op_mknod,
-	.mkdir = op_mkdir,
-	.unlink = op_unlink,
-	.rmdir = op_rmdir,
-	.symlink = op_symlink,
-	.rename = op_rename,
-	.link = op_link,
-	.open = op_open,
-	.create = op_create,
-	.read = op_read,
-	.write = op_write,
-	.flush = op_flush,
-	.release = op_release,
-	.fsync = op_fsync,
-	.opendir = op_opendir,
-	.readdir = op_readdir,
-	.readdirplus = op_readdirplus,
-	.releasedir = op_releasedir,
-	.fsyncdir = op_fsyncdir,
-	.statfs = op_statfs,
-	.setxattr = op_setxattr,
-	.getxattr = op_getxattr,
-	.listxattr = op_listxattr,
-	.removexattr = op_removexattr,
-	.fallocate = op_fallocate,
-	.lseek = op_lseek,
-	.copy_file_range = op_copy_file_range,
-};

@@ -1,26 +1,26 @@
 /*
- * The operations, by file; libfuse's table (mount_ops, in names.c) names each. They answer every request exactly
- * once.
+ * The operations, by file; table.c names each to libfuse. They answer every request exactly once.
  */
 #ifndef CORPUSFS_FUSE_OPS_OPS_H
 #define CORPUSFS_FUSE_OPS_OPS_H
 
 #include <fuse_lowlevel.h>
 
-#include "fs/fuse/session/request.h"
+#include "fs/fuse/ops/request.h"
 
-/* names.c; the lookup also serves readdirplus. -ENOENT when there is no such name */
+/* names.c; names_lookup also serves readdirplus. -ENOENT when there is no such name */
 WARN_UNUSED int names_lookup(const struct target *dir, const char *name, struct fuse_entry_param *ret_entry);
 
-/* What a new inode gets from its directory and the caller: group, set-gid, umask or default ACL (names.c). */
-struct newborn {
-	struct create create;
-	struct buf access_acl, default_acl;
-	struct xattr_init xattrs[2];
-};
-#define AUTO_NEWBORN CLEANUP(newborn_clear) struct newborn
-WARN_UNUSED int newborn_init(fuse_req_t req, const struct target *dir, mode_t mode, struct newborn *ret_newborn);
-void newborn_clear(struct newborn *newborn);
+void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name);
+void op_forget(fuse_req_t req, fuse_ino_t id, uint64_t lookups);
+void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void op_mknod(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, dev_t rdev);
+void op_symlink(fuse_req_t req, const char *link_target, fuse_ino_t dir, const char *name);
+void op_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode);
+void op_unlink(fuse_req_t req, fuse_ino_t dir, const char *name);
+void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name);
+void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t new_dir, const char *new_name, unsigned flags);
+void op_link(fuse_req_t req, fuse_ino_t id, fuse_ino_t new_dir, const char *new_name);
 
 /* attrs.c */
 void op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi);

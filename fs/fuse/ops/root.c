@@ -1,8 +1,9 @@
+#include "fs/fuse/ops/root.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "fs/fuse/ops/virtual.h"
 #include "lib/base/buf.h"
 #include "lib/store/datasets.h"
 
@@ -96,7 +97,7 @@ static void job_add(struct root_job job, void (*run)(void *arg))
 	*copy = job;
 	copy->mount = mount;
 	mount_get(mount);
-	worker_add(mount->group->slow, run, copy);
+	worker_add(mount->group->worker, run, copy);
 }
 
 static int errno_of(int result)

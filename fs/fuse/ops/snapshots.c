@@ -1,8 +1,9 @@
+#include "fs/fuse/ops/snapshots.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "fs/fuse/ops/virtual.h"
 #include "lib/base/buf.h"
 #include "lib/store/snapshots.h"
 
@@ -121,31 +122,6 @@ int snapshots_list(const struct target *dir, virtual_list_fn each, void *arg)
 	return result ? result : snapshot_list(dir->mount->group->store, dataset.name, list_one, &context);
 }
 
-struct taken_search {
-	uint32_t view;
-	struct timespec taken;
-};
-
-static int taken_one(void *arg, const struct snapshot_info *info)
-{
-	struct taken_search *search = arg;
-
-	if (info->view != search->view)
-		return 0;
-	search->taken = info->taken;
-	return 1;
-}
-
-struct timespec snapshots_taken(struct store *store, struct view *view, struct timespec fallback)
-{
-	struct taken_search search = {.view = view_number(view), .taken = fallback};
-	struct dataset_info dataset;
-
-	if (!dataset_name(store, view, &dataset) && snapshot_list(store, dataset.name, taken_one, &search) < 0)
-		return fallback;
-	return search.taken;
-}
-
 int snapshots_above(const struct target *snapshot_root, struct fuse_entry_param *ret_entry)
 {
 	struct store *store = snapshot_root->mount->group->store;
@@ -195,7 +171,7 @@ static void job_add(fuse_req_t req, const struct target *dir, const char *name, 
 	job->name = xstrdup(name);
 	job->new_name = new_name ? xstrdup(new_name) : NULL;
 	mount_get(mount);
-	worker_add(mount->group->slow, run, job);
+	worker_add(mount->group->worker, run, job);
 }
 
 static void mkdir_run(void *arg)

@@ -49,7 +49,7 @@ static bool is_cancelled(void *arg)
 /* What the kernel holds of files that are open for writing belongs to them. */
 static int flush_kernel(const struct xattr_job *job)
 {
-	return view_read_only(job->view) ? 0 : mount_flush_kernel(job->mount->group, NULL);
+	return view_read_only(job->view) ? 0 : freeze_write_back(job->mount->group->freeze, NULL);
 }
 
 static void run(void *arg)

@@ -8,7 +8,7 @@
 
 #include <fuse_lowlevel.h>
 
-#include "fs/fuse/session/request.h"
+#include "fs/fuse/ops/request.h"
 
 bool virtual_xattr_is(const char *name);
 

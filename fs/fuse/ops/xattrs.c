@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 
+#include "fs/fuse/notify/changes.h"
 #include "fs/fuse/ops/ops.h"
 #include "fs/fuse/ops/virtual_xattrs.h"
 #include "lib/base/buf.h"

@@ -21,7 +21,7 @@
 #define CONNECTIONS "/sys/fs/fuse/connections"
 #define WATCHED_MAX 256
 
-enum { LIFE_FD, COMMAND_FD, CONTROL_FD }; /* the guard's descriptors */
+enum { LIFE_FD, COMMAND_FD, CONTROL_FD }; /* the aborter's descriptors */
 
 struct command {
 	enum { COMMAND_ADD, COMMAND_REMOVE, COMMAND_ABORT } what;
@@ -38,7 +38,7 @@ struct aborter {
 	bool kept, leave;
 };
 
-/* --- in the guard: after a fork among threads, so only system calls and the stack --- */
+/* --- in the aborter's process: after a fork among threads, so only system calls and the stack --- */
 
 struct watched {
 	unsigned connection;
@@ -120,7 +120,7 @@ static void __attribute__((noreturn)) aborter_main(int life_fd, int command_fd)
 
 	/* What a terminal or a service manager says to all is for the daemon. */
 	setsid();
-	prctl(PR_SET_NAME, "corpusfs-guard");
+	prctl(PR_SET_NAME, "corpusfs-abort");
 	for (char **variable = environ; variable && *variable; variable++)
 		memset(*variable, 0, strlen(*variable));
 	(void)!chdir("/");
@@ -140,99 +140,99 @@ static void __attribute__((noreturn)) aborter_main(int life_fd, int command_fd)
 /* --- in the daemon --- */
 
 /*
- * Holds the other end of the pipe by which the guard sees the daemon live, in a descriptor table of its own: it closes
+ * Holds the other end of the pipe by which the aborter sees the daemon live, in a descriptor table of its own: it closes
  * when this thread goes, whatever the others wait for.
  */
 static void *keeper_main(void *arg)
 {
-	struct aborter *guard = arg;
+	struct aborter *aborter = arg;
 
 	if (!unshare(CLONE_FILES)) {
-		dup2(guard->life_fd, 0);
+		dup2(aborter->life_fd, 0);
 		close_range(1, ~0U, 0);
 	}
-	pthread_mutex_lock(&guard->lock);
-	guard->kept = true;
-	pthread_cond_broadcast(&guard->change);
-	while (!guard->leave)
-		pthread_cond_wait(&guard->change, &guard->lock);
-	pthread_mutex_unlock(&guard->lock);
+	pthread_mutex_lock(&aborter->lock);
+	aborter->kept = true;
+	pthread_cond_broadcast(&aborter->change);
+	while (!aborter->leave)
+		pthread_cond_wait(&aborter->change, &aborter->lock);
+	pthread_mutex_unlock(&aborter->lock);
 	return NULL;
 }
 
-static int start_keeper(struct aborter *guard)
+static int start_keeper(struct aborter *aborter)
 {
-	pthread_mutex_init(&guard->lock, NULL);
-	pthread_cond_init(&guard->change, NULL);
-	if (pthread_create(&guard->keeper, NULL, keeper_main, guard))
+	pthread_mutex_init(&aborter->lock, NULL);
+	pthread_cond_init(&aborter->change, NULL);
+	if (pthread_create(&aborter->keeper, NULL, keeper_main, aborter))
 		return -EAGAIN;
-	pthread_mutex_lock(&guard->lock);
-	while (!guard->kept)
-		pthread_cond_wait(&guard->change, &guard->lock);
-	pthread_mutex_unlock(&guard->lock);
+	pthread_mutex_lock(&aborter->lock);
+	while (!aborter->kept)
+		pthread_cond_wait(&aborter->change, &aborter->lock);
+	pthread_mutex_unlock(&aborter->lock);
 	return 0;
 }
 
 struct aborter *aborter_new(void)
 {
-	struct aborter *guard = xcalloc(1, sizeof(*guard));
+	struct aborter *aborter = xcalloc(1, sizeof(*aborter));
 	int life[2] = {-1, -1}, commands[2] = {-1, -1};
 	bool good = !pipe2(life, O_CLOEXEC) && !socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, commands);
 	char ready;
 
-	guard->life_fd = life[1];
-	guard->command_fd = commands[1];
-	guard->pid = good ? fork() : -1;
-	if (guard->pid == 0)
+	aborter->life_fd = life[1];
+	aborter->command_fd = commands[1];
+	aborter->pid = good ? fork() : -1;
+	if (aborter->pid == 0)
 		aborter_main(life[0], commands[0]);
 	close(commands[0]);
-	good = guard->pid > 0 && read(commands[1], &ready, 1) == 1 && !start_keeper(guard);
+	good = aborter->pid > 0 && read(commands[1], &ready, 1) == 1 && !start_keeper(aborter);
 	for (int i = 0; i < 2; i++)
 		close(life[i]);
 	if (good)
-		return guard;
+		return aborter;
 	close(commands[1]);
-	if (guard->pid > 0)
-		waitpid(guard->pid, NULL, 0);
-	free(guard);
+	if (aborter->pid > 0)
+		waitpid(aborter->pid, NULL, 0);
+	free(aborter);
 	return NULL;
 }
 
-void aborter_free(struct aborter *guard)
+void aborter_free(struct aborter *aborter)
 {
-	if (!guard)
+	if (!aborter)
 		return;
-	pthread_mutex_lock(&guard->lock);
-	guard->leave = true;
-	pthread_cond_broadcast(&guard->change);
-	pthread_mutex_unlock(&guard->lock);
-	pthread_join(guard->keeper, NULL);
-	close(guard->command_fd);
-	while (waitpid(guard->pid, NULL, 0) < 0 && errno == EINTR)
+	pthread_mutex_lock(&aborter->lock);
+	aborter->leave = true;
+	pthread_cond_broadcast(&aborter->change);
+	pthread_mutex_unlock(&aborter->lock);
+	pthread_join(aborter->keeper, NULL);
+	close(aborter->command_fd);
+	while (waitpid(aborter->pid, NULL, 0) < 0 && errno == EINTR)
 		;
-	pthread_cond_destroy(&guard->change);
-	pthread_mutex_destroy(&guard->lock);
-	free(guard);
+	pthread_cond_destroy(&aborter->change);
+	pthread_mutex_destroy(&aborter->lock);
+	free(aborter);
 }
 
-/* A guard that has gone, or does not read, is no reason for the daemon to stop. */
-static void command(struct aborter *guard, const struct command *command)
+/* An aborter that has gone, or does not read, is no reason for the daemon to stop. */
+static void command(struct aborter *aborter, const struct command *command)
 {
-	if (guard)
-		(void)!send(guard->command_fd, command, sizeof(*command), MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (aborter)
+		(void)!send(aborter->command_fd, command, sizeof(*command), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-void aborter_add(struct aborter *guard, unsigned connection)
+void aborter_add(struct aborter *aborter, unsigned connection)
 {
-	command(guard, &(struct command){COMMAND_ADD, connection});
+	command(aborter, &(struct command){COMMAND_ADD, connection});
 }
 
-void aborter_remove(struct aborter *guard, unsigned connection)
+void aborter_remove(struct aborter *aborter, unsigned connection)
 {
-	command(guard, &(struct command){COMMAND_REMOVE, connection});
+	command(aborter, &(struct command){COMMAND_REMOVE, connection});
 }
 
-void aborter_abort(struct aborter *guard, unsigned connection)
+void aborter_abort(struct aborter *aborter, unsigned connection)
 {
-	command(guard, &(struct command){COMMAND_ABORT, connection});
+	command(aborter, &(struct command){COMMAND_ABORT, connection});
 }

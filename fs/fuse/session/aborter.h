@@ -4,12 +4,12 @@
  * The kernel ends a connection when its last descriptor is closed, and closes the descriptors of a killed process when
  * its last thread has gone. A thread that is in a notification then waits, uninterruptibly, for write-back that only
  * the daemon could have served: it never goes, and everybody who uses the mount hangs. So somebody outside has to say
- * "abort" through fusectl. The guard leaves with the daemon in any case.
+ * "abort" through fusectl. The aborter leaves with the daemon in any case.
  *
  *   aborter_new  ->  aborter_add, aborter_remove, aborter_abort  ->  aborter_free
  *
  * Threads: any, except aborter_new and aborter_free. Where neither fusectl nor the right to mount it is to be had, there is
- * no guard.
+ * no aborter.
  */
 #ifndef CORPUSFS_FUSE_SESSION_ABORTER_H
 #define CORPUSFS_FUSE_SESSION_ABORTER_H
@@ -17,11 +17,11 @@
 struct aborter;
 
 struct aborter *aborter_new(void); /* NULL where it could do nothing; the others take that */
-void aborter_free(struct aborter *guard);
+void aborter_free(struct aborter *aborter);
 
 /* The number of a connection is the minor number of its mount's device. */
-void aborter_add(struct aborter *guard, unsigned connection);
-void aborter_remove(struct aborter *guard, unsigned connection); /* it has ended: the number may be another's now */
-void aborter_abort(struct aborter *guard, unsigned connection);  /* one that was added; returns before it is done */
+void aborter_add(struct aborter *aborter, unsigned connection);
+void aborter_remove(struct aborter *aborter, unsigned connection); /* it has ended: the number may be another's now */
+void aborter_abort(struct aborter *aborter, unsigned connection);  /* one that was added; returns before it is done */
 
 #endif

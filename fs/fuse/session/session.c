@@ -19,7 +19,7 @@
 
 struct server {
 	struct session *session;
-	struct gate_slot slot;
+	struct session_slot slot;
 	pthread_t thread;
 	void *buffer;
 };
@@ -120,16 +120,6 @@ void session_process(struct session *session, void *request, size_t len)
 	fuse_session_process_buf(session->fuse, &buf);
 }
 
-struct writers *session_writers(const struct session *session)
-{
-	return session->options.writers;
-}
-
-uint32_t session_root_view(const struct session *session)
-{
-	return atomic_load_explicit(session->options.root_view, memory_order_relaxed);
-}
-
 /*
  * A reader thread that is woken while somebody runs on its processor waits for a moment: clients put several requests in before two
  * processes change places (four warm readers on two processors: 0.8 -> 0.57 s). Nobody waits when a processor is free.
@@ -143,6 +133,7 @@ static void *server_main(void *arg)
 {
 	struct server *server = arg;
 	struct session *session = server->session;
+	const struct session_holder *holder = &session->options.holder;
 
 	be_considerate();
 	parking_return(&session->parking);
@@ -158,14 +149,14 @@ static void *server_main(void *arg)
 		atomic_fetch_add_explicit(&session->requests, 1, memory_order_relaxed);
 		if (((struct fuse_in_header *)server->buffer)->opcode == FUSE_INTERRUPT)
 			atomic_fetch_add_explicit(&session->interrupts, 1, memory_order_relaxed);
-		if (gate_enter(session->options.gate, &server->slot, session, server->buffer, (size_t)got)) {
+		if (holder->enter(holder->arg, &server->slot, server->buffer, (size_t)got)) {
 			session_process(session, server->buffer, (size_t)got);
-			gate_leave(&server->slot);
+			holder->leave(holder->arg, &server->slot);
 		}
 		parking_return(&session->parking);
 	}
 	parking_end(&session->parking);
-	gate_remove_slot(session->options.gate, &server->slot);
+	holder->remove(holder->arg, &server->slot);
 	if (atomic_fetch_sub(&session->running, 1) == 1)
 		session->options.ended(session->options.arg);
 	return NULL;
@@ -195,6 +186,7 @@ static int answer_init(struct session *session)
 
 static int start_servers(struct session *session)
 {
+	const struct session_holder *holder = &session->options.holder;
 	const unsigned count = session->options.threads;
 
 	session->servers = xcalloc(count, sizeof(*session->servers));
@@ -204,7 +196,7 @@ static int start_servers(struct session *session)
 
 		server->session = session;
 		server->buffer = xmalloc(REQUEST_MAX);
-		gate_add_slot(session->options.gate, &server->slot);
+		holder->add(holder->arg, &server->slot);
 	}
 	for (; session->server_count < count; session->server_count++) {
 		struct server *server = &session->servers[session->server_count];
@@ -214,7 +206,7 @@ static int start_servers(struct session *session)
 	}
 	/* With fewer threads than planned it still works; without any it cannot. */
 	for (unsigned i = session->server_count; i < count; i++)
-		gate_remove_slot(session->options.gate, &session->servers[i].slot);
+		holder->remove(holder->arg, &session->servers[i].slot);
 	atomic_fetch_sub(&session->running, count - session->server_count);
 	return session->server_count ? 0 : -EAGAIN;
 }

@@ -1,7 +1,7 @@
 /*
  * All code between the /dev/fuse descriptor and libfuse: the threads that read requests, what libfuse 3.14 cannot
- * negotiate or pass on, the gate, and notifications. It mounts the kernel's side and serves until the kernel ends the
- * session.
+ * negotiate or pass on, and notifications. It mounts the kernel's side and serves until the kernel ends the session.
+ * Before libfuse sees a request, the session asks its `holder` (fs/fuse/freeze/gate.h), which may hold it back.
  *
  * What libfuse 3.14 does not know is bridged by rewriting requests before libfuse sees them and its INIT reply
  * afterwards:
@@ -18,8 +18,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "fs/fuse/freeze/gate.h"
-#include "fs/fuse/freeze/writers.h"
 #include "lib/base/error.h"
 
 #define SESSION_OPEN_KILL_PRIV (1 << 30)
@@ -29,15 +27,29 @@
 
 struct session;
 
+/* One per reader thread: the view whose request it is running (`writes`: a write), 0 for none or one that the holder does not care about. */
+struct session_slot {
+	_Atomic uint32_t view, writes;
+	struct session_slot *prev, *next; /* the holder's */
+};
+
+/* Who may hold requests back. All are called with `arg`. */
+struct session_holder {
+	void (*add)(void *arg, struct session_slot *slot); /* the thread begins, and ends */
+	void (*remove)(void *arg, struct session_slot *slot);
+	/* True: the request runs now, and `leave` follows. False: the holder has copied it and feeds it to session_process() later. */
+	bool (*enter)(void *arg, struct session_slot *slot, const void *request, size_t len);
+	void (*leave)(void *arg, struct session_slot *slot);
+	void *arg;
+};
+
 struct session_options {
 	const struct fuse_lowlevel_ops *ops;
 	const char *mountpoint;
 	const char *mount_options; /* comma separated, for libfuse and the kernel */
 	unsigned threads;
-	struct gate *gate;
+	struct session_holder holder;
 	struct latency *latency; /* or NULL */
-	struct writers *writers;
-	_Atomic uint32_t *root_view; /* see node.h */
 	void (*ended)(void *arg);    /* by the last reader thread, as its last deed */
 	void *arg;                   /* also the requests' userdata */
 };
@@ -49,10 +61,8 @@ struct session_options {
 WARN_UNUSED int session_start(const struct session_options *options, struct session **ret_session, struct error *err);
 void session_free(struct session *session); /* after it ended */
 
-/* Feeds one request to libfuse; for the gate, which held it. */
+/* Feeds one request to libfuse; for the holder, which held it back. */
 void session_process(struct session *session, void *request, size_t len);
-struct writers *session_writers(const struct session *session);
-uint32_t session_root_view(const struct session *session);
 
 /* Buffers of SESSION_TRANSFER_MAX bytes for read replies. */
 void *session_buffer_get(struct session *session);

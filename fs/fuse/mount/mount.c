@@ -1,101 +1,80 @@
-#include "fs/fuse/session/mount.h"
+#include "fs/fuse/mount/mount.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <utlist.h>
 
-#include "fs/fuse/session/mount_group.h"
+#include "fs/fuse/group/mount_group.h"
+#include "fs/fuse/mount/end.h"
+#include "fs/fuse/notify/changes.h"
+#include "fs/fuse/notify/hooks.h"
+#include "fs/fuse/ops/table.h"
 #include "fs/fuse/session/system.h"
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
 #include "lib/store/snapshots.h"
 
 #define THREADS_MIN 4
 #define THREADS_MAX 16
 
-static void mount_release(struct mount *mount)
+struct mount_group *mount_group_new(struct store *store, const struct mount_log *log)
 {
-	session_free(mount->session);
-	if (mount->pinned)
-		store_view_put(mount->group->store, mount->pinned);
-	writers_clear(&mount->writers);
-	opens_clear(&mount->opens);
-	free((char *)mount->options.mountpoint);
-	free((char *)mount->options.dataset);
-	free((char *)mount->options.snapshot);
-	free((char *)mount->options.extra);
-	free(mount);
+	struct mount_group *group = xcalloc(1, sizeof(*group));
+	struct stat stat_buf;
+
+	group->store = store;
+	group->log = *log;
+	group->owner_uid = geteuid();
+	group->owner_gid = getegid();
+	if (!stat(store_path(store), &stat_buf)) {
+		group->owner_uid = stat_buf.st_uid;
+		group->owner_gid = stat_buf.st_gid;
+	}
+	atomic_store(&group->changed_s, clock_now().tv_sec);
+	pthread_mutex_init(&group->lock, NULL);
+	pthread_cond_init(&group->ended_cond, NULL);
+	group->aborter = aborter_new();
+	group->freeze = freeze_new(store);
+	group->latency = latency_new();
+	group->worker = worker_new();
+	group->digests = worker_new();
+	group->changes = changes_new(group);
+	hooks_set(group);
+	return group;
 }
 
-void mount_get(struct mount *mount)
+void mount_group_settle(struct mount_group *group)
 {
-	pthread_mutex_lock(&mount->group->lock);
-	mount->refs++;
-	pthread_mutex_unlock(&mount->group->lock);
+	changes_settle(group);
 }
 
-void mount_put(struct mount *mount)
+void mount_group_free(struct mount_group *group)
 {
-	struct mount_group *group = mount->group;
-	bool last;
-
-	pthread_mutex_lock(&group->lock);
-	last = --mount->refs == 0;
-	pthread_mutex_unlock(&group->lock);
-	if (!last)
+	if (!group)
 		return;
-	mount_release(mount);
 	pthread_mutex_lock(&group->lock);
-	group->alive--;
-	pthread_cond_broadcast(&group->ended_cond);
+	while (group->alive)
+		pthread_cond_wait(&group->ended_cond, &group->lock);
 	pthread_mutex_unlock(&group->lock);
+	worker_free(group->worker);
+	worker_free(group->digests);
+	changes_free(group->changes);
+	hooks_clear(group);
+	latency_free(group->latency);
+	freeze_free(group->freeze);
+	aborter_free(group->aborter);
+	pthread_cond_destroy(&group->ended_cond);
+	pthread_mutex_destroy(&group->lock);
+	free(group);
 }
 
-static void *end_main(void *arg)
+void mount_group_on_end(struct mount_group *group, void (*ended)(void *arg, struct mount *mount), void *arg)
 {
-	struct mount *mount = arg;
-	struct mount_group *group = mount->group;
-	void (*on_end)(void *on_end_arg, struct mount *ended);
-	void *on_end_arg;
-
-	atomic_store(&mount->leaving, true);
-	/* What is held at the gate or queued as a slow job still belongs to this session. */
-	pthread_mutex_lock(&group->notify_lock);
-	pthread_mutex_unlock(&group->notify_lock);
-	worker_drain(group->slow);
-	opens_end(&mount->opens, mount);
-	mount->result = store_sync(group->store);
-	if (mount->result)
-		group_log(group, "error", "commit at the end of %s failed: %s", mount->options.mountpoint,
-		          strerror(-mount->result));
 	pthread_mutex_lock(&group->lock);
-	DL_DELETE(group->mounts, mount);
-	atomic_fetch_sub(&group->sessions, 1);
-	mount->ended = true;
-	if (mount->connection)
-		aborter_remove(group->guard, mount->connection);
-	on_end = group->on_end;
-	on_end_arg = group->on_end_arg;
-	pthread_cond_broadcast(&group->ended_cond);
+	group->on_end = ended;
+	group->on_end_arg = arg;
 	pthread_mutex_unlock(&group->lock);
-	if (on_end)
-		on_end(on_end_arg, mount);
-	mount_put(mount);
-	return NULL;
-}
-
-void group_ended(struct mount *mount)
-{
-	pthread_t thread;
-
-	if (pthread_create(&thread, NULL, end_main, mount))
-		abort();
-	pthread_detach(thread);
-}
-
-static void session_ended(void *arg)
-{
-	group_ended(arg);
 }
 
 /* Commas and backslashes separate mount options; a path may have them. */
@@ -189,13 +168,13 @@ static int find_root(struct mount *mount, struct error *err)
 	if (result)
 		return error_set(err, result, "no dataset %s in %s", mount->options.dataset, store_path(store));
 	mount->dataset = dataset.id;
-	atomic_store(&mount->root_view, dataset.view);
+	atomic_store(&mount->gate.root_view, dataset.view);
 	if (!mount->options.snapshot)
 		return 0;
 	result = store_snapshot(store, mount->options.dataset, mount->options.snapshot, &mount->pinned);
 	if (result)
 		return error_set(err, result, "no snapshot %s of dataset %s", mount->options.snapshot, mount->options.dataset);
-	atomic_store(&mount->root_view, view_number(mount->pinned));
+	atomic_store(&mount->gate.root_view, view_number(mount->pinned));
 	return 0;
 }
 
@@ -209,6 +188,7 @@ static struct mount *mount_new(struct mount_group *group, const struct mount_opt
 	struct mount *mount = xcalloc(1, sizeof(*mount));
 
 	mount->group = group;
+	mount->gate.gate = freeze_gate(group->freeze);
 	mount->refs = 1;
 	mount->options = *options;
 	mount->options.mountpoint = xstrdup(options->mountpoint);
@@ -217,7 +197,7 @@ static struct mount *mount_new(struct mount_group *group, const struct mount_opt
 	mount->options.extra = copy_text(options->extra);
 	mount->read_only = options->read_only || options->snapshot;
 	mount->options.read_only = mount->read_only;
-	writers_init(&mount->writers);
+	writers_init(&mount->gate.writers);
 	opens_init(&mount->opens);
 	pthread_mutex_lock(&group->lock);
 	group->alive++;
@@ -236,22 +216,23 @@ static int serve(struct mount *mount, struct error *err)
 		.mountpoint = mount->options.mountpoint,
 		.mount_options = options,
 		.threads = MIN(MAX(wanted, THREADS_MIN), THREADS_MAX),
-		.gate = group->gate,
+		.holder = gate_holder(&mount->gate),
 		.latency = mount->options.deep_idle ? NULL : group->latency,
-		.writers = &mount->writers,
-		.root_view = &mount->root_view,
-		.ended = session_ended,
+		.ended = mount_session_ended,
 		.arg = mount,
 	};
 
 	/* One reference for the caller's mount_free, one for the session's end. */
 	mount->refs++;
+	if (!mount->read_only)
+		freeze_attach(group->freeze, &mount->gate);
 	group_add(group, mount);
-	if (!session_start(&session_options, &mount->session, err))
+	if (!session_start(&session_options, &mount->gate.session, err))
 		return 0;
+	if (!mount->read_only)
+		freeze_detach(group->freeze, &mount->gate);
 	pthread_mutex_lock(&group->lock);
-	DL_DELETE(group->mounts, mount);
-	atomic_fetch_sub(&group->sessions, 1);
+	group_remove(group, mount);
 	mount->refs--;
 	pthread_mutex_unlock(&group->lock);
 	return err ? err->code : -EIO;
@@ -265,7 +246,7 @@ static void watch_over(struct mount *mount, const struct system_mount *there)
 	pthread_mutex_lock(&group->lock);
 	if (!mount->ended) {
 		mount->connection = there->minor;
-		aborter_add(group->guard, mount->connection);
+		aborter_add(group->aborter, mount->connection);
 	}
 	pthread_mutex_unlock(&group->lock);
 }
@@ -295,18 +276,6 @@ int mount_start(struct mount_group *group, const struct mount_options *options, 
 	return 0;
 }
 
-bool mount_shows_at(const struct mount *mount, const char *mountpoint)
-{
-	struct system_mount there;
-
-	return !system_find_mount(mountpoint, &there) && there.minor == mount->connection && !strncmp(there.type, "fuse", 4);
-}
-
-bool mount_shows_anywhere(const struct mount *mount)
-{
-	return mount->connection && system_device_mounted(mount->connection);
-}
-
 int mount_bind(struct mount *mount, const struct mount_options *options, struct error *err)
 {
 	const bool below = options->dataset && !mount->options.dataset;
@@ -325,47 +294,6 @@ int mount_bind(struct mount *mount, const struct mount_options *options, struct 
 	return error_set(err, -EBUSY, "%s is being unmounted; try again", mount->options.mountpoint);
 }
 
-int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *err)
-{
-	struct mount_group *group = mount->group;
-	int result;
-
-	mount_get(mount);
-	result = mount_flush_kernel(group, mount);
-	if (!result || lazy)
-		result = system_umount(path, lazy);
-	if (result == -EBUSY) {
-		error_set(err, result, "%s is in use", path);
-		error_hint(err, "find out by whom with: fuser -vm %s", path);
-	} else if (result) {
-		error_set(err, result, "cannot unmount %s: %s", path, strerror(-result));
-	}
-	if (!result && !lazy && !mount_shows_anywhere(mount)) {
-		pthread_mutex_lock(&group->lock);
-		while (!mount->ended)
-			pthread_cond_wait(&group->ended_cond, &group->lock);
-		pthread_mutex_unlock(&group->lock);
-		result = mount->result;
-		if (result)
-			error_set(err, result, "%s is unmounted, but its last changes could not be committed: %s", path,
-			          strerror(-result));
-	}
-	mount_put(mount);
-	return result;
-}
-
-void mount_abort(struct mount *mount)
-{
-	struct mount_group *group = mount->group;
-
-	if (mount_flush_kernel(group, mount))
-		group_log(group, "warning", "write-back of %s failed", mount->options.mountpoint);
-	pthread_mutex_lock(&group->lock);
-	if (!mount->ended && mount->connection)
-		aborter_abort(group->guard, mount->connection);
-	pthread_mutex_unlock(&group->lock);
-}
-
 void mount_free(struct mount *mount)
 {
 	if (mount)
@@ -381,7 +309,7 @@ void mount_get_status(struct mount *mount, struct mount_status *ret_status)
 {
 	struct session_info info;
 
-	session_get_info(mount->session, &info);
+	session_get_info(mount_session(mount), &info);
 	*ret_status = (struct mount_status){
 		.requests = info.requests,
 		.open_files = atomic_load(&mount->open_files),

@@ -6,8 +6,8 @@
  *
  * Threads: any, except opens_end and opens_clear: no request may be running any more.
  */
-#ifndef CORPUSFS_FUSE_SESSION_OPENS_H
-#define CORPUSFS_FUSE_SESSION_OPENS_H
+#ifndef CORPUSFS_FUSE_GROUP_OPENS_H
+#define CORPUSFS_FUSE_GROUP_OPENS_H
 
 #include <pthread.h>
 

@@ -1,4 +1,4 @@
-#include "fs/fuse/session/opens.h"
+#include "fs/fuse/group/opens.h"
 
 #include <utlist.h>
 

@@ -9,32 +9,16 @@
  *
  * Threads: any.
  */
-#ifndef CORPUSFS_FUSE_SESSION_MOUNT_H
-#define CORPUSFS_FUSE_SESSION_MOUNT_H
+#ifndef CORPUSFS_FUSE_MOUNT_MOUNT_H
+#define CORPUSFS_FUSE_MOUNT_MOUNT_H
 
 #include <stdbool.h>
 
+#include "fs/fuse/group/options.h"
 #include "lib/store/store.h"
 
 struct mount;
 struct mount_group;
-
-enum snapdir { SNAPDIR_HIDDEN, SNAPDIR_VISIBLE, SNAPDIR_OFF };
-
-struct mount_options {
-	const char *mountpoint; /* absolute */
-	const char *dataset;    /* NULL: the whole store */
-	const char *snapshot;   /* NULL: the head(s) */
-	bool read_only, allow_other, acl, debug;
-	bool deep_idle; /* processors may sleep between requests (latency.h) */
-	enum snapdir snapdir;
-	const char *extra; /* further options for the kernel (nosuid,nodev,...), comma separated; "" for none */
-};
-
-struct mount_log {
-	void (*line)(void *arg, const char *level, const char *text); /* level: "error", "warning", "info" */
-	void *arg;
-};
 
 struct mount_group *mount_group_new(struct store *store, const struct mount_log *log);
 void mount_group_free(struct mount_group *group); /* all mounts must have ended */

@@ -1,44 +1,40 @@
 /*
- * The inside of a mount group and its mounts. Internal to fs/fuse.
+ * A mount group holds all mounts of one store's daemon; each mount is one FUSE session with its own threads. Here are the two structs, which
+ * mounts there are, and what is open in them. Internal to fs/fuse.
  *
  * Locks, in the order in which they are taken:
- *   group.notify_lock   one at a time makes the kernel write back or drop pages of read-write mounts: an inode that
- *                       the gate has sealed must not be invalidated. Held from freeze to thaw. Never taken in a
- *                       request's thread.
+ *   freeze (freeze.h)   one at a time makes the kernel write back or drop pages of read-write mounts
  *   group.lock          guards mounts, their refs and ended, and the open counts of snapshots; a leaf except for writers.lock
- *   changes, gate, writers, opens, slow: locks of their own, leaves
+ *   changes, gate, writers, opens, workers: locks of their own, leaves
  */
-#ifndef CORPUSFS_FUSE_SESSION_MOUNT_GROUP_H
-#define CORPUSFS_FUSE_SESSION_MOUNT_GROUP_H
+#ifndef CORPUSFS_FUSE_GROUP_MOUNT_GROUP_H
+#define CORPUSFS_FUSE_GROUP_MOUNT_GROUP_H
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
-#include "fs/fuse/notify/changes.h"
-#include "fs/fuse/freeze/gate.h"
+#include "fs/fuse/freeze/freeze.h"
+#include "fs/fuse/group/opens.h"
+#include "fs/fuse/group/options.h"
+#include "fs/fuse/group/worker.h"
 #include "fs/fuse/session/aborter.h"
 #include "fs/fuse/session/latency.h"
-#include "fs/fuse/session/mount.h"
-#include "fs/fuse/session/opens.h"
 #include "fs/fuse/session/session.h"
-#include "fs/fuse/notify/worker.h"
-#include "fs/fuse/freeze/writers.h"
 
+struct changes;
 struct open_count;
+struct mount;
 
 struct mount_group {
 	struct store *store;
 	struct mount_log log;
-	struct gate *gate;
-	struct aborter *guard;
+	struct freeze *freeze;
+	struct aborter *aborter;
 	struct latency *latency; /* NULL: not on this system */
-	struct worker *slow;
-	struct worker *digests; /* what may take minutes: virtual_xattrs.c */
+	struct worker *worker;   /* what a request may not wait for in place */
+	struct worker *digests;  /* what may take minutes: virtual_xattrs.c */
 	struct changes *changes;
-
-	pthread_mutex_t notify_lock;
-	bool frozen;              /* notify_lock is held for a freeze; the thread that took it */
-	uint64_t freeze_until_ms; /* guarded by notify_lock: when a freeze gives up */
 
 	pthread_mutex_t lock;
 	pthread_cond_t ended_cond;
@@ -56,7 +52,7 @@ struct mount_group {
 };
 
 struct mount {
-	struct session *session; /* first: session.c finds it through the userdata */
+	struct gate_session gate; /* first, and its session first in it: session.c finds it through the userdata */
 	struct mount_group *group;
 	struct mount *prev, *next;
 	unsigned refs;
@@ -65,36 +61,38 @@ struct mount {
 	struct mount_options options; /* with copies of its strings */
 	bool read_only;               /* the whole session, so that OPEN is not needed */
 	uint32_t dataset;             /* id; 0: the whole store */
-	_Atomic uint32_t root_view;   /* 0: the whole store */
 	struct view *pinned;          /* a mounted snapshot's */
-	struct writers writers;
 	struct opens opens;
 	atomic_uint open_files;
 	_Atomic uint64_t capabilities; /* how often somebody set security.capability: see files.c */
 	unsigned read_ahead_kb;
-	unsigned connection; /* known to the guard; 0: not */
+	unsigned connection; /* known to the aborter; 0: not */
 	int result; /* of the commit at its end */
 };
+
+static inline struct session *mount_session(const struct mount *mount)
+{
+	return mount->gate.session;
+}
+
+/* The view that the mount's root stands for; 0: the whole store. */
+static inline uint32_t mount_root_view(const struct mount *mount)
+{
+	return atomic_load(&mount->gate.root_view);
+}
 
 void group_log(struct mount_group *group, const char *level, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* A snapshot's files in use; heads are not counted. */
 void group_count_open(struct mount_group *group, struct view *view, int step);
+bool group_in_use(struct mount_group *group, uint32_t view); /* mounted as a snapshot, or something is open in it */
 
 void group_add(struct mount_group *group, struct mount *mount);
-void group_ended(struct mount *mount); /* the session's `ended` */
+void group_remove(struct mount_group *group, struct mount *mount); /* caller holds the group's lock */
 
 /* The mounts as an array of references; each is given back with mount_put. */
 size_t group_mounts(struct mount_group *group, struct mount ***ret_mounts);
 void mount_get(struct mount *mount);
 void mount_put(struct mount *mount);
-
-/*
- * Makes the kernel write back the files that the mount has open for writing in a view (0: any). Not in a request's
- * thread.
- */
-WARN_UNUSED int group_flush(struct mount *mount, uint32_t view);
-
-extern const struct fuse_lowlevel_ops mount_ops;
 
 #endif

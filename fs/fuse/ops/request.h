@@ -5,12 +5,12 @@
  *   AUTO_TARGET target;
  *   target_open(req, id, &target)  ...  reply
  */
-#ifndef CORPUSFS_FUSE_SESSION_REQUEST_H
-#define CORPUSFS_FUSE_SESSION_REQUEST_H
+#ifndef CORPUSFS_FUSE_OPS_REQUEST_H
+#define CORPUSFS_FUSE_OPS_REQUEST_H
 
 #include <fuse_lowlevel.h>
 
-#include "fs/fuse/session/mount_group.h"
+#include "fs/fuse/group/mount_group.h"
 #include "fs/fuse/session/node.h"
 
 #define SNAPSHOTS_NAME ".snapshots"
@@ -18,8 +18,7 @@
 struct target {
 	struct mount *mount;
 	struct node node;
-	struct view
-		*view; /* of a file or of the directory of ".snapshots"; NULL for the list of datasets. Held until target_close */
+	struct view *view; /* of a file or of the directory of ".snapshots"; NULL for the list of datasets. Held until target_close */
 };
 
 #define AUTO_TARGET CLEANUP(target_close) struct target
@@ -52,6 +51,9 @@ double target_timeout(const struct target *target);
 void target_stat(const struct target *target, const struct attr *attr, struct stat *ret_stat);
 /* An inode of the target's view. */
 void target_entry(const struct target *target, const struct attr *attr, struct fuse_entry_param *ret_entry);
+
+/* For listing a directory that no view holds. */
+typedef int (*virtual_list_fn)(void *arg, const char *name, uint64_t number, uint32_t view);
 
 /* Replies with the inode, or with an error when `result` is one. */
 void reply_entry(fuse_req_t req, const struct target *target, int result, const struct attr *attr);

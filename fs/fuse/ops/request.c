@@ -1,10 +1,11 @@
-#include "fs/fuse/session/request.h"
+#include "fs/fuse/ops/request.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "fs/fuse/ops/virtual.h"
 #include "lib/format/key.h"
+#include "lib/store/datasets.h"
+#include "lib/store/snapshots.h"
 
 #define BLOCK_SIZE 65536 /* what stdio and others then write at once */
 
@@ -12,7 +13,7 @@ int target_open(fuse_req_t req, fuse_ino_t id, struct target *ret_target)
 {
 	struct mount *mount = request_mount(req);
 
-	*ret_target = (struct target){.mount = mount, .node = node_decode(id, atomic_load(&mount->root_view))};
+	*ret_target = (struct target){.mount = mount, .node = node_decode(id, mount_root_view(mount))};
 	if (ret_target->node.kind == NODE_DATASETS)
 		return 0;
 	return store_view_by_number(mount->group->store, ret_target->node.view, &ret_target->view);
@@ -57,6 +58,32 @@ double target_timeout(const struct target *target)
 	return view_read_only(target->view) ? TIMEOUT_SNAPSHOT : TIMEOUT_HEAD;
 }
 
+struct taken_search {
+	uint32_t view;
+	struct timespec taken;
+};
+
+static int taken_one(void *arg, const struct snapshot_info *info)
+{
+	struct taken_search *search = arg;
+
+	if (info->view != search->view)
+		return 0;
+	search->taken = info->taken;
+	return 1;
+}
+
+/* When the snapshot with this view was taken; `fallback` if there is none (any more). */
+static struct timespec taken_at(struct store *store, struct view *view, struct timespec fallback)
+{
+	struct taken_search search = {.view = view_number(view), .taken = fallback};
+	struct dataset_info dataset;
+
+	if (!dataset_get_by_id(store, view_dataset(view), &dataset) && snapshot_list(store, dataset.name, taken_one, &search) < 0)
+		return fallback;
+	return search.taken;
+}
+
 void target_stat(const struct target *target, const struct attr *attr, struct stat *ret_stat)
 {
 	*ret_stat = (struct stat){
@@ -75,13 +102,13 @@ void target_stat(const struct target *target, const struct attr *attr, struct st
 	};
 	/* A snapshot's directory in ".snapshots" shows when it was taken. */
 	if (attr->ino == ROOT_INO && view_read_only(target->view) && !target->mount->options.snapshot)
-		ret_stat->st_mtim = snapshots_taken(target->mount->group->store, target->view, attr->mtime);
+		ret_stat->st_mtim = taken_at(target->mount->group->store, target->view, attr->mtime);
 }
 
 void target_entry(const struct target *target, const struct attr *attr, struct fuse_entry_param *ret_entry)
 {
 	const struct node node = {.kind = NODE_FILE, .view = view_number(target->view), .ino = attr->ino};
-	const uint32_t root_view = atomic_load(&target->mount->root_view);
+	const uint32_t root_view = mount_root_view(target->mount);
 
 	*ret_entry = (struct fuse_entry_param){
 		.ino = node_encode(node, root_view),
@@ -93,7 +120,7 @@ void target_entry(const struct target *target, const struct attr *attr, struct f
 	 * cannot be told at once.
 	 */
 	if (target->node.ino == ROOT_INO && target->node.view == root_view && !target->mount->pinned &&
-	    !session_has_epoch(target->mount->session))
+	    !session_has_epoch(mount_session(target->mount)))
 		ret_entry->entry_timeout = TIMEOUT_LIST;
 	target_stat(target, attr, &ret_entry->attr);
 }

@@ -1,0 +1,109 @@
+/* How a mount ends: by mount_stop, by mount_abort, or by anybody's umount, and what is then done in any case. */
+#include <errno.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "fs/fuse/group/mount_group.h"
+#include "fs/fuse/mount/end.h"
+#include "fs/fuse/mount/mount.h"
+#include "fs/fuse/session/system.h"
+
+static void *end_main(void *arg)
+{
+	struct mount *mount = arg;
+	struct mount_group *group = mount->group;
+	void (*on_end)(void *on_end_arg, struct mount *ended);
+	void *on_end_arg;
+
+	atomic_store(&mount->leaving, true);
+	/* What is held at the gate or queued for the worker still belongs to this session. */
+	freeze_await(group->freeze);
+	worker_drain(group->worker);
+	opens_end(&mount->opens, mount);
+	mount->result = store_sync(group->store);
+	if (mount->result)
+		group_log(group, "error", "commit at the end of %s failed: %s", mount->options.mountpoint,
+		          strerror(-mount->result));
+	if (!mount->read_only)
+		freeze_detach(group->freeze, &mount->gate);
+	pthread_mutex_lock(&group->lock);
+	group_remove(group, mount);
+	mount->ended = true;
+	if (mount->connection)
+		aborter_remove(group->aborter, mount->connection);
+	on_end = group->on_end;
+	on_end_arg = group->on_end_arg;
+	pthread_cond_broadcast(&group->ended_cond);
+	pthread_mutex_unlock(&group->lock);
+	if (on_end)
+		on_end(on_end_arg, mount);
+	mount_put(mount);
+	return NULL;
+}
+
+void mount_session_ended(void *arg)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, end_main, arg))
+		abort();
+	pthread_detach(thread);
+}
+
+bool mount_shows_at(const struct mount *mount, const char *mountpoint)
+{
+	struct system_mount there;
+
+	return !system_find_mount(mountpoint, &there) && there.minor == mount->connection && !strncmp(there.type, "fuse", 4);
+}
+
+bool mount_shows_anywhere(const struct mount *mount)
+{
+	return mount->connection && system_device_mounted(mount->connection);
+}
+
+int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *err)
+{
+	struct mount_group *group = mount->group;
+	int result;
+
+	mount_get(mount);
+	result = mount_flush_kernel(group, mount);
+	if (!result || lazy)
+		result = system_umount(path, lazy);
+	if (result == -EBUSY) {
+		error_set(err, result, "%s is in use", path);
+		error_hint(err, "find out by whom with: fuser -vm %s", path);
+	} else if (result) {
+		error_set(err, result, "cannot unmount %s: %s", path, strerror(-result));
+	}
+	if (!result && !lazy && !mount_shows_anywhere(mount)) {
+		pthread_mutex_lock(&group->lock);
+		while (!mount->ended)
+			pthread_cond_wait(&group->ended_cond, &group->lock);
+		pthread_mutex_unlock(&group->lock);
+		result = mount->result;
+		if (result)
+			error_set(err, result, "%s is unmounted, but its last changes could not be committed: %s", path,
+			          strerror(-result));
+	}
+	mount_put(mount);
+	return result;
+}
+
+void mount_abort(struct mount *mount)
+{
+	struct mount_group *group = mount->group;
+
+	if (mount_flush_kernel(group, mount))
+		group_log(group, "warning", "write-back of %s failed", mount->options.mountpoint);
+	pthread_mutex_lock(&group->lock);
+	if (!mount->ended && mount->connection)
+		aborter_abort(group->aborter, mount->connection);
+	pthread_mutex_unlock(&group->lock);
+}
+
+int mount_flush_kernel(struct mount_group *group, struct mount *mount)
+{
+	return mount && mount->read_only ? 0 : freeze_write_back(group->freeze, mount ? &mount->gate : NULL);
+}
