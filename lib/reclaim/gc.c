@@ -1,23 +1,14 @@
 /*
  * The collector: prune (prune.c), then mark the chunks that extents refer to, then sweep the others.
  *
- * The rule. A chunk is removed only if, after the mark began, no extent of any version in any family referred to it, no dedup hit named
- * it, no group of chunks at work held it, and its id is below the watermark of the mark's beginning.
+ * The rule: a chunk is removed only if no extent refers to it and none ever will. The proof is at the head of lib/chunk/sweep.c. It rests
+ * on what lib/chunk does, and on these two, which are kept here and by whoever writes extents:
  *
- * What lib/chunk promises (S1 and the proof at the head of sweep.c): ids a group gets, as new ones or by dedup hits, are in the set or
- * above the watermark, until the group's batch is written. What is added here is the walk and the references that need no group:
- *
- *   GC1  All extents of all versions are walked in one iterator, made after chunks_mark_begin(). It sees the database as of one moment T.
- *        Versions that wait to be pruned, or that no view sees, are extents as well: what could come back into sight (rollback, clone)
- *        is there.
- *   GC2  Whoever writes an extent that takes its chunk from an extent that is there (inode_copy, an extent cut in two or shortened) has
- *        that one locked against removal from reading it until its batch is written: by the lock of its inode, or because it belongs to
- *        a snapshot in use, which is not destroyed.
- *
- * Claim: an extent E that refers to a chunk X below the watermark and exists at any time after T keeps X in the set. If E was there at T,
- * the walk saw it. Else E was written after T; take the first one written of all such extents of X that the walk did not see. If X came
- * from a group, it is in the set. If X was taken from an extent E0, then by GC2 E0 was there from the reading until E was written. If E0
- * was there at T, the walk saw it. If not, E0 was written after T and before E, against the choice of E. So X is in the set.
+ *   GC1  One iterator, made after chunks_mark_begin(), walks all extents of all versions. It sees the database as of one moment T. Versions
+ *        that wait to be pruned, or that no view sees, are extents as well: a rollback or a clone may bring them back into sight.
+ *   GC2  inode_copy() makes an extent from another one; so does whatever cuts one in two or shortens it. From reading the one until its
+ *        batch is written, the one stays in the database. The lock of its inode keeps others from overwriting it. Its view is in use, so
+ *        pruning leaves what the view sees: a snapshot in use is not destroyed, and a head that was rolled back counts as living.
  *
  * An extent that is removed between T and the sweep keeps its chunk for one more round. Readers: a snapshot in use, an open file and the
  * job that reads it hold a view, whose versions are neither pruned nor overwritten in its sight. A crash loses nothing: marking starts

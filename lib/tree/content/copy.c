@@ -1,8 +1,8 @@
 /*
  * Copying by sharing: the target's extents name the source's chunks.
  *
- * Both inodes stay locked until the batch is written, so the source names the chunks all the while: a mark of the collector that began
- * before sees them there, and one that begins later sees them in the target.
+ * Both inodes stay locked and both views in use until the batch is written. So the source's extents stay in the database all the while,
+ * and the collector finds the chunks there or in the target (GC2 in lib/reclaim/gc.c).
  */
 #include <errno.h>
 #include <sys/stat.h>
