@@ -18,6 +18,7 @@
 #include "lib/tree/records/family.h"
 #include "lib/tree/records/touched.h"
 #include "lib/tree/files/names.h"
+#include "lib/tree/files/xattr.h"
 
 /* What a file's records take on the disk beside its content, generously. */
 #define FILE_SPACE 1024
@@ -55,19 +56,6 @@ static void put_inode(struct change *change, uint64_t ino, const struct inode_re
 	inode_record_encode(record, &value);
 	version_put(view, change->batch, &stem, 0, value.data, value.len);
 	touched_put(change->batch, view->family_id, view->epoch, ino);
-}
-
-static void put_xattrs(struct change *change, const struct bulk_file *file)
-{
-	for (size_t i = 0; i < file->create.xattr_count; i++) {
-		const struct xattr_init *xattr = &file->create.xattrs[i];
-		struct tree_key stem = tree_stem_xattr(change->view->family_id, file->ino, xattr->name);
-		AUTO_BUF value = BUF_INIT;
-
-		buf_add_u8(&value, FORMAT_VERSION);
-		buf_add(&value, xattr->value, xattr->len);
-		version_put(change->view, change->batch, &stem, 0, value.data, value.len);
-	}
 }
 
 static void put_extents(struct bulk *bulk, struct change *change, const struct item *item)
@@ -114,7 +102,7 @@ static void put_file(struct bulk *bulk, struct change *change, const struct item
 	}
 	record.size = record.allocated = item->run == NO_RUN ? record.data_len : file->len;
 	put_inode(change, file->ino, &record);
-	put_xattrs(change, file);
+	xattr_put_first(change, file->ino, create);
 	if (item->run != NO_RUN)
 		put_extents(bulk, change, item);
 	entry_put(change, file->dir, file->name, item->entry_epoch, &entry);
@@ -507,4 +495,11 @@ void bulk_release(struct view *view, size_t bytes)
 uint64_t bulk_budget(struct view *view)
 {
 	return committer_budget(view->tree);
+}
+
+/* --- numbers --- */
+
+int view_first_new_ino(struct view *view, uint64_t *ret_ino)
+{
+	return family_next_ino(view->tree, view->family, ret_ino);
 }

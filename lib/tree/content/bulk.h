@@ -46,4 +46,7 @@ WARN_UNUSED int bulk_reserve(struct view *view, size_t bytes);
 void bulk_release(struct view *view, size_t bytes);
 uint64_t bulk_budget(struct view *view); /* of the write buffer, all together */
 
+/* Inodes that are made from now on have this number or a higher one, those that are there have lower ones. */
+WARN_UNUSED int view_first_new_ino(struct view *view, uint64_t *ret_ino);
+
 #endif

@@ -7,6 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/tree/records/family.h"
 #include "lib/tree/files/names.h"
+#include "lib/tree/files/xattr.h"
 
 /* What a new name takes on the disk, generously. */
 #define NAME_SPACE 8192
@@ -73,18 +74,6 @@ static struct inode_record first_record(const struct create *create, uint64_t di
 	return record;
 }
 
-static void put_xattrs(struct change *change, uint64_t ino, const struct create *create)
-{
-	for (size_t i = 0; i < create->xattr_count; i++) {
-		const struct xattr_init *xattr = &create->xattrs[i];
-		struct tree_key stem = tree_stem_xattr(change->view->family_id, ino, xattr->name);
-		AUTO_BUF value = BUF_INIT;
-		buf_add_u8(&value, FORMAT_VERSION);
-		buf_add(&value, xattr->value, xattr->len);
-		version_put(change->view, change->batch, &stem, 0, value.data, value.len);
-	}
-}
-
 /* Adds the inode and its name, or its orphan entry when it has none, and writes. */
 static int write_created(struct change *change, struct inode *dir, const char *name, uint64_t old_epoch, struct inode *inode,
 			 const struct create *create)
@@ -98,7 +87,7 @@ static int write_created(struct change *change, struct inode *dir, const char *n
 		struct small_key orphan = catalog_key_orphan(change->view->dataset, inode->ino);
 		kv_batch_put(change->batch, KV_CATALOG, orphan.bytes, orphan.len, "", 0);
 	}
-	put_xattrs(change, inode->ino, create);
+	xattr_put_first(change, inode->ino, create);
 	change_put(change, inode);
 	return change_write(change, 0);
 }

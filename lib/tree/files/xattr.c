@@ -62,6 +62,19 @@ int xattr_put(struct change *change, const struct inode *inode, const char *name
 	return 0;
 }
 
+void xattr_put_first(struct change *change, uint64_t ino, const struct create *create)
+{
+	for (size_t i = 0; i < create->xattr_count; i++) {
+		const struct xattr_init *xattr = &create->xattrs[i];
+		struct tree_key stem = tree_stem_xattr(change->view->family_id, ino, xattr->name);
+		AUTO_BUF value = BUF_INIT;
+
+		buf_add_u8(&value, FORMAT_VERSION);
+		buf_add(&value, xattr->value, xattr->len);
+		version_put(change->view, change->batch, &stem, 0, value.data, value.len);
+	}
+}
+
 int xattr_delete(struct change *change, const struct inode *inode, const char *name)
 {
 	struct tree_key stem = tree_stem_xattr(change->view->family_id, inode->ino, name);
