@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -6,10 +7,11 @@
 
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/interrupt.h"
+#include "fs/cli/outside.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
-#include "fs/cli/where.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
 
@@ -31,28 +33,6 @@ static void set_place(json_t *args, const char *key, const char *text)
 
 	json_object_set_new(args, key, json_stringn(text, len));
 	json_object_set_new(args, "path", json_string(text[len] ? text + len + 1 : ""));
-}
-
-/* Absolute, though the last name may not be there yet. */
-static char *absolute(const char *path)
-{
-	AUTO_FREE char *cwd = path[0] == '/' ? NULL : getcwd(NULL, 0);
-
-	if (path[0] == '/')
-		return xstrdup(path);
-	return cwd ? xasprintf("%s/%s", cwd, path) : NULL;
-}
-
-/* A path on the other side of the store: "-" stays what it is. */
-static int set_outside(json_t *args, const char *key, const char *text, struct error *err)
-{
-	AUTO_FREE char *path = strcmp(text, "-") == 0 ? xstrdup("-") : absolute(text);
-
-	if (!path)
-		return error_set(err, -errno, "%s: %s", text, strerror(errno));
-	if (json_object_set_new(args, key, json_string(path)) < 0)
-		return error_set(err, -EINVAL, "%s: the name is not UTF-8", text);
-	return 0;
 }
 
 static int print_problems(const json_t *result)
@@ -135,23 +115,20 @@ static void set_flags(struct cli *cli, json_t *args)
 	json_object_set_new(args, "count", json_boolean(isatty(STDERR_FILENO)));
 }
 
-/* The store's own mount as the other side: the daemon would wait for itself. */
-static int check_not_inside(const char *store, const char *outside, struct error *err)
+/* What an interrupted command has left, and how to go on. A signal that came too late stops nothing. */
+static void end_interrupted(int r, const json_t *result, const char *text)
 {
-	AUTO_FREE char *path = where_absolute(outside);
-	AUTO_FREE char *other = path ? where_store_of(path, NULL) : NULL;
-
-	if (!other || strcmp(other, store) != 0)
-		return 0;
-	error_set(err, -EINVAL, "%s lies in a mount of the same store", outside);
-	error_hint(err, "copy with cp, which shares the data, or use corpusfs clone");
-	return -EINVAL;
+	if (!interrupt_came() || (r == 0 && json_is_null(json_object_get(result, "failure"))))
+		return;
+	fprintf(stderr, "corpusfs: interrupted; %s\n", text);
+	fflush(NULL);
+	interrupt_end();
 }
 
 static int run_import(struct cli *cli)
 {
-	bool stream = strcmp(cli->argv[0], "-") == 0;
 	AUTO_FREE char *store = NULL;
+	AUTO_CLOSE int fd = -1;
 	struct error err = {0};
 	json_t *args = json_object(), *result = NULL;
 	uint64_t started = clock_ms();
@@ -161,45 +138,65 @@ static int run_import(struct cli *cli)
 	set_place(args, "dataset", cli->argv[1]);
 	set_flags(cli, args);
 	json_object_set_new(args, "all", json_boolean(cli_option(cli, "all") != NULL));
+	json_object_set_new(args, "source", outside_text(cli->argv[0]));
 	if (r == 0)
-		r = set_outside(args, "source", cli->argv[0], &err);
-	if (r == 0 && !stream)
-		r = check_not_inside(store, cli->argv[0], &err);
+		r = outside_open_source(cli->argv[0], &fd, &err);
+	interrupt_watch();
 	if (r == 0)
-		r = run_op_with(store, "import", args, stream ? STDIN_FILENO : -1, "import", &result, &err);
+		r = run_op_with(store, "import", args, fd, "import", &result, &err);
 	else
 		json_decref(args);
+	end_interrupted(r, result, "what came in is complete; run the same command again to go on");
 	if (r < 0)
 		return exit_with(&err);
 	return report(cli, "imported", result, (double)(clock_ms() - started) / 1e3, stdout);
 }
 
+/* The target is whole, or as it was before. */
+static int export_into(struct cli *cli, const char *store, struct outside *target, json_t **ret_result, struct error *err)
+{
+	json_t *args = json_object(), *result = NULL;
+	int r;
+
+	set_place(args, "source", cli->argv[0]);
+	set_flags(cli, args);
+	json_object_set_new(args, "format", json_string(target->format));
+	json_object_set_new(args, "target", outside_text(target->path));
+	r = run_op_with(store, "export", args, target->fd, "export", &result, err);
+	if (r == 0 && json_is_null(json_object_get(result, "failure")))
+		r = outside_keep(target, err);
+	if (r < 0)
+		json_decref(result);
+	else
+		*ret_result = result;
+	if (r < 0 || !json_is_null(json_object_get(result, "failure")))
+		outside_drop(target);
+	return r;
+}
+
 static int run_export(struct cli *cli)
 {
-	bool stream = strcmp(cli->argv[1], "-") == 0;
-	const char *format = cli_option(cli, "format");
+	struct outside target = {.fd = -1, .format = ""};
 	AUTO_FREE char *store = NULL;
 	struct error err = {0};
-	json_t *args = json_object(), *result = NULL;
+	json_t *result = NULL;
 	uint64_t started = clock_ms();
 	int r = run_find_store(cli, &store, &err);
 
 	raise_descriptors();
-	set_place(args, "source", cli->argv[0]);
-	set_flags(cli, args);
-	if (format)
-		json_object_set_new(args, "format", json_string(format));
-	if (r == 0 && stream && isatty(STDOUT_FILENO))
-		r = error_set(&err, -EINVAL, "an archive is not written to a terminal");
+	interrupt_watch();
+	/* A reader that goes away is an error to be told. */
+	signal(SIGPIPE, SIG_IGN);
 	if (r == 0)
-		r = set_outside(args, "target", cli->argv[1], &err);
+		r = outside_open_target(cli->argv[1], cli_option(cli, "format"), &target, &err);
 	if (r == 0)
-		r = run_op_with(store, "export", args, stream ? STDOUT_FILENO : -1, "export", &result, &err);
-	else
-		json_decref(args);
+		r = export_into(cli, store, &target, &result, &err);
+	outside_close(&target);
+	end_interrupted(r, result, strcmp(target.format, "dir") != 0 ? "no archive is left; run the same command again to begin anew"
+	                                       : "remove what is there, and run the same command again");
 	if (r < 0)
 		return exit_with(&err);
-	return report(cli, "exported", result, (double)(clock_ms() - started) / 1e3, stream ? stderr : stdout);
+	return report(cli, "exported", result, (double)(clock_ms() - started) / 1e3, target.is_stream ? stderr : stdout);
 }
 
 static int run_warm(struct cli *cli)

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "fs/cli/exit.h"
+#include "fs/cli/interrupt.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
@@ -88,7 +89,8 @@ static int in_process(const char *store_path, const struct asked *asked, struct 
                       bool *ret_locked, struct error *err)
 {
 	struct store_options options = {0};
-	struct op_context context = {.uid = geteuid(), .gid = getegid(), .fd = asked->fd >= 0 ? &asked->fd : NULL};
+	struct op_context context = {.uid = geteuid(), .gid = getegid(), .cancelled = interrupt_flag(),
+	                             .fd = asked->fd >= 0 ? &asked->fd : NULL};
 	int result = store_open(store_path, &options, &context.store, err), closed;
 	json_t *value = NULL;
 
@@ -121,10 +123,13 @@ static int attempt(const char *store, const struct asked *asked, struct progress
 		*err = (struct error){0};
 		return in_process(store, asked, progress, ret_result, ret_locked, err);
 	}
-	if (result == 0 && asked->fd >= 0)
-		client_pass(client, asked->fd);
-	if (result == 0)
+	if (result == 0) {
+		interrupt_set_connection(client_fd(client));
+		if (asked->fd >= 0)
+			client_pass(client, asked->fd);
 		result = client_call(client, asked->op, asked->args, progress ? progress_show : NULL, progress, ret_result, err);
+		interrupt_set_connection(-1);
+	}
 	client_close(client);
 	*ret_locked = result == -ESHUTDOWN;
 	return result;
@@ -147,7 +152,7 @@ int run_op_with(const char *store, const char *op, json_t *args, int fd, const c
 		return error_set(err, -EINVAL, "an argument is not UTF-8");
 	do {
 		result = attempt(store, &asked, title ? &progress : NULL, ret_result, &locked, err);
-	} while (result < 0 && locked && run_wait(&patience, store));
+	} while (result < 0 && locked && !interrupt_came() && run_wait(&patience, store));
 	progress_end(&progress);
 	json_decref(args);
 	return result;

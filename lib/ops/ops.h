@@ -19,11 +19,20 @@ struct op_context {
 	struct store *store;
 	uid_t uid; /* of the caller: owner of what it creates */
 	gid_t gid;
+	const gid_t *groups; /* supplementary ones */
+	size_t group_count;
 	/* May be NULL. Gets a borrowed object, e.g. {"phase": "mark", "done": 3, "total": 10}. */
 	void (*progress)(void *arg, json_t *state);
 	void *progress_arg;
 	atomic_bool *cancelled; /* may be NULL */
-	const int *fd;          /* a descriptor that came with the request, or NULL */
+	/*
+	 * A descriptor that came with the request, or NULL. It is how a caller names what lies outside of the store: the same path may be
+	 * another file for the process that runs the operation.
+	 */
+	const int *fd;
+	/* Whether a device is a mount of this store; NULL: there are no mounts. */
+	bool (*is_own_mount)(void *arg, dev_t device);
+	void *is_own_mount_arg;
 };
 
 struct op {

@@ -1,5 +1,8 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "lib/store/datasets.h"
 #include "lib/transfer/export.h"
@@ -82,6 +85,8 @@ static struct transfer_options common_options(struct teller *teller, const json_
 {
 	return (struct transfer_options){.uid = teller->context->uid,
 	                                 .gid = teller->context->gid,
+	                                 .groups = teller->context->groups,
+	                                 .group_count = teller->context->group_count,
 	                                 .strict = op_arg_bool(args, "strict"),
 	                                 .all = op_arg_bool(args, "all"),
 	                                 .count = op_arg_bool(args, "count"),
@@ -118,8 +123,26 @@ static int finish(struct teller *teller, const struct transfer_counts *counts, i
 	return code;
 }
 
+/* The descriptor that came with the request. In a mount of the store the daemon would wait for itself, and an export would find itself. */
+static int take_outside(const struct op_context *context, const char *name, int *ret_fd, struct error *err)
+{
+	struct statx st;
+
+	if (!context->fd)
+		return error_set(err, -EBADF, "no descriptor came with the request");
+	/* Our own mount is not asked: the kernel knows the device without it. */
+	if (context->is_own_mount && statx(*context->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
+	    context->is_own_mount(context->is_own_mount_arg, makedev(st.stx_dev_major, st.stx_dev_minor))) {
+		error_set(err, -EINVAL, "%s lies in a mount of the same store", name);
+		error_hint(err, "copy with cp, which shares the data, or use corpusfs clone");
+		return -EINVAL;
+	}
+	*ret_fd = *context->fd;
+	return 0;
+}
+
 /*
- * import: {source: absolute path, or "-" for a tar that comes as descriptor, dataset, path?, level?, all?, strict?, count?}
+ * import: {source: its name for messages, dataset, path?, level?, all?, strict?, count?} and a descriptor: a directory or an archive
  * -> {files, directories, links, skipped, bytes, problem_count, problems: [{path, code, text}], notes: [text],
  * problems_not_named, failure: null or {code, text, hint}}; progress {phase, done, total, files}
  */
@@ -138,13 +161,8 @@ static int import_op(struct op_context *context, const json_t *args, json_t **re
 		r = op_arg_string(args, "dataset", &options.dataset, &failure);
 	if (r == 0)
 		r = dataset_name_check("dataset", options.dataset, &failure);
-	if (r == 0 && strcmp(options.source, "-") == 0) {
-		options.source_fd = context->fd ? *context->fd : -1;
-		if (!context->fd)
-			r = error_set(&failure, -EBADF, "no descriptor came with the request");
-	} else if (r == 0 && options.source[0] != '/') {
-		r = error_set(&failure, -EINVAL, "source %s is not an absolute path", options.source);
-	}
+	if (r == 0)
+		r = take_outside(context, options.source, &options.source_fd, &failure);
 	if (r == 0)
 		r = import_run(context->store, &options, &counts, &failure);
 	if (r < 0 && err)
@@ -153,8 +171,8 @@ static int import_op(struct op_context *context, const json_t *args, json_t **re
 }
 
 /*
- * export: {source: "DATASET[@NAME]", path?, target: absolute path or "-" (a descriptor), format?: "dir", "tar", "tar.zst", "tar.gz",
- * "zip", strict?, count?} -> as import
+ * export: {source: "DATASET[@NAME]", path?, target: its name for messages, format: "dir", "tar", "tar.zst", "tar.gz" or "zip", strict?,
+ * count?} and a descriptor: a directory, or what the archive is written to -> as import
  */
 static int export_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -169,13 +187,8 @@ static int export_op(struct op_context *context, const json_t *args, json_t **re
 
 	if (r == 0)
 		r = op_arg_string(args, "target", &options.target, &failure);
-	if (r == 0 && strcmp(options.target, "-") == 0) {
-		options.target_fd = context->fd ? *context->fd : -1;
-		if (!context->fd)
-			r = error_set(&failure, -EBADF, "no descriptor came with the request");
-	} else if (r == 0 && options.target[0] != '/') {
-		r = error_set(&failure, -EINVAL, "target %s is not an absolute path", options.target);
-	}
+	if (r == 0)
+		r = take_outside(context, options.target, &options.target_fd, &failure);
 	if (r == 0)
 		r = export_run(context->store, &options, &counts, &failure);
 	if (r < 0 && err)

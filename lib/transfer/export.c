@@ -153,19 +153,37 @@ static bool ends_with(const char *text, const char *end)
 	return len > end_len && strcmp(text + len - end_len, end) == 0;
 }
 
-static const char *choose_format(const struct export_options *options)
+const char *export_format(const char *target, bool is_stream, const char *given)
 {
 	static const char *const suffixes[][2] = {{".tar", "tar"},       {".tar.zst", "tar.zst"}, {".tzst", "tar.zst"},
 	                                          {".tar.gz", "tar.gz"}, {".tgz", "tar.gz"},      {".zip", "zip"}};
 
-	if (options->format)
-		return options->format;
-	if (options->target_fd >= 0)
+	if (given && strcmp(given, "dir") == 0)
+		return "dir";
+	if (!given && is_stream)
 		return "tar";
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++)
-		if (ends_with(options->target, suffixes[i][0]))
+		if (given ? strcmp(given, suffixes[i][1]) == 0 : ends_with(target, suffixes[i][0]))
 			return suffixes[i][1];
-	return "dir";
+	return given ? NULL : "dir";
+}
+
+/* Whether the descriptor is what the format needs; a directory may not be taken for an archive, and nothing else for a directory. */
+static int check_target(const struct export_options *options, struct error *err)
+{
+	const bool wants_dir = options->format && strcmp(options->format, "dir") == 0;
+	struct stat st;
+
+	if (!options->format || !export_format("", false, options->format)) {
+		error_set(err, -EINVAL, "\"%s\" is not a format", options->format ? options->format : "");
+		error_hint(err, EXPORT_FORMATS);
+		return -EINVAL;
+	}
+	if (fstat(options->target_fd, &st) < 0)
+		return error_set(err, -errno, "%s: %s", options->target, strerror(errno));
+	if (wants_dir && !S_ISDIR(st.st_mode))
+		return error_set(err, -ENOTDIR, "%s is not a directory", options->target);
+	return !wants_dir && S_ISDIR(st.st_mode) ? error_set(err, -EISDIR, "%s is a directory", options->target) : 0;
 }
 
 /* Sums sizes up, for the progress. */
@@ -192,9 +210,11 @@ static int count_below(struct export *export, uint64_t dir)
 static int run(struct export *export, struct error *err)
 {
 	const struct export_options *options = export->options;
-	const char *format = choose_format(options);
-	int r = view_resolve(export->view, options->path, &export->top);
+	int r = check_target(options, err);
 
+	if (r < 0)
+		return r;
+	r = view_resolve(export->view, options->path, &export->top);
 	if (r < 0)
 		return error_set(err, r, "%s%s%s: %s", options->source, options->path[0] ? "/" : "", options->path, strerror(-r));
 	/* What is buffered has no extents yet. */
@@ -203,11 +223,7 @@ static int run(struct export *export, struct error *err)
 		r = count_below(export, export->top.ino);
 	if (r < 0)
 		return error_set(err, r, "%s cannot be read: %s", options->source, strerror(-r));
-	if (strcmp(format, "dir") == 0 && options->target_fd >= 0)
-		return error_set(err, -EINVAL, "a directory cannot be written to a stream");
-	if (strcmp(format, "dir") == 0)
-		return export_tree(export, err);
-	return export_archive(export, format, err);
+	return strcmp(options->format, "dir") == 0 ? export_tree(export, err) : export_archive(export, err);
 }
 
 int export_run(struct store *store, const struct export_options *options, struct transfer_counts *ret_counts, struct error *err)

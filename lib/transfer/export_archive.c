@@ -8,8 +8,6 @@
 
 #include "lib/transfer/export_parts.h"
 
-#define PART ".part"
-
 struct linked {
 	uint64_t ino;
 	char *path;
@@ -192,39 +190,29 @@ static void archive_main(void *arg)
 
 /* --- the whole --- */
 
-static int open_part(struct export *export, const char *part, struct error *err)
+/* Where the archive begins in a file; -1: what is written stays written. */
+static off_t begin_of(int fd)
 {
 	struct stat st;
-	int fd = -1, r = 0;
 
-	impersonate_begin(&export->transfer.caller);
-	if (lstat(export->options->target, &st) == 0)
-		r = -EEXIST;
-	if (r == 0) {
-		fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
-		r = fd < 0 ? -errno : fd;
-	}
-	impersonate_end(&export->transfer.caller);
-	return r < 0 ? error_set(err, r, "%s: %s", r == -EEXIST ? export->options->target : part, strerror(-r)) : fd;
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? lseek(fd, 0, SEEK_CUR) : -1;
 }
 
-/* On disk under its name, or not at all. */
-static void finish_part(struct export *export, const char *part, int fd)
+/* On disk, or not at all. */
+static void finish(struct archive_export *archive, off_t begin)
 {
-	const char *target = export->options->target;
-	int r = 0;
+	struct transfer *transfer = &archive->export->transfer;
 
-	transfer_tell(&export->transfer, "sync");
-	if (!transfer_stopped(&export->transfer) && fsync(fd) < 0)
-		r = -errno;
-	impersonate_begin(&export->transfer.caller);
-	if (transfer_stopped(&export->transfer) || r < 0)
-		unlink(part);
-	else if (renameat2(AT_FDCWD, part, AT_FDCWD, target, RENAME_NOREPLACE) < 0)
-		r = -errno;
-	impersonate_end(&export->transfer.caller);
-	if (r < 0)
-		transfer_fail(&export->transfer, r, "%s: %s", target, strerror(-r));
+	transfer_tell(transfer, "sync");
+	if (begin >= 0 && !transfer_stopped(transfer) && fsync(archive->fd) < 0)
+		transfer_fail(transfer, -errno, "%s: %s", archive->export->options->target, strerror(errno));
+	if (!transfer_stopped(transfer))
+		return;
+	if (begin >= 0 && ftruncate(archive->fd, begin) == 0 && lseek(archive->fd, begin, SEEK_SET) == begin)
+		return;
+	/* Whoever asks again would add a second archive to half of a first one. */
+	if (transfer->failure.code == -ECANCELED)
+		transfer->failure.code = -EINTR;
 }
 
 static void forget_links(struct archive_export *archive)
@@ -238,30 +226,20 @@ static void forget_links(struct archive_export *archive)
 	}
 }
 
-int export_archive(struct export *export, const char *format, struct error *err)
+int export_archive(struct export *export, struct error *err)
 {
-	const struct export_options *options = export->options;
-	AUTO_FREE char *part = xasprintf("%s" PART, options->target);
-	struct archive_export archive = {.export = export, .fd = options->target_fd};
-	AUTO_CLOSE int opened = -1;
+	struct archive_export archive = {.export = export, .fd = export->options->target_fd};
+	const off_t begin = begin_of(archive.fd);
 	transfer_fn function = archive_main;
-	int r = 0;
+	int r = archive_out_new(archive.fd, export->options->format, &archive.out, err);
 
-	if (archive.fd < 0)
-		archive.fd = r = opened = open_part(export, part, err);
-	if (r >= 0)
-		r = archive_out_new(archive.fd, format, &archive.out, err);
-	if (r < 0) {
-		if (opened >= 0)
-			unlink(part);
+	if (r < 0)
 		return r;
-	}
 	archive.piece = xmalloc(EXPORT_PIECE);
 	archive.zeros = xcalloc(1, EXPORT_PIECE);
 	transfer_run(&export->transfer, &function, 1, &archive);
 	archive_out_free(archive.out);
-	if (opened >= 0)
-		finish_part(export, part, opened);
+	finish(&archive, begin);
 	forget_links(&archive);
 	free(archive.piece);
 	free(archive.zeros);

@@ -45,6 +45,6 @@ WARN_UNUSED int content_read(struct export *export, struct inode *inode, uint64_
 
 /* --- the two targets --- */
 WARN_UNUSED int export_tree(struct export *export, struct error *err);
-WARN_UNUSED int export_archive(struct export *export, const char *format, struct error *err);
+WARN_UNUSED int export_archive(struct export *export, struct error *err);
 
 #endif

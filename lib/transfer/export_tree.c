@@ -188,7 +188,7 @@ static int make_regular(struct copy *copy, struct target_dir *dir, const char *t
 			const struct extras *extras)
 {
 	struct export *export = copy->tree->export;
-	const struct impersonation *caller = &export->transfer.caller;
+	const struct impersonate *caller = &export->transfer.caller;
 	AUTO_CLOSE int fd = -1;
 	int r;
 
@@ -475,28 +475,6 @@ static int check_empty(int fd, const char *target, struct error *err)
 	return -ENOTEMPTY;
 }
 
-static int open_target(struct export *export, struct error *err)
-{
-	const char *target = export->options->target;
-	int fd, r;
-
-	impersonate_begin(&export->transfer.caller);
-	if (mkdir(target, 0700) < 0 && errno != EEXIST) {
-		r = -errno;
-		impersonate_end(&export->transfer.caller);
-		return error_set(err, r, "%s: %s", target, strerror(-r));
-	}
-	fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = fd < 0 ? -errno : 0;
-	impersonate_end(&export->transfer.caller);
-	if (r < 0)
-		return error_set(err, r, "%s: %s", target, strerror(-r));
-	r = check_empty(fd, target, err);
-	if (r < 0)
-		close(fd);
-	return r < 0 ? r : fd;
-}
-
 static void forget_links(struct tree_export *tree)
 {
 	struct linked *linked, *next;
@@ -514,14 +492,16 @@ int export_tree(struct export *export, struct error *err)
 	transfer_fn functions[WORKERS_MAX + 1] = {walk_main};
 	AUTO_CLOSE int top_fd = -1;
 	size_t count = 1;
-	int fd = S_ISDIR(export->top.mode) ? open_target(export, err)
-	                                   : error_set(err, -ENOTDIR, "what is to be exported is not a directory");
+	int fd = -1, r = S_ISDIR(export->top.mode) ? check_empty(export->options->target_fd, export->options->target, err)
+	                                           : error_set(err, -ENOTDIR, "what is to be exported is not a directory");
 
+	if (r == 0)
+		fd = fcntl(export->options->target_fd, F_DUPFD_CLOEXEC, 3);
 	if (fd >= 0)
 		top_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	if (fd < 0 || top_fd < 0) {
+	if (top_fd < 0) {
 		queue_free(tree.queue);
-		return fd;
+		return r < 0 ? r : error_set(err, -errno, "%s: %s", export->options->target, strerror(errno));
 	}
 	pthread_mutex_init(&tree.lock, NULL);
 	tree.top_fd = top_fd;

@@ -86,17 +86,6 @@ static void finish(struct import *import)
 		transfer_fail(&import->transfer, r, "what was imported could not be brought to the disk: %s", strerror(-r));
 }
 
-static int open_source(struct import *import, struct error *err)
-{
-	const char *source = import->options->source;
-	int fd;
-
-	impersonate_begin(&import->transfer.caller);
-	fd = open(source, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	impersonate_end(&import->transfer.caller);
-	return fd >= 0 ? fd : error_set(err, -errno, "%s: %s", source, strerror(errno));
-}
-
 static int is_store(struct import *import, const struct stat *st)
 {
 	struct stat store;
@@ -136,15 +125,11 @@ static int run(struct import *import, int fd, struct error *err)
 int import_run(struct store *store, const struct import_options *options, struct transfer_counts *ret_counts, struct error *err)
 {
 	struct import import = {.store = store, .options = options};
-	AUTO_CLOSE int opened = -1;
-	int r = 0, failed;
+	int r, failed;
 
 	transfer_begin(&import.transfer, &options->transfer);
 	pthread_mutex_init(&import.lock, NULL);
-	if (options->source_fd < 0)
-		r = opened = open_source(&import, err);
-	if (r >= 0)
-		r = run(&import, options->source_fd >= 0 ? options->source_fd : opened, err);
+	r = run(&import, options->source_fd, err);
 	if (import.view)
 		store_view_put(store, import.view);
 	archive_in_free(import.archive);

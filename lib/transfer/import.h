@@ -15,8 +15,8 @@
 
 struct import_options {
 	struct transfer_options transfer;
-	const char *source;  /* path of a directory or an archive; of messages only when source_fd is given */
-	int source_fd;       /* an archive as a stream, or -1; stays the caller's */
+	const char *source;  /* what messages call the source */
+	int source_fd;       /* a directory or an archive, open for reading; stays the caller's */
 	const char *dataset; /* made when it is not there */
 	const char *path;    /* in it, "" for its root; directories on the way are made */
 	int level;           /* of a dataset that is made */

@@ -259,7 +259,7 @@ static bool is_later_name(struct copy *copy, struct source_dir *dir, const char 
 
 static int open_file(struct copy *copy, const struct source_dir *dir, const char *name)
 {
-	const struct impersonation *caller = &copy->tree->import->transfer.caller;
+	const struct impersonate *caller = &copy->tree->import->transfer.caller;
 	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	int fd;
 
@@ -315,7 +315,7 @@ static int read_target(const struct source_dir *dir, const char *name, char targ
 static void copy_other(struct copy *copy, struct source_dir *dir, const char *name, const struct stat *st)
 {
 	struct import *import = copy->tree->import;
-	const struct impersonation *caller = &import->transfer.caller;
+	const struct impersonate *caller = &import->transfer.caller;
 	AUTO_FREE char *path = xasprintf("/proc/self/fd/%d/%s", dir->fd, name);
 	struct member member = member_of(dir, name, st);
 	char target[SYMLINK_MAX + 2];
@@ -338,7 +338,7 @@ static void copy_other(struct copy *copy, struct source_dir *dir, const char *na
 
 static void copy_one(struct copy *copy, struct source_dir *dir, const struct found *found)
 {
-	const struct impersonation *caller = &copy->tree->import->transfer.caller;
+	const struct impersonate *caller = &copy->tree->import->transfer.caller;
 	struct stat st;
 	int r;
 
@@ -436,7 +436,7 @@ static int read_directory(struct tree_import *tree, const struct source_dir *dir
 /* Opens a directory for reading and looks at it; -errno. */
 static int enter(struct tree_import *tree, const struct source_dir *parent, const char *name, struct stat *ret_st)
 {
-	const struct impersonation *caller = &tree->import->transfer.caller;
+	const struct impersonate *caller = &tree->import->transfer.caller;
 	struct statfs fs;
 	int fd, r = 0;
 

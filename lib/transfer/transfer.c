@@ -12,7 +12,9 @@
 
 void transfer_begin(struct transfer *transfer, const struct transfer_options *options)
 {
-	*transfer = (struct transfer){.options = options, .caller = impersonate_as(options->uid, options->gid), .phase = "copy"};
+	*transfer = (struct transfer){.options = options,
+	                              .caller = impersonate_as(options->uid, options->gid, options->groups, options->group_count),
+	                              .phase = "copy"};
 	impersonate_prepare(&transfer->caller);
 	pthread_mutex_init(&transfer->lock, NULL);
 	pthread_cond_init(&transfer->changed, NULL);

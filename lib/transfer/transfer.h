@@ -25,6 +25,8 @@ struct transfer_progress {
 struct transfer_options {
 	uid_t uid; /* whose rights are used outside the store, and, if that is not root, who owns what is made */
 	gid_t gid;
+	const gid_t *groups; /* supplementary ones */
+	size_t group_count;
 	bool strict; /* the first problem is a failure */
 	bool all;    /* import: also what is there already */
 	bool count;  /* find out the total first, beside the work */
@@ -40,7 +42,7 @@ struct transfer_counts {
 
 struct transfer {
 	const struct transfer_options *options;
-	struct impersonation caller;
+	struct impersonate caller;
 	const char *phase;
 	atomic_uint_fast64_t files, directories, links, skipped, bytes, skipped_bytes, problems, total;
 	atomic_bool stop;

@@ -248,7 +248,8 @@ static void note_problem(void *arg, const char *path, int code, const char *text
 
 static int import(struct place *place, const char *source, struct problems *problems, struct transfer_counts *counts)
 {
-	struct import_options options = {.source = source, .source_fd = -1, .dataset = "d", .path = "", .level = 1,
+	AUTO_CLOSE int fd = open(source, O_RDONLY | O_CLOEXEC);
+	struct import_options options = {.source = source, .source_fd = fd, .dataset = "d", .path = "", .level = 1,
 	                                 .transfer = {.uid = geteuid(), .gid = getegid(), .problem = note_problem, .arg = problems}};
 	struct error err = {0};
 
@@ -272,7 +273,8 @@ static void a_directory_comes_in_and_goes_out(void **state)
 	AUTO_FREE char *large = xasprintf("head -c %u /dev/urandom > %s/large", 2 * BULK_BLOCK + 70001, source);
 	AUTO_FREE char *target = xasprintf("%s/target", place->dir);
 	AUTO_FREE char *compare = xasprintf("diff -r --no-dereference %s %s", source, target);
-	struct export_options options = {.source = "d", .path = "", .target = target, .target_fd = -1,
+	AUTO_CLOSE int target_fd = mkdir(target, 0700) == 0 ? open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	struct export_options options = {.source = "d", .path = "", .target = target, .target_fd = target_fd, .format = "dir",
 	                                 .transfer = {.uid = geteuid(), .gid = getegid()}};
 	struct warm_options warm = {.source = "d", .path = "", .transfer = {.uid = geteuid(), .gid = getegid()}};
 	struct warm_result warmed = {0};
@@ -319,7 +321,7 @@ static void what_cannot_be_opened_does_nothing(void **state)
 	struct problems problems = {0};
 	struct transfer_counts counts;
 
-	assert_int_equal(import(*state, "/nowhere", &problems, &counts), -ENOENT);
+	assert_int_equal(import(*state, "/nowhere", &problems, &counts), -EBADF);
 	assert_int_equal(import(*state, "/dev/null", &problems, &counts), -EINVAL);
 	assert_int_equal(import(*state, "/proc/self/cmdline", &problems, &counts), -EBADMSG);
 }

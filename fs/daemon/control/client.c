@@ -103,6 +103,11 @@ void client_close(struct client *client)
 	free(client);
 }
 
+int client_fd(const struct client *client)
+{
+	return client->fd;
+}
+
 void client_pass(struct client *client, int fd)
 {
 	client->passed = fd;

@@ -12,6 +12,8 @@ struct client;
 WARN_UNUSED int client_connect(const char *store, struct client **ret_client, struct error *err);
 void client_close(struct client *client); /* NULL is fine */
 
+int client_fd(const struct client *client); /* of its connection; shut for writing, it cancels what was asked for */
+
 /* The descriptor goes with the next call. It stays the caller's. */
 void client_pass(struct client *client, int fd);
 

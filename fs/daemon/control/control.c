@@ -25,6 +25,8 @@ struct connection {
 	struct control *control;
 	int fd;
 	struct ucred peer;
+	gid_t *groups; /* the peer's supplementary ones; owned */
+	size_t group_count;
 	atomic_bool cancelled;
 	bool gone;        /* the client hung up; control.lock */
 	uint64_t told_ms; /* when progress was sent last; its own thread */
@@ -109,6 +111,8 @@ static bool answer(struct connection *connection, const json_t *request, int fd,
 		.args = json_object_get(request, "args"),
 		.uid = connection->peer.uid,
 		.gid = connection->peer.gid,
+		.groups = connection->groups,
+		.group_count = connection->group_count,
 		.fd = fd,
 		.cancelled = &connection->cancelled,
 		.progress = send_progress,
@@ -169,6 +173,25 @@ static void serve_requests(struct connection *connection, bool *ret_waited)
 	message_reader_clear(&reader);
 }
 
+static void load_groups(struct connection *connection)
+{
+	socklen_t len = 0;
+
+	/* Asked with no room, the kernel says how much it needs. */
+	if (getsockopt(connection->fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &len) == 0 || errno != ERANGE)
+		return;
+	connection->groups = xmalloc(len);
+	if (getsockopt(connection->fd, SOL_SOCKET, SO_PEERGROUPS, connection->groups, &len) == 0)
+		connection->group_count = len / sizeof(*connection->groups);
+}
+
+static void connection_free(struct connection *connection)
+{
+	close(connection->fd);
+	free(connection->groups);
+	free(connection);
+}
+
 static void *connection_main(void *arg)
 {
 	struct connection *connection = arg;
@@ -180,8 +203,7 @@ static void *connection_main(void *arg)
 	DL_DELETE(control->connections, connection);
 	/* While the acceptor polls the descriptor, closing it alone would not tell the client. */
 	shutdown(connection->fd, SHUT_RDWR);
-	close(connection->fd);
-	free(connection);
+	connection_free(connection);
 	if (waited)
 		control->waiting--;
 	else
@@ -217,6 +239,7 @@ static void accept_one(struct control *control)
 	connection->control = control;
 	connection->fd = fd;
 	connection->peer = peer;
+	load_groups(connection);
 	pthread_mutex_lock(&control->lock);
 	DL_APPEND(control->connections, connection);
 	control->serving++;
@@ -225,8 +248,7 @@ static void accept_one(struct control *control)
 	} else {
 		DL_DELETE(control->connections, connection);
 		control->serving--;
-		close(fd);
-		free(connection);
+		connection_free(connection);
 	}
 	pthread_mutex_unlock(&control->lock);
 }

@@ -25,6 +25,8 @@ struct control_call {
 	const json_t *args;
 	uid_t uid;
 	gid_t gid;
+	const gid_t *groups; /* supplementary ones */
+	size_t group_count;
 	int fd; /* that came with the request; -1: none */
 	atomic_bool *cancelled;
 	void (*progress)(void *arg, json_t *state); /* at most ten a second are sent */

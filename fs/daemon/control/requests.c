@@ -5,16 +5,24 @@
 
 #include "lib/ops/ops.h"
 
+static bool is_own_mount(void *arg, dev_t device)
+{
+	return mounts_has_device(arg, device);
+}
+
 static int run_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
 {
 	struct op_context context = {.store = requests->store,
 	                             .uid = call->uid,
 	                             .gid = call->gid,
+	                             .groups = call->groups,
+	                             .group_count = call->group_count,
 	                             .progress = call->progress,
 	                             .progress_arg = call->progress_arg,
 	                             .cancelled = call->cancelled,
-	                             .fd = call->fd >= 0 ? &call->fd : NULL};
-
+	                             .fd = call->fd >= 0 ? &call->fd : NULL,
+	                             .is_own_mount = is_own_mount,
+	                             .is_own_mount_arg = requests->mounts};
 	int result = op_run(&context, call->op, call->args, ret_result, err);
 
 	mounts_settle(requests->mounts);

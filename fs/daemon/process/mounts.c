@@ -540,6 +540,11 @@ json_t *mounts_list(struct mounts *mounts)
 	}
 }
 
+bool mounts_has_device(struct mounts *mounts, dev_t device)
+{
+	return mount_group_has_device(mounts->group, device);
+}
+
 uint64_t mounts_requests(struct mounts *mounts)
 {
 	uint64_t requests = 0;

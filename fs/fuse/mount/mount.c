@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <utlist.h>
 
 #include "fs/fuse/group/mount_group.h"
@@ -298,6 +299,18 @@ void mount_free(struct mount *mount)
 {
 	if (mount)
 		mount_put(mount);
+}
+
+bool mount_group_has_device(struct mount_group *group, dev_t device)
+{
+	const struct mount *mount;
+	bool has = false;
+
+	pthread_mutex_lock(&group->lock);
+	DL_FOREACH (group->mounts, mount)
+		has |= mount->connection && major(device) == 0 && minor(device) == mount->connection;
+	pthread_mutex_unlock(&group->lock);
+	return has;
 }
 
 const struct mount_options *mount_get_options(const struct mount *mount)

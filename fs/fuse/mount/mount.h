@@ -13,6 +13,7 @@
 #define CORPUSFS_FUSE_MOUNT_MOUNT_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "fs/fuse/group/options.h"
 #include "lib/store/store.h"
@@ -59,6 +60,9 @@ bool mount_shows_anywhere(const struct mount *mount); /* false: its session ends
  */
 void mount_abort(struct mount *mount);
 void mount_free(struct mount *mount); /* after it ended */
+
+/* Whether files on that device are seen through one of our mounts, whatever bind mount or namespace leads there. */
+bool mount_group_has_device(struct mount_group *group, dev_t device);
 
 const struct mount_options *mount_get_options(const struct mount *mount);
 

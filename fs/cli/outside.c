@@ -1,0 +1,178 @@
+#include "fs/cli/outside.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/file.h"
+#include "lib/transfer/export.h"
+
+#define PART ".part"
+
+json_t *outside_text(const char *path)
+{
+	json_t *text = json_string(path);
+	AUTO_FREE char *copy = NULL;
+
+	if (text)
+		return text;
+	copy = xstrdup(path);
+	for (char *at = copy; *at; at++)
+		if ((unsigned char)*at >= 0x80)
+			*at = '?';
+	return json_string(copy);
+}
+
+static int failed(const char *path, struct error *err)
+{
+	return error_set(err, -errno, "%s: %s", path, strerror(errno));
+}
+
+int outside_open_source(const char *path, int *ret_fd, struct error *err)
+{
+	int fd = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return failed(path, err);
+	*ret_fd = fd;
+	return 0;
+}
+
+/* --- the target --- */
+
+static int open_stream(struct outside *target, struct error *err)
+{
+	target->is_stream = true;
+	if (strcmp(target->path, "-") == 0)
+		target->fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	else
+		target->fd = open(target->path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+	if (target->fd < 0)
+		return failed(target->path, err);
+	return isatty(target->fd) ? error_set(err, -EINVAL, "an archive is not written to a terminal") : 0;
+}
+
+static int open_directory(struct outside *target, struct error *err)
+{
+	target->made = mkdir(target->path, 0700) == 0;
+	if (!target->made && errno != EEXIST)
+		return failed(target->path, err);
+	target->fd = open(target->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return target->fd < 0 ? failed(target->path, err) : 0;
+}
+
+/* What an export that was killed has left is ours to write over; what somebody else has put there is not. */
+static int take_over_part(struct outside *target)
+{
+	struct stat st;
+
+	target->fd = open(target->part, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (target->fd < 0)
+		return -errno;
+	if (fstat(target->fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != 1)
+		return -EEXIST;
+	return 0;
+}
+
+static int open_part(struct outside *target, struct error *err)
+{
+	struct stat st;
+	int r = 0;
+
+	if (lstat(target->path, &st) == 0)
+		return error_set(err, -EEXIST, "%s: %s", target->path, strerror(EEXIST));
+	target->part = xasprintf("%s" PART, target->path);
+	target->fd = open(target->part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+	if (target->fd < 0)
+		r = errno == EEXIST ? take_over_part(target) : -errno;
+	if (r == 0 && flock(target->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+		r = error_set(err, -EBUSY, "another export writes %s", target->part);
+	if (r == 0 && ftruncate(target->fd, 0) < 0)
+		r = -errno;
+	if (r < 0) {
+		/* It is not ours to remove. */
+		free(target->part);
+		target->part = NULL;
+		return r == -EBUSY ? r : error_set(err, r, "%s" PART ": %s", target->path, strerror(-r));
+	}
+	return 0;
+}
+
+static bool takes_stream(const char *path)
+{
+	struct stat st;
+
+	return strcmp(path, "-") == 0 || (stat(path, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)));
+}
+
+int outside_open_target(const char *path, const char *format, struct outside *ret_outside, struct error *err)
+{
+	struct outside target = {.path = path, .fd = -1};
+	const bool is_stream = takes_stream(path);
+	int r;
+
+	target.format = export_format(path, is_stream, format);
+	if (!target.format) {
+		error_set(err, -EINVAL, "\"%s\" is not a format", format);
+		error_hint(err, EXPORT_FORMATS);
+		return -EINVAL;
+	}
+	if (is_stream && strcmp(target.format, "dir") == 0)
+		return error_set(err, -EINVAL, "a directory cannot be written to a stream");
+	if (is_stream)
+		r = open_stream(&target, err);
+	else if (strcmp(target.format, "dir") == 0)
+		r = open_directory(&target, err);
+	else
+		r = open_part(&target, err);
+	if (r < 0) {
+		outside_drop(&target);
+		outside_close(&target);
+		return r;
+	}
+	*ret_outside = target;
+	return 0;
+}
+
+int outside_keep(struct outside *target, struct error *err)
+{
+	AUTO_FREE char *copy = NULL;
+	int r;
+
+	if (!target->part)
+		return 0;
+	if (renameat2(AT_FDCWD, target->part, AT_FDCWD, target->path, RENAME_NOREPLACE) < 0) {
+		/* Some filesystems do not know the flag: a link never replaces either. */
+		if (errno != EINVAL || link(target->part, target->path) < 0)
+			return failed(target->path, err);
+		unlink(target->part);
+	}
+	free(steal_ptr(target->part));
+	copy = xstrdup(target->path);
+	r = file_sync_dir(dirname(copy));
+	return r < 0 ? error_set(err, r, "%s: %s", target->path, strerror(-r)) : 0;
+}
+
+void outside_drop(struct outside *target)
+{
+	if (target->part)
+		unlink(target->part);
+	if (target->made)
+		(void)!rmdir(target->path); /* unless something is in it */
+}
+
+void outside_close(struct outside *target)
+{
+	if (target->fd >= 0)
+		close(target->fd);
+	target->fd = -1;
+	free(steal_ptr(target->part));
+}
