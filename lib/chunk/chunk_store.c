@@ -21,17 +21,6 @@ static int check_options(const struct chunks_options *options, struct error *err
 	return 0;
 }
 
-static void mark_lock_init(pthread_rwlock_t *lock)
-{
-	pthread_rwlockattr_t attributes;
-
-	/* the collector must not starve behind a steady stream of groups */
-	pthread_rwlockattr_init(&attributes);
-	pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(lock, &attributes);
-	pthread_rwlockattr_destroy(&attributes);
-}
-
 int chunks_open(struct kv *kv, struct pool *pool, const struct chunks_options *options, struct chunks **ret_chunks,
                 struct error *err)
 {
@@ -58,8 +47,9 @@ int chunks_open(struct kv *kv, struct pool *pool, const struct chunks_options *o
 	chunks->scratch = scratch_pool_new();
 	chunks->damaged = damaged_new();
 	cut_init(&chunks->cut, options->min, options->average, options->max);
-	mark_lock_init(&chunks->mark_lock);
-	pthread_mutex_init(&chunks->groups_lock, NULL);
+	/* writers come first: the collector must not starve behind a steady stream of groups */
+	rwlock_init(&chunks->mark_lock, LOCK_MARK);
+	mutex_init(&chunks->groups_lock, LOCK_GROUPS);
 	*ret_chunks = chunks;
 	return 0;
 }
@@ -75,7 +65,7 @@ void chunks_close(struct chunks *chunks)
 	damaged_free(chunks->damaged);
 	scratch_pool_free(chunks->scratch);
 	cache_free(chunks->cache);
-	pthread_rwlock_destroy(&chunks->mark_lock);
-	pthread_mutex_destroy(&chunks->groups_lock);
+	rwlock_clear(&chunks->mark_lock);
+	mutex_clear(&chunks->groups_lock);
 	free(chunks);
 }

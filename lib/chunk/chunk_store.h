@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "lib/base/locks.h"
 #include "lib/chunk/ahead.h"
 #include "lib/chunk/backend.h"
 #include "lib/chunk/cache.h"
@@ -16,7 +17,7 @@
 #include "lib/format/key.h"
 
 /*
- * Lock order: mark_lock, then groups_lock, then the locks inside ids, the set and the table of damaged chunks. No thread holds one of them
+ * Lock order: mark_lock, groups_lock (lib/base/lock_order.h), then the locks inside ids, the set and the table of damaged chunks. No thread holds one of them
  * while it waits for a reader of the cache.
  */
 struct chunks {
@@ -34,11 +35,11 @@ struct chunks {
 	 * Keeps deduplication and the collector apart (sweep.c has the rule and its proof). Groups hold it shared while they look chunks up
 	 * and take ids; then the ids of a group (chunks_group.settled) may change. The collector holds it exclusively. Guards mark and ends.
 	 */
-	pthread_rwlock_t mark_lock;
+	struct rwlock mark_lock;
 	struct chunk_set *mark; /* NULL: no mark is under way */
 	uint64_t mark_small_end, mark_bulk_end;
 
-	pthread_mutex_t groups_lock; /* guards the list of living groups */
+	struct mutex groups_lock; /* guards the list of living groups */
 	struct chunks_group *groups;
 };
 

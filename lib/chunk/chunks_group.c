@@ -35,9 +35,9 @@ struct chunks_group *chunks_group_new(struct chunks *chunks)
 	struct chunks_group *group = xcalloc(1, sizeof(*group));
 
 	group->chunks = chunks;
-	pthread_mutex_lock(&chunks->groups_lock);
+	mutex_take(&chunks->groups_lock);
 	DL_APPEND(chunks->groups, group);
-	pthread_mutex_unlock(&chunks->groups_lock);
+	mutex_give(&chunks->groups_lock);
 	return group;
 }
 
@@ -45,9 +45,9 @@ void chunks_group_free(struct chunks_group *group)
 {
 	if (!group)
 		return;
-	pthread_mutex_lock(&group->chunks->groups_lock);
+	mutex_take(&group->chunks->groups_lock);
 	DL_DELETE(group->chunks->groups, group);
-	pthread_mutex_unlock(&group->chunks->groups_lock);
+	mutex_give(&group->chunks->groups_lock);
 	for (size_t i = 0; i < group->runs.count; i++) {
 		array_clear(&group->runs.items[i].cuts);
 		free(group->runs.items[i].pieces);

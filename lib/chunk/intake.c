@@ -128,13 +128,13 @@ static int settle(struct chunks_group *group, uint64_t *ret_first)
 	struct chunks *chunks = group->chunks;
 	int ret;
 
-	pthread_rwlock_rdlock(&chunks->mark_lock);
+	rwlock_read(&chunks->mark_lock);
 	pool_run(chunks->pool, look_up_slice, group, group->slices.count);
 	ret = atomic_load(&group->error);
 	if (!ret)
 		ret = number_items(group, ret_first);
 	group->settled = group->item_count;
-	pthread_rwlock_unlock(&chunks->mark_lock);
+	rwlock_give(&chunks->mark_lock);
 	return ret;
 }
 

@@ -70,25 +70,25 @@ struct sweep {
 void chunks_mark_begin(struct chunks *chunks, struct chunk_set *(*make)(uint64_t bulk_end, uint64_t small_end),
                        struct chunk_set **ret_set, uint64_t *ret_bulk_end, uint64_t *ret_small_end)
 {
-	pthread_rwlock_wrlock(&chunks->mark_lock);
+	rwlock_write(&chunks->mark_lock);
 	chunks->mark_bulk_end = ids_next(chunks->ids, true);
 	chunks->mark_small_end = ids_next(chunks->ids, false);
 	chunks->mark = make(chunks->mark_bulk_end, chunks->mark_small_end);
-	pthread_mutex_lock(&chunks->groups_lock);
+	mutex_take(&chunks->groups_lock);
 	for (const struct chunks_group *group = chunks->groups; group; group = group->next)
 		chunks_group_mark(group, chunks->mark);
-	pthread_mutex_unlock(&chunks->groups_lock);
+	mutex_give(&chunks->groups_lock);
 	*ret_set = chunks->mark;
 	*ret_bulk_end = chunks->mark_bulk_end;
 	*ret_small_end = chunks->mark_small_end;
-	pthread_rwlock_unlock(&chunks->mark_lock);
+	rwlock_give(&chunks->mark_lock);
 }
 
 void chunks_mark_end(struct chunks *chunks)
 {
-	pthread_rwlock_wrlock(&chunks->mark_lock);
+	rwlock_write(&chunks->mark_lock);
 	chunks->mark = NULL;
-	pthread_rwlock_unlock(&chunks->mark_lock);
+	rwlock_give(&chunks->mark_lock);
 }
 
 static int drop_run(struct sweep *sweep)
@@ -171,9 +171,9 @@ static int remove_dead(struct sweep *sweep)
 	struct kv_batch *batch = kv_batch_new();
 	int ret;
 
-	pthread_rwlock_wrlock(&sweep->chunks->mark_lock);
+	rwlock_write(&sweep->chunks->mark_lock);
 	ret = remove_under_lock(sweep, batch);
-	pthread_rwlock_unlock(&sweep->chunks->mark_lock);
+	rwlock_give(&sweep->chunks->mark_lock);
 	kv_batch_free(batch);
 	return ret ? ret : fault_point("chunks-sweep-batch");
 }
@@ -229,10 +229,10 @@ int chunks_sweep(struct chunks *chunks, const struct chunk_set *set, uint64_t fi
 	uint64_t watermark = 0;
 	int ret;
 
-	pthread_rwlock_rdlock(&chunks->mark_lock);
+	rwlock_read(&chunks->mark_lock);
 	if (chunks->mark == set)
 		watermark = first & CHUNK_BULK ? chunks->mark_bulk_end : chunks->mark_small_end;
-	pthread_rwlock_unlock(&chunks->mark_lock);
+	rwlock_give(&chunks->mark_lock);
 	if (!watermark || (first ^ end) & CHUNK_BULK)
 		return -EINVAL;
 	sweep = xcalloc(1, sizeof(*sweep));

@@ -90,7 +90,7 @@ static void find_views(struct census *census)
 {
 	struct store *store = census->store;
 
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
 		struct counted head = {
 			.dataset = xstrdup(dataset->name),
@@ -114,7 +114,7 @@ static void find_views(struct census *census)
 		};
 		add_view(census, &one);
 	}
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	if (census->view_count > 0)
 		qsort(census->views, census->view_count, sizeof(*census->views), in_order);
 	census->holders = holders_new(census->view_count);

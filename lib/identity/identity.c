@@ -105,10 +105,10 @@ static int complete(const struct subject *subject, struct kv_batch *directories,
 	int result = fault_point("identity-before-write");
 	if (result < 0)
 		return result;
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	struct snapshot *snapshot = catalog_snapshot_by_view(store, subject->view);
 	result = snapshot ? kv_write(store->kv, directories, 0) : -ESTALE;
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	return result;
 }
 
@@ -132,7 +132,7 @@ static size_t candidates(const struct subject *subject, struct base **ret_bases)
 	struct store *store = subject->store;
 	size_t count = 0;
 
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	struct base *bases = xcalloc(MAX(HASH_CNT(by_view, store->by_view), 1U), sizeof(*bases));
 	for (struct snapshot *snapshot = store->by_view; snapshot; snapshot = snapshot->by_view.next) {
 		const struct snapshot_record *record = &snapshot->record;
@@ -143,7 +143,7 @@ static size_t candidates(const struct subject *subject, struct base **ret_bases)
 			bases[count++] = (struct base){.view = record->view, .line = line_copy(&record->line)};
 		line_clear(&beyond);
 	}
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	qsort(bases, count, sizeof(*bases), by_last_epoch);
 	*ret_bases = bases;
 	return count;
@@ -308,9 +308,9 @@ static int compute_head(struct subject *subject, struct view *view, uint8_t ret_
 
 static bool is_snapshot(struct store *store, uint32_t view)
 {
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	bool found = catalog_snapshot_by_view(store, view) != NULL;
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return found;
 }
 
@@ -426,7 +426,7 @@ static bool next_subject(struct store *store, struct subject *subject)
 {
 	struct snapshot *found = NULL;
 
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	for (struct snapshot *snapshot = store->by_view; snapshot; snapshot = snapshot->by_view.next)
 		if (snapshot->identity == IDENTITY_UNKNOWN && !snapshot->blocked &&
 		    (!found || snapshot->record.number < found->record.number))
@@ -436,17 +436,17 @@ static bool next_subject(struct store *store, struct subject *subject)
 		subject->view = found->record.view;
 		subject->line = line_copy(&found->record.line);
 	}
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return found != NULL;
 }
 
 static void note(struct store *store, uint32_t view, int result)
 {
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	struct snapshot *snapshot = catalog_snapshot_by_view(store, view);
 	if (snapshot)
 		snapshot->identity = result < 0 ? IDENTITY_FAILED : IDENTITY_KNOWN;
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 }
 
 int identity_step(struct store *store, bool (*cancelled)(void *arg), void *arg)

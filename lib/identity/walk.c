@@ -59,9 +59,9 @@ static int check_living(const struct state *state)
 
 	if (!state->walk->keep)
 		return 0;
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	bool living = catalog_snapshot_by_view(store, state->walk->view) != NULL;
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return living ? 0 : -ESTALE;
 }
 

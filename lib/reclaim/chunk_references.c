@@ -125,13 +125,13 @@ static void collect_views(struct references *references)
 {
 	struct store *store = references->store;
 
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
 		add_view(references, dataset->name, "", dataset->record.family, &dataset->record.line);
 		for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next)
 			add_view(references, dataset->name, snapshot->name, snapshot->record.family, &snapshot->record.line);
 	}
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 }
 
 /* --- telling --- */

@@ -168,7 +168,7 @@ static int remove_garbage(struct pruning *pruning, const struct tree_key *stems,
 	struct freeze *freeze;
 	uint64_t removed = 0;
 
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	int result = views_get_heads(store, pruning->record.family, &heads);
 	if (result == 0) {
 		result = freeze_begin_uncommitted(heads.items, heads.count, &freeze);
@@ -178,7 +178,7 @@ static int remove_garbage(struct pruning *pruning, const struct tree_key *stems,
 		}
 		views_put_heads(store, &heads);
 	}
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	if (result == 0)
 		result = fault_point("prune-batch");
 	return result < 0 ? result : pruning->step(pruning->arg, 0, removed);
@@ -241,11 +241,11 @@ static int write_cursor(struct pruning *pruning, uint64_t epoch, uint64_t ino)
 	kv_batch_free(batch);
 	if (result < 0)
 		return result;
-	pthread_mutex_lock(&pruning->store->catalog_lock);
+	mutex_take(&pruning->store->catalog_lock);
 	LL_SEARCH_SCALAR(pruning->store->prunes, prune, view, pruning->view);
 	prune->record.at_epoch = epoch;
 	prune->record.at_ino = ino;
-	pthread_mutex_unlock(&pruning->store->catalog_lock);
+	mutex_give(&pruning->store->catalog_lock);
 	return 0;
 }
 
@@ -317,25 +317,25 @@ static int begin(struct pruning *pruning)
 	struct prune *prune;
 	int result = 0;
 
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	/* A retired head that was read until now was counted; what it shared alone, heads may remove from now on. */
 	views_refresh_shared(store, pruning->record.family);
 	struct visibility *visibility = visibility_new(store, pruning->record.family);
 	if (pruning->record.scan.count == 0) {
-		pthread_mutex_lock(&store->catalog_lock);
+		mutex_take(&store->catalog_lock);
 		LL_FOREACH(store->prunes, prune)
 			if (prune->view != pruning->view && prune->record.family == pruning->record.family)
 				visibility_add(visibility, &prune->record.line);
-		pthread_mutex_unlock(&store->catalog_lock);
+		mutex_give(&store->catalog_lock);
 		pruning->record.scan = choose_scan(visibility, &pruning->record.line);
 		result = write_cursor(pruning, 0, 0);
-		pthread_mutex_lock(&store->catalog_lock);
+		mutex_take(&store->catalog_lock);
 		LL_SEARCH_SCALAR(store->prunes, prune, view, pruning->view);
 		line_clear(&prune->record.scan);
 		prune->record.scan = line_copy(&pruning->record.scan);
-		pthread_mutex_unlock(&store->catalog_lock);
+		mutex_give(&store->catalog_lock);
 	}
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	visibility_free(visibility);
 	return result;
 }
@@ -350,7 +350,7 @@ static struct line dead_epochs(struct pruning *pruning)
 	struct prune *prune;
 
 	line_unite(&all, &pruning->record.scan);
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	struct line kept = catalog_lines(store, pruning->record.family, 0);
 	LL_FOREACH(store->prunes, prune) {
 		if (prune->view == pruning->view || prune->record.family != pruning->record.family)
@@ -358,7 +358,7 @@ static struct line dead_epochs(struct pruning *pruning)
 		line_unite(&kept, &prune->record.line);
 		line_unite(&kept, &prune->record.scan);
 	}
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	struct line dead = line_minus(&all, &kept);
 	line_clear(&all);
 	line_clear(&kept);
@@ -386,10 +386,10 @@ static bool is_last_of_family(const struct pruning *pruning)
 	struct prune *prune;
 	bool last = true;
 
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	LL_FOREACH(store->prunes, prune)
 		last = last && (prune->view == pruning->view || prune->record.family != pruning->record.family);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return last;
 }
 
@@ -416,9 +416,9 @@ static int finish(struct pruning *pruning)
 	kv_batch_free(batch);
 	if (result < 0)
 		return result;
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	catalog_remove_prune(store, pruning->view);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return 0;
 }
 
@@ -436,20 +436,20 @@ static int drop_family(struct pruning *pruning)
 	atomic_store(&store->sweep_due, true);
 	gc_state_put(store, batch);
 	catalog_delete_family(batch, family);
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	LL_FOREACH(store->prunes, prune)
 		if (prune->record.family == family)
 			catalog_delete_prune(batch, prune->view);
 	if (result == 0)
 		result = catalog_write(store->kv, batch);
 	if (result == 0) {
-		pthread_mutex_lock(&store->catalog_lock);
+		mutex_take(&store->catalog_lock);
 		LL_FOREACH_SAFE(store->prunes, prune, next)
 			if (prune->record.family == family)
 				catalog_remove_prune(store, prune->view);
-		pthread_mutex_unlock(&store->catalog_lock);
+		mutex_give(&store->catalog_lock);
 	}
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	kv_batch_free(batch);
 	return result < 0 ? result : pruning->step(pruning->arg, 0, 0);
 }
@@ -461,7 +461,7 @@ static bool next_prune(struct store *store, struct pruning *pruning)
 {
 	struct prune *prune, *found = NULL;
 
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	LL_FOREACH(store->prunes, prune) {
 		if (!views_is_read(store, prune->view) && (!found || (found->record.scan.count == 0 && prune->record.scan.count > 0)))
 			found = prune;
@@ -472,15 +472,15 @@ static bool next_prune(struct store *store, struct pruning *pruning)
 		pruning->record.line = line_copy(&found->record.line);
 		pruning->record.scan = line_copy(&found->record.scan);
 	}
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return found != NULL;
 }
 
 static int prune_view(struct pruning *pruning)
 {
-	pthread_mutex_lock(&pruning->store->catalog_lock);
+	mutex_take(&pruning->store->catalog_lock);
 	struct line lines = catalog_lines(pruning->store, pruning->record.family, 0);
-	pthread_mutex_unlock(&pruning->store->catalog_lock);
+	mutex_give(&pruning->store->catalog_lock);
 	bool alive = lines.count > 0;
 	int result;
 

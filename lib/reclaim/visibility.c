@@ -24,9 +24,9 @@ struct visibility *visibility_new(struct store *store, uint32_t family)
 	struct visibility *visibility = xcalloc(1, sizeof(*visibility));
 
 	visibility->family = family;
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	catalog_each_line(store, family, 0, add_line, visibility);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return visibility;
 }
 

@@ -5,7 +5,7 @@
  * one batch, write it synced, then bring the memory in line under catalog_lock. So memory never shows what is not on disk, and a failed
  * write needs no way back.
  *
- * Locks: change_lock -> (views' locks, through lib/tree) and change_lock -> catalog_lock. Nothing of lib/tree that waits for a view's
+ * Locks: change_lock, the views' locks through lib/tree, catalog_lock (lib/base/lock_order.h). So nothing of lib/tree that waits for a view's
  * locks is called under catalog_lock.
  *
  * Errors: -ENOENT, -EBADMSG, and what kv gives. Records are written only by the holder of change_lock, who may therefore also read them
@@ -14,11 +14,11 @@
 #ifndef CORPUSFS_STORE_CATALOG_H
 #define CORPUSFS_STORE_CATALOG_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <uthash.h>
 
 #include "lib/store/catalog_records.h"
+#include "lib/base/locks.h"
 #include "lib/store/snapshots.h"
 
 struct snapshot {
@@ -77,10 +77,10 @@ struct store {
 	struct chunks *chunks;
 	struct tree *tree;
 
-	pthread_mutex_t change_lock; /* see store.h */
+	struct mutex change_lock; /* see store.h */
 	uint64_t counters[COUNTER_COUNT]; /* next to give out; change_lock */
 
-	pthread_mutex_t catalog_lock; /* guards all below */
+	struct mutex catalog_lock; /* guards all below */
 	pthread_cond_t unused;        /* some view's refs became 0 */
 	struct dataset *datasets;     /* uthash by_name */
 	struct snapshot *by_view;     /* uthash: all snapshots */

@@ -113,9 +113,9 @@ static int create_locked(struct store *store, const char *name, const struct sta
 		return error_set(err, result, "cannot create dataset \"%s\": %s", name, strerror(-result));
 	}
 	*ret_id = record.id;
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	catalog_add_dataset(store, name, &record);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return 0;
 }
 
@@ -127,9 +127,9 @@ int dataset_create(struct store *store, const char *name, uint32_t mode, uint32_
 
 	if (result < 0)
 		return result;
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	result = create_locked(store, name, &root, level, err, &id);
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	if (result == 0)
 		store_changed(store, STORE_DATASETS_CHANGED, id, name);
 	return result;
@@ -154,21 +154,21 @@ static void fill_info(const struct dataset *dataset, struct dataset_info *info)
 
 int dataset_get(struct store *store, const char *name, struct dataset_info *ret_info)
 {
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	struct dataset *dataset = catalog_dataset(store, name);
 	if (dataset)
 		fill_info(dataset, ret_info);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return dataset ? 0 : -ENOENT;
 }
 
 int dataset_get_by_id(struct store *store, uint32_t id, struct dataset_info *ret_info)
 {
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	struct dataset *dataset = catalog_dataset_by_id(store, id);
 	if (dataset)
 		fill_info(dataset, ret_info);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return dataset ? 0 : -ENOENT;
 }
 
@@ -182,11 +182,11 @@ int dataset_list(struct store *store, int (*each)(void *arg, const struct datase
 	size_t count = 0;
 	int result = 0;
 
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	AUTO_FREE struct dataset_info *infos = xcalloc(MAX(HASH_CNT(by_name, store->datasets), 1U), sizeof(*infos));
 	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next)
 		fill_info(dataset, &infos[count++]);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 
 	qsort(infos, count, sizeof(*infos), by_name);
 	for (size_t i = 0; i < count && result == 0; i++)
@@ -211,12 +211,12 @@ static int rename_locked(struct store *store, const char *name, const char *new_
 	kv_batch_free(batch);
 	if (result < 0)
 		return error_set(err, result, "cannot rename dataset \"%s\": %s", name, strerror(-result));
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	HASH_DELETE(by_name, store->datasets, dataset);
 	free(dataset->name);
 	dataset->name = xstrdup(new_name);
 	HASH_ADD_KEYPTR(by_name, store->datasets, dataset->name, strlen(dataset->name), dataset);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	*ret_id = dataset->record.id;
 	return 0;
 }
@@ -228,9 +228,9 @@ int dataset_rename(struct store *store, const char *name, const char *new_name, 
 
 	if (result < 0)
 		return result;
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	result = rename_locked(store, name, new_name, err, &id);
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	if (result == 0) {
 		store_changed(store, STORE_DATASETS_CHANGED, id, name);
 		store_changed(store, STORE_DATASETS_CHANGED, id, new_name);
@@ -253,11 +253,11 @@ static int put_changed(struct store *store, struct dataset *dataset, int level, 
 		free(record.schedule);
 		return error_set(err, result, "cannot change dataset \"%s\": %s", dataset->name, strerror(-result));
 	}
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	free(dataset->record.schedule);
 	dataset->record.schedule = record.schedule;
 	dataset->record.level = level;
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return 0;
 }
 
@@ -267,7 +267,7 @@ int dataset_set_level(struct store *store, const char *name, int level, struct e
 
 	if (level < 0 || level > 22)
 		return error_set(err, -EINVAL, "compression level %d is not in 0..22", level);
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	struct dataset *dataset = catalog_dataset(store, name);
 	int result = dataset ? views_head(store, dataset, &view) : -ENOENT;
 	if (!dataset)
@@ -280,7 +280,7 @@ int dataset_set_level(struct store *store, const char *name, int level, struct e
 			view_set_level(view, level);
 		store_view_put(store, view);
 	}
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	return result;
 }
 
@@ -288,10 +288,10 @@ int dataset_set_schedule(struct store *store, const char *name, const char *sche
 {
 	if (strlen(schedule) >= sizeof(((struct dataset_info *)NULL)->schedule))
 		return error_set(err, -EINVAL, "the schedule is too long");
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	struct dataset *dataset = catalog_dataset(store, name);
 	int result = dataset ? put_changed(store, dataset, dataset->record.level, schedule, err) : no_dataset(err, name);
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	return result;
 }
 
@@ -404,12 +404,12 @@ static int destroy_locked(struct store *store, const char *name, unsigned flags,
 	}
 	*ret_id = dataset->record.id;
 	uint32_t family = dataset->record.family;
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	catalog_note_buried(store, family, dataset->record.view, &dataset->record.line);
 	for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next)
 		catalog_note_buried(store, family, snapshot->record.view, &snapshot->record.line);
 	catalog_remove_dataset(store, dataset);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	views_refresh_shared(store, family);
 	FAULT_AFTER("destroy-after-write");
 	return 0;
@@ -419,9 +419,9 @@ int dataset_destroy(struct store *store, const char *name, unsigned flags, struc
 {
 	uint32_t id = 0;
 
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	int result = destroy_locked(store, name, flags, err, &id);
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	if (result == 0)
 		store_changed(store, STORE_DATASETS_CHANGED, id, name);
 	return result;

@@ -71,7 +71,7 @@ static void apply_rollback(struct store *store, struct rollback *rollback, struc
 {
 	struct dataset_record *record = &rollback->dataset->record;
 
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	views_retire(store, rollback->dataset, rollback->guard ? rollback->guard_record.view : record->view);
 	if (rollback->guard)
 		catalog_add_snapshot(store, rollback->dataset, rollback->guard_name, &rollback->guard_record);
@@ -82,7 +82,7 @@ static void apply_rollback(struct store *store, struct rollback *rollback, struc
 	rollback->line = (struct line){0};
 	record->view = rollback->view;
 	record->epoch = rollback->epoch;
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	freeze_retire(freeze, head);
 }
 
@@ -152,11 +152,11 @@ int dataset_rollback(struct store *store, const char *dataset_name, const char *
 	struct rollback rollback = {.guard = guard};
 	uint32_t id = 0;
 
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	int result = rollback_locked(store, dataset_name, name, &rollback, err);
 	if (result == 0)
 		id = rollback.dataset->record.id;
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	snapshot_record_clear(&rollback.guard_record);
 	line_clear(&rollback.line);
 	if (result < 0)
@@ -225,9 +225,9 @@ static int clone_locked(struct store *store, const char *dataset, const char *na
 	FAULT_AFTER("clone-after-write");
 	*ret_id = record.id;
 	uint32_t family = record.family;
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	catalog_add_dataset(store, new_name, &record);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	views_refresh_shared(store, family);
 	return 0;
 }
@@ -239,9 +239,9 @@ int dataset_clone(struct store *store, const char *dataset, const char *name, co
 
 	if (result < 0)
 		return result;
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	result = clone_locked(store, dataset, name, new_name, &id, err);
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	if (result == 0)
 		store_changed(store, STORE_DATASETS_CHANGED, id, new_name);
 	return result;

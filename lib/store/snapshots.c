@@ -141,7 +141,7 @@ static int build_snapshots(struct store *store, struct target *targets, size_t c
 /* Memory follows the disk; the frozen heads learn what they may not remove any more, and which epoch they go on in. */
 static void apply_snapshots(struct store *store, struct target *targets, size_t count, struct freeze *freeze)
 {
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	for (size_t i = 0; i < count; i++) {
 		struct dataset *dataset = targets[i].dataset;
 		line_clear(&dataset->record.line);
@@ -149,12 +149,12 @@ static void apply_snapshots(struct store *store, struct target *targets, size_t 
 		dataset->record.epoch = targets[i].epoch;
 		catalog_add_snapshot(store, dataset, targets[i].name, &targets[i].snapshot);
 	}
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	for (size_t i = 0; i < count; i++) {
 		const struct dataset_record *record = &targets[i].dataset->record;
-		pthread_mutex_lock(&store->catalog_lock);
+		mutex_take(&store->catalog_lock);
 		struct line shared = catalog_lines(store, record->family, record->view);
-		pthread_mutex_unlock(&store->catalog_lock);
+		mutex_give(&store->catalog_lock);
 		freeze_set_shared(freeze, targets[i].head, &shared);
 		freeze_set_epoch(freeze, targets[i].head, &targets[i].line, targets[i].epoch);
 		line_clear(&shared);
@@ -241,11 +241,11 @@ int snapshot_create(struct store *store, const struct snapshot_create *wanted, s
 		if (result < 0)
 			return result;
 	}
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	int result = create_locked(store, wanted, count, note, flags, targets, err);
 	for (size_t i = 0; result == 0 && i < count; i++)
 		ids[i] = catalog_dataset(store, wanted[i].dataset)->record.id;
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	for (size_t i = 0; result == 0 && i < count; i++)
 		store_changed(store, STORE_SNAPSHOTS_CHANGED, ids[i], wanted[i].name);
 	return result;
@@ -287,12 +287,12 @@ static void fill_info(const struct snapshot *snapshot, struct snapshot_info *inf
 
 int snapshot_get(struct store *store, const char *dataset_name, const char *name, struct snapshot_info *ret_info)
 {
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	struct dataset *dataset = catalog_dataset(store, dataset_name);
 	struct snapshot *snapshot = dataset ? catalog_snapshot(dataset, name) : NULL;
 	if (snapshot)
 		fill_info(snapshot, ret_info);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return snapshot ? 0 : -ENOENT;
 }
 
@@ -308,17 +308,17 @@ int snapshot_list(struct store *store, const char *dataset_name, int (*each)(voi
 	size_t count = 0;
 	int result = 0;
 
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	struct dataset *only = dataset_name ? catalog_dataset(store, dataset_name) : NULL;
 	if (dataset_name && !only) {
-		pthread_mutex_unlock(&store->catalog_lock);
+		mutex_give(&store->catalog_lock);
 		return -ENOENT;
 	}
 	AUTO_FREE struct snapshot_info *infos = xcalloc(MAX(HASH_CNT(by_view, store->by_view), 1U), sizeof(*infos));
 	for (struct snapshot *snapshot = store->by_view; snapshot; snapshot = snapshot->by_view.next)
 		if (!only || snapshot->dataset == only)
 			fill_info(snapshot, &infos[count++]);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 
 	qsort(infos, count, sizeof(*infos), by_number);
 	for (size_t i = 0; i < count; i++) {
@@ -347,12 +347,12 @@ static int rename_locked(struct store *store, const char *dataset, const char *n
 	kv_batch_free(batch);
 	if (result < 0)
 		return error_set(err, result, "cannot rename snapshot \"%s@%s\": %s", dataset, name, strerror(-result));
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	HASH_DELETE(by_name, snapshot->dataset->snapshots, snapshot);
 	free(snapshot->name);
 	snapshot->name = xstrdup(new_name);
 	HASH_ADD_KEYPTR(by_name, snapshot->dataset->snapshots, snapshot->name, strlen(snapshot->name), snapshot);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return 0;
 }
 
@@ -363,11 +363,11 @@ int snapshot_rename(struct store *store, const char *dataset, const char *name, 
 
 	if (result < 0)
 		return result;
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	result = rename_locked(store, dataset, name, new_name, err);
 	if (result == 0)
 		result = dataset_get(store, dataset, &info);
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	if (result == 0)
 		store_changed(store, STORE_SNAPSHOTS_CHANGED, info.id, new_name);
 	return result;
@@ -389,11 +389,11 @@ static int put_holds(struct store *store, struct snapshot *snapshot, char **hold
 		return error_set(err, result, "cannot change the holds of \"%s@%s\": %s", snapshot->dataset->name, snapshot->name,
 				 strerror(-result));
 	}
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	free(snapshot->record.holds);
 	snapshot->record.holds = holds;
 	snapshot->record.hold_count = count;
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return 0;
 }
 
@@ -454,17 +454,17 @@ int snapshot_hold(struct store *store, const char *dataset, const char *name, co
 
 	if (result < 0)
 		return result;
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	result = hold_locked(store, dataset, name, tag, err);
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	return result;
 }
 
 int snapshot_release(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err)
 {
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	int result = release_locked(store, dataset, name, tag, err);
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	return result;
 }
 
@@ -517,10 +517,10 @@ static int destroy_locked(struct store *store, const char *dataset, const char *
 	FAULT_AFTER("destroy-after-write");
 	*ret_dataset = record->dataset;
 	uint32_t family = record->family;
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	catalog_note_buried(store, family, record->view, &record->line);
 	catalog_remove_snapshot(store, snapshot);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	views_refresh_shared(store, family);
 	return 0;
 }
@@ -529,13 +529,13 @@ int snapshot_check_destroy(struct store *store, const char *dataset, const char 
 {
 	struct snapshot *snapshot;
 
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	int result = snapshot_find(store, dataset, name, &snapshot, err);
 	if (result == 0)
 		result = check_unused(store, snapshot, err);
 	if (result == 0)
 		views_unblock(store, &snapshot->blocked);
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	return result;
 }
 
@@ -543,9 +543,9 @@ int snapshot_destroy(struct store *store, const char *dataset, const char *name,
 {
 	uint32_t id = 0;
 
-	pthread_mutex_lock(&store->change_lock);
+	mutex_take(&store->change_lock);
 	int result = destroy_locked(store, dataset, name, err, &id);
-	pthread_mutex_unlock(&store->change_lock);
+	mutex_give(&store->change_lock);
 	if (result == 0)
 		store_changed(store, STORE_SNAPSHOTS_CHANGED, id, name);
 	return result;

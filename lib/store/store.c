@@ -347,8 +347,8 @@ static int close_layers(struct store *store)
 	catalog_clear(store);
 	lock_release(store->lock_fd);
 	pthread_cond_destroy(&store->unused);
-	pthread_mutex_destroy(&store->catalog_lock);
-	pthread_mutex_destroy(&store->change_lock);
+	mutex_clear(&store->catalog_lock);
+	mutex_clear(&store->change_lock);
 	free(store->path);
 	free(store);
 	return result;
@@ -381,8 +381,8 @@ int store_open(const char *path, const struct store_options *options, struct sto
 		store->path = xstrdup(path);
 	store->superblock = superblock;
 	store->lock_fd = lock_fd;
-	pthread_mutex_init(&store->change_lock, NULL);
-	pthread_mutex_init(&store->catalog_lock, NULL);
+	mutex_init(&store->change_lock, LOCK_CHANGE);
+	mutex_init(&store->catalog_lock, LOCK_CATALOG);
 	pthread_cond_init(&store->unused, NULL);
 	result = open_layers(store, options ? options : &defaults, err);
 	if (result < 0) {
@@ -443,16 +443,16 @@ int store_sync(struct store *store)
 
 void store_set_hooks(struct store *store, const struct store_hooks *hooks)
 {
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	store->hooks = *hooks;
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 }
 
 struct store_hooks store_get_hooks(struct store *store)
 {
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	struct store_hooks hooks = store->hooks;
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return hooks;
 }
 

@@ -120,36 +120,36 @@ static int get_locked(struct store *store, uint32_t number, struct view **ret_vi
 
 int store_view_by_number(struct store *store, uint32_t view, struct view **ret_view)
 {
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	int result = get_locked(store, view, ret_view);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return result == -ENOENT ? -ESTALE : result;
 }
 
 int store_head(struct store *store, const char *name, struct view **ret_view)
 {
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	struct dataset *dataset = catalog_dataset(store, name);
 	int result = dataset ? get_locked(store, dataset->record.view, ret_view) : -ENOENT;
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return result;
 }
 
 int views_head(struct store *store, struct dataset *dataset, struct view **ret_view)
 {
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	int result = get_locked(store, dataset->record.view, ret_view);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return result;
 }
 
 int store_snapshot(struct store *store, const char *dataset_name, const char *name, struct view **ret_view)
 {
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	struct dataset *dataset = catalog_dataset(store, dataset_name);
 	struct snapshot *snapshot = dataset ? catalog_snapshot(dataset, name) : NULL;
 	int result = snapshot ? get_locked(store, snapshot->record.view, ret_view) : -ENOENT;
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	return result;
 }
 
@@ -170,7 +170,7 @@ void store_view_put(struct store *store, struct view *view)
 {
 	struct open_view *leaving = NULL;
 
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	struct open_view *open = find(store, view_number(view));
 	assert(open && open->view == view && open->refs > 0);
 	if (--open->refs == 0) {
@@ -186,7 +186,7 @@ void store_view_put(struct store *store, struct view *view)
 			take_out(store, leaving);
 		pthread_cond_broadcast(&store->unused);
 	}
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	close_taken(leaving);
 }
 
@@ -196,26 +196,26 @@ int views_block(struct store *store, uint32_t number, bool *blocked)
 	struct open_view *open;
 	int result = 0;
 
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	for (open = find(store, number); open && open->refs > 0 && result == 0; open = find(store, number))
-		result = pthread_cond_clockwait(&store->unused, &store->catalog_lock, CLOCK_MONOTONIC, &deadline);
+		result = mutex_wait_until(&store->catalog_lock, &store->unused, &deadline) ? 0 : -ETIMEDOUT;
 	if (open && open->refs > 0) {
-		pthread_mutex_unlock(&store->catalog_lock);
+		mutex_give(&store->catalog_lock);
 		return -EBUSY;
 	}
 	*blocked = true;
 	if (open)
 		take_out(store, open);
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 	close_taken(open);
 	return 0;
 }
 
 void views_unblock(struct store *store, bool *blocked)
 {
-	pthread_mutex_lock(&store->catalog_lock);
+	mutex_take(&store->catalog_lock);
 	*blocked = false;
-	pthread_mutex_unlock(&store->catalog_lock);
+	mutex_give(&store->catalog_lock);
 }
 
 void views_retire(struct store *store, const struct dataset *dataset, uint32_t keeper)
@@ -246,10 +246,10 @@ void views_refresh_shared(struct store *store, uint32_t family)
 		if (dataset->record.family != family)
 			continue;
 		/* Only change_lock's holder opens and closes families' members, so the head found stays. */
-		pthread_mutex_lock(&store->catalog_lock);
+		mutex_take(&store->catalog_lock);
 		struct open_view *open = find(store, dataset->record.view);
 		struct line shared = catalog_lines(store, family, dataset->record.view);
-		pthread_mutex_unlock(&store->catalog_lock);
+		mutex_give(&store->catalog_lock);
 		if (open)
 			view_set_shared(open->view, &shared);
 		line_clear(&shared);

@@ -62,11 +62,11 @@ static void begin_copy(struct place *place, const char *source, struct copying *
 	/* other steps of the copy take the lock, too, but not for so long */
 	for (unsigned busy = 0; busy < HELD_MS; clock_pause_us(1000)) {
 		assert_true(clock_ms() < end);
-		if (pthread_mutex_trylock(&copying->source->lock) != 0) {
+		if (!mutex_try(&copying->source->lock)) {
 			busy++;
 			continue;
 		}
-		pthread_mutex_unlock(&copying->source->lock);
+		mutex_give(&copying->source->lock);
 		busy = 0;
 	}
 }

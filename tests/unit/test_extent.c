@@ -79,8 +79,8 @@ static void random_edit(struct inode *inode, struct model *model)
 	uint64_t at = (uint64_t)rand() % SPACE;
 	int ranges = 1 + rand() % 4;
 
-	pthread_mutex_lock(&inode->lock);
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	mutex_take(&inode->lock);
+	rwlock_read(&view->epoch_lock);
 	edit = extent_edit_begin(inode, batch);
 	while (ranges-- > 0 && at < SPACE) {
 		uint64_t end = at + 1 + (uint64_t)rand() % 300;
@@ -96,8 +96,8 @@ static void random_edit(struct inode *inode, struct model *model)
 	inode_record_put(inode, batch);
 	assert_int_equal(kv_write(view->tree->kv, batch, 0), 0);
 	inode_written(inode);
-	pthread_rwlock_unlock(&view->epoch_lock);
-	pthread_mutex_unlock(&inode->lock);
+	rwlock_give(&view->epoch_lock);
+	mutex_give(&inode->lock);
 	kv_batch_free(batch);
 }
 

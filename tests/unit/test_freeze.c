@@ -114,8 +114,8 @@ static void *take_both(void *arg)
 static void wait_until_copying(struct pair *pair)
 {
 	for (unsigned seen = 0; seen < 20; clock_pause_us(1000)) {
-		if (pthread_mutex_trylock(&pair->target->lock) == 0) {
-			pthread_mutex_unlock(&pair->target->lock);
+		if (mutex_try(&pair->target->lock)) {
+			mutex_give(&pair->target->lock);
 			seen = 0;
 		} else {
 			seen++;

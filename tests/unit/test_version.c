@@ -171,10 +171,10 @@ static void write_value(struct model *model, struct model_view *head, unsigned n
 	int r = version_newest(model->store->kv, &view->line, &stem, &old, &old_epoch);
 
 	assert_true(r == 0 || r == -ENOENT);
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 	version_put(view, batch, &stem, old_epoch, &value, sizeof(value));
 	assert_int_equal(kv_write(model->store->kv, batch, 0), 0);
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 	kv_batch_free(batch);
 	head->values[number] = value;
 
@@ -198,7 +198,7 @@ static void delete_value(struct model *model, struct model_view *head, unsigned 
 	bool is_last;
 	int r = version_newest_of(model->store->kv, &view->line, &stem, &old, &old_epoch, &is_last);
 
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 	if (r == 0 && is_last && old.len > 0)
 		version_delete_last(view, batch, &stem, old_epoch);
 	else
@@ -206,7 +206,7 @@ static void delete_value(struct model *model, struct model_view *head, unsigned 
 	if (head->values[number] == 0)
 		assert_int_equal(kv_batch_count(batch), 0);
 	assert_int_equal(kv_write(model->store->kv, batch, 0), 0);
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 	kv_batch_free(batch);
 	if (head->values[number] == 0)
 		return;

@@ -16,8 +16,7 @@
  *   fs/daemon  mounts.lock     list of mounts, counts, `leaving`
  *              control.lock    list of connections, `stopping`, `closed`
  *              jobs.lock       state of the background thread
- *   fs/fuse    see fs/fuse/group/mount_group.h
- *   lib        store.change_lock -> store.catalog_lock -> view.names -> inode.lock -> view.epoch_lock -> family, cache, budgets
+ *   fs/fuse, lib   see lib/base/lock_order.h
  *   fs/daemon  log.lock        leaf
  */
 #ifndef CORPUSFS_DAEMON_PROCESS_DAEMON_H

@@ -26,6 +26,7 @@
 #include "fs/fuse/session/node.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/base/locks.h"
 
 #define FREEZE_LIMIT_MS 10000
 #define LET_PASS_STEPS 200 /* 10 ms */
@@ -35,7 +36,7 @@ struct freeze {
 	struct store *store;
 	struct gate *gate;
 
-	pthread_mutex_t lock; /* guards all below, and the writing back of pages (see the header) */
+	struct mutex lock;  /* guards all below, and the writing back of pages (see the header) */
 	struct gate_session *sessions;
 	uint64_t until_ms; /* when sealing gives up */
 	atomic_bool frozen; /* the lock is held for a freeze */
@@ -47,7 +48,7 @@ struct freeze *freeze_new(struct store *store)
 
 	freeze->store = store;
 	freeze->gate = gate_new();
-	pthread_mutex_init(&freeze->lock, NULL);
+	mutex_init(&freeze->lock, LOCK_FUSE_FREEZE);
 	return freeze;
 }
 
@@ -56,7 +57,7 @@ void freeze_free(struct freeze *freeze)
 	if (!freeze)
 		return;
 	gate_free(freeze->gate);
-	pthread_mutex_destroy(&freeze->lock);
+	mutex_clear(&freeze->lock);
 	free(freeze);
 }
 
@@ -67,22 +68,22 @@ struct gate *freeze_gate(struct freeze *freeze)
 
 void freeze_attach(struct freeze *freeze, struct gate_session *session)
 {
-	pthread_mutex_lock(&freeze->lock);
+	mutex_take(&freeze->lock);
 	DL_APPEND(freeze->sessions, session);
-	pthread_mutex_unlock(&freeze->lock);
+	mutex_give(&freeze->lock);
 }
 
 void freeze_detach(struct freeze *freeze, struct gate_session *session)
 {
-	pthread_mutex_lock(&freeze->lock);
+	mutex_take(&freeze->lock);
 	DL_DELETE(freeze->sessions, session);
-	pthread_mutex_unlock(&freeze->lock);
+	mutex_give(&freeze->lock);
 }
 
 void freeze_await(struct freeze *freeze)
 {
-	pthread_mutex_lock(&freeze->lock);
-	pthread_mutex_unlock(&freeze->lock);
+	mutex_take(&freeze->lock);
+	mutex_give(&freeze->lock);
 }
 
 /* Step 4: what the daemon has buffered of a file. */
@@ -253,13 +254,13 @@ int freeze_views(struct freeze *freeze, const uint32_t *views, size_t count)
 {
 	int result;
 
-	pthread_mutex_lock(&freeze->lock);
+	mutex_take(&freeze->lock);
 	result = each(freeze, views, count, write_back_and_commit);
 	if (!result)
 		result = close_and_seal(freeze, views, count);
 	if (result) {
 		open_gate(freeze);
-		pthread_mutex_unlock(&freeze->lock);
+		mutex_give(&freeze->lock);
 		return result;
 	}
 	atomic_store(&freeze->frozen, true);
@@ -272,7 +273,7 @@ void freeze_thaw(struct freeze *freeze)
 		return;
 	open_gate(freeze);
 	atomic_store(&freeze->frozen, false);
-	pthread_mutex_unlock(&freeze->lock);
+	mutex_give(&freeze->lock);
 }
 
 /* Caller holds the lock. All sessions get their turn, whatever the others say. */
@@ -293,9 +294,9 @@ int freeze_write_back(struct freeze *freeze, struct gate_session *session)
 {
 	int result;
 
-	pthread_mutex_lock(&freeze->lock);
+	mutex_take(&freeze->lock);
 	result = session ? write_back(freeze, session, 0) : write_back_all(freeze);
-	pthread_mutex_unlock(&freeze->lock);
+	mutex_give(&freeze->lock);
 	return result;
 }
 
@@ -303,10 +304,10 @@ int freeze_write_back_if_free(struct freeze *freeze)
 {
 	int result;
 
-	if (pthread_mutex_trylock(&freeze->lock))
+	if (!mutex_try(&freeze->lock))
 		return 0;
 	result = write_back_all(freeze);
-	pthread_mutex_unlock(&freeze->lock);
+	mutex_give(&freeze->lock);
 	return result;
 }
 
@@ -314,8 +315,8 @@ int freeze_write_back_file(struct freeze *freeze, struct gate_session *session, 
 {
 	int result;
 
-	pthread_mutex_lock(&freeze->lock);
+	mutex_take(&freeze->lock);
 	result = session_notify_inode(session->session, node);
-	pthread_mutex_unlock(&freeze->lock);
+	mutex_give(&freeze->lock);
 	return result;
 }

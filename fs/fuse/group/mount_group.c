@@ -32,7 +32,7 @@ void group_count_open(struct mount_group *group, struct view *view, int step)
 
 	if (!view_read_only(view))
 		return;
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	HASH_FIND(hh, group->open_counts, &number, sizeof(number), entry);
 	if (!entry) {
 		entry = xcalloc(1, sizeof(*entry));
@@ -44,7 +44,7 @@ void group_count_open(struct mount_group *group, struct view *view, int step)
 		HASH_DEL(group->open_counts, entry);
 		free(entry);
 	}
-	pthread_mutex_unlock(&group->lock);
+	mutex_give(&group->lock);
 }
 
 bool group_in_use(struct mount_group *group, uint32_t view)
@@ -53,21 +53,21 @@ bool group_in_use(struct mount_group *group, uint32_t view)
 	struct mount *mount;
 	bool used;
 
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	HASH_FIND(hh, group->open_counts, &view, sizeof(view), entry);
 	used = entry != NULL;
 	DL_FOREACH (group->mounts, mount)
 		used |= mount->options.snapshot && mount_root_view(mount) == view;
-	pthread_mutex_unlock(&group->lock);
+	mutex_give(&group->lock);
 	return used;
 }
 
 void group_add(struct mount_group *group, struct mount *mount)
 {
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	DL_APPEND(group->mounts, mount);
 	atomic_fetch_add(&group->sessions, 1);
-	pthread_mutex_unlock(&group->lock);
+	mutex_give(&group->lock);
 }
 
 void group_remove(struct mount_group *group, struct mount *mount)
@@ -81,7 +81,7 @@ size_t group_mounts(struct mount_group *group, struct mount ***ret_mounts)
 	struct mount *mount;
 	size_t count = 0;
 
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	DL_COUNT(group->mounts, mount, count);
 	*ret_mounts = xcalloc(count + 1, sizeof(**ret_mounts));
 	count = 0;
@@ -89,7 +89,7 @@ size_t group_mounts(struct mount_group *group, struct mount ***ret_mounts)
 		mount->refs++;
 		(*ret_mounts)[count++] = mount;
 	}
-	pthread_mutex_unlock(&group->lock);
+	mutex_give(&group->lock);
 	return count;
 }
 
@@ -109,9 +109,9 @@ static void mount_release(struct mount *mount)
 
 void mount_get(struct mount *mount)
 {
-	pthread_mutex_lock(&mount->group->lock);
+	mutex_take(&mount->group->lock);
 	mount->refs++;
-	pthread_mutex_unlock(&mount->group->lock);
+	mutex_give(&mount->group->lock);
 }
 
 void mount_put(struct mount *mount)
@@ -119,14 +119,14 @@ void mount_put(struct mount *mount)
 	struct mount_group *group = mount->group;
 	bool last;
 
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	last = --mount->refs == 0;
-	pthread_mutex_unlock(&group->lock);
+	mutex_give(&group->lock);
 	if (!last)
 		return;
 	mount_release(mount);
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	group->alive--;
 	pthread_cond_broadcast(&group->ended_cond);
-	pthread_mutex_unlock(&group->lock);
+	mutex_give(&group->lock);
 }

@@ -2,7 +2,7 @@
  * A mount group holds all mounts of one store's daemon; each mount is one FUSE session with its own threads. Here are the two structs, which
  * mounts there are, and what is open in them. Internal to fs/fuse.
  *
- * Locks, in the order in which they are taken:
+ * Locks; their order is that of lib/base/lock_order.h:
  *   freeze (freeze.h)   one at a time makes the kernel write back or drop pages of read-write mounts
  *   group.lock          guards mounts, their refs and ended, and the open counts of snapshots; a leaf except for writers.lock
  *   changes, gate, writers, opens, workers: locks of their own, leaves
@@ -10,7 +10,6 @@
 #ifndef CORPUSFS_FUSE_GROUP_MOUNT_GROUP_H
 #define CORPUSFS_FUSE_GROUP_MOUNT_GROUP_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/types.h>
 
@@ -21,6 +20,7 @@
 #include "fs/fuse/session/aborter.h"
 #include "fs/fuse/session/latency.h"
 #include "fs/fuse/session/session.h"
+#include "lib/base/locks.h"
 
 struct changes;
 struct open_count;
@@ -36,7 +36,7 @@ struct mount_group {
 	struct worker *digests;  /* what may take minutes: virtual_xattrs.c */
 	struct changes *changes;
 
-	pthread_mutex_t lock;
+	struct mutex lock;
 	pthread_cond_t ended_cond;
 	struct mount *mounts;           /* that serve */
 	unsigned alive;                 /* mounts not yet released: the group outlives them */

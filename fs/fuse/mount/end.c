@@ -26,7 +26,7 @@ static void *end_main(void *arg)
 		          strerror(-mount->result));
 	if (!mount->read_only)
 		freeze_detach(group->freeze, &mount->gate);
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	group_remove(group, mount);
 	mount->ended = true;
 	if (mount->connection)
@@ -34,7 +34,7 @@ static void *end_main(void *arg)
 	on_end = group->on_end;
 	on_end_arg = group->on_end_arg;
 	pthread_cond_broadcast(&group->ended_cond);
-	pthread_mutex_unlock(&group->lock);
+	mutex_give(&group->lock);
 	if (on_end)
 		on_end(on_end_arg, mount);
 	mount_put(mount);
@@ -78,10 +78,10 @@ int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *e
 		error_set(err, result, "cannot unmount %s: %s", path, strerror(-result));
 	}
 	if (!result && !lazy && !mount_shows_anywhere(mount)) {
-		pthread_mutex_lock(&group->lock);
+		mutex_take(&group->lock);
 		while (!mount->ended)
-			pthread_cond_wait(&group->ended_cond, &group->lock);
-		pthread_mutex_unlock(&group->lock);
+			mutex_wait(&group->lock, &group->ended_cond);
+		mutex_give(&group->lock);
 		result = mount->result;
 		if (result)
 			error_set(err, result, "%s is unmounted, but its last changes could not be committed: %s", path,
@@ -97,10 +97,10 @@ void mount_abort(struct mount *mount)
 
 	if (mount_flush_kernel(group, mount))
 		group_log(group, "warning", "write-back of %s failed", mount->options.mountpoint);
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	if (!mount->ended && mount->connection)
 		aborter_abort(group->aborter, mount->connection);
-	pthread_mutex_unlock(&group->lock);
+	mutex_give(&group->lock);
 }
 
 int mount_flush_kernel(struct mount_group *group, struct mount *mount)

@@ -33,7 +33,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 		group->owner_gid = stat_buf.st_gid;
 	}
 	atomic_store(&group->changed_s, clock_now().tv_sec);
-	pthread_mutex_init(&group->lock, NULL);
+	mutex_init(&group->lock, LOCK_FUSE_GROUP);
 	pthread_cond_init(&group->ended_cond, NULL);
 	group->aborter = aborter_new();
 	group->freeze = freeze_new(store);
@@ -54,10 +54,10 @@ void mount_group_free(struct mount_group *group)
 {
 	if (!group)
 		return;
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	while (group->alive)
-		pthread_cond_wait(&group->ended_cond, &group->lock);
-	pthread_mutex_unlock(&group->lock);
+		mutex_wait(&group->lock, &group->ended_cond);
+	mutex_give(&group->lock);
 	worker_free(group->worker);
 	worker_free(group->digests);
 	changes_free(group->changes);
@@ -66,16 +66,16 @@ void mount_group_free(struct mount_group *group)
 	freeze_free(group->freeze);
 	aborter_free(group->aborter);
 	pthread_cond_destroy(&group->ended_cond);
-	pthread_mutex_destroy(&group->lock);
+	mutex_clear(&group->lock);
 	free(group);
 }
 
 void mount_group_on_end(struct mount_group *group, void (*ended)(void *arg, struct mount *mount), void *arg)
 {
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	group->on_end = ended;
 	group->on_end_arg = arg;
-	pthread_mutex_unlock(&group->lock);
+	mutex_give(&group->lock);
 }
 
 /* Commas and backslashes separate mount options; a path may have them. */
@@ -144,7 +144,7 @@ static int check_other_writers(struct mount_group *group, const struct mount *mo
 
 	if (mount->read_only)
 		return 0;
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	DL_FOREACH (group->mounts, other) {
 		if (other->read_only || (other->dataset && mount->dataset && other->dataset != mount->dataset))
 			continue;
@@ -153,7 +153,7 @@ static int check_other_writers(struct mount_group *group, const struct mount *mo
 		error_hint(err, "mount it with -o ro, or show the same files there too with mount --bind");
 		break;
 	}
-	pthread_mutex_unlock(&group->lock);
+	mutex_give(&group->lock);
 	return result;
 }
 
@@ -200,9 +200,9 @@ static struct mount *mount_new(struct mount_group *group, const struct mount_opt
 	mount->options.read_only = mount->read_only;
 	writers_init(&mount->gate.writers);
 	opens_init(&mount->opens);
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	group->alive++;
-	pthread_mutex_unlock(&group->lock);
+	mutex_give(&group->lock);
 	return mount;
 }
 
@@ -232,10 +232,10 @@ static int serve(struct mount *mount, struct error *err)
 		return 0;
 	if (!mount->read_only)
 		freeze_detach(group->freeze, &mount->gate);
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	group_remove(group, mount);
 	mount->refs--;
-	pthread_mutex_unlock(&group->lock);
+	mutex_give(&group->lock);
 	return err ? err->code : -EIO;
 }
 
@@ -244,12 +244,12 @@ static void watch_over(struct mount *mount, const struct system_mount *there)
 	struct mount_group *group = mount->group;
 
 	mount->read_ahead_kb = system_tune(there);
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	if (!mount->ended) {
 		mount->connection = there->minor;
 		aborter_add(group->aborter, mount->connection);
 	}
-	pthread_mutex_unlock(&group->lock);
+	mutex_give(&group->lock);
 }
 
 int mount_start(struct mount_group *group, const struct mount_options *options, struct mount **ret_mount, struct error *err)
@@ -306,10 +306,10 @@ bool mount_group_has_device(struct mount_group *group, dev_t device)
 	const struct mount *mount;
 	bool has = false;
 
-	pthread_mutex_lock(&group->lock);
+	mutex_take(&group->lock);
 	DL_FOREACH (group->mounts, mount)
 		has |= mount->connection && major(device) == 0 && minor(device) == mount->connection;
-	pthread_mutex_unlock(&group->lock);
+	mutex_give(&group->lock);
 	return has;
 }
 

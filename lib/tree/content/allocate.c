@@ -139,7 +139,7 @@ int inode_allocate(struct inode *inode, int mode, uint64_t offset, uint64_t len)
 	if (result < 0)
 		return result;
 
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	inode_wait_drained(inode);
 	if (punch || zero) {
 		committer_release(tree, dirty_discard(&inode->active, offset, end));
@@ -147,7 +147,7 @@ int inode_allocate(struct inode *inode, int mode, uint64_t offset, uint64_t len)
 	}
 	while (offset < end && result == 0)
 		result = change_step(inode, mode, offset, end, &offset);
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	return result;
 }
 
@@ -204,7 +204,7 @@ int inode_seek(struct inode *inode, uint64_t offset, int whence, uint64_t *ret_o
 	result = inode_commit(inode);
 	if (result < 0)
 		return result;
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	size = inode->size;
 	if (offset >= size) {
 		result = -ENXIO;
@@ -213,11 +213,11 @@ int inode_seek(struct inode *inode, uint64_t offset, int whence, uint64_t *ret_o
 			seek.at = MAX(offset, inode->inline_data.len);
 		seek.found = seek.hole || offset < inode->inline_data.len;
 	} else if (inode->record.allocated > 0) {
-		pthread_rwlock_rdlock(&inode->view->epoch_lock);
+		rwlock_read(&inode->view->epoch_lock);
 		result = seek_extents(inode, &seek);
-		pthread_rwlock_unlock(&inode->view->epoch_lock);
+		rwlock_give(&inode->view->epoch_lock);
 	}
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	if (result < 0)
 		return result;
 	if (!seek.hole && (!seek.found || seek.at >= size))

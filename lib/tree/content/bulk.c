@@ -200,18 +200,18 @@ static int add_to_directory(struct bulk *bulk, struct item *items, size_t count)
 			items[i].file->result = is_waiting(&items[i]) ? r : items[i].file->result;
 		return 0;
 	}
-	pthread_mutex_lock(&view->names);
+	mutex_take(&view->names);
 	r = add_new(bulk, dir, items, count);
-	pthread_mutex_unlock(&view->names);
+	mutex_give(&view->names);
 	for (size_t i = 0; i < count && r == 0; i++) {
 		struct change change = {.view = view};
 		struct inode *old = NULL;
 
 		if (!is_waiting(&items[i]))
 			continue;
-		pthread_mutex_lock(&view->names);
+		mutex_take(&view->names);
 		r = replace_one(bulk, dir, &items[i], &change, &old);
-		pthread_mutex_unlock(&view->names);
+		mutex_give(&view->names);
 		if (r == 0)
 			items[i].file->result = 0;
 		change_finish(&change);
@@ -268,9 +268,9 @@ static int store_content(struct bulk *bulk)
 	struct kv_batch *batch = kv_batch_new();
 	int level, r;
 
-	pthread_rwlock_rdlock(&bulk->view->epoch_lock);
+	rwlock_read(&bulk->view->epoch_lock);
 	level = bulk->view->level;
-	pthread_rwlock_unlock(&bulk->view->epoch_lock);
+	rwlock_give(&bulk->view->epoch_lock);
 	for (size_t i = 0; i < bulk->count; i++) {
 		const struct bulk_file *file = bulk->items[i].file;
 
@@ -409,9 +409,9 @@ int view_link_over(struct view *view, uint64_t ino, uint64_t dir, const char *na
 		r = -EPERM;
 	}
 	if (r == 0) {
-		pthread_mutex_lock(&view->names);
+		mutex_take(&view->names);
 		r = link_over_locked(parent, name, inode, &change, &old);
-		pthread_mutex_unlock(&view->names);
+		mutex_give(&view->names);
 		change_finish(&change);
 		if (old)
 			inode_put(old);
@@ -431,10 +431,10 @@ int bulk_block_take(struct inode *inode, void **ret_block)
 	void *block;
 	int r;
 
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	while (inode->committing && inode->active.bytes >= AHEAD_MAX)
-		pthread_cond_wait(&inode->drained, &inode->lock);
-	pthread_mutex_unlock(&inode->lock);
+		mutex_wait(&inode->lock, &inode->drained);
+	mutex_give(&inode->lock);
 	r = committer_check_space(tree, BULK_BLOCK);
 	if (r == 0)
 		r = committer_admit(tree, BULK_BLOCK);
@@ -468,7 +468,7 @@ int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t l
 		return r;
 	}
 	hold_enter(&view->hold);
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	inode->active.pool = committer_blocks(view->tree);
 	grown = dirty_write_block(&inode->active, offset, block, len);
 	if (grown >= 0) {
@@ -476,7 +476,7 @@ int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t l
 		content_touch(inode);
 		committer_note(inode);
 	}
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	hold_leave(&view->hold);
 	committer_release(view->tree, BULK_BLOCK - (grown < 0 ? 0 : (size_t)grown));
 	return grown < 0 ? (int)grown : 0;

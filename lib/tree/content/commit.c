@@ -71,7 +71,7 @@ static void begin_item(struct commit *commit, struct item *item)
 	bool has_extents;
 	struct dirty dropped = { 0 };
 
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	if (inode->gone) {
 		dropped = inode->active;
 		inode->active = (struct dirty){ .pool = dropped.pool };
@@ -90,7 +90,7 @@ static void begin_item(struct commit *commit, struct item *item)
 		if (item->content && !item->stays_inline && inode->record.is_inline)
 			freeze_inline(commit->tree, inode);
 	}
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	committer_release(commit->tree, dropped.bytes);
 	dirty_clear(&dropped);
 }
@@ -140,9 +140,9 @@ static int store(struct commit *commit)
 {
 	int result = 0, level;
 
-	pthread_rwlock_rdlock(&commit->view->epoch_lock);
+	rwlock_read(&commit->view->epoch_lock);
 	level = commit->view->level;
-	pthread_rwlock_unlock(&commit->view->epoch_lock);
+	rwlock_give(&commit->view->epoch_lock);
 	for (size_t i = 0; i < commit->count && result == 0; i++) {
 		struct item *item = &commit->items[i];
 
@@ -269,7 +269,7 @@ static int write_items(struct commit *commit, size_t first, size_t end)
 	size_t put = first;
 	int result;
 
-	pthread_rwlock_rdlock(&commit->view->epoch_lock);
+	rwlock_read(&commit->view->epoch_lock);
 	result = view_check_change(commit->view);
 	for (; put < end && result == 0; put++) {
 		if (!commit->items[put].done)
@@ -285,7 +285,7 @@ static int write_items(struct commit *commit, size_t first, size_t end)
 		else if (!commit->items[i].done)
 			not_finished(&commit->items[i]);
 	}
-	pthread_rwlock_unlock(&commit->view->epoch_lock);
+	rwlock_give(&commit->view->epoch_lock);
 	kv_batch_clear(commit->batch);
 	return result;
 }
@@ -299,7 +299,7 @@ static int finish(struct commit *commit, size_t first, size_t end)
 
 	for (size_t i = first; i < end; i++) {
 		if (!commit->items[i].done)
-			pthread_mutex_lock(&commit->items[i].inode->lock);
+			mutex_take(&commit->items[i].inode->lock);
 	}
 	result = write_items(commit, first, end);
 	for (size_t i = end; i-- > first;) {
@@ -307,7 +307,7 @@ static int finish(struct commit *commit, size_t first, size_t end)
 			continue;
 		if (result == 0)
 			frozen[freed++] = end_item(&commit->items[i]);
-		pthread_mutex_unlock(&commit->items[i].inode->lock);
+		mutex_give(&commit->items[i].inode->lock);
 	}
 	for (size_t i = 0; i < freed; i++) {
 		bytes += frozen[i].bytes;
@@ -325,7 +325,7 @@ static void give_up(struct commit *commit, struct item *item, int error)
 	struct dirty frozen;
 	uint64_t bytes;
 
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	frozen = end_item(item);
 	bytes = frozen.bytes + inode->active.bytes;
 	if (error == -ESTALE) {
@@ -337,7 +337,7 @@ static void give_up(struct commit *commit, struct item *item, int error)
 	}
 	bytes -= inode->active.bytes;
 	inode->commit_error = error;
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	committer_release(commit->tree, bytes);
 }
 

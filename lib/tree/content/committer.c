@@ -32,7 +32,7 @@ struct committer {
 	uint64_t budget, big, crowd;
 	unsigned idle_ms, commit_ms;
 
-	pthread_mutex_t lock;  /* guards all below */
+	struct mutex lock;     /* guards all below */
 	pthread_cond_t work;   /* background threads wait for something to do */
 	pthread_cond_t room;   /* writers wait for the budget */
 	pthread_cond_t done;   /* a group was given up, or a sync has ended */
@@ -57,7 +57,7 @@ void committer_note(struct inode *inode)
 	struct committer *committer = inode->view->tree->committer;
 	uint64_t now = clock_ms();
 
-	pthread_mutex_lock(&committer->lock);
+	mutex_take(&committer->lock);
 	inode->written_ms = committer->written_ms = now;
 	inode->noted_bytes = inode->active.bytes;
 	if (!inode->on_dirty_list) {
@@ -67,13 +67,13 @@ void committer_note(struct inode *inode)
 		DL_APPEND2(committer->dirty, inode, dirty_prev, dirty_next);
 		if (committer->dirty_inodes++ == 0)
 			pthread_cond_signal(&committer->work);
-		pthread_mutex_lock(&inode->view->cache_lock);
+		mutex_take(&inode->view->cache_lock);
 		inode->refs++; /* the caller has one, so it is not among the unused */
-		pthread_mutex_unlock(&inode->view->cache_lock);
+		mutex_give(&inode->view->cache_lock);
 	}
 	if (inode->noted_bytes >= committer->big)
 		pthread_cond_signal(&committer->work);
-	pthread_mutex_unlock(&committer->lock);
+	mutex_give(&committer->lock);
 }
 
 struct block_pool *committer_blocks(struct tree *tree)
@@ -91,9 +91,9 @@ int committer_check_space(struct tree *tree, size_t len)
 	struct committer *committer = tree->committer;
 	uint64_t buffered;
 
-	pthread_mutex_lock(&committer->lock);
+	mutex_take(&committer->lock);
 	buffered = committer->dirty_bytes;
-	pthread_mutex_unlock(&committer->lock);
+	mutex_give(&committer->lock);
 	if (space_available(tree->space) < buffered + len)
 		return -ENOSPC;
 	return space_check(tree->space, len);
@@ -105,7 +105,7 @@ int committer_admit(struct tree *tree, size_t len)
 	uint64_t failures;
 	int result = 0;
 
-	pthread_mutex_lock(&committer->lock);
+	mutex_take(&committer->lock);
 	failures = committer->failures;
 	while (committer->dirty_bytes > 0 && committer->dirty_bytes + len > committer->budget) {
 		/* full, and what could make room has just failed: waiting would not end */
@@ -115,20 +115,20 @@ int committer_admit(struct tree *tree, size_t len)
 		}
 		committer->waiting++;
 		pthread_cond_broadcast(&committer->work);
-		pthread_cond_wait(&committer->room, &committer->lock);
+		mutex_wait(&committer->lock, &committer->room);
 		committer->waiting--;
 	}
 	if (result == 0)
 		committer->dirty_bytes += len;
-	pthread_mutex_unlock(&committer->lock);
+	mutex_give(&committer->lock);
 	return result;
 }
 
 void committer_charge(struct tree *tree, size_t len)
 {
-	pthread_mutex_lock(&tree->committer->lock);
+	mutex_take(&tree->committer->lock);
 	tree->committer->dirty_bytes += len;
-	pthread_mutex_unlock(&tree->committer->lock);
+	mutex_give(&tree->committer->lock);
 }
 
 void committer_release(struct tree *tree, size_t len)
@@ -137,12 +137,12 @@ void committer_release(struct tree *tree, size_t len)
 
 	if (len == 0)
 		return;
-	pthread_mutex_lock(&committer->lock);
+	mutex_take(&committer->lock);
 	assert(committer->dirty_bytes >= len);
 	committer->dirty_bytes -= len;
 	if (committer->waiting)
 		pthread_cond_broadcast(&committer->room);
-	pthread_mutex_unlock(&committer->lock);
+	mutex_give(&committer->lock);
 }
 
 void committer_usage(struct tree *tree, const struct view *view, uint64_t *ret_bytes, uint64_t *ret_inodes)
@@ -152,7 +152,7 @@ void committer_usage(struct tree *tree, const struct view *view, uint64_t *ret_b
 	struct inode *inode;
 	struct claim *claim;
 
-	pthread_mutex_lock(&committer->lock);
+	mutex_take(&committer->lock);
 	if (view) {
 		DL_FOREACH2(committer->dirty, inode, dirty_next) {
 			if (inode->view == view) {
@@ -170,7 +170,7 @@ void committer_usage(struct tree *tree, const struct view *view, uint64_t *ret_b
 		if (view && claim->view == view)
 			bytes += claim->bytes;
 	}
-	pthread_mutex_unlock(&committer->lock);
+	mutex_give(&committer->lock);
 	*ret_bytes = bytes;
 	*ret_inodes = inodes;
 }
@@ -191,12 +191,12 @@ bool committer_is_clean(struct tree *tree, struct view *const *views, size_t cou
 	const struct claim *claim;
 	bool is_clean = true;
 
-	pthread_mutex_lock(&committer->lock);
+	mutex_take(&committer->lock);
 	DL_FOREACH2(committer->dirty, inode, dirty_next)
 		is_clean = is_clean && !is_one_of(inode->view, views, count);
 	DL_FOREACH(committer->claims, claim)
 		is_clean = is_clean && !is_one_of(claim->view, views, count);
-	pthread_mutex_unlock(&committer->lock);
+	mutex_give(&committer->lock);
 	return is_clean;
 }
 
@@ -274,7 +274,7 @@ static int work_on(struct committer *committer, struct claim *claim, struct inod
 {
 	int result;
 
-	pthread_mutex_unlock(&committer->lock);
+	mutex_give(&committer->lock);
 	result = commit_group(claim->view, inodes, count);
 	if (result < 0 && result != -ENOSPC && result != -ESTALE && count > 1) {
 		/* one damaged file must not hold back the others */
@@ -285,7 +285,7 @@ static int work_on(struct committer *committer, struct claim *claim, struct inod
 			result = result < 0 ? result : single;
 		}
 	}
-	pthread_mutex_lock(&committer->lock);
+	mutex_take(&committer->lock);
 	for (size_t i = 0; i < count; i++) {
 		inodes[i]->claimed = false;
 		inodes[i]->retry_ms = result < 0 ? clock_ms() + RETRY_MS : 0;
@@ -295,10 +295,10 @@ static int work_on(struct committer *committer, struct claim *claim, struct inod
 	committer->failures += committer->last_error < 0;
 	pthread_cond_broadcast(&committer->done);
 	pthread_cond_broadcast(&committer->room);
-	pthread_mutex_unlock(&committer->lock);
+	mutex_give(&committer->lock);
 	for (size_t i = 0; i < count && referenced; i++)
 		inode_put(inodes[i]);
-	pthread_mutex_lock(&committer->lock);
+	mutex_take(&committer->lock);
 	DL_DELETE(committer->claims, claim);
 	pthread_cond_broadcast(&committer->done);
 	return result;
@@ -310,9 +310,9 @@ static int run_inode(struct committer *committer, struct inode *inode)
 	bool listed;
 	int result = 0;
 
-	pthread_mutex_lock(&committer->lock);
+	mutex_take(&committer->lock);
 	while (inode->claimed)
-		pthread_cond_wait(&committer->done, &committer->lock);
+		mutex_wait(&committer->lock, &committer->done);
 	listed = inode->on_dirty_list;
 	if (listed) {
 		claim_inode(committer, &claim, inode);
@@ -320,7 +320,7 @@ static int run_inode(struct committer *committer, struct inode *inode)
 		DL_APPEND(committer->claims, &claim);
 		result = work_on(committer, &claim, &inode, 1, true);
 	}
-	pthread_mutex_unlock(&committer->lock);
+	mutex_give(&committer->lock);
 	return result;
 }
 
@@ -352,7 +352,7 @@ static int run_view(struct committer *committer, struct view *view)
 	int result = 0;
 	size_t count;
 
-	pthread_mutex_lock(&committer->lock);
+	mutex_take(&committer->lock);
 	do {
 		wanted.until = committer->next_note;
 		claims_until = committer->next_claim;
@@ -364,14 +364,14 @@ static int run_view(struct committer *committer, struct view *view)
 
 				result = result < 0 ? result : one;
 			} else if (others_at_work(committer, &wanted, claims_until)) {
-				pthread_cond_wait(&committer->done, &committer->lock);
+				mutex_wait(&committer->lock, &committer->done);
 			} else {
 				break;
 			}
 		}
 		/* somebody else's group failed: its inodes are listed anew, and this caller must know how they fare */
 	} while (result == 0 && failures != committer->failures);
-	pthread_mutex_unlock(&committer->lock);
+	mutex_give(&committer->lock);
 	free(inodes);
 	return result;
 }
@@ -387,18 +387,18 @@ int committer_sync(struct tree *tree)
 	uint64_t wanted;
 	int result;
 
-	pthread_mutex_lock(&committer->lock);
+	mutex_take(&committer->lock);
 	wanted = committer->syncs_begun + 1; /* one that begins from now on */
 	while (committer->syncs_done < wanted) {
 		if (committer->syncing) {
-			pthread_cond_wait(&committer->done, &committer->lock);
+			mutex_wait(&committer->lock, &committer->done);
 			continue;
 		}
 		committer->syncing = true;
 		committer->syncs_begun++;
-		pthread_mutex_unlock(&committer->lock);
+		mutex_give(&committer->lock);
 		result = kv_sync(tree->kv);
-		pthread_mutex_lock(&committer->lock);
+		mutex_take(&committer->lock);
 		committer->syncing = false;
 		committer->syncs_done = committer->syncs_begun;
 		if (result < 0) {
@@ -408,7 +408,7 @@ int committer_sync(struct tree *tree)
 		pthread_cond_broadcast(&committer->done);
 	}
 	result = committer->sync_failed >= wanted ? committer->sync_error : 0;
-	pthread_mutex_unlock(&committer->lock);
+	mutex_give(&committer->lock);
 	return result;
 }
 
@@ -421,7 +421,7 @@ static void *background(void *arg)
 	struct wanted wanted = { .until = UINT64_MAX, .due = true };
 	struct claim claim;
 
-	pthread_mutex_lock(&committer->lock);
+	mutex_take(&committer->lock);
 	while (!committer->stop) {
 		size_t count = claim_group(committer, &wanted, &claim, inodes);
 
@@ -433,12 +433,12 @@ static void *background(void *arg)
 		} else if (committer->dirty_inodes > 0) {
 			struct timespec until = clock_after_ms(POLL_MS);
 
-			pthread_cond_clockwait(&committer->work, &committer->lock, CLOCK_MONOTONIC, &until);
+			(void)mutex_wait_until(&committer->lock, &committer->work, &until);
 		} else {
-			pthread_cond_wait(&committer->work, &committer->lock);
+			mutex_wait(&committer->lock, &committer->work);
 		}
 	}
-	pthread_mutex_unlock(&committer->lock);
+	mutex_give(&committer->lock);
 	free(inodes);
 	return NULL;
 }
@@ -454,7 +454,7 @@ int committer_start(struct tree *tree)
 	committer->idle_ms = tree->options.idle_ms ? tree->options.idle_ms : IDLE_MS_DEFAULT;
 	committer->commit_ms = tree->options.commit_ms ? tree->options.commit_ms : COMMIT_MS_DEFAULT;
 	committer->blocks = block_pool_new(committer->budget);
-	pthread_mutex_init(&committer->lock, NULL);
+	mutex_init(&committer->lock, LOCK_COMMITTER);
 	pthread_cond_init(&committer->work, NULL);
 	pthread_cond_init(&committer->room, NULL);
 	pthread_cond_init(&committer->done, NULL);
@@ -476,17 +476,17 @@ void committer_stop(struct tree *tree)
 
 	if (!committer)
 		return;
-	pthread_mutex_lock(&committer->lock);
+	mutex_take(&committer->lock);
 	committer->stop = true;
 	pthread_cond_broadcast(&committer->work);
-	pthread_mutex_unlock(&committer->lock);
+	mutex_give(&committer->lock);
 	for (size_t i = 0; i < committer->started; i++)
 		pthread_join(committer->threads[i], NULL);
 	block_pool_free(committer->blocks);
 	pthread_cond_destroy(&committer->done);
 	pthread_cond_destroy(&committer->room);
 	pthread_cond_destroy(&committer->work);
-	pthread_mutex_destroy(&committer->lock);
+	mutex_clear(&committer->lock);
 	free(committer);
 	tree->committer = NULL;
 }

@@ -26,9 +26,9 @@ static bool comes_first(const struct inode *a, const struct inode *b)
 
 static void unlock_both(const struct copy *copy)
 {
-	pthread_mutex_unlock(&copy->source->lock);
+	mutex_give(&copy->source->lock);
 	if (copy->target != copy->source)
-		pthread_mutex_unlock(&copy->target->lock);
+		mutex_give(&copy->target->lock);
 }
 
 /* Locks both, in the order of their numbers, with nothing of the target being committed: it must not be waited for with two locks. */
@@ -39,15 +39,15 @@ static void lock_both(const struct copy *copy)
 	struct inode *second = source_first ? copy->target : copy->source;
 
 	for (;;) {
-		pthread_mutex_lock(&first->lock);
+		mutex_take(&first->lock);
 		if (second != first)
-			pthread_mutex_lock(&second->lock);
+			mutex_take(&second->lock);
 		if (!copy->target->committing)
 			return;
 		unlock_both(copy);
-		pthread_mutex_lock(&copy->target->lock);
+		mutex_take(&copy->target->lock);
 		inode_wait_drained(copy->target);
-		pthread_mutex_unlock(&copy->target->lock);
+		mutex_give(&copy->target->lock);
 	}
 }
 
@@ -76,9 +76,9 @@ static int load_shared(const struct copy *copy, struct extent_list *shared)
 	struct extent_list list = { 0 };
 	int result;
 
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 	result = extents_load(view, copy->source->ino, copy->source_offset, end, EXTENTS_ALL, &list);
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 	for (size_t i = 0; i < list.count && result == 0; i++) {
 		struct extent extent = list.items[i];
 		uint64_t first = MAX(extent.offset, copy->source_offset);

@@ -78,18 +78,18 @@ static int read_once(struct inode *inode, uint64_t offset, size_t len, void *out
 	struct extent_list list = { 0 };
 	int result = 0;
 
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	len = offset < inode->size ? MIN(len, inode->size - offset) : 0;
 	if (len == 0 || dirty_covers(&inode->active, offset, len)) {
 		dirty_overlay(&inode->active, offset, len, out);
-		pthread_mutex_unlock(&inode->lock);
+		mutex_give(&inode->lock);
 		*ret_len = len;
 		return 0;
 	}
 	locked |= dirty_overlaps(&inode->active, offset, len) || dirty_overlaps(&inode->frozen, offset, len);
 	result = plan_committed(inode, offset, len, out, &list);
 	if (!locked)
-		pthread_mutex_unlock(&inode->lock);
+		mutex_give(&inode->lock);
 	if (result == 0) {
 		result = read_pieces(inode->view->tree, &list, offset, len, out);
 		*ret_again = result < 0 && !locked;
@@ -99,7 +99,7 @@ static int read_once(struct inode *inode, uint64_t offset, size_t len, void *out
 			dirty_overlay(&inode->frozen, offset, len, out);
 			dirty_overlay(&inode->active, offset, len, out);
 		}
-		pthread_mutex_unlock(&inode->lock);
+		mutex_give(&inode->lock);
 	}
 	extent_list_clear(&list);
 	*ret_len = len;
@@ -144,9 +144,9 @@ int content_kill_priv(struct inode *inode)
 	uint64_t epoch;
 	bool set_id;
 
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	set_id = inode->record.mode & (S_ISUID | S_ISGID);
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	if (!set_id) {
 		int result = view_version_get(inode->view, &stem, NULL, &epoch);
 
@@ -192,7 +192,7 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 		return result;
 
 	hold_enter(&inode->view->hold);
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	inode->active.pool = committer_blocks(tree);
 	grown = dirty_write(&inode->active, offset, data, len);
 	if (grown >= 0) {
@@ -200,7 +200,7 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 		content_touch(inode);
 		committer_note(inode);
 	}
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	hold_leave(&inode->view->hold);
 	committer_release(tree, grown < 0 ? len : len - (size_t)grown);
 	return grown < 0 ? (int)grown : 0;
@@ -213,9 +213,9 @@ int inode_commit(struct inode *inode)
 	if (result < 0)
 		return result;
 	/* an error that is still noted now is of content that is no more */
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	result = inode->commit_error;
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	return result;
 }
 

@@ -13,7 +13,7 @@
 struct space {
 	char *path;
 	uint64_t reserve;
-	pthread_mutex_t lock;   /* guards what follows */
+	struct mutex lock;      /* guards what follows */
 	uint64_t available;     /* beyond the reserve, when last looked */
 	uint64_t looked_ms;
 	uint64_t given;         /* since then */
@@ -41,7 +41,7 @@ int space_new(const char *path, uint64_t reserve, struct space **ret_space)
 
 	space->path = xstrdup(path);
 	space->reserve = reserve;
-	pthread_mutex_init(&space->lock, NULL);
+	mutex_init(&space->lock, LOCK_SPACE);
 	if (reserve == 0 && statvfs(path, &stat) == 0) {
 		uint64_t share = (uint64_t)stat.f_blocks * stat.f_frsize / 50;
 
@@ -60,7 +60,7 @@ void space_free(struct space *space)
 {
 	if (!space)
 		return;
-	pthread_mutex_destroy(&space->lock);
+	mutex_clear(&space->lock);
 	free(space->path);
 	free(space);
 }
@@ -77,12 +77,12 @@ int space_check(struct space *space, uint64_t bytes)
 {
 	int result = 0;
 
-	pthread_mutex_lock(&space->lock);
+	mutex_take(&space->lock);
 	if (left(space, bytes) < bytes)
 		result = -ENOSPC;
 	else
 		space->given += bytes;
-	pthread_mutex_unlock(&space->lock);
+	mutex_give(&space->lock);
 	return result;
 }
 
@@ -90,8 +90,8 @@ uint64_t space_available(struct space *space)
 {
 	uint64_t bytes;
 
-	pthread_mutex_lock(&space->lock);
+	mutex_take(&space->lock);
 	bytes = left(space, 0);
-	pthread_mutex_unlock(&space->lock);
+	mutex_give(&space->lock);
 	return bytes;
 }

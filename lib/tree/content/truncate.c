@@ -10,14 +10,14 @@
 void inode_wait_drained(struct inode *inode)
 {
 	while (inode->committing)
-		pthread_cond_wait(&inode->drained, &inode->lock);
+		mutex_wait(&inode->lock, &inode->drained);
 }
 
 void content_change_begin(struct content_change *change, struct inode *inode)
 {
 	change->inode = inode;
 	change->batch = kv_batch_new();
-	pthread_rwlock_rdlock(&inode->view->epoch_lock);
+	rwlock_read(&inode->view->epoch_lock);
 	change->old_record = inode->record;
 	change->old_size = inode->size;
 }
@@ -39,7 +39,7 @@ int content_change_end(struct content_change *change, int result)
 		inode->size = change->old_size;
 	}
 	extent_cache_drop(inode);
-	pthread_rwlock_unlock(&inode->view->epoch_lock);
+	rwlock_give(&inode->view->epoch_lock);
 	kv_batch_free(change->batch);
 	return result;
 }

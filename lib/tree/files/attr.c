@@ -13,12 +13,12 @@ static int take_attr(struct inode *inode, bool removed_too, struct attr *ret_att
 {
 	int r = 0;
 
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	if (inode->gone && !removed_too)
 		r = -ESTALE;
 	else
 		inode_fill_attr(inode, ret_attr);
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	inode_put(inode);
 	return r;
 }
@@ -78,9 +78,9 @@ static void begin(struct attr_scan *scan, uint64_t evictions)
 
 	version_scan_free(scan->versions);
 	scan->evictions = evictions;
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 	scan->versions = version_scan_new(view->tree->kv, &view->line, &scan->first, &scan->end);
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 }
 
 static int scan_disk(struct attr_scan *scan, uint64_t ino, struct attr *ret_attr)
@@ -184,7 +184,7 @@ static bool defer_times(struct inode *inode, const struct setattr *set, struct a
 
 	if ((set->mask & ~SET_TIMES) != 0)
 		return false;
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	if (inode->active.bytes > 0 && !inode->gone) {
 		set_times(inode, set, clock_now());
 		inode->times_dirty = true;
@@ -192,7 +192,7 @@ static bool defer_times(struct inode *inode, const struct setattr *set, struct a
 		inode_fill_attr(inode, ret_attr);
 		is_deferred = true;
 	}
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	return is_deferred;
 }
 

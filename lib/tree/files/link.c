@@ -144,9 +144,9 @@ int view_create(struct view *view, uint64_t dir, const char *name, const struct 
 		return r;
 	r = family_next_ino(view->tree, view->family, &ino);
 	if (r == 0) {
-		pthread_mutex_lock(&view->names);
+		mutex_take(&view->names);
 		r = create_in(parent, name, create, ino, &attr, ret_opened);
-		pthread_mutex_unlock(&view->names);
+		mutex_give(&view->names);
 	}
 	inode_put(parent);
 	if (r == 0)
@@ -214,9 +214,9 @@ int view_link(struct view *view, uint64_t ino, uint64_t dir, const char *name, s
 		return r;
 	r = inode_get(view, ino, &inode);
 	if (r == 0) {
-		pthread_mutex_lock(&view->names);
+		mutex_take(&view->names);
 		r = S_ISDIR(inode->record.mode) ? -EPERM : link_in(parent, name, inode, ret_attr);
-		pthread_mutex_unlock(&view->names);
+		mutex_give(&view->names);
 		inode_put(inode);
 	}
 	inode_put(parent);
@@ -281,9 +281,9 @@ static int remove_name(struct view *view, uint64_t dir, const char *name, bool w
 		r = dir_get(view, dir, &parent);
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&view->names);
+	mutex_take(&view->names);
 	r = remove_in(&change, parent, name, want_dir, &inode);
-	pthread_mutex_unlock(&view->names);
+	mutex_give(&view->names);
 	if (inode) {
 		change_finish(&change);
 		inode_put(inode);

@@ -18,11 +18,11 @@ int entry_get(struct view *view, uint64_t dir, const char *name, struct entry *r
 	AUTO_BUF value = BUF_INIT;
 
 	ret_entry->epoch = 0;
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 
 	int r = version_newest_of(view->tree->kv, &view->line, &stem, &value, &ret_entry->epoch, &ret_entry->is_last);
 
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 	if (r == 0 && value.len == 0)
 		return -ENOENT;
 	if (r == 0)
@@ -84,11 +84,11 @@ static struct version_iter *iterate(struct view *view, uint64_t dir, const char 
 	/* no version has epoch 0, so this lies between the last version of the name and the next name */
 	struct tree_key first = *after ? tree_key_at(tree_stem_entry(view->family_id, dir, after), 0) : prefix;
 
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 
 	struct version_iter *iter = version_iter_new(view->tree->kv, &view->line, &first, &end, 0);
 
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 	return iter;
 }
 
@@ -134,9 +134,9 @@ int view_parent(struct view *view, uint64_t dir, uint64_t *ret_parent)
 
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	*ret_parent = inode->record.parent;
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	inode_put(inode);
 	return 0;
 }
@@ -199,7 +199,7 @@ int view_readlink(struct view *view, uint64_t ino, struct buf *target)
 
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	if (S_ISLNK(inode->record.mode)) {
 		buf_reset(target);
 		buf_reserve(target, inode->inline_data.len + 1);
@@ -208,7 +208,7 @@ int view_readlink(struct view *view, uint64_t ino, struct buf *target)
 	} else {
 		r = -EINVAL;
 	}
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	inode_put(inode);
 	return r;
 }

@@ -109,10 +109,10 @@ int inode_bury(struct inode *inode)
 {
 	int r = fault_point("orphan-before-remove");
 
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	inode_wait_drained(inode);
 	inode_drop_buffered(inode);
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	return r < 0 ? r : inode_remove_content(inode->view, inode->ino);
 }
 
@@ -122,7 +122,7 @@ static int remove_step(struct view *view, uint64_t ino, struct removal *removal)
 	struct kv_batch *batch = kv_batch_new();
 	int r, more = 0;
 
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 	r = view_check_change(view);
 	if (r == 0)
 		r = fault_point("orphan-batch");
@@ -136,7 +136,7 @@ static int remove_step(struct view *view, uint64_t ino, struct removal *removal)
 	}
 	if (r == 0)
 		r = kv_write(view->tree->kv, batch, 0);
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 	kv_batch_free(batch);
 	return r < 0 ? r : more;
 }
@@ -146,9 +146,9 @@ int inode_remove_content(struct view *view, uint64_t ino)
 	struct removal removal;
 	int r;
 
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 	removal = removal_begin(view, ino);
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 	do {
 		r = remove_step(view, ino, &removal);
 	} while (r > 0);
@@ -180,11 +180,11 @@ static int reap(struct view *view, uint64_t ino)
 		return forget_orphan(view, ino);
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	is_named = inode->record.nlink > 0;
 	is_ours = !is_named && inode->opens == 0 && !inode->gone;
 	inode->gone = inode->gone || is_ours;
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	if (is_named)
 		r = forget_orphan(view, ino);
 	else if (is_ours)

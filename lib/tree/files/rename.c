@@ -153,9 +153,9 @@ static int commit_before_replacing(struct rename *rename, unsigned flags)
 
 	if (flags != 0 || !rename->to.exists || rename->from.entry.record.type != DT_REG)
 		return 0;
-	pthread_mutex_unlock(&rename->view->names);
+	mutex_give(&rename->view->names);
 	r = committer_run(rename->view->tree, rename->view, rename->from.inode);
-	pthread_mutex_lock(&rename->view->names);
+	mutex_take(&rename->view->names);
 	forget(&rename->from);
 	forget(&rename->to);
 	return r < 0 ? r : look(rename, flags);
@@ -204,9 +204,9 @@ int view_rename(struct view *view, uint64_t dir, const char *name, uint64_t new_
 	if (r == 0)
 		r = dir_get(view, new_dir, &rename.to.dir);
 	if (r == 0) {
-		pthread_mutex_lock(&view->names);
+		mutex_take(&view->names);
 		r = rename_locked(&rename, flags);
-		pthread_mutex_unlock(&view->names);
+		mutex_give(&view->names);
 		change_finish(&rename.change);
 	}
 	forget(&rename.from);

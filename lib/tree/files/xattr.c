@@ -94,9 +94,9 @@ int view_xattr_get(struct view *view, uint64_t ino, const char *name, struct buf
 	if (r < 0)
 		return r;
 	inode_put(inode);
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 	r = load(view, ino, name, value);
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 	return r;
 }
 
@@ -109,11 +109,11 @@ int view_xattr_list(struct view *view, uint64_t ino, struct buf *names)
 	if (r < 0)
 		return r;
 	inode_put(inode);
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 
 	struct version_iter *iter = version_iter_new(view->tree->kv, &view->line, &first, &end, 0);
 
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 	buf_reset(names);
 	while (version_iter_next(iter)) {
 		const struct tree_key_parts *parts = version_iter_parts(iter);

@@ -9,7 +9,8 @@
  *             |                                     v is_clean says yes
  *             +--------freeze_end: let_go-------- frozen --freeze_set_epoch, freeze_set_shared, freeze_retire--> frozen
  *
- * Deadlock. Locks of a view are taken in this order: names, inode locks (of two views: by the number of the view), epoch lock (view.h).
+ * Deadlock. Locks of a view are taken in this order: names, inode locks (of two views: by the number of the view), epoch lock
+ * (lib/base/lock_order.h, which checks it).
  *
  *   F1  Whoever holds an epoch lock waits for no inode lock, no name lock, no hold and no committer.
  *   F2  Nobody but this file holds more than one epoch lock, and this file takes them by family and dataset.
@@ -92,13 +93,13 @@ static int commit_all(const struct freeze *freeze)
 static void lock_all(const struct freeze *freeze)
 {
 	for (size_t i = 0; i < freeze->count; i++)
-		pthread_rwlock_wrlock(&freeze->views[i]->epoch_lock);
+		rwlock_write(&freeze->views[i]->epoch_lock);
 }
 
 static void let_go(const struct freeze *freeze)
 {
 	for (size_t i = freeze->count; i-- > 0;)
-		pthread_rwlock_unlock(&freeze->views[i]->epoch_lock);
+		rwlock_give(&freeze->views[i]->epoch_lock);
 }
 
 static bool is_clean(const struct freeze *freeze)

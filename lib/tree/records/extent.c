@@ -135,9 +135,9 @@ int view_extents(struct view *view, uint64_t ino, inode_extent_fn each, void *ar
 	int result = 0;
 
 	/* One hold for the line and the look at the database: what is overwritten in a later epoch is there for the iterator. */
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 	iter = version_iter_new(view->tree->kv, &view->line, &first, &end, 0);
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 
 	while (result == 0 && version_iter_next(iter)) {
 		result = extent_of_iter(iter, &extent);

@@ -52,9 +52,9 @@ static int load(struct inode *inode, uint64_t first, uint64_t end, struct extent
 	struct view *view = inode->view;
 	int result;
 
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 	result = extents_load(view, inode->ino, first, end, EXTENTS_ALL, list);
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 	return result;
 }
 

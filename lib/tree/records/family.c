@@ -7,7 +7,7 @@
 struct family {
 	uint32_t id;
 	UT_hash_handle hh;     /* tree->family_lock */
-	pthread_mutex_t lock;  /* guards all below, and the family's record */
+	struct mutex lock;     /* guards all below, and the family's record */
 	uint64_t next_epoch;
 	uint64_t next_ino;
 	uint64_t reserved_ino; /* next_ino of the record: numbers below may be given out */
@@ -21,7 +21,7 @@ int family_get(struct tree *tree, uint32_t id, struct family **ret_family)
 	AUTO_BUF value = BUF_INIT;
 	int r = 0;
 
-	pthread_mutex_lock(&tree->family_lock);
+	mutex_take(&tree->family_lock);
 	HASH_FIND(hh, tree->families, &id, sizeof(id), family);
 	if (!family) {
 		r = kv_get(tree->kv, KV_CATALOG, key.bytes, key.len, &value);
@@ -31,11 +31,11 @@ int family_get(struct tree *tree, uint32_t id, struct family **ret_family)
 			family = xcalloc(1, sizeof(*family));
 			*family = (struct family){.id = id, .next_epoch = record.next_epoch, .next_ino = record.next_ino};
 			family->reserved_ino = record.next_ino;
-			pthread_mutex_init(&family->lock, NULL);
+			mutex_init(&family->lock, LOCK_FAMILY);
 			HASH_ADD(hh, tree->families, id, sizeof(id), family);
 		}
 	}
-	pthread_mutex_unlock(&tree->family_lock);
+	mutex_give(&tree->family_lock);
 	if (r == 0)
 		*ret_family = family;
 	return r;
@@ -47,7 +47,7 @@ void families_free(struct tree *tree)
 
 	HASH_ITER(hh, tree->families, family, next) {
 		HASH_DEL(tree->families, family);
-		pthread_mutex_destroy(&family->lock);
+		mutex_clear(&family->lock);
 		free(family);
 	}
 }
@@ -72,7 +72,7 @@ int family_next_ino(struct tree *tree, struct family *family, uint64_t *ret_ino)
 {
 	int r = 0;
 
-	pthread_mutex_lock(&family->lock);
+	mutex_take(&family->lock);
 	if (family->next_ino >= INO_MAX) {
 		r = -ENOSPC;
 	} else if (family->next_ino >= family->reserved_ino) {
@@ -82,7 +82,7 @@ int family_next_ino(struct tree *tree, struct family *family, uint64_t *ret_ino)
 	}
 	if (r == 0)
 		*ret_ino = family->next_ino++;
-	pthread_mutex_unlock(&family->lock);
+	mutex_give(&family->lock);
 	return r;
 }
 
@@ -98,10 +98,10 @@ int family_next_epoch(struct tree *tree, uint32_t id, struct kv_batch *batch, ui
 
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&family->lock);
+	mutex_take(&family->lock);
 	r = write_record(tree, family, family->next_epoch + 1, family->reserved_ino, 0);
 	if (r == 0)
 		*ret_epoch = family->next_epoch++;
-	pthread_mutex_unlock(&family->lock);
+	mutex_give(&family->lock);
 	return r;
 }

@@ -8,10 +8,10 @@
 #ifndef CORPUSFS_TREE_RECORDS_HOLD_H
 #define CORPUSFS_TREE_RECORDS_HOLD_H
 
-#include <pthread.h>
+#include "lib/base/locks.h"
 
 struct hold {
-	pthread_mutex_t lock; /* guards the numbers; a leaf */
+	struct mutex lock; /* guards the numbers */
 	pthread_cond_t changed;
 	unsigned writers; /* inside */
 	unsigned holders;

@@ -20,7 +20,7 @@ static struct inode *inode_new(struct view *view, uint64_t ino)
 	inode->view = view;
 	inode->ino = ino;
 	inode->refs = 1;
-	pthread_mutex_init(&inode->lock, NULL);
+	mutex_init_keyed(&inode->lock, LOCK_INODE, view->number, ino);
 	pthread_cond_init(&inode->drained, NULL);
 	return inode;
 }
@@ -32,7 +32,7 @@ static void inode_free(struct inode *inode)
 	dirty_clear(&inode->frozen);
 	buf_clear(&inode->inline_data);
 	pthread_cond_destroy(&inode->drained);
-	pthread_mutex_destroy(&inode->lock);
+	mutex_clear(&inode->lock);
 	free(inode);
 }
 
@@ -54,10 +54,10 @@ static void lru_remove(struct inode *inode)
 {
 	struct tree *tree = inode->view->tree;
 
-	pthread_mutex_lock(&tree->lru_lock);
+	mutex_take(&tree->lru_lock);
 	DL_DELETE2(tree->lru, inode, lru_prev, lru_next);
 	tree->lru_count--;
-	pthread_mutex_unlock(&tree->lru_lock);
+	mutex_give(&tree->lru_lock);
 }
 
 /* True when the list has grown too long. */
@@ -65,12 +65,12 @@ static bool lru_add(struct inode *inode)
 {
 	struct tree *tree = inode->view->tree;
 
-	pthread_mutex_lock(&tree->lru_lock);
+	mutex_take(&tree->lru_lock);
 	DL_APPEND2(tree->lru, inode, lru_prev, lru_next);
 
 	bool is_long = ++tree->lru_count > tree->options.inode_cache_entries;
 
-	pthread_mutex_unlock(&tree->lru_lock);
+	mutex_give(&tree->lru_lock);
 	return is_long;
 }
 
@@ -82,21 +82,21 @@ static void lru_trim(struct tree *tree)
 {
 	struct inode *unused = NULL, *inode, *next;
 
-	pthread_mutex_lock(&tree->lru_lock);
+	mutex_take(&tree->lru_lock);
 	while (tree->lru_count > tree->options.inode_cache_entries) {
 		inode = tree->lru;
-		if (pthread_mutex_trylock(&inode->view->cache_lock) != 0)
+		if (!mutex_try(&inode->view->cache_lock))
 			break;
 		DL_DELETE2(tree->lru, inode, lru_prev, lru_next);
 		tree->lru_count--;
 		hash_remove(inode);
 		atomic_fetch_add(&tree->evictions, 1);
-		pthread_mutex_unlock(&inode->view->cache_lock);
+		mutex_give(&inode->view->cache_lock);
 		/* counts the extents it holds against the tree, not the view: it may be freed after the view */
 		DL_APPEND2(unused, inode, lru_prev, lru_next);
 		extent_cache_drop(inode);
 	}
-	pthread_mutex_unlock(&tree->lru_lock);
+	mutex_give(&tree->lru_lock);
 	DL_FOREACH_SAFE2(unused, inode, next, lru_next)
 		inode_free(inode);
 }
@@ -105,8 +105,8 @@ void inode_cache_empty(struct view *view)
 {
 	struct inode *inode, *next;
 
-	pthread_mutex_lock(&view->cache_lock);
-	pthread_mutex_lock(&view->tree->lru_lock);
+	mutex_take(&view->cache_lock);
+	mutex_take(&view->tree->lru_lock);
 	HASH_ITER(by_ino, view->inodes, inode, next) {
 		assert(inode->refs == 0);
 		DL_DELETE2(view->tree->lru, inode, lru_prev, lru_next);
@@ -114,8 +114,8 @@ void inode_cache_empty(struct view *view)
 		hash_remove(inode);
 		inode_free(inode);
 	}
-	pthread_mutex_unlock(&view->tree->lru_lock);
-	pthread_mutex_unlock(&view->cache_lock);
+	mutex_give(&view->tree->lru_lock);
+	mutex_give(&view->cache_lock);
 }
 
 /* --- loading --- */
@@ -150,7 +150,7 @@ static int read_record(struct inode *inode)
 static int wait_loaded(struct inode *inode)
 {
 	while (inode->load == 0)
-		pthread_cond_wait(&inode->view->loaded, &inode->view->cache_lock);
+		mutex_wait(&inode->view->cache_lock, &inode->view->loaded);
 	return inode->load == LOADED ? 0 : inode->load;
 }
 
@@ -160,11 +160,11 @@ static int load(struct inode *inode)
 	struct view *view = inode->view;
 
 	hash_add(inode);
-	pthread_mutex_unlock(&view->cache_lock);
+	mutex_give(&view->cache_lock);
 
 	int r = read_record(inode);
 
-	pthread_mutex_lock(&view->cache_lock);
+	mutex_take(&view->cache_lock);
 	if (r < 0)
 		hash_remove(inode);
 	inode->load = r < 0 ? r : LOADED;
@@ -190,7 +190,7 @@ static int get(struct view *view, uint64_t ino, bool load_it, struct inode **ret
 
 	if (ino == 0 || ino > INO_MAX)
 		return -ESTALE;
-	pthread_mutex_lock(&view->cache_lock);
+	mutex_take(&view->cache_lock);
 	inode = find(view, ino);
 	if (inode) {
 		r = wait_loaded(inode);
@@ -200,7 +200,7 @@ static int get(struct view *view, uint64_t ino, bool load_it, struct inode **ret
 	} else {
 		r = -ENOENT;
 	}
-	pthread_mutex_unlock(&view->cache_lock);
+	mutex_give(&view->cache_lock);
 	if (!inode)
 		return r;
 	if (r < 0) {
@@ -227,7 +227,7 @@ void inode_put(struct inode *inode)
 	struct tree *tree = view->tree;
 	bool is_unused = false, is_long = false;
 
-	pthread_mutex_lock(&view->cache_lock);
+	mutex_take(&view->cache_lock);
 	if (--inode->refs == 0) {
 		/* whoever set gone had a reference, so it is seen here; what was removed stays for view_getattr_removed */
 		if (inode->gone && inode->record_epoch == 0)
@@ -235,7 +235,7 @@ void inode_put(struct inode *inode)
 		is_unused = !inode->is_hashed;
 		is_long = !is_unused && lru_add(inode);
 	}
-	pthread_mutex_unlock(&view->cache_lock);
+	mutex_give(&view->cache_lock);
 	if (is_unused)
 		inode_free(inode);
 	if (is_long)
@@ -248,9 +248,9 @@ struct inode *inode_add(struct view *view, uint64_t ino, const struct inode_reco
 
 	take_record(inode, record);
 	inode->load = LOADED;
-	pthread_mutex_lock(&view->cache_lock);
+	mutex_take(&view->cache_lock);
 	hash_add(inode);
-	pthread_mutex_unlock(&view->cache_lock);
+	mutex_give(&view->cache_lock);
 	return inode;
 }
 
@@ -286,13 +286,13 @@ int inode_open(struct view *view, uint64_t ino, struct inode **ret_inode)
 
 	if (r < 0)
 		return r;
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	/* without a name and not open: an orphan that waits for its removal. A removed directory has no content that could be missed. */
 	if (inode->gone ? !S_ISDIR(inode->record.mode) : inode->record.nlink == 0 && inode->opens == 0)
 		r = -ESTALE;
 	else
 		inode->opens++;
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	if (r < 0) {
 		inode_put(inode);
 		return r;
@@ -303,13 +303,13 @@ int inode_open(struct view *view, uint64_t ino, struct inode **ret_inode)
 
 void inode_close(struct inode *inode)
 {
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	assert(inode->opens > 0);
 
 	bool is_last = --inode->opens == 0 && inode->record.nlink == 0 && !inode->gone && view_check_change(inode->view) == 0;
 
 	inode->gone = inode->gone || is_last;
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 	if (is_last) {
 		/* what fails stays noted as an orphan and is tried again when the store is next opened */
 		int ignored = inode_bury(inode);
@@ -359,7 +359,7 @@ void inode_fill_attr(const struct inode *inode, struct attr *ret_attr)
 
 void inode_attr(struct inode *inode, struct attr *ret_attr)
 {
-	pthread_mutex_lock(&inode->lock);
+	mutex_take(&inode->lock);
 	inode_fill_attr(inode, ret_attr);
-	pthread_mutex_unlock(&inode->lock);
+	mutex_give(&inode->lock);
 }

@@ -13,7 +13,6 @@
 #ifndef CORPUSFS_TREE_RECORDS_INODE_H
 #define CORPUSFS_TREE_RECORDS_INODE_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <uthash.h>
 
@@ -34,7 +33,7 @@ struct inode {
 	int load;                    /* inode.c: 0 being loaded; 1 loaded; else why it could not be; view->cache_lock */
 	unsigned opens;              /* open files; lock. Orphans wait for 0 */
 
-	pthread_mutex_t lock;        /* guards all below */
+	struct mutex lock;           /* guards all below */
 	pthread_cond_t drained;      /* frozen became empty */
 	struct inode_record record;  /* committed; record.data points to inline_data */
 	uint64_t record_epoch;       /* epoch of the committed version; 0 for an inode not yet written */
@@ -64,12 +63,12 @@ struct tree {
 	struct tree_options options;
 	char *space_path;
 
-	pthread_mutex_t lru_lock;
+	struct mutex lru_lock;
 	struct inode *lru;           /* oldest first */
 	uint64_t lru_count;
 	_Atomic uint64_t evictions;  /* inodes that left the LRU for lack of room; grows with the cache_lock of their view held */
 
-	pthread_mutex_t family_lock;
+	struct mutex family_lock;
 	struct family *families;     /* uthash by id */
 
 	struct committer *committer; /* committer.c */
@@ -87,12 +86,12 @@ struct view {
 	atomic_bool retired;         /* see freeze_retire */
 	struct hold hold;            /* entered by whoever buffers a write */
 
-	pthread_mutex_t names;       /* guards the namespace: entries, link counts, directories' records */
-	pthread_rwlock_t epoch_lock; /* see view.h; guards line, epoch, shared, level. Never taken twice by one thread: writers come first */
+	struct mutex names;          /* guards the namespace: entries, link counts, directories' records */
+	struct rwlock epoch_lock;    /* see view.h; guards line, epoch, shared, level. Never taken twice by one thread: writers come first */
 	struct line line, shared;
 	uint64_t epoch;
 
-	pthread_mutex_t cache_lock;  /* guards inodes and their refs */
+	struct mutex cache_lock;     /* guards inodes and their refs */
 	pthread_cond_t loaded;       /* with cache_lock: an inode was loaded, or could not be */
 	struct inode *inodes;        /* uthash by ino */
 };

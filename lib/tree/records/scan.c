@@ -102,9 +102,9 @@ static struct version_iter *iterate(const struct scan *scan, const struct tree_k
 
 	if (!scan->view)
 		return version_iter_new(scan->tree->kv, &scan->line, first, end, 0);
-	pthread_rwlock_rdlock(&scan->view->epoch_lock);
+	rwlock_read(&scan->view->epoch_lock);
 	iter = version_iter_new(scan->tree->kv, &scan->view->line, first, end, 0);
-	pthread_rwlock_unlock(&scan->view->epoch_lock);
+	rwlock_give(&scan->view->epoch_lock);
 	return iter;
 }
 

@@ -27,12 +27,12 @@ void change_begin(struct change *change, struct view *view, struct inode *const 
 			add_item(change, inodes[i]);
 	}
 	for (size_t i = 0; i < change->count; i++)
-		pthread_mutex_lock(&change->items[i].inode->lock);
+		mutex_take(&change->items[i].inode->lock);
 	if (drained) {
 		assert(change->count == 1);
 		inode_wait_drained(change->items[0].inode);
 	}
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 	for (size_t i = 0; i < change->count; i++) {
 		change->items[i].saved = change->items[i].inode->record;
 		change->items[i].saved_size = change->items[i].inode->size;
@@ -88,9 +88,9 @@ int change_write(struct change *change, int result)
 
 void change_end(struct change *change)
 {
-	pthread_rwlock_unlock(&change->view->epoch_lock);
+	rwlock_give(&change->view->epoch_lock);
 	for (size_t i = change->count; i-- > 0;)
-		pthread_mutex_unlock(&change->items[i].inode->lock);
+		mutex_give(&change->items[i].inode->lock);
 	kv_batch_free(change->batch);
 	change->batch = NULL;
 }

@@ -156,11 +156,11 @@ int version_get(struct kv *kv, const struct line *line, const struct tree_key *s
 
 int view_version_get(struct view *view, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch)
 {
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 
 	int r = version_get(view->tree->kv, &view->line, stem, value, ret_epoch);
 
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 	return r;
 }
 

@@ -25,8 +25,8 @@ int tree_new(struct kv *kv, struct chunks *chunks, struct pool *pool, const stru
 	tree->options = *options;
 	tree->space_path = xstrdup(options->space_path);
 	tree->options.space_path = tree->space_path;
-	pthread_mutex_init(&tree->lru_lock, NULL);
-	pthread_mutex_init(&tree->family_lock, NULL);
+	mutex_init(&tree->lru_lock, LOCK_LRU);
+	mutex_init(&tree->family_lock, LOCK_FAMILIES);
 
 	int r = space_new(tree->space_path, options->reserve_bytes, &tree->space);
 
@@ -48,8 +48,8 @@ void tree_free(struct tree *tree)
 	committer_stop(tree);
 	families_free(tree);
 	space_free(tree->space);
-	pthread_mutex_destroy(&tree->family_lock);
-	pthread_mutex_destroy(&tree->lru_lock);
+	mutex_clear(&tree->family_lock);
+	mutex_clear(&tree->lru_lock);
 	free(tree->space_path);
 	free(tree);
 }
@@ -65,24 +65,21 @@ void tree_usage(struct tree *tree, struct tree_usage *ret_usage)
 {
 	committer_usage(tree, NULL, &ret_usage->dirty_bytes, &ret_usage->dirty_inodes);
 	ret_usage->free_bytes = space_available(tree->space);
-	pthread_mutex_lock(&tree->lru_lock);
+	mutex_take(&tree->lru_lock);
 	ret_usage->cached_inodes = tree->lru_count;
-	pthread_mutex_unlock(&tree->lru_lock);
+	mutex_give(&tree->lru_lock);
 }
 
 /* --- opening and closing --- */
 
 static void init_locks(struct view *view)
 {
-	pthread_rwlockattr_t attributes;
+	const uint64_t family_and_dataset = (uint64_t)view->family_id << 32 | view->dataset;
 
-	/* A snapshot must not wait for ever behind changes that follow each other closely. */
-	pthread_rwlockattr_init(&attributes);
-	pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-	pthread_rwlock_init(&view->epoch_lock, &attributes);
-	pthread_rwlockattr_destroy(&attributes);
-	pthread_mutex_init(&view->names, NULL);
-	pthread_mutex_init(&view->cache_lock, NULL);
+	/* Writers come first: a snapshot must not wait for ever behind changes that follow each other closely. */
+	rwlock_init_keyed(&view->epoch_lock, LOCK_EPOCH, family_and_dataset, view->number);
+	mutex_init(&view->names, LOCK_NAMES);
+	mutex_init(&view->cache_lock, LOCK_CACHE);
 	pthread_cond_init(&view->loaded, NULL);
 	hold_init(&view->hold);
 }
@@ -136,9 +133,9 @@ void view_close(struct view *view)
 	line_clear(&view->shared);
 	hold_clear(&view->hold);
 	pthread_cond_destroy(&view->loaded);
-	pthread_mutex_destroy(&view->cache_lock);
-	pthread_mutex_destroy(&view->names);
-	pthread_rwlock_destroy(&view->epoch_lock);
+	mutex_clear(&view->cache_lock);
+	mutex_clear(&view->names);
+	rwlock_clear(&view->epoch_lock);
 	free(view);
 }
 
@@ -181,17 +178,17 @@ int view_check_change(const struct view *view)
 
 void view_set_shared(struct view *view, const struct line *shared)
 {
-	pthread_rwlock_wrlock(&view->epoch_lock);
+	rwlock_write(&view->epoch_lock);
 	line_clear(&view->shared);
 	view->shared = line_copy(shared);
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 }
 
 void view_set_level(struct view *view, int level)
 {
-	pthread_rwlock_wrlock(&view->epoch_lock);
+	rwlock_write(&view->epoch_lock);
 	view->level = level;
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 }
 
 /* --- asking --- */
@@ -218,11 +215,11 @@ bool view_read_only(const struct view *view)
 
 struct line view_line(struct view *view)
 {
-	pthread_rwlock_rdlock(&view->epoch_lock);
+	rwlock_read(&view->epoch_lock);
 
 	struct line line = line_copy(&view->line);
 
-	pthread_rwlock_unlock(&view->epoch_lock);
+	rwlock_give(&view->epoch_lock);
 	return line;
 }
 

@@ -10,8 +10,8 @@
  * Changing the epoch: freeze.h. All buffered content is committed and every change of the view held back; the records are written that
  * say what is to be; then the view goes on with the new line and epoch.
  *
- * Locks, in the order in which they are taken: view.names (namespace changes) -> inode.lock -> view.epoch_lock (shared by every change
- * from reading the old version until its batch is written; exclusive while frozen; several only by freeze.c) -> family, cache and dirty-budget locks (leaves).
+ * Locks: view.names for changes of the namespace, inode.lock for one inode, and view.epoch_lock, shared by every change from reading the old
+ * version until its batch is written, exclusive while frozen. Their order is that of lib/base/lock_order.h.
  *
  * Threads: any, except view_close, which is the last call.
  */
