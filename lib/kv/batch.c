@@ -5,6 +5,7 @@
  * operation: u8 type | u8 family | u32 key length | u32 value length | key | value
  */
 #include <assert.h>
+#include <errno.h>
 
 #include "lib/kv/internal.h"
 
@@ -100,7 +101,7 @@ static rocksdb_writebatch_t *translate(struct kv *kv, const struct kv_batch *bat
 int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
 {
 	char *message = NULL;
-	int result = ballast_admit(kv->ballast, batch->ops.len);
+	int result = kv->read_only ? -EROFS : ballast_admit(kv->ballast, batch->ops.len);
 
 	if (result < 0)
 		return result;

@@ -25,6 +25,12 @@ char *info_log_begin(const char *db, rocksdb_options_t *options)
 	return steal_ptr(directory);
 }
 
+void info_log_none(rocksdb_options_t *options)
+{
+	/* RocksDB goes on without a log when it cannot make one, and there is no other way to tell it. */
+	rocksdb_options_set_db_log_dir(options, "/dev/null");
+}
+
 static void move_in(const char *directory, const char *db)
 {
 	DIR *dir = opendir(directory);

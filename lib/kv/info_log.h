@@ -13,6 +13,9 @@
 /* Returns the directory; NULL, and RocksDB does as always, where it cannot be made. */
 char *info_log_begin(const char *db, rocksdb_options_t *options);
 
+/* No log at all, for a database that is opened read-only. */
+void info_log_none(rocksdb_options_t *options);
+
 /* Frees and removes the directory; `opened`: the log replaces the last one. */
 void info_log_end(char *directory, const char *db, bool opened);
 

@@ -23,6 +23,7 @@ struct kv_setup {
 struct kv {
 	rocksdb_t *db;
 	char *path;
+	bool read_only;
 	rocksdb_column_family_handle_t *handles[KV_HANDLE_COUNT];
 	struct kv_setup setup;
 	rocksdb_readoptions_t *read;

@@ -103,39 +103,56 @@ static int refused(const char *path, char *message, struct error *err)
 	return result;
 }
 
+/* Opens the database; its message when that fails. */
+static char *open_native(struct kv *kv, const struct kv_options *options)
+{
+	const rocksdb_options_t *const *families = (const rocksdb_options_t *const *)kv->setup.families;
+	char *message = NULL;
+
+	if (options->read_only) {
+		info_log_none(kv->setup.db);
+		kv->db = rocksdb_open_for_read_only_column_families(kv->setup.db, kv->path, KV_HANDLE_COUNT, kv_family_names, families,
+								    kv->handles, 0, &message);
+		return message;
+	}
+	char *log_dir = info_log_begin(kv->path, kv->setup.db);
+	kv->db = rocksdb_open_column_families(kv->setup.db, kv->path, KV_HANDLE_COUNT, kv_family_names, families, kv->handles, &message);
+	info_log_end(log_dir, kv->path, !message);
+	return message;
+}
+
 int kv_open(const char *path, const struct kv_options *options, struct kv **ret_kv, struct error *err)
 {
 	int result = look_for_database(path, options->create, err);
-	char *message = NULL;
 
 	if (result < 0)
 		return result;
-	struct ballast *ballast = ballast_new(path, options->ballast);
-	result = ballast_admit_open(ballast, err);
+	struct ballast *ballast = options->read_only ? NULL : ballast_new(path, options->ballast);
+	result = ballast ? ballast_admit_open(ballast, err) : 0;
 	if (result < 0) {
 		ballast_free(ballast);
 		return result;
 	}
 	struct kv *kv = xcalloc(1, sizeof(*kv));
+	kv->path = xstrdup(path);
+	kv->read_only = options->read_only;
 	kv_setup_init(&kv->setup, options);
-	char *log_dir = info_log_begin(path, kv->setup.db);
-	kv->db = rocksdb_open_column_families(kv->setup.db, path, KV_HANDLE_COUNT, kv_family_names,
-	                                      (const rocksdb_options_t *const *)kv->setup.families, kv->handles, &message);
-	info_log_end(log_dir, path, !message);
+	char *message = open_native(kv, options);
 	if (message) {
 		kv_setup_clear(&kv->setup);
 		ballast_free(ballast);
+		free(kv->path);
 		free(kv);
 		return refused(path, message, err);
 	}
 	pthread_mutex_init(&kv->mutex, NULL);
-	kv->path = xstrdup(path);
 	kv->read = rocksdb_readoptions_create();
 	kv->write = rocksdb_writeoptions_create();
 	kv->write_sync = rocksdb_writeoptions_create();
 	rocksdb_writeoptions_set_sync(kv->write_sync, 1);
 	kv->ballast = ballast;
-	ballast_opened(ballast);
+	if (ballast)
+		ballast_opened(ballast);
 	*ret_kv = kv;
 	return 0;
 }
@@ -163,7 +180,12 @@ static char *sync_log(struct kv *kv)
 
 int kv_sync(struct kv *kv)
 {
-	return kv_result(kv, sync_log(kv));
+	return kv->read_only ? 0 : kv_result(kv, sync_log(kv));
+}
+
+bool kv_read_only(const struct kv *kv)
+{
+	return kv->read_only;
 }
 
 bool kv_stopped(struct kv *kv)
@@ -192,10 +214,12 @@ void kv_close(struct kv *kv)
 	 * The log first: it makes everything durable even if the flushes fail. Where it cannot be written, flushing must not be tried (the
 	 * same assertion), and need not be: the next opening replays what the log has.
 	 */
-	char *message = sync_log(kv);
-	if (!message)
-		flush_all(kv);
-	rocksdb_free(message);
+	if (!kv->read_only) {
+		char *message = sync_log(kv);
+		if (!message)
+			flush_all(kv);
+		rocksdb_free(message);
+	}
 	for (int i = 0; i < KV_HANDLE_COUNT; i++)
 		rocksdb_column_family_handle_destroy(kv->handles[i]);
 	rocksdb_close(kv->db);
@@ -284,6 +308,8 @@ int kv_drop_range(struct kv *kv, enum kv_family family, const void *first, size_
 	AUTO_BUF limit = BUF_INIT;
 	char *message = NULL;
 
+	if (kv->read_only)
+		return -EROFS;
 	if (first_len == 0 || end_len == 0)
 		return -EINVAL;
 	buf_add(&limit, end, end_len);
@@ -299,6 +325,8 @@ int kv_drop_range(struct kv *kv, enum kv_family family, const void *first, size_
 
 void kv_compact_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len)
 {
+	if (kv->read_only)
+		return;
 	rocksdb_compactoptions_t *shared = rocksdb_compactoptions_create();
 
 	/* The automatic compactions that keep writers from stalling must go on meanwhile. */

@@ -11,7 +11,8 @@
  * Full disks: kv_open() and kv_write() return -ENOSPC before RocksDB meets one. Should it meet one all the same (somebody else filled the
  * disk in that moment), it may stop writing: kv_stopped() tells, reads go on, and opening anew helps.
  *
- * A database that cannot be opened is not touched.
+ * A database that cannot be opened is not touched. Nor is one that is opened read-only: its log is replayed in memory. Whoever does that
+ * keeps writers away, in this process and in others.
  */
 #ifndef CORPUSFS_KV_KV_H
 #define CORPUSFS_KV_KV_H
@@ -33,6 +34,7 @@ struct kv_pin;
 
 struct kv_options {
 	bool create;             /* the directory must not hold a database yet */
+	bool read_only;          /* nothing is written, not even to the directory; every change answers -EROFS */
 	uint64_t cache_bytes;    /* block cache for metadata (tree, catalog, dedup); chunks are left to the page cache */
 	uint64_t memtable_bytes; /* all column families together */
 	unsigned threads;        /* background flush and compaction */
@@ -66,6 +68,7 @@ void kv_batch_delete(struct kv_batch *batch, enum kv_family family, const void *
 size_t kv_batch_count(const struct kv_batch *batch);
 size_t kv_batch_bytes(const struct kv_batch *batch);
 
+bool kv_read_only(const struct kv *kv);
 bool kv_stopped(struct kv *kv); /* a write of the log has failed, and no kv_sync() has succeeded since */
 
 #define KV_SYNC 1U

@@ -15,6 +15,8 @@ struct kv_sst {
 
 int kv_sst_new(struct kv *kv, enum kv_family family, const char *path, struct kv_sst **ret_sst)
 {
+	if (kv->read_only)
+		return -EROFS;
 	struct kv_sst *sst = xcalloc(1, sizeof(*sst));
 	char *message = NULL;
 

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/wait.h>
 
 #include "tests/unit/kv_store.h"
 
@@ -214,6 +215,65 @@ static void test_opening_refuses(void **state)
 	assert_int_equal(truncate(sst, 10), 0);
 	assert_int_equal(open_result(path, false), -EBADMSG);
 }
+/* --- read-only --- */
+
+static char *listing(const char *dir)
+{
+	AUTO_FREE char *command = xasprintf("cd %s && ls -lR --time-style=full-iso . && cat db/* | md5sum", dir);
+	AUTO_BUF text = BUF_INIT;
+	FILE *pipe = popen(command, "r");
+
+	for (int c; (c = fgetc(pipe)) != EOF;)
+		buf_add_u8(&text, (uint8_t)c);
+	assert_int_equal(pclose(pipe), 0);
+	buf_add_u8(&text, 0);
+	return (char *)steal_ptr(text.data);
+}
+
+/* A process that dies leaves its last writes in the log alone. */
+static void leave_a_log(const char *path)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		struct kv *kv = open_kv(path, true);
+		put(kv, KV_TREE, "key", "value", KV_SYNC);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static void test_a_read_only_database_is_not_touched(void **state)
+{
+	AUTO_FREE char *path = db_path(state);
+	struct kv_options options = {.read_only = true, .cache_bytes = 1 << 20, .memtable_bytes = 1 << 20, .threads = 2};
+	struct kv_batch *batch = kv_batch_new();
+	struct error err = {0};
+	struct kv_sst *sst;
+	struct kv *kv;
+
+	leave_a_log(path);
+	AUTO_FREE char *before = listing(*state);
+	assert_int_equal(kv_open(path, &options, &kv, &err), 0);
+	assert_true(kv_read_only(kv));
+	expect(kv, KV_TREE, "key", "value");
+	kv_batch_put(batch, KV_TREE, "other", 5, "value", 5);
+	assert_int_equal(kv_write(kv, batch, 0), -EROFS);
+	assert_int_equal(kv_write(kv, batch, KV_SYNC), -EROFS);
+	assert_int_equal(kv_sst_new(kv, KV_BULK, "/nonexistent/x", &sst), -EROFS);
+	assert_int_equal(kv_drop_range(kv, KV_TREE, "a", 1, "z", 1), -EROFS);
+	kv_compact_range(kv, KV_TREE, NULL, 0, NULL, 0);
+	assert_int_equal(kv_sync(kv), 0);
+	expect(kv, KV_TREE, "other", NULL);
+	expect(kv, KV_TREE, "key", "value");
+	kv_close(kv);
+	kv_batch_free(batch);
+	AUTO_FREE char *after = listing(*state);
+	assert_string_equal(after, before);
+}
+
 /* --- what the engine said last --- */
 
 #define ROUNDS 40000
@@ -263,6 +323,7 @@ int main(void)
 		KV_TEST(test_iterators_keep_their_bounds),
 		KV_TEST(test_iterators_see_their_moment),
 		KV_TEST(test_opening_refuses),
+		KV_TEST(test_a_read_only_database_is_not_touched),
 		KV_TEST(test_the_last_error_is_told_whole),
 	};
 
