@@ -20,6 +20,7 @@ enum exit_code exit_code_of(int code)
 	case ETXTBSY: return EXIT_BUSY;
 	case EEXIST: return EXIT_EXISTS;
 	case EPERM:
+	case EROFS:
 	case EACCES: return EXIT_PERMISSION;
 	case EMEDIUMTYPE:
 	case EBADMSG:

@@ -35,7 +35,7 @@ static int prepare_work_dir(const char *path, struct error *err)
 int backend_open(struct kv *kv, const char *work_dir, struct backend **ret_backend, struct error *err)
 {
 	struct backend *backend;
-	int ret = prepare_work_dir(work_dir, err);
+	int ret = kv_read_only(kv) ? 0 : prepare_work_dir(work_dir, err);
 
 	if (ret)
 		return ret;

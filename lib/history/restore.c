@@ -477,8 +477,10 @@ int dataset_restore(struct store *store, const char *dataset, const char *snapsh
 	struct restore restore = {.store = store, .cancelled = cancelled, .arg = arg};
 	AUTO_FREE char *clean = clean_path(path);
 	struct spot spot = {0};
-	int result;
+	int result = store_check_writable(store, err);
 
+	if (result < 0)
+		return result;
 	if (!*clean) {
 		error_set(err, -EINVAL, "which file or directory?");
 		error_hint(err, "the whole dataset: corpusfs rollback %s@%s", dataset, snapshot);

@@ -177,7 +177,7 @@ static int walk_subject(struct subject *subject, struct node_source *source, str
 	struct walk walk = {
 		.source = source,
 		.touched = touched,
-		.keep = subject->snapshot,
+		.keep = subject->snapshot && !store_read_only(subject->store),
 		.view = subject->view,
 		.epoch = last_epoch(&subject->line),
 	};
@@ -234,7 +234,7 @@ static int compute(struct subject *subject, uint8_t ret_identity[IDENTITY_LEN])
 	line_clear(&since);
 	scan_clear(&source.scan);
 	subject->cost.contents += atomic_load(&source.contents);
-	if (result == 0 && subject->snapshot)
+	if (result == 0 && subject->snapshot && !store_read_only(subject->store))
 		result = complete(subject, directories, identity);
 	kv_batch_free(directories);
 	if (result == 0)
@@ -365,7 +365,7 @@ static int file_node(struct node_source *source, uint64_t ino, bool keep, struct
 	result = kv_write(store->kv, batch, 0);
 	kv_batch_free(batch);
 	/* The answer is right also where it cannot be kept. */
-	return result == -ENOSPC ? 0 : result;
+	return result == -ENOSPC || result == -EROFS ? 0 : result;
 }
 
 /* The caller has the view, so a snapshot stays. */
@@ -455,6 +455,8 @@ int identity_step(struct store *store, bool (*cancelled)(void *arg), void *arg)
 	uint8_t identity[IDENTITY_LEN];
 	bool computed = false;
 
+	if (store_read_only(store))
+		return 0;
 	while (!computed && next_subject(store, &subject)) {
 		int result = known(store, subject.family, subject.view, identity);
 		if (result == -ENODATA) {

@@ -213,10 +213,13 @@ static int collect(struct run *run)
 int gc_run(struct store *store, const struct gc_options *options, struct gc_progress *ret_result, struct error *err)
 {
 	struct run run = {.store = store, .options = options};
+	int result = options->dry_run ? 0 : store_check_writable(store, err);
 
+	if (result < 0)
+		return result;
 	if (atomic_exchange(&store->collecting, true))
 		return error_set(err, -EBUSY, "garbage collection is running already");
-	int result = start_phase(&run, "prune", 0);
+	result = start_phase(&run, "prune", 0);
 	if (result == 0 && !options->dry_run)
 		result = prune_all(store, prune_step, &run);
 	if (result == 0 && !options->prune_only)

@@ -72,6 +72,7 @@ struct store {
 	char *path;
 	struct superblock superblock;
 	int lock_fd;
+	bool read_only;
 	struct kv *kv;
 	struct pool *pool;
 	struct chunks *chunks;
@@ -96,6 +97,11 @@ struct store {
 	atomic_bool sweep_due;          /* versions were pruned since the last sweep */
 	atomic_uint_fast64_t kept_keys; /* chunks there were after the last sweep */
 };
+
+/* --- store.c --- */
+
+/* Takes change_lock, unless the store can only be read: then -EROFS, and no lock is held. */
+WARN_UNUSED int store_begin_change(struct store *store, struct error *err);
 
 /* --- catalog.c --- */
 WARN_UNUSED int catalog_load(struct store *store, struct error *err);

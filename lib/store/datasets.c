@@ -125,9 +125,10 @@ int dataset_create(struct store *store, const char *name, uint32_t mode, uint32_
 	uint32_t id = 0;
 	int result = dataset_name_check("dataset", name, err);
 
+	if (result == 0)
+		result = store_begin_change(store, err);
 	if (result < 0)
 		return result;
-	mutex_take(&store->change_lock);
 	result = create_locked(store, name, &root, level, err, &id);
 	mutex_give(&store->change_lock);
 	if (result == 0)
@@ -226,9 +227,10 @@ int dataset_rename(struct store *store, const char *name, const char *new_name, 
 	uint32_t id = 0;
 	int result = dataset_name_check("dataset", new_name, err);
 
+	if (result == 0)
+		result = store_begin_change(store, err);
 	if (result < 0)
 		return result;
-	mutex_take(&store->change_lock);
 	result = rename_locked(store, name, new_name, err, &id);
 	mutex_give(&store->change_lock);
 	if (result == 0) {
@@ -267,9 +269,11 @@ int dataset_set_level(struct store *store, const char *name, int level, struct e
 
 	if (level < 0 || level > 22)
 		return error_set(err, -EINVAL, "compression level %d is not in 0..22", level);
-	mutex_take(&store->change_lock);
+	int result = store_begin_change(store, err);
+	if (result < 0)
+		return result;
 	struct dataset *dataset = catalog_dataset(store, name);
-	int result = dataset ? views_head(store, dataset, &view) : -ENOENT;
+	result = dataset ? views_head(store, dataset, &view) : -ENOENT;
 	if (!dataset)
 		no_dataset(err, name);
 	else if (result < 0)
@@ -288,9 +292,11 @@ int dataset_set_schedule(struct store *store, const char *name, const char *sche
 {
 	if (strlen(schedule) >= sizeof(((struct dataset_info *)NULL)->schedule))
 		return error_set(err, -EINVAL, "the schedule is too long");
-	mutex_take(&store->change_lock);
+	int result = store_begin_change(store, err);
+	if (result < 0)
+		return result;
 	struct dataset *dataset = catalog_dataset(store, name);
-	int result = dataset ? put_changed(store, dataset, dataset->record.level, schedule, err) : no_dataset(err, name);
+	result = dataset ? put_changed(store, dataset, dataset->record.level, schedule, err) : no_dataset(err, name);
 	mutex_give(&store->change_lock);
 	return result;
 }
@@ -419,8 +425,10 @@ int dataset_destroy(struct store *store, const char *name, unsigned flags, struc
 {
 	uint32_t id = 0;
 
-	mutex_take(&store->change_lock);
-	int result = destroy_locked(store, name, flags, err, &id);
+	int result = store_begin_change(store, err);
+	if (result < 0)
+		return result;
+	result = destroy_locked(store, name, flags, err, &id);
 	mutex_give(&store->change_lock);
 	if (result == 0)
 		store_changed(store, STORE_DATASETS_CHANGED, id, name);

@@ -80,6 +80,23 @@ int lock_take(const char *store_path, int *ret_fd, struct error *err)
 	return 0;
 }
 
+int lock_share(const char *store_path, int *ret_fd, struct error *err)
+{
+	AUTO_FREE char *path = xasprintf("%s/%s", store_path, LOCK_NAME);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 && errno != ENOENT)
+		return error_set(err, -errno, "cannot lock the store %s: %s", store_path, strerror(errno));
+	if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0) {
+		int result = errno == EWOULDBLOCK ? -EBUSY : -errno;
+
+		close(fd);
+		return error_set(err, result, "cannot lock the store %s: %s", store_path, strerror(-result));
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
 void lock_release(int fd)
 {
 	if (fd < 0)

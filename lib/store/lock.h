@@ -12,6 +12,8 @@
 #define LOCK_NAME "lock"
 
 WARN_UNUSED int lock_take(const char *store_path, int *ret_fd, struct error *err); /* -EBUSY, -EACCES */
+/* For a store that nobody can write: shared with others that read it. *ret_fd is -1 where there is no lock file. */
+WARN_UNUSED int lock_share(const char *store_path, int *ret_fd, struct error *err);
 void lock_release(int fd);
 pid_t lock_owner(const char *store_path); /* 0: nobody */
 

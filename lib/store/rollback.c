@@ -152,8 +152,10 @@ int dataset_rollback(struct store *store, const char *dataset_name, const char *
 	struct rollback rollback = {.guard = guard};
 	uint32_t id = 0;
 
-	mutex_take(&store->change_lock);
-	int result = rollback_locked(store, dataset_name, name, &rollback, err);
+	int result = store_begin_change(store, err);
+	if (result < 0)
+		return result;
+	result = rollback_locked(store, dataset_name, name, &rollback, err);
 	if (result == 0)
 		id = rollback.dataset->record.id;
 	mutex_give(&store->change_lock);
@@ -237,9 +239,10 @@ int dataset_clone(struct store *store, const char *dataset, const char *name, co
 	uint32_t id = 0;
 	int result = dataset_name_check("dataset", new_name, err);
 
+	if (result == 0)
+		result = store_begin_change(store, err);
 	if (result < 0)
 		return result;
-	mutex_take(&store->change_lock);
 	result = clone_locked(store, dataset, name, new_name, &id, err);
 	mutex_give(&store->change_lock);
 	if (result == 0)

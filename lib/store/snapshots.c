@@ -241,8 +241,10 @@ int snapshot_create(struct store *store, const struct snapshot_create *wanted, s
 		if (result < 0)
 			return result;
 	}
-	mutex_take(&store->change_lock);
-	int result = create_locked(store, wanted, count, note, flags, targets, err);
+	int result = store_begin_change(store, err);
+	if (result < 0)
+		return result;
+	result = create_locked(store, wanted, count, note, flags, targets, err);
 	for (size_t i = 0; result == 0 && i < count; i++)
 		ids[i] = catalog_dataset(store, wanted[i].dataset)->record.id;
 	mutex_give(&store->change_lock);
@@ -361,9 +363,10 @@ int snapshot_rename(struct store *store, const char *dataset, const char *name, 
 	struct dataset_info info;
 	int result = dataset_name_check("snapshot", new_name, err);
 
+	if (result == 0)
+		result = store_begin_change(store, err);
 	if (result < 0)
 		return result;
-	mutex_take(&store->change_lock);
 	result = rename_locked(store, dataset, name, new_name, err);
 	if (result == 0)
 		result = dataset_get(store, dataset, &info);
@@ -452,9 +455,10 @@ int snapshot_hold(struct store *store, const char *dataset, const char *name, co
 {
 	int result = dataset_name_check("hold", tag, err);
 
+	if (result == 0)
+		result = store_begin_change(store, err);
 	if (result < 0)
 		return result;
-	mutex_take(&store->change_lock);
 	result = hold_locked(store, dataset, name, tag, err);
 	mutex_give(&store->change_lock);
 	return result;
@@ -462,8 +466,10 @@ int snapshot_hold(struct store *store, const char *dataset, const char *name, co
 
 int snapshot_release(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err)
 {
-	mutex_take(&store->change_lock);
-	int result = release_locked(store, dataset, name, tag, err);
+	int result = store_begin_change(store, err);
+	if (result < 0)
+		return result;
+	result = release_locked(store, dataset, name, tag, err);
 	mutex_give(&store->change_lock);
 	return result;
 }
@@ -543,8 +549,10 @@ int snapshot_destroy(struct store *store, const char *dataset, const char *name,
 {
 	uint32_t id = 0;
 
-	mutex_take(&store->change_lock);
-	int result = destroy_locked(store, dataset, name, err, &id);
+	int result = store_begin_change(store, err);
+	if (result < 0)
+		return result;
+	result = destroy_locked(store, dataset, name, err, &id);
 	mutex_give(&store->change_lock);
 	if (result == 0)
 		store_changed(store, STORE_SNAPSHOTS_CHANGED, id, name);

@@ -36,7 +36,10 @@ struct store_parameters {
 WARN_UNUSED int store_init(const char *path, const struct store_parameters *parameters, struct error *err);
 
 /* -ENOENT no such directory, -EMEDIUMTYPE not a store, -EBADMSG damaged, -EPROTONOSUPPORT newer, -EBUSY locked (text says by whom),
- * -EACCES. Nothing is changed on failure. Orphans are reaped, unfinished work is noted for the background. */
+ * -EACCES. Nothing is changed on failure. Orphans are reaped, unfinished work is noted for the background.
+ *
+ * A store whose superblock names features that this program would lose by writing, and one on media that cannot be written, is opened
+ * read-only: not a byte of it changes, and whatever would change it answers -EROFS. */
 WARN_UNUSED int store_open(const char *path, const struct store_options *options, struct store **ret_store, struct error *err);
 
 /* Commits everything, closes all views; every view must have been put. The first failure is returned, the store is closed anyway. */
@@ -48,6 +51,8 @@ WARN_UNUSED int store_probe(const char *path, struct superblock *ret_superblock,
 /* Who has the store locked: its pid, 0 if nobody. */
 pid_t store_locked_by(const char *path);
 
+bool store_read_only(const struct store *store);
+WARN_UNUSED int store_check_writable(const struct store *store, struct error *err); /* 0 or -EROFS */
 const char *store_path(const struct store *store); /* absolute */
 const struct superblock *store_superblock(const struct store *store);
 struct kv *store_kv(struct store *store);

@@ -125,8 +125,10 @@ static int run(struct import *import, int fd, struct error *err)
 int import_run(struct store *store, const struct import_options *options, struct transfer_counts *ret_counts, struct error *err)
 {
 	struct import import = {.store = store, .options = options};
-	int r, failed;
+	int r = store_check_writable(store, err), failed;
 
+	if (r < 0)
+		return r;
 	transfer_begin(&import.transfer, &options->transfer);
 	pthread_mutex_init(&import.lock, NULL);
 	r = run(&import, options->source_fd, err);

@@ -1,6 +1,5 @@
 """The commands: what they print, and what they do with bad input: one clear line on stderr, a named exit code, nothing changed."""
 
-import ctypes
 import fcntl
 import glob
 import hashlib
@@ -11,7 +10,7 @@ import subprocess
 
 import pytest
 
-from harness import procs, program
+from harness import procs, program, superblock
 
 
 def digest(root):
@@ -198,21 +197,11 @@ def test_damaged_store_is_refused_and_left_alone(store, damage):
         assert after == before, command
 
 
-def rewrite_superblock(path, change):
-    """Changes the text above the check, and makes the check right again (lib/format/superblock.h)."""
-    with open(path, "rb") as handle:
-        body = change(handle.read().rpartition(b"check ")[0])
-    digest_of = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
-    digest_of.restype, digest_of.argtypes = ctypes.c_uint64, (ctypes.c_char_p, ctypes.c_size_t)
-    with open(path, "wb") as handle:
-        handle.write(body + b"check %016x\n" % digest_of(body, len(body)))
-
-
 @pytest.mark.parametrize("line, newer", [(b"format 1", b"format 999"), (b"\nincompat 0", b"\nincompat 999")])
 def test_newer_format_is_refused(store, line, newer):
-    rewrite_superblock(store.path + "/corpusfs", lambda body: body)
+    superblock.rewrite(store.path + "/corpusfs", lambda body: body)
     store.ok("-s", store.path, "dataset", "list")
-    rewrite_superblock(store.path + "/corpusfs", lambda body: body.replace(line, newer))
+    superblock.rewrite(store.path + "/corpusfs", lambda body: body.replace(line, newer))
     before = digest(store.path)
     for command in (["-s", store.path, "dataset", "list"], ["mount", store.path, store.area]):
         refused(store.run(*command), program.UNSUPPORTED)

@@ -171,8 +171,9 @@ static void *jobs_main(void *arg)
 
 	while (begin_round(jobs)) {
 		watch_database(jobs);
-		run_periodic(jobs);
-		if (clock_ms() >= jobs->gc_after_ms && gc_wanted(jobs->store))
+		if (!store_read_only(jobs->store))
+			run_periodic(jobs);
+		if (!store_read_only(jobs->store) && clock_ms() >= jobs->gc_after_ms && gc_wanted(jobs->store))
 			collect(jobs);
 		end_round(jobs);
 		sleep_ms(jobs, LOOK_EVERY_MS);

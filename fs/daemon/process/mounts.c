@@ -209,10 +209,12 @@ static void entry_put(struct mounts *mounts, struct entry *entry)
 static int source_check(struct mounts *mounts, const struct mount_options *options, struct error *err)
 {
 	struct view *view;
-	int result;
+	int result = options->read_only || options->snapshot ? 0 : store_check_writable(mounts->store, err);
 
-	if (!options->dataset)
-		return 0;
+	if (result < 0)
+		error_hint(err, "mount it read-only: corpusfs mount -o ro");
+	if (result < 0 || !options->dataset)
+		return result;
 	result = options->snapshot ? store_snapshot(mounts->store, options->dataset, options->snapshot, &view)
 	                           : store_head(mounts->store, options->dataset, &view);
 	if (result == 0) {
