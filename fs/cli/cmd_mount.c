@@ -10,7 +10,7 @@
 #include "fs/cli/run.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
-#include "fs/daemon/process/daemon.h"
+#include "fs/daemon/serve/daemon.h"
 #include "lib/store/datasets.h"
 
 struct request {

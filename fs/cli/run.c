@@ -10,7 +10,7 @@
 #include "fs/cli/progress.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
-#include "fs/daemon/process/daemon.h"
+#include "fs/daemon/process/process.h"
 #include "lib/base/clock.h"
 #include "lib/base/file.h"
 #include "lib/ops/ops.h"

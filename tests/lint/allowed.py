@@ -15,8 +15,6 @@ FORWARD_NEEDS = {
     ("lib/tree/records", "lib/tree/content"),
     ("lib/tree/records", "lib/tree/files"),
     ("lib/tree/content", "lib/tree/files"),
-    ("fs/daemon/process", "fs/daemon/background"),
-    ("fs/daemon/process", "fs/daemon/control"),
 }
 
 # Rooms whose meson.build does not open with what they are for, may use and must never do.
@@ -30,14 +28,10 @@ ROOMS_WITHOUT_PURPOSE = {
     "lib/history",
     "lib/transfer",
     "lib/ops",
-    "fs/daemon/process",
-    "fs/daemon/background",
-    "fs/daemon/control",
     "fs/cli",
 }
 
 LONG_FILES = {
-    "fs/daemon/process/mounts.c",
     "lib/history/restore.c",
     "lib/reclaim/prune.c",
     "lib/store/snapshots.c",

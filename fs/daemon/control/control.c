@@ -11,7 +11,6 @@
 #include <sys/un.h>
 #include <utlist.h>
 
-#include "fs/daemon/process/daemon.h"
 #include "fs/daemon/control/message.h"
 #include "lib/base/clock.h"
 

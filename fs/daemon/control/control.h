@@ -1,6 +1,6 @@
 /*
  * The control socket, STORE/socket: accepts connections of root and of the store's owner (SO_PEERCRED), and gives each
- * a thread that reads requests and sends answers (fs/daemon/message.h). A client that goes away cancels what it asked
+ * a thread that reads requests and sends answers (fs/daemon/control/message.h). A client that goes away cancels what it asked
  * for.
  *
  *   control_start -> ... -> control_stop -> (the store is closed) -> control_finish
@@ -17,6 +17,8 @@
 #include <sys/types.h>
 
 #include "lib/base/error.h"
+
+#define DAEMON_SOCKET "socket" /* in the store's directory */
 
 struct control;
 

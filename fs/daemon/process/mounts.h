@@ -7,7 +7,8 @@
  *
  * Two sessions that write the same files would have two page caches that do not know of each other. So what is
  * mounted for writing already is shown at the second place by a bind mount, where we are root; the session ends when
- * all its places are unmounted.
+ * all its places are unmounted and nothing is open in it. What was detached from all its places, with files open, is shown again in the
+ * same way. A session that is about to end is waited for.
  *
  * Threads: any, except mounts_new, mounts_reap and mounts_free, which are the main thread's.
  */
@@ -31,9 +32,9 @@ WARN_UNUSED int mounts_start(struct mounts *mounts, const json_t *args, json_t *
 
 struct mounts_stopped {
 	bool last;   /* it was the last one: the daemon leaves */
-	bool in_use; /* after a lazy stop: it is detached, but files are open in it; what was written so far is on disk */
+	bool in_use; /* it is detached, but files are open in it, or another mount namespace has it; what was written so far is on disk */
 };
-/* Returns when the mount's session has ended and all is committed. -EBUSY when it is in use, unless `lazy`. */
+/* Returns when the mount's session has ended, if it was its last place, and all is committed. -EBUSY when it is in use, unless `lazy`. */
 WARN_UNUSED int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, struct mounts_stopped *ret_stopped,
                             struct error *err);
 

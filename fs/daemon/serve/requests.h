@@ -8,11 +8,11 @@
  *   store.status also {pid, mounts, gc}
  *   gc.run       pauses the daemon's own collector
  */
-#ifndef CORPUSFS_DAEMON_CONTROL_REQUESTS_H
-#define CORPUSFS_DAEMON_CONTROL_REQUESTS_H
+#ifndef CORPUSFS_DAEMON_SERVE_REQUESTS_H
+#define CORPUSFS_DAEMON_SERVE_REQUESTS_H
 
-#include "fs/daemon/control/control.h"
 #include "fs/daemon/background/jobs.h"
+#include "fs/daemon/control/control.h"
 #include "fs/daemon/process/mounts.h"
 
 struct requests {

@@ -1,4 +1,4 @@
-#include "fs/daemon/control/requests.h"
+#include "fs/daemon/serve/requests.h"
 
 #include <errno.h>
 #include <string.h>

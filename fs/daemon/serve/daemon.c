@@ -1,4 +1,4 @@
-#include "fs/daemon/process/daemon.h"
+#include "fs/daemon/serve/daemon.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -9,7 +9,7 @@
 
 #include "fs/daemon/control/message.h"
 #include "fs/daemon/process/process.h"
-#include "fs/daemon/control/requests.h"
+#include "fs/daemon/serve/requests.h"
 
 struct daemon {
 	const struct daemon_options *options;
