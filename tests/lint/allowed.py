@@ -6,8 +6,6 @@ ROOMS_WITH_CIRCLES = {
     "lib/tree/content",
     "lib/history",
     "lib/transfer",
-    "lib/ops",
-    "fs/cli",
 }
 
 # (room, a later room that it needs), by an include or by a symbol.
@@ -27,8 +25,6 @@ ROOMS_WITHOUT_PURPOSE = {
     "lib/identity",
     "lib/history",
     "lib/transfer",
-    "lib/ops",
-    "fs/cli",
 }
 
 LONG_FILES = {

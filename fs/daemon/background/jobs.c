@@ -95,7 +95,8 @@ static void watch_database(struct jobs *jobs)
 
 static void run_periodic(struct jobs *jobs)
 {
-	struct op_context context = {.store = jobs->store, .uid = geteuid(), .gid = getegid(), .cancelled = &jobs->loop.cancelled};
+	struct op_context context = {
+		.store = jobs->store, .role = OP_OWNER, .uid = geteuid(), .gid = getegid(), .cancelled = &jobs->loop.cancelled};
 
 	for (size_t i = 0; i < ARRAY_SIZE(periodic); i++) {
 		struct error err = {0};

@@ -86,7 +86,7 @@ void entry_list(struct entry *entry, json_t *rows)
 
 		json_object_set_new(row, "detached", json_boolean(!mount_shows_at(entry->mount, place->mountpoint)));
 		if (place != entry->places)
-			json_object_set_new(row, "bound_to", json_string(entry->places->mountpoint));
+			json_object_set_new(row, "bound_to", json_string_nocheck(entry->places->mountpoint));
 		json_object_set_new(row, "requests", json_integer((json_int_t)status.requests));
 		json_object_set_new(row, "open_files", json_integer((json_int_t)status.open_files));
 		json_object_set_new(row, "protocol_minor", json_integer(status.protocol_minor));

@@ -8,6 +8,7 @@
 #include "fs/daemon/process/mount_args.h"
 #include "fs/fuse/mount/mount.h"
 #include "lib/base/clock.h"
+#include "lib/ops/json.h"
 
 #define WAIT_STEP_MS 200
 #define BUSY_STEP_MS 100
@@ -241,7 +242,8 @@ static int bind_entry(struct mounts *mounts, struct entry *entry, json_t *args, 
 		return result;
 	}
 	log_line(mounts->log, "info", "bound", "mountpoint=%s to=%s", options->mountpoint, has->mountpoint);
-	*ret_result = json_pack("{s:s, s:s}", "mountpoint", options->mountpoint, "bound_to", has->mountpoint);
+	*ret_result = json_pack("{s:o, s:o}", "mountpoint", json_from_bytes(options->mountpoint), "bound_to",
+	                        json_from_bytes(has->mountpoint));
 	pthread_mutex_lock(&mounts->lock);
 	entry_add_place(entry, args);
 	pthread_mutex_unlock(&mounts->lock);
@@ -292,7 +294,7 @@ int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result,
 	if (result == 0) {
 		log_line(mounts->log, "info", "mounted", "mountpoint=%s dataset=%s snapshot=%s read_only=%d", options.mountpoint,
 		         options.dataset ? options.dataset : "", options.snapshot ? options.snapshot : "", options.read_only);
-		*ret_result = json_pack("{s:s}", "mountpoint", options.mountpoint);
+		*ret_result = json_pack("{s:o}", "mountpoint", json_from_bytes(options.mountpoint));
 	}
 	entry_put(mounts, entry);
 	return result < 0 ? error_default(err, result, "%s could not be mounted", "the store") : 0;

@@ -27,7 +27,7 @@ struct mounts;
 struct mounts *mounts_new(struct store *store, struct log *log, int event_fd);
 void mounts_free(struct mounts *mounts); /* after mounts_finished */
 
-/* args: {mountpoint, dataset?, snapshot?, read_only?, allow_other?, acl?, debug?, snapdir?, extra?} -> {mountpoint} */
+/* args, with all names as bytes: {mountpoint, dataset?, snapshot?, read_only?, allow_other?, acl?, debug?, snapdir?, extra?} -> {mountpoint} */
 WARN_UNUSED int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result, struct error *err);
 
 struct mounts_stopped {
@@ -43,7 +43,7 @@ void mounts_wait(struct mounts *mounts, const char *mountpoint, const atomic_boo
 
 /* Stops all lazily and lets no new one start; cuts off those with files open after a second; returns how many did not end even so. */
 size_t mounts_stop_all(struct mounts *mounts);
-json_t *mounts_list(struct mounts *mounts); /* [{mountpoint, dataset, snapshot, read_only, ..., requests, open_files, ...}] */
+json_t *mounts_list(struct mounts *mounts); /* all names as bytes: [{mountpoint, dataset, snapshot, read_only, ..., requests, open_files, ...}] */
 void mounts_settle(struct mounts *mounts); /* the mounts show what an operation has changed */
 WARN_UNUSED int mounts_flush(struct mounts *mounts); /* what the kernel holds of open files comes in */
 bool mounts_has_device(struct mounts *mounts, dev_t device); /* files on it are ours */

@@ -3,9 +3,9 @@
  *
  *   mount.start  {mountpoint, ... (mounts.h), wait?: answer when it has ended, end it when the client goes} -> {mountpoint}
  *   mount.stop   {mountpoint, lazy?} -> {mountpoint, last: the daemon left, in_use}   answered when everything is on disk
- *   mount.list   {} -> {mounts: [...]}
+ *   mount.list   {}; rows: the mounts
  *   store.sync   the kernel's pages first
- *   store.status also {pid, mounts, gc}
+ *   store.status also {pid, gc}, and the mounts as rows
  *   gc.run       pauses the daemon's own collector
  */
 #ifndef CORPUSFS_DAEMON_SERVE_REQUESTS_H
