@@ -4,7 +4,6 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
-#include "lib/ops/json.h"
 
 static const struct column gc_columns[] = {
 	{"versions", "versions", COLUMN_NUMBER},
@@ -36,7 +35,14 @@ static int run_gc(struct cli *cli)
 
 static int run_why(struct cli *cli)
 {
-	return table_run(cli, why_columns, "gc.why", json_pack("{s:o}", "chunk", json_from_bytes(cli->argv[0])));
+	json_t *value;
+	int code = run_op(cli, "gc.why", json_pack("{s:s}", "chunk", cli->argv[0]), NULL, &value);
+
+	if (code != EXIT_OK)
+		return code;
+	table_print(cli, why_columns, json_object_get(value, "references"));
+	json_decref(value);
+	return code;
 }
 
 static const struct option gc_options[] = {{'n', "dry-run", NULL, "only count what would be removed"}, OPTION_JSON, OPTIONS_END};

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/base/escape.h"
-
 enum exit_code exit_code_of(int code)
 {
 	switch (-code) {
@@ -39,10 +37,8 @@ enum exit_code exit_code_of(int code)
 
 int exit_with(const struct error *err)
 {
-	AUTO_FREE char *text = escape_text(err->text[0] ? err->text : strerror(-err->code), ESCAPE_BYTES | ESCAPE_CONTROL);
-	AUTO_FREE char *hint = escape_text(err->hint, ESCAPE_BYTES | ESCAPE_CONTROL);
+	const char *text = err->text[0] ? err->text : strerror(-err->code);
 
-	fflush(stdout); /* rows that came before */
-	fprintf(stderr, "corpusfs: %s%s%s\n", text, *hint ? "; " : "", hint);
+	fprintf(stderr, "corpusfs: %s%s%s\n", text, err->hint[0] ? "; " : "", err->hint);
 	return exit_code_of(err->code);
 }

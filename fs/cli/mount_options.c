@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "fs/cli/units.h"
-#include "lib/ops/json.h"
 
 static const struct {
 	const char *name, *key;
@@ -47,7 +46,7 @@ static int set_snapdir(const char *value, json_t *args, struct error *err)
 {
 	if (strcmp(value, "hidden") != 0 && strcmp(value, "visible") != 0 && strcmp(value, "off") != 0)
 		return error_set(err, -EINVAL, "mount option snapdir=%s is not one of hidden, visible, off", value);
-	json_object_set_new(args, "snapdir", json_from_bytes(value));
+	json_object_set_new(args, "snapdir", json_string(value));
 	return 0;
 }
 
@@ -56,7 +55,7 @@ static void add_extra(json_t *args, const char *name)
 	const char *before = json_string_value(json_object_get(args, "extra"));
 	AUTO_FREE char *text = xasprintf("%s%s%s", before ? before : "", before ? "," : "", name);
 
-	json_object_set_new(args, "extra", json_from_bytes(text));
+	json_object_set_new(args, "extra", json_string(text));
 }
 
 static int parse_one(char *option, json_t *args, struct store_options *store_options, struct error *err)

@@ -124,3 +124,12 @@ void line_unite(struct line *sum, const struct line *line)
 	for (size_t i = 0; i < line->count; i++)
 		line_add(sum, line->items[i].first, line->items[i].last);
 }
+
+struct line line_between(const struct line *line, uint64_t first, uint64_t last)
+{
+	struct line part = {0};
+
+	for (size_t i = first_reaching(line, first); i < line->count && line->items[i].first <= last; i++)
+		line_add(&part, MAX(line->items[i].first, first), MIN(line->items[i].last, last));
+	return part;
+}

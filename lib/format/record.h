@@ -96,6 +96,7 @@ void line_add(struct line *line, uint64_t first, uint64_t last); /* union with o
 void line_encode(const struct line *line, struct buf *out);
 struct line line_minus(const struct line *a, const struct line *b); /* a without b */
 void line_unite(struct line *sum, const struct line *line);
+struct line line_between(const struct line *line, uint64_t first, uint64_t last); /* those of its epochs that lie in [first, last] */
 WARN_UNUSED int line_decode(struct reader *reader, struct line *ret_line);
 bool line_equal(const struct line *a, const struct line *b);
 

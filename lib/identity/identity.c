@@ -53,12 +53,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/array.h"
 #include "lib/base/fault.h"
 #include "lib/identity/walk.h"
 #include "lib/store/digests.h"
 #include "lib/tree/records/touched.h"
 
 #define HEAD_TRIES 3
+#define BASES_MAX 256
 
 /* A view whose identity is computed. */
 struct subject {
@@ -114,58 +116,58 @@ static int complete(const struct subject *subject, struct kv_batch *directories,
 
 /* --- the base --- */
 
+/* A snapshot whose line the subject's contains. */
 struct base {
 	uint32_t view;
 	struct line line;
 };
 
-static int by_last_epoch(const void *a, const void *b)
-{
-	uint64_t left = last_epoch(&((const struct base *)a)->line), right = last_epoch(&((const struct base *)b)->line);
+struct bases {
+	ARRAY_FIELDS(struct base); /* the nearest first */
+};
 
-	return left > right ? -1 : left < right;
-}
-
-/* Snapshots whose lines the subject's contains, the nearest first. */
-static size_t candidates(const struct subject *subject, struct base **ret_bases)
+/*
+ * Those who stand on the way from the subject up in its family's tree of epochs, up to the first that is known to be complete: few, since
+ * identities are computed from the oldest snapshot on.
+ */
+static void find_bases(const struct subject *subject, struct bases *bases)
 {
 	struct store *store = subject->store;
-	size_t count = 0;
+	bool found = false;
 
 	mutex_take(&store->catalog_lock);
-	struct base *bases = xcalloc(MAX(HASH_CNT(by_view, store->by_view), 1U), sizeof(*bases));
-	for (struct snapshot *snapshot = store->by_view; snapshot; snapshot = snapshot->by_view.next) {
-		const struct snapshot_record *record = &snapshot->record;
-		if (record->family != subject->family || record->view == subject->view || snapshot->blocked)
-			continue;
-		struct line beyond = line_minus(&record->line, &subject->line);
-		if (beyond.count == 0)
-			bases[count++] = (struct base){.view = record->view, .line = line_copy(&record->line)};
-		line_clear(&beyond);
+	const struct family_views *family = catalog_family(store, subject->family);
+	const struct lineage_node *node = family ? lineage_find(family->lineage, last_epoch(&subject->line)) : NULL;
+	for (; node && !found && bases->count < BASES_MAX; node = node->parent) {
+		for (const struct lineage_view *view = node->views; view; view = view->next) {
+			const struct snapshot *snapshot = catalog_snapshot_by_view(store, view->view);
+			if (!snapshot || view->view == subject->view || snapshot->blocked || snapshot->identity == IDENTITY_FAILED)
+				continue;
+			array_add(bases, (struct base){.view = view->view, .line = line_copy(&snapshot->record.line)});
+			found = found || snapshot->identity == IDENTITY_KNOWN;
+		}
 	}
 	mutex_give(&store->catalog_lock);
-	qsort(bases, count, sizeof(*bases), by_last_epoch);
-	*ret_bases = bases;
-	return count;
 }
 
 /* What the subject's line has beyond that of the nearest complete snapshot; -ENODATA when there is none. */
 static int since_base(const struct subject *subject, struct line *ret_since)
 {
 	uint8_t identity[IDENTITY_LEN];
-	AUTO_FREE struct base *bases = NULL;
-	size_t count = candidates(subject, &bases);
+	struct bases bases = {0};
 	int result = -ENODATA;
 
-	for (size_t i = 0; i < count; i++) {
+	find_bases(subject, &bases);
+	for (size_t i = 0; i < bases.count; i++) {
 		if (result == -ENODATA)
-			result = known(subject->store, subject->family, bases[i].view, identity);
+			result = known(subject->store, subject->family, bases.items[i].view, identity);
 		if (result == 0) {
-			*ret_since = line_minus(&subject->line, &bases[i].line);
+			*ret_since = line_minus(&subject->line, &bases.items[i].line);
 			result = 1;
 		}
-		line_clear(&bases[i].line);
+		line_clear(&bases.items[i].line);
 	}
+	array_clear(&bases);
 	return result > 0 ? 0 : result;
 }
 
@@ -424,13 +426,19 @@ int identity_file(struct store *store, struct view *view, uint64_t ino, bool (*c
 /* The oldest snapshot of which it is not known that its identity is: each is then the base of the next. */
 static bool next_subject(struct store *store, struct subject *subject)
 {
-	struct snapshot *found = NULL;
+	const struct snapshot *found = NULL;
 
 	mutex_take(&store->catalog_lock);
-	for (struct snapshot *snapshot = store->by_view; snapshot; snapshot = snapshot->by_view.next)
-		if (snapshot->identity == IDENTITY_UNKNOWN && !snapshot->blocked &&
-		    (!found || snapshot->record.number < found->record.number))
+	for (size_t at = catalog_order_from(&store->order, store->identified); at < store->order.count && !found; at++) {
+		const struct snapshot *snapshot = store->order.items[at];
+		if (snapshot->identity == IDENTITY_UNKNOWN)
 			found = snapshot;
+		else
+			store->identified = snapshot->record.number + 1;
+	}
+	/* One that is blocked is being destroyed, or will be here again soon. */
+	if (found && found->blocked)
+		found = NULL;
 	if (found) {
 		subject->family = found->record.family;
 		subject->view = found->record.view;

@@ -2,12 +2,9 @@
 #include <fnmatch.h>
 #include <string.h>
 
-#include "lib/base/array.h"
 #include "lib/identity/identity.h"
-#include "lib/ops/json.h"
-#include "lib/ops/op_args.h"
-#include "lib/ops/op_tables.h"
 #include "lib/store/snapshots.h"
+#include "lib/ops/ops.h"
 
 /* "DATASET@NAME" taken apart. */
 struct target {
@@ -71,35 +68,25 @@ static json_t *snapshot_to_json(const struct snapshot_info *info)
 	json_t *holds = json_array();
 
 	for (size_t i = 0; i < info->hold_count; i++)
-		json_array_append_new(holds, json_from_bytes(info->holds[i]));
-	return json_pack("{s:o, s:o, s:f, s:I, s:I, s:I, s:b, s:b, s:o, s:o}", "dataset", json_from_bytes(info->dataset), "name",
-	                 json_from_bytes(info->name), "taken", (double)info->taken.tv_sec + (double)info->taken.tv_nsec / 1e9, "number",
+		json_array_append_new(holds, json_string(info->holds[i]));
+	return json_pack("{s:s, s:s, s:f, s:I, s:I, s:I, s:b, s:b, s:s, s:o}", "dataset", info->dataset, "name", info->name,
+	                 "taken", (double)info->taken.tv_sec + (double)info->taken.tv_nsec / 1e9, "number",
 	                 (json_int_t)info->number, "view", (json_int_t)info->view, "family", (json_int_t)info->family, "guard",
 	                 (info->flags & SNAPSHOT_GUARD) != 0, "scheduled", (info->flags & SNAPSHOT_SCHEDULED) != 0, "note",
-	                 json_from_bytes(info->note ? info->note : ""), "holds", holds);
+	                 info->note ? info->note : "", "holds", holds);
 }
 
-/* Somebody may have destroyed it already: then there is no row. */
-static int show_one(struct op_context *context, const char *dataset, const char *name)
-{
-	struct snapshot_info info;
-	int result;
-
-	if (snapshot_get(context->store, dataset, name, &info) < 0)
-		return 0;
-	result = op_row(context, snapshot_to_json(&info));
-	snapshot_info_clear(&info);
-	return result;
-}
-
-/* snapshot.create: {targets: ["DATASET@NAME", ...], note?}; rows as in snapshot.show. All in one instant, or none. */
+/*
+ * snapshot.create: {targets: ["DATASET@NAME", ...], note?} -> {snapshots: [as in snapshot.show]}. All in one instant,
+ * or none.
+ */
 static int snapshot_create_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	json_t *list = json_object_get(args, "targets");
 	const char *note = op_arg_string_or(args, "note", "");
 	size_t count = json_array_size(list);
 	AUTO_FREE struct target *targets = xcalloc(count + 1, sizeof(*targets));
-	AUTO_FREE struct snapshot_create *creates = xcalloc(count + 1, sizeof(*creates));
+	AUTO_FREE struct snapshot_name *creates = xcalloc(count + 1, sizeof(*creates));
 	int result = count > 0 ? 0 : error_set(err, -EINVAL, "no snapshot is named");
 
 	for (size_t i = 0; result == 0 && i < count; i++) {
@@ -107,23 +94,31 @@ static int snapshot_create_op(struct op_context *context, const json_t *args, js
 		result = target_parse(text ? text : "", &targets[i], err);
 		if (result == 0)
 			result = dataset_name_check("snapshot", targets[i].name, err);
-		creates[i] = (struct snapshot_create){.dataset = targets[i].dataset, .name = targets[i].name};
+		creates[i] = (struct snapshot_name){.dataset = targets[i].dataset, .name = targets[i].name};
 	}
 	if (result == 0)
 		result = snapshot_create(context->store, creates, count, note, 0, err);
 	if (result < 0)
 		return result;
-	for (size_t i = 0; i < count && result == 0; i++)
-		result = show_one(context, creates[i].dataset, creates[i].name);
-	return result;
+	json_t *made = json_array();
+	for (size_t i = 0; i < count; i++) {
+		struct snapshot_info info;
+		/* Somebody may have destroyed it already: that is no failure of having taken it. */
+		if (snapshot_get(context->store, creates[i].dataset, creates[i].name, &info) < 0)
+			continue;
+		json_array_append_new(made, snapshot_to_json(&info));
+		snapshot_info_clear(&info);
+	}
+	*ret_result = json_pack("{s:o}", "snapshots", made);
+	return 0;
 }
 
 static int list_one(void *arg, const struct snapshot_info *info)
 {
-	return op_row(arg, snapshot_to_json(info));
+	return json_array_append_new(arg, snapshot_to_json(info)) < 0 ? -ENOMEM : 0;
 }
 
-/* snapshot.list: {dataset?}; rows as in snapshot.show, in the order in which they were taken */
+/* snapshot.list: {dataset?} -> {snapshots: [as in snapshot.show]}, in the order in which they were taken */
 static int snapshot_list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	const char *dataset = op_arg_string_or(args, "dataset", NULL);
@@ -131,7 +126,9 @@ static int snapshot_list_op(struct op_context *context, const json_t *args, json
 
 	if (result < 0)
 		return result;
-	result = snapshot_list(context->store, dataset, list_one, context);
+	json_t *list = json_array();
+	result = snapshot_list(context->store, dataset, list_one, list);
+	*ret_result = json_pack("{s:o}", "snapshots", list);
 	return result < 0 ? error_set(err, result, "the list of snapshots could not be read: %s", strerror(-result)) : 0;
 }
 
@@ -187,151 +184,129 @@ static int snapshot_rename_op(struct op_context *context, const json_t *args, js
 	return result < 0 ? result : snapshot_rename(context->store, target.dataset, target.name, new_name, err);
 }
 
-/* --- destroying --- */
-
-/* Those that are chosen, or those that a dataset has, in the order in which they were taken. */
-struct chosen {
-	char *dataset, *name; /* owned */
-};
-struct choice {
-	ARRAY_FIELDS(struct chosen);
-};
-
-static void choice_clear(struct choice *choice)
-{
-	for (size_t i = 0; i < choice->count; i++) {
-		free(choice->items[i].dataset);
-		free(choice->items[i].name);
-	}
-	array_clear(choice);
-}
-
-static void choose(struct choice *choice, const char *dataset, const char *name)
-{
-	array_add(choice, (struct chosen){xstrdup(dataset), xstrdup(name)});
-}
-
-static int choose_listed(void *arg, const struct snapshot_info *info)
-{
-	choose(arg, info->dataset, info->name);
-	return 0;
-}
-
 static bool is_pattern(const char *name)
 {
 	return strpbrk(name, "*?[%") != NULL;
 }
 
-static size_t find_name(const struct choice *list, const char *name, size_t len)
+static size_t find_name(json_t *list, const char *name, size_t len)
 {
-	for (size_t i = 0; i < list->count; i++)
-		if (strlen(list->items[i].name) == len && memcmp(list->items[i].name, name, len) == 0)
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *other = json_string_value(json_object_get(json_array_get(list, i), "name"));
+		if (strlen(other) == len && memcmp(other, name, len) == 0)
 			return i;
+	}
 	return SIZE_MAX;
 }
 
 /* "a%b": from a to b in the order in which they were taken; either may be left out. */
-static int choose_range(const struct target *target, const char *percent, const struct choice *list, struct choice *chosen, struct error *err)
+static int select_range(const struct target *target, const char *percent, json_t *list, json_t *chosen, struct error *err)
 {
-	size_t first = 0, last = list->count - 1, first_len = (size_t)(percent - target->name);
+	size_t count = json_array_size(list), first = 0, last = count - 1, first_len = (size_t)(percent - target->name);
 
 	if (first_len > 0)
 		first = find_name(list, target->name, first_len);
 	if (percent[1])
 		last = find_name(list, percent + 1, strlen(percent + 1));
-	if (first == SIZE_MAX || last == SIZE_MAX || list->count == 0)
+	if (first == SIZE_MAX || last == SIZE_MAX || count == 0)
 		return no_snapshot(target->dataset, target->name, -ENOENT, err);
 	if (first > last)
 		return error_set(err, -EINVAL, "%s@%s: the first was taken after the last", target->dataset, target->name);
 	for (size_t i = first; i <= last; i++)
-		choose(chosen, target->dataset, list->items[i].name);
+		json_array_append(chosen, json_array_get(list, i));
 	return 0;
 }
 
-/* Adds the snapshots that the target names: one by its name, a range, or those that match a pattern. */
-static int choose_from(const struct target *target, const struct choice *list, struct choice *chosen, struct error *err)
+/* Adds the snapshots that `text` names to `chosen`: one by its name, a range, or those that match a pattern. */
+static int select_snapshots(struct store *store, const char *text, json_t *chosen, struct error *err)
 {
-	const char *percent = strchr(target->name, '%');
-	size_t before = chosen->count;
-	int result = 0;
-
-	if (find_name(list, target->name, strlen(target->name)) != SIZE_MAX)
-		choose(chosen, target->dataset, target->name);
-	else if (!is_pattern(target->name))
-		result = no_snapshot(target->dataset, target->name, -ENOENT, err);
-	else if (percent)
-		result = choose_range(target, percent, list, chosen, err);
-	else
-		for (size_t i = 0; i < list->count; i++)
-			if (fnmatch(target->name, list->items[i].name, 0) == 0)
-				choose(chosen, target->dataset, list->items[i].name);
-	if (result == 0 && chosen->count == before)
-		result = error_set(err, -ENOENT, "no snapshot matches %s@%s", target->dataset, target->name);
-	return result;
-}
-
-static int choose_named(struct store *store, const char *text, struct choice *chosen, struct error *err)
-{
-	CLEANUP(choice_clear) struct choice list = {0};
+	struct snapshot_info info;
 	struct target target;
 	int result = target_parse(text, &target, err);
+	json_t *list;
 
 	if (result == 0)
 		result = dataset_there(store, target.dataset, err);
 	if (result < 0)
 		return result;
-	result = snapshot_list(store, target.dataset, choose_listed, &list);
+	if (snapshot_get(store, target.dataset, target.name, &info) == 0) {
+		json_array_append_new(chosen, snapshot_to_json(&info));
+		snapshot_info_clear(&info);
+		return 0;
+	}
+	if (!is_pattern(target.name))
+		return no_snapshot(target.dataset, target.name, -ENOENT, err);
+	list = json_array();
+	result = snapshot_list(store, target.dataset, list_one, list);
+	size_t before = json_array_size(chosen);
+	const char *percent = strchr(target.name, '%');
 	if (result < 0)
-		return error_set(err, result, "the list of snapshots could not be read: %s", strerror(-result));
-	return choose_from(&target, &list, chosen, err);
-}
-
-/* A destroy of several is refused as a whole where a hold or a reader stands in the way. */
-static int all_unused(struct store *store, const struct choice *chosen, struct error *err)
-{
-	int result = 0;
-
-	for (size_t i = 0; i < chosen->count && result == 0; i++)
-		result = snapshot_check_destroy(store, chosen->items[i].dataset, chosen->items[i].name, err);
+		error_set(err, result, "the list of snapshots could not be read: %s", strerror(-result));
+	else if (percent)
+		result = select_range(&target, percent, list, chosen, err);
+	else
+		for (size_t i = 0; i < json_array_size(list); i++) {
+			json_t *row = json_array_get(list, i);
+			if (fnmatch(target.name, json_string_value(json_object_get(row, "name")), 0) == 0)
+				json_array_append(chosen, row);
+		}
+	if (result == 0 && json_array_size(chosen) == before)
+		result = error_set(err, -ENOENT, "no snapshot matches %s", text);
+	json_decref(list);
 	return result;
 }
 
-static int destroy_one(struct op_context *context, const struct chosen *chosen, struct error *err)
+/* Each row once, however often it was named. */
+static json_t *each_once(json_t *chosen)
 {
-	struct snapshot_info info;
-	int result = snapshot_get(context->store, chosen->dataset, chosen->name, &info);
+	json_t *rows = json_array(), *seen = json_object(), *row;
+	size_t i;
 
-	/* A range and a pattern may name the same one twice. */
-	if (result < 0)
-		return result == -ENOENT ? 0 : no_snapshot(chosen->dataset, chosen->name, result, err);
-	result = snapshot_destroy(context->store, chosen->dataset, chosen->name, err);
-	if (result == 0)
-		result = op_row(context, snapshot_to_json(&info));
-	snapshot_info_clear(&info);
-	return result;
+	json_array_foreach (chosen, i, row) {
+		AUTO_FREE char *name = xasprintf("%s@%s", json_string_value(json_object_get(row, "dataset")),
+						 json_string_value(json_object_get(row, "name")));
+		if (json_object_get(seen, name))
+			continue;
+		json_object_set_new(seen, name, json_true());
+		json_array_append(rows, row);
+	}
+	json_decref(seen);
+	return rows;
+}
+
+/* All of them or none: refused as a whole where a hold or a reader stands in the way. */
+static int destroy_all(struct store *store, json_t *rows, bool dry_run, struct error *err)
+{
+	size_t count = json_array_size(rows);
+	AUTO_FREE struct snapshot_name *names = xcalloc(MAX(count, 1U), sizeof(*names));
+
+	for (size_t i = 0; i < count; i++) {
+		json_t *row = json_array_get(rows, i);
+		names[i].dataset = json_string_value(json_object_get(row, "dataset"));
+		names[i].name = json_string_value(json_object_get(row, "name"));
+	}
+	return dry_run ? snapshots_check_destroy(store, names, count, err) : snapshots_destroy(store, names, count, err);
 }
 
 /*
- * snapshot.destroy: {targets: ["DATASET@NAME", "DATASET@FIRST%LAST", "DATASET@PATTERN", ...], dry_run?} -> {dry_run};
- * rows as in snapshot.show: those that are destroyed
+ * snapshot.destroy: {targets: ["DATASET@NAME", "DATASET@FIRST%LAST", "DATASET@PATTERN", ...], dry_run?}
+ * -> {snapshots: [destroyed, as in snapshot.show], dry_run}
  */
 static int snapshot_destroy_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
-	CLEANUP(choice_clear) struct choice chosen = {0};
-	json_t *targets = json_object_get(args, "targets");
+	json_t *list = json_object_get(args, "targets"), *chosen = json_array(), *rows;
 	bool dry_run = op_arg_bool(args, "dry_run");
-	int result = json_array_size(targets) > 0 ? 0 : error_set(err, -EINVAL, "no snapshot is named");
+	int result = json_array_size(list) > 0 ? 0 : error_set(err, -EINVAL, "no snapshot is named");
 
-	for (size_t i = 0; result == 0 && i < json_array_size(targets); i++) {
-		const char *text = json_string_value(json_array_get(targets, i));
-		result = choose_named(context->store, text ? text : "", &chosen, err);
+	for (size_t i = 0; result == 0 && i < json_array_size(list); i++) {
+		const char *text = json_string_value(json_array_get(list, i));
+		result = select_snapshots(context->store, text ? text : "", chosen, err);
 	}
+	rows = each_once(chosen);
+	json_decref(chosen);
 	if (result == 0)
-		result = all_unused(context->store, &chosen, err);
-	for (size_t i = 0; result == 0 && i < chosen.count; i++)
-		result = dry_run ? show_one(context, chosen.items[i].dataset, chosen.items[i].name)
-		                 : destroy_one(context, &chosen.items[i], err);
-	*ret_result = json_pack("{s:b}", "dry_run", dry_run);
+		result = destroy_all(context->store, rows, dry_run, err);
+	*ret_result = json_pack("{s:o, s:b}", "snapshots", rows, "dry_run", dry_run);
 	return result;
 }
 
@@ -374,7 +349,7 @@ static int dataset_rollback_op(struct op_context *context, const json_t *args, j
 			dataset_rollback(context->store, target.dataset, target.name, !op_arg_bool(args, "no_guard"), guard, err);
 	if (result < 0)
 		return result;
-	*ret_result = json_pack("{s:o}", "guard", json_from_bytes(guard));
+	*ret_result = json_pack("{s:s}", "guard", guard);
 	return 0;
 }
 
@@ -393,14 +368,14 @@ static int dataset_clone_op(struct op_context *context, const json_t *args, json
 }
 
 const struct op snapshot_ops[] = {
-	{"snapshot.create", "take snapshots of one or several datasets in one instant", OP_OWNER, "snapshots", snapshot_create_op},
-	{"snapshot.list", "snapshots in the order in which they were taken", OP_READER, "snapshots", snapshot_list_op},
-	{"snapshot.show", "one snapshot", OP_READER, NULL, snapshot_show},
-	{"snapshot.rename", "give a snapshot another name", OP_OWNER, NULL, snapshot_rename_op},
-	{"snapshot.destroy", "remove snapshots", OP_OWNER, "snapshots", snapshot_destroy_op},
-	{"snapshot.hold", "keep a snapshot from being destroyed", OP_OWNER, NULL, snapshot_hold_op},
-	{"snapshot.release", "end a hold", OP_OWNER, NULL, snapshot_release_op},
-	{"dataset.rollback", "set a dataset back to a snapshot", OP_OWNER, NULL, dataset_rollback_op},
-	{"dataset.clone", "make a new dataset that starts as a snapshot", OP_OWNER, NULL, dataset_clone_op},
-	{NULL},
+	{"snapshot.create", "take snapshots of one or several datasets in one instant", snapshot_create_op},
+	{"snapshot.list", "snapshots in the order in which they were taken", snapshot_list_op},
+	{"snapshot.show", "one snapshot", snapshot_show},
+	{"snapshot.rename", "give a snapshot another name", snapshot_rename_op},
+	{"snapshot.destroy", "remove snapshots", snapshot_destroy_op},
+	{"snapshot.hold", "keep a snapshot from being destroyed", snapshot_hold_op},
+	{"snapshot.release", "end a hold", snapshot_release_op},
+	{"dataset.rollback", "set a dataset back to a snapshot", dataset_rollback_op},
+	{"dataset.clone", "make a new dataset that starts as a snapshot", dataset_clone_op},
+	{NULL, NULL, NULL},
 };

@@ -99,7 +99,7 @@ static void add_pending(struct run *run, struct pending *pending, const struct s
 {
 	if (version->is_newest)
 		flush_pending(run, pending, set);
-	if (!pending->visibility || pending->visibility->family != version->parts.family) {
+	if (!pending->visibility || visibility_family(pending->visibility) != version->parts.family) {
 		visibility_free(pending->visibility);
 		pending->visibility = visibility_new(run->store, version->parts.family);
 	}

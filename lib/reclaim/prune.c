@@ -11,18 +11,17 @@
  * hid from all, while what is left below it is a tombstone or nothing.
  *
  * Where to look (I7). Epochs form a tree: a new one continues the line of its head (I3), of a snapshot (I4, I5). Each line is the path
- * from the root to its last epoch. Let D be the destroyed view that is dealt with, U the union of the lines of all others that live or
- * wait for pruning, a the last epoch of D in U, and W one of those views that has a in its line, hence all of D's epochs up to a. Looked
- * at are the inodes touched in
+ * from the root to its last epoch. All views of a family that wait for pruning are dealt with together: their records are made one. Let B be
+ * these views, U the union of the lines of all others, those that live and those that are destroyed after B was chosen. For D in B, let a be
+ * the last epoch of D in U, and W a living view that has a in its line, hence all of D's epochs up to a. Looked at are the inodes touched in
  *
- *   scan = (D \ U) + (W \ D)
+ *   scan = for all D in B: (D \ U) + (W \ D)
  *
- * Claim: once nothing waits, every version v (key k, epoch e) that a destroyed view saw and no living view sees was looked at. Let D be
- * the last dealt with of those that saw v. If e is not in U: e is in D \ U, and writing v touched the inode. Else e <= a, so e is in W;
- * W does not see v (it lives, or comes later than D), so W has a newer version of k, of epoch e' in W; D, which saw v, does not have e';
- * so e' is in W \ D, and writing that version touched the inode. For W we take the view with the least W \ D, which is the next snapshot
- * in the ordinary case: the cost is that of what changed between the two. A view whose scan was chosen is finished before the next scan
- * is chosen, so "later" is well defined.
+ * Claim: when B is done, every version v (key k, epoch e) that one of B saw, and no other view sees, was looked at. Let D in B see v. If e is
+ * not in U: e is in D \ U, and writing v touched the inode. Else e <= a, so e is in W; W does not see v, so W has a newer version of k, of
+ * epoch e' in W; D, which saw v, does not have e'; so e' is in W \ D, and writing that version touched the inode. For W we take the view
+ * with the least W \ D, which is the next snapshot in the ordinary case: the cost is that of what changed between the two
+ * (visibility_scan). Views that are destroyed while B is dealt with make the next B; what they saw as the last is found with them.
  *
  * Who saw v last before it became garbage was destroyed (then it is found with that view), or overwrote it. A head that overwrites deletes
  * at once, unless the epoch is in a shared line. Then either another view sees v, or, after clones and rollbacks, a view that shares the
@@ -30,13 +29,13 @@
  * looked at; at the latest with the last that shares the epoch.
  *
  * A retired head that somebody still reads counts as living. Nobody deals with it when its last reader is gone, so the view that keeps its
- * state, which has the same line, is not dealt with before that (next_prune): what the readers saw as the last is found with it.
+ * state, which has the same line, is not dealt with before that (views_is_read): what the readers saw as the last is found with it.
  *
  * At the same time others go on. `scan` is chosen once and kept in the record: what becomes garbage later is found with the view whose
  * destruction made it so. Views made meanwhile see nothing that no living view sees (visibility.h). Looking is done without locks; removal
- * with change_lock, so that views neither come nor go, and with the family's heads paused: a writer reads what it hides or uncovers and
- * writes its batch under its epoch lock (version.h), so it sees all of a step or nothing of it. Under the locks each key is judged anew.
- * A step removes at most STEP_KEYS keys' versions.
+ * with change_lock, so that views neither come nor go, and with the family's heads frozen: a writer reads what it hides or uncovers and
+ * writes its batch under its epoch lock (version.h), so it sees all of a step or nothing of it. What is needed is asked again under the locks.
+ * A step removes the versions of some hundred keys. One look at an inode finds all that B left there.
  *
  * Touched entries of an epoch are deleted when the epoch is in no living line and in no 'P' record's lines: nobody will compare it again.
  *
@@ -45,159 +44,15 @@
 #include "lib/reclaim/prune.h"
 
 #include <errno.h>
-#include <string.h>
-#include <utlist.h>
 
-#include "lib/base/array.h"
 #include "lib/base/fault.h"
 #include "lib/reclaim/prune_digests.h"
-#include "lib/reclaim/visibility.h"
-#include "lib/tree/freeze/freeze.h"
+#include "lib/reclaim/prune_inode.h"
 #include "lib/tree/records/all_versions.h"
 #include "lib/tree/records/touched.h"
 
-#define STEP_KEYS 256
 #define FETCH_INODES 256
 #define DELETE_BATCH 1024
-
-struct pruning {
-	struct store *store;
-	uint32_t view;
-	struct prune_record record; /* a copy; the one in the catalog follows with every written cursor */
-	struct visibility *visibility;        /* for looking */
-	int (*step)(void *arg, uint64_t inodes, uint64_t versions);
-	void *arg;
-};
-
-/* --- looking and removing --- */
-
-/* The versions of the record at hand, the newest first. */
-struct versions {
-	ARRAY_FIELDS(struct seen_version);
-	struct tree_key stem;
-};
-
-static bool has_garbage(const struct visibility *visibility, struct versions *versions)
-{
-	if (versions->count == 0)
-		return false;
-	visibility_versions(visibility, versions->items, versions->count);
-	for (size_t i = 0; i < versions->count; i++)
-		if (!versions->items[i].needed)
-			return true;
-	return false;
-}
-
-/* Finds the next records with garbage in [*from, end), at most STEP_KEYS; moves *from on. */
-static int look(const struct pruning *pruning, struct tree_key *from, const struct tree_key *end, struct tree_key *stems,
-		size_t *ret_count)
-{
-	struct all_versions *all = all_versions_between(pruning->store->tree, from, end);
-	struct stored_version version;
-	struct versions versions = {0};
-	size_t count = 0;
-	int result;
-
-	*from = *end;
-	while ((result = all_versions_next(all, &version)) > 0) {
-		if (version.is_newest) {
-			if (has_garbage(pruning->visibility, &versions))
-				stems[count++] = versions.stem;
-			array_reset(&versions);
-			versions.stem = *version.stem;
-		}
-		if (count == STEP_KEYS) {
-			*from = tree_key_at(versions.stem, UINT64_MAX);
-			break;
-		}
-		array_add(&versions, (struct seen_version){.epoch = version.parts.epoch, .tombstone = version.len == 0});
-	}
-	if (result == 0 && has_garbage(pruning->visibility, &versions))
-		stems[count++] = versions.stem;
-	all_versions_free(all);
-	array_clear(&versions);
-	*ret_count = count;
-	return MIN(result, 0);
-}
-
-static int remove_key(struct store *store, const struct visibility *visibility, const struct tree_key *stem, struct versions *versions,
-		      struct kv_batch *batch)
-{
-	struct tree_key first = tree_key_at(*stem, UINT64_MAX), end = tree_prefix_end(*stem);
-	struct all_versions *all = all_versions_between(store->tree, &first, &end);
-	struct stored_version version;
-	int result;
-
-	array_reset(versions);
-	while ((result = all_versions_next(all, &version)) > 0)
-		array_add(versions, (struct seen_version){.epoch = version.parts.epoch, .tombstone = version.len == 0});
-	all_versions_free(all);
-	if (result < 0)
-		return result;
-	(void)has_garbage(visibility, versions);
-	for (size_t i = 0; i < versions->count; i++)
-		if (!versions->items[i].needed)
-			all_versions_remove(batch, stem, versions->items[i].epoch);
-	return 0;
-}
-
-/* Caller holds change_lock and has paused the family's heads. */
-static int remove_paused(struct store *store, uint32_t family, const struct tree_key *stems, size_t count, uint64_t *ret_removed)
-{
-	struct visibility *visibility = visibility_new(store, family);
-	struct kv_batch *batch = kv_batch_new();
-	struct versions versions = {0};
-	int result = 0;
-
-	for (size_t i = 0; i < count && result == 0; i++)
-		result = remove_key(store, visibility, &stems[i], &versions, batch);
-	if (result == 0)
-		result = kv_write(store->kv, batch, 0);
-	if (result == 0)
-		*ret_removed = kv_batch_count(batch);
-	array_clear(&versions);
-	kv_batch_free(batch);
-	visibility_free(visibility);
-	return result;
-}
-
-static int remove_garbage(struct pruning *pruning, const struct tree_key *stems, size_t count)
-{
-	struct store *store = pruning->store;
-	struct view_set heads;
-	struct freeze *freeze;
-	uint64_t removed = 0;
-
-	mutex_take(&store->change_lock);
-	int result = views_get_heads(store, pruning->record.family, &heads);
-	if (result == 0) {
-		result = freeze_begin_uncommitted(heads.items, heads.count, &freeze);
-		if (result == 0) {
-			result = remove_paused(store, pruning->record.family, stems, count, &removed);
-			freeze_end(freeze);
-		}
-		views_put_heads(store, &heads);
-	}
-	mutex_give(&store->change_lock);
-	if (result == 0)
-		result = fault_point("prune-batch");
-	return result < 0 ? result : pruning->step(pruning->arg, 0, removed);
-}
-
-static int prune_inode(struct pruning *pruning, uint64_t ino)
-{
-	struct tree_key from = tree_prefix_inode(pruning->record.family, ino), end = tree_prefix_end(from);
-	AUTO_FREE struct tree_key *stems = xcalloc(STEP_KEYS, sizeof(*stems));
-	int result = 0;
-
-	while (result == 0 && (from.len != end.len || memcmp(from.bytes, end.bytes, end.len) != 0)) {
-		size_t count;
-		result = look(pruning, &from, &end, stems, &count);
-		if (result == 0 && count > 0)
-			result = remove_garbage(pruning, stems, count);
-	}
-	return result;
-}
 
 /* --- which inodes --- */
 
@@ -229,23 +84,23 @@ static int fetch_touched(struct pruning *pruning, const struct interval *interva
 }
 
 /* Writes how far we are: after a crash the rest is done, and what the last step did perhaps again. */
-static int write_cursor(struct pruning *pruning, uint64_t epoch, uint64_t ino)
+static int write_cursor(struct pruning *pruning, struct touched_place next)
 {
+	struct store *store = pruning->store;
 	struct kv_batch *batch = kv_batch_new();
-	struct prune *prune;
 
-	pruning->record.at_epoch = epoch;
-	pruning->record.at_ino = ino;
+	pruning->record.at_epoch = next.epoch;
+	pruning->record.at_ino = next.ino;
 	catalog_put_prune(batch, pruning->view, &pruning->record);
-	int result = kv_write(pruning->store->kv, batch, 0);
+	int result = kv_write(store->kv, batch, 0);
 	kv_batch_free(batch);
 	if (result < 0)
 		return result;
-	mutex_take(&pruning->store->catalog_lock);
-	LL_SEARCH_SCALAR(pruning->store->prunes, prune, view, pruning->view);
-	prune->record.at_epoch = epoch;
-	prune->record.at_ino = ino;
-	mutex_give(&pruning->store->catalog_lock);
+	mutex_take(&store->catalog_lock);
+	struct prune *prune = catalog_prune(store, pruning->view);
+	prune->record.at_epoch = next.epoch;
+	prune->record.at_ino = next.ino;
+	mutex_give(&store->catalog_lock);
 	return 0;
 }
 
@@ -257,14 +112,13 @@ static int scan_interval(struct pruning *pruning, const struct interval *interva
 	if (pruning->record.at_epoch > interval->last)
 		return 0;
 	while (result == 0 && fetched.count == FETCH_INODES) {
-		visibility_free(pruning->visibility);
-		pruning->visibility = visibility_new(pruning->store, pruning->record.family);
+		visibility_refresh(pruning->visibility);
 		result = fetch_touched(pruning, interval, &fetched);
 		for (size_t i = 0; i < fetched.count && result == 0; i++)
 			result = prune_inode(pruning, fetched.places[i].ino);
 		if (result == 0 && fetched.count > 0) {
-			const struct touched_place *last = &fetched.places[fetched.count - 1];
-			result = write_cursor(pruning, last->epoch, last->ino + 1);
+			const struct touched_place last = fetched.places[fetched.count - 1];
+			result = write_cursor(pruning, (struct touched_place){.epoch = last.epoch, .ino = last.ino + 1});
 		}
 		if (result == 0)
 			result = pruning->step(pruning->arg, fetched.count, 0);
@@ -272,71 +126,77 @@ static int scan_interval(struct pruning *pruning, const struct interval *interva
 	return result;
 }
 
-static uint64_t line_size(const struct line *line)
-{
-	uint64_t size = 0;
+/* --- which views --- */
 
-	for (uint32_t i = 0; i < line->count; i++)
-		size += line->items[i].last - line->items[i].first + 1;
-	return size;
+struct joined {
+	ARRAY_FIELDS(uint32_t);
+};
+
+/* Joins the family's other views that wait into the record; the batch says so. */
+static void join_waiting(struct pruning *pruning, struct joined *joined, struct kv_batch *batch)
+{
+	struct store *store = pruning->store;
+	struct prune_record *record = &pruning->record;
+
+	mutex_take(&store->catalog_lock);
+	for (struct prune *prune = store->prunes; prune; prune = prune->hh.next) {
+		if (prune->record.family != record->family || views_is_read(store, prune->view))
+			continue;
+		struct line scan = visibility_scan(pruning->visibility, &prune->record.line);
+		line_unite(&record->line, &prune->record.line);
+		line_unite(&record->scan, &scan);
+		line_clear(&scan);
+		if (prune->view == pruning->view)
+			continue;
+		array_add(joined, prune->view);
+		catalog_delete_prune(batch, prune->view);
+	}
+	mutex_give(&store->catalog_lock);
+	catalog_put_prune(batch, pruning->view, record);
 }
 
-/* See the top; the visibility knows all views of U. */
-static struct line choose_scan(const struct visibility *visibility, const struct line *destroyed)
+/* The same in memory, after the batch was written. */
+static void note_joined(struct pruning *pruning, const struct joined *joined)
 {
-	struct line scan = line_minus(destroyed, &visibility->all);
-	struct line common = line_minus(destroyed, &scan);
-	struct line least = {0};
-	bool found = false;
+	struct store *store = pruning->store;
 
-	if (common.count > 0) {
-		uint64_t last = common.items[common.count - 1].last;
-		for (size_t i = 0; i < visibility->count; i++) {
-			if (!line_has(&visibility->lines[i], last))
-				continue;
-			struct line beyond = line_minus(&visibility->lines[i], destroyed);
-			if (!found || line_size(&beyond) < line_size(&least)) {
-				line_clear(&least);
-				least = beyond;
-				found = true;
-			} else {
-				line_clear(&beyond);
-			}
-		}
-	}
-	line_unite(&scan, &least);
-	line_clear(&least);
-	line_clear(&common);
-	return scan;
+	mutex_take(&store->catalog_lock);
+	for (size_t i = 0; i < joined->count; i++)
+		catalog_remove_prune(store, catalog_prune(store, joined->items[i]));
+	struct prune *prune = catalog_prune(store, pruning->view);
+	prune_record_clear(&prune->record);
+	prune->record = pruning->record;
+	prune->record.line = line_copy(&pruning->record.line);
+	prune->record.scan = line_copy(&pruning->record.scan);
+	mutex_give(&store->catalog_lock);
 }
 
 /* Under change_lock, so that the choice is made for the views as they are. */
-static int begin(struct pruning *pruning)
+static int begin_locked(struct pruning *pruning)
 {
 	struct store *store = pruning->store;
-	struct prune *prune;
-	int result = 0;
+	struct joined joined = {0};
 
-	mutex_take(&store->change_lock);
 	/* A retired head that was read until now was counted; what it shared alone, heads may remove from now on. */
 	views_refresh_shared(store, pruning->record.family);
-	struct visibility *visibility = visibility_new(store, pruning->record.family);
-	if (pruning->record.scan.count == 0) {
-		mutex_take(&store->catalog_lock);
-		LL_FOREACH(store->prunes, prune)
-			if (prune->view != pruning->view && prune->record.family == pruning->record.family)
-				visibility_add(visibility, &prune->record.line);
-		mutex_give(&store->catalog_lock);
-		pruning->record.scan = choose_scan(visibility, &pruning->record.line);
-		result = write_cursor(pruning, 0, 0);
-		mutex_take(&store->catalog_lock);
-		LL_SEARCH_SCALAR(store->prunes, prune, view, pruning->view);
-		line_clear(&prune->record.scan);
-		prune->record.scan = line_copy(&pruning->record.scan);
-		mutex_give(&store->catalog_lock);
-	}
-	mutex_give(&store->change_lock);
-	visibility_free(visibility);
+	visibility_refresh(pruning->visibility);
+	if (pruning->record.scan.count > 0)
+		return 0;
+	struct kv_batch *batch = kv_batch_new();
+	join_waiting(pruning, &joined, batch);
+	int result = kv_write(store->kv, batch, 0);
+	kv_batch_free(batch);
+	if (result == 0)
+		note_joined(pruning, &joined);
+	array_clear(&joined);
+	return result;
+}
+
+static int begin(struct pruning *pruning)
+{
+	mutex_take(&pruning->store->change_lock);
+	int result = begin_locked(pruning);
+	mutex_give(&pruning->store->change_lock);
 	return result;
 }
 
@@ -347,12 +207,12 @@ static struct line dead_epochs(struct pruning *pruning)
 {
 	struct store *store = pruning->store;
 	struct line all = line_copy(&pruning->record.line);
-	struct prune *prune;
 
+	visibility_refresh(pruning->visibility);
+	struct line kept = line_copy(visibility_epochs(pruning->visibility));
 	line_unite(&all, &pruning->record.scan);
 	mutex_take(&store->catalog_lock);
-	struct line kept = catalog_lines(store, pruning->record.family, 0);
-	LL_FOREACH(store->prunes, prune) {
+	for (struct prune *prune = store->prunes; prune; prune = prune->hh.next) {
 		if (prune->view == pruning->view || prune->record.family != pruning->record.family)
 			continue;
 		line_unite(&kept, &prune->record.line);
@@ -383,25 +243,24 @@ static int delete_touched(struct pruning *pruning, const struct interval *interv
 static bool is_last_of_family(const struct pruning *pruning)
 {
 	struct store *store = pruning->store;
-	struct prune *prune;
 	bool last = true;
 
 	mutex_take(&store->catalog_lock);
-	LL_FOREACH(store->prunes, prune)
-		last = last && (prune->view == pruning->view || prune->record.family != pruning->record.family);
+	for (struct prune *prune = store->prunes; prune && last; prune = prune->hh.next)
+		last = prune->view == pruning->view || prune->record.family != pruning->record.family;
 	mutex_give(&store->catalog_lock);
 	return last;
 }
 
 /* The 'P' record goes with the last step. What was pruned is written in the log before it. A sweep is due even if nothing was found: what
- * heads overwrote since the view was destroyed went at once. */
+ * heads overwrote since the views were destroyed went at once. */
 static int finish(struct pruning *pruning)
 {
 	struct store *store = pruning->store;
 	struct line dead = dead_epochs(pruning);
 	int result = 0;
 
-	for (uint32_t i = 0; i < dead.count && result == 0; i++)
+	for (size_t i = 0; i < dead.count && result == 0; i++)
 		result = delete_touched(pruning, &dead.items[i]);
 	line_clear(&dead);
 	if (result == 0 && is_last_of_family(pruning))
@@ -417,53 +276,62 @@ static int finish(struct pruning *pruning)
 	if (result < 0)
 		return result;
 	mutex_take(&store->catalog_lock);
-	catalog_remove_prune(store, pruning->view);
+	catalog_remove_prune(store, catalog_prune(store, pruning->view));
 	mutex_give(&store->catalog_lock);
 	return 0;
+}
+
+/* Writes that the family is no more. */
+static int forget_family(struct store *store, uint32_t family)
+{
+	struct kv_batch *batch = kv_batch_new();
+	struct prune *prune, *next;
+
+	atomic_store(&store->sweep_due, true);
+	gc_state_put(store, batch);
+	catalog_delete_family(batch, family);
+	mutex_take(&store->change_lock);
+	for (prune = store->prunes; prune; prune = prune->hh.next)
+		if (prune->record.family == family)
+			catalog_delete_prune(batch, prune->view);
+	int result = catalog_write(store->kv, batch);
+	if (result == 0) {
+		mutex_take(&store->catalog_lock);
+		HASH_ITER (hh, store->prunes, prune, next)
+			if (prune->record.family == family)
+				catalog_remove_prune(store, prune);
+		mutex_give(&store->catalog_lock);
+	}
+	mutex_give(&store->change_lock);
+	kv_batch_free(batch);
+	return result;
 }
 
 /* No view of the family is left, and none can be made: views are made from living ones. */
 static int drop_family(struct pruning *pruning)
 {
 	struct store *store = pruning->store;
-	uint32_t family = pruning->record.family;
-	struct kv_batch *batch = kv_batch_new();
-	struct prune *prune, *next;
-	int result = all_versions_drop_family(store->tree, family);
+	int result = all_versions_drop_family(store->tree, pruning->record.family);
 
 	if (result == 0)
-		result = digests_prune(store, family, pruning->step, pruning->arg);
-	atomic_store(&store->sweep_due, true);
-	gc_state_put(store, batch);
-	catalog_delete_family(batch, family);
-	mutex_take(&store->change_lock);
-	LL_FOREACH(store->prunes, prune)
-		if (prune->record.family == family)
-			catalog_delete_prune(batch, prune->view);
+		result = digests_prune(store, pruning->record.family, pruning->step, pruning->arg);
 	if (result == 0)
-		result = catalog_write(store->kv, batch);
-	if (result == 0) {
-		mutex_take(&store->catalog_lock);
-		LL_FOREACH_SAFE(store->prunes, prune, next)
-			if (prune->record.family == family)
-				catalog_remove_prune(store, prune->view);
-		mutex_give(&store->catalog_lock);
-	}
-	mutex_give(&store->change_lock);
-	kv_batch_free(batch);
+		result = forget_family(store, pruning->record.family);
 	return result < 0 ? result : pruning->step(pruning->arg, 0, 0);
 }
 
-/* --- one after the other --- */
+/* --- one family after the other --- */
 
-/* The next destroyed view whose state nobody reads any more; those begun come first. */
+/* The next destroyed view whose state nobody reads any more; one that was begun comes first. */
 static bool next_prune(struct store *store, struct pruning *pruning)
 {
-	struct prune *prune, *found = NULL;
+	struct prune *found = NULL;
 
 	mutex_take(&store->catalog_lock);
-	LL_FOREACH(store->prunes, prune) {
-		if (!views_is_read(store, prune->view) && (!found || (found->record.scan.count == 0 && prune->record.scan.count > 0)))
+	for (struct prune *prune = store->prunes; prune; prune = prune->hh.next) {
+		if (views_is_read(store, prune->view))
+			continue;
+		if (!found || (found->record.scan.count == 0 && prune->record.scan.count > 0))
 			found = prune;
 	}
 	if (found) {
@@ -476,19 +344,15 @@ static bool next_prune(struct store *store, struct pruning *pruning)
 	return found != NULL;
 }
 
-static int prune_view(struct pruning *pruning)
+static int prune_views(struct pruning *pruning)
 {
-	mutex_take(&pruning->store->catalog_lock);
-	struct line lines = catalog_lines(pruning->store, pruning->record.family, 0);
-	mutex_give(&pruning->store->catalog_lock);
-	bool alive = lines.count > 0;
 	int result;
 
-	line_clear(&lines);
-	if (!alive)
+	pruning->visibility = visibility_new(pruning->store, pruning->record.family);
+	if (visibility_epochs(pruning->visibility)->count == 0)
 		return drop_family(pruning);
 	result = begin(pruning);
-	for (uint32_t i = 0; i < pruning->record.scan.count && result == 0; i++)
+	for (size_t i = 0; i < pruning->record.scan.count && result == 0; i++)
 		result = scan_interval(pruning, &pruning->record.scan.items[i]);
 	return result == 0 ? finish(pruning) : result;
 }
@@ -501,9 +365,8 @@ int prune_all(struct store *store, int (*step)(void *arg, uint64_t inodes, uint6
 		struct pruning pruning = {.store = store, .step = step, .arg = arg};
 		if (!next_prune(store, &pruning))
 			break;
-		result = prune_view(&pruning);
-		prune_record_clear(&pruning.record);
-		visibility_free(pruning.visibility);
+		result = prune_views(&pruning);
+		pruning_clear(&pruning);
 	}
 	return result;
 }
@@ -513,6 +376,6 @@ bool prune_wanted(struct store *store)
 	struct pruning pruning = {.store = store};
 	bool wanted = next_prune(store, &pruning);
 
-	prune_record_clear(&pruning.record);
+	pruning_clear(&pruning);
 	return wanted;
 }

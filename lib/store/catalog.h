@@ -17,26 +17,48 @@
 #include <stdatomic.h>
 #include <uthash.h>
 
-#include "lib/store/catalog_records.h"
+#include "lib/base/array.h"
 #include "lib/base/locks.h"
+#include "lib/store/catalog_records.h"
+#include "lib/store/lineage.h"
 #include "lib/store/snapshots.h"
 
 struct snapshot {
 	char *name;
 	struct snapshot_record record;
 	struct dataset *dataset;
+	struct lineage_view place;
 	bool blocked; /* being destroyed: not given out any more */
 	enum { IDENTITY_UNKNOWN, IDENTITY_KNOWN, IDENTITY_FAILED } identity; /* what identity_step() found; FAILED: not tried again */
 	UT_hash_handle by_name; /* in dataset->snapshots */
 	UT_hash_handle by_view; /* in store->by_view */
 };
 
+/* Snapshots by number: in the order in which they were taken. */
+struct snapshot_order {
+	ARRAY_FIELDS(struct snapshot *);
+};
+
 struct dataset {
 	char *name;
 	struct dataset_record record;
 	struct snapshot *snapshots; /* uthash by_name */
+	struct snapshot_order order;
+	struct family_views *family;
+	struct lineage_view place; /* of the head */
+	uint64_t shared;           /* lineage_shared() as the head's view knows it */
 	bool blocked;
-	UT_hash_handle by_name;
+	struct dataset *prev, *next; /* in family->heads */
+	UT_hash_handle by_name, by_id;
+	UT_hash_handle by_head; /* the head's view number */
+};
+
+/* What lives of a family. It goes with the last view. */
+struct family_views {
+	uint32_t family;
+	struct lineage *lineage;
+	struct dataset *heads;
+	UT_hash_handle hh;
 };
 
 /*
@@ -51,9 +73,9 @@ struct open_view {
 	struct view *view;
 	unsigned refs;
 	bool head, retired;
-	uint32_t family;
-	struct line line; /* of a retired one */
 	uint32_t keeper;
+	struct family_views *family; /* of a retired one */
+	struct lineage_view place;   /* of a retired one */
 	bool idle;
 	struct open_view *prev, *next; /* in store->idle, the longest unused first, or in store->retired */
 	UT_hash_handle hh;
@@ -63,7 +85,7 @@ struct open_view {
 struct prune {
 	uint32_t view;
 	struct prune_record record;
-	struct prune *next;
+	UT_hash_handle hh;
 };
 
 enum counter { COUNTER_DATASET, COUNTER_FAMILY, COUNTER_VIEW, COUNTER_SNAPSHOT, COUNTER_COUNT };
@@ -84,12 +106,17 @@ struct store {
 	struct mutex catalog_lock; /* guards all below */
 	pthread_cond_t unused;        /* some view's refs became 0 */
 	struct dataset *datasets;     /* uthash by_name */
+	struct dataset *by_id;        /* uthash: all datasets */
+	struct dataset *by_head;      /* uthash: all datasets */
 	struct snapshot *by_view;     /* uthash: all snapshots */
+	struct snapshot_order order;  /* all snapshots */
+	uint64_t identified;          /* of the snapshots with lower numbers it is known that they have an identity, or will have none */
+	struct family_views *families; /* uthash by number */
 	struct open_view *open;       /* uthash by number */
 	struct open_view *idle;
 	unsigned idle_count;
 	struct open_view *retired;
-	struct prune *prunes;         /* oldest first */
+	struct prune *prunes;         /* uthash by view, the longest destroyed first */
 	struct store_hooks hooks;
 
 	atomic_bool restoring;          /* a dataset_restore is at work */
@@ -98,17 +125,14 @@ struct store {
 	atomic_uint_fast64_t kept_keys; /* chunks there were after the last sweep */
 };
 
-/* --- store.c --- */
-
-/* Takes change_lock, unless the store can only be read: then -EROFS, and no lock is held. */
-WARN_UNUSED int store_begin_change(struct store *store, struct error *err);
-
-/* --- catalog.c --- */
+/* --- catalog_load.c --- */
 WARN_UNUSED int catalog_load(struct store *store, struct error *err);
-void catalog_clear(struct store *store);
 
 /* Gives out a number and notes it in the batch. Caller holds change_lock. -EOVERFLOW when view numbers are used up. */
 WARN_UNUSED int catalog_number(struct store *store, enum counter counter, struct kv_batch *batch, uint64_t *ret_number);
+
+/* --- catalog.c --- */
+void catalog_clear(struct store *store);
 
 /* Lookups; caller holds catalog_lock or change_lock. NULL: none. */
 struct dataset *catalog_dataset(struct store *store, const char *name);
@@ -116,14 +140,24 @@ struct dataset *catalog_dataset_by_id(struct store *store, uint32_t id);
 struct dataset *catalog_dataset_by_view(struct store *store, uint32_t view);
 struct snapshot *catalog_snapshot(struct dataset *dataset, const char *name);
 struct snapshot *catalog_snapshot_by_view(struct store *store, uint32_t view);
+struct family_views *catalog_family(struct store *store, uint32_t family);
+struct prune *catalog_prune(struct store *store, uint32_t view);
+/* Where snapshots with this number and later ones begin. */
+size_t catalog_order_from(const struct snapshot_order *order, uint64_t number);
 
-/* Memory only; caller holds catalog_lock. Names are copied, records taken over. */
+/* Memory only; caller holds catalog_lock. Names are copied, records taken over; the caller gives heads and snapshots that come a place in
+ * their family's lineage. */
 struct dataset *catalog_add_dataset(struct store *store, const char *name, struct dataset_record *record);
 void catalog_remove_dataset(struct store *store, struct dataset *dataset); /* and its snapshots */
+void catalog_rename_dataset(struct store *store, struct dataset *dataset, const char *name);
+void catalog_set_head(struct store *store, struct dataset *dataset, uint32_t view); /* another view number */
 struct snapshot *catalog_add_snapshot(struct store *store, struct dataset *dataset, const char *name, struct snapshot_record *record);
 void catalog_remove_snapshot(struct store *store, struct snapshot *snapshot);
+void catalog_rename_snapshot(struct snapshot *snapshot, const char *name);
+/* A view without a place in the catalogue leaves the lineage; the family goes with the last. */
+void catalog_leave(struct store *store, struct family_views *family, struct lineage_view *place);
 void catalog_add_prune(struct store *store, uint32_t view, struct prune_record *record);
-void catalog_remove_prune(struct store *store, uint32_t view);
+void catalog_remove_prune(struct store *store, struct prune *prune);
 
 /* A view is destroyed: removes its identity and orphans, notes it for pruning; and the same in memory once the batch is written. */
 WARN_UNUSED int catalog_bury(struct store *store, struct kv_batch *batch, uint32_t family, uint32_t view, const struct line *line);
@@ -136,12 +170,6 @@ void catalog_note_buried(struct store *store, uint32_t family, uint32_t view, co
 		(void)fault_;                   \
 	} while (0)
 
-/* The lines of all living views of the family but one (0: of all), and their union. Living: heads, snapshots, and retired heads that are
- * still open. Caller holds catalog_lock. */
-void catalog_each_line(struct store *store, uint32_t family, uint32_t except_view, void (*each)(void *arg, const struct line *line),
-		       void *arg);
-struct line catalog_lines(struct store *store, uint32_t family, uint32_t except_view);
-
 /* --- views.c --- */
 /* The dataset's head, referenced. Caller holds no lock, or change_lock. */
 WARN_UNUSED int views_head(struct store *store, struct dataset *dataset, struct view **ret_view);
@@ -151,14 +179,15 @@ void views_unblock(struct store *store, bool *blocked);
 /* The dataset's head is going to be another. Its state is kept by the view `keeper`; the head's own number: by none. Caller holds catalog_lock. */
 void views_retire(struct store *store, const struct dataset *dataset, uint32_t keeper);
 bool views_is_read(struct store *store, uint32_t keeper); /* somebody still reads a retired head that it keeps; catalog_lock */
+/* What the dataset's head shares with other living views, and may not remove when it overwrites it. Caller holds catalog_lock. */
+struct line views_shared(const struct dataset *dataset);
 /* Tells open heads of the family what the others see. Caller holds change_lock. */
 void views_refresh_shared(struct store *store, uint32_t family);
 void views_close_all(struct store *store);
 
-/* Referenced heads in dataset id order, of one family or (0) all; give them back with views_put_heads. Caller holds change_lock. */
+/* Referenced heads of a family in dataset id order; give them back with views_put_heads. Caller holds change_lock. */
 struct view_set {
-	struct view **items;
-	size_t count;
+	ARRAY_FIELDS(struct view *);
 };
 WARN_UNUSED int views_get_heads(struct store *store, uint32_t family, struct view_set *ret_set);
 void views_put_heads(struct store *store, struct view_set *set);
@@ -175,6 +204,9 @@ WARN_UNUSED int gc_state_load(struct store *store);
 void gc_state_put(struct store *store, struct kv_batch *batch);
 
 /* --- store.c --- */
+
+/* Takes change_lock, unless the store can only be read: then -EROFS, and no lock is held. */
+WARN_UNUSED int store_begin_change(struct store *store, struct error *err);
 struct store_hooks store_get_hooks(struct store *store);
 void store_changed(struct store *store, enum store_event event, uint32_t dataset, const char *name);
 bool store_busy(struct store *store, uint32_t view);

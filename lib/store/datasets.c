@@ -113,8 +113,10 @@ static int create_locked(struct store *store, const char *name, const struct sta
 		return error_set(err, result, "cannot create dataset \"%s\": %s", name, strerror(-result));
 	}
 	*ret_id = record.id;
+	uint64_t epoch = record.epoch;
 	mutex_take(&store->catalog_lock);
-	catalog_add_dataset(store, name, &record);
+	struct dataset *dataset = catalog_add_dataset(store, name, &record);
+	lineage_branch(dataset->family->lineage, &dataset->place, NULL, epoch);
 	mutex_give(&store->catalog_lock);
 	return 0;
 }
@@ -213,10 +215,7 @@ static int rename_locked(struct store *store, const char *name, const char *new_
 	if (result < 0)
 		return error_set(err, result, "cannot rename dataset \"%s\": %s", name, strerror(-result));
 	mutex_take(&store->catalog_lock);
-	HASH_DELETE(by_name, store->datasets, dataset);
-	free(dataset->name);
-	dataset->name = xstrdup(new_name);
-	HASH_ADD_KEYPTR(by_name, store->datasets, dataset->name, strlen(dataset->name), dataset);
+	catalog_rename_dataset(store, dataset, new_name);
 	mutex_give(&store->catalog_lock);
 	*ret_id = dataset->record.id;
 	return 0;

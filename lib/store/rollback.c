@@ -67,21 +67,35 @@ static int build_rollback(struct store *store, struct rollback *rollback, struct
 	return 0;
 }
 
+/* Under catalog_lock. The state that is left is that of the guard, if there is one, and of the retired head while it is read. */
+static void leave_state(struct store *store, struct rollback *rollback)
+{
+	struct dataset *dataset = rollback->dataset;
+	struct dataset_record *record = &dataset->record;
+	struct snapshot *guard;
+
+	views_retire(store, dataset, rollback->guard ? rollback->guard_record.view : record->view);
+	if (!rollback->guard) {
+		catalog_note_buried(store, record->family, record->view, &record->line);
+		return;
+	}
+	guard = catalog_add_snapshot(store, dataset, rollback->guard_name, &rollback->guard_record);
+	lineage_join(dataset->family->lineage, &guard->place, &dataset->place);
+}
+
 static void apply_rollback(struct store *store, struct rollback *rollback, struct view *head, struct freeze *freeze)
 {
-	struct dataset_record *record = &rollback->dataset->record;
+	struct dataset *dataset = rollback->dataset;
 
 	mutex_take(&store->catalog_lock);
-	views_retire(store, rollback->dataset, rollback->guard ? rollback->guard_record.view : record->view);
-	if (rollback->guard)
-		catalog_add_snapshot(store, rollback->dataset, rollback->guard_name, &rollback->guard_record);
-	else
-		catalog_note_buried(store, record->family, record->view, &record->line);
-	line_clear(&record->line);
-	record->line = rollback->line;
+	leave_state(store, rollback);
+	lineage_leave(dataset->family->lineage, &dataset->place);
+	lineage_branch(dataset->family->lineage, &dataset->place, &rollback->target->place, rollback->epoch);
+	line_clear(&dataset->record.line);
+	dataset->record.line = rollback->line;
 	rollback->line = (struct line){0};
-	record->view = rollback->view;
-	record->epoch = rollback->epoch;
+	dataset->record.epoch = rollback->epoch;
+	catalog_set_head(store, dataset, rollback->view);
 	mutex_give(&store->catalog_lock);
 	freeze_retire(freeze, head);
 }
@@ -227,8 +241,10 @@ static int clone_locked(struct store *store, const char *dataset, const char *na
 	FAULT_AFTER("clone-after-write");
 	*ret_id = record.id;
 	uint32_t family = record.family;
+	uint64_t epoch = record.epoch;
 	mutex_take(&store->catalog_lock);
-	catalog_add_dataset(store, new_name, &record);
+	struct dataset *clone = catalog_add_dataset(store, new_name, &record);
+	lineage_branch(clone->family->lineage, &clone->place, &source->place, epoch);
 	mutex_give(&store->catalog_lock);
 	views_refresh_shared(store, family);
 	return 0;

@@ -158,7 +158,7 @@ static bool is_served(const struct taken *taken, enum schedule_period period, in
 
 static void take(struct tick *tick, const char *dataset, const char *name)
 {
-	struct snapshot_create target = {.dataset = dataset, .name = name};
+	struct snapshot_name target = {.dataset = dataset, .name = name};
 	struct error err = {0};
 	int result = snapshot_create(tick->store, &target, 1, "", SNAPSHOT_SCHEDULED, &err);
 

@@ -6,7 +6,9 @@
  *
  *   SH1  shared(H) contains L(V) n L(H) for every living view V != H of the family.
  *
- * Then H never deletes what another living view sees: what H overwrites is in L(H), and if V sees it, in L(V). SH1 is kept because
+ * Then H never deletes what another living view sees: what H overwrites is in L(H), and if V sees it, in L(V). Lines are paths from the root
+ * of the family's tree of epochs, so L(V) n L(H) is the beginning of L(H), up to where V's path leaves it; and all of them together are the
+ * beginning up to where the last one leaves: lineage_shared(). SH1 is kept because
  *
  *   snapshot S of H:   L(S) is H's old line. H is frozen from before the batch is written until after shared(H) was set anew, with S
  *                      counted; nothing changes in between. For another head U: L(S) is the old L(H), which shared(U) holds already.
@@ -98,7 +100,7 @@ static int by_dataset_id(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-static int find_targets(struct store *store, const struct snapshot_create *wanted, size_t count, struct target *targets,
+static int find_targets(struct store *store, const struct snapshot_name *wanted, size_t count, struct target *targets,
 			struct error *err)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -144,16 +146,18 @@ static void apply_snapshots(struct store *store, struct target *targets, size_t 
 	mutex_take(&store->catalog_lock);
 	for (size_t i = 0; i < count; i++) {
 		struct dataset *dataset = targets[i].dataset;
+		struct snapshot *snapshot = catalog_add_snapshot(store, dataset, targets[i].name, &targets[i].snapshot);
+		lineage_join(dataset->family->lineage, &snapshot->place, &dataset->place);
+		lineage_advance(dataset->family->lineage, &dataset->place, targets[i].epoch);
 		line_clear(&dataset->record.line);
 		dataset->record.line = line_copy(&targets[i].line);
 		dataset->record.epoch = targets[i].epoch;
-		catalog_add_snapshot(store, dataset, targets[i].name, &targets[i].snapshot);
+		dataset->shared = lineage_shared(&dataset->place);
 	}
 	mutex_give(&store->catalog_lock);
 	for (size_t i = 0; i < count; i++) {
-		const struct dataset_record *record = &targets[i].dataset->record;
 		mutex_take(&store->catalog_lock);
-		struct line shared = catalog_lines(store, record->family, record->view);
+		struct line shared = views_shared(targets[i].dataset);
 		mutex_give(&store->catalog_lock);
 		freeze_set_shared(freeze, targets[i].head, &shared);
 		freeze_set_epoch(freeze, targets[i].head, &targets[i].line, targets[i].epoch);
@@ -199,7 +203,7 @@ static int take_heads(struct store *store, struct target *targets, size_t count,
 	return result;
 }
 
-static int create_locked(struct store *store, const struct snapshot_create *wanted, size_t count, const char *note, uint32_t flags,
+static int create_locked(struct store *store, const struct snapshot_name *wanted, size_t count, const char *note, uint32_t flags,
 			 struct target *targets, struct error *err)
 {
 	struct store_hooks hooks = store_get_hooks(store);
@@ -226,7 +230,7 @@ static int create_locked(struct store *store, const struct snapshot_create *want
 	return result;
 }
 
-int snapshot_create(struct store *store, const struct snapshot_create *wanted, size_t count, const char *note, uint32_t flags,
+int snapshot_create(struct store *store, const struct snapshot_name *wanted, size_t count, const char *note, uint32_t flags,
 		    struct error *err)
 {
 	AUTO_FREE struct target *targets = xcalloc(MAX(count, 1U), sizeof(*targets));
@@ -250,311 +254,5 @@ int snapshot_create(struct store *store, const struct snapshot_create *wanted, s
 	mutex_give(&store->change_lock);
 	for (size_t i = 0; result == 0 && i < count; i++)
 		store_changed(store, STORE_SNAPSHOTS_CHANGED, ids[i], wanted[i].name);
-	return result;
-}
-
-/* --- looking --- */
-
-void snapshot_info_clear(struct snapshot_info *info)
-{
-	free(info->note);
-	for (size_t i = 0; i < info->hold_count; i++)
-		free(info->holds[i]);
-	free(info->holds);
-	line_clear(&info->line);
-	*info = (struct snapshot_info){0};
-}
-
-static void fill_info(const struct snapshot *snapshot, struct snapshot_info *info)
-{
-	const struct snapshot_record *record = &snapshot->record;
-
-	*info = (struct snapshot_info){
-		.dataset_id = record->dataset,
-		.family = record->family,
-		.view = record->view,
-		.number = record->number,
-		.taken = record->taken,
-		.flags = record->flags,
-		.note = xstrdup(record->note),
-		.holds = xcalloc(MAX(record->hold_count, 1U), sizeof(*info->holds)),
-		.hold_count = record->hold_count,
-		.line = line_copy(&record->line),
-	};
-	for (size_t i = 0; i < record->hold_count; i++)
-		info->holds[i] = xstrdup(record->holds[i]);
-	snprintf(info->name, sizeof(info->name), "%s", snapshot->name);
-	snprintf(info->dataset, sizeof(info->dataset), "%s", snapshot->dataset->name);
-}
-
-int snapshot_get(struct store *store, const char *dataset_name, const char *name, struct snapshot_info *ret_info)
-{
-	mutex_take(&store->catalog_lock);
-	struct dataset *dataset = catalog_dataset(store, dataset_name);
-	struct snapshot *snapshot = dataset ? catalog_snapshot(dataset, name) : NULL;
-	if (snapshot)
-		fill_info(snapshot, ret_info);
-	mutex_give(&store->catalog_lock);
-	return snapshot ? 0 : -ENOENT;
-}
-
-static int by_number(const void *a, const void *b)
-{
-	uint64_t left = ((const struct snapshot_info *)a)->number, right = ((const struct snapshot_info *)b)->number;
-
-	return left < right ? -1 : left > right;
-}
-
-int snapshot_list(struct store *store, const char *dataset_name, int (*each)(void *arg, const struct snapshot_info *info), void *arg)
-{
-	size_t count = 0;
-	int result = 0;
-
-	mutex_take(&store->catalog_lock);
-	struct dataset *only = dataset_name ? catalog_dataset(store, dataset_name) : NULL;
-	if (dataset_name && !only) {
-		mutex_give(&store->catalog_lock);
-		return -ENOENT;
-	}
-	AUTO_FREE struct snapshot_info *infos = xcalloc(MAX(HASH_CNT(by_view, store->by_view), 1U), sizeof(*infos));
-	for (struct snapshot *snapshot = store->by_view; snapshot; snapshot = snapshot->by_view.next)
-		if (!only || snapshot->dataset == only)
-			fill_info(snapshot, &infos[count++]);
-	mutex_give(&store->catalog_lock);
-
-	qsort(infos, count, sizeof(*infos), by_number);
-	for (size_t i = 0; i < count; i++) {
-		if (result == 0)
-			result = each(arg, &infos[i]);
-		snapshot_info_clear(&infos[i]);
-	}
-	return result;
-}
-
-/* --- changing --- */
-
-static int rename_locked(struct store *store, const char *dataset, const char *name, const char *new_name, struct error *err)
-{
-	struct snapshot *snapshot;
-	int result = snapshot_find(store, dataset, name, &snapshot, err);
-
-	if (result < 0)
-		return result;
-	if (catalog_snapshot(snapshot->dataset, new_name))
-		return error_set(err, -EEXIST, "there is a snapshot \"%s@%s\" already", dataset, new_name);
-	struct kv_batch *batch = kv_batch_new();
-	catalog_delete_snapshot(batch, snapshot->record.dataset, name);
-	catalog_put_snapshot(batch, new_name, &snapshot->record);
-	result = catalog_write(store->kv, batch);
-	kv_batch_free(batch);
-	if (result < 0)
-		return error_set(err, result, "cannot rename snapshot \"%s@%s\": %s", dataset, name, strerror(-result));
-	mutex_take(&store->catalog_lock);
-	HASH_DELETE(by_name, snapshot->dataset->snapshots, snapshot);
-	free(snapshot->name);
-	snapshot->name = xstrdup(new_name);
-	HASH_ADD_KEYPTR(by_name, snapshot->dataset->snapshots, snapshot->name, strlen(snapshot->name), snapshot);
-	mutex_give(&store->catalog_lock);
-	return 0;
-}
-
-int snapshot_rename(struct store *store, const char *dataset, const char *name, const char *new_name, struct error *err)
-{
-	struct dataset_info info;
-	int result = dataset_name_check("snapshot", new_name, err);
-
-	if (result == 0)
-		result = store_begin_change(store, err);
-	if (result < 0)
-		return result;
-	result = rename_locked(store, dataset, name, new_name, err);
-	if (result == 0)
-		result = dataset_get(store, dataset, &info);
-	mutex_give(&store->change_lock);
-	if (result == 0)
-		store_changed(store, STORE_SNAPSHOTS_CHANGED, info.id, new_name);
-	return result;
-}
-
-/* Takes over `holds`, the snapshot's new list. */
-static int put_holds(struct store *store, struct snapshot *snapshot, char **holds, uint32_t count, struct error *err)
-{
-	struct snapshot_record record = snapshot->record;
-	struct kv_batch *batch = kv_batch_new();
-
-	record.holds = holds;
-	record.hold_count = count;
-	catalog_put_snapshot(batch, snapshot->name, &record);
-	int result = catalog_write(store->kv, batch);
-	kv_batch_free(batch);
-	if (result < 0) {
-		free(holds);
-		return error_set(err, result, "cannot change the holds of \"%s@%s\": %s", snapshot->dataset->name, snapshot->name,
-				 strerror(-result));
-	}
-	mutex_take(&store->catalog_lock);
-	free(snapshot->record.holds);
-	snapshot->record.holds = holds;
-	snapshot->record.hold_count = count;
-	mutex_give(&store->catalog_lock);
-	return 0;
-}
-
-static int hold_locked(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err)
-{
-	struct snapshot *snapshot;
-	int result = snapshot_find(store, dataset, name, &snapshot, err);
-
-	if (result < 0)
-		return result;
-	const struct snapshot_record *record = &snapshot->record;
-	char **holds = xcalloc(record->hold_count + 1UL, sizeof(*holds));
-	for (uint32_t i = 0; i < record->hold_count; i++) {
-		holds[i] = record->holds[i];
-		if (strcmp(holds[i], tag) == 0) {
-			free(holds);
-			return error_set(err, -EEXIST, "snapshot \"%s@%s\" is held by \"%s\" already", dataset, name, tag);
-		}
-	}
-	char *added = xstrdup(tag);
-	holds[record->hold_count] = added;
-	result = put_holds(store, snapshot, holds, record->hold_count + 1, err);
-	if (result < 0)
-		free(added);
-	return result;
-}
-
-static int release_locked(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err)
-{
-	struct snapshot *snapshot;
-	int result = snapshot_find(store, dataset, name, &snapshot, err);
-
-	if (result < 0)
-		return result;
-	const struct snapshot_record *record = &snapshot->record;
-	char **holds = xcalloc(record->hold_count + 1UL, sizeof(*holds));
-	char *released = NULL;
-	uint32_t count = 0;
-	for (uint32_t i = 0; i < record->hold_count; i++) {
-		if (strcmp(record->holds[i], tag) == 0)
-			released = record->holds[i];
-		else
-			holds[count++] = record->holds[i];
-	}
-	if (!released) {
-		free(holds);
-		return error_set(err, -ENOENT, "snapshot \"%s@%s\" is not held by \"%s\"", dataset, name, tag);
-	}
-	result = put_holds(store, snapshot, holds, count, err);
-	if (result == 0)
-		free(released);
-	return result;
-}
-
-int snapshot_hold(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err)
-{
-	int result = dataset_name_check("hold", tag, err);
-
-	if (result == 0)
-		result = store_begin_change(store, err);
-	if (result < 0)
-		return result;
-	result = hold_locked(store, dataset, name, tag, err);
-	mutex_give(&store->change_lock);
-	return result;
-}
-
-int snapshot_release(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err)
-{
-	int result = store_begin_change(store, err);
-	if (result < 0)
-		return result;
-	result = release_locked(store, dataset, name, tag, err);
-	mutex_give(&store->change_lock);
-	return result;
-}
-
-/* --- destroying --- */
-
-static int check_unused(struct store *store, struct snapshot *snapshot, struct error *err)
-{
-	const struct snapshot_record *record = &snapshot->record;
-
-	if (record->hold_count > 0) {
-		AUTO_BUF tags = BUF_INIT;
-		for (uint32_t i = 0; i < record->hold_count; i++)
-			buf_addf(&tags, "%s\"%s\"", i ? ", " : "", record->holds[i]);
-		error_set(err, -EBUSY, "snapshot \"%s@%s\" is held by %s", snapshot->dataset->name, snapshot->name,
-			  (const char *)tags.data);
-		error_hint(err, "corpusfs snapshot release %s@%s TAG", snapshot->dataset->name, snapshot->name);
-		return -EBUSY;
-	}
-	if (store_busy(store, record->view))
-		return error_set(err, -EBUSY, "snapshot \"%s@%s\" is mounted or being read", snapshot->dataset->name, snapshot->name);
-	int result = views_block(store, record->view, &snapshot->blocked);
-	if (result < 0)
-		return error_set(err, result, "snapshot \"%s@%s\" is being read", snapshot->dataset->name, snapshot->name);
-	return 0;
-}
-
-static int destroy_locked(struct store *store, const char *dataset, const char *name, struct error *err, uint32_t *ret_dataset)
-{
-	struct snapshot *snapshot;
-	int result = snapshot_find(store, dataset, name, &snapshot, err);
-
-	if (result == 0)
-		result = check_unused(store, snapshot, err);
-	if (result < 0)
-		return result;
-
-	const struct snapshot_record *record = &snapshot->record;
-	struct kv_batch *batch = kv_batch_new();
-	catalog_delete_snapshot(batch, record->dataset, name);
-	result = catalog_bury(store, batch, record->family, record->view, &record->line);
-	if (result == 0)
-		result = fault_point("destroy-before-write");
-	if (result == 0)
-		result = catalog_write(store->kv, batch);
-	kv_batch_free(batch);
-	if (result < 0) {
-		views_unblock(store, &snapshot->blocked);
-		return error_set(err, result, "cannot destroy snapshot \"%s@%s\": %s", dataset, name, strerror(-result));
-	}
-	FAULT_AFTER("destroy-after-write");
-	*ret_dataset = record->dataset;
-	uint32_t family = record->family;
-	mutex_take(&store->catalog_lock);
-	catalog_note_buried(store, family, record->view, &record->line);
-	catalog_remove_snapshot(store, snapshot);
-	mutex_give(&store->catalog_lock);
-	views_refresh_shared(store, family);
-	return 0;
-}
-
-int snapshot_check_destroy(struct store *store, const char *dataset, const char *name, struct error *err)
-{
-	struct snapshot *snapshot;
-
-	mutex_take(&store->change_lock);
-	int result = snapshot_find(store, dataset, name, &snapshot, err);
-	if (result == 0)
-		result = check_unused(store, snapshot, err);
-	if (result == 0)
-		views_unblock(store, &snapshot->blocked);
-	mutex_give(&store->change_lock);
-	return result;
-}
-
-int snapshot_destroy(struct store *store, const char *dataset, const char *name, struct error *err)
-{
-	uint32_t id = 0;
-
-	int result = store_begin_change(store, err);
-	if (result < 0)
-		return result;
-	result = destroy_locked(store, dataset, name, err, &id);
-	mutex_give(&store->change_lock);
-	if (result == 0)
-		store_changed(store, STORE_SNAPSHOTS_CHANGED, id, name);
 	return result;
 }

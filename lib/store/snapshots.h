@@ -17,25 +17,30 @@ struct snapshot_info {
 	char *note;    /* owned */
 	char **holds;  /* owned */
 	size_t hold_count;
-	struct line line; /* owned */
 };
 
 void snapshot_info_clear(struct snapshot_info *info);
 
-struct snapshot_create {
+struct snapshot_name {
 	const char *dataset, *name;
 };
+
 /* All targets in one instant, or none. flags: SNAPSHOT_*. */
-WARN_UNUSED int snapshot_create(struct store *store, const struct snapshot_create *targets, size_t count, const char *note, uint32_t flags,
+WARN_UNUSED int snapshot_create(struct store *store, const struct snapshot_name *targets, size_t count, const char *note, uint32_t flags,
 				struct error *err); /* -ENOENT dataset, -EEXIST, -EINVAL, -ENOSPC */
 WARN_UNUSED int snapshot_get(struct store *store, const char *dataset, const char *name, struct snapshot_info *ret_info);
-/* In the order in which they were taken. dataset NULL: all datasets. No lock is held during the callback. */
+/* When the view was taken; -ENOENT: it is no snapshot, or none any more. */
+WARN_UNUSED int snapshot_taken(struct store *store, uint32_t view, struct timespec *ret_taken);
+/* In the order in which they were taken. dataset NULL: all datasets. Stops when the callback returns not 0, and returns that. No lock is held
+ * during the callback: what comes and goes meanwhile may be in the list or not. */
 WARN_UNUSED int snapshot_list(struct store *store, const char *dataset, int (*each)(void *arg, const struct snapshot_info *info), void *arg);
 WARN_UNUSED int snapshot_rename(struct store *store, const char *dataset, const char *name, const char *new_name, struct error *err);
 /* Returns at once; its versions and chunks are pruned in the background. -EBUSY held (text names the holds), mounted, or being read. */
 WARN_UNUSED int snapshot_destroy(struct store *store, const char *dataset, const char *name, struct error *err);
-/* Whether snapshot_destroy would be refused now, as it would say it: for who destroys several, all or none. */
-WARN_UNUSED int snapshot_check_destroy(struct store *store, const char *dataset, const char *name, struct error *err);
+/* The same for all that are named, or none; one that is named twice is destroyed once. */
+WARN_UNUSED int snapshots_destroy(struct store *store, const struct snapshot_name *names, size_t count, struct error *err);
+/* Whether snapshots_destroy would be refused now, as it would say it. */
+WARN_UNUSED int snapshots_check_destroy(struct store *store, const struct snapshot_name *names, size_t count, struct error *err);
 WARN_UNUSED int snapshot_hold(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err);
 WARN_UNUSED int snapshot_release(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err);
 

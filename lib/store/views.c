@@ -30,8 +30,10 @@ static void leave_idle(struct store *store, struct open_view *open)
 static void take_out(struct store *store, struct open_view *open)
 {
 	leave_idle(store, open);
-	if (open->retired)
+	if (open->retired) {
 		DL_DELETE(store->retired, open);
+		catalog_leave(store, open->family, &open->place);
+	}
 	HASH_DEL(store->open, open);
 }
 
@@ -40,7 +42,6 @@ static void close_taken(struct open_view *open)
 	if (!open)
 		return;
 	view_close(open->view);
-	line_clear(&open->line);
 	free(open);
 }
 
@@ -61,10 +62,15 @@ static int open_it(struct store *store, const struct view_options *options, bool
 	return 0;
 }
 
+struct line views_shared(const struct dataset *dataset)
+{
+	return line_between(&dataset->record.line, 0, lineage_shared(&dataset->place));
+}
+
 static int open_head(struct store *store, struct dataset *dataset, struct open_view **ret_open)
 {
 	const struct dataset_record *record = &dataset->record;
-	struct line shared = catalog_lines(store, record->family, record->view);
+	struct line shared = views_shared(dataset);
 	struct view_options options = {
 		.dataset = record->id,
 		.family = record->family,
@@ -76,6 +82,7 @@ static int open_head(struct store *store, struct dataset *dataset, struct open_v
 	};
 	int result = dataset->blocked ? -ENOENT : open_it(store, &options, true, ret_open);
 
+	dataset->shared = lineage_shared(&dataset->place);
 	line_clear(&shared);
 	return result;
 }
@@ -226,9 +233,10 @@ void views_retire(struct store *store, const struct dataset *dataset, uint32_t k
 		return;
 	open->retired = true;
 	open->head = false;
-	open->family = dataset->record.family;
-	open->line = line_copy(&dataset->record.line);
 	open->keeper = keeper;
+	open->family = dataset->family;
+	open->place.view = open->number;
+	lineage_join(open->family->lineage, &open->place, &dataset->place);
 	DL_APPEND(store->retired, open);
 }
 
@@ -240,20 +248,39 @@ bool views_is_read(struct store *store, uint32_t keeper)
 	return open != NULL;
 }
 
+/* Only change_lock's holder opens heads and takes them away, so the view that is found stays. */
+static void refresh_head(struct store *store, struct dataset *dataset)
+{
+	struct line shared = {0};
+	struct view *view = NULL;
+
+	mutex_take(&store->catalog_lock);
+	struct open_view *open = find(store, dataset->record.view);
+	if (open && dataset->shared != lineage_shared(&dataset->place)) {
+		dataset->shared = lineage_shared(&dataset->place);
+		shared = views_shared(dataset);
+		view = open->view;
+	}
+	mutex_give(&store->catalog_lock);
+	if (view)
+		view_set_shared(view, &shared);
+	line_clear(&shared);
+}
+
+/* The caller holds change_lock, so the list stays as it is. */
+static struct dataset *heads_of(struct store *store, uint32_t number)
+{
+	mutex_take(&store->catalog_lock);
+	struct family_views *family = catalog_family(store, number);
+	struct dataset *heads = family ? family->heads : NULL;
+	mutex_give(&store->catalog_lock);
+	return heads;
+}
+
 void views_refresh_shared(struct store *store, uint32_t family)
 {
-	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
-		if (dataset->record.family != family)
-			continue;
-		/* Only change_lock's holder opens and closes families' members, so the head found stays. */
-		mutex_take(&store->catalog_lock);
-		struct open_view *open = find(store, dataset->record.view);
-		struct line shared = catalog_lines(store, family, dataset->record.view);
-		mutex_give(&store->catalog_lock);
-		if (open)
-			view_set_shared(open->view, &shared);
-		line_clear(&shared);
-	}
+	for (struct dataset *dataset = heads_of(store, family); dataset; dataset = dataset->next)
+		refresh_head(store, dataset);
 }
 
 static int by_dataset(const void *a, const void *b)
@@ -265,19 +292,21 @@ static int by_dataset(const void *a, const void *b)
 
 int views_get_heads(struct store *store, uint32_t family, struct view_set *ret_set)
 {
-	struct view_set set = {.items = xcalloc(MAX(HASH_CNT(by_name, store->datasets), 1U), sizeof(*set.items))};
+	struct view_set set = {0};
 
-	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
-		if (dataset->blocked || (family != 0 && dataset->record.family != family))
+	for (struct dataset *dataset = heads_of(store, family); dataset; dataset = dataset->next) {
+		struct view *view;
+		if (dataset->blocked)
 			continue;
-		int result = views_head(store, dataset, &set.items[set.count]);
+		int result = views_head(store, dataset, &view);
 		if (result < 0) {
 			views_put_heads(store, &set);
 			return result;
 		}
-		set.count++;
+		array_add(&set, view);
 	}
-	qsort(set.items, set.count, sizeof(*set.items), by_dataset);
+	if (set.count > 0)
+		qsort(set.items, set.count, sizeof(*set.items), by_dataset);
 	*ret_set = set;
 	return 0;
 }
@@ -286,8 +315,7 @@ void views_put_heads(struct store *store, struct view_set *set)
 {
 	for (size_t i = 0; i < set->count; i++)
 		store_view_put(store, set->items[i]);
-	free(set->items);
-	*set = (struct view_set){0};
+	array_clear(set);
 }
 
 void views_close_all(struct store *store)

@@ -101,7 +101,7 @@ static void end_copy(struct place *place, struct copying *copying)
 /* a@empty, and a file in a's head whose chunks nothing else names. */
 static void prepare(struct place *place)
 {
-	struct snapshot_create empty = {.dataset = "a", .name = "empty"};
+	struct snapshot_name empty = {.dataset = "a", .name = "empty"};
 	AUTO_FREE uint8_t *data = xmalloc(LEN);
 	struct error err;
 	struct view *view;
@@ -133,7 +133,7 @@ static void from_a_head_that_is_rolled_back(struct place *place)
 
 static void from_a_snapshot_that_is_destroyed(struct place *place)
 {
-	struct snapshot_create taken = {.dataset = "a", .name = "taken"};
+	struct snapshot_name taken = {.dataset = "a", .name = "taken"};
 	struct copying copying;
 	struct error err = {0};
 	char guard[256];

@@ -80,7 +80,7 @@ static void destroyed_only_when_allowed(void **state)
 	struct place place;
 	struct error err = {0};
 	struct view *view;
-	const struct snapshot_create wanted = {.dataset = "a", .name = "one"};
+	const struct snapshot_name wanted = {.dataset = "a", .name = "one"};
 
 	place_init(&place);
 	assert_int_equal(dataset_create(place.store, "a", 0755, 0, 0, 0, &err), 0);

@@ -523,7 +523,7 @@ static void change_much(struct store *store, const char *dataset, uint64_t *seed
 
 static void snapshot(struct store *store, const char *dataset, const char *name)
 {
-	struct snapshot_create target = {dataset, name};
+	struct snapshot_name target = {dataset, name};
 	struct error err;
 
 	assert_int_equal(snapshot_create(store, &target, 1, "", 0, &err), 0);

@@ -102,7 +102,7 @@ static void *append(void *arg)
 
 static void *take_both(void *arg)
 {
-	const struct snapshot_create wanted[] = {{"first", "both"}, {"second", "both"}};
+	const struct snapshot_name wanted[] = {{"first", "both"}, {"second", "both"}};
 	struct pair *pair = arg;
 	struct error err = {0};
 

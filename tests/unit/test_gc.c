@@ -15,7 +15,7 @@
 
 static void take(struct store *store, const char *dataset, const char *name)
 {
-	struct snapshot_create wanted = {.dataset = dataset, .name = name};
+	struct snapshot_name wanted = {.dataset = dataset, .name = name};
 	struct error err = {0};
 	int result = snapshot_create(store, &wanted, 1, NULL, 0, &err);
 

@@ -114,7 +114,7 @@ static void reference_node(struct view *view, uint64_t ino, uint8_t *out)
 
 static void take(struct store *store, const char *dataset, const char *name)
 {
-	struct snapshot_create target = {dataset, name};
+	struct snapshot_name target = {dataset, name};
 	struct error err = {0};
 
 	assert_int_equal(snapshot_create(store, &target, 1, NULL, 0, &err), 0);

@@ -185,7 +185,7 @@ static void a_link_takes_the_place_of_a_file(void **state)
 static void a_snapshot_keeps_what_was_replaced_after_it(void **state)
 {
 	struct bulk_file before = regular("f", "old", 3), after = regular("f", "new", 3);
-	const struct snapshot_create target = {.dataset = "d", .name = "s"};
+	const struct snapshot_name target = {.dataset = "d", .name = "s"};
 	struct place *place = *state;
 	struct view *view = head_of(place);
 	struct error err = {0};

@@ -170,7 +170,7 @@ static void only_so_many_are_kept_the_newest(void **state)
 static void others_and_held_ones_are_never_destroyed(void **state)
 {
 	struct place *place = *state;
-	struct snapshot_create mine = {"d", "auto-hourly-20250101T000000Z"}, named = {"d", "v1"};
+	struct snapshot_name mine = {"d", "auto-hourly-20250101T000000Z"}, named = {"d", "v1"};
 	struct error err = {0};
 
 	assert_int_equal(snapshot_create(place->store, &mine, 1, "", 0, &err), 0);

@@ -8,7 +8,7 @@
 
 static void take(struct store *store, const char *dataset, const char *name)
 {
-	struct snapshot_create wanted = {.dataset = dataset, .name = name};
+	struct snapshot_name wanted = {.dataset = dataset, .name = name};
 	struct error err = {0};
 	int result = snapshot_create(store, &wanted, 1, NULL, 0, &err);
 
@@ -78,7 +78,7 @@ static void several_in_one_instant_or_none(void **state)
 	struct place place;
 	struct error err = {0};
 	struct snapshot_info info[2];
-	const struct snapshot_create both[] = {{"b", "s"}, {"a", "s"}}, missing[] = {{"a", "t"}, {"c", "t"}}, twice[] = {{"a", "t"}, {"a", "u"}};
+	const struct snapshot_name both[] = {{"b", "s"}, {"a", "s"}}, missing[] = {{"a", "t"}, {"c", "t"}}, twice[] = {{"a", "t"}, {"a", "u"}};
 
 	place_init(&place);
 	make(&place, "a");
@@ -259,7 +259,7 @@ static int scenario(const char *what, const char *path)
 {
 	struct store *store;
 	struct error err = {0};
-	const struct snapshot_create wanted = {.dataset = "a", .name = "two"};
+	const struct snapshot_name wanted = {.dataset = "a", .name = "two"};
 
 	if (store_open(path, &small_store, &store, &err) < 0)
 		return 1;

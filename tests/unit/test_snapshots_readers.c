@@ -12,7 +12,7 @@
 
 static void take(struct store *store, const char *dataset, const char *name)
 {
-	struct snapshot_create wanted = {.dataset = dataset, .name = name};
+	struct snapshot_name wanted = {.dataset = dataset, .name = name};
 
 	assert_int_equal(snapshot_create(store, &wanted, 1, NULL, 0, NULL), 0);
 }

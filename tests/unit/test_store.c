@@ -128,7 +128,7 @@ static void views_are_found_by_number_and_name(void **state)
 	struct view *view, *same;
 	struct dataset_info info;
 	struct error err = {0};
-	const struct snapshot_create wanted = {.dataset = "a", .name = "one"};
+	const struct snapshot_name wanted = {.dataset = "a", .name = "one"};
 
 	place_init(&place);
 	assert_int_equal(dataset_create(place.store, "a", 0755, 1, 2, 0, &err), 0);

@@ -73,7 +73,7 @@ static void drop(struct scene *scene, const char *name)
 
 static void snapshot(struct scene *scene, const char *name)
 {
-	struct snapshot_create target = {"d", name};
+	struct snapshot_name target = {"d", name};
 	struct error err = {0};
 
 	assert_int_equal(snapshot_create(scene->place.store, &target, 1, "", 0, &err), 0);
@@ -85,14 +85,13 @@ struct table {
 	size_t count;
 };
 
-static int keep_row(void *arg, const struct usage *usage)
+static void keep_row(void *arg, const struct usage *usage)
 {
 	struct table *table = arg;
 
 	assert_true(table->count < 8);
 	snprintf(table->names[table->count], 32, "%.14s@%.14s", usage->dataset, usage->snapshot ? usage->snapshot : "");
 	table->rows[table->count++] = *usage;
-	return 0;
 }
 
 static uint64_t compute(struct scene *scene, struct table *table, const char *first, const char *last)

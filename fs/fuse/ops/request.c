@@ -58,32 +58,6 @@ double target_timeout(const struct target *target)
 	return view_read_only(target->view) ? TIMEOUT_SNAPSHOT : TIMEOUT_HEAD;
 }
 
-struct taken_search {
-	uint32_t view;
-	struct timespec taken;
-};
-
-static int taken_one(void *arg, const struct snapshot_info *info)
-{
-	struct taken_search *search = arg;
-
-	if (info->view != search->view)
-		return 0;
-	search->taken = info->taken;
-	return 1;
-}
-
-/* When the snapshot with this view was taken; `fallback` if there is none (any more). */
-static struct timespec taken_at(struct store *store, struct view *view, struct timespec fallback)
-{
-	struct taken_search search = {.view = view_number(view), .taken = fallback};
-	struct dataset_info dataset;
-
-	if (!dataset_get_by_id(store, view_dataset(view), &dataset) && snapshot_list(store, dataset.name, taken_one, &search) < 0)
-		return fallback;
-	return search.taken;
-}
-
 void target_stat(const struct target *target, const struct attr *attr, struct stat *ret_stat)
 {
 	*ret_stat = (struct stat){
@@ -102,7 +76,7 @@ void target_stat(const struct target *target, const struct attr *attr, struct st
 	};
 	/* A snapshot's directory in ".snapshots" shows when it was taken. */
 	if (attr->ino == ROOT_INO && view_read_only(target->view) && !target->mount->options.snapshot)
-		ret_stat->st_mtim = taken_at(target->mount->group->store, target->view, attr->mtime);
+		(void)!snapshot_taken(target->mount->group->store, view_number(target->view), &ret_stat->st_mtim);
 }
 
 void target_entry(const struct target *target, const struct attr *attr, struct fuse_entry_param *ret_entry)

@@ -178,7 +178,7 @@ static void mkdir_run(void *arg)
 {
 	struct snapshot_job *job = arg;
 	struct store *store = job->mount->group->store;
-	const struct snapshot_create what = {.dataset = job->dataset, .name = job->name};
+	const struct snapshot_name what = {.dataset = job->dataset, .name = job->name};
 	const struct target dir = {.mount = job->mount, .node = {.kind = NODE_SNAPSHOTS, .view = job->view, .ino = ROOT_INO}};
 	struct fuse_entry_param entry;
 	struct view *view;

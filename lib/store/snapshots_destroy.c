@@ -1,0 +1,175 @@
+/* Destroying snapshots: as many as are named, in one batch. */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/fault.h"
+#include "lib/store/catalog.h"
+
+/* The snapshots that are destroyed; all of them are blocked. */
+struct victims {
+	ARRAY_FIELDS(struct snapshot *);
+};
+
+static int check_held(const struct snapshot *snapshot, struct error *err)
+{
+	const struct snapshot_record *record = &snapshot->record;
+	AUTO_BUF tags = BUF_INIT;
+
+	if (record->hold_count == 0)
+		return 0;
+	for (uint32_t i = 0; i < record->hold_count; i++)
+		buf_addf(&tags, "%s\"%s\"", i ? ", " : "", record->holds[i]);
+	error_set(err, -EBUSY, "snapshot \"%s@%s\" is held by %s", snapshot->dataset->name, snapshot->name, (const char *)tags.data);
+	error_hint(err, "corpusfs snapshot release %s@%s TAG", snapshot->dataset->name, snapshot->name);
+	return -EBUSY;
+}
+
+static int block(struct store *store, struct snapshot *snapshot, struct error *err)
+{
+	int result = check_held(snapshot, err);
+
+	if (result < 0)
+		return result;
+	if (store_busy(store, snapshot->record.view))
+		return error_set(err, -EBUSY, "snapshot \"%s@%s\" is mounted or being read", snapshot->dataset->name, snapshot->name);
+	result = views_block(store, snapshot->record.view, &snapshot->blocked);
+	return result < 0 ? error_set(err, result, "snapshot \"%s@%s\" is being read", snapshot->dataset->name, snapshot->name) : 0;
+}
+
+static void unblock_all(struct store *store, struct victims *victims)
+{
+	for (size_t i = 0; i < victims->count; i++)
+		views_unblock(store, &victims->items[i]->blocked);
+	array_clear(victims);
+}
+
+/* Each once, however often it is named. */
+static int block_all(struct store *store, const struct snapshot_name *names, size_t count, struct victims *victims, struct error *err)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < count && result == 0; i++) {
+		struct snapshot *snapshot;
+		result = snapshot_find(store, names[i].dataset, names[i].name, &snapshot, err);
+		if (result == 0 && snapshot->blocked)
+			continue;
+		if (result == 0)
+			result = block(store, snapshot, err);
+		if (result == 0)
+			array_add(victims, snapshot);
+	}
+	if (result < 0)
+		unblock_all(store, victims);
+	return result;
+}
+
+static int write_destruction(struct store *store, const struct victims *victims)
+{
+	struct kv_batch *batch = kv_batch_new();
+	int result = 0;
+
+	for (size_t i = 0; i < victims->count && result == 0; i++) {
+		const struct snapshot_record *record = &victims->items[i]->record;
+		catalog_delete_snapshot(batch, record->dataset, victims->items[i]->name);
+		result = catalog_bury(store, batch, record->family, record->view, &record->line);
+	}
+	if (result == 0)
+		result = fault_point("destroy-before-write");
+	if (result == 0)
+		result = catalog_write(store->kv, batch);
+	kv_batch_free(batch);
+	return result;
+}
+
+static int by_family(const void *a, const void *b)
+{
+	uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+
+	return left < right ? -1 : left > right;
+}
+
+static void forget(struct store *store, const struct victims *victims)
+{
+	AUTO_FREE uint32_t *families = xcalloc(MAX(victims->count, 1U), sizeof(*families));
+
+	mutex_take(&store->catalog_lock);
+	for (size_t i = 0; i < victims->count; i++) {
+		struct snapshot *snapshot = victims->items[i];
+		families[i] = snapshot->record.family;
+		catalog_note_buried(store, snapshot->record.family, snapshot->record.view, &snapshot->record.line);
+		catalog_remove_snapshot(store, snapshot);
+	}
+	mutex_give(&store->catalog_lock);
+	qsort(families, victims->count, sizeof(*families), by_family);
+	for (size_t i = 0; i < victims->count; i++)
+		if (i == 0 || families[i] != families[i - 1])
+			views_refresh_shared(store, families[i]);
+}
+
+/* What is told afterwards, when the snapshots are gone. */
+struct told {
+	uint32_t dataset;
+	char *name;
+};
+
+static int destroy_locked(struct store *store, const struct snapshot_name *names, size_t count, struct told *told, size_t *ret_told,
+			  struct error *err)
+{
+	struct victims victims = {0};
+	int result = block_all(store, names, count, &victims, err);
+
+	if (result < 0)
+		return result;
+	result = write_destruction(store, &victims);
+	if (result < 0) {
+		error_set(err, result, "cannot destroy snapshot \"%s@%s\": %s", names[0].dataset, names[0].name, strerror(-result));
+		unblock_all(store, &victims);
+		return result;
+	}
+	FAULT_AFTER("destroy-after-write");
+	for (size_t i = 0; i < victims.count; i++)
+		told[i] = (struct told){.dataset = victims.items[i]->record.dataset, .name = xstrdup(victims.items[i]->name)};
+	*ret_told = victims.count;
+	forget(store, &victims);
+	array_clear(&victims);
+	return 0;
+}
+
+int snapshots_destroy(struct store *store, const struct snapshot_name *names, size_t count, struct error *err)
+{
+	AUTO_FREE struct told *told = xcalloc(MAX(count, 1U), sizeof(*told));
+	size_t told_count = 0;
+
+	if (count == 0)
+		return error_set(err, -EINVAL, "name at least one snapshot to destroy");
+	int result = store_begin_change(store, err);
+	if (result < 0)
+		return result;
+	result = destroy_locked(store, names, count, told, &told_count, err);
+	mutex_give(&store->change_lock);
+	for (size_t i = 0; i < told_count; i++) {
+		store_changed(store, STORE_SNAPSHOTS_CHANGED, told[i].dataset, told[i].name);
+		free(told[i].name);
+	}
+	return result;
+}
+
+int snapshots_check_destroy(struct store *store, const struct snapshot_name *names, size_t count, struct error *err)
+{
+	struct victims victims = {0};
+
+	int result = store_begin_change(store, err);
+	if (result < 0)
+		return result;
+	result = block_all(store, names, count, &victims, err);
+	unblock_all(store, &victims);
+	mutex_give(&store->change_lock);
+	return result;
+}
+
+int snapshot_destroy(struct store *store, const char *dataset, const char *name, struct error *err)
+{
+	const struct snapshot_name one = {.dataset = dataset, .name = name};
+
+	return snapshots_destroy(store, &one, 1, err);
+}
