@@ -136,7 +136,7 @@ struct reader reader_over(const void *data, size_t len)
 
 const uint8_t *read_bytes(struct reader *reader, size_t len)
 {
-	/* An empty read at a NULL source is fine for the caller, but NULL is how failure is told. */
+	/* NULL means failure, so an empty read from a NULL source returns something else. */
 	static const uint8_t nothing[1];
 
 	if (reader->bad || len > reader->left) {

@@ -1,8 +1,8 @@
 /*
  * Growing byte buffers, and a reader that never leaves its bounds.
  *
- * Memory exhaustion ends the process (buf_reserve aborts): a filesystem that cannot allocate a few bytes for a record cannot keep any
- * promise, while large data buffers are allocated through the budgets of their owners, which do report -ENOMEM.
+ * When memory runs out, the process ends (buf_reserve aborts): a filesystem that cannot allocate a few bytes for a record cannot keep any
+ * promise. Large buffers of data do not come from here. Their owners have budgets, and report -ENOMEM.
  */
 #ifndef CORPUSFS_BASE_BUF_H
 #define CORPUSFS_BASE_BUF_H

@@ -1,4 +1,4 @@
-/* Scope-bound ownership: a variable declared with one of these is released when it leaves its scope; steal_ptr() hands it over. */
+/* Owners: what a variable declared with one of these owns is released at the end of its scope, unless steal_ptr() hands it over. */
 #ifndef CORPUSFS_BASE_CLEAN_H
 #define CORPUSFS_BASE_CLEAN_H
 
@@ -30,7 +30,7 @@ static inline void clean_unlock(pthread_mutex_t **mutex)
 #define AUTO_FREE CLEANUP(clean_free)
 #define AUTO_CLOSE CLEANUP(clean_close)
 
-/* Returns the pointer and leaves NULL behind: ownership visibly moves to the reader of the value. */
+/* Returns the pointer and leaves NULL behind: whoever takes the value owns it now. */
 #define steal_ptr(pointer)                     \
 	({                                     \
 		__auto_type stolen_ = pointer; \

@@ -59,7 +59,7 @@ void clock_format(int64_t seconds, char *out)
 	time_t time = (time_t)seconds;
 	struct tm tm;
 
-	/* Years beyond what fits in the buffer only come from damaged or foreign records; print the number then. */
+	/* Years that do not fit in the buffer come from damaged or foreign records only. Then the number is printed. */
 	if (!gmtime_r(&time, &tm) || strftime(out, OUT_LEN, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
 		snprintf(out, OUT_LEN, "@%lld", (long long)seconds);
 }

@@ -1,8 +1,8 @@
 /*
  * One failure, as it is told to a person: what happened, and what to do about it.
  *
- * Functions of the library return 0 (or a positive count) or a negative errno. Those that are near enough to a person also take a
- * `struct error *`, which may be NULL, and fill it exactly when they fail. A later error_set() replaces an earlier one.
+ * Functions of the library return 0 (or a positive count) or a negative errno. Those whose failure a person will read also take a
+ * `struct error *`, which may be NULL. They fill it when they fail, and only then. A later error_set() replaces an earlier one.
  */
 #ifndef CORPUSFS_BASE_ERROR_H
 #define CORPUSFS_BASE_ERROR_H

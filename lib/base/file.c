@@ -57,7 +57,7 @@ static int write_new(const char *path, const void *data, size_t len, unsigned mo
 
 	if (result < 0)
 		return result;
-	/* A left-over of an earlier attempt keeps its mode through O_CREAT. */
+	/* O_CREAT does not change the mode of a file that an earlier attempt left. */
 	if (fchmod(fd, (mode_t)mode) < 0)
 		result = -errno;
 	if (result == 0)

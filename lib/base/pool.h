@@ -1,7 +1,7 @@
 /*
  * Worker threads that share out the steps of one job: pool_run() calls fn(arg, i) for every i in [0, count) on the pool's threads and on
  * the caller's, and returns when all are done. Several callers may run jobs at once; their steps share the threads. A step may not call
- * pool_run. Library: plain pthreads.
+ * pool_run.
  */
 #ifndef CORPUSFS_BASE_POOL_H
 #define CORPUSFS_BASE_POOL_H

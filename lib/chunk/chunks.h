@@ -10,8 +10,9 @@
  *   ... caller adds extents to the same batch and writes it ...
  *   chunks_group_free(group)                                 after the batch was written, or to give up
  *
- * Large groups go the bulk way (an SST file, ingested before store returns), small ones into the batch. Duplicates within the group
- * and against the store become references. Until chunks_group_free() the ids a group refers to are safe from the collector.
+ * The chunks of a large group go the bulk way: into a table file of their own, which is in the database when chunks_group_store() returns.
+ * Those of a small group go into the batch. A piece that the store or the group has already becomes a reference to it. The collector leaves
+ * the chunks of a group alone until chunks_group_free().
  *
  * Threads: a group belongs to one thread, several groups may be at work at once. Reading: any thread.
  */
@@ -85,8 +86,8 @@ WARN_UNUSED int chunks_verify(struct chunks *chunks, uint64_t id);
 /* --- for the collector (lib/reclaim) --- */
 
 /*
- * A set of chunk ids below the two ends (bulk_end carries CHUNK_BULK); memory grows with what is added. Ids from the ends on are no
- * candidates for the collector: they count as members, and adding them does nothing. Any thread.
+ * A set of chunk ids below the two ends (bulk_end carries CHUNK_BULK). Memory grows with what is added. The collector does not look at ids
+ * from the ends on: they count as members, and adding them does nothing. Any thread.
  */
 struct chunk_set;
 struct chunk_set *chunk_set_new(uint64_t bulk_end, uint64_t small_end);
@@ -95,19 +96,19 @@ void chunk_set_add(struct chunk_set *set, uint64_t id);
 bool chunk_set_has(const struct chunk_set *set, uint64_t id);
 
 /*
- * Starts a mark: from now on every dedup hit and every id a living group refers to is added to `set`, and ids given out later lie at or
- * above the watermarks returned (they are not candidates). chunks_mark_end() stops it, after the sweep. At most one at a time. The caller
- * owns the set. All extents of all versions must then be walked in one iterator, made after this returned; see sweep.c for the proof.
+ * Begins a mark. From now on every hit in the index is added to `set`, and so is every id of a group that lives; ids that are given out
+ * later lie at or above the two ends that are returned. The caller owns the set, walks all extents of all versions in one iterator that is
+ * made after this (sweep.c has the proof), and ends the mark with chunks_mark_end() after the sweep. One mark at a time.
  */
 void chunks_mark_begin(struct chunks *chunks, struct chunk_set *(*make)(uint64_t bulk_end, uint64_t small_end),
                        struct chunk_set **ret_set, uint64_t *ret_bulk_end, uint64_t *ret_small_end);
 void chunks_mark_end(struct chunks *chunks);
 
 /*
- * Removes those chunks of [first, end) that are not in `set`, with their dedup entries, in batches; counts what was removed. A chunk is
- * tested and its dedup entry removed under the lock that dedup hits take, so a hit either comes first and marks it, or misses.
- * `stop` (or NULL) is polled between batches. Call with bounds of one kind (bulk or small), between chunks_mark_begin and chunks_mark_end
- * (-EINVAL otherwise). Rows of dead chunks give their files back at once, single ones when the engine compacts them.
+ * Removes the chunks of [first, end) that are not in `set`, with their entries in the index, in batches, and counts them. A chunk is tested
+ * and its entry removed under the lock that a hit takes: a hit either comes first and marks the chunk, or finds nothing. `stop` (or NULL) is
+ * asked between batches. Both bounds are of one kind, and the call comes between chunks_mark_begin() and chunks_mark_end(), else -EINVAL.
+ * Many dead chunks in a row give their room back at once, single ones when the database compacts.
  */
 WARN_UNUSED int chunks_sweep(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end,
                              bool (*stop)(void *arg), void *stop_arg, bool dry_run, uint64_t *ret_chunks, uint64_t *ret_bytes);

@@ -8,9 +8,9 @@
 
 #include "lib/base/buf.h"
 
-/* Runs longer than this many average pieces are cut by several threads. */
+/* A segment has so many pieces of average length. */
 #define SEGMENT_PIECES 64
-/* Work for one step of the pool: at least this many bytes, where each thing counts for some more. */
+/* One step of the pool is work on at least so many bytes. Each piece counts for some more. */
 #define SLICE_COST (256U << 10)
 #define THING_COST 4096U
 
@@ -83,11 +83,12 @@ void chunks_group_mark(const struct chunks_group *group, struct chunk_set *set)
 }
 
 /*
- * Cutting and hashing in parallel; a piece is hashed as soon as it is cut, while it is in the core's cache. Where a piece ends depends only
- * on where it starts, and cuts of one content, started at different places, soon fall together. So each segment of a run is cut as if a
- * piece began at its start, and then the segments are joined: from the last true cut on, pieces are cut anew until one ends where a piece
- * of the next segment does; from there on that segment's cuts are the true ones. The result is the same as that of cutting from the
- * start, always.
+ * Cutting and hashing in parallel. A piece is hashed as soon as it is cut, while it is in the core's cache.
+ *
+ * A long run is divided into segments, and each segment is cut as if a piece began at its start. Then the segments are joined. Where a piece
+ * ends depends only on where it starts, and cuts that began at different places soon coincide. So pieces are cut anew from the last true cut
+ * on, until one ends where a piece of the next segment ends: from there on the cuts of that segment are the true ones. The result is always
+ * that of cutting the run from its start.
  */
 struct segment {
 	struct run *run;

@@ -12,14 +12,14 @@
 #define SAMPLE_LEN 4096U
 #define SAMPLE_PARTS 16U
 #define PART_LEN (SAMPLE_LEN / SAMPLE_PARTS)
-#define SAMPLE_LEVEL (-3) /* only repetitions, no entropy coding: that was looked at before */
-/* Below this a sample would cost as much as the thing itself. */
+#define SAMPLE_LEVEL (-3) /* finds repetitions only: the entropy was estimated before */
+/* Below this a sample would cost as much as compressing everything. */
 #define SAMPLE_MIN ((size_t)SAMPLE_LEN * 4)
 
 struct codec {
 	ZSTD_CCtx *packer;
 	ZSTD_DCtx *unpacker; /* each made at first use: reading threads need no packer */
-	uint8_t *scratch;    /* of the worst case, so that zstd need not watch its output */
+	uint8_t *scratch;    /* large enough for the worst case: zstd is faster then */
 	size_t scratch_len;
 };
 
@@ -61,9 +61,9 @@ static size_t squeeze(struct codec *codec, const uint8_t *data, size_t len, int 
 }
 
 /*
- * The length up to which a compressed form is worth having. At level 1, where speed counts, it must save a fifth: stripes of text and noise
- * that shrink by 17% cost 2.7 s of a core per GiB on the way in and 1.0 s on each way out, more than reading those 17% takes anywhere.
- * Higher levels are for whoever wants the space.
+ * The length up to which a compressed form is worth having. At level 1 speed counts, so it must save a fifth. (Stripes of text and noise
+ * shrink by 17%. That costs 2.7 s of a core per GiB when they come in, and 1.0 s each time they are read: more than any disk needs to read
+ * those 17%.) Whoever chooses a higher level wants the space.
  */
 static size_t worth(int level, size_t len)
 {
@@ -82,7 +82,7 @@ static unsigned log2_quarters(uint64_t value)
 	return 63 - (unsigned)__builtin_clzll(value * value * value * value);
 }
 
-/* What the sample would take if each byte took as many bits as its frequency tells (Shannon), up to the rounding of the logarithm. */
+/* The length of the sample if each byte took as many bits as its frequency tells (Shannon), but for the rounding of the logarithm. */
 static size_t entropy_len(const uint8_t *sample)
 {
 	uint16_t counts[4][256] = {{0}}; /* four, since equal bytes that follow one another would wait for each other */

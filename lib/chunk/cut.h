@@ -1,7 +1,7 @@
 /*
  * Where content is cut: FastCDC with normalised chunking (Xia et al., USENIX ATC 2016; two bytes per step, IEEE TPDS 2020).
  *
- * This header specifies the cut points, since deduplication with what a store already holds depends on them. All arithmetic is on
+ * This header specifies the cut points: a store finds duplicates only if it cuts as it did before. All arithmetic is on
  * unsigned 64-bit integers, modulo 2^64.
  *
  *   gear[i]   the i-th output (from 0) of splitmix64 seeded with 0x636f727075736673 ("corpusfs")
@@ -9,8 +9,9 @@
  *   cut       after the byte where (hash & mask) == 0; at `max` bytes at the latest
  *   mask      bits [62 - n, 62), with n = log2(average) + 2 for bytes before three quarters of `average`, log2(average) - 2 from there on
  *
- * At three quarters, since the easy mask lets a quarter more pass on average: pieces of random bytes then have 0.94 of `average`. (At
- * `average` itself it would be 1.13, and a second version of a text with an edit every 100 KB would share a tenth less with the first.)
+ * Why three quarters: with the easy mask a piece goes on for another quarter on average, so pieces of random bytes have 0.94 of `average`.
+ * (If the easy mask began at `average`, they would have 1.13 of it, and a second version of a text with an edit every 100 KB would share a
+ * tenth less with the first.)
  *
  * So a piece has more than `min` and at most `max` bytes, except the last of a run. Any thread; nothing is allocated.
  */

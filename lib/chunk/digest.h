@@ -3,8 +3,8 @@
  *
  *   digest_new -> (digest_update* -> digest_final)* -> digest_free      digest_final makes the context ready for the next message
  *
- * A context belongs to one thread at a time. OpenSSL can fail here only for want of memory or of SHA-256 itself; both end the process,
- * because no promise about content could be kept any more.
+ * A context belongs to one thread at a time. OpenSSL fails here only if it lacks memory or SHA-256 itself. Then the process ends: it could
+ * keep no promise about content.
  */
 #ifndef CORPUSFS_CHUNK_DIGEST_H
 #define CORPUSFS_CHUNK_DIGEST_H

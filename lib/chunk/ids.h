@@ -1,10 +1,10 @@
 /*
- * Chunk ids: two counters (bulk and small), each handed out in contiguous, ascending ranges, and never twice.
+ * Chunk ids. There are two counters, for bulk and for small chunks. Each gives out contiguous, ascending ranges.
  *
- * I-1  No id is given out twice, whatever crashes. Before an id is given out, a limit above it is durable in the catalog ('N' "bulk" and
- *      "small": the whole id, with CHUNK_BULK), and after a crash counting goes on from that limit. The limit is moved in strides, so
- *      that the synced write is rare; an orderly close writes the true next id back. As a second defence against a catalog that is older
- *      than the chunks, counting never starts at or below the last key of the column family.
+ * No id is given out twice, whatever crashes. Before an id is given out, a limit above it is durable in the catalog ('N' "bulk" and "small":
+ * the whole id, with CHUNK_BULK). After a crash, counting goes on from that limit. The limit moves in strides, so that the synced write is
+ * rare; an orderly close writes the true next id. Should the catalog be older than the chunks, counting still begins above the last id that
+ * is stored.
  *
  * Any thread.
  */

@@ -1,5 +1,5 @@
 /*
- * chunks_group_store: cut, hash, find what is there already, take ids, compress, store. The steps that cost are shared out on the pool.
+ * chunks_group_store: cuts, hashes, finds what is stored already, takes ids, compresses, stores. The pool shares the work.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,11 +10,11 @@
 #include "lib/chunk/chunks_group.h"
 #include "lib/chunk/dedup.h"
 
-/* From here on an SST file of their own is cheaper than the way through the WAL, although it costs several fsyncs. */
+/* So many new bytes are cheaper in a table file of their own than in the log, although the file takes several fsyncs. */
 #define BULK_MIN (1U << 20)
-/* So many steps are packed at once on the bulk way: about 16 MiB. */
+/* On the bulk way so many steps are packed at once: about 16 MiB. */
 #define WINDOW_SLICES 64
-/* So many pieces of a run that do not shrink are tried in a row, then one of so many. */
+/* After VAIN_MAX pieces of a run in a row that did not shrink, one piece in VAIN_STEP is tried. */
 #define VAIN_MAX 8
 #define VAIN_STEP 4
 
@@ -138,10 +138,7 @@ static int settle(struct chunks_group *group, uint64_t *ret_first)
 	return ret;
 }
 
-/*
- * In a run of which so much was in vain, only a few pieces are tried until one shrinks again. Threads that look at once may try one more or
- * less.
- */
+/* In a run whose last pieces did not shrink, a few are tried until one does. Threads that look at once may try one more or less. */
 static bool is_tried(const struct chunks_group *group, const struct item *item)
 {
 	return atomic_load(&item->run->unshrunk) < VAIN_MAX || (size_t)(item - group->items) % VAIN_STEP == 0;
@@ -211,8 +208,8 @@ static void pack_slice(void *arg, size_t index)
 }
 
 /*
- * The bulk way goes over the group window by window: while the items of one are packed, those of the one before are written. So the
- * writing costs no time of its own, and no more than two windows of packed bytes are in memory.
+ * The bulk way goes over the group window by window: while the items of one window are packed, those of the window before are written. So
+ * writing takes no time of its own, and at most two windows of packed bytes are in memory.
  */
 struct window {
 	struct chunks_group *group;

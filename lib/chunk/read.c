@@ -1,9 +1,12 @@
 /*
- * Reading. Two ways: a small piece of one chunk comes through the database and the page cache, and leaves the whole chunk decoded in the
- * cache. Larger reads take neighbouring chunks with one exact read of the table file, in the thread that was asked, since handing a read of
- * one file over to others costs more than it saves. What they bring ends up in the page cache of the mount, or in somebody's file, and need
- * not be in memory twice, so it is read past the page cache unless it is there already: reading ahead of a sequential reader
- * (lib/chunk/ahead.h), warming, or writing has put it there.
+ * Reading goes two ways.
+ *
+ * A small piece of one chunk comes through the database and the page cache, and leaves the whole chunk decoded in the cache.
+ *
+ * A larger read takes neighbouring chunks with one exact read of the table file. The thread that was asked does it: handing a read of one
+ * file over to other threads costs more than it saves. The bytes end up in the page cache of the mount, or in somebody's file, and need not
+ * be in memory twice. So they are read past the page cache, unless they are there because they were written or warmed. What was read ahead
+ * of a sequential reader is in buffers of ours (lib/chunk/ahead.h).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -54,7 +57,7 @@ static int read_packed(struct chunks *chunks, uint64_t id, const struct chunk_he
 	bool mine;
 	int ret;
 
-	/* nothing is left of the chunk to be read soon: no detour */
+	/* nobody will read another part of the chunk soon */
 	if (!offset && len == header->plain_len)
 		return chunk_record_unpack(chunks->scratch, header, out);
 	entry = cache_claim(chunks->cache, id, &mine);
@@ -120,7 +123,7 @@ static int read_want(struct chunks *chunks, const struct chunk_want *want)
 	return chunks_read(chunks, want->chunk, want->offset, want->length, want->out);
 }
 
-/* One that is decoded already, since the read before took its first half. */
+/* The chunk is decoded already if the read before took its first half. */
 static bool take_cached(struct chunks *chunks, const struct chunk_want *want)
 {
 	struct cache_entry *entry = cache_find(chunks->cache, want->chunk);
@@ -128,7 +131,7 @@ static bool take_cached(struct chunks *chunks, const struct chunk_want *want)
 	return entry && copy_out(chunks, entry, want->offset, want->length, want->out) == 0;
 }
 
-/* The values of neighbours, wherever they come from. */
+/* Verifies and copies the records of neighbours, wherever they come from. */
 static int read_values(struct chunks *chunks, const struct chunk_want *wants, size_t count, const struct kv_value *values)
 {
 	int ret = 0;
@@ -138,14 +141,14 @@ static int read_values(struct chunks *chunks, const struct chunk_want *wants, si
 
 		ret = values[i].data ? read_record(chunks, want->chunk, values[i].data, values[i].len, want->offset, want->length, want->out)
 				     : -ENOENT;
-		/* moved meanwhile, or not what it should be: the database has the last word */
+		/* It moved meanwhile, or is not what it should be: the database has the last word. */
 		if (ret)
 			ret = read_want(chunks, want);
 	}
 	return ret;
 }
 
-/* What was read ahead of them, from the first on; the number of those that are dealt with. */
+/* Takes from the first on what was read ahead. *ret_taken: how many that were. */
 static int read_from_ahead(struct chunks *chunks, const struct chunk_want *wants, size_t count, size_t *ret_taken)
 {
 	struct ahead_taken taken;

@@ -1,6 +1,6 @@
 /*
- * Two sparse bitmaps, one per kind of chunk: an array of pages that are made when the first bit in them is set. Threads set bits and
- * make pages without a lock; a page, once there, stays.
+ * Two sparse bitmaps, one per kind of chunk. Each is an array of pages; a page is made when the first bit in it is set, and stays. Threads
+ * set bits and make pages without a lock.
  */
 #include "lib/chunk/set.h"
 
@@ -88,7 +88,7 @@ void chunk_set_add(struct chunk_set *set, uint64_t id)
 	__atomic_fetch_or(&page_make(bitmap, bit)[bit % PAGE_BITS / WORD_BITS], 1ULL << bit % WORD_BITS, __ATOMIC_RELAXED);
 }
 
-/* The word that holds `bit`, turned around if `flip`. */
+/* The word that holds `bit`; its bits are inverted if `flip` is all ones. */
 static uint64_t word_of(const struct bitmap *bitmap, uint64_t bit, uint64_t flip)
 {
 	const uint64_t *page = page_load(bitmap, bit);

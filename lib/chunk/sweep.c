@@ -63,7 +63,7 @@ struct sweep {
 	bool dry_run;
 	struct dead dead[SWEEP_BATCH];
 	size_t count;
-	uint64_t run_first, run_last, run_count; /* removed, with nothing alive or kept between them */
+	uint64_t run_first, run_last, run_count; /* removed ones in a row: between them no chunk lives or was kept */
 	uint64_t chunks_removed, bytes_removed;
 };
 
@@ -155,7 +155,7 @@ static int remove_under_lock(struct sweep *sweep, struct kv_batch *batch)
 		dead->removed = true;
 		if (sweep->dry_run)
 			continue;
-		/* the same bytes may have been stored twice at once; the entry names one of the chunks */
+		/* two groups may have stored the same bytes at once: the entry names one of the two chunks */
 		ret = dedup_get(sweep->chunks->kv, dead->sha256, &named, &length);
 		if (ret && ret != -ENOENT)
 			return ret;

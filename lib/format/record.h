@@ -6,8 +6,8 @@
  *
  * inode    u8 version | u8 flags (1 = inline data follows) | u16 reserved | u32 mode | u32 uid | u32 gid | u32 nlink | u64 size |
  *          u64 allocated | u64 rdev | u64 parent | 4 x (i64 s, u32 ns): atime mtime ctime btime | u32 inline length, bytes (data of a
- *          small file, or the symlink's target). parent: of a directory the one above; of others the one in which they were last given
- *          a name, which is a hint: a name may be gone again
+ *          small file, or the symlink's target). parent: of a directory, the one above it; of others a
+ *          hint, the directory where they got their last name, which may be gone again
  * xattr    u8 version | value
  * extent   u8 version | u32 length | u64 chunk (key.h: chunk ids) | u32 offset in chunk
  * entry    u8 version | u64 inode | u8 type (DT_*)

@@ -139,7 +139,7 @@ static bool parse_rest(char *text, struct superblock *superblock)
 	       sane_chunk_sizes(superblock);
 }
 
-/* There is one way to write a superblock: what would be written differently was not written by us. */
+/* There is one way to write a superblock. A text that we would write differently is not ours. */
 static bool is_canonical(const struct superblock *superblock, const void *text, size_t len)
 {
 	AUTO_BUF again = BUF_INIT;

@@ -31,8 +31,8 @@ struct ballast {
 };
 
 /*
- * Root may use what the filesystem keeps back from others, but for some that ext4 keeps for itself. A disk that cannot be asked has room:
- * the write itself will tell.
+ * Root may use the blocks that a filesystem reserves for root, except for some that ext4 keeps for itself. Where the disk cannot be asked
+ * there is room, until a write says otherwise.
  */
 static uint64_t free_bytes(const struct ballast *ballast, uint64_t *ret_total)
 {
@@ -111,7 +111,7 @@ static void adjust(struct ballast *ballast)
 		make(ballast);
 }
 
-/* What replaying the logs may write: at most what they hold. */
+/* Replaying the logs writes at most what they hold. */
 static uint64_t log_bytes(const char *db)
 {
 	DIR *dir = opendir(db);

@@ -1,14 +1,14 @@
 /*
- * Room on the store's disk. RocksDB stops until it is opened anew, or ends the process, when a write to its log or a flush finds the disk
- * full, so it may not come to that:
+ * Room on the store's disk. When a write to its log or a flush finds the disk full, RocksDB stops until it is opened anew, or ends the
+ * process. So it must not come to that:
  *
- *   - opening replays the log and flushes what it held, which needs about the log's size: ballast_admit_open() looks before;
- *   - ballast_admit() is asked before each write and refuses with -ENOSPC while less than a small floor is free;
- *   - a file of the store's own, the ballast, takes room while there is plenty, and is given up when the disk runs full, whoever filled it:
- *     so a full store can be opened, read and deleted from. It comes back by itself when there is room.
+ *   - Opening replays the log and flushes what it held, which needs about as much room as the log has. ballast_admit_open() looks first.
+ *   - kv_write() asks ballast_admit() before each write. It refuses with -ENOSPC while less than a small floor is free.
+ *   - The ballast is a file that takes room while there is plenty. When the disk runs full, whoever filled it, the file is removed, so that
+ *     a full store can still be opened, read and deleted from. The file is made again when there is room.
  *
- * Whoever stores content keeps a larger reserve (lib/tree/space.c), which is never smaller than the ballast: what the ballast leaves is
- * for deletions. Internal to lib/kv; any thread.
+ * Whoever stores content keeps a larger reserve (space.c in lib/tree/content), which is never smaller than the ballast: the room of the
+ * ballast is for deletions. Internal to lib/kv; any thread.
  */
 #ifndef CORPUSFS_KV_BALLAST_H
 #define CORPUSFS_KV_BALLAST_H

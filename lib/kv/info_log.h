@@ -1,7 +1,7 @@
 /*
- * RocksDB's log of information (warnings and errors of its background work). RocksDB makes it anew, and renames the one before, even where
- * it then refuses to open; a database that is refused shall not be touched. So it is begun in a directory of its own beside the database
- * and moves in, as DB/LOG, when the database is open. Internal to lib/kv.
+ * RocksDB's own log: warnings and errors of its background work. RocksDB renames the last log and begins a new one even where it then
+ * refuses to open the database, but a database that is refused must not be touched. So the log is begun in a directory beside the database,
+ * and becomes DB/LOG when the database is open. Internal to lib/kv.
  */
 #ifndef CORPUSFS_KV_INFO_LOG_H
 #define CORPUSFS_KV_INFO_LOG_H
@@ -10,7 +10,7 @@
 
 #include <rocksdb/c.h>
 
-/* Returns the directory; NULL, and RocksDB does as always, where it cannot be made. */
+/* Returns the directory. NULL: it cannot be made, and RocksDB writes its log in the database as it always does. */
 char *info_log_begin(const char *db, rocksdb_options_t *options);
 
 /* No log at all, for a database that is opened read-only. */

@@ -158,9 +158,9 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 }
 
 /*
- * After a failed append to the log, rocksdb_flush_wal() does not fail but ends the process (an assertion, which Debian's build keeps). A
- * synced write of nothing is as good, checks first whether the database has stopped, and succeeds again once RocksDB has recovered; but
- * it holds up all writers for as long as the disk takes, so it is only the way round.
+ * After an append to the log has failed, rocksdb_flush_wal() ends the process: an assertion, which Debian's build keeps. A synced write of
+ * nothing does the same work. It first checks whether the database has stopped, and it succeeds again once RocksDB has recovered. But it
+ * keeps all writers waiting for the disk, so it is used only then.
  */
 static char *sync_log(struct kv *kv)
 {
@@ -211,8 +211,8 @@ void kv_close(struct kv *kv)
 	if (!kv)
 		return;
 	/*
-	 * The log first: it makes everything durable even if the flushes fail. Where it cannot be written, flushing must not be tried (the
-	 * same assertion), and need not be: the next opening replays what the log has.
+	 * The log comes first: once it is on disk, nothing is lost if a flush fails. If it cannot be written, a flush must not be tried (the
+	 * same assertion), and is not needed: the next opening replays the log.
 	 */
 	if (!kv->read_only) {
 		char *message = sync_log(kv);

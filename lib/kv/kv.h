@@ -8,8 +8,8 @@
  * Durability: kv_write() appends to the WAL without waiting for the disk unless KV_SYNC; kv_sync() makes everything written before durable,
  * in order. An ingested SST file is durable when kv_ingest() returns.
  *
- * Full disks: kv_open() and kv_write() return -ENOSPC before RocksDB meets one. Should it meet one all the same (somebody else filled the
- * disk in that moment), it may stop writing: kv_stopped() tells, reads go on, and opening anew helps.
+ * Full disks: kv_open() and kv_write() return -ENOSPC before RocksDB meets one. If somebody else fills the disk in that moment, RocksDB may
+ * meet one all the same and stop writing. kv_stopped() tells; reads go on; opening anew helps.
  *
  * A database that cannot be opened is not touched. Nor is one that is opened read-only: its log is replayed in memory. Whoever does that
  * keeps writers away, in this process and in others.

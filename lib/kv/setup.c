@@ -26,8 +26,8 @@ static rocksdb_block_based_table_options_t *new_table(void)
 }
 
 /*
- * Sorted records, read by seeks and scans: blocks, indexes and all within the cache's budget. A block of 16 KiB holds ten small files
- * with their content; a cold listing takes a sixth less time than with 8 KiB, a cold look at one file as long.
+ * Sorted records, read by seeks and scans. Blocks and indexes are within the cache's budget. A block of 16 KiB holds ten small files with
+ * their content: a cold listing takes a sixth less time than with blocks of 8 KiB, and a cold look at one file takes as long.
  */
 static rocksdb_block_based_table_options_t *metadata_table(rocksdb_cache_t *cache)
 {
@@ -58,9 +58,10 @@ static rocksdb_block_based_table_options_t *dedup_table(rocksdb_cache_t *cache)
 }
 
 /*
- * Big values under 8-byte keys. A block holds one value: whatever exceeds the block size ends it. The page cache is their cache; the block
- * cache is too small to keep one, but a block that is registered there is handed out as it is, one that is not is copied. Index entries
- * share prefixes (restart interval 16), which makes them a few bytes per chunk; they stay in memory while the file is open.
+ * Big values under 8-byte keys. A block holds one value, because a value that is larger than the block size ends the block. The page cache
+ * is their cache. The block cache is too small to keep a block; but RocksDB hands out a block that it registered there, and copies one
+ * that it did not. Index entries share prefixes (restart interval 16), so they take a few bytes per chunk. They stay in memory while the
+ * file is open.
  */
 static rocksdb_block_based_table_options_t *chunk_table(rocksdb_cache_t *pins)
 {
@@ -86,7 +87,7 @@ static rocksdb_options_t *family_options(int family, const struct kv_options *op
 	rocksdb_block_based_options_destroy(table);
 	rocksdb_options_set_compression(opt, packed ? rocksdb_lz4_compression : rocksdb_no_compression);
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(opt, 1);
-	/* One family may fill half of the common budget before it is flushed; the database-wide limit does the rest. */
+	/* One family may fill half of the common budget before it is flushed. The limit of the database does the rest. */
 	rocksdb_options_set_write_buffer_size(opt, MAX(options->memtable_bytes / 2, MIB));
 	rocksdb_options_set_max_write_buffer_number(opt, 4);
 	rocksdb_options_set_target_file_size_base(opt, 64 * MIB);
@@ -130,7 +131,7 @@ static rocksdb_options_t *database_options(const struct kv_options *options)
 	/* Writing out early keeps a later fsync short. */
 	rocksdb_options_set_bytes_per_sync(opt, MIB);
 	rocksdb_options_set_wal_bytes_per_sync(opt, MIB);
-	/* The thread that drops the last reference to a file answers requests; deleting is for the background. */
+	/* The thread that drops the last reference to a file may be answering a request, so files are deleted in the background. */
 	rocksdb_options_set_avoid_unnecessary_blocking_io(opt, 1);
 	rocksdb_options_set_stats_dump_period_sec(opt, 0);
 	rocksdb_options_set_stats_persist_period_sec(opt, 0);
