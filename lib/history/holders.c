@@ -3,6 +3,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "lib/base/array.h"
 #include "lib/base/buf.h"
 
 #define PAIR_CACHE 4096
@@ -16,8 +17,7 @@ struct holder_set {
 struct holders {
 	size_t words;
 	struct holder_set *by_bits; /* uthash */
-	struct holder_set **sets;   /* by number */
-	uint32_t count, cap;
+	ARRAY(struct holder_set *) sets; /* by number */
 	struct {
 		uint32_t a, b, sum;
 	} pairs[PAIR_CACHE]; /* sums made lately */
@@ -39,9 +39,9 @@ void holders_free(struct holders *holders)
 	if (!holders)
 		return;
 	HASH_CLEAR(hh, holders->by_bits);
-	for (uint32_t i = 0; i < holders->count; i++)
-		free(holders->sets[i]);
-	free(holders->sets);
+	for (size_t i = 0; i < holders->sets.count; i++)
+		free(holders->sets.items[i]);
+	array_clear(&holders->sets);
 	free(holders);
 }
 
@@ -60,13 +60,9 @@ uint32_t holders_intern(struct holders *holders, const uint64_t *bits)
 		return set->number;
 	set = xmalloc(sizeof(*set) + len);
 	memcpy(set->bits, bits, len);
-	set->number = holders->count;
+	set->number = (uint32_t)holders->sets.count;
 	HASH_ADD_KEYPTR(hh, holders->by_bits, set->bits, len, set);
-	if (holders->count == holders->cap) {
-		holders->cap = MAX(holders->cap * 2, 64U);
-		holders->sets = xrealloc(holders->sets, holders->cap * sizeof(struct holder_set *));
-	}
-	holders->sets[holders->count++] = set;
+	array_add(&holders->sets, set);
 	return set->number;
 }
 
@@ -83,7 +79,7 @@ uint32_t holders_unite(struct holders *holders, uint32_t a, uint32_t b)
 		return holders->pairs[slot].sum;
 	sum = xcalloc(holders->words, sizeof(*sum));
 	for (size_t i = 0; i < holders->words; i++)
-		sum[i] = holders->sets[a]->bits[i] | holders->sets[b]->bits[i];
+		sum[i] = holders->sets.items[a]->bits[i] | holders->sets.items[b]->bits[i];
 	holders->pairs[slot].sum = holders_intern(holders, sum);
 	holders->pairs[slot].a = a;
 	holders->pairs[slot].b = b;
@@ -92,10 +88,10 @@ uint32_t holders_unite(struct holders *holders, uint32_t a, uint32_t b)
 
 const uint64_t *holders_bits(const struct holders *holders, uint32_t set)
 {
-	return holders->sets[set]->bits;
+	return holders->sets.items[set]->bits;
 }
 
 uint32_t holders_count(const struct holders *holders)
 {
-	return holders->count;
+	return (uint32_t)holders->sets.count;
 }

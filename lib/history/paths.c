@@ -5,6 +5,20 @@
 #include <string.h>
 #include <uthash.h>
 
+char *paths_clean(const char *path)
+{
+	AUTO_BUF clean = BUF_INIT;
+
+	buf_addf(&clean, "%s", "");
+	for (const char *at = path; *at;) {
+		size_t len = strcspn(at, "/");
+		if (len > 0)
+			buf_addf(&clean, "%s%.*s", clean.len > 0 ? "/" : "", (int)len, at);
+		at += len + (at[len] == '/');
+	}
+	return xstrdup((const char *)clean.data);
+}
+
 struct node {
 	uint64_t ino, parent;
 	char *name; /* NULL: not found yet */

@@ -15,6 +15,9 @@
 
 #include "lib/tree/records/scan.h"
 
+/* The path without slashes at the ends or two in a row; freed by the caller. */
+char *paths_clean(const char *path);
+
 struct paths;
 
 struct paths *paths_new(const struct scan *scan); /* the scan outlives it */

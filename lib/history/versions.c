@@ -19,27 +19,20 @@ struct row {
 	struct file_version version;
 	uint64_t ino, epoch;
 	char *path;
-	size_t cap;
+	ARRAY(const char *) snapshots;
 };
 
 struct listing {
 	struct store *store;
 	const char *dataset, *path;
-	struct holder *holders;
-	size_t holder_count, holder_cap;
-	struct row *rows;
-	size_t row_count, row_cap;
-	uint64_t *inos; /* that stood at the path some time */
-	size_t ino_count, ino_cap;
+	ARRAY(struct holder) holders;
+	ARRAY(struct row) rows;
+	ARRAY(uint64_t) inos; /* that stood at the path some time */
 };
 
 static void add_holder(struct listing *listing, const char *snapshot, double taken)
 {
-	if (listing->holder_count == listing->holder_cap) {
-		listing->holder_cap = MAX(listing->holder_cap * 2, 16U);
-		listing->holders = xrealloc(listing->holders, listing->holder_cap * sizeof(*listing->holders));
-	}
-	listing->holders[listing->holder_count++] = (struct holder){.snapshot = snapshot ? xstrdup(snapshot) : NULL, .taken = taken};
+	array_add(&listing->holders, (struct holder){.snapshot = snapshot ? xstrdup(snapshot) : NULL, .taken = taken});
 }
 
 static int note_snapshot(void *arg, const struct snapshot_info *info)
@@ -50,14 +43,10 @@ static int note_snapshot(void *arg, const struct snapshot_info *info)
 
 static void add_ino(struct listing *listing, uint64_t ino)
 {
-	for (size_t i = 0; i < listing->ino_count; i++)
-		if (listing->inos[i] == ino)
+	for (size_t i = 0; i < listing->inos.count; i++)
+		if (listing->inos.items[i] == ino)
 			return;
-	if (listing->ino_count == listing->ino_cap) {
-		listing->ino_cap = MAX(listing->ino_cap * 2, 16U);
-		listing->inos = xrealloc(listing->inos, listing->ino_cap * sizeof(*listing->inos));
-	}
-	listing->inos[listing->ino_count++] = ino;
+	array_add(&listing->inos, ino);
 }
 
 /* 0 also when there is nothing: then *ret_ino is 0. */
@@ -112,17 +101,13 @@ static void add_row(struct listing *listing, const struct holder *holder, const 
 	uint64_t ino = inode ? inode->ino : 0, epoch = inode ? inode->epoch : 0;
 	struct row *row = NULL;
 
-	for (size_t i = 0; i < listing->row_count && !row; i++) {
-		struct row *other = &listing->rows[i];
+	for (size_t i = 0; i < listing->rows.count && !row; i++) {
+		struct row *other = &listing->rows.items[i];
 		if (other->ino == ino && other->epoch == epoch && (!path || strcmp(path, other->path) == 0))
 			row = other;
 	}
 	if (!row) {
-		if (listing->row_count == listing->row_cap) {
-			listing->row_cap = MAX(listing->row_cap * 2, 16U);
-			listing->rows = xrealloc(listing->rows, listing->row_cap * sizeof(*listing->rows));
-		}
-		row = &listing->rows[listing->row_count++];
+		row = array_new(&listing->rows);
 		*row = (struct row){.ino = ino, .epoch = epoch, .path = path ? xstrdup(path) : NULL};
 		if (inode)
 			row->version.attr = scan_attr(inode);
@@ -131,14 +116,10 @@ static void add_row(struct listing *listing, const struct holder *holder, const 
 		row->version.in_head = true;
 		return;
 	}
-	if (row->version.snapshot_count == row->cap) {
-		row->cap = MAX(row->cap * 2, 8U);
-		row->version.snapshots = xrealloc(row->version.snapshots, row->cap * sizeof(char *));
-	}
-	if (row->version.snapshot_count == 0)
+	if (row->snapshots.count == 0)
 		row->version.first_taken = holder->taken;
 	row->version.last_taken = holder->taken;
-	row->version.snapshots[row->version.snapshot_count++] = holder->snapshot;
+	array_add(&row->snapshots, holder->snapshot);
 }
 
 struct place_found {
@@ -221,9 +202,9 @@ static int add_versions(struct listing *listing, struct holder *holder)
 			scan_inode_clear(&inode);
 		}
 	}
-	for (size_t i = 0; i < listing->ino_count && result == 0; i++)
-		if (listing->inos[i] != holder->ino)
-			result = add_elsewhere(listing, holder, &scan, listing->inos[i], &found);
+	for (size_t i = 0; i < listing->inos.count && result == 0; i++)
+		if (listing->inos.items[i] != holder->ino)
+			result = add_elsewhere(listing, holder, &scan, listing->inos.items[i], &found);
 	if (result == 0 && !found)
 		add_row(listing, holder, NULL, NULL);
 	scan_clear(&scan);
@@ -233,50 +214,40 @@ static int add_versions(struct listing *listing, struct holder *holder)
 
 static void listing_clear(struct listing *listing)
 {
-	for (size_t i = 0; i < listing->holder_count; i++)
-		free(listing->holders[i].snapshot);
-	for (size_t i = 0; i < listing->row_count; i++) {
-		free(listing->rows[i].path);
-		free(listing->rows[i].version.snapshots);
+	for (size_t i = 0; i < listing->holders.count; i++)
+		free(listing->holders.items[i].snapshot);
+	for (size_t i = 0; i < listing->rows.count; i++) {
+		free(listing->rows.items[i].path);
+		array_clear(&listing->rows.items[i].snapshots);
 	}
-	free(listing->holders);
-	free(listing->rows);
-	free(listing->inos);
-}
-
-static char *clean_path(const char *path)
-{
-	AUTO_FREE char *copy = xstrdup(path);
-	AUTO_BUF clean = BUF_INIT;
-	char *rest = copy, *name;
-
-	buf_addf(&clean, "%s", "");
-	while ((name = strsep(&rest, "/")) != NULL)
-		if (*name)
-			buf_addf(&clean, "%s%s", clean.len > 0 ? "/" : "", name);
-	return xstrdup((const char *)clean.data);
+	array_clear(&listing->holders);
+	array_clear(&listing->rows);
+	array_clear(&listing->inos);
 }
 
 int versions_list(struct store *store, const char *dataset, const char *path,
 		  int (*each)(void *arg, const struct file_version *version), void *arg, struct error *err)
 {
-	AUTO_FREE char *clean = clean_path(path);
+	AUTO_FREE char *clean = paths_clean(path);
 	struct listing listing = {.store = store, .dataset = dataset, .path = clean};
 	int result = snapshot_list(store, dataset, note_snapshot, &listing);
 
 	if (result == -ENOENT)
 		error_set(err, result, "there is no dataset \"%s\"", dataset);
 	add_holder(&listing, NULL, 0);
-	for (size_t i = 0; i < listing.holder_count && result == 0; i++)
-		result = look(&listing, &listing.holders[i]);
-	for (size_t i = 0; i < listing.holder_count && result == 0 && listing.ino_count > 0; i++)
-		if (!listing.holders[i].skipped)
-			result = add_versions(&listing, &listing.holders[i]);
-	if (result == 0 && listing.ino_count == 0)
+	for (size_t i = 0; i < listing.holders.count && result == 0; i++)
+		result = look(&listing, &listing.holders.items[i]);
+	for (size_t i = 0; i < listing.holders.count && result == 0 && listing.inos.count > 0; i++)
+		if (!listing.holders.items[i].skipped)
+			result = add_versions(&listing, &listing.holders.items[i]);
+	if (result == 0 && listing.inos.count == 0)
 		result = error_set(err, -ENOENT, "neither dataset \"%s\" nor a snapshot of it has \"%s\"", dataset, clean);
-	for (size_t i = 0; i < listing.row_count && result == 0; i++) {
-		listing.rows[i].version.path = listing.rows[i].path;
-		result = each(arg, &listing.rows[i].version);
+	for (size_t i = 0; i < listing.rows.count && result == 0; i++) {
+		struct row *row = &listing.rows.items[i];
+		row->version.path = row->path;
+		row->version.snapshots = row->snapshots.items;
+		row->version.snapshot_count = row->snapshots.count;
+		result = each(arg, &row->version);
 	}
 	listing_clear(&listing);
 	return result < 0 ? error_default(err, result, "the versions of \"%s\"", path) : result;

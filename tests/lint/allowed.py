@@ -24,10 +24,6 @@ ROOMS_WITHOUT_PURPOSE = {
     "lib/tree/records",
     "lib/tree/content",
     "lib/tree/files",
-    "lib/store",
-    "lib/reclaim",
-    "lib/identity",
-    "lib/history",
     "lib/transfer",
     "lib/ops",
     "fs/daemon/process",
@@ -38,16 +34,13 @@ ROOMS_WITHOUT_PURPOSE = {
 
 LONG_FILES = {
     "fs/daemon/process/mounts.c",
-    "lib/history/restore.c",
     "lib/transfer/export_tree.c",
     "lib/transfer/import_tree.c",
     "lib/tree/content/bulk.c",
     "tests/mount/test_io.py",
     "tests/mount/test_snapshots_commands.py",
     "tests/unit/test_diff.c",
-    "tests/unit/test_identity.c",
     "tests/unit/test_names.c",
-    "tests/unit/test_snapshots.c",
 }
 
 LONG_FUNCTIONS = {
