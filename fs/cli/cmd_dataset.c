@@ -6,6 +6,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
+#include "lib/ops/json.h"
 
 static const struct column list_columns[] = {
 	{"name", "NAME", COLUMN_TEXT},     {"created", "CREATED", COLUMN_TIME}, {"snapshots", "SNAPSHOTS", COLUMN_NUMBER},
@@ -38,7 +39,7 @@ static int int_option(const struct cli *cli, const char *name, int base, long fa
 
 static int run_create(struct cli *cli)
 {
-	json_t *args = json_pack("{s:s}", "name", cli->argv[0]);
+	json_t *args = json_pack("{s:o}", "name", json_from_bytes(cli->argv[0]));
 	long level = -1, mode = -1;
 	struct error err = {0};
 	int result = int_option(cli, "level", 10, -1, &level, &err);
@@ -58,20 +59,13 @@ static int run_create(struct cli *cli)
 
 static int run_list(struct cli *cli)
 {
-	json_t *value;
-	int code = run_op(cli, "dataset.list", json_object(), NULL, &value);
-
-	if (code == EXIT_OK) {
-		table_print(cli, list_columns, json_object_get(value, "datasets"));
-		json_decref(value);
-	}
-	return code;
+	return table_run(cli, list_columns, "dataset.list", json_object());
 }
 
 static int run_show(struct cli *cli)
 {
 	json_t *value;
-	int code = run_op(cli, "dataset.show", json_pack("{s:s}", "name", cli->argv[0]), NULL, &value);
+	int code = run_op(cli, "dataset.show", json_pack("{s:o}", "name", json_from_bytes(cli->argv[0])), NULL, &value);
 
 	if (code == EXIT_OK) {
 		table_print_object(cli, show_columns, value);
@@ -82,12 +76,12 @@ static int run_show(struct cli *cli)
 
 static int run_rename(struct cli *cli)
 {
-	return run_op(cli, "dataset.rename", json_pack("{s:s, s:s}", "name", cli->argv[0], "new_name", cli->argv[1]), NULL, NULL);
+	return run_op(cli, "dataset.rename", json_pack("{s:o, s:o}", "name", json_from_bytes(cli->argv[0]), "new_name", json_from_bytes(cli->argv[1])), NULL, NULL);
 }
 
 static int run_destroy(struct cli *cli)
 {
-	json_t *args = json_pack("{s:s, s:b}", "name", cli->argv[0], "snapshots", cli_option(cli, "snapshots") != NULL);
+	json_t *args = json_pack("{s:o, s:b}", "name", json_from_bytes(cli->argv[0]), "snapshots", cli_option(cli, "snapshots") != NULL);
 
 	return run_op(cli, "dataset.destroy", args, NULL, NULL);
 }
@@ -104,7 +98,7 @@ static int run_set(struct cli *cli)
 	}
 	if (result < 0)
 		return exit_with(&err);
-	return run_op(cli, "dataset.set", json_pack("{s:s, s:I}", "name", cli->argv[0], "level", (json_int_t)level), NULL, NULL);
+	return run_op(cli, "dataset.set", json_pack("{s:o, s:I}", "name", json_from_bytes(cli->argv[0]), "level", (json_int_t)level), NULL, NULL);
 }
 
 #define OPTION_LEVEL                                                                                                             \

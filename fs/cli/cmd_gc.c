@@ -4,6 +4,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
+#include "lib/ops/json.h"
 
 static const struct column gc_columns[] = {
 	{"versions", "versions", COLUMN_NUMBER},
@@ -35,14 +36,7 @@ static int run_gc(struct cli *cli)
 
 static int run_why(struct cli *cli)
 {
-	json_t *value;
-	int code = run_op(cli, "gc.why", json_pack("{s:s}", "chunk", cli->argv[0]), NULL, &value);
-
-	if (code != EXIT_OK)
-		return code;
-	table_print(cli, why_columns, json_object_get(value, "references"));
-	json_decref(value);
-	return code;
+	return table_run(cli, why_columns, "gc.why", json_pack("{s:o}", "chunk", json_from_bytes(cli->argv[0])));
 }
 
 static const struct option gc_options[] = {{'n', "dry-run", NULL, "only count what would be removed"}, OPTION_JSON, OPTIONS_END};

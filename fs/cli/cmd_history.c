@@ -11,6 +11,7 @@
 #include "fs/cli/units.h"
 #include "fs/cli/where.h"
 #include "lib/base/buf.h"
+#include "lib/ops/json.h"
 
 #define EXIT_DIFFERENT 1 /* diff --exit-code */
 
@@ -18,14 +19,16 @@
 
 static int run_diff(struct cli *cli)
 {
-	json_t *value, *args = json_pack("{s:s, s:s*, s:s*, s:b, s:b}", "a", cli->argv[0], "b", cli->argc > 1 ? cli->argv[1] : NULL, "path",
-					 cli_option(cli, "path"), "content", cli_option(cli, "content") != NULL, "stat",
+	struct differences differences = differences_begin(cli);
+	json_t *value, *args = json_pack("{s:o, s:o*, s:o*, s:b, s:b}", "a", json_from_bytes(cli->argv[0]), "b",
+					 json_from_bytes(cli->argc > 1 ? cli->argv[1] : NULL), "path",
+					 json_from_bytes(cli_option(cli, "path")), "content", cli_option(cli, "content") != NULL, "stat",
 					 cli_option(cli, "stat") != NULL);
-	int code = run_op(cli, "diff", args, NULL, &value);
+	int code = run_op_rows(cli, "diff", args, differences_row, &differences, &value);
 
 	if (code != EXIT_OK)
 		return code;
-	differences_print(cli, value);
+	differences_end(&differences, value);
 	code = cli_option(cli, "exit-code") && differences_any(value) ? EXIT_DIFFERENT : EXIT_OK;
 	json_decref(value);
 	return code;
@@ -82,24 +85,23 @@ static const struct column version_columns[] = {
 };
 
 /* For people: one word that says where a version is. */
-static void add_states(json_t *rows)
+static int print_version(void *arg, json_t *row)
 {
-	json_t *row;
-	size_t i;
+	struct table *table = arg;
+	bool deleted = json_is_true(json_object_get(row, "deleted"));
+	bool head = json_is_true(json_object_get(row, "head"));
 
-	json_array_foreach(rows, i, row) {
-		bool deleted = json_is_true(json_object_get(row, "deleted"));
-		bool head = json_is_true(json_object_get(row, "head"));
+	if (!table->as_json)
 		json_object_set_new(row, "state", json_string(deleted ? (head ? "deleted now" : "absent") : head ? "now" : "past"));
-	}
+	return table_row(table, row);
 }
 
 static int run_versions(struct cli *cli)
 {
 	AUTO_FREE char *store = NULL;
 	AUTO_FREE char *place = find_place(cli, cli->argv[0], &store);
+	struct table table = table_begin(cli, version_columns, NULL);
 	char *slash = strchr(place, '/');
-	json_t *value, *rows;
 	int code;
 
 	if (!slash || !slash[1]) {
@@ -111,16 +113,14 @@ static int run_versions(struct cli *cli)
 	*slash = '\0';
 	if (store && !cli->store)
 		cli->store = store;
-	code = run_op(cli, "versions", json_pack("{s:s, s:s}", "dataset", place, "path", slash + 1), NULL, &value);
+	code = run_op_rows(cli, "versions", json_pack("{s:o, s:o}", "dataset", json_from_bytes(place), "path", json_from_bytes(slash + 1)),
+			   print_version, &table, NULL);
 	cli->store = cli->store == store ? NULL : cli->store;
-	if (code != EXIT_OK)
-		return code;
-	rows = json_object_get(value, "versions");
-	if (!cli_option(cli, "json"))
-		add_states(rows);
-	table_print(cli, version_columns, rows);
-	json_decref(value);
-	return EXIT_OK;
+	if (code == EXIT_OK)
+		table_end(&table, NULL);
+	else
+		table_clear(&table);
+	return code;
 }
 
 /* --- du --- */
@@ -139,41 +139,49 @@ static json_t *du_args(const struct cli *cli)
 	AUTO_FREE char *dataset = text ? xasprintf("%.*s", (int)strcspn(text, "@"), text) : NULL;
 	AUTO_FREE char *first = at ? xasprintf("%.*s", (int)strcspn(at + 1, "%"), at + 1) : NULL;
 
-	return json_pack("{s:s*, s:s*, s:s*, s:b}", "dataset", dataset, "first", first, "last", percent ? percent + 1 : first, "exact",
-			 cli_option(cli, "exact") != NULL);
+	return json_pack("{s:o*, s:o*, s:o*, s:b}", "dataset", json_from_bytes(dataset), "first", json_from_bytes(first), "last",
+			 json_from_bytes(percent ? percent + 1 : first), "exact", cli_option(cli, "exact") != NULL);
 }
 
-static void print_du(const struct cli *cli, const json_t *value)
-{
-	const json_t *rows = json_object_get(value, "usage"), *freed = json_object_get(value, "freed"), *row;
-	char text[UNITS_MAX];
-	bool estimated = false;
-	size_t i;
+struct du {
+	struct table table;
+	bool estimated;
+};
 
-	table_print(cli, du_columns, rows);
-	json_array_foreach((json_t *)rows, i, row)
-		estimated = estimated || json_is_true(json_object_get(row, "estimated"));
+static int print_usage(void *arg, json_t *row)
+{
+	struct du *du = arg;
+
+	du->estimated = du->estimated || json_is_true(json_object_get(row, "estimated"));
+	return table_row(&du->table, row);
+}
+
+static void print_du_end(const struct cli *cli, const struct du *du, const json_t *freed)
+{
+	char text[UNITS_MAX];
+
+	if (du->table.as_json)
+		return;
 	if (freed) {
 		units_size((uint64_t)json_integer_value(freed), text);
 		printf("destroying %s would free %s\n", cli->argv[0], text);
 	}
-	if (estimated)
+	if (du->estimated)
 		printf("sizes as stored are estimated from samples; --exact looks at every chunk\n");
 }
 
 static int run_du(struct cli *cli)
 {
+	struct du du = {.table = table_begin(cli, du_columns, "usage")};
 	json_t *value;
-	int code = run_op(cli, "du", du_args(cli), NULL, &value);
+	int code = run_op_rows(cli, "du", du_args(cli), print_usage, &du, &value);
 
-	if (code != EXIT_OK)
+	if (code != EXIT_OK) {
+		table_clear(&du.table);
 		return code;
-	if (cli_option(cli, "json")) {
-		json_dumpf(value, stdout, JSON_INDENT(2));
-		printf("\n");
-	} else {
-		print_du(cli, value);
 	}
+	table_end(&du.table, value);
+	print_du_end(cli, &du, json_object_get(value, "freed"));
 	json_decref(value);
 	return EXIT_OK;
 }
@@ -208,7 +216,7 @@ static int merge_options(const struct cli *cli, json_t *schedule, struct error *
 
 static int set_schedule(struct cli *cli, json_t *schedule)
 {
-	json_object_set_new(schedule, "dataset", json_string(cli->argv[0]));
+	json_object_set_new(schedule, "dataset", json_from_bytes(cli->argv[0]));
 	return run_op(cli, "snapshot.schedule.set", json_incref(schedule), NULL, NULL);
 }
 
@@ -216,7 +224,7 @@ static int run_schedule(struct cli *cli)
 {
 	struct error err = {0};
 	json_t *schedule;
-	int given, code = run_op(cli, "snapshot.schedule.get", json_pack("{s:s}", "dataset", cli->argv[0]), NULL, &schedule);
+	int given, code = run_op(cli, "snapshot.schedule.get", json_pack("{s:o}", "dataset", json_from_bytes(cli->argv[0])), NULL, &schedule);
 
 	if (code != EXIT_OK)
 		return code;
@@ -233,26 +241,18 @@ static int run_schedule(struct cli *cli)
 	return code;
 }
 
-static void print_ticked(const char *what, const json_t *names)
+static int print_ticked(void *arg, json_t *row)
 {
-	const json_t *name;
-	size_t i;
+	bool taken = strcmp(json_string_value(json_object_get(row, "action")), "taken") == 0;
 
-	json_array_foreach((json_t *)names, i, name)
-		printf("%s %s\n", what, json_string_value(name));
+	printf("%s %s@%s\n", taken ? "took" : "destroyed", json_string_value(json_object_get(row, "dataset")),
+	       json_string_value(json_object_get(row, "snapshot")));
+	return 0;
 }
 
 static int run_tick(struct cli *cli)
 {
-	json_t *value;
-	int code = run_op(cli, "snapshot.tick", json_object(), NULL, &value);
-
-	if (code != EXIT_OK)
-		return code;
-	print_ticked("took", json_object_get(value, "taken"));
-	print_ticked("destroyed", json_object_get(value, "destroyed"));
-	json_decref(value);
-	return EXIT_OK;
+	return run_op_rows(cli, "snapshot.tick", json_object(), print_ticked, NULL, NULL);
 }
 
 static const struct option diff_options[] = {

@@ -10,7 +10,8 @@
 #include "fs/cli/run.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
-#include "fs/daemon/process/daemon.h"
+#include "fs/daemon/serve/daemon.h"
+#include "lib/ops/json.h"
 #include "lib/store/datasets.h"
 
 struct request {
@@ -45,9 +46,9 @@ static int set_dataset(struct request *request, const char *text, struct error *
 		result = dataset_name_check("snapshot", snapshot, err);
 	if (result < 0)
 		return result;
-	json_object_set_new(request->args, "dataset", json_string(dataset));
+	json_object_set_new(request->args, "dataset", json_from_bytes(dataset));
 	if (snapshot) {
-		json_object_set_new(request->args, "snapshot", json_string(snapshot));
+		json_object_set_new(request->args, "snapshot", json_from_bytes(snapshot));
 		json_object_set_new(request->args, "read_only", json_true());
 	}
 	return 0;
@@ -172,7 +173,7 @@ static int join(struct request *request, struct client *client, struct error *er
 		        "corpusfs: the store is mounted already: cache= and write_buffer= stay as its first mount set them\n");
 	if (request->foreground)
 		json_object_set_new(request->args, "wait", json_true());
-	result = client_call(client, "mount.start", request->args, NULL, NULL, &value, err);
+	result = client_call(client, "mount.start", request->args, NULL, &value, err);
 	json_decref(value);
 	return result;
 }
@@ -242,7 +243,7 @@ static int run_mount(struct cli *cli)
 	if (result == 0)
 		result = check_fuse(&err);
 	if (result == 0) {
-		json_object_set_new(request.args, "mountpoint", json_string(request.mountpoint));
+		json_object_set_new(request.args, "mountpoint", json_from_bytes(request.mountpoint));
 		result = join_or_start(&request, &err);
 	}
 	if (result < 0)
@@ -289,8 +290,8 @@ static int stop(const char *store, const char *mountpoint, bool lazy, bool *ret_
 	}
 	if (result < 0)
 		return result;
-	args = json_pack("{s:s, s:b}", "mountpoint", mountpoint, "lazy", lazy);
-	result = client_call(client, "mount.stop", args, NULL, NULL, &value, err);
+	args = json_pack("{s:o, s:b}", "mountpoint", json_from_bytes(mountpoint), "lazy", lazy);
+	result = client_call(client, "mount.stop", args, NULL, &value, err);
 	if (result == 0 && json_is_true(json_object_get(value, "last")))
 		client_wait_end(client);
 	*ret_in_use = json_is_true(json_object_get(value, "in_use"));

@@ -15,14 +15,14 @@ static int run_help(struct cli *cli)
 {
 	struct error err = {0};
 	int words = 0;
-	const struct command *command = command_find(cli->argc, cli->argv, &words);
+	const struct command *command = command_find(cli->groups, cli->argc, cli->argv, &words);
 
 	if (cli->argc == 0) {
-		help_overview();
+		help_overview(cli->groups);
 	} else if (command && words == cli->argc) {
 		help_command(command);
-	} else if (cli->argc == 1 && command_is_prefix(cli->argv[0])) {
-		help_prefix(cli->argv[0]);
+	} else if (cli->argc == 1 && command_is_prefix(cli->groups, cli->argv[0])) {
+		help_prefix(cli->groups, cli->argv[0]);
 	} else {
 		error_set(&err, -EINVAL, "there is no command \"%s%s%s\"", cli->argv[0], cli->argc > 1 ? " " : "",
 		          cli->argc > 1 ? cli->argv[1] : "");

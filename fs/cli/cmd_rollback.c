@@ -8,6 +8,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/run.h"
 #include "lib/base/buf.h"
+#include "lib/ops/json.h"
 
 const struct option rollback_options[] = {
 	{0, "path", "PATH", "only this file or directory"},
@@ -28,6 +29,7 @@ static int dry_run(struct cli *cli)
 {
 	const char *target = cli->argv[0], *path = cli_option(cli, "path");
 	AUTO_FREE char *dataset = xstrdup(target);
+	struct differences differences = differences_begin(cli);
 	json_t *value, *args;
 	int code;
 
@@ -38,27 +40,27 @@ static int dry_run(struct cli *cli)
 		return exit_with(&err);
 	}
 	dataset[strcspn(dataset, "@")] = '\0';
-	args = json_pack("{s:s, s:s, s:s*, s:b}", "a", dataset, "b", target, "path", path, "stat", cli_option(cli, "stat") != NULL);
-	code = run_op(cli, "diff", args, NULL, &value);
+	args = json_pack("{s:o, s:o, s:o*, s:b}", "a", json_from_bytes(dataset), "b", json_from_bytes(target), "path", json_from_bytes(path),
+			 "stat", cli_option(cli, "stat") != NULL);
+	code = run_op_rows(cli, "diff", args, differences_row, &differences, &value);
 	if (code != EXIT_OK)
 		return code;
-	differences_print(cli, value);
+	differences_end(&differences, value);
 	json_decref(value);
 	return EXIT_OK;
 }
 
 static int restore(struct cli *cli, const char *path)
 {
-	json_t *value;
-	int code = run_op(cli, "dataset.restore", json_pack("{s:s, s:s}", "name", cli->argv[0], "path", path), NULL, &value);
+	json_t *value, *args = json_pack("{s:o, s:o}", "name", json_from_bytes(cli->argv[0]), "path", json_from_bytes(path));
+	int code = run_op(cli, "dataset.restore", args, NULL, &value);
 	long long files;
 
 	if (code != EXIT_OK)
 		return code;
 	files = json_integer_value(json_object_get(value, "files"));
 	if (cli_option(cli, "json")) {
-		json_dumpf(value, stdout, JSON_INDENT(2));
-		printf("\n");
+		json_print(value);
 	} else {
 		printf("%s is as in %s: %lld file%s\n", path, cli->argv[0], files, files == 1 ? "" : "s");
 	}
@@ -69,7 +71,7 @@ static int restore(struct cli *cli, const char *path)
 static int rollback(struct cli *cli)
 {
 	bool no_guard = cli_option(cli, "no-guard") != NULL;
-	json_t *value, *args = json_pack("{s:s, s:b}", "name", cli->argv[0], "no_guard", no_guard);
+	json_t *value, *args = json_pack("{s:o, s:b}", "name", json_from_bytes(cli->argv[0]), "no_guard", no_guard);
 	int code = run_op(cli, "dataset.rollback", args, NULL, &value);
 	const char *guard;
 
@@ -77,8 +79,7 @@ static int rollback(struct cli *cli)
 		return code;
 	guard = json_string_value(json_object_get(value, "guard"));
 	if (cli_option(cli, "json")) {
-		json_dumpf(value, stdout, JSON_INDENT(2));
-		printf("\n");
+		json_print(value);
 	} else if (guard && *guard) {
 		printf("rolled back to %s; what was there before is kept as %.*s@%s\n", cli->argv[0],
 		       (int)strcspn(cli->argv[0], "@"), cli->argv[0], guard);

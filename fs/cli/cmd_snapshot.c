@@ -7,6 +7,7 @@
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "lib/base/buf.h"
+#include "lib/ops/json.h"
 
 static const struct column list_columns[] = {
 	{"dataset", "DATASET", COLUMN_TEXT}, {"name", "NAME", COLUMN_TEXT}, {"taken", "TAKEN", COLUMN_TIME},
@@ -32,10 +33,7 @@ static json_t *create_targets(int count, char **words)
 		for (int next = i; next < count && !name; next++)
 			name = strchr(words[next], '@');
 		AUTO_FREE char *text = strchr(words[i], '@') || !name ? xstrdup(words[i]) : xasprintf("%s%s", words[i], name);
-		if (json_array_append_new(targets, json_string(text)) < 0) {
-			json_decref(targets);
-			return NULL;
-		}
+		json_array_append_new(targets, json_from_bytes(text));
 	}
 	return targets;
 }
@@ -45,32 +43,22 @@ static json_t *words_to_json(int count, char **words)
 	json_t *list = json_array();
 
 	for (int i = 0; i < count; i++)
-		if (json_array_append_new(list, json_string(words[i])) < 0) {
-			json_decref(list);
-			return NULL;
-		}
+		json_array_append_new(list, json_from_bytes(words[i]));
 	return list;
 }
 
 static int run_create(struct cli *cli)
 {
 	const char *note = cli_option(cli, "note");
-	json_t *targets = create_targets(cli->argc, cli->argv);
+	json_t *args = json_pack("{s:o, s:o}", "targets", create_targets(cli->argc, cli->argv), "note", json_from_bytes(note ? note : ""));
 
-	return run_op(cli, "snapshot.create",
-	              targets ? json_pack("{s:o, s:s}", "targets", targets, "note", note ? note : "") : NULL, NULL, NULL);
+	return run_op(cli, "snapshot.create", args, NULL, NULL);
 }
 
 static int run_list(struct cli *cli)
 {
-	json_t *value, *args = cli->argc > 0 ? json_pack("{s:s}", "dataset", cli->argv[0]) : json_object();
-	int code = run_op(cli, "snapshot.list", args, NULL, &value);
-
-	if (code == EXIT_OK) {
-		table_print(cli, list_columns, json_object_get(value, "snapshots"));
-		json_decref(value);
-	}
-	return code;
+	return table_run(cli, list_columns, "snapshot.list",
+	                 json_pack("{s:o*}", "dataset", json_from_bytes(cli->argc > 0 ? cli->argv[0] : NULL)));
 }
 
 /* One that is not computed yet is computed now. */
@@ -80,7 +68,7 @@ static int add_identity(struct cli *cli, json_t *snapshot)
 
 	if (json_object_get(snapshot, "identity"))
 		return EXIT_OK;
-	int code = run_op(cli, "snapshot.identity", json_pack("{s:s}", "name", cli->argv[0]), NULL, &value);
+	int code = run_op(cli, "snapshot.identity", json_pack("{s:o}", "name", json_from_bytes(cli->argv[0])), NULL, &value);
 	if (code == EXIT_OK) {
 		json_object_update(snapshot, value);
 		json_decref(value);
@@ -91,7 +79,7 @@ static int add_identity(struct cli *cli, json_t *snapshot)
 static int run_show(struct cli *cli)
 {
 	json_t *value;
-	int code = run_op(cli, "snapshot.show", json_pack("{s:s}", "name", cli->argv[0]), NULL, &value);
+	int code = run_op(cli, "snapshot.show", json_pack("{s:o}", "name", json_from_bytes(cli->argv[0])), NULL, &value);
 
 	if (code != EXIT_OK)
 		return code;
@@ -110,37 +98,32 @@ static int run_rename(struct cli *cli)
 
 	if (old[len] && strncmp(old, new_name, len + 1) == 0)
 		new_name += len + 1;
-	return run_op(cli, "snapshot.rename", json_pack("{s:s, s:s}", "name", old, "new_name", new_name), NULL, NULL);
+	return run_op(cli, "snapshot.rename", json_pack("{s:o, s:o}", "name", json_from_bytes(old), "new_name", json_from_bytes(new_name)), NULL, NULL);
 }
 
 static int run_destroy(struct cli *cli)
 {
 	bool dry_run = cli_option(cli, "dry-run") != NULL;
-	json_t *value, *targets = words_to_json(cli->argc, cli->argv);
-	json_t *args = targets ? json_pack("{s:o, s:b}", "targets", targets, "dry_run", dry_run) : NULL;
-	int code = run_op(cli, "snapshot.destroy", args, NULL, &value);
+	json_t *args = json_pack("{s:o, s:b}", "targets", words_to_json(cli->argc, cli->argv), "dry_run", dry_run);
 
-	if (code != EXIT_OK)
-		return code;
 	if (dry_run || cli_option(cli, "json"))
-		table_print(cli, list_columns, json_object_get(value, "snapshots"));
-	json_decref(value);
-	return code;
+		return table_run(cli, list_columns, "snapshot.destroy", args);
+	return run_op(cli, "snapshot.destroy", args, NULL, NULL);
 }
 
 static int run_hold(struct cli *cli)
 {
-	return run_op(cli, "snapshot.hold", json_pack("{s:s, s:s}", "name", cli->argv[0], "tag", cli->argv[1]), NULL, NULL);
+	return run_op(cli, "snapshot.hold", json_pack("{s:o, s:o}", "name", json_from_bytes(cli->argv[0]), "tag", json_from_bytes(cli->argv[1])), NULL, NULL);
 }
 
 static int run_release(struct cli *cli)
 {
-	return run_op(cli, "snapshot.release", json_pack("{s:s, s:s}", "name", cli->argv[0], "tag", cli->argv[1]), NULL, NULL);
+	return run_op(cli, "snapshot.release", json_pack("{s:o, s:o}", "name", json_from_bytes(cli->argv[0]), "tag", json_from_bytes(cli->argv[1])), NULL, NULL);
 }
 
 static int run_clone(struct cli *cli)
 {
-	return run_op(cli, "dataset.clone", json_pack("{s:s, s:s}", "name", cli->argv[0], "new_name", cli->argv[1]), NULL, NULL);
+	return run_op(cli, "dataset.clone", json_pack("{s:o, s:o}", "name", json_from_bytes(cli->argv[0]), "new_name", json_from_bytes(cli->argv[1])), NULL, NULL);
 }
 
 static const struct option create_options[] = {{0, "note", "TEXT", "a note to keep with it"}, OPTIONS_END};

@@ -76,6 +76,7 @@ static const struct column mount_columns[] = {
 	{"mountpoint", "MOUNTPOINT", COLUMN_TEXT},
 	{"dataset", "DATASET", COLUMN_TEXT},
 	{"snapshot", "SNAPSHOT", COLUMN_TEXT},
+	{"state", "STATE", COLUMN_TEXT},
 	{"read_only", "READ-ONLY", COLUMN_FLAG},
 	{"open_files", "OPEN FILES", COLUMN_NUMBER},
 	{"requests", "REQUESTS", COLUMN_NUMBER},
@@ -98,6 +99,16 @@ static void print_gc(const json_t *status)
 		printf("garbage        %s, %lld\n", json_string_value(json_object_get(gc, "phase")), (long long)done);
 }
 
+/* What the table shows beside what the daemon says. */
+static void complete_row(json_t *row)
+{
+	const bool detached = json_is_true(json_object_get(row, "detached"));
+
+	json_object_set_new(row, "state", json_string(detached ? "detached" : "mounted"));
+	if (!json_object_get(row, "read_only"))
+		json_object_set_new(row, "read_only", json_false());
+}
+
 static int run_status(struct cli *cli)
 {
 	json_t *status, *mounts, *row;
@@ -116,8 +127,7 @@ static int run_status(struct cli *cli)
 		if (json_array_size(mounts) > 0)
 			printf("\n");
 		json_array_foreach (mounts, i, row)
-			if (!json_object_get(row, "read_only"))
-				json_object_set_new(row, "read_only", json_false());
+			complete_row(row);
 		table_print(cli, mount_columns, mounts);
 	}
 	json_decref(status);

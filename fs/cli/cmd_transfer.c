@@ -14,6 +14,7 @@
 #include "fs/cli/units.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/ops/json.h"
 
 /* Directories that are being worked in are open. */
 static void raise_descriptors(void)
@@ -31,8 +32,10 @@ static void set_place(json_t *args, const char *key, const char *text)
 {
 	size_t len = strcspn(text, "/");
 
-	json_object_set_new(args, key, json_stringn(text, len));
-	json_object_set_new(args, "path", json_string(text[len] ? text + len + 1 : ""));
+	AUTO_FREE char *view = xasprintf("%.*s", (int)len, text);
+
+	json_object_set_new(args, key, json_from_bytes(view));
+	json_object_set_new(args, "path", json_from_bytes(text[len] ? text + len + 1 : ""));
 }
 
 static int print_problems(const json_t *result)
@@ -54,19 +57,11 @@ static int print_problems(const json_t *result)
 static int print_failure(const json_t *result)
 {
 	const json_t *failure = json_object_get(result, "failure");
-	const char *name = json_string_value(json_object_get(failure, "code"));
 	struct error err = {0};
-	int code = -EIO;
 
 	if (!json_is_object(failure))
 		return EXIT_OK;
-	for (int number = 1; name && number < 134; number++) {
-		const char *known = strerrorname_np(number);
-		if (known && strcmp(known, name) == 0)
-			code = -number;
-	}
-	error_set(&err, code, "%s", json_string_value(json_object_get(failure, "text")));
-	error_hint(&err, "%s", json_string_value(json_object_get(failure, "hint")));
+	json_to_error(failure, &err);
 	return exit_with(&err);
 }
 
@@ -138,7 +133,7 @@ static int run_import(struct cli *cli)
 	set_place(args, "dataset", cli->argv[1]);
 	set_flags(cli, args);
 	json_object_set_new(args, "all", json_boolean(cli_option(cli, "all") != NULL));
-	json_object_set_new(args, "source", outside_text(cli->argv[0]));
+	json_object_set_new(args, "source", json_from_bytes(cli->argv[0]));
 	if (r == 0)
 		r = outside_open_source(cli->argv[0], &fd, &err);
 	interrupt_watch();
@@ -161,7 +156,7 @@ static int export_into(struct cli *cli, const char *store, struct outside *targe
 	set_place(args, "source", cli->argv[0]);
 	set_flags(cli, args);
 	json_object_set_new(args, "format", json_string(target->format));
-	json_object_set_new(args, "target", outside_text(target->path));
+	json_object_set_new(args, "target", json_from_bytes(target->path));
 	r = run_op_with(store, "export", args, target->fd, "export", &result, err);
 	if (r == 0 && json_is_null(json_object_get(result, "failure")))
 		r = outside_keep(target, err);

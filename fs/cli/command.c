@@ -4,26 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct command_group command_groups[] = {
-	{"Stores and mounts", store_commands},
-	{"", mount_commands},
-	{"Datasets", dataset_commands},
-	{"Snapshots", snapshot_commands},
-	{"", history_commands},
-	{"Getting data in and out", transfer_commands},
-	{"Space", gc_commands},
-	{"Other", doctor_commands},
-	{"", program_commands},
-	{NULL, NULL},
-};
-
-const struct command *command_find(int count, char *const *words, int *ret_words)
+const struct command *command_find(const struct command_group *groups, int count, char *const *words, int *ret_words)
 {
 	char name[64];
 
 	for (int used = count < 2 ? count : 2; used > 0; used--) {
 		snprintf(name, sizeof(name), "%s%s%s", words[0], used > 1 ? " " : "", used > 1 ? words[1] : "");
-		for (const struct command_group *group = command_groups; group->title; group++)
+		for (const struct command_group *group = groups; group->title; group++)
 			for (const struct command *command = group->commands; command->name; command++)
 				if (strcmp(command->name, name) == 0) {
 					*ret_words = used;
@@ -33,11 +20,11 @@ const struct command *command_find(int count, char *const *words, int *ret_words
 	return NULL;
 }
 
-bool command_is_prefix(const char *word)
+bool command_is_prefix(const struct command_group *groups, const char *word)
 {
 	size_t len = strlen(word);
 
-	for (const struct command_group *group = command_groups; group->title; group++)
+	for (const struct command_group *group = groups; group->title; group++)
 		for (const struct command *command = group->commands; command->name; command++)
 			if (strncmp(command->name, word, len) == 0 && command->name[len] == ' ')
 				return true;

@@ -1,6 +1,6 @@
 /*
- * Commands: a table from which parsing and help are made. A command reads its operands and options from the struct cli
- * that it is given and returns an exit code; errors are printed once, by exit_with.
+ * What a command is: an entry of a table, from which parsing and help are made (commands.h has all tables). A command reads its operands and
+ * options from the struct cli that it is given and returns an exit code; errors are printed once, by exit_with.
  */
 #ifndef CORPUSFS_CLI_COMMAND_H
 #define CORPUSFS_CLI_COMMAND_H
@@ -43,8 +43,14 @@ struct given {
 	const char *value;
 };
 
+struct command_group {
+	const char *title;
+	const struct command *commands; /* ends with an entry whose name is NULL */
+};
+
 struct cli {
-	const char *store; /* -s; NULL: not given */
+	const struct command_group *groups; /* all commands there are; ends with a NULL title */
+	const char *store;                  /* -s; NULL: not given */
 	const struct command *command;
 	int argc; /* operands */
 	char **argv;
@@ -52,19 +58,9 @@ struct cli {
 	int given_count;
 };
 
-/* Tables end with an entry whose name is NULL. */
-extern const struct command store_commands[], mount_commands[], dataset_commands[], snapshot_commands[], history_commands[], gc_commands[],
-	transfer_commands[], doctor_commands[], program_commands[];
-
-struct command_group {
-	const char *title;
-	const struct command *commands;
-};
-extern const struct command_group command_groups[]; /* ends with a NULL title */
-
 /* The command named by the first one or two words; ret_words says how many they are. NULL: none. */
-const struct command *command_find(int count, char *const *words, int *ret_words);
-bool command_is_prefix(const char *word); /* "dataset" */
+const struct command *command_find(const struct command_group *groups, int count, char *const *words, int *ret_words);
+bool command_is_prefix(const struct command_group *groups, const char *word); /* "dataset" */
 
 /*
  * The value of an option (the last one given), "" for a flag, NULL when it was not given. `name` is the long name, or

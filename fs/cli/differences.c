@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "fs/cli/units.h"
+#include "lib/base/escape.h"
 
 static const struct {
 	const char *kind, *title;
@@ -38,17 +39,9 @@ bool differences_any(const json_t *result)
 /* One line a name, whatever it holds. */
 static void print_path(const char *path, bool is_dir)
 {
-	if (!*path)
-		path = ".";
-	for (; *path; path++) {
-		unsigned char c = (unsigned char)*path;
-		if (c < 0x20 || c == 0x7f)
-			printf("\\x%02x", c);
-		else
-			putchar(c);
-	}
-	if (is_dir)
-		putchar('/');
+	AUTO_FREE char *text = escape_text(*path ? path : ".", ESCAPE_CONTROL);
+
+	printf("%s%s", text, is_dir ? "/" : "");
 }
 
 static void print_ranges(const json_t *ranges)
@@ -100,18 +93,30 @@ static void print_stat(const json_t *result)
 	printf("; files with %s now, %s before\n", added, removed);
 }
 
-void differences_print(const struct cli *cli, const json_t *result)
+struct differences differences_begin(const struct cli *cli)
 {
-	json_t *entry;
-	size_t i;
+	return (struct differences){
+		.as_json = cli_option(cli, "json") != NULL,
+		.as_sums = cli_option(cli, "stat") != NULL,
+		.json = {.name = "entries"},
+	};
+}
 
-	if (cli_option(cli, "json")) {
-		json_dumpf(result, stdout, JSON_INDENT(2));
-		printf("\n");
-	} else if (cli_option(cli, "stat")) {
+int differences_row(void *arg, json_t *row)
+{
+	struct differences *differences = arg;
+
+	if (differences->as_json)
+		json_rows_add(&differences->json, row);
+	else
+		print_entry(row);
+	return 0;
+}
+
+void differences_end(struct differences *differences, const json_t *result)
+{
+	if (differences->as_json)
+		json_rows_end(&differences->json, result);
+	else if (differences->as_sums)
 		print_stat(result);
-	} else {
-		json_array_foreach(json_object_get(result, "entries"), i, entry)
-			print_entry(entry);
-	}
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/base/escape.h"
+
 enum exit_code exit_code_of(int code)
 {
 	switch (-code) {
@@ -37,8 +39,10 @@ enum exit_code exit_code_of(int code)
 
 int exit_with(const struct error *err)
 {
-	const char *text = err->text[0] ? err->text : strerror(-err->code);
+	AUTO_FREE char *text = escape_text(err->text[0] ? err->text : strerror(-err->code), ESCAPE_BYTES | ESCAPE_CONTROL);
+	AUTO_FREE char *hint = escape_text(err->hint, ESCAPE_BYTES | ESCAPE_CONTROL);
 
-	fprintf(stderr, "corpusfs: %s%s%s\n", text, err->hint[0] ? "; " : "", err->hint);
+	fflush(stdout); /* rows that came before */
+	fprintf(stderr, "corpusfs: %s%s%s\n", text, *hint ? "; " : "", hint);
 	return exit_code_of(err->code);
 }

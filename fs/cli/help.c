@@ -22,11 +22,11 @@ static void print_line(const struct command *command)
 	print_pair(left, command->summary, SUMMARY_COLUMN);
 }
 
-void help_overview(void)
+void help_overview(const struct command_group *groups)
 {
 	printf("usage: corpusfs [-s STORE] COMMAND [ARGUMENTS]\n\n"
 	       "Data sets in a store with instant snapshots, mounted as a filesystem.\n");
-	for (const struct command_group *group = command_groups; group->title; group++) {
+	for (const struct command_group *group = groups; group->title; group++) {
 		if (group->title[0])
 			printf("\n%s\n", group->title);
 		for (const struct command *command = group->commands; command->name; command++)
@@ -36,12 +36,12 @@ void help_overview(void)
 	       "current directory stands in. `corpusfs help COMMAND` says more about one.\n");
 }
 
-void help_prefix(const char *word)
+void help_prefix(const struct command_group *groups, const char *word)
 {
 	size_t len = strlen(word);
 
 	printf("usage: corpusfs %s COMMAND [ARGUMENTS]\n\n", word);
-	for (const struct command_group *group = command_groups; group->title; group++)
+	for (const struct command_group *group = groups; group->title; group++)
 		for (const struct command *command = group->commands; command->name; command++)
 			if (strncmp(command->name, word, len) == 0 && command->name[len] == ' ')
 				print_line(command);

@@ -4,8 +4,8 @@
 
 #include "fs/cli/command.h"
 
-void help_overview(void);
-void help_prefix(const char *word); /* the commands that begin with the word */
+void help_overview(const struct command_group *groups);
+void help_prefix(const struct command_group *groups, const char *word); /* the commands that begin with the word */
 void help_command(const struct command *command);
 
 #endif

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "fs/cli/command.h"
+#include "fs/cli/commands.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/help.h"
 
@@ -30,7 +30,7 @@ static int global_options(struct cli *cli, int argc, char **argv, int *ret_code)
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		bool separate = strcmp(argv[i], "-s") == 0 || strcmp(argv[i], "--store") == 0;
 		if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
-			help_overview();
+			help_overview(cli->groups);
 			return -1;
 		}
 		if (strcmp(argv[i], "--version") == 0) {
@@ -58,10 +58,10 @@ static int run_command(struct cli *cli, int argc, char **argv)
 	bool help = false;
 	int words = 0;
 
-	cli->command = command_find(argc, argv, &words);
-	if (!cli->command && command_is_prefix(argv[0])) {
+	cli->command = command_find(cli->groups, argc, argv, &words);
+	if (!cli->command && command_is_prefix(cli->groups, argv[0])) {
 		if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
-			help_prefix(argv[0]);
+			help_prefix(cli->groups, argv[0]);
 			return EXIT_OK;
 		}
 		error_set(&err, -EINVAL, "%s %s: there is no such command", argv[0], argc > 1 ? argv[1] : "...");
@@ -81,7 +81,7 @@ static int run_command(struct cli *cli, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct cli cli = {0};
+	struct cli cli = {.groups = command_groups};
 	int code, first;
 
 	if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1)

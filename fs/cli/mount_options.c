@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fs/cli/units.h"
+#include "lib/ops/json.h"
 
 static const struct {
 	const char *name, *key;
@@ -46,7 +47,7 @@ static int set_snapdir(const char *value, json_t *args, struct error *err)
 {
 	if (strcmp(value, "hidden") != 0 && strcmp(value, "visible") != 0 && strcmp(value, "off") != 0)
 		return error_set(err, -EINVAL, "mount option snapdir=%s is not one of hidden, visible, off", value);
-	json_object_set_new(args, "snapdir", json_string(value));
+	json_object_set_new(args, "snapdir", json_from_bytes(value));
 	return 0;
 }
 
@@ -55,7 +56,7 @@ static void add_extra(json_t *args, const char *name)
 	const char *before = json_string_value(json_object_get(args, "extra"));
 	AUTO_FREE char *text = xasprintf("%s%s%s", before ? before : "", before ? "," : "", name);
 
-	json_object_set_new(args, "extra", json_string(text));
+	json_object_set_new(args, "extra", json_from_bytes(text));
 }
 
 static int parse_one(char *option, json_t *args, struct store_options *store_options, struct error *err)

@@ -7,7 +7,7 @@
 #include "lib/store/store.h"
 
 /*
- * Sets in `args` what mount.start takes (fs/daemon/mounts.h) and in `store_options` what belongs to the daemon.
+ * Sets in `args` what mount.start takes (fs/daemon/process/mounts.h) and in `store_options` what belongs to the daemon.
  * -EINVAL with a text that names the option. May be called several times.
  */
 WARN_UNUSED int mount_options_parse(const char *text, json_t *args, struct store_options *store_options, struct error *err);

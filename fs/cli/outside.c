@@ -15,20 +15,6 @@
 
 #define PART ".part"
 
-json_t *outside_text(const char *path)
-{
-	json_t *text = json_string(path);
-	AUTO_FREE char *copy = NULL;
-
-	if (text)
-		return text;
-	copy = xstrdup(path);
-	for (char *at = copy; *at; at++)
-		if ((unsigned char)*at >= 0x80)
-			*at = '?';
-	return json_string(copy);
-}
-
 static int failed(const char *path, struct error *err)
 {
 	return error_set(err, -errno, "%s: %s", path, strerror(errno));

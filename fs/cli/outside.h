@@ -5,7 +5,6 @@
 #ifndef CORPUSFS_CLI_OUTSIDE_H
 #define CORPUSFS_CLI_OUTSIDE_H
 
-#include <jansson.h>
 #include <stdbool.h>
 
 #include "lib/base/error.h"
@@ -35,8 +34,5 @@ WARN_UNUSED int outside_keep(struct outside *target, struct error *err);
 /* Removes an archive that is not complete, and a directory that was made for nothing. */
 void outside_drop(struct outside *target);
 void outside_close(struct outside *target);
-
-/* For messages of whoever runs the operation: bytes that are not UTF-8 become '?'. */
-json_t *outside_text(const char *path);
 
 #endif

@@ -10,7 +10,7 @@
 #include "fs/cli/progress.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
-#include "fs/daemon/process/daemon.h"
+#include "fs/daemon/process/process.h"
 #include "lib/base/clock.h"
 #include "lib/base/file.h"
 #include "lib/ops/ops.h"
@@ -79,28 +79,47 @@ bool run_wait(struct patience *patience, const char *store)
 }
 
 struct asked {
-	const char *op;
-	const json_t *args;
+	const char *op, *title; /* title NULL: no progress is shown */
+	json_t *args;
 	int fd; /* -1: none */
+	struct progress *progress;
+	run_row_fn row;
+	void *row_arg;
+	size_t rows;      /* that came */
+	json_t *gathered; /* them, when nobody takes them; else NULL */
 };
 
+static int take_row(void *arg, json_t *row)
+{
+	struct asked *asked = arg;
+
+	asked->rows++;
+	if (asked->row)
+		return asked->row(asked->row_arg, row);
+	return json_array_append(asked->gathered, row) < 0 ? -ENOMEM : 0;
+}
+
 /* ret_locked: somebody else has the store, nothing was done. */
-static int in_process(const char *store_path, const struct asked *asked, struct progress *progress, json_t **ret_result,
-                      bool *ret_locked, struct error *err)
+static int in_process(const char *store_path, struct asked *asked, json_t **ret_result, bool *ret_locked, struct error *err)
 {
 	struct store_options options = {0};
-	struct op_context context = {.uid = geteuid(), .gid = getegid(), .cancelled = interrupt_flag(),
-	                             .fd = asked->fd >= 0 ? &asked->fd : NULL};
+	struct op_context context = {
+		.role = OP_OWNER,
+		.uid = geteuid(),
+		.gid = getegid(),
+		.cancelled = interrupt_flag(),
+		.fd = asked->fd >= 0 ? &asked->fd : NULL,
+		.progress = asked->progress ? progress_show : NULL,
+		.progress_arg = asked->progress,
+		.row = take_row,
+		.row_arg = asked,
+	};
 	int result = store_open(store_path, &options, &context.store, err), closed;
 	json_t *value = NULL;
 
 	*ret_locked = result == -EBUSY;
 	if (result < 0)
 		return result;
-	if (progress) {
-		context.progress = progress_show;
-		context.progress_arg = progress;
-	}
 	result = op_run(&context, asked->op, asked->args, &value, err);
 	closed = store_close(context.store);
 	if (result == 0 && closed < 0)
@@ -113,25 +132,54 @@ static int in_process(const char *store_path, const struct asked *asked, struct 
 }
 
 /* One look through both doors. ret_locked: somebody else has the store just now. */
-static int attempt(const char *store, const struct asked *asked, struct progress *progress, json_t **ret_result,
-                   bool *ret_locked, struct error *err)
+static int attempt(const char *store, struct asked *asked, json_t **ret_result, bool *ret_locked, struct error *err)
 {
+	const struct client_sink sink = {.progress = asked->progress ? progress_show : NULL,
+	                                 .progress_arg = asked->progress,
+	                                 .row = take_row,
+	                                 .row_arg = asked};
 	struct client *client = NULL;
 	int result = client_connect(store, &client, err);
 
 	if (result == -ENOENT || result == -ECONNREFUSED) {
 		*err = (struct error){0};
-		return in_process(store, asked, progress, ret_result, ret_locked, err);
+		return in_process(store, asked, ret_result, ret_locked, err);
 	}
 	if (result == 0) {
 		interrupt_set_connection(client_fd(client));
 		if (asked->fd >= 0)
 			client_pass(client, asked->fd);
-		result = client_call(client, asked->op, asked->args, progress ? progress_show : NULL, progress, ret_result, err);
+		result = client_call(client, asked->op, asked->args, &sink, ret_result, err);
 		interrupt_set_connection(-1);
 	}
 	client_close(client);
-	*ret_locked = result == -ESHUTDOWN;
+	*ret_locked = result == -ESHUTDOWN && asked->rows == 0;
+	if (result == -ESHUTDOWN && asked->rows > 0) {
+		error_set(err, result, "the daemon has left, the answer is not complete");
+		error_hint(err, "ask again");
+	}
+	return result;
+}
+
+/* Takes over asked->args. */
+static int run_asked(const char *store, struct asked *asked, json_t **ret_result, struct error *err)
+{
+	const struct op *op = op_find(asked->op);
+	struct progress progress = progress_start(asked->title);
+	struct patience patience = {0};
+	bool locked;
+	int result;
+
+	asked->progress = asked->title ? &progress : NULL;
+	asked->gathered = asked->row ? NULL : json_array();
+	do {
+		result = attempt(store, asked, ret_result, &locked, err);
+	} while (result < 0 && locked && !interrupt_came() && run_wait(&patience, store));
+	progress_end(&progress);
+	if (result == 0 && asked->gathered && op && op->rows)
+		json_object_set(*ret_result, op->rows, asked->gathered);
+	json_decref(asked->gathered);
+	json_decref(asked->args);
 	return result;
 }
 
@@ -142,23 +190,12 @@ int run_op_at(const char *store, const char *op, json_t *args, const char *title
 
 int run_op_with(const char *store, const char *op, json_t *args, int fd, const char *title, json_t **ret_result, struct error *err)
 {
-	const struct asked asked = {.op = op, .args = args, .fd = fd};
-	struct progress progress = progress_start(title);
-	struct patience patience = {0};
-	bool locked;
-	int result;
+	struct asked asked = {.op = op, .title = title, .args = args, .fd = fd};
 
-	if (!args)
-		return error_set(err, -EINVAL, "an argument is not UTF-8");
-	do {
-		result = attempt(store, &asked, title ? &progress : NULL, ret_result, &locked, err);
-	} while (result < 0 && locked && !interrupt_came() && run_wait(&patience, store));
-	progress_end(&progress);
-	json_decref(args);
-	return result;
+	return run_asked(store, &asked, ret_result, err);
 }
 
-int run_op(const struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result)
+static int run_and_tell(const struct cli *cli, struct asked *asked, json_t **ret_result)
 {
 	AUTO_FREE char *store = NULL;
 	struct error err = {0};
@@ -166,9 +203,9 @@ int run_op(const struct cli *cli, const char *op, json_t *args, const char *titl
 	int result = run_find_store(cli, &store, &err);
 
 	if (result == 0)
-		result = run_op_at(store, op, args, title, &value, &err);
+		result = run_asked(store, asked, &value, &err);
 	else
-		json_decref(args);
+		json_decref(asked->args);
 	if (result < 0)
 		return exit_with(&err);
 	if (ret_result)
@@ -176,4 +213,23 @@ int run_op(const struct cli *cli, const char *op, json_t *args, const char *titl
 	else
 		json_decref(value);
 	return EXIT_OK;
+}
+
+static int ignore_row(void *arg, json_t *row)
+{
+	return 0;
+}
+
+int run_op(const struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result)
+{
+	struct asked asked = {.op = op, .title = title, .args = args, .fd = -1, .row = ret_result ? NULL : ignore_row};
+
+	return run_and_tell(cli, &asked, ret_result);
+}
+
+int run_op_rows(const struct cli *cli, const char *op, json_t *args, run_row_fn row, void *row_arg, json_t **ret_result)
+{
+	struct asked asked = {.op = op, .args = args, .fd = -1, .row = row, .row_arg = row_arg};
+
+	return run_and_tell(cli, &asked, ret_result);
 }

@@ -1,6 +1,7 @@
 /*
  * Runs operations where the store is: in this process when it is free, through its daemon's socket when it is mounted.
- * A lock that is taken and given back between the two looks is waited for shortly.
+ * A lock that is taken and given back between the two looks is waited for shortly. The rows of an operation are passed on as they come,
+ * or gathered in its result under the name that the table of operations has for them, where only a few can come.
  */
 #ifndef CORPUSFS_CLI_RUN_H
 #define CORPUSFS_CLI_RUN_H
@@ -27,6 +28,12 @@ WARN_UNUSED int run_op_with(const char *store, const char *op, json_t *args, int
  * For commands: finds the store, runs, prints an error if there is one, returns the exit code. ret_result may be NULL.
  */
 WARN_UNUSED int run_op(const struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result);
+
+/* Where rows go: a borrowed object each; a negative errno ends the operation. */
+typedef int (*run_row_fn)(void *arg, json_t *row);
+
+/* The same with rows passed on. What was passed on before a failure is an answer that is not complete. */
+WARN_UNUSED int run_op_rows(const struct cli *cli, const char *op, json_t *args, run_row_fn row, void *row_arg, json_t **ret_result);
 
 /*
  * A loop of attempts while somebody else has the store for a moment: returns false when it is time to give up. A

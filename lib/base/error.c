@@ -4,14 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Messages are one line: names of files may hold newlines, which would break logs and tables. */
-static void flatten(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
-}
-
 int error_set(struct error *error, int code, const char *format, ...)
 {
 	va_list args;
@@ -23,7 +15,6 @@ int error_set(struct error *error, int code, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(error->text, sizeof(error->text), format, args);
 	va_end(args);
-	flatten(error->text);
 	return code;
 }
 
@@ -36,7 +27,6 @@ void error_hint(struct error *error, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(error->hint, sizeof(error->hint), format, args);
 	va_end(args);
-	flatten(error->hint);
 }
 
 int error_default(struct error *error, int code, const char *format, ...)

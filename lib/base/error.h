@@ -2,7 +2,8 @@
  * One failure, as it is told to a person: what happened, and what to do about it.
  *
  * Functions of the library return 0 (or a positive count) or a negative errno. Those whose failure a person will read also take a
- * `struct error *`, which may be NULL. They fill it when they fail, and only then. A later error_set() replaces an earlier one.
+ * `struct error *`, which may be NULL. They fill it when they fail, and only then. A later error_set() replaces an earlier one. Names of
+ * files stand in it as they are: who shows an error makes one line of it (lib/base/escape.h).
  */
 #ifndef CORPUSFS_BASE_ERROR_H
 #define CORPUSFS_BASE_ERROR_H

@@ -418,7 +418,7 @@ static void census_clear(struct census *census)
 	holders_free(census->holders);
 }
 
-int usage_compute(struct store *store, const struct usage_options *options, void (*each)(void *arg, const struct usage *usage), void *arg,
+int usage_compute(struct store *store, const struct usage_options *options, int (*each)(void *arg, const struct usage *usage), void *arg,
 		  uint64_t *ret_freed, struct error *err)
 {
 	struct census census = {.store = store, .options = options};
@@ -442,7 +442,7 @@ int usage_compute(struct store *store, const struct usage_options *options, void
 		view->usage.dataset = view->dataset;
 		view->usage.snapshot = view->snapshot;
 		view->usage.taken = view->taken;
-		each(arg, &view->usage);
+		result = each(arg, &view->usage);
 	}
 	census_clear(&census);
 	return result < 0 ? error_default(err, result, "the use of space") : 0;

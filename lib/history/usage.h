@@ -36,9 +36,9 @@ struct usage_options {
 
 /*
  * Heads and snapshots by dataset name, the head last. ret_freed: by destroying the range. -ENOENT, -EINVAL (the range is the wrong way
- * round), -ECANCELED. Any thread.
+ * round), -ECANCELED. Stops when the callback returns not 0, and returns that. Any thread.
  */
-WARN_UNUSED int usage_compute(struct store *store, const struct usage_options *options, void (*each)(void *arg, const struct usage *usage),
+WARN_UNUSED int usage_compute(struct store *store, const struct usage_options *options, int (*each)(void *arg, const struct usage *usage),
 			      void *arg, uint64_t *ret_freed, struct error *err);
 
 #endif

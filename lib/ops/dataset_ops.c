@@ -2,7 +2,9 @@
 #include <string.h>
 
 #include "lib/store/datasets.h"
-#include "lib/ops/ops.h"
+#include "lib/ops/json.h"
+#include "lib/ops/op_args.h"
+#include "lib/ops/op_tables.h"
 
 #define DEFAULT_MODE 0755
 #define DEFAULT_LEVEL 1
@@ -30,7 +32,7 @@ static json_t *dataset_to_json(const struct dataset_info *info)
 {
 	json_t *schedule = info->schedule[0] ? json_loads(info->schedule, 0, NULL) : NULL;
 
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o}", "name", info->name, "id", (json_int_t)info->id,
+	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o}", "name", json_from_bytes(info->name), "id", (json_int_t)info->id,
 	                 "family", (json_int_t)info->family, "view", (json_int_t)info->view, "epoch", (json_int_t)info->epoch,
 	                 "created", (json_int_t)info->created, "level", info->level, "snapshots", (json_int_t)info->snapshots,
 	                 "schedule", schedule ? schedule : json_null());
@@ -63,16 +65,14 @@ static int dataset_create_op(struct op_context *context, const json_t *args, jso
 
 static int list_one(void *arg, const struct dataset_info *info)
 {
-	return json_array_append_new(arg, dataset_to_json(info)) < 0 ? -ENOMEM : 0;
+	return op_row(arg, dataset_to_json(info));
 }
 
-/* dataset.list: {} -> {datasets: [dataset as in dataset.show]} */
+/* dataset.list: {}; rows as in dataset.show */
 static int dataset_list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
-	json_t *list = json_array();
-	int result = dataset_list(context->store, list_one, list);
+	int result = dataset_list(context->store, list_one, context);
 
-	*ret_result = json_pack("{s:o}", "datasets", list);
 	return result < 0 ? error_set(err, result, "the list of datasets could not be read: %s", strerror(-result)) : 0;
 }
 
@@ -129,11 +129,11 @@ static int dataset_set(struct op_context *context, const json_t *args, json_t **
 }
 
 const struct op dataset_ops[] = {
-	{"dataset.create", "make an empty dataset", dataset_create_op},
-	{"dataset.list", "all datasets", dataset_list_op},
-	{"dataset.show", "one dataset", dataset_show},
-	{"dataset.rename", "give a dataset another name", dataset_rename_op},
-	{"dataset.destroy", "remove a dataset and its files", dataset_destroy_op},
-	{"dataset.set", "change a dataset's properties", dataset_set},
-	{NULL, NULL, NULL},
+	{"dataset.create", "make an empty dataset", OP_OWNER, NULL, dataset_create_op},
+	{"dataset.list", "all datasets", OP_READER, "datasets", dataset_list_op},
+	{"dataset.show", "one dataset", OP_READER, NULL, dataset_show},
+	{"dataset.rename", "give a dataset another name", OP_OWNER, NULL, dataset_rename_op},
+	{"dataset.destroy", "remove a dataset and its files", OP_OWNER, NULL, dataset_destroy_op},
+	{"dataset.set", "change a dataset's properties", OP_OWNER, NULL, dataset_set},
+	{NULL},
 };

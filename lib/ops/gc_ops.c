@@ -2,7 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/ops/ops.h"
+#include "lib/ops/json.h"
+#include "lib/ops/op_args.h"
+#include "lib/ops/op_tables.h"
 #include "lib/reclaim/chunk_references.h"
 #include "lib/reclaim/gc.h"
 
@@ -20,7 +22,7 @@ static int gc_step(void *arg, const struct gc_progress *progress)
 {
 	struct op_context *context = arg;
 
-	if (context->cancelled && atomic_load(context->cancelled))
+	if (op_cancelled(context))
 		return -ECANCELED;
 	if (context->progress) {
 		json_t *state = progress_to_json(progress);
@@ -50,35 +52,13 @@ static int gc_run_op(struct op_context *context, const json_t *args, json_t **re
 	return 0;
 }
 
-/* Names of files may be any bytes, JSON holds UTF-8: others are shown with '?'. */
-static json_t *path_to_json(const char *path)
-{
-	json_t *text = json_string(path);
-	char *copy;
-
-	if (text)
-		return text;
-	copy = xstrdup(path);
-	for (char *at = copy; *at; at++)
-		if ((unsigned char)*at >= 0x80)
-			*at = '?';
-	text = json_string(copy);
-	free(copy);
-	return text;
-}
-
 static int why_one(void *arg, const char *dataset, const char *snapshot, const char *path, uint64_t offset)
 {
-	json_t *row = json_pack("{s:s, s:s, s:o, s:I}", "dataset", dataset, "snapshot", snapshot, "path", path_to_json(path),
-	                        "offset", (json_int_t)offset);
-
-	return json_array_append_new(arg, row) < 0 ? -ENOMEM : 0;
+	return op_row(arg, json_pack("{s:o, s:o, s:o, s:I}", "dataset", json_from_bytes(dataset), "snapshot", json_from_bytes(snapshot),
+	                             "path", json_from_bytes(path), "offset", (json_int_t)offset));
 }
 
-/*
- * gc.why: {chunk: text, decimal or 0x hexadecimal, limit?} -> {references: [{dataset, snapshot ("" is the head), path,
- * offset}]}
- */
+/* gc.why: {chunk: text, decimal or 0x hexadecimal, limit?}; rows {dataset, snapshot ("" is the head), path, offset} */
 static int gc_why_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	int64_t limit = op_arg_int(args, "limit", WHY_LIMIT);
@@ -94,14 +74,11 @@ static int gc_why_op(struct op_context *context, const json_t *args, json_t **re
 		return error_set(err, -EINVAL, "\"%s\" is not a chunk's number", text);
 	if (limit < 1)
 		return error_set(err, -EINVAL, "the limit must be at least 1");
-	json_t *list = json_array();
-	result = chunk_references_find(context->store, chunk, (size_t)limit, why_one, list, err);
-	*ret_result = json_pack("{s:o}", "references", list);
-	return result;
+	return chunk_references_find(context->store, chunk, (size_t)limit, why_one, context, err);
 }
 
 const struct op gc_ops[] = {
-	{"gc.run", "remove what no dataset and no snapshot needs", gc_run_op},
-	{"gc.why", "who keeps a chunk alive", gc_why_op},
-	{NULL, NULL, NULL},
+	{"gc.run", "remove what no dataset and no snapshot needs", OP_OWNER, NULL, gc_run_op},
+	{"gc.why", "who keeps a chunk alive", OP_READER, "references", gc_why_op},
+	{NULL},
 };

@@ -2,14 +2,8 @@
 #include <string.h>
 
 #include "lib/identity/identity.h"
-#include "lib/ops/ops.h"
-
-static bool is_cancelled(void *arg)
-{
-	struct op_context *context = arg;
-
-	return context->cancelled && atomic_load(context->cancelled);
-}
+#include "lib/ops/op_args.h"
+#include "lib/ops/op_tables.h"
 
 static int cannot_compute(const char *name, int code, struct error *err)
 {
@@ -36,7 +30,7 @@ static int snapshot_identity(struct op_context *context, const json_t *args, jso
 		result = store_view_by_name(context->store, name, &view, err);
 	if (result < 0)
 		return result;
-	result = identity_compute(context->store, view, is_cancelled, context, identity);
+	result = identity_compute(context->store, view, op_cancelled, context, identity);
 	store_view_put(context->store, view);
 	if (result < 0)
 		return cannot_compute(name, result, err);
@@ -46,6 +40,6 @@ static int snapshot_identity(struct op_context *context, const json_t *args, jso
 }
 
 const struct op identity_ops[] = {
-	{"snapshot.identity", "the identity of a snapshot, or of a dataset as it is now", snapshot_identity},
-	{NULL, NULL, NULL},
+	{"snapshot.identity", "the identity of a snapshot, or of a dataset as it is now", OP_READER, NULL, snapshot_identity},
+	{NULL},
 };

@@ -3,7 +3,11 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct op *const tables[] = {store_ops, dataset_ops, snapshot_ops, identity_ops, gc_ops, history_ops, transfer_ops};
+#include "lib/ops/json.h"
+#include "lib/ops/op_tables.h"
+
+static const struct op *const tables[] = {store_ops, dataset_ops, snapshot_ops, identity_ops, gc_ops, diff_ops,
+					 history_ops, schedule_ops, transfer_ops};
 
 const struct op *op_find(const char *name)
 {
@@ -14,56 +18,38 @@ const struct op *op_find(const char *name)
 	return NULL;
 }
 
+int op_check_role(enum op_role has, enum op_role needed, const char *name, struct error *err)
+{
+	if (has >= needed)
+		return 0;
+	error_set(err, -EACCES, "%s is not for who may only look", name);
+	error_hint(err, "root and the owner of the store may");
+	return -EACCES;
+}
+
 int op_run(struct op_context *context, const char *name, const json_t *args, json_t **ret_result, struct error *err)
 {
 	const struct op *op = op_find(name);
-	json_t *result = NULL;
+	json_t *result = NULL, *given;
 	int code;
 
+	if (err)
+		*err = (struct error){0};
 	if (!op) {
 		error_set(err, -EOPNOTSUPP, "there is no operation \"%s\"", name);
 		error_hint(err, "the command and the running daemon are of different versions: unmount and mount again");
 		return -EOPNOTSUPP;
 	}
-	if (err)
-		*err = (struct error){0};
-	code = op->run(context, args, &result, err);
+	code = op_check_role(context->role, op->role, name, err);
+	if (code < 0)
+		return code;
+	given = json_deep_to_bytes(args);
+	code = op->run(context, given, &result, err);
+	json_decref(given);
 	if (code < 0) {
 		json_decref(result);
 		return error_default(err, code, "%s failed", name);
 	}
 	*ret_result = result ? result : json_object();
 	return 0;
-}
-
-int op_arg_string(const json_t *args, const char *key, const char **ret_value, struct error *err)
-{
-	const json_t *value = json_object_get(args, key);
-
-	if (!json_is_string(value))
-		return error_set(err, -EINVAL, "argument \"%s\" is missing or not a text", key);
-	if (strlen(json_string_value(value)) != json_string_length(value))
-		return error_set(err, -EINVAL, "argument \"%s\" holds a NUL character", key);
-	*ret_value = json_string_value(value);
-	return 0;
-}
-
-const char *op_arg_string_or(const json_t *args, const char *key, const char *fallback)
-{
-	const json_t *value = json_object_get(args, key);
-
-	return json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value) ? json_string_value(value)
-	                                                                                              : fallback;
-}
-
-bool op_arg_bool(const json_t *args, const char *key)
-{
-	return json_is_true(json_object_get(args, key));
-}
-
-int64_t op_arg_int(const json_t *args, const char *key, int64_t fallback)
-{
-	const json_t *value = json_object_get(args, key);
-
-	return json_is_integer(value) ? json_integer_value(value) : fallback;
 }

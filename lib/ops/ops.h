@@ -1,10 +1,13 @@
 /*
- * One table of operations: what the shell, the control socket and later HTTP offer. An operation is written once,
- * takes and gives JSON objects (libjansson), reports progress and can be cancelled. Names are "snapshot.create";
- * arguments and results are documented at each entry of the tables in this folder. Raw numbers, times as seconds since
- * 1970 (real) or integers, names as strings.
+ * One table of operations: what the shell, the control socket and later HTTP offer. An operation is written once, takes a JSON object
+ * (libjansson), gives rows as it finds them and a JSON object at its end, reports progress and can be cancelled. Names are
+ * "snapshot.create"; arguments, rows and result are documented at each entry of the tables in this folder. Numbers are raw, times seconds
+ * since 1970 (real) or integers, names of files and the like text by the rule of lib/ops/json.h.
  *
- * Threads: op_run may be called from several at once.
+ * No answer is built whole in memory: what may be long comes as rows, each given to the caller before the next is made. A caller that is
+ * slow to take a row holds the operation up; one that has gone ends it.
+ *
+ * Threads: op_run may be called from several at once; a row and progress are given on the caller's thread.
  */
 #ifndef CORPUSFS_OPS_OPS_H
 #define CORPUSFS_OPS_OPS_H
@@ -15,8 +18,15 @@
 
 #include "lib/store/store.h"
 
+/* What a caller may do; each role may do what those before it may. Who has which one is known where the caller comes in. */
+enum op_role {
+	OP_READER, /* look at what is in the store */
+	OP_OWNER,  /* change it: root, and who owns the store */
+};
+
 struct op_context {
 	struct store *store;
+	enum op_role role;
 	uid_t uid; /* of the caller: owner of what it creates */
 	gid_t gid;
 	const gid_t *groups; /* supplementary ones */
@@ -24,6 +34,9 @@ struct op_context {
 	/* May be NULL. Gets a borrowed object, e.g. {"phase": "mark", "done": 3, "total": 10}. */
 	void (*progress)(void *arg, json_t *state);
 	void *progress_arg;
+	/* May be NULL: rows are not wanted. Gets a borrowed object; a negative errno ends the operation with that. */
+	int (*row)(void *arg, json_t *row);
+	void *row_arg;
 	atomic_bool *cancelled; /* may be NULL */
 	/*
 	 * A descriptor that came with the request, or NULL. It is how a caller names what lies outside of the store: the same path may be
@@ -38,23 +51,18 @@ struct op_context {
 struct op {
 	const char *name;
 	const char *summary;
-	/* The result is a new reference; -errno with err filled on failure. */
+	enum op_role role; /* the least that may call it */
+	const char *rows;  /* what its rows are together, as a member of the result would be called; NULL: it gives none */
+	/* The result is a new reference, and may be left NULL; -errno with err filled on failure. */
 	int (*run)(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err);
 };
 
-/* Tables end with an entry whose name is NULL. Each file of this folder that defines one is listed in ops.c. */
-extern const struct op store_ops[], dataset_ops[], snapshot_ops[], identity_ops[], gc_ops[], history_ops[], transfer_ops[];
-
 const struct op *op_find(const char *name); /* NULL: none */
+
+/* -EOPNOTSUPP, -EACCES: not for this role; else what the operation says. `args` is text by the rule of json.h. */
 WARN_UNUSED int op_run(struct op_context *context, const char *name, const json_t *args, json_t **ret_result, struct error *err);
 
-/*
- * For implementations: arguments with type checks. Missing ones give `fallback` or, for op_arg_string, -EINVAL with a
- * text.
- */
-WARN_UNUSED int op_arg_string(const json_t *args, const char *key, const char **ret_value, struct error *err);
-const char *op_arg_string_or(const json_t *args, const char *key, const char *fallback);
-bool op_arg_bool(const json_t *args, const char *key);
-int64_t op_arg_int(const json_t *args, const char *key, int64_t fallback);
+/* 0, or -EACCES with a text. */
+WARN_UNUSED int op_check_role(enum op_role has, enum op_role needed, const char *name, struct error *err);
 
 #endif

@@ -1,10 +1,14 @@
 #include <errno.h>
 #include <fnmatch.h>
 #include <string.h>
+#include <uthash.h>
 
+#include "lib/base/array.h"
 #include "lib/identity/identity.h"
+#include "lib/ops/json.h"
+#include "lib/ops/op_args.h"
+#include "lib/ops/op_tables.h"
 #include "lib/store/snapshots.h"
-#include "lib/ops/ops.h"
 
 /* "DATASET@NAME" taken apart. */
 struct target {
@@ -68,18 +72,28 @@ static json_t *snapshot_to_json(const struct snapshot_info *info)
 	json_t *holds = json_array();
 
 	for (size_t i = 0; i < info->hold_count; i++)
-		json_array_append_new(holds, json_string(info->holds[i]));
-	return json_pack("{s:s, s:s, s:f, s:I, s:I, s:I, s:b, s:b, s:s, s:o}", "dataset", info->dataset, "name", info->name,
-	                 "taken", (double)info->taken.tv_sec + (double)info->taken.tv_nsec / 1e9, "number",
+		json_array_append_new(holds, json_from_bytes(info->holds[i]));
+	return json_pack("{s:o, s:o, s:f, s:I, s:I, s:I, s:b, s:b, s:o, s:o}", "dataset", json_from_bytes(info->dataset), "name",
+	                 json_from_bytes(info->name), "taken", (double)info->taken.tv_sec + (double)info->taken.tv_nsec / 1e9, "number",
 	                 (json_int_t)info->number, "view", (json_int_t)info->view, "family", (json_int_t)info->family, "guard",
 	                 (info->flags & SNAPSHOT_GUARD) != 0, "scheduled", (info->flags & SNAPSHOT_SCHEDULED) != 0, "note",
-	                 info->note ? info->note : "", "holds", holds);
+	                 json_from_bytes(info->note ? info->note : ""), "holds", holds);
 }
 
-/*
- * snapshot.create: {targets: ["DATASET@NAME", ...], note?} -> {snapshots: [as in snapshot.show]}. All in one instant,
- * or none.
- */
+/* Somebody may have destroyed it already: then there is no row. */
+static int show_one(struct op_context *context, const char *dataset, const char *name)
+{
+	struct snapshot_info info;
+	int result;
+
+	if (snapshot_get(context->store, dataset, name, &info) < 0)
+		return 0;
+	result = op_row(context, snapshot_to_json(&info));
+	snapshot_info_clear(&info);
+	return result;
+}
+
+/* snapshot.create: {targets: ["DATASET@NAME", ...], note?}; rows as in snapshot.show. All in one instant, or none. */
 static int snapshot_create_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	json_t *list = json_object_get(args, "targets");
@@ -100,25 +114,17 @@ static int snapshot_create_op(struct op_context *context, const json_t *args, js
 		result = snapshot_create(context->store, creates, count, note, 0, err);
 	if (result < 0)
 		return result;
-	json_t *made = json_array();
-	for (size_t i = 0; i < count; i++) {
-		struct snapshot_info info;
-		/* Somebody may have destroyed it already: that is no failure of having taken it. */
-		if (snapshot_get(context->store, creates[i].dataset, creates[i].name, &info) < 0)
-			continue;
-		json_array_append_new(made, snapshot_to_json(&info));
-		snapshot_info_clear(&info);
-	}
-	*ret_result = json_pack("{s:o}", "snapshots", made);
-	return 0;
+	for (size_t i = 0; i < count && result == 0; i++)
+		result = show_one(context, creates[i].dataset, creates[i].name);
+	return result;
 }
 
 static int list_one(void *arg, const struct snapshot_info *info)
 {
-	return json_array_append_new(arg, snapshot_to_json(info)) < 0 ? -ENOMEM : 0;
+	return op_row(arg, snapshot_to_json(info));
 }
 
-/* snapshot.list: {dataset?} -> {snapshots: [as in snapshot.show]}, in the order in which they were taken */
+/* snapshot.list: {dataset?}; rows as in snapshot.show, in the order in which they were taken */
 static int snapshot_list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	const char *dataset = op_arg_string_or(args, "dataset", NULL);
@@ -126,9 +132,7 @@ static int snapshot_list_op(struct op_context *context, const json_t *args, json
 
 	if (result < 0)
 		return result;
-	json_t *list = json_array();
-	result = snapshot_list(context->store, dataset, list_one, list);
-	*ret_result = json_pack("{s:o}", "snapshots", list);
+	result = snapshot_list(context->store, dataset, list_one, context);
 	return result < 0 ? error_set(err, result, "the list of snapshots could not be read: %s", strerror(-result)) : 0;
 }
 
@@ -184,129 +188,174 @@ static int snapshot_rename_op(struct op_context *context, const json_t *args, js
 	return result < 0 ? result : snapshot_rename(context->store, target.dataset, target.name, new_name, err);
 }
 
+/* --- destroying --- */
+
+/* The names that a dataset has, in the order in which they were taken. */
+struct names {
+	ARRAY_FIELDS(char *); /* owned */
+};
+
+static void names_clear(struct names *names)
+{
+	for (size_t i = 0; i < names->count; i++)
+		free(names->items[i]);
+	array_clear(names);
+}
+
+static int add_name(void *arg, const struct snapshot_info *info)
+{
+	struct names *names = arg;
+
+	array_add(names, xstrdup(info->name));
+	return 0;
+}
+
+/* One that is chosen, each once however often it was named. A uthash keeps the order in which they came. */
+struct chosen {
+	struct snapshot_info info;
+	UT_hash_handle hh;
+	char key[]; /* DATASET@NAME */
+};
+
+struct choice {
+	struct store *store;
+	struct chosen *all;
+};
+
+static void choice_clear(struct choice *choice)
+{
+	struct chosen *chosen, *next;
+
+	HASH_ITER (hh, choice->all, chosen, next) {
+		HASH_DEL(choice->all, chosen);
+		snapshot_info_clear(&chosen->info);
+		free(chosen);
+	}
+}
+
+/* -ENOENT: it is not there, or not any more. */
+static int choose(struct choice *choice, const char *dataset, const char *name)
+{
+	AUTO_FREE char *key = xasprintf("%s@%s", dataset, name);
+	struct chosen *chosen;
+	int result;
+
+	HASH_FIND_STR(choice->all, key, chosen);
+	if (chosen)
+		return 0;
+	chosen = xcalloc(1, sizeof(*chosen) + strlen(key) + 1);
+	result = snapshot_get(choice->store, dataset, name, &chosen->info);
+	if (result < 0) {
+		free(chosen);
+		return result;
+	}
+	memcpy(chosen->key, key, strlen(key) + 1);
+	HASH_ADD_STR(choice->all, key, chosen);
+	return 0;
+}
+
 static bool is_pattern(const char *name)
 {
 	return strpbrk(name, "*?[%") != NULL;
 }
 
-static size_t find_name(json_t *list, const char *name, size_t len)
+static size_t find_name(const struct names *names, const char *name, size_t len)
 {
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const char *other = json_string_value(json_object_get(json_array_get(list, i), "name"));
-		if (strlen(other) == len && memcmp(other, name, len) == 0)
+	for (size_t i = 0; i < names->count; i++)
+		if (strlen(names->items[i]) == len && memcmp(names->items[i], name, len) == 0)
 			return i;
-	}
 	return SIZE_MAX;
 }
 
 /* "a%b": from a to b in the order in which they were taken; either may be left out. */
-static int select_range(const struct target *target, const char *percent, json_t *list, json_t *chosen, struct error *err)
+static int choose_range(const struct target *target, const char *percent, const struct names *names, struct choice *choice, struct error *err)
 {
-	size_t count = json_array_size(list), first = 0, last = count - 1, first_len = (size_t)(percent - target->name);
+	size_t first = 0, last = names->count - 1, first_len = (size_t)(percent - target->name);
+	int result = 0;
 
 	if (first_len > 0)
-		first = find_name(list, target->name, first_len);
+		first = find_name(names, target->name, first_len);
 	if (percent[1])
-		last = find_name(list, percent + 1, strlen(percent + 1));
-	if (first == SIZE_MAX || last == SIZE_MAX || count == 0)
+		last = find_name(names, percent + 1, strlen(percent + 1));
+	if (first == SIZE_MAX || last == SIZE_MAX || names->count == 0)
 		return no_snapshot(target->dataset, target->name, -ENOENT, err);
 	if (first > last)
 		return error_set(err, -EINVAL, "%s@%s: the first was taken after the last", target->dataset, target->name);
-	for (size_t i = first; i <= last; i++)
-		json_array_append(chosen, json_array_get(list, i));
-	return 0;
+	for (size_t i = first; i <= last && (result == 0 || result == -ENOENT); i++)
+		result = choose(choice, target->dataset, names->items[i]);
+	return result == -ENOENT ? 0 : result;
 }
 
-/* Adds the snapshots that `text` names to `chosen`: one by its name, a range, or those that match a pattern. */
-static int select_snapshots(struct store *store, const char *text, json_t *chosen, struct error *err)
+static int choose_matching(const struct target *target, const struct names *names, struct choice *choice, struct error *err)
 {
-	struct snapshot_info info;
+	bool any = false;
+	int result = 0;
+
+	for (size_t i = 0; i < names->count && (result == 0 || result == -ENOENT); i++)
+		if (fnmatch(target->name, names->items[i], 0) == 0) {
+			result = choose(choice, target->dataset, names->items[i]);
+			any = true;
+		}
+	if (!any)
+		return error_set(err, -ENOENT, "no snapshot matches %s@%s", target->dataset, target->name);
+	return result == -ENOENT ? 0 : result;
+}
+
+/* Adds the snapshots that `text` names: one by its name, a range, or those that match a pattern. */
+static int choose_named(struct choice *choice, const char *text, struct error *err)
+{
+	CLEANUP(names_clear) struct names names = {0};
 	struct target target;
 	int result = target_parse(text, &target, err);
-	json_t *list;
+	const char *percent;
 
 	if (result == 0)
-		result = dataset_there(store, target.dataset, err);
+		result = dataset_there(choice->store, target.dataset, err);
 	if (result < 0)
 		return result;
-	if (snapshot_get(store, target.dataset, target.name, &info) == 0) {
-		json_array_append_new(chosen, snapshot_to_json(&info));
-		snapshot_info_clear(&info);
-		return 0;
-	}
-	if (!is_pattern(target.name))
-		return no_snapshot(target.dataset, target.name, -ENOENT, err);
-	list = json_array();
-	result = snapshot_list(store, target.dataset, list_one, list);
-	size_t before = json_array_size(chosen);
-	const char *percent = strchr(target.name, '%');
+	result = choose(choice, target.dataset, target.name);
+	if (result != -ENOENT || !is_pattern(target.name))
+		return result < 0 ? no_snapshot(target.dataset, target.name, result, err) : 0;
+	result = snapshot_list(choice->store, target.dataset, add_name, &names);
 	if (result < 0)
-		error_set(err, result, "the list of snapshots could not be read: %s", strerror(-result));
-	else if (percent)
-		result = select_range(&target, percent, list, chosen, err);
-	else
-		for (size_t i = 0; i < json_array_size(list); i++) {
-			json_t *row = json_array_get(list, i);
-			if (fnmatch(target.name, json_string_value(json_object_get(row, "name")), 0) == 0)
-				json_array_append(chosen, row);
-		}
-	if (result == 0 && json_array_size(chosen) == before)
-		result = error_set(err, -ENOENT, "no snapshot matches %s", text);
-	json_decref(list);
-	return result;
-}
-
-/* Each row once, however often it was named. */
-static json_t *each_once(json_t *chosen)
-{
-	json_t *rows = json_array(), *seen = json_object(), *row;
-	size_t i;
-
-	json_array_foreach (chosen, i, row) {
-		AUTO_FREE char *name = xasprintf("%s@%s", json_string_value(json_object_get(row, "dataset")),
-						 json_string_value(json_object_get(row, "name")));
-		if (json_object_get(seen, name))
-			continue;
-		json_object_set_new(seen, name, json_true());
-		json_array_append(rows, row);
-	}
-	json_decref(seen);
-	return rows;
+		return error_set(err, result, "the list of snapshots could not be read: %s", strerror(-result));
+	percent = strchr(target.name, '%');
+	return percent ? choose_range(&target, percent, &names, choice, err) : choose_matching(&target, &names, choice, err);
 }
 
 /* All of them or none: refused as a whole where a hold or a reader stands in the way. */
-static int destroy_all(struct store *store, json_t *rows, bool dry_run, struct error *err)
+static int destroy_chosen(const struct choice *choice, bool dry_run, struct error *err)
 {
-	size_t count = json_array_size(rows);
-	AUTO_FREE struct snapshot_name *names = xcalloc(MAX(count, 1U), sizeof(*names));
+	AUTO_FREE struct snapshot_name *names = xcalloc(HASH_COUNT(choice->all) + 1UL, sizeof(*names));
+	size_t count = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		json_t *row = json_array_get(rows, i);
-		names[i].dataset = json_string_value(json_object_get(row, "dataset"));
-		names[i].name = json_string_value(json_object_get(row, "name"));
-	}
-	return dry_run ? snapshots_check_destroy(store, names, count, err) : snapshots_destroy(store, names, count, err);
+	for (struct chosen *chosen = choice->all; chosen; chosen = chosen->hh.next)
+		names[count++] = (struct snapshot_name){.dataset = chosen->info.dataset, .name = chosen->info.name};
+	if (count == 0)
+		return 0;
+	return dry_run ? snapshots_check_destroy(choice->store, names, count, err) : snapshots_destroy(choice->store, names, count, err);
 }
 
 /*
- * snapshot.destroy: {targets: ["DATASET@NAME", "DATASET@FIRST%LAST", "DATASET@PATTERN", ...], dry_run?}
- * -> {snapshots: [destroyed, as in snapshot.show], dry_run}
+ * snapshot.destroy: {targets: ["DATASET@NAME", "DATASET@FIRST%LAST", "DATASET@PATTERN", ...], dry_run?} -> {dry_run};
+ * rows as in snapshot.show: those that are destroyed
  */
 static int snapshot_destroy_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
-	json_t *list = json_object_get(args, "targets"), *chosen = json_array(), *rows;
+	CLEANUP(choice_clear) struct choice choice = {.store = context->store};
+	json_t *targets = json_object_get(args, "targets");
 	bool dry_run = op_arg_bool(args, "dry_run");
-	int result = json_array_size(list) > 0 ? 0 : error_set(err, -EINVAL, "no snapshot is named");
+	int result = json_array_size(targets) > 0 ? 0 : error_set(err, -EINVAL, "no snapshot is named");
 
-	for (size_t i = 0; result == 0 && i < json_array_size(list); i++) {
-		const char *text = json_string_value(json_array_get(list, i));
-		result = select_snapshots(context->store, text ? text : "", chosen, err);
+	for (size_t i = 0; result == 0 && i < json_array_size(targets); i++) {
+		const char *text = json_string_value(json_array_get(targets, i));
+		result = choose_named(&choice, text ? text : "", err);
 	}
-	rows = each_once(chosen);
-	json_decref(chosen);
 	if (result == 0)
-		result = destroy_all(context->store, rows, dry_run, err);
-	*ret_result = json_pack("{s:o, s:b}", "snapshots", rows, "dry_run", dry_run);
+		result = destroy_chosen(&choice, dry_run, err);
+	for (struct chosen *chosen = choice.all; chosen && result == 0; chosen = chosen->hh.next)
+		result = op_row(context, snapshot_to_json(&chosen->info));
+	*ret_result = json_pack("{s:b}", "dry_run", dry_run);
 	return result;
 }
 
@@ -349,7 +398,7 @@ static int dataset_rollback_op(struct op_context *context, const json_t *args, j
 			dataset_rollback(context->store, target.dataset, target.name, !op_arg_bool(args, "no_guard"), guard, err);
 	if (result < 0)
 		return result;
-	*ret_result = json_pack("{s:s}", "guard", guard);
+	*ret_result = json_pack("{s:o}", "guard", json_from_bytes(guard));
 	return 0;
 }
 
@@ -368,14 +417,14 @@ static int dataset_clone_op(struct op_context *context, const json_t *args, json
 }
 
 const struct op snapshot_ops[] = {
-	{"snapshot.create", "take snapshots of one or several datasets in one instant", snapshot_create_op},
-	{"snapshot.list", "snapshots in the order in which they were taken", snapshot_list_op},
-	{"snapshot.show", "one snapshot", snapshot_show},
-	{"snapshot.rename", "give a snapshot another name", snapshot_rename_op},
-	{"snapshot.destroy", "remove snapshots", snapshot_destroy_op},
-	{"snapshot.hold", "keep a snapshot from being destroyed", snapshot_hold_op},
-	{"snapshot.release", "end a hold", snapshot_release_op},
-	{"dataset.rollback", "set a dataset back to a snapshot", dataset_rollback_op},
-	{"dataset.clone", "make a new dataset that starts as a snapshot", dataset_clone_op},
-	{NULL, NULL, NULL},
+	{"snapshot.create", "take snapshots of one or several datasets in one instant", OP_OWNER, "snapshots", snapshot_create_op},
+	{"snapshot.list", "snapshots in the order in which they were taken", OP_READER, "snapshots", snapshot_list_op},
+	{"snapshot.show", "one snapshot", OP_READER, NULL, snapshot_show},
+	{"snapshot.rename", "give a snapshot another name", OP_OWNER, NULL, snapshot_rename_op},
+	{"snapshot.destroy", "remove snapshots", OP_OWNER, "snapshots", snapshot_destroy_op},
+	{"snapshot.hold", "keep a snapshot from being destroyed", OP_OWNER, NULL, snapshot_hold_op},
+	{"snapshot.release", "end a hold", OP_OWNER, NULL, snapshot_release_op},
+	{"dataset.rollback", "set a dataset back to a snapshot", OP_OWNER, NULL, dataset_rollback_op},
+	{"dataset.clone", "make a new dataset that starts as a snapshot", OP_OWNER, NULL, dataset_clone_op},
+	{NULL},
 };

@@ -3,7 +3,9 @@
 
 #include "lib/store/datasets.h"
 #include "lib/reclaim/gc.h"
-#include "lib/ops/ops.h"
+#include "lib/ops/json.h"
+#include "lib/ops/op_args.h"
+#include "lib/ops/op_tables.h"
 
 /* store.sync: {} -> {}. Everything accepted so far is on disk when it returns. */
 static int store_sync_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
@@ -44,27 +46,25 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 		return error_set(err, result, "the list of datasets could not be read: %s", strerror(-result));
 	tree_usage(store_tree(context->store), &usage);
 	*ret_result =
-		json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "path",
-	                  store_path(context->store), "uuid", superblock->uuid, "format", (json_int_t)superblock->format,
+		json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "path",
+	                  json_from_bytes(store_path(context->store)), "uuid", superblock->uuid, "format", (json_int_t)superblock->format,
 	                  "created", (json_int_t)superblock->created, "chunk_min", (json_int_t)superblock->chunk_min,
 	                  "chunk_average", (json_int_t)superblock->chunk_average, "chunk_max", (json_int_t)superblock->chunk_max,
 	                  "datasets", (json_int_t)counts.datasets, "snapshots", (json_int_t)counts.snapshots, "disk_bytes",
 	                  (json_int_t)kv_total_bytes(store_kv(context->store)), "free_bytes", (json_int_t)usage.free_bytes,
 	                  "dirty_bytes", (json_int_t)usage.dirty_bytes, "dirty_files", (json_int_t)usage.dirty_inodes,
 	                  "cached_inodes", (json_int_t)usage.cached_inodes, "gc_wanted", gc_wanted(context->store));
-	if (!*ret_result)
-		return error_set(err, -EILSEQ, "the store's path is not UTF-8");
 	if (kv_stopped(store_kv(context->store))) {
 		char message[KV_MESSAGE_MAX];
 
 		kv_last_error(store_kv(context->store), message);
-		json_object_set_new(*ret_result, "write_error", json_string(message));
+		json_object_set_new(*ret_result, "write_error", json_from_bytes(message));
 	}
 	return 0;
 }
 
 const struct op store_ops[] = {
-	{"store.sync", "bring everything accepted so far to the disk", store_sync_op},
-	{"store.status", "what the store holds and what is going on in it", store_status},
-	{NULL, NULL, NULL},
+	{"store.sync", "bring everything accepted so far to the disk", OP_READER, NULL, store_sync_op},
+	{"store.status", "what the store holds and what is going on in it", OP_READER, "mounts", store_status},
+	{NULL},
 };

@@ -8,7 +8,9 @@
 #include "lib/transfer/export.h"
 #include "lib/transfer/import.h"
 #include "lib/transfer/warm.h"
-#include "lib/ops/ops.h"
+#include "lib/ops/json.h"
+#include "lib/ops/op_args.h"
+#include "lib/ops/op_tables.h"
 
 #define PROBLEMS_MAX 1000 /* that are named */
 #define NOTES_MAX 100
@@ -20,37 +22,13 @@ struct teller {
 	uint64_t not_named;
 };
 
-/* Names of files may be any bytes, JSON holds UTF-8: others are shown with '?'. */
-static json_t *text_to_json(const char *bytes)
-{
-	json_t *text = json_string(bytes);
-	char *copy;
-
-	if (text)
-		return text;
-	copy = xstrdup(bytes);
-	for (char *at = copy; *at; at++)
-		if ((unsigned char)*at >= 0x80)
-			*at = '?';
-	text = json_string(copy);
-	free(copy);
-	return text;
-}
-
-static const char *code_name(int code)
-{
-	const char *name = strerrorname_np(-code);
-
-	return name ? name : "EIO";
-}
-
 static int tell_progress(void *arg, const struct transfer_progress *progress)
 {
 	struct teller *teller = arg;
 	struct op_context *context = teller->context;
 	json_t *state;
 
-	if (context->cancelled && atomic_load(context->cancelled))
+	if (op_cancelled(context))
 		return -ECANCELED;
 	if (!context->progress)
 		return 0;
@@ -69,8 +47,9 @@ static void tell_problem(void *arg, const char *path, int code, const char *text
 		teller->not_named++;
 		return;
 	}
-	json_array_append_new(teller->problems,
-	                      json_pack("{s:o, s:s, s:o}", "path", text_to_json(path), "code", code_name(code), "text", text_to_json(text)));
+	const char *name = strerrorname_np(-code);
+	json_array_append_new(teller->problems, json_pack("{s:o, s:s, s:o}", "path", json_from_bytes(path), "code", name ? name : "EIO",
+	                                                  "text", json_from_bytes(text)));
 }
 
 static void tell_note(void *arg, const char *text)
@@ -78,7 +57,7 @@ static void tell_note(void *arg, const char *text)
 	struct teller *teller = arg;
 
 	if (json_array_size(teller->notes) < NOTES_MAX)
-		json_array_append_new(teller->notes, text_to_json(text));
+		json_array_append_new(teller->notes, json_from_bytes(text));
 }
 
 static struct transfer_options common_options(struct teller *teller, const json_t *args)
@@ -98,11 +77,8 @@ static struct transfer_options common_options(struct teller *teller, const json_
 
 static json_t *result_to_json(const struct teller *teller, const struct transfer_counts *counts, int code, const struct error *err)
 {
-	json_t *failure = json_null();
+	json_t *failure = code < 0 ? json_from_error(err) : json_null();
 
-	if (code < 0)
-		failure = json_pack("{s:s, s:o, s:o}", "code", code_name(code), "text", text_to_json(err->text), "hint",
-		                    text_to_json(err->hint));
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:I, s:o}", "files", (json_int_t)counts->files, "directories",
 	                 (json_int_t)counts->directories, "links", (json_int_t)counts->links, "skipped", (json_int_t)counts->skipped,
 	                 "bytes", (json_int_t)counts->bytes, "problem_count", (json_int_t)counts->problems, "problems",
@@ -216,8 +192,8 @@ static int warm_op(struct op_context *context, const json_t *args, json_t **ret_
 }
 
 const struct op transfer_ops[] = {
-	{"import", "take a directory or an archive into a dataset", import_op},
-	{"export", "give files of a dataset out as a directory or an archive", export_op},
-	{"warm", "load into the page cache what reading files will need", warm_op},
-	{NULL, NULL, NULL},
+	{"import", "take a directory or an archive into a dataset", OP_OWNER, NULL, import_op},
+	{"export", "give files of a dataset out as a directory or an archive", OP_READER, NULL, export_op},
+	{"warm", "load into the page cache what reading files will need", OP_READER, NULL, warm_op},
+	{NULL},
 };

@@ -167,6 +167,22 @@ def perform(bench, options):
     return results, units
 
 
+def points(results):
+    """Of each row that is a rate and has ext4 to compare with: (title, figure, {way: ratio to ext4}). corpusfs stands for the row's way."""
+    found = []
+    for result in results:
+        base = result["values"].get("ext4")
+        if not base or result["unit"] == "bytes" or result["way"] == "grown" or result["way"] not in result["values"]:
+            continue
+        ratios = {way: value / base for way, value in result["values"].items() if way in plot.COLOURS}
+        for way in ("btrfs", "bindfs") if result["way"] in ("import", "export") else ("restic", "borg"):
+            ratios.pop(way, None)
+        ratios["corpusfs"] = result["values"][result["way"]] / base
+        figure = next((check["figure"] for check in result["checks"] if check["against"] == "ext4"), None)
+        found.append((result["title"], figure, ratios))
+    return found
+
+
 def report(bench, options, machine_facts, results, units, seconds):
     """Prints the table; writes table, JSON and plot."""
     directory = options.results or options.data + "/results"
@@ -191,7 +207,7 @@ def report(bench, options, machine_facts, results, units, seconds):
         json.dump({"machine": machine_facts, "scale": bench.data.scale, "seconds": seconds, "peak": bench.peak, "rows": results,
                    "samples": bench.samples}, handle, indent=1)
     print(text, end="")
-    problem = plot.draw(results, head, directory + "/plot.png")
+    problem = plot.draw(points(results), head, directory + "/plot.png")
     print(f"bench: results in {directory}" + (f"; no plot: {problem}" if problem else ""))
 
 

@@ -9,7 +9,7 @@ import time
 from harness import procs, program
 
 REPORTS = re.compile(r"ERROR: AddressSanitizer|runtime error:|LeakSanitizer|ThreadSanitizer|\bassertion\b.*\bfailed\b", re.I)
-ERROR_LINE = re.compile(r"^\S+ error ")  # as fs/daemon/log.h says
+ERROR_LINE = re.compile(r"^\S+ error ")  # as fs/daemon/process/log.h says
 
 
 class Store:

@@ -6,8 +6,6 @@ ROOMS_WITH_CIRCLES = {
     "lib/tree/content",
     "lib/history",
     "lib/transfer",
-    "lib/ops",
-    "fs/cli",
 }
 
 # (room, a later room that it needs), by an include or by a symbol.
@@ -15,8 +13,6 @@ FORWARD_NEEDS = {
     ("lib/tree/records", "lib/tree/content"),
     ("lib/tree/records", "lib/tree/files"),
     ("lib/tree/content", "lib/tree/files"),
-    ("fs/daemon/process", "fs/daemon/background"),
-    ("fs/daemon/process", "fs/daemon/control"),
 }
 
 # Rooms whose meson.build does not open with what they are for, may use and must never do.
@@ -25,15 +21,9 @@ ROOMS_WITHOUT_PURPOSE = {
     "lib/tree/content",
     "lib/tree/files",
     "lib/transfer",
-    "lib/ops",
-    "fs/daemon/process",
-    "fs/daemon/background",
-    "fs/daemon/control",
-    "fs/cli",
 }
 
 LONG_FILES = {
-    "fs/daemon/process/mounts.c",
     "lib/transfer/export_tree.c",
     "lib/transfer/import_tree.c",
     "lib/tree/content/bulk.c",

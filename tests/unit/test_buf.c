@@ -103,7 +103,7 @@ static void test_errors_tell(void **state)
 	error_hint(&error, "try %s", "this");
 	assert_string_equal(error.hint, "try this");
 	assert_int_equal(error_set(&error, -EINVAL, "two\nlines"), -EINVAL);
-	assert_string_equal(error.text, "two?lines");
+	assert_string_equal(error.text, "two\nlines");
 	assert_string_equal(error.hint, "");
 }
 

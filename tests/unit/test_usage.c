@@ -85,13 +85,14 @@ struct table {
 	size_t count;
 };
 
-static void keep_row(void *arg, const struct usage *usage)
+static int keep_row(void *arg, const struct usage *usage)
 {
 	struct table *table = arg;
 
 	assert_true(table->count < 8);
 	snprintf(table->names[table->count], 32, "%.14s@%.14s", usage->dataset, usage->snapshot ? usage->snapshot : "");
 	table->rows[table->count++] = *usage;
+	return 0;
 }
 
 static uint64_t compute(struct scene *scene, struct table *table, const char *first, const char *last)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fs/daemon/background/identify.h"
+#include "fs/daemon/background/pacer.h"
 #include "lib/base/clock.h"
 #include "lib/reclaim/gc.h"
 #include "lib/kv/kv.h"
@@ -11,11 +12,6 @@
 
 #define LOOK_EVERY_MS 1000
 #define RETRY_AFTER_MS 60000
-#define LOAD_WINDOW_MS 250
-#define BUSY_PER_SECOND 50 /* requests served by the mounts */
-#define PACE_BUSY 9        /* time slept for time worked */
-#define PACE_IDLE 1
-#define SLEEP_MAX_MS 1000
 
 /* Operations that are run now and then, if the table has them. */
 static const struct {
@@ -25,17 +21,16 @@ static const struct {
 
 struct jobs {
 	struct store *store;
-	struct mounts *mounts;
 	struct log *log;
+	struct pacer *pacer;
+	struct pacer_loop loop; /* cancelled while paused */
 	struct identify *identify;
 	pthread_t thread;
-	atomic_bool interrupted; /* stop or pause: what runs ends early */
 
 	/* the thread's own */
-	uint64_t gc_after_ms, worked_from_us;
+	uint64_t gc_after_ms;
 	uint64_t due_ms[ARRAY_SIZE(periodic)];
-	uint64_t load_ms, load_requests;
-	bool busy, stopped;
+	bool stopped;
 
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t change;
@@ -44,43 +39,14 @@ struct jobs {
 	bool running, collecting, stop;
 };
 
-static void sleep_ms(struct jobs *jobs, uint64_t ms)
-{
-	struct timespec until = clock_after_ms(ms);
-
-	pthread_mutex_lock(&jobs->lock);
-	while (!atomic_load(&jobs->interrupted) && pthread_cond_timedwait(&jobs->change, &jobs->lock, &until) == 0)
-		;
-	pthread_mutex_unlock(&jobs->lock);
-}
-
-static void measure_load(struct jobs *jobs)
-{
-	uint64_t now = clock_ms(), requests, passed = now - jobs->load_ms;
-
-	if (passed < LOAD_WINDOW_MS)
-		return;
-	requests = mounts_requests(jobs->mounts);
-	/* The sum falls when a mount goes. */
-	jobs->busy = requests > jobs->load_requests && (requests - jobs->load_requests) * 1000 / passed > BUSY_PER_SECOND;
-	jobs->load_requests = requests;
-	jobs->load_ms = now;
-}
-
 static int gc_step(void *arg, const struct gc_progress *progress)
 {
 	struct jobs *jobs = arg;
-	uint64_t worked_ms = (clock_us() - jobs->worked_from_us) / 1000;
 
 	pthread_mutex_lock(&jobs->lock);
 	jobs->progress = *progress;
 	pthread_mutex_unlock(&jobs->lock);
-	measure_load(jobs);
-	if (worked_ms > 0) {
-		sleep_ms(jobs, MIN(worked_ms * (jobs->busy ? PACE_BUSY : PACE_IDLE), (uint64_t)SLEEP_MAX_MS));
-		jobs->worked_from_us = clock_us();
-	}
-	return atomic_load(&jobs->interrupted) ? -ECANCELED : 0;
+	return pacer_step(&jobs->loop);
 }
 
 static void collect(struct jobs *jobs)
@@ -93,8 +59,9 @@ static void collect(struct jobs *jobs)
 	pthread_mutex_lock(&jobs->lock);
 	jobs->collecting = true;
 	pthread_mutex_unlock(&jobs->lock);
-	jobs->worked_from_us = clock_us();
+	pacer_begin(&jobs->loop);
 	result = gc_run(jobs->store, &options, &done, &err);
+	pacer_end(&jobs->loop);
 	pthread_mutex_lock(&jobs->lock);
 	jobs->collecting = false;
 	jobs->progress = (struct gc_progress){0};
@@ -128,7 +95,8 @@ static void watch_database(struct jobs *jobs)
 
 static void run_periodic(struct jobs *jobs)
 {
-	struct op_context context = {.store = jobs->store, .uid = geteuid(), .gid = getegid(), .cancelled = &jobs->interrupted};
+	struct op_context context = {
+		.store = jobs->store, .role = OP_OWNER, .uid = geteuid(), .gid = getegid(), .cancelled = &jobs->loop.cancelled};
 
 	for (size_t i = 0; i < ARRAY_SIZE(periodic); i++) {
 		struct error err = {0};
@@ -176,31 +144,43 @@ static void *jobs_main(void *arg)
 		if (!store_read_only(jobs->store) && clock_ms() >= jobs->gc_after_ms && gc_wanted(jobs->store))
 			collect(jobs);
 		end_round(jobs);
-		sleep_ms(jobs, LOOK_EVERY_MS);
+		(void)!pacer_rest(&jobs->loop, LOOK_EVERY_MS);
 	}
 	return NULL;
+}
+
+static uint64_t answered(void *arg)
+{
+	return mounts_requests(arg);
+}
+
+static void jobs_free(struct jobs *jobs)
+{
+	pacer_stop(jobs->pacer);
+	identify_free(jobs->identify);
+	pacer_leave(&jobs->loop);
+	pacer_free(jobs->pacer);
+	pthread_cond_destroy(&jobs->change);
+	pthread_mutex_destroy(&jobs->lock);
+	free(jobs);
 }
 
 int jobs_start(struct store *store, struct mounts *mounts, struct log *log, struct jobs **ret_jobs)
 {
 	struct jobs *jobs = xcalloc(1, sizeof(*jobs));
-	pthread_condattr_t monotonic;
 	int result;
 
 	jobs->store = store;
-	jobs->mounts = mounts;
 	jobs->log = log;
+	jobs->pacer = pacer_new(answered, mounts);
+	pacer_join(jobs->pacer, &jobs->loop);
 	pthread_mutex_init(&jobs->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&jobs->change, &monotonic);
-	pthread_condattr_destroy(&monotonic);
-	result = identify_start(store, mounts, log, &jobs->identify);
+	pthread_cond_init(&jobs->change, NULL);
+	result = identify_start(store, jobs->pacer, log, &jobs->identify);
 	if (result == 0)
 		result = -pthread_create(&jobs->thread, NULL, jobs_main, jobs);
 	if (result < 0) {
-		identify_stop(jobs->identify);
-		free(jobs);
+		jobs_free(jobs);
 		return result;
 	}
 	*ret_jobs = jobs;
@@ -213,22 +193,18 @@ void jobs_stop(struct jobs *jobs)
 		return;
 	pthread_mutex_lock(&jobs->lock);
 	jobs->stop = true;
-	atomic_store(&jobs->interrupted, true);
 	pthread_cond_broadcast(&jobs->change);
 	pthread_mutex_unlock(&jobs->lock);
+	pacer_stop(jobs->pacer);
 	pthread_join(jobs->thread, NULL);
-	identify_stop(jobs->identify);
-	pthread_cond_destroy(&jobs->change);
-	pthread_mutex_destroy(&jobs->lock);
-	free(jobs);
+	jobs_free(jobs);
 }
 
 void jobs_pause(struct jobs *jobs)
 {
+	pacer_hold(&jobs->loop);
 	pthread_mutex_lock(&jobs->lock);
 	jobs->paused++;
-	atomic_store(&jobs->interrupted, true);
-	pthread_cond_broadcast(&jobs->change);
 	while (jobs->running)
 		pthread_cond_wait(&jobs->change, &jobs->lock);
 	pthread_mutex_unlock(&jobs->lock);
@@ -238,9 +214,9 @@ void jobs_resume(struct jobs *jobs)
 {
 	pthread_mutex_lock(&jobs->lock);
 	jobs->paused--;
-	atomic_store(&jobs->interrupted, jobs->stop || jobs->paused > 0);
 	pthread_cond_broadcast(&jobs->change);
 	pthread_mutex_unlock(&jobs->lock);
+	pacer_release(&jobs->loop);
 }
 
 json_t *jobs_status(struct jobs *jobs)

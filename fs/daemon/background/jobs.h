@@ -1,8 +1,8 @@
 /*
- * What the daemon does by itself, on one thread: the collector when it has work, slowly, and slower while the mounts
- * are busy; the schedule and identities of snapshots, where their operations exist.
+ * What the daemon does by itself: on one thread the collector when it has work, and the schedule of snapshots; on a second one the
+ * identities of snapshots. Both work at the pace of one pacer.
  *
- * An operation that wants to collect by itself pauses the thread first. Threads: any.
+ * An operation that wants to collect by itself pauses the first thread. Threads: any.
  */
 #ifndef CORPUSFS_DAEMON_BACKGROUND_JOBS_H
 #define CORPUSFS_DAEMON_BACKGROUND_JOBS_H

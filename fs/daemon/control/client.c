@@ -120,11 +120,37 @@ static int went_away(const char *op, struct error *err)
 	return -ECONNRESET;
 }
 
-int client_call(struct client *client, const char *op, const json_t *args, void (*progress)(void *arg, json_t *state), void *arg,
-                json_t **ret_result, struct error *err)
+/* 1: it was a row or progress; 0: it is the answer. */
+static int pass_on(const struct client_sink *sink, json_t *message)
 {
-	json_t *answer, *value;
+	json_t *row = json_object_get(message, "row"), *progress = json_object_get(message, "progress");
+	int result = 0;
+
+	if (row && sink && sink->row)
+		result = sink->row(sink->row_arg, row);
+	if (progress && sink && sink->progress)
+		sink->progress(sink->progress_arg, progress);
+	return result < 0 ? result : (row || progress) ? 1 : 0;
+}
+
+static int take_answer(const char *op, const json_t *answer, json_t **ret_result, struct error *err)
+{
+	json_t *value = json_object_get(answer, "result");
+
+	if (value) {
+		*ret_result = json_incref(value);
+		return 0;
+	}
+	if (json_object_get(answer, "error"))
+		return message_to_error(answer, err);
+	return error_set(err, -EIO, "the daemon's answer to %s is not understood", op);
+}
+
+int client_call(struct client *client, const char *op, const json_t *args, const struct client_sink *sink, json_t **ret_result,
+                struct error *err)
+{
 	int result = message_send_with(client->fd, json_pack("{s:s, s:O}", "op", op, "args", args), client->passed);
+	json_t *message;
 
 	client->passed = -1;
 	if (result == -EPIPE)
@@ -134,24 +160,20 @@ int client_call(struct client *client, const char *op, const json_t *args, void 
 	if (result < 0)
 		return error_set(err, result, "the daemon cannot be reached: %s", strerror(-result));
 	for (;;) {
-		result = message_receive(&client->reader, &answer);
+		result = message_receive(&client->reader, &message);
 		if (result == 0 || result == -ECONNRESET)
 			return went_away(op, err);
 		if (result < 0)
 			return error_set(err, result, "the daemon's answer is not understood");
-		value = json_object_get(answer, "progress");
-		if (!value)
-			break;
-		if (progress)
-			progress(arg, value);
-		json_decref(answer);
+		result = pass_on(sink, message);
+		if (result < 0)
+			error_set(err, result, "%s was broken off: %s", op, strerror(-result));
+		else if (result == 0)
+			result = take_answer(op, message, ret_result, err);
+		json_decref(message);
+		if (result <= 0)
+			return result;
 	}
-	value = json_object_get(answer, "result");
-	result = value ? 0 : message_to_error(answer, err);
-	if (value)
-		*ret_result = json_incref(value);
-	json_decref(answer);
-	return result;
 }
 
 void client_wait_end(struct client *client)

@@ -17,12 +17,20 @@ int client_fd(const struct client *client); /* of its connection; shut for writi
 /* The descriptor goes with the next call. It stays the caller's. */
 void client_pass(struct client *client, int fd);
 
+/* Where to put what comes before the result. Both functions may be NULL, and get borrowed objects. */
+struct client_sink {
+	void (*progress)(void *arg, json_t *state);
+	void *progress_arg;
+	int (*row)(void *arg, json_t *row); /* a negative errno ends the call with that; then the client must be closed */
+	void *row_arg;
+};
+
 /*
- * `progress` may be NULL. -ESHUTDOWN: the daemon is leaving and has not done it. -ECONNRESET: it died; it may have
- * done it.
+ * `sink` may be NULL. -ESHUTDOWN: the daemon is leaving and has not done it, or not all when there were rows. -ECONNRESET: it died; it may
+ * have done it.
  */
-WARN_UNUSED int client_call(struct client *client, const char *op, const json_t *args, void (*progress)(void *arg, json_t *state),
-                            void *arg, json_t **ret_result, struct error *err);
+WARN_UNUSED int client_call(struct client *client, const char *op, const json_t *args, const struct client_sink *sink, json_t **ret_result,
+                            struct error *err);
 
 /* Returns when the daemon has ended. */
 void client_wait_end(struct client *client);

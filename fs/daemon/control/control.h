@@ -1,7 +1,7 @@
 /*
  * The control socket, STORE/socket: accepts connections of root and of the store's owner (SO_PEERCRED), and gives each
- * a thread that reads requests and sends answers (fs/daemon/message.h). A client that goes away cancels what it asked
- * for.
+ * a thread that reads requests and sends answers (fs/daemon/control/message.h). A client that goes away cancels what it asked
+ * for. When there are too many, who has been idle for the longest must go.
  *
  *   control_start -> ... -> control_stop -> (the store is closed) -> control_finish
  *
@@ -16,21 +16,26 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "lib/base/error.h"
+#include "lib/ops/ops.h"
+
+#define DAEMON_SOCKET "socket" /* in the store's directory */
 
 struct control;
 
 struct control_call {
 	const char *op;
 	const json_t *args;
+	enum op_role role; /* of who asks */
 	uid_t uid;
 	gid_t gid;
 	const gid_t *groups; /* supplementary ones */
 	size_t group_count;
 	int fd; /* that came with the request; -1: none */
 	atomic_bool *cancelled;
-	void (*progress)(void *arg, json_t *state); /* at most ten a second are sent */
+	void (*progress)(void *arg, json_t *state); /* at most ten a second are sent, and none to who does not read */
 	void *progress_arg;
+	int (*row)(void *arg, json_t *row); /* waits for who is slow to read, as long as nobody cancels */
+	void *row_arg;
 	bool answer_when_closed; /* set by the handler: the result is sent when the store is closed, and only if that went well */
 };
 

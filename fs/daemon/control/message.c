@@ -1,11 +1,14 @@
 #include "fs/daemon/control/message.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "lib/ops/json.h"
+
 #define READ_STEP 65536
-#define ERRNO_LAST 133 /* EHWPOISON */
+#define WAIT_STEP_MS 100
 
 /* A peer that went away is an error code here, not SIGPIPE; the pipe of a starting daemon is no socket. */
 static int send_all(int fd, const char *data, size_t len)
@@ -65,12 +68,76 @@ int message_send_with(int fd, json_t *message, int passed)
 	return send_all(fd, line + (passed >= 0), strlen(line) - (passed >= 0));
 }
 
+/* --- writing to who may be slow --- */
+
+int message_queue(struct message_writer *writer, json_t *message)
+{
+	AUTO_FREE char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
+
+	json_decref(message);
+	if (!text)
+		return -EILSEQ;
+	buf_add(&writer->buf, text, strlen(text));
+	buf_add_u8(&writer->buf, '\n');
+	return 0;
+}
+
+size_t message_queued(const struct message_writer *writer)
+{
+	return writer->buf.len - writer->sent;
+}
+
+/* 0: the peer takes some more, or has gone, which sending will tell. */
+static int wait_writable(const struct message_writer *writer)
+{
+	struct pollfd polled = {.fd = writer->fd, .events = POLLOUT};
+
+	for (;;) {
+		int count = poll(&polled, 1, WAIT_STEP_MS);
+		if (count > 0)
+			return 0;
+		if (count < 0 && errno != EINTR)
+			return -errno;
+		if (writer->gives_up && writer->gives_up(writer->arg))
+			return -ETIMEDOUT;
+	}
+}
+
+int message_flush(struct message_writer *writer, bool wait)
+{
+	while (message_queued(writer) > 0) {
+		ssize_t sent = send(writer->fd, writer->buf.data + writer->sent, message_queued(writer), MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent >= 0) {
+			writer->sent += (size_t)sent;
+			continue;
+		}
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN)
+			return -errno;
+		if (!wait)
+			return 1;
+		int result = wait_writable(writer);
+		if (result < 0)
+			return result;
+	}
+	buf_reset(&writer->buf);
+	writer->sent = 0;
+	return 0;
+}
+
+void message_writer_clear(struct message_writer *writer)
+{
+	buf_clear(&writer->buf);
+}
+
+/* --- reading --- */
+
 static int take_line(struct message_reader *reader, size_t len, json_t **ret_message)
 {
-	json_t *message = json_loadb((const char *)reader->buf.data, len, JSON_REJECT_DUPLICATES, NULL);
+	json_t *message = json_loadb((const char *)reader->buf.data + reader->at, len, JSON_REJECT_DUPLICATES, NULL);
 
-	reader->buf.len -= len + 1;
-	memmove(reader->buf.data, reader->buf.data + len + 1, reader->buf.len);
+	reader->at += len + 1;
 	if (!json_is_object(message)) {
 		json_decref(message);
 		return -EBADMSG;
@@ -112,16 +179,25 @@ static ssize_t receive(struct message_reader *reader, void *out, size_t len)
 	return got;
 }
 
+static void forget_what_was_taken(struct message_reader *reader)
+{
+	reader->buf.len -= reader->at;
+	memmove(reader->buf.data, reader->buf.data + reader->at, reader->buf.len);
+	reader->at = 0;
+}
+
 int message_receive(struct message_reader *reader, json_t **ret_message)
 {
-	size_t searched = 0;
+	size_t searched = reader->at;
 
 	for (;;) {
 		const uint8_t *end = NULL;
 		if (reader->buf.len > searched)
 			end = memchr(reader->buf.data + searched, '\n', reader->buf.len - searched);
 		if (end)
-			return take_line(reader, (size_t)(end - reader->buf.data), ret_message);
+			return take_line(reader, (size_t)(end - reader->buf.data) - reader->at, ret_message);
+		if (reader->at > 0)
+			forget_what_was_taken(reader);
 		searched = reader->buf.len;
 		if (reader->buf.len > reader->limit)
 			return -EMSGSIZE;
@@ -144,46 +220,12 @@ void message_reader_clear(struct message_reader *reader)
 		close(reader->passed);
 }
 
-/* File names in an error's text may be any bytes; JSON holds UTF-8. */
-static json_t *any_text(const char *text)
-{
-	json_t *value = json_string(text);
-	char *copy;
-
-	if (value)
-		return value;
-	copy = xstrdup(text);
-	for (char *at = copy; *at; at++)
-		if ((unsigned char)*at >= 0x80)
-			*at = '?';
-	value = json_string(copy);
-	free(copy);
-	return value;
-}
-
 json_t *message_from_error(const struct error *err)
 {
-	const char *name = strerrorname_np(-err->code);
-
-	return json_pack("{s:{s:s, s:o, s:o}}", "error", "code", name ? name : "EIO", "text", any_text(err->text), "hint",
-	                 any_text(err->hint));
+	return json_pack("{s:o}", "error", json_from_error(err));
 }
 
 int message_to_error(const json_t *message, struct error *err)
 {
-	const json_t *error = json_object_get(message, "error");
-	const char *name = json_string_value(json_object_get(error, "code"));
-	const char *text = json_string_value(json_object_get(error, "text"));
-	const char *hint = json_string_value(json_object_get(error, "hint"));
-	int code = -EIO;
-
-	for (int number = 1; name && number <= ERRNO_LAST; number++) {
-		const char *known = strerrorname_np(number);
-		if (known && strcmp(known, name) == 0)
-			code = -number;
-	}
-	error_set(err, code, "%s", text ? text : "the daemon gave an answer that is not understood");
-	if (hint && *hint)
-		error_hint(err, "%s", hint);
-	return code;
+	return json_to_error(json_object_get(message, "error"), err);
 }

@@ -5,10 +5,12 @@
 #include <libgen.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/base/escape.h"
 #include "lib/base/file.h"
 
 #define LOG_MAX (4 << 20)
@@ -79,6 +81,7 @@ static void rotate_if_full(struct log *log)
 void log_line(struct log *log, const char *level, const char *event, const char *format, ...)
 {
 	char line[LINE_MAX_LEN], when[32];
+	AUTO_BUF text = BUF_INIT;
 	va_list args;
 	size_t len;
 
@@ -87,15 +90,11 @@ void log_line(struct log *log, const char *level, const char *event, const char 
 	va_start(args, format);
 	vsnprintf(line + len, sizeof(line) - len, format, args);
 	va_end(args);
-	for (len = 0; line[len]; len++)
-		if ((unsigned char)line[len] < 0x20)
-			line[len] = '?';
-	if (len == sizeof(line) - 1)
-		len--;
-	line[len] = '\n';
+	escape_add(&text, line, strlen(line), ESCAPE_BYTES | ESCAPE_CONTROL);
+	buf_add_u8(&text, '\n');
 	pthread_mutex_lock(&log->lock);
 	rotate_if_full(log);
 	/* There is nobody to tell when a log line cannot be written. */
-	(void)!file_write_all(STDERR_FILENO, line, len + 1);
+	(void)!file_write_all(STDERR_FILENO, text.data, text.len);
 	pthread_mutex_unlock(&log->lock);
 }

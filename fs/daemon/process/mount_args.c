@@ -37,3 +37,50 @@ int mount_args_to_options(const json_t *args, struct mount_options *ret_options,
 	*ret_options = options;
 	return 0;
 }
+
+int mount_args_check_source(struct store *store, const struct mount_options *options, struct error *err)
+{
+	struct view *view;
+	int result = options->read_only || options->snapshot ? 0 : store_check_writable(store, err);
+
+	if (result < 0)
+		error_hint(err, "mount it read-only: corpusfs mount -o ro");
+	if (result < 0 || !options->dataset)
+		return result;
+	result = options->snapshot ? store_snapshot(store, options->dataset, options->snapshot, &view)
+	                           : store_head(store, options->dataset, &view);
+	if (result == 0) {
+		store_view_put(store, view);
+		return 0;
+	}
+	error_set(err, result, "%s \"%s%s%s\" %s", options->snapshot ? "snapshot" : "dataset", options->dataset,
+	          options->snapshot ? "@" : "", options->snapshot ? options->snapshot : "",
+	          result == -ENOENT ? "is not in the store" : strerror(-result));
+	if (result == -ENOENT)
+		error_hint(err, "corpusfs %s list shows those there are", options->snapshot ? "snapshot" : "dataset");
+	return result;
+}
+
+bool mount_args_overlap(const struct mount_options *has, const struct mount_options *options)
+{
+	return !has->read_only && (!has->dataset || !options->dataset || strcmp(has->dataset, options->dataset) == 0);
+}
+
+bool mount_args_cover(const struct mount_options *has, const struct mount_options *options)
+{
+	return !has->dataset || (options->dataset && strcmp(has->dataset, options->dataset) == 0);
+}
+
+int mount_args_refuse(const struct mount_options *has, bool detached, struct error *err)
+{
+	const char *what = has->dataset ? has->dataset : "the store";
+
+	if (detached) {
+		error_set(err, -EBUSY, "%s was detached from %s, and files are still open there for writing", what, has->mountpoint);
+		error_hint(err, "end the programs that have them open, or mount with -o ro");
+	} else {
+		error_set(err, -EBUSY, "%s is mounted for writing on %s already", what, has->mountpoint);
+		error_hint(err, "mount it with -o ro, or show the same files there too with mount --bind");
+	}
+	return -EBUSY;
+}

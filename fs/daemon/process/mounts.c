@@ -4,33 +4,17 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "fs/daemon/process/entry.h"
 #include "fs/daemon/process/mount_args.h"
 #include "fs/fuse/mount/mount.h"
 #include "lib/base/clock.h"
+#include "lib/ops/json.h"
 
 #define WAIT_STEP_MS 200
 #define BUSY_STEP_MS 100
 #define BUSY_TRIES 4
 #define ABORTED_WAIT_MS 5000
 #define DETACHED_WAIT_MS 1000 /* for a session to end after a lazy umount, if nobody has files open */
-
-/* Another place where a mount shows. */
-struct place {
-	struct place *prev, *next;
-	json_t *args; /* owned; the mountpoint's text lives in it */
-	const char *mountpoint;
-};
-
-struct entry {
-	struct entry *prev, *next;
-	struct mount *mount;  /* NULL while it starts */
-	struct place *places; /* beside the mountpoint; some may have been unmounted by hand */
-	json_t *args;        /* owned; the mountpoint's text lives in it */
-	const char *mountpoint;
-	unsigned refs;
-	bool ended;
-	atomic_bool detached; /* out of the tree of mounts, but files are open in it */
-};
 
 struct mounts {
 	struct store *store;
@@ -91,7 +75,7 @@ static void mount_ended(void *arg, struct mount *mount)
 	while (!(entry = find_mount(mounts, mount)) && mounts->starting > 0)
 		pthread_cond_wait(&mounts->change, &mounts->lock);
 	if (entry) {
-		log_line(mounts->log, "info", "unmounted", "mountpoint=%s", entry->mountpoint);
+		log_line(mounts->log, "info", "unmounted", "mountpoint=%s", entry->places->mountpoint);
 		take_away(mounts, entry);
 	}
 	pthread_mutex_unlock(&mounts->lock);
@@ -124,23 +108,6 @@ void mounts_free(struct mounts *mounts)
 	free(mounts);
 }
 
-static void place_free(struct entry *entry, struct place *place)
-{
-	DL_DELETE(entry->places, place);
-	json_decref(place->args);
-	free(place);
-}
-
-static void entry_free(struct entry *entry)
-{
-	while (entry->places)
-		place_free(entry, entry->places);
-	if (entry->mount)
-		mount_free(entry->mount);
-	json_decref(entry->args);
-	free(entry);
-}
-
 void mounts_reap(struct mounts *mounts)
 {
 	struct entry *entry, *next, *unused = NULL;
@@ -165,36 +132,23 @@ bool mounts_finished(struct mounts *mounts)
 	return finished;
 }
 
-/* Caller holds the lock. Places that were unmounted by hand are forgotten on the way. */
-static struct place *find_place(struct entry *entry, const char *mountpoint)
-{
-	struct place *place, *next, *found = NULL;
-
-	DL_FOREACH_SAFE (entry->places, place, next) {
-		if (!mount_shows_at(entry->mount, place->mountpoint))
-			place_free(entry, place);
-		else if (strcmp(place->mountpoint, mountpoint) == 0)
-			found = place;
-	}
-	return found;
-}
-
-/* The serving entry at the mountpoint, referenced; NULL if there is none. */
+/* The serving entry at the mountpoint, or that was there, referenced; NULL if there is none. */
 static struct entry *entry_get(struct mounts *mounts, const char *mountpoint)
 {
-	struct entry *entry, *found = NULL;
+	struct entry *entry, *shown = NULL, *was_there = NULL;
 
 	pthread_mutex_lock(&mounts->lock);
 	DL_FOREACH (mounts->entries, entry) {
-		if (!entry->mount)
-			continue;
-		if ((!entry->detached && strcmp(entry->mountpoint, mountpoint) == 0) || find_place(entry, mountpoint))
-			found = entry; /* the newest is on top */
+		if (entry->mount && entry_shows_at(entry, mountpoint))
+			shown = entry; /* the newest is on top */
+		else if (entry->mount && entry_has_place(entry, mountpoint))
+			was_there = entry;
 	}
-	if (found)
-		found->refs++;
+	entry = shown ? shown : was_there;
+	if (entry)
+		entry->refs++;
 	pthread_mutex_unlock(&mounts->lock);
-	return found;
+	return entry;
 }
 
 static void entry_put(struct mounts *mounts, struct entry *entry)
@@ -205,35 +159,10 @@ static void entry_put(struct mounts *mounts, struct entry *entry)
 	wake_main(mounts);
 }
 
-/* Says which of dataset and snapshot is not there, before the kernel is asked for anything. */
-static int source_check(struct mounts *mounts, const struct mount_options *options, struct error *err)
-{
-	struct view *view;
-	int result = options->read_only || options->snapshot ? 0 : store_check_writable(mounts->store, err);
-
-	if (result < 0)
-		error_hint(err, "mount it read-only: corpusfs mount -o ro");
-	if (result < 0 || !options->dataset)
-		return result;
-	result = options->snapshot ? store_snapshot(mounts->store, options->dataset, options->snapshot, &view)
-	                           : store_head(mounts->store, options->dataset, &view);
-	if (result == 0) {
-		store_view_put(mounts->store, view);
-		return 0;
-	}
-	error_set(err, result, "%s \"%s%s%s\" %s", options->snapshot ? "snapshot" : "dataset", options->dataset,
-	          options->snapshot ? "@" : "", options->snapshot ? options->snapshot : "",
-	          result == -ENOENT ? "is not in the store" : strerror(-result));
-	if (result == -ENOENT)
-		error_hint(err, "corpusfs %s list shows those there are", options->snapshot ? "snapshot" : "dataset");
-	return result;
-}
-
 static struct entry *entry_begin(struct mounts *mounts, json_t *args, struct error *err)
 {
-	struct entry *entry = xcalloc(1, sizeof(*entry));
+	struct entry *entry = entry_new(args);
 
-	*entry = (struct entry){.args = args, .mountpoint = json_string_value(json_object_get(args, "mountpoint")), .refs = 1};
 	pthread_mutex_lock(&mounts->lock);
 	bool leaving = mounts->leaving;
 	if (!leaving) {
@@ -248,96 +177,22 @@ static struct entry *entry_begin(struct mounts *mounts, json_t *args, struct err
 	return NULL;
 }
 
-/* The entry whose kernel caches are the only ones that may hold these files for writing; referenced. */
+/* The entry in whose kernel caches these files may be for writing; referenced. */
 static struct entry *get_writer(struct mounts *mounts, const struct mount_options *options)
 {
 	struct entry *entry, *found = NULL;
 
-	if (options->read_only || options->snapshot || geteuid() != 0)
+	if (options->read_only || options->snapshot)
 		return NULL;
 	pthread_mutex_lock(&mounts->lock);
 	DL_FOREACH (mounts->entries, entry) {
-		const struct mount_options *has = entry->mount ? mount_get_options(entry->mount) : NULL;
-
-		if (!has || has->read_only || entry->detached || !mount_shows_at(entry->mount, entry->mountpoint))
-			continue;
-		if (!has->dataset || (options->dataset && strcmp(has->dataset, options->dataset) == 0))
+		if (entry->mount && mount_args_overlap(mount_get_options(entry->mount), options))
 			found = entry;
 	}
 	if (found)
 		found->refs++;
 	pthread_mutex_unlock(&mounts->lock);
 	return found;
-}
-
-/* The same files again for writing: one session, two places. Takes over args. */
-static int bind_entry(struct mounts *mounts, struct entry *entry, json_t *args, const struct mount_options *options,
-                      json_t **ret_result, struct error *err)
-{
-	const struct mount_options *has = mount_get_options(entry->mount);
-	struct place *place;
-	int result = source_check(mounts, options, err);
-
-	if (result == 0 && ((options->allow_other && !has->allow_other) || (options->acl && !has->acl))) {
-		result = error_set(err, -EBUSY, "%s is mounted for writing on %s already, without %s",
-		                   has->dataset ? has->dataset : "the store", has->mountpoint,
-		                   options->acl && !has->acl ? "acl" : "allow_other");
-		error_hint(err, "both places share one set of options: leave it out, or unmount the first");
-	} else if (result == 0) {
-		result = mount_bind(entry->mount, options, err);
-	}
-	if (result < 0) {
-		json_decref(args);
-		return result;
-	}
-	place = xcalloc(1, sizeof(*place));
-	*place = (struct place){.args = args, .mountpoint = options->mountpoint};
-	log_line(mounts->log, "info", "bound", "mountpoint=%s to=%s", options->mountpoint, has->mountpoint);
-	*ret_result = json_pack("{s:s, s:s}", "mountpoint", options->mountpoint, "bound_to", has->mountpoint);
-	pthread_mutex_lock(&mounts->lock);
-	DL_APPEND(entry->places, place);
-	pthread_mutex_unlock(&mounts->lock);
-	return 0;
-}
-
-int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result, struct error *err)
-{
-	json_t *copy = json_deep_copy(args);
-	struct mount_options options;
-	struct mount *mount = NULL;
-	struct entry *entry;
-	int result = mount_args_to_options(copy, &options, err);
-
-	if (result < 0) {
-		json_decref(copy);
-		return result;
-	}
-	entry = get_writer(mounts, &options);
-	if (entry) {
-		result = bind_entry(mounts, entry, copy, &options, ret_result, err);
-		entry_put(mounts, entry);
-		return result;
-	}
-	entry = entry_begin(mounts, copy, err);
-	if (!entry)
-		return -ESHUTDOWN;
-	result = source_check(mounts, &options, err);
-	if (result == 0)
-		result = mount_start(mounts->group, &options, &mount, err);
-	pthread_mutex_lock(&mounts->lock);
-	mounts->starting--;
-	entry->mount = mount;
-	if (result < 0)
-		take_away(mounts, entry);
-	pthread_cond_broadcast(&mounts->change);
-	pthread_mutex_unlock(&mounts->lock);
-	if (result == 0) {
-		log_line(mounts->log, "info", "mounted", "mountpoint=%s dataset=%s snapshot=%s read_only=%d", options.mountpoint,
-		         options.dataset ? options.dataset : "", options.snapshot ? options.snapshot : "", options.read_only);
-		*ret_result = json_pack("{s:s}", "mountpoint", options.mountpoint);
-	}
-	entry_put(mounts, entry);
-	return result < 0 ? error_default(err, result, "%s could not be mounted", "the store") : 0;
 }
 
 static bool wait_ended(struct mounts *mounts, struct entry *entry, uint64_t limit_ms)
@@ -349,43 +204,135 @@ static bool wait_ended(struct mounts *mounts, struct entry *entry, uint64_t limi
 	while (!entry->ended && waited == 0)
 		waited = pthread_cond_timedwait(&mounts->change, &mounts->lock, &until);
 	bool ended = entry->ended;
-	entry->detached = !ended;
 	pthread_mutex_unlock(&mounts->lock);
 	return ended;
 }
 
-/* Open files of a detached mount live on; what was written to them so far is committed here. */
-static int stop_lazily(struct mounts *mounts, struct entry *entry, const char *mountpoint, bool *ret_in_use, struct error *err)
+/* Waits for a session that ends because it shows nowhere any more. False: it does not, since files are open in it. */
+static bool ends(struct mounts *mounts, struct entry *entry)
 {
-	int result = mount_stop(entry->mount, mountpoint, true, err);
-
-	if (result < 0)
-		return result;
 	if (mount_shows_anywhere(entry->mount))
-		return 0;
-	*ret_in_use = !wait_ended(mounts, entry, DETACHED_WAIT_MS);
-	result = *ret_in_use ? store_sync(mounts->store) : 0;
-	return result < 0 ? error_set(err, result, "%s is detached, but not all is on disk: %s", entry->mountpoint,
-	                              strerror(-result))
-	                  : 0;
+		return false;
+	while (!wait_ended(mounts, entry, DETACHED_WAIT_MS)) {
+		if (!mount_is_ending(entry->mount))
+			return false;
+	}
+	return true;
+}
+
+/* The same files again for writing: one session, two places. Takes over args. */
+static int bind_entry(struct mounts *mounts, struct entry *entry, json_t *args, const struct mount_options *options,
+                      json_t **ret_result, struct error *err)
+{
+	const struct mount_options *has = mount_get_options(entry->mount);
+	int result = mount_args_check_source(mounts->store, options, err);
+
+	if (result == 0 && (!mount_args_cover(has, options) || geteuid() != 0)) {
+		result = mount_args_refuse(has, !mount_shows_anywhere(entry->mount), err);
+	} else if (result == 0 && ((options->allow_other && !has->allow_other) || (options->acl && !has->acl))) {
+		result = error_set(err, -EBUSY, "%s is mounted for writing on %s already, without %s",
+		                   has->dataset ? has->dataset : "the store", has->mountpoint,
+		                   options->acl && !has->acl ? "acl" : "allow_other");
+		error_hint(err, "both places share one set of options: leave it out, or unmount the first");
+	} else if (result == 0) {
+		result = mount_bind(entry->mount, options, err);
+	}
+	if (result < 0) {
+		json_decref(args);
+		return result;
+	}
+	log_line(mounts->log, "info", "bound", "mountpoint=%s to=%s", options->mountpoint, has->mountpoint);
+	*ret_result = json_pack("{s:o, s:o}", "mountpoint", json_from_bytes(options->mountpoint), "bound_to",
+	                        json_from_bytes(has->mountpoint));
+	pthread_mutex_lock(&mounts->lock);
+	entry_add_place(entry, args);
+	pthread_mutex_unlock(&mounts->lock);
+	return 0;
+}
+
+static int start_session(struct mounts *mounts, struct entry *entry, const struct mount_options *options, struct error *err)
+{
+	struct mount *mount = NULL;
+	int result = mount_args_check_source(mounts->store, options, err);
+
+	if (result == 0)
+		result = mount_start(mounts->group, options, &mount, err);
+	pthread_mutex_lock(&mounts->lock);
+	mounts->starting--;
+	entry->mount = mount;
+	if (result < 0)
+		take_away(mounts, entry);
+	pthread_cond_broadcast(&mounts->change);
+	pthread_mutex_unlock(&mounts->lock);
+	return result;
+}
+
+int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result, struct error *err)
+{
+	json_t *copy = json_deep_copy(args);
+	struct mount_options options;
+	struct entry *entry;
+	int result = mount_args_to_options(copy, &options, err);
+
+	if (result < 0) {
+		json_decref(copy);
+		return result;
+	}
+	while ((entry = get_writer(mounts, &options))) {
+		const bool gone = ends(mounts, entry);
+
+		if (!gone)
+			result = bind_entry(mounts, entry, copy, &options, ret_result, err);
+		entry_put(mounts, entry);
+		if (!gone)
+			return result;
+	}
+	entry = entry_begin(mounts, copy, err);
+	if (!entry)
+		return -ESHUTDOWN;
+	result = start_session(mounts, entry, &options, err);
+	if (result == 0) {
+		log_line(mounts->log, "info", "mounted", "mountpoint=%s dataset=%s snapshot=%s read_only=%d", options.mountpoint,
+		         options.dataset ? options.dataset : "", options.snapshot ? options.snapshot : "", options.read_only);
+		*ret_result = json_pack("{s:o}", "mountpoint", json_from_bytes(options.mountpoint));
+	}
+	entry_put(mounts, entry);
+	return result < 0 ? error_default(err, result, "%s could not be mounted", "the store") : 0;
 }
 
 /* Somebody who just looks, as another umount does, keeps a mount busy for a moment only. */
-static int stop_unused(struct entry *entry, const char *mountpoint, struct error *err)
+static int stop_place(struct entry *entry, const char *mountpoint, bool lazy, struct error *err)
 {
-	int result = mount_stop(entry->mount, mountpoint, false, err);
+	int result = mount_stop(entry->mount, mountpoint, lazy, err);
 
 	for (int i = 0; result == -EBUSY && i < BUSY_TRIES; i++) {
 		clock_pause_us(BUSY_STEP_MS * 1000);
-		result = mount_stop(entry->mount, mountpoint, false, err);
+		result = mount_stop(entry->mount, mountpoint, lazy, err);
 	}
+	return result;
+}
+
+/*
+ * After the mount was taken away from a place. Open files of a detached mount live on, and so does a copy of it in another mount namespace:
+ * what was written so far is committed here.
+ */
+static int finish_stop(struct mounts *mounts, struct entry *entry, const char *mountpoint, struct mounts_stopped *ret_stopped,
+                       struct error *err)
+{
+	const bool elsewhere = mount_shows_anywhere(entry->mount), ended = !elsewhere && ends(mounts, entry);
+	int result = ended ? mount_result(entry->mount) : store_sync(mounts->store);
+
+	pthread_mutex_lock(&mounts->lock);
+	*ret_stopped = (struct mounts_stopped){.last = ended && mounts->leaving, .in_use = !elsewhere && !ended};
+	pthread_mutex_unlock(&mounts->lock);
+	if (result < 0)
+		error_set(err, result, "%s is unmounted, but its last changes could not be committed: %s", mountpoint, strerror(-result));
 	return result;
 }
 
 int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, struct mounts_stopped *ret_stopped, struct error *err)
 {
 	struct entry *entry = entry_get(mounts, mountpoint);
-	struct mounts_stopped stopped = {0};
 	int result;
 
 	if (!entry) {
@@ -393,23 +340,12 @@ int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, struct
 		error_hint(err, "corpusfs status shows its mounts");
 		return -ENOENT;
 	}
-	result = lazy ? stop_lazily(mounts, entry, mountpoint, &stopped.in_use, err) : stop_unused(entry, mountpoint, err);
-	const bool elsewhere = result == 0 && mount_shows_anywhere(entry->mount);
-	if (elsewhere && store_sync(mounts->store) < 0)
-		log_line(mounts->log, "error", "sync", "mountpoint=%s", mountpoint);
-	pthread_mutex_lock(&mounts->lock);
+	result = stop_place(entry, mountpoint, lazy, err);
 	/* Somebody else's umount may have come first. */
-	if (entry->ended)
-		result = 0;
-	while (result == 0 && !stopped.in_use && !elsewhere && !entry->ended)
-		pthread_cond_wait(&mounts->change, &mounts->lock);
-	stopped.last = mounts->leaving && !stopped.in_use && !elsewhere;
-	pthread_mutex_unlock(&mounts->lock);
+	if (result == 0 || !mount_shows_at(entry->mount, mountpoint))
+		result = finish_stop(mounts, entry, mountpoint, ret_stopped, err);
 	entry_put(mounts, entry);
-	if (result < 0)
-		return error_default(err, result, "%s could not be unmounted", mountpoint);
-	*ret_stopped = stopped;
-	return 0;
+	return result < 0 ? error_default(err, result, "%s could not be unmounted", mountpoint) : 0;
 }
 
 void mounts_wait(struct mounts *mounts, const char *mountpoint, const atomic_bool *cancelled)
@@ -420,8 +356,7 @@ void mounts_wait(struct mounts *mounts, const char *mountpoint, const atomic_boo
 	if (!entry)
 		return;
 	pthread_mutex_lock(&mounts->lock);
-	while (!entry->ended && !atomic_load(cancelled) &&
-	       (strcmp(entry->mountpoint, mountpoint) == 0 || find_place(entry, mountpoint))) {
+	while (!entry->ended && !atomic_load(cancelled) && entry_has_place(entry, mountpoint)) {
 		struct timespec until = clock_after_ms(WAIT_STEP_MS);
 		pthread_cond_timedwait(&mounts->change, &mounts->lock, &until);
 	}
@@ -450,26 +385,27 @@ static struct entry *entry_at(struct mounts *mounts, size_t number)
 /* Files are open in it and may be for ever: they are brought in, and then they are stale. */
 static bool cut_off(struct mounts *mounts, struct entry *entry)
 {
-	log_line(mounts->log, "warning", "abort", "mountpoint=%s text=\"files were open\"", entry->mountpoint);
+	log_line(mounts->log, "warning", "abort", "mountpoint=%s text=\"files were open\"", mount_get_options(entry->mount)->mountpoint);
 	mount_abort(entry->mount);
 	return wait_ended(mounts, entry, ABORTED_WAIT_MS);
 }
 
 static void stop_places(struct mounts *mounts, struct entry *entry)
 {
-	for (;;) {
+	int result = 0;
+
+	while (result == 0) {
 		AUTO_FREE char *mountpoint = NULL;
 		struct error err = {0};
 
 		pthread_mutex_lock(&mounts->lock);
-		if (entry->places) {
-			mountpoint = xstrdup(entry->places->mountpoint);
-			place_free(entry, entry->places);
-		}
+		if (entry_first_shown(entry))
+			mountpoint = xstrdup(entry_first_shown(entry));
 		pthread_mutex_unlock(&mounts->lock);
 		if (!mountpoint)
 			return;
-		if (mount_shows_at(entry->mount, mountpoint) && mount_stop(entry->mount, mountpoint, true, &err) < 0)
+		result = mount_stop(entry->mount, mountpoint, true, &err);
+		if (result < 0)
 			log_line(mounts->log, "warning", "umount", "mountpoint=%s text=\"%s\"", mountpoint, err.text);
 	}
 }
@@ -485,61 +421,30 @@ size_t mounts_stop_all(struct mounts *mounts)
 		pthread_cond_wait(&mounts->change, &mounts->lock);
 	pthread_mutex_unlock(&mounts->lock);
 	for (;;) {
-		struct error err = {0};
 		pthread_mutex_lock(&mounts->lock);
 		entry = entry_at(mounts, left);
 		pthread_mutex_unlock(&mounts->lock);
 		if (!entry)
 			return left;
 		stop_places(mounts, entry);
-		if (!entry->detached && mount_shows_at(entry->mount, entry->mountpoint) &&
-		    mount_stop(entry->mount, entry->mountpoint, true, &err) < 0)
-			log_line(mounts->log, "warning", "umount", "mountpoint=%s text=\"%s\"", entry->mountpoint, err.text);
 		if (!wait_ended(mounts, entry, DETACHED_WAIT_MS) && !cut_off(mounts, entry))
 			left++;
 		entry_put(mounts, entry);
 	}
 }
 
-/* One of the places of an entry, with what its session says. */
-static json_t *place_to_json(struct entry *entry, const json_t *args)
-{
-	json_t *row = json_deep_copy(args);
-	struct mount_status status = {0};
-
-	mount_get_status(entry->mount, &status);
-	json_object_set_new(row, "detached", json_boolean(args == entry->args && !mount_shows_at(entry->mount, entry->mountpoint)));
-	if (args != entry->args)
-		json_object_set_new(row, "bound_to", json_string(entry->mountpoint));
-	json_object_set_new(row, "requests", json_integer((json_int_t)status.requests));
-	json_object_set_new(row, "open_files", json_integer((json_int_t)status.open_files));
-	json_object_set_new(row, "protocol_minor", json_integer(status.protocol_minor));
-	json_object_set_new(row, "killpriv_v2", json_boolean(status.killpriv_v2));
-	json_object_set_new(row, "no_open", json_boolean(status.no_open));
-	json_object_set_new(row, "read_ahead_kb", json_integer(status.read_ahead_kb));
-	return row;
-}
-
 json_t *mounts_list(struct mounts *mounts)
 {
 	json_t *list = json_array();
 	struct entry *entry;
-	struct place *place;
 
-	for (size_t i = 0;; i++) {
-		pthread_mutex_lock(&mounts->lock);
-		entry = entry_at(mounts, i);
-		pthread_mutex_unlock(&mounts->lock);
-		if (!entry)
-			return list;
-		json_array_append_new(list, place_to_json(entry, entry->args));
-		pthread_mutex_lock(&mounts->lock);
-		find_place(entry, "");
-		DL_FOREACH (entry->places, place)
-			json_array_append_new(list, place_to_json(entry, place->args));
-		pthread_mutex_unlock(&mounts->lock);
-		entry_put(mounts, entry);
+	pthread_mutex_lock(&mounts->lock);
+	DL_FOREACH (mounts->entries, entry) {
+		if (entry->mount)
+			entry_list(entry, list);
 	}
+	pthread_mutex_unlock(&mounts->lock);
+	return list;
 }
 
 bool mounts_has_device(struct mounts *mounts, dev_t device)
@@ -552,17 +457,16 @@ uint64_t mounts_requests(struct mounts *mounts)
 	uint64_t requests = 0;
 	struct entry *entry;
 
-	for (size_t i = 0;; i++) {
+	pthread_mutex_lock(&mounts->lock);
+	DL_FOREACH (mounts->entries, entry) {
 		struct mount_status status = {0};
-		pthread_mutex_lock(&mounts->lock);
-		entry = entry_at(mounts, i);
-		pthread_mutex_unlock(&mounts->lock);
-		if (!entry)
-			return requests;
-		mount_get_status(entry->mount, &status);
+
+		if (entry->mount)
+			mount_get_status(entry->mount, &status);
 		requests += status.requests;
-		entry_put(mounts, entry);
 	}
+	pthread_mutex_unlock(&mounts->lock);
+	return requests;
 }
 
 int mounts_flush(struct mounts *mounts)

@@ -7,7 +7,8 @@
  *
  * Two sessions that write the same files would have two page caches that do not know of each other. So what is
  * mounted for writing already is shown at the second place by a bind mount, where we are root; the session ends when
- * all its places are unmounted.
+ * all its places are unmounted and nothing is open in it. What was detached from all its places, with files open, is shown again in the
+ * same way. A session that is about to end is waited for.
  *
  * Threads: any, except mounts_new, mounts_reap and mounts_free, which are the main thread's.
  */
@@ -26,14 +27,14 @@ struct mounts;
 struct mounts *mounts_new(struct store *store, struct log *log, int event_fd);
 void mounts_free(struct mounts *mounts); /* after mounts_finished */
 
-/* args: {mountpoint, dataset?, snapshot?, read_only?, allow_other?, acl?, debug?, snapdir?, extra?} -> {mountpoint} */
+/* args, with all names as bytes: {mountpoint, dataset?, snapshot?, read_only?, allow_other?, acl?, debug?, snapdir?, extra?} -> {mountpoint} */
 WARN_UNUSED int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result, struct error *err);
 
 struct mounts_stopped {
 	bool last;   /* it was the last one: the daemon leaves */
-	bool in_use; /* after a lazy stop: it is detached, but files are open in it; what was written so far is on disk */
+	bool in_use; /* it is detached, but files are open in it, or another mount namespace has it; what was written so far is on disk */
 };
-/* Returns when the mount's session has ended and all is committed. -EBUSY when it is in use, unless `lazy`. */
+/* Returns when the mount's session has ended, if it was its last place, and all is committed. -EBUSY when it is in use, unless `lazy`. */
 WARN_UNUSED int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, struct mounts_stopped *ret_stopped,
                             struct error *err);
 
@@ -42,7 +43,7 @@ void mounts_wait(struct mounts *mounts, const char *mountpoint, const atomic_boo
 
 /* Stops all lazily and lets no new one start; cuts off those with files open after a second; returns how many did not end even so. */
 size_t mounts_stop_all(struct mounts *mounts);
-json_t *mounts_list(struct mounts *mounts); /* [{mountpoint, dataset, snapshot, read_only, ..., requests, open_files, ...}] */
+json_t *mounts_list(struct mounts *mounts); /* all names as bytes: [{mountpoint, dataset, snapshot, read_only, ..., requests, open_files, ...}] */
 void mounts_settle(struct mounts *mounts); /* the mounts show what an operation has changed */
 WARN_UNUSED int mounts_flush(struct mounts *mounts); /* what the kernel holds of open files comes in */
 bool mounts_has_device(struct mounts *mounts, dev_t device); /* files on it are ours */

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "fs/daemon/process/daemon.h"
 #include "fs/daemon/control/message.h"
 
 #define OOM_SCORE "-500"

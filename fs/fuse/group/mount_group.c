@@ -64,10 +64,8 @@ bool group_in_use(struct mount_group *group, uint32_t view)
 
 void group_add(struct mount_group *group, struct mount *mount)
 {
-	mutex_take(&group->lock);
 	DL_APPEND(group->mounts, mount);
 	atomic_fetch_add(&group->sessions, 1);
-	mutex_give(&group->lock);
 }
 
 void group_remove(struct mount_group *group, struct mount *mount)

@@ -87,8 +87,9 @@ void group_log(struct mount_group *group, const char *level, const char *format,
 void group_count_open(struct mount_group *group, struct view *view, int step);
 bool group_in_use(struct mount_group *group, uint32_t view); /* mounted as a snapshot, or something is open in it */
 
+/* Caller holds the group's lock. */
 void group_add(struct mount_group *group, struct mount *mount);
-void group_remove(struct mount_group *group, struct mount *mount); /* caller holds the group's lock */
+void group_remove(struct mount_group *group, struct mount *mount);
 
 /* The mounts as an array of references; each is given back with mount_put. */
 size_t group_mounts(struct mount_group *group, struct mount ***ret_mounts);

@@ -77,17 +77,22 @@ int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *e
 	} else if (result) {
 		error_set(err, result, "cannot unmount %s: %s", path, strerror(-result));
 	}
-	if (!result && !lazy && !mount_shows_anywhere(mount)) {
-		mutex_take(&group->lock);
-		while (!mount->ended)
-			mutex_wait(&group->lock, &group->ended_cond);
-		mutex_give(&group->lock);
-		result = mount->result;
-		if (result)
-			error_set(err, result, "%s is unmounted, but its last changes could not be committed: %s", path,
-			          strerror(-result));
-	}
 	mount_put(mount);
+	return result;
+}
+
+bool mount_is_ending(const struct mount *mount)
+{
+	return atomic_load(&mount->leaving) || !session_is_connected(mount_session(mount));
+}
+
+int mount_result(struct mount *mount)
+{
+	int result;
+
+	mutex_take(&mount->group->lock);
+	result = mount->result;
+	mutex_give(&mount->group->lock);
 	return result;
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <utlist.h>
@@ -136,27 +137,6 @@ static int check_mountpoint(const char *path, struct error *err)
 	return 0;
 }
 
-/* Two page caches over the same files would not know of each other. */
-static int check_other_writers(struct mount_group *group, const struct mount *mount, struct error *err)
-{
-	const struct mount *other;
-	int result = 0;
-
-	if (mount->read_only)
-		return 0;
-	mutex_take(&group->lock);
-	DL_FOREACH (group->mounts, other) {
-		if (other->read_only || (other->dataset && mount->dataset && other->dataset != mount->dataset))
-			continue;
-		result = error_set(err, -EBUSY, "%s is mounted for writing on %s already",
-		                   mount->options.dataset ? mount->options.dataset : "the store", other->options.mountpoint);
-		error_hint(err, "mount it with -o ro, or show the same files there too with mount --bind");
-		break;
-	}
-	mutex_give(&group->lock);
-	return result;
-}
-
 static int find_root(struct mount *mount, struct error *err)
 {
 	struct store *store = mount->group->store;
@@ -206,6 +186,49 @@ static struct mount *mount_new(struct mount_group *group, const struct mount_opt
 	return mount;
 }
 
+/* Two page caches over the same files would not know of each other. Caller holds the group's lock. */
+static int check_other_writers(struct mount_group *group, const struct mount *mount, struct error *err)
+{
+	const struct mount *other;
+
+	DL_FOREACH (group->mounts, other) {
+		if (mount->read_only || other->read_only || (other->dataset && mount->dataset && other->dataset != mount->dataset))
+			continue;
+		error_set(err, -EBUSY, "%s is mounted for writing on %s already",
+		          mount->options.dataset ? mount->options.dataset : "the store", other->options.mountpoint);
+		error_hint(err, "mount it with -o ro, or show the same files there too with mount --bind");
+		return -EBUSY;
+	}
+	return 0;
+}
+
+/* From now on others see it. One reference is for the caller's mount_free, one for the session's end. */
+static int enter_group(struct mount_group *group, struct mount *mount, struct error *err)
+{
+	int result;
+
+	mutex_take(&group->lock);
+	result = check_other_writers(group, mount, err);
+	if (!result) {
+		mount->refs++;
+		group_add(group, mount);
+	}
+	mutex_give(&group->lock);
+	if (!result && !mount->read_only)
+		freeze_attach(group->freeze, &mount->gate);
+	return result;
+}
+
+static void leave_group(struct mount_group *group, struct mount *mount)
+{
+	if (!mount->read_only)
+		freeze_detach(group->freeze, &mount->gate);
+	mutex_take(&group->lock);
+	group_remove(group, mount);
+	mount->refs--;
+	mutex_give(&group->lock);
+}
+
 static int serve(struct mount *mount, struct error *err)
 {
 	struct mount_group *group = mount->group;
@@ -222,21 +245,14 @@ static int serve(struct mount *mount, struct error *err)
 		.ended = mount_session_ended,
 		.arg = mount,
 	};
+	int result = enter_group(group, mount, err);
 
-	/* One reference for the caller's mount_free, one for the session's end. */
-	mount->refs++;
-	if (!mount->read_only)
-		freeze_attach(group->freeze, &mount->gate);
-	group_add(group, mount);
-	if (!session_start(&session_options, &mount->gate.session, err))
-		return 0;
-	if (!mount->read_only)
-		freeze_detach(group->freeze, &mount->gate);
-	mutex_take(&group->lock);
-	group_remove(group, mount);
-	mount->refs--;
-	mutex_give(&group->lock);
-	return err ? err->code : -EIO;
+	if (result)
+		return result;
+	result = session_start(&session_options, &mount->gate.session, err);
+	if (result)
+		leave_group(group, mount);
+	return result;
 }
 
 static void watch_over(struct mount *mount, const struct system_mount *there)
@@ -264,8 +280,6 @@ int mount_start(struct mount_group *group, const struct mount_options *options, 
 	if (!result)
 		result = find_root(mount, err);
 	if (!result)
-		result = check_other_writers(group, mount, err);
-	if (!result)
 		result = serve(mount, err);
 	if (result) {
 		mount_put(mount);
@@ -277,15 +291,60 @@ int mount_start(struct mount_group *group, const struct mount_options *options, 
 	return 0;
 }
 
-int mount_bind(struct mount *mount, const struct mount_options *options, struct error *err)
+/* Of a place that is mounted again; libfuse sets the same for the first one. */
+static unsigned long place_flags(const struct mount *mount)
 {
-	const bool below = options->dataset && !mount->options.dataset;
-	AUTO_FREE char *source = xasprintf("%s%s%s", mount->options.mountpoint, below ? "/" : "", below ? options->dataset : "");
-	int result = check_mountpoint(options->mountpoint, err);
+	static const struct {
+		const char *name;
+		unsigned long set, clear;
+	} known[] = {
+		{"suid", 0, MS_NOSUID}, {"dev", 0, MS_NODEV},           {"noexec", MS_NOEXEC, 0},
+		{"exec", 0, MS_NOEXEC}, {"nodiratime", MS_NODIRATIME, 0}, {"noatime", MS_NOATIME, 0},
+	};
+	AUTO_FREE char *extra = xstrdup(mount->options.extra ? mount->options.extra : "");
+	unsigned long flags = MS_NOSUID | MS_NODEV;
+	char *rest = NULL;
 
-	if (result)
-		return result;
-	result = system_bind(source, options->mountpoint);
+	for (char *word = strtok_r(extra, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
+		for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+			if (strcmp(word, known[i].name) == 0)
+				flags = (flags | known[i].set) & ~known[i].clear;
+		}
+	}
+	return flags;
+}
+
+/* The source that mountinfo shows: STORE[:DATASET]. */
+static char *source_text(const struct mount *mount)
+{
+	return xasprintf("%s%s%s", store_path(mount->group->store), mount->options.dataset ? ":" : "",
+	                 mount->options.dataset ? mount->options.dataset : "");
+}
+
+/* Files are open in it, but it shows nowhere. */
+static int show_again(struct mount *mount, const struct mount_options *options, bool below, struct error *err)
+{
+	AUTO_FREE char *source = source_text(mount);
+	const struct system_again what = {.fd = session_fd(mount_session(mount)),
+	                                  .source = source,
+	                                  .below = below ? options->dataset : "",
+	                                  .mountpoint = options->mountpoint,
+	                                  .flags = place_flags(mount)};
+	const int result = system_mount_again(&what);
+
+	if (!result)
+		return 0;
+	error_set(err, -EBUSY, "%s was detached from %s, and files are still open there for writing: %s", source,
+	          mount->options.mountpoint, strerror(-result));
+	error_hint(err, "end the programs that have them open, or mount with -o ro");
+	return -EBUSY;
+}
+
+static int bind(const struct mount *mount, const struct mount_options *options, bool below, struct error *err)
+{
+	AUTO_FREE char *source = xasprintf("%s%s%s", mount->options.mountpoint, below ? "/" : "", below ? options->dataset : "");
+	int result = system_bind(source, options->mountpoint);
+
 	if (result)
 		return error_set(err, result, "%s cannot be shown on %s: %s", source, options->mountpoint, strerror(-result));
 	if (mount_shows_at(mount, options->mountpoint))
@@ -293,6 +352,18 @@ int mount_bind(struct mount *mount, const struct mount_options *options, struct 
 	/* It was unmounted just then, and what lay below it is not ours to show. */
 	result = system_umount(options->mountpoint, true);
 	return error_set(err, -EBUSY, "%s is being unmounted; try again", mount->options.mountpoint);
+}
+
+int mount_bind(struct mount *mount, const struct mount_options *options, struct error *err)
+{
+	const bool below = options->dataset && !mount->options.dataset;
+	const int result = check_mountpoint(options->mountpoint, err);
+
+	if (result)
+		return result;
+	if (mount_shows_at(mount, mount->options.mountpoint))
+		return bind(mount, options, below, err);
+	return show_again(mount, options, below, err);
 }
 
 void mount_free(struct mount *mount)

@@ -41,19 +41,20 @@ WARN_UNUSED int mount_start(struct mount_group *group, const struct mount_option
                             struct error *err);
 
 /*
- * Shows the mount (of the whole store: a dataset of it, if options name one) at another place too. The session then
- * lasts until all its places are unmounted. Root only.
+ * Shows the mount (of the whole store: a dataset of it, if options name one) at another place too, or again where it shows nowhere. The
+ * session then lasts until all its places are unmounted. Root only.
  */
 WARN_UNUSED int mount_bind(struct mount *mount, const struct mount_options *options, struct error *err);
 bool mount_shows_at(const struct mount *mount, const char *mountpoint);
+bool mount_shows_anywhere(const struct mount *mount); /* false: its session ends as soon as nothing is open in it */
 
 /*
- * Flushes the kernel's pages and commits, then unmounts one place, the first or a bound one; -EBUSY when files are open
- * or a process stands in it (nothing changed then, unless `lazy`). Returns when the session has ended, if this was its
- * only place and `lazy` is not set.
+ * Flushes the kernel's pages, then takes the mount away from one place, the first or a bound one; -EBUSY when files are open or a process
+ * stands in it (nothing changed then, unless `lazy`). Was it the last place, then the session ends soon, and the group's `ended` is called.
  */
 WARN_UNUSED int mount_stop(struct mount *mount, const char *mountpoint, bool lazy, struct error *err);
-bool mount_shows_anywhere(const struct mount *mount); /* false: its session ends as soon as nothing is open in it */
+bool mount_is_ending(const struct mount *mount); /* the kernel has ended the session; what it had accepted is being committed */
+WARN_UNUSED int mount_result(struct mount *mount); /* how that went, after it ended */
 /*
  * Brings in what the kernel holds of open files, then ends the session although they are open: whoever uses them gets
  * ENOTCONN. Returns before it has ended, and does nothing where that is not permitted.

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -308,6 +309,18 @@ void session_free(struct session *session)
 	parking_clear(&session->parking);
 	pthread_mutex_destroy(&session->spare_lock);
 	free(session);
+}
+
+int session_fd(const struct session *session)
+{
+	return session->fd;
+}
+
+bool session_is_connected(const struct session *session)
+{
+	struct pollfd polled = {.fd = session->fd};
+
+	return poll(&polled, 1, 0) >= 0 && !(polled.revents & (POLLERR | POLLNVAL));
 }
 
 void *session_buffer_get(struct session *session)

@@ -64,6 +64,9 @@ void session_free(struct session *session); /* after it ended */
 /* Feeds one request to libfuse; for the holder, which held it back. */
 void session_process(struct session *session, void *request, size_t len);
 
+int session_fd(const struct session *session); /* of /dev/fuse; stays the session's */
+bool session_is_connected(const struct session *session); /* false: the kernel has ended it */
+
 /* Buffers of SESSION_TRANSFER_MAX bytes for read replies. */
 void *session_buffer_get(struct session *session);
 void session_buffer_put(struct session *session, void *buffer);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,8 @@
 #include "lib/base/buf.h"
 
 #define READ_AHEAD_KB 4096
+#define KEPT_FD 3 /* a child's only one beside the standard ones */
+#define SYSTEM_FSTYPE "fuse.corpusfs"
 
 /* mountinfo writes blanks and backslashes as three octal digits. In place. */
 static void unescape(char *text)
@@ -133,6 +136,38 @@ int system_bind(const char *source, const char *mountpoint)
 	if (pid == 0) {
 		close_range(3, ~0U, 0);
 		_exit(mount(source, mountpoint, NULL, MS_BIND, NULL) ? errno : 0);
+	}
+	return wait_child(pid);
+}
+
+/* In a child: the mount is made where nobody sees it, and the directory taken from there. */
+static int show_below(const struct system_again *what, const char *options)
+{
+	AUTO_CLOSE int home = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	AUTO_FREE char *directory = xasprintf("%s/%s", what->mountpoint, what->below);
+	AUTO_CLOSE int tree = -1;
+
+	if (home < 0 || unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount(what->source, what->mountpoint, SYSTEM_FSTYPE, what->flags, options))
+		return errno;
+	tree = open_tree(AT_FDCWD, directory, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (tree < 0 || setns(home, CLONE_NEWNS) || move_mount(tree, "", AT_FDCWD, what->mountpoint, MOVE_MOUNT_F_EMPTY_PATH))
+		return errno;
+	return 0;
+}
+
+int system_mount_again(const struct system_again *what)
+{
+	AUTO_FREE char *options = xasprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", KEPT_FD);
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (what->fd != KEPT_FD && dup2(what->fd, KEPT_FD) < 0)
+			_exit(errno);
+		close_range(KEPT_FD + 1, ~0U, 0);
+		if (what->below[0])
+			_exit(show_below(what, options));
+		_exit(mount(what->source, what->mountpoint, SYSTEM_FSTYPE, what->flags, options) ? errno : 0);
 	}
 	return wait_child(pid);
 }

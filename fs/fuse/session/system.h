@@ -22,6 +22,16 @@ bool system_device_mounted(unsigned minor); /* anywhere that this process sees; 
 
 WARN_UNUSED int system_umount(const char *mountpoint, bool lazy); /* -EBUSY */
 WARN_UNUSED int system_bind(const char *source, const char *mountpoint);
+/*
+ * Mounts a session once more, of which perhaps no mount is left: what belongs to the descriptor of /dev/fuse. `below`: only this directory
+ * of its root; "" for all. `flags`: MS_*. Linux 5.15 and newer; before, -EINVAL.
+ */
+struct system_again {
+	int fd;
+	const char *source, *below, *mountpoint;
+	unsigned long flags;
+};
+WARN_UNUSED int system_mount_again(const struct system_again *what);
 
 /*
  * Raises read-ahead and lets write-back use more memory, where permitted. Returns the read-ahead that holds now, in

@@ -1,4 +1,4 @@
-#include "fs/daemon/process/daemon.h"
+#include "fs/daemon/serve/daemon.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -9,7 +9,8 @@
 
 #include "fs/daemon/control/message.h"
 #include "fs/daemon/process/process.h"
-#include "fs/daemon/control/requests.h"
+#include "fs/daemon/serve/requests.h"
+#include "lib/ops/json.h"
 
 struct daemon {
 	const struct daemon_options *options;
@@ -62,7 +63,9 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 	if (result < 0)
 		return result;
 	daemon->mounts = mounts_new(daemon->store, daemon->log, daemon->event_fd);
-	result = mounts_start(daemon->mounts, options->mount, ret_result, err);
+	json_t *mount = json_deep_to_bytes(options->mount);
+	result = mounts_start(daemon->mounts, mount, ret_result, err);
+	json_decref(mount);
 	if (result < 0)
 		return result;
 	result = jobs_start(daemon->store, daemon->mounts, daemon->log, &daemon->jobs);

@@ -19,15 +19,13 @@
  *   fs/fuse, lib   see lib/base/lock_order.h
  *   fs/daemon  log.lock        leaf
  */
-#ifndef CORPUSFS_DAEMON_PROCESS_DAEMON_H
-#define CORPUSFS_DAEMON_PROCESS_DAEMON_H
+#ifndef CORPUSFS_DAEMON_SERVE_DAEMON_H
+#define CORPUSFS_DAEMON_SERVE_DAEMON_H
 
 #include <jansson.h>
 
 #include "lib/store/store.h"
 
-#define DAEMON_PROCESS_NAME "corpusfsd" /* what `ps -o comm` shows; how commands know that a lock's owner is a daemon */
-#define DAEMON_SOCKET "socket"
 #define DAEMON_LOG "log"
 
 struct daemon_options {

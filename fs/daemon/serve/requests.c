@@ -1,9 +1,10 @@
-#include "fs/daemon/control/requests.h"
+#include "fs/daemon/serve/requests.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "lib/ops/ops.h"
+#include "lib/ops/json.h"
+#include "lib/ops/op_args.h"
 
 static bool is_own_mount(void *arg, dev_t device)
 {
@@ -13,12 +14,15 @@ static bool is_own_mount(void *arg, dev_t device)
 static int run_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
 {
 	struct op_context context = {.store = requests->store,
+	                             .role = call->role,
 	                             .uid = call->uid,
 	                             .gid = call->gid,
 	                             .groups = call->groups,
 	                             .group_count = call->group_count,
 	                             .progress = call->progress,
 	                             .progress_arg = call->progress_arg,
+	                             .row = call->row,
+	                             .row_arg = call->row_arg,
 	                             .cancelled = call->cancelled,
 	                             .fd = call->fd >= 0 ? &call->fd : NULL,
 	                             .is_own_mount = is_own_mount,
@@ -49,14 +53,24 @@ static int mount_stop_op(struct requests *requests, struct control_call *call, j
 	if (result < 0)
 		return result;
 	call->answer_when_closed = stopped.last;
-	*ret_result = json_pack("{s:s, s:b, s:b}", "mountpoint", mountpoint, "last", stopped.last, "in_use", stopped.in_use);
+	*ret_result = json_pack("{s:o, s:b, s:b}", "mountpoint", json_from_bytes(mountpoint), "last", stopped.last, "in_use", stopped.in_use);
 	return 0;
 }
 
 static int mount_list_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
 {
-	*ret_result = json_pack("{s:o}", "mounts", mounts_list(requests->mounts));
-	return 0;
+	json_t *list = mounts_list(requests->mounts), *mount;
+	int result = 0;
+	size_t i;
+
+	json_array_foreach (list, i, mount) {
+		json_t *row = json_deep_from_bytes(mount);
+		if (result == 0)
+			result = call->row(call->row_arg, row);
+		json_decref(row);
+	}
+	json_decref(list);
+	return result;
 }
 
 static int sync_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
@@ -76,8 +90,7 @@ static int status_op(struct requests *requests, struct control_call *call, json_
 		return result;
 	json_object_set_new(*ret_result, "pid", json_integer(getpid()));
 	json_object_set_new(*ret_result, "gc", jobs_status(requests->jobs));
-	json_object_set_new(*ret_result, "mounts", mounts_list(requests->mounts));
-	return 0;
+	return mount_list_op(requests, call, ret_result, err);
 }
 
 static int gc_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
@@ -90,18 +103,49 @@ static int gc_op(struct requests *requests, struct control_call *call, json_t **
 	return result;
 }
 
+/* Those that only a daemon has. */
+static const struct own {
+	const char *name;
+	enum op_role role;
+	int (*run)(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err);
+} own[] = {
+	{"mount.start", OP_OWNER, mount_start_op},
+	{"mount.stop", OP_OWNER, mount_stop_op},
+	{"mount.list", OP_READER, mount_list_op},
+};
+
+/* Those of lib/ops for which a daemon has more to do. They pass on what they are given, and the table there says who may. */
 static const struct {
 	const char *name;
 	int (*run)(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err);
-} own[] = {
-	{"mount.start", mount_start_op}, {"mount.stop", mount_stop_op}, {"mount.list", mount_list_op},
-	{"store.sync", sync_op},         {"store.status", status_op},   {"gc.run", gc_op},
+} extended[] = {
+	{"store.sync", sync_op},
+	{"store.status", status_op},
+	{"gc.run", gc_op},
 };
+
+static int run_own(const struct own *op, struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
+{
+	const json_t *text = call->args;
+	json_t *bytes;
+	int result = op_check_role(call->role, op->role, op->name, err);
+
+	if (result < 0)
+		return result;
+	call->args = bytes = json_deep_to_bytes(text);
+	result = op->run(requests, call, ret_result, err);
+	call->args = text;
+	json_decref(bytes);
+	return result;
+}
 
 int requests_run(void *arg, struct control_call *call, json_t **ret_result, struct error *err)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
 		if (strcmp(own[i].name, call->op) == 0)
-			return own[i].run(arg, call, ret_result, err);
+			return run_own(&own[i], arg, call, ret_result, err);
+	for (size_t i = 0; i < ARRAY_SIZE(extended); i++)
+		if (strcmp(extended[i].name, call->op) == 0)
+			return extended[i].run(arg, call, ret_result, err);
 	return run_op(arg, call, ret_result, err);
 }

@@ -1,0 +1,14 @@
+#include "fs/cli/commands.h"
+
+const struct command_group command_groups[] = {
+	{"Stores and mounts", store_commands},
+	{"", mount_commands},
+	{"Datasets", dataset_commands},
+	{"Snapshots", snapshot_commands},
+	{"", history_commands},
+	{"Getting data in and out", transfer_commands},
+	{"Space", gc_commands},
+	{"Other", doctor_commands},
+	{"", program_commands},
+	{NULL, NULL},
+};

@@ -1,0 +1,13 @@
+/* All commands there are, in the order in which help shows them. */
+#ifndef CORPUSFS_CLI_COMMANDS_H
+#define CORPUSFS_CLI_COMMANDS_H
+
+#include "fs/cli/command.h"
+
+extern const struct command_group command_groups[]; /* ends with a NULL title */
+
+/* The parts, one for each file cmd_NAME.c; each ends with an entry whose name is NULL. */
+extern const struct command store_commands[], mount_commands[], dataset_commands[], snapshot_commands[], history_commands[], gc_commands[],
+	transfer_commands[], doctor_commands[], program_commands[];
+
+#endif

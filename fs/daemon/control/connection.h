@@ -1,0 +1,61 @@
+/*
+ * The parts of the control socket: control.c lets connections in and sends them away, connection.c serves one. Internal to
+ * fs/daemon/control.
+ */
+#ifndef CORPUSFS_DAEMON_CONTROL_CONNECTION_H
+#define CORPUSFS_DAEMON_CONTROL_CONNECTION_H
+
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "fs/daemon/control/control.h"
+#include "fs/daemon/control/message.h"
+
+struct connection {
+	struct connection *prev, *next;
+	struct control *control;
+	int fd;
+	struct ucred peer;
+	gid_t *groups; /* the peer's supplementary ones; owned */
+	size_t group_count;
+	atomic_bool cancelled;
+
+	/* control.lock */
+	bool gone;              /* the client hung up */
+	bool evicted;           /* it must go */
+	bool busy;              /* it has asked for something */
+	uint64_t idle_since_ms; /* when it is not busy */
+
+	/* its own thread's */
+	struct message_writer writer;
+	bool ending;                    /* rows are over, the result is being sent */
+	uint64_t told_ms, rows_sent_ms; /* when progress and rows were sent last */
+	uint64_t ending_ms, leaving_ms; /* since when; 0: not yet */
+};
+
+struct control {
+	char *store;
+	uid_t owner;
+	struct control_handler handler;
+	int listen_fd, wake_fd;
+	pthread_t acceptor;
+
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t change;
+	struct connection *connections;
+	unsigned serving; /* connections that may use the store */
+	unsigned waiting; /* connections that answer when it is closed */
+	bool stopping, closed;
+	int close_result;
+};
+
+/* Serves the connection until it is over, takes it out of control's list and frees it. For pthread_create. */
+void *connection_main(void *connection);
+
+void connection_free(struct connection *connection); /* closes it */
+
+/* Tells somebody whose connection is not served why. */
+void connection_refuse(int fd, int code, const char *text);
+
+#endif

@@ -1,0 +1,98 @@
+#include "fs/daemon/process/entry.h"
+
+#include <string.h>
+#include <utlist.h>
+
+#include "lib/base/buf.h"
+
+static void place_free(struct entry *entry, struct place *place)
+{
+	DL_DELETE(entry->places, place);
+	json_decref(place->args);
+	free(place);
+}
+
+struct entry *entry_new(json_t *args)
+{
+	struct entry *entry = xcalloc(1, sizeof(*entry));
+
+	entry->refs = 1;
+	entry_add_place(entry, args);
+	return entry;
+}
+
+void entry_free(struct entry *entry)
+{
+	while (entry->places)
+		place_free(entry, entry->places);
+	mount_free(entry->mount);
+	free(entry);
+}
+
+void entry_add_place(struct entry *entry, json_t *args)
+{
+	struct place *place = xcalloc(1, sizeof(*place)), *old, *next;
+
+	*place = (struct place){.args = args, .mountpoint = json_string_value(json_object_get(args, "mountpoint"))};
+	DL_FOREACH_SAFE (entry->places, old, next) {
+		if (strcmp(old->mountpoint, place->mountpoint) == 0)
+			place_free(entry, old);
+	}
+	DL_APPEND(entry->places, place);
+}
+
+static void forget_unmounted(struct entry *entry)
+{
+	struct place *place, *next;
+
+	DL_FOREACH_SAFE (entry->places, place, next) {
+		if (entry->places->next && !mount_shows_at(entry->mount, place->mountpoint))
+			place_free(entry, place);
+	}
+}
+
+bool entry_shows_at(struct entry *entry, const char *mountpoint)
+{
+	forget_unmounted(entry);
+	return entry_has_place(entry, mountpoint) && mount_shows_at(entry->mount, mountpoint);
+}
+
+const char *entry_first_shown(struct entry *entry)
+{
+	forget_unmounted(entry);
+	return mount_shows_at(entry->mount, entry->places->mountpoint) ? entry->places->mountpoint : NULL;
+}
+
+bool entry_has_place(const struct entry *entry, const char *mountpoint)
+{
+	const struct place *place;
+
+	DL_FOREACH (entry->places, place) {
+		if (strcmp(place->mountpoint, mountpoint) == 0)
+			return true;
+	}
+	return false;
+}
+
+void entry_list(struct entry *entry, json_t *rows)
+{
+	struct mount_status status = {0};
+	struct place *place;
+
+	mount_get_status(entry->mount, &status);
+	forget_unmounted(entry);
+	DL_FOREACH (entry->places, place) {
+		json_t *row = json_deep_copy(place->args);
+
+		json_object_set_new(row, "detached", json_boolean(!mount_shows_at(entry->mount, place->mountpoint)));
+		if (place != entry->places)
+			json_object_set_new(row, "bound_to", json_string_nocheck(entry->places->mountpoint));
+		json_object_set_new(row, "requests", json_integer((json_int_t)status.requests));
+		json_object_set_new(row, "open_files", json_integer((json_int_t)status.open_files));
+		json_object_set_new(row, "protocol_minor", json_integer(status.protocol_minor));
+		json_object_set_new(row, "killpriv_v2", json_boolean(status.killpriv_v2));
+		json_object_set_new(row, "no_open", json_boolean(status.no_open));
+		json_object_set_new(row, "read_ahead_kb", json_integer(status.read_ahead_kb));
+		json_array_append_new(rows, row);
+	}
+}

@@ -1,0 +1,39 @@
+/*
+ * A mount in the daemon's list, with all places where it shows. A place that somebody unmounts by hand is forgotten when it is looked for;
+ * the last one stays in the list, to name the mount by. Where nothing shows any more, the session goes on as long as files are open in it.
+ *
+ * Threads: the caller holds the list's lock, but for entry_new and entry_free.
+ */
+#ifndef CORPUSFS_DAEMON_PROCESS_ENTRY_H
+#define CORPUSFS_DAEMON_PROCESS_ENTRY_H
+
+#include <jansson.h>
+
+#include "fs/fuse/mount/mount.h"
+
+struct place {
+	struct place *prev, *next;
+	json_t *args; /* owned, of the mount.start that made it; the mountpoint's text lives in it */
+	const char *mountpoint;
+};
+
+struct entry {
+	struct entry *prev, *next;
+	struct mount *mount; /* NULL while it starts */
+	struct place *places; /* the oldest first; never empty */
+	unsigned refs;
+	bool ended;
+};
+
+struct entry *entry_new(json_t *args); /* takes over the arguments of mount.start; one reference */
+void entry_free(struct entry *entry);
+
+void entry_add_place(struct entry *entry, json_t *args); /* instead of one that it had there before */
+bool entry_shows_at(struct entry *entry, const char *mountpoint);
+const char *entry_first_shown(struct entry *entry); /* the place that was made first; NULL: it shows nowhere */
+bool entry_has_place(const struct entry *entry, const char *mountpoint); /* whether it shows there still or not */
+
+/* Appends one row for each place where it shows, with what its session says; where there is none, one with "detached" set. */
+void entry_list(struct entry *entry, json_t *rows);
+
+#endif

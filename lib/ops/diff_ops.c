@@ -1,0 +1,156 @@
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/history/diff.h"
+#include "lib/ops/json.h"
+#include "lib/ops/op_args.h"
+#include "lib/ops/op_tables.h"
+#include "lib/ops/op_views.h"
+#include "lib/store/snapshots.h"
+
+static const char *const kind_names[] = {"added", "removed", "modified", "renamed", "metadata"};
+
+struct telling {
+	struct op_context *context;
+	const char *under; /* only what is at or below this path; "" all */
+	bool content, counts_only;
+	uint64_t counts[ARRAY_SIZE(kind_names)];
+	uint64_t bytes_added, bytes_removed;
+};
+
+static bool lies_under(const char *path, const char *under)
+{
+	size_t len = strlen(under);
+
+	return path && strncmp(path, under, len) == 0 && (len == 0 || path[len] == '\0' || path[len] == '/');
+}
+
+static json_t *ranges_to_json(const struct diff_entry *entry)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < entry->range_count; i++)
+		json_array_append_new(list, json_pack("[I, I]", (json_int_t)entry->ranges[i].offset, (json_int_t)entry->ranges[i].length));
+	return list;
+}
+
+static void add_attr(json_t *row, const char *key, const struct attr *attr)
+{
+	if (attr)
+		json_object_set_new(row, key,
+				    json_pack("{s:I, s:I, s:I, s:I, s:f}", "size", (json_int_t)attr->size, "mode", (json_int_t)attr->mode,
+					      "uid", (json_int_t)attr->uid, "gid", (json_int_t)attr->gid, "mtime", op_seconds(attr->mtime)));
+}
+
+static int tell_entry(void *arg, const struct diff_entry *entry)
+{
+	struct telling *telling = arg;
+	json_t *row;
+
+	if (op_cancelled(telling->context))
+		return -ECANCELED;
+	if (!lies_under(entry->path, telling->under) && !lies_under(entry->old_path, telling->under))
+		return 0;
+	telling->counts[entry->kind]++;
+	if (entry->content_changed || !entry->a || !entry->b) {
+		telling->bytes_removed += entry->a && S_ISREG(entry->a->mode) ? entry->a->size : 0;
+		telling->bytes_added += entry->b && S_ISREG(entry->b->mode) ? entry->b->size : 0;
+	}
+	if (telling->counts_only)
+		return 0;
+	row = json_pack("{s:s, s:o, s:b}", "kind", kind_names[entry->kind], "path", json_from_bytes(entry->path), "content_changed",
+			entry->content_changed);
+	if (entry->old_path)
+		json_object_set_new(row, "old_path", json_from_bytes(entry->old_path));
+	add_attr(row, "a", entry->a);
+	add_attr(row, "b", entry->b);
+	if (telling->content && entry->content_changed)
+		json_object_set_new(row, "ranges", ranges_to_json(entry));
+	return op_row(telling->context, row);
+}
+
+static int latest_name(void *arg, const struct snapshot_info *info)
+{
+	char *name = arg;
+
+	memcpy(name, info->name, strlen(info->name) + 1);
+	return 0;
+}
+
+/* Which views are meant when only one is named: a snapshot and its dataset's head, or a dataset's latest snapshot and its head. */
+static int choose_sides(struct store *store, const char *given, char **ret_a, char **ret_b, struct error *err)
+{
+	const char *at = strchr(given, '@');
+	char latest[NAME_LEN_MAX + 1] = "";
+	int result;
+
+	if (at) {
+		*ret_a = xstrdup(given);
+		*ret_b = xasprintf("%.*s", (int)(at - given), given);
+		return 0;
+	}
+	result = snapshot_list(store, given, latest_name, latest);
+	if (result < 0)
+		return error_set(err, result, "there is no dataset \"%s\"", given);
+	if (!*latest)
+		return error_set(err, -ENOENT, "dataset \"%s\" has no snapshot to compare with", given);
+	*ret_a = xasprintf("%s@%s", given, latest);
+	*ret_b = xstrdup(given);
+	return 0;
+}
+
+static int compare(struct op_context *context, const char *name_a, const char *name_b, struct telling *telling, struct error *err)
+{
+	struct view *a, *b;
+	int result = op_open_view(context->store, name_a, &a, err);
+
+	if (result < 0)
+		return result;
+	result = op_open_view(context->store, name_b, &b, err);
+	if (result == 0) {
+		result = diff_views(context->store, a, b, telling->content ? DIFF_CONTENT : 0, tell_entry, telling);
+		store_view_put(context->store, b);
+	}
+	store_view_put(context->store, a);
+	return result < 0 ? error_default(err, result, "%s and %s could not be compared: %s", name_a, name_b, strerror(-result)) : 0;
+}
+
+/*
+ * diff: {a: "DATASET[@NAME]", b?, path?, content?, stat?} -> {a, b, counts: {kind: n}, bytes_added, bytes_removed}; rows {kind:
+ * added|removed|modified|renamed|metadata, path, old_path?, content_changed, a?: {size, mode, uid, gid, mtime}, b?, ranges?:
+ * [[offset, length]]}. Without b: a snapshot against the head, a dataset's latest snapshot against its head. stat: no rows.
+ */
+static int diff_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct telling telling = {
+		.context = context,
+		.under = op_arg_string_or(args, "path", ""),
+		.content = op_arg_bool(args, "content"),
+		.counts_only = op_arg_bool(args, "stat"),
+	};
+	const char *given_a, *given_b = op_arg_string_or(args, "b", NULL);
+	AUTO_FREE char *a = NULL, *b = NULL;
+	int result = op_arg_string(args, "a", &given_a, err);
+
+	if (result == 0 && !given_b)
+		result = choose_sides(context->store, given_a, &a, &b, err);
+	else if (result == 0)
+		a = xstrdup(given_a), b = xstrdup(given_b);
+	if (result < 0)
+		return result;
+	result = compare(context, a, b, &telling, err);
+	if (result < 0)
+		return result;
+	json_t *counts = json_object();
+	for (size_t i = 0; i < ARRAY_SIZE(kind_names); i++)
+		json_object_set_new(counts, kind_names[i], json_integer((json_int_t)telling.counts[i]));
+	*ret_result = json_pack("{s:o, s:o, s:o, s:I, s:I}", "a", json_from_bytes(a), "b", json_from_bytes(b), "counts", counts,
+				"bytes_added", (json_int_t)telling.bytes_added, "bytes_removed", (json_int_t)telling.bytes_removed);
+	return 0;
+}
+
+const struct op diff_ops[] = {
+	{"diff", "what differs between two datasets or snapshots", OP_READER, "entries", diff_op},
+	{NULL},
+};

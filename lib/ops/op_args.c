@@ -1,0 +1,57 @@
+#include "lib/ops/op_args.h"
+
+#include <errno.h>
+#include <string.h>
+
+int op_arg_string(const json_t *args, const char *key, const char **ret_value, struct error *err)
+{
+	const json_t *value = json_object_get(args, key);
+
+	if (!json_is_string(value))
+		return error_set(err, -EINVAL, "argument \"%s\" is missing or not a text", key);
+	if (strlen(json_string_value(value)) != json_string_length(value))
+		return error_set(err, -EINVAL, "argument \"%s\" holds a NUL character", key);
+	*ret_value = json_string_value(value);
+	return 0;
+}
+
+const char *op_arg_string_or(const json_t *args, const char *key, const char *fallback)
+{
+	const json_t *value = json_object_get(args, key);
+
+	return json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value) ? json_string_value(value)
+	                                                                                              : fallback;
+}
+
+bool op_arg_bool(const json_t *args, const char *key)
+{
+	return json_is_true(json_object_get(args, key));
+}
+
+int64_t op_arg_int(const json_t *args, const char *key, int64_t fallback)
+{
+	const json_t *value = json_object_get(args, key);
+
+	return json_is_integer(value) ? json_integer_value(value) : fallback;
+}
+
+int op_row(struct op_context *context, json_t *row)
+{
+	int result = 0;
+
+	if (!row)
+		return -ENOMEM;
+	if (op_cancelled(context))
+		result = -ECANCELED;
+	else if (context->row)
+		result = context->row(context->row_arg, row);
+	json_decref(row);
+	return result;
+}
+
+bool op_cancelled(void *arg)
+{
+	struct op_context *context = arg;
+
+	return context->cancelled && atomic_load(context->cancelled);
+}

@@ -1,0 +1,108 @@
+"""Mounting again while a session is about to end, or lives on in open files after a lazy umount."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from harness import procs, program
+
+MIB = 1 << 20
+
+
+def plain_umount(point, *options):
+    subprocess.run(["umount", *options, point], check=True, timeout=60, stdin=subprocess.DEVNULL)
+
+
+def rows(store):
+    return json.loads(store.ok("-s", store.path, "status", "--json"))["mounts"]
+
+
+def detach(store, point):
+    """A lazy umount; files are open."""
+    plain_umount(point, "-l")
+    store.points.remove(point)
+
+
+@pytest.mark.parametrize("dataset", [None, "d"])
+def test_mount_right_after_umount_waits_for_the_session_that_ends(fs, store, dataset):
+    """Another mount keeps the daemon. What was written makes the end of the session take a moment."""
+    point = store.points[0]
+    store.mount(options="ro")
+    for number in range(3):
+        with open(fs + f"/{number}", "wb") as handle:
+            for _ in range(48 // program.scale()):
+                handle.write(os.urandom(MIB))
+        plain_umount(point)
+        store.points.remove(point)
+        store.mount(point, dataset=dataset)
+        assert os.path.getsize((point if dataset else fs) + f"/{number}") == 48 // program.scale() * MIB
+        if dataset:
+            store.umount(point)
+            store.mount(point)
+
+
+def test_status_says_that_a_mount_is_detached(fs, store):
+    point = store.points[0]
+    store.mount(options="ro")
+    with open(fs + "/open", "wb"):
+        detach(store, point)
+        found = {row["mountpoint"]: row["detached"] for row in rows(store)}
+        assert found[point] and not found[store.points[0]]
+        text = store.ok("-s", store.path, "status")
+        assert [line for line in text.splitlines() if point in line and "detached" in line], text
+    procs.poll(lambda: point not in {row["mountpoint"] for row in rows(store)}, 10 * program.scale(), "the session ends")
+
+
+@pytest.mark.parametrize("dataset", [None, "d"])
+def test_detached_mount_with_open_files_is_mounted_again(fs, store, dataset):
+    """It is the same session: what is written to the open file shows at once, in whatever the kernel holds."""
+    point = store.points[0]
+    with open(fs + "/open", "w+b", buffering=0) as handle:
+        handle.write(b"before")
+        detach(store, point)
+        store.mount(point, dataset=dataset)
+        name = (point if dataset else fs) + "/open"
+        with open(name, "rb") as again:
+            assert again.read() == b"before"
+            handle.write(b" and after")
+            again.seek(0)
+            assert again.read() == b"before and after"
+        with open(name, "ab") as again:
+            again.write(b", from both")
+        assert os.pread(handle.fileno(), 100, 0) == b"before and after, from both"
+    assert [row["detached"] for row in rows(store)] == [False]
+
+
+def test_detached_mount_of_one_dataset_does_not_block_others(fs, store):
+    store.create("e")
+    store.umount()
+    point = store.mount(dataset="d")
+    with open(point + "/open", "wb"):
+        detach(store, point)
+        refused = store.run("mount", store.path, point)
+        assert refused.code == program.BUSY and "open" in refused.err, refused.err
+        store.mount(store.area + "/other", dataset="e")
+
+
+def test_umount_returns_when_another_mount_namespace_has_the_mount_still(fs, store):
+    """The session goes on there; what was written is on disk, and the daemon does not wait for ever."""
+    with open(fs + "/file", "wb") as handle:
+        handle.write(b"written")
+    other = subprocess.Popen(["unshare", "-m", "sleep", "1000"], stdin=subprocess.DEVNULL)
+    try:
+        mine = os.readlink("/proc/self/ns/mnt")
+        procs.poll(lambda: procs.read(f"/proc/{other.pid}/comm").strip() == b"sleep" and os.readlink(f"/proc/{other.pid}/ns/mnt") != mine,
+                   10, "another mount namespace")
+        point = store.points.pop()
+        result = store.run("umount", point, limit=30)
+        assert result.code == 0 and "still in use" in result.out, result
+    finally:
+        other.send_signal(signal.SIGKILL)
+        other.wait(20)
+    store.ended()
+    store.mount(point)
+    with open(fs + "/file", "rb") as handle:
+        assert handle.read() == b"written"
