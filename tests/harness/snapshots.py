@@ -46,3 +46,8 @@ def collected(store):
         if not any(found[key] for key in total):
             return total
     raise AssertionError(f"there is always something to collect: {total}")
+
+
+def make(store, *wanted, dataset="d"):
+    for name in wanted:
+        cli(store, "snapshot", "create", f"{dataset}@{name}")

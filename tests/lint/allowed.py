@@ -27,8 +27,6 @@ LONG_FILES = {
     "lib/transfer/export_tree.c",
     "lib/transfer/import_tree.c",
     "lib/tree/content/bulk.c",
-    "tests/mount/test_io.py",
-    "tests/mount/test_snapshots_commands.py",
     "tests/unit/test_diff.c",
     "tests/unit/test_names.c",
 }

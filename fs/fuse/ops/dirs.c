@@ -11,6 +11,7 @@
 #include "fs/fuse/ops/ops.h"
 #include "fs/fuse/ops/root.h"
 #include "fs/fuse/ops/snapshots.h"
+#include "lib/base/array.h"
 #include "lib/base/buf.h"
 
 #define COOKIE_SELF 1
@@ -33,8 +34,7 @@ struct dir_handle {
 	struct inode *inode;  /* keeps a directory that is removed meanwhile; NULL in virtual ones */
 	bool loaded;
 	struct timespec ctime; /* of the directory when it was loaded */
-	struct item *items;    /* by cookie */
-	size_t count, cap;
+	ARRAY(struct item) list;  /* by cookie */
 	struct buf names;
 };
 
@@ -45,13 +45,9 @@ struct loading {
 
 static void add(struct dir_handle *handle, struct item item, const char *name)
 {
-	if (handle->count == handle->cap) {
-		handle->cap = handle->cap ? 2 * handle->cap : 64;
-		handle->items = xrealloc(handle->items, handle->cap * sizeof(*handle->items));
-	}
 	item.name = (uint32_t)handle->names.len;
 	buf_add(&handle->names, name, strlen(name) + 1);
-	handle->items[handle->count++] = item;
+	array_add(&handle->list, item);
 }
 
 /* FNV-1a; tells apart the names of one inode in one directory. */
@@ -98,15 +94,15 @@ static void sort(struct dir_handle *handle)
 {
 	bool sorted = true;
 
-	for (size_t i = 1; i < handle->count; i++)
-		sorted &= handle->items[i - 1].cookie < handle->items[i].cookie;
+	for (size_t i = 1; i < handle->list.count; i++)
+		sorted &= handle->list.items[i - 1].cookie < handle->list.items[i].cookie;
 	if (sorted)
 		return;
-	qsort(handle->items, handle->count, sizeof(*handle->items), compare);
+	qsort(handle->list.items, handle->list.count, sizeof(*handle->list.items), compare);
 	/* two names of one inode with one hash */
-	for (size_t i = 1; i < handle->count; i++) {
-		if (handle->items[i].cookie <= handle->items[i - 1].cookie)
-			handle->items[i].cookie = handle->items[i - 1].cookie + 1;
+	for (size_t i = 1; i < handle->list.count; i++) {
+		if (handle->list.items[i].cookie <= handle->list.items[i - 1].cookie)
+			handle->list.items[i].cookie = handle->list.items[i - 1].cookie + 1;
 	}
 }
 
@@ -138,7 +134,7 @@ static int load(struct dir_handle *handle, const struct target *dir)
 	int result = 0;
 
 	handle->loaded = false;
-	handle->count = 0;
+	array_reset(&handle->list);
 	buf_reset(&handle->names);
 	if (dir->node.kind == NODE_FILE) {
 		/* before the list, so that what comes meanwhile makes the list look old */
@@ -163,12 +159,12 @@ static int load(struct dir_handle *handle, const struct target *dir)
 /* Index of the first item whose cookie is larger. */
 static size_t find(const struct dir_handle *handle, uint64_t cookie)
 {
-	size_t low = 0, high = handle->count;
+	size_t low = 0, high = handle->list.count;
 
 	while (low < high) {
 		const size_t middle = low + (high - low) / 2;
 
-		if (handle->items[middle].cookie <= cookie)
+		if (handle->list.items[middle].cookie <= cookie)
 			low = middle + 1;
 		else
 			high = middle;
@@ -189,7 +185,7 @@ static void dir_handle_free(struct mount *mount, struct dir_handle *handle)
 		group_count_open(mount->group, handle->view, -1);
 		store_view_put(mount->group->store, handle->view);
 	}
-	free(handle->items);
+	array_clear(&handle->list);
 	buf_clear(&handle->names);
 	pthread_mutex_destroy(&handle->lock);
 	free(handle);
@@ -328,8 +324,8 @@ static struct listing listing_begin(const struct target *dir, const struct dir_h
 {
 	struct listing listing = {.dir = dir, .handle = handle};
 
-	if (plus && from < handle->count && is_unchanged(dir, handle))
-		listing.scan = attr_scan_new(dir->view, handle->items[from].ino, handle->items[handle->count - 1].ino);
+	if (plus && from < handle->list.count && is_unchanged(dir, handle))
+		listing.scan = attr_scan_new(dir->view, handle->list.items[from].ino, handle->list.items[handle->list.count - 1].ino);
 	return listing;
 }
 
@@ -352,8 +348,8 @@ static ssize_t fill(fuse_req_t req, const struct target *dir, const struct dir_h
 	size_t used = 0;
 	int result = 0;
 
-	for (size_t i = from; i < handle->count; i++) {
-		const struct item *item = &handle->items[i];
+	for (size_t i = from; i < handle->list.count; i++) {
+		const struct item *item = &handle->list.items[i];
 		struct fuse_entry_param entry;
 		size_t need;
 
