@@ -42,7 +42,7 @@ def shell(run, area):
         for name, text in (("setup", SETUP), ("script", script)):
             with open(f"{area}/{name}", "w", encoding="utf-8") as handle:
                 handle.write(text)
-        command = ["unshare", "-m", "--propagation", "private", "bash", "setup"]
+        command = procs.apart(["bash", "setup"])
         return program.call(command, environment, area + "/logs", seconds, cwd=area)
 
     return call
