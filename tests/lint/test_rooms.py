@@ -53,5 +53,9 @@ def test_every_folder_of_rooms_says_so():
             and room(name) not in allowed.ROOMS_WITHOUT_PURPOSE])
 
 
+def test_contributing_lists_the_rooms_in_their_order():
+    assert re.findall(r"^\| `((?:lib|fs)/[\w/]+)` \|", text("CONTRIBUTING.md"), re.M) == list(rooms())
+
+
 def test_lib_knows_nothing_of_fs():
     report([f"{name}: includes {i}" for name in sources("lib/") for i in includes(name) if i.startswith(("fs/", "tests/"))])

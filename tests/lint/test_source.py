@@ -76,6 +76,20 @@ def test_no_banned_function_is_called():
     report(problems)
 
 
+def test_links_of_texts_lead_somewhere():
+    problems = []
+    for name in files():
+        if name.endswith(".md"):
+            targets = re.findall(r"\]\(([^)#:]+)\)", text(name))
+            problems += [f"{name}: links to {to}" for to in targets if not os.path.exists(path(os.path.join(os.path.dirname(name), to)))]
+    report(problems)
+
+
+def test_readme_is_read_in_three_minutes():
+    words = [word for line in text("README.md").splitlines() if not line.startswith("    ") for word in line.split()]
+    assert len(words) <= 600
+
+
 def test_no_white_space_at_line_ends():
     problems = []
     for name in files():
