@@ -27,6 +27,23 @@ struct archive_member {
 	struct timespec atime, mtime;
 };
 
+struct archive_xattr {
+	const char *name;
+	const void *value;
+	size_t len;
+};
+
+/* A member as the reader found it. All is good until the next one is asked for. */
+struct archive_found {
+	struct archive_member member;
+	const char *problem; /* why it cannot be taken; NULL: it can */
+	const char *warning; /* what could not be read of it; the rest is good. NULL: nothing */
+	const struct archive_xattr *xattrs;
+	size_t xattr_count;
+	const char *acl_access, *acl_default; /* POSIX ACLs as text, or NULL */
+	bool has_nfs4_acl;
+};
+
 /* libarchive converts names to the character set of the thread's locale, and gives up where that cannot hold them. */
 locale_t archive_locale_new(void);            /* UTF-8; 0: this system has none */
 locale_t archive_locale_use(locale_t locale); /* in this thread; returns the one before, for uselocale */

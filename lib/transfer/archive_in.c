@@ -1,97 +1,175 @@
 #include "lib/transfer/archive_in.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
-#include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "lib/base/buf.h"
+#include "lib/transfer/big_names.h"
+#include "lib/transfer/tar_header.h"
+#include "lib/transfer/tar_in.h"
+#include "lib/transfer/unpack.h"
+#include "lib/transfer/zip_in.h"
 
-#define LOOK_EVERY_MS 200
-#define ASKED INT_MIN
+#define HEADER_STEP (16U << 10)
 
 struct archive_in {
-	struct archive *archive;
-	struct archive_entry *entry; /* the archive's */
-	locale_t locale;
-	int fd;
-	bool (*stopped)(void *arg);
-	void *arg;
-	uint8_t *block; /* of a stream */
-	int first;      /* what looking for the first member gave, until it is asked for; then ASKED */
+	struct stream_in *stream;
+	struct unpack *unpack; /* of a tar */
+	struct tar_in *tar;    /* this or the other */
+	struct zip_in *zip;
+	struct archive_in_options options;
+	bool is_pipe, is_packed;
+	struct big_names *big_names; /* NULL: not looked for yet, or it cannot be known */
+	bool looked_for_names;
+	bool has_first; /* was looked at already, and is still to be given out */
+	int first_result;
+	struct archive_found first;
 	char problem[ERROR_TEXT_MAX];
 };
 
-/* A stream may have nothing to give for a long time. */
-static la_ssize_t read_stream(struct archive *archive, void *arg, const void **ret_block)
+static int failed(struct archive_in *in, int code, const char *text)
 {
-	struct archive_in *in = arg;
-	struct pollfd poll_fd = {.fd = in->fd, .events = POLLIN};
-	ssize_t got;
-
-	do {
-		while (poll(&poll_fd, 1, LOOK_EVERY_MS) == 0) {
-			if (in->stopped(in->arg)) {
-				archive_set_error(archive, ECANCELED, "cancelled");
-				return ARCHIVE_FATAL;
-			}
-		}
-		got = read(in->fd, in->block, ARCHIVE_BLOCK);
-	} while (got < 0 && (errno == EINTR || errno == EAGAIN));
-	if (got < 0)
-		archive_set_error(archive, errno, "%s", strerror(errno));
-	*ret_block = in->block;
-	return got < 0 ? ARCHIVE_FATAL : got;
+	snprintf(in->problem, sizeof(in->problem), "%s", code == -EBADMSG ? text : strerror(-code));
+	return code;
 }
 
-static int failed(struct archive_in *in)
-{
-	const char *text = archive_error_string(in->archive);
+/* --- opening --- */
 
-	snprintf(in->problem, sizeof(in->problem), "%s", text ? text : "it is damaged");
-	return -EBADMSG;
+static int keep(struct archive_in *in, const char *dir, struct error *err)
+{
+	int r = stream_in_can_rewind(in->stream) ? 0 : stream_in_keep(in->stream, dir);
+
+	return r < 0 ? error_set(err, r, "it cannot be kept in %s while it is checked: %s", dir, strerror(-r)) : 0;
 }
 
-static int open_in(struct archive_in *in)
+static int read_failed(int code, const char *text, const char *dir, struct error *err)
 {
-	struct archive *archive = in->archive;
-	struct stat st;
-
-	archive_read_support_format_tar(archive);
-	archive_read_support_format_zip(archive);
-	archive_read_support_filter_gzip(archive);
-	archive_read_support_filter_zstd(archive);
-	archive_read_support_filter_bzip2(archive);
-	archive_read_support_filter_xz(archive);
-	if (fstat(in->fd, &st) == 0 && S_ISREG(st.st_mode))
-		return archive_read_open_fd(archive, in->fd, ARCHIVE_BLOCK);
-	in->block = xmalloc(ARCHIVE_BLOCK);
-	return archive_read_open(archive, in, NULL, read_stream, NULL);
+	if (code == -ENOSPC) {
+		error_set(err, code, "there is no room in %s to keep it while it is checked", dir);
+		error_hint(err, "save it to a file elsewhere and import that");
+		return code;
+	}
+	return error_set(err, code, "%s", code == -EBADMSG ? text : strerror(-code));
 }
 
-int archive_in_new(int fd, bool (*stopped)(void *arg), void *arg, struct archive_in **ret_in, struct error *err)
+static int is_none(struct error *err)
 {
-	struct archive_in *in = xcalloc(1, sizeof(*in));
-	locale_t before;
+	return error_set(err, -EBADMSG, "it cannot be read as an archive: it is neither a tar nor a zip");
+}
+
+static int list_names(struct tar_in *tar, struct big_names *names)
+{
+	struct archive_found found;
 	int r;
 
-	*in = (struct archive_in){.archive = archive_read_new(), .locale = archive_locale_new(), .fd = fd, .stopped = stopped, .arg = arg};
-	if (!in->archive)
-		abort();
-	before = archive_locale_use(in->locale);
-	r = open_in(in);
-	/* Only with its first member does an archive show that it is one. */
-	if (r == ARCHIVE_OK)
-		r = in->first = archive_read_next_header(in->archive, &in->entry);
-	uselocale(before);
-	if (r != ARCHIVE_OK && r != ARCHIVE_WARN && r != ARCHIVE_EOF) {
-		r = failed(in);
-		error_set(err, r, "it cannot be read as an archive: %s", in->problem);
+	while ((r = tar_in_next(tar, &found)) == 1)
+		big_names_add(names, &found);
+	big_names_end(names);
+	return r;
+}
+
+/* To the end of the stream: of the members first, then of what follows them. */
+static int read_through(struct archive_in *in, const char *dir, struct error *err)
+{
+	int r = list_names(in->tar, in->big_names);
+
+	if (r < 0)
+		return read_failed(r, tar_in_problem(in->tar), dir, err);
+	r = unpack_drain(in->unpack);
+	return r < 0 ? read_failed(r, unpack_problem(in->unpack), dir, err) : 0;
+}
+
+/* A compressed stream is read once, and is then at its beginning again. */
+static int open_packed(struct archive_in *in, const char *dir, struct error *err)
+{
+	const uint8_t *data;
+	size_t len;
+	int r = keep(in, dir, err);
+
+	if (r < 0)
+		return r;
+	in->is_packed = in->looked_for_names = true;
+	in->big_names = big_names_new();
+	in->unpack = unpack_new(in->stream, true);
+	in->tar = tar_in_new(in->unpack);
+	r = unpack_peek(in->unpack, &data, &len);
+	if (r < 0)
+		return read_failed(r, unpack_problem(in->unpack), dir, err);
+	if (r == 0)
+		return is_none(err);
+	if (zip_in_begins_with(data, len))
+		return error_set(err, -EBADMSG, "it is a zip that was compressed once more: decompress it first");
+	r = read_through(in, dir, err);
+	if (r < 0)
+		return r;
+	tar_in_free(in->tar);
+	unpack_free(in->unpack);
+	stream_in_rewind(in->stream);
+	in->unpack = unpack_new(in->stream, true);
+	in->tar = tar_in_new(in->unpack);
+	return 0;
+}
+
+static int open_zip(struct archive_in *in, const char *dir, struct error *err)
+{
+	const uint8_t *data;
+	size_t len;
+	int r = keep(in, dir, err);
+
+	if (r < 0)
+		return r;
+	if (in->is_pipe) {
+		while ((r = stream_in_next(in->stream, &data, &len)) == 1)
+			stream_in_take(in->stream, len);
+		if (r < 0)
+			return read_failed(r, NULL, dir, err);
+		stream_in_rewind(in->stream);
+	}
+	in->zip = zip_in_new(in->stream);
+	return 0;
+}
+
+static int open_any(struct archive_in *in, const char *dir, struct error *err)
+{
+	const uint8_t *data;
+	size_t len;
+	int r = stream_in_peek(in->stream, TAR_BLOCK, &data, &len);
+
+	in->is_pipe = !stream_in_can_rewind(in->stream);
+	if (r < 0)
+		return error_set(err, r, "%s", strerror(-r));
+	if (zip_in_begins_with(data, len))
+		return open_zip(in, dir, err);
+	if (len >= TAR_BLOCK && (tar_is_header(data) || tar_is_zeros(data))) {
+		in->unpack = unpack_new(in->stream, false);
+		in->tar = tar_in_new(in->unpack);
+		return 0;
+	}
+	if (unpack_begins_with(data, len))
+		return open_packed(in, dir, err);
+	/* A zip may have something in front of it: a program that unpacks it. */
+	if (!in->is_pipe && len > 1 && memcmp(data, "MZ", 2) == 0)
+		return open_zip(in, dir, err);
+	return is_none(err);
+}
+
+int archive_in_new(const struct archive_in_options *options, struct archive_in **ret_in, struct error *err)
+{
+	struct archive_in *in = xcalloc(1, sizeof(*in));
+	int r;
+
+	in->options = *options;
+	in->stream = stream_in_new(options->fd, options->stopped, options->arg);
+	r = open_any(in, options->keep_dir, err);
+	if (r == 0) {
+		in->first_result = archive_in_next(in, &in->first);
+		in->has_first = true;
+		r = MIN(in->first_result, 0);
+		if (r < 0)
+			error_set(err, r, "it cannot be read as an archive: %s", in->problem);
+	}
+	if (r < 0) {
 		archive_in_free(in);
 		return r;
 	}
@@ -103,78 +181,96 @@ void archive_in_free(struct archive_in *in)
 {
 	if (!in)
 		return;
-	archive_read_free(in->archive);
-	if (in->locale)
-		freelocale(in->locale);
-	free(in->block);
+	tar_in_free(in->tar);
+	zip_in_free(in->zip);
+	unpack_free(in->unpack);
+	stream_in_free(in->stream);
+	big_names_free(in->big_names);
 	free(in);
 }
 
-static void fill_member(struct archive_entry *entry, struct archive_member *member)
+/* --- names --- */
+
+/* The headers of a plain tar, beside its reading. */
+static struct big_names *look_for_names(struct archive_in *in)
 {
-	*member = (struct archive_member){
-		.path = archive_entry_pathname(entry),
-		.hardlink = archive_entry_hardlink(entry),
-		.target = archive_entry_symlink(entry),
-		.mode = (uint32_t)archive_entry_mode(entry),
-		.uid = (uint32_t)archive_entry_uid(entry),
-		.gid = (uint32_t)archive_entry_gid(entry),
-		.rdev = archive_entry_rdev(entry),
-		.size = archive_entry_size_is_set(entry) ? (uint64_t)archive_entry_size(entry) : 0,
-		.has_size = archive_entry_size_is_set(entry),
-		.has_mtime = archive_entry_mtime_is_set(entry),
-		.has_atime = archive_entry_atime_is_set(entry),
-		.has_holes = archive_entry_sparse_count(entry) > 0,
-		.mtime = {.tv_sec = archive_entry_mtime(entry), .tv_nsec = archive_entry_mtime_nsec(entry)},
-		.atime = {.tv_sec = archive_entry_atime(entry), .tv_nsec = archive_entry_atime_nsec(entry)},
-	};
+	struct stream_in *stream = stream_in_new(in->options.fd, in->options.stopped, in->options.arg);
+	struct unpack *unpack = unpack_new(stream, false);
+	struct tar_in *tar = tar_in_new(unpack);
+	struct big_names *names = big_names_new();
+
+	stream_in_set_step(stream, HEADER_STEP);
+	if (list_names(tar, names) < 0) {
+		big_names_free(names);
+		names = NULL;
+	}
+	tar_in_free(tar);
+	unpack_free(unpack);
+	stream_in_free(stream);
+	return names;
 }
 
-int archive_in_next(struct archive_in *in, struct archive_member *ret_member)
+bool archive_in_is_single(struct archive_in *in, const char *plain_path)
 {
-	locale_t before = archive_locale_use(in->locale);
-	int r = in->first;
+	if (!in->looked_for_names && in->tar && !in->is_pipe)
+		in->big_names = look_for_names(in);
+	in->looked_for_names = true;
+	return in->big_names && big_names_is_single(in->big_names, plain_path);
+}
 
-	if (r == ASKED)
-		r = archive_read_next_header(in->archive, &in->entry);
-	in->first = ASKED;
-	if (r == ARCHIVE_OK || r == ARCHIVE_WARN)
-		fill_member(in->entry, ret_member);
-	uselocale(before);
-	if (r == ARCHIVE_EOF)
-		return 0;
-	return r == ARCHIVE_OK || r == ARCHIVE_WARN ? 1 : failed(in);
+/* --- members --- */
+
+/* What is behind the last member: checksums, and what a writer into a pipe still wants to get rid of. */
+static int take_end(struct archive_in *in)
+{
+	int r = in->is_pipe || in->is_packed ? unpack_drain(in->unpack) : 0;
+
+	return r < 0 ? failed(in, r, unpack_problem(in->unpack)) : 0;
+}
+
+int archive_in_next(struct archive_in *in, struct archive_found *ret_found)
+{
+	int r;
+
+	if (in->has_first) {
+		in->has_first = false;
+		*ret_found = in->first;
+		return in->first_result;
+	}
+	r = in->tar ? tar_in_next(in->tar, ret_found) : zip_in_next(in->zip, ret_found);
+	if (r < 0)
+		return failed(in, r, in->tar ? tar_in_problem(in->tar) : zip_in_problem(in->zip));
+	return r == 0 && in->tar ? take_end(in) : r;
 }
 
 int archive_in_data(struct archive_in *in, const void **ret_data, size_t *ret_len, uint64_t *ret_offset)
 {
-	la_int64_t offset;
-	int r = archive_read_data_block(in->archive, ret_data, ret_len, &offset);
+	int r = in->tar ? tar_in_data(in->tar, ret_data, ret_len, ret_offset) : zip_in_data(in->zip, ret_data, ret_len, ret_offset);
 
-	*ret_offset = (uint64_t)offset;
-	if (r == ARCHIVE_EOF)
-		return 0;
-	/* A warning about content is, for us, no content: a wrong checksum in a zip is told so. */
-	return r == ARCHIVE_OK ? 1 : failed(in);
+	return r < 0 ? failed(in, r, in->tar ? tar_in_problem(in->tar) : zip_in_problem(in->zip)) : r;
 }
 
-void archive_in_xattrs(struct archive_in *in, void (*each)(void *arg, const char *name, const void *value, size_t len), void *arg)
+int archive_in_is_wrong(struct archive_in *in, const char *text)
 {
-	const char *name;
-	const void *value;
-	size_t len;
-
-	archive_entry_xattr_reset(in->entry);
-	while (archive_entry_xattr_next(in->entry, &name, &value, &len) == ARCHIVE_OK)
-		each(arg, name, value, len);
+	return failed(in, -EBADMSG, text);
 }
 
-const char *archive_in_problem(struct archive_in *in)
+const char *archive_in_problem(const struct archive_in *in)
 {
 	return in->problem;
 }
 
-uint64_t archive_in_bytes(struct archive_in *in)
+bool archive_in_has_end(const struct archive_in *in)
 {
-	return (uint64_t)archive_filter_bytes(in->archive, -1);
+	return !in->tar || tar_in_has_end(in->tar);
+}
+
+uint64_t archive_in_position(const struct archive_in *in)
+{
+	return in->zip ? zip_in_position(in->zip) : stream_in_position(in->stream);
+}
+
+uint64_t archive_in_size(const struct archive_in *in)
+{
+	return stream_in_size(in->stream);
 }

@@ -1,26 +1,49 @@
 /*
- * Reading archives: tar, zip and their compressions, as streams of members.
+ * Reading archives: tar, its compressions, and zip, as streams of members.
  *
- *   archive_in_new -> archive_in_next, archive_in_data ... -> archive_in_free
+ *   archive_in_new -> (archive_in_next, archive_in_data...)... -> archive_in_free
  *
- * One thread at a time. Errors: -EBADMSG damaged or not an archive, -errno of the descriptor.
+ * What a member holds is right when its data has been read to the end:
+ *   - A compressed tar is read twice. archive_in_new reads it whole and checks all checksums that the container has, so no member of a
+ *     damaged one is ever seen.
+ *   - A zip has a checksum for each member; archive_in_data checks it.
+ *   - A plain tar has none for content, only one for each header.
+ * A compressed tar from a pipe is kept in a file without a name in the meantime, and so is a zip, whose directory stands at its end.
+ *
+ * One thread at a time. Errors: -EBADMSG damaged or not an archive, -errno of the descriptor, -ECANCELED.
  */
 #ifndef CORPUSFS_TRANSFER_ARCHIVE_IN_H
 #define CORPUSFS_TRANSFER_ARCHIVE_IN_H
 
 #include "lib/transfer/archive.h"
+#include "lib/transfer/stream_in.h"
 
 struct archive_in;
 
-/* `stopped` is asked while the descriptor has nothing to read. -EBADMSG: not an archive. */
-WARN_UNUSED int archive_in_new(int fd, bool (*stopped)(void *arg), void *arg, struct archive_in **ret_in, struct error *err);
+struct archive_in_options {
+	int fd;
+	const char *keep_dir;   /* where a stream is kept that must be read twice */
+	stream_stop_fn stopped; /* of archive_in_new: also how far the check is */
+	void *arg;
+};
+
+/* -EBADMSG: not an archive, or damaged. */
+WARN_UNUSED int archive_in_new(const struct archive_in_options *options, struct archive_in **ret_in, struct error *err);
 void archive_in_free(struct archive_in *in); /* NULL is fine */
-/* 1 and a member, valid until the next call; 0 at the end; -EBADMSG. */
-WARN_UNUSED int archive_in_next(struct archive_in *in, struct archive_member *ret_member);
-/* The member's next stretch of data, ascending; 1, 0 at its end, -EBADMSG. */
+/* 1 and a member, good until the next call; 0 at the end. */
+WARN_UNUSED int archive_in_next(struct archive_in *in, struct archive_found *ret_found);
+/* The member's next stretch of data, ascending; 1, 0 at its end. What is not asked for is passed over. */
 WARN_UNUSED int archive_in_data(struct archive_in *in, const void **ret_data, size_t *ret_len, uint64_t *ret_offset);
-void archive_in_xattrs(struct archive_in *in, void (*each)(void *arg, const char *name, const void *value, size_t len), void *arg);
-const char *archive_in_problem(struct archive_in *in); /* of the last -EBADMSG */
-uint64_t archive_in_bytes(struct archive_in *in);      /* taken from the descriptor */
+/* The caller found the data wrong: -EBADMSG with this text. */
+WARN_UNUSED int archive_in_is_wrong(struct archive_in *in, const char *text);
+const char *archive_in_problem(const struct archive_in *in); /* of the last error */
+/* At the end: whether the archive itself said that it is the end, so that nothing is cut off. */
+bool archive_in_has_end(const struct archive_in *in);
+
+/* Whether the big file (big_names.h) of this plain path is the only one of its name, as far as can be known. May read all headers. */
+bool archive_in_is_single(struct archive_in *in, const char *plain_path);
+
+uint64_t archive_in_position(const struct archive_in *in); /* bytes of the descriptor */
+uint64_t archive_in_size(const struct archive_in *in);     /* 0: not known */
 
 #endif

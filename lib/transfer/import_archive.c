@@ -1,413 +1,374 @@
 /*
- * An archive as a source. Two threads take turns: one reads members into its batch while the other adds its own to the dataset.
+ * An archive as a source. Two threads take turns: one reads members into its portion while the other applies its own.
  *
- *   reading (lock `reading`) --batch full--> adding (lock `adding`, taken before `reading` is given up) --> waits to read
+ *   reading (lock `reading`) --portion full--> applying (lock `applying`, taken before `reading` is given up) --> waits to read
  *
- * So members are added in the archive's order, and of two of one name the later wins, as tar(1) has it. Links come last.
+ * So members are applied in the archive's order, and the dataset ends up as tar(1) would leave it.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <uthash.h>
 
-#include "lib/transfer/import_parts.h"
+#include "lib/base/clock.h"
+#include "lib/transfer/acl_parse.h"
+#include "lib/transfer/archive_path.h"
+#include "lib/transfer/import_apply.h"
+#include "lib/tree/files/acl.h"
 
 #define THREADS 2
-#define MADE_MODE 0755
+#define PORTION_MEMBERS 4096
+#define PORTION_TEXT (8U << 20) /* bytes of names: an archive may be as deep as it likes */
+#define TELL_EVERY_MS 200
 
-/* A directory of the archive, by its path in it without "." and trailing slashes. */
-struct known_dir {
-	char *path;
-	uint64_t ino;
-	bool existed;
-	UT_hash_handle hh;
-};
-
-struct link {
-	char *path, *from;
-	struct link *next;
+struct portion {
+	ARRAY(struct told) members;
+	struct room room;
+	size_t text; /* bytes of names */
 };
 
 struct archive_import {
 	struct import *import;
 	struct archive_in *in;
-	uint64_t file_size; /* of the archive; 0: a stream */
 
-	pthread_mutex_t adding; /* one at a time adds; taken after `reading` */
+	pthread_mutex_t applying; /* guards `apply`; taken after `reading` */
+	struct apply *apply;
 	pthread_mutex_t reading; /* guards `in` and all below */
 	bool ended;
-	char *last; /* the member that was last read wholly */
-	struct known_dir *dirs;
-	struct link *links, **links_end;
+	struct trail *trail; /* the directory of the last member */
+	char *last;          /* the member that was last read wholly */
+	uint64_t cut; /* names whose leading slash was taken off */
 };
 
-/* --- names --- */
+/* --- applying --- */
 
-/* The path in its plain form ("a/b"), "" for the top; NULL, and why, for one that may not be followed. */
-static char *plain_path(const char *path, const char **ret_why)
+/* All that was read so far is in the dataset; `applying` is held. */
+static void apply_portion(struct archive_import *archive, struct portion *portion)
 {
-	char *plain = xmalloc(strlen(path) + 1), *out = plain;
-	const char *at = path;
-
-	*ret_why = !*path ? "its name is empty" : *path == '/' ? "its name is absolute" : NULL;
-	while (*at && !*ret_why) {
-		size_t len = strcspn(at, "/");
-
-		if (len == 2 && memcmp(at, "..", 2) == 0)
-			*ret_why = "its name leads out of the archive";
-		else if (len > NAME_LEN_MAX)
-			*ret_why = "its name is too long";
-		else if (len > 0 && !(len == 1 && *at == '.')) {
-			if (out > plain)
-				*out++ = '/';
-			memcpy(out, at, len);
-			out += len;
-		}
-		at += len;
-		at += strspn(at, "/");
+	for (size_t i = 0; i < portion->members.count; i++) {
+		apply_member(archive->apply, &portion->members.items[i]);
+		told_clear(&portion->members.items[i]);
 	}
-	*out = '\0';
-	if (*ret_why) {
-		free(plain);
-		return NULL;
-	}
-	return plain;
+	apply_flush(archive->apply);
+	array_reset(&portion->members);
+	room_reset(&portion->room);
+	portion->text = 0;
 }
 
-static struct known_dir *remember_dir(struct archive_import *archive, const char *path, uint64_t ino, bool existed)
+static void apply_now(struct archive_import *archive, struct portion *portion)
 {
-	struct known_dir *dir = xcalloc(1, sizeof(*dir));
-
-	*dir = (struct known_dir){.path = xstrdup(path), .ino = ino, .existed = existed};
-	HASH_ADD_KEYPTR(hh, archive->dirs, dir->path, strlen(dir->path), dir);
-	return dir;
+	pthread_mutex_lock(&archive->applying);
+	apply_portion(archive, portion);
+	pthread_mutex_unlock(&archive->applying);
 }
 
-static struct known_dir *find_dir(struct archive_import *archive, const char *path, size_t len)
+static bool is_full(const struct portion *portion)
 {
-	struct known_dir *dir;
-
-	HASH_FIND(hh, archive->dirs, path, len, dir);
-	return dir;
+	return portion->members.count >= PORTION_MEMBERS || portion->text > PORTION_TEXT ||
+	       portion->room.used > portion->room.size - portion->room.size / 8;
 }
 
-/* The directory of that path, made with those above it where the archive has not named them. NULL: the problem was told. */
-static struct known_dir *need_dir(struct archive_import *archive, const char *path)
+/* --- what a member is; `reading` is held --- */
+
+static int damaged(struct archive_import *archive, const char *path, int code)
 {
-	struct import *import = archive->import;
-	struct known_dir *dir = find_dir(archive, "", 0);
-	size_t len = strlen(path), end = 0;
-
-	if (len == 0)
-		return dir;
-	while (end < len && dir) {
-		size_t first = end + (end > 0);
-		struct known_dir *next;
-
-		end = first + strcspn(path + first, "/");
-		next = find_dir(archive, path, end);
-		if (!next) {
-			AUTO_FREE char *whole = xasprintf("%.*s", (int)end, path);
-			AUTO_FREE char *above = xasprintf("%.*s", (int)(first ? first - 1 : 0), path);
-			struct member member = {.dir_path = above, .name = whole + first, .dir = dir->ino, .mode = S_IFDIR | MADE_MODE,
-			                        .uid = import->transfer.options->uid, .gid = import->transfer.options->gid};
-			struct attr attr;
-			uint64_t ino;
-			bool existed;
-
-			/* What is there and was not named keeps its attributes. */
-			if (dir->existed && view_lookup(import->view, dir->ino, member.name, &attr) == 0 && S_ISDIR(attr.mode))
-				next = remember_dir(archive, whole, attr.ino, true);
-			else if (member_accept(import, &member) && import_directory(import, &member, &ino, &existed) == 0)
-				next = remember_dir(archive, whole, ino, existed);
-		}
-		dir = next;
-	}
-	return dir;
-}
-
-/* --- members; `reading` is held --- */
-
-static void add_xattr(void *arg, const char *name, const void *value, size_t len)
-{
-	if (strlen(name) > 0 && strlen(name) <= NAME_LEN_MAX && len <= XATTR_VALUE_MAX)
-		xattrs_add(arg, name, value, len);
-}
-
-static void damaged(struct archive_import *archive, const char *within)
-{
-	AUTO_FREE char *in = within ? xasprintf(", in member %s", within) : xstrdup("");
+	AUTO_FREE char *in = path ? xasprintf(", in member %s", path) : xstrdup("");
 	AUTO_FREE char *after = archive->last ? xasprintf("after member %s", archive->last) : xstrdup("at its first member");
+	struct transfer *transfer = &archive->import->transfer;
 
-	if (transfer_stopped(&archive->import->transfer))
-		return;
-	transfer_fail(&archive->import->transfer, -EBADMSG, "%s is damaged %s%s: %s; what came before is complete",
-	              archive->import->options->source, after, in, archive_in_problem(archive->in));
+	if (!transfer_stopped(transfer) && code == -EBADMSG)
+		transfer_fail(transfer, code, "%s is damaged %s%s: %s; what came before is complete", archive->import->options->source, after, in,
+		              archive_in_problem(archive->in));
+	else if (!transfer_stopped(transfer))
+		transfer_fail(transfer, code, "%s cannot be read any more %s%s: %s; what came before is complete", archive->import->options->source,
+		              after, in, archive_in_problem(archive->in));
+	return code;
 }
 
-/* Small content into the batch; false when the archive is damaged. */
-static bool take_small(struct archive_import *archive, struct batch *batch, struct member *member)
+static struct trail *trail_of(struct archive_import *archive, const char *path, const char *name)
 {
-	uint8_t *room = batch_room(batch, member->size);
+	AUTO_FREE char *dir = name > path ? xasprintf("%.*s", (int)(name - path - 1), path) : NULL;
+
+	if (dir && archive->trail && strcmp(trail_name(archive->trail), dir) == 0)
+		return trail_ref(archive->trail);
+	trail_put(archive->trail);
+	archive->trail = dir ? trail_new(NULL, dir) : NULL;
+	return trail_ref(archive->trail);
+}
+
+static void take_attributes(struct import *import, struct member *member, const struct archive_found *found)
+{
+	for (size_t i = 0; i < found->xattr_count; i++)
+		member_add_xattr(import, member, found->xattrs[i].name, found->xattrs[i].value, found->xattrs[i].len);
+	if (found->acl_access)
+		member_add_acl(import, member, ACL_ACCESS, found->acl_access);
+	if (found->acl_default)
+		member_add_acl(import, member, ACL_DEFAULT, found->acl_default);
+	if (found->has_nfs4_acl)
+		member_leave_out(import, member, "NFSv4 ACL", "Linux filesystems have POSIX ACLs");
+	if (found->warning)
+		member_problem(import, member, -EINVAL, found->warning);
+}
+
+/* False: it cannot come in, its problem was told. */
+static bool take_told(struct archive_import *archive, const struct archive_found *found, struct told *told)
+{
+	const struct archive_member *member = &found->member;
+	struct transfer *transfer = &archive->import->transfer;
+	bool is_cut = false, is_from_cut = false;
+	const char *why = found->problem, *slash;
+
+	*told = (struct told){0};
+	if (!why)
+		told->path = archive_path_plain(member->path, false, &why, &is_cut);
+	if (!why && member->hardlink)
+		told->from = archive_path_plain(member->hardlink, true, &why, &is_from_cut);
+	if (!why && !*told->path && (told->from || !S_ISDIR(member->mode)))
+		why = "its name is empty";
+	if (!why && told->from && !*told->from)
+		why = "what it is a hard link of is a directory";
+	if (why) {
+		transfer_problem(transfer, "", member->path ? member->path : "?", -EINVAL, why);
+		told_clear(told);
+		return false;
+	}
+	archive->cut += is_cut;
+	slash = strrchr(told->path, '/');
+	told->name = slash ? slash + 1 : told->path;
+	told->target = member->target ? xstrdup(member->target) : NULL;
+	told->member = (struct member){.trail = trail_of(archive, told->path, told->name), .name = told->name, .mode = member->mode,
+	                               .uid = member->uid, .gid = member->gid, .rdev = member->rdev, .size = member->size,
+	                               .target = told->target, .mtime = member->mtime,
+	                               .atime = member->has_atime ? member->atime : member->mtime};
+	if (S_ISLNK(member->mode))
+		told->member.mode = S_IFLNK | 0777;
+	take_attributes(archive->import, &told->member, found);
+	return true;
+}
+
+/* --- content; `reading` is held --- */
+
+/* The member's content into memory. Negative: it is damaged. */
+static int read_small(struct archive_import *archive, struct told *told, uint8_t *room)
+{
+	uint64_t offset, done = 0;
 	const void *data;
-	uint64_t offset;
 	size_t len;
 	int r;
 
-	if (!room)
-		return true;
-	memset(room, 0, member->size);
 	while ((r = archive_in_data(archive->in, &data, &len, &offset)) == 1) {
-		if (offset > member->size || len > member->size - offset)
-			return false;
+		if (offset != done || len > told->member.size - done)
+			return archive_in_is_wrong(archive->in, "it holds more than it says");
 		memcpy(room + offset, data, len);
+		done += len;
 	}
-	if (r == 0)
-		batch_add(batch, member, member->size);
-	return r == 0;
+	told->data = room;
+	return r == 0 && done < told->member.size ? archive_in_is_wrong(archive->in, "it holds less than it says") : r;
 }
 
-static bool take_big(struct archive_import *archive, struct batch *batch, struct member *member, bool has_size)
+static int take_small(struct archive_import *archive, struct portion *portion, struct told *told)
+{
+	uint8_t *room;
+	int r;
+
+	if (!room_has(&portion->room, told->member.size))
+		apply_now(archive, portion);
+	room = room_take(&portion->room, told->member.size);
+	r = room ? read_small(archive, told, room) : -ECANCELED;
+	if (r < 0)
+		told_clear(told);
+	else
+		array_add(&portion->members, *told);
+	return r;
+}
+
+/* Piece by piece into an inode without a name. */
+static int read_big(struct archive_import *archive, const struct member *member, struct inode *inode, bool has_holes, int *ret_written)
 {
 	struct transfer *transfer = &archive->import->transfer;
-	struct inode *inode;
+	uint64_t offset, end = 0, done = 0;
 	const void *data;
-	uint64_t offset, end = 0;
 	size_t len;
 	int r, written = 0;
 
-	pthread_mutex_lock(&archive->adding);
-	batch_flush(batch);
-	pthread_mutex_unlock(&archive->adding);
-	if (stream_begin(archive->import, member, &inode) < 0)
-		return true;
 	while ((r = archive_in_data(archive->in, &data, &len, &offset)) == 1 && written == 0) {
+		if (offset > member->size || len > member->size - offset || (!has_holes && offset != done))
+			return archive_in_is_wrong(archive->in, "it holds more than it says");
 		written = transfer_stopped(transfer) ? -ECANCELED : inode_write(inode, offset, data, len, 0);
-		end = MAX(end, offset + len);
+		end = offset + len;
+		done += len;
 		atomic_fetch_add(&transfer->bytes, len);
 	}
-	if (!has_size)
-		member->size = end;
-	if (r >= 0 && written < 0)
-		transfer_store_result(transfer, member->dir_path, member->name, written);
-	stream_end(archive->import, member, inode, r < 0 ? r : written);
-	return r >= 0;
+	*ret_written = written;
+	if (r == 0 && !has_holes && end < member->size)
+		return archive_in_is_wrong(archive->in, "it holds less than it says");
+	return MIN(r, 0);
 }
 
-static void note_link(struct archive_import *archive, const char *path, const char *from)
+/* Of a file that is there, it must be certain that it came from this member: its content is not compared. */
+static bool is_there(struct archive_import *archive, const struct told *told)
 {
-	struct link *link = xcalloc(1, sizeof(*link));
+	struct attr attr;
 
-	*link = (struct link){.path = xstrdup(path), .from = xstrdup(from)};
-	*archive->links_end = link;
-	archive->links_end = &link->next;
+	if (!apply_is_there(archive->apply, told, &attr) || told->member.size <= BIG_FILE || !archive_in_is_single(archive->in, told->path))
+		return false;
+	member_skipped(archive->import, &attr);
+	return true;
 }
 
-static void take_directory(struct archive_import *archive, struct member *member, const char *path)
-{
-	struct known_dir *known = find_dir(archive, path, strlen(path));
-	uint64_t ino;
-	bool existed;
-
-	if (known) {
-		import_directory_attributes(archive->import, member, known->ino);
-		atomic_fetch_add(&archive->import->transfer.directories, known->ino != archive->import->root);
-		ino = known->ino;
-	} else if (import_directory(archive->import, member, &ino, &existed) == 0) {
-		remember_dir(archive, path, ino, existed);
-	} else {
-		return;
-	}
-	import_directory_done(archive->import, ino, member->atime, member->mtime);
-}
-
-/* Splits "a/b/c" at its last slash. */
-static const char *split(char *path, const char **ret_dir)
-{
-	char *slash = strrchr(path, '/');
-
-	*ret_dir = slash ? path : "";
-	if (slash)
-		*slash = '\0';
-	return slash ? slash + 1 : path;
-}
-
-/* What the archive says of a member that is not a link. False: it is damaged. */
-static bool take_member(struct archive_import *archive, struct batch *batch, const struct archive_member *found, const char *path)
+static int stream(struct archive_import *archive, const struct told *told, bool has_holes)
 {
 	struct import *import = archive->import;
-	AUTO_FREE char *copy = xstrdup(path);
-	struct member member = {.mode = found->mode, .uid = found->uid, .gid = found->gid, .rdev = found->rdev, .size = found->size,
-	                        .target = found->target, .mtime = found->mtime, .atime = found->has_atime ? found->atime : found->mtime};
-	struct known_dir *dir;
-	bool sound = true;
+	struct inode *inode;
+	int written = 0, r;
 
-	member.name = split(copy, &member.dir_path);
-	dir = need_dir(archive, member.dir_path);
-	if (!dir)
-		return true;
-	member.dir = dir->ino;
-	member.dir_existed = dir->existed;
-	if (*path && !member_accept(import, &member))
-		return true;
-	archive_in_xattrs(archive->in, add_xattr, &member.xattrs);
-	if (S_ISDIR(member.mode)) {
-		take_directory(archive, &member, path);
-	} else if (!S_ISREG(member.mode)) {
-		if (!member_is_there(import, &member) && batch_room(batch, 0))
-			batch_add(batch, &member, 0);
-	} else if (!found->has_size || !member_is_there(import, &member)) {
-		bool small = found->has_size && !found->has_holes && member.size <= MIN(IMPORT_PIECE, import->batch_bytes);
+	if (stream_begin(import, &told->member, &inode) < 0)
+		return 0;
+	r = read_big(archive, &told->member, inode, has_holes, &written);
+	if (r == 0)
+		member_result(import, &told->member, written);
+	stream_end(import, &told->member, inode, r < 0 ? r : written);
+	return r;
+}
 
-		sound = small ? take_small(archive, batch, &member) : take_big(archive, batch, &member, found->has_size);
-	}
-	xattrs_clear(&member.xattrs);
-	return sound;
+/* All before it is added first: then it is known whether it is there already, and its name comes after theirs. */
+static int take_big(struct archive_import *archive, struct portion *portion, struct told *told, bool has_holes)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&archive->applying);
+	apply_portion(archive, portion);
+	if (apply_place(archive->apply, told) && !is_there(archive, told))
+		r = stream(archive, told, has_holes);
+	pthread_mutex_unlock(&archive->applying);
+	told_clear(told);
+	return r;
+}
+
+/* --- reading; `reading` is held --- */
+
+static void note_progress(struct archive_import *archive)
+{
+	struct transfer *transfer = &archive->import->transfer;
+	uint64_t position = archive_in_position(archive->in), size = archive_in_size(archive->in);
+	uint64_t done = atomic_load(&transfer->bytes) + atomic_load(&transfer->skipped_bytes);
+
+	if (size > 0 && position > 0)
+		atomic_store(&transfer->total, (uint64_t)((double)done * (double)size / (double)position));
+}
+
+static int take_member(struct archive_import *archive, struct portion *portion, const struct archive_found *found)
+{
+	struct import *import = archive->import;
+	struct told told;
+	AUTO_FREE char *path = NULL;
+	bool is_file, is_small;
+	int r = 0;
+
+	if (!take_told(archive, found, &told))
+		return 0;
+	path = xstrdup(told.path);
+	is_file = S_ISREG(told.member.mode) && !told.from;
+	is_small = !found->member.has_holes && told.member.size <= MIN(IMPORT_PIECE, import->batch_bytes);
+	portion->text += strlen(path);
+	if (!is_file)
+		array_add(&portion->members, told);
+	else
+		r = is_small ? take_small(archive, portion, &told) : take_big(archive, portion, &told, found->member.has_holes);
+	if (r < 0)
+		return damaged(archive, path, r);
+	free(archive->last);
+	archive->last = steal_ptr(path);
+	return 0;
 }
 
 /* One member; false when no more can be read. */
-static bool take_next(struct archive_import *archive, struct batch *batch)
+static bool take_next(struct archive_import *archive, struct portion *portion)
 {
 	struct transfer *transfer = &archive->import->transfer;
-	struct archive_member found;
-	AUTO_FREE char *path = NULL, *from = NULL;
-	const char *why = NULL;
+	struct archive_found found;
 	int r = archive_in_next(archive->in, &found);
 
 	if (r < 0)
-		damaged(archive, NULL);
-	if (r <= 0 || transfer_stopped(transfer))
+		damaged(archive, NULL, r);
+	if (r == 0 && !archive_in_has_end(archive->in))
+		transfer_problem(transfer, "", archive->import->options->source, -EBADMSG,
+		                 "it does not say that it ends where it does: something may have been cut off");
+	if (r <= 0 || transfer_stopped(transfer) || take_member(archive, portion, &found) < 0)
 		return false;
-	if (found.path)
-		path = plain_path(found.path, &why);
-	else
-		why = "its name cannot be read";
-	if (path && found.hardlink)
-		from = plain_path(found.hardlink, &why);
-	if (path && !*path && !S_ISDIR(found.mode))
-		why = "its name is empty";
-	if (why) {
-		transfer_problem(transfer, "", found.path ? found.path : "?", -EINVAL, why);
-		return true;
-	}
-	if (found.hardlink) {
-		note_link(archive, path, from);
-	} else if (!take_member(archive, batch, &found, path)) {
-		damaged(archive, path);
-		return false;
-	}
-	free(archive->last);
-	archive->last = steal_ptr(path);
-	if (archive->file_size > 0 && archive_in_bytes(archive->in) > 0)
-		atomic_store(&transfer->total, (uint64_t)((double)(atomic_load(&transfer->bytes) + atomic_load(&transfer->skipped_bytes)) * (double)archive->file_size /
-		                                          (double)archive_in_bytes(archive->in)));
+	note_progress(archive);
 	return true;
 }
 
 static void archive_main(void *arg)
 {
 	struct archive_import *archive = arg;
-	struct batch *batch = batch_new(archive->import);
+	struct portion portion = {0};
 	bool ended = false;
 
+	room_init(&portion.room, archive->import);
 	while (!ended) {
 		pthread_mutex_lock(&archive->reading);
-		while (!archive->ended && !batch_is_full(batch))
-			archive->ended = !take_next(archive, batch);
+		while (!archive->ended && !is_full(&portion))
+			archive->ended = !take_next(archive, &portion);
 		ended = archive->ended;
-		pthread_mutex_lock(&archive->adding);
+		pthread_mutex_lock(&archive->applying);
 		pthread_mutex_unlock(&archive->reading);
-		batch_flush(batch);
-		pthread_mutex_unlock(&archive->adding);
+		apply_portion(archive, &portion);
+		pthread_mutex_unlock(&archive->applying);
 	}
-	batch_free(batch);
+	array_clear(&portion.members);
+	room_clear(&portion.room);
 }
 
 /* --- the whole --- */
 
-static void make_link(struct archive_import *archive, struct link *link)
-{
-	const char *dir_path, *from_dir_path;
-	struct member member = {.mode = S_IFREG};
-	const char *from_name = split(link->from, &from_dir_path);
-	struct known_dir *dir, *from;
-
-	member.name = split(link->path, &dir_path);
-	member.dir_path = dir_path;
-	dir = need_dir(archive, dir_path);
-	from = dir ? need_dir(archive, from_dir_path) : NULL;
-	if (!from)
-		return;
-	member.dir = dir->ino;
-	if (member_accept(archive->import, &member))
-		import_link(archive->import, &member, from->ino, from_name);
-}
-
-/* Also where the archive turned out damaged: what came before is complete. */
-static void make_links(struct archive_import *archive)
-{
-	struct error *failure = &archive->import->transfer.failure;
-
-	while (archive->links) {
-		struct link *link = archive->links;
-
-		archive->links = link->next;
-		if (failure->code == 0 || failure->code == -EBADMSG)
-			make_link(archive, link);
-		free(link->path);
-		free(link->from);
-		free(link);
-	}
-}
-
-static void forget_dirs(struct archive_import *archive)
-{
-	struct known_dir *dir, *next;
-
-	HASH_ITER(hh, archive->dirs, dir, next) {
-		HASH_DEL(archive->dirs, dir);
-		free(dir->path);
-		free(dir);
-	}
-}
-
-static bool is_stopped(void *arg)
+static bool is_stopped(void *arg, uint64_t position, uint64_t size)
 {
 	struct import *import = arg;
+	uint64_t now = clock_ms();
 
-	if (import->opening)
-		transfer_tell(&import->transfer, "wait");
+	if (import->opening && now - import->told_ms >= TELL_EVERY_MS) {
+		import->told_ms = now;
+		transfer_tell_part(&import->transfer, position > 0 ? "check" : "wait", position, size);
+	}
 	return transfer_stopped(&import->transfer);
 }
 
 int import_archive_open(struct import *import, int fd, struct error *err)
 {
+	struct archive_in_options options = {.fd = fd, .keep_dir = store_path(import->store), .stopped = is_stopped, .arg = import};
 	struct error why = {0};
 	int r;
 
 	import->opening = true;
-	r = archive_in_new(fd, is_stopped, import, &import->archive, &why);
+	r = archive_in_new(&options, &import->archive, &why);
 	import->opening = false;
 	if (transfer_stopped(&import->transfer))
-		return error_set(err, -ECANCELED, "cancelled");
-	return r < 0 ? error_set(err, r, "%s: %s", import->options->source, why.text) : 0;
+		return error_set(err, -ECANCELED, "cancelled before anything was imported");
+	if (r < 0) {
+		error_set(err, r, "%s: %s; nothing was imported", import->options->source, why.text);
+		if (why.hint[0])
+			error_hint(err, "%s", why.hint);
+	}
+	return r;
 }
 
-void import_archive(struct import *import, int fd)
+void import_archive(struct import *import)
 {
-	struct archive_import archive = {.import = import, .in = import->archive, .links_end = &archive.links};
+	struct archive_import archive = {.import = import, .in = import->archive, .apply = apply_new(import)};
 	transfer_fn functions[THREADS] = {archive_main, archive_main};
-	struct stat st;
 
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		archive.file_size = (uint64_t)st.st_size;
-	pthread_mutex_init(&archive.adding, NULL);
+	pthread_mutex_init(&archive.applying, NULL);
 	pthread_mutex_init(&archive.reading, NULL);
-	remember_dir(&archive, "", import->root, true);
 	transfer_run(&import->transfer, functions, THREADS, &archive);
-	make_links(&archive);
-	forget_dirs(&archive);
+	if (archive.cut > 0)
+		transfer_note(&import->transfer, "the leading / of %llu names was taken off", (unsigned long long)archive.cut);
+	acl_names_free(import->acl_names);
+	import->acl_names = NULL;
+	apply_free(archive.apply);
+	trail_put(archive.trail);
 	free(archive.last);
 	pthread_mutex_destroy(&archive.reading);
-	pthread_mutex_destroy(&archive.adding);
+	pthread_mutex_destroy(&archive.applying);
 }

@@ -2,145 +2,305 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <uthash.h>
 
 #include "lib/base/fault.h"
 #include "lib/transfer/import_parts.h"
 
-#define BATCH_FILES 4096
+#define BATCH_MEMBERS 4096
+
+/* What a member of the batch, or a link of it, is called. */
+struct called {
+	struct trail *trail;
+	uint64_t dir;
+	char *name;
+};
+
+struct kept {
+	struct called called;
+	char *target;
+	struct xattrs xattrs;
+};
+
+struct kept_link {
+	struct called called;
+	size_t number; /* of the member that it links to */
+	bool is_done;
+};
+
+struct known_name {
+	UT_hash_handle hh;
+	size_t number;
+	struct {
+		uint64_t dir;
+		char name[];
+	} key;
+};
 
 struct batch {
 	struct import *import;
 	struct bulk_file *files;
-	struct kept {
-		char *dir_path, *name, *target;
-		struct xattrs xattrs;
-	} *kept; /* what the files point to */
+	struct kept *kept; /* what the files point to */
 	size_t count;
-	uint8_t *data;
-	size_t used, size;
-	bool reserved; /* the data counts in the write buffer's budget */
+	ARRAY(struct kept_link) links;
+	struct known_name *names; /* of an archive */
 };
+
+/* --- what is gathered --- */
 
 struct batch *batch_new(struct import *import)
 {
 	struct batch *batch = xcalloc(1, sizeof(*batch));
 
 	batch->import = import;
-	batch->files = xcalloc(BATCH_FILES, sizeof(*batch->files));
-	batch->kept = xcalloc(BATCH_FILES, sizeof(*batch->kept));
-	batch->size = import->batch_bytes;
-	batch->data = xmalloc(batch->size);
+	batch->files = xcalloc(BATCH_MEMBERS, sizeof(*batch->files));
+	batch->kept = xcalloc(BATCH_MEMBERS, sizeof(*batch->kept));
 	return batch;
 }
 
 void batch_free(struct batch *batch)
 {
-	batch_flush(batch);
-	free(batch->data);
+	array_clear(&batch->links);
 	free(batch->kept);
 	free(batch->files);
 	free(batch);
 }
 
-uint8_t *batch_room(struct batch *batch, size_t len)
+static struct called call(const struct member *member)
 {
-	if (len > batch->size)
-		return NULL;
-	if (batch->count == BATCH_FILES || len > batch->size - batch->used)
-		batch_flush(batch);
-	if (!batch->reserved) {
-		int r = bulk_reserve(batch->import->view, batch->size);
-
-		transfer_store_result(&batch->import->transfer, "", "", r);
-		if (r < 0)
-			return NULL;
-		batch->reserved = true;
-	}
-	return batch->data + batch->used;
+	return (struct called){.trail = trail_ref(member->trail), .dir = member->dir, .name = xstrdup(member->name)};
 }
 
-void batch_add(struct batch *batch, struct member *member, size_t len)
+static void forget_called(struct called *called)
+{
+	trail_put(called->trail);
+	free(called->name);
+}
+
+static struct member member_called(const struct called *called)
+{
+	return (struct member){.trail = called->trail, .dir = called->dir, .name = called->name};
+}
+
+static size_t key_size(const char *name)
+{
+	return sizeof(uint64_t) + strlen(name) + 1;
+}
+
+static void remember_name(struct batch *batch, const struct member *member, size_t number)
+{
+	size_t size = key_size(member->name);
+	struct known_name *known;
+
+	if (!batch->import->is_archive)
+		return;
+	known = xcalloc(1, sizeof(*known) + size);
+	known->number = number;
+	known->key.dir = member->dir;
+	memcpy(known->key.name, member->name, strlen(member->name) + 1);
+	HASH_ADD(hh, batch->names, key, size, known);
+}
+
+bool batch_find(const struct batch *batch, uint64_t dir, const char *name, size_t *ret_number)
+{
+	struct {
+		uint64_t dir;
+		char name[NAME_LEN_MAX + 1];
+	} key = {.dir = dir};
+	struct known_name *known = NULL;
+
+	if (strlen(name) > NAME_LEN_MAX)
+		return false;
+	memcpy(key.name, name, strlen(name) + 1);
+	HASH_FIND(hh, batch->names, &key, key_size(name), known);
+	if (known)
+		*ret_number = known->number;
+	return known != NULL;
+}
+
+static void forget_names(struct batch *batch)
+{
+	struct known_name *known, *next;
+
+	HASH_ITER(hh, batch->names, known, next) {
+		HASH_DEL(batch->names, known);
+		free(known);
+	}
+}
+
+void batch_add(struct batch *batch, struct member *member, const void *data, size_t len)
 {
 	struct kept *kept = &batch->kept[batch->count];
 
-	*kept = (struct kept){.dir_path = xstrdup(member->dir_path),
-	                      .name = xstrdup(member->name),
-	                      .target = member->target ? xstrdup(member->target) : NULL,
-	                      .xattrs = member->xattrs};
+	*kept = (struct kept){.called = call(member), .target = member->target ? xstrdup(member->target) : NULL, .xattrs = member->xattrs};
 	member->xattrs = (struct xattrs){0};
-	batch->files[batch->count++] = (struct bulk_file){
+	batch->files[batch->count] = (struct bulk_file){
 		.dir = member->dir,
-		.name = kept->name,
+		.name = kept->called.name,
 		.create = {.mode = member->mode, .uid = member->uid, .gid = member->gid, .rdev = member->rdev, .target = kept->target,
 	                   .xattrs = kept->xattrs.items, .xattr_count = kept->xattrs.count},
 		.atime = member->atime,
 		.mtime = member->mtime,
-		.data = batch->data + batch->used,
+		.data = data,
 		.len = len,
 		.replace = true,
 	};
-	batch->used += len;
+	remember_name(batch, member, batch->count++);
 }
 
-/* A name that stood twice in the batch: the later one replaces the first, now that it is there. */
-static int add_repeated(struct batch *batch)
+void batch_add_link(struct batch *batch, const struct member *member, size_t number)
 {
-	int r = 0;
-
-	for (size_t i = 0; i < batch->count && r == 0; i++)
-		if (batch->files[i].result == -EEXIST)
-			r = view_add_files(batch->import->view, &batch->files[i], 1);
-	return r;
+	array_add(&batch->links, (struct kept_link){.called = call(member), .number = number});
+	remember_name(batch, member, number);
 }
 
 bool batch_is_full(const struct batch *batch)
 {
-	return batch->count == BATCH_FILES || batch->used > batch->size - batch->size / 8;
+	return batch->count == BATCH_MEMBERS || batch->links.count >= BATCH_MEMBERS;
 }
 
-static bool may_add(struct transfer *transfer)
+/* --- adding --- */
+
+bool import_may_add(struct import *import)
 {
+	struct transfer *transfer = &import->transfer;
+
 	pthread_mutex_lock(&transfer->lock);
 	bool may = transfer->failure.code == 0 || transfer->failure.code == -EBADMSG;
 	pthread_mutex_unlock(&transfer->lock);
 	return may;
 }
 
-void batch_flush(struct batch *batch)
+static void tell_added(struct batch *batch)
 {
-	struct transfer *transfer = &batch->import->transfer;
+	struct import *import = batch->import;
+
+	for (size_t i = 0; i < batch->count; i++) {
+		const struct bulk_file *file = &batch->files[i];
+		struct member member = member_called(&batch->kept[i].called);
+
+		member_result(import, &member, file->result);
+		if (file->result < 0)
+			continue;
+		import_changed(import, file->dir, file->name, file->replaced);
+		atomic_fetch_add(&import->transfer.files, 1);
+		atomic_fetch_add(&import->transfer.bytes, file->len);
+	}
+}
+
+/* Those to files that came in. */
+static void add_links(struct batch *batch)
+{
+	for (size_t i = 0; i < batch->links.count; i++) {
+		const struct kept_link *link = &batch->links.items[i];
+		const struct bulk_file *file = &batch->files[link->number];
+		struct member member = member_called(&link->called);
+
+		if (link->is_done || file->result < 0)
+			continue;
+		import_link(batch->import, &member, file->ino);
+		batch->links.items[i].is_done = true;
+	}
+}
+
+/*
+ * Files that found a directory in their place, after all that may have come into it: one that is empty gives way. Then the links to them,
+ * and what is left are links to files that did not come in.
+ */
+static int add_over_directories(struct batch *batch)
+{
 	int r = 0;
 
-	if (batch->count > 0 && may_add(transfer)) {
-		r = view_add_files(batch->import->view, batch->files, batch->count);
-		if (r == 0)
-			r = add_repeated(batch);
-		transfer_store_result(transfer, "", "", r);
-		for (size_t i = 0; i < batch->count; i++) {
-			const struct bulk_file *file = &batch->files[i];
+	for (size_t i = 0; i < batch->count && r == 0; i++) {
+		struct member member = member_called(&batch->kept[i].called);
 
-			if (file->result == 0) {
-				store_entry_changed(batch->import->store, view_number(batch->import->view), file->dir, file->name);
-				atomic_fetch_add(&transfer->files, 1);
-				atomic_fetch_add(&transfer->bytes, file->len);
-			} else if (r == 0) {
-				transfer_store_result(transfer, batch->kept[i].dir_path, batch->kept[i].name, file->result);
-			}
-		}
-		r = fault_point("import-batch-done");
-		transfer_store_result(transfer, "", "", r);
+		if (batch->files[i].result == -EISDIR && import_remove_directory(batch->import, &member) == 0)
+			r = view_add_files(batch->import->view, &batch->files[i], 1);
 	}
+	if (r < 0)
+		return r;
+	add_links(batch);
+	for (size_t i = 0; i < batch->links.count; i++) {
+		struct member member = member_called(&batch->links.items[i].called);
+
+		if (!batch->links.items[i].is_done)
+			member_problem(batch->import, &member, -ENOENT, "the file that it is a hard link of is missing");
+	}
+	return 0;
+}
+
+static void add_all(struct batch *batch)
+{
+	struct transfer *transfer = &batch->import->transfer;
+	int r = view_add_files(batch->import->view, batch->files, batch->count);
+
+	if (r == 0 && batch->import->is_archive) {
+		add_links(batch);
+		r = add_over_directories(batch);
+	}
+	transfer_store_result(transfer, "", "", r);
+	if (r < 0)
+		return;
+	tell_added(batch);
+	transfer_store_result(transfer, "", "", fault_point("import-batch-done"));
+}
+
+void batch_flush(struct batch *batch)
+{
+	if (batch->count > 0 && import_may_add(batch->import))
+		add_all(batch);
 	for (size_t i = 0; i < batch->count; i++) {
-		free(batch->kept[i].dir_path);
-		free(batch->kept[i].name);
+		forget_called(&batch->kept[i].called);
 		free(batch->kept[i].target);
 		xattrs_clear(&batch->kept[i].xattrs);
 	}
+	for (size_t i = 0; i < batch->links.count; i++)
+		forget_called(&batch->links.items[i].called);
+	forget_names(batch);
+	array_reset(&batch->links);
 	batch->count = 0;
-	batch->used = 0;
-	if (batch->reserved)
-		bulk_release(batch->import->view, batch->size);
-	batch->reserved = false;
+}
+
+/* --- memory --- */
+
+void room_init(struct room *room, struct import *import)
+{
+	*room = (struct room){.import = import, .size = import->batch_bytes, .data = xmalloc(import->batch_bytes)};
+}
+
+void room_clear(struct room *room)
+{
+	room_reset(room);
+	free(room->data);
+}
+
+bool room_has(const struct room *room, size_t len)
+{
+	return len <= room->size - room->used;
+}
+
+uint8_t *room_take(struct room *room, size_t len)
+{
+	uint8_t *taken = room->data + room->used;
+
+	if (!room->reserved) {
+		int r = bulk_reserve(room->import->view, room->size);
+
+		transfer_store_result(&room->import->transfer, "", "", r);
+		if (r < 0)
+			return NULL;
+		room->reserved = true;
+	}
+	room->used += len;
+	return taken;
+}
+
+void room_reset(struct room *room)
+{
+	if (room->reserved)
+		bulk_release(room->import->view, room->size);
+	room->reserved = false;
+	room->used = 0;
 }
 
 /* --- big files --- */
@@ -152,7 +312,7 @@ int stream_begin(struct import *import, const struct member *member, struct inod
 	struct attr attr;
 	int r = view_create(import->view, member->dir, NULL, &create, &attr, ret_inode);
 
-	transfer_store_result(&import->transfer, member->dir_path, member->name, r);
+	member_result(import, member, r);
 	return r;
 }
 
@@ -171,18 +331,15 @@ static int stream_finish(struct import *import, const struct member *member, str
 		r = view_setattr(import->view, inode_ino(inode), &set, &attr);
 	if (r == 0)
 		r = fault_point("import-before-link");
-	return r == 0 ? view_link_over(import->view, inode_ino(inode), member->dir, member->name) : r;
+	return r == 0 ? import_link_over(import, member, inode_ino(inode)) : r;
 }
 
 void stream_end(struct import *import, const struct member *member, struct inode *inode, int result)
 {
 	if (result == 0 && !transfer_stopped(&import->transfer)) {
 		result = stream_finish(import, member, inode);
-		transfer_store_result(&import->transfer, member->dir_path, member->name, result);
-		if (result == 0) {
-			store_entry_changed(import->store, view_number(import->view), member->dir, member->name);
-			atomic_fetch_add(&import->transfer.files, 1);
-		}
+		member_result(import, member, result);
+		atomic_fetch_add(&import->transfer.files, result == 0);
 	}
 	inode_close(inode);
 }

@@ -1,23 +1,23 @@
 /* Reading what is outside of the store. */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/xattr.h>
 
 #include "lib/transfer/import_parts.h"
 
-static void load_xattr(const char *path, int fd, const char *name, struct xattrs *xattrs)
+static void load_xattr(struct import *import, struct member *member, const char *path, int fd, const char *name)
 {
 	AUTO_FREE char *value = xmalloc(XATTR_VALUE_MAX);
 	ssize_t len = fd >= 0 ? fgetxattr(fd, name, value, XATTR_VALUE_MAX) : lgetxattr(path, name, value, XATTR_VALUE_MAX);
 
-	if (len >= 0 && strlen(name) <= NAME_LEN_MAX)
-		xattrs_add(xattrs, name, value, (size_t)len);
+	if (len >= 0)
+		member_add_xattr(import, member, name, value, (size_t)len);
+	else if (errno == ERANGE || errno == E2BIG)
+		member_leave_out(import, member, name, "its value is too large");
 }
 
-void source_xattrs(const char *path, int fd, struct xattrs *xattrs)
+void source_xattrs(struct import *import, struct member *member, const char *path, int fd)
 {
 	char fixed[1024];
 	AUTO_FREE char *more = NULL;
@@ -29,7 +29,7 @@ void source_xattrs(const char *path, int fd, struct xattrs *xattrs)
 		len = fd >= 0 ? flistxattr(fd, more, XATTR_LIST_MAX) : llistxattr(path, more, XATTR_LIST_MAX);
 	}
 	for (ssize_t at = 0; at < len; at += (ssize_t)strlen(names + at) + 1)
-		load_xattr(path, fd, names + at, xattrs);
+		load_xattr(import, member, path, fd, names + at);
 }
 
 ssize_t source_read(int fd, uint8_t *out, size_t len, off_t offset)
@@ -48,29 +48,4 @@ ssize_t source_read(int fd, uint8_t *out, size_t len, off_t offset)
 		done += (size_t)got;
 	}
 	return (ssize_t)done;
-}
-
-void source_count(struct transfer *transfer, int dir_fd, const char *name)
-{
-	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
-	struct dirent *entry;
-	struct stat st;
-
-	if (!stream) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	while (!transfer_stopped(transfer) && (entry = readdir(stream))) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		if (S_ISREG(st.st_mode))
-			atomic_fetch_add(&transfer->total, (uint64_t)st.st_size);
-		else if (S_ISDIR(st.st_mode))
-			source_count(transfer, fd, entry->d_name);
-	}
-	closedir(stream);
 }

@@ -103,11 +103,14 @@ void transfer_store_result(struct transfer *transfer, const char *dir, const cha
 
 void transfer_tell(struct transfer *transfer, const char *phase)
 {
+	transfer_tell_part(transfer, phase, atomic_load(&transfer->bytes) + atomic_load(&transfer->skipped_bytes),
+	                   atomic_load(&transfer->total));
+}
+
+void transfer_tell_part(struct transfer *transfer, const char *phase, uint64_t done, uint64_t total)
+{
 	const struct transfer_options *options = transfer->options;
-	struct transfer_progress progress = {.phase = phase,
-	                                     .done = atomic_load(&transfer->bytes) + atomic_load(&transfer->skipped_bytes),
-	                                     .total = atomic_load(&transfer->total),
-	                                     .files = atomic_load(&transfer->files)};
+	struct transfer_progress progress = {.phase = phase, .done = done, .total = total, .files = atomic_load(&transfer->files)};
 
 	if (options->progress && options->progress(options->arg, &progress) != 0)
 		transfer_fail(transfer, -ECANCELED, "cancelled");

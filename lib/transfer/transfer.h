@@ -17,8 +17,8 @@
 #include "lib/store/store.h"
 
 struct transfer_progress {
-	const char *phase;    /* "copy", "sync" */
-	uint64_t done, total; /* bytes of content; total 0: not known (yet) */
+	const char *phase;    /* "check", "copy", "sync" */
+	uint64_t done, total; /* bytes of content, of "check" those of the archive; total 0: not known (yet) */
 	uint64_t files;
 };
 
@@ -70,6 +70,8 @@ void transfer_store_result(struct transfer *transfer, const char *dir, const cha
 typedef void (*transfer_fn)(void *arg);
 void transfer_run(struct transfer *transfer, const transfer_fn *functions, size_t count, void *arg);
 void transfer_tell(struct transfer *transfer, const char *phase);
+/* Of what is no content: how far it is. */
+void transfer_tell_part(struct transfer *transfer, const char *phase, uint64_t done, uint64_t total);
 
 unsigned transfer_workers(void); /* how many are worth while */
 

@@ -20,12 +20,10 @@ ROOMS_WITHOUT_PURPOSE = {
     "lib/tree/records",
     "lib/tree/content",
     "lib/tree/files",
-    "lib/transfer",
 }
 
 LONG_FILES = {
     "lib/transfer/export_tree.c",
-    "lib/transfer/import_tree.c",
     "lib/tree/content/bulk.c",
     "tests/unit/test_diff.c",
     "tests/unit/test_names.c",

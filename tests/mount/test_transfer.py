@@ -271,13 +271,21 @@ def tar_of(path, *members):
 
 
 def test_names_that_escape_are_named(store, area):
-    bad = ["../out", "/etc/passwd", "a/../../b", "n" * 300, "x/" + "n" * 256 + "/y", ".snapshots/s"]
+    bad = ["../out", "/../etc/passwd", "a/../../b", "n" * 300, "x/" + "n" * 256 + "/y", ".snapshots/s"]
     tar_of(area + "/a.tar", ("good", b"1"), *[(name, b"bad") for name in bad], ("./also/good", b"2"))
     done = imported(store, area + "/a.tar", "d", code=1)
     assert done["files"] == 2 and done["problem_count"] == len(bad)
-    assert {row["path"] for row in done["problems"]} >= {"../out", "/etc/passwd", "a/../../b"}
+    assert {row["path"] for row in done["problems"]} >= {"../out", "/../etc/passwd", "a/../../b"}
     export(store, "d", area + "/copy")
     assert sorted(os.listdir(area + "/copy")) == ["also", "good"]
+
+
+def test_a_leading_slash_is_taken_off_and_told(store, area):
+    tar_of(area + "/a.tar", ("/etc/passwd", b"1"), ("//deep//er", b"2"), ("plain", b"3"))
+    done = imported(store, area + "/a.tar", "d")
+    assert done["problem_count"] == 0 and done["notes"] == ["the leading / of 2 names was taken off"]
+    export(store, "d", area + "/copy")
+    assert sorted(os.listdir(area + "/copy")) == ["deep", "etc", "plain"]
 
 
 def test_links_in_archives_do_not_lead_out(store, area):
@@ -306,21 +314,31 @@ def test_later_member_of_the_same_name_wins(store, area):
     assert os.path.getsize(area + "/copy/g") == 5000000
 
 
-@pytest.mark.parametrize("form, options", [("tar", "-cf"), ("tar.gz", "-czf"), ("tar.zst", "--zstd -cf")])
-def test_damaged_archive_is_named_and_complete_members_stay(store, area, form, options):
+def archive_that_ends_early(area, form, *options):
     os.mkdir(area + "/in")
     for number in range(20):
         with open(f"{area}/in/{number:02d}", "wb") as handle:
             handle.write(random.Random(number).randbytes(1 << 20))
     names = [f"{number:02d}" for number in range(20)]
-    subprocess.run(["tar", *options.split(), f"{area}/a.{form}", "-C", area + "/in", *names], check=True, timeout=60)
+    subprocess.run(["tar", *options, "-cf", f"{area}/a.{form}", "-C", area + "/in", *names], check=True, timeout=60)
     os.truncate(f"{area}/a.{form}", os.path.getsize(f"{area}/a.{form}") * 6 // 10)
-    result = store.run("-s", store.path, "import", f"{area}/a.{form}", "d")
+    return f"{area}/a.{form}"
+
+
+def test_damaged_tar_is_named_and_complete_members_stay(store, area):
+    result = store.run("-s", store.path, "import", archive_that_ends_early(area, "tar"), "d")
     assert result.code == program.DAMAGED and "damaged after member" in result.err, result
     export(store, "d", area + "/copy")
     found = sorted(os.listdir(area + "/copy"))
     assert 8 <= len(found) < 13 and f"after member {found[-1]}" in result.err
     assert all(tree.digest(f"{area}/copy/{name}") == tree.digest(f"{area}/in/{name}") for name in found)
+
+
+@pytest.mark.parametrize("form, option", [("tar.gz", "--gzip"), ("tar.zst", "--zstd")])
+def test_damaged_compressed_tar_is_refused_and_nothing_is_done(store, area, form, option):
+    result = store.run("-s", store.path, "import", archive_that_ends_early(area, form, option), "d")
+    assert result.code == program.DAMAGED and "nothing was imported" in result.err, result
+    assert store.run("-s", store.path, "dataset", "show", "d").code == program.NOT_FOUND
 
 
 def test_what_is_no_archive_is_refused_and_nothing_is_done(store, area):

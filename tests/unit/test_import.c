@@ -168,13 +168,16 @@ static void a_link_takes_the_place_of_a_file(void **state)
 	struct place *place = *state;
 	struct view *view = head_of(place);
 	struct attr attr;
+	uint64_t replaced;
 
 	assert_int_equal(view_add_files(view, files, 2), 0);
 	assert_int_equal(view_create(view, ROOT_INO, "dir", &create, &attr, NULL), 0);
-	assert_int_equal(view_link_over(view, files[0].ino, ROOT_INO, "b"), 0);
-	assert_int_equal(view_link_over(view, files[0].ino, ROOT_INO, "b"), 0);
-	assert_int_equal(view_link_over(view, files[0].ino, ROOT_INO, "c"), 0);
-	assert_int_equal(view_link_over(view, files[0].ino, ROOT_INO, "dir"), -EISDIR);
+	assert_int_equal(view_link_over(view, files[0].ino, ROOT_INO, "b", &replaced), 0);
+	assert_int_equal(replaced, files[1].ino);
+	assert_int_equal(view_link_over(view, files[0].ino, ROOT_INO, "b", &replaced), 0);
+	assert_int_equal(replaced, 0);
+	assert_int_equal(view_link_over(view, files[0].ino, ROOT_INO, "c", &replaced), 0);
+	assert_int_equal(view_link_over(view, files[0].ino, ROOT_INO, "dir", &replaced), -EISDIR);
 	assert_content(view, "b", "1", 1);
 	assert_int_equal(view_getattr(view, files[0].ino, &attr), 0);
 	assert_int_equal(attr.nlink, 3);

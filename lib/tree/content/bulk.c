@@ -215,6 +215,7 @@ static int add_to_directory(struct bulk *bulk, struct item *items, size_t count)
 		if (r == 0)
 			items[i].file->result = 0;
 		change_finish(&change);
+		items[i].file->replaced = old ? old->ino : 0;
 		if (old)
 			inode_put(old);
 	}
@@ -250,6 +251,7 @@ static int number_files(struct bulk *bulk, struct bulk_file *files, size_t count
 	for (size_t i = 0; i < count; i++) {
 		int r;
 
+		files[i].replaced = 0;
 		files[i].result = check_file(&files[i]);
 		if (files[i].result < 0)
 			continue;
@@ -391,7 +393,7 @@ static int link_over_locked(struct inode *dir, const char *name, struct inode *i
 	return r;
 }
 
-int view_link_over(struct view *view, uint64_t ino, uint64_t dir, const char *name)
+int view_link_over(struct view *view, uint64_t ino, uint64_t dir, const char *name, uint64_t *ret_replaced)
 {
 	struct inode *parent, *inode, *old = NULL;
 	struct change change = {.view = view};
@@ -413,6 +415,7 @@ int view_link_over(struct view *view, uint64_t ino, uint64_t dir, const char *na
 		r = link_over_locked(parent, name, inode, &change, &old);
 		mutex_give(&view->names);
 		change_finish(&change);
+		*ret_replaced = old ? old->ino : 0;
 		if (old)
 			inode_put(old);
 		inode_put(inode);

@@ -20,6 +20,7 @@ struct bulk_file {
 
 	int result; /* set by view_add_files; -EEXIST: the name is taken, or stands in `files` before */
 	uint64_t ino;
+	uint64_t replaced; /* the inode that gave way, which may have other names; 0: none */
 };
 
 /*
@@ -28,8 +29,9 @@ struct bulk_file {
  */
 WARN_UNUSED int view_add_files(struct view *view, struct bulk_file *files, size_t count);
 
-/* As view_link, but what has the name gives way in the same instant. The file's content must have been committed. -EISDIR. */
-WARN_UNUSED int view_link_over(struct view *view, uint64_t ino, uint64_t dir, const char *name);
+/* As view_link, but what has the name gives way in the same instant; ret_replaced as above. The file's content must have been committed.
+ * -EISDIR. */
+WARN_UNUSED int view_link_over(struct view *view, uint64_t ino, uint64_t dir, const char *name, uint64_t *ret_replaced);
 
 /*
  * Content of a big file on its way into the write buffer without being copied: a block is taken (which waits for room in the buffer,
