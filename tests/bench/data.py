@@ -51,6 +51,10 @@ class Data:
         """A file with the names of all files of a kind, relative to its directory."""
         return f"{self.root}/{kind}.list"
 
+    def names_of(self, kind):
+        with open(self.listing(kind), encoding="ascii") as handle:
+            return handle.read().splitlines()
+
     def size(self, kind):
         total = 0
         with open(self.listing(kind), encoding="ascii") as handle:
@@ -60,7 +64,7 @@ class Data:
 
     def warm(self, kind):
         """Into the page cache, so that copying it in measures the writing."""
-        self.machine.driver("read", self.path(kind), self.listing(kind), 0, 2)
+        self.machine.driver("read", self.path(kind), self.listing(kind), 0, 2, 0)
 
     def need(self, times):
         """Fails early when the disk is too small for the run."""

@@ -1,5 +1,6 @@
 """What the bench does to the machine: commands with time limits, mounts, caches; and the way back from all of it."""
 
+import contextlib
 import json
 import os
 import select
@@ -94,6 +95,44 @@ class Machine:
         self.run("sync", limit=120)
         with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as handle:
             handle.write(f"{what}\n")
+
+    def disk_read(self, path):
+        """Bytes that the disk below a path has given since the machine was started."""
+        number = os.stat(path).st_dev
+        fields = procs.read(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/stat").split()
+        return int(fields[2]) * 512
+
+    @contextlib.contextmanager
+    def memory_left(self, mib):
+        """Keeps all memory but so much from everybody else. None: nothing is kept."""
+        available = next(int(line.split()[1]) // 1024 for line in procs.read("/proc/meminfo").decode().splitlines() if line.startswith("MemAvailable"))
+        if mib is None:
+            yield
+            return
+        if available <= mib:
+            raise Failed(f"only {available} MiB of memory are free")
+        with self.helper(self.driver_path, "lock", str(available - mib)) as helper:
+            if helper.stdout.readline() != b"locked\n":
+                raise Failed("cannot lock memory")
+            yield
+
+    @contextlib.contextmanager
+    def busy(self):
+        """A process on each processor that always has something to do."""
+        with contextlib.ExitStack() as stack:
+            for _ in range(os.cpu_count()):
+                stack.enter_context(self.helper("/bin/sh", "-c", "while :; do :; done"))
+            yield
+
+    @contextlib.contextmanager
+    def helper(self, *args):
+        process = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self.env, start_new_session=True)
+        try:
+            yield process
+        finally:
+            self.stop(process)
+            process.stdin.close()
+            process.stdout.close()
 
     def settle(self):
         """Before a measurement that ends with a sync: nobody else's dirty pages."""

@@ -1,5 +1,6 @@
 """What is measured, and what it must reach. Rates (more is better) except where the unit is bytes or ms."""
 
+import os
 from collections import namedtuple
 
 from verdict import Row
@@ -8,6 +9,9 @@ from verdict import Row
 Measure = namedtuple("Measure", "key unit ways function runs", defaults=[None])
 
 READERS = ("ext4", "corpusfs", "btrfs", "bindfs")
+SNAPSHOT = ("ext4", "snapshot")
+READER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reader.py")
+COLD_UNITS = {"rate": "MB/s", "p50": "us", "p99": "us", "disk": "bytes a byte"}
 FRAME = 64 << 20  # beside its budgets: code, stacks, RocksDB's tables
 
 
@@ -15,16 +19,54 @@ def per_second(result, what):
     return result[what] / max(result["seconds"], 1e-6)
 
 
-def read(kind, seed, processes, cold):
-    """MB/s of reading all files of a kind, in their order or, with a seed, in a random one."""
+def read(kind, seed, processes):
+    """MB/s of reading all files of a kind again, in their order or, with a seed, in a random one."""
+    def function(bench, way):
+        args = ("read", way.library(kind), bench.data.listing(kind), seed, processes, 0)
+        bench.machine.driver(*args)
+        return per_second(bench.machine.driver(*args), "bytes") / 1e6
+    return function
+
+
+def read_cold(kind, seed, processes, share=1.0, free_mib=None, fresh=False):
+    """
+    Reading what is in no cache: MB/s, microseconds per file, and bytes from the disk per byte wanted. `share` of the files; with no more
+    memory free than `free_mib`; `fresh`: of a snapshot that was taken a moment ago, whose identity is computed beside.
+    """
     def function(bench, way):
         root = way.library(kind)
-        args = ("read", root, bench.data.listing(kind), seed, processes)
+        way.cold()
+        if fresh:
+            root = way.take_fresh(kind)
+            bench.machine.drop()
+        count = 0 if share == 1 else max(50, int(len(bench.data.names_of(kind)) * share))
+        with bench.machine.memory_left(free_mib and int(free_mib * bench.data.scale)):
+            before = bench.machine.disk_read(bench.data.root)
+            result = bench.machine.driver("read", root, bench.data.listing(kind), seed, processes, count)
+            disk = bench.machine.disk_read(bench.data.root) - before
+        if fresh:
+            way.drop_fresh()
+        return {"rate": per_second(result, "bytes") / 1e6, "p50": result["p50"], "p99": result["p99"], "disk": disk / result["bytes"]}
+    return function
+
+
+def python(what, kind, cold):
+    """Samples a second as a Python program takes them: tests/bench/reader.py."""
+    def function(bench, way):
+        args = ("/usr/bin/python3", READER, what, way.library(kind), bench.data.listing(kind))
         if cold:
             way.cold()
         else:
-            bench.machine.driver(*args)
-        return per_second(bench.machine.driver(*args), "bytes") / 1e6
+            bench.machine.run(*args, limit=180)
+        return float(bench.machine.run(*args, limit=180)[1])
+    return function
+
+
+def busy(measured):
+    """The same beside as many busy processes as there are processors."""
+    def function(bench, way):
+        with bench.machine.busy():
+            return measured(bench, way)
     return function
 
 
@@ -159,7 +201,7 @@ def memory(bench, way):
         bench.machine.run("cp", "-r", bench.data.path(kind), root, limit=300)
     for kind in ("shards", "images"):
         bench.machine.drop()
-        bench.machine.driver("read", f"{root}/{kind}", bench.data.listing(kind), 1, 4)
+        bench.machine.driver("read", f"{root}/{kind}", bench.data.listing(kind), 1, 4, 0)
     bench.machine.driver("walk", root)
     bench.machine.run("rm", "-rf", root + "/tiny", limit=120)
     way.sync()
@@ -173,13 +215,22 @@ def measures(full):
     grown = ("grown",) if full else ()
     writers = ("ext4", "corpusfs", "btrfs", "bindfs")
     return [
-        Measure("shards-cold", "MB/s", READERS + grown, read("shards", 0, 1, True)),
-        Measure("shards-warm", "MB/s", READERS + grown, read("shards", 0, 1, False)),
-        Measure("images-cold-1", "MB/s", READERS + ("snapshot",) + grown, read("images", 1, 1, True)),
-        Measure("images-cold-4", "MB/s", READERS + ("snapshot",) + grown, read("images", 1, 4, True)),
-        Measure("images-warm-1", "MB/s", READERS + ("snapshot",) + grown, read("images", 1, 1, False)),
-        Measure("images-warm-4", "MB/s", READERS + ("snapshot",) + grown, read("images", 1, 4, False)),
-        Measure("pread-cold", "reads/s", READERS + grown, pread),
+        Measure("shards-cold", COLD_UNITS, READERS + ("snapshot",) + grown, read_cold("shards", 0, 1)),
+        Measure("shards-warm", "MB/s", READERS + grown, read("shards", 0, 1)),
+        Measure("images-cold-1", COLD_UNITS, READERS + ("snapshot",) + grown, read_cold("images", 1, 1)),
+        Measure("images-cold-4", COLD_UNITS, READERS + ("snapshot",) + grown, read_cold("images", 1, 4)),
+        Measure("images-sample-1", COLD_UNITS, SNAPSHOT, read_cold("images", 2, 1, share=0.1)),
+        Measure("images-sample-4", COLD_UNITS, SNAPSHOT, read_cold("images", 2, 4, share=0.1)),
+        Measure("images-tight-1", COLD_UNITS, SNAPSHOT, read_cold("images", 3, 1, free_mib=1400), 1),
+        Measure("images-fresh-1", COLD_UNITS, SNAPSHOT, read_cold("images", 4, 1, share=0.2, fresh=True)),
+        Measure("images-listed-1", COLD_UNITS, SNAPSHOT, read_cold("images", 0, 1)),
+        Measure("images-busy-1", COLD_UNITS, SNAPSHOT, busy(read_cold("images", 5, 1, share=0.2))),
+        Measure("images-warm-1", "MB/s", READERS + ("snapshot",) + grown, read("images", 1, 1)),
+        Measure("images-warm-4", "MB/s", READERS + ("snapshot",) + grown, read("images", 1, 4)),
+        Measure("pread-cold", "reads/s", READERS + ("snapshot",) + grown, pread),
+        Measure("memmap-cold", "samples/s", SNAPSHOT, python("memmap", "shards", True)),
+        Measure("open-warm", "samples/s", SNAPSHOT, python("open", "images", False)),
+        Measure("loader-cold", "samples/s", SNAPSHOT, python("loader", "images", True)),
         Measure("walk-cold", "names/s", READERS + grown, walk(True)),
         Measure("walk-warm", "names/s", READERS + grown, walk(False)),
         Measure("names", "names/s", writers, names),
@@ -196,16 +247,39 @@ def measures(full):
     ]
 
 
+def cold_rows(key, title, measure, figure):
+    """The rate, and what bounds it: the disk's bytes and the slowest files."""
+    return [
+        Row(key, title, measure + ".rate", "snapshot", [("ext4", ">=", figure)]),
+        Row(key + "-disk", f"{title}: read from the disk for each byte wanted", measure + ".disk", "snapshot", [("ext4", "<=", 1.15)]),
+        Row(key + "-p50", f"{title}: median of a file", measure + ".p50", "snapshot", []),
+        Row(key + "-p99", f"{title}: 99 of 100 files take at most", measure + ".p99", "snapshot", [("ext4", "<=", 1.5)]),
+    ]
+
+
 ROWS = [
-    Row("shards-cold", "sequential read of shards, cold", "shards-cold", "corpusfs", [("ext4", ">=", 0.95)], "btrfs 0.64, FUSE 0.5-0.8"),
+    Row("shards-cold", "sequential read of shards, cold", "shards-cold.rate", "corpusfs", [("ext4", ">=", 0.95)], "btrfs 0.64, FUSE 0.5-0.8"),
     Row("shards-warm", "the same, warm", "shards-warm", "corpusfs", [("ext4", ">=", 0.95)], "FUSE 0.55"),
-    Row("images-cold-1", "images in random order, 1 reader, cold", "images-cold-1", "corpusfs", [("ext4", ">=", 1.0)], "btrfs 0.75, FUSE 0.4-0.5"),
-    Row("images-cold-4", "images in random order, 4 readers, cold", "images-cold-4", "corpusfs", [("ext4", ">=", 1.0)], "borg 0.28, restic 0.15"),
+    Row("images-cold-1", "images in random order, 1 reader, cold", "images-cold-1.rate", "corpusfs", [("ext4", ">=", 1.0)], "btrfs 0.75, FUSE 0.4-0.5"),
+    Row("images-cold-4", "images in random order, 4 readers, cold", "images-cold-4.rate", "corpusfs", [("ext4", ">=", 1.0)], "borg 0.28, restic 0.15"),
+    *cold_rows("shards-snapshot-cold", "shards in order, cold, snapshot mount", "shards-cold", 0.9),
+    *cold_rows("images-snapshot-cold-1", "images in random order, cold, snapshot mount, 1 reader", "images-cold-1", 0.9),
+    *cold_rows("images-snapshot-cold-4", "the same, 4 readers", "images-cold-4", 0.9),
+    *cold_rows("images-sample-1", "a tenth of the images, chosen at random, cold, snapshot mount, 1 reader", "images-sample-1", 0.9),
+    *cold_rows("images-sample-4", "the same, 4 readers", "images-sample-4", 0.9),
+    *cold_rows("images-tight-1", "images in random order with less memory than they take, 1 reader", "images-tight-1", 0.9),
+    *cold_rows("images-fresh-1", "a fifth of the images of a snapshot that was just taken, cold, 1 reader", "images-fresh-1", 0.9),
+    *cold_rows("images-listed-1", "images in the order of their names, cold, snapshot mount, 1 reader", "images-listed-1", 0.9),
+    *cold_rows("images-busy-1", "a fifth of the images, cold, beside a busy process on each processor", "images-busy-1", 0.6),
     Row("images-snapshot-1", "the same, warm, snapshot mount, 1 reader", "images-warm-1", "snapshot", [("ext4", ">=", 0.95)], "btrfs 0.9-1.0, FUSE 0.15"),
     Row("images-snapshot-4", "the same, warm, snapshot mount, 4 readers", "images-warm-4", "snapshot", [("ext4", ">=", 0.95)]),
     Row("images-warm-1", "the same, warm, read-write mount, 1 reader", "images-warm-1", "corpusfs", [("ext4", ">=", 0.3)], "FUSE 0.06-0.15"),
     Row("images-warm-4", "the same, warm, read-write mount, 4 readers", "images-warm-4", "corpusfs", [("ext4", ">=", 0.3)]),
     Row("pread-cold", "random 4 KiB reads within shards, cold", "pread-cold", "corpusfs", [("ext4", ">=", 0.9)], "FUSE 0.85, ZFS over FUSE 0.37"),
+    Row("pread-snapshot-cold", "the same, snapshot mount", "pread-cold", "snapshot", [("ext4", ">=", 0.9)]),
+    Row("memmap-cold", "random rows of numpy.memmap, cold, snapshot mount", "memmap-cold", "snapshot", [("ext4", ">=", 0.9)]),
+    Row("open-warm", "images by Python's open(), warm, snapshot mount", "open-warm", "snapshot", [("ext4", ">=", 0.7)]),
+    Row("loader-cold", "images by a torch DataLoader with 2 workers, cold, snapshot mount", "loader-cold", "snapshot", [("ext4", ">=", 0.9)]),
     Row("walk-cold", "walk and stat of tiny, cold", "walk-cold", "corpusfs", [("ext4", ">=", 0.5)], "FUSE 0.1-0.2"),
     Row("walk-warm", "walk and stat of tiny, warm", "walk-warm", "corpusfs", [("ext4", ">=", 0.8)], "FUSE 0.06-0.5"),
     Row("rename", "rename", "names.rename", "corpusfs", [("ext4", ">=", 0.1)], "FUSE 0.05-0.08"),
@@ -228,7 +302,7 @@ ROWS = [
     Row("export-images", "export of images to a directory and sync", "out-images", "export", []),
 ]
 
-GROWING = ("shards-cold", "shards-warm", "images-cold-1", "images-cold-4", "images-warm-1", "images-warm-4", "pread-cold", "walk-cold", "walk-warm")
+GROWING = ("shards-cold.rate", "shards-warm", "images-cold-1.rate", "images-cold-4.rate", "images-warm-1", "images-warm-4", "pread-cold", "walk-cold", "walk-warm")
 
 
 def rows(full):
@@ -236,5 +310,5 @@ def rows(full):
     if not full:
         return ROWS
     titles = {"images-warm-1": "images, warm, 1 reader", "images-warm-4": "images, warm, 4 readers", "shards-warm": "sequential read of shards, warm"}
-    named = {row.measure: titles.get(row.measure, row.title) for row in reversed(ROWS)}
-    return ROWS + [Row("ten-" + key, named[key] + ", ten times the files", key, "grown", [("corpusfs", ">=", 0.87)]) for key in GROWING]
+    named = {row.measure: titles.get(row.measure, row.title) for row in reversed(ROWS) if row.way == "corpusfs" or row.measure in titles}
+    return ROWS + [Row("ten-" + key.split(".")[0], named[key] + ", ten times the files", key, "grown", [("corpusfs", ">=", 0.87)]) for key in GROWING]

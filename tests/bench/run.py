@@ -159,7 +159,7 @@ def perform(bench, options):
     results = []
     for row in chosen:
         measure = next(m for m in all_measures if row.measure == m.key or row.measure.startswith(m.key + "."))
-        units[row.measure] = measure.unit
+        units[row.measure] = measure.unit[row.measure.rpartition(".")[2]] if isinstance(measure.unit, dict) else measure.unit
         for way in measure.ways:
             if (measure.key, way) in bench.reasons:
                 bench.reasons[row.measure, way] = bench.reasons[measure.key, way]

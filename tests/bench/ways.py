@@ -30,6 +30,13 @@ class Way:
         """As after a boot: nothing in any cache."""
         self.machine.drop()
 
+    def take_fresh(self, kind):
+        """library(kind) as of this moment, at a place that was never read; drop_fresh() gives it up."""
+        return self.library(kind)
+
+    def drop_fresh(self):
+        pass
+
     def close(self):
         """Unmounted, no process left."""
 
@@ -297,6 +304,14 @@ class Snapshot(Way):
 
     def cold(self):
         self.corpusfs.cold()
+
+
+    def take_fresh(self, kind):
+        self.corpusfs.store.run("snapshot", "create", "d@fresh")
+        return f"{self.corpusfs.store.point}/d/.snapshots/fresh/{kind}"
+
+    def drop_fresh(self):
+        self.corpusfs.store.run("snapshot", "destroy", "d@fresh")
 
 
 class Grown(Way):

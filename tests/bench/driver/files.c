@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 
 struct job {
 	struct list list;
+	float *waits; /* seconds for each file; shared by the processes */
 	uint64_t count, seed;
 	const int *fds;
 	const uint64_t *sizes;
@@ -43,21 +46,42 @@ static uint64_t read_slot(unsigned slot, unsigned of, void *argument)
 	char *buffer = malloc(BUFFER);
 	uint64_t bytes = 0;
 
-	for (size_t i = slot; buffer && i < job->list.count; i += of)
+	for (size_t i = slot; buffer && i < job->list.count; i += of) {
+		const double start = now();
+
 		bytes += read_file(job->list.paths[i], buffer);
+		job->waits[i] = (float)(now() - start);
+	}
 	free(buffer);
 	return bytes;
 }
 
+static int by_length(const void *a, const void *b)
+{
+	const float left = *(const float *)a, right = *(const float *)b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* The list's order, or a random one; COUNT 0: all of it. */
 static void read_files(char **arguments)
 {
 	struct job job = { 0 };
+	const size_t most = number(arguments[4]);
 	uint64_t bytes;
 	double seconds;
 
 	list_load(&job.list, arguments[0], arguments[1], number(arguments[2]));
+	if (most && most < job.list.count)
+		job.list.count = most;
+	job.waits = mmap(NULL, job.list.count * sizeof(*job.waits), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (job.waits == MAP_FAILED)
+		fail("no memory", arguments[1]);
 	seconds = in_processes((unsigned)number(arguments[3]), read_slot, &job, &bytes);
-	print_result(seconds, job.list.count, bytes);
+	qsort(job.waits, job.list.count, sizeof(*job.waits), by_length);
+	printf("{\"seconds\": %.6f, \"ops\": %llu, \"bytes\": %llu, \"p50\": %.1f, \"p99\": %.1f}\n", seconds,
+	       (unsigned long long)job.list.count, (unsigned long long)bytes, 1e6 * (double)job.waits[job.list.count / 2],
+	       1e6 * (double)job.waits[job.list.count * 99 / 100]);
 }
 
 static uint64_t pread_slot(unsigned slot, unsigned of, void *argument)
@@ -126,8 +150,24 @@ static void stat_files(char **arguments)
 	print_result(seconds, job.list.count, 0);
 }
 
+/* Keeps so much memory from everybody else until standard input ends. */
+static void lock_memory(char **arguments)
+{
+	const size_t bytes = number(arguments[0]) << 20;
+	char byte;
+	void *area = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (area == MAP_FAILED || mlock(area, bytes) < 0)
+		fail("cannot lock memory", arguments[0]);
+	printf("locked\n");
+	fflush(stdout);
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		;
+}
+
 const struct command file_commands[] = {
-	{ "read", "ROOT LIST SEED PROCESSES", 4, read_files },
+	{ "lock", "MIB", 1, lock_memory },
+	{ "read", "ROOT LIST SEED PROCESSES COUNT", 5, read_files },
 	{ "pread", "ROOT LIST COUNT SEED PROCESSES", 5, pread_files },
 	{ "stat", "ROOT LIST SEED PROCESSES", 4, stat_files },
 	{ 0 },
