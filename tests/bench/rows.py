@@ -302,7 +302,8 @@ ROWS = [
     Row("export-images", "export of images to a directory and sync", "out-images", "export", []),
 ]
 
-GROWING = ("shards-cold.rate", "shards-warm", "images-cold-1.rate", "images-cold-4.rate", "images-warm-1", "images-warm-4", "pread-cold", "walk-cold", "walk-warm")
+GROWING = ("shards-cold.rate", "shards-warm", "images-cold-1.rate", "images-cold-4.rate", "images-warm-1", "images-warm-4",
+           "pread-cold", "walk-cold", "walk-warm")
 
 
 def rows(full):
@@ -310,5 +311,6 @@ def rows(full):
     if not full:
         return ROWS
     titles = {"images-warm-1": "images, warm, 1 reader", "images-warm-4": "images, warm, 4 readers", "shards-warm": "sequential read of shards, warm"}
-    named = {row.measure: titles.get(row.measure, row.title) for row in reversed(ROWS) if row.way == "corpusfs" or row.measure in titles}
+    named = {row.measure: titles.get(row.measure, row.title) for row in reversed(ROWS)
+             if row.way == "corpusfs" or row.measure in titles}
     return ROWS + [Row("ten-" + key.split(".")[0], named[key] + ", ten times the files", key, "grown", [("corpusfs", ">=", 0.87)]) for key in GROWING]
