@@ -21,7 +21,7 @@
 	X(LOCK_INODE,      "inode.lock")           /* (number of the view, inode number) */                            \
 	X(LOCK_EPOCH,      "view.epoch_lock")      /* (family and dataset, number of the view); freeze.c alone takes several */ \
 	X(LOCK_CATALOG,    "store.catalog_lock")                                                                       \
-	X(LOCK_COMMITTER,  "committer.lock")                                                                           \
+	X(LOCK_PENDING,    "pending.lock")                                                                             \
 	X(LOCK_CACHE,      "view.cache_lock")                                                                          \
 	X(LOCK_LRU,        "tree.lru_lock")                                                                            \
 	X(LOCK_FAMILIES,   "tree.family_lock")                                                                         \

@@ -19,7 +19,7 @@
 
 #include "lib/base/error.h"
 #include "lib/format/superblock.h"
-#include "lib/tree/records/tree.h"
+#include "lib/tree/files/files.h"
 
 struct store;
 

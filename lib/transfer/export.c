@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "lib/transfer/export_parts.h"
+#include "lib/tree/records/extent.h"
 
 /* --- reading --- */
 

@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 
 #include "lib/transfer/import_parts.h"
-#include "lib/tree/records/inode.h"
+#include "lib/tree/inodes/inode.h"
 
 void member_problem(struct import *import, const struct member *member, int code, const char *text)
 {

@@ -18,7 +18,7 @@
 #include "lib/transfer/big_names.h"
 #include "lib/transfer/import.h"
 #include "lib/transfer/trail.h"
-#include "lib/tree/content/bulk.h"
+#include "lib/tree/files/bulk.h"
 
 #define IMPORT_PIECE BIG_FILE /* big files are read in such pieces; smaller ones whole */
 #define MADE_MODE 0755          /* of directories on the way to something, and of a dataset */

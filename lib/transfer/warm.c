@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
+#include "lib/tree/records/extent.h"
 
 #define STEP_CHUNKS 64 /* taken by a thread at once: neighbours on disk */
 

@@ -101,7 +101,7 @@ def test_kill_at_a_fault_point(made, store, point, kind, done, mounted, steps):
 
 
 CONTENT = ["commit-before-store", "commit-before-write", "commit-after-write", "chunks-before-ingest", "chunks-after-ingest", "kv.ingest.before",
-           "kv.ingest.after", "names-before-write"]  # fmt: skip
+           "kv.ingest.after", "transaction-before-write"]  # fmt: skip
 
 
 @pytest.mark.sanitize

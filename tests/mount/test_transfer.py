@@ -227,7 +227,7 @@ def test_a_directory_is_never_replaced_by_a_file(store, area):
 @pytest.mark.timeout(180)
 def test_killed_import_is_run_again(store, source, area):
     chance = random.Random(1)
-    for point in ("chunks-after-ingest", "bulk-content-stored", "import-batch-done", "import-before-link", "names-before-write:kill:7"):
+    for point in ("chunks-after-ingest", "bulk-content-stored", "import-batch-done", "import-before-link", "transaction-before-write:kill:7"):
         killed = store.run("-s", store.path, "import", "--all", source, "d", env={"CORPUSFS_FAULT": point})
         assert killed.code == -signal.SIGKILL, (point, killed)
         check_whole_files(store, source, area)

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "lib/tree/content/pending.h"
 #include "tests/unit/tree_store.h"
 
 #define FILE_LEN 200000
@@ -125,12 +126,12 @@ static void run_failing_commit(struct tree_store *store)
 	REQUIRE(inode_sync(big) == -ENOSPC);
 	REQUIRE(has(big, 'a', FILE_LEN));
 	put(big, 'b', FILE_LEN / 2); /* over what was put back */
-	committer_usage(store->tree, NULL, &bytes, &inodes);
+	pending_usage(store->tree, NULL, &bytes, &inodes);
 	REQUIRE(bytes == FILE_LEN + 1000 && inodes == 2);
 	put(big, 'a', FILE_LEN / 3);
 	put(big, 'a', FILE_LEN / 2);
 	REQUIRE(inode_sync(big) == 0 && inode_sync(small) == 0);
-	committer_usage(store->tree, NULL, &bytes, &inodes);
+	pending_usage(store->tree, NULL, &bytes, &inodes);
 	REQUIRE(bytes == 0 && inodes == 0);
 	REQUIRE(has(big, 'a', FILE_LEN) && has(small, 'a', 1000));
 	inode_close(big);
@@ -233,7 +234,7 @@ static void test_writers_beyond_the_budget_go_on(void **state)
 		inode_close(inodes[i]);
 	}
 	assert_int_equal(tree_sync(store.tree), 0);
-	committer_usage(store.tree, NULL, &bytes, &count);
+	pending_usage(store.tree, NULL, &bytes, &count);
 	assert_int_equal(bytes, 0);
 	tree_store_close(&store);
 	tree_store_remove(&store);
@@ -252,7 +253,7 @@ static void test_idle_files_are_committed_by_themselves(void **state)
 	put(inode, 'a', FILE_LEN);
 	for (int i = 0; i < 500 && bytes > 0; i++) {
 		usleep(10000);
-		committer_usage(store.tree, NULL, &bytes, &count);
+		pending_usage(store.tree, NULL, &bytes, &count);
 	}
 	assert_int_equal(bytes, 0);
 	assert_true(has(inode, 'a', FILE_LEN));

@@ -8,6 +8,8 @@
 #include <linux/falloc.h>
 #include <pthread.h>
 
+#include "lib/tree/content/space.h"
+#include "lib/tree/records/extent.h"
 #include "tests/unit/tree_store.h"
 
 #define SPACE (400UL << 10)

@@ -11,7 +11,7 @@
 #include <pthread.h>
 
 #include "lib/base/clock.h"
-#include "lib/tree/records/inode.h"
+#include "lib/tree/inodes/inode.h"
 #include "tests/unit/dataset_store.h"
 
 #define LEN (1U << 20)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "lib/base/buf.h"
-#include "lib/tree/content/dirty.h"
+#include "lib/tree/inodes/dirty.h"
 
 #define SPACE 6000
 

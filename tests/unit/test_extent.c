@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include "lib/tree/freeze/freeze.h"
+#include "lib/tree/inodes/extent_edit.h"
 #include "tests/unit/tree_store.h"
 
 #define SPACE 4000
@@ -44,7 +45,7 @@ static void assert_same(struct view *view, uint64_t ino, const struct model *mod
 			assert_int_equal(seen.at[i], model->at[i]);
 		}
 	}
-	extent_list_clear(&list);
+	array_clear(&list);
 }
 
 /* Some new extents, with gaps, for [first, end). */
@@ -60,7 +61,7 @@ static void random_extents(struct extent_list *list, struct model *model, uint64
 		if (rand() % 4)
 			extent.record = (struct extent_record){ length, 1 + (uint64_t)rand() % 1000, (uint32_t)rand() % 1000 };
 		if (rand() % 3) {
-			extent_list_add(list, &extent);
+			array_add(list, extent);
 			for (uint32_t j = 0; j < length; j++) {
 				model->mapped[at + j] = true;
 				model->chunk[at + j] = extent.record.chunk;
@@ -89,7 +90,7 @@ static void random_edit(struct inode *inode, struct model *model)
 		end = MIN(end, SPACE);
 		random_extents(&list, model, at, end);
 		assert_int_equal(extent_edit_replace(&edit, at, end, list.items, list.count), 0);
-		extent_list_clear(&list);
+		array_clear(&list);
 		at = end + (rand() % 2 ? 0 : (uint64_t)rand() % 50);
 	}
 	extent_edit_end(&edit);
@@ -174,7 +175,7 @@ static void test_the_last_extent_before_an_offset(void **state)
 	assert_int_equal(list.count, 1);
 	inode->record.allocated = 0; /* the record was never written */
 	inode_close(inode);
-	extent_list_clear(&list);
+	array_clear(&list);
 	kv_batch_free(batch);
 }
 

@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 
 #include "lib/base/clock.h"
-#include "lib/tree/records/inode.h"
+#include "lib/tree/inodes/inode.h"
 #include "tests/unit/dataset_store.h"
 
 #define COPY_LEN (1U << 20)

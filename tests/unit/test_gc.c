@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "lib/reclaim/chunk_references.h"
+#include "lib/tree/records/extent.h"
 #include "tests/unit/dataset_store.h"
 
 #define BLOCK 30000      /* bytes of a test file: several chunks */

@@ -13,7 +13,7 @@
 #include "lib/transfer/export.h"
 #include "lib/transfer/import.h"
 #include "lib/transfer/warm.h"
-#include "lib/tree/content/bulk.h"
+#include "lib/tree/files/bulk.h"
 
 #define SMALL 600
 #define CHUNKED 50000

@@ -30,7 +30,7 @@ static void locks_init(struct locks *locks)
 	mutex_init_keyed(&locks->inode, LOCK_INODE, 1, 5);
 	mutex_init_keyed(&locks->later_inode, LOCK_INODE, 1, 6);
 	mutex_init_keyed(&locks->other_view, LOCK_INODE, 2, 1);
-	mutex_init(&locks->committer, LOCK_COMMITTER);
+	mutex_init(&locks->committer, LOCK_PENDING);
 	rwlock_init_keyed(&locks->epoch, LOCK_EPOCH, 1, 1);
 	rwlock_init_keyed(&locks->later_epoch, LOCK_EPOCH, 2, 1);
 	pthread_cond_init(&locks->condition, NULL);

@@ -224,7 +224,7 @@ static void a_kill_before_the_batch_leaves_the_name(void **state)
 	uint64_t ino = big_file(store);
 	struct attr attr;
 
-	crash_at(store, "names-before-write", "unlink");
+	crash_at(store, "transaction-before-write", "unlink");
 	assert_int_equal(view_lookup(store->view, ROOT_INO, "f", &attr), 0);
 	assert_int_equal(attr.ino, ino);
 	assert_int_equal(orphans(store), 0);

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lib/tree/records/inode.h"
+#include "lib/tree/files/files.h"
+#include "lib/tree/inodes/inode.h"
 
 #define MIB (1UL << 20)
 

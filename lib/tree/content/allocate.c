@@ -3,8 +3,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
+#include "lib/tree/content/file.h"
+#include "lib/tree/content/pending.h"
+#include "lib/tree/inodes/extent_edit.h"
 
 /* One batch changes at most so many extents, and maps so many new ones. */
 #define STEP_EXTENTS 8192
@@ -16,7 +18,7 @@ static void add_zeros(struct extent_list *list, uint64_t first, uint64_t end)
 		uint32_t length = (uint32_t)MIN(end - first, EXTENT_LEN_MAX);
 		struct extent extent = { .offset = first, .record = { .length = length, .chunk = CHUNK_NONE } };
 
-		extent_list_add(list, &extent);
+		array_add(list, extent);
 		first += length;
 	}
 }
@@ -54,7 +56,7 @@ static int fill_step(struct inode *inode, struct kv_batch *batch, uint64_t first
 		if (next > at) {
 			add_zeros(&zeros, at, next);
 			result = extent_edit_replace(&edit, at, next, zeros.items, zeros.count);
-			extent_list_clear(&zeros);
+			array_clear(&zeros);
 		}
 		if (i < old->count)
 			at = MAX(at, old->items[i].offset + old->items[i].record.length);
@@ -71,7 +73,7 @@ static int clear_step(struct inode *inode, struct kv_batch *batch, uint64_t firs
 	if (zeros)
 		add_zeros(&list, first, end);
 	result = extents_replace(inode, batch, first, end, list.items, list.count);
-	extent_list_clear(&list);
+	array_clear(&list);
 	return result;
 }
 
@@ -80,30 +82,32 @@ static int change_step(struct inode *inode, int mode, uint64_t first, uint64_t e
 {
 	bool keep_size = mode & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE);
 	struct extent_list old = { 0 };
-	struct content_change change;
+	struct transaction transaction;
 	uint64_t step_end = end;
 	int result;
 
-	content_change_begin(&change, inode);
+	transaction_begin_locked(&transaction, inode);
 	result = plan_step(inode, first, end, &old, &step_end);
 	/* an empty inline file has no extents, a longer one is small: nothing is worth mapping */
 	if (result == 0 && !inode->record.is_inline) {
 		if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
-			result = clear_step(inode, change.batch, first, step_end, mode & FALLOC_FL_ZERO_RANGE);
+			result = clear_step(inode, transaction.batch, first, step_end, mode & FALLOC_FL_ZERO_RANGE);
 		else
-			result = fill_step(inode, change.batch, first, step_end, &old);
+			result = fill_step(inode, transaction.batch, first, step_end, &old);
 	}
 	if (result == 0 && !keep_size && step_end > inode->size) {
 		inode->size = step_end;
 		if (inode->active.bytes == 0)
 			inode->record.size = step_end;
 		else
-			committer_note(inode);
+			pending_note(inode);
 	}
 	if (result == 0)
 		content_touch(inode);
-	result = content_change_end(&change, result);
-	extent_list_clear(&old);
+	transaction_put(&transaction, inode);
+	result = transaction_write(&transaction, result);
+	transaction_end(&transaction);
+	array_clear(&old);
 	if (result == 0)
 		*ret_end = step_end;
 	return result;
@@ -133,7 +137,7 @@ int inode_allocate(struct inode *inode, int mode, uint64_t offset, uint64_t len)
 	if (len == 0)
 		return -EINVAL;
 	if (!punch)
-		result = committer_check_space(tree, len);
+		result = pending_check_space(tree, len);
 	if (result == 0)
 		result = inode_commit(inode);
 	if (result < 0)
@@ -142,86 +146,11 @@ int inode_allocate(struct inode *inode, int mode, uint64_t offset, uint64_t len)
 	mutex_take(&inode->lock);
 	inode_wait_drained(inode);
 	if (punch || zero) {
-		committer_release(tree, dirty_discard(&inode->active, offset, end));
+		pending_release(tree, dirty_discard(&inode->active, offset, end));
 		clear_inline(inode, offset, end);
 	}
 	while (offset < end && result == 0)
 		result = change_step(inode, mode, offset, end, &offset);
 	mutex_give(&inode->lock);
 	return result;
-}
-
-/* --- seek --- */
-
-struct seek {
-	bool hole;
-	uint64_t at; /* where the answer is, if nothing else comes */
-	bool found;
-};
-
-static void seek_over(struct seek *seek, const struct extent *extent)
-{
-	uint64_t end = extent->offset + extent->record.length;
-	bool data = extent->record.chunk != CHUNK_NONE;
-
-	if (end <= seek->at || (!data && !seek->hole))
-		return;
-	if (seek->hole) {
-		seek->found = !data || extent->offset > seek->at;
-		seek->at = seek->found ? seek->at : end;
-	} else {
-		seek->at = MAX(seek->at, extent->offset);
-		seek->found = true;
-	}
-}
-
-static int seek_extents(struct inode *inode, struct seek *seek)
-{
-	struct extent_list list = { 0 };
-	uint64_t first = seek->at;
-	int result = 0;
-
-	do {
-		extent_list_clear(&list);
-		result = extents_load(inode->view, inode->ino, first, UINT64_MAX, STEP_EXTENTS, &list);
-		for (size_t i = 0; i < list.count && result == 0 && !seek->found; i++) {
-			seek_over(seek, &list.items[i]);
-			first = list.items[i].offset + list.items[i].record.length;
-		}
-	} while (result == 0 && !seek->found && list.count >= STEP_EXTENTS);
-	extent_list_clear(&list);
-	return result;
-}
-
-int inode_seek(struct inode *inode, uint64_t offset, int whence, uint64_t *ret_offset)
-{
-	struct seek seek = { .hole = whence == SEEK_HOLE, .at = offset };
-	uint64_t size;
-	int result;
-
-	if (whence != SEEK_HOLE && whence != SEEK_DATA)
-		return -EINVAL;
-	result = inode_commit(inode);
-	if (result < 0)
-		return result;
-	mutex_take(&inode->lock);
-	size = inode->size;
-	if (offset >= size) {
-		result = -ENXIO;
-	} else if (inode->record.is_inline) {
-		if (seek.hole)
-			seek.at = MAX(offset, inode->inline_data.len);
-		seek.found = seek.hole || offset < inode->inline_data.len;
-	} else if (inode->record.allocated > 0) {
-		rwlock_read(&inode->view->epoch_lock);
-		result = seek_extents(inode, &seek);
-		rwlock_give(&inode->view->epoch_lock);
-	}
-	mutex_give(&inode->lock);
-	if (result < 0)
-		return result;
-	if (!seek.hole && (!seek.found || seek.at >= size))
-		return -ENXIO;
-	*ret_offset = MIN(seek.at, size);
-	return 0;
 }

@@ -10,13 +10,16 @@
  * An inode's extents and record are always in one batch, so after a crash its content is that of before or after. Chunks that travel in
  * a batch (I8) are in the first one; those in SST files are durable before it is written.
  */
+#include "lib/tree/content/commit.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "lib/base/fault.h"
-#include "lib/tree/content/committer.h"
-#include "lib/tree/content/content.h"
+#include "lib/tree/content/pending.h"
+#include "lib/tree/inodes/extent_edit.h"
+#include "lib/tree/inodes/transaction.h"
 
 /* Inodes whose locks are held at once: readers of them wait until the batch is written. */
 #define BATCH_INODES 256
@@ -35,9 +38,6 @@ struct item {
 	bool content;        /* frozen is not empty */
 	bool stays_inline;
 	size_t first_run, run_count;
-	struct inode_record old_record; /* while the batch is not written */
-	struct buf old_inline;
-	bool inline_replaced;
 };
 
 struct commit {
@@ -45,10 +45,9 @@ struct commit {
 	struct tree *tree;
 	struct item *items;
 	size_t count;
-	struct run *runs;
-	size_t run_count, run_cap;
+	ARRAY(struct run) runs;
 	struct chunks_group *group;
-	struct kv_batch *batch;
+	struct kv_batch *chunks; /* those that travel in a batch, until the first one is written */
 };
 
 /* Content that leaves the inode: the committed inline bytes become part of what is frozen, under it. */
@@ -62,7 +61,7 @@ static void freeze_inline(struct tree *tree, struct inode *inode)
 	if (dirty_write(&below, 0, inode->inline_data.data, inode->inline_data.len) < 0)
 		abort();
 	dirty_merge_below(&inode->frozen, &below);
-	committer_charge(tree, inode->frozen.bytes - before);
+	pending_charge(tree, inode->frozen.bytes - before);
 }
 
 static void begin_item(struct commit *commit, struct item *item)
@@ -91,18 +90,8 @@ static void begin_item(struct commit *commit, struct item *item)
 			freeze_inline(commit->tree, inode);
 	}
 	mutex_give(&inode->lock);
-	committer_release(commit->tree, dropped.bytes);
+	pending_release(commit->tree, dropped.bytes);
 	dirty_clear(&dropped);
-}
-
-static struct run *add_run(struct commit *commit, uint64_t offset, size_t len)
-{
-	if (commit->run_count == commit->run_cap) {
-		commit->run_cap = commit->run_cap ? 2 * commit->run_cap : 64;
-		commit->runs = xrealloc(commit->runs, commit->run_cap * sizeof(*commit->runs));
-	}
-	commit->runs[commit->run_count] = (struct run){ .offset = offset, .len = len };
-	return &commit->runs[commit->run_count++];
 }
 
 /* Frozen segments that follow each other are cut as one piece of content, up to the size of a big segment. */
@@ -110,7 +99,7 @@ static int gather_item(struct commit *commit, struct item *item, int level)
 {
 	const struct dirty *frozen = &item->inode->frozen;
 
-	item->first_run = commit->run_count;
+	item->first_run = commit->runs.count;
 	for (size_t i = 0, next; i < frozen->count; i = next) {
 		const struct segment *segment = &frozen->segments[i];
 		const uint8_t *data = segment->data;
@@ -121,7 +110,9 @@ static int gather_item(struct commit *commit, struct item *item, int level)
 				   len + frozen->segments[next].len <= DIRTY_SEGMENT_MAX;
 		     next++)
 			len += frozen->segments[next].len;
-		run = add_run(commit, segment->offset, len);
+		run = array_new(&commit->runs);
+		run->offset = segment->offset;
+		run->len = len;
 		item->run_count++;
 		if (next > i + 1) {
 			run->joined = malloc(len);
@@ -151,18 +142,18 @@ static int store(struct commit *commit)
 	}
 	if (result == 0)
 		result = fault_point("commit-before-store");
-	if (result == 0 && commit->run_count > 0)
-		result = chunks_group_store(commit->group, commit->batch);
+	if (result == 0 && commit->runs.count > 0)
+		result = chunks_group_store(commit->group, commit->chunks);
 	return result;
 }
 
 /* --- finish: with the inodes' locks and the epoch lock --- */
 
-static void put_inline(struct item *item)
+static void put_inline(struct transaction *transaction, const struct item *item)
 {
 	struct inode *inode = item->inode;
-	struct buf fresh = BUF_INIT;
 	size_t kept = MIN(inode->inline_data.len, item->size);
+	AUTO_BUF fresh = BUF_INIT;
 
 	buf_reserve(&fresh, item->size);
 	memset(fresh.data, 0, item->size);
@@ -170,28 +161,20 @@ static void put_inline(struct item *item)
 		memcpy(fresh.data, inode->inline_data.data, kept);
 	fresh.len = item->size;
 	dirty_overlay(&inode->frozen, 0, item->size, fresh.data);
-	item->old_inline = inode->inline_data;
-	item->inline_replaced = true;
-	inode->inline_data = BUF_INIT;
-	content_set_inline(inode, fresh.data, fresh.len);
-	buf_clear(&fresh);
+	transaction_set_inline(transaction, inode, fresh.data, fresh.len);
 }
 
-static int put_runs(struct commit *commit, struct item *item)
+static int put_runs(const struct commit *commit, struct transaction *transaction, const struct item *item)
 {
 	struct inode *inode = item->inode;
 	struct extent_edit edit;
 	int result = 0;
 
-	if (inode->record.is_inline) {
-		item->old_inline = inode->inline_data;
-		item->inline_replaced = true;
-		inode->inline_data = BUF_INIT;
-		content_set_inline(inode, NULL, 0);
-	}
-	edit = extent_edit_begin(inode, commit->batch);
+	if (inode->record.is_inline)
+		transaction_set_inline(transaction, inode, NULL, 0);
+	edit = extent_edit_begin(inode, transaction->batch);
 	for (size_t i = 0; i < item->run_count && result == 0; i++) {
-		const struct run *run = &commit->runs[item->first_run + i];
+		const struct run *run = &commit->runs.items[item->first_run + i];
 		size_t count;
 		const struct chunk_piece *pieces = chunks_group_pieces(commit->group, run->number, &count);
 		struct extent *extents = xcalloc(count, sizeof(*extents));
@@ -207,47 +190,21 @@ static int put_runs(struct commit *commit, struct item *item)
 	return result;
 }
 
-static int put_item(struct commit *commit, struct item *item)
+static int put_item(const struct commit *commit, struct transaction *transaction, const struct item *item)
 {
 	struct inode *inode = item->inode;
 	int result = 0;
 
-	item->old_record = inode->record;
-	item->inline_replaced = false;
 	/* it lost its last name and user meanwhile: its records go, and are not made again */
 	if (inode->gone)
 		return 0;
 	if (item->stays_inline)
-		put_inline(item);
+		put_inline(transaction, item);
 	else if (item->content)
-		result = put_runs(commit, item);
+		result = put_runs(commit, transaction, item);
 	inode->record.size = item->size;
-	if (result == 0)
-		inode_record_put(inode, commit->batch);
+	transaction_put(transaction, inode);
 	return result;
-}
-
-static void finished(struct item *item)
-{
-	struct inode *inode = item->inode;
-
-	if (!inode->gone)
-		inode_written(inode);
-	extent_cache_drop(inode);
-	inode->commit_error = 0;
-	buf_clear(&item->old_inline);
-}
-
-static void not_finished(struct item *item)
-{
-	struct inode *inode = item->inode;
-
-	if (item->inline_replaced) {
-		buf_clear(&inode->inline_data);
-		inode->inline_data = item->old_inline;
-		item->old_inline = BUF_INIT;
-	}
-	inode->record = item->old_record;
 }
 
 /* Ends the inode's commit. Caller holds inode->lock; what is returned is freed and given back without it. */
@@ -263,57 +220,49 @@ static struct dirty end_item(struct item *item)
 	return frozen;
 }
 
-/* Writes the batch for items [first, end); the lock of each that is not done is held. */
-static int write_items(struct commit *commit, size_t first, size_t end)
+static int put_items(const struct commit *commit, struct transaction *transaction, size_t first, size_t end)
 {
-	size_t put = first;
-	int result;
+	int result = 0;
 
-	rwlock_read(&commit->view->epoch_lock);
-	result = view_check_change(commit->view);
-	for (; put < end && result == 0; put++) {
-		if (!commit->items[put].done)
-			result = put_item(commit, &commit->items[put]);
+	for (size_t i = first; i < end && result == 0; i++) {
+		if (!commit->items[i].done)
+			result = put_item(commit, transaction, &commit->items[i]);
 	}
-	if (result == 0)
-		result = fault_point("commit-before-write");
-	if (result == 0)
-		result = kv_write(commit->tree->kv, commit->batch, 0);
-	for (size_t i = first; i < put; i++) {
-		if (!commit->items[i].done && result == 0)
-			finished(&commit->items[i]);
-		else if (!commit->items[i].done)
-			not_finished(&commit->items[i]);
-	}
-	rwlock_give(&commit->view->epoch_lock);
-	kv_batch_clear(commit->batch);
-	return result;
+	return result == 0 ? fault_point("commit-before-write") : result;
 }
 
 static int finish(struct commit *commit, size_t first, size_t end)
 {
+	struct inode *inodes[BATCH_INODES] = { NULL };
 	struct dirty frozen[BATCH_INODES];
+	struct transaction transaction;
 	size_t freed = 0;
 	uint64_t bytes = 0;
 	int result;
 
 	for (size_t i = first; i < end; i++) {
 		if (!commit->items[i].done)
-			mutex_take(&commit->items[i].inode->lock);
+			inodes[i - first] = commit->items[i].inode;
 	}
-	result = write_items(commit, first, end);
-	for (size_t i = end; i-- > first;) {
+	transaction_begin(&transaction, commit->view, inodes, end - first);
+	if (commit->chunks) {
+		kv_batch_free(transaction.batch);
+		transaction.batch = steal_ptr(commit->chunks);
+	}
+	result = put_items(commit, &transaction, first, end);
+	result = transaction_write(&transaction, result);
+	for (size_t i = first; i < end && result == 0; i++) {
 		if (commit->items[i].done)
 			continue;
-		if (result == 0)
-			frozen[freed++] = end_item(&commit->items[i]);
-		mutex_give(&commit->items[i].inode->lock);
+		commit->items[i].inode->commit_error = 0;
+		frozen[freed++] = end_item(&commit->items[i]);
 	}
+	transaction_end(&transaction);
 	for (size_t i = 0; i < freed; i++) {
 		bytes += frozen[i].bytes;
 		dirty_clear(&frozen[i]);
 	}
-	committer_release(commit->tree, bytes);
+	pending_release(commit->tree, bytes);
 	if (result == 0)
 		result = fault_point("commit-after-write");
 	return result;
@@ -333,12 +282,12 @@ static void give_up(struct commit *commit, struct item *item, int error)
 		dirty_clear(&inode->active);
 	} else {
 		dirty_merge_below(&inode->active, &frozen);
-		committer_note(inode);
+		pending_note(inode);
 	}
 	bytes -= inode->active.bytes;
 	inode->commit_error = error;
 	mutex_give(&inode->lock);
-	committer_release(commit->tree, bytes);
+	pending_release(commit->tree, bytes);
 }
 
 static int by_ino(const void *a, const void *b)
@@ -355,7 +304,7 @@ int commit_group(struct view *view, struct inode **inodes, size_t count)
 
 	commit.items = xcalloc(count, sizeof(*commit.items));
 	commit.group = chunks_group_new(commit.tree->chunks);
-	commit.batch = kv_batch_new();
+	commit.chunks = kv_batch_new();
 	for (size_t i = 0; i < count; i++)
 		commit.items[i].inode = inodes[i];
 	qsort(commit.items, count, sizeof(*commit.items), by_ino);
@@ -369,10 +318,10 @@ int commit_group(struct view *view, struct inode **inodes, size_t count)
 			give_up(&commit, &commit.items[i], result);
 	}
 	chunks_group_free(commit.group);
-	kv_batch_free(commit.batch);
-	for (size_t i = 0; i < commit.run_count; i++)
-		free(commit.runs[i].joined);
-	free(commit.runs);
+	kv_batch_free(commit.chunks);
+	for (size_t i = 0; i < commit.runs.count; i++)
+		free(commit.runs.items[i].joined);
+	array_clear(&commit.runs);
 	free(commit.items);
 	return result;
 }

@@ -1,32 +1,21 @@
 /*
- * When content is committed, and by whom. Internal to lib/tree; inode.h has what others use.
+ * Who commits, and when. Internal to lib/tree.
  *
- * Inodes with something to commit stand on one list, oldest first. A committer (one of two background threads, or whoever calls
- * committer_run) claims some of one view, commits them as one group (commit.c) and gives them up. Two threads, so that the cutting and
- * hashing of one group overlaps with the writing of the other.
- *
- *   clean --committer_note--> listed --claim--> claimed --success--> clean
- *                               ^---------------- | failure, or written meanwhile
+ * A committer (one of two background threads, or whoever calls committer_run) claims some of what is pending of one view, commits it as one
+ * group (commit.c) and ends the claim. Two threads, so that the cutting and hashing of one group overlaps with the writing of the other.
  */
 #ifndef CORPUSFS_TREE_CONTENT_COMMITTER_H
 #define CORPUSFS_TREE_CONTENT_COMMITTER_H
 
-#include "lib/tree/records/inode.h"
+#include "lib/tree/inodes/inode.h"
 
-#define COMMIT_GROUP_INODES 4096
-#define COMMIT_GROUP_BYTES (64ULL << 20)
+/* tree->pending is there. */
+WARN_UNUSED int committer_start(struct tree *tree);
+void committer_stop(struct tree *tree);
 
-/* -ENOSPC when the disk has no room for `len` more bytes beside those already buffered. */
-WARN_UNUSED int committer_check_space(struct tree *tree, size_t len);
-/* Accounts bytes without waiting. */
-void committer_charge(struct tree *tree, size_t len);
-uint64_t committer_budget(const struct tree *tree);
-struct block_pool *committer_blocks(struct tree *tree);
-
-/*
- * commit.c: commits claimed inodes of one view, whole or, on failure, in part: what was not committed is buffered and listed again.
- * Caller holds no lock but the claims.
- */
-WARN_UNUSED int commit_group(struct view *view, struct inode **inodes, size_t count);
+/* Commits the inode (all of view when inode is NULL, all views when both are NULL) and waits. Caller holds no lock. */
+WARN_UNUSED int committer_run(struct tree *tree, struct view *view, struct inode *inode);
+/* kv_sync, shared by those who ask at the same time. */
+WARN_UNUSED int committer_sync(struct tree *tree);
 
 #endif

@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 
 #include "lib/base/fault.h"
-#include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
+#include "lib/tree/content/file.h"
+#include "lib/tree/content/pending.h"
+#include "lib/tree/inodes/extent_edit.h"
 
 #define SHARE_MAX (1ULL << 30)      /* one call, so that a batch stays small */
 #define SMALL_COPY (64U << 10)      /* below it bytes are copied: an extent costs more than it saves */
@@ -88,9 +90,9 @@ static int load_shared(const struct copy *copy, struct extent_list *shared)
 			extent.record.chunk_offset += (uint32_t)(first - extent.offset);
 		extent.record.length = (uint32_t)(last - first);
 		extent.offset = first - copy->source_offset + copy->target_offset;
-		extent_list_add(shared, &extent);
+		array_add(shared, extent);
 	}
-	extent_list_clear(&list);
+	array_clear(&list);
 	return result;
 }
 
@@ -99,21 +101,23 @@ static int put_shared(const struct copy *copy, const struct extent_list *shared)
 {
 	struct inode *target = copy->target;
 	uint64_t end = copy->target_offset + copy->len;
-	struct content_change change;
+	struct transaction transaction;
 	int result = fault_point("copy-before-change");
 
 	if (result < 0)
 		return result;
-	content_change_begin(&change, target);
-	result = extents_replace(target, change.batch, copy->target_offset, end, shared->items, shared->count);
+	transaction_begin_locked(&transaction, target);
+	result = extents_replace(target, transaction.batch, copy->target_offset, end, shared->items, shared->count);
 	if (result == 0) {
 		target->size = MAX(target->size, end);
 		target->record.size = target->active.bytes == 0 ? target->size : MAX(target->record.size, end);
 		content_touch(target);
 	}
-	result = content_change_end(&change, result);
+	transaction_put(&transaction, target);
+	result = transaction_write(&transaction, result);
+	transaction_end(&transaction);
 	if (result == 0)
-		committer_release(target->view->tree, dirty_discard(&target->active, copy->target_offset, end));
+		pending_release(target->view->tree, dirty_discard(&target->active, copy->target_offset, end));
 	return result;
 }
 
@@ -138,7 +142,7 @@ static ssize_t copy_extents(struct copy *copy)
 	if (result == 0 && copy->len > 0)
 		result = put_shared(copy, &shared);
 	unlock_both(copy);
-	extent_list_clear(&shared);
+	array_clear(&shared);
 	return result < 0 ? result : (ssize_t)copy->len;
 }
 

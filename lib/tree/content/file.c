@@ -2,9 +2,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lib/base/clock.h"
 #include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
+#include "lib/tree/content/file.h"
+#include "lib/tree/content/pending.h"
+#include "lib/tree/inodes/extent_cache.h"
 
 /* Zeros where the list has gaps; returns whether there are any below `size`. */
 static bool clear_gaps(const struct extent_list *list, uint64_t offset, size_t len, uint64_t size, uint8_t *out)
@@ -101,7 +103,7 @@ static int read_once(struct inode *inode, uint64_t offset, size_t len, void *out
 		}
 		mutex_give(&inode->lock);
 	}
-	extent_list_clear(&list);
+	array_clear(&list);
 	*ret_len = len;
 	return result;
 }
@@ -121,60 +123,6 @@ ssize_t inode_read(struct inode *inode, uint64_t offset, size_t len, void *out)
 	return result < 0 ? result : (ssize_t)done;
 }
 
-int content_check_change(struct inode *inode, uint64_t offset, uint64_t len)
-{
-	int result = view_check_change(inode->view);
-
-	if (result < 0)
-		return result;
-	if (S_ISDIR(inode->record.mode))
-		return -EISDIR;
-	if (!S_ISREG(inode->record.mode))
-		return -EINVAL;
-	if (offset > FILE_SIZE_MAX || len > FILE_SIZE_MAX - offset)
-		return -EFBIG;
-	return 0;
-}
-
-int content_kill_priv(struct inode *inode)
-{
-	struct setattr change = { .mask = SET_KILL_PRIV };
-	struct tree_key stem = tree_stem_xattr(inode->view->family_id, inode->ino, "security.capability");
-	struct attr attr;
-	uint64_t epoch;
-	bool set_id;
-
-	mutex_take(&inode->lock);
-	set_id = inode->record.mode & (S_ISUID | S_ISGID);
-	mutex_give(&inode->lock);
-	if (!set_id) {
-		int result = view_version_get(inode->view, &stem, NULL, &epoch);
-
-		if (result < 0)
-			return result == -ENOENT ? 0 : result;
-	}
-	return view_setattr(inode->view, inode->ino, &change, &attr);
-}
-
-void content_touch(struct inode *inode)
-{
-	inode->record.mtime = inode->record.ctime = clock_now();
-	inode->times_dirty = true;
-}
-
-void content_set_inline(struct inode *inode, const void *data, size_t len)
-{
-	struct buf fresh = BUF_INIT;
-
-	buf_add(&fresh, data, len);
-	buf_clear(&inode->inline_data);
-	inode->inline_data = fresh;
-	inode->record.is_inline = len > 0;
-	inode->record.data = fresh.data;
-	inode->record.data_len = (uint32_t)len;
-	inode->record.allocated = len;
-}
-
 int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t len, unsigned flags)
 {
 	struct tree *tree = inode->view->tree;
@@ -183,26 +131,26 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 
 	if (result < 0 || len == 0)
 		return result;
-	result = committer_check_space(tree, len);
+	result = pending_check_space(tree, len);
 	if (result == 0 && (flags & WRITE_KILL_PRIV))
-		result = content_kill_priv(inode);
+		result = content_kill_privileges(inode);
 	if (result == 0)
-		result = committer_admit(tree, len);
+		result = pending_admit(tree, len);
 	if (result < 0)
 		return result;
 
 	hold_enter(&inode->view->hold);
 	mutex_take(&inode->lock);
-	inode->active.pool = committer_blocks(tree);
+	inode->active.pool = pending_blocks(tree);
 	grown = dirty_write(&inode->active, offset, data, len);
 	if (grown >= 0) {
 		inode->size = MAX(inode->size, offset + len);
 		content_touch(inode);
-		committer_note(inode);
+		pending_note(inode);
 	}
 	mutex_give(&inode->lock);
 	hold_leave(&inode->view->hold);
-	committer_release(tree, grown < 0 ? len : len - (size_t)grown);
+	pending_release(tree, grown < 0 ? len : len - (size_t)grown);
 	return grown < 0 ? (int)grown : 0;
 }
 

@@ -1,9 +1,11 @@
+#include "lib/tree/content/space.h"
+
 #include <errno.h>
 #include <sys/statvfs.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
-#include "lib/tree/records/inode.h"
+#include "lib/base/locks.h"
 
 #define LOOK_MS 100
 #define LOOK_BYTES (16ULL << 20)

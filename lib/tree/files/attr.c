@@ -2,10 +2,12 @@
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
+#include "lib/tree/content/content.h"
+#include "lib/tree/content/pending.h"
 #include "lib/tree/files/acl.h"
+#include "lib/tree/files/files.h"
 #include "lib/tree/files/xattr.h"
 
-#define CAPABILITY "security.capability"
 #define SET_TIMES (SET_ATIME | SET_MTIME)
 
 /* Gives the reference back. */
@@ -99,7 +101,7 @@ static int scan_disk(struct attr_scan *scan, uint64_t ino, struct attr *ret_attr
 		r = inode_record_decode(value, len, &record);
 	if (r < 0)
 		return r == -ENOENT ? -ESTALE : r == -EBADMSG ? -EIO : r;
-	*ret_attr = record_attr(ino, &record);
+	*ret_attr = attr_of_record(ino, &record);
 	return 0;
 }
 
@@ -113,34 +115,21 @@ int attr_scan_get(struct attr_scan *scan, uint64_t ino, struct attr *ret_attr)
 	return r < 0 ? r : take_attr(inode, false, ret_attr);
 }
 
-/* --- parts of a change; the inode is locked --- */
+/* --- parts of a transaction; the inode is locked --- */
 
-/* As Linux does: set-group-id without group execution is no privilege but a mark for mandatory locking. */
-static int kill_privileges(struct change *change, struct inode *inode)
-{
-	uint32_t *mode = &inode->record.mode;
-
-	if (S_ISDIR(*mode))
-		return 0;
-	*mode &= ~(uint32_t)S_ISUID;
-	if (*mode & S_IXGRP)
-		*mode &= ~(uint32_t)S_ISGID;
-	return inode->gone ? 0 : xattr_delete(change, inode, CAPABILITY);
-}
-
-static int set_mode(struct change *change, struct inode *inode, uint32_t mode)
+static int set_mode(struct transaction *transaction, struct inode *inode, uint32_t mode)
 {
 	AUTO_BUF acl = BUF_INIT;
 	int r;
 
 	inode->record.mode = (inode->record.mode & S_IFMT) | (mode & 07777);
-	r = xattr_load(change, inode, ACL_ACCESS, &acl);
+	r = xattr_load(transaction, inode, ACL_ACCESS, &acl);
 	if (r < 0)
 		return r == -ENODATA ? 0 : r;
 	r = acl_chmod(&acl, mode);
 	if (r < 0)
 		return r == -EINVAL ? -EIO : r;
-	return xattr_put(change, inode, ACL_ACCESS, acl.data, acl.len);
+	return xattr_put(transaction, inode, ACL_ACCESS, acl.data, acl.len);
 }
 
 static void set_times(struct inode *inode, const struct setattr *set, struct timespec now)
@@ -156,20 +145,20 @@ static void set_times(struct inode *inode, const struct setattr *set, struct tim
 	record->ctime = now;
 }
 
-static int apply(struct change *change, struct inode *inode, const struct setattr *set)
+static int apply(struct transaction *transaction, struct inode *inode, const struct setattr *set)
 {
 	int r = inode->gone && (set->mask & SET_SIZE) ? -ESTALE : 0;
 
 	if (r == 0 && (set->mask & (SET_UID | SET_GID | SET_KILL_PRIV)))
-		r = kill_privileges(change, inode);
+		r = content_kill_privileges_in(transaction, inode);
 	if (r == 0 && (set->mask & SET_UID))
 		inode->record.uid = set->uid;
 	if (r == 0 && (set->mask & SET_GID))
 		inode->record.gid = set->gid;
 	if (r == 0 && (set->mask & SET_MODE))
-		r = set_mode(change, inode, set->mode);
+		r = set_mode(transaction, inode, set->mode);
 	if (r == 0 && (set->mask & SET_SIZE))
-		r = inode_truncate(inode, change->batch, set->size);
+		r = content_truncate(transaction, inode, set->size);
 	if (r == 0)
 		set_times(inode, set, clock_now());
 	return r;
@@ -188,7 +177,7 @@ static bool defer_times(struct inode *inode, const struct setattr *set, struct a
 	if (inode->active.bytes > 0 && !inode->gone) {
 		set_times(inode, set, clock_now());
 		inode->times_dirty = true;
-		committer_note(inode);
+		pending_note(inode);
 		inode_fill_attr(inode, ret_attr);
 		is_deferred = true;
 	}
@@ -198,29 +187,22 @@ static bool defer_times(struct inode *inode, const struct setattr *set, struct a
 
 static int change_attributes(struct inode *inode, const struct setattr *set, struct attr *ret_attr)
 {
-	bool is_resized = set->mask & SET_SIZE;
-	AUTO_BUF inline_data = BUF_INIT;
-	struct change change;
+	struct transaction transaction;
 	int r;
 
-	change_begin(&change, inode->view, &inode, 1, is_resized);
-	buf_add(&inline_data, inode->inline_data.data, inode->inline_data.len);
-	r = apply(&change, inode, set);
+	mutex_take(&inode->lock);
+	if (set->mask & SET_SIZE)
+		inode_wait_drained(inode);
+	transaction_begin_locked(&transaction, inode);
+	r = apply(&transaction, inode, set);
 	/* nothing of what was removed is stored any more */
 	if (!inode->gone)
-		change_put(&change, inode);
-	r = change_write(&change, r);
-	if (is_resized)
-		extent_cache_drop(inode);
-	if (r < 0 && is_resized) {
-		/* the record is as before, and so must be what it counts */
-		buf_reset(&inode->inline_data);
-		buf_add(&inode->inline_data, inline_data.data, inline_data.len);
-		inode->record.data = inode->inline_data.data;
-	}
+		transaction_put(&transaction, inode);
+	r = transaction_write(&transaction, r);
 	if (r == 0)
 		inode_fill_attr(inode, ret_attr);
-	change_end(&change);
+	transaction_end(&transaction);
+	mutex_give(&inode->lock);
 	return r;
 }
 

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
-#include "lib/tree/records/family.h"
+#include "lib/tree/content/space.h"
 #include "lib/tree/files/names.h"
+#include "lib/tree/files/orphan.h"
 #include "lib/tree/files/xattr.h"
+#include "lib/tree/records/family.h"
 
 /* What a new name takes on the disk, generously. */
 #define NAME_SPACE 8192
@@ -75,21 +77,21 @@ static struct inode_record first_record(const struct create *create, uint64_t di
 }
 
 /* Adds the inode and its name, or its orphan entry when it has none, and writes. */
-static int write_created(struct change *change, struct inode *dir, const char *name, uint64_t old_epoch, struct inode *inode,
+static int write_created(struct transaction *transaction, struct inode *dir, const char *name, uint64_t old_epoch, struct inode *inode,
 			 const struct create *create)
 {
 	struct entry_record entry = {.ino = inode->ino, .type = (uint8_t)IFTODT(create->mode)};
 
 	if (name) {
-		entry_put(change, dir->ino, name, old_epoch, &entry);
-		dir_changed(change, dir, S_ISDIR(create->mode) ? 1 : 0, inode->record.btime);
+		entry_put(transaction, dir->ino, name, old_epoch, &entry);
+		dir_changed(transaction, dir, S_ISDIR(create->mode) ? 1 : 0, inode->record.btime);
 	} else {
-		struct small_key orphan = catalog_key_orphan(change->view->dataset, inode->ino);
-		kv_batch_put(change->batch, KV_CATALOG, orphan.bytes, orphan.len, "", 0);
+		struct small_key orphan = catalog_key_orphan(transaction->view->dataset, inode->ino);
+		kv_batch_put(transaction->batch, KV_CATALOG, orphan.bytes, orphan.len, "", 0);
 	}
-	xattr_put_first(change, inode->ino, create);
-	change_put(change, inode);
-	return change_write(change, 0);
+	xattr_put_first(transaction, inode->ino, create);
+	transaction_put(transaction, inode);
+	return transaction_write(transaction, 0);
 }
 
 /* view->names is held. */
@@ -105,18 +107,18 @@ static int create_in(struct inode *dir, const char *name, const struct create *c
 
 	struct inode_record record = first_record(create, dir->ino, name != NULL, clock_now());
 	struct inode *inode = inode_add(view, ino, &record);
-	struct change change;
+	struct transaction transaction;
 
-	change_begin(&change, view, (struct inode *[]){dir, inode}, 2, false);
+	transaction_begin(&transaction, view, (struct inode *[]){dir, inode}, 2);
 	r = dir_check_alive(dir);
 	if (r == 0)
-		r = write_created(&change, dir, name, old_epoch, inode, create);
+		r = write_created(&transaction, dir, name, old_epoch, inode, create);
 	if (r < 0)
 		inode->gone = true;
 	else if (ret_opened)
 		inode->opens++;
 	inode_fill_attr(inode, ret_attr);
-	change_end(&change);
+	transaction_end(&transaction);
 	if (r == 0 && ret_opened)
 		*ret_opened = inode;
 	else
@@ -156,7 +158,7 @@ int view_create(struct view *view, uint64_t dir, const char *name, const struct 
 
 /* --- link --- */
 
-static int link_locked(struct change *change, struct inode *dir, const char *name, uint64_t old_epoch, struct inode *inode)
+static int link_locked(struct transaction *transaction, struct inode *dir, const char *name, uint64_t old_epoch, struct inode *inode)
 {
 	struct entry_record entry = {.ino = inode->ino, .type = (uint8_t)IFTODT(inode->record.mode)};
 	struct timespec now = clock_now();
@@ -172,30 +174,30 @@ static int link_locked(struct change *change, struct inode *dir, const char *nam
 	if (inode->record.nlink == UINT32_MAX)
 		return -EMLINK;
 	if (inode->record.nlink++ == 0) {
-		struct small_key orphan = catalog_key_orphan(change->view->dataset, inode->ino);
-		kv_batch_delete(change->batch, KV_CATALOG, orphan.bytes, orphan.len);
+		struct small_key orphan = catalog_key_orphan(transaction->view->dataset, inode->ino);
+		kv_batch_delete(transaction->batch, KV_CATALOG, orphan.bytes, orphan.len);
 	}
 	inode->record.ctime = now;
 	inode->record.parent = dir->ino;
-	entry_put(change, dir->ino, name, old_epoch, &entry);
-	dir_changed(change, dir, 0, now);
-	change_put(change, inode);
-	return change_write(change, 0);
+	entry_put(transaction, dir->ino, name, old_epoch, &entry);
+	dir_changed(transaction, dir, 0, now);
+	transaction_put(transaction, inode);
+	return transaction_write(transaction, 0);
 }
 
 static int link_in(struct inode *dir, const char *name, struct inode *inode, struct attr *ret_attr)
 {
-	struct change change;
+	struct transaction transaction;
 	uint64_t old_epoch = 0;
 	int r = check_absent(dir->view, dir->ino, name, &old_epoch);
 
 	if (r < 0)
 		return r;
-	change_begin(&change, dir->view, (struct inode *[]){dir, inode}, 2, false);
-	r = link_locked(&change, dir, name, old_epoch, inode);
+	transaction_begin(&transaction, dir->view, (struct inode *[]){dir, inode}, 2);
+	r = link_locked(&transaction, dir, name, old_epoch, inode);
 	if (r == 0)
 		inode_fill_attr(inode, ret_attr);
-	change_end(&change);
+	transaction_end(&transaction);
 	return r;
 }
 
@@ -225,29 +227,29 @@ int view_link(struct view *view, uint64_t ino, uint64_t dir, const char *name, s
 
 /* --- unlink, rmdir --- */
 
-int inode_unlinked(struct change *change, struct inode *inode, struct timespec now)
+int inode_unlinked(struct transaction *transaction, struct inode *inode, struct timespec now)
 {
 	inode->record.nlink = S_ISDIR(inode->record.mode) || inode->record.nlink == 0 ? 0 : inode->record.nlink - 1;
 	inode->record.ctime = now;
 	if (inode->record.nlink == 0)
-		return change_orphan(change, inode);
-	change_put(change, inode);
+		return orphan_add(transaction, inode);
+	transaction_put(transaction, inode);
 	return 0;
 }
 
-static int remove_locked(struct change *change, struct inode *dir, const char *name, const struct entry *entry, struct inode *inode)
+static int remove_locked(struct transaction *transaction, struct inode *dir, const char *name, const struct entry *entry, struct inode *inode)
 {
 	struct timespec now = clock_now();
-	int r = entry_delete(change, dir->ino, name, entry);
+	int r = entry_delete(transaction, dir->ino, name, entry);
 
 	if (r == 0)
-		r = inode_unlinked(change, inode, now);
-	dir_changed(change, dir, S_ISDIR(inode->record.mode) ? -1 : 0, now);
-	return change_write(change, r);
+		r = inode_unlinked(transaction, inode, now);
+	dir_changed(transaction, dir, S_ISDIR(inode->record.mode) ? -1 : 0, now);
+	return transaction_write(transaction, r);
 }
 
 /* view->names is held. What is removed is returned with a reference. */
-static int remove_in(struct change *change, struct inode *dir, const char *name, bool want_dir, struct inode **ret_inode)
+static int remove_in(struct transaction *transaction, struct inode *dir, const char *name, bool want_dir, struct inode **ret_inode)
 {
 	struct inode *inode;
 	struct entry entry;
@@ -262,9 +264,9 @@ static int remove_in(struct change *change, struct inode *dir, const char *name,
 		r = inode_get(dir->view, entry.record.ino, &inode);
 	if (r < 0)
 		return r == -ESTALE ? -EIO : r;
-	change_begin(change, dir->view, (struct inode *[]){dir, inode}, 2, false);
-	r = remove_locked(change, dir, name, &entry, inode);
-	change_end(change);
+	transaction_begin(transaction, dir->view, (struct inode *[]){dir, inode}, 2);
+	r = remove_locked(transaction, dir, name, &entry, inode);
+	transaction_end(transaction);
 	*ret_inode = inode;
 	return r;
 }
@@ -272,7 +274,7 @@ static int remove_in(struct change *change, struct inode *dir, const char *name,
 static int remove_name(struct view *view, uint64_t dir, const char *name, bool want_dir)
 {
 	struct inode *parent, *inode = NULL;
-	struct change change;
+	struct transaction transaction;
 	int r = view_check_change(view);
 
 	if (r == 0)
@@ -282,10 +284,10 @@ static int remove_name(struct view *view, uint64_t dir, const char *name, bool w
 	if (r < 0)
 		return r;
 	mutex_take(&view->names);
-	r = remove_in(&change, parent, name, want_dir, &inode);
+	r = remove_in(&transaction, parent, name, want_dir, &inode);
 	mutex_give(&view->names);
 	if (inode) {
-		change_finish(&change);
+		orphan_finish(&transaction);
 		inode_put(inode);
 	}
 	inode_put(parent);

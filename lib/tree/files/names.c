@@ -30,22 +30,22 @@ int entry_get(struct view *view, uint64_t dir, const char *name, struct entry *r
 	return r == -EBADMSG ? -EIO : r;
 }
 
-void entry_put(struct change *change, uint64_t dir, const char *name, uint64_t old_epoch, const struct entry_record *record)
+void entry_put(struct transaction *transaction, uint64_t dir, const char *name, uint64_t old_epoch, const struct entry_record *record)
 {
-	struct tree_key stem = tree_stem_entry(change->view->family_id, dir, name);
+	struct tree_key stem = tree_stem_entry(transaction->view->family_id, dir, name);
 	AUTO_BUF value = BUF_INIT;
 
 	entry_record_encode(record, &value);
-	version_put(change->view, change->batch, &stem, old_epoch, value.data, value.len);
+	version_put(transaction->view, transaction->batch, &stem, old_epoch, value.data, value.len);
 }
 
-int entry_delete(struct change *change, uint64_t dir, const char *name, const struct entry *entry)
+int entry_delete(struct transaction *transaction, uint64_t dir, const char *name, const struct entry *entry)
 {
-	struct tree_key stem = tree_stem_entry(change->view->family_id, dir, name);
+	struct tree_key stem = tree_stem_entry(transaction->view->family_id, dir, name);
 
 	if (!entry->is_last)
-		return version_delete(change->view, change->batch, &stem);
-	version_delete_last(change->view, change->batch, &stem, entry->epoch);
+		return version_delete(transaction->view, transaction->batch, &stem);
+	version_delete_last(transaction->view, transaction->batch, &stem, entry->epoch);
 	return 0;
 }
 
@@ -71,11 +71,11 @@ int dir_check_alive(const struct inode *dir)
 	return dir->gone || dir->record.nlink == 0 ? -ENOENT : 0;
 }
 
-void dir_changed(struct change *change, struct inode *dir, int subdirectories, struct timespec now)
+void dir_changed(struct transaction *transaction, struct inode *dir, int subdirectories, struct timespec now)
 {
 	dir->record.mtime = dir->record.ctime = now;
 	dir->record.nlink += (uint32_t)subdirectories;
-	change_put(change, dir);
+	transaction_put(transaction, dir);
 }
 
 static struct version_iter *iterate(struct view *view, uint64_t dir, const char *after)

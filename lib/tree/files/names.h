@@ -2,9 +2,8 @@
 #ifndef CORPUSFS_TREE_FILES_NAMES_H
 #define CORPUSFS_TREE_FILES_NAMES_H
 
-#include "lib/tree/records/transaction.h"
-
-#define DIRECTORY_SIZE 4096 /* st_size of every directory */
+#include "lib/tree/files/files.h"
+#include "lib/tree/inodes/transaction.h"
 
 /* An entry as the view sees it. */
 struct entry {
@@ -15,9 +14,9 @@ struct entry {
 
 /* -ENOENT when there is no such entry; then only ret_entry->epoch is set. The caller must not hold the epoch lock. */
 WARN_UNUSED int entry_get(struct view *view, uint64_t dir, const char *name, struct entry *ret_entry);
-void entry_put(struct change *change, uint64_t dir, const char *name, uint64_t old_epoch, const struct entry_record *record);
+void entry_put(struct transaction *transaction, uint64_t dir, const char *name, uint64_t old_epoch, const struct entry_record *record);
 /* `entry` is what entry_get found; view->names has been held since. */
-WARN_UNUSED int entry_delete(struct change *change, uint64_t dir, const char *name, const struct entry *entry);
+WARN_UNUSED int entry_delete(struct transaction *transaction, uint64_t dir, const char *name, const struct entry *entry);
 
 /* -ENOTEMPTY or 0. */
 WARN_UNUSED int dir_check_empty(struct view *view, uint64_t dir);
@@ -27,9 +26,9 @@ WARN_UNUSED int dir_get(struct view *view, uint64_t ino, struct inode **ret_dir)
 /* Of a locked directory: -ENOENT when it was removed and nothing can be made in it. */
 WARN_UNUSED int dir_check_alive(const struct inode *dir);
 /* The directory's entries changed: its times, and its link count with the subdirectories it won or lost. */
-void dir_changed(struct change *change, struct inode *dir, int subdirectories, struct timespec now);
+void dir_changed(struct transaction *transaction, struct inode *dir, int subdirectories, struct timespec now);
 
 /* A locked inode loses a name: with the last one (a directory has one only) it goes. */
-WARN_UNUSED int inode_unlinked(struct change *change, struct inode *inode, struct timespec now);
+WARN_UNUSED int inode_unlinked(struct transaction *transaction, struct inode *inode, struct timespec now);
 
 #endif

@@ -9,12 +9,16 @@
  * its last record removes the entry. So what a crash leaves behind is found by view_reap_orphans, and nothing else has to be.
  * A `gone` inode is opened by nobody any more, and one thread buries it: the one that set `gone`.
  */
+#include "lib/tree/files/orphan.h"
+
 #include <errno.h>
 #include <sys/stat.h>
 
 #include "lib/base/fault.h"
 #include "lib/tree/records/touched.h"
-#include "lib/tree/records/transaction.h"
+#include "lib/tree/content/pending.h"
+#include "lib/tree/files/files.h"
+#include "lib/tree/inodes/extent_cache.h"
 
 /* Versions that one batch looks at. */
 #define STEP_VERSIONS 4096
@@ -61,59 +65,40 @@ static int removal_end(struct view *view, struct kv_batch *batch, uint64_t ino, 
 	return r;
 }
 
-int change_orphan(struct change *change, struct inode *inode)
+int orphan_add(struct transaction *transaction, struct inode *inode)
 {
-	struct view *view = change->view;
+	struct view *view = transaction->view;
 	struct small_key orphan = catalog_key_orphan(view->dataset, inode->ino);
 
 	if (inode->opens == 0)
-		change->dying = inode;
+		transaction->dying = inode;
 	if (inode->opens == 0 && !inode->committing) {
 		struct removal removal = removal_begin(view, inode->ino);
 		/* the record too, which lies before the rest; if it must stay after all it is put again below */
 		removal.next = tree_prefix_kind(view->family_id, inode->ino, KEY_INODE);
-		int r = version_delete_range(view, change->batch, SMALL_VERSIONS, &removal.next, &removal.end, &removal.tombstones);
+		int r = version_delete_range(view, transaction->batch, SMALL_VERSIONS, &removal.next, &removal.end, &removal.tombstones);
 		if (r < 0)
 			return r;
-		change->is_dying_removed = r == 0;
+		transaction->is_dying_removed = r == 0;
 		if (r == 0) {
-			note_removed(view, change->batch, inode->ino, &removal);
+			note_removed(view, transaction->batch, inode->ino, &removal);
 			return 0;
 		}
 	}
-	kv_batch_put(change->batch, KV_CATALOG, orphan.bytes, orphan.len, "", 0);
-	change_put(change, inode);
+	kv_batch_put(transaction->batch, KV_CATALOG, orphan.bytes, orphan.len, "", 0);
+	transaction_put(transaction, inode);
 	return 0;
 }
 
-void change_finish(struct change *change)
-{
-	if (!change->dying || change->is_dying_removed)
-		return;
-	/* what fails stays noted as an orphan and is tried again when the store is next opened */
-	int ignored = inode_bury(change->dying);
-	(void)ignored;
-}
-
-void inode_drop_buffered(struct inode *inode)
+/* Of an inode that is `gone` and drained. Caller holds inode->lock. */
+static void drop_buffered(struct inode *inode)
 {
 	uint64_t bytes = inode->active.bytes;
 
 	dirty_clear(&inode->active);
-	committer_release(inode->view->tree, bytes);
+	pending_release(inode->view->tree, bytes);
 	extent_cache_drop(inode);
 	inode->times_dirty = false;
-}
-
-int inode_bury(struct inode *inode)
-{
-	int r = fault_point("orphan-before-remove");
-
-	mutex_take(&inode->lock);
-	inode_wait_drained(inode);
-	inode_drop_buffered(inode);
-	mutex_give(&inode->lock);
-	return r < 0 ? r : inode_remove_content(inode->view, inode->ino);
 }
 
 /* One batch; 1 when there is more to do. */
@@ -141,7 +126,8 @@ static int remove_step(struct view *view, uint64_t ino, struct removal *removal)
 	return r < 0 ? r : more;
 }
 
-int inode_remove_content(struct view *view, uint64_t ino)
+/* Removes all records of an inode nobody can reach; in bounded batches when large. */
+static int remove_records(struct view *view, uint64_t ino)
 {
 	struct removal removal;
 	int r;
@@ -153,6 +139,35 @@ int inode_remove_content(struct view *view, uint64_t ino)
 		r = remove_step(view, ino, &removal);
 	} while (r > 0);
 	return r;
+}
+
+int orphan_bury(struct inode *inode)
+{
+	int r = fault_point("orphan-before-remove");
+
+	mutex_take(&inode->lock);
+	inode_wait_drained(inode);
+	drop_buffered(inode);
+	mutex_give(&inode->lock);
+	return r < 0 ? r : remove_records(inode->view, inode->ino);
+}
+
+void orphan_finish(struct transaction *transaction)
+{
+	struct inode *inode = transaction->dying;
+
+	if (!inode)
+		return;
+	if (transaction->is_dying_removed) {
+		/* its records went in one batch because nothing was being committed; nothing is since it is gone */
+		mutex_take(&inode->lock);
+		drop_buffered(inode);
+		mutex_give(&inode->lock);
+		return;
+	}
+	/* what fails stays noted as an orphan and is tried again when the store is next opened */
+	int ignored = orphan_bury(inode);
+	(void)ignored;
 }
 
 /* --- what the last use of the store left behind --- */
@@ -188,7 +203,7 @@ static int reap(struct view *view, uint64_t ino)
 	if (is_named)
 		r = forget_orphan(view, ino);
 	else if (is_ours)
-		r = inode_bury(inode);
+		r = orphan_bury(inode);
 	inode_put(inode);
 	return r;
 }

@@ -9,7 +9,10 @@
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
+#include "lib/tree/content/committer.h"
+#include "lib/tree/content/space.h"
 #include "lib/tree/files/names.h"
+#include "lib/tree/files/orphan.h"
 
 #define NAME_SPACE 8192
 
@@ -25,7 +28,7 @@ struct rename {
 	struct view *view;
 	struct rename_side from, to;
 	bool exchange;
-	struct change change;
+	struct transaction transaction;
 };
 
 static bool is_dir(const struct rename_side *side)
@@ -96,32 +99,32 @@ static void moved(struct rename *rename, struct inode *inode, const struct inode
 {
 	inode->record.ctime = now;
 	inode->record.parent = to_dir->ino;
-	change_put(&rename->change, inode);
+	transaction_put(&rename->transaction, inode);
 }
 
 /* All inodes are locked. */
 static int apply(struct rename *rename)
 {
-	struct change *change = &rename->change;
+	struct transaction *transaction = &rename->transaction;
 	struct rename_side *from = &rename->from, *to = &rename->to;
 	struct timespec now = clock_now();
 	int r = dir_check_alive(to->dir);
 
 	if (r < 0)
 		return r;
-	entry_put(change, to->dir->ino, to->name, to->entry.epoch, &from->entry.record);
+	entry_put(transaction, to->dir->ino, to->name, to->entry.epoch, &from->entry.record);
 	moved(rename, from->inode, to->dir, now);
 	if (rename->exchange) {
-		entry_put(change, from->dir->ino, from->name, from->entry.epoch, &to->entry.record);
+		entry_put(transaction, from->dir->ino, from->name, from->entry.epoch, &to->entry.record);
 		moved(rename, to->inode, from->dir, now);
 	} else {
-		r = entry_delete(change, from->dir->ino, from->name, &from->entry);
+		r = entry_delete(transaction, from->dir->ino, from->name, &from->entry);
 		if (r == 0 && to->exists)
-			r = inode_unlinked(change, to->inode, now);
+			r = inode_unlinked(transaction, to->inode, now);
 	}
 	/* a subdirectory leaves `from` or comes there in exchange; one leaves `to`, replaced or exchanged */
-	dir_changed(change, from->dir, (rename->exchange && is_dir(to)) - is_dir(from), now);
-	dir_changed(change, to->dir, is_dir(from) - is_dir(to), now);
+	dir_changed(transaction, from->dir, (rename->exchange && is_dir(to)) - is_dir(from), now);
+	dir_changed(transaction, to->dir, is_dir(from) - is_dir(to), now);
 	return r;
 }
 
@@ -171,11 +174,11 @@ static int rename_locked(struct rename *rename, unsigned flags)
 	if (r != 0)
 		return r < 0 ? r : 0;
 
-	struct inode *inodes[CHANGE_INODES] = {rename->from.dir, rename->to.dir, rename->from.inode, rename->to.inode};
+	struct inode *inodes[] = {rename->from.dir, rename->to.dir, rename->from.inode, rename->to.inode};
 
-	change_begin(&rename->change, rename->view, inodes, CHANGE_INODES, false);
-	r = change_write(&rename->change, apply(rename));
-	change_end(&rename->change);
+	transaction_begin(&rename->transaction, rename->view, inodes, ARRAY_SIZE(inodes));
+	r = transaction_write(&rename->transaction, apply(rename));
+	transaction_end(&rename->transaction);
 	return r;
 }
 
@@ -207,7 +210,7 @@ int view_rename(struct view *view, uint64_t dir, const char *name, uint64_t new_
 		mutex_take(&view->names);
 		r = rename_locked(&rename, flags);
 		mutex_give(&view->names);
-		change_finish(&rename.change);
+		orphan_finish(&rename.transaction);
 	}
 	forget(&rename.from);
 	forget(&rename.to);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
+#include "lib/tree/content/space.h"
 #include "lib/tree/files/acl.h"
 
 static int check_name(const char *name)
@@ -41,45 +42,45 @@ static int load(const struct view *view, uint64_t ino, const char *name, struct 
 	return 0;
 }
 
-int xattr_load(struct change *change, const struct inode *inode, const char *name, struct buf *value)
+int xattr_load(struct transaction *transaction, const struct inode *inode, const char *name, struct buf *value)
 {
-	return load(change->view, inode->ino, name, value);
+	return load(transaction->view, inode->ino, name, value);
 }
 
-int xattr_put(struct change *change, const struct inode *inode, const char *name, const void *value, size_t len)
+int xattr_put(struct transaction *transaction, const struct inode *inode, const char *name, const void *value, size_t len)
 {
-	struct tree_key stem = tree_stem_xattr(change->view->family_id, inode->ino, name);
+	struct tree_key stem = tree_stem_xattr(transaction->view->family_id, inode->ino, name);
 	AUTO_BUF stored = BUF_INIT;
 	uint64_t old_epoch = 0;
-	int r = find(change->view, inode->ino, name, &stored, &old_epoch);
+	int r = find(transaction->view, inode->ino, name, &stored, &old_epoch);
 
 	if (r < 0 && r != -ENOENT)
 		return r;
 	buf_reset(&stored);
 	buf_add_u8(&stored, FORMAT_VERSION);
 	buf_add(&stored, value, len);
-	version_put(change->view, change->batch, &stem, old_epoch, stored.data, stored.len);
+	version_put(transaction->view, transaction->batch, &stem, old_epoch, stored.data, stored.len);
 	return 0;
 }
 
-void xattr_put_first(struct change *change, uint64_t ino, const struct create *create)
+void xattr_put_first(struct transaction *transaction, uint64_t ino, const struct create *create)
 {
 	for (size_t i = 0; i < create->xattr_count; i++) {
 		const struct xattr_init *xattr = &create->xattrs[i];
-		struct tree_key stem = tree_stem_xattr(change->view->family_id, ino, xattr->name);
+		struct tree_key stem = tree_stem_xattr(transaction->view->family_id, ino, xattr->name);
 		AUTO_BUF value = BUF_INIT;
 
 		buf_add_u8(&value, FORMAT_VERSION);
 		buf_add(&value, xattr->value, xattr->len);
-		version_put(change->view, change->batch, &stem, 0, value.data, value.len);
+		version_put(transaction->view, transaction->batch, &stem, 0, value.data, value.len);
 	}
 }
 
-int xattr_delete(struct change *change, const struct inode *inode, const char *name)
+int xattr_delete(struct transaction *transaction, const struct inode *inode, const char *name)
 {
-	struct tree_key stem = tree_stem_xattr(change->view->family_id, inode->ino, name);
+	struct tree_key stem = tree_stem_xattr(transaction->view->family_id, inode->ino, name);
 
-	return version_delete(change->view, change->batch, &stem);
+	return version_delete(transaction->view, transaction->batch, &stem);
 }
 
 /* --- reading --- */
@@ -126,10 +127,10 @@ int view_xattr_list(struct view *view, uint64_t ino, struct buf *names)
 
 /* --- changing; the inode is locked --- */
 
-static int set_plain(struct change *change, struct inode *inode, const char *name, const void *value, size_t len, unsigned flags)
+static int set_plain(struct transaction *transaction, struct inode *inode, const char *name, const void *value, size_t len, unsigned flags)
 {
 	AUTO_BUF old = BUF_INIT;
-	int r = flags & (XATTR_SET_CREATE | XATTR_SET_REPLACE) ? xattr_load(change, inode, name, &old) : -ENODATA;
+	int r = flags & (XATTR_SET_CREATE | XATTR_SET_REPLACE) ? xattr_load(transaction, inode, name, &old) : -ENODATA;
 
 	if (r < 0 && r != -ENODATA)
 		return r;
@@ -137,11 +138,11 @@ static int set_plain(struct change *change, struct inode *inode, const char *nam
 		return -EEXIST;
 	if ((flags & XATTR_SET_REPLACE) && r == -ENODATA)
 		return -ENODATA;
-	return xattr_put(change, inode, name, value, len);
+	return xattr_put(transaction, inode, name, value, len);
 }
 
 /* An ACL without entries means that there is to be none. */
-static int set_default_acl(struct change *change, struct inode *inode, const void *value, size_t len, unsigned flags)
+static int set_default_acl(struct transaction *transaction, struct inode *inode, const void *value, size_t len, unsigned flags)
 {
 	size_t entries = 0;
 	int r = len > 0 ? acl_check(value, len, &entries) : 0;
@@ -149,14 +150,14 @@ static int set_default_acl(struct change *change, struct inode *inode, const voi
 	if (r < 0)
 		return r;
 	if (entries == 0)
-		return xattr_delete(change, inode, ACL_DEFAULT);
+		return xattr_delete(transaction, inode, ACL_DEFAULT);
 	if (!S_ISDIR(inode->record.mode))
 		return -EACCES;
-	return set_plain(change, inode, ACL_DEFAULT, value, len, flags);
+	return set_plain(transaction, inode, ACL_DEFAULT, value, len, flags);
 }
 
 /* The permission bits follow the ACL, and an ACL that says no more than they do is not kept. */
-static int set_access_acl(struct change *change, struct inode *inode, const void *value, size_t len, unsigned flags)
+static int set_access_acl(struct transaction *transaction, struct inode *inode, const void *value, size_t len, unsigned flags)
 {
 	bool is_equivalent = false;
 	uint32_t mode;
@@ -172,36 +173,36 @@ static int set_access_acl(struct change *change, struct inode *inode, const void
 	if (flags & XATTR_SET_KILL_SGID)
 		inode->record.mode &= ~(uint32_t)S_ISGID;
 	if (entries == 0 || is_equivalent)
-		return xattr_delete(change, inode, ACL_ACCESS);
-	return set_plain(change, inode, ACL_ACCESS, value, len, flags);
+		return xattr_delete(transaction, inode, ACL_ACCESS);
+	return set_plain(transaction, inode, ACL_ACCESS, value, len, flags);
 }
 
-static int set_any(struct change *change, struct inode *inode, const char *name, const void *value, size_t len, unsigned flags)
+static int set_any(struct transaction *transaction, struct inode *inode, const char *name, const void *value, size_t len, unsigned flags)
 {
 	bool is_access = strcmp(name, ACL_ACCESS) == 0, is_default = strcmp(name, ACL_DEFAULT) == 0;
 
 	if ((is_access || is_default) && S_ISLNK(inode->record.mode))
 		return -EOPNOTSUPP;
 	if (is_access)
-		return set_access_acl(change, inode, value, len, flags);
+		return set_access_acl(transaction, inode, value, len, flags);
 	if (is_default)
-		return set_default_acl(change, inode, value, len, flags);
-	return set_plain(change, inode, name, value, len, flags);
+		return set_default_acl(transaction, inode, value, len, flags);
+	return set_plain(transaction, inode, name, value, len, flags);
 }
 
-static int finish(struct change *change, struct inode *inode, int r)
+static int finish(struct transaction *transaction, struct inode *inode, int r)
 {
 	inode->record.ctime = clock_now();
-	change_put(change, inode);
-	r = change_write(change, r);
-	change_end(change);
+	transaction_put(transaction, inode);
+	r = transaction_write(transaction, r);
+	transaction_end(transaction);
 	inode_put(inode);
 	return r;
 }
 
 int view_xattr_set(struct view *view, uint64_t ino, const char *name, const void *value, size_t len, unsigned flags)
 {
-	struct change change;
+	struct transaction transaction;
 	struct inode *inode;
 	int r = view_check_change(view);
 
@@ -215,15 +216,15 @@ int view_xattr_set(struct view *view, uint64_t ino, const char *name, const void
 		r = inode_get(view, ino, &inode);
 	if (r < 0)
 		return r;
-	change_begin(&change, view, &inode, 1, false);
-	r = inode->gone ? -ESTALE : set_any(&change, inode, name, value, len, flags);
-	return finish(&change, inode, r);
+	transaction_begin(&transaction, view, &inode, 1);
+	r = inode->gone ? -ESTALE : set_any(&transaction, inode, name, value, len, flags);
+	return finish(&transaction, inode, r);
 }
 
 int view_xattr_remove(struct view *view, uint64_t ino, const char *name)
 {
 	AUTO_BUF old = BUF_INIT;
-	struct change change;
+	struct transaction transaction;
 	struct inode *inode;
 	int r = view_check_change(view);
 
@@ -233,9 +234,9 @@ int view_xattr_remove(struct view *view, uint64_t ino, const char *name)
 		r = inode_get(view, ino, &inode);
 	if (r < 0)
 		return r;
-	change_begin(&change, view, &inode, 1, false);
-	r = inode->gone ? -ESTALE : xattr_load(&change, inode, name, &old);
+	transaction_begin(&transaction, view, &inode, 1);
+	r = inode->gone ? -ESTALE : xattr_load(&transaction, inode, name, &old);
 	if (r == 0)
-		r = xattr_delete(&change, inode, name);
-	return finish(&change, inode, r);
+		r = xattr_delete(&transaction, inode, name);
+	return finish(&transaction, inode, r);
 }

@@ -33,7 +33,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "lib/tree/records/inode.h"
+#include "lib/tree/content/committer.h"
+#include "lib/tree/content/pending.h"
+#include "lib/tree/inodes/inode.h"
 
 #define FREE_TRIES 3
 #define HELD_TRIES 4 /* one is enough; that a bug in the above costs an error and not a hang */
@@ -104,7 +106,7 @@ static void let_go(const struct freeze *freeze)
 
 static bool is_clean(const struct freeze *freeze)
 {
-	return freeze->count == 0 || committer_is_clean(freeze->views[0]->tree, freeze->views, freeze->count);
+	return freeze->count == 0 || pending_is_clean(freeze->views[0]->tree, freeze->views, freeze->count);
 }
 
 static void hold_all(const struct freeze *freeze)

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/tree/records/inode.h"
+#include "lib/tree/records/view_inside.h"
 #include "lib/tree/records/touched.h"
 
 struct all_versions {

@@ -1,6 +1,7 @@
 #include "lib/tree/records/family.h"
 
 #include <errno.h>
+#include <uthash.h>
 
 #define INO_STRIDE 4096
 

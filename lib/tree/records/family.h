@@ -9,7 +9,7 @@
 #ifndef CORPUSFS_TREE_RECORDS_FAMILY_H
 #define CORPUSFS_TREE_RECORDS_FAMILY_H
 
-#include "lib/tree/records/inode.h"
+#include "lib/tree/records/view_inside.h"
 
 WARN_UNUSED int family_get(struct tree *tree, uint32_t id, struct family **ret_family); /* -ENOENT, -EBADMSG */
 void families_free(struct tree *tree);

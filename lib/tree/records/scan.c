@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/tree/records/transaction.h"
 #include "lib/tree/records/version.h"
+#include "lib/tree/records/view_inside.h"
 
 void scan_of_view(struct scan *scan, struct view *view)
 {
@@ -43,7 +43,7 @@ void scan_inode_clear(struct scan_inode *inode)
 
 struct attr scan_attr(const struct scan_inode *inode)
 {
-	return record_attr(inode->ino, &inode->record);
+	return attr_of_record(inode->ino, &inode->record);
 }
 
 int scan_inode(const struct scan *scan, uint64_t ino, struct scan_inode *ret_inode)

@@ -13,7 +13,9 @@
 #define CORPUSFS_TREE_RECORDS_SCAN_H
 
 #include "lib/base/array.h"
-#include "lib/tree/records/tree.h"
+#include "lib/tree/records/attr.h"
+#include "lib/tree/records/extent.h"
+#include "lib/tree/records/view.h"
 
 struct scan {
 	struct tree *tree;

@@ -1,6 +1,6 @@
 #include "lib/tree/records/touched.h"
 
-#include "lib/tree/records/inode.h"
+#include "lib/tree/records/view_inside.h"
 
 void touched_put(struct kv_batch *batch, uint32_t family, uint64_t epoch, uint64_t ino)
 {

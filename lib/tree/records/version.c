@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/tree/records/inode.h"
+#include "lib/tree/records/view_inside.h"
 
 /* So many steps through a history before a seek is cheaper. */
 #define SKIP_STEPS 4

@@ -2,73 +2,13 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <sched.h>
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
+#include "lib/tree/records/attr.h"
 #include "lib/tree/records/family.h"
 #include "lib/tree/records/touched.h"
-#include "lib/tree/records/transaction.h"
-#include "lib/tree/files/names.h"
-
-#define CLOSE_TRIES 3
-
-/* --- the tree --- */
-
-int tree_new(struct kv *kv, struct chunks *chunks, struct pool *pool, const struct tree_options *options, struct tree **ret_tree)
-{
-	struct tree *tree = xcalloc(1, sizeof(*tree));
-
-	tree->kv = kv;
-	tree->chunks = chunks;
-	tree->pool = pool;
-	tree->options = *options;
-	tree->space_path = xstrdup(options->space_path);
-	tree->options.space_path = tree->space_path;
-	mutex_init(&tree->lru_lock, LOCK_LRU);
-	mutex_init(&tree->family_lock, LOCK_FAMILIES);
-
-	int r = space_new(tree->space_path, options->reserve_bytes, &tree->space);
-
-	if (r == 0)
-		r = committer_start(tree);
-	if (r < 0) {
-		tree_free(tree);
-		return r;
-	}
-	*ret_tree = tree;
-	return 0;
-}
-
-void tree_free(struct tree *tree)
-{
-	if (!tree)
-		return;
-	assert(tree->open_views == 0);
-	committer_stop(tree);
-	families_free(tree);
-	space_free(tree->space);
-	mutex_clear(&tree->family_lock);
-	mutex_clear(&tree->lru_lock);
-	free(tree->space_path);
-	free(tree);
-}
-
-int tree_sync(struct tree *tree)
-{
-	int r = committer_run(tree, NULL, NULL);
-
-	return r < 0 ? r : committer_sync(tree);
-}
-
-void tree_usage(struct tree *tree, struct tree_usage *ret_usage)
-{
-	committer_usage(tree, NULL, &ret_usage->dirty_bytes, &ret_usage->dirty_inodes);
-	ret_usage->free_bytes = space_available(tree->space);
-	mutex_take(&tree->lru_lock);
-	ret_usage->cached_inodes = tree->lru_count;
-	mutex_give(&tree->lru_lock);
-}
+#include "lib/tree/records/view_inside.h"
 
 /* --- opening and closing --- */
 
@@ -84,7 +24,7 @@ static void init_locks(struct view *view)
 	hold_init(&view->hold);
 }
 
-int view_open(struct tree *tree, const struct view_options *options, struct view **ret_view)
+int view_new(struct tree *tree, const struct view_options *options, struct view **ret_view)
 {
 	struct family *family = NULL;
 	int r = options->epoch != 0 ? family_get(tree, options->family, &family) : 0;
@@ -107,28 +47,12 @@ int view_open(struct tree *tree, const struct view_options *options, struct view
 		view->shared = line_copy(options->shared);
 	assert(view->read_only || line_has(&view->line, view->epoch));
 	init_locks(view);
-	atomic_fetch_add(&tree->open_views, 1);
 	*ret_view = view;
 	return 0;
 }
 
-void view_close(struct view *view)
+void view_free(struct view *view)
 {
-	if (!view)
-		return;
-
-	struct tree *tree = view->tree;
-	int r = committer_run(tree, view, NULL);
-
-	for (unsigned i = 1; r < 0 && i < CLOSE_TRIES; i++)
-		r = committer_run(tree, view, NULL);
-	if (r < 0) {
-		/* It cannot be written: tree_sync said so to whoever cared. Of a retired view it is dropped, which lets go of its inodes. */
-		atomic_store(&view->retired, true);
-		r = committer_run(tree, view, NULL);
-	}
-	inode_cache_empty(view);
-	atomic_fetch_sub(&tree->open_views, 1);
 	line_clear(&view->line);
 	line_clear(&view->shared);
 	hold_clear(&view->hold);
@@ -228,17 +152,7 @@ struct tree *view_tree(struct view *view)
 	return view->tree;
 }
 
-int view_sync(struct view *view)
+int view_first_new_ino(struct view *view, uint64_t *ret_ino)
 {
-	int r = committer_run(view->tree, view, NULL);
-
-	return r < 0 ? r : committer_sync(view->tree);
-}
-
-uint64_t view_dirty_bytes(struct view *view)
-{
-	uint64_t bytes, inodes;
-
-	committer_usage(view->tree, view, &bytes, &inodes);
-	return bytes;
+	return family_next_ino(view->tree, view->family, ret_ino);
 }

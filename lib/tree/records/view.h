@@ -39,21 +39,6 @@ struct tree_options {
 	unsigned commit_ms;           /* and any file after so long; default 5000 */
 };
 
-/* Starts the committer threads. The tree uses kv, chunks and pool; the caller closes them after tree_free. */
-WARN_UNUSED int tree_new(struct kv *kv, struct chunks *chunks, struct pool *pool, const struct tree_options *options, struct tree **ret_tree);
-void tree_free(struct tree *tree); /* all views must be closed */
-
-/* Commits the content of all views and makes everything durable: when it returns 0, all that was written before is on disk. */
-WARN_UNUSED int tree_sync(struct tree *tree);
-
-struct tree_usage {
-	uint64_t dirty_bytes;   /* buffered content not yet committed */
-	uint64_t dirty_inodes;
-	uint64_t cached_inodes;
-	uint64_t free_bytes;    /* of the disk, less the reserve */
-};
-void tree_usage(struct tree *tree, struct tree_usage *ret_usage);
-
 struct view_options {
 	uint32_t dataset, family, view;
 	uint64_t epoch;          /* open epoch; 0 makes the view read-only */
@@ -62,9 +47,6 @@ struct view_options {
 	/* Epochs that any other view of the family sees. A version of such an epoch is never removed when it is overwritten (I6). Copied. */
 	const struct line *shared;
 };
-
-WARN_UNUSED int view_open(struct tree *tree, const struct view_options *options, struct view **ret_view);
-void view_close(struct view *view); /* commits; no inode may be in use. NULL is fine */
 
 /* Makes the root directory of a new dataset as part of the batch that creates it. No view is needed: family's and root's first records. */
 void view_make_root(struct kv_batch *batch, uint32_t family, uint64_t epoch, uint32_t mode, uint32_t uid, uint32_t gid);
@@ -80,16 +62,11 @@ bool view_read_only(const struct view *view);
 struct line view_line(struct view *view); /* a copy */
 struct tree *view_tree(struct view *view);
 
-WARN_UNUSED int view_sync(struct view *view); /* commits its content and syncs the WAL */
-
-/* Bytes of content of this view not yet committed. */
-uint64_t view_dirty_bytes(struct view *view);
+/* Inodes that are made from now on have this number or a higher one, those that are there have lower ones. */
+WARN_UNUSED int view_first_new_ino(struct view *view, uint64_t *ret_ino);
 
 /* Gives out the next epoch of a family. It is written at once, so it lies in the log before whatever the caller writes next; `batch` gets
  * nothing (family.c says why). */
 WARN_UNUSED int family_next_epoch(struct tree *tree, uint32_t family, struct kv_batch *batch, uint64_t *ret_epoch);
-
-/* Empties inodes that were unlinked while open when the store was last closed or killed; continues big removals. */
-WARN_UNUSED int view_reap_orphans(struct view *view);
 
 #endif

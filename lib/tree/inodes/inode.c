@@ -1,4 +1,4 @@
-#include "lib/tree/records/inode.h"
+#include "lib/tree/inodes/inode.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -7,7 +7,7 @@
 #include <utlist.h>
 
 #include "lib/tree/records/touched.h"
-#include "lib/tree/records/transaction.h"
+#include "lib/tree/inodes/extent_cache.h"
 
 #define LOADED 1
 
@@ -277,46 +277,15 @@ void inode_written(struct inode *inode)
 	inode->times_dirty = false;
 }
 
-/* --- open files --- */
+/* --- waiting --- */
 
-int inode_open(struct view *view, uint64_t ino, struct inode **ret_inode)
+void inode_wait_drained(struct inode *inode)
 {
-	struct inode *inode;
-	int r = inode_get(view, ino, &inode);
-
-	if (r < 0)
-		return r;
-	mutex_take(&inode->lock);
-	/* without a name and not open: an orphan that waits for its removal. A removed directory has no content that could be missed. */
-	if (inode->gone ? !S_ISDIR(inode->record.mode) : inode->record.nlink == 0 && inode->opens == 0)
-		r = -ESTALE;
-	else
-		inode->opens++;
-	mutex_give(&inode->lock);
-	if (r < 0) {
-		inode_put(inode);
-		return r;
-	}
-	*ret_inode = inode;
-	return 0;
+	while (inode->committing)
+		mutex_wait(&inode->lock, &inode->drained);
 }
 
-void inode_close(struct inode *inode)
-{
-	mutex_take(&inode->lock);
-	assert(inode->opens > 0);
-
-	bool is_last = --inode->opens == 0 && inode->record.nlink == 0 && !inode->gone && view_check_change(inode->view) == 0;
-
-	inode->gone = inode->gone || is_last;
-	mutex_give(&inode->lock);
-	if (is_last) {
-		/* what fails stays noted as an orphan and is tried again when the store is next opened */
-		int ignored = inode_bury(inode);
-		(void)ignored;
-	}
-	inode_put(inode);
-}
+/* --- asking --- */
 
 uint64_t inode_ino(const struct inode *inode)
 {
@@ -328,30 +297,12 @@ struct view *inode_view(const struct inode *inode)
 	return inode->view;
 }
 
-struct attr record_attr(uint64_t ino, const struct inode_record *record)
-{
-	return (struct attr){
-		.ino = ino,
-		.mode = record->mode,
-		.uid = record->uid,
-		.gid = record->gid,
-		.nlink = record->nlink,
-		.size = record->size,
-		.allocated = record->allocated,
-		.rdev = record->rdev,
-		.atime = record->atime,
-		.mtime = record->mtime,
-		.ctime = record->ctime,
-		.btime = record->btime,
-	};
-}
-
 void inode_fill_attr(const struct inode *inode, struct attr *ret_attr)
 {
 	/* what is buffered will take space; where it overwrites nothing is added */
 	uint64_t expected = MIN(inode->record.allocated + inode->active.bytes + inode->frozen.bytes, inode->size);
 
-	*ret_attr = record_attr(inode->ino, &inode->record);
+	*ret_attr = attr_of_record(inode->ino, &inode->record);
 	ret_attr->size = inode->size;
 	if (S_ISREG(inode->record.mode))
 		ret_attr->allocated = MAX(inode->record.allocated, expected);

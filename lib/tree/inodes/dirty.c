@@ -1,4 +1,4 @@
-#include "lib/tree/content/dirty.h"
+#include "lib/tree/inodes/dirty.h"
 
 #include <errno.h>
 #include <pthread.h>

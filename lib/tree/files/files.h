@@ -9,23 +9,10 @@
  *
  * Threads: any. See view.h for the locks.
  */
-#ifndef CORPUSFS_TREE_RECORDS_TREE_H
-#define CORPUSFS_TREE_RECORDS_TREE_H
+#ifndef CORPUSFS_TREE_FILES_FILES_H
+#define CORPUSFS_TREE_FILES_FILES_H
 
-#include <sys/types.h>
-
-#include "lib/tree/records/view.h"
-
-struct inode;
-
-struct attr {
-	uint64_t ino;
-	uint32_t mode, uid, gid, nlink;
-	uint64_t size;
-	uint64_t allocated; /* bytes; st_blocks is this in 512-byte units, rounded up */
-	uint64_t rdev;
-	struct timespec atime, mtime, ctime, btime;
-};
+#include "lib/tree/content/file.h"
 
 /* --- names --- */
 
@@ -111,36 +98,8 @@ WARN_UNUSED int view_xattr_list(struct view *view, uint64_t ino, struct buf *nam
 /* An open inode outlives its last name; its content goes with the last inode_close. Directories may be opened too. */
 WARN_UNUSED int inode_open(struct view *view, uint64_t ino, struct inode **ret_inode);
 void inode_close(struct inode *inode);
-uint64_t inode_ino(const struct inode *inode);
-struct view *inode_view(const struct inode *inode);
-void inode_attr(struct inode *inode, struct attr *ret_attr);
 
-/* Bytes read (less than len only at the end of the file), or -EIO. Holes are zeros. */
-WARN_UNUSED ssize_t inode_read(struct inode *inode, uint64_t offset, size_t len, void *out);
-
-#define WRITE_KILL_PRIV 1U /* as SET_KILL_PRIV */
-/* Accepts all of it or nothing. Waits (bounded by the disk's speed) while the write buffer budget is used up. */
-WARN_UNUSED int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t len, unsigned flags);
-
-/* mode: FALLOC_FL_* (allocate, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]); others -EOPNOTSUPP. */
-WARN_UNUSED int inode_allocate(struct inode *inode, int mode, uint64_t offset, uint64_t len);
-
-/* SEEK_DATA or SEEK_HOLE, after committing what this inode has buffered; -ENXIO beyond the end. */
-WARN_UNUSED int inode_seek(struct inode *inode, uint64_t offset, int whence, uint64_t *ret_offset);
-
-/* Shares the extents of what is copied (also between views of one store); returns the bytes copied, 0 at the end of the source. */
-WARN_UNUSED ssize_t inode_copy(struct inode *source, uint64_t source_offset, struct inode *target, uint64_t target_offset, uint64_t len);
-
-WARN_UNUSED int inode_commit(struct inode *inode); /* buffered content becomes extents, not yet synced */
-WARN_UNUSED int inode_sync(struct inode *inode);   /* and is on disk */
-
-/* Calls back for each committed data or zeros extent of the inode, ascending; for diff, digests, collector. */
-struct extent {
-	uint64_t offset;
-	struct extent_record record;
-	uint64_t epoch; /* it was written in */
-};
-typedef int (*inode_extent_fn)(void *arg, const struct extent *extent);
-WARN_UNUSED int view_extents(struct view *view, uint64_t ino, inode_extent_fn each, void *arg);
+/* Empties inodes that were unlinked while open when the store was last closed or killed; continues big removals. */
+WARN_UNUSED int view_reap_orphans(struct view *view);
 
 #endif

@@ -3,7 +3,7 @@
  * Chunks that travel in a batch (I8) and the index of all are written before the first record that refers to them. The group lives until
  * the last record is written, so the collector leaves its chunks alone.
  */
-#include "lib/tree/content/bulk.h"
+#include "lib/tree/files/bulk.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,21 +15,17 @@
 #include "lib/base/fault.h"
 #include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
+#include "lib/tree/content/pending.h"
+#include "lib/tree/files/names.h"
+#include "lib/tree/files/orphan.h"
+#include "lib/tree/files/xattr.h"
 #include "lib/tree/records/family.h"
 #include "lib/tree/records/touched.h"
-#include "lib/tree/files/names.h"
-#include "lib/tree/files/xattr.h"
 
 /* What a file's records take on the disk beside its content, generously. */
 #define FILE_SPACE 1024
 
 #define NO_RUN SIZE_MAX
-
-/*
- * Blocks of a file that wait while others of it are committed: more would keep nobody busier, and the first touch of fresh memory costs a
- * third of what all else does that is done to the content in it.
- */
-#define AHEAD_MAX (16ULL << 20)
 
 struct item {
 	struct bulk_file *file;
@@ -47,33 +43,33 @@ struct bulk {
 
 /* --- records; the directory is locked and the epoch held --- */
 
-static void put_inode(struct change *change, uint64_t ino, const struct inode_record *record)
+static void put_inode(struct transaction *transaction, uint64_t ino, const struct inode_record *record)
 {
-	struct view *view = change->view;
+	struct view *view = transaction->view;
 	struct tree_key stem = tree_stem_inode(view->family_id, ino);
 	AUTO_BUF value = BUF_INIT;
 
 	inode_record_encode(record, &value);
-	version_put(view, change->batch, &stem, 0, value.data, value.len);
-	touched_put(change->batch, view->family_id, view->epoch, ino);
+	version_put(view, transaction->batch, &stem, 0, value.data, value.len);
+	touched_put(transaction->batch, view->family_id, view->epoch, ino);
 }
 
-static void put_extents(struct bulk *bulk, struct change *change, const struct item *item)
+static void put_extents(struct bulk *bulk, struct transaction *transaction, const struct item *item)
 {
 	size_t count;
 	const struct chunk_piece *pieces = chunks_group_pieces(bulk->group, item->run, &count);
 
 	for (size_t i = 0; i < count; i++) {
 		struct extent_record record = {.length = pieces[i].length, .chunk = pieces[i].chunk};
-		struct tree_key stem = tree_stem_extent(change->view->family_id, item->file->ino, pieces[i].offset);
+		struct tree_key stem = tree_stem_extent(transaction->view->family_id, item->file->ino, pieces[i].offset);
 		AUTO_BUF value = BUF_INIT;
 
 		extent_record_encode(&record, &value);
-		version_put(change->view, change->batch, &stem, 0, value.data, value.len);
+		version_put(transaction->view, transaction->batch, &stem, 0, value.data, value.len);
 	}
 }
 
-static void put_file(struct bulk *bulk, struct change *change, const struct item *item, struct timespec now)
+static void put_file(struct bulk *bulk, struct transaction *transaction, const struct item *item, struct timespec now)
 {
 	const struct bulk_file *file = item->file;
 	const struct create *create = &file->create;
@@ -101,11 +97,11 @@ static void put_file(struct bulk *bulk, struct change *change, const struct item
 		record.is_inline = file->len > 0;
 	}
 	record.size = record.allocated = item->run == NO_RUN ? record.data_len : file->len;
-	put_inode(change, file->ino, &record);
-	xattr_put_first(change, file->ino, create);
+	put_inode(transaction, file->ino, &record);
+	xattr_put_first(transaction, file->ino, create);
 	if (item->run != NO_RUN)
-		put_extents(bulk, change, item);
-	entry_put(change, file->dir, file->name, item->entry_epoch, &entry);
+		put_extents(bulk, transaction, item);
+	entry_put(transaction, file->dir, file->name, item->entry_epoch, &entry);
 }
 
 /* --- names; view->names is held --- */
@@ -135,7 +131,7 @@ static int add_new(struct bulk *bulk, struct inode *dir, struct item *items, siz
 {
 	AUTO_FREE bool *taken = xcalloc(count + 1, sizeof(*taken));
 	struct timespec now = clock_now();
-	struct change change;
+	struct transaction transaction;
 	size_t added = 0;
 	int r = 0;
 
@@ -144,19 +140,19 @@ static int add_new(struct bulk *bulk, struct inode *dir, struct item *items, siz
 			r = look_at(bulk->view, &items[i], &taken[i]);
 	if (r < 0)
 		return r;
-	change_begin(&change, bulk->view, &dir, 1, false);
+	transaction_begin(&transaction, bulk->view, &dir, 1);
 	r = dir_check_alive(dir);
 	for (size_t i = 0; i < count && r == 0; i++) {
 		if (!is_waiting(&items[i]) || taken[i])
 			continue;
-		put_file(bulk, &change, &items[i], now);
+		put_file(bulk, &transaction, &items[i], now);
 		added++;
 	}
 	if (added > 0) {
-		dir_changed(&change, dir, 0, now);
-		r = change_write(&change, r);
+		dir_changed(&transaction, dir, 0, now);
+		r = transaction_write(&transaction, r);
 	}
-	change_end(&change);
+	transaction_end(&transaction);
 	for (size_t i = 0; i < count; i++)
 		if (is_waiting(&items[i]) && !taken[i] && (r == 0 || r == -ENOENT))
 			items[i].file->result = r;
@@ -164,7 +160,7 @@ static int add_new(struct bulk *bulk, struct inode *dir, struct item *items, siz
 }
 
 /* What was replaced is returned with a reference. */
-static int replace_one(struct bulk *bulk, struct inode *dir, struct item *item, struct change *change, struct inode **ret_old)
+static int replace_one(struct bulk *bulk, struct inode *dir, struct item *item, struct transaction *transaction, struct inode **ret_old)
 {
 	struct timespec now = clock_now();
 	struct inode *old;
@@ -175,16 +171,16 @@ static int replace_one(struct bulk *bulk, struct inode *dir, struct item *item, 
 		r = inode_get(bulk->view, entry.record.ino, &old);
 	if (r < 0)
 		return r == -ESTALE ? -EIO : r;
-	change_begin(change, bulk->view, (struct inode *[]){dir, old}, 2, false);
+	transaction_begin(transaction, bulk->view, (struct inode *[]){dir, old}, 2);
 	r = dir_check_alive(dir);
 	if (r == 0) {
 		item->entry_epoch = entry.epoch;
-		put_file(bulk, change, item, now);
-		dir_changed(change, dir, 0, now);
-		r = inode_unlinked(change, old, now);
+		put_file(bulk, transaction, item, now);
+		dir_changed(transaction, dir, 0, now);
+		r = inode_unlinked(transaction, old, now);
 	}
-	r = change_write(change, r);
-	change_end(change);
+	r = transaction_write(transaction, r);
+	transaction_end(transaction);
 	*ret_old = old;
 	return r;
 }
@@ -204,17 +200,17 @@ static int add_to_directory(struct bulk *bulk, struct item *items, size_t count)
 	r = add_new(bulk, dir, items, count);
 	mutex_give(&view->names);
 	for (size_t i = 0; i < count && r == 0; i++) {
-		struct change change = {.view = view};
+		struct transaction transaction = {.view = view};
 		struct inode *old = NULL;
 
 		if (!is_waiting(&items[i]))
 			continue;
 		mutex_take(&view->names);
-		r = replace_one(bulk, dir, &items[i], &change, &old);
+		r = replace_one(bulk, dir, &items[i], &transaction, &old);
 		mutex_give(&view->names);
 		if (r == 0)
 			items[i].file->result = 0;
-		change_finish(&change);
+		orphan_finish(&transaction);
 		items[i].file->replaced = old ? old->ino : 0;
 		if (old)
 			inode_put(old);
@@ -335,7 +331,7 @@ int view_add_files(struct view *view, struct bulk_file *files, size_t count)
 	bulk.items = xcalloc(count + 1, sizeof(*bulk.items));
 	r = number_files(&bulk, files, count, &bytes);
 	if (r == 0)
-		r = committer_check_space(view->tree, bytes);
+		r = pending_check_space(view->tree, bytes);
 	bulk.group = chunks_group_new(view->tree->chunks);
 	if (r == 0)
 		r = store_content(&bulk);
@@ -347,162 +343,4 @@ int view_add_files(struct view *view, struct bulk_file *files, size_t count)
 	chunks_group_free(bulk.group);
 	free(bulk.items);
 	return r;
-}
-
-/* --- links --- */
-
-/* What lost its name is returned with a reference. */
-static int link_over_locked(struct inode *dir, const char *name, struct inode *inode, struct change *change, struct inode **ret_old)
-{
-	struct view *view = dir->view;
-	struct entry_record record = {.ino = inode->ino, .type = DT_REG};
-	struct small_key orphan = catalog_key_orphan(view->dataset, inode->ino);
-	struct timespec now = clock_now();
-	struct inode *old = NULL;
-	struct entry entry;
-	int r = entry_get(view, dir->ino, name, &entry);
-
-	if (r == 0 && entry.record.type == DT_DIR)
-		return -EISDIR;
-	if (r == 0 && entry.record.ino == inode->ino)
-		return 0;
-	if (r == 0)
-		r = inode_get(view, entry.record.ino, &old);
-	if (r < 0 && r != -ENOENT)
-		return r == -ESTALE ? -EIO : r;
-	change_begin(change, view, (struct inode *[]){dir, inode, old}, 3, false);
-	r = dir_check_alive(dir);
-	if (r == 0 && (inode->gone || (inode->record.nlink == 0 && inode->opens == 0)))
-		r = -ENOENT;
-	if (r == 0 && inode->record.nlink == UINT32_MAX)
-		r = -EMLINK;
-	if (r == 0) {
-		record.type = (uint8_t)IFTODT(inode->record.mode);
-		if (inode->record.nlink++ == 0)
-			kv_batch_delete(change->batch, KV_CATALOG, orphan.bytes, orphan.len);
-		inode->record.ctime = now;
-		inode->record.parent = dir->ino;
-		entry_put(change, dir->ino, name, entry.epoch, &record);
-		dir_changed(change, dir, 0, now);
-		change_put(change, inode);
-		r = old ? inode_unlinked(change, old, now) : 0;
-	}
-	r = change_write(change, r);
-	change_end(change);
-	*ret_old = old;
-	return r;
-}
-
-int view_link_over(struct view *view, uint64_t ino, uint64_t dir, const char *name, uint64_t *ret_replaced)
-{
-	struct inode *parent, *inode, *old = NULL;
-	struct change change = {.view = view};
-	int r = view_check_change(view);
-
-	if (r == 0)
-		r = name_check(name);
-	if (r == 0)
-		r = dir_get(view, dir, &parent);
-	if (r < 0)
-		return r;
-	r = inode_get(view, ino, &inode);
-	if (r == 0 && S_ISDIR(inode->record.mode)) {
-		inode_put(inode);
-		r = -EPERM;
-	}
-	if (r == 0) {
-		mutex_take(&view->names);
-		r = link_over_locked(parent, name, inode, &change, &old);
-		mutex_give(&view->names);
-		change_finish(&change);
-		*ret_replaced = old ? old->ino : 0;
-		if (old)
-			inode_put(old);
-		inode_put(inode);
-	}
-	inode_put(parent);
-	return r;
-}
-
-/* --- memory --- */
-
-_Static_assert(BULK_BLOCK == DIRTY_SEGMENT_MAX, "a block becomes a segment");
-
-int bulk_block_take(struct inode *inode, void **ret_block)
-{
-	struct tree *tree = inode->view->tree;
-	void *block;
-	int r;
-
-	mutex_take(&inode->lock);
-	while (inode->committing && inode->active.bytes >= AHEAD_MAX)
-		mutex_wait(&inode->lock, &inode->drained);
-	mutex_give(&inode->lock);
-	r = committer_check_space(tree, BULK_BLOCK);
-	if (r == 0)
-		r = committer_admit(tree, BULK_BLOCK);
-	if (r < 0)
-		return r;
-	block = block_take(committer_blocks(tree));
-	if (!block) {
-		committer_release(tree, BULK_BLOCK);
-		return -ENOMEM;
-	}
-	*ret_block = block;
-	return 0;
-}
-
-void bulk_block_drop(struct inode *inode, void *block)
-{
-	struct tree *tree = inode->view->tree;
-
-	block_give(committer_blocks(tree), block);
-	committer_release(tree, BULK_BLOCK);
-}
-
-int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t len)
-{
-	struct view *view = inode->view;
-	int r = content_check_change(inode, offset, len);
-	int64_t grown;
-
-	if (r < 0 || len == 0) {
-		bulk_block_drop(inode, block);
-		return r;
-	}
-	hold_enter(&view->hold);
-	mutex_take(&inode->lock);
-	inode->active.pool = committer_blocks(view->tree);
-	grown = dirty_write_block(&inode->active, offset, block, len);
-	if (grown >= 0) {
-		inode->size = MAX(inode->size, offset + len);
-		content_touch(inode);
-		committer_note(inode);
-	}
-	mutex_give(&inode->lock);
-	hold_leave(&view->hold);
-	committer_release(view->tree, BULK_BLOCK - (grown < 0 ? 0 : (size_t)grown));
-	return grown < 0 ? (int)grown : 0;
-}
-
-int bulk_reserve(struct view *view, size_t bytes)
-{
-	return committer_admit(view->tree, bytes);
-}
-
-void bulk_release(struct view *view, size_t bytes)
-{
-	committer_release(view->tree, bytes);
-}
-
-uint64_t bulk_budget(struct view *view)
-{
-	return committer_budget(view->tree);
-}
-
-/* --- numbers --- */
-
-int view_first_new_ino(struct view *view, uint64_t *ret_ino)
-{
-	return family_next_ino(view->tree, view->family, ret_ino);
 }

@@ -4,11 +4,10 @@
  * What all inodes hold together is bounded: an inode that would exceed it gives up its other leaves, and if that is not enough reads its
  * extents anew each time.
  */
+#include "lib/tree/inodes/extent_cache.h"
+
 #include <errno.h>
-
 #include <uthash.h>
-
-#include "lib/tree/records/inode.h"
 
 #define LEAF_LEN (8ULL << 20)
 #define CACHED_MAX (1U << 20)
@@ -25,11 +24,6 @@ struct extent_cache {
 	bool holes_confirmed;
 };
 
-static uint64_t extent_end(const struct extent *extent)
-{
-	return extent->offset + extent->record.length;
-}
-
 void extent_cache_drop(struct inode *inode)
 {
 	struct extent_cache *cache = inode->extents;
@@ -40,7 +34,7 @@ void extent_cache_drop(struct inode *inode)
 	HASH_ITER(hh, cache->leaves, leaf, next) {
 		HASH_DEL(cache->leaves, leaf);
 		__atomic_sub_fetch(&inode->view->tree->cached_extents, leaf->list.count + 1, __ATOMIC_RELAXED);
-		extent_list_clear(&leaf->list);
+		array_clear(&leaf->list);
 		free(leaf);
 	}
 	free(cache);
@@ -92,7 +86,7 @@ static void take(const struct extent_list *from, uint64_t first, uint64_t end, s
 	}
 	for (; low < from->count && from->items[low].offset < end; low++)
 		if (list->count == 0 || list->items[list->count - 1].offset < from->items[low].offset)
-			extent_list_add(list, &from->items[low]);
+			array_add(list, from->items[low]);
 }
 
 static int load_leaf(struct inode *inode, uint64_t number, uint64_t first, uint64_t end, struct extent_list *list)
@@ -112,12 +106,12 @@ static int load_leaf(struct inode *inode, uint64_t number, uint64_t first, uint6
 	if (is_full(inode)) {
 		result = load(inode, first, end, &loaded);
 		take(&loaded, first, end, list);
-		extent_list_clear(&loaded);
+		array_clear(&loaded);
 		return result;
 	}
 	result = load(inode, number * LEAF_LEN, (number + 1) * LEAF_LEN, &loaded);
 	if (result < 0)
-		extent_list_clear(&loaded);
+		array_clear(&loaded);
 	else
 		take(keep(inode, number, &loaded), first, end, list);
 	return result;

@@ -1,0 +1,71 @@
+#include "lib/tree/content/content.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "lib/base/clock.h"
+
+#define CAPABILITY "security.capability"
+
+int content_check_change(struct inode *inode, uint64_t offset, uint64_t len)
+{
+	int result = view_check_change(inode->view);
+
+	if (result < 0)
+		return result;
+	if (S_ISDIR(inode->record.mode))
+		return -EISDIR;
+	if (!S_ISREG(inode->record.mode))
+		return -EINVAL;
+	if (offset > FILE_SIZE_MAX || len > FILE_SIZE_MAX - offset)
+		return -EFBIG;
+	return 0;
+}
+
+void content_touch(struct inode *inode)
+{
+	inode->record.mtime = inode->record.ctime = clock_now();
+	inode->times_dirty = true;
+}
+
+/* --- privileges --- */
+
+/* As Linux does: set-group-id without group execution is no privilege but a mark for mandatory locking. */
+int content_kill_privileges_in(struct transaction *transaction, struct inode *inode)
+{
+	struct tree_key stem = tree_stem_xattr(inode->view->family_id, inode->ino, CAPABILITY);
+	uint32_t *mode = &inode->record.mode;
+
+	if (S_ISDIR(*mode))
+		return 0;
+	*mode &= ~(uint32_t)S_ISUID;
+	if (*mode & S_IXGRP)
+		*mode &= ~(uint32_t)S_ISGID;
+	return inode->gone ? 0 : version_delete(inode->view, transaction->batch, &stem);
+}
+
+int content_kill_privileges(struct inode *inode)
+{
+	struct tree_key stem = tree_stem_xattr(inode->view->family_id, inode->ino, CAPABILITY);
+	struct transaction transaction;
+	uint64_t epoch;
+	bool has_set_id;
+	int result;
+
+	mutex_take(&inode->lock);
+	has_set_id = inode->record.mode & (S_ISUID | S_ISGID);
+	mutex_give(&inode->lock);
+	if (!has_set_id) {
+		result = view_version_get(inode->view, &stem, NULL, &epoch);
+		if (result < 0)
+			return result == -ENOENT ? 0 : result;
+	}
+	transaction_begin(&transaction, inode->view, &inode, 1);
+	result = content_kill_privileges_in(&transaction, inode);
+	inode->record.ctime = clock_now();
+	if (!inode->gone)
+		transaction_put(&transaction, inode);
+	result = transaction_write(&transaction, result);
+	transaction_end(&transaction);
+	return result;
+}

@@ -1,0 +1,85 @@
+/*
+ * What waits to be committed, in one list for all views of a tree, oldest first; and the budget of memory for it. Internal to lib/tree.
+ *
+ *   clean --pending_note--> listed --pending_claim_...--> claimed --pending_end_claim after success--> clean
+ *                             ^-------------------------------| pending_note after a failure, or written meanwhile
+ *
+ * Writers account their bytes before they buffer them (pending_admit), and who commits or drops them gives them back (pending_release).
+ * The functions of the budget and of the list take the lock themselves; those of claims are called with it (committer.c).
+ */
+#ifndef CORPUSFS_TREE_CONTENT_PENDING_H
+#define CORPUSFS_TREE_CONTENT_PENDING_H
+
+#include "lib/tree/inodes/inode.h"
+
+#define COMMIT_GROUP_INODES 4096
+#define COMMIT_GROUP_BYTES (64ULL << 20)
+
+/* A group at work; lives on the stack of the thread that commits it. */
+struct claim {
+	uint64_t number;
+	struct view *view;
+	uint64_t bytes, inodes;
+	struct claim *prev, *next;
+};
+
+struct pending {
+	struct block_pool *blocks;
+	uint64_t budget, big, crowd;
+	unsigned idle_ms, commit_ms;
+
+	struct mutex lock;     /* guards all below */
+	pthread_cond_t work;   /* there is something to do for the background threads */
+	pthread_cond_t room;   /* there may be room in the budget */
+	pthread_cond_t done;   /* a group was given up, or a sync has ended */
+	struct inode *dirty;   /* by note_number */
+	uint64_t dirty_inodes, dirty_bytes;
+	uint64_t written_ms;   /* when anything was noted last */
+	unsigned waiting;      /* writers */
+	uint64_t next_note, next_claim;
+	struct claim *claims;
+	uint64_t failures;     /* groups that failed, ever */
+	int last_error;        /* of the last group, 0 if it went well */
+};
+
+struct pending *pending_new(const struct tree_options *options);
+void pending_free(struct pending *pending); /* NULL is fine */
+
+/* --- the budget --- */
+
+/* -ENOSPC when the disk has no room for `len` more bytes beside those already buffered. */
+WARN_UNUSED int pending_check_space(struct tree *tree, size_t len);
+/* Waits for room in the write buffer, then accounts `len`; and gives it back. -ENOSPC, -EIO when it is full and commits fail. */
+WARN_UNUSED int pending_admit(struct tree *tree, size_t len);
+void pending_release(struct tree *tree, size_t len);
+/* Accounts bytes without waiting. */
+void pending_charge(struct tree *tree, size_t len);
+uint64_t pending_budget(const struct tree *tree);
+struct block_pool *pending_blocks(struct tree *tree);
+
+/* --- the list --- */
+
+/* Notes that the inode has content or times to commit. Caller holds inode->lock. Takes a reference while it is on the list. */
+void pending_note(struct inode *inode);
+/* What is buffered and being committed: of one view, or of all when it is NULL. */
+void pending_usage(struct tree *tree, const struct view *view, uint64_t *ret_bytes, uint64_t *ret_inodes);
+/* Whether nothing of any of the views waits to be committed or is being committed, at one instant. Waits for nobody. */
+bool pending_is_clean(struct tree *tree, struct view *const *views, size_t count);
+
+/* --- claims; the caller holds the lock --- */
+
+struct wanted {
+	struct view *view;   /* NULL: any, but all of one */
+	uint64_t until;      /* noted before */
+	bool due;            /* only those whose time has come */
+};
+
+/* Claims inodes of one view, at most as many as go into a group; returns how many. */
+size_t pending_claim_group(struct pending *pending, const struct wanted *wanted, struct claim *claim, struct inode **inodes);
+/* Claims one that is on the list. */
+void pending_claim_inode(struct pending *pending, struct claim *claim, struct inode *inode);
+void pending_end_claim(struct pending *pending, struct claim *claim);
+/* Whether something that was noted, or begun, before is still being committed by somebody else. */
+bool pending_others_at_work(const struct pending *pending, const struct wanted *wanted, uint64_t claims_until);
+
+#endif

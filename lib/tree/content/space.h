@@ -1,0 +1,19 @@
+/*
+ * The free space of the disk that the store is on, less a reserve: -ENOSPC comes before RocksDB meets it. Internal to lib/tree.
+ * Any thread.
+ */
+#ifndef CORPUSFS_TREE_CONTENT_SPACE_H
+#define CORPUSFS_TREE_CONTENT_SPACE_H
+
+#include <stdint.h>
+
+#include "lib/base/clean.h"
+
+struct space;
+
+WARN_UNUSED int space_new(const char *path, uint64_t reserve, struct space **ret_space); /* reserve 0: chosen by the size of the disk */
+void space_free(struct space *space);
+WARN_UNUSED int space_check(struct space *space, uint64_t bytes); /* -ENOSPC; looks at the disk at most every 100 ms or 16 MiB */
+uint64_t space_available(struct space *space);
+
+#endif

@@ -1,0 +1,116 @@
+#include "lib/tree/content/tree.h"
+
+#include <assert.h>
+
+#include "lib/tree/content/committer.h"
+#include "lib/tree/content/pending.h"
+#include "lib/tree/content/space.h"
+#include "lib/tree/inodes/inode.h"
+#include "lib/tree/records/family.h"
+
+#define CLOSE_TRIES 3
+
+/* --- the tree --- */
+
+int tree_new(struct kv *kv, struct chunks *chunks, struct pool *pool, const struct tree_options *options, struct tree **ret_tree)
+{
+	struct tree *tree = xcalloc(1, sizeof(*tree));
+
+	tree->kv = kv;
+	tree->chunks = chunks;
+	tree->pool = pool;
+	tree->options = *options;
+	tree->space_path = xstrdup(options->space_path);
+	tree->options.space_path = tree->space_path;
+	mutex_init(&tree->lru_lock, LOCK_LRU);
+	mutex_init(&tree->family_lock, LOCK_FAMILIES);
+
+	int r = space_new(tree->space_path, options->reserve_bytes, &tree->space);
+
+	tree->pending = pending_new(options);
+	if (r == 0)
+		r = committer_start(tree);
+	if (r < 0) {
+		tree_free(tree);
+		return r;
+	}
+	*ret_tree = tree;
+	return 0;
+}
+
+void tree_free(struct tree *tree)
+{
+	if (!tree)
+		return;
+	assert(tree->open_views == 0);
+	committer_stop(tree);
+	pending_free(tree->pending);
+	families_free(tree);
+	space_free(tree->space);
+	mutex_clear(&tree->family_lock);
+	mutex_clear(&tree->lru_lock);
+	free(tree->space_path);
+	free(tree);
+}
+
+int tree_sync(struct tree *tree)
+{
+	int r = committer_run(tree, NULL, NULL);
+
+	return r < 0 ? r : committer_sync(tree);
+}
+
+void tree_usage(struct tree *tree, struct tree_usage *ret_usage)
+{
+	pending_usage(tree, NULL, &ret_usage->dirty_bytes, &ret_usage->dirty_inodes);
+	ret_usage->free_bytes = space_available(tree->space);
+	mutex_take(&tree->lru_lock);
+	ret_usage->cached_inodes = tree->lru_count;
+	mutex_give(&tree->lru_lock);
+}
+
+/* --- its views --- */
+
+int view_open(struct tree *tree, const struct view_options *options, struct view **ret_view)
+{
+	int r = view_new(tree, options, ret_view);
+
+	if (r == 0)
+		atomic_fetch_add(&tree->open_views, 1);
+	return r;
+}
+
+void view_close(struct view *view)
+{
+	if (!view)
+		return;
+
+	struct tree *tree = view->tree;
+	int r = committer_run(tree, view, NULL);
+
+	for (unsigned i = 1; r < 0 && i < CLOSE_TRIES; i++)
+		r = committer_run(tree, view, NULL);
+	if (r < 0) {
+		/* It cannot be written: tree_sync said so to whoever cared. Of a retired view it is dropped, which lets go of its inodes. */
+		atomic_store(&view->retired, true);
+		r = committer_run(tree, view, NULL);
+	}
+	inode_cache_empty(view);
+	atomic_fetch_sub(&tree->open_views, 1);
+	view_free(view);
+}
+
+int view_sync(struct view *view)
+{
+	int r = committer_run(view->tree, view, NULL);
+
+	return r < 0 ? r : committer_sync(view->tree);
+}
+
+uint64_t view_dirty_bytes(struct view *view)
+{
+	uint64_t bytes, inodes;
+
+	pending_usage(view->tree, view, &bytes, &inodes);
+	return bytes;
+}

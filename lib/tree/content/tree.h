@@ -1,0 +1,35 @@
+/*
+ * The tree of a store and its views, opened and closed.
+ *
+ *   tree_new -> view_open, any number of times -> ... -> view_close -> tree_free
+ *
+ * Threads: any, except view_close and tree_free, which are the last calls on what they close.
+ */
+#ifndef CORPUSFS_TREE_CONTENT_TREE_H
+#define CORPUSFS_TREE_CONTENT_TREE_H
+
+#include "lib/tree/records/view.h"
+
+/* Starts the committer threads. The tree uses kv, chunks and pool; the caller closes them after tree_free. */
+WARN_UNUSED int tree_new(struct kv *kv, struct chunks *chunks, struct pool *pool, const struct tree_options *options, struct tree **ret_tree);
+void tree_free(struct tree *tree); /* all views must be closed */
+
+/* Commits the content of all views and makes everything durable: when it returns 0, all that was written before is on disk. */
+WARN_UNUSED int tree_sync(struct tree *tree);
+
+struct tree_usage {
+	uint64_t dirty_bytes;   /* buffered content not yet committed */
+	uint64_t dirty_inodes;
+	uint64_t cached_inodes;
+	uint64_t free_bytes;    /* of the disk, less the reserve */
+};
+void tree_usage(struct tree *tree, struct tree_usage *ret_usage);
+
+WARN_UNUSED int view_open(struct tree *tree, const struct view_options *options, struct view **ret_view);
+void view_close(struct view *view); /* commits; no inode may be in use. NULL is fine */
+WARN_UNUSED int view_sync(struct view *view); /* commits its content and syncs the WAL */
+
+/* Bytes of content of this view not yet committed. */
+uint64_t view_dirty_bytes(struct view *view);
+
+#endif

@@ -1,0 +1,46 @@
+/* Open files: an inode outlives its last name while somebody has it open (orphan.c). */
+#include <assert.h>
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "lib/tree/files/files.h"
+#include "lib/tree/files/orphan.h"
+
+int inode_open(struct view *view, uint64_t ino, struct inode **ret_inode)
+{
+	struct inode *inode;
+	int r = inode_get(view, ino, &inode);
+
+	if (r < 0)
+		return r;
+	mutex_take(&inode->lock);
+	/* without a name and not open: an orphan that waits for its removal. A removed directory has no content that could be missed. */
+	if (inode->gone ? !S_ISDIR(inode->record.mode) : inode->record.nlink == 0 && inode->opens == 0)
+		r = -ESTALE;
+	else
+		inode->opens++;
+	mutex_give(&inode->lock);
+	if (r < 0) {
+		inode_put(inode);
+		return r;
+	}
+	*ret_inode = inode;
+	return 0;
+}
+
+void inode_close(struct inode *inode)
+{
+	mutex_take(&inode->lock);
+	assert(inode->opens > 0);
+
+	bool is_last = --inode->opens == 0 && inode->record.nlink == 0 && !inode->gone && view_check_change(inode->view) == 0;
+
+	inode->gone = inode->gone || is_last;
+	mutex_give(&inode->lock);
+	if (is_last) {
+		/* what fails stays noted as an orphan and is tried again when the store is next opened */
+		int ignored = orphan_bury(inode);
+		(void)ignored;
+	}
+	inode_put(inode);
+}

@@ -1,0 +1,83 @@
+/*
+ * Inodes in memory. Internal to lib/tree.
+ *
+ * Every operation on an inode goes through its one struct inode, found or loaded by inode_get(). `record` is what is committed;
+ * `size` is what users see: larger (or smaller) than record.size while content is buffered. Content is in three layers, the upper
+ * hiding the lower: `active` (accepted by write), `frozen` (being committed; never changes), and the committed extents or inline data.
+ *
+ *   write -> active --commit_begin--> frozen --commit_finish--> extents + record     (a failed commit puts frozen back under active)
+ *
+ * Unused, clean inodes stay in an LRU of bounded length. So do those that were removed: the kernel may go on asking about them, without our
+ * knowing that it has them open (view_getattr_removed).
+ */
+#ifndef CORPUSFS_TREE_INODES_INODE_H
+#define CORPUSFS_TREE_INODES_INODE_H
+
+#include <uthash.h>
+
+#include "lib/tree/inodes/dirty.h"
+#include "lib/tree/records/attr.h"
+#include "lib/tree/records/version.h"
+#include "lib/tree/records/view_inside.h"
+
+struct inode {
+	struct view *view;
+	uint64_t ino;
+	UT_hash_handle by_ino;       /* in view->inodes; view->cache_lock */
+	struct inode *lru_prev, *lru_next; /* view->tree->lru, when refs == 0; tree->lru_lock */
+	unsigned refs;               /* view->cache_lock */
+	bool is_hashed;              /* in view->inodes; view->cache_lock */
+	int load;                    /* inode.c: 0 being loaded; 1 loaded; else why it could not be; view->cache_lock */
+	unsigned opens;              /* open files; lock. Orphans wait for 0 */
+
+	struct mutex lock;           /* guards all below */
+	pthread_cond_t drained;      /* frozen became empty */
+	struct inode_record record;  /* committed; record.data points to inline_data */
+	uint64_t record_epoch;       /* epoch of the committed version; 0 for an inode not yet written */
+	struct buf inline_data;      /* small file's committed content, or symlink target */
+	uint64_t size;               /* with buffered content */
+	struct dirty active, frozen;
+	struct extent_cache *extents; /* extent_cache.c; NULL or a part of the committed extents; freed by extent_cache_drop */
+	bool committing;             /* frozen belongs to a committer */
+	bool times_dirty;            /* record's times are newer than on disk */
+	bool gone;                   /* no name and no open file is left: content is removed */
+	int commit_error;            /* of the last commit; told to fsync, cleared by a commit that goes well */
+
+	/* The committer's lock guards these (committer.c). */
+	uint64_t dirty_since_ms, written_ms; /* clock_ms of the first and last write not yet committed */
+	uint64_t retry_ms;           /* not before, after a failed commit */
+	uint64_t note_number;        /* order of arrival on the list */
+	uint64_t noted_bytes;        /* active.bytes when last noted */
+	struct inode *dirty_prev, *dirty_next; /* committer's list of dirty inodes */
+	bool on_dirty_list;
+	bool claimed;                /* one committer at a time */
+};
+
+/* Finds or loads; the reference is given back with inode_put. -ESTALE when the view has no such inode. The caller must not hold the
+ * epoch lock. */
+WARN_UNUSED int inode_get(struct view *view, uint64_t ino, struct inode **ret_inode);
+void inode_put(struct inode *inode);
+/* Finds only; -ENOENT when it is not in memory. What was changed in memory and has left it since tree->evictions was read is on disk. */
+WARN_UNUSED int inode_find(struct view *view, uint64_t ino, struct inode **ret_inode);
+
+/* Takes a new inode into the cache, referenced; its record is not on disk yet. */
+struct inode *inode_add(struct view *view, uint64_t ino, const struct inode_record *record);
+
+/* Adds the inode's record to the batch, and its touched key with its first change in this epoch (I7). Caller holds inode->lock and the
+ * epoch lock; after the batch was written it calls inode_written(). Buffered content's size is not in it: record.size is committed. */
+void inode_record_put(struct inode *inode, struct kv_batch *batch);
+void inode_written(struct inode *inode);
+
+/* Waits until no committer holds frozen content. Caller holds inode->lock, and no lock that comes later. */
+void inode_wait_drained(struct inode *inode);
+
+uint64_t inode_ino(const struct inode *inode);
+struct view *inode_view(const struct inode *inode);
+void inode_attr(struct inode *inode, struct attr *ret_attr);
+/* The same of a locked inode. */
+void inode_fill_attr(const struct inode *inode, struct attr *ret_attr);
+
+/* Forgets all inodes of the view; none is in use. */
+void inode_cache_empty(struct view *view);
+
+#endif

@@ -1,0 +1,140 @@
+#include "lib/tree/inodes/transaction.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "lib/base/fault.h"
+
+/* Where the inode stands, or would stand. */
+static size_t find(const struct transaction *transaction, uint64_t ino)
+{
+	size_t low = 0, high = transaction->items.count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (transaction->items.items[middle].inode->ino < ino)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static struct transaction_item *item_of(struct transaction *transaction, const struct inode *inode)
+{
+	size_t at = find(transaction, inode->ino);
+
+	assert(at < transaction->items.count && transaction->items.items[at].inode == inode);
+	return &transaction->items.items[at];
+}
+
+static void add_item(struct transaction *transaction, struct inode *inode)
+{
+	size_t at = find(transaction, inode->ino);
+
+	if (at == transaction->items.count || transaction->items.items[at].inode != inode)
+		array_insert(&transaction->items, at, (struct transaction_item){.inode = inode});
+}
+
+static void begin(struct transaction *transaction)
+{
+	rwlock_read(&transaction->view->epoch_lock);
+	for (size_t i = 0; i < transaction->items.count; i++) {
+		struct transaction_item *item = &transaction->items.items[i];
+		item->saved = item->inode->record;
+		item->saved_size = item->inode->size;
+	}
+}
+
+void transaction_begin(struct transaction *transaction, struct view *view, struct inode *const *inodes, size_t count)
+{
+	*transaction = (struct transaction){.view = view, .batch = kv_batch_new()};
+	for (size_t i = 0; i < count; i++) {
+		if (inodes[i])
+			add_item(transaction, inodes[i]);
+	}
+	for (size_t i = 0; i < transaction->items.count; i++)
+		mutex_take(&transaction->items.items[i].inode->lock);
+	begin(transaction);
+}
+
+void transaction_begin_locked(struct transaction *transaction, struct inode *inode)
+{
+	*transaction = (struct transaction){.view = inode->view, .batch = kv_batch_new(), .is_locked_by_caller = true};
+	add_item(transaction, inode);
+	begin(transaction);
+}
+
+void transaction_put(struct transaction *transaction, struct inode *inode)
+{
+	item_of(transaction, inode)->put = true;
+}
+
+void transaction_set_inline(struct transaction *transaction, struct inode *inode, const void *data, size_t len)
+{
+	struct transaction_item *item = item_of(transaction, inode);
+	struct buf fresh = BUF_INIT;
+
+	buf_add(&fresh, data, len);
+	if (item->is_inline_saved)
+		buf_clear(&inode->inline_data);
+	else
+		item->saved_inline = inode->inline_data;
+	item->is_inline_saved = true;
+	inode->inline_data = fresh;
+	inode->record.is_inline = len > 0;
+	inode->record.data = fresh.data;
+	inode->record.data_len = (uint32_t)len;
+	inode->record.allocated = len;
+}
+
+static void settle(struct transaction_item *item, int result)
+{
+	struct inode *inode = item->inode;
+
+	if (result == 0) {
+		buf_clear(&item->saved_inline);
+		if (item->put)
+			inode_written(inode);
+		return;
+	}
+	if (item->is_inline_saved) {
+		buf_clear(&inode->inline_data);
+		inode->inline_data = item->saved_inline;
+	}
+	inode->record = item->saved;
+	inode->record.data = inode->inline_data.data;
+	inode->size = item->saved_size;
+}
+
+int transaction_write(struct transaction *transaction, int result)
+{
+	int r = result < 0 ? result : view_check_change(transaction->view);
+
+	for (size_t i = 0; i < transaction->items.count && r == 0; i++) {
+		if (transaction->items.items[i].put)
+			inode_record_put(transaction->items.items[i].inode, transaction->batch);
+	}
+	if (r == 0)
+		r = fault_point("transaction-before-write");
+	/* what was removed already changes in memory only */
+	if (r == 0 && kv_batch_count(transaction->batch) > 0)
+		r = kv_write(transaction->view->tree->kv, transaction->batch, 0);
+	for (size_t i = 0; i < transaction->items.count; i++)
+		settle(&transaction->items.items[i], r);
+	if (r < 0)
+		transaction->dying = NULL;
+	if (transaction->dying)
+		transaction->dying->gone = true;
+	return r;
+}
+
+void transaction_end(struct transaction *transaction)
+{
+	rwlock_give(&transaction->view->epoch_lock);
+	for (size_t i = transaction->items.count; i-- > 0 && !transaction->is_locked_by_caller;)
+		mutex_give(&transaction->items.items[i].inode->lock);
+	array_clear(&transaction->items);
+	kv_batch_free(transaction->batch);
+	transaction->batch = NULL;
+}

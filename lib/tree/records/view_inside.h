@@ -1,0 +1,62 @@
+/* The inside of a tree and of its views. Internal to lib/tree. */
+#ifndef CORPUSFS_TREE_RECORDS_VIEW_INSIDE_H
+#define CORPUSFS_TREE_RECORDS_VIEW_INSIDE_H
+
+#include <stdatomic.h>
+
+#include "lib/base/locks.h"
+#include "lib/tree/records/hold.h"
+#include "lib/tree/records/view.h"
+
+struct family;
+struct inode;
+
+struct tree {
+	struct kv *kv;
+	struct chunks *chunks;
+	struct pool *pool;
+	struct tree_options options;
+	char *space_path;
+
+	struct mutex lru_lock;
+	struct inode *lru;           /* oldest first */
+	uint64_t lru_count;
+	_Atomic uint64_t evictions;  /* inodes that left the LRU for lack of room; grows with the cache_lock of their view held */
+
+	struct mutex family_lock;
+	struct family *families;     /* uthash by id */
+
+	struct pending *pending;     /* pending.c */
+	struct committer *committer; /* committer.c */
+	_Atomic unsigned open_views;
+	uint64_t cached_extents;     /* of all inodes; atomic; extent_cache.c */
+	struct space *space;         /* space.c */
+};
+
+struct view {
+	struct tree *tree;
+	uint32_t dataset, family_id, number;
+	struct family *family;
+	int level;
+	bool read_only;
+	atomic_bool retired;         /* see freeze_retire */
+	struct hold hold;            /* entered by whoever buffers a write */
+
+	struct mutex names;          /* guards the namespace: entries, link counts, directories' records */
+	struct rwlock epoch_lock;    /* see view.h; guards line, epoch, shared, level. Never taken twice by one thread: writers come first */
+	struct line line, shared;
+	uint64_t epoch;
+
+	struct mutex cache_lock;     /* guards inodes and their refs */
+	pthread_cond_t loaded;       /* with cache_lock: an inode was loaded, or could not be */
+	struct inode *inodes;        /* uthash by ino */
+};
+
+/* view_open and view_close (content/tree.h) without what concerns buffered content. */
+WARN_UNUSED int view_new(struct tree *tree, const struct view_options *options, struct view **ret_view);
+void view_free(struct view *view);
+
+/* Whether the view can be changed: 0, -EROFS or -ESTALE (retired). Whoever holds the epoch lock may rely on it until it is given back. */
+WARN_UNUSED int view_check_change(const struct view *view);
+
+#endif
