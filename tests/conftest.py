@@ -3,6 +3,7 @@
 import ctypes
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -158,6 +159,15 @@ def fs(store):
     point = store.mount()
     store.create("d")
     return point + "/d"
+
+
+@pytest.fixture
+def device():
+    """/dev/fuse with the mode that udev gives it; containers and small machines often have a stricter one."""
+    mode = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
+    os.chmod("/dev/fuse", 0o666)
+    yield
+    os.chmod("/dev/fuse", mode)
 
 
 class Shared:

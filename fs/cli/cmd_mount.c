@@ -232,6 +232,9 @@ static int run_mount(struct cli *cli)
 	for (int i = 0; i < cli->given_count && result == 0; i++)
 		if (cli->given[i].option->letter == 'o')
 			result = mount_options_parse(cli->given[i].value, request.args, &request.store_options, &err);
+	if (json_is_true(json_object_get(request.args, "as_owner")))
+		cli->as_owner = true;
+	json_object_del(request.args, "as_owner");
 	if (result == 0 && cli->argc == 2)
 		result = parse_source(cli, cli->argv[0], &request, &err);
 	else if (result == 0)
@@ -363,6 +366,7 @@ const struct command mount_commands[] = {
                     "Mount options:\n"
                     "  ro                  read-only (always so for a snapshot)\n"
                     "  allow_other         for other users too\n"
+                    "  as_owner            root: be the owner of the store, as with --as-owner\n"
                     "  acl                 POSIX access control lists\n"
                     "  snapdir=hidden      .snapshots can be entered but is not listed (default)\n"
                     "  snapdir=visible     .snapshots is listed\n"

@@ -4,6 +4,7 @@
 
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/owner.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
@@ -29,6 +30,8 @@ static int run_init(struct cli *cli)
 	parameters = (struct store_parameters){.chunk_min = (uint32_t)average / CHUNK_SPREAD,
 	                                       .chunk_average = (uint32_t)average,
 	                                       .chunk_max = (uint32_t)average * CHUNK_SPREAD};
+	if (result == 0 && cli->as_owner)
+		result = owner_become(cli->argv[0], &err);
 	if (result == 0)
 		result = store_init(cli->argv[0], chunk ? &parameters : NULL, &err);
 	if (result < 0)
@@ -51,7 +54,7 @@ static int run_sync(struct cli *cli)
 		result = error_set(&err, -errno, "%s: %s", cli->argv[0], strerror(errno));
 	else if (!(store = where_store_of(path, NULL)))
 		result = error_set(&err, -ENOENT, "%s does not lie in the mount of a store", path);
-	else
+	else if (!cli->as_owner || (result = owner_become(store, &err)) == 0)
 		result = run_op_at(store, "store.sync", json_object(), NULL, &value, &err);
 	json_decref(value);
 	return result < 0 ? exit_with(&err) : EXIT_OK;

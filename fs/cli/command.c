@@ -59,10 +59,11 @@ static int unknown(const struct cli *cli, const char *text, struct error *err)
 
 static const struct option store_option = {'s', "store", "STORE", ""};
 static const struct option help_option = {'h', "help", NULL, ""};
+static const struct option owner_option = {0, "as-owner", NULL, ""};
 
 static const struct option *find_option(const struct cli *cli, char letter, const char *name, size_t len)
 {
-	const struct option *common[] = {&store_option, &help_option};
+	const struct option *common[] = {&store_option, &help_option, &owner_option};
 
 	for (const struct option *option = cli->command->options; option && (option->name || option->letter); option++)
 		if (name ? option->name && strlen(option->name) == len && memcmp(option->name, name, len) == 0
@@ -150,6 +151,8 @@ int cli_parse(struct cli *cli, int argc, char **argv, bool *ret_help, struct err
 	}
 	if (cli_option(cli, "store"))
 		cli->store = cli_option(cli, "store");
+	if (cli_option(cli, "as-owner"))
+		cli->as_owner = true;
 	*ret_help = cli_option(cli, "help") != NULL;
 	return *ret_help ? 0 : check_operands(cli, err);
 }

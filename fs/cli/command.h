@@ -51,6 +51,7 @@ struct command_group {
 struct cli {
 	const struct command_group *groups; /* all commands there are; ends with a NULL title */
 	const char *store;                  /* -s; NULL: not given */
+	bool as_owner;                      /* --as-owner */
 	const struct command *command;
 	int argc; /* operands */
 	char **argv;

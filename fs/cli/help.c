@@ -33,7 +33,8 @@ void help_overview(const struct command_group *groups)
 			print_line(command);
 	}
 	printf("\nThe store is that of -s STORE, of $CORPUSFS_STORE, or the one whose mount the\n"
-	       "current directory stands in. `corpusfs help COMMAND` says more about one.\n");
+	       "current directory stands in. Root opens a store that others can write only with\n"
+	       "--as-owner, and is its owner then. `corpusfs help COMMAND` says more about one.\n");
 }
 
 void help_prefix(const struct command_group *groups, const char *word)

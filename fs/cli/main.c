@@ -37,7 +37,9 @@ static int global_options(struct cli *cli, int argc, char **argv, int *ret_code)
 			printf("corpusfs %s\n", CORPUSFS_VERSION);
 			return -1;
 		}
-		if (separate && i + 1 < argc) {
+		if (strcmp(argv[i], "--as-owner") == 0) {
+			cli->as_owner = true;
+		} else if (separate && i + 1 < argc) {
 			cli->store = argv[++i];
 		} else if (strncmp(argv[i], "--store=", 8) == 0) {
 			cli->store = argv[i] + 8;

@@ -12,7 +12,7 @@ static const struct {
 } flags[] = {
 	{"ro", "read_only", true}, {"rw", "read_only", false}, {"allow_other", "allow_other", true},
 	{"acl", "acl", true},      {"noacl", "acl", false},    {"debug", "debug", true},
-	{"deep_idle", "deep_idle", true},
+	{"deep_idle", "deep_idle", true}, {"as_owner", "as_owner", true},
 };
 
 /* Passed on to the kernel. */

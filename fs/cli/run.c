@@ -7,6 +7,7 @@
 
 #include "fs/cli/exit.h"
 #include "fs/cli/interrupt.h"
+#include "fs/cli/owner.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
@@ -35,7 +36,7 @@ static int absolute_store(const char *path, char **ret_store, struct error *err)
 	return 0;
 }
 
-int run_find_store(const struct cli *cli, char **ret_store, struct error *err)
+static int find_store(const struct cli *cli, char **ret_store, struct error *err)
 {
 	const char *from_environment = getenv("CORPUSFS_STORE");
 	AUTO_FREE char *cwd = NULL;
@@ -51,6 +52,21 @@ int run_find_store(const struct cli *cli, char **ret_store, struct error *err)
 		error_set(err, -EINVAL, "no store is named");
 		error_hint(err, "say -s STORE, set $CORPUSFS_STORE, or stand in a mount of it");
 		return -EINVAL;
+	}
+	*ret_store = store;
+	return 0;
+}
+
+int run_find_store(const struct cli *cli, char **ret_store, struct error *err)
+{
+	char *store = NULL;
+	int result = find_store(cli, &store, err);
+
+	if (result == 0 && cli->as_owner)
+		result = owner_become(store, err);
+	if (result < 0) {
+		free(store);
+		return result;
 	}
 	*ret_store = store;
 	return 0;

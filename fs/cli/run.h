@@ -12,7 +12,7 @@
 
 /*
  * The absolute path of the store meant: -s, $CORPUSFS_STORE, or that of the mount the current directory stands in.
- * Freed by the caller.
+ * Freed by the caller. With --as-owner the process is the store's owner from then on.
  */
 WARN_UNUSED int run_find_store(const struct cli *cli, char **ret_store, struct error *err);
 

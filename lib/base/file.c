@@ -17,13 +17,10 @@ static ssize_t read_some(int fd, void *data, size_t len)
 	return got < 0 ? -errno : got;
 }
 
-int file_read(const char *path, size_t limit, struct buf *ret_content)
+static int read_whole(int fd, size_t limit, struct buf *ret_content)
 {
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	AUTO_BUF content = BUF_INIT;
 
-	if (fd < 0)
-		return -errno;
 	for (;;) {
 		buf_reserve(&content, 4096);
 		ssize_t got = read_some(fd, content.data + content.len, content.cap - content.len);
@@ -39,6 +36,36 @@ int file_read(const char *path, size_t limit, struct buf *ret_content)
 	*ret_content = content;
 	content = BUF_INIT;
 	return 0;
+}
+
+int file_read(const char *path, size_t limit, struct buf *ret_content)
+{
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	return fd < 0 ? -errno : read_whole(fd, limit, ret_content);
+}
+
+int file_open_inside(int dir, const char *name, int flags, unsigned mode)
+{
+	int fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, (mode_t)mode);
+	struct stat st;
+
+	/* What ELOOP and ENXIO mean here: a symbolic link; a fifo without a reader, or a socket. */
+	if (fd < 0)
+		return errno == ELOOP || errno == ENXIO ? -EUCLEAN : -errno;
+	int result = fstat(fd, &st) < 0 ? -errno : S_ISREG(st.st_mode) ? 0 : -EUCLEAN;
+	if (result < 0) {
+		close(fd);
+		return result;
+	}
+	return fd;
+}
+
+int file_read_inside(int dir, const char *name, size_t limit, struct buf *ret_content)
+{
+	AUTO_CLOSE int fd = file_open_inside(dir, name, O_RDONLY, 0);
+
+	return fd < 0 ? fd : read_whole(fd, limit, ret_content);
 }
 
 int file_sync_dir(const char *path)
@@ -133,8 +160,12 @@ static int remove_if_file(int dir_fd, const char *name)
 
 int file_empty_dir(const char *path)
 {
-	DIR *dir = opendir(path);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	int result = dir ? 0 : -errno;
+
+	if (!dir && fd >= 0)
+		close(fd);
 
 	while (result == 0) {
 		errno = 0;

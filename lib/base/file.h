@@ -7,6 +7,13 @@
 /* Reads a whole file of at most `limit` bytes (-EFBIG beyond). */
 WARN_UNUSED int file_read(const char *path, size_t limit, struct buf *ret_content);
 
+/*
+ * Opens a regular file by its name in a directory (a descriptor). What is there instead, a symbolic link, a fifo, a device, is neither
+ * followed nor waited for: -EUCLEAN. O_CLOEXEC is added.
+ */
+WARN_UNUSED int file_open_inside(int dir, const char *name, int flags, unsigned mode);
+WARN_UNUSED int file_read_inside(int dir, const char *name, size_t limit, struct buf *ret_content);
+
 /* Writes path.tmp, fsyncs it, renames it over path and fsyncs the directory. */
 WARN_UNUSED int file_replace(const char *path, const void *data, size_t len, unsigned mode);
 
@@ -16,7 +23,7 @@ WARN_UNUSED int file_sync_dir(const char *path);
 WARN_UNUSED int file_write_all(int fd, const void *data, size_t len);
 WARN_UNUSED int file_read_all(int fd, void *data, size_t len);
 
-/* Removes the regular files in a directory, not the directory itself. */
+/* Removes the regular files in a directory, not the directory itself. -ENOTDIR for a symbolic link to one. */
 WARN_UNUSED int file_empty_dir(const char *path);
 
 #endif

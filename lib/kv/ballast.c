@@ -22,7 +22,7 @@
 #define LOOK_MS 100
 
 struct ballast {
-	char *db, *path;
+	char *db, *shown, *path;
 	uint64_t size;
 	pthread_mutex_t lock; /* guards what follows, and the file */
 	uint64_t available;   /* when last looked, less what was admitted since */
@@ -46,12 +46,13 @@ static uint64_t free_bytes(const struct ballast *ballast, uint64_t *ret_total)
 	return geteuid() == 0 && all > KEPT + others ? all - KEPT : others;
 }
 
-struct ballast *ballast_new(const char *db, const char *path)
+struct ballast *ballast_new(const char *db, const char *shown, const char *path)
 {
 	struct ballast *ballast = xcalloc(1, sizeof(*ballast));
 	uint64_t total = 0;
 
 	ballast->db = xstrdup(db);
+	ballast->shown = xstrdup(shown);
 	ballast->path = path ? xstrdup(path) : NULL;
 	pthread_mutex_init(&ballast->lock, NULL);
 	ballast->available = free_bytes(ballast, &total);
@@ -67,6 +68,7 @@ void ballast_free(struct ballast *ballast)
 		return;
 	pthread_mutex_destroy(&ballast->lock);
 	free(ballast->db);
+	free(ballast->shown);
 	free(ballast->path);
 	free(ballast);
 }
@@ -89,7 +91,7 @@ static void give_up(struct ballast *ballast)
 
 static void make(struct ballast *ballast)
 {
-	int fd = open(ballast->path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = open(ballast->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0)
 		return;
@@ -140,7 +142,7 @@ int ballast_admit_open(struct ballast *ballast, struct error *err)
 	pthread_mutex_unlock(&ballast->lock);
 	if (available >= needed)
 		return 0;
-	error_set(err, -ENOSPC, "%s: the disk is full: %llu MiB are free, opening the database takes %llu MiB", ballast->db,
+	error_set(err, -ENOSPC, "%s: the disk is full: %llu MiB are free, opening the database takes %llu MiB", ballast->shown,
 		  (unsigned long long)(available / MIB), (unsigned long long)((needed + MIB - 1) / MIB));
 	error_hint(err, "make room on this disk; nothing was changed");
 	return -ENOSPC;

@@ -20,8 +20,8 @@
 
 struct ballast;
 
-/* `db` is the database's directory, `path` the file's; path NULL: no file, only the floor. */
-struct ballast *ballast_new(const char *db, const char *path);
+/* `db` is the database's directory, `shown` its name in messages, `path` the file's; path NULL: no file, only the floor. */
+struct ballast *ballast_new(const char *db, const char *shown, const char *path);
 void ballast_free(struct ballast *ballast); /* the file stays */
 
 WARN_UNUSED int ballast_admit_open(struct ballast *ballast, struct error *err); /* -ENOSPC */

@@ -12,14 +12,21 @@
 #define LEVEL_WARN 2
 #define DB_PATH_MAX 200 /* RocksDB makes the log's name of the whole path, and names are short */
 
+/* A symbolic link of that name leads to what is not ours to empty. */
+static bool is_directory(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 char *info_log_begin(const char *db, rocksdb_options_t *options)
 {
-	AUTO_FREE char *whole = realpath(db, NULL);
-	AUTO_FREE char *directory = xasprintf("%s.opening", whole ? whole : db);
+	AUTO_FREE char *directory = xasprintf("%s.opening", db);
 
 	rocksdb_options_set_info_log_level(options, LEVEL_WARN);
 	rocksdb_options_set_keep_log_file_num(options, 2);
-	if (!whole || strlen(whole) > DB_PATH_MAX || (mkdir(directory, 0700) < 0 && errno != EEXIST))
+	if (strlen(db) > DB_PATH_MAX || (mkdir(directory, 0700) < 0 && errno != EEXIST) || !is_directory(directory))
 		return NULL;
 	rocksdb_options_set_db_log_dir(options, directory);
 	return steal_ptr(directory);

@@ -22,7 +22,7 @@ struct kv_setup {
 
 struct kv {
 	rocksdb_t *db;
-	char *path;
+	char *path, *shown; /* the same, as people know it */
 	bool read_only;
 	rocksdb_column_family_handle_t *handles[KV_HANDLE_COUNT];
 	struct kv_setup setup;

@@ -6,9 +6,8 @@
 #include <sys/stat.h>
 
 #include "lib/base/file.h"
+#include "lib/kv/database_dir.h"
 #include "lib/kv/info_log.h"
-
-#define MANIFEST_NAME_MAX 64
 
 int kv_errno(const char *message)
 {
@@ -27,14 +26,27 @@ int kv_errno(const char *message)
 	return -EIO;
 }
 
+/* RocksDB's message with the directory called as people know it. Freed by the caller. */
+static char *with_shown_paths(const char *message, const char *path, const char *shown)
+{
+	struct buf text = BUF_INIT;
+
+	for (const char *found; (found = strstr(message, path)); message = found + strlen(path))
+		buf_addf(&text, "%.*s%s", (int)(found - message), message, shown);
+	buf_addf(&text, "%s", message);
+	buf_add_u8(&text, 0);
+	return (char *)text.data;
+}
+
 int kv_result(struct kv *kv, char *message)
 {
 	if (!message)
 		return 0;
+	AUTO_FREE char *text = with_shown_paths(message, kv->path, kv->shown);
 	int result = kv_errno(message);
 
 	pthread_mutex_lock(&kv->mutex);
-	snprintf(kv->message, sizeof(kv->message), "%s", message);
+	snprintf(kv->message, sizeof(kv->message), "%s", text);
 	pthread_mutex_unlock(&kv->mutex);
 	rocksdb_free(message);
 	return result;
@@ -47,52 +59,12 @@ void kv_last_error(struct kv *kv, char ret_text[KV_MESSAGE_MAX])
 	pthread_mutex_unlock(&kv->mutex);
 }
 
-static int damaged(const char *path, const char *name, struct error *err)
-{
-	error_set(err, -EBADMSG, "%s: the database is damaged: it has no file %s", path, name);
-	error_hint(err, "restore the store from a backup; nothing was changed");
-	return -EBADMSG;
-}
-
-/* CURRENT names the manifest, which lists all other files. */
-static int look_for_manifest(const char *path, const char *current, struct error *err)
-{
-	AUTO_BUF name = BUF_INIT;
-	struct stat st;
-	int result = file_read(current, MANIFEST_NAME_MAX, &name);
-
-	if (result < 0)
-		return error_set(err, result == -EFBIG ? -EBADMSG : result, "%s: %s", current, strerror(-result));
-	char text[MANIFEST_NAME_MAX + 1] = "";
-	for (size_t i = 0; i < name.len && name.data[i] != '\n'; i++)
-		text[i] = (char)name.data[i];
-	AUTO_FREE char *manifest = xasprintf("%s/%s", path, text);
-	if (strncmp(text, "MANIFEST-", strlen("MANIFEST-")) != 0 || lstat(manifest, &st) < 0)
-		return damaged(path, "that CURRENT names", err);
-	return 0;
-}
-
-/* RocksDB leaves files of its own even where it refuses to open, so we look before it does. */
-static int look_for_database(const char *path, bool create, struct error *err)
-{
-	AUTO_FREE char *current = xasprintf("%s/CURRENT", path);
-	struct stat st;
-	bool exists = lstat(current, &st) == 0;
-
-	if (!exists && errno != ENOENT && errno != ENOTDIR)
-		return error_default(err, -errno, "%s", current);
-	if (create && exists)
-		return error_set(err, -EEXIST, "%s: there is a database already", path);
-	if (!create && !exists)
-		return error_set(err, -ENOENT, "%s: there is no database", path);
-	return create ? 0 : look_for_manifest(path, current, err);
-}
-
-static int refused(const char *path, char *message, struct error *err)
+static int refused(const char *path, const char *shown, char *message, struct error *err)
 {
 	int result = strstr(message, "No such file") ? -EBADMSG : kv_errno(message);
+	AUTO_FREE char *text = with_shown_paths(message, path, shown);
 
-	error_set(err, result, "%s: cannot open the database: %s", path, message);
+	error_set(err, result, "%s: cannot open the database: %s", shown, text);
 	if (result == -EBADMSG)
 		error_hint(err, "a file of the database is missing or damaged; restore the store from a backup");
 	else if (result == -EBUSY)
@@ -123,11 +95,12 @@ static char *open_native(struct kv *kv, const struct kv_options *options)
 
 int kv_open(const char *path, const struct kv_options *options, struct kv **ret_kv, struct error *err)
 {
-	int result = look_for_database(path, options->create, err);
+	const char *shown = options->shown ? options->shown : path;
+	int result = database_dir_check(path, shown, options->create, err);
 
 	if (result < 0)
 		return result;
-	struct ballast *ballast = options->read_only ? NULL : ballast_new(path, options->ballast);
+	struct ballast *ballast = options->read_only ? NULL : ballast_new(path, shown, options->ballast);
 	result = ballast ? ballast_admit_open(ballast, err) : 0;
 	if (result < 0) {
 		ballast_free(ballast);
@@ -135,6 +108,7 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 	}
 	struct kv *kv = xcalloc(1, sizeof(*kv));
 	kv->path = xstrdup(path);
+	kv->shown = xstrdup(shown);
 	kv->read_only = options->read_only;
 	kv_setup_init(&kv->setup, options);
 	char *message = open_native(kv, options);
@@ -142,8 +116,9 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 		kv_setup_clear(&kv->setup);
 		ballast_free(ballast);
 		free(kv->path);
+		free(kv->shown);
 		free(kv);
-		return refused(path, message, err);
+		return refused(path, shown, message, err);
 	}
 	pthread_mutex_init(&kv->mutex, NULL);
 	kv->read = rocksdb_readoptions_create();
@@ -230,6 +205,7 @@ void kv_close(struct kv *kv)
 	ballast_free(kv->ballast);
 	pthread_mutex_destroy(&kv->mutex);
 	free(kv->path);
+	free(kv->shown);
 	free(kv);
 }
 

@@ -33,6 +33,7 @@ struct kv_sst;
 struct kv_pin;
 
 struct kv_options {
+	const char *shown;       /* the directory's name in messages; NULL: as it is opened */
 	bool create;             /* the directory must not hold a database yet */
 	bool read_only;          /* nothing is written, not even to the directory; every change answers -EROFS */
 	uint64_t cache_bytes;    /* block cache for metadata (tree, catalog, dedup); chunks are left to the page cache */

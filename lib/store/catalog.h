@@ -22,6 +22,7 @@
 #include "lib/store/catalog_records.h"
 #include "lib/store/lineage.h"
 #include "lib/store/snapshots.h"
+#include "lib/store/store_dir.h"
 
 struct snapshot {
 	char *name;
@@ -91,7 +92,7 @@ struct prune {
 enum counter { COUNTER_DATASET, COUNTER_FAMILY, COUNTER_VIEW, COUNTER_SNAPSHOT, COUNTER_COUNT };
 
 struct store {
-	char *path;
+	struct store_dir dir;
 	struct superblock superblock;
 	int lock_fd;
 	bool read_only;

@@ -8,14 +8,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
-#include "lib/format/record.h"
-#include "lib/store/layout.h"
+#include "lib/kv/kv.h"
+#include "lib/store/store_dir.h"
 #include "lib/store/lock.h"
 #include "lib/store/store.h"
 
@@ -34,45 +35,41 @@ static int check_parameters(const struct store_parameters *parameters, struct er
 	return 0;
 }
 
-static bool is_empty(const char *path)
+static int check_empty(const struct store_dir *dir, struct error *err)
 {
-	DIR *dir = opendir(path);
-	bool empty = dir != NULL;
+	int fd = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+	bool empty = true;
 
-	if (!dir)
-		return false;
-	for (struct dirent *entry = readdir(dir); entry && empty; entry = readdir(dir))
+	if (!entries) {
+		int result = error_set(err, -errno, "cannot read the directory %s: %s", dir->path, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return result;
+	}
+	for (struct dirent *entry = readdir(entries); entry && empty; entry = readdir(entries))
 		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-	closedir(dir);
-	return empty;
+	closedir(entries);
+	if (empty)
+		return 0;
+	error_set(err, -ENOTEMPTY, "%s is not empty", dir->path);
+	error_hint(err, "choose a new or an empty directory");
+	return -ENOTEMPTY;
 }
 
-/* Leaves a directory that holds "unfinished", or says why this one cannot become a store. `ret_made` is set even then. */
-static int claim_directory(const char *path, bool *ret_made, struct error *err)
+/* Leaves a directory that holds "unfinished", or says why this one cannot become a store. */
+static int claim(const struct store_dir *dir, struct error *err)
 {
-	AUTO_FREE char *unfinished = inside(path, UNFINISHED_NAME);
-
-	*ret_made = mkdir(path, 0700) == 0;
-	if (!*ret_made && errno != EEXIST)
-		return error_set(err, -errno, "cannot make the directory %s: %s", path, strerror(errno));
-	if (exists(path, SUPERBLOCK_NAME)) {
-		error_set(err, -EEXIST, "%s is a store already", path);
-		return -EEXIST;
+	if (store_dir_has(dir, SUPERBLOCK_NAME))
+		return error_set(err, -EEXIST, "%s is a store already", dir->path);
+	if (!store_dir_has(dir, UNFINISHED_NAME)) {
+		int result = check_empty(dir, err);
+		if (result < 0)
+			return result;
 	}
-	if (!exists(path, UNFINISHED_NAME)) {
-		DIR *dir = opendir(path);
-		if (!dir)
-			return error_set(err, -errno, "cannot read the directory %s: %s", path, strerror(errno));
-		closedir(dir);
-		if (!is_empty(path)) {
-			error_set(err, -ENOTEMPTY, "%s is not empty", path);
-			error_hint(err, "choose a new or an empty directory");
-			return -ENOTEMPTY;
-		}
-	}
-	AUTO_CLOSE int fd = open(unfinished, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	AUTO_CLOSE int fd = file_open_inside(dir->fd, UNFINISHED_NAME, O_WRONLY | O_CREAT, 0600);
 	if (fd < 0)
-		return error_set(err, -errno, "cannot write in the directory %s: %s", path, strerror(errno));
+		return error_set(err, fd, "cannot write in the directory %s: %s", dir->path, strerror(-fd));
 	return 0;
 }
 
@@ -90,43 +87,40 @@ static int make_uuid(char out[37])
 	return 0;
 }
 
-static int make_empty_dir(const char *path)
-{
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return -errno;
-	return file_empty_dir(path);
-}
-
 /* Directories and an empty database; what an interrupted attempt left is cleared. Caller holds the store's lock. */
-static int make_database(const char *path, struct error *err)
+static int make_database(const struct store_dir *dir, struct error *err)
 {
-	AUTO_FREE char *db = inside(path, "db");
-	AUTO_FREE char *ingest = inside(path, "ingest");
-	AUTO_FREE char *ballast = inside(path, BALLAST_NAME);
-	struct kv_options options = {
-		.create = true, .cache_bytes = 8 << 20, .memtable_bytes = 8 << 20, .threads = 1, .ballast = ballast};
+	AUTO_FREE char *db = store_dir_inside(dir, DATABASE_NAME);
+	AUTO_FREE char *shown = xasprintf("%s/" DATABASE_NAME, dir->path);
+	AUTO_FREE char *ballast = store_dir_inside(dir, BALLAST_NAME);
+	struct kv_options options = {.shown = shown,
+	                             .create = true,
+	                             .cache_bytes = 8 << 20,
+	                             .memtable_bytes = 8 << 20,
+	                             .threads = 1,
+	                             .ballast = ballast};
 	struct kv *kv;
-	int result = make_empty_dir(ingest);
+	int result = store_dir_clear(dir, INGEST_NAME, err);
 
 	if (result == 0)
-		result = make_empty_dir(db);
+		result = store_dir_clear(dir, DATABASE_NAME, err);
 	if (result < 0)
-		return error_set(err, result, "cannot make the directories of %s: %s", path, strerror(-result));
+		return result;
 	result = kv_open(db, &options, &kv, err);
 	if (result < 0)
-		return error_default(err, result, "cannot make the database in %s", db);
+		return error_default(err, result, "cannot make the database in %s", shown);
 	result = kv_sync(kv);
 	kv_close(kv);
-	if (result == 0)
-		result = file_sync_dir(path);
+	if (result == 0 && fsync(dir->fd) < 0)
+		result = -errno;
 	if (result < 0)
-		error_set(err, result, "cannot make the database in %s: %s", db, strerror(-result));
+		error_set(err, result, "cannot make the database in %s: %s", shown, strerror(-result));
 	return result;
 }
 
-static int write_superblock(const char *path, const struct store_parameters *parameters, struct error *err)
+static int write_superblock(const struct store_dir *dir, const struct store_parameters *parameters, struct error *err)
 {
-	AUTO_FREE char *name = inside(path, SUPERBLOCK_NAME);
+	AUTO_FREE char *name = store_dir_inside(dir, SUPERBLOCK_NAME);
 	AUTO_BUF text = BUF_INIT;
 	struct superblock superblock = {
 		.format = FORMAT_VERSION,
@@ -142,67 +136,79 @@ static int write_superblock(const char *path, const struct store_parameters *par
 		result = file_replace(name, text.data, text.len, 0644);
 	}
 	if (result < 0)
-		error_set(err, result, "cannot write %s: %s", name, strerror(-result));
+		error_set(err, result, "cannot write %s/" SUPERBLOCK_NAME ": %s", dir->path, strerror(-result));
 	return result;
 }
 
 /* What an attempt that failed has made. The lock's file is ours until it is closed, and "unfinished" goes last. */
-static void unmake(const char *path)
+static void unmake(const struct store_dir *dir)
 {
-	static const char *const directories[] = {"db", "ingest"}, *const files[] = {BALLAST_NAME, LOCK_NAME, UNFINISHED_NAME};
+	static const char *const directories[] = {DATABASE_NAME, INGEST_NAME}, *const files[] = {BALLAST_NAME, LOCK_NAME, UNFINISHED_NAME};
 
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
-		AUTO_FREE char *directory = inside(path, directories[i]);
-		if (file_empty_dir(directory) == 0)
-			rmdir(directory);
+		AUTO_FREE char *inner = store_dir_inside(dir, directories[i]);
+		if (file_empty_dir(inner) == 0)
+			unlinkat(dir->fd, directories[i], AT_REMOVEDIR);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		AUTO_FREE char *file = inside(path, files[i]);
-		unlink(file);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		unlinkat(dir->fd, files[i], 0);
+}
+
+static int make(const struct store_dir *dir, const struct store_parameters *parameters, struct error *err)
+{
+	int result = fault_point("init-before-database");
+
+	if (result == 0)
+		result = make_database(dir, err);
+	if (result == 0)
+		result = fault_point("init-before-superblock");
+	if (result == 0)
+		result = write_superblock(dir, parameters, err);
+	if (result < 0) {
+		unmake(dir);
+		return result;
 	}
+	unlinkat(dir->fd, UNFINISHED_NAME, 0);
+	AUTO_CLOSE int parent = openat(dir->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return parent < 0 || fsync(parent) < 0 ? -errno : 0;
+}
+
+static int make_locked(const struct store_dir *dir, const struct store_parameters *parameters, struct error *err)
+{
+	int lock_fd, result = claim(dir, err);
+
+	if (result == 0)
+		result = lock_take(dir, &lock_fd, err);
+	if (result < 0)
+		return result;
+	/* Another init may have finished between our look and our lock. */
+	if (store_dir_has(dir, SUPERBLOCK_NAME))
+		result = error_set(err, -EEXIST, "%s is a store already", dir->path);
+	else
+		result = make(dir, parameters, err);
+	lock_release(lock_fd);
+	return result;
 }
 
 int store_init(const char *path, const struct store_parameters *parameters, struct error *err)
 {
 	static const struct store_parameters defaults = {.chunk_min = 16384, .chunk_average = 65536, .chunk_max = 262144};
-	AUTO_FREE char *unfinished = inside(path, UNFINISHED_NAME);
+	struct store_dir dir = STORE_DIR_CLOSED;
 	bool made = false;
-	int lock_fd = -1;
 
 	if (!parameters)
 		parameters = &defaults;
 	int result = check_parameters(parameters, err);
-	if (result == 0)
-		result = claim_directory(path, &made, err);
-	if (result == 0)
-		result = lock_take(path, &lock_fd, err);
-	/* Another init may have finished between our look and our lock. */
-	if (result == 0 && exists(path, SUPERBLOCK_NAME)) {
-		lock_release(lock_fd);
-		return error_set(err, -EEXIST, "%s is a store already", path);
-	}
-	if (result < 0) {
-		if (made)
-			rmdir(path);
+	if (result < 0)
 		return result;
-	}
-
-	result = fault_point("init-before-database");
+	made = mkdir(path, 0700) == 0;
+	if (!made && errno != EEXIST)
+		return error_set(err, -errno, "cannot make the directory %s: %s", path, strerror(errno));
+	result = store_dir_open(path, &dir, err);
 	if (result == 0)
-		result = make_database(path, err);
-	if (result == 0)
-		result = fault_point("init-before-superblock");
-	if (result == 0)
-		result = write_superblock(path, parameters, err);
-	if (result == 0) {
-		unlink(unfinished);
-		AUTO_FREE char *parent = inside(path, "..");
-		result = file_sync_dir(parent);
-	} else {
-		unmake(path);
-		if (made)
-			rmdir(path);
-	}
-	lock_release(lock_fd);
+		result = make_locked(&dir, parameters, err);
+	store_dir_close(&dir);
+	if (result < 0 && made)
+		rmdir(path);
 	return result < 0 ? error_default(err, result, "cannot make a store in %s", path) : 0;
 }

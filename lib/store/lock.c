@@ -8,6 +8,7 @@
 #include <sys/file.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/file.h"
 
 #define TEXT_MAX 128
 /* An owner that is just coming or going, or lock_owner() looking: no text, over in a moment. */
@@ -46,15 +47,17 @@ static void write_owner(int fd)
 		return;
 }
 
-int lock_take(const char *store_path, int *ret_fd, struct error *err)
+int lock_take(const struct store_dir *dir, int *ret_fd, struct error *err)
 {
-	AUTO_FREE char *path = xasprintf("%s/%s", store_path, LOCK_NAME);
+	const char *store_path = dir->path;
 	char command[TEXT_MAX];
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int fd = file_open_inside(dir->fd, LOCK_NAME, O_RDWR | O_CREAT, 0600);
 	pid_t owner = 0;
 
+	if (fd == -EUCLEAN)
+		return error_set(err, -EBADMSG, "%s/" LOCK_NAME " is not a regular file", store_path);
 	if (fd < 0)
-		return error_set(err, -errno, "cannot lock the store %s: %s", store_path, strerror(errno));
+		return error_set(err, fd, "cannot lock the store %s: %s", store_path, strerror(-fd));
 	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
 		int result = errno == EWOULDBLOCK ? -EBUSY : -errno;
 		if (result == -EINTR)
@@ -80,13 +83,13 @@ int lock_take(const char *store_path, int *ret_fd, struct error *err)
 	return 0;
 }
 
-int lock_share(const char *store_path, int *ret_fd, struct error *err)
+int lock_share(const struct store_dir *dir, int *ret_fd, struct error *err)
 {
-	AUTO_FREE char *path = xasprintf("%s/%s", store_path, LOCK_NAME);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	const char *store_path = dir->path;
+	int fd = file_open_inside(dir->fd, LOCK_NAME, O_RDONLY, 0);
 
-	if (fd < 0 && errno != ENOENT)
-		return error_set(err, -errno, "cannot lock the store %s: %s", store_path, strerror(errno));
+	if (fd < 0 && fd != -ENOENT)
+		return error_set(err, fd, "cannot lock the store %s: %s", store_path, strerror(-fd));
 	if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0) {
 		int result = errno == EWOULDBLOCK ? -EBUSY : -errno;
 
@@ -107,10 +110,9 @@ void lock_release(int fd)
 	close(fd);
 }
 
-pid_t lock_owner(const char *store_path)
+pid_t lock_owner(int dir_fd)
 {
-	AUTO_FREE char *path = xasprintf("%s/%s", store_path, LOCK_NAME);
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	AUTO_CLOSE int fd = file_open_inside(dir_fd, LOCK_NAME, O_RDONLY, 0);
 	char command[TEXT_MAX];
 
 	if (fd < 0)

@@ -7,14 +7,14 @@
 
 #include <sys/types.h>
 
-#include "lib/base/error.h"
+#include "lib/store/store_dir.h"
 
 #define LOCK_NAME "lock"
 
-WARN_UNUSED int lock_take(const char *store_path, int *ret_fd, struct error *err); /* -EBUSY, -EACCES */
+WARN_UNUSED int lock_take(const struct store_dir *dir, int *ret_fd, struct error *err); /* -EBUSY, -EACCES */
 /* For a store that nobody can write: shared with others that read it. *ret_fd is -1 where there is no lock file. */
-WARN_UNUSED int lock_share(const char *store_path, int *ret_fd, struct error *err);
+WARN_UNUSED int lock_share(const struct store_dir *dir, int *ret_fd, struct error *err);
 void lock_release(int fd);
-pid_t lock_owner(const char *store_path); /* 0: nobody */
+pid_t lock_owner(int dir_fd); /* 0: nobody */
 
 #endif

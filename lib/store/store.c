@@ -1,17 +1,12 @@
 /* Finding, opening and closing a store. */
 #include <errno.h>
-#include <limits.h>
-#include <stdio.h>
+#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "lib/base/file.h"
 #include "lib/base/pool.h"
 #include "lib/store/catalog.h"
-#include "lib/store/layout.h"
 #include "lib/store/lock.h"
 
-#define SUPERBLOCK_MAX 65536
 #define CACHE_DEFAULT (256ULL << 20)
 #define WRITE_BUFFER_DEFAULT (256ULL << 20)
 #define MEMTABLES (64ULL << 20)
@@ -19,33 +14,22 @@
 
 int store_probe(const char *path, struct superblock *ret_superblock, struct error *err)
 {
-	AUTO_FREE char *name = inside(path, SUPERBLOCK_NAME);
-	AUTO_BUF text = BUF_INIT;
-	struct stat st;
+	struct store_dir dir = STORE_DIR_CLOSED;
+	int result = store_dir_open(path, &dir, err);
 
-	if (stat(path, &st) < 0) {
-		int result = error_set(err, -errno, "cannot open the store %s: %s", path, strerror(errno));
-		if (result == -ENOENT)
-			error_hint(err, "make one with: corpusfs init %s", path);
-		return result;
-	}
-	int result = file_read(name, SUPERBLOCK_MAX, &text);
-	if (result == -ENOENT || result == -ENOTDIR) {
-		bool unfinished = exists(path, UNFINISHED_NAME);
-		error_set(err, -EMEDIUMTYPE, unfinished ? "%s is not a store: its making was interrupted" : "%s is not a store", path);
-		error_hint(err, "make one with: corpusfs init %s", path);
-		return -EMEDIUMTYPE;
-	}
-	if (result < 0)
-		return error_set(err, result == -EFBIG ? -EBADMSG : result, "cannot read %s: %s", name, strerror(-result));
-	return superblock_decode(name, text.data, text.len, ret_superblock, err);
+	if (result == 0)
+		result = store_dir_read_superblock(&dir, ret_superblock, err);
+	store_dir_close(&dir);
+	return result;
 }
 
 static int open_database(struct store *store, uint64_t cache_bytes, unsigned threads, struct error *err)
 {
-	AUTO_FREE char *db = inside(store->path, "db");
-	AUTO_FREE char *ballast = inside(store->path, BALLAST_NAME);
+	AUTO_FREE char *db = store_dir_inside(&store->dir, DATABASE_NAME);
+	AUTO_FREE char *shown = xasprintf("%s/" DATABASE_NAME, store->dir.path);
+	AUTO_FREE char *ballast = store_dir_inside(&store->dir, BALLAST_NAME);
 	struct kv_options options = {
+		.shown = shown,
 		.read_only = store->read_only,
 		.cache_bytes = cache_bytes,
 		.memtable_bytes = MEMTABLES,
@@ -54,20 +38,21 @@ static int open_database(struct store *store, uint64_t cache_bytes, unsigned thr
 	};
 
 	/* RocksDB would put files of its own next to what is left. */
-	if (!exists(db, "CURRENT")) {
-		error_set(err, -EBADMSG, "the store %s is damaged: its database has no file CURRENT", store->path);
+	if (!store_dir_has(&store->dir, DATABASE_NAME "/CURRENT")) {
+		error_set(err, -EBADMSG, "the store %s is damaged: its database has no file CURRENT", store->dir.path);
 		error_hint(err, "restore the directory db from a backup; nothing was changed");
 		return -EBADMSG;
 	}
 	int result = kv_open(db, &options, &store->kv, err);
 	if (result < 0)
-		error_default(err, result, "cannot open the database of %s", store->path);
+		error_default(err, result, "cannot open the database of %s", store->dir.path);
 	return result;
 }
 
 static int open_layers(struct store *store, const struct store_options *options, struct error *err)
 {
-	AUTO_FREE char *ingest = inside(store->path, "ingest");
+	AUTO_FREE char *ingest = store_dir_inside(&store->dir, INGEST_NAME);
+	AUTO_FREE char *space = store_dir_inside(&store->dir, ".");
 	uint64_t cache = options->cache_bytes ? options->cache_bytes : CACHE_DEFAULT;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned threads = options->threads ? options->threads : (unsigned)MAX(cpus, 1L);
@@ -79,7 +64,7 @@ static int open_layers(struct store *store, const struct store_options *options,
 		.cache_bytes = cache / 2,
 	};
 	struct tree_options tree_options = {
-		.space_path = store->path,
+		.space_path = space,
 		.write_buffer_bytes = options->write_buffer_bytes ? options->write_buffer_bytes : WRITE_BUFFER_DEFAULT,
 		.inode_cache_entries = INODE_CACHE_ENTRIES,
 		.idle_ms = 200,
@@ -89,15 +74,16 @@ static int open_layers(struct store *store, const struct store_options *options,
 
 	if (result < 0)
 		return result;
-	if (!store->read_only && mkdir(ingest, 0700) < 0 && errno != EEXIST)
-		return error_set(err, -errno, "cannot make %s: %s", ingest, strerror(errno));
+	result = store->read_only ? 0 : store_dir_clear(&store->dir, INGEST_NAME, err);
+	if (result < 0)
+		return result;
 	store->pool = pool_new(threads - 1);
 	result = chunks_open(store->kv, store->pool, &chunk_options, &store->chunks, err);
 	if (result < 0)
-		return error_default(err, result, "cannot open the chunks of %s", store->path);
+		return error_default(err, result, "cannot open the chunks of %s", store->dir.path);
 	result = tree_new(store->kv, store->chunks, store->pool, &tree_options, &store->tree);
 	if (result < 0)
-		return error_default(err, result, "cannot open %s", store->path);
+		return error_default(err, result, "cannot open %s", store->dir.path);
 	result = catalog_load(store, err);
 	if (result < 0)
 		return result;
@@ -133,18 +119,18 @@ static int close_layers(struct store *store)
 	pool_free(store->pool);
 	catalog_clear(store);
 	lock_release(store->lock_fd);
+	store_dir_close(&store->dir);
 	pthread_cond_destroy(&store->unused);
 	mutex_clear(&store->catalog_lock);
 	mutex_clear(&store->change_lock);
-	free(store->path);
 	free(store);
 	return result;
 }
 
 /* Media that cannot be written say so to whoever asks; rights are another matter. */
-static bool on_read_only_media(const char *path)
+static bool on_read_only_media(const struct store_dir *dir)
 {
-	return access(path, W_OK) < 0 && errno == EROFS;
+	return faccessat(dir->fd, ".", W_OK, 0) < 0 && errno == EROFS;
 }
 
 bool store_read_only(const struct store *store)
@@ -157,8 +143,8 @@ int store_check_writable(const struct store *store, struct error *err)
 	if (!store->read_only)
 		return 0;
 	if (superblock_writable(&store->superblock))
-		return error_set(err, -EROFS, "the store %s is on media that cannot be written", store->path);
-	error_set(err, -EROFS, "the store %s has features that this program would lose by writing to it", store->path);
+		return error_set(err, -EROFS, "the store %s is on media that cannot be written", store->dir.path);
+	error_set(err, -EROFS, "the store %s has features that this program would lose by writing to it", store->dir.path);
 	error_hint(err, "use the newer version of corpusfs that wrote it");
 	return -EROFS;
 }
@@ -175,20 +161,23 @@ int store_begin_change(struct store *store, struct error *err)
 int store_open(const char *path, const struct store_options *options, struct store **ret_store, struct error *err)
 {
 	static const struct store_options defaults = {0};
+	struct store_dir dir = STORE_DIR_CLOSED;
 	struct superblock superblock;
 	int lock_fd;
-	int result = store_probe(path, &superblock, err);
-	bool fixed = on_read_only_media(path);
+	int result = store_dir_open(path, &dir, err);
+	bool fixed = result == 0 && on_read_only_media(&dir);
 
 	if (result == 0)
-		result = fixed ? lock_share(path, &lock_fd, err) : lock_take(path, &lock_fd, err);
-	if (result < 0)
+		result = store_dir_read_superblock(&dir, &superblock, err);
+	if (result == 0)
+		result = fixed ? lock_share(&dir, &lock_fd, err) : lock_take(&dir, &lock_fd, err);
+	if (result < 0) {
+		store_dir_close(&dir);
 		return result;
+	}
 
 	struct store *store = xcalloc(1, sizeof(*store));
-	store->path = realpath(path, NULL);
-	if (!store->path)
-		store->path = xstrdup(path);
+	store->dir = dir;
 	store->superblock = superblock;
 	store->lock_fd = lock_fd;
 	store->read_only = fixed || !superblock_writable(&superblock);
@@ -213,14 +202,21 @@ int store_close(struct store *store)
 
 pid_t store_locked_by(const char *path)
 {
-	return lock_owner(path);
+	AUTO_CLOSE int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return dir < 0 ? 0 : lock_owner(dir);
 }
 
 /* --- accessors --- */
 
 const char *store_path(const struct store *store)
 {
-	return store->path;
+	return store->dir.path;
+}
+
+int store_dir_fd(const struct store *store)
+{
+	return store->dir.fd;
 }
 
 const struct superblock *store_superblock(const struct store *store)

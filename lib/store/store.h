@@ -36,7 +36,8 @@ struct store_parameters {
 WARN_UNUSED int store_init(const char *path, const struct store_parameters *parameters, struct error *err);
 
 /* -ENOENT no such directory, -EMEDIUMTYPE not a store, -EBADMSG damaged, -EPROTONOSUPPORT newer, -EBUSY locked (text says by whom),
- * -EACCES. Nothing is changed on failure. Orphans are reaped, unfinished work is noted for the background.
+ * -EACCES, -EPERM root, where others can write (lib/base/trusted.h). Nothing is changed on failure. Orphans are reaped, unfinished work is
+ * noted for the background.
  *
  * A store whose superblock names features that this program would lose by writing, and one on media that cannot be written, is opened
  * read-only: not a byte of it changes, and whatever would change it answers -EROFS. */
@@ -54,6 +55,7 @@ pid_t store_locked_by(const char *path);
 bool store_read_only(const struct store *store);
 WARN_UNUSED int store_check_writable(const struct store *store, struct error *err); /* 0 or -EROFS */
 const char *store_path(const struct store *store); /* absolute */
+int store_dir_fd(const struct store *store);       /* its descriptor, as long as the store is open: for files of the daemon */
 const struct superblock *store_superblock(const struct store *store);
 struct kv *store_kv(struct store *store);
 struct chunks *store_chunks(struct store *store);

@@ -315,15 +315,6 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def device():
-    """/dev/fuse with the mode that udev gives it; containers and small machines often have a stricter one."""
-    mode = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
-    os.chmod("/dev/fuse", 0o666)
-    yield
-    os.chmod("/dev/fuse", mode)
-
-
-@pytest.fixture
 def theirs(device, blank, area):
     """A store that user nobody owns, and a function that runs shell commands as that user."""
     os.chown(area, NOBODY, NOBODY)

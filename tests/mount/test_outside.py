@@ -101,25 +101,6 @@ def test_export_fails_when_its_reader_goes_away(store, filled, area, mounted):
     assert int(read(area + "/code")) == program.FAILED
 
 
-# --- whose rights ---
-
-
-def test_root_s_daemon_has_the_supplementary_groups_of_the_caller(run, area):
-    os.chmod(area, 0o777)
-    write(area + "/in/f", "for the group")
-    os.mkdir(area + "/in/below")
-    for path in ("/in", "/in/below", "/in/f"):
-        os.chown(area + path, 0, 4321)
-        os.chmod(area + path, 0o750)
-    store = run.store(area)
-    store.ok("init", store.path, user=12345)
-    store.mount()
-    words = ["setpriv", "--reuid=12345", "--regid=12345", "--groups=4321", "--", store.binary, "-s", store.path, "import", area + "/in", "d"]
-    done = program.call(words, program.environment(store.run_mark, store.logs), store.logs)
-    assert done.code == 0, done
-    store.close()
-
-
 # --- into itself ---
 
 

@@ -368,7 +368,8 @@ def test_unreadable_files_are_listed_and_the_rest_comes_in(run, area):
     store.close()
 
 
-def test_root_s_daemon_reads_only_what_the_caller_may(run, area):
+def test_the_daemon_of_a_user_reads_only_what_the_user_may(run, area, device):
+    """Also where root has mounted the store, and where root asks."""
     os.chmod(area, 0o777)
     os.mkdir(area + "/in")
     for name, mode in (("open", 0o644), ("secret", 0o600)):
@@ -376,15 +377,17 @@ def test_root_s_daemon_reads_only_what_the_caller_may(run, area):
             handle.write(name)
         os.chmod(f"{area}/in/{name}", mode)
     store = run.store(area)
-    store.ok("init", store.path, user=12345)
-    store.mount()
-    done = imported(store, area + "/in", "d", code=1, user=12345)
+    store.ok("init", store.path, user=65534)
+    os.mkdir(area + "/mnt")
+    os.chown(area + "/mnt", 65534, 65534)
+    store.mount(options="as_owner")
+    done = imported(store, area + "/in", "d", code=1, user=65534)
     assert [row["path"] for row in done["problems"]] == ["secret"]
     os.mkdir(area + "/private", 0o700)
-    refused = store.run("-s", store.path, "export", "d", area + "/private/x", user=12345)
+    refused = store.run("-s", store.path, "export", "d", area + "/private/x", user=65534)
     assert refused.code == program.PERMISSION
-    store.ok("-s", store.path, "export", "d", area + "/mine", user=12345)
-    assert os.stat(area + "/mine/open").st_uid == 12345
+    store.ok("-s", store.path, "export", "d", area + "/mine", user=65534)
+    assert os.stat(area + "/mine/open").st_uid == 65534
     store.close()
 
 

@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "fs/daemon/control/control.h"
@@ -17,21 +19,44 @@ struct client {
 	int passed; /* for the next call; -1: none */
 };
 
+/* Whoever may write in the store's directory can put a socket of theirs there: only root, we and its owner are believed. */
+static int check_listener(int fd, int dir)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	struct stat st;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || fstat(dir, &st) < 0)
+		return -errno;
+	return peer.uid == 0 || peer.uid == geteuid() || peer.uid == st.st_uid ? 0 : -EPERM;
+}
+
+/* Not by the name, which could be a symbolic link to a socket elsewhere. */
+static int connect_socket(int fd, int dir)
+{
+	AUTO_CLOSE int at = openat(dir, DAEMON_SOCKET, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct stat st;
+
+	if (at < 0 || fstat(at, &st) < 0)
+		return -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -ENOENT;
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", at);
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	return check_listener(fd, dir);
+}
+
 static int connect_to(const char *store)
 {
 	AUTO_CLOSE int dir = open(store, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), result;
-	struct sockaddr_un address;
 
-	if (dir < 0 || fd < 0) {
-		result = -errno;
-	} else {
-		control_address(dir, &address);
-		result = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : fd;
-	}
+	result = dir < 0 || fd < 0 ? -errno : connect_socket(fd, dir);
 	if (result < 0 && fd >= 0)
 		close(fd);
-	return result;
+	return result < 0 ? result : fd;
 }
 
 static void set_timeout(struct client *client, unsigned seconds)
@@ -76,9 +101,11 @@ int client_connect(const char *store, struct client **ret_client, struct error *
 		return fd;
 	if (fd == -EACCES) {
 		error_set(err, fd, "no permission to talk to the daemon of %s", store);
-		error_hint(err, "only root and the owner of the store may");
+		error_hint(err, "only root and who mounted it may");
 		return fd;
 	}
+	if (fd == -EPERM)
+		return error_set(err, fd, "the socket in %s belongs to a user who does not own the store", store);
 	if (fd < 0)
 		return error_set(err, fd, "the daemon of %s cannot be reached: %s", store, strerror(-fd));
 	client = xcalloc(1, sizeof(*client));

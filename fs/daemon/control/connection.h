@@ -35,8 +35,7 @@ struct connection {
 };
 
 struct control {
-	char *store;
-	uid_t owner;
+	int dir; /* the store's */
 	struct control_handler handler;
 	int listen_fd, wake_fd;
 	pthread_t acceptor;

@@ -18,7 +18,8 @@
 #define FULL_WAIT_MS 100
 #define FINISH_WAIT_MS 5000
 
-void control_address(int store_dir_fd, struct sockaddr_un *ret_address)
+/* However long the path of the store is. */
+static void set_address(int store_dir_fd, struct sockaddr_un *ret_address)
 {
 	*ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
 	snprintf(ret_address->sun_path, sizeof(ret_address->sun_path), "/proc/self/fd/%d/" DAEMON_SOCKET, store_dir_fd);
@@ -43,9 +44,10 @@ static void load_groups(struct connection *connection)
 		connection->group_count = len / sizeof(*connection->groups);
 }
 
-static bool peer_allowed(const struct control *control, const struct ucred *peer)
+/* What the daemon may, its callers may: it mounts, reads and writes for them. */
+static bool peer_allowed(const struct ucred *peer)
 {
-	return peer->uid == 0 || peer->uid == control->owner || peer->uid == geteuid();
+	return peer->uid == 0 || peer->uid == geteuid();
 }
 
 static void accept_one(struct control *control)
@@ -58,8 +60,8 @@ static void accept_one(struct control *control)
 
 	if (fd < 0)
 		return;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || !peer_allowed(control, &peer)) {
-		connection_refuse(fd, -EACCES, "only root and the owner of the store may do that");
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || !peer_allowed(&peer)) {
+		connection_refuse(fd, -EACCES, "only root and who runs the store's daemon may do that");
 		close(fd);
 		return;
 	}
@@ -172,22 +174,15 @@ static void *acceptor_main(void *arg)
 /* A socket that a killed daemon left is replaced: we hold the store's lock, so nobody listens there. */
 static int listen_at(struct control *control, struct error *err)
 {
-	AUTO_CLOSE int dir = open(control->store, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct sockaddr_un address;
-	struct stat st;
 
-	if (dir < 0 || fstat(dir, &st) < 0)
-		return error_set(err, -errno, "%s: %s", control->store, strerror(errno));
-	control->owner = st.st_uid;
-	control_address(dir, &address);
-	if (unlinkat(dir, DAEMON_SOCKET, 0) < 0 && errno != ENOENT)
-		return error_set(err, -errno, "%s/" DAEMON_SOCKET " could not be removed: %s", control->store, strerror(errno));
+	set_address(control->dir, &address);
+	if (unlinkat(control->dir, DAEMON_SOCKET, 0) < 0 && errno != ENOENT)
+		return error_set(err, -errno, "the store's " DAEMON_SOCKET " could not be removed: %s", strerror(errno));
 	control->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (control->listen_fd < 0 || bind(control->listen_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    fchmodat(dir, DAEMON_SOCKET, 0600, 0) < 0 || listen(control->listen_fd, CONNECTIONS_MAX) < 0)
-		return error_set(err, -errno, "%s/" DAEMON_SOCKET " could not be made: %s", control->store, strerror(errno));
-	/* Root's daemon serves the store's owner too; where this is not permitted we are the owner. */
-	(void)!fchownat(dir, DAEMON_SOCKET, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW);
+	    fchmodat(control->dir, DAEMON_SOCKET, 0600, 0) < 0 || listen(control->listen_fd, CONNECTIONS_MAX) < 0)
+		return error_set(err, -errno, "the store's " DAEMON_SOCKET " could not be made: %s", strerror(errno));
 	return 0;
 }
 
@@ -199,17 +194,16 @@ static void control_free(struct control *control)
 		close(control->wake_fd);
 	pthread_cond_destroy(&control->change);
 	pthread_mutex_destroy(&control->lock);
-	free(control->store);
 	free(control);
 }
 
-int control_start(const char *store, const struct control_handler *handler, struct control **ret_control, struct error *err)
+int control_start(int store_dir, const struct control_handler *handler, struct control **ret_control, struct error *err)
 {
 	struct control *control = xcalloc(1, sizeof(*control));
 	pthread_condattr_t monotonic;
 	int result;
 
-	*control = (struct control){.store = xstrdup(store), .handler = *handler, .listen_fd = -1};
+	*control = (struct control){.dir = store_dir, .handler = *handler, .listen_fd = -1};
 	control->wake_fd = eventfd(0, EFD_CLOEXEC);
 	pthread_mutex_init(&control->lock, NULL);
 	pthread_condattr_init(&monotonic);
@@ -233,10 +227,9 @@ int control_start(const char *store, const struct control_handler *handler, stru
 
 void control_stop(struct control *control)
 {
-	AUTO_FREE char *path = xasprintf("%s/" DAEMON_SOCKET, control->store);
 	struct connection *connection;
 
-	unlink(path);
+	unlinkat(control->dir, DAEMON_SOCKET, 0);
 	pthread_mutex_lock(&control->lock);
 	control->stopping = true;
 	pthread_mutex_unlock(&control->lock);

@@ -1,5 +1,5 @@
 /*
- * The control socket, STORE/socket: accepts connections of root and of the store's owner (SO_PEERCRED), and gives each
+ * The control socket, STORE/socket: accepts connections of root and of the user it runs as (SO_PEERCRED), and gives each
  * a thread that reads requests and sends answers (fs/daemon/control/message.h). A client that goes away cancels what it asked
  * for. When there are too many, who has been idle for the longest must go.
  *
@@ -44,13 +44,10 @@ struct control_handler {
 	void *arg;
 };
 
-WARN_UNUSED int control_start(const char *store, const struct control_handler *handler, struct control **ret_control,
+/* `store_dir` is the descriptor of the store's directory; it stays the caller's and is open until control_stop. */
+WARN_UNUSED int control_start(int store_dir, const struct control_handler *handler, struct control **ret_control,
                               struct error *err);
 void control_stop(struct control *control);
 void control_finish(struct control *control, int close_result); /* and frees it; NULL is fine */
-
-/* An address for STORE/socket however long the path is: through the directory's descriptor. */
-struct sockaddr_un;
-void control_address(int store_dir_fd, struct sockaddr_un *ret_address);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +17,8 @@
 
 struct log {
 	pthread_mutex_t lock; /* guards all below, and the order of lines */
-	char *path;           /* NULL: standard error is not ours */
+	int dir;
+	char *name;           /* in the directory; NULL: standard error is not ours */
 };
 
 struct log *log_new(void)
@@ -26,6 +26,7 @@ struct log *log_new(void)
 	struct log *log = xcalloc(1, sizeof(*log));
 
 	pthread_mutex_init(&log->lock, NULL);
+	log->dir = -1;
 	return log;
 }
 
@@ -34,33 +35,32 @@ void log_free(struct log *log)
 	if (!log)
 		return;
 	pthread_mutex_destroy(&log->lock);
-	free(log->path);
+	if (log->dir >= 0)
+		close(log->dir);
+	free(log->name);
 	free(log);
 }
 
-static int redirect(const char *path)
+static int redirect(int dir, const char *name)
 {
-	AUTO_FREE char *directory = xstrdup(path);
-	struct stat st;
-	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	AUTO_CLOSE int fd = file_open_inside(dir, name, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
-	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
-		return -errno;
-	/* Root's daemon must leave a log that the store's owner can write, too. */
-	if (stat(dirname(directory), &st) == 0)
-		(void)!fchown(fd, st.st_uid, st.st_gid);
-	return 0;
+	if (fd < 0)
+		return fd;
+	return dup2(fd, STDERR_FILENO) < 0 ? -errno : 0;
 }
 
-int log_to_file(struct log *log, const char *path)
+int log_to_file(struct log *log, int dir, const char *name)
 {
-	int result = redirect(path);
+	int result = redirect(dir, name), copy = result < 0 ? -1 : fcntl(dir, F_DUPFD_CLOEXEC, 0);
 
+	if (result == 0 && copy < 0)
+		result = -errno;
 	if (result < 0)
 		return result;
 	pthread_mutex_lock(&log->lock);
-	free(log->path);
-	log->path = xstrdup(path);
+	log->dir = copy;
+	log->name = xstrdup(name);
 	pthread_mutex_unlock(&log->lock);
 	return 0;
 }
@@ -70,12 +70,12 @@ static void rotate_if_full(struct log *log)
 	AUTO_FREE char *old = NULL;
 	struct stat st;
 
-	if (!log->path || fstat(STDERR_FILENO, &st) < 0 || st.st_size < LOG_MAX)
+	if (!log->name || fstat(STDERR_FILENO, &st) < 0 || st.st_size < LOG_MAX)
 		return;
-	old = xasprintf("%s.1", log->path);
+	old = xasprintf("%s.1", log->name);
 	/* Where this fails the log goes on in the file it has. */
-	if (rename(log->path, old) == 0 && redirect(log->path) < 0)
-		(void)!rename(old, log->path);
+	if (renameat(log->dir, log->name, log->dir, old) == 0 && redirect(log->dir, log->name) < 0)
+		(void)!renameat(log->dir, old, log->dir, log->name);
 }
 
 void log_line(struct log *log, const char *level, const char *event, const char *format, ...)

@@ -16,8 +16,8 @@ struct log;
 struct log *log_new(void);
 void log_free(struct log *log);
 
-/* From now on standard error is the file. */
-WARN_UNUSED int log_to_file(struct log *log, const char *path);
+/* From now on standard error is a file of that name in the directory (a descriptor, which stays the caller's). */
+WARN_UNUSED int log_to_file(struct log *log, int dir, const char *name);
 
 /* level: "error", "warning", "info". `format` gives "key=value key=value ...". */
 void log_line(struct log *log, const char *level, const char *event, const char *format, ...) PRINTF_LIKE(4, 5);

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 
+#include "fs/daemon/control/control.h"
 #include "fs/daemon/control/message.h"
 #include "fs/daemon/process/process.h"
 #include "fs/daemon/serve/requests.h"
@@ -43,10 +44,11 @@ static int take_signals(struct daemon *daemon, struct error *err)
 
 static int open_log(struct daemon *daemon, struct error *err)
 {
-	AUTO_FREE char *path = xasprintf("%s/" DAEMON_LOG, daemon->options->store);
-	int result = daemon->options->foreground ? 0 : log_to_file(daemon->log, path);
+	int result = daemon->options->foreground ? 0 : log_to_file(daemon->log, store_dir_fd(daemon->store), DAEMON_LOG);
 
-	return result < 0 ? error_set(err, result, "%s: %s", path, strerror(-result)) : 0;
+	return result < 0 ? error_set(err, result, "%s/" DAEMON_LOG ": %s", daemon->options->store,
+	                              result == -EUCLEAN ? "it is not a regular file" : strerror(-result))
+	                  : 0;
 }
 
 static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
@@ -72,7 +74,7 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 	if (result < 0)
 		return error_set(err, result, "no thread could be started: %s", strerror(-result));
 	daemon->requests = (struct requests){.store = daemon->store, .mounts = daemon->mounts, .jobs = daemon->jobs};
-	result = control_start(options->store, &(struct control_handler){.run = requests_run, .arg = &daemon->requests},
+	result = control_start(store_dir_fd(daemon->store), &(struct control_handler){.run = requests_run, .arg = &daemon->requests},
 	                       &daemon->control, err);
 	if (result == 0)
 		log_line(daemon->log, "info", "started", "version=%s pid=%d store=%s", CORPUSFS_VERSION, (int)getpid(),
@@ -86,10 +88,9 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
  */
 static void __attribute__((noreturn)) abandon(struct daemon *daemon, size_t mounts)
 {
-	AUTO_FREE char *socket = xasprintf("%s/" DAEMON_SOCKET, daemon->options->store);
 	int result = store_sync(daemon->store);
 
-	unlink(socket);
+	unlinkat(store_dir_fd(daemon->store), DAEMON_SOCKET, 0);
 	log_line(daemon->log, result < 0 ? "error" : "warning", "left", "pid=%d mounts_in_use=%zu sync=%s", (int)getpid(), mounts,
 	         result < 0 ? strerror(-result) : "done");
 	_exit(result < 0);

@@ -1,0 +1,18 @@
+/*
+ * What is looked at before RocksDB opens a directory: it opens files by name, follows links, and leaves files of its own even where it
+ * then refuses. Internal to lib/kv; any thread.
+ */
+#ifndef CORPUSFS_KV_DATABASE_DIR_H
+#define CORPUSFS_KV_DATABASE_DIR_H
+
+#include <stdbool.h>
+
+#include "lib/base/error.h"
+
+/*
+ * `shown` is what people know the path by. -EEXIST, -ENOENT: there is, or is not, a database; -EBADMSG: a file is missing or is not a
+ * regular one; -EPERM: the caller is root, and a file belongs to somebody else.
+ */
+WARN_UNUSED int database_dir_check(const char *path, const char *shown, bool create, struct error *err);
+
+#endif

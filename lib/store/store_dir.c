@@ -1,0 +1,83 @@
+#include "lib/store/store_dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/base/file.h"
+#include "lib/base/trusted.h"
+
+#define SUPERBLOCK_MAX 65536
+
+int store_dir_open(const char *path, struct store_dir *ret_dir, struct error *err)
+{
+	int fd, result = trusted_open(path, &fd, err);
+
+	if (result == -EPERM) {
+		error_hint(err, "give the whole way to root alone (chown, chmod), or act as the store's owner with --as-owner");
+		return result;
+	}
+	if (result == -ENOTDIR)
+		return error_set(err, -EMEDIUMTYPE, "%s is not a store", path);
+	if (result < 0) {
+		error_set(err, result, "cannot open the store %s: %s", path, strerror(-result));
+		if (result == -ENOENT)
+			error_hint(err, "make one with: corpusfs init %s", path);
+		return result;
+	}
+	*ret_dir = (struct store_dir){.fd = fd, .path = realpath(path, NULL)};
+	if (!ret_dir->path)
+		ret_dir->path = xstrdup(path);
+	return 0;
+}
+
+void store_dir_close(struct store_dir *dir)
+{
+	if (dir->fd >= 0)
+		close(dir->fd);
+	free(dir->path);
+	*dir = (struct store_dir)STORE_DIR_CLOSED;
+}
+
+char *store_dir_inside(const struct store_dir *dir, const char *name)
+{
+	return xasprintf("/proc/self/fd/%d/%s", dir->fd, name);
+}
+
+bool store_dir_has(const struct store_dir *dir, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int store_dir_clear(const struct store_dir *dir, const char *name, struct error *err)
+{
+	AUTO_FREE char *path = store_dir_inside(dir, name);
+	int result = mkdirat(dir->fd, name, 0700) < 0 && errno != EEXIST ? -errno : file_empty_dir(path);
+
+	if (result == -ENOTDIR || result == -ELOOP)
+		return error_set(err, -EBADMSG, "%s/%s is not a directory", dir->path, name);
+	return result < 0 ? error_set(err, result, "%s/%s cannot be cleared: %s", dir->path, name, strerror(-result)) : 0;
+}
+
+int store_dir_read_superblock(const struct store_dir *dir, struct superblock *ret_superblock, struct error *err)
+{
+	AUTO_FREE char *name = xasprintf("%s/" SUPERBLOCK_NAME, dir->path);
+	AUTO_BUF text = BUF_INIT;
+	int result = file_read_inside(dir->fd, SUPERBLOCK_NAME, SUPERBLOCK_MAX, &text);
+
+	if (result == -ENOENT) {
+		error_set(err, -EMEDIUMTYPE, store_dir_has(dir, UNFINISHED_NAME) ? "%s is not a store: its making was interrupted" : "%s is not a store",
+			  dir->path);
+		error_hint(err, "make one with: corpusfs init %s", dir->path);
+		return -EMEDIUMTYPE;
+	}
+	if (result == -EUCLEAN)
+		return error_set(err, -EBADMSG, "%s is not a regular file", name);
+	if (result < 0)
+		return error_set(err, result == -EFBIG ? -EBADMSG : result, "cannot read %s: %s", name, strerror(-result));
+	return superblock_decode(name, text.data, text.len, ret_superblock, err);
+}

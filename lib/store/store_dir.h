@@ -1,0 +1,39 @@
+/*
+ * The directory of a store, held by a descriptor. Everything in it is opened through the descriptor and without following symbolic
+ * links, so that nobody who renames or replaces a directory above it, or puts a link in it, can send us elsewhere. Where a path is
+ * needed (RocksDB opens by path), it starts at /proc/self/fd/N. Root opens the directory only if nobody else can write in it
+ * (lib/base/trusted.h). Internal to lib/store. Any thread.
+ */
+#ifndef CORPUSFS_STORE_STORE_DIR_H
+#define CORPUSFS_STORE_STORE_DIR_H
+
+#include <stdbool.h>
+
+#include "lib/base/error.h"
+#include "lib/format/superblock.h"
+
+#define UNFINISHED_NAME "unfinished" /* there while a store is being made */
+#define DATABASE_NAME "db"
+#define INGEST_NAME "ingest"
+#define BALLAST_NAME "ballast"
+
+struct store_dir {
+	int fd;     /* -1: not open */
+	char *path; /* absolute, for people */
+};
+#define STORE_DIR_CLOSED {.fd = -1}
+
+/* err is set. -ENOENT, -ENOTDIR, -EACCES; -EPERM: root, and others can write in it. */
+WARN_UNUSED int store_dir_open(const char *path, struct store_dir *ret_dir, struct error *err);
+void store_dir_close(struct store_dir *dir); /* also one that is not open */
+
+char *store_dir_inside(const struct store_dir *dir, const char *name); /* a path that leads there whatever is renamed; freed by the caller */
+bool store_dir_has(const struct store_dir *dir, const char *name);
+
+/* Makes a directory in it, or takes the files out of the one that is there. -EBADMSG: it is something else. */
+WARN_UNUSED int store_dir_clear(const struct store_dir *dir, const char *name, struct error *err);
+
+/* 0, or as store_probe. */
+WARN_UNUSED int store_dir_read_superblock(const struct store_dir *dir, struct superblock *ret_superblock, struct error *err);
+
+#endif
