@@ -12,6 +12,7 @@
 #include "lib/format/key.h"
 #include "lib/format/record.h"
 #include "lib/format/superblock.h"
+#include "tests/unit/again.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -19,86 +20,6 @@ static void must_equal(const struct buf *again, const uint8_t *data, size_t len)
 {
 	if (again->len != len || (len > 0 && memcmp(again->data, data, len) != 0))
 		abort();
-}
-
-static void fuzz_inode(const uint8_t *data, size_t len)
-{
-	struct inode_record record;
-	AUTO_BUF again = BUF_INIT;
-
-	if (inode_record_decode(data, len, &record) < 0)
-		return;
-	inode_record_encode(&record, &again);
-	must_equal(&again, data, len);
-}
-
-static void fuzz_extent(const uint8_t *data, size_t len)
-{
-	struct extent_record record;
-	AUTO_BUF again = BUF_INIT;
-
-	if (extent_record_decode(data, len, &record) < 0)
-		return;
-	extent_record_encode(&record, &again);
-	must_equal(&again, data, len);
-}
-
-static void fuzz_entry(const uint8_t *data, size_t len)
-{
-	struct entry_record record;
-	AUTO_BUF again = BUF_INIT;
-
-	if (entry_record_decode(data, len, &record) < 0)
-		return;
-	entry_record_encode(&record, &again);
-	must_equal(&again, data, len);
-}
-
-static void fuzz_dataset(const uint8_t *data, size_t len)
-{
-	struct dataset_record record;
-	AUTO_BUF again = BUF_INIT;
-
-	if (dataset_record_decode(data, len, &record) < 0)
-		return;
-	dataset_record_encode(&record, &again);
-	dataset_record_clear(&record);
-	must_equal(&again, data, len);
-}
-
-static void fuzz_snapshot(const uint8_t *data, size_t len)
-{
-	struct snapshot_record record;
-	AUTO_BUF again = BUF_INIT;
-
-	if (snapshot_record_decode(data, len, &record) < 0)
-		return;
-	snapshot_record_encode(&record, &again);
-	snapshot_record_clear(&record);
-	must_equal(&again, data, len);
-}
-
-static void fuzz_family(const uint8_t *data, size_t len)
-{
-	struct family_record record;
-	AUTO_BUF again = BUF_INIT;
-
-	if (family_record_decode(data, len, &record) < 0)
-		return;
-	family_record_encode(&record, &again);
-	must_equal(&again, data, len);
-}
-
-static void fuzz_prune(const uint8_t *data, size_t len)
-{
-	struct prune_record record;
-	AUTO_BUF again = BUF_INIT;
-
-	if (prune_record_decode(data, len, &record) < 0)
-		return;
-	prune_record_encode(&record, &again);
-	prune_record_clear(&record);
-	must_equal(&again, data, len);
 }
 
 static void fuzz_line(const uint8_t *data, size_t len)
@@ -129,39 +50,6 @@ static void fuzz_chunk(const uint8_t *data, size_t len)
 	chunk_header_encode(&header, again);
 	if (memcmp(again, data, CHUNK_HEADER_LEN) != 0 || header.stored + header.stored_len != data + len)
 		abort();
-}
-
-static void fuzz_dedup(const uint8_t *data, size_t len)
-{
-	struct dedup_record record;
-	AUTO_BUF again = BUF_INIT;
-
-	if (dedup_record_decode(data, len, &record) < 0)
-		return;
-	dedup_record_encode(&record, &again);
-	must_equal(&again, data, len);
-}
-
-static void fuzz_identity(const uint8_t *data, size_t len)
-{
-	uint8_t identity[NODE_LEN];
-	AUTO_BUF again = BUF_INIT;
-
-	if (identity_record_decode(data, len, identity) < 0)
-		return;
-	identity_record_encode(identity, &again);
-	must_equal(&again, data, len);
-}
-
-static void fuzz_digest(const uint8_t *data, size_t len)
-{
-	struct digest_record record;
-	AUTO_BUF again = BUF_INIT;
-
-	if (digest_record_decode(data, len, &record) < 0)
-		return;
-	digest_record_encode(&record, &again);
-	must_equal(&again, data, len);
 }
 
 static void fuzz_superblock(const uint8_t *data, size_t len)
@@ -215,11 +103,35 @@ static void fuzz_short_keys(const uint8_t *data, size_t len)
 	}
 }
 
-static void (*const targets[])(const uint8_t *data, size_t len) = {
-	fuzz_inode, fuzz_extent, fuzz_entry,      fuzz_dataset,  fuzz_snapshot,   fuzz_family,
-	fuzz_line,  fuzz_chunk,  fuzz_superblock, fuzz_tree_key, fuzz_short_keys, fuzz_prune,
-	fuzz_dedup, fuzz_identity, fuzz_digest,
+/* Each is a record that is decoded and encoded again, or a function of its own. */
+static const struct {
+	round_trip *again;
+	void (*fuzz)(const uint8_t *data, size_t len);
+} targets[] = {
+	{inode_again, NULL},
+	{extent_again, NULL},
+	{entry_again, NULL},
+	{dataset_again, NULL},
+	{snapshot_again, NULL},
+	{family_again, NULL},
+	{NULL, fuzz_line},
+	{NULL, fuzz_chunk},
+	{NULL, fuzz_superblock},
+	{NULL, fuzz_tree_key},
+	{NULL, fuzz_short_keys},
+	{prune_again, NULL},
+	{dedup_again, NULL},
+	{identity_again, NULL},
+	{digest_again, NULL},
 };
+
+static void fuzz_record(round_trip *again, const uint8_t *data, size_t len)
+{
+	AUTO_BUF out = BUF_INIT;
+
+	if (again(data, len, &out) == 0)
+		must_equal(&out, data, len);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -229,7 +141,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	AUTO_FREE uint8_t *copy = xmalloc(size - 1);
 	if (size > 1)
 		memcpy(copy, data + 1, size - 1);
-	targets[data[0] % ARRAY_SIZE(targets)](copy, size - 1);
+	size_t target = data[0] % ARRAY_SIZE(targets);
+	if (targets[target].again)
+		fuzz_record(targets[target].again, copy, size - 1);
+	else
+		targets[target].fuzz(copy, size - 1);
 	return 0;
 }
 

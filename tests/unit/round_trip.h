@@ -2,13 +2,9 @@
 #ifndef CORPUSFS_TEST_ROUND_TRIP_H
 #define CORPUSFS_TEST_ROUND_TRIP_H
 
-#include <errno.h>
 #include <string.h>
 
-#include "lib/base/buf.h"
-
-/* Decodes and encodes again: whatever a decoder accepts must come out as it went in. */
-typedef int round_trip(const void *value, size_t len, struct buf *out);
+#include "tests/unit/again.h"
 
 static inline void expect_same(round_trip *again, const void *value, size_t len)
 {

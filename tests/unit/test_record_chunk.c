@@ -42,36 +42,6 @@ static void test_chunk_header(void **state)
 	assert_int_equal(chunk_header_decode(value, sizeof(value), &back), 0);
 }
 
-static int dedup_again(const void *value, size_t len, struct buf *out)
-{
-	struct dedup_record record;
-	int result = dedup_record_decode(value, len, &record);
-
-	if (result == 0)
-		dedup_record_encode(&record, out);
-	return result;
-}
-
-static int identity_again(const void *value, size_t len, struct buf *out)
-{
-	uint8_t identity[NODE_LEN];
-	int result = identity_record_decode(value, len, identity);
-
-	if (result == 0)
-		identity_record_encode(identity, out);
-	return result;
-}
-
-static int digest_again(const void *value, size_t len, struct buf *out)
-{
-	struct digest_record record;
-	int result = digest_record_decode(value, len, &record);
-
-	if (result == 0)
-		digest_record_encode(&record, out);
-	return result;
-}
-
 /* A keyed hash is reserved: what it made must not be taken for a SHA-256. `at`: the byte that says which hash it is. */
 static void check_hash(round_trip *again, struct buf *value, size_t at)
 {
