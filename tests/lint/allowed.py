@@ -18,9 +18,7 @@ LONG_FILES = {
     "tests/unit/test_names.c",
 }
 
-LONG_FUNCTIONS = {
-    "tests/mount/test_snapshots_gc.py: test_rollback_under_readers_and_writers",
-}
+LONG_FUNCTIONS = set()
 
 DEEP_FUNCTIONS = set()
 

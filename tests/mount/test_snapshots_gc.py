@@ -136,75 +136,87 @@ def test_what_is_being_read_is_not_destroyed(fs, store):
     procs.poll(lambda: posix.outcome(os.rmdir, fs + "/.snapshots/v") == "ok", 5, "it can be destroyed when nobody reads it")
 
 
+FILES, STATES = 6, (b"one" * 20000, b"two" * 20000)  # of a dataset that is rolled back and forth
+
+
+class Users:
+    """What uses such a dataset until `stop` is set: each function is run by a thread of its own."""
+
+    def __init__(self, root):
+        self.root, self.stop = root, threading.Event()
+
+    def until_stopped(self, step):
+        """Does it again and again; it may fail only because the state it had is gone."""
+        while not self.stop.is_set():
+            try:
+                step()
+            except OSError as problem:
+                name = posix.errno.errorcode[problem.errno]
+                assert name in ("ESTALE", "ENOENT"), f"reader or writer: {name}"
+
+    def read(self):
+        """A file is one state as a whole."""
+        chance = random.Random(1)
+
+        def step():
+            with open(f"{self.root}/{chance.randrange(FILES)}", "rb", buffering=0) as handle:
+                data = b""
+                while piece := handle.read(7001):
+                    data += piece
+                assert data in STATES, f"a mixture: {len(data)} bytes, {set(data.split(b'o'))}"
+
+        self.until_stopped(step)
+
+    def read_directory(self):
+        """All through one descriptor of the root is one state."""
+
+        def first_bytes(root, number):
+            fd = os.open(str(number), os.O_RDONLY, dir_fd=root)
+            try:
+                return os.read(fd, 3)
+            finally:
+                os.close(fd)
+
+        def step():
+            root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                states = {first_bytes(root, number) for number in range(FILES)}
+                assert len(states) == 1, f"two states below one descriptor: {states}"
+            finally:
+                os.close(root)
+
+        self.until_stopped(step)
+
+    def write(self):
+        def step():
+            with open(self.root + "/writer", "wb", buffering=0) as handle:
+                handle.write(b"written")
+                os.fsync(handle.fileno())
+
+        self.until_stopped(step)
+
+
 @pytest.mark.sanitize
 def test_rollback_under_readers_and_writers(fs, store, steps):
     """Each reader sees one state or ESTALE; what writers are told was written is there, or ESTALE; and never a mixture."""
-    files = 6
-    for state in ("one", "two"):
-        for number in range(files):
-            put(f"{fs}/{number}", state.encode() * 20000)
-        os.mkdir(f"{fs}/.snapshots/{state}")
-    stop, seen = threading.Event(), set()
-
-    def told(problem):
-        name = posix.errno.errorcode[problem.errno]
-        assert name in ("ESTALE", "ENOENT"), f"reader or writer: {name}"
-        seen.add(name)
-
-    def read():
-        chance = random.Random(1)
-        while not stop.is_set():
-            try:
-                with open(f"{fs}/{chance.randrange(files)}", "rb", buffering=0) as handle:
-                    data = b""
-                    while piece := handle.read(7001):
-                        data += piece
-                    assert data in (b"one" * 20000, b"two" * 20000), f"a mixture: {len(data)} bytes, {set(data.split(b'o'))}"
-            except OSError as problem:
-                told(problem)
-
-    def read_directory():
-        """All through one descriptor of the root: one state as a whole, or ESTALE."""
-        while not stop.is_set():
-            try:
-                root = os.open(fs, os.O_RDONLY | os.O_DIRECTORY)
-                try:
-                    states = set()
-                    for number in range(files):
-                        fd = os.open(str(number), os.O_RDONLY, dir_fd=root)
-                        try:
-                            states.add(os.read(fd, 3))
-                        finally:
-                            os.close(fd)
-                    assert len(states) == 1, f"two states below one descriptor: {states}"
-                finally:
-                    os.close(root)
-            except OSError as problem:
-                told(problem)
-
-    def write():
-        count = 0
-        while not stop.is_set():
-            count += 1
-            try:
-                with open(fs + "/writer", "wb", buffering=0) as handle:
-                    handle.write(b"%d" % count)
-                    os.fsync(handle.fileno())
-            except OSError as problem:
-                told(problem)
+    users = Users(fs)
+    for state in STATES:
+        for number in range(FILES):
+            put(f"{fs}/{number}", state)
+        os.mkdir(f"{fs}/.snapshots/{state[:3].decode()}")
 
     def roll():
         try:
             for count in range(12 * steps):
-                state = ("one", "two")[count % 2]
-                cli(store, "rollback", "--no-guard", f"d@{state}")
-                assert get(fs + "/0") == state.encode() * 20000
+                state = STATES[count % 2]
+                cli(store, "rollback", "--no-guard", f"d@{state[:3].decode()}")
+                assert get(fs + "/0") == state
         finally:
-            stop.set()
+            users.stop.set()
 
-    together([roll, read, read, read_directory, write])
+    together([roll, users.read, users.read, users.read_directory, users.write])
     cli(store, "rollback", "d@one")
-    assert all(get(f"{fs}/{number}") == b"one" * 20000 for number in range(files))
+    assert all(get(f"{fs}/{number}") == STATES[0] for number in range(FILES))
     assert not os.path.exists(fs + "/writer")
 
 
