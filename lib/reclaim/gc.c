@@ -10,9 +10,9 @@
  *        batch is written, the one stays in the database. The lock of its inode keeps others from overwriting it. Its view is in use, so
  *        pruning leaves what the view sees: a snapshot in use is not destroyed, and a head that was rolled back counts as living.
  *
- * An extent that is removed between T and the sweep keeps its chunk for one more round. Readers: a snapshot in use, an open file and the
- * job that reads it hold a view, whose versions are neither pruned nor overwritten in its sight. A crash loses nothing: marking starts
- * over, a removal that survives a crash comes after the removal of the extents in the log, and the rest is found again.
+ * An extent that is removed between T and the sweep keeps its chunk for one more round. Readers lose nothing: whoever reads holds a view, and
+ * what the view sees is neither pruned nor deleted by those who overwrite it. A crash loses nothing: marking begins again, and a removal that
+ * survives the crash comes after the removal of the extents in the log.
  */
 #include "lib/reclaim/gc.h"
 
@@ -171,7 +171,7 @@ static int sweep(struct run *run, const struct chunk_set *set, uint64_t first, u
 	return run->stopped;
 }
 
-/* Noted only after a whole run: one that was stopped is still due. Versions pruned meanwhile make it due again by themselves. */
+/* Called after a whole run: a run that was stopped is still due. Versions that are pruned meanwhile make the next run due. */
 static int note_swept(struct run *run)
 {
 	struct kv_batch *batch = kv_batch_new();

@@ -1,6 +1,6 @@
 /*
- * What destroying leaves behind is removed here, in small resumable steps: first versions that no view sees (prune), then chunks that
- * no version refers to (collect). At most one runs at a time (-EBUSY). The rule and its proof stand at the head of gc.c.
+ * The collector removes what nothing needs any more, in small steps that can be resumed: first versions that no view sees (prune), then chunks
+ * that no version refers to (collect). At most one runs at a time (-EBUSY). The rule stands at the head of gc.c.
  */
 #ifndef CORPUSFS_RECLAIM_GC_H
 #define CORPUSFS_RECLAIM_GC_H

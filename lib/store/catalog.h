@@ -65,9 +65,9 @@ struct family_views {
 /*
  * A view that is open. A head stays; a snapshot's goes to the idle list at its last put.
  *
- * A head that was replaced by rollback is retired: nobody gets it any more, who reads it goes on, and it is closed at its last put. It counts
- * as living until then. Its state is kept by the guard, or destroyed; `keeper` is the number of the view that is destroyed last of the two,
- * whose pruning waits for the readers, so that what only they still saw is found then (prune.c).
+ * A head that was replaced by rollback is retired: nobody gets it any more, its readers go on, and its last put closes it. Until then it counts
+ * as living. `keeper` is the number of the view that keeps its state: of the guard, or of the head itself if there is none. Pruning that view
+ * waits for the readers, because what only they still saw is found then (prune.c).
  */
 struct open_view {
 	uint32_t number;
@@ -177,7 +177,7 @@ WARN_UNUSED int views_head(struct store *store, struct dataset *dataset, struct 
 /* Waits shortly until nobody uses the view, closes it, and sets *blocked under the same hold: it is not given out again. -EBUSY. */
 WARN_UNUSED int views_block(struct store *store, uint32_t number, bool *blocked);
 void views_unblock(struct store *store, bool *blocked);
-/* The dataset's head is going to be another. Its state is kept by the view `keeper`; the head's own number: by none. Caller holds catalog_lock. */
+/* The dataset gets another head. The view `keeper` keeps the state of the old one; its own number means: none does. Caller holds catalog_lock. */
 void views_retire(struct store *store, const struct dataset *dataset, uint32_t keeper);
 bool views_is_read(struct store *store, uint32_t keeper); /* somebody still reads a retired head that it keeps; catalog_lock */
 /* What the dataset's head shares with other living views, and may not remove when it overwrites it. Caller holds catalog_lock. */

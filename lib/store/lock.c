@@ -11,7 +11,7 @@
 #include "lib/base/file.h"
 
 #define TEXT_MAX 128
-/* An owner that is just coming or going, or lock_owner() looking: no text, over in a moment. */
+/* The file has no text for a moment: an owner comes or goes, or lock_owner() looks. */
 #define RETRIES 50
 #define RETRY_US 10000
 
@@ -42,7 +42,7 @@ static void write_owner(int fd)
 	int len = snprintf(text, sizeof(text), "%ld %s\n", (long)getpid(), program_invocation_short_name);
 
 	len = MIN(len, TEXT_MAX - 1);
-	/* Only a message to people: a full disk must not keep the store shut. */
+	/* The text is for people. It may be lacking: a full disk must not keep the store shut. */
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) < 0)
 		return;
 }
@@ -104,7 +104,7 @@ void lock_release(int fd)
 {
 	if (fd < 0)
 		return;
-	/* A text that stays misleads nobody: whether there is a lock, the kernel is asked. */
+	/* If the text stays it misleads nobody: the kernel says whether there is a lock. */
 	int ignored = ftruncate(fd, 0);
 	(void)ignored;
 	close(fd);
@@ -117,7 +117,7 @@ pid_t lock_owner(int dir_fd)
 
 	if (fd < 0)
 		return 0;
-	/* The lock that this takes for a moment is shared, and lock_take() waits for it: it reads no owner's text then. */
+	/* This takes a shared lock for a moment. lock_take() finds no owner's text then, and waits. */
 	if (flock(fd, LOCK_SH | LOCK_NB) == 0)
 		return 0;
 	return read_owner(fd, command);

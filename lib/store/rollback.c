@@ -34,8 +34,8 @@ static void choose_guard_name(struct rollback *rollback)
 }
 
 /*
- * Files that were unlinked while open belong to the state in which they were: the old head's go with the guard, those of the snapshot
- * come back as orphans of the new head, which nobody has open.
+ * Files that were unlinked while open belong to the state in which they were. Those of the old head go with the guard. Those of the snapshot
+ * come back as orphans of the new head, and nobody has them open.
  */
 static int build_rollback(struct store *store, struct rollback *rollback, struct kv_batch *batch)
 {

@@ -2,10 +2,12 @@
  * Snapshots by the clock. A dataset's schedule says how many hourly, daily, weekly and monthly ones are kept; a tick takes those that
  * are due and destroys those beyond that number.
  *
- * Time is cut into slots: hours, days, weeks (from Monday) and months, all in UTC. A period is due when none of its snapshots was taken in
- * the slot that `now` is in. So two ticks in a row take one, and however many slots were missed, one is taken. Which snapshots are of a
- * period: flag SNAPSHOT_SCHEDULED and the name auto-PERIOD-YYYYMMDDTHHMMSSZ, which also says when; a renamed one is the user's. Held ones,
- * those that are being read, and those of a period that the schedule does not name (or of no schedule) are left alone.
+ * Time is cut into slots: hours, days, weeks (from Monday) and months, all in UTC. A period is due if none of its snapshots was taken in the
+ * slot of `now`. So two ticks in a row take one snapshot, and if many slots were missed, one is taken.
+ *
+ * A snapshot belongs to a period if it has the flag SNAPSHOT_SCHEDULED and the name auto-PERIOD-YYYYMMDDTHHMMSSZ, which also says when it was
+ * taken. A renamed one is the user's. Snapshots that are held or being read are left alone, and so are those of a period that the schedule
+ * does not name.
  *
  * In the dataset's record: {"hourly":24,"daily":7,"weekly":4,"monthly":12}, JSON; periods that are not kept are left out.
  */

@@ -37,7 +37,7 @@ static int open_database(struct store *store, uint64_t cache_bytes, unsigned thr
 		.ballast = ballast,
 	};
 
-	/* RocksDB would put files of its own next to what is left. */
+	/* RocksDB would make files of its own beside what is left. */
 	if (!store_dir_has(&store->dir, DATABASE_NAME "/CURRENT")) {
 		error_set(err, -EBADMSG, "the store %s is damaged: its database has no file CURRENT", store->dir.path);
 		error_hint(err, "restore the directory db from a backup; nothing was changed");
@@ -127,7 +127,7 @@ static int close_layers(struct store *store)
 	return result;
 }
 
-/* Media that cannot be written say so to whoever asks; rights are another matter. */
+/* EROFS is about the media. A lack of rights gives EACCES. */
 static bool on_read_only_media(const struct store_dir *dir)
 {
 	return faccessat(dir->fd, ".", W_OK, 0) < 0 && errno == EROFS;

@@ -6,8 +6,8 @@
 #include "lib/tree/content/pending.h"
 
 /*
- * Blocks of a file that wait while others of it are committed: more would keep nobody busier, and the first touch of fresh memory costs a
- * third of what all else does that is done to the content in it.
+ * So many blocks of a file may wait while others of it are committed. More would not speed anything up, and fresh memory is expensive: its
+ * first touch costs a third of all other work on the content in it.
  */
 #define AHEAD_MAX (16ULL << 20)
 

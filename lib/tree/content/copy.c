@@ -33,7 +33,7 @@ static void unlock_both(const struct copy *copy)
 		mutex_give(&copy->target->lock);
 }
 
-/* Locks both, in the order of their numbers, with nothing of the target being committed: it must not be waited for with two locks. */
+/* Locks both, in the order of their numbers. A commit of the target is waited for before, because nobody may wait for it with two locks. */
 static void lock_both(const struct copy *copy)
 {
 	bool source_first = comes_first(copy->source, copy->target);
@@ -55,7 +55,7 @@ static void lock_both(const struct copy *copy)
 
 static ssize_t copy_bytes(const struct copy *copy)
 {
-	/* so that what is left is not small again */
+	/* what is left afterwards is not small again */
 	size_t len = copy->len < 2 * SMALL_COPY ? copy->len : SMALL_COPY;
 	AUTO_FREE void *buffer = malloc(len);
 	ssize_t have;

@@ -71,9 +71,9 @@ static int plan_committed(struct inode *inode, uint64_t offset, size_t len, uint
 }
 
 /*
- * One try. What is buffered is copied under the lock, together with the committed bytes under it, so that a reader never sees half of a
- * commit's switch. Where nothing is buffered chunks are read without the lock: they never change, but a file that is overwritten
- * meanwhile may lose one to the collector. Then *ret_again is set, and the second try holds the lock.
+ * One try. Buffered bytes are copied under the lock, together with the committed bytes below them, so that a reader never sees half of a
+ * commit. Where nothing is buffered, chunks are read without the lock. They never change; but if the file is overwritten meanwhile, the
+ * collector may remove one. Then *ret_again is set, and the second try holds the lock.
  */
 static int read_once(struct inode *inode, uint64_t offset, size_t len, void *out, bool locked, size_t *ret_len, bool *ret_again)
 {
@@ -160,7 +160,7 @@ int inode_commit(struct inode *inode)
 
 	if (result < 0)
 		return result;
-	/* an error that is still noted now is of content that is no more */
+	/* the error that is noted belongs to content that is gone */
 	mutex_take(&inode->lock);
 	result = inode->commit_error;
 	mutex_give(&inode->lock);

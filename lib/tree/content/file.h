@@ -37,9 +37,9 @@ WARN_UNUSED int inode_commit(struct inode *inode); /* buffered content becomes e
 WARN_UNUSED int inode_sync(struct inode *inode);   /* and is on disk */
 
 /*
- * Content of a big file on its way into the write buffer without being copied: a block is taken (which waits for room in the buffer,
- * and for the committer when that is far behind), filled by the caller, and written: then it is the buffer's, also on failure. A thread that
- * waits for a block may hold none.
+ * Content of a big file goes into the write buffer without being copied. The caller takes a block, fills it and writes it; then the block
+ * belongs to the buffer, also on failure. Taking a block waits for room in the buffer, and for the committer when that is far behind. A thread
+ * that waits for a block may hold none.
  */
 #define BULK_BLOCK (8U << 20)
 WARN_UNUSED int bulk_block_take(struct inode *inode, void **ret_block);

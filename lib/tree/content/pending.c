@@ -77,7 +77,7 @@ int pending_admit(struct tree *tree, size_t len)
 	mutex_take(&pending->lock);
 	failures = pending->failures;
 	while (pending->dirty_bytes > 0 && pending->dirty_bytes + len > pending->budget) {
-		/* full, and what could make room has just failed: waiting would not end */
+		/* It is full, and the commit that could make room has just failed: waiting would not end. */
 		if (pending->last_error && pending->failures != failures) {
 			result = pending->last_error;
 			break;
@@ -198,8 +198,8 @@ bool pending_is_clean(struct tree *tree, struct view *const *views, size_t count
 /* --- claims; the lock is held --- */
 
 /*
- * Many small files that are written one after the other become idle one by one; committing each few as they do would make many small
- * table files. So they wait for a crowd, or a pause.
+ * Many small files that are written one after the other become idle one by one. If each few were committed, there would be many small table
+ * files. So they wait until there are many, or until nobody writes.
  */
 static bool is_idle(const struct pending *pending, const struct inode *inode, uint64_t now)
 {

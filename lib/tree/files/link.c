@@ -1,4 +1,4 @@
-/* Names come and go: create, link, unlink, rmdir. All hold view->names from the look at the entries until the batch is written. */
+/* Names come and go: create, link, unlink, rmdir. Each holds view->names from its look at the entries until its batch is written. */
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>

@@ -14,7 +14,7 @@ int inode_open(struct view *view, uint64_t ino, struct inode **ret_inode)
 	if (r < 0)
 		return r;
 	mutex_take(&inode->lock);
-	/* without a name and not open: an orphan that waits for its removal. A removed directory has no content that could be missed. */
+	/* Without a name and not open: an orphan that waits to be removed. (A removed directory has no content.) */
 	if (inode->gone ? !S_ISDIR(inode->record.mode) : inode->record.nlink == 0 && inode->opens == 0)
 		r = -ESTALE;
 	else

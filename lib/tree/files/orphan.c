@@ -5,9 +5,9 @@
  *     |     \--last name goes, not open, much content--> orphan, gone --bury--> removed
  *     \--last name goes, open--> orphan --last inode_close--> orphan, gone --bury--> removed
  *
- * An orphan has a record with nlink 0 and an 'O' entry in the catalog, both from the batch that took its last name; the batch that removes
- * its last record removes the entry. So what a crash leaves behind is found by view_reap_orphans, and nothing else has to be.
- * A `gone` inode is opened by nobody any more, and one thread buries it: the one that set `gone`.
+ * An orphan has a record with nlink 0 and an 'O' entry in the catalog. The batch that took its last name wrote both; the batch that removes
+ * its last record removes the entry. So view_reap_orphans finds all that a crash leaves behind.
+ * Nobody opens an inode that is `gone`. The thread that set `gone` buries it.
  */
 #include "lib/tree/files/orphan.h"
 
@@ -42,7 +42,7 @@ static struct removal removal_begin(const struct view *view, uint64_t ino)
 	};
 }
 
-/* All records are dealt with. If nothing of the inode is left in this epoch, it was not touched either (I7). */
+/* All records are dealt with. If the inode has nothing left in this epoch, its entry in the touched index goes, too (I7). */
 static void note_removed(struct view *view, struct kv_batch *batch, uint64_t ino, const struct removal *removal)
 {
 	struct small_key orphan = catalog_key_orphan(view->dataset, ino);
@@ -74,7 +74,7 @@ int orphan_add(struct transaction *transaction, struct inode *inode)
 		transaction->dying = inode;
 	if (inode->opens == 0 && !inode->committing) {
 		struct removal removal = removal_begin(view, inode->ino);
-		/* the record too, which lies before the rest; if it must stay after all it is put again below */
+		/* This removes the record, too, which lies before the rest. If it must stay, it is put again below. */
 		removal.next = tree_prefix_kind(view->family_id, inode->ino, KEY_INODE);
 		int r = version_delete_range(view, transaction->batch, SMALL_VERSIONS, &removal.next, &removal.end, &removal.tombstones);
 		if (r < 0)

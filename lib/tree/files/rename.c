@@ -147,8 +147,8 @@ static void forget(struct rename_side *side)
 }
 
 /*
- * Whoever writes a new file and renames it over the old one wants either of them after a crash: the content goes before the name. Without
- * view->names, which others need meanwhile, so both names are looked at anew; should they have changed, the writer has raced with itself.
+ * Whoever writes a new file and renames it over the old one wants one of the two after a crash. So the content is committed before the name
+ * changes. view->names is not held meanwhile, because others need it, and both names are looked up again afterwards.
  */
 static int commit_before_replacing(struct rename *rename, unsigned flags)
 {

@@ -1,8 +1,9 @@
 /*
- * All stored versions of records, whoever sees them: for who counts and for the collector, which removes some and drops whole families.
+ * All stored versions of records, whether a view sees them or not. Who counts what is stored needs them, and so does the collector, which
+ * removes versions and drops whole families.
  *
- * A walk goes in key order and sees the database as it was when the walk was made; the versions of one record follow each other, the
- * newest first. It belongs to one thread. -EBADMSG: a key that is none.
+ * A walk goes in key order and sees the database as it was when the walk was made. The versions of one record follow each other, the newest
+ * first. A walk belongs to one thread. -EBADMSG: a key cannot be understood.
  */
 #ifndef CORPUSFS_TREE_RECORDS_ALL_VERSIONS_H
 #define CORPUSFS_TREE_RECORDS_ALL_VERSIONS_H

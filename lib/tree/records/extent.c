@@ -16,8 +16,8 @@ static int decode(const uint8_t *value, size_t len, struct extent_record *ret_re
 }
 
 /*
- * The last visible extent that starts in [floor, offset). Walking backwards meets the versions of one key from the oldest to the newest,
- * so the last one of the line that is met before the key changes is the one that the view sees.
+ * The last visible extent that starts in [floor, offset). Walking backwards meets the versions of one key from the oldest to the newest. So
+ * the view sees the version of its line that is met last before the key changes.
  */
 static int last_between(struct view *view, uint64_t ino, uint64_t floor, uint64_t offset, struct extent *ret_extent)
 {
@@ -117,7 +117,7 @@ int view_extents(struct view *view, uint64_t ino, inode_extent_fn each, void *ar
 	struct extent extent;
 	int result = 0;
 
-	/* One hold for the line and the look at the database: what is overwritten in a later epoch is there for the iterator. */
+	/* The iterator is made under the hold that gave the line: so it has what is overwritten in a later epoch. */
 	rwlock_read(&view->epoch_lock);
 	iter = version_iter_new(view->tree->kv, &view->line, &first, &end, 0);
 	rwlock_give(&view->epoch_lock);

@@ -88,8 +88,8 @@ int family_next_ino(struct tree *tree, struct family *family, uint64_t *ret_ino)
 }
 
 /*
- * The record is written here and not with the caller's batch, which is written later: between the two, numbers might be reserved, and the
- * batch would take that back. In the log it comes before the batch, so it is at least as durable; if the batch is never written, a number
+ * The record is written here and not with the caller's batch. That is written later, and if numbers were reserved in between, the batch
+ * would take that back. In the log the record comes before the batch, so it is at least as durable. If the batch is never written, a number
  * is skipped.
  */
 int family_next_epoch(struct tree *tree, uint32_t id, struct kv_batch *batch, uint64_t *ret_epoch)

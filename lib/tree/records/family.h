@@ -1,8 +1,8 @@
 /*
- * Families: who hands out inode numbers and epochs. Internal to lib/tree.
+ * Families give out inode numbers and epochs. Internal to lib/tree.
  *
- * No number is given out twice, whatever crashes: the family's record holds a next inode number above all that were given out (it is
- * moved in strides, synced before the first number of a stride is used) and the next epoch (written before it is given out).
+ * No number is given out twice, whatever crashes. The family's record holds an inode number above all that were given out: it moves in
+ * strides, and is synced before the first number of a stride is used. It also holds the next epoch, written before that is given out.
  *
  * A family stays in memory from its first use until tree_free. Threads: any.
  */

@@ -1,9 +1,9 @@
 /*
- * Holding writers back for a moment. Whoever buffers a write enters before it and leaves after it; whoever begins to hold waits until
- * all who entered have left, and newcomers wait until the hold ends. Internal to lib/tree.
+ * Holding writers back for a moment. A thread that buffers a write enters before it and leaves after it. A thread that begins to hold waits
+ * until all who entered have left. Newcomers wait until the hold ends. Internal to lib/tree.
  *
- * Whoever enters holds no lock, waits for no room in a budget before he leaves, and enters one hold at a time; so beginning to hold
- * ends as soon as the writers inside have copied their bytes.
+ * Between entering and leaving, a writer waits for nothing: he holds no lock when he enters, he has his room in the budget by then, and he
+ * enters one hold at a time. So a hold begins as soon as the writers inside have copied their bytes.
  */
 #ifndef CORPUSFS_TREE_RECORDS_HOLD_H
 #define CORPUSFS_TREE_RECORDS_HOLD_H

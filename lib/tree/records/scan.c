@@ -95,7 +95,7 @@ int scan_entry(const struct scan *scan, uint64_t dir, const char *name, struct e
 
 /* --- all of a kind --- */
 
-/* The line and the database are looked at under one hold of the epoch lock: what a head overwrites later is there for the iterator. */
+/* The iterator is made under the hold that gave the line: so it has what a head overwrites later. */
 static struct version_iter *iterate(const struct scan *scan, const struct tree_key *first, const struct tree_key *end)
 {
 	struct version_iter *iter;

@@ -2,10 +2,10 @@
  * Reading committed records, for the rooms above lib/tree: what a line sees of inodes, names, attributes and extents. A scan goes past the
  * cache of inodes and knows nothing of buffered writes.
  *
- *   scan_of_line   A scan of a line always sees the same, unless somebody prunes what the line sees. Who keeps the line's view open, or the
- *                  snapshot alive, is safe from that; who does not must look afterwards whether the snapshot is still there.
- *   scan_of_view   The caller keeps the view open as long as the scan. Each call looks with the line that the view has at that moment, so a
- *                  scan of a head follows it into new epochs. `line` stays as it was at the beginning.
+ *   scan_of_line   The scan always sees the same, unless somebody prunes what the line sees. Nobody does while the view is open or the
+ *                  snapshot lives. A caller who does not see to that looks afterwards whether the snapshot is still there.
+ *   scan_of_view   The caller keeps the view open as long as the scan. Each call takes the line that the view has at that moment, so a scan
+ *                  of a head follows it into new epochs. `line` stays as it was at the beginning.
  *
  * Each call sees the database as it was at one moment. Errors: -EIO for what is damaged. Any thread; one scan may serve several at a time.
  */

@@ -1,11 +1,13 @@
 /*
  * Versions of records, after I1, I2 and I6.
  *
- * What may be deleted: a version of an epoch that is neither in view->shared nor the open epoch of another head is seen by nobody but this
- * view. All epochs of our line that are not shared are such, the open one among them. So, when this view no longer wants to see
- * anything under a stem, it walks down the versions in its line. Values that only it sees are deleted. The first value that others see
- * would show through: a tombstone in the open epoch hides it. A tombstone that is met before hides what is below already, and stays.
- * Versions outside the line belong to others and are stepped over.
+ * What may be deleted: nobody but this view sees the versions of those epochs of its line that are not in view->shared. The open epoch is
+ * one of them. So when this view no longer wants to see anything under a stem, it walks down the versions in its line:
+ *
+ *   a value that only it sees        is deleted
+ *   a value that others see, too     would show through: the view puts a tombstone in its open epoch to hide it, and stops
+ *   a tombstone                      hides already what is below: it stays, and the view stops
+ *   a version outside its line       belongs to others, and is stepped over
  */
 #include "lib/tree/records/version.h"
 
@@ -15,7 +17,7 @@
 
 #include "lib/tree/records/view_inside.h"
 
-/* So many steps through a history before a seek is cheaper. */
+/* After so many steps through a history a seek is cheaper. */
 #define SKIP_STEPS 4
 #define STEM_LEN_MIN 13
 
@@ -192,7 +194,7 @@ void version_delete_last(struct view *view, struct kv_batch *batch, const struct
 		kv_batch_put(batch, KV_TREE, tombstone.bytes, tombstone.len, "", 0);
 }
 
-/* Deals with the version under the iterator; true when the rest of its stem need not be looked at. See the top of this file. */
+/* Deals with the version under the iterator, as the top of this file says. True: the rest of its stem need not be looked at. */
 static bool delete_version(struct view *view, struct kv_batch *batch, struct kv_iter *iter, const struct tree_key *stem, uint64_t epoch,
 			   size_t *tombstones)
 {

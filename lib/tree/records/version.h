@@ -11,7 +11,7 @@
 
 /* The version that `line` sees: value and its epoch; -ENOENT when absent or a tombstone. value may be NULL to ask only. */
 WARN_UNUSED int version_get(struct kv *kv, const struct line *line, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch);
-/* As version_get, but a tombstone is told: 0 with an empty value. Whoever will put a value wants its epoch, to have it deleted. */
+/* As version_get, but a tombstone counts: 0 and an empty value. Whoever is going to put a value needs its epoch, so that it is deleted. */
 WARN_UNUSED int version_newest(struct kv *kv, const struct line *line, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch);
 /* The same, and whether it is the last: nothing older is stored under the stem. */
 WARN_UNUSED int version_newest_of(struct kv *kv, const struct line *line, const struct tree_key *stem, struct buf *value,
@@ -20,26 +20,26 @@ WARN_UNUSED int version_newest_of(struct kv *kv, const struct line *line, const 
 WARN_UNUSED int view_version_get(struct view *view, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch);
 
 /*
- * Adds to the batch: this stem now has this value in the open epoch; the version it replaces is deleted if nobody else sees it.
- * `old_epoch` is the epoch of the version the view saw before, 0 if none: callers that know it (fresh inodes: 0) save a seek.
+ * Adds to the batch: this stem now has this value in the open epoch. The version that it replaces is deleted if nobody else sees it.
+ * `old_epoch` is the epoch of the version that the view saw before, 0 if there is none. The caller knows it, which saves a seek.
  */
 void version_put(struct view *view, struct kv_batch *batch, const struct tree_key *stem, uint64_t old_epoch, const void *value, size_t len);
 
-/* Adds to the batch: the view sees nothing under this stem any more; a tombstone only where an older version would show through. */
+/* Adds to the batch: the view sees nothing under this stem any more. A tombstone is put only where an older version would show through. */
 WARN_UNUSED int version_delete(struct view *view, struct kv_batch *batch, const struct tree_key *stem);
 /* The same where version_newest_of found a value, of this epoch, and said that it is the last: costs no look at the database. */
 void version_delete_last(struct view *view, struct kv_batch *batch, const struct tree_key *stem, uint64_t epoch);
 
 /*
- * The same for all stems in [first, end): 0 when all were dealt with; 1 when there is more after about `limit` versions were looked at,
- * and `first` was moved on to it. Tombstones written are counted on top.
+ * The same for all stems in [first, end). 0: all were dealt with. 1: about `limit` versions were looked at and there are more; then `first`
+ * stands there. Tombstones that were written come on top of `limit`.
  */
 WARN_UNUSED int version_delete_range(struct view *view, struct kv_batch *batch, size_t limit, struct tree_key *first,
 				     const struct tree_key *end, size_t *tombstones);
 
 /*
- * version_get of many stems in [first, end), with one look at the database, made when the scan is: stems must ascend (one may come again).
- * Those that lie side by side cost a step each, not a seek.
+ * version_get of many stems in [first, end), all as of the moment when the scan is made. Stems must ascend (one may come again). Those that
+ * lie side by side cost a step each instead of a seek.
  */
 struct version_scan;
 struct version_scan *version_scan_new(struct kv *kv, const struct line *line, const struct tree_key *first, const struct tree_key *end);

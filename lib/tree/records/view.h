@@ -7,11 +7,11 @@
  * means absent. A head writes with its one open epoch (I2), which is in its line and in nobody else's, so nobody else sees it. A
  * snapshot is a copy of the head's line, after which the head gets a new open epoch (I3).
  *
- * Changing the epoch: freeze.h. All buffered content is committed and every change of the view held back; the records are written that
- * say what is to be; then the view goes on with the new line and epoch.
+ * Changing the epoch (freeze.h): all buffered content is committed and every change of the view is held back. The records are written that
+ * say what comes next. Then the view goes on with the new line and epoch.
  *
- * Locks: view.names for changes of the namespace, inode.lock for one inode, and view.epoch_lock, shared by every change from reading the old
- * version until its batch is written, exclusive while frozen. Their order is that of lib/base/lock_order.h.
+ * Locks: view.names guards the namespace, inode.lock one inode. Every change holds view.epoch_lock shared from reading the old version until
+ * its batch is written; whoever freezes the view holds it exclusively. lib/base/lock_order.h has their order.
  *
  * Threads: any, except view_close, which is the last call.
  */
