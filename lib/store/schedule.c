@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/base/array.h"
 #include "lib/store/snapshots.h"
 
 #define STAMP "%Y%m%dT%H%M%SZ" /* in names */
@@ -95,14 +96,15 @@ int schedule_set(struct store *store, const char *dataset, const struct schedule
 /* --- a tick --- */
 
 /* The scheduled snapshots of one dataset and period, oldest first. */
+struct taken_one {
+	char name[NAME_LEN_MAX + 1];
+	int64_t seconds;
+	bool held;
+};
+
 struct taken {
+	ARRAY_FIELDS(struct taken_one);
 	const char *prefix;
-	struct taken_one {
-		char name[NAME_LEN_MAX + 1];
-		int64_t seconds;
-		bool held;
-	} *items;
-	size_t count, cap;
 };
 
 static int note_taken(void *arg, const struct snapshot_info *info)
@@ -118,12 +120,9 @@ static int note_taken(void *arg, const struct snapshot_info *info)
 	end = strptime(info->name + prefix_len, STAMP, &tm);
 	if (!end || *end)
 		return 0;
-	if (taken->count == taken->cap) {
-		taken->cap = MAX(taken->cap * 2, 32U);
-		taken->items = xrealloc(taken->items, taken->cap * sizeof(*taken->items));
-	}
-	struct taken_one *one = &taken->items[taken->count++];
-	*one = (struct taken_one){.seconds = timegm(&tm), .held = info->hold_count > 0};
+	struct taken_one *one = array_new(taken);
+	one->seconds = timegm(&tm);
+	one->held = info->hold_count > 0;
 	snprintf(one->name, sizeof(one->name), "%s", info->name);
 	return 0;
 }
@@ -210,7 +209,7 @@ static void tick_period(struct tick *tick, const char *dataset, enum schedule_pe
 		if (read_taken(tick, dataset, &taken) == 0)
 			retain(tick, dataset, &taken, keep);
 	}
-	free(taken.items);
+	array_clear(&taken);
 }
 
 static int tick_dataset(void *arg, const struct dataset_info *info)

@@ -37,8 +37,8 @@ static void assert_same(const struct dirty *dirty, const struct model *model)
 		expected[i] = model->there[i] ? model->bytes[i] : 0xee;
 	assert_memory_equal(out, expected, SPACE);
 	assert_int_equal(dirty->bytes, model_count(model));
-	for (size_t i = 1; i < dirty->count; i++)
-		assert_true(dirty->segments[i - 1].offset + dirty->segments[i - 1].len <= dirty->segments[i].offset);
+	for (size_t i = 1; i < dirty->segments.count; i++)
+		assert_true(dirty->segments.items[i - 1].offset + dirty->segments.items[i - 1].len <= dirty->segments.items[i].offset);
 }
 
 static void random_change(struct dirty *dirty, struct model *model)
@@ -120,14 +120,14 @@ static void test_appending_fills_big_segments_and_reuses_their_blocks(void **sta
 		memset(data, (int)(at >> 16), sizeof(data));
 		assert_int_equal(dirty_write(&dirty, at, data, sizeof(data)), sizeof(data));
 	}
-	assert_int_equal(dirty.count, 3);
-	first = dirty.segments[2].data;
+	assert_int_equal(dirty.segments.count, 3);
+	first = dirty.segments.items[2].data;
 	assert_int_equal(first[DIRTY_SEGMENT_MAX - 1], (3 * DIRTY_SEGMENT_MAX - 1) >> 16 & 0xff);
 	dirty_clear(&dirty);
 	assert_ptr_equal(dirty.pool, pool);
 	for (uint64_t at = 0; at < 2 * MIN(DIRTY_SEGMENT_MAX, 1U << 20); at += sizeof(data))
 		assert_int_equal(dirty_write(&dirty, at, data, sizeof(data)), sizeof(data));
-	assert_ptr_equal(dirty.segments[0].data, first);
+	assert_ptr_equal(dirty.segments.items[0].data, first);
 	dirty_clear(&dirty);
 	block_pool_free(pool);
 }
@@ -163,7 +163,7 @@ static void test_writes_out_of_order_become_one_segment(void **state)
 		memset(data, (int)number, len);
 		assert_int_equal(dirty_write(&dirty, number * len, data, len), (int64_t)len);
 	}
-	assert_true(dirty.count <= 2);
+	assert_true(dirty.segments.count <= 2);
 	assert_int_equal(dirty.bytes, DIRTY_SEGMENT_MAX);
 	dirty_overlay(&dirty, 0, DIRTY_SEGMENT_MAX, out);
 	for (size_t i = 0; i < DIRTY_SEGMENT_MAX; i += 4096)
@@ -182,7 +182,7 @@ static void test_blocks_become_segments_or_are_copied_over_what_is_there(void **
 
 	memset(first, 1, 200);
 	assert_int_equal(dirty_write_block(&dirty, 1000, first, 200), 200);
-	assert_ptr_equal(dirty.segments[0].data, first);
+	assert_ptr_equal(dirty.segments.items[0].data, first);
 	second = block_take(pool);
 	memset(second, 2, 200);
 	assert_int_equal(dirty_write_block(&dirty, 1100, second, 200), 100);

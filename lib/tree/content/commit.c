@@ -100,16 +100,16 @@ static int gather_item(struct commit *commit, struct item *item, int level)
 	const struct dirty *frozen = &item->inode->frozen;
 
 	item->first_run = commit->runs.count;
-	for (size_t i = 0, next; i < frozen->count; i = next) {
-		const struct segment *segment = &frozen->segments[i];
+	for (size_t i = 0, next; i < frozen->segments.count; i = next) {
+		const struct segment *segment = &frozen->segments.items[i];
 		const uint8_t *data = segment->data;
 		size_t len = segment->len, at = 0;
 		struct run *run;
 
-		for (next = i + 1; next < frozen->count && frozen->segments[next].offset == segment->offset + len &&
-				   len + frozen->segments[next].len <= DIRTY_SEGMENT_MAX;
+		for (next = i + 1; next < frozen->segments.count && frozen->segments.items[next].offset == segment->offset + len &&
+				   len + frozen->segments.items[next].len <= DIRTY_SEGMENT_MAX;
 		     next++)
-			len += frozen->segments[next].len;
+			len += frozen->segments.items[next].len;
 		run = array_new(&commit->runs);
 		run->offset = segment->offset;
 		run->len = len;
@@ -118,8 +118,8 @@ static int gather_item(struct commit *commit, struct item *item, int level)
 			run->joined = malloc(len);
 			if (!run->joined)
 				return -ENOMEM;
-			for (size_t j = i; j < next; at += frozen->segments[j++].len)
-				memcpy(run->joined + at, frozen->segments[j].data, frozen->segments[j].len);
+			for (size_t j = i; j < next; at += frozen->segments.items[j++].len)
+				memcpy(run->joined + at, frozen->segments.items[j].data, frozen->segments.items[j].len);
 			data = run->joined;
 		}
 		run->number = chunks_group_add(commit->group, data, len, level);

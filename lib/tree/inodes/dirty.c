@@ -98,15 +98,15 @@ static uint64_t segment_end(const struct segment *segment)
 /* Index of the first segment that ends after `offset`; count if there is none. */
 static size_t first_ending_after(const struct dirty *dirty, uint64_t offset)
 {
-	size_t low = 0, high = dirty->count;
+	size_t low = 0, high = dirty->segments.count;
 
 	/* the usual case: appending */
-	if (high && segment_end(&dirty->segments[high - 1]) <= offset)
+	if (high && segment_end(&dirty->segments.items[high - 1]) <= offset)
 		return high;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (segment_end(&dirty->segments[middle]) > offset)
+		if (segment_end(&dirty->segments.items[middle]) > offset)
 			high = middle;
 		else
 			low = middle + 1;
@@ -116,13 +116,7 @@ static size_t first_ending_after(const struct dirty *dirty, uint64_t offset)
 
 static void insert_segment(struct dirty *dirty, size_t index, const struct segment *segment)
 {
-	if (dirty->count == dirty->cap) {
-		dirty->cap = dirty->cap ? 2 * dirty->cap : 4;
-		dirty->segments = xrealloc(dirty->segments, dirty->cap * sizeof(*dirty->segments));
-	}
-	memmove(dirty->segments + index + 1, dirty->segments + index, (dirty->count - index) * sizeof(*dirty->segments));
-	dirty->segments[index] = *segment;
-	dirty->count++;
+	array_insert(&dirty->segments, index, *segment);
 	dirty->bytes += segment->len;
 }
 
@@ -130,9 +124,9 @@ void dirty_clear(struct dirty *dirty)
 {
 	struct block_pool *pool = dirty->pool;
 
-	for (size_t i = 0; i < dirty->count; i++)
-		data_free(pool, dirty->segments[i].data, dirty->segments[i].cap);
-	free(dirty->segments);
+	for (size_t i = 0; i < dirty->segments.count; i++)
+		data_free(pool, dirty->segments.items[i].data, dirty->segments.items[i].cap);
+	array_clear(&dirty->segments);
 	*dirty = (struct dirty){ .pool = pool };
 }
 
@@ -167,16 +161,15 @@ static int segment_reserve(struct dirty *dirty, struct segment *segment, size_t 
  */
 static void swallow_next(struct dirty *dirty, size_t index)
 {
-	struct segment *segment = &dirty->segments[index], *next = segment + 1;
+	struct segment *segment = &dirty->segments.items[index], *next = segment + 1;
 
-	while (index + 1 < dirty->count && next->offset == segment_end(segment) && next->len <= segment->len &&
+	while (index + 1 < dirty->segments.count && next->offset == segment_end(segment) && next->len <= segment->len &&
 	       segment->len + next->len <= DIRTY_SEGMENT_MAX &&
 	       segment_reserve(dirty, segment, segment->len + next->len, false) == 0) {
 		memcpy(segment->data + segment->len, next->data, next->len);
 		segment->len += next->len;
 		data_free(dirty->pool, next->data, next->cap);
-		dirty->count--;
-		memmove(next, next + 1, (dirty->count - index - 1) * sizeof(*next));
+		array_remove(&dirty->segments, index + 1, 1);
 	}
 }
 
@@ -186,7 +179,7 @@ static int fill_gap(struct dirty *dirty, uint64_t first, uint64_t end)
 	size_t index = first_ending_after(dirty, first);
 
 	while (first < end) {
-		struct segment *before = index ? &dirty->segments[index - 1] : NULL;
+		struct segment *before = index ? &dirty->segments.items[index - 1] : NULL;
 		struct segment fresh = { .offset = first };
 		size_t take = MIN(end - first, DIRTY_SEGMENT_MAX);
 
@@ -215,27 +208,20 @@ struct range {
 	uint64_t first, end;
 };
 
-/* The parts of [offset, end) that are not buffered. Usually there is one: `one` avoids the allocation. */
-static struct range *find_gaps(const struct dirty *dirty, uint64_t offset, uint64_t end, struct range *one, size_t *ret_count)
+struct ranges {
+	ARRAY_FIELDS(struct range);
+};
+
+/* Adds the parts of [offset, end) that are not buffered. */
+static void find_gaps(const struct dirty *dirty, uint64_t offset, uint64_t end, struct ranges *gaps)
 {
-	struct range *gaps = one;
-	size_t count = 0, cap = 1;
-
 	for (size_t i = first_ending_after(dirty, offset); offset < end; i++) {
-		uint64_t next = i < dirty->count ? MIN(dirty->segments[i].offset, end) : end;
+		uint64_t next = i < dirty->segments.count ? MIN(dirty->segments.items[i].offset, end) : end;
 
-		if (next > offset) {
-			if (count == cap) {
-				cap *= 4;
-				gaps = gaps == one ? memcpy(xmalloc(cap * sizeof(*gaps)), one, sizeof(*one)) :
-						     xrealloc(gaps, cap * sizeof(*gaps));
-			}
-			gaps[count++] = (struct range){ offset, next };
-		}
-		offset = i < dirty->count ? segment_end(&dirty->segments[i]) : end;
+		if (next > offset)
+			array_add(gaps, (struct range){ offset, next });
+		offset = i < dirty->segments.count ? segment_end(&dirty->segments.items[i]) : end;
 	}
-	*ret_count = count;
-	return gaps;
 }
 
 /* Copies the part of [offset, offset+len) that is buffered from or to the segments. */
@@ -243,8 +229,8 @@ static void copy_buffered(const struct dirty *dirty, uint64_t offset, size_t len
 {
 	uint64_t end = offset + len;
 
-	for (size_t i = first_ending_after(dirty, offset); i < dirty->count && dirty->segments[i].offset < end; i++) {
-		const struct segment *segment = &dirty->segments[i];
+	for (size_t i = first_ending_after(dirty, offset); i < dirty->segments.count && dirty->segments.items[i].offset < end; i++) {
+		const struct segment *segment = &dirty->segments.items[i];
 		uint64_t first = MAX(offset, segment->offset);
 		size_t part = MIN(end, segment_end(segment)) - first;
 
@@ -258,18 +244,16 @@ static void copy_buffered(const struct dirty *dirty, uint64_t offset, size_t len
 int64_t dirty_write(struct dirty *dirty, uint64_t offset, const void *data, size_t len)
 {
 	uint64_t before = dirty->bytes;
-	struct range one;
-	size_t count;
-	struct range *gaps = find_gaps(dirty, offset, offset + len, &one, &count);
+	struct ranges gaps = { 0 };
 	int64_t result = 0;
 
-	for (size_t i = 0; i < count && !result; i++) {
-		result = fill_gap(dirty, gaps[i].first, gaps[i].end);
+	find_gaps(dirty, offset, offset + len, &gaps);
+	for (size_t i = 0; i < gaps.count && !result; i++) {
+		result = fill_gap(dirty, gaps.items[i].first, gaps.items[i].end);
 		for (size_t j = 0; result && j <= i; j++)
-			dirty_discard(dirty, gaps[j].first, gaps[j].end);
+			dirty_discard(dirty, gaps.items[j].first, gaps.items[j].end);
 	}
-	if (gaps != &one)
-		free(gaps);
+	array_clear(&gaps);
 	if (result)
 		return result;
 	copy_buffered(dirty, offset, len, NULL, data);
@@ -293,7 +277,7 @@ int64_t dirty_write_block(struct dirty *dirty, uint64_t offset, void *block, siz
 /* Cuts a segment in two: the second starts at `offset`, which lies inside. */
 static void split_segment(struct dirty *dirty, size_t index, uint64_t offset)
 {
-	struct segment *segment = &dirty->segments[index];
+	struct segment *segment = &dirty->segments.items[index];
 	size_t head = offset - segment->offset;
 	struct segment rest = { .offset = offset };
 
@@ -315,22 +299,20 @@ uint64_t dirty_discard(struct dirty *dirty, uint64_t offset, uint64_t end)
 	if (offset >= end)
 		return 0;
 	first = first_ending_after(dirty, offset);
-	if (first < dirty->count && dirty->segments[first].offset < offset) {
-		if (segment_end(&dirty->segments[first]) > end)
+	if (first < dirty->segments.count && dirty->segments.items[first].offset < offset) {
+		if (segment_end(&dirty->segments.items[first]) > end)
 			split_segment(dirty, first, end);
-		dirty->bytes -= segment_end(&dirty->segments[first]) - offset;
-		dirty->segments[first].len = offset - dirty->segments[first].offset;
+		dirty->bytes -= segment_end(&dirty->segments.items[first]) - offset;
+		dirty->segments.items[first].len = offset - dirty->segments.items[first].offset;
 		first++;
 	}
-	for (last = first; last < dirty->count && segment_end(&dirty->segments[last]) <= end; last++) {
-		dirty->bytes -= dirty->segments[last].len;
-		data_free(dirty->pool, dirty->segments[last].data, dirty->segments[last].cap);
+	for (last = first; last < dirty->segments.count && segment_end(&dirty->segments.items[last]) <= end; last++) {
+		dirty->bytes -= dirty->segments.items[last].len;
+		data_free(dirty->pool, dirty->segments.items[last].data, dirty->segments.items[last].cap);
 	}
-	if (last > first)
-		memmove(dirty->segments + first, dirty->segments + last, (dirty->count - last) * sizeof(*dirty->segments));
-	dirty->count -= last - first;
-	if (first < dirty->count && dirty->segments[first].offset < end) {
-		struct segment *segment = &dirty->segments[first];
+	array_remove(&dirty->segments, first, last - first);
+	if (first < dirty->segments.count && dirty->segments.items[first].offset < end) {
+		struct segment *segment = &dirty->segments.items[first];
 		size_t cut = end - segment->offset;
 
 		segment->len -= cut;
@@ -350,7 +332,7 @@ bool dirty_overlaps(const struct dirty *dirty, uint64_t offset, size_t len)
 {
 	size_t i = first_ending_after(dirty, offset);
 
-	return i < dirty->count && dirty->segments[i].offset < offset + len;
+	return i < dirty->segments.count && dirty->segments.items[i].offset < offset + len;
 }
 
 bool dirty_covers(const struct dirty *dirty, uint64_t offset, size_t len)
@@ -358,34 +340,33 @@ bool dirty_covers(const struct dirty *dirty, uint64_t offset, size_t len)
 	uint64_t end = offset + len;
 
 	for (size_t i = first_ending_after(dirty, offset); offset < end; i++) {
-		if (i == dirty->count || dirty->segments[i].offset > offset)
+		if (i == dirty->segments.count || dirty->segments.items[i].offset > offset)
 			return false;
-		offset = segment_end(&dirty->segments[i]);
+		offset = segment_end(&dirty->segments.items[i]);
 	}
 	return true;
 }
 
 static void merge_segment(struct dirty *dirty, const struct segment *segment)
 {
-	struct range one;
-	size_t count;
-	struct range *gaps = find_gaps(dirty, segment->offset, segment_end(segment), &one, &count);
+	struct ranges gaps = { 0 };
 
-	for (size_t i = 0; i < count; i++) {
+	find_gaps(dirty, segment->offset, segment_end(segment), &gaps);
+	for (size_t i = 0; i < gaps.count; i++) {
+		const struct range *gap = &gaps.items[i];
+
 		/* without memory for what was accepted, going on would mean losing it silently */
-		if (fill_gap(dirty, gaps[i].first, gaps[i].end) < 0)
+		if (fill_gap(dirty, gap->first, gap->end) < 0)
 			abort();
-		copy_buffered(dirty, gaps[i].first, gaps[i].end - gaps[i].first, NULL,
-			      segment->data + (gaps[i].first - segment->offset));
+		copy_buffered(dirty, gap->first, gap->end - gap->first, NULL, segment->data + (gap->first - segment->offset));
 	}
-	if (gaps != &one)
-		free(gaps);
+	array_clear(&gaps);
 }
 
 void dirty_merge_below(struct dirty *dirty, struct dirty *below)
 {
-	for (size_t i = 0; i < below->count; i++) {
-		struct segment *segment = &below->segments[i];
+	for (size_t i = 0; i < below->segments.count; i++) {
+		struct segment *segment = &below->segments.items[i];
 
 		if (!dirty_overlaps(dirty, segment->offset, segment->len)) {
 			insert_segment(dirty, first_ending_after(dirty, segment->offset), segment);

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/base/clean.h"
+#include "lib/base/array.h"
 
 #define DIRTY_SEGMENT_MAX (8U << 20)
 
@@ -31,8 +31,7 @@ struct segment {
 
 struct dirty {
 	struct block_pool *pool; /* where big segments come from; NULL: malloc */
-	struct segment *segments; /* sorted by offset */
-	size_t count, cap;
+	ARRAY(struct segment) segments; /* sorted by offset */
 	uint64_t bytes; /* sum of len */
 };
 
