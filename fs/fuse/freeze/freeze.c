@@ -311,12 +311,17 @@ int freeze_write_back_if_free(struct freeze *freeze)
 	return result;
 }
 
-int freeze_write_back_file(struct freeze *freeze, struct gate_session *session, uint64_t node)
+int freeze_drop_pages(struct freeze *freeze, struct gate_session *session, uint64_t node, uint64_t offset, uint64_t length)
 {
 	int result;
 
 	mutex_take(&freeze->lock);
-	result = session_notify_inode(session->session, node);
+	result = session_notify_range(session->session, node, offset, length);
 	mutex_give(&freeze->lock);
 	return result;
+}
+
+int freeze_write_back_file(struct freeze *freeze, struct gate_session *session, uint64_t node)
+{
+	return freeze_drop_pages(freeze, session, node, 0, 0);
 }

@@ -38,5 +38,7 @@ WARN_UNUSED int freeze_write_back(struct freeze *freeze, struct gate_session *se
 WARN_UNUSED int freeze_write_back_if_free(struct freeze *freeze);
 /* The same for one file. */
 WARN_UNUSED int freeze_write_back_file(struct freeze *freeze, struct gate_session *session, uint64_t node);
+/* The kernel drops the pages of a range of a file, after writing them back; length 0: of all of it. */
+WARN_UNUSED int freeze_drop_pages(struct freeze *freeze, struct gate_session *session, uint64_t node, uint64_t offset, uint64_t length);
 
 #endif

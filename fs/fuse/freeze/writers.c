@@ -5,8 +5,14 @@
 #include "fs/fuse/session/node.h"
 #include "lib/base/buf.h"
 
+#define QUIET 64 /* direct writes in a row without a reader of pages, after which all pages are dropped */
+
 struct writer {
 	uint64_t node;
+	bool direct;    /* has been written directly: pages are noted from then on */
+	bool has_pages; /* perhaps */
+	unsigned quiet; /* direct writes since pages were noted */
+	uint64_t noted; /* how often pages were noted */
 	unsigned opens;
 	bool named, sealing, sealed;
 	unsigned arrived; /* reads and writes that have not passed yet, while the gate was closed */
@@ -62,6 +68,7 @@ void writers_close(struct writers *writers, uint64_t node)
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
 	if (writer && --writer->opens == 0) {
+		atomic_fetch_sub(&writers->direct, writer->direct);
 		HASH_DEL(writers->by_node, writer);
 		free(writer);
 	}
@@ -210,5 +217,64 @@ void writers_unseal_all(struct writers *writers)
 	HASH_ITER (hh, writers->by_node, writer, next)
 		writer->named = writer->sealing = writer->sealed = false;
 	writers->named = false;
+	pthread_mutex_unlock(&writers->lock);
+}
+
+void writers_begin_direct(struct writers *writers, uint64_t node)
+{
+	struct writer *writer;
+
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	if (writer && !writer->direct) {
+		writer->direct = writer->has_pages = true;
+		writer->quiet = QUIET; /* what was read before is not known */
+		atomic_fetch_add(&writers->direct, 1);
+	}
+	pthread_mutex_unlock(&writers->lock);
+}
+
+struct writers_drop writers_end_direct(struct writers *writers, uint64_t node)
+{
+	struct writers_drop drop = {.what = WRITERS_DROP_RANGE};
+	struct writer *writer;
+
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	if (writer && !writer->has_pages)
+		drop.what = WRITERS_DROP_NOTHING;
+	else if (writer && writer->quiet++ >= QUIET)
+		drop.what = WRITERS_DROP_ALL;
+	drop.noted = writer ? writer->noted : 0;
+	pthread_mutex_unlock(&writers->lock);
+	return drop;
+}
+
+void writers_dropped(struct writers *writers, uint64_t node, struct writers_drop drop)
+{
+	struct writer *writer;
+
+	if (drop.what != WRITERS_DROP_ALL)
+		return;
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	if (writer && writer->noted == drop.noted)
+		writer->has_pages = false;
+	pthread_mutex_unlock(&writers->lock);
+}
+
+void writers_note_pages(struct writers *writers, uint64_t node)
+{
+	struct writer *writer;
+
+	if (atomic_load(&writers->direct) == 0)
+		return;
+	pthread_mutex_lock(&writers->lock);
+	writer = find(writers, node);
+	if (writer && writer->direct) {
+		writer->has_pages = true;
+		writer->quiet = 0;
+		writer->noted++;
+	}
 	pthread_mutex_unlock(&writers->lock);
 }

@@ -8,6 +8,7 @@
 #define CORPUSFS_FUSE_FREEZE_WRITERS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +19,7 @@ struct writers {
 	pthread_mutex_t lock; /* guards the table and its members */
 	struct writer *by_node;
 	bool named; /* and not unsealed since */
+	atomic_uint direct; /* files that are written directly: where there are none, nobody looks for pages */
 };
 
 void writers_init(struct writers *writers);
@@ -51,5 +53,25 @@ uint64_t writers_begin_seal(struct writers *writers, uint64_t node);    /* how m
 bool writers_is_sealing(struct writers *writers, uint64_t node);        /* begun, and head starts have not ended */
 bool writers_seal(struct writers *writers, uint64_t node, uint64_t passed);
 void writers_unseal_all(struct writers *writers);
+
+/*
+ * Pages that outlive what they show. Linux drops the pages of a direct write before it sends it, and drops them again when it is done, but
+ * not when it was sent asynchronously (AIO, io_uring): what somebody read in between stays in the page cache for ever. So whoever answers a
+ * direct write has the pages dropped first, unless the kernel can have none:
+ *
+ *   writers_begin_direct ... the write is done ... writers_end_direct says what to drop ... it is dropped ... writers_dropped ... the answer
+ *   writers_note_pages       before the content of pages is read, and when pages are written
+ *
+ * The kernel has locked the pages before it asks for their content. So a page that was asked for before writers_note_pages counted is there
+ * to be dropped, and one that is asked for later shows the new content.
+ */
+struct writers_drop {
+	enum { WRITERS_DROP_NOTHING, WRITERS_DROP_RANGE, WRITERS_DROP_ALL } what;
+	uint64_t noted; /* for writers_dropped */
+};
+void writers_begin_direct(struct writers *writers, uint64_t node);
+struct writers_drop writers_end_direct(struct writers *writers, uint64_t node);
+void writers_dropped(struct writers *writers, uint64_t node, struct writers_drop drop);
+void writers_note_pages(struct writers *writers, uint64_t node);
 
 #endif

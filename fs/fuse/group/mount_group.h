@@ -33,6 +33,7 @@ struct mount_group {
 	struct aborter *aborter;
 	struct latency *latency; /* NULL: not on this system */
 	struct worker *worker;   /* what a request may not wait for in place */
+	struct worker *dropper;  /* drops pages from the kernel's cache before a write is answered: files.c */
 	struct worker *digests;  /* what may take minutes: virtual_xattrs.c */
 	struct changes *changes;
 

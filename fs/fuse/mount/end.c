@@ -19,6 +19,7 @@ static void *end_main(void *arg)
 	/* What is held at the gate or queued for the worker still belongs to this session. */
 	freeze_await(group->freeze);
 	worker_drain(group->worker);
+	worker_drain(group->dropper);
 	opens_end(&mount->opens, mount);
 	mount->result = store_sync(group->store);
 	if (mount->result)

@@ -40,6 +40,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	group->freeze = freeze_new(store);
 	group->latency = latency_new();
 	group->worker = worker_new();
+	group->dropper = worker_new();
 	group->digests = worker_new();
 	group->changes = changes_new(group);
 	hooks_set(group);
@@ -60,6 +61,7 @@ void mount_group_free(struct mount_group *group)
 		mutex_wait(&group->lock, &group->ended_cond);
 	mutex_give(&group->lock);
 	worker_free(group->worker);
+	worker_free(group->dropper);
 	worker_free(group->digests);
 	changes_free(group->changes);
 	hooks_clear(group);

@@ -227,6 +227,9 @@ void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fu
 	if (!got && size > SESSION_TRANSFER_MAX)
 		got = -EINVAL;
 	if (!got) {
+		/* a read without an owner of locks is for pages */
+		if (fi && !fi->lock_owner)
+			writers_note_pages(&borrowed.mount->gate.writers, borrowed.handle->node);
 		buffer = session_buffer_get(session);
 		got = buffer ? inode_read(borrowed.handle->inode, (uint64_t)offset, size, buffer) : -ENOMEM;
 	}
@@ -256,10 +259,54 @@ static int drop_capability(struct mount *mount, struct handle *handle)
 	return 0;
 }
 
+/* A direct write that is done, but must not be answered yet. */
+struct drop_job {
+	fuse_req_t req;
+	struct mount *mount;
+	struct writers_drop drop;
+	uint64_t node, offset;
+	size_t written;
+};
+
+static void drop_run(void *arg)
+{
+	struct drop_job *job = arg;
+	const bool all = job->drop.what == WRITERS_DROP_ALL;
+	const int result = freeze_drop_pages(job->mount->group->freeze, &job->mount->gate, job->node, all ? 0 : job->offset,
+	                                     all ? 0 : job->written);
+
+	if (result) {
+		reply_result(job->req, result);
+	} else {
+		writers_dropped(&job->mount->gate.writers, job->node, job->drop);
+		fuse_reply_write(job->req, job->written);
+	}
+	mount_put(job->mount);
+	free(job);
+}
+
+/* See writers.h. The pages are dropped by a thread that serves no request: this may wait for what another request holds. */
+static void answer_direct_write(fuse_req_t req, struct mount *mount, uint64_t node, off_t offset, size_t size)
+{
+	const struct writers_drop drop = writers_end_direct(&mount->gate.writers, node);
+	struct drop_job *job;
+
+	if (drop.what == WRITERS_DROP_NOTHING || size == 0) {
+		fuse_reply_write(req, size);
+		return;
+	}
+	job = xcalloc(1, sizeof(*job));
+	*job = (struct drop_job){.req = req, .mount = mount, .drop = drop, .node = node, .offset = (uint64_t)offset, .written = size};
+	mount_get(mount);
+	worker_add(mount->group->dropper, drop_run, job);
+}
+
 void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	AUTO_BORROWED borrowed;
 	int result = borrow(req, id, fi, &borrowed);
+	/* session.c carries the raw write_flags in lock_owner. Only a direct write has an owner of locks. */
+	const bool direct = fi->lock_owner & FUSE_WRITE_LOCKOWNER;
 	struct mount *mount = borrowed.mount;
 	unsigned flags = 0;
 
@@ -268,7 +315,10 @@ void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
 	if (!result)
 		result = drop_capability(mount, borrowed.handle);
 	if (!result) {
-		/* session.c carries the raw write_flags in lock_owner */
+		if (direct)
+			writers_begin_direct(&mount->gate.writers, borrowed.handle->node);
+		else
+			writers_note_pages(&mount->gate.writers, borrowed.handle->node);
 		flags |= fi->lock_owner & FUSE_WRITE_KILL_SUIDGID ? WRITE_KILL_PRIV : 0;
 		result = inode_write(borrowed.handle->inode, (uint64_t)offset, data, size, flags);
 	}
@@ -277,7 +327,10 @@ void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
 		return;
 	}
 	changes_note(mount, view_number(borrowed.handle->view), inode_ino(borrowed.handle->inode));
-	fuse_reply_write(req, size);
+	if (direct)
+		answer_direct_write(req, mount, borrowed.handle->node, offset, size);
+	else
+		fuse_reply_write(req, size);
 }
 
 /*

@@ -356,12 +356,17 @@ static int notify(struct session *session, int code, struct iovec *iov, int coun
 	return -errno;
 }
 
-int session_notify_inode(struct session *session, uint64_t node)
+int session_notify_range(struct session *session, uint64_t node, uint64_t offset, uint64_t length)
 {
-	struct fuse_notify_inval_inode_out arg = {.ino = node};
+	struct fuse_notify_inval_inode_out arg = {.ino = node, .off = (int64_t)offset, .len = (int64_t)length};
 	struct iovec iov[2] = {[1] = {.iov_base = &arg, .iov_len = sizeof(arg)}};
 
 	return notify(session, FUSE_NOTIFY_INVAL_INODE, iov, 2);
+}
+
+int session_notify_inode(struct session *session, uint64_t node)
+{
+	return session_notify_range(session, node, 0, 0);
 }
 
 static int notify_entry(struct session *session, uint64_t parent, const char *name, uint32_t flags)
