@@ -1,6 +1,6 @@
 /*
- * Whether two regular files hold the same bytes, and where they do not. What refers to the same part of the same chunk is equal without
- * being read; all else is read and compared, so content is never called different when it is not. Internal to lib/history.
+ * Whether two regular files hold the same bytes, and where they do not. Where both refer to the same part of the same chunk they are equal, and
+ * nothing is read. All else is read and compared, so content is never called different when it is not. Internal to lib/history.
  */
 #ifndef CORPUSFS_HISTORY_CONTENT_DIFF_H
 #define CORPUSFS_HISTORY_CONTENT_DIFF_H

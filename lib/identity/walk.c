@@ -52,7 +52,7 @@ static int check_cancelled(const struct state *state)
 	return source->cancelled && source->cancelled(source->arg) ? -ECANCELED : 0;
 }
 
-/* What was read is right if the snapshot is still there afterwards: pruning takes only what no living view sees. */
+/* If the snapshot is still there, what was read is right: pruning takes only what no living view sees. */
 static int check_living(const struct state *state)
 {
 	struct store *store = state->walk->source->store;
@@ -113,7 +113,7 @@ static int by_ino(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-/* Finds what is stored of the children, and decides what of it is theirs still. */
+/* Finds the digests that are stored for the children, and decides which of them are still true. */
 static int look_up(struct state *state, struct child **sorted, size_t count)
 {
 	struct node_source *source = state->walk->source;
@@ -245,7 +245,7 @@ static void drop(struct state *state)
 	free(frame);
 }
 
-/* The directory's last entry is done: its node goes to the one above. */
+/* The directory's last entry is done. Its node goes to the directory above. */
 static void pop(struct state *state)
 {
 	struct walk *walk = state->walk;

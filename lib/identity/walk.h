@@ -18,8 +18,8 @@ struct walk {
 };
 
 /*
- * The digests of directories are left in `directories` to be written when all is known to be right: after a walk of a part, only if
- * touched_set_complete(). Those of files are always right and are written as they come. -ESTALE: the snapshot was destroyed meanwhile.
+ * The walk leaves the digests of directories in `directories`. The caller writes them when it knows that all are right: after a walk of a part,
+ * only if touched_set_complete(). Digests of files are always right, and are written as they come. -ESTALE: the snapshot was destroyed meanwhile.
  */
 WARN_UNUSED int walk_run(struct walk *walk, struct kv_batch *directories, uint8_t ret_root[NODE_LEN]);
 

@@ -1,14 +1,14 @@
 /*
- * Pruning: what only a destroyed view saw goes.
+ * Pruning removes the versions that only destroyed views saw.
  *
- * The rule. Of the versions under one key, and with the living views' lines L:
+ * The rule. Of the versions under one key:
  *
- *   PR1  a value of epoch e is needed iff some living view sees it: e is in its line and no newer version of the key is.
+ *   PR1  a value of epoch e is needed iff some living view sees it: e is in the view's line and no newer version of the key is.
  *   PR2  a tombstone of epoch e is needed iff some living view sees it, and would see a needed value without it.
  *
- * All that is not needed under a key goes in one batch, so no reader meets a value whose tombstone went first. Removing it changes what
- * no living view sees: a value goes only if no living view sees it; a tombstone that a view sees goes only together with the values it
- * hid from all, while what is left below it is a tombstone or nothing.
+ * All versions of a key that are not needed go in one batch, so no reader meets a value whose tombstone went first. No living view notices:
+ * a value goes only if no living view sees it. A tombstone that a view sees goes only together with all the values that it hid; what is left
+ * below it is a tombstone or nothing.
  *
  * Where to look (I7). Epochs form a tree: a new one continues the line of its head (I3), of a snapshot (I4, I5). Each line is the path
  * from the root to its last epoch. All views of a family that wait for pruning are dealt with together: their records are made one. Let B be
@@ -23,23 +23,24 @@
  * with the least W \ D, which is the next snapshot in the ordinary case: the cost is that of what changed between the two
  * (visibility_scan). Views that are destroyed while B is dealt with make the next B; what they saw as the last is found with them.
  *
- * Who saw v last before it became garbage was destroyed (then it is found with that view), or overwrote it. A head that overwrites deletes
- * at once, unless the epoch is in a shared line. Then either another view sees v, or, after clones and rollbacks, a view that shares the
- * epoch but has a newer version of its own: that version stays, unseen, until one of those views is destroyed and touched inodes are
- * looked at; at the latest with the last that shares the epoch.
+ * A version v becomes garbage in one of two ways. The last view that saw it is destroyed: then v is found with that view. Or a head that saw it
+ * overwrites it. Then the head deletes v at once, unless it shares v's epoch with others (SH1 in lib/store/snapshots.c). One of these may see
+ * v. Or none does, since they have newer versions of their own, after clones and rollbacks: then v stays, although nobody sees it, until one
+ * of them is destroyed and the touched inodes are looked at; at the latest with the last view that shares the epoch.
  *
- * A retired head that somebody still reads counts as living. Nobody deals with it when its last reader is gone, so the view that keeps its
- * state, which has the same line, is not dealt with before that (views_is_read): what the readers saw as the last is found with it.
+ * A retired head that somebody still reads counts as living. Nothing happens when its last reader goes. So the view that keeps its state, and
+ * has the same line, waits for that reader before it is dealt with (views_is_read), and what only the readers still saw is found with it.
  *
- * At the same time others go on. `scan` is chosen once and kept in the record: what becomes garbage later is found with the view whose
- * destruction made it so. Views made meanwhile see nothing that no living view sees (visibility.h). Looking is done without locks; removal
- * with change_lock, so that views neither come nor go, and with the family's heads frozen: a writer reads what it hides or uncovers and
- * writes its batch under its epoch lock (version.h), so it sees all of a step or nothing of it. What is needed is asked again under the locks.
+ * Meanwhile others go on. `scan` is chosen once and kept in the record; what becomes garbage later is found with the view whose destruction
+ * made it so. Views that are made meanwhile see nothing that no living view sees (visibility.h). Looking takes no lock. Removal holds
+ * change_lock, so that no view comes or goes, and freezes the family's heads: a writer holds its epoch lock from reading what it hides or
+ * uncovers until its batch is written (version.h), so it sees all of a step or nothing of it. Under the locks it is asked again what is needed.
  * A step removes the versions of some hundred keys. One look at an inode finds all that B left there.
  *
- * Touched entries of an epoch are deleted when the epoch is in no living line and in no 'P' record's lines: nobody will compare it again.
+ * The touched entries of an epoch are deleted when the epoch is in no living line and in no line of a 'P' record: nobody will compare it again.
  *
- * A family without living views is dropped as a whole: ranges, and the records last, so that it is done again if it was interrupted.
+ * A family without living views is dropped as a whole: its ranges first and its records last, so that it is dropped again if this is
+ * interrupted.
  */
 #include "lib/reclaim/prune.h"
 
@@ -83,7 +84,7 @@ static int fetch_touched(struct pruning *pruning, const struct interval *interva
 	return MIN(result, 0);
 }
 
-/* Writes how far we are: after a crash the rest is done, and what the last step did perhaps again. */
+/* Writes how far it got. After a crash the rest is done, and perhaps the last step once more. */
 static int write_cursor(struct pruning *pruning, struct touched_place next)
 {
 	struct store *store = pruning->store;
@@ -177,7 +178,7 @@ static int begin_locked(struct pruning *pruning)
 	struct store *store = pruning->store;
 	struct joined joined = {0};
 
-	/* A retired head that was read until now was counted; what it shared alone, heads may remove from now on. */
+	/* A retired head was counted as long as it was read. What only it shared, heads may remove from now on. */
 	views_refresh_shared(store, pruning->record.family);
 	visibility_refresh(pruning->visibility);
 	if (pruning->record.scan.count > 0)
@@ -307,7 +308,7 @@ static int forget_family(struct store *store, uint32_t family)
 	return result;
 }
 
-/* No view of the family is left, and none can be made: views are made from living ones. */
+/* The family has no view, and will have none: views are made from living ones. */
 static int drop_family(struct pruning *pruning)
 {
 	struct store *store = pruning->store;

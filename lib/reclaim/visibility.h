@@ -1,13 +1,13 @@
 /*
- * Which versions of a record does anybody need? Internal to lib/reclaim.
+ * Which versions of a record are needed? Internal to lib/reclaim.
  *
- * A visibility knows the living views of one family as of its making: heads, snapshots, and retired heads that somebody still reads. What it
- * says is not needed, is not needed later: views that are made later copy lines of living ones and add epochs of their own, so they see
- * nothing that no living view sees. A visibility belongs to one thread.
+ * A visibility knows the views of one family that live when it is made: heads, snapshots, and retired heads that somebody still reads. A version
+ * that it calls not needed will never be needed: a view that is made later copies the line of a living one and adds epochs of its own, so it
+ * sees nothing that no living view sees. A visibility belongs to one thread.
  *
- * Views are numbered in the order of the family's tree of epochs (lib/store/lineage.h), so that those which have a given epoch in their
- * line have the numbers of one range, and of two such ranges one contains the other, or they have nothing in common. So a look at a record
- * costs what its versions are, however many views there are.
+ * Views are numbered in the order of the family's tree of epochs (lib/store/lineage.h). So the views that have a given epoch in their line are a
+ * range of numbers, and of two such ranges either one contains the other or they are apart. A look at a record costs as much as it has
+ * versions, however many views there are.
  */
 #ifndef CORPUSFS_RECLAIM_VISIBILITY_H
 #define CORPUSFS_RECLAIM_VISIBILITY_H
