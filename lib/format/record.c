@@ -8,6 +8,8 @@
 
 #define FLAG_INLINE 1U
 #define FLAG_CONTENT 1U
+#define FLAG_SPARSE 2U
+#define FLAG_SHA256 4U
 #define SHA256_LEN 32
 
 _Static_assert(CHUNK_HEADER_LEN == 8 + 1 + 1 + 1 + 1 + 4 + SHA256_LEN, "checksum, version, codec, hash, cipher, length, identity");
@@ -447,8 +449,12 @@ int identity_record_decode(const void *value, size_t len, uint8_t ret_identity[N
 
 void digest_record_encode(const struct digest_record *record, struct buf *out)
 {
+	unsigned flags = record->has_content ? FLAG_CONTENT : 0;
+
+	if (record->has_content && record->is_sparse)
+		flags |= FLAG_SPARSE | (record->has_sha256 ? FLAG_SHA256 : 0);
 	buf_add_u8(out, FORMAT_VERSION);
-	buf_add_u8(out, record->has_content ? FLAG_CONTENT : 0);
+	buf_add_u8(out, (uint8_t)flags);
 	buf_add_u8(out, HASH_SHA256);
 	buf_add_u8(out, 0);
 	buf_add(out, record->node, NODE_LEN);
@@ -457,12 +463,14 @@ void digest_record_encode(const struct digest_record *record, struct buf *out)
 	buf_add(out, record->content, NODE_LEN);
 	buf_add_le64(out, record->size);
 	buf_add_le64(out, record->allocated);
+	if (flags & FLAG_SHA256)
+		buf_add(out, record->sha256, NODE_LEN);
 }
 
 int digest_record_decode(const void *value, size_t len, struct digest_record *ret_record)
 {
 	struct reader reader = reader_over(value, len);
-	const uint8_t *content = NULL;
+	const uint8_t *content = NULL, *sha256 = NULL;
 	struct digest_record record = {0};
 
 	check_version(&reader);
@@ -470,17 +478,24 @@ int digest_record_decode(const void *value, size_t len, struct digest_record *re
 	check_hash(&reader);
 	uint8_t reserved = read_u8(&reader);
 	const uint8_t *node = read_bytes(&reader, NODE_LEN);
-	record.has_content = flags == FLAG_CONTENT;
+	record.has_content = flags & FLAG_CONTENT;
+	record.is_sparse = flags & FLAG_SPARSE;
+	record.has_sha256 = flags & FLAG_SHA256;
 	if (record.has_content) {
 		content = read_bytes(&reader, NODE_LEN);
 		record.size = read_le64(&reader);
 		record.allocated = read_le64(&reader);
 	}
-	if (!complete(&reader) || flags > FLAG_CONTENT || reserved != 0)
+	if (record.has_sha256)
+		sha256 = read_bytes(&reader, NODE_LEN);
+	bool is_known = flags <= (FLAG_CONTENT | FLAG_SPARSE | FLAG_SHA256);
+	if (!complete(&reader) || !is_known || reserved != 0 || record.is_sparse > record.has_content || record.has_sha256 > record.is_sparse)
 		return -EBADMSG;
 	memcpy(record.node, node, NODE_LEN);
 	if (content)
 		memcpy(record.content, content, NODE_LEN);
+	if (sha256)
+		memcpy(record.sha256, sha256, NODE_LEN);
 	*ret_record = record;
 	return 0;
 }

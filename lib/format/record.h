@@ -21,8 +21,8 @@
  * family   u8 version | u64 next epoch | u64 next inode
  * prune    u8 version | u32 family | line of the destroyed view | line to scan (empty: not begun) | u64 epoch, u64 inode: scanned below
  * identity u8 version | u8 hash | 32 bytes: identity of the snapshot (lib/identity/identity.h)
- * digest   u8 version | u8 flags (1 = content follows) | u8 hash | u8 reserved | 32 bytes node | 32 bytes identity of the content |
- *          u64 size | u64 allocated
+ * digest   u8 version | u8 flags | u8 hash | u8 reserved | 32 bytes node; with flag 1: | 32 bytes identity of the content | u64 size |
+ *          u64 allocated; flag 2: the content has runs of zeros, its identity is no hash of all its bytes; with flag 4: | 32 bytes of that hash
  *
  * hash: how the identities in the record were made. 0 (HASH_SHA256): SHA-256 of the plain bytes. 1 is reserved: a keyed hash, from which
  * nobody without the key can tell known content. cipher: how the stored bytes are sealed, after compression. 0 (CIPHER_NONE): not at
@@ -155,6 +155,9 @@ struct digest_record {
 	bool has_content;
 	uint8_t content[NODE_LEN];
 	uint64_t size, allocated; /* bytes; allocated: in extents, 0 for inline data */
+	bool is_sparse;           /* with content: it has runs of zeros, so `content` is not the SHA-256 of all its bytes */
+	bool has_sha256;          /* with is_sparse: somebody asked for that, too */
+	uint8_t sha256[NODE_LEN];
 };
 
 void identity_record_encode(const uint8_t identity[NODE_LEN], struct buf *out);

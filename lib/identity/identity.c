@@ -345,82 +345,6 @@ int identity_measure(struct store *store, struct view *view, bool anew, uint8_t 
 	return result;
 }
 
-/* --- one file --- */
-
-/* Once, as the line sees it. Of a snapshot the digest is kept. */
-static int file_node(struct node_source *source, uint64_t ino, bool keep, struct node *ret_node)
-{
-	struct store *store = source->store;
-	struct digests *digests = digests_new(store->kv, source->scan.family, &source->scan.line);
-	struct digest_record old;
-	uint64_t epoch;
-	int result = digests_newest(digests, ino, &old, &epoch);
-	bool have = result == 0;
-
-	digests_free(digests);
-	if (result == 0 || result == -ENOENT)
-		result = node_compute(source, ino, have ? &old : NULL, epoch, 0, ret_node);
-	if (result < 0 || !keep || (have && epoch == ret_node->epoch))
-		return result;
-	struct kv_batch *batch = kv_batch_new();
-	digests_put(batch, source->scan.family, ino, ret_node->epoch, &ret_node->digest);
-	result = kv_write(store->kv, batch, 0);
-	kv_batch_free(batch);
-	/* The answer is right also where it cannot be kept. */
-	return result == -ENOSPC || result == -EROFS ? 0 : result;
-}
-
-/* The caller has the view, so a snapshot stays. */
-static int file_once(struct store *store, struct view *view, uint64_t ino, bool (*cancelled)(void *arg), void *arg, struct node *ret_node)
-{
-	bool snapshot = is_snapshot(store, view_number(view));
-	struct node_source source = {.store = store, .cancelled = cancelled, .arg = arg};
-	struct scan now;
-	struct scan_inode before = {0}, after = {0};
-	int result, again = 0;
-
-	scan_of_view(&now, view);
-	scan_of_line(&source.scan, now.tree, now.family, &now.line);
-	result = scan_inode(&source.scan, ino, &before);
-	if (result == 0 && !S_ISREG(before.record.mode))
-		result = -ENODATA;
-	if (result == 0)
-		result = file_node(&source, ino, snapshot, ret_node);
-	/* A head's file may have been written to meanwhile. */
-	if (!snapshot && result != -ECANCELED && result != -ENODATA && result != -ENOENT) {
-		again = scan_inode(&now, ino, &after);
-		if (again == 0 && (before.value.len != after.value.len || memcmp(before.value.data, after.value.data, after.value.len) != 0))
-			again = -EAGAIN;
-	}
-	scan_inode_clear(&before);
-	scan_inode_clear(&after);
-	scan_clear(&source.scan);
-	scan_clear(&now);
-	return again < 0 ? again : result;
-}
-
-int identity_file(struct store *store, struct view *view, uint64_t ino, bool (*cancelled)(void *arg), void *arg,
-		  uint8_t ret_sha256[IDENTITY_LEN])
-{
-	struct inode *inode;
-	struct node node;
-	int result = inode_open(view, ino, &inode);
-
-	if (result < 0)
-		return result;
-	for (unsigned i = 0; i < HEAD_TRIES; i++) {
-		result = view_read_only(view) ? 0 : inode_commit(inode);
-		if (result == 0)
-			result = file_once(store, view, ino, cancelled, arg, &node);
-		if (result != -EAGAIN)
-			break;
-	}
-	inode_close(inode);
-	if (result == 0)
-		memcpy(ret_sha256, node.digest.content, IDENTITY_LEN);
-	return result == -ENOENT ? -ESTALE : result;
-}
-
 /* --- in the background --- */
 
 /* The oldest snapshot of which it is not known that its identity is: each is then the base of the next. */
@@ -475,7 +399,7 @@ int identity_step(struct store *store, bool (*cancelled)(void *arg), void *arg)
 		/* What was pruned while it was read looks like damage. */
 		if (result < 0 && !is_snapshot(store, subject.view))
 			return 1;
-		if (result == 0 || result == -EIO || result == -EBADMSG || result == -EFBIG)
+		if (result == 0 || result == -EIO || result == -EBADMSG)
 			note(store, subject.view, result);
 		if (result < 0)
 			return result;

@@ -3,7 +3,9 @@
  *
  * Definition. All hashes are SHA-256; || is concatenation; u32 and u64 are little-endian; names and targets are raw bytes.
  *
- *   content(file)     = SHA256(all bytes of the file, holes as zeros)
+ *   content(file)     = SHA256(all bytes of the file), for a file of at most 1 MiB, and for one without a run of zeros; else
+ *                       SHA256("corpusfs-sparse\0" || pieces || u64 size), and for each piece, in order:
+ *                         u64 offset || SHA256(bytes of the piece)
  *   node(regular)     = SHA256("corpusfs-file\0"    || u32 mode || u64 size || content)
  *   node(symlink)     = SHA256("corpusfs-symlink\0" || u32 mode || u64 length of target || target)
  *   node(fifo,socket) = SHA256("corpusfs-special\0" || u32 mode || u64 0)
@@ -12,6 +14,9 @@
  *                         u32 length of name || name || node(child)
  *   identity          = node(root directory)
  *
+ * A run of zeros is a sequence of at least 64 KiB zero bytes, with other bytes or the file's ends around it, whether they are stored or a
+ * hole; the pieces are what lies between the runs, if it is not empty. So a digest costs what data there are, not how long the file is.
+ *
  * mode is st_mode: type and permission bits (07777); a symlink's mode counts as 0120777. Owners, times, extended attributes and link
  * counts do not enter. packaging/corpusfs-identity recomputes it from any plain copy.
  *
@@ -19,7 +24,7 @@
  * recomputes only what was touched since, and the directories above it.
  *
  * Errors of what computes: -EIO damaged, -ECANCELED, -ESTALE the snapshot was destroyed meanwhile, -EAGAIN a head that would not stand
- * still, -EFBIG a file with more than 16 TiB of holes. `cancelled` may be NULL; it is polled by the calling thread and may take its time.
+ * still. `cancelled` may be NULL; it is polled by the calling thread and may take its time.
  * Threads: any.
  */
 #ifndef CORPUSFS_IDENTITY_IDENTITY_H
@@ -47,7 +52,8 @@ WARN_UNUSED int identity_measure(struct store *store, struct view *view, bool an
 /* Only if it was computed before: 0 or -ENODATA. */
 WARN_UNUSED int identity_known(struct store *store, struct view *view, uint8_t ret_identity[IDENTITY_LEN]);
 
-/* SHA-256 of a regular file's content, from the record if there is one. -ENODATA: not a regular file. */
+/* SHA-256 of all bytes of a regular file, from the record if there is one; not the content of the definition, where the file has runs of
+ * zeros: then each zero is hashed. -ENODATA: not a regular file; -EFBIG: it has more than 256 GiB in holes. */
 WARN_UNUSED int identity_file(struct store *store, struct view *view, uint64_t ino, bool (*cancelled)(void *arg), void *arg,
 			      uint8_t ret_sha256[IDENTITY_LEN]);
 

@@ -6,17 +6,7 @@
 #ifndef CORPUSFS_IDENTITY_NODE_H
 #define CORPUSFS_IDENTITY_NODE_H
 
-#include "lib/chunk/digest.h"
-#include "lib/store/catalog.h"
-#include "lib/tree/records/scan.h"
-
-struct node_source {
-	struct store *store;
-	struct scan scan;             /* of a line: what is seen stays the same */
-	bool (*cancelled)(void *arg); /* or NULL; polled by the calling thread only */
-	void *arg;
-	atomic_uint_fast64_t contents; /* files whose content was read and hashed */
-};
+#include "lib/identity/file_content.h"
 
 struct node {
 	struct digest_record digest;
@@ -24,16 +14,12 @@ struct node {
 	uint32_t mode, nlink;
 };
 
-#define NODE_IN_STEP 1U /* in a step of a pool job: what takes long is refused with -EINPROGRESS */
-
 /*
  * Of an inode that is not a directory. `old` (with its epoch) may be NULL: the newest digest record that the line sees; what is still true
- * of it is not computed again. -ENOENT no such inode, -EISDIR, -EIO, -ECANCELED, -EFBIG more than NODE_HOLES_MAX bytes are holes.
+ * of it is not computed again. -ENOENT no such inode, -EISDIR, -EIO, -ECANCELED, with NODE_IN_STEP -EINPROGRESS.
  */
 WARN_UNUSED int node_compute(struct node_source *source, uint64_t ino, const struct digest_record *old, uint64_t old_epoch,
 			     unsigned flags, struct node *ret_node);
-
-#define NODE_HOLES_MAX (16ULL << 40)
 
 /* A directory's node: begun with its mode, an entry each in the order of names, digest_final. */
 void node_begin_directory(struct digest *digest, uint32_t mode);

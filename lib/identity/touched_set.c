@@ -151,7 +151,9 @@ int touched_set_load(struct node_source *source, const struct line *since, struc
 		result = read_items(set);
 	for (size_t i = 0; i < set->count && result == 0; i++) {
 		const struct item *item = &set->items[i];
-		if (item->exists)
+		if (i % SLICE == 0 && source->cancelled && source->cancelled(source->arg))
+			result = -ECANCELED;
+		else if (item->exists)
 			result = add_upwards(set, item->directory ? item->ino : item->parent);
 	}
 	if (result < 0) {

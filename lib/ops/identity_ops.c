@@ -12,8 +12,6 @@ static int cannot_compute(const char *name, int code, struct error *err)
 		error_hint(err, "take a snapshot and ask for the snapshot's");
 		return code;
 	}
-	if (code == -EFBIG)
-		return error_set(err, code, "%s has a file with more than 16 TiB of holes: no identity is computed", name);
 	return error_set(err, code, "the identity of %s cannot be computed: %s", name, strerror(-code));
 }
 

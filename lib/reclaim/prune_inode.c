@@ -8,6 +8,7 @@
 #include "lib/tree/records/all_versions.h"
 
 #define STEP_KEYS 256
+#define STEP_VERSIONS 65536
 #define LOOKED_AT 65536
 
 /* The versions of the record at hand, the newest first. */
@@ -39,13 +40,13 @@ static bool has_garbage(struct visibility *visibility, struct versions *versions
 	return false;
 }
 
-/* Finds the next records with garbage in [*from, end), at most STEP_KEYS; moves *from on. */
+/* Finds the next records with garbage in [*from, end), at most STEP_KEYS, among the next STEP_VERSIONS; moves *from on. */
 static int look(const struct pruning *pruning, struct tree_key *from, const struct tree_key *end, struct tree_key *stems, size_t *ret_count)
 {
 	struct all_versions *all = all_versions_between(pruning->store->tree, from, end);
 	struct stored_version version;
 	struct versions versions = {0};
-	size_t count = 0;
+	size_t count = 0, looked_at = 0;
 	int result;
 
 	*from = *end;
@@ -56,11 +57,12 @@ static int look(const struct pruning *pruning, struct tree_key *from, const stru
 			array_reset(&versions);
 			versions.stem = *version.stem;
 		}
-		if (count == STEP_KEYS) {
+		if (count == STEP_KEYS || (version.is_newest && looked_at >= STEP_VERSIONS)) {
 			*from = tree_key_at(versions.stem, UINT64_MAX);
 			break;
 		}
 		add_version(&versions, &version);
+		looked_at++;
 	}
 	if (result == 0 && has_garbage(pruning->visibility, &versions))
 		stems[count++] = versions.stem;
@@ -150,16 +152,20 @@ int prune_inode(struct pruning *pruning, uint64_t ino)
 {
 	struct tree_key from = tree_prefix_inode(pruning->record.family, ino), end = tree_prefix_end(from);
 	AUTO_FREE struct tree_key *stems = NULL;
+	bool more = true;
 	int result = 0;
 
 	if (was_looked_at(pruning, ino))
 		return 0;
 	stems = xcalloc(STEP_KEYS, sizeof(*stems));
-	while (result == 0 && (from.len != end.len || memcmp(from.bytes, end.bytes, end.len) != 0)) {
+	while (result == 0 && more) {
 		size_t count;
 		result = look(pruning, &from, &end, stems, &count);
+		more = from.len != end.len || memcmp(from.bytes, end.bytes, end.len) != 0;
 		if (result == 0 && count > 0)
 			result = remove_garbage(pruning, stems, count);
+		else if (result == 0 && more)
+			result = pruning->step(pruning->arg, 0, 0);
 	}
 	return result;
 }

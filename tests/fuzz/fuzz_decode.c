@@ -188,7 +188,8 @@ static void make_seeds(struct buf seeds[SEED_COUNT])
 	prune_record_encode(&(struct prune_record){.family = 1, .line = line, .scan = line}, &seeds[11]);
 	dedup_record_encode(&(struct dedup_record){.chunk = CHUNK_BULK | 9, .length = 4096}, &seeds[12]);
 	identity_record_encode(header + CHUNK_HEADER_LEN - NODE_LEN, &seeds[13]);
-	digest_record_encode(&(struct digest_record){.has_content = true, .size = 9, .allocated = 9}, &seeds[14]);
+	digest_record_encode(&(struct digest_record){.has_content = true, .size = 9, .allocated = 9, .is_sparse = true, .has_sha256 = true},
+			     &seeds[14]);
 }
 
 static uint64_t next_random(uint64_t *random)

@@ -43,6 +43,9 @@ def fill(root, seed=1):
         handle.truncate(5 << 20)
     with open(root + "/large", "wb") as handle:
         handle.write(rng.randbytes(6 << 20))
+    with open(root + "/b/zeros", "wb") as handle:
+        for length in (0, 70000, 65535, 65536, 1 << 20, 300000):
+            handle.write(rng.randbytes(rng.choice([1, 5000, 90000])) + bytes(length))
     os.symlink("a/1", root + "/link")
     os.symlink("x" * 3000, root + "/b/long link")
     os.mkfifo(root + "/fifo", 0o640)
@@ -179,6 +182,30 @@ def test_digest_of_a_file_is_that_of_its_content(fs):
                 expected = hashlib.sha256(handle.read()).hexdigest()
             assert os.getxattr(f"{root}/{name}", SHA256).decode() == expected
             assert script(f"{root}/{name}", "--sha256") == expected
+
+
+@pytest.mark.sanitize
+def test_anybody_may_make_a_file_of_nothing_but_a_hole(fs, store):
+    """Its identity is there at once, and nothing of it keeps the mount from ending."""
+    os.chmod(fs, 0o777)
+    with posix.as_user(65534):
+        with open(fs + "/f", "wb") as handle:
+            handle.write(b"x")
+            os.fsync(handle.fileno())
+        os.truncate(fs + "/f", 1 << 62)
+        with open(fs + "/g", "wb") as handle:
+            handle.truncate(15 << 40)
+            handle.seek(7 << 40)
+            handle.write(b"y" * 100000)
+        os.mkdir(fs + "/.snapshots/v1")
+    shown = json.loads(store.ok("-s", store.path, "snapshot", "show", "--json", "d@v1"))
+    assert shown["identity"] == identity(fs + "/.snapshots/v1") == script(fs)
+    with pytest.raises(OSError) as refused:
+        os.getxattr(fs + "/.snapshots/v1/g", SHA256)
+    assert refused.value.errno == errno.EFBIG
+    store.umount()
+    store.mount(store.area + "/mnt")
+    assert identity(fs + "/.snapshots/v1") == shown["identity"]
 
 
 def test_digest_of_a_file_that_is_open_has_what_was_written(fs):

@@ -60,17 +60,67 @@ static UNUSED int reference_entry(void *arg, const char *name, uint64_t ino, uin
 	return 0;
 }
 
-static UNUSED void reference_content(struct view *view, const struct attr *attr, uint8_t *out)
+static UNUSED uint64_t zeros_end(const uint8_t *data, uint64_t size, uint64_t at)
+{
+	while (at < size && data[at] == 0)
+		at++;
+	return at;
+}
+
+static UNUSED void add_piece(struct digest *list, const uint8_t *data, uint64_t begin, uint64_t end)
 {
 	struct digest *digest = digest_new();
+	uint8_t piece[DIGEST_LEN];
+
+	if (begin < end) {
+		digest_once(digest, data + begin, end - begin, piece);
+		add64(list, begin);
+		digest_update(list, piece, sizeof(piece));
+	}
+	digest_free(digest);
+}
+
+static UNUSED void reference_sparse(const uint8_t *data, uint64_t size, uint8_t *out)
+{
+	struct digest *digest = digest_new(), *list = digest_new();
+	bool sparse = false;
+	uint64_t begin = 0, at = 0;
+
+	digest_update(list, "corpusfs-sparse", 16);
+	while (at < size) {
+		uint64_t end = zeros_end(data, size, at);
+		if (end - at >= 65536) {
+			add_piece(list, data, begin, at);
+			sparse = true;
+			begin = end;
+		}
+		at = end + 1;
+	}
+	add_piece(list, data, begin, size);
+	add64(list, size);
+	if (sparse)
+		digest_final(list, out);
+	else
+		digest_once(digest, data, size, out);
+	digest_free(digest);
+	digest_free(list);
+}
+
+static UNUSED void reference_content(struct view *view, const struct attr *attr, uint8_t *out)
+{
 	AUTO_FREE uint8_t *data = xmalloc(attr->size + 1);
 	struct inode *inode;
 
 	assert_int_equal(inode_open(view, attr->ino, &inode), 0);
 	assert_int_equal(inode_read(inode, 0, attr->size, data), attr->size);
 	inode_close(inode);
-	digest_once(digest, data, attr->size, out);
-	digest_free(digest);
+	if (attr->size > (1U << 20)) {
+		reference_sparse(data, attr->size, out);
+	} else {
+		struct digest *digest = digest_new();
+		digest_once(digest, data, attr->size, out);
+		digest_free(digest);
+	}
 }
 
 static UNUSED void reference_node(struct view *view, uint64_t ino, uint8_t *out)

@@ -120,6 +120,91 @@ static void test_large_sparse_and_empty_files(void **state)
 	store_view_put(store, view);
 }
 
+static void resize(struct view *view, const char *path, uint64_t size)
+{
+	struct setattr change = {.mask = SET_SIZE, .size = size};
+	struct attr attr;
+
+	assert_int_equal(view_setattr(view, at(view, path), &change, &attr), 0);
+}
+
+/* As long as files may be: what is computed follows what is in them. */
+static void test_files_of_nothing_but_holes(void **state)
+{
+	struct place *place = *state;
+	struct view *view = head(place->store, "data");
+	uint8_t identity[IDENTITY_LEN], again[IDENTITY_LEN], sha256[IDENTITY_LEN];
+	struct identity_cost cost;
+
+	put(view, "", "small", "x");
+	put(view, "", "ends", "begin");
+	make(view, "", "empty", S_IFREG | 0644, NULL);
+	assert_int_equal(view_sync(view), 0);
+	resize(view, "small", 1ULL << 62);
+	resize(view, "empty", 1ULL << 62);
+	write_file(view, ROOT_INO, "ends", (1ULL << 62) - 3, "end", 3);
+	take(place->store, "data", "v1");
+	store_view_put(place->store, view);
+
+	assert_int_equal(store_snapshot(place->store, "data", "v1", &view), 0);
+	assert_int_equal(identity_measure(place->store, view, false, identity, &cost), 0);
+	assert_int_equal(cost.nodes, 3);
+	assert_int_equal(identity_measure(place->store, view, true, again, &cost), 0);
+	assert_memory_equal(identity, again, IDENTITY_LEN);
+	assert_int_equal(identity_file(place->store, view, at(view, "ends"), NULL, NULL, sha256), -EFBIG);
+	assert_int_equal(identity_file(place->store, view, at(view, "small"), NULL, NULL, sha256), -EFBIG);
+	store_view_put(place->store, view);
+}
+
+/* A hole and zeros that were written are the same content; the SHA-256 that people ask for is of every byte. */
+static void test_zeros_are_zeros(void **state)
+{
+	struct place *place = *state;
+	struct view *view = head(place->store, "data");
+	AUTO_FREE uint8_t *data = xcalloc(1, 3U << 20);
+	uint8_t hole[IDENTITY_LEN], zeros[IDENTITY_LEN], reference[IDENTITY_LEN];
+	struct digest *digest = digest_new();
+
+	memcpy(data + (2U << 20), "text", 4);
+	write_file(view, ROOT_INO, "file", 2U << 20, "text", 4);
+	resize(view, "file", 3U << 20);
+	(void)taken(place->store, "hole", hole);
+	write_file(view, ROOT_INO, "file", 0, data, 3U << 20);
+	(void)taken(place->store, "zeros", zeros);
+	assert_memory_equal(hole, zeros, IDENTITY_LEN);
+	store_view_put(place->store, view);
+
+	digest_once(digest, data, 3U << 20, reference);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(store_snapshot(place->store, "data", i ? "zeros" : "hole", &view), 0);
+		assert_int_equal(identity_file(place->store, view, at(view, "file"), NULL, NULL, hole), 0);
+		assert_memory_equal(hole, reference, IDENTITY_LEN);
+		assert_int_equal(identity_file(place->store, view, at(view, "file"), NULL, NULL, hole), 0);
+		assert_memory_equal(hole, reference, IDENTITY_LEN);
+		store_view_put(place->store, view);
+	}
+	digest_free(digest);
+}
+
+static bool at_once(void *arg)
+{
+	return true;
+}
+
+/* What takes long asks whether to go on. */
+static void test_hashing_can_be_cancelled(void **state)
+{
+	struct place *place = *state;
+	struct view *view = head(place->store, "data");
+	uint8_t sha256[IDENTITY_LEN];
+
+	put(view, "", "holes", "x");
+	assert_int_equal(view_sync(view), 0);
+	resize(view, "holes", 200ULL << 30);
+	assert_int_equal(identity_file(place->store, view, at(view, "holes"), at_once, NULL, sha256), -ECANCELED);
+	store_view_put(place->store, view);
+}
+
 static void test_head_is_computed_and_not_kept(void **state)
 {
 	struct place *place = *state;
@@ -209,6 +294,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_what_enters_and_what_does_not, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hard_links_in_several_directories, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_large_sparse_and_empty_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_files_of_nothing_but_holes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_zeros_are_zeros, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_hashing_can_be_cancelled, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_head_is_computed_and_not_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_same_tree_in_another_store, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_file_digest, setup, teardown),
