@@ -68,13 +68,16 @@ CHANGES = {
     "link": lambda path: os.link(path, path + ".two"),
     "rename": lambda path: os.rename(path, path + ".two") or os.rename(path + ".two", path),
 }
-MODES = [0o4777, 0o2777, 0o6777, 0o6755, 0o2767, 0o6745, 0o1777, 0o644]
+MODES = [0o4777, 0o2777, 0o6777, 0o6755, 0o2767, 0o6745, 0o1777, 0o644, 0o2666, 0o4666, 0o6666, 0o2676, 0o2646, 0o2667, 0o6777, 0o7777]
+STRANGERS = 61200
+OWNERS = {"own": (ALICE, ALICE), "team": (ALICE, TEAM), "own_strange": (ALICE, STRANGERS), "root": (0, 0), "root_team": (0, TEAM), "strange": (0, STRANGERS)}
 
 
 @pytest.mark.sanitize
+@pytest.mark.parametrize("owner", OWNERS)
 @pytest.mark.parametrize("user", [0, ALICE])
 @pytest.mark.parametrize("change", CHANGES)
-def test_set_id_bits_fall_as_on_ext4(pair, change, user):
+def test_set_id_bits_fall_as_on_ext4(pair, change, user, owner):
     wrong = []
     for mode in MODES:
         results = []
@@ -83,8 +86,9 @@ def test_set_id_bits_fall_as_on_ext4(pair, change, user):
             for name in (path, path + ".source"):
                 with open(name, "wb") as handle:
                     handle.write(bytes(10000))
-            os.chown(path, ALICE, ALICE)
+            os.chown(path, *OWNERS[owner])
             os.chmod(path, mode)
+            os.chmod(root, 0o777)
             with posix.as_user(user, user, (TEAM,)):
                 result = posix.outcome(CHANGES[change], path)
             results.append((result, oct(os.stat(path).st_mode)))

@@ -58,6 +58,18 @@ static struct setattr change_of(const struct stat *attr, int to_set, mode_t type
 	return change;
 }
 
+/*
+ * Where the kernel says nothing but that privileges fall, it has checked nothing: it comes before fallocate(2) and its like by whoever has
+ * the file open for writing, and from chown(-1, -1) by anybody, which only the owner may do to a file with set-id bits.
+ */
+static bool may_kill(fuse_req_t req, fuse_ino_t id, const struct target *target, const struct attr *now, unsigned mask)
+{
+	const uid_t caller = fuse_req_ctx(req)->uid;
+	const bool falls = (now->mode & S_ISUID) || ((now->mode & S_ISGID) && ((now->mode & S_IXGRP) || (mask & SET_OUTSIDER)));
+
+	return !falls || S_ISDIR(now->mode) || caller == 0 || caller == now->uid || writers_has(&target->mount->gate.writers, id);
+}
+
 void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
 	struct setattr change;
@@ -70,6 +82,12 @@ void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *attr, int to_set, st
 		result = view_getattr_removed(target.view, target.node.ino, &now);
 	if (!result) {
 		change = change_of(attr, to_set, now.mode & S_IFMT);
+		if ((change.mask & (SET_KILL_PRIV | SET_UID | SET_GID)) && request_is_outsider(req, &now))
+			change.mask |= SET_OUTSIDER;
+		if (!to_set && !may_kill(req, id, &target, &now, change.mask))
+			result = -EPERM;
+	}
+	if (!result) {
 		result = view_setattr(target.view, target.node.ino, &change, &now);
 	}
 	if (result) {

@@ -133,12 +133,17 @@ static int borrow(fuse_req_t req, fuse_ino_t id, const struct fuse_file_info *fi
 	return 0;
 }
 
-static int empty_file(struct target *target, bool kill_priv)
+static int empty_file(fuse_req_t req, struct target *target, bool kill_priv)
 {
-	const struct setattr change = {.mask = SET_SIZE | (kill_priv ? SET_KILL_PRIV : 0)};
+	struct setattr change = {.mask = SET_SIZE | (kill_priv ? SET_KILL_PRIV : 0)};
 	struct attr attr;
-	int result = view_setattr(target->view, target->node.ino, &change, &attr);
+	int result = kill_priv ? view_getattr_removed(target->view, target->node.ino, &attr) : 0;
 
+	if (result)
+		return result;
+	if (kill_priv && request_is_outsider(req, &attr))
+		change.mask |= SET_OUTSIDER;
+	result = view_setattr(target->view, target->node.ino, &change, &attr);
 	changes_note(target->mount, target->node.view, target->node.ino);
 	return result;
 }
@@ -151,7 +156,7 @@ static int open_checked(fuse_req_t req, fuse_ino_t id, const struct fuse_file_in
 	if (!result && target->node.kind != NODE_FILE)
 		result = -EISDIR;
 	if (!result && (fi->flags & O_TRUNC))
-		result = empty_file(target, fi->flags & SESSION_OPEN_KILL_PRIV);
+		result = empty_file(req, target, fi->flags & SESSION_OPEN_KILL_PRIV);
 	return result;
 }
 
@@ -301,6 +306,14 @@ static void answer_direct_write(fuse_req_t req, struct mount *mount, uint64_t no
 	worker_add(mount->group->dropper, drop_run, job);
 }
 
+static unsigned killing_flags(fuse_req_t req, const struct handle *handle)
+{
+	struct attr attr;
+
+	inode_attr(handle->inode, &attr);
+	return WRITE_KILL_PRIV | (request_is_outsider(req, &attr) ? WRITE_OUTSIDER : 0);
+}
+
 void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	AUTO_BORROWED borrowed;
@@ -319,7 +332,8 @@ void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
 			writers_begin_direct(&mount->gate.writers, borrowed.handle->node);
 		else
 			writers_note_pages(&mount->gate.writers, borrowed.handle->node);
-		flags |= fi->lock_owner & FUSE_WRITE_KILL_SUIDGID ? WRITE_KILL_PRIV : 0;
+		if (fi->lock_owner & FUSE_WRITE_KILL_SUIDGID)
+			flags = killing_flags(req, borrowed.handle);
 		result = inode_write(borrowed.handle->inode, (uint64_t)offset, data, size, flags);
 	}
 	if (result) {

@@ -99,6 +99,27 @@ void target_entry(const struct target *target, const struct attr *attr, struct f
 	target_stat(target, attr, &ret_entry->attr);
 }
 
+bool request_is_outsider(fuse_req_t req, const struct attr *attr)
+{
+	AUTO_FREE gid_t *groups = NULL;
+	int count;
+
+	if (!S_ISREG(attr->mode) || (attr->mode & (S_ISGID | S_IXGRP)) != S_ISGID)
+		return false;
+	if (fuse_req_ctx(req)->uid == 0 || fuse_req_ctx(req)->gid == attr->gid)
+		return false;
+	count = fuse_req_getgroups(req, 0, NULL);
+	if (count > 0) {
+		groups = xcalloc((size_t)count, sizeof(*groups));
+		count = MIN(fuse_req_getgroups(req, count, groups), count);
+	}
+	for (int i = 0; i < count; i++) {
+		if (groups[i] == attr->gid)
+			return false;
+	}
+	return true;
+}
+
 void reply_entry(fuse_req_t req, const struct target *target, int result, const struct attr *attr)
 {
 	struct fuse_entry_param entry;

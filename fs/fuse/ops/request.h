@@ -52,6 +52,12 @@ void target_stat(const struct target *target, const struct attr *attr, struct st
 /* An inode of the target's view. */
 void target_entry(const struct target *target, const struct attr *attr, struct fuse_entry_param *ret_entry);
 
+/*
+ * Whether set-gid falls although the group may not execute the file: who changes it is not in its group. Asked only where that decides,
+ * since the kernel does not say in which groups a caller is: they come from /proc. A caller who is not to be found is in none; root is in all.
+ */
+bool request_is_outsider(fuse_req_t req, const struct attr *attr);
+
 /* For listing a directory that no view holds. */
 typedef int (*virtual_list_fn)(void *arg, const char *name, uint64_t number, uint32_t view);
 

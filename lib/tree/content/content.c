@@ -30,38 +30,44 @@ void content_touch(struct inode *inode)
 
 /* --- privileges --- */
 
-/* As Linux does: set-group-id without group execution is no privilege but a mark for mandatory locking. */
-int content_kill_privileges_in(struct transaction *transaction, struct inode *inode)
+/* As Linux does: set-group-id without group execution falls only when somebody changes the file who is not in its group. */
+static uint32_t without_privileges(uint32_t mode, bool outsider)
+{
+	if (S_ISDIR(mode))
+		return mode;
+	if (outsider || (mode & S_IXGRP))
+		mode &= ~(uint32_t)S_ISGID;
+	return mode & ~(uint32_t)S_ISUID;
+}
+
+int content_kill_privileges_in(struct transaction *transaction, struct inode *inode, bool outsider)
 {
 	struct tree_key stem = tree_stem_xattr(inode->view->family_id, inode->ino, CAPABILITY);
-	uint32_t *mode = &inode->record.mode;
 
-	if (S_ISDIR(*mode))
+	if (S_ISDIR(inode->record.mode))
 		return 0;
-	*mode &= ~(uint32_t)S_ISUID;
-	if (*mode & S_IXGRP)
-		*mode &= ~(uint32_t)S_ISGID;
+	inode->record.mode = without_privileges(inode->record.mode, outsider);
 	return inode->gone ? 0 : version_delete(inode->view, transaction->batch, &stem);
 }
 
-int content_kill_privileges(struct inode *inode)
+int content_kill_privileges(struct inode *inode, bool outsider)
 {
 	struct tree_key stem = tree_stem_xattr(inode->view->family_id, inode->ino, CAPABILITY);
 	struct transaction transaction;
 	uint64_t epoch;
-	bool has_set_id;
+	bool falls;
 	int result;
 
 	mutex_take(&inode->lock);
-	has_set_id = inode->record.mode & (S_ISUID | S_ISGID);
+	falls = without_privileges(inode->record.mode, outsider) != inode->record.mode;
 	mutex_give(&inode->lock);
-	if (!has_set_id) {
+	if (!falls) {
 		result = view_version_get(inode->view, &stem, NULL, &epoch);
 		if (result < 0)
 			return result == -ENOENT ? 0 : result;
 	}
 	transaction_begin(&transaction, inode->view, &inode, 1);
-	result = content_kill_privileges_in(&transaction, inode);
+	result = content_kill_privileges_in(&transaction, inode, outsider);
 	inode->record.ctime = clock_now();
 	if (!inode->gone)
 		transaction_put(&transaction, inode);

@@ -10,9 +10,9 @@
 WARN_UNUSED int content_check_change(struct inode *inode, uint64_t offset, uint64_t len);
 
 /* Clears set-id bits and security.capability if the file has any. Caller holds no lock. */
-WARN_UNUSED int content_kill_privileges(struct inode *inode);
+WARN_UNUSED int content_kill_privileges(struct inode *inode, bool outsider);
 /* The same as part of a transaction that has the inode and puts it. */
-WARN_UNUSED int content_kill_privileges_in(struct transaction *transaction, struct inode *inode);
+WARN_UNUSED int content_kill_privileges_in(struct transaction *transaction, struct inode *inode, bool outsider);
 
 /* Notes the time of a change of content. Caller holds inode->lock. */
 void content_touch(struct inode *inode);

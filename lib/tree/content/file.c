@@ -133,7 +133,7 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 		return result;
 	result = pending_check_space(tree, len);
 	if (result == 0 && (flags & WRITE_KILL_PRIV))
-		result = content_kill_privileges(inode);
+		result = content_kill_privileges(inode, flags & WRITE_OUTSIDER);
 	if (result == 0)
 		result = pending_admit(tree, len);
 	if (result < 0)

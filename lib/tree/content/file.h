@@ -21,6 +21,7 @@ void inode_attr(struct inode *inode, struct attr *ret_attr);
 WARN_UNUSED ssize_t inode_read(struct inode *inode, uint64_t offset, size_t len, void *out);
 
 #define WRITE_KILL_PRIV 1U /* as SET_KILL_PRIV */
+#define WRITE_OUTSIDER 2U  /* as SET_OUTSIDER */
 /* Accepts all of it or nothing. Waits (bounded by the disk's speed) while the write buffer budget is used up. */
 WARN_UNUSED int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t len, unsigned flags);
 

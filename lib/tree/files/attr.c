@@ -150,7 +150,7 @@ static int apply(struct transaction *transaction, struct inode *inode, const str
 	int r = inode->gone && (set->mask & SET_SIZE) ? -ESTALE : 0;
 
 	if (r == 0 && (set->mask & (SET_UID | SET_GID | SET_KILL_PRIV)))
-		r = content_kill_privileges_in(transaction, inode);
+		r = content_kill_privileges_in(transaction, inode, set->mask & SET_OUTSIDER);
 	if (r == 0 && (set->mask & SET_UID))
 		inode->record.uid = set->uid;
 	if (r == 0 && (set->mask & SET_GID))

@@ -74,6 +74,7 @@ WARN_UNUSED int attr_scan_get(struct attr_scan *scan, uint64_t ino, struct attr 
 #define SET_ATIME (1U << 4)
 #define SET_MTIME (1U << 5)
 #define SET_KILL_PRIV (1U << 6) /* clear set-id bits and security.capability, as a write by an ordinary user does */
+#define SET_OUTSIDER (1U << 7) /* the user is not in the file's group: set-gid falls with the rest even if the group may not execute it */
 
 struct setattr {
 	unsigned mask;
