@@ -46,6 +46,7 @@ def test_golden_store_holds_what_it_held(golden):
     compare(store, store.mount(options="allow_other,dev,suid,acl,ro"), expected)
 
 
+@pytest.mark.sanitize
 def test_golden_store_works_on(golden, area):
     """Old chunks are found again, old snapshots can be gone back to, and what is collected is only what nothing needs."""
     store, expected = golden

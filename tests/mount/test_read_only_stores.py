@@ -56,6 +56,7 @@ def read_only_media(store):
 WAYS = [unknown_write_feature, read_only_media]
 
 
+@pytest.mark.sanitize
 @pytest.mark.parametrize("way", WAYS)
 def test_commands_that_read_work_and_touch_nothing(filled, way, area):
     with way(filled):
@@ -87,6 +88,7 @@ def test_commands_that_write_are_refused_and_say_why(filled, way, area):
         assert digest(filled.path + "/db") == before
 
 
+@pytest.mark.sanitize
 def test_a_store_with_an_unknown_write_feature_is_mounted_read_only(filled):
     with unknown_write_feature(filled):
         before = digest(filled.path + "/db")
