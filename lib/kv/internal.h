@@ -41,6 +41,14 @@ extern const char *const kv_family_names[KV_HANDLE_COUNT];
 void kv_setup_init(struct kv_setup *setup, const struct kv_options *options);
 void kv_setup_clear(struct kv_setup *setup);
 
+/* The number that a key of 8 bytes stands for. */
+static inline uint64_t kv_number_of(const void *key, size_t len)
+{
+	struct reader reader = reader_over(key, len);
+
+	return read_be64(&reader);
+}
+
 /* The errno that RocksDB's message stands for. */
 int kv_errno(const char *message);
 

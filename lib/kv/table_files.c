@@ -85,13 +85,6 @@ void table_files_free(struct table_files *files)
 
 /* --- which file --- */
 
-static uint64_t number_of(const char *key, size_t len)
-{
-	struct reader reader = reader_over(key, len);
-
-	return read_be64(&reader);
-}
-
 static int by_first(const void *left, const void *right)
 {
 	const struct listed *a = left, *b = right;
@@ -109,9 +102,9 @@ static bool list_one(const struct table_files *files, const rocksdb_livefiles_t 
 	*ret_listed = (struct listed){.size = rocksdb_livefiles_size(live, index)};
 	memcpy(ret_listed->name, name, strlen(name) + 1);
 	key = rocksdb_livefiles_smallestkey(live, index, &len);
-	ret_listed->first = number_of(key, len);
+	ret_listed->first = kv_number_of(key, len);
 	key = rocksdb_livefiles_largestkey(live, index, &len);
-	ret_listed->last = number_of(key, len);
+	ret_listed->last = kv_number_of(key, len);
 	return true;
 }
 

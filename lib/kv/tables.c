@@ -61,13 +61,6 @@ void kv_tables_refresh(struct kv_tables *tables)
 	table_files_refresh(tables->files);
 }
 
-static uint64_t number_of(const void *key, size_t len)
-{
-	struct reader reader = reader_over(key, len);
-
-	return read_be64(&reader);
-}
-
 static void key_of(uint64_t number, char key[KEY_LEN])
 {
 	number = htobe64(number);
@@ -143,7 +136,7 @@ static bool read_block(struct reader *reader, uint64_t *ret_number, struct kv_va
 
 	if (reader->bad || shared || rest != KEY_LEN + INNER_LEN || len < KV_TABLE_BLOCK || key[KEY_LEN] != TYPE_VALUE)
 		return false;
-	*ret_number = number_of(key, KEY_LEN);
+	*ret_number = kv_number_of(key, KEY_LEN);
 	*ret_value = (struct kv_value){value, len};
 	(void)read_bytes(reader, BLOCK_END);
 	return true;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/array.h"
 #include "lib/base/clock.h"
 #include "lib/tree/records/extent.h"
 
@@ -15,8 +16,7 @@ struct warm {
 	struct transfer transfer;
 	struct store *store;
 	struct view *view;
-	uint64_t *ids;
-	size_t count, cap;
+	ARRAY(uint64_t) ids;
 	atomic_size_t next;
 };
 
@@ -24,35 +24,26 @@ static int note_extent(void *arg, const struct extent *extent)
 {
 	struct warm *warm = arg;
 
-	if (extent->record.chunk == CHUNK_NONE)
-		return 0;
-	if (warm->count == warm->cap) {
-		warm->cap = MAX(2 * warm->cap, 4096);
-		warm->ids = xrealloc(warm->ids, warm->cap * sizeof(*warm->ids));
-	}
-	warm->ids[warm->count++] = extent->record.chunk;
+	if (extent->record.chunk != CHUNK_NONE)
+		array_add(&warm->ids, extent->record.chunk);
 	return 0;
 }
 
+struct child {
+	uint64_t ino;
+	bool is_dir;
+};
+
 struct children {
-	struct child {
-		uint64_t ino;
-		bool is_dir;
-	} *items;
-	size_t count, cap;
+	ARRAY_FIELDS(struct child);
 };
 
 static int note_child(void *arg, const char *name, uint64_t ino, uint8_t type)
 {
 	struct children *children = arg;
 
-	if (type != DT_DIR && type != DT_REG)
-		return 0;
-	if (children->count == children->cap) {
-		children->cap = MAX(2 * children->cap, 256);
-		children->items = xrealloc(children->items, children->cap * sizeof(*children->items));
-	}
-	children->items[children->count++] = (struct child){.ino = ino, .is_dir = type == DT_DIR};
+	if (type == DT_DIR || type == DT_REG)
+		array_add(children, (struct child){.ino = ino, .is_dir = type == DT_DIR});
 	return 0;
 }
 
@@ -74,7 +65,7 @@ static int gather(struct warm *warm, const struct attr *top)
 		return 0;
 	r = view_list(warm->view, top->ino, "", note_child, &children);
 	while (r == 0 && children.count > 0 && !transfer_stopped(&warm->transfer)) {
-		struct child child = children.items[--children.count];
+		struct child child = array_pop(&children);
 
 		r = child.is_dir ? view_list(warm->view, child.ino, "", note_child, &children) : gather_file(warm, child.ino);
 		/* Somebody removed it meanwhile. */
@@ -83,7 +74,7 @@ static int gather(struct warm *warm, const struct attr *top)
 		if (atomic_load(&warm->transfer.files) % 4096 == 0)
 			transfer_tell(&warm->transfer, "look");
 	}
-	free(children.items);
+	array_clear(&children);
 	return r;
 }
 
@@ -94,17 +85,19 @@ static int by_number(const void *left, const void *right)
 	return a < b ? -1 : a > b;
 }
 
+/* In the order of the disk, each once. */
 static void sort_ids(struct warm *warm)
 {
+	uint64_t *ids = warm->ids.items;
 	size_t kept = 0;
 
-	if (warm->count == 0)
+	if (warm->ids.count == 0)
 		return;
-	qsort(warm->ids, warm->count, sizeof(*warm->ids), by_number);
-	for (size_t i = 1; i < warm->count; i++)
-		if (warm->ids[i] != warm->ids[kept])
-			warm->ids[++kept] = warm->ids[i];
-	warm->count = kept + 1;
+	qsort(ids, warm->ids.count, sizeof(*ids), by_number);
+	for (size_t i = 1; i < warm->ids.count; i++)
+		if (ids[i] != ids[kept])
+			ids[++kept] = ids[i];
+	warm->ids.count = kept + 1;
 }
 
 static void read_one(struct warm *warm, uint64_t id)
@@ -121,9 +114,9 @@ static void read_main(void *arg)
 	struct warm *warm = arg;
 	size_t first;
 
-	while ((first = atomic_fetch_add(&warm->next, STEP_CHUNKS)) < warm->count && !transfer_stopped(&warm->transfer))
-		for (size_t i = first; i < MIN(first + STEP_CHUNKS, warm->count); i++)
-			read_one(warm, warm->ids[i]);
+	while ((first = atomic_fetch_add(&warm->next, STEP_CHUNKS)) < warm->ids.count && !transfer_stopped(&warm->transfer))
+		for (size_t i = first; i < MIN(first + STEP_CHUNKS, warm->ids.count); i++)
+			read_one(warm, warm->ids.items[i]);
 }
 
 static int run(struct warm *warm, const struct warm_options *options, struct error *err)
@@ -150,7 +143,7 @@ int warm_run(struct store *store, const struct warm_options *options, struct war
 {
 	struct warm warm = {.store = store};
 	struct transfer_counts counts;
-	uint64_t started = clock_us();
+	uint64_t started = clock_us(), chunks;
 	int r = store_view_by_name(store, options->source, &warm.view, err), failed;
 
 	if (r < 0)
@@ -158,12 +151,13 @@ int warm_run(struct store *store, const struct warm_options *options, struct war
 	transfer_begin(&warm.transfer, &options->transfer);
 	r = run(&warm, options, err);
 	store_view_put(store, warm.view);
-	free(warm.ids);
+	chunks = warm.ids.count;
+	array_clear(&warm.ids);
 	failed = transfer_end(&warm.transfer, &counts, r < 0 ? NULL : err);
 	if (r < 0 || failed < 0)
 		return r < 0 ? r : failed;
 	*ret_result = (struct warm_result){.files = counts.files,
-	                                   .chunks = warm.count,
+	                                   .chunks = chunks,
 	                                   .bytes = counts.bytes,
 	                                   .seconds = (double)(clock_us() - started) / 1e6};
 	return 0;

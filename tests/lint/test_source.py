@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from lint.sources import files, includes, path, report, sources, starts_with, text, without_comments
+from lint import allowed
+from lint.sources import files, includes, path, report, report_changes, sources, starts_with, text, without_comments
 
 TOP = {"fs", "lib", "tests", "packaging", "meson.build", "README.md", "LICENSE", "CONTRIBUTING.md", ".ci"}
 BANNED = ("strcpy", "strcat", "strncpy", "strncat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "atof", "alloca", "strtok")
@@ -98,6 +99,12 @@ def test_no_white_space_at_line_ends():
             if text(name) and not text(name).endswith("\n"):
                 problems.append(f"{name}: no newline at the end")
     report(problems)
+
+
+def test_arrays_grow_in_one_way():
+    users = {name for name in sources("lib/", "fs/") if re.search(r"\bx?realloc(array)?\(", without_comments(text(name)))}
+    allowed_users = {"lib/base/array.c", "lib/base/buf.c", "lib/base/buf.h", "lib/tree/inodes/dirty.c"}  # bytes; dirty.c may run out of them
+    report_changes(users - allowed_users, allowed.GROWN_BY_HAND, "grows an array by hand")
 
 
 def test_every_header_says_what_it_is_for():
