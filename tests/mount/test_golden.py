@@ -1,6 +1,7 @@
 """Stores that earlier versions made (tests/golden): what is in them stays what it was, and they work on."""
 
 import glob
+import json
 import os
 import subprocess
 
@@ -74,6 +75,17 @@ def test_golden_schedule_level_and_holds_are_kept(golden):
     assert '"level": 0' in store.ok("-s", store.path, "dataset", "show", "plain", "--json")
     held = store.run("-s", store.path, "snapshot", "destroy", "data@first")
     assert held.code == program.BUSY and "golden" in held.err, held
+
+
+def test_golden_identities_are_those_of_plain_copies(golden):
+    """The definition of an identity does not change: packaging/corpusfs-identity knows it, too."""
+    store, expected = golden
+    point = store.mount(options="allow_other,ro")
+    known = {line.split()[1]: json.loads(line.split(" ", 2)[2])["identity"] for line in expected if line.startswith("snapshot ")}
+    for name in ("data@first", "data@both", "clone@own", "plain@both"):
+        path = f"{point}/{name.replace('@', '/.snapshots/')}"
+        found = subprocess.run([program.PROJECT + "/packaging/corpusfs-identity", path], capture_output=True, text=True, check=True)
+        assert found.stdout.split()[0] == known[name], name
 
 
 def test_golden_holes_are_holes(golden):
