@@ -83,7 +83,7 @@ static void print_summary(FILE *out, const char *verb, const json_t *result, dou
 	if (number(result, "skipped"))
 		fprintf(out, ", %lld were there already", (long long)number(result, "skipped"));
 	if (number(result, "problem_count"))
-		fprintf(out, ", %lld could not be", (long long)number(result, "problem_count"));
+		fprintf(out, ", %lld problem%s", (long long)number(result, "problem_count"), number(result, "problem_count") == 1 ? "" : "s");
 	fprintf(out, "\n");
 }
 
@@ -188,7 +188,7 @@ static int run_export(struct cli *cli)
 		r = export_into(cli, store, &target, &result, &err);
 	outside_close(&target);
 	end_interrupted(r, result, strcmp(target.format, "dir") != 0 ? "no archive is left; run the same command again to begin anew"
-	                                       : "remove what is there, and run the same command again");
+	                                       : "run the same command again to go on");
 	if (r < 0)
 		return exit_with(&err);
 	return report(cli, "exported", result, (double)(clock_ms() - started) / 1e3, target.is_stream ? stderr : stdout);

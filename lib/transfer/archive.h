@@ -1,20 +1,13 @@
-/*
- * Archives: what the reader (archive_in.h) and the writer (archive_out.h) share. These three files are the only door to libarchive.
- *
- * Names are bytes, taken as UTF-8 where a format has a say, whatever the process's locale is.
- */
+/* Archives: what the reader (archive_in.h) and the writer (archive_out.h) share. Names are bytes, whatever the process's locale is. */
 #ifndef CORPUSFS_TRANSFER_ARCHIVE_H
 #define CORPUSFS_TRANSFER_ARCHIVE_H
 
-#include <locale.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
 
 #include "lib/base/error.h"
-
-#define ARCHIVE_BLOCK (1U << 20)
 
 struct archive_member {
 	const char *path;     /* as it stands in the archive; NULL: cannot be told */
@@ -43,9 +36,5 @@ struct archive_found {
 	const char *acl_access, *acl_default; /* POSIX ACLs as text, or NULL */
 	bool has_nfs4_acl;
 };
-
-/* libarchive converts names to the character set of the thread's locale, and gives up where that cannot hold them. */
-locale_t archive_locale_new(void);            /* UTF-8; 0: this system has none */
-locale_t archive_locale_use(locale_t locale); /* in this thread; returns the one before, for uselocale */
 
 #endif

@@ -4,148 +4,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lib/transfer/export_parts.h"
-#include "lib/tree/records/extent.h"
+#include "lib/transfer/export_archive.h"
+#include "lib/transfer/export_tree.h"
+#include "lib/transfer/view_walk.h"
 
-/* --- reading --- */
-
-static int add_name(void *arg, const char *name, uint64_t ino, uint8_t type)
-{
-	struct names *names = arg;
-
-	if (names->count == names->cap) {
-		names->cap = MAX(2 * names->cap, 64);
-		names->items = xrealloc(names->items, names->cap * sizeof(*names->items));
-	}
-	names->items[names->count++] = (struct name){.text = xstrdup(name), .ino = ino};
-	return 0;
-}
-
-int names_load(struct export *export, uint64_t dir, struct names *names)
-{
-	return view_list(export->view, dir, "", add_name, names);
-}
-
-void names_clear(struct names *names)
-{
-	for (size_t i = 0; i < names->count; i++)
-		free(names->items[i].text);
-	free(names->items);
-	*names = (struct names){0};
-}
-
-static int load_xattrs(struct export *export, uint64_t ino, struct extras *extras)
-{
-	AUTO_BUF list = BUF_INIT;
-	int r = view_xattr_list(export->view, ino, &list);
-
-	for (size_t at = 0; r == 0 && at < list.len; at += strlen((char *)list.data + at) + 1) {
-		const char *name = (const char *)list.data + at;
-		AUTO_BUF value = BUF_INIT;
-
-		r = view_xattr_get(export->view, ino, name, &value);
-		if (r == -ENODATA) {
-			r = 0;
-			continue;
-		}
-		extras->xattrs = xrealloc(extras->xattrs, (extras->xattr_count + 1) * sizeof(*extras->xattrs));
-		extras->xattrs[extras->xattr_count++] = (struct archive_pair){
-			.name = xstrdup(name), .value = memcpy(xmalloc(value.len + 1), value.len ? value.data : (const void *)"", value.len),
-			.len = value.len};
-	}
-	return r;
-}
-
-static int add_stretch(void *arg, const struct extent *extent)
-{
-	struct extras *extras = arg;
-	struct archive_stretch *last = extras->data_count ? &extras->data[extras->data_count - 1] : NULL;
-
-	if (extent->record.chunk == CHUNK_NONE)
-		return 0;
-	if (last && last->offset + last->len == extent->offset) {
-		last->len += extent->record.length;
-		return 0;
-	}
-	if (extras->data_count == extras->data_cap) {
-		extras->data_cap = MAX(2 * extras->data_cap, 16);
-		extras->data = xrealloc(extras->data, extras->data_cap * sizeof(*extras->data));
-	}
-	extras->data[extras->data_count++] = (struct archive_stretch){.offset = extent->offset, .len = extent->record.length};
-	return 0;
-}
-
-/* Where a file has data, if not everywhere. The last stretch may end beyond `size`, and is cut. */
-static int load_stretches(struct export *export, const struct attr *attr, struct extras *extras)
-{
-	int r = view_extents(export->view, attr->ino, add_stretch, extras);
-	struct archive_stretch *last = extras->data_count ? &extras->data[extras->data_count - 1] : NULL;
-
-	while (last && extras->data_count > 0 && last->offset >= attr->size) {
-		extras->data_count--;
-		last--;
-	}
-	if (extras->data_count > 0)
-		last->len = MIN(last->len, attr->size - last->offset);
-	extras->has_holes = true;
-	return r;
-}
-
-int extras_load(struct export *export, const struct attr *attr, struct extras *extras)
-{
-	int r = load_xattrs(export, attr->ino, extras);
-
-	if (r == 0 && S_ISLNK(attr->mode))
-		r = view_readlink(export->view, attr->ino, &extras->target);
-	if (r == 0 && S_ISREG(attr->mode) && attr->allocated < attr->size)
-		r = load_stretches(export, attr, extras);
-	return r;
-}
-
-void extras_clear(struct extras *extras)
-{
-	for (size_t i = 0; i < extras->xattr_count; i++) {
-		free((char *)extras->xattrs[i].name);
-		free((void *)extras->xattrs[i].value);
-	}
-	free(extras->xattrs);
-	free(extras->data);
-	buf_clear(&extras->target);
-	*extras = (struct extras){0};
-}
-
-static int read_stretch(struct export *export, struct inode *inode, uint64_t first, uint64_t end, uint8_t *piece, content_fn each,
-			void *arg)
-{
-	int r = 0;
-
-	while (r == 0 && first < end) {
-		ssize_t got = transfer_stopped(&export->transfer) ? -ECANCELED
-		                                                  : inode_read(inode, first, MIN(end - first, EXPORT_PIECE), piece);
-
-		/* Shorter than it was: somebody writes to it. */
-		if (got <= 0)
-			return got < 0 ? (int)got : -EAGAIN;
-		r = each(arg, piece, (size_t)got, first);
-		first += (uint64_t)got;
-		atomic_fetch_add(&export->transfer.bytes, (uint64_t)got);
-	}
-	return r;
-}
-
-int content_read(struct export *export, struct inode *inode, uint64_t size, const struct extras *extras, uint8_t *piece, content_fn each,
-		 void *arg)
-{
-	int r = 0;
-
-	if (!extras->has_holes)
-		return read_stretch(export, inode, 0, size, piece, each, arg);
-	for (size_t i = 0; i < extras->data_count && r == 0; i++)
-		r = read_stretch(export, inode, extras->data[i].offset, extras->data[i].offset + extras->data[i].len, piece, each, arg);
-	return r;
-}
-
-/* --- the whole --- */
+#define COUNT_TELL 4096
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -187,25 +50,19 @@ static int check_target(const struct export_options *options, struct error *err)
 	return !wants_dir && S_ISDIR(st.st_mode) ? error_set(err, -EISDIR, "%s is a directory", options->target) : 0;
 }
 
-/* Sums sizes up, for the progress. */
-static int count_below(struct export *export, uint64_t dir)
+/* Sums sizes up, for the progress. What cannot be read is told when it is exported. */
+static void count(struct export *export)
 {
-	struct names names = {0};
-	int r = names_load(export, dir, &names);
+	struct view_walk *walk = view_walk_new(export->view, export->top.ino, true);
+	struct view_walk_step step;
 
-	transfer_tell(&export->transfer, "count");
-	for (size_t i = 0; i < names.count && r == 0 && !transfer_stopped(&export->transfer); i++) {
-		struct attr attr;
-
-		if (view_getattr(export->view, names.items[i].ino, &attr) < 0)
-			continue;
-		if (S_ISREG(attr.mode))
-			atomic_fetch_add(&export->transfer.total, MIN(attr.size, attr.allocated));
-		else if (S_ISDIR(attr.mode))
-			r = count_below(export, attr.ino);
+	for (unsigned steps = 1; !transfer_stopped(&export->transfer) && view_walk_next(walk, &step); steps++) {
+		if (step.kind == VIEW_WALK_FILE && S_ISREG(step.attr.mode))
+			atomic_fetch_add(&export->transfer.total, MIN(step.attr.size, step.attr.allocated));
+		if (steps % COUNT_TELL == 0)
+			transfer_tell(&export->transfer, "count");
 	}
-	names_clear(&names);
-	return r;
+	view_walk_free(walk);
 }
 
 static int run(struct export *export, struct error *err)
@@ -220,10 +77,10 @@ static int run(struct export *export, struct error *err)
 		return error_set(err, r, "%s%s%s: %s", options->source, options->path[0] ? "/" : "", options->path, strerror(-r));
 	/* What is buffered has no extents yet. */
 	r = view_read_only(export->view) ? 0 : view_sync(export->view);
-	if (r == 0 && options->transfer.count && S_ISDIR(export->top.mode))
-		r = count_below(export, export->top.ino);
 	if (r < 0)
 		return error_set(err, r, "%s cannot be read: %s", options->source, strerror(-r));
+	if (options->transfer.count && S_ISDIR(export->top.mode))
+		count(export);
 	return strcmp(options->format, "dir") == 0 ? export_tree(export, err) : export_archive(export, err);
 }
 

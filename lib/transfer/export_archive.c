@@ -1,16 +1,21 @@
-/* An archive as a target: one thread, members in the order of names, each directory before what is in it. */
+#include "lib/transfer/export_archive.h"
+
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <uthash.h>
 
-#include "lib/transfer/export_parts.h"
+#include "lib/transfer/acl_format.h"
+#include "lib/transfer/trail.h"
+#include "lib/transfer/view_walk.h"
+#include "lib/tree/files/acl.h"
 
+/* A file with several names, some of which are still to come. */
 struct linked {
 	uint64_t ino;
-	char *path;
+	struct trail *dir; /* where its first name is */
+	char *name;
+	uint32_t left;
 	UT_hash_handle hh;
 };
 
@@ -18,7 +23,8 @@ struct archive_export {
 	struct export *export;
 	struct archive_out *out;
 	struct linked *links;
-	uint8_t *piece, *zeros;
+	ARRAY(struct trail *) dirs; /* those on the way to where the walk is */
+	uint8_t *piece;
 	int fd;
 };
 
@@ -27,27 +33,20 @@ struct writing {
 	uint64_t at; /* so much was given to the archive */
 };
 
-/* --- members --- */
+/* --- content --- */
 
-static int write_zeros(struct writing *writing, uint64_t until)
+static int write_hole(struct writing *writing, uint64_t until)
 {
-	int r = 0;
+	int r = writing->at < until ? archive_out_hole(writing->archive->out, until - writing->at) : 0;
 
-	while (r == 0 && writing->at < until) {
-		size_t len = MIN(until - writing->at, EXPORT_PIECE);
-
-		if (transfer_stopped(&writing->archive->export->transfer))
-			return -ECANCELED;
-		r = archive_out_data(writing->archive->out, writing->archive->zeros, len);
-		writing->at += len;
-	}
+	writing->at = until;
 	return r;
 }
 
 static int write_piece(void *arg, const void *data, size_t len, uint64_t offset)
 {
 	struct writing *writing = arg;
-	int r = write_zeros(writing, offset);
+	int r = write_hole(writing, offset);
 
 	if (r == 0)
 		r = archive_out_data(writing->archive->out, data, len);
@@ -55,109 +54,133 @@ static int write_piece(void *arg, const void *data, size_t len, uint64_t offset)
 	return r;
 }
 
-/* What is begun must be ended with as many bytes as were promised: a file that changes or cannot be read ends the archive. */
-static void write_content(struct archive_export *archive, const char *path, const struct attr *attr, const struct extras *extras)
+/* What is begun must be ended with as many bytes as were promised: a file that has become shorter or cannot be read ends the archive. */
+static void write_content(struct archive_export *archive, const char *path, const struct item *item)
 {
-	struct export *export = archive->export;
+	struct transfer *transfer = &archive->export->transfer;
 	struct writing writing = {.archive = archive};
-	struct inode *inode;
-	int r = inode_open(export->view, attr->ino, &inode);
+	int r = item_read(archive->export, item, archive->piece, write_piece, &writing);
 
-	if (r == 0) {
-		r = content_read(export, inode, attr->size, extras, archive->piece, write_piece, &writing);
-		if (r == 0)
-			r = write_zeros(&writing, attr->size);
-		inode_close(inode);
-	}
+	if (r == 0)
+		r = write_hole(&writing, item->attr.size);
 	if (r == -EAGAIN)
-		transfer_fail(&export->transfer, r, "%s changed while it was read; export a snapshot", path);
+		transfer_fail(transfer, r, "%s became shorter while it was read; export a snapshot", path);
 	else if (r < 0)
-		transfer_fail(&export->transfer, r, "%s: %s", path, strerror(-r));
+		transfer_fail(transfer, r, "%s: %s", path, strerror(-r));
+	else if (item_changed(archive->export, item))
+		transfer_problem(transfer, "", path, -EAGAIN, "it changed while it was read");
 }
 
-/* The path under which the file stands in the archive already; NULL: it is new, and noted if it has several names. */
-static const char *find_first(struct archive_export *archive, const char *path, const struct attr *attr)
+/* --- hard links --- */
+
+static struct trail *current_dir(struct archive_export *archive)
 {
+	return archive->dirs.count > 0 ? *array_last(&archive->dirs) : NULL;
+}
+
+static void linked_free(struct archive_export *archive, struct linked *linked)
+{
+	HASH_DEL(archive->links, linked);
+	trail_put(linked->dir);
+	free(linked->name);
+	free(linked);
+}
+
+/* The path under which the file stands in the archive already; NULL: it is new, and noted if it has several names. Freed by the caller. */
+static char *find_first(struct archive_export *archive, const char *name, const struct attr *attr)
+{
+	struct buf path = BUF_INIT;
 	struct linked *linked;
 
 	if (attr->nlink < 2 || S_ISDIR(attr->mode))
 		return NULL;
 	HASH_FIND(hh, archive->links, &attr->ino, sizeof(attr->ino), linked);
-	if (linked)
-		return linked->path;
-	linked = xcalloc(1, sizeof(*linked));
-	linked->ino = attr->ino;
-	linked->path = xstrdup(path);
-	HASH_ADD(hh, archive->links, ino, sizeof(linked->ino), linked);
-	return NULL;
+	if (!linked) {
+		linked = xcalloc(1, sizeof(*linked));
+		*linked = (struct linked){.ino = attr->ino, .dir = trail_ref(current_dir(archive)), .name = xstrdup(name), .left = attr->nlink - 1};
+		HASH_ADD(hh, archive->links, ino, sizeof(linked->ino), linked);
+		return NULL;
+	}
+	buf_addf(&path, "./");
+	trail_add_path(linked->dir, &path);
+	buf_addf(&path, "%s", linked->name);
+	if (--linked->left == 0)
+		linked_free(archive, linked);
+	return (char *)path.data;
 }
 
-static int put_member(struct archive_export *archive, const char *path, const struct attr *attr, const struct extras *extras,
-		      const char *hardlink)
+/* --- members --- */
+
+static int put_member(struct archive_export *archive, const char *path, const struct item *item, const char *hardlink)
 {
-	struct archive_extra extra = {.xattrs = extras->xattrs, .xattr_count = extras->xattr_count, .data = extras->data,
-	                              .data_count = extras->data_count};
-	struct archive_stretch hole = {.offset = attr->size, .len = 0};
+	const struct attr *attr = &item->attr;
+	const struct extras *extras = &item->extras;
+	const struct archive_xattr *acl = archive_out_keeps_acls(archive->out) ? NULL : extras_xattr(extras, ACL_ACCESS);
+	struct archive_extra extra = {.xattrs = extras->xattrs.items, .xattr_count = extras->xattrs.count, .has_holes = extras->has_holes,
+	                              .data = extras->data.items, .data_count = extras->data.count};
 	struct archive_member member = {.path = path, .hardlink = hardlink, .mode = attr->mode, .uid = attr->uid, .gid = attr->gid,
 	                                .rdev = attr->rdev, .size = S_ISREG(attr->mode) && !hardlink ? attr->size : 0,
 	                                .mtime = attr->mtime, .atime = attr->atime,
 	                                .target = S_ISLNK(attr->mode) ? (const char *)extras->target.data : NULL};
 
-	if (extras->has_holes && extras->data_count == 0) {
-		extra.data = &hole;
-		extra.data_count = 1;
-	}
+	if (acl)
+		member.mode = acl_mode_without(acl->value, acl->len, attr->mode);
 	if (hardlink)
 		extra = (struct archive_extra){0};
 	return archive_out_member(archive->out, &member, &extra);
 }
 
-static void write_member(struct archive_export *archive, const char *path, const struct attr *attr)
+static void put_item(struct archive_export *archive, const char *path, const char *name, struct item *item)
 {
 	struct transfer *transfer = &archive->export->transfer;
-	const char *first = find_first(archive, path, attr);
-	struct extras extras = {0};
-	int r = extras_load(archive->export, attr, &extras);
+	AUTO_FREE char *first = find_first(archive, name, &item->attr);
+	bool is_link = first != NULL;
+	int r = put_member(archive, path, item, first);
 
-	if (r == 0)
-		r = put_member(archive, path, attr, &extras, first);
-	if (r == -EOPNOTSUPP && first) {
-		first = NULL;
-		r = put_member(archive, path, attr, &extras, NULL);
+	if (r == -EOPNOTSUPP && is_link) {
+		is_link = false;
+		r = put_member(archive, path, item, NULL);
 	}
 	if (r == -EOPNOTSUPP)
 		transfer_problem(transfer, "", path, r, "this format has no such files or names");
 	else if (r < 0)
-		transfer_fail(transfer, r, "%s: %s", path, archive_out_problem(archive->out));
-	else if (S_ISREG(attr->mode) && !first)
-		write_content(archive, path, attr, &extras);
-	if (r == 0)
-		atomic_fetch_add(S_ISDIR(attr->mode) ? &transfer->directories : first ? &transfer->links : &transfer->files, 1);
-	extras_clear(&extras);
+		transfer_fail(transfer, r, "%s: %s", archive->export->options->target, strerror(-r));
+	if (r < 0)
+		return;
+	if (archive_out_lost(archive->out))
+		transfer_problem(transfer, "", path, -EOPNOTSUPP, archive_out_lost(archive->out));
+	if (S_ISREG(item->attr.mode) && !is_link && item->attr.size > 0)
+		write_content(archive, path, item);
+	atomic_fetch_add(S_ISDIR(item->attr.mode) ? &transfer->directories : is_link ? &transfer->links : &transfer->files, 1);
 }
 
-static void walk(struct archive_export *archive, const char *path, uint64_t dir)
+static void write_member(struct archive_export *archive, const char *path, const char *name, uint64_t ino)
 {
-	struct export *export = archive->export;
-	struct names names = {0};
-	int r = names_load(export, dir, &names);
+	struct item item;
+	int r = item_open(archive->export, ino, &item);
 
 	if (r < 0)
-		transfer_problem(&export->transfer, path, "", r, NULL);
-	for (size_t i = 0; i < names.count && !transfer_stopped(&export->transfer); i++) {
-		AUTO_FREE char *below = xasprintf("%s/%s", path, names.items[i].text);
-		struct attr attr;
+		transfer_problem(&archive->export->transfer, "", path, r, r == -ESTALE ? "it was removed meanwhile" : NULL);
+	else
+		put_item(archive, path, name, &item);
+	item_close(&item);
+}
 
-		r = view_getattr(export->view, names.items[i].ino, &attr);
-		if (r < 0) {
-			transfer_problem(&export->transfer, "", below, r, NULL);
-			continue;
-		}
-		write_member(archive, below, &attr);
-		if (S_ISDIR(attr.mode))
-			walk(archive, below, attr.ino);
+static void take_step(struct archive_export *archive, const struct view_walk_step *step)
+{
+	AUTO_FREE char *path = step->kind == VIEW_WALK_LEAVE ? NULL : xasprintf("./%s", step->path);
+
+	switch (step->kind) {
+	case VIEW_WALK_ENTER:
+		write_member(archive, path, step->name, step->attr.ino);
+		array_add(&archive->dirs, trail_new(current_dir(archive), step->name));
+		break;
+	case VIEW_WALK_FILE: write_member(archive, path, step->name, step->attr.ino); break;
+	case VIEW_WALK_LEAVE: trail_put(array_pop(&archive->dirs)); break;
+	case VIEW_WALK_FAILED:
+		transfer_problem(&archive->export->transfer, "", step->path, step->code,
+		                 step->code == -ESTALE ? "it was removed meanwhile" : NULL);
 	}
-	names_clear(&names);
 }
 
 static const char *last_name(const char *path)
@@ -171,21 +194,27 @@ static void archive_main(void *arg)
 {
 	struct archive_export *archive = arg;
 	struct export *export = archive->export;
+	struct view_walk_step step;
+	int r;
 
 	/* A single file is a member by its own name. */
 	if (S_ISDIR(export->top.mode)) {
-		write_member(archive, ".", &export->top);
-		atomic_fetch_sub(&export->transfer.directories, 1);
-		walk(archive, ".", export->top.ino);
-	} else {
-		write_member(archive, last_name(export->options->path), &export->top);
-	}
-	if (!transfer_stopped(&export->transfer)) {
-		int r = archive_out_done(archive->out);
+		struct view_walk *walk = view_walk_new(export->view, export->top.ino, true);
 
-		if (r < 0)
-			transfer_fail(&export->transfer, r, "%s: %s", export->options->target, archive_out_problem(archive->out));
+		write_member(archive, ".", "", export->top.ino);
+		atomic_fetch_sub(&export->transfer.directories, 1);
+		while (!transfer_stopped(&export->transfer) && view_walk_next(walk, &step))
+			take_step(archive, &step);
+		view_walk_free(walk);
+	} else {
+		const char *name = last_name(export->options->path);
+		write_member(archive, name, name, export->top.ino);
 	}
+	if (archive_out_note(archive->out))
+		transfer_note(&export->transfer, "%s", archive_out_note(archive->out));
+	r = transfer_stopped(&export->transfer) ? 0 : archive_out_done(archive->out);
+	if (r < 0)
+		transfer_fail(&export->transfer, r, "%s: %s", export->options->target, strerror(-r));
 }
 
 /* --- the whole --- */
@@ -219,11 +248,16 @@ static void forget_links(struct archive_export *archive)
 {
 	struct linked *linked, *next;
 
-	HASH_ITER(hh, archive->links, linked, next) {
-		HASH_DEL(archive->links, linked);
-		free(linked->path);
-		free(linked);
-	}
+	HASH_ITER(hh, archive->links, linked, next)
+		linked_free(archive, linked);
+	while (archive->dirs.count > 0)
+		trail_put(array_pop(&archive->dirs));
+	array_clear(&archive->dirs);
+}
+
+static bool is_stopped(void *arg)
+{
+	return transfer_stopped(arg);
 }
 
 int export_archive(struct export *export, struct error *err)
@@ -231,17 +265,15 @@ int export_archive(struct export *export, struct error *err)
 	struct archive_export archive = {.export = export, .fd = export->options->target_fd};
 	const off_t begin = begin_of(archive.fd);
 	transfer_fn function = archive_main;
-	int r = archive_out_new(archive.fd, export->options->format, &archive.out, err);
+	int r = archive_out_new(archive.fd, export->options->format, is_stopped, &export->transfer, &archive.out);
 
 	if (r < 0)
-		return r;
+		return error_set(err, r, "\"%s\" is not a format", export->options->format);
 	archive.piece = xmalloc(EXPORT_PIECE);
-	archive.zeros = xcalloc(1, EXPORT_PIECE);
 	transfer_run(&export->transfer, &function, 1, &archive);
 	archive_out_free(archive.out);
 	finish(&archive, begin);
 	forget_links(&archive);
 	free(archive.piece);
-	free(archive.zeros);
 	return 0;
 }

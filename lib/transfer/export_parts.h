@@ -1,9 +1,11 @@
-/* What the files of export share: reading what is to be given out. Not for others. */
+/* What the two targets of an export share: reading what is to be given out. Not for others. */
 #ifndef CORPUSFS_TRANSFER_EXPORT_PARTS_H
 #define CORPUSFS_TRANSFER_EXPORT_PARTS_H
 
+#include "lib/base/array.h"
 #include "lib/transfer/archive_out.h"
 #include "lib/transfer/export.h"
+#include "lib/tree/files/files.h"
 
 #define EXPORT_PIECE (1U << 20)
 
@@ -15,36 +17,29 @@ struct export {
 	struct attr top;
 };
 
-/* The names in a directory; owned. */
-struct names {
-	struct name {
-		char *text;
-		uint64_t ino;
-	} *items;
-	size_t count, cap;
-};
-WARN_UNUSED int names_load(struct export *export, uint64_t dir, struct names *names);
-void names_clear(struct names *names);
-
 /* What belongs to an inode beside its attributes and content. */
 struct extras {
-	struct archive_pair *xattrs; /* owned */
-	size_t xattr_count;
-	struct archive_stretch *data; /* of a file with holes: where it has data; owned */
-	size_t data_count, data_cap;
+	ARRAY(struct archive_xattr) xattrs;   /* names and values are owned */
+	ARRAY(struct archive_stretch) data;  /* of a file with holes: where it has data */
 	bool has_holes;
 	struct buf target; /* of a symlink */
 };
-WARN_UNUSED int extras_load(struct export *export, const struct attr *attr, struct extras *extras);
-void extras_clear(struct extras *extras);
+const struct archive_xattr *extras_xattr(const struct extras *extras, const char *name); /* NULL: none */
 
-/* The content of an open file, in pieces, ascending; only where it has data. */
-typedef int (*content_fn)(void *arg, const void *data, size_t len, uint64_t offset);
-WARN_UNUSED int content_read(struct export *export, struct inode *inode, uint64_t size, const struct extras *extras, uint8_t *piece,
-			     content_fn each, void *arg);
+/* An inode to be given out. */
+struct item {
+	struct attr attr;
+	struct extras extras;
+	struct inode *inode; /* of a regular file, open */
+};
+/* To be closed in any case. Of a head, what is buffered of the file is committed. -ESTALE: it is not there any more. */
+WARN_UNUSED int item_open(struct export *export, uint64_t ino, struct item *item);
+void item_close(struct item *item);
+/* Somebody has written to the file since it was opened. */
+bool item_changed(struct export *export, const struct item *item);
 
-/* --- the two targets --- */
-WARN_UNUSED int export_tree(struct export *export, struct error *err);
-WARN_UNUSED int export_archive(struct export *export, struct error *err);
+/* The content of a regular file, in pieces, ascending; only where it has data. -EAGAIN: it has become shorter. */
+typedef int (*item_fn)(void *arg, const void *data, size_t len, uint64_t offset);
+WARN_UNUSED int item_read(struct export *export, const struct item *item, uint8_t *piece, item_fn each, void *arg);
 
 #endif

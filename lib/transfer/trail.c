@@ -83,3 +83,22 @@ char *trail_text(const struct trail *trail, const char *name)
 		text[TEXT_MAX - 1] = '\0';
 	return xasprintf("%s%s", fits ? "" : CUT, text + at);
 }
+
+/* From the back: the length first, then each name in its place. */
+void trail_add_path(const struct trail *trail, struct buf *path)
+{
+	size_t len = 0;
+	char *at;
+
+	for (const struct trail *one = trail; one; one = one->above)
+		len += strlen(one->name) + 1;
+	buf_reserve(path, len + 1);
+	at = (char *)path->data + path->len + len;
+	*at = '\0';
+	for (const struct trail *one = trail; one; one = one->above) {
+		*--at = '/';
+		at -= strlen(one->name);
+		memcpy(at, one->name, strlen(one->name));
+	}
+	path->len += len;
+}

@@ -7,6 +7,8 @@
 #ifndef CORPUSFS_TRANSFER_TRAIL_H
 #define CORPUSFS_TRANSFER_TRAIL_H
 
+#include "lib/base/buf.h"
+
 struct trail; /* NULL stands for the top of the source */
 struct trail *trail_new(struct trail *above, const char *name);
 struct trail *trail_ref(struct trail *trail);
@@ -16,5 +18,7 @@ struct trail *trail_above(struct trail *trail);
 const char *trail_name(const struct trail *trail);
 /* "a/b/NAME"; a very long one without its middle. The caller frees it. */
 char *trail_text(const struct trail *trail, const char *name);
+/* The whole path of the directory and a '/', however long; nothing for the top. A NUL follows but is not counted. */
+void trail_add_path(const struct trail *trail, struct buf *path);
 
 #endif

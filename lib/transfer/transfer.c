@@ -1,6 +1,7 @@
 #include "lib/transfer/transfer.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,9 +45,18 @@ bool transfer_stopped(struct transfer *transfer)
 	return atomic_load(&transfer->stop);
 }
 
-void transfer_problem(struct transfer *transfer, const char *dir, const char *name, int code, const char *text)
+/* Of a path that is too long for any system call, its end. */
+static char *problem_path(const char *dir, const char *name)
 {
 	AUTO_FREE char *path = xasprintf("%s%s%s", dir, dir[0] && name[0] ? "/" : "", name);
+	size_t len = strlen(path);
+
+	return len <= PATH_MAX ? steal_ptr(path) : xasprintf("[...]%s", path + len - PATH_MAX);
+}
+
+void transfer_problem(struct transfer *transfer, const char *dir, const char *name, int code, const char *text)
+{
+	AUTO_FREE char *path = problem_path(dir, name);
 
 	text = text ? text : strerror(-code);
 	atomic_fetch_add(&transfer->problems, 1);

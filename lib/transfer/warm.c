@@ -8,9 +8,13 @@
 
 #include "lib/base/array.h"
 #include "lib/base/clock.h"
+#include "lib/transfer/view_walk.h"
 #include "lib/tree/records/extent.h"
 
-#define STEP_CHUNKS 64 /* taken by a thread at once: neighbours on disk */
+#define STEP_CHUNKS 64      /* taken by a thread at once: neighbours on disk */
+#define IDS_MAX (4U << 20) /* noted at once; what is more is read in several passes */
+#define TELL_FILES 4096
+#define WORKERS_MAX 16
 
 struct warm {
 	struct transfer transfer;
@@ -18,6 +22,7 @@ struct warm {
 	struct view *view;
 	ARRAY(uint64_t) ids;
 	atomic_size_t next;
+	uint64_t chunks;
 };
 
 static int note_extent(void *arg, const struct extent *extent)
@@ -29,53 +34,13 @@ static int note_extent(void *arg, const struct extent *extent)
 	return 0;
 }
 
-struct child {
-	uint64_t ino;
-	bool is_dir;
-};
-
-struct children {
-	ARRAY_FIELDS(struct child);
-};
-
-static int note_child(void *arg, const char *name, uint64_t ino, uint8_t type)
+static int note_file(struct warm *warm, uint64_t ino)
 {
-	struct children *children = arg;
+	int r = view_extents(warm->view, ino, note_extent, warm);
 
-	if (type == DT_DIR || type == DT_REG)
-		array_add(children, (struct child){.ino = ino, .is_dir = type == DT_DIR});
-	return 0;
-}
-
-static int gather_file(struct warm *warm, uint64_t ino)
-{
 	atomic_fetch_add(&warm->transfer.files, 1);
-	return view_extents(warm->view, ino, note_extent, warm);
-}
-
-/* The list grows while it is walked: directories add what is in them. */
-static int gather(struct warm *warm, const struct attr *top)
-{
-	struct children children = {0};
-	int r = 0;
-
-	if (S_ISREG(top->mode))
-		return gather_file(warm, top->ino);
-	if (!S_ISDIR(top->mode))
-		return 0;
-	r = view_list(warm->view, top->ino, "", note_child, &children);
-	while (r == 0 && children.count > 0 && !transfer_stopped(&warm->transfer)) {
-		struct child child = array_pop(&children);
-
-		r = child.is_dir ? view_list(warm->view, child.ino, "", note_child, &children) : gather_file(warm, child.ino);
-		/* Somebody removed it meanwhile. */
-		if (r == -ENOENT || r == -ESTALE)
-			r = 0;
-		if (atomic_load(&warm->transfer.files) % 4096 == 0)
-			transfer_tell(&warm->transfer, "look");
-	}
-	array_clear(&children);
-	return r;
+	/* Somebody removed it meanwhile. */
+	return r == -ENOENT || r == -ESTALE ? 0 : r;
 }
 
 static int by_number(const void *left, const void *right)
@@ -119,23 +84,56 @@ static void read_main(void *arg)
 			read_one(warm, warm->ids.items[i]);
 }
 
+static void read_noted(struct warm *warm)
+{
+	transfer_fn functions[WORKERS_MAX];
+	size_t count = MIN(transfer_workers(), WORKERS_MAX);
+
+	sort_ids(warm);
+	for (size_t i = 0; i < count; i++)
+		functions[i] = read_main;
+	atomic_store(&warm->next, 0);
+	transfer_run(&warm->transfer, functions, count, warm);
+	warm->chunks += warm->ids.count;
+	array_reset(&warm->ids);
+}
+
+static int walk(struct warm *warm, uint64_t top)
+{
+	struct view_walk *walk = view_walk_new(warm->view, top, false);
+	struct view_walk_step step;
+	int r = 0;
+
+	while (r == 0 && !transfer_stopped(&warm->transfer) && view_walk_next(walk, &step)) {
+		if (step.kind == VIEW_WALK_FAILED && step.code != -ENOENT && step.code != -ESTALE)
+			r = step.code;
+		else if (step.kind == VIEW_WALK_FILE && step.type == DT_REG)
+			r = note_file(warm, step.ino);
+		if (warm->ids.count >= IDS_MAX)
+			read_noted(warm);
+		if (atomic_load(&warm->transfer.files) % TELL_FILES == 0)
+			transfer_tell(&warm->transfer, "look");
+	}
+	view_walk_free(walk);
+	return r;
+}
+
 static int run(struct warm *warm, const struct warm_options *options, struct error *err)
 {
-	transfer_fn functions[16];
-	size_t count = MIN(transfer_workers(), ARRAY_SIZE(functions));
+	const char *slash = options->path[0] ? "/" : "";
 	struct attr top;
 	int r = view_resolve(warm->view, options->path, &top);
 
 	if (r < 0)
-		return error_set(err, r, "%s/%s: %s", options->source, options->path, strerror(-r));
-	r = gather(warm, &top);
-	if (r < 0)
-		return error_set(err, r, "what %s/%s consists of could not be read: %s", options->source, options->path, strerror(-r));
-	sort_ids(warm);
-	for (size_t i = 0; i < count; i++)
-		functions[i] = read_main;
+		return error_set(err, r, "%s%s%s: %s", options->source, slash, options->path, strerror(-r));
 	warm->transfer.phase = "read";
-	transfer_run(&warm->transfer, functions, count, warm);
+	if (S_ISDIR(top.mode))
+		r = walk(warm, top.ino);
+	else if (S_ISREG(top.mode))
+		r = note_file(warm, top.ino);
+	if (r < 0)
+		return error_set(err, r, "what %s%s%s consists of could not be read: %s", options->source, slash, options->path, strerror(-r));
+	read_noted(warm);
 	return 0;
 }
 
@@ -143,7 +141,7 @@ int warm_run(struct store *store, const struct warm_options *options, struct war
 {
 	struct warm warm = {.store = store};
 	struct transfer_counts counts;
-	uint64_t started = clock_us(), chunks;
+	uint64_t started = clock_us();
 	int r = store_view_by_name(store, options->source, &warm.view, err), failed;
 
 	if (r < 0)
@@ -151,13 +149,12 @@ int warm_run(struct store *store, const struct warm_options *options, struct war
 	transfer_begin(&warm.transfer, &options->transfer);
 	r = run(&warm, options, err);
 	store_view_put(store, warm.view);
-	chunks = warm.ids.count;
 	array_clear(&warm.ids);
 	failed = transfer_end(&warm.transfer, &counts, r < 0 ? NULL : err);
 	if (r < 0 || failed < 0)
 		return r < 0 ? r : failed;
 	*ret_result = (struct warm_result){.files = counts.files,
-	                                   .chunks = chunks,
+	                                   .chunks = warm.chunks,
 	                                   .bytes = counts.bytes,
 	                                   .seconds = (double)(clock_us() - started) / 1e6};
 	return 0;

@@ -1,6 +1,6 @@
 /*
  * Warming: reads the chunks that files refer to, so that the page cache holds those parts of the store's files that reading the files
- * will need. Chunks are read in the order in which they lie on disk, each once.
+ * will need. Chunks are read in the order in which they lie on disk, each once, or, of a very large tree, in several such passes.
  */
 #ifndef CORPUSFS_TRANSFER_WARM_H
 #define CORPUSFS_TRANSFER_WARM_H

@@ -3,6 +3,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -76,15 +77,21 @@ static int failed(struct zip_in *zip)
 	return -EBADMSG;
 }
 
+/* libarchive converts names to the character set of the thread's locale, and gives up where that cannot hold them. Returns the one before. */
+static locale_t use_locale(locale_t locale)
+{
+	return uselocale(locale ? locale : (locale_t)0);
+}
+
 struct zip_in *zip_in_new(struct stream_in *in)
 {
 	struct zip_in *zip = xcalloc(1, sizeof(*zip));
 	locale_t before;
 
-	*zip = (struct zip_in){.in = in, .archive = archive_read_new(), .locale = archive_locale_new(), .block = xmalloc(STREAM_BLOCK)};
+	*zip = (struct zip_in){.in = in, .archive = archive_read_new(), .locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0), .block = xmalloc(STREAM_BLOCK)};
 	if (!zip->archive)
 		abort();
-	before = archive_locale_use(zip->locale);
+	before = use_locale(zip->locale);
 	archive_read_support_format_zip_seekable(zip->archive);
 	archive_read_set_read_callback(zip->archive, give);
 	archive_read_set_skip_callback(zip->archive, pass_over);
@@ -135,7 +142,7 @@ static void fill(struct archive_entry *entry, struct archive_member *member)
 
 int zip_in_next(struct zip_in *zip, struct archive_found *ret_found)
 {
-	locale_t before = archive_locale_use(zip->locale);
+	locale_t before = use_locale(zip->locale);
 	int r = zip->opened;
 
 	if (r == ARCHIVE_OK)

@@ -3,7 +3,6 @@
 # Rooms in which object files need each other in a circle.
 ROOMS_WITH_CIRCLES = {
     "lib/history",
-    "lib/transfer",
 }
 
 # (room, a later room that it needs), by an include or by a symbol.
@@ -13,7 +12,6 @@ FORWARD_NEEDS = set()
 ROOMS_WITHOUT_PURPOSE = set()
 
 LONG_FILES = {
-    "lib/transfer/export_tree.c",
     "tests/unit/test_diff.c",
     "tests/unit/test_names.c",
 }
@@ -26,7 +24,6 @@ DEEP_FUNCTIONS = set()
 GROWN_BY_HAND = {
     "lib/history/diff.c",
     "lib/history/usage.c",
-    "lib/transfer/export.c",
 }
 
 # (word, room) where a word of words.py stands for something it shall not stand for.

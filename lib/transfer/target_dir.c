@@ -1,0 +1,237 @@
+#include "lib/transfer/target_dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include "lib/transfer/target_attributes.h"
+#include "lib/tree/files/acl.h"
+
+#define NEAR 32 /* so many levels above the walker stay open */
+#define OPEN_DIRECTORY (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+
+void target_dir_problem(struct target_dirs *dirs, const struct target_dir *dir, const char *name, int code, const char *text)
+{
+	AUTO_FREE char *path = trail_text(dir->trail, name);
+
+	transfer_problem(&dirs->export->transfer, "", path, code, text);
+}
+
+/* --- the end of a directory --- */
+
+static void set_attributes(struct target_dirs *dirs, struct target_dir *dir)
+{
+	struct export *export = dirs->export;
+	const struct target_file file = {.dir_fd = -1, .name = "", .fd = dir->fd};
+	struct target_lost lost = {0};
+	struct item item;
+	int r = item_open(export, dir->ino, &item);
+
+	impersonate_begin(&export->transfer.caller);
+	if (r == 0)
+		r = target_attributes_set(export, &file, &item, &lost);
+	impersonate_end(&export->transfer.caller);
+	item_close(&item);
+	if (r < 0)
+		target_dir_problem(dirs, dir, "", r, NULL);
+	else if (lost.code)
+		target_dir_problem(dirs, dir, "", lost.code, (const char *)lost.text.data);
+	buf_clear(&lost.text);
+}
+
+static void finish(struct target_dirs *dirs, struct target_dir *dir)
+{
+	/* What was stopped is not complete, and whoever goes on with it wants to write to it. */
+	if (dir->fd >= 0 && !transfer_stopped(&dirs->export->transfer))
+		set_attributes(dirs, dir);
+	if (dir->fd >= 0)
+		close(dir->fd);
+	trail_put(dir->trail);
+	free(dir);
+}
+
+struct target_dir *target_dir_hold(struct target_dirs *dirs, struct target_dir *dir)
+{
+	pthread_mutex_lock(&dirs->lock);
+	dir->holders++;
+	pthread_mutex_unlock(&dirs->lock);
+	return dir;
+}
+
+/* Only the walker is left, and he is far below. The lock is held. */
+static void close_far(struct target_dir *dir)
+{
+	if (!dir->is_far || dir->holders > 1 || dir->fd < 0)
+		return;
+	close(dir->fd);
+	dir->fd = -1;
+}
+
+void target_dir_release(struct target_dirs *dirs, struct target_dir *dir)
+{
+	bool is_last;
+
+	pthread_mutex_lock(&dirs->lock);
+	is_last = --dir->holders == 0;
+	if (!is_last)
+		close_far(dir);
+	pthread_mutex_unlock(&dirs->lock);
+	if (is_last)
+		finish(dirs, dir);
+}
+
+/* --- down --- */
+
+static int identify(struct target_dir *dir)
+{
+	struct stat st;
+
+	if (fstat(dir->fd, &st) < 0)
+		return -errno;
+	dir->dev = st.st_dev;
+	dir->file = st.st_ino;
+	return 0;
+}
+
+static struct target_dir *push(struct target_dirs *dirs, int fd, struct trail *trail, uint64_t ino)
+{
+	struct target_dir *dir = xcalloc(1, sizeof(*dir));
+
+	*dir = (struct target_dir){.fd = fd, .trail = trail, .ino = ino, .holders = 1};
+	array_add(&dirs->stack, dir);
+	if (dirs->stack.count > NEAR) {
+		struct target_dir *far = dirs->stack.items[dirs->stack.count - 1 - NEAR];
+
+		pthread_mutex_lock(&dirs->lock);
+		far->is_far = true;
+		close_far(far);
+		pthread_mutex_unlock(&dirs->lock);
+	}
+	return dir;
+}
+
+/* One that was there is made fit for its owner to write to; root may anyway. */
+static int open_existing(int parent_fd, const char *name, bool is_root)
+{
+	int fd = openat(parent_fd, name, OPEN_DIRECTORY);
+	AUTO_CLOSE int path_fd = -1;
+	char path[40];
+	struct stat st;
+
+	if (fd >= 0 && (fstat(fd, &st) < 0 || is_root || (st.st_mode & 0700) == 0700 || fchmod(fd, st.st_mode | 0700) == 0))
+		return fd;
+	if (fd >= 0 || errno != EACCES)
+		return fd >= 0 ? fd : -errno;
+	path_fd = openat(parent_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", path_fd);
+	if (path_fd < 0 || chmod(path, 0700) < 0)
+		return -EACCES;
+	fd = openat(parent_fd, name, OPEN_DIRECTORY);
+	return fd < 0 ? -errno : fd;
+}
+
+static int make(struct target_dir *parent, const char *name, bool is_root, bool *ret_existed)
+{
+	int fd;
+
+	*ret_existed = mkdirat(parent->fd, name, 0700) < 0;
+	if (*ret_existed && (errno != EEXIST || !parent->existed))
+		return -errno;
+	fd = *ret_existed ? open_existing(parent->fd, name, is_root) : openat(parent->fd, name, OPEN_DIRECTORY);
+	if (fd == -1)
+		return -errno;
+	if (fd >= 0 && parent->has_default_acl)
+		target_attributes_drop_acls(&(struct target_file){.fd = fd}, true);
+	return fd;
+}
+
+int target_dirs_enter(struct target_dirs *dirs, const char *name, uint64_t ino)
+{
+	struct target_dir *parent = target_dirs_current(dirs), *dir;
+	const struct impersonate *caller = &dirs->export->transfer.caller;
+	bool existed;
+	int fd, r;
+
+	impersonate_begin(caller);
+	fd = make(parent, name, impersonate_is_root(caller), &existed);
+	impersonate_end(caller);
+	if (fd < 0)
+		return fd;
+	dir = push(dirs, fd, trail_new(parent->trail, name), ino);
+	dir->existed = existed;
+	r = identify(dir);
+	if (r < 0)
+		target_dirs_leave(dirs);
+	return r;
+}
+
+/* --- up --- */
+
+static int open_above(struct target_dirs *dirs, const struct target_dir *dir, struct target_dir *above)
+{
+	const struct impersonate *caller = &dirs->export->transfer.caller;
+	struct stat st;
+	int fd;
+
+	impersonate_begin(caller);
+	fd = openat(dir->fd, "..", OPEN_DIRECTORY);
+	impersonate_end(caller);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0 || st.st_dev != above->dev || st.st_ino != above->file) {
+		close(fd);
+		return -ESTALE;
+	}
+	above->fd = fd;
+	return 0;
+}
+
+void target_dirs_leave(struct target_dirs *dirs)
+{
+	struct target_dir *dir = array_pop(&dirs->stack), *above = dirs->stack.count > 0 ? *array_last(&dirs->stack) : NULL;
+	int r = 0;
+
+	if (above) {
+		pthread_mutex_lock(&dirs->lock);
+		above->is_far = false;
+		pthread_mutex_unlock(&dirs->lock);
+		/* Nobody but the walker opens one, and nobody closes one that is near. */
+		if (above->fd < 0 && !transfer_stopped(&dirs->export->transfer))
+			r = open_above(dirs, dir, above);
+	}
+	if (r < 0)
+		transfer_fail(&dirs->export->transfer, r, "%s was changed by somebody else meanwhile: %s", dirs->export->options->target,
+		              r == -ESTALE ? "a directory was moved" : strerror(-r));
+	target_dir_release(dirs, dir);
+}
+
+struct target_dir *target_dirs_current(struct target_dirs *dirs)
+{
+	return *array_last(&dirs->stack);
+}
+
+/* --- the whole --- */
+
+void target_dirs_init(struct target_dirs *dirs, struct export *export, int fd, bool existed)
+{
+	struct target_dir *top;
+
+	*dirs = (struct target_dirs){.export = export};
+	pthread_mutex_init(&dirs->lock, NULL);
+	top = push(dirs, fd, NULL, export->top.ino);
+	top->existed = existed;
+	top->has_default_acl = fgetxattr(fd, ACL_DEFAULT, NULL, 0) > 0;
+	if (identify(top) < 0)
+		top->file = 0; /* then nothing is the same, should it ever be closed */
+}
+
+void target_dirs_clear(struct target_dirs *dirs)
+{
+	while (dirs->stack.count > 0)
+		target_dirs_leave(dirs);
+	array_clear(&dirs->stack);
+	pthread_mutex_destroy(&dirs->lock);
+}

@@ -1,0 +1,56 @@
+/*
+ * Directories of an export's target. One thread, the walker, goes down and up; others make files in the directories that he hands out.
+ *
+ *   target_dirs_init -> target_dirs_enter, target_dirs_leave ... -> target_dirs_clear
+ *   target_dir_hold -> (others work in it) -> target_dir_release
+ *
+ * A directory gets its final mode and times when the last thing in it is made: by the walker as he leaves it, or by the last one who held it.
+ *
+ * However deep the tree is, few directories are open: one that lies far above the walker is closed as soon as nobody holds it. On his way
+ * up he opens it again as ".." of the one that he leaves, and makes sure that it is the same one. So nothing is ever opened by its path.
+ */
+#ifndef CORPUSFS_TRANSFER_TARGET_DIR_H
+#define CORPUSFS_TRANSFER_TARGET_DIR_H
+
+#include <pthread.h>
+
+#include "lib/transfer/export_parts.h"
+#include "lib/transfer/trail.h"
+
+struct target_dir {
+	int fd;              /* open for whoever holds it */
+	struct trail *trail; /* its name, for messages */
+	uint64_t ino;        /* in the view */
+	bool existed;        /* before this export */
+	bool has_default_acl;
+
+	/* The rest is target_dir.c's. */
+	dev_t dev;
+	ino_t file;
+	unsigned holders; /* target_dirs.lock; the walker is one while he is in it or below */
+	bool is_far;      /* target_dirs.lock */
+};
+
+struct target_dirs {
+	struct export *export;
+	pthread_mutex_t lock;                /* guards holders and is_far of all directories, and fd of far ones */
+	ARRAY(struct target_dir *) stack;    /* the walker's */
+};
+
+/* The top is the target itself; the descriptor is taken over. */
+void target_dirs_init(struct target_dirs *dirs, struct export *export, int fd, bool existed);
+/* Leaves what was entered, as it is if the export was stopped. */
+void target_dirs_clear(struct target_dirs *dirs);
+
+/* The walker's place: he makes the directory if it is not there. -errno: he stays where he is. */
+WARN_UNUSED int target_dirs_enter(struct target_dirs *dirs, const char *name, uint64_t ino);
+void target_dirs_leave(struct target_dirs *dirs);
+struct target_dir *target_dirs_current(struct target_dirs *dirs);
+
+struct target_dir *target_dir_hold(struct target_dirs *dirs, struct target_dir *dir);
+void target_dir_release(struct target_dirs *dirs, struct target_dir *dir);
+
+/* A problem of a name in the directory; see transfer_problem. */
+void target_dir_problem(struct target_dirs *dirs, const struct target_dir *dir, const char *name, int code, const char *text);
+
+#endif

@@ -1,0 +1,278 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <sys/resource.h>
+
+#include "dataset_store.h"
+#include "lib/transfer/export.h"
+#include "lib/transfer/view_walk.h"
+#include "lib/transfer/warm.h"
+
+#define DEEP 60000
+#define FEW_DESCRIPTORS 200
+
+static int setup(void **state)
+{
+	static struct place place;
+	struct error err = {0};
+
+	place_init(&place);
+	assert_int_equal(dataset_create(place.store, "d", 0755, 0, 0, 1, &err), 0);
+	*state = &place;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	place_clear(*state);
+	return 0;
+}
+
+static struct view *head(struct place *place)
+{
+	struct view *view;
+
+	assert_int_equal(store_head(place->store, "d", &view), 0);
+	return view;
+}
+
+static uint64_t make(struct view *view, uint64_t dir, const char *name, uint32_t mode)
+{
+	struct create create = {.mode = mode};
+	struct attr attr;
+
+	assert_int_equal(view_create(view, dir, name, &create, &attr, NULL), 0);
+	return attr.ino;
+}
+
+/* A chain of directories "d", in every thousandth a file "f", all of them names of one file. */
+static void make_deep(struct place *place)
+{
+	struct view *view = head(place);
+	uint64_t dir = ROOT_INO, file = make(view, ROOT_INO, "f", S_IFREG | 0644);
+	struct attr attr;
+
+	for (unsigned i = 1; i <= DEEP; i++) {
+		dir = make(view, dir, "d", S_IFDIR | 0755);
+		if (i % 1000 == 0)
+			assert_int_equal(view_link(view, file, dir, "f", &attr), 0);
+	}
+	store_view_put(place->store, view);
+}
+
+struct told {
+	unsigned problems;
+	size_t longest;
+};
+
+static void note_problem(void *arg, const char *path, int code, const char *text)
+{
+	struct told *told = arg;
+
+	told->problems++;
+	told->longest = MAX(told->longest, strlen(path));
+}
+
+static int export(struct place *place, int fd, const char *format, struct told *told, struct transfer_counts *counts)
+{
+	const struct export_options options = {.source = "d", .path = "", .target = "target", .target_fd = fd, .format = format,
+	                                       .transfer = {.uid = geteuid(), .gid = getegid(), .problem = note_problem, .arg = told}};
+	struct error err = {0};
+	int r = export_run(place->store, &options, counts, &err);
+
+	if (r < 0)
+		print_error("%s\n", err.text);
+	return r;
+}
+
+static int setup_deep(void **state)
+{
+	setup(state);
+	make_deep(*state);
+	return 0;
+}
+
+/* In memory: many disks take minutes to remove a deep tree. */
+static char target[] = "/dev/shm/corpusfs-test-XXXXXX";
+
+static int open_target(void)
+{
+	int fd;
+
+	assert_non_null(mkdtemp(target));
+	fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void set_descriptors(rlim_t number)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = MIN(number, limit.rlim_max);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static void assert_deep(int fd)
+{
+	int at = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	struct stat st, first;
+
+	assert_int_equal(fstatat(at, "f", &first, 0), 0);
+	assert_int_equal(first.st_nlink, 1 + DEEP / 1000);
+	for (unsigned i = 1; i <= DEEP; i++) {
+		int below = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		assert_true(below >= 0);
+		close(at);
+		at = below;
+		assert_int_equal(fstat(at, &st), 0);
+		assert_int_equal(st.st_mode & 07777, 0755);
+		if (i % 1000 == 0) {
+			assert_int_equal(fstatat(at, "f", &st, 0), 0);
+			assert_int_equal(st.st_ino, first.st_ino);
+		}
+	}
+	close(at);
+}
+
+static void a_deep_tree_goes_out_with_few_descriptors(void **state)
+{
+	struct place *place = *state;
+	AUTO_CLOSE int fd = open_target();
+	struct transfer_counts counts;
+	struct told told = {0};
+
+	set_descriptors(FEW_DESCRIPTORS);
+	assert_int_equal(export(place, fd, "dir", &told, &counts), 0);
+	set_descriptors(RLIM_INFINITY);
+	assert_int_equal(told.problems, 0);
+	assert_int_equal(counts.directories, DEEP);
+	assert_int_equal(counts.files, 1);
+	assert_int_equal(counts.links, DEEP / 1000);
+	assert_deep(fd);
+	remove_tree(target);
+}
+
+static void a_deep_tree_becomes_an_archive(void **state)
+{
+	struct place *place = *state;
+	AUTO_CLOSE int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	struct transfer_counts counts;
+	struct told told = {0};
+
+	assert_int_equal(export(place, fd, "tar", &told, &counts), 0);
+	assert_int_equal(told.problems, 0);
+	assert_int_equal(counts.directories, DEEP);
+	assert_int_equal(counts.links, DEEP / 1000);
+}
+
+static void what_a_zip_cannot_name_is_told_in_short(void **state)
+{
+	struct place *place = *state;
+	AUTO_CLOSE int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	struct transfer_counts counts;
+	struct told told = {0};
+
+	assert_int_equal(export(place, fd, "zip", &told, &counts), 0);
+	assert_true(told.problems > 0 && told.problems == counts.problems);
+	assert_true(told.longest < 5000);
+	/* "./", "d/" each, and the last one's '/' */
+	assert_int_equal(counts.directories, (65535 - 2) / 2);
+}
+
+static void a_deep_tree_is_warmed(void **state)
+{
+	struct place *place = *state;
+	struct warm_options options = {.source = "d", .path = "", .transfer = {.uid = geteuid(), .gid = getegid()}};
+	struct warm_result result;
+	struct error err = {0};
+
+	assert_int_equal(warm_run(place->store, &options, &result, &err), 0);
+	assert_int_equal(result.files, 1 + DEEP / 1000);
+}
+
+/* --- the walk --- */
+
+static void a_walk_meets_all_in_the_order_of_names(void **state)
+{
+	struct place *place = *state;
+	struct view *view = head(place);
+	struct view_walk_step step;
+	struct view_walk *walk;
+	uint64_t dir = make(view, ROOT_INO, "b", S_IFDIR | 0755);
+	char name[16], last[16] = "";
+	unsigned files = 0;
+
+	make(view, ROOT_INO, "a", S_IFREG | 0644);
+	make(view, ROOT_INO, "c", S_IFDIR | 0755);
+	for (unsigned i = 0; i < 5000; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		make(view, dir, name, S_IFREG | 0644);
+	}
+	walk = view_walk_new(view, ROOT_INO, true);
+	assert_true(view_walk_next(walk, &step) && step.kind == VIEW_WALK_FILE);
+	assert_string_equal(step.path, "a");
+	assert_true(view_walk_next(walk, &step) && step.kind == VIEW_WALK_ENTER);
+	assert_string_equal(step.path, "b");
+	while (view_walk_next(walk, &step) && step.kind == VIEW_WALK_FILE) {
+		assert_true(strcmp(last, step.name) < 0);
+		assert_true(strncmp(step.path, "b/", 2) == 0 && strcmp(step.path + 2, step.name) == 0);
+		snprintf(last, sizeof(last), "%s", step.name);
+		files++;
+	}
+	assert_int_equal(files, 5000);
+	assert_true(step.kind == VIEW_WALK_LEAVE);
+	assert_string_equal(step.path, "b");
+	assert_true(view_walk_next(walk, &step) && step.kind == VIEW_WALK_ENTER);
+	assert_string_equal(step.path, "c");
+	view_walk_skip(walk);
+	assert_false(view_walk_next(walk, &step));
+	assert_false(view_walk_next(walk, &step));
+	view_walk_free(walk);
+	store_view_put(place->store, view);
+}
+
+static void a_walk_says_what_went_away(void **state)
+{
+	struct place *place = *state;
+	struct view *view = head(place);
+	struct view_walk_step step;
+	struct view_walk *walk;
+
+	make(view, ROOT_INO, "a", S_IFREG | 0644);
+	make(view, ROOT_INO, "b", S_IFREG | 0644);
+	walk = view_walk_new(view, ROOT_INO, true);
+	assert_true(view_walk_next(walk, &step));
+	assert_int_equal(view_unlink(view, ROOT_INO, "b"), 0);
+	assert_true(view_walk_next(walk, &step) && step.kind == VIEW_WALK_FAILED);
+	assert_string_equal(step.path, "b");
+	assert_int_equal(step.code, -ESTALE);
+	assert_false(view_walk_next(walk, &step));
+	view_walk_free(walk);
+	store_view_put(place->store, view);
+}
+
+#define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest deep[] = {
+		cmocka_unit_test(a_deep_tree_goes_out_with_few_descriptors),
+		cmocka_unit_test(a_deep_tree_becomes_an_archive),
+		cmocka_unit_test(what_a_zip_cannot_name_is_told_in_short),
+		cmocka_unit_test(a_deep_tree_is_warmed),
+	};
+	const struct CMUnitTest walk[] = {
+		FRESH(a_walk_meets_all_in_the_order_of_names),
+		FRESH(a_walk_says_what_went_away),
+	};
+
+	return cmocka_run_group_tests(deep, setup_deep, teardown) + cmocka_run_group_tests(walk, NULL, NULL);
+}
