@@ -251,7 +251,7 @@ static int run_mount(struct cli *cli)
 	}
 	if (result < 0)
 		return exit_with(&err);
-	if (!request.foreground)
+	if (!request.foreground && !cli->quiet)
 		printf("mounted %s on %s\n", request.shown ? request.shown : request.store, request.mountpoint);
 	return EXIT_OK;
 }
@@ -375,7 +375,8 @@ const struct command mount_commands[] = {
                     "  write_buffer=SIZE   memory for data not yet written (default 256M), likewise\n"
                     "  deep_idle           let idle processors sleep between requests: slower, saves power\n"
                     "  debug               log every request\n"
-                    "  nosuid, nodev, noexec, noatime, ...   as for mount(8)\n",
+                    "  nosuid, nodev, noexec, sync, ...   as for mount(8); reading a file never\n"
+                    "                      changes its access time (noatime)\n",
          .min = 1,
          .max = 2,
          .options = mount_option_list,

@@ -52,6 +52,7 @@ struct cli {
 	const struct command_group *groups; /* all commands there are; ends with a NULL title */
 	const char *store;                  /* -s; NULL: not given */
 	bool as_owner;                      /* --as-owner */
+	bool quiet;                         /* called by mount(8): success is not told */
 	const struct command *command;
 	int argc; /* operands */
 	char **argv;

@@ -8,6 +8,7 @@
 #include "fs/cli/commands.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/help.h"
+#include "lib/base/buf.h"
 
 static int fail_usage(const char *text, const char *word)
 {
@@ -81,6 +82,26 @@ static int run_command(struct cli *cli, int argc, char **argv)
 	return cli->command->run(cli);
 }
 
+/*
+ * mount(8) and so /etc/fstab hand over "SOURCE MOUNTPOINT -o OPTIONS", for `mount -t fuse corpusfs#SOURCE MOUNTPOINT` and
+ * `mount -t fuse.corpusfs SOURCE MOUNTPOINT`. A source is a path, and no command has a slash.
+ */
+static bool is_from_mount8(int argc, char **argv)
+{
+	return argc >= 2 && strchr(argv[0], '/') && argv[1][0] != '-';
+}
+
+static int run_from_mount8(struct cli *cli, int argc, char **argv)
+{
+	AUTO_FREE char **words = xcalloc((size_t)argc + 2, sizeof(*words));
+	char mount[] = "mount";
+
+	words[0] = mount;
+	memcpy(words + 1, argv, (size_t)argc * sizeof(*words));
+	cli->quiet = true;
+	return run_command(cli, argc + 1, words);
+}
+
 int main(int argc, char **argv)
 {
 	struct cli cli = {.groups = command_groups};
@@ -91,7 +112,9 @@ int main(int argc, char **argv)
 	/* The store's directory keeps others out; files in it must stay readable to its owner when root opens the store. */
 	umask(022);
 	first = global_options(&cli, argc, argv, &code);
-	if (first >= 0)
+	if (first >= 0 && is_from_mount8(argc - first, argv + first))
+		code = run_from_mount8(&cli, argc - first, argv + first);
+	else if (first >= 0)
 		code = run_command(&cli, argc - first, argv + first);
 	if (fflush(stdout) != 0 && code == EXIT_OK) {
 		fprintf(stderr, "corpusfs: the output could not be written: %s\n", strerror(errno));

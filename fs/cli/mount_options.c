@@ -1,6 +1,7 @@
 #include "fs/cli/mount_options.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "fs/cli/units.h"
@@ -15,20 +16,31 @@ static const struct {
 	{"deep_idle", "deep_idle", true}, {"as_owner", "as_owner", true},
 };
 
-/* Passed on to the kernel. */
-static const char *const generic[] = {"nosuid",  "suid",  "nodev",      "dev",  "noexec", "exec",
-                                      "noatime", "atime", "nodiratime", "sync", "async",  "dirsync"};
+/* What mount(8) and /etc/fstab know. */
+static const struct {
+	const char *name;
+	enum {
+		KERNEL, /* passed on to it */
+		OTHERS, /* for mount(8) and systemd */
+		HOLDS,  /* so it is in any case */
+		NOTED,  /* it makes no difference, which is said */
+		REFUSED,
+	} what;
+} known[] = {
+	{"nosuid", KERNEL},      {"suid", KERNEL},       {"nodev", KERNEL},     {"dev", KERNEL},      {"noexec", KERNEL},
+	{"exec", KERNEL},        {"sync", KERNEL},       {"async", KERNEL},     {"dirsync", KERNEL},
 
-/* Words of /etc/fstab that are for mount(8) and systemd. */
-static const char *const ignored[] = {"defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "users"};
+	{"defaults", OTHERS},    {"auto", OTHERS},       {"noauto", OTHERS},    {"nofail", OTHERS},   {"_netdev", OTHERS},
+	{"user", OTHERS},        {"nouser", OTHERS},     {"users", OTHERS},     {"nousers", OTHERS},  {"owner", OTHERS},
+	{"noowner", OTHERS},     {"group", OTHERS},      {"nogroup", OTHERS},   {"comment", OTHERS},  {"uhelper", OTHERS},
+	{"helper", OTHERS},
 
-static bool among(const char *const *list, size_t count, const char *name)
-{
-	for (size_t i = 0; i < count; i++)
-		if (strcmp(list[i], name) == 0)
-			return true;
-	return false;
-}
+	{"noatime", HOLDS},      {"nodiratime", HOLDS},  {"norelatime", HOLDS}, {"nostrictatime", HOLDS},
+	{"lazytime", HOLDS},     {"nolazytime", HOLDS},  {"nomand", HOLDS},     {"noiversion", HOLDS},
+	{"symfollow", HOLDS},    {"silent", HOLDS},      {"loud", HOLDS},
+
+	{"relatime", NOTED},     {"diratime", NOTED},    {"atime", REFUSED},    {"strictatime", REFUSED},
+};
 
 static int set_size(const char *name, const char *value, uint64_t *ret_bytes, struct error *err)
 {
@@ -59,9 +71,32 @@ static void add_extra(json_t *args, const char *name)
 	json_object_set_new(args, "extra", json_from_bytes(text));
 }
 
+/* 1: not known here. */
+static int set_known(const char *option, const char *value, json_t *args, struct error *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+		if (strcmp(known[i].name, option) != 0 || (value && known[i].what != OTHERS))
+			continue;
+		switch (known[i].what) {
+		case KERNEL: add_extra(args, option); return 0;
+		case OTHERS:
+		case HOLDS: return 0;
+		case NOTED:
+			fprintf(stderr, "corpusfs: %s makes no difference: reading a file does not change its access time\n", option);
+			return 0;
+		case REFUSED:
+			error_set(err, -EINVAL, "mount option \"%s\" cannot be had: reading a file does not change its access time", option);
+			error_hint(err, "leave it out; the mount is noatime");
+			return -EINVAL;
+		}
+	}
+	return strncmp(option, "x-", 2) == 0 || strncmp(option, "X-", 2) == 0 ? 0 : 1;
+}
+
 static int parse_one(char *option, json_t *args, struct store_options *store_options, struct error *err)
 {
 	char *value = strchr(option, '=');
+	int result;
 
 	if (value)
 		*value++ = '\0';
@@ -76,12 +111,9 @@ static int parse_one(char *option, json_t *args, struct store_options *store_opt
 			json_object_set_new(args, flags[i].key, json_boolean(flags[i].value));
 			return 0;
 		}
-	if (!value && among(generic, ARRAY_SIZE(generic), option)) {
-		add_extra(args, option);
-		return 0;
-	}
-	if ((!value && among(ignored, ARRAY_SIZE(ignored), option)) || strncmp(option, "x-", 2) == 0)
-		return 0;
+	result = set_known(option, value, args, err);
+	if (result <= 0)
+		return result;
 	error_set(err, -EINVAL, "unknown mount option \"%s%s%s\"", option, value ? "=" : "", value ? value : "");
 	error_hint(err, "corpusfs help mount lists them");
 	return -EINVAL;

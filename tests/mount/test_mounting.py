@@ -374,13 +374,6 @@ def test_store_of_the_current_directory_is_found(fs, store):
     assert result.code == 0 and "d" in result.out
 
 
-def test_mount_options_reach_the_kernel(store):
-    store.mount(options="allow_other,nosuid,nodev,noexec")
-    with open("/proc/self/mountinfo", encoding="ascii") as lines:
-        line = next(line for line in lines if line.split()[4] == store.points[0])
-    assert {"nosuid", "nodev", "noexec"} <= set(line.split()[5].split(","))
-
-
 def test_who_stands_in_a_directory_just_made_keeps_it(fs, store):
     """The notices that follow a change must not take names away that still stand."""
     point = store.points[0]

@@ -95,7 +95,7 @@ static char *kernel_options(const struct mount *mount)
 {
 	struct buf text = BUF_INIT;
 
-	buf_addf(&text, "default_permissions,subtype=corpusfs,%s%s", mount->read_only ? "ro" : "rw",
+	buf_addf(&text, "default_permissions,subtype=corpusfs,noatime,%s%s", mount->read_only ? "ro" : "rw",
 	         mount->options.allow_other ? ",allow_other" : "");
 	if (mount->options.debug)
 		buf_addf(&text, ",debug");
@@ -300,11 +300,10 @@ static unsigned long place_flags(const struct mount *mount)
 		const char *name;
 		unsigned long set, clear;
 	} known[] = {
-		{"suid", 0, MS_NOSUID}, {"dev", 0, MS_NODEV},           {"noexec", MS_NOEXEC, 0},
-		{"exec", 0, MS_NOEXEC}, {"nodiratime", MS_NODIRATIME, 0}, {"noatime", MS_NOATIME, 0},
+		{"suid", 0, MS_NOSUID}, {"dev", 0, MS_NODEV}, {"noexec", MS_NOEXEC, 0}, {"exec", 0, MS_NOEXEC},
 	};
 	AUTO_FREE char *extra = xstrdup(mount->options.extra ? mount->options.extra : "");
-	unsigned long flags = MS_NOSUID | MS_NODEV;
+	unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOATIME;
 	char *rest = NULL;
 
 	for (char *word = strtok_r(extra, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
