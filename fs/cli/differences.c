@@ -62,10 +62,16 @@ static void print_entry(const json_t *entry)
 	const json_t *attr = json_object_get(entry, "b") ? json_object_get(entry, "b") : json_object_get(entry, "a");
 	bool is_dir = S_ISDIR((mode_t)json_integer_value(json_object_get(attr, "mode")));
 
+	if (strcmp(kind, "below") == 0) {
+		printf("> ");
+		print_path(json_string_value(json_object_get(entry, "path")), true);
+		printf(" (%lld more, too deep below it to be named)\n", (long long)json_integer_value(json_object_get(entry, "entries")));
+		return;
+	}
 	printf("%c ", letter_of(kind));
 	if (old_path) {
 		print_path(old_path, is_dir);
-		printf(" -> ");
+		printf(json_is_true(json_object_get(entry, "old_below")) ? "... -> " : " -> ");
 	}
 	print_path(json_string_value(json_object_get(entry, "path")), is_dir);
 	printf("%s\n", old_path && json_is_true(json_object_get(entry, "content_changed")) ? " (modified)" : "");

@@ -5,12 +5,48 @@
 
 #define BLOCK (64U << 10)
 
+#define EXTENTS_AT_ONCE 1024
+
 struct content {
 	struct chunks *chunks;
+	const struct scan *scan;
 	const struct scan_inode *file;
-	ARRAY(struct extent) extents;
-	size_t at; /* the first extent that ends after the position asked for last: positions only grow */
+	ARRAY(struct extent) extents; /* some of them */
+	size_t at;                    /* the first one that ends after the position asked for last: positions only grow */
+	bool complete;                /* there are none behind them */
 };
+
+static int add_extent(void *arg, const struct extent *extent)
+{
+	struct content *content = arg;
+
+	array_add(&content->extents, *extent);
+	return content->extents.count == EXTENTS_AT_ONCE ? 1 : 0;
+}
+
+static int read_extents(struct content *content, uint64_t from)
+{
+	array_reset(&content->extents);
+	content->at = 0;
+	int result = scan_extents_from(content->scan, content->file->ino, from, add_extent, content);
+	content->complete = result == 0;
+	return MIN(result, 0);
+}
+
+/* Reads on until there is an extent that ends after the position, or none left. */
+static int read_up_to(struct content *content, uint64_t position)
+{
+	int result = 0;
+
+	for (;;) {
+		const struct extent *extent = content->extents.items + content->at;
+		for (; content->at < content->extents.count && extent->offset + extent->record.length <= position; extent++)
+			content->at++;
+		if (result < 0 || content->at < content->extents.count || content->complete)
+			return result;
+		result = read_extents(content, array_last(&content->extents)->offset + 1);
+	}
+}
 
 /* What the content is made of from some position on, up to `end`. */
 struct piece {
@@ -20,25 +56,28 @@ struct piece {
 	uint32_t chunk_offset; /* of the position */
 };
 
-static struct piece piece_at(struct content *content, uint64_t position)
+static int piece_at(struct content *content, uint64_t position, struct piece *ret_piece)
 {
 	const struct inode_record *record = &content->file->record;
+	int result = read_up_to(content, position);
 
+	if (result < 0)
+		return result;
+	const struct extent *extent = content->at < content->extents.count ? &content->extents.items[content->at] : NULL;
 	if (record->is_inline && position < record->data_len)
-		return (struct piece){.kind = INLINE, .end = record->data_len};
-	const struct extent *extent = content->extents.items, *end = extent + content->extents.count;
-	for (extent += content->at; extent < end && extent->offset + extent->record.length <= position; extent++)
-		content->at++;
-	if (extent == end)
-		return (struct piece){.kind = ZEROS, .end = UINT64_MAX};
-	if (position < extent->offset)
-		return (struct piece){.kind = ZEROS, .end = extent->offset};
-	return (struct piece){
-		.kind = extent->record.chunk == CHUNK_NONE ? ZEROS : CHUNK,
-		.end = extent->offset + extent->record.length,
-		.chunk = extent->record.chunk,
-		.chunk_offset = extent->record.chunk_offset + (uint32_t)(position - extent->offset),
-	};
+		*ret_piece = (struct piece){.kind = INLINE, .end = record->data_len};
+	else if (!extent)
+		*ret_piece = (struct piece){.kind = ZEROS, .end = UINT64_MAX};
+	else if (position < extent->offset)
+		*ret_piece = (struct piece){.kind = ZEROS, .end = extent->offset};
+	else
+		*ret_piece = (struct piece){
+			.kind = extent->record.chunk == CHUNK_NONE ? ZEROS : CHUNK,
+			.end = extent->offset + extent->record.length,
+			.chunk = extent->record.chunk,
+			.chunk_offset = extent->record.chunk_offset + (uint32_t)(position - extent->offset),
+		};
+	return 0;
 }
 
 static int read_piece(const struct content *content, const struct piece *piece, uint64_t position, uint32_t len, uint8_t *out)
@@ -51,15 +90,34 @@ static int read_piece(const struct content *content, const struct piece *piece, 
 	return chunks_read(content->chunks, piece->chunk, piece->chunk_offset, len, out);
 }
 
+/* Makes one of those that lie closer together than the gap. */
+static void join_ranges(struct range_list *ranges)
+{
+	size_t kept = 0;
+
+	for (size_t i = 1; i < ranges->count; i++) {
+		struct diff_range *last = &ranges->items[kept], next = ranges->items[i];
+		if (next.offset < last->offset + last->length + ranges->gap)
+			last->length = next.offset + next.length - last->offset;
+		else
+			ranges->items[++kept] = next;
+	}
+	ranges->count = MIN(ranges->count, kept + 1);
+}
+
 static void add_range(struct range_list *ranges, uint64_t first, uint64_t end)
 {
-	struct diff_range *last = ranges->count > 0 ? &ranges->items[ranges->count - 1] : NULL;
+	struct diff_range *last = ranges->count > 0 ? array_last(ranges) : NULL;
 
-	if (last && first < last->offset + last->length + CONTENT_DIFF_GAP) {
+	if (last && first < last->offset + last->length + ranges->gap) {
 		last->length = end - last->offset;
 		return;
 	}
 	array_add(ranges, (struct diff_range){.offset = first, .length = end - first});
+	while (ranges->count > CONTENT_DIFF_RANGES) {
+		ranges->gap *= 2;
+		join_ranges(ranges);
+	}
 }
 
 static void add_differences(struct range_list *ranges, uint64_t position, const uint8_t *a, const uint8_t *b, uint32_t len)
@@ -83,67 +141,93 @@ static bool is_same(const struct piece *a, const struct piece *b)
 	return a->kind == ZEROS || (a->kind == CHUNK && a->chunk == b->chunk && a->chunk_offset == b->chunk_offset);
 }
 
-/* Compares up to `end`; `scratch` has room for two blocks. */
-static int compare_common(struct content *a, struct content *b, uint64_t end, struct range_list *ranges, uint8_t *scratch, bool *differs)
+struct comparison {
+	const struct content_pair *pair;
+	struct content a, b;
+	struct range_list *ranges; /* or NULL */
+	bool differs;
+	uint8_t *scratch; /* two blocks */
+};
+
+/* Looks at what lies at the position; ret_len: how far that went. */
+static int compare_piece(struct comparison *comparison, uint64_t position, uint64_t end, uint64_t *ret_len)
 {
-	for (uint64_t position = 0; position < end && (ranges || !*differs);) {
-		struct piece in_a = piece_at(a, position), in_b = piece_at(b, position);
-		uint64_t len = MIN(MIN(in_a.end, in_b.end), end) - position;
-		int result;
-		if (is_same(&in_a, &in_b)) {
-			position += len;
-			continue;
-		}
-		len = MIN(len, BLOCK);
-		result = read_piece(a, &in_a, position, (uint32_t)len, scratch);
-		if (result == 0)
-			result = read_piece(b, &in_b, position, (uint32_t)len, scratch + BLOCK);
-		if (result < 0)
-			return result;
-		if (memcmp(scratch, scratch + BLOCK, len) != 0) {
-			*differs = true;
-			if (ranges)
-				add_differences(ranges, position, scratch, scratch + BLOCK, (uint32_t)len);
-		}
-		position += len;
-	}
+	uint8_t *bytes_a = comparison->scratch, *bytes_b = comparison->scratch + BLOCK;
+	struct piece in_a, in_b;
+	int result = piece_at(&comparison->a, position, &in_a);
+
+	if (result == 0)
+		result = piece_at(&comparison->b, position, &in_b);
+	if (result < 0)
+		return result;
+	*ret_len = MIN(MIN(in_a.end, in_b.end), end) - position;
+	if (is_same(&in_a, &in_b))
+		return 0;
+	*ret_len = MIN(*ret_len, (uint64_t)BLOCK);
+	result = read_piece(&comparison->a, &in_a, position, (uint32_t)*ret_len, bytes_a);
+	if (result == 0)
+		result = read_piece(&comparison->b, &in_b, position, (uint32_t)*ret_len, bytes_b);
+	if (result < 0 || memcmp(bytes_a, bytes_b, *ret_len) == 0)
+		return result;
+	comparison->differs = true;
+	if (comparison->ranges)
+		add_differences(comparison->ranges, position, bytes_a, bytes_b, (uint32_t)*ret_len);
 	return 0;
 }
 
-static int add_extent(void *arg, const struct extent *extent)
+static int compare_common(struct comparison *comparison, uint64_t end)
 {
-	struct content *content = arg;
-
-	array_add(&content->extents, *extent);
-	return 0;
-}
-
-int content_differs(struct chunks *chunks, const struct scan *a, const struct scan_inode *file_a, const struct scan *b,
-		    const struct scan_inode *file_b, struct range_list *ranges, bool *ret_differs)
-{
-	struct content in_a = {.chunks = chunks, .file = file_a}, in_b = {.chunks = chunks, .file = file_b};
-	uint64_t size_a = file_a->record.size, size_b = file_b->record.size;
-	bool differs = size_a != size_b;
-	AUTO_FREE uint8_t *scratch = NULL;
+	const struct content_pair *pair = comparison->pair;
 	int result = 0;
 
-	if (differs && !ranges) {
+	for (uint64_t position = 0, len = 0; position < end && result == 0; position += len) {
+		if (comparison->differs && !comparison->ranges)
+			break;
+		result = pair->cancelled && pair->cancelled(pair->arg) ? -ECANCELED : compare_piece(comparison, position, end, &len);
+	}
+	return result;
+}
+
+/* What is inline has no extents. */
+static struct content content_of(const struct content_pair *pair, const struct scan *scan, const struct scan_inode *file)
+{
+	return (struct content){.chunks = pair->chunks, .scan = scan, .file = file, .complete = file->record.is_inline};
+}
+
+int content_differs(const struct content_pair *pair, struct range_list *ranges, bool *ret_differs)
+{
+	uint64_t size_a = pair->file_a->record.size, size_b = pair->file_b->record.size;
+	AUTO_FREE uint8_t *scratch = NULL;
+	struct comparison comparison = {
+		.pair = pair,
+		.a = content_of(pair, pair->a, pair->file_a),
+		.b = content_of(pair, pair->b, pair->file_b),
+		.ranges = ranges,
+		.differs = size_a != size_b,
+	};
+	int result = 0;
+
+	if (comparison.differs && !ranges) {
 		*ret_differs = true;
 		return 0;
 	}
-	if (!file_a->record.is_inline)
-		result = scan_extents(a, file_a->ino, add_extent, &in_a);
-	if (result == 0 && !file_b->record.is_inline)
-		result = scan_extents(b, file_b->ino, add_extent, &in_b);
+	if (ranges) {
+		array_reset(ranges);
+		ranges->gap = CONTENT_DIFF_GAP;
+	}
+	if (!comparison.a.complete)
+		result = read_extents(&comparison.a, 0);
+	if (result == 0 && !comparison.b.complete)
+		result = read_extents(&comparison.b, 0);
 	if (result == 0) {
-		scratch = xmalloc(2UL * BLOCK);
-		result = compare_common(&in_a, &in_b, MIN(size_a, size_b), ranges, scratch, &differs);
+		comparison.scratch = scratch = xmalloc(2UL * BLOCK);
+		result = compare_common(&comparison, MIN(size_a, size_b));
 	}
 	if (result == 0 && ranges && size_b > size_a)
 		add_range(ranges, size_a, size_b);
-	array_clear(&in_a.extents);
-	array_clear(&in_b.extents);
+	array_clear(&comparison.a.extents);
+	array_clear(&comparison.b.extents);
 	if (result == 0)
-		*ret_differs = differs;
+		*ret_differs = comparison.differs;
 	return result;
 }

@@ -5,7 +5,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
-#include "lib/history/paths.h"
+#include "lib/base/path.h"
 #include "lib/history/restore_parts.h"
 #include "lib/store/catalog.h"
 
@@ -119,7 +119,7 @@ int dataset_restore(struct store *store, const char *dataset, const char *snapsh
 		    struct restore_result *ret_result, struct error *err)
 {
 	struct restore restore = {.store = store, .cancelled = cancelled, .arg = arg};
-	AUTO_FREE char *clean = paths_clean(path);
+	AUTO_FREE char *clean = path_clean(path);
 	struct spot spot = {0};
 	int result = store_check_writable(store, err);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/path.h"
 #include "lib/history/paths.h"
 #include "lib/store/snapshots.h"
 
@@ -122,52 +123,7 @@ static void add_row(struct listing *listing, const struct holder *holder, const 
 	array_add(&row->snapshots, holder->snapshot);
 }
 
-struct place_found {
-	uint64_t dir;
-	char *name;
-};
-
-static void keep_place(void *arg, uint64_t ino, uint64_t dir, const char *name)
-{
-	struct place_found *found = arg;
-
-	(void)ino;
-	if (found->name)
-		return;
-	found->dir = dir;
-	found->name = xstrdup(name);
-}
-
-/* Where an inode stands that is not where it once stood. *ret_path NULL: nowhere to be found. */
-static int find_elsewhere(const struct scan *scan, const struct scan_inode *inode, char **ret_path)
-{
-	struct wanted_file wanted = {.ino = inode->ino, .hint = inode->record.parent, .nlink = inode->record.nlink};
-	struct paths *paths = paths_new(scan);
-	struct place_found found = {0};
-	const char *path;
-	int result = 0;
-
-	*ret_path = NULL;
-	if (S_ISDIR(inode->record.mode)) {
-		paths_want(paths, inode->ino);
-	} else {
-		result = paths_find_names(scan, &wanted, 1, keep_place, &found);
-		if (found.name)
-			paths_want(paths, found.dir);
-	}
-	if (result == 0)
-		result = paths_resolve(paths);
-	if (result == 0 && S_ISDIR(inode->record.mode)) {
-		path = paths_of(paths, inode->ino);
-		*ret_path = path ? xstrdup(path) : NULL;
-	} else if (result == 0 && found.name) {
-		*ret_path = paths_join(paths, found.dir, found.name);
-	}
-	free(found.name);
-	paths_free(paths);
-	return result;
-}
-
+/* An inode that once stood at the path, and stands elsewhere in this view. */
 static int add_elsewhere(struct listing *listing, const struct holder *holder, const struct scan *scan, uint64_t ino, bool *found)
 {
 	struct scan_inode inode;
@@ -176,13 +132,13 @@ static int add_elsewhere(struct listing *listing, const struct holder *holder, c
 
 	if (result < 0)
 		return result == -ENOENT ? 0 : result;
-	result = find_elsewhere(scan, &inode, &path);
-	if (result == 0 && path) {
+	result = paths_find(scan, &inode, &path);
+	if (result == 0) {
 		add_row(listing, holder, &inode, path);
 		*found = true;
 	}
 	scan_inode_clear(&inode);
-	return result;
+	return result == -ENOENT ? 0 : result;
 }
 
 static int add_versions(struct listing *listing, struct holder *holder)
@@ -228,7 +184,7 @@ static void listing_clear(struct listing *listing)
 int versions_list(struct store *store, const char *dataset, const char *path,
 		  int (*each)(void *arg, const struct file_version *version), void *arg, struct error *err)
 {
-	AUTO_FREE char *clean = paths_clean(path);
+	AUTO_FREE char *clean = path_clean(path);
 	struct listing listing = {.store = store, .dataset = dataset, .path = clean};
 	int result = snapshot_list(store, dataset, note_snapshot, &listing);
 

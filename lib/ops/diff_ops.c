@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/path.h"
 #include "lib/history/diff.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
@@ -17,14 +18,9 @@ struct telling {
 	bool content, counts_only;
 	uint64_t counts[ARRAY_SIZE(kind_names)];
 	uint64_t bytes_added, bytes_removed;
+	char *deep; /* the directory below which there is what has too long a path; owned. NULL: none */
+	uint64_t deep_count;
 };
-
-static bool lies_under(const char *path, const char *under)
-{
-	size_t len = strlen(under);
-
-	return path && strncmp(path, under, len) == 0 && (len == 0 || path[len] == '\0' || path[len] == '/');
-}
 
 static json_t *ranges_to_json(const struct diff_entry *entry)
 {
@@ -43,31 +39,66 @@ static void add_attr(json_t *row, const char *key, const struct attr *attr)
 					      "uid", (json_int_t)attr->uid, "gid", (json_int_t)attr->gid, "mtime", op_seconds(attr->mtime)));
 }
 
-static int tell_entry(void *arg, const struct diff_entry *entry)
+static void count_entry(struct telling *telling, const struct diff_entry *entry)
 {
-	struct telling *telling = arg;
-	json_t *row;
-
-	if (op_cancelled(telling->context))
-		return -ECANCELED;
-	if (!lies_under(entry->path, telling->under) && !lies_under(entry->old_path, telling->under))
-		return 0;
 	telling->counts[entry->kind]++;
 	if (entry->content_changed || !entry->a || !entry->b) {
 		telling->bytes_removed += entry->a && S_ISREG(entry->a->mode) ? entry->a->size : 0;
 		telling->bytes_added += entry->b && S_ISREG(entry->b->mode) ? entry->b->size : 0;
 	}
-	if (telling->counts_only)
+}
+
+/* What lies too deep is told in one row for each directory above; such entries come one after the other. */
+static int tell_deep(struct telling *telling)
+{
+	AUTO_FREE char *deep = steal_ptr(telling->deep);
+	uint64_t count = telling->deep_count;
+
+	telling->deep_count = 0;
+	if (!deep)
 		return 0;
-	row = json_pack("{s:s, s:o, s:b}", "kind", kind_names[entry->kind], "path", json_from_bytes(entry->path), "content_changed",
-			entry->content_changed);
+	return op_row(telling->context,
+		      json_pack("{s:s, s:o, s:I}", "kind", "below", "path", json_from_bytes(deep), "entries", (json_int_t)count));
+}
+
+static int tell_row(struct telling *telling, const struct diff_entry *entry)
+{
+	json_t *row = json_pack("{s:s, s:o, s:b}", "kind", kind_names[entry->kind], "path", json_from_bytes(entry->path), "content_changed",
+				entry->content_changed);
+
 	if (entry->old_path)
 		json_object_set_new(row, "old_path", json_from_bytes(entry->old_path));
+	if (entry->old_too_deep)
+		json_object_set_new(row, "old_below", json_true());
 	add_attr(row, "a", entry->a);
 	add_attr(row, "b", entry->b);
 	if (telling->content && entry->content_changed)
 		json_object_set_new(row, "ranges", ranges_to_json(entry));
 	return op_row(telling->context, row);
+}
+
+static int tell_entry(void *arg, const struct diff_entry *entry)
+{
+	struct telling *telling = arg;
+	int result = 0;
+
+	if (op_cancelled(telling->context))
+		return -ECANCELED;
+	if (!path_is_below(entry->path, telling->under) && !(entry->old_path && path_is_below(entry->old_path, telling->under)))
+		return 0;
+	count_entry(telling, entry);
+	if (telling->counts_only)
+		return 0;
+	if (telling->deep && (!entry->too_deep || strcmp(telling->deep, entry->path) != 0))
+		result = tell_deep(telling);
+	if (result < 0)
+		return result;
+	if (!entry->too_deep)
+		return tell_row(telling, entry);
+	if (!telling->deep)
+		telling->deep = xstrdup(entry->path);
+	telling->deep_count++;
+	return 0;
 }
 
 static int latest_name(void *arg, const struct snapshot_info *info)
@@ -100,8 +131,22 @@ static int choose_sides(struct store *store, const char *given, char **ret_a, ch
 	return 0;
 }
 
+/* A path that is mistyped differs in nothing, which must not look like an answer. */
+static int check_path(struct view *a, const char *name_a, struct view *b, const char *name_b, const char *path, struct error *err)
+{
+	struct attr attr;
+	int in_a = view_resolve(a, path, &attr), in_b = view_resolve(b, path, &attr);
+
+	if (in_a == 0 || in_b == 0)
+		return 0;
+	if ((in_a == -ENOENT || in_a == -ENOTDIR) && (in_b == -ENOENT || in_b == -ENOTDIR))
+		return error_set(err, -ENOENT, "neither %s nor %s has \"%s\"", name_a, name_b, path);
+	return MIN(in_a, in_b);
+}
+
 static int compare(struct op_context *context, const char *name_a, const char *name_b, struct telling *telling, struct error *err)
 {
+	const struct diff_options options = {.flags = telling->content ? DIFF_CONTENT : 0, .cancelled = op_cancelled, .arg = context};
 	struct view *a, *b;
 	int result = op_open_view(context->store, name_a, &a, err);
 
@@ -109,23 +154,30 @@ static int compare(struct op_context *context, const char *name_a, const char *n
 		return result;
 	result = op_open_view(context->store, name_b, &b, err);
 	if (result == 0) {
-		result = diff_views(context->store, a, b, telling->content ? DIFF_CONTENT : 0, tell_entry, telling);
+		result = check_path(a, name_a, b, name_b, telling->under, err);
+		if (result == 0)
+			result = diff_views(context->store, a, b, &options, tell_entry, telling);
+		if (result == 0)
+			result = tell_deep(telling);
 		store_view_put(context->store, b);
 	}
 	store_view_put(context->store, a);
-	return result < 0 ? error_default(err, result, "%s and %s could not be compared: %s", name_a, name_b, strerror(-result)) : 0;
+	free(telling->deep);
+	return result < 0 ? error_default(err, result, "%s and %s could not be compared", name_a, name_b) : 0;
 }
 
 /*
  * diff: {a: "DATASET[@NAME]", b?, path?, content?, stat?} -> {a, b, counts: {kind: n}, bytes_added, bytes_removed}; rows {kind:
- * added|removed|modified|renamed|metadata, path, old_path?, content_changed, a?: {size, mode, uid, gid, mtime}, b?, ranges?:
- * [[offset, length]]}. Without b: a snapshot against the head, a dataset's latest snapshot against its head. stat: no rows.
+ * added|removed|modified|renamed|metadata, path, old_path?, old_below?: old_path is only a directory above, content_changed, a?: {size,
+ * mode, uid, gid, mtime}, b?, ranges?: [[offset, length]]} and {kind: below, path, entries}: so many lie too deep below the path to be
+ * named. Without b: a snapshot against the head, a dataset's latest snapshot against its head. stat: no rows.
  */
 static int diff_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
+	AUTO_FREE char *under = path_clean(op_arg_string_or(args, "path", ""));
 	struct telling telling = {
 		.context = context,
-		.under = op_arg_string_or(args, "path", ""),
+		.under = under,
 		.content = op_arg_bool(args, "content"),
 		.counts_only = op_arg_bool(args, "stat"),
 	};

@@ -89,6 +89,16 @@ def test_diff_of_one_path(case):
     assert case.ok("diff", "d@v1", "--path", "same") == ""
 
 
+def test_a_path_in_neither_is_told(case):
+    change_everything(case)
+    for args in (("diff", "d@v1"), ("rollback", "d@v1", "-n"), ("diff", "d@v1", "--stat"), ("diff", "d@v1", "d", "--exit-code")):
+        result = case.run(*args, "--path", "no/such")
+        assert result.code == program.NOT_FOUND and '"no/such"' in result.err and result.out == ""
+    for path in ("gone", "fresh", "/dir/", "dir//inside", ""):
+        assert case.run("diff", "d@v1", "--path", path).code == 0
+    assert case.ok("diff", "d@v1", "--path", "/dir/").splitlines() == ["R moved -> dir/moved"]
+
+
 def test_diff_as_sums_and_as_json(case):
     change_everything(case)
     assert "1 added, 1 removed, 1 modified, 2 renamed, 1 metadata only" in case.ok("diff", "d@v1", "--stat")

@@ -190,9 +190,11 @@ int scan_xattrs(const struct scan *scan, uint64_t ino, struct buf *packed)
 	return finish(iter, 0);
 }
 
-int scan_extents(const struct scan *scan, uint64_t ino, inode_extent_fn each, void *arg)
+int scan_extents_from(const struct scan *scan, uint64_t ino, uint64_t from, inode_extent_fn each, void *arg)
 {
-	struct version_iter *iter = iterate_kind(scan, ino, KEY_EXTENT);
+	struct tree_key first = tree_stem_extent(scan->family, ino, from);
+	struct tree_key end = tree_prefix_end(tree_prefix_kind(scan->family, ino, KEY_EXTENT));
+	struct version_iter *iter = iterate(scan, &first, &end);
 	int result = 0;
 
 	while (result == 0 && version_iter_next(iter)) {
@@ -207,4 +209,9 @@ int scan_extents(const struct scan *scan, uint64_t ino, inode_extent_fn each, vo
 			result = each(arg, &extent);
 	}
 	return finish(iter, result);
+}
+
+int scan_extents(const struct scan *scan, uint64_t ino, inode_extent_fn each, void *arg)
+{
+	return scan_extents_from(scan, ino, 0, each, arg);
 }

@@ -66,7 +66,8 @@ WARN_UNUSED int scan_list(const struct scan *scan, uint64_t dir, struct scan_lis
 /* All extended attributes in one piece of bytes, which is equal where the attributes are equal. */
 WARN_UNUSED int scan_xattrs(const struct scan *scan, uint64_t ino, struct buf *packed);
 
-/* Extents by ascending offset; stops when the callback returns not 0, and returns that. */
-WARN_UNUSED int scan_extents(const struct scan *scan, uint64_t ino, inode_extent_fn each, void *arg);
+/* Extents by ascending offset, from those that begin at `from` on; stops when the callback returns not 0, and returns that. */
+WARN_UNUSED int scan_extents_from(const struct scan *scan, uint64_t ino, uint64_t from, inode_extent_fn each, void *arg);
+WARN_UNUSED int scan_extents(const struct scan *scan, uint64_t ino, inode_extent_fn each, void *arg); /* all */
 
 #endif
