@@ -74,6 +74,9 @@ void target_stat(const struct target *target, const struct attr *attr, struct st
 		.st_mtim = attr->mtime,
 		.st_ctim = attr->ctime,
 	};
+	/* who counts meets ".snapshots", too */
+	if (S_ISDIR(attr->mode) && target->mount->options.snapdir == SNAPDIR_VISIBLE && target_has_snapshots(target))
+		ret_stat->st_nlink++;
 	/* A snapshot's directory in ".snapshots" shows when it was taken. */
 	if (attr->ino == ROOT_INO && view_read_only(target->view) && !target->mount->options.snapshot)
 		(void)!snapshot_taken(target->mount->group->store, view_number(target->view), &ret_stat->st_mtim);

@@ -15,6 +15,9 @@
 
 #define SNAPSHOTS_NAME ".snapshots"
 
+/* Of a directory whose subdirectories are not counted, as btrfs says it: who walks a tree by counting does not count here. */
+#define NLINK_UNKNOWN 1
+
 struct target {
 	struct mount *mount;
 	struct node node;

@@ -24,7 +24,7 @@ void root_stat(const struct mount *mount, struct stat *ret_stat)
 	*ret_stat = (struct stat){
 		.st_ino = NODE_MOUNT_ROOT,
 		.st_mode = S_IFDIR | 0755,
-		.st_nlink = 2,
+		.st_nlink = NLINK_UNKNOWN,
 		.st_uid = mount->group->owner_uid,
 		.st_gid = mount->group->owner_gid,
 		.st_blksize = 4096,

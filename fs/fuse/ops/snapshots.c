@@ -30,10 +30,13 @@ int snapshots_entry(const struct target *dir, struct fuse_entry_param *ret_entry
 	if (!S_ISDIR(attr.mode))
 		return -ENOTDIR;
 	*ret_entry = (struct fuse_entry_param){
-		.ino = node_number(view, dir->node.ino, true), .attr_timeout = TIMEOUT_LIST, .entry_timeout = TIMEOUT_HEAD};
+		.ino = node_encode((struct node){.kind = NODE_SNAPSHOTS, .view = view, .ino = dir->node.ino}, 0),
+		.attr_timeout = TIMEOUT_LIST,
+		.entry_timeout = TIMEOUT_HEAD,
+	};
 	target_stat(dir, &attr, &ret_entry->attr);
-	ret_entry->attr.st_ino = ret_entry->ino;
-	ret_entry->attr.st_nlink = 2;
+	ret_entry->attr.st_ino = node_number(view, dir->node.ino, true);
+	ret_entry->attr.st_nlink = NLINK_UNKNOWN;
 	ret_entry->attr.st_size = 0;
 	ret_entry->attr.st_blocks = 0;
 	return 0;

@@ -16,14 +16,28 @@ struct node node_decode(uint64_t id, uint32_t root_view)
 	                     .ino = id & INO_MAX};
 }
 
+static uint64_t encode(uint32_t view, uint64_t ino, bool snapshots)
+{
+	return ((uint64_t)view << VIEW_SHIFT) | (snapshots ? SNAPSHOTS_BIT : 0) | (ino & INO_MAX);
+}
+
 uint64_t node_encode(struct node node, uint32_t root_view)
 {
 	if (node.kind == NODE_DATASETS || (node.kind == NODE_FILE && node.ino == ROOT_INO && node.view == root_view))
 		return NODE_MOUNT_ROOT;
-	return node_number(node.view, node.ino, node.kind == NODE_SNAPSHOTS);
+	return encode(node.view, node.ino, node.kind == NODE_SNAPSHOTS);
+}
+
+static uint32_t reverse(uint32_t bits)
+{
+	uint32_t reversed = 0;
+
+	for (int i = 0; i < 32; i++, bits >>= 1)
+		reversed = reversed << 1 | (bits & 1);
+	return reversed;
 }
 
 uint64_t node_number(uint32_t view, uint64_t ino, bool snapshots)
 {
-	return ((uint64_t)view << VIEW_SHIFT) | (snapshots ? SNAPSHOTS_BIT : 0) | (ino & INO_MAX);
+	return encode(view, ino, snapshots) ^ reverse(view);
 }

@@ -1,0 +1,67 @@
+"""Programs that walk trees: those that trust link counts, those that keep 32 bits of an inode number, those that look for a number."""
+
+import os
+import stat
+import subprocess
+
+import pytest
+
+NLINK_FIND = "use File::Find; $File::Find::dont_use_nlink = 0; find(sub { print \"$File::Find::name\\n\" if -f }, $ARGV[0]);"
+
+
+@pytest.fixture(params=["hidden", "visible"])
+def full(store, request):
+    """The root of a mount with datasets, directories and snapshots of them."""
+    point = store.mount(options="allow_other,snapdir=" + request.param)
+    for dataset in ("a", "b"):
+        os.makedirs(f"{point}/{dataset}/dir/deep/deeper")
+        os.mkdir(f"{point}/{dataset}/empty")
+        for place in ("", "/dir", "/dir/deep/deeper"):
+            with open(f"{point}/{dataset}{place}/file", "w", encoding="ascii") as handle:
+                handle.write(dataset + place)
+        os.link(f"{point}/{dataset}/file", f"{point}/{dataset}/second")
+        for name in ("s1", "s2"):
+            os.mkdir(f"{point}/{dataset}/.snapshots/{name}")
+    return point
+
+
+def directories(root):
+    """The directory, those below it, and their .snapshots, which a listing may leave out."""
+    for path, names, _ in os.walk(root):
+        yield path
+        if ".snapshots" not in names and ".snapshots" not in path and os.path.exists(path + "/.snapshots"):
+            yield from directories(path + "/.snapshots")
+
+
+def test_link_counts_are_those_of_ext4_or_say_that_nobody_counts(full):
+    for path in directories(full):
+        subdirectories = sum(entry.is_dir(follow_symlinks=False) for entry in os.scandir(path))
+        assert os.stat(path).st_nlink in (1, 2 + subdirectories), path
+
+
+def test_walkers_that_trust_link_counts_find_every_file(full):
+    for root in (full, full + "/a", full + "/a/.snapshots", full + "/a/dir/.snapshots"):
+        found = subprocess.run(["perl", "-e", NLINK_FIND, root], capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+        expected = [f"{path}/{name}" for path, _, names in os.walk(root) for name in names]
+        assert sorted(found) == sorted(expected) and found, root
+
+
+def test_files_of_several_views_differ_in_32_bits_of_their_numbers(full):
+    """An archive of cpio's newc format takes files of one device and number for hard links of each other."""
+    numbers = {os.stat(f"{path}/{name}").st_ino for top in directories(full) for path, _, names in os.walk(top) for name in names}
+    assert len(numbers) == 2 * 3 * 3 and len({number & 0xffffffff for number in numbers}) == len(numbers)
+
+
+def test_a_file_is_found_by_its_number(full):
+    for path in (full + "/a/dir/file", full + "/b/.snapshots/s2/dir/deep/deeper/file", full + "/b/dir"):
+        number = os.stat(path).st_ino
+        above = path.split("/.snapshots/")[0].rsplit("/", 1)[0] if "/.snapshots/" not in path else full + "/b/.snapshots"
+        found = subprocess.run(["find", above, "-inum", str(number)], capture_output=True, text=True, check=True, timeout=60).stdout
+        assert found.split() == [path]
+
+
+def test_listings_and_attributes_name_the_same_numbers(full):
+    for path in directories(full):
+        for entry in os.scandir(path):
+            info = os.stat(entry.path, follow_symlinks=False)
+            assert entry.inode() == info.st_ino and entry.is_dir(follow_symlinks=False) == stat.S_ISDIR(info.st_mode), entry.path
