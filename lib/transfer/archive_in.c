@@ -91,7 +91,7 @@ static int open_packed(struct archive_in *in, const char *dir, struct error *err
 		return r;
 	in->is_packed = in->looked_for_names = true;
 	in->big_names = big_names_new();
-	in->unpack = unpack_new(in->stream, true);
+	in->unpack = unpack_new(in->stream, UNPACK_KNOWN);
 	in->tar = tar_in_new(in->unpack);
 	r = unpack_peek(in->unpack, &data, &len);
 	if (r < 0)
@@ -106,7 +106,7 @@ static int open_packed(struct archive_in *in, const char *dir, struct error *err
 	tar_in_free(in->tar);
 	unpack_free(in->unpack);
 	stream_in_rewind(in->stream);
-	in->unpack = unpack_new(in->stream, true);
+	in->unpack = unpack_new(in->stream, UNPACK_KNOWN);
 	in->tar = tar_in_new(in->unpack);
 	return 0;
 }
@@ -142,7 +142,7 @@ static int open_any(struct archive_in *in, const char *dir, struct error *err)
 	if (zip_in_begins_with(data, len))
 		return open_zip(in, dir, err);
 	if (len >= TAR_BLOCK && (tar_is_header(data) || tar_is_zeros(data))) {
-		in->unpack = unpack_new(in->stream, false);
+		in->unpack = unpack_new(in->stream, UNPACK_PLAIN);
 		in->tar = tar_in_new(in->unpack);
 		return 0;
 	}
@@ -195,7 +195,7 @@ void archive_in_free(struct archive_in *in)
 static struct big_names *look_for_names(struct archive_in *in)
 {
 	struct stream_in *stream = stream_in_new(in->options.fd, in->options.stopped, in->options.arg);
-	struct unpack *unpack = unpack_new(stream, false);
+	struct unpack *unpack = unpack_new(stream, UNPACK_PLAIN);
 	struct tar_in *tar = tar_in_new(unpack);
 	struct big_names *names = big_names_new();
 

@@ -1,12 +1,15 @@
 /*
  * Import: a directory or an archive becomes a part of a dataset, past FUSE.
  *
- * Each file comes in whole or not at all, so an import that was killed is simply run again: files that are there with the same type,
- * size, mode and time of change are passed over. Others of the same name give way, in one instant; directories never do.
- * When it returns, what it counts is on disk.
+ * Each file comes in whole or not at all, and others of the same name give way in one instant. When it returns, what it counts is on disk.
  *
- * Names that would lead out of the target (.., absolute, empty, too long), and ".snapshots" at a dataset's root, are problems
- * (transfer.h), as is what cannot be read. A damaged archive is a failure; its complete members stay.
+ * An import that was stopped is simply run again: what was there before it began, and is the same, is passed over. Of a directory, the same
+ * means type, size, mode, owner and time of change, and directories never give way. Of an archive it means the content, too, but for big
+ * files (big_names.h); and the archive does what tar(1) does with it, member by member (import_apply.h).
+ *
+ * Names that would lead out of the target, and ".snapshots" at a dataset's root, are problems (transfer.h), as is what cannot be read and
+ * what may not come in (import_attributes.c). A damaged archive is a failure: of a compressed one nothing has come in, of others what was
+ * complete before the damage.
  */
 #ifndef CORPUSFS_TRANSFER_IMPORT_H
 #define CORPUSFS_TRANSFER_IMPORT_H

@@ -14,12 +14,13 @@
 struct stream_in {
 	int fd, kept; /* kept: a file of our own, or -1 */
 	bool is_file; /* fd is read with pread */
+	bool is_part; /* the file goes on behind it */
 	uint64_t start, size; /* of the file: where it begins, and how long it is from there */
 	stream_stop_fn stopped;
 	void *arg;
 
 	uint8_t *block;
-	size_t step;        /* to read at once */
+	size_t room, step;  /* of the block; and how much to read at once */
 	size_t begin, end;  /* in the block: read and not taken */
 	uint64_t position;  /* of `begin` */
 	bool ended;
@@ -31,7 +32,8 @@ struct stream_in *stream_in_new(int fd, stream_stop_fn stopped, void *arg)
 	struct stat st;
 	off_t start;
 
-	*in = (struct stream_in){.fd = fd, .kept = -1, .stopped = stopped, .arg = arg, .block = xmalloc(STREAM_BLOCK), .step = STREAM_BLOCK};
+	*in = (struct stream_in){.fd = fd, .kept = -1, .stopped = stopped, .arg = arg, .block = xmalloc(STREAM_BLOCK), .room = STREAM_BLOCK,
+	                         .step = STREAM_BLOCK};
 	start = lseek(fd, 0, SEEK_CUR);
 	if (start >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
 		in->is_file = true;
@@ -39,6 +41,16 @@ struct stream_in *stream_in_new(int fd, stream_stop_fn stopped, void *arg)
 		in->size = st.st_size > start ? (uint64_t)(st.st_size - start) : 0;
 		posix_fadvise(fd, start, 0, POSIX_FADV_SEQUENTIAL);
 	}
+	return in;
+}
+
+struct stream_in *stream_in_new_part(const struct stream_in *of, uint64_t offset, uint64_t size)
+{
+	struct stream_in *in = xcalloc(1, sizeof(*in));
+	size_t room = size < STREAM_BLOCK ? (size_t)size + 1 : STREAM_BLOCK;
+
+	*in = (struct stream_in){.fd = of->fd, .kept = -1, .is_file = true, .is_part = true, .start = of->start + offset, .size = size,
+	                         .stopped = of->stopped, .arg = of->arg, .block = xmalloc(room), .room = room, .step = room};
 	return in;
 }
 
@@ -143,6 +155,8 @@ static ssize_t read_at(struct stream_in *in, uint64_t offset, void *out, size_t 
 {
 	ssize_t got;
 
+	if (in->is_part)
+		len = MIN(len, in->size - MIN(offset, in->size));
 	do {
 		got = pread(in->fd, out, len, (off_t)(in->start + offset));
 	} while (got < 0 && errno == EINTR);
@@ -158,12 +172,12 @@ static int fill(struct stream_in *in)
 
 	if (in->begin == in->end)
 		in->begin = in->end = 0;
-	if (in->end == STREAM_BLOCK) {
+	if (in->end == in->room) {
 		memmove(in->block, in->block + in->begin, in->end - in->begin);
 		in->end -= in->begin;
 		in->begin = 0;
 	}
-	len = MIN(in->step, STREAM_BLOCK - in->end);
+	len = MIN(in->step, in->room - in->end);
 	if (in->is_file)
 		got = read_at(in, in->position + (in->end - in->begin), in->block + in->end, len);
 	else

@@ -23,6 +23,8 @@ typedef bool (*stream_stop_fn)(void *arg, uint64_t position, uint64_t size);
 
 struct stream_in;
 struct stream_in *stream_in_new(int fd, stream_stop_fn stopped, void *arg);
+/* A part of one that can rewind, which must live longer. */
+struct stream_in *stream_in_new_part(const struct stream_in *of, uint64_t offset, uint64_t size);
 /* Reads ahead no more than this: for who passes over most of it. */
 void stream_in_set_step(struct stream_in *in, size_t step);
 void stream_in_free(struct stream_in *in); /* NULL is fine */

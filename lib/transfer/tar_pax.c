@@ -109,7 +109,7 @@ static char *decode_name(const char *name, size_t len, bool any)
 
 	for (size_t i = 0; i < len; i++) {
 		int high = i + 2 < len && name[i] == '%' ? hex_digit(name[i + 1]) : -1, low = high >= 0 ? hex_digit(name[i + 2]) : -1;
-		char byte = (char)(high << 4 | low);
+		char byte = low >= 0 ? (char)(high << 4 | low) : '\0';
 
 		if (low >= 0 && (any || byte == '%' || byte == '=')) {
 			*out++ = byte;

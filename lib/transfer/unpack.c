@@ -11,14 +11,15 @@
 
 #define MAGIC_MAX 6
 #define GZIP_WINDOW (15 + 16) /* zlib: the largest window, and gzip's header and trailer, which it checks */
+#define DEFLATE_WINDOW (-15)  /* neither of them */
 
-enum packing { PLAIN, GZIP, OTHER };
+enum packing { PLAIN, GZIP, DEFLATE, OTHER };
 
 struct unpack {
 	struct stream_in *in;
 	enum packing packing;
 	z_stream zlib;
-	bool in_member;          /* of a gzip: it has begun and not ended */
+	bool in_member;          /* of a gzip, or the deflated stream: it has begun and not ended */
 	struct archive *archive; /* undoes the other compressions: libarchive's "raw" format */
 	const uint8_t *given;    /* to it, last */
 	size_t given_len;
@@ -93,12 +94,26 @@ static int next_member(struct unpack *unpack)
 	return inflateReset(&unpack->zlib) == Z_OK ? 1 : -ENOMEM;
 }
 
-static int gzip_step(struct unpack *unpack)
+/* What follows a deflated stream is nothing. */
+static int end_deflate(struct unpack *unpack)
+{
+	const uint8_t *data;
+	size_t len;
+	int r = stream_in_next(unpack->in, &data, &len);
+
+	unpack->ended = r == 0;
+	return r == 1 ? damaged(unpack, "something else follows it") : r;
+}
+
+static int zlib_step(struct unpack *unpack)
 {
 	z_stream *zlib = &unpack->zlib;
 	const uint8_t *data;
 	size_t len;
-	int r = unpack->in_member ? 1 : next_member(unpack), result;
+	int r = 1, result;
+
+	if (!unpack->in_member)
+		r = unpack->packing == GZIP ? next_member(unpack) : end_deflate(unpack);
 
 	if (r <= 0)
 		return r;
@@ -210,28 +225,30 @@ static int archive_begin(struct unpack *unpack)
 
 /* --- all --- */
 
-static int begin(struct unpack *unpack, bool packed)
+static int begin(struct unpack *unpack, enum unpack_form form)
 {
 	const uint8_t *data;
 	size_t len;
-	int r = packed ? stream_in_peek(unpack->in, MAGIC_MAX, &data, &len) : 0;
+	int r = form == UNPACK_KNOWN ? stream_in_peek(unpack->in, MAGIC_MAX, &data, &len) : 0;
 
-	if (r > 0)
+	if (form == UNPACK_DEFLATE)
+		unpack->packing = DEFLATE;
+	else if (r > 0)
 		unpack->packing = packing_of(data, len);
-	if (unpack->packing == GZIP) {
+	if (unpack->packing == GZIP || unpack->packing == DEFLATE) {
 		unpack->out = xmalloc(STREAM_BLOCK);
 		unpack->in_member = true;
-		return inflateInit2(&unpack->zlib, GZIP_WINDOW) == Z_OK ? 0 : -ENOMEM;
+		return inflateInit2(&unpack->zlib, form == UNPACK_DEFLATE ? DEFLATE_WINDOW : GZIP_WINDOW) == Z_OK ? 0 : -ENOMEM;
 	}
 	return unpack->packing == OTHER ? archive_begin(unpack) : r;
 }
 
-struct unpack *unpack_new(struct stream_in *in, bool packed)
+struct unpack *unpack_new(struct stream_in *in, enum unpack_form form)
 {
 	struct unpack *unpack = xcalloc(1, sizeof(*unpack));
 
 	unpack->in = in;
-	unpack->begun = begin(unpack, packed);
+	unpack->begun = begin(unpack, form);
 	return unpack;
 }
 
@@ -239,7 +256,7 @@ void unpack_free(struct unpack *unpack)
 {
 	if (!unpack)
 		return;
-	if (unpack->packing == GZIP)
+	if (unpack->packing == GZIP || unpack->packing == DEFLATE)
 		inflateEnd(&unpack->zlib);
 	archive_read_free(unpack->archive);
 	free(unpack->out);
@@ -252,7 +269,7 @@ static int step(struct unpack *unpack)
 	int r = unpack->begun < 0 ? unpack->begun : 1;
 
 	while (r == 1 && unpack->block_len == 0 && !unpack->ended)
-		r = unpack->packing == GZIP ? gzip_step(unpack) : archive_step(unpack);
+		r = unpack->packing == OTHER ? archive_step(unpack) : zlib_step(unpack);
 	return r < 0 ? r : unpack->block_len > 0;
 }
 

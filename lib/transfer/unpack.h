@@ -16,8 +16,13 @@
 struct unpack;
 /* Whether what begins with these bytes is compressed. */
 bool unpack_begins_with(const uint8_t *data, size_t len);
-/* Reads from where the stream stands; what is wrong is told by the first call that asks for bytes. packed false: the bytes are plain. */
-struct unpack *unpack_new(struct stream_in *in, bool packed);
+enum unpack_form {
+	UNPACK_PLAIN,
+	UNPACK_KNOWN,   /* by its first bytes, as unpack_begins_with knows it */
+	UNPACK_DEFLATE, /* without header and checksum, as in a zip */
+};
+/* Reads from where the stream stands; what is wrong is told by the first call that asks for bytes. */
+struct unpack *unpack_new(struct stream_in *in, enum unpack_form form);
 void unpack_free(struct unpack *unpack); /* NULL is fine */
 
 /* Some of the next bytes, without taking them; as unpack_some. Only of what is compressed. */

@@ -1,23 +1,29 @@
 #include "lib/transfer/zip_in.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
-#include <locale.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <zlib.h>
 
 #include "lib/base/buf.h"
+#include "lib/transfer/unpack.h"
+#include "lib/transfer/zip_directory.h"
 
 struct zip_in {
 	struct stream_in *in;
-	struct archive *archive;
-	struct archive_entry *entry; /* the archive's */
-	locale_t locale;
-	uint8_t *block;
-	uint64_t at; /* where libarchive reads next */
-	int opened, stream_result;
+	struct zip_directory directory;
+	size_t next;
+	bool is_loaded;
+
+	/* The member's data. */
+	const struct zip_entry *entry;
+	struct stream_in *part;
+	struct unpack *unpack;
+	uint64_t at;
+	uint32_t crc;
+	char target[PATH_MAX + 1]; /* of a symbolic link: it is its content */
 	char problem[ERROR_TEXT_MAX];
 };
 
@@ -26,90 +32,28 @@ bool zip_in_begins_with(const uint8_t *data, size_t len)
 	return len >= 4 && memcmp(data, "PK", 2) == 0 && (memcmp(data + 2, "\3\4", 2) == 0 || memcmp(data + 2, "\5\6", 2) == 0);
 }
 
-/* --- what libarchive asks for --- */
-
-static la_ssize_t give(struct archive *archive, void *arg, const void **ret_block)
-{
-	struct zip_in *zip = arg;
-	size_t len;
-	int r = stream_in_stopped(zip->in) ? -ECANCELED : stream_in_at(zip->in, zip->at, zip->block, STREAM_BLOCK, &len);
-
-	if (r < 0) {
-		zip->stream_result = r;
-		archive_set_error(archive, -r, "%s", strerror(-r));
-		return ARCHIVE_FATAL;
-	}
-	zip->at += len;
-	*ret_block = zip->block;
-	return (la_ssize_t)len;
-}
-
-static la_int64_t pass_over(struct archive *archive, void *arg, la_int64_t len)
-{
-	struct zip_in *zip = arg;
-	uint64_t left = stream_in_size(zip->in) - MIN(zip->at, stream_in_size(zip->in));
-
-	len = MIN(len, (la_int64_t)left);
-	zip->at += (uint64_t)len;
-	return len;
-}
-
-static la_int64_t go_to(struct archive *archive, void *arg, la_int64_t offset, int whence)
-{
-	struct zip_in *zip = arg;
-	la_int64_t base = whence == SEEK_CUR ? (la_int64_t)zip->at : whence == SEEK_END ? (la_int64_t)stream_in_size(zip->in) : 0;
-
-	if (offset + base < 0 || offset + base > (la_int64_t)stream_in_size(zip->in))
-		return ARCHIVE_FATAL;
-	zip->at = (uint64_t)(offset + base);
-	return offset + base;
-}
-
-/* --- members --- */
-
-static int failed(struct zip_in *zip)
-{
-	const char *text = archive_error_string(zip->archive);
-
-	if (zip->stream_result < 0)
-		return zip->stream_result;
-	snprintf(zip->problem, sizeof(zip->problem), "%s", text ? text : "it is damaged");
-	return -EBADMSG;
-}
-
-/* libarchive converts names to the character set of the thread's locale, and gives up where that cannot hold them. Returns the one before. */
-static locale_t use_locale(locale_t locale)
-{
-	return uselocale(locale ? locale : (locale_t)0);
-}
-
 struct zip_in *zip_in_new(struct stream_in *in)
 {
 	struct zip_in *zip = xcalloc(1, sizeof(*zip));
-	locale_t before;
 
-	*zip = (struct zip_in){.in = in, .archive = archive_read_new(), .locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0), .block = xmalloc(STREAM_BLOCK)};
-	if (!zip->archive)
-		abort();
-	before = use_locale(zip->locale);
-	archive_read_support_format_zip_seekable(zip->archive);
-	archive_read_set_read_callback(zip->archive, give);
-	archive_read_set_skip_callback(zip->archive, pass_over);
-	archive_read_set_seek_callback(zip->archive, go_to);
-	archive_read_set_callback_data(zip->archive, zip);
-	zip->opened = archive_read_open1(zip->archive);
-	uselocale(before);
+	zip->in = in;
 	return zip;
+}
+
+static void end_data(struct zip_in *zip)
+{
+	unpack_free(zip->unpack);
+	stream_in_free(zip->part);
+	zip->unpack = NULL;
+	zip->part = NULL;
 }
 
 void zip_in_free(struct zip_in *zip)
 {
 	if (!zip)
 		return;
-	archive_read_free(zip->archive);
-	if (zip->locale)
-		freelocale(zip->locale);
-	free(zip->block);
+	end_data(zip);
+	zip_directory_clear(&zip->directory);
 	free(zip);
 }
 
@@ -120,53 +64,110 @@ const char *zip_in_problem(const struct zip_in *zip)
 
 uint64_t zip_in_position(const struct zip_in *zip)
 {
-	return zip->at;
+	return zip->entry ? zip->entry->header_at + (zip->part ? stream_in_position(zip->part) : 0) : 0;
 }
 
-static void fill(struct archive_entry *entry, struct archive_member *member)
+static int failed(struct zip_in *zip, int code, const char *text)
 {
-	*member = (struct archive_member){
-		.path = archive_entry_pathname(entry),
-		.target = archive_entry_symlink(entry),
-		.mode = (uint32_t)archive_entry_mode(entry),
-		.uid = (uint32_t)archive_entry_uid(entry),
-		.gid = (uint32_t)archive_entry_gid(entry),
-		.size = archive_entry_size_is_set(entry) ? (uint64_t)archive_entry_size(entry) : 0,
-		.has_size = archive_entry_size_is_set(entry),
-		.has_mtime = archive_entry_mtime_is_set(entry),
-		.has_atime = archive_entry_atime_is_set(entry),
-		.mtime = {.tv_sec = archive_entry_mtime(entry), .tv_nsec = archive_entry_mtime_nsec(entry)},
-		.atime = {.tv_sec = archive_entry_atime(entry), .tv_nsec = archive_entry_atime_nsec(entry)},
-	};
+	if (code == -EBADMSG)
+		snprintf(zip->problem, sizeof(zip->problem), "%s", text);
+	return code;
 }
 
-int zip_in_next(struct zip_in *zip, struct archive_found *ret_found)
-{
-	locale_t before = use_locale(zip->locale);
-	int r = zip->opened;
+/* --- data --- */
 
-	if (r == ARCHIVE_OK)
-		r = archive_read_next_header(zip->archive, &zip->entry);
-	if (r == ARCHIVE_OK || r == ARCHIVE_WARN) {
-		*ret_found = (struct archive_found){0};
-		fill(zip->entry, &ret_found->member);
-		if (!ret_found->member.path)
-			ret_found->problem = "its name cannot be read";
-	}
-	uselocale(before);
-	if (r == ARCHIVE_EOF)
-		return 0;
-	return r == ARCHIVE_OK || r == ARCHIVE_WARN ? 1 : failed(zip);
+static int begin_data(struct zip_in *zip)
+{
+	const struct zip_entry *entry = zip->entry;
+	uint64_t at;
+	int r = zip_entry_data(&zip->directory, entry, zip->in, &at);
+
+	if (r < 0)
+		return failed(zip, r, zip->directory.problem);
+	zip->part = stream_in_new_part(zip->in, at, entry->packed_size);
+	zip->unpack = unpack_new(zip->part, entry->method == ZIP_STORED     ? UNPACK_PLAIN
+	                                    : entry->method == ZIP_DEFLATED ? UNPACK_DEFLATE
+	                                                                    : UNPACK_KNOWN);
+	zip->at = 0;
+	zip->crc = (uint32_t)crc32(0, NULL, 0);
+	return 0;
 }
 
 int zip_in_data(struct zip_in *zip, const void **ret_data, size_t *ret_len, uint64_t *ret_offset)
 {
-	la_int64_t offset;
-	int r = archive_read_data_block(zip->archive, ret_data, ret_len, &offset);
+	const struct zip_entry *entry = zip->entry;
+	int r = zip->unpack ? 0 : begin_data(zip);
 
-	*ret_offset = (uint64_t)offset;
-	if (r == ARCHIVE_EOF)
+	if (r < 0)
+		return r;
+	r = unpack_some(zip->unpack, UINT64_MAX, ret_data, ret_len);
+	if (r < 0)
+		return failed(zip, r, unpack_problem(zip->unpack));
+	if (r == 0)
+		return zip->at == entry->size && zip->crc == entry->crc ? 0 : failed(zip, -EBADMSG, "its checksum is wrong");
+	if (*ret_len > entry->size - zip->at)
+		return failed(zip, -EBADMSG, "it holds more than it says");
+	*ret_offset = zip->at;
+	zip->at += *ret_len;
+	zip->crc = (uint32_t)crc32_z(zip->crc, *ret_data, *ret_len);
+	return 1;
+}
+
+/* --- members --- */
+
+static const char *why_not(const struct zip_entry *entry)
+{
+	if (zip_entry_is_encrypted(entry))
+		return "it is encrypted";
+	switch (entry->method) {
+	case ZIP_STORED:
+	case ZIP_DEFLATED:
+	case ZIP_BZIP2:
+	case ZIP_ZSTD:
+	case ZIP_XZ: return NULL;
+	default: return "it is compressed in a way that is not known here";
+	}
+}
+
+static int read_target(struct zip_in *zip, struct archive_found *found)
+{
+	const void *data;
+	uint64_t offset;
+	size_t len;
+	int r;
+
+	if (zip->entry->size > PATH_MAX) {
+		found->problem = "what it links to is too long";
 		return 0;
-	/* A wrong checksum is told as a warning. */
-	return r == ARCHIVE_OK ? 1 : failed(zip);
+	}
+	while ((r = zip_in_data(zip, &data, &len, &offset)) == 1)
+		memcpy(zip->target + offset, data, len);
+	zip->target[zip->entry->size] = '\0';
+	found->member.target = zip->target;
+	found->member.size = 0;
+	return r;
+}
+
+int zip_in_next(struct zip_in *zip, struct archive_found *ret_found)
+{
+	const struct zip_entry *entry;
+	int r = zip->is_loaded ? 0 : zip_directory_load(&zip->directory, zip->in);
+
+	if (r < 0)
+		return failed(zip, r, zip->directory.problem);
+	zip->is_loaded = true;
+	end_data(zip);
+	if (zip->next == zip->directory.count)
+		return 0;
+	entry = zip->entry = &zip->directory.items[zip->next++];
+	*ret_found = (struct archive_found){
+		.member = {.path = entry->name, .mode = entry->mode, .uid = entry->uid, .gid = entry->gid, .size = entry->size,
+	                   .has_size = true, .has_mtime = true, .mtime = entry->mtime},
+		.problem = why_not(entry),
+	};
+	if (!ret_found->problem && S_ISLNK(entry->mode))
+		r = read_target(zip, ret_found);
+	if (S_ISDIR(entry->mode) && entry->size > 0)
+		r = failed(zip, -EBADMSG, "a directory in it has content");
+	return r < 0 ? r : 1;
 }

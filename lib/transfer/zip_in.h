@@ -1,6 +1,6 @@
 /*
- * Reading a zip, by libarchive: from its directory at the end, for only there stand modes, symbolic links and what belongs to it at all.
- * So the stream must be one that can be read at any place. Content is checked against each member's CRC.
+ * Reading a zip, from its directory at the end, for only there stand modes, symbolic links and what belongs to it at all. So the stream must
+ * be one that can be read at any place. Content is checked against each member's CRC and size; names are bytes.
  *
  *   zip_in_new -> (zip_in_next, zip_in_data...)... -> zip_in_free
  *
