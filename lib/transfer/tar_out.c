@@ -17,6 +17,7 @@
 #include <sys/sysmacros.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/utf8.h"
 #include "lib/transfer/acl_format.h"
 #include "lib/tree/files/acl.h"
 
@@ -83,6 +84,13 @@ static void add_record(struct tar_out *tar, const char *key, const void *value, 
 static void add_text(struct tar_out *tar, const char *key, const char *text)
 {
 	add_record(tar, key, text, strlen(text));
+}
+
+/* Names are UTF-8 unless it is said that they are just bytes, which has to come first. */
+static void add_charset(struct tar_out *tar, const char *path, const char *target)
+{
+	if (!utf8_is_valid(path) || (target && !utf8_is_valid(target)))
+		add_text(tar, "hdrcharset", "BINARY");
 }
 
 static void add_number(struct tar_out *tar, const char *key, uint64_t number)
@@ -346,6 +354,7 @@ int tar_out_member(struct tar_out *tar, const struct archive_member *member, con
 	int r;
 
 	buf_reset(&tar->records);
+	add_charset(tar, member->path, member->hardlink ? member->hardlink : member->target);
 	tar->is_sparse = false;
 	tar->left = has_data ? member->size : 0;
 	block[156] = (uint8_t)type_of(member);

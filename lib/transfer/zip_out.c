@@ -113,11 +113,11 @@ static void set_times(struct zip_out *zip, const struct archive_member *member)
 	zip->at.mtime = member->mtime.tv_sec;
 	zip->at.atime = member->atime.tv_sec;
 	zip->at.dos_time = dos_time(member->mtime.tv_sec, &exact);
-	/* Unix times of 32 bits, in an extra field, reach from 1901 to 2038. */
-	if (!exact && fits_unix(member->mtime.tv_sec))
+	/* Unix times stand in an extra field, with 32 bits. Some programs take no negative ones. */
+	if (!exact && member->mtime.tv_sec >= 0 && fits_unix(member->mtime.tv_sec))
 		zip->has_early = true;
 	else if (!exact)
-		zip->lost = "written with another time of change: zip has the years 1901 to 2107";
+		zip->lost = "written with another time of change: zip has the years 1970 to 2107";
 }
 
 /* --- headers --- */
