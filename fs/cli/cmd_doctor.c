@@ -7,6 +7,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/run.h"
 #include "fs/cli/where.h"
+#include "lib/base/buf.h"
 
 /* The store asked about: that of the mountpoint given, or the usual one if there is one. */
 static int find_store(const struct cli *cli, char **ret_store, char **ret_mountpoint, struct error *err)
@@ -23,16 +24,16 @@ static int find_store(const struct cli *cli, char **ret_store, char **ret_mountp
 			*err = none;
 		return r < 0 && cli->store ? r : 0;
 	}
-	path = where_absolute(cli->argv[0]);
+	/* A mountpoint by its full name is not looked up: its daemon may be silent. */
+	path = where_mounted(cli->argv[0], NULL) == WHERE_OURS ? xstrdup(cli->argv[0]) : where_absolute(cli->argv[0]);
 	if (!path)
 		return error_set(err, -errno, "%s: %s", cli->argv[0], strerror(errno));
-	if (where_mounted(path, &store) != WHERE_OURS || !store) {
+	if (where_mounted(path, &store) != WHERE_OURS) {
 		error_set(err, -ENOENT, "no store is mounted on %s", path);
 		error_hint(err, "name a mountpoint, or a store with -s");
-		free(store);
 		return -ENOENT;
 	}
-	*ret_store = store;
+	*ret_store = store; /* NULL: the mount is left over from a store that is gone */
 	*ret_mountpoint = steal_ptr(path);
 	return 0;
 }
@@ -73,13 +74,16 @@ static int run_doctor(struct cli *cli)
 	AUTO_FREE char *store = NULL, *mountpoint = NULL;
 	json_t *findings = json_array(), *status = NULL;
 	struct error err = {0};
+	bool answers = false;
 	int r = find_store(cli, &store, &mountpoint, &err), code;
 
-	if (r == 0)
+	if (r == 0) {
 		doctor_system(findings);
-	if (r == 0 && store)
+		answers = doctor_mounts(findings, store, mountpoint);
+	}
+	if (r == 0 && store && answers)
 		r = run_op_at(store, "store.status", json_object(), NULL, &status, &err);
-	if (r == 0 && store)
+	if (r == 0 && store && answers)
 		doctor_store(findings, store, status, mountpoint);
 	code = r < 0 ? exit_with(&err) : print_findings(cli, findings);
 	json_decref(status);

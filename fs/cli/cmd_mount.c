@@ -128,7 +128,7 @@ static int check_mountpoint(const char *text, struct request *request, struct er
 
 	if (!path)
 		return missing_mountpoint(text, -errno, err);
-	while ((kind = where_mounted(path, NULL)) == WHERE_OURS && where_is_dead(path)) {
+	while ((kind = where_mounted(path, NULL)) == WHERE_OURS && where_health(path) == WHERE_DEAD) {
 		int result = where_remove_dead(path, err);
 		if (result < 0)
 			return result;
@@ -328,7 +328,7 @@ static int run_umount(struct cli *cli)
 	bool in_use = false;
 	int result = find_mount(cli->argv[0], &mountpoint, &store, &err);
 
-	if (result == 0 && where_is_dead(mountpoint)) {
+	if (result == 0 && where_health(mountpoint) == WHERE_DEAD) {
 		result = where_remove_dead(mountpoint, &err);
 		if (result < 0)
 			return exit_with(&err);

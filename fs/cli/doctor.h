@@ -6,6 +6,7 @@
 #define CORPUSFS_CLI_DOCTOR_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 enum doctor_state { DOCTOR_OK, DOCTOR_SLOW, DOCTOR_BAD };
 
@@ -13,6 +14,8 @@ enum doctor_state { DOCTOR_OK, DOCTOR_SLOW, DOCTOR_BAD };
 void doctor_note(json_t *findings, const char *area, const char *what, enum doctor_state state, const char *value, const char *mend);
 
 void doctor_system(json_t *findings);
+/* Whether the daemons behind mounts answer: of one mountpoint, of a store, or of all stores. False: one does not, so ask none of them. */
+bool doctor_mounts(json_t *findings, const char *store, const char *mountpoint);
 /* status: result of store.status, with "mounts" if a daemon gave it; mountpoint: only this mount, or NULL for all. */
 void doctor_store(json_t *findings, const char *store, const json_t *status, const char *mountpoint);
 

@@ -86,6 +86,11 @@ static void check_mount(json_t *findings, const json_t *mount)
 	bool no_open = json_is_true(json_object_get(mount, "no_open"));
 	char value[64];
 
+	if (json_is_true(json_object_get(mount, "detached"))) {
+		snprintf(value, sizeof(value), "detached; %lld files are open in it", (long long)number(mount, "open_files"));
+		doctor_note(findings, area, "mount", DOCTOR_SLOW, value, "it ends when nobody uses it any more; a new mount shows the same files");
+		return;
+	}
 	snprintf(value, sizeof(value), "7.%lld", (long long)number(mount, "protocol_minor"));
 	doctor_note(findings, area, "protocol", DOCTOR_OK, value, "");
 	check_read_ahead(findings, area, mount);

@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/pidfd.h>
 #include <sys/statfs.h>
 #include <sys/wait.h>
 
@@ -14,6 +17,7 @@
 #include "lib/format/superblock.h"
 
 #define MOUNTINFO_MAX (64U << 20)
+#define PATIENCE_MS 5000
 
 extern char **environ;
 
@@ -50,6 +54,7 @@ static void unescape(char *text)
 
 struct line {
 	char *mountpoint, *fstype, *source;
+	unsigned connection; /* the minor number of its device */
 };
 
 /* "36 35 98:0 /root /mountpoint options optional... - fstype source options" */
@@ -57,8 +62,11 @@ static bool parse_line(char *text, struct line *ret_line)
 {
 	char *rest = strstr(text, " - "), *state = NULL, *word = strtok_r(text, " ", &state);
 
-	for (int field = 1; word && field < 5; field++)
+	for (int field = 1; word && field < 5; field++) {
 		word = strtok_r(NULL, " ", &state);
+		if (word && field == 2 && sscanf(word, "%*u:%u", &ret_line->connection) != 1)
+			return false;
+	}
 	if (!rest || !word)
 		return false;
 	ret_line->mountpoint = word;
@@ -188,12 +196,54 @@ char *where_inside(const char *path, char **ret_store)
 	return inside;
 }
 
-bool where_is_dead(const char *mountpoint)
+struct visit {
+	void (*each)(void *arg, const char *mountpoint, const char *store, unsigned connection);
+	void *arg;
+};
+
+static void visit_one(void *arg, const struct line *line)
+{
+	const struct visit *visit = arg;
+	AUTO_FREE char *store = NULL;
+
+	if (strcmp(line->fstype, WHERE_FSTYPE) != 0)
+		return;
+	store = store_of_source(line->source);
+	visit->each(visit->arg, line->mountpoint, store, line->connection);
+}
+
+void where_each(void (*each)(void *arg, const char *mountpoint, const char *store, unsigned connection), void *arg)
+{
+	each_mount(visit_one, &(struct visit){.each = each, .arg = arg});
+}
+
+/* In a child, which can be given up. */
+static int __attribute__((noreturn)) ask(const char *mountpoint)
 {
 	struct statfs st;
 
 	/* stat(2) may be answered from the kernel's cache. */
-	return statfs(mountpoint, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+	_exit(statfs(mountpoint, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED) ? WHERE_DEAD : WHERE_ALIVE);
+}
+
+enum where_health where_health(const char *mountpoint)
+{
+	AUTO_CLOSE int fd = -1;
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		ask(mountpoint);
+	fd = pid > 0 ? pidfd_open(pid, 0) : -1;
+	if (fd < 0 || poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, PATIENCE_MS) != 1) {
+		if (pid > 0)
+			kill(pid, SIGKILL);
+		if (pid > 0)
+			waitpid(pid, NULL, 0);
+		return WHERE_SILENT;
+	}
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? (enum where_health)WEXITSTATUS(status) : WHERE_SILENT;
 }
 
 static int fusermount(const char *mountpoint)

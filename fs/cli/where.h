@@ -31,8 +31,15 @@ char *where_store_of(const char *path, char **ret_mountpoint);
 /* Where an absolute path, which need not exist, lies in the store mounted there: "DATASET/PATH", "" for the store's root. NULL: in none. */
 char *where_inside(const char *path, char **ret_store);
 
-/* The daemon behind the mountpoint has died. */
-bool where_is_dead(const char *mountpoint);
+/* All mounts of corpusfs there are, in the order in which they were made. `store`: NULL when it is not found. */
+void where_each(void (*each)(void *arg, const char *mountpoint, const char *store, unsigned connection), void *arg);
+
+enum where_health {
+	WHERE_ALIVE,
+	WHERE_DEAD,   /* its daemon has died */
+	WHERE_SILENT, /* it does not answer within some seconds */
+};
+enum where_health where_health(const char *mountpoint);
 /* Takes a dead mount away, as root by umount2, else through fusermount3. */
 WARN_UNUSED int where_remove_dead(const char *mountpoint, struct error *err);
 

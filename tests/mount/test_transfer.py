@@ -1,4 +1,4 @@
-"""import, export, warm, doctor: what goes in comes out equal, and what cannot is named."""
+"""import, export, warm: what goes in comes out equal, and what cannot is named."""
 
 import io
 import json
@@ -448,7 +448,7 @@ def test_sockets_come_in(store, area):
     same(store, "d", area + "/in", area)
 
 
-# --- warm and doctor ---
+# --- warm ---
 
 
 def test_warm_reads_what_files_consist_of(store, source):
@@ -457,13 +457,3 @@ def test_warm_reads_what_files_consist_of(store, source):
     size = sum(os.stat(f"{source}/small/{number}").st_size for number in range(COUNT)) + (9 << 20) + 210000
     assert 0.95 * size < done["bytes"] < 1.05 * size + 100000
     assert json.loads(store.ok("-s", store.path, "warm", "--json", "d/small"))["bytes"] < done["bytes"]
-
-
-def test_doctor_says_what_it_sees(store):
-    point = store.mount()
-    rows = json.loads(store.ok("doctor", "--json", point))
-    assert {row["state"] for row in rows} <= {"ok", "slow", "bad"}
-    assert all(row["mend"] for row in rows if row["state"] != "ok")
-    seen = {row["what"] for row in rows}
-    assert {"kernel", "libfuse", "RocksDB", "/dev/fuse", "read-ahead", "free space", "filesystem"} <= seen
-    assert store.run("doctor", "/").code == program.NOT_FOUND
