@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -163,8 +164,26 @@ static int check_fuse(struct error *err)
 
 /* --- mounting --- */
 
+/* The daemon may live in another mount namespace, whose mounts do not show here. */
+static int check_shows(struct request *request, struct client *client, struct error *err)
+{
+	json_t *args, *value = NULL;
+	struct error ignored = {0};
+
+	if (request->foreground || where_mounted(request->mountpoint, NULL) == WHERE_OURS)
+		return 0;
+	args = json_pack("{s:o, s:b}", "mountpoint", json_from_bytes(request->mountpoint), "lazy", true);
+	(void)!client_call(client, "mount.stop", args, NULL, &value, &ignored);
+	json_decref(args);
+	json_decref(value);
+	error_set(err, -EXDEV, "the daemon of this store lives in another mount namespace, and what it mounts does not show here");
+	error_hint(err, "unmount the store there, and it can be mounted here");
+	return -EXDEV;
+}
+
 static int join(struct request *request, struct client *client, struct error *err)
 {
+	AUTO_CLOSE int fd = open(request->mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	json_t *value = NULL;
 	int result;
 
@@ -173,9 +192,10 @@ static int join(struct request *request, struct client *client, struct error *er
 		        "corpusfs: the store is mounted already: cache= and write_buffer= stay as its first mount set them\n");
 	if (request->foreground)
 		json_object_set_new(request->args, "wait", json_true());
+	client_pass(client, fd);
 	result = client_call(client, "mount.start", request->args, NULL, &value, err);
 	json_decref(value);
-	return result;
+	return result < 0 ? result : check_shows(request, client, err);
 }
 
 static int start(struct request *request, struct error *err)

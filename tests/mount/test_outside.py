@@ -57,6 +57,18 @@ def test_export_writes_where_the_caller_sees(store, filled, area, name):
     assert done.stdout.splitlines()[-1] == name and os.listdir(area + "/place") == []
 
 
+def test_a_mount_that_would_show_elsewhere_is_refused(store, filled, area):
+    """The daemon mounts where it lives: in another mount namespace that is another directory, or does not show."""
+    os.mkdir(area + "/second")
+    mount = f"'{store.binary}' -s '{store.path}' mount -o ro '{store.path}' '{area}/second'"
+    for before in ("true", f"mount -t tmpfs none '{area}/second'"):
+        done = shell(store, f"unshare -m sh -c \"{before} && {mount}\"")
+        assert done.returncode != 0 and "another mount namespace" in done.stderr, done
+        assert not os.path.ismount(area + "/second")
+    assert read(filled + "/d/g") == "more"
+    store.mount(area + "/second", options="ro")
+
+
 # --- pipes ---
 
 

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
@@ -33,10 +35,29 @@ static int run_op(struct requests *requests, struct control_call *call, json_t *
 	return result;
 }
 
+/* A mountpoint can only be named by its path, and the command may live in another mount namespace: there the path may be another directory. */
+static int check_same_place(const struct control_call *call, struct error *err)
+{
+	const char *mountpoint = op_arg_string_or(call->args, "mountpoint", "");
+	struct stat theirs, ours;
+
+	if (call->fd < 0)
+		return 0;
+	if (fstat(call->fd, &theirs) < 0)
+		return error_set(err, -errno, "mountpoint %s: %s", mountpoint, strerror(errno));
+	if (stat(mountpoint, &ours) == 0 && ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino)
+		return 0;
+	error_set(err, -EXDEV, "the daemon of this store lives in another mount namespace, where %s is not this directory", mountpoint);
+	error_hint(err, "mount it there: nsenter -m -t %d corpusfs mount ...", (int)getpid());
+	return -EXDEV;
+}
+
 static int mount_start_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
 {
-	int result = mounts_start(requests->mounts, call->args, ret_result, err);
+	int result = check_same_place(call, err);
 
+	if (result == 0)
+		result = mounts_start(requests->mounts, call->args, ret_result, err);
 	if (result == 0 && op_arg_bool(call->args, "wait"))
 		mounts_wait(requests->mounts, op_arg_string_or(call->args, "mountpoint", ""), call->cancelled);
 	return result;

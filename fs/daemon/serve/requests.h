@@ -1,7 +1,8 @@
 /*
  * What the control socket answers: the operations of lib/ops, and those that only a daemon has or has more to do for.
  *
- *   mount.start  {mountpoint, ... (mounts.h), wait?: answer when it has ended, end it when the client goes} -> {mountpoint}
+ *   mount.start  {mountpoint, ... (mounts.h), wait?: answer when it has ended, end it when the client goes} -> {mountpoint}; with a descriptor
+ *                of the mountpoint it is refused where the daemon finds another directory at that path
  *   mount.stop   {mountpoint, lazy?} -> {mountpoint, last: the daemon left, in_use}   answered when everything is on disk
  *   mount.list   {}; rows: the mounts
  *   store.sync   the kernel's pages first
