@@ -115,10 +115,15 @@ static int take_row(void *arg, json_t *row)
 	return json_array_append(asked->gathered, row) < 0 ? -ENOMEM : 0;
 }
 
+static void tell_waiting(void *arg, const char *text)
+{
+	fprintf(stderr, "corpusfs: %s\n", text);
+}
+
 /* ret_locked: somebody else has the store, nothing was done. */
 static int in_process(const char *store_path, struct asked *asked, json_t **ret_result, bool *ret_locked, struct error *err)
 {
-	struct store_options options = {0};
+	struct store_options options = {.notice = tell_waiting};
 	struct op_context context = {
 		.role = OP_OWNER,
 		.uid = geteuid(),
@@ -139,7 +144,7 @@ static int in_process(const char *store_path, struct asked *asked, json_t **ret_
 	result = op_run(&context, asked->op, asked->args, &value, err);
 	closed = store_close(context.store);
 	if (result == 0 && closed < 0)
-		result = error_set(err, closed, "the store could not be closed: %s", strerror(-closed));
+		result = error_set(err, closed, "the store could not be closed: %s", store_close_failure(closed));
 	if (result < 0)
 		json_decref(value);
 	else

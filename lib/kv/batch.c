@@ -101,8 +101,10 @@ static rocksdb_writebatch_t *translate(struct kv *kv, const struct kv_batch *bat
 int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
 {
 	char *message = NULL;
-	int result = kv->read_only ? -EROFS : ballast_admit(kv->ballast, batch->ops.len);
+	int result = kv_admit(kv, false);
 
+	if (result == 0)
+		result = ballast_admit(kv->ballast, batch->ops.len);
 	if (result < 0)
 		return result;
 	rocksdb_writebatch_t *native = translate(kv, batch);
@@ -110,5 +112,6 @@ int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
 	rocksdb_writebatch_destroy(native);
 	if (message)
 		atomic_store(&kv->log_suspect, true);
-	return kv_result(kv, message);
+	result = kv_result(kv, message);
+	return result == 0 && (flags & KV_SYNC) ? kv_admit(kv, true) : result;
 }

@@ -24,6 +24,9 @@ struct kv {
 	rocksdb_t *db;
 	char *path, *shown; /* the same, as people know it */
 	bool read_only;
+	int (*check)(void *arg, bool now); /* see kv.h */
+	void *check_arg;
+	atomic_bool taken;       /* check has said that the database is another process's */
 	rocksdb_column_family_handle_t *handles[KV_HANDLE_COUNT];
 	struct kv_setup setup;
 	rocksdb_readoptions_t *read;
@@ -51,6 +54,9 @@ static inline uint64_t kv_number_of(const void *key, size_t len)
 
 /* The errno that RocksDB's message stands for. */
 int kv_errno(const char *message);
+
+/* 0 when the database may be written. */
+WARN_UNUSED int kv_admit(struct kv *kv, bool now);
 
 /* 0 if there is no message; else keeps and frees it and returns its errno. */
 int kv_result(struct kv *kv, char *message);

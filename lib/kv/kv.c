@@ -110,6 +110,8 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 	kv->path = xstrdup(path);
 	kv->shown = xstrdup(shown);
 	kv->read_only = options->read_only;
+	kv->check = options->check;
+	kv->check_arg = options->check_arg;
 	kv_setup_init(&kv->setup, options);
 	char *message = open_native(kv, options);
 	if (message) {
@@ -153,9 +155,26 @@ static char *sync_log(struct kv *kv)
 	return message;
 }
 
+int kv_admit(struct kv *kv, bool now)
+{
+	if (kv->read_only || atomic_load(&kv->taken))
+		return -EROFS;
+	int result = kv->check ? kv->check(kv->check_arg, now) : 0;
+	/* Its background work would remove files of the other's. */
+	if (result == -EROFS && !atomic_exchange(&kv->taken, true))
+		rocksdb_cancel_all_background_work(kv->db, 0);
+	return result;
+}
+
 int kv_sync(struct kv *kv)
 {
-	return kv->read_only ? 0 : kv_result(kv, sync_log(kv));
+	if (kv->read_only)
+		return 0;
+	int result = kv_admit(kv, false);
+	if (result == 0)
+		result = kv_result(kv, sync_log(kv));
+	/* What is on disk counts only if the log that it is in was still ours then. */
+	return result < 0 ? result : kv_admit(kv, true);
 }
 
 bool kv_read_only(const struct kv *kv)
@@ -189,7 +208,7 @@ void kv_close(struct kv *kv)
 	 * The log comes first: once it is on disk, nothing is lost if a flush fails. If it cannot be written, a flush must not be tried (the
 	 * same assertion), and is not needed: the next opening replays the log.
 	 */
-	if (!kv->read_only) {
+	if (kv_admit(kv, true) == 0) {
 		char *message = sync_log(kv);
 		if (!message)
 			flush_all(kv);
@@ -284,14 +303,15 @@ int kv_drop_range(struct kv *kv, enum kv_family family, const void *first, size_
 	AUTO_BUF limit = BUF_INIT;
 	char *message = NULL;
 
-	if (kv->read_only)
-		return -EROFS;
 	if (first_len == 0 || end_len == 0)
 		return -EINVAL;
+	int result = kv_admit(kv, true);
+	if (result < 0)
+		return result;
 	buf_add(&limit, end, end_len);
 	limit.len = key_before(limit.data, limit.len);
 	rocksdb_delete_file_in_range_cf(kv->db, handle, first, first_len, (const char *)limit.data, limit.len, &message);
-	int result = kv_result(kv, message);
+	result = kv_result(kv, message);
 	if (result < 0)
 		return result;
 	message = NULL;
@@ -301,7 +321,7 @@ int kv_drop_range(struct kv *kv, enum kv_family family, const void *first, size_
 
 void kv_compact_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len)
 {
-	if (kv->read_only)
+	if (kv_admit(kv, true) < 0)
 		return;
 	rocksdb_compactoptions_t *shared = rocksdb_compactoptions_create();
 

@@ -39,6 +39,13 @@ struct kv_options {
 	uint64_t cache_bytes;    /* block cache for metadata (tree, catalog, dedup); chunks are left to the page cache */
 	uint64_t memtable_bytes; /* all column families together */
 	unsigned threads;        /* background flush and compaction */
+	/*
+	 * May be NULL. Asked before each write and after each sync whether the database may still be written: 0; -EROFS: it is another
+	 * process's now, and nothing is written any more, in the background neither; others: not this time. `now`: an answer of a moment ago
+	 * will not do. Any thread, under any lock.
+	 */
+	int (*check)(void *arg, bool now);
+	void *check_arg;
 	const char *ballast;     /* a file that keeps room for a full disk (lib/kv/ballast.h); NULL: none */
 };
 

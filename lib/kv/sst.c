@@ -15,8 +15,10 @@ struct kv_sst {
 
 int kv_sst_new(struct kv *kv, enum kv_family family, const char *path, struct kv_sst **ret_sst)
 {
-	if (kv->read_only)
-		return -EROFS;
+	int result = kv_admit(kv, true);
+
+	if (result < 0)
+		return result;
 	struct kv_sst *sst = xcalloc(1, sizeof(*sst));
 	char *message = NULL;
 
@@ -26,7 +28,7 @@ int kv_sst_new(struct kv *kv, enum kv_family family, const char *path, struct kv
 	sst->env = rocksdb_envoptions_create();
 	sst->writer = rocksdb_sstfilewriter_create(sst->env, kv->setup.families[family]);
 	rocksdb_sstfilewriter_open(sst->writer, path, &message);
-	int result = kv_result(kv, message);
+	result = kv_result(kv, message);
 	if (result < 0) {
 		kv_sst_free(sst);
 		return result;
@@ -81,6 +83,8 @@ int kv_ingest(struct kv *kv, struct kv_sst *sst)
 	char *message = NULL;
 	int result = fault_point("kv.ingest.before");
 
+	if (result == 0)
+		result = kv_admit(kv, true);
 	if (result < 0)
 		return result;
 	if (sst->state != SST_FINISHED)
@@ -97,5 +101,7 @@ int kv_ingest(struct kv *kv, struct kv_sst *sst)
 	if (!message)
 		sst->state = SST_INGESTED;
 	result = kv_result(kv, message);
+	if (result == 0)
+		result = kv_admit(kv, true);
 	return result < 0 ? result : fault_point("kv.ingest.after");
 }

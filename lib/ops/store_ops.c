@@ -54,7 +54,11 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 	                  (json_int_t)kv_total_bytes(store_kv(context->store)), "free_bytes", (json_int_t)usage.free_bytes,
 	                  "dirty_bytes", (json_int_t)usage.dirty_bytes, "dirty_files", (json_int_t)usage.dirty_inodes,
 	                  "cached_inodes", (json_int_t)usage.cached_inodes, "gc_wanted", gc_wanted(context->store));
-	if (kv_stopped(store_kv(context->store))) {
+	if (store_lost_to(context->store)) {
+		AUTO_FREE char *message = xasprintf("%s has taken the store", store_lost_to(context->store));
+
+		json_object_set_new(*ret_result, "write_error", json_from_bytes(message));
+	} else if (kv_stopped(store_kv(context->store))) {
 		char message[KV_MESSAGE_MAX];
 
 		kv_last_error(store_kv(context->store), message);

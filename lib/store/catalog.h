@@ -94,8 +94,9 @@ enum counter { COUNTER_DATASET, COUNTER_FAMILY, COUNTER_VIEW, COUNTER_SNAPSHOT, 
 struct store {
 	struct store_dir dir;
 	struct superblock superblock;
-	int lock_fd;
-	bool read_only;
+	struct lock *lock; /* NULL: it is opened read-only */
+	int shared_fd;     /* the lock then; -1: there is none */
+	bool read_only, opened;
 	struct kv *kv;
 	struct pool *pool;
 	struct chunks *chunks;

@@ -140,11 +140,12 @@ static int write_superblock(const struct store_dir *dir, const struct store_para
 	return result;
 }
 
-/* What an attempt that failed has made. The lock's file is ours until it is closed, and "unfinished" goes last. */
+/* What an attempt that failed has made, but for the lock. */
 static void unmake(const struct store_dir *dir)
 {
-	static const char *const directories[] = {DATABASE_NAME, INGEST_NAME}, *const files[] = {BALLAST_NAME, LOCK_NAME, UNFINISHED_NAME};
+	static const char *const directories[] = {DATABASE_NAME, INGEST_NAME}, *const files[] = {BALLAST_NAME, UNFINISHED_NAME};
 
+	unlinkat(dir->fd, SUPERBLOCK_NAME, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
 		AUTO_FREE char *inner = store_dir_inside(dir, directories[i]);
 		if (file_empty_dir(inner) == 0)
@@ -164,10 +165,8 @@ static int make(const struct store_dir *dir, const struct store_parameters *para
 		result = fault_point("init-before-superblock");
 	if (result == 0)
 		result = write_superblock(dir, parameters, err);
-	if (result < 0) {
-		unmake(dir);
+	if (result < 0)
 		return result;
-	}
 	unlinkat(dir->fd, UNFINISHED_NAME, 0);
 	AUTO_CLOSE int parent = openat(dir->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return parent < 0 || fsync(parent) < 0 ? -errno : 0;
@@ -175,10 +174,12 @@ static int make(const struct store_dir *dir, const struct store_parameters *para
 
 static int make_locked(const struct store_dir *dir, const struct store_parameters *parameters, struct error *err)
 {
-	int lock_fd, result = claim(dir, err);
+	struct lock *lock;
+	bool ignored;
+	int result = claim(dir, err);
 
 	if (result == 0)
-		result = lock_take(dir, &lock_fd, err);
+		result = lock_take(dir, NULL, &lock, &ignored, err);
 	if (result < 0)
 		return result;
 	/* Another init may have finished between our look and our lock. */
@@ -186,7 +187,12 @@ static int make_locked(const struct store_dir *dir, const struct store_parameter
 		result = error_set(err, -EEXIST, "%s is a store already", dir->path);
 	else
 		result = make(dir, parameters, err);
-	lock_release(lock_fd);
+	if (result < 0 && result != -EEXIST) {
+		unmake(dir);
+		lock_remove(lock);
+	} else {
+		lock_release(lock);
+	}
 	return result;
 }
 

@@ -1,20 +1,41 @@
 /*
- * The lock of a store: flock on STORE/lock, which the kernel gives back when the owner dies. The file says who: "PID COMMAND\n".
- * Internal to lib/store. Any thread.
+ * The lock of a store: one process at a time has it open for writing. lock.c says how that holds, and where.
+ *
+ *   lock_take -> lock_check before each write and after each sync -> lock_release
+ *
+ * Internal to lib/store. Any thread, but take and release.
  */
 #ifndef CORPUSFS_STORE_LOCK_H
 #define CORPUSFS_STORE_LOCK_H
 
-#include <sys/types.h>
-
 #include "lib/store/store_dir.h"
 
-#define LOCK_NAME "lock"
+struct lock;
 
-WARN_UNUSED int lock_take(const struct store_dir *dir, int *ret_fd, struct error *err); /* -EBUSY, -EACCES */
-/* For a store that nobody can write: shared with others that read it. *ret_fd is -1 where there is no lock file. */
-WARN_UNUSED int lock_share(const struct store_dir *dir, int *ret_fd, struct error *err);
-void lock_release(int fd);
-pid_t lock_owner(int dir_fd); /* 0: nobody */
+struct lock_options {
+	unsigned beat_ms, patience_ms; /* 0: as lock.c says */
+	/* May be NULL. Told a line of text when taking the lock has to wait for long. */
+	void (*notice)(void *arg, const char *text);
+	/* May be NULL. Told once, on a thread of its own, that somebody else has taken the store, and who. */
+	void (*lost)(void *arg, const char *text);
+	void *arg;
+};
+
+/*
+ * -EBUSY: somebody has it, err says who; -EACCES. *ret_taken_over: the last owner may still live somewhere, so its database's directory
+ * must get another name before it is opened (store_dir_rename_database).
+ */
+WARN_UNUSED int lock_take(const struct store_dir *dir, const struct lock_options *options, struct lock **ret_lock, bool *ret_taken_over,
+			  struct error *err);
+/*
+ * 0: it is still ours. -EROFS: somebody else has taken the store, and nothing may be written any more. Others: it cannot be told now.
+ * Without `now`, what was true a moment ago will do where looking takes long.
+ */
+WARN_UNUSED int lock_check(struct lock *lock, bool now);
+/* Who has taken the store from us; NULL: nobody. */
+const char *lock_lost_to(struct lock *lock);
+void lock_release(struct lock *lock); /* NULL is fine */
+void lock_undo(struct lock *lock);    /* the same, and leaves every byte as it was before: the store could not be opened */
+void lock_remove(struct lock *lock);  /* the same, and takes its files away: there is no store */
 
 #endif

@@ -6,6 +6,7 @@
 #include "lib/base/pool.h"
 #include "lib/store/catalog.h"
 #include "lib/store/lock.h"
+#include "lib/store/lock_file.h"
 
 #define CACHE_DEFAULT (256ULL << 20)
 #define WRITE_BUFFER_DEFAULT (256ULL << 20)
@@ -23,10 +24,18 @@ int store_probe(const char *path, struct superblock *ret_superblock, struct erro
 	return result;
 }
 
+static int check_lock(void *arg, bool now)
+{
+	return lock_check(arg, now);
+}
+
 static int open_database(struct store *store, uint64_t cache_bytes, unsigned threads, struct error *err)
 {
-	AUTO_FREE char *db = store_dir_inside(&store->dir, DATABASE_NAME);
-	AUTO_FREE char *shown = xasprintf("%s/" DATABASE_NAME, store->dir.path);
+	char name[DATABASE_NAME_MAX] = DATABASE_NAME;
+	int result = store_dir_find_database(&store->dir, name);
+	AUTO_FREE char *db = store_dir_inside(&store->dir, name);
+	AUTO_FREE char *shown = xasprintf("%s/%s", store->dir.path, name);
+	AUTO_FREE char *current = xasprintf("%s/CURRENT", name);
 	AUTO_FREE char *ballast = store_dir_inside(&store->dir, BALLAST_NAME);
 	struct kv_options options = {
 		.shown = shown,
@@ -34,16 +43,22 @@ static int open_database(struct store *store, uint64_t cache_bytes, unsigned thr
 		.cache_bytes = cache_bytes,
 		.memtable_bytes = MEMTABLES,
 		.threads = threads,
+		.check = store->lock ? check_lock : NULL,
+		.check_arg = store->lock,
 		.ballast = ballast,
 	};
 
 	/* RocksDB would make files of its own beside what is left. */
-	if (!store_dir_has(&store->dir, DATABASE_NAME "/CURRENT")) {
-		error_set(err, -EBADMSG, "the store %s is damaged: its database has no file CURRENT", store->dir.path);
+	if (result == 0 && !store_dir_has(&store->dir, current))
+		result = -ENOENT;
+	if (result < 0) {
+		error_set(err, -EBADMSG, result == -EEXIST ? "the store %s is damaged: it has several databases"
+		                                           : "the store %s is damaged: its database has no file CURRENT",
+		          store->dir.path);
 		error_hint(err, "restore the directory db from a backup; nothing was changed");
 		return -EBADMSG;
 	}
-	int result = kv_open(db, &options, &store->kv, err);
+	result = kv_open(db, &options, &store->kv, err);
 	if (result < 0)
 		error_default(err, result, "cannot open the database of %s", store->dir.path);
 	return result;
@@ -118,7 +133,14 @@ static int close_layers(struct store *store)
 		kv_close(store->kv);
 	pool_free(store->pool);
 	catalog_clear(store);
-	lock_release(store->lock_fd);
+	if (store_lost_to(store))
+		result = -EROFS;
+	if (store->opened)
+		lock_release(store->lock);
+	else
+		lock_undo(store->lock);
+	if (store->shared_fd >= 0)
+		close(store->shared_fd);
 	store_dir_close(&store->dir);
 	pthread_cond_destroy(&store->unused);
 	mutex_clear(&store->catalog_lock);
@@ -158,19 +180,32 @@ int store_begin_change(struct store *store, struct error *err)
 	return result;
 }
 
+const char *store_lost_to(struct store *store)
+{
+	return store->lock ? lock_lost_to(store->lock) : NULL;
+}
+
+static int lock(struct store *store, const struct store_options *options, struct error *err)
+{
+	const struct lock_options lock_options = {.notice = options->notice, .lost = options->lost, .arg = options->notice_arg};
+	bool taken_over = false;
+
+	if (store->read_only)
+		return lock_file_share(&store->dir, &store->shared_fd, err);
+	int result = lock_take(&store->dir, &lock_options, &store->lock, &taken_over, err);
+	return result == 0 && taken_over ? store_dir_rename_database(&store->dir, err) : result;
+}
+
 int store_open(const char *path, const struct store_options *options, struct store **ret_store, struct error *err)
 {
 	static const struct store_options defaults = {0};
 	struct store_dir dir = STORE_DIR_CLOSED;
 	struct superblock superblock;
-	int lock_fd;
 	int result = store_dir_open(path, &dir, err);
 	bool fixed = result == 0 && on_read_only_media(&dir);
 
 	if (result == 0)
 		result = store_dir_read_superblock(&dir, &superblock, err);
-	if (result == 0)
-		result = fixed ? lock_share(&dir, &lock_fd, err) : lock_take(&dir, &lock_fd, err);
 	if (result < 0) {
 		store_dir_close(&dir);
 		return result;
@@ -179,20 +214,28 @@ int store_open(const char *path, const struct store_options *options, struct sto
 	struct store *store = xcalloc(1, sizeof(*store));
 	store->dir = dir;
 	store->superblock = superblock;
-	store->lock_fd = lock_fd;
+	store->shared_fd = -1;
 	store->read_only = fixed || !superblock_writable(&superblock);
 	mutex_init(&store->change_lock, LOCK_CHANGE);
 	mutex_init(&store->catalog_lock, LOCK_CATALOG);
 	pthread_cond_init(&store->unused, NULL);
-	result = open_layers(store, options ? options : &defaults, err);
+	result = lock(store, options ? options : &defaults, err);
+	if (result == 0)
+		result = open_layers(store, options ? options : &defaults, err);
 	if (result < 0) {
 		close_layers(store);
 		return result;
 	}
+	store->opened = true;
 	if (!store->read_only)
 		reap_orphans(store);
 	*ret_store = store;
 	return 0;
+}
+
+const char *store_close_failure(int result)
+{
+	return result == -EROFS ? "another process has taken the store, and what was not on disk by then is lost" : strerror(-result);
 }
 
 int store_close(struct store *store)
@@ -204,7 +247,7 @@ pid_t store_locked_by(const char *path)
 {
 	AUTO_CLOSE int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	return dir < 0 ? 0 : lock_owner(dir);
+	return dir < 0 ? 0 : lock_file_owner(dir);
 }
 
 /* --- accessors --- */

@@ -3,7 +3,8 @@
  *
  *   STORE/corpusfs   superblock (lib/format/superblock.h)
  *   STORE/lock       flock'ed while open; holds the owner's pid and command as text
- *   STORE/db/        RocksDB
+ *   STORE/owner.*    who has it open, for those whom flock does not reach (lib/store/lock.c)
+ *   STORE/db/        RocksDB; db.WORD after the store was taken from an owner who might come back
  *   STORE/ingest/    files under construction; emptied at open
  *   STORE/ballast    room that is given up when the disk is full (lib/kv/ballast.h)
  *   STORE/socket     control socket of the daemon that has it mounted (fs/daemon)
@@ -27,6 +28,10 @@ struct store_options {
 	uint64_t cache_bytes;        /* metadata block cache plus decoded chunks; 0 = default 256 MiB */
 	uint64_t write_buffer_bytes; /* content not yet committed; 0 = default 256 MiB */
 	unsigned threads;            /* 0 = number of CPUs */
+	/* May be NULL. A line of text: opening takes long, and why; and, on a thread of its own, that another process has taken the store. */
+	void (*notice)(void *arg, const char *text);
+	void (*lost)(void *arg, const char *text);
+	void *notice_arg;
 };
 
 /* Makes the directory (if it is not there; an existing one must be empty) and an empty store in it. NULL parameters: defaults. */
@@ -43,8 +48,16 @@ WARN_UNUSED int store_init(const char *path, const struct store_parameters *para
  * read-only: not a byte of it changes, and whatever would change it answers -EROFS. */
 WARN_UNUSED int store_open(const char *path, const struct store_options *options, struct store **ret_store, struct error *err);
 
-/* Commits everything, closes all views; every view must have been put. The first failure is returned, the store is closed anyway. */
+/*
+ * Commits everything, closes all views; every view must have been put. The first failure is returned, the store is closed anyway. -EROFS:
+ * another process has taken the store, and what was not reported to be on disk before that may be lost.
+ */
 int store_close(struct store *store);
+
+const char *store_close_failure(int result); /* what a result of store_close means, for people */
+
+/* Who has taken the store from this process, which then cannot write it any more; NULL: nobody. */
+const char *store_lost_to(struct store *store);
 
 /* Whether the path holds a store, without opening it: 0 or as store_open. */
 WARN_UNUSED int store_probe(const char *path, struct superblock *ret_superblock, struct error *err);

@@ -1,15 +1,20 @@
 #include "lib/store/store_dir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "lib/base/file.h"
 #include "lib/base/trusted.h"
 
 #define SUPERBLOCK_MAX 65536
+#define WORD_LEN 16
 
 int store_dir_open(const char *path, struct store_dir *ret_dir, struct error *err)
 {
@@ -61,6 +66,50 @@ int store_dir_clear(const struct store_dir *dir, const char *name, struct error 
 	if (result == -ENOTDIR || result == -ELOOP)
 		return error_set(err, -EBADMSG, "%s/%s is not a directory", dir->path, name);
 	return result < 0 ? error_set(err, result, "%s/%s cannot be cleared: %s", dir->path, name, strerror(-result)) : 0;
+}
+
+static bool is_database_name(const char *name)
+{
+	const size_t len = strlen(DATABASE_NAME);
+
+	return strncmp(name, DATABASE_NAME, len) == 0 &&
+	       (!name[len] || (name[len] == '.' && strlen(name + len + 1) == WORD_LEN && strspn(name + len + 1, "0123456789abcdef") == WORD_LEN));
+}
+
+int store_dir_find_database(const struct store_dir *dir, char ret_name[DATABASE_NAME_MAX])
+{
+	int fd = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = -ENOENT;
+	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!entries) {
+		result = -errno;
+		if (fd >= 0)
+			close(fd);
+		return result;
+	}
+	for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries))
+		if (is_database_name(entry->d_name)) {
+			result = result == -ENOENT ? 0 : -EEXIST;
+			snprintf(ret_name, DATABASE_NAME_MAX, "%.*s", DATABASE_NAME_MAX - 1, entry->d_name);
+		}
+	closedir(entries);
+	return result;
+}
+
+int store_dir_rename_database(const struct store_dir *dir, struct error *err)
+{
+	char now[DATABASE_NAME_MAX], then[DATABASE_NAME_MAX];
+	int result = store_dir_find_database(dir, now);
+	uint64_t number;
+
+	if (result == 0 && getrandom(&number, sizeof(number), 0) != sizeof(number))
+		result = -EIO;
+	if (result == 0) {
+		snprintf(then, sizeof(then), DATABASE_NAME ".%016" PRIx64, number);
+		if (renameat(dir->fd, now, dir->fd, then) < 0 || fsync(dir->fd) < 0)
+			result = -errno;
+	}
+	return result < 0 ? error_set(err, result, "the database of %s cannot be renamed: %s", dir->path, strerror(-result)) : 0;
 }
 
 int store_dir_read_superblock(const struct store_dir *dir, struct superblock *ret_superblock, struct error *err)

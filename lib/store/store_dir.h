@@ -13,7 +13,8 @@
 #include "lib/format/superblock.h"
 
 #define UNFINISHED_NAME "unfinished" /* there while a store is being made */
-#define DATABASE_NAME "db"
+#define DATABASE_NAME "db" /* as it is made; see store_dir_find_database */
+#define DATABASE_NAME_MAX 32
 #define INGEST_NAME "ingest"
 #define BALLAST_NAME "ballast"
 
@@ -32,6 +33,13 @@ bool store_dir_has(const struct store_dir *dir, const char *name);
 
 /* Makes a directory in it, or takes the files out of the one that is there. -EBADMSG: it is something else. */
 WARN_UNUSED int store_dir_clear(const struct store_dir *dir, const char *name, struct error *err);
+
+/*
+ * The database's directory is "db", or "db.WORD" after a store was taken from an owner who might come back (lib/store/lock.c, L4). There
+ * is one at a time. -ENOENT, err not set.
+ */
+WARN_UNUSED int store_dir_find_database(const struct store_dir *dir, char ret_name[DATABASE_NAME_MAX]);
+WARN_UNUSED int store_dir_rename_database(const struct store_dir *dir, struct error *err);
 
 /* 0, or as store_probe. */
 WARN_UNUSED int store_dir_read_superblock(const struct store_dir *dir, struct superblock *ret_superblock, struct error *err);

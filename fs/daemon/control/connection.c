@@ -25,7 +25,7 @@ static int wait_closed(struct control *control, struct error *err)
 		pthread_cond_wait(&control->change, &control->lock);
 	result = control->close_result;
 	pthread_mutex_unlock(&control->lock);
-	return result < 0 ? error_set(err, result, "unmounted, but the store could not be closed: %s", strerror(-result)) : 0;
+	return result < 0 ? error_set(err, result, "unmounted, but the store could not be closed: %s", store_close_failure(result)) : 0;
 }
 
 static bool is_stopping(struct control *control)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
@@ -51,6 +52,29 @@ static int open_log(struct daemon *daemon, struct error *err)
 	                  : 0;
 }
 
+/* Standard error is the caller's until the log is open. */
+static void tell_waiting(void *arg, const char *text)
+{
+	fprintf(stderr, "corpusfs: %s\n", text);
+}
+
+static void log_lost(void *arg, const char *text)
+{
+	struct daemon *daemon = arg;
+
+	log_line(daemon->log, "error", "lost", "text=\"%s has taken the store; nothing is written any more\"", text);
+}
+
+static int open_store(struct daemon *daemon, struct error *err)
+{
+	struct store_options options = daemon->options->store_options;
+
+	options.notice = tell_waiting;
+	options.lost = log_lost;
+	options.notice_arg = daemon;
+	return store_open(daemon->options->store, &options, &daemon->store, err);
+}
+
 static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 {
 	const struct daemon_options *options = daemon->options;
@@ -59,7 +83,7 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 	process_tune();
 	result = take_signals(daemon, err);
 	if (result == 0)
-		result = store_open(options->store, &options->store_options, &daemon->store, err);
+		result = open_store(daemon, err);
 	if (result == 0)
 		result = open_log(daemon, err);
 	if (result < 0)
@@ -141,7 +165,7 @@ static int leave(struct daemon *daemon)
 		result = store_close(daemon->store);
 	control_finish(daemon->control, result);
 	if (result < 0)
-		log_line(daemon->log, "error", "close", "text=\"%s\"", strerror(-result));
+		log_line(daemon->log, "error", "close", "text=\"%s\"", store_close_failure(result));
 	else if (started)
 		log_line(daemon->log, "info", "left", "pid=%d", (int)getpid());
 	log_free(daemon->log);
@@ -161,7 +185,7 @@ static int run_foreground(const struct daemon_options *options, json_t **ret_res
 		serve(&daemon);
 	closed = leave(&daemon);
 	if (result == 0 && closed < 0)
-		result = error_set(err, closed, "the store could not be closed: %s", strerror(-closed));
+		result = error_set(err, closed, "the store could not be closed: %s", store_close_failure(closed));
 	return result;
 }
 

@@ -1,0 +1,123 @@
+#include "lib/store/lock_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/clock.h"
+#include "lib/base/file.h"
+
+#define TEXT_MAX 128
+/* The file has no text for a moment: an owner comes or goes, or lock_file_owner() looks. */
+#define RETRIES 50
+#define RETRY_US 10000
+
+/* Who is written in the file; the command's name goes to `command`. */
+static pid_t read_owner(int fd, char command[TEXT_MAX])
+{
+	char text[TEXT_MAX];
+	ssize_t got = pread(fd, text, sizeof(text) - 1, 0);
+	long pid = 0;
+
+	command[0] = '\0';
+	if (got <= 0)
+		return 0;
+	text[got] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	char *end;
+	errno = 0;
+	pid = strtol(text, &end, 10);
+	if (errno || pid <= 0)
+		return 0;
+	snprintf(command, TEXT_MAX, "%s", *end == ' ' ? end + 1 : end);
+	return (pid_t)pid;
+}
+
+void lock_file_write_owner(int fd)
+{
+	char text[TEXT_MAX];
+	int len = snprintf(text, sizeof(text), "%ld %s\n", (long)getpid(), program_invocation_short_name);
+
+	len = MIN(len, TEXT_MAX - 1);
+	/* The text is for people. It may be lacking: a full disk must not keep the store shut. */
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) < 0)
+		return;
+}
+
+int lock_file_take(const struct store_dir *dir, int *ret_fd, struct error *err)
+{
+	const char *store_path = dir->path;
+	char command[TEXT_MAX];
+	int fd = file_open_inside(dir->fd, LOCK_NAME, O_RDWR | O_CREAT, 0600);
+	pid_t owner = 0;
+
+	if (fd == -EUCLEAN)
+		return error_set(err, -EBADMSG, "%s/" LOCK_NAME " is not a regular file", store_path);
+	if (fd < 0)
+		return error_set(err, fd, "cannot lock the store %s: %s", store_path, strerror(-fd));
+	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+		int result = errno == EWOULDBLOCK ? -EBUSY : -errno;
+		if (result == -EINTR)
+			continue;
+		owner = read_owner(fd, command);
+		if (owner && kill(owner, 0) < 0 && errno == ESRCH)
+			owner = 0;
+		if (result == -EBUSY && owner == 0 && i < RETRIES) {
+			clock_pause_us(RETRY_US);
+			continue;
+		}
+		if (result == -EBUSY && owner) {
+			error_set(err, result, "the store %s is in use by process %ld (%s)", store_path, (long)owner, command);
+			error_hint(err, "unmount it or end that process first");
+		} else {
+			error_set(err, result, "cannot lock the store %s: %s", store_path, strerror(-result));
+		}
+		close(fd);
+		return result;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int lock_file_share(const struct store_dir *dir, int *ret_fd, struct error *err)
+{
+	const char *store_path = dir->path;
+	int fd = file_open_inside(dir->fd, LOCK_NAME, O_RDONLY, 0);
+
+	if (fd < 0 && fd != -ENOENT)
+		return error_set(err, fd, "cannot lock the store %s: %s", store_path, strerror(-fd));
+	if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0) {
+		int result = errno == EWOULDBLOCK ? -EBUSY : -errno;
+
+		close(fd);
+		return error_set(err, result, "cannot lock the store %s: %s", store_path, strerror(-result));
+	}
+	*ret_fd = fd >= 0 ? fd : -1;
+	return 0;
+}
+
+void lock_file_release(int fd, bool written)
+{
+	/* If the text stays it misleads nobody: the kernel says whether there is a lock. */
+	if (fd >= 0 && written)
+		(void)!ftruncate(fd, 0);
+	if (fd >= 0)
+		close(fd);
+}
+
+pid_t lock_file_owner(int dir_fd)
+{
+	AUTO_CLOSE int fd = file_open_inside(dir_fd, LOCK_NAME, O_RDONLY, 0);
+	char command[TEXT_MAX];
+
+	if (fd < 0)
+		return 0;
+	/* This takes a shared lock for a moment. lock_file_take() finds no owner's text then, and waits. */
+	if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+		return 0;
+	return read_owner(fd, command);
+}

@@ -1,0 +1,21 @@
+/*
+ * The first half of a store's lock (lock.c): flock on STORE/lock, which the kernel gives back when the owner dies. The file says who:
+ * "PID COMMAND\n". Internal to lib/store. Any thread.
+ */
+#ifndef CORPUSFS_STORE_LOCK_FILE_H
+#define CORPUSFS_STORE_LOCK_FILE_H
+
+#include <sys/types.h>
+
+#include "lib/store/store_dir.h"
+
+#define LOCK_NAME "lock"
+
+WARN_UNUSED int lock_file_take(const struct store_dir *dir, int *ret_fd, struct error *err); /* -EBUSY, -EACCES */
+/* For a store that nobody can write: shared with others that read it. *ret_fd is -1 where there is no lock file. Given back by close(2). */
+WARN_UNUSED int lock_file_share(const struct store_dir *dir, int *ret_fd, struct error *err);
+void lock_file_write_owner(int fd);
+void lock_file_release(int fd, bool written); /* written: lock_file_write_owner was called; fd may be -1 */
+pid_t lock_file_owner(int dir_fd); /* 0: nobody, as far as flock is shared with us */
+
+#endif

@@ -1,0 +1,460 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/file.h"
+#include "lib/store/lock.h"
+#include "lib/store/lock_file.h"
+#include "lib/store/lock_record.h"
+
+#define FREE "owner.free"
+
+static const struct lock_options quick = {.beat_ms = 10, .patience_ms = 300};
+/* For what must not wait for a beat: if it did, the test would not end in time. */
+static const struct lock_options patient = {.beat_ms = 10, .patience_ms = 600000};
+
+struct place {
+	char path[64];
+	struct store_dir dir;
+	int lock_fd;               /* for lock_record_of_us, not locked */
+	struct lock_record record; /* of this process, with a word that nobody has */
+};
+
+static void place_make(struct place *place)
+{
+	struct error err = {0};
+
+	snprintf(place->path, sizeof(place->path), "/tmp/corpusfs-test-XXXXXX");
+	assert_non_null(mkdtemp(place->path));
+	assert_int_equal(store_dir_open(place->path, &place->dir, &err), 0);
+	place->lock_fd = file_open_inside(place->dir.fd, "lock", O_RDWR | O_CREAT, 0600);
+	assert_int_equal(lock_record_of_us(place->lock_fd, &place->record), 0);
+}
+
+static void place_clear(struct place *place)
+{
+	pid_t pid;
+
+	close(place->lock_fd);
+	store_dir_close(&place->dir);
+	pid = fork();
+	if (pid == 0) {
+		execlp("rm", "rm", "-rf", place->path, (char *)NULL);
+		_exit(1);
+	}
+	waitpid(pid, NULL, 0);
+}
+
+static struct lock *take_with(struct place *place, const struct lock_options *options, bool *ret_over)
+{
+	struct error err = {0};
+	struct lock *lock = NULL;
+	int result = lock_take(&place->dir, options, &lock, ret_over, &err);
+
+	if (result < 0)
+		print_error("lock_take: %s\n", err.text);
+	assert_int_equal(result, 0);
+	return lock;
+}
+
+static struct lock *take(struct place *place, bool *ret_over)
+{
+	return take_with(place, &patient, ret_over);
+}
+
+static int refusal(struct place *place, const struct lock_options *options, struct error *err)
+{
+	struct lock *lock = NULL;
+	bool over = false;
+	int result = lock_take(&place->dir, options, &lock, &over, err);
+
+	assert_null(lock);
+	return result;
+}
+
+static bool has(struct place *place, const char *name)
+{
+	struct stat st;
+
+	return fstatat(place->dir.fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Leaves a record as another process would, under its word. Returns it open. */
+static int write_foreign(struct place *place, const struct lock_record *record)
+{
+	AUTO_FREE char *name = xasprintf("owner.%s", record->word);
+	int fd = lock_record_open(place->dir.fd, name, O_RDWR | O_CREAT, true);
+
+	assert_true(fd >= 0);
+	assert_int_equal(lock_record_write(fd, record), 0);
+	assert_int_equal(lock_record_write_beat(fd, 5), 0);
+	return fd;
+}
+
+/* A record of a process of this kernel that came to the directory by another way than ours. */
+static struct lock_record by_another_way(const struct place *place)
+{
+	struct lock_record record = place->record;
+
+	record.device++;
+	return record;
+}
+
+static struct lock_record of_another_host(const struct place *place)
+{
+	struct lock_record record = by_another_way(place);
+
+	snprintf(record.host, sizeof(record.host), "elsewhere");
+	snprintf(record.machine, sizeof(record.machine), "0123456789abcdef0123456789abcdef");
+	snprintf(record.boot, sizeof(record.boot), "00000000-1111-2222-3333-444444444444");
+	return record;
+}
+
+static pid_t sleeping_child(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		for (;;)
+			pause();
+	assert_true(pid > 0);
+	return pid;
+}
+
+static void end_child(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* The word, pid and time of start of a process that lives and has no record open. */
+static void written_by(struct lock_record *record, pid_t pid)
+{
+	AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)pid);
+	AUTO_BUF text = BUF_INIT;
+	unsigned long started;
+
+	assert_int_equal(file_read(path, 4096, &text), 0);
+	buf_add_u8(&text, 0);
+	assert_int_equal(sscanf(strrchr((const char *)text.data, ')') + 1,
+				" %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lu", &started),
+			 1);
+	record->pid = pid;
+	record->started = started;
+}
+
+static void a_free_store_is_taken_and_given_back(void **state)
+{
+	struct place place;
+	bool over = true;
+
+	place_make(&place);
+	struct lock *lock = take(&place, &over);
+	assert_false(over);
+	assert_false(has(&place, FREE));
+	assert_int_equal(lock_check(lock, true), 0);
+	assert_null(lock_lost_to(lock));
+	assert_int_equal(lock_file_owner(place.dir.fd), getpid());
+	lock_release(lock);
+	assert_true(has(&place, FREE));
+	assert_int_equal(lock_file_owner(place.dir.fd), 0);
+	lock = take(&place, &over);
+	lock_release(lock);
+	place_clear(&place);
+}
+
+static void a_record_is_read_as_it_was_written(void **state)
+{
+	struct place place;
+	struct lock_record read;
+	uint64_t beat;
+
+	place_make(&place);
+	AUTO_FREE char *name = xasprintf("owner.%s", place.record.word);
+	close(write_foreign(&place, &place.record));
+	assert_int_equal(lock_record_read(place.dir.fd, name, true, &read, &beat), 0);
+	assert_int_equal(beat, 5);
+	assert_memory_equal(&read, &place.record, sizeof(read));
+	assert_int_equal(lock_record_read(place.dir.fd, FREE, true, &read, &beat), -ENOENT);
+	assert_int_equal(truncate(place.path, 0), -1);
+	AUTO_CLOSE int fd = lock_record_open(place.dir.fd, name, O_RDWR, true);
+	assert_int_equal(pwrite(fd, "\n", 1, 20), 1);
+	assert_int_equal(lock_record_read(place.dir.fd, name, true, &read, &beat), -EBADMSG);
+	place_clear(&place);
+}
+
+static void the_living_are_not_taken_from(void **state)
+{
+	struct place place;
+	struct error err = {0};
+	pid_t child = sleeping_child();
+
+	place_make(&place);
+	struct lock_record record = by_another_way(&place);
+	written_by(&record, child);
+	AUTO_CLOSE int fd = write_foreign(&place, &record);
+	/* The child cannot let it beat: stopped, it keeps the store all the same. */
+	kill(child, SIGSTOP);
+	assert_int_equal(waitpid(child, NULL, WUNTRACED), child);
+	assert_int_equal(refusal(&place, &quick, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "stopped"));
+	end_child(child);
+	bool over = true;
+	struct lock *lock = take(&place, &over);
+	assert_false(over);
+	lock_release(lock);
+	place_clear(&place);
+}
+
+static void who_has_the_same_file_open_is_told_at_once(void **state)
+{
+	struct place place;
+	struct error err = {0};
+
+	place_make(&place);
+	struct lock_record record = by_another_way(&place);
+	AUTO_CLOSE int fd = write_foreign(&place, &record); /* open in this process, which the record names */
+	assert_int_equal(refusal(&place, &patient, &err), -EBUSY);
+	assert_non_null(strstr(err.text, record.host));
+	place_clear(&place);
+}
+
+static void a_copy_of_an_open_store_is_free(void **state)
+{
+	struct place original, copy;
+	bool over = true;
+
+	place_make(&original);
+	place_make(&copy);
+	struct lock_record record = by_another_way(&original);
+	AUTO_CLOSE int fd = write_foreign(&original, &record);
+	close(write_foreign(&copy, &record));
+	struct lock *lock = take(&copy, &over);
+	assert_false(over);
+	lock_release(lock);
+	place_clear(&original);
+	place_clear(&copy);
+}
+
+static void the_dead_are_taken_from_at_once(void **state)
+{
+	struct place place;
+	struct lock_record records[4];
+	pid_t child = sleeping_child();
+
+	place_make(&place);
+	end_child(child);
+	records[0] = by_another_way(&place); /* its pid is nobody's now */
+	records[0].pid = child;
+	records[1] = by_another_way(&place); /* its pid is somebody else's now */
+	records[1].started++;
+	records[2] = place.record; /* of the same lock file: flock would have kept us out */
+	records[3] = of_another_host(&place); /* of this machine, before it was started anew */
+	memcpy(records[3].host, place.record.host, sizeof(records[3].host));
+	memcpy(records[3].machine, place.record.machine, sizeof(records[3].machine));
+	for (size_t i = 0; i < ARRAY_SIZE(records); i++) {
+		bool over = true;
+		if (i == 3 && !(place.record.machine[0] && place.record.local))
+			continue;
+		close(write_foreign(&place, &records[i]));
+		struct lock *lock = take(&place, &over);
+		assert_false(over);
+		lock_release(lock);
+	}
+	place_clear(&place);
+}
+
+static void *beat(void *arg)
+{
+	int fd = *(int *)arg;
+
+	for (uint64_t i = 6; lock_record_write_beat(fd, i) == 0; i++)
+		clock_pause_us(5000);
+	return NULL;
+}
+
+static void another_host_keeps_what_beats(void **state)
+{
+	struct place place;
+	struct error err = {0};
+	pthread_t thread;
+
+	place_make(&place);
+	struct lock_record record = of_another_host(&place);
+	int fd = write_foreign(&place, &record), copy = dup(fd);
+	assert_int_equal(pthread_create(&thread, NULL, beat, &fd), 0);
+	assert_int_equal(refusal(&place, &patient, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "elsewhere"));
+	/* Closed under it, which ends it. */
+	assert_int_equal(dup2(place.dir.fd, fd), fd);
+	pthread_join(thread, NULL);
+	close(fd);
+	close(copy);
+	/* Silence: it is taken, and whoever was there is not certainly dead. */
+	bool over = false;
+	const uint64_t begun = clock_ms();
+	struct lock *lock = take_with(&place, &quick, &over);
+	assert_true(over);
+	assert_true(clock_ms() - begun >= quick.patience_ms);
+	lock_release(lock);
+	place_clear(&place);
+}
+
+struct told {
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	char text[256];
+};
+
+static void on_lost(void *arg, const char *text)
+{
+	struct told *told = arg;
+
+	pthread_mutex_lock(&told->mutex);
+	snprintf(told->text, sizeof(told->text), "%s", text);
+	pthread_cond_signal(&told->cond);
+	pthread_mutex_unlock(&told->mutex);
+}
+
+static struct lock *take_and_tell(struct place *place, struct told *told)
+{
+	struct lock_options options = {.beat_ms = 10, .patience_ms = 300, .lost = on_lost, .arg = told};
+	struct lock *lock;
+	bool over;
+
+	assert_int_equal(lock_take(&place->dir, &options, &lock, &over, NULL), 0);
+	return lock;
+}
+
+static void wait_told(struct told *told)
+{
+	pthread_mutex_lock(&told->mutex);
+	while (!told->text[0])
+		pthread_cond_wait(&told->cond, &told->mutex);
+	pthread_mutex_unlock(&told->mutex);
+}
+
+/* The name under which the lock has its record. */
+static void find_record(struct place *place, char name[64])
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "cd %s && ls -d owner.*", place->path);
+	FILE *pipe = popen(command, "r");
+	assert_non_null(fgets(name, 64, pipe));
+	name[strcspn(name, "\n")] = '\0';
+	pclose(pipe);
+}
+
+static void who_finds_another_word_has_lost(void **state)
+{
+	struct told told = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+	struct place place;
+	char name[64];
+
+	place_make(&place);
+	struct lock *lock = take_and_tell(&place, &told);
+	find_record(&place, name);
+	/* As lock_take of another host would do after silence. */
+	struct lock_record other = of_another_host(&place);
+	AUTO_FREE char *new_name = xasprintf("owner.%s", other.word);
+	assert_int_equal(renameat(place.dir.fd, name, place.dir.fd, new_name), 0);
+	AUTO_CLOSE int fd = lock_record_open(place.dir.fd, new_name, O_RDWR, true);
+	assert_int_equal(lock_record_write(fd, &other), 0);
+	assert_int_equal(lock_check(lock, true), -EROFS);
+	assert_non_null(strstr(lock_lost_to(lock), "elsewhere"));
+	wait_told(&told);
+	assert_non_null(strstr(told.text, "elsewhere"));
+	lock_release(lock);
+	/* Nothing was given back that is the other's. */
+	assert_true(has(&place, new_name));
+	assert_false(has(&place, FREE));
+	place_clear(&place);
+}
+
+static void who_finds_no_record_has_lost(void **state)
+{
+	struct told told = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+	struct place place;
+	char name[64];
+
+	place_make(&place);
+	struct lock *lock = take_and_tell(&place, &told);
+	find_record(&place, name);
+	assert_int_equal(unlinkat(place.dir.fd, name, 0), 0);
+	wait_told(&told);
+	assert_int_equal(lock_check(lock, true), -EROFS);
+	lock_release(lock);
+	place_clear(&place);
+}
+
+static void *take_on_a_thread(void *arg)
+{
+	struct lock *lock = NULL;
+	bool over;
+
+	return lock_take(arg, &quick, &lock, &over, NULL) == 0 ? lock : NULL;
+}
+
+/* Each with a lock file of its own, as through different filesystems, but the same records. */
+static void of_several_at_once_one_gets_it(void **state)
+{
+	struct place place;
+	pthread_t threads[8];
+
+	place_make(&place);
+	for (int round = 0; round < 20; round++) {
+		struct store_dir dirs[8];
+		size_t got = 0;
+		struct lock *locks[8];
+
+		for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+			dirs[i] = place.dir;
+			/* flock is no obstacle: the file is another one each time */
+			unlinkat(place.dir.fd, "lock", 0);
+			assert_int_equal(pthread_create(&threads[i], NULL, take_on_a_thread, &dirs[i]), 0);
+		}
+		for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+			void *lock;
+			pthread_join(threads[i], &lock);
+			if (lock)
+				locks[got++] = lock;
+		}
+		size_t good = 0;
+		for (size_t i = 0; i < got; i++)
+			good += lock_check(locks[i], true) == 0;
+		assert_int_equal(good, 1);
+		for (size_t i = 0; i < got; i++)
+			lock_release(locks[i]);
+	}
+	place_clear(&place);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_free_store_is_taken_and_given_back),
+		cmocka_unit_test(a_record_is_read_as_it_was_written),
+		cmocka_unit_test(the_living_are_not_taken_from),
+		cmocka_unit_test(who_has_the_same_file_open_is_told_at_once),
+		cmocka_unit_test(a_copy_of_an_open_store_is_free),
+		cmocka_unit_test(the_dead_are_taken_from_at_once),
+		cmocka_unit_test(another_host_keeps_what_beats),
+		cmocka_unit_test(who_finds_another_word_has_lost),
+		cmocka_unit_test(who_finds_no_record_has_lost),
+		cmocka_unit_test(of_several_at_once_one_gets_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
