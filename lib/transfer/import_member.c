@@ -41,8 +41,8 @@ bool member_accept(struct import *import, struct member *member)
 		member_problem(import, member, r, "its name cannot be taken over");
 		return false;
 	}
-	if (member->dir == ROOT_INO && strcmp(member->name, ".snapshots") == 0) {
-		member_problem(import, member, -EINVAL, "the name belongs to the dataset's snapshots");
+	if (strcmp(member->name, IMPORT_RESERVED) == 0) {
+		member_problem(import, member, -EINVAL, IMPORT_RESERVED_TEXT);
 		return false;
 	}
 	if ((S_ISCHR(member->mode) || S_ISBLK(member->mode)) && !impersonate_is_root(&transfer->caller)) {

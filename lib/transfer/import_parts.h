@@ -83,6 +83,9 @@ void import_tell_left_out(struct import *import);
 void member_problem(struct import *import, const struct member *member, int code, const char *text);
 /* A result of the store that concerns the member, or everything: transfer_store_result. */
 void member_result(struct import *import, const struct member *member, int code);
+/* Every directory of a mounted dataset has a ".snapshots" that leads to the snapshots: a real one could neither be entered nor removed. */
+#define IMPORT_RESERVED ".snapshots"
+#define IMPORT_RESERVED_TEXT "the name belongs to the dataset's snapshots"
 /* Whether the member may come in at all; if not, its problem was told. Sets its owner. */
 WARN_UNUSED bool member_accept(struct import *import, struct member *member);
 /* The same was there before the import began. */

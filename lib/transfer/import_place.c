@@ -144,8 +144,8 @@ static int step(struct places *places, struct way *way, const char *name, bool m
 		cut(places, places->chain.count - 1);
 		return 0;
 	}
-	if (here(places) == ROOT_INO && strcmp(name, ".snapshots") == 0) {
-		*ret_why = "the name belongs to the dataset's snapshots";
+	if (strcmp(name, IMPORT_RESERVED) == 0) {
+		*ret_why = IMPORT_RESERVED_TEXT;
 		return -EINVAL;
 	}
 	r = places_lookup(places, here(places), name, &attr);

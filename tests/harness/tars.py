@@ -13,13 +13,14 @@ TYPES = {"f": tarfile.REGTYPE, "d": tarfile.DIRTYPE, "l": tarfile.LNKTYPE, "s": 
 class Member:
     """name, kind (a key of TYPES), data: content of a file, what a link links to, minor number of a device. holes: as GNU tar's sparse files."""
 
-    def __init__(self, name, kind="f", data=b"", time=EPOCH, mode=None, holes=False, **headers):
-        self.name, self.kind, self.data, self.time, self.holes, self.headers = name, kind, data, time, holes, headers
+    def __init__(self, name, kind="f", data=b"", time=EPOCH, mode=None, holes=False, owner=0, **headers):
+        self.name, self.kind, self.data, self.time, self.holes, self.owner, self.headers = name, kind, data, time, holes, owner, headers
         self.mode = mode if mode is not None else 0o755 if kind == "d" else 0o644
 
     def info(self):
         info = tarfile.TarInfo(self.name)
         info.mtime, info.mode, info.type, info.pax_headers = self.time, self.mode, TYPES[self.kind], dict(self.headers)
+        info.uid = info.gid = self.owner
         if self.kind in "ls":
             info.linkname = self.data
         elif self.kind == "c":
@@ -49,7 +50,7 @@ def write(path, members, form=tarfile.PAX_FORMAT):
 def extract(path, target):
     """GNU tar's way, as root. Its exit code."""
     os.makedirs(target, exist_ok=True)
-    return subprocess.run(["tar", "--numeric-owner", "-xpf", path, "-C", target], stdout=subprocess.DEVNULL,
+    return subprocess.run(["tar", "--numeric-owner", "--xattrs", "-xpf", path, "-C", target], stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL, timeout=600, check=False).returncode
 
 
@@ -76,6 +77,10 @@ class Chance:
         kind = self.random.choices("fldspch", (40, 22, 18, 12, 2, 2, 4))[0]
         name = self.name()
         more = {"time": EPOCH + self.random.randrange(2), "mode": self.random.choice((0o644, 0o644, 0o600, 0o4755))}
+        if self.random.random() < 0.2:
+            more["owner"] = 1234
+        if self.random.random() < 0.2 and kind in "fdh":
+            more["SCHILY.xattr.user.note"] = self.random.choice(("one", "two"))
         if kind == "l":
             # Not to a directory: tar takes away what has the name before it finds that it cannot. Not where a directory may be missing:
             # tar makes it before it finds that what the link leads to is not there, and leaves it.
@@ -84,9 +89,10 @@ class Chance:
             return Member(name, "l", self.name([file for file in self.FILES if file[:2] != name[-1] + "/"]), **more)
         if kind == "s":
             # Not those that lead up: tar puts something else in their place until the end.
-            return Member(name, "s", self.random.choice(("d", "d/e", "a", "b", "nowhere", "s")), time=more["time"])
+            return Member(name, "s", self.random.choice(("d", "d/e", "a", "b", "nowhere", "s")), **more)
         if kind == "d":
-            return Member(self.name(self.PLACES), "d", time=more["time"], mode=self.random.choice((0o755, 0o700, 0o1777)))
+            more["mode"] = self.random.choice((0o755, 0o700, 0o1777))
+            return Member(self.name(self.PLACES), "d", **more)
         if kind == "c":
             return Member(name, "c", self.random.choice((3, 5)), **more)
         if kind == "h":

@@ -12,7 +12,7 @@ import zipfile
 
 import pytest
 
-from harness import procs, program, tars, tree
+from harness import procs, program, tars
 from harness.tars import Member
 
 
@@ -413,64 +413,6 @@ def test_a_zip_in_a_gzip_is_refused(store, area):
     subprocess.run(["gzip", area + "/a.zip"], check=True, timeout=60)
     result = store.run("-s", store.path, "import", area + "/a.zip.gz", "d")
     assert result.code == program.DAMAGED and "decompress it first" in result.err
-
-
-# --- directories as sources ---
-
-
-@pytest.mark.sanitize
-def test_files_that_were_one_in_the_dataset_become_two(store, area):
-    os.makedirs(area + "/in")
-    for name in "abcd":
-        with open(f"{area}/in/{name}", "wb") as handle:
-            handle.write(b"same")
-    for first, second in ("ab", "cd"):
-        os.unlink(f"{area}/in/{second}")
-        os.link(f"{area}/in/{first}", f"{area}/in/{second}")
-    for name in "abcd":
-        os.utime(f"{area}/in/{name}", ns=(10**18, 10**18))
-    imported(store, area + "/in", "d")
-    for first, second in ("ac", "bd"):
-        os.unlink(f"{area}/in/{second}")
-        os.link(f"{area}/in/{first}", f"{area}/in/{second}")
-    imported(store, area + "/in", "d")
-    tree.assert_same(area + "/in", exported(store, "d", area))
-
-
-def test_a_new_owner_comes_in(store, area):
-    os.makedirs(area + "/in")
-    with open(area + "/in/f", "wb"):
-        imported(store, area + "/in", "d")
-    os.chown(area + "/in/f", 1234, 1234)
-    imported(store, area + "/in", "d")
-    tree.assert_same(area + "/in", exported(store, "d", area))
-
-
-def make_deep(path, levels):
-    """A file here and there on the way down."""
-    os.mkdir(path)
-    at = os.open(path, os.O_RDONLY)
-    for level in range(levels):
-        os.mkdir("d", dir_fd=at)
-        below = os.open("d", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
-        if level % 1000 == 0:
-            os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=at))
-    os.close(at)
-
-
-@pytest.mark.timeout(300)
-def test_a_source_may_be_as_deep_as_a_disk_allows(store, area):
-    make_deep(area + "/deep", 60000)
-    try:
-        result = subprocess.run(["sh", "-c", 'ulimit -n 1024; exec "$@"', "sh", store.binary, "-s", store.path, "import", "--json", area + "/deep", "d"],
-                                stdout=subprocess.PIPE, env=program.environment(store.run_mark, store.logs), timeout=280, check=False)
-        assert result.returncode == 0
-        done = json.loads(result.stdout)
-        assert (done["directories"], done["files"]) == (60000, 60)
-    finally:
-        subprocess.run(["rm", "-rf", area + "/deep"], check=True, timeout=100)
 
 
 @pytest.mark.timeout(120)
