@@ -306,6 +306,9 @@ static int stop(const char *store, const char *mountpoint, bool lazy, bool *ret_
 	struct client *client = NULL;
 	int result = store ? client_connect(store, &client, err) : -ENOENT;
 
+	/* A store that cannot be written has no socket. */
+	if ((result == -ENOENT || result == -ECONNREFUSED) && where_is_read_only(mountpoint))
+		return where_unmount(mountpoint, lazy, err);
 	if (result == -ENOENT || result == -ECONNREFUSED) {
 		error_set(err, -ENOTCONN, "the daemon of %s does not listen", mountpoint);
 		error_hint(err, "umount %s", mountpoint);

@@ -123,6 +123,8 @@ static int run_status(struct cli *cli)
 	table_print_object(cli, status_columns, status);
 	mounts = json_object_get(status, "mounts");
 	if (!cli_option(cli, "json")) {
+		if (json_object_get(status, "read_only"))
+			printf("read-only      %s\n", json_string_value(json_object_get(status, "read_only")));
 		if (json_object_get(status, "write_error"))
 			printf("writing        has stopped: %s; unmount and mount again\n",
 			       json_string_value(json_object_get(status, "write_error")));

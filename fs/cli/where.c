@@ -53,7 +53,7 @@ static void unescape(char *text)
 }
 
 struct line {
-	char *mountpoint, *fstype, *source;
+	char *mountpoint, *fstype, *source, *options; /* options: of the filesystem, not of this mount of it */
 	unsigned connection; /* the minor number of its device */
 };
 
@@ -72,7 +72,8 @@ static bool parse_line(char *text, struct line *ret_line)
 	ret_line->mountpoint = word;
 	ret_line->fstype = strtok_r(rest + 3, " ", &state);
 	ret_line->source = strtok_r(NULL, " ", &state);
-	if (!ret_line->fstype || !ret_line->source)
+	ret_line->options = strtok_r(NULL, " ", &state);
+	if (!ret_line->fstype || !ret_line->source || !ret_line->options)
 		return false;
 	unescape(ret_line->mountpoint);
 	unescape(ret_line->source);
@@ -246,9 +247,30 @@ enum where_health where_health(const char *mountpoint)
 	return WIFEXITED(status) ? (enum where_health)WEXITSTATUS(status) : WHERE_SILENT;
 }
 
-static int fusermount(const char *mountpoint)
+struct read_only_search {
+	const char *mountpoint;
+	bool read_only;
+};
+
+static void look_at_options(void *arg, const struct line *line)
 {
-	char *argv[] = {(char *)"fusermount3", (char *)"-u", (char *)"-z", (char *)"--", (char *)mountpoint, NULL};
+	struct read_only_search *search = arg;
+
+	if (strcmp(line->mountpoint, search->mountpoint) == 0)
+		search->read_only = strncmp(line->options, "ro", 2) == 0 && (line->options[2] == ',' || line->options[2] == '\0');
+}
+
+bool where_is_read_only(const char *mountpoint)
+{
+	struct read_only_search search = {.mountpoint = mountpoint};
+
+	each_mount(look_at_options, &search);
+	return search.read_only;
+}
+
+static int fusermount(const char *mountpoint, bool lazy)
+{
+	char *argv[] = {(char *)"fusermount3", (char *)(lazy ? "-uz" : "-u"), (char *)"-q", (char *)"--", (char *)mountpoint, NULL};
 	pid_t pid;
 	int status, result = -posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
 
@@ -265,10 +287,23 @@ int where_remove_dead(const char *mountpoint, struct error *err)
 	int result = umount2(mountpoint, MNT_DETACH) < 0 ? -errno : 0;
 
 	if (result == -EPERM)
-		result = fusermount(mountpoint);
+		result = fusermount(mountpoint, true);
 	if (result < 0) {
 		error_set(err, result, "the dead mount at %s could not be removed: %s", mountpoint, strerror(-result));
 		error_hint(err, "as root: umount -l %s", mountpoint);
 	}
+	return result;
+}
+
+int where_unmount(const char *mountpoint, bool lazy, struct error *err)
+{
+	int result = umount2(mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) < 0 ? -errno : 0;
+
+	if (result == -EPERM)
+		result = fusermount(mountpoint, lazy);
+	if (result < 0)
+		error_set(err, result, "%s could not be unmounted: %s", mountpoint, strerror(-result));
+	if (result == -EBUSY)
+		error_hint(err, "find out by whom with: fuser -vm %s", mountpoint);
 	return result;
 }

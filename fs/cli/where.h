@@ -43,4 +43,9 @@ enum where_health where_health(const char *mountpoint);
 /* Takes a dead mount away, as root by umount2, else through fusermount3. */
 WARN_UNUSED int where_remove_dead(const char *mountpoint, struct error *err);
 
+/* Whether what is mounted there, topmost, is mounted read-only. */
+bool where_is_read_only(const char *mountpoint);
+/* Unmounts without the daemon's help, which is good for what is read-only: nothing of it waits to be written. -EBUSY. */
+WARN_UNUSED int where_unmount(const char *mountpoint, bool lazy, struct error *err);
+
 #endif

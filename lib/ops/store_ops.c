@@ -32,8 +32,8 @@ static int count_dataset(void *arg, const struct dataset_info *info)
 
 /*
  * store.status: {} -> {path, uuid, format, created, chunk_min, chunk_average, chunk_max, datasets, snapshots,
- * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted}, and write_error when the database has stopped
- * writing. The daemon adds pid, mounts and gc.
+ * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted}, read_only (why) when it is, and write_error when the
+ * database has stopped writing. The daemon adds pid, mounts and gc.
  */
 static int store_status(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -54,6 +54,9 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 	                  (json_int_t)kv_total_bytes(store_kv(context->store)), "free_bytes", (json_int_t)usage.free_bytes,
 	                  "dirty_bytes", (json_int_t)usage.dirty_bytes, "dirty_files", (json_int_t)usage.dirty_inodes,
 	                  "cached_inodes", (json_int_t)usage.cached_inodes, "gc_wanted", gc_wanted(context->store));
+	struct error why = {0};
+	if (store_check_writable(context->store, &why) < 0)
+		json_object_set_new(*ret_result, "read_only", json_from_bytes(why.text));
 	if (store_lost_to(context->store)) {
 		AUTO_FREE char *message = xasprintf("%s has taken the store", store_lost_to(context->store));
 

@@ -48,6 +48,13 @@ void lock_file_write_owner(int fd)
 		return;
 }
 
+static int in_use(const char *store, pid_t pid, const char *command, struct error *err)
+{
+	error_set(err, -EBUSY, "the store %s is in use by process %ld (%s)", store, (long)pid, command);
+	error_hint(err, "unmount it or end that process first");
+	return -EBUSY;
+}
+
 int lock_file_take(const struct store_dir *dir, int *ret_fd, struct error *err)
 {
 	const char *store_path = dir->path;
@@ -70,12 +77,10 @@ int lock_file_take(const struct store_dir *dir, int *ret_fd, struct error *err)
 			clock_pause_us(RETRY_US);
 			continue;
 		}
-		if (result == -EBUSY && owner) {
-			error_set(err, result, "the store %s is in use by process %ld (%s)", store_path, (long)owner, command);
-			error_hint(err, "unmount it or end that process first");
-		} else {
+		if (result == -EBUSY && owner)
+			in_use(store_path, owner, command, err);
+		else
 			error_set(err, result, "cannot lock the store %s: %s", store_path, strerror(-result));
-		}
 		close(fd);
 		return result;
 	}
@@ -88,13 +93,16 @@ int lock_file_share(const struct store_dir *dir, int *ret_fd, struct error *err)
 	const char *store_path = dir->path;
 	int fd = file_open_inside(dir->fd, LOCK_NAME, O_RDONLY, 0);
 
-	if (fd < 0 && fd != -ENOENT)
+	if (fd < 0 && fd != -ENOENT && fd != -EACCES)
 		return error_set(err, fd, "cannot lock the store %s: %s", store_path, strerror(-fd));
 	if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0) {
+		char command[TEXT_MAX];
 		int result = errno == EWOULDBLOCK ? -EBUSY : -errno;
+		pid_t owner = read_owner(fd, command);
 
 		close(fd);
-		return error_set(err, result, "cannot lock the store %s: %s", store_path, strerror(-result));
+		return result == -EBUSY && owner ? in_use(dir->path, owner, command, err)
+		                                 : error_set(err, result, "cannot lock the store %s: %s", dir->path, strerror(-result));
 	}
 	*ret_fd = fd >= 0 ? fd : -1;
 	return 0;

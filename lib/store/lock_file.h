@@ -12,7 +12,7 @@
 #define LOCK_NAME "lock"
 
 WARN_UNUSED int lock_file_take(const struct store_dir *dir, int *ret_fd, struct error *err); /* -EBUSY, -EACCES */
-/* For a store that nobody can write: shared with others that read it. *ret_fd is -1 where there is no lock file. Given back by close(2). */
+/* For who only reads: shared with others who do. *ret_fd is -1 where the file is not there or not to be read. Given back by close(2). */
 WARN_UNUSED int lock_file_share(const struct store_dir *dir, int *ret_fd, struct error *err);
 void lock_file_write_owner(int fd);
 void lock_file_release(int fd, bool written); /* written: lock_file_write_owner was called; fd may be -1 */

@@ -149,10 +149,12 @@ static int close_layers(struct store *store)
 	return result;
 }
 
-/* EROFS is about the media. A lack of rights gives EACCES. */
-static bool on_read_only_media(const struct store_dir *dir)
+/* 0: the directory can be written; -EROFS: nobody can; -EACCES: this user cannot. */
+static int writable(const struct store_dir *dir)
 {
-	return faccessat(dir->fd, ".", W_OK, 0) < 0 && errno == EROFS;
+	int result = faccessat(dir->fd, ".", W_OK, AT_EACCESS) < 0 ? -errno : 0;
+
+	return result == -EROFS || result == -EACCES ? result : 0;
 }
 
 bool store_read_only(const struct store *store)
@@ -164,6 +166,8 @@ int store_check_writable(const struct store *store, struct error *err)
 {
 	if (!store->read_only)
 		return 0;
+	if (store->writable == -EACCES)
+		return error_set(err, -EACCES, "the store %s belongs to somebody else, and you may only read it", store->dir.path);
 	if (superblock_writable(&store->superblock))
 		return error_set(err, -EROFS, "the store %s is on media that cannot be written", store->dir.path);
 	error_set(err, -EROFS, "the store %s has features that this program would lose by writing to it", store->dir.path);
@@ -202,7 +206,6 @@ int store_open(const char *path, const struct store_options *options, struct sto
 	struct store_dir dir = STORE_DIR_CLOSED;
 	struct superblock superblock;
 	int result = store_dir_open(path, &dir, err);
-	bool fixed = result == 0 && on_read_only_media(&dir);
 
 	if (result == 0)
 		result = store_dir_read_superblock(&dir, &superblock, err);
@@ -215,7 +218,8 @@ int store_open(const char *path, const struct store_options *options, struct sto
 	store->dir = dir;
 	store->superblock = superblock;
 	store->shared_fd = -1;
-	store->read_only = fixed || !superblock_writable(&superblock);
+	store->writable = writable(&store->dir);
+	store->read_only = store->writable < 0 || !superblock_writable(&superblock);
 	mutex_init(&store->change_lock, LOCK_CHANGE);
 	mutex_init(&store->catalog_lock, LOCK_CATALOG);
 	pthread_cond_init(&store->unused, NULL);

@@ -44,8 +44,9 @@ WARN_UNUSED int store_init(const char *path, const struct store_parameters *para
  * -EACCES, -EPERM root, where others can write (lib/base/trusted.h). Nothing is changed on failure. Orphans are reaped, unfinished work is
  * noted for the background.
  *
- * A store whose superblock names features that this program would lose by writing, and one on media that cannot be written, is opened
- * read-only: not a byte of it changes, and whatever would change it answers -EROFS. */
+ * A store whose superblock names features that this program would lose by writing, one on media that cannot be written, and one that
+ * this user may only read, is opened read-only: not a byte of it changes, and whatever would change it answers -EROFS. A store that can be
+ * written is opened for writing, whatever is to be done: opening it replays its log and takes its lock, which writes. */
 WARN_UNUSED int store_open(const char *path, const struct store_options *options, struct store **ret_store, struct error *err);
 
 /*
@@ -66,7 +67,7 @@ WARN_UNUSED int store_probe(const char *path, struct superblock *ret_superblock,
 pid_t store_locked_by(const char *path);
 
 bool store_read_only(const struct store *store);
-WARN_UNUSED int store_check_writable(const struct store *store, struct error *err); /* 0 or -EROFS */
+WARN_UNUSED int store_check_writable(const struct store *store, struct error *err); /* 0, -EROFS, -EACCES */
 const char *store_path(const struct store *store); /* absolute */
 int store_dir_fd(const struct store *store);       /* its descriptor, as long as the store is open: for files of the daemon */
 const struct superblock *store_superblock(const struct store *store);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <syslog.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
@@ -19,6 +20,7 @@ struct log {
 	pthread_mutex_t lock; /* guards all below, and the order of lines */
 	int dir;
 	char *name;           /* in the directory; NULL: standard error is not ours */
+	bool syslog;
 };
 
 struct log *log_new(void)
@@ -65,6 +67,24 @@ int log_to_file(struct log *log, int dir, const char *name)
 	return 0;
 }
 
+int log_to_syslog(struct log *log)
+{
+	AUTO_CLOSE int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	if (null < 0 || dup2(null, STDERR_FILENO) < 0)
+		return -errno;
+	openlog("corpusfs", LOG_PID, LOG_DAEMON);
+	pthread_mutex_lock(&log->lock);
+	log->syslog = true;
+	pthread_mutex_unlock(&log->lock);
+	return 0;
+}
+
+static int syslog_priority(const char *level)
+{
+	return strcmp(level, "error") == 0 ? LOG_ERR : strcmp(level, "warning") == 0 ? LOG_WARNING : LOG_INFO;
+}
+
 static void rotate_if_full(struct log *log)
 {
 	AUTO_FREE char *old = NULL;
@@ -93,6 +113,8 @@ void log_line(struct log *log, const char *level, const char *event, const char 
 	escape_add(&text, line, strlen(line), ESCAPE_BYTES | ESCAPE_CONTROL);
 	buf_add_u8(&text, '\n');
 	pthread_mutex_lock(&log->lock);
+	if (log->syslog)
+		syslog(syslog_priority(level), "%.*s", (int)text.len - 1, (const char *)text.data);
 	rotate_if_full(log);
 	/* There is nobody to tell when a log line cannot be written. */
 	(void)!file_write_all(STDERR_FILENO, text.data, text.len);

@@ -19,6 +19,9 @@ void log_free(struct log *log);
 /* From now on standard error is a file of that name in the directory (a descriptor, which stays the caller's). */
 WARN_UNUSED int log_to_file(struct log *log, int dir, const char *name);
 
+/* From now on lines go to syslog(3), and standard error nowhere: there is no place for a file. */
+WARN_UNUSED int log_to_syslog(struct log *log);
+
 /* level: "error", "warning", "info". `format` gives "key=value key=value ...". */
 void log_line(struct log *log, const char *level, const char *event, const char *format, ...) PRINTF_LIKE(4, 5);
 

@@ -1,6 +1,7 @@
 #include "fs/daemon/serve/daemon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -43,8 +44,16 @@ static int take_signals(struct daemon *daemon, struct error *err)
 	return 0;
 }
 
+/* A store on media that cannot be written, or of somebody else: there is no place in it for a log and a socket. */
+static bool has_room_for_files(const struct daemon *daemon)
+{
+	return faccessat(store_dir_fd(daemon->store), ".", W_OK, AT_EACCESS) == 0;
+}
+
 static int open_log(struct daemon *daemon, struct error *err)
 {
+	if (!daemon->options->foreground && !has_room_for_files(daemon))
+		return log_to_syslog(daemon->log);
 	int result = daemon->options->foreground ? 0 : log_to_file(daemon->log, store_dir_fd(daemon->store), DAEMON_LOG);
 
 	return result < 0 ? error_set(err, result, "%s/" DAEMON_LOG ": %s", daemon->options->store,
@@ -97,6 +106,8 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 	result = jobs_start(daemon->store, daemon->mounts, daemon->log, &daemon->jobs);
 	if (result < 0)
 		return error_set(err, result, "no thread could be started: %s", strerror(-result));
+	if (!has_room_for_files(daemon))
+		return 0;
 	daemon->requests = (struct requests){.store = daemon->store, .mounts = daemon->mounts, .jobs = daemon->jobs};
 	result = control_start(store_dir_fd(daemon->store), &(struct control_handler){.run = requests_run, .arg = &daemon->requests},
 	                       &daemon->control, err);
