@@ -14,6 +14,7 @@
 #define BUSY_STEP_MS 100
 #define BUSY_TRIES 4
 #define ABORTED_WAIT_MS 5000
+#define ENDING_WAIT_MS 20000 /* for a session that the kernel has ended to commit what was written */
 #define DETACHED_WAIT_MS 1000 /* for a session to end after a lazy umount, if nobody has files open */
 
 struct mounts {
@@ -220,7 +221,7 @@ static bool ends(struct mounts *mounts, struct entry *entry)
 	return true;
 }
 
-/* The same files again for writing: one session, two places. Takes over args. */
+/* The same files again for writing: one session, two places. Takes over args, but for -ENOTCONN: the session has just ended. */
 static int bind_entry(struct mounts *mounts, struct entry *entry, json_t *args, const struct mount_options *options,
                       json_t **ret_result, struct error *err)
 {
@@ -236,6 +237,8 @@ static int bind_entry(struct mounts *mounts, struct entry *entry, json_t *args, 
 		error_hint(err, "both places share one set of options: leave it out, or unmount the first");
 	} else if (result == 0) {
 		result = mount_bind(entry->mount, options, err);
+		if (result == -ENOTCONN)
+			return result;
 	}
 	if (result < 0) {
 		json_decref(args);
@@ -279,13 +282,20 @@ int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result,
 		return result;
 	}
 	while ((entry = get_writer(mounts, &options))) {
-		const bool gone = ends(mounts, entry);
+		bool gone = ends(mounts, entry);
 
 		if (!gone)
 			result = bind_entry(mounts, entry, copy, &options, ret_result, err);
+		if (result == -ENOTCONN) {
+			gone = wait_ended(mounts, entry, ENDING_WAIT_MS);
+			if (!gone)
+				json_decref(copy);
+			else
+				result = 0;
+		}
 		entry_put(mounts, entry);
 		if (!gone)
-			return result;
+			return result == 0 ? 0 : error_default(err, result, "a mount that is ending takes too long; try again");
 	}
 	entry = entry_begin(mounts, copy, err);
 	if (!entry)

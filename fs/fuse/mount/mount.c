@@ -333,8 +333,8 @@ static int show_again(struct mount *mount, const struct mount_options *options, 
 	                                  .flags = place_flags(mount)};
 	const int result = system_mount_again(&what);
 
-	if (!result)
-		return 0;
+	if (!result || result == -ENOTCONN)
+		return result;
 	error_set(err, -EBUSY, "%s was detached from %s, and files are still open there for writing: %s", source,
 	          mount->options.mountpoint, strerror(-result));
 	error_hint(err, "end the programs that have them open, or mount with -o ro");

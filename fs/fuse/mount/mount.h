@@ -42,7 +42,7 @@ WARN_UNUSED int mount_start(struct mount_group *group, const struct mount_option
 
 /*
  * Shows the mount (of the whole store: a dataset of it, if options name one) at another place too, or again where it shows nowhere. The
- * session then lasts until all its places are unmounted. Root only.
+ * session then lasts until all its places are unmounted. Root only. -ENOTCONN, without a text: its session has just ended.
  */
 WARN_UNUSED int mount_bind(struct mount *mount, const struct mount_options *options, struct error *err);
 bool mount_shows_at(const struct mount *mount, const char *mountpoint);
