@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "lib/base/utf8.h"
+
 #define ESCAPE_LEN 4 /* \xNN */
 
 static int digit_of(unsigned char c)
@@ -20,31 +22,6 @@ static bool is_escape(const unsigned char *at, size_t left)
 	return left >= ESCAPE_LEN && at[0] == '\\' && at[1] == 'x' && digit_of(at[2]) >= 0 && digit_of(at[3]) >= 0;
 }
 
-/* Bytes of the character at `at`, and which one it is; 0 when it is not valid UTF-8. */
-static size_t character_at(const unsigned char *at, size_t left, uint32_t *ret_character)
-{
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t len = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : at[0] < 0xf5 ? 4 : 0;
-	uint32_t character = len == 1 ? at[0] : at[0] & (0x7fU >> len);
-
-	if (len == 0 || len > left)
-		return 0;
-	for (size_t i = 1; i < len; i++) {
-		if ((at[i] & 0xc0) != 0x80)
-			return 0;
-		character = character << 6 | (at[i] & 0x3fU);
-	}
-	if (character < least[len] || character > 0x10ffff || (character >= 0xd800 && character < 0xe000))
-		return 0;
-	*ret_character = character;
-	return len;
-}
-
-static bool is_control(uint32_t character)
-{
-	return character < 0x20 || (character >= 0x7f && character < 0xa0);
-}
-
 void escape_add(struct buf *out, const char *bytes, size_t len, unsigned flags)
 {
 	const unsigned char *at = (const unsigned char *)bytes, *end = at + len;
@@ -52,9 +29,9 @@ void escape_add(struct buf *out, const char *bytes, size_t len, unsigned flags)
 	buf_reserve(out, len + 1);
 	while (at < end) {
 		uint32_t character = 0;
-		size_t step = character_at(at, (size_t)(end - at), &character);
+		size_t step = utf8_character((const char *)at, (size_t)(end - at), &character);
 		bool escaped = step == 0 ? (flags & ESCAPE_BYTES) != 0
-		                         : ((flags & ESCAPE_CONTROL) && is_control(character)) ||
+		                         : ((flags & ESCAPE_CONTROL) && utf8_is_control(character)) ||
 		                                   ((flags & ESCAPE_BYTES) && is_escape(at, (size_t)(end - at)));
 		step = MAX(step, 1U);
 		for (size_t i = 0; i < step && escaped; i++)

@@ -7,33 +7,9 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
+#include "lib/base/utf8.h"
 #include "lib/store/catalog.h"
 #include "lib/tree/records/scan.h"
-
-/* The length of the UTF-8 sequence at `text`, 0 if it is none (overlong, surrogate, beyond U+10FFFF). */
-static size_t utf8_len(const unsigned char *text)
-{
-	static const struct {
-		unsigned char first, last, second_first, second_last;
-		size_t len;
-	} forms[] = {
-		{0x01, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-		{0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-		{0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
-		if (text[0] < forms[i].first || text[0] > forms[i].last)
-			continue;
-		if (forms[i].len > 1 && (text[1] < forms[i].second_first || text[1] > forms[i].second_last))
-			return 0;
-		for (size_t k = 2; k < forms[i].len; k++)
-			if (text[k] < 0x80 || text[k] > 0xbf)
-				return 0;
-		return forms[i].len;
-	}
-	return 0;
-}
 
 int dataset_name_check(const char *what, const char *name, struct error *err)
 {
@@ -47,11 +23,12 @@ int dataset_name_check(const char *what, const char *name, struct error *err)
 		return error_set(err, -EINVAL, "\"%s\" cannot be the name of a %s", name, what);
 	if (name[0] == '-')
 		return error_set(err, -EINVAL, "%s name \"%s\" starts with a dash", what, name);
-	for (const unsigned char *at = (const unsigned char *)name; *at;) {
-		size_t step = utf8_len(at);
+	for (const char *at = name; *at;) {
+		uint32_t character = 0;
+		size_t step = utf8_character(at, len - (size_t)(at - name), &character);
 		if (step == 0)
 			return error_set(err, -EINVAL, "%s name is not UTF-8", what);
-		if (*at < 0x20 || *at == 0x7f || (*at == 0xc2 && at[1] < 0xa0))
+		if (utf8_is_control(character))
 			return error_set(err, -EINVAL, "%s name holds a control character", what);
 		if (*at == '/' || *at == '@')
 			return error_set(err, -EINVAL, "%s name \"%s\" holds a '%c'", what, name, *at);
