@@ -4,6 +4,7 @@
 
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/place.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "lib/ops/json.h"
@@ -22,6 +23,14 @@ static const struct column show_columns[] = {
 	{"family", "family", COLUMN_NUMBER},
 	{NULL, NULL, COLUMN_TEXT},
 };
+
+/* {KEY: the dataset that the first operand names}; NULL with a text. */
+static json_t *dataset_args(struct cli *cli, const char *key, struct error *err)
+{
+	AUTO_PLACE place = {0};
+
+	return place_find(cli, cli->argv[0], 0, &place, err) < 0 ? NULL : json_pack("{s:o}", key, json_from_bytes(place.dataset));
+}
 
 /* An option that is a whole number; `fallback` when it is not given. */
 static int int_option(const struct cli *cli, const char *name, int base, long fallback, long *ret_value, struct error *err)
@@ -64,8 +73,9 @@ static int run_list(struct cli *cli)
 
 static int run_show(struct cli *cli)
 {
-	json_t *value;
-	int code = run_op(cli, "dataset.show", json_pack("{s:o}", "name", json_from_bytes(cli->argv[0])), NULL, &value);
+	struct error err = {0};
+	json_t *value, *args = dataset_args(cli, "name", &err);
+	int code = args ? run_op(cli, "dataset.show", args, NULL, &value) : exit_with(&err);
 
 	if (code == EXIT_OK) {
 		table_print_object(cli, show_columns, value);
@@ -76,19 +86,30 @@ static int run_show(struct cli *cli)
 
 static int run_rename(struct cli *cli)
 {
-	return run_op(cli, "dataset.rename", json_pack("{s:o, s:o}", "name", json_from_bytes(cli->argv[0]), "new_name", json_from_bytes(cli->argv[1])), NULL, NULL);
+	struct error err = {0};
+	json_t *args = dataset_args(cli, "name", &err);
+
+	if (!args)
+		return exit_with(&err);
+	json_object_set_new(args, "new_name", json_from_bytes(cli->argv[1]));
+	return run_op(cli, "dataset.rename", args, NULL, NULL);
 }
 
 static int run_destroy(struct cli *cli)
 {
-	json_t *args = json_pack("{s:o, s:b}", "name", json_from_bytes(cli->argv[0]), "snapshots", cli_option(cli, "snapshots") != NULL);
+	struct error err = {0};
+	json_t *args = dataset_args(cli, "name", &err);
 
+	if (!args)
+		return exit_with(&err);
+	json_object_set_new(args, "snapshots", json_boolean(cli_option(cli, "snapshots") != NULL));
 	return run_op(cli, "dataset.destroy", args, NULL, NULL);
 }
 
 static int run_set(struct cli *cli)
 {
 	struct error err = {0};
+	json_t *args;
 	long level;
 	int result = int_option(cli, "level", 10, -1, &level, &err);
 
@@ -96,9 +117,11 @@ static int run_set(struct cli *cli)
 		result = error_set(&err, -EINVAL, "nothing to set");
 		error_hint(&err, "for example: corpusfs dataset set %s --level 3", cli->argv[0]);
 	}
-	if (result < 0)
+	args = result == 0 ? dataset_args(cli, "name", &err) : NULL;
+	if (!args)
 		return exit_with(&err);
-	return run_op(cli, "dataset.set", json_pack("{s:o, s:I}", "name", json_from_bytes(cli->argv[0]), "level", (json_int_t)level), NULL, NULL);
+	json_object_set_new(args, "level", json_integer(level));
+	return run_op(cli, "dataset.set", args, NULL, NULL);
 }
 
 #define OPTION_LEVEL                                                                                                             \

@@ -6,10 +6,10 @@
 #include "fs/cli/command.h"
 #include "fs/cli/differences.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/place.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
-#include "fs/cli/where.h"
 #include "lib/base/buf.h"
 #include "lib/ops/json.h"
 
@@ -17,15 +17,37 @@
 
 /* --- diff --- */
 
+/* The places to compare, with one path for both. */
+static int diff_args(struct cli *cli, json_t **ret_args, struct error *err)
+{
+	AUTO_PLACE a = {0}, b = {0};
+	int result = place_find(cli, cli->argv[0], PLACE_MAY_SNAPSHOT | PLACE_MAY_PATH, &a, err);
+
+	if (result == 0)
+		result = place_add_path(cli, &a, cli_option(cli, "path"), err);
+	if (result == 0 && cli->argc > 1)
+		result = place_find(cli, cli->argv[1], PLACE_MAY_SNAPSHOT | PLACE_MAY_PATH, &b, err);
+	if (result == 0 && b.path && *b.path && *a.path && strcmp(a.path, b.path) != 0)
+		result = error_set(err, -EINVAL, "two paths are named: \"%s\" and \"%s\"", a.path, b.path);
+	if (result < 0)
+		return result;
+	AUTO_FREE char *view_a = place_view(&a), *view_b = b.dataset ? place_view(&b) : NULL;
+	*ret_args = json_pack("{s:o, s:o*, s:o, s:b, s:b}", "a", json_from_bytes(view_a), "b", json_from_bytes(view_b), "path",
+			      json_from_bytes(*a.path || !b.path ? a.path : b.path), "content", cli_option(cli, "content") != NULL, "stat",
+			      cli_option(cli, "stat") != NULL);
+	return 0;
+}
+
 static int run_diff(struct cli *cli)
 {
 	struct differences differences = differences_begin(cli);
-	json_t *value, *args = json_pack("{s:o, s:o*, s:o*, s:b, s:b}", "a", json_from_bytes(cli->argv[0]), "b",
-					 json_from_bytes(cli->argc > 1 ? cli->argv[1] : NULL), "path",
-					 json_from_bytes(cli_option(cli, "path")), "content", cli_option(cli, "content") != NULL, "stat",
-					 cli_option(cli, "stat") != NULL);
-	int code = run_op_rows(cli, "diff", args, differences_row, &differences, &value);
+	struct error err = {0};
+	json_t *value, *args;
+	int code;
 
+	if (diff_args(cli, &args, &err) < 0)
+		return exit_with(&err);
+	code = run_op_rows(cli, "diff", args, differences_row, &differences, &value);
 	if (code != EXIT_OK)
 		return code;
 	differences_end(&differences, value);
@@ -35,49 +57,6 @@ static int run_diff(struct cli *cli)
 }
 
 /* --- versions --- */
-
-/* The absolute path, also of what is not there any more: as much of it as exists is resolved. */
-static char *resolve_missing(const char *path)
-{
-	AUTO_FREE char *whole = path[0] == '/' ? xstrdup(path) : xasprintf("./%s", path);
-	AUTO_FREE char *head = xstrdup(whole);
-
-	for (;;) {
-		AUTO_FREE char *found = where_absolute(*head ? head : "/");
-		char *slash = strrchr(head, '/');
-		if (found)
-			return xasprintf("%s%s", strcmp(found, "/") == 0 ? "" : found, whole + strlen(head));
-		if (!slash)
-			return NULL;
-		*slash = '\0';
-	}
-}
-
-/* "DATASET/.snapshots/NAME/path" is the same file as "DATASET/path". */
-static void drop_snapshot(char *inside)
-{
-	char *at = strstr(inside, "/.snapshots/"), *end;
-
-	if (!at)
-		return;
-	end = strchr(at + strlen("/.snapshots/"), '/');
-	if (end)
-		memmove(at, end, strlen(end) + 1);
-	else
-		*at = '\0';
-}
-
-/* The place meant, "DATASET/path", and the store if the argument tells it. */
-static char *find_place(const struct cli *cli, const char *argument, char **ret_store)
-{
-	AUTO_FREE char *absolute = cli->store && argument[0] != '/' && argument[0] != '.' ? NULL : resolve_missing(argument);
-	char *inside = absolute ? where_inside(absolute, ret_store) : NULL;
-
-	if (!inside)
-		return xstrdup(argument + strspn(argument, "/"));
-	drop_snapshot(inside);
-	return inside;
-}
 
 static const struct column version_columns[] = {
 	{"mtime", "MODIFIED", COLUMN_TIME},     {"size", "SIZE", COLUMN_BYTES},   {"state", "STATE", COLUMN_TEXT},
@@ -98,24 +77,17 @@ static int print_version(void *arg, json_t *row)
 
 static int run_versions(struct cli *cli)
 {
-	AUTO_FREE char *store = NULL;
-	AUTO_FREE char *place = find_place(cli, cli->argv[0], &store);
 	struct table table = table_begin(cli, version_columns, NULL);
-	char *slash = strchr(place, '/');
+	AUTO_PLACE place = {0};
+	struct error err = {0};
 	int code;
 
-	if (!slash || !slash[1]) {
-		struct error err = {0};
-		error_set(&err, -EINVAL, "\"%s\" does not name a file in a dataset", cli->argv[0]);
-		error_hint(&err, "say DATASET/PATH, or the path of a file in a mount");
+	/* In a snapshot it is the same file as in the dataset. */
+	if (place_find(cli, cli->argv[0], PLACE_MAY_SNAPSHOT | PLACE_MUST_PATH, &place, &err) < 0)
 		return exit_with(&err);
-	}
-	*slash = '\0';
-	if (store && !cli->store)
-		cli->store = store;
-	code = run_op_rows(cli, "versions", json_pack("{s:o, s:o}", "dataset", json_from_bytes(place), "path", json_from_bytes(slash + 1)),
+	code = run_op_rows(cli, "versions",
+			   json_pack("{s:o, s:o}", "dataset", json_from_bytes(place.dataset), "path", json_from_bytes(place.path)),
 			   print_version, &table, NULL);
-	cli->store = cli->store == store ? NULL : cli->store;
 	if (code == EXIT_OK)
 		table_end(&table, NULL);
 	else
@@ -132,15 +104,19 @@ static const struct column du_columns[] = {
 };
 
 /* "DATASET", "DATASET@NAME", "DATASET@FIRST%LAST" */
-static json_t *du_args(const struct cli *cli)
+static int du_args(struct cli *cli, json_t **ret_args, struct error *err)
 {
-	const char *text = cli->argc > 0 ? cli->argv[0] : NULL, *at = text ? strchr(text, '@') : NULL;
-	const char *percent = at ? strchr(at, '%') : NULL;
-	AUTO_FREE char *dataset = text ? xasprintf("%.*s", (int)strcspn(text, "@"), text) : NULL;
-	AUTO_FREE char *first = at ? xasprintf("%.*s", (int)strcspn(at + 1, "%"), at + 1) : NULL;
+	AUTO_PLACE place = {0};
+	const char *percent;
+	int result = cli->argc > 0 ? place_find(cli, cli->argv[0], PLACE_MAY_SNAPSHOT, &place, err) : 0;
 
-	return json_pack("{s:o*, s:o*, s:o*, s:b}", "dataset", json_from_bytes(dataset), "first", json_from_bytes(first), "last",
-			 json_from_bytes(percent ? percent + 1 : first), "exact", cli_option(cli, "exact") != NULL);
+	if (result < 0)
+		return result;
+	percent = place.snapshot ? strchr(place.snapshot, '%') : NULL;
+	AUTO_FREE char *first = place.snapshot ? xasprintf("%.*s", (int)strcspn(place.snapshot, "%"), place.snapshot) : NULL;
+	*ret_args = json_pack("{s:o*, s:o*, s:o*, s:b}", "dataset", json_from_bytes(place.dataset), "first", json_from_bytes(first), "last",
+			      json_from_bytes(percent ? percent + 1 : first), "exact", cli_option(cli, "exact") != NULL);
+	return 0;
 }
 
 struct du {
@@ -173,9 +149,13 @@ static void print_du_end(const struct cli *cli, const struct du *du, const json_
 static int run_du(struct cli *cli)
 {
 	struct du du = {.table = table_begin(cli, du_columns, "usage")};
-	json_t *value;
-	int code = run_op_rows(cli, "du", du_args(cli), print_usage, &du, &value);
+	struct error err = {0};
+	json_t *value, *args;
+	int code;
 
+	if (du_args(cli, &args, &err) < 0)
+		return exit_with(&err);
+	code = run_op_rows(cli, "du", args, print_usage, &du, &value);
 	if (code != EXIT_OK) {
 		table_clear(&du.table);
 		return code;
@@ -214,18 +194,22 @@ static int merge_options(const struct cli *cli, json_t *schedule, struct error *
 	return given;
 }
 
-static int set_schedule(struct cli *cli, json_t *schedule)
+static int set_schedule(struct cli *cli, json_t *schedule, const char *dataset)
 {
-	json_object_set_new(schedule, "dataset", json_from_bytes(cli->argv[0]));
+	json_object_set_new(schedule, "dataset", json_from_bytes(dataset));
 	return run_op(cli, "snapshot.schedule.set", json_incref(schedule), NULL, NULL);
 }
 
 static int run_schedule(struct cli *cli)
 {
+	AUTO_PLACE place = {0};
 	struct error err = {0};
 	json_t *schedule;
-	int given, code = run_op(cli, "snapshot.schedule.get", json_pack("{s:o}", "dataset", json_from_bytes(cli->argv[0])), NULL, &schedule);
+	int given, code;
 
+	if (place_find(cli, cli->argv[0], 0, &place, &err) < 0)
+		return exit_with(&err);
+	code = run_op(cli, "snapshot.schedule.get", json_pack("{s:o}", "dataset", json_from_bytes(place.dataset)), NULL, &schedule);
 	if (code != EXIT_OK)
 		return code;
 	if (cli_option(cli, "off"))
@@ -234,7 +218,7 @@ static int run_schedule(struct cli *cli)
 	if (given < 0)
 		code = exit_with(&err);
 	else if (given || cli_option(cli, "off"))
-		code = set_schedule(cli, schedule);
+		code = set_schedule(cli, schedule, place.dataset);
 	else
 		table_print_object(cli, schedule_columns, schedule);
 	json_decref(schedule);
@@ -256,7 +240,7 @@ static int run_tick(struct cli *cli)
 }
 
 static const struct option diff_options[] = {
-	{0, "path", "PATH", "only this file or directory"},
+	{0, "path", "PATH", "only this file or directory, relative to the dataset"},
 	{0, "stat", NULL, "sums only"},
 	{0, "content", NULL, "show which bytes of files differ"},
 	{0, "exit-code", NULL, "exit with 1 when there are differences"},
@@ -279,10 +263,10 @@ const struct command history_commands[] = {
 	{.name = "diff",
 	 .operands = "A [B]",
 	 .summary = "what changed from A to B",
-	 .details = "A and B are DATASET or DATASET@NAME. Without B a snapshot is compared with its\n"
-		    "dataset, and a dataset's latest snapshot with the dataset.\n"
+	 .details = "A and B are DATASET[@NAME][/PATH] or paths in a mount. Without B a snapshot is\n"
+		    "compared with its dataset, and a dataset's latest snapshot with the dataset.\n"
 		    "  + added   - removed   M modified   R renamed   m only mode, owner, time or\n"
-		    "extended attributes\n",
+		    "extended attributes   > so many more, too deep below a directory to be named\n",
 	 .min = 1,
 	 .max = 2,
 	 .options = diff_options,

@@ -6,8 +6,10 @@
 
 #include "fs/cli/differences.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/place.h"
 #include "fs/cli/run.h"
 #include "lib/base/buf.h"
+#include "lib/base/escape.h"
 #include "lib/ops/json.h"
 
 const struct option rollback_options[] = {
@@ -21,28 +23,18 @@ const struct option rollback_options[] = {
 
 const char rollback_details[] =
 	"The state that is left is kept as a snapshot before-rollback-TIME.\n"
-	"With --path, which is relative to the dataset, only that file or directory is\n"
-	"set back, in the running dataset and without a guard; nothing else changes.\n";
+	"With a path, DATASET@NAME/PATH or by --path, which is relative to the dataset,\n"
+	"only that file or directory is set back, in the running dataset and without a\n"
+	"guard; nothing else changes.\n";
 
 /* The differences from the head to the snapshot. */
-static int dry_run(struct cli *cli)
+static int dry_run(struct cli *cli, const struct place *place, const char *view)
 {
-	const char *target = cli->argv[0], *path = cli_option(cli, "path");
-	AUTO_FREE char *dataset = xstrdup(target);
 	struct differences differences = differences_begin(cli);
-	json_t *value, *args;
-	int code;
+	json_t *value, *args = json_pack("{s:o, s:o, s:o, s:b}", "a", json_from_bytes(place->dataset), "b", json_from_bytes(view), "path",
+					 json_from_bytes(place->path), "stat", cli_option(cli, "stat") != NULL);
+	int code = run_op_rows(cli, "diff", args, differences_row, &differences, &value);
 
-	if (!strchr(target, '@')) {
-		struct error err = {0};
-		error_set(&err, -EINVAL, "\"%s\" does not name a snapshot", target);
-		error_hint(&err, "snapshots are named DATASET@NAME");
-		return exit_with(&err);
-	}
-	dataset[strcspn(dataset, "@")] = '\0';
-	args = json_pack("{s:o, s:o, s:o*, s:b}", "a", json_from_bytes(dataset), "b", json_from_bytes(target), "path", json_from_bytes(path),
-			 "stat", cli_option(cli, "stat") != NULL);
-	code = run_op_rows(cli, "diff", args, differences_row, &differences, &value);
 	if (code != EXIT_OK)
 		return code;
 	differences_end(&differences, value);
@@ -50,9 +42,9 @@ static int dry_run(struct cli *cli)
 	return EXIT_OK;
 }
 
-static int restore(struct cli *cli, const char *path)
+static int restore(struct cli *cli, const struct place *place, const char *view)
 {
-	json_t *value, *args = json_pack("{s:o, s:o}", "name", json_from_bytes(cli->argv[0]), "path", json_from_bytes(path));
+	json_t *value, *args = json_pack("{s:o, s:o}", "name", json_from_bytes(view), "path", json_from_bytes(place->path));
 	int code = run_op(cli, "dataset.restore", args, NULL, &value);
 	long long files;
 
@@ -62,30 +54,29 @@ static int restore(struct cli *cli, const char *path)
 	if (cli_option(cli, "json")) {
 		json_print(value);
 	} else {
-		printf("%s is as in %s: %lld file%s\n", path, cli->argv[0], files, files == 1 ? "" : "s");
+		AUTO_FREE char *path = escape_text(place->path, ESCAPE_BYTES | ESCAPE_CONTROL);
+		printf("%s is as in %s: %lld file%s\n", path, view, files, files == 1 ? "" : "s");
 	}
 	json_decref(value);
 	return EXIT_OK;
 }
 
-static int rollback(struct cli *cli)
+static int rollback(struct cli *cli, const struct place *place, const char *view)
 {
 	bool no_guard = cli_option(cli, "no-guard") != NULL;
-	json_t *value, *args = json_pack("{s:o, s:b}", "name", json_from_bytes(cli->argv[0]), "no_guard", no_guard);
+	json_t *value, *args = json_pack("{s:o, s:b}", "name", json_from_bytes(view), "no_guard", no_guard);
 	int code = run_op(cli, "dataset.rollback", args, NULL, &value);
 	const char *guard;
 
 	if (code != EXIT_OK)
 		return code;
 	guard = json_string_value(json_object_get(value, "guard"));
-	if (cli_option(cli, "json")) {
+	if (cli_option(cli, "json"))
 		json_print(value);
-	} else if (guard && *guard) {
-		printf("rolled back to %s; what was there before is kept as %.*s@%s\n", cli->argv[0],
-		       (int)strcspn(cli->argv[0], "@"), cli->argv[0], guard);
-	} else {
-		printf("rolled back to %s\n", cli->argv[0]);
-	}
+	else if (guard && *guard)
+		printf("rolled back to %s; what was there before is kept as %s@%s\n", view, place->dataset, guard);
+	else
+		printf("rolled back to %s\n", view);
 	json_decref(value);
 	return EXIT_OK;
 }
@@ -93,8 +84,16 @@ static int rollback(struct cli *cli)
 int cmd_rollback(struct cli *cli)
 {
 	const char *path = cli_option(cli, "path");
+	AUTO_PLACE place = {0};
+	struct error err = {0};
+	int result = place_find(cli, cli->argv[0], PLACE_MUST_SNAPSHOT | PLACE_MAY_PATH, &place, &err);
 
+	if (result == 0)
+		result = place_add_path(cli, &place, path, &err);
+	if (result < 0)
+		return exit_with(&err);
+	AUTO_FREE char *view = place_view(&place);
 	if (cli_option(cli, "dry-run"))
-		return dry_run(cli);
-	return path ? restore(cli, path) : rollback(cli);
+		return dry_run(cli, &place, view);
+	return path || *place.path ? restore(cli, &place, view) : rollback(cli, &place, view);
 }

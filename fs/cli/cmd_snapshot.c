@@ -4,6 +4,7 @@
 #include "fs/cli/cmd_rollback.h"
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/place.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "lib/base/buf.h"
@@ -23,52 +24,93 @@ static const struct column show_columns[] = {
 	{NULL, NULL, COLUMN_TEXT},
 };
 
-/* "a b c@v1": a dataset without a name takes that of the next one which has one. */
-static json_t *create_targets(int count, char **words)
+/* {"name": the snapshot that the first operand names}; NULL with a text. */
+static json_t *snapshot_args(struct cli *cli, struct error *err)
 {
-	json_t *targets = json_array();
+	AUTO_PLACE place = {0};
 
-	for (int i = 0; i < count; i++) {
-		const char *name = NULL;
-		for (int next = i; next < count && !name; next++)
-			name = strchr(words[next], '@');
-		AUTO_FREE char *text = strchr(words[i], '@') || !name ? xstrdup(words[i]) : xasprintf("%s%s", words[i], name);
-		json_array_append_new(targets, json_from_bytes(text));
-	}
-	return targets;
+	if (place_find(cli, cli->argv[0], PLACE_MUST_SNAPSHOT, &place, err) < 0)
+		return NULL;
+	AUTO_FREE char *view = place_view(&place);
+	return json_pack("{s:o}", "name", json_from_bytes(view));
 }
 
-static json_t *words_to_json(int count, char **words)
+/* Adds the snapshot that a word names; `name` is for a dataset without one, or NULL. */
+static int add_target(struct cli *cli, json_t *targets, const char *word, const char *name, struct error *err)
 {
-	json_t *list = json_array();
+	AUTO_PLACE place = {0};
+	int result = place_find(cli, word, name ? PLACE_MAY_SNAPSHOT : PLACE_MUST_SNAPSHOT, &place, err);
 
-	for (int i = 0; i < count; i++)
-		json_array_append_new(list, json_from_bytes(words[i]));
-	return list;
+	if (result < 0)
+		return result;
+	if (!place.snapshot && name)
+		place.snapshot = xstrdup(name);
+	AUTO_FREE char *view = place_view(&place);
+	json_array_append_new(targets, json_from_bytes(view));
+	return 0;
+}
+
+/* "a b c@v1": a dataset without a name takes that of the next one which has one. */
+static json_t *create_targets(struct cli *cli, struct error *err)
+{
+	json_t *targets = json_array();
+	int result = 0;
+
+	for (int i = 0; i < cli->argc && result == 0; i++) {
+		const char *at = NULL;
+		for (int next = i; next < cli->argc && !at; next++)
+			at = strrchr(cli->argv[next], '@');
+		result = add_target(cli, targets, cli->argv[i], at ? at + 1 : NULL, err);
+	}
+	if (result == 0)
+		return targets;
+	json_decref(targets);
+	return NULL;
+}
+
+static json_t *destroy_targets(struct cli *cli, struct error *err)
+{
+	json_t *targets = json_array();
+	int result = 0;
+
+	for (int i = 0; i < cli->argc && result == 0; i++)
+		result = add_target(cli, targets, cli->argv[i], NULL, err);
+	if (result == 0)
+		return targets;
+	json_decref(targets);
+	return NULL;
 }
 
 static int run_create(struct cli *cli)
 {
 	const char *note = cli_option(cli, "note");
-	json_t *args = json_pack("{s:o, s:o}", "targets", create_targets(cli->argc, cli->argv), "note", json_from_bytes(note ? note : ""));
+	struct error err = {0};
+	json_t *targets = create_targets(cli, &err);
 
-	return run_op(cli, "snapshot.create", args, NULL, NULL);
+	if (!targets)
+		return exit_with(&err);
+	return run_op(cli, "snapshot.create", json_pack("{s:o, s:o}", "targets", targets, "note", json_from_bytes(note ? note : "")), NULL,
+	              NULL);
 }
 
 static int run_list(struct cli *cli)
 {
-	return table_run(cli, list_columns, "snapshot.list",
-	                 json_pack("{s:o*}", "dataset", json_from_bytes(cli->argc > 0 ? cli->argv[0] : NULL)));
+	AUTO_PLACE place = {0};
+	struct error err = {0};
+
+	if (cli->argc > 0 && place_find(cli, cli->argv[0], 0, &place, &err) < 0)
+		return exit_with(&err);
+	return table_run(cli, list_columns, "snapshot.list", json_pack("{s:o*}", "dataset", json_from_bytes(place.dataset)));
 }
 
 /* One that is not computed yet is computed now. */
-static int add_identity(struct cli *cli, json_t *snapshot)
+static int add_identity(struct cli *cli, json_t *snapshot, json_t *args)
 {
 	json_t *value;
 
 	if (json_object_get(snapshot, "identity"))
 		return EXIT_OK;
-	int code = run_op(cli, "snapshot.identity", json_pack("{s:o}", "name", json_from_bytes(cli->argv[0])), NULL, &value);
+	int code = run_op(cli, "snapshot.identity", json_incref(args), NULL, &value);
 	if (code == EXIT_OK) {
 		json_object_update(snapshot, value);
 		json_decref(value);
@@ -78,52 +120,76 @@ static int add_identity(struct cli *cli, json_t *snapshot)
 
 static int run_show(struct cli *cli)
 {
-	json_t *value;
-	int code = run_op(cli, "snapshot.show", json_pack("{s:o}", "name", json_from_bytes(cli->argv[0])), NULL, &value);
+	struct error err = {0};
+	json_t *value, *args = snapshot_args(cli, &err);
+	int code = args ? run_op(cli, "snapshot.show", json_incref(args), NULL, &value) : exit_with(&err);
 
-	if (code != EXIT_OK)
-		return code;
-	code = add_identity(cli, value);
-	if (code == EXIT_OK)
-		table_print_object(cli, show_columns, value);
-	json_decref(value);
+	if (code == EXIT_OK) {
+		code = add_identity(cli, value, args);
+		if (code == EXIT_OK)
+			table_print_object(cli, show_columns, value);
+		json_decref(value);
+	}
+	json_decref(args);
 	return code;
 }
 
 static int run_rename(struct cli *cli)
 {
-	/* DATASET@NAME is understood as the new name, too, as long as the dataset is the same. */
-	const char *old = cli->argv[0], *new_name = cli->argv[1];
-	size_t len = strcspn(old, "@");
+	AUTO_PLACE old = {0};
+	const char *new_name = cli->argv[1];
+	struct error err = {0};
 
-	if (old[len] && strncmp(old, new_name, len + 1) == 0)
+	if (place_find(cli, cli->argv[0], PLACE_MUST_SNAPSHOT, &old, &err) < 0)
+		return exit_with(&err);
+	/* DATASET@NAME is understood as the new name, too, as long as the dataset is the same. */
+	size_t len = strlen(old.dataset);
+	if (strncmp(old.dataset, new_name, len) == 0 && new_name[len] == '@')
 		new_name += len + 1;
-	return run_op(cli, "snapshot.rename", json_pack("{s:o, s:o}", "name", json_from_bytes(old), "new_name", json_from_bytes(new_name)), NULL, NULL);
+	AUTO_FREE char *view = place_view(&old);
+	return run_op(cli, "snapshot.rename", json_pack("{s:o, s:o}", "name", json_from_bytes(view), "new_name", json_from_bytes(new_name)),
+	              NULL, NULL);
 }
 
 static int run_destroy(struct cli *cli)
 {
 	bool dry_run = cli_option(cli, "dry-run") != NULL;
-	json_t *args = json_pack("{s:o, s:b}", "targets", words_to_json(cli->argc, cli->argv), "dry_run", dry_run);
+	struct error err = {0};
+	json_t *targets = destroy_targets(cli, &err), *args;
 
+	if (!targets)
+		return exit_with(&err);
+	args = json_pack("{s:o, s:b}", "targets", targets, "dry_run", dry_run);
 	if (dry_run || cli_option(cli, "json"))
 		return table_run(cli, list_columns, "snapshot.destroy", args);
 	return run_op(cli, "snapshot.destroy", args, NULL, NULL);
 }
 
+/* An operation on the snapshot of the first operand, with the second one as another argument. */
+static int run_with(struct cli *cli, const char *op, const char *key)
+{
+	struct error err = {0};
+	json_t *args = snapshot_args(cli, &err);
+
+	if (!args)
+		return exit_with(&err);
+	json_object_set_new(args, key, json_from_bytes(cli->argv[1]));
+	return run_op(cli, op, args, NULL, NULL);
+}
+
 static int run_hold(struct cli *cli)
 {
-	return run_op(cli, "snapshot.hold", json_pack("{s:o, s:o}", "name", json_from_bytes(cli->argv[0]), "tag", json_from_bytes(cli->argv[1])), NULL, NULL);
+	return run_with(cli, "snapshot.hold", "tag");
 }
 
 static int run_release(struct cli *cli)
 {
-	return run_op(cli, "snapshot.release", json_pack("{s:o, s:o}", "name", json_from_bytes(cli->argv[0]), "tag", json_from_bytes(cli->argv[1])), NULL, NULL);
+	return run_with(cli, "snapshot.release", "tag");
 }
 
 static int run_clone(struct cli *cli)
 {
-	return run_op(cli, "dataset.clone", json_pack("{s:o, s:o}", "name", json_from_bytes(cli->argv[0]), "new_name", json_from_bytes(cli->argv[1])), NULL, NULL);
+	return run_with(cli, "dataset.clone", "new_name");
 }
 
 static const struct option create_options[] = {{0, "note", "TEXT", "a note to keep with it"}, OPTIONS_END};

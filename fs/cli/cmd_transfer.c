@@ -9,6 +9,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/outside.h"
+#include "fs/cli/place.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
@@ -27,15 +28,18 @@ static void raise_descriptors(void)
 	}
 }
 
-/* "DATASET[@NAME][/PATH]" into two arguments. */
-static void set_place(json_t *args, const char *key, const char *text)
+/* A place as two arguments: KEY, and "path". */
+static int set_place(struct cli *cli, json_t *args, const char *key, const char *text, unsigned takes, struct error *err)
 {
-	size_t len = strcspn(text, "/");
+	AUTO_PLACE place = {0};
+	int result = place_find(cli, text, takes, &place, err);
 
-	AUTO_FREE char *view = xasprintf("%.*s", (int)len, text);
-
+	if (result < 0)
+		return result;
+	AUTO_FREE char *view = place_view(&place);
 	json_object_set_new(args, key, json_from_bytes(view));
-	json_object_set_new(args, "path", json_from_bytes(text[len] ? text + len + 1 : ""));
+	json_object_set_new(args, "path", json_from_bytes(place.path));
+	return 0;
 }
 
 static int print_problems(const json_t *result)
@@ -127,10 +131,11 @@ static int run_import(struct cli *cli)
 	struct error err = {0};
 	json_t *args = json_object(), *result = NULL;
 	uint64_t started = clock_ms();
-	int r = run_find_store(cli, &store, &err);
+	int r = set_place(cli, args, "dataset", cli->argv[1], PLACE_MAY_PATH | PLACE_MAY_BE_NEW, &err);
 
+	if (r == 0)
+		r = run_find_store(cli, &store, &err);
 	raise_descriptors();
-	set_place(args, "dataset", cli->argv[1]);
 	set_flags(cli, args);
 	json_object_set_new(args, "all", json_boolean(cli_option(cli, "all") != NULL));
 	json_object_set_new(args, "source", json_from_bytes(cli->argv[0]));
@@ -147,13 +152,12 @@ static int run_import(struct cli *cli)
 	return report(cli, "imported", result, (double)(clock_ms() - started) / 1e3, stdout);
 }
 
-/* The target is whole, or as it was before. */
-static int export_into(struct cli *cli, const char *store, struct outside *target, json_t **ret_result, struct error *err)
+/* The target is whole, or as it was before. Takes over args. */
+static int export_into(struct cli *cli, const char *store, json_t *args, struct outside *target, json_t **ret_result, struct error *err)
 {
-	json_t *args = json_object(), *result = NULL;
+	json_t *result = NULL;
 	int r;
 
-	set_place(args, "source", cli->argv[0]);
 	set_flags(cli, args);
 	json_object_set_new(args, "format", json_string(target->format));
 	json_object_set_new(args, "target", json_from_bytes(target->path));
@@ -174,10 +178,12 @@ static int run_export(struct cli *cli)
 	struct outside target = {.fd = -1, .format = ""};
 	AUTO_FREE char *store = NULL;
 	struct error err = {0};
-	json_t *result = NULL;
+	json_t *args = json_object(), *result = NULL;
 	uint64_t started = clock_ms();
-	int r = run_find_store(cli, &store, &err);
+	int r = set_place(cli, args, "source", cli->argv[0], PLACE_MAY_SNAPSHOT | PLACE_MAY_PATH, &err);
 
+	if (r == 0)
+		r = run_find_store(cli, &store, &err);
 	raise_descriptors();
 	interrupt_watch();
 	/* A reader that goes away is an error to be told. */
@@ -185,7 +191,9 @@ static int run_export(struct cli *cli)
 	if (r == 0)
 		r = outside_open_target(cli->argv[1], cli_option(cli, "format"), &target, &err);
 	if (r == 0)
-		r = export_into(cli, store, &target, &result, &err);
+		r = export_into(cli, store, args, &target, &result, &err);
+	else
+		json_decref(args);
 	outside_close(&target);
 	end_interrupted(r, result, strcmp(target.format, "dir") != 0 ? "no archive is left; run the same command again to begin anew"
 	                                       : "run the same command again to go on");
@@ -198,10 +206,14 @@ static int run_warm(struct cli *cli)
 {
 	json_t *args = json_object(), *result;
 	char bytes[UNITS_MAX], rate[UNITS_MAX];
+	struct error err = {0};
 	double seconds;
 	int code;
 
-	set_place(args, "source", cli->argv[0]);
+	if (set_place(cli, args, "source", cli->argv[0], PLACE_MAY_SNAPSHOT | PLACE_MAY_PATH, &err) < 0) {
+		json_decref(args);
+		return exit_with(&err);
+	}
 	code = run_op(cli, "warm", args, "warm", &result);
 	if (code != EXIT_OK)
 		return code;

@@ -50,7 +50,8 @@ struct command_group {
 
 struct cli {
 	const struct command_group *groups; /* all commands there are; ends with a NULL title */
-	const char *store;                  /* -s; NULL: not given */
+	const char *store;                  /* -s, or that of a mount in which a path lies (place.h); NULL: none is named */
+	char *found_store;                  /* owned: the latter */
 	bool as_owner;                      /* --as-owner */
 	bool quiet;                         /* called by mount(8): success is not told */
 	const struct command *command;

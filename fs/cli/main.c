@@ -116,6 +116,7 @@ int main(int argc, char **argv)
 		code = run_from_mount8(&cli, argc - first, argv + first);
 	else if (first >= 0)
 		code = run_command(&cli, argc - first, argv + first);
+	free(cli.found_store);
 	if (fflush(stdout) != 0 && code == EXIT_OK) {
 		fprintf(stderr, "corpusfs: the output could not be written: %s\n", strerror(errno));
 		code = EXIT_FAILED;

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "lib/base/file.h"
+#include "lib/base/path.h"
 #include "lib/format/superblock.h"
 
 #define MOUNTINFO_MAX (64U << 20)
@@ -53,7 +54,8 @@ static void unescape(char *text)
 }
 
 struct line {
-	char *mountpoint, *fstype, *source, *options; /* options: of the filesystem, not of this mount of it */
+	char *root, *mountpoint; /* root: which part of the filesystem is shown there */
+	char *fstype, *source, *options; /* options: of the filesystem, not of this mount of it */
 	unsigned connection; /* the minor number of its device */
 };
 
@@ -66,6 +68,8 @@ static bool parse_line(char *text, struct line *ret_line)
 		word = strtok_r(NULL, " ", &state);
 		if (word && field == 2 && sscanf(word, "%*u:%u", &ret_line->connection) != 1)
 			return false;
+		if (field == 3)
+			ret_line->root = word;
 	}
 	if (!rest || !word)
 		return false;
@@ -75,6 +79,7 @@ static bool parse_line(char *text, struct line *ret_line)
 	ret_line->options = strtok_r(NULL, " ", &state);
 	if (!ret_line->fstype || !ret_line->source || !ret_line->options)
 		return false;
+	unescape(ret_line->root);
 	unescape(ret_line->mountpoint);
 	unescape(ret_line->source);
 	return true;
@@ -120,9 +125,16 @@ static char *store_of_source(const char *source)
 struct search {
 	const char *path;
 	bool exact;
-	char *mountpoint, *source; /* of the last match; source NULL: not ours */
+	char *root, *mountpoint, *source; /* of the last match; source NULL: not ours */
 	bool found;
 };
+
+static void search_clear(struct search *search)
+{
+	free(search->root);
+	free(search->mountpoint);
+	free(search->source);
+}
 
 static bool lies_in(const char *path, const char *directory)
 {
@@ -142,9 +154,9 @@ static void look_at(void *arg, const struct line *line)
 		return;
 	if (search->found && strlen(line->mountpoint) < strlen(search->mountpoint))
 		return;
-	free(search->mountpoint);
-	free(search->source);
+	search_clear(search);
 	search->found = true;
+	search->root = xstrdup(line->root);
 	search->mountpoint = xstrdup(line->mountpoint);
 	search->source = strcmp(line->fstype, WHERE_FSTYPE) == 0 ? xstrdup(line->source) : NULL;
 }
@@ -158,8 +170,7 @@ enum where_kind where_mounted(const char *mountpoint, char **ret_store)
 	kind = !search.found ? WHERE_NOT_MOUNTED : search.source ? WHERE_OURS : WHERE_OTHER;
 	if (ret_store)
 		*ret_store = kind == WHERE_OURS ? store_of_source(search.source) : NULL;
-	free(search.mountpoint);
-	free(search.source);
+	search_clear(&search);
 	return kind;
 }
 
@@ -172,29 +183,35 @@ char *where_store_of(const char *path, char **ret_mountpoint)
 	store = search.source ? store_of_source(search.source) : NULL;
 	if (ret_mountpoint)
 		*ret_mountpoint = store ? steal_ptr(search.mountpoint) : NULL;
-	free(search.mountpoint);
-	free(search.source);
+	search_clear(&search);
 	return store;
 }
 
-char *where_inside(const char *path, char **ret_store)
+bool where_inside(const char *path, struct where_inside *ret_inside)
 {
 	struct search search = {.path = path};
-	char *store, *inside = NULL;
+	char *store;
 
 	each_mount(look_at, &search);
 	store = search.source ? store_of_source(search.source) : NULL;
 	if (store) {
-		const char *part = search.source[strlen(store)] == ':' ? search.source + strlen(store) + 1 : "";
-		const char *rest = path + strlen(search.mountpoint);
-		if (!*part)
-			rest += strspn(rest, "/");
-		inside = xasprintf("%.*s%s", (int)strcspn(part, "@"), part, rest);
-		*ret_store = store;
+		AUTO_FREE char *whole = xasprintf("%s/%s", search.root, path + strlen(search.mountpoint));
+		*ret_inside = (struct where_inside){
+			.store = store,
+			.view = xstrdup(search.source[strlen(store)] == ':' ? search.source + strlen(store) + 1 : ""),
+			.path = path_clean(whole),
+		};
 	}
-	free(search.mountpoint);
-	free(search.source);
-	return inside;
+	search_clear(&search);
+	return store != NULL;
+}
+
+void where_inside_clear(struct where_inside *inside)
+{
+	free(inside->store);
+	free(inside->view);
+	free(inside->path);
+	*inside = (struct where_inside){0};
 }
 
 struct visit {

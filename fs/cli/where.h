@@ -28,8 +28,14 @@ enum where_kind where_mounted(const char *mountpoint, char **ret_store);
 /* The store in whose mount the absolute path lies; NULL: in none. ret_mountpoint may be NULL. */
 char *where_store_of(const char *path, char **ret_mountpoint);
 
-/* Where an absolute path, which need not exist, lies in the store mounted there: "DATASET/PATH", "" for the store's root. NULL: in none. */
-char *where_inside(const char *path, char **ret_store);
+/* Where an absolute path, which need not exist, lies in the store that is mounted there. All owned. */
+struct where_inside {
+	char *store;
+	char *view; /* what of it is mounted: "DATASET" or "DATASET@NAME", "" for all of it */
+	char *path; /* in that, clean: of a whole store it begins with a dataset */
+};
+bool where_inside(const char *path, struct where_inside *ret_inside); /* false: in none */
+void where_inside_clear(struct where_inside *inside);
 
 /* All mounts of corpusfs there are, in the order in which they were made. `store`: NULL when it is not found. */
 void where_each(void (*each)(void *arg, const char *mountpoint, const char *store, unsigned connection), void *arg);
