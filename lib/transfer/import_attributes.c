@@ -97,7 +97,9 @@ static void put(struct member *member, const char *name, const void *value, size
 	struct xattr_init *there = NULL;
 	void *copy = xmalloc(len + 1);
 
-	memcpy(copy, value, len);
+	/* An empty value may have no address. */
+	if (len > 0)
+		memcpy(copy, value, len);
 	for (size_t i = 0; i < member->xattrs.count; i++)
 		if (strcmp(member->xattrs.items[i].name, name) == 0)
 			there = &member->xattrs.items[i];

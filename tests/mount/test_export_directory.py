@@ -132,27 +132,6 @@ def test_owners_that_the_target_refuses_are_told(store, area):
     assert sorted(os.listdir(area + "/out")) == ["f", "mine"]
 
 
-def test_a_user_s_export_is_told_what_it_loses(run, area):
-    """Owners change without a word, as with cp; set-id bits and capabilities of another owner do not come along."""
-    os.chmod(area, 0o777)
-    for name in ("plain", "setuid", "capable"):
-        write(f"{area}/in/{name}", b"x")
-        os.chown(f"{area}/in/{name}", 1234, 1234)
-    os.chmod(area + "/in/setuid", 0o4755)
-    os.setxattr(area + "/in/capable", "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))
-    os.mknod(area + "/in/null", 0o020666, os.makedev(1, 3))
-    store = run.store(area)
-    store.ok("init", store.path, user=12345)
-    store.mount()
-    store.ok("-s", store.path, "import", area + "/in", "d")
-    done = export(store, "d", area + "/out", code=1, user=12345)
-    assert told(done).keys() == {"setuid", "capable", "null"}
-    assert sorted(os.listdir(area + "/out")) == ["capable", "plain", "setuid"]
-    assert os.stat(area + "/out/setuid").st_mode & 0o7777 == 0o755
-    assert "security.capability" not in os.listxattr(area + "/out/capable")
-    store.close()
-
-
 def test_two_names_that_are_one_to_the_target_are_told(store, area, mounted_at):
     write(area + "/in/README", b"upper")
     write(area + "/in/readme", b"lower")

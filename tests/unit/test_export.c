@@ -78,16 +78,24 @@ static void note_problem(void *arg, const char *path, int code, const char *text
 	told->longest = MAX(told->longest, strlen(path));
 }
 
-static int export(struct place *place, int fd, const char *format, struct told *told, struct transfer_counts *counts)
+static int export_as(struct place *place, struct transfer_options who, int fd, const char *format, struct told *told,
+		     struct transfer_counts *counts)
 {
-	const struct export_options options = {.source = "d", .path = "", .target = "target", .target_fd = fd, .format = format,
-	                                       .transfer = {.uid = geteuid(), .gid = getegid(), .problem = note_problem, .arg = told}};
+	struct export_options options = {.source = "d", .path = "", .target = "target", .target_fd = fd, .format = format, .transfer = who};
 	struct error err = {0};
-	int r = export_run(place->store, &options, counts, &err);
+	int r;
 
+	options.transfer.problem = note_problem;
+	options.transfer.arg = told;
+	r = export_run(place->store, &options, counts, &err);
 	if (r < 0)
 		print_error("%s\n", err.text);
 	return r;
+}
+
+static int export(struct place *place, int fd, const char *format, struct told *told, struct transfer_counts *counts)
+{
+	return export_as(place, (struct transfer_options){.uid = geteuid(), .gid = getegid()}, fd, format, told, counts);
 }
 
 static int setup_deep(void **state)
@@ -259,6 +267,112 @@ static void a_walk_says_what_went_away(void **state)
 	store_view_put(place->store, view);
 }
 
+/* --- whose rights --- */
+
+#define USER 12345
+#define GROUP 4321
+
+static int open_shared(struct place *place, gid_t group)
+{
+	AUTO_FREE char *path = xasprintf("%s/shared", place->dir);
+	int fd;
+
+	assert_int_equal(chmod(place->dir, 0711), 0);
+	assert_int_equal(mkdir(path, 0), 0);
+	assert_int_equal(chown(path, 0, group), 0);
+	assert_int_equal(chmod(path, 0770), 0);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void make_for_others(struct view *view)
+{
+	static const uint8_t capability[20] = {0, 0, 0, 2, 0, 0x20};
+	const struct xattr_init xattr = {.name = "security.capability", .value = capability, .len = sizeof(capability)};
+	const struct create setuid = {.mode = S_IFREG | 04755, .uid = 1}, capable = {.mode = S_IFREG | 0755, .xattrs = &xattr, .xattr_count = 1};
+	const struct create device = {.mode = S_IFCHR | 0666, .rdev = 0x103};
+	struct attr attr;
+
+	make(view, ROOT_INO, "plain", S_IFREG | 0644);
+	assert_int_equal(view_create(view, ROOT_INO, "setuid", &setuid, &attr, NULL), 0);
+	assert_int_equal(view_create(view, ROOT_INO, "capable", &capable, &attr, NULL), 0);
+	assert_int_equal(view_create(view, ROOT_INO, "device", &device, &attr, NULL), 0);
+}
+
+/* On a thread of its own, which keeps what it became. */
+struct by_user {
+	struct place *place;
+	const gid_t *groups;
+	size_t group_count;
+	int fd;
+	struct told told;
+	struct transfer_counts counts;
+	int result;
+};
+
+static void *export_by_user(void *arg)
+{
+	struct by_user *by = arg;
+	const struct transfer_options who = {.uid = USER, .gid = USER, .groups = by->groups, .group_count = by->group_count};
+
+	by->result = export_as(by->place, who, by->fd, "dir", &by->told, &by->counts);
+	return NULL;
+}
+
+static void run_by_user(struct by_user *by)
+{
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, export_by_user, by), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void root_exports_for_a_user_with_the_user_s_rights(void **state)
+{
+	static const gid_t groups[] = {GROUP};
+	struct place *place = *state;
+	struct view *view = head(place);
+	struct by_user by = {.place = place, .groups = groups, .group_count = 1};
+	struct stat st;
+
+	if (geteuid() != 0)
+		skip();
+	make_for_others(view);
+	store_view_put(place->store, view);
+	by.fd = open_shared(place, GROUP);
+	run_by_user(&by);
+	assert_int_equal(by.result, 0);
+	/* Two have lost what a user cannot give, one is not there, and the directory stays root's. */
+	assert_int_equal(by.told.problems, 4);
+	assert_int_equal(by.counts.files, 3);
+	assert_int_equal(fstatat(by.fd, "plain", &st, 0), 0);
+	assert_int_equal(st.st_uid, USER);
+	assert_int_equal(fstatat(by.fd, "setuid", &st, 0), 0);
+	assert_int_equal(st.st_uid, USER);
+	assert_int_equal(st.st_mode & 07777, 0755);
+	assert_int_equal(fstatat(by.fd, "device", &st, 0), -1);
+	close(by.fd);
+}
+
+static void root_exports_nothing_where_the_user_may_not_write(void **state)
+{
+	struct place *place = *state;
+	struct view *view = head(place);
+	struct by_user by = {.place = place};
+	struct stat st;
+
+	if (geteuid() != 0)
+		skip();
+	make(view, ROOT_INO, "plain", S_IFREG | 0644);
+	store_view_put(place->store, view);
+	by.fd = open_shared(place, GROUP);
+	run_by_user(&by);
+	assert_int_equal(by.result, -EACCES);
+	assert_int_equal(fstatat(by.fd, "plain", &st, 0), -1);
+	close(by.fd);
+}
+
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -274,5 +388,11 @@ int main(void)
 		FRESH(a_walk_says_what_went_away),
 	};
 
-	return cmocka_run_group_tests(deep, setup_deep, teardown) + cmocka_run_group_tests(walk, NULL, NULL);
+	const struct CMUnitTest rights[] = {
+		FRESH(root_exports_for_a_user_with_the_user_s_rights),
+		FRESH(root_exports_nothing_where_the_user_may_not_write),
+	};
+
+	return cmocka_run_group_tests(deep, setup_deep, teardown) + cmocka_run_group_tests(walk, NULL, NULL) +
+	       cmocka_run_group_tests(rights, NULL, NULL);
 }
