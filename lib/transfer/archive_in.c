@@ -36,17 +36,17 @@ static int failed(struct archive_in *in, int code, const char *text)
 
 /* --- opening --- */
 
-static int keep(struct archive_in *in, const char *dir, struct error *err)
+static int keep(struct archive_in *in, struct error *err)
 {
-	int r = stream_in_can_rewind(in->stream) ? 0 : stream_in_keep(in->stream, dir);
+	int r = stream_in_can_rewind(in->stream) ? 0 : stream_in_keep(in->stream, &in->options.keep);
 
-	return r < 0 ? error_set(err, r, "it cannot be kept in %s while it is checked: %s", dir, strerror(-r)) : 0;
+	return r < 0 ? error_set(err, r, "it cannot be kept in %s while it is checked: %s", in->options.keep_name, strerror(-r)) : 0;
 }
 
-static int read_failed(int code, const char *text, const char *dir, struct error *err)
+static int read_failed(struct archive_in *in, int code, const char *text, struct error *err)
 {
 	if (code == -ENOSPC) {
-		error_set(err, code, "there is no room in %s to keep it while it is checked", dir);
+		error_set(err, code, "there is no room in %s to keep it while it is checked", in->options.keep_name);
 		error_hint(err, "save it to a file elsewhere and import that");
 		return code;
 	}
@@ -70,22 +70,22 @@ static int list_names(struct tar_in *tar, struct big_names *names)
 }
 
 /* To the end of the stream: of the members first, then of what follows them. */
-static int read_through(struct archive_in *in, const char *dir, struct error *err)
+static int read_through(struct archive_in *in, struct error *err)
 {
 	int r = list_names(in->tar, in->big_names);
 
 	if (r < 0)
-		return read_failed(r, tar_in_problem(in->tar), dir, err);
+		return read_failed(in, r, tar_in_problem(in->tar), err);
 	r = unpack_drain(in->unpack);
-	return r < 0 ? read_failed(r, unpack_problem(in->unpack), dir, err) : 0;
+	return r < 0 ? read_failed(in, r, unpack_problem(in->unpack), err) : 0;
 }
 
 /* A compressed stream is read once, and is then at its beginning again. */
-static int open_packed(struct archive_in *in, const char *dir, struct error *err)
+static int open_packed(struct archive_in *in, struct error *err)
 {
 	const uint8_t *data;
 	size_t len;
-	int r = keep(in, dir, err);
+	int r = keep(in, err);
 
 	if (r < 0)
 		return r;
@@ -95,12 +95,12 @@ static int open_packed(struct archive_in *in, const char *dir, struct error *err
 	in->tar = tar_in_new(in->unpack);
 	r = unpack_peek(in->unpack, &data, &len);
 	if (r < 0)
-		return read_failed(r, unpack_problem(in->unpack), dir, err);
+		return read_failed(in, r, unpack_problem(in->unpack), err);
 	if (r == 0)
 		return is_none(err);
 	if (zip_in_begins_with(data, len))
 		return error_set(err, -EBADMSG, "it is a zip that was compressed once more: decompress it first");
-	r = read_through(in, dir, err);
+	r = read_through(in, err);
 	if (r < 0)
 		return r;
 	tar_in_free(in->tar);
@@ -111,11 +111,11 @@ static int open_packed(struct archive_in *in, const char *dir, struct error *err
 	return 0;
 }
 
-static int open_zip(struct archive_in *in, const char *dir, struct error *err)
+static int open_zip(struct archive_in *in, struct error *err)
 {
 	const uint8_t *data;
 	size_t len;
-	int r = keep(in, dir, err);
+	int r = keep(in, err);
 
 	if (r < 0)
 		return r;
@@ -123,14 +123,14 @@ static int open_zip(struct archive_in *in, const char *dir, struct error *err)
 		while ((r = stream_in_next(in->stream, &data, &len)) == 1)
 			stream_in_take(in->stream, len);
 		if (r < 0)
-			return read_failed(r, NULL, dir, err);
+			return read_failed(in, r, NULL, err);
 		stream_in_rewind(in->stream);
 	}
 	in->zip = zip_in_new(in->stream);
 	return 0;
 }
 
-static int open_any(struct archive_in *in, const char *dir, struct error *err)
+static int open_any(struct archive_in *in, struct error *err)
 {
 	const uint8_t *data;
 	size_t len;
@@ -140,17 +140,17 @@ static int open_any(struct archive_in *in, const char *dir, struct error *err)
 	if (r < 0)
 		return error_set(err, r, "%s", strerror(-r));
 	if (zip_in_begins_with(data, len))
-		return open_zip(in, dir, err);
+		return open_zip(in, err);
 	if (len >= TAR_BLOCK && (tar_is_header(data) || tar_is_zeros(data))) {
 		in->unpack = unpack_new(in->stream, UNPACK_PLAIN);
 		in->tar = tar_in_new(in->unpack);
 		return 0;
 	}
 	if (unpack_begins_with(data, len))
-		return open_packed(in, dir, err);
+		return open_packed(in, err);
 	/* A zip may have something in front of it: a program that unpacks it. */
 	if (!in->is_pipe && len > 1 && memcmp(data, "MZ", 2) == 0)
-		return open_zip(in, dir, err);
+		return open_zip(in, err);
 	return is_none(err);
 }
 
@@ -161,7 +161,7 @@ int archive_in_new(const struct archive_in_options *options, struct archive_in *
 
 	in->options = *options;
 	in->stream = stream_in_new(options->fd, options->stopped, options->arg);
-	r = open_any(in, options->keep_dir, err);
+	r = open_any(in, err);
 	if (r == 0) {
 		in->first_result = archive_in_next(in, &in->first);
 		in->has_first = true;

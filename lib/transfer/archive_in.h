@@ -22,8 +22,9 @@ struct archive_in;
 
 struct archive_in_options {
 	int fd;
-	const char *keep_dir;   /* where a stream is kept that must be read twice */
-	stream_stop_fn stopped; /* of archive_in_new: also how far the check is */
+	struct stream_keep keep; /* where a stream is kept that must be read twice */
+	const char *keep_name;   /* what messages call that place */
+	stream_stop_fn stopped;  /* of archive_in_new: also how far the check is */
 	void *arg;
 };
 

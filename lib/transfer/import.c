@@ -63,6 +63,7 @@ static int open_target(struct import *import, struct error *err)
 
 static void finish(struct import *import)
 {
+	struct error *failure = &import->transfer.failure;
 	int r;
 
 	import_set_directory_times(import);
@@ -71,13 +72,16 @@ static void finish(struct import *import)
 	r = store_sync(import->store);
 	if (r < 0)
 		transfer_fail(&import->transfer, r, "what was imported could not be brought to the disk: %s", strerror(-r));
+	if (failure->code == -ENOSPC)
+		error_hint(failure, "what came in is complete; destroy snapshots that nobody needs and run corpusfs gc, or make room on the disk, "
+		                    "and run the same command again");
 }
 
 static int is_store(struct import *import, const struct stat *st)
 {
 	struct stat store;
 
-	return stat(store_path(import->store), &store) == 0 && store.st_dev == st->st_dev && store.st_ino == st->st_ino;
+	return fstat(store_dir_fd(import->store), &store) == 0 && store.st_dev == st->st_dev && store.st_ino == st->st_ino;
 }
 
 static int run(struct import *import, int fd, struct error *err)

@@ -77,7 +77,7 @@ static bool find_place(struct apply *apply, struct told *told)
 static bool has_same_attributes(struct apply *apply, uint64_t ino, const struct xattrs *xattrs)
 {
 	struct view *view = apply->import->view;
-	AUTO_BUF names = BUF_INIT, value = BUF_INIT;
+	AUTO_BUF names = BUF_INIT;
 	size_t count = 0;
 
 	if (view_xattr_list(view, ino, &names) < 0)
@@ -86,13 +86,9 @@ static bool has_same_attributes(struct apply *apply, uint64_t ino, const struct 
 		count++;
 	if (count != xattrs->count)
 		return false;
-	for (size_t i = 0; i < xattrs->count; i++) {
-		const struct xattr_init *xattr = &xattrs->items[i];
-
-		if (view_xattr_get(view, ino, xattr->name, &value) < 0 || value.len != xattr->len ||
-		    (value.len > 0 && memcmp(value.data, xattr->value, value.len) != 0))
+	for (size_t i = 0; i < xattrs->count; i++)
+		if (!member_has_xattr(apply->import, ino, &xattrs->items[i]))
 			return false;
-	}
 	return true;
 }
 

@@ -14,17 +14,18 @@
 #include "lib/transfer/acl_parse.h"
 #include "lib/transfer/archive_path.h"
 #include "lib/transfer/import_apply.h"
+#include "lib/tree/content/pending.h"
 #include "lib/tree/files/acl.h"
 
 #define THREADS 2
 #define PORTION_MEMBERS 4096
-#define PORTION_TEXT (8U << 20) /* bytes of names: an archive may be as deep as it likes */
+#define PORTION_TEXT (8U << 20) /* bytes of names and attributes: an archive may be as deep as it likes */
 #define TELL_EVERY_MS 200
 
 struct portion {
 	ARRAY(struct told) members;
 	struct room room;
-	size_t text; /* bytes of names */
+	size_t text; /* bytes of names and attributes */
 };
 
 struct archive_import {
@@ -271,6 +272,8 @@ static int take_member(struct archive_import *archive, struct portion *portion, 
 	is_file = S_ISREG(told.member.mode) && !told.from;
 	is_small = !found->member.has_holes && told.member.size <= MIN(IMPORT_PIECE, import->batch_bytes);
 	portion->text += strlen(path);
+	for (size_t i = 0; i < told.member.xattrs.count; i++)
+		portion->text += told.member.xattrs.items[i].len;
 	if (!is_file)
 		array_add(&portion->members, told);
 	else
@@ -335,9 +338,17 @@ static bool is_stopped(void *arg, uint64_t position, uint64_t size)
 	return transfer_stopped(&import->transfer);
 }
 
+static int room_to_keep(void *arg, size_t len)
+{
+	struct import *import = arg;
+
+	return pending_check_space(store_tree(import->store), len);
+}
+
 int import_archive_open(struct import *import, int fd, struct error *err)
 {
-	struct archive_in_options options = {.fd = fd, .keep_dir = store_path(import->store), .stopped = is_stopped, .arg = import};
+	struct archive_in_options options = {.fd = fd, .keep = {.dir = store_dir_fd(import->store), .room = room_to_keep, .arg = import},
+	                                     .keep_name = store_path(import->store), .stopped = is_stopped, .arg = import};
 	struct error why = {0};
 	int r;
 

@@ -17,6 +17,8 @@
 #include "lib/transfer/import_parts.h"
 #include "lib/tree/files/acl.h"
 
+#define LEFT_OUT_MAX 500 /* that are told by their names */
+#define OTHERS "(and others)"
 #define CAPABILITY "security.capability"
 #define CAPABILITY_LEN_2 20 /* of version 2 and of version 3, which Linux takes */
 #define CAPABILITY_LEN_3 24
@@ -43,10 +45,13 @@ void xattrs_clear(struct xattrs *xattrs)
 
 static void leave_out(struct import *import, const struct member *member, const char *name, const char *why, bool is_note)
 {
-	size_t size = strlen(name) + 1;
+	size_t size;
 	struct left_out *left_out;
 
 	pthread_mutex_lock(&import->lock);
+	if (HASH_COUNT(import->left_out) >= LEFT_OUT_MAX)
+		name = OTHERS;
+	size = strlen(name) + 1;
 	HASH_FIND(hh, import->left_out, name, size, left_out);
 	if (!left_out) {
 		left_out = xcalloc(1, sizeof(*left_out) + size);

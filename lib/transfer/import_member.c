@@ -120,6 +120,14 @@ int import_directory(struct import *import, const struct member *member, uint64_
 	return 0;
 }
 
+bool member_has_xattr(struct import *import, uint64_t ino, const struct xattr_init *xattr)
+{
+	AUTO_BUF value = BUF_INIT;
+
+	return view_xattr_get(import->view, ino, xattr->name, &value) == 0 && value.len == xattr->len &&
+	       (value.len == 0 || memcmp(value.data, xattr->value, value.len) == 0);
+}
+
 void import_directory_attributes(struct import *import, const struct member *member, uint64_t ino)
 {
 	struct setattr set = {.mask = SET_MODE | SET_UID | SET_GID, .mode = member->mode, .uid = member->uid, .gid = member->gid};
@@ -130,7 +138,8 @@ void import_directory_attributes(struct import *import, const struct member *mem
 		r = view_setattr(import->view, ino, &set, &attr);
 	for (size_t i = 0; i < member->xattrs.count && r == 0; i++) {
 		const struct xattr_init *xattr = &member->xattrs.items[i];
-		r = view_xattr_set(import->view, ino, xattr->name, xattr->value, xattr->len, 0);
+		if (!member_has_xattr(import, ino, xattr))
+			r = view_xattr_set(import->view, ino, xattr->name, xattr->value, xattr->len, 0);
 	}
 	import_changed(import, ino, "", 0);
 	member_result(import, member, r);

@@ -91,6 +91,8 @@ WARN_UNUSED bool member_accept(struct import *import, struct member *member);
 /* The same was there before the import began. */
 WARN_UNUSED bool member_is_there(struct import *import, const struct member *member, struct attr *ret_attr);
 void member_skipped(struct import *import, const struct attr *attr);
+/* Whether the inode has the attribute, with this value. */
+WARN_UNUSED bool member_has_xattr(struct import *import, uint64_t ino, const struct xattr_init *xattr);
 
 /* The mounts are told that the name stands for something else (with "", that the inode changed), in place of an inode or 0. */
 void import_changed(struct import *import, uint64_t dir, const char *name, uint64_t replaced);

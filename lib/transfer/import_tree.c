@@ -259,7 +259,7 @@ void import_tree(struct import *import, int fd)
 	size_t count = 1;
 
 	pthread_mutex_init(&tree.lock, NULL);
-	(void)!stat(store_path(import->store), &tree.store);
+	(void)!fstat(store_dir_fd(import->store), &tree.store);
 	for (unsigned i = 0; i < MIN(transfer_workers(), WORKERS_MAX); i++)
 		functions[count++] = copy_main;
 	if (import->transfer.options->count)

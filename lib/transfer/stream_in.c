@@ -8,11 +8,13 @@
 #include <unistd.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/file.h"
 
 #define LOOK_EVERY_MS 200
 
 struct stream_in {
 	int fd, kept; /* kept: a file of our own, or -1 */
+	struct stream_keep keep;
 	bool is_file; /* fd is read with pread */
 	bool is_part; /* the file goes on behind it */
 	uint64_t start, size; /* of the file: where it begins, and how long it is from there */
@@ -71,14 +73,14 @@ void stream_in_free(struct stream_in *in)
 
 /* --- keeping --- */
 
-static int open_nameless(const char *dir)
+static int open_nameless(int dir)
 {
 	AUTO_FREE char *path = NULL;
-	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	int fd = openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
 	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
 		return fd < 0 ? -errno : fd;
-	path = xasprintf("%s/archive.XXXXXX", dir);
+	path = xasprintf("/proc/self/fd/%d/archive.XXXXXX", dir);
 	fd = mkostemp(path, O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -86,30 +88,25 @@ static int open_nameless(const char *dir)
 	return fd;
 }
 
-static int keep(struct stream_in *in, const uint8_t *data, size_t len)
+static int keep_bytes(struct stream_in *in, const uint8_t *data, size_t len)
 {
-	while (len > 0) {
-		ssize_t written = write(in->kept, data, len);
+	int r = in->keep.room(in->keep.arg, len);
 
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			return -errno;
-		data += written;
-		len -= (size_t)written;
-		in->size += (uint64_t)written;
-	}
-	return 0;
+	if (r == 0)
+		r = file_write_all(in->kept, data, len);
+	in->size += len;
+	return r;
 }
 
-int stream_in_keep(struct stream_in *in, const char *dir)
+int stream_in_keep(struct stream_in *in, const struct stream_keep *keep)
 {
-	int fd = open_nameless(dir);
+	int fd = open_nameless(keep->dir);
 
 	if (fd < 0)
 		return fd;
+	in->keep = *keep;
 	in->kept = fd;
-	return keep(in, in->block + in->begin, in->end - in->begin);
+	return keep_bytes(in, in->block + in->begin, in->end - in->begin);
 }
 
 bool stream_in_can_rewind(const struct stream_in *in)
@@ -184,7 +181,7 @@ static int fill(struct stream_in *in)
 		got = read_stream(in, in->block + in->end, len);
 	if (got < 0)
 		return (int)got;
-	r = in->kept >= 0 && !in->is_file ? keep(in, in->block + in->end, (size_t)got) : 0;
+	r = in->kept >= 0 && !in->is_file ? keep_bytes(in, in->block + in->end, (size_t)got) : 0;
 	in->end += (size_t)got;
 	in->ended = got == 0;
 	return r;

@@ -29,8 +29,14 @@ struct stream_in *stream_in_new_part(const struct stream_in *of, uint64_t offset
 void stream_in_set_step(struct stream_in *in, size_t step);
 void stream_in_free(struct stream_in *in); /* NULL is fine */
 
-/* Whatever is read from now on is also written to a file without a name in this directory. Nothing may have been taken yet. */
-WARN_UNUSED int stream_in_keep(struct stream_in *in, const char *dir);
+/* Where a stream may be kept: in a file without a name. `room` is asked before so many bytes are written: 0, -ENOSPC. */
+struct stream_keep {
+	int dir;
+	int (*room)(void *arg, size_t len);
+	void *arg;
+};
+/* Whatever is read from now on is also kept. Nothing may have been taken yet. */
+WARN_UNUSED int stream_in_keep(struct stream_in *in, const struct stream_keep *keep);
 bool stream_in_can_rewind(const struct stream_in *in);
 /* Only where it can. What is kept and was not read yet is lost: read to the end before. */
 void stream_in_rewind(struct stream_in *in);

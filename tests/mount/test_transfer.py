@@ -412,10 +412,28 @@ def test_full_store_says_so_and_keeps_what_is_complete(run, area, small_disk):
     store.path = small_disk + "/store"
     store.init()
     result = store.run("-s", store.path, "import", area + "/in", "d")
-    assert result.code == program.NO_SPACE and "the store is full" in result.err, result
+    assert result.code == program.NO_SPACE and "the store is full" in result.err and "run the same command again" in result.err, result
     export(store, "d", area + "/copy")
     for name in os.listdir(area + "/copy"):
         assert tree.digest(f"{area}/copy/{name}") == tree.digest(f"{area}/in/{name}"), name
+    store.close()
+
+
+def test_a_stream_that_cannot_be_kept_is_refused_and_the_store_goes_on(run, area, small_disk):
+    """A compressed tar from a pipe is kept on the store's disk while it is checked; what the store itself needs is left free."""
+    with open(area + "/random", "wb") as handle:
+        handle.write(random.Random(1).randbytes(200 << 20))
+    store = run.store(area)
+    store.path = small_disk + "/store"
+    store.init()
+    with subprocess.Popen(["tar", "--zstd", "-cf", "-", "-C", area, "random"], stdout=subprocess.PIPE) as source:
+        result = subprocess.run([store.binary, "-s", store.path, "import", "-", "d"], stdin=source.stdout, stderr=subprocess.PIPE, text=True,
+                                env=program.environment(store.run_mark, store.logs), timeout=60, check=False)
+        source.stdout.close()
+    assert result.returncode == program.NO_SPACE and "save it to a file elsewhere" in result.stderr, result
+    assert os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize > 64 << 20
+    tar_of(area + "/small.tar", ("f", b"1"))
+    assert imported(store, area + "/small.tar", "d")["files"] == 1
     store.close()
 
 

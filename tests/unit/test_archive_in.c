@@ -104,6 +104,11 @@ static bool never(void *arg, uint64_t position, uint64_t size)
 	return false;
 }
 
+static int has_room(void *arg, size_t len)
+{
+	return 0;
+}
+
 /* Names and contents, one after the other. */
 static int read_members(struct archive_in *in, struct buf *contents, unsigned *ret_count)
 {
@@ -126,10 +131,13 @@ static int read_members(struct archive_in *in, struct buf *contents, unsigned *r
 
 static int read_fd(int fd, struct buf *contents, unsigned *ret_count)
 {
-	struct archive_in_options options = {.fd = fd, .keep_dir = "/tmp", .stopped = never};
+	int keep = open("/tmp", O_RDONLY | O_DIRECTORY);
+	struct archive_in_options options = {.fd = fd, .keep = {.dir = keep, .room = has_room}, .keep_name = "/tmp", .stopped = never};
 	struct archive_in *in;
 	struct error err;
 	int r = archive_in_new(&options, &in, &err);
+
+	close(keep);
 
 	buf_reset(contents);
 	if (r < 0)
