@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import stat
+import struct
 import subprocess
 import tarfile
 import zipfile
@@ -381,6 +382,31 @@ def test_a_zip_keeps_links_and_modes(store, area, method, piped):
     out = exported(store, "d", area)
     assert read(out + "/run.sh") == b"#!/bin/sh\n" * 1000 and os.access(out + "/run.sh", os.X_OK)
     assert os.readlink(out + "/dir/link") == "../run.sh" and read(out + "/streamed") == b"zip64" * 100
+
+
+def test_a_zip_s_times_may_be_exact_and_before_1970(store, area):
+    def extra(kind, data):
+        return struct.pack("<HH", kind, len(data)) + data
+
+    ntfs = struct.pack("<LHHQQQ", 0, 1, 24, *[int((11644473600 - 1.25) * 10**7)] * 3)
+    with zipfile.ZipFile(area + "/a.zip", "w") as archive:
+        for name, more in (("ntfs", extra(0x000A, ntfs)), ("unix", extra(0x5455, struct.pack("<Bl", 1, -5)))):
+            info = zipfile.ZipInfo(name)
+            info.extra = more
+            archive.writestr(info, name)
+    imported(store, area + "/a.zip", "d")
+    point = store.mount()
+    assert [os.stat(f"{point}/d/{name}").st_mtime_ns for name in ("ntfs", "unix")] == [-1250000000, -5000000000]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_of_two_members_of_a_zip_with_one_name_the_last_wins(store, area):
+    with zipfile.ZipFile(area + "/a.zip", "w") as archive:
+        for data in (b"1", b"2"):
+            archive.writestr(zipfile.ZipInfo("a"), data)
+    for number in range(2):
+        imported(store, area + "/a.zip", "d")
+        assert read(exported(store, "d", area, f"out{number}") + "/a") == b"2"
 
 
 class Unseekable(io.RawIOBase):
