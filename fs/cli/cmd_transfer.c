@@ -248,10 +248,10 @@ const struct command transfer_commands[] = {
 	{.name = "import",
          .operands = "SRC DATASET[/PATH]",
          .summary = "take in a directory or an archive",
-         .details = "SRC is a directory, a tar, tar.zst, tar.gz or zip, or - for a tar on standard\n"
-                    "input. What is in it comes into the dataset, which is made if needed; a file of\n"
-                    "the same name is replaced, in one instant. What could not be read is listed and\n"
-                    "the exit code is 1. An import that was interrupted is simply run again.\n",
+         .details = "SRC is a directory, a tar, also a compressed one, a zip, or - for an archive on\n"
+                    "standard input. What is in it comes into the dataset, which is made if needed; a\n"
+                    "file of the same name is replaced, in one instant. What cannot come in is listed\n"
+                    "and the exit code is 1. An import that was interrupted is simply run again.\n",
          .min = 2,
          .max = 2,
          .options = import_options,
