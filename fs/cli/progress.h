@@ -1,4 +1,4 @@
-/* A line of progress on standard error, when that is a terminal; redrawn in place and wiped at the end. */
+/* A line of progress on standard error, when that is a terminal, no longer than that is wide; redrawn in place and wiped at the end. */
 #ifndef CORPUSFS_CLI_PROGRESS_H
 #define CORPUSFS_CLI_PROGRESS_H
 

@@ -163,6 +163,10 @@ static int compare(struct op_context *context, const char *name_a, const char *n
 	}
 	store_view_put(context->store, a);
 	free(telling->deep);
+	if (result == -ENOSPC) {
+		error_set(err, result, "there is no room for temporary files");
+		error_hint(err, "they are in $TMPDIR, or in /var/tmp");
+	}
 	return result < 0 ? error_default(err, result, "%s and %s could not be compared", name_a, name_b) : 0;
 }
 

@@ -55,3 +55,10 @@ bool op_cancelled(void *arg)
 
 	return context->cancelled && atomic_load(context->cancelled);
 }
+
+void op_hint_full_store(struct error *err)
+{
+	if (err && (err->code == -ENOSPC || err->code == -EDQUOT) && !err->hint[0])
+		error_hint(err, "destroy snapshots or delete files that nobody needs (corpusfs du shows what they take) and run corpusfs gc, "
+		                "or make room on the disk");
+}

@@ -13,6 +13,9 @@ int64_t op_arg_int(const json_t *args, const char *key, int64_t fallback);
 /* Gives a row and takes over the reference. 0, or what the caller of the operation wants it to end with. */
 WARN_UNUSED int op_row(struct op_context *context, json_t *row);
 
+/* Says what to do about a full store, when that is what the error tells and nothing is said yet. */
+void op_hint_full_store(struct error *err);
+
 bool op_cancelled(void *context); /* a struct op_context; for callbacks */
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/ops/json.h"
+#include "lib/ops/op_args.h"
 #include "lib/ops/op_tables.h"
 
 static const struct op *const tables[] = {store_ops, dataset_ops, snapshot_ops, identity_ops, gc_ops, diff_ops,
@@ -48,7 +49,10 @@ int op_run(struct op_context *context, const char *name, const json_t *args, jso
 	json_decref(given);
 	if (code < 0) {
 		json_decref(result);
-		return error_default(err, code, "%s failed", name);
+		error_default(err, code, "%s failed", name);
+		if (op->role == OP_OWNER) /* who only looks fills something else than the store */
+			op_hint_full_store(err);
+		return code;
 	}
 	*ret_result = result ? result : json_object();
 	return 0;

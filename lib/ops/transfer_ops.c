@@ -141,6 +141,7 @@ static int import_op(struct op_context *context, const json_t *args, json_t **re
 		r = take_outside(context, options.source, &options.source_fd, &failure);
 	if (r == 0)
 		r = import_run(context->store, &options, &counts, &failure);
+	op_hint_full_store(&failure);
 	if (r < 0 && err)
 		*err = failure;
 	return finish(&teller, &counts, r, &failure, ret_result);

@@ -92,6 +92,23 @@ def test_full_disk_is_told_and_recovered_from(small):
     check()
 
 
+@pytest.mark.parametrize("mounted", [True, False])
+def test_who_fills_a_store_is_told_what_to_do(small, mounted):
+    store, filler = small
+    store.init()
+    if mounted:
+        store.mount(store.area + "/mnt")
+    os.mkdir(store.area + "/tree")
+    for number in range(12):
+        with open(f"{store.area}/tree/{number}", "wb") as handle:
+            handle.write(os.urandom(10 * MIB))
+    fill(filler, 64 * MIB)
+    result = store.run("-s", store.path, "import", store.area + "/tree", "d")
+    assert result.code == program.NO_SPACE
+    for word in ("full", "corpusfs du", "corpusfs gc", "snapshots"):
+        assert word in result.err
+
+
 def test_store_is_not_made_on_a_full_disk(small):
     store, filler = small
     fill(filler, 64 * 1024)
