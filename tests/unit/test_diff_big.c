@@ -5,51 +5,16 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <fcntl.h>
-#include <malloc.h>
 
 #include "tests/unit/dataset_store.h"
+#include "tests/unit/memory.h"
 
 #include "lib/history/diff.h"
 
-/* A sanitizer's memory says nothing about ours. */
-#ifdef __SANITIZE_ADDRESS__
-#define ENTRIES 20000
-#define DEPTH 5000
-#define MEASURED false
-#else
-#define ENTRIES 200000
-#define DEPTH 60000
-#define MEASURED true
-#endif
-
+#define ENTRIES (MEMORY_MEASURED ? 200000UL : 20000UL)
+#define DEPTH (MEMORY_MEASURED ? 60000UL : 5000UL)
 #define PER_DIR 1000
 #define GROWTH_MAX (32UL << 20)
-
-/* --- memory --- */
-
-static size_t status_of(const char *key)
-{
-	AUTO_BUF text = BUF_INIT;
-
-	assert_int_equal(file_read("/proc/self/status", 1 << 20, &text), 0);
-	buf_add_u8(&text, 0);
-	const char *at = strstr((const char *)text.data, key);
-	assert_non_null(at);
-	return strtoul(at + strlen(key), NULL, 10) << 10;
-}
-
-/* The high-water mark begins anew. */
-static size_t begin_measuring(void)
-{
-	int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-
-	malloc_trim(0);
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, "5", 1), 1);
-	close(fd);
-	return status_of("VmRSS:");
-}
 
 /* --- telling --- */
 
@@ -108,11 +73,9 @@ static struct tally compare(struct scene *scene, struct view *a, struct view *b)
 	size_t before;
 
 	assert_int_equal(view_sync(scene->head), 0);
-	before = begin_measuring();
+	before = memory_begin();
 	assert_int_equal(diff_views(scene->place.store, a, b, &(struct diff_options){0}, count, &tally), 0);
-	size_t most = status_of("VmHWM:");
-	if (MEASURED && most > before + GROWTH_MAX)
-		fail_msg("the comparison took %zu MiB", (most - before) >> 20);
+	memory_end(before, GROWTH_MAX);
 	return tally;
 }
 
