@@ -64,8 +64,10 @@ static int add_stretch(void *arg, const struct extent *extent)
 /* Where a file has data, if not everywhere. The last stretch may end beyond `size`, and is cut. */
 static int load_stretches(struct export *export, const struct attr *attr, struct extras *extras)
 {
-	int r = view_extents(export->view, attr->ino, add_stretch, extras);
+	int r = view_check_holes(export->view, attr->ino);
 
+	if (r == 0)
+		r = view_extents(export->view, attr->ino, add_stretch, extras);
 	while (extras->data.count > 0 && array_last(&extras->data)->offset >= attr->size)
 		extras->data.count--;
 	if (extras->data.count > 0) {

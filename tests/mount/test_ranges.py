@@ -1,5 +1,6 @@
 """Ranges of files: allocating, punching and zeroing, data and holes, copies, and how far offsets go."""
 
+import concurrent.futures
 import errno
 import os
 import random
@@ -68,6 +69,27 @@ def test_punched_hole_gives_its_space_back(fs):
     assert os.stat(fs + "/file").st_blocks * 512 <= 2 * MIB + 64 * KIB
     assert os.pread(fd, MIB, 2 * MIB) == bytes(MIB)
     os.close(fd)
+
+
+@pytest.mark.sanitize
+def test_one_call_of_an_ordinary_user_blocks_nobody(fs):
+    """The longest range there is, of a file with much in it, punched by four at once: it costs what was in it."""
+    os.chmod(fs, 0o777)
+    paths = [f"{fs}/file{number}" for number in range(4)]
+
+    def punch_all(path):
+        fd = create(path)
+        for number in range(500):
+            os.pwrite(fd, b"piece", number * MIB)
+        posix.fallocate(fd, 3, 0, (1 << 62) - 1)
+        os.close(fd)
+
+    with posix.as_user(65534), concurrent.futures.ThreadPoolExecutor() as pool:
+        done = [pool.submit(punch_all, path) for path in paths]
+        for each in done:
+            each.result()
+    assert [os.stat(path).st_blocks for path in paths] == [0] * 4
+    assert [os.stat(path).st_size for path in paths] == [499 * MIB + 5] * 4
 
 
 def test_seek_finds_data_and_holes(fs, store):

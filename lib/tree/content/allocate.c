@@ -1,16 +1,30 @@
+/*
+ * fallocate: space is allocated, holes are punched, ranges become zeros. The work follows the extents that exist in the range, not the range,
+ * and is done in steps (content.h): a hole of 2^62 bytes costs no more than what was in it. What is newly allocated is bounded by the free
+ * space of the disk.
+ */
 #include <errno.h>
 #include <linux/falloc.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "lib/tree/content/content.h"
 #include "lib/tree/content/file.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/inodes/extent_edit.h"
 
-/* One batch changes at most so many extents, and maps so many new ones. */
-#define STEP_EXTENTS 8192
-#define STEP_BYTES ((uint64_t)STEP_EXTENTS * EXTENT_LEN_MAX)
+/* One step maps so many bytes at most. */
+#define STEP_BYTES ((uint64_t)CONTENT_STEP_EXTENTS * EXTENT_LEN_MAX)
+
+struct allocation {
+	struct inode *inode;
+	bool punch, zero, keep_size;
+	uint64_t at, end; /* what is left to do */
+};
+
+static bool has_extents(const struct inode *inode)
+{
+	return !inode->record.is_inline && inode->record.allocated > 0;
+}
 
 static void add_zeros(struct extent_list *list, uint64_t first, uint64_t end)
 {
@@ -23,23 +37,19 @@ static void add_zeros(struct extent_list *list, uint64_t first, uint64_t end)
 	}
 }
 
-/* Where the step that starts at `first` ends: all extents that overlap it are added to the list. */
-static int plan_step(struct inode *inode, uint64_t first, uint64_t end, struct extent_list *list, uint64_t *ret_end)
+/* Where the next step ends: the extents that overlap it are added to the list. */
+static int plan_step(const struct allocation *allocation, struct extent_list *list, uint64_t *ret_end)
 {
-	const struct extent *last;
+	struct inode *inode = allocation->inode;
+	uint64_t end = allocation->punch ? allocation->end : MIN(allocation->end, allocation->at + STEP_BYTES);
 	int result = 0;
 
-	end = MIN(end, first + STEP_BYTES);
-	if (!inode->record.is_inline && inode->record.allocated > 0)
-		result = extents_load(inode->view, inode->ino, first, end, STEP_EXTENTS, list);
-	if (result < 0)
-		return result;
-	if (list->count >= STEP_EXTENTS) {
-		last = &list->items[list->count - 1];
-		end = MIN(end, last->offset + last->record.length);
-	}
+	if (has_extents(inode))
+		result = extents_load(inode->view, inode->ino, allocation->at, end, CONTENT_STEP_EXTENTS, list);
+	if (result == 0 && list->count >= CONTENT_STEP_EXTENTS)
+		end = MIN(end, extent_end(array_last(list)));
 	*ret_end = end;
-	return 0;
+	return result;
 }
 
 /* Gaps become allocated zeros. */
@@ -59,7 +69,7 @@ static int fill_step(struct inode *inode, struct kv_batch *batch, uint64_t first
 			array_clear(&zeros);
 		}
 		if (i < old->count)
-			at = MAX(at, old->items[i].offset + old->items[i].record.length);
+			at = MAX(at, extent_end(&old->items[i]));
 	}
 	extent_edit_end(&edit);
 	return result;
@@ -77,30 +87,62 @@ static int clear_step(struct inode *inode, struct kv_batch *batch, uint64_t firs
 	return result;
 }
 
-/* One written step of the change, from `first` on. Caller holds inode->lock. */
-static int change_step(struct inode *inode, int mode, uint64_t first, uint64_t end, uint64_t *ret_end)
+/* The part of inline data in the range becomes zeros. */
+static void clear_inline(struct transaction *transaction, struct inode *inode, uint64_t offset, uint64_t end)
 {
-	bool keep_size = mode & (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE);
+	AUTO_BUF bytes = BUF_INIT;
+
+	if (offset >= inode->inline_data.len)
+		return;
+	buf_add(&bytes, inode->inline_data.data, inode->inline_data.len);
+	memset(bytes.data + offset, 0, MIN(end, bytes.len) - offset);
+	transaction_set_inline(transaction, inode, bytes.data, bytes.len);
+}
+
+/* A file with inline data has no extents and is small: nothing of it is worth mapping. */
+static int change_range(const struct allocation *allocation, struct transaction *transaction, uint64_t end, const struct extent_list *old)
+{
+	struct inode *inode = allocation->inode;
+	bool clears = allocation->punch || allocation->zero;
+
+	if (inode->record.is_inline) {
+		if (clears)
+			clear_inline(transaction, inode, allocation->at, end);
+		return 0;
+	}
+	if (clears)
+		return clear_step(inode, transaction->batch, allocation->at, end, allocation->zero);
+	return fill_step(inode, transaction->batch, allocation->at, end, old);
+}
+
+/* The step's range is on disk as it is to be. What is buffered of it is forgotten; a size that was to come with these bytes still has to. */
+static void step_written(const struct allocation *allocation, uint64_t end)
+{
+	struct inode *inode = allocation->inode;
+
+	if (allocation->punch || allocation->zero)
+		pending_release(inode->view->tree, dirty_discard(&inode->active, allocation->at, end));
+	if (inode->record.size != inode->size)
+		pending_note(inode);
+}
+
+/* One written step. Caller holds inode->lock, and nothing of the inode is being committed. */
+static int change_step(struct allocation *allocation)
+{
+	struct inode *inode = allocation->inode;
 	struct extent_list old = { 0 };
 	struct transaction transaction;
-	uint64_t step_end = end;
+	uint64_t end = allocation->end;
 	int result;
 
 	transaction_begin_locked(&transaction, inode);
-	result = plan_step(inode, first, end, &old, &step_end);
-	/* an empty inline file has no extents, a longer one is small: nothing is worth mapping */
-	if (result == 0 && !inode->record.is_inline) {
-		if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
-			result = clear_step(inode, transaction.batch, first, step_end, mode & FALLOC_FL_ZERO_RANGE);
-		else
-			result = fill_step(inode, transaction.batch, first, step_end, &old);
-	}
-	if (result == 0 && !keep_size && step_end > inode->size) {
-		inode->size = step_end;
+	result = inode->gone ? -ESTALE : plan_step(allocation, &old, &end);
+	if (result == 0)
+		result = change_range(allocation, &transaction, end, &old);
+	if (result == 0 && !allocation->keep_size && end > inode->size) {
+		inode->size = end;
 		if (inode->active.bytes == 0)
-			inode->record.size = step_end;
-		else
-			pending_note(inode);
+			inode->record.size = end;
 	}
 	if (result == 0)
 		content_touch(inode);
@@ -108,49 +150,78 @@ static int change_step(struct inode *inode, int mode, uint64_t first, uint64_t e
 	result = transaction_write(&transaction, result);
 	transaction_end(&transaction);
 	array_clear(&old);
-	if (result == 0)
-		*ret_end = step_end;
+	if (result == 0) {
+		step_written(allocation, end);
+		allocation->at = end;
+	}
 	return result;
 }
 
-/* The part of inline data in the range becomes zeros. */
-static void clear_inline(struct inode *inode, uint64_t offset, uint64_t end)
+static int change_in_steps(struct allocation *allocation)
 {
-	uint64_t len = inode->inline_data.len;
+	struct inode *inode = allocation->inode;
+	int result;
 
-	if (inode->record.is_inline && offset < len)
-		memset(inode->inline_data.data + offset, 0, MIN(end, len) - offset);
+	for (;;) {
+		mutex_take(&inode->lock);
+		inode_wait_drained(inode);
+		result = change_step(allocation);
+		mutex_give(&inode->lock);
+		if (result < 0 || allocation->at >= allocation->end)
+			return result;
+		content_let_others();
+	}
+}
+
+/* How many bytes of the range are allocated already. */
+static int count_allocated(struct inode *inode, uint64_t first, uint64_t end, uint64_t *ret_bytes)
+{
+	struct version_iter *iter = extents_iterate(inode->view, inode->ino);
+	struct extent extent;
+	int more;
+
+	*ret_bytes = 0;
+	while ((more = extents_next(iter, &extent)) > 0 && extent.offset < end)
+		if (extent_end(&extent) > first)
+			*ret_bytes += MIN(extent_end(&extent), end) - MAX(extent.offset, first);
+	version_iter_free(iter);
+	return MIN(more, 0);
+}
+
+/* Whether there is room for what is not allocated yet. */
+static int check_room(struct inode *inode, uint64_t offset, uint64_t len)
+{
+	struct tree *tree = inode->view->tree;
+	uint64_t allocated;
+	int result = pending_check_space(tree, len);
+
+	if (result != -ENOSPC)
+		return result;
+	result = count_allocated(inode, offset, offset + len, &allocated);
+	return result < 0 ? result : pending_check_space(tree, len - MIN(allocated, len));
 }
 
 int inode_allocate(struct inode *inode, int mode, uint64_t offset, uint64_t len)
 {
 	const int known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
-	bool punch = mode & FALLOC_FL_PUNCH_HOLE, zero = mode & FALLOC_FL_ZERO_RANGE;
-	struct tree *tree = inode->view->tree;
-	uint64_t end = offset + len;
+	struct allocation allocation = {
+		.inode = inode,
+		.punch = mode & FALLOC_FL_PUNCH_HOLE,
+		.zero = mode & FALLOC_FL_ZERO_RANGE,
+		.keep_size = mode & FALLOC_FL_KEEP_SIZE,
+		.at = offset,
+		.end = offset + len,
+	};
 	int result = content_check_change(inode, offset, len);
 
 	if (result < 0)
 		return result;
-	if ((mode & ~known) || (punch && (zero || !(mode & FALLOC_FL_KEEP_SIZE))))
+	if ((mode & ~known) || (allocation.punch && (allocation.zero || !allocation.keep_size)))
 		return -EOPNOTSUPP;
 	if (len == 0)
 		return -EINVAL;
-	if (!punch)
-		result = pending_check_space(tree, len);
-	if (result == 0)
-		result = inode_commit(inode);
-	if (result < 0)
-		return result;
-
-	mutex_take(&inode->lock);
-	inode_wait_drained(inode);
-	if (punch || zero) {
-		pending_release(tree, dirty_discard(&inode->active, offset, end));
-		clear_inline(inode, offset, end);
-	}
-	while (offset < end && result == 0)
-		result = change_step(inode, mode, offset, end, &offset);
-	mutex_give(&inode->lock);
-	return result;
+	result = inode_commit(inode);
+	if (result == 0 && !allocation.punch)
+		result = check_room(inode, offset, len);
+	return result < 0 ? result : change_in_steps(&allocation);
 }

@@ -18,10 +18,23 @@ WARN_UNUSED int content_kill_privileges_in(struct transaction *transaction, stru
 void content_touch(struct inode *inode);
 
 /*
- * Drops buffered bytes beyond `size`, adds the removal of extents beyond it to the transaction, sets size and record.size. Very long files are
- * shortened in several written steps first, from the end. Nothing of the inode is being committed; the caller puts the inode. With content
- * still buffered a growing record.size is left to its commit.
+ * Long work on a file goes on in steps. Each deals with so many extents at most, in one batch, and between two steps others get at the inode.
  */
+#define CONTENT_STEP_EXTENTS 1024U
+void content_let_others(void); /* called without locks between two steps */
+
+/*
+ * The change of a file's length:
+ *
+ *   content_shorten     without locks, before a transaction: cuts off what does not fit into one batch
+ *   content_truncate    within the transaction, which began when nothing of the inode was being committed: removes extents beyond `size`,
+ *                       sets size and record.size. The caller puts the inode
+ *   content_truncated   after it was written, still with inode->lock: drops what is buffered beyond the size
+ *
+ * With content still buffered a growing record.size is left to its commit. -EFBIG
+ */
+WARN_UNUSED int content_shorten(struct inode *inode, uint64_t size);
 WARN_UNUSED int content_truncate(struct transaction *transaction, struct inode *inode, uint64_t size);
+void content_truncated(struct inode *inode);
 
 #endif

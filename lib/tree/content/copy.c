@@ -1,5 +1,6 @@
 /*
- * Copying by sharing: the target's extents name the source's chunks.
+ * Copying by sharing: the target's extents name the source's chunks. It goes on in steps of a bounded number of extents (content.h), however
+ * many bytes these are. A gap is copied as a hole if it is one (holes.h).
  *
  * Both inodes stay locked and both views in use until the batch is written. So the source's extents stay in the database all the while,
  * and the collector finds the chunks there or in the target (GC2 in lib/reclaim/gc.c).
@@ -10,10 +11,10 @@
 #include "lib/base/fault.h"
 #include "lib/tree/content/content.h"
 #include "lib/tree/content/file.h"
+#include "lib/tree/content/holes.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/inodes/extent_edit.h"
 
-#define SHARE_MAX (1ULL << 30)      /* one call, so that a batch stays small */
 #define SMALL_COPY (64U << 10)      /* below it bytes are copied: an extent costs more than it saves */
 
 struct copy {
@@ -70,37 +71,63 @@ static ssize_t copy_bytes(const struct copy *copy)
 	return result < 0 ? result : have;
 }
 
-/* The source's extents, cut to the range and moved to where they go. Both locks are held. */
-static int load_shared(const struct copy *copy, struct extent_list *shared)
+static int load(struct inode *inode, uint64_t first, uint64_t end, struct extent_list *list)
 {
-	uint64_t end = copy->source_offset + copy->len;
-	struct view *view = copy->source->view;
-	struct extent_list list = { 0 };
 	int result;
 
-	rwlock_read(&view->epoch_lock);
-	result = extents_load(view, copy->source->ino, copy->source_offset, end, EXTENTS_ALL, &list);
-	rwlock_give(&view->epoch_lock);
-	for (size_t i = 0; i < list.count && result == 0; i++) {
-		struct extent extent = list.items[i];
-		uint64_t first = MAX(extent.offset, copy->source_offset);
-		uint64_t last = MIN(extent.offset + extent.record.length, end);
+	rwlock_read(&inode->view->epoch_lock);
+	result = extents_load(inode->view, inode->ino, first, end, CONTENT_STEP_EXTENTS, list);
+	rwlock_give(&inode->view->epoch_lock);
+	return result;
+}
+
+/* Shortens *len so that the extents of the list are all that there are in it. */
+static void bound(const struct extent_list *list, uint64_t offset, uint64_t *len)
+{
+	if (list->count >= CONTENT_STEP_EXTENTS)
+		*len = MIN(*len, extent_end(&list->items[list->count - 1]) - offset);
+}
+
+/* How far the next step goes. The source's extents are added to the list. Both locks are held. */
+static int plan_step(const struct copy *copy, struct extent_list *list, uint64_t *len)
+{
+	struct extent_list replaced = { 0 };
+	int result = load(copy->source, copy->source_offset, copy->source_offset + *len, list);
+
+	bound(list, copy->source_offset, len);
+	if (result == 0 && copy->target->record.allocated > 0)
+		result = load(copy->target, copy->target_offset, copy->target_offset + *len, &replaced);
+	bound(&replaced, copy->target_offset, len);
+	array_clear(&replaced);
+	return result;
+}
+
+/* Cuts the extents to the range and moves them to where they go; returns how many bytes they are. */
+static uint64_t move(const struct copy *copy, uint64_t len, struct extent_list *list)
+{
+	uint64_t end = copy->source_offset + len, sum = 0;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < list->count && list->items[i].offset < end; i++) {
+		struct extent extent = list->items[i];
+		uint64_t first = MAX(extent.offset, copy->source_offset), last = MIN(extent_end(&extent), end);
 
 		if (extent.record.chunk != CHUNK_NONE)
 			extent.record.chunk_offset += (uint32_t)(first - extent.offset);
 		extent.record.length = (uint32_t)(last - first);
 		extent.offset = first - copy->source_offset + copy->target_offset;
-		array_add(shared, extent);
+		sum += last - first;
+		list->items[kept++] = extent;
 	}
-	array_clear(&list);
-	return result;
+	list->count = kept;
+	return sum;
 }
 
 /* Both locks are held. */
-static int put_shared(const struct copy *copy, const struct extent_list *shared)
+static int put_shared(const struct copy *copy, uint64_t len, const struct extent_list *shared)
 {
 	struct inode *target = copy->target;
-	uint64_t end = copy->target_offset + copy->len;
+	uint64_t end = copy->target_offset + len;
 	struct transaction transaction;
 	int result = fault_point("copy-before-change");
 
@@ -121,29 +148,45 @@ static int put_shared(const struct copy *copy, const struct extent_list *shared)
 	return result;
 }
 
-/* Shares what it can; -EAGAIN when content that is buffered or inline is in the way. */
-static ssize_t copy_extents(struct copy *copy)
+/* -EAGAIN: content that is buffered or inline is in the way. -ENODATA: nobody knows whether a gap is a hole. Both locks are held. */
+static int share_step(const struct copy *copy, uint64_t *len)
 {
-	struct extent_list shared = { 0 };
 	struct inode *source = copy->source, *target = copy->target;
+	struct extent_list shared = { 0 };
 	int result;
 
-	lock_both(copy);
-	copy->len = copy->source_offset < source->size ? MIN(copy->len, source->size - copy->source_offset) : 0;
-	copy->len = MIN(copy->len, SHARE_MAX);
-	if (copy->len == 0)
-		result = 0;
-	else if (source->record.is_inline || target->record.is_inline || copy->len < SMALL_COPY ||
-		 dirty_overlaps(&source->active, copy->source_offset, copy->len) ||
-		 dirty_overlaps(&source->frozen, copy->source_offset, copy->len))
-		result = -EAGAIN;
-	else
-		result = load_shared(copy, &shared);
-	if (result == 0 && copy->len > 0)
-		result = put_shared(copy, &shared);
-	unlock_both(copy);
+	*len = copy->source_offset < source->size ? MIN(copy->len, source->size - copy->source_offset) : 0;
+	if (*len == 0)
+		return 0;
+	if (source->record.is_inline || target->record.is_inline || *len < SMALL_COPY ||
+	    dirty_overlaps(&source->active, copy->source_offset, *len) || dirty_overlaps(&source->frozen, copy->source_offset, *len))
+		return -EAGAIN;
+	result = plan_step(copy, &shared, len);
+	if (result == 0 && move(copy, *len, &shared) < *len && !holes_are_confirmed(source))
+		result = -ENODATA;
+	if (result == 0)
+		result = put_shared(copy, *len, &shared);
 	array_clear(&shared);
-	return result < 0 ? result : (ssize_t)copy->len;
+	return result;
+}
+
+/* Shares what it can in one step; -EAGAIN when content that is buffered or inline is in the way. */
+static ssize_t copy_extents(const struct copy *copy)
+{
+	uint64_t len = 0;
+	int result;
+
+	do {
+		lock_both(copy);
+		result = share_step(copy, &len);
+		unlock_both(copy);
+		if (result == -ENODATA) {
+			result = holes_confirm(copy->source);
+			if (result == 0)
+				result = -ENODATA;
+		}
+	} while (result == -ENODATA);
+	return result < 0 ? result : (ssize_t)len;
 }
 
 static int check(const struct copy *copy)
@@ -170,16 +213,26 @@ static int commit_both(struct copy *copy)
 	return result < 0 || copy->source == copy->target ? result : inode_commit(copy->target);
 }
 
+static uint64_t left_of(struct inode *source, uint64_t offset)
+{
+	uint64_t size;
+
+	mutex_take(&source->lock);
+	size = source->size;
+	mutex_give(&source->lock);
+	return offset < size ? size - offset : 0;
+}
+
 ssize_t inode_copy(struct inode *source, uint64_t source_offset, struct inode *target, uint64_t target_offset, uint64_t len)
 {
-	struct copy copy = { source, target, source_offset, target_offset, MIN(len, SHARE_MAX) };
 	/* extents name chunks, whose numbers mean the same in all families of a store */
+	struct copy copy = { source, target, source_offset, target_offset, MIN(len, left_of(source, source_offset)) };
 	int result = check(&copy);
 	ssize_t done = 0, step;
 
 	if (result == 0)
 		result = commit_both(&copy);
-	if (result < 0 || len == 0)
+	if (result < 0 || copy.len == 0)
 		return result;
 	do {
 		step = copy_extents(&copy);
@@ -191,6 +244,8 @@ ssize_t inode_copy(struct inode *source, uint64_t source_offset, struct inode *t
 		copy.source_offset += (uint64_t)step;
 		copy.target_offset += (uint64_t)step;
 		copy.len -= (uint64_t)step;
+		if (copy.len > 0)
+			content_let_others();
 		/* the target is longer than inline data now: once committed, the rest can be shared */
 		result = copy.len > 0 ? commit_both(&copy) : 0;
 	} while (result == 0 && copy.len > 0);

@@ -5,6 +5,7 @@
 #include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
 #include "lib/tree/content/file.h"
+#include "lib/tree/content/holes.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/inodes/extent_cache.h"
 
@@ -51,7 +52,10 @@ static int read_pieces(struct tree *tree, const struct extent_list *list, uint64
 	return result;
 }
 
-/* What the committed layer says about the range: `out` has inline data and zeros, the list what is to be read over it. */
+/*
+ * What the committed layer says about the range: `out` has inline data and zeros, the list what is to be read over it. -EAGAIN: there is a
+ * gap, of which nobody knows whether it is a hole.
+ */
 static int plan_committed(struct inode *inode, uint64_t offset, size_t len, uint8_t *out, struct extent_list *list)
 {
 	int result;
@@ -66,7 +70,7 @@ static int plan_committed(struct inode *inode, uint64_t offset, size_t len, uint
 	}
 	result = extent_cache_load(inode, offset, offset + len, list);
 	if (result == 0 && clear_gaps(list, offset, len, inode->record.size, out))
-		result = extent_cache_check_hole(inode);
+		result = holes_are_confirmed(inode) ? 0 : -EAGAIN;
 	return result;
 }
 
@@ -110,16 +114,22 @@ static int read_once(struct inode *inode, uint64_t offset, size_t len, void *out
 
 ssize_t inode_read(struct inode *inode, uint64_t offset, size_t len, void *out)
 {
-	bool again = false;
+	bool locked = false, again;
 	size_t done = 0;
 	int result;
 
 	if (S_ISDIR(inode->record.mode))
 		return -EISDIR;
 	len = MIN(len, SIZE_MAX / 2);
-	result = read_once(inode, offset, len, out, false, &done, &again);
-	if (result < 0 && again)
-		result = read_once(inode, offset, len, out, true, &done, &again);
+	do {
+		again = false;
+		result = read_once(inode, offset, len, out, locked, &done, &again);
+		locked |= again;
+		if (result == -EAGAIN) {
+			result = holes_confirm(inode);
+			again = result == 0;
+		}
+	} while (again);
 	return result < 0 ? result : (ssize_t)done;
 }
 

@@ -34,6 +34,9 @@ WARN_UNUSED int inode_seek(struct inode *inode, uint64_t offset, int whence, uin
 /* Shares the extents of what is copied (also between views of one store); returns the bytes copied, 0 at the end of the source. */
 WARN_UNUSED ssize_t inode_copy(struct inode *source, uint64_t source_offset, struct inode *target, uint64_t target_offset, uint64_t len);
 
+/* For who goes by a file's extents: 0 if its gaps are holes, -EIO if an extent is missing. */
+WARN_UNUSED int view_check_holes(struct view *view, uint64_t ino);
+
 WARN_UNUSED int inode_commit(struct inode *inode); /* buffered content becomes extents, not yet synced */
 WARN_UNUSED int inode_sync(struct inode *inode);   /* and is on disk */
 

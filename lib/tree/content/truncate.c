@@ -1,76 +1,101 @@
-/* The change of a file's length. */
+/*
+ * The change of a file's length. What is cut off is cut off from the end, in written steps of a bounded number of extents, each with the size
+ * that goes with it, until the rest fits into the batch that sets the wanted size. Between the steps others get at the inode. Whatever
+ * stops it, the file is a shorter one of the same content.
+ */
 #include <errno.h>
 
+#include "lib/base/clock.h"
 #include "lib/tree/content/content.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/inodes/extent_edit.h"
 
-/* Extents that one batch removes at most lie within so many bytes (more only if there are none between). */
-#define STEP_BYTES (512ULL << 20)
-
-/* Drops extents from the end in written steps, each with the size that goes with it, until one batch can hold the rest. */
-static int shorten_in_steps(struct inode *inode, uint64_t size)
+/* What the transaction leaves to do in memory after it was written. */
+static void forget_beyond(struct inode *inode, uint64_t size)
 {
-	struct view *view = inode->view;
-	struct extent last;
-	int result = 0;
-
-	while (result == 0 && inode->record.allocated > 2 * STEP_BYTES) {
-		struct kv_batch *batch;
-		uint64_t cut;
-
-		result = extents_before(view, inode->ino, UINT64_MAX, &last);
-		if (result < 0)
-			return result == -ENOENT ? -EIO : result;
-		cut = last.offset > STEP_BYTES ? last.offset - STEP_BYTES : 0;
-		if (cut <= size)
-			return 0;
-		batch = kv_batch_new();
-		result = extents_replace(inode, batch, cut, UINT64_MAX, NULL, 0);
-		if (result == 0) {
-			inode->record.size = MIN(inode->record.size, cut);
-			inode_record_put(inode, batch);
-			result = kv_write(view->tree->kv, batch, 0);
-		}
-		if (result == 0)
-			inode_written(inode);
-		kv_batch_free(batch);
-	}
-	return result;
+	pending_release(inode->view->tree, dirty_discard(&inode->active, size, UINT64_MAX));
+	if (inode->record.size != inode->size)
+		pending_note(inode);
 }
 
-static int shorten(struct transaction *transaction, struct inode *inode, uint64_t size)
+/*
+ * With bytes still buffered below it, a longer size belongs to their commit: before it, it would show zeros in their place.
+ */
+static void set_size(struct inode *inode, uint64_t size)
+{
+	bool is_buffered = size > 0 && dirty_overlaps(&inode->active, 0, size);
+
+	inode->record.size = is_buffered ? MIN(inode->record.size, size) : size;
+	inode->size = size;
+}
+
+/* The last extents beyond `size` in one batch. 1: there are more. Caller holds inode->lock, and nothing is being committed. */
+static int shorten_step(struct inode *inode, uint64_t size)
+{
+	struct extent_list last = { 0 };
+	struct transaction transaction;
+	uint64_t cut = 0;
+	int result;
+
+	transaction_begin_locked(&transaction, inode);
+	result = extents_load_last(inode->view, inode->ino, size, CONTENT_STEP_EXTENTS + 1, &last);
+	if (result == 0 && last.count <= CONTENT_STEP_EXTENTS) {
+		transaction_end(&transaction);
+		array_clear(&last);
+		return 0;
+	}
+	if (result == 0) {
+		cut = last.items[CONTENT_STEP_EXTENTS - 1].offset;
+		result = extents_replace(inode, transaction.batch, cut, UINT64_MAX, NULL, 0);
+	}
+	if (result == 0) {
+		set_size(inode, MIN(inode->size, cut));
+		content_touch(inode);
+		transaction_put(&transaction, inode);
+	}
+	result = transaction_write(&transaction, result);
+	transaction_end(&transaction);
+	array_clear(&last);
+	if (result == 0)
+		forget_beyond(inode, inode->size);
+	return result < 0 ? result : 1;
+}
+
+int content_shorten(struct inode *inode, uint64_t size)
 {
 	int result;
 
-	if (inode->record.is_inline) {
-		if (inode->inline_data.len > size)
-			transaction_set_inline(transaction, inode, inode->inline_data.data, size);
-		return 0;
-	}
-	if (inode->record.allocated == 0)
-		return 0;
-	result = shorten_in_steps(inode, size);
-	return result < 0 ? result : extents_replace(inode, transaction->batch, size, UINT64_MAX, NULL, 0);
+	if (size > FILE_SIZE_MAX)
+		return -EFBIG;
+	do {
+		mutex_take(&inode->lock);
+		inode_wait_drained(inode);
+		if (inode->gone || size >= inode->size || inode->record.is_inline || inode->record.allocated == 0)
+			result = 0;
+		else
+			result = shorten_step(inode, size);
+		mutex_give(&inode->lock);
+		if (result > 0)
+			content_let_others();
+	} while (result > 0);
+	return result;
 }
 
 int content_truncate(struct transaction *transaction, struct inode *inode, uint64_t size)
 {
-	uint64_t dropped;
 	int result = 0;
 
-	if (size > FILE_SIZE_MAX)
-		return -EFBIG;
-	if (size < inode->size)
-		result = shorten(transaction, inode, size);
-	if (result < 0)
-		return result;
-	dropped = dirty_discard(&inode->active, size, UINT64_MAX);
-	pending_release(inode->view->tree, dropped);
-	/* with bytes still buffered, a longer size belongs to their commit: before it, it would show zeros in their place */
-	inode->record.size = inode->active.bytes == 0 ? size : MIN(inode->record.size, size);
-	inode->size = size;
-	if (inode->record.size != size)
-		pending_note(inode);
-	return 0;
+	if (inode->record.is_inline && inode->inline_data.len > size) {
+		transaction_set_inline(transaction, inode, inode->inline_data.data, size);
+	} else if (size < inode->size && !inode->record.is_inline && inode->record.allocated > 0) {
+		result = extents_replace(inode, transaction->batch, size, UINT64_MAX, NULL, 0);
+	}
+	if (result == 0)
+		set_size(inode, size);
+	return result;
+}
+
+void content_truncated(struct inode *inode)
+{
+	forget_beyond(inode, inode->size);
 }

@@ -187,11 +187,14 @@ static bool defer_times(struct inode *inode, const struct setattr *set, struct a
 
 static int change_attributes(struct inode *inode, const struct setattr *set, struct attr *ret_attr)
 {
+	bool is_resized = set->mask & SET_SIZE;
 	struct transaction transaction;
-	int r;
+	int r = is_resized ? content_shorten(inode, set->size) : 0;
 
+	if (r < 0)
+		return r;
 	mutex_take(&inode->lock);
-	if (set->mask & SET_SIZE)
+	if (is_resized)
 		inode_wait_drained(inode);
 	transaction_begin_locked(&transaction, inode);
 	r = apply(&transaction, inode, set);
@@ -199,9 +202,11 @@ static int change_attributes(struct inode *inode, const struct setattr *set, str
 	if (!inode->gone)
 		transaction_put(&transaction, inode);
 	r = transaction_write(&transaction, r);
+	transaction_end(&transaction);
+	if (r == 0 && is_resized)
+		content_truncated(inode);
 	if (r == 0)
 		inode_fill_attr(inode, ret_attr);
-	transaction_end(&transaction);
 	mutex_give(&inode->lock);
 	return r;
 }

@@ -11,7 +11,6 @@
 
 #define LEAF_LEN (8ULL << 20)
 #define CACHED_MAX (1U << 20)
-#define COUNTED_MAX (256ULL << 20) /* a longer file with holes is not counted whenever a hole is read */
 
 struct leaf {
 	uint64_t number;
@@ -21,7 +20,6 @@ struct leaf {
 
 struct extent_cache {
 	struct leaf *leaves; /* by number */
-	bool holes_confirmed;
 };
 
 void extent_cache_drop(struct inode *inode)
@@ -130,29 +128,4 @@ int extent_cache_load(struct inode *inode, uint64_t first, uint64_t end, struct 
 		first = next;
 	}
 	return result;
-}
-
-static int add_length(void *arg, const struct extent *extent)
-{
-	*(uint64_t *)arg += extent->record.length;
-	return 0;
-}
-
-int extent_cache_check_hole(struct inode *inode)
-{
-	uint64_t sum = 0;
-	int result;
-
-	if (inode->record.is_inline || inode->record.allocated == 0)
-		return 0;
-	if (inode->extents && inode->extents->holes_confirmed)
-		return 0;
-	if (inode->record.size > COUNTED_MAX && inode->record.allocated < inode->record.size)
-		return 0;
-	result = view_extents(inode->view, inode->ino, add_length, &sum);
-	if (result < 0 || sum != inode->record.allocated)
-		return -EIO;
-	if (inode->extents)
-		inode->extents->holes_confirmed = true;
-	return 0;
 }

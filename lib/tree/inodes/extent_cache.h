@@ -10,9 +10,7 @@
 
 /* Adds the extents that overlap [first, end) to the list, from memory where it can. */
 WARN_UNUSED int extent_cache_load(struct inode *inode, uint64_t first, uint64_t end, struct extent_list *list);
-/* Whether a gap in the content is a hole: the extents that are there add up to record.allocated (I9). -EIO when they do not. */
-WARN_UNUSED int extent_cache_check_hole(struct inode *inode);
-/* After every change of extents, and before the inode is freed. */
+/* Before every change of extents, and before the inode is freed. */
 void extent_cache_drop(struct inode *inode);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include "lib/tree/inodes/extent_cache.h"
 
+#define COUNTED_MAX (256ULL << 20)
+
 static void put_extent(struct extent_edit *edit, const struct extent *extent, uint64_t old_epoch)
 {
 	struct view *view = edit->inode->view;
@@ -15,6 +17,9 @@ static void put_extent(struct extent_edit *edit, const struct extent *extent, ui
 struct extent_edit extent_edit_begin(struct inode *inode, struct kv_batch *batch)
 {
 	extent_cache_drop(inode);
+	/* it costs little to count the extents of such a file anew; those of a longer one follow its count from edit to edit */
+	if (inode->holes == HOLES_WRONG || inode->record.allocated <= COUNTED_MAX)
+		inode->holes = HOLES_UNKNOWN;
 	return (struct extent_edit){
 		.inode = inode,
 		.batch = batch,

@@ -31,13 +31,15 @@ struct inode {
 	unsigned opens;              /* open files; lock. Orphans wait for 0 */
 
 	struct mutex lock;           /* guards all below */
-	pthread_cond_t drained;      /* frozen became empty */
+	pthread_cond_t drained;      /* frozen became empty, or holes were counted */
 	struct inode_record record;  /* committed; record.data points to inline_data */
 	uint64_t record_epoch;       /* epoch of the committed version; 0 for an inode not yet written */
 	struct buf inline_data;      /* small file's committed content, or symlink target */
 	uint64_t size;               /* with buffered content */
 	struct dirty active, frozen;
 	struct extent_cache *extents; /* extent_cache.c; NULL or a part of the committed extents; freed by extent_cache_drop */
+	enum { HOLES_UNKNOWN, HOLES_CONFIRMED, HOLES_WRONG } holes; /* see content/holes.h */
+	bool counting_holes;
 	bool committing;             /* frozen belongs to a committer */
 	bool times_dirty;            /* record's times are newer than on disk */
 	bool gone;                   /* no name and no open file is left: content is removed */

@@ -9,6 +9,8 @@
 #include "lib/base/array.h"
 #include "lib/tree/records/view.h"
 
+struct version_iter;
+
 struct extent {
 	uint64_t offset;
 	struct extent_record record;
@@ -29,6 +31,13 @@ struct extent_list {
 WARN_UNUSED int extents_load(struct view *view, uint64_t ino, uint64_t first, uint64_t end, size_t limit, struct extent_list *list);
 /* The last one that starts before `offset`; -ENOENT. The caller holds the epoch lock shared. */
 WARN_UNUSED int extents_before(struct view *view, uint64_t ino, uint64_t offset, struct extent *ret_extent);
+
+/* Adds the last `limit` of those that start at `first` or later, the last one first. The caller holds the epoch lock shared. */
+WARN_UNUSED int extents_load_last(struct view *view, uint64_t ino, uint64_t first, size_t limit, struct extent_list *list);
+
+/* All of an inode, ascending, as they are when it is called; it takes the epoch lock. Freed with version_iter_free. */
+struct version_iter *extents_iterate(struct view *view, uint64_t ino);
+WARN_UNUSED int extents_next(struct version_iter *iter, struct extent *ret_extent); /* 1; 0 at the end */
 
 /* Calls back for each committed data or zeros extent of the inode, ascending; stops when the callback returns not 0, and returns that.
  * Takes the epoch lock. */
