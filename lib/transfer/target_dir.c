@@ -96,11 +96,25 @@ static int identify(struct target_dir *dir)
 	return 0;
 }
 
+static int look_at_name(void *arg, const char *name, uint64_t ino, uint8_t type)
+{
+	*(bool *)arg = strncmp(name, TARGET_TEMPORARY, strlen(TARGET_TEMPORARY)) == 0;
+	return 1;
+}
+
+/* The first name behind the bare beginning is one, if there is any. What cannot be listed is told of elsewhere. */
+static bool has_alike(struct target_dirs *dirs, uint64_t ino)
+{
+	bool has = false;
+
+	return view_list(dirs->export->view, ino, TARGET_TEMPORARY, look_at_name, &has) == 0 && has;
+}
+
 static struct target_dir *push(struct target_dirs *dirs, int fd, struct trail *trail, uint64_t ino)
 {
 	struct target_dir *dir = xcalloc(1, sizeof(*dir));
 
-	*dir = (struct target_dir){.fd = fd, .trail = trail, .ino = ino, .holders = 1};
+	*dir = (struct target_dir){.fd = fd, .trail = trail, .ino = ino, .has_alike = has_alike(dirs, ino), .holders = 1};
 	array_add(&dirs->stack, dir);
 	if (dirs->stack.count > NEAR) {
 		struct target_dir *far = dirs->stack.items[dirs->stack.count - 1 - NEAR];

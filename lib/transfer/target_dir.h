@@ -17,12 +17,16 @@
 #include "lib/transfer/export_parts.h"
 #include "lib/transfer/trail.h"
 
+/* How names begin under which files are written until they are complete. */
+#define TARGET_TEMPORARY ".corpusfs-part-"
+
 struct target_dir {
 	int fd;              /* open for whoever holds it */
 	struct trail *trail; /* its name, for messages */
 	uint64_t ino;        /* in the view */
 	bool existed;        /* before this export */
 	bool has_default_acl;
+	bool has_alike;      /* the view's directory has names of its own that begin as temporary ones do */
 
 	/* The rest is target_dir.c's. */
 	dev_t dev;

@@ -10,8 +10,6 @@
 #include "lib/base/fault.h"
 #include "lib/transfer/target_attributes.h"
 
-#define TEMPORARY ".corpusfs-part-"
-
 struct writing {
 	int fd;
 	int error; /* of the target */
@@ -21,7 +19,7 @@ struct writing {
 
 bool target_is_temporary(const char *name)
 {
-	return strncmp(name, TEMPORARY, strlen(TEMPORARY)) == 0;
+	return strncmp(name, TARGET_TEMPORARY, strlen(TARGET_TEMPORARY)) == 0;
 }
 
 void target_temporary(struct target_dirs *dirs, struct target_dir *dir, uint64_t ino, char ret_name[TARGET_TEMPORARY_MAX])
@@ -30,8 +28,8 @@ void target_temporary(struct target_dirs *dirs, struct target_dir *dir, uint64_t
 	unsigned number = 0;
 
 	do {
-		snprintf(ret_name, TARGET_TEMPORARY_MAX, TEMPORARY "%llu-%u", (unsigned long long)ino, number++);
-	} while (view_lookup(dirs->export->view, dir->ino, ret_name, &attr) == 0);
+		snprintf(ret_name, TARGET_TEMPORARY_MAX, TARGET_TEMPORARY "%llu-%u", (unsigned long long)ino, number++);
+	} while (dir->has_alike && view_lookup(dirs->export->view, dir->ino, ret_name, &attr) == 0);
 	/* An export that was killed may have left it. */
 	if (!dir->existed)
 		return;
