@@ -355,7 +355,7 @@ static int run_umount(struct cli *cli)
 		result = where_remove_dead(mountpoint, &err);
 		if (result < 0)
 			return exit_with(&err);
-		printf("unmounted %s, whose daemon had died; everything that was synced is on disk\n", mountpoint);
+		printf("unmounted %s, whose daemon had died; what was synced is on disk, what was not is lost\n", mountpoint);
 		return EXIT_OK;
 	}
 	if (result == 0)

@@ -182,6 +182,42 @@ static int attempt(const char *store, struct asked *asked, json_t **ret_result, 
 	return result;
 }
 
+struct dead_search {
+	const char *store;
+	char *mountpoint; /* of the first that was found; owned */
+};
+
+static void look_for_dead(void *arg, const char *mountpoint, const char *store, unsigned connection)
+{
+	struct dead_search *search = arg;
+
+	if (!search->mountpoint && store && strcmp(store, search->store) == 0 && !where_is_read_only(mountpoint) &&
+	    where_health(mountpoint) == WHERE_DEAD)
+		search->mountpoint = xstrdup(mountpoint);
+}
+
+/*
+ * What was written to a mount whose daemon has died, and not synced by then, is gone. Whoever answers now does not know of it: neither we
+ * nor the next daemon may say that everything is on disk, or take a snapshot of "everything".
+ */
+static int check_no_dead_mount(const char *store, struct error *err)
+{
+	struct dead_search search = {.store = store};
+
+	where_each(look_for_dead, &search);
+	if (!search.mountpoint)
+		return 0;
+	error_set(err, -ENOTCONN, "the daemon of the mount at %s has died: what was written there and not synced is lost", search.mountpoint);
+	error_hint(err, "corpusfs umount %s, look what is there, then do this again", search.mountpoint);
+	free(search.mountpoint);
+	return -ENOTCONN;
+}
+
+static bool speaks_for_mounts(const char *op)
+{
+	return strcmp(op, "store.sync") == 0 || strcmp(op, "snapshot.create") == 0;
+}
+
 /* Takes over asked->args. */
 static int run_asked(const char *store, struct asked *asked, json_t **ret_result, struct error *err)
 {
@@ -194,7 +230,10 @@ static int run_asked(const char *store, struct asked *asked, json_t **ret_result
 	asked->progress = asked->title ? &progress : NULL;
 	asked->gathered = asked->row ? NULL : json_array();
 	do {
-		result = attempt(store, asked, ret_result, &locked, err);
+		result = speaks_for_mounts(asked->op) ? check_no_dead_mount(store, err) : 0;
+		locked = false;
+		if (result == 0)
+			result = attempt(store, asked, ret_result, &locked, err);
 	} while (result < 0 && locked && !interrupt_came() && run_wait(&patience, store));
 	progress_end(&progress);
 	if (result == 0 && asked->gathered && op && op->rows)

@@ -113,5 +113,7 @@ int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
 	if (message)
 		atomic_store(&kv->log_suspect, true);
 	result = kv_result(kv, message);
+	if (result == 0 && !(flags & KV_SYNC))
+		kv_note_unsynced(kv);
 	return result == 0 && (flags & KV_SYNC) ? kv_admit(kv, true) : result;
 }

@@ -26,6 +26,7 @@ struct kv {
 	bool read_only;
 	int (*check)(void *arg, bool now); /* see kv.h */
 	void *check_arg;
+	atomic_uint_fast64_t unsynced_since_ms; /* 0: nothing */
 	atomic_bool taken;       /* check has said that the database is another process's */
 	rocksdb_column_family_handle_t *handles[KV_HANDLE_COUNT];
 	struct kv_setup setup;
@@ -54,6 +55,8 @@ static inline uint64_t kv_number_of(const void *key, size_t len)
 
 /* The errno that RocksDB's message stands for. */
 int kv_errno(const char *message);
+
+void kv_note_unsynced(struct kv *kv); /* after a batch was written */
 
 /* 0 when the database may be written. */
 WARN_UNUSED int kv_admit(struct kv *kv, bool now);

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lib/base/file.h"
+#include "lib/base/clock.h"
 #include "lib/kv/database_dir.h"
 #include "lib/kv/info_log.h"
 
@@ -166,13 +166,32 @@ int kv_admit(struct kv *kv, bool now)
 	return result;
 }
 
+void kv_note_unsynced(struct kv *kv)
+{
+	uint64_t none = 0;
+
+	if (atomic_load_explicit(&kv->unsynced_since_ms, memory_order_relaxed) == 0)
+		atomic_compare_exchange_strong(&kv->unsynced_since_ms, &none, MAX(clock_ms(), 1U));
+}
+
+uint64_t kv_unsynced_ms(struct kv *kv)
+{
+	uint64_t since = atomic_load(&kv->unsynced_since_ms), now = clock_ms();
+
+	return since == 0 ? 0 : now > since ? now - since : 1;
+}
+
 int kv_sync(struct kv *kv)
 {
 	if (kv->read_only)
 		return 0;
 	int result = kv_admit(kv, false);
+	/* Batches that are written from here on may be in this sync or not: they count as unsynced. */
+	uint64_t since = atomic_exchange(&kv->unsynced_since_ms, 0);
 	if (result == 0)
 		result = kv_result(kv, sync_log(kv));
+	if (result < 0 && since)
+		atomic_store(&kv->unsynced_since_ms, since);
 	/* What is on disk counts only if the log that it is in was still ours then. */
 	return result < 0 ? result : kv_admit(kv, true);
 }

@@ -82,6 +82,7 @@ bool kv_stopped(struct kv *kv); /* a write of the log has failed, and no kv_sync
 #define KV_SYNC 1U
 WARN_UNUSED int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags);
 WARN_UNUSED int kv_sync(struct kv *kv);
+uint64_t kv_unsynced_ms(struct kv *kv); /* how long ago the oldest batch was written that no sync has followed; 0: there is none */
 
 /* Iterates over [first, end); `end` may be NULL for none. Sees the database as it was when the iterator was made. */
 struct kv_iter *kv_iter_new(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len);

@@ -102,6 +102,7 @@ struct store {
 	struct pool *pool;
 	struct chunks *chunks;
 	struct tree *tree;
+	struct log_sync *log_sync; /* NULL: it is opened read-only */
 
 	struct mutex change_lock; /* see store.h */
 	uint64_t counters[COUNTER_COUNT]; /* next to give out; change_lock */

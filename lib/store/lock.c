@@ -32,6 +32,8 @@
  *   it is stopped, or its machine  on this machine: it keeps the store, whatever the time. From another host, the store is taken after 15
  *   sleeps, for long               seconds. When it goes on, it finds the other word, at the next beat or write, and has lost the store.
  *   clocks differ or jump          nothing: only CLOCK_MONOTONIC of the one who waits is used, and only for how long he waits.
+ *   power fails                    the next start of the machine takes the store at once. If the record's name was on disk and its content
+ *                                  was not, after 1 second.
  *   the record is deleted          its owner finds that out at the next beat and writes nothing more, as if it had been taken.
  *   caches show old content        on filesystems that may be shared, records are read and written past the cache (O_DIRECT), or opened
  *                                  anew for each look where that cannot be. What the server itself delays is added to L3's promise.
@@ -64,6 +66,7 @@
 #define LOOK_US 50000
 #define CHECK_MS 100
 #define TAKE_TRIES 100
+#define TORN_MS 1000
 
 struct lock {
 	int dir, fd; /* the store's directory, STORE/lock */
@@ -155,16 +158,18 @@ static struct look look_at(const struct lock *lock, const char *name)
 /* Waits for a change of the record: true as soon as there is one, false when patience is over. */
 static bool changes(const struct lock *lock, const char *name, const struct look *before)
 {
+	/* Between taking a name and writing the record there is no time; a power cut may have kept the one and lost the other. */
+	const unsigned patience = before->result == -EBADMSG ? MIN(TORN_MS, lock->options.patience_ms) : lock->options.patience_ms;
 	const uint64_t begun = clock_ms();
 	bool told = false;
 
-	while (clock_ms() - begun < lock->options.patience_ms) {
+	while (clock_ms() - begun < patience) {
 		struct look now = look_at(lock, name);
 		if (now.result != before->result || (now.result == 0 && now.beat != before->beat))
 			return true;
 		if (!told && clock_ms() - begun >= NOTICE_MS && lock->options.notice) {
 			AUTO_FREE char *text = xasprintf("%s may be in use elsewhere: waiting up to %u s for a sign of life", lock->path,
-			                                 lock->options.patience_ms / 1000);
+			                                 patience / 1000);
 			lock->options.notice(lock->options.arg, text);
 			told = true;
 		}

@@ -7,6 +7,7 @@
 #include "lib/store/catalog.h"
 #include "lib/store/lock.h"
 #include "lib/store/lock_file.h"
+#include "lib/store/log_sync.h"
 
 #define CACHE_DEFAULT (256ULL << 20)
 #define WRITE_BUFFER_DEFAULT (256ULL << 20)
@@ -83,7 +84,7 @@ static int open_layers(struct store *store, const struct store_options *options,
 		.write_buffer_bytes = options->write_buffer_bytes ? options->write_buffer_bytes : WRITE_BUFFER_DEFAULT,
 		.inode_cache_entries = INODE_CACHE_ENTRIES,
 		.idle_ms = 200,
-		.commit_ms = 5000,
+		.commit_ms = STORE_COMMIT_MS,
 	};
 	int result = open_database(store, cache - cache / 2, threads, err);
 
@@ -103,7 +104,10 @@ static int open_layers(struct store *store, const struct store_options *options,
 	if (result < 0)
 		return result;
 	result = gc_state_load(store);
-	return result < 0 ? error_set(err, result, "the collector's state cannot be read: %s", strerror(-result)) : 0;
+	if (result < 0)
+		return error_set(err, result, "the collector's state cannot be read: %s", strerror(-result));
+	result = store->read_only ? 0 : log_sync_start(store->kv, &store->log_sync);
+	return result < 0 ? error_set(err, result, "no thread could be started: %s", strerror(-result)) : 0;
 }
 
 /* Files that were unlinked while open when the store was last closed or killed. A full disk must not keep the store shut: they stay
@@ -124,6 +128,7 @@ static int close_layers(struct store *store)
 {
 	int result = store->tree ? tree_sync(store->tree) : 0;
 
+	log_sync_stop(store->log_sync);
 	views_close_all(store);
 	if (store->tree)
 		tree_free(store->tree);

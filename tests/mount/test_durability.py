@@ -1,0 +1,143 @@
+"""What is on the disk when: without being asked, after a sync, and what is said when it cannot be known."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import procs, program
+from harness.reference import make_ext4
+from harness.store import Store
+
+MIB = 1 << 20
+
+
+def write(path, data, sync=False):
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    os.write(fd, data)
+    if sync:
+        os.fsync(fd)
+    os.close(fd)
+
+
+class Disk:
+    """A disk of its own, of which copies can be made: what is in a copy would be there after a power cut at that moment."""
+
+    def __init__(self, area, run):
+        self.area, self.run, self.image, self.count = area, run, area + "/image", 0
+        make_ext4(self.image, area + "/disk", 400 * MIB)
+        # Nothing reaches the disk by the filesystem's own clock within the time of a test.
+        subprocess.run(["mount", "-o", "remount,commit=300", area + "/disk"], check=True, timeout=60)
+        self.store = Store(area, run.mark, run.home, path=area + "/disk/store").init()
+
+    def after_power_cut(self, *names):
+        """The content of these files of dataset d, as a store on a copy of the disk has them; None where there is no such file."""
+        self.count += 1
+        copy, point, out = (f"{self.area}/{what}{self.count}" for what in ("copy", "point", "out"))
+        subprocess.run(["cp", "--sparse=always", self.image, copy], check=True, timeout=60)
+        os.mkdir(point)
+        subprocess.run(["mount", "-o", "loop", copy, point], check=True, timeout=60)
+        try:
+            store = Store(self.area, self.run.mark, self.run.home, path=point + "/store")
+            store.ok("-s", store.path, "export", "d", out)
+        finally:
+            subprocess.run(["umount", point], check=True, timeout=60)
+            os.unlink(copy)
+        return [procs.read(f"{out}/{name}") if os.path.exists(f"{out}/{name}") else None for name in names]
+
+
+@pytest.fixture
+def disk(run, area):
+    made = Disk(area, run)
+    yield made
+    try:
+        made.store.close()
+    finally:
+        procs.detach(area + "/disk")
+
+
+@pytest.mark.timeout(120)
+def test_what_nobody_syncs_is_on_the_disk_by_itself(disk):
+    point = disk.store.mount(disk.area + "/mnt")
+    disk.store.create("d")
+    small, large = b"small" * 1000, os.urandom(3 * MIB)
+    begun = time.monotonic()
+    write(point + "/d/small", small)
+    write(point + "/d/large", large)
+    os.mkdir(point + "/d/dir")
+    os.rename(point + "/d/small", point + "/d/dir/moved")
+    assert disk.after_power_cut("dir/moved", "large") == [None, None] or time.monotonic() - begun > 1, "the test shows nothing on such a disk"
+    procs.poll(lambda: disk.after_power_cut("dir/moved", "large") == [small, large], 20 * program.scale(), "it is on the disk", step=0.5)
+
+
+@pytest.mark.timeout(120)
+def test_a_file_that_is_written_without_a_pause_is_on_the_disk_by_itself(disk):
+    """It is never idle, and grows: what was written first does not wait for what comes."""
+    point = disk.store.mount(disk.area + "/mnt")
+    disk.store.create("d")
+    script = 'exec 3>"$1"; while :; do printf 0123456789 >&3; sleep 0.02; done'
+    with subprocess.Popen(["bash", "-c", script, "writer", point + "/d/file"]) as writer:
+        try:
+            start = b"0123456789" * 10
+            found = lambda: (disk.after_power_cut("file")[0] or b"").startswith(start)  # noqa: E731
+            procs.poll(found, 25 * program.scale(), "its start is on the disk", step=0.5)
+        finally:
+            writer.kill()
+
+
+@pytest.mark.timeout(120)
+def test_what_was_synced_survives_a_power_cut(disk):
+    point = disk.store.mount(disk.area + "/mnt")
+    disk.store.create("d")
+    write(point + "/d/one", b"one", sync=True)
+    assert disk.after_power_cut("one") == [b"one"]
+    write(point + "/d/two", b"two")
+    disk.store.ok("sync", point)
+    assert disk.after_power_cut("one", "two") == [b"one", b"two"]
+
+
+# --- a daemon that died ---
+
+
+def refused(result, *words):
+    assert result.code not in (program.OK, program.USAGE), result
+    assert not re.search("everything is on disk", result.out), result
+    assert all(word in result.err for word in words), result.err
+
+
+@pytest.fixture
+def dead(fs, store):
+    """A mount whose daemon was killed with a file in its memory; its place."""
+    write(fs + "/synced", b"synced", sync=True)
+    write(fs + "/lost", b"lost")
+    os.kill(store.pid, signal.SIGKILL)
+    store.ended(-signal.SIGKILL)
+    return store.points[0]
+
+
+def test_no_command_says_on_disk_when_the_daemon_has_died(dead, store):
+    for command in (["sync", dead], ["-s", store.path, "sync"], ["-s", store.path, "snapshot", "create", "d@s"]):
+        refused(store.run(*command), "has died", dead)
+    assert store.ok("-s", store.path, "snapshot", "list") .count("@") == 0
+    # What says nothing of that works.
+    assert "d" in store.ok("-s", store.path, "dataset", "list").split()
+    assert "what was not is lost" in store.ok("umount", dead)
+    assert not procs.mounts(dead)
+    store.points.clear()
+    store.ok("-s", store.path, "sync")
+    store.ok("-s", store.path, "snapshot", "create", "d@s")
+
+
+def test_a_new_daemon_does_not_answer_for_the_mount_of_a_dead_one(dead, store):
+    second = store.mount(store.area + "/second")
+    refused(store.run("sync", dead), "has died", dead)
+    refused(store.run("-s", store.path, "sync"), "has died", dead)
+    refused(store.run("-s", store.path, "snapshot", "create", "d@s"), "has died", dead)
+    assert "what was not is lost" in store.ok("umount", dead)
+    store.points.remove(dead)
+    store.ok("sync", second)
+    store.ok("-s", store.path, "snapshot", "create", "d@s")
+    assert procs.read(second + "/d/.snapshots/s/synced") == b"synced"
