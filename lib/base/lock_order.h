@@ -15,6 +15,8 @@
 
 /*   rank              name                    keys, where one thread may hold several */
 #define LOCK_ORDER(X)                                                                                                  \
+	X(LOCK_IMPORT_READ, "import.reading")                                                                          \
+	X(LOCK_IMPORT_APPLY, "import.applying")                                                                        \
 	X(LOCK_CHANGE,     "store.change_lock")                                                                        \
 	X(LOCK_FUSE_FREEZE, "freeze.lock")             /* of fs/fuse */                                                \
 	X(LOCK_NAMES,      "view.names")                                                                               \

@@ -33,14 +33,14 @@ void apply_free(struct apply *apply)
 	free(apply);
 }
 
-void told_clear(struct told *told)
+void archived_clear(struct archived *archived)
 {
-	trail_put(told->member.trail);
-	xattrs_clear(&told->member.xattrs);
-	free(told->path);
-	free(told->from);
-	free(told->target);
-	*told = (struct told){0};
+	trail_put(archived->member.trail);
+	xattrs_clear(&archived->member.xattrs);
+	free(archived->path);
+	free(archived->from);
+	free(archived->target);
+	*archived = (struct archived){0};
 }
 
 void apply_flush(struct apply *apply)
@@ -50,25 +50,31 @@ void apply_flush(struct apply *apply)
 
 /* --- where it goes --- */
 
-static void tell(struct apply *apply, const struct told *told, int code, const char *why)
+static void tell(struct apply *apply, const struct archived *archived, int code, const char *why)
 {
 	if (why)
-		member_problem(apply->import, &told->member, code, why);
+		member_problem(apply->import, &archived->member, code, why);
 	else
-		member_result(apply->import, &told->member, code);
+		member_result(apply->import, &archived->member, code);
 }
 
-/* The directory that the member is to stand in, made if needed. False: the problem was told. */
-static bool find_place(struct apply *apply, struct told *told)
+/* Finds or makes the directory that the member is to stand in. False: the member cannot come in, and the user was told why. */
+static bool find_place(struct apply *apply, struct archived *archived)
 {
-	struct member *member = &told->member;
+	struct member *member = &archived->member;
 	const char *why;
-	int r = places_find(apply->places, told->path, (size_t)(told->name - told->path), true, &member->dir, &why);
+	int r = places_find(apply->places, archived->path, (size_t)(archived->name - archived->path), true, &member->dir, &why);
 
-	if (r < 0)
-		tell(apply, told, r, why);
-	member->dir_existed = r == 0 && member->dir < apply->import->first_new;
-	return r == 0 && (!*told->path || member_accept(apply->import, member));
+	if (r < 0) {
+		tell(apply, archived, r, why);
+		return false;
+	}
+	member->dir_existed = member->dir < apply->import->first_new;
+	if (*archived->path)
+		return member_accept(apply->import, member);
+	/* The target itself has its name already. */
+	member_own(apply->import, member);
+	return true;
 }
 
 /* --- what is there --- */
@@ -109,12 +115,12 @@ static bool has_same_content(struct apply *apply, uint64_t ino, const void *data
 }
 
 /* What is a second name of another file is not the same: tar makes a file of its own. */
-bool apply_is_there(struct apply *apply, const struct told *told, struct attr *ret_attr)
+bool apply_is_there(struct apply *apply, const struct archived *archived, struct attr *ret_attr)
 {
 	struct attr attr;
 
-	if (!member_is_there(apply->import, &told->member, &attr) || attr.nlink > 1 ||
-	    !has_same_attributes(apply, attr.ino, &told->member.xattrs))
+	if (!member_is_there(apply->import, &archived->member, &attr) || attr.nlink > 1 ||
+	    !has_same_attributes(apply, attr.ino, &archived->member.xattrs))
 		return false;
 	*ret_attr = attr;
 	return true;
@@ -122,34 +128,34 @@ bool apply_is_there(struct apply *apply, const struct told *told, struct attr *r
 
 /* --- what it does --- */
 
-static void put_file(struct apply *apply, struct told *told)
+static void put_file(struct apply *apply, struct archived *archived)
 {
-	struct member *member = &told->member;
+	struct member *member = &archived->member;
 	struct attr attr;
 	size_t number;
 
 	if (batch_is_full(apply->batch) || batch_find(apply->batch, member->dir, member->name, &number))
 		batch_flush(apply->batch);
-	if (apply_is_there(apply, told, &attr) && has_same_content(apply, attr.ino, told->data, S_ISREG(member->mode) ? member->size : 0))
+	if (apply_is_there(apply, archived, &attr) && has_same_content(apply, attr.ino, archived->data, S_ISREG(member->mode) ? member->size : 0))
 		member_skipped(apply->import, &attr);
 	else
-		batch_add(apply->batch, member, told->data, S_ISREG(member->mode) ? member->size : 0);
+		batch_add(apply->batch, member, archived->data, S_ISREG(member->mode) ? member->size : 0);
 }
 
 /* A directory stays one; anything else gives way. */
-static void put_directory(struct apply *apply, struct told *told)
+static void put_directory(struct apply *apply, struct archived *archived)
 {
 	struct import *import = apply->import;
-	struct member *member = &told->member;
+	struct member *member = &archived->member;
 	struct attr attr;
 	uint64_t ino;
-	int r = *told->path ? places_lookup(apply->places, member->dir, member->name, &attr)
+	int r = *archived->path ? places_lookup(apply->places, member->dir, member->name, &attr)
 	                    : view_getattr(import->view, import->root, &attr);
 
 	if (r == 0 && S_ISDIR(attr.mode)) {
 		import_directory_attributes(import, member, attr.ino);
 		import_directory_done(import, attr.ino, member);
-		atomic_fetch_add(&import->transfer.directories, *told->path != '\0');
+		atomic_fetch_add(&import->transfer.directories, *archived->path != '\0');
 		return;
 	}
 	if (r == 0)
@@ -157,14 +163,14 @@ static void put_directory(struct apply *apply, struct told *told)
 	if (r == 0)
 		import_changed(import, member->dir, member->name, attr.ino);
 	if (r < 0 && r != -ENOENT) {
-		tell(apply, told, r, NULL);
+		tell(apply, archived, r, NULL);
 		return;
 	}
 	r = import_directory(import, member, &ino);
 	if (r == 0)
 		import_directory_done(import, ino, member);
 	else if (r == -EEXIST)
-		tell(apply, told, r, NULL);
+		tell(apply, archived, r, NULL);
 }
 
 static int look_at_source(struct apply *apply, uint64_t dir, const char *name, struct attr *ret_attr, const char **ret_why)
@@ -180,24 +186,24 @@ static int look_at_source(struct apply *apply, uint64_t dir, const char *name, s
 }
 
 /* What it links to is looked at first: where that is missing, nothing is made. */
-static void put_link(struct apply *apply, struct told *told)
+static void put_link(struct apply *apply, struct archived *archived)
 {
-	const char *slash = strrchr(told->from, '/'), *name = slash ? slash + 1 : told->from, *why = NULL;
-	struct member *member = &told->member;
+	const char *slash = strrchr(archived->from, '/'), *name = slash ? slash + 1 : archived->from, *why = NULL;
+	struct member *member = &archived->member;
 	struct attr attr, there;
 	uint64_t dir;
 	size_t number;
-	int r = places_find(apply->places, told->from, (size_t)(name - told->from), false, &dir, &why);
+	int r = places_find(apply->places, archived->from, (size_t)(name - archived->from), false, &dir, &why);
 
 	if (r == -ENOENT && !why)
 		why = NO_SOURCE;
 	if (r == 0 && !batch_find(apply->batch, dir, name, &number))
 		r = look_at_source(apply, dir, name, &attr, &why);
 	if (r < 0) {
-		tell(apply, told, r, why);
+		tell(apply, archived, r, why);
 		return;
 	}
-	if (!find_place(apply, told))
+	if (!find_place(apply, archived))
 		return;
 	if (batch_is_full(apply->batch) || batch_find(apply->batch, member->dir, member->name, &number))
 		batch_flush(apply->batch);
@@ -210,26 +216,26 @@ static void put_link(struct apply *apply, struct told *told)
 	if (r == 0 && view_lookup(apply->import->view, member->dir, member->name, &there) == 0 && S_ISDIR(there.mode))
 		batch_flush(apply->batch);
 	if (r < 0)
-		tell(apply, told, r, why);
+		tell(apply, archived, r, why);
 	else
 		import_link(apply->import, member, attr.ino);
 }
 
-void apply_member(struct apply *apply, struct told *told)
+void apply_member(struct apply *apply, struct archived *archived)
 {
 	if (!import_may_add(apply->import))
 		return;
-	if (told->from)
-		put_link(apply, told);
-	else if (!find_place(apply, told))
+	if (archived->from)
+		put_link(apply, archived);
+	else if (!find_place(apply, archived))
 		return;
-	else if (S_ISDIR(told->member.mode))
-		put_directory(apply, told);
+	else if (S_ISDIR(archived->member.mode))
+		put_directory(apply, archived);
 	else
-		put_file(apply, told);
+		put_file(apply, archived);
 }
 
-bool apply_place(struct apply *apply, struct told *told)
+bool apply_place(struct apply *apply, struct archived *archived)
 {
-	return import_may_add(apply->import) && find_place(apply, told);
+	return import_may_add(apply->import) && find_place(apply, archived);
 }

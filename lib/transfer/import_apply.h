@@ -4,8 +4,8 @@
 
 #include "lib/transfer/import_parts.h"
 
-/* A member as the archive told it. All is owned, but for `data` and what `member` points to. */
-struct told {
+/* A member as it stands in the archive. It owns all but `data` and what `member` points to. */
+struct archived {
 	char *path;       /* plain: see archive_path.h */
 	const char *name; /* the last part of it */
 	char *from;       /* of a hard link: the plain path of what it links to */
@@ -13,21 +13,21 @@ struct told {
 	struct member member;
 	const void *data; /* of a regular file */
 };
-void told_clear(struct told *told);
+void archived_clear(struct archived *archived);
 
 struct apply;
 struct apply *apply_new(struct import *import);
 void apply_free(struct apply *apply);
 
 /* A member without content, or with small content, which must be good until apply_flush. Takes its xattrs. */
-void apply_member(struct apply *apply, struct told *told);
+void apply_member(struct apply *apply, struct archived *archived);
 void apply_flush(struct apply *apply); /* all that was applied is in the dataset */
 /*
- * A regular file whose content comes as a stream, after apply_flush. False: it may not come in, its problem was told. Else told->member is
- * complete for stream_begin.
+ * A regular file whose content comes as a stream, after apply_flush. True: archived->member is complete for stream_begin. False: it may not
+ * come in, and the user was told why.
  */
-WARN_UNUSED bool apply_place(struct apply *apply, struct told *told);
-/* Whether what such a file was told to be, but for its content, was there before the import. */
-WARN_UNUSED bool apply_is_there(struct apply *apply, const struct told *told, struct attr *ret_attr);
+WARN_UNUSED bool apply_place(struct apply *apply, struct archived *archived);
+/* Whether the dataset had the same before the import; content is not compared. */
+WARN_UNUSED bool apply_is_there(struct apply *apply, const struct archived *archived, struct attr *ret_attr);
 
 #endif

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/locks.h"
 #include "lib/transfer/acl_parse.h"
 #include "lib/transfer/archive_path.h"
 #include "lib/transfer/import_apply.h"
@@ -23,7 +24,7 @@
 #define TELL_EVERY_MS 200
 
 struct portion {
-	ARRAY(struct told) members;
+	ARRAY(struct archived) members;
 	struct room room;
 	size_t text; /* bytes of names and attributes */
 };
@@ -32,9 +33,9 @@ struct archive_import {
 	struct import *import;
 	struct archive_in *in;
 
-	pthread_mutex_t applying; /* guards `apply`; taken after `reading` */
+	struct mutex applying; /* guards `apply`; taken after `reading` */
 	struct apply *apply;
-	pthread_mutex_t reading; /* guards `in` and all below */
+	struct mutex reading; /* guards `in` and all below */
 	bool ended;
 	struct trail *trail; /* the directory of the last member */
 	char *last;          /* the member that was last read wholly */
@@ -48,7 +49,7 @@ static void apply_portion(struct archive_import *archive, struct portion *portio
 {
 	for (size_t i = 0; i < portion->members.count; i++) {
 		apply_member(archive->apply, &portion->members.items[i]);
-		told_clear(&portion->members.items[i]);
+		archived_clear(&portion->members.items[i]);
 	}
 	apply_flush(archive->apply);
 	array_reset(&portion->members);
@@ -58,9 +59,9 @@ static void apply_portion(struct archive_import *archive, struct portion *portio
 
 static void apply_now(struct archive_import *archive, struct portion *portion)
 {
-	pthread_mutex_lock(&archive->applying);
+	mutex_take(&archive->applying);
 	apply_portion(archive, portion);
-	pthread_mutex_unlock(&archive->applying);
+	mutex_give(&archive->applying);
 }
 
 static bool is_full(const struct portion *portion)
@@ -75,14 +76,14 @@ static int damaged(struct archive_import *archive, const char *path, int code)
 {
 	AUTO_FREE char *in = path ? xasprintf(", in member %s", path) : xstrdup("");
 	AUTO_FREE char *after = archive->last ? xasprintf("after member %s", archive->last) : xstrdup("at its first member");
+	const char *how = code == -EBADMSG ? "is damaged" : "cannot be read any more";
 	struct transfer *transfer = &archive->import->transfer;
 
-	if (!transfer_stopped(transfer) && code == -EBADMSG)
-		transfer_fail(transfer, code, "%s is damaged %s%s: %s; what came before is complete", archive->import->options->source, after, in,
-		              archive_in_problem(archive->in));
-	else if (!transfer_stopped(transfer))
-		transfer_fail(transfer, code, "%s cannot be read any more %s%s: %s; what came before is complete", archive->import->options->source,
-		              after, in, archive_in_problem(archive->in));
+	if (transfer_stopped(transfer))
+		return code;
+	atomic_store(&archive->import->source_failure, code);
+	transfer_fail(transfer, code, "%s %s %s%s: %s; what came before is complete", archive->import->options->source, how, after, in,
+	              archive_in_problem(archive->in));
 	return code;
 }
 
@@ -111,46 +112,46 @@ static void take_attributes(struct import *import, struct member *member, const 
 		member_problem(import, member, -EINVAL, found->warning);
 }
 
-/* False: it cannot come in, its problem was told. */
-static bool take_told(struct archive_import *archive, const struct archive_found *found, struct told *told)
+/* False: it cannot come in, and the user was told why. */
+static bool take_description(struct archive_import *archive, const struct archive_found *found, struct archived *archived)
 {
 	const struct archive_member *member = &found->member;
 	struct transfer *transfer = &archive->import->transfer;
 	bool is_cut = false, is_from_cut = false;
 	const char *why = found->problem, *slash;
 
-	*told = (struct told){0};
+	*archived = (struct archived){0};
 	if (!why)
-		told->path = archive_path_plain(member->path, false, &why, &is_cut);
+		archived->path = archive_path_plain(member->path, false, &why, &is_cut);
 	if (!why && member->hardlink)
-		told->from = archive_path_plain(member->hardlink, true, &why, &is_from_cut);
-	if (!why && !*told->path && (told->from || !S_ISDIR(member->mode)))
+		archived->from = archive_path_plain(member->hardlink, true, &why, &is_from_cut);
+	if (!why && !*archived->path && (archived->from || !S_ISDIR(member->mode)))
 		why = "its name is empty";
-	if (!why && told->from && !*told->from)
+	if (!why && archived->from && !*archived->from)
 		why = "what it is a hard link of is a directory";
 	if (why) {
 		transfer_problem(transfer, "", member->path ? member->path : "?", -EINVAL, why);
-		told_clear(told);
+		archived_clear(archived);
 		return false;
 	}
 	archive->cut += is_cut;
-	slash = strrchr(told->path, '/');
-	told->name = slash ? slash + 1 : told->path;
-	told->target = member->target ? xstrdup(member->target) : NULL;
-	told->member = (struct member){.trail = trail_of(archive, told->path, told->name), .name = told->name, .mode = member->mode,
-	                               .uid = member->uid, .gid = member->gid, .rdev = member->rdev, .size = member->size,
-	                               .target = told->target, .mtime = member->mtime,
-	                               .atime = member->has_atime ? member->atime : member->mtime};
+	slash = strrchr(archived->path, '/');
+	archived->name = slash ? slash + 1 : archived->path;
+	archived->target = member->target ? xstrdup(member->target) : NULL;
+	archived->member = (struct member){.trail = trail_of(archive, archived->path, archived->name), .name = archived->name,
+	                                   .mode = member->mode, .uid = member->uid, .gid = member->gid, .rdev = member->rdev,
+	                                   .size = member->size, .target = archived->target, .mtime = member->mtime,
+	                                   .atime = member->has_atime ? member->atime : member->mtime};
 	if (S_ISLNK(member->mode))
-		told->member.mode = S_IFLNK | 0777;
-	take_attributes(archive->import, &told->member, found);
+		archived->member.mode = S_IFLNK | 0777;
+	take_attributes(archive->import, &archived->member, found);
 	return true;
 }
 
 /* --- content; `reading` is held --- */
 
 /* The member's content into memory. Negative: it is damaged. */
-static int read_small(struct archive_import *archive, struct told *told, uint8_t *room)
+static int read_small(struct archive_import *archive, struct archived *archived, uint8_t *room)
 {
 	uint64_t offset, done = 0;
 	const void *data;
@@ -158,28 +159,28 @@ static int read_small(struct archive_import *archive, struct told *told, uint8_t
 	int r;
 
 	while ((r = archive_in_data(archive->in, &data, &len, &offset)) == 1) {
-		if (offset != done || len > told->member.size - done)
+		if (offset != done || len > archived->member.size - done)
 			return archive_in_is_wrong(archive->in, "it holds more than it says");
 		memcpy(room + offset, data, len);
 		done += len;
 	}
-	told->data = room;
-	return r == 0 && done < told->member.size ? archive_in_is_wrong(archive->in, "it holds less than it says") : r;
+	archived->data = room;
+	return r == 0 && done < archived->member.size ? archive_in_is_wrong(archive->in, "it holds less than it says") : r;
 }
 
-static int take_small(struct archive_import *archive, struct portion *portion, struct told *told)
+static int take_small(struct archive_import *archive, struct portion *portion, struct archived *archived)
 {
 	uint8_t *room;
 	int r;
 
-	if (!room_has(&portion->room, told->member.size))
+	if (!room_has(&portion->room, archived->member.size))
 		apply_now(archive, portion);
-	room = room_take(&portion->room, told->member.size);
-	r = room ? read_small(archive, told, room) : -ECANCELED;
+	room = room_take(&portion->room, archived->member.size);
+	r = room ? read_small(archive, archived, room) : -ECANCELED;
 	if (r < 0)
-		told_clear(told);
+		archived_clear(archived);
 	else
-		array_add(&portion->members, *told);
+		array_add(&portion->members, *archived);
 	return r;
 }
 
@@ -207,42 +208,42 @@ static int read_big(struct archive_import *archive, const struct member *member,
 }
 
 /* Of a file that is there, it must be certain that it came from this member: its content is not compared. */
-static bool is_there(struct archive_import *archive, const struct told *told)
+static bool is_there(struct archive_import *archive, const struct archived *archived)
 {
 	struct attr attr;
 
-	if (!apply_is_there(archive->apply, told, &attr) || told->member.size <= BIG_FILE || !archive_in_is_single(archive->in, told->path))
+	if (!apply_is_there(archive->apply, archived, &attr) || archived->member.size <= BIG_FILE || !archive_in_is_single(archive->in, archived->path))
 		return false;
 	member_skipped(archive->import, &attr);
 	return true;
 }
 
-static int stream(struct archive_import *archive, const struct told *told, bool has_holes)
+static int stream(struct archive_import *archive, const struct archived *archived, bool has_holes)
 {
 	struct import *import = archive->import;
 	struct inode *inode;
 	int written = 0, r;
 
-	if (stream_begin(import, &told->member, &inode) < 0)
+	if (stream_begin(import, &archived->member, &inode) < 0)
 		return 0;
-	r = read_big(archive, &told->member, inode, has_holes, &written);
+	r = read_big(archive, &archived->member, inode, has_holes, &written);
 	if (r == 0)
-		member_result(import, &told->member, written);
-	stream_end(import, &told->member, inode, r < 0 ? r : written);
+		member_result(import, &archived->member, written);
+	stream_end(import, &archived->member, inode, r < 0 ? r : written);
 	return r;
 }
 
 /* All before it is added first: then it is known whether it is there already, and its name comes after theirs. */
-static int take_big(struct archive_import *archive, struct portion *portion, struct told *told, bool has_holes)
+static int take_big(struct archive_import *archive, struct portion *portion, struct archived *archived, bool has_holes)
 {
 	int r = 0;
 
-	pthread_mutex_lock(&archive->applying);
+	mutex_take(&archive->applying);
 	apply_portion(archive, portion);
-	if (apply_place(archive->apply, told) && !is_there(archive, told))
-		r = stream(archive, told, has_holes);
-	pthread_mutex_unlock(&archive->applying);
-	told_clear(told);
+	if (apply_place(archive->apply, archived) && !is_there(archive, archived))
+		r = stream(archive, archived, has_holes);
+	mutex_give(&archive->applying);
+	archived_clear(archived);
 	return r;
 }
 
@@ -261,23 +262,23 @@ static void note_progress(struct archive_import *archive)
 static int take_member(struct archive_import *archive, struct portion *portion, const struct archive_found *found)
 {
 	struct import *import = archive->import;
-	struct told told;
+	struct archived archived;
 	AUTO_FREE char *path = NULL;
 	bool is_file, is_small;
 	int r = 0;
 
-	if (!take_told(archive, found, &told))
+	if (!take_description(archive, found, &archived))
 		return 0;
-	path = xstrdup(told.path);
-	is_file = S_ISREG(told.member.mode) && !told.from;
-	is_small = !found->member.has_holes && told.member.size <= MIN(IMPORT_PIECE, import->batch_bytes);
+	path = xstrdup(archived.path);
+	is_file = S_ISREG(archived.member.mode) && !archived.from;
+	is_small = !found->member.has_holes && archived.member.size <= MIN(IMPORT_PIECE, import->batch_bytes);
 	portion->text += strlen(path);
-	for (size_t i = 0; i < told.member.xattrs.count; i++)
-		portion->text += told.member.xattrs.items[i].len;
+	for (size_t i = 0; i < archived.member.xattrs.count; i++)
+		portion->text += archived.member.xattrs.items[i].len;
 	if (!is_file)
-		array_add(&portion->members, told);
+		array_add(&portion->members, archived);
 	else
-		r = is_small ? take_small(archive, portion, &told) : take_big(archive, portion, &told, found->member.has_holes);
+		r = is_small ? take_small(archive, portion, &archived) : take_big(archive, portion, &archived, found->member.has_holes);
 	if (r < 0)
 		return damaged(archive, path, r);
 	free(archive->last);
@@ -311,14 +312,14 @@ static void archive_main(void *arg)
 
 	room_init(&portion.room, archive->import);
 	while (!ended) {
-		pthread_mutex_lock(&archive->reading);
+		mutex_take(&archive->reading);
 		while (!archive->ended && !is_full(&portion))
 			archive->ended = !take_next(archive, &portion);
 		ended = archive->ended;
-		pthread_mutex_lock(&archive->applying);
-		pthread_mutex_unlock(&archive->reading);
+		mutex_take(&archive->applying);
+		mutex_give(&archive->reading);
 		apply_portion(archive, &portion);
-		pthread_mutex_unlock(&archive->applying);
+		mutex_give(&archive->applying);
 	}
 	array_clear(&portion.members);
 	room_clear(&portion.room);
@@ -370,8 +371,8 @@ void import_archive(struct import *import)
 	struct archive_import archive = {.import = import, .in = import->archive, .apply = apply_new(import)};
 	transfer_fn functions[THREADS] = {archive_main, archive_main};
 
-	pthread_mutex_init(&archive.applying, NULL);
-	pthread_mutex_init(&archive.reading, NULL);
+	mutex_init(&archive.applying, LOCK_IMPORT_APPLY);
+	mutex_init(&archive.reading, LOCK_IMPORT_READ);
 	transfer_run(&import->transfer, functions, THREADS, &archive);
 	if (archive.cut > 0)
 		transfer_note(&import->transfer, "the leading / of %llu names was taken off", (unsigned long long)archive.cut);
@@ -380,6 +381,6 @@ void import_archive(struct import *import)
 	apply_free(archive.apply);
 	trail_put(archive.trail);
 	free(archive.last);
-	pthread_mutex_destroy(&archive.reading);
-	pthread_mutex_destroy(&archive.applying);
+	mutex_clear(&archive.reading);
+	mutex_clear(&archive.applying);
 }

@@ -166,7 +166,7 @@ bool import_may_add(struct import *import)
 	struct transfer *transfer = &import->transfer;
 
 	pthread_mutex_lock(&transfer->lock);
-	bool may = transfer->failure.code == 0 || transfer->failure.code == -EBADMSG;
+	bool may = transfer->failure.code == 0 || transfer->failure.code == atomic_load(&import->source_failure);
 	pthread_mutex_unlock(&transfer->lock);
 	return may;
 }

@@ -32,6 +32,14 @@ void import_changed(struct import *import, uint64_t dir, const char *name, uint6
 		store_entry_changed(import->store, view_number(import->view), replaced, "");
 }
 
+void member_own(struct import *import, struct member *member)
+{
+	if (impersonate_is_root(&import->transfer.caller))
+		return;
+	member->uid = import->transfer.options->uid;
+	member->gid = import->transfer.options->gid;
+}
+
 bool member_accept(struct import *import, struct member *member)
 {
 	struct transfer *transfer = &import->transfer;
@@ -49,10 +57,7 @@ bool member_accept(struct import *import, struct member *member)
 		member_problem(import, member, -EPERM, "only root imports device nodes");
 		return false;
 	}
-	if (!impersonate_is_root(&transfer->caller)) {
-		member->uid = transfer->options->uid;
-		member->gid = transfer->options->gid;
-	}
+	member_own(import, member);
 	return true;
 }
 

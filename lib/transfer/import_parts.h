@@ -43,6 +43,8 @@ struct import {
 	uint64_t told_ms;           /* when that was told last */
 	struct acl_names *acl_names; /* of who reads the archive */
 
+	atomic_int source_failure; /* what was read before the source failed is added all the same; 0: it has not */
+
 	/* What was there before: it has a lower number, and was not changed since. */
 	uint64_t first_new;
 	struct timespec began;
@@ -86,6 +88,8 @@ void member_result(struct import *import, const struct member *member, int code)
 /* Every directory of a mounted dataset has a ".snapshots" that leads to the snapshots: a real one could neither be entered nor removed. */
 #define IMPORT_RESERVED ".snapshots"
 #define IMPORT_RESERVED_TEXT "the name belongs to the dataset's snapshots"
+/* Who owns it: what a user imports is his. */
+void member_own(struct import *import, struct member *member);
 /* Whether the member may come in at all; if not, its problem was told. Sets its owner. */
 WARN_UNUSED bool member_accept(struct import *import, struct member *member);
 /* The same was there before the import began. */
@@ -127,7 +131,7 @@ void batch_add_link(struct batch *batch, const struct member *member, size_t num
 bool batch_find(const struct batch *batch, uint64_t dir, const char *name, size_t *ret_number);
 bool batch_is_full(const struct batch *batch);
 void batch_flush(struct batch *batch); /* adds what was gathered, if import_may_add */
-/* Also when the import was stopped by a damaged archive: members that were read wholly stay. */
+/* False: the import was stopped, and not by its source, whose members that were read wholly still come in. */
 bool import_may_add(struct import *import);
 
 /* Memory for content that waits in a batch, counted in the write buffer's budget. One thread. */

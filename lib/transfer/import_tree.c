@@ -166,10 +166,7 @@ static void place_top(struct tree_import *tree, struct source_dir *dir)
 
 	dir->ino = import->root;
 	dir->existed = true;
-	if (!impersonate_is_root(&import->transfer.caller)) {
-		member.uid = import->transfer.options->uid;
-		member.gid = import->transfer.options->gid;
-	}
+	member_own(import, &member);
 	source_xattrs(import, &member, NULL, dir->fd);
 	import_directory_attributes(import, &member, import->root);
 	import_directory_done(import, import->root, &member);
