@@ -86,6 +86,20 @@ static const struct column mount_columns[] = {
 	{NULL, NULL, COLUMN_TEXT},
 };
 
+/* What destroyed snapshots had is known only once it is collected. */
+static void print_garbage(const json_t *status)
+{
+	const uint64_t dropped = (uint64_t)json_integer_value(json_object_get(status, "dropped_bytes"));
+	const bool waits = json_is_true(json_object_get(status, "gc_wanted"));
+	char size[UNITS_MAX];
+
+	units_size(dropped, size);
+	if (dropped == 0)
+		printf("garbage        %s\n", waits ? "some, waits to be collected" : "none");
+	else
+		printf("garbage        about %s%s\n", size, waits ? ", waits to be collected" : "");
+}
+
 static void print_gc(const json_t *status)
 {
 	const json_t *gc = json_object_get(status, "gc");
@@ -93,8 +107,7 @@ static void print_gc(const json_t *status)
 		   total = json_integer_value(json_object_get(gc, "total"));
 
 	if (!json_is_true(json_object_get(gc, "running")))
-		printf("garbage        %s\n",
-		       json_is_true(json_object_get(status, "gc_wanted")) ? "some, waits to be collected" : "none");
+		print_garbage(status);
 	else if (total > 0)
 		printf("garbage        %s, %lld of %lld\n", json_string_value(json_object_get(gc, "phase")), (long long)done,
 		       (long long)total);

@@ -225,6 +225,38 @@ int backend_drop_run(struct backend *backend, uint64_t first, uint64_t last)
 	return ret;
 }
 
+struct table_call {
+	int (*each)(void *arg, const struct backend_table *table);
+	void *arg;
+};
+
+static int call_with_table(void *arg, const struct kv_table *table)
+{
+	const struct table_call *call = arg;
+	struct backend_table found = {.bytes = table->bytes, .records = table->records};
+	int ret = chunk_key_parse(table->first, table->first_len, &found.first);
+
+	if (!ret)
+		ret = chunk_key_parse(table->last, table->last_len, &found.last);
+	return ret ? ret : call->each(call->arg, &found);
+}
+
+int backend_each_table(struct backend *backend, bool bulk, int (*each)(void *arg, const struct backend_table *table), void *arg)
+{
+	struct table_call call = {.each = each, .arg = arg};
+
+	return kv_each_table(backend->kv, bulk ? KV_BULK : KV_SMALL, call_with_table, &call);
+}
+
+int backend_compact(struct backend *backend, uint64_t first, uint64_t last, uint64_t bytes)
+{
+	struct small_key from = chunk_key(first), to = chunk_key(last + 1);
+	int ret = kv_compact_range(backend->kv, family_of(first), from.bytes, from.len, to.bytes, to.len, bytes);
+
+	kv_tables_refresh(tables_of(backend, first));
+	return ret;
+}
+
 int backend_end(struct backend *backend, bool bulk, uint64_t *ret_end)
 {
 	struct small_key top = chunk_key(UINT64_MAX);
@@ -250,4 +282,9 @@ int backend_end(struct backend *backend, bool bulk, uint64_t *ret_end)
 uint64_t backend_estimate(struct backend *backend)
 {
 	return kv_estimate_keys(backend->kv, KV_BULK) + kv_estimate_keys(backend->kv, KV_SMALL);
+}
+
+uint64_t backend_disk_bytes(struct backend *backend)
+{
+	return kv_disk_bytes(backend->kv, KV_BULK) + kv_disk_bytes(backend->kv, KV_SMALL);
 }

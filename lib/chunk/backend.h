@@ -64,6 +64,18 @@ void backend_drop(struct kv_batch *batch, uint64_t id);
 /* Gives the room of [first, last] back at once; all records there were dropped, and the batches written. */
 WARN_UNUSED int backend_drop_run(struct backend *backend, uint64_t first, uint64_t last);
 
+/* A file of records of one kind, with ids in [first, last]. Some of the records may have been dropped since. */
+struct backend_table {
+	uint64_t first, last, bytes, records;
+};
+/* Stops when the callback returns not 0, and returns that. */
+WARN_UNUSED int backend_each_table(struct backend *backend, bool bulk, int (*each)(void *arg, const struct backend_table *table), void *arg);
+/* Gives back the room of what was dropped of [first, last], by writing what is left of it anew, about `bytes`. -ENOSPC: no room for that. */
+WARN_UNUSED int backend_compact(struct backend *backend, uint64_t first, uint64_t last, uint64_t bytes);
+
+/* Of the files, with what is dead in them. */
+uint64_t backend_disk_bytes(struct backend *backend);
+
 /* The id after the last record of a kind; 0 when there is none. */
 WARN_UNUSED int backend_end(struct backend *backend, bool bulk, uint64_t *ret_end);
 

@@ -79,6 +79,7 @@ WARN_UNUSED int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_
 WARN_UNUSED int chunks_stored(struct chunks *chunks, uint64_t id, uint64_t *ret_bytes);
 /* About how many chunks there are. */
 uint64_t chunks_estimate(struct chunks *chunks);
+uint64_t chunks_disk_bytes(struct chunks *chunks); /* of the files that hold them */
 
 /* Checks one chunk fully, SHA-256 too. 0, -ENOENT, -EBADMSG. */
 WARN_UNUSED int chunks_verify(struct chunks *chunks, uint64_t id);
@@ -108,9 +109,13 @@ void chunks_mark_end(struct chunks *chunks);
  * Removes the chunks of [first, end) that are not in `set`, with their entries in the index, in batches, and counts them. A chunk is tested
  * and its entry removed under the lock that a hit takes: a hit either comes first and marks the chunk, or finds nothing. `stop` (or NULL) is
  * asked between batches. Both bounds are of one kind, and the call comes between chunks_mark_begin() and chunks_mark_end(), else -EINVAL.
- * Many dead chunks in a row give their room back at once, single ones when the database compacts.
+ * Many dead chunks in a row give their room back at once, single ones by chunks_compact().
  */
 WARN_UNUSED int chunks_sweep(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end,
                              bool (*stop)(void *arg), void *stop_arg, bool dry_run, uint64_t *ret_chunks, uint64_t *ret_bytes);
+
+/* Gives back the room of what was swept, with the set of the same mark, in steps; `stop` is asked between them. Nothing is done where there is
+ * no room to do it. */
+WARN_UNUSED int chunks_compact(struct chunks *chunks, const struct chunk_set *set, bool (*stop)(void *arg), void *arg);
 
 #endif

@@ -31,3 +31,8 @@ void dedup_delete(struct kv_batch *batch, const uint8_t sha256[DIGEST_LEN])
 {
 	kv_batch_delete(batch, KV_DEDUP, sha256, DIGEST_LEN);
 }
+
+int dedup_compact(struct kv *kv, uint64_t chunks, bool (*stop)(void *arg), void *arg)
+{
+	return kv_compact_waste(kv, KV_DEDUP, chunks, stop, arg);
+}

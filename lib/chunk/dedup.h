@@ -14,5 +14,7 @@
 WARN_UNUSED int dedup_get(struct kv *kv, const uint8_t sha256[DIGEST_LEN], uint64_t *ret_id, uint32_t *ret_length);
 void dedup_put(struct kv_batch *batch, const uint8_t sha256[DIGEST_LEN], uint32_t length, uint64_t id);
 void dedup_delete(struct kv_batch *batch, const uint8_t sha256[DIGEST_LEN]);
+/* There are at most `chunks` entries: gives back the room of those that are gone. */
+WARN_UNUSED int dedup_compact(struct kv *kv, uint64_t chunks, bool (*stop)(void *arg), void *arg);
 
 #endif

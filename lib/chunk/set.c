@@ -138,3 +138,19 @@ uint64_t chunk_set_next_member(const struct chunk_set *set, uint64_t id, uint64_
 
 	return MIN(found, to) | (id & CHUNK_BULK);
 }
+
+uint64_t chunk_set_count(const struct chunk_set *set, uint64_t id, uint64_t end)
+{
+	const struct bitmap *bitmap = bitmap_of(set, id);
+	uint64_t bit = id & ~CHUNK_BULK, to = end & ~CHUNK_BULK, known = MIN(to, bitmap->end);
+	uint64_t count = to > bitmap->end ? to - MAX(bit, bitmap->end) : 0;
+
+	while (bit < known) {
+		uint64_t step = MIN(known - bit, WORD_BITS - bit % WORD_BITS);
+		uint64_t word = word_of(bitmap, bit, 0) >> bit % WORD_BITS;
+
+		count += (uint64_t)__builtin_popcountll(step < WORD_BITS ? word & ((1ULL << step) - 1) : word);
+		bit += step;
+	}
+	return count;
+}

@@ -59,3 +59,8 @@ uint64_t chunks_estimate(struct chunks *chunks)
 {
 	return backend_estimate(chunks->backend);
 }
+
+uint64_t chunks_disk_bytes(struct chunks *chunks)
+{
+	return backend_disk_bytes(chunks->backend);
+}

@@ -338,19 +338,6 @@ int kv_drop_range(struct kv *kv, enum kv_family family, const void *first, size_
 	return kv_result(kv, message);
 }
 
-void kv_compact_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len)
-{
-	if (kv_admit(kv, true) < 0)
-		return;
-	rocksdb_compactoptions_t *shared = rocksdb_compactoptions_create();
-
-	/* The automatic compactions that keep writers from stalling must go on meanwhile. */
-	rocksdb_compactoptions_set_exclusive_manual_compaction(shared, 0);
-	rocksdb_compact_range_cf_opt(kv->db, kv->handles[family], shared, first_len ? first : NULL, first_len,
-	                             end_len ? end : NULL, end_len);
-	rocksdb_compactoptions_destroy(shared);
-}
-
 static uint64_t property(struct kv *kv, enum kv_family family, const char *name)
 {
 	uint64_t value = 0;

@@ -109,7 +109,26 @@ WARN_UNUSED int kv_ingest(struct kv *kv, struct kv_sst *sst); /* the file is the
 
 /* For the collector: whole files in (first, end) first, then the rest by range. */
 WARN_UNUSED int kv_drop_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len);
-void kv_compact_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len);
+
+/* What is in memory becomes tables, and the log up to here goes. -EROFS; -ENOSPC: nothing was done. */
+WARN_UNUSED int kv_flush(struct kv *kv);
+/* A table file: its keys are in [first, last], some of them may be dead. */
+struct kv_table {
+	const uint8_t *first, *last;
+	size_t first_len, last_len;
+	uint64_t bytes;
+	uint64_t records, removals; /* removals: that records which older tables may have are gone */
+	int level;
+};
+/* Stops when the callback returns not 0, and returns that. What is in memory is in no table: kv_flush. */
+WARN_UNUSED int kv_each_table(struct kv *kv, enum kv_family family, int (*each)(void *arg, const struct kv_table *table), void *arg);
+/* Merges the tables of [first, end), so that nothing dead is left there; waits. `bytes`: so much is to be merged, about. -ENOSPC: there is no
+ * room for that; nothing was done. */
+WARN_UNUSED int kv_compact_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len,
+				 uint64_t bytes);
+/* The same for a whole family, piece by piece, if the tables have many more records than `living`. `stop` is asked between the pieces. */
+#define KV_LIVING_UNKNOWN UINT64_MAX
+WARN_UNUSED int kv_compact_waste(struct kv *kv, enum kv_family family, uint64_t living, bool (*stop)(void *arg), void *arg);
 
 /*
  * Past the database to the table files, for families whose keys are numbers of 8 bytes and whose values never change (chunks). Any thread;

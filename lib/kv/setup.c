@@ -123,7 +123,6 @@ static rocksdb_options_t *database_options(const struct kv_options *options)
 	rocksdb_options_set_max_background_jobs(opt, (int)MAX(options->threads, 2U));
 	/* All files are opened, and so found to be there and complete, before the store is used. */
 	rocksdb_options_set_max_open_files(opt, descriptors());
-	rocksdb_options_set_skip_stats_update_on_db_open(opt, 1);
 	/* Rarely written families must not keep old logs alive: this bounds what an opening after a crash replays. */
 	rocksdb_options_set_max_total_wal_size(opt, MAX(2 * options->memtable_bytes, 64 * MIB));
 	rocksdb_options_set_wal_recovery_mode(opt, rocksdb_point_in_time_recovery);

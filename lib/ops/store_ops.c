@@ -32,8 +32,8 @@ static int count_dataset(void *arg, const struct dataset_info *info)
 
 /*
  * store.status: {} -> {path, uuid, format, created, chunk_min, chunk_average, chunk_max, datasets, snapshots,
- * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted}, read_only (why) when it is, and write_error when the
- * database has stopped writing. The daemon adds pid, mounts and gc.
+ * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted, dropped_bytes}, read_only (why) when it is, and write_error
+ * when the database has stopped writing. The daemon adds pid, mounts and gc.
  */
 static int store_status(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -46,14 +46,15 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 		return error_set(err, result, "the list of datasets could not be read: %s", strerror(-result));
 	tree_usage(store_tree(context->store), &usage);
 	*ret_result =
-		json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "path",
+		json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I}", "path",
 	                  json_from_bytes(store_path(context->store)), "uuid", superblock->uuid, "format", (json_int_t)superblock->format,
 	                  "created", (json_int_t)superblock->created, "chunk_min", (json_int_t)superblock->chunk_min,
 	                  "chunk_average", (json_int_t)superblock->chunk_average, "chunk_max", (json_int_t)superblock->chunk_max,
 	                  "datasets", (json_int_t)counts.datasets, "snapshots", (json_int_t)counts.snapshots, "disk_bytes",
 	                  (json_int_t)kv_total_bytes(store_kv(context->store)), "free_bytes", (json_int_t)usage.free_bytes,
 	                  "dirty_bytes", (json_int_t)usage.dirty_bytes, "dirty_files", (json_int_t)usage.dirty_inodes,
-	                  "cached_inodes", (json_int_t)usage.cached_inodes, "gc_wanted", gc_wanted(context->store));
+	                  "cached_inodes", (json_int_t)usage.cached_inodes, "gc_wanted", gc_wanted(context->store),
+			  "dropped_bytes", (json_int_t)gc_dropped_bytes(context->store));
 	struct error why = {0};
 	if (store_check_writable(context->store, &why) < 0)
 		json_object_set_new(*ret_result, "read_only", json_from_bytes(why.text));

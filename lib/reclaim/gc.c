@@ -23,18 +23,23 @@
 #include "lib/base/fault.h"
 #include "lib/reclaim/prune.h"
 #include "lib/reclaim/visibility.h"
+#include "lib/store/catalog_records.h"
 #include "lib/tree/records/all_versions.h"
+#include "lib/tree/records/dropped.h"
 
 #define PROGRESS_EVERY 4096
-/* Overwritten content leaves no record: the collector is due when there are so many more chunks than after the last sweep. */
+/* What heads overwrite leaves no record: the collector is due when there are so many more chunks than after the last sweep, */
 #define GROWTH_SHARE 4
 #define GROWTH_MIN 10000
+/* or when so much of what the chunks take was dropped. */
+#define DROPPED_SHARE 4
+#define DROPPED_MIN (32U << 20)
 
 struct run {
 	struct store *store;
 	const struct gc_options *options;
 	struct gc_progress progress;
-	int stopped; /* what progress answered in a sweep */
+	int stopped; /* what progress answered in a sweep or in between two files */
 };
 
 static int tell(struct run *run)
@@ -54,10 +59,15 @@ static int start_phase(struct run *run, const char *phase, uint64_t total)
 
 bool gc_wanted(struct store *store)
 {
-	uint64_t kept = atomic_load(&store->kept_keys);
+	uint64_t kept = atomic_load(&store->kept_keys), enough = chunks_disk_bytes(store->chunks) / DROPPED_SHARE;
 
 	return atomic_load(&store->sweep_due) || prune_wanted(store) ||
-	       chunks_estimate(store->chunks) > kept + kept / GROWTH_SHARE + GROWTH_MIN;
+	       chunks_estimate(store->chunks) > kept + kept / GROWTH_SHARE + GROWTH_MIN || dropped_bytes(store->tree) > MAX(enough, DROPPED_MIN);
+}
+
+uint64_t gc_dropped_bytes(struct store *store)
+{
+	return dropped_bytes(store->tree);
 }
 
 /* --- prune --- */
@@ -124,7 +134,7 @@ static int mark_one(struct run *run, const struct stored_version *version, struc
 	return 0;
 }
 
-static int mark(struct run *run, struct chunk_set *set)
+static int mark(struct run *run, struct chunk_set *set, uint64_t *ret_versions)
 {
 	struct all_versions *all = all_versions_new(run->store->tree);
 	struct stored_version version;
@@ -137,6 +147,7 @@ static int mark(struct run *run, struct chunk_set *set)
 			result = tell(run);
 	}
 	all_versions_free(all);
+	*ret_versions = run->progress.done;
 	if (result == 0)
 		flush_pending(run, &pending, set);
 	visibility_free(pending.visibility);
@@ -147,15 +158,18 @@ static int mark(struct run *run, struct chunk_set *set)
 
 /* --- sweep --- */
 
-static bool stop_sweep(void *arg)
+static bool stop_here(struct run *run, const char *point)
 {
-	struct run *run = arg;
-
 	if (run->stopped == 0)
-		run->stopped = fault_point("gc-sweep");
+		run->stopped = fault_point(point);
 	if (run->stopped == 0)
 		run->stopped = tell(run);
 	return run->stopped != 0;
+}
+
+static bool stop_sweep(void *arg)
+{
+	return stop_here(arg, "gc-sweep");
 }
 
 static int sweep(struct run *run, const struct chunk_set *set, uint64_t first, uint64_t end)
@@ -171,12 +185,42 @@ static int sweep(struct run *run, const struct chunk_set *set, uint64_t first, u
 	return run->stopped;
 }
 
+/* --- compact --- */
+
+static bool stop_compact(void *arg)
+{
+	struct run *run = arg;
+
+	run->progress.done++;
+	return stop_here(run, "gc-compact");
+}
+
+/* On a full disk this waits for better times: what was removed is found again then. */
+static int compact(struct run *run, const struct chunk_set *set, uint64_t versions)
+{
+	struct store *store = run->store;
+	int result = start_phase(run, "compact", 0);
+
+	if (result == 0)
+		result = kv_flush(store->kv);
+	if (result == 0)
+		result = chunks_compact(store->chunks, set, stop_compact, run);
+	if (result == 0)
+		result = all_versions_compact(store->tree, versions, stop_compact, run);
+	if (result == 0)
+		result = catalog_compact(store->kv, stop_compact, run);
+	if (result == -ENOSPC)
+		result = 0;
+	return result < 0 ? result : run->stopped;
+}
+
 /* Called after a whole run: a run that was stopped is still due. Versions that are pruned meanwhile make the next run due. */
-static int note_swept(struct run *run)
+static int note_swept(struct run *run, uint64_t dropped)
 {
 	struct kv_batch *batch = kv_batch_new();
 
 	atomic_store(&run->store->kept_keys, chunks_estimate(run->store->chunks));
+	dropped_take(run->store->tree, dropped);
 	gc_state_put(run->store, batch);
 	int result = kv_write(run->store->kv, batch, 0);
 	kv_batch_free(batch);
@@ -186,13 +230,13 @@ static int note_swept(struct run *run)
 static int collect(struct run *run)
 {
 	struct chunk_set *set;
-	uint64_t bulk_end, small_end;
+	uint64_t bulk_end, small_end, versions = 0, dropped = dropped_bytes(run->store->tree);
 	bool was_due = atomic_load(&run->store->sweep_due);
 
 	if (!run->options->dry_run)
 		atomic_store(&run->store->sweep_due, false);
 	chunks_mark_begin(run->store->chunks, chunk_set_new, &set, &bulk_end, &small_end);
-	int result = mark(run, set);
+	int result = mark(run, set, &versions);
 	if (result == 0)
 		result = fault_point("gc-after-mark");
 	if (result == 0)
@@ -202,9 +246,11 @@ static int collect(struct run *run)
 	if (result == 0)
 		result = sweep(run, set, 0, small_end);
 	chunks_mark_end(run->store->chunks);
+	if (result == 0 && !run->options->dry_run)
+		result = compact(run, set, versions);
 	chunk_set_free(set);
 	if (result == 0 && !run->options->dry_run)
-		result = note_swept(run);
+		result = note_swept(run, dropped);
 	if (result < 0 && was_due)
 		atomic_store(&run->store->sweep_due, true);
 	return result;

@@ -1,6 +1,7 @@
 /*
  * The collector removes what nothing needs any more, in small steps that can be resumed: first versions that no view sees (prune), then chunks
- * that no version refers to (collect). At most one runs at a time (-EBUSY). The rule stands at the head of gc.c.
+ * that no version refers to (collect). In the end the files that hold many dead records are written anew, which gives their room back. At
+ * most one runs at a time (-EBUSY). The rule stands at the head of gc.c.
  */
 #ifndef CORPUSFS_RECLAIM_GC_H
 #define CORPUSFS_RECLAIM_GC_H
@@ -8,7 +9,7 @@
 #include "lib/store/store.h"
 
 struct gc_progress {
-	const char *phase; /* "prune", "mark", "sweep", "done" */
+	const char *phase; /* "prune", "mark", "sweep", "compact", "done" */
 	uint64_t done, total; /* of this phase; total 0 = unknown */
 	uint64_t versions, chunks, bytes; /* removed so far (or would be, in a dry run) */
 };
@@ -23,7 +24,9 @@ struct gc_options {
 
 WARN_UNUSED int gc_run(struct store *store, const struct gc_options *options, struct gc_progress *ret_result, struct error *err);
 
-/* Whether there is something to prune or a sweep is due (bytes destroyed since the last). */
+/* Whether there is something to prune or a sweep is due (much was destroyed since the last). */
 bool gc_wanted(struct store *store);
+/* Content that was dropped since the last sweep, which a sweep gives back, about: see lib/tree/records/dropped.h. */
+uint64_t gc_dropped_bytes(struct store *store);
 
 #endif

@@ -127,6 +127,7 @@ struct store {
 	atomic_bool collecting;         /* a gc_run is at work */
 	atomic_bool sweep_due;          /* versions were pruned since the last sweep */
 	atomic_uint_fast64_t kept_keys; /* chunks there were after the last sweep */
+	uint64_t dropped_noted;         /* what the record said of dropped bytes when the store was opened */
 };
 
 /* --- catalog_load.c --- */
@@ -206,6 +207,7 @@ WARN_UNUSED int snapshot_prepare(struct store *store, struct dataset *dataset, c
 /* --- gc.c --- whether a sweep is due, kept as job state ('J') */
 WARN_UNUSED int gc_state_load(struct store *store);
 void gc_state_put(struct store *store, struct kv_batch *batch);
+void gc_state_keep(struct store *store); /* before the store is closed, if it can be */
 
 /* --- store.c --- */
 

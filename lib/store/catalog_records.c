@@ -28,6 +28,11 @@ int catalog_write(struct kv *kv, struct kv_batch *batch)
 	return kv_write(kv, batch, KV_SYNC);
 }
 
+int catalog_compact(struct kv *kv, bool (*stop)(void *arg), void *arg)
+{
+	return kv_compact_waste(kv, KV_CATALOG, KV_LIVING_UNKNOWN, stop, arg);
+}
+
 /* --- datasets, snapshots, destroyed views --- */
 
 void catalog_put_dataset(struct kv_batch *batch, const char *name, const struct dataset_record *record)

@@ -20,6 +20,9 @@ struct kv_iter *catalog_record_iterate(struct kv *kv, const struct small_key *fi
 /* Writes the batch; it is on disk when this returns 0. What may be lost with the last seconds is written with kv_write and no flag. */
 WARN_UNUSED int catalog_write(struct kv *kv, struct kv_batch *batch);
 
+/* Gives back the room of records that are gone; `stop` is asked now and then. -ENOSPC: there is no room to do it. */
+WARN_UNUSED int catalog_compact(struct kv *kv, bool (*stop)(void *arg), void *arg);
+
 void catalog_put_dataset(struct kv_batch *batch, const char *name, const struct dataset_record *record);
 void catalog_delete_dataset(struct kv_batch *batch, const char *name);
 void catalog_put_snapshot(struct kv_batch *batch, const char *name, const struct snapshot_record *record);

@@ -130,6 +130,8 @@ static int close_layers(struct store *store)
 
 	log_sync_stop(store->log_sync);
 	views_close_all(store);
+	if (store->opened && result == 0)
+		gc_state_keep(store);
 	if (store->tree)
 		tree_free(store->tree);
 	if (store->chunks)

@@ -101,7 +101,7 @@ def test_progress_shows_in_status_and_writing_goes_on(fs, store):
     os.rmdir(fs + "/.snapshots/v")
     procs.poll(lambda: json.loads(cli(store, "status", "--json"))["gc"]["running"], 10, "the collector runs", 0.05)
     shown = json.loads(cli(store, "status", "--json"))["gc"]
-    assert shown["phase"] in ("prune", "mark", "sweep") and shown["versions"] >= 0
+    assert shown["phase"] in ("prune", "mark", "sweep", "compact") and shown["versions"] >= 0
     put(fs + "/file", b"writing goes on")
     os.mkdir(fs + "/.snapshots/w")
     assert get(fs + "/.snapshots/w/file") == b"writing goes on"
@@ -332,7 +332,7 @@ def test_collection_races_writes_dedup_snapshots_and_destroys(fs, store, seed, s
         assert tree.differences(seen, tree.scan(f"{fs}/.snapshots/{name}")) == [], name
 
 
-POINTS = ["prune-batch", "gc-after-mark", "gc-sweep", "chunks-sweep-batch"]
+POINTS = ["prune-batch", "gc-after-mark", "gc-sweep", "chunks-sweep-batch", "gc-compact"]
 
 
 @pytest.mark.sanitize

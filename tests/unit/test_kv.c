@@ -264,7 +264,8 @@ static void test_a_read_only_database_is_not_touched(void **state)
 	assert_int_equal(kv_write(kv, batch, KV_SYNC), -EROFS);
 	assert_int_equal(kv_sst_new(kv, KV_BULK, "/nonexistent/x", &sst), -EROFS);
 	assert_int_equal(kv_drop_range(kv, KV_TREE, "a", 1, "z", 1), -EROFS);
-	kv_compact_range(kv, KV_TREE, NULL, 0, NULL, 0);
+	assert_int_equal(kv_compact_range(kv, KV_TREE, NULL, 0, NULL, 0, 0), -EROFS);
+	assert_int_equal(kv_flush(kv), -EROFS);
 	assert_int_equal(kv_sync(kv), 0);
 	expect(kv, KV_TREE, "other", NULL);
 	expect(kv, KV_TREE, "key", "value");

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "lib/chunk/set.h"
 #include "tests/unit/chunk_store.h"
 
 /* --- crashes: this program again, with a fault point set --- */
@@ -165,6 +166,24 @@ static void test_set(void **state)
 	chunk_set_free(set);
 }
 
+static void test_members_are_counted(void **state)
+{
+	const uint64_t end = 700, beyond = 900;
+	struct chunk_set *set = chunk_set_new(0, end);
+
+	for (uint64_t i = 0; i < 300; i++)
+		chunk_set_add(set, i * i * 31 % end);
+	for (uint64_t first = 0; first < beyond; first += 13) {
+		uint64_t count = 0;
+		for (uint64_t to = first; to < beyond; to++) {
+			assert_int_equal(chunk_set_count(set, first, to), count);
+			count += chunk_set_has(set, to);
+		}
+	}
+	assert_int_equal(chunk_set_count(set, CHUNK_BULK | 5, CHUNK_BULK | 12), 7);
+	chunk_set_free(set);
+}
+
 static void sweep_both(struct store *store, struct chunk_set *set, bool dry_run, uint64_t *ret_count)
 {
 	uint64_t count, more, bytes;
@@ -292,6 +311,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_crash_in_the_sweep),
 		STORE_TEST(test_sweep_can_be_stopped),
 		cmocka_unit_test(test_set),
+		cmocka_unit_test(test_members_are_counted),
 		STORE_TEST(test_sweep_removes_what_is_not_marked),
 		STORE_TEST(test_living_groups_are_safe),
 		STORE_TEST(test_rows_of_dead_chunks_give_their_files_back),

@@ -1,6 +1,7 @@
 #include "lib/tree/inodes/extent_edit.h"
 
 #include "lib/tree/inodes/extent_cache.h"
+#include "lib/tree/records/dropped.h"
 
 #define COUNTED_MAX (256ULL << 20)
 
@@ -39,6 +40,16 @@ void extent_edit_end(struct extent_edit *edit)
 	put_carry(edit);
 }
 
+/* `len` bytes of an old extent are mapped no more. */
+static void unmap(struct extent_edit *edit, const struct extent *old, uint64_t len)
+{
+	struct view *view = edit->inode->view;
+
+	edit->inode->record.allocated -= len;
+	if (old->record.chunk != CHUNK_NONE && version_is_ours_alone(view, old->epoch))
+		dropped_add(view->tree, len);
+}
+
 /* Cuts what is left of `old` beyond `end`, if anything, into the carry. */
 static void carry_rest(struct extent_edit *edit, const struct extent *old, uint64_t end)
 {
@@ -67,7 +78,7 @@ static void replace_carry(struct extent_edit *edit, uint64_t first, uint64_t end
 		put_carry(edit);
 	}
 	if (extent_end(&old) > first) {
-		edit->inode->record.allocated -= MIN(extent_end(&old), end) - MAX(old.offset, first);
+		unmap(edit, &old, MIN(extent_end(&old), end) - MAX(old.offset, first));
 		carry_rest(edit, &old, end);
 	}
 }
@@ -85,7 +96,7 @@ static int replace_old(struct extent_edit *edit, const struct extent *old, uint6
 	struct extent left = *old;
 	int result = 0;
 
-	edit->inode->record.allocated -= MIN(extent_end(old), end) - MAX(old->offset, first);
+	unmap(edit, old, MIN(extent_end(old), end) - MAX(old->offset, first));
 	edit->seen = old->offset + 1;
 	if (old->offset < first) {
 		left.record.length = (uint32_t)(first - old->offset);

@@ -84,3 +84,10 @@ int all_versions_drop_family(struct tree *tree, uint32_t family)
 
 	return result < 0 ? result : touched_drop_family(tree, family);
 }
+
+int all_versions_compact(struct tree *tree, uint64_t count, bool (*stop)(void *arg), void *arg)
+{
+	int result = kv_compact_waste(tree->kv, KV_TREE, count, stop, arg);
+
+	return result < 0 ? result : touched_compact(tree, stop, arg);
+}

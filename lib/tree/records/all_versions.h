@@ -38,4 +38,10 @@ void all_versions_remove(struct kv_batch *batch, const struct tree_key *stem, ui
 /* Removes all versions of a family that no view belongs to any more, and its touched index, at once and not as part of a batch. */
 WARN_UNUSED int all_versions_drop_family(struct tree *tree, uint32_t family);
 
+/*
+ * Gives back the room of versions that were removed or overwritten, and of entries of the touched index, in steps; `stop` is asked between
+ * them. `count`: so many versions are there. -ENOSPC: there is no room to do it.
+ */
+WARN_UNUSED int all_versions_compact(struct tree *tree, uint64_t count, bool (*stop)(void *arg), void *arg);
+
 #endif

@@ -79,3 +79,8 @@ int touched_drop_family(struct tree *tree, uint32_t family)
 
 	return kv_drop_range(tree->kv, KV_TOUCHED, first.bytes, first.len, end.bytes, end.len);
 }
+
+int touched_compact(struct tree *tree, bool (*stop)(void *arg), void *arg)
+{
+	return kv_compact_waste(tree->kv, KV_TOUCHED, KV_LIVING_UNKNOWN, stop, arg);
+}

@@ -28,5 +28,7 @@ WARN_UNUSED int touched_each_of_line(struct tree *tree, uint32_t family, const s
 /* Deletes about `limit` entries of the epochs; 1 when there are more, 0 when that was all. */
 WARN_UNUSED int touched_delete_some(struct tree *tree, uint32_t family, const struct interval *epochs, size_t limit);
 WARN_UNUSED int touched_drop_family(struct tree *tree, uint32_t family);
+/* As all_versions_compact. */
+WARN_UNUSED int touched_compact(struct tree *tree, bool (*stop)(void *arg), void *arg);
 
 #endif

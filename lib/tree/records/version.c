@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/tree/records/dropped.h"
 #include "lib/tree/records/view_inside.h"
 
 /* After so many steps through a history a seek is cheaper. */
@@ -166,7 +167,7 @@ int view_version_get(struct view *view, const struct tree_key *stem, struct buf 
 	return r;
 }
 
-static bool is_ours_alone(const struct view *view, uint64_t epoch)
+bool version_is_ours_alone(const struct view *view, uint64_t epoch)
 {
 	return epoch == view->epoch || !line_has(&view->shared, epoch);
 }
@@ -176,7 +177,7 @@ void version_put(struct view *view, struct kv_batch *batch, const struct tree_ke
 	struct tree_key key = tree_key_at(*stem, view->epoch);
 
 	assert(view->epoch != 0 && len > 0);
-	if (old_epoch != 0 && old_epoch != view->epoch && is_ours_alone(view, old_epoch)) {
+	if (old_epoch != 0 && old_epoch != view->epoch && version_is_ours_alone(view, old_epoch)) {
 		struct tree_key old = tree_key_at(*stem, old_epoch);
 		kv_batch_delete(batch, KV_TREE, old.bytes, old.len);
 	}
@@ -188,44 +189,61 @@ void version_delete_last(struct view *view, struct kv_batch *batch, const struct
 	struct tree_key key = tree_key_at(*stem, epoch), tombstone = tree_key_at(*stem, view->epoch);
 
 	assert(view->epoch != 0);
-	if (is_ours_alone(view, epoch))
+	if (version_is_ours_alone(view, epoch))
 		kv_batch_delete(batch, KV_TREE, key.bytes, key.len);
 	else
 		kv_batch_put(batch, KV_TREE, tombstone.bytes, tombstone.len, "", 0);
 }
 
-/* Deals with the version under the iterator, as the top of this file says. True: the rest of its stem need not be looked at. */
-static bool delete_version(struct view *view, struct kv_batch *batch, struct kv_iter *iter, const struct tree_key *stem, uint64_t epoch,
-			   size_t *tombstones)
+struct deletion {
+	struct view *view;
+	struct kv_batch *batch;
+	size_t tombstones;
+	uint64_t content; /* bytes of the extents that go */
+};
+
+static uint64_t content_of(const struct tree_key *stem, const uint8_t *value, size_t len)
 {
+	struct tree_key key = tree_key_at(*stem, 0);
+	struct tree_key_parts parts;
+	struct extent_record extent;
+
+	if (tree_key_parse(key.bytes, key.len, &parts) < 0 || parts.kind != KEY_EXTENT || extent_record_decode(value, len, &extent) < 0)
+		return 0;
+	return extent.chunk != CHUNK_NONE ? extent.length : 0;
+}
+
+/* Deals with the version under the iterator, as the top of this file says. True: the rest of its stem need not be looked at. */
+static bool delete_version(struct deletion *deletion, struct kv_iter *iter, const struct tree_key *stem, uint64_t epoch)
+{
+	struct view *view = deletion->view;
 	size_t value_len, key_len;
-	const uint8_t *key = kv_iter_key(iter, &key_len);
+	const uint8_t *key = kv_iter_key(iter, &key_len), *value = kv_iter_value(iter, &value_len);
 
 	if (!line_has(&view->line, epoch))
 		return false;
-	(void)kv_iter_value(iter, &value_len);
 	if (value_len == 0)
 		return true;
-	if (is_ours_alone(view, epoch)) {
-		kv_batch_delete(batch, KV_TREE, key, key_len);
+	if (version_is_ours_alone(view, epoch)) {
+		kv_batch_delete(deletion->batch, KV_TREE, key, key_len);
+		deletion->content += content_of(stem, value, value_len);
 		return false;
 	}
 
 	struct tree_key tombstone = tree_key_at(*stem, view->epoch);
 
-	kv_batch_put(batch, KV_TREE, tombstone.bytes, tombstone.len, "", 0);
-	(*tombstones)++;
+	kv_batch_put(deletion->batch, KV_TREE, tombstone.bytes, tombstone.len, "", 0);
+	deletion->tombstones++;
 	return true;
 }
 
-int version_delete_range(struct view *view, struct kv_batch *batch, size_t limit, struct tree_key *first, const struct tree_key *end,
-			 size_t *tombstones)
+static int delete_range(struct deletion *deletion, size_t limit, struct tree_key *first, const struct tree_key *end)
 {
-	struct kv_iter *iter = kv_iter_new(view->tree->kv, KV_TREE, first->bytes, first->len, end->bytes, end->len);
+	struct kv_iter *iter = kv_iter_new(deletion->view->tree->kv, KV_TREE, first->bytes, first->len, end->bytes, end->len);
 	struct tree_key stem = {.len = 0};
 	int r = 0;
 
-	assert(view->epoch != 0);
+	assert(deletion->view->epoch != 0);
 	kv_iter_first(iter);
 	for (size_t looked_at = 0; kv_iter_valid(iter); looked_at++) {
 		struct tree_key at;
@@ -241,7 +259,7 @@ int version_delete_range(struct view *view, struct kv_batch *batch, size_t limit
 			}
 			stem = at;
 		}
-		if (delete_version(view, batch, iter, &stem, epoch, tombstones))
+		if (delete_version(deletion, iter, &stem, epoch))
 			skip_stem(iter, &stem);
 		else
 			kv_iter_next(iter);
@@ -252,12 +270,23 @@ int version_delete_range(struct view *view, struct kv_batch *batch, size_t limit
 	return r;
 }
 
+int version_delete_range(struct view *view, struct kv_batch *batch, size_t limit, struct tree_key *first, const struct tree_key *end,
+			 size_t *tombstones)
+{
+	struct deletion deletion = {.view = view, .batch = batch};
+	int r = delete_range(&deletion, limit, first, end);
+
+	*tombstones += deletion.tombstones;
+	dropped_add(view->tree, deletion.content);
+	return r;
+}
+
 int version_delete(struct view *view, struct kv_batch *batch, const struct tree_key *stem)
 {
 	struct tree_key first = tree_key_at(*stem, UINT64_MAX), end = tree_key_at(*stem, 0);
-	size_t tombstones = 0;
+	struct deletion deletion = {.view = view, .batch = batch};
 
-	return version_delete_range(view, batch, SIZE_MAX, &first, &end, &tombstones);
+	return delete_range(&deletion, SIZE_MAX, &first, &end);
 }
 
 struct version_scan {

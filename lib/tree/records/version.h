@@ -25,6 +25,9 @@ WARN_UNUSED int view_version_get(struct view *view, const struct tree_key *stem,
  */
 void version_put(struct view *view, struct kv_batch *batch, const struct tree_key *stem, uint64_t old_epoch, const void *value, size_t len);
 
+/* Whether nobody but this view sees versions of the epoch, which is one of its line. */
+bool version_is_ours_alone(const struct view *view, uint64_t epoch);
+
 /* Adds to the batch: the view sees nothing under this stem any more. A tombstone is put only where an older version would show through. */
 WARN_UNUSED int version_delete(struct view *view, struct kv_batch *batch, const struct tree_key *stem);
 /* The same where version_newest_of found a value, of this epoch, and said that it is the last: costs no look at the database. */
@@ -32,7 +35,7 @@ void version_delete_last(struct view *view, struct kv_batch *batch, const struct
 
 /*
  * The same for all stems in [first, end). 0: all were dealt with. 1: about `limit` versions were looked at and there are more; then `first`
- * stands there. Tombstones that were written come on top of `limit`.
+ * stands there. Tombstones that were written come on top of `limit`. Content that goes is counted (dropped.h).
  */
 WARN_UNUSED int version_delete_range(struct view *view, struct kv_batch *batch, size_t limit, struct tree_key *first,
 				     const struct tree_key *end, size_t *tombstones);

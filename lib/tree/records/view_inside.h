@@ -29,6 +29,7 @@ struct tree {
 	struct pending *pending;     /* pending.c */
 	struct committer *committer; /* committer.c */
 	_Atomic unsigned open_views;
+	_Atomic uint64_t dropped;    /* dropped.c */
 	uint64_t cached_extents;     /* of all inodes; atomic; extent_cache.c */
 	struct space *space;         /* space.c */
 };

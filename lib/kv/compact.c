@@ -1,0 +1,153 @@
+/*
+ * Giving room back. RocksDB removes what was overwritten or deleted when it merges tables, and merges them for the sake of reading: in a small
+ * database, or where nothing is written any more, dead records stay as long as the store lives. So the collector says when to merge.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/array.h"
+#include "lib/kv/internal.h"
+
+/* Merging is worth it when more than a fifth of the records are dead; a few may be. */
+#define WASTE_SHARE 5
+#define WASTE_MIN 1000
+/* What a merge may need on the disk before its inputs go. */
+#define ROOM_MIN (64ULL << 20)
+
+int kv_flush(struct kv *kv)
+{
+	rocksdb_flushoptions_t *wait;
+	uint64_t bytes = 0;
+	int result = kv_admit(kv, true);
+
+	for (int i = 0; i < KV_FAMILY_COUNT && result == 0; i++) {
+		uint64_t of_family = 0;
+		if (rocksdb_property_int_cf(kv->db, kv->handles[i], "rocksdb.cur-size-all-mem-tables", &of_family) == 0)
+			bytes += of_family;
+	}
+	if (result == 0)
+		result = ballast_admit(kv->ballast, bytes);
+	if (result < 0)
+		return result;
+	wait = rocksdb_flushoptions_create();
+	for (int i = 0; i < KV_FAMILY_COUNT && result == 0; i++) {
+		char *message = NULL;
+		rocksdb_flush_cf(kv->db, wait, kv->handles[i], &message);
+		result = kv_result(kv, message);
+	}
+	rocksdb_flushoptions_destroy(wait);
+	return result;
+}
+
+int kv_each_table(struct kv *kv, enum kv_family family, int (*each)(void *arg, const struct kv_table *table), void *arg)
+{
+	const rocksdb_livefiles_t *live = rocksdb_livefiles(kv->db);
+	int count = rocksdb_livefiles_count(live), result = 0;
+
+	for (int i = 0; i < count && result == 0; i++) {
+		struct kv_table table = {.bytes = rocksdb_livefiles_size(live, i), .level = rocksdb_livefiles_level(live, i)};
+		uint64_t entries = rocksdb_livefiles_entries(live, i);
+		if (strcmp(rocksdb_livefiles_column_family_name(live, i), kv_family_names[family]) != 0)
+			continue;
+		table.removals = MIN(rocksdb_livefiles_deletions(live, i), entries);
+		table.records = entries - table.removals;
+		table.first = (const uint8_t *)rocksdb_livefiles_smallestkey(live, i, &table.first_len);
+		table.last = (const uint8_t *)rocksdb_livefiles_largestkey(live, i, &table.last_len);
+		result = each(arg, &table);
+	}
+	rocksdb_livefiles_destroy(live);
+	return result;
+}
+
+int kv_compact_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len, uint64_t bytes)
+{
+	rocksdb_compactoptions_t *shared;
+	int result = kv_admit(kv, true);
+
+	if (result == 0)
+		result = ballast_admit(kv->ballast, 2 * bytes + ROOM_MIN);
+	if (result < 0)
+		return result;
+	shared = rocksdb_compactoptions_create();
+	/* The automatic compactions that keep writers from stalling must go on meanwhile. */
+	rocksdb_compactoptions_set_exclusive_manual_compaction(shared, 0);
+	rocksdb_compact_range_cf_opt(kv->db, kv->handles[family], shared, first_len ? first : NULL, first_len, end_len ? end : NULL, end_len);
+	rocksdb_compactoptions_destroy(shared);
+	return 0;
+}
+
+/* --- families that are not chunks --- */
+
+struct piece {
+	uint8_t *first;
+	size_t len;
+	uint64_t bytes;
+};
+
+struct pieces {
+	ARRAY_FIELDS(struct piece); /* those at the lowest level: the family is merged piece by piece */
+	int level;
+	uint64_t records, removals, bytes;
+};
+
+static void forget_pieces(struct pieces *pieces)
+{
+	for (size_t i = 0; i < pieces->count; i++)
+		free(pieces->items[i].first);
+	array_reset(pieces);
+}
+
+static int add_table(void *arg, const struct kv_table *table)
+{
+	struct pieces *pieces = arg;
+
+	pieces->records += table->records;
+	pieces->removals += table->removals;
+	pieces->bytes += table->bytes;
+	if (table->level < pieces->level)
+		return 0;
+	if (table->level > pieces->level)
+		forget_pieces(pieces);
+	pieces->level = table->level;
+	struct piece *piece = array_new(pieces);
+	piece->first = xmalloc(table->first_len + 1);
+	memcpy(piece->first, table->first, table->first_len);
+	piece->len = table->first_len;
+	piece->bytes = table->bytes;
+	return 0;
+}
+
+static int in_order(const void *a, const void *b)
+{
+	const struct piece *left = a, *right = b;
+	int order = memcmp(left->first, right->first, MIN(left->len, right->len));
+
+	return order ? order : left->len < right->len ? -1 : left->len > right->len;
+}
+
+static bool is_wasteful(const struct pieces *pieces, uint64_t living)
+{
+	/* Without being told, each removal is taken to have hit a record that is still there. */
+	if (living == KV_LIVING_UNKNOWN)
+		living = pieces->records - MIN(pieces->records, pieces->removals);
+	return pieces->records + pieces->removals > living + living / WASTE_SHARE + WASTE_MIN;
+}
+
+int kv_compact_waste(struct kv *kv, enum kv_family family, uint64_t living, bool (*stop)(void *arg), void *arg)
+{
+	struct pieces pieces = {.level = -1};
+	int result = kv_each_table(kv, family, add_table, &pieces);
+
+	if (result == 0 && pieces.count > 0 && is_wasteful(&pieces, living)) {
+		qsort(pieces.items, pieces.count, sizeof(*pieces.items), in_order);
+		for (size_t i = 0; i < pieces.count && result == 0 && !stop(arg); i++) {
+			const struct piece *piece = &pieces.items[i], *next = i + 1 < pieces.count ? piece + 1 : NULL;
+			result = kv_compact_range(kv, family, i > 0 ? piece->first : NULL, i > 0 ? piece->len : 0, next ? next->first : NULL,
+						  next ? next->len : 0, piece->bytes);
+		}
+	}
+	forget_pieces(&pieces);
+	array_clear(&pieces);
+	return result;
+}

@@ -1,0 +1,74 @@
+"""What a store takes on the disk follows what is in it, and status says what a collection would give back."""
+
+import json
+import os
+import random
+
+import pytest
+
+from harness import posix
+from harness.snapshots import cli
+
+MIB = 1 << 20
+FILE, PIECE = 3 * MIB, 12288
+# What the database keeps beside the content: lists of files, indexes, filters.
+CONSTANT = MIB
+
+
+def size(store):
+    """Without the room that is kept for a full disk."""
+    total = 0
+    for folder, _, files in os.walk(store.path):
+        total += sum(os.stat(os.path.join(folder, name)).st_blocks * 512 for name in files if name != "ballast")
+    return total
+
+
+def garbage(store):
+    text = cli(store, "status")
+    return json.loads(cli(store, "status", "--json"))["dropped_bytes"], next(line for line in text.splitlines() if line.startswith("garbage"))
+
+
+def pieces(path, count, chance, content):
+    """Whole pieces: a chunk of which only a part is overwritten stays whole."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    for number in range(count):
+        at = chance.randrange(FILE // PIECE)
+        kind = chance.random()
+        if kind < 0.9:
+            content[at] = chance.randbytes(PIECE)
+            assert os.pwrite(fd, content[at], at * PIECE) == PIECE
+        else:
+            content[at] = bytes(PIECE)
+            posix.fallocate(fd, posix.FALLOC_PUNCH_HOLE | posix.FALLOC_KEEP_SIZE, at * PIECE, PIECE)
+        if number % 3 == 0:
+            os.fsync(fd)
+    os.close(fd)
+
+
+@pytest.mark.sanitize
+@pytest.mark.timeout(120)
+def test_space_follows_the_content_of_a_file(fs, store, steps):
+    """Single dead chunks among living ones, and overwritten records: neither stays, whatever was mounted in between."""
+    chance = random.Random(11)
+    content = [chance.randbytes(PIECE) for _ in range(FILE // PIECE)]
+    with open(fs + "/file", "wb") as handle:
+        for piece in content:
+            os.write(handle.fileno(), piece)
+            os.fsync(handle.fileno())
+    for _ in range(3):
+        pieces(fs + "/file", 300 * steps, chance, content)
+        store.umount()
+        store.mount(store.area + "/mnt")
+    dropped, said = garbage(store)
+    before = size(store)
+    assert dropped > 2 * MIB and "MiB" in said, (dropped, said)
+    cli(store, "gc")
+    assert garbage(store) == (0, "garbage        none")
+    with open(fs + "/file", "rb") as handle:
+        assert handle.read() == b"".join(content)
+    store.umount()
+    left, living = size(store), sum(PIECE for piece in content if any(piece))
+    assert left < 1.3 * living + CONSTANT, f"{left >> 10} KiB of {before >> 10} KiB are left for {living >> 10} KiB"
+    store.mount(store.area + "/mnt")
+    with open(fs + "/file", "rb") as handle:
+        assert handle.read() == b"".join(content)
