@@ -73,8 +73,8 @@ static void finish(struct import *import)
 	if (r < 0)
 		transfer_fail(&import->transfer, r, "what was imported could not be brought to the disk: %s", strerror(-r));
 	if (failure->code == -ENOSPC)
-		error_hint(failure, "what came in is complete; destroy snapshots that nobody needs and run corpusfs gc, or make room on the disk, "
-		                    "and run the same command again");
+		error_hint(failure, "what came in is complete; destroy snapshots that nobody needs (corpusfs du shows what they take) and run "
+		                    "corpusfs gc, or make room on the disk, and run the same command again");
 }
 
 static int is_store(struct import *import, const struct stat *st)
