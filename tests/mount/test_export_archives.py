@@ -119,6 +119,7 @@ def test_tars_are_read_by_others(store, area, odd, reader):
     same_but_huge(odd, reader(area + "/a.tar", area + "/out"))
 
 
+@pytest.mark.sanitize
 def test_tars_are_read_by_python_and_by_import(store, area, odd):
     take_in(store, odd)
     export(store, "d", area + "/a.tar")
@@ -201,6 +202,7 @@ def test_zstd_has_a_checksum(store, area):
 # --- zip ---
 
 
+@pytest.mark.sanitize
 def test_zips_are_read_by_others(store, area):
     write(area + "/in/dir \u00e4/f", b"1")
     write(area + "/in/empty", b"")

@@ -194,6 +194,7 @@ def test_a_new_disk_is_empty_enough(store, area, mounted_at):
 # --- hard links ---
 
 
+@pytest.mark.sanitize
 def test_hard_links_over_directories_come_out_and_leave_nothing(store, area):
     for number in range(50):
         write(f"{area}/in/{number}/f", b"%d" % number)
@@ -292,6 +293,7 @@ def test_an_interrupted_export_goes_on(store, area, many, mounted, number):
     assert store.run("-s", store.path, "export", "d@s", out).code == program.BUSY
 
 
+@pytest.mark.sanitize
 def test_an_export_that_died_goes_on(store, area, many):
     take_in(store, many)
     store.ok("-s", store.path, "snapshot", "create", "d@s")
