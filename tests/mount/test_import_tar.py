@@ -65,6 +65,7 @@ def test_random_archives_are_extracted_as_tar_does(store, area):
             check_same(f"{area}/tar-{first}", f"{point}/d{first}", seeds)
             os.unlink(path)
         store.ok("-s", store.path, "dataset", "destroy", f"d{first}")
+        subprocess.run(["rm", "-rf", f"{area}/tar-{first}"], check=True, timeout=60)
 
 
 # --- what GNU tar writes ---
