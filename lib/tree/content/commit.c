@@ -310,7 +310,10 @@ int commit_group(struct view *view, struct inode **inodes, size_t count)
 	qsort(commit.items, count, sizeof(*commit.items), by_ino);
 	for (size_t i = 0; i < count; i++)
 		begin_item(&commit, &commit.items[i]);
-	result = store(&commit);
+	/* Of a retired view everything is dropped, also where nothing could be stored. */
+	result = view_check_change(view);
+	if (result == 0)
+		result = store(&commit);
 	for (size_t i = 0; i < count && result == 0; i += BATCH_INODES)
 		result = finish(&commit, i, MIN(i + BATCH_INODES, count));
 	for (size_t i = 0; i < count && result < 0; i++) {

@@ -93,7 +93,10 @@ void view_close(struct view *view)
 	if (r < 0) {
 		/* It cannot be written: tree_sync said so to whoever cared. Of a retired view it is dropped, which lets go of its inodes. */
 		atomic_store(&view->retired, true);
-		r = committer_run(tree, view, NULL);
+		/* A group that was begun before fails like the others did, and its inodes are listed once more. */
+		do
+			r = committer_run(tree, view, NULL);
+		while (!pending_is_clean(tree, &view, 1));
 	}
 	inode_cache_empty(view);
 	atomic_fetch_sub(&tree->open_views, 1);
