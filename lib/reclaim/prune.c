@@ -133,27 +133,41 @@ struct joined {
 	ARRAY_FIELDS(uint32_t);
 };
 
-/* Joins the family's other views that wait into the record; the batch says so. */
-static void join_waiting(struct pruning *pruning, struct joined *joined, struct kv_batch *batch)
+/* The family's other views that wait, and whose state nobody reads any more. */
+static void choose_waiting(const struct pruning *pruning, struct joined *joined)
 {
 	struct store *store = pruning->store;
-	struct prune_record *record = &pruning->record;
 
 	mutex_take(&store->catalog_lock);
-	for (struct prune *prune = store->prunes; prune; prune = prune->hh.next) {
-		if (prune->record.family != record->family || views_is_read(store, prune->view))
-			continue;
-		struct line scan = visibility_scan(pruning->visibility, &prune->record.line);
-		line_unite(&record->line, &prune->record.line);
-		line_unite(&record->scan, &scan);
-		line_clear(&scan);
-		if (prune->view == pruning->view)
-			continue;
-		array_add(joined, prune->view);
-		catalog_delete_prune(batch, prune->view);
+	for (struct prune *prune = store->prunes; prune; prune = prune->hh.next)
+		if (prune->view != pruning->view && prune->record.family == pruning->record.family && !views_is_read(store, prune->view))
+			array_add(joined, prune->view);
+	mutex_give(&store->catalog_lock);
+}
+
+static void join(struct pruning *pruning, uint32_t view)
+{
+	const struct prune *prune = catalog_prune(pruning->store, view);
+	struct line scan = visibility_scan(pruning->visibility, &prune->record.line);
+
+	line_unite(&pruning->record.line, &prune->record.line);
+	line_unite(&pruning->record.scan, &scan);
+	line_clear(&scan);
+}
+
+/* Joins those that were chosen into the record; the batch says so. */
+static void join_waiting(struct pruning *pruning, const struct joined *joined, struct kv_batch *batch)
+{
+	struct store *store = pruning->store;
+
+	mutex_take(&store->catalog_lock);
+	join(pruning, pruning->view);
+	for (size_t i = 0; i < joined->count; i++) {
+		join(pruning, joined->items[i]);
+		catalog_delete_prune(batch, joined->items[i]);
 	}
 	mutex_give(&store->catalog_lock);
-	catalog_put_prune(batch, pruning->view, record);
+	catalog_put_prune(batch, pruning->view, &pruning->record);
 }
 
 /* The same in memory, after the batch was written. */
@@ -180,12 +194,22 @@ static int begin_locked(struct pruning *pruning)
 
 	/* A retired head was counted as long as it was read. What only it shared, heads may remove from now on. */
 	views_refresh_shared(store, pruning->record.family);
-	visibility_refresh(pruning->visibility);
-	if (pruning->record.scan.count > 0)
+	if (pruning->record.scan.count > 0) {
+		visibility_refresh(pruning->visibility);
 		return 0;
+	}
+	/*
+	 * First who waits, then who lives. The last reader of a retired head may go at any time. If he goes in between, the view that keeps
+	 * the head's state waits for the next turn. The other way round it would be dealt with while the head counts as living: nothing
+	 * would be looked at, and what only the head still saw would stay for ever.
+	 */
+	choose_waiting(pruning, &joined);
+	visibility_refresh(pruning->visibility);
+	int result = fault_point("prune-before-join");
 	struct kv_batch *batch = kv_batch_new();
 	join_waiting(pruning, &joined, batch);
-	int result = kv_write(store->kv, batch, 0);
+	if (result == 0)
+		result = kv_write(store->kv, batch, 0);
 	kv_batch_free(batch);
 	if (result == 0)
 		note_joined(pruning, &joined);
