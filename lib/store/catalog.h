@@ -181,6 +181,7 @@ WARN_UNUSED int views_head(struct store *store, struct dataset *dataset, struct 
 /* Waits shortly until nobody uses the view, closes it, and sets *blocked under the same hold: it is not given out again. -EBUSY. */
 WARN_UNUSED int views_block(struct store *store, uint32_t number, bool *blocked);
 void views_unblock(struct store *store, bool *blocked);
+WARN_UNUSED int views_check_unused(struct store *store, uint32_t number); /* Whether views_block would succeed; changes nothing. -EBUSY. */
 /* The dataset gets another head. The view `keeper` keeps the state of the old one; its own number means: none does. Caller holds catalog_lock. */
 void views_retire(struct store *store, const struct dataset *dataset, uint32_t keeper);
 bool views_is_read(struct store *store, uint32_t keeper); /* somebody still reads a retired head that it keeps; catalog_lock */

@@ -284,7 +284,7 @@ static int found_entry(void *arg, const char *name, const struct entry_record *e
 	return 1;
 }
 
-/* Caller has blocked the head: it is committed and nobody changes it. */
+/* Names go to the disk at once, so what is buffered does not matter. */
 static int check_empty(struct store *store, struct dataset *dataset, struct error *err)
 {
 	struct scan scan;
@@ -326,13 +326,18 @@ static void unblock_all(struct store *store, struct dataset *dataset)
 		views_unblock(store, &snapshot->blocked);
 }
 
-/* Nobody can get a view of the dataset any more when it returns 0. The head is committed once more by its closing. */
+/*
+ * Nobody can get a view of the dataset any more when it returns 0. The head comes last: it is committed once more by its closing, and what
+ * cannot be committed then, on a full disk, is lost.
+ */
 static int block_all(struct store *store, struct dataset *dataset, struct error *err)
 {
-	int result = views_block(store, dataset->record.view, &dataset->blocked);
+	int result = 0;
 
 	for (struct snapshot *snapshot = dataset->snapshots; result == 0 && snapshot; snapshot = snapshot->by_name.next)
 		result = views_block(store, snapshot->record.view, &snapshot->blocked);
+	if (result == 0)
+		result = views_block(store, dataset->record.view, &dataset->blocked);
 	if (result < 0) {
 		unblock_all(store, dataset);
 		return error_set(err, result, "dataset \"%s\" is being read", dataset->name);
@@ -362,6 +367,9 @@ static int destroy_locked(struct store *store, const char *name, unsigned flags,
 	if (!dataset)
 		return no_dataset(err, name);
 	int result = check_snapshots(store, dataset, flags, err);
+	/* Before the head is closed; and once more when nobody can change it. */
+	if (result == 0 && (flags & DATASET_DESTROY_EMPTY_ONLY))
+		result = check_empty(store, dataset, err);
 	if (result == 0)
 		result = block_all(store, dataset, err);
 	if (result < 0)

@@ -24,15 +24,17 @@ static int check_held(const struct snapshot *snapshot, struct error *err)
 	return -EBUSY;
 }
 
-static int block(struct store *store, struct snapshot *snapshot, struct error *err)
+/* Whoever only asks blocks nobody: a reader who comes meanwhile finds the snapshot. */
+static int block(struct store *store, struct snapshot *snapshot, bool asks, struct error *err)
 {
+	const uint32_t view = snapshot->record.view;
 	int result = check_held(snapshot, err);
 
 	if (result < 0)
 		return result;
-	if (store_busy(store, snapshot->record.view))
+	if (store_busy(store, view))
 		return error_set(err, -EBUSY, "snapshot \"%s@%s\" is mounted or being read", snapshot->dataset->name, snapshot->name);
-	result = views_block(store, snapshot->record.view, &snapshot->blocked);
+	result = asks ? views_check_unused(store, view) : views_block(store, view, &snapshot->blocked);
 	return result < 0 ? error_set(err, result, "snapshot \"%s@%s\" is being read", snapshot->dataset->name, snapshot->name) : 0;
 }
 
@@ -54,7 +56,7 @@ static int block_all(struct store *store, const struct snapshot_name *names, siz
 		if (result == 0 && snapshot->blocked)
 			continue;
 		if (result == 0)
-			result = block(store, snapshot, err);
+			result = block(store, snapshot, false, err);
 		if (result == 0)
 			array_add(victims, snapshot);
 	}
@@ -156,13 +158,15 @@ int snapshots_destroy(struct store *store, const struct snapshot_name *names, si
 
 int snapshots_check_destroy(struct store *store, const struct snapshot_name *names, size_t count, struct error *err)
 {
-	struct victims victims = {0};
-
 	int result = store_begin_change(store, err);
 	if (result < 0)
 		return result;
-	result = block_all(store, names, count, &victims, err);
-	unblock_all(store, &victims);
+	for (size_t i = 0; i < count && result == 0; i++) {
+		struct snapshot *snapshot;
+		result = snapshot_find(store, names[i].dataset, names[i].name, &snapshot, err);
+		if (result == 0)
+			result = block(store, snapshot, true, err);
+	}
 	mutex_give(&store->change_lock);
 	return result;
 }

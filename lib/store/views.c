@@ -197,25 +197,46 @@ void store_view_put(struct store *store, struct view *view)
 	close_taken(leaving);
 }
 
-int views_block(struct store *store, uint32_t number, bool *blocked)
+/* Waits shortly until nobody uses the view. 0, and the view if it is open; -EBUSY. Caller holds catalog_lock, which is given up meanwhile. */
+static int wait_unused(struct store *store, uint32_t number, struct open_view **ret_open)
 {
 	struct timespec deadline = clock_after_ms(BLOCK_WAIT_MS);
 	struct open_view *open;
 	int result = 0;
 
-	mutex_take(&store->catalog_lock);
 	for (open = find(store, number); open && open->refs > 0 && result == 0; open = find(store, number))
 		result = mutex_wait_until(&store->catalog_lock, &store->unused, &deadline) ? 0 : -ETIMEDOUT;
-	if (open && open->refs > 0) {
-		mutex_give(&store->catalog_lock);
+	if (open && open->refs > 0)
 		return -EBUSY;
-	}
-	*blocked = true;
-	if (open)
-		take_out(store, open);
-	mutex_give(&store->catalog_lock);
-	close_taken(open);
+	*ret_open = open;
 	return 0;
+}
+
+int views_block(struct store *store, uint32_t number, bool *blocked)
+{
+	struct open_view *open;
+
+	mutex_take(&store->catalog_lock);
+	int result = wait_unused(store, number, &open);
+	if (result == 0) {
+		*blocked = true;
+		if (open)
+			take_out(store, open);
+	}
+	mutex_give(&store->catalog_lock);
+	if (result == 0)
+		close_taken(open);
+	return result;
+}
+
+int views_check_unused(struct store *store, uint32_t number)
+{
+	struct open_view *open;
+
+	mutex_take(&store->catalog_lock);
+	int result = wait_unused(store, number, &open);
+	mutex_give(&store->catalog_lock);
+	return result;
 }
 
 void views_unblock(struct store *store, bool *blocked)

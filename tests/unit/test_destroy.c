@@ -1,0 +1,229 @@
+/* What destroying, or asking whether it would be refused, leaves alone. Faults are read once, so scenarios with one are processes. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+
+#include "lib/base/clock.h"
+#include "lib/store/catalog.h"
+#include "tests/unit/dataset_store.h"
+
+#define FILES 20
+#define POLL_US 10000
+
+static void take(struct store *store, const char *name)
+{
+	struct snapshot_name wanted = {.dataset = "a", .name = name};
+
+	assert_int_equal(snapshot_create(store, &wanted, 1, NULL, 0, NULL), 0);
+}
+
+static struct view *head_of_a(struct store *store)
+{
+	struct view *view;
+
+	assert_int_equal(store_head(store, "a", &view), 0);
+	return view;
+}
+
+static void write_files(struct store *store, unsigned state)
+{
+	struct view *head = head_of_a(store);
+	uint8_t content[6000];
+
+	for (unsigned i = 0; i < FILES; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "file%u", i);
+		fill_random(i * 100UL + state, content, sizeof(content));
+		write_file(head, ROOT_INO, name, 0, content, sizeof(content));
+	}
+	assert_int_equal(view_sync(head), 0);
+	store_view_put(store, head);
+}
+
+static void make(struct place *place)
+{
+	place_init(place);
+	assert_int_equal(dataset_create(place->store, "a", 0755, 0, 0, 1, NULL), 0);
+}
+
+/* --- without a fault --- */
+
+/* A snapshot that nobody uses stays open for a while, with its inodes in memory. */
+static void who_asks_whether_a_snapshot_can_go_leaves_it_open(void **state)
+{
+	struct snapshot_name name = {.dataset = "a", .name = "one"};
+	struct tree_usage before, after;
+	struct place place;
+	struct view *view;
+	struct attr attr;
+
+	make(&place);
+	write_files(place.store, 1);
+	take(place.store, "one");
+	assert_int_equal(store_snapshot(place.store, "a", "one", &view), 0);
+	assert_int_equal(view_lookup(view, ROOT_INO, "file1", &attr), 0);
+	store_view_put(place.store, view);
+	tree_usage(store_tree(place.store), &before);
+	assert_int_equal(snapshots_check_destroy(place.store, &name, 1, NULL), 0);
+	tree_usage(store_tree(place.store), &after);
+	assert_int_equal(after.cached_inodes, before.cached_inodes);
+	assert_int_equal(store_snapshot(place.store, "a", "one", &view), 0);
+	assert_int_equal(snapshots_check_destroy(place.store, &name, 1, NULL), -EBUSY);
+	store_view_put(place.store, view);
+	place_clear(&place);
+}
+
+/* --- the disk is full: no commit succeeds --- */
+
+/* Each of them lets one pass fail, and the next pass comes to the next. */
+#define FULL "commit-before-store:enospc"
+#define FULL_PASSES 200
+
+static void check_buffered(struct store *store)
+{
+	struct file file = {.exists = true, .len = 6000, .data = xmalloc(6000)};
+	struct view *head = head_of_a(store);
+
+	fill_random(7, file.data, file.len);
+	check_file(head, ROOT_INO, "file", &file);
+	store_view_put(store, head);
+	file_clear(&file);
+}
+
+static void refuse_to_destroy(struct place *place)
+{
+	uint8_t content[6000];
+	struct view *head, *reader;
+
+	make(place);
+	take(place->store, "one");
+	head = head_of_a(place->store);
+	fill_random(7, content, sizeof(content));
+	write_file(head, ROOT_INO, "file", 0, content, sizeof(content));
+	store_view_put(place->store, head);
+	assert_int_equal(store_snapshot(place->store, "a", "one", &reader), 0);
+	assert_int_equal(dataset_destroy(place->store, "a", DATASET_DESTROY_SNAPSHOTS, NULL), -EBUSY);
+	store_view_put(place->store, reader);
+	check_buffered(place->store);
+	assert_int_equal(snapshot_destroy(place->store, "a", "one", NULL), 0);
+	assert_int_equal(dataset_destroy(place->store, "a", DATASET_DESTROY_EMPTY_ONLY, NULL), -ENOTEMPTY);
+	check_buffered(place->store);
+	int ignored = store_close(place->store);
+	(void)ignored;
+}
+
+/* --- the last reader of a rolled back head goes while others are pruned --- */
+
+struct leaving {
+	struct store *store;
+	struct view *reader;
+};
+
+/* When the collector has chosen whom it deals with, it holds change_lock, and a fault keeps it there. */
+static void *leave_meanwhile(void *arg)
+{
+	struct leaving *leaving = arg;
+
+	for (unsigned held = 0; held < 3; clock_pause_us(POLL_US)) {
+		held++;
+		if (mutex_try(&leaving->store->change_lock)) {
+			mutex_give(&leaving->store->change_lock);
+			held = 0;
+		}
+	}
+	store_view_put(leaving->store, leaving->reader);
+	return NULL;
+}
+
+static void leave_while_others_are_pruned(struct place *place)
+{
+	struct leaving leaving;
+	pthread_t thread;
+
+	make(place);
+	write_files(place->store, 1);
+	take(place->store, "old");
+	write_files(place->store, 2);
+	leaving = (struct leaving){place->store, head_of_a(place->store)};
+	assert_int_equal(dataset_rollback(place->store, "a", "old", false, NULL, NULL), 0);
+	take(place->store, "passing");
+	assert_int_equal(snapshot_destroy(place->store, "a", "passing", NULL), 0);
+	assert_int_equal(pthread_create(&thread, NULL, leave_meanwhile, &leaving), 0);
+	collect(place->store, true, false);
+	pthread_join(thread, NULL);
+	collect(place->store, false, false);
+	assert_int_equal(count_chunks(place->store), FILES);
+	/* an entry, a record and an extent of each file, and the root's record */
+	assert_int_equal(count_keys(place->store, KV_TREE), 3 * FILES + 1);
+	assert_int_equal(store_close(place->store), 0);
+}
+
+/* --- */
+
+static const struct {
+	const char *name;
+	void (*run)(struct place *place);
+} scenarios[] = {
+	{"full", refuse_to_destroy},
+	{"leave", leave_while_others_are_pruned},
+};
+
+static void run_scenario(const char *name, const char *fault)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		setenv("CORPUSFS_FAULT", fault, 1);
+		execl("/proc/self/exe", "test", name, (char *)NULL);
+		_exit(2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void what_cannot_be_committed_stays_when_a_dataset_is_not_destroyed(void **state)
+{
+	AUTO_BUF faults = BUF_INIT;
+
+	for (unsigned pass = 1; pass <= FULL_PASSES; pass++)
+		buf_addf(&faults, "%s" FULL, pass > 1 ? "," : "");
+	run_scenario("full", (const char *)faults.data);
+}
+
+static void what_a_head_saw_goes_though_its_reader_left_meanwhile(void **state)
+{
+	run_scenario("leave", "prune-before-join:sleep1000");
+}
+
+static const char *chosen;
+
+static void test_scenario(void **state)
+{
+	struct place place;
+
+	for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++)
+		if (strcmp(scenarios[i].name, chosen) == 0)
+			scenarios[i].run(&place);
+	remove_tree(place.dir);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest scenario[] = {cmocka_unit_test(test_scenario)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_asks_whether_a_snapshot_can_go_leaves_it_open),
+		cmocka_unit_test(what_cannot_be_committed_stays_when_a_dataset_is_not_destroyed),
+		cmocka_unit_test(what_a_head_saw_goes_though_its_reader_left_meanwhile),
+	};
+
+	if (argc == 2) {
+		chosen = argv[1];
+		return cmocka_run_group_tests(scenario, NULL, NULL);
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
