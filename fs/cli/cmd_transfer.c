@@ -15,6 +15,7 @@
 #include "fs/cli/units.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/base/escape.h"
 #include "lib/ops/json.h"
 
 /* Directories that are being worked in are open. */
@@ -48,13 +49,17 @@ static int print_problems(const json_t *result)
 	json_int_t more = json_integer_value(json_object_get(result, "problems_not_named"));
 	size_t i;
 
-	json_array_foreach (problems, i, row)
-		fprintf(stderr, "corpusfs: %s: %s\n", json_string_value(json_object_get(row, "path")),
-		        json_string_value(json_object_get(row, "text")));
+	json_array_foreach (problems, i, row) {
+		AUTO_FREE char *path = escape_text(json_string_value(json_object_get(row, "path")), ESCAPE_CONTROL);
+		AUTO_FREE char *text = escape_text(json_string_value(json_object_get(row, "text")), ESCAPE_CONTROL);
+		fprintf(stderr, "corpusfs: %s: %s\n", path, text);
+	}
 	if (more > 0)
 		fprintf(stderr, "corpusfs: and %lld more\n", (long long)more);
-	json_array_foreach (notes, i, row)
-		fprintf(stderr, "corpusfs: note: %s\n", json_string_value(row));
+	json_array_foreach (notes, i, row) {
+		AUTO_FREE char *text = escape_text(json_string_value(row), ESCAPE_CONTROL);
+		fprintf(stderr, "corpusfs: note: %s\n", text);
+	}
 	return json_array_size(problems) > 0 ? EXIT_FAILED : EXIT_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <uthash.h>
 
+#include "lib/base/array.h"
 #include "lib/history/holders.h"
 #include "lib/store/catalog.h"
 #include "lib/tree/records/all_versions.h"
@@ -53,28 +54,17 @@ struct epoch_set {
 struct census {
 	struct store *store;
 	const struct usage_options *options;
-	struct counted *views;
-	size_t view_count, view_cap;
+	ARRAY(struct counted) views;
 	struct holders *holders;
 	struct epoch_set *epochs; /* uthash */
 	struct page *pages;       /* uthash */
-	struct sums *sums;        /* by set number */
-	uint32_t sum_count;
+	ARRAY(struct sums) sums; /* by set number */
 
 	/* of the key at hand */
 	uint32_t newer; /* the views that see a newer version */
 };
 
 /* --- who there is --- */
-
-static void add_view(struct census *census, const struct counted *view)
-{
-	if (census->view_count == census->view_cap) {
-		census->view_cap = MAX(census->view_cap * 2, 16U);
-		census->views = xrealloc(census->views, census->view_cap * sizeof(*census->views));
-	}
-	census->views[census->view_count++] = *view;
-}
 
 static int in_order(const void *a, const void *b)
 {
@@ -99,7 +89,7 @@ static void find_views(struct census *census)
 			.number = UINT64_MAX,
 			.line = line_copy(&dataset->record.line),
 		};
-		add_view(census, &head);
+		array_add(&census->views, head);
 	}
 	for (struct snapshot *snapshot = store->by_view; snapshot; snapshot = snapshot->by_view.next) {
 		const struct snapshot_record *record = &snapshot->record;
@@ -112,12 +102,12 @@ static void find_views(struct census *census)
 			.taken = (double)record->taken.tv_sec + (double)record->taken.tv_nsec / 1e9,
 			.line = line_copy(&record->line),
 		};
-		add_view(census, &one);
+		array_add(&census->views, one);
 	}
 	mutex_give(&store->catalog_lock);
-	if (census->view_count > 0)
-		qsort(census->views, census->view_count, sizeof(*census->views), in_order);
-	census->holders = holders_new(census->view_count);
+	if (census->views.count > 0)
+		qsort(census->views.items, census->views.count, sizeof(*census->views.items), in_order);
+	census->holders = holders_new(census->views.count);
 }
 
 static uint32_t views_of_epoch(struct census *census, uint32_t family, uint64_t epoch)
@@ -129,8 +119,8 @@ static uint32_t views_of_epoch(struct census *census, uint32_t family, uint64_t 
 	if (found)
 		return found->set;
 	bits = xcalloc(holders_words(census->holders), sizeof(*bits));
-	for (size_t i = 0; i < census->view_count; i++)
-		if (census->views[i].family == family && line_has(&census->views[i].line, epoch))
+	for (size_t i = 0; i < census->views.count; i++)
+		if (census->views.items[i].family == family && line_has(&census->views.items[i].line, epoch))
 			bits[i / 64] |= 1ULL << (i % 64);
 	found = xcalloc(1, sizeof(*found));
 	found->key = wanted.key;
@@ -155,13 +145,9 @@ static uint32_t without_newer(struct census *census, uint32_t set)
 
 static struct sums *sums_of(struct census *census, uint32_t set)
 {
-	if (set >= census->sum_count) {
-		uint32_t count = MAX(census->sum_count * 2, MAX(set + 1, 64U));
-		census->sums = xrealloc(census->sums, count * sizeof(*census->sums));
-		memset(census->sums + census->sum_count, 0, (count - census->sum_count) * sizeof(*census->sums));
-		census->sum_count = count;
-	}
-	return &census->sums[set];
+	while (set >= census->sums.count)
+		array_new(&census->sums);
+	return &census->sums.items[set];
 }
 
 /* --- one scan --- */
@@ -307,10 +293,10 @@ static size_t last_snapshot(const struct census *census, const uint64_t *bits)
 {
 	size_t last = SIZE_MAX;
 
-	for (size_t i = 0; i < census->view_count; i++) {
+	for (size_t i = 0; i < census->views.count; i++) {
 		if (!holders_bit(bits, i))
 			continue;
-		if (!census->views[i].snapshot || (last != SIZE_MAX && census->views[i].dataset_id != census->views[last].dataset_id))
+		if (!census->views.items[i].snapshot || (last != SIZE_MAX && census->views.items[i].dataset_id != census->views.items[last].dataset_id))
 			return SIZE_MAX;
 		last = i;
 	}
@@ -319,13 +305,13 @@ static size_t last_snapshot(const struct census *census, const uint64_t *bits)
 
 static void add_up(struct census *census)
 {
-	for (uint32_t set = 1; set < MIN(census->sum_count, holders_count(census->holders)); set++) {
-		const struct sums *sums = &census->sums[set];
+	for (uint32_t set = 1; set < MIN(census->sums.count, holders_count(census->holders)); set++) {
+		const struct sums *sums = &census->sums.items[set];
 		const uint64_t *bits = holders_bits(census->holders, set);
 		uint64_t stored = stored_of(sums);
 		size_t members = 0, member = 0, last = last_snapshot(census, bits);
-		for (size_t i = 0; i < census->view_count; i++) {
-			struct usage *usage = &census->views[i].usage;
+		for (size_t i = 0; i < census->views.count; i++) {
+			struct usage *usage = &census->views.items[i].usage;
 			if (!holders_bit(bits, i))
 				continue;
 			members++;
@@ -336,12 +322,12 @@ static void add_up(struct census *census)
 			usage->estimated = usage->estimated || sums->looked_at < sums->chunks;
 		}
 		if (members == 1)
-			census->views[member].usage.unique += stored;
+			census->views.items[member].usage.unique += stored;
 		if (last != SIZE_MAX)
-			census->views[last].usage.cumulative += stored;
+			census->views.items[last].usage.cumulative += stored;
 	}
-	for (size_t i = 1; i < census->view_count; i++) {
-		struct counted *view = &census->views[i], *before = view - 1;
+	for (size_t i = 1; i < census->views.count; i++) {
+		struct counted *view = &census->views.items[i], *before = view - 1;
 		if (view->snapshot && before->snapshot && view->dataset_id == before->dataset_id)
 			view->usage.cumulative += before->usage.cumulative;
 	}
@@ -349,8 +335,8 @@ static void add_up(struct census *census)
 
 static int find_in_range(const struct census *census, const char *name, size_t *ret_at, struct error *err)
 {
-	for (size_t i = 0; i < census->view_count; i++) {
-		const struct counted *view = &census->views[i];
+	for (size_t i = 0; i < census->views.count; i++) {
+		const struct counted *view = &census->views.items[i];
 		if (view->snapshot && strcmp(view->dataset, census->options->dataset) == 0 && strcmp(view->snapshot, name) == 0) {
 			*ret_at = i;
 			return 0;
@@ -366,8 +352,8 @@ static int check_names(const struct census *census, size_t *first, size_t *last,
 	bool found = !options->dataset;
 	int result = 0;
 
-	for (size_t i = 0; i < census->view_count && !found; i++)
-		found = strcmp(census->views[i].dataset, options->dataset) == 0;
+	for (size_t i = 0; i < census->views.count && !found; i++)
+		found = strcmp(census->views.items[i].dataset, options->dataset) == 0;
 	if (!found)
 		return error_set(err, -ENOENT, "there is no dataset \"%s\"", options->dataset);
 	if (!options->first)
@@ -385,12 +371,12 @@ static uint64_t freed_by(const struct census *census, size_t first, size_t last)
 {
 	uint64_t freed = 0;
 
-	for (uint32_t set = 1; set < MIN(census->sum_count, holders_count(census->holders)); set++) {
+	for (uint32_t set = 1; set < MIN(census->sums.count, holders_count(census->holders)); set++) {
 		const uint64_t *bits = holders_bits(census->holders, set);
 		bool inside = true;
-		for (size_t i = 0; i < census->view_count && inside; i++)
+		for (size_t i = 0; i < census->views.count && inside; i++)
 			inside = !holders_bit(bits, i) || (i >= first && i <= last);
-		freed += inside ? stored_of(&census->sums[set]) : 0;
+		freed += inside ? stored_of(&census->sums.items[set]) : 0;
 	}
 	return freed;
 }
@@ -408,13 +394,13 @@ static void census_clear(struct census *census)
 		HASH_DEL(census->pages, page);
 		free(page);
 	}
-	for (size_t i = 0; i < census->view_count; i++) {
-		free(census->views[i].dataset);
-		free(census->views[i].snapshot);
-		line_clear(&census->views[i].line);
+	for (size_t i = 0; i < census->views.count; i++) {
+		free(census->views.items[i].dataset);
+		free(census->views.items[i].snapshot);
+		line_clear(&census->views.items[i].line);
 	}
-	free(census->views);
-	free(census->sums);
+	array_clear(&census->views);
+	array_clear(&census->sums);
 	holders_free(census->holders);
 }
 
@@ -435,8 +421,8 @@ int usage_compute(struct store *store, const struct usage_options *options, int 
 		add_up(&census);
 		*ret_freed = freed_by(&census, first, last);
 	}
-	for (size_t i = 0; i < census.view_count && result == 0; i++) {
-		struct counted *view = &census.views[i];
+	for (size_t i = 0; i < census.views.count && result == 0; i++) {
+		struct counted *view = &census.views.items[i];
 		if (options->dataset && strcmp(view->dataset, options->dataset) != 0)
 			continue;
 		view->usage.dataset = view->dataset;

@@ -18,9 +18,7 @@ LONG_FUNCTIONS = set()
 DEEP_FUNCTIONS = set()
 
 # Files that grow arrays by themselves instead of with lib/base/array.h.
-GROWN_BY_HAND = {
-    "lib/history/usage.c",
-}
+GROWN_BY_HAND = set()
 
 # (word, room) where a word of words.py stands for something it shall not stand for.
 WORDS = set()

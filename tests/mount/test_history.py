@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import time
 
 import pytest
@@ -131,6 +132,35 @@ def test_diff_shows_the_bytes_that_differ(case):
     value = json.loads(case.ok("diff", "d@v1", "--content", "--json"))
     assert [entry["ranges"] for entry in value["entries"]] == [[[500_000, 10], [1 << 20, 4]]]
     assert "bytes 500000-500009 (10)" in case.ok("diff", "d@v1", "--content")
+
+
+@pytest.mark.sanitize
+def test_diff_beside_a_running_writer(case):
+    """What changes meanwhile may be told or not; it is no error, and what was there before is told."""
+    write(case.path("steady"), b"1")
+    case.snap("v1")
+    write(case.path("steady"), b"22")
+    stop = threading.Event()
+
+    def churn():
+        number = 0
+        while not stop.is_set():
+            top = case.path(f"w{number % 7}")
+            os.makedirs(f"{top}/a/b", exist_ok=True)
+            write(f"{top}/a/b/{number}", b"x")
+            os.rename(f"{top}/a", f"{top}/c")
+            os.system(f"rm -rf {top}")
+            number += 1
+
+    writer = threading.Thread(target=churn)
+    writer.start()
+    try:
+        for _ in range(20):
+            assert "M steady" in case.ok("diff", "d@v1").splitlines()
+            assert "M steady" in case.ok("diff", "d", "d@v1").splitlines()
+    finally:
+        stop.set()
+        writer.join()
 
 
 def test_the_same_bytes_again_are_no_modification(case):
