@@ -43,8 +43,19 @@ struct remembered {
 	struct model model;
 };
 
+#define READERS_MAX 6
+
+/* A view that is kept in use, with what it shows. A head shows its dataset's state until it is rolled back. */
+struct using {
+	struct view *view; /* NULL: free */
+	bool follows;      /* the head of `dataset` */
+	char dataset[16], name[64];
+	struct model model;
+};
+
 struct world {
 	struct place place;
+	struct using readers[READERS_MAX];
 	struct remembered views[VIEWS_MAX];
 	uint64_t random;
 	unsigned serial;
@@ -96,6 +107,71 @@ static void forget(struct remembered *view)
 	view->used = false;
 }
 
+/* --- readers --- */
+
+static void read_some(struct world *world)
+{
+	struct remembered *remembered = pick(world, next_random(&world->random) % 3 > 0);
+	struct using *reader = &world->readers[next_random(&world->random) % READERS_MAX];
+
+	if (!remembered || reader->view)
+		return;
+	AUTO_FREE char *name = remembered->head ? xstrdup(remembered->dataset) : xasprintf("%s@%s", remembered->dataset, remembered->name);
+	reader->view = view_of(world->place.store, name);
+	reader->follows = remembered->head;
+	snprintf(reader->dataset, sizeof(reader->dataset), "%s", remembered->dataset);
+	snprintf(reader->name, sizeof(reader->name), "%s", remembered->name);
+	if (!reader->follows)
+		model_copy(&reader->model, &remembered->model);
+}
+
+static void stop_reading(struct world *world, struct using *reader)
+{
+	if (!reader->view)
+		return;
+	store_view_put(world->place.store, reader->view);
+	model_clear(&reader->model);
+	*reader = (struct using){0};
+}
+
+/* What would keep a snapshot, or (name NULL) a dataset with all its snapshots, from being destroyed. */
+static void let_go(struct world *world, const char *dataset, const char *name)
+{
+	for (size_t i = 0; i < READERS_MAX; i++) {
+		struct using *reader = &world->readers[i];
+		bool is_snapshot = reader->view && reader->name[0];
+		if (reader->view && strcmp(reader->dataset, dataset) == 0 &&
+		    ((is_snapshot && (!name || strcmp(reader->name, name) == 0)) || (!name && reader->follows)))
+			stop_reading(world, reader);
+	}
+}
+
+static void retire(struct world *world, const struct remembered *head)
+{
+	for (size_t i = 0; i < READERS_MAX; i++) {
+		struct using *reader = &world->readers[i];
+		if (!reader->view || !reader->follows || strcmp(reader->dataset, head->dataset) != 0)
+			continue;
+		model_copy(&reader->model, &head->model);
+		reader->follows = false;
+	}
+}
+
+static void check_readers(struct world *world)
+{
+	for (size_t i = 0; i < READERS_MAX; i++)
+		if (world->readers[i].view && !world->readers[i].follows)
+			model_check(world->readers[i].view, &world->readers[i].model);
+}
+
+static void stop_all_reading(struct world *world)
+{
+	for (size_t i = 0; i < READERS_MAX; i++)
+		stop_reading(world, &world->readers[i]);
+}
+
+/* --- steps --- */
+
 static void make_dataset(struct world *world)
 {
 	char name[16];
@@ -143,6 +219,7 @@ static void roll_some(struct world *world)
 	assert_int_equal(dataset_rollback(world->place.store, head->dataset, snapshot->name, guard, name, &err), 0);
 	if (guard)
 		remember(world, head->dataset, name, &head->model);
+	retire(world, head);
 	model_clear(&head->model);
 	model_copy(&head->model, &snapshot->model);
 }
@@ -167,6 +244,7 @@ static void destroy_some(struct world *world)
 
 	if (!snapshot)
 		return;
+	let_go(world, snapshot->dataset, snapshot->name);
 	assert_int_equal(snapshot_destroy(world->place.store, snapshot->dataset, snapshot->name, &err), 0);
 	forget(snapshot);
 }
@@ -180,6 +258,7 @@ static void destroy_dataset(struct world *world)
 	if (!head)
 		return;
 	snprintf(name, sizeof(name), "%s", head->dataset);
+	let_go(world, name, NULL);
 	assert_int_equal(dataset_destroy(world->place.store, name, DATASET_DESTROY_SNAPSHOTS, &err), 0);
 	for (size_t i = 0; i < VIEWS_MAX; i++)
 		if (world->views[i].used && strcmp(world->views[i].dataset, name) == 0)
@@ -198,11 +277,18 @@ static void check_world(struct world *world)
 		model_check(view, &remembered->model);
 		store_view_put(world->place.store, view);
 	}
+	check_readers(world);
+}
+
+static void reopen(struct world *world)
+{
+	stop_all_reading(world);
+	place_reopen(&world->place);
 }
 
 static void one_step(struct world *world)
 {
-	uint64_t choice = next_random(&world->random) % 40;
+	uint64_t choice = next_random(&world->random) % 46;
 
 	if (choice < 16)
 		change_some(world);
@@ -221,7 +307,11 @@ static void one_step(struct world *world)
 	else if (choice < 38)
 		collect(world->place.store, false, false);
 	else if (choice == 38)
-		place_reopen(&world->place);
+		reopen(world);
+	else if (choice > 42)
+		read_some(world);
+	else if (choice > 40)
+		stop_reading(world, &world->readers[next_random(&world->random) % READERS_MAX]);
 	else if (free_slot(world))
 		make_dataset(world);
 }
@@ -237,7 +327,7 @@ static void play(uint64_t seed, unsigned steps)
 		one_step(world);
 		check_world(world);
 	}
-	place_reopen(&world->place);
+	reopen(world);
 	check_world(world);
 	while (pick(world, true))
 		destroy_dataset(world);
