@@ -229,26 +229,8 @@ def test_every_changing_call_inside_gives_erofs(fs, store, taken):
     assert posix.outcome(os.link, fs + "/train/5", fs + "/.snapshots/v1/new") in ("EROFS", "EXDEV")
 
 
-@pytest.mark.sanitize
-def test_every_directory_leads_to_its_own_past(fs, taken):
-    assert os.listdir(fs + "/train/.snapshots") == ["v1"]
-    whole = tree.scan(fs + "/.snapshots/v1/train")
-    assert tree.differences(whole, tree.scan(fs + "/train/.snapshots/v1")) == []
-    assert os.listdir(fs + "/shallow/er/.snapshots/v1") == ["file"], "a directory is followed to where it was"
-    assert posix.outcome(os.listdir, fs + "/later/.snapshots/v1") == "ENOENT"
-    assert os.listdir(fs + "/later/.snapshots") == []
-    assert tool("cat", ".snapshots/v1/3", cwd=fs + "/train") == get(fs + "/train/3").decode()
-    assert posix.outcome(os.listdir, fs + "/train/1/.snapshots") == "ENOTDIR"
-    assert posix.outcome(os.stat, fs + "/.snapshots/v1/.snapshots") == "ENOENT", "history has no history"
-
-
-@pytest.mark.sanitize
-def test_snapshots_are_changed_at_the_root_only(fs, store, taken):
-    inside = fs + "/train/.snapshots"
-    assert posix.outcome(os.mkdir, inside + "/v2") == "EPERM"
-    assert posix.outcome(os.rmdir, inside + "/v1") == "EPERM"
-    assert posix.outcome(os.rename, inside + "/v1", inside + "/v2") == "EPERM"
-    assert names(store) == ["v1"]
+def test_history_has_no_history(fs, taken):
+    assert posix.outcome(os.stat, fs + "/.snapshots/v1/.snapshots") == "ENOENT"
 
 
 REFUSED = {
@@ -273,8 +255,7 @@ REFUSED = {
     "link": (lambda fs: os.link(fs + "/train/1", fs + "/.snapshots/x"), "EPERM EROFS EXDEV"),
     "unlink": (lambda fs: os.unlink(fs + "/.snapshots/v1"), "EISDIR EPERM"),
     "mkdir_as_it": (lambda fs: os.mkdir(fs + "/.snapshots"), "EEXIST"),
-    "mkdir_below": (lambda fs: os.mkdir(fs + "/train/.snapshots"), "EEXIST"),
-    "create_as_it": (lambda fs: put(fs + "/later/.snapshots", b""), "EISDIR EEXIST EPERM"),
+    "create_as_it": (lambda fs: put(fs + "/.snapshots", b""), "EISDIR EEXIST EPERM"),
     "unlink_it": (lambda fs: os.unlink(fs + "/.snapshots"), "EISDIR EPERM"),
     "chmod_it": (lambda fs: os.chmod(fs + "/.snapshots", 0o700), "EPERM EROFS"),
 }
@@ -300,7 +281,6 @@ def test_snapdir(store, snapdir):
     listed = snapdir == "visible"
     assert sorted(os.listdir(fs)) == ([".snapshots"] if listed else []) + ["train"]
     assert posix.outcome(os.listdir, fs + "/.snapshots") == ("ENOENT" if snapdir == "off" else "ok")
-    assert posix.outcome(os.listdir, fs + "/train/.snapshots/v1") == ("ENOENT" if snapdir == "off" else "ok")
     assert names(store) == ["v1"]
     if snapdir == "off":
         assert posix.outcome(os.mkdir, fs + "/.snapshots/v2") == "ENOENT"
@@ -346,7 +326,6 @@ def test_old_permissions_hold_in_snapshots(fs, store):
     with posix.as_user(BOB):
         assert posix.outcome(os.open, fs + "/secret/file", os.O_RDONLY) == "ok"
         assert posix.outcome(os.open, fs + "/.snapshots/v1/secret/file", os.O_RDONLY) == "EACCES"
-        assert posix.outcome(os.stat, fs + "/secret/.snapshots/v1/file") == "EACCES"
 
 
 @pytest.mark.sanitize
@@ -389,7 +368,7 @@ def test_a_file_and_its_past_are_two_files(fs, taken):
     paths = [fs + "/train/5", fs + "/.snapshots/v1/train/5", fs + "/.snapshots/v2/train/5"]
     infos = [os.stat(path) for path in paths]
     assert len({(info.st_dev, info.st_ino) for info in infos}) == 3
-    folders = [fs, fs + "/.snapshots", fs + "/.snapshots/v1", fs + "/.snapshots/v2", fs + "/train", fs + "/train/.snapshots"]
+    folders = [fs, fs + "/.snapshots", fs + "/.snapshots/v1", fs + "/.snapshots/v2", fs + "/train"]
     assert len({os.stat(path).st_ino for path in folders}) == len(folders)
     for folder in folders[1:4]:
         for entry in os.scandir(folder):
@@ -403,9 +382,8 @@ def test_dot_dot_leads_back(fs, taken):
     assert same(fs + "/.snapshots/..", fs)
     assert same(fs + "/.snapshots/v1/..", fs + "/.snapshots")
     assert same(fs + "/.snapshots/v1/train/..", fs + "/.snapshots/v1")
-    assert same(fs + "/train/.snapshots/..", fs + "/train")
     assert same(fs + "/.snapshots/.", fs + "/.snapshots")
-    for path in ("/.snapshots", "/.snapshots/v1", "/.snapshots/v1/train/deep", "/train/.snapshots"):
+    for path in ("/.snapshots", "/.snapshots/v1", "/.snapshots/v1/train/deep"):
         assert tool("/bin/pwd", "-P", cwd=fs + path) == fs + path + "\n"
         posix.drop_caches()
         assert tool("/bin/pwd", "-P", cwd=fs + path) == fs + path + "\n"

@@ -5,7 +5,7 @@
  * Locks; their order is that of lib/base/lock_order.h:
  *   freeze (freeze.h)   one at a time makes the kernel write back or drop pages of read-write mounts
  *   group.lock          guards mounts, their refs and ended, and the open counts of snapshots; a leaf except for writers.lock
- *   changes, gate, writers, opens, workers: locks of their own, leaves
+ *   changes, gate, writers, opens, recent, workers: locks of their own, leaves
  */
 #ifndef CORPUSFS_FUSE_GROUP_MOUNT_GROUP_H
 #define CORPUSFS_FUSE_GROUP_MOUNT_GROUP_H
@@ -16,6 +16,7 @@
 #include "fs/fuse/freeze/freeze.h"
 #include "fs/fuse/group/opens.h"
 #include "fs/fuse/group/options.h"
+#include "fs/fuse/group/recent.h"
 #include "fs/fuse/group/worker.h"
 #include "fs/fuse/session/aborter.h"
 #include "fs/fuse/session/latency.h"
@@ -36,6 +37,7 @@ struct mount_group {
 	struct worker *dropper;  /* drops pages from the kernel's cache before a write is answered: files.c */
 	struct worker *digests;  /* what may take minutes: virtual_xattrs.c */
 	struct changes *changes;
+	struct recent recent; /* snapshots.c */
 
 	struct mutex lock;
 	pthread_cond_t ended_cond;

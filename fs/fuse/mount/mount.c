@@ -36,6 +36,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	atomic_store(&group->changed_s, clock_now().tv_sec);
 	mutex_init(&group->lock, LOCK_FUSE_GROUP);
 	pthread_cond_init(&group->ended_cond, NULL);
+	recent_init(&group->recent);
 	group->aborter = aborter_new();
 	group->freeze = freeze_new(store);
 	group->latency = latency_new();
@@ -68,6 +69,7 @@ void mount_group_free(struct mount_group *group)
 	latency_free(group->latency);
 	freeze_free(group->freeze);
 	aborter_free(group->aborter);
+	recent_clear(&group->recent);
 	pthread_cond_destroy(&group->ended_cond);
 	mutex_clear(&group->lock);
 	free(group);

@@ -243,6 +243,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 		reply_result(req, result);
 		return;
 	}
+	snapshots_note_listing(req, &target);
 	handle = xcalloc(1, sizeof(*handle));
 	handle->opened.close = dir_handle_close;
 	pthread_mutex_init(&handle->lock, NULL);

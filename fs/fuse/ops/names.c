@@ -132,7 +132,7 @@ void op_mkdir(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode)
 	else if (target.node.kind == NODE_DATASETS)
 		root_mkdir(req, name, mode);
 	else if (target.node.kind == NODE_SNAPSHOTS)
-		snapshots_mkdir(req, &target, name);
+		snapshots_mkdir(req, &target, name, mode);
 	else
 		make(req, dir, name, S_IFDIR | (mode & 07777), 0, NULL);
 }

@@ -5,14 +5,19 @@
 
 #include "lib/tree/files/acl.h"
 
-/* With a default ACL the umask does not count; without -o acl the kernel has applied the umask already. */
+static void apply_umask(fuse_req_t req, struct create *create)
+{
+	create->mode &= ~(fuse_req_ctx(req)->umask & 0777);
+}
+
+/* With a default ACL the umask does not count. */
 static int apply_acl(fuse_req_t req, const struct target *dir, struct newborn *newborn)
 {
 	struct create *create = &newborn->create;
 	int result = view_xattr_get(dir->view, dir->node.ino, ACL_DEFAULT, &newborn->default_acl);
 
 	if (result == -ENODATA) {
-		create->mode &= ~(fuse_req_ctx(req)->umask & 0777);
+		apply_umask(req, create);
 		return 0;
 	}
 	if (result)
@@ -47,7 +52,12 @@ int newborn_init(fuse_req_t req, const struct target *dir, mode_t mode, struct n
 			create->mode |= S_ISGID;
 	}
 	create->xattrs = ret_newborn->xattrs;
-	return dir->mount->options.acl && !S_ISLNK(mode) ? apply_acl(req, dir, ret_newborn) : 0;
+	if (S_ISLNK(mode))
+		return 0;
+	if (dir->mount->options.acl)
+		return apply_acl(req, dir, ret_newborn);
+	apply_umask(req, create);
+	return 0;
 }
 
 void newborn_clear(struct newborn *newborn)

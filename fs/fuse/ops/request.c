@@ -16,6 +16,8 @@ int target_open(fuse_req_t req, fuse_ino_t id, struct target *ret_target)
 	*ret_target = (struct target){.mount = mount, .node = node_decode(id, mount_root_view(mount))};
 	if (ret_target->node.kind == NODE_DATASETS)
 		return 0;
+	if (ret_target->node.kind == NODE_SNAPSHOTS && ret_target->node.ino != ROOT_INO)
+		return -ESTALE;
 	return store_view_by_number(mount->group->store, ret_target->node.view, &ret_target->view);
 }
 
@@ -48,7 +50,8 @@ void target_close(struct target *target)
 
 bool target_has_snapshots(const struct target *target)
 {
-	return target->node.kind == NODE_FILE && target->mount->options.snapdir != SNAPDIR_OFF && !view_read_only(target->view);
+	return target->node.kind == NODE_FILE && target->node.ino == ROOT_INO && target->mount->options.snapdir != SNAPDIR_OFF &&
+	       !view_read_only(target->view);
 }
 
 double target_timeout(const struct target *target)
@@ -75,7 +78,7 @@ void target_stat(const struct target *target, const struct attr *attr, struct st
 		.st_ctim = attr->ctime,
 	};
 	/* who counts meets ".snapshots", too */
-	if (S_ISDIR(attr->mode) && target->mount->options.snapdir == SNAPDIR_VISIBLE && target_has_snapshots(target))
+	if (attr->ino == ROOT_INO && target->mount->options.snapdir == SNAPDIR_VISIBLE && !view_read_only(target->view))
 		ret_stat->st_nlink++;
 	/* A snapshot's directory in ".snapshots" shows when it was taken. */
 	if (attr->ino == ROOT_INO && view_read_only(target->view) && !target->mount->options.snapshot)

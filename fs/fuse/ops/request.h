@@ -39,7 +39,7 @@ WARN_UNUSED int target_open_writable(fuse_req_t req, fuse_ino_t id, struct targe
 WARN_UNUSED int target_open_name(fuse_req_t req, fuse_ino_t dir, const char *name, struct target *ret_target);
 void target_close(struct target *target);
 
-/* Whether ".snapshots" is a virtual directory in this one. */
+/* Whether ".snapshots" is a virtual directory in this one, which then is the root of a head. */
 bool target_has_snapshots(const struct target *target);
 
 /*

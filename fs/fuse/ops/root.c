@@ -129,8 +129,7 @@ void root_mkdir(fuse_req_t req, const char *name, mode_t mode)
 		reply_result(req, -EROFS);
 		return;
 	}
-	if (request_mount(req)->options.acl)
-		mode &= ~fuse_req_ctx(req)->umask;
+	mode &= ~fuse_req_ctx(req)->umask;
 	job_add((struct root_job){.req = req, .name = xstrdup(name), .mode = mode}, mkdir_run);
 }
 

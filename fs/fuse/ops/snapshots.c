@@ -1,3 +1,19 @@
+/*
+ * What ".snapshots" is.
+ *
+ * In the root of a dataset the name stands for the dataset's snapshots and for nothing else: nobody can make, replace or remove it, and no
+ * file can be made in it. Everywhere below it is a name like others.
+ *
+ * Trees that hold a directory of this name (snapper's, or those of another dataset) are copied to the roots of datasets, and copied trees are
+ * kept equal to their source, without anybody thinking of snapshots. So
+ *
+ *   mkdir NAME   takes a snapshot when its caller asks for mode 0777, as mkdir(1) and the libraries of languages do: EPERM otherwise. Who
+ *                copies a tree asks for the mode of the directory that is copied (cp, rsync, tar, mv; cp leaves out writing by others).
+ *   rmdir NAME   destroys one, but EPERM for a thread that has just listed it and found it empty: so does who removes a tree. What holds
+ *                something is never removed by such programs, since what it holds cannot be.
+ *
+ * `corpusfs import` leaves such a directory out and names it (lib/transfer/import.h).
+ */
 #include "fs/fuse/ops/snapshots.h"
 
 #include <errno.h>
@@ -10,7 +26,7 @@
 struct snapshot_job {
 	fuse_req_t req;
 	struct mount *mount;
-	uint32_t view; /* of the dataset's head */
+	pid_t caller;
 	char *dataset, *name, *new_name;
 };
 
@@ -42,22 +58,17 @@ int snapshots_entry(const struct target *dir, struct fuse_entry_param *ret_entry
 	return 0;
 }
 
-/* The directory `ino` as it is in the snapshot; -ENOENT when it is not there, or not a directory. */
-static int entry_in(const struct target *dir, struct view *view, const struct timespec *taken, struct fuse_entry_param *ret_entry)
+/* The root of a snapshot. */
+static int entry_of(struct mount *mount, struct view *view, struct fuse_entry_param *ret_entry)
 {
-	const struct target there = {
-		.mount = dir->mount, .node = {.kind = NODE_FILE, .view = view_number(view), .ino = dir->node.ino}, .view = view};
+	const struct target root = {.mount = mount, .node = {.kind = NODE_FILE, .view = view_number(view), .ino = ROOT_INO}, .view = view};
 	struct attr attr;
-	int result = view_getattr(view, dir->node.ino, &attr);
+	int result = view_getattr(view, ROOT_INO, &attr);
 
-	if (result == -ESTALE || (!result && !S_ISDIR(attr.mode)))
-		return -ENOENT;
 	if (result)
-		return result;
-	target_entry(&there, &attr, ret_entry);
+		return result == -ESTALE ? -ENOENT : result;
+	target_entry(&root, &attr, ret_entry);
 	ret_entry->entry_timeout = TIMEOUT_LIST;
-	if (dir->node.ino == ROOT_INO && taken)
-		ret_entry->attr.st_mtim = *taken;
 	return 0;
 }
 
@@ -86,13 +97,12 @@ int snapshots_lookup(const struct target *dir, const char *name, struct fuse_ent
 		result = store_snapshot(store, dataset.name, name, &view);
 	if (result)
 		return result;
-	result = entry_in(dir, view, NULL, ret_entry);
+	result = entry_of(dir->mount, view, ret_entry);
 	store_view_put(store, view);
 	return result;
 }
 
 struct list_context {
-	const struct target *dir;
 	virtual_list_fn each;
 	void *arg;
 };
@@ -100,29 +110,34 @@ struct list_context {
 static int list_one(void *arg, const struct snapshot_info *info)
 {
 	const struct list_context *context = arg;
-	struct store *store = context->dir->mount->group->store;
-	struct fuse_entry_param entry;
-	struct view *view;
-	int result;
 
-	if (context->dir->node.ino != ROOT_INO) {
-		if (store_view_by_number(store, info->view, &view))
-			return 0;
-		result = entry_in(context->dir, view, &info->taken, &entry);
-		store_view_put(store, view);
-		if (result)
-			return 0;
-	}
 	return context->each(context->arg, info->name, info->number, info->view);
 }
 
 int snapshots_list(const struct target *dir, virtual_list_fn each, void *arg)
 {
-	struct list_context context = {.dir = dir, .each = each, .arg = arg};
+	struct list_context context = {.each = each, .arg = arg};
 	struct dataset_info dataset;
 	int result = dataset_name(dir->mount->group->store, dir->view, &dataset);
 
 	return result ? result : snapshot_list(dir->mount->group->store, dataset.name, list_one, &context);
+}
+
+static int stop_at_first(void *arg, const char *name, uint64_t ino, uint8_t type)
+{
+	*(bool *)arg = false;
+	return 1;
+}
+
+void snapshots_note_listing(fuse_req_t req, const struct target *target)
+{
+	struct mount *mount = target->mount;
+	bool is_empty = true;
+
+	if (target->node.kind != NODE_FILE || target->node.ino != ROOT_INO || !view_read_only(target->view) || mount->read_only)
+		return;
+	if (view_list(target->view, ROOT_INO, "", stop_at_first, &is_empty) == 0 && is_empty)
+		recent_note(&mount->group->recent, fuse_req_ctx(req)->pid, target->node.view);
 }
 
 int snapshots_above(const struct target *snapshot_root, struct fuse_entry_param *ret_entry)
@@ -158,8 +173,6 @@ static void job_add(fuse_req_t req, const struct target *dir, const char *name, 
 
 	if (mount->read_only)
 		result = -EROFS;
-	else if (dir->node.ino != ROOT_INO)
-		result = -EPERM;
 	else
 		result = dataset_name(mount->group->store, dir->view, &dataset);
 	if (result) {
@@ -169,7 +182,7 @@ static void job_add(fuse_req_t req, const struct target *dir, const char *name, 
 	job = xcalloc(1, sizeof(*job));
 	job->req = req;
 	job->mount = mount;
-	job->view = dir->node.view;
+	job->caller = fuse_req_ctx(req)->pid;
 	job->dataset = xstrdup(dataset.name);
 	job->name = xstrdup(name);
 	job->new_name = new_name ? xstrdup(new_name) : NULL;
@@ -182,7 +195,6 @@ static void mkdir_run(void *arg)
 	struct snapshot_job *job = arg;
 	struct store *store = job->mount->group->store;
 	const struct snapshot_name what = {.dataset = job->dataset, .name = job->name};
-	const struct target dir = {.mount = job->mount, .node = {.kind = NODE_SNAPSHOTS, .view = job->view, .ino = ROOT_INO}};
 	struct fuse_entry_param entry;
 	struct view *view;
 	int result = snapshot_create(store, &what, 1, "", 0, NULL);
@@ -190,7 +202,7 @@ static void mkdir_run(void *arg)
 	if (!result)
 		result = store_snapshot(store, job->dataset, job->name, &view);
 	if (!result) {
-		result = entry_in(&dir, view, NULL, &entry);
+		result = entry_of(job->mount, view, &entry);
 		store_view_put(store, view);
 	}
 	if (result)
@@ -200,16 +212,26 @@ static void mkdir_run(void *arg)
 	job_free(job);
 }
 
-void snapshots_mkdir(fuse_req_t req, const struct target *dir, const char *name)
+void snapshots_mkdir(fuse_req_t req, const struct target *dir, const char *name, mode_t mode)
 {
-	job_add(req, dir, name, NULL, mkdir_run);
+	if ((mode & 0777) == 0777)
+		job_add(req, dir, name, NULL, mkdir_run);
+	else
+		reply_result(req, dir->mount->read_only ? -EROFS : -EPERM);
 }
 
 static void rmdir_run(void *arg)
 {
 	struct snapshot_job *job = arg;
+	struct store *store = job->mount->group->store;
+	struct view *view;
+	int result = store_snapshot(store, job->dataset, job->name, &view);
 
-	reply_result(job->req, snapshot_destroy(job->mount->group->store, job->dataset, job->name, NULL));
+	if (!result) {
+		result = recent_has(&job->mount->group->recent, job->caller, view_number(view)) ? -EPERM : 0;
+		store_view_put(store, view);
+	}
+	reply_result(job->req, result ? result : snapshot_destroy(store, job->dataset, job->name, NULL));
 	job_free(job);
 }
 

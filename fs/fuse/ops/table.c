@@ -11,8 +11,10 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 	/* Splicing pays only above the sizes that arrive here, and the gate needs requests in memory. */
 	want |= mount->read_only ? FUSE_CAP_AUTO_INVAL_DATA : FUSE_CAP_EXPLICIT_INVAL_DATA;
+	/* snapshots.c wants to know which mode a caller asked for */
+	want |= FUSE_CAP_DONT_MASK;
 	if (mount->options.acl)
-		want |= FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK;
+		want |= FUSE_CAP_POSIX_ACL;
 	conn->want = want & conn->capable;
 	conn->max_write = SESSION_TRANSFER_MAX;
 	conn->max_readahead = 16U << 20;
