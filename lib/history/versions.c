@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 
 #include "lib/base/path.h"
-#include "lib/history/paths.h"
 #include "lib/store/snapshots.h"
+#include "lib/tree/records/paths.h"
 
 /* A view of the dataset, and what it holds. */
 struct holder {

@@ -10,10 +10,10 @@
 
 #include "lib/store/catalog.h"
 #include "lib/tree/records/all_versions.h"
+#include "lib/tree/records/paths.h"
 #include "lib/tree/records/scan.h"
 
 #define HITS_MAX 100000
-#define DEPTH_MAX 4096
 
 /* A version of an extent that names the chunk. */
 struct hit {
@@ -147,56 +147,6 @@ static int sees(const struct living_view *view, const struct tree_key *stem, uin
 	return result < 0 ? result : seen == epoch;
 }
 
-struct directory_search {
-	uint64_t dir;
-	struct buf *name;
-};
-
-static int is_directory(void *arg, const char *name, const struct entry_record *entry)
-{
-	struct directory_search *search = arg;
-
-	if (entry->ino != search->dir)
-		return 0;
-	buf_addf(search->name, "%s", name);
-	return 1;
-}
-
-/* The directory's name in its parent, which stands in its record. -ENOENT when it has none. */
-static int name_directory(const struct living_view *view, uint64_t dir, struct buf *name, uint64_t *ret_parent)
-{
-	struct directory_search search = {.dir = dir, .name = name};
-	struct scan_inode inode;
-	int result = scan_inode(&view->scan, dir, &inode);
-
-	if (result < 0)
-		return result;
-	*ret_parent = inode.record.parent;
-	scan_inode_clear(&inode);
-	result = scan_entries(&view->scan, *ret_parent, "", is_directory, &search);
-	if (result < 0)
-		return result;
-	return result > 0 ? 0 : -ENOENT;
-}
-
-/* "dir/dir/name" */
-static int make_path(const struct living_view *view, uint64_t dir, const char *name, char **ret_path)
-{
-	AUTO_FREE char *path = xstrdup(name);
-
-	for (unsigned depth = 0; dir != ROOT_INO; depth++) {
-		AUTO_BUF part = BUF_INIT;
-		int result = depth < DEPTH_MAX ? name_directory(view, dir, &part, &dir) : -ELOOP;
-		if (result < 0)
-			return result;
-		char *longer = xasprintf("%s/%s", (const char *)part.data, path);
-		free(path);
-		path = longer;
-	}
-	*ret_path = steal_ptr(path);
-	return 0;
-}
-
 struct telling {
 	size_t left;
 	chunk_reference_fn each;
@@ -224,7 +174,7 @@ static int tell_names(const struct references *references, const struct living_v
 		result = sees(view, &stem, name->epoch);
 		if (result <= 0)
 			continue;
-		result = make_path(view, name->dir, name->text, &path);
+		result = paths_join(&view->scan, name->dir, name->text, &path);
 		if (result == 0)
 			result = tell(telling, view, path, hit->offset);
 		told = true;

@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "lib/reclaim/chunk_references.h"
 #include "lib/tree/records/extent.h"
 #include "tests/unit/dataset_store.h"
 
@@ -281,59 +280,6 @@ static void killed_it_goes_on(void **state)
 	}
 }
 
-/* --- why --- */
-
-struct reasons {
-	struct buf text;
-};
-
-static int add_reason(void *arg, const char *dataset, const char *snapshot, const char *path, uint64_t offset)
-{
-	struct reasons *reasons = arg;
-
-	buf_addf(&reasons->text, "%s@%s:%s+%llu ", dataset, snapshot, path, (unsigned long long)offset);
-	return 0;
-}
-
-static int first_chunk(void *arg, const struct extent *extent)
-{
-	*(uint64_t *)arg = extent->record.chunk;
-	return 1;
-}
-
-static void why_names_who_keeps_a_chunk(void **state)
-{
-	struct place place;
-	struct create create = {.mode = S_IFDIR | 0755};
-	struct attr attr;
-	uint64_t chunk = 0;
-	struct reasons reasons = {0};
-	struct error err = {0};
-	AUTO_FREE uint8_t *data = xmalloc(4096);
-
-	place_init(&place);
-	make(&place, "a");
-	struct view *view = head_of(place.store, "a");
-	fill_random(5, data, 4096);
-	assert_int_equal(view_create(view, ROOT_INO, "dir", &create, &attr, NULL), 0);
-	write_file(view, attr.ino, "file", 0, data, 4096);
-	assert_int_equal(view_resolve(view, "dir/file", &attr), 0);
-	take(place.store, "a", "one");
-	assert_int_equal(view_extents(view, attr.ino, first_chunk, &chunk), 1);
-	assert_int_equal(chunk_references_find(place.store, chunk, 10, add_reason, &reasons, &err), 0);
-	assert_string_equal((const char *)reasons.text.data, "a@:dir/file+0 a@one:dir/file+0 ");
-	assert_int_equal(view_resolve(view, "dir", &attr), 0);
-	assert_int_equal(view_rename(view, ROOT_INO, "dir", ROOT_INO, "new", 0), 0);
-	assert_int_equal(view_unlink(view, attr.ino, "file"), 0);
-	store_view_put(place.store, view);
-	buf_clear(&reasons.text);
-	assert_int_equal(chunk_references_find(place.store, chunk, 10, add_reason, &reasons, &err), 0);
-	assert_string_equal((const char *)reasons.text.data, "a@one:dir/file+0 ");
-	buf_clear(&reasons.text);
-	assert_int_equal(chunk_references_find(place.store, chunk + 1000, 10, add_reason, &reasons, &err), -ENOENT);
-	place_clear(&place);
-}
-
 /* --- racing --- */
 
 #define RACE_FILES 8
@@ -479,7 +425,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(files_of_a_destroyed_dataset_are_gone),
 		cmocka_unit_test(a_stopped_run_is_still_wanted),
 		cmocka_unit_test(killed_it_goes_on),
-		cmocka_unit_test(why_names_who_keeps_a_chunk),
 		cmocka_unit_test(racing_writers_lose_nothing),
 	};
 

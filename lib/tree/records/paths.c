@@ -1,4 +1,4 @@
-#include "lib/history/paths.h"
+#include "lib/tree/records/paths.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -140,6 +140,13 @@ static int find_names(const struct scan *scan, const struct scan_inode *inode, s
 	return climb(scan, dir, names);
 }
 
+static void names_clear(struct names *names)
+{
+	for (size_t i = 0; i < names->count; i++)
+		free(names->items[i]);
+	array_clear(names);
+}
+
 int paths_find(const struct scan *scan, const struct scan_inode *inode, char **ret_path)
 {
 	struct names names = {0};
@@ -147,8 +154,19 @@ int paths_find(const struct scan *scan, const struct scan_inode *inode, char **r
 
 	if (result == 0)
 		*ret_path = join(&names);
-	for (size_t i = 0; i < names.count; i++)
-		free(names.items[i]);
-	array_clear(&names);
+	names_clear(&names);
+	return result;
+}
+
+int paths_join(const struct scan *scan, uint64_t dir, const char *name, char **ret_path)
+{
+	struct names names = {0};
+	int result;
+
+	array_add(&names, xstrdup(name));
+	result = climb(scan, dir, &names);
+	if (result == 0)
+		*ret_path = join(&names);
+	names_clear(&names);
 	return result;
 }
