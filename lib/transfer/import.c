@@ -52,7 +52,7 @@ static int open_target(struct import *import, struct error *err)
 	while (r == 0 && (name = strsep(&rest, "/")) != NULL) {
 		if (!*name)
 			continue;
-		r = strcmp(name, IMPORT_RESERVED) == 0 ? -EINVAL : step_down(import, name);
+		r = import->root == ROOT_INO && strcmp(name, IMPORT_RESERVED) == 0 ? -EINVAL : step_down(import, name);
 		if (r < 0)
 			error_set(err, r, "%s/%s: \"%s\": %s", import->options->dataset, import->options->path, name, strerror(-r));
 	}

@@ -7,7 +7,7 @@
  * means type, size, mode, owner and time of change, and directories never give way. Of an archive it means the content, too, but for big
  * files (big_names.h); and the archive does what tar(1) does with it, member by member (import_apply.h).
  *
- * Names that would lead out of the target, and ".snapshots" anywhere, are problems (transfer.h), as is what cannot be read and what may not
+ * Names that would lead out of the target, and ".snapshots" in the root of a dataset, are problems (transfer.h), as is what cannot be read and what may not
  * come in (import_attributes.c). A damaged archive is a failure: of a compressed one nothing has come in, of others what was
  * complete before the damage.
  */

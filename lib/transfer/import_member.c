@@ -49,7 +49,7 @@ bool member_accept(struct import *import, struct member *member)
 		member_problem(import, member, r, "its name cannot be taken over");
 		return false;
 	}
-	if (strcmp(member->name, IMPORT_RESERVED) == 0) {
+	if (member->dir == ROOT_INO && strcmp(member->name, IMPORT_RESERVED) == 0) {
 		member_problem(import, member, -EINVAL, IMPORT_RESERVED_TEXT);
 		return false;
 	}

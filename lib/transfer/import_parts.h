@@ -85,7 +85,7 @@ void import_tell_left_out(struct import *import);
 void member_problem(struct import *import, const struct member *member, int code, const char *text);
 /* A result of the store that concerns the member, or everything: transfer_store_result. */
 void member_result(struct import *import, const struct member *member, int code);
-/* Every directory of a mounted dataset has a ".snapshots" that leads to the snapshots: a real one could neither be entered nor removed. */
+/* In the root of a dataset the name leads to its snapshots, and a real one could neither be entered nor removed. Below, it is a name like others. */
 #define IMPORT_RESERVED ".snapshots"
 #define IMPORT_RESERVED_TEXT "the name belongs to the dataset's snapshots"
 /* Who owns it: what a user imports is his. */

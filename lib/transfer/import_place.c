@@ -144,7 +144,7 @@ static int step(struct places *places, struct way *way, const char *name, bool m
 		cut(places, places->chain.count - 1);
 		return 0;
 	}
-	if (strcmp(name, IMPORT_RESERVED) == 0) {
+	if (here(places) == ROOT_INO && strcmp(name, IMPORT_RESERVED) == 0) {
 		*ret_why = IMPORT_RESERVED_TEXT;
 		return -EINVAL;
 	}
