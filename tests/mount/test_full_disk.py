@@ -187,3 +187,21 @@ def test_statfs_follows_the_disk(small):
     before = os.statvfs(point)
     fill(filler, 250 * MIB)
     procs.poll(lambda: os.statvfs(point).f_bavail * before.f_frsize <= 250 * MIB, 10, "free space shrinks")
+
+
+def test_df_shows_little_when_there_is_no_space_left(small):
+    """What was accepted and is not on the disk yet is not free."""
+    store, filler = small
+    store.init()
+    point = store.mount(store.area + "/mnt")
+    store.create("d")
+    fill(filler, 200 * MIB)
+    fd = os.open(point + "/d/file", os.O_CREAT | os.O_WRONLY)
+    block = os.urandom(MIB)
+    try:
+        while posix.outcome(os.write, fd, block) == "ok":
+            pass
+        info = os.statvfs(point)
+        assert info.f_bavail * info.f_frsize < 16 * MIB
+    finally:
+        os.close(fd)

@@ -63,7 +63,10 @@ int tree_sync(struct tree *tree)
 void tree_usage(struct tree *tree, struct tree_usage *ret_usage)
 {
 	pending_usage(tree, NULL, &ret_usage->dirty_bytes, &ret_usage->dirty_inodes);
-	ret_usage->free_bytes = space_available(tree->space);
+
+	const uint64_t available = space_available(tree->space);
+
+	ret_usage->free_bytes = available - MIN(available, ret_usage->dirty_bytes);
 	mutex_take(&tree->lru_lock);
 	ret_usage->cached_inodes = tree->lru_count;
 	mutex_give(&tree->lru_lock);

@@ -21,7 +21,7 @@ struct tree_usage {
 	uint64_t dirty_bytes;   /* buffered content not yet committed */
 	uint64_t dirty_inodes;
 	uint64_t cached_inodes;
-	uint64_t free_bytes;    /* of the disk, less the reserve */
+	uint64_t free_bytes;    /* of the disk, less the reserve and what is buffered: so much can still be written */
 };
 void tree_usage(struct tree *tree, struct tree_usage *ret_usage);
 
