@@ -6,12 +6,14 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "dataset_store.h"
 #include "lib/transfer/export.h"
 #include "lib/transfer/view_walk.h"
 #include "lib/transfer/warm.h"
+#include "lib/tree/records/extent.h"
 
 #define DEEP 60000
 #define FEW_DESCRIPTORS 200
@@ -373,6 +375,46 @@ static void root_exports_nothing_where_the_user_may_not_write(void **state)
 	close(by.fd);
 }
 
+/* A file of two pieces, far apart, of which the first is lost. */
+static void lose_a_piece(struct place *place)
+{
+	struct kv_batch *batch = kv_batch_new();
+	struct view *view = head(place);
+	struct extent extent;
+	struct tree_key key;
+	struct attr attr;
+
+	write_file(view, ROOT_INO, "sparse", 0, "first", 5);
+	write_file(view, ROOT_INO, "sparse", 500 << 20, "second", 6);
+	assert_int_equal(view_sync(view), 0);
+	assert_int_equal(view_lookup(view, ROOT_INO, "sparse", &attr), 0);
+	assert_int_equal(extents_before(view, attr.ino, 1, &extent), 0);
+	key = tree_key_at(tree_stem_extent(view_family(view), attr.ino, extent.offset), extent.epoch);
+	kv_batch_delete(batch, KV_TREE, key.bytes, key.len);
+	assert_int_equal(kv_write(store_kv(place->store), batch, 0), 0);
+	kv_batch_free(batch);
+	store_view_put(place->store, view);
+}
+
+static void a_file_that_lost_an_extent_is_a_problem_and_not_zeros(void **state)
+{
+	static const char *const formats[] = {"dir", "tar"};
+	struct place *place = *state;
+	AUTO_FREE char *directory = xasprintf("%s/out", place->dir);
+
+	lose_a_piece(place);
+	assert_int_equal(mkdir(directory, 0755), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
+		struct transfer_counts counts = {0};
+		struct told told = {0};
+		int fd = i == 0 ? open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : memfd_create("archive", MFD_CLOEXEC);
+		int result = export(place, fd, formats[i], &told, &counts);
+
+		assert_true(result < 0 || told.problems == 1);
+		close(fd);
+	}
+}
+
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -386,6 +428,7 @@ int main(void)
 	const struct CMUnitTest walk[] = {
 		FRESH(a_walk_meets_all_in_the_order_of_names),
 		FRESH(a_walk_says_what_went_away),
+		FRESH(a_file_that_lost_an_extent_is_a_problem_and_not_zeros),
 	};
 
 	const struct CMUnitTest rights[] = {
