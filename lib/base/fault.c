@@ -118,9 +118,10 @@ int fault_point(const char *name)
 	if (atomic_load_explicit(&known_off, memory_order_relaxed))
 		return 0;
 	pthread_once(&once, parse_environment);
-	for (size_t i = 0; i < faults.count && result == 0; i++) {
+	for (size_t i = 0; i < faults.count; i++) {
 		struct fault *fault = &faults.items[i];
-		if (strcmp(fault->name, name) == 0 && atomic_fetch_add(&fault->passes, 1) + 1 == fault->nth)
+		/* each counts every pass, also one in which another acts */
+		if (strcmp(fault->name, name) == 0 && atomic_fetch_add(&fault->passes, 1) + 1 == fault->nth && result == 0)
 			result = act(fault);
 	}
 	return result;

@@ -178,7 +178,8 @@ void catalog_note_buried(struct store *store, uint32_t family, uint32_t view, co
 /* --- views.c --- */
 /* The dataset's head, referenced. Caller holds no lock, or change_lock. */
 WARN_UNUSED int views_head(struct store *store, struct dataset *dataset, struct view **ret_view);
-/* Waits shortly until nobody uses the view, closes it, and sets *blocked under the same hold: it is not given out again. -EBUSY. */
+/* Waits shortly until nobody uses the view, closes it, and sets *blocked under the same hold: it is not given out again. -EBUSY.
+ * Of a head, what is buffered is dropped where it cannot be committed. */
 WARN_UNUSED int views_block(struct store *store, uint32_t number, bool *blocked);
 void views_unblock(struct store *store, bool *blocked);
 WARN_UNUSED int views_check_unused(struct store *store, uint32_t number); /* Whether views_block would succeed; changes nothing. -EBUSY. */
@@ -189,7 +190,7 @@ bool views_is_read(struct store *store, uint32_t keeper); /* somebody still read
 struct line views_shared(const struct dataset *dataset);
 /* Tells open heads of the family what the others see. Caller holds change_lock. */
 void views_refresh_shared(struct store *store, uint32_t family);
-void views_close_all(struct store *store);
+WARN_UNUSED int views_close_all(struct store *store); /* the first error of view_close: something is lost */
 
 /* Referenced heads of a family in dataset id order; give them back with views_put_heads. Caller holds change_lock. */
 struct view_set {

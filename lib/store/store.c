@@ -126,14 +126,16 @@ static void reap_orphans(struct store *store)
 
 static int close_layers(struct store *store)
 {
-	int result = store->tree ? tree_sync(store->tree) : 0;
+	int result = views_close_all(store);
 
 	log_sync_stop(store->log_sync);
-	views_close_all(store);
 	if (store->opened && result == 0)
 		gc_state_keep(store);
-	if (store->tree)
+	if (store->tree) {
+		int synced = tree_sync(store->tree);
+		result = result < 0 ? result : synced;
 		tree_free(store->tree);
+	}
 	if (store->chunks)
 		chunks_close(store->chunks);
 	if (store->kv)

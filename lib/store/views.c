@@ -37,12 +37,16 @@ static void take_out(struct store *store, struct open_view *open)
 	HASH_DEL(store->open, open);
 }
 
-static void close_taken(struct open_view *open)
+/* What could not be committed is lost, and said so. */
+static int close_taken(struct open_view *open)
 {
+	int result;
+
 	if (!open)
-		return;
-	view_close(open->view);
+		return 0;
+	result = view_close(open->view);
 	free(open);
+	return result;
 }
 
 /* Caller holds catalog_lock. */
@@ -194,7 +198,8 @@ void store_view_put(struct store *store, struct view *view)
 		pthread_cond_broadcast(&store->unused);
 	}
 	mutex_give(&store->catalog_lock);
-	close_taken(leaving);
+	/* a snapshot or a retired head: neither has anything to lose */
+	(void)close_taken(leaving);
 }
 
 /* Waits shortly until nobody uses the view. 0, and the view if it is open; -EBUSY. Caller holds catalog_lock, which is given up meanwhile. */
@@ -224,8 +229,9 @@ int views_block(struct store *store, uint32_t number, bool *blocked)
 			take_out(store, open);
 	}
 	mutex_give(&store->catalog_lock);
+	/* What goes need not be stored: it is blocked when nothing stands against that any more. */
 	if (result == 0)
-		close_taken(open);
+		(void)close_taken(open);
 	return result;
 }
 
@@ -339,12 +345,16 @@ void views_put_heads(struct store *store, struct view_set *set)
 	array_clear(set);
 }
 
-void views_close_all(struct store *store)
+int views_close_all(struct store *store)
 {
+	int result = 0;
+
 	while (store->open) {
 		struct open_view *open = store->open;
 		assert(open->refs == 0);
 		take_out(store, open);
-		close_taken(open);
+		int closed = close_taken(open);
+		result = result < 0 ? result : closed;
 	}
+	return result;
 }

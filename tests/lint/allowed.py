@@ -10,7 +10,6 @@ FORWARD_NEEDS = set()
 ROOMS_WITHOUT_PURPOSE = set()
 
 LONG_FILES = {
-    "tests/unit/test_names.c",
 }
 
 LONG_FUNCTIONS = set()

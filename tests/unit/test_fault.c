@@ -45,6 +45,11 @@ static int each_has_its_errno(void)
 	return fault_point("x") == -EIO && fault_point("y") == -ENOMEM ? 0 : 1;
 }
 
+static int two_passes_fail(void)
+{
+	return fault_point("b") == 0 && fault_point("b") == -EIO && fault_point("b") == -ENOSPC && fault_point("b") == 0 ? 0 : 1;
+}
+
 static int sleeps(void)
 {
 	uint64_t before = clock_ms();
@@ -72,6 +77,7 @@ static void test_errno(void **state)
 {
 	assert_int_equal(in_child("b:enospc:2", second_pass_of_b_fails), 0);
 	assert_int_equal(in_child("x:eio,y:enomem", each_has_its_errno), 0);
+	assert_int_equal(in_child("b:eio:2,b:enospc:3", two_passes_fail), 0);
 }
 
 static void test_sleep(void **state)

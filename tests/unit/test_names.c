@@ -10,44 +10,7 @@
 #include <pthread.h>
 
 #include "lib/tree/freeze/freeze.h"
-#include "tests/unit/tree_store.h"
-
-static uint64_t make(struct view *view, uint64_t dir, const char *name, uint32_t mode)
-{
-	struct create create = {.mode = mode, .uid = 1, .gid = 2, .target = S_ISLNK(mode) ? "target" : NULL};
-	struct attr attr;
-
-	assert_int_equal(view_create(view, dir, name, &create, &attr, NULL), 0);
-	assert_int_equal(attr.mode, mode);
-	return attr.ino;
-}
-
-static uint64_t make_dir(struct view *view, uint64_t dir, const char *name)
-{
-	return make(view, dir, name, S_IFDIR | 0755);
-}
-
-static uint64_t make_file(struct view *view, uint64_t dir, const char *name)
-{
-	return make(view, dir, name, S_IFREG | 0644);
-}
-
-static uint64_t ino_of(struct view *view, uint64_t dir, const char *name)
-{
-	struct attr attr;
-	int r = view_lookup(view, dir, name, &attr);
-
-	assert_true(r == 0 || r == -ENOENT);
-	return r == 0 ? attr.ino : 0;
-}
-
-static uint32_t nlink_of(struct view *view, uint64_t ino)
-{
-	struct attr attr;
-
-	assert_int_equal(view_getattr(view, ino, &attr), 0);
-	return attr.nlink;
-}
+#include "tests/unit/names.h"
 
 static void a_created_inode_has_what_was_asked_for(void **state)
 {
@@ -158,73 +121,6 @@ static void what_was_removed_still_has_attributes(void **state)
 	assert_int_equal(inode_open(view, dir, &inode), 0);
 	inode_close(inode);
 	assert_int_equal(view_getattr_removed(view, 4711, &attr), -ESTALE);
-}
-
-static void rename_moves_and_replaces(void **state)
-{
-	struct view *view = ((struct tree_store *)*state)->view;
-	uint64_t a = make_dir(view, ROOT_INO, "a"), b = make_dir(view, ROOT_INO, "b"), sub = make_dir(view, a, "sub"), parent;
-	uint64_t file = make_file(view, a, "f"), other = make_file(view, b, "g");
-	struct attr attr;
-
-	assert_int_equal(view_rename(view, a, "f", b, "g", RENAME_NOREPLACE), -EEXIST);
-	assert_int_equal(view_rename(view, a, "f", b, "g", 0), 0);
-	assert_int_equal(ino_of(view, a, "f"), 0);
-	assert_int_equal(ino_of(view, b, "g"), file);
-	assert_int_equal(view_getattr(view, other, &attr), -ESTALE);
-	assert_int_equal(view_rename(view, a, "sub", b, "moved", 0), 0);
-	assert_int_equal(nlink_of(view, a), 2);
-	assert_int_equal(nlink_of(view, b), 3);
-	assert_int_equal(view_parent(view, sub, &parent), 0);
-	assert_int_equal(parent, b);
-	assert_int_equal(view_rename(view, b, "moved", ROOT_INO, "a", 0), 0);
-	assert_int_equal(nlink_of(view, ROOT_INO), 4);
-	assert_int_equal(nlink_of(view, b), 2);
-	assert_int_equal(view_getattr(view, a, &attr), -ESTALE);
-	assert_int_equal(view_rename(view, b, "g", b, "h", RENAME_NOREPLACE), 0);
-	assert_int_equal(view_rename(view, b, "h", b, "h", 0), 0);
-	assert_int_equal(ino_of(view, b, "h"), file);
-}
-
-static void rename_keeps_the_rules(void **state)
-{
-	struct view *view = ((struct tree_store *)*state)->view;
-	uint64_t a = make_dir(view, ROOT_INO, "a"), b = make_dir(view, a, "b"), full = make_dir(view, ROOT_INO, "full");
-	uint64_t file = make_file(view, full, "f");
-	struct attr attr;
-
-	make_file(view, ROOT_INO, "plain");
-	assert_int_equal(view_rename(view, ROOT_INO, "a", b, "c", 0), -EINVAL);
-	assert_int_equal(view_rename(view, ROOT_INO, "a", a, "c", 0), -EINVAL);
-	assert_int_equal(view_rename(view, ROOT_INO, "full", a, "b", RENAME_EXCHANGE), 0);
-	assert_int_equal(view_rename(view, ROOT_INO, "a", a, "b", RENAME_EXCHANGE), -EINVAL);
-	assert_int_equal(view_rename(view, a, "b", ROOT_INO, "a", RENAME_EXCHANGE), -EINVAL);
-	assert_int_equal(view_rename(view, ROOT_INO, "a", ROOT_INO, "plain", 0), -ENOTDIR);
-	assert_int_equal(view_rename(view, ROOT_INO, "plain", ROOT_INO, "a", 0), -EISDIR);
-	assert_int_equal(view_rename(view, ROOT_INO, "full", ROOT_INO, "a", 0), -ENOTEMPTY);
-	assert_int_equal(view_rename(view, ROOT_INO, "none", ROOT_INO, "a", 0), -ENOENT);
-	assert_int_equal(view_rename(view, ROOT_INO, "a", ROOT_INO, "none", RENAME_EXCHANGE), -ENOENT);
-	assert_int_equal(view_rename(view, ROOT_INO, "a", ROOT_INO, "x", RENAME_WHITEOUT), -EINVAL);
-	assert_int_equal(view_rename(view, ROOT_INO, "a", ROOT_INO, "..", 0), -EINVAL);
-	/* two names of one inode: nothing happens */
-	assert_int_equal(view_link(view, file, ROOT_INO, "twin", &attr), 0);
-	assert_int_equal(view_rename(view, ROOT_INO, "twin", full, "f", 0), 0);
-	assert_int_equal(ino_of(view, ROOT_INO, "twin"), file);
-	assert_int_equal(nlink_of(view, file), 2);
-}
-
-static void exchange_swaps_a_file_and_a_directory(void **state)
-{
-	struct view *view = ((struct tree_store *)*state)->view;
-	uint64_t a = make_dir(view, ROOT_INO, "a"), dir = make_dir(view, a, "dir"), file = make_file(view, ROOT_INO, "file"), parent;
-
-	assert_int_equal(view_rename(view, a, "dir", ROOT_INO, "file", RENAME_EXCHANGE), 0);
-	assert_int_equal(ino_of(view, a, "dir"), file);
-	assert_int_equal(ino_of(view, ROOT_INO, "file"), dir);
-	assert_int_equal(nlink_of(view, a), 2);
-	assert_int_equal(nlink_of(view, ROOT_INO), 4);
-	assert_int_equal(view_parent(view, dir, &parent), 0);
-	assert_int_equal(parent, ROOT_INO);
 }
 
 static void a_removed_directory_takes_no_names(void **state)
@@ -431,20 +327,6 @@ static void a_scan_of_attributes_is_as_true_as_asking_for_each(void **state)
 	inode_close(buffered);
 }
 
-static void a_replacing_file_is_committed_first(void **state)
-{
-	struct tree_store *store = *state;
-	struct inode *inode = new_file(store, "new");
-	char out[8];
-
-	make_file(store->view, ROOT_INO, "old");
-	assert_int_equal(inode_write(inode, 0, "content", 7, 0), 0);
-	assert_int_equal(view_rename(store->view, ROOT_INO, "new", ROOT_INO, "old", 0), 0);
-	assert_int_equal(inode->record.size, 7);
-	assert_int_equal(inode_read(inode, 0, 8, out), 7);
-	inode_close(inode);
-}
-
 struct player {
 	struct tree_store *store;
 	uint64_t dirs[2];
@@ -550,16 +432,12 @@ int main(void)
 		TREE_TEST(bad_names_and_places_are_refused),
 		TREE_TEST(links_are_counted),
 		TREE_TEST(what_was_removed_still_has_attributes),
-		TREE_TEST(rename_moves_and_replaces),
-		TREE_TEST(rename_keeps_the_rules),
-		TREE_TEST(exchange_swaps_a_file_and_a_directory),
 		TREE_TEST(a_removed_directory_takes_no_names),
 		TREE_TEST(a_directory_is_listed_in_parts),
 		TREE_TEST(a_snapshot_keeps_names_as_they_were),
 		TREE_TEST(a_retired_view_reads_and_does_not_write),
 		TREE_TEST(attributes_are_set),
 		TREE_TEST(a_scan_of_attributes_is_as_true_as_asking_for_each),
-		TREE_TEST(a_replacing_file_is_committed_first),
 		TREE_TEST(threads_and_snapshots_do_not_hold_each_other_up),
 	};
 

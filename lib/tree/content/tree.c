@@ -83,18 +83,20 @@ int view_open(struct tree *tree, const struct view_options *options, struct view
 	return r;
 }
 
-void view_close(struct view *view)
+int view_close(struct view *view)
 {
 	if (!view)
-		return;
+		return 0;
 
 	struct tree *tree = view->tree;
-	int r = committer_run(tree, view, NULL);
+	bool is_retired = atomic_load(&view->retired);
+	int r = committer_run(tree, view, NULL), lost;
 
-	for (unsigned i = 1; r < 0 && i < CLOSE_TRIES; i++)
+	for (unsigned i = 1; r < 0 && !is_retired && i < CLOSE_TRIES; i++)
 		r = committer_run(tree, view, NULL);
+	lost = is_retired ? 0 : r;
 	if (r < 0) {
-		/* It cannot be written: tree_sync said so to whoever cared. Of a retired view it is dropped, which lets go of its inodes. */
+		/* Of a retired view it is dropped, which lets go of its inodes. */
 		atomic_store(&view->retired, true);
 		/* A group that was begun before fails like the others did, and its inodes are listed once more. */
 		do
@@ -104,6 +106,7 @@ void view_close(struct view *view)
 	inode_cache_empty(view);
 	atomic_fetch_sub(&tree->open_views, 1);
 	view_free(view);
+	return lost;
 }
 
 int view_sync(struct view *view)

@@ -26,7 +26,9 @@ struct tree_usage {
 void tree_usage(struct tree *tree, struct tree_usage *ret_usage);
 
 WARN_UNUSED int view_open(struct tree *tree, const struct view_options *options, struct view **ret_view);
-void view_close(struct view *view); /* commits; no inode may be in use. NULL is fine */
+/* Commits; no inode may be in use. NULL is fine. The view is closed in any case: an error says that what could not be committed is lost. A
+ * retired view loses nothing. */
+int view_close(struct view *view);
 WARN_UNUSED int view_sync(struct view *view); /* commits its content and syncs the WAL */
 
 /* Bytes of content of this view not yet committed. */

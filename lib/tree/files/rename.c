@@ -48,13 +48,22 @@ static int look_at(struct view *view, struct rename_side *side)
 	return r == -ENOENT ? 0 : r;
 }
 
-/* -EINVAL when `dir` is `ancestor` or lies below it. Directories have one parent, so the way up is the only way. */
+/*
+ * -EINVAL when `dir` is `ancestor` or lies below it. Directories have one parent, so the way up is the only way. A damaged way that comes
+ * back to itself is noticed: -EIO.
+ */
 static int check_not_below(struct view *view, uint64_t dir, uint64_t ancestor)
 {
+	uint64_t passed = 0;
 	int r = 0;
 
-	while (dir != ancestor && dir != ROOT_INO && r == 0)
+	for (uint64_t steps = 1; dir != ancestor && dir != ROOT_INO && r == 0; steps++) {
+		if ((steps & (steps - 1)) == 0)
+			passed = dir;
 		r = view_parent(view, dir, &dir);
+		if (r == 0 && dir == passed)
+			r = -EIO;
+	}
 	if (r < 0)
 		return r;
 	return dir == ancestor ? -EINVAL : 0;
