@@ -174,3 +174,26 @@ def test_kill_during_writes_and_snapshots_leaves_a_dead_mount_and_no_hang(fs, st
             process.wait(10)
         subprocess.run(["umount", "-l", point], check=True, timeout=20, stdin=subprocess.DEVNULL)
         store.mount(point)
+
+
+@pytest.mark.sanitize
+def test_what_cannot_be_committed_at_the_end_is_told(store):
+    """By umount, by the daemon's log and by its exit code; and nothing of what was committed before is lost."""
+    store.create("d")
+    point = store.mount()
+    with open(point + "/d/kept", "w", encoding="ascii") as handle:
+        handle.write("kept")
+        os.fsync(handle.fileno())
+    store.umount()
+    faults = ",".join(f"commit-before-store:eio:{number}" for number in range(1, 200))
+    point = store.mount(env={"CORPUSFS_FAULT": faults})
+    with open(point + "/d/lost", "w", encoding="ascii") as handle:
+        handle.write("lost")
+    store.expected += ["commit at the end of", " close "]
+    result = store.run("umount", point)
+    assert result.code != 0 and "could not be c" in result.err, (result.code, result.out, result.err)
+    store.points.remove(point)
+    store.ended(1)
+    assert [line for line in store.log().splitlines() if " error " in line and " close " in line], store.log()
+    point = store.mount()
+    assert procs.read(point + "/d/kept") == b"kept" and os.stat(point + "/d/lost").st_size == 0
