@@ -3,6 +3,7 @@
 import ctypes
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -24,6 +25,20 @@ GRACE = 20  # seconds between a test's own limit and the watchdog's
 def limit_of(item):
     marker = item.get_closest_marker("timeout")
     return float(marker.args[0]) if marker and marker.args else DEFAULT_LIMIT
+
+
+# Whoever starts us in the background has the shell make us, and all that we start, deaf to it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def root_is_a_mount():
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as handle:
+        return any(line.split()[4] == "/" for line in handle)
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("namespaces") and not root_is_a_mount():
+        pytest.skip("the root directory is no mount point (a chroot): no namespace of its own can be made")
 
 
 def pytest_addoption(parser):

@@ -119,6 +119,7 @@ def test_times_that_the_target_cannot_hold_are_told(store, area, mounted_at):
     assert sorted(os.listdir(out)) == ["late", "now"]
 
 
+@pytest.mark.namespaces
 def test_owners_that_the_target_refuses_are_told(store, area):
     """Root of a user namespace has one user to give files to."""
     write(area + "/in/f", b"1")

@@ -86,6 +86,7 @@ def test_a_second_daemon_through_another_filesystem_is_refused(store, bound, fir
     assert read(second + "/d/file") == "kept" and read(second + "/d/more") == "kept, too"
 
 
+@pytest.mark.namespaces
 def test_another_pid_namespace_is_asked_by_the_beat(store, bound):
     """There the owner's pid is nobody's, or somebody else's."""
     store.mount()
@@ -94,6 +95,7 @@ def test_another_pid_namespace_is_asked_by_the_beat(store, bound):
     write(store.points[0] + "/d/file", "kept")
 
 
+@pytest.mark.namespaces
 def test_another_host_is_asked_by_the_beat(store, bound):
     store.mount()
     store.create("d")
@@ -128,6 +130,7 @@ def test_a_copy_of_an_open_store_is_a_store_of_its_own(store):
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.namespaces
 def test_an_owner_who_was_silent_for_long_finds_the_store_taken(store, bound):
     """Stopped for longer than another host waits: when it goes on, it writes nothing and says so, and harms nothing of the new owner's."""
     store.expected.append("lost|close|commit")

@@ -99,6 +99,7 @@ def test_mount8_mounts_a_store(store, how, part):
     store.ended()
 
 
+@pytest.mark.namespaces
 def test_mount8_knows_the_program_by_its_type(store):
     """It looks for programs in the places of the system only: there the program is, in a mount namespace of the test's own."""
     point, environment = prepared(store)

@@ -41,6 +41,7 @@ def filled(store):
 # --- another mount namespace ---
 
 
+@pytest.mark.namespaces
 def test_import_reads_what_the_caller_sees(store, area):
     point = store.mount()
     write(area + "/batch/f", "outer")
@@ -50,6 +51,7 @@ def test_import_reads_what_the_caller_sees(store, area):
 
 
 @pytest.mark.parametrize("name", ["out", "out.tar", "out.tar.zst", "out.zip"])
+@pytest.mark.namespaces
 def test_export_writes_where_the_caller_sees(store, filled, area, name):
     os.mkdir(area + "/place")
     done = shell(store, f"unshare -m sh -c \"mount -t tmpfs none '{area}/place' && '$BIN' export d '{area}/place/{name}' && ls '{area}/place'\"")
@@ -57,6 +59,7 @@ def test_export_writes_where_the_caller_sees(store, filled, area, name):
     assert done.stdout.splitlines()[-1] == name and os.listdir(area + "/place") == []
 
 
+@pytest.mark.namespaces
 def test_a_mount_that_would_show_elsewhere_is_refused(store, filled, area):
     """The daemon mounts where it lives: in another mount namespace that is another directory, or does not show."""
     os.mkdir(area + "/second")

@@ -49,6 +49,7 @@ def shell(run, area):
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.namespaces
 def test_every_command_of_the_readme_works_as_it_stands(shell):
     script = blocks()
     assert len(script) >= 3 and "packaging/quickstart" in script[0]

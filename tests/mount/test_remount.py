@@ -57,6 +57,7 @@ def test_status_says_that_a_mount_is_detached(fs, store):
 
 
 @pytest.mark.parametrize("dataset", [None, "d"])
+@pytest.mark.namespaces
 def test_detached_mount_with_open_files_is_mounted_again(fs, store, dataset):
     """It is the same session: what is written to the open file shows at once, in whatever the kernel holds."""
     point = store.points[0]
@@ -87,6 +88,7 @@ def test_detached_mount_of_one_dataset_does_not_block_others(fs, store):
         store.mount(store.area + "/other", dataset="e")
 
 
+@pytest.mark.namespaces
 def test_umount_returns_when_another_mount_namespace_has_the_mount_still(fs, store):
     """The session goes on there; what was written is on disk, and the daemon does not wait for ever."""
     with open(fs + "/file", "wb") as handle:
