@@ -95,5 +95,9 @@ int cmd_rollback(struct cli *cli)
 	AUTO_FREE char *view = place_view(&place);
 	if (cli_option(cli, "dry-run"))
 		return dry_run(cli, &place, view);
+	if (cli_option(cli, "stat")) {
+		error_set(&err, -EINVAL, "--stat goes with --dry-run; nothing was changed");
+		return exit_with(&err);
+	}
 	return path || *place.path ? restore(cli, &place, view) : rollback(cli, &place, view);
 }

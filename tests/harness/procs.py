@@ -1,5 +1,6 @@
 """What the harness knows of the system: processes, mounts, FUSE connections. Nothing here touches a mounted path, so nothing can hang."""
 
+import glob
 import os
 import re
 import signal
@@ -139,3 +140,18 @@ def stacks(pids):
             if state == "D":
                 lines += ["    " + line for line in read(base + "/stack").decode().splitlines()[:12]]
     return "\n".join(lines)
+
+
+def holders(point):
+    """Processes that have something below a mountpoint open, mapped, or as a directory of theirs: "pid name path"."""
+    found = []
+    for pid in (name for name in os.listdir("/proc") if name.isdigit()):
+        links = [f"/proc/{pid}/cwd", f"/proc/{pid}/root", *glob.glob(f"/proc/{pid}/fd/*"), *glob.glob(f"/proc/{pid}/map_files/*")]
+        for link in links:
+            try:
+                path = os.readlink(link)
+            except OSError:
+                continue
+            if path == point or path.startswith(point + "/"):
+                found.append(f"{pid} {read(f'/proc/{pid}/comm').decode().strip()} {path}")
+    return found

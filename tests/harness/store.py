@@ -128,12 +128,25 @@ class Store:
                         found.append(line)
         return found
 
+    def leave(self, point):
+        """Unmounts, and waits a while for processes that were killed and have not yet let go of their files."""
+        end = time.monotonic() + 10
+        while True:
+            try:
+                return self.umount(point)
+            except AssertionError as problem:
+                if " is in use" not in str(problem):
+                    raise
+                if time.monotonic() > end:
+                    raise AssertionError(f"{problem}\nheld by: {procs.holders(point)}") from None
+            time.sleep(0.2)
+
     def close(self):
         """Ends everything; AssertionError if anything was not as it should be."""
         problems = []
         try:
             for point in list(reversed(self.points)):
-                self.umount(point)
+                self.leave(point)
         except Exception as problem:  # pylint: disable=broad-except
             problems.append(str(problem))
             problems.append(procs.stacks(self.daemons()))

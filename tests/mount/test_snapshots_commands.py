@@ -237,7 +237,7 @@ BAD = [
 ]  # fmt: skip
 BAD = [(["snapshot", *args], code) for args, code in BAD] + [
     (["rollback", "d@none"], program.NOT_FOUND), (["rollback", "none@v1"], program.NOT_FOUND), (["rollback", "d"], program.USAGE),
-    (["rollback", "d@none", "--dry-run"], program.NOT_FOUND), (["rollback", "d", "--dry-run"], program.USAGE),
+    (["rollback", "d@v1", "--stat"], program.USAGE), (["rollback", "d@none", "--dry-run"], program.NOT_FOUND), (["rollback", "d", "--dry-run"], program.USAGE),
     (["rollback", "d@v1", "--path", "none"], program.NOT_FOUND), (["rollback", "d@v1", "--path", "/"], program.USAGE),
     (["rollback", "d@v1", "--path", ""], program.USAGE), (["rollback", "d@v1", "--path", "../e/label"], (program.USAGE, program.NOT_FOUND)),
     (["rollback", "d@none", "--path", "top"], program.NOT_FOUND), (["rollback", "d@v1", "--path", "top/x"], (program.USAGE, program.NOT_FOUND)),
