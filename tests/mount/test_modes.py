@@ -40,8 +40,10 @@ def map_write(path):
 
 def copy_into(path):
     source = os.open(path + ".source", os.O_RDONLY)
-    with_fd(path, lambda fd: os.copy_file_range(source, fd, 5, 0, 0))
-    os.close(source)
+    try:
+        with_fd(path, lambda fd: os.copy_file_range(source, fd, 5, 0, 0))
+    finally:
+        os.close(source)
 
 
 CHANGES = {
