@@ -7,12 +7,11 @@
  */
 #include "lib/chunk/ahead.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
 
 #define THREADS 2
 #define STREAMS 16
@@ -23,7 +22,7 @@
 /* In blocks. */
 #define WINDOW_MAX 8
 /* The room of removed records is given back so often. */
-#define REFRESH_S 10
+#define REFRESH_MS 10000
 
 struct stream {
 	uint64_t first, next; /* of the last read: its first chunk and the one after its last */
@@ -55,6 +54,7 @@ struct ahead {
 	bool stop;
 	struct stream streams[STREAMS];
 	struct ahead_block blocks[AHEAD_BLOCKS];
+	uint64_t refresh_ms; /* when it is due again */
 	uint64_t uses;
 	uint64_t chunks; /* found, ever */
 };
@@ -87,8 +87,10 @@ static void read_block(struct ahead *ahead, struct ahead_block *block)
 	pthread_cond_broadcast(&ahead->ready);
 }
 
+/* One thread does it for all. Caller holds the lock, which is let go meanwhile. */
 static void refresh(struct ahead *ahead)
 {
+	ahead->refresh_ms = clock_ms() + REFRESH_MS;
 	pthread_mutex_unlock(&ahead->lock);
 	backend_refresh(ahead->backend);
 	pthread_mutex_lock(&ahead->lock);
@@ -98,21 +100,18 @@ static void *ahead_main(void *arg)
 {
 	struct ahead *ahead = arg;
 	struct ahead_block *block;
-	struct timespec until;
 
 	pthread_mutex_lock(&ahead->lock);
-	clock_gettime(CLOCK_MONOTONIC, &until);
 	while (!ahead->stop) {
 		block = next_queued(ahead);
 		if (block) {
 			read_block(ahead, block);
 			continue;
 		}
-		if (pthread_cond_timedwait(&ahead->work, &ahead->lock, &until) != ETIMEDOUT)
-			continue;
-		refresh(ahead);
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += REFRESH_S;
+		const struct timespec until = clock_after_ms(REFRESH_MS);
+		pthread_cond_clockwait(&ahead->work, &ahead->lock, CLOCK_MONOTONIC, &until);
+		if (clock_ms() >= ahead->refresh_ms)
+			refresh(ahead);
 	}
 	pthread_mutex_unlock(&ahead->lock);
 	return NULL;
@@ -121,15 +120,12 @@ static void *ahead_main(void *arg)
 struct ahead *ahead_new(struct backend *backend)
 {
 	struct ahead *ahead = xcalloc(1, sizeof(*ahead));
-	pthread_condattr_t monotonic;
 
 	ahead->backend = backend;
 	pthread_mutex_init(&ahead->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&ahead->work, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	pthread_cond_init(&ahead->work, NULL);
 	pthread_cond_init(&ahead->ready, NULL);
+	ahead->refresh_ms = clock_ms() + REFRESH_MS;
 	/* without threads nothing is read ahead: see enqueue */
 	while (ahead->thread_count < THREADS && pthread_create(&ahead->threads[ahead->thread_count], NULL, ahead_main, ahead) == 0)
 		ahead->thread_count++;

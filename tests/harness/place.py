@@ -4,6 +4,7 @@ import contextlib
 import os
 
 from harness import posix, tree
+from harness.files import put
 
 
 class Place:
@@ -44,13 +45,3 @@ class Place:
             put(d + "/train/x", text * 20000)
             put(d + "/new " + text.decode(), text)
             posix.outcome(os.unlink, d + "/train/deep/y")
-
-
-def put(path, data):
-    with open(path, "wb") as handle:
-        handle.write(data)
-
-
-def get(path):
-    with open(path, "rb") as handle:
-        return handle.read()

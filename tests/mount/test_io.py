@@ -13,25 +13,9 @@ import sys
 import pytest
 
 from harness import posix, program, tree
+from harness.files import create, get, put
 
 KIB, MIB = 1 << 10, 1 << 20
-
-
-def create(path, data=b"", flags=0):
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o644)
-    if data:
-        os.write(fd, data)
-    return fd
-
-
-def content(path):
-    with open(path, "rb") as handle:
-        return handle.read()
-
-
-def put(path, data):
-    with open(path, "wb") as handle:
-        handle.write(data)
 
 
 @pytest.mark.sanitize
@@ -39,11 +23,11 @@ def put(path, data):
 def test_sizes_around_every_limit_round_trip(fs, store, size):
     data = random.Random(size).randbytes(size)
     put(fs + "/file", data)
-    assert content(fs + "/file") == data
+    assert get(fs + "/file") == data
     store.umount()
     store.mount(store.area + "/mnt")
     assert os.stat(fs + "/file").st_size == size
-    assert content(fs + "/file") == data
+    assert get(fs + "/file") == data
 
 
 @pytest.mark.sanitize
@@ -67,10 +51,10 @@ def test_random_writes_equal_those_to_a_buffer(fs, store, flags):
         else:
             assert os.pread(fd, length, offset) == expected[offset : offset + length]
     os.close(fd)
-    assert content(fs + "/file") == expected
+    assert get(fs + "/file") == expected
     store.umount()
     store.mount(store.area + "/mnt")
-    assert content(fs + "/file") == expected
+    assert get(fs + "/file") == expected
 
 
 def test_a_second_descriptor_reads_what_the_first_wrote(d):
@@ -91,7 +75,7 @@ def test_appends_of_several_processes_are_all_there(d):
     )
     running = [subprocess.Popen([sys.executable, "-c", script, d + "/log", name]) for name in "abcd"]
     assert [process.wait(60) for process in running] == [0] * 4
-    assert sorted(content(d + "/log").decode().split()) == sorted(f"{name}{n:05d}" for name in "abcd" for n in range(300))
+    assert sorted(get(d + "/log").decode().split()) == sorted(f"{name}{n:05d}" for name in "abcd" for n in range(300))
 
 
 def test_direct_io_takes_any_alignment(d):
@@ -102,7 +86,7 @@ def test_direct_io_takes_any_alignment(d):
         assert os.pread(fd, length, offset) == data[offset : offset + length]
     assert os.pwrite(fd, b"xyz", 777) == 3
     os.close(fd)
-    assert content(d + "/file") == data[:777] + b"xyz" + data[780:]
+    assert get(d + "/file") == data[:777] + b"xyz" + data[780:]
 
 
 def test_direct_and_buffered_io_see_each_other(d):
@@ -124,10 +108,10 @@ def test_shared_mapping_is_written_back(fs, store):
         os.close(fd)
         for offset in range(0, 3 * MIB, 4096):
             area[offset : offset + 8] = b"%08d" % offset
-        assert content(fs + "/file")[4096:4104] == b"00004096"
+        assert get(fs + "/file")[4096:4104] == b"00004096"
     store.umount()
     store.mount(store.area + "/mnt")
-    data = content(fs + "/file")
+    data = get(fs + "/file")
     assert all(data[offset : offset + 8] == b"%08d" % offset for offset in range(0, 3 * MIB, 4096))
 
 
@@ -135,7 +119,7 @@ def test_private_mapping_leaves_the_file_alone(d):
     fd = create(d + "/file", b"a" * 10000)
     with mmap.mmap(fd, 0, flags=mmap.MAP_PRIVATE) as area:
         area[0:5] = b"other"
-    assert content(d + "/file") == b"a" * 10000
+    assert get(d + "/file") == b"a" * 10000
     os.close(fd)
 
 
@@ -156,7 +140,7 @@ def test_mapping_beyond_a_truncate_reads_zeros_when_grown_again(d):
         os.ftruncate(fd, 50)
         os.ftruncate(fd, 8192)
         assert area[:] == b"a" * 50 + bytes(8142)
-    assert content(d + "/file") == b"a" * 50 + bytes(8142)
+    assert get(d + "/file") == b"a" * 50 + bytes(8142)
     os.close(fd)
 
 
@@ -192,7 +176,7 @@ def test_synchronous_writes_are_there_after_kill_9(fs, store, access, flags, eac
     store.kill()
     posix.outcome(os.close, fd)
     store.mount(store.area + "/mnt")
-    assert content(fs + "/file") == expected
+    assert get(fs + "/file") == expected
 
 
 def test_mere_writer_and_mapping_share_a_page(d):
@@ -211,9 +195,9 @@ def test_mere_writer_and_mapping_share_a_page(d):
         count += 1
     os.close(writer)
     last = 200000 - 256
-    assert content(d + "/file")[2048:2304] == bytes((last + (i - last) % 256) // 256 % 256 for i in range(256))
+    assert get(d + "/file")[2048:2304] == bytes((last + (i - last) % 256) // 256 % 256 for i in range(256))
     for slot in range(min(128, count)):
-        assert struct.unpack("<Q", content(d + "/file")[8 * slot : 8 * slot + 8])[0] == (count - 1 - slot) // 128 * 128 + slot
+        assert struct.unpack("<Q", get(d + "/file")[8 * slot : 8 * slot + 8])[0] == (count - 1 - slot) // 128 * 128 + slot
     os.close(fd)
 
 
@@ -238,7 +222,7 @@ def test_replaced_file_lives_until_it_is_closed(d):
     put(d + "/new", b"new")
     os.rename(d + "/new", d + "/old")
     assert os.pread(fd, 300000, 0) == b"old" * 100000
-    assert content(d + "/old") == b"new"
+    assert get(d + "/old") == b"new"
     os.close(fd)
 
 
@@ -268,7 +252,7 @@ def test_unnamed_file_can_be_given_a_name(pair):
         posix.linkat_fd(fd, root + "/named")
         os.write(fd, b"!")
         os.close(fd)
-        results.append(state + [content(root + "/named"), os.stat(root + "/named").st_nlink])
+        results.append(state + [get(root + "/named"), os.stat(root + "/named").st_nlink])
         exclusive = os.open(root, os.O_TMPFILE | os.O_RDWR | os.O_EXCL, 0o640)
         results[-1].append(posix.outcome(posix.linkat_fd, exclusive, root + "/two"))
         os.close(exclusive)
@@ -301,7 +285,7 @@ def test_open_files_survive_dropped_caches(d):
         fds.append(create(f"{d}/{number}", b"%d" % number))
     posix.drop_caches()
     for number, fd in enumerate(fds):
-        assert os.pread(fd, 10, 0) == b"%d" % number == content(f"{d}/{number}")
+        assert os.pread(fd, 10, 0) == b"%d" % number == get(f"{d}/{number}")
         os.close(fd)
 
 

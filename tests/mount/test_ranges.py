@@ -8,25 +8,9 @@ import random
 import pytest
 
 from harness import posix
+from harness.files import create, get, put
 
 KIB, MIB = 1 << 10, 1 << 20
-
-
-def create(path, data=b"", flags=0):
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o644)
-    if data:
-        os.write(fd, data)
-    return fd
-
-
-def content(path):
-    with open(path, "rb") as handle:
-        return handle.read()
-
-
-def put(path, data):
-    with open(path, "wb") as handle:
-        handle.write(data)
 
 
 MODES = {
@@ -47,7 +31,7 @@ def test_fallocate_equals_ext4(pair, mode):
             os.pwrite(fd, bytes(range(1, 251)) * 200, 0)
             result = posix.outcome(posix.fallocate, fd, MODES[mode], offset, length)
             os.close(fd)
-            results.append((result, os.stat(root + "/file").st_size, hash(content(root + "/file"))))
+            results.append((result, os.stat(root + "/file").st_size, hash(get(root + "/file"))))
         if results[0] != results[1]:
             wrong.append(f"{offset} {length}: {results[0]}, ext4: {results[1]}")
     assert not wrong, "\n".join(wrong)
@@ -57,7 +41,7 @@ def test_fallocate_equals_ext4(pair, mode):
 def test_fallocate_that_moves_content_is_refused_or_right(d, mode):
     fd = create(d + "/file", b"a" * 65536)
     assert posix.outcome(posix.fallocate, fd, MODES[mode], 0, 4096) == "ENOTSUP"
-    assert content(d + "/file") == b"a" * 65536
+    assert get(d + "/file") == b"a" * 65536
     os.close(fd)
 
 
@@ -148,7 +132,7 @@ def test_copy_file_range_equals_ext4(pair, same):
             except OSError as problem:
                 result = errno.errorcode[problem.errno]
             name = root + ("/source" if same else "/target")
-            results.append((result, os.stat(name).st_size, hash(content(name))))
+            results.append((result, os.stat(name).st_size, hash(get(name))))
             for fd in {source, target}:
                 os.close(fd)
             os.unlink(root + "/source")
@@ -168,9 +152,9 @@ def test_copy_between_datasets_shares_extents_and_is_equal(fs, store):
         done += os.copy_file_range(source, target, len(data) - done)
     os.close(source)
     os.close(target)
-    assert content(other + "/copy") == data
+    assert get(other + "/copy") == data
     os.unlink(fs + "/file")
-    assert content(other + "/copy") == data
+    assert get(other + "/copy") == data
 
 
 def test_largest_file_offsets(d):

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from harness import posix, procs, program, tree
-from harness.place import Place, get, put
+from harness.files import get, put
+from harness.place import Place
 from harness.snapshots import cli, make, names, refused, rows, state
 from test_full_disk import fill, small  # noqa: F401  # pylint: disable=unused-import
 

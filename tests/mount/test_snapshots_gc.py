@@ -9,21 +9,12 @@ import threading
 import pytest
 
 from harness import posix, procs, program, tree
+from harness.files import get, put
 from harness.model_snapshots import died
 from harness.snapshots import cli, collected, names, refused, rows
 from test_integrity import together
 
 MIB, BIG = 1 << 20, 300000
-
-
-def put(path, data):
-    with open(path, "wb") as handle:
-        handle.write(data)
-
-
-def get(path):
-    with open(path, "rb") as handle:
-        return handle.read()
 
 
 def idle(store):

@@ -9,19 +9,10 @@ import subprocess
 import pytest
 
 from harness import posix, procs, tree
+from harness.files import get, put
 from harness.snapshots import cli, names, rows
 
 ALICE, BOB = 61001, 61002
-
-
-def put(path, data):
-    with open(path, "wb") as handle:
-        handle.write(data)
-
-
-def get(path):
-    with open(path, "rb") as handle:
-        return handle.read()
 
 
 def tool(*command, cwd=None, code=0):

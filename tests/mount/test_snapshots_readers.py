@@ -9,14 +9,10 @@ import tarfile
 import pytest
 
 from harness import program
+from harness.files import put
 from harness.snapshots import cli, collected, names
 
 FILES = 2000
-
-
-def put(path, data):
-    with open(path, "wb") as handle:
-        handle.write(data)
 
 
 def content(number, state):

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from harness import procs, tree
-from harness.place import Place, get, put
+from harness.files import get, put
+from harness.place import Place
 from harness.snapshots import cli, collected, make, names, rows, state
 
 MIB = 1 << 20

@@ -79,6 +79,15 @@ static UNUSED void place_clear(struct place *place)
 	remove_tree(place->dir);
 }
 
+/* Referenced: store_view_put gives it back. */
+static UNUSED struct view *open_head(struct store *store, const char *dataset)
+{
+	struct view *view;
+
+	assert_int_equal(store_head(store, dataset, &view), 0);
+	return view;
+}
+
 static UNUSED uint64_t count_keys(struct store *store, enum kv_family family)
 {
 	struct kv_iter *iter = kv_iter_new(store_kv(store), family, NULL, 0, NULL, 0);

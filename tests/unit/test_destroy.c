@@ -20,17 +20,9 @@ static void take(struct store *store, const char *name)
 	assert_int_equal(snapshot_create(store, &wanted, 1, NULL, 0, NULL), 0);
 }
 
-static struct view *head_of_a(struct store *store)
-{
-	struct view *view;
-
-	assert_int_equal(store_head(store, "a", &view), 0);
-	return view;
-}
-
 static void write_files(struct store *store, unsigned state)
 {
-	struct view *head = head_of_a(store);
+	struct view *head = open_head(store, "a");
 	uint8_t content[6000];
 
 	for (unsigned i = 0; i < FILES; i++) {
@@ -85,7 +77,7 @@ static void who_asks_whether_a_snapshot_can_go_leaves_it_open(void **state)
 static void check_buffered(struct store *store)
 {
 	struct file file = {.exists = true, .len = 6000, .data = xmalloc(6000)};
-	struct view *head = head_of_a(store);
+	struct view *head = open_head(store, "a");
 
 	fill_random(7, file.data, file.len);
 	check_file(head, ROOT_INO, "file", &file);
@@ -100,7 +92,7 @@ static void refuse_to_destroy(struct place *place)
 
 	make(place);
 	take(place->store, "one");
-	head = head_of_a(place->store);
+	head = open_head(place->store, "a");
 	fill_random(7, content, sizeof(content));
 	write_file(head, ROOT_INO, "file", 0, content, sizeof(content));
 	store_view_put(place->store, head);
@@ -147,7 +139,7 @@ static void leave_while_others_are_pruned(struct place *place)
 	write_files(place->store, 1);
 	take(place->store, "old");
 	write_files(place->store, 2);
-	leaving = (struct leaving){place->store, head_of_a(place->store)};
+	leaving = (struct leaving){place->store, open_head(place->store, "a")};
 	assert_int_equal(dataset_rollback(place->store, "a", "old", false, NULL, NULL), 0);
 	take(place->store, "passing");
 	assert_int_equal(snapshot_destroy(place->store, "a", "passing", NULL), 0);

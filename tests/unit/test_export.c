@@ -35,14 +35,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct view *head(struct place *place)
-{
-	struct view *view;
-
-	assert_int_equal(store_head(place->store, "d", &view), 0);
-	return view;
-}
-
 static uint64_t make(struct view *view, uint64_t dir, const char *name, uint32_t mode)
 {
 	struct create create = {.mode = mode};
@@ -55,7 +47,7 @@ static uint64_t make(struct view *view, uint64_t dir, const char *name, uint32_t
 /* A chain of directories "d", in every thousandth a file "f", all of them names of one file. */
 static void make_deep(struct place *place)
 {
-	struct view *view = head(place);
+	struct view *view = open_head(place->store, "d");
 	uint64_t dir = ROOT_INO, file = make(view, ROOT_INO, "f", S_IFREG | 0644);
 	struct attr attr;
 
@@ -213,7 +205,7 @@ static void a_deep_tree_is_warmed(void **state)
 static void a_walk_meets_all_in_the_order_of_names(void **state)
 {
 	struct place *place = *state;
-	struct view *view = head(place);
+	struct view *view = open_head(place->store, "d");
 	struct view_walk_step step;
 	struct view_walk *walk;
 	uint64_t dir = make(view, ROOT_INO, "b", S_IFDIR | 0755);
@@ -252,7 +244,7 @@ static void a_walk_meets_all_in_the_order_of_names(void **state)
 static void a_walk_says_what_went_away(void **state)
 {
 	struct place *place = *state;
-	struct view *view = head(place);
+	struct view *view = open_head(place->store, "d");
 	struct view_walk_step step;
 	struct view_walk *walk;
 
@@ -334,7 +326,7 @@ static void root_exports_for_a_user_with_the_user_s_rights(void **state)
 {
 	static const gid_t groups[] = {GROUP};
 	struct place *place = *state;
-	struct view *view = head(place);
+	struct view *view = open_head(place->store, "d");
 	struct by_user by = {.place = place, .groups = groups, .group_count = 1};
 	struct stat st;
 
@@ -360,7 +352,7 @@ static void root_exports_for_a_user_with_the_user_s_rights(void **state)
 static void root_exports_nothing_where_the_user_may_not_write(void **state)
 {
 	struct place *place = *state;
-	struct view *view = head(place);
+	struct view *view = open_head(place->store, "d");
 	struct by_user by = {.place = place};
 	struct stat st;
 
@@ -379,7 +371,7 @@ static void root_exports_nothing_where_the_user_may_not_write(void **state)
 static void lose_a_piece(struct place *place)
 {
 	struct kv_batch *batch = kv_batch_new();
-	struct view *view = head(place);
+	struct view *view = open_head(place->store, "d");
 	struct extent extent;
 	struct tree_key key;
 	struct attr attr;

@@ -24,14 +24,6 @@ static void take(struct store *store, const char *dataset, const char *name)
 	assert_int_equal(result, 0);
 }
 
-static struct view *head_of(struct store *store, const char *dataset)
-{
-	struct view *view;
-
-	assert_int_equal(store_head(store, dataset, &view), 0);
-	return view;
-}
-
 static uint32_t length_of(const char *name)
 {
 	return strcmp(name, "big") == 0 ? BIG : BLOCK;
@@ -39,7 +31,7 @@ static uint32_t length_of(const char *name)
 
 static void put_block(struct store *store, const char *dataset, const char *name, uint64_t seed)
 {
-	struct view *view = head_of(store, dataset);
+	struct view *view = open_head(store, dataset);
 	uint32_t len = length_of(name);
 	AUTO_FREE uint8_t *data = xmalloc(len);
 
@@ -123,7 +115,7 @@ static void thousand_snapshots_leave_one_version(void **state)
 	make(&place, "a");
 	for (unsigned i = 0; i < count; i++) {
 		char file[16], text[16];
-		struct view *view = head_of(place.store, "a");
+		struct view *view = open_head(place.store, "a");
 		snprintf(file, sizeof(file), "f%u", (unsigned)(next_random(&random) % files));
 		snprintf(text, sizeof(text), "%u", i);
 		if (view_unlink(view, ROOT_INO, file) < 0 || i % 3)
@@ -145,7 +137,7 @@ static void thousand_snapshots_leave_one_version(void **state)
 			collect(place.store, true, false);
 	}
 	collect(place.store, false, false);
-	struct view *view = head_of(place.store, "a");
+	struct view *view = open_head(place.store, "a");
 	size_t found = 0;
 	assert_int_equal(view_list(view, ROOT_INO, "", count_entry, &found), 0);
 	store_view_put(place.store, view);

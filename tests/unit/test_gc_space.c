@@ -11,14 +11,6 @@
 /* Indexes, filters and headers of the files. */
 #define CONSTANT (256U << 10)
 
-static struct view *head_of(struct store *store, const char *dataset)
-{
-	struct view *view;
-
-	assert_int_equal(store_head(store, dataset, &view), 0);
-	return view;
-}
-
 static void place_with_dataset(struct place *place)
 {
 	struct error err = {0};
@@ -43,7 +35,7 @@ static void assert_follows(const struct place *place, uint64_t content)
 
 static void write_at(struct place *place, struct file *file, uint64_t seed, size_t offset, size_t len)
 {
-	struct view *view = head_of(place->store, "a");
+	struct view *view = open_head(place->store, "a");
 
 	fill_random(seed, file->data + offset, len);
 	write_file(view, ROOT_INO, "file", offset, file->data + offset, len);
@@ -53,7 +45,7 @@ static void write_at(struct place *place, struct file *file, uint64_t seed, size
 
 static void check(struct place *place, const struct file *file)
 {
-	struct view *view = head_of(place->store, "a");
+	struct view *view = open_head(place->store, "a");
 
 	check_file(view, ROOT_INO, "file", file);
 	store_view_put(place->store, view);
@@ -110,7 +102,7 @@ static void large_overwritten_pieces_go(void **state)
 
 static void make_and_remove(struct place *place, unsigned first, unsigned count)
 {
-	struct view *view = head_of(place->store, "a");
+	struct view *view = open_head(place->store, "a");
 
 	for (unsigned i = first; i < first + count; i++) {
 		char name[200];
@@ -119,7 +111,7 @@ static void make_and_remove(struct place *place, unsigned first, unsigned count)
 	}
 	store_view_put(place->store, view);
 	place_reopen(place);
-	view = head_of(place->store, "a");
+	view = open_head(place->store, "a");
 	for (unsigned i = first; i < first + count; i++) {
 		char name[200];
 		snprintf(name, sizeof(name), "%0150u", i);
@@ -163,7 +155,7 @@ static void dropped_content_is_counted(void **state)
 	assert_int_equal(gc_dropped_bytes(place.store), 1000); /* the snapshot has it all */
 	place_reopen(&place);
 	assert_int_equal(gc_dropped_bytes(place.store), 1000);
-	struct view *view = head_of(place.store, "a");
+	struct view *view = open_head(place.store, "a");
 	assert_int_equal(view_unlink(view, ROOT_INO, "file"), 0);
 	store_view_put(place.store, view);
 	assert_int_equal(gc_dropped_bytes(place.store), 1000 + 16 * MIB);

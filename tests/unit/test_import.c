@@ -35,14 +35,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct view *head_of(struct place *place)
-{
-	struct view *view;
-
-	assert_int_equal(store_head(place->store, "d", &view), 0);
-	return view;
-}
-
 static void fill(uint8_t *data, size_t len, unsigned seed)
 {
 	for (size_t i = 0; i < len; i++)
@@ -76,7 +68,7 @@ static void files_are_added_with_all_that_belongs_to_them(void **state)
 	struct bulk_file files[] = {regular("small", small, SMALL), regular("chunked", chunked, CHUNKED), regular("empty", NULL, 0),
 	                            regular("link", NULL, 0), regular("fifo", NULL, 0)};
 	struct place *place = *state;
-	struct view *view = head_of(place);
+	struct view *view = open_head(place->store, "d");
 	AUTO_BUF value = BUF_INIT;
 	struct attr attr;
 
@@ -92,7 +84,7 @@ static void files_are_added_with_all_that_belongs_to_them(void **state)
 		assert_int_equal(files[i].result, 0);
 	store_view_put(place->store, view);
 	place_reopen(place);
-	view = head_of(place);
+	view = open_head(place->store, "d");
 	assert_content(view, "small", small, SMALL);
 	assert_content(view, "chunked", chunked, CHUNKED);
 	assert_content(view, "empty", "", 0);
@@ -118,7 +110,7 @@ static void results_are_told_file_by_file(void **state)
 	                            regular("..", "4", 1), regular("c", "5", 1), regular("dir", "6", 1)};
 	struct create create = {.mode = S_IFDIR | 0700};
 	struct place *place = *state;
-	struct view *view = head_of(place);
+	struct view *view = open_head(place->store, "d");
 	struct attr attr;
 
 	assert_int_equal(view_create(view, ROOT_INO, "dir", &create, &attr, NULL), 0);
@@ -142,7 +134,7 @@ static void replaced_files_go_with_what_they_had(void **state)
 	static uint8_t old[CHUNKED], new[CHUNKED];
 	struct bulk_file before = regular("f", old, CHUNKED), after = regular("f", new, CHUNKED);
 	struct place *place = *state;
-	struct view *view = head_of(place);
+	struct view *view = open_head(place->store, "d");
 	struct inode *opened;
 	uint8_t byte;
 
@@ -166,7 +158,7 @@ static void a_link_takes_the_place_of_a_file(void **state)
 	struct bulk_file files[] = {regular("a", "1", 1), regular("b", "2", 1)};
 	struct create create = {.mode = S_IFDIR | 0700};
 	struct place *place = *state;
-	struct view *view = head_of(place);
+	struct view *view = open_head(place->store, "d");
 	struct attr attr;
 	uint64_t replaced;
 
@@ -190,7 +182,7 @@ static void a_snapshot_keeps_what_was_replaced_after_it(void **state)
 	struct bulk_file before = regular("f", "old", 3), after = regular("f", "new", 3);
 	const struct snapshot_name target = {.dataset = "d", .name = "s"};
 	struct place *place = *state;
-	struct view *view = head_of(place);
+	struct view *view = open_head(place->store, "d");
 	struct error err = {0};
 
 	assert_int_equal(view_add_files(view, &before, 1), 0);
@@ -207,7 +199,7 @@ static void a_snapshot_keeps_what_was_replaced_after_it(void **state)
 
 static void blocks_are_written_and_counted_in_the_budget(void **state)
 {
-	struct view *view = head_of(*state);
+	struct view *view = open_head(((struct place *)*state)->store, "d");
 	struct create create = {.mode = S_IFREG | 0600};
 	AUTO_FREE uint8_t *data = xmalloc(BULK_BLOCK + 1000);
 	struct inode *inode;
@@ -313,7 +305,7 @@ static void an_archive_that_ends_early_leaves_what_was_whole(void **state)
 	assert_int_equal(system(script), 0);
 	assert_int_equal(import(place, archive, &problems, &counts), -EBADMSG);
 	assert_int_equal(counts.files, 3);
-	struct view *view = head_of(place);
+	struct view *view = open_head(place->store, "d");
 	assert_content(view, "a/b/2", "2\n", 2);
 	assert_int_equal(view_resolve(view, "big", &attr), -ENOENT);
 	store_view_put(place->store, view);

@@ -17,14 +17,6 @@ static void take(struct store *store, const char *dataset, const char *name)
 	assert_int_equal(snapshot_create(store, &wanted, 1, NULL, 0, NULL), 0);
 }
 
-static struct view *head_of(struct store *store, const char *dataset)
-{
-	struct view *view;
-
-	assert_int_equal(store_head(store, dataset, &view), 0);
-	return view;
-}
-
 /* Content of file `i` in its state `state`: large enough to be a chunk. */
 static size_t content_of(unsigned i, unsigned state, uint8_t out[6000])
 {
@@ -34,7 +26,7 @@ static size_t content_of(unsigned i, unsigned state, uint8_t out[6000])
 
 static void write_all(struct store *store, unsigned state)
 {
-	struct view *head = head_of(store, "a");
+	struct view *head = open_head(store, "a");
 	uint8_t content[6000];
 
 	for (unsigned i = 0; i < FILES; i++) {
@@ -48,7 +40,7 @@ static void write_all(struct store *store, unsigned state)
 
 static void remove_all(struct store *store)
 {
-	struct view *head = head_of(store, "a");
+	struct view *head = open_head(store, "a");
 	struct scan_list list;
 	struct scan scan;
 
@@ -70,7 +62,7 @@ static struct view *make_reader(struct place *place)
 	take(place->store, "a", "old");
 	remove_all(place->store);
 	write_all(place->store, 2);
-	return head_of(place->store, "a");
+	return open_head(place->store, "a");
 }
 
 static void check_all(struct view *view, unsigned state)
@@ -156,7 +148,7 @@ static void the_new_head_removes_nothing_that_the_old_one_is_read_from(void **st
 	assert_int_equal(dataset_create(place.store, "a", 0755, 0, 0, 1, NULL), 0);
 	write_all(place.store, 1);
 	take(place.store, "a", "old");
-	reader = head_of(place.store, "a");
+	reader = open_head(place.store, "a");
 	begin_reading(reader);
 	assert_int_equal(dataset_rollback(place.store, "a", "old", true, guard, NULL), 0);
 	assert_int_equal(snapshot_destroy(place.store, "a", "old", NULL), 0);
@@ -199,7 +191,7 @@ static void a_scan_of_a_head_follows_it(void **state)
 	place_init(&place);
 	assert_int_equal(dataset_create(place.store, "a", 0755, 0, 0, 1, NULL), 0);
 	write_all(place.store, 1);
-	head = head_of(place.store, "a");
+	head = open_head(place.store, "a");
 	scan_of_view(&scan, head);
 	take(place.store, "a", "passing");
 	assert_int_equal(snapshot_destroy(place.store, "a", "passing", NULL), 0);

@@ -200,16 +200,12 @@ static void control_free(struct control *control)
 int control_start(int store_dir, const struct control_handler *handler, struct control **ret_control, struct error *err)
 {
 	struct control *control = xcalloc(1, sizeof(*control));
-	pthread_condattr_t monotonic;
 	int result;
 
 	*control = (struct control){.dir = store_dir, .handler = *handler, .listen_fd = -1};
 	control->wake_fd = eventfd(0, EFD_CLOEXEC);
 	pthread_mutex_init(&control->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&control->change, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	pthread_cond_init(&control->change, NULL);
 	result = control->wake_fd < 0 ? error_set(err, -errno, "no event descriptor: %s", strerror(errno))
 	                              : listen_at(control, err);
 	if (result == 0) {
@@ -260,7 +256,7 @@ void control_finish(struct control *control, int close_result)
 	control->close_result = close_result;
 	pthread_cond_broadcast(&control->change);
 	while (control->waiting > 0 && waited == 0)
-		waited = pthread_cond_timedwait(&control->change, &control->lock, &until);
+		waited = pthread_cond_clockwait(&control->change, &control->lock, CLOCK_MONOTONIC, &until);
 	pthread_mutex_unlock(&control->lock);
 	/* A client that does not take its answer keeps its thread; the process ends with it. */
 	if (waited == 0)

@@ -85,14 +85,10 @@ static void mount_ended(void *arg, struct mount *mount)
 struct mounts *mounts_new(struct store *store, struct log *log, int event_fd)
 {
 	struct mounts *mounts = xcalloc(1, sizeof(*mounts));
-	pthread_condattr_t monotonic;
 
 	*mounts = (struct mounts){.store = store, .log = log, .event_fd = event_fd};
 	pthread_mutex_init(&mounts->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&mounts->change, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	pthread_cond_init(&mounts->change, NULL);
 	mounts->group = mount_group_new(store, &(struct mount_log){.line = group_log, .arg = mounts});
 	mount_group_on_end(mounts->group, mount_ended, mounts);
 	return mounts;
@@ -203,7 +199,7 @@ static bool wait_ended(struct mounts *mounts, struct entry *entry, uint64_t limi
 
 	pthread_mutex_lock(&mounts->lock);
 	while (!entry->ended && waited == 0)
-		waited = pthread_cond_timedwait(&mounts->change, &mounts->lock, &until);
+		waited = pthread_cond_clockwait(&mounts->change, &mounts->lock, CLOCK_MONOTONIC, &until);
 	bool ended = entry->ended;
 	pthread_mutex_unlock(&mounts->lock);
 	return ended;
@@ -368,7 +364,7 @@ void mounts_wait(struct mounts *mounts, const char *mountpoint, const atomic_boo
 	pthread_mutex_lock(&mounts->lock);
 	while (!entry->ended && !atomic_load(cancelled) && entry_has_place(entry, mountpoint)) {
 		struct timespec until = clock_after_ms(WAIT_STEP_MS);
-		pthread_cond_timedwait(&mounts->change, &mounts->lock, &until);
+		pthread_cond_clockwait(&mounts->change, &mounts->lock, CLOCK_MONOTONIC, &until);
 	}
 	bool ended = entry->ended;
 	pthread_mutex_unlock(&mounts->lock);

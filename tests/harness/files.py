@@ -1,0 +1,21 @@
+"""Whole files in one call."""
+
+import os
+
+
+def create(path, data=b"", flags=0):
+    """Its descriptor, open for reading and writing."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o644)
+    if data:
+        os.write(fd, data)
+    return fd
+
+
+def put(path, data):
+    with open(path, "wb") as handle:
+        handle.write(data)
+
+
+def get(path):
+    with open(path, "rb") as handle:
+        return handle.read()
