@@ -1,6 +1,7 @@
 """What a store takes on the disk follows what is in it, and status says what a collection would give back."""
 
 import json
+import mmap
 import os
 import random
 
@@ -10,6 +11,7 @@ from harness import posix
 from harness.snapshots import cli
 
 MIB = 1 << 20
+PART = 64 << 10
 FILE, PIECE = 3 * MIB, 12288
 # What the database keeps beside the content: lists of files, indexes, filters.
 CONSTANT = MIB
@@ -43,6 +45,46 @@ def pieces(path, count, chance, content):
         if number % 3 == 0:
             os.fsync(fd)
     os.close(fd)
+
+
+def sparse(path):
+    """Every other 64 KiB of a MiB."""
+    with open(path, "wb") as handle:
+        for at in range(0, MIB, 2 * PART):
+            os.pwrite(handle.fileno(), os.urandom(PART), at)
+        os.fsync(handle.fileno())
+
+
+def overwrite(fd, mapped, step, count):
+    """Before the change is committed its blocks are asked for, so that the kernel has an answer to keep."""
+    for at in range(0, count * step, step):
+        if mapped:
+            mapped[at : at + PART] = os.urandom(PART)
+            mapped.flush(at, PART)
+        else:
+            os.pwrite(fd, os.urandom(PART), at)
+        os.fstat(fd)
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("durable", ["fsync", "sync"])
+@pytest.mark.parametrize("way", ["overwrite", "append", "map"])
+def test_blocks_are_right_as_soon_as_a_file_is_on_disk(fs, store, way, durable):
+    sparse(fs + "/file")
+    step, count, parts = {"overwrite": (2 * PART, 8, 8), "append": (PART, 24, 24), "map": (PART, 12, 12)}[way]
+    fd = os.open(fs + "/file", os.O_RDWR)
+    mapped = mmap.mmap(fd, 0) if way == "map" else None
+    overwrite(fd, mapped, step, count)
+    if durable == "fsync":
+        os.fsync(fd)
+    else:
+        cli(store, "sync", fs)
+    blocks = os.stat(fs + "/file").st_blocks
+    os.close(fd)
+    assert blocks * 512 == PART * (parts + (2 if way == "map" else 0)), blocks
+    store.umount()
+    store.mount(store.area + "/mnt")
+    assert os.stat(fs + "/file").st_blocks == blocks
 
 
 @pytest.mark.sanitize

@@ -117,8 +117,8 @@ static int create_in(struct inode *dir, const char *name, const struct create *c
 		inode->gone = true;
 	else if (ret_opened)
 		inode->opens++;
-	inode_fill_attr(inode, ret_attr);
 	transaction_end(&transaction);
+	inode_attr(inode, ret_attr);
 	if (r == 0 && ret_opened)
 		*ret_opened = inode;
 	else
@@ -195,9 +195,9 @@ static int link_in(struct inode *dir, const char *name, struct inode *inode, str
 		return r;
 	transaction_begin(&transaction, dir->view, (struct inode *[]){dir, inode}, 2);
 	r = link_locked(&transaction, dir, name, old_epoch, inode);
-	if (r == 0)
-		inode_fill_attr(inode, ret_attr);
 	transaction_end(&transaction);
+	if (r == 0)
+		inode_attr(inode, ret_attr);
 	return r;
 }
 

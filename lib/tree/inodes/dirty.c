@@ -204,16 +204,7 @@ static int fill_gap(struct dirty *dirty, uint64_t first, uint64_t end)
 	return 0;
 }
 
-struct range {
-	uint64_t first, end;
-};
-
-struct ranges {
-	ARRAY_FIELDS(struct range);
-};
-
-/* Adds the parts of [offset, end) that are not buffered. */
-static void find_gaps(const struct dirty *dirty, uint64_t offset, uint64_t end, struct ranges *gaps)
+void dirty_gaps(const struct dirty *dirty, uint64_t offset, uint64_t end, struct ranges *gaps)
 {
 	for (size_t i = first_ending_after(dirty, offset); offset < end; i++) {
 		uint64_t next = i < dirty->segments.count ? MIN(dirty->segments.items[i].offset, end) : end;
@@ -247,7 +238,7 @@ int64_t dirty_write(struct dirty *dirty, uint64_t offset, const void *data, size
 	struct ranges gaps = { 0 };
 	int64_t result = 0;
 
-	find_gaps(dirty, offset, offset + len, &gaps);
+	dirty_gaps(dirty, offset, offset + len, &gaps);
 	for (size_t i = 0; i < gaps.count && !result; i++) {
 		result = fill_gap(dirty, gaps.items[i].first, gaps.items[i].end);
 		for (size_t j = 0; result && j <= i; j++)
@@ -351,7 +342,7 @@ static void merge_segment(struct dirty *dirty, const struct segment *segment)
 {
 	struct ranges gaps = { 0 };
 
-	find_gaps(dirty, segment->offset, segment_end(segment), &gaps);
+	dirty_gaps(dirty, segment->offset, segment_end(segment), &gaps);
 	for (size_t i = 0; i < gaps.count; i++) {
 		const struct range *gap = &gaps.items[i];
 

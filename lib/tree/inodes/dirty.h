@@ -47,6 +47,14 @@ void dirty_overlay(const struct dirty *dirty, uint64_t offset, size_t len, void 
 bool dirty_overlaps(const struct dirty *dirty, uint64_t offset, size_t len);
 /* Whether all of the range is buffered: then the disk need not be asked. */
 bool dirty_covers(const struct dirty *dirty, uint64_t offset, size_t len);
+struct range {
+	uint64_t first, end;
+};
+struct ranges {
+	ARRAY_FIELDS(struct range);
+};
+/* Adds the parts of [offset, end) that are not buffered. */
+void dirty_gaps(const struct dirty *dirty, uint64_t offset, uint64_t end, struct ranges *gaps);
 /* Puts `below` under `dirty`: its bytes stay where `dirty` has none. `below` is empty afterwards. For a failed commit. */
 void dirty_merge_below(struct dirty *dirty, struct dirty *below);
 

@@ -6,8 +6,9 @@
 #include <sys/stat.h>
 #include <utlist.h>
 
-#include "lib/tree/records/touched.h"
+#include "lib/tree/inodes/allocated.h"
 #include "lib/tree/inodes/extent_cache.h"
+#include "lib/tree/records/touched.h"
 
 #define LOADED 1
 
@@ -297,15 +298,12 @@ struct view *inode_view(const struct inode *inode)
 	return inode->view;
 }
 
-void inode_fill_attr(const struct inode *inode, struct attr *ret_attr)
+void inode_fill_attr(struct inode *inode, struct attr *ret_attr)
 {
-	/* what is buffered will take space; where it overwrites nothing is added */
-	uint64_t expected = MIN(inode->record.allocated + inode->active.bytes + inode->frozen.bytes, inode->size);
-
 	*ret_attr = attr_of_record(inode->ino, &inode->record);
 	ret_attr->size = inode->size;
 	if (S_ISREG(inode->record.mode))
-		ret_attr->allocated = MAX(inode->record.allocated, expected);
+		ret_attr->allocated = allocated_after_commit(inode);
 }
 
 void inode_attr(struct inode *inode, struct attr *ret_attr)

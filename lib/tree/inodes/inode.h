@@ -76,8 +76,8 @@ void inode_wait_drained(struct inode *inode);
 uint64_t inode_ino(const struct inode *inode);
 struct view *inode_view(const struct inode *inode);
 void inode_attr(struct inode *inode, struct attr *ret_attr);
-/* The same of a locked inode. */
-void inode_fill_attr(const struct inode *inode, struct attr *ret_attr);
+/* The same of a locked inode; the caller does not hold the epoch lock. */
+void inode_fill_attr(struct inode *inode, struct attr *ret_attr);
 
 /* Forgets all inodes of the view; none is in use. */
 void inode_cache_empty(struct view *view);
