@@ -87,11 +87,16 @@ static int make_uuid(char out[37])
 	return 0;
 }
 
-/* Directories and an empty database; what an interrupted attempt left is cleared. Caller holds the store's lock. */
+/*
+ * Directories and an empty database; what an interrupted attempt left is cleared. Its database may have got another name (lock.c, L4),
+ * which stays. Caller holds the store's lock.
+ */
 static int make_database(const struct store_dir *dir, struct error *err)
 {
-	AUTO_FREE char *db = store_dir_inside(dir, DATABASE_NAME);
-	AUTO_FREE char *shown = xasprintf("%s/" DATABASE_NAME, dir->path);
+	char name[DATABASE_NAME_MAX] = DATABASE_NAME, ingest[INGEST_NAME_MAX];
+	int result = store_dir_find_database(dir, name);
+	AUTO_FREE char *db = store_dir_inside(dir, name);
+	AUTO_FREE char *shown = xasprintf("%s/%s", dir->path, name);
 	AUTO_FREE char *ballast = store_dir_inside(dir, BALLAST_NAME);
 	struct kv_options options = {.shown = shown,
 	                             .create = true,
@@ -100,10 +105,12 @@ static int make_database(const struct store_dir *dir, struct error *err)
 	                             .threads = 1,
 	                             .ballast = ballast};
 	struct kv *kv;
-	int result = store_dir_clear(dir, INGEST_NAME, err);
 
+	if (result < 0 && result != -ENOENT)
+		return error_set(err, result, "cannot make the database in %s: %s", dir->path, strerror(-result));
+	result = store_dir_ingest(dir, name, ingest, err);
 	if (result == 0)
-		result = store_dir_clear(dir, DATABASE_NAME, err);
+		result = store_dir_clear(dir, name, err);
 	if (result < 0)
 		return result;
 	result = kv_open(db, &options, &kv, err);
@@ -143,16 +150,17 @@ static int write_superblock(const struct store_dir *dir, const struct store_para
 /* What an attempt that failed has made, but for the lock. */
 static void unmake(const struct store_dir *dir)
 {
-	static const char *const directories[] = {DATABASE_NAME, INGEST_NAME}, *const files[] = {BALLAST_NAME, UNFINISHED_NAME};
+	char name[DATABASE_NAME_MAX] = DATABASE_NAME, ingest[INGEST_NAME_MAX] = "";
+	int ignored = store_dir_find_database(dir, name);
 
 	unlinkat(dir->fd, SUPERBLOCK_NAME, 0);
-	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
-		AUTO_FREE char *inner = store_dir_inside(dir, directories[i]);
-		if (file_empty_dir(inner) == 0)
-			unlinkat(dir->fd, directories[i], AT_REMOVEDIR);
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-		unlinkat(dir->fd, files[i], 0);
+	ignored = store_dir_ingest(dir, name, ingest, NULL);
+	unlinkat(dir->fd, ingest, AT_REMOVEDIR);
+	ignored = store_dir_clear(dir, name, NULL);
+	unlinkat(dir->fd, name, AT_REMOVEDIR);
+	unlinkat(dir->fd, BALLAST_NAME, 0);
+	unlinkat(dir->fd, UNFINISHED_NAME, 0);
+	(void)ignored;
 }
 
 static int make(const struct store_dir *dir, const struct store_parameters *parameters, struct error *err)
@@ -175,11 +183,10 @@ static int make(const struct store_dir *dir, const struct store_parameters *para
 static int make_locked(const struct store_dir *dir, const struct store_parameters *parameters, struct error *err)
 {
 	struct lock *lock;
-	bool ignored;
 	int result = claim(dir, err);
 
 	if (result == 0)
-		result = lock_take(dir, NULL, &lock, &ignored, err);
+		result = lock_take(dir, NULL, &lock, err);
 	if (result < 0)
 		return result;
 	/* Another init may have finished between our look and our lock. */

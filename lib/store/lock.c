@@ -9,9 +9,12 @@
  * So there is also a record (lock_record.h) of who has the store open, in a file whose name carries a random word:
  *
  *   owner.free --lock_take: rename--> owner.WORD, record written --lock_release: rename--> owner.free
- *                                       | owner dead: rename, by the next who takes it
+ *                                       | owner dead or silent: rename, by the next who takes it
  *                                       v
- *                                     owner.OTHER-WORD
+ *                                     owner.OTHER-WORD, which still holds the record of WORD
+ *                                       | owner silent: the database gets another name (L4)
+ *                                       v
+ *                                     owner.OTHER-WORD, record written
  *
  *   L1  rename(2) of the file decides between two who want it at once: the second finds no file of the old name.
  *   L2  The record of a process that lives is not taken. If it was written in this kernel, the process table tells: at once. If this
@@ -25,7 +28,10 @@
  *   L4  Between reading the word and the write there is a window: a process can be stopped there, its machine can sleep, for any time. So
  *       who takes a store from an owner that is not certainly dead (15 seconds of silence) first gives the database's directory another
  *       name. Then nothing of the old owner leads there any more: neither files that it makes, nor those that it removes, since all are
- *       opened by name. What it has open is its log and its list of files, which the new owner has read and does not read again.
+ *       opened by name. What it has open is its log and its list of files, which the new owner has read and does not read again. The
+ *       directory for files under construction has the same end in its name as the database (store_dir_ingest).
+ *   L5  A record whose content does not fit its name counts as that of a silent owner. So the new owner writes his record only when the
+ *       database has its other name: if he dies before, the next one renames it. If he fails before, he gives the record back.
  *
  * What happens when...
  *   the owner is killed (-9)       the next who comes takes the store at once; from another host after 15 seconds.
@@ -33,7 +39,7 @@
  *   sleeps, for long               seconds. When it goes on, it finds the other word, at the next beat or write, and has lost the store.
  *   clocks differ or jump          nothing: only CLOCK_MONOTONIC of the one who waits is used, and only for how long he waits.
  *   power fails                    the next start of the machine takes the store at once. If the record's name was on disk and its content
- *                                  was not, after 1 second.
+ *                                  was not, after 1 second, as from a silent owner (L5).
  *   the record is deleted          its owner finds that out at the next beat and writes nothing more, as if it had been taken.
  *   caches show old content        on filesystems that may be shared, records are read and written past the cache (O_DIRECT), or opened
  *                                  anew for each look where that cannot be. What the server itself delays is added to L3's promise.
@@ -43,7 +49,6 @@
  */
 #include "lib/store/lock.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -52,14 +57,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lib/base/array.h"
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/store/lock_file.h"
 #include "lib/store/lock_record.h"
 
 #define WHO_MAX 256
-#define FREE_NAME LOCK_RECORD_PREFIX "free"
 #define BEAT_MS 1000
 #define PATIENCE_MS 15000
 #define NOTICE_MS 2000
@@ -90,48 +93,6 @@ struct lock {
 
 /* --- the record: taking it --- */
 
-struct record_name {
-	char text[LOCK_RECORD_NAME_MAX];
-};
-struct record_names {
-	ARRAY_FIELDS(struct record_name);
-};
-
-static bool is_record_name(const char *name)
-{
-	const char *word = name + strlen(LOCK_RECORD_PREFIX);
-
-	return strcmp(name, FREE_NAME) == 0 || (strncmp(name, LOCK_RECORD_PREFIX, strlen(LOCK_RECORD_PREFIX)) == 0 &&
-	                                        strlen(word) == LOCK_WORD_LEN && strspn(word, "0123456789abcdef") == LOCK_WORD_LEN);
-}
-
-static int by_text(const void *a, const void *b)
-{
-	return strcmp(((const struct record_name *)a)->text, ((const struct record_name *)b)->text);
-}
-
-static int list_records(int dir, struct record_names *ret_names)
-{
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
-	struct record_names names = {0};
-	int result = entries ? 0 : -errno;
-
-	if (!entries && fd >= 0)
-		close(fd);
-	for (struct dirent *entry = entries ? readdir(entries) : NULL; entry; entry = readdir(entries)) {
-		if (is_record_name(entry->d_name))
-			snprintf(array_new(&names)->text, LOCK_RECORD_NAME_MAX, "%.*s", LOCK_RECORD_NAME_MAX - 1, entry->d_name);
-	}
-	if (entries)
-		closedir(entries);
-	/* Who take the store at once must want the same file (L1). */
-	if (names.count > 0)
-		qsort(names.items, names.count, sizeof(*names.items), by_text);
-	*ret_names = names;
-	return result;
-}
-
 static void describe(const struct lock_record *record, char who[WHO_MAX])
 {
 	snprintf(who, WHO_MAX, "process %d (%s) on %s", (int)record->pid, record->command, record->host);
@@ -149,7 +110,7 @@ static struct look look_at(const struct lock *lock, const char *name)
 	struct look look = {0};
 
 	look.result = lock_record_read(lock->dir, name, lock->record.local, &look.record, &look.beat);
-	/* The name has changed hands and the content not yet. */
+	/* The name has changed hands and the content not yet (L5). */
 	if (look.result == 0 && strcmp(look.record.word, name + strlen(LOCK_RECORD_PREFIX)) != 0)
 		look.result = -EBADMSG;
 	return look;
@@ -158,7 +119,7 @@ static struct look look_at(const struct lock *lock, const char *name)
 /* Waits for a change of the record: true as soon as there is one, false when patience is over. */
 static bool changes(const struct lock *lock, const char *name, const struct look *before)
 {
-	/* Between taking a name and writing the record there is no time; a power cut may have kept the one and lost the other. */
+	/* Between taking a name and writing the record there is little time; a power cut may have kept the one and lost the other. */
 	const unsigned patience = before->result == -EBADMSG ? MIN(TORN_MS, lock->options.patience_ms) : lock->options.patience_ms;
 	const uint64_t begun = clock_ms();
 	bool told = false;
@@ -222,7 +183,7 @@ static int check_dead(const struct lock *lock, const char *name, bool *silent, s
 
 static int make_first(const struct lock *lock)
 {
-	AUTO_CLOSE int fd = lock_record_open(lock->dir, FREE_NAME, O_RDWR | O_CREAT | O_EXCL, lock->record.local);
+	AUTO_CLOSE int fd = lock_record_open(lock->dir, LOCK_RECORD_FREE, O_RDWR | O_CREAT | O_EXCL, lock->record.local);
 	const struct lock_record nobody = {0};
 
 	if (fd < 0)
@@ -234,29 +195,50 @@ static int make_first(const struct lock *lock)
 /* The file is ours by its name now: by its content, too. */
 static int write_record(struct lock *lock)
 {
+	struct stat st;
+
 	lock->record_fd = lock_record_open(lock->dir, lock->name, O_RDWR, lock->record.local);
 	int result = lock->record_fd < 0 ? lock->record_fd : 0;
-
 	if (result == 0 && lock_record_save(lock->record_fd, lock->before) < 0)
 		lock->before[0] = '\0';
 	if (result == 0)
 		result = lock_record_write(lock->record_fd, &lock->record);
-
 	if (result == 0)
 		result = lock_record_write_beat(lock->record_fd, 0);
 	/* The word must be seen by the last owner before we read his log (L3). */
 	if (result == 0 && !lock->record.local && fsync(lock->record_fd) < 0)
 		result = -errno;
+	/* We were slow, and another has taken us for dead. */
+	if (result == 0 && fstatat(lock->dir, lock->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		result = errno == ENOENT ? -EBUSY : -errno;
+	return result;
+}
+
+/* The first of the names has become ours by rename (L5). */
+static int make_ours(struct lock *lock, const struct lock_records *names, bool silent, struct error *err)
+{
+	const struct store_dir dir = {.fd = lock->dir, .path = lock->path};
+	int result = fault_point("lock.taken");
+
+	if (result == 0 && silent)
+		result = store_dir_rename_database(&dir, err);
+	if (result == 0)
+		result = fault_point("lock.database-renamed");
+	for (size_t i = 1; i < names->count && result == 0; i++)
+		unlinkat(lock->dir, names->items[i].text, 0);
+	if (result == 0)
+		result = write_record(lock);
 	if (result < 0)
-		(void)!renameat(lock->dir, lock->name, lock->dir, FREE_NAME);
+		(void)!renameat(lock->dir, lock->name, lock->dir, names->items[0].text);
 	return result;
 }
 
 /* -EAGAIN: somebody else was faster, or is at it. */
-static int try_to_take(struct lock *lock, bool *silent, struct error *err)
+static int try_to_take(struct lock *lock, struct error *err)
 {
-	AUTO_ARRAY struct record_names names = {0};
-	int result = list_records(lock->dir, &names);
+	AUTO_ARRAY struct lock_records names = {0};
+	int result = lock_records_list(lock->dir, &names);
+	bool silent = false;
 	struct stat st;
 
 	if (result == 0 && names.count == 0) {
@@ -264,8 +246,8 @@ static int try_to_take(struct lock *lock, bool *silent, struct error *err)
 		return result == 0 ? -EAGAIN : error_set(err, result, "cannot lock the store %s: %s", lock->path, strerror(-result));
 	}
 	for (size_t i = 0; i < names.count && result == 0; i++)
-		if (strcmp(names.items[i].text, FREE_NAME) != 0)
-			result = check_dead(lock, names.items[i].text, silent, err);
+		if (strcmp(names.items[i].text, LOCK_RECORD_FREE) != 0)
+			result = check_dead(lock, names.items[i].text, &silent, err);
 	if (result < 0)
 		return result;
 	result = fault_point("lock.before-rename");
@@ -276,34 +258,28 @@ static int try_to_take(struct lock *lock, bool *silent, struct error *err)
 		result = 0;
 	if (result == -EAGAIN)
 		return result;
-	for (size_t i = 1; i < names.count && result == 0; i++)
-		unlinkat(lock->dir, names.items[i].text, 0);
 	if (result == 0)
-		result = write_record(lock);
-	return result < 0 ? error_set(err, result, "cannot lock the store %s: %s", lock->path, strerror(-result)) : 0;
+		result = make_ours(lock, &names, silent, err);
+	if (result < 0)
+		error_default(err, result, "cannot lock the store %s", lock->path);
+	return result;
 }
 
-static int take_record(struct lock *lock, bool *ret_silent, struct error *err)
+static int take_record(struct lock *lock, struct error *err)
 {
 	int result = -EAGAIN;
-	bool silent = false;
 
-	for (int i = 0; i < TAKE_TRIES && result == -EAGAIN; i++) {
-		silent = false;
-		result = try_to_take(lock, &silent, err);
-	}
-	if (result == -EAGAIN)
-		return error_set(err, -EBUSY, "the store %s is being opened by others", lock->path);
-	*ret_silent = silent;
-	return result;
+	for (int i = 0; i < TAKE_TRIES && result == -EAGAIN; i++)
+		result = try_to_take(lock, err);
+	return result == -EAGAIN ? error_set(err, -EBUSY, "the store %s is being opened by others", lock->path) : result;
 }
 
 /* --- the record: keeping it --- */
 
 static void describe_taker(const struct lock *lock, char who[WHO_MAX])
 {
-	AUTO_ARRAY struct record_names names = {0};
-	int ignored = list_records(lock->dir, &names);
+	AUTO_ARRAY struct lock_records names = {0};
+	int ignored = lock_records_list(lock->dir, &names);
 
 	(void)ignored;
 	snprintf(who, WHO_MAX, "somebody who did not say who");
@@ -412,8 +388,7 @@ static void lock_free(struct lock *lock)
 	free(lock);
 }
 
-int lock_take(const struct store_dir *dir, const struct lock_options *options, struct lock **ret_lock, bool *ret_taken_over,
-	      struct error *err)
+int lock_take(const struct store_dir *dir, const struct lock_options *options, struct lock **ret_lock, struct error *err)
 {
 	static const struct lock_options defaults = {0};
 	struct lock *lock = lock_new(dir, options ? options : &defaults);
@@ -424,7 +399,7 @@ int lock_take(const struct store_dir *dir, const struct lock_options *options, s
 		snprintf(lock->name, sizeof(lock->name), LOCK_RECORD_PREFIX "%s", lock->record.word);
 	}
 	if (result == 0)
-		result = take_record(lock, ret_taken_over, err);
+		result = take_record(lock, err);
 	if (result == 0) {
 		result = -pthread_create(&lock->keeper, NULL, keeper_main, lock);
 		lock->kept = result == 0;
@@ -458,7 +433,7 @@ void lock_release(struct lock *lock)
 		return;
 	stop_keeper(lock);
 	if (lock->record_fd >= 0 && lock_check(lock, true) == 0)
-		(void)!renameat(lock->dir, lock->name, lock->dir, FREE_NAME);
+		(void)!renameat(lock->dir, lock->name, lock->dir, LOCK_RECORD_FREE);
 	lock_free(lock);
 }
 
@@ -470,7 +445,7 @@ void lock_undo(struct lock *lock)
 	/* Nobody has been told that the store is ours, so nobody misses the record while it is neither ours nor free. */
 	if (lock->before[0] && lock_check(lock, true) == 0)
 		(void)!lock_record_restore(lock->record_fd, lock->before);
-	(void)!renameat(lock->dir, lock->name, lock->dir, FREE_NAME);
+	(void)!renameat(lock->dir, lock->name, lock->dir, LOCK_RECORD_FREE);
 	lock_free(lock);
 }
 

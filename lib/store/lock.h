@@ -21,12 +21,8 @@ struct lock_options {
 	void *arg;
 };
 
-/*
- * -EBUSY: somebody has it, err says who; -EACCES. *ret_taken_over: the last owner may still live somewhere, so its database's directory
- * must get another name before it is opened (store_dir_rename_database).
- */
-WARN_UNUSED int lock_take(const struct store_dir *dir, const struct lock_options *options, struct lock **ret_lock, bool *ret_taken_over,
-			  struct error *err);
+/* -EBUSY: somebody has it, err says who; -EACCES. If the last owner may still live somewhere, the database has another name then. */
+WARN_UNUSED int lock_take(const struct store_dir *dir, const struct lock_options *options, struct lock **ret_lock, struct error *err);
 /*
  * 0: it is still ours. -EROFS: somebody else has taken the store, and nothing may be written any more. Others: it cannot be told now.
  * Without `now`, what was true a moment ago will do where looking takes long.

@@ -251,6 +251,42 @@ int lock_record_check(int fd, int dir, const char *name, const struct lock_recor
 	return take(&text, "word", word, sizeof(word)) && strcmp(word, record->word) == 0 ? 0 : -ESTALE;
 }
 
+/* --- all of a directory --- */
+
+static bool is_record_name(const char *name)
+{
+	const char *word = name + strlen(LOCK_RECORD_PREFIX);
+
+	return strcmp(name, LOCK_RECORD_FREE) == 0 || (strncmp(name, LOCK_RECORD_PREFIX, strlen(LOCK_RECORD_PREFIX)) == 0 &&
+	                                        strlen(word) == LOCK_WORD_LEN && strspn(word, "0123456789abcdef") == LOCK_WORD_LEN);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(((const struct lock_record_name *)a)->text, ((const struct lock_record_name *)b)->text);
+}
+
+int lock_records_list(int dir, struct lock_records *ret_names)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+	struct lock_records names = {0};
+	int result = entries ? 0 : -errno;
+
+	if (!entries && fd >= 0)
+		close(fd);
+	for (struct dirent *entry = entries ? readdir(entries) : NULL; entry; entry = readdir(entries)) {
+		if (is_record_name(entry->d_name))
+			snprintf(array_new(&names)->text, LOCK_RECORD_NAME_MAX, "%.*s", LOCK_RECORD_NAME_MAX - 1, entry->d_name);
+	}
+	if (entries)
+		closedir(entries);
+	if (names.count > 0)
+		qsort(names.items, names.count, sizeof(*names.items), by_text);
+	*ret_names = names;
+	return result;
+}
+
 /* --- the writer --- */
 
 static enum lock_writer process_state(const struct lock_record *record)

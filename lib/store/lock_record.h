@@ -25,11 +25,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "lib/base/clean.h"
+#include "lib/base/array.h"
 
 #define LOCK_WORD_LEN 16
 #define LOCK_RECORD_PREFIX "owner."
 #define LOCK_RECORD_NAME_MAX 32
+#define LOCK_RECORD_FREE LOCK_RECORD_PREFIX "free" /* nobody's */
 
 struct lock_record {
 	char word[LOCK_WORD_LEN + 1];
@@ -42,6 +43,15 @@ struct lock_record {
 
 /* What this process would write, with a word of its own. `lock_fd` is STORE/lock. */
 WARN_UNUSED int lock_record_of_us(int lock_fd, struct lock_record *ret_record);
+
+/* The names of the records in a directory, sorted: who take the store at once must want the same file. AUTO_ARRAY. */
+struct lock_record_name {
+	char text[LOCK_RECORD_NAME_MAX];
+};
+struct lock_records {
+	ARRAY_FIELDS(struct lock_record_name);
+};
+WARN_UNUSED int lock_records_list(int dir, struct lock_records *ret_names);
 
 /* The file of that name in the directory, open for the two functions below. Flags of open(2): O_RDWR, and O_CREAT | O_EXCL. */
 WARN_UNUSED int lock_record_open(int dir, const char *name, int flags, bool local);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "lib/base/fault.h"
 #include "lib/base/pool.h"
 #include "lib/store/catalog.h"
 #include "lib/store/lock.h"
@@ -30,10 +31,30 @@ static int check_lock(void *arg, bool now)
 	return lock_check(arg, now);
 }
 
-static int open_database(struct store *store, uint64_t cache_bytes, unsigned threads, struct error *err)
+static int database_damaged(const struct store *store, const char *what, struct error *err)
 {
-	char name[DATABASE_NAME_MAX] = DATABASE_NAME;
-	int result = store_dir_find_database(&store->dir, name);
+	error_set(err, -EBADMSG, "the store %s is damaged: %s", store->dir.path, what);
+	error_hint(err, "restore the directory db from a backup; nothing was changed");
+	return -EBADMSG;
+}
+
+static int find_database(struct store *store, char ret_name[DATABASE_NAME_MAX], struct error *err)
+{
+	int result = store_dir_find_database(&store->dir, ret_name);
+
+	if (result < 0)
+		return database_damaged(store, result == -EEXIST ? "it has several databases" : "it has no database", err);
+	/* If we were stopped for long since we took the lock, the name may be another owner's. Who takes the lock from now on changes it. */
+	result = store->lock ? fault_point("store-before-open") : 0;
+	if (result == 0 && store->lock)
+		result = lock_check(store->lock, true);
+	if (result == -EROFS)
+		return error_set(err, result, "another process took the store %s while it was being opened", store->dir.path);
+	return result < 0 ? error_set(err, result, "cannot open the store %s: %s", store->dir.path, strerror(-result)) : 0;
+}
+
+static int open_database(struct store *store, const char *name, uint64_t cache_bytes, unsigned threads, struct error *err)
+{
 	AUTO_FREE char *db = store_dir_inside(&store->dir, name);
 	AUTO_FREE char *shown = xasprintf("%s/%s", store->dir.path, name);
 	AUTO_FREE char *current = xasprintf("%s/CURRENT", name);
@@ -50,16 +71,9 @@ static int open_database(struct store *store, uint64_t cache_bytes, unsigned thr
 	};
 
 	/* RocksDB would make files of its own beside what is left. */
-	if (result == 0 && !store_dir_has(&store->dir, current))
-		result = -ENOENT;
-	if (result < 0) {
-		error_set(err, -EBADMSG, result == -EEXIST ? "the store %s is damaged: it has several databases"
-		                                           : "the store %s is damaged: its database has no file CURRENT",
-		          store->dir.path);
-		error_hint(err, "restore the directory db from a backup; nothing was changed");
-		return -EBADMSG;
-	}
-	result = kv_open(db, &options, &store->kv, err);
+	if (!store_dir_has(&store->dir, current))
+		return database_damaged(store, "its database has no file CURRENT", err);
+	int result = kv_open(db, &options, &store->kv, err);
 	if (result < 0)
 		error_default(err, result, "cannot open the database of %s", store->dir.path);
 	return result;
@@ -67,16 +81,25 @@ static int open_database(struct store *store, uint64_t cache_bytes, unsigned thr
 
 static int open_layers(struct store *store, const struct store_options *options, struct error *err)
 {
-	AUTO_FREE char *ingest = store_dir_inside(&store->dir, INGEST_NAME);
-	AUTO_FREE char *space = store_dir_inside(&store->dir, ".");
 	uint64_t cache = options->cache_bytes ? options->cache_bytes : CACHE_DEFAULT;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned threads = options->threads ? options->threads : (unsigned)MAX(cpus, 1L);
+	char database[DATABASE_NAME_MAX], ingest[INGEST_NAME_MAX] = "";
+	int result = find_database(store, database, err);
+
+	if (result == 0)
+		result = open_database(store, database, cache - cache / 2, threads, err);
+	if (result == 0 && !store->read_only)
+		result = store_dir_ingest(&store->dir, database, ingest, err);
+	if (result < 0)
+		return result;
+	AUTO_FREE char *ingest_path = store_dir_inside(&store->dir, ingest);
+	AUTO_FREE char *space = store_dir_inside(&store->dir, ".");
 	struct chunks_options chunk_options = {
 		.min = store->superblock.chunk_min,
 		.average = store->superblock.chunk_average,
 		.max = store->superblock.chunk_max,
-		.ingest_dir = ingest,
+		.ingest_dir = ingest_path,
 		.cache_bytes = cache / 2,
 	};
 	struct tree_options tree_options = {
@@ -86,13 +109,7 @@ static int open_layers(struct store *store, const struct store_options *options,
 		.idle_ms = 200,
 		.commit_ms = STORE_COMMIT_MS,
 	};
-	int result = open_database(store, cache - cache / 2, threads, err);
 
-	if (result < 0)
-		return result;
-	result = store->read_only ? 0 : store_dir_clear(&store->dir, INGEST_NAME, err);
-	if (result < 0)
-		return result;
 	store->pool = pool_new(threads - 1);
 	result = chunks_open(store->kv, store->pool, &chunk_options, &store->chunks, err);
 	if (result < 0)
@@ -201,12 +218,10 @@ const char *store_lost_to(struct store *store)
 static int lock(struct store *store, const struct store_options *options, struct error *err)
 {
 	const struct lock_options lock_options = {.notice = options->notice, .lost = options->lost, .arg = options->notice_arg};
-	bool taken_over = false;
 
 	if (store->read_only)
 		return lock_file_share(&store->dir, &store->shared_fd, err);
-	int result = lock_take(&store->dir, &lock_options, &store->lock, &taken_over, err);
-	return result == 0 && taken_over ? store_dir_rename_database(&store->dir, err) : result;
+	return lock_take(&store->dir, &lock_options, &store->lock, err);
 }
 
 int store_open(const char *path, const struct store_options *options, struct store **ret_store, struct error *err)

@@ -15,6 +15,7 @@
 
 #define SUPERBLOCK_MAX 65536
 #define WORD_LEN 16
+#define INGEST_NAME "ingest"
 
 int store_dir_open(const char *path, struct store_dir *ret_dir, struct error *err)
 {
@@ -68,32 +69,56 @@ int store_dir_clear(const struct store_dir *dir, const char *name, struct error 
 	return result < 0 ? error_set(err, result, "%s/%s cannot be cleared: %s", dir->path, name, strerror(-result)) : 0;
 }
 
-static bool is_database_name(const char *name)
+/* STEM, or STEM.WORD. */
+static bool is_name(const char *name, const char *stem)
 {
-	const size_t len = strlen(DATABASE_NAME);
+	const size_t len = strlen(stem);
 
-	return strncmp(name, DATABASE_NAME, len) == 0 &&
+	return strncmp(name, stem, len) == 0 &&
 	       (!name[len] || (name[len] == '.' && strlen(name + len + 1) == WORD_LEN && strspn(name + len + 1, "0123456789abcdef") == WORD_LEN));
+}
+
+/* The directory's entries; NULL: errno says why. */
+static DIR *open_entries(const struct store_dir *dir)
+{
+	int fd = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!entries && fd >= 0)
+		close(fd);
+	return entries;
 }
 
 int store_dir_find_database(const struct store_dir *dir, char ret_name[DATABASE_NAME_MAX])
 {
-	int fd = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = -ENOENT;
-	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+	DIR *entries = open_entries(dir);
+	int result = -ENOENT;
 
-	if (!entries) {
-		result = -errno;
-		if (fd >= 0)
-			close(fd);
-		return result;
-	}
+	if (!entries)
+		return -errno;
 	for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries))
-		if (is_database_name(entry->d_name)) {
+		if (is_name(entry->d_name, DATABASE_NAME)) {
 			result = result == -ENOENT ? 0 : -EEXIST;
 			snprintf(ret_name, DATABASE_NAME_MAX, "%.*s", DATABASE_NAME_MAX - 1, entry->d_name);
 		}
 	closedir(entries);
 	return result;
+}
+
+int store_dir_ingest(const struct store_dir *dir, const char *database, char ret_name[INGEST_NAME_MAX], struct error *err)
+{
+	DIR *entries = open_entries(dir);
+
+	snprintf(ret_name, INGEST_NAME_MAX, INGEST_NAME "%s", database + strlen(DATABASE_NAME));
+	for (struct dirent *entry = entries ? readdir(entries) : NULL; entry; entry = readdir(entries)) {
+		AUTO_FREE char *path = store_dir_inside(dir, entry->d_name);
+		/* What stays is in nobody's way. */
+		if (is_name(entry->d_name, INGEST_NAME) && strcmp(entry->d_name, ret_name) != 0 && file_empty_dir(path) == 0)
+			unlinkat(dir->fd, entry->d_name, AT_REMOVEDIR);
+	}
+	if (entries)
+		closedir(entries);
+	return store_dir_clear(dir, ret_name, err);
 }
 
 int store_dir_rename_database(const struct store_dir *dir, struct error *err)
@@ -102,6 +127,8 @@ int store_dir_rename_database(const struct store_dir *dir, struct error *err)
 	int result = store_dir_find_database(dir, now);
 	uint64_t number;
 
+	if (result == -ENOENT)
+		return 0;
 	if (result == 0 && getrandom(&number, sizeof(number), 0) != sizeof(number))
 		result = -EIO;
 	if (result == 0) {

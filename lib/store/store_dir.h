@@ -15,7 +15,6 @@
 #define UNFINISHED_NAME "unfinished" /* there while a store is being made */
 #define DATABASE_NAME "db" /* as it is made; see store_dir_find_database */
 #define DATABASE_NAME_MAX 32
-#define INGEST_NAME "ingest"
 #define BALLAST_NAME "ballast"
 
 struct store_dir {
@@ -39,7 +38,14 @@ WARN_UNUSED int store_dir_clear(const struct store_dir *dir, const char *name, s
  * is one at a time. -ENOENT, err not set.
  */
 WARN_UNUSED int store_dir_find_database(const struct store_dir *dir, char ret_name[DATABASE_NAME_MAX]);
-WARN_UNUSED int store_dir_rename_database(const struct store_dir *dir, struct error *err);
+WARN_UNUSED int store_dir_rename_database(const struct store_dir *dir, struct error *err); /* if there is one */
+
+/*
+ * The directory for files under construction of this database, made or emptied: "ingest" or "ingest.WORD", as the database is called, so
+ * that an owner who comes back finds another one. Removes those of other names. -EBADMSG: it is something else.
+ */
+#define INGEST_NAME_MAX (DATABASE_NAME_MAX + 8)
+WARN_UNUSED int store_dir_ingest(const struct store_dir *dir, const char *database, char ret_name[INGEST_NAME_MAX], struct error *err);
 
 /* 0, or as store_probe. */
 WARN_UNUSED int store_dir_read_superblock(const struct store_dir *dir, struct superblock *ret_superblock, struct error *err);

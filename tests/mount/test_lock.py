@@ -143,6 +143,7 @@ def test_an_owner_who_was_silent_for_long_finds_the_store_taken(store, bound):
     assert taken.code == 0 and "sign of life" in taken.err, taken
     database = glob.glob(store.path + "/db.*")
     assert len(database) == 1 and not os.path.exists(store.path + "/db")
+    assert glob.glob(store.path + "/ingest*") == [database[0].replace("/db.", "/ingest.")], "the old owner removes its files by name"
     before = digests(database[0])
     os.kill(store.pid, signal.SIGCONT)
     assert posix.outcome(write, point + "/d/after", "x") == "EROFS"

@@ -5,18 +5,12 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "lib/base/clock.h"
-#include "lib/base/file.h"
 #include "lib/store/lock.h"
 #include "lib/store/lock_file.h"
-#include "lib/store/lock_record.h"
+#include "tests/unit/lock_place.h"
 
 #define FREE "owner.free"
 
@@ -24,43 +18,11 @@ static const struct lock_options quick = {.beat_ms = 10, .patience_ms = 300};
 /* For what must not wait for a beat: if it did, the test would not end in time. */
 static const struct lock_options patient = {.beat_ms = 10, .patience_ms = 600000};
 
-struct place {
-	char path[64];
-	struct store_dir dir;
-	int lock_fd;               /* for lock_record_of_us, not locked */
-	struct lock_record record; /* of this process, with a word that nobody has */
-};
-
-static void place_make(struct place *place)
-{
-	struct error err = {0};
-
-	snprintf(place->path, sizeof(place->path), "/tmp/corpusfs-test-XXXXXX");
-	assert_non_null(mkdtemp(place->path));
-	assert_int_equal(store_dir_open(place->path, &place->dir, &err), 0);
-	place->lock_fd = file_open_inside(place->dir.fd, "lock", O_RDWR | O_CREAT, 0600);
-	assert_int_equal(lock_record_of_us(place->lock_fd, &place->record), 0);
-}
-
-static void place_clear(struct place *place)
-{
-	pid_t pid;
-
-	close(place->lock_fd);
-	store_dir_close(&place->dir);
-	pid = fork();
-	if (pid == 0) {
-		execlp("rm", "rm", "-rf", place->path, (char *)NULL);
-		_exit(1);
-	}
-	waitpid(pid, NULL, 0);
-}
-
-static struct lock *take_with(struct place *place, const struct lock_options *options, bool *ret_over)
+static struct lock *take_with(struct place *place, const struct lock_options *options)
 {
 	struct error err = {0};
 	struct lock *lock = NULL;
-	int result = lock_take(&place->dir, options, &lock, ret_over, &err);
+	int result = lock_take(&place->dir, options, &lock, &err);
 
 	if (result < 0)
 		print_error("lock_take: %s\n", err.text);
@@ -68,57 +30,18 @@ static struct lock *take_with(struct place *place, const struct lock_options *op
 	return lock;
 }
 
-static struct lock *take(struct place *place, bool *ret_over)
+static struct lock *take(struct place *place)
 {
-	return take_with(place, &patient, ret_over);
+	return take_with(place, &patient);
 }
 
 static int refusal(struct place *place, const struct lock_options *options, struct error *err)
 {
 	struct lock *lock = NULL;
-	bool over = false;
-	int result = lock_take(&place->dir, options, &lock, &over, err);
+	int result = lock_take(&place->dir, options, &lock, err);
 
 	assert_null(lock);
 	return result;
-}
-
-static bool has(struct place *place, const char *name)
-{
-	struct stat st;
-
-	return fstatat(place->dir.fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
-/* Leaves a record as another process would, under its word. Returns it open. */
-static int write_foreign(struct place *place, const struct lock_record *record)
-{
-	AUTO_FREE char *name = xasprintf("owner.%s", record->word);
-	int fd = lock_record_open(place->dir.fd, name, O_RDWR | O_CREAT, true);
-
-	assert_true(fd >= 0);
-	assert_int_equal(lock_record_write(fd, record), 0);
-	assert_int_equal(lock_record_write_beat(fd, 5), 0);
-	return fd;
-}
-
-/* A record of a process of this kernel that came to the directory by another way than ours. */
-static struct lock_record by_another_way(const struct place *place)
-{
-	struct lock_record record = place->record;
-
-	record.device++;
-	return record;
-}
-
-static struct lock_record of_another_host(const struct place *place)
-{
-	struct lock_record record = by_another_way(place);
-
-	snprintf(record.host, sizeof(record.host), "elsewhere");
-	snprintf(record.machine, sizeof(record.machine), "0123456789abcdef0123456789abcdef");
-	snprintf(record.boot, sizeof(record.boot), "00000000-1111-2222-3333-444444444444");
-	return record;
 }
 
 static pid_t sleeping_child(void)
@@ -157,11 +80,10 @@ static void written_by(struct lock_record *record, pid_t pid)
 static void a_free_store_is_taken_and_given_back(void **state)
 {
 	struct place place;
-	bool over = true;
 
 	place_make(&place);
-	struct lock *lock = take(&place, &over);
-	assert_false(over);
+	struct lock *lock = take(&place);
+	assert_true(has(&place, "db"));
 	assert_false(has(&place, FREE));
 	assert_int_equal(lock_check(lock, true), 0);
 	assert_null(lock_lost_to(lock));
@@ -169,7 +91,7 @@ static void a_free_store_is_taken_and_given_back(void **state)
 	lock_release(lock);
 	assert_true(has(&place, FREE));
 	assert_int_equal(lock_file_owner(place.dir.fd), 0);
-	lock = take(&place, &over);
+	lock = take(&place);
 	lock_release(lock);
 	place_clear(&place);
 }
@@ -210,9 +132,8 @@ static void the_living_are_not_taken_from(void **state)
 	assert_int_equal(refusal(&place, &quick, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "stopped"));
 	end_child(child);
-	bool over = true;
-	struct lock *lock = take(&place, &over);
-	assert_false(over);
+	struct lock *lock = take(&place);
+	assert_true(has(&place, "db"));
 	lock_release(lock);
 	place_clear(&place);
 }
@@ -233,15 +154,14 @@ static void who_has_the_same_file_open_is_told_at_once(void **state)
 static void a_copy_of_an_open_store_is_free(void **state)
 {
 	struct place original, copy;
-	bool over = true;
 
 	place_make(&original);
 	place_make(&copy);
 	struct lock_record record = by_another_way(&original);
 	AUTO_CLOSE int fd = write_foreign(&original, &record);
 	close(write_foreign(&copy, &record));
-	struct lock *lock = take(&copy, &over);
-	assert_false(over);
+	struct lock *lock = take(&copy);
+	assert_true(has(&copy, "db"));
 	lock_release(lock);
 	place_clear(&original);
 	place_clear(&copy);
@@ -264,12 +184,11 @@ static void the_dead_are_taken_from_at_once(void **state)
 	memcpy(records[3].host, place.record.host, sizeof(records[3].host));
 	memcpy(records[3].machine, place.record.machine, sizeof(records[3].machine));
 	for (size_t i = 0; i < ARRAY_SIZE(records); i++) {
-		bool over = true;
 		if (i == 3 && !(place.record.machine[0] && place.record.local))
 			continue;
 		close(write_foreign(&place, &records[i]));
-		struct lock *lock = take(&place, &over);
-		assert_false(over);
+		struct lock *lock = take(&place);
+		assert_true(has(&place, "db"));
 		lock_release(lock);
 	}
 	place_clear(&place);
@@ -302,11 +221,69 @@ static void another_host_keeps_what_beats(void **state)
 	close(fd);
 	close(copy);
 	/* Silence: it is taken, and whoever was there is not certainly dead. */
-	bool over = false;
 	const uint64_t begun = clock_ms();
-	struct lock *lock = take_with(&place, &quick, &over);
-	assert_true(over);
+	struct lock *lock = take_with(&place, &quick);
+	assert_false(has(&place, "db"));
 	assert_true(clock_ms() - begun >= quick.patience_ms);
+	lock_release(lock);
+	place_clear(&place);
+}
+
+/* What became of lock_take in a program of its own: its result, or the signal that killed it. */
+static int take_in_a_child(struct place *place, const char *fault)
+{
+	int status;
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		setenv("CORPUSFS_FAULT", fault, 1);
+		execl("/proc/self/exe", "test", place->path, (char *)NULL);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return WIFSIGNALED(status) ? WTERMSIG(status) : -WEXITSTATUS(status);
+}
+
+static int take_as_a_child(const char *path)
+{
+	struct store_dir dir;
+	struct lock *lock;
+
+	return store_dir_open(path, &dir, NULL) < 0 ? 0 : -lock_take(&dir, &quick, &lock, NULL);
+}
+
+static void who_dies_while_taking_from_the_silent_leaves_none_of_their_files_where_they_were(void **state)
+{
+	static const char *const points[] = {"lock.taken", "lock.database-renamed"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
+		struct place place;
+		place_make(&place);
+		struct lock_record record = of_another_host(&place);
+		AUTO_CLOSE int fd = write_foreign(&place, &record);
+		assert_int_equal(take_in_a_child(&place, points[i]), SIGKILL);
+		struct lock *lock = take_with(&place, &quick);
+		assert_false(has(&place, "db"));
+		lock_release(lock);
+		place_clear(&place);
+	}
+}
+
+static void who_fails_to_take_from_the_silent_gives_the_record_back(void **state)
+{
+	struct place place;
+
+	place_make(&place);
+	struct lock_record record = of_another_host(&place);
+	AUTO_CLOSE int fd = write_foreign(&place, &record);
+	AUTO_FREE char *name = xasprintf("owner.%s", record.word);
+	assert_int_equal(take_in_a_child(&place, "lock.taken:eio"), -EIO);
+	assert_true(has(&place, name) && has(&place, "db"));
+	assert_int_equal(lock_record_check(fd, place.dir.fd, name, &record), 0);
+	assert_int_equal(take_in_a_child(&place, "lock.database-renamed:eio"), -EIO);
+	assert_true(has(&place, name) && !has(&place, "db"));
+	struct lock *lock = take_with(&place, &quick);
 	lock_release(lock);
 	place_clear(&place);
 }
@@ -331,9 +308,8 @@ static struct lock *take_and_tell(struct place *place, struct told *told)
 {
 	struct lock_options options = {.beat_ms = 10, .patience_ms = 300, .lost = on_lost, .arg = told};
 	struct lock *lock;
-	bool over;
 
-	assert_int_equal(lock_take(&place->dir, &options, &lock, &over, NULL), 0);
+	assert_int_equal(lock_take(&place->dir, &options, &lock, NULL), 0);
 	return lock;
 }
 
@@ -402,9 +378,8 @@ static void who_finds_no_record_has_lost(void **state)
 static void *take_on_a_thread(void *arg)
 {
 	struct lock *lock = NULL;
-	bool over;
 
-	return lock_take(arg, &quick, &lock, &over, NULL) == 0 ? lock : NULL;
+	return lock_take(arg, &quick, &lock, NULL) == 0 ? lock : NULL;
 }
 
 /* Each with a lock file of its own, as through different filesystems, but the same records. */
@@ -441,7 +416,7 @@ static void of_several_at_once_one_gets_it(void **state)
 	place_clear(&place);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_free_store_is_taken_and_given_back),
@@ -451,10 +426,14 @@ int main(void)
 		cmocka_unit_test(a_copy_of_an_open_store_is_free),
 		cmocka_unit_test(the_dead_are_taken_from_at_once),
 		cmocka_unit_test(another_host_keeps_what_beats),
+		cmocka_unit_test(who_dies_while_taking_from_the_silent_leaves_none_of_their_files_where_they_were),
+		cmocka_unit_test(who_fails_to_take_from_the_silent_gives_the_record_back),
 		cmocka_unit_test(who_finds_another_word_has_lost),
 		cmocka_unit_test(who_finds_no_record_has_lost),
 		cmocka_unit_test(of_several_at_once_one_gets_it),
 	};
 
+	if (argc == 2)
+		return take_as_a_child(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

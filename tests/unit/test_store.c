@@ -147,6 +147,43 @@ static void views_are_found_by_number_and_name(void **state)
 	place_clear(&place);
 }
 
+/* As another host does after silence: the record gets another name and another word. */
+static void take_away(const char *store)
+{
+	AUTO_FREE char *command = xasprintf("cd %s && until ls | grep -q 'owner[.][0-9a-f]*$'; do sleep 0.01; done; mv owner.[0-9a-f]* "
+					    "owner.0123456789abcdef && printf 'word 0123456789abcdef\\n' | dd of=owner.0123456789abcdef conv=notrunc status=none",
+					    store);
+	assert_int_equal(system(command), 0);
+}
+
+static void who_was_stopped_before_opening_opens_nothing_that_is_another_s(void **state)
+{
+	struct place place;
+	int status;
+
+	place_init(&place);
+	assert_int_equal(store_close(place.store), 0);
+	place.store = NULL;
+	pid_t child = fork();
+	if (child == 0) {
+		setenv("CORPUSFS_FAULT", "store-before-open:sleep2000", 1);
+		execl("/proc/self/exe", "test", "open", place.path, (char *)NULL);
+		_exit(2);
+	}
+	take_away(place.path);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), EROFS);
+	place_clear(&place);
+}
+
+static int open_as_a_child(const char *path)
+{
+	struct store *store;
+
+	return -store_open(path, &small_store, &store, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -156,9 +193,12 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_lost_database_is_not_made_anew),
 		cmocka_unit_test(the_lock_names_its_owner),
 		cmocka_unit_test(an_interrupted_init_is_begun_again),
+		cmocka_unit_test(who_was_stopped_before_opening_opens_nothing_that_is_another_s),
 		cmocka_unit_test(views_are_found_by_number_and_name),
 	};
 
+	if (argc == 3 && strcmp(argv[1], "open") == 0)
+		return open_as_a_child(argv[2]);
 	if (argc == 3)
 		return store_init(argv[2], &small_chunks, NULL) == 0;
 	return cmocka_run_group_tests(tests, NULL, NULL);
