@@ -257,6 +257,25 @@ int backend_compact(struct backend *backend, uint64_t first, uint64_t last, uint
 	return ret;
 }
 
+static int note_last(void *arg, const struct backend_table *table)
+{
+	uint64_t *last = arg;
+
+	*last = MAX(*last, table->last);
+	return 0;
+}
+
+/* The database knows the last key of a table without reading the record, which may be damaged. */
+static int end_of_tables(struct backend *backend, bool bulk, uint64_t *ret_end)
+{
+	uint64_t last = 0;
+	int ret = backend_each_table(backend, bulk, note_last, &last);
+
+	if (!ret)
+		*ret_end = last + 1;
+	return ret;
+}
+
 int backend_end(struct backend *backend, bool bulk, uint64_t *ret_end)
 {
 	struct small_key top = chunk_key(UINT64_MAX);
@@ -274,6 +293,8 @@ int backend_end(struct backend *backend, bool bulk, uint64_t *ret_end)
 		id++;
 	}
 	kv_iter_free(iter);
+	if (ret == -EBADMSG)
+		return end_of_tables(backend, bulk, ret_end);
 	if (!ret)
 		*ret_end = id;
 	return ret;

@@ -56,6 +56,8 @@ static int compact_all(struct chunks *chunks, const struct tables *tables, bool 
 
 		if (last >= table->first)
 			ret = backend_compact(chunks->backend, table->first, last, table->bytes);
+		if (ret == -EBADMSG)
+			ret = 0;
 	}
 	return ret;
 }
@@ -75,7 +77,9 @@ static int compact_tables(struct chunks *chunks, const struct chunk_set *set, st
 		if (!is_wasteful(set, table->first, table->last, table->records))
 			continue;
 		ret = backend_compact(chunks->backend, table->first, table->last, table->bytes);
-		done++;
+		done += !ret;
+		if (ret == -EBADMSG) /* what is damaged stays where it is */
+			ret = 0;
 	}
 	/* Tables whose ids overlap may hide what is dead in them from one another. */
 	if (!ret && !done)
@@ -109,6 +113,6 @@ int chunks_compact(struct chunks *chunks, const struct chunk_set *set, bool (*st
 		ret = compact_kind(chunks, set, false, stop, arg, &records);
 	if (!ret && !stop(arg))
 		ret = dedup_compact(chunks->kv, records, stop, arg);
-	/* It can be done when there is room. */
-	return ret == -ENOSPC ? 0 : ret;
+	/* It can be done when there is room; and what is damaged stays where it is. */
+	return ret == -ENOSPC || ret == -EBADMSG ? 0 : ret;
 }

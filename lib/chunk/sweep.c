@@ -114,11 +114,12 @@ static void take_dead(struct sweep *sweep, uint64_t id, const struct backend_sca
 
 /*
  * Finds the next dead chunks from sweep->at on, without reading a living one. Each batch takes a scan of its own, since a scan keeps
- * dropped files on the disk.
+ * dropped files on the disk. A damaged block does not say whose it is. It is passed in growing steps: what is dead and not met stays.
  */
 static int collect(struct sweep *sweep)
 {
 	struct backend_scan *scan = backend_scan_new(sweep->chunks->backend, sweep->at, sweep->end);
+	uint64_t skip = 1;
 	int ret = 0;
 
 	sweep->count = 0;
@@ -129,6 +130,11 @@ static int collect(struct sweep *sweep)
 		if (wanted >= sweep->end)
 			break;
 		ret = backend_scan_seek(scan, wanted, &found);
+		if (ret == -EBADMSG) {
+			sweep->at = wanted + skip;
+			skip *= 2;
+			continue;
+		}
 		if (ret == -ENOENT)
 			sweep->at = sweep->end;
 		if (ret)
@@ -136,9 +142,10 @@ static int collect(struct sweep *sweep)
 		if (!chunk_set_has(sweep->set, found))
 			take_dead(sweep, found, scan);
 		sweep->at = found + 1;
+		skip = 1;
 	}
 	backend_scan_free(scan);
-	return ret == -ENOENT ? 0 : ret;
+	return ret == -ENOENT || ret == -EBADMSG ? 0 : ret;
 }
 
 /* mark_lock is held exclusively. */

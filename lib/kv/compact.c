@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/base/array.h"
+#include "lib/kv/damage.h"
 #include "lib/kv/internal.h"
 
 /* Merging is worth it when more than a fifth of the records are dead; a few may be. */
@@ -40,27 +41,7 @@ int kv_flush(struct kv *kv)
 	return result;
 }
 
-int kv_each_table(struct kv *kv, enum kv_family family, int (*each)(void *arg, const struct kv_table *table), void *arg)
-{
-	const rocksdb_livefiles_t *live = rocksdb_livefiles(kv->db);
-	int count = rocksdb_livefiles_count(live), result = 0;
-
-	for (int i = 0; i < count && result == 0; i++) {
-		struct kv_table table = {.bytes = rocksdb_livefiles_size(live, i), .level = rocksdb_livefiles_level(live, i)};
-		uint64_t entries = rocksdb_livefiles_entries(live, i);
-		if (strcmp(rocksdb_livefiles_column_family_name(live, i), kv_family_names[family]) != 0)
-			continue;
-		table.removals = MIN(rocksdb_livefiles_deletions(live, i), entries);
-		table.records = entries - table.removals;
-		table.first = (const uint8_t *)rocksdb_livefiles_smallestkey(live, i, &table.first_len);
-		table.last = (const uint8_t *)rocksdb_livefiles_largestkey(live, i, &table.last_len);
-		result = each(arg, &table);
-	}
-	rocksdb_livefiles_destroy(live);
-	return result;
-}
-
-int kv_compact_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len, uint64_t bytes)
+static int merge(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len, uint64_t bytes)
 {
 	rocksdb_compactoptions_t *shared;
 	int result = kv_admit(kv, true);
@@ -75,6 +56,13 @@ int kv_compact_range(struct kv *kv, enum kv_family family, const void *first, si
 	rocksdb_compact_range_cf_opt(kv->db, kv->handles[family], shared, first_len ? first : NULL, first_len, end_len ? end : NULL, end_len);
 	rocksdb_compactoptions_destroy(shared);
 	return 0;
+}
+
+int kv_compact_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len, uint64_t bytes)
+{
+	int result = damage_verify(kv, family, first, first_len, end, end_len);
+
+	return result < 0 ? result : merge(kv, family, first, first_len, end, end_len, bytes);
 }
 
 /* --- families that are not chunks --- */
@@ -140,10 +128,11 @@ int kv_compact_waste(struct kv *kv, enum kv_family family, uint64_t living, bool
 	int result = kv_each_table(kv, family, add_table, &pieces);
 
 	if (result == 0 && pieces.count > 0 && is_wasteful(&pieces, living)) {
+		result = damage_verify(kv, family, NULL, 0, NULL, 0);
 		qsort(pieces.items, pieces.count, sizeof(*pieces.items), in_order);
 		for (size_t i = 0; i < pieces.count && result == 0 && !stop(arg); i++) {
 			const struct piece *piece = &pieces.items[i], *next = i + 1 < pieces.count ? piece + 1 : NULL;
-			result = kv_compact_range(kv, family, i > 0 ? piece->first : NULL, i > 0 ? piece->len : 0, next ? next->first : NULL,
+			result = merge(kv, family, i > 0 ? piece->first : NULL, i > 0 ? piece->len : 0, next ? next->first : NULL,
 						  next ? next->len : 0, piece->bytes);
 		}
 	}

@@ -34,6 +34,8 @@ struct kv {
 	rocksdb_writeoptions_t *write;
 	rocksdb_writeoptions_t *write_sync;
 	struct ballast *ballast;
+	char *damage_mark; /* NULL: none */
+	atomic_bool damaged;
 	atomic_bool log_suspect;         /* a write failed: the log may not be touched but through RocksDB's own check (kv_sync) */
 	pthread_mutex_t mutex;           /* guards message */
 	char message[KV_MESSAGE_MAX];

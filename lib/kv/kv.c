@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
+#include "lib/kv/damage.h"
 #include "lib/kv/database_dir.h"
 #include "lib/kv/info_log.h"
 
@@ -49,6 +50,8 @@ int kv_result(struct kv *kv, char *message)
 	snprintf(kv->message, sizeof(kv->message), "%s", text);
 	pthread_mutex_unlock(&kv->mutex);
 	rocksdb_free(message);
+	if (result == -EBADMSG)
+		damage_found(kv);
 	return result;
 }
 
@@ -128,6 +131,8 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 	kv->write_sync = rocksdb_writeoptions_create();
 	rocksdb_writeoptions_set_sync(kv->write_sync, 1);
 	kv->ballast = ballast;
+	kv->damage_mark = options->damage_mark ? xstrdup(options->damage_mark) : NULL;
+	atomic_store(&kv->damaged, damage_marked(options->damage_mark));
 	if (ballast)
 		ballast_opened(ballast);
 	*ret_kv = kv;
@@ -242,6 +247,7 @@ void kv_close(struct kv *kv)
 	kv_setup_clear(&kv->setup);
 	ballast_free(kv->ballast);
 	pthread_mutex_destroy(&kv->mutex);
+	free(kv->damage_mark);
 	free(kv->path);
 	free(kv->shown);
 	free(kv);

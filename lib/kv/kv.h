@@ -46,6 +46,7 @@ struct kv_options {
 	 */
 	int (*check)(void *arg, bool now);
 	void *check_arg;
+	const char *damage_mark; /* a file that is there while tables are damaged (lib/kv/damage.h); NULL: none */
 	const char *ballast;     /* a file that keeps room for a full disk (lib/kv/ballast.h); NULL: none */
 };
 
@@ -77,6 +78,8 @@ size_t kv_batch_count(const struct kv_batch *batch);
 size_t kv_batch_bytes(const struct kv_batch *batch);
 
 bool kv_read_only(const struct kv *kv);
+bool kv_damaged(struct kv *kv); /* a table is damaged: tables are not merged until kv_tables_sound() */
+void kv_tables_sound(struct kv *kv); /* all tables were read whole since, and none is damaged */
 bool kv_stopped(struct kv *kv); /* a write of the log has failed, and no kv_sync() has succeeded since */
 
 #define KV_SYNC 1U
@@ -126,6 +129,7 @@ WARN_UNUSED int kv_each_table(struct kv *kv, enum kv_family family, int (*each)(
  * room for that; nothing was done. */
 WARN_UNUSED int kv_compact_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len,
 				 uint64_t bytes);
+/* -EBADMSG, of both: something there is damaged; nothing was done. */
 /* The same for a whole family, piece by piece, if the tables have many more records than `living`. `stop` is asked between the pieces. */
 #define KV_LIVING_UNKNOWN UINT64_MAX
 WARN_UNUSED int kv_compact_waste(struct kv *kv, enum kv_family family, uint64_t living, bool (*stop)(void *arg), void *arg);

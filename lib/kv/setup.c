@@ -1,5 +1,6 @@
 #include <sys/resource.h>
 
+#include "lib/kv/damage.h"
 #include "lib/kv/internal.h"
 
 #define MIB (1024ULL * 1024)
@@ -91,6 +92,7 @@ static rocksdb_options_t *family_options(int family, const struct kv_options *op
 	rocksdb_options_set_write_buffer_size(opt, MAX(options->memtable_bytes / 2, MIB));
 	rocksdb_options_set_max_write_buffer_number(opt, 4);
 	rocksdb_options_set_target_file_size_base(opt, 64 * MIB);
+	rocksdb_options_set_disable_auto_compactions(opt, damage_marked(options->damage_mark));
 	return opt;
 }
 

@@ -195,7 +195,7 @@ static bool stop_compact(void *arg)
 	return stop_here(run, "gc-compact");
 }
 
-/* On a full disk this waits for better times: what was removed is found again then. */
+/* On a full disk this waits for better times: what was removed is found again then. Damaged tables are left as they are. */
 static int compact(struct run *run, const struct chunk_set *set, uint64_t versions)
 {
 	struct store *store = run->store;
@@ -209,7 +209,7 @@ static int compact(struct run *run, const struct chunk_set *set, uint64_t versio
 		result = all_versions_compact(store->tree, versions, stop_compact, run);
 	if (result == 0)
 		result = catalog_compact(store->kv, stop_compact, run);
-	if (result == -ENOSPC)
+	if (result == -ENOSPC || result == -EBADMSG)
 		result = 0;
 	return result < 0 ? result : run->stopped;
 }

@@ -59,6 +59,7 @@ static int open_database(struct store *store, const char *name, uint64_t cache_b
 	AUTO_FREE char *shown = xasprintf("%s/%s", store->dir.path, name);
 	AUTO_FREE char *current = xasprintf("%s/CURRENT", name);
 	AUTO_FREE char *ballast = store_dir_inside(&store->dir, BALLAST_NAME);
+	AUTO_FREE char *damage_mark = store_dir_inside(&store->dir, DAMAGE_MARK_NAME);
 	struct kv_options options = {
 		.shown = shown,
 		.read_only = store->read_only,
@@ -68,6 +69,7 @@ static int open_database(struct store *store, const char *name, uint64_t cache_b
 		.check = store->lock ? check_lock : NULL,
 		.check_arg = store->lock,
 		.ballast = ballast,
+		.damage_mark = damage_mark,
 	};
 
 	/* RocksDB would make files of its own beside what is left. */

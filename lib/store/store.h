@@ -7,6 +7,7 @@
  *   STORE/db/        RocksDB; db.WORD after the store was taken from an owner who might come back
  *   STORE/ingest/    files under construction; emptied at open
  *   STORE/ballast    room that is given up when the disk is full (lib/kv/ballast.h)
+ *   STORE/damaged    there while a table of the database is damaged (lib/kv/damage.h)
  *   STORE/socket     control socket of the daemon that has it mounted (fs/daemon)
  *
  * Locks: store.catalog_lock (datasets, snapshots, open views; a leaf except that it is taken before view_open) and store.change_lock (one

@@ -16,6 +16,7 @@
 #define DATABASE_NAME "db" /* as it is made; see store_dir_find_database */
 #define DATABASE_NAME_MAX 32
 #define BALLAST_NAME "ballast"
+#define DAMAGE_MARK_NAME "damaged"
 
 struct store_dir {
 	int fd;     /* -1: not open */

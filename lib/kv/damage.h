@@ -1,0 +1,28 @@
+/*
+ * What the database does once one of its tables is damaged.
+ *
+ * RocksDB merges tables by itself, and for the collector. When it meets a damaged block in that, it stops writing for as long as the
+ * database is open, and again after each opening. One flipped bit would take the whole store away. So:
+ *
+ *   KD1  What the collector asks for is read whole before it is merged (damage_verify). What is damaged stays where it is.
+ *   KD2  When any read or merge has met damage, RocksDB merges nothing by itself any more (damage_found). A file, the mark, says so to the
+ *        next opening, since writing may have stopped. Writing goes on without merging; only many later writes make reading slower.
+ *   KD3  The mark goes when all tables were read whole and none was damaged (kv_tables_sound).
+ *
+ * Internal to lib/kv; any thread.
+ */
+#ifndef CORPUSFS_KV_DAMAGE_H
+#define CORPUSFS_KV_DAMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lib/kv/kv.h"
+
+bool damage_marked(const char *mark); /* the path; NULL: no */
+void damage_found(struct kv *kv);
+
+/* Reads all that a merge of [first, end) would read, dead records as well. -EBADMSG: some of it is damaged. */
+WARN_UNUSED int damage_verify(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len);
+
+#endif

@@ -1,0 +1,36 @@
+"""Damage in a store's table files, as a disk makes it."""
+
+import glob
+import os
+import re
+
+from harness import posix
+
+
+def tables(store):
+    return sorted(glob.glob(store.path + "/db*/*.sst"))
+
+
+def flip(path, at, bit=1):
+    """Flips a bit of a file, on the disk too; nobody has it in memory afterwards."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        byte = os.pread(fd, 1, at)[0]
+        os.pwrite(fd, bytes([byte ^ bit]), at)
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+
+
+def content(store, data, at=0):
+    """Flips a bit of every stored copy of data[at:at+64], which is content that does not compress. Returns how many there were."""
+    found = 0
+    for path in tables(store):
+        with open(path, "rb") as handle:
+            whole = handle.read()
+        for match in re.finditer(re.escape(data[at : at + 64]), whole):
+            flip(path, match.start())
+            found += 1
+    posix.drop_caches()
+    return found
