@@ -80,6 +80,8 @@ def test_blocks_are_right_as_soon_as_a_file_is_on_disk(fs, store, way, durable):
     else:
         cli(store, "sync", fs)
     blocks = os.stat(fs + "/file").st_blocks
+    if mapped:
+        mapped.close()
     os.close(fd)
     assert blocks * 512 == PART * (parts + (2 if way == "map" else 0)), blocks
     store.umount()
