@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "lib/base/clock.h"
 #include "lib/tree/content/pending.h"
 #include "tests/unit/tree_store.h"
 
@@ -262,11 +263,66 @@ static void test_idle_files_are_committed_by_themselves(void **state)
 	tree_store_remove(&store);
 }
 
+/* --- a copy beside another writer --- */
+
+#define FAR_AWAY (1U << 20)
+
+static void *copy_far(void *arg)
+{
+	struct inode **files = arg;
+
+	REQUIRE(inode_copy(files[0], 0, files[1], FAR_AWAY, FILE_LEN) == FILE_LEN);
+	return NULL;
+}
+
+/* While the copy is on its way, and has committed all there was, somebody writes before the place where it goes. */
+static void run_copy_beside_a_writer(struct tree_store *store)
+{
+	struct inode *files[2];
+	pthread_t thread;
+
+	tree_store_open(store, true);
+	files[0] = new_file(store, "source");
+	files[1] = new_file(store, "target");
+	put(files[0], 'a', FILE_LEN);
+	REQUIRE(view_sync(store->view) == 0);
+	REQUIRE(pthread_create(&thread, NULL, copy_far, files) == 0);
+	clock_pause_us(300000);
+	put(files[1], 'b', FILE_LEN);
+	pthread_join(thread, NULL);
+	_exit(0);
+}
+
+static void run_check_beside(struct tree_store *store)
+{
+	AUTO_FREE uint8_t *data = xmalloc(FILE_LEN), *found = xmalloc(FILE_LEN);
+	struct inode *target;
+
+	tree_store_open(store, false);
+	target = open_file(store, "target");
+	fill(data, 'b');
+	ssize_t have = inode_read(target, 0, FILE_LEN, found);
+	REQUIRE(have >= 0 && memcmp(found, data, (size_t)have) == 0);
+	inode_close(target);
+	tree_store_close(store);
+}
+
+static void test_killed_after_a_copy_the_bytes_before_it_are_no_hole(void **state)
+{
+	struct tree_store store;
+
+	prepare(&store);
+	assert_int_equal(in_process("copy-before-step:sleep1000", run_copy_beside_a_writer, &store), 0);
+	assert_int_equal(in_process("", run_check_beside, &store), 0);
+	tree_store_remove(&store);
+}
+
 int main(void)
 {
 	/* the tests that fork come first: no thread is running yet */
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_killed_in_a_commit_the_content_is_old_or_new),
+		cmocka_unit_test(test_killed_after_a_copy_the_bytes_before_it_are_no_hole),
 		cmocka_unit_test(test_a_failed_commit_loses_nothing_and_is_told),
 		cmocka_unit_test(test_a_failed_group_is_tried_file_by_file),
 		cmocka_unit_test(test_writers_beyond_the_budget_go_on),

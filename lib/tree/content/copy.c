@@ -137,6 +137,7 @@ static int put_shared(const struct copy *copy, uint64_t len, const struct extent
 	result = extents_replace(target, transaction.batch, copy->target_offset, end, shared->items, shared->count);
 	if (result == 0) {
 		target->size = MAX(target->size, end);
+		/* what is buffered beyond the copy comes with its own commit */
 		target->record.size = target->active.bytes == 0 ? target->size : MAX(target->record.size, end);
 		content_touch(target);
 	}
@@ -146,6 +147,18 @@ static int put_shared(const struct copy *copy, uint64_t len, const struct extent
 	if (result == 0)
 		pending_release(target->view->tree, dirty_discard(&target->active, copy->target_offset, end));
 	return result;
+}
+
+/*
+ * Somebody else has written before the place where the copy goes, beyond what is committed. A size that covers the copy must not be committed
+ * before these bytes: after a crash there would be a hole in their place.
+ */
+static bool is_behind_buffered(const struct copy *copy)
+{
+	const struct inode *target = copy->target;
+	uint64_t committed = target->record.size;
+
+	return copy->target_offset > committed && dirty_overlaps(&target->active, committed, copy->target_offset - committed);
 }
 
 /* -EAGAIN: content that is buffered or inline is in the way. -ENODATA: nobody knows whether a gap is a hole. Both locks are held. */
@@ -158,7 +171,7 @@ static int share_step(const struct copy *copy, uint64_t *len)
 	*len = copy->source_offset < source->size ? MIN(copy->len, source->size - copy->source_offset) : 0;
 	if (*len == 0)
 		return 0;
-	if (source->record.is_inline || target->record.is_inline || *len < SMALL_COPY ||
+	if (source->record.is_inline || target->record.is_inline || *len < SMALL_COPY || is_behind_buffered(copy) ||
 	    dirty_overlaps(&source->active, copy->source_offset, *len) || dirty_overlaps(&source->frozen, copy->source_offset, *len))
 		return -EAGAIN;
 	result = plan_step(copy, &shared, len);
@@ -177,6 +190,9 @@ static ssize_t copy_extents(const struct copy *copy)
 	int result;
 
 	do {
+		result = fault_point("copy-before-step");
+		if (result < 0)
+			return result;
 		lock_both(copy);
 		result = share_step(copy, &len);
 		unlock_both(copy);
