@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/tree/records/readers.h"
+
 #define BLOCK (64U << 10)
 
 #define EXTENTS_AT_ONCE 1024
@@ -205,6 +207,7 @@ int content_differs(const struct content_pair *pair, struct range_list *ranges, 
 		.ranges = ranges,
 		.differs = size_a != size_b,
 	};
+	unsigned turn;
 	int result = 0;
 
 	if (comparison.differs && !ranges) {
@@ -215,6 +218,7 @@ int content_differs(const struct content_pair *pair, struct range_list *ranges, 
 		array_reset(ranges);
 		ranges->gap = CONTENT_DIFF_GAP;
 	}
+	turn = readers_enter(pair->a->tree);
 	if (!comparison.a.complete)
 		result = read_extents(&comparison.a, 0);
 	if (result == 0 && !comparison.b.complete)
@@ -223,6 +227,7 @@ int content_differs(const struct content_pair *pair, struct range_list *ranges, 
 		comparison.scratch = scratch = xmalloc(2UL * BLOCK);
 		result = compare_common(&comparison, MIN(size_a, size_b));
 	}
+	readers_leave(pair->a->tree, turn);
 	if (result == 0 && ranges && size_b > size_a)
 		add_range(ranges, size_a, size_b);
 	array_clear(&comparison.a.extents);

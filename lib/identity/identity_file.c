@@ -6,6 +6,7 @@
 #include "lib/identity/identity.h"
 #include "lib/identity/node.h"
 #include "lib/store/digests.h"
+#include "lib/tree/records/readers.h"
 
 #define HEAD_TRIES 3
 
@@ -29,6 +30,7 @@ static int file_sha256(struct node_source *source, const struct scan_inode *inod
 	uint64_t epoch;
 	int result = digests_newest(digests, inode->ino, &old, &epoch);
 	bool have = result == 0, is_new;
+	unsigned turn;
 
 	digests_free(digests);
 	if (result == 0 || result == -ENOENT)
@@ -37,7 +39,9 @@ static int file_sha256(struct node_source *source, const struct scan_inode *inod
 		return result;
 	is_new = !have || epoch != node.epoch;
 	if (node.digest.is_sparse && !node.digest.has_sha256) {
+		turn = readers_enter(source->scan.tree);
 		result = file_content_sha256(source, inode, node.digest.sha256);
+		readers_leave(source->scan.tree, turn);
 		node.digest.has_sha256 = is_new = result == 0;
 	}
 	if (result == 0)

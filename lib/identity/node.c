@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "lib/tree/records/readers.h"
+
 static void add_u32(struct digest *digest, uint32_t value)
 {
 	const uint8_t bytes[] = {(uint8_t)value, (uint8_t)(value >> 8), (uint8_t)(value >> 16), (uint8_t)(value >> 24)};
@@ -39,8 +41,10 @@ void node_add_entry(struct digest *digest, const char *name, size_t len, const u
 static int regular_node(struct node_source *source, const struct scan_inode *inode, const struct digest_record *old, uint64_t old_epoch,
 			unsigned flags, struct digest *digest, struct digest_record *out)
 {
+	unsigned turn = readers_enter(source->scan.tree);
 	int result = file_content_digest(source, inode, old, old_epoch, flags, digest, out);
 
+	readers_leave(source->scan.tree, turn);
 	if (result < 0)
 		return result;
 	begin(digest, "corpusfs-file", inode->record.mode);

@@ -2,16 +2,17 @@
  * The collector: prune (prune.c), then mark the chunks that extents refer to, then sweep the others.
  *
  * The rule: a chunk is removed only if no extent refers to it and none ever will. The proof is at the head of lib/chunk/sweep.c. It rests
- * on what lib/chunk does, and on these two, which are kept here and by whoever writes extents:
+ * on what lib/chunk does, and on these, which are kept here and by whoever writes extents:
  *
  *   GC1  One iterator, made after chunks_mark_begin(), walks all extents of all versions. It sees the database as of one moment T. Versions
  *        that wait to be pruned, or that no view sees, are extents as well: a rollback or a clone may bring them back into sight.
  *   GC2  inode_copy() makes an extent from another one; so does whatever cuts one in two or shortens it. From reading the one until its
  *        batch is written, the one stays in the database. The lock of its inode keeps others from overwriting it. Its view is in use, so
  *        pruning leaves what the view sees: a snapshot in use is not destroyed, and a head that was rolled back counts as living.
+ *   GC3  Who looks up extents and then reads their chunks counts as a reader meanwhile (lib/tree/records/readers.h). The sweep begins when
+ *        all who were inside after T have left. Who came later has looked up extents as of T or newer, whose chunks stay.
  *
- * An extent that is removed between T and the sweep keeps its chunk for one more round. Readers lose nothing: whoever reads holds a view, and
- * what the view sees is neither pruned nor deleted by those who overwrite it. A crash loses nothing: marking begins again, and a removal that
+ * An extent that is removed between T and the sweep keeps its chunk for one more round. A crash loses nothing: marking begins again, and a removal that
  * survives the crash comes after the removal of the extents in the log.
  */
 #include "lib/reclaim/gc.h"
@@ -26,6 +27,7 @@
 #include "lib/store/catalog_records.h"
 #include "lib/tree/records/all_versions.h"
 #include "lib/tree/records/dropped.h"
+#include "lib/tree/records/readers.h"
 
 #define PROGRESS_EVERY 4096
 /* What heads overwrite leaves no record: the collector is due when there are so many more chunks than after the last sweep, */
@@ -227,6 +229,11 @@ static int note_swept(struct run *run, uint64_t dropped)
 	return result;
 }
 
+static int wait_step(void *arg)
+{
+	return tell(arg);
+}
+
 static int collect(struct run *run)
 {
 	struct chunk_set *set;
@@ -239,6 +246,8 @@ static int collect(struct run *run)
 	int result = mark(run, set, &versions);
 	if (result == 0)
 		result = fault_point("gc-after-mark");
+	if (result == 0 && !run->options->dry_run)
+		result = readers_wait(run->store->tree, wait_step, run);
 	if (result == 0)
 		result = start_phase(run, "sweep", 2);
 	if (result == 0)

@@ -2,12 +2,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/fault.h"
 #include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
 #include "lib/tree/content/file.h"
 #include "lib/tree/content/holes.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/inodes/extent_cache.h"
+#include "lib/tree/records/readers.h"
 
 /* Zeros where the list has gaps; returns whether there are any below `size`. */
 static bool clear_gaps(const struct extent_list *list, uint64_t offset, size_t len, uint64_t size, uint8_t *out)
@@ -75,14 +77,15 @@ static int plan_committed(struct inode *inode, uint64_t offset, size_t len, uint
 }
 
 /*
- * One try. Buffered bytes are copied under the lock, together with the committed bytes below them, so that a reader never sees half of a
- * commit. Where nothing is buffered, chunks are read without the lock. They never change; but if the file is overwritten meanwhile, the
- * collector may remove one. Then *ret_again is set, and the second try holds the lock.
+ * Buffered bytes are copied under the lock, together with the committed bytes below them, so that a reader never sees half of a commit. Where
+ * nothing is buffered, chunks are read without the lock: they never change, and stay while the caller counts as a reader (readers.h).
+ * -EAGAIN: the holes are to be confirmed.
  */
-static int read_once(struct inode *inode, uint64_t offset, size_t len, void *out, bool locked, size_t *ret_len, bool *ret_again)
+static int read_once(struct inode *inode, uint64_t offset, size_t len, void *out, size_t *ret_len)
 {
 	struct extent_list list = { 0 };
 	int result = 0;
+	bool locked;
 
 	mutex_take(&inode->lock);
 	len = offset < inode->size ? MIN(len, inode->size - offset) : 0;
@@ -92,14 +95,14 @@ static int read_once(struct inode *inode, uint64_t offset, size_t len, void *out
 		*ret_len = len;
 		return 0;
 	}
-	locked |= dirty_overlaps(&inode->active, offset, len) || dirty_overlaps(&inode->frozen, offset, len);
+	locked = dirty_overlaps(&inode->active, offset, len) || dirty_overlaps(&inode->frozen, offset, len);
 	result = plan_committed(inode, offset, len, out, &list);
 	if (!locked)
 		mutex_give(&inode->lock);
-	if (result == 0) {
+	if (result == 0)
+		result = fault_point("read-before-chunks");
+	if (result == 0)
 		result = read_pieces(inode->view->tree, &list, offset, len, out);
-		*ret_again = result < 0 && !locked;
-	}
 	if (locked) {
 		if (result == 0) {
 			dirty_overlay(&inode->frozen, offset, len, out);
@@ -114,22 +117,23 @@ static int read_once(struct inode *inode, uint64_t offset, size_t len, void *out
 
 ssize_t inode_read(struct inode *inode, uint64_t offset, size_t len, void *out)
 {
-	bool locked = false, again;
+	struct tree *tree = inode->view->tree;
 	size_t done = 0;
+	unsigned turn;
 	int result;
 
 	if (S_ISDIR(inode->record.mode))
 		return -EISDIR;
 	len = MIN(len, SIZE_MAX / 2);
+	turn = readers_enter(tree);
 	do {
-		again = false;
-		result = read_once(inode, offset, len, out, locked, &done, &again);
-		locked |= again;
+		result = read_once(inode, offset, len, out, &done);
 		if (result == -EAGAIN) {
 			result = holes_confirm(inode);
-			again = result == 0;
+			result = result == 0 ? -EAGAIN : result;
 		}
-	} while (again);
+	} while (result == -EAGAIN);
+	readers_leave(tree, turn);
 	return result < 0 ? result : (ssize_t)done;
 }
 

@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <uthash.h>
 
+#include "lib/tree/records/readers.h"
+
 #define LEAF_LEN (8ULL << 20)
 #define CACHED_MAX (1U << 20)
 
@@ -20,6 +22,7 @@ struct leaf {
 
 struct extent_cache {
 	struct leaf *leaves; /* by number */
+	uint64_t moves;      /* readers_moves() before the first of them was loaded */
 };
 
 void extent_cache_drop(struct inode *inode)
@@ -55,13 +58,15 @@ static bool is_full(const struct inode *inode)
 	return __atomic_load_n(&inode->view->tree->cached_extents, __ATOMIC_RELAXED) > CACHED_MAX;
 }
 
-/* Takes over the list. */
-static const struct extent_list *keep(struct inode *inode, uint64_t number, struct extent_list *list)
+/* Takes over the list. `moves`: since before it was loaded. */
+static const struct extent_list *keep(struct inode *inode, uint64_t number, uint64_t moves, struct extent_list *list)
 {
 	struct leaf *leaf = xcalloc(1, sizeof(*leaf));
 
-	if (!inode->extents)
+	if (!inode->extents) {
 		inode->extents = xcalloc(1, sizeof(*inode->extents));
+		inode->extents->moves = moves;
+	}
 	leaf->number = number;
 	leaf->list = *list;
 	HASH_ADD(hh, inode->extents->leaves, number, sizeof(leaf->number), leaf);
@@ -87,7 +92,7 @@ static void take(const struct extent_list *from, uint64_t first, uint64_t end, s
 			array_add(list, from->items[low]);
 }
 
-static int load_leaf(struct inode *inode, uint64_t number, uint64_t first, uint64_t end, struct extent_list *list)
+static int load_leaf(struct inode *inode, uint64_t number, uint64_t moves, uint64_t first, uint64_t end, struct extent_list *list)
 {
 	struct extent_list loaded = { 0 };
 	struct leaf *leaf = NULL;
@@ -111,20 +116,23 @@ static int load_leaf(struct inode *inode, uint64_t number, uint64_t first, uint6
 	if (result < 0)
 		array_clear(&loaded);
 	else
-		take(keep(inode, number, &loaded), first, end, list);
+		take(keep(inode, number, moves, &loaded), first, end, list);
 	return result;
 }
 
 int extent_cache_load(struct inode *inode, uint64_t first, uint64_t end, struct extent_list *list)
 {
+	const uint64_t moves = readers_moves(inode->view->tree);
 	int result = 0;
 
 	if (inode->record.is_inline || inode->record.allocated == 0)
 		return 0;
+	if (inode->extents && inode->extents->moves != moves)
+		extent_cache_drop(inode);
 	while (result == 0 && first < end) {
 		const uint64_t number = first / LEAF_LEN, next = MIN(end, (number + 1) * LEAF_LEN);
 
-		result = load_leaf(inode, number, first, next, list);
+		result = load_leaf(inode, number, moves, first, next, list);
 		first = next;
 	}
 	return result;

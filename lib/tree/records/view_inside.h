@@ -11,6 +11,11 @@
 struct family;
 struct inode;
 
+struct readers {
+	_Atomic unsigned turn, inside[2];
+	_Atomic uint64_t moves;
+};
+
 struct tree {
 	struct kv *kv;
 	struct chunks *chunks;
@@ -30,6 +35,7 @@ struct tree {
 	struct committer *committer; /* committer.c */
 	_Atomic unsigned open_views;
 	_Atomic uint64_t dropped;    /* dropped.c */
+	struct readers readers;      /* readers.c */
 	uint64_t cached_extents;     /* of all inodes; atomic; extent_cache.c */
 	struct space *space;         /* space.c */
 };

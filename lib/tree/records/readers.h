@@ -1,0 +1,30 @@
+/*
+ * Who reads chunks that extents name. An extent may be overwritten, or get another chunk, after it was looked up and before its chunk is
+ * read; the collector does not remove that chunk under the reader.
+ *
+ *   readers_enter   before extents are looked up
+ *   readers_leave   after their chunks were read; what is kept of the extents is checked against readers_moves
+ *
+ * The collector calls readers_wait after it has walked all extents, and before it removes the chunks that it did not find: whoever was
+ * inside then is gone, and who came later looks at extents that the walk has seen, or at newer ones. So a chunk that a reader inside does not
+ * find is lost. Entering never waits. Any thread; one collector at a time.
+ */
+#ifndef CORPUSFS_TREE_RECORDS_READERS_H
+#define CORPUSFS_TREE_RECORDS_READERS_H
+
+#include "lib/tree/records/view.h"
+
+unsigned readers_enter(struct tree *tree);
+void readers_leave(struct tree *tree, unsigned turn); /* with what readers_enter returned */
+
+/* Waits until all who are inside at the call have left. `step` is called meanwhile; not 0 stops with that result. */
+WARN_UNUSED int readers_wait(struct tree *tree, int (*step)(void *arg), void *arg);
+
+/*
+ * How often extents have got other chunks for the same bytes. A reader inside who keeps extents from before may keep them as long as this
+ * is what it was before they were looked up.
+ */
+uint64_t readers_moves(struct tree *tree);
+void readers_note_move(struct tree *tree); /* after it was written */
+
+#endif
