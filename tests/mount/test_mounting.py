@@ -414,3 +414,12 @@ def test_a_mount_lets_processors_sleep_when_it_is_told_to(store):
             handle.write("x")
     assert len(os.listdir(point + "/d")) == 100
     assert store.run("mount", store.path, store.area + "/other", "-o", "deep_idle=yes").code == program.USAGE
+
+
+def test_what_answers_is_of_the_ordinary_scheduling_class(fs, store):
+    """Of a lower one, each request would wait behind whatever else keeps the processors busy."""
+    with open(fs + "/file", "w", encoding="ascii") as handle:
+        handle.write("x")
+    threads = os.listdir(f"/proc/{store.pid}/task")
+    assert len(threads) > 1
+    assert {os.sched_getscheduler(int(thread)) for thread in threads} == {os.SCHED_OTHER}
