@@ -130,9 +130,12 @@ static int check_mountpoint(const char *text, struct request *request, struct er
 	if (!path)
 		return missing_mountpoint(text, -errno, err);
 	while ((kind = where_mounted(path, NULL)) == WHERE_OURS && where_health(path) == WHERE_DEAD) {
+		const bool read_only = where_is_read_only(path);
 		int result = where_remove_dead(path, err);
 		if (result < 0)
 			return result;
+		if (!read_only)
+			fprintf(stderr, "corpusfs: the daemon of the mount at %s had died: what was not synced is lost\n", path);
 	}
 	if (kind == WHERE_OURS) {
 		error_set(err, -EBUSY, "%s is mounted by corpusfs already", path);
@@ -227,7 +230,7 @@ static int join_or_start(struct request *request, struct error *err)
 			if (result != -ESHUTDOWN)
 				return result;
 		} else if (result == -ENOENT || result == -ECONNREFUSED) {
-			bool locked = store_locked_by(request->store) > 0;
+			bool locked = store_locked_by(request->store) != 0;
 			if (!locked)
 				result = start(request, err);
 			/* Locked in the moment between: look again. A mountpoint that is busy is another matter. */
@@ -300,7 +303,11 @@ static int find_mount(const char *text, char **ret_mountpoint, char **ret_store,
 	return 0;
 }
 
-static int stop(const char *store, const char *mountpoint, bool lazy, bool *ret_in_use, struct error *err)
+struct stopped {
+	bool in_use, lives_on; /* of mount.stop */
+};
+
+static int stop(const char *store, const char *mountpoint, bool lazy, struct stopped *ret_stopped, struct error *err)
 {
 	json_t *args, *value = NULL;
 	struct client *client = NULL;
@@ -320,7 +327,8 @@ static int stop(const char *store, const char *mountpoint, bool lazy, bool *ret_
 	result = client_call(client, "mount.stop", args, NULL, &value, err);
 	if (result == 0 && json_is_true(json_object_get(value, "last")))
 		client_wait_end(client);
-	*ret_in_use = json_is_true(json_object_get(value, "in_use"));
+	*ret_stopped = (struct stopped){.in_use = json_is_true(json_object_get(value, "in_use")),
+	                                .lives_on = json_is_true(json_object_get(value, "lives_on"))};
 	json_decref(args);
 	json_decref(value);
 	client_close(client);
@@ -328,13 +336,13 @@ static int stop(const char *store, const char *mountpoint, bool lazy, bool *ret_
 }
 
 /* A daemon that is just starting or leaving does not listen for a moment. */
-static int stop_patiently(const char *store, const char *mountpoint, bool lazy, bool *ret_in_use, struct error *err)
+static int stop_patiently(const char *store, const char *mountpoint, bool lazy, struct stopped *ret_stopped, struct error *err)
 {
 	struct patience patience = {0};
 	int result;
 
 	do {
-		result = stop(store, mountpoint, lazy, ret_in_use, err);
+		result = stop(store, mountpoint, lazy, ret_stopped, err);
 		if (result != -ENOTCONN && result != -ESHUTDOWN)
 			return result;
 		/* Somebody else's umount came first: what is left is to wait until the store is closed. */
@@ -344,28 +352,41 @@ static int stop_patiently(const char *store, const char *mountpoint, bool lazy, 
 	return result;
 }
 
+/* Says what is lost, and that is a failure: who removes the source of a copy when umount succeeds must not lose it. */
+static int remove_dead(const char *mountpoint)
+{
+	const bool read_only = where_is_read_only(mountpoint);
+	struct error err = {0};
+
+	if (where_remove_dead(mountpoint, &err) < 0)
+		return exit_with(&err);
+	if (read_only) {
+		printf("unmounted %s, whose daemon had died; it was read-only, so nothing is lost\n", mountpoint);
+		return EXIT_OK;
+	}
+	error_set(&err, -ENOTCONN, "unmounted %s, whose daemon had died: what was synced is on disk, what was not is lost", mountpoint);
+	error_hint(&err, "mount again and look what is there");
+	return exit_with(&err);
+}
+
 static int run_umount(struct cli *cli)
 {
 	AUTO_FREE char *mountpoint = NULL, *store = NULL;
+	struct stopped stopped = {0};
 	struct error err = {0};
-	bool in_use = false;
 	int result = find_mount(cli->argv[0], &mountpoint, &store, &err);
 
-	if (result == 0 && where_health(mountpoint) == WHERE_DEAD) {
-		result = where_remove_dead(mountpoint, &err);
-		if (result < 0)
-			return exit_with(&err);
-		printf("unmounted %s, whose daemon had died; what was synced is on disk, what was not is lost\n", mountpoint);
-		return EXIT_OK;
-	}
+	if (result == 0 && where_health(mountpoint) == WHERE_DEAD)
+		return remove_dead(mountpoint);
 	if (result == 0)
-		result = stop_patiently(store, mountpoint, cli_option(cli, "lazy") != NULL, &in_use, &err);
+		result = stop_patiently(store, mountpoint, cli_option(cli, "lazy") != NULL, &stopped, &err);
 	if (result < 0)
 		return exit_with(&err);
-	if (in_use)
+	if (stopped.in_use)
 		printf("detached %s, which is still in use; everything written so far is on disk\n", mountpoint);
 	else
-		printf("unmounted %s, everything is on disk\n", mountpoint);
+		printf("unmounted %s, everything is on disk%s\n", mountpoint,
+		       stopped.lives_on ? "; it is still in use where it was detached before, or in another mount namespace" : "");
 	return EXIT_OK;
 }
 
@@ -407,7 +428,8 @@ const struct command mount_commands[] = {
 	{.name = "umount",
          .operands = "MOUNTPOINT",
          .summary = "unmount, when everything is on disk",
-         .details = "Also takes away the mount of a daemon that has died.\n",
+         .details = "Also takes away the mount of a daemon that has died. The exit code is 1 then, as\n"
+                    "what was written and not synced is lost.\n",
          .min = 1,
          .max = 1,
          .options = umount_option_list,

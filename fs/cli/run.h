@@ -36,8 +36,8 @@ typedef int (*run_row_fn)(void *arg, json_t *row);
 WARN_UNUSED int run_op_rows(const struct cli *cli, const char *op, json_t *args, run_row_fn row, void *row_arg, json_t **ret_result);
 
 /*
- * A loop of attempts while somebody else has the store for a moment: returns false when it is time to give up. A
- * daemon that starts or leaves is given a minute, others three seconds.
+ * A loop of attempts while somebody else has the store for a moment: returns false when it is time to give up. A daemon that starts or
+ * leaves is given a minute, others three seconds. Where nobody of this filesystem has it, one look more is enough.
  */
 struct patience {
 	unsigned long long started_ms;

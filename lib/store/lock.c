@@ -267,8 +267,9 @@ static int try_to_take(struct lock *lock, struct error *err)
 
 static int take_record(struct lock *lock, struct error *err)
 {
-	int result = -EAGAIN;
+	int result = fault_point("lock.before-look");
 
+	result = result < 0 ? result : -EAGAIN;
 	for (int i = 0; i < TAKE_TRIES && result == -EAGAIN; i++)
 		result = try_to_take(lock, err);
 	return result == -EAGAIN ? error_set(err, -EBUSY, "the store %s is being opened by others", lock->path) : result;

@@ -127,5 +127,6 @@ pid_t lock_file_owner(int dir_fd)
 	/* This takes a shared lock for a moment. lock_file_take() finds no owner's text then, and waits. */
 	if (flock(fd, LOCK_SH | LOCK_NB) == 0)
 		return 0;
-	return read_owner(fd, command);
+	pid_t owner = read_owner(fd, command);
+	return owner ? owner : -1;
 }

@@ -16,6 +16,6 @@ WARN_UNUSED int lock_file_take(const struct store_dir *dir, int *ret_fd, struct 
 WARN_UNUSED int lock_file_share(const struct store_dir *dir, int *ret_fd, struct error *err);
 void lock_file_write_owner(int fd);
 void lock_file_release(int fd, bool written); /* written: lock_file_write_owner was called; fd may be -1 */
-pid_t lock_file_owner(int dir_fd); /* 0: nobody, as far as flock is shared with us */
+pid_t lock_file_owner(int dir_fd); /* 0: nobody, as far as flock is shared with us; -1: somebody who has not said who */
 
 #endif

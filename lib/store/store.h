@@ -64,7 +64,7 @@ const char *store_lost_to(struct store *store);
 /* Whether the path holds a store, without opening it: 0 or as store_open. */
 WARN_UNUSED int store_probe(const char *path, struct superblock *ret_superblock, struct error *err);
 
-/* Who has the store locked: its pid, 0 if nobody. */
+/* Who has the store locked: its pid, -1 if it has not said who, 0 if nobody. */
 pid_t store_locked_by(const char *path);
 
 bool store_read_only(const struct store *store);

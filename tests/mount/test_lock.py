@@ -86,6 +86,12 @@ def test_a_second_daemon_through_another_filesystem_is_refused(store, bound, fir
     assert read(second + "/d/file") == "kept" and read(second + "/d/more") == "kept, too"
 
 
+def test_who_came_by_another_way_is_not_waited_for(store, bound):
+    """It stays until it is unmounted there. A command that looks for the tenth time is killed."""
+    store.mount()
+    refused(store.run("-s", bound, "dataset", "create", "x", env={"CORPUSFS_FAULT": "lock.before-look:kill:10"}), f"process {store.pid} ")
+
+
 @pytest.mark.namespaces
 def test_another_pid_namespace_is_asked_by_the_beat(store, bound):
     """There the owner's pid is nobody's, or somebody else's."""

@@ -277,15 +277,21 @@ def test_dead_mount_can_be_mounted_over_and_unmounted(fs, store):
     store.ended(-signal.SIGKILL)
     store.points.clear()
     assert posix.outcome(os.listdir, point) == "ENOTCONN"
-    store.mount(point)
+    mounted = store.run("mount", store.path, point)
+    assert mounted.code == 0 and "not synced is lost" in mounted.err, mounted
+    store.note(point)
     assert os.listdir(fs) == ["file"]
     os.kill(store.pid, signal.SIGKILL)
     store.ended(-signal.SIGKILL)
     store.points.clear()
-    store.ok("umount", point)
+    assert store.run("umount", point).code == program.FAILED
     assert not procs.mounts(point)
-    store.mount(point)
+    store.mount(point, options="ro")
     assert os.listdir(fs) == ["file"]
+    os.kill(store.pid, signal.SIGKILL)
+    store.ended(-signal.SIGKILL)
+    store.points.clear()
+    assert "nothing is lost" in store.ok("umount", point)
 
 
 @pytest.mark.sanitize

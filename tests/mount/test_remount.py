@@ -77,6 +77,21 @@ def test_detached_mount_with_open_files_is_mounted_again(fs, store, dataset):
     assert [row["detached"] for row in rows(store)] == [False]
 
 
+@pytest.mark.namespaces
+def test_umount_says_where_the_mount_is_in_use(fs, store):
+    """Of the two places of one session only the first is used: it was detached, and the second is not said to be in use."""
+    point, second = store.points[0], store.area + "/second"
+    with open(fs + "/open", "wb"):
+        assert store.ok("umount", "-l", point).startswith(f"detached {point}")
+        store.points.remove(point)
+        for options in ([], ["-l"]):
+            store.mount(second)
+            told = store.ok("umount", *options, second)
+            assert told.startswith(f"unmounted {second}") and "detached before" in told
+            store.points.remove(second)
+    store.ended()
+
+
 def test_detached_mount_of_one_dataset_does_not_block_others(fs, store):
     store.create("e")
     store.umount()

@@ -306,30 +306,36 @@ int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result,
 	return result < 0 ? error_default(err, result, "%s could not be mounted", "the store") : 0;
 }
 
-/* Somebody who just looks, as another umount does, keeps a mount busy for a moment only. */
-static int stop_place(struct entry *entry, const char *mountpoint, bool lazy, struct error *err)
+/*
+ * Somebody who just looks, as another umount does, keeps a mount busy for a moment only. Lazily, what is in use is detached, and only
+ * that, so that it is known whether it was.
+ */
+static int stop_place(struct entry *entry, const char *mountpoint, bool lazy, bool *ret_detached, struct error *err)
 {
-	int result = mount_stop(entry->mount, mountpoint, lazy, err);
+	int result = mount_stop(entry->mount, mountpoint, false, err);
 
-	for (int i = 0; result == -EBUSY && i < BUSY_TRIES; i++) {
+	for (int i = 0; result == -EBUSY && !lazy && i < BUSY_TRIES; i++) {
 		clock_pause_us(BUSY_STEP_MS * 1000);
-		result = mount_stop(entry->mount, mountpoint, lazy, err);
+		result = mount_stop(entry->mount, mountpoint, false, err);
 	}
-	return result;
+	*ret_detached = lazy && result < 0 && mount_shows_at(entry->mount, mountpoint);
+	return *ret_detached ? mount_stop(entry->mount, mountpoint, true, err) : result;
 }
 
 /*
  * After the mount was taken away from a place. Open files of a detached mount live on, and so does a copy of it in another mount namespace:
  * what was written so far is committed here.
  */
-static int finish_stop(struct mounts *mounts, struct entry *entry, const char *mountpoint, struct mounts_stopped *ret_stopped,
-                       struct error *err)
+static int finish_stop(struct mounts *mounts, struct entry *entry, const char *mountpoint, bool detached,
+                       struct mounts_stopped *ret_stopped, struct error *err)
 {
 	const bool elsewhere = mount_shows_anywhere(entry->mount), ended = !elsewhere && ends(mounts, entry);
 	int result = ended ? mount_result(entry->mount) : store_sync(mounts->store);
 
 	pthread_mutex_lock(&mounts->lock);
-	*ret_stopped = (struct mounts_stopped){.last = ended && mounts->leaving, .in_use = !elsewhere && !ended};
+	*ret_stopped = (struct mounts_stopped){.last = ended && mounts->leaving,
+	                                       .in_use = detached && !elsewhere && !ended,
+	                                       .lives_on = !detached && !elsewhere && !ended};
 	pthread_mutex_unlock(&mounts->lock);
 	if (result < 0)
 		error_set(err, result, "%s is unmounted, but its last changes could not be committed: %s", mountpoint, strerror(-result));
@@ -339,6 +345,7 @@ static int finish_stop(struct mounts *mounts, struct entry *entry, const char *m
 int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, struct mounts_stopped *ret_stopped, struct error *err)
 {
 	struct entry *entry = entry_get(mounts, mountpoint);
+	bool detached = false;
 	int result;
 
 	if (!entry) {
@@ -346,10 +353,10 @@ int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, struct
 		error_hint(err, "corpusfs status shows its mounts");
 		return -ENOENT;
 	}
-	result = stop_place(entry, mountpoint, lazy, err);
+	result = stop_place(entry, mountpoint, lazy, &detached, err);
 	/* Somebody else's umount may have come first. */
 	if (result == 0 || !mount_shows_at(entry->mount, mountpoint))
-		result = finish_stop(mounts, entry, mountpoint, ret_stopped, err);
+		result = finish_stop(mounts, entry, mountpoint, detached, ret_stopped, err);
 	entry_put(mounts, entry);
 	return result < 0 ? error_default(err, result, "%s could not be unmounted", mountpoint) : 0;
 }

@@ -31,8 +31,9 @@ void mounts_free(struct mounts *mounts); /* after mounts_finished */
 WARN_UNUSED int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result, struct error *err);
 
 struct mounts_stopped {
-	bool last;   /* it was the last one: the daemon leaves */
-	bool in_use; /* it is detached, but files are open in it, or another mount namespace has it; what was written so far is on disk */
+	bool last;     /* it was the last one: the daemon leaves */
+	bool in_use;   /* somebody used it there, so it is detached only; what was written so far is on disk */
+	bool lives_on; /* nobody used it there, but it was detached from another place in use, or another mount namespace has it */
 };
 /* Returns when the mount's session has ended, if it was its last place, and all is committed. -EBUSY when it is in use, unless `lazy`. */
 WARN_UNUSED int mounts_stop(struct mounts *mounts, const char *mountpoint, bool lazy, struct mounts_stopped *ret_stopped,

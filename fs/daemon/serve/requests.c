@@ -74,7 +74,8 @@ static int mount_stop_op(struct requests *requests, struct control_call *call, j
 	if (result < 0)
 		return result;
 	call->answer_when_closed = stopped.last;
-	*ret_result = json_pack("{s:o, s:b, s:b}", "mountpoint", json_from_bytes(mountpoint), "last", stopped.last, "in_use", stopped.in_use);
+	*ret_result = json_pack("{s:o, s:b, s:b, s:b}", "mountpoint", json_from_bytes(mountpoint), "last", stopped.last, "in_use",
+	                        stopped.in_use, "lives_on", stopped.lives_on);
 	return 0;
 }
 
