@@ -23,6 +23,7 @@ struct held {
 
 struct gate {
 	atomic_bool closed;
+	_Atomic uint64_t moved; /* reads and writes that passed while it was closed */
 	pthread_mutex_t lock; /* guards all below */
 	uint32_t *views;
 	size_t count;
@@ -107,29 +108,108 @@ static bool moves_content(const struct fuse_in_header *in)
 	return in->opcode == FUSE_READ || in->opcode == FUSE_WRITE;
 }
 
+static void note_move(struct gate *gate, const struct fuse_in_header *in)
+{
+	if (moves_content(in) && atomic_load_explicit(&gate->closed, memory_order_relaxed))
+		atomic_fetch_add_explicit(&gate->moved, 1, memory_order_relaxed);
+}
+
+static struct writers_access access_of(const struct fuse_in_header *in)
+{
+	/* FUSE_WRITE's arguments begin in the same way */
+	const struct fuse_read_in *arg = (const struct fuse_read_in *)(in + 1);
+
+	return (struct writers_access){.offset = arg->offset, .end = arg->offset + arg->size, .writes = in->opcode == FUSE_WRITE};
+}
+
 /*
- * Who writes, or writes through a mapping and reads its page again as soon as it is taken away, would always be back before the file is
+ * Who writes, or writes through a mapping and reads its page again as soon as it is taken away, would always be back before the range is
  * sealed: the seal gets a head start. Not for longer, because taking the pages away may have to wait for this request.
  */
-static void yield_to_seal(struct writers *writers, uint64_t node)
+static void yield_to_seal(struct writers *writers, uint64_t node, const struct writers_access *access)
 {
-	for (int i = 0; i < SEAL_START_STEPS && writers_is_sealing(writers, node); i++)
+	for (int i = 0; i < SEAL_START_STEPS && writers_is_sealing(writers, node, access); i++)
 		clock_pause_us(STEP_US);
+}
+
+/* Caller holds the lock. */
+static void hold(struct gate *gate, struct session *session, const void *request, size_t len)
+{
+	struct held *held = xmalloc(sizeof(*held) + len);
+
+	held->session = session;
+	held->len = len;
+	memcpy(held->request, request, len);
+	DL_APPEND(gate->held, held);
+}
+
+static void run(struct held *list)
+{
+	struct held *held, *next;
+
+	DL_FOREACH_SAFE (list, held, next) {
+		session_process(held->session, held->request, held->len);
+		free(held);
+	}
+}
+
+/* Of one file, what moves content behind `offset`: its pages will be taken away again, which would wait for it. Caller holds the lock. */
+static struct held *take_behind(struct gate *gate, struct session *session, uint64_t node, uint64_t offset)
+{
+	struct held *held, *next, *taken = NULL;
+
+	DL_FOREACH_SAFE (gate->held, held, next) {
+		const struct fuse_in_header *in = (const struct fuse_in_header *)held->request;
+
+		if (held->session != session || in->nodeid != node || !moves_content(in) || access_of(in).end <= offset)
+			continue;
+		DL_DELETE(gate->held, held);
+		DL_APPEND(taken, held);
+	}
+	return taken;
+}
+
+/* Whether a read or write passes; the gate was closed when it came. */
+static bool pass_content(struct gate_session *session, struct session_slot *slot, const struct fuse_in_header *in, uint32_t view)
+{
+	struct gate *gate = session->gate;
+	const struct writers_access access = access_of(in);
+	struct held *behind = NULL;
+	uint64_t unsealed;
+	bool passes;
+
+	writers_arrive(&session->writers, in->nodeid);
+	yield_to_seal(&session->writers, in->nodeid, &access);
+	pthread_mutex_lock(&gate->lock);
+	passes = writers_pass(&session->writers, in->nodeid, &access, &unsealed) || !gate->closed || !has_view(gate, view);
+	if (!passes) {
+		hold(gate, session->session, in, in->len);
+		atomic_store(access.writes ? &slot->writes : &slot->view, 0);
+	} else if (unsealed != UINT64_MAX) {
+		behind = take_behind(gate, session->session, in->nodeid, unsealed);
+		if (behind)
+			atomic_store(&slot->writes, view);
+	}
+	pthread_mutex_unlock(&gate->lock);
+	run(behind);
+	if (passes)
+		note_move(gate, in);
+	return passes;
 }
 
 static bool enter(void *arg, struct session_slot *slot, const void *request, size_t len)
 {
 	struct gate_session *session = arg;
 	struct gate *gate = session->gate;
-	struct writers *writers = &session->writers;
 	const struct fuse_in_header *in = request;
 	_Atomic uint32_t *mark = in->opcode == FUSE_WRITE ? &slot->writes : &slot->view;
-	bool passes = false;
 	uint32_t view;
-	struct held *held;
+	bool holds;
 
-	if (always_passes(in))
+	if (always_passes(in)) {
+		note_move(gate, in);
 		return true;
+	}
 	/*
 	 * First the mark, then the question: gate_close() does it the other way round, so that one of the two sees
 	 * the other.
@@ -140,25 +220,16 @@ static bool enter(void *arg, struct session_slot *slot, const void *request, siz
 	/* never held, but waited for: what was closed before the gate was is not among the writers then */
 	if (in->opcode == FUSE_RELEASE || !atomic_load(&gate->closed))
 		return true;
-	if (moves_content(in)) {
-		writers_arrive(writers, in->nodeid);
-		yield_to_seal(writers, in->nodeid);
-	}
-	pthread_mutex_lock(&gate->lock);
 	if (moves_content(in))
-		passes = writers_pass(writers, in->nodeid, in->opcode == FUSE_WRITE);
-	if (passes || !gate->closed || !has_view(gate, view)) {
-		pthread_mutex_unlock(&gate->lock);
-		return true;
+		return pass_content(session, slot, in, view);
+	pthread_mutex_lock(&gate->lock);
+	holds = gate->closed && has_view(gate, view);
+	if (holds) {
+		hold(gate, session->session, request, len);
+		atomic_store(mark, 0);
 	}
-	held = xmalloc(sizeof(*held) + len);
-	held->session = session->session;
-	held->len = len;
-	memcpy(held->request, request, len);
-	DL_APPEND(gate->held, held);
-	atomic_store(mark, 0);
 	pthread_mutex_unlock(&gate->lock);
-	return false;
+	return !holds;
 }
 
 static void leave(void *arg, struct session_slot *slot)
@@ -218,15 +289,17 @@ int gate_drain_writes(struct gate *gate, uint64_t until_ms)
 
 void gate_open(struct gate *gate)
 {
-	struct held *all, *held, *next;
+	struct held *all;
 
 	pthread_mutex_lock(&gate->lock);
 	atomic_store(&gate->closed, false);
 	gate->count = 0;
 	all = steal_ptr(gate->held);
 	pthread_mutex_unlock(&gate->lock);
-	DL_FOREACH_SAFE (all, held, next) {
-		session_process(held->session, held->request, held->len);
-		free(held);
-	}
+	run(all);
+}
+
+uint64_t gate_moved(struct gate *gate)
+{
+	return atomic_load_explicit(&gate->moved, memory_order_relaxed);
 }

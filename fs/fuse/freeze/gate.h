@@ -27,8 +27,11 @@ struct gate_session {
 	struct session *session; /* first (session_start); set before its first request */
 	struct gate *gate;
 	_Atomic uint32_t root_view; /* see node.h */
+	const char *mountpoint; /* where it shows first */
+	atomic_uint connection; /* its number, as the aborter knows it; 0: it does not */
 	struct writers writers;
-	struct gate_session *prev, *next; /* freeze.c's list */
+	struct gate_session *prev, *next; /* freeze.c's, like all below */
+	struct write_back *write_back;
 };
 
 struct gate *gate_new(void);
@@ -43,5 +46,6 @@ WARN_UNUSED int gate_drain(struct gate *gate, uint64_t until_ms);
 WARN_UNUSED int gate_drain_writes(struct gate *gate, uint64_t until_ms);
 /* Opens it and runs what was held in the caller's thread. Nothing happens when it is open. */
 void gate_open(struct gate *gate);
+uint64_t gate_moved(struct gate *gate); /* grows while the kernel brings in content past the closed gate */
 
 #endif

@@ -14,7 +14,9 @@ struct writer {
 	unsigned quiet; /* direct writes since pages were noted */
 	uint64_t noted; /* how often pages were noted */
 	unsigned opens;
-	bool named, sealing, sealed;
+	bool named;
+	uint64_t sealed;      /* so many bytes from its start */
+	uint64_t sealing_end; /* of the range behind them that is being sealed; 0: none, or its head starts have ended */
 	unsigned arrived; /* reads and writes that have not passed yet, while the gate was closed */
 	uint64_t passed;
 	UT_hash_handle hh;
@@ -140,70 +142,82 @@ bool writers_let_pass(struct writers *writers, uint64_t node)
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
 	if (writer)
-		writer->sealing = false;
+		writer->sealing_end = 0;
 	done = !writer || writer->arrived == 0;
 	pthread_mutex_unlock(&writers->lock);
 	return done;
 }
 
-bool writers_pass(struct writers *writers, uint64_t node, bool writes)
+/* Caller holds the lock. */
+static bool may_pass(const struct writers *writers, const struct writer *writer, const struct writers_access *access)
+{
+	if (!writers->named)
+		return true;
+	if (!writer)
+		return !access->writes;
+	return writer->named && access->end > writer->sealed;
+}
+
+bool writers_pass(struct writers *writers, uint64_t node, const struct writers_access *access, uint64_t *ret_unsealed)
 {
 	struct writer *writer;
 	bool pass;
 
+	*ret_unsealed = UINT64_MAX;
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
-	if (!writers->named)
-		pass = true;
-	else if (!writer)
-		pass = !writes;
-	else
-		pass = writer->named && !writer->sealed;
+	pass = may_pass(writers, writer, access);
 	if (writer && writer->arrived) /* 0: opened since */
 		writer->arrived--;
 	if (writer && pass)
 		writer->passed++;
+	if (writer && pass && access->offset < writer->sealed)
+		*ret_unsealed = writer->sealed = access->offset - access->offset % WRITERS_RANGE;
 	pthread_mutex_unlock(&writers->lock);
 	return pass;
 }
 
-bool writers_is_sealing(struct writers *writers, uint64_t node)
+bool writers_is_sealing(struct writers *writers, uint64_t node, const struct writers_access *access)
 {
 	struct writer *writer;
 	bool sealing;
 
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
-	sealing = writer && writer->sealing;
+	sealing = writer && access->offset < writer->sealing_end && access->end > writer->sealed;
 	pthread_mutex_unlock(&writers->lock);
 	return sealing;
 }
 
-uint64_t writers_begin_seal(struct writers *writers, uint64_t node)
+bool writers_begin_seal(struct writers *writers, uint64_t node, uint64_t size, struct writers_range *ret_range)
 {
 	struct writer *writer;
-	uint64_t passed;
+	bool begun;
 
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
-	passed = writer ? writer->passed : 0;
-	if (writer)
-		writer->sealing = true;
+	begun = writer && writer->named && writer->sealed < UINT64_MAX;
+	if (begun) {
+		const bool last = writer->sealed + WRITERS_RANGE >= size;
+
+		writer->sealing_end = last ? UINT64_MAX : writer->sealed + WRITERS_RANGE;
+		*ret_range = (struct writers_range){.offset = writer->sealed, .end = writer->sealing_end, .passed = writer->passed};
+	}
 	pthread_mutex_unlock(&writers->lock);
-	return passed;
+	return begun;
 }
 
-bool writers_seal(struct writers *writers, uint64_t node, uint64_t passed)
+bool writers_seal(struct writers *writers, uint64_t node, const struct writers_range *range)
 {
 	struct writer *writer;
 	bool done;
 
 	pthread_mutex_lock(&writers->lock);
 	writer = find(writers, node);
-	done = !writer || writer->passed == passed;
+	done = !writer || (writer->passed == range->passed && writer->sealed == range->offset);
 	if (writer && done) {
-		writer->sealing = false;
-		writer->sealed = true;
+		writer->sealing_end = 0;
+		writer->sealed = range->end;
 	}
 	pthread_mutex_unlock(&writers->lock);
 	return done;
@@ -214,8 +228,10 @@ void writers_unseal_all(struct writers *writers)
 	struct writer *writer, *next;
 
 	pthread_mutex_lock(&writers->lock);
-	HASH_ITER (hh, writers->by_node, writer, next)
-		writer->named = writer->sealing = writer->sealed = false;
+	HASH_ITER (hh, writers->by_node, writer, next) {
+		writer->named = false;
+		writer->sealed = writer->sealing_end = 0;
+	}
 	writers->named = false;
 	pthread_mutex_unlock(&writers->lock);
 }

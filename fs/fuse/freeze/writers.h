@@ -36,22 +36,37 @@ bool writers_has(struct writers *writers, uint64_t node);
 size_t writers_list(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes);
 
 /*
- * For the gate. A read or write that passes is counted; writers_seal() succeeds only if none passed since the seal was begun, because the
- * pages that it leaves in the kernel may be mapped and written again. Once sealed, the file's reads and writes are to be held. So are
- * those of files that were opened for writing after writers_name(), since they will not be sealed.
+ * For the gate. A file is sealed range by range, from its start. writers_seal() succeeds only if no read or write passed since the range was
+ * begun, because the pages that it leaves in the kernel may be mapped and written again. What lies in the sealed part only is to be held from
+ * then on. Who reaches beyond it must pass, since taking those pages away would wait for him, and he unseals what he touched. Files that were
+ * opened for writing after writers_name() will not be sealed: what they write is to be held.
  *
  * writers_arrive() ... a head start while writers_is_sealing() ... writers_pass()
  */
+#define WRITERS_RANGE (2U << 20) /* bytes; the kernel's largest folio, so that none lies in two ranges */
+
+struct writers_access {
+	uint64_t offset, end;
+	bool writes;
+};
+struct writers_range {
+	uint64_t offset, end; /* UINT64_MAX: whatever comes */
+	uint64_t passed;      /* reads and writes so far */
+};
+
 void writers_name(struct writers *writers); /* those open now will be sealed, where their view is frozen */
 /* As writers_list(), of those named. */
 size_t writers_list_named(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes);
 void writers_arrive(struct writers *writers, uint64_t node);
-bool writers_pass(struct writers *writers, uint64_t node, bool writes); /* false: to be held */
+/* False: to be held. *ret_unsealed: the seal ends there now, and what is held beyond must run; UINT64_MAX: it stays. */
+bool writers_pass(struct writers *writers, uint64_t node, const struct writers_access *access, uint64_t *ret_unsealed);
 /* Ends all head starts, until the next seal is begun; false while some that have arrived did not pass yet. */
 bool writers_let_pass(struct writers *writers, uint64_t node);
-uint64_t writers_begin_seal(struct writers *writers, uint64_t node);    /* how many have passed so far */
-bool writers_is_sealing(struct writers *writers, uint64_t node);        /* begun, and head starts have not ended */
-bool writers_seal(struct writers *writers, uint64_t node, uint64_t passed);
+/* The range behind what is sealed; `size` of the file. False: all of it is sealed. */
+bool writers_begin_seal(struct writers *writers, uint64_t node, uint64_t size, struct writers_range *ret_range);
+/* Begun, head starts have not ended, and it is about these bytes. */
+bool writers_is_sealing(struct writers *writers, uint64_t node, const struct writers_access *access);
+bool writers_seal(struct writers *writers, uint64_t node, const struct writers_range *range);
 void writers_unseal_all(struct writers *writers);
 
 /*

@@ -69,7 +69,6 @@ struct mount {
 	atomic_uint open_files;
 	_Atomic uint64_t capabilities; /* how often somebody set security.capability: see files.c */
 	unsigned read_ahead_kb;
-	unsigned connection; /* known to the aborter; 0: not */
 	int result; /* of the commit at its end */
 };
 

@@ -30,8 +30,8 @@ static void *end_main(void *arg)
 	mutex_take(&group->lock);
 	group_remove(group, mount);
 	mount->ended = true;
-	if (mount->connection)
-		aborter_remove(group->aborter, mount->connection);
+	if (mount->gate.connection)
+		aborter_remove(group->aborter, mount->gate.connection);
 	on_end = group->on_end;
 	on_end_arg = group->on_end_arg;
 	pthread_cond_broadcast(&group->ended_cond);
@@ -55,12 +55,12 @@ bool mount_shows_at(const struct mount *mount, const char *mountpoint)
 {
 	struct system_mount there;
 
-	return !system_find_mount(mountpoint, &there) && there.minor == mount->connection && !strncmp(there.type, "fuse", 4);
+	return !system_find_mount(mountpoint, &there) && there.minor == mount->gate.connection && !strncmp(there.type, "fuse", 4);
 }
 
 bool mount_shows_anywhere(const struct mount *mount)
 {
-	return mount->connection && system_device_mounted(mount->connection);
+	return mount->gate.connection && system_device_mounted(mount->gate.connection);
 }
 
 int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *err)
@@ -104,8 +104,8 @@ void mount_abort(struct mount *mount)
 	if (mount_flush_kernel(group, mount))
 		group_log(group, "warning", "write-back of %s failed", mount->options.mountpoint);
 	mutex_take(&group->lock);
-	if (!mount->ended && mount->connection)
-		aborter_abort(group->aborter, mount->connection);
+	if (!mount->ended && mount->gate.connection)
+		aborter_abort(group->aborter, mount->gate.connection);
 	mutex_give(&group->lock);
 }
 

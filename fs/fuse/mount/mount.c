@@ -176,7 +176,7 @@ static struct mount *mount_new(struct mount_group *group, const struct mount_opt
 	mount->gate.gate = freeze_gate(group->freeze);
 	mount->refs = 1;
 	mount->options = *options;
-	mount->options.mountpoint = xstrdup(options->mountpoint);
+	mount->options.mountpoint = mount->gate.mountpoint = xstrdup(options->mountpoint);
 	mount->options.dataset = copy_text(options->dataset);
 	mount->options.snapshot = copy_text(options->snapshot);
 	mount->options.extra = copy_text(options->extra);
@@ -266,8 +266,8 @@ static void watch_over(struct mount *mount, const struct system_mount *there)
 	mount->read_ahead_kb = system_tune(there);
 	mutex_take(&group->lock);
 	if (!mount->ended) {
-		mount->connection = there->minor;
-		aborter_add(group->aborter, mount->connection);
+		mount->gate.connection = there->minor;
+		aborter_add(group->aborter, mount->gate.connection);
 	}
 	mutex_give(&group->lock);
 }
@@ -382,7 +382,7 @@ bool mount_group_has_device(struct mount_group *group, dev_t device)
 
 	mutex_take(&group->lock);
 	DL_FOREACH (group->mounts, mount)
-		has |= mount->connection && major(device) == 0 && minor(device) == mount->connection;
+		has |= mount->gate.connection && major(device) == 0 && minor(device) == mount->gate.connection;
 	mutex_give(&group->lock);
 	return has;
 }
