@@ -9,6 +9,8 @@
 
 #include "lib/kv/internal.h"
 
+#define OP_HEAD 10
+
 enum op_type { OP_PUT, OP_DELETE };
 
 struct kv_batch {
@@ -39,7 +41,7 @@ static void add_op(struct kv_batch *batch, enum op_type type, enum kv_family fam
                    size_t value_len)
 {
 	assert(family < KV_FAMILY_COUNT && key_len <= UINT32_MAX && value_len <= UINT32_MAX);
-	buf_reserve(&batch->ops, 10 + key_len + value_len);
+	buf_reserve(&batch->ops, OP_HEAD + key_len + value_len);
 	buf_add_u8(&batch->ops, (uint8_t)type);
 	buf_add_u8(&batch->ops, (uint8_t)family);
 	buf_add_le32(&batch->ops, (uint32_t)key_len);
@@ -98,6 +100,12 @@ static rocksdb_writebatch_t *translate(struct kv *kv, const struct kv_batch *bat
 	return native;
 }
 
+static void note_written(struct kv *kv, const struct kv_batch *batch, uint64_t sequence)
+{
+	kv_raise(&kv->in_log, sequence);
+	atomic_fetch_add(&kv->written, batch->ops.len - batch->count * OP_HEAD);
+}
+
 int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
 {
 	char *message = NULL;
@@ -108,12 +116,23 @@ int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
 	if (result < 0)
 		return result;
 	rocksdb_writebatch_t *native = translate(kv, batch);
+	struct kv_promise promise = flags & KV_SYNC ? kv_before_sync(kv) : (struct kv_promise){0};
+	/* The batch gets later numbers than this. */
+	const uint64_t sequence = kv_last_sequence(kv) + batch->count;
 	rocksdb_write(kv->db, flags & KV_SYNC ? kv->write_sync : kv->write, native, &message);
 	rocksdb_writebatch_destroy(native);
 	if (message)
 		atomic_store(&kv->log_suspect, true);
 	result = kv_result(kv, message);
-	if (result == 0 && !(flags & KV_SYNC))
+	if (result == 0)
+		note_written(kv, batch, sequence);
+	promise.sequence = sequence;
+	/* If others wrote meanwhile, `sequence` may be less than what the sync was of: the next one says all. */
+	if (result == 0 && (!(flags & KV_SYNC) || kv_last_sequence(kv) != sequence))
 		kv_note_unsynced(kv);
-	return result == 0 && (flags & KV_SYNC) ? kv_admit(kv, true) : result;
+	if (result == 0 && (flags & KV_SYNC))
+		result = kv_admit(kv, true);
+	if (result == 0 && (flags & KV_SYNC))
+		kv_synced(kv, promise);
+	return result;
 }

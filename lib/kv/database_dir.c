@@ -6,36 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lib/base/file.h"
 #include "lib/base/trusted.h"
-
-#define MANIFEST_NAME_MAX 64
-
-static int damaged(const char *shown, const char *name, struct error *err)
-{
-	error_set(err, -EBADMSG, "%s: the database is damaged: it has no file %s", shown, name);
-	error_hint(err, "restore the store from a backup; nothing was changed");
-	return -EBADMSG;
-}
-
-/* CURRENT names the manifest, which lists all other files. */
-static int look_for_manifest(int dir, const char *shown, struct error *err)
-{
-	AUTO_BUF name = BUF_INIT;
-	struct stat st;
-	int result = file_read_inside(dir, "CURRENT", MANIFEST_NAME_MAX, &name);
-
-	if (result < 0)
-		return error_set(err, result == -EFBIG || result == -EUCLEAN ? -EBADMSG : result, "%s/CURRENT: %s", shown,
-		                 strerror(-result));
-	char text[MANIFEST_NAME_MAX + 1] = "";
-	for (size_t i = 0; i < name.len && name.data[i] != '\n'; i++)
-		text[i] = (char)name.data[i];
-	if (strncmp(text, "MANIFEST-", strlen("MANIFEST-")) != 0 || strchr(text, '/') ||
-	    fstatat(dir, text, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return damaged(shown, "that CURRENT names", err);
-	return 0;
-}
 
 static int look_for_database(int dir, const char *shown, bool create, struct error *err)
 {
@@ -48,7 +19,7 @@ static int look_for_database(int dir, const char *shown, bool create, struct err
 		return error_set(err, -EEXIST, "%s: there is a database already", shown);
 	if (!create && !exists)
 		return error_set(err, -ENOENT, "%s: there is no database", shown);
-	return create ? 0 : look_for_manifest(dir, shown, err);
+	return 0;
 }
 
 /* Everything in it is a regular file, and for root a file of root's. */

@@ -10,8 +10,8 @@
 #include "lib/base/error.h"
 
 /*
- * `shown` is what people know the path by. -EEXIST, -ENOENT: there is, or is not, a database; -EBADMSG: a file is missing or is not a
- * regular one; -EPERM: the caller is root, and a file belongs to somebody else.
+ * `shown` is what people know the path by. -EEXIST, -ENOENT: there is, or is not, a database; -EBADMSG: a file is not a regular
+ * one; -EPERM: the caller is root, and a file belongs to somebody else.
  */
 WARN_UNUSED int database_dir_check(const char *path, const char *shown, bool create, struct error *err);
 

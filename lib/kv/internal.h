@@ -9,6 +9,7 @@
 
 #include "lib/kv/ballast.h"
 #include "lib/kv/kv.h"
+#include "lib/kv/synced.h"
 
 #define KV_TABLE_BLOCK 1024U /* of chunks: a larger value has a block of its own */
 #define KV_HANDLE_COUNT (KV_FAMILY_COUNT + 1) /* RocksDB insists on "default", which stays empty */
@@ -36,6 +37,12 @@ struct kv {
 	struct ballast *ballast;
 	char *damage_mark; /* NULL: none */
 	atomic_bool damaged;
+	char *lost;                       /* see kv_lost */
+	struct synced *synced;            /* NULL: read-only */
+	atomic_uint_fast64_t written;     /* bytes of batches, since it was opened */
+	atomic_uint_fast64_t in_log;      /* the log has a change of this number or of a later one */
+	atomic_uint_fast64_t ingested;    /* up to here a change may have come with a file, and be in no log */
+	atomic_uint ingesting;
 	atomic_bool log_suspect;         /* a write failed: the log may not be touched but through RocksDB's own check (kv_sync) */
 	pthread_mutex_t mutex;           /* guards message */
 	char message[KV_MESSAGE_MAX];
@@ -45,6 +52,7 @@ extern const char *const kv_family_names[KV_HANDLE_COUNT];
 
 /* Options of the database and of each column family; `memtable_bytes` and so on as in kv_open. */
 void kv_setup_init(struct kv_setup *setup, const struct kv_options *options);
+void kv_setup_accept_tables(struct kv_setup *setup); /* that are missing or short: reading them fails, opening does not */
 void kv_setup_clear(struct kv_setup *setup);
 
 /* The number that a key of 8 bytes stands for. */
@@ -62,6 +70,22 @@ void kv_note_unsynced(struct kv *kv); /* after a batch was written */
 
 /* 0 when the database may be written. */
 WARN_UNUSED int kv_admit(struct kv *kv, bool now);
+
+static inline void kv_raise(atomic_uint_fast64_t *number, uint64_t to)
+{
+	uint64_t before = atomic_load(number);
+
+	while (before < to && !atomic_compare_exchange_weak(number, &before, to))
+		;
+}
+
+/* What a sync that begins now will have brought to the disk, for kv_synced() when it has succeeded. */
+struct kv_promise {
+	uint64_t look, sequence;
+};
+struct kv_promise kv_before_sync(struct kv *kv);
+void kv_synced(struct kv *kv, struct kv_promise promise);
+uint64_t kv_last_sequence(void *kv);
 
 /* 0 if there is no message; else keeps and frees it and returns its errno. */
 int kv_result(struct kv *kv, char *message);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
+#include "lib/kv/admit.h"
 #include "lib/kv/damage.h"
 #include "lib/kv/database_dir.h"
 #include "lib/kv/info_log.h"
@@ -62,6 +63,38 @@ void kv_last_error(struct kv *kv, char ret_text[KV_MESSAGE_MAX])
 	pthread_mutex_unlock(&kv->mutex);
 }
 
+uint64_t kv_last_sequence(void *kv)
+{
+	return rocksdb_get_latest_sequence_number(((struct kv *)kv)->db);
+}
+
+struct kv_promise kv_before_sync(struct kv *kv)
+{
+	struct kv_promise promise = {.look = synced_look(kv->synced, atomic_load(&kv->written), kv_last_sequence, kv)};
+	const bool ingesting = atomic_load(&kv->ingesting) > 0;
+	const uint64_t sequence = kv_last_sequence(kv);
+
+	promise.sequence = atomic_load(&kv->in_log);
+	if (!ingesting && atomic_load(&kv->ingesting) == 0 && sequence > atomic_load(&kv->ingested))
+		promise.sequence = MAX(promise.sequence, sequence);
+	return promise;
+}
+
+void kv_synced(struct kv *kv, struct kv_promise promise)
+{
+	synced_note(kv->synced, promise.look, promise.sequence);
+}
+
+int kv_keep_known(struct kv *kv)
+{
+	return kv->synced && kv_admit(kv, false) == 0 ? synced_keep(kv->synced) : 0;
+}
+
+const char *kv_lost(const struct kv *kv)
+{
+	return kv->lost;
+}
+
 static int refused(const char *path, const char *shown, char *message, struct error *err)
 {
 	int result = strstr(message, "No such file") ? -EBADMSG : kv_errno(message);
@@ -96,6 +129,46 @@ static char *open_native(struct kv *kv, const struct kv_options *options)
 	return message;
 }
 
+static void dispose(struct kv *kv)
+{
+	kv_setup_clear(&kv->setup);
+	ballast_free(kv->ballast);
+	synced_close(kv->synced);
+	pthread_mutex_destroy(&kv->mutex);
+	free(kv->damage_mark);
+	free(kv->lost);
+	free(kv->path);
+	free(kv->shown);
+	free(kv);
+}
+
+static void close_native(struct kv *kv)
+{
+	for (int i = 0; i < KV_HANDLE_COUNT; i++)
+		rocksdb_column_family_handle_destroy(kv->handles[i]);
+	rocksdb_close(kv->db);
+	rocksdb_readoptions_destroy(kv->read);
+	rocksdb_writeoptions_destroy(kv->write);
+	rocksdb_writeoptions_destroy(kv->write_sync);
+}
+
+/* What comes before RocksDB opens it. */
+static int prepare(struct kv *kv, const struct kv_options *options, struct error *err)
+{
+	bool tables = false;
+	int result = 0;
+
+	if (!options->create)
+		result = admit_database(kv->path, kv->shown, kv->read_only ? options->accept : 0, &kv->lost, &tables, err);
+	if (result == 0 && !kv->read_only) {
+		kv->ballast = ballast_new(kv->path, kv->shown, options->ballast);
+		result = ballast_admit_open(kv->ballast, err);
+	}
+	if (result == 0 && tables)
+		kv_setup_accept_tables(&kv->setup);
+	return result;
+}
+
 int kv_open(const char *path, const struct kv_options *options, struct kv **ret_kv, struct error *err)
 {
 	const char *shown = options->shown ? options->shown : path;
@@ -103,38 +176,37 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 
 	if (result < 0)
 		return result;
-	struct ballast *ballast = options->read_only ? NULL : ballast_new(path, shown, options->ballast);
-	result = ballast ? ballast_admit_open(ballast, err) : 0;
-	if (result < 0) {
-		ballast_free(ballast);
-		return result;
-	}
 	struct kv *kv = xcalloc(1, sizeof(*kv));
 	kv->path = xstrdup(path);
 	kv->shown = xstrdup(shown);
 	kv->read_only = options->read_only;
 	kv->check = options->check;
 	kv->check_arg = options->check_arg;
-	kv_setup_init(&kv->setup, options);
-	char *message = open_native(kv, options);
-	if (message) {
-		kv_setup_clear(&kv->setup);
-		ballast_free(ballast);
-		free(kv->path);
-		free(kv->shown);
-		free(kv);
-		return refused(path, shown, message, err);
-	}
 	pthread_mutex_init(&kv->mutex, NULL);
+	kv_setup_init(&kv->setup, options);
+	result = prepare(kv, options, err);
+	char *message = result == 0 ? open_native(kv, options) : NULL;
+	if (message)
+		result = refused(path, shown, message, err);
+	if (result < 0) {
+		dispose(kv);
+		return result;
+	}
 	kv->read = rocksdb_readoptions_create();
 	kv->write = rocksdb_writeoptions_create();
 	kv->write_sync = rocksdb_writeoptions_create();
 	rocksdb_writeoptions_set_sync(kv->write_sync, 1);
-	kv->ballast = ballast;
 	kv->damage_mark = options->damage_mark ? xstrdup(options->damage_mark) : NULL;
 	atomic_store(&kv->damaged, damage_marked(options->damage_mark));
-	if (ballast)
-		ballast_opened(ballast);
+	if (!kv->read_only) {
+		ballast_opened(kv->ballast);
+		result = synced_open(path, kv_last_sequence(kv), &kv->synced);
+	}
+	if (result < 0) {
+		close_native(kv);
+		dispose(kv);
+		return error_set(err, result, "%s/" SYNCED_NAME " cannot be written: %s", shown, strerror(-result));
+	}
 	*ret_kv = kv;
 	return 0;
 }
@@ -186,6 +258,19 @@ uint64_t kv_unsynced_ms(struct kv *kv)
 	return since == 0 ? 0 : now > since ? now - since : 1;
 }
 
+static int sync_and_note(struct kv *kv)
+{
+	const struct kv_promise promise = kv_before_sync(kv);
+	int result = kv_result(kv, sync_log(kv));
+
+	/* What is on disk counts only if the log that it is in was still ours then. */
+	if (result == 0)
+		result = kv_admit(kv, true);
+	if (result == 0)
+		kv_synced(kv, promise);
+	return result;
+}
+
 int kv_sync(struct kv *kv)
 {
 	if (kv->read_only)
@@ -194,11 +279,10 @@ int kv_sync(struct kv *kv)
 	/* Batches that are written from here on may be in this sync or not: they count as unsynced. */
 	uint64_t since = atomic_exchange(&kv->unsynced_since_ms, 0);
 	if (result == 0)
-		result = kv_result(kv, sync_log(kv));
+		result = sync_and_note(kv);
 	if (result < 0 && since)
 		atomic_store(&kv->unsynced_since_ms, since);
-	/* What is on disk counts only if the log that it is in was still ours then. */
-	return result < 0 ? result : kv_admit(kv, true);
+	return result;
 }
 
 bool kv_read_only(const struct kv *kv)
@@ -233,24 +317,13 @@ void kv_close(struct kv *kv)
 	 * same assertion), and is not needed: the next opening replays the log.
 	 */
 	if (kv_admit(kv, true) == 0) {
-		char *message = sync_log(kv);
-		if (!message)
+		if (sync_and_note(kv) == 0)
 			flush_all(kv);
-		rocksdb_free(message);
+		int ignored = synced_keep(kv->synced);
+		(void)ignored;
 	}
-	for (int i = 0; i < KV_HANDLE_COUNT; i++)
-		rocksdb_column_family_handle_destroy(kv->handles[i]);
-	rocksdb_close(kv->db);
-	rocksdb_readoptions_destroy(kv->read);
-	rocksdb_writeoptions_destroy(kv->write);
-	rocksdb_writeoptions_destroy(kv->write_sync);
-	kv_setup_clear(&kv->setup);
-	ballast_free(kv->ballast);
-	pthread_mutex_destroy(&kv->mutex);
-	free(kv->damage_mark);
-	free(kv->path);
-	free(kv->shown);
-	free(kv);
+	close_native(kv);
+	dispose(kv);
 }
 
 /* struct kv_pin is never defined: it is RocksDB's object under a name of ours. */

@@ -11,6 +11,9 @@
  * Full disks: kv_open() and kv_write() return -ENOSPC before RocksDB meets one. If somebody else fills the disk in that moment, RocksDB may
  * meet one all the same and stop writing. kv_stopped() tells; reads go on; opening anew helps.
  *
+ * Damage: the log and the manifest are compared at opening with what was known to be on disk (lib/kv/synced.h), and the table files with the
+ * manifest. A log that has lost only what nobody was promised, as after a power cut, is not damaged.
+ *
  * A database that cannot be opened is not touched. Nor is one that is opened read-only: its log is replayed in memory. Whoever does that
  * keeps writers away, in this process and in others.
  */
@@ -48,10 +51,21 @@ struct kv_options {
 	void *check_arg;
 	const char *damage_mark; /* a file that is there while tables are damaged (lib/kv/damage.h); NULL: none */
 	const char *ballast;     /* a file that keeps room for a full disk (lib/kv/ballast.h); NULL: none */
+	unsigned accept;         /* with read_only: KV_ACCEPT_*, damage that does not keep the database shut; kv_lost() tells of it */
 };
 
+#define KV_ACCEPT_LOG 1U      /* a log ends before what was on disk: the database is as it was before that */
+#define KV_ACCEPT_CHUNKS 2U   /* tables of chunks are missing or short: reading what was in them gives -EIO */
+#define KV_ACCEPT_METADATA 4U /* other tables are: what was in them is absent, and older versions of it come back */
+
+/* -EBADMSG: damaged, also when the damage is none that RocksDB would notice; else as above. */
 WARN_UNUSED int kv_open(const char *path, const struct kv_options *options, struct kv **ret_kv, struct error *err);
 void kv_close(struct kv *kv); /* flushes memtables and the WAL */
+
+const char *kv_lost(const struct kv *kv); /* what of it is lost, in one line; NULL: nothing is known to be */
+
+/* Brings to the disk what is known of the log and the manifest, so that damage to them is found after a power cut, too. Once a second. */
+WARN_UNUSED int kv_keep_known(struct kv *kv);
 
 /* The engine's words for the last failure, for logs; "" when there was none. */
 #define KV_MESSAGE_MAX 1024

@@ -148,6 +148,12 @@ void kv_setup_init(struct kv_setup *setup, const struct kv_options *options)
 		setup->families[i] = family_options(i, options, setup);
 }
 
+void kv_setup_accept_tables(struct kv_setup *setup)
+{
+	rocksdb_options_set_paranoid_checks(setup->db, 0);
+	rocksdb_options_set_skip_checking_sst_file_sizes_on_db_open(setup->db, 1);
+}
+
 void kv_setup_clear(struct kv_setup *setup)
 {
 	for (int i = 0; i < KV_HANDLE_COUNT; i++)

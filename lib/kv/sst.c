@@ -96,7 +96,14 @@ int kv_ingest(struct kv *kv, struct kv_sst *sst)
 	/* Ids are used once, so the file overlaps nothing; should it ever, a newer sequence and a flush are right, an error is not. */
 	rocksdb_ingestexternalfileoptions_set_allow_global_seqno(options, 1);
 	rocksdb_ingestexternalfileoptions_set_allow_blocking_flush(options, 1);
+	atomic_fetch_add(&kv->ingesting, 1);
+	const uint64_t before = kv_last_sequence(kv);
 	rocksdb_ingest_external_file_cf(kv->db, kv->handles[sst->family], files, ARRAY_SIZE(files), options, &message);
+	/* Of changes that others made meanwhile, or of the file itself. */
+	const uint64_t after = kv_last_sequence(kv);
+	if (after != before)
+		kv_raise(&kv->ingested, after);
+	atomic_fetch_sub(&kv->ingesting, 1);
 	rocksdb_ingestexternalfileoptions_destroy(options);
 	if (!message)
 		sst->state = SST_INGESTED;

@@ -33,10 +33,12 @@ static void *sync_main(void *arg)
 {
 	struct log_sync *sync = arg;
 
-	while (wait_step(sync)) {
-		if (kv_unsynced_ms(sync->kv) + STEP_MS <= LOG_SYNC_MS)
-			continue;
-		int ignored = kv_sync(sync->kv);
+	for (unsigned step = 1; wait_step(sync); step++) {
+		int ignored = 0;
+		if (kv_unsynced_ms(sync->kv) + STEP_MS > LOG_SYNC_MS)
+			ignored = kv_sync(sync->kv);
+		if (step % (LOG_SYNC_MS / STEP_MS) == 0)
+			ignored = kv_keep_known(sync->kv);
 		(void)ignored;
 	}
 	return NULL;

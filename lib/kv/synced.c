@@ -1,0 +1,355 @@
+#include "lib/kv/synced.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/clock.h"
+#include "lib/base/crc32c.h"
+#include "lib/base/file.h"
+#include "lib/kv/manifest.h"
+
+#define SLOT_LEN 4096
+#define SLOT_COUNT 2
+#define SLOT_HEAD 8
+#define CLOSED_MAX 128
+#define SAME_TIME_S 2 /* some filesystems count time in seconds */
+
+/* Changes after `after` are in this log or in a later one. */
+struct logged {
+	uint64_t log, after;
+};
+
+struct synced {
+	int dir, fd;
+	pthread_mutex_t lock; /* guards all below; a leaf */
+	struct synced_state state;
+	struct logged last, newest; /* the last two logs that were found */
+	int log_fd;                 /* the newest; -1: none was found yet */
+	uint64_t log_bytes, written; /* when last looked */
+	int64_t dir_changed;         /* when the directory had last changed when its logs were listed; 0: too short ago to tell */
+	ARRAY(struct synced_log) closed; /* found by look number `look`; becomes state.closed with the first note that comes after it */
+	uint64_t look;
+	bool changed; /* since the last synced_keep */
+};
+
+/* --- slots --- */
+
+static void encode(const struct synced_state *state, struct buf *slot)
+{
+	struct buf body = BUF_INIT;
+
+	buf_add_le64(&body, state->count);
+	buf_add_le64(&body, state->manifest);
+	buf_add_le64(&body, state->manifest_bytes);
+	buf_add_le64(&body, state->sequence);
+	buf_add_le64(&body, state->log);
+	buf_add_le64(&body, (uint64_t)state->time);
+	buf_add_le32(&body, (uint32_t)state->closed.count);
+	for (size_t i = 0; i < state->closed.count; i++) {
+		buf_add_le64(&body, state->closed.items[i].number);
+		buf_add_le64(&body, state->closed.items[i].bytes);
+	}
+	struct buf checked = BUF_INIT;
+	buf_add_le32(&checked, (uint32_t)body.len);
+	buf_add(&checked, body.data, body.len);
+	buf_add_le32(slot, crc32c_add(0, checked.data, checked.len));
+	buf_add(slot, checked.data, checked.len);
+	buf_clear(&checked);
+	buf_clear(&body);
+}
+
+/* False for a slot that is not whole. */
+static bool decode(const uint8_t *slot, struct synced_state *ret_state)
+{
+	struct reader reader = reader_over(slot, SLOT_LEN);
+	const uint32_t checksum = read_le32(&reader);
+	const uint8_t *checked = reader.at;
+	const uint32_t len = read_le32(&reader);
+	struct synced_state state = {0};
+
+	if (len > SLOT_LEN - SLOT_HEAD || crc32c_add(0, checked, sizeof(len) + len) != checksum)
+		return false;
+	reader = reader_over(slot + SLOT_HEAD, len);
+	state.count = read_le64(&reader);
+	state.manifest = read_le64(&reader);
+	state.manifest_bytes = read_le64(&reader);
+	state.sequence = read_le64(&reader);
+	state.log = read_le64(&reader);
+	state.time = (int64_t)read_le64(&reader);
+	for (uint32_t left = read_le32(&reader); left > 0 && !reader.bad; left--) {
+		struct synced_log log = {.number = read_le64(&reader), .bytes = read_le64(&reader)};
+		array_add(&state.closed, log);
+	}
+	if (reader.bad || reader.left > 0) {
+		array_clear(&state.closed);
+		return false;
+	}
+	*ret_state = state;
+	return true;
+}
+
+int synced_read(int dir, struct synced_state *ret_state)
+{
+	struct synced_state newest = {0}, state;
+	AUTO_BUF file = BUF_INIT;
+	int result = file_read_inside(dir, SYNCED_NAME, (size_t)SLOT_COUNT * SLOT_LEN, &file);
+	bool found = false;
+
+	if (result < 0)
+		return result == -EFBIG || result == -EUCLEAN ? -EBADMSG : result;
+	for (size_t at = 0; at + SLOT_LEN <= file.len; at += SLOT_LEN) {
+		if (!decode(file.data + at, &state))
+			continue;
+		if (found && state.count < newest.count) {
+			array_clear(&state.closed);
+			continue;
+		}
+		array_clear(&newest.closed);
+		newest = state;
+		found = true;
+	}
+	if (!found)
+		return -EBADMSG;
+	*ret_state = newest;
+	return 0;
+}
+
+/* Caller holds the lock. Errors are no matter: the slot then says less than it could. */
+static void write_slot(struct synced *synced)
+{
+	AUTO_BUF slot = BUF_INIT;
+
+	synced->state.count++;
+	encode(&synced->state, &slot);
+	synced->changed = true;
+	(void)!pwrite(synced->fd, slot.data, slot.len, (off_t)(synced->state.count % SLOT_COUNT * SLOT_LEN));
+}
+
+/* --- logs --- */
+
+static int by_value(const void *a, const void *b)
+{
+	const uint64_t *left = a, *right = b;
+
+	return *left < *right ? -1 : *left > *right;
+}
+
+int synced_list_logs(int dir, struct log_numbers *logs)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!entries) {
+		int result = -errno;
+		if (fd >= 0)
+			close(fd);
+		return result;
+	}
+	for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
+		uint64_t number;
+		int used = 0;
+		if (sscanf(entry->d_name, "%" SCNu64 ".log%n", &number, &used) == 1 && used > 0 && !entry->d_name[used])
+			array_add(logs, number);
+	}
+	closedir(entries);
+	synced_sort_logs(logs);
+	return 0;
+}
+
+void synced_sort_logs(struct log_numbers *logs)
+{
+	if (logs->count > 0)
+		qsort(logs->items, logs->count, sizeof(*logs->items), by_value);
+}
+
+static uint64_t bytes_of(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static int open_log(int dir, uint64_t number)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%06" PRIu64 ".log", number);
+	return file_open_inside(dir, name, O_RDONLY, 0);
+}
+
+/* Nanoseconds since 1970; 0: too short ago, so that a change that follows may give the same. */
+static int64_t changed_at(int dir)
+{
+	struct timespec now = clock_now();
+	struct stat st;
+
+	if (fstat(dir, &st) < 0 || now.tv_sec - st.st_mtim.tv_sec < SAME_TIME_S)
+		return 0;
+	return st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec;
+}
+
+/* All but the newest are closed, and have the length that they will have. Caller holds the lock. */
+static void take_logs(struct synced *synced, const struct log_numbers *logs, uint64_t sequence)
+{
+	array_reset(&synced->closed);
+	for (size_t i = logs->count > CLOSED_MAX ? logs->count - CLOSED_MAX : 0; i + 1 < logs->count; i++) {
+		AUTO_CLOSE int fd = open_log(synced->dir, logs->items[i]);
+		/* One that has just been removed is not needed any more. */
+		if (fd >= 0)
+			array_add(&synced->closed, (struct synced_log){logs->items[i], bytes_of(fd)});
+	}
+	synced->look++;
+	if (synced->log_fd >= 0)
+		close(synced->log_fd);
+	synced->last = synced->newest;
+	synced->newest = (struct logged){*array_last(logs), sequence};
+	synced->log_fd = open_log(synced->dir, synced->newest.log);
+}
+
+/* Caller holds the lock. A change that has a number above the one that is asked for here came after the logs were listed. */
+static void find_logs(struct synced *synced, uint64_t (*last_sequence)(void *arg), void *arg)
+{
+	struct log_numbers logs = {0};
+	const int64_t changed = changed_at(synced->dir);
+
+	if (synced_list_logs(synced->dir, &logs) == 0) {
+		synced->dir_changed = changed;
+		if (logs.count > 0 && *array_last(&logs) > synced->newest.log)
+			take_logs(synced, &logs, last_sequence(arg));
+	}
+	array_clear(&logs);
+}
+
+uint64_t synced_look(struct synced *synced, uint64_t written, uint64_t (*last_sequence)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&synced->lock);
+	const bool has_grown = bytes_of(synced->log_fd) >= synced->log_bytes + (written - MIN(synced->written, written));
+	if (!has_grown && (synced->dir_changed == 0 || changed_at(synced->dir) != synced->dir_changed))
+		find_logs(synced, last_sequence, arg);
+	synced->log_bytes = bytes_of(synced->log_fd);
+	synced->written = MAX(synced->written, written);
+	const uint64_t look = synced->look;
+	pthread_mutex_unlock(&synced->lock);
+	return look;
+}
+
+void synced_note(struct synced *synced, uint64_t look, uint64_t sequence)
+{
+	pthread_mutex_lock(&synced->lock);
+	const bool closed = synced->closed.count > 0 && look == synced->look, further = sequence > synced->state.sequence;
+	if (further) {
+		synced->state.sequence = sequence;
+		synced->state.log = sequence > synced->newest.after ? synced->newest.log : synced->last.log;
+	}
+	if (closed) {
+		array_reset(&synced->state.closed);
+		array_append(&synced->state.closed, synced->closed.items, synced->closed.count);
+		array_reset(&synced->closed);
+	}
+	if (further || closed) {
+		synced->state.time = clock_now().tv_sec;
+		write_slot(synced);
+	}
+	pthread_mutex_unlock(&synced->lock);
+}
+
+/* --- the file --- */
+
+static uint64_t same_sequence(void *arg)
+{
+	return *(const uint64_t *)arg;
+}
+
+/* A new file, so that a former owner of the database who wakes up late writes into one that nobody reads. */
+static int make_file(const char *path, struct synced *synced)
+{
+	AUTO_FREE char *name = xasprintf("%s/" SYNCED_NAME, path);
+	AUTO_BUF file = BUF_INIT;
+
+	encode(&synced->state, &file);
+	while (file.len < (size_t)SLOT_COUNT * SLOT_LEN)
+		buf_add_u8(&file, 0);
+	int result = file_replace(name, file.data, file.len, 0644);
+	if (result == 0) {
+		synced->fd = file_open_inside(synced->dir, SYNCED_NAME, O_RDWR, 0);
+		result = MIN(synced->fd, 0);
+	}
+	return result;
+}
+
+int synced_open(const char *path, uint64_t sequence, struct synced **ret_synced)
+{
+	struct synced *synced = xcalloc(1, sizeof(*synced));
+	int result;
+
+	synced->log_fd = synced->fd = -1;
+	pthread_mutex_init(&synced->lock, NULL);
+	synced->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	result = synced->dir < 0 ? -errno : make_file(path, synced);
+	if (result < 0) {
+		synced_close(synced);
+		return result;
+	}
+	find_logs(synced, same_sequence, &sequence);
+	/* RocksDB has put what older logs had into tables. */
+	array_reset(&synced->closed);
+	synced->log_bytes = bytes_of(synced->log_fd);
+	*ret_synced = synced;
+	return 0;
+}
+
+void synced_close(struct synced *synced)
+{
+	if (!synced)
+		return;
+	if (synced->dir >= 0)
+		close(synced->dir);
+	if (synced->fd >= 0)
+		close(synced->fd);
+	if (synced->log_fd >= 0)
+		close(synced->log_fd);
+	array_clear(&synced->state.closed);
+	array_clear(&synced->closed);
+	pthread_mutex_destroy(&synced->lock);
+	free(synced);
+}
+
+/* RocksDB syncs each edit before it relies on it; here it is synced once more, so that S1 needs nobody's word. */
+static int sync_manifest(const struct synced *synced, uint64_t *ret_number, uint64_t *ret_bytes)
+{
+	char name[MANIFEST_NAME_MAX];
+	int result = manifest_current(synced->dir, name, ret_number);
+
+	if (result < 0)
+		return result;
+	AUTO_CLOSE int fd = file_open_inside(synced->dir, name, O_RDONLY, 0);
+	if (fd < 0)
+		return fd;
+	*ret_bytes = bytes_of(fd);
+	return fdatasync(fd) < 0 ? -errno : 0;
+}
+
+int synced_keep(struct synced *synced)
+{
+	uint64_t number = 0, bytes = 0;
+	int result = sync_manifest(synced, &number, &bytes);
+
+	pthread_mutex_lock(&synced->lock);
+	if (result == 0 && (synced->state.manifest != number || synced->state.manifest_bytes != bytes)) {
+		synced->state.manifest = number;
+		synced->state.manifest_bytes = bytes;
+		write_slot(synced);
+	}
+	const bool changed = synced->changed;
+	synced->changed = false;
+	pthread_mutex_unlock(&synced->lock);
+	if (changed && fdatasync(synced->fd) < 0 && result == 0)
+		result = -errno;
+	return result;
+}

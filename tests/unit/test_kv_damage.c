@@ -1,0 +1,409 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include "tests/unit/kv_store.h"
+
+#define BATCHES 60
+#define VALUE_LEN 5000
+#define TRIES 24
+
+/* What the program that died had been promised: in which log, and up to which byte, and how many batches that was. */
+struct promised {
+	char log[32];
+	uint64_t bytes;
+	uint32_t batches;
+};
+
+static uint64_t random_below(uint64_t *state, uint64_t limit)
+{
+	*state = *state * 6364136223846793005ULL + 1442695040888963407ULL;
+	return (*state >> 33) % limit;
+}
+
+static void find_newest_log(const char *db, struct promised *promised)
+{
+	DIR *dir = opendir(db);
+	struct stat st;
+
+	promised->log[0] = '\0';
+	for (struct dirent *entry; (entry = readdir(dir));)
+		if (strstr(entry->d_name, ".log") && strcmp(entry->d_name, promised->log) > 0)
+			snprintf(promised->log, sizeof(promised->log), "%.31s", entry->d_name);
+	assert_int_equal(fstatat(dirfd(dir), promised->log, &st, 0), 0);
+	promised->bytes = (uint64_t)st.st_size;
+	closedir(dir);
+}
+
+static int write_batch(struct kv *kv, uint32_t number, unsigned flags)
+{
+	struct kv_batch *batch = kv_batch_new();
+	uint8_t value[VALUE_LEN];
+
+	memset(value, (int)number, sizeof(value));
+	kv_batch_put(batch, KV_TREE, &number, sizeof(number), value, sizeof(value));
+	kv_batch_put(batch, KV_CATALOG, &number, sizeof(number), &number, sizeof(number));
+	int result = kv_write(kv, batch, flags);
+	kv_batch_free(batch);
+	return result;
+}
+
+/* Run in a process of its own: every third batch is synced, one way or the other; the last ones are not. */
+static int write_and_die(const char *dir, bool flushes)
+{
+	AUTO_FREE char *path = xasprintf("%s/db", dir), *note = xasprintf("%s/promised", dir);
+	struct promised promised = {0};
+	struct error err = {0};
+	struct kv_options options = {.create = true, .cache_bytes = 1 << 20, .memtable_bytes = 4 << 20, .threads = 2};
+	struct kv *kv;
+
+	if (kv_open(path, &options, &kv, &err) < 0)
+		return 1;
+	for (uint32_t i = 0; i < BATCHES; i++) {
+		const bool sync = i % 3 == 0 && i < BATCHES - 20;
+		if (write_batch(kv, i, sync && i % 2 ? KV_SYNC : 0) < 0)
+			return 2;
+		if (!sync)
+			continue;
+		if (i % 2 == 0 && kv_sync(kv) < 0)
+			return 3;
+		find_newest_log(path, &promised);
+		promised.batches = i + 1;
+		if (flushes && i == BATCHES / 2 && kv_flush(kv) < 0)
+			return 4;
+	}
+	if (kv_keep_known(kv) < 0 || file_replace(note, &promised, sizeof(promised), 0600) < 0)
+		return 5;
+	_exit(0);
+}
+
+static struct promised let_it_die(void **state, const char *how)
+{
+	AUTO_FREE char *note = xasprintf("%s/promised", (const char *)*state);
+	AUTO_BUF content = BUF_INIT;
+	struct promised promised;
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		execl("/proc/self/exe", "test_kv_damage", how, (char *)*state, (char *)NULL);
+		_exit(9);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal(file_read(note, sizeof(promised), &content), 0);
+	memcpy(&promised, content.data, sizeof(promised));
+	assert_true(promised.batches > 10 && promised.bytes > VALUE_LEN);
+	return promised;
+}
+
+/* A copy of the database, for one try. */
+static char *copy_db(void **state)
+{
+	AUTO_FREE char *from = xasprintf("%s/db", (const char *)*state);
+	char *to = xasprintf("%s/copy", (const char *)*state);
+	DIR *dir = opendir(from);
+
+	if (mkdir(to, 0700) < 0)
+		assert_int_equal(file_empty_dir(to), 0);
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		AUTO_FREE char *file = xasprintf("%s/%s", from, entry->d_name), *copy = xasprintf("%s/%s", to, entry->d_name);
+		AUTO_BUF content = BUF_INIT;
+		if (entry->d_type != DT_REG)
+			continue;
+		assert_int_equal(file_read(file, 64 << 20, &content), 0);
+		int fd = open(copy, O_WRONLY | O_CREAT | O_EXCL, 0600);
+		assert_int_equal(file_write_all(fd, content.data, content.len), 0);
+		close(fd);
+	}
+	closedir(dir);
+	return to;
+}
+
+static int open_file(const char *db, const char *name)
+{
+	AUTO_FREE char *path = xasprintf("%s/%s", db, name);
+	int fd = open(path, O_RDWR);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static uint64_t length_of(const char *db, const char *name)
+{
+	AUTO_CLOSE int fd = open_file(db, name);
+
+	return (uint64_t)lseek(fd, 0, SEEK_END);
+}
+
+static void cut(const char *db, const char *name, uint64_t bytes)
+{
+	AUTO_CLOSE int fd = open_file(db, name);
+
+	assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+}
+
+static void overwrite(const char *db, const char *name, uint64_t from, uint64_t len, uint8_t byte)
+{
+	AUTO_CLOSE int fd = open_file(db, name);
+
+	for (uint64_t i = 0; i < len; i++)
+		assert_int_equal(pwrite(fd, &byte, 1, (off_t)(from + i)), 1);
+}
+
+static void flip(const char *db, const char *name, uint64_t at, unsigned bit)
+{
+	AUTO_CLOSE int fd = open_file(db, name);
+	uint8_t byte;
+
+	assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
+	byte ^= (uint8_t)(1U << bit);
+	assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+}
+
+/* The first `count` batches are there; returns how many follow them without a gap. */
+static uint32_t expect_batches(struct kv *kv, uint32_t count)
+{
+	AUTO_BUF value = BUF_INIT;
+	uint32_t found = 0;
+
+	for (; found < BATCHES && kv_get(kv, KV_TREE, &found, sizeof(found), &value) == 0; found++) {
+		assert_int_equal(value.len, VALUE_LEN);
+		assert_int_equal(value.data[VALUE_LEN - 1], found);
+		assert_int_equal(kv_has(kv, KV_CATALOG, &found, sizeof(found)), 0);
+	}
+	assert_true(found >= count);
+	return found;
+}
+
+static struct kv *open_accepting(const char *db, unsigned accept)
+{
+	struct kv_options options = {.read_only = true, .accept = accept, .cache_bytes = 1 << 20, .memtable_bytes = 1 << 20, .threads = 1};
+	struct error err = {0};
+	struct kv *kv = NULL;
+
+	if (kv_open(db, &options, &kv, &err) < 0)
+		assert_int_equal(err.code, -EBADMSG);
+	return kv;
+}
+
+static void opens_whole(const char *db, const struct promised *promised)
+{
+	struct kv *kv = open_kv(db, false);
+
+	assert_null(kv_lost(kv));
+	expect_batches(kv, promised->batches);
+	kv_close(kv);
+}
+
+static void is_refused(const char *db, const char *named)
+{
+	struct kv_options options = {.cache_bytes = 1 << 20, .memtable_bytes = 1 << 20, .threads = 1};
+	struct error err = {0};
+	struct kv *kv = NULL;
+
+	assert_int_equal(kv_open(db, &options, &kv, &err), -EBADMSG);
+	if (!strstr(err.text, named))
+		fail_msg("\"%s\" does not name %s", err.text, named);
+}
+
+static void lose_what_nobody_was_promised(void **state, const struct promised *promised)
+{
+	uint64_t seed = 1;
+
+	for (int i = 0; i < TRIES; i++) {
+		AUTO_FREE char *db = copy_db(state);
+		const uint64_t bytes = length_of(db, promised->log), loose = bytes - promised->bytes;
+		const uint64_t at = promised->bytes + random_below(&seed, loose);
+		if (i % 4 == 0)
+			cut(db, promised->log, at);
+		else if (i % 4 == 1)
+			overwrite(db, promised->log, at, bytes - at, 0);
+		else if (i % 4 == 2)
+			overwrite(db, promised->log, at, MIN(bytes - at, 4096), 0);
+		else
+			flip(db, promised->log, at, (unsigned)i % 8);
+		opens_whole(db, promised);
+	}
+}
+
+static void test_a_log_that_lost_what_nobody_was_promised_opens(void **state)
+{
+	struct promised promised = let_it_die(state, "one-log");
+
+	lose_what_nobody_was_promised(state, &promised);
+	AUTO_FREE char *db = copy_db(state);
+	cut(db, promised.log, promised.bytes);
+	opens_whole(db, &promised);
+}
+
+static void test_flushes_change_nothing_of_that(void **state)
+{
+	struct promised promised = let_it_die(state, "flushes");
+
+	lose_what_nobody_was_promised(state, &promised);
+}
+
+static void damage_what_was_promised(void **state, const struct promised *promised)
+{
+	uint64_t seed = 2;
+
+	for (int i = 0; i < TRIES; i++) {
+		AUTO_FREE char *db = copy_db(state);
+		/* the last bytes before the border, too */
+		const uint64_t at = i < 8 ? promised->bytes - 1 - (uint64_t)i : random_below(&seed, promised->bytes);
+		if (i % 3 == 0)
+			cut(db, promised->log, at);
+		else if (i % 3 == 1)
+			overwrite(db, promised->log, at, 1, 0xa5);
+		else
+			flip(db, promised->log, at, (unsigned)i % 8);
+		is_refused(db, promised->log);
+		assert_null(open_accepting(db, KV_ACCEPT_CHUNKS));
+		struct kv *kv = open_accepting(db, KV_ACCEPT_LOG);
+		assert_non_null(kv);
+		assert_non_null(strstr(kv_lost(kv), promised->log));
+		assert_true(expect_batches(kv, 0) < promised->batches);
+		kv_close(kv);
+		is_refused(db, promised->log);
+	}
+}
+
+static void test_damage_below_the_last_sync_is_refused(void **state)
+{
+	struct promised promised = let_it_die(state, "one-log");
+
+	damage_what_was_promised(state, &promised);
+	AUTO_FREE char *db = copy_db(state);
+	cut(db, promised.log, 0);
+	is_refused(db, promised.log);
+	AUTO_FREE char *log = xasprintf("%s/%s", db, promised.log);
+	unlink(log);
+	is_refused(db, "missing");
+}
+
+static void test_damage_of_a_log_after_a_flush_is_refused(void **state)
+{
+	struct promised promised = let_it_die(state, "flushes");
+
+	damage_what_was_promised(state, &promised);
+}
+
+/* Every table and every file that the database cannot do without. */
+static void test_a_missing_or_shorter_file_is_named(void **state)
+{
+	let_it_die(state, "flushes");
+	AUTO_FREE char *whole = copy_db(state);
+	DIR *dir = opendir(whole);
+	char names[64][32];
+	size_t count = 0;
+
+	for (struct dirent *entry; (entry = readdir(dir)) && count < 64;)
+		if (strstr(entry->d_name, ".sst") || strncmp(entry->d_name, "MANIFEST-", 9) == 0 || strcmp(entry->d_name, "CURRENT") == 0)
+			snprintf(names[count++], sizeof(names[0]), "%.31s", entry->d_name);
+	closedir(dir);
+	assert_true(count >= 4);
+	for (size_t i = 0; i < count; i++) {
+		for (int way = 0; way < 3; way++) {
+			AUTO_FREE char *db = copy_db(state), *path = xasprintf("%s/%s", db, names[i]);
+			if (way == 0)
+				unlink(path);
+			else
+				cut(db, names[i], way == 1 ? length_of(db, names[i]) - 1 : 0);
+			/* a database without CURRENT is none */
+			if (way == 0 && strcmp(names[i], "CURRENT") == 0)
+				assert_int_equal(open_result(db, false), -ENOENT);
+			else
+				is_refused(db, names[i]);
+		}
+	}
+}
+
+static void test_a_closed_database_notices_a_shorter_manifest(void **state)
+{
+	let_it_die(state, "one-log");
+	AUTO_FREE char *path = db_path(state);
+	AUTO_BUF current = BUF_INIT;
+
+	kv_close(open_kv(path, false));
+	AUTO_FREE char *db = copy_db(state), *name = xasprintf("%s/CURRENT", db);
+	assert_int_equal(file_read(name, 64, &current), 0);
+	current.data[current.len - 1] = '\0';
+	const char *manifest = (const char *)current.data;
+	for (uint64_t bytes = length_of(db, manifest); bytes-- > 0;) {
+		cut(db, manifest, bytes);
+		is_refused(db, manifest);
+	}
+}
+
+static void test_lost_chunks_do_not_keep_the_rest(void **state)
+{
+	AUTO_FREE char *path = db_path(state);
+	struct kv *kv = open_kv(path, true);
+	AUTO_BUF value = BUF_INIT;
+
+	put(kv, KV_SMALL, "chunk", "content", 0);
+	kv_close(kv);
+	AUTO_FREE char *table = find_sst(path);
+	kv = open_kv(path, false);
+	put(kv, KV_TREE, "name", "here", 0);
+	kv_close(kv);
+	unlink(table);
+	is_refused(path, "content of files");
+	assert_null(open_accepting(path, KV_ACCEPT_LOG));
+	kv = open_accepting(path, KV_ACCEPT_CHUNKS);
+	expect(kv, KV_TREE, "name", "here");
+	assert_int_equal(kv_get(kv, KV_SMALL, "chunk", 5, &value), -EIO);
+	kv_close(kv);
+}
+
+static void test_lost_metadata_keeps_all(void **state)
+{
+	AUTO_FREE char *path = db_path(state);
+	struct kv *kv = open_kv(path, true);
+
+	put(kv, KV_TREE, "name", "here", 0);
+	kv_close(kv);
+	AUTO_FREE char *table = find_sst(path);
+	unlink(table);
+	is_refused(path, "names");
+	assert_null(open_accepting(path, KV_ACCEPT_LOG | KV_ACCEPT_CHUNKS));
+	kv = open_accepting(path, KV_ACCEPT_METADATA);
+	assert_non_null(kv);
+	kv_close(kv);
+}
+
+static int take_down(void **state)
+{
+	AUTO_FREE char *copy = xasprintf("%s/copy", (const char *)*state);
+
+	if (file_empty_dir(copy) == 0)
+		rmdir(copy);
+	return tear_down(state);
+}
+
+#define DAMAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, take_down)
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		DAMAGE_TEST(test_a_log_that_lost_what_nobody_was_promised_opens),
+		DAMAGE_TEST(test_flushes_change_nothing_of_that),
+		DAMAGE_TEST(test_damage_below_the_last_sync_is_refused),
+		DAMAGE_TEST(test_damage_of_a_log_after_a_flush_is_refused),
+		DAMAGE_TEST(test_a_missing_or_shorter_file_is_named),
+		DAMAGE_TEST(test_a_closed_database_notices_a_shorter_manifest),
+		DAMAGE_TEST(test_lost_chunks_do_not_keep_the_rest),
+		DAMAGE_TEST(test_lost_metadata_keeps_all),
+	};
+
+	if (argc == 3)
+		return write_and_die(argv[2], strcmp(argv[1], "flushes") == 0);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
