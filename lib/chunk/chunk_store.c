@@ -45,7 +45,7 @@ int chunks_open(struct kv *kv, struct pool *pool, const struct chunks_options *o
 	chunks->cache = cache_new(options->cache_bytes, options->max);
 	chunks->ahead = ahead_new(backend);
 	chunks->scratch = scratch_pool_new();
-	chunks->damaged = damaged_new();
+	chunks->damaged = damaged_new(kv);
 	cut_init(&chunks->cut, options->min, options->average, options->max);
 	/* writers come first: the collector must not starve behind a steady stream of groups */
 	rwlock_init(&chunks->mark_lock, LOCK_MARK);

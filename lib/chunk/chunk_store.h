@@ -17,7 +17,7 @@
 #include "lib/format/key.h"
 
 /*
- * Lock order: mark_lock, groups_lock (lib/base/lock_order.h), then the locks inside ids, the set and the table of damaged chunks. No thread holds one of them
+ * Lock order: mark_lock, groups_lock (lib/base/lock_order.h), then the locks inside ids, the set and the damage list. No thread holds one of them
  * while it waits for a reader of the cache.
  */
 struct chunks {
@@ -42,5 +42,11 @@ struct chunks {
 	struct mutex groups_lock; /* guards the list of living groups */
 	struct chunks_group *groups;
 };
+
+/* What a read answers when the chunk is missing or damaged, or lies where the disk cannot be read. */
+static inline bool chunk_is_damage(int ret)
+{
+	return ret == -EBADMSG || ret == -ENOENT || ret == -EIO;
+}
 
 #endif

@@ -11,8 +11,8 @@
  *   chunks_group_free(group)                                 after the batch was written, or to give up
  *
  * The chunks of a large group go the bulk way: into a table file of their own, which is in the database when chunks_group_store() returns.
- * Those of a small group go into the batch. A piece that the store or the group has already becomes a reference to it. The collector leaves
- * the chunks of a group alone until chunks_group_free().
+ * Those of a small group go into the batch. A piece that the store or the group has already becomes a reference to it, if what is there
+ * is whole: a damaged chunk is replaced by the piece. The collector leaves the chunks of a group alone until chunks_group_free().
  *
  * Threads: a group belongs to one thread, several groups may be at work at once. Reading: any thread.
  */
@@ -84,6 +84,18 @@ uint64_t chunks_disk_bytes(struct chunks *chunks); /* of the files that hold the
 /* Checks one chunk fully, SHA-256 too. 0, -ENOENT, -EBADMSG. */
 WARN_UNUSED int chunks_verify(struct chunks *chunks, uint64_t id);
 
+/* --- the damage list (damaged.h) --- */
+
+struct chunk_damage {
+	uint64_t chunk;
+	int64_t found;        /* seconds since 1970 */
+	uint64_t replacement; /* what is read instead; CHUNK_NONE: nothing, reading it answers -EIO */
+};
+size_t chunks_list_damage(struct chunks *chunks, struct chunk_damage **ret_list); /* a copy, in the order of ids; freed by the caller */
+bool chunks_tell_damage(struct chunks *chunks, uint64_t id); /* it is damaged, and nobody was told for ten minutes; then that counts as told */
+void chunks_save_damage(struct chunks *chunks); /* what could not be written when it was found; called now and then */
+WARN_UNUSED int chunks_found_whole(struct chunks *chunks, uint64_t id); /* by chunks_verify(): it leaves the list */
+
 /* --- for the collector (lib/reclaim) --- */
 
 /*
@@ -109,9 +121,9 @@ void chunks_mark_end(struct chunks *chunks);
  * Removes the chunks of [first, end) that are not in `set`, with their entries in the index, in batches, and counts them. A chunk is tested
  * and its entry removed under the lock that a hit takes: a hit either comes first and marks the chunk, or finds nothing. `stop` (or NULL) is
  * asked between batches. Both bounds are of one kind, and the call comes between chunks_mark_begin() and chunks_mark_end(), else -EINVAL.
- * Many dead chunks in a row give their room back at once, single ones by chunks_compact().
+ * What is read instead of damaged chunks of the set is added to it. Many dead chunks in a row give their room back at once, single ones by chunks_compact().
  */
-WARN_UNUSED int chunks_sweep(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end,
+WARN_UNUSED int chunks_sweep(struct chunks *chunks, struct chunk_set *set, uint64_t first, uint64_t end,
                              bool (*stop)(void *arg), void *stop_arg, bool dry_run, uint64_t *ret_chunks, uint64_t *ret_bytes);
 
 /* Gives back the room of what was swept, with the set of the same mark, in steps; `stop` is asked between them. Nothing is done where there is

@@ -35,6 +35,8 @@ struct item {
 	struct item *twin; /* the first item of the group with the same bytes, if that is another */
 	uint64_t id;       /* 0: not settled yet; of a twin it stays 0 */
 	bool is_new;       /* not found in the store: to be stored under `id` */
+	bool unsound;      /* found, and not whole (hits.c) */
+	uint64_t heals;    /* the damaged chunk that the new one stands for; 0: none */
 	uint8_t sha256[DIGEST_LEN];
 	uint8_t *packed; /* owned; NULL: stored as it is */
 	size_t stored_len;

@@ -7,24 +7,79 @@
 #include <uthash.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
+#include "lib/format/key.h"
+#include "lib/format/record.h"
+
+#define TELL_AGAIN_MS (10U * 60 * 1000)
+#define CHAIN_MAX 64 /* what stands for a chunk may be damaged in its turn; a longer chain is damage of its own */
 
 struct entry {
 	uint64_t id;
+	struct damage_record record;
+	bool unsaved;
+	uint64_t told_ms; /* 0: nobody was told */
 	UT_hash_handle hh;
 };
 
 struct damaged {
-	atomic_bool any; /* the table is not empty; saves the lock */
-	pthread_mutex_t lock; /* guards the table */
+	struct kv *kv;
+	atomic_bool any;      /* the table is not empty; saves the lock */
+	pthread_mutex_t lock; /* guards all below */
 	struct entry *table;
+	bool unsaved; /* an entry is */
 };
 
-struct damaged *damaged_new(void)
+static struct entry *find(struct damaged *damaged, uint64_t id)
+{
+	struct entry *entry;
+
+	HASH_FIND(hh, damaged->table, &id, sizeof(id), entry);
+	return entry;
+}
+
+static struct entry *add_entry(struct damaged *damaged, uint64_t id, const struct damage_record *record)
+{
+	struct entry *entry = xcalloc(1, sizeof(*entry));
+
+	entry->id = id;
+	entry->record = *record;
+	HASH_ADD(hh, damaged->table, id, sizeof(entry->id), entry);
+	atomic_store(&damaged->any, true);
+	return entry;
+}
+
+static void load(struct damaged *damaged)
+{
+	struct small_key first = catalog_key_damage(0), end = catalog_key_damage(UINT64_MAX);
+	struct kv_iter *iter = kv_iter_new(damaged->kv, KV_CATALOG, first.bytes, first.len, end.bytes, end.len);
+
+	for (kv_iter_first(iter); kv_iter_valid(iter); kv_iter_next(iter)) {
+		struct damage_record record;
+		size_t key_len, len;
+		uint64_t id;
+		const uint8_t *key = kv_iter_key(iter, &key_len), *value = kv_iter_value(iter, &len);
+
+		if (!catalog_key_damage_parse(key, key_len, &id) && !damage_record_decode(value, len, &record))
+			(void)add_entry(damaged, id, &record);
+	}
+	kv_iter_free(iter);
+}
+
+struct damaged *damaged_new(struct kv *kv)
 {
 	struct damaged *damaged = xcalloc(1, sizeof(*damaged));
 
+	damaged->kv = kv;
 	pthread_mutex_init(&damaged->lock, NULL);
+	load(damaged);
 	return damaged;
+}
+
+static void drop_entry(struct damaged *damaged, struct entry *entry)
+{
+	HASH_DEL(damaged->table, entry);
+	free(entry);
 }
 
 void damaged_free(struct damaged *damaged)
@@ -33,37 +88,153 @@ void damaged_free(struct damaged *damaged)
 
 	if (!damaged)
 		return;
-	HASH_ITER (hh, damaged->table, entry, next) {
-		HASH_DEL(damaged->table, entry);
-		free(entry);
-	}
+	HASH_ITER (hh, damaged->table, entry, next)
+		drop_entry(damaged, entry);
 	pthread_mutex_destroy(&damaged->lock);
 	free(damaged);
 }
 
+static void put_record(struct kv_batch *batch, const struct entry *entry)
+{
+	struct small_key key = catalog_key_damage(entry->id);
+	AUTO_BUF value = BUF_INIT;
+
+	damage_record_encode(&entry->record, &value);
+	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
+}
+
+/* Caller holds the lock. */
+static void save_entry(struct damaged *damaged, struct entry *entry)
+{
+	struct kv_batch *batch = kv_batch_new();
+
+	put_record(batch, entry);
+	entry->unsaved = kv_write(damaged->kv, batch, 0) < 0;
+	damaged->unsaved |= entry->unsaved;
+	kv_batch_free(batch);
+}
+
 void damaged_add(struct damaged *damaged, uint64_t id)
+{
+	pthread_mutex_lock(&damaged->lock);
+	if (!find(damaged, id))
+		save_entry(damaged, add_entry(damaged, id, &(struct damage_record){.found = clock_now().tv_sec}));
+	pthread_mutex_unlock(&damaged->lock);
+}
+
+void damaged_save(struct damaged *damaged)
+{
+	struct entry *entry, *next;
+
+	pthread_mutex_lock(&damaged->lock);
+	if (damaged->unsaved) {
+		damaged->unsaved = false;
+		HASH_ITER (hh, damaged->table, entry, next)
+			if (entry->unsaved)
+				save_entry(damaged, entry);
+	}
+	pthread_mutex_unlock(&damaged->lock);
+}
+
+/* A batch that says what stands for a chunk may have been written meanwhile. Caller holds the lock. */
+static uint64_t look_up(struct damaged *damaged, struct entry *entry)
+{
+	struct small_key key = catalog_key_damage(entry->id);
+	struct damage_record record;
+	AUTO_BUF value = BUF_INIT;
+
+	if (entry->record.replacement == CHUNK_NONE && !kv_get(damaged->kv, KV_CATALOG, key.bytes, key.len, &value) &&
+	    !damage_record_decode(value.data, value.len, &record))
+		entry->record = record;
+	return entry->record.replacement;
+}
+
+uint64_t damaged_resolve(struct damaged *damaged, uint64_t id)
+{
+	struct entry *entry;
+	uint64_t next;
+
+	if (!atomic_load(&damaged->any))
+		return id;
+	pthread_mutex_lock(&damaged->lock);
+	for (unsigned i = 0; i < CHAIN_MAX && (entry = find(damaged, id)); i++) {
+		next = look_up(damaged, entry);
+		if (next == CHUNK_NONE)
+			break;
+		id = next;
+	}
+	pthread_mutex_unlock(&damaged->lock);
+	return id;
+}
+
+/* In memory nothing stands for it until somebody finds the record: the batch may come to nothing. */
+void damaged_replace(struct damaged *damaged, struct kv_batch *batch, uint64_t id, uint64_t replacement)
 {
 	struct entry *entry;
 
 	pthread_mutex_lock(&damaged->lock);
-	HASH_FIND(hh, damaged->table, &id, sizeof(id), entry);
-	if (!entry) {
-		entry = xcalloc(1, sizeof(*entry));
-		entry->id = id;
-		HASH_ADD(hh, damaged->table, id, sizeof(entry->id), entry);
+	entry = find(damaged, id);
+	if (entry) {
+		struct entry healed = *entry;
+
+		healed.record.replacement = replacement;
+		put_record(batch, &healed);
+		/* what is saved later would undo it */
+		entry->unsaved = false;
+		entry->record.replacement = CHUNK_NONE;
 	}
 	pthread_mutex_unlock(&damaged->lock);
-	atomic_store(&damaged->any, true);
 }
 
-bool damaged_has(struct damaged *damaged, uint64_t id)
+void damaged_forget(struct damaged *damaged, struct kv_batch *batch, uint64_t id)
 {
+	struct small_key key = catalog_key_damage(id);
 	struct entry *entry;
+
+	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+	pthread_mutex_lock(&damaged->lock);
+	entry = find(damaged, id);
+	if (entry)
+		drop_entry(damaged, entry);
+	pthread_mutex_unlock(&damaged->lock);
+}
+
+bool damaged_tell(struct damaged *damaged, uint64_t id)
+{
+	const uint64_t now = MAX(clock_ms(), 1U);
+	struct entry *entry;
+	bool tell;
 
 	if (!atomic_load(&damaged->any))
 		return false;
 	pthread_mutex_lock(&damaged->lock);
-	HASH_FIND(hh, damaged->table, &id, sizeof(id), entry);
+	entry = find(damaged, id);
+	tell = entry && look_up(damaged, entry) == CHUNK_NONE && (!entry->told_ms || now - entry->told_ms >= TELL_AGAIN_MS);
+	if (tell)
+		entry->told_ms = now;
 	pthread_mutex_unlock(&damaged->lock);
-	return entry;
+	return tell;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct chunk_damage *left = a, *right = b;
+
+	return left->chunk < right->chunk ? -1 : left->chunk > right->chunk;
+}
+
+size_t damaged_list(struct damaged *damaged, struct chunk_damage **ret_list)
+{
+	struct chunk_damage *list;
+	struct entry *entry, *next;
+	size_t count = 0;
+
+	pthread_mutex_lock(&damaged->lock);
+	list = xcalloc(HASH_COUNT(damaged->table) + 1, sizeof(*list));
+	HASH_ITER (hh, damaged->table, entry, next)
+		list[count++] = (struct chunk_damage){entry->id, entry->record.found, look_up(damaged, entry)};
+	pthread_mutex_unlock(&damaged->lock);
+	qsort(list, count, sizeof(*list), by_id);
+	*ret_list = list;
+	return count;
 }

@@ -1,15 +1,46 @@
-/* The chunks that were found missing or damaged since the store was opened. Nothing new may refer to them. Any thread. */
+/*
+ * The damage list: chunks that were found missing or damaged, and the chunks that stand for them.
+ *
+ *   DL1  A chunk stays in the list, over restarts, until the collector removes it or a later look finds it whole. It is kept in the
+ *        catalogue ('C'); what cannot be written (a full or a read-only store) stays in memory, and damaged_save() tries again.
+ *   DL2  Good bytes that come in replace it: the batch that stores them as another chunk says that this one is read instead
+ *        (damaged_replace). The extents of all snapshots go on to name the damaged chunk, and are whole again.
+ *   DL3  A chunk that is needed only because it stands for another one is kept as long as an extent names that one (sweep.c).
+ *
+ * Any thread; a leaf among the locks, held while a record is written.
+ */
 #ifndef CORPUSFS_CHUNK_DAMAGED_H
 #define CORPUSFS_CHUNK_DAMAGED_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/base/error.h"
+#include "lib/chunk/chunks.h"
+#include "lib/kv/kv.h"
+
 struct damaged;
 
-struct damaged *damaged_new(void);
+/* Reads the list. A list that cannot be read is taken for empty: each of its chunks is found again when it is read. */
+struct damaged *damaged_new(struct kv *kv);
 void damaged_free(struct damaged *damaged); /* NULL is fine */
+
 void damaged_add(struct damaged *damaged, uint64_t id);
-bool damaged_has(struct damaged *damaged, uint64_t id);
+void damaged_save(struct damaged *damaged); /* what could not be written when it was found */
+
+/* The chunk that is to be read for this one: itself, if it is not in the list or nothing stands for it. */
+uint64_t damaged_resolve(struct damaged *damaged, uint64_t id);
+
+/* As part of the batch that stores the replacement; `id` was added before. */
+void damaged_replace(struct damaged *damaged, struct kv_batch *batch, uint64_t id, uint64_t replacement);
+
+/* It is gone or was found whole: as part of a batch, and in memory at once. */
+void damaged_forget(struct damaged *damaged, struct kv_batch *batch, uint64_t id);
+
+/* Whether somebody is to be told now of damage to this chunk; not again for ten minutes. */
+bool damaged_tell(struct damaged *damaged, uint64_t id);
+
+/* A copy of the list, in the order of ids; freed by the caller. */
+size_t damaged_list(struct damaged *damaged, struct chunk_damage **ret_list);
 
 #endif

@@ -11,7 +11,7 @@ int dedup_get(struct kv *kv, const uint8_t sha256[DIGEST_LEN], uint64_t *ret_id,
 	int ret = kv_get(kv, KV_DEDUP, sha256, DIGEST_LEN, &value);
 
 	if (ret)
-		return ret;
+		return ret == -EBADMSG ? -ENOENT : ret;
 	if (dedup_record_decode(value.data, value.len, &record) < 0)
 		return -ENOENT;
 	*ret_id = record.chunk;

@@ -10,7 +10,7 @@
 #include "lib/chunk/digest.h"
 #include "lib/kv/kv.h"
 
-/* -ENOENT also when the entry cannot be understood: then the bytes are stored once more. */
+/* -ENOENT also when the entry cannot be read or understood: then the bytes are stored once more. */
 WARN_UNUSED int dedup_get(struct kv *kv, const uint8_t sha256[DIGEST_LEN], uint64_t *ret_id, uint32_t *ret_length);
 void dedup_put(struct kv_batch *batch, const uint8_t sha256[DIGEST_LEN], uint32_t length, uint64_t id);
 void dedup_delete(struct kv_batch *batch, const uint8_t sha256[DIGEST_LEN]);

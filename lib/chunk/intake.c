@@ -1,5 +1,5 @@
 /*
- * chunks_group_store: cuts, hashes, finds what is stored already, takes ids, compresses, stores. The pool shares the work.
+ * chunks_group_store: cuts, hashes, finds what is stored already and whole, takes ids, compresses, stores. The pool shares the work.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 #include "lib/chunk/chunk_record.h"
 #include "lib/chunk/chunks_group.h"
 #include "lib/chunk/dedup.h"
+#include "lib/chunk/hits.h"
 
 /* So many new bytes are cheaper in a table file of their own than in the log, although the file takes several fsyncs. */
 #define BULK_MIN (1U << 20)
@@ -65,7 +66,7 @@ static void find_twins(struct chunks_group *group)
 	HASH_CLEAR(hh, table);
 }
 
-/* A chunk with the same bytes that a new extent may name. */
+/* A chunk that should have the same bytes. hits_verify() sees whether it has. */
 static int find_stored(struct chunks *chunks, const struct item *item, uint64_t *ret_id)
 {
 	uint32_t length;
@@ -74,13 +75,13 @@ static int find_stored(struct chunks *chunks, const struct item *item, uint64_t 
 
 	if (ret)
 		return ret;
-	if (length != item->length || id >= ids_next(chunks->ids, id & CHUNK_BULK) || damaged_has(chunks->damaged, id))
+	if (length != item->length || id >= ids_next(chunks->ids, id & CHUNK_BULK))
 		return -ENOENT;
-	*ret_id = id;
+	*ret_id = damaged_resolve(chunks->damaged, id);
 	return 0;
 }
 
-/* settle() holds mark_lock shared during all steps: the collector sees what is found here in the set. */
+/* settle_hits() holds mark_lock shared during all steps: the collector sees what is found here in the set. */
 static void look_up_slice(void *arg, size_t index)
 {
 	struct chunks_group *group = arg;
@@ -123,19 +124,44 @@ static int number_items(struct chunks_group *group, uint64_t *ret_first)
 	return 0;
 }
 
-static int settle(struct chunks_group *group, uint64_t *ret_first)
+/* What is in the store is settled first, and stays there from then on. Reading it takes a while, in which the collector is not held up. */
+static int settle_hits(struct chunks_group *group)
 {
 	struct chunks *chunks = group->chunks;
-	int ret;
 
 	rwlock_read(&chunks->mark_lock);
 	pool_run(chunks->pool, look_up_slice, group, group->slices.count);
-	ret = atomic_load(&group->error);
-	if (!ret)
-		ret = number_items(group, ret_first);
 	group->settled = group->item_count;
 	rwlock_give(&chunks->mark_lock);
+	return atomic_load(&group->error);
+}
+
+static int settle_new(struct chunks_group *group, uint64_t *ret_first)
+{
+	int ret;
+
+	rwlock_read(&group->chunks->mark_lock);
+	for (size_t i = 0; i < group->item_count; i++) {
+		struct item *item = &group->items[i];
+
+		if (item->unsound) {
+			item->heals = item->id;
+			item->is_new = true;
+		}
+	}
+	ret = number_items(group, ret_first);
+	rwlock_give(&group->chunks->mark_lock);
 	return ret;
+}
+
+static int settle(struct chunks_group *group, uint64_t *ret_first)
+{
+	int ret = settle_hits(group);
+
+	if (ret)
+		return ret;
+	hits_verify(group);
+	return settle_new(group, ret_first);
 }
 
 /* In a run whose last pieces did not shrink, a few are tried until one does. Threads that look at once may try one more or less. */
@@ -277,9 +303,14 @@ static int store_new(struct chunks_group *group, uint64_t first, struct kv_batch
 
 static void index_new(const struct chunks_group *group, struct kv_batch *batch)
 {
-	for (size_t i = 0; i < group->item_count; i++)
-		if (group->items[i].is_new)
-			dedup_put(batch, group->items[i].sha256, group->items[i].length, group->items[i].id);
+	for (size_t i = 0; i < group->item_count; i++) {
+		const struct item *item = &group->items[i];
+
+		if (item->is_new)
+			dedup_put(batch, item->sha256, item->length, item->id);
+		if (item->heals)
+			damaged_replace(group->chunks->damaged, batch, item->heals, item->id);
+	}
 }
 
 static void make_pieces(struct chunks_group *group)

@@ -92,12 +92,14 @@ int chunks_read(struct chunks *chunks, uint64_t id, uint32_t offset, uint32_t le
 
 	if (entry)
 		return copy_out(chunks, entry, offset, len, out) ? -EIO : 0;
+	id = damaged_resolve(chunks->damaged, id);
 	ret = backend_get(chunks->backend, id, &record);
 	if (!ret) {
 		ret = read_record(chunks, id, record.bytes, record.len, offset, len, out);
 		backend_release(&record);
 	}
-	if (ret == -EBADMSG || ret == -ENOENT)
+	/* a chunk that is not there may have been removed, and who reads it will look again where it is */
+	if (chunk_is_damage(ret) && ret != -ENOENT)
 		damaged_add(chunks->damaged, id);
 	return !ret || ret == -ENOMEM ? ret : -EIO;
 }

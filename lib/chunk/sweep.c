@@ -31,7 +31,10 @@
  * A crash takes the end of the log and never its middle. A removal comes after the removal of the extents that made the chunk dead, so
  * it survives only if they do. backend_drop_run() syncs the log, because files are dropped at once.
  *
- * A dead chunk with a wrong checksum stays. Its SHA-256 cannot be trusted, so its entry in the index would stay and name nothing.
+ * A chunk Y that stands for a damaged one X (damaged.h) is needed when X is: after the walk it is added to the set (need_replacements). What
+ * comes to stand for X later is a new chunk of a group, which is kept as above.
+ *
+ * The entry of a damaged chunk in the index may stay and name nothing: whoever finds it reads what it names (hits.c).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -157,13 +160,13 @@ static int remove_under_lock(struct sweep *sweep, struct kv_batch *batch)
 		uint32_t length;
 		int ret;
 
-		if (!dead->sound || chunk_set_has(sweep->set, dead->id))
+		if (chunk_set_has(sweep->set, dead->id))
 			continue;
 		dead->removed = true;
 		if (sweep->dry_run)
 			continue;
 		/* two groups may have stored the same bytes at once: the entry names one of the two chunks */
-		ret = dedup_get(sweep->chunks->kv, dead->sha256, &named, &length);
+		ret = dead->sound ? dedup_get(sweep->chunks->kv, dead->sha256, &named, &length) : -ENOENT;
 		if (ret && ret != -ENOENT)
 			return ret;
 		if (!ret && named == dead->id)
@@ -229,7 +232,48 @@ static int sweep_all(struct sweep *sweep, bool (*stop)(void *arg), void *stop_ar
 	return ret ? ret : drop_run(sweep);
 }
 
-int chunks_sweep(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end, bool (*stop)(void *arg),
+/* What is read instead of a needed chunk is needed. */
+static void need_replacements(struct chunk_set *set, const struct chunk_damage *list, size_t count)
+{
+	bool more = true;
+
+	while (more) {
+		more = false;
+		for (size_t i = 0; i < count; i++) {
+			const struct chunk_damage *damage = &list[i];
+
+			if (damage->replacement == CHUNK_NONE || !chunk_set_has(set, damage->chunk) || chunk_set_has(set, damage->replacement))
+				continue;
+			chunk_set_add(set, damage->replacement);
+			more = true;
+		}
+	}
+}
+
+/* Damaged chunks that nothing needs leave the list. They are removed unseen: they may lie where nothing can be read. */
+static int forget_damaged(struct chunks *chunks, struct chunk_set *set, bool dry_run)
+{
+	struct kv_batch *batch = kv_batch_new();
+	AUTO_FREE struct chunk_damage *list = NULL;
+	size_t count;
+	int ret;
+
+	rwlock_write(&chunks->mark_lock);
+	count = chunks_list_damage(chunks, &list);
+	need_replacements(set, list, count);
+	for (size_t i = 0; i < count && !dry_run; i++) {
+		if (chunk_set_has(set, list[i].chunk))
+			continue;
+		damaged_forget(chunks->damaged, batch, list[i].chunk);
+		backend_drop(batch, list[i].chunk);
+	}
+	ret = kv_batch_count(batch) ? kv_write(chunks->kv, batch, 0) : 0;
+	rwlock_give(&chunks->mark_lock);
+	kv_batch_free(batch);
+	return ret;
+}
+
+int chunks_sweep(struct chunks *chunks, struct chunk_set *set, uint64_t first, uint64_t end, bool (*stop)(void *arg),
                  void *stop_arg, bool dry_run, uint64_t *ret_chunks, uint64_t *ret_bytes)
 {
 	struct sweep *sweep;
@@ -242,6 +286,9 @@ int chunks_sweep(struct chunks *chunks, const struct chunk_set *set, uint64_t fi
 	rwlock_give(&chunks->mark_lock);
 	if (!watermark || (first ^ end) & CHUNK_BULK)
 		return -EINVAL;
+	ret = forget_damaged(chunks, set, dry_run);
+	if (ret)
+		return ret;
 	sweep = xcalloc(1, sizeof(*sweep));
 	*sweep = (struct sweep){.chunks = chunks, .set = set, .at = first, .end = MIN(end, watermark), .dry_run = dry_run};
 	ret = sweep_all(sweep, stop, stop_arg);

@@ -8,7 +8,7 @@
 /* Notes what was found missing or damaged. */
 static int noted(struct chunks *chunks, uint64_t id, int ret)
 {
-	if (ret == -EBADMSG || ret == -ENOENT)
+	if (chunk_is_damage(ret))
 		damaged_add(chunks->damaged, id);
 	return ret;
 }
@@ -17,7 +17,10 @@ int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_len, uint8_t
 {
 	struct backend_record record;
 	struct chunk_header header;
-	int ret = backend_get(chunks->backend, id, &record);
+	int ret;
+
+	id = damaged_resolve(chunks->damaged, id);
+	ret = backend_get(chunks->backend, id, &record);
 
 	if (!ret) {
 		ret = chunk_record_open(id, record.bytes, record.len, &header);
@@ -34,7 +37,10 @@ int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_len, uint8_t
 int chunks_verify(struct chunks *chunks, uint64_t id)
 {
 	struct backend_record record;
-	int ret = backend_get(chunks->backend, id, &record);
+	int ret;
+
+	id = damaged_resolve(chunks->damaged, id);
+	ret = backend_get(chunks->backend, id, &record);
 
 	if (!ret) {
 		ret = chunk_record_verify(chunks->scratch, id, record.bytes, record.len);
@@ -46,7 +52,10 @@ int chunks_verify(struct chunks *chunks, uint64_t id)
 int chunks_stored(struct chunks *chunks, uint64_t id, uint64_t *ret_bytes)
 {
 	struct backend_record record;
-	int ret = backend_get(chunks->backend, id, &record);
+	int ret;
+
+	id = damaged_resolve(chunks->damaged, id);
+	ret = backend_get(chunks->backend, id, &record);
 
 	if (ret)
 		return ret;
@@ -63,4 +72,30 @@ uint64_t chunks_estimate(struct chunks *chunks)
 uint64_t chunks_disk_bytes(struct chunks *chunks)
 {
 	return backend_disk_bytes(chunks->backend);
+}
+
+void chunks_save_damage(struct chunks *chunks)
+{
+	damaged_save(chunks->damaged);
+}
+
+size_t chunks_list_damage(struct chunks *chunks, struct chunk_damage **ret_list)
+{
+	return damaged_list(chunks->damaged, ret_list);
+}
+
+bool chunks_tell_damage(struct chunks *chunks, uint64_t id)
+{
+	return damaged_tell(chunks->damaged, damaged_resolve(chunks->damaged, id));
+}
+
+int chunks_found_whole(struct chunks *chunks, uint64_t id)
+{
+	struct kv_batch *batch = kv_batch_new();
+	int ret;
+
+	damaged_forget(chunks->damaged, batch, id);
+	ret = kv_write(chunks->kv, batch, 0);
+	kv_batch_free(batch);
+	return ret;
 }

@@ -228,6 +228,26 @@ struct small_key catalog_key_identity(uint32_t family, uint32_t view)
 	return key;
 }
 
+struct small_key catalog_key_damage(uint64_t chunk)
+{
+	struct small_key key = tagged('C');
+
+	put_u64(key.bytes, &key.len, chunk);
+	return key;
+}
+
+int catalog_key_damage_parse(const void *key, size_t len, uint64_t *ret_chunk)
+{
+	struct reader reader = reader_over(key, len);
+	const uint8_t tag = read_u8(&reader);
+	const uint64_t chunk = read_be64(&reader);
+
+	if (reader.bad || reader.left || tag != 'C' || !chunk_id_valid(chunk))
+		return -EBADMSG;
+	*ret_chunk = chunk;
+	return 0;
+}
+
 struct small_key catalog_key_digest(uint32_t family, uint64_t ino, uint64_t epoch)
 {
 	struct small_key key = catalog_key_u32('H', family);

@@ -22,6 +22,7 @@
  *   'P' | view u32                             -> prune record: a destroyed view whose versions wait to be pruned
  *   'I' | family u32 | view u32                -> identity record of a snapshot
  *   'H' | family u32 | inode u64 | ~epoch u64  -> digest record: of the inode as it was when that epoch was closed
+ *   'C' | chunk id u64                         -> damage record: the chunk was found damaged, and which one stands for it
  *   'J' | name                                 -> state of a background job (garbage collection, schedule)
  *   'K', 'R'                                   reserved: keys of encrypted stores, places of remote chunks
  *
@@ -98,6 +99,8 @@ struct small_key catalog_key_u32(char tag, uint32_t number);                    
 struct small_key catalog_key_orphan(uint32_t dataset, uint64_t ino);
 struct small_key catalog_key_snapshot_orphan(uint32_t view, uint64_t ino);
 struct small_key catalog_key_identity(uint32_t family, uint32_t view);
+struct small_key catalog_key_damage(uint64_t chunk);                            /* chunk 0 gives the first of all */
+WARN_UNUSED int catalog_key_damage_parse(const void *key, size_t len, uint64_t *ret_chunk); /* -EBADMSG: it is no such key */
 struct small_key catalog_key_digest(uint32_t family, uint64_t ino, uint64_t epoch);
 WARN_UNUSED int catalog_key_digest_parse(const void *key, size_t len, uint32_t *ret_family, uint64_t *ret_ino, uint64_t *ret_epoch);
 struct small_key chunk_key(uint64_t id);

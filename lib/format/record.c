@@ -385,6 +385,27 @@ int chunk_header_decode(const void *value, size_t len, struct chunk_header *ret_
 	return 0;
 }
 
+void damage_record_encode(const struct damage_record *record, struct buf *out)
+{
+	buf_add_u8(out, FORMAT_VERSION);
+	buf_add_le64(out, (uint64_t)record->found);
+	buf_add_le64(out, record->replacement);
+}
+
+int damage_record_decode(const void *value, size_t len, struct damage_record *ret_record)
+{
+	struct reader reader = reader_over(value, len);
+	struct damage_record record;
+
+	check_version(&reader);
+	record.found = (int64_t)read_le64(&reader);
+	record.replacement = read_le64(&reader);
+	if (!complete(&reader) || (record.replacement != CHUNK_NONE && !chunk_id_valid(record.replacement)))
+		return -EBADMSG;
+	*ret_record = record;
+	return 0;
+}
+
 void dedup_record_encode(const struct dedup_record *record, struct buf *out)
 {
 	buf_add_u8(out, FORMAT_VERSION);

@@ -14,6 +14,7 @@
  * chunk    u64 checksum: XXH3-64, seeded with the chunk id, of all that follows | u8 version | u8 codec (0 plain, 1 zstd) | u8 hash |
  *          u8 cipher | u32 plain length | 32 bytes identity of the plain bytes | stored bytes
  * dedup    u8 version | u8 hash | u64 chunk | u32 plain length
+ * damage   u8 version | i64 seconds: found | u64 chunk with the same plain bytes that stands for it; 0: none
  * line     u32 count | count x (u64 first, u64 last), ascending, disjoint, not adjacent
  * dataset  u8 version | u32 id | u32 family | u32 view | u64 epoch | i64 created | i32 level | line | u32 len, schedule (JSON or "")
  * snapshot u8 version | u32 dataset | u32 family | u32 view | u64 number | i64 s, u32 ns taken | u64 files | u64 bytes | u32 flags |
@@ -183,6 +184,15 @@ struct dedup_record {
 
 void dedup_record_encode(const struct dedup_record *record, struct buf *out);
 WARN_UNUSED int dedup_record_decode(const void *value, size_t len, struct dedup_record *ret_record);
+
+/* A chunk that was found missing or damaged. */
+struct damage_record {
+	int64_t found;        /* seconds since 1970 */
+	uint64_t replacement; /* a chunk with the same plain bytes, which is read instead; CHUNK_NONE: there is none yet */
+};
+
+void damage_record_encode(const struct damage_record *record, struct buf *out);
+WARN_UNUSED int damage_record_decode(const void *value, size_t len, struct damage_record *ret_record);
 
 void chunk_header_encode(const struct chunk_header *header, uint8_t out[CHUNK_HEADER_LEN]); /* stored bytes follow it */
 WARN_UNUSED int chunk_header_decode(const void *value, size_t len, struct chunk_header *ret_header);

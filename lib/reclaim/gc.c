@@ -174,7 +174,7 @@ static bool stop_sweep(void *arg)
 	return stop_here(arg, "gc-sweep");
 }
 
-static int sweep(struct run *run, const struct chunk_set *set, uint64_t first, uint64_t end)
+static int sweep(struct run *run, struct chunk_set *set, uint64_t first, uint64_t end)
 {
 	uint64_t chunks, bytes;
 	int result = chunks_sweep(run->store->chunks, set, first, end, stop_sweep, run, run->options->dry_run, &chunks, &bytes);

@@ -123,6 +123,7 @@ static const struct {
 	{dedup_again, NULL},
 	{identity_again, NULL},
 	{digest_again, NULL},
+	{damage_again, NULL},
 };
 
 static void fuzz_record(round_trip *again, const uint8_t *data, size_t len)
@@ -190,6 +191,7 @@ static void make_seeds(struct buf seeds[SEED_COUNT])
 	identity_record_encode(header + CHUNK_HEADER_LEN - NODE_LEN, &seeds[13]);
 	digest_record_encode(&(struct digest_record){.has_content = true, .size = 9, .allocated = 9, .is_sparse = true, .has_sha256 = true},
 			     &seeds[14]);
+	damage_record_encode(&(struct damage_record){.found = 1700000000, .replacement = CHUNK_BULK | 9}, &seeds[15]);
 }
 
 static uint64_t next_random(uint64_t *random)

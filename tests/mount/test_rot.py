@@ -58,3 +58,86 @@ def test_store_whose_last_chunk_is_damaged_opens(store):
     files.put(store.points[-1] + "/d/next", noise(2))
     store.umount()
     assert reads(store.mount() + "/d/next", noise(2))
+
+
+def put_synced(path, data):
+    with open(path, "wb") as handle:
+        handle.write(data)
+        os.fsync(handle.fileno())
+
+
+def test_good_copy_heals_all_snapshots(rotten, store):
+    assert not reads(rotten + "/7", noise(7))
+    put_synced(rotten + "/again", noise(7))
+    for _ in range(2):
+        for name in ("again", "7", ".snapshots/v1/7"):
+            assert reads(f"{rotten}/{name}", noise(7)), name
+        store.umount()
+        store.mount(os.path.dirname(rotten))
+
+
+def test_copy_of_what_nobody_has_read_since_heals_it(rotten):
+    put_synced(rotten + "/again", noise(7))
+    assert reads(rotten + "/again", noise(7)) and reads(rotten + "/.snapshots/v1/7", noise(7))
+
+
+def test_content_that_rots_under_the_daemon_is_healed_by_a_copy(fs, store):
+    put_synced(fs + "/file", noise(1))
+    assert reads(fs + "/file", noise(1))
+    os.unlink(fs + "/file")
+    store.ok("-s", store.path, "snapshot", "create", "d@empty")
+    put_synced(fs + "/first", noise(1))
+    store.ok("-s", store.path, "snapshot", "create", "d@v1")
+    store.umount()
+    fs = store.mount() + "/d"
+    assert reads(fs + "/first", noise(1))
+    assert rot.content(store, noise(1), 100000) == 1
+    put_synced(fs + "/second", noise(1))
+    rot.forget()
+    assert reads(fs + "/second", noise(1)) and reads(fs + "/.snapshots/v1/first", noise(1))
+
+
+def test_import_heals(rotten, store, area):
+    os.mkdir(area + "/source")
+    files.put(area + "/source/again", noise(7))
+    store.ok("-s", store.path, "import", area + "/source", "d/imported")
+    assert reads(rotten + "/imported/again", noise(7)) and reads(rotten + "/7", noise(7))
+
+
+def test_what_stands_for_a_damaged_chunk_stays_while_a_snapshot_needs_it(rotten, store):
+    put_synced(rotten + "/again", noise(7))
+    os.unlink(rotten + "/again")
+    os.unlink(rotten + "/7")
+    store.ok("-s", store.path, "gc")
+    rot.forget()
+    assert reads(rotten + "/.snapshots/v1/7", noise(7))
+    store.ok("-s", store.path, "snapshot", "destroy", "d@v1")
+    store.ok("-s", store.path, "gc")
+    put_synced(rotten + "/7", noise(7))
+    assert reads(rotten + "/7", noise(7))
+
+
+def test_replacement_that_rots_is_healed_too(rotten, store):
+    put_synced(rotten + "/again", noise(7))
+    store.umount()
+    assert rot.content(store, noise(7), 100000) == 1
+    store.mount(os.path.dirname(rotten))
+    assert not reads(rotten + "/7", noise(7))
+    put_synced(rotten + "/third", noise(7))
+    assert reads(rotten + "/7", noise(7)) and reads(rotten + "/.snapshots/v1/7", noise(7))
+
+
+def test_only_the_chunk_that_is_damaged_answers_eio(fs, store):
+    data = noise("long", 3 << 20)
+    put_synced(fs + "/long", data)
+    store.umount()
+    assert rot.content(store, data, 1500000) == 1
+    bad = []
+    with open(store.mount(store.area + "/mnt") + "/d/long", "rb") as handle:
+        for at in range(0, len(data), 4096):
+            try:
+                assert os.pread(handle.fileno(), 4096, at) == data[at : at + 4096]
+            except OSError as problem:
+                assert problem.errno == errno.EIO
+                bad.append(at)
+    assert bad and bad[0] <= 1500000 <= bad[-1] + 4096 and bad[-1] - bad[0] <= 262144

@@ -37,6 +37,7 @@ AGAIN(snapshot, snapshot_record_clear)
 AGAIN(family, nothing_to_clear)
 AGAIN(prune, prune_record_clear)
 AGAIN(dedup, nothing_to_clear)
+AGAIN(damage, nothing_to_clear)
 AGAIN(digest, nothing_to_clear)
 
 static inline int identity_again(const void *value, size_t len, struct buf *out)

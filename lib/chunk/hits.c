@@ -1,0 +1,100 @@
+/*
+ * A piece that the store has already becomes a reference to its chunk. From then on the chunk is all there is of it: the bytes that came in
+ * are thrown away. So the chunk is read first, every time, and must have a true checksum and the right identity. What is not there is
+ * stored anew, and stands for the damaged chunk (damaged.h).
+ *
+ * Why every time, and not a sample, or only what was not read for long: a disk may have changed a chunk a moment ago, whoever copies a data
+ * set in again does it because something is damaged, and it costs little. Measured with 1 GiB of noise that was in the store already, on
+ * 2 processors with a disk of 1.2 GB/s: import took 1.0-1.25 s without this and takes 1.2-1.7 s while the store is in the page cache; 1.3 and
+ * 1.5-2.2 s when neither the source nor the store is.
+ */
+#include "lib/chunk/hits.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/chunk/chunk_record.h"
+
+/* Less is not worth a read of several chunks at once. */
+#define MANY_MIN (16U << 10)
+#define RUN_MAX 64
+/* One step of the pool takes so many slices: about 2 MiB, since larger reads are faster. */
+#define STEP_SLICES 8
+
+static bool is_hit(const struct item *item)
+{
+	return !item->twin && !item->is_new;
+}
+
+static int check_record(const struct item *item, const uint8_t *record, size_t len)
+{
+	struct chunk_header header;
+	int ret = chunk_record_open(item->id, record, len, &header);
+
+	if (ret)
+		return ret;
+	return header.plain_len == item->length && !memcmp(header.sha256, item->sha256, DIGEST_LEN) ? 0 : -EBADMSG;
+}
+
+/* The database's word. */
+static void check_item(struct chunks *chunks, struct item *item)
+{
+	struct backend_record record;
+	int ret = backend_get(chunks->backend, item->id, &record);
+
+	if (!ret) {
+		ret = check_record(item, record.bytes, record.len);
+		backend_release(&record);
+	}
+	item->unsound = ret;
+	if (ret)
+		damaged_add(chunks->damaged, item->id);
+}
+
+/* `count` items whose ids follow one another. */
+static void check_run(struct chunks *chunks, struct item *items, size_t count, uint64_t bytes)
+{
+	struct kv_value values[RUN_MAX] = {0};
+	struct scratch *tools = NULL;
+
+	if (bytes >= MANY_MIN && (items->id & CHUNK_BULK)) {
+		tools = scratch_take(chunks->scratch);
+		(void)backend_get_many(chunks->backend, items->id, count, &tools->raw, values);
+	}
+	for (size_t i = 0; i < count; i++)
+		if (!values[i].data || check_record(&items[i], values[i].data, values[i].len))
+			check_item(chunks, &items[i]);
+	if (tools)
+		scratch_put(chunks->scratch, tools);
+}
+
+static void verify_step(void *arg, size_t index)
+{
+	struct chunks_group *group = arg;
+	const size_t end = group->slices.at[MIN((index + 1) * STEP_SLICES, group->slices.count)];
+
+	for (size_t i = group->slices.at[index * STEP_SLICES]; i < end;) {
+		struct item *first = &group->items[i];
+		uint64_t bytes = first->length;
+		size_t count = 1;
+
+		if (!is_hit(first)) {
+			i++;
+			continue;
+		}
+		for (; count < RUN_MAX && i + count < end && is_hit(&first[count]) && first[count].id == first->id + count; count++)
+			bytes += first[count].length;
+		check_run(group->chunks, first, count, bytes);
+		i += count;
+	}
+}
+
+void hits_verify(struct chunks_group *group)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < group->item_count && !any; i++)
+		any = is_hit(&group->items[i]);
+	if (any)
+		pool_run(group->chunks->pool, verify_step, group, (group->slices.count + STEP_SLICES - 1) / STEP_SLICES);
+}
