@@ -114,6 +114,44 @@ static void test_killed_in_a_commit_the_content_is_old_or_new(void **state)
 	}
 }
 
+/* Bytes are written over others, then the file is cut behind them; nobody syncs. */
+static void run_cut(struct tree_store *store)
+{
+	struct setattr cut = { .mask = SET_SIZE, .size = FILE_LEN / 2 };
+	struct inode *inode;
+	struct attr attr;
+
+	tree_store_open(store, true);
+	inode = new_file(store, "big");
+	put(inode, 'a', FILE_LEN);
+	REQUIRE(inode_sync(inode) == 0);
+	put(inode, 'b', FILE_LEN / 2);
+	REQUIRE(view_setattr(store->view, inode_ino(inode), &cut, &attr) == 0);
+	kill(getpid(), SIGKILL);
+}
+
+static void run_check_cut(struct tree_store *store)
+{
+	struct inode *inode;
+
+	tree_store_open(store, false);
+	inode = open_file(store, "big");
+	REQUIRE(has(inode, 'a', FILE_LEN) || has(inode, 'b', FILE_LEN / 2));
+	inode_close(inode);
+	tree_store_close(store);
+}
+
+static void test_a_file_is_not_cut_before_what_was_written_to_it_is_there(void **state)
+{
+	struct tree_store store;
+
+	prepare(&store);
+	int status = in_process("", run_cut, &store);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	assert_int_equal(in_process("", run_check_cut, &store), 0);
+	tree_store_remove(&store);
+}
+
 static void run_failing_commit(struct tree_store *store)
 {
 	struct inode *big, *small;
@@ -323,6 +361,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_killed_in_a_commit_the_content_is_old_or_new),
 		cmocka_unit_test(test_killed_after_a_copy_the_bytes_before_it_are_no_hole),
+		cmocka_unit_test(test_a_file_is_not_cut_before_what_was_written_to_it_is_there),
 		cmocka_unit_test(test_a_failed_commit_loses_nothing_and_is_told),
 		cmocka_unit_test(test_a_failed_group_is_tried_file_by_file),
 		cmocka_unit_test(test_writers_beyond_the_budget_go_on),

@@ -26,7 +26,8 @@ void content_let_others(void); /* called without locks between two steps */
 /*
  * The change of a file's length:
  *
- *   content_shorten     without locks, before a transaction: cuts off what does not fit into one batch
+ *   content_shorten     without locks, before a transaction: commits what was written before, if that must be, and cuts off what does not
+ *                       fit into one batch
  *   content_truncate    within the transaction, which began when nothing of the inode was being committed: removes extents beyond `size`,
  *                       sets size and record.size. The caller puts the inode
  *   content_truncated   after it was written, still with inode->lock: drops what is buffered beyond the size

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "lib/base/clock.h"
+#include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/inodes/extent_edit.h"
@@ -61,12 +62,27 @@ static int shorten_step(struct inode *inode, uint64_t size)
 	return result < 0 ? result : 1;
 }
 
+/*
+ * What was written before comes before: if committed bytes are to be cut off and others are still buffered, a crash after this would leave the
+ * new length and not what was written to the rest. On a full disk room matters more than order.
+ */
+static int commit_before(struct inode *inode, uint64_t size)
+{
+	mutex_take(&inode->lock);
+	inode_wait_drained(inode);
+	bool is_needed = !inode->gone && size > 0 && size < inode->record.size && dirty_overlaps(&inode->active, 0, size);
+	mutex_give(&inode->lock);
+	int result = is_needed ? committer_run(inode->view->tree, inode->view, inode) : 0;
+	return result == -ENOSPC ? 0 : result;
+}
+
 int content_shorten(struct inode *inode, uint64_t size)
 {
-	int result;
-
 	if (size > FILE_SIZE_MAX)
 		return -EFBIG;
+	int result = commit_before(inode, size);
+	if (result < 0)
+		return result;
 	do {
 		mutex_take(&inode->lock);
 		inode_wait_drained(inode);
