@@ -1,12 +1,11 @@
 /*
- * RocksDB's own log: warnings and errors of its background work. RocksDB renames the last log and begins a new one even where it then
- * refuses to open the database, but a database that is refused must not be touched. So the log is begun in a directory beside the database,
- * and becomes DB/LOG when the database is open. Internal to lib/kv.
+ * RocksDB's own log of text, which there shall not be: when a line of it cannot be written, on a full disk for one, the next line ends the
+ * process (an assertion, which Debian's build keeps). But RocksDB opens no database without that file. It even makes it, and renames the last
+ * one, where it then refuses to open the database, and a database that is refused must not be touched. So the file is made in a directory
+ * beside the database, which goes when the database is open, and nothing is written to it afterwards. Internal to lib/kv.
  */
 #ifndef CORPUSFS_KV_INFO_LOG_H
 #define CORPUSFS_KV_INFO_LOG_H
-
-#include <stdbool.h>
 
 #include <rocksdb/c.h>
 
@@ -16,7 +15,7 @@ char *info_log_begin(const char *db, rocksdb_options_t *options);
 /* No log at all, for a database that is opened read-only. */
 void info_log_none(rocksdb_options_t *options);
 
-/* Frees and removes the directory; `opened`: the log replaces the last one. */
-void info_log_end(char *directory, const char *db, bool opened);
+/* Frees and removes the directory. */
+void info_log_end(char *directory);
 
 #endif

@@ -125,7 +125,7 @@ static char *open_native(struct kv *kv, const struct kv_options *options)
 	}
 	char *log_dir = info_log_begin(kv->path, kv->setup.db);
 	kv->db = rocksdb_open_column_families(kv->setup.db, kv->path, KV_HANDLE_COUNT, kv_family_names, families, kv->handles, &message);
-	info_log_end(log_dir, kv->path, !message);
+	info_log_end(log_dir);
 	return message;
 }
 
