@@ -97,6 +97,11 @@ struct backend_put {
 	struct buf record;
 };
 
+bool backend_takes_bulk(struct backend *backend)
+{
+	return kv_takes_files(backend->kv);
+}
+
 int backend_put_begin(struct backend *backend, uint64_t first, struct kv_batch *batch, struct backend_put **ret_put)
 {
 	struct backend_put *put = xcalloc(1, sizeof(*put));

@@ -46,6 +46,7 @@ void backend_refresh(struct backend *backend); /* closes files that were removed
  * Takes in the records of a group, in ascending order of their ids, which are of one kind. Bulk records are durable when
  * backend_put_end() returns 0; small ones are part of `batch`.
  */
+bool backend_takes_bulk(struct backend *backend); /* false: for now only small records */
 struct backend_put;
 WARN_UNUSED int backend_put_begin(struct backend *backend, uint64_t first, struct kv_batch *batch, struct backend_put **ret_put);
 WARN_UNUSED int backend_put(struct backend_put *put, uint64_t id, const uint8_t header[CHUNK_HEADER_LEN], const void *stored, size_t len);

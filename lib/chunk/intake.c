@@ -114,7 +114,7 @@ static int number_items(struct chunks_group *group, uint64_t *ret_first)
 			count++;
 		}
 	}
-	ret = count ? ids_take(group->chunks->ids, bytes >= BULK_MIN, count, &id) : 0;
+	ret = count ? ids_take(group->chunks->ids, bytes >= BULK_MIN && backend_takes_bulk(group->chunks->backend), count, &id) : 0;
 	if (ret)
 		return ret;
 	*ret_first = id;

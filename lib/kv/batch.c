@@ -123,7 +123,7 @@ int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
 	rocksdb_writebatch_destroy(native);
 	if (message)
 		atomic_store(&kv->log_suspect, true);
-	result = kv_result(kv, message);
+	result = kv_change_result(kv, message);
 	if (result == 0)
 		note_written(kv, batch, sequence);
 	promise.sequence = sequence;

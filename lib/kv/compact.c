@@ -35,7 +35,7 @@ int kv_flush(struct kv *kv)
 	for (int i = 0; i < KV_FAMILY_COUNT && result == 0; i++) {
 		char *message = NULL;
 		rocksdb_flush_cf(kv->db, wait, kv->handles[i], &message);
-		result = kv_result(kv, message);
+		result = kv_change_result(kv, message);
 	}
 	rocksdb_flushoptions_destroy(wait);
 	return result;

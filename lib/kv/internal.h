@@ -44,6 +44,7 @@ struct kv {
 	atomic_uint_fast64_t ingested;    /* up to here a change may have come with a file, and be in no log */
 	atomic_uint ingesting;
 	atomic_bool log_suspect;         /* a write failed: the log may not be touched but through RocksDB's own check (kv_sync) */
+	atomic_bool was_full;            /* RocksDB has met a full disk: see kv_takes_files */
 	pthread_mutex_t mutex;           /* guards message */
 	char message[KV_MESSAGE_MAX];
 };
@@ -89,5 +90,7 @@ uint64_t kv_last_sequence(void *kv);
 
 /* 0 if there is no message; else keeps and frees it and returns its errno. */
 int kv_result(struct kv *kv, char *message);
+/* The same, of a call that changes the database. */
+int kv_change_result(struct kv *kv, char *message);
 
 #endif

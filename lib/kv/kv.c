@@ -56,6 +56,15 @@ int kv_result(struct kv *kv, char *message)
 	return result;
 }
 
+int kv_change_result(struct kv *kv, char *message)
+{
+	int result = kv_result(kv, message);
+
+	if (result == -ENOSPC)
+		atomic_store(&kv->was_full, true);
+	return result;
+}
+
 void kv_last_error(struct kv *kv, char ret_text[KV_MESSAGE_MAX])
 {
 	pthread_mutex_lock(&kv->mutex);
@@ -261,7 +270,7 @@ uint64_t kv_unsynced_ms(struct kv *kv)
 static int sync_and_note(struct kv *kv)
 {
 	const struct kv_promise promise = kv_before_sync(kv);
-	int result = kv_result(kv, sync_log(kv));
+	int result = kv_change_result(kv, sync_log(kv));
 
 	/* What is on disk counts only if the log that it is in was still ours then. */
 	if (result == 0)
@@ -409,12 +418,12 @@ int kv_drop_range(struct kv *kv, enum kv_family family, const void *first, size_
 	buf_add(&limit, end, end_len);
 	limit.len = key_before(limit.data, limit.len);
 	rocksdb_delete_file_in_range_cf(kv->db, handle, first, first_len, (const char *)limit.data, limit.len, &message);
-	result = kv_result(kv, message);
+	result = kv_change_result(kv, message);
 	if (result < 0)
 		return result;
 	message = NULL;
 	rocksdb_delete_range_cf(kv->db, kv->write, handle, first, first_len, end, end_len, &message);
-	return kv_result(kv, message);
+	return kv_change_result(kv, message);
 }
 
 static uint64_t property(struct kv *kv, enum kv_family family, const char *name)

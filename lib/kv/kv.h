@@ -122,7 +122,12 @@ WARN_UNUSED int kv_sst_new(struct kv *kv, enum kv_family family, const char *pat
 WARN_UNUSED int kv_sst_put(struct kv_sst *sst, const void *key, size_t key_len, const void *value, size_t value_len);
 WARN_UNUSED int kv_sst_finish(struct kv_sst *sst);
 void kv_sst_free(struct kv_sst *sst); /* also removes an unfinished or not ingested file */
-WARN_UNUSED int kv_ingest(struct kv *kv, struct kv_sst *sst); /* the file is the database's afterwards */
+WARN_UNUSED int kv_ingest(struct kv *kv, struct kv_sst *sst); /* the file is the database's afterwards; -EIO where it takes none */
+/*
+ * Once RocksDB 7.8 has met a full disk, it goes on by itself when there is room again, but to ingest a file then ends the process: it still
+ * believes that it has stopped, takes no number for the file, and has an assertion that there is one. Writes do as well, until it is opened anew.
+ */
+bool kv_takes_files(struct kv *kv);
 
 /* For the collector: whole files in (first, end) first, then the rest by range. */
 WARN_UNUSED int kv_drop_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len);

@@ -77,6 +77,14 @@ void kv_sst_free(struct kv_sst *sst)
 	free(sst);
 }
 
+bool kv_takes_files(struct kv *kv)
+{
+	uint64_t failures = 0;
+
+	return !atomic_load(&kv->was_full) &&
+	       (rocksdb_property_int(kv->db, "rocksdb.background-errors", &failures) != 0 || failures == 0);
+}
+
 int kv_ingest(struct kv *kv, struct kv_sst *sst)
 {
 	const char *const files[] = {sst->path};
@@ -85,6 +93,8 @@ int kv_ingest(struct kv *kv, struct kv_sst *sst)
 
 	if (result == 0)
 		result = kv_admit(kv, true);
+	if (result == 0 && !kv_takes_files(kv))
+		result = -EIO;
 	if (result < 0)
 		return result;
 	if (sst->state != SST_FINISHED)
@@ -107,7 +117,7 @@ int kv_ingest(struct kv *kv, struct kv_sst *sst)
 	rocksdb_ingestexternalfileoptions_destroy(options);
 	if (!message)
 		sst->state = SST_INGESTED;
-	result = kv_result(kv, message);
+	result = kv_change_result(kv, message);
 	if (result == 0)
 		result = kv_admit(kv, true);
 	return result < 0 ? result : fault_point("kv.ingest.after");
