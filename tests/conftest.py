@@ -43,6 +43,18 @@ def pytest_runtest_setup(item):
 
 def pytest_addoption(parser):
     parser.addoption("--snapshot-steps", type=int, default=1, metavar="FACTOR", help="how much more the random tests of snapshots do (default 1)")
+    parser.addoption("--seed", type=int, default=1, metavar="NUMBER", help="of the tests that play at random (default 1)")
+    parser.addoption("--rounds", type=int, default=1, metavar="FACTOR", help="how much more the tests of crashes do (default 1)")
+
+
+@pytest.fixture
+def seed(request):
+    return request.config.getoption("--seed")
+
+
+@pytest.fixture
+def rounds(request):
+    return request.config.getoption("--rounds")
 
 
 @pytest.fixture(scope="session")

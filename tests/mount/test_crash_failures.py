@@ -1,0 +1,85 @@
+"""System calls of the daemon fail under load: what fails is told, and what was acknowledged is there, after a power cut too."""
+
+import errno
+import os
+import random
+
+import pytest
+
+from harness import posix, procs, program
+from harness.crash import Stage, work_for_some_time
+
+ROUNDS = 10
+FAILURES = [
+    ("write", errno.EIO), ("write", errno.ENOSPC), ("write", errno.EINTR), ("write", 0), ("fdatasync", errno.EIO), ("fsync", errno.EIO),
+    ("fdatasync", errno.ENOSPC), ("rename", errno.EIO), ("fallocate", errno.ENOSPC), ("fallocate", errno.EOPNOTSUPP), ("open", errno.EIO),
+    ("open", errno.ENOSPC), ("open", errno.EMFILE), ("link", errno.EIO), ("link", errno.EPERM),
+]  # fmt: skip
+
+
+@pytest.fixture
+def stage(run, area, seed):
+    made = Stage(area, run, seed)
+    made.store.expected.append(" error ")  # whatever the daemon says of it
+    yield made
+    made.close()
+
+
+def one_round(stage, call, error):
+    """Calls fail from some moment on, once or more often. Then the power fails, or the daemon dies, or it is unmounted."""
+    stage.load()
+    skip, times = stage.chance.randrange(40), stage.chance.choice((1, 1, 3, 100000))
+    print(f"{call} fails with {error} after {skip} calls, {times} times")
+    stage.failures.order(call, error, skip, times)
+    work_for_some_time(stage.chance, 0.5)
+    stage.look(*stage.cut())
+    dies = stage.chance.random() < 0.4
+    if dies:
+        stage.kill()
+        stage.stop()
+    else:
+        stage.stop()
+    on_disk = not dies and stage.leave()
+    stage.counts["injected failures"] += stage.failures.stop()
+    if on_disk:
+        stage.look(*stage.cut(), accepted=True)
+    stage.mount()
+    stage.check(accepted=on_disk)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(180)
+def test_failing_system_calls_under_load(stage, rounds):
+    chosen = stage.chance.sample(FAILURES, len(FAILURES))
+    for number in range(max(ROUNDS * rounds // program.scale(), 3)):
+        one_round(stage, *chosen[number % len(chosen)])
+    print(stage.counts)
+
+
+def test_a_disk_that_was_full_for_a_moment_is_written_again(stage):
+    """By someone else, so that the engine meets it; without a remount, much content too."""
+    path = stage.point + "/d/file"
+    with open(path, "wb") as handle:
+        handle.write(b"x")
+        handle.flush()
+        stage.failures.order("fdatasync", errno.ENOSPC, 0, 1)
+        with pytest.raises(OSError):
+            os.fsync(handle.fileno())
+    assert stage.failures.stop() == 1
+
+    def write():
+        with open(path, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        return True
+
+    data = random.Random(1).randbytes(4 << 20)
+    procs.poll(lambda: posix.outcome(write) == "ok", 40, "the store can be written again", 0.5)
+    for _ in range(3):
+        data = os.urandom(4 << 20)
+        write()
+    assert procs.alive(stage.store.pid)
+    stage.kill()
+    stage.mount()
+    assert procs.read(path) == data
