@@ -83,6 +83,7 @@ static const struct column mount_columns[] = {
 	{"read_only", "READ-ONLY", COLUMN_FLAG},
 	{"open_files", "OPEN FILES", COLUMN_NUMBER},
 	{"requests", "REQUESTS", COLUMN_NUMBER},
+	{"oldest", "OLDEST UNANSWERED", COLUMN_TEXT},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
@@ -119,7 +120,12 @@ static void print_gc(const json_t *status)
 static void complete_row(json_t *row)
 {
 	const bool detached = json_is_true(json_object_get(row, "detached"));
+	const char *op = json_string_value(json_object_get(row, "oldest_op"));
+	const long long seconds = json_integer_value(json_object_get(row, "oldest_ms")) / 1000;
 
+	if (op && op[0])
+		json_object_set_new(row, "oldest",
+		                    json_sprintf("%s, %lld s, %s", op, seconds, json_string_value(json_object_get(row, "oldest_where"))));
 	json_object_set_new(row, "state", json_string(detached ? "detached" : "mounted"));
 	if (!json_object_get(row, "read_only"))
 		json_object_set_new(row, "read_only", json_false());

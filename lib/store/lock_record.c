@@ -17,9 +17,9 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
+#include "lib/base/procfs.h"
 
 #define BLOCK 4096
-#define STAT_MAX 4096
 #define COPY_TRIES 3
 #define ID_MAX 256
 #define XFS_MAGIC 0x58465342
@@ -54,20 +54,6 @@ static void read_line(const char *path, char *out, size_t size)
 	snprintf(out, size, "%.*s", (int)strcspn(line, "\n "), line);
 }
 
-/* From /proc/PID/stat: the state's letter and the time of start. The command's name, in parentheses, may hold anything. */
-static bool process_stat(pid_t pid, char *ret_state, uint64_t *ret_started)
-{
-	AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)pid);
-	AUTO_BUF text = BUF_INIT;
-
-	if (file_read(path, STAT_MAX, &text) < 0)
-		return false;
-	buf_add_u8(&text, 0);
-	const char *rest = strrchr((const char *)text.data, ')');
-	return rest && sscanf(rest + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64, ret_state,
-			      ret_started) == 2;
-}
-
 static void make_word(char word[LOCK_WORD_LEN + 1])
 {
 	uint64_t number;
@@ -94,7 +80,7 @@ int lock_record_of_us(int lock_fd, struct lock_record *ret_record)
 	snprintf(us.command, sizeof(us.command), "%s", program_invocation_short_name);
 	read_line("/etc/machine-id", us.machine, sizeof(us.machine));
 	read_line("/proc/sys/kernel/random/boot_id", us.boot, sizeof(us.boot));
-	if (!process_stat(us.pid, &state, &us.started))
+	if (!procfs_stat(us.pid, &state, &us.started))
 		us.started = 0;
 	make_word(us.word);
 	*ret_record = us;
@@ -297,7 +283,7 @@ static enum lock_writer process_state(const struct lock_record *record)
 	if (kill(record->pid, 0) < 0 && errno == ESRCH)
 		return LOCK_WRITER_DEAD;
 	/* Where other users' processes are hidden, that there is one must be enough. */
-	if (!process_stat(record->pid, &state, &started))
+	if (!procfs_stat(record->pid, &state, &started))
 		return LOCK_WRITER_RUNS;
 	if (state == 'Z' || state == 'X' || (record->started && started != record->started))
 		return LOCK_WRITER_DEAD;

@@ -77,9 +77,11 @@ bool entry_has_place(const struct entry *entry, const char *mountpoint)
 void entry_list(struct entry *entry, json_t *rows)
 {
 	struct mount_status status = {0};
+	struct mount_waiting waiting;
 	struct place *place;
 
 	mount_get_status(entry->mount, &status);
+	mount_get_waiting(entry->mount, &waiting);
 	forget_unmounted(entry);
 	DL_FOREACH (entry->places, place) {
 		json_t *row = json_deep_copy(place->args);
@@ -93,6 +95,10 @@ void entry_list(struct entry *entry, json_t *rows)
 		json_object_set_new(row, "killpriv_v2", json_boolean(status.killpriv_v2));
 		json_object_set_new(row, "no_open", json_boolean(status.no_open));
 		json_object_set_new(row, "read_ahead_kb", json_integer(status.read_ahead_kb));
+		json_object_set_new(row, "waiting", waiting.count < 0 ? json_null() : json_integer(waiting.count));
+		json_object_set_new(row, "oldest_op", json_string(waiting.op));
+		json_object_set_new(row, "oldest_ms", json_integer((json_int_t)waiting.ms));
+		json_object_set_new(row, "oldest_where", json_string(waiting.where));
 		json_array_append_new(rows, row);
 	}
 }

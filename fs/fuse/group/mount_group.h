@@ -26,6 +26,7 @@
 struct changes;
 struct open_count;
 struct mount;
+struct watch;
 
 struct mount_group {
 	struct store *store;
@@ -37,6 +38,7 @@ struct mount_group {
 	struct worker *dropper;  /* drops pages from the kernel's cache before a write is answered: files.c */
 	struct worker *digests;  /* what may take minutes: virtual_xattrs.c */
 	struct changes *changes;
+	struct watch *watch;
 	struct recent recent; /* snapshots.c */
 
 	struct mutex lock;
@@ -70,6 +72,7 @@ struct mount {
 	_Atomic uint64_t capabilities; /* how often somebody set security.capability: see files.c */
 	unsigned read_ahead_kb;
 	int result; /* of the commit at its end */
+	uint64_t told_unique; /* of the request that was told last of those that waited for long; the watch's */
 };
 
 static inline struct session *mount_session(const struct mount *mount)

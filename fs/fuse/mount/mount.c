@@ -9,6 +9,7 @@
 
 #include "fs/fuse/group/mount_group.h"
 #include "fs/fuse/mount/end.h"
+#include "fs/fuse/mount/watch.h"
 #include "fs/fuse/notify/changes.h"
 #include "fs/fuse/notify/hooks.h"
 #include "fs/fuse/ops/table.h"
@@ -44,6 +45,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	group->dropper = worker_new();
 	group->digests = worker_new();
 	group->changes = changes_new(group);
+	group->watch = watch_new(group);
 	hooks_set(group);
 	return group;
 }
@@ -61,6 +63,7 @@ void mount_group_free(struct mount_group *group)
 	while (group->alive)
 		mutex_wait(&group->lock, &group->ended_cond);
 	mutex_give(&group->lock);
+	watch_free(group->watch);
 	worker_free(group->worker);
 	worker_free(group->dropper);
 	worker_free(group->digests);

@@ -13,6 +13,7 @@
 #define CORPUSFS_FUSE_MOUNT_MOUNT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "fs/fuse/group/options.h"
@@ -80,5 +81,15 @@ struct mount_status {
 	unsigned read_ahead_kb;
 };
 void mount_get_status(struct mount *mount, struct mount_status *ret_status);
+
+/* Requests that wait for an answer. */
+struct mount_waiting {
+	int64_t count; /* -1: not known */
+	uint64_t ms;   /* since when the oldest does that was read; its operation, "" if there is none */
+	const char *op;
+	char where[96];
+	uint64_t ino, unique;
+};
+void mount_get_waiting(struct mount *mount, struct mount_waiting *ret_waiting);
 
 #endif

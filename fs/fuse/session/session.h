@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "fs/fuse/session/unanswered.h"
 #include "lib/base/error.h"
 
 #define SESSION_OPEN_KILL_PRIV (1 << 30)
@@ -91,6 +92,7 @@ struct session_info {
 	unsigned protocol_minor;
 	bool killpriv_v2;
 };
+bool session_oldest(struct session *session, struct unanswered_request *ret_request); /* that waits for an answer; false: none does */
 void session_get_info(const struct session *session, struct session_info *ret_info);
 
 #endif

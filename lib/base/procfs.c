@@ -1,0 +1,59 @@
+#include "lib/base/procfs.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/file.h"
+
+#define STAT_MAX 4096
+
+bool procfs_stat(pid_t pid, char *ret_state, uint64_t *ret_started)
+{
+	AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)pid);
+	AUTO_BUF text = BUF_INIT;
+
+	if (file_read(path, STAT_MAX, &text) < 0)
+		return false;
+	buf_add_u8(&text, 0);
+	/* the command's name, in parentheses, may hold anything */
+	const char *rest = strrchr((const char *)text.data, ')');
+	return rest && sscanf(rest + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %" SCNu64, ret_state,
+			      ret_started) == 2;
+}
+
+bool procfs_is_stopped(pid_t pid)
+{
+	uint64_t started;
+	char state;
+
+	return procfs_stat(pid, &state, &started) && (state == 'T' || state == 't');
+}
+
+/* The first line. */
+static void read_text(const char *path, char ret_text[PROCFS_TEXT_MAX])
+{
+	AUTO_BUF text = BUF_INIT;
+
+	ret_text[0] = '\0';
+	if (file_read(path, STAT_MAX, &text) < 0)
+		return;
+	buf_add_u8(&text, 0);
+	snprintf(ret_text, PROCFS_TEXT_MAX, "%.*s", (int)strcspn((const char *)text.data, "\n"), (const char *)text.data);
+}
+
+void procfs_name(pid_t pid, char ret_name[PROCFS_TEXT_MAX])
+{
+	AUTO_FREE char *path = xasprintf("/proc/%d/comm", (int)pid);
+
+	read_text(path, ret_name);
+}
+
+void procfs_waits_in(pid_t pid, pid_t thread, char ret_name[PROCFS_TEXT_MAX])
+{
+	AUTO_FREE char *path = xasprintf("/proc/%d/task/%d/wchan", (int)pid, (int)thread);
+
+	read_text(path, ret_name);
+	if (strcmp(ret_name, "0") == 0)
+		ret_name[0] = '\0';
+}
