@@ -279,125 +279,9 @@ static int run_mount(struct cli *cli)
 	return EXIT_OK;
 }
 
-/* --- umount --- */
-
-static int find_mount(const char *text, char **ret_mountpoint, char **ret_store, struct error *err)
-{
-	AUTO_FREE char *path = where_absolute(text);
-	enum where_kind kind;
-
-	if (!path)
-		return error_set(err, -errno, "%s: %s", text, strerror(errno));
-	kind = where_mounted(path, ret_store);
-	if (kind == WHERE_NOT_MOUNTED) {
-		error_set(err, -ENOENT, "nothing is mounted at %s", path);
-		error_hint(err, "corpusfs status shows the mounts of a store");
-		return -ENOENT;
-	}
-	if (kind == WHERE_OTHER) {
-		error_set(err, -EINVAL, "what is mounted at %s is not a corpusfs", path);
-		error_hint(err, "umount %s", path);
-		return -EINVAL;
-	}
-	*ret_mountpoint = steal_ptr(path);
-	return 0;
-}
-
-struct stopped {
-	bool in_use, lives_on; /* of mount.stop */
-};
-
-static int stop(const char *store, const char *mountpoint, bool lazy, struct stopped *ret_stopped, struct error *err)
-{
-	json_t *args, *value = NULL;
-	struct client *client = NULL;
-	int result = store ? client_connect(store, &client, err) : -ENOENT;
-
-	/* A store that cannot be written has no socket. */
-	if ((result == -ENOENT || result == -ECONNREFUSED) && where_is_read_only(mountpoint))
-		return where_unmount(mountpoint, lazy, err);
-	if (result == -ENOENT || result == -ECONNREFUSED) {
-		error_set(err, -ENOTCONN, "the daemon of %s does not listen", mountpoint);
-		error_hint(err, "umount %s", mountpoint);
-		return -ENOTCONN;
-	}
-	if (result < 0)
-		return result;
-	args = json_pack("{s:o, s:b}", "mountpoint", json_from_bytes(mountpoint), "lazy", lazy);
-	result = client_call(client, "mount.stop", args, NULL, &value, err);
-	if (result == 0 && json_is_true(json_object_get(value, "last")))
-		client_wait_end(client);
-	*ret_stopped = (struct stopped){.in_use = json_is_true(json_object_get(value, "in_use")),
-	                                .lives_on = json_is_true(json_object_get(value, "lives_on"))};
-	json_decref(args);
-	json_decref(value);
-	client_close(client);
-	return result;
-}
-
-/* A daemon that is just starting or leaving does not listen for a moment. */
-static int stop_patiently(const char *store, const char *mountpoint, bool lazy, struct stopped *ret_stopped, struct error *err)
-{
-	struct patience patience = {0};
-	int result;
-
-	do {
-		result = stop(store, mountpoint, lazy, ret_stopped, err);
-		if (result != -ENOTCONN && result != -ESHUTDOWN)
-			return result;
-		/* Somebody else's umount came first: what is left is to wait until the store is closed. */
-		if (where_mounted(mountpoint, NULL) != WHERE_OURS && (!store || store_locked_by(store) == 0))
-			return 0;
-	} while (run_wait(&patience, store ? store : "/"));
-	return result;
-}
-
-/* Says what is lost, and that is a failure: who removes the source of a copy when umount succeeds must not lose it. */
-static int remove_dead(const char *mountpoint)
-{
-	const bool read_only = where_is_read_only(mountpoint);
-	struct error err = {0};
-
-	if (where_remove_dead(mountpoint, &err) < 0)
-		return exit_with(&err);
-	if (read_only) {
-		printf("unmounted %s, whose daemon had died; it was read-only, so nothing is lost\n", mountpoint);
-		return EXIT_OK;
-	}
-	error_set(&err, -ENOTCONN, "unmounted %s, whose daemon had died: what was synced is on disk, what was not is lost", mountpoint);
-	error_hint(&err, "mount again and look what is there");
-	return exit_with(&err);
-}
-
-static int run_umount(struct cli *cli)
-{
-	AUTO_FREE char *mountpoint = NULL, *store = NULL;
-	struct stopped stopped = {0};
-	struct error err = {0};
-	int result = find_mount(cli->argv[0], &mountpoint, &store, &err);
-
-	if (result == 0 && where_health(mountpoint) == WHERE_DEAD)
-		return remove_dead(mountpoint);
-	if (result == 0)
-		result = stop_patiently(store, mountpoint, cli_option(cli, "lazy") != NULL, &stopped, &err);
-	if (result < 0)
-		return exit_with(&err);
-	if (stopped.in_use)
-		printf("detached %s, which is still in use; everything written so far is on disk\n", mountpoint);
-	else
-		printf("unmounted %s, everything is on disk%s\n", mountpoint,
-		       stopped.lives_on ? "; it is still in use where it was detached before, or in another mount namespace" : "");
-	return EXIT_OK;
-}
-
 static const struct option mount_option_list[] = {
 	{'f', "foreground", NULL, "stay in the foreground, log to standard error"},
 	{'o', NULL, "OPTION,...", "mount options, see above"},
-	OPTIONS_END,
-};
-
-static const struct option umount_option_list[] = {
-	{'l', "lazy", NULL, "detach now even if files are open"},
 	OPTIONS_END,
 };
 
@@ -425,14 +309,5 @@ const struct command mount_commands[] = {
          .max = 2,
          .options = mount_option_list,
          .run = run_mount},
-	{.name = "umount",
-         .operands = "MOUNTPOINT",
-         .summary = "unmount, when everything is on disk",
-         .details = "Also takes away the mount of a daemon that has died. The exit code is 1 then, as\n"
-                    "what was written and not synced is lost.\n",
-         .min = 1,
-         .max = 1,
-         .options = umount_option_list,
-         .run = run_umount},
 	{NULL},
 };

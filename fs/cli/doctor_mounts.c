@@ -26,8 +26,7 @@ static void look_at(void *arg, const char *mountpoint, const char *store, unsign
 		break;
 	case WHERE_SILENT:
 		look->silent = true;
-		mend = xasprintf("the file \"log\" in the store may say why; as root, echo 1 > /sys/fs/fuse/connections/%u/abort ends the mount",
-		                 connection);
+		mend = xasprintf("the file \"log\" in the store may say why; corpusfs umount --force %s ends the mount", mountpoint);
 		doctor_note(look->findings, mountpoint, "daemon", DOCTOR_BAD, "does not answer", mend);
 		break;
 	}

@@ -13,14 +13,13 @@
 #include "fs/daemon/control/client.h"
 #include "fs/daemon/process/process.h"
 #include "lib/base/clock.h"
-#include "lib/base/file.h"
+#include "lib/base/procfs.h"
 #include "lib/ops/ops.h"
 
 #define WAIT_STEP_MS 20
 #define PATIENCE_MS 3000          /* with a command that has the store */
 #define PATIENCE_DAEMON_MS 60000  /* with a daemon that comes or leaves */
 #define PATIENCE_ELSEWHERE_MS 100 /* nobody here has it: whoever had it has just gone, or came by another way and stays */
-#define COMM_MAX 64
 
 static int absolute_store(const char *path, char **ret_store, struct error *err)
 {
@@ -73,19 +72,18 @@ int run_find_store(const struct cli *cli, char **ret_store, struct error *err)
 	return 0;
 }
 
-static bool is_daemon(pid_t pid)
+bool run_is_daemon(pid_t pid)
 {
-	AUTO_FREE char *path = xasprintf("/proc/%d/comm", (int)pid);
-	AUTO_BUF comm = BUF_INIT;
+	char name[PROCFS_TEXT_MAX];
 
-	return file_read(path, COMM_MAX, &comm) == 0 && comm.len > strlen(DAEMON_PROCESS_NAME) &&
-	       memcmp(comm.data, DAEMON_PROCESS_NAME, strlen(DAEMON_PROCESS_NAME)) == 0;
+	procfs_name(pid, name);
+	return strcmp(name, DAEMON_PROCESS_NAME) == 0;
 }
 
 bool run_wait(struct patience *patience, const char *store)
 {
 	const pid_t owner = store_locked_by(store);
-	const unsigned limit = owner == 0 ? PATIENCE_ELSEWHERE_MS : is_daemon(owner) ? PATIENCE_DAEMON_MS : PATIENCE_MS;
+	const unsigned limit = owner == 0 ? PATIENCE_ELSEWHERE_MS : run_is_daemon(owner) ? PATIENCE_DAEMON_MS : PATIENCE_MS;
 	unsigned long long now = clock_ms();
 
 	if (patience->started_ms == 0)

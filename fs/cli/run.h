@@ -44,4 +44,6 @@ struct patience {
 };
 bool run_wait(struct patience *patience, const char *store);
 
+bool run_is_daemon(pid_t pid); /* by its name */
+
 #endif

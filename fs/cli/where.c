@@ -1,6 +1,7 @@
 #include "fs/cli/where.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <poll.h>
@@ -254,14 +255,41 @@ enum where_health where_health(const char *mountpoint)
 		ask(mountpoint);
 	fd = pid > 0 ? pidfd_open(pid, 0) : -1;
 	if (fd < 0 || poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, PATIENCE_MS) != 1) {
+		/* It is not waited for: once the daemon has read its request, it does not go before that is answered. */
 		if (pid > 0)
 			kill(pid, SIGKILL);
-		if (pid > 0)
-			waitpid(pid, NULL, 0);
 		return WHERE_SILENT;
 	}
 	waitpid(pid, &status, 0);
 	return WIFEXITED(status) ? (enum where_health)WEXITSTATUS(status) : WHERE_SILENT;
+}
+
+struct abort_search {
+	const char *mountpoint;
+	unsigned connection;
+};
+
+static void look_for_connection(void *arg, const struct line *line)
+{
+	struct abort_search *search = arg;
+
+	if (strcmp(line->mountpoint, search->mountpoint) == 0)
+		search->connection = strcmp(line->fstype, WHERE_FSTYPE) == 0 ? line->connection : 0;
+}
+
+void where_abort(const char *mountpoint)
+{
+	struct abort_search search = {.mountpoint = mountpoint};
+	AUTO_FREE char *path = NULL;
+	AUTO_CLOSE int fd = -1;
+
+	each_mount(look_for_connection, &search);
+	if (!search.connection)
+		return;
+	path = xasprintf("/sys/fs/fuse/connections/%u/abort", search.connection);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd >= 0)
+		(void)!write(fd, "1", 1);
 }
 
 struct read_only_search {

@@ -357,6 +357,23 @@ def test_user_mounts_a_store_of_their_own(theirs):
     store.ended()
 
 
+@pytest.mark.timeout(90)
+def test_user_ends_a_mount_of_their_own_by_force(theirs):
+    store, shell = theirs
+    point = store.area + "/mnt"
+    shell(f"mkdir {point}")
+    assert store.run("-s", store.path, "dataset", "create", "d", user=NOBODY).code == 0
+    stuck = {"CORPUSFS_FAULT": "commit-before-store:sleep600000"}
+    assert store.run("mount", store.path, point, user=NOBODY, env=stuck).code == 0
+    store.note(point)
+    shell(f"echo lost >{point}/d/lost")
+    result = store.run("umount", "--force", point, user=NOBODY)
+    assert result.code == program.FAILED and "is lost" in result.err, result
+    assert not procs.fuse_mounts(point)
+    store.points.remove(point)
+    store.ended(-signal.SIGKILL)
+
+
 def test_another_user_may_not_use_the_socket(fs, store):
     os.chmod(store.area, 0o755)
     for args in (["-s", store.path, "dataset", "create", "x"], ["-s", store.path, "dataset", "destroy", "d"], ["umount", store.points[0]]):

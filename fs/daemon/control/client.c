@@ -10,10 +10,19 @@
 
 #include "fs/daemon/control/control.h"
 #include "fs/daemon/control/message.h"
+#include "lib/base/clock.h"
+#include "lib/base/procfs.h"
 
-#define HELLO_TIMEOUT_S 30
+#define STEP_S 1        /* how often somebody who waits looks whether the daemon lives */
+#define STOPPED_MS 3000 /* for so long it may be stopped, by a debugger say, before nobody waits any more */
+#define HELLO_MS 30000  /* for so long it may not greet */
+#define PROBE_MS 10000  /* so often it must greet somebody while it works on an answer */
 
 struct client {
+	char *store;
+	pid_t daemon;
+	uint64_t until_ms;          /* nobody waits for longer; 0: for ever, if the daemon lives */
+	uint64_t stopped_ms;        /* since when it was found stopped; 0: it is not */
 	int fd;
 	struct message_reader reader;
 	int passed; /* for the next call; -1: none */
@@ -48,22 +57,54 @@ static int connect_socket(int fd, int dir)
 	return check_listener(fd, dir);
 }
 
+/* So that reading gives -EAGAIN each second; connecting and sending, in the end. */
+static void set_timeouts(int fd)
+{
+	struct timeval step = {.tv_sec = STEP_S}, end = {.tv_sec = HELLO_MS / 1000};
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &step, sizeof(step));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &end, sizeof(end));
+}
+
 static int connect_to(const char *store)
 {
 	AUTO_CLOSE int dir = open(store, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), result;
 
+	if (fd >= 0)
+		set_timeouts(fd);
 	result = dir < 0 || fd < 0 ? -errno : connect_socket(fd, dir);
 	if (result < 0 && fd >= 0)
 		close(fd);
 	return result < 0 ? result : fd;
 }
 
-static void set_timeout(struct client *client, unsigned seconds)
+static pid_t pid_of_listener(int fd)
 {
-	struct timeval timeout = {.tv_sec = (time_t)seconds};
+	struct ucred peer = {0};
+	socklen_t len = sizeof(peer);
 
-	setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ? 0 : peer.pid;
+}
+
+static int is_silent(pid_t daemon, const char *why, struct error *err)
+{
+	AUTO_FREE char *process = daemon > 0 ? xasprintf(", process %d,", (int)daemon) : xstrdup("");
+
+	error_set(err, -ETIMEDOUT, "the daemon%s does not answer%s", process, why);
+	error_hint(err, "the file \"log\" in the store may say why; corpusfs umount --force MOUNTPOINT ends it in any case");
+	return -ETIMEDOUT;
+}
+
+/* After a step without a message. `since_ms`: 0, or since when it was found stopped. */
+static int check_runs(pid_t daemon, uint64_t *since_ms, struct error *err)
+{
+	if (daemon <= 0 || !procfs_is_stopped(daemon)) {
+		*since_ms = 0;
+		return 0;
+	}
+	*since_ms = *since_ms ? *since_ms : clock_ms();
+	return clock_ms() < *since_ms + STOPPED_MS ? 0 : is_silent(daemon, ": it is stopped", err);
 }
 
 /*
@@ -72,19 +113,19 @@ static void set_timeout(struct client *client, unsigned seconds)
  */
 static int await_hello(struct client *client, struct error *err)
 {
+	const uint64_t until_ms = clock_ms() + HELLO_MS;
 	json_t *hello = NULL;
 	int result;
 
-	set_timeout(client, HELLO_TIMEOUT_S);
-	result = message_receive(&client->reader, &hello);
-	set_timeout(client, 0);
+	while ((result = message_receive(&client->reader, &hello)) == -EAGAIN) {
+		result = check_runs(client->daemon, &client->stopped_ms, err);
+		if (result == 0 && clock_ms() > until_ms)
+			result = is_silent(client->daemon, "", err);
+		if (result < 0)
+			return result;
+	}
 	if (result == 0 || result == -ECONNRESET || result == -EPIPE)
 		return -ECONNREFUSED;
-	if (result == -EAGAIN) {
-		error_set(err, -ETIMEDOUT, "the daemon does not answer");
-		error_hint(err, "see the file \"log\" in the store's directory");
-		return -ETIMEDOUT;
-	}
 	if (result < 0)
 		return error_set(err, result, "the daemon's greeting is not understood");
 	result = json_object_get(hello, "error") ? message_to_error(hello, err) : 0;
@@ -104,12 +145,16 @@ int client_connect(const char *store, struct client **ret_client, struct error *
 		error_hint(err, "only root and who mounted it may");
 		return fd;
 	}
+	if (fd == -EAGAIN)
+		return is_silent(0, "", err);
 	if (fd == -EPERM)
 		return error_set(err, fd, "the socket in %s belongs to a user who does not own the store", store);
 	if (fd < 0)
 		return error_set(err, fd, "the daemon of %s cannot be reached: %s", store, strerror(-fd));
 	client = xcalloc(1, sizeof(*client));
 	client->fd = fd;
+	client->store = xstrdup(store);
+	client->daemon = pid_of_listener(fd);
 	client->passed = -1;
 	client->reader = (struct message_reader){.fd = fd, .limit = MESSAGE_ANSWER_MAX};
 	result = await_hello(client, err);
@@ -127,7 +172,13 @@ void client_close(struct client *client)
 		return;
 	message_reader_clear(&client->reader);
 	close(client->fd);
+	free(client->store);
 	free(client);
+}
+
+void client_limit(struct client *client, uint64_t ms)
+{
+	client->until_ms = clock_ms() + ms;
 }
 
 int client_fd(const struct client *client)
@@ -173,6 +224,37 @@ static int take_answer(const char *op, const json_t *answer, json_t **ret_result
 	return error_set(err, -EIO, "the daemon's answer to %s is not understood", op);
 }
 
+/* Whether the daemon still greets who comes. One that is leaving refuses, and then the connection tells more. */
+static int probe(const struct client *client, struct error *err)
+{
+	struct client *other = NULL;
+	const int result = client_connect(client->store, &other, err);
+
+	client_close(other);
+	return result == -ETIMEDOUT ? result : 0;
+}
+
+/* As message_receive, but not for longer than the daemon lives, nor than client_limit() says. */
+static int receive(struct client *client, json_t **ret_message, struct error *err)
+{
+	uint64_t probed_ms = clock_ms();
+	int result;
+
+	client->stopped_ms = 0;
+	while ((result = message_receive(&client->reader, ret_message)) == -EAGAIN) {
+		result = check_runs(client->daemon, &client->stopped_ms, err);
+		if (result == 0 && client->until_ms && clock_ms() > client->until_ms)
+			result = is_silent(client->daemon, ": it works on this for too long, and goes on", err);
+		if (result == 0 && clock_ms() > probed_ms + PROBE_MS) {
+			result = probe(client, err);
+			probed_ms = clock_ms();
+		}
+		if (result < 0)
+			return result;
+	}
+	return result;
+}
+
 int client_call(struct client *client, const char *op, const json_t *args, const struct client_sink *sink, json_t **ret_result,
                 struct error *err)
 {
@@ -187,9 +269,11 @@ int client_call(struct client *client, const char *op, const json_t *args, const
 	if (result < 0)
 		return error_set(err, result, "the daemon cannot be reached: %s", strerror(-result));
 	for (;;) {
-		result = message_receive(&client->reader, &message);
+		result = receive(client, &message, err);
 		if (result == 0 || result == -ECONNRESET)
 			return went_away(op, err);
+		if (result == -ETIMEDOUT)
+			return result;
 		if (result < 0)
 			return error_set(err, result, "the daemon's answer is not understood");
 		result = pass_on(sink, message);
@@ -205,8 +289,9 @@ int client_call(struct client *client, const char *op, const json_t *args, const
 
 void client_wait_end(struct client *client)
 {
+	struct error ignored = {0};
 	json_t *message;
 
-	while (message_receive(&client->reader, &message) == 1)
+	while (receive(client, &message, &ignored) == 1)
 		json_decref(message);
 }

@@ -1,8 +1,12 @@
-/* A command's side of the control socket. One thread. */
+/*
+ * A command's side of the control socket. Nobody waits for a daemon that does not live: one that is stopped, or greets nobody any more, gives
+ * -ETIMEDOUT, with its pid in the text. One thread.
+ */
 #ifndef CORPUSFS_DAEMON_CONTROL_CLIENT_H
 #define CORPUSFS_DAEMON_CONTROL_CLIENT_H
 
 #include <jansson.h>
+#include <stdint.h>
 
 #include "lib/base/error.h"
 
@@ -11,6 +15,8 @@ struct client;
 /* -ENOENT or -ECONNREFUSED: no daemon listens (err is not set then); -EACCES: not permitted. */
 WARN_UNUSED int client_connect(const char *store, struct client **ret_client, struct error *err);
 void client_close(struct client *client); /* NULL is fine */
+
+void client_limit(struct client *client, uint64_t ms); /* from now on, for all that is waited for: then -ETIMEDOUT, too */
 
 int client_fd(const struct client *client); /* of its connection; shut for writing, it cancels what was asked for */
 
@@ -32,7 +38,7 @@ struct client_sink {
 WARN_UNUSED int client_call(struct client *client, const char *op, const json_t *args, const struct client_sink *sink, json_t **ret_result,
                             struct error *err);
 
-/* Returns when the daemon has ended. */
+/* Returns when the daemon has ended, or does not answer any more. */
 void client_wait_end(struct client *client);
 
 #endif

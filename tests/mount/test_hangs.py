@@ -1,0 +1,156 @@
+"""Nobody waits for ever: for a daemon that is stopped, for one that is stuck, for what takes long."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from harness import procs, program
+
+STUCK = "commit-before-store:sleep600000"
+
+WRITER = """
+import os, random, sys
+try:
+    os.makedirs(sys.argv[1], exist_ok=True)
+    while True:
+        with open(f"{sys.argv[1]}/{random.randrange(50)}", "wb") as handle:
+            handle.write(os.urandom(100000))
+        os.listdir(sys.argv[1])
+except OSError:
+    pass
+"""
+
+
+@pytest.fixture
+def load(fs):
+    """Programs that write all the time."""
+    running = [subprocess.Popen([sys.executable, "-c", WRITER, f"{fs}/{number}"], stdin=subprocess.DEVNULL) for number in range(3)]
+    procs.poll(lambda: len(os.listdir(fs)) == 3, 20, "they write")
+    yield running
+    for process in running:
+        process.kill()
+        process.wait(20)
+
+
+def synced(path):
+    with open(path, "wb") as handle:
+        handle.write(b"synced")
+        os.fsync(handle.fileno())
+
+
+def forced(store, point, expect, **options):
+    result = store.run("umount", "--force", point, limit=60, **options)
+    assert result.code == expect, result
+    assert not procs.fuse_mounts(point)
+    store.points.remove(point)
+    return result
+
+
+def test_commands_end_and_say_that_the_daemon_is_stopped(fs, store, load):
+    os.kill(store.pid, signal.SIGSTOP)
+    try:
+        for command in (["umount", store.points[0]], ["-s", store.path, "status"], ["-s", store.path, "snapshot", "create", "d@s"]):
+            result = store.run(*command, limit=30)
+            assert result.code == program.FAILED and "it is stopped" in result.err and "umount --force" in result.err, result
+    finally:
+        os.kill(store.pid, signal.SIGCONT)
+    store.ok("-s", store.path, "status")
+
+
+def test_a_stopped_daemon_is_unmounted_by_force_and_loses_nothing(fs, store, load):
+    with open(fs + "/written", "wb") as handle:
+        handle.write(b"written")
+    os.kill(store.pid, signal.SIGSTOP)
+    assert "everything is on disk" in forced(store, store.points[0], program.OK).out
+    assert [process.wait(20) for process in load] == [0, 0, 0]
+    store.ended()
+    assert procs.read(store.mount() + "/d/written") == b"written"
+
+
+@pytest.mark.timeout(90)
+def test_a_stuck_daemon_is_killed_by_force_and_the_loss_is_told(store):
+    store.create("d")
+    synced(store.mount() + "/d/synced")
+    store.umount()
+    point, other = store.mount(env={"CORPUSFS_FAULT": STUCK}), store.mount(options="ro")
+    writer = subprocess.Popen(["sh", "-c", f"echo lost >{point}/d/lost; sync {point}/d/lost"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    procs.poll(lambda: os.path.exists(point + "/d/lost"), 20, "it writes")
+    result = forced(store, point, program.FAILED)
+    assert "is lost" in result.err and other in result.err, result
+    assert writer.wait(20) != 0
+    store.ended(-signal.SIGKILL)
+    assert store.run("umount", other).code == program.OK
+    store.points.remove(other)
+    assert procs.read(store.mount() + "/d/synced") == b"synced"
+
+
+def oldest(store, point):
+    """Of the requests that wait for an answer, as `status` knows it without asking the mount."""
+    status = json.loads(store.ok("-s", store.path, "status", "--json"))
+    return next(row for row in status["mounts"] if row["mountpoint"] == point)
+
+
+@pytest.mark.timeout(90)
+def test_a_request_that_takes_long_is_told_with_its_age_and_where_it_waits(store):
+    store.create("d")
+    point = store.mount(env={"CORPUSFS_FAULT": "commit-before-store:sleep13000:1"})
+    with open(point + "/d/file", "wb", buffering=0) as handle:
+        handle.write(b"content")
+        waiting = threading.Thread(target=lambda: os.fsync(handle.fileno()))
+        waiting.start()
+        row = procs.poll(lambda: (found := oldest(store, point))["oldest_ms"] > 1000 and found, 20, "somebody waits")
+        assert row["oldest_op"] == "FSYNC" and row["waiting"] >= 1 and row["oldest_where"].startswith("thread "), row
+        assert "FSYNC" in store.ok("-s", store.path, "status")
+        procs.poll(lambda: "FSYNC" in store.log() and "waits for" in store.log(), 30, "it is logged")
+        waiting.join()
+    assert store.log().count("waits for") == 1
+    assert oldest(store, point)["oldest_op"] == ""
+
+
+READER = """
+import os, sys
+while True:
+    try:
+        for name in os.listdir(sys.argv[1]):
+            with open(f"{sys.argv[1]}/{name}", "rb") as handle:
+                while handle.read(1 << 20):
+                    pass
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.timeout(120)
+def test_everybody_is_answered_while_many_read_and_snapshots_go_and_their_dataset_is_rolled_back(fs, store):
+    point, results = store.points[0], []
+    for number in range(40):
+        with open(f"{fs}/{number}", "wb") as handle:
+            handle.write(os.urandom(200000))
+    for name in ("kept", "gone0", "gone1", "gone2"):
+        os.mkdir(f"{fs}/.snapshots/{name}")
+    places = [fs, f"{fs}/.snapshots/kept"]
+    readers = [subprocess.Popen([sys.executable, "-c", READER, places[number % 2]], stdin=subprocess.DEVNULL) for number in range(64)]
+
+    def change(turn):
+        results.append(store.run("-s", store.path, "snapshot", "destroy", f"d@gone{turn}").code)
+        results.append(store.run("-s", store.path, "rollback", "d@kept").code)
+
+    try:
+        for turn in range(3):
+            changing = threading.Thread(target=change, args=(turn,))
+            changing.start()
+            for command in (["ls", "-l", point + "/d/.snapshots"], ["df", point]):
+                subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=30, check=True)
+            assert store.run("umount", point, limit=30).code == program.BUSY
+            changing.join()
+    finally:
+        for reader in readers:
+            reader.kill()
+        for reader in readers:
+            reader.wait(30)
+    assert results == [program.OK] * 6
