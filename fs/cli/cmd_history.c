@@ -212,9 +212,11 @@ static int run_schedule(struct cli *cli)
 	code = run_op(cli, "snapshot.schedule.get", json_pack("{s:o}", "dataset", json_from_bytes(place.dataset)), NULL, &schedule);
 	if (code != EXIT_OK)
 		return code;
+	given = merge_options(cli, schedule, &err);
+	if (given > 0 && cli_option(cli, "off"))
+		given = error_set(&err, -EINVAL, "--off takes no snapshots, so it goes with no other option");
 	if (cli_option(cli, "off"))
 		json_object_clear(schedule);
-	given = merge_options(cli, schedule, &err);
 	if (given < 0)
 		code = exit_with(&err);
 	else if (given || cli_option(cli, "off"))

@@ -91,6 +91,22 @@ static int parse_source(struct cli *cli, const char *text, struct request *reque
 	return result;
 }
 
+/* A single operand is the mountpoint. */
+static int check_is_no_source(const char *text, struct error *err)
+{
+	AUTO_FREE char *source = xstrdup(text);
+	char *colon = find_colon(source);
+
+	if (colon)
+		*colon = '\0';
+	AUTO_FREE char *superblock = xasprintf("%s/" SUPERBLOCK_NAME, source);
+	if (access(superblock, F_OK) < 0)
+		return 0;
+	error_set(err, -EINVAL, "the mountpoint is missing: where %s is to show", text);
+	error_hint(err, "corpusfs mount %s DIRECTORY", text);
+	return -EINVAL;
+}
+
 /* --- the mountpoint --- */
 
 static int check_empty(const char *path, struct error *err)
@@ -258,6 +274,8 @@ static int run_mount(struct cli *cli)
 	if (json_is_true(json_object_get(request.args, "as_owner")))
 		cli->as_owner = true;
 	json_object_del(request.args, "as_owner");
+	if (result == 0 && cli->argc == 1)
+		result = check_is_no_source(cli->argv[0], &err);
 	if (result == 0 && cli->argc == 2)
 		result = parse_source(cli, cli->argv[0], &request, &err);
 	else if (result == 0)

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -146,6 +147,11 @@ static int run_rename(struct cli *cli)
 	size_t len = strlen(old.dataset);
 	if (strncmp(old.dataset, new_name, len) == 0 && new_name[len] == '@')
 		new_name += len + 1;
+	if (strchr(new_name, '@')) {
+		error_set(&err, -EINVAL, "a snapshot of \"%s\" stays one, so it cannot be called \"%s\"", old.dataset, new_name);
+		error_hint(&err, "a dataset that starts as the snapshot is made by: corpusfs clone %s NEW", cli->argv[0]);
+		return exit_with(&err);
+	}
 	AUTO_FREE char *view = place_view(&old);
 	return run_op(cli, "snapshot.rename", json_pack("{s:o, s:o}", "name", json_from_bytes(view), "new_name", json_from_bytes(new_name)),
 	              NULL, NULL);

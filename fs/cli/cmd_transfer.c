@@ -143,7 +143,7 @@ static int run_import(struct cli *cli)
 	raise_descriptors();
 	set_flags(cli, args);
 	json_object_set_new(args, "all", json_boolean(cli_option(cli, "all") != NULL));
-	json_object_set_new(args, "source", json_from_bytes(cli->argv[0]));
+	json_object_set_new(args, "source", json_from_bytes(strcmp(cli->argv[0], "-") == 0 ? "standard input" : cli->argv[0]));
 	if (r == 0)
 		r = outside_open_source(cli->argv[0], &fd, &err);
 	interrupt_watch();

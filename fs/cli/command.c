@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/base/buf.h"
+#include "lib/base/similar.h"
+
 const struct command *command_find(const struct command_group *groups, int count, char *const *words, int *ret_words)
 {
 	char name[64];
@@ -52,8 +55,19 @@ static int note(struct cli *cli, const struct option *option, const char *value,
 
 static int unknown(const struct cli *cli, const char *text, struct error *err)
 {
+	AUTO_FREE char *name = xasprintf("%.*s", (int)strcspn(text, "="), text);
+	struct similar similar = {.wanted = name};
+
+	for (const struct option *option = cli->command->options; option && (option->name || option->letter); option++) {
+		AUTO_FREE char *known = option->name ? xasprintf("--%s", option->name) : NULL;
+		if (known && strncmp(text, "--", 2) == 0)
+			similar_try(&similar, known);
+	}
 	error_set(err, -EINVAL, "%s has no option %s", cli->command->name, text);
-	error_hint(err, "corpusfs help %s", cli->command->name);
+	if (similar.best[0])
+		error_hint(err, "did you mean %s? corpusfs help %s lists them", similar.best, cli->command->name);
+	else
+		error_hint(err, "corpusfs help %s lists them", cli->command->name);
 	return -EINVAL;
 }
 

@@ -9,6 +9,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/help.h"
 #include "lib/base/buf.h"
+#include "lib/base/similar.h"
 
 static int fail_usage(const char *text, const char *word)
 {
@@ -16,6 +17,41 @@ static int fail_usage(const char *text, const char *word)
 
 	error_set(&err, -EINVAL, text, word);
 	error_hint(&err, "corpusfs -h lists the commands");
+	return exit_with(&err);
+}
+
+/* A command's second word alone stands for it, too. */
+static int no_command(const struct cli *cli, const char *text, const char *list)
+{
+	struct similar similar = {.wanted = text};
+	struct error err = {0};
+
+	for (const struct command_group *group = cli->groups; group->title; group++)
+		for (const struct command *command = group->commands; command->name; command++) {
+			const char *space = strchr(command->name, ' ');
+			similar_try(&similar, command->name);
+			if (space)
+				similar_try_as(&similar, space + 1, command->name);
+		}
+	error_set(&err, -EINVAL, "there is no command \"%s\"", text);
+	if (similar.best[0])
+		error_hint(&err, "did you mean \"%s\"? corpusfs %s lists them", similar.best, list);
+	else
+		error_hint(&err, "corpusfs %s lists them", list);
+	return exit_with(&err);
+}
+
+/* The first word of several commands, without one of their second words. */
+static int incomplete_command(const struct cli *cli, int argc, char **argv)
+{
+	AUTO_FREE char *list = xasprintf("%s -h", argv[0]);
+	AUTO_FREE char *text = argc > 1 ? xasprintf("%s %s", argv[0], argv[1]) : NULL;
+	struct error err = {0};
+
+	if (text && argv[1][0] != '-')
+		return no_command(cli, text, list);
+	error_set(&err, -EINVAL, "%s: what is to be done is missing", argv[0]);
+	error_hint(&err, "corpusfs %s lists what can be", list);
 	return exit_with(&err);
 }
 
@@ -67,12 +103,10 @@ static int run_command(struct cli *cli, int argc, char **argv)
 			help_prefix(cli->groups, argv[0]);
 			return EXIT_OK;
 		}
-		error_set(&err, -EINVAL, "%s %s: there is no such command", argv[0], argc > 1 ? argv[1] : "...");
-		error_hint(&err, "corpusfs %s -h lists them", argv[0]);
-		return exit_with(&err);
+		return incomplete_command(cli, argc, argv);
 	}
 	if (!cli->command)
-		return fail_usage("there is no command \"%s\"", argv[0]);
+		return no_command(cli, argv[0], "-h");
 	if (cli_parse(cli, argc - words, argv + words, &help, &err) < 0)
 		return exit_with(&err);
 	if (help) {

@@ -20,6 +20,20 @@ static int failed(const char *path, struct error *err)
 	return error_set(err, -errno, "%s: %s", path, strerror(errno));
 }
 
+/* What the target is to be made in. */
+static int check_parent(const char *path, struct error *err)
+{
+	AUTO_FREE char *copy = xstrdup(path);
+	const char *parent = dirname(copy);
+	struct stat st;
+
+	if (stat(parent, &st) == 0 || errno != ENOENT)
+		return 0;
+	error_set(err, -ENOENT, "there is no directory %s in which %s could be made", parent, path);
+	error_hint(err, "make it first: mkdir -p %s", parent);
+	return -ENOENT;
+}
+
 int outside_open_source(const char *path, int *ret_fd, struct error *err)
 {
 	int fd = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -99,6 +113,25 @@ static bool takes_stream(const char *path)
 	return strcmp(path, "-") == 0 || (stat(path, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)));
 }
 
+static bool is_directory(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static int no_format(const char *path, const char *format, struct error *err)
+{
+	if (format) {
+		error_set(err, -EINVAL, "\"%s\" is not a format", format);
+		error_hint(err, EXPORT_FORMATS);
+	} else {
+		error_set(err, -EINVAL, "no archive like %s is written", path);
+		error_hint(err, "the name may end in " EXPORT_SUFFIXES "; a directory of that name is meant by %s/", path);
+	}
+	return -EINVAL;
+}
+
 int outside_open_target(const char *path, const char *format, struct outside *ret_outside, struct error *err)
 {
 	struct outside target = {.path = path, .fd = -1};
@@ -106,18 +139,18 @@ int outside_open_target(const char *path, const char *format, struct outside *re
 	int r;
 
 	target.format = export_format(path, is_stream, format);
-	if (!target.format) {
-		error_set(err, -EINVAL, "\"%s\" is not a format", format);
-		error_hint(err, EXPORT_FORMATS);
-		return -EINVAL;
-	}
+	if (!target.format && !format && is_directory(path))
+		target.format = "dir";
+	if (!target.format)
+		return no_format(path, format, err);
 	if (is_stream && strcmp(target.format, "dir") == 0)
 		return error_set(err, -EINVAL, "a directory cannot be written to a stream");
-	if (is_stream)
+	r = is_stream ? 0 : check_parent(path, err);
+	if (r == 0 && is_stream)
 		r = open_stream(&target, err);
-	else if (strcmp(target.format, "dir") == 0)
+	else if (r == 0 && strcmp(target.format, "dir") == 0)
 		r = open_directory(&target, err);
-	else
+	else if (r == 0)
 		r = open_part(&target, err);
 	if (r < 0) {
 		outside_drop(&target);

@@ -8,6 +8,7 @@
 #include "lib/base/path.h"
 #include "lib/history/restore_parts.h"
 #include "lib/store/catalog.h"
+#include "lib/store/unknown.h"
 
 #define REMOVE_TRIES 3 /* somebody may be making files in what is being removed */
 
@@ -106,11 +107,11 @@ static int open_views(struct store *store, const char *dataset, const char *snap
 	int result = store_head(store, dataset, &restore->head);
 
 	if (result < 0)
-		return error_set(err, result, "there is no dataset \"%s\"", dataset);
+		return unknown_or_failed(store, dataset, NULL, result, err);
 	result = store_snapshot(store, dataset, snapshot, &restore->snapshot);
 	if (result < 0) {
 		store_view_put(store, restore->head);
-		return error_set(err, result, "there is no snapshot \"%s@%s\"", dataset, snapshot);
+		return unknown_or_failed(store, dataset, snapshot, result, err);
 	}
 	return 0;
 }

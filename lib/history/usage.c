@@ -8,6 +8,7 @@
 #include "lib/base/array.h"
 #include "lib/history/holders.h"
 #include "lib/store/catalog.h"
+#include "lib/store/unknown.h"
 #include "lib/tree/records/all_versions.h"
 
 #define PAGE_BITS 12
@@ -342,7 +343,7 @@ static int find_in_range(const struct census *census, const char *name, size_t *
 			return 0;
 		}
 	}
-	return error_set(err, -ENOENT, "there is no snapshot \"%s@%s\"", census->options->dataset, name);
+	return unknown_snapshot(census->store, census->options->dataset, name, err);
 }
 
 /* Before the scan, so that a mistake is told at once. */
@@ -355,7 +356,7 @@ static int check_names(const struct census *census, size_t *first, size_t *last,
 	for (size_t i = 0; i < census->views.count && !found; i++)
 		found = strcmp(census->views.items[i].dataset, options->dataset) == 0;
 	if (!found)
-		return error_set(err, -ENOENT, "there is no dataset \"%s\"", options->dataset);
+		return unknown_dataset(census->store, options->dataset, err);
 	if (!options->first)
 		return 0;
 	result = find_in_range(census, options->first, first, err);

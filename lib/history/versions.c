@@ -6,6 +6,7 @@
 
 #include "lib/base/path.h"
 #include "lib/store/snapshots.h"
+#include "lib/store/unknown.h"
 #include "lib/tree/records/paths.h"
 
 /* A view of the dataset, and what it holds. */
@@ -189,7 +190,7 @@ int versions_list(struct store *store, const char *dataset, const char *path,
 	int result = snapshot_list(store, dataset, note_snapshot, &listing);
 
 	if (result == -ENOENT)
-		error_set(err, result, "there is no dataset \"%s\"", dataset);
+		unknown_dataset(store, dataset, err);
 	add_holder(&listing, NULL, 0);
 	for (size_t i = 0; i < listing.holders.count && result == 0; i++)
 		result = look(&listing, &listing.holders.items[i]);

@@ -5,6 +5,7 @@
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_tables.h"
+#include "lib/store/unknown.h"
 
 #define DEFAULT_MODE 0755
 #define DEFAULT_LEVEL 1
@@ -17,15 +18,6 @@ static int level_check(int64_t level, struct error *err)
 	error_set(err, -EINVAL, "compression level %lld is out of range", (long long)level);
 	error_hint(err, "0 stores plainly, 1 is fast, %d is smallest", LEVEL_MAX);
 	return -EINVAL;
-}
-
-static int no_dataset(const char *name, int code, struct error *err)
-{
-	if (code != -ENOENT)
-		return error_set(err, code, "dataset \"%s\" could not be read: %s", name, strerror(-code));
-	error_set(err, code, "there is no dataset \"%s\"", name);
-	error_hint(err, "corpusfs dataset list shows those there are");
-	return code;
 }
 
 static json_t *dataset_to_json(const struct dataset_info *info)
@@ -58,7 +50,7 @@ static int dataset_create_op(struct op_context *context, const json_t *args, jso
 		return result;
 	result = dataset_get(context->store, name, &info);
 	if (result < 0)
-		return no_dataset(name, result, err);
+		return unknown_or_failed(context->store, name, NULL, result, err);
 	*ret_result = dataset_to_json(&info);
 	return 0;
 }
@@ -87,7 +79,7 @@ static int dataset_show(struct op_context *context, const json_t *args, json_t *
 		return result;
 	result = dataset_get(context->store, name, &info);
 	if (result < 0)
-		return no_dataset(name, result, err);
+		return unknown_or_failed(context->store, name, NULL, result, err);
 	*ret_result = dataset_to_json(&info);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include "lib/ops/op_tables.h"
 #include "lib/ops/op_views.h"
 #include "lib/store/snapshots.h"
+#include "lib/store/unknown.h"
 
 static const char *const kind_names[] = {"added", "removed", "modified", "renamed", "metadata"};
 
@@ -123,7 +124,7 @@ static int choose_sides(struct store *store, const char *given, char **ret_a, ch
 	}
 	result = snapshot_list(store, given, latest_name, latest);
 	if (result < 0)
-		return error_set(err, result, "there is no dataset \"%s\"", given);
+		return unknown_or_failed(store, given, NULL, result, err);
 	if (!*latest)
 		return error_set(err, -ENOENT, "dataset \"%s\" has no snapshot to compare with", given);
 	*ret_a = xasprintf("%s@%s", given, latest);

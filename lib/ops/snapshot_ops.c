@@ -9,6 +9,7 @@
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_tables.h"
 #include "lib/store/snapshots.h"
+#include "lib/store/unknown.h"
 
 /* "DATASET@NAME" taken apart. */
 struct target {
@@ -46,25 +47,12 @@ static int target_arg(const json_t *args, const char *key, struct target *ret_ta
 	return result < 0 ? result : dataset_name_check("snapshot", ret_target->name, err);
 }
 
-static int no_snapshot(const char *dataset, const char *name, int code, struct error *err)
-{
-	if (code != -ENOENT)
-		return error_set(err, code, "snapshot %s@%s could not be read: %s", dataset, name, strerror(-code));
-	error_set(err, code, "there is no snapshot %s@%s", dataset, name);
-	error_hint(err, "corpusfs snapshot list shows those there are");
-	return code;
-}
-
 static int dataset_there(struct store *store, const char *dataset, struct error *err)
 {
 	struct dataset_info info;
 	int result = dataset_get(store, dataset, &info);
 
-	if (result == -ENOENT) {
-		error_set(err, result, "there is no dataset \"%s\"", dataset);
-		error_hint(err, "corpusfs dataset list shows those there are");
-	}
-	return result < 0 ? error_default(err, result, "dataset \"%s\"", dataset) : 0;
+	return result < 0 ? unknown_or_failed(store, dataset, NULL, result, err) : 0;
 }
 
 static json_t *snapshot_to_json(const struct snapshot_info *info)
@@ -167,7 +155,7 @@ static int snapshot_show(struct op_context *context, const json_t *args, json_t 
 		return result;
 	result = snapshot_get(context->store, target.dataset, target.name, &info);
 	if (result < 0)
-		return no_snapshot(target.dataset, target.name, result, err);
+		return unknown_or_failed(context->store, target.dataset, target.name, result, err);
 	*ret_result = snapshot_to_json(&info);
 	add_identity(context->store, &target, *ret_result);
 	snapshot_info_clear(&info);
@@ -278,7 +266,7 @@ static int choose_range(const struct target *target, const char *percent, const 
 	if (percent[1])
 		last = find_name(names, percent + 1, strlen(percent + 1));
 	if (first == SIZE_MAX || last == SIZE_MAX || names->count == 0)
-		return no_snapshot(target->dataset, target->name, -ENOENT, err);
+		return unknown_snapshot(choice->store, target->dataset, target->name, err);
 	if (first > last)
 		return error_set(err, -EINVAL, "%s@%s: the first was taken after the last", target->dataset, target->name);
 	for (size_t i = first; i <= last && (result == 0 || result == -ENOENT); i++)
@@ -315,7 +303,7 @@ static int choose_named(struct choice *choice, const char *text, struct error *e
 		return result;
 	result = choose(choice, target.dataset, target.name);
 	if (result != -ENOENT || !is_pattern(target.name))
-		return result < 0 ? no_snapshot(target.dataset, target.name, result, err) : 0;
+		return result < 0 ? unknown_or_failed(choice->store, target.dataset, target.name, result, err) : 0;
 	result = snapshot_list(choice->store, target.dataset, add_name, &names);
 	if (result < 0)
 		return error_set(err, result, "the list of snapshots could not be read: %s", strerror(-result));

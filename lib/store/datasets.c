@@ -9,6 +9,7 @@
 #include "lib/base/fault.h"
 #include "lib/base/utf8.h"
 #include "lib/store/catalog.h"
+#include "lib/store/unknown.h"
 #include "lib/tree/records/scan.h"
 
 int dataset_name_check(const char *what, const char *name, struct error *err)
@@ -35,11 +36,6 @@ int dataset_name_check(const char *what, const char *name, struct error *err)
 		at += step;
 	}
 	return 0;
-}
-
-static int no_dataset(struct error *err, const char *name)
-{
-	return error_set(err, -ENOENT, "there is no dataset \"%s\"", name);
 }
 
 /* --- create --- */
@@ -181,7 +177,7 @@ static int rename_locked(struct store *store, const char *name, const char *new_
 	struct dataset *dataset = catalog_dataset(store, name);
 
 	if (!dataset)
-		return no_dataset(err, name);
+		return unknown_dataset(store, name, err);
 	if (catalog_dataset(store, new_name))
 		return error_set(err, -EEXIST, "there is a dataset \"%s\" already", new_name);
 	struct kv_batch *batch = kv_batch_new();
@@ -251,7 +247,7 @@ int dataset_set_level(struct store *store, const char *name, int level, struct e
 	struct dataset *dataset = catalog_dataset(store, name);
 	result = dataset ? views_head(store, dataset, &view) : -ENOENT;
 	if (!dataset)
-		no_dataset(err, name);
+		unknown_dataset(store, name, err);
 	else if (result < 0)
 		error_set(err, result, "cannot open dataset \"%s\": %s", name, strerror(-result));
 	if (result == 0) {
@@ -272,7 +268,7 @@ int dataset_set_schedule(struct store *store, const char *name, const char *sche
 	if (result < 0)
 		return result;
 	struct dataset *dataset = catalog_dataset(store, name);
-	result = dataset ? put_changed(store, dataset, dataset->record.level, schedule, err) : no_dataset(err, name);
+	result = dataset ? put_changed(store, dataset, dataset->record.level, schedule, err) : unknown_dataset(store, name, err);
 	mutex_give(&store->change_lock);
 	return result;
 }
@@ -304,7 +300,7 @@ static int check_snapshots(struct store *store, struct dataset *dataset, unsigne
 
 	if (count > 0 && !(flags & DATASET_DESTROY_SNAPSHOTS)) {
 		error_set(err, -ENOTEMPTY, "dataset \"%s\" has %u snapshot%s", dataset->name, count, count == 1 ? "" : "s");
-		error_hint(err, "destroy them first, or together with the dataset");
+		error_hint(err, "destroy them first, or together with the dataset: corpusfs dataset destroy %s --snapshots", dataset->name);
 		return -ENOTEMPTY;
 	}
 	for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next) {
@@ -365,7 +361,7 @@ static int destroy_locked(struct store *store, const char *name, unsigned flags,
 	struct dataset *dataset = catalog_dataset(store, name);
 
 	if (!dataset)
-		return no_dataset(err, name);
+		return unknown_dataset(store, name, err);
 	int result = check_snapshots(store, dataset, flags, err);
 	/* Before the head is closed; and once more when nobody can change it. */
 	if (result == 0 && (flags & DATASET_DESTROY_EMPTY_ONLY))

@@ -8,6 +8,7 @@
 
 #include "lib/base/array.h"
 #include "lib/store/snapshots.h"
+#include "lib/store/unknown.h"
 
 #define STAMP "%Y%m%dT%H%M%SZ" /* in names */
 #define HOUR 3600
@@ -72,7 +73,7 @@ int schedule_get(struct store *store, const char *dataset, struct schedule *ret_
 	int result = dataset_get(store, dataset, &info);
 
 	if (result < 0)
-		return error_set(err, result, "there is no dataset \"%s\"", dataset);
+		return unknown_or_failed(store, dataset, NULL, result, err);
 	result = schedule_decode(info.schedule, ret_schedule);
 	return result < 0 ? error_set(err, result, "the schedule of dataset \"%s\" cannot be understood", dataset) : 0;
 }

@@ -35,6 +35,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/store/catalog.h"
+#include "lib/store/unknown.h"
 #include "lib/tree/freeze/freeze.h"
 
 #define NOTE_MAX 65536
@@ -46,14 +47,9 @@ int snapshot_find(struct store *store, const char *dataset_name, const char *nam
 	struct dataset *dataset = catalog_dataset(store, dataset_name);
 
 	if (!dataset)
-		return error_set(err, -ENOENT, "there is no dataset \"%s\"", dataset_name);
+		return unknown_dataset(store, dataset_name, err);
 	*ret_snapshot = catalog_snapshot(dataset, name);
-	if (!*ret_snapshot) {
-		error_set(err, -ENOENT, "there is no snapshot \"%s@%s\"", dataset_name, name);
-		error_hint(err, "corpusfs snapshot list %s shows what there is", dataset_name);
-		return -ENOENT;
-	}
-	return 0;
+	return *ret_snapshot ? 0 : unknown_snapshot(store, dataset_name, name, err);
 }
 
 int snapshot_prepare(struct store *store, struct dataset *dataset, const char *name, const char *note, uint32_t flags,
@@ -106,7 +102,7 @@ static int find_targets(struct store *store, const struct snapshot_name *wanted,
 	for (size_t i = 0; i < count; i++) {
 		struct dataset *dataset = catalog_dataset(store, wanted[i].dataset);
 		if (!dataset)
-			return error_set(err, -ENOENT, "there is no dataset \"%s\"", wanted[i].dataset);
+			return unknown_dataset(store, wanted[i].dataset, err);
 		if (catalog_snapshot(dataset, wanted[i].name))
 			return error_set(err, -EEXIST, "there is a snapshot \"%s@%s\" already", wanted[i].dataset, wanted[i].name);
 		targets[i] = (struct target){.dataset = dataset, .name = wanted[i].name};

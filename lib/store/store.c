@@ -18,10 +18,8 @@
 int store_probe(const char *path, struct superblock *ret_superblock, struct error *err)
 {
 	struct store_dir dir = STORE_DIR_CLOSED;
-	int result = store_dir_open(path, &dir, err);
+	int result = store_dir_open_store(path, &dir, ret_superblock, err);
 
-	if (result == 0)
-		result = store_dir_read_superblock(&dir, ret_superblock, err);
 	store_dir_close(&dir);
 	return result;
 }
@@ -231,14 +229,10 @@ int store_open(const char *path, const struct store_options *options, struct sto
 	static const struct store_options defaults = {0};
 	struct store_dir dir = STORE_DIR_CLOSED;
 	struct superblock superblock;
-	int result = store_dir_open(path, &dir, err);
+	int result = store_dir_open_store(path, &dir, &superblock, err);
 
-	if (result == 0)
-		result = store_dir_read_superblock(&dir, &superblock, err);
-	if (result < 0) {
-		store_dir_close(&dir);
+	if (result < 0)
 		return result;
-	}
 
 	struct store *store = xcalloc(1, sizeof(*store));
 	store->dir = dir;

@@ -17,16 +17,33 @@
 #define WORD_LEN 16
 #define INGEST_NAME "ingest"
 
+static int no_store(const char *path, struct error *err)
+{
+	error_set(err, -EMEDIUMTYPE, "%s is not a store", path);
+	error_hint(err, "make one with: corpusfs init %s", path);
+	return -EMEDIUMTYPE;
+}
+
+/* err says where others can write. */
+static int not_trusted(const char *path, struct error *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && st.st_uid == 0)
+		error_hint(err, "take that away from others with chmod or chown");
+	else
+		error_hint(err, "give the whole way to root alone (chown, chmod), or act as the store's owner with --as-owner");
+	return -EPERM;
+}
+
 int store_dir_open(const char *path, struct store_dir *ret_dir, struct error *err)
 {
 	int fd, result = trusted_open(path, &fd, err);
 
-	if (result == -EPERM) {
-		error_hint(err, "give the whole way to root alone (chown, chmod), or act as the store's owner with --as-owner");
-		return result;
-	}
+	if (result == -EPERM)
+		return not_trusted(path, err);
 	if (result == -ENOTDIR)
-		return error_set(err, -EMEDIUMTYPE, "%s is not a store", path);
+		return no_store(path, err);
 	if (result < 0) {
 		error_set(err, result, "cannot open the store %s: %s", path, strerror(-result));
 		if (result == -ENOENT)
@@ -139,7 +156,7 @@ int store_dir_rename_database(const struct store_dir *dir, struct error *err)
 	return result < 0 ? error_set(err, result, "the database of %s cannot be renamed: %s", dir->path, strerror(-result)) : 0;
 }
 
-int store_dir_read_superblock(const struct store_dir *dir, struct superblock *ret_superblock, struct error *err)
+static int read_superblock(const struct store_dir *dir, struct superblock *ret_superblock, struct error *err)
 {
 	AUTO_FREE char *name = xasprintf("%s/" SUPERBLOCK_NAME, dir->path);
 	AUTO_BUF text = BUF_INIT;
@@ -156,4 +173,23 @@ int store_dir_read_superblock(const struct store_dir *dir, struct superblock *re
 	if (result < 0)
 		return error_set(err, result == -EFBIG ? -EBADMSG : result, "cannot read %s: %s", name, strerror(-result));
 	return superblock_decode(name, text.data, text.len, ret_superblock, err);
+}
+
+int store_dir_open_store(const char *path, struct store_dir *ret_dir, struct superblock *ret_superblock, struct error *err)
+{
+	AUTO_FREE char *superblock = xasprintf("%s/" SUPERBLOCK_NAME, path);
+	struct store_dir dir = STORE_DIR_CLOSED;
+	struct stat st;
+	int result = store_dir_open(path, &dir, err);
+
+	/* Root does not open it; whether it is a store can be seen all the same. */
+	if (result == -EPERM && lstat(superblock, &st) < 0 && errno == ENOENT)
+		return no_store(path, err);
+	if (result == 0)
+		result = read_superblock(&dir, ret_superblock, err);
+	if (result < 0)
+		store_dir_close(&dir);
+	else
+		*ret_dir = dir;
+	return result;
 }

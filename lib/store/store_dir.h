@@ -48,7 +48,7 @@ WARN_UNUSED int store_dir_rename_database(const struct store_dir *dir, struct er
 #define INGEST_NAME_MAX (DATABASE_NAME_MAX + 8)
 WARN_UNUSED int store_dir_ingest(const struct store_dir *dir, const char *database, char ret_name[INGEST_NAME_MAX], struct error *err);
 
-/* 0, or as store_probe. */
-WARN_UNUSED int store_dir_read_superblock(const struct store_dir *dir, struct superblock *ret_superblock, struct error *err);
+/* Of a store that is there: 0, or as store_probe. */
+WARN_UNUSED int store_dir_open_store(const char *path, struct store_dir *ret_dir, struct superblock *ret_superblock, struct error *err);
 
 #endif

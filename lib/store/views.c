@@ -5,6 +5,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/store/catalog.h"
+#include "lib/store/unknown.h"
 
 #define IDLE_MAX 32      /* snapshots' views kept open although unused */
 #define BLOCK_WAIT_MS 1000 /* requests in flight, and what a mount keeps open after it was replaced, give a view back within this time */
@@ -170,11 +171,7 @@ int store_view_by_name(struct store *store, const char *name, struct view **ret_
 	AUTO_FREE char *dataset = at ? xasprintf("%.*s", (int)(at - name), name) : xstrdup(name);
 	int result = at ? store_snapshot(store, dataset, at + 1, ret_view) : store_head(store, dataset, ret_view);
 
-	if (result == -ENOENT)
-		return error_set(err, result, "there is no %s \"%s\" in the store", at ? "snapshot" : "dataset", name);
-	if (result < 0)
-		return error_set(err, result, "cannot open \"%s\": %s", name, strerror(-result));
-	return 0;
+	return result < 0 ? unknown_or_failed(store, dataset, at ? at + 1 : NULL, result, err) : 0;
 }
 
 void store_view_put(struct store *store, struct view *view)

@@ -151,7 +151,7 @@ static int open_any(struct archive_in *in, struct error *err)
 	/* A zip may have something in front of it: a program that unpacks it. */
 	if (!in->is_pipe && len > 1 && memcmp(data, "MZ", 2) == 0)
 		return open_zip(in, err);
-	return is_none(err);
+	return len == 0 ? error_set(err, -EBADMSG, "it is empty") : is_none(err);
 }
 
 int archive_in_new(const struct archive_in_options *options, struct archive_in **ret_in, struct error *err)

@@ -14,7 +14,20 @@ static bool ends_with(const char *text, const char *end)
 {
 	size_t len = strlen(text), end_len = strlen(end);
 
-	return len > end_len && strcmp(text + len - end_len, end) == 0;
+	return len > end_len && strcasecmp(text + len - end_len, end) == 0;
+}
+
+/* Whoever gives such a name does not mean a directory. */
+static bool is_other_archive(const char *target)
+{
+	static const char *const others[] = {".7z",   ".br",  ".bz2",  ".cab", ".cpio", ".gz",   ".iso",  ".jar", ".lz",  ".lz4", ".lzma", ".lzo",
+	                                     ".rar",  ".sqfs", ".squashfs", ".taz", ".tb2",  ".tbz",  ".tbz2", ".tlz", ".txz", ".xz",  ".z",    ".zst"};
+	const char *name = strrchr(target, '/'), *tar = strcasestr(name ? name : target, ".tar.");
+
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (ends_with(target, others[i]))
+			return true;
+	return tar && !strchr(tar + strlen(".tar."), '.');
 }
 
 const char *export_format(const char *target, bool is_stream, const char *given)
@@ -29,7 +42,7 @@ const char *export_format(const char *target, bool is_stream, const char *given)
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++)
 		if (given ? strcmp(given, suffixes[i][1]) == 0 : ends_with(target, suffixes[i][0]))
 			return suffixes[i][1];
-	return given ? NULL : "dir";
+	return given || is_other_archive(target) ? NULL : "dir";
 }
 
 /* Whether the descriptor is what the format needs; a directory may not be taken for an archive, and nothing else for a directory. */

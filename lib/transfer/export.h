@@ -20,7 +20,11 @@ struct export_options {
 };
 
 #define EXPORT_FORMATS "dir, tar, tar.zst, tar.gz or zip"
-/* The format meant: the given one, or by the target's suffix if that is NULL; a stream is a tar then. NULL: the given one is none. */
+#define EXPORT_SUFFIXES ".tar, .tar.zst, .tar.gz or .zip"
+/*
+ * The format meant: the given one, or by the target's suffix if that is NULL; a stream is a tar then, and a name without such a suffix a
+ * directory. NULL: the given one is none, or the suffix is one of archives that are not written. One with a slash behind is a directory.
+ */
 const char *export_format(const char *target, bool is_stream, const char *given);
 
 WARN_UNUSED int export_run(struct store *store, const struct export_options *options, struct transfer_counts *ret_counts, struct error *err);

@@ -130,6 +130,18 @@ static int put_member(struct archive_export *archive, const char *path, const st
 	return archive_out_member(archive->out, &member, &extra);
 }
 
+/* Why a format does not hold it. */
+static const char *kind_not_held(const struct attr *attr)
+{
+	switch (attr->mode & S_IFMT) {
+	case S_IFIFO: return "a zip holds no fifos; a tar does";
+	case S_IFSOCK: return "archives hold no sockets";
+	case S_IFCHR:
+	case S_IFBLK: return "a zip holds no devices; a tar does";
+	default: return "this format does not hold such a file or name";
+	}
+}
+
 static void put_item(struct archive_export *archive, const char *path, const char *name, struct item *item)
 {
 	struct transfer *transfer = &archive->export->transfer;
@@ -142,7 +154,7 @@ static void put_item(struct archive_export *archive, const char *path, const cha
 		r = put_member(archive, path, item, NULL);
 	}
 	if (r == -EOPNOTSUPP)
-		transfer_problem(transfer, "", path, r, "this format has no such files or names");
+		transfer_problem(transfer, "", path, r, kind_not_held(&item->attr));
 	else if (r < 0)
 		transfer_fail(transfer, r, "%s: %s", archive->export->options->target, strerror(-r));
 	if (r < 0)

@@ -233,8 +233,11 @@ int export_tree(struct export *export, struct error *err)
 	size_t count = 1;
 	int top_fd, r;
 
-	if (!S_ISDIR(export->top.mode))
-		return error_set(err, -ENOTDIR, "what is to be exported is not a directory");
+	if (!S_ISDIR(export->top.mode)) {
+		error_set(err, -ENOTDIR, "%s/%s is not a directory, so it does not become one", export->options->source, export->options->path);
+		error_hint(err, "copy it out of a mount with cp, or export it as an archive, as in %s.tar", export->options->target);
+		return -ENOTDIR;
+	}
 	r = target_mark_begin(export, fd, &tree.goes_on, err);
 	if (r < 0)
 		return r;

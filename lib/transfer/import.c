@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "lib/base/clock.h"
 #include "lib/store/datasets.h"
@@ -84,6 +85,8 @@ static int is_store(struct import *import, const struct stat *st)
 	return fstat(store_dir_fd(import->store), &store) == 0 && store.st_dev == st->st_dev && store.st_ino == st->st_ino;
 }
 
+#define DEV_NULL makedev(1, 3)
+
 static int run(struct import *import, int fd, struct error *err)
 {
 	const char *source = import->options->source;
@@ -94,6 +97,8 @@ static int run(struct import *import, int fd, struct error *err)
 		return error_set(err, -errno, "%s: %s", source, strerror(errno));
 	if (S_ISDIR(st.st_mode) && is_store(import, &st))
 		return error_set(err, -EINVAL, "%s is the store itself", source);
+	if ((S_ISREG(st.st_mode) && st.st_size == 0) || (S_ISCHR(st.st_mode) && st.st_rdev == DEV_NULL))
+		return error_set(err, -EINVAL, "%s is empty: a directory or an archive is wanted", source);
 	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode))
 		return error_set(err, -EINVAL, "%s is neither a directory nor an archive", source);
 	if (!S_ISDIR(st.st_mode)) {

@@ -178,6 +178,19 @@ def test_root_s_mount_as_the_owner_is_the_owner_s(theirs, victim):
     assert untouched()
 
 
+def test_where_the_owner_may_not_mount_it_is_said_why(theirs):
+    point = theirs.area + "/mnt"
+    os.mkdir(point)
+    result = theirs.run("mount", "--as-owner", theirs.path, point)
+    assert result.code == program.PERMISSION and f"chown {NOBODY} {point}" in result.err, result
+    os.chown(point, NOBODY, NOBODY)
+    with open("/etc/fuse.conf", encoding="ascii") as lines:
+        if any(line.strip() == "user_allow_other" for line in lines):
+            pytest.skip("/etc/fuse.conf allows allow_other")
+    result = theirs.run("mount", "--as-owner", theirs.path, point, "-o", "allow_other")
+    assert result.code == program.PERMISSION and "user_allow_other" in result.err and "chown" not in result.err, result
+
+
 def ask(store, request):
     """One request over the control socket, as the user that the socket belongs to would write it by hand."""
     with socket.socket(socket.AF_UNIX) as one:

@@ -1,4 +1,5 @@
 #include "fs/daemon/process/mount_args.h"
+#include "lib/store/unknown.h"
 
 #include <errno.h>
 #include <string.h>
@@ -53,12 +54,7 @@ int mount_args_check_source(struct store *store, const struct mount_options *opt
 		store_view_put(store, view);
 		return 0;
 	}
-	error_set(err, result, "%s \"%s%s%s\" %s", options->snapshot ? "snapshot" : "dataset", options->dataset,
-	          options->snapshot ? "@" : "", options->snapshot ? options->snapshot : "",
-	          result == -ENOENT ? "is not in the store" : strerror(-result));
-	if (result == -ENOENT)
-		error_hint(err, "corpusfs %s list shows those there are", options->snapshot ? "snapshot" : "dataset");
-	return result;
+	return unknown_or_failed(store, options->dataset, options->snapshot, result, err);
 }
 
 bool mount_args_overlap(const struct mount_options *has, const struct mount_options *options)

@@ -17,6 +17,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
 #include "lib/store/snapshots.h"
+#include "lib/store/unknown.h"
 
 #define THREADS_MIN 4
 #define THREADS_MAX 16
@@ -154,14 +155,14 @@ static int find_root(struct mount *mount, struct error *err)
 		return 0;
 	result = dataset_get(store, mount->options.dataset, &dataset);
 	if (result)
-		return error_set(err, result, "no dataset %s in %s", mount->options.dataset, store_path(store));
+		return unknown_or_failed(store, mount->options.dataset, NULL, result, err);
 	mount->dataset = dataset.id;
 	atomic_store(&mount->gate.root_view, dataset.view);
 	if (!mount->options.snapshot)
 		return 0;
 	result = store_snapshot(store, mount->options.dataset, mount->options.snapshot, &mount->pinned);
 	if (result)
-		return error_set(err, result, "no snapshot %s of dataset %s", mount->options.snapshot, mount->options.dataset);
+		return unknown_or_failed(store, mount->options.dataset, mount->options.snapshot, result, err);
 	atomic_store(&mount->gate.root_view, view_number(mount->pinned));
 	return 0;
 }

@@ -246,8 +246,11 @@ static int mount_failed(const struct session_options *options, struct error *err
 		code = error_set(err, -EPERM, "cannot mount on %s: the kernel refused (the line above says why)",
 		                 options->mountpoint);
 	} else {
-		code = error_set(err, -EACCES, "cannot mount on %s: fusermount3 refused", options->mountpoint);
-		error_hint(err, "the mountpoint must be yours; allow_other needs user_allow_other in /etc/fuse.conf");
+		code = error_set(err, -EACCES, "cannot mount on %s as user %u: fusermount3 refused", options->mountpoint, (unsigned)geteuid());
+		if (access(options->mountpoint, W_OK))
+			error_hint(err, "the directory must be that user's: chown %u %s", (unsigned)geteuid(), options->mountpoint);
+		else if (strstr(options->mount_options, ",allow_other"))
+			error_hint(err, "allow_other needs a line user_allow_other in /etc/fuse.conf, which root writes");
 	}
 	return code;
 }

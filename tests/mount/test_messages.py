@@ -1,0 +1,130 @@
+"""What people are told who mistype a name, forget a word, or ask for what cannot be: what is wrong, and what they may have meant."""
+
+import os
+import subprocess
+
+import pytest
+
+from harness import program
+
+
+@pytest.fixture
+def named(store):
+    store.create("train")
+    store.ok("-s", store.path, "snapshot", "create", "train@v1.0")
+    return store
+
+
+def told(store, *args, code=program.USAGE, **options):
+    result = store.run("-s", store.path, *args, **options)
+    assert result.code == code and len(result.err.splitlines()) == 1, result
+    return result.err
+
+
+@pytest.mark.parametrize("command", [
+    "dataset show {}", "dataset rename {} x", "dataset destroy {}", "dataset set {} --level 3", "snapshot create {}@n", "snapshot list {}",
+    "snapshot show {}@v1.0", "snapshot rename {}@v1.0 x", "snapshot destroy {}@v1.0", "snapshot hold {}@v1.0 t", "snapshot release {}@v1.0 t",
+    "snapshot schedule {} --daily 1", "rollback {}@v1.0", "rollback {}@v1.0 --path p", "clone {}@v1.0 x", "diff {}", "diff {}@v1.0",
+    "versions {}/p", "du {}", "du {}@v1.0", "export {} x.tar", "export {}@v1.0 x.tar", "warm {}",
+])  # fmt: skip
+def test_a_mistyped_dataset_is_guessed(named, command):
+    text = told(named, *command.format("trian").split(), code=program.NOT_FOUND)
+    assert 'there is no dataset "trian"; did you mean "train"?' in text
+
+
+@pytest.mark.parametrize("command", [
+    "snapshot show {}", "snapshot rename {} x", "snapshot destroy {}", "snapshot hold {} t", "snapshot release {} t", "rollback {}",
+    "rollback {} --path p", "clone {} x", "diff {}", "du {}", "export {} x.tar", "warm {}",
+])  # fmt: skip
+def test_a_mistyped_snapshot_is_guessed(named, command):
+    text = told(named, *command.format("train@v10").split(), code=program.NOT_FOUND)
+    assert 'there is no snapshot "train@v10"; did you mean "train@v1.0"?' in text
+
+
+def test_a_mistyped_source_of_a_mount_is_guessed(named):
+    os.mkdir(named.area + "/mnt")
+    for source, meant in (("trian", '"train"'), ("train@v10", '"train@v1.0"')):
+        result = named.run("mount", f"{named.path}:{source}", named.area + "/mnt")
+        assert result.code == program.NOT_FOUND and f"did you mean {meant}?" in result.err
+
+
+def test_a_name_like_no_other_is_answered_with_where_the_names_are(named):
+    assert "corpusfs dataset list" in told(named, "dataset", "show", "elsewhere", code=program.NOT_FOUND)
+    assert "corpusfs snapshot list train" in told(named, "rollback", "train@elsewhere", code=program.NOT_FOUND)
+
+
+@pytest.mark.parametrize("command, meant", [
+    ("exprot", '"export"'), ("dataset lst", '"dataset list"'), ("schedule", '"snapshot schedule"'), ("dataset show train --jsn", "--json"),
+])  # fmt: skip
+def test_a_mistyped_command_is_guessed(named, command, meant):
+    assert f"did you mean {meant}?" in told(named, *command.split())
+
+
+@pytest.mark.parametrize("command, words", [
+    ("snapshot", ["missing", "corpusfs snapshot -h"]),
+    ("snapshot rename train@v1.0 other@v2", ["stays", "corpusfs clone train@v1.0"]),
+    ("snapshot schedule train --off --daily 2", ["--off"]),
+    ("import /dev/null train", ["/dev/null is empty"]),
+    ("import - train", ["standard input is empty"]),
+    ("export train x.tar.xz", [".tar.zst", "x.tar.xz/"]),
+    ("export train x.RAR", [".tar.zst", "x.RAR/"]),
+])  # fmt: skip
+def test_what_is_missing_or_cannot_be_is_said(named, command, words):
+    text = told(named, *command.split(), cwd=named.area)
+    assert all(word in text for word in words), text
+    assert sorted(os.listdir(named.area)) == ["log", "store"]
+
+
+def test_mount_without_a_mountpoint_says_so(named):
+    for source in (named.path, named.path + ":train"):
+        result = named.run("mount", source)
+        assert result.code == program.USAGE and "the mountpoint is missing" in result.err, result
+
+
+def test_an_empty_pipe_is_said_to_be_empty(named):
+    assert "standard input: it is empty" in told(named, "import", "-", "train", code=program.DAMAGED, data=b"")
+
+
+def test_a_dataset_with_snapshots_is_destroyed_by_the_command_that_is_named(named):
+    text = told(named, "dataset", "destroy", "train", code=program.BUSY)
+    assert text.rstrip().endswith("corpusfs dataset destroy train --snapshots")
+
+
+def test_a_directory_that_is_called_like_an_archive_is_made_when_it_is_meant(named):
+    os.mkdir(named.area + "/there.rar")
+    for target in ("/there.rar", "/new.7z/", "/data.v1.0"):
+        named.ok("-s", named.path, "export", "train", named.area + target)
+        assert os.path.isdir(named.area + target)
+    named.ok("-s", named.path, "export", "train", named.area + "/UPPER.TAR")
+    subprocess.run(["tar", "-tf", named.area + "/UPPER.TAR"], check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
+def test_the_directory_that_an_export_needs_is_named(named):
+    for target in ("/none/x.tar", "/none/x"):
+        text = told(named, "export", "train", named.area + target, code=program.NOT_FOUND)
+        assert f"mkdir -p {named.area}/none" in text
+
+
+def test_a_single_file_is_not_exported_to_a_directory(named):
+    with open(named.area + "/f", "wb") as handle:
+        handle.write(b"x")
+    subprocess.run(["tar", "-cf", named.area + "/f.tar", "-C", named.area, "f"], check=True, timeout=60)
+    named.ok("-s", named.path, "import", named.area + "/f.tar", "train")
+    text = told(named, "export", "train/f", named.area + "/x")
+    assert "train/f is not a directory" in text and "/x.tar" in text
+    assert not os.path.exists(named.area + "/x")
+
+
+def test_a_zip_says_that_it_holds_no_fifos(named):
+    os.mkdir(named.area + "/src")
+    os.mkfifo(named.area + "/src/p")
+    named.ok("-s", named.path, "import", named.area + "/src", "train")
+    result = named.run("-s", named.path, "export", "train", named.area + "/x.zip")
+    assert result.code == program.FAILED and "a zip holds no fifos" in result.err, result
+
+
+def test_what_is_no_store_is_called_none_whoever_can_write_there(named):
+    os.mkdir(named.area + "/open")
+    os.chmod(named.area + "/open", 0o777)
+    result = named.run("-s", named.area + "/open", "status")
+    assert result.code == program.DAMAGED and "is not a store" in result.err and "--as-owner" not in result.err, result
