@@ -21,6 +21,7 @@
 	X(LOCK_FUSE_FREEZE, "freeze.lock")             /* of fs/fuse */                                                \
 	X(LOCK_NAMES,      "view.names")                                                                               \
 	X(LOCK_INODE,      "inode.lock")           /* (number of the view, inode number) */                            \
+	X(LOCK_MOVING,     "readers.moving")                                                                           \
 	X(LOCK_EPOCH,      "view.epoch_lock")      /* (family and dataset, number of the view); freeze.c alone takes several */ \
 	X(LOCK_CATALOG,    "store.catalog_lock")                                                                       \
 	X(LOCK_PENDING,    "pending.lock")                                                                             \

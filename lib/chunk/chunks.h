@@ -55,6 +55,9 @@ void chunks_group_free(struct chunks_group *group);
  */
 size_t chunks_group_add(struct chunks_group *group, const void *data, size_t len, int level);
 
+/* The same for what is to become one chunk, of at most CHUNK_LEN_MAX bytes. */
+size_t chunks_group_add_whole(struct chunks_group *group, const void *data, size_t len, int level);
+
 /* Cuts, hashes, looks up, compresses and stores all runs; see above. -ENOSPC, -EIO. */
 WARN_UNUSED int chunks_group_store(struct chunks_group *group, struct kv_batch *batch);
 
@@ -77,6 +80,7 @@ WARN_UNUSED int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_
 
 /* Reads the chunk's record, so that it is in the page cache, and says how long it is on disk. Nothing is verified. -ENOENT, -EIO. */
 WARN_UNUSED int chunks_stored(struct chunks *chunks, uint64_t id, uint64_t *ret_bytes);
+uint32_t chunks_average(const struct chunks *chunks); /* plain bytes, as content is cut */
 /* About how many chunks there are. */
 uint64_t chunks_estimate(struct chunks *chunks);
 uint64_t chunks_disk_bytes(struct chunks *chunks); /* of the files that hold them */

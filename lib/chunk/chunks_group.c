@@ -67,6 +67,14 @@ size_t chunks_group_add(struct chunks_group *group, const void *data, size_t len
 	return group->runs.count - 1;
 }
 
+size_t chunks_group_add_whole(struct chunks_group *group, const void *data, size_t len, int level)
+{
+	size_t number = chunks_group_add(group, data, len, level);
+
+	group->runs.items[number].is_whole = true;
+	return number;
+}
+
 const struct chunk_piece *chunks_group_pieces(const struct chunks_group *group, size_t number, size_t *ret_count)
 {
 	const struct run *run = &group->runs.items[number];
@@ -105,7 +113,8 @@ struct cutting {
 /* Cuts and hashes the piece of the run that starts at `at`; returns its end. */
 static uint64_t cuts_add(struct cuts *cuts, const struct chunks *chunks, struct digest *digest, const struct run *run, uint64_t at)
 {
-	size_t left = run->len - at, len = run->len > chunks->cut.average ? cut_next(&chunks->cut, run->data + at, left) : left;
+	bool is_cut = run->len > chunks->cut.average && !run->is_whole;
+	size_t left = run->len - at, len = is_cut ? cut_next(&chunks->cut, run->data + at, left) : left;
 	struct cut_piece *piece;
 
 	if (!cuts->items)
@@ -156,7 +165,7 @@ static void join_segment(const struct chunks *chunks, struct digest *digest, str
 
 static void add_segments(struct cutting *cutting, struct run *run)
 {
-	uint64_t segment_len = (uint64_t)cutting->chunks->cut.average * SEGMENT_PIECES;
+	uint64_t segment_len = run->is_whole ? run->len : (uint64_t)cutting->chunks->cut.average * SEGMENT_PIECES;
 
 	for (uint64_t from = 0; from < run->len; from += segment_len)
 		array_add(&cutting->segments, (struct segment){.run = run, .from = from, .to = MIN(from + segment_len, run->len)});

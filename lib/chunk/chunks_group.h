@@ -22,6 +22,7 @@ struct run {
 	const uint8_t *data;
 	size_t len;
 	int level;
+	bool is_whole; /* not cut */
 	atomic_uint unshrunk; /* pieces in a row that were not worth packing */
 	struct cuts cuts;
 	struct chunk_piece *pieces; /* made by chunks_group_store */

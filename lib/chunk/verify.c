@@ -64,6 +64,11 @@ int chunks_stored(struct chunks *chunks, uint64_t id, uint64_t *ret_bytes)
 	return 0;
 }
 
+uint32_t chunks_average(const struct chunks *chunks)
+{
+	return chunks->cut.average;
+}
+
 uint64_t chunks_estimate(struct chunks *chunks)
 {
 	return backend_estimate(chunks->backend);

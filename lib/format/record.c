@@ -9,6 +9,7 @@
 
 #define FLAG_INLINE 1U
 #define SHA256_LEN 32
+#define EXTENT_PART 2 /* the version of an extent that its chunk goes on behind */
 
 _Static_assert(CHUNK_HEADER_LEN == 8 + 1 + 1 + 1 + 1 + 4 + SHA256_LEN, "checksum, version, codec, hash, cipher, length, identity");
 
@@ -110,25 +111,35 @@ int inode_record_decode(const void *value, size_t len, struct inode_record *ret_
 
 void extent_record_encode(const struct extent_record *record, struct buf *out)
 {
-	buf_add_u8(out, FORMAT_VERSION);
+	bool goes_on = record->chunk != CHUNK_NONE && record->chunk_len > record->chunk_offset + record->length;
+
+	buf_add_u8(out, goes_on ? EXTENT_PART : FORMAT_VERSION);
 	buf_add_le32(out, record->length);
 	buf_add_le64(out, record->chunk);
 	buf_add_le32(out, record->chunk_offset);
+	if (goes_on)
+		buf_add_le32(out, record->chunk_len);
 }
 
 int extent_record_decode(const void *value, size_t len, struct extent_record *ret_record)
 {
 	struct reader reader = reader_over(value, len);
 	struct extent_record record;
+	uint8_t version = read_u8(&reader);
+	bool goes_on = version == EXTENT_PART;
 
-	check_version(&reader);
 	record.length = read_le32(&reader);
 	record.chunk = read_le64(&reader);
 	record.chunk_offset = read_le32(&reader);
-	if (!complete(&reader) || record.length == 0 || record.length > EXTENT_LEN_MAX)
+	record.chunk_len = goes_on ? read_le32(&reader) : 0;
+	if (!complete(&reader) || (version != FORMAT_VERSION && !goes_on) || record.length == 0 || record.length > EXTENT_LEN_MAX)
 		return -EBADMSG;
 	if (record.chunk != CHUNK_NONE && (!chunk_id_valid(record.chunk) || record.chunk_offset > CHUNK_LEN_MAX - record.length))
 		return -EBADMSG;
+	if (goes_on && (record.chunk == CHUNK_NONE || record.chunk_len <= record.chunk_offset + record.length || record.chunk_len > CHUNK_LEN_MAX))
+		return -EBADMSG;
+	if (!goes_on && record.chunk != CHUNK_NONE)
+		record.chunk_len = record.chunk_offset + record.length;
 	*ret_record = record;
 	return 0;
 }

@@ -9,7 +9,8 @@
  *          small file, or the symlink's target). parent: of a directory, the one above it; of others a
  *          hint, the directory where they got their last name, which may be gone again
  * xattr    u8 version | value
- * extent   u8 version | u32 length | u64 chunk (key.h: chunk ids) | u32 offset in chunk
+ * extent   u8 version | u32 length | u64 chunk (key.h: chunk ids) | u32 offset in chunk; version 1 reaches the chunk's end, version 2 does not:
+ *          | u32 plain length of the chunk
  * entry    u8 version | u64 inode | u8 type (DT_*)
  * chunk    u64 checksum: XXH3-64, seeded with the chunk id, of all that follows | u8 version | u8 codec (0 plain, 1 zstd) | u8 hash |
  *          u8 cipher | u32 plain length | 32 bytes identity of the plain bytes | stored bytes
@@ -67,6 +68,7 @@ struct extent_record {
 	uint32_t length;
 	uint64_t chunk;        /* CHUNK_NONE: allocated zeros */
 	uint32_t chunk_offset;
+	uint32_t chunk_len; /* plain bytes of the chunk. Decoded it is always there; encode: 0, or any that the extent reaches, is its end */
 };
 
 struct entry_record {

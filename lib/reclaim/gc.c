@@ -1,5 +1,6 @@
 /*
- * The collector: prune (prune.c), then mark the chunks that extents refer to, then sweep the others.
+ * The collector: prune (prune.c), then mark the chunks that extents refer to (mark.c), then sweep the others. What is left of chunks that are
+ * named in part is copied (repack.c), and these are swept in another round.
  *
  * The rule: a chunk is removed only if no extent refers to it and none ever will. The proof is at the head of lib/chunk/sweep.c. It rests
  * on what lib/chunk does, and on these, which are kept here and by whoever writes extents:
@@ -8,7 +9,8 @@
  *        that wait to be pruned, or that no view sees, are extents as well: a rollback or a clone may bring them back into sight.
  *   GC2  inode_copy() makes an extent from another one; so does whatever cuts one in two or shortens it. From reading the one until its
  *        batch is written, the one stays in the database. The lock of its inode keeps others from overwriting it. Its view is in use, so
- *        pruning leaves what the view sees: a snapshot in use is not destroyed, and a head that was rolled back counts as living.
+ *        pruning leaves what the view sees: a snapshot in use is not destroyed, and a head that was rolled back counts as living. Repacking
+ *        waits (RP4).
  *   GC3  Who looks up extents and then reads their chunks counts as a reader meanwhile (lib/tree/records/readers.h). The sweep begins when
  *        all who were inside after T have left. Who came later has looked up extents as of T or newer, whose chunks stay.
  *
@@ -20,16 +22,15 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/base/array.h"
 #include "lib/base/fault.h"
+#include "lib/reclaim/mark.h"
 #include "lib/reclaim/prune.h"
-#include "lib/reclaim/visibility.h"
+#include "lib/reclaim/repack.h"
 #include "lib/store/catalog_records.h"
 #include "lib/tree/records/all_versions.h"
 #include "lib/tree/records/dropped.h"
 #include "lib/tree/records/readers.h"
 
-#define PROGRESS_EVERY 4096
 /* What heads overwrite leaves no record: the collector is due when there are so many more chunks than after the last sweep, */
 #define GROWTH_SHARE 4
 #define GROWTH_MIN 10000
@@ -37,10 +38,14 @@
 #define DROPPED_SHARE 4
 #define DROPPED_MIN (32U << 20)
 
+/* Repacking makes nothing that is to be repacked, but writers do meanwhile. */
+#define ROUNDS_MAX 8
+
 struct run {
 	struct store *store;
 	const struct gc_options *options;
 	struct gc_progress progress;
+	uint64_t moved; /* bytes that were repacked */
 	int stopped; /* what progress answered in a sweep or in between two files */
 };
 
@@ -85,76 +90,24 @@ static int prune_step(void *arg, uint64_t inodes, uint64_t versions)
 
 /* --- mark --- */
 
-/* A dry run marks only what will be left once everything is pruned: the versions of a key are judged together. */
-struct pending {
-	struct visibility *visibility;
-	ARRAY(struct seen_version) versions;
-	ARRAY(uint64_t) chunks; /* of each; CHUNK_NONE for what is no data extent */
-};
-
-static void flush_pending(struct run *run, struct pending *pending, struct chunk_set *set)
+static int mark_step(void *arg, uint64_t versions)
 {
-	if (pending->versions.count > 0)
-		visibility_versions(pending->visibility, pending->versions.items, pending->versions.count);
-	for (size_t i = 0; i < pending->versions.count; i++) {
-		if (!pending->versions.items[i].needed)
-			run->progress.versions++;
-		else if (pending->chunks.items[i] != CHUNK_NONE)
-			chunk_set_add(set, pending->chunks.items[i]);
-	}
-	array_reset(&pending->versions);
-	array_reset(&pending->chunks);
+	struct run *run = arg;
+
+	run->progress.done = versions;
+	return tell(run);
 }
 
-static void add_pending(struct run *run, struct pending *pending, const struct stored_version *version, uint64_t chunk,
-			struct chunk_set *set)
+/* Gives the caller the parts, also on failure. */
+static int mark(struct run *run, struct chunk_set *set, struct parts *parts, uint64_t *ret_versions)
 {
-	if (version->is_newest)
-		flush_pending(run, pending, set);
-	if (!pending->visibility || visibility_family(pending->visibility) != version->parts.family) {
-		visibility_free(pending->visibility);
-		pending->visibility = visibility_new(run->store, version->parts.family);
-	}
-	array_add(&pending->versions, (struct seen_version){.epoch = version->parts.epoch, .tombstone = version->len == 0});
-	array_add(&pending->chunks, chunk);
-}
-
-/* An extent that cannot be read ends the run: its chunk would be taken for dead. */
-static int mark_one(struct run *run, const struct stored_version *version, struct pending *pending, struct chunk_set *set)
-{
-	struct extent_record extent = {.chunk = CHUNK_NONE};
-	int result = 0;
-
-	if (version->parts.kind == KEY_EXTENT && version->len > 0)
-		result = extent_record_decode(version->value, version->len, &extent);
-	if (result < 0)
-		return result;
-	if (run->options->dry_run)
-		add_pending(run, pending, version, extent.chunk, set);
-	else if (extent.chunk != CHUNK_NONE)
-		chunk_set_add(set, extent.chunk);
-	return 0;
-}
-
-static int mark(struct run *run, struct chunk_set *set, uint64_t *ret_versions)
-{
-	struct all_versions *all = all_versions_new(run->store->tree);
-	struct stored_version version;
-	struct pending pending = {0};
+	struct mark mark = {.store = run->store, .is_dry_run = run->options->dry_run, .set = set, .parts = parts, .step = mark_step, .arg = run};
 	int result = start_phase(run, "mark", all_versions_estimate(run->store->tree));
 
-	while (result == 0 && (result = all_versions_next(all, &version)) > 0) {
-		result = mark_one(run, &version, &pending, set);
-		if (++run->progress.done % PROGRESS_EVERY == 0 && result == 0)
-			result = tell(run);
-	}
-	all_versions_free(all);
-	*ret_versions = run->progress.done;
 	if (result == 0)
-		flush_pending(run, &pending, set);
-	visibility_free(pending.visibility);
-	array_clear(&pending.versions);
-	array_clear(&pending.chunks);
+		result = mark_all(&mark);
+	run->progress.versions += mark.unneeded;
+	*ret_versions = mark.versions;
 	return result;
 }
 
@@ -229,21 +182,55 @@ static int note_swept(struct run *run, uint64_t dropped)
 	return result;
 }
 
+/* --- repack --- */
+
+static int repack_step(void *arg, uint64_t bytes)
+{
+	struct run *run = arg;
+
+	run->progress.done += bytes;
+	return tell(run);
+}
+
+/* What is copied is taken off from what is given back: it stays, elsewhere. */
+static int repack_worn(struct run *run, const struct parts *parts, uint64_t *ret_moved)
+{
+	uint64_t named, wasted;
+	int result;
+
+	parts_sum(parts, &named, &wasted);
+	if (run->options->dry_run)
+		run->progress.bytes += wasted;
+	if (run->options->dry_run || wasted == 0)
+		return 0;
+	result = start_phase(run, "repack", named);
+	if (result == 0)
+		result = repack(run->store, parts, repack_step, run, ret_moved);
+	run->moved += *ret_moved;
+	return result;
+}
+
+/* --- one round --- */
+
+struct round {
+	struct chunk_set *set;
+	uint64_t versions, moved;
+};
+
 static int wait_step(void *arg)
 {
 	return tell(arg);
 }
 
-static int collect(struct run *run)
+static int mark_and_sweep(struct run *run, struct round *round)
 {
-	struct chunk_set *set;
-	uint64_t bulk_end, small_end, versions = 0, dropped = dropped_bytes(run->store->tree);
-	bool was_due = atomic_load(&run->store->sweep_due);
+	struct parts *parts;
+	uint64_t bulk_end, small_end;
+	int result;
 
-	if (!run->options->dry_run)
-		atomic_store(&run->store->sweep_due, false);
-	chunks_mark_begin(run->store->chunks, chunk_set_new, &set, &bulk_end, &small_end);
-	int result = mark(run, set, &versions);
+	chunks_mark_begin(run->store->chunks, chunk_set_new, &round->set, &bulk_end, &small_end);
+	parts = parts_new(bulk_end, small_end);
+	result = mark(run, round->set, parts, &round->versions);
 	if (result == 0)
 		result = fault_point("gc-after-mark");
 	if (result == 0 && !run->options->dry_run)
@@ -251,17 +238,39 @@ static int collect(struct run *run)
 	if (result == 0)
 		result = start_phase(run, "sweep", 2);
 	if (result == 0)
-		result = sweep(run, set, CHUNK_BULK, bulk_end);
+		result = sweep(run, round->set, CHUNK_BULK, bulk_end);
 	if (result == 0)
-		result = sweep(run, set, 0, small_end);
+		result = sweep(run, round->set, 0, small_end);
 	chunks_mark_end(run->store->chunks);
+	if (result == 0)
+		result = repack_worn(run, parts, &round->moved);
+	parts_free(parts);
+	return result;
+}
+
+/* The chunks from which anything was moved are swept in the next round. */
+static int collect(struct run *run)
+{
+	struct round round = {0};
+	uint64_t dropped = dropped_bytes(run->store->tree);
+	bool was_due = atomic_load(&run->store->sweep_due);
+	int result, rounds = 0;
+
+	if (!run->options->dry_run)
+		atomic_store(&run->store->sweep_due, false);
+	do {
+		chunk_set_free(round.set);
+		round = (struct round){0};
+		result = mark_and_sweep(run, &round);
+	} while (result == 0 && round.moved > 0 && ++rounds < ROUNDS_MAX);
 	if (result == 0 && !run->options->dry_run)
-		result = compact(run, set, versions);
-	chunk_set_free(set);
+		result = compact(run, round.set, round.versions);
+	chunk_set_free(round.set);
 	if (result == 0 && !run->options->dry_run)
 		result = note_swept(run, dropped);
 	if (result < 0 && was_due)
 		atomic_store(&run->store->sweep_due, true);
+	run->progress.bytes -= MIN(run->progress.bytes, run->moved);
 	return result;
 }
 

@@ -9,7 +9,7 @@
 #include "lib/store/store.h"
 
 struct gc_progress {
-	const char *phase; /* "prune", "mark", "sweep", "compact", "done" */
+	const char *phase; /* "prune", "mark", "sweep", "repack", "compact", "done" */
 	uint64_t done, total; /* of this phase; total 0 = unknown */
 	uint64_t versions, chunks, bytes; /* removed so far (or would be, in a dry run) */
 };

@@ -92,7 +92,7 @@ def test_progress_shows_in_status_and_writing_goes_on(fs, store):
     os.rmdir(fs + "/.snapshots/v")
     procs.poll(lambda: json.loads(cli(store, "status", "--json"))["gc"]["running"], 10, "the collector runs", 0.05)
     shown = json.loads(cli(store, "status", "--json"))["gc"]
-    assert shown["phase"] in ("prune", "mark", "sweep", "compact") and shown["versions"] >= 0
+    assert shown["phase"] in ("prune", "mark", "sweep", "repack", "compact") and shown["versions"] >= 0
     put(fs + "/file", b"writing goes on")
     os.mkdir(fs + "/.snapshots/w")
     assert get(fs + "/.snapshots/w/file") == b"writing goes on"

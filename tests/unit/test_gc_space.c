@@ -51,7 +51,7 @@ static void check(struct place *place, const struct file *file)
 	store_view_put(place->store, view);
 }
 
-/* Pieces at multiples of their length: a chunk of which only a part is overwritten stays whole. As the store is closed and opened, what is in
+/* Pieces at multiples of their length: whole chunks are overwritten. As the store is closed and opened, what is in
  * memory comes to files. */
 static void overwrite(struct place *place, struct file *file, unsigned count, size_t len, size_t piece)
 {

@@ -106,11 +106,56 @@ static void while_the_file_is_overwritten(struct place *place)
 	store_view_put(place->store, view);
 }
 
+static int overlap(const struct chunk_list *a, const struct chunk_list *b)
+{
+	int both = 0;
+
+	for (size_t i = 0; i < a->count; i++)
+		for (size_t k = 0; k < b->count; k++)
+			both += a->items[i] == b->items[k];
+	return both;
+}
+
+/* A snapshot is read whose chunks are copied. */
+static void while_chunks_are_repacked(struct place *place)
+{
+	struct snapshot_name taken = {.dataset = "a", .name = "taken"};
+	AUTO_FREE uint8_t *bytes = xmalloc(LEN);
+	struct reading reading = {0};
+	struct chunk_list before, after;
+	struct error err = {0};
+	struct view *view, *snapshot;
+
+	fill_random(1, bytes, LEN);
+	assert_int_equal(dataset_create(place->store, "a", 0755, 0, 0, 0, &err), 0);
+	assert_int_equal(store_head(place->store, "a", &view), 0);
+	write_file(view, ROOT_INO, "file", 0, bytes, LEN);
+	assert_int_equal(view_sync(view), 0);
+	for (size_t at = 0; at + 6000 <= LEN; at += 12000) {
+		fill_random(at + 2, bytes + at, 6000);
+		write_file(view, ROOT_INO, "file", at, bytes + at, 6000);
+	}
+	assert_int_equal(view_sync(view), 0);
+	assert_int_equal(snapshot_create(place->store, &taken, 1, NULL, 0, &err), 0);
+	assert_int_equal(store_view_by_name(place->store, "a@taken", &snapshot, &err), 0);
+	before = chunks_of(snapshot);
+	begin_read(&reading, snapshot);
+	(void)collect(place->store, false, false);
+	end_read(&reading, bytes);
+	after = chunks_of(snapshot);
+	assert_true((size_t)overlap(&before, &after) < before.count);
+	array_clear(&before);
+	array_clear(&after);
+	store_view_put(place->store, snapshot);
+	store_view_put(place->store, view);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct place *place);
 } scenarios[] = {
 	{"overwrite", while_the_file_is_overwritten},
+	{"repack", while_chunks_are_repacked},
 };
 
 /* Each scenario in a process of its own, since faults are read once. */
@@ -134,6 +179,11 @@ static void test_a_read_keeps_the_chunks_of_a_file_that_is_overwritten(void **st
 	run_scenario("overwrite");
 }
 
+static void test_a_read_of_a_snapshot_keeps_the_chunks_that_are_repacked(void **state)
+{
+	run_scenario("repack");
+}
+
 static const char *chosen;
 
 static void test_scenario(void **state)
@@ -152,6 +202,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest scenario[] = {cmocka_unit_test(test_scenario)};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_read_keeps_the_chunks_of_a_file_that_is_overwritten),
+		cmocka_unit_test(test_a_read_of_a_snapshot_keeps_the_chunks_that_are_repacked),
 	};
 
 	if (argc == 2) {

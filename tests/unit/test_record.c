@@ -72,7 +72,17 @@ static void test_extent(void **state)
 
 	extent_record_encode(&record, &value);
 	assert_int_equal(value.len, 17);
+	assert_int_equal(extent_record_decode(value.data, value.len, &record), 0);
 	abuse(extent_again, &value);
+	assert_int_equal(record.chunk_len, 262144 + 9);
+	/* a part that the chunk goes on behind */
+	record.length = 100000;
+	buf_reset(&value);
+	extent_record_encode(&record, &value);
+	assert_int_equal(value.len, 21);
+	assert_int_equal(extent_record_decode(value.data, value.len, &record), 0);
+	abuse(extent_again, &value);
+	assert_int_equal(record.chunk_len, 262144 + 9);
 	record.length = 0;
 	buf_reset(&value);
 	extent_record_encode(&record, &value);

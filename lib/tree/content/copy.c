@@ -14,6 +14,7 @@
 #include "lib/tree/content/holes.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/inodes/extent_edit.h"
+#include "lib/tree/records/readers.h"
 
 #define SMALL_COPY (64U << 10)      /* below it bytes are copied: an extent costs more than it saves */
 
@@ -174,11 +175,13 @@ static int share_step(const struct copy *copy, uint64_t *len)
 	if (source->record.is_inline || target->record.is_inline || *len < SMALL_COPY || is_behind_buffered(copy) ||
 	    dirty_overlaps(&source->active, copy->source_offset, *len) || dirty_overlaps(&source->frozen, copy->source_offset, *len))
 		return -EAGAIN;
+	readers_hold_moves(source->view->tree);
 	result = plan_step(copy, &shared, len);
 	if (result == 0 && move(copy, *len, &shared) < *len && !holes_are_confirmed(source))
 		result = -ENODATA;
 	if (result == 0)
 		result = put_shared(copy, *len, &shared);
+	readers_release_moves(source->view->tree);
 	array_clear(&shared);
 	return result;
 }

@@ -24,6 +24,7 @@ int tree_new(struct kv *kv, struct chunks *chunks, struct pool *pool, const stru
 	tree->options.space_path = tree->space_path;
 	mutex_init(&tree->lru_lock, LOCK_LRU);
 	mutex_init(&tree->family_lock, LOCK_FAMILIES);
+	rwlock_init(&tree->readers.moving, LOCK_MOVING);
 
 	int r = space_new(tree->space_path, options->reserve_bytes, &tree->space);
 
@@ -47,6 +48,7 @@ void tree_free(struct tree *tree)
 	pending_free(tree->pending);
 	families_free(tree);
 	space_free(tree->space);
+	rwlock_clear(&tree->readers.moving);
 	mutex_clear(&tree->family_lock);
 	mutex_clear(&tree->lru_lock);
 	free(tree->space_path);

@@ -77,6 +77,20 @@ void all_versions_remove(struct kv_batch *batch, const struct tree_key *stem, ui
 	kv_batch_delete(batch, KV_TREE, key.bytes, key.len);
 }
 
+void all_versions_replace(struct kv_batch *batch, const struct tree_key *stem, uint64_t epoch, const void *value, size_t len)
+{
+	struct tree_key key = tree_key_at(*stem, epoch);
+
+	kv_batch_put(batch, KV_TREE, key.bytes, key.len, value, len);
+}
+
+int all_versions_get(struct tree *tree, const struct tree_key *stem, uint64_t epoch, struct buf *value)
+{
+	struct tree_key key = tree_key_at(*stem, epoch);
+
+	return kv_get(tree->kv, KV_TREE, key.bytes, key.len, value);
+}
+
 int all_versions_drop_family(struct tree *tree, uint32_t family)
 {
 	struct tree_key first = tree_prefix_family(family), end = tree_prefix_family(family + 1);

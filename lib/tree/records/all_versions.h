@@ -35,6 +35,11 @@ uint64_t all_versions_estimate(struct tree *tree);
 /* Adds to the batch that the version is removed. */
 void all_versions_remove(struct kv_batch *batch, const struct tree_key *stem, uint64_t epoch);
 
+/* Adds to the batch that the version is now this, which every view that sees it must take for the same. */
+void all_versions_replace(struct kv_batch *batch, const struct tree_key *stem, uint64_t epoch, const void *value, size_t len);
+/* Reads one version; -ENOENT. */
+WARN_UNUSED int all_versions_get(struct tree *tree, const struct tree_key *stem, uint64_t epoch, struct buf *value);
+
 /* Removes all versions of a family that no view belongs to any more, and its touched index, at once and not as part of a batch. */
 WARN_UNUSED int all_versions_drop_family(struct tree *tree, uint32_t family);
 

@@ -58,7 +58,23 @@ uint64_t readers_moves(struct tree *tree)
 	return atomic_load(&tree->readers.moves);
 }
 
-void readers_note_move(struct tree *tree)
+void readers_hold_moves(struct tree *tree)
+{
+	rwlock_read(&tree->readers.moving);
+}
+
+void readers_release_moves(struct tree *tree)
+{
+	rwlock_give(&tree->readers.moving);
+}
+
+void readers_move_begin(struct tree *tree)
+{
+	rwlock_write(&tree->readers.moving);
+}
+
+void readers_move_end(struct tree *tree)
 {
 	atomic_fetch_add(&tree->readers.moves, 1);
+	rwlock_give(&tree->readers.moving);
 }

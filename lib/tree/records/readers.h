@@ -21,10 +21,16 @@ void readers_leave(struct tree *tree, unsigned turn); /* with what readers_enter
 WARN_UNUSED int readers_wait(struct tree *tree, int (*step)(void *arg), void *arg);
 
 /*
- * How often extents have got other chunks for the same bytes. A reader inside who keeps extents from before may keep them as long as this
- * is what it was before they were looked up.
+ * Extents move when they get other chunks with the same bytes (lib/reclaim/repack.c).
+ *
+ * readers_moves: how often that was. A reader inside may use extents that he keeps as long as it is what it was before they were looked up.
+ * readers_hold_moves: nothing moves until readers_release_moves. For whoever makes an extent from one of another view. With inodes' locks.
+ * readers_move_begin: the caller alone moves extents until readers_move_end. Before epoch locks are taken.
  */
 uint64_t readers_moves(struct tree *tree);
-void readers_note_move(struct tree *tree); /* after it was written */
+void readers_hold_moves(struct tree *tree);
+void readers_release_moves(struct tree *tree);
+void readers_move_begin(struct tree *tree);
+void readers_move_end(struct tree *tree);
 
 #endif

@@ -14,6 +14,7 @@ struct inode;
 struct readers {
 	_Atomic unsigned turn, inside[2];
 	_Atomic uint64_t moves;
+	struct rwlock moving;        /* held exclusively by who moves extents */
 };
 
 struct tree {
