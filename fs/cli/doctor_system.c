@@ -95,7 +95,7 @@ static void check_limits(json_t *findings)
 	            "raise the hard limit: ulimit -Hn, or nofile in /etc/security/limits.conf");
 	bool huge = !file_has("/sys/kernel/mm/transparent_hugepage/enabled", "[never]");
 	doctor_note(findings, "system", "huge pages", huge ? DOCTOR_OK : DOCTOR_SLOW, huge ? "on" : "never",
-	            "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled: buffers for writing cost fewer page faults");
+	            "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled: cold reads and writes get faster");
 }
 
 void doctor_system(json_t *findings)

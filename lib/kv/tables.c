@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "lib/base/pages.h"
 #include "lib/kv/table_files.h"
 
 #define KEY_LEN 8
@@ -101,7 +102,8 @@ static bool raw_ready(struct kv_raw *raw, size_t len)
 		return true;
 	free(raw->bytes);
 	raw->cap = 0;
-	raw->bytes = aligned_alloc(PAGE, len);
+	len = (len + PAGES_HUGE - 1) & ~(PAGES_HUGE - 1);
+	raw->bytes = pages_alloc(len);
 	raw->cap = raw->bytes ? len : 0;
 	return raw->bytes;
 }

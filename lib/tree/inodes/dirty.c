@@ -3,13 +3,12 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/pages.h"
 
 /* Segments grow by doubling up to here, then they move to a big block at once. */
 #define SMALL_MAX (1U << 20)
-#define HUGE_PAGE (2U << 20)
 
 /* An idle block holds the link to the next. */
 struct block {
@@ -60,11 +59,8 @@ void *block_take(struct block_pool *pool)
 	}
 	if (block)
 		return block;
-	/* huge pages: first touching small ones costs more than copying the content into them */
-	block = aligned_alloc(HUGE_PAGE, DIRTY_SEGMENT_MAX);
-	if (block)
-		madvise(block, DIRTY_SEGMENT_MAX, MADV_HUGEPAGE);
-	return block;
+	/* first touching small pages costs more than copying the content into them */
+	return pages_alloc(DIRTY_SEGMENT_MAX);
 }
 
 void block_give(struct block_pool *pool, void *block)
