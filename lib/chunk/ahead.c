@@ -17,24 +17,25 @@
 #define STREAMS 16
 /* A read that begins so many chunks behind the end of another continues its stream. */
 #define NEAR 8
-/* So many continuations say that a reader is sequential. */
-#define CONTINUED_MIN 4
-/* In blocks. */
-#define WINDOW_MAX 8
+/* One that begins so many chunks before it is still in it: several processes that share the work do not come in order. */
+#define BEHIND 16
+/* Chunks ahead of a reader: the eighth part of what it has read in a row. */
+#define WINDOW_SHARE 8
+#define WINDOW_MAX (3 * AHEAD_BLOCK_CHUNKS)
+/* Fewer are not worth a read of their own. */
+#define BLOCK_MIN 4
 /* The room of removed records is given back so often. */
 #define REFRESH_MS 10000
 
 struct stream {
-	uint64_t first, next; /* of the last read: its first chunk and the one after its last */
+	uint64_t start, next; /* what was read in a row */
 	uint64_t asked;       /* blocks were queued for what is below */
 	uint64_t used;        /* grows with each read; 0: free */
-	unsigned continued;
-	unsigned window;      /* blocks */
 };
 
 struct ahead_block {
 	enum { FREE, QUEUED, READING, READY } state;
-	uint64_t first;
+	uint64_t first, count; /* chunks */
 	uint64_t used;        /* grows with each use; while QUEUED, with its place in the queue */
 	unsigned refs;        /* of readers */
 	bool was_taken;       /* somebody used what is in it */
@@ -80,7 +81,7 @@ static void read_block(struct ahead *ahead, struct ahead_block *block)
 
 	block->state = READING;
 	pthread_mutex_unlock(&ahead->lock);
-	found = backend_get_many(ahead->backend, block->first, AHEAD_BLOCK_CHUNKS, &block->raw, block->values);
+	found = backend_get_many(ahead->backend, block->first, block->count, &block->raw, block->values);
 	pthread_mutex_lock(&ahead->lock);
 	block->state = READY;
 	ahead->chunks += found;
@@ -165,7 +166,7 @@ static struct ahead_block *least_used(struct ahead *ahead)
 }
 
 /* False when there is no room now. */
-static bool enqueue(struct ahead *ahead, struct stream *stream, uint64_t first)
+static bool enqueue(struct ahead *ahead, struct stream *stream, uint64_t first, uint64_t count)
 {
 	struct ahead_block *block = least_used(ahead);
 
@@ -173,14 +174,14 @@ static bool enqueue(struct ahead *ahead, struct stream *stream, uint64_t first)
 		return false;
 	if (block->state == READY && !block->was_taken) {
 		/* its reader has gone elsewhere */
-		block->stream->continued = 0;
-		block->stream->window = 1;
+		block->stream->start = block->stream->next;
 		block->was_taken = true;
 		if (block->stream == stream)
 			return false;
 	}
 	block->state = QUEUED;
 	block->first = first;
+	block->count = count;
 	block->used = ++ahead->uses;
 	block->was_taken = false;
 	block->stream = stream;
@@ -195,37 +196,41 @@ static struct stream *stream_of(struct ahead *ahead, uint64_t first)
 
 	for (size_t i = 0; i < STREAMS; i++) {
 		struct stream *stream = &ahead->streams[i];
-		if (stream->used && first >= stream->first && first <= stream->next + NEAR)
+		if (stream->used && first + BEHIND >= stream->next && first <= stream->next + NEAR)
 			return stream;
 		if (stream->used < least->used)
 			least = stream;
 	}
-	*least = (struct stream){.first = first, .next = first, .window = 1};
+	*least = (struct stream){.start = first, .next = first};
 	return least;
-}
-
-/* Half of the window is always ahead of the reader. */
-static void extend(struct ahead *ahead, struct stream *stream)
-{
-	const uint64_t window = (uint64_t)stream->window * AHEAD_BLOCK_CHUNKS;
-
-	if (stream->continued < CONTINUED_MIN || stream->asked >= stream->next + (window + 1) / 2)
-		return;
-	if (stream->asked < stream->next)
-		stream->asked = stream->next;
-	while (stream->asked < stream->next + window && enqueue(ahead, stream, stream->asked))
-		stream->asked += AHEAD_BLOCK_CHUNKS;
-	stream->window = MIN(stream->window * 2, WINDOW_MAX);
 }
 
 static struct ahead_block *find_block(struct ahead *ahead, uint64_t id)
 {
 	for (size_t i = 0; i < AHEAD_BLOCKS; i++) {
 		struct ahead_block *block = &ahead->blocks[i];
-		if (block->state != FREE && id - block->first < AHEAD_BLOCK_CHUNKS)
+		if (block->state != FREE && id - block->first < block->count)
 			return block;
 	}
 	return NULL;
+}
+
+/* Half of the window is always ahead of the reader. */
+static void extend(struct ahead *ahead, struct stream *stream)
+{
+	const uint64_t window = MIN((stream->next - stream->start) / WINDOW_SHARE, WINDOW_MAX), end = stream->next + window;
+
+	if (stream->asked >= stream->next + (window + 1) / 2)
+		return;
+	stream->asked = MAX(stream->asked, stream->next);
+	while (end >= stream->asked + BLOCK_MIN) {
+		const struct ahead_block *block = find_block(ahead, stream->asked);
+		const uint64_t count = block ? block->first + block->count - stream->asked : MIN(end - stream->asked, AHEAD_BLOCK_CHUNKS);
+
+		if (!block && !enqueue(ahead, stream, stream->asked, count))
+			return;
+		stream->asked += count;
+	}
 }
 
 /* --- */
@@ -236,11 +241,7 @@ void ahead_note(struct ahead *ahead, uint64_t first, uint32_t count)
 
 	pthread_mutex_lock(&ahead->lock);
 	stream = stream_of(ahead, first);
-	if (first + count > stream->next) {
-		stream->continued += stream->used > 0;
-		stream->first = first;
-		stream->next = first + count;
-	}
+	stream->next = MAX(stream->next, first + count);
 	stream->used = ++ahead->uses;
 	extend(ahead, stream);
 	pthread_mutex_unlock(&ahead->lock);
@@ -260,7 +261,7 @@ size_t ahead_take(struct ahead *ahead, uint64_t first, size_t count, struct ahea
 		block->used = ++ahead->uses;
 		block->was_taken = true;
 		*ret_taken = (struct ahead_taken){block, block->values + (first - block->first)};
-		found = MIN(count, AHEAD_BLOCK_CHUNKS - (first - block->first));
+		found = MIN(count, block->count - (first - block->first));
 	}
 	pthread_mutex_unlock(&ahead->lock);
 	return found;

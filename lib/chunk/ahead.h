@@ -3,13 +3,12 @@
  * with the reader is that of the kernel's own read-ahead: Wu, Xi, Xu: On the design of a new Linux readahead framework, 2008.)
  *
  * Several streams are followed at once. A read that begins where another ended, or a few chunks behind it, continues that one's stream:
- * within a large file, or across the files of a directory that are read one after the other. A stream that was continued several times
- * has a window of what follows read into blocks of chunks, and the window grows while the reader keeps up. A reader that stops or jumps
- * costs one window at most, and a block that nobody used ends its stream. Random readers start streams that nobody continues, and cost
- * nothing.
+ * within a large file, or across the files of a directory that are read one after the other. What follows the stream is read into blocks
+ * of chunks: never more of it than an eighth of what the reader has read in a row, so a reader that stops or jumps has cost an eighth more
+ * at most. A block that nobody used makes its stream begin anew. Random readers start streams that nobody continues, and cost nothing.
  *
  * Blocks are buffers of ours, used again and again: fresh pages of the page cache would cost more than the copy out of it, and would stand
- * in memory beside the pages of the mount. There are AHEAD_BLOCKS of them, about 32 MiB at the usual size of chunks.
+ * in memory beside the pages of the mount. There are AHEAD_BLOCKS of them, 32 MiB at the usual size of chunks.
  *
  *   ahead_note(ahead, first, count)               before the chunks [first, first + count) are read
  *   n = ahead_take(ahead, first, count, &taken)   how many of them, from the first on, are in a block; waits for one that is being read
@@ -26,7 +25,7 @@
 
 #include "lib/chunk/backend.h"
 
-#define AHEAD_BLOCKS 32
+#define AHEAD_BLOCKS 16
 #define AHEAD_BLOCK_CHUNKS 16
 
 struct ahead;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/pages.h"
 #include "lib/chunk/ahead.h"
 #include "lib/chunk/chunk_store.h"
 #include "lib/format/record.h"
@@ -83,28 +84,62 @@ static void test_a_random_reader_has_nothing_read_ahead(void **state)
 	empty(&filled);
 }
 
+/* Reads chunks one after the other, from what was read ahead where that is possible. */
+static void read_in_a_row(const struct filled *filled, uint64_t first, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		ahead_note(filled->ahead, filled->first + first + i, 1);
+		(void)is_there(filled, filled->first + first + i);
+	}
+}
+
 static void test_a_sequential_reader_has_the_next_chunks_read_ahead(void **state)
 {
 	struct filled filled = fill(*state);
 
-	/* the fourth that continues the first is the sign */
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 15; i++) {
 		ahead_note(filled.ahead, filled.first + 2 * i, 2);
 		assert_false(is_there(&filled, filled.first + 2 * i + 2));
 	}
-	ahead_note(filled.ahead, filled.first + 8, 2);
-	for (unsigned i = 0; i < AHEAD_BLOCK_CHUNKS; i++)
-		assert_true(is_there(&filled, filled.first + 10 + i));
-	assert_false(is_there(&filled, filled.first + 10 + AHEAD_BLOCK_CHUNKS));
-	/* the window grows with the reader, up to eight blocks ahead of it */
-	for (unsigned i = 5; i < 100; i++) {
+	/* an eighth of 32 */
+	ahead_note(filled.ahead, filled.first + 30, 2);
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(is_there(&filled, filled.first + 32 + i));
+	assert_false(is_there(&filled, filled.first + 36));
+	/* it grows with what was read in a row, and half of it is always ahead of the reader */
+	for (unsigned i = 16; i < 100; i++) {
 		ahead_note(filled.ahead, filled.first + 2 * i, 2);
 		assert_true(is_there(&filled, filled.first + 2 * i));
 		assert_true(is_there(&filled, filled.first + 2 * i + 1));
 	}
-	for (unsigned i = 0; i < 4 * AHEAD_BLOCK_CHUNKS; i++)
+	for (unsigned i = 0; i < 200 / 8 / 2; i++)
 		assert_true(is_there(&filled, filled.first + 200 + i));
-	assert_false(is_there(&filled, filled.first + 200 + 9 * AHEAD_BLOCK_CHUNKS));
+	assert_false(is_there(&filled, filled.first + 200 + 200 / 8));
+	empty(&filled);
+}
+
+static void test_a_reader_that_jumps_has_cost_an_eighth_more_at_most(void **state)
+{
+	struct filled filled = fill(*state);
+
+	for (unsigned place = 0; place < 5; place++)
+		read_in_a_row(&filled, 100 * place, 64);
+	/* what is ahead of the reader from 32 on, and 8 behind its end */
+	assert_in_range(wait_for(filled.ahead, 5 * (32 + 4)), 5 * 32, 5 * (32 + 8));
+	empty(&filled);
+}
+
+static void test_readers_that_share_the_work_have_each_chunk_read_ahead_once(void **state)
+{
+	static const unsigned order[] = {6, 2, 4, 0};
+	struct filled filled = fill(*state);
+
+	for (unsigned i = 0; i < 256; i += 8)
+		for (unsigned reader = 0; reader < 4; reader++) {
+			ahead_note(filled.ahead, filled.first + i + order[reader], 2);
+			(void)is_there(&filled, filled.first + i + order[reader]);
+		}
+	assert_in_range(wait_for(filled.ahead, 256 - 64), 256 - 64, 256 + 256 / 8);
 	empty(&filled);
 }
 
@@ -122,26 +157,12 @@ static void test_several_sequential_readers_are_followed_at_once(void **state)
 {
 	struct filled filled = fill(*state);
 
-	for (unsigned i = 0; i < 5; i++)
+	for (unsigned i = 0; i < 32; i++)
 		for (unsigned reader = 0; reader < 4; reader++)
 			ahead_note(filled.ahead, filled.first + 128 * reader + i, 1);
 	for (unsigned reader = 0; reader < 4; reader++)
-		for (unsigned i = 0; i < AHEAD_BLOCK_CHUNKS; i++)
-			assert_true(is_there(&filled, filled.first + 128 * reader + 5 + i));
-	empty(&filled);
-}
-
-/* Short sequences one after the other, as of someone who reads a few neighbours here and there. */
-static void test_what_nobody_uses_ends_the_reading_ahead(void **state)
-{
-	struct filled filled = fill(*state);
-	uint64_t chunks;
-
-	for (unsigned place = 0; place < 12; place++)
-		for (unsigned i = 0; i < 5; i++)
-			ahead_note(filled.ahead, filled.first + 40 * place + i, 1);
-	chunks = wait_for(filled.ahead, 12 * AHEAD_BLOCK_CHUNKS);
-	assert_int_equal(chunks, 12 * AHEAD_BLOCK_CHUNKS); /* one block each, and no more */
+		for (unsigned i = 0; i < 4; i++)
+			assert_true(is_there(&filled, filled.first + 128 * reader + 32 + i));
 	empty(&filled);
 }
 
@@ -152,9 +173,9 @@ static void test_ids_that_are_nowhere_do_no_harm(void **state)
 
 	for (unsigned i = 0; i < 100; i++)
 		ahead_note(filled.ahead, filled.end + 1000 + i, 1);
-	for (unsigned i = 0; i < 5; i++)
+	for (unsigned i = 0; i < 32; i++)
 		ahead_note(filled.ahead, filled.first + i, 1);
-	assert_true(is_there(&filled, filled.first + 5));
+	assert_true(is_there(&filled, filled.first + 32));
 	assert_int_equal(ahead_take(filled.ahead, filled.end + 1100, 1, &taken), 1);
 	assert_null(taken.values[0].data);
 	ahead_put(filled.ahead, &taken);
@@ -213,7 +234,7 @@ static void test_reading_in_order_gives_the_right_bytes(void **state)
 		assert_int_equal(chunks_read_many(store->chunks, &want, 1), 0);
 		assert_memory_equal(out, data + stored.pieces[i].offset, stored.pieces[i].length);
 	}
-	assert_in_range(ahead_chunks(store->chunks->ahead), stored.count / 2, stored.count + 8 * AHEAD_BLOCK_CHUNKS);
+	assert_in_range(ahead_chunks(store->chunks->ahead), stored.count / 2, stored.count * 9 / 8);
 	free(stored.pieces);
 }
 
@@ -260,6 +281,23 @@ static void test_values_are_read_straight_from_the_tables(void **state)
 	assert_int_equal(kv_tables_read(tables, 7, 16, &raw, values), 0);
 	kv_raw_clear(&raw);
 	kv_tables_free(tables);
+}
+
+static void test_what_is_read_straight_goes_to_huge_pages(void **state)
+{
+	struct store *store = *state;
+	AUTO_FREE uint8_t *data = noise(10 * MIB, 7);
+	struct stored stored = put(store, data, 10 * MIB, 0);
+	struct kv_tables *tables = kv_tables_new(store->kv, KV_BULK);
+	struct kv_value values[16];
+	struct kv_raw raw = {0};
+
+	assert_int_equal(kv_tables_read(tables, stored.pieces[0].chunk, 16, &raw, values), 16);
+	assert_int_equal((uintptr_t)raw.bytes % PAGES_HUGE, 0);
+	assert_int_equal(raw.cap % PAGES_HUGE, 0);
+	kv_raw_clear(&raw);
+	kv_tables_free(tables);
+	free(stored.pieces);
 }
 
 static void test_what_is_read_straight_stays_out_of_the_page_cache(void **state)
@@ -359,10 +397,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_sequential_reader_has_the_next_chunks_read_ahead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_reader_that_reads_the_same_again_is_not_sequential, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_several_sequential_readers_are_followed_at_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_what_nobody_uses_ends_the_reading_ahead, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_reader_that_jumps_has_cost_an_eighth_more_at_most, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_readers_that_share_the_work_have_each_chunk_read_ahead_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ids_that_are_nowhere_do_no_harm, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reading_in_order_gives_the_right_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_values_are_read_straight_from_the_tables, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_is_read_straight_goes_to_huge_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_read_straight_stays_out_of_the_page_cache, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_damaged_table_gives_the_right_bytes_or_none, setup, teardown),
 	};
