@@ -1,5 +1,7 @@
 #include "lib/base/fault.h"
 
+#ifndef FAULT_POINTS_OFF
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -11,6 +13,7 @@
 
 #include "lib/base/array.h"
 #include "lib/base/buf.h"
+#include "lib/base/fault_points.h"
 
 enum action { ACTION_KILL, ACTION_ERRNO, ACTION_SLEEP };
 
@@ -33,6 +36,18 @@ static void refuse(const char *spec)
 {
 	fprintf(stderr, "CORPUSFS_FAULT: cannot understand \"%s\"\n", spec);
 	abort();
+}
+
+static bool is_point(const char *name)
+{
+#define POINT_NAME(point, disk, who) point,
+	static const char *const points[] = {FAULT_POINTS(POINT_NAME)};
+#undef POINT_NAME
+
+	for (size_t i = 0; i < ARRAY_SIZE(points); i++)
+		if (strcmp(points[i], name) == 0)
+			return true;
+	return false;
 }
 
 static bool parse_number(const char *text, unsigned long *ret_number)
@@ -73,7 +88,7 @@ static void parse_one(const char *spec)
 	const char *action = strsep(&rest, ":");
 	struct fault fault = {.action = ACTION_KILL, .nth = 1};
 
-	if (*name == '\0')
+	if (!is_point(name))
 		refuse(spec);
 	if (action && !parse_action(action, &fault))
 		refuse(spec);
@@ -126,3 +141,5 @@ int fault_point(const char *name)
 	}
 	return result;
 }
+
+#endif

@@ -3,12 +3,19 @@
  *
  * $CORPUSFS_FAULT = NAME[:ACTION[:NTH]][,NAME...]. ACTION is kill (default; SIGKILL to oneself), an errno name among enospc, eio, enomem,
  * or sleepMS (e.g. sleep500). NTH counts passes from 1 (default: the first). Without the variable a point costs one load of a flag.
- * Any thread; the variable is read once.
+ * Any thread; the variable is read once. All points stand in lib/base/fault_points.h. A build with -Dfaults=false has none.
  */
 #ifndef CORPUSFS_BASE_FAULT_H
 #define CORPUSFS_BASE_FAULT_H
 
+#ifdef FAULT_POINTS_OFF
+static inline int fault_point(const char *name)
+{
+	return 0;
+}
+#else
 /* 0, or the negative errno the test asked for; does not return when the test asked for a kill. */
 int fault_point(const char *name);
+#endif
 
 #endif

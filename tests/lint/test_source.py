@@ -9,7 +9,7 @@ import pytest
 from lint import allowed
 from lint.sources import files, includes, path, report, report_changes, sources, starts_with, text, without_comments
 
-TOP = {"fs", "lib", "tests", "packaging", "meson.build", "README.md", "LICENSE", "CONTRIBUTING.md", ".ci"}
+TOP = {"fs", "lib", "tests", "packaging", "meson.build", "meson_options.txt", "README.md", "LICENSE", "CONTRIBUTING.md", ".ci"}
 BANNED = ("strcpy", "strcat", "strncpy", "strncat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "atof", "alloca", "strtok")
 
 
@@ -178,6 +178,15 @@ def test_scripts_install_sections_that_exist():
     sections = set(re.findall(r"^\[(\w+)\]", text("packaging/debian-packages"), re.M))
     used = {word for name in scripts() for group in re.findall(r"^install_packages ([a-z ]+)$", text(name), re.M) for word in group.split()}
     assert used and used <= sections
+
+
+def test_every_fault_point_says_what_it_leaves_and_has_a_test():
+    rows = re.findall(r'^\tX\("([^"]+)", +"[^"]+", +"[^"]+"\)', text("lib/base/fault_points.h"), re.M)
+    code = "".join(text(name) for name in sources("lib/", "fs/") if name != "lib/base/fault_points.h")
+    used = set(re.findall(r'(?:fault_point|FAULT_AFTER|stop_here)\((?:\w+, )?"([^"]+)"', code))
+    tests = "".join(text(name) for name in files() if name.startswith(("tests/unit/test_", "tests/mount/")) and "test_fault" not in name)
+    report_changes(used, set(rows), "(no row in lib/base/fault_points.h, or no such point) fault point")
+    report([f"no test dies or fails at {row}" for row in rows if not re.search(rf"[\"=,]{re.escape(row)}[\":,]", tests)])
 
 
 def test_every_unit_test_is_built():

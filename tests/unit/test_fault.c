@@ -30,64 +30,65 @@ static int in_child(const char *spec, int (*body)(void))
 
 static int nothing_happens(void)
 {
-	return fault_point("a") || fault_point("b") || fault_point("a");
+	return fault_point("gc-sweep") || fault_point("gc-compact") || fault_point("gc-sweep");
 }
 
 static int second_pass_of_b_fails(void)
 {
-	if (fault_point("b") != 0 || fault_point("a") != 0 || fault_point("bb") != 0)
+	if (fault_point("gc-compact") != 0 || fault_point("gc-sweep") != 0 || fault_point("gc-after-mark") != 0)
 		return 1;
-	return fault_point("b") == -ENOSPC && fault_point("b") == 0 ? 0 : 2;
+	return fault_point("gc-compact") == -ENOSPC && fault_point("gc-compact") == 0 ? 0 : 2;
 }
 
 static int each_has_its_errno(void)
 {
-	return fault_point("x") == -EIO && fault_point("y") == -ENOMEM ? 0 : 1;
+	return fault_point("export-write") == -EIO && fault_point("restore-after-exchange") == -ENOMEM ? 0 : 1;
 }
 
 static int two_passes_fail(void)
 {
-	return fault_point("b") == 0 && fault_point("b") == -EIO && fault_point("b") == -ENOSPC && fault_point("b") == 0 ? 0 : 1;
+	return fault_point("gc-compact") == 0 && fault_point("gc-compact") == -EIO && fault_point("gc-compact") == -ENOSPC && fault_point("gc-compact") == 0 ? 0 : 1;
 }
 
 static int sleeps(void)
 {
 	uint64_t before = clock_ms();
 
-	return fault_point("a") == 0 && clock_ms() - before >= 30 ? 0 : 1;
+	return fault_point("gc-sweep") == 0 && clock_ms() - before >= 30 ? 0 : 1;
 }
 
 static void test_off(void **state)
 {
 	assert_int_equal(in_child("", nothing_happens), 0);
-	assert_int_equal(in_child("c:eio", nothing_happens), 0);
+	assert_int_equal(in_child("prune-batch:eio", nothing_happens), 0);
 }
 
 static void test_kill(void **state)
 {
-	int status = in_child("a", nothing_happens);
+	int status = in_child("gc-sweep", nothing_happens);
 
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	status = in_child("z,a:kill:2", nothing_happens);
+	status = in_child("lock.taken,gc-sweep:kill:2", nothing_happens);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	assert_int_equal(in_child("a:kill:3", nothing_happens), 0);
+	assert_int_equal(in_child("gc-sweep:kill:3", nothing_happens), 0);
 }
 
 static void test_errno(void **state)
 {
-	assert_int_equal(in_child("b:enospc:2", second_pass_of_b_fails), 0);
-	assert_int_equal(in_child("x:eio,y:enomem", each_has_its_errno), 0);
-	assert_int_equal(in_child("b:eio:2,b:enospc:3", two_passes_fail), 0);
+	assert_int_equal(in_child("gc-compact:enospc:2", second_pass_of_b_fails), 0);
+	assert_int_equal(in_child("export-write:eio,restore-after-exchange:enomem", each_has_its_errno), 0);
+	assert_int_equal(in_child("gc-compact:eio:2,gc-compact:enospc:3", two_passes_fail), 0);
 }
 
 static void test_sleep(void **state)
 {
-	assert_int_equal(in_child("a:sleep30", sleeps), 0);
+	assert_int_equal(in_child("gc-sweep:sleep30", sleeps), 0);
 }
 
 static void test_nonsense_is_refused(void **state)
 {
-	static const char *const specs[] = {"a:explode", "a:eio:0", "a:eio:x", "a:sleep", ":kill", "a,,b", "a:kill:1:2"};
+	static const char *const specs[] = {"gc-sweep:explode",      "gc-sweep:eio:0", "gc-sweep:eio:x", "gc-sweep:sleep", ":kill",
+	                                    "gc-sweep,,gc-compact", "gc-sweep:kill:1:2", "no-such-point:eio"};
 
 	for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++)
 		assert_int_not_equal(in_child(specs[i], nothing_happens), 0);

@@ -1,0 +1,73 @@
+/*
+ * Where the process can die, or the power fail, in the middle of something: what is on the disk then, and who puts it right. Each row is a
+ * fault point (lib/base/fault.h) of that name; tests/lint checks that the code has it, and that a test dies or fails there.
+ *
+ * What all of them rest on:
+ *
+ *   F1. A batch is in the log whole or not at all. The log keeps their order, and what a sync acknowledged is before its end. So after a
+ *       crash the records are those of a moment: none is missing between two that are there.
+ *   F2. A file that is ingested is synced before the manifest names it, and the manifest before a batch names its chunks (I8).
+ *   F3. What lies in a store's directory, and the database does not name, is nobody's: RocksDB removes its own files at the next opening,
+ *       store_open() those of the ingest directory.
+ *
+ * Power that fails differs from a process that dies in what is lost: of the log, what was not synced. The rows hold for both.
+ */
+#ifndef CORPUSFS_BASE_FAULT_POINTS_H
+#define CORPUSFS_BASE_FAULT_POINTS_H
+
+/*   point                          what is on disk                                             who puts it right */
+#define FAULT_POINTS(X)                                                                                                                      \
+	/* a store is made */                                                                                                                \
+	X("init-before-database",        "a directory with a lock, no store",                        "init, which begins anew")               \
+	X("init-before-superblock",      "a database without a superblock, no store",                "init, which begins anew")               \
+	/* a store is opened */                                                                                                              \
+	X("lock.before-look",            "the record of the last owner",                             "nobody needs to")                       \
+	X("lock.before-rename",          "the record of the last owner",                             "nobody needs to")                       \
+	X("lock.taken",                  "the record of an owner who is dead",                       "the next, who finds it dead")           \
+	X("lock.database-renamed",       "the same; a silent owner's database under its new name",   "the next, who finds it by that name")   \
+	X("store-before-open",           "the record of an owner who is dead",                       "the next, who finds it dead")           \
+	/* content is committed */                                                                                                           \
+	X("commit-before-store",         "the files as they were",                                   "nobody needs to")                       \
+	X("kv.sst.finish",               "half a file in the ingest directory",                      "store_open (F3)")                       \
+	X("chunks-before-ingest",        "a whole file in the ingest directory",                     "store_open (F3)")                       \
+	X("kv.ingest.before",            "a whole file in the ingest directory",                     "store_open (F3)")                       \
+	X("kv.ingest.after",             "chunks that no extent names (F2)",                         "the collector")                         \
+	X("chunks-after-ingest",         "chunks that no extent names (F2)",                         "the collector")                         \
+	X("commit-before-write",         "chunks that no extent names (F2)",                         "the collector")                         \
+	X("commit-after-write",          "the new content, of the files of this batch (F1)",         "nobody needs to")                       \
+	X("bulk-content-stored",         "chunks that no extent names (F2)",                         "the collector")                         \
+	X("content-between-steps",       "a part of a long truncation, from the end on",             "who truncates again")                   \
+	X("copy-before-change",          "a part of a long copy, from the start on",                 "who copies again")                      \
+	X("copy-before-step",            "a part of a long copy, from the start on",                 "who copies again")                      \
+	X("read-before-chunks",          "as before",                                                "nobody needs to")                       \
+	/* names and attributes change */                                                                                                    \
+	X("transaction-before-write",    "as before: all of a change is one batch (F1)",             "nobody needs to")                       \
+	X("orphan-before-remove",        "a note of a file without names, and its records",          "store_open, which goes through the notes") \
+	X("orphan-batch",                "the note, and what is left of its records",                "store_open, which goes through the notes") \
+	/* which views there are */                                                                                                          \
+	X("dataset-create-before-write", "as before",                                                "nobody needs to")                       \
+	X("snapshot-before-write",       "all content that was buffered; no snapshot",               "nobody needs to")                       \
+	X("snapshot-after-write",        "the snapshots, all that were asked for (I3)",              "nobody needs to")                       \
+	X("rollback-before-write",       "as before",                                                "nobody needs to")                       \
+	X("rollback-after-write",        "the head as the snapshot, and the guard (I4)",             "nobody needs to")                       \
+	X("clone-before-write",          "as before",                                                "nobody needs to")                       \
+	X("clone-after-write",           "the clone (I5)",                                           "nobody needs to")                       \
+	X("destroy-before-write",        "as before",                                                "nobody needs to")                       \
+	X("destroy-after-write",         "no such view; a note of what only it could see",           "pruning, which goes through the notes") \
+	X("restore-before-exchange",     "a tree under a name of its own beside the path",           "the next restore of the path")          \
+	X("restore-after-exchange",      "the path as the snapshot; what it was under that name",    "the next restore of the path")          \
+	/* what nobody needs goes */                                                                                                         \
+	X("prune-before-join",           "notes of what to look through",                            "pruning, which goes through the notes") \
+	X("prune-batch",                 "a part of the dead versions, and how far it came",         "pruning, which goes on")                \
+	X("gc-after-mark",               "nothing was removed",                                      "the collector, from the start")         \
+	X("gc-sweep",                    "a part of the dead chunks",                                "the collector, from the start")         \
+	X("gc-compact",                  "the dead chunks are gone, their room is not back yet",     "the collector, from the start")         \
+	X("chunks-sweep-batch",          "a part of the dead chunks",                                "the collector, from the start")         \
+	/* in and out */                                                                                                                     \
+	X("import-before-link",          "a file without a name",                                    "store_open, as any file without names") \
+	X("import-batch-done",           "a part of the tree, whole files",                          "who imports again")                     \
+	X("export-write",                "a part of the target; a file under a name of its own",     "who exports again")                     \
+	X("export-before-rename",        "a part of the target; a file under a name of its own",     "who exports again")                     \
+	X("identity-before-write",       "a snapshot without its digest",                            "who asks for it: it is computed")
+
+#endif
