@@ -279,7 +279,7 @@ static int take_record(struct pax *pax, const char *key, size_t key_len, const c
 
 int pax_parse(struct pax *pax, const void *records, size_t len)
 {
-	const char *at = records, *end = at + len;
+	const char *at = records, *end = len > 0 ? at + len : at; /* nothing may be NULL */
 	int r = 0;
 
 	while (at < end && r == 0) {

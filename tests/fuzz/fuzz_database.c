@@ -1,0 +1,94 @@
+/*
+ * The files that are read before RocksDB opens a database, and the owner's record: the first byte chooses the file, the rest is what is in it.
+ *
+ *   0 a log or manifest, record by record, also behind damage    1 the manifest    2 CURRENT    3 SYNCED    4 the record of an owner
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "lib/kv/log_file.h"
+#include "lib/kv/manifest.h"
+#include "lib/kv/synced.h"
+#include "lib/store/lock_record.h"
+#include "tests/fuzz/target.h"
+
+static void read_log(int dir)
+{
+	struct log_file *file;
+	const uint8_t *record;
+	uint64_t end = 0;
+	size_t len;
+
+	if (log_file_open(dir, "LOG", &file) < 0)
+		return;
+	do {
+		while (log_file_next(file, &record, &len) > 0) {
+			if (log_file_end(file) <= end || log_file_end(file) > log_file_size(file))
+				abort(); /* it goes on, and stays inside */
+			end = log_file_end(file);
+		}
+	} while (log_file_resume(file));
+	log_file_close(file);
+}
+
+static void read_manifest(int dir)
+{
+	struct manifest manifest = {0};
+	struct error err;
+
+	if (manifest_read(dir, "fuzz", &manifest, &err) == 0)
+		manifest_clear(&manifest);
+}
+
+static void read_synced(int dir)
+{
+	struct synced_state state = {0};
+
+	if (synced_read(dir, &state) == 0)
+		array_clear(&state.closed);
+}
+
+static void read_owner(int dir)
+{
+	struct lock_record record;
+	uint64_t beat;
+	int ignored = lock_record_read(dir, "owner.fuzz", true, &record, &beat);
+
+	(void)ignored;
+}
+
+static const struct {
+	const char *name;
+	void (*read)(int dir);
+} files[] = {
+	{"LOG", read_log}, {"MANIFEST-000001", read_manifest}, {"CURRENT", read_manifest}, {SYNCED_NAME, read_synced}, {"owner.fuzz", read_owner},
+};
+
+static void put(int dir, const char *name, const void *data, size_t size)
+{
+	AUTO_CLOSE int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (fd < 0 || write(fd, data, size) != (ssize_t)size)
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char path[64];
+
+	if (size == 0)
+		return 0;
+	snprintf(path, sizeof(path), "/tmp/corpusfs-fuzz.%d", getpid());
+	mkdir(path, 0700);
+	AUTO_CLOSE int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		abort();
+	put(dir, "CURRENT", "MANIFEST-000001\n", 16);
+	put(dir, files[data[0] % ARRAY_SIZE(files)].name, data + 1, size - 1);
+	files[data[0] % ARRAY_SIZE(files)].read(dir);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		unlinkat(dir, files[i].name, 0);
+	rmdir(path);
+	return 0;
+}
