@@ -224,6 +224,8 @@ static int start(struct request *request, struct error *err)
 	                                 .foreground = request->foreground,
 	                                 .mount = request->args};
 	json_t *value = NULL;
+
+	options.store_options.damaged = json_is_true(json_object_get(request->args, "read_only"));
 	int result = daemon_start(&options, &value, err);
 
 	json_decref(value);
@@ -310,7 +312,9 @@ const struct command mount_commands[] = {
          .details = "Returns when the mount answers. Mounts of one store share one daemon, which\n"
                     "leaves with the last of them. With -s STORE the first argument may be left out.\n\n"
                     "Mount options:\n"
-                    "  ro                  read-only (always so for a snapshot)\n"
+                    "  ro                  read-only (always so for a snapshot); what is left of a\n"
+                    "                      damaged store, too\n"
+                    "  salvage             ro, even if files may be missing from it or be old\n"
                     "  allow_other         for other users too\n"
                     "  as_owner            root: be the owner of the store, as with --as-owner\n"
                     "  acl                 POSIX access control lists\n"

@@ -93,9 +93,10 @@ static int set_known(const char *option, const char *value, json_t *args, struct
 	return strncmp(option, "x-", 2) == 0 || strncmp(option, "X-", 2) == 0 ? 0 : 1;
 }
 
-static int parse_one(char *option, json_t *args, struct store_options *store_options, struct error *err)
+static int parse_one(char *text, json_t *args, struct store_options *store_options, struct error *err)
 {
-	char *value = strchr(option, '=');
+	const char *option = text;
+	char *value = strchr(text, '=');
 	int result;
 
 	if (value)
@@ -106,6 +107,10 @@ static int parse_one(char *option, json_t *args, struct store_options *store_opt
 		return set_size(option, value, &store_options->write_buffer_bytes, err);
 	if (value && strcmp(option, "snapdir") == 0)
 		return set_snapdir(value, args, err);
+	if (!value && strcmp(option, "salvage") == 0) {
+		store_options->salvage = true;
+		option = "ro";
+	}
 	for (size_t i = 0; !value && i < ARRAY_SIZE(flags); i++)
 		if (strcmp(flags[i].name, option) == 0) {
 			json_object_set_new(args, flags[i].key, json_boolean(flags[i].value));

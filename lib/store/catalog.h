@@ -97,6 +97,7 @@ struct store {
 	struct lock *lock; /* NULL: it is opened read-only */
 	int shared_fd;     /* the lock then; -1: there is none */
 	bool read_only, opened;
+	unsigned accept; /* damage that is accepted; the store is read-only */
 	int writable; /* why not: -EROFS, -EACCES; 0: the directory can be written */
 	struct kv *kv;
 	struct pool *pool;

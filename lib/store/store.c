@@ -61,6 +61,7 @@ static int open_database(struct store *store, const char *name, uint64_t cache_b
 	struct kv_options options = {
 		.shown = shown,
 		.read_only = store->read_only,
+		.accept = store->accept,
 		.cache_bytes = cache_bytes,
 		.memtable_bytes = MEMTABLES,
 		.threads = threads,
@@ -192,6 +193,10 @@ int store_check_writable(const struct store *store, struct error *err)
 {
 	if (!store->read_only)
 		return 0;
+	if (kv_lost(store->kv)) {
+		error_set(err, -EROFS, "the store %s is damaged, so it can only be read: %s", store->dir.path, kv_lost(store->kv));
+		return -EROFS;
+	}
 	if (store->writable == -EACCES)
 		return error_set(err, -EACCES, "the store %s belongs to somebody else, and you may only read it", store->dir.path);
 	if (superblock_writable(&store->superblock))
@@ -224,9 +229,8 @@ static int lock(struct store *store, const struct store_options *options, struct
 	return lock_take(&store->dir, &lock_options, &store->lock, err);
 }
 
-int store_open(const char *path, const struct store_options *options, struct store **ret_store, struct error *err)
+static int open_as(const char *path, const struct store_options *options, unsigned accept, struct store **ret_store, struct error *err)
 {
-	static const struct store_options defaults = {0};
 	struct store_dir dir = STORE_DIR_CLOSED;
 	struct superblock superblock;
 	int result = store_dir_open_store(path, &dir, &superblock, err);
@@ -239,13 +243,14 @@ int store_open(const char *path, const struct store_options *options, struct sto
 	store->superblock = superblock;
 	store->shared_fd = -1;
 	store->writable = writable(&store->dir);
-	store->read_only = store->writable < 0 || !superblock_writable(&superblock);
+	store->read_only = store->writable < 0 || !superblock_writable(&superblock) || accept;
+	store->accept = accept;
 	mutex_init(&store->change_lock, LOCK_CHANGE);
 	mutex_init(&store->catalog_lock, LOCK_CATALOG);
 	pthread_cond_init(&store->unused, NULL);
-	result = lock(store, options ? options : &defaults, err);
+	result = lock(store, options, err);
 	if (result == 0)
-		result = open_layers(store, options ? options : &defaults, err);
+		result = open_layers(store, options, err);
 	if (result < 0) {
 		close_layers(store);
 		return result;
@@ -255,6 +260,23 @@ int store_open(const char *path, const struct store_options *options, struct sto
 		reap_orphans(store);
 	*ret_store = store;
 	return 0;
+}
+
+int store_open(const char *path, const struct store_options *options, struct store **ret_store, struct error *err)
+{
+	static const struct store_options defaults = {0};
+
+	if (!options)
+		options = &defaults;
+	int result = open_as(path, options, 0, ret_store, err);
+	if (result != -EBADMSG || !options->damaged)
+		return result;
+	result = open_as(path, options, KV_ACCEPT_LOG | KV_ACCEPT_CHUNKS | (options->salvage ? KV_ACCEPT_METADATA : 0), ret_store, err);
+	if (result == 0 && options->notice && kv_lost((*ret_store)->kv)) {
+		AUTO_FREE char *text = xasprintf("warning: the store is damaged, so it can only be read: %s", kv_lost((*ret_store)->kv));
+		options->notice(options->notice_arg, text);
+	}
+	return result;
 }
 
 const char *store_close_failure(int result)

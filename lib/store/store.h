@@ -29,6 +29,8 @@ struct store_options {
 	uint64_t cache_bytes;        /* metadata block cache plus decoded chunks; 0 = default 256 MiB */
 	uint64_t write_buffer_bytes; /* content not yet committed; 0 = default 256 MiB */
 	unsigned threads;            /* 0 = number of CPUs */
+	bool damaged;                /* a damaged store is opened all the same, read-only, if what is left of it is right; this is noticed */
+	bool salvage;                /* even if it is not: files may be absent, or older than they were */
 	/* May be NULL. A line of text: opening takes long, and why; and, on a thread of its own, that another process has taken the store. */
 	void (*notice)(void *arg, const char *text);
 	void (*lost)(void *arg, const char *text);

@@ -39,3 +39,13 @@ def content(store, data, at=0):
 def forget():
     """Nobody has anything of a store's files or mounts in memory."""
     posix.drop_caches()
+
+
+def tables_with(store, data):
+    """The table files in which the bytes are."""
+    found = []
+    for path in tables(store):
+        with open(path, "rb") as handle:
+            if data in handle.read():
+                found.append(path)
+    return found

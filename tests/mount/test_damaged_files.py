@@ -1,0 +1,148 @@
+"""Files of a store's database that are damaged, missing or shorter: what is told, what is refused, what can be read."""
+
+import errno
+import glob
+import os
+import random
+import shutil
+
+import pytest
+
+from harness import files, procs, program, rot
+
+
+def noise(seed, size=100000):
+    return random.Random(seed).randbytes(size)
+
+
+def synced(path, data):
+    with open(path, "wb", buffering=0) as handle:
+        handle.write(data)
+        os.fsync(handle.fileno())
+
+
+def refused(store, point, named):
+    """Neither mounted nor opened; one line names the file."""
+    for command in (["mount", store.path, point], ["-s", store.path, "dataset", "list"]):
+        result = store.run(*command)
+        assert result.code == program.DAMAGED and named in result.err and result.err.count("\n") == 1, result
+    assert not procs.fuse_mounts(point)
+
+
+def contents(path):
+    """Of each file in a directory, or the errno of reading it."""
+    found = {}
+    for name in sorted(os.listdir(path)):
+        try:
+            found[name] = files.get(f"{path}/{name}")
+        except OSError as problem:
+            found[name] = problem.errno
+    return found
+
+
+@pytest.fixture(name="killed")
+def _killed(store):
+    """The newest log of a store whose daemon was killed right after the fsync of d/19."""
+    point = store.mount()
+    store.create("d")
+    for number in range(20):
+        synced(f"{point}/d/{number}", noise(number, 5000))
+    store.kill()
+    return max(glob.glob(store.path + "/db*/*.log"))
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("place", [0.02, 0.5, 0.999])
+def test_flipped_bit_in_the_log_is_refused_and_what_is_before_it_can_be_read(store, killed, place):
+    rot.flip(killed, int(os.path.getsize(killed) * place))
+    point = f"{store.area}/mnt"
+    refused(store, point, killed)
+    result = store.run("mount", "-o", "ro", store.path, point)
+    assert result.code == 0 and killed in result.err and "changes that were on disk" in result.err, result
+    store.note(point)
+    found = contents(point + "/d") if os.path.exists(point + "/d") else {}
+    last = str(len(found) - 1)
+    assert all(data == noise(int(name), 5000) or (name == last and data == b"") for name, data in found.items()), list(found)
+    with pytest.raises(OSError) as problem:
+        os.mkdir(point + "/new")
+    assert problem.value.errno == errno.EROFS
+    store.umount()
+    refused(store, point, killed)
+
+
+def test_missing_or_shorter_log_is_refused(store, killed):
+    whole = os.path.getsize(killed)
+    for length in (whole - 1, whole // 2, 0):
+        os.truncate(killed, length)
+        refused(store, store.area + "/mnt", killed)
+    os.unlink(killed)
+    refused(store, store.area + "/mnt", killed)
+
+
+def test_log_without_what_nobody_was_promised_opens(store, killed):
+    with open(killed, "ab") as handle:
+        handle.write(bytes(5000))
+    found = contents(store.mount() + "/d")
+    assert found == {str(number): noise(number, 5000) for number in range(20)}
+
+
+def test_lost_content_is_an_error_and_the_rest_can_be_read(store):
+    point = store.mount()
+    store.create("d")
+    for number in range(6):
+        synced(f"{point}/d/{number}", noise(number, 3 << 20))
+        store.ok("-s", store.path, "sync")
+    store.umount()
+    lost = rot.tables_with(store, noise(2, 3 << 20)[1000:1064])
+    assert len(lost) == 1
+    os.unlink(lost[0])
+    refused(store, point, lost[0])
+    result = store.run("mount", "-o", "ro", store.path, point)
+    assert result.code == 0 and "content of files" in result.err, result
+    store.note(point)
+    store.expected.append("damage")
+    found = contents(point + "/d")
+    assert found["2"] == errno.EIO and len(found) == 6
+    assert any(found[str(number)] == noise(number, 3 << 20) for number in range(6))
+    assert all(data in (errno.EIO, noise(int(name), 3 << 20)) for name, data in found.items())
+
+
+def test_lost_names_are_refused_unless_asked_for(store):
+    point = store.mount()
+    store.create("d")
+    name = noise(0, 60).hex()
+    os.mkdir(f"{point}/d/{name}")
+    store.umount()
+    lost = rot.tables_with(store, name[40:80].encode())[0]
+    os.truncate(lost, os.path.getsize(lost) - 1)
+    refused(store, point, lost)
+    assert store.run("mount", "-o", "ro", store.path, point).code == program.DAMAGED
+    result = store.run("mount", "-o", "salvage", store.path, point)
+    assert result.code == 0 and "names" in result.err, result
+    store.note(point)
+    store.expected.append("damage")
+    with pytest.raises(OSError) as problem:
+        os.listdir(point + "/d")
+    assert problem.value.errno == errno.EIO
+
+
+def test_every_file_of_the_database_swapped_with_another_is_refused_or_harmless(store, area):
+    point = store.mount()
+    store.create("d")
+    for number in range(10):
+        synced(f"{point}/d/{number}", noise(number))
+    store.ok("-s", store.path, "snapshot", "create", "d@v1")
+    store.umount()
+    wanted = {str(number): noise(number) for number in range(10)}
+    names = sorted(os.listdir(store.path + "/db"))
+    shutil.copytree(store.path, area + "/whole")
+    for one, other in zip(names, names[1:]):
+        shutil.rmtree(store.path + "/db")
+        shutil.copytree(area + "/whole/db", store.path + "/db")
+        shutil.copy(f"{area}/whole/db/{one}", f"{store.path}/db/{other}")
+        result = store.run("mount", store.path, point)
+        assert result.code in (0, program.DAMAGED), (one, other, result)
+        if result.code == 0:
+            store.note(point)
+            assert contents(point + "/d") == wanted, (one, other)
+            store.umount()
