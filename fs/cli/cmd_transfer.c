@@ -2,7 +2,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "fs/cli/command.h"
@@ -17,17 +16,6 @@
 #include "lib/base/clock.h"
 #include "lib/base/escape.h"
 #include "lib/ops/json.h"
-
-/* Directories that are being worked in are open. */
-static void raise_descriptors(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
 
 /* A place as two arguments: KEY, and "path". */
 static int set_place(struct cli *cli, json_t *args, const char *key, const char *text, unsigned takes, struct error *err)
@@ -140,7 +128,6 @@ static int run_import(struct cli *cli)
 
 	if (r == 0)
 		r = run_find_store(cli, &store, &err);
-	raise_descriptors();
 	set_flags(cli, args);
 	json_object_set_new(args, "all", json_boolean(cli_option(cli, "all") != NULL));
 	json_object_set_new(args, "source", json_from_bytes(strcmp(cli->argv[0], "-") == 0 ? "standard input" : cli->argv[0]));
@@ -189,7 +176,6 @@ static int run_export(struct cli *cli)
 
 	if (r == 0)
 		r = run_find_store(cli, &store, &err);
-	raise_descriptors();
 	interrupt_watch();
 	/* A reader that goes away is an error to be told. */
 	signal(SIGPIPE, SIG_IGN);

@@ -1,5 +1,5 @@
-#include <sys/resource.h>
 
+#include "lib/base/descriptors.h"
 #include "lib/kv/damage.h"
 #include "lib/kv/internal.h"
 
@@ -96,22 +96,12 @@ static rocksdb_options_t *family_options(int family, const struct kv_options *op
 	return opt;
 }
 
-/*
- * Each file of the database takes a descriptor for as long as it is open. The usual soft limit of 1,024 is for select(2), which nobody here
- * calls. -1: no limit of RocksDB's own.
- */
+/* Each file of the database takes a descriptor for as long as it is open. -1: no limit of RocksDB's own. */
 static int descriptors(void)
 {
-	struct rlimit limit;
+	const uint64_t limit = descriptors_raise();
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return -1;
-	if (limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-			(void)!getrlimit(RLIMIT_NOFILE, &limit);
-	}
-	return limit.rlim_cur >= DESCRIPTORS_PLENTY ? -1 : (int)MAX(limit.rlim_cur / 2, DESCRIPTORS_FEW);
+	return limit >= DESCRIPTORS_PLENTY ? -1 : (int)MAX(limit / 2, (uint64_t)DESCRIPTORS_FEW);
 }
 
 static rocksdb_options_t *database_options(const struct kv_options *options)

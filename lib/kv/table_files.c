@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/descriptors.h"
 
 /* Files come and go with ingestion and compaction. Listing them holds a lock of the database: at most a hundredth of the time. */
 #define LIST_AGE_MS 1000
@@ -37,11 +37,7 @@ struct table_files {
 
 static size_t open_max(void)
 {
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return OPEN_MIN;
-	return (size_t)MIN(MAX(limit.rlim_cur / OPEN_SHARE, OPEN_MIN), OPEN_MAX);
+	return (size_t)MIN(MAX(descriptors_raise() / OPEN_SHARE, (uint64_t)OPEN_MIN), (uint64_t)OPEN_MAX);
 }
 
 struct table_files *table_files_new(struct kv *kv, enum kv_family family)

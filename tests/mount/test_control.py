@@ -2,7 +2,9 @@
 
 import json
 import os
+import resource
 import socket
+import time
 
 import pytest
 
@@ -100,6 +102,59 @@ def test_idle_clients_make_room_for_others(store, fs):
     assert idle[0].lines.readline() == b""
     for each in idle:
         each.close()
+
+
+@pytest.fixture
+def starve(store, fs):
+    """Lets the daemon open no more files; the function that it returns ends that."""
+    before = resource.prlimit(store.pid, resource.RLIMIT_NOFILE)
+
+    def feed():
+        resource.prlimit(store.pid, resource.RLIMIT_NOFILE, before)
+
+    def begin():
+        there = {int(name) for name in os.listdir(f"/proc/{store.pid}/fd")}
+        free = next(number for number in range(1 << 20) if number not in there)
+        resource.prlimit(store.pid, resource.RLIMIT_NOFILE, (free, before[1]))
+        return feed
+
+    yield begin
+    feed()
+
+
+def test_an_idle_client_gives_its_descriptor_to_another(store, client, starve):
+    starve()
+    assert "d" in store.ok("-s", store.path, "dataset", "list", limit=20)
+    assert client.lines.readline() == b""
+
+
+def ticks(pid):
+    """What each thread has used of the processor."""
+    found = {}
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        fields = procs.read(f"/proc/{pid}/task/{thread}/stat").decode().rsplit(")", 1)[-1].split()
+        found[thread] = int(fields[11]) + int(fields[12]) if len(fields) > 12 else 0
+    return found
+
+
+def test_who_waits_for_a_descriptor_costs_no_processor(store, starve):
+    feed = starve()
+    waiting = Client(store)
+    before = ticks(store.pid)
+    time.sleep(1)
+    used = {thread: now - before.get(thread, 0) for thread, now in ticks(store.pid).items()}
+    assert max(used.values()) < os.sysconf("SC_CLK_TCK") // 16, used
+    feed()
+    assert waiting.receive()["hello"] == "corpusfs"
+    waiting.close()
+
+
+def test_a_mount_with_too_few_descriptors_is_refused(store):
+    os.mkdir(store.area + "/mnt")
+    result = program.call(["prlimit", "--nofile=24:24", store.binary, "mount", store.path, store.area + "/mnt"],
+                          program.environment(store.run_mark, store.logs, {}), store.logs)  # fmt: skip
+    assert result.code == program.FAILED and "256 files open" in result.err and "ulimit -Hn" in result.err, result
+    assert not procs.fuse_mounts(store.area + "/mnt")
 
 
 def test_nonsense_is_refused_and_ends_the_connection(client):

@@ -50,7 +50,8 @@ static bool peer_allowed(const struct ucred *peer)
 	return peer->uid == 0 || peer->uid == geteuid();
 }
 
-static void accept_one(struct control *control)
+/* False: there is no descriptor for it now. */
+static bool accept_one(struct control *control)
 {
 	int fd = accept4(control->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	struct connection *connection;
@@ -59,11 +60,11 @@ static void accept_one(struct control *control)
 	pthread_t thread;
 
 	if (fd < 0)
-		return;
+		return errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || !peer_allowed(&peer)) {
 		connection_refuse(fd, -EACCES, "only root and who runs the store's daemon may do that");
 		close(fd);
-		return;
+		return true;
 	}
 	connection = xcalloc(1, sizeof(*connection));
 	connection->control = control;
@@ -82,6 +83,7 @@ static void accept_one(struct control *control)
 		connection_free(connection);
 	}
 	pthread_mutex_unlock(&control->lock);
+	return true;
 }
 
 /* Fills `polls` with the connections whose client is there and may stay; returns how many. */
@@ -146,7 +148,7 @@ static void *acceptor_main(void *arg)
 {
 	struct control *control = arg;
 	struct pollfd polls[CONNECTIONS_MAX + 2];
-	bool all_busy = false;
+	bool wait = false; /* there is no room for one more now */
 
 	for (;;) {
 		polls[0] = (struct pollfd){.fd = control->wake_fd, .events = POLLIN};
@@ -158,16 +160,18 @@ static void *acceptor_main(void *arg)
 		if (stopping)
 			return NULL;
 		/* Newcomers wait in the socket's queue until somebody has gone or may be sent away. */
-		polls[1] = (struct pollfd){.fd = full && all_busy ? -1 : control->listen_fd, .events = POLLIN};
-		int ready = poll(polls, count + 2, full && all_busy ? FULL_WAIT_MS : -1);
-		all_busy = false;
+		polls[1] = (struct pollfd){.fd = wait ? -1 : control->listen_fd, .events = POLLIN};
+		int ready = poll(polls, count + 2, wait ? FULL_WAIT_MS : -1);
+		wait = false;
 		if (ready < 0)
 			continue;
 		look_who_has_gone(control, polls + 2, count);
-		if (polls[1].revents && full)
-			all_busy = !evict_idle(control);
-		else if (polls[1].revents)
-			accept_one(control);
+		if (polls[1].revents && full) {
+			wait = !evict_idle(control);
+		} else if (polls[1].revents && !accept_one(control)) {
+			evict_idle(control);
+			wait = true;
+		}
 	}
 }
 

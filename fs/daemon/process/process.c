@@ -10,9 +10,12 @@
 #include <sys/wait.h>
 
 #include "fs/daemon/control/message.h"
+#include "lib/base/descriptors.h"
 
 #define OOM_SCORE "-500"
 #define READY_FD 3
+/* Tables of the database, directories of transfers, callers at the socket; with fewer it would start and then answer nobody. */
+#define DESCRIPTORS_MIN 256
 
 static void leave_callers_descriptors(int ready_fd)
 {
@@ -82,27 +85,23 @@ int process_spawn(int (*run)(void *arg, int ready_fd), void *arg, json_t **ret_r
 	return result;
 }
 
-static void raise_descriptors(void)
+int process_tune(struct error *err)
 {
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
-
-void process_tune(void)
-{
+	const uint64_t descriptors = descriptors_raise();
 	struct rlimit no_core = {0, 0};
 	AUTO_CLOSE int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
 	prctl(PR_SET_NAME, DAEMON_PROCESS_NAME);
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	setrlimit(RLIMIT_CORE, &no_core);
-	raise_descriptors();
 	umask(022);
 	/* Not permitted to everybody; then the daemon is a process like others. */
 	if (fd >= 0)
 		(void)!write(fd, OOM_SCORE, strlen(OOM_SCORE));
+	if (descriptors >= DESCRIPTORS_MIN)
+		return 0;
+	error_set(err, -EMFILE, "a mount needs to have %d files open, and only %llu are allowed here", DESCRIPTORS_MIN,
+		  (unsigned long long)descriptors);
+	error_hint(err, "raise the hard limit: ulimit -Hn, or nofile in /etc/security/limits.conf");
+	return -EMFILE;
 }

@@ -19,8 +19,8 @@ WARN_UNUSED int process_spawn(int (*run)(void *arg, int ready_fd), void *arg, js
 /*
  * What a filesystem's daemon needs, as far as it is permitted: memory reclaim never waits for it (PR_SET_IO_FLUSHER),
  * the OOM killer looks at others first, enough descriptors; no core file, which would hold users' data. Before any
- * thread is made, which inherit it.
+ * thread is made, which inherit it. -EMFILE: too few descriptors are allowed.
  */
-void process_tune(void);
+WARN_UNUSED int process_tune(struct error *err);
 
 #endif

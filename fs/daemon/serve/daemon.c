@@ -87,10 +87,10 @@ static int open_store(struct daemon *daemon, struct error *err)
 static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 {
 	const struct daemon_options *options = daemon->options;
-	int result;
+	int result = process_tune(err);
 
-	process_tune();
-	result = take_signals(daemon, err);
+	if (result == 0)
+		result = take_signals(daemon, err);
 	if (result == 0)
 		result = open_store(daemon, err);
 	if (result == 0)
