@@ -45,3 +45,27 @@ int zstd_stream_step(struct zstd_stream *stream, struct zstd_step *step)
 	step->out_len = out.pos;
 	return step->len == 0 && (!step->end || left == 0);
 }
+
+int zstd_unpack_whole(const void *data, size_t len, size_t limit, struct buf *out)
+{
+	ZSTD_DCtx *context = ZSTD_createDCtx();
+	ZSTD_inBuffer in = {.src = data, .size = len};
+	size_t left = 1, added = 0;
+	int result = context ? 0 : -ENOMEM;
+
+	while (result == 0 && (in.pos < in.size || left > 0)) {
+		ZSTD_outBuffer step;
+
+		buf_reserve(out, ZSTD_DStreamOutSize());
+		step = (ZSTD_outBuffer){.dst = out->data + out->len, .size = ZSTD_DStreamOutSize()};
+		left = ZSTD_decompressStream(context, &step, &in);
+		out->len += step.pos;
+		added += step.pos;
+		if (ZSTD_isError(left) || (in.pos == in.size && step.pos == 0 && left > 0))
+			result = -EBADMSG;
+		else if (added > limit)
+			result = -EFBIG;
+	}
+	ZSTD_freeDCtx(context);
+	return result;
+}

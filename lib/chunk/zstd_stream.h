@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/base/clean.h"
+#include "lib/base/buf.h"
 
 struct zstd_stream;
 
@@ -27,5 +27,8 @@ struct zstd_step {
 };
 /* 1: all was taken and, at the end, all was given out; 0: call again with room; -EIO. */
 WARN_UNUSED int zstd_stream_step(struct zstd_stream *stream, struct zstd_step *step);
+
+/* The whole of what others compressed, of whatever frames: adds at most `limit` bytes. -EBADMSG: it is no zstd, or cut; -EFBIG. */
+WARN_UNUSED int zstd_unpack_whole(const void *data, size_t len, size_t limit, struct buf *out);
 
 #endif

@@ -16,8 +16,9 @@
 struct archive_in {
 	struct stream_in *stream;
 	struct unpack *unpack; /* of a tar */
-	struct tar_in *tar;    /* this or the other */
+	struct tar_in *tar;    /* one of the three */
 	struct zip_in *zip;
+	struct archive_source source; /* with `next` */
 	struct archive_in_options options;
 	bool is_pipe, is_packed;
 	struct big_names *big_names; /* NULL: not looked for yet, or it cannot be known */
@@ -177,6 +178,14 @@ int archive_in_new(const struct archive_in_options *options, struct archive_in *
 	return 0;
 }
 
+struct archive_in *archive_in_over(const struct archive_source *source)
+{
+	struct archive_in *in = xcalloc(1, sizeof(*in));
+
+	in->source = *source;
+	return in;
+}
+
 void archive_in_free(struct archive_in *in)
 {
 	if (!in)
@@ -212,6 +221,8 @@ static struct big_names *look_for_names(struct archive_in *in)
 
 bool archive_in_is_single(struct archive_in *in, const char *plain_path)
 {
+	if (in->source.next)
+		return in->source.is_single;
 	if (!in->looked_for_names && in->tar && !in->is_pipe)
 		in->big_names = look_for_names(in);
 	in->looked_for_names = true;
@@ -237,6 +248,10 @@ int archive_in_next(struct archive_in *in, struct archive_found *ret_found)
 		*ret_found = in->first;
 		return in->first_result;
 	}
+	if (in->source.next) {
+		r = in->source.next(in->source.arg, ret_found);
+		return r < 0 ? failed(in, r, in->source.problem(in->source.arg)) : r;
+	}
 	r = in->tar ? tar_in_next(in->tar, ret_found) : zip_in_next(in->zip, ret_found);
 	if (r < 0)
 		return failed(in, r, in->tar ? tar_in_problem(in->tar) : zip_in_problem(in->zip));
@@ -245,7 +260,13 @@ int archive_in_next(struct archive_in *in, struct archive_found *ret_found)
 
 int archive_in_data(struct archive_in *in, const void **ret_data, size_t *ret_len, uint64_t *ret_offset)
 {
-	int r = in->tar ? tar_in_data(in->tar, ret_data, ret_len, ret_offset) : zip_in_data(in->zip, ret_data, ret_len, ret_offset);
+	int r;
+
+	if (in->source.next) {
+		r = in->source.data(in->source.arg, ret_data, ret_len, ret_offset);
+		return r < 0 ? failed(in, r, in->source.problem(in->source.arg)) : r;
+	}
+	r = in->tar ? tar_in_data(in->tar, ret_data, ret_len, ret_offset) : zip_in_data(in->zip, ret_data, ret_len, ret_offset);
 
 	return r < 0 ? failed(in, r, in->tar ? tar_in_problem(in->tar) : zip_in_problem(in->zip)) : r;
 }
@@ -267,10 +288,12 @@ bool archive_in_has_end(const struct archive_in *in)
 
 uint64_t archive_in_position(const struct archive_in *in)
 {
+	if (in->source.next)
+		return 0;
 	return in->zip ? zip_in_position(in->zip) : stream_in_position(in->stream);
 }
 
 uint64_t archive_in_size(const struct archive_in *in)
 {
-	return stream_in_size(in->stream);
+	return in->stream ? stream_in_size(in->stream) : 0;
 }

@@ -28,6 +28,16 @@ struct archive_in_options {
 	void *arg;
 };
 
+/* Members that come from elsewhere, as those of an archive do: the calls mean the same as theirs. */
+struct archive_source {
+	int (*next)(void *arg, struct archive_found *ret_found);
+	int (*data)(void *arg, const void **ret_data, size_t *ret_len, uint64_t *ret_offset);
+	const char *(*problem)(void *arg); /* of the last -EBADMSG */
+	bool is_single; /* no name comes twice */
+	void *arg;      /* the caller's */
+};
+struct archive_in *archive_in_over(const struct archive_source *source);
+
 /* -EBADMSG: not an archive, or damaged. */
 WARN_UNUSED int archive_in_new(const struct archive_in_options *options, struct archive_in **ret_in, struct error *err);
 void archive_in_free(struct archive_in *in); /* NULL is fine */

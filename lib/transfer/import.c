@@ -87,35 +87,45 @@ static int is_store(struct import *import, const struct stat *st)
 
 #define DEV_NULL makedev(1, 3)
 
-static int run(struct import *import, int fd, struct error *err)
+/* Looks at the source, and opens it if it is an archive. */
+static int open_source(struct import *import, bool *ret_is_dir, struct error *err)
 {
-	const char *source = import->options->source;
+	const struct import_options *options = import->options;
 	struct stat st;
-	int r;
 
-	if (fstat(fd, &st) < 0)
-		return error_set(err, -errno, "%s: %s", source, strerror(errno));
-	if (S_ISDIR(st.st_mode) && is_store(import, &st))
-		return error_set(err, -EINVAL, "%s is the store itself", source);
+	*ret_is_dir = false;
+	import->archive = options->archive;
+	if (import->archive)
+		return 0;
+	if (fstat(options->source_fd, &st) < 0)
+		return error_set(err, -errno, "%s: %s", options->source, strerror(errno));
+	*ret_is_dir = S_ISDIR(st.st_mode);
+	if (*ret_is_dir)
+		return is_store(import, &st) ? error_set(err, -EINVAL, "%s is the store itself", options->source) : 0;
 	if ((S_ISREG(st.st_mode) && st.st_size == 0) || (S_ISCHR(st.st_mode) && st.st_rdev == DEV_NULL))
-		return error_set(err, -EINVAL, "%s is empty: a directory or an archive is wanted", source);
-	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode))
-		return error_set(err, -EINVAL, "%s is neither a directory nor an archive", source);
-	if (!S_ISDIR(st.st_mode)) {
-		r = import_archive_open(import, fd, err);
-		if (r < 0)
-			return r;
-	}
+		return error_set(err, -EINVAL, "%s is empty: a directory or an archive is wanted", options->source);
+	if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode))
+		return error_set(err, -EINVAL, "%s is neither a directory nor an archive", options->source);
+	return import_archive_open(import, options->source_fd, err);
+}
+
+static int run(struct import *import, struct error *err)
+{
+	bool is_dir;
+	int r = open_source(import, &is_dir, err);
+
+	if (r < 0)
+		return r;
 	r = open_target(import, err);
 	if (r == 0)
 		r = view_first_new_ino(import->view, &import->first_new);
 	if (r < 0)
 		return error_default(err, r, "%s", import->options->dataset);
 	import->began = clock_now();
-	import->is_archive = !S_ISDIR(st.st_mode);
+	import->is_archive = !is_dir;
 	import->batch_bytes = MIN(16ULL << 20, bulk_budget(import->view) / 2 / transfer_workers());
-	if (S_ISDIR(st.st_mode))
-		import_tree(import, fd);
+	if (is_dir)
+		import_tree(import, import->options->source_fd);
 	else
 		import_archive(import);
 	finish(import);
@@ -127,11 +137,13 @@ int import_run(struct store *store, const struct import_options *options, struct
 	struct import import = {.store = store, .options = options};
 	int r = store_check_writable(store, err), failed;
 
-	if (r < 0)
+	if (r < 0) {
+		archive_in_free(options->archive);
 		return r;
+	}
 	transfer_begin(&import.transfer, &options->transfer);
 	pthread_mutex_init(&import.lock, NULL);
-	r = run(&import, options->source_fd, err);
+	r = run(&import, err);
 	if (import.view)
 		store_view_put(store, import.view);
 	archive_in_free(import.archive);

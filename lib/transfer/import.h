@@ -20,6 +20,7 @@ struct import_options {
 	struct transfer_options transfer;
 	const char *source;  /* what messages call the source */
 	int source_fd;       /* a directory or an archive, open for reading; stays the caller's */
+	struct archive_in *archive; /* or members from elsewhere, which become import_run's; NULL: there is a descriptor */
 	const char *dataset; /* made when it is not there */
 	const char *path;    /* in it, "" for its root; directories on the way are made */
 	int level;           /* of a dataset that is made */

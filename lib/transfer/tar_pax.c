@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/base/base64.h"
+
 #define NS_DIGITS 9
 #define NS_PER_S 1000000000L
 #define XATTR_PREFIX "SCHILY.xattr."
@@ -122,36 +124,6 @@ static char *decode_name(const char *name, size_t len, bool any)
 	return decoded;
 }
 
-static int base64_digit(char digit)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const char *found = digit ? strchr(digits, digit) : NULL;
-
-	return found ? (int)(found - digits) : -1;
-}
-
-static int decode_base64(const char *text, size_t len, struct buf *value)
-{
-	uint32_t bits = 0;
-	unsigned count = 0;
-
-	while (len > 0 && text[len - 1] == '=')
-		len--;
-	for (size_t i = 0; i < len; i++) {
-		int digit = base64_digit(text[i]);
-
-		if (digit < 0)
-			return -EBADMSG;
-		bits = bits << 6 | (uint32_t)digit;
-		count += 6;
-		if (count >= 8) {
-			count -= 8;
-			buf_add_u8(value, (uint8_t)(bits >> count));
-		}
-	}
-	return 0;
-}
-
 /* Takes over the name and the value. */
 static void set_xattr(struct pax *pax, char *name, struct buf value)
 {
@@ -177,7 +149,7 @@ static int add_xattr(struct pax *pax, const char *key, size_t key_len, const cha
 		buf_add(&value, text, len);
 		set_xattr(pax, decode_name(key + plain, key_len - plain, false), value);
 	} else if (key_len > libarchive && memcmp(key, XATTR_PREFIX_LIBARCHIVE, libarchive) == 0) {
-		if (decode_base64(text, len, &value) < 0) {
+		if (base64_decode(text, len, &value) < 0) {
 			buf_clear(&value);
 			return bad(pax, "the value of an extended attribute is not base64");
 		}
