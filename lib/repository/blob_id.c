@@ -1,0 +1,50 @@
+#include "lib/repository/blob_id.h"
+
+#include <errno.h>
+
+#include "lib/chunk/digest.h"
+
+struct blob_id blob_id_of(const void *data, size_t len)
+{
+	struct digest *digest = digest_new();
+	struct blob_id id;
+
+	digest_once(digest, data, len, id.bytes);
+	digest_free(digest);
+	return id;
+}
+
+void blob_id_text(const struct blob_id *id, char out[BLOB_ID_TEXT])
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < BLOB_ID_LEN; i++) {
+		out[2 * i] = digits[id->bytes[i] >> 4];
+		out[2 * i + 1] = digits[id->bytes[i] & 15];
+	}
+	out[BLOB_ID_TEXT - 1] = '\0';
+}
+
+static int digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int blob_id_parse(const char *text, struct blob_id *ret_id)
+{
+	struct blob_id id;
+
+	if (strlen(text) != BLOB_ID_TEXT - 1)
+		return -EINVAL;
+	for (size_t i = 0; i < BLOB_ID_LEN; i++) {
+		int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return -EINVAL;
+		id.bytes[i] = (uint8_t)(high << 4 | low);
+	}
+	*ret_id = id;
+	return 0;
+}

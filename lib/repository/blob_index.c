@@ -1,0 +1,267 @@
+#include "lib/repository/blob_index.h"
+
+#include <errno.h>
+
+#include <jansson.h>
+
+#define FIRST_SLOTS 1024U
+#define EMPTY 0U /* a slot holds the number of an entry plus one */
+
+struct entry {
+	struct blob_id id;
+	uint32_t pack, offset, length, plain_and_tree; /* the top bit says that it is a tree */
+};
+#define TREE_BIT (1U << 31)
+
+struct blob_index {
+	ARRAY(struct entry) entries;
+	ARRAY(struct blob_id) packs;
+	uint32_t *slots, slot_count; /* a power of two, at most three quarters full */
+	uint32_t *pack_slots, pack_slot_count;
+};
+
+struct blob_index *blob_index_new(void)
+{
+	struct blob_index *index = xcalloc(1, sizeof(*index));
+
+	index->slot_count = index->pack_slot_count = FIRST_SLOTS;
+	index->slots = xcalloc(FIRST_SLOTS, sizeof(*index->slots));
+	index->pack_slots = xcalloc(FIRST_SLOTS, sizeof(*index->pack_slots));
+	return index;
+}
+
+void blob_index_free(struct blob_index *index)
+{
+	if (!index)
+		return;
+	array_clear(&index->entries);
+	array_clear(&index->packs);
+	free(index->slots);
+	free(index->pack_slots);
+	free(index);
+}
+
+static uint32_t slot_of(const struct blob_id *id, uint32_t slot_count)
+{
+	uint32_t hash;
+
+	memcpy(&hash, id->bytes, sizeof(hash));
+	return hash & (slot_count - 1);
+}
+
+static void place_in(uint32_t *slots, uint32_t slot_count, const struct blob_id *id, uint32_t value)
+{
+	uint32_t slot = slot_of(id, slot_count);
+
+	while (slots[slot] != EMPTY)
+		slot = (slot + 1) & (slot_count - 1);
+	slots[slot] = value;
+}
+
+static void grow_entries(struct blob_index *index)
+{
+	if (index->entries.count < (size_t)index->slot_count / 4 * 3)
+		return;
+	free(index->slots);
+	index->slot_count *= 2;
+	index->slots = xcalloc(index->slot_count, sizeof(*index->slots));
+	for (size_t i = 0; i < index->entries.count; i++)
+		place_in(index->slots, index->slot_count, &index->entries.items[i].id, (uint32_t)i + 1);
+}
+
+static void grow_packs(struct blob_index *index)
+{
+	if (index->packs.count < (size_t)index->pack_slot_count / 4 * 3)
+		return;
+	free(index->pack_slots);
+	index->pack_slot_count *= 2;
+	index->pack_slots = xcalloc(index->pack_slot_count, sizeof(*index->pack_slots));
+	for (size_t i = 0; i < index->packs.count; i++)
+		place_in(index->pack_slots, index->pack_slot_count, &index->packs.items[i], (uint32_t)i + 1);
+}
+
+/* The number of the pack plus one; EMPTY: it is not known. */
+static uint32_t find_pack(const struct blob_index *index, const struct blob_id *pack)
+{
+	uint32_t slot = slot_of(pack, index->pack_slot_count), number;
+
+	while ((number = index->pack_slots[slot]) != EMPTY && !blob_id_equal(&index->packs.items[number - 1], pack))
+		slot = (slot + 1) & (index->pack_slot_count - 1);
+	return number;
+}
+
+bool blob_index_has_pack(const struct blob_index *index, const struct blob_id *pack)
+{
+	return find_pack(index, pack) != EMPTY;
+}
+
+static uint32_t add_pack(struct blob_index *index, const struct blob_id *pack)
+{
+	array_add(&index->packs, *pack);
+	place_in(index->pack_slots, index->pack_slot_count, pack, (uint32_t)index->packs.count);
+	grow_packs(index);
+	return (uint32_t)index->packs.count;
+}
+
+void blob_index_add(struct blob_index *index, const struct blob_id *pack, const struct pack_blob *blobs, size_t count)
+{
+	uint32_t number;
+
+	/* An index file lists a pack whole: what is known is known. */
+	if (find_pack(index, pack) != EMPTY)
+		return;
+	number = add_pack(index, pack);
+	for (size_t i = 0; i < count; i++) {
+		const struct pack_blob *blob = &blobs[i];
+
+		array_add(&index->entries, (struct entry){.id = blob->id, .pack = number - 1, .offset = blob->offset, .length = blob->length,
+		                                          .plain_and_tree = blob->plain | (blob->is_tree ? TREE_BIT : 0)});
+		place_in(index->slots, index->slot_count, &blob->id, (uint32_t)index->entries.count);
+		grow_entries(index);
+	}
+}
+
+static struct blob_place place_of(const struct blob_index *index, const struct entry *entry)
+{
+	return (struct blob_place){
+		.pack = index->packs.items[entry->pack],
+		.blob = {.id = entry->id, .offset = entry->offset, .length = entry->length, .plain = entry->plain_and_tree & ~TREE_BIT,
+	                 .is_tree = entry->plain_and_tree & TREE_BIT},
+	};
+}
+
+bool blob_index_find(const struct blob_index *index, const struct blob_id *id, bool is_tree, unsigned copy, struct blob_place *ret_place)
+{
+	uint32_t slot = slot_of(id, index->slot_count), number;
+
+	while ((number = index->slots[slot]) != EMPTY) {
+		const struct entry *entry = &index->entries.items[number - 1];
+
+		if (blob_id_equal(&entry->id, id) && is_tree == !!(entry->plain_and_tree & TREE_BIT) && copy-- == 0) {
+			*ret_place = place_of(index, entry);
+			return true;
+		}
+		slot = (slot + 1) & (index->slot_count - 1);
+	}
+	return false;
+}
+
+bool blob_index_has(const struct blob_index *index, const struct blob_id *id, bool is_tree)
+{
+	struct blob_place place;
+
+	return blob_index_find(index, id, is_tree, 0, &place);
+}
+
+size_t blob_index_count(const struct blob_index *index)
+{
+	return index->entries.count;
+}
+
+int blob_index_each(const struct blob_index *index, int (*each)(void *arg, const struct blob_place *place), void *arg)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < index->entries.count && r == 0; i++) {
+		struct blob_place place = place_of(index, &index->entries.items[i]);
+
+		r = each(arg, &place);
+	}
+	return r;
+}
+
+int blob_index_each_pack(const struct blob_index *index, int (*each)(void *arg, const struct blob_id *pack), void *arg)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < index->packs.count && r == 0; i++)
+		r = each(arg, &index->packs.items[i]);
+	return r;
+}
+
+/* --- index files --- */
+
+static int read_id(const json_t *object, struct blob_id *ret_id)
+{
+	const char *text = json_string_value(json_object_get(object, "id"));
+
+	return text ? blob_id_parse(text, ret_id) : -EBADMSG;
+}
+
+static int read_number(const json_t *object, const char *key, uint32_t *ret_number)
+{
+	const json_int_t value = json_integer_value(json_object_get(object, key));
+
+	if (value < 0 || value >= (json_int_t)TREE_BIT)
+		return -EBADMSG;
+	*ret_number = (uint32_t)value;
+	return 0;
+}
+
+static int read_pack(struct blob_index *index, const json_t *object)
+{
+	const json_t *list = json_object_get(object, "blobs"), *entry;
+	AUTO_ARRAY struct pack_blob *items = NULL;
+	struct blob_id pack;
+	size_t count = json_array_size(list), i;
+
+	if (read_id(object, &pack) < 0)
+		return -EBADMSG;
+	items = xcalloc(count + 1, sizeof(*items));
+	json_array_foreach(list, i, entry) {
+		const char *type = json_string_value(json_object_get(entry, "type"));
+		struct pack_blob *blob = &items[i];
+
+		if (!type || read_id(entry, &blob->id) < 0 || read_number(entry, "offset", &blob->offset) < 0 ||
+		    read_number(entry, "length", &blob->length) < 0 || read_number(entry, "uncompressed_length", &blob->plain) < 0 ||
+		    blob->length < SEAL_EXTRA)
+			return -EBADMSG;
+		blob->is_tree = strcmp(type, "tree") == 0;
+	}
+	blob_index_add(index, &pack, items, count);
+	return 0;
+}
+
+int blob_index_read(struct blob_index *index, const char *json, size_t len)
+{
+	json_t *file = json_loadb(json, len, 0, NULL), *packs = json_object_get(file, "packs"), *entry;
+	int r = json_is_array(packs) ? 0 : -EBADMSG;
+	size_t i;
+
+	json_array_foreach(packs, i, entry) {
+		if (r == 0)
+			r = read_pack(index, entry);
+	}
+	json_decref(file);
+	return r;
+}
+
+void index_writer_add(struct index_writer *writer, const struct blob_id *pack, const struct pack_blob *blobs, size_t count)
+{
+	char text[BLOB_ID_TEXT];
+
+	blob_id_text(pack, text);
+	buf_addf(&writer->json, "%s{\"id\":\"%s\",\"blobs\":[", writer->json.len == 0 ? "{\"packs\":[" : ",", text);
+	for (size_t i = 0; i < count; i++) {
+		blob_id_text(&blobs[i].id, text);
+		buf_addf(&writer->json, "%s{\"id\":\"%s\",\"type\":\"%s\",\"offset\":%u,\"length\":%u", i == 0 ? "" : ",", text,
+		         blobs[i].is_tree ? "tree" : "data", blobs[i].offset, blobs[i].length);
+		if (blobs[i].plain)
+			buf_addf(&writer->json, ",\"uncompressed_length\":%u", blobs[i].plain);
+		buf_add_u8(&writer->json, '}');
+	}
+	buf_addf(&writer->json, "]}");
+	writer->blobs += count;
+}
+
+void index_writer_end(struct index_writer *writer, const struct blob_id *supersedes, size_t count)
+{
+	char text[BLOB_ID_TEXT];
+
+	buf_addf(&writer->json, writer->json.len == 0 ? "{\"packs\":[]" : "]");
+	for (size_t i = 0; i < count; i++) {
+		blob_id_text(&supersedes[i], text);
+		buf_addf(&writer->json, "%s\"%s\"", i == 0 ? ",\"supersedes\":[" : ",", text);
+	}
+	buf_addf(&writer->json, count > 0 ? "]}" : "}");
+}

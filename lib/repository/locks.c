@@ -1,0 +1,263 @@
+#include "lib/repository/locks.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "lib/base/clock.h"
+#include "lib/repository/go_text.h"
+
+#define RENEW_MS (5 * 60 * 1000)
+#define LOST_MS (22 * 60 * 1000)
+#define STALE_S (30 * 60)
+#define SETTLE_US 200000 /* others' locks are seen by then */
+
+struct repository_lock {
+	struct repository *repository;
+	bool exclusive;
+	char name[BLOB_ID_TEXT];
+	atomic_bool lost;
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards `ends` */
+	pthread_cond_t changed;
+	bool ends;
+};
+
+/* Another's lock, as it stands in the repository. */
+struct holder {
+	char name[BLOB_ID_TEXT];
+	bool exclusive, is_stale;
+	char text[512]; /* "by root on host, process 12, 3 minutes ago" */
+};
+
+static void this_host(char out[256])
+{
+	out[0] = '\0';
+	(void)gethostname(out, 255);
+	out[255] = '\0';
+}
+
+static int put_lock(struct repository_lock *lock, char *ret_name, struct error *err)
+{
+	const struct passwd *user = getpwuid(geteuid());
+	AUTO_BUF json = BUF_INIT;
+	char host[256], now[GO_TIME_TEXT];
+
+	this_host(host);
+	go_time_text(clock_now(), now);
+	buf_addf(&json, "{\"time\":\"%s\",\"exclusive\":%s,\"hostname\":", now, lock->exclusive ? "true" : "false");
+	go_json_string(&json, host);
+	buf_addf(&json, ",\"username\":");
+	go_json_string(&json, user ? user->pw_name : "");
+	buf_addf(&json, ",\"pid\":%ld,\"uid\":%u,\"gid\":%u}", (long)getpid(), geteuid(), getegid());
+	return repository_put_file(lock->repository, OBJECT_LOCK, &json, ret_name, err);
+}
+
+static void drop_lock(struct repository *repository, const char *name)
+{
+	(void)repository->objects->place->remove(repository->objects, OBJECT_LOCK, name);
+}
+
+/* --- others --- */
+
+static bool process_is_gone(const char *host, long pid)
+{
+	char here[256];
+
+	this_host(here);
+	return strcmp(host, here) == 0 && pid > 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+}
+
+static int read_holder(struct repository *repository, const char *name, struct holder *holder, struct error *err)
+{
+	AUTO_BUF json = BUF_INIT;
+	int r = repository_get_file(repository, OBJECT_LOCK, name, &json, err);
+	json_t *object;
+	const char *time_text, *host, *user;
+	struct timespec time;
+	int64_t age;
+	long pid;
+
+	if (r < 0)
+		return r;
+	object = json_loadb((char *)json.data, json.len, 0, NULL);
+	time_text = json_string_value(json_object_get(object, "time"));
+	host = json_string_value(json_object_get(object, "hostname"));
+	user = json_string_value(json_object_get(object, "username"));
+	pid = (long)json_integer_value(json_object_get(object, "pid"));
+	if (!time_text || !host || !user || go_time_parse(time_text, &time) < 0) {
+		json_decref(object);
+		return error_set(err, -EBADMSG, "lock %.8s of the repository is damaged", name);
+	}
+	age = clock_now().tv_sec - time.tv_sec;
+	(void)snprintf(holder->name, sizeof(holder->name), "%s", name);
+	holder->exclusive = json_is_true(json_object_get(object, "exclusive"));
+	holder->is_stale = age > STALE_S || process_is_gone(host, pid);
+	(void)snprintf(holder->text, sizeof(holder->text), "by %s on %s, process %ld, %lld minutes ago", user, host, pid, (long long)(age / 60));
+	json_decref(object);
+	return 0;
+}
+
+/* Gives each lock but ours. One that went away meanwhile is passed over, a damaged one told of. */
+static int each_other(struct repository *repository, const char *own, int (*each)(void *arg, const struct holder *holder), void *arg,
+		      struct error *err)
+{
+	struct object_names names = {0};
+	int r = repository_list(repository, OBJECT_LOCK, &names, err);
+
+	for (size_t i = 0; i < names.count && r == 0; i++) {
+		struct holder holder = {0};
+		char name[BLOB_ID_TEXT];
+
+		blob_id_text(&names.items[i], name);
+		if (own && strcmp(name, own) == 0)
+			continue;
+		r = read_holder(repository, name, &holder, err);
+		if (r == 0)
+			r = each(arg, &holder);
+		else if (r == -ENOENT)
+			r = 0;
+	}
+	array_clear(&names);
+	return r;
+}
+
+struct search {
+	const struct repository_lock *lock;
+	struct error *err;
+};
+
+static int object_to(void *arg, const struct holder *holder)
+{
+	const struct search *search = arg;
+
+	if (holder->is_stale || (!holder->exclusive && !search->lock->exclusive))
+		return 0;
+	(void)error_set(search->err, -EBUSY, "the repository is locked %s", holder->text);
+	error_hint(search->err, "wait for it to end; if it was killed on another machine: corpusfs backup unlock REPOSITORY");
+	return -EBUSY;
+}
+
+static int check_others(struct repository_lock *lock, const char *own, struct error *err)
+{
+	struct search search = {lock, err};
+
+	return each_other(lock->repository, own, object_to, &search, err);
+}
+
+/* --- ours --- */
+
+/* Under lock->lock. Whether it is time to end. */
+static bool wait_for_end(struct repository_lock *lock, uint64_t ms)
+{
+	const struct timespec until = clock_after_ms(ms);
+
+	while (!lock->ends)
+		if (pthread_cond_clockwait(&lock->changed, &lock->lock, CLOCK_MONOTONIC, &until) != 0)
+			break;
+	return lock->ends;
+}
+
+static void *renew_main(void *arg)
+{
+	struct repository_lock *lock = arg;
+	uint64_t renewed = clock_ms();
+	char name[BLOB_ID_TEXT];
+
+	pthread_mutex_lock(&lock->lock);
+	while (!wait_for_end(lock, RENEW_MS)) {
+		pthread_mutex_unlock(&lock->lock);
+		if (put_lock(lock, name, NULL) == 0) {
+			drop_lock(lock->repository, lock->name);
+			memcpy(lock->name, name, sizeof(name));
+			renewed = clock_ms();
+		} else if (clock_ms() - renewed > LOST_MS) {
+			atomic_store(&lock->lost, true);
+		}
+		pthread_mutex_lock(&lock->lock);
+	}
+	pthread_mutex_unlock(&lock->lock);
+	return NULL;
+}
+
+int repository_lock_take(struct repository *repository, bool exclusive, struct repository_lock **ret_lock, struct error *err)
+{
+	struct repository_lock *lock = xcalloc(1, sizeof(*lock));
+	int r;
+
+	lock->repository = repository;
+	lock->exclusive = exclusive;
+	pthread_mutex_init(&lock->lock, NULL);
+	pthread_cond_init(&lock->changed, NULL);
+	r = check_others(lock, NULL, err);
+	if (r == 0)
+		r = put_lock(lock, lock->name, err);
+	if (r == 0) {
+		clock_pause_us(SETTLE_US);
+		r = check_others(lock, lock->name, err);
+		if (r == 0 && pthread_create(&lock->thread, NULL, renew_main, lock) != 0)
+			r = error_set(err, -EAGAIN, "no thread can be started");
+		if (r < 0)
+			drop_lock(repository, lock->name);
+	}
+	if (r == 0) {
+		*ret_lock = lock;
+		return 0;
+	}
+	pthread_cond_destroy(&lock->changed);
+	pthread_mutex_destroy(&lock->lock);
+	free(lock);
+	return r;
+}
+
+void repository_lock_release(struct repository_lock *lock)
+{
+	if (!lock)
+		return;
+	pthread_mutex_lock(&lock->lock);
+	lock->ends = true;
+	pthread_cond_signal(&lock->changed);
+	pthread_mutex_unlock(&lock->lock);
+	pthread_join(lock->thread, NULL);
+	drop_lock(lock->repository, lock->name);
+	pthread_cond_destroy(&lock->changed);
+	pthread_mutex_destroy(&lock->lock);
+	free(lock);
+}
+
+bool repository_lock_lost(struct repository_lock *lock)
+{
+	return atomic_load(&lock->lost);
+}
+
+struct removal {
+	struct repository *repository;
+	bool all;
+	size_t count;
+};
+
+static int remove_one(void *arg, const struct holder *holder)
+{
+	struct removal *removal = arg;
+
+	if (!removal->all && !holder->is_stale)
+		return 0;
+	drop_lock(removal->repository, holder->name);
+	removal->count++;
+	return 0;
+}
+
+int repository_locks_remove(struct repository *repository, bool all, size_t *ret_count, struct error *err)
+{
+	struct removal removal = {.repository = repository, .all = all};
+	int r = each_other(repository, NULL, remove_one, &removal, err);
+
+	*ret_count = removal.count;
+	return r;
+}

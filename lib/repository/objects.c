@@ -1,0 +1,38 @@
+#include "lib/repository/objects.h"
+
+#include <errno.h>
+
+void objects_close(struct objects *objects)
+{
+	if (objects)
+		objects->place->close(objects);
+}
+
+const char *object_kind_text(enum object_kind kind)
+{
+	static const char *const texts[OBJECT_KINDS] = {
+		[OBJECT_CONFIG] = "config file", [OBJECT_KEY] = "key file", [OBJECT_SNAPSHOT] = "snapshot file",
+		[OBJECT_INDEX] = "index file",   [OBJECT_PACK] = "pack",    [OBJECT_LOCK] = "lock",
+	};
+
+	return texts[kind];
+}
+
+int objects_get_whole(struct objects *objects, enum object_kind kind, const char *name, size_t limit, struct buf *ret_content)
+{
+	uint64_t size;
+	int r = objects->place->size(objects, kind, name, &size);
+
+	if (r < 0)
+		return r;
+	if (size > limit)
+		return -EFBIG;
+	buf_reset(ret_content);
+	buf_reserve(ret_content, (size_t)size + 1);
+	r = objects->place->get(objects, kind, name, 0, (size_t)size, ret_content->data);
+	if (r < 0)
+		return r;
+	ret_content->len = (size_t)size;
+	ret_content->data[size] = '\0';
+	return 0;
+}

@@ -1,0 +1,54 @@
+/*
+ * A store of whole objects, which a repository is kept in: put once, never changed, read by ranges, listed, removed. The one interface that
+ * a directory and later S3 and restic's REST protocol stand behind.
+ *
+ * Kinds and names: OBJECT_CONFIG has one object, whose name is ""; names of all other kinds are 64 hexadecimal digits (blob_id.h).
+ *
+ * Errors: -ENOENT there is none of that name; -EEXIST it is there already; -EACCES, -EROFS, -ENOSPC, -EIO and what else the place says.
+ * Threads: any; calls may be made at once.
+ */
+#ifndef CORPUSFS_REPOSITORY_OBJECTS_H
+#define CORPUSFS_REPOSITORY_OBJECTS_H
+
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+
+enum object_kind { OBJECT_CONFIG, OBJECT_KEY, OBJECT_SNAPSHOT, OBJECT_INDEX, OBJECT_PACK, OBJECT_LOCK };
+#define OBJECT_KINDS (OBJECT_LOCK + 1)
+
+struct objects;
+
+typedef int (*objects_list_fn)(void *arg, const char *name, uint64_t size);
+
+/* What a place must be able to do. */
+struct objects_place {
+	/* Makes what must be there before anything is put. 0 also when it is there. */
+	int (*create)(struct objects *objects);
+	/* The object is there whole and for good when it returns 0, or not at all. */
+	int (*put)(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len);
+	/* Exactly len bytes from the offset; -EIO: it is shorter. */
+	int (*get)(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out);
+	int (*size)(struct objects *objects, enum object_kind kind, const char *name, uint64_t *ret_size);
+	/* In no order. What `each` returns, if not 0, ends it. What has no name of an object is passed over. */
+	int (*list)(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg);
+	int (*remove)(struct objects *objects, enum object_kind kind, const char *name);
+	void (*close)(struct objects *objects);
+};
+
+/* The first member of what a place keeps of itself. */
+struct objects {
+	const struct objects_place *place;
+};
+
+/* A directory, in restic's layout. Takes over the descriptor, which is used for all that is done in it. */
+struct objects *objects_dir_open(int dir);
+
+void objects_close(struct objects *objects); /* NULL is fine */
+
+/* What `kind` is called in messages: "pack", "index file", ... */
+const char *object_kind_text(enum object_kind kind);
+
+/* The whole object, at most `limit` bytes (-EFBIG). */
+WARN_UNUSED int objects_get_whole(struct objects *objects, enum object_kind kind, const char *name, size_t limit, struct buf *ret_content);
+
+#endif

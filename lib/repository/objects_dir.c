@@ -1,0 +1,244 @@
+/*
+ * A directory as a store of objects, in the layout of restic's local backend: config, keys/, snapshots/, index/, locks/, data/00/ to data/ff/.
+ *
+ * An object is written under another name ("NAME-tmp-RANDOM", which nobody lists), brought to the disk, given its own name if that is free,
+ * and then the directory is brought to the disk. A crash leaves a name that nobody knows, or the whole object.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/base/file.h"
+#include "lib/repository/blob_id.h"
+#include "lib/repository/objects.h"
+#include "lib/repository/seal.h"
+
+#define PATH_LEN (64 + 64)
+
+struct objects_dir {
+	struct objects objects;
+	int dir;
+};
+
+static const char *const folders[OBJECT_KINDS] = {
+	[OBJECT_CONFIG] = "", [OBJECT_KEY] = "keys", [OBJECT_SNAPSHOT] = "snapshots",
+	[OBJECT_INDEX] = "index", [OBJECT_PACK] = "data", [OBJECT_LOCK] = "locks",
+};
+
+static int dir_of(const struct objects *objects)
+{
+	return ((const struct objects_dir *)objects)->dir;
+}
+
+/* The folder that the object stands in: "", "keys", "data/3f". */
+static void folder_of(enum object_kind kind, const char *name, char out[PATH_LEN])
+{
+	if (kind == OBJECT_PACK)
+		(void)snprintf(out, PATH_LEN, "%s/%.2s", folders[kind], name);
+	else
+		(void)snprintf(out, PATH_LEN, "%s", folders[kind]);
+}
+
+static int open_folder(const struct objects *objects, const char *folder)
+{
+	int fd = openat(dir_of(objects), *folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int create(struct objects *objects)
+{
+	int r = 0;
+
+	for (unsigned kind = 0; kind < OBJECT_KINDS && r == 0; kind++)
+		if (*folders[kind] && mkdirat(dir_of(objects), folders[kind], 0700) < 0 && errno != EEXIST)
+			r = -errno;
+	for (unsigned i = 0; i < 256 && r == 0; i++) {
+		char folder[PATH_LEN];
+
+		(void)snprintf(folder, sizeof(folder), "%s/%02x", folders[OBJECT_PACK], i);
+		if (mkdirat(dir_of(objects), folder, 0700) < 0 && errno != EEXIST)
+			r = -errno;
+	}
+	if (r == 0 && syncfs(dir_of(objects)) < 0)
+		r = -errno;
+	return r;
+}
+
+/* Gives the file its name, if nobody has it. */
+static int name_it(int folder, const char *temporary, const char *name)
+{
+	if (renameat2(folder, temporary, folder, name, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	/* A filesystem that cannot rename so. */
+	if (linkat(folder, temporary, folder, name, 0) < 0)
+		return -errno;
+	return unlinkat(folder, temporary, 0) < 0 ? -errno : 0;
+}
+
+static int write_file(int folder, const char *temporary, const void *data, size_t len)
+{
+	AUTO_CLOSE int fd = openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0400);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = file_write_all(fd, data, len);
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
+	return r;
+}
+
+static int put(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
+{
+	char folder_name[PATH_LEN], temporary[PATH_LEN];
+	const char *file = kind == OBJECT_CONFIG ? "config" : name;
+	uint64_t random;
+	int r;
+
+	folder_of(kind, name, folder_name);
+	AUTO_CLOSE int folder = open_folder(objects, folder_name);
+	if (folder == -ENOENT && kind == OBJECT_PACK) {
+		/* restic makes these folders when they are needed. */
+		if (mkdirat(dir_of(objects), folder_name, 0700) < 0 && errno != EEXIST)
+			return -errno;
+		folder = open_folder(objects, folder_name);
+	}
+	if (folder < 0)
+		return folder;
+	seal_random(&random, sizeof(random));
+	(void)snprintf(temporary, sizeof(temporary), "%s-tmp-%016llx", file, (unsigned long long)random);
+	r = write_file(folder, temporary, data, len);
+	if (r == 0)
+		r = name_it(folder, temporary, file);
+	if (r == 0)
+		return fsync(folder) < 0 ? -errno : 0;
+	(void)unlinkat(folder, temporary, 0);
+	return r;
+}
+
+static int open_object(const struct objects *objects, enum object_kind kind, const char *name)
+{
+	char folder_name[PATH_LEN];
+
+	folder_of(kind, name, folder_name);
+	AUTO_CLOSE int folder = open_folder(objects, folder_name);
+	if (folder < 0)
+		return folder;
+	return file_open_inside(folder, kind == OBJECT_CONFIG ? "config" : name, O_RDONLY, 0);
+}
+
+static int get(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out)
+{
+	AUTO_CLOSE int fd = open_object(objects, kind, name);
+	uint8_t *to = out;
+
+	if (fd < 0)
+		return fd;
+	while (len > 0) {
+		ssize_t got = pread(fd, to, len, (off_t)offset);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got < 0 ? -errno : -EIO;
+		to += got;
+		offset += (uint64_t)got;
+		len -= (size_t)got;
+	}
+	return 0;
+}
+
+static int size(struct objects *objects, enum object_kind kind, const char *name, uint64_t *ret_size)
+{
+	AUTO_CLOSE int fd = open_object(objects, kind, name);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	*ret_size = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int list_folder(const struct objects *objects, const char *folder_name, objects_list_fn each, void *arg)
+{
+	int fd = open_folder(objects, folder_name), r = 0;
+	struct dirent *entry;
+	struct blob_id id;
+	struct stat st;
+	DIR *stream;
+
+	if (fd < 0)
+		return fd;
+	stream = fdopendir(fd);
+	if (!stream) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	while (r == 0 && (errno = 0, entry = readdir(stream))) {
+		if (blob_id_parse(entry->d_name, &id) < 0 || fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+			continue;
+		r = each(arg, entry->d_name, (uint64_t)st.st_size);
+	}
+	if (r == 0 && errno != 0)
+		r = -errno;
+	closedir(stream);
+	return r;
+}
+
+static int list(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg)
+{
+	int r = 0;
+
+	if (kind != OBJECT_PACK)
+		return list_folder(objects, folders[kind], each, arg);
+	for (unsigned i = 0; i < 256 && r == 0; i++) {
+		char folder[PATH_LEN];
+
+		(void)snprintf(folder, sizeof(folder), "%s/%02x", folders[OBJECT_PACK], i);
+		r = list_folder(objects, folder, each, arg);
+		if (r == -ENOENT)
+			r = 0;
+	}
+	return r;
+}
+
+static int remove_object(struct objects *objects, enum object_kind kind, const char *name)
+{
+	char folder_name[PATH_LEN];
+
+	folder_of(kind, name, folder_name);
+	AUTO_CLOSE int folder = open_folder(objects, folder_name);
+	if (folder < 0)
+		return folder;
+	if (unlinkat(folder, kind == OBJECT_CONFIG ? "config" : name, 0) < 0)
+		return -errno;
+	return fsync(folder) < 0 ? -errno : 0;
+}
+
+static void close_dir(struct objects *objects)
+{
+	close(dir_of(objects));
+	free(objects);
+}
+
+static const struct objects_place directory = {
+	.create = create, .put = put, .get = get, .size = size, .list = list, .remove = remove_object, .close = close_dir,
+};
+
+struct objects *objects_dir_open(int dir)
+{
+	struct objects_dir *place = xcalloc(1, sizeof(*place));
+
+	place->objects.place = &directory;
+	place->dir = dir;
+	return &place->objects;
+}

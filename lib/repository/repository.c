@@ -1,0 +1,268 @@
+#include "lib/repository/repository.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "lib/chunk/zstd_stream.h"
+
+#define VERSION 2
+/* The polynomial by which restic cuts files. We cut by other rules; who makes a repository chooses one for restic's clients. */
+#define POLYNOMIAL "3da3358b4dc173"
+#define CONFIG_MAX (64U << 10)
+#define PACKED_JSON 2 /* the first byte of a compressed file; of a plain one it is '{' or '[' */
+
+/* --- sealed files --- */
+
+static int unseal(const struct repository *repository, struct buf *content)
+{
+	struct seal *seal = seal_new(&repository->key);
+	int r = seal_open(seal, content->data, content->len, content->data + SEAL_IV);
+
+	seal_free(seal);
+	if (r < 0)
+		return r;
+	content->len -= SEAL_EXTRA;
+	memmove(content->data, content->data + SEAL_IV, content->len);
+	content->data[content->len] = '\0';
+	return 0;
+}
+
+static int unpack_json(struct buf *content)
+{
+	AUTO_BUF plain = BUF_INIT;
+	int r;
+
+	if (content->len == 0 || content->data[0] != PACKED_JSON)
+		return 0;
+	r = zstd_unpack_whole(content->data + 1, content->len - 1, SEALED_FILE_MAX, &plain);
+	if (r < 0)
+		return r;
+	buf_add_u8(&plain, 0);
+	plain.len--;
+	buf_clear(content);
+	*content = plain;
+	plain = BUF_INIT;
+	return 0;
+}
+
+int repository_get_file(struct repository *repository, enum object_kind kind, const char *name, struct buf *ret_json, struct error *err)
+{
+	int r = objects_get_whole(repository->objects, kind, name, SEALED_FILE_MAX, ret_json);
+	struct blob_id id, wanted;
+
+	if (r < 0)
+		return error_set(err, r, "%s %.8s of the repository cannot be read: %s", object_kind_text(kind), name, strerror(-r));
+	id = blob_id_of(ret_json->data, ret_json->len);
+	if (blob_id_parse(name, &wanted) < 0 || !blob_id_equal(&id, &wanted) || unseal(repository, ret_json) < 0 || unpack_json(ret_json) < 0)
+		return error_set(err, -EBADMSG, "%s %.8s of the repository is damaged", object_kind_text(kind), name);
+	return 0;
+}
+
+static void seal_buf(const struct repository *repository, const struct buf *plain, struct buf *sealed)
+{
+	struct seal *seal = seal_new(&repository->key);
+
+	buf_reserve(sealed, plain->len + SEAL_EXTRA);
+	seal_close(seal, plain->data, plain->len, sealed->data);
+	sealed->len = plain->len + SEAL_EXTRA;
+	seal_free(seal);
+}
+
+int repository_put_file(struct repository *repository, enum object_kind kind, const struct buf *json, char *ret_name, struct error *err)
+{
+	AUTO_BUF plain = BUF_INIT, sealed = BUF_INIT;
+	struct codec *codec = codec_new();
+	uint8_t *packed = NULL;
+	size_t packed_len = 0;
+	struct blob_id id;
+	int r = repository->version >= 2 ? codec_pack(codec, json->data, json->len, 3, &packed, &packed_len) : 0;
+
+	codec_free(codec);
+	if (r == 1) {
+		buf_add_u8(&plain, PACKED_JSON);
+		buf_add(&plain, packed, packed_len);
+		free(packed);
+	}
+	seal_buf(repository, r == 1 ? &plain : json, &sealed);
+	id = blob_id_of(sealed.data, sealed.len);
+	blob_id_text(&id, ret_name);
+	r = repository->objects->place->put(repository->objects, kind, ret_name, sealed.data, sealed.len);
+	return r < 0 ? error_set(err, r, "%s cannot be written to the repository: %s", object_kind_text(kind), strerror(-r)) : 0;
+}
+
+static int add_name(void *arg, const char *name, uint64_t size)
+{
+	struct object_names *names = arg;
+	struct blob_id id;
+
+	(void)size;
+	if (blob_id_parse(name, &id) == 0)
+		array_add(names, id);
+	return 0;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	return blob_id_compare(a, b);
+}
+
+int repository_list(struct repository *repository, enum object_kind kind, struct object_names *ret_names, struct error *err)
+{
+	int r = repository->objects->place->list(repository->objects, kind, add_name, ret_names);
+
+	if (r < 0)
+		return error_set(err, r, "the repository's %ss cannot be listed: %s", object_kind_text(kind), strerror(-r));
+	if (ret_names->count > 0)
+		qsort(ret_names->items, ret_names->count, sizeof(*ret_names->items), compare_ids);
+	return 0;
+}
+
+/* --- the config --- */
+
+static int put_config(struct repository *repository, struct error *err)
+{
+	AUTO_BUF config = BUF_INIT, sealed = BUF_INIT;
+	int r;
+
+	buf_addf(&config, "{\"version\":%d,\"id\":\"%s\",\"chunker_polynomial\":\"%s\"}", VERSION, repository->id, POLYNOMIAL);
+	seal_buf(repository, &config, &sealed);
+	r = repository->objects->place->put(repository->objects, OBJECT_CONFIG, "", sealed.data, sealed.len);
+	return r < 0 ? error_set(err, r, "the repository's config cannot be written: %s", strerror(-r)) : 0;
+}
+
+static int read_config(struct repository *repository, struct error *err)
+{
+	AUTO_BUF config = BUF_INIT;
+	const char *id;
+	json_t *object;
+	int r = objects_get_whole(repository->objects, OBJECT_CONFIG, "", CONFIG_MAX, &config);
+
+	if (r == 0)
+		r = unseal(repository, &config);
+	if (r < 0)
+		return error_set(err, r, "the repository's config %s", r == -EBADMSG ? "is damaged" : "cannot be read");
+	object = json_loadb((char *)config.data, config.len, 0, NULL);
+	id = json_string_value(json_object_get(object, "id"));
+	repository->version = (unsigned)json_integer_value(json_object_get(object, "version"));
+	(void)snprintf(repository->id, sizeof(repository->id), "%s", id ? id : "");
+	json_decref(object);
+	if (repository->version == 0 || !id)
+		return error_set(err, -EBADMSG, "the repository's config is damaged");
+	if (repository->version > VERSION)
+		return error_set(err, -EPROTONOSUPPORT, "the repository has format version %u, and this program knows up to %d", repository->version, VERSION);
+	return 0;
+}
+
+/* --- beginning and end --- */
+
+static bool has_config(struct objects *objects)
+{
+	uint64_t size;
+
+	return objects->place->size(objects, OBJECT_CONFIG, "", &size) == 0;
+}
+
+static struct repository *repository_new(struct objects *objects)
+{
+	struct repository *repository = xcalloc(1, sizeof(*repository));
+
+	repository->objects = objects;
+	repository->index = blob_index_new();
+	return repository;
+}
+
+static int make(struct repository *repository, const char *password, struct error *err)
+{
+	uint8_t random[BLOB_ID_LEN];
+	struct blob_id id;
+	int r;
+
+	seal_random(&repository->key, sizeof(repository->key));
+	/* Poly1305 ignores these bits of r; restic refuses a key that has them. */
+	for (unsigned i = 3; i < 16; i += 4)
+		repository->key.mac_r[i] &= 15;
+	for (unsigned i = 4; i < 16; i += 4)
+		repository->key.mac_r[i] &= 252;
+	seal_random(random, sizeof(random));
+	memcpy(id.bytes, random, sizeof(random));
+	blob_id_text(&id, repository->id);
+	repository->version = VERSION;
+	r = repository->objects->place->create(repository->objects);
+	if (r < 0)
+		return error_set(err, r, "the repository's folders cannot be made: %s", strerror(-r));
+	r = keys_add(repository->objects, &repository->key, password, repository->key_name, err);
+	return r < 0 ? r : put_config(repository, err);
+}
+
+int repository_init(struct objects *objects, const char *password, struct repository **ret_repository, struct error *err)
+{
+	struct repository *repository = repository_new(objects);
+	int r;
+
+	if (has_config(objects))
+		r = error_set(err, -EEXIST, "there is a repository already");
+	else
+		r = make(repository, password, err);
+	if (r < 0) {
+		repository_close(repository);
+		return r;
+	}
+	*ret_repository = repository;
+	return 0;
+}
+
+int repository_open(struct objects *objects, const char *password, struct repository **ret_repository, struct error *err)
+{
+	struct repository *repository = repository_new(objects);
+	int r;
+
+	if (!has_config(objects))
+		r = error_set(err, -ENOENT, "there is no repository");
+	else
+		r = keys_open(objects, password, &repository->key, repository->key_name, err);
+	if (r == 0)
+		r = read_config(repository, err);
+	if (r < 0) {
+		repository_close(repository);
+		return r;
+	}
+	*ret_repository = repository;
+	return 0;
+}
+
+void repository_close(struct repository *repository)
+{
+	if (!repository)
+		return;
+	blob_index_free(repository->index);
+	objects_close(repository->objects);
+	seal_wipe(&repository->key, sizeof(repository->key));
+	free(repository);
+}
+
+int repository_load_index(struct repository *repository, bool lenient, struct error *err)
+{
+	struct object_names names = {0};
+	int r = repository_list(repository, OBJECT_INDEX, &names, err);
+
+	blob_index_free(repository->index);
+	repository->index = blob_index_new();
+	for (size_t i = 0; i < names.count && r == 0; i++) {
+		AUTO_BUF json = BUF_INIT;
+		char name[BLOB_ID_TEXT];
+
+		blob_id_text(&names.items[i], name);
+		r = repository_get_file(repository, OBJECT_INDEX, name, &json, err);
+		/* Somebody may have replaced it by another one meanwhile, which was put before it went. */
+		if (r == -ENOENT)
+			r = 0;
+		else if (r == 0 && blob_index_read(repository->index, (char *)json.data, json.len) < 0)
+			r = error_set(err, -EBADMSG, "index file %.8s of the repository is damaged", name);
+		if (lenient && r == -EBADMSG)
+			r = 0;
+	}
+	array_clear(&names);
+	return r;
+}

@@ -1,0 +1,111 @@
+/*
+ * A repository of restic's format, version 2 (restic's doc/design.rst): whole objects that are never changed, all but the key files sealed.
+ *
+ *   repository_init or repository_open -> repository_load_index -> reading and writing -> repository_close
+ *
+ * What is written is found by others when repository_writer_end has returned, for the index comes last: packs first, then index files, then the
+ * snapshot that names them. A writer that dies leaves packs that no index names, which the next prune removes.
+ *
+ * Threads: a repository may be read by any threads, each with a repository_reader of its own. While it is read or written, nobody loads its
+ * index again.
+ */
+#ifndef CORPUSFS_REPOSITORY_REPOSITORY_H
+#define CORPUSFS_REPOSITORY_REPOSITORY_H
+
+#include "lib/chunk/codec.h"
+#include "lib/repository/blob_index.h"
+#include "lib/repository/keys.h"
+#include "lib/repository/objects.h"
+
+struct repository {
+	struct objects *objects;
+	struct seal_key key;
+	char key_name[KEY_ID_TEXT]; /* of the key file that the password opened */
+	char id[BLOB_ID_TEXT];
+	unsigned version;
+	struct blob_index *index; /* of all packs that index files name */
+};
+
+/* Both take over `objects`, also when they fail. -EEXIST: there is one already. */
+WARN_UNUSED int repository_init(struct objects *objects, const char *password, struct repository **ret_repository, struct error *err);
+WARN_UNUSED int repository_open(struct objects *objects, const char *password, struct repository **ret_repository, struct error *err);
+void repository_close(struct repository *repository); /* NULL is fine */
+
+/* Reads all index files. -EBADMSG: one is damaged; what the others name is there all the same if `lenient`. */
+WARN_UNUSED int repository_load_index(struct repository *repository, bool lenient, struct error *err);
+
+/* --- sealed files: index files, snapshots, locks --- */
+
+#define SEALED_FILE_MAX (1ULL << 30)
+
+/* The contents of a sealed file, checked by its name and its seal. -EBADMSG: it is damaged. */
+WARN_UNUSED int repository_get_file(struct repository *repository, enum object_kind kind, const char *name, struct buf *ret_json, struct error *err);
+/* ret_name has BLOB_ID_TEXT bytes. */
+WARN_UNUSED int repository_put_file(struct repository *repository, enum object_kind kind, const struct buf *json, char *ret_name, struct error *err);
+
+struct object_names {
+	ARRAY_FIELDS(struct blob_id);
+};
+/* Sorted. The array is the caller's to clear. */
+WARN_UNUSED int repository_list(struct repository *repository, enum object_kind kind, struct object_names *ret_names, struct error *err);
+
+/* --- blobs --- */
+
+struct repository_reader;
+struct repository_reader *repository_reader_new(struct repository *repository);
+void repository_reader_free(struct repository_reader *reader); /* NULL is fine */
+
+/* The plain bytes, verified; of a blob with several copies those of the first good one. -ENOENT: no index names it; -EBADMSG: all copies are bad. */
+WARN_UNUSED int repository_read_blob(struct repository_reader *reader, const struct blob_id *id, bool is_tree, struct buf *ret_plain);
+/* The same of what was read already: the sealed bytes of the blob as they stand in its pack. */
+WARN_UNUSED int repository_open_blob(struct repository_reader *reader, const struct pack_blob *blob, uint8_t *sealed, struct buf *ret_plain);
+/* The blobs that a pack's own header names. -EBADMSG: it is damaged. */
+WARN_UNUSED int repository_read_pack_header(struct repository_reader *reader, const struct blob_id *pack, struct pack_blobs *ret_blobs);
+
+/* --- writing (repository_write.c) --- */
+
+/*
+ * A writer collects blobs into packs. `known`: blobs that need not be written, for what is written may rely on them; borrowed.
+ * Each thread that adds has a hand of its own, whose packs are not shared.
+ */
+struct repository_writer;
+struct repository_hand;
+
+struct writer_counts {
+	uint64_t data_blobs, tree_blobs; /* written */
+	uint64_t plain, stored;          /* bytes of them */
+	uint64_t packs;
+};
+
+struct repository_writer *repository_writer_new(struct repository *repository, const struct blob_index *known);
+void repository_writer_free(struct repository_writer *writer); /* what was not ended is lost; NULL is fine */
+struct repository_hand *repository_hand_new(struct repository_writer *writer);
+/* Puts the packs that the hand has begun, and frees it. */
+WARN_UNUSED int repository_hand_end(struct repository_hand *hand, struct error *err);
+void repository_hand_drop(struct repository_hand *hand); /* without putting anything */
+
+/* Whether the blob need not be added: it is known, or another hand has it or had it. False: the caller must add it. Any thread. */
+bool repository_writer_has(struct repository_writer *writer, const struct blob_id *id, bool is_tree);
+
+/*
+ * Adds a blob for which repository_writer_has said no. `packed`: what zstd made of the plain bytes, if `packed_len` is not 0; else the writer
+ * compresses at `level` (0: not). -ENOSPC, -EIO, ...
+ */
+struct new_blob {
+	struct blob_id id;
+	bool is_tree;
+	const void *plain;
+	size_t len;
+	const void *packed;
+	size_t packed_len;
+	int level;
+};
+WARN_UNUSED int repository_hand_add(struct repository_hand *hand, const struct new_blob *blob, struct error *err);
+
+/* The names of the packs that were put so far; the caller's to clear. */
+struct object_names repository_writer_packs(struct repository_writer *writer);
+
+/* When all hands have ended: writes the last index file. */
+WARN_UNUSED int repository_writer_end(struct repository_writer *writer, struct writer_counts *ret_counts, struct error *err);
+
+#endif

@@ -1,0 +1,113 @@
+#include <errno.h>
+
+#include "lib/chunk/digest.h"
+#include "lib/repository/repository.h"
+
+#define BLOB_MAX (1U << 30) /* what a blob may take in memory */
+
+struct repository_reader {
+	struct repository *repository;
+	struct seal *seal;
+	struct codec *codec;
+	struct digest *digest;
+	struct buf sealed;
+};
+
+struct repository_reader *repository_reader_new(struct repository *repository)
+{
+	struct repository_reader *reader = xcalloc(1, sizeof(*reader));
+
+	reader->repository = repository;
+	reader->seal = seal_new(&repository->key);
+	reader->codec = codec_new();
+	reader->digest = digest_new();
+	return reader;
+}
+
+void repository_reader_free(struct repository_reader *reader)
+{
+	if (!reader)
+		return;
+	buf_clear(&reader->sealed);
+	digest_free(reader->digest);
+	codec_free(reader->codec);
+	seal_free(reader->seal);
+	free(reader);
+}
+
+int repository_open_blob(struct repository_reader *reader, const struct pack_blob *blob, uint8_t *sealed, struct buf *ret_plain)
+{
+	const size_t stored = blob->length - SEAL_EXTRA;
+	struct blob_id id;
+
+	if (blob->plain > BLOB_MAX || seal_open(reader->seal, sealed, blob->length, sealed + SEAL_IV) < 0)
+		return -EBADMSG;
+	buf_reset(ret_plain);
+	buf_reserve(ret_plain, MAX(stored, blob->plain) + 1);
+	if (blob->plain) {
+		int r = codec_unpack(reader->codec, sealed + SEAL_IV, stored, ret_plain->data, blob->plain);
+
+		if (r < 0)
+			return r;
+		ret_plain->len = blob->plain;
+	} else {
+		buf_add(ret_plain, sealed + SEAL_IV, stored);
+	}
+	ret_plain->data[ret_plain->len] = '\0';
+	digest_once(reader->digest, ret_plain->data, ret_plain->len, id.bytes);
+	return blob_id_equal(&id, &blob->id) ? 0 : -EBADMSG;
+}
+
+static int read_place(struct repository_reader *reader, const struct blob_place *place, struct buf *ret_plain)
+{
+	struct objects *objects = reader->repository->objects;
+	char pack[BLOB_ID_TEXT];
+	int r;
+
+	if (place->blob.length < SEAL_EXTRA || place->blob.length > BLOB_MAX)
+		return -EBADMSG;
+	blob_id_text(&place->pack, pack);
+	buf_reset(&reader->sealed);
+	buf_reserve(&reader->sealed, place->blob.length);
+	r = objects->place->get(objects, OBJECT_PACK, pack, place->blob.offset, place->blob.length, reader->sealed.data);
+	return r < 0 ? r : repository_open_blob(reader, &place->blob, reader->sealed.data, ret_plain);
+}
+
+int repository_read_blob(struct repository_reader *reader, const struct blob_id *id, bool is_tree, struct buf *ret_plain)
+{
+	struct blob_place place;
+	int r = -ENOENT;
+
+	for (unsigned copy = 0; r < 0 && blob_index_find(reader->repository->index, id, is_tree, copy, &place); copy++)
+		r = read_place(reader, &place, ret_plain);
+	return r;
+}
+
+int repository_read_pack_header(struct repository_reader *reader, const struct blob_id *pack, struct pack_blobs *ret_blobs)
+{
+	struct objects *objects = reader->repository->objects;
+	AUTO_BUF header = BUF_INIT;
+	char name[BLOB_ID_TEXT];
+	struct reader length;
+	uint8_t tail[4];
+	uint64_t size;
+	uint32_t len;
+	int r;
+
+	blob_id_text(pack, name);
+	r = objects->place->size(objects, OBJECT_PACK, name, &size);
+	if (r < 0)
+		return r;
+	if (size < sizeof(tail) + SEAL_EXTRA)
+		return -EBADMSG;
+	r = objects->place->get(objects, OBJECT_PACK, name, size - sizeof(tail), sizeof(tail), tail);
+	if (r < 0)
+		return r;
+	length = reader_over(tail, sizeof(tail));
+	len = read_le32(&length);
+	if (len < SEAL_EXTRA || len > PACK_HEADER_MAX || len > size - sizeof(tail))
+		return -EBADMSG;
+	buf_reserve(&header, len);
+	r = objects->place->get(objects, OBJECT_PACK, name, size - sizeof(tail) - len, len, header.data);
+	return r < 0 ? r : pack_header_read(reader->seal, header.data, len, ret_blobs);
+}

@@ -1,0 +1,231 @@
+/*
+ * Writing. A hand collects sealed blobs until it has a pack's worth, gives the pack the SHA-256 of its bytes as name, puts it, and then lists it
+ * in the index file in the making, which the writer puts when it is long enough. So what an index names is always there.
+ */
+#include <errno.h>
+#include <pthread.h>
+
+#include <uthash.h>
+
+#include "lib/chunk/digest.h"
+#include "lib/repository/repository.h"
+
+#define PACK_BYTES (16U << 20)
+#define INDEX_BLOBS 50000U
+
+/* A blob that a hand has taken on. */
+struct claim {
+	struct claim_key {
+		struct blob_id id;
+		uint8_t is_tree;
+	} key;
+	UT_hash_handle hh;
+};
+
+struct repository_writer {
+	struct repository *repository;
+	const struct blob_index *known;
+	pthread_mutex_t lock; /* guards what follows */
+	struct claim *claims;
+	struct index_writer index;
+	struct object_names packs;
+	struct writer_counts counts;
+};
+
+struct repository_hand {
+	struct repository_writer *writer;
+	struct pack_file packs[2]; /* of data, of trees: who lists directories fetches packs of trees only */
+	struct seal *seal;
+	struct codec *codec;
+	struct digest *digest;
+	struct writer_counts counts; /* of both packs, since the last one was put */
+};
+
+struct repository_writer *repository_writer_new(struct repository *repository, const struct blob_index *known)
+{
+	struct repository_writer *writer = xcalloc(1, sizeof(*writer));
+
+	writer->repository = repository;
+	writer->known = known;
+	pthread_mutex_init(&writer->lock, NULL);
+	return writer;
+}
+
+void repository_writer_free(struct repository_writer *writer)
+{
+	struct claim *claim, *next;
+
+	if (!writer)
+		return;
+	HASH_ITER (hh, writer->claims, claim, next) {
+		HASH_DEL(writer->claims, claim);
+		free(claim);
+	}
+	buf_clear(&writer->index.json);
+	array_clear(&writer->packs);
+	pthread_mutex_destroy(&writer->lock);
+	free(writer);
+}
+
+bool repository_writer_has(struct repository_writer *writer, const struct blob_id *id, bool is_tree)
+{
+	struct claim *claim;
+
+	if (blob_index_has(writer->known, id, is_tree))
+		return true;
+	struct claim_key key;
+	memset(&key, 0, sizeof(key));
+	key.id = *id;
+	key.is_tree = is_tree;
+	pthread_mutex_lock(&writer->lock);
+	HASH_FIND(hh, writer->claims, &key, sizeof(key), claim);
+	if (!claim) {
+		struct claim *added = xcalloc(1, sizeof(*added));
+
+		added->key = key;
+		HASH_ADD(hh, writer->claims, key, sizeof(key), added);
+	}
+	pthread_mutex_unlock(&writer->lock);
+	return claim != NULL;
+}
+
+struct repository_hand *repository_hand_new(struct repository_writer *writer)
+{
+	struct repository_hand *hand = xcalloc(1, sizeof(*hand));
+
+	hand->writer = writer;
+	hand->seal = seal_new(&writer->repository->key);
+	hand->codec = codec_new();
+	hand->digest = digest_new();
+	return hand;
+}
+
+void repository_hand_drop(struct repository_hand *hand)
+{
+	if (!hand)
+		return;
+	pack_file_clear(&hand->packs[0]);
+	pack_file_clear(&hand->packs[1]);
+	digest_free(hand->digest);
+	codec_free(hand->codec);
+	seal_free(hand->seal);
+	free(hand);
+}
+
+/* Takes the index file in the making out of the writer, when it is long enough or `all` is to be written. Under the lock. */
+static struct buf take_index(struct repository_writer *writer, bool all)
+{
+	struct buf json = BUF_INIT;
+
+	if (writer->index.blobs < (all ? 1 : INDEX_BLOBS))
+		return json;
+	index_writer_end(&writer->index, NULL, 0);
+	json = writer->index.json;
+	writer->index = (struct index_writer){0};
+	return json;
+}
+
+static int put_index(struct repository_writer *writer, struct buf *json, struct error *err)
+{
+	char name[BLOB_ID_TEXT];
+
+	return json->len > 0 ? repository_put_file(writer->repository, OBJECT_INDEX, json, name, err) : 0;
+}
+
+static void add_counts(struct writer_counts *to, const struct writer_counts *from)
+{
+	to->data_blobs += from->data_blobs;
+	to->tree_blobs += from->tree_blobs;
+	to->plain += from->plain;
+	to->stored += from->stored;
+	to->packs += from->packs;
+}
+
+static int put_pack(struct repository_hand *hand, struct pack_file *pack, struct error *err)
+{
+	struct repository_writer *writer = hand->writer;
+	struct objects *objects = writer->repository->objects;
+	AUTO_BUF index = BUF_INIT;
+	char name[BLOB_ID_TEXT];
+	struct blob_id id;
+	int r;
+
+	if (pack->blobs.count == 0)
+		return 0;
+	pack_file_end(pack, hand->seal);
+	digest_once(hand->digest, pack->bytes.data, pack->bytes.len, id.bytes);
+	blob_id_text(&id, name);
+	r = objects->place->put(objects, OBJECT_PACK, name, pack->bytes.data, pack->bytes.len);
+	if (r < 0)
+		return error_set(err, r, "a pack cannot be written to the repository: %s", strerror(-r));
+	hand->counts.packs++;
+	pthread_mutex_lock(&writer->lock);
+	index_writer_add(&writer->index, &id, pack->blobs.items, pack->blobs.count);
+	array_add(&writer->packs, id);
+	add_counts(&writer->counts, &hand->counts);
+	index = take_index(writer, false);
+	pthread_mutex_unlock(&writer->lock);
+	hand->counts = (struct writer_counts){0};
+	buf_reset(&pack->bytes);
+	array_reset(&pack->blobs);
+	return put_index(writer, &index, err);
+}
+
+int repository_hand_end(struct repository_hand *hand, struct error *err)
+{
+	int r = put_pack(hand, &hand->packs[0], err);
+
+	if (r == 0)
+		r = put_pack(hand, &hand->packs[1], err);
+	repository_hand_drop(hand);
+	return r;
+}
+
+int repository_hand_add(struct repository_hand *hand, const struct new_blob *blob, struct error *err)
+{
+	struct pack_file *pack = &hand->packs[blob->is_tree];
+	struct pack_blob place = {.id = blob->id, .is_tree = blob->is_tree};
+	const bool may_pack = hand->writer->repository->version >= 2;
+	AUTO_FREE uint8_t *made = NULL;
+	const void *packed = may_pack ? blob->packed : NULL;
+	size_t packed_len = blob->packed_len, stored = pack->bytes.len;
+
+	if (!packed && may_pack && blob->level > 0 && codec_try(hand->codec, blob->plain, blob->len, blob->level)) {
+		int r = codec_pack(hand->codec, blob->plain, blob->len, blob->level, &made, &packed_len);
+
+		if (r < 0)
+			return error_set(err, r, "no memory for a blob of %zu bytes", blob->len);
+		if (r == 1)
+			packed = made;
+	}
+	if (packed)
+		place.plain = (uint32_t)blob->len;
+	pack_file_add(pack, hand->seal, &place, packed ? packed : blob->plain, packed ? packed_len : blob->len);
+	hand->counts.plain += blob->len;
+	hand->counts.stored += pack->bytes.len - stored;
+	if (blob->is_tree)
+		hand->counts.tree_blobs++;
+	else
+		hand->counts.data_blobs++;
+	return pack->bytes.len >= PACK_BYTES ? put_pack(hand, pack, err) : 0;
+}
+
+struct object_names repository_writer_packs(struct repository_writer *writer)
+{
+	struct object_names copy = {0};
+
+	pthread_mutex_lock(&writer->lock);
+	array_append(&copy, writer->packs.items, writer->packs.count);
+	pthread_mutex_unlock(&writer->lock);
+	return copy;
+}
+
+int repository_writer_end(struct repository_writer *writer, struct writer_counts *ret_counts, struct error *err)
+{
+	AUTO_BUF index = take_index(writer, true);
+	int r = put_index(writer, &index, err);
+
+	if (r == 0)
+		*ret_counts = writer->counts;
+	return r;
+}
