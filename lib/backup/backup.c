@@ -1,0 +1,269 @@
+#include "lib/backup/backup.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "lib/backup/backup_tree.h"
+#include "lib/base/escape.h"
+#include "lib/identity/identity.h"
+#include "lib/repository/go_text.h"
+#include "lib/repository/locks.h"
+
+#define INFO_PIECE (1U << 20)
+
+struct backup {
+	struct store *store;
+	const struct backup_options *options;
+	struct backup_result *result;
+	struct transfer transfer;
+	struct snapshot_info snapshot;
+	char *dataset_tag;
+	struct view *view;
+	struct repository_lock *lock;
+	struct backup_base base;
+	struct repository_writer *writer;
+	struct exact_list exact;
+	struct node top;
+};
+
+char *backup_dataset_tag(struct store *store, uint32_t dataset_id)
+{
+	return xasprintf("dataset-id=%s/%u", store_superblock(store)->uuid, dataset_id);
+}
+
+/* --- before --- */
+
+static bool is_cancelled(void *arg)
+{
+	struct backup *backup = arg;
+
+	transfer_tell(&backup->transfer, "identity");
+	return transfer_stopped(&backup->transfer);
+}
+
+static int compute_identity(struct backup *backup, struct error *err)
+{
+	uint8_t identity[IDENTITY_LEN];
+	int r = identity_compute(backup->store, backup->view, is_cancelled, backup, identity);
+
+	if (r < 0)
+		return error_set(err, r, "%s@%s: its identity cannot be computed: %s", backup->options->dataset, backup->options->snapshot, strerror(-r));
+	identity_to_text(identity, backup->result->identity);
+	return 0;
+}
+
+static int open_snapshot(struct backup *backup, struct error *err)
+{
+	const struct backup_options *options = backup->options;
+	int r = snapshot_get(backup->store, options->dataset, options->snapshot, &backup->snapshot);
+
+	if (r == 0)
+		r = store_snapshot(backup->store, options->dataset, options->snapshot, &backup->view);
+	if (r < 0)
+		return error_set(err, r, "there is no snapshot %s@%s", options->dataset, options->snapshot);
+	backup->dataset_tag = backup_dataset_tag(backup->store, backup->snapshot.dataset_id);
+	return 0;
+}
+
+static int prepare(struct backup *backup, struct error *err)
+{
+	const struct backup_options *options = backup->options;
+	int r = open_snapshot(backup, err);
+
+	if (r == 0)
+		r = compute_identity(backup, err);
+	if (r == 0)
+		r = repository_lock_take(options->repository, false, &backup->lock, err);
+	if (r == 0)
+		r = repository_load_index(options->repository, false, err);
+	if (r == 0)
+		r = backup_base_find(&backup->base, options->repository, options->type, options->share, backup->dataset_tag, err);
+	if (r == 0) {
+		r = backup_base_compare(&backup->base, backup->store, backup->view);
+		if (r < 0)
+			(void)error_set(err, r, "what changed since the base cannot be found out: %s", strerror(-r));
+	}
+	return r;
+}
+
+/* --- after --- */
+
+static void add_text(struct buf *json, const char *key, const char *bytes)
+{
+	AUTO_FREE char *text = escape_text(bytes, ESCAPE_BYTES);
+
+	buf_addf(json, ",\"%s\":", key);
+	go_json_string(json, text);
+}
+
+static void add_id(struct buf *json, const char *key, const char *id)
+{
+	if (id[0])
+		buf_addf(json, ",\"%s\":\"%s\"", key, id);
+	else
+		buf_addf(json, ",\"%s\":null", key);
+}
+
+static void write_info(struct backup *backup, struct buf *json)
+{
+	const struct backup_options *options = backup->options;
+	struct object_names packs = repository_writer_packs(backup->writer);
+	char id[BLOB_ID_TEXT];
+
+	buf_addf(json, "{\"version\":1,\"type\":\"%s\",\"store\":\"%s\"", backup_type_text(options->type), store_superblock(backup->store)->uuid);
+	add_text(json, "dataset", options->dataset);
+	buf_addf(json, ",\"dataset_id\":%u", backup->snapshot.dataset_id);
+	add_text(json, "snapshot", options->snapshot);
+	buf_addf(json, ",\"view\":%u,\"taken\":\"%lld.%09ld\",\"identity\":\"%s\"", backup->snapshot.view, (long long)backup->snapshot.taken.tv_sec,
+	         backup->snapshot.taken.tv_nsec, backup->result->identity);
+	add_id(json, "base", backup->base.exists ? backup->base.snapshot.name : "");
+	add_id(json, "full", backup->base.full);
+	if (backup->base.full_snapshot)
+		add_text(json, "full_snapshot", backup->base.full_snapshot);
+	buf_addf(json, ",\"packs\":[");
+	for (size_t i = 0; i < packs.count; i++) {
+		blob_id_text(&packs.items[i], id);
+		buf_addf(json, "%s\"%s\"", i == 0 ? "" : ",", id);
+	}
+	buf_addf(json, "],\"exact\":");
+	buf_add(json, backup->exact.json.data, backup->exact.json.len);
+	buf_addf(json, "]}\n");
+	array_clear(&packs);
+}
+
+/* A file of bytes that are in memory, alone in a directory. */
+static int add_info_dir(struct backup *backup, struct blob_maker *maker, struct node *dir)
+{
+	AUTO_BUF json = BUF_INIT, tree = BUF_INIT;
+	struct node file = {.name = xstrdup(BACKUP_INFO_FILE), .mode = S_IFREG | 0444, .links = 1};
+	struct blob_id id;
+	int r = 0;
+
+	write_info(backup, &json);
+	file.size = json.len;
+	file.mtime = file.atime = file.ctime = backup->snapshot.taken;
+	for (size_t at = 0; at < json.len && r == 0; at += INFO_PIECE) {
+		r = blob_maker_bytes(maker, false, json.data + at, MIN(json.len - at, INFO_PIECE), &id);
+		array_add(&file.content, id);
+	}
+	tree_begin(&tree);
+	tree_add(&tree, &file);
+	tree_end(&tree);
+	if (r == 0)
+		r = blob_maker_bytes(maker, true, tree.data, tree.len, &dir->subtree);
+	*dir = (struct node){.name = xstrdup(BACKUP_INFO_DIR), .mode = S_IFDIR | 0555, .has_subtree = true, .subtree = dir->subtree,
+	                     .mtime = file.mtime, .atime = file.atime, .ctime = file.ctime};
+	node_clear(&file);
+	return r;
+}
+
+/* The directory that holds the dataset's and ours. */
+static int add_root(struct backup *backup, struct blob_maker *maker, struct blob_id *ret_id)
+{
+	struct node dir = {0};
+	AUTO_BUF tree = BUF_INIT;
+	int r = add_info_dir(backup, maker, &dir);
+	bool ours_first;
+
+	if (r < 0)
+		return r;
+	backup->top.name = xstrdup(backup->options->dataset);
+	ours_first = strcmp(dir.name, backup->top.name) < 0;
+	tree_begin(&tree);
+	tree_add(&tree, ours_first ? &dir : &backup->top);
+	tree_add(&tree, ours_first ? &backup->top : &dir);
+	tree_end(&tree);
+	node_clear(&dir);
+	return blob_maker_bytes(maker, true, tree.data, tree.len, ret_id);
+}
+
+static void describe(struct backup *backup, struct snapshot_file *file)
+{
+	const struct passwd *user = getpwuid(geteuid());
+	char host[256] = "";
+
+	(void)gethostname(host, sizeof(host) - 1);
+	file->time = backup->snapshot.taken;
+	file->host = xstrdup(host);
+	file->user = xstrdup(user ? user->pw_name : "");
+	file->uid = geteuid();
+	file->gid = getegid();
+	array_add(&file->paths, xasprintf("/%s", backup->options->dataset));
+	array_add(&file->tags, xstrdup("corpusfs"));
+	array_add(&file->tags, xasprintf("type=%s", backup_type_text(backup->options->type)));
+	array_add(&file->tags, xasprintf("snapshot=%s", backup->options->snapshot));
+	array_add(&file->tags, xasprintf("identity=%s", backup->result->identity));
+	array_add(&file->tags, xasprintf("view=%u", backup->snapshot.view));
+	array_add(&file->tags, xstrdup(backup->dataset_tag));
+	if (atomic_load(&backup->transfer.problems) > 0)
+		array_add(&file->tags, xstrdup("incomplete"));
+	if (backup->base.exists) {
+		file->has_parent = true;
+		(void)!blob_id_parse(backup->base.snapshot.name, &file->parent);
+	}
+}
+
+static int finish(struct backup *backup, struct error *err)
+{
+	struct snapshot_file file = {0};
+	struct blob_maker maker;
+	int r, ended;
+
+	blob_maker_init(&maker, &backup->transfer, backup->store, NULL, backup->writer);
+	r = add_root(backup, &maker, &file.tree);
+	ended = blob_maker_end(&maker, r < 0);
+	if (r < 0 || ended < 0)
+		return error_set(err, maker.err.code, "%s: %s", backup->options->place, maker.err.text);
+	r = repository_writer_end(backup->writer, &backup->result->counts, err);
+	if (r == 0 && repository_lock_lost(backup->lock))
+		r = error_set(err, -ETIMEDOUT, "%s: the lock could not be renewed, and the backup was given up", backup->options->place);
+	describe(backup, &file);
+	if (r == 0)
+		r = snapshot_file_write(backup->options->repository, &file, backup->result->name, err);
+	snapshot_file_clear(&file);
+	return r;
+}
+
+static int run(struct backup *backup, struct error *err)
+{
+	struct backup_tree tree = {.transfer = &backup->transfer, .store = backup->store, .repository = backup->options->repository,
+	                           .base = &backup->base, .exact = &backup->exact, .place = backup->options->place, .top = &backup->top};
+	int r = prepare(backup, err);
+
+	if (r < 0)
+		return r;
+	if (backup->base.exists)
+		(void)snprintf(backup->result->base, sizeof(backup->result->base), "%s", backup->base.snapshot.name);
+	backup->result->compared = backup->base.has_changes;
+	(void)snprintf(backup->result->full_snapshot, sizeof(backup->result->full_snapshot), "%s",
+	               !backup->base.exists ? backup->options->snapshot : backup->base.full_snapshot ? backup->base.full_snapshot : "");
+	backup->writer = repository_writer_new(backup->options->repository, backup->base.known);
+	tree.view = backup->view;
+	tree.writer = backup->writer;
+	backup_tree_run(&tree);
+	return transfer_stopped(&backup->transfer) ? 0 : finish(backup, err);
+}
+
+int backup_run(struct store *store, const struct backup_options *options, struct backup_result *ret_result, struct error *err)
+{
+	struct backup backup = {.store = store, .options = options, .result = ret_result};
+	int r, failed;
+
+	*ret_result = (struct backup_result){0};
+	transfer_begin(&backup.transfer, &options->transfer);
+	exact_list_init(&backup.exact);
+	r = run(&backup, err);
+	backup_base_clear(&backup.base, store);
+	repository_writer_free(backup.writer);
+	repository_lock_release(backup.lock);
+	exact_list_clear(&backup.exact);
+	node_clear(&backup.top);
+	if (backup.view)
+		store_view_put(store, backup.view);
+	snapshot_info_clear(&backup.snapshot);
+	free(backup.dataset_tag);
+	failed = transfer_end(&backup.transfer, &ret_result->transfer, r < 0 ? NULL : err);
+	return r < 0 ? r : failed;
+}

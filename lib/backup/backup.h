@@ -1,0 +1,38 @@
+/*
+ * Backups: a snapshot of a dataset goes to a repository, where restic finds it as the snapshot of a directory "/DATASET". backup_info.h says
+ * what else is kept, backup_base.h what the types are.
+ *
+ * A backup that is killed leaves the repository valid: its packs are named by index files or by nobody, and the next one of a type that may
+ * relies on those that are named.
+ */
+#ifndef CORPUSFS_BACKUP_BACKUP_H
+#define CORPUSFS_BACKUP_BACKUP_H
+
+#include "lib/backup/backup_info.h"
+#include "lib/transfer/transfer.h"
+
+struct backup_options {
+	struct transfer_options transfer;
+	struct repository *repository; /* its index is loaded by backup_run */
+	const char *place;             /* what messages call the repository */
+	const char *dataset, *snapshot;
+	enum backup_type type;
+	bool share; /* a full one may rely on what the repository has */
+};
+
+struct backup_result {
+	char name[BLOB_ID_TEXT]; /* of the snapshot file */
+	char base[BLOB_ID_TEXT]; /* "": none */
+	char identity[2 * 32 + 1];
+	char full_snapshot[NAME_LEN_MAX + 1]; /* what the full backup of its chain was made of, which may be itself; "": not known */
+	bool compared; /* what did not change was told by the store's own snapshot of the base */
+	struct writer_counts counts;
+	struct transfer_counts transfer; /* files: looked at; skipped: taken over without a look */
+};
+
+WARN_UNUSED int backup_run(struct store *store, const struct backup_options *options, struct backup_result *ret_result, struct error *err);
+
+/* "dataset-id=STORE/NUMBER". Freed by the caller. */
+char *backup_dataset_tag(struct store *store, uint32_t dataset_id);
+
+#endif

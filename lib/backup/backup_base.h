@@ -1,0 +1,43 @@
+/*
+ * What a backup is based on: an earlier backup of the same dataset, whose packs it may rely on, and whose unchanged directories it takes over.
+ *
+ *   full            nothing (with `share`: all blobs of the repository may be relied on)
+ *   differential    the last full one: only its packs may be relied on
+ *   incremental     the last one of any type: all blobs of the repository may be relied on
+ *
+ * What did not change is taken over without a look if the store still has the snapshot that the base was made of, which is told by its view
+ * number and when it was taken. Then the touched index (I7) says where to look.
+ */
+#ifndef CORPUSFS_BACKUP_BACKUP_BASE_H
+#define CORPUSFS_BACKUP_BACKUP_BASE_H
+
+#include "lib/backup/backup_info.h"
+#include "lib/history/diff_touched.h"
+#include "lib/store/snapshots.h"
+
+struct backup_base {
+	bool exists;
+	struct snapshot_file snapshot;
+	char full[BLOB_ID_TEXT]; /* the full backup at the chain's beginning; "" for a full one */
+	char *full_snapshot;     /* of the store, that it was made of; NULL: not known. Owned. */
+	struct exact_paths exact;
+	struct blob_index *known; /* what may be relied on; owned unless it is the repository's */
+	bool known_is_repository;
+	/* With the store's snapshot of then: */
+	bool has_changes;
+	struct view *view; /* held */
+	struct scan then, now;
+	struct diff_touched touched;
+};
+
+/* `dataset_tag`: how backups of the dataset are marked. -ENOENT: there is no base of this type, and what to do. */
+WARN_UNUSED int backup_base_find(struct backup_base *base, struct repository *repository, enum backup_type type, bool share,
+				 const char *dataset_tag, struct error *err);
+/* Finds out what changed since, if that can be known. */
+WARN_UNUSED int backup_base_compare(struct backup_base *base, struct store *store, struct view *view);
+void backup_base_clear(struct backup_base *base, struct store *store);
+
+/* Whether the directory, or anything below it, may be another than in the base. Walker's thread only. */
+WARN_UNUSED int backup_base_is_touched(struct backup_base *base, uint64_t ino, bool is_dir); /* 1, 0, -errno */
+
+#endif

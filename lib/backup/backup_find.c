@@ -1,0 +1,81 @@
+#include "lib/backup/backup_find.h"
+
+#include <errno.h>
+
+#define DIGITS_MIN 4
+
+const char *backup_dataset(const struct snapshot_file *snapshot)
+{
+	const char *path = snapshot->paths.count > 0 ? snapshot->paths.items[0] : "";
+
+	return path[0] == '/' && path[1] && !strchr(path + 1, '/') ? path + 1 : path;
+}
+
+static bool is_of(const struct snapshot_file *snapshot, const char *text)
+{
+	const char *dataset = backup_dataset(snapshot), *of = snapshot_file_tag_value(snapshot, "snapshot");
+	const size_t len = strlen(dataset);
+
+	if (strncmp(text, dataset, len) != 0)
+		return false;
+	return text[len] == '\0' || (text[len] == '@' && of && strcmp(text + len + 1, of) == 0);
+}
+
+/* The newest that the text names; NULL: none, or (ret_many) several by their digits. */
+static struct snapshot_file *choose(const struct snapshot_files *snapshots, const char *text, bool *ret_many)
+{
+	struct snapshot_file *by_digits = NULL;
+
+	*ret_many = false;
+	if (strcmp(text, "latest") == 0)
+		return snapshots->count > 0 ? array_last(snapshots) : NULL;
+	for (size_t i = snapshots->count; i-- > 0;)
+		if (is_of(&snapshots->items[i], text))
+			return &snapshots->items[i];
+	for (size_t i = 0; i < snapshots->count && strlen(text) >= DIGITS_MIN; i++) {
+		if (strncmp(snapshots->items[i].name, text, strlen(text)) != 0)
+			continue;
+		*ret_many = by_digits != NULL;
+		by_digits = &snapshots->items[i];
+	}
+	return *ret_many ? NULL : by_digits;
+}
+
+static int choose_only(const struct snapshot_files *snapshots, struct snapshot_file **ret_found, struct error *err)
+{
+	for (size_t i = 1; i < snapshots->count; i++) {
+		if (strcmp(backup_dataset(&snapshots->items[i]), backup_dataset(&snapshots->items[0])) == 0)
+			continue;
+		(void)error_set(err, -EINVAL, "the repository has backups of several datasets, of %s and %s for example", backup_dataset(&snapshots->items[0]),
+		                backup_dataset(&snapshots->items[i]));
+		error_hint(err, "name one: REPOSITORY@DATASET, or REPOSITORY@BACKUP as corpusfs backup list shows it");
+		return -EINVAL;
+	}
+	*ret_found = snapshots->count > 0 ? array_last(snapshots) : NULL;
+	return 0;
+}
+
+int backup_find(struct repository *repository, const char *text, struct snapshot_file *ret_snapshot, struct error *err)
+{
+	struct snapshot_files snapshots = {0};
+	struct snapshot_file *found = NULL;
+	bool many = false;
+	int r = snapshot_files_read(repository, true, &snapshots, err);
+
+	if (r == 0 && text)
+		found = choose(&snapshots, text, &many);
+	else if (r == 0)
+		r = choose_only(&snapshots, &found, err);
+	if (r == 0 && many)
+		r = error_set(err, -EINVAL, "several backups begin with %s: give more digits", text);
+	if (r == 0 && !found) {
+		r = error_set(err, -ENOENT, text ? "the repository has no backup \"%s\"" : "the repository has no backups", text);
+		error_hint(err, "corpusfs backup list REPOSITORY shows those there are");
+	}
+	if (r == 0) {
+		*ret_snapshot = *found;
+		*found = (struct snapshot_file){0};
+	}
+	snapshot_files_clear(&snapshots);
+	return r;
+}

@@ -1,0 +1,16 @@
+/* Which backup of a repository is meant. */
+#ifndef CORPUSFS_BACKUP_BACKUP_FIND_H
+#define CORPUSFS_BACKUP_BACKUP_FIND_H
+
+#include "lib/backup/backup_info.h"
+
+/*
+ * `text` is the first digits of a backup's name (four at least), "latest", DATASET for its newest one, DATASET@SNAPSHOT for that of a snapshot,
+ * or NULL: the newest one, if all backups are of one dataset. Snapshots that restic made count by their paths. -ENOENT, -EINVAL not unique.
+ */
+WARN_UNUSED int backup_find(struct repository *repository, const char *text, struct snapshot_file *ret_snapshot, struct error *err);
+
+/* What was backed up: the path without its leading slash if it is one name, else the path. */
+const char *backup_dataset(const struct snapshot_file *snapshot);
+
+#endif

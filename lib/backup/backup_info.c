@@ -1,0 +1,268 @@
+#include "lib/backup/backup_info.h"
+
+#include <errno.h>
+
+#include "lib/base/escape.h"
+#include "lib/repository/go_text.h"
+
+#define INFO_MAX (1ULL << 30)
+
+static const char *const type_texts[] = {[BACKUP_FULL] = "full", [BACKUP_DIFFERENTIAL] = "differential", [BACKUP_INCREMENTAL] = "incremental"};
+
+const char *backup_type_text(enum backup_type type)
+{
+	return type_texts[type];
+}
+
+int backup_type_parse(const char *text, enum backup_type *ret_type)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(type_texts); i++) {
+		if (strcmp(text, type_texts[i]) == 0) {
+			*ret_type = (enum backup_type)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+/* --- writing --- */
+
+void exact_list_init(struct exact_list *list)
+{
+	pthread_mutex_init(&list->lock, NULL);
+	list->json = BUF_INIT;
+	buf_add_u8(&list->json, '[');
+}
+
+void exact_list_clear(struct exact_list *list)
+{
+	pthread_mutex_destroy(&list->lock);
+	buf_clear(&list->json);
+}
+
+static void add_to_list(struct exact_list *list, const void *text, size_t len)
+{
+	pthread_mutex_lock(&list->lock);
+	if (list->json.len > 1)
+		buf_add(&list->json, ",\n", 2);
+	buf_add(&list->json, text, len);
+	pthread_mutex_unlock(&list->lock);
+}
+
+static bool fits(struct timespec time)
+{
+	return time.tv_sec >= GO_TIME_FIRST && time.tv_sec <= GO_TIME_LAST;
+}
+
+static void add_time(struct buf *json, const char *key, struct timespec time)
+{
+	if (!fits(time))
+		buf_addf(json, ",\"%s\":[%lld,%ld]", key, (long long)time.tv_sec, time.tv_nsec);
+}
+
+void exact_list_add(struct exact_list *list, const char *path, const struct node *node, const struct holes *holes)
+{
+	AUTO_BUF json = BUF_INIT;
+	AUTO_FREE char *text = NULL;
+
+	if ((!holes || holes->count == 0) && fits(node->mtime) && fits(node->atime) && fits(node->ctime))
+		return;
+	text = escape_text(path, ESCAPE_BYTES);
+	buf_addf(&json, "{\"path\":");
+	go_json_string(&json, text);
+	for (size_t i = 0; holes && i < holes->count; i++)
+		buf_addf(&json, "%s[%llu,%llu]%s", i == 0 ? ",\"holes\":[" : ",", (unsigned long long)holes->items[i].offset,
+		         (unsigned long long)holes->items[i].length, i + 1 == holes->count ? "]" : "");
+	add_time(&json, "mtime", node->mtime);
+	add_time(&json, "atime", node->atime);
+	add_time(&json, "ctime", node->ctime);
+	buf_addf(&json, "}");
+	add_to_list(list, json.data, json.len);
+}
+
+void exact_list_copy(struct exact_list *list, const json_t *entry)
+{
+	AUTO_FREE char *text = json_dumps(entry, JSON_COMPACT | JSON_PRESERVE_ORDER);
+
+	if (text)
+		add_to_list(list, text, strlen(text));
+}
+
+/* --- reading --- */
+
+static int by_path(const void *a, const void *b)
+{
+	const struct exact_path *one = a, *other = b;
+
+	return strcmp(one->path, other->path);
+}
+
+void exact_paths_read(struct exact_paths *paths, const json_t *info)
+{
+	const json_t *list = json_object_get(info, "exact");
+	size_t i;
+
+	*paths = (struct exact_paths){0};
+	for (i = 0; i < json_array_size(list); i++) {
+		json_t *entry = json_array_get(list, i);
+		const char *text = json_string_value(json_object_get(entry, "path"));
+		struct buf path = BUF_INIT;
+
+		if (!text)
+			continue;
+		unescape_add(&path, text, strlen(text));
+		array_add(&paths->entries, (struct exact_path){.path = (char *)path.data, .entry = json_incref(entry)});
+	}
+	if (paths->entries.count > 0)
+		qsort(paths->entries.items, paths->entries.count, sizeof(*paths->entries.items), by_path);
+}
+
+void exact_paths_clear(struct exact_paths *paths)
+{
+	for (size_t i = 0; i < paths->entries.count; i++) {
+		free(paths->entries.items[i].path);
+		json_decref(paths->entries.items[i].entry);
+	}
+	array_clear(&paths->entries);
+}
+
+/* The first entry whose path is not before the given one. */
+static size_t lower_bound(const struct exact_paths *paths, const char *path)
+{
+	size_t low = 0, high = paths->entries.count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(paths->entries.items[middle].path, path) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+const json_t *exact_paths_find(const struct exact_paths *paths, const char *path)
+{
+	size_t at = lower_bound(paths, path);
+
+	return at < paths->entries.count && strcmp(paths->entries.items[at].path, path) == 0 ? paths->entries.items[at].entry : NULL;
+}
+
+size_t exact_paths_below(const struct exact_paths *paths, const char *path, size_t *ret_first)
+{
+	AUTO_FREE char *begin = xasprintf("%s/", path);
+	const size_t len = strlen(begin);
+	size_t count = 0;
+
+	*ret_first = lower_bound(paths, begin);
+	while (*ret_first + count < paths->entries.count && strncmp(paths->entries.items[*ret_first + count].path, begin, len) == 0)
+		count++;
+	return count;
+}
+
+static int read_time(const json_t *entry, const char *key, struct timespec *time)
+{
+	const json_t *value = json_object_get(entry, key);
+
+	if (!value)
+		return 0;
+	if (json_array_size(value) != 2)
+		return -EBADMSG;
+	time->tv_sec = json_integer_value(json_array_get(value, 0));
+	time->tv_nsec = json_integer_value(json_array_get(value, 1));
+	return time->tv_nsec < 0 || time->tv_nsec > 999999999 ? -EBADMSG : 0;
+}
+
+int exact_entry_apply(const json_t *entry, struct node *node, struct holes *holes)
+{
+	const json_t *list = json_object_get(entry, "holes"), *range;
+	uint64_t last = 0;
+	size_t i;
+
+	json_array_foreach(list, i, range) {
+		const json_int_t offset = json_integer_value(json_array_get(range, 0)), length = json_integer_value(json_array_get(range, 1));
+
+		if (offset < 0 || length <= 0 || (uint64_t)offset < last || (uint64_t)offset > node->size ||
+		    (uint64_t)length > node->size - (uint64_t)offset)
+			return -EBADMSG;
+		last = (uint64_t)offset + (uint64_t)length;
+		array_add(holes, (struct hole){(uint64_t)offset, (uint64_t)length});
+	}
+	if (read_time(entry, "mtime", &node->mtime) < 0 || read_time(entry, "atime", &node->atime) < 0 ||
+	    read_time(entry, "ctime", &node->ctime) < 0)
+		return -EBADMSG;
+	return 0;
+}
+
+/* --- the file --- */
+
+struct search {
+	const char *name;
+	bool found, is_dir;
+	struct node node; /* what it has is owned */
+};
+
+static int match(void *arg, struct node *node)
+{
+	struct search *search = arg;
+
+	if (strcmp(node->name, search->name) != 0)
+		return 0;
+	search->node = *node;
+	*node = (struct node){0};
+	search->found = true;
+	return 1;
+}
+
+static int find_in_tree(struct repository_reader *reader, const struct blob_id *tree, const char *name, struct node *ret_node)
+{
+	struct search search = {.name = name};
+	AUTO_BUF json = BUF_INIT;
+	int r = repository_read_blob(reader, tree, true, &json);
+
+	if (r == 0)
+		r = tree_read((char *)json.data, json.len, match, &search);
+	if (r < 0)
+		return r;
+	if (!search.found)
+		return -ENOENT;
+	*ret_node = search.node;
+	return 0;
+}
+
+static int read_content(struct repository_reader *reader, const struct node *node, struct buf *content)
+{
+	AUTO_BUF plain = BUF_INIT;
+	int r = 0;
+
+	for (size_t i = 0; i < node->content.count && r == 0; i++) {
+		r = repository_read_blob(reader, &node->content.items[i], false, &plain);
+		if (r == 0 && content->len + plain.len > INFO_MAX)
+			r = -EFBIG;
+		if (r == 0)
+			buf_add(content, plain.data, plain.len);
+	}
+	return r;
+}
+
+int backup_info_read(struct repository_reader *reader, const struct snapshot_file *snapshot, json_t **ret_info, struct error *err)
+{
+	struct node dir = {0}, file = {0};
+	AUTO_BUF content = BUF_INIT;
+	int r = snapshot_file_has_tag(snapshot, "corpusfs") ? find_in_tree(reader, &snapshot->tree, BACKUP_INFO_DIR, &dir) : -ENOENT;
+
+	if (r == 0)
+		r = dir.has_subtree ? find_in_tree(reader, &dir.subtree, BACKUP_INFO_FILE, &file) : -ENOENT;
+	if (r == 0)
+		r = read_content(reader, &file, &content);
+	if (r == 0) {
+		*ret_info = json_loadb((char *)content.data, content.len, 0, NULL);
+		r = *ret_info ? 0 : -EBADMSG;
+	}
+	node_clear(&dir);
+	node_clear(&file);
+	if (r == -ENOENT)
+		return error_set(err, r, "snapshot %.8s of the repository is no backup of corpusfs", snapshot->name);
+	return r < 0 ? error_set(err, r, "the description of backup %.8s is damaged", snapshot->name) : 0;
+}

@@ -1,0 +1,61 @@
+/*
+ * What has no place in a restic tree stands in one file of each backup, ".corpusfs/backup.json" beside the dataset's directory:
+ *
+ *   {"version": 1, "type": "full" | "differential" | "incremental", "store": uuid, "dataset": name, "dataset_id": n,
+ *    "snapshot": name, "view": n, "taken": "seconds.nanoseconds", "identity": hex, "base": id or null, "full": id or null,
+ *    "full_snapshot": name or null: what the full one was made of,
+ *    "packs": [names of the packs that it wrote, but for the last ones], "exact": [entry, ...]}
+ *
+ *   entry  {"path": in the dataset, "holes": [[offset, length], ...]?, "mtime", "atime", "ctime": [seconds, nanoseconds]?}
+ *
+ * An entry says of a file what its node cannot say. Names are text by the rule of lib/base/escape.h. What a list, a person or restic should
+ * see at once stands in the tags of the snapshot file, too: "corpusfs", "type=...", "snapshot=...", "identity=...", "dataset-id=STORE/NUMBER".
+ */
+#ifndef CORPUSFS_BACKUP_BACKUP_INFO_H
+#define CORPUSFS_BACKUP_BACKUP_INFO_H
+
+#include <pthread.h>
+
+#include <jansson.h>
+
+#include "lib/backup/content_blobs.h"
+#include "lib/repository/snapshot_file.h"
+
+#define BACKUP_INFO_DIR ".corpusfs"
+#define BACKUP_INFO_FILE "backup.json"
+
+enum backup_type { BACKUP_FULL, BACKUP_DIFFERENTIAL, BACKUP_INCREMENTAL };
+const char *backup_type_text(enum backup_type type);
+WARN_UNUSED int backup_type_parse(const char *text, enum backup_type *ret_type); /* -EINVAL */
+
+/* The entries of a backup in the making. Any thread. */
+struct exact_list {
+	pthread_mutex_t lock;
+	struct buf json; /* "[entry,entry" */
+};
+void exact_list_init(struct exact_list *list);
+void exact_list_clear(struct exact_list *list);
+/* Adds an entry if the node needs one. */
+void exact_list_add(struct exact_list *list, const char *path, const struct node *node, const struct holes *holes);
+/* Adds an entry of another backup as it is. */
+void exact_list_copy(struct exact_list *list, const json_t *entry);
+
+/* The entries of a backup that is there, by their paths. */
+struct exact_paths {
+	ARRAY(struct exact_path {
+		char *path; /* owned */
+		json_t *entry; /* owned */
+	}) entries; /* sorted */
+};
+void exact_paths_read(struct exact_paths *paths, const json_t *info);
+void exact_paths_clear(struct exact_paths *paths);
+const json_t *exact_paths_find(const struct exact_paths *paths, const char *path); /* NULL: none */
+/* The first entry at or below the directory, and how many there are. */
+size_t exact_paths_below(const struct exact_paths *paths, const char *path, size_t *ret_first);
+/* Sets what the entry says: times in the node; holes are added. -EBADMSG. */
+WARN_UNUSED int exact_entry_apply(const json_t *entry, struct node *node, struct holes *holes);
+
+/* Reads the file of a backup. -ENOENT: the snapshot file is not one of ours; -EBADMSG. The object is the caller's. */
+WARN_UNUSED int backup_info_read(struct repository_reader *reader, const struct snapshot_file *snapshot, json_t **ret_info, struct error *err);
+
+#endif

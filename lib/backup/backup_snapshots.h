@@ -1,0 +1,17 @@
+/*
+ * The snapshots that backups take themselves: "backup-TIME", held with the tag "backup:REPOSITORY". The last one stays,
+ * and that of the last full backup, so that the next one is told what changed since. Threads: any.
+ */
+#ifndef CORPUSFS_BACKUP_BACKUP_SNAPSHOTS_H
+#define CORPUSFS_BACKUP_BACKUP_SNAPSHOTS_H
+
+#include "lib/store/snapshots.h"
+
+/* Of all datasets in one instant, for a repository by its id. ret_name has NAME_LEN_MAX + 1 bytes. */
+WARN_UNUSED int backup_snapshots_take(struct store *store, const char *const *datasets, size_t count, const char *repository, char *ret_name,
+				      struct error *err);
+/* The dataset's snapshots of this repository, but for the two that are to stay ("": none), are destroyed. */
+WARN_UNUSED int backup_snapshots_drop(struct store *store, const char *dataset, const char *repository, const char *last, const char *full,
+				      struct error *err);
+
+#endif

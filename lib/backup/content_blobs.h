@@ -1,0 +1,50 @@
+/*
+ * The content of a file as blobs of a repository. A chunk that the file has whole is one blob, named as it is, stored as it is; what the file
+ * has of chunks in part is cut together into blobs of its own; a hole is blobs of zeros, and noted.
+ *
+ * One thread each. Errors: -EIO the content is damaged, -EFBIG it has more than HOLES_MAX bytes in holes, others of the repository.
+ */
+#ifndef CORPUSFS_BACKUP_CONTENT_BLOBS_H
+#define CORPUSFS_BACKUP_CONTENT_BLOBS_H
+
+#include "lib/chunk/digest.h"
+#include "lib/repository/node.h"
+#include "lib/repository/repository.h"
+#include "lib/store/store.h"
+#include "lib/transfer/transfer.h"
+#include "lib/tree/records/scan.h"
+
+#define HOLES_MAX (16ULL << 40)
+
+struct hole {
+	uint64_t offset, length;
+};
+
+struct holes {
+	ARRAY_FIELDS(struct hole);
+};
+
+/* What a thread makes blobs with. */
+struct blob_maker {
+	struct transfer *transfer; /* its bytes are counted, and it is asked whether to go on */
+	struct store *store;
+	const struct scan *scan;
+	struct repository_writer *writer;
+	struct repository_hand *hand;
+	struct digest *digest;
+	struct buf piece, plain; /* room */
+	struct error err; /* why the repository could not be written */
+};
+
+void blob_maker_init(struct blob_maker *maker, struct transfer *transfer, struct store *store, const struct scan *scan,
+		     struct repository_writer *writer);
+/* Puts what is not yet in the repository, unless `drop`. */
+WARN_UNUSED int blob_maker_end(struct blob_maker *maker, bool drop);
+
+/* Adds the blobs of a regular file to node->content, and its holes. */
+WARN_UNUSED int blob_maker_file(struct blob_maker *maker, const struct scan_inode *inode, struct node *node, struct holes *holes);
+
+/* One blob of bytes that are in memory; -errno with maker->err. */
+WARN_UNUSED int blob_maker_bytes(struct blob_maker *maker, bool is_tree, const void *data, size_t len, struct blob_id *ret_id);
+
+#endif

@@ -1,0 +1,66 @@
+#include "lib/backup/forget.h"
+
+#include <stdio.h>
+
+/* How often a rule has kept one, and the period of the last. */
+struct bucket {
+	unsigned left;
+	const char *format; /* of strftime; NULL: each is a period of its own */
+	char last[32];
+};
+
+static bool is_same_group(const struct snapshot_file *a, const struct snapshot_file *b)
+{
+	if (strcmp(a->host, b->host) != 0 || a->paths.count != b->paths.count)
+		return false;
+	for (size_t i = 0; i < a->paths.count; i++)
+		if (strcmp(a->paths.items[i], b->paths.items[i]) != 0)
+			return false;
+	return true;
+}
+
+static bool bucket_keeps(struct bucket *bucket, const struct tm *tm)
+{
+	char period[32] = "";
+
+	if (bucket->left == 0)
+		return false;
+	if (bucket->format) {
+		(void)strftime(period, sizeof(period), bucket->format, tm);
+		if (strcmp(period, bucket->last) == 0)
+			return false;
+		memcpy(bucket->last, period, sizeof(period));
+	}
+	bucket->left--;
+	return true;
+}
+
+static void apply_to_group(const struct keep_rules *rules, const struct snapshot_files *snapshots, size_t newest, bool *keeps, bool *done)
+{
+	struct bucket buckets[] = {
+		{rules->last, NULL, ""},         {rules->hourly, "%Y-%m-%d %H", ""}, {rules->daily, "%Y-%m-%d", ""},
+		{rules->weekly, "%G-%V", ""}, {rules->monthly, "%Y-%m", ""},      {rules->yearly, "%Y", ""},
+	};
+
+	for (size_t i = newest + 1; i-- > 0;) {
+		struct tm tm;
+
+		if (done[i] || !is_same_group(&snapshots->items[i], &snapshots->items[newest]))
+			continue;
+		done[i] = true;
+		(void)gmtime_r(&snapshots->items[i].time.tv_sec, &tm);
+		for (size_t b = 0; b < ARRAY_SIZE(buckets); b++)
+			if (bucket_keeps(&buckets[b], &tm))
+				keeps[i] = true;
+	}
+}
+
+void forget_apply(const struct keep_rules *rules, const struct snapshot_files *snapshots, bool *keeps)
+{
+	AUTO_FREE bool *done = xcalloc(snapshots->count + 1, sizeof(*done));
+
+	memset(keeps, 0, snapshots->count * sizeof(*keeps));
+	for (size_t i = snapshots->count; i-- > 0;)
+		if (!done[i])
+			apply_to_group(rules, snapshots, i, keeps, done);
+}

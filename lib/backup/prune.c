@@ -1,0 +1,406 @@
+/*
+ * Under an exclusive lock:
+ *
+ *   1. All trees of all snapshots are walked: the blobs that they name are used. A tree that cannot be read ends it: nothing is removed.
+ *   2. Of a used blob with several copies, those stay that a remaining backup wrote into packs of its own (a full backup shares nothing on
+ *      purpose), or, if there is no such one, the first.
+ *   3. A pack none of whose blobs stay goes. One of which more than max_unused is not to stay is written anew: its blobs that stay are verified
+ *      and added to new packs, which are put, with index files that name them.
+ *   4. A new index of all packs that stay is put; then the old index files are removed.
+ *   5. The packs that go are removed, and those that no index names.
+ *
+ * A crash before 4 leaves new packs beside the old; within 4, both indexes, which name the same blobs; after it, packs that nobody names. At each
+ * moment every blob that is used is in a pack that an index names, and no index that is left names a pack that is gone.
+ */
+#include "lib/backup/prune.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include <uthash.h>
+
+#include "lib/backup/backup_info.h"
+#include "lib/backup/used_blobs.h"
+#include "lib/repository/locks.h"
+
+#define INDEX_BLOBS 50000U
+#define PACK_MAX (1ULL << 30)
+
+struct pack {
+	struct blob_id id;
+	UT_hash_handle hh;
+	bool is_owned; /* a remaining backup wrote it for itself */
+	bool goes, is_rewritten;
+	uint64_t size, kept; /* bytes; kept: of the blobs that stay */
+	struct pack_blobs blobs;
+	bool *stays; /* of the blobs */
+};
+
+struct prune {
+	const struct prune_options *options;
+	struct repository *repository;
+	struct transfer transfer;
+	struct prune_counts *counts;
+	struct repository_lock *lock;
+	struct repository_reader *reader;
+	struct used_blobs *used, *placed; /* placed: blobs of which a copy stays */
+	struct pack *packs;               /* that an index names, in its order */
+	struct object_names unnamed;      /* packs that none names */
+	struct object_names old_indexes;
+	struct error why;
+};
+
+static int stopped(struct prune *prune)
+{
+	if (repository_lock_lost(prune->lock))
+		transfer_fail(&prune->transfer, -ETIMEDOUT, "the lock could not be renewed, and pruning was given up");
+	return transfer_stopped(&prune->transfer) ? -ECANCELED : 0;
+}
+
+/* --- 1: what is used --- */
+
+static int tree_problem(void *arg, const struct snapshot_file *snapshot, const char *path, int code, const char *what)
+{
+	struct prune *prune = arg;
+
+	(void)error_set(&prune->why, -EBADMSG, "backup %.8s: %s: %s; nothing is removed", snapshot->name, *path ? path : "/", what);
+	error_hint(&prune->why, "corpusfs backup verify shows what is damaged; forget the backups that are, then prune");
+	return -EBADMSG;
+}
+
+static int count_tree(void *arg)
+{
+	return stopped(arg);
+}
+
+static struct pack *find_pack(struct prune *prune, const struct blob_id *id)
+{
+	struct pack *pack;
+
+	HASH_FIND(hh, prune->packs, id, sizeof(*id), pack);
+	return pack;
+}
+
+/* The packs that the backup wrote are its own. What restic made lists none. */
+static void own_packs(struct prune *prune, const struct snapshot_file *snapshot)
+{
+	const json_t *list, *entry;
+	json_t *info = NULL;
+	size_t i;
+
+	if (backup_info_read(prune->reader, snapshot, &info, NULL) < 0)
+		return;
+	list = json_object_get(info, "packs");
+	json_array_foreach(list, i, entry) {
+		const char *text = json_string_value(entry);
+		struct blob_id id;
+		struct pack *pack = text && blob_id_parse(text, &id) == 0 ? find_pack(prune, &id) : NULL;
+
+		if (pack)
+			pack->is_owned = true;
+	}
+	json_decref(info);
+}
+
+static int find_used(struct prune *prune, struct error *err)
+{
+	const struct used_walk walk = {.reader = prune->reader, .problem = tree_problem, .tree = count_tree, .arg = prune};
+	struct snapshot_files snapshots = {0};
+	int r = snapshot_files_read(prune->repository, false, &snapshots, err);
+
+	transfer_tell(&prune->transfer, "trees");
+	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
+		r = used_blobs_add(prune->used, &walk, prune->repository->index, &snapshots.items[i]);
+		if (r == 0)
+			own_packs(prune, &snapshots.items[i]);
+		else if (prune->why.code < 0 && err)
+			*err = prune->why;
+	}
+	snapshot_files_clear(&snapshots);
+	return r;
+}
+
+/* --- 2: what stays --- */
+
+static int add_place(void *arg, const struct blob_place *place)
+{
+	struct prune *prune = arg;
+	struct pack *pack = find_pack(prune, &place->pack);
+
+	if (!pack) {
+		pack = xcalloc(1, sizeof(*pack));
+		pack->id = place->pack;
+		HASH_ADD(hh, prune->packs, id, sizeof(pack->id), pack);
+	}
+	array_add(&pack->blobs, place->blob);
+	return 0;
+}
+
+static void place_blobs(struct prune *prune, bool owned)
+{
+	struct pack *pack, *next;
+
+	HASH_ITER (hh, prune->packs, pack, next) {
+		if (pack->is_owned != owned)
+			continue;
+		pack->stays = xcalloc(pack->blobs.count + 1, sizeof(*pack->stays));
+		for (size_t i = 0; i < pack->blobs.count; i++) {
+			const struct pack_blob *blob = &pack->blobs.items[i];
+
+			if (!used_blobs_has(prune->used, &blob->id, blob->is_tree))
+				continue;
+			pack->stays[i] = used_blobs_put(prune->placed, &blob->id, blob->is_tree) || owned;
+			if (pack->stays[i])
+				pack->kept += blob->length;
+		}
+	}
+}
+
+static int note_size(void *arg, const char *name, uint64_t size)
+{
+	struct prune *prune = arg;
+	struct pack *pack;
+	struct blob_id id;
+
+	if (blob_id_parse(name, &id) < 0)
+		return 0;
+	pack = find_pack(prune, &id);
+	if (pack)
+		pack->size = size;
+	else
+		array_add(&prune->unnamed, id);
+	prune->counts->packs++;
+	prune->counts->bytes += size;
+	if (!pack)
+		prune->counts->bytes_freed += size;
+	return 0;
+}
+
+static int choose(struct prune *prune, struct error *err)
+{
+	struct objects *objects = prune->repository->objects;
+	struct pack *pack, *next;
+	int r = objects->place->list(objects, OBJECT_PACK, note_size, prune);
+
+	if (r < 0)
+		return error_set(err, r, "the packs of the repository cannot be listed: %s", strerror(-r));
+	prune->counts->packs_removed = prune->unnamed.count;
+	place_blobs(prune, true);
+	place_blobs(prune, false);
+	HASH_ITER (hh, prune->packs, pack, next) {
+		const uint64_t unused = pack->size > pack->kept ? pack->size - pack->kept : 0;
+
+		pack->goes = pack->kept == 0;
+		pack->is_rewritten = !pack->goes && unused > (uint64_t)pack->blobs.count * 64 + 1024 && unused * 100 > pack->size * prune->options->max_unused;
+		if (pack->goes)
+			prune->counts->packs_removed++;
+		if (pack->is_rewritten)
+			prune->counts->packs_rewritten++;
+		if (pack->goes || pack->is_rewritten)
+			prune->counts->bytes_freed += unused;
+	}
+	return 0;
+}
+
+/* --- 3: writing anew --- */
+
+static int rewrite_pack(struct prune *prune, const struct pack *pack, struct repository_hand *hand, struct error *err)
+{
+	AUTO_BUF bytes = BUF_INIT, plain = BUF_INIT;
+	char name[BLOB_ID_TEXT];
+	int r;
+
+	blob_id_text(&pack->id, name);
+	r = objects_get_whole(prune->repository->objects, OBJECT_PACK, name, PACK_MAX, &bytes);
+	for (size_t i = 0; i < pack->blobs.count && r == 0; i++) {
+		const struct pack_blob *blob = &pack->blobs.items[i];
+		struct new_blob added = {.id = blob->id, .is_tree = blob->is_tree};
+
+		if (!pack->stays[i])
+			continue;
+		r = (uint64_t)blob->offset + blob->length > bytes.len ? -EBADMSG
+		                                                      : repository_open_blob(prune->reader, blob, bytes.data + blob->offset, &plain);
+		if (r < 0)
+			break;
+		added.plain = plain.data;
+		added.len = plain.len;
+		/* What opening it left there is what was sealed. */
+		added.packed = blob->plain ? bytes.data + blob->offset + SEAL_IV : NULL;
+		added.packed_len = blob->length - SEAL_EXTRA;
+		r = repository_hand_add(hand, &added, err);
+		if (r < 0)
+			return r;
+	}
+	return r < 0 ? error_set(err, r, "pack %.8s cannot be read, or is damaged; nothing is removed", name) : 0;
+}
+
+static int rewrite(struct prune *prune, struct error *err)
+{
+	struct blob_index *nothing = blob_index_new();
+	struct repository_writer *writer = repository_writer_new(prune->repository, nothing);
+	struct repository_hand *hand = repository_hand_new(writer);
+	struct writer_counts counts;
+	struct pack *pack, *next;
+	uint64_t done = 0;
+	int r = 0;
+
+	HASH_ITER (hh, prune->packs, pack, next) {
+		if (!pack->is_rewritten || r < 0)
+			continue;
+		r = rewrite_pack(prune, pack, hand, err);
+		transfer_tell_part(&prune->transfer, "packs", ++done, prune->counts->packs_rewritten);
+		if (r == 0)
+			r = stopped(prune);
+	}
+	if (r == 0)
+		r = repository_hand_end(hand, err);
+	else
+		repository_hand_drop(hand);
+	if (r == 0)
+		r = repository_writer_end(writer, &counts, err);
+	repository_writer_free(writer);
+	blob_index_free(nothing);
+	return r;
+}
+
+/* --- 4: the index --- */
+
+static int put_index(struct prune *prune, struct index_writer *writer, struct error *err)
+{
+	char name[BLOB_ID_TEXT];
+	int r;
+
+	index_writer_end(writer, prune->old_indexes.items, prune->old_indexes.count);
+	r = repository_put_file(prune->repository, OBJECT_INDEX, &writer->json, name, err);
+	buf_clear(&writer->json);
+	*writer = (struct index_writer){0};
+	return r;
+}
+
+static int write_index(struct prune *prune, struct error *err)
+{
+	struct index_writer writer = {0};
+	struct pack *pack, *next;
+	int r = 0;
+
+	HASH_ITER (hh, prune->packs, pack, next) {
+		if (pack->goes || pack->is_rewritten || r < 0)
+			continue;
+		index_writer_add(&writer, &pack->id, pack->blobs.items, pack->blobs.count);
+		if (writer.blobs >= INDEX_BLOBS)
+			r = put_index(prune, &writer, err);
+	}
+	if (r == 0 && writer.blobs > 0)
+		r = put_index(prune, &writer, err);
+	buf_clear(&writer.json);
+	return r;
+}
+
+static int remove_all(struct prune *prune, enum object_kind kind, const struct object_names *names, struct error *err)
+{
+	struct objects *objects = prune->repository->objects;
+	int r = 0;
+
+	for (size_t i = 0; i < names->count && r == 0; i++) {
+		char name[BLOB_ID_TEXT];
+
+		blob_id_text(&names->items[i], name);
+		r = objects->place->remove(objects, kind, name);
+		if (r == -ENOENT)
+			r = 0;
+		if (r < 0)
+			(void)error_set(err, r, "%s %.8s cannot be removed: %s", object_kind_text(kind), name, strerror(-r));
+	}
+	return r;
+}
+
+/* --- 5: the packs --- */
+
+static int remove_packs(struct prune *prune, struct error *err)
+{
+	struct object_names names = {0};
+	struct pack *pack, *next;
+	int r;
+
+	HASH_ITER (hh, prune->packs, pack, next) {
+		if (pack->goes || pack->is_rewritten)
+			array_add(&names, pack->id);
+	}
+	transfer_tell(&prune->transfer, "remove");
+	r = remove_all(prune, OBJECT_PACK, &names, err);
+	if (r == 0)
+		r = remove_all(prune, OBJECT_PACK, &prune->unnamed, err);
+	array_clear(&names);
+	return r;
+}
+
+/* --- the whole --- */
+
+static int change(struct prune *prune, struct error *err)
+{
+	int r = repository_list(prune->repository, OBJECT_INDEX, &prune->old_indexes, err);
+
+	if (r == 0 && prune->counts->packs_rewritten > 0)
+		r = rewrite(prune, err);
+	if (r == 0)
+		r = stopped(prune);
+	/* What is put from here on replaces what was listed before. */
+	if (r == 0)
+		r = write_index(prune, err);
+	if (r == 0)
+		r = stopped(prune);
+	if (r == 0)
+		r = remove_all(prune, OBJECT_INDEX, &prune->old_indexes, err);
+	return r < 0 ? r : remove_packs(prune, err);
+}
+
+static int run(struct prune *prune, struct error *err)
+{
+	int r = repository_load_index(prune->repository, false, err);
+
+	if (r == 0)
+		r = blob_index_each(prune->repository->index, add_place, prune);
+	if (r == 0)
+		r = find_used(prune, err);
+	if (r == 0)
+		r = choose(prune, err);
+	if (r < 0 || prune->options->dry_run || prune->counts->packs_removed + prune->counts->packs_rewritten == 0)
+		return r;
+	return change(prune, err);
+}
+
+static void clear(struct prune *prune)
+{
+	struct pack *pack, *next;
+
+	HASH_ITER (hh, prune->packs, pack, next) {
+		HASH_DEL(prune->packs, pack);
+		array_clear(&pack->blobs);
+		free(pack->stays);
+		free(pack);
+	}
+	array_clear(&prune->unnamed);
+	array_clear(&prune->old_indexes);
+	used_blobs_free(prune->used);
+	used_blobs_free(prune->placed);
+	repository_reader_free(prune->reader);
+}
+
+int prune_run(const struct prune_options *options, struct prune_counts *ret_counts, struct error *err)
+{
+	struct prune prune = {.options = options, .repository = options->repository, .counts = ret_counts, .used = used_blobs_new(),
+	                      .placed = used_blobs_new()};
+	struct transfer_counts counts;
+	int r, failed;
+
+	*ret_counts = (struct prune_counts){0};
+	transfer_begin(&prune.transfer, &options->transfer);
+	prune.reader = repository_reader_new(options->repository);
+	r = repository_lock_take(options->repository, true, &prune.lock, err);
+	if (r == 0)
+		r = run(&prune, err);
+	repository_lock_release(prune.lock);
+	clear(&prune);
+	failed = transfer_end(&prune.transfer, &counts, r < 0 ? NULL : err);
+	return r < 0 ? r : failed;
+}

@@ -1,0 +1,25 @@
+/*
+ * Pruning: what no snapshot of a repository names gives its room back. prune.c says in which order, and why a crash at any step loses nothing.
+ */
+#ifndef CORPUSFS_BACKUP_PRUNE_H
+#define CORPUSFS_BACKUP_PRUNE_H
+
+#include "lib/repository/snapshot_file.h"
+#include "lib/transfer/transfer.h"
+
+struct prune_options {
+	struct transfer_options transfer; /* progress only */
+	struct repository *repository;
+	bool dry_run;
+	unsigned max_unused; /* percent of a pack that may be unused before it is written anew */
+};
+
+struct prune_counts {
+	uint64_t packs, packs_removed, packs_rewritten;
+	uint64_t bytes, bytes_freed; /* of packs; freed: about, if it is a dry run */
+};
+
+/* -EBUSY: somebody else works with the repository; -EBADMSG: a backup that is there is damaged, so that nothing can be known to be unused. */
+WARN_UNUSED int prune_run(const struct prune_options *options, struct prune_counts *ret_counts, struct error *err);
+
+#endif

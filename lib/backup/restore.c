@@ -1,0 +1,131 @@
+#include "lib/backup/restore.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "lib/backup/restore_clear.h"
+#include "lib/backup/restore_source.h"
+#include "lib/base/clock.h"
+#include "lib/identity/identity.h"
+#include "lib/repository/locks.h"
+#include "lib/store/snapshots.h"
+#include "lib/transfer/import.h"
+
+int restore_begin(struct restore *restore, struct error *err)
+{
+	const struct restore_options *options = restore->options;
+	struct restore_source_options source = {.repository = options->repository, .store = restore->store, .snapshot = &restore->snapshot,
+	                                        .path = options->path, .keep_going = options->keep_going};
+	int r = repository_lock_take(options->repository, false, &restore->lock, err);
+
+	if (r == 0)
+		r = repository_load_index(options->repository, options->keep_going, err);
+	if (r == 0)
+		r = backup_find(options->repository, options->backup, &restore->snapshot, err);
+	if (r < 0)
+		return r;
+	memcpy(restore->result->backup, restore->snapshot.name, sizeof(restore->result->backup));
+	return restore_source_new(&source, &restore->source, err);
+}
+
+void restore_end(struct restore *restore)
+{
+	if (restore->source)
+		restore_source_bytes(restore->source, &restore->result->local, &restore->result->fetched);
+	restore_source_free(restore->source);
+	snapshot_file_clear(&restore->snapshot);
+	repository_lock_release(restore->lock);
+}
+
+/* --- into a dataset --- */
+
+static int take_guard(struct restore *restore, struct error *err)
+{
+	struct restore_result *result = restore->result;
+	const struct timespec now = clock_now();
+	const struct snapshot_name name = {restore->options->dataset, result->guard};
+	struct tm tm;
+
+	(void)gmtime_r(&now.tv_sec, &tm);
+	(void)snprintf(result->guard, sizeof(result->guard), "before-restore-%04d%02d%02dT%02d%02d%02d.%03ldZ", tm.tm_year + 1900, tm.tm_mon + 1,
+	               tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, now.tv_nsec / 1000000);
+	return snapshot_create(restore->store, &name, 1, "taken before a restore", 0, err);
+}
+
+static int prepare_target(struct restore *restore, struct error *err)
+{
+	const struct restore_options *options = restore->options;
+	struct dataset_info info;
+	int r = dataset_get(restore->store, options->dataset, &info);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return error_set(err, r, "dataset \"%s\": %s", options->dataset, strerror(-r));
+	if (!options->over) {
+		(void)error_set(err, -EEXIST, "there is a dataset \"%s\" already", options->dataset);
+		error_hint(err, "restore under a new name, or with --over, which takes a guard snapshot first");
+		return -EEXIST;
+	}
+	r = take_guard(restore, err);
+	if (r == 0)
+		r = restore_clear(restore->store, options->dataset, options->repository, restore_source_top(restore->source), err);
+	return r;
+}
+
+static int bring_in(struct restore *restore, struct error *err)
+{
+	const struct restore_options *options = restore->options;
+	struct archive_source members = restore_source_members(restore->source);
+	struct import_options import = {.transfer = options->transfer, .source = options->place, .source_fd = -1, .archive = archive_in_over(&members),
+	                                .dataset = options->dataset, .path = "", .level = options->level};
+
+	import.transfer.all = options->over;
+	return import_run(restore->store, &import, &restore->result->transfer, err);
+}
+
+static int compare_identity(struct restore *restore, struct error *err)
+{
+	const char *wanted = restore_source_identity(restore->source);
+	struct restore_result *result = restore->result;
+	uint8_t identity[IDENTITY_LEN];
+	struct view *view;
+	int r;
+
+	if (!wanted || result->transfer.problems > 0)
+		return 0;
+	r = store_head(restore->store, restore->options->dataset, &view);
+	if (r == 0) {
+		r = identity_compute(restore->store, view, NULL, NULL, identity);
+		store_view_put(restore->store, view);
+	}
+	if (r < 0)
+		return error_set(err, r, "the identity of what was restored cannot be computed: %s", strerror(-r));
+	identity_to_text(identity, result->identity);
+	result->compared = true;
+	result->same = strcmp(result->identity, wanted) == 0;
+	if (result->same)
+		return 0;
+	return error_set(err, -EILSEQ, "what was restored is not what was backed up: its identity is %.16s, that of the backup %.16s", result->identity, wanted);
+}
+
+int restore_to_dataset(struct store *store, const struct restore_options *options, struct restore_result *ret_result, struct error *err)
+{
+	struct restore restore = {.options = options, .store = store, .result = ret_result};
+	int r = store_check_writable(store, err);
+
+	*ret_result = (struct restore_result){0};
+	if (r == 0)
+		r = dataset_name_check("dataset", options->dataset, err);
+	if (r == 0)
+		r = restore_begin(&restore, err);
+	if (r == 0)
+		r = prepare_target(&restore, err);
+	if (r == 0)
+		r = bring_in(&restore, err);
+	if (r == 0)
+		r = compare_identity(&restore, err);
+	restore_end(&restore);
+	return r;
+}

@@ -1,0 +1,56 @@
+/*
+ * Restoring: a backup becomes a dataset, or a part of one, or a plain directory. At the end the identity of a dataset is computed and compared.
+ *
+ * A new dataset that could not be restored wholly stays as far as it came. Over one that is there (`over`), a guard snapshot is taken first; then
+ * what the backup has not is removed, and all that it has comes in.
+ */
+#ifndef CORPUSFS_BACKUP_RESTORE_H
+#define CORPUSFS_BACKUP_RESTORE_H
+
+#include "lib/backup/backup_find.h"
+#include "lib/transfer/transfer.h"
+
+struct restore_options {
+	struct transfer_options transfer;
+	struct repository *repository; /* its index is loaded here */
+	const char *place;             /* what messages call the repository */
+	const char *backup;            /* as backup_find has it, or NULL */
+	const char *path;              /* what is wanted of it, "" for all */
+	bool keep_going;
+	/* Into a dataset: */
+	const char *dataset;
+	bool over;
+	int level;
+	/* Into a directory: */
+	int target_fd;
+	const char *target; /* for messages */
+};
+
+struct restore_result {
+	char backup[BLOB_ID_TEXT];
+	char identity[2 * 32 + 1]; /* of what is there now; "": it was not compared */
+	bool compared, same;
+	char guard[256]; /* the snapshot that was taken first, or "" */
+	uint64_t local, fetched; /* bytes that came from the store, and from the repository */
+	struct transfer_counts transfer;
+};
+
+/* -EEXIST: the dataset is there, and not `over`; -EILSEQ: the identity is another one. */
+WARN_UNUSED int restore_to_dataset(struct store *store, const struct restore_options *options, struct restore_result *ret_result, struct error *err);
+/* `store` may be NULL. Files that are there with the same size and time are passed over. */
+WARN_UNUSED int restore_to_directory(struct store *store, const struct restore_options *options, struct restore_result *ret_result,
+				     struct error *err);
+
+/* What both begin and end with. */
+struct restore {
+	const struct restore_options *options;
+	struct store *store;
+	struct repository_lock *lock;
+	struct snapshot_file snapshot;
+	struct restore_source *source;
+	struct restore_result *result;
+};
+WARN_UNUSED int restore_begin(struct restore *restore, struct error *err);
+void restore_end(struct restore *restore);
+
+#endif

@@ -1,0 +1,457 @@
+#include "lib/backup/restore_source.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include <uthash.h>
+
+#include "lib/chunk/look.h"
+
+/* A directory on the way down: its nodes, and how far we are. */
+struct level {
+	ARRAY(struct node) nodes;
+	size_t at;
+	size_t path_len; /* of the path that leads here */
+};
+
+/* The first name of a file that has several. */
+struct first_name {
+	struct first_key {
+		uint64_t inode, device;
+	} key;
+	UT_hash_handle hh;
+	char *path;
+};
+
+struct restore_source {
+	struct restore_source_options options;
+	struct repository_reader *reader;
+	json_t *info; /* of a backup of ours */
+	struct exact_paths exact;
+	ARRAY(struct level) levels;
+	struct buf path; /* of the member */
+	struct node top; /* the directory or the file that is wanted */
+	bool top_given;
+	struct first_name *firsts;
+
+	struct node *node; /* of the member */
+	struct holes holes;
+	ARRAY(struct archive_xattr) xattrs;
+	size_t blob; /* the next one */
+	uint64_t offset;
+	struct buf plain;
+	uint64_t local, fetched;
+	char problem[256];
+};
+
+/* --- blobs --- */
+
+static bool read_local(struct restore_source *source, const struct blob_id *id)
+{
+	const uint8_t *plain;
+	struct chunk_look look;
+	bool good;
+
+	if (!source->options.store || chunk_look_find(store_chunks(source->options.store), id->bytes, &look) < 0)
+		return false;
+	good = chunk_look_plain(&look, &source->plain, &plain) == 0;
+	if (good && !chunk_look_is_packed(&look)) {
+		buf_reset(&source->plain);
+		buf_add(&source->plain, plain, look.header.plain_len);
+	} else if (good) {
+		source->plain.len = look.header.plain_len;
+	}
+	chunk_look_close(&look);
+	return good;
+}
+
+static int read_data(struct restore_source *source, const struct blob_id *id)
+{
+	int r;
+
+	if (read_local(source, id)) {
+		source->local += source->plain.len;
+		return 0;
+	}
+	r = repository_read_blob(source->reader, id, false, &source->plain);
+	if (r == 0)
+		source->fetched += source->plain.len;
+	return r;
+}
+
+static int damaged(struct restore_source *source, int code, const char *what)
+{
+	(void)snprintf(source->problem, sizeof(source->problem), "%s %s", what,
+	               code == -ENOENT ? "is missing in the repository" : code == -EBADMSG ? "is damaged in the repository" : strerror(-code));
+	return code == -ENOENT ? -EBADMSG : code;
+}
+
+/* The length of the blob's plain bytes, without reading it. */
+static bool blob_length(const struct restore_source *source, const struct blob_id *id, uint64_t *ret_len)
+{
+	struct blob_place place;
+
+	if (!blob_index_find(source->options.repository->index, id, false, 0, &place))
+		return false;
+	*ret_len = place.blob.plain ? place.blob.plain : place.blob.length - SEAL_EXTRA;
+	return true;
+}
+
+/* --- trees --- */
+
+static int keep_node(void *arg, struct node *node)
+{
+	struct level *level = arg;
+
+	array_add(&level->nodes, *node);
+	*node = (struct node){0};
+	return 0;
+}
+
+static void clear_level(struct level *level)
+{
+	for (size_t i = 0; i < level->nodes.count; i++)
+		node_clear(&level->nodes.items[i]);
+	array_clear(&level->nodes);
+}
+
+static int enter(struct restore_source *source, const struct blob_id *tree)
+{
+	struct level level = {.path_len = source->path.len};
+	AUTO_BUF json = BUF_INIT;
+	int r = repository_read_blob(source->reader, tree, true, &json);
+
+	if (r == 0)
+		r = tree_read((char *)json.data, json.len, keep_node, &level);
+	if (r < 0) {
+		clear_level(&level);
+		return damaged(source, r, "the list of a directory");
+	}
+	array_add(&source->levels, level);
+	return 0;
+}
+
+static void leave(struct restore_source *source)
+{
+	clear_level(array_last(&source->levels));
+	source->levels.count--;
+}
+
+struct search {
+	const char *name; /* NULL: the directory of a backup of ours that is not BACKUP_INFO_DIR */
+	size_t len;
+	struct node node;
+	bool found;
+};
+
+static int match(void *arg, struct node *node)
+{
+	struct search *search = arg;
+
+	if (search->name ? strlen(node->name) != search->len || memcmp(node->name, search->name, search->len) != 0
+	                 : strcmp(node->name, BACKUP_INFO_DIR) == 0)
+		return 0;
+	search->node = *node;
+	search->found = true;
+	*node = (struct node){0};
+	return 1;
+}
+
+/* Goes down from the top by one name. */
+static int step_down(struct restore_source *source, const char *name, size_t len)
+{
+	struct search search = {.name = name, .len = len};
+	AUTO_BUF json = BUF_INIT;
+	int r = source->top.has_subtree ? repository_read_blob(source->reader, &source->top.subtree, true, &json) : -ENOTDIR;
+
+	if (r == 0)
+		r = tree_read((char *)json.data, json.len, match, &search);
+	if (r < 0)
+		return r == -ENOTDIR ? r : damaged(source, r, "the list of a directory");
+	if (!search.found)
+		return -ENOTDIR;
+	node_clear(&source->top);
+	source->top = search.node;
+	return 0;
+}
+
+static int find_top(struct restore_source *source, struct error *err)
+{
+	const char *rest = source->options.path;
+	int r = 0;
+
+	source->top = (struct node){.name = xstrdup(""), .mode = S_IFDIR | 0755, .mtime = source->options.snapshot->time,
+	                            .atime = source->options.snapshot->time, .has_subtree = true, .subtree = source->options.snapshot->tree};
+	if (source->info)
+		r = step_down(source, NULL, 0);
+	while (r == 0 && *rest) {
+		const size_t len = strcspn(rest, "/");
+
+		if (len > 0)
+			r = step_down(source, rest, len);
+		rest += len + (rest[len] == '/');
+	}
+	if (r == -ENOTDIR)
+		return error_set(err, -ENOENT, "backup %.8s has no \"%s\"", source->options.snapshot->name, source->options.path);
+	return r < 0 ? error_set(err, r, "backup %.8s: %s", source->options.snapshot->name, source->problem) : 0;
+}
+
+int restore_source_new(const struct restore_source_options *options, struct restore_source **ret_source, struct error *err)
+{
+	struct restore_source *source = xcalloc(1, sizeof(*source));
+	int r = 0;
+
+	source->options = *options;
+	source->reader = repository_reader_new(options->repository);
+	buf_reserve(&source->path, 1);
+	source->path.data[0] = '\0';
+	if (snapshot_file_has_tag(options->snapshot, "corpusfs"))
+		r = backup_info_read(source->reader, options->snapshot, &source->info, err);
+	if (r == 0) {
+		exact_paths_read(&source->exact, source->info);
+		r = find_top(source, err);
+	}
+	if (r < 0) {
+		restore_source_free(source);
+		return r;
+	}
+	*ret_source = source;
+	return 0;
+}
+
+void restore_source_free(struct restore_source *source)
+{
+	struct first_name *first, *next;
+
+	if (!source)
+		return;
+	while (source->levels.count > 0)
+		leave(source);
+	array_clear(&source->levels);
+	HASH_ITER (hh, source->firsts, first, next) {
+		HASH_DEL(source->firsts, first);
+		free(first->path);
+		free(first);
+	}
+	node_clear(&source->top);
+	exact_paths_clear(&source->exact);
+	json_decref(source->info);
+	array_clear(&source->xattrs);
+	array_clear(&source->holes);
+	buf_clear(&source->path);
+	buf_clear(&source->plain);
+	repository_reader_free(source->reader);
+	free(source);
+}
+
+/* --- members --- */
+
+static void set_path(struct restore_source *source, size_t len, const char *name)
+{
+	source->path.len = len;
+	if (len > 0)
+		buf_add_u8(&source->path, '/');
+	buf_add(&source->path, name, strlen(name) + 1);
+	source->path.len--;
+}
+
+/* The path in the dataset, which is what entries of the description are found by. */
+static char *full_path(const struct restore_source *source)
+{
+	const char *below = source->options.path, *path = (const char *)source->path.data;
+	size_t len = strlen(below);
+
+	while (len > 0 && below[len - 1] == '/')
+		len--;
+	return xasprintf("%.*s%s%s", (int)len, below, len > 0 && *path ? "/" : "", path);
+}
+
+/* The path of the name that came before for the same file. NULL: this is the first one. */
+static const char *first_name(struct restore_source *source, const struct node *node)
+{
+	struct first_name *first;
+	struct first_key key;
+
+	if (S_ISDIR(node->mode) || node->links < 2)
+		return NULL;
+	memset(&key, 0, sizeof(key));
+	key.inode = node->inode;
+	key.device = node->device_id;
+	HASH_FIND(hh, source->firsts, &key, sizeof(key), first);
+	if (first)
+		return first->path;
+	first = xcalloc(1, sizeof(*first));
+	first->key = key;
+	first->path = xstrdup((char *)source->path.data);
+	HASH_ADD(hh, source->firsts, key, sizeof(key), first);
+	return NULL;
+}
+
+/* Reads everything once, to know that all of it is good. */
+static const char *look_for_damage(struct restore_source *source, const struct node *node)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < node->content.count; i++) {
+		if (read_data(source, &node->content.items[i]) < 0)
+			return "a part of its content is damaged or missing in the repository";
+		size += source->plain.len;
+	}
+	return size == node->size ? NULL : "its content is not as long as the backup says";
+}
+
+static void describe(struct restore_source *source, struct node *node, struct archive_found *found)
+{
+	const char *first = first_name(source, node);
+
+	*found = (struct archive_found){
+		.member = {.path = source->path.len > 0 ? (char *)source->path.data : ".", .hardlink = first, .target = node->target,
+	                   .mode = node->mode, .uid = node->uid, .gid = node->gid, .rdev = node->rdev, .size = S_ISREG(node->mode) ? node->size : 0,
+	                   .has_size = true, .has_mtime = true, .has_atime = true, .has_holes = source->holes.count > 0, .atime = node->atime,
+	                   .mtime = node->mtime},
+	};
+	array_reset(&source->xattrs);
+	for (size_t i = 0; i < node->xattrs.count; i++)
+		array_add(&source->xattrs, (struct archive_xattr){.name = node->xattrs.items[i].name, .value = node->xattrs.items[i].value,
+		                                                  .len = node->xattrs.items[i].len});
+	found->xattrs = source->xattrs.items;
+	found->xattr_count = source->xattrs.count;
+	if ((node->mode & S_IFMT) == 0)
+		found->problem = "the backup says nothing that we know of what it is";
+	else if (source->options.keep_going && S_ISREG(node->mode) && !first)
+		found->problem = look_for_damage(source, node);
+}
+
+/* Makes the node the member. */
+static int give(struct restore_source *source, struct node *node, struct archive_found *found)
+{
+	AUTO_FREE char *path = full_path(source);
+	const json_t *exact = exact_paths_find(&source->exact, path);
+
+	source->node = node;
+	source->blob = 0;
+	source->offset = 0;
+	array_reset(&source->holes);
+	if (exact && exact_entry_apply(exact, node, &source->holes) < 0)
+		return damaged(source, -EBADMSG, "the description of the file");
+	describe(source, node, found);
+	return 1;
+}
+
+static int give_top(struct restore_source *source, struct archive_found *found)
+{
+	struct node *top = &source->top;
+
+	source->top_given = true;
+	if (!S_ISDIR(top->mode))
+		set_path(source, 0, top->name);
+	if (S_ISDIR(top->mode) && top->has_subtree) {
+		int r = enter(source, &top->subtree);
+
+		if (r < 0)
+			return r;
+	}
+	return give(source, top, found);
+}
+
+static int next(void *arg, struct archive_found *ret_found)
+{
+	struct restore_source *source = arg;
+	struct level *level;
+	struct node *node;
+	int r;
+
+	if (!source->top_given)
+		return give_top(source, ret_found);
+	while (source->levels.count > 0 && array_last(&source->levels)->at == array_last(&source->levels)->nodes.count)
+		leave(source);
+	if (source->levels.count == 0)
+		return 0;
+	level = array_last(&source->levels);
+	node = &level->nodes.items[level->at++];
+	set_path(source, level->path_len, node->name);
+	if (!S_ISDIR(node->mode))
+		return give(source, node, ret_found);
+	/* The level may move, its nodes do not. */
+	r = node->has_subtree ? enter(source, &node->subtree) : 0;
+	if (r < 0 && !source->options.keep_going)
+		return r;
+	if (r < 0) {
+		*ret_found = (struct archive_found){.member = {.path = (char *)source->path.data, .mode = node->mode}, .problem = source->problem};
+		return 1;
+	}
+	return give(source, node, ret_found);
+}
+
+/* Whether a hole covers [first, end). */
+static bool is_hole(const struct restore_source *source, uint64_t first, uint64_t end)
+{
+	size_t low = 0, high = source->holes.count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		const struct hole *hole = &source->holes.items[middle];
+
+		if (hole->offset + hole->length <= first)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < source->holes.count && source->holes.items[low].offset <= first &&
+	       source->holes.items[low].offset + source->holes.items[low].length >= end;
+}
+
+static int data(void *arg, const void **ret_data, size_t *ret_len, uint64_t *ret_offset)
+{
+	struct restore_source *source = arg;
+	const struct node *node = source->node;
+	uint64_t len;
+	int r;
+
+	while (source->blob < node->content.count) {
+		const struct blob_id *id = &node->content.items[source->blob++];
+
+		if (source->holes.count > 0 && blob_length(source, id, &len) && is_hole(source, source->offset, source->offset + len)) {
+			source->offset += len;
+			continue;
+		}
+		r = read_data(source, id);
+		if (r < 0)
+			return damaged(source, r, "a part of its content");
+		*ret_data = source->plain.data;
+		*ret_len = source->plain.len;
+		*ret_offset = source->offset;
+		source->offset += source->plain.len;
+		return 1;
+	}
+	return 0;
+}
+
+static const char *problem(void *arg)
+{
+	return ((struct restore_source *)arg)->problem;
+}
+
+struct archive_source restore_source_members(struct restore_source *source)
+{
+	return (struct archive_source){.next = next, .data = data, .problem = problem, .is_single = true, .arg = source};
+}
+
+const struct node *restore_source_top(const struct restore_source *source)
+{
+	return &source->top;
+}
+
+const char *restore_source_identity(const struct restore_source *source)
+{
+	if (*source->options.path || snapshot_file_has_tag(source->options.snapshot, "incomplete"))
+		return NULL;
+	return json_string_value(json_object_get(source->info, "identity"));
+}
+
+void restore_source_bytes(const struct restore_source *source, uint64_t *ret_local, uint64_t *ret_fetched)
+{
+	*ret_local = source->local;
+	*ret_fetched = source->fetched;
+}

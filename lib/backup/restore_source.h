@@ -1,0 +1,37 @@
+/*
+ * The files of a backup as members of an archive (lib/transfer/archive_in.h): a directory before what is in it, names in order, each further name
+ * of a file as a hard link to its first one. What restic backed up is read the same way.
+ *
+ * Blobs whose bytes the store has are taken from there. All bytes were verified by their SHA-256 before anybody sees them.
+ *
+ * One thread. Errors: -EBADMSG the repository is damaged there, with restore_source_problem; -EIO and others of the place.
+ */
+#ifndef CORPUSFS_BACKUP_RESTORE_SOURCE_H
+#define CORPUSFS_BACKUP_RESTORE_SOURCE_H
+
+#include "lib/backup/backup_info.h"
+#include "lib/transfer/archive_in.h"
+
+struct restore_source;
+
+struct restore_source_options {
+	struct repository *repository; /* with its index */
+	struct store *store;           /* where blobs may be, or NULL */
+	const struct snapshot_file *snapshot;
+	const char *path; /* what is wanted of it, "" for all */
+	bool keep_going;  /* what is damaged is told as the member's problem, and the rest comes */
+};
+
+/* -ENOENT: there is no such path in the backup; -EBADMSG. */
+WARN_UNUSED int restore_source_new(const struct restore_source_options *options, struct restore_source **ret_source, struct error *err);
+void restore_source_free(struct restore_source *source); /* NULL is fine */
+
+struct archive_source restore_source_members(struct restore_source *source);
+
+const struct node *restore_source_top(const struct restore_source *source); /* the directory or file that is wanted */
+/* Of a backup of ours, without a path and complete: its identity as text. NULL: it is not known. */
+const char *restore_source_identity(const struct restore_source *source);
+/* Bytes that came from the store, and from the repository. */
+void restore_source_bytes(const struct restore_source *source, uint64_t *ret_local, uint64_t *ret_fetched);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * What the snapshots of a repository name: a walk over all their trees, each looked at once. For verifying, and for knowing what may go.
+ *
+ * Memory: 40 bytes for each blob that is named. One thread.
+ */
+#ifndef CORPUSFS_BACKUP_USED_BLOBS_H
+#define CORPUSFS_BACKUP_USED_BLOBS_H
+
+#include "lib/repository/node.h"
+#include "lib/repository/snapshot_file.h"
+
+struct used_blobs;
+
+struct used_blobs *used_blobs_new(void);
+void used_blobs_free(struct used_blobs *used); /* NULL is fine */
+bool used_blobs_has(const struct used_blobs *used, const struct blob_id *id, bool is_tree);
+bool used_blobs_put(struct used_blobs *used, const struct blob_id *id, bool is_tree); /* false: it was there already */
+uint64_t used_blobs_count(const struct used_blobs *used);
+
+struct used_walk {
+	struct repository_reader *reader;
+	/* A tree could not be read, or a blob is in no index: `path` says where in the snapshot, `what` which it is. Not 0: the walk ends with it. */
+	int (*problem)(void *arg, const struct snapshot_file *snapshot, const char *path, int code, const char *what);
+	int (*tree)(void *arg); /* before each tree; not 0: the walk ends with it */
+	void *arg;
+};
+
+/* Adds all that the snapshot names. */
+WARN_UNUSED int used_blobs_add(struct used_blobs *used, const struct used_walk *walk, const struct blob_index *index,
+			       const struct snapshot_file *snapshot);
+
+#endif

@@ -1,0 +1,209 @@
+#include "lib/backup/verify.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/backup/used_blobs.h"
+#include "lib/repository/locks.h"
+
+#define PACK_MAX (1ULL << 30)
+
+struct verify {
+	const struct verify_options *options;
+	struct transfer transfer;
+	struct verify_counts *counts;
+	struct repository_reader *reader;
+	struct used_blobs *used;
+	struct blob_id pack; /* that is looked at */
+	bool pack_is_there;
+	uint64_t pack_size;
+};
+
+static void problem(struct verify *verify, const char *what, int code, const char *text)
+{
+	verify->counts->problems++;
+	transfer_problem(&verify->transfer, "", what, code, text);
+}
+
+/* --- trees --- */
+
+static int tree_problem(void *arg, const struct snapshot_file *snapshot, const char *path, int code, const char *what)
+{
+	AUTO_FREE char *where = xasprintf("backup %.8s: %s", snapshot->name, *path ? path : "/");
+
+	problem(arg, where, code, what);
+	return 0;
+}
+
+static int count_tree(void *arg)
+{
+	struct verify *verify = arg;
+
+	if (++verify->counts->trees % 64 == 0)
+		transfer_tell_part(&verify->transfer, "trees", verify->counts->trees, 0);
+	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
+}
+
+static int look_at_snapshots(struct verify *verify, struct error *err)
+{
+	struct repository *repository = verify->options->repository;
+	const struct used_walk walk = {.reader = verify->reader, .problem = tree_problem, .tree = count_tree, .arg = verify};
+	struct object_names names = {0};
+	int r = repository_list(repository, OBJECT_SNAPSHOT, &names, err);
+
+	for (size_t i = 0; i < names.count && r == 0; i++) {
+		struct snapshot_file snapshot;
+		struct error why = {0};
+		char name[BLOB_ID_TEXT];
+
+		blob_id_text(&names.items[i], name);
+		r = snapshot_file_read(repository, name, &snapshot, &why);
+		if (r < 0) {
+			problem(verify, why.text, r, "snapshot file");
+			r = 0;
+			continue;
+		}
+		verify->counts->snapshots++;
+		r = used_blobs_add(verify->used, &walk, repository->index, &snapshot);
+		snapshot_file_clear(&snapshot);
+	}
+	array_clear(&names);
+	return r;
+}
+
+/* --- packs --- */
+
+static void look_for_pack(struct verify *verify, const struct blob_id *pack)
+{
+	struct objects *objects = verify->options->repository->objects;
+	char name[BLOB_ID_TEXT];
+
+	verify->pack = *pack;
+	blob_id_text(pack, name);
+	verify->pack_is_there = objects->place->size(objects, OBJECT_PACK, name, &verify->pack_size) == 0;
+	if (!verify->pack_is_there) {
+		AUTO_FREE char *what = xasprintf("pack %s", name);
+		problem(verify, what, -ENOENT, "an index names it, and it is not there");
+	}
+}
+
+static int look_at_place(void *arg, const struct blob_place *place)
+{
+	struct verify *verify = arg;
+
+	if (!blob_id_equal(&verify->pack, &place->pack) || verify->counts->blobs == 0)
+		look_for_pack(verify, &place->pack);
+	verify->counts->blobs++;
+	if (verify->pack_is_there && (uint64_t)place->blob.offset + place->blob.length > verify->pack_size) {
+		char name[BLOB_ID_TEXT];
+
+		blob_id_text(&place->pack, name);
+		AUTO_FREE char *what = xasprintf("pack %s", name);
+		problem(verify, what, -EBADMSG, "it is shorter than an index says");
+		verify->pack_is_there = false; /* told once */
+	}
+	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
+}
+
+static const char *open_blobs(struct verify *verify, struct buf *bytes, const struct pack_blobs *blobs)
+{
+	AUTO_BUF plain = BUF_INIT;
+
+	for (size_t i = 0; i < blobs->count; i++) {
+		const struct pack_blob *blob = &blobs->items[i];
+
+		if ((uint64_t)blob->offset + blob->length > bytes->len || repository_open_blob(verify->reader, blob, bytes->data + blob->offset, &plain) < 0)
+			return "a blob in it is damaged";
+	}
+	return NULL;
+}
+
+static const char *read_pack(struct verify *verify, const struct blob_id *pack, const char *name)
+{
+	struct objects *objects = verify->options->repository->objects;
+	struct pack_blobs blobs = {0};
+	AUTO_BUF bytes = BUF_INIT;
+	const char *why = NULL;
+	struct blob_id id;
+	int r = objects_get_whole(objects, OBJECT_PACK, name, PACK_MAX, &bytes);
+
+	if (r < 0)
+		return r == -ENOENT ? NULL : "it cannot be read";
+	verify->counts->packs_read++;
+	verify->counts->bytes_read += bytes.len;
+	id = blob_id_of(bytes.data, bytes.len);
+	if (!blob_id_equal(&id, pack))
+		return "it is damaged: its bytes do not have the SHA-256 that it is named by";
+	if (repository_read_pack_header(verify->reader, pack, &blobs) < 0)
+		why = "its header is damaged";
+	else
+		why = open_blobs(verify, &bytes, &blobs);
+	array_clear(&blobs);
+	return why;
+}
+
+static int look_into_pack(void *arg, const struct blob_id *pack)
+{
+	struct verify *verify = arg;
+	char name[BLOB_ID_TEXT];
+	const char *why;
+	uint32_t random;
+
+	verify->counts->packs++;
+	if (!verify->options->data)
+		return 0;
+	seal_random(&random, sizeof(random));
+	if (random % 100 >= verify->options->sample)
+		return 0;
+	blob_id_text(pack, name);
+	why = read_pack(verify, pack, name);
+	if (why) {
+		AUTO_FREE char *what = xasprintf("pack %s", name);
+		problem(verify, what, -EBADMSG, why);
+	}
+	transfer_tell_part(&verify->transfer, "packs", verify->counts->bytes_read, 0);
+	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
+}
+
+/* --- the whole --- */
+
+static int run(struct verify *verify, struct error *err)
+{
+	struct repository *repository = verify->options->repository;
+	struct error why = {0};
+	int r = repository_load_index(repository, false, &why);
+
+	if (r == -EBADMSG) {
+		problem(verify, why.text, r, "index file");
+		r = repository_load_index(repository, true, &why);
+	}
+	if (r < 0)
+		return error_set(err, r, "%s", why.text);
+	r = look_at_snapshots(verify, err);
+	if (r == 0)
+		r = blob_index_each(repository->index, look_at_place, verify);
+	if (r == 0)
+		r = blob_index_each_pack(repository->index, look_into_pack, verify);
+	return r == -ECANCELED ? 0 : r;
+}
+
+int verify_run(const struct verify_options *options, struct verify_counts *ret_counts, struct error *err)
+{
+	struct verify verify = {.options = options, .counts = ret_counts, .used = used_blobs_new()};
+	struct repository_lock *lock = NULL;
+	struct transfer_counts counts;
+	int r, failed;
+
+	*ret_counts = (struct verify_counts){0};
+	transfer_begin(&verify.transfer, &options->transfer);
+	verify.reader = repository_reader_new(options->repository);
+	r = repository_lock_take(options->repository, false, &lock, err);
+	if (r == 0)
+		r = run(&verify, err);
+	repository_lock_release(lock);
+	repository_reader_free(verify.reader);
+	used_blobs_free(verify.used);
+	failed = transfer_end(&verify.transfer, &counts, r < 0 ? NULL : err);
+	return r < 0 ? r : failed;
+}

@@ -1,0 +1,27 @@
+/*
+ * Whether a repository holds what its backups name, and whether it is undamaged. Nothing is written but a lock.
+ *
+ *   always      every index file, every snapshot file, every tree of every backup; every blob that they name is in an index, and its pack is there
+ *               and long enough
+ *   with data   every pack, or a random part of them: its name is the SHA-256 of its bytes, and each blob in it opens to its own SHA-256
+ */
+#ifndef CORPUSFS_BACKUP_VERIFY_H
+#define CORPUSFS_BACKUP_VERIFY_H
+
+#include "lib/repository/snapshot_file.h"
+#include "lib/transfer/transfer.h"
+
+struct verify_options {
+	struct transfer_options transfer; /* problem: "what", why; progress in packs and trees */
+	struct repository *repository;
+	bool data;
+	unsigned sample; /* with data: percent of the packs, 1 to 100 */
+};
+
+struct verify_counts {
+	uint64_t snapshots, trees, blobs, packs, packs_read, bytes_read, problems;
+};
+
+WARN_UNUSED int verify_run(const struct verify_options *options, struct verify_counts *ret_counts, struct error *err);
+
+#endif
