@@ -11,8 +11,9 @@ const struct command *command_find(const struct command_group *groups, int count
 {
 	char name[64];
 
-	for (int used = count < 2 ? count : 2; used > 0; used--) {
-		snprintf(name, sizeof(name), "%s%s%s", words[0], used > 1 ? " " : "", used > 1 ? words[1] : "");
+	for (int used = MIN(count, 3); used > 0; used--) {
+		snprintf(name, sizeof(name), "%s%s%s%s%s", words[0], used > 1 ? " " : "", used > 1 ? words[1] : "", used > 2 ? " " : "",
+		         used > 2 ? words[2] : "");
 		for (const struct command_group *group = groups; group->title; group++)
 			for (const struct command *command = group->commands; command->name; command++)
 				if (strcmp(command->name, name) == 0) {

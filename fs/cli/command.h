@@ -29,7 +29,7 @@ struct option {
 struct cli;
 
 struct command {
-	const char *name;             /* one or two words: "dataset create" */
+	const char *name;             /* one to three words: "dataset create" */
 	const char *operands;         /* for help: "DATASET NEW" */
 	const char *summary;          /* one line */
 	const char *details;          /* more for `help NAME`; lines of at most 80 columns, may be NULL */
@@ -61,7 +61,7 @@ struct cli {
 	int given_count;
 };
 
-/* The command named by the first one or two words; ret_words says how many they are. NULL: none. */
+/* The command named by the first words; ret_words says how many they are. NULL: none. */
 const struct command *command_find(const struct command_group *groups, int count, char *const *words, int *ret_words);
 bool command_is_prefix(const struct command_group *groups, const char *word); /* "dataset" */
 

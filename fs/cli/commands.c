@@ -8,6 +8,8 @@ const struct command_group command_groups[] = {
 	{"Snapshots", snapshot_commands},
 	{"", history_commands},
 	{"Getting data in and out", transfer_commands},
+	{"Backups", backup_commands},
+	{"", repository_commands},
 	{"Space", gc_commands},
 	{"Other", doctor_commands},
 	{"", program_commands},

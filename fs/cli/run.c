@@ -120,11 +120,9 @@ static void tell_waiting(void *arg, const char *text)
 	fprintf(stderr, "corpusfs: %s\n", text);
 }
 
-/* ret_locked: somebody else has the store, nothing was done. */
-static int in_process(const char *store_path, struct asked *asked, json_t **ret_result, bool *ret_locked, struct error *err)
+static struct op_context own_context(struct asked *asked)
 {
-	struct store_options options = {.notice = tell_waiting};
-	struct op_context context = {
+	return (struct op_context){
 		.role = OP_OWNER,
 		.uid = geteuid(),
 		.gid = getegid(),
@@ -135,6 +133,13 @@ static int in_process(const char *store_path, struct asked *asked, json_t **ret_
 		.row = take_row,
 		.row_arg = asked,
 	};
+}
+
+/* ret_locked: somebody else has the store, nothing was done. */
+static int in_process(const char *store_path, struct asked *asked, json_t **ret_result, bool *ret_locked, struct error *err)
+{
+	struct store_options options = {.notice = tell_waiting};
+	struct op_context context = own_context(asked);
 	int result = store_open(store_path, &options, &context.store, err), closed;
 	json_t *value = NULL;
 
@@ -215,7 +220,7 @@ static int check_no_dead_mount(const char *store, struct error *err)
 
 static bool speaks_for_mounts(const char *op)
 {
-	return strcmp(op, "store.sync") == 0 || strcmp(op, "snapshot.create") == 0;
+	return strcmp(op, "store.sync") == 0 || strcmp(op, "snapshot.create") == 0 || strcmp(op, "backup.run") == 0;
 }
 
 /* Takes over asked->args. */
@@ -253,6 +258,24 @@ int run_op_with(const char *store, const char *op, json_t *args, int fd, const c
 	struct asked asked = {.op = op, .title = title, .args = args, .fd = fd};
 
 	return run_asked(store, &asked, ret_result, err);
+}
+
+int run_op_alone(const char *name, json_t *args, int fd, int target_fd, const char *title, json_t **ret_result, struct error *err)
+{
+	struct progress progress = progress_start(title);
+	struct asked asked = {.op = name, .title = title, .args = args, .fd = fd, .progress = title ? &progress : NULL, .gathered = json_array()};
+	struct op_context context = own_context(&asked);
+	const struct op *op = op_find(name);
+	int result;
+
+	context.target_fd = target_fd >= 0 ? &target_fd : NULL;
+	result = op_run(&context, name, args, ret_result, err);
+	progress_end(&progress);
+	if (result == 0 && op && op->rows)
+		json_object_set(*ret_result, op->rows, asked.gathered);
+	json_decref(asked.gathered);
+	json_decref(args);
+	return result;
 }
 
 static int run_and_tell(const struct cli *cli, struct asked *asked, json_t **ret_result)

@@ -24,6 +24,9 @@ WARN_UNUSED int run_op_at(const char *store, const char *op, json_t *args, const
 WARN_UNUSED int run_op_with(const char *store, const char *op, json_t *args, int fd, const char *title, json_t **ret_result,
                             struct error *err);
 
+/* An operation that needs no store: it runs in this process. Descriptors that it does not need are -1. */
+WARN_UNUSED int run_op_alone(const char *op, json_t *args, int fd, int target_fd, const char *title, json_t **ret_result, struct error *err);
+
 /*
  * For commands: finds the store, runs, prints an error if there is one, returns the exit code. ret_result may be NULL.
  */

@@ -43,6 +43,8 @@ struct op_context {
 	 * another file for the process that runs the operation.
 	 */
 	const int *fd;
+	/* What is written to, of operations that need no store and are run in the caller's own process; else NULL. */
+	const int *target_fd;
 	/* Whether a device is a mount of this store; NULL: there are no mounts. */
 	bool (*is_own_mount)(void *arg, dev_t device);
 	void *is_own_mount_arg;

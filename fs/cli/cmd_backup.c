@@ -1,0 +1,239 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/interrupt.h"
+#include "fs/cli/password.h"
+#include "fs/cli/place.h"
+#include "fs/cli/repository.h"
+#include "fs/cli/run.h"
+#include "fs/cli/table.h"
+#include "fs/cli/units.h"
+#include "lib/base/buf.h"
+#include "lib/base/escape.h"
+#include "lib/ops/json.h"
+
+static json_int_t number(const json_t *result, const char *key)
+{
+	return json_integer_value(json_object_get(result, key));
+}
+
+/* What could not be done, a line each. EXIT_OK: nothing. */
+static int print_problems(const json_t *result)
+{
+	const json_t *failure = json_object_get(result, "failure"), *row;
+	struct error err = {0};
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "problems"), i, row) {
+		AUTO_FREE char *path = escape_text(json_string_value(json_object_get(row, "path")), ESCAPE_CONTROL);
+		AUTO_FREE char *text = escape_text(json_string_value(json_object_get(row, "text")), ESCAPE_CONTROL);
+		fprintf(stderr, "corpusfs: %s: %s\n", path, text);
+	}
+	if (json_is_object(failure)) {
+		json_to_error(failure, &err);
+		return exit_with(&err);
+	}
+	return number(result, "problem_count") > 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+static void print_json(json_t *result)
+{
+	json_dumpf(result, stdout, JSON_INDENT(2));
+	printf("\n");
+}
+
+/* --- backup --- */
+
+static const struct column run_columns[] = {
+	{"dataset", "DATASET", COLUMN_TEXT}, {"snapshot", "SNAPSHOT", COLUMN_TEXT},       {"type", "TYPE", COLUMN_TEXT},   {"short", "BACKUP", COLUMN_TEXT},
+	{"files", "FILES", COLUMN_NUMBER},   {"unchanged", "UNCHANGED", COLUMN_NUMBER}, {"added", "ADDED", COLUMN_BYTES}, {"stored", "STORED", COLUMN_BYTES},
+	{NULL, NULL, COLUMN_TEXT},
+};
+
+static int add_source(struct cli *cli, json_t *sources, const char *text, struct error *err)
+{
+	AUTO_PLACE place = {0};
+	int r = place_find(cli, text, PLACE_MAY_SNAPSHOT, &place, err);
+
+	if (r < 0)
+		return r;
+	AUTO_FREE char *view = place_view(&place);
+	json_array_append_new(sources, json_from_bytes(view));
+	return 0;
+}
+
+static int print_backups(struct cli *cli, json_t *result)
+{
+	json_t *backups = json_object_get(result, "backups"), *row;
+	int code = EXIT_OK, problems;
+	size_t i;
+
+	json_array_foreach(backups, i, row) {
+		problems = print_problems(row);
+		code = problems != EXIT_OK ? problems : code;
+		repository_add_short(row);
+	}
+	table_print(cli, run_columns, backups);
+	json_decref(result);
+	return code;
+}
+
+static int run_backup(struct cli *cli)
+{
+	const char *type = cli_option(cli, "type"), *repository = cli->argv[cli->argc - 1];
+	AUTO_CLOSE int fd = -1;
+	AUTO_FREE char *store = NULL;
+	json_t *sources = json_array(), *result = NULL;
+	json_t *args = json_pack("{s:o, s:o, s:s, s:b}", "sources", sources, "place", json_from_bytes(repository), "type", type ? type : "full",
+	                         "share", cli_option(cli, "share") != NULL);
+	struct error err = {0};
+	int r = 0;
+
+	for (int i = 0; i + 1 < cli->argc && r == 0; i++)
+		r = add_source(cli, sources, cli->argv[i], &err);
+	if (r == 0)
+		r = run_find_store(cli, &store, &err);
+	if (r == 0)
+		r = repository_open_place(repository, false, &fd, &err);
+	if (r == 0)
+		r = password_set(cli, args, false, &err);
+	interrupt_watch();
+	if (r == 0)
+		r = run_op_with(store, "backup.run", args, fd, "backup", &result, &err);
+	else
+		json_decref(args);
+	return r < 0 ? exit_with(&err) : print_backups(cli, result);
+}
+
+/* --- restore --- */
+
+static void print_restored(const json_t *result, const char *target)
+{
+	char bytes[UNITS_MAX];
+	const char *identity = json_string_value(json_object_get(result, "identity")), *guard = json_string_value(json_object_get(result, "guard"));
+
+	units_size((uint64_t)number(result, "bytes"), bytes);
+	printf("restored %s from backup %.8s: %lld files, %lld directories, %s", target, json_string_value(json_object_get(result, "backup")),
+	       (long long)number(result, "files"), (long long)number(result, "directories"), bytes);
+	if (number(result, "skipped") > 0)
+		printf(", %lld were there already", (long long)number(result, "skipped"));
+	printf("\n");
+	if (guard)
+		printf("what was there before is %s@%s\n", target, guard);
+	if (identity)
+		printf("its identity is that of the backup: %s\n", identity);
+}
+
+static int report(struct cli *cli, json_t *result, const char *target)
+{
+	int code;
+
+	if (cli_option(cli, "json"))
+		print_json(result);
+	code = print_problems(result);
+	if (!cli_option(cli, "json") && json_is_null(json_object_get(result, "failure")))
+		print_restored(result, target);
+	json_decref(result);
+	return code;
+}
+
+static int restore_dataset(struct cli *cli, json_t *args, int fd, json_t **ret_result, struct error *err)
+{
+	AUTO_FREE char *store = NULL;
+	int r = run_find_store(cli, &store, err);
+
+	json_object_set_new(args, "dataset", json_from_bytes(cli->argv[1]));
+	json_object_set_new(args, "over", json_boolean(cli_option(cli, "over") != NULL));
+	if (r < 0) {
+		json_decref(args);
+		return r;
+	}
+	return run_op_with(store, "restore", args, fd, "restore", ret_result, err);
+}
+
+static int restore_directory(struct cli *cli, json_t *args, int fd, json_t **ret_result, struct error *err)
+{
+	AUTO_CLOSE int target = -1;
+	int r = mkdir(cli->argv[1], 0700) < 0 && errno != EEXIST ? -errno : 0;
+
+	if (r == 0) {
+		target = open(cli->argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		r = target < 0 ? -errno : 0;
+	}
+	if (r < 0) {
+		json_decref(args);
+		return error_set(err, r, "%s: %s", cli->argv[1], strerror(-r));
+	}
+	json_object_set_new(args, "target", json_from_bytes(cli->argv[1]));
+	return run_op_alone("restore.directory", args, fd, target, "restore", ret_result, err);
+}
+
+static int run_restore(struct cli *cli)
+{
+	AUTO_FREE char *repository = xstrdup(cli->argv[0]);
+	const char *backup = repository_split(repository), *path = cli_option(cli, "path");
+	json_t *args = json_pack("{s:o, s:o*, s:o, s:b}", "place", json_from_bytes(repository), "backup", json_from_bytes(backup), "path",
+	                         json_from_bytes(path ? path : ""), "keep_going", cli_option(cli, "keep-going") != NULL),
+	       *result = NULL;
+	AUTO_CLOSE int fd = -1;
+	struct error err = {0};
+	int r = repository_open_place(repository, false, &fd, &err);
+
+	if (r == 0)
+		r = password_set(cli, args, false, &err);
+	interrupt_watch();
+	if (r < 0)
+		json_decref(args);
+	else if (strchr(cli->argv[1], '/') || strcmp(cli->argv[1], ".") == 0)
+		r = restore_directory(cli, args, fd, &result, &err);
+	else
+		r = restore_dataset(cli, args, fd, &result, &err);
+	return r < 0 ? exit_with(&err) : report(cli, result, cli->argv[1]);
+}
+
+static const struct option run_options[] = {
+	{0, "type", "TYPE", "full (default), differential or incremental"},
+	{0, "share", NULL, "a full backup uses what the repository has already"},
+	OPTIONS_PASSWORD,
+	OPTION_JSON,
+	OPTIONS_END,
+};
+static const struct option restore_options[] = {
+	{0, "path", "PATH", "only this of the backup"},
+	{0, "over", NULL, "over a dataset that is there; a guard snapshot is taken first"},
+	{0, "keep-going", NULL, "leave out what is damaged in the repository, and list it"},
+	OPTIONS_PASSWORD,
+	OPTION_JSON,
+	OPTIONS_END,
+};
+
+const struct command backup_commands[] = {
+	{.name = "backup",
+         .operands = "DATASET[@NAME]... REPO",
+         .summary = "back datasets up to a repository",
+         .details = "Without @NAME a snapshot is taken, of all datasets at one instant. A full backup\n"
+                    "reads everything and shares nothing with earlier ones; a differential one shares\n"
+                    "what the last full one wrote; an incremental one whatever is there. The\n"
+                    "repository is restic's: restic can list, check, mount and restore it.\n",
+         .min = 2,
+         .max = -1,
+         .options = run_options,
+         .run = run_backup},
+	{.name = "restore",
+         .operands = "REPO[@BACKUP] TARGET",
+         .summary = "bring a backup back",
+         .details = "BACKUP is what backup list shows, the name of a dataset (its newest backup), or\n"
+                    "DATASET@NAME. TARGET is a dataset, which is made, or a directory if it has a\n"
+                    "slash in it. At the end a dataset's identity is compared with the backup's.\n"
+                    "What restic backed up comes back the same way.\n",
+         .min = 2,
+         .max = 2,
+         .options = restore_options,
+         .run = run_restore},
+	{NULL},
+};

@@ -1,0 +1,401 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/interrupt.h"
+#include "fs/cli/password.h"
+#include "fs/cli/repository.h"
+#include "fs/cli/run.h"
+#include "fs/cli/table.h"
+#include "fs/cli/units.h"
+#include "lib/base/buf.h"
+#include "lib/base/escape.h"
+#include "lib/ops/json.h"
+
+static json_int_t number(const json_t *result, const char *key)
+{
+	return json_integer_value(json_object_get(result, key));
+}
+
+/* Runs an operation on the repository that the first operand names; takes over args. Errors are printed. */
+static int ask(struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result)
+{
+	AUTO_CLOSE int fd = -1;
+	AUTO_FREE char *place = xstrdup(cli->argv[0]);
+	const char *backup = repository_split(place);
+	struct error err = {0};
+	int r = repository_open_place(place, strcmp(op, "backup.init") == 0, &fd, &err);
+
+	if (backup)
+		json_object_set_new(args, "backup", json_from_bytes(backup));
+	if (r == 0)
+		r = password_set(cli, args, strcmp(op, "backup.init") == 0, &err);
+	interrupt_watch();
+	if (r == 0)
+		r = run_op_alone(op, args, fd, -1, title, ret_result, &err);
+	else
+		json_decref(args);
+	return r < 0 ? exit_with(&err) : EXIT_OK;
+}
+
+static void print_json(json_t *result)
+{
+	json_dumpf(result, stdout, JSON_INDENT(2));
+	printf("\n");
+}
+
+static int run_init(struct cli *cli)
+{
+	json_t *result;
+	int code = ask(cli, "backup.init", json_object(), NULL, &result);
+
+	if (code != EXIT_OK)
+		return code;
+	if (cli_option(cli, "json"))
+		print_json(result);
+	else
+		printf("made a repository in %s\nkeep the password: without it nobody reads the backups\n", cli->argv[0]);
+	json_decref(result);
+	return EXIT_OK;
+}
+
+/* --- looking --- */
+
+static const struct column list_columns[] = {
+	{"short", "BACKUP", COLUMN_TEXT},      {"taken", "TAKEN", COLUMN_TIME}, {"dataset", "DATASET", COLUMN_TEXT},
+	{"snapshot", "SNAPSHOT", COLUMN_TEXT}, {"type", "TYPE", COLUMN_TEXT},   {"base_short", "BASE", COLUMN_TEXT},
+	{NULL, NULL, COLUMN_TEXT},
+};
+static const struct column show_columns[] = {
+	{"backup", "backup", COLUMN_TEXT}, {"taken", "taken", COLUMN_TIME}, {"dataset", "dataset", COLUMN_TEXT},
+	{"snapshot", "snapshot", COLUMN_TEXT}, {"type", "type", COLUMN_TEXT}, {"base", "base", COLUMN_TEXT},
+	{"identity", "identity", COLUMN_TEXT}, {"incomplete", "incomplete", COLUMN_FLAG}, {"host", "host", COLUMN_TEXT},
+	{"user", "user", COLUMN_TEXT}, {"tags", "tags", COLUMN_LIST}, {NULL, NULL, COLUMN_TEXT},
+};
+
+static int print_backups(struct cli *cli, json_t *result)
+{
+	json_t *rows = json_object_get(result, "backups"), *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row) {
+		const char *base = json_string_value(json_object_get(row, "base"));
+
+		repository_add_short(row);
+		if (base)
+			json_object_set_new(row, "base_short", json_stringn(base, 8));
+	}
+	table_print(cli, list_columns, rows);
+	json_decref(result);
+	return EXIT_OK;
+}
+
+static int run_list(struct cli *cli)
+{
+	json_t *args = json_object(), *result;
+	int code;
+
+	if (cli->argc > 1)
+		json_object_set_new(args, "dataset", json_from_bytes(cli->argv[1]));
+	code = ask(cli, "backup.list", args, NULL, &result);
+	return code != EXIT_OK ? code : print_backups(cli, result);
+}
+
+static int run_show(struct cli *cli)
+{
+	json_t *result;
+	int code = ask(cli, "backup.show", json_object(), NULL, &result);
+
+	if (code != EXIT_OK)
+		return code;
+	table_print_object(cli, show_columns, result);
+	json_decref(result);
+	return EXIT_OK;
+}
+
+static void print_verified(const json_t *result, bool data)
+{
+	const json_t *row;
+	char bytes[UNITS_MAX];
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "problems"), i, row) {
+		AUTO_FREE char *path = escape_text(json_string_value(json_object_get(row, "path")), ESCAPE_CONTROL);
+		AUTO_FREE char *text = escape_text(json_string_value(json_object_get(row, "text")), ESCAPE_CONTROL);
+		fprintf(stderr, "corpusfs: %s: %s\n", path, text);
+	}
+	units_size((uint64_t)number(result, "bytes_read"), bytes);
+	printf("%lld backups, %lld directories, %lld blobs in %lld packs", (long long)number(result, "snapshots"), (long long)number(result, "trees"),
+	       (long long)number(result, "blobs"), (long long)number(result, "packs"));
+	if (data)
+		printf(", %lld packs read (%s)", (long long)number(result, "packs_read"), bytes);
+	printf(": %s\n", number(result, "problem_count") == 0 ? "undamaged" : "damaged");
+}
+
+static int run_verify(struct cli *cli)
+{
+	const char *sample = cli_option(cli, "sample");
+	char *end = NULL;
+	unsigned long percent = sample ? strtoul(sample, &end, 10) : 100;
+	json_t *args, *result;
+	struct error err = {0};
+	int code;
+
+	if (sample && (end == sample || (*end && strcmp(end, "%") != 0) || percent < 1 || percent > 100)) {
+		(void)error_set(&err, -EINVAL, "--sample is a percentage, 1 to 100");
+		return exit_with(&err);
+	}
+	args = json_pack("{s:b, s:I}", "data", cli_option(cli, "data") || sample, "sample", (json_int_t)percent);
+	code = ask(cli, "backup.verify", args, "verify", &result);
+	if (code != EXIT_OK)
+		return code;
+	if (cli_option(cli, "json"))
+		print_json(result);
+	else
+		print_verified(result, cli_option(cli, "data") || sample);
+	code = number(result, "problem_count") == 0 ? EXIT_OK : EXIT_FAILED;
+	json_decref(result);
+	return code;
+}
+
+/* --- letting go --- */
+
+static const char *const keep_names[] = {"last", "hourly", "daily", "weekly", "monthly", "yearly"};
+
+static int set_keep(struct cli *cli, json_t *args, struct error *err)
+{
+	json_t *keep = json_object();
+
+	json_object_set_new(args, "keep", keep);
+	for (size_t i = 0; i < ARRAY_SIZE(keep_names); i++) {
+		AUTO_FREE char *option = xasprintf("keep-%s", keep_names[i]);
+		const char *value = cli_option(cli, option);
+		char *end;
+		unsigned long count = value ? strtoul(value, &end, 10) : 0;
+
+		if (!value)
+			continue;
+		if (end == value || *end || count == 0 || count > 1000000)
+			return error_set(err, -EINVAL, "--%s is a number, 1 or more", option);
+		json_object_set_new(keep, keep_names[i], json_integer((json_int_t)count));
+	}
+	return 0;
+}
+
+static int run_forget(struct cli *cli)
+{
+	json_t *names = json_array(), *args = json_pack("{s:o, s:b}", "backups", names, "dry_run", cli_option(cli, "dry-run") != NULL), *result;
+	struct error err = {0};
+	int code;
+
+	for (int i = 1; i < cli->argc; i++)
+		json_array_append_new(names, json_from_bytes(cli->argv[i]));
+	if (set_keep(cli, args, &err) < 0) {
+		json_decref(args);
+		return exit_with(&err);
+	}
+	code = ask(cli, "backup.forget", args, NULL, &result);
+	if (code != EXIT_OK)
+		return code;
+	if (!cli_option(cli, "json"))
+		printf(cli_option(cli, "dry-run") ? "would forget:\n" : "forgotten; backup prune gives their room back:\n");
+	return print_backups(cli, result);
+}
+
+static int run_prune(struct cli *cli)
+{
+	char bytes[UNITS_MAX];
+	json_t *result;
+	int code = ask(cli, "backup.prune", json_pack("{s:b}", "dry_run", cli_option(cli, "dry-run") != NULL), "prune", &result);
+
+	if (code != EXIT_OK)
+		return code;
+	units_size((uint64_t)number(result, "bytes_freed"), bytes);
+	if (cli_option(cli, "json"))
+		print_json(result);
+	else
+		printf("%s %lld of %lld packs and %s %lld anew: %s freed\n", cli_option(cli, "dry-run") ? "would remove" : "removed",
+		       (long long)number(result, "packs_removed"), (long long)number(result, "packs"), cli_option(cli, "dry-run") ? "write" : "wrote",
+		       (long long)number(result, "packs_rewritten"), bytes);
+	json_decref(result);
+	return EXIT_OK;
+}
+
+static int run_unlock(struct cli *cli)
+{
+	json_t *result;
+	int code = ask(cli, "backup.unlock", json_pack("{s:b}", "all", cli_option(cli, "all") != NULL), NULL, &result);
+
+	if (code != EXIT_OK)
+		return code;
+	if (cli_option(cli, "json"))
+		print_json(result);
+	else
+		printf("removed %lld locks\n", (long long)number(result, "removed"));
+	json_decref(result);
+	return EXIT_OK;
+}
+
+/* --- passwords --- */
+
+static const struct column key_columns[] = {
+	{"key", "KEY", COLUMN_TEXT}, {"user", "USER", COLUMN_TEXT}, {"host", "HOST", COLUMN_TEXT}, {"created", "CREATED", COLUMN_TEXT},
+	{"current", "THIS PASSWORD", COLUMN_FLAG}, {NULL, NULL, COLUMN_TEXT},
+};
+
+static int run_key_list(struct cli *cli)
+{
+	json_t *result;
+	int code = ask(cli, "backup.key.list", json_object(), NULL, &result);
+
+	if (code != EXIT_OK)
+		return code;
+	table_print(cli, key_columns, json_object_get(result, "keys"));
+	json_decref(result);
+	return EXIT_OK;
+}
+
+static int print_key(struct cli *cli, int code, json_t *result, const char *verb)
+{
+	if (code != EXIT_OK)
+		return code;
+	if (cli_option(cli, "json"))
+		print_json(result);
+	else
+		printf("%s key %.8s\n", verb, json_string_value(json_object_get(result, "key")));
+	json_decref(result);
+	return EXIT_OK;
+}
+
+static int run_key_add(struct cli *cli)
+{
+	json_t *args = json_object(), *result = NULL;
+	struct error err = {0};
+	char *password = NULL;
+	int r = password_get_new(cli, &password, &err);
+
+	if (r == 0)
+		json_object_set_new(args, "new_password", json_from_bytes(password));
+	password_free(password);
+	if (r < 0) {
+		json_decref(args);
+		return exit_with(&err);
+	}
+	int code = ask(cli, "backup.key.add", args, NULL, &result);
+	return print_key(cli, code, result, "added");
+}
+
+static int run_key_remove(struct cli *cli)
+{
+	json_t *result = NULL;
+	int code = ask(cli, "backup.key.remove", json_pack("{s:o}", "key", json_from_bytes(cli->argv[1])), NULL, &result);
+
+	return print_key(cli, code, result, "removed");
+}
+
+static const struct option plain_options[] = {OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
+static const struct option verify_options[] = {
+	{0, "data", NULL, "read every pack and check all that is in it"},
+	{0, "sample", "PERCENT", "the same of a random part of the packs"},
+	OPTIONS_PASSWORD,
+	OPTION_JSON,
+	OPTIONS_END,
+};
+static const struct option forget_options[] = {
+	{0, "keep-last", "N", "the newest N stay, of each dataset"},
+	{0, "keep-hourly", "N", "the newest of each of the last N hours that have one"},
+	{0, "keep-daily", "N", "of each day"},
+	{0, "keep-weekly", "N", "of each week"},
+	{0, "keep-monthly", "N", "of each month"},
+	{0, "keep-yearly", "N", "of each year"},
+	{'n', "dry-run", NULL, "only show what would go"},
+	OPTIONS_PASSWORD,
+	OPTION_JSON,
+	OPTIONS_END,
+};
+static const struct option prune_options[] = {{'n', "dry-run", NULL, "only say what it would free"}, OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
+static const struct option unlock_options[] = {{0, "all", NULL, "also locks that somebody may hold"}, OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
+static const struct option key_options[] = {{0, "new-password-file", "FILE", "the new password is the first line of the file"},
+                                            OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
+
+const struct command repository_commands[] = {
+	{.name = "backup init",
+         .operands = "REPO",
+         .summary = "make a repository for backups",
+         .details = "REPO is a directory. It is a restic repository of format version 2, encrypted\n"
+                    "with the password; one that restic made is used as it is.\n",
+         .min = 1,
+         .max = 1,
+         .options = plain_options,
+         .run = run_init},
+	{.name = "backup list",
+         .operands = "REPO [DATASET]",
+         .summary = "list backups",
+         .min = 1,
+         .max = 2,
+         .options = plain_options,
+         .run = run_list},
+	{.name = "backup show",
+         .operands = "REPO[@BACKUP]",
+         .summary = "show one backup",
+         .min = 1,
+         .max = 1,
+         .options = plain_options,
+         .run = run_show},
+	{.name = "backup verify",
+         .operands = "REPO",
+         .summary = "look whether a repository is undamaged",
+         .details = "Reads every index, snapshot and directory, and looks whether all that they name\n"
+                    "is there. What is damaged is listed, and the exit code is 1.\n",
+         .min = 1,
+         .max = 1,
+         .options = verify_options,
+         .run = run_verify},
+	{.name = "backup forget",
+         .operands = "REPO [BACKUP]...",
+         .summary = "let backups go",
+         .details = "Either names them, or says with --keep-... which ones stay.\n",
+         .min = 1,
+         .max = -1,
+         .options = forget_options,
+         .run = run_forget},
+	{.name = "backup prune",
+         .operands = "REPO",
+         .summary = "give back the room of what no backup names",
+         .min = 1,
+         .max = 1,
+         .options = prune_options,
+         .run = run_prune},
+	{.name = "backup unlock",
+         .operands = "REPO",
+         .summary = "remove locks that nobody holds any more",
+         .min = 1,
+         .max = 1,
+         .options = unlock_options,
+         .run = run_unlock},
+	{.name = "backup key list",
+         .operands = "REPO",
+         .summary = "list the passwords of a repository",
+         .min = 1,
+         .max = 1,
+         .options = plain_options,
+         .run = run_key_list},
+	{.name = "backup key add",
+         .operands = "REPO",
+         .summary = "add a password",
+         .min = 1,
+         .max = 1,
+         .options = key_options,
+         .run = run_key_add},
+	{.name = "backup key remove",
+         .operands = "REPO KEY",
+         .summary = "remove a password",
+         .min = 2,
+         .max = 2,
+         .options = plain_options,
+         .run = run_key_remove},
+	{NULL},
+};

@@ -1,0 +1,156 @@
+#include "fs/cli/password.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <termios.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/file.h"
+#include "lib/ops/json.h"
+
+#define PASSWORD_MAX 4096
+
+void password_free(char *password)
+{
+	if (password)
+		explicit_bzero(password, strlen(password));
+	free(password);
+}
+
+static char *first_line(const char *text)
+{
+	return xasprintf("%.*s", (int)strcspn(text, "\r\n"), text);
+}
+
+static int from_file(const char *path, char **ret_password, struct error *err)
+{
+	AUTO_BUF content = BUF_INIT;
+	int r = file_read(path, PASSWORD_MAX, &content);
+
+	if (r < 0)
+		return error_set(err, r, "the password file %s cannot be read: %s", path, strerror(-r));
+	buf_add_u8(&content, 0);
+	*ret_password = first_line((char *)content.data);
+	explicit_bzero(content.data, content.len);
+	return 0;
+}
+
+static int from_command(const char *command, char **ret_password, struct error *err)
+{
+	char text[PASSWORD_MAX] = "";
+	FILE *output = popen(command, "re");
+	bool got;
+
+	if (!output)
+		return error_set(err, -errno, "the password command cannot be run: %s", strerror(errno));
+	got = fgets(text, sizeof(text), output) != NULL;
+	if (pclose(output) != 0 || !got)
+		return error_set(err, -EINVAL, "the password command failed, or printed nothing");
+	*ret_password = first_line(text);
+	explicit_bzero(text, sizeof(text));
+	return 0;
+}
+
+/* --- the terminal --- */
+
+static int ask(FILE *terminal, const char *prompt, char **ret_password)
+{
+	struct termios before, silent;
+	char text[PASSWORD_MAX] = "";
+	bool got;
+
+	fputs(prompt, terminal);
+	fflush(terminal);
+	if (tcgetattr(fileno(terminal), &before) < 0)
+		return -errno;
+	silent = before;
+	silent.c_lflag &= ~(tcflag_t)ECHO;
+	(void)tcsetattr(fileno(terminal), TCSAFLUSH, &silent);
+	got = fgets(text, sizeof(text), terminal) != NULL;
+	(void)tcsetattr(fileno(terminal), TCSAFLUSH, &before);
+	fputs("\n", terminal);
+	if (!got)
+		return -EINVAL;
+	*ret_password = first_line(text);
+	explicit_bzero(text, sizeof(text));
+	return 0;
+}
+
+static int from_terminal(const char *prompt, bool is_new, char **ret_password, struct error *err)
+{
+	FILE *terminal = fopen("/dev/tty", "r+e");
+	char *again = NULL;
+	int r;
+
+	if (!terminal) {
+		(void)error_set(err, -EINVAL, "no password is given");
+		error_hint(err, "use --password-file FILE, --password-command COMMAND or the variable CORPUSFS_PASSWORD");
+		return -EINVAL;
+	}
+	r = ask(terminal, prompt, ret_password);
+	if (r == 0 && is_new) {
+		r = ask(terminal, "the same again: ", &again);
+		if (r == 0 && strcmp(again, *ret_password) != 0)
+			r = error_set(err, -EINVAL, "the two passwords differ");
+	}
+	password_free(again);
+	(void)fclose(terminal);
+	return r < 0 ? error_default(err, r, "the password cannot be read") : 0;
+}
+
+/* --- */
+
+static int find(struct cli *cli, bool is_new, char **ret_password, struct error *err)
+{
+	static const char *const prefixes[] = {"CORPUSFS", "RESTIC"};
+
+	if (cli_option(cli, "password-file"))
+		return from_file(cli_option(cli, "password-file"), ret_password, err);
+	if (cli_option(cli, "password-command"))
+		return from_command(cli_option(cli, "password-command"), ret_password, err);
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+		char name[64];
+		const char *value;
+
+		(void)snprintf(name, sizeof(name), "%s_PASSWORD", prefixes[i]);
+		if ((value = getenv(name)) && *value) {
+			*ret_password = xstrdup(value);
+			return 0;
+		}
+		(void)snprintf(name, sizeof(name), "%s_PASSWORD_FILE", prefixes[i]);
+		if ((value = getenv(name)) && *value)
+			return from_file(value, ret_password, err);
+		(void)snprintf(name, sizeof(name), "%s_PASSWORD_COMMAND", prefixes[i]);
+		if ((value = getenv(name)) && *value)
+			return from_command(value, ret_password, err);
+	}
+	return from_terminal("password of the repository: ", is_new, ret_password, err);
+}
+
+int password_set(struct cli *cli, json_t *args, bool is_new, struct error *err)
+{
+	char *password = NULL;
+	int r = find(cli, is_new, &password, err);
+
+	if (r == 0 && !*password)
+		r = error_set(err, -EINVAL, "the password is empty");
+	if (r == 0)
+		json_object_set_new(args, "password", json_from_bytes(password));
+	password_free(password);
+	return r;
+}
+
+int password_get_new(struct cli *cli, char **ret_password, struct error *err)
+{
+	const char *value = getenv("CORPUSFS_NEW_PASSWORD");
+	int r = 0;
+
+	if (cli_option(cli, "new-password-file"))
+		r = from_file(cli_option(cli, "new-password-file"), ret_password, err);
+	else if (value && *value)
+		*ret_password = xstrdup(value);
+	else
+		r = from_terminal("new password: ", true, ret_password, err);
+	return r == 0 && !**ret_password ? error_set(err, -EINVAL, "the new password is empty") : r;
+}

@@ -1,0 +1,25 @@
+/*
+ * The password of a repository, from the first of these that there is: --password-file, --password-command, $CORPUSFS_PASSWORD,
+ * $CORPUSFS_PASSWORD_FILE, $CORPUSFS_PASSWORD_COMMAND, restic's variables ($RESTIC_PASSWORD, ..._FILE, ..._COMMAND), the terminal. It never stands
+ * among a command's arguments, where everybody could read it.
+ */
+#ifndef CORPUSFS_CLI_PASSWORD_H
+#define CORPUSFS_CLI_PASSWORD_H
+
+#include <jansson.h>
+
+#include "fs/cli/command.h"
+
+#define OPTIONS_PASSWORD                                                               \
+	{0, "password-file", "FILE", "the password is the first line of the file"},    \
+	{                                                                              \
+		0, "password-command", "COMMAND", "the password is what the command prints" \
+	}
+
+/* Puts it into the arguments of an operation. is_new: it is asked for twice. -EINVAL: there is none, or it is empty. */
+WARN_UNUSED int password_set(struct cli *cli, json_t *args, bool is_new, struct error *err);
+/* One more password: from --new-password-file, $CORPUSFS_NEW_PASSWORD or the terminal. Ends with password_free. */
+WARN_UNUSED int password_get_new(struct cli *cli, char **ret_password, struct error *err);
+void password_free(char *password); /* wipes it; NULL is fine */
+
+#endif

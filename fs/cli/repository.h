@@ -1,0 +1,18 @@
+/* What commands on repositories of backups share. */
+#ifndef CORPUSFS_CLI_REPOSITORY_H
+#define CORPUSFS_CLI_REPOSITORY_H
+
+#include <jansson.h>
+
+#include "fs/cli/command.h"
+
+/* Opens the directory; make: also makes it. */
+WARN_UNUSED int repository_open_place(const char *path, bool make, int *ret_fd, struct error *err);
+
+/* Cuts "REPO@BACKUP" behind REPO, in place. Returns BACKUP, or NULL. */
+const char *repository_split(char *text);
+
+/* Adds "short", the first digits of "backup", to a row. */
+void repository_add_short(json_t *row);
+
+#endif

@@ -1,0 +1,184 @@
+/* Backups and their way back: what needs a store. What needs the repository only is in repository_ops.c. */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/backup/backup.h"
+#include "lib/backup/backup_snapshots.h"
+#include "lib/backup/restore.h"
+#include "lib/ops/json.h"
+#include "lib/ops/op_args.h"
+#include "lib/ops/op_repository.h"
+#include "lib/ops/op_tables.h"
+#include "lib/store/datasets.h"
+
+/* --- backing up --- */
+
+static json_t *result_to_json(const struct backup_options *options, const struct backup_result *result, json_t *problems)
+{
+	return json_pack("{s:s, s:o, s:o, s:s, s:s*, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "backup", result->name, "dataset",
+	                 json_from_bytes(options->dataset), "snapshot", json_from_bytes(options->snapshot), "type",
+	                 backup_type_text(options->type), "base", result->base[0] ? result->base : NULL, "identity", result->identity, "compared",
+	                 result->compared, "files", (json_int_t)result->transfer.files, "directories", (json_int_t)result->transfer.directories,
+	                 "unchanged", (json_int_t)result->transfer.skipped, "bytes", (json_int_t)result->transfer.bytes, "added",
+	                 (json_int_t)result->counts.plain, "stored", (json_int_t)result->counts.stored, "problem_count",
+	                 (json_int_t)result->transfer.problems, "problems", problems);
+}
+
+static int run_one(struct op_context *context, struct backup_options *options, bool is_taken, struct error *err)
+{
+	struct op_problems problems = {.context = context, .list = json_array()};
+	struct backup_result result;
+	int r;
+
+	options->transfer = op_problems_options(&problems);
+	r = backup_run(context->store, options, &result, err);
+	if (r == 0 && is_taken)
+		r = backup_snapshots_drop(context->store, options->dataset, options->repository->id, options->snapshot, result.full_snapshot, err);
+	if (r == 0)
+		r = op_row(context, result_to_json(options, &result, problems.list));
+	json_decref(problems.list);
+	return r;
+}
+
+/* The datasets whose snapshot is to be taken now. */
+struct sources {
+	ARRAY_FIELDS(struct source {
+		char *dataset;
+		const char *snapshot; /* in the text of the dataset, or the one that is taken */
+	});
+	ARRAY(const char *) to_take;
+	char taken[NAME_LEN_MAX + 1];
+};
+
+static void sources_clear(struct sources *sources)
+{
+	for (size_t i = 0; i < sources->count; i++)
+		free(sources->items[i].dataset);
+	array_clear(sources);
+	array_clear(&sources->to_take);
+}
+
+static int read_sources(const json_t *args, struct sources *sources, struct error *err)
+{
+	const json_t *list = json_object_get(args, "sources"), *entry;
+	size_t i;
+
+	json_array_foreach(list, i, entry) {
+		const char *text = json_string_value(entry);
+		struct source source = {.dataset = xstrdup(text ? text : "")};
+		char *at = strchr(source.dataset, '@');
+
+		if (at) {
+			*at = '\0';
+			source.snapshot = at + 1;
+		} else {
+			array_add(&sources->to_take, source.dataset);
+		}
+		array_add(sources, source);
+		if (dataset_name_check("dataset", source.dataset, err) < 0)
+			return -EINVAL;
+	}
+	return sources->count > 0 ? 0 : error_set(err, -EINVAL, "no dataset is named");
+}
+
+/* Takes what is to be taken, backs up, and lets go of what was taken for earlier ones. */
+static int run_all(struct op_context *context, struct sources *sources, struct backup_options *options, struct error *err)
+{
+	struct repository *repository = options->repository;
+	int r = 0;
+
+	if (sources->to_take.count > 0)
+		r = backup_snapshots_take(context->store, sources->to_take.items, sources->to_take.count, repository->id, sources->taken, err);
+	for (size_t i = 0; i < sources->count && r == 0; i++) {
+		const struct source *source = &sources->items[i];
+
+		options->dataset = source->dataset;
+		options->snapshot = source->snapshot ? source->snapshot : sources->taken;
+		r = run_one(context, options, !source->snapshot, err);
+	}
+	return r;
+}
+
+/*
+ * backup.run: {sources: ["DATASET[@NAME]", ...], type, share?, password, place: the repository's name for messages} and a descriptor
+ * -> rows {backup, dataset, snapshot, type, base?, identity, compared, files, directories, unchanged, bytes, added, stored, problem_count, problems}
+ */
+static int run_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct backup_options options = {.place = op_arg_string_or(args, "place", "the repository"),
+	                                 .share = op_arg_bool(args, "share")};
+	struct sources sources = {0};
+	struct repository *repository = NULL;
+	int r = read_sources(args, &sources, err);
+
+	if (r == 0 && backup_type_parse(op_arg_string_or(args, "type", "full"), &options.type) < 0)
+		r = error_set(err, -EINVAL, "a backup is full, differential or incremental");
+	if (r == 0)
+		r = op_repository_open(context, args, &repository, err);
+	if (r == 0) {
+		options.repository = repository;
+		r = run_all(context, &sources, &options, err);
+	}
+	repository_close(repository);
+	sources_clear(&sources);
+	return r;
+}
+
+/* --- restoring --- */
+
+static json_t *restored_to_json(const struct restore_options *options, const struct restore_result *result, json_t *problems, int code,
+				const struct error *failure)
+{
+	return json_pack("{s:s, s:s*, s:s*, s:s*, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:o}", "backup", result->backup, "dataset",
+	                 options->dataset, "guard", result->guard[0] ? result->guard : NULL, "identity", result->identity[0] ? result->identity : NULL,
+	                 "same", result->same, "files", (json_int_t)result->transfer.files, "directories", (json_int_t)result->transfer.directories,
+	                 "links", (json_int_t)result->transfer.links, "skipped", (json_int_t)result->transfer.skipped, "bytes",
+	                 (json_int_t)result->transfer.bytes, "local", (json_int_t)result->local, "fetched", (json_int_t)result->fetched,
+	                 "problem_count", (json_int_t)result->transfer.problems, "problems", problems, "failure",
+	                 code < 0 ? json_from_error(failure) : json_null());
+}
+
+/*
+ * restore: {password, place, backup?, path?, keep_going?, dataset, over?, level?} and a descriptor of the repository -> {backup, dataset?, guard?,
+ * identity?: of what is there now, same: it is the backup's, files, directories, links, skipped, bytes, local, fetched: bytes that came from the
+ * store and from the repository, problem_count, problems: [{path, code, text}], failure: null or {code, text, hint}}
+ */
+static int restore_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct op_problems problems = {.context = context, .list = json_array()};
+	struct restore_options options = {.transfer = op_problems_options(&problems),
+	                                  .place = op_arg_string_or(args, "place", "the repository"),
+	                                  .backup = op_arg_string_or(args, "backup", NULL),
+	                                  .path = op_arg_string_or(args, "path", ""),
+	                                  .keep_going = op_arg_bool(args, "keep_going"),
+	                                  .over = op_arg_bool(args, "over"),
+	                                  .level = (int)op_arg_int(args, "level", 1)};
+	struct repository *repository = NULL;
+	struct restore_result result = {0};
+	struct error failure = {0};
+	int r = op_arg_string(args, "dataset", &options.dataset, &failure);
+
+	if (r == 0)
+		r = op_repository_open(context, args, &repository, &failure);
+	if (r == 0) {
+		options.repository = repository;
+		r = restore_to_dataset(context->store, &options, &result, &failure);
+	}
+	op_hint_full_store(&failure);
+	repository_close(repository);
+	/* What failed after something was done is part of the result. */
+	if (r == 0 || (r != -ECANCELED && (result.guard[0] || result.transfer.files + result.transfer.directories + result.transfer.problems > 0))) {
+		*ret_result = restored_to_json(&options, &result, problems.list, r, &failure);
+		r = 0;
+	} else if (err) {
+		*err = failure;
+	}
+	json_decref(problems.list);
+	return r;
+}
+
+const struct op backup_ops[] = {
+	{"backup.run", "back datasets up", OP_OWNER, "backups", run_op},
+	{"restore", "make a dataset of a backup", OP_OWNER, NULL, restore_op},
+	{NULL},
+};

@@ -1,0 +1,61 @@
+#include "lib/ops/op_repository.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "lib/ops/json.h"
+#include "lib/ops/op_args.h"
+
+int op_repository_objects(const struct op_context *context, struct objects **ret_objects, struct error *err)
+{
+	int fd = context->fd ? fcntl(*context->fd, F_DUPFD_CLOEXEC, 3) : -1;
+
+	if (fd < 0)
+		return error_set(err, -EBADF, "no descriptor of a repository came with the request");
+	*ret_objects = objects_dir_open(fd);
+	return 0;
+}
+
+int op_repository_open(const struct op_context *context, const json_t *args, struct repository **ret_repository, struct error *err)
+{
+	struct objects *objects = NULL;
+	const char *password;
+	int r = op_arg_string(args, "password", &password, err);
+
+	if (r == 0)
+		r = op_repository_objects(context, &objects, err);
+	return r < 0 ? r : repository_open(objects, password, ret_repository, err);
+}
+
+static int tell_progress(void *arg, const struct transfer_progress *progress)
+{
+	struct op_context *context = ((struct op_problems *)arg)->context;
+	json_t *state;
+
+	if (op_cancelled(context))
+		return -ECANCELED;
+	if (!context->progress)
+		return 0;
+	state = json_pack("{s:s, s:I, s:I, s:I, s:s}", "phase", progress->phase, "done", (json_int_t)progress->done, "total",
+	                  (json_int_t)progress->total, "files", (json_int_t)progress->files, "unit", "bytes");
+	context->progress(context->progress_arg, state);
+	json_decref(state);
+	return 0;
+}
+
+static void tell_problem(void *arg, const char *path, int code, const char *text)
+{
+	const char *name = strerrorname_np(-code);
+
+	json_array_append_new(((struct op_problems *)arg)->list, json_pack("{s:o, s:s, s:o}", "path", json_from_bytes(path), "code",
+	                                                                   name ? name : "EIO", "text", json_from_bytes(text)));
+}
+
+struct transfer_options op_problems_options(struct op_problems *problems)
+{
+	const struct op_context *context = problems->context;
+
+	return (struct transfer_options){.uid = context->uid, .gid = context->gid, .groups = context->groups, .group_count = context->group_count,
+	                                 .progress = tell_progress, .problem = tell_problem, .arg = problems};
+}

@@ -1,0 +1,22 @@
+/*
+ * What operations on repositories share. A repository is a directory whose descriptor came with the request (context->fd), its password is an
+ * argument. Internal to lib/ops.
+ */
+#ifndef CORPUSFS_OPS_OP_REPOSITORY_H
+#define CORPUSFS_OPS_OP_REPOSITORY_H
+
+#include "lib/ops/ops.h"
+#include "lib/repository/repository.h"
+#include "lib/transfer/transfer.h"
+
+WARN_UNUSED int op_repository_objects(const struct op_context *context, struct objects **ret_objects, struct error *err);
+WARN_UNUSED int op_repository_open(const struct op_context *context, const json_t *args, struct repository **ret_repository, struct error *err);
+
+/* Gathers problems as a list of {path, code, text}, and tells progress. */
+struct op_problems {
+	struct op_context *context;
+	json_t *list;
+};
+struct transfer_options op_problems_options(struct op_problems *problems);
+
+#endif

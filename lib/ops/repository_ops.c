@@ -1,0 +1,379 @@
+/* Repositories of backups: what needs no store. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/backup/backup_find.h"
+#include "lib/backup/forget.h"
+#include "lib/backup/prune.h"
+#include "lib/backup/restore.h"
+#include "lib/backup/verify.h"
+#include "lib/ops/json.h"
+#include "lib/ops/op_args.h"
+#include "lib/ops/op_repository.h"
+#include "lib/ops/op_tables.h"
+#include "lib/repository/locks.h"
+
+/* backup.init: {password} -> {id} */
+static int init_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct repository *repository;
+	struct objects *objects = NULL;
+	const char *password;
+	int r = op_arg_string(args, "password", &password, err);
+
+	if (r == 0)
+		r = op_repository_objects(context, &objects, err);
+	if (r == 0)
+		r = repository_init(objects, password, &repository, err);
+	if (r < 0)
+		return r;
+	*ret_result = json_pack("{s:s}", "id", repository->id);
+	repository_close(repository);
+	return 0;
+}
+
+/* --- what is there --- */
+
+static json_t *snapshot_to_json(const struct snapshot_file *snapshot)
+{
+	const char *type = snapshot_file_tag_value(snapshot, "type"), *of = snapshot_file_tag_value(snapshot, "snapshot");
+	const char *identity = snapshot_file_tag_value(snapshot, "identity");
+	char parent[BLOB_ID_TEXT] = "";
+
+	if (snapshot->has_parent)
+		blob_id_text(&snapshot->parent, parent);
+	return json_pack("{s:s, s:f, s:o, s:o*, s:s, s:s*, s:s*, s:b, s:o}", "backup", snapshot->name, "taken",
+	                 (double)snapshot->time.tv_sec + (double)snapshot->time.tv_nsec / 1e9, "dataset", json_from_bytes(backup_dataset(snapshot)),
+	                 "snapshot", json_from_bytes(of), "type", type ? type : "restic", "base", parent[0] ? parent : NULL, "identity", identity,
+	                 "incomplete", snapshot_file_has_tag(snapshot, "incomplete"), "host", json_from_bytes(snapshot->host));
+}
+
+/* backup.list: {password, dataset?} -> rows {backup, taken, dataset, snapshot?, type, base?, identity?, incomplete, host} */
+static int list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	const char *dataset = op_arg_string_or(args, "dataset", NULL);
+	struct snapshot_files snapshots = {0};
+	struct repository *repository = NULL;
+	int r = op_repository_open(context, args, &repository, err);
+
+	if (r == 0)
+		r = snapshot_files_read(repository, false, &snapshots, err);
+	for (size_t i = 0; i < snapshots.count && r == 0; i++)
+		if (!dataset || strcmp(dataset, backup_dataset(&snapshots.items[i])) == 0)
+			r = op_row(context, snapshot_to_json(&snapshots.items[i]));
+	snapshot_files_clear(&snapshots);
+	repository_close(repository);
+	return r;
+}
+
+/* backup.show: {password, backup?} -> as a row of backup.list, with tags: [text], user */
+static int show_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct snapshot_file snapshot = {0};
+	struct repository *repository = NULL;
+	int r = op_repository_open(context, args, &repository, err);
+	json_t *tags;
+
+	if (r == 0)
+		r = backup_find(repository, op_arg_string_or(args, "backup", NULL), &snapshot, err);
+	if (r == 0) {
+		tags = json_array();
+		for (size_t i = 0; i < snapshot.tags.count; i++)
+			json_array_append_new(tags, json_from_bytes(snapshot.tags.items[i]));
+		*ret_result = snapshot_to_json(&snapshot);
+		json_object_set_new(*ret_result, "tags", tags);
+		json_object_set_new(*ret_result, "user", json_from_bytes(snapshot.user));
+	}
+	snapshot_file_clear(&snapshot);
+	repository_close(repository);
+	return r;
+}
+
+/* backup.verify: {password, data?, sample?: percent} -> {snapshots, trees, blobs, packs, packs_read, bytes_read, problem_count, problems} */
+static int verify_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct op_problems problems = {.context = context, .list = json_array()};
+	struct verify_options options = {.transfer = op_problems_options(&problems), .data = op_arg_bool(args, "data"),
+	                                 .sample = (unsigned)op_arg_int(args, "sample", 100)};
+	struct verify_counts counts;
+	int r = op_repository_open(context, args, &options.repository, err);
+
+	if (r == 0)
+		r = verify_run(&options, &counts, err);
+	if (r == 0)
+		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "snapshots", (json_int_t)counts.snapshots, "trees",
+		                        (json_int_t)counts.trees, "blobs", (json_int_t)counts.blobs, "packs", (json_int_t)counts.packs, "packs_read",
+		                        (json_int_t)counts.packs_read, "bytes_read", (json_int_t)counts.bytes_read, "problem_count",
+		                        (json_int_t)counts.problems, "problems", problems.list);
+	json_decref(problems.list);
+	repository_close(options.repository);
+	return r;
+}
+
+/* --- restoring to a directory --- */
+
+/*
+ * restore.directory: {password, place, target, backup?, path?, keep_going?} and two descriptors -> {backup, files, directories, links, skipped, bytes,
+ * problem_count, problems, failure}, as restore
+ */
+static int restore_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct op_problems problems = {.context = context, .list = json_array()};
+	struct restore_options options = {.transfer = op_problems_options(&problems),
+	                                  .place = op_arg_string_or(args, "place", "the repository"),
+	                                  .target = op_arg_string_or(args, "target", "the target"),
+	                                  .target_fd = context->target_fd ? *context->target_fd : -1,
+	                                  .backup = op_arg_string_or(args, "backup", NULL),
+	                                  .path = op_arg_string_or(args, "path", ""),
+	                                  .keep_going = op_arg_bool(args, "keep_going")};
+	struct repository *repository = NULL;
+	struct restore_result result = {0};
+	struct error failure = {0};
+	int r = context->target_fd ? 0 : error_set(&failure, -EBADF, "no descriptor of a directory came with the request");
+
+	if (r == 0)
+		r = op_repository_open(context, args, &repository, &failure);
+	if (r == 0) {
+		options.repository = repository;
+		r = restore_to_directory(NULL, &options, &result, &failure);
+	}
+	repository_close(repository);
+	if (r == 0 || (r != -ECANCELED && result.transfer.files + result.transfer.directories + result.transfer.problems > 0)) {
+		*ret_result = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:o}", "backup", result.backup, "files",
+		                        (json_int_t)result.transfer.files, "directories", (json_int_t)result.transfer.directories, "links",
+		                        (json_int_t)result.transfer.links, "skipped", (json_int_t)result.transfer.skipped, "bytes",
+		                        (json_int_t)result.transfer.bytes, "problem_count", (json_int_t)result.transfer.problems, "problems",
+		                        problems.list, "failure", r < 0 ? json_from_error(&failure) : json_null());
+		r = 0;
+	} else if (err) {
+		*err = failure;
+	}
+	json_decref(problems.list);
+	return r;
+}
+
+/* --- what goes --- */
+
+static int forget_file(struct repository *repository, const char *name, struct error *err)
+{
+	int r = repository->objects->place->remove(repository->objects, OBJECT_SNAPSHOT, name);
+
+	return r < 0 && r != -ENOENT ? error_set(err, r, "backup %.8s cannot be removed: %s", name, strerror(-r)) : 0;
+}
+
+static int forget_named(struct op_context *context, struct repository *repository, const json_t *names, bool dry_run, struct error *err)
+{
+	struct snapshot_files found = {0};
+	const json_t *entry;
+	int r = 0;
+	size_t i;
+
+	/* All are looked for before the first one goes. */
+	json_array_foreach(names, i, entry) {
+		struct snapshot_file snapshot;
+
+		if (r == 0)
+			r = backup_find(repository, json_string_value(entry), &snapshot, err);
+		if (r == 0)
+			array_add(&found, snapshot);
+	}
+	for (i = 0; i < found.count && r == 0; i++) {
+		r = dry_run ? 0 : forget_file(repository, found.items[i].name, err);
+		if (r == 0)
+			r = op_row(context, snapshot_to_json(&found.items[i]));
+	}
+	snapshot_files_clear(&found);
+	return r;
+}
+
+static int forget_by_rules(struct op_context *context, struct repository *repository, const struct keep_rules *rules, bool dry_run, struct error *err)
+{
+	struct snapshot_files snapshots = {0};
+	AUTO_FREE bool *keeps = NULL;
+	int r = snapshot_files_read(repository, false, &snapshots, err);
+
+	keeps = xcalloc(snapshots.count + 1, sizeof(*keeps));
+	forget_apply(rules, &snapshots, keeps);
+	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
+		if (keeps[i])
+			continue;
+		r = dry_run ? 0 : forget_file(repository, snapshots.items[i].name, err);
+		if (r == 0)
+			r = op_row(context, snapshot_to_json(&snapshots.items[i]));
+	}
+	snapshot_files_clear(&snapshots);
+	return r;
+}
+
+/* backup.forget: {password, backups: [name, ...] or keep: {last, hourly, daily, weekly, monthly, yearly}, dry_run?} -> rows as backup.list: what goes */
+static int forget_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	const json_t *names = json_object_get(args, "backups"), *keep = json_object_get(args, "keep");
+	const struct keep_rules rules = {.last = (unsigned)op_arg_int(keep, "last", 0),       .hourly = (unsigned)op_arg_int(keep, "hourly", 0),
+	                                 .daily = (unsigned)op_arg_int(keep, "daily", 0),     .weekly = (unsigned)op_arg_int(keep, "weekly", 0),
+	                                 .monthly = (unsigned)op_arg_int(keep, "monthly", 0), .yearly = (unsigned)op_arg_int(keep, "yearly", 0)};
+	struct repository_lock *lock = NULL;
+	struct repository *repository = NULL;
+	int r = 0;
+
+	if ((json_array_size(names) > 0) == keep_rules_any(&rules)) {
+		r = error_set(err, -EINVAL, "name the backups that are to go, or say what is to stay");
+		error_hint(err, "corpusfs backup forget REPOSITORY BACKUP..., or with --keep-last 3, --keep-daily 7 and the like");
+	}
+	if (r == 0)
+		r = op_repository_open(context, args, &repository, err);
+	if (r == 0)
+		r = repository_lock_take(repository, true, &lock, err);
+	if (r == 0)
+		r = json_array_size(names) > 0 ? forget_named(context, repository, names, op_arg_bool(args, "dry_run"), err)
+		                               : forget_by_rules(context, repository, &rules, op_arg_bool(args, "dry_run"), err);
+	repository_lock_release(lock);
+	repository_close(repository);
+	return r;
+}
+
+#define MAX_UNUSED 5
+
+/* backup.prune: {password, dry_run?} -> {packs, packs_removed, packs_rewritten, bytes, bytes_freed} */
+static int prune_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct op_problems problems = {.context = context, .list = json_array()};
+	struct prune_options options = {.transfer = op_problems_options(&problems), .dry_run = op_arg_bool(args, "dry_run"), .max_unused = MAX_UNUSED};
+	struct prune_counts counts;
+	int r = op_repository_open(context, args, &options.repository, err);
+
+	if (r == 0)
+		r = prune_run(&options, &counts, err);
+	if (r == 0)
+		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I}", "packs", (json_int_t)counts.packs, "packs_removed",
+		                        (json_int_t)counts.packs_removed, "packs_rewritten", (json_int_t)counts.packs_rewritten, "bytes",
+		                        (json_int_t)counts.bytes, "bytes_freed", (json_int_t)counts.bytes_freed);
+	json_decref(problems.list);
+	repository_close(options.repository);
+	return r;
+}
+
+/* backup.unlock: {password, all?} -> {removed} */
+static int unlock_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct repository *repository = NULL;
+	size_t removed = 0;
+	int r = op_repository_open(context, args, &repository, err);
+
+	if (r == 0)
+		r = repository_locks_remove(repository, op_arg_bool(args, "all"), &removed, err);
+	if (r == 0)
+		*ret_result = json_pack("{s:I}", "removed", (json_int_t)removed);
+	repository_close(repository);
+	return r;
+}
+
+/* --- passwords --- */
+
+struct key_rows {
+	struct op_context *context;
+	const struct repository *repository;
+};
+
+static int key_row(void *arg, const struct key_info *info)
+{
+	const struct key_rows *rows = arg;
+
+	return op_row(rows->context, json_pack("{s:s, s:o, s:o, s:s, s:b}", "key", info->name, "user", json_from_bytes(info->user), "host",
+	                                       json_from_bytes(info->host), "created", info->created, "current",
+	                                       strcmp(info->name, rows->repository->key_name) == 0));
+}
+
+/* backup.key.list: {password} -> rows {key, user, host, created, current: the password's} */
+static int key_list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct repository *repository = NULL;
+	int r = op_repository_open(context, args, &repository, err);
+	struct key_rows rows = {context, repository};
+
+	if (r == 0)
+		r = keys_each(repository->objects, key_row, &rows, err);
+	repository_close(repository);
+	return r;
+}
+
+/* backup.key.add: {password, new_password} -> {key} */
+static int key_add_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct repository *repository = NULL;
+	const char *password;
+	char name[KEY_ID_TEXT];
+	int r = op_arg_string(args, "new_password", &password, err);
+
+	if (r == 0)
+		r = op_repository_open(context, args, &repository, err);
+	if (r == 0)
+		r = keys_add(repository->objects, &repository->key, password, name, err);
+	if (r == 0)
+		*ret_result = json_pack("{s:s}", "key", name);
+	repository_close(repository);
+	return r;
+}
+
+struct key_search {
+	const char *text;
+	struct key_names {
+		char name[KEY_ID_TEXT];
+		size_t count;
+	} found;
+};
+
+static int match_key(void *arg, const struct key_info *info)
+{
+	struct key_search *search = arg;
+
+	if (strncmp(info->name, search->text, strlen(search->text)) != 0)
+		return 0;
+	(void)snprintf(search->found.name, sizeof(search->found.name), "%s", info->name);
+	search->found.count++;
+	return 0;
+}
+
+/* backup.key.remove: {password, key: its first digits} -> {key} */
+static int key_remove_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct repository *repository = NULL;
+	struct key_search search = {0};
+	int r = op_arg_string(args, "key", &search.text, err);
+
+	if (r == 0)
+		r = op_repository_open(context, args, &repository, err);
+	if (r == 0)
+		r = keys_each(repository->objects, match_key, &search, err);
+	if (r == 0 && search.found.count != 1)
+		r = error_set(err, -EINVAL, search.found.count == 0 ? "there is no key %s" : "several keys begin with %s", search.text);
+	if (r == 0 && strcmp(search.found.name, repository->key_name) == 0) {
+		r = error_set(err, -EINVAL, "key %.8s is that of the password which was given", search.found.name);
+		error_hint(err, "give another password, so that one is left that opens the repository");
+	}
+	if (r == 0) {
+		r = repository->objects->place->remove(repository->objects, OBJECT_KEY, search.found.name);
+		if (r < 0)
+			(void)error_set(err, r, "key %.8s cannot be removed: %s", search.found.name, strerror(-r));
+	}
+	if (r == 0)
+		*ret_result = json_pack("{s:s}", "key", search.found.name);
+	repository_close(repository);
+	return r;
+}
+
+const struct op repository_ops[] = {
+	{"backup.init", "make a repository for backups", OP_OWNER, NULL, init_op},
+	{"backup.list", "the backups of a repository", OP_READER, "backups", list_op},
+	{"backup.show", "one backup", OP_READER, NULL, show_op},
+	{"backup.verify", "look whether a repository is undamaged", OP_READER, NULL, verify_op},
+	{"restore.directory", "make a directory of a backup", OP_OWNER, NULL, restore_op},
+	{"backup.forget", "let backups go", OP_OWNER, "backups", forget_op},
+	{"backup.prune", "give back the room of what no backup names", OP_OWNER, NULL, prune_op},
+	{"backup.unlock", "remove locks that nobody holds any more", OP_OWNER, NULL, unlock_op},
+	{"backup.key.list", "the passwords of a repository", OP_READER, "keys", key_list_op},
+	{"backup.key.add", "add a password", OP_OWNER, NULL, key_add_op},
+	{"backup.key.remove", "remove a password", OP_OWNER, NULL, key_remove_op},
+	{NULL},
+};
