@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import procs, program  # noqa: E402
 from harness.reference import Reference  # noqa: E402
+from harness.repository import Repository, fill  # noqa: E402
 from harness.store import Store  # noqa: E402
 
 DEFAULT_LIMIT = 60
@@ -249,3 +250,16 @@ def pair(run, d):
     reference = run.reference.directory()
     yield d, reference
     shutil.rmtree(reference, ignore_errors=True)
+
+
+@pytest.fixture
+def source(area):
+    fill(area + "/source")
+    return area + "/source"
+
+
+@pytest.fixture
+def repository(store, source, area):
+    """Of a store that has the source as dataset d."""
+    store.ok("-s", store.path, "import", source, "d")
+    return Repository(store, area + "/repository")

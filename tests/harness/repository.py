@@ -1,0 +1,80 @@
+"""Repositories of backups, made by the program under test or by restic, and trees to back up."""
+
+import glob
+import json
+import os
+import random
+import subprocess
+
+PASSWORD = "correct horse"
+SECRETS = {"CORPUSFS_PASSWORD": PASSWORD, "RESTIC_PASSWORD": PASSWORD}
+
+
+class Repository:
+    def __init__(self, store, path, init=True):
+        self.store, self.path = store, path
+        if init:
+            self.run("backup", "init", path)
+
+    def run(self, *args, code=0, secrets=None):
+        result = self.store.run("-s", self.store.path, *args, env=secrets or SECRETS)
+        assert result.code == code, f"{args}: exit {result.code}\n{result.out}{result.err}"
+        return result
+
+    def json(self, *args, code=0):
+        return json.loads(self.run(*args, "--json", code=code).out)
+
+    def backup(self, *datasets, kind="full", code=0, options=()):
+        rows = self.json("backup", *datasets, self.path, "--type", kind, *options, code=code)
+        return rows[0] if len(datasets) == 1 else rows
+
+    def restore(self, target, name=None, *options, code=0):
+        return self.run("restore", self.path + (f"@{name}" if name else ""), target, *options, code=code)
+
+    def backups(self):
+        return self.json("backup", "list", self.path)
+
+    def verify(self, code=0):
+        return self.json("backup", "verify", self.path, "--data", code=code)
+
+    def packs(self):
+        return set(glob.glob(self.path + "/data/*/*"))
+
+
+def restic(repository, *args, code=0):
+    path = repository if isinstance(repository, str) else repository.path
+    env = {**os.environ, **SECRETS, "RESTIC_CACHE_DIR": os.path.dirname(path) + "/restic-cache", "RESTIC_PROGRESS_FPS": "0"}
+    done = subprocess.run(["restic", "-r", path, *args], env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code, f"restic {args}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def restic_check(repository):
+    assert "no errors were found" in restic(repository, "check", "--read-data")
+
+
+def fill(root, seed=1, count=60):
+    """Files, directories and links of all kinds that a backup carries."""
+    chance = random.Random(seed)
+    for folder in ("a", "a/b", "a/b/c", "empty", "d ä\n"):
+        os.makedirs(f"{root}/{folder}", exist_ok=True)
+    for number in range(count):
+        with open(f"{root}/a/{number}", "wb") as handle:
+            handle.write(chance.randbytes(chance.choice([0, 1, 100, 3000, 70000, 300000])) + b"text " * chance.choice([0, 40000]))
+    os.chmod(root + "/a/1", 0o4711)
+    os.chown(root + "/a/2", 1234, 5678)
+    os.setxattr(root + "/a/3", "user.note", b"\0binary\xff")
+    os.setxattr(root + "/a/b", "user.dir", b"yes")
+    os.link(root + "/a/4", root + "/a/b/four")
+    os.link(root + "/a/4", root + "/0 first by name")
+    os.symlink("../a/1", root + "/a/soft")
+    os.mkfifo(root + "/fifo")
+    os.mknod(root + "/null", 0o020666, os.makedev(1, 3))
+    os.utime(root + "/a/5", ns=(123456789, -987654321))
+    with open(os.fsencode(root) + b"/not utf-8 \xff\"\\", "wb") as handle:
+        handle.write(b"x")
+    with open(root + "/holes", "wb") as handle:
+        handle.truncate(40 << 20)
+        handle.seek(30 << 20)
+        handle.write(chance.randbytes(70000))
+    subprocess.run(["setfacl", "-m", "u:1234:rw", root + "/a/6"], check=True)

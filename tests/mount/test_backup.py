@@ -1,0 +1,316 @@
+"""Backups in a repository, and their way back. Debian's restic is the judge of what we write, and writes what we read."""
+
+import json
+import os
+import random
+import shutil
+import time
+
+import pytest
+
+from harness import program, tree
+from harness.repository import PASSWORD, SECRETS, Repository, restic, restic_check
+
+
+def exported(repository, place, area):
+    target = f"{area}/export-{place.replace('@', '-')}"
+    repository.run("export", place, target)
+    return target
+
+
+def disk_bytes(path):
+    return os.stat(path).st_blocks * 512
+
+
+# --- restic reads what we write ---
+
+
+def test_restic_finds_no_fault_and_restores_all_that_it_keeps(repository, source, area):
+    repository.backup("d")
+    restic_check(repository)
+    restic(repository, "restore", "latest", "--target", area + "/out")
+    tree.assert_same(source, area + "/out/d")
+    assert json.load(open(area + "/out/.corpusfs/backup.json"))["type"] == "full"
+
+
+def test_restic_lists_and_compares_backups(repository, store):
+    first = repository.backup("d")["backup"]
+    point = store.mount()
+    os.remove(point + "/d/a/7")
+    second = repository.backup("d", kind="incremental")["backup"]
+    assert "/d/a/7" in restic(repository, "diff", first, second)
+    assert "type=incremental" in restic(repository, "snapshots", "--json")
+
+
+def test_repository_made_by_restic_is_used_as_it_is(store, source, area):
+    restic(area + "/made", "init")
+    store.ok("-s", store.path, "import", source, "d")
+    repository = Repository(store, area + "/made", init=False)
+    repository.backup("d")
+    restic_check(repository)
+    repository.restore("again")
+
+
+# --- the way back ---
+
+
+def test_dataset_comes_back_with_its_identity(repository, source, area):
+    identity = repository.backup("d")["identity"]
+    done = repository.json("restore", repository.path, "again")
+    assert done["identity"] == identity and done["same"] and done["problem_count"] == 0
+    tree.assert_same(source, exported(repository, "again", area))
+    assert disk_bytes(area + "/export-again/holes") < 1 << 20
+
+
+def test_dataset_comes_back_in_a_new_store(repository, source, area):
+    repository.backup("d")
+    other = area + "/other"
+    repository.store.ok("init", other)
+    result = repository.store.run("-s", other, "restore", repository.path, "back", "--json", env=SECRETS)
+    done = json.loads(result.out)
+    assert done["same"] and done["local"] == 0 and done["fetched"] > 1 << 20
+    repository.store.ok("-s", other, "export", "back", area + "/back")
+    tree.assert_same(source, area + "/back")
+
+
+def test_chunks_that_the_store_has_are_not_fetched(repository):
+    repository.backup("d")
+    done = repository.json("restore", repository.path, "again")
+    assert done["local"] > 20 * done["fetched"]
+
+
+def test_directory_comes_back_equal_and_is_not_written_twice(repository, source, area):
+    repository.backup("d")
+    repository.restore(area + "/out")
+    tree.assert_same(source, area + "/out")
+    assert disk_bytes(area + "/out/holes") < 1 << 20
+    before = os.stat(area + "/out/a/8").st_ino
+    repository.restore(area + "/out")
+    assert os.stat(area + "/out/a/8").st_ino == before
+    tree.assert_same(source, area + "/out")
+
+
+def test_part_of_a_backup_comes_back(repository, source, area):
+    repository.backup("d")
+    repository.restore(area + "/part", None, "--path", "a/b")
+    assert sorted(os.listdir(area + "/part")) == ["c", "four"]
+    repository.restore("one", None, "--path", "a/8")
+    tree.assert_same(source + "/a/8", exported(repository, "one", area) + "/8")
+    assert "has no" in repository.restore("none", None, "--path", "a/nothing", code=program.NOT_FOUND).err
+
+
+def test_restore_over_a_dataset_makes_it_the_backup_and_keeps_what_was_there(repository, store, source, area):
+    repository.backup("d")
+    point = store.mount()
+    shutil.rmtree(point + "/d/a/b")
+    os.remove(point + "/d/a/1")
+    os.mkdir(point + "/d/a/1")
+    with open(point + "/d/a/9", "r+b") as handle:
+        handle.write(b"corrupt")
+    os.makedirs(point + "/d/new/deep")
+    with open(point + "/d/new/deep/file", "w", encoding="ascii") as handle:
+        handle.write("new")
+    assert "already" in repository.restore("d", code=program.EXISTS).err
+    done = repository.json("restore", repository.path, "d", "--over")
+    assert done["same"] and done["guard"]
+    time.sleep(0.5)
+    tree.assert_same(source, point + "/d")
+    assert open(f"{point}/d/.snapshots/{done['guard']}/new/deep/file", encoding="ascii").read() == "new"
+
+
+def test_times_that_restic_cannot_say_come_back(repository, store):
+    point = store.mount()
+    os.utime(point + "/d/a/1", ns=(0, 300000000000 * 10**9 % 2**62))
+    os.utime(point + "/d/a/2", (-70000000000, -70000000000))
+    repository.backup("d")
+    repository.restore("again")
+    for name in ("1", "2"):
+        assert os.stat(f"{point}/again/a/{name}").st_mtime_ns == os.stat(f"{point}/d/a/{name}").st_mtime_ns
+    restic_check(repository)
+
+
+# --- types ---
+
+
+def test_incremental_costs_what_changed(repository, store):
+    full = repository.backup("d")
+    point = store.mount()
+    with open(point + "/d/a/b/c/new", "wb") as handle:
+        handle.write(os.urandom(5000))
+    done = repository.backup("d", kind="incremental")
+    assert done["compared"] and done["base"] == full["backup"]
+    assert done["files"] == 1 and done["stored"] < 40000
+    repository.restore("again")
+    restic_check(repository)
+
+
+def test_full_shares_nothing_with_earlier_ones(repository, area):
+    repository.backup("d")
+    before = repository.packs()
+    second = repository.backup("d")
+    for path in before:
+        os.chmod(path, 0o600)
+        with open(path, "r+b") as handle:
+            handle.write(b"\xff" * 64)
+    assert repository.json("restore", repository.path + "@" + second["backup"], area + "/out")["problem_count"] == 0
+    other = area + "/other"
+    repository.store.ok("init", other)
+    assert json.loads(repository.store.run("-s", other, "restore", repository.path + "@" + second["backup"], "d", "--json", env=SECRETS).out)["same"]
+
+
+def test_differential_needs_its_full_and_no_other(repository, store, area):
+    full = repository.backup("d")
+    point = store.mount()
+    before = repository.packs()
+    with open(point + "/d/first", "wb") as handle:
+        handle.write(os.urandom(300000))
+    repository.backup("d", kind="incremental")
+    between = repository.packs() - before
+    with open(point + "/d/second", "wb") as handle:
+        handle.write(os.urandom(300000))
+    last = repository.backup("d", kind="differential")
+    assert last["base"] == full["backup"] and last["compared"]
+    for path in between:
+        os.chmod(path, 0o600)
+        with open(path, "r+b") as handle:
+            handle.write(b"\xff" * 64)
+    repository.restore(area + "/out", last["backup"])
+    tree.assert_same(point + "/d", area + "/out")
+
+
+def test_several_datasets_are_backed_up_as_of_one_instant(repository, store):
+    store.ok("-s", store.path, "clone", "d@" + repository.backup("d")["snapshot"], "e")
+    rows = repository.backup("d", "e")
+    assert len({row["snapshot"] for row in rows}) == 1
+    assert {row["dataset"] for row in repository.backups()} == {"d", "e"}
+
+
+def test_only_snapshots_that_later_backups_need_stay(repository, store):
+    full = repository.backup("d")["snapshot"]
+    last = [repository.backup("d", kind="incremental")["snapshot"] for _ in range(3)][-1]
+    names = {row["name"] for row in json.loads(store.ok("-s", store.path, "snapshot", "list", "d", "--json"))}
+    assert names == {full, last}
+
+
+def test_there_must_be_a_base(repository):
+    assert "full" in repository.run("backup", "d", repository.path, "--type", "differential", code=program.NOT_FOUND).err
+
+
+# --- restic writes what we read ---
+
+
+def test_what_restic_backed_up_is_listed_verified_and_restored(store, source, area):
+    restic(area + "/made", "init")
+    restic(area + "/made", "backup", source)
+    repository = Repository(store, area + "/made", init=False)
+    assert [row["type"] for row in repository.backups()] == ["restic"]
+    assert repository.verify()["problem_count"] == 0
+    repository.restore("back", None, "--path", source.lstrip("/"))
+    tree.assert_same(source, exported(repository, "back", area))
+    repository.restore(area + "/out", None, "--path", source.lstrip("/"))
+    tree.assert_same(source, area + "/out")
+
+
+def test_both_programs_take_turns_on_one_repository(repository, store, source, area):
+    repository.backup("d")
+    restic(repository, "backup", source)
+    point = store.mount()
+    os.remove(point + "/d/a/9")
+    repository.backup("d", kind="incremental")
+    restic(repository, "forget", "--keep-last", "1", "--prune", "--group-by", "paths")
+    repository.verify()
+    repository.run("backup", "prune", repository.path)
+    restic_check(repository)
+    repository.restore("again", "d")
+    tree.assert_same(point + "/d", exported(repository, "again", area))
+    restic(repository, "restore", "latest", "--path", source, "--target", area + "/out")
+    tree.assert_same(source, area + "/out" + source)
+
+
+# --- forgetting and pruning ---
+
+
+def test_forget_keeps_by_rules(repository, store):
+    for _ in range(4):
+        repository.backup("d", kind="full", options=["--share"])
+    gone = repository.json("backup", "forget", repository.path, "--keep-last", "1", "--dry-run")
+    assert len(gone) == 3 and len(repository.backups()) == 4
+    repository.run("backup", "forget", repository.path, "--keep-last", "1")
+    assert len(repository.backups()) == 1
+    repository.run("backup", "forget", repository.path, code=program.USAGE)
+
+
+def test_prune_frees_what_no_backup_names_and_nothing_else(repository, store, area):
+    point = store.mount()
+    with open(point + "/d/big", "wb") as handle:
+        handle.write(os.urandom(8 << 20))
+    first = repository.backup("d")["backup"]
+    os.remove(point + "/d/big")
+    repository.backup("d", kind="incremental")
+    repository.run("backup", "forget", repository.path, first)
+    before = sum(os.path.getsize(path) for path in repository.packs())
+    would = repository.json("backup", "prune", repository.path, "--dry-run")["bytes_freed"]
+    assert would > 7 << 20 and sum(os.path.getsize(path) for path in repository.packs()) == before
+    repository.run("backup", "prune", repository.path)
+    assert before - sum(os.path.getsize(path) for path in repository.packs()) > 7 << 20
+    restic_check(repository)
+    repository.restore(area + "/out")
+    tree.assert_same(point + "/d", area + "/out")
+
+
+@pytest.mark.timeout(240)
+def test_random_histories_come_back_whole(repository, store, area, seed, rounds):
+    """Backups of random types between random changes, forgotten and pruned at random by either program."""
+    chance = random.Random(seed)
+    point = store.mount()
+    identities = {}
+    for _ in range(12 * rounds):
+        for _ in range(chance.randrange(6)):
+            name = f"{point}/d/a/{chance.randrange(70)}"
+            if chance.random() < 0.3 and os.path.exists(name):
+                os.remove(name)
+            else:
+                with open(name, "ab" if chance.random() < 0.5 else "wb") as handle:
+                    handle.write(chance.randbytes(chance.choice([10, 5000, 200000])))
+        row = repository.backup("d", kind=chance.choice(["full", "incremental", "differential"]) if identities else "full")
+        identities[row["backup"]] = row["identity"]
+        if chance.random() < 0.3:
+            victim = chance.choice(list(identities))
+            fulls = [row["backup"] for row in repository.backups() if row["type"] == "full"]
+            if len(identities) > 1 and [victim] != fulls:
+                repository.run("backup", "forget", repository.path, victim)
+                del identities[victim]
+        if chance.random() < 0.3:
+            if chance.random() < 0.7:
+                repository.run("backup", "prune", repository.path)
+            else:
+                restic(repository, "prune")
+    assert {row["backup"] for row in repository.backups()} == set(identities)
+    restic_check(repository)
+    for number, (name, identity) in enumerate(identities.items()):
+        done = repository.json("restore", f"{repository.path}@{name}", f"back{number}")
+        assert done["same"] and done["identity"] == identity
+
+
+# --- passwords ---
+
+
+def test_every_password_opens_the_repository_until_it_is_removed(repository):
+    repository.backup("d")
+    other = {"CORPUSFS_PASSWORD": "another"}
+    repository.run("backup", "list", repository.path, code=program.PERMISSION, secrets=other)
+    repository.run("backup", "key", "add", repository.path, secrets={**SECRETS, "CORPUSFS_NEW_PASSWORD": "another"})
+    repository.run("backup", "list", repository.path, secrets=other)
+    own = [row["key"] for row in repository.json("backup", "key", "list", repository.path) if row["current"]]
+    assert "is that of the password" in repository.run("backup", "key", "remove", repository.path, own[0], code=program.USAGE).err
+    repository.run("backup", "key", "remove", repository.path, own[0][:10], secrets=other)
+    assert "password is wrong" in repository.run("backup", "list", repository.path, code=program.PERMISSION).err
+
+
+def test_password_comes_from_a_file_or_a_command(repository, area):
+    with open(area + "/password", "w", encoding="ascii") as handle:
+        handle.write(PASSWORD + "\n")
+    nothing = {"HOME": "/"}
+    repository.run("backup", "list", repository.path, "--password-file", area + "/password", secrets=nothing)
+    repository.run("backup", "list", repository.path, "--password-command", f"echo '{PASSWORD}'", secrets=nothing)
+    repository.run("backup", "list", repository.path, "--password-command", "false", code=program.USAGE, secrets=nothing)

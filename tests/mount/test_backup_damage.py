@@ -1,0 +1,120 @@
+"""Repositories that are damaged, locked, or left by programs that were killed."""
+
+import glob
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import program, tree
+from harness.repository import SECRETS, restic_check
+
+
+def flip(path, chance):
+    os.chmod(path, 0o600)
+    with open(path, "r+b") as handle:
+        at = chance.randrange(os.path.getsize(path))
+        handle.seek(at)
+        byte = handle.read(1)[0]
+        handle.seek(at)
+        handle.write(bytes([byte ^ 1 << chance.randrange(8)]))
+
+
+@pytest.mark.timeout(240)
+def test_every_damaged_file_is_named_and_no_wrong_byte_comes_back(repository, source, area, seed):
+    repository.backup("d")
+    chance = random.Random(seed)
+    good = tree.scan(source)
+    shutil.copytree(repository.path, area + "/good")
+    for number, path in enumerate(sorted(glob.glob(repository.path + "/*/*") + glob.glob(repository.path + "/data/*/*"))):
+        if not os.path.isfile(path):
+            continue
+        flip(path, chance)
+        found = repository.store.run("-s", repository.store.path, "backup", "verify", repository.path, "--data", env=SECRETS)
+        assert found.code != 0, f"{path} is damaged, and verify is content"
+        repository.store.run("restore", repository.path, f"{area}/out{number}", env=SECRETS)
+        if os.path.isdir(f"{area}/out{number}"):
+            for name, row in tree.scan(f"{area}/out{number}").items():
+                if "content" in row:
+                    assert row["content"] == good[name]["content"], f"{name} is wrong after damage of {path}"
+        shutil.rmtree(f"{area}/out{number}", ignore_errors=True)
+        shutil.copy(f"{area}/good/{os.path.relpath(path, repository.path)}", path)
+    assert repository.verify()["problem_count"] == 0
+
+
+def test_keep_going_leaves_out_what_is_damaged_and_names_it(repository, source, area):
+    repository.backup("d")
+    big = max(repository.packs(), key=os.path.getsize)
+    os.chmod(big, 0o600)
+    with open(big, "r+b") as handle:
+        handle.seek(1000)
+        handle.write(b"damage")
+    assert "damaged" in repository.restore(area + "/out", code=program.DAMAGED).err
+    done = repository.json("restore", repository.path, area + "/rest", "--keep-going", code=program.FAILED)
+    assert done["problem_count"] >= 1
+    left, right = tree.scan(source), tree.scan(area + "/rest")
+    missing = set(left) - set(right)
+    assert missing and missing <= {"./" + row["path"] for row in done["problems"]} | {name for name in left if "same as" in left[name]}
+    assert all(row.get("content") == left[name].get("content") for name, row in right.items())
+
+
+def test_prune_removes_nothing_while_a_backup_is_damaged(repository):
+    repository.backup("d")
+    smallest = sorted(repository.packs(), key=os.path.getsize)[:2]
+    for path in smallest:
+        os.remove(path)
+    before = repository.packs()
+    assert repository.run("backup", "prune", repository.path, code=program.DAMAGED).err
+    assert repository.packs() == before
+
+
+def test_what_is_no_repository_or_is_locked_is_said(repository, area):
+    os.mkdir(area + "/empty")
+    assert "no repository" in repository.run("backup", "list", area + "/empty", code=program.NOT_FOUND).err
+    assert "already" in repository.run("backup", "init", repository.path, code=program.EXISTS).err
+    repository.backup("d")
+    with subprocess.Popen(
+        [program.binary(), "backup", "verify", repository.path, "--data"], env={**os.environ, **SECRETS}, stdout=subprocess.DEVNULL
+    ) as other:
+        while not os.listdir(repository.path + "/locks") and other.poll() is None:
+            time.sleep(0.01)
+        other.send_signal(signal.SIGSTOP)
+        refused = repository.run("backup", "prune", repository.path, code=program.BUSY)
+        assert f"process {other.pid}" in refused.err
+        other.kill()
+        other.wait()
+    repository.run("backup", "prune", repository.path)
+    assert repository.json("backup", "unlock", repository.path)["removed"] == 1
+
+
+# --- kills ---
+
+
+@pytest.mark.timeout(240)
+def test_killed_backups_and_prunes_leave_a_valid_repository(repository, store, area, seed, rounds):
+    chance = random.Random(seed)
+    repository.backup("d")
+    for number in range(12 * rounds):
+        change = f"{area}/change"
+        with open(change, "wb") as handle:
+            handle.write(os.urandom(3 << 20))
+        args = [["backup", "d", repository.path, "--type", "full"], ["backup", "prune", repository.path]][number % 2]
+        with subprocess.Popen(
+            [store.binary, "-s", store.path, *args], env={**os.environ, **SECRETS}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as victim:
+            time.sleep(chance.uniform(0.1, 0.9))
+            victim.kill()
+            victim.wait()
+        listed = repository.backups()
+        if number % 2 and len(listed) > 1:
+            repository.run("backup", "forget", repository.path, listed[0]["backup"])
+    repository.run("backup", "unlock", repository.path)
+    assert repository.verify()["problem_count"] == 0
+    restic_check(repository)
+    repository.run("backup", "prune", repository.path)
+    repository.restore("again")
+    restic_check(repository)

@@ -1,0 +1,114 @@
+/* Trees: what is written is read again, also what others form otherwise. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "lib/repository/node.h"
+
+static struct node *copy_of; /* the node that was read last; what it has is owned */
+
+static int keep(void *arg, struct node *node)
+{
+	size_t *count = arg;
+
+	node_clear(copy_of);
+	*copy_of = *node;
+	*node = (struct node){0};
+	return (int)(++*count == 0);
+}
+
+static int read_one(const char *json)
+{
+	size_t count = 0;
+	int r = tree_read(json, strlen(json), keep, &count);
+
+	return r < 0 ? r : (int)count;
+}
+
+static void test_node_comes_back_with_all_it_has(void **state)
+{
+	struct node node = {.name = (char *)"a\xff\"\n", .mode = S_IFREG | 04644, .mtime = {-5, 7}, .atime = {1, 0}, .ctime = {2, 3}, .uid = 4,
+	                    .gid = 0xffffffff, .inode = 1ULL << 62, .device_id = 9, .links = 2, .size = 1ULL << 40};
+	struct node found = {0};
+	AUTO_BUF json = BUF_INIT;
+
+	copy_of = &found;
+	array_add(&node.xattrs, (struct node_xattr){(char *)"user.x", (uint8_t *)"\0\xff", 2});
+	array_add(&node.content, blob_id_of("a", 1));
+	array_add(&node.content, blob_id_of("b", 1));
+	tree_begin(&json);
+	tree_add(&json, &node);
+	tree_end(&json);
+	buf_add_u8(&json, 0);
+	assert_int_equal(read_one((char *)json.data), 1);
+	assert_string_equal(found.name, node.name);
+	assert_true(found.mode == node.mode && found.uid == 4 && found.gid == 0xffffffff && found.inode == 1ULL << 62 && found.links == 2);
+	assert_true(found.size == node.size && found.mtime.tv_sec == -5 && found.mtime.tv_nsec == 7);
+	assert_int_equal(found.xattrs.count, 1);
+	assert_memory_equal(found.xattrs.items[0].value, "\0\xff", 2);
+	assert_int_equal(found.content.count, 2);
+	assert_true(blob_id_equal(&found.content.items[1], &node.content.items[1]));
+	array_clear(&node.xattrs);
+	array_clear(&node.content);
+	node_clear(&found);
+}
+
+static void test_target_that_is_not_utf8_comes_back(void **state)
+{
+	struct node node = {.name = (char *)"l", .mode = S_IFLNK | 0777, .target = (char *)"\xff/x"}, found = {0};
+	AUTO_BUF json = BUF_INIT;
+
+	copy_of = &found;
+	tree_begin(&json);
+	tree_add(&json, &node);
+	tree_end(&json);
+	buf_add_u8(&json, 0);
+	assert_int_equal(read_one((char *)json.data), 1);
+	assert_string_equal(found.target, "\xff/x");
+	node_clear(&found);
+}
+
+static void test_trees_are_read_however_they_are_formed(void **state)
+{
+	struct node found = {0};
+
+	copy_of = &found;
+	assert_int_equal(read_one("{\"nodes\":[]}\n"), 0);
+	assert_int_equal(read_one("{\"nodes\":null}"), 0);
+	assert_int_equal(read_one("{ \"nodes\" : [ {\"name\":\"a\",\"type\":\"dir\"} ] }"), 1);
+	assert_int_equal(read_one("{\"nodes\":[{\"name\":\"a\",\"type\":\"dir\"},{\"name\":\"b\",\"type\":\"file\",\"content\":[]}]}"), 2);
+	node_clear(&found);
+}
+
+static void test_what_is_no_tree_is_refused(void **state)
+{
+	static const char *const bad[] = {
+		"", "[]", "{}", "{\"nodes\":[{}]}", "{\"nodes\":[{\"name\":\"a\"}]}", "{\"nodes\":[{\"name\":\"a\",\"type\":\"dir\"}",
+		"{\"nodes\":[{\"name\":\"a\",\"type\":\"dir\"},]}", "{\"nodes\":[{\"name\":\"a\",\"type\":\"file\",\"content\":[\"12\"]}]}",
+		"{\"nodes\":[{\"name\":\"a\",\"type\":\"dir\",\"mtime\":\"yesterday\"}]}", "{\"nodes\":[{\"name\":\"\\\\x0\",\"type\":\"dir\"}]}",
+	};
+	struct node found = {0};
+
+	copy_of = &found;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(read_one(bad[i]), -EBADMSG);
+	node_clear(&found);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_node_comes_back_with_all_it_has),
+		cmocka_unit_test(test_target_that_is_not_utf8_comes_back),
+		cmocka_unit_test(test_trees_are_read_however_they_are_formed),
+		cmocka_unit_test(test_what_is_no_tree_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
