@@ -243,6 +243,8 @@ const struct command snapshot_commands[] = {
 	{.name = "snapshot hold",
          .operands = "DATASET@NAME TAG",
          .summary = "keep a snapshot from being removed",
+         .details = "TAG says why, and ends the hold: corpusfs snapshot release DATASET@NAME TAG.\n"
+                    "A snapshot may have several.\n",
          .min = 2,
          .max = 2,
          .run = run_hold},
@@ -263,6 +265,7 @@ const struct command snapshot_commands[] = {
 	{.name = "clone",
          .operands = "DATASET@NAME NEW",
          .summary = "make a dataset from a snapshot",
+         .details = "NEW starts as the snapshot and shares its data; both live on independently.\n",
          .min = 2,
          .max = 2,
          .run = run_clone},

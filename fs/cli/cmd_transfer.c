@@ -251,7 +251,8 @@ const struct command transfer_commands[] = {
          .operands = "DATASET[@NAME][/PATH] DEST",
          .summary = "give out a directory or an archive",
          .details = "DEST is a directory that is empty or not there yet, an archive if its name ends\n"
-                    "in .tar, .tar.zst, .tar.gz or .zip, or - for a tar on standard output. What DEST\n"
+                    "in .tar, .tar.zst, .tar.gz or .zip, or - for a tar on standard output. A\n"
+                    "directory called like another archive has a slash behind: data.rar/. What DEST\n"
                     "did not take of a file is listed, and the exit code is 1. An export to a\n"
                     "directory that was interrupted is simply run again.\n",
          .min = 2,
