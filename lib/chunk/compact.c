@@ -39,6 +39,14 @@ static bool is_wasteful(const struct chunk_set *set, uint64_t first, uint64_t la
 	return records > living + living / WASTE_SHARE + WASTE_MIN;
 }
 
+/* What the table holds is written anew so far as it lives: on a full disk, where all of it is dead, that takes no room. */
+static uint64_t living_bytes(const struct chunk_set *set, const struct backend_table *table)
+{
+	uint64_t living = chunk_set_count(set, table->first, table->last + 1);
+
+	return table->records > living ? table->bytes / table->records * living : table->bytes;
+}
+
 static int by_first(const void *a, const void *b)
 {
 	const struct backend_table *left = a, *right = b;
@@ -46,7 +54,8 @@ static int by_first(const void *a, const void *b)
 	return left->first < right->first ? -1 : left->first > right->first;
 }
 
-static int compact_all(struct chunks *chunks, const struct tables *tables, bool (*stop)(void *arg), void *arg)
+static int compact_all(struct chunks *chunks, const struct chunk_set *set, const struct tables *tables, bool (*stop)(void *arg),
+		       void *arg)
 {
 	int ret = 0;
 
@@ -55,7 +64,7 @@ static int compact_all(struct chunks *chunks, const struct tables *tables, bool 
 		uint64_t last = i + 1 < tables->count ? table[1].first - 1 : tables->last;
 
 		if (last >= table->first)
-			ret = backend_compact(chunks->backend, table->first, last, table->bytes);
+			ret = backend_compact(chunks->backend, table->first, last, living_bytes(set, table));
 		if (ret == -EBADMSG)
 			ret = 0;
 	}
@@ -76,14 +85,14 @@ static int compact_tables(struct chunks *chunks, const struct chunk_set *set, st
 
 		if (!is_wasteful(set, table->first, table->last, table->records))
 			continue;
-		ret = backend_compact(chunks->backend, table->first, table->last, table->bytes);
+		ret = backend_compact(chunks->backend, table->first, table->last, living_bytes(set, table));
 		done += !ret;
 		if (ret == -EBADMSG) /* what is damaged stays where it is */
 			ret = 0;
 	}
 	/* Tables whose ids overlap may hide what is dead in them from one another. */
 	if (!ret && !done)
-		return compact_all(chunks, tables, stop, arg);
+		return compact_all(chunks, set, tables, stop, arg);
 	return ret ? ret : 1;
 }
 

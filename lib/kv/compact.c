@@ -14,7 +14,7 @@
 #define WASTE_SHARE 5
 #define WASTE_MIN 1000
 /* What a merge may need on the disk before its inputs go. */
-#define ROOM_MIN (64ULL << 20)
+#define ROOM_MIN (16ULL << 20)
 
 int kv_flush(struct kv *kv)
 {

@@ -52,7 +52,7 @@ struct kv {
 extern const char *const kv_family_names[KV_HANDLE_COUNT];
 
 /* Options of the database and of each column family; `memtable_bytes` and so on as in kv_open. */
-void kv_setup_init(struct kv_setup *setup, const struct kv_options *options);
+void kv_setup_init(struct kv_setup *setup, const struct kv_options *options, const char *path);
 void kv_setup_accept_tables(struct kv_setup *setup); /* that are missing or short: reading them fails, opening does not */
 void kv_setup_clear(struct kv_setup *setup);
 

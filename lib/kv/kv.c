@@ -192,7 +192,7 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 	kv->check = options->check;
 	kv->check_arg = options->check_arg;
 	pthread_mutex_init(&kv->mutex, NULL);
-	kv_setup_init(&kv->setup, options);
+	kv_setup_init(&kv->setup, options, path);
 	result = prepare(kv, options, err);
 	char *message = result == 0 ? open_native(kv, options) : NULL;
 	if (message)

@@ -1,3 +1,4 @@
+#include <sys/statvfs.h>
 
 #include "lib/base/descriptors.h"
 #include "lib/kv/damage.h"
@@ -8,6 +9,9 @@
 #define TABLE_FORMAT 5
 #define BLOOM_BITS_PER_KEY 10
 #define PINS 4096 /* of chunks' blocks that nobody reads: none */
+#define LOG_MIN (64 * MIB)
+#define LOG_FLOOR (16 * MIB) /* on a small disk */
+#define LOG_SHARE 64 /* of a larger one */
 #define DESCRIPTORS_PLENTY 65536
 #define DESCRIPTORS_FEW 64
 
@@ -104,7 +108,21 @@ static int descriptors(void)
 	return limit >= DESCRIPTORS_PLENTY ? -1 : (int)MAX(limit / 2, (uint64_t)DESCRIPTORS_FEW);
 }
 
-static rocksdb_options_t *database_options(const struct kv_options *options)
+/*
+ * What the log may take. Rarely written families must not keep old logs alive, which an opening after a crash replays. And on a small disk
+ * it stays well below what is kept free for deletions (lib/tree/content/space.c), so that room which it takes is never missed.
+ */
+static uint64_t log_limit(const char *path, uint64_t memtable_bytes)
+{
+	struct statvfs disk;
+	uint64_t limit = MAX(2 * memtable_bytes, LOG_MIN);
+
+	if (statvfs(path, &disk) == 0)
+		limit = MIN(limit, MAX((uint64_t)disk.f_blocks * disk.f_frsize / LOG_SHARE, LOG_FLOOR));
+	return limit;
+}
+
+static rocksdb_options_t *database_options(const struct kv_options *options, const char *path)
 {
 	rocksdb_options_t *opt = rocksdb_options_create();
 
@@ -115,8 +133,7 @@ static rocksdb_options_t *database_options(const struct kv_options *options)
 	rocksdb_options_set_max_background_jobs(opt, (int)MAX(options->threads, 2U));
 	/* All files are opened, and so found to be there and complete, before the store is used. */
 	rocksdb_options_set_max_open_files(opt, descriptors());
-	/* Rarely written families must not keep old logs alive: this bounds what an opening after a crash replays. */
-	rocksdb_options_set_max_total_wal_size(opt, MAX(2 * options->memtable_bytes, 64 * MIB));
+	rocksdb_options_set_max_total_wal_size(opt, log_limit(path, options->memtable_bytes));
 	rocksdb_options_set_wal_recovery_mode(opt, rocksdb_point_in_time_recovery);
 	rocksdb_options_set_manual_wal_flush(opt, 0);
 	/* Writing out early keeps a later fsync short. */
@@ -129,11 +146,11 @@ static rocksdb_options_t *database_options(const struct kv_options *options)
 	return opt;
 }
 
-void kv_setup_init(struct kv_setup *setup, const struct kv_options *options)
+void kv_setup_init(struct kv_setup *setup, const struct kv_options *options, const char *path)
 {
 	setup->cache = rocksdb_cache_create_lru(MAX(options->cache_bytes, MIB));
 	setup->pins = rocksdb_cache_create_lru(PINS);
-	setup->db = database_options(options);
+	setup->db = database_options(options, path);
 	for (int i = 0; i < KV_HANDLE_COUNT; i++)
 		setup->families[i] = family_options(i, options, setup);
 }

@@ -27,6 +27,7 @@
 #include "lib/reclaim/prune.h"
 #include "lib/reclaim/repack.h"
 #include "lib/store/catalog_records.h"
+#include "lib/tree/content/tree.h"
 #include "lib/tree/records/all_versions.h"
 #include "lib/tree/records/dropped.h"
 #include "lib/tree/records/readers.h"
@@ -37,6 +38,7 @@
 /* or when so much of what the chunks take was dropped. */
 #define DROPPED_SHARE 4
 #define DROPPED_MIN (32U << 20)
+#define DROPPED_SHORT (1U << 20)
 
 /* Repacking makes nothing that is to be repacked, but writers do meanwhile. */
 #define ROUNDS_MAX 8
@@ -64,12 +66,21 @@ static int start_phase(struct run *run, const char *phase, uint64_t total)
 	return tell(run);
 }
 
+/* Where the disk has no room, less is worth it. */
+static uint64_t dropped_enough(struct store *store)
+{
+	struct tree_usage usage;
+
+	tree_usage(store->tree, &usage);
+	return usage.free_bytes < DROPPED_MIN ? DROPPED_SHORT : MAX(chunks_disk_bytes(store->chunks) / DROPPED_SHARE, DROPPED_MIN);
+}
+
 bool gc_wanted(struct store *store)
 {
-	uint64_t kept = atomic_load(&store->kept_keys), enough = chunks_disk_bytes(store->chunks) / DROPPED_SHARE;
+	uint64_t kept = atomic_load(&store->kept_keys);
 
 	return atomic_load(&store->sweep_due) || prune_wanted(store) ||
-	       chunks_estimate(store->chunks) > kept + kept / GROWTH_SHARE + GROWTH_MIN || dropped_bytes(store->tree) > MAX(enough, DROPPED_MIN);
+	       chunks_estimate(store->chunks) > kept + kept / GROWTH_SHARE + GROWTH_MIN || dropped_bytes(store->tree) > dropped_enough(store);
 }
 
 uint64_t gc_dropped_bytes(struct store *store)

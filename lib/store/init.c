@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
@@ -19,6 +20,7 @@
 #include "lib/store/store_dir.h"
 #include "lib/store/lock.h"
 #include "lib/store/store.h"
+#include "lib/tree/content/space.h"
 
 static int check_parameters(const struct store_parameters *parameters, struct error *err)
 {
@@ -203,6 +205,22 @@ static int make_locked(const struct store_dir *dir, const struct store_parameter
 	return result;
 }
 
+/* On a disk of not much more than the reserve nothing could ever be written. */
+static int check_disk(const struct store_dir *dir, struct error *err)
+{
+	struct statvfs disk;
+
+	if (fstatvfs(dir->fd, &disk) < 0)
+		return 0;
+	uint64_t bytes = (uint64_t)disk.f_blocks * disk.f_frsize, reserve = space_reserve(bytes);
+	if (bytes >= 2 * reserve)
+		return 0;
+	error_set(err, -ENOSPC, "%s: the disk is too small: it holds %llu MiB, and a store keeps %llu MiB of it free", dir->path,
+		  (unsigned long long)(bytes >> 20), (unsigned long long)(reserve >> 20));
+	error_hint(err, "use a disk of at least %llu MiB", (unsigned long long)(2 * reserve >> 20));
+	return -ENOSPC;
+}
+
 int store_init(const char *path, const struct store_parameters *parameters, struct error *err)
 {
 	static const struct store_parameters defaults = {.chunk_min = 16384, .chunk_average = 65536, .chunk_max = 262144};
@@ -218,6 +236,8 @@ int store_init(const char *path, const struct store_parameters *parameters, stru
 	if (!made && errno != EEXIST)
 		return error_set(err, -errno, "cannot make the directory %s: %s", path, strerror(errno));
 	result = store_dir_open(path, &dir, err);
+	if (result == 0)
+		result = check_disk(&dir, err);
 	if (result == 0)
 		result = make_locked(&dir, parameters, err);
 	store_dir_close(&dir);

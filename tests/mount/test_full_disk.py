@@ -1,6 +1,7 @@
 """A full disk: writes fail with ENOSPC, reads and deletes go on, writes resume by themselves once there is space."""
 
 import os
+import random
 
 import pytest
 
@@ -205,3 +206,79 @@ def test_df_shows_little_when_there_is_no_space_left(small):
         assert info.f_bavail * info.f_frsize < 16 * MIB
     finally:
         os.close(fd)
+
+
+def fill_with_files(fs, first, chance):
+    """Synced files of 20 to 200 KB until there is no room; the names."""
+    names = []
+    for number in range(first, first + 20000):
+        result = put(f"{fs}/{number}", chance.randbytes(chance.randrange(20000, 200000)))
+        if result != "ok":
+            assert result == "ENOSPC"
+            return names
+        names.append(f"{fs}/{number}")
+    raise AssertionError("the disk is never full")
+
+
+def took(store):
+    """The log, in bytes."""
+    folder = next(entry.path for entry in os.scandir(store.path) if entry.name.startswith("db"))
+    return sum(entry.stat().st_size for entry in os.scandir(folder) if entry.name.endswith(".log"))
+
+
+def available(path):
+    info = os.statvfs(path)
+    return info.f_bavail * info.f_frsize
+
+
+def empty(fs):
+    """All files, and the snapshot."""
+    for name in os.listdir(fs):
+        os.unlink(f"{fs}/{name}")
+    if os.path.exists(fs + "/.snapshots/s"):
+        os.rmdir(fs + "/.snapshots/s")
+
+
+@pytest.fixture
+def sized(run, area, size):
+    disk = area + "/disk"
+    make_ext4(area + "/image", disk, size * MIB)
+    store = Store(area, run.mark, run.home, path=disk + "/store")
+    store.expected.append("space|ENOSPC")
+    yield store
+    try:
+        store.close()
+    finally:
+        procs.detach(disk)
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("size, turns", [(256, 3), (300, 2), (345, 2), (1024, 1)])
+def test_what_is_deleted_on_a_full_disk_comes_back(sized, size, turns):
+    """Again and again, with a snapshot, and without a remount."""
+    chance = random.Random(size)
+    sized.init()
+    fs = sized.mount(sized.area + "/mnt") + "/d"
+    sized.create("d")
+    for turn in range(turns):
+        before = available(fs)
+        if size > 512:
+            assert put(fs + "/large", os.urandom((size - 512) * MIB)) == "ok"
+        fill_with_files(fs, 20000 * turn, chance)
+        content = sum(os.stat(f"{fs}/{name}").st_size for name in os.listdir(fs))
+        assert content > 0.75 * before and took(sized) < 64 * MIB, f"{content / MIB} of {before / MIB} MiB, {took(sized) / MIB} MiB of log"
+        if turn % 2 == 0:
+            assert posix.outcome(os.mkdir, fs + "/.snapshots/s") in ("ok", "ENOSPC")
+        empty(fs)
+        if turn % 2 == 1:
+            sized.ok("-s", sized.path, "gc")
+        procs.poll(lambda: available(fs) > before - 24 * MIB, 30 * program.scale(), "the room comes back", 0.2)
+        assert put(fs + "/again", os.urandom(MIB)) == "ok"
+    sized.umount()
+
+
+@pytest.mark.parametrize("size", [100])
+def test_store_is_not_made_on_a_disk_that_is_too_small(sized):
+    result = sized.run("init", sized.path)
+    assert result.code == program.NO_SPACE and "too small" in result.err and "128 MiB" in result.err, result
+    assert not os.path.exists(sized.path)

@@ -35,6 +35,11 @@ static int look(struct space *space)
 	return 0;
 }
 
+uint64_t space_reserve(uint64_t disk_bytes)
+{
+	return MIN(MAX(disk_bytes / 50, RESERVE_MIN), RESERVE_MAX);
+}
+
 int space_new(const char *path, uint64_t reserve, struct space **ret_space)
 {
 	struct space *space = xcalloc(1, sizeof(*space));
@@ -44,11 +49,8 @@ int space_new(const char *path, uint64_t reserve, struct space **ret_space)
 	space->path = xstrdup(path);
 	space->reserve = reserve;
 	mutex_init(&space->lock, LOCK_SPACE);
-	if (reserve == 0 && statvfs(path, &stat) == 0) {
-		uint64_t share = (uint64_t)stat.f_blocks * stat.f_frsize / 50;
-
-		space->reserve = MIN(MAX(share, RESERVE_MIN), RESERVE_MAX);
-	}
+	if (reserve == 0 && statvfs(path, &stat) == 0)
+		space->reserve = space_reserve((uint64_t)stat.f_blocks * stat.f_frsize);
 	result = look(space);
 	if (result < 0) {
 		space_free(space);

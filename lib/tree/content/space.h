@@ -11,6 +11,9 @@
 
 struct space;
 
+/* What is kept free of a disk of so many bytes. */
+uint64_t space_reserve(uint64_t disk_bytes);
+
 WARN_UNUSED int space_new(const char *path, uint64_t reserve, struct space **ret_space); /* reserve 0: chosen by the size of the disk */
 void space_free(struct space *space);
 WARN_UNUSED int space_check(struct space *space, uint64_t bytes); /* -ENOSPC; looks at the disk at most every 100 ms or 16 MiB */
