@@ -1,5 +1,6 @@
 """The ways of keeping data that are compared: each one directory to read from, and a fresh one to write into."""
 
+import json
 import os
 import shutil
 
@@ -31,11 +32,9 @@ class Way:
         self.machine.drop()
 
     def take_fresh(self, kind):
-        """library(kind) as of this moment, at a place that was never read; drop_fresh() gives it up."""
+        """As library(kind), of data that came in a moment ago; cold."""
+        self.cold()
         return self.library(kind)
-
-    def drop_fresh(self):
-        pass
 
     def close(self):
         """Unmounted, no process left."""
@@ -223,6 +222,10 @@ class Store:
     def sync(self):
         self.run("sync", limit=180)
 
+    def wait_for_identity(self, snapshot):
+        """So that nobody computes it while something is measured."""
+        procs.poll(lambda: "identity" in json.loads(self.run("snapshot", "show", "--json", snapshot)[1]), 180, f"the identity of {snapshot} is known")
+
 
 class Corpusfs(Way):
     """`program` is the binary. Its library is one store, filled by cp through the mount."""
@@ -245,6 +248,7 @@ class Corpusfs(Way):
         self.machine.run("cp", "-r", self.data.path(kind), self.store.point + "/d", limit=300)
         self.filled.add(kind)
         self.store.run("snapshot", "create", f"d@{len(self.filled)}")
+        self.store.wait_for_identity(f"d@{len(self.filled)}")
         self.store.stop()
         self.store.snapshot = str(len(self.filled))
 
@@ -305,13 +309,16 @@ class Snapshot(Way):
     def cold(self):
         self.corpusfs.cold()
 
-
     def take_fresh(self, kind):
-        self.corpusfs.store.run("snapshot", "create", "d@fresh")
-        return f"{self.corpusfs.store.point}/d/.snapshots/fresh/{kind}"
-
-    def drop_fresh(self):
-        self.corpusfs.store.run("snapshot", "destroy", "d@fresh")
+        """Nobody has read any of it but cp. So its identity is computed while it is read."""
+        root, store = self.corpusfs.scratch(), self.corpusfs.fresh
+        self.machine.run("cp", "-r", self.data.path(kind), root, limit=300)
+        store.run("snapshot", "create", "d@fresh")
+        store.stop()
+        self.machine.drop()
+        store.snapshot = "fresh"
+        store.start()
+        return f"{store.view}/{kind}"
 
 
 class Grown(Way):

@@ -14,7 +14,7 @@
 
 struct job {
 	struct list list;
-	float *waits; /* seconds for each file; shared by the processes */
+	float *waits; /* seconds for each file or read; shared by the processes */
 	uint64_t count, seed;
 	const int *fds;
 	const uint64_t *sizes;
@@ -63,25 +63,31 @@ static int by_length(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
+/* Runs `slot` in so many processes, and prints how long all of it and each of `count` took. */
+static void run_waits(struct job *job, size_t count, const char *processes, uint64_t (*slot)(unsigned, unsigned, void *))
+{
+	uint64_t bytes;
+	double seconds;
+
+	job->waits = mmap(NULL, count * sizeof(*job->waits), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (job->waits == MAP_FAILED)
+		fail("no memory", "results");
+	seconds = in_processes((unsigned)number(processes), slot, job, &bytes);
+	qsort(job->waits, count, sizeof(*job->waits), by_length);
+	printf("{\"seconds\": %.6f, \"ops\": %zu, \"bytes\": %llu, \"p50\": %.1f, \"p99\": %.1f}\n", seconds, count, (unsigned long long)bytes,
+	       1e6 * (double)job->waits[count / 2], 1e6 * (double)job->waits[count * 99 / 100]);
+}
+
 /* The list's order, or a random one; COUNT 0: all of it. */
 static void read_files(char **arguments)
 {
 	struct job job = { 0 };
 	const size_t most = number(arguments[4]);
-	uint64_t bytes;
-	double seconds;
 
 	list_load(&job.list, arguments[0], arguments[1], number(arguments[2]));
 	if (most && most < job.list.count)
 		job.list.count = most;
-	job.waits = mmap(NULL, job.list.count * sizeof(*job.waits), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (job.waits == MAP_FAILED)
-		fail("no memory", arguments[1]);
-	seconds = in_processes((unsigned)number(arguments[3]), read_slot, &job, &bytes);
-	qsort(job.waits, job.list.count, sizeof(*job.waits), by_length);
-	printf("{\"seconds\": %.6f, \"ops\": %llu, \"bytes\": %llu, \"p50\": %.1f, \"p99\": %.1f}\n", seconds,
-	       (unsigned long long)job.list.count, (unsigned long long)bytes, 1e6 * (double)job.waits[job.list.count / 2],
-	       1e6 * (double)job.waits[job.list.count * 99 / 100]);
+	run_waits(&job, job.list.count, arguments[3], read_slot);
 }
 
 static uint64_t pread_slot(unsigned slot, unsigned of, void *argument)
@@ -94,9 +100,11 @@ static uint64_t pread_slot(unsigned slot, unsigned of, void *argument)
 	for (uint64_t i = slot; i < job->count; i += of) {
 		size_t file = random_next(&r) % job->list.count;
 		uint64_t offset = random_next(&r) % (job->sizes[file] / PAGE) * PAGE;
+		const double start = now();
 
 		if (pread(job->fds[file], buffer, PAGE, (off_t)offset) != PAGE)
 			fail("read", job->list.paths[file]);
+		job->waits[i] = (float)(now() - start);
 		bytes += PAGE;
 	}
 	return bytes;
@@ -105,8 +113,6 @@ static uint64_t pread_slot(unsigned slot, unsigned of, void *argument)
 static void pread_files(char **arguments)
 {
 	struct job job = { .count = number(arguments[2]), .seed = number(arguments[3]) };
-	uint64_t bytes;
-	double seconds;
 
 	list_load(&job.list, arguments[0], arguments[1], 0);
 	int *fds = calloc(job.list.count, sizeof(*fds));
@@ -122,8 +128,7 @@ static void pread_files(char **arguments)
 	}
 	job.fds = fds;
 	job.sizes = sizes;
-	seconds = in_processes((unsigned)number(arguments[4]), pread_slot, &job, &bytes);
-	print_result(seconds, job.count, bytes);
+	run_waits(&job, job.count, arguments[4], pread_slot);
 	free(fds);
 	free(sizes);
 }
