@@ -45,8 +45,10 @@ struct kv {
 	atomic_uint ingesting;
 	atomic_bool log_suspect;         /* a write failed: the log may not be touched but through RocksDB's own check (kv_sync) */
 	atomic_bool was_full;            /* RocksDB has met a full disk: see kv_takes_files */
-	pthread_mutex_t mutex;           /* guards message */
+	pthread_mutex_t mutex;           /* guards all below */
 	char message[KV_MESSAGE_MAX];
+	char damage[KV_MESSAGE_MAX];     /* the last message of damage; "": none */
+	bool damage_new;                 /* nobody was told of it */
 };
 
 extern const char *const kv_family_names[KV_HANDLE_COUNT];

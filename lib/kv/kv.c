@@ -49,6 +49,10 @@ int kv_result(struct kv *kv, char *message)
 
 	pthread_mutex_lock(&kv->mutex);
 	snprintf(kv->message, sizeof(kv->message), "%s", text);
+	if (result == -EBADMSG && strcmp(kv->damage, kv->message) != 0) {
+		memcpy(kv->damage, kv->message, sizeof(kv->damage));
+		kv->damage_new = true;
+	}
 	pthread_mutex_unlock(&kv->mutex);
 	rocksdb_free(message);
 	if (result == -EBADMSG)
@@ -63,6 +67,18 @@ int kv_change_result(struct kv *kv, char *message)
 	if (result == -ENOSPC)
 		atomic_store(&kv->was_full, true);
 	return result;
+}
+
+bool kv_damage_told(struct kv *kv, char ret_text[KV_MESSAGE_MAX])
+{
+	bool told;
+
+	pthread_mutex_lock(&kv->mutex);
+	told = kv->damage_new;
+	kv->damage_new = false;
+	memcpy(ret_text, kv->damage, KV_MESSAGE_MAX);
+	pthread_mutex_unlock(&kv->mutex);
+	return told;
 }
 
 void kv_last_error(struct kv *kv, char ret_text[KV_MESSAGE_MAX])

@@ -92,6 +92,8 @@ size_t kv_batch_count(const struct kv_batch *batch);
 size_t kv_batch_bytes(const struct kv_batch *batch);
 
 bool kv_read_only(const struct kv *kv);
+/* The engine's words for damage that it met, if nobody was told of the same before; true: there are some. */
+bool kv_damage_told(struct kv *kv, char ret_text[KV_MESSAGE_MAX]);
 bool kv_damaged(struct kv *kv); /* a table is damaged: tables are not merged until kv_tables_sound() */
 void kv_tables_sound(struct kv *kv); /* all tables were read whole since, and none is damaged */
 bool kv_stopped(struct kv *kv); /* a write of the log has failed, and no kv_sync() has succeeded since */

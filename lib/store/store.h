@@ -25,6 +25,13 @@
 
 struct store;
 
+/* Where a read met damage. snapshot "": in the head; path "": a file without a name; dataset "": a head that was rolled back. */
+struct store_damage {
+	const char *dataset, *snapshot, *path;
+	uint64_t offset; /* in the file, of what the chunk holds of it */
+	uint64_t chunk;
+};
+
 struct store_options {
 	uint64_t cache_bytes;        /* metadata block cache plus decoded chunks; 0 = default 256 MiB */
 	uint64_t write_buffer_bytes; /* content not yet committed; 0 = default 256 MiB */
@@ -34,6 +41,8 @@ struct store_options {
 	/* May be NULL. A line of text: opening takes long, and why; and, on a thread of its own, that another process has taken the store. */
 	void (*notice)(void *arg, const char *text);
 	void (*lost)(void *arg, const char *text);
+	/* May be NULL. A read met a damaged chunk; told once for each in ten minutes, by the reader's thread. */
+	void (*damaged)(void *arg, const struct store_damage *damage);
 	void *notice_arg;
 };
 

@@ -23,9 +23,14 @@ def reads(path, data):
         return False
 
 
+def expect_damage(store):
+    store.expected += [r" error damaged ", r" error damaged-table "]
+
+
 @pytest.fixture(name="rotten")
 def _rotten(store):
     """A mounted store with 40 files of noise in d, of which file 7 is hurt; snapshot v1 has them too."""
+    expect_damage(store)
     store.create("d")
     point = store.mount()
     for number in range(40):
@@ -49,6 +54,7 @@ def test_collector_passes_what_is_damaged_and_writing_goes_on(rotten, store):
 
 
 def test_store_whose_last_chunk_is_damaged_opens(store):
+    expect_damage(store)
     store.create("d")
     point = store.mount()
     files.put(point + "/d/file", noise(1, 30000))
@@ -82,6 +88,7 @@ def test_copy_of_what_nobody_has_read_since_heals_it(rotten):
 
 
 def test_content_that_rots_under_the_daemon_is_healed_by_a_copy(fs, store):
+    expect_damage(store)
     put_synced(fs + "/file", noise(1))
     assert reads(fs + "/file", noise(1))
     os.unlink(fs + "/file")
@@ -128,6 +135,7 @@ def test_replacement_that_rots_is_healed_too(rotten, store):
 
 
 def test_only_the_chunk_that_is_damaged_answers_eio(fs, store):
+    expect_damage(store)
     data = noise("long", 3 << 20)
     put_synced(fs + "/long", data)
     store.umount()
@@ -141,3 +149,23 @@ def test_only_the_chunk_that_is_damaged_answers_eio(fs, store):
                 assert problem.errno == errno.EIO
                 bad.append(at)
     assert bad and bad[0] <= 1500000 <= bad[-1] + 4096 and bad[-1] - bad[0] <= 262144
+
+
+def damaged_lines(store):
+    return [line for line in store.log().splitlines() if " error damaged " in line]
+
+
+def test_log_says_once_which_file_is_damaged_and_where(rotten, store):
+    for _ in range(3):
+        assert not reads(rotten + "/7", noise(7))
+        rot.forget()
+    (line,) = damaged_lines(store)
+    assert " dataset=d snapshot= " in line and 'path="7"' in line
+    offset = int(line.split(" offset=")[1].split()[0])
+    assert 0 < offset <= 100000 < offset + 262144
+
+
+def test_log_names_the_snapshot_that_was_read(rotten, store):
+    assert not reads(rotten + "/.snapshots/v1/7", noise(7))
+    (line,) = damaged_lines(store)
+    assert " dataset=d snapshot=v1 " in line

@@ -93,6 +93,16 @@ static void watch_database(struct jobs *jobs)
 	log_line(jobs->log, "error", "stopped", "text=\"%s\" hint=\"unmount and mount again\"", message);
 }
 
+/* Content is told of by who reads it; this is for the tables' blocks, whatever is in them. */
+static void watch_damage(struct jobs *jobs)
+{
+	char message[KV_MESSAGE_MAX];
+
+	chunks_save_damage(store_chunks(jobs->store));
+	if (kv_damage_told(store_kv(jobs->store), message))
+		log_line(jobs->log, "error", "damaged-table", "text=\"%s\" hint=\"corpusfs scrub\"", message);
+}
+
 static void run_periodic(struct jobs *jobs)
 {
 	struct op_context context = {
@@ -139,6 +149,7 @@ static void *jobs_main(void *arg)
 
 	while (begin_round(jobs)) {
 		watch_database(jobs);
+		watch_damage(jobs);
 		if (!store_read_only(jobs->store))
 			run_periodic(jobs);
 		if (!store_read_only(jobs->store) && clock_ms() >= jobs->gc_after_ms && gc_wanted(jobs->store))

@@ -13,6 +13,7 @@
 #include "fs/daemon/control/message.h"
 #include "fs/daemon/process/process.h"
 #include "fs/daemon/serve/requests.h"
+#include "lib/base/escape.h"
 #include "lib/ops/json.h"
 
 struct daemon {
@@ -74,12 +75,22 @@ static void log_lost(void *arg, const char *text)
 	log_line(daemon->log, "error", "lost", "text=\"%s has taken the store; nothing is written any more\"", text);
 }
 
+static void log_damaged(void *arg, const struct store_damage *damage)
+{
+	struct daemon *daemon = arg;
+	AUTO_FREE char *path = escape_text(damage->path, ESCAPE_BYTES | ESCAPE_CONTROL);
+
+	log_line(daemon->log, "error", "damaged", "dataset=%s snapshot=%s offset=%llu chunk=%llu path=\"%s\"", damage->dataset,
+		 damage->snapshot, (unsigned long long)damage->offset, (unsigned long long)damage->chunk, path);
+}
+
 static int open_store(struct daemon *daemon, struct error *err)
 {
 	struct store_options options = daemon->options->store_options;
 
 	options.notice = tell_waiting;
 	options.lost = log_lost;
+	options.damaged = log_damaged;
 	options.notice_arg = daemon;
 	return store_open(daemon->options->store, &options, &daemon->store, err);
 }

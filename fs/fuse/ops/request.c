@@ -138,7 +138,10 @@ void reply_entry(fuse_req_t req, const struct target *target, int result, const 
 	fuse_reply_entry(req, &entry);
 }
 
+/* Programs know EIO for what is damaged. */
 void reply_result(fuse_req_t req, int result)
 {
+	if (result == -EBADMSG)
+		result = -EIO;
 	fuse_reply_err(req, result < 0 ? -result : 0);
 }

@@ -5,6 +5,7 @@
 #include "lib/base/fault.h"
 #include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
+#include "lib/tree/content/damage.h"
 #include "lib/tree/content/file.h"
 #include "lib/tree/content/holes.h"
 #include "lib/tree/content/pending.h"
@@ -133,6 +134,8 @@ ssize_t inode_read(struct inode *inode, uint64_t offset, size_t len, void *out)
 			result = result == 0 ? -EAGAIN : result;
 		}
 	} while (result == -EAGAIN);
+	if (result == -EIO)
+		damage_tell(inode, offset, len);
 	readers_leave(tree, turn);
 	return result < 0 ? result : (ssize_t)done;
 }

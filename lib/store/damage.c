@@ -1,0 +1,44 @@
+#include "lib/store/damage.h"
+
+#include <stdio.h>
+
+#include "lib/tree/records/paths.h"
+
+/* Caller frees both. A head that was replaced has no name any more. */
+static void name_view(struct store *store, uint32_t number, char **ret_dataset, char **ret_snapshot)
+{
+	struct dataset *dataset;
+	struct snapshot *snapshot;
+
+	mutex_take(&store->catalog_lock);
+	dataset = catalog_dataset_by_view(store, number);
+	snapshot = dataset ? NULL : catalog_snapshot_by_view(store, number);
+	*ret_dataset = xstrdup(dataset ? dataset->name : snapshot ? snapshot->dataset->name : "");
+	*ret_snapshot = xstrdup(snapshot ? snapshot->name : "");
+	mutex_give(&store->catalog_lock);
+}
+
+static char *path_of(struct view *view, uint64_t ino)
+{
+	struct scan_inode inode = {0};
+	struct scan scan;
+	char *path = NULL;
+	int result;
+
+	scan_of_view(&scan, view);
+	result = scan_inode(&scan, ino, &inode);
+	if (result == 0)
+		result = paths_find(&scan, &inode, &path);
+	scan_inode_clear(&inode);
+	scan_clear(&scan);
+	return result == 0 ? path : xstrdup("");
+}
+
+void store_tell_damage(void *arg, struct view *view, uint64_t ino, uint64_t offset, uint64_t chunk)
+{
+	struct store *store = arg;
+	AUTO_FREE char *dataset = NULL, *snapshot = NULL, *path = path_of(view, ino);
+
+	name_view(store, view_number(view), &dataset, &snapshot);
+	store->damaged(store->damaged_arg, &(struct store_damage){dataset, snapshot, path, offset, chunk});
+}
