@@ -9,6 +9,7 @@
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "fs/cli/where.h"
+#include "lib/base/clock.h"
 #include "lib/store/store.h"
 
 /* Cutting parameters around an average: a quarter of it at least, four times at most. */
@@ -116,6 +117,37 @@ static void print_gc(const json_t *status)
 		printf("garbage        %s, %lld\n", json_string_value(json_object_get(gc, "phase")), (long long)done);
 }
 
+static void print_damage(const json_t *status)
+{
+	const json_t *damage = json_object_get(status, "damage");
+	const long long chunks = json_integer_value(json_object_get(damage, "chunks")),
+			healed = json_integer_value(json_object_get(damage, "healed"));
+
+	if (chunks > 0)
+		printf("damaged        %lld chunk%s: `corpusfs damage` says which files are hurt\n", chunks, chunks == 1 ? "" : "s");
+	if (healed > 0)
+		printf("healed         %lld chunk%s\n", healed, healed == 1 ? "" : "s");
+	if (json_is_true(json_object_get(damage, "tables")))
+		printf("tables         some are damaged, and none is merged: run `corpusfs scrub`\n");
+}
+
+static void print_scrub(const json_t *status)
+{
+	const json_t *scrub = json_object_get(status, "scrub");
+	const json_int_t end = json_integer_value(json_object_get(scrub, "last_end")),
+			 damaged = json_integer_value(json_object_get(scrub, "last_damaged"));
+	const char *phase = json_string_value(json_object_get(scrub, "phase"));
+	char when[32];
+
+	clock_format(end, when);
+	if (end > 0)
+		printf("last scrub     %s, %lld damaged\n", when, (long long)damaged);
+	else
+		printf("last scrub     never\n");
+	if (phase && phase[0])
+		printf("scrub          %s, %lld chunks so far\n", phase, (long long)json_integer_value(json_object_get(scrub, "chunks")));
+}
+
 /* What the table shows beside what the daemon says. */
 static void complete_row(json_t *row)
 {
@@ -148,6 +180,8 @@ static int run_status(struct cli *cli)
 			printf("writing        has stopped: %s; unmount and mount again\n",
 			       json_string_value(json_object_get(status, "write_error")));
 		print_gc(status);
+		print_damage(status);
+		print_scrub(status);
 		if (json_array_size(mounts) > 0)
 			printf("\n");
 		json_array_foreach (mounts, i, row)

@@ -11,6 +11,7 @@ const struct command_group command_groups[] = {
 	{"Backups", backup_commands},
 	{"", repository_commands},
 	{"Space", gc_commands},
+	{"Damage", verify_commands},
 	{"Other", doctor_commands},
 	{"", program_commands},
 	{NULL, NULL},

@@ -9,6 +9,7 @@
 
 #include "fs/cli/doctor.h"
 #include "fs/cli/units.h"
+#include "lib/base/clock.h"
 
 #define READ_AHEAD_WANTED_KB 1024
 #define XFS_MAGIC 0x58465342
@@ -66,6 +67,23 @@ static void check_space(json_t *findings, const char *store, const json_t *statu
 	            "destroy snapshots that nobody needs and run corpusfs gc, or make room on the disk");
 }
 
+#define SCRUB_AGE_WANTED (45LL * 24 * 3600)
+
+static void check_damage(json_t *findings, const json_t *status)
+{
+	const json_t *damage = json_object_get(status, "damage"), *scrub = json_object_get(status, "scrub");
+	const json_int_t chunks = number(damage, "chunks"), end = number(scrub, "last_end");
+	const bool tables = json_is_true(json_object_get(damage, "tables")), old = end + SCRUB_AGE_WANTED < clock_now().tv_sec;
+	char value[64], when[32] = "never";
+
+	snprintf(value, sizeof(value), chunks || tables ? "%lld chunks%s" : "none known", (long long)chunks, tables ? ", tables" : "");
+	doctor_note(findings, "store", "damage", chunks || tables ? DOCTOR_BAD : DOCTOR_OK, value,
+		    "corpusfs damage says what is hurt; copying or importing the same data again heals it");
+	if (end > 0)
+		clock_format(end, when);
+	doctor_note(findings, "store", "last scrub", old ? DOCTOR_SLOW : DOCTOR_OK, when, "corpusfs scrub, or corpusfs scrub schedule monthly");
+}
+
 static void check_read_ahead(json_t *findings, const char *area, const json_t *mount)
 {
 	json_int_t kb = number(mount, "read_ahead_kb");
@@ -112,6 +130,7 @@ void doctor_store(json_t *findings, const char *store, const json_t *status, con
 	doctor_note(findings, "store", "path", DOCTOR_OK, store, "");
 	check_filesystem(findings, store);
 	check_space(findings, store, status);
+	check_damage(findings, status);
 	json_array_foreach (mounts, i, mount) {
 		const char *point = json_string_value(json_object_get(mount, "mountpoint"));
 		if (!mountpoint || strcmp(point, mountpoint) == 0)

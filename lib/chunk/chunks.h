@@ -100,6 +100,19 @@ bool chunks_tell_damage(struct chunks *chunks, uint64_t id); /* it is damaged, a
 void chunks_save_damage(struct chunks *chunks); /* what could not be written when it was found; called now and then */
 WARN_UNUSED int chunks_found_whole(struct chunks *chunks, uint64_t id); /* by chunks_verify(): it leaves the list */
 
+/* The ids after the last ones that were given out. */
+void chunks_ends(struct chunks *chunks, uint64_t *ret_bulk_end, uint64_t *ret_small_end);
+
+/*
+ * Looks at the chunks of the set in [first, end), which are of one kind: whether they are there and have a true checksum and the right
+ * SHA-256; of a damaged one, that which is read instead. `each` is told of every one: bytes on disk, 0 if not known; result 0, -ENOENT, or
+ * -EBADMSG or -EIO, which were put in the list. (-ENOENT is not: the collector may have been faster.) Stops when it returns not 0, and
+ * returns that. Also -ENOMEM.
+ */
+struct chunk_set;
+typedef int (*chunk_scrub_fn)(void *arg, uint64_t id, uint64_t bytes, int result);
+WARN_UNUSED int chunks_scrub(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end, chunk_scrub_fn each, void *arg);
+
 /* --- for the collector (lib/reclaim) --- */
 
 /*
@@ -125,7 +138,8 @@ void chunks_mark_end(struct chunks *chunks);
  * Removes the chunks of [first, end) that are not in `set`, with their entries in the index, in batches, and counts them. A chunk is tested
  * and its entry removed under the lock that a hit takes: a hit either comes first and marks the chunk, or finds nothing. `stop` (or NULL) is
  * asked between batches. Both bounds are of one kind, and the call comes between chunks_mark_begin() and chunks_mark_end(), else -EINVAL.
- * What is read instead of damaged chunks of the set is added to it. Many dead chunks in a row give their room back at once, single ones by chunks_compact().
+ * What is read instead of damaged chunks of the set is added to it. Many dead chunks in a row give their room back at once, single ones by
+ * chunks_compact().
  */
 WARN_UNUSED int chunks_sweep(struct chunks *chunks, struct chunk_set *set, uint64_t first, uint64_t end,
                              bool (*stop)(void *arg), void *stop_arg, bool dry_run, uint64_t *ret_chunks, uint64_t *ret_bytes);

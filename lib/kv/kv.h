@@ -136,6 +136,12 @@ WARN_UNUSED int kv_drop_range(struct kv *kv, enum kv_family family, const void *
 
 /* What is in memory becomes tables, and the log up to here goes. -EROFS; -ENOSPC: nothing was done. */
 WARN_UNUSED int kv_flush(struct kv *kv);
+/*
+ * Reads all tables whole, but for those of chunks, whose records are verified one by one; `all`: those, too. `step` is told how many bytes
+ * of keys and values were read since, now and then; not 0 stops. *ret_damaged: so many tables, about, have damage.
+ */
+WARN_UNUSED int kv_read_tables(struct kv *kv, bool all, int (*step)(void *arg, uint64_t bytes), void *arg, uint64_t *ret_damaged);
+
 /* A table file: its keys are in [first, last], some of them may be dead. */
 struct kv_table {
 	const uint8_t *first, *last;

@@ -1,4 +1,5 @@
 /* Tables as wholes: which there are, and reading all that is in them. */
+#include <errno.h>
 #include <string.h>
 
 #include "lib/base/array.h"
@@ -127,5 +128,104 @@ int damage_verify(struct kv *kv, enum kv_family family, const void *first, size_
 	if (result == 0)
 		result = read_whole(kv, family, &from, &to);
 	spans_clear(&spans);
+	return result;
+}
+
+/* --- all of them --- */
+
+#define STEP_BYTES (1U << 20)
+
+/* The end of the first table that reaches beyond the key; NULL when none does. */
+static const struct buf *next_end(const struct spans *spans, const struct buf *key)
+{
+	const struct buf *next = NULL;
+
+	for (size_t i = 0; i < spans->count; i++) {
+		const struct buf *last = &spans->items[i].last;
+		if (compare(last, key) > 0 && (!next || compare(last, next) < 0))
+			next = last;
+	}
+	return next;
+}
+
+struct reading {
+	rocksdb_iterator_t *iter;
+	struct buf at; /* the key read last */
+	int (*step)(void *arg, uint64_t bytes);
+	void *arg;
+	uint64_t bytes;
+};
+
+static int read_on(struct reading *reading)
+{
+	int result = 0;
+
+	for (; rocksdb_iter_valid(reading->iter) && result == 0; rocksdb_iter_next(reading->iter)) {
+		size_t key_len, value_len;
+		const char *key = rocksdb_iter_key(reading->iter, &key_len);
+
+		(void)rocksdb_iter_value(reading->iter, &value_len);
+		buf_reset(&reading->at);
+		buf_add(&reading->at, key, key_len);
+		reading->bytes += key_len + value_len;
+		if (reading->bytes >= STEP_BYTES) {
+			result = reading->step(reading->arg, reading->bytes);
+			reading->bytes = 0;
+		}
+	}
+	return result;
+}
+
+/* A damaged block does not say what is in it: reading goes on behind the end of a table. */
+static int read_family(struct kv *kv, enum kv_family family, struct reading *reading, uint64_t *damaged)
+{
+	struct spans spans = {0};
+	int result = kv_each_table(kv, family, add_table, &spans);
+
+	rocksdb_iter_seek_to_first(reading->iter);
+	buf_reset(&reading->at);
+	while (result == 0 && (result = read_on(reading)) == 0) {
+		const struct buf *next;
+		char *message = NULL;
+
+		rocksdb_iter_get_error(reading->iter, &message);
+		result = kv_result(kv, message);
+		if (result != -EBADMSG)
+			break;
+		++*damaged;
+		result = 0;
+		next = next_end(&spans, &reading->at);
+		if (!next)
+			break;
+		set_to(&reading->at, next);
+		buf_add_u8(&reading->at, 0);
+		rocksdb_iter_seek(reading->iter, (const char *)reading->at.data, reading->at.len);
+	}
+	spans_clear(&spans);
+	return result;
+}
+
+int kv_read_tables(struct kv *kv, bool all, int (*step)(void *arg, uint64_t bytes), void *arg, uint64_t *ret_damaged)
+{
+	uint64_t damaged = 0;
+	int result = 0;
+
+	for (int family = 0; family < KV_FAMILY_COUNT && result == 0; family++) {
+		struct reading reading = {.step = step, .arg = arg};
+		rocksdb_readoptions_t *options;
+
+		if (!all && (family == KV_BULK || family == KV_SMALL))
+			continue;
+		options = rocksdb_readoptions_create();
+		rocksdb_readoptions_set_ignore_range_deletions(options, 1);
+		rocksdb_readoptions_set_fill_cache(options, 0);
+		rocksdb_readoptions_set_readahead_size(options, READAHEAD);
+		reading.iter = rocksdb_create_iterator_cf(kv->db, options, kv->handles[family]);
+		result = read_family(kv, (enum kv_family)family, &reading, &damaged);
+		rocksdb_iter_destroy(reading.iter);
+		rocksdb_readoptions_destroy(options);
+		buf_clear(&reading.at);
+	}
+	*ret_damaged = damaged;
 	return result;
 }

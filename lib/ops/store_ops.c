@@ -3,6 +3,7 @@
 
 #include "lib/store/datasets.h"
 #include "lib/reclaim/gc.h"
+#include "lib/verify/scrub_state.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_tables.h"
@@ -30,10 +31,37 @@ static int count_dataset(void *arg, const struct dataset_info *info)
 	return 0;
 }
 
+/* damaged: chunks whose content nothing can bring back; healed: those for which another one stands. */
+static json_t *damage_status(struct store *store)
+{
+	AUTO_FREE struct chunk_damage *list = NULL;
+	size_t count = chunks_list_damage(store_chunks(store), &list), healed = 0;
+
+	for (size_t i = 0; i < count; i++)
+		healed += list[i].replacement != CHUNK_NONE;
+	return json_pack("{s:I, s:I, s:b}", "chunks", (json_int_t)(count - healed), "healed", (json_int_t)healed, "tables",
+			 kv_damaged(store_kv(store)));
+}
+
+static const char *const scrub_phases[SCRUB_PHASES] = {"", "tables", "content", "content"};
+
+static json_t *scrub_status(struct store *store)
+{
+	struct scrub_state state = {0};
+
+	if (scrub_state_get(store, &state) < 0)
+		return json_object();
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "phase", scrub_phases[state.phase], "begun", (json_int_t)state.begun, "chunks",
+			 (json_int_t)state.counts.chunks, "last_end", (json_int_t)state.last_end, "last_chunks", (json_int_t)state.last.chunks,
+			 "last_bytes", (json_int_t)state.last.bytes, "last_damaged", (json_int_t)state.last.damaged, "every",
+			 (json_int_t)state.every);
+}
+
 /*
  * store.status: {} -> {path, uuid, format, created, chunk_min, chunk_average, chunk_max, datasets, snapshots,
  * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted, dropped_bytes}, read_only (why) when it is, and write_error
- * when the database has stopped writing. The daemon adds pid, mounts and gc.
+ * when the database has stopped writing; damage {chunks, healed, tables: some are damaged}; scrub {phase of one that has not ended, begun,
+ * chunks, last_end, last_chunks, last_bytes, last_damaged, every: seconds}. The daemon adds pid, mounts and gc.
  */
 static int store_status(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -55,6 +83,8 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 	                  "dirty_bytes", (json_int_t)usage.dirty_bytes, "dirty_files", (json_int_t)usage.dirty_inodes,
 	                  "cached_inodes", (json_int_t)usage.cached_inodes, "gc_wanted", gc_wanted(context->store),
 			  "dropped_bytes", (json_int_t)gc_dropped_bytes(context->store));
+	json_object_set_new(*ret_result, "damage", damage_status(context->store));
+	json_object_set_new(*ret_result, "scrub", scrub_status(context->store));
 	struct error why = {0};
 	if (store_check_writable(context->store, &why) < 0)
 		json_object_set_new(*ret_result, "read_only", json_from_bytes(why.text));

@@ -128,6 +128,7 @@ struct store {
 
 	atomic_bool restoring;          /* a dataset_restore is at work */
 	atomic_bool collecting;         /* a gc_run is at work */
+	atomic_bool scrubbing;          /* a scrub_run is at work */
 	atomic_bool sweep_due;          /* versions were pruned since the last sweep */
 	atomic_uint_fast64_t kept_keys; /* chunks there were after the last sweep */
 	uint64_t dropped_noted;         /* what the record said of dropped bytes when the store was opened */

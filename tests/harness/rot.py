@@ -6,6 +6,8 @@ import re
 
 from harness import posix
 
+_flips = []
+
 
 def tables(store):
     return sorted(glob.glob(store.path + "/db*/*.sst"))
@@ -13,6 +15,7 @@ def tables(store):
 
 def flip(path, at, bit=1):
     """Flips a bit of a file, on the disk too; nobody has it in memory afterwards."""
+    _flips.append((path, at, bit))
     fd = os.open(path, os.O_RDWR)
     try:
         byte = os.pread(fd, 1, at)[0]
@@ -21,6 +24,11 @@ def flip(path, at, bit=1):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(fd)
+
+
+def undo():
+    """Flips back what was flipped last."""
+    flip(*_flips[-1])
 
 
 def content(store, data, at=0):

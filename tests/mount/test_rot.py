@@ -1,12 +1,15 @@
 """Bits that flip on the disk: what is hurt answers EIO, everything else goes on, and good bytes that come in heal it."""
 
 import errno
+import json
 import os
 import random
+import signal
+import subprocess
 
 import pytest
 
-from harness import files, rot
+from harness import files, procs, rot
 
 
 def noise(seed, size=200000):
@@ -169,3 +172,62 @@ def test_log_names_the_snapshot_that_was_read(rotten, store):
     assert not reads(rotten + "/.snapshots/v1/7", noise(7))
     (line,) = damaged_lines(store)
     assert " dataset=d snapshot=v1 " in line
+
+
+def status(store):
+    return json.loads(store.ok("-s", store.path, "status", "--json"))
+
+
+def test_scrub_finds_what_nobody_has_read(rotten, store):
+    result = store.run("-s", store.path, "scrub")
+    assert result.code == 7 and "corpusfs damage" in result.err
+    store.umount()
+    point = store.mount(os.path.dirname(rotten))
+    assert status(store)["damage"]["chunks"] == 1 and status(store)["scrub"]["last_damaged"] == 1
+    put_synced(point + "/d/again", noise(7))
+    assert status(store)["damage"] == {"chunks": 0, "healed": 1, "tables": True}
+    assert json.loads(store.ok("-s", store.path, "scrub", "--json"))["damaged"] == 0
+
+
+def test_scrub_of_a_sound_store_counts_all_chunks(fs, store):
+    for number in range(5):
+        files.put(f"{fs}/{number}", noise(number))
+    store.ok("-s", store.path, "sync")
+    first = json.loads(store.ok("-s", store.path, "scrub", "--json"))
+    assert first["damaged"] == 0 and first["chunks"] >= 15 and first["bytes"] > 1000000
+    store.umount()
+    assert json.loads(store.ok("-s", store.path, "scrub", "--json"))["chunks"] == first["chunks"]
+
+
+def test_scrub_that_is_stopped_goes_on_from_there(fs, store):
+    files.put(fs + "/file", noise(1, 16 << 20))
+    store.ok("-s", store.path, "sync")
+    whole = json.loads(store.ok("-s", store.path, "scrub", "--json"))["chunks"]
+    slow = subprocess.Popen([store.binary, "-s", store.path, "scrub", "--rate", "4M"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    procs.poll(lambda: 0 < status(store)["scrub"]["chunks"] < whole or not status(store)["scrub"]["phase"], 20, "it has begun")
+    slow.send_signal(signal.SIGINT)
+    assert slow.wait(20) != 0
+    store.umount()
+    store.mount(os.path.dirname(fs))
+    seen = status(store)["scrub"]
+    assert seen["phase"] == "content" and 0 < seen["chunks"] < whole
+    assert json.loads(store.ok("-s", store.path, "scrub", "--json"))["chunks"] == whole
+    assert status(store)["scrub"]["phase"] == ""
+
+
+def test_scheduled_scrub_runs_in_the_daemon(fs, store):
+    files.put(fs + "/file", noise(1))
+    assert store.ok("-s", store.path, "scrub", "schedule") == "off\n"
+    assert store.ok("-s", store.path, "scrub", "schedule", "weekly") == "weekly\n"
+    procs.poll(lambda: status(store)["scrub"]["last_end"] > 0, 40, "the daemon has scrubbed")
+
+
+def test_mark_of_damaged_tables_goes_when_they_are_whole_again(rotten, store):
+    assert not reads(rotten + "/7", noise(7))
+    assert os.path.exists(store.path + "/damaged")
+    store.umount()
+    rot.undo()
+    store.mount(os.path.dirname(rotten))
+    store.ok("-s", store.path, "scrub")
+    assert not os.path.exists(store.path + "/damaged") and reads(rotten + "/7", noise(7))
+    assert status(store)["damage"] == {"chunks": 0, "healed": 0, "tables": False}

@@ -5,6 +5,7 @@
 
 #include "fs/daemon/background/identify.h"
 #include "fs/daemon/background/pacer.h"
+#include "fs/daemon/background/scrubber.h"
 #include "lib/base/clock.h"
 #include "lib/reclaim/gc.h"
 #include "lib/kv/kv.h"
@@ -25,6 +26,7 @@ struct jobs {
 	struct pacer *pacer;
 	struct pacer_loop loop; /* cancelled while paused */
 	struct identify *identify;
+	struct scrubber *scrubber;
 	pthread_t thread;
 
 	/* the thread's own */
@@ -169,6 +171,7 @@ static void jobs_free(struct jobs *jobs)
 {
 	pacer_stop(jobs->pacer);
 	identify_free(jobs->identify);
+	scrubber_free(jobs->scrubber);
 	pacer_leave(&jobs->loop);
 	pacer_free(jobs->pacer);
 	pthread_cond_destroy(&jobs->change);
@@ -188,6 +191,8 @@ int jobs_start(struct store *store, struct mounts *mounts, struct log *log, stru
 	pthread_mutex_init(&jobs->lock, NULL);
 	pthread_cond_init(&jobs->change, NULL);
 	result = identify_start(store, jobs->pacer, log, &jobs->identify);
+	if (result == 0)
+		result = scrubber_start(store, jobs->pacer, log, &jobs->scrubber);
 	if (result == 0)
 		result = -pthread_create(&jobs->thread, NULL, jobs_main, jobs);
 	if (result < 0) {
@@ -228,6 +233,16 @@ void jobs_resume(struct jobs *jobs)
 	pthread_cond_broadcast(&jobs->change);
 	pthread_mutex_unlock(&jobs->lock);
 	pacer_release(&jobs->loop);
+}
+
+void jobs_pause_scrub(struct jobs *jobs)
+{
+	scrubber_pause(jobs->scrubber);
+}
+
+void jobs_resume_scrub(struct jobs *jobs)
+{
+	scrubber_resume(jobs->scrubber);
 }
 
 json_t *jobs_status(struct jobs *jobs)

@@ -125,6 +125,16 @@ static int gc_op(struct requests *requests, struct control_call *call, json_t **
 	return result;
 }
 
+static int scrub_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
+{
+	int result;
+
+	jobs_pause_scrub(requests->jobs);
+	result = run_op(requests, call, ret_result, err);
+	jobs_resume_scrub(requests->jobs);
+	return result;
+}
+
 /* Those that only a daemon has. */
 static const struct own {
 	const char *name;
@@ -144,6 +154,8 @@ static const struct {
 	{"store.sync", sync_op},
 	{"store.status", status_op},
 	{"gc.run", gc_op},
+	{"scrub.run", scrub_op},
+	{"scrub.schedule", scrub_op},
 };
 
 static int run_own(const struct own *op, struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)

@@ -1,0 +1,87 @@
+#include <errno.h>
+#include <stdio.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/json_rows.h"
+#include "fs/cli/run.h"
+#include "fs/cli/table.h"
+#include "fs/cli/units.h"
+#include "lib/ops/json.h"
+
+static const struct column scrub_columns[] = {
+	{"chunks", "chunks", COLUMN_NUMBER},
+	{"bytes", "read", COLUMN_BYTES},
+	{"damaged", "damaged", COLUMN_NUMBER},
+	{NULL, NULL, COLUMN_TEXT},
+};
+
+static int run_scrub(struct cli *cli)
+{
+	const char *rate_text = cli_option(cli, "rate");
+	struct error err = {0};
+	uint64_t rate = 0;
+	json_int_t damaged;
+	json_t *value;
+	int code;
+
+	if (rate_text && units_parse_size(rate_text, &rate) < 0) {
+		(void)error_set(&err, -EINVAL, "--rate %s: that is not a size", rate_text);
+		return exit_with(&err);
+	}
+	code = run_op(cli, "scrub.run", json_pack("{s:b, s:I}", "restart", cli_option(cli, "restart") != NULL, "rate", (json_int_t)rate), "scrub",
+		      &value);
+	if (code != EXIT_OK)
+		return code;
+	table_print_object(cli, scrub_columns, value);
+	damaged = json_integer_value(json_object_get(value, "damaged"));
+	json_decref(value);
+	if (damaged == 0)
+		return EXIT_OK;
+	(void)error_set(&err, -EBADMSG, "%lld damaged", (long long)damaged);
+	error_hint(&err, "`corpusfs damage` says what is hurt");
+	return exit_with(&err);
+}
+
+static int run_schedule(struct cli *cli)
+{
+	json_t *value, *args = cli->argc > 0 ? json_pack("{s:o}", "every", json_from_bytes(cli->argv[0])) : json_object();
+	int code = run_op(cli, "scrub.schedule", args, NULL, &value);
+
+	if (code != EXIT_OK)
+		return code;
+	if (cli_option(cli, "json"))
+		json_print(value);
+	else
+		printf("%s\n", json_string_value(json_object_get(value, "every")));
+	json_decref(value);
+	return EXIT_OK;
+}
+
+static const struct option scrub_options[] = {
+	{0, "restart", NULL, "from the beginning, although one was stopped half-way"},
+	{0, "rate", "SIZE", "read at most so much a second"},
+	OPTION_JSON,
+	OPTIONS_END,
+};
+static const struct option json_options[] = {OPTION_JSON, OPTIONS_END};
+
+const struct command verify_commands[] = {
+	{.name = "scrub",
+	 .operands = "",
+	 .summary = "read everything, and find what is damaged",
+	 .details = "Reads all tables and hashes all content that files refer to. Others who want the\n"
+		    "disk come first. It can be stopped; the next one goes on from there. What is\n"
+		    "damaged stays listed: see `corpusfs damage`. Exit code 7: something is.\n",
+	 .options = scrub_options,
+	 .run = run_scrub},
+	{.name = "scrub schedule",
+	 .operands = "[daily|weekly|monthly|off]",
+	 .summary = "scrub by the clock",
+	 .details = "The daemon scrubs while the store is mounted, slowly. Without an operand: shows\n"
+		    "what is set.\n",
+	 .max = 1,
+	 .options = json_options,
+	 .run = run_schedule},
+	{NULL},
+};

@@ -1,0 +1,93 @@
+#include <errno.h>
+#include <string.h>
+
+#include "lib/ops/json.h"
+#include "lib/ops/op_args.h"
+#include "lib/ops/op_tables.h"
+#include "lib/verify/scrub.h"
+
+#define DAY_SECONDS 86400ULL
+
+static const struct {
+	const char *name;
+	uint64_t seconds;
+} intervals[] = {{"off", 0}, {"daily", DAY_SECONDS}, {"weekly", 7 * DAY_SECONDS}, {"monthly", 30 * DAY_SECONDS}};
+
+static const char *interval_name(uint64_t seconds)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(intervals); i++)
+		if (intervals[i].seconds == seconds)
+			return intervals[i].name;
+	return "";
+}
+
+static json_t *counts_to_json(const struct scrub_counts *counts)
+{
+	return json_pack("{s:I, s:I, s:I}", "chunks", (json_int_t)counts->chunks, "bytes", (json_int_t)counts->bytes, "damaged",
+			 (json_int_t)counts->damaged);
+}
+
+static int scrub_step(void *arg, const struct scrub_progress *progress)
+{
+	struct op_context *context = arg;
+
+	if (op_cancelled(context))
+		return -ECANCELED;
+	if (context->progress) {
+		json_t *state = counts_to_json(&progress->counts);
+		json_object_set_new(state, "phase", json_string(progress->phase));
+		json_object_set_new(state, "done", json_integer((json_int_t)progress->done));
+		json_object_set_new(state, "total", json_integer((json_int_t)progress->total));
+		context->progress(context->progress_arg, state);
+		json_decref(state);
+	}
+	return 0;
+}
+
+/*
+ * scrub.run: {restart?, rate?: bytes a second} -> {chunks, bytes, damaged}; progress {phase, done, total, chunks, bytes, damaged}. When it is
+ * cancelled, the next one goes on from there.
+ */
+static int scrub_run_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	const int64_t rate = op_arg_int(args, "rate", 0);
+	struct scrub_options options = {.restart = op_arg_bool(args, "restart"), .progress = scrub_step, .arg = context};
+	struct scrub_counts counts;
+	int result;
+
+	if (rate < 0)
+		return error_set(err, -EINVAL, "the rate must be at least 0");
+	options.rate = (uint64_t)rate;
+	result = scrub_run(context->store, &options, &counts, err);
+	if (result == 0)
+		*ret_result = counts_to_json(&counts);
+	return result;
+}
+
+/* scrub.schedule: {every?: "off", "daily", "weekly", "monthly"} -> {every}. Without an argument: what is set. */
+static int scrub_schedule_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	const char *every = op_arg_string_or(args, "every", NULL);
+	struct scrub_state state;
+	size_t i = 0;
+	int result = 0;
+
+	if (every) {
+		while (i < ARRAY_SIZE(intervals) && strcmp(intervals[i].name, every) != 0)
+			i++;
+		if (i == ARRAY_SIZE(intervals))
+			return error_set(err, -EINVAL, "\"%s\": off, daily, weekly or monthly is expected", every);
+		result = scrub_set_schedule(context->store, intervals[i].seconds, err);
+	}
+	if (result == 0)
+		result = scrub_state_get(context->store, &state);
+	if (result == 0)
+		*ret_result = json_pack("{s:s}", "every", interval_name(state.every));
+	return result;
+}
+
+const struct op verify_ops[] = {
+	{"scrub.run", "read everything that is stored, and find what is damaged", OP_OWNER, NULL, scrub_run_op},
+	{"scrub.schedule", "scrub by the clock", OP_OWNER, NULL, scrub_schedule_op},
+	{NULL},
+};
