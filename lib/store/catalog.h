@@ -103,8 +103,8 @@ struct store {
 	struct pool *pool;
 	struct chunks *chunks;
 	struct tree *tree;
-	void (*damaged)(void *arg, const struct store_damage *damage); /* see store_options */
-	void *damaged_arg;
+	void (*met_damage)(void *arg, const struct store_damage *damage); /* see store_options */
+	void *met_damage_arg;
 	struct log_sync *log_sync; /* NULL: it is opened read-only */
 
 	struct mutex change_lock; /* see store.h */

@@ -40,5 +40,5 @@ void store_tell_damage(void *arg, struct view *view, uint64_t ino, uint64_t offs
 	AUTO_FREE char *dataset = NULL, *snapshot = NULL, *path = path_of(view, ino);
 
 	name_view(store, view_number(view), &dataset, &snapshot);
-	store->damaged(store->damaged_arg, &(struct store_damage){dataset, snapshot, path, offset, chunk});
+	store->met_damage(store->met_damage_arg, &(struct store_damage){dataset, snapshot, path, offset, chunk});
 }

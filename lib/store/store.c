@@ -110,12 +110,12 @@ static int open_layers(struct store *store, const struct store_options *options,
 		.inode_cache_entries = INODE_CACHE_ENTRIES,
 		.idle_ms = 200,
 		.commit_ms = STORE_COMMIT_MS,
-		.damaged = options->damaged ? store_tell_damage : NULL,
+		.damaged = options->met_damage ? store_tell_damage : NULL,
 		.damaged_arg = store,
 	};
 
-	store->damaged = options->damaged;
-	store->damaged_arg = options->notice_arg;
+	store->met_damage = options->met_damage;
+	store->met_damage_arg = options->notice_arg;
 	store->pool = pool_new(threads - 1);
 	result = chunks_open(store->kv, store->pool, &chunk_options, &store->chunks, err);
 	if (result < 0)

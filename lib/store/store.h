@@ -42,7 +42,7 @@ struct store_options {
 	void (*notice)(void *arg, const char *text);
 	void (*lost)(void *arg, const char *text);
 	/* May be NULL. A read met a damaged chunk; told once for each in ten minutes, by the reader's thread. */
-	void (*damaged)(void *arg, const struct store_damage *damage);
+	void (*met_damage)(void *arg, const struct store_damage *damage);
 	void *notice_arg;
 };
 

@@ -90,7 +90,7 @@ static int open_store(struct daemon *daemon, struct error *err)
 
 	options.notice = tell_waiting;
 	options.lost = log_lost;
-	options.damaged = log_damaged;
+	options.met_damage = log_damaged;
 	options.notice_arg = daemon;
 	return store_open(daemon->options->store, &options, &daemon->store, err);
 }
