@@ -54,6 +54,12 @@ def seed(request):
 
 
 @pytest.fixture
+def others(request):
+    """What is added to the seeds that a test names, so that --seed gives it others."""
+    return 1000 * (request.config.getoption("--seed") - 1)
+
+
+@pytest.fixture
 def rounds(request):
     return request.config.getoption("--rounds")
 

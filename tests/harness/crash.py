@@ -139,10 +139,10 @@ def work_for_some_time(chance, most=0.25):
 class Stage:
     """A store on a disk that forgets, a witness at work on each of two datasets, and copies of the disk as power cuts leave it."""
 
-    def __init__(self, area, run, seed, disk=True):
+    def __init__(self, area, run, seed, disk=True, mib=2048):
         self.area, self.run, self.chance = area, run, random.Random(seed)
         os.makedirs(area + "/disk")
-        self.disks = Disks(area, 2048) if disk else None
+        self.disks = Disks(area, mib) if disk else None
         self.store = Store(area, run.mark, run.home, path=area + "/disk/store").init()
         self.point = area + "/mnt"
         self.failures = Failures(area + "/failures", self.store.path)

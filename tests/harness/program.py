@@ -33,7 +33,7 @@ def binary():
 
 
 def sanitized():
-    return b"__asan_init" in procs.read(binary() or "")
+    return any(name in procs.read(binary() or "") for name in (b"__asan_init", b"__tsan_init"))
 
 
 def scale():

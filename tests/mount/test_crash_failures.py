@@ -9,7 +9,7 @@ import pytest
 from harness import posix, procs, program
 from harness.crash import Stage, work_for_some_time
 
-ROUNDS = 10
+ROUNDS = 6
 FAILURES = [
     ("write", errno.EIO), ("write", errno.ENOSPC), ("write", errno.EINTR), ("write", 0), ("fdatasync", errno.EIO), ("fsync", errno.EIO),
     ("fdatasync", errno.ENOSPC), ("rename", errno.EIO), ("fallocate", errno.ENOSPC), ("fallocate", errno.EOPNOTSUPP), ("open", errno.EIO),

@@ -67,6 +67,7 @@ def make_source(path):
             handle.write(chance.randbytes(int(2 ** chance.uniform(3, 19))))
 
 
+@pytest.mark.races
 @pytest.mark.soak
 @pytest.mark.timeout(180)
 def test_kill_9_under_load(stage, area, rounds):

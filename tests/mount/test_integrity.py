@@ -79,6 +79,7 @@ class Striped:
             assert handle.read() == b""
 
 
+@pytest.mark.races
 @pytest.mark.sanitize
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
@@ -98,6 +99,7 @@ def test_threads_write_their_own_blocks_of_one_file(fs, store, hows):
     striped.check()
 
 
+@pytest.mark.races
 @pytest.mark.sanitize
 @pytest.mark.timeout(120)
 def test_threads_write_truncate_and_remove_files_of_their_own(fs, store):

@@ -20,10 +20,11 @@ def duel(run, fs, area):
 
 
 @pytest.mark.sanitize
+@pytest.mark.soak
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", range(12))
-def test_random_operations_equal_ext4(duel, store, seed):
-    generator = Generator(seed)
+def test_random_operations_equal_ext4(duel, store, seed, others):
+    generator = Generator(seed + others)
     for number in range(ROUNDS):
         for _ in range(6):
             duel.run(generator, OPERATIONS // 6 // program.scale())

@@ -37,10 +37,11 @@ def made(run, store):
 
 
 @pytest.mark.sanitize
+@pytest.mark.soak
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", range(6))
-def test_random_snapshots(made, seed, steps):
-    model = made(seed)
+def test_random_snapshots(made, seed, others, steps):
+    model = made(seed + others)
     for number in range(3 * steps):
         for _ in range(10):
             model.work()
@@ -162,10 +163,12 @@ def resume(model, command, apply, acknowledged, whole=True):
 
 
 @pytest.mark.sanitize
+@pytest.mark.soak
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", range(400, 404))
-def test_kill_9_at_any_time(made, store, seed, steps):
+def test_kill_9_at_any_time(made, store, seed, others, steps):
     """While a program writes and steps are taken; every snapshot that was acknowledged is exact, an interrupted step is done or not done."""
+    seed += others
     model = made(seed)
     chance = random.Random(seed)
     for _ in range(5 * steps):
