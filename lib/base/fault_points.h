@@ -26,6 +26,8 @@
 	X("lock.taken",                  "the record of an owner who is dead",                       "the next, who finds it dead")           \
 	X("lock.database-renamed",       "the same; a silent owner's database under its new name",   "the next, who finds it by that name")   \
 	X("store-before-open",           "the record of an owner who is dead",                       "the next, who finds it dead")           \
+	/* a damaged store is repaired */                                                                                                         \
+	X("mend-before-log",             "the damaged database, and a copy of it",                   "repair, which makes another copy")      \
 	/* content is committed */                                                                                                           \
 	X("commit-before-store",         "the files as they were",                                   "nobody needs to")                       \
 	X("kv.sst.finish",               "half a file in the ingest directory",                      "store_open (F3)")                       \

@@ -87,7 +87,8 @@ static int refuse(unsigned needed, const char *text, struct error *err)
 		error_hint(err, "nothing was changed; restore the store from a backup, or see what is left with corpusfs mount -o salvage, where files "
 				"may be missing or old");
 	else
-		error_hint(err, "nothing was changed; corpusfs mount -o ro reads what is left");
+		error_hint(err, "nothing was changed; corpusfs mount -o ro reads what is left%s",
+			   needed == KV_ACCEPT_LOG ? ", corpusfs repair gives up the rest" : "");
 	return -EBADMSG;
 }
 

@@ -2,9 +2,11 @@
 
 import errno
 import glob
+import json
 import os
 import random
 import shutil
+import signal
 
 import pytest
 
@@ -77,6 +79,56 @@ def test_missing_or_shorter_log_is_refused(store, killed):
         refused(store, store.area + "/mnt", killed)
     os.unlink(killed)
     refused(store, store.area + "/mnt", killed)
+
+
+def database(store):
+    return glob.glob(store.path + "/db*")[0]
+
+
+def listing(path):
+    return {name: files.get(f"{path}/{name}") for name in os.listdir(path) if name not in ("LOCK", "LOG")}
+
+
+def test_repair_says_what_is_lost_and_gives_it_up_when_told_to(store, killed):
+    rot.flip(killed, os.path.getsize(killed) // 2)
+    before = listing(database(store))
+    said = store.ok("-s", store.path, "repair")
+    assert killed in said and "changes that were on disk" in said and listing(database(store)) == before
+    kept = json.loads(store.ok("-s", store.path, "repair", "--apply", "--json"))["kept"]
+    assert listing(kept) == before
+    point = store.mount()
+    found = contents(point + "/d")
+    last = str(len(found) - 1)
+    assert 5 < len(found) < 20 and all(data == noise(int(name), 5000) for name, data in found.items() if name != last)
+    synced(point + "/d/new", noise("new"))
+    store.kill()
+    assert contents(store.mount(point) + "/d") == {**found, "new": noise("new")}
+    store.umount()
+    assert "nothing" in store.ok("-s", store.path, "repair")
+    shutil.rmtree(database(store))
+    os.rename(kept, store.path + "/db")
+    refused(store, point, os.path.basename(killed))
+
+
+def test_repair_that_dies_changes_nothing_and_can_be_begun_anew(store, killed):
+    rot.flip(killed, os.path.getsize(killed) // 2)
+    before = listing(database(store))
+    assert store.run("-s", store.path, "repair", "--apply", env={"CORPUSFS_FAULT": "mend-before-log:kill"}).code == -signal.SIGKILL
+    assert listing(database(store)) == before
+    refused(store, store.area + "/mnt", killed)
+    store.ok("-s", store.path, "repair", "--apply")
+    store.mount()
+
+
+def test_repair_of_what_it_cannot_mend_changes_nothing(store):
+    store.create("d")
+    lost = rot.tables(store)[0]
+    os.unlink(lost)
+    before = listing(database(store))
+    for more in ([], ["--apply"]):
+        result = store.run("-s", store.path, "repair", *more)
+        assert result.code == program.DAMAGED and lost in result.err, result
+    assert listing(database(store)) == before and not glob.glob(store.path + "/before-repair*")
 
 
 def test_log_without_what_nobody_was_promised_opens(store, killed):

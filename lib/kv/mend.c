@@ -1,0 +1,74 @@
+#include "lib/kv/mend.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/file.h"
+#include "lib/kv/admit.h"
+#include "lib/kv/synced.h"
+
+#define PIECE (1U << 20)
+
+int kv_mend_look(const char *path, const char *shown, char **ret_lost, struct error *err)
+{
+	bool ignored;
+
+	return admit_database(path, shown, KV_ACCEPT_LOG, ret_lost, &ignored, err);
+}
+
+static int copy_content(int from, int to)
+{
+	AUTO_FREE uint8_t *piece = xmalloc(PIECE);
+
+	for (;;) {
+		ssize_t got = read(from, piece, PIECE);
+		if (got < 0 && errno == EINTR)
+			continue;
+		int result = got > 0 ? file_write_all(to, piece, (size_t)got) : got < 0 ? -errno : 0;
+		if (got <= 0 || result < 0)
+			return result;
+	}
+}
+
+/* Logs, the manifest and the like are written in place, so a link would not keep them. */
+static int keep_file(int from_dir, int to_dir, const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	if (dot && strcmp(dot, ".sst") == 0)
+		return linkat(from_dir, name, to_dir, name, 0) < 0 ? -errno : 0;
+	AUTO_CLOSE int from = file_open_inside(from_dir, name, O_RDONLY, 0);
+	if (from < 0)
+		return from;
+	AUTO_CLOSE int to = file_open_inside(to_dir, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	if (to < 0)
+		return to;
+	int result = copy_content(from, to);
+	return result == 0 && fsync(to) < 0 ? -errno : result;
+}
+
+int kv_mend_keep(const char *path, const char *copy)
+{
+	if (mkdir(copy, 0700) < 0)
+		return -errno;
+	AUTO_CLOSE int to = open(copy, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *from = opendir(path);
+	int result = to < 0 || !from ? -errno : 0;
+	for (struct dirent *entry; result == 0 && (entry = readdir(from));)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			result = keep_file(dirfd(from), to, entry->d_name);
+	if (from)
+		closedir(from);
+	return result == 0 && fsync(to) < 0 ? -errno : result;
+}
+
+int kv_mend_log(const char *path)
+{
+	AUTO_FREE char *synced = xasprintf("%s/" SYNCED_NAME, path);
+
+	return unlink(synced) < 0 && errno != ENOENT ? -errno : file_sync_dir(path);
+}

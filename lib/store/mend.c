@@ -1,0 +1,95 @@
+#include "lib/store/mend.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/fault.h"
+#include "lib/kv/mend.h"
+#include "lib/store/lock.h"
+#include "lib/store/store.h"
+
+void store_mended_clear(struct store_mended *mended)
+{
+	free(mended->lost);
+	free(mended->kept);
+}
+
+/* Caller holds the store's lock. */
+static int keep_and_mend(const struct store_dir *dir, const char *db, char **ret_kept, struct error *err)
+{
+	char when[32];
+
+	clock_format(clock_now().tv_sec, when);
+	AUTO_FREE char *name = xasprintf("before-repair-%s", when);
+	for (unsigned i = 2; store_dir_has(dir, name); i++) {
+		free(name);
+		name = xasprintf("before-repair-%s-%u", when, i);
+	}
+	AUTO_FREE char *copy = store_dir_inside(dir, name);
+	int result = kv_mend_keep(db, copy);
+	if (result == 0 && fsync(dir->fd) < 0)
+		result = -errno;
+	if (result < 0)
+		return error_set(err, result, "%s/%s: %s; nothing was changed", dir->path, name, strerror(-result));
+	result = fault_point("mend-before-log");
+	if (result == 0)
+		result = kv_mend_log(db);
+	if (result < 0)
+		return error_set(err, result, "the database of %s cannot be changed: %s", dir->path, strerror(-result));
+	*ret_kept = xasprintf("%s/%s", dir->path, name);
+	return 0;
+}
+
+static int mend_locked(const struct store_dir *dir, bool apply, struct store_mended *mended, struct error *err)
+{
+	char name[DATABASE_NAME_MAX];
+	int result = store_dir_find_database(dir, name);
+
+	if (result < 0)
+		return error_set(err, -EBADMSG, "the store %s has no database", dir->path);
+	AUTO_FREE char *db = store_dir_inside(dir, name);
+	AUTO_FREE char *shown = xasprintf("%s/%s", dir->path, name);
+	result = kv_mend_look(db, shown, &mended->lost, err);
+	return result == 0 && mended->lost && apply ? keep_and_mend(dir, db, &mended->kept, err) : result;
+}
+
+/* What was kept of the log becomes tables at once: a second look must not find it as short as before. */
+static int open_once(const char *path, struct error *err)
+{
+	struct store *store;
+	int result = store_open(path, NULL, &store, err);
+
+	if (result < 0)
+		return result;
+	result = store_close(store);
+	return result < 0 ? error_set(err, result, "the store %s: %s", path, store_close_failure(result)) : 0;
+}
+
+int store_mend(const char *path, bool apply, struct store_mended *ret_mended, struct error *err)
+{
+	struct store_mended mended = {0};
+	struct store_dir dir = STORE_DIR_CLOSED;
+	struct superblock superblock;
+	struct lock *lock = NULL;
+	int result = store_dir_open_store(path, &dir, &superblock, err);
+
+	if (result == 0)
+		result = lock_take(&dir, NULL, &lock, err);
+	if (result == 0) {
+		result = mend_locked(&dir, apply, &mended, err);
+		if (mended.kept)
+			lock_release(lock);
+		else
+			lock_undo(lock);
+	}
+	store_dir_close(&dir);
+	if (result == 0 && mended.kept)
+		result = open_once(path, err);
+	if (result < 0) {
+		store_mended_clear(&mended);
+		return result;
+	}
+	*ret_mended = mended;
+	return 0;
+}
