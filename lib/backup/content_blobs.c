@@ -171,14 +171,19 @@ static int add_extent(void *arg, const struct extent *extent)
 	return r;
 }
 
-static int add_inline(struct file_blobs *file, const struct inode_record *record)
+static int add_inline(struct file_blobs *file, const struct scan_inode *inode)
 {
-	const size_t len = MIN(record->data_len, record->size);
-	int r = len > 0 ? add_bytes(file, record->data, len) : 0;
+	AUTO_BUF data = BUF_INIT;
+	int r = scan_inline(file->maker->scan, inode, &data);
 
-	file->at = len;
-	atomic_fetch_add(&file->maker->transfer->bytes, len);
-	return r < 0 ? r : add_zeros(file, record->size, true);
+	if (r < 0)
+		return r;
+	data.len = MIN(data.len, file->size);
+	if (data.len > 0)
+		r = add_bytes(file, data.data, data.len);
+	file->at = data.len;
+	atomic_fetch_add(&file->maker->transfer->bytes, data.len);
+	return r < 0 ? r : add_zeros(file, file->size, true);
 }
 
 int blob_maker_file(struct blob_maker *maker, const struct scan_inode *inode, struct node *node, struct holes *holes)
@@ -189,7 +194,7 @@ int blob_maker_file(struct blob_maker *maker, const struct scan_inode *inode, st
 
 	buf_reset(&maker->piece);
 	if (record->is_inline)
-		return add_inline(&file, record);
+		return add_inline(&file, inode);
 	r = scan_extents(maker->scan, inode->ino, add_extent, &file);
 	/* I9: what is not mapped is a hole only if nothing of what was stored is missing. */
 	if (r == 0 && file.mapped_inside < record->size && file.mapped != record->allocated)

@@ -94,6 +94,16 @@ struct tree_key tree_stem_entry(uint32_t family, uint64_t ino, const char *name)
 	return stem_name(family, ino, KEY_ENTRY, name);
 }
 
+struct tree_key tree_stem_content(uint32_t family, uint64_t ino)
+{
+	return tree_prefix_kind(family, ino, KEY_CONTENT);
+}
+
+bool tree_key_is_content(const struct tree_key *key)
+{
+	return key->len >= TREE_PREFIX_LEN && key->bytes[TREE_PREFIX_LEN - 1] == KEY_CONTENT;
+}
+
 struct tree_key tree_key_at(struct tree_key stem, uint64_t epoch)
 {
 	assert(stem.len + TREE_KEY_EPOCH_LEN <= sizeof(stem.bytes));
@@ -126,7 +136,8 @@ int tree_key_parse(const void *key, size_t len, struct tree_key_parts *ret_parts
 	parts.epoch = ~read_be64(&tail);
 	parts.kind = (enum key_kind)kind;
 	switch (kind) {
-	case KEY_INODE: break;
+	case KEY_INODE:
+	case KEY_CONTENT: break;
 	case KEY_EXTENT: parts.offset = read_be64(&reader); break;
 	case KEY_XATTR:
 	case KEY_ENTRY:

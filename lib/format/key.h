@@ -9,6 +9,10 @@
  *   kind 2  extent   rest: file offset u64
  *   kind 3  entry    rest: name NUL
  *
+ * Column family "content": the same keys of one more kind. Who reads names and inodes does not read these, too.
+ *
+ *   kind 4  content  rest: empty; of a small file
+ *
  * Column family "touched" (I7): family u32 | epoch u64 | inode u64 -> empty. Written with the first change to an inode in an epoch.
  *
  * Column family "catalog", a tag byte first:
@@ -40,7 +44,7 @@
 
 #include "lib/base/buf.h"
 
-enum key_kind { KEY_INODE = 0, KEY_XATTR = 1, KEY_EXTENT = 2, KEY_ENTRY = 3 };
+enum key_kind { KEY_INODE = 0, KEY_XATTR = 1, KEY_EXTENT = 2, KEY_ENTRY = 3, KEY_CONTENT = 4 };
 
 #define NAME_LEN_MAX 255
 /* family 4, inode 8, kind 1, rest up to 256, epoch 8 */
@@ -75,11 +79,13 @@ struct tree_key tree_stem_inode(uint32_t family, uint64_t ino);
 struct tree_key tree_stem_xattr(uint32_t family, uint64_t ino, const char *name);
 struct tree_key tree_stem_extent(uint32_t family, uint64_t ino, uint64_t offset);
 struct tree_key tree_stem_entry(uint32_t family, uint64_t ino, const char *name);
+struct tree_key tree_stem_content(uint32_t family, uint64_t ino);
 struct tree_key tree_key_at(struct tree_key stem, uint64_t epoch);
+bool tree_key_is_content(const struct tree_key *key); /* a key, a stem, or the beginning of a range */
 
 /* Ranges [first, end) for iterators. */
 struct tree_key tree_prefix_family(uint32_t family);
-struct tree_key tree_prefix_inode(uint32_t family, uint64_t ino);             /* all records of an inode */
+struct tree_key tree_prefix_inode(uint32_t family, uint64_t ino);             /* all of an inode but its content */
 struct tree_key tree_prefix_kind(uint32_t family, uint64_t ino, enum key_kind kind);
 struct tree_key tree_prefix_end(struct tree_key prefix);                       /* the least key above all that start with prefix; empty: none */
 

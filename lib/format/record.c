@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "lib/format/check.h"
 #include "lib/format/key.h"
@@ -54,8 +55,6 @@ static char *read_text(struct reader *reader)
 
 void inode_record_encode(const struct inode_record *record, struct buf *out)
 {
-	uint32_t data_len = record->is_inline ? record->data_len : 0;
-
 	buf_add_u8(out, FORMAT_VERSION);
 	buf_add_u8(out, record->is_inline ? FLAG_INLINE : 0);
 	buf_add_le16(out, 0);
@@ -71,8 +70,9 @@ void inode_record_encode(const struct inode_record *record, struct buf *out)
 	add_time(out, record->mtime);
 	add_time(out, record->ctime);
 	add_time(out, record->btime);
-	buf_add_le32(out, data_len);
-	buf_add(out, record->data, data_len);
+	buf_add_le64(out, record->content);
+	buf_add_le32(out, record->target_len);
+	buf_add(out, record->target, record->target_len);
 }
 
 int inode_record_decode(const void *value, size_t len, struct inode_record *ret_record)
@@ -96,16 +96,39 @@ int inode_record_decode(const void *value, size_t len, struct inode_record *ret_
 	record.mtime = read_time(&reader);
 	record.ctime = read_time(&reader);
 	record.btime = read_time(&reader);
-	record.data_len = read_le32(&reader);
-	record.data = read_bytes(&reader, record.data_len);
+	record.content = read_le64(&reader);
+	record.target_len = read_le32(&reader);
+	record.target = read_bytes(&reader, record.target_len);
 
 	if (!complete(&reader) || (flags & ~FLAG_INLINE) || reserved != 0)
 		return -EBADMSG;
-	if (record.data_len > (record.is_inline ? MAX(INLINE_MAX, SYMLINK_MAX) : 0))
+	if (record.is_inline && (record.content == 0 || record.allocated > INLINE_MAX))
 		return -EBADMSG;
-	if (!record.is_inline)
-		record.data = NULL;
+	if (record.content != 0 && !S_ISREG(record.mode))
+		return -EBADMSG;
+	if (record.target_len > (S_ISLNK(record.mode) ? SYMLINK_MAX : 0))
+		return -EBADMSG;
+	if (record.target_len == 0)
+		record.target = NULL;
 	*ret_record = record;
+	return 0;
+}
+
+void content_record_encode(const void *data, size_t len, struct buf *out)
+{
+	buf_add_u8(out, FORMAT_VERSION);
+	buf_add(out, data, len);
+}
+
+int content_record_decode(const void *value, size_t len, const uint8_t **ret_data, size_t *ret_len)
+{
+	struct reader reader = reader_over(value, len);
+
+	check_version(&reader);
+	if (reader.bad || reader.left == 0 || reader.left > INLINE_MAX)
+		return -EBADMSG;
+	*ret_len = reader.left;
+	*ret_data = read_bytes(&reader, reader.left);
 	return 0;
 }
 

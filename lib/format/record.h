@@ -4,10 +4,12 @@
  *
  * A tree value of zero bytes is a tombstone.
  *
- * inode    u8 version | u8 flags (1 = inline data follows) | u16 reserved | u32 mode | u32 uid | u32 gid | u32 nlink | u64 size |
- *          u64 allocated | u64 rdev | u64 parent | 4 x (i64 s, u32 ns): atime mtime ctime btime | u32 inline length, bytes (data of a
- *          small file, or the symlink's target). parent: of a directory, the one above it; of others a
- *          hint, the directory where they got their last name, which may be gone again
+ * inode    u8 version | u8 flags (1 = the content is inline) | u16 reserved | u32 mode | u32 uid | u32 gid | u32 nlink | u64 size |
+ *          u64 allocated | u64 rdev | u64 parent | 4 x (i64 s, u32 ns): atime mtime ctime btime | u64 content | u32 length, bytes of the
+ *          symlink's target. parent: of a directory, the one above it; of others a hint, the directory where they got their last name,
+ *          which may be gone again. content: the epoch of the newest version of the content record, 0: there is none; without flag 1
+ *          that version is a tombstone
+ * content  u8 version | bytes: the inline content of a small regular file, `allocated` of them
  * xattr    u8 version | value
  * extent   u8 version | u32 length | u64 chunk (key.h: chunk ids) | u32 offset in chunk; version 1 reaches the chunk's end, version 2 does not:
  *          | u32 plain length of the chunk
@@ -55,13 +57,14 @@
 struct inode_record {
 	uint32_t mode, uid, gid, nlink;
 	uint64_t size;
-	uint64_t allocated; /* bytes in extents; for inline data its length */
+	uint64_t allocated; /* bytes in extents, or of inline content */
 	uint64_t rdev;
 	uint64_t parent;
 	struct timespec atime, mtime, ctime, btime;
-	bool is_inline;           /* data (or a symlink's target) is in `data`; then there are no extents */
-	const uint8_t *data;      /* decode: points into the value */
-	uint32_t data_len;
+	bool is_inline;           /* the content of a regular file is in its content record; then there are no extents */
+	uint64_t content;         /* the epoch of that record's newest version: a value if is_inline, else a tombstone; 0: none */
+	const uint8_t *target;    /* of a symlink; decode: points into the value */
+	uint32_t target_len;
 };
 
 struct extent_record {
@@ -78,6 +81,9 @@ struct entry_record {
 
 void inode_record_encode(const struct inode_record *record, struct buf *out);
 WARN_UNUSED int inode_record_decode(const void *value, size_t len, struct inode_record *ret_record);
+void content_record_encode(const void *data, size_t len, struct buf *out);
+/* ret_data points into the value. */
+WARN_UNUSED int content_record_decode(const void *value, size_t len, const uint8_t **ret_data, size_t *ret_len);
 void extent_record_encode(const struct extent_record *record, struct buf *out);
 WARN_UNUSED int extent_record_decode(const void *value, size_t len, struct extent_record *ret_record);
 void entry_record_encode(const struct entry_record *record, struct buf *out);

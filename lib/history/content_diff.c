@@ -16,6 +16,7 @@ struct content {
 	ARRAY(struct extent) extents; /* some of them */
 	size_t at;                    /* the first one that ends after the position asked for last: positions only grow */
 	bool complete;                /* there are none behind them */
+	struct buf inlined;           /* what is inline has no extents */
 };
 
 static int add_extent(void *arg, const struct extent *extent)
@@ -60,14 +61,13 @@ struct piece {
 
 static int piece_at(struct content *content, uint64_t position, struct piece *ret_piece)
 {
-	const struct inode_record *record = &content->file->record;
 	int result = read_up_to(content, position);
 
 	if (result < 0)
 		return result;
 	const struct extent *extent = content->at < content->extents.count ? &content->extents.items[content->at] : NULL;
-	if (record->is_inline && position < record->data_len)
-		*ret_piece = (struct piece){.kind = INLINE, .end = record->data_len};
+	if (position < content->inlined.len)
+		*ret_piece = (struct piece){.kind = INLINE, .end = content->inlined.len};
 	else if (!extent)
 		*ret_piece = (struct piece){.kind = ZEROS, .end = UINT64_MAX};
 	else if (position < extent->offset)
@@ -86,7 +86,7 @@ static int read_piece(const struct content *content, const struct piece *piece, 
 {
 	switch (piece->kind) {
 	case ZEROS: memset(out, 0, len); return 0;
-	case INLINE: memcpy(out, content->file->record.data + position, len); return 0;
+	case INLINE: memcpy(out, content->inlined.data + position, len); return 0;
 	case CHUNK: break;
 	}
 	return chunks_read(content->chunks, piece->chunk, piece->chunk_offset, len, out);
@@ -190,10 +190,21 @@ static int compare_common(struct comparison *comparison, uint64_t end)
 	return result;
 }
 
-/* What is inline has no extents. */
 static struct content content_of(const struct content_pair *pair, const struct scan *scan, const struct scan_inode *file)
 {
 	return (struct content){.chunks = pair->chunks, .scan = scan, .file = file, .complete = file->record.is_inline};
+}
+
+static void content_clear(struct content *content)
+{
+	array_clear(&content->extents);
+	buf_clear(&content->inlined);
+}
+
+/* -EAGAIN: it has changed since its record was read. */
+static int begin(struct content *content)
+{
+	return content->complete ? scan_inline(content->scan, content->file, &content->inlined) : read_extents(content, 0);
 }
 
 int content_differs(const struct content_pair *pair, struct range_list *ranges, bool *ret_differs)
@@ -219,19 +230,23 @@ int content_differs(const struct content_pair *pair, struct range_list *ranges, 
 		ranges->gap = CONTENT_DIFF_GAP;
 	}
 	turn = readers_enter(pair->a->tree);
-	if (!comparison.a.complete)
-		result = read_extents(&comparison.a, 0);
-	if (result == 0 && !comparison.b.complete)
-		result = read_extents(&comparison.b, 0);
-	if (result == 0) {
+	result = begin(&comparison.a);
+	if (result == 0)
+		result = begin(&comparison.b);
+	if (result == -EAGAIN) {
+		comparison.differs = true;
+		result = 0;
+		if (ranges)
+			add_range(ranges, 0, MAX(size_a, size_b));
+	} else if (result == 0) {
 		comparison.scratch = scratch = xmalloc(2UL * BLOCK);
 		result = compare_common(&comparison, MIN(size_a, size_b));
 	}
 	readers_leave(pair->a->tree, turn);
 	if (result == 0 && ranges && size_b > size_a)
 		add_range(ranges, size_a, size_b);
-	array_clear(&comparison.a.extents);
-	array_clear(&comparison.b.extents);
+	content_clear(&comparison.a);
+	content_clear(&comparison.b);
 	if (result == 0)
 		*ret_differs = comparison.differs;
 	return result;

@@ -53,7 +53,7 @@ static int compare_content(const struct diff_sides *sides, const struct scan_ino
 	if (S_ISREG(in_a->mode))
 		return content_differs(&pair, NULL, ret_differs);
 	if (S_ISLNK(in_a->mode))
-		*ret_differs = in_a->data_len != in_b->data_len || memcmp(in_a->data, in_b->data, in_a->data_len) != 0;
+		*ret_differs = in_a->target_len != in_b->target_len || memcmp(in_a->target, in_b->target, in_a->target_len) != 0;
 	else
 		*ret_differs = !S_ISDIR(in_a->mode) && in_a->rdev != in_b->rdev;
 	return 0;

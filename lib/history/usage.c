@@ -177,6 +177,13 @@ static int count_version(struct census *census, uint32_t set, enum key_kind kind
 	struct inode_record inode;
 	int result;
 
+	if (kind == KEY_CONTENT) {
+		const uint8_t *data;
+		result = content_record_decode(value, len, &data, &len);
+		if (result == 0)
+			sums_of(census, set)->inlined += len;
+		return result;
+	}
 	if (kind == KEY_EXTENT) {
 		result = extent_record_decode(value, len, &extent);
 		if (result == 0)
@@ -189,7 +196,7 @@ static int count_version(struct census *census, uint32_t set, enum key_kind kind
 		bool is_file = S_ISREG(inode.mode);
 		sums->files += is_file;
 		sums->logical += is_file ? inode.size : 0;
-		sums->inlined += inode.is_inline ? inode.data_len : 0;
+		sums->inlined += inode.target_len;
 	}
 	return result;
 }
@@ -199,7 +206,7 @@ static int look_at_version(struct census *census, const struct stored_version *v
 	const struct tree_key_parts *parts = &version->parts;
 	uint32_t has, sees;
 
-	if (parts->kind != KEY_INODE && parts->kind != KEY_EXTENT)
+	if (parts->kind != KEY_INODE && parts->kind != KEY_EXTENT && parts->kind != KEY_CONTENT)
 		return 0;
 	if (version->is_newest)
 		census->newer = 0;
@@ -214,9 +221,8 @@ static bool is_cancelled(const struct census *census)
 	return census->options->cancelled && census->options->cancelled(census->options->arg);
 }
 
-static int scan(struct census *census)
+static int scan(struct census *census, struct all_versions *all)
 {
-	struct all_versions *all = all_versions_new(census->store->tree);
 	struct stored_version version;
 	int result;
 
@@ -415,7 +421,9 @@ int usage_compute(struct store *store, const struct usage_options *options, int 
 	find_views(&census);
 	result = check_names(&census, &first, &last, err);
 	if (result == 0)
-		result = scan(&census);
+		result = scan(&census, all_versions_new(store->tree));
+	if (result == 0)
+		result = scan(&census, all_versions_new_contents(store->tree));
 	if (result == 0)
 		result = weigh(&census);
 	if (result == 0) {

@@ -1,7 +1,7 @@
 /*
  * How the content of a file gets its digest, the cheapest way first:
  *
- *   it is inline                                       hashed from the record
+ *   it is inline                                       hashed from the content record
  *   it is what the old digest record was made of       taken from there
  *   it is short, and one whole chunk                   the chunk's SHA-256, from its record
  *   else                                               chunks are hashed in order; zeros cost nothing where they are many
@@ -160,17 +160,21 @@ static int read_extents(struct reading *reading)
 
 static int read_content(struct reading *reading, const struct scan_inode *inode)
 {
-	const struct inode_record *record = &inode->record;
-	size_t have = MIN(record->data_len, record->size);
+	AUTO_BUF data = BUF_INIT;
+	int result;
 
-	if (!record->is_inline)
+	if (!inode->record.is_inline)
 		return read_extents(reading);
+	result = scan_inline(&reading->source->scan, inode, &data);
+	if (result < 0)
+		return result;
+	data.len = MIN(data.len, reading->size);
 	if (reading->content)
-		content_digest_data(reading->content, record->data, have);
+		content_digest_data(reading->content, data.data, data.len);
 	else
-		digest_update(reading->digest, record->data, have);
-	reading->at = have;
-	return add_zeros(reading, record->size);
+		digest_update(reading->digest, data.data, data.len);
+	reading->at = data.len;
+	return add_zeros(reading, reading->size);
 }
 
 /* --- the digest --- */
@@ -288,7 +292,7 @@ int file_content_sha256(struct node_source *source, const struct scan_inode *ino
 {
 	const struct inode_record *record = &inode->record;
 	struct reading reading = {.source = source, .ino = inode->ino, .size = record->size, .digest = digest_new()};
-	struct summary summary = {.mapped_inside = record->data_len};
+	struct summary summary = {.mapped_inside = record->is_inline ? record->allocated : 0};
 	int result = record->is_inline ? 0 : summarize(&reading, record, &summary);
 
 	if (result == 0 && record->size > summary.mapped_inside && record->size - summary.mapped_inside > SHA256_ZEROS_MAX)

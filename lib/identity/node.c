@@ -56,8 +56,8 @@ static int regular_node(struct node_source *source, const struct scan_inode *ino
 static void symlink_node(const struct inode_record *record, struct digest *digest)
 {
 	begin(digest, "corpusfs-symlink", S_IFLNK | 0777);
-	add_u64(digest, record->data_len);
-	digest_update(digest, record->data, record->data_len);
+	add_u64(digest, record->target_len);
+	digest_update(digest, record->target, record->target_len);
 }
 
 static void special_node(const struct inode_record *record, struct digest *digest)

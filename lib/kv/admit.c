@@ -31,6 +31,7 @@ static void tell_log(const struct examined *examined, const char *shown, struct 
 static const char *holds(enum kv_family family)
 {
 	switch (family) {
+	case KV_CONTENT:
 	case KV_BULK:
 	case KV_SMALL:
 		return "content of files";
@@ -61,7 +62,15 @@ static void tell_tables(const struct examined *examined, const char *shown, stru
 /* Nothing that is read depends on the index of equal content. */
 static unsigned needed_for(enum kv_family family)
 {
-	return family == KV_BULK || family == KV_SMALL || family == KV_DEDUP ? KV_ACCEPT_CHUNKS : KV_ACCEPT_METADATA;
+	switch (family) {
+	case KV_CONTENT:
+	case KV_DEDUP:
+	case KV_BULK:
+	case KV_SMALL:
+		return KV_ACCEPT_CHUNKS;
+	default:
+		return KV_ACCEPT_METADATA;
+	}
 }
 
 /* What has to be accepted; the table that weighs most comes first. */

@@ -27,7 +27,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
 
-enum kv_family { KV_CATALOG, KV_TREE, KV_TOUCHED, KV_DEDUP, KV_BULK, KV_SMALL, KV_FAMILY_COUNT };
+enum kv_family { KV_CATALOG, KV_TREE, KV_CONTENT, KV_TOUCHED, KV_DEDUP, KV_BULK, KV_SMALL, KV_FAMILY_COUNT };
 
 struct kv;
 struct kv_batch;
@@ -55,7 +55,7 @@ struct kv_options {
 };
 
 #define KV_ACCEPT_LOG 1U      /* a log ends before what was on disk: the database is as it was before that */
-#define KV_ACCEPT_CHUNKS 2U   /* tables of chunks are missing or short: reading what was in them gives -EIO */
+#define KV_ACCEPT_CHUNKS 2U   /* tables with content are missing or short: reading what was in them gives -EIO */
 #define KV_ACCEPT_METADATA 4U /* other tables are: what was in them is absent, and older versions of it come back */
 
 /* -EBADMSG: damaged, also when the damage is none that RocksDB would notice; else as above. */

@@ -16,8 +16,8 @@
 #define DESCRIPTORS_FEW 64
 
 const char *const kv_family_names[KV_HANDLE_COUNT] = {
-	[KV_CATALOG] = "catalog", [KV_TREE] = "tree",   [KV_TOUCHED] = "touched",      [KV_DEDUP] = "dedup",
-	[KV_BULK] = "bulk",       [KV_SMALL] = "small", [KV_FAMILY_COUNT] = "default",
+	[KV_CATALOG] = "catalog", [KV_TREE] = "tree", [KV_CONTENT] = "content", [KV_TOUCHED] = "touched",
+	[KV_DEDUP] = "dedup",     [KV_BULK] = "bulk", [KV_SMALL] = "small",     [KV_FAMILY_COUNT] = "default",
 };
 
 static rocksdb_block_based_table_options_t *new_table(void)
@@ -31,8 +31,8 @@ static rocksdb_block_based_table_options_t *new_table(void)
 }
 
 /*
- * Sorted records, read by seeks and scans. Blocks and indexes are within the cache's budget. A block of 16 KiB holds ten small files with
- * their content: a cold listing takes a sixth less time than with blocks of 8 KiB, and a cold look at one file takes as long.
+ * Sorted records, read by seeks and scans. Blocks and indexes are within the cache's budget. With blocks of 16 KiB a cold listing takes a
+ * sixth less time than with blocks of 8 KiB, and a cold look at one file takes as long.
  */
 static rocksdb_block_based_table_options_t *metadata_table(rocksdb_cache_t *cache)
 {
@@ -82,7 +82,7 @@ static rocksdb_block_based_table_options_t *chunk_table(rocksdb_cache_t *pins)
 static rocksdb_options_t *family_options(int family, const struct kv_options *options, const struct kv_setup *setup)
 {
 	bool chunks = family == KV_BULK || family == KV_SMALL;
-	bool packed = family == KV_CATALOG || family == KV_TREE;
+	bool packed = family == KV_CATALOG || family == KV_TREE || family == KV_CONTENT;
 	rocksdb_options_t *opt = rocksdb_options_create();
 	rocksdb_block_based_table_options_t *table = chunks               ? chunk_table(setup->pins)
 	                                             : family == KV_DEDUP ? dedup_table(setup->cache)

@@ -68,19 +68,21 @@ static int mark_one(struct mark *mark, const struct stored_version *version, str
 	return 0;
 }
 
-int mark_all(struct mark *mark)
+/* Gives `all` back. */
+static int walk(struct mark *mark, struct all_versions *all)
 {
-	struct all_versions *all = all_versions_new(mark->store->tree);
 	struct stored_version version;
 	struct key_versions key = {0};
+	uint64_t met = mark->versions;
 	int result;
 
 	while ((result = all_versions_next(all, &version)) > 0) {
 		result = mark_one(mark, &version, &key);
-		if (result == 0 && ++mark->versions % STEP_VERSIONS == 0)
-			result = mark->step(mark->arg, mark->versions);
+		if (result == 0 && ++met % STEP_VERSIONS == 0)
+			result = mark->step(mark->arg, met);
 		if (result != 0)
 			break;
+		mark->versions += version.parts.kind != KEY_CONTENT;
 	}
 	all_versions_free(all);
 	if (result == 0)
@@ -89,4 +91,12 @@ int mark_all(struct mark *mark)
 	array_clear(&key.versions);
 	array_clear(&key.extents);
 	return result;
+}
+
+int mark_all(struct mark *mark)
+{
+	int result = walk(mark, all_versions_new(mark->store->tree));
+
+	/* The content of small files names no chunks; but what of it is to be pruned is counted. */
+	return result == 0 && mark->is_dry_run ? walk(mark, all_versions_new_contents(mark->store->tree)) : result;
 }

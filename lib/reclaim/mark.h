@@ -10,7 +10,7 @@ struct mark {
 	bool is_dry_run;       /* only what will be left once everything is pruned is marked */
 	struct chunk_set *set; /* of chunks_mark_begin: gets all chunks that are named */
 	struct parts *parts;   /* and in what parts */
-	uint64_t versions;     /* so many were met */
+	uint64_t versions;     /* so many were met, without the content of small files */
 	uint64_t unneeded;     /* so many of them are to be pruned; counted in a dry run */
 	int (*step)(void *arg, uint64_t versions); /* now and then, without locks; not 0 stops with that result */
 	void *arg;

@@ -148,16 +148,12 @@ static bool was_looked_at(struct pruning *pruning, uint64_t ino)
 	return false;
 }
 
-int prune_inode(struct pruning *pruning, uint64_t ino)
+static int prune_range(struct pruning *pruning, struct tree_key from, struct tree_key *stems)
 {
-	struct tree_key from = tree_prefix_inode(pruning->record.family, ino), end = tree_prefix_end(from);
-	AUTO_FREE struct tree_key *stems = NULL;
+	const struct tree_key end = tree_prefix_end(from);
 	bool more = true;
 	int result = 0;
 
-	if (was_looked_at(pruning, ino))
-		return 0;
-	stems = xcalloc(STEP_KEYS, sizeof(*stems));
 	while (result == 0 && more) {
 		size_t count;
 		result = look(pruning, &from, &end, stems, &count);
@@ -168,4 +164,16 @@ int prune_inode(struct pruning *pruning, uint64_t ino)
 			result = pruning->step(pruning->arg, 0, 0);
 	}
 	return result;
+}
+
+int prune_inode(struct pruning *pruning, uint64_t ino)
+{
+	AUTO_FREE struct tree_key *stems = NULL;
+	int result;
+
+	if (was_looked_at(pruning, ino))
+		return 0;
+	stems = xcalloc(STEP_KEYS, sizeof(*stems));
+	result = prune_range(pruning, tree_prefix_inode(pruning->record.family, ino), stems);
+	return result == 0 ? prune_range(pruning, tree_stem_content(pruning->record.family, ino), stems) : result;
 }

@@ -69,6 +69,7 @@ static struct tree_key stem_again(const struct tree_key_parts *parts)
 	switch (parts->kind) {
 	case KEY_XATTR: return tree_stem_xattr(parts->family, parts->ino, parts->name);
 	case KEY_EXTENT: return tree_stem_extent(parts->family, parts->ino, parts->offset);
+	case KEY_CONTENT: return tree_stem_content(parts->family, parts->ino);
 	case KEY_ENTRY: return tree_stem_entry(parts->family, parts->ino, parts->name);
 	default: return tree_stem_inode(parts->family, parts->ino);
 	}
@@ -124,6 +125,7 @@ static const struct {
 	{identity_again, NULL},
 	{digest_again, NULL},
 	{damage_again, NULL},
+	{content_again, NULL},
 };
 
 static void fuzz_record(round_trip *again, const uint8_t *data, size_t len)
@@ -173,7 +175,7 @@ static void make_seeds(struct buf seeds[SEED_COUNT])
 
 	for (size_t i = 0; i < SEED_COUNT; i++)
 		buf_add_u8(&seeds[i], (uint8_t)i);
-	inode_record_encode(&(struct inode_record){.mode = 0100644, .is_inline = true, .data = header, .data_len = 3}, &seeds[0]);
+	inode_record_encode(&(struct inode_record){.mode = 0100644, .is_inline = true, .content = 3}, &seeds[0]);
 	extent_record_encode(&(struct extent_record){.length = 4096, .chunk = CHUNK_BULK | 1}, &seeds[1]);
 	entry_record_encode(&(struct entry_record){.ino = 2, .type = DT_REG}, &seeds[2]);
 	dataset_record_encode(&(struct dataset_record){.id = 1, .view = 2, .line = line, .schedule = text}, &seeds[3]);
@@ -192,6 +194,7 @@ static void make_seeds(struct buf seeds[SEED_COUNT])
 	digest_record_encode(&(struct digest_record){.has_content = true, .size = 9, .allocated = 9, .is_sparse = true, .has_sha256 = true},
 			     &seeds[14]);
 	damage_record_encode(&(struct damage_record){.found = 1700000000, .replacement = CHUNK_BULK | 9}, &seeds[15]);
+	content_record_encode(text, sizeof(text), &seeds[16]);
 }
 
 static uint64_t next_random(uint64_t *random)

@@ -50,4 +50,15 @@ static inline int identity_again(const void *value, size_t len, struct buf *out)
 	return result;
 }
 
+static inline int content_again(const void *value, size_t len, struct buf *out)
+{
+	const uint8_t *data;
+	size_t data_len;
+	int result = content_record_decode(value, len, &data, &data_len);
+
+	if (result == 0)
+		content_record_encode(data, data_len, out);
+	return result;
+}
+
 #endif

@@ -100,6 +100,12 @@ static UNUSED uint64_t count_keys(struct store *store, enum kv_family family)
 	return count;
 }
 
+/* All versions of all records of all families. */
+static UNUSED uint64_t count_records(struct store *store)
+{
+	return count_keys(store, KV_TREE) + count_keys(store, KV_CONTENT);
+}
+
 static UNUSED uint64_t count_chunks(struct store *store)
 {
 	return count_keys(store, KV_BULK) + count_keys(store, KV_SMALL);

@@ -274,6 +274,35 @@ static void test_a_lost_extent_is_an_error_and_not_zeros(void **state)
 	free(model);
 }
 
+/* Reading says so, and so does a change that would need it; what does not need it works. */
+static void test_lost_inline_content_is_an_error_and_not_zeros(void **state)
+{
+	struct tree_store *store = *state;
+	struct inode *inode = new_file(store, "file");
+	struct tree_key key = tree_stem_content(store->view->family_id, inode_ino(inode));
+	struct kv_batch *batch = kv_batch_new();
+	char out[16];
+
+	assert_int_equal(inode_write(inode, 0, "content", 7, 0), 0);
+	assert_int_equal(inode_commit(inode), 0);
+	key = tree_key_at(key, inode->record.content);
+	inode_close(inode);
+	kv_batch_delete(batch, KV_CONTENT, key.bytes, key.len);
+	assert_int_equal(kv_write(store->kv, batch, 0), 0);
+	kv_batch_free(batch);
+	tree_store_close(store);
+	tree_store_open(store, false);
+	inode = open_file(store, "file");
+	assert_int_equal(inode_read(inode, 0, sizeof(out), out), -EIO);
+	assert_int_equal(inode_write(inode, 100, "more", 4, 0), -EIO);
+	assert_int_equal(inode_allocate(inode, FALLOC_FL_PUNCH_HOLE | KEEP, 0, 3), -EIO);
+	set_size(inode, 0);
+	assert_int_equal(inode_write(inode, 0, "new", 3, 0), 0);
+	assert_int_equal(inode_commit(inode), 0);
+	assert_int_equal(inode_read(inode, 0, sizeof(out), out), 3);
+	inode_close(inode);
+}
+
 static void test_limits_are_told(void **state)
 {
 	struct tree_store *store = *state;
@@ -360,6 +389,7 @@ int main(void)
 		TREE_TEST(test_bytes_cut_off_do_not_come_back),
 		TREE_TEST(test_seek_finds_data_and_holes),
 		TREE_TEST(test_a_lost_extent_is_an_error_and_not_zeros),
+		TREE_TEST(test_lost_inline_content_is_an_error_and_not_zeros),
 		TREE_TEST(test_limits_are_told),
 		TREE_TEST(test_no_space_is_told_before_the_disk_is_full),
 		TREE_TEST(test_a_reader_beside_a_writer_never_goes_back),

@@ -61,6 +61,12 @@ static void test_parse_gives_back_the_parts(void **state)
 	key = tree_key_at(tree_stem_inode(1, 2), 33);
 	assert_int_equal(tree_key_parse(key.bytes, key.len, &parts), 0);
 	assert_true(parts.kind == KEY_INODE && parts.epoch == 33 && parts.ino == 2);
+	key = tree_key_at(tree_stem_content(1, INO_MAX), 33);
+	assert_int_equal(tree_key_parse(key.bytes, key.len, &parts), 0);
+	assert_true(parts.kind == KEY_CONTENT && parts.epoch == 33 && parts.ino == INO_MAX);
+	assert_true(tree_key_is_content(&key));
+	key = tree_stem_entry(1, INO_MAX, "\4");
+	assert_false(tree_key_is_content(&key));
 }
 
 static void test_newest_version_comes_first(void **state)
@@ -95,7 +101,8 @@ static void test_prefixes_bound_their_keys(void **state)
 static void test_damaged_tree_keys_are_refused(void **state)
 {
 	struct tree_key keys[] = {tree_key_at(tree_stem_inode(1, 2), 3), tree_key_at(tree_stem_xattr(1, 2, "user.x"), 3),
-	                          tree_key_at(tree_stem_extent(1, 2, 3), 4), tree_key_at(tree_stem_entry(1, 2, "name"), 3)};
+	                          tree_key_at(tree_stem_extent(1, 2, 3), 4), tree_key_at(tree_stem_entry(1, 2, "name"), 3),
+	                          tree_key_at(tree_stem_content(1, 2), 3)};
 	struct tree_key_parts parts;
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
@@ -106,7 +113,7 @@ static void test_damaged_tree_keys_are_refused(void **state)
 		}
 		keys[i].bytes[keys[i].len] = 0;
 		assert_int_equal(tree_key_parse(keys[i].bytes, keys[i].len + 1, &parts), -EBADMSG);
-		keys[i].bytes[12] = 4;
+		keys[i].bytes[12] = 5;
 		assert_int_equal(tree_key_parse(keys[i].bytes, keys[i].len, &parts), -EBADMSG);
 	}
 	struct tree_key empty_name = tree_prefix_kind(1, 2, KEY_ENTRY);

@@ -31,9 +31,11 @@ static unsigned count_keys(struct tree_store *store, enum kv_family family, cons
 static unsigned traces(struct tree_store *store, uint64_t ino)
 {
 	struct tree_key first = tree_prefix_inode(1, ino), end = tree_prefix_end(first);
+	struct tree_key content = tree_stem_content(1, ino), content_end = tree_prefix_end(content);
 	struct small_key touched = touched_key(1, 1, ino), orphan = catalog_key_orphan(1, ino);
 
 	return count_keys(store, KV_TREE, first.bytes, first.len, end.bytes, end.len) +
+	       count_keys(store, KV_CONTENT, content.bytes, content.len, content_end.bytes, content_end.len) +
 	       (kv_has(store->kv, KV_TOUCHED, touched.bytes, touched.len) == 0) +
 	       (kv_has(store->kv, KV_CATALOG, orphan.bytes, orphan.len) == 0);
 }

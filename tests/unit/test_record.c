@@ -40,8 +40,7 @@ static struct inode_record sample_inode(void)
 	                             .ctime = {INT64_MAX, 0},
 	                             .btime = {7, 8},
 	                             .is_inline = true,
-	                             .data = (const uint8_t *)"hello",
-	                             .data_len = 5};
+	                             .content = 77};
 }
 
 static void test_inode(void **state)
@@ -50,9 +49,9 @@ static void test_inode(void **state)
 	AUTO_BUF value = BUF_INIT;
 
 	inode_record_encode(&record, &value);
-	assert_int_equal(value.len, 104 + 5);
+	assert_int_equal(value.len, 112);
 	assert_int_equal(inode_record_decode(value.data, value.len, &back), 0);
-	assert_true(back.is_inline && back.data_len == 5 && memcmp(back.data, "hello", 5) == 0);
+	assert_true(back.is_inline && back.content == 77 && back.target_len == 0 && !back.target);
 	assert_true(back.mtime.tv_sec == -3 && back.mtime.tv_nsec == 999999999 && back.ctime.tv_sec == INT64_MAX);
 	assert_true(back.size == 5 && back.rdev == record.rdev && back.gid == UINT32_MAX && back.parent == 9);
 	abuse(inode_again, &value);
@@ -61,8 +60,69 @@ static void test_inode(void **state)
 	record.is_inline = false;
 	inode_record_encode(&record, &value);
 	assert_int_equal(inode_record_decode(value.data, value.len, &back), 0);
-	assert_true(!back.is_inline && back.data_len == 0 && !back.data);
+	assert_true(!back.is_inline && back.content == 77);
 	abuse(inode_again, &value);
+}
+
+static void test_symlink(void **state)
+{
+	struct inode_record record = sample_inode(), back;
+	AUTO_BUF value = BUF_INIT;
+
+	record.mode = S_IFLNK | 0777;
+	record.is_inline = false;
+	record.content = 0;
+	record.target = (const uint8_t *)"hello";
+	record.target_len = 5;
+	inode_record_encode(&record, &value);
+	assert_int_equal(value.len, 112 + 5);
+	assert_int_equal(inode_record_decode(value.data, value.len, &back), 0);
+	assert_true(!back.is_inline && back.target_len == 5 && memcmp(back.target, "hello", 5) == 0);
+	abuse(inode_again, &value);
+}
+
+/* What cannot be: content without its record, too much of it, of no regular file; a target of no symlink. */
+static void test_inode_in_itself_wrong(void **state)
+{
+	struct inode_record wrong[4];
+	AUTO_BUF value = BUF_INIT;
+
+	for (size_t i = 0; i < 4; i++)
+		wrong[i] = sample_inode();
+	wrong[0].content = 0;
+	wrong[1].allocated = INLINE_MAX + 1;
+	wrong[2].mode = S_IFDIR | 0755;
+	wrong[3].target = (const uint8_t *)"hello";
+	wrong[3].target_len = 5;
+	for (size_t i = 0; i < 4; i++) {
+		struct inode_record back;
+		buf_reset(&value);
+		inode_record_encode(&wrong[i], &value);
+		assert_int_equal(inode_record_decode(value.data, value.len, &back), -EBADMSG);
+	}
+}
+
+static void test_content(void **state)
+{
+	static const uint8_t longest[INLINE_MAX + 1];
+	static const size_t good[] = {1, 5, INLINE_MAX}, bad[] = {0, INLINE_MAX + 1};
+	const uint8_t *data;
+	size_t len;
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		AUTO_BUF value = BUF_INIT;
+		content_record_encode(longest, good[i], &value);
+		assert_int_equal(content_record_decode(value.data, value.len, &data, &len), 0);
+		assert_true(len == good[i] && data == value.data + 1);
+		expect_same(content_again, value.data, value.len);
+		value.data[0]++;
+		assert_int_equal(content_record_decode(value.data, value.len, &data, &len), -EBADMSG);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		AUTO_BUF value = BUF_INIT;
+		content_record_encode(longest, bad[i], &value);
+		assert_int_equal(content_record_decode(value.data, value.len, &data, &len), -EBADMSG);
+	}
 }
 
 static void test_extent(void **state)
@@ -280,6 +340,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_inode),
+		cmocka_unit_test(test_symlink),
+		cmocka_unit_test(test_inode_in_itself_wrong),
+		cmocka_unit_test(test_content),
 		cmocka_unit_test(test_extent),
 		cmocka_unit_test(test_entry_and_family),
 		cmocka_unit_test(test_dataset_and_snapshot),

@@ -104,7 +104,7 @@ static void check_only_old_is_left(struct store *store)
 	collect(store, false, false);
 	assert_int_equal(count_chunks(store), FILES);
 	/* an entry, a record and an extent of each file, and the root's record */
-	assert_int_equal(count_keys(store, KV_TREE), 3 * FILES + 1);
+	assert_int_equal(count_records(store), 3 * FILES + 1);
 }
 
 static void a_rolled_back_head_is_read_whole_without_its_guard(void **state)
@@ -176,7 +176,7 @@ static void a_rolled_back_head_is_read_whole_when_its_dataset_is_destroyed(void 
 	store_view_put(place.store, reader);
 	collect(place.store, false, false);
 	assert_int_equal(count_chunks(place.store), 0);
-	assert_int_equal(count_keys(place.store, KV_TREE), 0);
+	assert_int_equal(count_records(place.store), 0);
 	place_clear(&place);
 }
 

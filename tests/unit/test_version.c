@@ -202,7 +202,7 @@ static void delete_value(struct model *model, struct model_view *head, unsigned 
 	if (r == 0 && is_last && old.len > 0)
 		version_delete_last(view, batch, &stem, old_epoch);
 	else
-		assert_int_equal(version_delete(view, batch, &stem), 0);
+		assert_int_equal(version_delete(view, batch, &stem, NULL), 0);
 	if (head->values[number] == 0)
 		assert_int_equal(kv_batch_count(batch), 0);
 	assert_int_equal(kv_write(model->store->kv, batch, 0), 0);

@@ -88,15 +88,16 @@ static int clear_step(struct inode *inode, struct kv_batch *batch, uint64_t firs
 }
 
 /* The part of inline data in the range becomes zeros. */
-static void clear_inline(struct transaction *transaction, struct inode *inode, uint64_t offset, uint64_t end)
+static int clear_inline(struct transaction *transaction, struct inode *inode, uint64_t offset, uint64_t end)
 {
 	AUTO_BUF bytes = BUF_INIT;
+	int result = offset < inode->record.allocated ? inode_load_inline(inode) : 0;
 
-	if (offset >= inode->inline_data.len)
-		return;
+	if (result < 0 || offset >= inode->record.allocated)
+		return result;
 	buf_add(&bytes, inode->inline_data.data, inode->inline_data.len);
 	memset(bytes.data + offset, 0, MIN(end, bytes.len) - offset);
-	transaction_set_inline(transaction, inode, bytes.data, bytes.len);
+	return transaction_set_inline(transaction, inode, bytes.data, bytes.len);
 }
 
 /* A file with inline data has no extents and is small: nothing of it is worth mapping. */
@@ -105,11 +106,8 @@ static int change_range(const struct allocation *allocation, struct transaction 
 	struct inode *inode = allocation->inode;
 	bool clears = allocation->punch || allocation->zero;
 
-	if (inode->record.is_inline) {
-		if (clears)
-			clear_inline(transaction, inode, allocation->at, end);
-		return 0;
-	}
+	if (inode->record.is_inline)
+		return clears ? clear_inline(transaction, inode, allocation->at, end) : 0;
 	if (clears)
 		return clear_step(inode, transaction->batch, allocation->at, end, allocation->zero);
 	return fill_step(inode, transaction->batch, allocation->at, end, old);

@@ -58,7 +58,12 @@ int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t l
 	hold_enter(&view->hold);
 	mutex_take(&inode->lock);
 	inode->active.pool = pending_blocks(view->tree);
-	grown = dirty_write_block(&inode->active, offset, block, len);
+	/* so that the commit cannot fail on it */
+	grown = inode_load_inline(inode);
+	if (grown == 0)
+		grown = dirty_write_block(&inode->active, offset, block, len);
+	else
+		block_give(inode->active.pool, block);
 	if (grown >= 0) {
 		inode->size = MAX(inode->size, offset + len);
 		content_touch(inode);

@@ -149,7 +149,7 @@ static int store(struct commit *commit)
 
 /* --- finish: with the inodes' locks and the epoch lock --- */
 
-static void put_inline(struct transaction *transaction, const struct item *item)
+static int put_inline(struct transaction *transaction, const struct item *item)
 {
 	struct inode *inode = item->inode;
 	size_t kept = MIN(inode->inline_data.len, item->size);
@@ -161,7 +161,7 @@ static void put_inline(struct transaction *transaction, const struct item *item)
 		memcpy(fresh.data, inode->inline_data.data, kept);
 	fresh.len = item->size;
 	dirty_overlay(&inode->frozen, 0, item->size, fresh.data);
-	transaction_set_inline(transaction, inode, fresh.data, fresh.len);
+	return transaction_set_inline(transaction, inode, fresh.data, fresh.len);
 }
 
 static int put_runs(const struct commit *commit, struct transaction *transaction, const struct item *item)
@@ -171,7 +171,9 @@ static int put_runs(const struct commit *commit, struct transaction *transaction
 	int result = 0;
 
 	if (inode->record.is_inline)
-		transaction_set_inline(transaction, inode, NULL, 0);
+		result = transaction_set_inline(transaction, inode, NULL, 0);
+	if (result < 0)
+		return result;
 	edit = extent_edit_begin(inode, transaction->batch);
 	for (size_t i = 0; i < item->run_count && result == 0; i++) {
 		const struct run *run = &commit->runs.items[item->first_run + i];
@@ -199,7 +201,7 @@ static int put_item(const struct commit *commit, struct transaction *transaction
 	if (inode->gone)
 		return 0;
 	if (item->stays_inline)
-		put_inline(transaction, item);
+		result = put_inline(transaction, item);
 	else if (item->content)
 		result = put_runs(commit, transaction, item);
 	inode->record.size = item->size;

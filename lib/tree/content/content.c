@@ -57,7 +57,7 @@ int content_kill_privileges_in(struct transaction *transaction, struct inode *in
 	if (S_ISDIR(inode->record.mode))
 		return 0;
 	inode->record.mode = without_privileges(inode->record.mode, outsider);
-	return inode->gone ? 0 : version_delete(inode->view, transaction->batch, &stem);
+	return inode->gone ? 0 : version_delete(inode->view, transaction->batch, &stem, NULL);
 }
 
 int content_kill_privileges(struct inode *inode, bool outsider)

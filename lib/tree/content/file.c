@@ -64,6 +64,10 @@ static int plan_committed(struct inode *inode, uint64_t offset, size_t len, uint
 	int result;
 
 	if (inode->record.is_inline) {
+		result = inode_load_inline(inode);
+		if (result < 0)
+			return result;
+
 		size_t have = inode->inline_data.len > offset ? MIN(inode->inline_data.len - offset, len) : 0;
 
 		if (have)
@@ -159,7 +163,10 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 	hold_enter(&inode->view->hold);
 	mutex_take(&inode->lock);
 	inode->active.pool = pending_blocks(tree);
-	grown = dirty_write(&inode->active, offset, data, len);
+	/* so that the commit cannot fail on it */
+	grown = inode_load_inline(inode);
+	if (grown == 0)
+		grown = dirty_write(&inode->active, offset, data, len);
 	if (grown >= 0) {
 		inode->size = MAX(inode->size, offset + len);
 		content_touch(inode);

@@ -113,7 +113,7 @@ static int seek_step(struct seek *seek, size_t limit)
 	if (seek->offset >= seek->size)
 		return -ENXIO;
 	if (inode->record.is_inline) {
-		meet_data(seek, 0, inode->inline_data.len);
+		meet_data(seek, 0, inode->record.allocated);
 	} else if (inode->record.allocated > 0) {
 		rwlock_read(&inode->view->epoch_lock);
 		result = seek_extents(seek, limit);

@@ -101,8 +101,10 @@ int content_truncate(struct transaction *transaction, struct inode *inode, uint6
 {
 	int result = 0;
 
-	if (inode->record.is_inline && inode->inline_data.len > size) {
-		transaction_set_inline(transaction, inode, inode->inline_data.data, size);
+	if (inode->record.is_inline && inode->record.allocated > size) {
+		result = size > 0 ? inode_load_inline(inode) : 0;
+		if (result == 0)
+			result = transaction_set_inline(transaction, inode, inode->inline_data.data, size);
 	} else if (size < inode->size && !inode->record.is_inline && inode->record.allocated > 0) {
 		result = extents_replace(inode, transaction->batch, size, UINT64_MAX, NULL, 0);
 	}

@@ -20,6 +20,7 @@
 #include "lib/tree/files/orphan.h"
 #include "lib/tree/files/xattr.h"
 #include "lib/tree/records/family.h"
+#include "lib/tree/records/inline_content.h"
 #include "lib/tree/records/touched.h"
 
 /* What a file's records take on the disk beside its content, generously. */
@@ -88,15 +89,16 @@ static void put_file(struct bulk *bulk, struct transaction *transaction, const s
 	};
 
 	if (S_ISLNK(create->mode)) {
-		record.data = (const uint8_t *)create->target;
-		record.data_len = (uint32_t)strlen(create->target);
-		record.is_inline = true;
+		record.target = (const uint8_t *)create->target;
+		record.target_len = (uint32_t)strlen(create->target);
+		record.size = record.allocated = record.target_len;
 	} else if (S_ISREG(create->mode) && item->run == NO_RUN) {
-		record.data = file->data;
-		record.data_len = (uint32_t)file->len;
-		record.is_inline = file->len > 0;
+		record.size = file->len;
+		if (file->len > 0)
+			inline_content_put(transaction->view, transaction->batch, file->ino, &record, file->data, file->len);
+	} else if (item->run != NO_RUN) {
+		record.size = record.allocated = file->len;
 	}
-	record.size = record.allocated = item->run == NO_RUN ? record.data_len : file->len;
 	put_inode(transaction, file->ino, &record);
 	xattr_put_first(transaction, file->ino, create);
 	if (item->run != NO_RUN)

@@ -68,10 +68,9 @@ static struct inode_record first_record(const struct create *create, uint64_t di
 		record.nlink = 2;
 		record.size = DIRECTORY_SIZE;
 	} else if (S_ISLNK(create->mode)) {
-		record.is_inline = true;
-		record.data = (const uint8_t *)create->target;
-		record.data_len = (uint32_t)strlen(create->target);
-		record.size = record.allocated = record.data_len;
+		record.target = (const uint8_t *)create->target;
+		record.target_len = (uint32_t)strlen(create->target);
+		record.size = record.allocated = record.target_len;
 	}
 	return record;
 }

@@ -44,7 +44,7 @@ int entry_delete(struct transaction *transaction, uint64_t dir, const char *name
 	struct tree_key stem = tree_stem_entry(transaction->view->family_id, dir, name);
 
 	if (!entry->is_last)
-		return version_delete(transaction->view, transaction->batch, &stem);
+		return version_delete(transaction->view, transaction->batch, &stem, NULL);
 	version_delete_last(transaction->view, transaction->batch, &stem, entry->epoch);
 	return 0;
 }

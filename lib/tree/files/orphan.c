@@ -32,7 +32,7 @@ struct removal {
 	uint64_t epoch; /* in which it began */
 };
 
-/* Attributes and content; entries, which only directories have, are gone already. */
+/* Attributes and extents; entries, which only directories have, are gone already. */
 static struct removal removal_begin(const struct view *view, uint64_t ino)
 {
 	return (struct removal){
@@ -54,12 +54,20 @@ static void note_removed(struct view *view, struct kv_batch *batch, uint64_t ino
 	kv_batch_delete(batch, KV_CATALOG, orphan.bytes, orphan.len);
 }
 
-/* After everything else: the record. */
+static int remove_whole(struct view *view, struct kv_batch *batch, struct tree_key first, struct removal *removal)
+{
+	struct tree_key end = tree_prefix_end(first);
+
+	return version_delete_range(view, batch, SIZE_MAX, &first, &end, &removal->tombstones);
+}
+
+/* After everything else: the record, and inline content, which it names. */
 static int removal_end(struct view *view, struct kv_batch *batch, uint64_t ino, struct removal *removal)
 {
-	struct tree_key first = tree_prefix_kind(view->family_id, ino, KEY_INODE), end = tree_prefix_end(first);
-	int r = version_delete_range(view, batch, SIZE_MAX, &first, &end, &removal->tombstones);
+	int r = remove_whole(view, batch, tree_stem_content(view->family_id, ino), removal);
 
+	if (r == 0)
+		r = remove_whole(view, batch, tree_stem_inode(view->family_id, ino), removal);
 	if (r == 0)
 		note_removed(view, batch, ino, removal);
 	return r;
@@ -77,6 +85,8 @@ int orphan_add(struct transaction *transaction, struct inode *inode)
 		/* This removes the record, too, which lies before the rest. If it must stay, it is put again below. */
 		removal.next = tree_prefix_kind(view->family_id, inode->ino, KEY_INODE);
 		int r = version_delete_range(view, transaction->batch, SMALL_VERSIONS, &removal.next, &removal.end, &removal.tombstones);
+		if (r == 0 && inode->record.is_inline)
+			r = remove_whole(view, transaction->batch, tree_stem_content(view->family_id, inode->ino), &removal);
 		if (r < 0)
 			return r;
 		transaction->is_dying_removed = r == 0;

@@ -80,7 +80,7 @@ int xattr_delete(struct transaction *transaction, const struct inode *inode, con
 {
 	struct tree_key stem = tree_stem_xattr(transaction->view->family_id, inode->ino, name);
 
-	return version_delete(transaction->view, transaction->batch, &stem);
+	return version_delete(transaction->view, transaction->batch, &stem, NULL);
 }
 
 /* --- reading --- */

@@ -87,7 +87,7 @@ static int remove_stem(struct extent_edit *edit, uint64_t offset)
 {
 	struct tree_key stem = tree_stem_extent(edit->inode->view->family_id, edit->inode->ino, offset);
 
-	return version_delete(edit->inode->view, edit->batch, &stem);
+	return version_delete(edit->inode->view, edit->batch, &stem, NULL);
 }
 
 /* `taken`: a new extent will be put under the same key, which replaces the old one. */

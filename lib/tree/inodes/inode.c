@@ -8,6 +8,7 @@
 
 #include "lib/tree/inodes/allocated.h"
 #include "lib/tree/inodes/extent_cache.h"
+#include "lib/tree/records/inline_content.h"
 #include "lib/tree/records/touched.h"
 
 #define LOADED 1
@@ -125,9 +126,8 @@ static void take_record(struct inode *inode, const struct inode_record *record)
 {
 	inode->record = *record;
 	inode->size = record->size;
-	if (record->is_inline)
-		buf_add(&inode->inline_data, record->data, record->data_len);
-	inode->record.data = inode->inline_data.data;
+	buf_add(&inode->inline_data, record->target, record->target_len);
+	inode->record.target = inode->inline_data.data;
 }
 
 static int read_record(struct inode *inode)
@@ -261,12 +261,9 @@ void inode_record_put(struct inode *inode, struct kv_batch *batch)
 {
 	struct view *view = inode->view;
 	struct tree_key stem = tree_stem_inode(view->family_id, inode->ino);
-	struct inode_record record = inode->record;
 	AUTO_BUF value = BUF_INIT;
 
-	record.data = inode->inline_data.data;
-	record.data_len = record.is_inline ? (uint32_t)inode->inline_data.len : 0;
-	inode_record_encode(&record, &value);
+	inode_record_encode(&inode->record, &value);
 	version_put(view, batch, &stem, inode->record_epoch, value.data, value.len);
 	if (inode->record_epoch != view->epoch)
 		touched_put(batch, view->family_id, view->epoch, inode->ino);
@@ -276,6 +273,22 @@ void inode_written(struct inode *inode)
 {
 	inode->record_epoch = inode->view->epoch;
 	inode->times_dirty = false;
+}
+
+int inode_load_inline(struct inode *inode)
+{
+	AUTO_BUF content = BUF_INIT;
+	int r;
+
+	if (!inode->record.is_inline || inode->has_inline_data)
+		return 0;
+	r = inline_content_get(inode->view->tree, inode->view->family_id, inode->ino, &inode->record, &content);
+	if (r < 0)
+		return r;
+	inode->inline_data = content;
+	content = (struct buf)BUF_INIT;
+	inode->has_inline_data = true;
+	return 0;
 }
 
 /* --- waiting --- */

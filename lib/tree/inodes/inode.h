@@ -32,9 +32,10 @@ struct inode {
 
 	struct mutex lock;           /* guards all below */
 	pthread_cond_t drained;      /* frozen became empty, or holes were counted */
-	struct inode_record record;  /* committed; record.data points to inline_data */
+	struct inode_record record;  /* committed; record.target points to inline_data */
 	uint64_t record_epoch;       /* epoch of the committed version; 0 for an inode not yet written */
-	struct buf inline_data;      /* small file's committed content, or symlink target */
+	struct buf inline_data;      /* of a symlink its target; of a small file its committed content, if has_inline_data */
+	bool has_inline_data;        /* inode_load_inline; whatever is in `active` of a file with inline content came after it */
 	uint64_t size;               /* with buffered content */
 	struct dirty active, frozen;
 	struct extent_cache *extents; /* extent_cache.c; NULL or a part of the committed extents; freed by extent_cache_drop */
@@ -69,6 +70,9 @@ struct inode *inode_add(struct view *view, uint64_t ino, const struct inode_reco
  * epoch lock; after the batch was written it calls inode_written(). Buffered content's size is not in it: record.size is committed. */
 void inode_record_put(struct inode *inode, struct kv_batch *batch);
 void inode_written(struct inode *inode);
+
+/* The inline content, if the record says that there is any, is in inline_data afterwards. Caller holds inode->lock. -EIO */
+WARN_UNUSED int inode_load_inline(struct inode *inode);
 
 /* Waits until no committer holds frozen content. Caller holds inode->lock, and no lock that comes later. */
 void inode_wait_drained(struct inode *inode);

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "lib/base/fault.h"
+#include "lib/tree/records/inline_content.h"
 
 /* Where the inode stands, or would stand. */
 static size_t find(const struct transaction *transaction, uint64_t ino)
@@ -70,22 +71,28 @@ void transaction_put(struct transaction *transaction, struct inode *inode)
 	item_of(transaction, inode)->put = true;
 }
 
-void transaction_set_inline(struct transaction *transaction, struct inode *inode, const void *data, size_t len)
+int transaction_set_inline(struct transaction *transaction, struct inode *inode, const void *data, size_t len)
 {
 	struct transaction_item *item = item_of(transaction, inode);
 	struct buf fresh = BUF_INIT;
+	int r = 0;
 
+	if (len > 0)
+		inline_content_put(transaction->view, transaction->batch, inode->ino, &inode->record, data, len);
+	else
+		r = inline_content_delete(transaction->view, transaction->batch, inode->ino, &inode->record);
+	if (r < 0)
+		return r;
 	buf_add(&fresh, data, len);
 	if (item->is_inline_saved)
 		buf_clear(&inode->inline_data);
 	else
 		item->saved_inline = inode->inline_data;
+	item->had_inline_data = item->is_inline_saved ? item->had_inline_data : inode->has_inline_data;
 	item->is_inline_saved = true;
 	inode->inline_data = fresh;
-	inode->record.is_inline = len > 0;
-	inode->record.data = fresh.data;
-	inode->record.data_len = (uint32_t)len;
-	inode->record.allocated = len;
+	inode->has_inline_data = len > 0;
+	return 0;
 }
 
 static void settle(struct transaction_item *item, int result)
@@ -101,9 +108,9 @@ static void settle(struct transaction_item *item, int result)
 	if (item->is_inline_saved) {
 		buf_clear(&inode->inline_data);
 		inode->inline_data = item->saved_inline;
+		inode->has_inline_data = item->had_inline_data;
 	}
 	inode->record = item->saved;
-	inode->record.data = inode->inline_data.data;
 	inode->size = item->saved_size;
 }
 

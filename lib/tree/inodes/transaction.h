@@ -23,7 +23,7 @@ struct transaction_item {
 	struct inode_record saved;
 	uint64_t saved_size;
 	struct buf saved_inline;
-	bool is_inline_saved;
+	bool is_inline_saved, had_inline_data;
 	bool put;
 };
 
@@ -41,8 +41,8 @@ void transaction_begin(struct transaction *transaction, struct view *view, struc
 /* The same for one inode that the caller has locked; it stays locked. */
 void transaction_begin_locked(struct transaction *transaction, struct inode *inode);
 void transaction_put(struct transaction *transaction, struct inode *inode);
-/* Replaces inline data, with all of the record that belongs to it; `data` is copied. len 0: none. */
-void transaction_set_inline(struct transaction *transaction, struct inode *inode, const void *data, size_t len);
+/* Replaces inline content, in the batch and the record; `data` is copied. len 0: none. Whoever still needs what was there has loaded it. */
+WARN_UNUSED int transaction_set_inline(struct transaction *transaction, struct inode *inode, const void *data, size_t len);
 WARN_UNUSED int transaction_write(struct transaction *transaction, int result);
 void transaction_end(struct transaction *transaction);
 

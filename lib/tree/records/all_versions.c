@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/tree/records/version.h"
 #include "lib/tree/records/view_inside.h"
 #include "lib/tree/records/touched.h"
 
@@ -20,11 +21,19 @@ struct all_versions *all_versions_new(struct tree *tree)
 	return all;
 }
 
+struct all_versions *all_versions_new_contents(struct tree *tree)
+{
+	struct all_versions *all = xcalloc(1, sizeof(*all));
+
+	all->iter = kv_iter_new_flags(tree->kv, KV_CONTENT, NULL, 0, NULL, 0, KV_ITER_SCAN);
+	return all;
+}
+
 struct all_versions *all_versions_between(struct tree *tree, const struct tree_key *first, const struct tree_key *end)
 {
 	struct all_versions *all = xcalloc(1, sizeof(*all));
 
-	all->iter = kv_iter_new(tree->kv, KV_TREE, first->bytes, first->len, end->bytes, end->len);
+	all->iter = kv_iter_new(tree->kv, version_family(first), first->bytes, first->len, end->bytes, end->len);
 	return all;
 }
 
@@ -74,7 +83,7 @@ void all_versions_remove(struct kv_batch *batch, const struct tree_key *stem, ui
 {
 	struct tree_key key = tree_key_at(*stem, epoch);
 
-	kv_batch_delete(batch, KV_TREE, key.bytes, key.len);
+	kv_batch_delete(batch, version_family(&key), key.bytes, key.len);
 }
 
 void all_versions_replace(struct kv_batch *batch, const struct tree_key *stem, uint64_t epoch, const void *value, size_t len)
@@ -94,8 +103,10 @@ int all_versions_get(struct tree *tree, const struct tree_key *stem, uint64_t ep
 int all_versions_drop_family(struct tree *tree, uint32_t family)
 {
 	struct tree_key first = tree_prefix_family(family), end = tree_prefix_family(family + 1);
-	int result = kv_drop_range(tree->kv, KV_TREE, first.bytes, first.len, end.bytes, end.len);
+	int result = kv_drop_range(tree->kv, KV_CONTENT, first.bytes, first.len, end.bytes, end.len);
 
+	if (result == 0)
+		result = kv_drop_range(tree->kv, KV_TREE, first.bytes, first.len, end.bytes, end.len);
 	return result < 0 ? result : touched_drop_family(tree, family);
 }
 
@@ -103,5 +114,7 @@ int all_versions_compact(struct tree *tree, uint64_t count, bool (*stop)(void *a
 {
 	int result = kv_compact_waste(tree->kv, KV_TREE, count, stop, arg);
 
+	if (result == 0)
+		result = kv_compact_waste(tree->kv, KV_CONTENT, KV_LIVING_UNKNOWN, stop, arg);
 	return result < 0 ? result : touched_compact(tree, stop, arg);
 }

@@ -20,8 +20,9 @@ struct stored_version {
 	size_t len; /* 0: a tombstone */
 };
 
-/* Of the whole store. */
+/* Of the whole store: all but the content of small files, and that alone. */
 struct all_versions *all_versions_new(struct tree *tree);
+struct all_versions *all_versions_new_contents(struct tree *tree);
 /* Of the keys in [first, end). */
 struct all_versions *all_versions_between(struct tree *tree, const struct tree_key *first, const struct tree_key *end);
 void all_versions_free(struct all_versions *all); /* NULL is fine */
@@ -45,7 +46,7 @@ WARN_UNUSED int all_versions_drop_family(struct tree *tree, uint32_t family);
 
 /*
  * Gives back the room of versions that were removed or overwritten, and of entries of the touched index, in steps; `stop` is asked between
- * them. `count`: so many versions are there. -ENOSPC: there is no room to do it.
+ * them. `count`: so many versions there are without the content of small files. -ENOSPC: there is no room to do it.
  */
 WARN_UNUSED int all_versions_compact(struct tree *tree, uint64_t count, bool (*stop)(void *arg), void *arg);
 

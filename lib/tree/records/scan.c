@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/tree/records/inline_content.h"
 #include "lib/tree/records/version.h"
 #include "lib/tree/records/view_inside.h"
 
@@ -188,6 +189,21 @@ int scan_xattrs(const struct scan *scan, uint64_t ino, struct buf *packed)
 		buf_add(packed, value, len);
 	}
 	return finish(iter, 0);
+}
+
+int scan_inline(const struct scan *scan, const struct scan_inode *inode, struct buf *ret_content)
+{
+	struct scan_inode now;
+	int result = inline_content_get(scan->tree, scan->family, inode->ino, &inode->record, ret_content);
+
+	if (result != -EIO || !scan->view || view_read_only(scan->view))
+		return result;
+	result = scan_inode(scan, inode->ino, &now);
+	if (result < 0)
+		return result == -ENOENT ? -EAGAIN : result;
+	result = now.value.len == inode->value.len && memcmp(now.value.data, inode->value.data, now.value.len) == 0 ? -EIO : -EAGAIN;
+	scan_inode_clear(&now);
+	return result;
 }
 
 int scan_extents_from(const struct scan *scan, uint64_t ino, uint64_t from, inode_extent_fn each, void *arg)

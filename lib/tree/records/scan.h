@@ -66,6 +66,12 @@ WARN_UNUSED int scan_list(const struct scan *scan, uint64_t dir, struct scan_lis
 /* All extended attributes in one piece of bytes, which is equal where the attributes are equal. */
 WARN_UNUSED int scan_xattrs(const struct scan *scan, uint64_t ino, struct buf *packed);
 
+/*
+ * The content of a file whose record has is_inline. -EAGAIN: the scan is of a head, which has written to the file since its record was read.
+ * Where that is not noticed, the content is the newer one.
+ */
+WARN_UNUSED int scan_inline(const struct scan *scan, const struct scan_inode *inode, struct buf *ret_content);
+
 /* Extents by ascending offset, from those that begin at `from` on; stops when the callback returns not 0, and returns that. */
 WARN_UNUSED int scan_extents_from(const struct scan *scan, uint64_t ino, uint64_t from, inode_extent_fn each, void *arg);
 WARN_UNUSED int scan_extents(const struct scan *scan, uint64_t ino, inode_extent_fn each, void *arg); /* all */

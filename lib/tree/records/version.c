@@ -22,6 +22,11 @@
 #define SKIP_STEPS 4
 #define STEM_LEN_MIN 13
 
+enum kv_family version_family(const struct tree_key *key)
+{
+	return tree_key_is_content(key) ? KV_CONTENT : KV_TREE;
+}
+
 /* The largest epoch of the line that is not above the given one; 0 if there is none. */
 static uint64_t line_floor(const struct line *line, uint64_t epoch)
 {
@@ -116,7 +121,7 @@ int version_newest_of(struct kv *kv, const struct line *line, const struct tree_
 		      bool *ret_is_last)
 {
 	struct tree_key first = tree_key_at(*stem, UINT64_MAX), end = tree_key_at(*stem, 0);
-	struct kv_iter *iter = kv_iter_new(kv, KV_TREE, first.bytes, first.len, end.bytes, end.len);
+	struct kv_iter *iter = kv_iter_new(kv, version_family(&first), first.bytes, first.len, end.bytes, end.len);
 	uint64_t epoch;
 	int r = seek_visible(iter, line, stem, &epoch);
 
@@ -179,9 +184,9 @@ void version_put(struct view *view, struct kv_batch *batch, const struct tree_ke
 	assert(view->epoch != 0 && len > 0);
 	if (old_epoch != 0 && old_epoch != view->epoch && version_is_ours_alone(view, old_epoch)) {
 		struct tree_key old = tree_key_at(*stem, old_epoch);
-		kv_batch_delete(batch, KV_TREE, old.bytes, old.len);
+		kv_batch_delete(batch, version_family(&old), old.bytes, old.len);
 	}
-	kv_batch_put(batch, KV_TREE, key.bytes, key.len, value, len);
+	kv_batch_put(batch, version_family(&key), key.bytes, key.len, value, len);
 }
 
 void version_delete_last(struct view *view, struct kv_batch *batch, const struct tree_key *stem, uint64_t epoch)
@@ -190,15 +195,16 @@ void version_delete_last(struct view *view, struct kv_batch *batch, const struct
 
 	assert(view->epoch != 0);
 	if (version_is_ours_alone(view, epoch))
-		kv_batch_delete(batch, KV_TREE, key.bytes, key.len);
+		kv_batch_delete(batch, version_family(&key), key.bytes, key.len);
 	else
-		kv_batch_put(batch, KV_TREE, tombstone.bytes, tombstone.len, "", 0);
+		kv_batch_put(batch, version_family(&tombstone), tombstone.bytes, tombstone.len, "", 0);
 }
 
 struct deletion {
 	struct view *view;
 	struct kv_batch *batch;
 	size_t tombstones;
+	uint64_t hidden_by; /* the epoch of the last tombstone that was met or put */
 	uint64_t content; /* bytes of the extents that go */
 };
 
@@ -222,24 +228,27 @@ static bool delete_version(struct deletion *deletion, struct kv_iter *iter, cons
 
 	if (!line_has(&view->line, epoch))
 		return false;
-	if (value_len == 0)
+	if (value_len == 0) {
+		deletion->hidden_by = epoch;
 		return true;
+	}
 	if (version_is_ours_alone(view, epoch)) {
-		kv_batch_delete(deletion->batch, KV_TREE, key, key_len);
+		kv_batch_delete(deletion->batch, version_family(stem), key, key_len);
 		deletion->content += content_of(stem, value, value_len);
 		return false;
 	}
 
 	struct tree_key tombstone = tree_key_at(*stem, view->epoch);
 
-	kv_batch_put(deletion->batch, KV_TREE, tombstone.bytes, tombstone.len, "", 0);
+	kv_batch_put(deletion->batch, version_family(&tombstone), tombstone.bytes, tombstone.len, "", 0);
 	deletion->tombstones++;
+	deletion->hidden_by = view->epoch;
 	return true;
 }
 
 static int delete_range(struct deletion *deletion, size_t limit, struct tree_key *first, const struct tree_key *end)
 {
-	struct kv_iter *iter = kv_iter_new(deletion->view->tree->kv, KV_TREE, first->bytes, first->len, end->bytes, end->len);
+	struct kv_iter *iter = kv_iter_new(deletion->view->tree->kv, version_family(first), first->bytes, first->len, end->bytes, end->len);
 	struct tree_key stem = {.len = 0};
 	int r = 0;
 
@@ -281,12 +290,15 @@ int version_delete_range(struct view *view, struct kv_batch *batch, size_t limit
 	return r;
 }
 
-int version_delete(struct view *view, struct kv_batch *batch, const struct tree_key *stem)
+int version_delete(struct view *view, struct kv_batch *batch, const struct tree_key *stem, uint64_t *ret_tombstone)
 {
 	struct tree_key first = tree_key_at(*stem, UINT64_MAX), end = tree_key_at(*stem, 0);
 	struct deletion deletion = {.view = view, .batch = batch};
+	int r = delete_range(&deletion, SIZE_MAX, &first, &end);
 
-	return delete_range(&deletion, SIZE_MAX, &first, &end);
+	if (r == 0 && ret_tombstone)
+		*ret_tombstone = deletion.hidden_by;
+	return r;
 }
 
 struct version_scan {
@@ -298,7 +310,7 @@ struct version_scan *version_scan_new(struct kv *kv, const struct line *line, co
 {
 	struct version_scan *scan = xcalloc(1, sizeof(*scan));
 
-	scan->kv = kv_iter_new(kv, KV_TREE, first->bytes, first->len, end->bytes, end->len);
+	scan->kv = kv_iter_new(kv, version_family(first), first->bytes, first->len, end->bytes, end->len);
 	scan->line = line_copy(line);
 	return scan;
 }
@@ -364,7 +376,7 @@ struct version_iter *version_iter_new(struct kv *kv, const struct line *line, co
 {
 	struct version_iter *iter = xcalloc(1, sizeof(*iter));
 
-	iter->kv = kv_iter_new_flags(kv, KV_TREE, first->bytes, first->len, end->bytes, end->len, kv_flags);
+	iter->kv = kv_iter_new_flags(kv, version_family(first), first->bytes, first->len, end->bytes, end->len, kv_flags);
 	iter->line = line_copy(line);
 	return iter;
 }

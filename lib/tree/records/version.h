@@ -9,6 +9,9 @@
 
 #include "lib/tree/records/view.h"
 
+/* Where records of this key are kept: of a key, a stem, or the beginning of a range. */
+enum kv_family version_family(const struct tree_key *key);
+
 /* The version that `line` sees: value and its epoch; -ENOENT when absent or a tombstone. value may be NULL to ask only. */
 WARN_UNUSED int version_get(struct kv *kv, const struct line *line, const struct tree_key *stem, struct buf *value, uint64_t *ret_epoch);
 /* As version_get, but a tombstone counts: 0 and an empty value. Whoever is going to put a value needs its epoch, so that it is deleted. */
@@ -28,8 +31,11 @@ void version_put(struct view *view, struct kv_batch *batch, const struct tree_ke
 /* Whether nobody but this view sees versions of the epoch, which is one of its line. */
 bool version_is_ours_alone(const struct view *view, uint64_t epoch);
 
-/* Adds to the batch: the view sees nothing under this stem any more. A tombstone is put only where an older version would show through. */
-WARN_UNUSED int version_delete(struct view *view, struct kv_batch *batch, const struct tree_key *stem);
+/*
+ * Adds to the batch: the view sees nothing under this stem any more. A tombstone is put only where an older version would show through.
+ * ret_tombstone may be NULL: the epoch of the tombstone that the view sees afterwards, 0 if there is none.
+ */
+WARN_UNUSED int version_delete(struct view *view, struct kv_batch *batch, const struct tree_key *stem, uint64_t *ret_tombstone);
 /* The same where version_newest_of found a value, of this epoch, and said that it is the last: costs no look at the database. */
 void version_delete_last(struct view *view, struct kv_batch *batch, const struct tree_key *stem, uint64_t epoch);
 

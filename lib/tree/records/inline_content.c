@@ -1,0 +1,51 @@
+#include "lib/tree/records/inline_content.h"
+
+#include <errno.h>
+
+#include "lib/tree/records/version.h"
+#include "lib/tree/records/view_inside.h"
+
+int inline_content_get(struct tree *tree, uint32_t family, uint64_t ino, const struct inode_record *record, struct buf *content)
+{
+	struct tree_key key = tree_key_at(tree_stem_content(family, ino), record->content);
+	const uint8_t *value, *data;
+	struct kv_pin *pin;
+	size_t len;
+	int r = kv_pin(tree->kv, KV_CONTENT, key.bytes, key.len, &pin, &value, &len);
+
+	if (r < 0)
+		return r == -ENOENT ? -EIO : r;
+	r = content_record_decode(value, len, &data, &len);
+	if (r == 0 && len == record->allocated)
+		buf_add(content, data, len);
+	else
+		r = -EIO;
+	kv_unpin(pin);
+	return r;
+}
+
+void inline_content_put(struct view *view, struct kv_batch *batch, uint64_t ino, struct inode_record *record, const void *data, size_t len)
+{
+	struct tree_key stem = tree_stem_content(view->family_id, ino);
+	AUTO_BUF value = BUF_INIT;
+
+	content_record_encode(data, len, &value);
+	version_put(view, batch, &stem, record->content, value.data, value.len);
+	record->is_inline = true;
+	record->content = view->epoch;
+	record->allocated = len;
+}
+
+int inline_content_delete(struct view *view, struct kv_batch *batch, uint64_t ino, struct inode_record *record)
+{
+	struct tree_key stem = tree_stem_content(view->family_id, ino);
+	uint64_t tombstone = 0;
+	int r = record->is_inline ? version_delete(view, batch, &stem, &tombstone) : 0;
+
+	if (r < 0 || !record->is_inline)
+		return r;
+	record->is_inline = false;
+	record->content = tombstone;
+	record->allocated = 0;
+	return 0;
+}
