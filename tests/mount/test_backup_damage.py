@@ -72,19 +72,31 @@ def test_prune_removes_nothing_while_a_backup_is_damaged(repository):
     assert repository.packs() == before
 
 
+def stopped_with_a_lock(repository):
+    """A process that holds a lock of the repository, and is stopped."""
+    while True:
+        other = subprocess.Popen(
+            [program.binary(), "backup", "verify", repository.path, "--data"], env={**os.environ, **SECRETS}, stdout=subprocess.DEVNULL
+        )
+        while not os.listdir(repository.path + "/locks") and other.poll() is None:
+            time.sleep(0.01)
+        other.send_signal(signal.SIGSTOP)
+        if os.listdir(repository.path + "/locks"):
+            return other
+        other.kill()
+        other.wait()
+
+
 def test_what_is_no_repository_or_is_locked_is_said(repository, area):
     os.mkdir(area + "/empty")
     assert "no repository" in repository.run("backup", "list", area + "/empty", code=program.NOT_FOUND).err
     assert "already" in repository.run("backup", "init", repository.path, code=program.EXISTS).err
     repository.backup("d")
-    with subprocess.Popen(
-        [program.binary(), "backup", "verify", repository.path, "--data"], env={**os.environ, **SECRETS}, stdout=subprocess.DEVNULL
-    ) as other:
-        while not os.listdir(repository.path + "/locks") and other.poll() is None:
-            time.sleep(0.01)
-        other.send_signal(signal.SIGSTOP)
+    other = stopped_with_a_lock(repository)
+    try:
         refused = repository.run("backup", "prune", repository.path, code=program.BUSY)
         assert f"process {other.pid}" in refused.err
+    finally:
         other.kill()
         other.wait()
     repository.run("backup", "prune", repository.path)
