@@ -58,6 +58,31 @@ static int run_schedule(struct cli *cli)
 	return EXIT_OK;
 }
 
+static const struct column damage_columns[] = {
+	{"dataset", "DATASET", COLUMN_TEXT}, {"snapshot", "SNAPSHOT", COLUMN_TEXT}, {"offset", "OFFSET", COLUMN_NUMBER},
+	{"length", "LENGTH", COLUMN_NUMBER}, {"path", "PATH", COLUMN_TEXT},         {"command", "BROUGHT BACK BY", COLUMN_TEXT},
+	{NULL, NULL, COLUMN_TEXT},
+};
+
+static int run_damage(struct cli *cli)
+{
+	struct table table = table_begin(cli, damage_columns, "places");
+	json_t *value;
+	json_int_t places;
+	int code = run_op_rows(cli, "damage.list", json_object(), table_row, &table, &value);
+
+	if (code != EXIT_OK) {
+		table_clear(&table);
+		return code;
+	}
+	table_end(&table, value);
+	places = json_integer_value(json_object_get(value, "count"));
+	if (!json_is_true(json_object_get(value, "all")))
+		fprintf(stderr, "corpusfs: there are more places than these\n");
+	json_decref(value);
+	return places > 0 ? EXIT_DAMAGED : EXIT_OK;
+}
+
 static const struct option scrub_options[] = {
 	{0, "restart", NULL, "from the beginning, although one was stopped half-way"},
 	{0, "rate", "SIZE", "read at most so much a second"},
@@ -83,5 +108,14 @@ const struct command verify_commands[] = {
 	 .max = 1,
 	 .options = json_options,
 	 .run = run_schedule},
+	{.name = "damage",
+	 .operands = "",
+	 .summary = "which files are hurt by known damage",
+	 .details = "Lists the parts of files, in all datasets and snapshots, that cannot be read, and\n"
+		    "what brings a file of a dataset back where a snapshot or a clone has it whole.\n"
+		    "What was not read since it was damaged is found by `corpusfs scrub`. Exit code 7:\n"
+		    "something is hurt.\n",
+	 .options = json_options,
+	 .run = run_damage},
 	{NULL},
 };

@@ -52,10 +52,11 @@ static int gc_run_op(struct op_context *context, const json_t *args, json_t **re
 	return 0;
 }
 
-static int why_one(void *arg, const char *dataset, const char *snapshot, const char *path, uint64_t offset)
+static int why_one(void *arg, const struct chunk_reference *reference)
 {
-	return op_row(arg, json_pack("{s:o, s:o, s:o, s:I}", "dataset", json_from_bytes(dataset), "snapshot", json_from_bytes(snapshot),
-	                             "path", json_from_bytes(path), "offset", (json_int_t)offset));
+	return op_row(arg, json_pack("{s:o, s:o, s:o, s:I}", "dataset", json_from_bytes(reference->dataset), "snapshot",
+				     json_from_bytes(reference->snapshot), "path", json_from_bytes(reference->path), "offset",
+				     (json_int_t)reference->offset));
 }
 
 /* gc.why: {chunk: text, decimal or 0x hexadecimal, limit?}; rows {dataset, snapshot ("" is the head), path, offset} */
@@ -74,7 +75,10 @@ static int gc_why_op(struct op_context *context, const json_t *args, json_t **re
 		return error_set(err, -EINVAL, "\"%s\" is not a chunk's number", text);
 	if (limit < 1)
 		return error_set(err, -EINVAL, "the limit must be at least 1");
-	return chunk_references_find(context->store, chunk, (size_t)limit, why_one, context, err);
+	uint64_t id = chunk, bytes;
+	if (chunks_stored(store_chunks(context->store), id, &bytes) == -ENOENT)
+		return error_set(err, -ENOENT, "there is no chunk %llu in the store", chunk);
+	return chunk_references_find(context->store, &id, 1, (size_t)limit, why_one, context, NULL, err);
 }
 
 const struct op gc_ops[] = {

@@ -4,6 +4,7 @@
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_tables.h"
+#include "lib/verify/damage.h"
 #include "lib/verify/scrub.h"
 
 #define DAY_SECONDS 86400ULL
@@ -86,8 +87,58 @@ static int scrub_schedule_op(struct op_context *context, const json_t *args, jso
 	return result;
 }
 
+#define DAMAGE_LIMIT 100000
+
+/* How a file of a head comes back, from where it is whole. */
+static json_t *mend_command(const struct damage_place *place)
+{
+	AUTO_BUF text = BUF_INIT;
+
+	if (!place->whole_dataset[0])
+		return json_string("");
+	if (strcmp(place->whole_dataset, place->dataset) == 0)
+		buf_addf(&text, "corpusfs rollback %s@%s/%s", place->dataset, place->whole_snapshot, place->path);
+	else if (place->whole_snapshot[0])
+		buf_addf(&text, "cp %s/.snapshots/%s/%s %s/%s", place->whole_dataset, place->whole_snapshot, place->path, place->dataset,
+			 place->path);
+	else
+		buf_addf(&text, "cp %s/%s %s/%s", place->whole_dataset, place->path, place->dataset, place->path);
+	buf_add_u8(&text, 0);
+	return json_from_bytes((const char *)text.data);
+}
+
+static int damage_row(void *arg, const struct damage_place *place)
+{
+	struct op_context *context = arg;
+
+	if (op_cancelled(context))
+		return -ECANCELED;
+	return op_row(context, json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "dataset", json_from_bytes(place->dataset), "snapshot",
+					 json_from_bytes(place->snapshot), "path", json_from_bytes(place->path), "offset",
+					 (json_int_t)place->offset, "length", (json_int_t)place->length, "chunk", (json_int_t)place->chunk,
+					 "whole_dataset", json_from_bytes(place->whole_dataset), "whole_snapshot",
+					 json_from_bytes(place->whole_snapshot), "command", mend_command(place)));
+}
+
+/*
+ * damage.list: {} -> {chunks, count: of places, bytes, all: no place was left out}; rows {dataset, snapshot ("" is the head), path, offset, length,
+ * chunk, whole_dataset, whole_snapshot: where a file of a head is whole, command: what brings it back}
+ */
+static int damage_list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct damage_sum sum;
+	int result = damage_find(context->store, DAMAGE_LIMIT, damage_row, context, &sum, err);
+
+	(void)args;
+	if (result == 0)
+		*ret_result = json_pack("{s:I, s:I, s:I, s:b}", "chunks", (json_int_t)sum.chunks, "count", (json_int_t)sum.places, "bytes",
+					(json_int_t)sum.bytes, "all", sum.all);
+	return result;
+}
+
 const struct op verify_ops[] = {
 	{"scrub.run", "read everything that is stored, and find what is damaged", OP_OWNER, NULL, scrub_run_op},
 	{"scrub.schedule", "scrub by the clock", OP_OWNER, NULL, scrub_schedule_op},
+	{"damage.list", "which files are hurt, and what brings them back", OP_READER, "places", damage_list_op},
 	{NULL},
 };

@@ -1,6 +1,6 @@
 /*
  * No index leads from a chunk to the extents that name it. So all extents are walked, then all entries, for the names of the inodes that
- * were found; then each living view is asked which of these it sees.
+ * were found; then each living view is asked which of these it sees. Memory grows with what is found, up to a bound.
  */
 #include "lib/reclaim/chunk_references.h"
 
@@ -15,10 +15,10 @@
 
 #define HITS_MAX 100000
 
-/* A version of an extent that names the chunk. */
+/* A version of an extent that names one of the chunks. */
 struct hit {
-	uint32_t family;
-	uint64_t ino, offset, epoch;
+	uint32_t family, length;
+	uint64_t ino, offset, epoch, chunk;
 };
 
 /* A version of an entry that stands for an inode with a hit. */
@@ -36,9 +36,11 @@ struct living_view {
 
 struct references {
 	struct store *store;
-	uint64_t chunk;
+	const uint64_t *chunks;
+	size_t count;
+	bool cut_short; /* there are more hits than are kept */
 	ARRAY(struct hit) hits;
-	ARRAY(struct name) names;
+	ARRAY(struct name) names; /* by family and inode, once all are there */
 	ARRAY(struct living_view) views;
 };
 
@@ -55,15 +57,34 @@ static void references_clear(struct references *references)
 
 /* --- collecting --- */
 
+static bool is_asked(const struct references *references, uint64_t chunk)
+{
+	size_t low = 0, high = references->count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		if (references->chunks[middle] < chunk)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < references->count && references->chunks[low] == chunk;
+}
+
 static int take_extent(struct references *references, const struct stored_version *version)
 {
 	const struct tree_key_parts *parts = &version->parts;
 	struct extent_record extent;
 	int result = extent_record_decode(version->value, version->len, &extent);
 
-	if (result == 0 && extent.chunk == references->chunk && references->hits.count < HITS_MAX)
-		array_add(&references->hits, (struct hit){parts->family, parts->ino, parts->offset, parts->epoch});
-	return result;
+	if (result < 0 || !is_asked(references, extent.chunk))
+		return result;
+	if (references->hits.count < HITS_MAX)
+		array_add(&references->hits,
+			  (struct hit){parts->family, extent.length, parts->ino, parts->offset, parts->epoch, extent.chunk});
+	else
+		references->cut_short = true;
+	return 0;
 }
 
 /* Hits are in key order. */
@@ -153,73 +174,100 @@ struct telling {
 	void *arg;
 };
 
-static int tell(struct telling *telling, const struct living_view *view, const char *path, uint64_t offset)
+static int by_inode(const void *a, const void *b)
 {
-	telling->left--;
-	return telling->each(telling->arg, view->dataset, view->snapshot, path, offset);
+	const struct name *left = a, *right = b;
+
+	if (left->family != right->family)
+		return left->family < right->family ? -1 : 1;
+	return left->ino < right->ino ? -1 : left->ino > right->ino;
 }
 
-/* All names the view has for the file; "" for one without (unlinked while open). */
-static int tell_names(const struct references *references, const struct living_view *view, const struct hit *hit, struct telling *telling)
+static int tell(struct telling *telling, const struct living_view *view, const char *path, const struct hit *hit)
 {
-	bool told = false;
+	const struct chunk_reference reference = {view->dataset, view->snapshot, path, hit->offset, hit->length, hit->chunk};
+
+	telling->left--;
+	return telling->each(telling->arg, &reference);
+}
+
+/* The hits of an inode that the view sees, under one path. */
+static int tell_path(const struct living_view *view, const struct hit *hits, size_t count, const char *path, struct telling *telling)
+{
 	int result = 0;
 
-	for (size_t i = 0; i < references->names.count && result == 0 && telling->left > 0; i++) {
-		const struct name *name = &references->names.items[i];
-		AUTO_FREE char *path = NULL;
-		if (name->family != hit->family || name->ino != hit->ino)
-			continue;
-		struct tree_key stem = tree_stem_entry(name->family, name->dir, name->text);
-		result = sees(view, &stem, name->epoch);
-		if (result <= 0)
-			continue;
-		result = paths_join(&view->scan, name->dir, name->text, &path);
-		if (result == 0)
-			result = tell(telling, view, path, hit->offset);
-		told = true;
+	for (size_t i = 0; i < count && result == 0 && telling->left > 0; i++) {
+		struct tree_key stem = tree_stem_extent(hits[i].family, hits[i].ino, hits[i].offset);
+		result = sees(view, &stem, hits[i].epoch);
+		if (result > 0)
+			result = tell(telling, view, path, &hits[i]);
 	}
-	if (result == 0 && !told)
-		result = tell(telling, view, "", hit->offset);
 	return result;
 }
 
-static int tell_hits(const struct references *references, struct telling *telling)
+/* All names the view has for the file; "" for one without (unlinked while open). */
+static int tell_names(const struct references *references, const struct living_view *view, const struct hit *hits, size_t count,
+		      struct telling *telling)
 {
+	const struct name *names = references->names.items, wanted = {.family = hits->family, .ino = hits->ino};
+	const struct name *found = names ? bsearch(&wanted, names, references->names.count, sizeof(*names), by_inode) : NULL;
+	size_t i = found ? (size_t)(found - names) : references->names.count;
+	bool told = false;
 	int result = 0;
 
-	for (size_t i = 0; i < references->hits.count; i++) {
-		const struct hit *hit = &references->hits.items[i];
-		struct tree_key stem = tree_stem_extent(hit->family, hit->ino, hit->offset);
-		for (size_t k = 0; k < references->views.count && result == 0 && telling->left > 0; k++) {
-			const struct living_view *view = &references->views.items[k];
-			result = view->scan.family == hit->family ? sees(view, &stem, hit->epoch) : 0;
-			if (result > 0)
-				result = tell_names(references, view, hit, telling);
-		}
-		if (result != 0)
-			return result;
+	while (i > 0 && i < references->names.count && by_inode(&names[i - 1], &wanted) == 0)
+		i--;
+	for (; i < references->names.count && by_inode(&names[i], &wanted) == 0 && result == 0 && telling->left > 0; i++) {
+		AUTO_FREE char *path = NULL;
+		struct tree_key stem = tree_stem_entry(names[i].family, names[i].dir, names[i].text);
+		result = sees(view, &stem, names[i].epoch);
+		if (result <= 0)
+			continue;
+		result = paths_join(&view->scan, names[i].dir, names[i].text, &path);
+		if (result == 0)
+			result = tell_path(view, hits, count, path, telling);
+		told = true;
 	}
-	return 0;
+	if (result == 0 && !told)
+		result = tell_path(view, hits, count, "", telling);
+	return result;
 }
 
-int chunk_references_find(struct store *store, uint64_t chunk, size_t limit, chunk_reference_fn each, void *arg, struct error *err)
+/* Hits are in key order: those of an inode lie together. */
+static int tell_hits(const struct references *references, struct telling *telling)
 {
-	struct references references = {.store = store, .chunk = chunk};
-	struct telling telling = {.left = limit, .each = each, .arg = arg};
-	uint64_t bytes;
-	int result = chunks_stored(store->chunks, chunk, &bytes);
+	const struct hit *hits = references->hits.items;
+	int result = 0;
 
-	if (result == -ENOENT)
-		return error_set(err, result, "there is no chunk %llu in the store", (unsigned long long)chunk);
-	if (result == 0)
-		result = walk(&references, KEY_EXTENT, take_extent);
-	if (result == 0)
+	for (size_t i = 0, next; i < references->hits.count && result == 0; i = next) {
+		for (next = i + 1; next < references->hits.count && hits[next].family == hits[i].family && hits[next].ino == hits[i].ino; next++)
+			;
+		for (size_t k = 0; k < references->views.count && result == 0 && telling->left > 0; k++) {
+			const struct living_view *view = &references->views.items[k];
+			if (view->scan.family == hits[i].family)
+				result = tell_names(references, view, &hits[i], next - i, telling);
+		}
+	}
+	return result;
+}
+
+int chunk_references_find(struct store *store, const uint64_t *chunks, size_t count, size_t limit, chunk_reference_fn each, void *arg,
+			  bool *ret_all, struct error *err)
+{
+	struct references references = {.store = store, .chunks = chunks, .count = count};
+	struct telling telling = {.left = limit, .each = each, .arg = arg};
+	int result = walk(&references, KEY_EXTENT, take_extent);
+
+	if (result == 0 && references.hits.count > 0)
 		result = walk(&references, KEY_ENTRY, take_entry);
+	if (result == 0 && references.names.count > 0)
+		qsort(references.names.items, references.names.count, sizeof(*references.names.items), by_inode);
 	if (result == 0) {
 		collect_views(&references);
 		result = tell_hits(&references, &telling);
 	}
+	if (ret_all)
+		*ret_all = telling.left > 0 && !references.cut_short;
 	references_clear(&references);
-	return result < 0 ? error_default(err, result, "cannot look for chunk %llu", (unsigned long long)chunk) : result;
+	return result < 0 ? error_default(err, result, "cannot look for who has the chunks: %s", strerror(-result)) : result;
 }

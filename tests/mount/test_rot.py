@@ -231,3 +231,38 @@ def test_mark_of_damaged_tables_goes_when_they_are_whole_again(rotten, store):
     store.ok("-s", store.path, "scrub")
     assert not os.path.exists(store.path + "/damaged") and reads(rotten + "/7", noise(7))
     assert status(store)["damage"] == {"chunks": 0, "healed": 0, "tables": False}
+
+
+def damage(store, code=7):
+    result = store.run("-s", store.path, "damage", "--json")
+    assert result.code == code, result.err
+    return json.loads(result.out)
+
+
+def test_damage_lists_every_file_that_is_hurt_and_where_it_is_whole(fs, store):
+    expect_damage(store)
+    put_synced(fs + "/good", noise("old"))
+    os.mkdir(fs + "/dir")
+    os.rename(fs + "/good", fs + "/dir/file")
+    store.ok("-s", store.path, "snapshot", "create", "d@old")
+    put_synced(fs + "/dir/file", noise("new"))
+    os.link(fs + "/dir/file", fs + "/link")
+    put_synced(fs + "/sound", noise("sound"))
+    store.ok("-s", store.path, "snapshot", "create", "d@new")
+    store.ok("-s", store.path, "clone", "d@new", "copy")
+    store.umount()
+    assert rot.content(store, noise("new"), 100000) == 1
+    fs = store.mount(os.path.dirname(fs)) + "/d"
+    assert damage(store, 0)["places"] == []
+    assert store.run("-s", store.path, "scrub").code == 7
+    places = damage(store)["places"]
+    assert {(p["dataset"], p["snapshot"], p["path"]) for p in places} == {
+        (dataset, snapshot, path) for dataset, snapshot in (("d", ""), ("d", "new"), ("copy", "")) for path in ("dir/file", "link")
+    }
+    for place in places:
+        assert place["offset"] <= 100000 < place["offset"] + place["length"]
+    (command,) = {p["command"] for p in places if (p["dataset"], p["snapshot"], p["path"]) == ("d", "", "dir/file")}
+    assert command == "corpusfs rollback d@old/dir/file"
+    store.ok("-s", store.path, *command.split()[1:])
+    assert files.get(fs + "/dir/file") == noise("old")
+    assert not [p for p in damage(store)["places"] if (p["dataset"], p["snapshot"], p["path"]) == ("d", "", "dir/file")]
