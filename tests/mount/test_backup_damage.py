@@ -72,19 +72,25 @@ def test_prune_removes_nothing_while_a_backup_is_damaged(repository):
     assert repository.packs() == before
 
 
+def locks(repository):
+    """Those that are there whole."""
+    return [name for name in os.listdir(repository.path + "/locks") if len(name) == 64]
+
+
 def stopped_with_a_lock(repository):
     """A process that holds a lock of the repository, and is stopped."""
     while True:
         other = subprocess.Popen(
             [program.binary(), "backup", "verify", repository.path, "--data"], env={**os.environ, **SECRETS}, stdout=subprocess.DEVNULL
         )
-        while not os.listdir(repository.path + "/locks") and other.poll() is None:
+        while not locks(repository) and other.poll() is None:
             time.sleep(0.01)
         other.send_signal(signal.SIGSTOP)
-        if os.listdir(repository.path + "/locks"):
+        if locks(repository):
             return other
         other.kill()
         other.wait()
+        repository.run("backup", "unlock", repository.path)
 
 
 def test_what_is_no_repository_or_is_locked_is_said(repository, area):
