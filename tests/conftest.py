@@ -72,9 +72,10 @@ def steps(request):
 
 def pytest_collection_modifyitems(config, items):
     factor = program.scale() if any("/mount/" in str(item.path) for item in items) else 1
-    if factor > 1:
-        for item in items:
-            item.add_marker(pytest.mark.timeout(limit_of(item) * factor), append=False)
+    for item in items:
+        more = config.getoption("--rounds") if item.get_closest_marker("soak") else 1
+        if factor * more > 1:
+            item.add_marker(pytest.mark.timeout(limit_of(item) * factor * more), append=False)
 
 
 class Run:

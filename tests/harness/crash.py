@@ -150,7 +150,7 @@ class Stage:
         self.mount()
         for name in self.witnesses:
             self.store.create(name)
-        self.counts = {"power cuts": 0, "operations": 0, "injected failures": 0, "kills": 0}
+        self.counts = {"power cuts": 0, "operations": 0, "injected failures": 0, "kills": 0, "scrubs": 0}
 
     def mount(self):
         self.store.mount(self.point, env=self.failures.environment)
@@ -166,8 +166,15 @@ class Stage:
         for witness in self.witnesses.values():
             witness.stop()
 
+    def scrub(self, store):
+        """Now and then: whatever anybody may read is whole."""
+        if self.chance.random() < 0.3:
+            store.ok("-s", store.path, "scrub")
+            self.counts["scrubs"] += 1
+
     def check(self, accepted=False):
         self.counts["operations"] += sum(witness.check(accepted=accepted) for witness in self.witnesses.values())
+        self.scrub(self.store)
 
     # --- power cuts
 
@@ -203,6 +210,7 @@ class Stage:
             mounted = store.mount(self.area + "/seen")
             for name, witness in self.witnesses.items():
                 self.counts["operations"] += witness.check(f"{mounted}/{name}", acknowledged[name], begun[name], accepted)
+            self.scrub(store)
         finally:
             store.close()
         self.disks.detach(number)

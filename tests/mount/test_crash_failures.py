@@ -49,6 +49,31 @@ def one_round(stage, call, error):
 
 @pytest.mark.soak
 @pytest.mark.timeout(180)
+def test_failing_system_calls_while_a_store_is_opened(stage, rounds):
+    """After a kill, so that there is something to replay. It opens or says why not, and opens by itself when nothing fails any more."""
+    chosen = stage.chance.sample(FAILURES, len(FAILURES))
+    for number in range(max(ROUNDS * rounds // program.scale(), 3)):
+        stage.load()
+        work_for_some_time(stage.chance)
+        stage.kill()
+        stage.stop()
+        call, error = chosen[number % len(chosen)]
+        skip, times = stage.chance.randrange(12), stage.chance.choice((1, 3, 100000))
+        print(f"{call} fails with {error} after {skip} calls, {times} times")
+        stage.failures.order(call, error, skip, times)
+        result = stage.store.run("mount", stage.store.path, stage.point, "-o", "allow_other", env=stage.failures.environment)
+        stage.counts["injected failures"] += stage.failures.stop()
+        assert result.code == 0 or (0 < result.code < 10 and "corpusfs: " in result.err), result
+        if result.code == 0:
+            stage.store.note(stage.point)
+            stage.leave()
+        stage.mount()
+        stage.check()
+    print(stage.counts)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(180)
 def test_failing_system_calls_under_load(stage, rounds):
     chosen = stage.chance.sample(FAILURES, len(FAILURES))
     for number in range(max(ROUNDS * rounds // program.scale(), 3)):
