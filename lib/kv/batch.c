@@ -121,8 +121,6 @@ int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
 	const uint64_t sequence = kv_last_sequence(kv) + batch->count;
 	rocksdb_write(kv->db, flags & KV_SYNC ? kv->write_sync : kv->write, native, &message);
 	rocksdb_writebatch_destroy(native);
-	if (message)
-		atomic_store(&kv->log_suspect, true);
 	result = kv_change_result(kv, message);
 	if (result == 0)
 		note_written(kv, batch, sequence);

@@ -43,7 +43,7 @@ struct kv {
 	atomic_uint_fast64_t in_log;      /* the log has a change of this number or of a later one */
 	atomic_uint_fast64_t ingested;    /* up to here a change may have come with a file, and be in no log */
 	atomic_uint ingesting;
-	atomic_bool log_suspect;         /* a write failed: the log may not be touched but through RocksDB's own check (kv_sync) */
+	atomic_bool log_suspect;         /* a change failed: the log may not be touched but through RocksDB's own check (kv_sync) */
 	atomic_bool was_full;            /* RocksDB has met a full disk: see kv_takes_files */
 	pthread_mutex_t mutex;           /* guards all below */
 	char message[KV_MESSAGE_MAX];

@@ -64,6 +64,9 @@ int kv_change_result(struct kv *kv, char *message)
 {
 	int result = kv_result(kv, message);
 
+	/* Whatever it was: it may have been the log that could not be written. */
+	if (result < 0)
+		atomic_store(&kv->log_suspect, true);
 	if (result == -ENOSPC)
 		atomic_store(&kv->was_full, true);
 	return result;
@@ -236,10 +239,31 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 	return 0;
 }
 
+/* The first failure's message. One that fails loses nothing: what it would have written is in the log, which is replayed at the next opening. */
+static char *flush_all(struct kv *kv)
+{
+	rocksdb_flushoptions_t *wait = rocksdb_flushoptions_create();
+	char *first = NULL;
+
+	for (int i = 0; i < KV_FAMILY_COUNT; i++) {
+		char *message = NULL;
+		rocksdb_flush_cf(kv->db, wait, kv->handles[i], &message);
+		if (first)
+			rocksdb_free(message);
+		else
+			first = message;
+	}
+	rocksdb_flushoptions_destroy(wait);
+	return first;
+}
+
 /*
  * After an append to the log has failed, rocksdb_flush_wal() ends the process: an assertion, which Debian's build keeps. A synced write of
  * nothing does the same work. It first checks whether the database has stopped, and it succeeds again once RocksDB has recovered. But it
  * keeps all writers waiting for the disk, so it is used only then.
+ *
+ * A sync that failed is not forgotten: the kernel may have dropped what it could not write, and the next sync of the same file knows nothing
+ * of it. So what the log has is written anew, as tables, before anybody is told that it is on disk.
  */
 static char *sync_log(struct kv *kv)
 {
@@ -252,6 +276,8 @@ static char *sync_log(struct kv *kv)
 	rocksdb_writebatch_t *nothing = rocksdb_writebatch_create();
 	rocksdb_write(kv->db, kv->write_sync, nothing, &message);
 	rocksdb_writebatch_destroy(nothing);
+	if (!message)
+		message = flush_all(kv);
 	if (!message)
 		atomic_store(&kv->log_suspect, false);
 	return message;
@@ -320,19 +346,6 @@ bool kv_stopped(struct kv *kv)
 	return atomic_load(&kv->log_suspect);
 }
 
-static void flush_all(struct kv *kv)
-{
-	rocksdb_flushoptions_t *wait = rocksdb_flushoptions_create();
-
-	/* A flush that fails loses nothing: what it would have written is in the log, which is replayed at the next opening. */
-	for (int i = 0; i < KV_FAMILY_COUNT; i++) {
-		char *message = NULL;
-		rocksdb_flush_cf(kv->db, wait, kv->handles[i], &message);
-		rocksdb_free(message);
-	}
-	rocksdb_flushoptions_destroy(wait);
-}
-
 void kv_close(struct kv *kv)
 {
 	if (!kv)
@@ -343,7 +356,7 @@ void kv_close(struct kv *kv)
 	 */
 	if (kv_admit(kv, true) == 0) {
 		if (sync_and_note(kv) == 0)
-			flush_all(kv);
+			rocksdb_free(flush_all(kv));
 		int ignored = synced_keep(kv->synced);
 		(void)ignored;
 	}

@@ -96,7 +96,7 @@ bool kv_read_only(const struct kv *kv);
 bool kv_damage_told(struct kv *kv, char ret_text[KV_MESSAGE_MAX]);
 bool kv_damaged(struct kv *kv); /* a table is damaged: tables are not merged until kv_tables_sound() */
 void kv_tables_sound(struct kv *kv); /* all tables were read whole since, and none is damaged */
-bool kv_stopped(struct kv *kv); /* a write of the log has failed, and no kv_sync() has succeeded since */
+bool kv_stopped(struct kv *kv); /* a change has failed, and no kv_sync() has succeeded since */
 
 #define KV_SYNC 1U
 WARN_UNUSED int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags);
