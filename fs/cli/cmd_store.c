@@ -66,13 +66,14 @@ static const struct column status_columns[] = {
 	{"uuid", "uuid", COLUMN_TEXT},
 	{"format", "format", COLUMN_NUMBER},
 	{"created", "created", COLUMN_TIME},
-	{"chunk_average", "chunks", COLUMN_BYTES},
+	{"chunk_average", "chunk size", COLUMN_BYTES},
 	{"datasets", "datasets", COLUMN_NUMBER},
 	{"snapshots", "snapshots", COLUMN_NUMBER},
 	{"disk_bytes", "on disk", COLUMN_BYTES},
 	{"free_bytes", "free", COLUMN_BYTES},
 	{"dirty_bytes", "to be written", COLUMN_BYTES},
 	{"pid", "daemon", COLUMN_NUMBER},
+	{"memory_bytes", "its memory", COLUMN_BYTES},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
@@ -102,6 +103,19 @@ static void print_garbage(const json_t *status)
 		printf("garbage        about %s%s\n", size, waits ? ", waits to be collected" : "");
 }
 
+static const char *phase_text(const json_t *gc)
+{
+	static const char *const phases[][2] = {{"prune", "what destroyed snapshots had"},  {"mark", "finding out what is needed"},
+	                                        {"sweep", "removing the rest"},             {"repack", "packing what is left"},
+	                                        {"compact", "giving room back to the disk"}};
+	const char *phase = json_string_value(json_object_get(gc, "phase"));
+
+	for (size_t i = 0; i < ARRAY_SIZE(phases); i++)
+		if (phase && strcmp(phase, phases[i][0]) == 0)
+			return phases[i][1];
+	return phase && *phase ? phase : "beginning";
+}
+
 static void print_gc(const json_t *status)
 {
 	const json_t *gc = json_object_get(status, "gc");
@@ -111,10 +125,9 @@ static void print_gc(const json_t *status)
 	if (!json_is_true(json_object_get(gc, "running")))
 		print_garbage(status);
 	else if (total > 0)
-		printf("garbage        %s, %lld of %lld\n", json_string_value(json_object_get(gc, "phase")), (long long)done,
-		       (long long)total);
+		printf("garbage        being collected: %s, %lld of %lld\n", phase_text(gc), (long long)done, (long long)total);
 	else
-		printf("garbage        %s, %lld\n", json_string_value(json_object_get(gc, "phase")), (long long)done);
+		printf("garbage        being collected: %s\n", phase_text(gc));
 }
 
 static void print_damage(const json_t *status)

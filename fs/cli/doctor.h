@@ -1,5 +1,6 @@
 /*
- * What `corpusfs doctor` looks at. Each finding is a JSON object {area, what, value, state: "ok", "slow" or "bad", mend: what to do, or ""}.
+ * What `corpusfs doctor` looks at. Each finding is a JSON object {area, what, value, state: "ok", "slow", "note" (neither slow nor
+ * wrong, but to be known) or "bad", mend: what to do, or ""}.
  * The checks of the system need nothing; those of a store ask its daemon, if it has one.
  */
 #ifndef CORPUSFS_CLI_DOCTOR_H
@@ -8,7 +9,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-enum doctor_state { DOCTOR_OK, DOCTOR_SLOW, DOCTOR_BAD };
+enum doctor_state { DOCTOR_OK, DOCTOR_SLOW, DOCTOR_NOTE, DOCTOR_BAD };
 
 /* Takes over nothing; `value` and `mend` are copied. */
 void doctor_note(json_t *findings, const char *area, const char *what, enum doctor_state state, const char *value, const char *mend);

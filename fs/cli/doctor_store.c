@@ -31,7 +31,7 @@ static void check_filesystem(json_t *findings, const char *store)
 		{EXT4_SUPER_MAGIC, "ext4", DOCTOR_OK, ""},
 		{XFS_MAGIC, "xfs", DOCTOR_OK, ""},
 		{BTRFS_SUPER_MAGIC, "btrfs", DOCTOR_SLOW, "chattr +C on an empty directory before init: the store checks and compresses by itself"},
-		{TMPFS_MAGIC, "tmpfs", DOCTOR_SLOW, "everything is gone with the next start of the machine"},
+		{TMPFS_MAGIC, "tmpfs", DOCTOR_NOTE, "everything is gone with the next start of the machine"},
 		{NFS_SUPER_MAGIC, "nfs", DOCTOR_BAD, "locks and fsync over the network are not to be relied upon: use a local disk"},
 		{FUSE_SUPER_MAGIC, "fuse", DOCTOR_BAD, "a store within a FUSE filesystem is slow, and may wait for itself: use a local disk"},
 		{OVERLAYFS_SUPER_MAGIC, "overlayfs", DOCTOR_SLOW, "use a volume of the container instead of its own layers"},
@@ -55,7 +55,7 @@ static void check_space(json_t *findings, const char *store, const json_t *statu
 	uint64_t left = (uint64_t)number(status, "free_bytes"), whole;
 	char value[128], free_text[UNITS_MAX], reserve_text[UNITS_MAX];
 	struct statvfs fs;
-	enum doctor_state state = left == 0 ? DOCTOR_BAD : left < FREE_WANTED ? DOCTOR_SLOW : DOCTOR_OK;
+	enum doctor_state state = left == 0 ? DOCTOR_BAD : left < FREE_WANTED ? DOCTOR_NOTE : DOCTOR_OK;
 
 	if (statvfs(store, &fs) < 0)
 		return;
@@ -106,7 +106,7 @@ static void check_mount(json_t *findings, const json_t *mount)
 
 	if (json_is_true(json_object_get(mount, "detached"))) {
 		snprintf(value, sizeof(value), "detached; %lld files are open in it", (long long)number(mount, "open_files"));
-		doctor_note(findings, area, "mount", DOCTOR_SLOW, value, "it ends when nobody uses it any more; a new mount shows the same files");
+		doctor_note(findings, area, "mount", DOCTOR_NOTE, value, "it ends when nobody uses it any more; a new mount shows the same files");
 		return;
 	}
 	snprintf(value, sizeof(value), "7.%lld", (long long)number(mount, "protocol_minor"));

@@ -16,7 +16,7 @@
 
 void doctor_note(json_t *findings, const char *area, const char *what, enum doctor_state state, const char *value, const char *mend)
 {
-	static const char *const names[] = {"ok", "slow", "bad"};
+	static const char *const names[] = {"ok", "slow", "note", "bad"};
 
 	json_array_append_new(findings, json_pack("{s:s, s:s, s:s, s:s, s:s}", "area", area, "what", what, "value", value, "state",
 	                                          names[state], "mend", state == DOCTOR_OK ? "" : mend));

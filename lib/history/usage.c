@@ -20,7 +20,7 @@ struct counted {
 	char *dataset, *snapshot;
 	uint32_t dataset_id, family;
 	uint64_t number;
-	double taken;
+	struct timespec taken;
 	struct line line;
 	struct usage usage;
 };
@@ -100,7 +100,7 @@ static void find_views(struct census *census)
 			.dataset_id = record->dataset,
 			.family = record->family,
 			.number = record->number,
-			.taken = (double)record->taken.tv_sec + (double)record->taken.tv_nsec / 1e9,
+			.taken = record->taken,
 			.line = line_copy(&record->line),
 		};
 		array_add(&census->views, one);

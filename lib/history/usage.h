@@ -17,7 +17,7 @@
 
 struct usage {
 	const char *dataset, *snapshot; /* snapshot NULL: the head */
-	double taken;         /* seconds since 1970; 0 for a head */
+	struct timespec taken; /* zeros for a head */
 	uint64_t files;       /* inodes of regular files */
 	uint64_t logical;     /* sum of their sizes */
 	uint64_t stored;      /* bytes on disk that it refers to, each counted once */

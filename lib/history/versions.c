@@ -12,7 +12,7 @@
 /* A view of the dataset, and what it holds. */
 struct holder {
 	char *snapshot; /* NULL: the head */
-	double taken;
+	struct timespec taken;
 	bool skipped; /* destroyed meanwhile */
 	uint64_t ino; /* at the path; 0: nothing */
 };
@@ -32,14 +32,14 @@ struct listing {
 	ARRAY(uint64_t) inos; /* that stood at the path some time */
 };
 
-static void add_holder(struct listing *listing, const char *snapshot, double taken)
+static void add_holder(struct listing *listing, const char *snapshot, struct timespec taken)
 {
 	array_add(&listing->holders, (struct holder){.snapshot = snapshot ? xstrdup(snapshot) : NULL, .taken = taken});
 }
 
 static int note_snapshot(void *arg, const struct snapshot_info *info)
 {
-	add_holder(arg, info->name, (double)info->taken.tv_sec + (double)info->taken.tv_nsec / 1e9);
+	add_holder(arg, info->name, info->taken);
 	return 0;
 }
 
@@ -191,7 +191,7 @@ int versions_list(struct store *store, const char *dataset, const char *path,
 
 	if (result == -ENOENT)
 		unknown_dataset(store, dataset, err);
-	add_holder(&listing, NULL, 0);
+	add_holder(&listing, NULL, (struct timespec){0});
 	for (size_t i = 0; i < listing.holders.count && result == 0; i++)
 		result = look(&listing, &listing.holders.items[i]);
 	for (size_t i = 0; i < listing.holders.count && result == 0 && listing.inos.count > 0; i++)

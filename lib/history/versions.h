@@ -9,7 +9,7 @@ struct file_version {
 	struct attr attr;         /* zeros when it was not there */
 	const char **snapshots;   /* that hold it, in the order in which they were taken */
 	size_t snapshot_count;
-	double first_taken, last_taken; /* of these, seconds since 1970; 0 without snapshots */
+	struct timespec first_taken, last_taken; /* of these; zeros without snapshots */
 	bool in_head;
 };
 

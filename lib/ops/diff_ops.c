@@ -34,10 +34,14 @@ static json_t *ranges_to_json(const struct diff_entry *entry)
 
 static void add_attr(json_t *row, const char *key, const struct attr *attr)
 {
-	if (attr)
-		json_object_set_new(row, key,
-				    json_pack("{s:I, s:I, s:I, s:I, s:f}", "size", (json_int_t)attr->size, "mode", (json_int_t)attr->mode,
-					      "uid", (json_int_t)attr->uid, "gid", (json_int_t)attr->gid, "mtime", op_seconds(attr->mtime)));
+	json_t *object;
+
+	if (!attr)
+		return;
+	object = json_pack("{s:I, s:I, s:I, s:I}", "size", (json_int_t)attr->size, "mode", (json_int_t)attr->mode, "uid",
+			   (json_int_t)attr->uid, "gid", (json_int_t)attr->gid);
+	op_set_time(object, "mtime", attr->mtime);
+	json_object_set_new(row, key, object);
 }
 
 static void count_entry(struct telling *telling, const struct diff_entry *entry)

@@ -17,14 +17,15 @@ static int tell_version(void *arg, const struct file_version *version)
 
 	for (size_t i = 0; i < version->snapshot_count; i++)
 		json_array_append_new(snapshots, json_from_bytes(version->snapshots[i]));
-	row = json_pack("{s:b, s:b, s:o, s:f, s:f}", "deleted", version->path == NULL, "head", version->in_head, "snapshots", snapshots,
-			"first_taken", version->first_taken, "last_taken", version->last_taken);
+	row = json_pack("{s:b, s:b, s:o}", "deleted", version->path == NULL, "head", version->in_head, "snapshots", snapshots);
+	op_set_time(row, "first_taken", version->first_taken);
+	op_set_time(row, "last_taken", version->last_taken);
 	if (version->path) {
 		json_object_set_new(row, "path", json_from_bytes(version->path));
 		json_object_set_new(row, "inode", json_integer((json_int_t)version->attr.ino));
 		json_object_set_new(row, "size", json_integer((json_int_t)version->attr.size));
 		json_object_set_new(row, "mode", json_integer((json_int_t)version->attr.mode));
-		json_object_set_new(row, "mtime", json_real(op_seconds(version->attr.mtime)));
+		op_set_time(row, "mtime", version->attr.mtime);
 	}
 	return op_row(arg, row);
 }
@@ -59,7 +60,7 @@ static int tell_usage(void *arg, const struct usage *usage)
 				usage->estimated);
 
 	if (usage->snapshot)
-		json_object_set_new(row, "taken", json_real(usage->taken));
+		op_set_time(row, "taken", usage->taken);
 	return op_row(arg, row);
 }
 

@@ -9,9 +9,10 @@
 /* "DATASET" or "DATASET@NAME", with all that was written so far committed. Ends with store_view_put. */
 WARN_UNUSED int op_open_view(struct store *store, const char *name, struct view **ret_view, struct error *err);
 
-static inline double op_seconds(struct timespec time)
-{
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
+/*
+ * A time: KEY in seconds since 1970, which are easy to use and lose its last digits, and KEY_ns, all of it in nanoseconds, unless it is too
+ * far off for that.
+ */
+void op_set_time(json_t *object, const char *key, struct timespec time);
 
 #endif

@@ -2,7 +2,7 @@
  * One table of operations: what the shell, the control socket and later HTTP offer. An operation is written once, takes a JSON object
  * (libjansson), gives rows as it finds them and a JSON object at its end, reports progress and can be cancelled. Names are
  * "snapshot.create"; arguments, rows and result are documented at each entry of the tables in this folder. Numbers are raw, times seconds
- * since 1970 (real) or integers, names of files and the like text by the rule of lib/ops/json.h.
+ * since 1970 (real, and KEY_ns in nanoseconds beside it) or integers, names of files and the like text by the rule of lib/ops/json.h.
  *
  * No answer is built whole in memory: what may be long comes as rows, each given to the caller before the next is made. A caller that is
  * slow to take a row holds the operation up; one that has gone ends it.

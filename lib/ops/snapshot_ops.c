@@ -8,6 +8,7 @@
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_tables.h"
+#include "lib/ops/op_views.h"
 #include "lib/store/snapshots.h"
 #include "lib/store/unknown.h"
 
@@ -61,11 +62,13 @@ static json_t *snapshot_to_json(const struct snapshot_info *info)
 
 	for (size_t i = 0; i < info->hold_count; i++)
 		json_array_append_new(holds, json_from_bytes(info->holds[i]));
-	return json_pack("{s:o, s:o, s:f, s:I, s:I, s:I, s:b, s:b, s:o, s:o}", "dataset", json_from_bytes(info->dataset), "name",
-	                 json_from_bytes(info->name), "taken", (double)info->taken.tv_sec + (double)info->taken.tv_nsec / 1e9, "number",
-	                 (json_int_t)info->number, "view", (json_int_t)info->view, "family", (json_int_t)info->family, "guard",
-	                 (info->flags & SNAPSHOT_GUARD) != 0, "scheduled", (info->flags & SNAPSHOT_SCHEDULED) != 0, "note",
-	                 json_from_bytes(info->note ? info->note : ""), "holds", holds);
+	json_t *object = json_pack("{s:o, s:o, s:I, s:I, s:I, s:b, s:b, s:o, s:o}", "dataset", json_from_bytes(info->dataset), "name",
+	                           json_from_bytes(info->name), "number", (json_int_t)info->number, "view", (json_int_t)info->view, "family",
+	                           (json_int_t)info->family, "guard", (info->flags & SNAPSHOT_GUARD) != 0, "scheduled",
+	                           (info->flags & SNAPSHOT_SCHEDULED) != 0, "note", json_from_bytes(info->note ? info->note : ""), "holds",
+	                           holds);
+	op_set_time(object, "taken", info->taken);
+	return object;
 }
 
 /* Somebody may have destroyed it already: then there is no row. */

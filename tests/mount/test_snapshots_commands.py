@@ -57,6 +57,7 @@ def test_list_and_show(place):
     assert re.fullmatch("[0-9a-f]{64}", shown["identity"]) and shown["identity"] in cli(store, "snapshot", "show", "d@v1")
     assert rows(store, "snapshot", "show", "d@v2")["identity"] == shown["identity"]
     assert abs(shown["taken"] - os.stat(store.path).st_mtime) < 3600
+    assert abs(shown["taken_ns"] - int(shown["taken"] * 10**9)) < 1000
 
 
 @pytest.mark.sanitize

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fs/daemon/background/identify.h"
+#include "fs/daemon/background/memory.h"
 #include "fs/daemon/background/pacer.h"
 #include "fs/daemon/background/scrubber.h"
 #include "lib/base/clock.h"
@@ -32,6 +33,7 @@ struct jobs {
 	/* the thread's own */
 	uint64_t gc_after_ms;
 	uint64_t due_ms[ARRAY_SIZE(periodic)];
+	struct memory memory;
 	bool stopped;
 
 	pthread_mutex_t lock; /* guards all below */
@@ -156,6 +158,7 @@ static void *jobs_main(void *arg)
 			run_periodic(jobs);
 		if (!store_read_only(jobs->store) && clock_ms() >= jobs->gc_after_ms && gc_wanted(jobs->store))
 			collect(jobs);
+		memory_give_back(&jobs->memory);
 		end_round(jobs);
 		(void)!pacer_rest(&jobs->loop, LOOK_EVERY_MS);
 	}

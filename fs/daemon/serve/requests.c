@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/daemon/background/memory.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 
@@ -111,6 +112,7 @@ static int status_op(struct requests *requests, struct control_call *call, json_
 	if (result < 0)
 		return result;
 	json_object_set_new(*ret_result, "pid", json_integer(getpid()));
+	json_object_set_new(*ret_result, "memory_bytes", json_integer((json_int_t)memory_anonymous()));
 	json_object_set_new(*ret_result, "gc", jobs_status(requests->jobs));
 	return mount_list_op(requests, call, ret_result, err);
 }
