@@ -116,10 +116,9 @@ static int run_show(struct cli *cli)
 	return EXIT_OK;
 }
 
-static void print_verified(const json_t *result, bool data)
+static void print_problems(const json_t *result)
 {
 	const json_t *row;
-	char bytes[UNITS_MAX];
 	size_t i;
 
 	json_array_foreach(json_object_get(result, "problems"), i, row) {
@@ -127,6 +126,13 @@ static void print_verified(const json_t *result, bool data)
 		AUTO_FREE char *text = escape_text(json_string_value(json_object_get(row, "text")), ESCAPE_CONTROL);
 		fprintf(stderr, "corpusfs: %s: %s\n", path, text);
 	}
+}
+
+static void print_verified(const json_t *result, bool data)
+{
+	char bytes[UNITS_MAX];
+
+	print_problems(result);
 	units_size((uint64_t)number(result, "bytes_read"), bytes);
 	printf("%lld backups, %lld directories, %lld blobs in %lld packs", (long long)number(result, "snapshots"), (long long)number(result, "trees"),
 	       (long long)number(result, "blobs"), (long long)number(result, "packs"));
@@ -156,6 +162,55 @@ static int run_verify(struct cli *cli)
 		print_json(result);
 	else
 		print_verified(result, cli_option(cli, "data") || sample);
+	code = number(result, "problem_count") == 0 ? EXIT_OK : EXIT_FAILED;
+	json_decref(result);
+	return code;
+}
+
+/* --- drill --- */
+
+static const struct column drill_columns[] = {
+	{"short", "BACKUP", COLUMN_TEXT}, {"dataset", "DATASET", COLUMN_TEXT}, {"files", "FILES", COLUMN_NUMBER}, {"bytes", "SIZE", COLUMN_BYTES},
+	{"took", "TOOK", COLUMN_TEXT},    {"result", "IDENTITY", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT},
+};
+
+static int run_drill(struct cli *cli)
+{
+	const char *scratch = cli_option(cli, "scratch"), *temporary = getenv("TMPDIR");
+	json_t *result, *rows, *row;
+	size_t i;
+	int code;
+
+	scratch = scratch ? scratch : temporary && *temporary ? temporary : "/var/tmp";
+	code = ask(cli, "backup.drill", json_pack("{s:o, s:o}", "scratch", json_from_bytes(scratch), "place", json_from_bytes(cli->argv[0])), "drill",
+	           &result);
+	if (code != EXIT_OK)
+		return code;
+	rows = json_object_get(result, "backups");
+	json_array_foreach(rows, i, row) {
+		AUTO_FREE char *took = xasprintf("%.1f s", json_real_value(json_object_get(row, "seconds")));
+
+		repository_add_short(row);
+		json_object_set_new(row, "took", json_string(took));
+		json_object_set_new(row, "result", json_string(json_is_true(json_object_get(row, "same")) ? "the same" : "not known"));
+	}
+	table_print(cli, drill_columns, rows);
+	json_decref(result);
+	return EXIT_OK;
+}
+
+static int run_rebuild(struct cli *cli)
+{
+	json_t *result;
+	int code = ask(cli, "backup.rebuild-index", json_object(), "rebuild", &result);
+
+	if (code != EXIT_OK)
+		return code;
+	if (cli_option(cli, "json"))
+		print_json(result);
+	else
+		printf("the index names %lld blobs in %lld packs\n", (long long)number(result, "blobs"), (long long)number(result, "packs"));
+	print_problems(result);
 	code = number(result, "problem_count") == 0 ? EXIT_OK : EXIT_FAILED;
 	json_decref(result);
 	return code;
@@ -304,6 +359,12 @@ static const struct option verify_options[] = {
 	OPTION_JSON,
 	OPTIONS_END,
 };
+static const struct option drill_options[] = {
+	{0, "scratch", "DIR", "where there is room for what is restored; else $TMPDIR or /var/tmp"},
+	OPTIONS_PASSWORD,
+	OPTION_JSON,
+	OPTIONS_END,
+};
 static const struct option forget_options[] = {
 	{0, "keep-last", "N", "the newest N stay, of each dataset"},
 	{0, "keep-hourly", "N", "the newest of each of the last N hours that have one"},
@@ -354,6 +415,15 @@ const struct command repository_commands[] = {
          .max = 1,
          .options = verify_options,
          .run = run_verify},
+	{.name = "backup drill",
+         .operands = "REPO[@BACKUP]",
+         .summary = "see whether backups come back",
+         .details = "Restores the newest backup and one at random, or the one that is named, into a\n"
+                    "new store that goes again, compares their identities and says how long it took.\n",
+         .min = 1,
+         .max = 1,
+         .options = drill_options,
+         .run = run_drill},
 	{.name = "backup forget",
          .operands = "REPO [BACKUP]...",
          .summary = "let backups go",
@@ -376,6 +446,15 @@ const struct command repository_commands[] = {
          .max = 1,
          .options = unlock_options,
          .run = run_unlock},
+	{.name = "backup rebuild-index",
+         .operands = "REPO",
+         .summary = "make the index of a repository anew",
+         .details = "For a repository whose index files are lost or damaged: what is in the packs is\n"
+                    "read from them.\n",
+         .min = 1,
+         .max = 1,
+         .options = plain_options,
+         .run = run_rebuild},
 	{.name = "backup key list",
          .operands = "REPO",
          .summary = "list the passwords of a repository",

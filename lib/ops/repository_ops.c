@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "lib/backup/backup_find.h"
+#include "lib/backup/drill.h"
 #include "lib/backup/forget.h"
 #include "lib/backup/prune.h"
+#include "lib/backup/rebuild_index.h"
 #include "lib/backup/restore.h"
 #include "lib/backup/verify.h"
 #include "lib/ops/json.h"
@@ -150,6 +152,56 @@ static int restore_op(struct op_context *context, const json_t *args, json_t **r
 		*err = failure;
 	}
 	json_decref(problems.list);
+	return r;
+}
+
+static int drill_row(void *arg, const struct drill_result *result)
+{
+	const struct restore_result *restore = &result->restore;
+
+	return op_row(arg, json_pack("{s:s, s:o, s:s*, s:b, s:I, s:I, s:f}", "backup", restore->backup, "dataset", json_from_bytes(result->dataset),
+	                             "identity", restore->identity[0] ? restore->identity : NULL, "same", restore->same, "files",
+	                             (json_int_t)restore->transfer.files, "bytes", (json_int_t)restore->transfer.bytes, "seconds", result->seconds));
+}
+
+/*
+ * backup.drill: {password, place, backup?, scratch: a directory of the caller's, in whose own process it runs} -> rows {backup, dataset, identity?, same,
+ * files, bytes, seconds}
+ */
+static int drill_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct op_problems problems = {.context = context, .list = json_array()};
+	struct drill_options options = {.transfer = op_problems_options(&problems), .place = op_arg_string_or(args, "place", "the repository"),
+	                                .backup = op_arg_string_or(args, "backup", NULL)};
+	int r = op_arg_string(args, "scratch", &options.scratch, err);
+
+	if (r == 0 && context->store)
+		r = error_set(err, -EINVAL, "a drill runs in the process of who wants it");
+	if (r == 0)
+		r = op_repository_open(context, args, &options.repository, err);
+	if (r == 0)
+		r = drill_run(&options, drill_row, context, err);
+	json_decref(problems.list);
+	repository_close(options.repository);
+	return r;
+}
+
+/* backup.rebuild-index: {password} -> {packs, blobs, problem_count, problems} */
+static int rebuild_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct op_problems problems = {.context = context, .list = json_array()};
+	const struct transfer_options options = op_problems_options(&problems);
+	struct repository *repository = NULL;
+	struct rebuild_counts counts;
+	int r = op_repository_open(context, args, &repository, err);
+
+	if (r == 0)
+		r = rebuild_index_run(repository, &options, &counts, err);
+	if (r == 0)
+		*ret_result = json_pack("{s:I, s:I, s:I, s:O}", "packs", (json_int_t)counts.packs, "blobs", (json_int_t)counts.blobs, "problem_count",
+		                        (json_int_t)counts.problems, "problems", problems.list);
+	json_decref(problems.list);
+	repository_close(repository);
 	return r;
 }
 
@@ -369,6 +421,8 @@ const struct op repository_ops[] = {
 	{"backup.show", "one backup", OP_READER, NULL, show_op},
 	{"backup.verify", "look whether a repository is undamaged", OP_READER, NULL, verify_op},
 	{"restore.directory", "make a directory of a backup", OP_OWNER, NULL, restore_op},
+	{"backup.drill", "restore backups to scratch space, to know that they come back", OP_READER, "backups", drill_op},
+	{"backup.rebuild-index", "make the index of a repository anew", OP_OWNER, NULL, rebuild_op},
 	{"backup.forget", "let backups go", OP_OWNER, "backups", forget_op},
 	{"backup.prune", "give back the room of what no backup names", OP_OWNER, NULL, prune_op},
 	{"backup.unlock", "remove locks that nobody holds any more", OP_OWNER, NULL, unlock_op},

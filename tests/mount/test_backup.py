@@ -227,6 +227,22 @@ def test_both_programs_take_turns_on_one_repository(repository, store, source, a
     tree.assert_same(source, area + "/out" + source)
 
 
+# --- drills ---
+
+
+def test_drill_restores_the_newest_and_another_and_leaves_nothing(repository, store, area):
+    first = repository.backup("d")
+    with open(store.mount() + "/d/new", "w", encoding="ascii") as handle:
+        handle.write("new")
+    last = repository.backup("d", kind="incremental")
+    os.mkdir(area + "/scratch")
+    rows = repository.json("backup", "drill", repository.path, "--scratch", area + "/scratch")
+    assert [row["backup"] for row in rows] == [last["backup"], first["backup"]]
+    assert all(row["same"] and row["seconds"] > 0 for row in rows)
+    assert [row["identity"] for row in rows] == [last["identity"], first["identity"]]
+    assert os.listdir(area + "/scratch") == []
+
+
 # --- forgetting and pruning ---
 
 

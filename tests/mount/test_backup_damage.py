@@ -62,6 +62,29 @@ def test_keep_going_leaves_out_what_is_damaged_and_names_it(repository, source, 
     assert all(row.get("content") == left[name].get("content") for name, row in right.items())
 
 
+def test_drill_fails_where_a_backup_does_not_come_back(repository, area):
+    repository.backup("d")
+    big = max(repository.packs(), key=os.path.getsize)
+    os.chmod(big, 0o600)
+    with open(big, "r+b") as handle:
+        handle.write(b"damage")
+    os.mkdir(area + "/scratch")
+    assert "damaged" in repository.run("backup", "drill", repository.path, "--scratch", area + "/scratch", code=program.DAMAGED).err
+    assert os.listdir(area + "/scratch") == []
+
+
+def test_lost_index_is_made_anew(repository, source, area):
+    repository.backup("d")
+    for path in glob.glob(repository.path + "/index/*"):
+        os.remove(path)
+    repository.verify(code=program.FAILED)
+    assert repository.json("backup", "rebuild-index", repository.path)["problem_count"] == 0
+    assert repository.verify()["problem_count"] == 0
+    restic_check(repository)
+    repository.restore(area + "/out")
+    tree.assert_same(source, area + "/out")
+
+
 def test_prune_removes_nothing_while_a_backup_is_damaged(repository):
     repository.backup("d")
     smallest = sorted(repository.packs(), key=os.path.getsize)[:2]

@@ -1,0 +1,102 @@
+#include "lib/backup/drill.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "lib/base/clock.h"
+#include "lib/repository/seal.h"
+
+#define OPEN_DIRS 32
+
+struct drill {
+	const struct drill_options *options;
+	struct store *store;
+	unsigned number; /* of backups that were restored */
+	int (*each)(void *arg, const struct drill_result *result);
+	void *arg;
+};
+
+static int restore_one(struct drill *drill, const struct snapshot_file *snapshot, struct error *err)
+{
+	AUTO_FREE char *dataset = xasprintf("drill-%u", ++drill->number);
+	const struct restore_options options = {.transfer = drill->options->transfer, .repository = drill->options->repository,
+	                                        .place = drill->options->place, .backup = snapshot->name, .path = "", .dataset = dataset};
+	struct drill_result result = {.dataset = backup_dataset(snapshot)};
+	const uint64_t began = clock_us();
+	int r = restore_to_dataset(drill->store, &options, &result.restore, err);
+
+	result.seconds = (double)(clock_us() - began) / 1e6;
+	if (r == 0 && result.restore.transfer.problems > 0)
+		r = error_set(err, -EBADMSG, "backup %.8s did not come back whole", snapshot->name);
+	return r < 0 ? r : drill->each(drill->arg, &result);
+}
+
+/* The newest, and another one at random. */
+static int restore_some(struct drill *drill, struct error *err)
+{
+	struct snapshot_files snapshots = {0};
+	uint64_t random;
+	int r = snapshot_files_read(drill->options->repository, false, &snapshots, err);
+
+	if (r == 0 && snapshots.count == 0)
+		r = error_set(err, -ENOENT, "the repository has no backups");
+	if (r == 0)
+		r = restore_one(drill, array_last(&snapshots), err);
+	if (r == 0 && snapshots.count > 1) {
+		seal_random(&random, sizeof(random));
+		r = restore_one(drill, &snapshots.items[random % (snapshots.count - 1)], err);
+	}
+	snapshot_files_clear(&snapshots);
+	return r;
+}
+
+static int restore_named(struct drill *drill, struct error *err)
+{
+	struct snapshot_file snapshot;
+	int r = backup_find(drill->options->repository, drill->options->backup, &snapshot, err);
+
+	if (r < 0)
+		return r;
+	r = restore_one(drill, &snapshot, err);
+	snapshot_file_clear(&snapshot);
+	return r;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+	(void)st;
+	(void)type;
+	(void)where;
+	return remove(path) < 0 ? -errno : 0;
+}
+
+static int in_store(struct drill *drill, const char *path, struct error *err)
+{
+	const struct store_options options = {0};
+	int r = store_init(path, NULL, err), closed;
+
+	if (r == 0)
+		r = store_open(path, &options, &drill->store, err);
+	if (r < 0)
+		return r;
+	r = drill->options->backup ? restore_named(drill, err) : restore_some(drill, err);
+	closed = store_close(drill->store);
+	return r == 0 && closed < 0 ? error_set(err, closed, "the scratch store: %s", store_close_failure(closed)) : r;
+}
+
+int drill_run(const struct drill_options *options, int (*each)(void *arg, const struct drill_result *result), void *arg, struct error *err)
+{
+	struct drill drill = {.options = options, .each = each, .arg = arg};
+	AUTO_FREE char *dir = xasprintf("%s/corpusfs-drill-XXXXXX", options->scratch), *path = NULL;
+	int r;
+
+	if (!mkdtemp(dir))
+		return error_set(err, -errno, "%s: %s", options->scratch, strerror(errno));
+	path = xasprintf("%s/store", dir);
+	r = in_store(&drill, path, err);
+	if (nftw(dir, remove_one, OPEN_DIRS, FTW_DEPTH | FTW_PHYS) != 0 && r == 0)
+		r = error_set(err, -EIO, "what the drill left in %s could not be removed", dir);
+	return r;
+}

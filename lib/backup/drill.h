@@ -1,0 +1,28 @@
+/*
+ * A drill: backups are restored as after the loss of everything, into a new store in scratch space, which goes again. Every byte is checked by its
+ * SHA-256, and the identity of what came back is compared. How long it took is how long it will take.
+ */
+#ifndef CORPUSFS_BACKUP_DRILL_H
+#define CORPUSFS_BACKUP_DRILL_H
+
+#include "lib/backup/restore.h"
+
+struct drill_options {
+	struct transfer_options transfer;
+	struct repository *repository;
+	const char *place;   /* what messages call the repository */
+	const char *backup;  /* as backup_find has it; NULL: the newest one and one at random */
+	const char *scratch; /* a directory with room for what is restored */
+};
+
+struct drill_result {
+	const char *dataset;
+	struct restore_result restore;
+	double seconds;
+};
+
+/* Tells each backup that came back; stops at the first that does not. -EILSEQ: another identity. */
+WARN_UNUSED int drill_run(const struct drill_options *options, int (*each)(void *arg, const struct drill_result *result), void *arg,
+			  struct error *err);
+
+#endif

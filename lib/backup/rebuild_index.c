@@ -1,0 +1,110 @@
+#include "lib/backup/rebuild_index.h"
+
+#include <errno.h>
+
+#include "lib/repository/locks.h"
+
+#define INDEX_BLOBS 50000U
+
+struct rebuild {
+	struct repository *repository;
+	struct transfer transfer;
+	struct repository_lock *lock;
+	struct repository_reader *reader;
+	struct rebuild_counts *counts;
+	struct index_writer writer;
+	struct object_names old;
+};
+
+static int put_index(struct rebuild *rebuild, struct error *err)
+{
+	char name[BLOB_ID_TEXT];
+	int r;
+
+	index_writer_end(&rebuild->writer, rebuild->old.items, rebuild->old.count);
+	r = repository_put_file(rebuild->repository, OBJECT_INDEX, &rebuild->writer.json, name, err);
+	buf_clear(&rebuild->writer.json);
+	rebuild->writer = (struct index_writer){0};
+	return r;
+}
+
+static int add_pack(struct rebuild *rebuild, const struct blob_id *pack, struct error *err)
+{
+	struct pack_blobs blobs = {0};
+	char name[BLOB_ID_TEXT];
+	int r = repository_read_pack_header(rebuild->reader, pack, &blobs);
+
+	blob_id_text(pack, name);
+	if (r == -EBADMSG) {
+		rebuild->counts->problems++;
+		transfer_problem(&rebuild->transfer, "pack", name, r, "its header is damaged: no index names what is in it");
+	} else if (r < 0) {
+		(void)error_set(err, r, "pack %.8s cannot be read: %s", name, strerror(-r));
+	} else {
+		rebuild->counts->packs++;
+		rebuild->counts->blobs += blobs.count;
+		index_writer_add(&rebuild->writer, pack, blobs.items, blobs.count);
+	}
+	array_clear(&blobs);
+	if (r == 0 && rebuild->writer.blobs >= INDEX_BLOBS)
+		return put_index(rebuild, err);
+	return r == -EBADMSG ? 0 : r;
+}
+
+static int remove_old(struct rebuild *rebuild, struct error *err)
+{
+	struct objects *objects = rebuild->repository->objects;
+	int r = 0;
+
+	for (size_t i = 0; i < rebuild->old.count && r == 0; i++) {
+		char name[BLOB_ID_TEXT];
+
+		blob_id_text(&rebuild->old.items[i], name);
+		r = objects->place->remove(objects, OBJECT_INDEX, name);
+		if (r == -ENOENT)
+			r = 0;
+		if (r < 0)
+			(void)error_set(err, r, "index file %.8s cannot be removed: %s", name, strerror(-r));
+	}
+	return r;
+}
+
+static int run(struct rebuild *rebuild, struct error *err)
+{
+	struct object_names packs = {0};
+	int r = repository_list(rebuild->repository, OBJECT_INDEX, &rebuild->old, err);
+
+	if (r == 0)
+		r = repository_list(rebuild->repository, OBJECT_PACK, &packs, err);
+	for (size_t i = 0; i < packs.count && r == 0; i++) {
+		r = add_pack(rebuild, &packs.items[i], err);
+		if (i % 16 == 0)
+			transfer_tell_part(&rebuild->transfer, "packs", i, packs.count);
+		if (r == 0 && (transfer_stopped(&rebuild->transfer) || repository_lock_lost(rebuild->lock)))
+			r = error_set(err, -ECANCELED, "cancelled; the old index is as it was");
+	}
+	array_clear(&packs);
+	if (r == 0)
+		r = put_index(rebuild, err);
+	return r < 0 ? r : remove_old(rebuild, err);
+}
+
+int rebuild_index_run(struct repository *repository, const struct transfer_options *options, struct rebuild_counts *ret_counts, struct error *err)
+{
+	struct rebuild rebuild = {.repository = repository, .counts = ret_counts};
+	struct transfer_counts counts;
+	int r, failed;
+
+	*ret_counts = (struct rebuild_counts){0};
+	transfer_begin(&rebuild.transfer, options);
+	rebuild.reader = repository_reader_new(repository);
+	r = repository_lock_take(repository, true, &rebuild.lock, err);
+	if (r == 0)
+		r = run(&rebuild, err);
+	repository_lock_release(rebuild.lock);
+	repository_reader_free(rebuild.reader);
+	buf_clear(&rebuild.writer.json);
+	array_clear(&rebuild.old);
+	failed = transfer_end(&rebuild.transfer, &counts, r < 0 ? NULL : err);
+	return r < 0 ? r : failed;
+}

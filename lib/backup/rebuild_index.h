@@ -1,0 +1,16 @@
+/* The index of a repository, made anew of what the packs themselves say. For one whose index files are lost or damaged. */
+#ifndef CORPUSFS_BACKUP_REBUILD_INDEX_H
+#define CORPUSFS_BACKUP_REBUILD_INDEX_H
+
+#include "lib/repository/repository.h"
+#include "lib/transfer/transfer.h"
+
+struct rebuild_counts {
+	uint64_t packs, blobs, problems; /* problems: packs whose header is damaged, which no index names then; they stay */
+};
+
+/* Under an exclusive lock. The new index is there before the old one goes. */
+WARN_UNUSED int rebuild_index_run(struct repository *repository, const struct transfer_options *options, struct rebuild_counts *ret_counts,
+				  struct error *err);
+
+#endif
