@@ -221,6 +221,7 @@ void gc_state_keep(struct store *store); /* before the store is closed, if it ca
 WARN_UNUSED int store_begin_change(struct store *store, struct error *err);
 struct store_hooks store_get_hooks(struct store *store);
 void store_changed(struct store *store, enum store_event event, uint32_t dataset, const char *name);
+void store_replaced(struct store *store, uint32_t dataset, uint32_t old_view);
 bool store_busy(struct store *store, uint32_t view);
 
 #endif

@@ -179,7 +179,7 @@ int dataset_rollback(struct store *store, const char *dataset_name, const char *
 		return result;
 	if (ret_guard)
 		snprintf(ret_guard, NAME_LEN_MAX + 1, "%s", rollback.guard_name);
-	store_changed(store, STORE_HEAD_REPLACED, id, dataset_name);
+	store_replaced(store, id, rollback.old_view);
 	if (guard)
 		store_changed(store, STORE_SNAPSHOTS_CHANGED, id, rollback.guard_name);
 	return 0;

@@ -366,6 +366,14 @@ void store_changed(struct store *store, enum store_event event, uint32_t dataset
 		hooks.changed(hooks.arg, event, dataset, name);
 }
 
+void store_replaced(struct store *store, uint32_t dataset, uint32_t old_view)
+{
+	struct store_hooks hooks = store_get_hooks(store);
+
+	if (hooks.replaced)
+		hooks.replaced(hooks.arg, dataset, old_view);
+}
+
 bool store_busy(struct store *store, uint32_t view)
 {
 	struct store_hooks hooks = store_get_hooks(store);

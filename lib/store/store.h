@@ -100,7 +100,6 @@ WARN_UNUSED int store_sync(struct store *store);
 enum store_event {
 	STORE_DATASETS_CHANGED,
 	STORE_SNAPSHOTS_CHANGED,
-	STORE_HEAD_REPLACED,
 	STORE_TREE_CHANGED, /* an entry of the head now stands for something else; name is its path in the dataset */
 };
 struct store_hooks {
@@ -108,6 +107,8 @@ struct store_hooks {
 	void (*thaw)(void *arg, const uint32_t *views, size_t count);
 	void (*changed)(void *arg, enum store_event event, uint32_t dataset, const char *name);
 	bool (*busy)(void *arg, uint32_t view);
+	/* The dataset's head has another view than `old_view` now. When this returns nobody is answered from the old one any more. */
+	void (*replaced)(void *arg, uint32_t dataset, uint32_t old_view);
 	/* A name in a directory of a head came or stands for something else, or (name "") the directory itself changed, past the mounts: they
 	 * tell the kernel soon. Any thread, without locks; called for every file of an import. */
 	void (*entry_changed)(void *arg, uint32_t view, uint64_t dir, const char *name);

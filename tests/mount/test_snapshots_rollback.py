@@ -51,6 +51,28 @@ def test_rollback_without_guard(place):
     assert tree.differences(first, place.scan("d")) == []
 
 
+def test_after_a_rollback_no_remembered_name_leads_to_what_was_before(store):
+    """What the kernel remembers of the old tree goes in the background; nobody may come upon it meanwhile."""
+    point = Place(store, True).point
+    tops = [f"{point}/d", *(f"{point}/d/dir{i}" for i in range(40))]
+    states = {"v0": b"zero", "v1": b"one"}
+    for top in tops[1:]:
+        os.mkdir(top)
+        for i in range(25):
+            put(f"{top}/file{i}", b"same")
+    for snapshot, text in states.items():
+        for top in tops:
+            put(top + "/state", text)
+        make(store, snapshot)
+    for turn in range(8):
+        assert {os.stat(f"{top}/file{i}").st_size for top in tops[1:] for i in range(25)} == {4}
+        assert len({os.stat(top + "/state").st_size for top in tops}) == 1
+        snapshot = f"v{turn % 2}"
+        cli(store, "rollback", "--no-guard", f"d@{snapshot}")
+        assert {os.stat(top + "/state").st_size for top in reversed(tops)} == {len(states[snapshot])}
+        assert {get(top + "/state") for top in reversed(tops)} == {states[snapshot]}
+
+
 def test_rollback_dry_run_tells_the_difference_and_changes_nothing(place):
     store = place.store
     make(store, "v1")

@@ -37,6 +37,7 @@ struct mount_group {
 	struct worker *worker;   /* what a request may not wait for in place */
 	struct worker *dropper;  /* drops pages from the kernel's cache before a write is answered: files.c */
 	struct worker *digests;  /* what may take minutes: virtual_xattrs.c */
+	struct worker *forgetter; /* let_go.c */
 	struct changes *changes;
 	struct watch *watch;
 	struct recent recent; /* snapshots.c */

@@ -45,6 +45,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	group->worker = worker_new();
 	group->dropper = worker_new();
 	group->digests = worker_new();
+	group->forgetter = worker_new();
 	group->changes = changes_new(group);
 	group->watch = watch_new(group);
 	hooks_set(group);
@@ -68,6 +69,7 @@ void mount_group_free(struct mount_group *group)
 	worker_free(group->worker);
 	worker_free(group->dropper);
 	worker_free(group->digests);
+	worker_free(group->forgetter);
 	changes_free(group->changes);
 	hooks_clear(group);
 	latency_free(group->latency);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "fs/fuse/notify/changes.h"
+#include "fs/fuse/notify/let_go.h"
 #include "fs/fuse/session/node.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
@@ -25,9 +26,24 @@ static void hook_thaw(void *arg, const uint32_t *views, size_t count)
 	freeze_thaw(group->freeze);
 }
 
-/* The head has a new view: nothing that the kernel remembers of the old one may answer for it. */
-static void head_replaced(struct mount_group *group, uint32_t dataset, const char *name)
+/*
+ * The dataset's name stands for another node. With an epoch the kernel asks anew for every name that it remembers, and what it remembers of the
+ * old node goes later. Without, it forgets the name, and all that is below it, before this returns.
+ */
+static void replace_name(struct mount *mount, const struct dataset_info *info, uint32_t old_view)
 {
+	struct session *session = mount_session(mount);
+
+	if (session_notify_epoch(session) == 0)
+		let_go(mount, old_view, info->view);
+	else
+		session_notify_entry(session, NODE_MOUNT_ROOT, info->name);
+}
+
+/* The head has a new view: nothing that the kernel remembers of the old one may answer for it. */
+static void hook_replaced(void *arg, uint32_t dataset, uint32_t old_view)
+{
+	struct mount_group *group = arg;
 	struct dataset_info info;
 	struct mount **mounts;
 	size_t count;
@@ -42,12 +58,11 @@ static void head_replaced(struct mount_group *group, uint32_t dataset, const cha
 		if (mount->dataset == dataset && !mount->options.snapshot)
 			atomic_store(&mount->gate.root_view, info.view);
 		if (!mount->dataset)
-			session_notify_entry(mount_session(mount), NODE_MOUNT_ROOT, info.name);
-		if (!mount->dataset || (mount->dataset == dataset && !mount->options.snapshot)) {
-			if (session_has_epoch(mount_session(mount)))
-				session_notify_epoch(mount_session(mount));
+			replace_name(mount, &info, old_view);
+		else if (mount->dataset == dataset && !mount->options.snapshot && session_has_epoch(mount_session(mount)))
+			session_notify_epoch(mount_session(mount));
+		if (!mount->dataset || (mount->dataset == dataset && !mount->options.snapshot))
 			session_notify_inode(mount_session(mount), NODE_MOUNT_ROOT);
-		}
 		mount_put(mount);
 	}
 	free(mounts);
@@ -85,7 +100,6 @@ static void hook_changed(void *arg, enum store_event event, uint32_t dataset, co
 		if (!dataset_get_by_id(group->store, dataset, &info))
 			changes_note_list(group, info.view, name);
 		break;
-	case STORE_HEAD_REPLACED: head_replaced(group, dataset, name); break;
 	case STORE_TREE_CHANGED: tree_changed(group, dataset, name); break;
 	}
 }
@@ -107,7 +121,7 @@ void hooks_set(struct mount_group *group)
 {
 	const struct store_hooks hooks = {
 		.freeze = hook_freeze, .thaw = hook_thaw, .changed = hook_changed, .busy = hook_busy,
-		.entry_changed = hook_entry_changed, .arg = group};
+		.replaced = hook_replaced, .entry_changed = hook_entry_changed, .arg = group};
 
 	store_set_hooks(group->store, &hooks);
 }
