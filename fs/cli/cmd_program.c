@@ -4,6 +4,7 @@
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/help.h"
+#include "lib/base/buf.h"
 
 static int run_version(struct cli *cli)
 {
@@ -24,8 +25,10 @@ static int run_help(struct cli *cli)
 	} else if (cli->argc == 1 && command_is_prefix(cli->groups, cli->argv[0])) {
 		help_prefix(cli->groups, cli->argv[0]);
 	} else {
-		error_set(&err, -EINVAL, "there is no command \"%s%s%s\"", cli->argv[0], cli->argc > 1 ? " " : "",
-		          cli->argc > 1 ? cli->argv[1] : "");
+		AUTO_BUF words_text = BUF_INIT;
+		for (int i = 0; i < cli->argc; i++)
+			buf_addf(&words_text, "%s%s", i > 0 ? " " : "", cli->argv[i]);
+		error_set(&err, -EINVAL, "there is no command \"%.*s\"", (int)words_text.len, (const char *)words_text.data);
 		error_hint(&err, "corpusfs -h lists them");
 		return exit_with(&err);
 	}
@@ -34,6 +37,6 @@ static int run_help(struct cli *cli)
 
 const struct command program_commands[] = {
 	{.name = "version", .operands = "", .summary = "print the version", .run = run_version},
-	{.name = "help", .operands = "[COMMAND]", .summary = "explain a command", .max = 2, .run = run_help},
+	{.name = "help", .operands = "[COMMAND]", .summary = "explain a command", .max = 3, .run = run_help},
 	{NULL},
 };
