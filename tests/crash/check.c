@@ -143,7 +143,7 @@ static void replay(struct check *check, struct reader ledger)
 {
 	const uint8_t *start = ledger.at;
 
-	while (ledger.left >= sizeof(struct record)) {
+	while (!ledger.bad && ledger.left >= sizeof(struct record)) {
 		struct record record, end = {0};
 		memcpy(&record, read_bytes(&ledger, sizeof(record)), sizeof(record));
 		if (record.operation <= BEGIN) {

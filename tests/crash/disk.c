@@ -266,6 +266,7 @@ static void *do_init(struct fuse_conn_info *conn, struct fuse_config *config)
 {
 	conn->max_write = 1U << 20;
 	config->direct_io = 1;
+	config->hard_remove = 1; /* a loop device may let go of its file a moment after losetup -d */
 	config->attr_timeout = config->entry_timeout = 0;
 	return NULL;
 }

@@ -104,7 +104,7 @@ class Witness:
         command = [tool("witness"), "accepted" if accepted else "check", directory or self.directory, self.ledger, *limits]
         done = subprocess.run(command, check=False, **{**QUIET, "timeout": 120})
         text = done.stdout.decode(errors="replace")
-        assert done.returncode == 0, f"{text}\n{procs.read(self.ledger + '.err').decode()[-2000:]}"
+        assert done.returncode == 0, f"exit {done.returncode}\n{text}\n{procs.read(self.ledger + '.err').decode()[-2000:]}"
         return int(text.split()[-2])
 
 

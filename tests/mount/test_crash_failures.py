@@ -81,13 +81,14 @@ def test_failing_system_calls_under_load(stage, rounds):
     print(stage.counts)
 
 
-def test_a_disk_that_was_full_for_a_moment_is_written_again(stage):
+@pytest.mark.parametrize("call", ["fdatasync", "write"])
+def test_a_disk_that_was_full_for_a_moment_is_written_again(stage, call):
     """By someone else, so that the engine meets it; without a remount, much content too."""
     path = stage.point + "/d/file"
     with open(path, "wb") as handle:
         handle.write(b"x")
         handle.flush()
-        stage.failures.order("fdatasync", errno.ENOSPC, 0, 1)
+        stage.failures.order(call, errno.ENOSPC, 0, 1)
         with pytest.raises(OSError):
             os.fsync(handle.fileno())
     assert stage.failures.stop() == 1
