@@ -12,6 +12,7 @@ const struct command_group command_groups[] = {
 	{"", repository_commands},
 	{"Space", gc_commands},
 	{"Damage", verify_commands},
+	{"", check_commands},
 	{"", repair_commands},
 	{"Other", doctor_commands},
 	{"", program_commands},

@@ -11,11 +11,12 @@ ROUNDS, OPERATIONS = 4, 1500
 
 
 @pytest.fixture
-def duel(run, fs, area):
+def duel(run, fs, store, area):
     made = Duel(fs, run.reference.directory(), area + "/operations")
     for player in made.players:
         os.chmod(player.root, 0o777)
     yield made
+    store.ok("-s", store.path, "check")
     made.close()
 
 

@@ -32,6 +32,8 @@ def made(run, store):
         return model
 
     yield make
+    if models:
+        store.ok("-s", store.path, "check")
     for model in models:
         model.close()
 

@@ -1,0 +1,55 @@
+#include <errno.h>
+#include <stdio.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/run.h"
+#include "fs/cli/table.h"
+
+static const struct column problem_columns[] = {
+	{"rule", "RULE", COLUMN_TEXT},     {"name", "ABOUT", COLUMN_TEXT},   {"dataset", "DATASET", COLUMN_TEXT},
+	{"snapshot", "SNAPSHOT", COLUMN_TEXT}, {"inode", "INODE", COLUMN_NUMBER}, {"text", "WHAT", COLUMN_TEXT},
+	{NULL, NULL, COLUMN_TEXT},
+};
+
+static int run_check(struct cli *cli)
+{
+	struct table table = table_begin(cli, problem_columns, "problems");
+	struct error err = {0};
+	json_t *value = NULL;
+	int code = run_op_rows(cli, "check.run", json_object(), table_row, &table, &value);
+
+	if (code != EXIT_OK) {
+		table_clear(&table);
+		return code;
+	}
+	const json_int_t problems = json_integer_value(json_object_get(value, "found"));
+	if (problems > 0 || table.as_json)
+		table_end(&table, value);
+	else
+		table_clear(&table);
+	if (problems == 0 && !table.as_json)
+		printf("checked %lld inodes in %lld heads and snapshots: all is as it must be\n",
+		       (long long)json_integer_value(json_object_get(value, "inodes")),
+		       (long long)json_integer_value(json_object_get(value, "views")));
+	json_decref(value);
+	if (problems == 0)
+		return EXIT_OK;
+	(void)error_set(&err, -EBADMSG, "%lld problems", (long long)problems);
+	error_hint(&err, "snapshots without them are whole: corpusfs rollback, or copy from them");
+	return exit_with(&err);
+}
+
+static const struct option json_options[] = {OPTION_JSON, OPTIONS_END};
+
+const struct command check_commands[] = {
+	{.name = "check",
+         .operands = "",
+         .summary = "check what must hold of the metadata",
+         .details = "Looks at names, links, attributes and the layout of files in every dataset and\n"
+                    "snapshot, mounted or not, and changes nothing. Content is for corpusfs scrub.\n"
+                    "Exit code 7: something is not as it must be.\n",
+         .options = json_options,
+         .run = run_check},
+	{NULL},
+};
