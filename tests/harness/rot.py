@@ -9,8 +9,12 @@ from harness import posix
 _flips = []
 
 
+def tables_in(path):
+    return sorted(glob.glob(path + "/db*/*.sst"))
+
+
 def tables(store):
-    return sorted(glob.glob(store.path + "/db*/*.sst"))
+    return tables_in(store.path)
 
 
 def flip(path, at, bit=1):

@@ -1,0 +1,131 @@
+"""Content tables damaged at random, in every way: a read gives the right bytes or EIO, and nothing dies. CORPUSFS_ROT_SEEDS=FIRST-LAST tries more."""
+
+import errno
+import os
+import random
+import shutil
+
+import pytest
+
+from harness import files, rot
+
+FIRST, LAST = (int(number) for number in os.environ.get("CORPUSFS_ROT_SEEDS", "1-8").split("-"))
+KINDS = ("bit", "bit", "bit in the end", "bit in the end", "zeros", "cut", "swapped", "another store's", "missing")
+
+
+def fill(store, seed):
+    """Makes a store with two tables of content at least; what is in its dataset d."""
+    chance, wanted = random.Random(seed), {}
+    store.init()
+    point = store.mount()
+    os.mkdir(point + "/d")
+    for number in range(16):
+        data = chance.randbytes(chance.randrange(3000, 400000)) if number % 3 else b"%d abc " % number * chance.randrange(2000, 60000)
+        files.put(f"{point}/d/{number}", data)
+        if number % 4 == 0:
+            store.ok("-s", store.path, "sync")
+        wanted[str(number)] = data
+    store.ok("-s", store.path, "snapshot", "create", "d@v")
+    store.umount()
+    return wanted
+
+
+def content_tables(path):
+    return [table for table in rot.tables_in(path) if os.path.getsize(table) > 100000]
+
+
+def hurt(path, other, chance):
+    """Damages one content table of the store in `path`; says how."""
+    tables, kind = content_tables(path), chance.choice(KINDS)
+    table = chance.choice(tables)
+    size = os.path.getsize(table)
+    if kind.startswith("bit"):
+        rot.flip(table, chance.randrange(size) if kind == "bit" else size - 1 - chance.randrange(6000), 1 << chance.randrange(8))
+    elif kind == "zeros":
+        with open(table, "r+b") as handle:
+            handle.seek(chance.randrange(size) // 4096 * 4096)
+            handle.write(bytes(4096))
+    elif kind == "cut":
+        os.truncate(table, chance.randrange(size))
+    elif kind == "swapped":
+        second = chance.choice([found for found in tables if found != table])
+        os.rename(table, table + ".aside")
+        os.rename(second, table)
+        os.rename(table + ".aside", second)
+    elif kind == "missing":
+        os.unlink(table)
+    else:
+        shutil.copy(min(content_tables(other), key=lambda found: abs(os.path.getsize(found) - size)), table)
+    return kind
+
+
+def mount(store):
+    """Its mountpoint, None if it is refused; and whether it can be written."""
+    point = store.area + "/hurt"
+    os.makedirs(point, exist_ok=True)
+    for options in ([], ["-o", "ro"]):
+        result = store.run("mount", store.path, point, *options)
+        if result.code == 0:
+            store.note(point)
+            return point, not options
+        assert result.code == 7, result.err
+    return None, False
+
+
+def unreadable(directory, wanted):
+    """The names of files that answer EIO; all others have what they should."""
+    bad = []
+    for name, data in wanted.items():
+        try:
+            assert files.get(f"{directory}/{name}") == data, f"wrong bytes in {name}"
+        except OSError as problem:
+            assert problem.errno == errno.EIO, problem
+            bad.append(name)
+    return bad
+
+
+def heal(store, point, wanted, any_bad):
+    """Scrub and damage tell of it; a copy heals it; writing and collecting go on."""
+    assert store.run("-s", store.path, "scrub").code in (0, 7)
+    assert store.run("-s", store.path, "damage").code == (7 if any_bad else 0)
+    for name, data in wanted.items():
+        files.put(f"{point}/d/again-{name}", data)
+    store.ok("-s", store.path, "sync")
+    assert unreadable(point + "/d/.snapshots/v", wanted) == []
+    store.ok("-s", store.path, "gc")
+    files.put(point + "/d/after", bytes(100000))
+    store.ok("-s", store.path, "sync")
+
+
+def place(run, area, name):
+    path = f"{area}/{name}"
+    os.mkdir(path)
+    return run.store(path)
+
+
+def play(store, other, wanted, seed):
+    """Hurts the store, reads everything, and heals it."""
+    store.expected += [r" error damaged", r" error gc "]
+    kind = hurt(store.path, other, random.Random(seed))
+    point, writable = mount(store)
+    print(f"seed {seed}: {kind}, {'refused' if point is None else 'read-write' if writable else 'read-only'}")
+    if point is None:
+        return
+    bad = unreadable(point + "/d", wanted) + unreadable(point + "/d/.snapshots/v", wanted)
+    if writable:
+        heal(store, point, wanted, bool(bad))
+
+
+@pytest.mark.timeout(60 + 5 * (LAST - FIRST + 1))
+def test_damaged_content_is_right_or_eio(run, area):
+    first, second = place(run, area, "first"), place(run, area, "second")
+    wanted = fill(first, 1)
+    fill(second, 2)
+    for seed in range(FIRST, LAST + 1):
+        hurt_one = place(run, area, str(seed))
+        try:
+            shutil.copytree(first.path, hurt_one.path)
+            play(hurt_one, second.path, wanted, seed)
+        finally:
+            hurt_one.close()
+        shutil.rmtree(hurt_one.area)
