@@ -33,7 +33,8 @@ static void ask_to_end(int number)
 }
 
 struct writer {
-	const char *directory;
+	const char *directory; /* "." */
+	const char *dataset;
 	int ledger;
 	uint64_t random;
 	uint32_t next_snapshot;
@@ -152,7 +153,7 @@ static int sync_it(const struct writer *writer, const struct record *record)
 static int roll_back(const struct writer *writer, const struct record *record)
 {
 	char *program = getenv("CORPUSFS_BIN"), *store = getenv("CORPUSFS_STORE");
-	AUTO_FREE char *name = xasprintf("%s@s%u", strrchr(writer->directory, '/') + 1, record->snapshot);
+	AUTO_FREE char *name = xasprintf("%s@s%u", writer->dataset, record->snapshot);
 	char dash[] = "-s", verb[] = "rollback", guard[] = "--no-guard";
 	char *arguments[] = {program, dash, store, verb, guard, name, NULL};
 	posix_spawn_file_actions_t quietly;
@@ -315,7 +316,7 @@ static int look(struct writer *writer)
 	if (result < 0 && (result != -ENOENT || !object))
 		return 0;
 	if (!object || result < 0 || found.len != object->content.len || memcmp(found.data, object->content.data, found.len) != 0) {
-		fprintf(stderr, "witness: %s/f%u is not what was written (%s, %zu bytes)\n", writer->directory, file, strerror(-result), found.len);
+		fprintf(stderr, "witness: %s/f%u is not what was written (%s, %zu bytes)\n", writer->dataset, file, strerror(-result), found.len);
 		return 1;
 	}
 	return 0;
@@ -379,11 +380,14 @@ static int adopt(struct writer *writer)
 
 int witness_write(const char *directory, const char *ledger, uint64_t seed, unsigned long operations)
 {
-	struct writer writer = {.directory = directory, .random = seed * 2654435761U | 1};
+	struct writer writer = {.directory = ".", .dataset = strrchr(directory, '/') + 1, .random = seed * 2654435761U | 1};
 	int result;
 
 	sigaction(SIGTERM, &(struct sigaction){.sa_handler = ask_to_end, .sa_flags = SA_RESTART}, NULL);
 	writer.ledger = open(ledger, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
+	/* It stays in this mount: a path might lead elsewhere when that has gone. */
+	if (chdir(directory) < 0)
+		return 0;
 	if (writer.ledger < 0) {
 		perror(ledger);
 		return 2;
