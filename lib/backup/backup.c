@@ -243,6 +243,14 @@ static int run(struct backup *backup, struct error *err)
 	tree.view = backup->view;
 	tree.writer = backup->writer;
 	backup_tree_run(&tree);
+	if (!transfer_stopped(&backup->transfer) && !backup_base_met_all(&backup->base)) {
+		backup_base_forget_changes(&backup->base);
+		backup->result->compared = false;
+		exact_list_clear(&backup->exact);
+		exact_list_init(&backup->exact);
+		node_clear(&backup->top);
+		backup_tree_run(&tree);
+	}
 	return transfer_stopped(&backup->transfer) ? 0 : finish(backup, err);
 }
 

@@ -178,18 +178,34 @@ int backup_base_compare(struct backup_base *base, struct store *store, struct vi
 
 int backup_base_is_touched(struct backup_base *base, uint64_t ino, bool is_dir)
 {
+	int r;
+
 	if (!base->has_changes)
 		return 1;
-	return spill_has(is_dir ? base->touched.way_b : base->touched.files, ino);
+	r = spill_has(is_dir ? base->touched.way_b : base->touched.files, ino);
+	if (r == 1 && !is_dir)
+		base->met++;
+	return r;
+}
+
+bool backup_base_met_all(const struct backup_base *base)
+{
+	return !base->has_changes || base->met == base->touched.names;
+}
+
+void backup_base_forget_changes(struct backup_base *base)
+{
+	if (!base->has_changes)
+		return;
+	diff_touched_clear(&base->touched);
+	scan_clear(&base->then);
+	scan_clear(&base->now);
+	base->has_changes = false;
 }
 
 void backup_base_clear(struct backup_base *base, struct store *store)
 {
-	if (base->has_changes) {
-		diff_touched_clear(&base->touched);
-		scan_clear(&base->then);
-		scan_clear(&base->now);
-	}
+	backup_base_forget_changes(base);
 	if (base->view)
 		store_view_put(store, base->view);
 	if (base->known && !base->known_is_repository)

@@ -28,6 +28,7 @@ struct backup_base {
 	struct view *view; /* held */
 	struct scan then, now;
 	struct diff_touched touched;
+	uint64_t met; /* names of files that were touched, so far */
 };
 
 /* `dataset_tag`: how backups of the dataset are marked. -ENOENT: there is no base of this type, and what to do. */
@@ -37,7 +38,15 @@ WARN_UNUSED int backup_base_find(struct backup_base *base, struct repository *re
 WARN_UNUSED int backup_base_compare(struct backup_base *base, struct store *store, struct view *view);
 void backup_base_clear(struct backup_base *base, struct store *store);
 
-/* Whether the directory, or anything below it, may be another than in the base. Walker's thread only. */
-WARN_UNUSED int backup_base_is_touched(struct backup_base *base, uint64_t ino, bool is_dir); /* 1, 0, -errno */
+/* Whether the directory, or anything below it, may be another than in the base; of a file, counts its name. Walker's thread only. 1, 0, -errno. */
+WARN_UNUSED int backup_base_is_touched(struct backup_base *base, uint64_t ino, bool is_dir);
+
+/*
+ * After the walk: whether it came to all names of the files that were touched. A file's record says where it got its last name; its other names
+ * may stand in directories that were not touched, and were taken over with what the file was then.
+ */
+bool backup_base_met_all(const struct backup_base *base);
+/* From now on nothing is taken over. */
+void backup_base_forget_changes(struct backup_base *base);
 
 #endif

@@ -33,6 +33,14 @@ int backup_snapshots_take(struct store *store, const char *const *datasets, size
 	return r;
 }
 
+void backup_snapshots_drop_one(struct store *store, const char *dataset, const char *repository, const char *name)
+{
+	AUTO_FREE char *tag = tag_of(repository);
+
+	if (snapshot_release(store, dataset, name, tag, NULL) == 0)
+		(void)!snapshot_destroy(store, dataset, name, NULL);
+}
+
 struct search {
 	const char *tag, *last, *full;
 	struct {

@@ -10,6 +10,8 @@
 /* Of all datasets in one instant, for a repository by its id. ret_name has NAME_LEN_MAX + 1 bytes. */
 WARN_UNUSED int backup_snapshots_take(struct store *store, const char *const *datasets, size_t count, const char *repository, char *ret_name,
 				      struct error *err);
+/* One that was taken for nothing: nothing was backed up. Errors do not matter: the next backup that succeeds lets go of it. */
+void backup_snapshots_drop_one(struct store *store, const char *dataset, const char *repository, const char *name);
 /* The dataset's snapshots of this repository, but for the two that are to stay ("": none), are destroyed. */
 WARN_UNUSED int backup_snapshots_drop(struct store *store, const char *dataset, const char *repository, const char *last, const char *full,
 				      struct error *err);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/queue.h"
+#include "lib/base/utf8.h"
 #include "lib/transfer/view_walk.h"
 
 #define QUEUE_FILES 256
@@ -110,8 +111,18 @@ static void fill_node(struct node *node, const struct attr *attr)
 	node->ctime = attr->ctime;
 }
 
-static int load_xattrs(struct view *view, uint64_t ino, struct node *node)
+/* JSON holds UTF-8 only. */
+static bool has_plain_name(struct transfer *transfer, const char *path, const char *name)
 {
+	if (utf8_is_valid(name))
+		return true;
+	transfer_problem(transfer, "", path, -EILSEQ, "backed up without an extended attribute whose name is not UTF-8");
+	return false;
+}
+
+static int load_xattrs(const struct backup_tree *tree, const char *path, uint64_t ino, struct node *node)
+{
+	struct view *view = tree->view;
 	AUTO_BUF list = BUF_INIT;
 	int r = view_xattr_list(view, ino, &list);
 
@@ -119,6 +130,8 @@ static int load_xattrs(struct view *view, uint64_t ino, struct node *node)
 		const char *name = (const char *)list.data + at;
 		AUTO_BUF value = BUF_INIT;
 
+		if (!has_plain_name(tree->transfer, path, name))
+			continue;
 		r = view_xattr_get(view, ino, name, &value);
 		if (r < 0)
 			break;
@@ -163,7 +176,7 @@ static void make_file(struct run *run, struct blob_maker *maker, struct job *job
 	struct transfer *transfer = run->tree->transfer;
 	struct node *node = job->node;
 	struct holes holes = {0};
-	int r = transfer_stopped(transfer) ? -ECANCELED : load_xattrs(run->tree->view, job->ino, node);
+	int r = transfer_stopped(transfer) ? -ECANCELED : load_xattrs(run->tree, job->path, job->ino, node);
 
 	if (r == 0 && S_ISLNK(node->mode))
 		r = load_target(run->tree->view, job->ino, node);
@@ -309,11 +322,12 @@ static int try_base(struct walk_state *walk, const struct view_walk_step *step, 
 {
 	int r;
 
-	if (!base || (step->kind == VIEW_WALK_ENTER && !base->has_subtree))
-		return 0;
+	/* Names of files are counted, whether the base has them or not. */
 	r = backup_base_is_touched(walk->run->tree->base, step->ino, step->kind == VIEW_WALK_ENTER);
 	if (r != 0)
 		return r < 0 ? r : 0;
+	if (!base || (step->kind == VIEW_WALK_ENTER && !base->has_subtree))
+		return 0;
 	take_over(walk, base, step->path);
 	return 1;
 }
@@ -331,7 +345,7 @@ static void meet_directory(struct walk_state *walk, struct view_walk *view_walk,
 	node = add_node(walk->dir, step->name);
 	fill_node(node, &step->attr);
 	if (r == 0)
-		r = load_xattrs(walk->run->tree->view, step->ino, node);
+		r = load_xattrs(walk->run->tree, step->path, step->ino, node);
 	if (r < 0) {
 		problem(walk, step->path, r);
 		node->mode = LEFT_OUT;
@@ -405,7 +419,7 @@ static int begin_top(struct walk_state *walk)
 	if (r < 0)
 		return r;
 	fill_node(tree->top, &attr);
-	r = load_xattrs(tree->view, ROOT_INO, tree->top);
+	r = load_xattrs(tree, "", ROOT_INO, tree->top);
 	add_exact(walk->run, "", tree->top, NULL);
 	return r;
 }

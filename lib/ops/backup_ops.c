@@ -85,6 +85,7 @@ static int read_sources(const json_t *args, struct sources *sources, struct erro
 static int run_all(struct op_context *context, struct sources *sources, struct backup_options *options, struct error *err)
 {
 	struct repository *repository = options->repository;
+	size_t done = 0;
 	int r = 0;
 
 	if (sources->to_take.count > 0)
@@ -95,7 +96,12 @@ static int run_all(struct op_context *context, struct sources *sources, struct b
 		options->dataset = source->dataset;
 		options->snapshot = source->snapshot ? source->snapshot : sources->taken;
 		r = run_one(context, options, !source->snapshot, err);
+		if (r == 0)
+			done = i + 1;
 	}
+	for (size_t i = done; i < sources->count && sources->taken[0]; i++)
+		if (!sources->items[i].snapshot)
+			backup_snapshots_drop_one(context->store, sources->items[i].dataset, repository->id, sources->taken);
 	return r;
 }
 

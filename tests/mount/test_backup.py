@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import time
 
 import pytest
@@ -142,6 +143,44 @@ def test_incremental_costs_what_changed(repository, store):
     assert done["files"] == 1 and done["stored"] < 40000
     repository.restore("again")
     restic_check(repository)
+
+
+def test_change_through_one_name_is_in_the_backup_under_all_of_them(repository, store, area):
+    """The directory of the other name was not touched."""
+    point = store.mount()
+    for folder in ("first", "last"):
+        os.mkdir(f"{point}/d/{folder}")
+    with open(point + "/d/first/file", "wb") as handle:
+        handle.write(b"old" * 50000)
+    os.link(point + "/d/first/file", point + "/d/last/file")
+    repository.backup("d")
+    with open(point + "/d/last/file", "r+b") as handle:
+        handle.write(b"new" * 50000)
+    done = repository.backup("d", kind="incremental")
+    assert repository.json("restore", repository.path, "again")["same"]
+    tree.assert_same(point + "/d", point + "/again")
+    repository.restore(area + "/out", done["backup"])
+    tree.assert_same(point + "/d", area + "/out")
+
+
+def test_failed_backup_leaves_no_snapshot(repository, store, area):
+    shutil.rmtree(repository.path + "/data")
+    with open(repository.path + "/data", "w", encoding="ascii"):
+        pass
+    repository.run("backup", "d", repository.path, code=program.USAGE)
+    assert json.loads(store.ok("-s", store.path, "snapshot", "list", "d", "--json")) == []
+
+
+def test_access_control_lists_come_back(repository, store, source, area):
+    repository.backup("d")
+    repository.restore(area + "/out")
+    restic(repository, "restore", "latest", "--target", area + "/restic")
+    command = ["getfacl", "-n", "-R", "."]
+    wanted = subprocess.run(command, cwd=source, capture_output=True, check=True).stdout
+    assert b"user:1234:rw-" in wanted
+    for place in (area + "/out", area + "/restic/d"):
+        found = subprocess.run(command, cwd=place, capture_output=True, check=True).stdout
+        assert sorted(found.split(b"\n\n")) == sorted(wanted.split(b"\n\n"))
 
 
 def test_full_shares_nothing_with_earlier_ones(repository, area):
