@@ -1,8 +1,10 @@
 """Programs that walk trees: those that trust link counts, those that keep 32 bits of an inode number, those that look for a number."""
 
+import json
 import os
 import stat
 import subprocess
+import sys
 
 import pytest
 
@@ -65,3 +67,46 @@ def test_listings_and_attributes_name_the_same_numbers(full):
         for entry in os.scandir(path):
             info = os.stat(entry.path, follow_symlinks=False)
             assert entry.inode() == info.st_ino and entry.is_dir(follow_symlinks=False) == stat.S_ISDIR(info.st_mode), entry.path
+
+
+FILES = 1200  # of a directory: more than one answer holds with attributes
+
+
+@pytest.fixture
+def listed(store):
+    """Six directories of a mount that has just come up, and a function that counts its requests."""
+    point = store.mount()
+    store.create("d")
+    for number in range(6):
+        os.mkdir(f"{point}/d/{number}")
+        for file in range(FILES):
+            os.close(os.open(f"{point}/d/{number}/{file}", os.O_CREAT | os.O_WRONLY))
+    store.umount()
+    store.mount(point)
+
+    def requests():
+        return json.loads(store.ok("-s", store.path, "status", "--json"))["mounts"][0]["requests"]
+
+    return [f"{point}/d/{number}" for number in range(6)], requests
+
+
+def look_at_files(directory):
+    assert {os.lstat(f"{directory}/{name}").st_size for name in os.listdir(directory)} == {0}
+
+
+def test_who_looks_at_the_files_that_he_lists_gets_them_with_their_names(listed):
+    directories, requests = listed
+    for directory in directories[:2]:
+        look_at_files(directory)
+    before = requests()
+    for directory in directories[2:]:
+        look_at_files(directory)
+    assert requests() - before < 4 * FILES / 5
+
+
+def test_who_wants_only_names_gets_only_names(listed):
+    directories, requests = listed
+    subprocess.run([sys.executable, "-c", "import os, sys; [os.listdir(path) for path in sys.argv[1:]]", *directories], check=True)
+    before = requests()
+    look_at_files(directories[-1])
+    assert requests() - before >= FILES

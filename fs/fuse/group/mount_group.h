@@ -16,6 +16,7 @@
 #include "fs/fuse/freeze/freeze.h"
 #include "fs/fuse/group/opens.h"
 #include "fs/fuse/group/options.h"
+#include "fs/fuse/group/listers.h"
 #include "fs/fuse/group/recent.h"
 #include "fs/fuse/group/worker.h"
 #include "fs/fuse/session/aborter.h"
@@ -41,6 +42,7 @@ struct mount_group {
 	struct changes *changes;
 	struct watch *watch;
 	struct recent recent; /* snapshots.c */
+	struct listers listers; /* dirs.c */
 
 	struct mutex lock;
 	pthread_cond_t ended_cond;

@@ -39,6 +39,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	mutex_init(&group->lock, LOCK_FUSE_GROUP);
 	pthread_cond_init(&group->ended_cond, NULL);
 	recent_init(&group->recent);
+	listers_init(&group->listers);
 	group->aborter = aborter_new();
 	group->freeze = freeze_new(store);
 	group->latency = latency_new();
@@ -76,6 +77,7 @@ void mount_group_free(struct mount_group *group)
 	freeze_free(group->freeze);
 	aborter_free(group->aborter);
 	recent_clear(&group->recent);
+	listers_clear(&group->listers);
 	pthread_cond_destroy(&group->ended_cond);
 	mutex_clear(&group->lock);
 	free(group);

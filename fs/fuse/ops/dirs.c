@@ -13,6 +13,7 @@
 #include "fs/fuse/ops/snapshots.h"
 #include "lib/base/array.h"
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
 
 #define COOKIE_SELF 1
 #define COOKIE_PARENT 2
@@ -284,6 +285,7 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_i
 
 /* What a request that lists attributes works with. */
 struct listing {
+	bool is_described; /* names come with attributes */
 	const struct target *dir;
 	const struct dir_handle *handle;
 	struct attr_scan *scan; /* NULL: the directory has changed since the names were loaded, or is virtual */
@@ -299,9 +301,9 @@ static int entry_now(const struct listing *listing, const struct item *item, str
 	struct attr attr;
 	int result;
 
-	if (item->cookie <= COOKIE_PARENT) {
-		/* the kernel takes only the number and the type of these */
-		*ret_entry = (struct fuse_entry_param){.attr = {.st_ino = item->number, .st_mode = S_IFDIR}};
+	/* the kernel takes only the number and the type of these */
+	if (!listing->is_described || item->cookie <= COOKIE_PARENT) {
+		*ret_entry = (struct fuse_entry_param){.attr = {.st_ino = item->number, .st_mode = DTTOIF(item->type)}};
 		return 0;
 	}
 	if (!listing->scan || !item->ino)
@@ -321,11 +323,14 @@ static bool is_unchanged(const struct target *dir, const struct dir_handle *hand
 }
 
 /* Where the names are those that were loaded, the inodes are read in the order in which they lie on disk. */
-static struct listing listing_begin(const struct target *dir, const struct dir_handle *handle, size_t from, bool plus)
+static struct listing listing_begin(fuse_req_t req, const struct target *dir, const struct dir_handle *handle, size_t from, bool plus)
 {
-	struct listing listing = {.dir = dir, .handle = handle};
+	struct listing listing = {.is_described = plus, .dir = dir, .handle = handle};
 
-	if (plus && from < handle->list.count && is_unchanged(dir, handle))
+	if (plus && dir->node.kind == NODE_FILE)
+		listing.is_described = listers_list(&dir->mount->group->listers, fuse_req_ctx(req)->pid,
+		                                    node_encode(dir->node, mount_root_view(dir->mount)), from == 0, clock_ms());
+	if (listing.is_described && from < handle->list.count && is_unchanged(dir, handle))
 		listing.scan = attr_scan_new(dir->view, handle->list.items[from].ino, handle->list.items[handle->list.count - 1].ino);
 	return listing;
 }
@@ -345,7 +350,7 @@ static ssize_t fill(fuse_req_t req, const struct target *dir, const struct dir_h
                     size_t size, bool plus)
 {
 	const size_t from = find(handle, offset);
-	struct listing listing = listing_begin(dir, handle, from, plus);
+	struct listing listing = listing_begin(req, dir, handle, from, plus);
 	size_t used = 0;
 	int result = 0;
 

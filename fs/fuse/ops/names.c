@@ -8,6 +8,7 @@
 #include "fs/fuse/ops/root.h"
 #include "fs/fuse/ops/snapshots.h"
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
 #include "lib/format/key.h"
 
 /* "." may be asked of any inode, by a file handle that comes back after all caches were dropped. */
@@ -72,6 +73,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 
 	if (!result)
 		result = names_lookup(&target, name, &entry);
+	if (!result && !S_ISDIR(entry.attr.st_mode))
+		listers_look_up(&target.mount->group->listers, fuse_req_ctx(req)->pid, dir, clock_ms());
 	if (result == -ENOENT && target.node.kind == NODE_FILE) {
 		/* The kernel may remember that there is nothing. */
 		entry = (struct fuse_entry_param){.entry_timeout = target_timeout(&target)};
