@@ -33,6 +33,26 @@ int catalog_compact(struct kv *kv, bool (*stop)(void *arg), void *arg)
 	return kv_compact_waste(kv, KV_CATALOG, KV_LIVING_UNKNOWN, stop, arg);
 }
 
+void catalog_change_of(enum kv_family family, const uint8_t *key, size_t len, struct catalog_change *ret_change)
+{
+	struct reader reader = reader_over(key, len);
+	struct tree_key_parts parts;
+	struct catalog_change change = {.what = CHANGE_OF_OTHERS};
+
+	if ((family == KV_TREE || family == KV_CONTENT) && tree_key_parse(key, len, &parts) == 0) {
+		change.what = CHANGE_OF_FILES;
+		change.number = parts.family;
+	}
+	const uint8_t tag = family == KV_CATALOG ? read_u8(&reader) : 0;
+	if (tag == 'S')
+		change.number = read_be32(&reader);
+	if ((tag == 'D' || tag == 'S') && !reader.bad && reader.left <= NAME_LEN_MAX) {
+		change.what = tag == 'D' ? CHANGE_OF_DATASET : CHANGE_OF_SNAPSHOT;
+		memcpy(change.name, reader.at, reader.left);
+	}
+	*ret_change = change;
+}
+
 /* --- datasets, snapshots, destroyed views --- */
 
 void catalog_put_dataset(struct kv_batch *batch, const char *name, const struct dataset_record *record)

@@ -23,6 +23,14 @@ WARN_UNUSED int catalog_write(struct kv *kv, struct kv_batch *batch);
 /* Gives back the room of records that are gone; `stop` is asked now and then. -ENOSPC: there is no room to do it. */
 WARN_UNUSED int catalog_compact(struct kv *kv, bool (*stop)(void *arg), void *arg);
 
+/* What the record under a key is of; for telling what a damaged log has lost. */
+struct catalog_change {
+	enum { CHANGE_OF_FILES, CHANGE_OF_DATASET, CHANGE_OF_SNAPSHOT, CHANGE_OF_OTHERS } what;
+	uint32_t number; /* of files: their family; of a snapshot: its dataset */
+	char name[NAME_LEN_MAX + 1]; /* of a dataset or snapshot */
+};
+void catalog_change_of(enum kv_family family, const uint8_t *key, size_t len, struct catalog_change *ret_change);
+
 void catalog_put_dataset(struct kv_batch *batch, const char *name, const struct dataset_record *record);
 void catalog_delete_dataset(struct kv_batch *batch, const char *name);
 void catalog_put_snapshot(struct kv_batch *batch, const char *name, const struct snapshot_record *record);

@@ -7,6 +7,7 @@
 #include "lib/base/fault.h"
 #include "lib/kv/mend.h"
 #include "lib/store/lock.h"
+#include "lib/store/mend_lost.h"
 #include "lib/store/store.h"
 
 void store_mended_clear(struct store_mended *mended)
@@ -66,6 +67,37 @@ static int open_once(const char *path, struct error *err)
 	return result < 0 ? error_set(err, result, "the store %s: %s", path, store_close_failure(result)) : 0;
 }
 
+/* Caller holds no lock of the store. */
+static char *with_names(const char *path, const char *db, char *lost)
+{
+	AUTO_BUF text = BUF_INIT;
+
+	buf_addf(&text, "%s", lost);
+	mend_lost_tell(path, db, &text);
+	free(lost);
+	return xstrdup((const char *)text.data);
+}
+
+/* What is lost, without a change; `lost` is NULL when nothing is. */
+static int look(const struct store_dir *dir, const char *path, char **ret_lost, struct error *err)
+{
+	struct store_mended mended = {0};
+	char name[DATABASE_NAME_MAX];
+	struct lock *lock;
+	int result = lock_take(dir, NULL, &lock, err);
+
+	if (result < 0)
+		return result;
+	result = mend_locked(dir, false, &mended, err);
+	lock_undo(lock);
+	if (result == 0 && mended.lost && store_dir_find_database(dir, name) == 0) {
+		AUTO_FREE char *db = store_dir_inside(dir, name);
+		mended.lost = with_names(path, db, mended.lost);
+	}
+	*ret_lost = mended.lost;
+	return result;
+}
+
 int store_mend(const char *path, bool apply, struct store_mended *ret_mended, struct error *err)
 {
 	struct store_mended mended = {0};
@@ -74,10 +106,13 @@ int store_mend(const char *path, bool apply, struct store_mended *ret_mended, st
 	struct lock *lock = NULL;
 	int result = store_dir_open_store(path, &dir, &superblock, err);
 
+	AUTO_FREE char *lost = NULL;
 	if (result == 0)
+		result = look(&dir, path, &lost, err);
+	if (result == 0 && lost && apply) {
 		result = lock_take(&dir, NULL, &lock, err);
-	if (result == 0) {
-		result = mend_locked(&dir, apply, &mended, err);
+		if (result == 0)
+			result = mend_locked(&dir, true, &mended, err);
 		if (mended.kept)
 			lock_release(lock);
 		else
@@ -90,6 +125,8 @@ int store_mend(const char *path, bool apply, struct store_mended *ret_mended, st
 		store_mended_clear(&mended);
 		return result;
 	}
+	free(mended.lost);
+	mended.lost = steal_ptr(lost);
 	*ret_mended = mended;
 	return 0;
 }

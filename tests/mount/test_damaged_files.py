@@ -49,6 +49,8 @@ def _killed(store):
     store.create("d")
     for number in range(20):
         synced(f"{point}/d/{number}", noise(number, 5000))
+        if number == 15:
+            store.ok("-s", store.path, "snapshot", "create", "d@late")
     store.kill()
     return max(glob.glob(store.path + "/db*/*.log"))
 
@@ -93,7 +95,7 @@ def test_repair_says_what_is_lost_and_gives_it_up_when_told_to(store, killed):
     rot.flip(killed, os.path.getsize(killed) // 2)
     before = listing(database(store))
     said = store.ok("-s", store.path, "repair")
-    assert killed in said and "changes that were on disk" in said and listing(database(store)) == before
+    assert killed in said and "changes that were on disk" in said and "datasets d;" in said and "d@late" in said and listing(database(store)) == before
     kept = json.loads(store.ok("-s", store.path, "repair", "--apply", "--json"))["kept"]
     assert listing(kept) == before
     point = store.mount()
