@@ -203,6 +203,11 @@ struct view_set {
 WARN_UNUSED int views_get_heads(struct store *store, uint32_t family, struct view_set *ret_set);
 void views_put_heads(struct store *store, struct view_set *set);
 
+/* --- datasets.c --- caller holds change_lock */
+WARN_UNUSED int dataset_check_new(struct store *store, const char *name, struct error *err); /* -EEXIST */
+/* It is written: into the catalogue. The record is taken over; `origin` is what a clone starts from, else NULL. */
+void dataset_appear(struct store *store, const char *name, struct dataset_record *record, struct lineage_view *origin);
+
 /* --- snapshots.c --- caller holds change_lock */
 WARN_UNUSED int snapshot_find(struct store *store, const char *dataset_name, const char *name, struct snapshot **ret_snapshot,
 			      struct error *err);

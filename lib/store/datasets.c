@@ -40,6 +40,21 @@ int dataset_name_check(const char *what, const char *name, struct error *err)
 
 /* --- create --- */
 
+int dataset_check_new(struct store *store, const char *name, struct error *err)
+{
+	return catalog_dataset(store, name) ? error_set(err, -EEXIST, "there is a dataset \"%s\" already", name) : 0;
+}
+
+void dataset_appear(struct store *store, const char *name, struct dataset_record *record, struct lineage_view *origin)
+{
+	const uint64_t epoch = record->epoch;
+
+	mutex_take(&store->catalog_lock);
+	struct dataset *dataset = catalog_add_dataset(store, name, record);
+	lineage_branch(dataset->family->lineage, &dataset->place, origin, epoch);
+	mutex_give(&store->catalog_lock);
+}
+
 /* The batch that makes the dataset, and its record. Caller holds change_lock. */
 static int build_dataset(struct store *store, const char *name, const struct stat *root, int level, struct kv_batch *batch,
 			 struct dataset_record *record)
@@ -72,10 +87,11 @@ static int create_locked(struct store *store, const char *name, const struct sta
 {
 	struct dataset_record record = {0};
 
-	if (catalog_dataset(store, name))
-		return error_set(err, -EEXIST, "there is a dataset \"%s\" already", name);
+	int result = dataset_check_new(store, name, err);
+	if (result < 0)
+		return result;
 	struct kv_batch *batch = kv_batch_new();
-	int result = build_dataset(store, name, root, level, batch, &record);
+	result = build_dataset(store, name, root, level, batch, &record);
 	if (result == 0)
 		result = fault_point("dataset-create-before-write");
 	if (result == 0)
@@ -86,11 +102,7 @@ static int create_locked(struct store *store, const char *name, const struct sta
 		return error_set(err, result, "cannot create dataset \"%s\": %s", name, strerror(-result));
 	}
 	*ret_id = record.id;
-	uint64_t epoch = record.epoch;
-	mutex_take(&store->catalog_lock);
-	struct dataset *dataset = catalog_add_dataset(store, name, &record);
-	lineage_branch(dataset->family->lineage, &dataset->place, NULL, epoch);
-	mutex_give(&store->catalog_lock);
+	dataset_appear(store, name, &record, NULL);
 	return 0;
 }
 
@@ -178,12 +190,13 @@ static int rename_locked(struct store *store, const char *name, const char *new_
 
 	if (!dataset)
 		return unknown_dataset(store, name, err);
-	if (catalog_dataset(store, new_name))
-		return error_set(err, -EEXIST, "there is a dataset \"%s\" already", new_name);
+	int result = dataset_check_new(store, new_name, err);
+	if (result < 0)
+		return result;
 	struct kv_batch *batch = kv_batch_new();
 	catalog_delete_dataset(batch, name);
 	catalog_put_dataset(batch, new_name, &dataset->record);
-	int result = catalog_write(store->kv, batch);
+	result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
 	if (result < 0)
 		return error_set(err, result, "cannot rename dataset \"%s\": %s", name, strerror(-result));

@@ -225,8 +225,9 @@ static int clone_locked(struct store *store, const char *dataset, const char *na
 
 	if (result < 0)
 		return result;
-	if (catalog_dataset(store, new_name))
-		return error_set(err, -EEXIST, "there is a dataset \"%s\" already", new_name);
+	result = dataset_check_new(store, new_name, err);
+	if (result < 0)
+		return result;
 	struct kv_batch *batch = kv_batch_new();
 	result = build_clone(store, source, new_name, batch, &record);
 	if (result == 0)
@@ -240,12 +241,8 @@ static int clone_locked(struct store *store, const char *dataset, const char *na
 	}
 	FAULT_AFTER("clone-after-write");
 	*ret_id = record.id;
-	uint32_t family = record.family;
-	uint64_t epoch = record.epoch;
-	mutex_take(&store->catalog_lock);
-	struct dataset *clone = catalog_add_dataset(store, new_name, &record);
-	lineage_branch(clone->family->lineage, &clone->place, &source->place, epoch);
-	mutex_give(&store->catalog_lock);
+	const uint32_t family = record.family;
+	dataset_appear(store, new_name, &record, &source->place);
 	views_refresh_shared(store, family);
 	return 0;
 }

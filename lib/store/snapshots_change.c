@@ -68,37 +68,28 @@ static int put_holds(struct store *store, struct snapshot *snapshot, char **hold
 	return 0;
 }
 
-static int hold_locked(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err)
+static int add_hold(struct store *store, struct snapshot *snapshot, const char *tag, struct error *err)
 {
-	struct snapshot *snapshot;
-	int result = snapshot_find(store, dataset, name, &snapshot, err);
-
-	if (result < 0)
-		return result;
 	const struct snapshot_record *record = &snapshot->record;
 	char **holds = xcalloc(record->hold_count + 1UL, sizeof(*holds));
 	for (uint32_t i = 0; i < record->hold_count; i++) {
 		holds[i] = record->holds[i];
 		if (strcmp(holds[i], tag) == 0) {
 			free(holds);
-			return error_set(err, -EEXIST, "snapshot \"%s@%s\" is held by \"%s\" already", dataset, name, tag);
+			return error_set(err, -EEXIST, "snapshot \"%s@%s\" is held by \"%s\" already", snapshot->dataset->name,
+			                 snapshot->name, tag);
 		}
 	}
 	char *added = xstrdup(tag);
 	holds[record->hold_count] = added;
-	result = put_holds(store, snapshot, holds, record->hold_count + 1, err);
+	int result = put_holds(store, snapshot, holds, record->hold_count + 1, err);
 	if (result < 0)
 		free(added);
 	return result;
 }
 
-static int release_locked(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err)
+static int remove_hold(struct store *store, struct snapshot *snapshot, const char *tag, struct error *err)
 {
-	struct snapshot *snapshot;
-	int result = snapshot_find(store, dataset, name, &snapshot, err);
-
-	if (result < 0)
-		return result;
 	const struct snapshot_record *record = &snapshot->record;
 	char **holds = xcalloc(record->hold_count + 1UL, sizeof(*holds));
 	char *released = NULL;
@@ -111,11 +102,27 @@ static int release_locked(struct store *store, const char *dataset, const char *
 	}
 	if (!released) {
 		free(holds);
-		return error_set(err, -ENOENT, "snapshot \"%s@%s\" is not held by \"%s\"", dataset, name, tag);
+		return error_set(err, -ENOENT, "snapshot \"%s@%s\" is not held by \"%s\"", snapshot->dataset->name, snapshot->name, tag);
 	}
-	result = put_holds(store, snapshot, holds, count, err);
+	int result = put_holds(store, snapshot, holds, count, err);
 	if (result == 0)
 		free(released);
+	return result;
+}
+
+typedef int (*change_fn)(struct store *store, struct snapshot *snapshot, const char *tag, struct error *err);
+
+static int change_holds(struct store *store, const struct snapshot_name *name, const char *tag, change_fn change, struct error *err)
+{
+	struct snapshot *snapshot;
+	int result = store_begin_change(store, err);
+
+	if (result < 0)
+		return result;
+	result = snapshot_find(store, name->dataset, name->name, &snapshot, err);
+	if (result == 0)
+		result = change(store, snapshot, tag, err);
+	mutex_give(&store->change_lock);
 	return result;
 }
 
@@ -123,21 +130,10 @@ int snapshot_hold(struct store *store, const char *dataset, const char *name, co
 {
 	int result = dataset_name_check("hold", tag, err);
 
-	if (result == 0)
-		result = store_begin_change(store, err);
-	if (result < 0)
-		return result;
-	result = hold_locked(store, dataset, name, tag, err);
-	mutex_give(&store->change_lock);
-	return result;
+	return result < 0 ? result : change_holds(store, &(struct snapshot_name){dataset, name}, tag, add_hold, err);
 }
 
 int snapshot_release(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err)
 {
-	int result = store_begin_change(store, err);
-	if (result < 0)
-		return result;
-	result = release_locked(store, dataset, name, tag, err);
-	mutex_give(&store->change_lock);
-	return result;
+	return change_holds(store, &(struct snapshot_name){dataset, name}, tag, remove_hold, err);
 }

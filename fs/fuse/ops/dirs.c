@@ -389,12 +389,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, s
 	if (!got)
 		got = fill(req, &target, handle, (uint64_t)offset, buffer, MIN(size, SESSION_TRANSFER_MAX), plus);
 	pthread_mutex_unlock(&handle->lock);
-	if (got < 0)
-		reply_result(req, (int)got);
-	else
-		fuse_reply_buf(req, buffer, (size_t)got);
-	if (buffer)
-		session_buffer_put(session, buffer);
+	reply_buffer(req, session, buffer, got);
 }
 
 void op_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi)

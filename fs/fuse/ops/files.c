@@ -238,12 +238,7 @@ void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fu
 		buffer = session_buffer_get(session);
 		got = buffer ? inode_read(borrowed.handle->inode, (uint64_t)offset, size, buffer) : -ENOMEM;
 	}
-	if (got < 0)
-		reply_result(req, (int)got);
-	else
-		fuse_reply_buf(req, buffer, (size_t)got);
-	if (buffer)
-		session_buffer_put(session, buffer);
+	reply_buffer(req, session, buffer, got);
 }
 
 /*

@@ -145,3 +145,13 @@ void reply_result(fuse_req_t req, int result)
 		result = -EIO;
 	fuse_reply_err(req, result < 0 ? -result : 0);
 }
+
+void reply_buffer(fuse_req_t req, struct session *session, void *buffer, ssize_t got)
+{
+	if (got < 0)
+		reply_result(req, (int)got);
+	else
+		fuse_reply_buf(req, buffer, (size_t)got);
+	if (buffer)
+		session_buffer_put(session, buffer);
+}

@@ -67,5 +67,7 @@ typedef int (*virtual_list_fn)(void *arg, const char *name, uint64_t number, uin
 /* Replies with the inode, or with an error when `result` is one. */
 void reply_entry(fuse_req_t req, const struct target *target, int result, const struct attr *attr);
 void reply_result(fuse_req_t req, int result);
+/* Replies with the first `got` bytes of a buffer of session_buffer_get(), or with an error, and puts the buffer. NULL: `got` is one. */
+void reply_buffer(fuse_req_t req, struct session *session, void *buffer, ssize_t got);
 
 #endif
