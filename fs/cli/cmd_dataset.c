@@ -7,11 +7,13 @@
 #include "fs/cli/place.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
+#include "fs/cli/units.h"
 #include "lib/ops/json.h"
 
 static const struct column list_columns[] = {
 	{"name", "NAME", COLUMN_TEXT},     {"created", "CREATED", COLUMN_TIME}, {"snapshots", "SNAPSHOTS", COLUMN_NUMBER},
-	{"level", "LEVEL", COLUMN_NUMBER}, {NULL, NULL, COLUMN_TEXT},
+	{"level", "LEVEL", COLUMN_NUMBER}, {"used", "USED", COLUMN_BYTES},       {"quota", "QUOTA", COLUMN_BYTES},
+	{NULL, NULL, COLUMN_TEXT},
 };
 
 static const struct column show_columns[] = {
@@ -20,6 +22,8 @@ static const struct column show_columns[] = {
 	{"level", "compression level", COLUMN_NUMBER},
 	{"snapshots", "snapshots", COLUMN_NUMBER},
 	{"schedule", "schedule", COLUMN_TEXT},
+	{"used", "used of the quota", COLUMN_BYTES},
+	{"quota", "quota", COLUMN_BYTES},
 	{"family", "family", COLUMN_NUMBER},
 	{NULL, NULL, COLUMN_TEXT},
 };
@@ -106,21 +110,43 @@ static int run_destroy(struct cli *cli)
 	return run_op(cli, "dataset.destroy", args, NULL, NULL);
 }
 
+/* 0 for "none". */
+static int quota_option(const struct cli *cli, uint64_t *ret_bytes, struct error *err)
+{
+	const char *text = cli_option(cli, "quota");
+
+	*ret_bytes = 0;
+	if (!text || strcmp(text, "none") == 0)
+		return 0;
+	if (units_parse_size(text, ret_bytes) == 0 && *ret_bytes > 0)
+		return 0;
+	error_set(err, -EINVAL, "--quota %s: that is not a size", text);
+	error_hint(err, "for example 500G, or none");
+	return -EINVAL;
+}
+
 static int run_set(struct cli *cli)
 {
+	bool has_level = cli_option(cli, "level"), has_quota = cli_option(cli, "quota");
 	struct error err = {0};
+	uint64_t quota;
 	json_t *args;
 	long level;
 	int result = int_option(cli, "level", 10, -1, &level, &err);
 
-	if (result == 0 && !cli_option(cli, "level")) {
+	if (result == 0)
+		result = quota_option(cli, &quota, &err);
+	if (result == 0 && !has_level && !has_quota) {
 		result = error_set(&err, -EINVAL, "nothing to set");
-		error_hint(&err, "for example: corpusfs dataset set %s --level 3", cli->argv[0]);
+		error_hint(&err, "for example: corpusfs dataset set %s --quota 500G", cli->argv[0]);
 	}
 	args = result == 0 ? dataset_args(cli, "name", &err) : NULL;
 	if (!args)
 		return exit_with(&err);
-	json_object_set_new(args, "level", json_integer(level));
+	if (has_level)
+		json_object_set_new(args, "level", json_integer(level));
+	if (has_quota)
+		json_object_set_new(args, "quota", json_integer((json_int_t)quota));
 	return run_op(cli, "dataset.set", args, NULL, NULL);
 }
 
@@ -130,7 +156,8 @@ static int run_set(struct cli *cli)
 	}
 static const struct option create_options[] = {
 	OPTION_LEVEL, {0, "mode", "OCTAL", "permissions of its root (default 755)"}, OPTIONS_END};
-static const struct option set_options[] = {OPTION_LEVEL, OPTIONS_END};
+static const struct option set_options[] = {
+	OPTION_LEVEL, {0, "quota", "SIZE", "what its files may take, or none"}, OPTIONS_END};
 static const struct option json_options[] = {OPTION_JSON, OPTIONS_END};
 static const struct option destroy_options[] = {{0, "snapshots", NULL, "its snapshots too"}, OPTIONS_END};
 
@@ -164,8 +191,8 @@ const struct command dataset_commands[] = {
          .options = destroy_options,
          .run = run_destroy},
 	{.name = "dataset set",
-         .operands = "DATASET --level N",
-         .summary = "change a dataset's compression",
+         .operands = "DATASET [--level N] [--quota SIZE]",
+         .summary = "change a dataset's compression or quota",
          .min = 1,
          .max = 1,
          .options = set_options,

@@ -23,6 +23,7 @@
 	X(LOCK_INODE,      "inode.lock")           /* (number of the view, inode number) */                            \
 	X(LOCK_MOVING,     "readers.moving")                                                                           \
 	X(LOCK_EPOCH,      "view.epoch_lock")      /* (family and dataset, number of the view); freeze.c alone takes several */ \
+	X(LOCK_QUOTA,      "quota.lock")                                                                               \
 	X(LOCK_CATALOG,    "store.catalog_lock")                                                                       \
 	X(LOCK_PENDING,    "pending.lock")                                                                             \
 	X(LOCK_CACHE,      "view.cache_lock")                                                                          \

@@ -10,6 +10,7 @@
 
 #define FLAG_INLINE 1U
 #define SHA256_LEN 32
+#define DATASET_QUOTA 2 /* the version of a dataset with a quota */
 #define EXTENT_PART 2 /* the version of an extent that its chunk goes on behind */
 
 _Static_assert(CHUNK_HEADER_LEN == 8 + 1 + 1 + 1 + 1 + 4 + SHA256_LEN, "checksum, version, codec, hash, cipher, length, identity");
@@ -204,7 +205,7 @@ int entry_record_decode(const void *value, size_t len, struct entry_record *ret_
 
 void dataset_record_encode(const struct dataset_record *record, struct buf *out)
 {
-	buf_add_u8(out, FORMAT_VERSION);
+	buf_add_u8(out, record->quota ? DATASET_QUOTA : FORMAT_VERSION);
 	buf_add_le32(out, record->id);
 	buf_add_le32(out, record->family);
 	buf_add_le32(out, record->view);
@@ -213,14 +214,18 @@ void dataset_record_encode(const struct dataset_record *record, struct buf *out)
 	buf_add_le32(out, (uint32_t)record->level);
 	line_encode(&record->line, out);
 	add_text(out, record->schedule);
+	if (record->quota)
+		buf_add_le64(out, record->quota);
 }
 
 int dataset_record_decode(const void *value, size_t len, struct dataset_record *ret_record)
 {
 	struct reader reader = reader_over(value, len);
 	struct dataset_record record = {0};
+	uint8_t version = read_u8(&reader);
 
-	check_version(&reader);
+	if (version != FORMAT_VERSION && version != DATASET_QUOTA)
+		return -EBADMSG;
 	record.id = read_le32(&reader);
 	record.family = read_le32(&reader);
 	record.view = read_le32(&reader);
@@ -230,7 +235,9 @@ int dataset_record_decode(const void *value, size_t len, struct dataset_record *
 	if (line_decode(&reader, &record.line) < 0)
 		return -EBADMSG;
 	record.schedule = read_text(&reader);
-	if (!complete(&reader) || record.view > VIEW_MAX) {
+	if (version == DATASET_QUOTA)
+		record.quota = read_le64(&reader);
+	if (!complete(&reader) || record.view > VIEW_MAX || (version == DATASET_QUOTA && record.quota == 0)) {
 		dataset_record_clear(&record);
 		return -EBADMSG;
 	}

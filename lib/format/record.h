@@ -19,7 +19,8 @@
  * dedup    u8 version | u8 hash | u64 chunk | u32 plain length
  * damage   u8 version | i64 seconds: found | u64 chunk with the same plain bytes that stands for it; 0: none
  * line     u32 count | count x (u64 first, u64 last), ascending, disjoint, not adjacent
- * dataset  u8 version | u32 id | u32 family | u32 view | u64 epoch | i64 created | i32 level | line | u32 len, schedule (JSON or "")
+ * dataset  u8 version | u32 id | u32 family | u32 view | u64 epoch | i64 created | i32 level | line | u32 len, schedule (JSON or "");
+ *          version 2: | u64 quota in bytes, not 0
  * snapshot u8 version | u32 dataset | u32 family | u32 view | u64 number | i64 s, u32 ns taken | u64 files | u64 bytes | u32 flags |
  *          line | u32 len, note | u32 count, holds (each u32 len, tag)
  * family   u8 version | u64 next epoch | u64 next inode
@@ -116,6 +117,7 @@ struct dataset_record {
 	int32_t level; /* zstd level; 0 = do not compress */
 	struct line line; /* includes the open epoch */
 	char *schedule;   /* owned; "" when there is none */
+	uint64_t quota;   /* bytes that the head may hold; 0: no limit */
 };
 
 struct snapshot_record {

@@ -20,14 +20,18 @@ static int level_check(int64_t level, struct error *err)
 	return -EINVAL;
 }
 
-static json_t *dataset_to_json(const struct dataset_info *info)
+/* quota and used: null where there is no quota, as nothing is counted then */
+static json_t *dataset_to_json(struct op_context *context, const struct dataset_info *info)
 {
 	json_t *schedule = info->schedule[0] ? json_loads(info->schedule, 0, NULL) : NULL;
+	uint64_t quota = info->quota, used = 0;
+	bool is_known = quota > 0 && dataset_usage(context->store, info->name, &quota, &used) == 0;
 
-	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o}", "name", json_from_bytes(info->name), "id", (json_int_t)info->id,
+	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:o}", "name", json_from_bytes(info->name), "id", (json_int_t)info->id,
 	                 "family", (json_int_t)info->family, "view", (json_int_t)info->view, "epoch", (json_int_t)info->epoch,
 	                 "created", (json_int_t)info->created, "level", info->level, "snapshots", (json_int_t)info->snapshots,
-	                 "schedule", schedule ? schedule : json_null());
+	                 "schedule", schedule ? schedule : json_null(), "quota", quota ? json_integer((json_int_t)quota) : json_null(), "used",
+	                 is_known ? json_integer((json_int_t)used) : json_null());
 }
 
 /* dataset.create: {name, mode?, level?} -> dataset as in dataset.show */
@@ -51,13 +55,13 @@ static int dataset_create_op(struct op_context *context, const json_t *args, jso
 	result = dataset_get(context->store, name, &info);
 	if (result < 0)
 		return unknown_or_failed(context->store, name, NULL, result, err);
-	*ret_result = dataset_to_json(&info);
+	*ret_result = dataset_to_json(context, &info);
 	return 0;
 }
 
 static int list_one(void *arg, const struct dataset_info *info)
 {
-	return op_row(arg, dataset_to_json(info));
+	return op_row(arg, dataset_to_json(arg, info));
 }
 
 /* dataset.list: {}; rows as in dataset.show */
@@ -68,7 +72,8 @@ static int dataset_list_op(struct op_context *context, const json_t *args, json_
 	return result < 0 ? error_set(err, result, "the list of datasets could not be read: %s", strerror(-result)) : 0;
 }
 
-/* dataset.show: {name} -> {name, id, family, view, epoch, created, level, snapshots, schedule (object or null)} */
+/* dataset.show: {name} -> {name, id, family, view, epoch, created, level, snapshots, schedule (object or null), quota and
+ * used (bytes, or null where there is no quota)} */
 static int dataset_show(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct dataset_info info;
@@ -80,7 +85,7 @@ static int dataset_show(struct op_context *context, const json_t *args, json_t *
 	result = dataset_get(context->store, name, &info);
 	if (result < 0)
 		return unknown_or_failed(context->store, name, NULL, result, err);
-	*ret_result = dataset_to_json(&info);
+	*ret_result = dataset_to_json(context, &info);
 	return 0;
 }
 
@@ -108,16 +113,22 @@ static int dataset_destroy_op(struct op_context *context, const json_t *args, js
 	return result < 0 ? result : dataset_destroy(context->store, name, flags, err);
 }
 
-/* dataset.set: {name, level} -> {} */
+/* dataset.set: {name, level?, quota?: bytes, 0: none} -> {}; what is not given stays */
 static int dataset_set(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
-	int64_t level = op_arg_int(args, "level", -1);
+	int64_t level = op_arg_int(args, "level", -1), quota = op_arg_int(args, "quota", -1);
 	const char *name;
 	int result = op_arg_string(args, "name", &name, err);
 
-	if (result == 0)
+	if (result == 0 && json_object_get(args, "level"))
 		result = level_check(level, err);
-	return result < 0 ? result : dataset_set_level(context->store, name, (int)level, err);
+	if (result == 0 && json_object_get(args, "quota") && quota < 0)
+		result = error_set(err, -EINVAL, "a quota of %lld bytes makes no sense", (long long)quota);
+	if (result == 0 && level >= 0)
+		result = dataset_set_level(context->store, name, (int)level, err);
+	if (result == 0 && quota >= 0)
+		result = dataset_set_quota(context->store, name, (uint64_t)quota, err);
+	return result;
 }
 
 const struct op dataset_ops[] = {

@@ -10,6 +10,7 @@
 #include "lib/base/utf8.h"
 #include "lib/store/catalog.h"
 #include "lib/store/unknown.h"
+#include "lib/tree/records/quota.h"
 #include "lib/tree/records/scan.h"
 
 int dataset_name_check(const char *what, const char *name, struct error *err)
@@ -134,6 +135,7 @@ static void fill_info(const struct dataset *dataset, struct dataset_info *info)
 		.epoch = dataset->record.epoch,
 		.created = dataset->record.created,
 		.level = dataset->record.level,
+		.quota = dataset->record.quota,
 		.snapshots = HASH_CNT(by_name, dataset->snapshots),
 	};
 	snprintf(info->name, sizeof(info->name), "%s", dataset->name);
@@ -225,14 +227,29 @@ int dataset_rename(struct store *store, const char *name, const char *new_name, 
 	return result;
 }
 
-/* Writes the dataset's record with another level or schedule (NULL: keep). Caller holds change_lock. */
-static int put_changed(struct store *store, struct dataset *dataset, int level, const char *schedule, struct error *err)
+/* What can be set of a dataset. */
+struct properties {
+	int level;
+	uint64_t quota;
+	const char *schedule;
+};
+
+static struct properties properties_of(const struct dataset *dataset)
+{
+	const struct dataset_record *record = &dataset->record;
+
+	return (struct properties){.level = record->level, .quota = record->quota, .schedule = record->schedule};
+}
+
+/* Writes the dataset's record anew. Caller holds change_lock. */
+static int put_changed(struct store *store, struct dataset *dataset, const struct properties *now, struct error *err)
 {
 	struct dataset_record record = dataset->record;
 	struct kv_batch *batch = kv_batch_new();
 
-	record.level = level;
-	record.schedule = xstrdup(schedule ? schedule : dataset->record.schedule);
+	record.level = now->level;
+	record.quota = now->quota;
+	record.schedule = xstrdup(now->schedule);
 	catalog_put_dataset(batch, dataset->name, &record);
 	int result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
@@ -243,18 +260,19 @@ static int put_changed(struct store *store, struct dataset *dataset, int level, 
 	mutex_take(&store->catalog_lock);
 	free(dataset->record.schedule);
 	dataset->record.schedule = record.schedule;
-	dataset->record.level = level;
+	dataset->record.level = now->level;
+	dataset->record.quota = now->quota;
 	mutex_give(&store->catalog_lock);
 	return 0;
 }
 
-int dataset_set_level(struct store *store, const char *name, int level, struct error *err)
+/* Changes the record of a dataset and its open head. -1: keep. */
+static int set_of_head(struct store *store, const char *name, int level, int64_t quota, struct error *err)
 {
+	struct properties now;
 	struct view *view;
-
-	if (level < 0 || level > 22)
-		return error_set(err, -EINVAL, "compression level %d is not in 0..22", level);
 	int result = store_begin_change(store, err);
+
 	if (result < 0)
 		return result;
 	struct dataset *dataset = catalog_dataset(store, name);
@@ -264,12 +282,43 @@ int dataset_set_level(struct store *store, const char *name, int level, struct e
 	else if (result < 0)
 		error_set(err, result, "cannot open dataset \"%s\": %s", name, strerror(-result));
 	if (result == 0) {
-		result = put_changed(store, dataset, level, NULL, err);
-		if (result == 0)
-			view_set_level(view, level);
+		now = properties_of(dataset);
+		now.level = level >= 0 ? level : now.level;
+		now.quota = quota >= 0 ? (uint64_t)quota : now.quota;
+		result = put_changed(store, dataset, &now, err);
+		if (result == 0) {
+			view_set_level(view, now.level);
+			quota_set(view, now.quota);
+		}
 		store_view_put(store, view);
 	}
 	mutex_give(&store->change_lock);
+	return result;
+}
+
+int dataset_set_level(struct store *store, const char *name, int level, struct error *err)
+{
+	if (level < 0 || level > 22)
+		return error_set(err, -EINVAL, "compression level %d is not in 0..22", level);
+	return set_of_head(store, name, level, -1, err);
+}
+
+int dataset_set_quota(struct store *store, const char *name, uint64_t bytes, struct error *err)
+{
+	if (bytes > INT64_MAX)
+		return error_set(err, -EINVAL, "a quota of %llu bytes is too large", (unsigned long long)bytes);
+	return set_of_head(store, name, -1, (int64_t)bytes, err);
+}
+
+int dataset_usage(struct store *store, const char *name, uint64_t *ret_quota, uint64_t *ret_used)
+{
+	struct view *view;
+	int result = store_head(store, name, &view);
+
+	if (result < 0)
+		return result;
+	result = quota_usage(view, ret_quota, ret_used);
+	store_view_put(store, view);
 	return result;
 }
 
@@ -281,7 +330,13 @@ int dataset_set_schedule(struct store *store, const char *name, const char *sche
 	if (result < 0)
 		return result;
 	struct dataset *dataset = catalog_dataset(store, name);
-	result = dataset ? put_changed(store, dataset, dataset->record.level, schedule, err) : unknown_dataset(store, name, err);
+	if (dataset) {
+		struct properties now = properties_of(dataset);
+		now.schedule = schedule;
+		result = put_changed(store, dataset, &now, err);
+	} else {
+		result = unknown_dataset(store, name, err);
+	}
 	mutex_give(&store->change_lock);
 	return result;
 }

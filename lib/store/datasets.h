@@ -10,6 +10,7 @@ struct dataset_info {
 	uint64_t epoch;
 	int64_t created;
 	int level;
+	uint64_t quota; /* bytes; 0: none */
 	size_t snapshots; /* how many */
 	char schedule[512]; /* JSON, or "" */
 };
@@ -30,6 +31,10 @@ WARN_UNUSED int dataset_rename(struct store *store, const char *name, const char
 #define DATASET_DESTROY_SNAPSHOTS 2U  /* its snapshots too; without, -ENOTEMPTY when it has some */
 WARN_UNUSED int dataset_destroy(struct store *store, const char *name, unsigned flags, struct error *err); /* -EBUSY held or being read */
 WARN_UNUSED int dataset_set_level(struct store *store, const char *name, int level, struct error *err);
+/* What the head may hold, as lib/tree/records/quota.h counts; 0: no limit. It belongs to the dataset: a rollback keeps it, a clone has none. */
+WARN_UNUSED int dataset_set_quota(struct store *store, const char *name, uint64_t bytes, struct error *err);
+/* Both 0 where there is none. The first time it counts. -ENOENT */
+WARN_UNUSED int dataset_usage(struct store *store, const char *name, uint64_t *ret_quota, uint64_t *ret_used);
 /* JSON text, "" for none; its meaning is the schedule job's. -EINVAL when it is too long. */
 WARN_UNUSED int dataset_set_schedule(struct store *store, const char *name, const char *schedule, struct error *err);
 

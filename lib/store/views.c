@@ -82,6 +82,7 @@ static int open_head(struct store *store, struct dataset *dataset, struct open_v
 		.view = record->view,
 		.epoch = record->epoch,
 		.level = record->level,
+		.quota = record->quota,
 		.line = &record->line,
 		.shared = &shared,
 	};

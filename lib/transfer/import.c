@@ -73,6 +73,9 @@ static void finish(struct import *import)
 	r = store_sync(import->store);
 	if (r < 0)
 		transfer_fail(&import->transfer, r, "what was imported could not be brought to the disk: %s", strerror(-r));
+	if (failure->code == -EDQUOT)
+		error_hint(failure, "what came in is complete; remove files, or give it a larger quota (corpusfs dataset set), and run the same "
+		                    "command again");
 	if (failure->code == -ENOSPC)
 		error_hint(failure, "what came in is complete; destroy snapshots that nobody needs (corpusfs du shows what they take) and run "
 		                    "corpusfs gc, or make room on the disk, and run the same command again");

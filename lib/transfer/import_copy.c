@@ -121,7 +121,7 @@ static int copy_stretch(struct copy *copy, struct inode *inode, int fd, uint64_t
 	while (offset < end) {
 		ssize_t got = copy_part(copy, inode, fd, offset, end - offset);
 
-		transfer_store_result(transfer, "", "", got == -ENOSPC || got == -ESTALE || got == -EROFS ? (int)got : 0);
+		transfer_store_result(transfer, "", "", got == -ENOSPC || got == -EDQUOT || got == -ESTALE || got == -EROFS ? (int)got : 0);
 		if (got <= 0)
 			return got < 0 ? (int)got : -EAGAIN;
 		if (transfer_stopped(transfer))

@@ -102,6 +102,7 @@ void transfer_store_result(struct transfer *transfer, const char *dir, const cha
 	switch (code) {
 	case 0: return;
 	case -ENOSPC: transfer_fail(transfer, code, "the store is full"); return;
+	case -EDQUOT: transfer_fail(transfer, code, "the quota of the dataset is full"); return;
 	case -ESTALE: transfer_fail(transfer, code, "the dataset was rolled back or destroyed meanwhile"); return;
 	case -EROFS:
 	case -EIO:

@@ -214,6 +214,14 @@ static void test_dataset_and_snapshot(void **state)
 	assert_true(dataset_back.level == -5 && dataset_back.created == -1 && dataset_back.epoch == 9);
 	assert_true(line_equal(&dataset.line, &dataset_back.line));
 	assert_string_equal(dataset_back.schedule, text);
+	assert_int_equal(dataset_back.quota, 0);
+	dataset_record_clear(&dataset_back);
+	abuse(dataset_again, &value);
+	dataset.quota = 1ULL << 40;
+	buf_reset(&value);
+	dataset_record_encode(&dataset, &value);
+	assert_int_equal(dataset_record_decode(value.data, value.len, &dataset_back), 0);
+	assert_int_equal(dataset_back.quota, 1ULL << 40);
 	dataset_record_clear(&dataset_back);
 	abuse(dataset_again, &value);
 

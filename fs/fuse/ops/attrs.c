@@ -6,6 +6,7 @@
 #include "fs/fuse/ops/ops.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/tree/records/quota.h"
 
 void op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
@@ -113,6 +114,19 @@ void op_readlink(fuse_req_t req, fuse_ino_t id)
 		fuse_reply_readlink(req, (const char *)text.data);
 }
 
+/* In a dataset with a quota the disk is as large as that. */
+static void apply_quota(fuse_req_t req, fuse_ino_t id, struct statvfs *reply)
+{
+	uint64_t limit = 0, used = 0, left;
+	AUTO_TARGET target;
+
+	if (target_open(req, id, &target) || !target.view || quota_usage(target.view, &limit, &used) < 0 || limit == 0)
+		return;
+	left = limit - MIN(used, limit);
+	reply->f_blocks = (fsblkcnt_t)(limit / reply->f_frsize);
+	reply->f_bfree = reply->f_bavail = MIN(reply->f_bavail, (fsblkcnt_t)(left / reply->f_frsize));
+}
+
 void op_statfs(fuse_req_t req, fuse_ino_t id)
 {
 	struct store *store = request_mount(req)->group->store;
@@ -135,5 +149,6 @@ void op_statfs(fuse_req_t req, fuse_ino_t id)
 		.f_favail = disk.f_favail,
 		.f_namemax = NAME_LEN_MAX,
 	};
+	apply_quota(req, id, &reply);
 	fuse_reply_statfs(req, &reply);
 }

@@ -11,6 +11,7 @@
 #include "lib/tree/content/file.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/inodes/extent_edit.h"
+#include "lib/tree/records/quota.h"
 
 /* One step maps so many bytes at most. */
 #define STEP_BYTES ((uint64_t)CONTENT_STEP_EXTENTS * EXTENT_LEN_MAX)
@@ -218,7 +219,9 @@ int inode_allocate(struct inode *inode, int mode, uint64_t offset, uint64_t len)
 		return -EOPNOTSUPP;
 	if (len == 0)
 		return -EINVAL;
-	result = inode_commit(inode);
+	result = quota_ready(inode->view);
+	if (result == 0)
+		result = inode_commit(inode);
 	if (result == 0 && !allocation.punch)
 		result = check_room(inode, offset, len);
 	return result < 0 ? result : change_in_steps(&allocation);

@@ -4,6 +4,7 @@
 #include "lib/tree/content/content.h"
 #include "lib/tree/content/file.h"
 #include "lib/tree/content/pending.h"
+#include "lib/tree/records/quota.h"
 
 /*
  * So many blocks of a file may wait while others of it are committed. More would not speed anything up, and fresh memory is expensive: its
@@ -51,6 +52,8 @@ int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t l
 	int r = content_check_change(inode, offset, len);
 	int64_t grown;
 
+	if (r == 0)
+		r = quota_ready(view);
 	if (r < 0 || len == 0) {
 		bulk_block_drop(inode, block);
 		return r;
@@ -60,6 +63,8 @@ int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t l
 	inode->active.pool = pending_blocks(view->tree);
 	/* so that the commit cannot fail on it */
 	grown = inode_load_inline(inode);
+	if (grown == 0)
+		grown = content_promise(inode, offset, len);
 	if (grown == 0)
 		grown = dirty_write_block(&inode->active, offset, block, len);
 	else

@@ -20,6 +20,7 @@
 #include "lib/tree/content/pending.h"
 #include "lib/tree/inodes/extent_edit.h"
 #include "lib/tree/inodes/transaction.h"
+#include "lib/tree/records/quota.h"
 
 /* Inodes whose locks are held at once: readers of them wait until the batch is written. */
 #define BATCH_INODES 256
@@ -34,6 +35,7 @@ struct run {
 struct item {
 	struct inode *inode;
 	uint64_t size;       /* of the file when frozen */
+	uint64_t promised;   /* to the quota, for what is frozen */
 	bool done;           /* committed, or nothing to do */
 	bool content;        /* frozen is not empty */
 	bool stays_inline;
@@ -71,6 +73,8 @@ static void begin_item(struct commit *commit, struct item *item)
 	struct dirty dropped = { 0 };
 
 	mutex_take(&inode->lock);
+	item->promised = inode->promised;
+	inode->promised = 0;
 	if (inode->gone) {
 		dropped = inode->active;
 		inode->active = (struct dirty){ .pool = dropped.pool };
@@ -90,6 +94,8 @@ static void begin_item(struct commit *commit, struct item *item)
 			freeze_inline(commit->tree, inode);
 	}
 	mutex_give(&inode->lock);
+	if (item->done)
+		quota_end(commit->view, item->promised);
 	pending_release(commit->tree, dropped.bytes);
 	dirty_clear(&dropped);
 }
@@ -247,6 +253,7 @@ static int finish(struct commit *commit, size_t first, size_t end)
 			inodes[i - first] = commit->items[i].inode;
 	}
 	transaction_begin(&transaction, commit->view, inodes, end - first);
+	transaction.is_promised = true;
 	if (commit->chunks) {
 		kv_batch_free(transaction.batch);
 		transaction.batch = steal_ptr(commit->chunks);
@@ -257,6 +264,7 @@ static int finish(struct commit *commit, size_t first, size_t end)
 		if (commit->items[i].done)
 			continue;
 		commit->items[i].inode->commit_error = 0;
+		quota_end(commit->view, commit->items[i].promised);
 		frozen[freed++] = end_item(&commit->items[i]);
 	}
 	transaction_end(&transaction);
@@ -284,6 +292,7 @@ static void give_up(struct commit *commit, struct item *item, int error)
 		dirty_clear(&inode->active);
 	} else {
 		dirty_merge_below(&inode->active, &frozen);
+		inode->promised += item->promised;
 		pending_note(inode);
 	}
 	bytes -= inode->active.bytes;

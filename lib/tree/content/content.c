@@ -5,6 +5,8 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
+#include "lib/tree/inodes/allocated.h"
+#include "lib/tree/records/quota.h"
 
 #define CAPABILITY "security.capability"
 
@@ -21,6 +23,16 @@ int content_check_change(struct inode *inode, uint64_t offset, uint64_t len)
 	if (offset > FILE_SIZE_MAX || len > FILE_SIZE_MAX - offset)
 		return -EFBIG;
 	return 0;
+}
+
+int content_promise(struct inode *inode, uint64_t offset, uint64_t len)
+{
+	uint64_t bytes = quota_is_set(inode->view) ? allocated_growth(inode, offset, len) : 0;
+	int result = quota_promise(inode->view, bytes);
+
+	if (result == 0)
+		inode->promised += bytes;
+	return result;
 }
 
 void content_touch(struct inode *inode)

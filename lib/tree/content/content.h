@@ -14,6 +14,10 @@ WARN_UNUSED int content_kill_privileges(struct inode *inode, bool outsider);
 /* The same as part of a transaction that has the inode and puts it. */
 WARN_UNUSED int content_kill_privileges_in(struct transaction *transaction, struct inode *inode, bool outsider);
 
+/* Before content is buffered: -EDQUOT when the file, and so the view, would become too large. Caller holds inode->lock; quota_ready came
+ * before. */
+WARN_UNUSED int content_promise(struct inode *inode, uint64_t offset, uint64_t len);
+
 /* Notes the time of a change of content. Caller holds inode->lock. */
 void content_touch(struct inode *inode);
 

@@ -14,6 +14,7 @@
 #include "lib/tree/content/holes.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/inodes/extent_edit.h"
+#include "lib/tree/records/quota.h"
 #include "lib/tree/records/readers.h"
 
 #define SMALL_COPY (64U << 10)      /* below it bytes are copied: an extent costs more than it saves */
@@ -249,6 +250,8 @@ ssize_t inode_copy(struct inode *source, uint64_t source_offset, struct inode *t
 	int result = check(&copy);
 	ssize_t done = 0, step;
 
+	if (result == 0)
+		result = quota_ready(target->view);
 	if (result == 0)
 		result = commit_both(&copy);
 	if (result < 0 || copy.len == 0)

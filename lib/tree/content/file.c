@@ -10,6 +10,7 @@
 #include "lib/tree/content/holes.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/inodes/extent_cache.h"
+#include "lib/tree/records/quota.h"
 #include "lib/tree/records/readers.h"
 
 /* Zeros where the list has gaps; returns whether there are any below `size`. */
@@ -153,6 +154,8 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 	if (result < 0 || len == 0)
 		return result;
 	result = pending_check_space(tree, len);
+	if (result == 0)
+		result = quota_ready(inode->view);
 	if (result == 0 && (flags & WRITE_KILL_PRIV))
 		result = content_kill_privileges(inode, flags & WRITE_OUTSIDER);
 	if (result == 0)
@@ -165,6 +168,8 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 	inode->active.pool = pending_blocks(tree);
 	/* so that the commit cannot fail on it */
 	grown = inode_load_inline(inode);
+	if (grown == 0)
+		grown = content_promise(inode, offset, len);
 	if (grown == 0)
 		grown = dirty_write(&inode->active, offset, data, len);
 	if (grown >= 0) {

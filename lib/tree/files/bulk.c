@@ -21,6 +21,7 @@
 #include "lib/tree/files/xattr.h"
 #include "lib/tree/records/family.h"
 #include "lib/tree/records/inline_content.h"
+#include "lib/tree/records/quota.h"
 #include "lib/tree/records/touched.h"
 
 /* What a file's records take on the disk beside its content, generously. */
@@ -99,6 +100,7 @@ static void put_file(struct bulk *bulk, struct transaction *transaction, const s
 	} else if (item->run != NO_RUN) {
 		record.size = record.allocated = file->len;
 	}
+	transaction->made += S_ISREG(create->mode) ? record.allocated : 0;
 	put_inode(transaction, file->ino, &record);
 	xattr_put_first(transaction, file->ino, create);
 	if (item->run != NO_RUN)
@@ -332,6 +334,8 @@ int view_add_files(struct view *view, struct bulk_file *files, size_t count)
 		return r;
 	bulk.items = xcalloc(count + 1, sizeof(*bulk.items));
 	r = number_files(&bulk, files, count, &bytes);
+	if (r == 0)
+		r = quota_ready(view);
 	if (r == 0)
 		r = pending_check_space(view->tree, bytes);
 	bulk.group = chunks_group_new(view->tree->chunks);

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/fault.h"
+#include "lib/tree/records/quota.h"
 #include "lib/tree/records/touched.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/files/files.h"
@@ -30,6 +31,7 @@ struct removal {
 	struct tree_key end;
 	size_t tombstones;
 	uint64_t epoch; /* in which it began */
+	uint64_t allocated; /* of the inode */
 };
 
 /* Attributes and extents; entries, which only directories have, are gone already. */
@@ -131,19 +133,22 @@ static int remove_step(struct view *view, uint64_t ino, struct removal *removal)
 	}
 	if (r == 0)
 		r = kv_write(view->tree->kv, batch, 0);
+	if (r == 0 && !more)
+		quota_change(view, -(int64_t)removal->allocated);
 	rwlock_give(&view->epoch_lock);
 	kv_batch_free(batch);
 	return r < 0 ? r : more;
 }
 
 /* Removes all records of an inode nobody can reach; in bounded batches when large. */
-static int remove_records(struct view *view, uint64_t ino)
+static int remove_records(struct view *view, uint64_t ino, uint64_t allocated)
 {
 	struct removal removal;
 	int r;
 
 	rwlock_read(&view->epoch_lock);
 	removal = removal_begin(view, ino);
+	removal.allocated = allocated;
 	rwlock_give(&view->epoch_lock);
 	do {
 		r = remove_step(view, ino, &removal);
@@ -154,12 +159,14 @@ static int remove_records(struct view *view, uint64_t ino)
 int orphan_bury(struct inode *inode)
 {
 	int r = fault_point("orphan-before-remove");
+	uint64_t allocated;
 
 	mutex_take(&inode->lock);
 	inode_wait_drained(inode);
 	drop_buffered(inode);
+	allocated = S_ISREG(inode->record.mode) ? inode->record.allocated : 0;
 	mutex_give(&inode->lock);
-	return r < 0 ? r : remove_records(inode->view, inode->ino);
+	return r < 0 ? r : remove_records(inode->view, inode->ino, allocated);
 }
 
 void orphan_finish(struct transaction *transaction)

@@ -10,4 +10,7 @@
  */
 uint64_t allocated_after_commit(struct inode *inode);
 
+/* How much of that a write to [offset, offset+len) will add, at most. Likewise. */
+uint64_t allocated_growth(struct inode *inode, uint64_t offset, uint64_t len);
+
 #endif

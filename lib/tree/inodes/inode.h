@@ -38,6 +38,7 @@ struct inode {
 	bool has_inline_data;        /* inode_load_inline; whatever is in `active` of a file with inline content came after it */
 	uint64_t size;               /* with buffered content */
 	struct dirty active, frozen;
+	uint64_t promised;           /* to the quota, for what is active; 0 where the view has none */
 	struct extent_cache *extents; /* extent_cache.c; NULL or a part of the committed extents; freed by extent_cache_drop */
 	enum { HOLES_UNKNOWN, HOLES_CONFIRMED, HOLES_WRONG } holes; /* see content/holes.h */
 	bool counting_holes;

@@ -2,9 +2,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "lib/base/fault.h"
 #include "lib/tree/records/inline_content.h"
+#include "lib/tree/records/quota.h"
 
 /* Where the inode stands, or would stand. */
 static size_t find(const struct transaction *transaction, uint64_t ino)
@@ -114,9 +116,28 @@ static void settle(struct transaction_item *item, int result)
 	inode->size = item->saved_size;
 }
 
+/* By how much the batch changes what the view's files take on the disk. */
+static int64_t growth(const struct transaction *transaction)
+{
+	int64_t sum = (int64_t)transaction->made;
+
+	for (size_t i = 0; i < transaction->items.count; i++) {
+		const struct transaction_item *item = &transaction->items.items[i];
+		bool is_removed = transaction->is_dying_removed && transaction->dying == item->inode;
+
+		if (S_ISREG(item->saved.mode) && (item->put || is_removed))
+			sum += (is_removed ? 0 : (int64_t)item->inode->record.allocated) - (int64_t)item->saved.allocated;
+	}
+	return sum;
+}
+
 int transaction_write(struct transaction *transaction, int result)
 {
 	int r = result < 0 ? result : view_check_change(transaction->view);
+	int64_t grown = growth(transaction);
+
+	if (r == 0 && grown > 0 && !transaction->is_promised)
+		r = quota_check(transaction->view, (uint64_t)grown);
 
 	for (size_t i = 0; i < transaction->items.count && r == 0; i++) {
 		if (transaction->items.items[i].put)
@@ -127,6 +148,8 @@ int transaction_write(struct transaction *transaction, int result)
 	/* what was removed already changes in memory only */
 	if (r == 0 && kv_batch_count(transaction->batch) > 0)
 		r = kv_write(transaction->view->tree->kv, transaction->batch, 0);
+	if (r == 0)
+		quota_change(transaction->view, grown);
 	for (size_t i = 0; i < transaction->items.count; i++)
 		settle(&transaction->items.items[i], r);
 	if (r < 0)

@@ -34,6 +34,8 @@ struct transaction {
 	bool is_locked_by_caller;
 	struct inode *dying;   /* lost its last name and is not open: `gone` once that is written */
 	bool is_dying_removed; /* its records go in the batch itself */
+	uint64_t made;         /* bytes of content of files that the batch makes past the inodes */
+	bool is_promised;      /* the quota was asked when the content was accepted */
 };
 
 /* NULLs and repetitions are fine. */

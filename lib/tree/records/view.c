@@ -21,6 +21,8 @@ static void init_locks(struct view *view)
 	mutex_init(&view->names, LOCK_NAMES);
 	mutex_init(&view->cache_lock, LOCK_CACHE);
 	pthread_cond_init(&view->loaded, NULL);
+	mutex_init(&view->quota.lock, LOCK_QUOTA);
+	pthread_cond_init(&view->quota.counted, NULL);
 	hold_init(&view->hold);
 }
 
@@ -40,6 +42,7 @@ int view_new(struct tree *tree, const struct view_options *options, struct view 
 	view->number = options->view;
 	view->family = family;
 	view->level = options->level;
+	atomic_init(&view->quota.limit, options->quota);
 	view->epoch = options->epoch;
 	view->read_only = options->epoch == 0;
 	view->line = line_copy(options->line);
@@ -56,6 +59,8 @@ void view_free(struct view *view)
 	line_clear(&view->line);
 	line_clear(&view->shared);
 	hold_clear(&view->hold);
+	pthread_cond_destroy(&view->quota.counted);
+	mutex_clear(&view->quota.lock);
 	pthread_cond_destroy(&view->loaded);
 	mutex_clear(&view->cache_lock);
 	mutex_clear(&view->names);

@@ -47,6 +47,7 @@ struct view_options {
 	uint32_t dataset, family, view;
 	uint64_t epoch;          /* open epoch; 0 makes the view read-only */
 	int level;               /* zstd level for new chunks */
+	uint64_t quota;          /* bytes; 0: none; see quota.h */
 	const struct line *line; /* copied; includes the open epoch */
 	/* Epochs that any other view of the family sees. A version of such an epoch is never removed when it is overwritten (I6). Copied. */
 	const struct line *shared;

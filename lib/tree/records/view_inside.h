@@ -41,6 +41,16 @@ struct tree {
 	struct space *space;         /* space.c */
 };
 
+/* See quota.h. */
+struct quota {
+	_Atomic uint64_t limit;      /* 0: none */
+	struct mutex lock;           /* guards what follows */
+	pthread_cond_t counted;      /* with the lock: is_counting fell */
+	bool is_counted, is_counting;
+	int64_t used;                /* as committed; before it is counted, what has changed since the view was opened */
+	uint64_t promised;
+};
+
 struct view {
 	struct tree *tree;
 	uint32_t dataset, family_id, number;
@@ -48,6 +58,7 @@ struct view {
 	int level;
 	bool read_only;
 	atomic_bool retired;         /* see freeze_retire */
+	struct quota quota;
 	struct hold hold;            /* entered by whoever buffers a write */
 
 	struct mutex names;          /* guards the namespace: entries, link counts, directories' records */
