@@ -266,3 +266,18 @@ def test_damage_lists_every_file_that_is_hurt_and_where_it_is_whole(fs, store):
     store.ok("-s", store.path, *command.split()[1:])
     assert files.get(fs + "/dir/file") == noise("old")
     assert not [p for p in damage(store)["places"] if (p["dataset"], p["snapshot"], p["path"]) == ("d", "", "dir/file")]
+
+
+def test_repair_finds_damaged_content_in_files_of_any_name(rotten, store, area):
+    assert not reads(rotten + "/7", noise(7))
+    os.makedirs(area + "/source/deep/er")
+    files.put(area + "/source/wrong", noise("wrong"))
+    assert store.run("-s", store.path, "repair", "--from", area + "/source", "--apply").code == 7
+    files.put(area + "/source/deep/er/other-name", noise(7))
+    looked = json.loads(store.ok("-s", store.path, "repair", "--from", area + "/source", "--json"))
+    assert looked["healed"] == 1 and looked["left"] == 0
+    assert not reads(rotten + "/7", noise(7))
+    store.ok("-s", store.path, "repair", "--from", area + "/source", "--apply")
+    for name in ("7", ".snapshots/v1/7"):
+        assert reads(f"{rotten}/{name}", noise(7)), name
+    damage(store, 0)
