@@ -28,6 +28,11 @@ static void tell_log(const struct examined *examined, const char *shown, struct 
 		buf_addf(text, ", the last of %s", when);
 }
 
+static void tell_synced(const struct examined *examined, const char *shown, struct buf *text)
+{
+	buf_addf(text, "%s/" SYNCED_NAME " %s, so it cannot be told whether changes that were on disk are missing", shown, examined->synced_lost);
+}
+
 static const char *holds(enum kv_family family)
 {
 	switch (family) {
@@ -76,7 +81,7 @@ static unsigned needed_for(enum kv_family family)
 /* What has to be accepted; the table that weighs most comes first. */
 static unsigned weigh(struct examined *examined)
 {
-	unsigned needed = examined->log_number ? KV_ACCEPT_LOG : 0;
+	unsigned needed = examined->log_number || examined->synced_lost ? KV_ACCEPT_LOG : 0;
 
 	for (size_t i = 0; i < examined->tables.count; i++) {
 		struct examined_table *first = &examined->tables.items[0], *table = &examined->tables.items[i], other = *table;
@@ -115,6 +120,8 @@ int admit_database(const char *path, const char *shown, unsigned accept, char **
 	const unsigned needed = weigh(&examined);
 	if (examined.log_number)
 		tell_log(&examined, shown, &text);
+	if (examined.synced_lost)
+		tell_synced(&examined, shown, &text);
 	if (examined.tables.count > 0) {
 		buf_addf(&text, "%s", text.len > 0 ? "; " : "");
 		tell_tables(&examined, shown, &text);

@@ -154,8 +154,10 @@ int examine_database(const char *path, const char *shown, struct examined *ret_e
 	if (dir < 0)
 		return error_set(err, -errno, "%s: %s", shown, strerror(errno));
 	int result = synced_read(dir, &synced);
-	if (result < 0 && result != -ENOENT)
-		return error_set(err, result, "%s/" SYNCED_NAME ": %s", shown, result == -EBADMSG ? "is damaged" : strerror(-result));
+	if (result == -ENOENT || result == -EBADMSG)
+		examined.synced_lost = result == -ENOENT ? "is missing" : "is damaged";
+	else if (result < 0)
+		return error_set(err, result, "%s/" SYNCED_NAME ": %s", shown, strerror(-result));
 	result = manifest_read(dir, shown, &manifest, err);
 	if (result == -ENOTSUP)
 		examined.understood = false;

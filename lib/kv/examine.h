@@ -4,6 +4,7 @@
  *
  *   the manifest   missing, not whole, older or shorter than it was known to be: nothing can be told of the rest
  *   a log          ends before what was known to be on disk (lib/kv/synced.h); a tail that nobody was promised is no damage
+ *   SYNCED         missing or damaged: nothing can be told of the logs
  *   a table        missing or of another length than the manifest says
  *
  * Internal to lib/kv; any thread.
@@ -22,6 +23,7 @@ struct examined_table {
 
 struct examined {
 	bool understood; /* false: the database is of a newer RocksDB, and nothing was looked at */
+	const char *synced_lost; /* why nobody knows how far the log was on disk: SYNCED "is missing", "is damaged"; NULL: it is known */
 	/* A log is damaged when log_number is not 0. */
 	uint64_t log_number, log_at, log_bytes; /* at: where its last whole record ends */
 	bool log_missing;
@@ -30,7 +32,7 @@ struct examined {
 	ARRAY(struct examined_table) tables; /* those that are damaged */
 };
 
-/* -EBADMSG: the manifest, CURRENT or SYNCED; others: it cannot be read. Damage of logs and tables is in `ret_examined`, and 0. */
+/* -EBADMSG: the manifest or CURRENT; others: it cannot be read. Damage of logs, tables and SYNCED is in `ret_examined`, and 0. */
 WARN_UNUSED int examine_database(const char *path, const char *shown, struct examined *ret_examined, struct error *err);
 void examined_clear(struct examined *examined);
 

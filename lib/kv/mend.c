@@ -68,7 +68,5 @@ int kv_mend_keep(const char *path, const char *copy)
 
 int kv_mend_log(const char *path)
 {
-	AUTO_FREE char *synced = xasprintf("%s/" SYNCED_NAME, path);
-
-	return unlink(synced) < 0 && errno != ENOENT ? -errno : file_sync_dir(path);
+	return synced_forget(path);
 }

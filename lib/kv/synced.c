@@ -267,20 +267,20 @@ static uint64_t same_sequence(void *arg)
 }
 
 /* A new file, so that a former owner of the database who wakes up late writes into one that nobody reads. */
-static int make_file(const char *path, struct synced *synced)
+static int make_file(const char *path, const struct synced_state *state)
 {
 	AUTO_FREE char *name = xasprintf("%s/" SYNCED_NAME, path);
 	AUTO_BUF file = BUF_INIT;
 
-	encode(&synced->state, &file);
+	encode(state, &file);
 	while (file.len < (size_t)SLOT_COUNT * SLOT_LEN)
 		buf_add_u8(&file, 0);
-	int result = file_replace(name, file.data, file.len, 0644);
-	if (result == 0) {
-		synced->fd = file_open_inside(synced->dir, SYNCED_NAME, O_RDWR, 0);
-		result = MIN(synced->fd, 0);
-	}
-	return result;
+	return file_replace(name, file.data, file.len, 0644);
+}
+
+int synced_forget(const char *path)
+{
+	return make_file(path, &(struct synced_state){0});
 }
 
 int synced_open(const char *path, uint64_t sequence, struct synced **ret_synced)
@@ -291,7 +291,11 @@ int synced_open(const char *path, uint64_t sequence, struct synced **ret_synced)
 	synced->log_fd = synced->fd = -1;
 	pthread_mutex_init(&synced->lock, NULL);
 	synced->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	result = synced->dir < 0 ? -errno : make_file(path, synced);
+	result = synced->dir < 0 ? -errno : make_file(path, &synced->state);
+	if (result == 0) {
+		synced->fd = file_open_inside(synced->dir, SYNCED_NAME, O_RDWR, 0);
+		result = MIN(synced->fd, 0);
+	}
 	if (result < 0) {
 		synced_close(synced);
 		return result;

@@ -52,6 +52,8 @@ WARN_UNUSED int synced_read(int dir, struct synced_state *ret_state);
 
 /* `path` is the database's directory, `sequence` that of its last change. Writes the file anew. */
 WARN_UNUSED int synced_open(const char *path, uint64_t sequence, struct synced **ret_synced);
+/* Instead: nothing is known, and nothing missed. */
+WARN_UNUSED int synced_forget(const char *path);
 void synced_close(struct synced *synced); /* NULL is fine */
 
 /*

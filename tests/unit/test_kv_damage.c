@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
+#include "lib/kv/mend.h"
 #include "tests/unit/kv_store.h"
 
 #define BATCHES 60
@@ -342,6 +343,27 @@ static void test_a_closed_database_notices_a_shorter_manifest(void **state)
 	}
 }
 
+/* What is known of the log is known by one file; without it nothing is taken for granted. */
+static void test_a_database_that_does_not_know_its_log_is_refused(void **state)
+{
+	let_it_die(state, "one-log");
+	for (int way = 0; way < 3; way++) {
+		AUTO_FREE char *db = copy_db(state), *synced = xasprintf("%s/SYNCED", db);
+		if (way == 0)
+			unlink(synced);
+		else if (way == 1)
+			cut(db, "SYNCED", 0);
+		else
+			overwrite(db, "SYNCED", 0, length_of(db, "SYNCED"), 0x55);
+		is_refused(db, "SYNCED");
+		struct kv *kv = open_accepting(db, KV_ACCEPT_LOG);
+		assert_non_null(strstr(kv_lost(kv), "SYNCED"));
+		kv_close(kv);
+		assert_int_equal(kv_mend_log(db), 0);
+		kv_close(open_kv(db, false));
+	}
+}
+
 static void test_lost_chunks_do_not_keep_the_rest(void **state)
 {
 	AUTO_FREE char *path = db_path(state);
@@ -399,6 +421,7 @@ int main(int argc, char **argv)
 		DAMAGE_TEST(test_damage_of_a_log_after_a_flush_is_refused),
 		DAMAGE_TEST(test_a_missing_or_shorter_file_is_named),
 		DAMAGE_TEST(test_a_closed_database_notices_a_shorter_manifest),
+		DAMAGE_TEST(test_a_database_that_does_not_know_its_log_is_refused),
 		DAMAGE_TEST(test_lost_chunks_do_not_keep_the_rest),
 		DAMAGE_TEST(test_lost_metadata_keeps_all),
 	};
