@@ -22,13 +22,13 @@ def commands(store):
     lines = re.findall(r"^  ([a-z].*?)(?:  .*)?$", store.ok("help"), re.M)
     names = [line for line in lines if not line.startswith("-")]
     for name in names:
-        words = [word for word in name.split() if re.fullmatch("[a-z]+", word)]
+        words = [word for word in name.split() if re.fullmatch("[a-z][a-z-]*", word)]
         usage = store.ok("help", *words).splitlines()[0]
         yield " ".join(words), usage.removeprefix("usage: corpusfs ").replace(" [OPTIONS]", "")
 
 
 def test_the_synopsis_is_what_the_program_takes(blank, page):
-    assert page[0] == [usage for _, usage in commands(blank)]
+    assert sorted(page[0]) == sorted(usage for _, usage in commands(blank))
 
 
 def test_the_text_says_something_of_each_command(blank, page):
