@@ -90,6 +90,16 @@ static int is_store(struct import *import, const struct stat *st)
 
 #define DEV_NULL makedev(1, 3)
 
+/* What the kernel makes up, as in /proc, says that it has no bytes, and has some. */
+static bool is_empty(int fd, const struct stat *st)
+{
+	char byte;
+
+	if (S_ISREG(st->st_mode))
+		return st->st_size == 0 && pread(fd, &byte, 1, 0) == 0;
+	return S_ISCHR(st->st_mode) && st->st_rdev == DEV_NULL;
+}
+
 /* Looks at the source, and opens it if it is an archive. */
 static int open_source(struct import *import, bool *ret_is_dir, struct error *err)
 {
@@ -105,7 +115,7 @@ static int open_source(struct import *import, bool *ret_is_dir, struct error *er
 	*ret_is_dir = S_ISDIR(st.st_mode);
 	if (*ret_is_dir)
 		return is_store(import, &st) ? error_set(err, -EINVAL, "%s is the store itself", options->source) : 0;
-	if ((S_ISREG(st.st_mode) && st.st_size == 0) || (S_ISCHR(st.st_mode) && st.st_rdev == DEV_NULL))
+	if (is_empty(options->source_fd, &st))
 		return error_set(err, -EINVAL, "%s is empty: a directory or an archive is wanted", options->source);
 	if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode))
 		return error_set(err, -EINVAL, "%s is neither a directory nor an archive", options->source);
