@@ -215,10 +215,28 @@ static struct ahead_block *find_block(struct ahead *ahead, uint64_t id)
 	return NULL;
 }
 
+static uint64_t window_of(const struct stream *stream)
+{
+	return MIN((stream->next - stream->start) / WINDOW_SHARE, WINDOW_MAX);
+}
+
+/* A stream that is read ahead for is about to come to the chunk. */
+static bool is_followed(const struct ahead *ahead, uint64_t id)
+{
+	for (size_t i = 0; i < STREAMS; i++) {
+		const struct stream *stream = &ahead->streams[i];
+		const uint64_t window = window_of(stream);
+
+		if (stream->used && window >= BLOCK_MIN && id + BEHIND >= stream->next && id <= stream->next + window + NEAR)
+			return true;
+	}
+	return false;
+}
+
 /* Half of the window is always ahead of the reader. */
 static void extend(struct ahead *ahead, struct stream *stream)
 {
-	const uint64_t window = MIN((stream->next - stream->start) / WINDOW_SHARE, WINDOW_MAX), end = stream->next + window;
+	const uint64_t window = window_of(stream), end = stream->next + window;
 
 	if (stream->asked >= stream->next + (window + 1) / 2)
 		return;
@@ -265,6 +283,14 @@ size_t ahead_take(struct ahead *ahead, uint64_t first, size_t count, struct ahea
 	}
 	pthread_mutex_unlock(&ahead->lock);
 	return found;
+}
+
+bool ahead_has(struct ahead *ahead, uint64_t id)
+{
+	pthread_mutex_lock(&ahead->lock);
+	const bool has = find_block(ahead, id) || is_followed(ahead, id);
+	pthread_mutex_unlock(&ahead->lock);
+	return has;
 }
 
 void ahead_put(struct ahead *ahead, const struct ahead_taken *taken)

@@ -41,6 +41,7 @@ void ahead_free(struct ahead *ahead); /* waits for what is under way; everything
 
 void ahead_note(struct ahead *ahead, uint64_t first, uint32_t count);
 size_t ahead_take(struct ahead *ahead, uint64_t first, size_t count, struct ahead_taken *ret_taken);
+bool ahead_has(struct ahead *ahead, uint64_t id); /* or will have it soon */
 void ahead_put(struct ahead *ahead, const struct ahead_taken *taken);
 uint64_t ahead_chunks(struct ahead *ahead); /* found by reading ahead so far */
 

@@ -44,6 +44,7 @@ int chunks_open(struct kv *kv, struct pool *pool, const struct chunks_options *o
 	chunks->ids = ids;
 	chunks->cache = cache_new(options->cache_bytes, options->max);
 	chunks->ahead = ahead_new(backend);
+	chunks->begun = begun_new(backend);
 	chunks->scratch = scratch_pool_new();
 	chunks->damaged = damaged_new(kv);
 	cut_init(&chunks->cut, options->min, options->average, options->max);
@@ -59,6 +60,7 @@ void chunks_close(struct chunks *chunks)
 	if (!chunks)
 		return;
 	assert(!chunks->groups && !chunks->mark);
+	begun_free(chunks->begun);
 	ahead_free(chunks->ahead);
 	ids_close(chunks->ids);
 	backend_close(chunks->backend);

@@ -8,6 +8,7 @@
 #include "lib/base/locks.h"
 #include "lib/chunk/ahead.h"
 #include "lib/chunk/backend.h"
+#include "lib/chunk/begun.h"
 #include "lib/chunk/cache.h"
 #include "lib/chunk/chunks.h"
 #include "lib/chunk/cut.h"
@@ -27,6 +28,7 @@ struct chunks {
 	struct backend *backend;
 	struct cache *cache;
 	struct ahead *ahead;
+	struct begun *begun;
 	struct scratch_pool *scratch;
 	struct ids *ids;
 	struct damaged *damaged;

@@ -74,6 +74,11 @@ struct chunk_want {
 	void *out;
 };
 WARN_UNUSED int chunks_read_many(struct chunks *chunks, const struct chunk_want *wants, size_t count);
+/*
+ * Whoever calls this is about to read the chunks [first, first + count) of one file, as far as there are no more of them than such a file has;
+ * the disk may begin. Returns at once, and failures show when it is read.
+ */
+void chunks_begin_read(struct chunks *chunks, uint64_t first, size_t count);
 
 /* SHA-256 and number of the chunk's plain bytes, as its record has them; the checksum is checked, the content is not hashed. -EIO, -ENOMEM. */
 WARN_UNUSED int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_len, uint8_t ret_sha256[32]);

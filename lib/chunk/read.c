@@ -6,7 +6,7 @@
  * A larger read takes neighbouring chunks with one exact read of the table file. The thread that was asked does it: handing a read of one
  * file over to other threads costs more than it saves. The bytes end up in the page cache of the mount, or in somebody's file, and need not
  * be in memory twice. So they are read past the page cache, unless they are there because they were written or warmed. What was read ahead
- * of a sequential reader is in buffers of ours (lib/chunk/ahead.h).
+ * of a sequential reader is in buffers of ours (lib/chunk/ahead.h), and so is what was begun when a file was opened (lib/chunk/begun.h).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -164,6 +164,20 @@ static int read_from_ahead(struct chunks *chunks, const struct chunk_want *wants
 	return ret;
 }
 
+/* The same of what was begun when the file was opened. */
+static int read_from_begun(struct chunks *chunks, const struct chunk_want *wants, size_t count, size_t *ret_taken)
+{
+	struct begun_taken taken;
+	int ret = 0;
+
+	*ret_taken = begun_take(chunks->begun, wants->chunk, count, &taken);
+	if (*ret_taken) {
+		ret = read_values(chunks, wants, *ret_taken, taken.values);
+		begun_put(chunks->begun, &taken);
+	}
+	return ret;
+}
+
 static int read_neighbours(struct chunks *chunks, const struct chunk_want *wants, size_t count, bool follow)
 {
 	struct kv_value values[PART_CHUNKS];
@@ -179,6 +193,8 @@ static int read_neighbours(struct chunks *chunks, const struct chunk_want *wants
 		ahead_note(chunks->ahead, wants->chunk, (uint32_t)count);
 	for (; count && !ret; wants += taken, count -= taken) {
 		ret = read_from_ahead(chunks, wants, count, &taken);
+		if (!taken)
+			ret = read_from_begun(chunks, wants, count, &taken);
 		if (!taken)
 			break;
 	}
@@ -233,4 +249,10 @@ int chunks_read_many(struct chunks *chunks, const struct chunk_want *wants, size
 	pool_run(chunks->pool, read_part, &reading, reading.part_count);
 	free(reading.parts);
 	return atomic_load(&reading.result);
+}
+
+void chunks_begin_read(struct chunks *chunks, uint64_t first, size_t count)
+{
+	if ((first & CHUNK_BULK) && count > 0 && count <= BEGUN_CHUNKS && !ahead_has(chunks->ahead, first))
+		begun_start(chunks->begun, first, (uint32_t)count);
 }

@@ -168,11 +168,18 @@ WARN_UNUSED int kv_compact_waste(struct kv *kv, enum kv_family family, uint64_t 
  * kv_tables_read: reads the values of `count` keys from `first` on with one read: from the page cache when everything is there, else past
  * it. What it finds is put into values[0..count), pointing into `raw` until that is used again; the rest, whatever the reason, has data
  * NULL and is to be asked of kv_pin. Nothing is verified. Returns how many were found.
+ *
+ * kv_tables_begin, kv_tables_end: the same in two steps, between which the disk works. False: nothing was begun, since it is in the page
+ * cache or nowhere, or since the system has no asynchronous reads. One at a time for each `raw`; kv_raw_clear waits for it.
  */
 struct kv_tables;
 struct kv_raw {
 	uint8_t *bytes;
 	size_t cap;
+	/* of a read that was begun; for lib/kv only */
+	unsigned long context;
+	uint64_t first;
+	size_t count, skip;
 };
 struct kv_value {
 	const uint8_t *data;
@@ -182,6 +189,8 @@ struct kv_tables *kv_tables_new(struct kv *kv, enum kv_family family);
 void kv_tables_free(struct kv_tables *tables);
 void kv_tables_refresh(struct kv_tables *tables); /* closes files that the engine has removed: their space comes back */
 size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values);
+bool kv_tables_begin(struct kv_tables *tables, uint64_t first, size_t count, struct kv_raw *raw);
+size_t kv_tables_end(struct kv_raw *raw, struct kv_value *values); /* values[0..count) */
 void kv_raw_clear(struct kv_raw *raw);
 
 uint64_t kv_estimate_keys(struct kv *kv, enum kv_family family);

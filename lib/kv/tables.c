@@ -17,9 +17,11 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "lib/base/pages.h"
 #include "lib/kv/table_files.h"
@@ -110,6 +112,8 @@ static bool raw_ready(struct kv_raw *raw, size_t len)
 
 void kv_raw_clear(struct kv_raw *raw)
 {
+	if (raw->context)
+		(void)syscall(SYS_io_destroy, raw->context); /* waits */
 	free(raw->bytes);
 	*raw = (struct kv_raw){0};
 }
@@ -196,12 +200,9 @@ static size_t read_pages(const struct table_file *table, uint64_t from, uint64_t
 	return (size_t)got - (size_t)(from - start);
 }
 
-static size_t read_values(const struct table_file *table, uint64_t from, uint64_t to, uint64_t first, size_t count, struct kv_raw *raw,
-			  struct kv_value *values)
+/* The first value begins among the first bytes. */
+static size_t take_values(const uint8_t *bytes, size_t len, uint64_t first, size_t count, struct kv_value *values)
 {
-	const uint64_t early = from - MIN(from, FUZZ);
-	const uint8_t *bytes;
-	const size_t len = read_pages(table, early, MIN(to + FUZZ, table->size), raw, &bytes);
 	size_t found = 0;
 
 	for (size_t skip = 0; skip <= 2 * FUZZ && skip < len && !found; skip++)
@@ -226,19 +227,82 @@ static void read_footer(struct table_file *table, struct kv_raw *raw)
 		table->data_len = offset;
 }
 
+/* Where to read, so that all of it is there; false: not to be found so. */
+static bool locate(const struct kv_tables *tables, struct table_file *table, uint64_t first, size_t count, struct kv_raw *raw,
+		   uint64_t *ret_from, uint64_t *ret_to)
+{
+	uint64_t from, to;
+
+	if (!table->data_len)
+		read_footer(table, raw);
+	if (!table->data_len || !find_range(tables, table, first, first + count, &from, &to))
+		return false;
+	*ret_from = from - MIN(from, FUZZ);
+	*ret_to = MIN(to + FUZZ, table->size);
+	return true;
+}
+
 size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values)
 {
 	struct table_file *table;
+	const uint8_t *bytes;
 	uint64_t from, to;
 	size_t found = 0;
 
 	memset(values, 0, count * sizeof(*values));
 	if (table_files_get(tables->files, first, &table) < 0)
 		return 0;
-	if (!table->data_len)
-		read_footer(table, raw);
-	if (table->data_len && find_range(tables, table, first, first + count, &from, &to))
-		found = read_values(table, from, to, first, count, raw, values);
+	if (locate(tables, table, first, count, raw, &from, &to)) {
+		const size_t len = read_pages(table, from, to, raw, &bytes);
+
+		found = take_values(bytes, len, first, count, values);
+	}
 	table_files_put(table);
 	return found;
+}
+
+/* The kernel holds the file for as long as it reads. */
+static bool submit(const struct table_file *table, uint64_t from, uint64_t to, struct kv_raw *raw)
+{
+	const uint64_t start = from & ~(uint64_t)(PAGE - 1);
+	const size_t len = (size_t)((to - start + PAGE - 1) & ~(uint64_t)(PAGE - 1));
+	struct iocb request = {.aio_lio_opcode = IOCB_CMD_PREAD, .aio_offset = (int64_t)start, .aio_nbytes = len}, *requests = &request;
+
+	if (table->direct_fd < 0 || len > READ_MAX || in_page_cache(table, PAGE, start) || !raw_ready(raw, len))
+		return false;
+	if (!raw->context && syscall(SYS_io_setup, 1, &raw->context) < 0)
+		return false;
+	request.aio_fildes = (uint32_t)table->direct_fd;
+	request.aio_buf = (uintptr_t)raw->bytes;
+	raw->skip = (size_t)(from - start);
+	return syscall(SYS_io_submit, raw->context, 1, &requests) == 1;
+}
+
+bool kv_tables_begin(struct kv_tables *tables, uint64_t first, size_t count, struct kv_raw *raw)
+{
+	struct table_file *table;
+	uint64_t from, to;
+	bool begun;
+
+	if (table_files_get(tables->files, first, &table) < 0)
+		return false;
+	raw->first = first;
+	raw->count = count;
+	begun = locate(tables, table, first, count, raw, &from, &to) && submit(table, from, to, raw);
+	table_files_put(table);
+	return begun;
+}
+
+size_t kv_tables_end(struct kv_raw *raw, struct kv_value *values)
+{
+	struct io_event event = {0};
+	long count;
+
+	memset(values, 0, raw->count * sizeof(*values));
+	do {
+		count = syscall(SYS_io_getevents, raw->context, 1, 1, &event, NULL);
+	} while (count < 0 && errno == EINTR);
+	if (count != 1 || event.res <= (int64_t)raw->skip)
+		return 0;
+	return take_values(raw->bytes + raw->skip, (size_t)event.res - raw->skip, raw->first, raw->count, values);
 }

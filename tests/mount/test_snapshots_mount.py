@@ -437,3 +437,21 @@ def test_a_dataset_mounted_alone_has_its_snapshots(fs, store, taken):
     assert tree.differences(taken, past(point + "/.snapshots/v1")) == []
     os.mkdir(point + "/.snapshots/v2")
     assert names(store) == ["v1", "v2"]
+
+
+def test_files_read_at_random_are_whole_and_begun_when_they_are_looked_up(store, area):
+    os.mkdir(area + "/in")
+    for number in range(60):
+        put(f"{area}/in/{number}", os.urandom(30000 + 1500 * number))
+    if tool("stat", "-f", "-c", "%T", store.path).strip() == "tmpfs":
+        pytest.skip("the store is in memory: there is no disk to begin")
+    cli(store, "import", area + "/in", "d")
+    cli(store, "snapshot", "create", "d@s")
+    for name in os.listdir(store.path + "/db"):
+        tool("dd", f"if={store.path}/db/{name}", "iflag=nocache", "count=0", "status=none")
+    point = store.mount(dataset="d@s")
+    for number in sorted(range(60), key=lambda number: number * 37 % 60):
+        assert get(f"{point}/{number}") == get(f"{area}/in/{number}"), number
+        if number % 7 == 0:
+            os.stat(f"{point}/{(number + 1) % 60}")
+    assert b"[aio]" in procs.read(f"/proc/{store.pid}/maps")

@@ -74,6 +74,15 @@ static inline int teardown(void **state)
 	return 0;
 }
 
+/* So that what is read comes from the disk. Between store_close() and store_open(). */
+static inline void forget_pages(const struct store *store)
+{
+	AUTO_FREE char *command =
+		xasprintf("sync %s/*.sst; for f in %s/*.sst; do dd if=$f iflag=nocache count=0 status=none; done", store->db, store->db);
+
+	assert_int_equal(system(command), 0);
+}
+
 static inline uint8_t *noise(size_t len, uint64_t seed)
 {
 	uint8_t *data = xmalloc(len + 8);

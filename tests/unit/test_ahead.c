@@ -209,14 +209,6 @@ static size_t resident(const struct store *store)
 	return count;
 }
 
-static void forget_pages(const struct store *store)
-{
-	AUTO_FREE char *command =
-		xasprintf("sync %s/*.sst; for f in %s/*.sst; do dd if=$f iflag=nocache count=0 status=none; done", store->db, store->db);
-
-	assert_int_equal(system(command), 0);
-}
-
 /* Whatever way a chunk comes, its bytes are right; reading one after the other takes most of them from what was read ahead. */
 static void test_reading_in_order_gives_the_right_bytes(void **state)
 {

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "fs/fuse/freeze/freeze.h"
+#include "fs/fuse/group/habit.h"
 #include "fs/fuse/group/opens.h"
 #include "fs/fuse/group/options.h"
 #include "fs/fuse/group/listers.h"
@@ -71,6 +72,7 @@ struct mount {
 	uint32_t dataset;             /* id; 0: the whole store */
 	struct view *pinned;          /* a mounted snapshot's */
 	struct opens opens;
+	struct habit habit;           /* of those who read snapshots */
 	atomic_uint open_files;
 	_Atomic uint64_t capabilities; /* how often somebody set security.capability: see files.c */
 	unsigned read_ahead_kb;

@@ -238,6 +238,8 @@ void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fu
 		buffer = session_buffer_get(session);
 		got = buffer ? inode_read(borrowed.handle->inode, (uint64_t)offset, size, buffer) : -ENOMEM;
 	}
+	if (offset == 0 && got > 0 && (size_t)got < size)
+		habit_read(&borrowed.mount->habit, id);
 	reply_buffer(req, session, buffer, got);
 }
 

@@ -13,6 +13,10 @@
 #include "lib/tree/records/quota.h"
 #include "lib/tree/records/readers.h"
 
+/* Smaller ones come through the page cache. Of larger ones the kernel asks for the beginning first. */
+#define BEGIN_READ_MIN (16U << 10)
+#define BEGIN_READ_MAX (256U << 10)
+
 /* Zeros where the list has gaps; returns whether there are any below `size`. */
 static bool clear_gaps(const struct extent_list *list, uint64_t offset, size_t len, uint64_t size, uint8_t *out)
 {
@@ -143,6 +147,30 @@ ssize_t inode_read(struct inode *inode, uint64_t offset, size_t len, void *out)
 		damage_tell(inode, offset, len);
 	readers_leave(tree, turn);
 	return result < 0 ? result : (ssize_t)done;
+}
+
+/* The chunks of the list, if they follow one another on disk. */
+static size_t count_neighbours(const struct extent_list *list)
+{
+	size_t count = 0;
+
+	while (count < list->count && list->items[count].record.chunk == list->items[0].record.chunk + count)
+		count++;
+	return count;
+}
+
+void inode_begin_read(struct inode *inode)
+{
+	struct extent_list list = {0};
+	int result = -ENODATA;
+
+	mutex_take(&inode->lock);
+	if (!inode->record.is_inline && inode->record.size >= BEGIN_READ_MIN && inode->record.size <= BEGIN_READ_MAX)
+		result = extent_cache_load(inode, 0, inode->record.size, &list);
+	mutex_give(&inode->lock);
+	if (result == 0 && list.count > 0)
+		chunks_begin_read(inode->view->tree->chunks, list.items[0].record.chunk, count_neighbours(&list));
+	array_clear(&list);
 }
 
 int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t len, unsigned flags)

@@ -19,6 +19,9 @@ void inode_attr(struct inode *inode, struct attr *ret_attr);
 
 /* Bytes read (less than len only at the end of the file), or -EIO. Holes are zeros. */
 WARN_UNUSED ssize_t inode_read(struct inode *inode, uint64_t offset, size_t len, void *out);
+/* For who is about to read all of a file: the disk begins, if it can and the file is neither too small nor too large. Returns at once;
+ * failures show when it is read. */
+void inode_begin_read(struct inode *inode);
 
 #define WRITE_KILL_PRIV 1U /* as SET_KILL_PRIV */
 #define WRITE_OUTSIDER 2U  /* as SET_OUTSIDER */
