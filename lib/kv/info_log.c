@@ -35,9 +35,10 @@ void info_log_none(rocksdb_options_t *options)
 	rocksdb_options_set_db_log_dir(options, "/dev/null");
 }
 
-void info_log_end(char *directory)
+char *info_log_end(char *directory)
 {
-	if (directory && file_empty_dir(directory) == 0)
-		rmdir(directory);
+	if (directory && (file_empty_dir(directory) < 0 || rmdir(directory) < 0))
+		return directory;
 	free(directory);
+	return NULL;
 }

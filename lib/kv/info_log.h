@@ -15,7 +15,10 @@ char *info_log_begin(const char *db, rocksdb_options_t *options);
 /* No log at all, for a database that is opened read-only. */
 void info_log_none(rocksdb_options_t *options);
 
-/* Frees and removes the directory. */
-void info_log_end(char *directory);
+/*
+ * Removes the directory. Where removed files that are open stay under another name (NFS, some FUSE filesystems) that must wait until RocksDB has
+ * closed its log: then returns the directory, and the caller calls again when the database is closed. NULL: it is gone.
+ */
+char *info_log_end(char *directory);
 
 #endif

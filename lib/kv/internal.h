@@ -38,6 +38,7 @@ struct kv {
 	char *damage_mark; /* NULL: none */
 	atomic_bool damaged;
 	char *lost;                       /* see kv_lost */
+	char *log_dir;                    /* RocksDB's log is in it; usually gone when the database is open */
 	struct synced *synced;            /* NULL: read-only */
 	atomic_uint_fast64_t written;     /* bytes of batches, since it was opened */
 	atomic_uint_fast64_t in_log;      /* the log has a change of this number or of a later one */

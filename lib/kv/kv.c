@@ -153,7 +153,7 @@ static char *open_native(struct kv *kv, const struct kv_options *options)
 	}
 	char *log_dir = info_log_begin(kv->path, kv->setup.db);
 	kv->db = rocksdb_open_column_families(kv->setup.db, kv->path, KV_HANDLE_COUNT, kv_family_names, families, kv->handles, &message);
-	info_log_end(log_dir);
+	kv->log_dir = info_log_end(log_dir);
 	return message;
 }
 
@@ -165,6 +165,7 @@ static void dispose(struct kv *kv)
 	pthread_mutex_destroy(&kv->mutex);
 	free(kv->damage_mark);
 	free(kv->lost);
+	free(info_log_end(kv->log_dir));
 	free(kv->path);
 	free(kv->shown);
 	free(kv);

@@ -59,7 +59,8 @@ static void spans_clear(struct spans *spans)
 
 static int compare(const struct buf *a, const struct buf *b)
 {
-	int order = memcmp(a->data, b->data, MIN(a->len, b->len));
+	const size_t len = MIN(a->len, b->len);
+	const int order = len ? memcmp(a->data, b->data, len) : 0;
 
 	return order ? order : a->len < b->len ? -1 : a->len > b->len;
 }
