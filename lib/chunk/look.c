@@ -9,7 +9,7 @@
 
 static int failed(struct chunk_look *look, int code)
 {
-	if (code == -EBADMSG || code == -ENOENT)
+	if (chunk_is_damage(code))
 		damaged_add(look->chunks->damaged, look->id);
 	return code == -ENOMEM ? code : -EIO;
 }
@@ -18,11 +18,11 @@ int chunk_look_open(struct chunks *chunks, uint64_t id, struct chunk_look *look)
 {
 	int ret;
 
-	*look = (struct chunk_look){.chunks = chunks, .id = id};
-	ret = backend_get(chunks->backend, id, &look->record);
+	*look = (struct chunk_look){.chunks = chunks, .id = damaged_resolve(chunks->damaged, id)};
+	ret = backend_get(chunks->backend, look->id, &look->record);
 	if (ret)
 		return failed(look, ret);
-	ret = chunk_record_open(id, look->record.bytes, look->record.len, &look->header);
+	ret = chunk_record_open(look->id, look->record.bytes, look->record.len, &look->header);
 	if (!ret)
 		return 0;
 	backend_release(&look->record);
@@ -37,12 +37,12 @@ int chunk_look_find(struct chunks *chunks, const uint8_t sha256[DIGEST_LEN], str
 
 	/* Whoever swept it since has not damaged it. */
 	if (!ret) {
-		*look = (struct chunk_look){.chunks = chunks, .id = id};
-		ret = backend_get(chunks->backend, id, &look->record);
+		*look = (struct chunk_look){.chunks = chunks, .id = damaged_resolve(chunks->damaged, id)};
+		ret = backend_get(chunks->backend, look->id, &look->record);
 	}
 	if (ret)
 		return -ENOENT;
-	if (!chunk_record_open(id, look->record.bytes, look->record.len, &look->header) &&
+	if (!chunk_record_open(look->id, look->record.bytes, look->record.len, &look->header) &&
 	    memcmp(look->header.sha256, sha256, DIGEST_LEN) == 0)
 		return 0;
 	backend_release(&look->record);

@@ -1,5 +1,6 @@
 /*
  * One chunk as it is stored and as it is, for who gives chunks out under their SHA-256: a backup takes the compressed bytes as they are.
+ * What stands for a damaged chunk is looked at in its place (damaged.h).
  *
  *   chunk_look_open -> (chunk_look_plain) -> chunk_look_close
  *
@@ -15,7 +16,7 @@
 
 struct chunk_look {
 	struct chunks *chunks;
-	uint64_t id;
+	uint64_t id; /* that is read */
 	struct backend_record record;
 	struct chunk_header header; /* its checksum was checked */
 };

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from harness import files, procs, rot
+from harness.repository import Repository
 
 
 def noise(seed, size=200000):
@@ -70,7 +71,7 @@ def test_store_whose_last_chunk_is_damaged_opens(store):
 
 
 def put_synced(path, data):
-    with open(path, "wb") as handle:
+    with open(path, "wb", buffering=0) as handle:
         handle.write(data)
         os.fsync(handle.fileno())
 
@@ -83,6 +84,32 @@ def test_good_copy_heals_all_snapshots(rotten, store):
             assert reads(f"{rotten}/{name}", noise(7)), name
         store.umount()
         store.mount(os.path.dirname(rotten))
+
+
+@pytest.mark.parametrize("size", [20000, 200000])
+def test_what_was_healed_is_read_by_everybody(fs, store, area, size):
+    """Whoever gives out content finds it where it is whole now: backup, identity, export, scrub, check."""
+    expect_damage(store)
+    put_synced(fs + "/file", noise("file", size))
+    store.ok("-s", store.path, "snapshot", "create", "d@v1")
+    identity = show(store, "d@v1")["identity"]
+    store.umount()
+    assert rot.content(store, noise("file", size), size // 2) == 1
+    fs = store.mount(os.path.dirname(fs)) + "/d"
+    put_synced(fs + "/again", noise("file", size))
+    os.unlink(fs + "/again")
+    store.ok("-s", store.path, "snapshot", "create", "d@v2")
+    assert show(store, "d@v2")["identity"] == identity
+    store.ok("-s", store.path, "export", "d@v1", area + "/out")
+    assert files.get(area + "/out/file") == noise("file", size)
+    store.ok("-s", store.path, "export", "d@v1", area + "/out.tar.zst")
+    repository = Repository(store, area + "/repository")
+    assert repository.backup("d@v1")["identity"] == identity
+    repository.restore(area + "/back")
+    assert files.get(area + "/back/file") == noise("file", size)
+    store.ok("-s", store.path, "scrub")
+    store.ok("-s", store.path, "check")
+    damage(store, 0)
 
 
 def test_copy_of_what_nobody_has_read_since_heals_it(rotten):
@@ -231,6 +258,10 @@ def test_mark_of_damaged_tables_goes_when_they_are_whole_again(rotten, store):
     store.ok("-s", store.path, "scrub")
     assert not os.path.exists(store.path + "/damaged") and reads(rotten + "/7", noise(7))
     assert status(store)["damage"] == {"chunks": 0, "healed": 0, "tables": False}
+
+
+def show(store, snapshot):
+    return json.loads(store.ok("-s", store.path, "snapshot", "show", "--json", snapshot))
 
 
 def damage(store, code=7):
