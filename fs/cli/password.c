@@ -1,6 +1,7 @@
 #include "fs/cli/password.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
@@ -54,22 +55,52 @@ static int from_command(const char *command, char **ret_password, struct error *
 
 /* --- the terminal --- */
 
+/* What ends or stops a process that asks: the terminal is as it was before that happens. */
+static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+static volatile sig_atomic_t came; /* a signal's handler has no argument to find its state by */
+
+static void note_signal(int number)
+{
+	came = number;
+}
+
+/* One line that is not shown. Whether there was one; `came` says which signal ended it. */
+static bool read_silently(FILE *terminal, const struct termios *before, char *text, int size)
+{
+	struct sigaction action = {.sa_handler = note_signal}, old[ARRAY_SIZE(ending)]; /* no SA_RESTART: reading ends */
+	struct termios silent = *before;
+	bool got;
+
+	came = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(ending); i++)
+		sigaction(ending[i], &action, &old[i]);
+	silent.c_lflag &= ~(tcflag_t)ECHO;
+	(void)tcsetattr(fileno(terminal), TCSAFLUSH, &silent);
+	got = fgets(text, size, terminal) != NULL && came == 0;
+	(void)tcsetattr(fileno(terminal), TCSAFLUSH, before);
+	for (size_t i = 0; i < ARRAY_SIZE(ending); i++)
+		sigaction(ending[i], &old[i], NULL);
+	return got;
+}
+
 static int ask(FILE *terminal, const char *prompt, char **ret_password)
 {
-	struct termios before, silent;
+	struct termios before;
 	char text[PASSWORD_MAX] = "";
 	bool got;
 
-	fputs(prompt, terminal);
-	fflush(terminal);
-	if (tcgetattr(fileno(terminal), &before) < 0)
-		return -errno;
-	silent = before;
-	silent.c_lflag &= ~(tcflag_t)ECHO;
-	(void)tcsetattr(fileno(terminal), TCSAFLUSH, &silent);
-	got = fgets(text, sizeof(text), terminal) != NULL;
-	(void)tcsetattr(fileno(terminal), TCSAFLUSH, &before);
-	fputs("\n", terminal);
+	do {
+		fputs(prompt, terminal);
+		fflush(terminal);
+		if (tcgetattr(fileno(terminal), &before) < 0)
+			return -errno;
+		got = read_silently(terminal, &before, text, sizeof(text));
+		fputs("\n", terminal);
+		fflush(terminal);
+		if (came != 0)
+			raise(came);
+		clearerr(terminal);
+	} while (!got && came == SIGTSTP); /* and now it goes on */
 	if (!got)
 		return -EINVAL;
 	*ret_password = first_line(text);

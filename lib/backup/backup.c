@@ -1,15 +1,16 @@
 #include "lib/backup/backup.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 #include "lib/backup/backup_tree.h"
 #include "lib/base/escape.h"
+#include "lib/base/fault.h"
 #include "lib/identity/identity.h"
 #include "lib/repository/go_text.h"
 #include "lib/repository/locks.h"
+#include "lib/repository/origin.h"
 
 #define INFO_PIECE (1U << 20)
 
@@ -43,11 +44,14 @@ static bool is_cancelled(void *arg)
 	return transfer_stopped(&backup->transfer);
 }
 
+/* What is damaged has no identity. It is backed up all the same: what can be read is worth the more. */
 static int compute_identity(struct backup *backup, struct error *err)
 {
 	uint8_t identity[IDENTITY_LEN];
 	int r = identity_compute(backup->store, backup->view, is_cancelled, backup, identity);
 
+	if (r == -EIO)
+		return 0;
 	if (r < 0)
 		return error_set(err, r, "%s@%s: its identity cannot be computed: %s", backup->options->dataset, backup->options->snapshot, strerror(-r));
 	identity_to_text(identity, backup->result->identity);
@@ -116,8 +120,9 @@ static void write_info(struct backup *backup, struct buf *json)
 	add_text(json, "dataset", options->dataset);
 	buf_addf(json, ",\"dataset_id\":%u", backup->snapshot.dataset_id);
 	add_text(json, "snapshot", options->snapshot);
-	buf_addf(json, ",\"view\":%u,\"taken\":\"%lld.%09ld\",\"identity\":\"%s\"", backup->snapshot.view, (long long)backup->snapshot.taken.tv_sec,
-	         backup->snapshot.taken.tv_nsec, backup->result->identity);
+	buf_addf(json, ",\"view\":%u,\"taken\":\"%lld.%09ld\"", backup->snapshot.view, (long long)backup->snapshot.taken.tv_sec,
+	         backup->snapshot.taken.tv_nsec);
+	add_id(json, "identity", backup->result->identity);
 	add_id(json, "base", backup->base.exists ? backup->base.snapshot.name : "");
 	add_id(json, "full", backup->base.full);
 	if (backup->base.full_snapshot)
@@ -181,20 +186,19 @@ static int add_root(struct backup *backup, struct blob_maker *maker, struct blob
 
 static void describe(struct backup *backup, struct snapshot_file *file)
 {
-	const struct passwd *user = getpwuid(geteuid());
-	char host[256] = "";
+	const struct origin origin = origin_of_process();
 
-	(void)gethostname(host, sizeof(host) - 1);
 	file->time = backup->snapshot.taken;
-	file->host = xstrdup(host);
-	file->user = xstrdup(user ? user->pw_name : "");
+	file->host = xstrdup(origin.host);
+	file->user = xstrdup(origin.user);
 	file->uid = geteuid();
 	file->gid = getegid();
 	array_add(&file->paths, xasprintf("/%s", backup->options->dataset));
 	array_add(&file->tags, xstrdup("corpusfs"));
 	array_add(&file->tags, xasprintf("type=%s", backup_type_text(backup->options->type)));
 	array_add(&file->tags, xasprintf("snapshot=%s", backup->options->snapshot));
-	array_add(&file->tags, xasprintf("identity=%s", backup->result->identity));
+	if (backup->result->identity[0])
+		array_add(&file->tags, xasprintf("identity=%s", backup->result->identity));
 	array_add(&file->tags, xasprintf("view=%u", backup->snapshot.view));
 	array_add(&file->tags, xstrdup(backup->dataset_tag));
 	if (atomic_load(&backup->transfer.problems) > 0)
@@ -217,8 +221,14 @@ static int finish(struct backup *backup, struct error *err)
 	if (r < 0 || ended < 0)
 		return error_set(err, maker.err.code, "%s: %s", backup->options->place, maker.err.text);
 	r = repository_writer_end(backup->writer, &backup->result->counts, err);
-	if (r == 0 && repository_lock_lost(backup->lock))
-		r = error_set(err, -ETIMEDOUT, "%s: the lock could not be renewed, and the backup was given up", backup->options->place);
+	if (r == 0) {
+		r = fault_point("backup-before-snapshot-file");
+		if (r < 0)
+			(void)error_set(err, r, "%s: %s", backup->options->place, strerror(-r));
+	}
+	/* Without a lock, somebody may have removed what this backup relies on. */
+	if (r == 0)
+		r = repository_lock_check(backup->lock, err);
 	describe(backup, &file);
 	if (r == 0)
 		r = snapshot_file_write(backup->options->repository, &file, backup->result->name, err);

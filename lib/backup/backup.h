@@ -23,7 +23,7 @@ struct backup_options {
 struct backup_result {
 	char name[BLOB_ID_TEXT]; /* of the snapshot file */
 	char base[BLOB_ID_TEXT]; /* "": none */
-	char identity[2 * 32 + 1];
+	char identity[2 * 32 + 1]; /* "": the snapshot is damaged */
 	char full_snapshot[NAME_LEN_MAX + 1]; /* what the full backup of its chain was made of, which may be itself; "": not known */
 	bool compared; /* what did not change was told by the store's own snapshot of the base */
 	struct writer_counts counts;

@@ -2,7 +2,7 @@
  * What has no place in a restic tree stands in one file of each backup, ".corpusfs/backup.json" beside the dataset's directory:
  *
  *   {"version": 1, "type": "full" | "differential" | "incremental", "store": uuid, "dataset": name, "dataset_id": n,
- *    "snapshot": name, "view": n, "taken": "seconds.nanoseconds", "identity": hex, "base": id or null, "full": id or null,
+ *    "snapshot": name, "view": n, "taken": "seconds.nanoseconds", "identity": hex or null, "base": id or null, "full": id or null,
  *    "full_snapshot": name or null: what the full one was made of,
  *    "packs": [names of the packs that it wrote, but for the last ones], "exact": [entry, ...]}
  *

@@ -75,7 +75,10 @@ static void write_tree(struct run *run, struct blob_maker *maker, struct dir *di
 	tree_end(&json);
 	if (transfer_stopped(run->tree->transfer))
 		return;
-	if (blob_maker_bytes(maker, true, json.data, json.len, &dir->self->subtree) < 0)
+	if (json.len > BLOB_BYTES_MAX)
+		transfer_fail(run->tree->transfer, -EFBIG, "directory \"%s\" has too many names for a backup: its list is longer than 1 GiB",
+		              dir->self->name ? dir->self->name : "/");
+	else if (blob_maker_bytes(maker, true, json.data, json.len, &dir->self->subtree) < 0)
 		write_failed(run, maker);
 	else
 		dir->self->has_subtree = true;

@@ -39,7 +39,7 @@ int blob_maker_bytes(struct blob_maker *maker, bool is_tree, const void *data, s
 
 	digest_once(maker->digest, data, len, blob.id.bytes);
 	*ret_id = blob.id;
-	return repository_writer_has(maker->writer, &blob.id, is_tree) ? 0 : repository_hand_add(maker->hand, &blob, &maker->err);
+	return repository_writer_claim(maker->writer, &blob.id, is_tree) ? repository_hand_add(maker->hand, &blob, &maker->err) : 0;
 }
 
 /* --- a file --- */
@@ -71,6 +71,23 @@ static int end_piece(struct file_blobs *file)
 	return r;
 }
 
+/* Most of a file of a TiB may be zeros: their SHA-256 is computed once. */
+static int add_many_zeros(struct file_blobs *file)
+{
+	struct blob_maker *maker = file->maker;
+	int r;
+
+	if (maker->has_zeros) {
+		array_add(&file->node->content, maker->zeros);
+		return 0;
+	}
+	r = add_bytes(file, zeros, ZEROS);
+	maker->has_zeros = r == 0;
+	if (r == 0)
+		maker->zeros = *array_last(&file->node->content);
+	return r;
+}
+
 /* Zeros up to `end`; a hole is noted. */
 static int add_zeros(struct file_blobs *file, uint64_t end, bool is_hole)
 {
@@ -85,7 +102,7 @@ static int add_zeros(struct file_blobs *file, uint64_t end, bool is_hole)
 	while (r == 0 && file->at < end) {
 		const size_t len = (size_t)MIN(end - file->at, ZEROS);
 
-		r = transfer_stopped(file->maker->transfer) ? -ECANCELED : add_bytes(file, zeros, len);
+		r = transfer_stopped(file->maker->transfer) ? -ECANCELED : len == ZEROS ? add_many_zeros(file) : add_bytes(file, zeros, len);
 		file->at += len;
 	}
 	return r;
@@ -111,7 +128,8 @@ static int add_whole_chunk(struct file_blobs *file, struct chunk_look *look)
 		blob.packed = header->stored;
 		blob.packed_len = header->stored_len;
 	}
-	return repository_hand_add(maker->hand, &blob, &maker->err);
+	/* Claimed only now that its bytes are there: other files rely on it from here on. */
+	return repository_writer_claim(maker->writer, &blob.id, false) ? repository_hand_add(maker->hand, &blob, &maker->err) : 0;
 }
 
 static int add_part(struct file_blobs *file, uint64_t chunk, uint32_t offset, uint32_t len)

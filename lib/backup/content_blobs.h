@@ -33,6 +33,8 @@ struct blob_maker {
 	struct repository_hand *hand;
 	struct digest *digest;
 	struct buf piece, plain; /* room */
+	bool has_zeros;          /* the longest blob of zeros was added, under this name */
+	struct blob_id zeros;
 	struct error err; /* why the repository could not be written */
 };
 

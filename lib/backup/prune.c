@@ -24,7 +24,6 @@
 #include "lib/repository/locks.h"
 
 #define INDEX_BLOBS 50000U
-#define PACK_MAX (1ULL << 30)
 
 struct pack {
 	struct blob_id id;
@@ -211,7 +210,7 @@ static int rewrite_pack(struct prune *prune, const struct pack *pack, struct rep
 	int r;
 
 	blob_id_text(&pack->id, name);
-	r = objects_get_whole(prune->repository->objects, OBJECT_PACK, name, PACK_MAX, &bytes);
+	r = objects_get_whole(prune->repository->objects, OBJECT_PACK, name, PACK_BYTES_MAX, &bytes);
 	for (size_t i = 0; i < pack->blobs.count && r == 0; i++) {
 		const struct pack_blob *blob = &pack->blobs.items[i];
 		struct new_blob added = {.id = blob->id, .is_tree = blob->is_tree};

@@ -7,7 +7,6 @@
 #include "lib/backup/used_blobs.h"
 #include "lib/repository/locks.h"
 
-#define PACK_MAX (1ULL << 30)
 
 struct verify {
 	const struct verify_options *options;
@@ -126,7 +125,7 @@ static const char *read_pack(struct verify *verify, const struct blob_id *pack, 
 	AUTO_BUF bytes = BUF_INIT;
 	const char *why = NULL;
 	struct blob_id id;
-	int r = objects_get_whole(objects, OBJECT_PACK, name, PACK_MAX, &bytes);
+	int r = objects_get_whole(objects, OBJECT_PACK, name, PACK_BYTES_MAX, &bytes);
 
 	if (r < 0)
 		return r == -ENOENT ? NULL : "it cannot be read";

@@ -72,6 +72,9 @@
 	X("import-batch-done",           "a part of the tree, whole files",                          "who imports again")                     \
 	X("export-write",                "a part of the target; a file under a name of its own",     "who exports again")                     \
 	X("export-before-rename",        "a part of the target; a file under a name of its own",     "who exports again")                     \
-	X("identity-before-write",       "a snapshot without its digest",                            "who asks for it: it is computed")
+	X("identity-before-write",       "a snapshot without its digest",                            "who asks for it: it is computed")      \
+	/* backups: in a repository */                                                                                                       \
+	X("repository-before-config",    "folders and a key, no repository",                         "who removes the directory, as init says") \
+	X("backup-before-snapshot-file", "packs and an index that names them, no backup",            "the next prune; until then the next backup relies on them")
 
 #endif

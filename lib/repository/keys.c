@@ -1,19 +1,17 @@
 #include "lib/repository/keys.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <jansson.h>
 
 #include "lib/base/array.h"
 #include "lib/base/base64.h"
-
 #include "lib/base/clock.h"
 #include "lib/repository/blob_id.h"
 #include "lib/repository/go_text.h"
+#include "lib/repository/origin.h"
 
 /* Costs of a new key: 128 * N * r = 64 MiB, about a quarter of a second. Restic measures; these are what it comes to. */
 static const struct seal_costs costs_of_new = {.n = 1U << 16, .r = 8, .p = 1};
@@ -62,20 +60,13 @@ static int read_master(const char *json, size_t len, struct seal_key *key)
 
 /* --- key files --- */
 
-static const char *user_name(void)
-{
-	const struct passwd *entry = getpwuid(geteuid());
-
-	return entry ? entry->pw_name : "";
-}
-
 static void write_key_file(const struct seal_key *key, const struct seal_key *by_password, const uint8_t *salt, struct buf *out)
 {
 	AUTO_BUF master = BUF_INIT, sealed = BUF_INIT;
+	const struct origin origin = origin_of_process();
 	struct seal *seal = seal_new(by_password);
-	char host[256] = "", now[GO_TIME_TEXT];
+	char now[GO_TIME_TEXT];
 
-	(void)gethostname(host, sizeof(host) - 1);
 	go_time_text(clock_now(), now);
 	write_master(key, &master);
 	buf_reserve(&sealed, master.len + SEAL_EXTRA);
@@ -84,9 +75,9 @@ static void write_key_file(const struct seal_key *key, const struct seal_key *by
 	seal_wipe(master.data, master.len);
 	seal_free(seal);
 	buf_addf(out, "{\"created\":\"%s\",\"username\":", now);
-	go_json_string(out, user_name());
+	go_json_string(out, origin.user);
 	buf_addf(out, ",\"hostname\":");
-	go_json_string(out, host);
+	go_json_string(out, origin.host);
 	buf_addf(out, ",\"kdf\":\"scrypt\",\"N\":%llu,\"r\":%u,\"p\":%u", (unsigned long long)costs_of_new.n, costs_of_new.r, costs_of_new.p);
 	add_part(out, ",\"salt\":\"", salt, SALT_LEN);
 	add_part(out, "\",\"data\":\"", sealed.data, sealed.len);
@@ -113,7 +104,7 @@ int keys_add(struct objects *objects, const struct seal_key *key, const char *pa
 	return r < 0 ? error_set(err, r, "the key file cannot be written: %s", strerror(-r)) : 0;
 }
 
-/* 1: the password fits. 0: it does not, or the file is none that we can read. */
+/* 1: the password fits. 0: it does not. -EBADMSG: the file is none that we can read. */
 static int try_key(const json_t *file, const char *password, struct seal_key *ret_key)
 {
 	const struct seal_costs costs = {
@@ -131,15 +122,16 @@ static int try_key(const json_t *file, const char *password, struct seal_key *re
 	if (!kdf || strcmp(kdf, "scrypt") != 0 || !salt_text || !data_text || base64_decode(salt_text, strlen(salt_text), &salt) < 0 ||
 	    base64_decode(data_text, strlen(data_text), &data) < 0 || data.len < SEAL_EXTRA ||
 	    seal_key_from_password(password, &costs, salt.data, salt.len, &by_password) < 0)
-		return 0;
+		return -EBADMSG;
 	seal = seal_new(&by_password);
 	r = seal_open(seal, data.data, data.len, data.data + SEAL_IV);
 	seal_free(seal);
 	seal_wipe(&by_password, sizeof(by_password));
-	if (r == 0)
-		r = read_master((char *)data.data + SEAL_IV, data.len - SEAL_EXTRA, ret_key);
+	if (r < 0) /* it does not fit, or a bit of the file has changed */
+		return 0;
+	r = read_master((char *)data.data + SEAL_IV, data.len - SEAL_EXTRA, ret_key);
 	seal_wipe(data.data, data.len);
-	return r == 0;
+	return r < 0 ? r : 1;
 }
 
 struct key_names {
@@ -189,15 +181,18 @@ struct opening {
 	const char *password;
 	struct seal_key *key;
 	char *name;
-	size_t tried;
+	size_t tried, damaged;
 };
 
 static int try_file(void *arg, const char *name, const json_t *file)
 {
 	struct opening *opening = arg;
+	int r = try_key(file, opening->password, opening->key);
 
 	opening->tried++;
-	if (!try_key(file, opening->password, opening->key))
+	if (r < 0)
+		opening->damaged++;
+	if (r <= 0)
 		return 0;
 	(void)snprintf(opening->name, KEY_ID_TEXT, "%s", name);
 	return 1;
@@ -212,7 +207,12 @@ int keys_open(struct objects *objects, const char *password, struct seal_key *re
 		return MIN(r, 0);
 	if (opening.tried == 0)
 		return error_set(err, -ENOENT, "the repository has no key files");
-	return error_set(err, -EACCES, "the password is wrong: it opens none of the repository's %zu key%s", opening.tried, opening.tried == 1 ? "" : "s");
+	if (opening.damaged == opening.tried)
+		return error_set(err, -EBADMSG, "the repository's key file%s damaged", opening.tried == 1 ? " is" : "s are");
+	(void)error_set(err, -EACCES, "the password is wrong: it opens none of the repository's %zu key%s", opening.tried, opening.tried == 1 ? "" : "s");
+	if (opening.damaged > 0)
+		error_hint(err, "%zu of the key files could not be tried, for they are damaged", opening.damaged);
+	return -EACCES;
 }
 
 struct listing {

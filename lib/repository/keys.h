@@ -15,7 +15,7 @@
 /* Makes a key file for the password. ret_name has KEY_ID_TEXT bytes. */
 WARN_UNUSED int keys_add(struct objects *objects, const struct seal_key *key, const char *password, char *ret_name, struct error *err);
 
-/* Tries all key files. -EACCES: the password fits none of them; -ENOENT: there are none. */
+/* Tries all key files. -EACCES: the password fits none of them; -ENOENT: there are none; -EBADMSG: all are damaged. */
 WARN_UNUSED int keys_open(struct objects *objects, const char *password, struct seal_key *ret_key, char *ret_name, struct error *err);
 
 struct key_info {

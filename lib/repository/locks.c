@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/repository/go_text.h"
+#include "lib/repository/origin.h"
 
 #define RENEW_MS (5 * 60 * 1000)
 #define LOST_MS (22 * 60 * 1000)
@@ -21,12 +21,14 @@
 struct repository_lock {
 	struct repository *repository;
 	bool exclusive;
-	char name[BLOB_ID_TEXT];
 	atomic_bool lost;
+	atomic_uint_fast64_t renewed; /* clock_boot_ms of when the lock that is there was put, or a little before */
 	pthread_t thread;
 	pthread_mutex_t lock; /* guards `ends` */
 	pthread_cond_t changed;
 	bool ends;
+	pthread_mutex_t own; /* guards `name`, and that only one renews it */
+	char name[BLOB_ID_TEXT];
 };
 
 /* Another's lock, as it stands in the repository. */
@@ -36,42 +38,33 @@ struct holder {
 	char text[512]; /* "by root on host, process 12, 3 minutes ago" */
 };
 
-static void this_host(char out[256])
-{
-	out[0] = '\0';
-	(void)gethostname(out, 255);
-	out[255] = '\0';
-}
-
 static int put_lock(struct repository_lock *lock, char *ret_name, struct error *err)
 {
-	const struct passwd *user = getpwuid(geteuid());
+	const struct origin origin = origin_of_process();
 	AUTO_BUF json = BUF_INIT;
-	char host[256], now[GO_TIME_TEXT];
+	char now[GO_TIME_TEXT];
 
-	this_host(host);
 	go_time_text(clock_now(), now);
 	buf_addf(&json, "{\"time\":\"%s\",\"exclusive\":%s,\"hostname\":", now, lock->exclusive ? "true" : "false");
-	go_json_string(&json, host);
+	go_json_string(&json, origin.host);
 	buf_addf(&json, ",\"username\":");
-	go_json_string(&json, user ? user->pw_name : "");
+	go_json_string(&json, origin.user);
 	buf_addf(&json, ",\"pid\":%ld,\"uid\":%u,\"gid\":%u}", (long)getpid(), geteuid(), getegid());
 	return repository_put_file(lock->repository, OBJECT_LOCK, &json, ret_name, err);
 }
 
-static void drop_lock(struct repository *repository, const char *name)
+static int drop_lock(struct repository *repository, const char *name)
 {
-	(void)repository->objects->place->remove(repository->objects, OBJECT_LOCK, name);
+	return repository->objects->place->remove(repository->objects, OBJECT_LOCK, name);
 }
 
 /* --- others --- */
 
 static bool process_is_gone(const char *host, long pid)
 {
-	char here[256];
+	const struct origin here = origin_of_process();
 
-	this_host(here);
-	return strcmp(host, here) == 0 && pid > 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+	return strcmp(host, here.host) == 0 && pid > 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
 }
 
 static int read_holder(struct repository *repository, const char *name, struct holder *holder, struct error *err)
@@ -84,8 +77,11 @@ static int read_holder(struct repository *repository, const char *name, struct h
 	int64_t age;
 	long pid;
 
-	if (r < 0)
+	if (r < 0) {
+		if (r != -ENOENT)
+			error_hint(err, "if nobody works with the repository: corpusfs backup unlock --all REPOSITORY");
 		return r;
+	}
 	object = json_loadb((char *)json.data, json.len, 0, NULL);
 	time_text = json_string_value(json_object_get(object, "time"));
 	host = json_string_value(json_object_get(object, "hostname"));
@@ -164,26 +160,61 @@ static bool wait_for_end(struct repository_lock *lock, uint64_t ms)
 	return lock->ends;
 }
 
+/* Whether the lock that we put is there. Where that cannot be found out, it is there until its time is up. Under lock->own. */
+static bool own_is_there(const struct repository_lock *lock)
+{
+	struct objects *objects = lock->repository->objects;
+	uint64_t size;
+
+	return objects->place->size(objects, OBJECT_LOCK, lock->name, &size) != -ENOENT;
+}
+
+/* Somebody may have gone on as if nobody held it, so it is not put again. Under lock->own. */
+static void renew(struct repository_lock *lock)
+{
+	const uint64_t now = clock_boot_ms();
+	char name[BLOB_ID_TEXT];
+
+	if (repository_lock_lost(lock) || !own_is_there(lock)) {
+		atomic_store(&lock->lost, true);
+		return;
+	}
+	if (put_lock(lock, name, NULL) < 0)
+		return;
+	/* It went while the new one was put: somebody took it away. */
+	if (drop_lock(lock->repository, lock->name) == -ENOENT)
+		atomic_store(&lock->lost, true);
+	memcpy(lock->name, name, sizeof(name));
+	atomic_store(&lock->renewed, now);
+}
+
+void repository_lock_renew(struct repository_lock *lock)
+{
+	pthread_mutex_lock(&lock->own);
+	renew(lock);
+	pthread_mutex_unlock(&lock->own);
+}
+
 static void *renew_main(void *arg)
 {
 	struct repository_lock *lock = arg;
-	uint64_t renewed = clock_ms();
-	char name[BLOB_ID_TEXT];
 
 	pthread_mutex_lock(&lock->lock);
 	while (!wait_for_end(lock, RENEW_MS)) {
 		pthread_mutex_unlock(&lock->lock);
-		if (put_lock(lock, name, NULL) == 0) {
-			drop_lock(lock->repository, lock->name);
-			memcpy(lock->name, name, sizeof(name));
-			renewed = clock_ms();
-		} else if (clock_ms() - renewed > LOST_MS) {
-			atomic_store(&lock->lost, true);
-		}
+		repository_lock_renew(lock);
 		pthread_mutex_lock(&lock->lock);
 	}
 	pthread_mutex_unlock(&lock->lock);
 	return NULL;
+}
+
+static void free_lock(struct repository_lock *lock)
+{
+	pthread_cond_destroy(&lock->changed);
+	pthread_mutex_destroy(&lock->lock);
+	pthread_mutex_destroy(&lock->own);
+	free(lock);
 }
 
 int repository_lock_take(struct repository *repository, bool exclusive, struct repository_lock **ret_lock, struct error *err)
@@ -194,8 +225,10 @@ int repository_lock_take(struct repository *repository, bool exclusive, struct r
 	lock->repository = repository;
 	lock->exclusive = exclusive;
 	pthread_mutex_init(&lock->lock, NULL);
+	pthread_mutex_init(&lock->own, NULL);
 	pthread_cond_init(&lock->changed, NULL);
 	r = check_others(lock, NULL, err);
+	atomic_store(&lock->renewed, clock_boot_ms());
 	if (r == 0)
 		r = put_lock(lock, lock->name, err);
 	if (r == 0) {
@@ -204,15 +237,12 @@ int repository_lock_take(struct repository *repository, bool exclusive, struct r
 		if (r == 0 && pthread_create(&lock->thread, NULL, renew_main, lock) != 0)
 			r = error_set(err, -EAGAIN, "no thread can be started");
 		if (r < 0)
-			drop_lock(repository, lock->name);
+			(void)!drop_lock(repository, lock->name);
 	}
-	if (r == 0) {
+	if (r == 0)
 		*ret_lock = lock;
-		return 0;
-	}
-	pthread_cond_destroy(&lock->changed);
-	pthread_mutex_destroy(&lock->lock);
-	free(lock);
+	else
+		free_lock(lock);
 	return r;
 }
 
@@ -225,39 +255,59 @@ void repository_lock_release(struct repository_lock *lock)
 	pthread_cond_signal(&lock->changed);
 	pthread_mutex_unlock(&lock->lock);
 	pthread_join(lock->thread, NULL);
-	drop_lock(lock->repository, lock->name);
-	pthread_cond_destroy(&lock->changed);
-	pthread_mutex_destroy(&lock->lock);
-	free(lock);
+	(void)!drop_lock(lock->repository, lock->name);
+	free_lock(lock);
 }
 
 bool repository_lock_lost(struct repository_lock *lock)
 {
-	return atomic_load(&lock->lost);
+	return atomic_load(&lock->lost) || clock_boot_ms() - atomic_load(&lock->renewed) > LOST_MS;
 }
 
-struct removal {
-	struct repository *repository;
-	bool all;
-	size_t count;
-};
-
-static int remove_one(void *arg, const struct holder *holder)
+int repository_lock_check(struct repository_lock *lock, struct error *err)
 {
-	struct removal *removal = arg;
+	bool is_there;
 
-	if (!removal->all && !holder->is_stale)
+	pthread_mutex_lock(&lock->own);
+	is_there = own_is_there(lock);
+	pthread_mutex_unlock(&lock->own);
+	if (is_there && !repository_lock_lost(lock))
 		return 0;
-	drop_lock(removal->repository, holder->name);
-	removal->count++;
-	return 0;
+	atomic_store(&lock->lost, true);
+	(void)error_set(err, -ETIMEDOUT, "the lock of the repository %s", is_there ? "could not be renewed for too long" : "was taken away by somebody");
+	error_hint(err, "what others did meanwhile may not go with this; do it again");
+	return -ETIMEDOUT;
+}
+
+/* Those that cannot be read are not stale. */
+static bool is_stale(struct repository *repository, const char *name)
+{
+	struct holder holder = {0};
+
+	return read_holder(repository, name, &holder, NULL) == 0 && holder.is_stale;
 }
 
 int repository_locks_remove(struct repository *repository, bool all, size_t *ret_count, struct error *err)
 {
-	struct removal removal = {.repository = repository, .all = all};
-	int r = each_other(repository, NULL, remove_one, &removal, err);
+	struct object_names names = {0};
+	size_t count = 0;
+	int r = repository_list(repository, OBJECT_LOCK, &names, err);
 
-	*ret_count = removal.count;
+	for (size_t i = 0; i < names.count && r == 0; i++) {
+		char name[BLOB_ID_TEXT];
+
+		blob_id_text(&names.items[i], name);
+		if (!all && !is_stale(repository, name))
+			continue;
+		r = drop_lock(repository, name);
+		if (r == 0)
+			count++;
+		else if (r == -ENOENT)
+			r = 0;
+		else
+			(void)error_set(err, r, "lock %.8s of the repository cannot be removed: %s", name, strerror(-r));
+	}
+	array_clear(&names);
+	*ret_count = count;
 	return r;
 }

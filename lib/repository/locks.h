@@ -1,8 +1,10 @@
 /*
  * Locks of a repository, as restic's clients take them: who only adds or reads holds a shared lock, who removes an exclusive one. A lock is an
- * object that its holder makes anew every few minutes; one that is older than half an hour, or whose process is gone, is stale.
+ * object that its holder makes anew every few minutes; one that is older than half an hour, or whose process is gone, is stale. Who comes
+ * counts a stale lock for nothing; so its holder must notice that it became one (the machine slept), or was taken away, and end.
  *
- *   lock = repository_lock_take(...)  ->  repository_lock_lost(lock) between steps  ->  repository_lock_release(lock)
+ *   lock = repository_lock_take(...)  ->  repository_lock_lost(lock) between steps, repository_lock_check(lock) before what others rely on
+ *        ->  repository_lock_release(lock)
  *
  * There is no lock manager: one puts a lock, waits a moment, looks for others, and takes its own back when one is there that it does not go with.
  * Two that come at once may both give way; none goes on beside another.
@@ -19,10 +21,14 @@ struct repository_lock;
 /* -EBUSY: somebody holds one that it does not go with; the text says who, and since when. */
 WARN_UNUSED int repository_lock_take(struct repository *repository, bool exclusive, struct repository_lock **ret_lock, struct error *err);
 void repository_lock_release(struct repository_lock *lock); /* NULL is fine */
-/* It could not be renewed for so long that others take it for stale: what goes on under it must end. */
+/* It was taken away, or not renewed for so long that others take it for stale: what goes on under it must end. */
 bool repository_lock_lost(struct repository_lock *lock);
+/* The same, and looks whether it is there. -ETIMEDOUT. */
+WARN_UNUSED int repository_lock_check(struct repository_lock *lock, struct error *err);
+/* What the lock's thread does every few minutes. */
+void repository_lock_renew(struct repository_lock *lock);
 
-/* Removes the stale locks, or all of them, and counts them. */
+/* Removes the stale locks, or all of them, also those that cannot be read, and counts them. */
 WARN_UNUSED int repository_locks_remove(struct repository *repository, bool all, size_t *ret_count, struct error *err);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "lib/base/fault.h"
 #include "lib/chunk/zstd_stream.h"
 
 #define VERSION 2
@@ -124,11 +125,12 @@ int repository_list(struct repository *repository, enum object_kind kind, struct
 static int put_config(struct repository *repository, struct error *err)
 {
 	AUTO_BUF config = BUF_INIT, sealed = BUF_INIT;
-	int r;
+	int r = fault_point("repository-before-config");
 
 	buf_addf(&config, "{\"version\":%d,\"id\":\"%s\",\"chunker_polynomial\":\"%s\"}", VERSION, repository->id, POLYNOMIAL);
 	seal_buf(repository, &config, &sealed);
-	r = repository->objects->place->put(repository->objects, OBJECT_CONFIG, "", sealed.data, sealed.len);
+	if (r == 0)
+		r = repository->objects->place->put(repository->objects, OBJECT_CONFIG, "", sealed.data, sealed.len);
 	return r < 0 ? error_set(err, r, "the repository's config cannot be written: %s", strerror(-r)) : 0;
 }
 
@@ -173,6 +175,28 @@ static struct repository *repository_new(struct objects *objects)
 	return repository;
 }
 
+static int stop_at_first(void *arg, const char *name, uint64_t size)
+{
+	(void)arg;
+	(void)name;
+	(void)size;
+	return -EEXIST;
+}
+
+/* A repository that has lost its config still has keys. With another one beside them nobody would read what is in it any more. */
+static int check_no_keys(struct objects *objects, struct error *err)
+{
+	int r = objects->place->list(objects, OBJECT_KEY, stop_at_first, NULL);
+
+	if (r == 0 || r == -ENOENT)
+		return 0;
+	if (r != -EEXIST)
+		return error_set(err, r, "the keys of the repository cannot be listed: %s", strerror(-r));
+	(void)error_set(err, r, "there are keys of a repository already, and its config is missing");
+	error_hint(err, "if it was being made and nothing is in it, remove the directory and begin anew; else bring its config back");
+	return r;
+}
+
 static int make(struct repository *repository, const char *password, struct error *err)
 {
 	uint8_t random[BLOB_ID_LEN];
@@ -193,7 +217,12 @@ static int make(struct repository *repository, const char *password, struct erro
 	if (r < 0)
 		return error_set(err, r, "the repository's folders cannot be made: %s", strerror(-r));
 	r = keys_add(repository->objects, &repository->key, password, repository->key_name, err);
-	return r < 0 ? r : put_config(repository, err);
+	if (r < 0)
+		return r;
+	r = put_config(repository, err);
+	if (r < 0)
+		(void)!repository->objects->place->remove(repository->objects, OBJECT_KEY, repository->key_name);
+	return r;
 }
 
 int repository_init(struct objects *objects, const char *password, struct repository **ret_repository, struct error *err)
@@ -204,6 +233,8 @@ int repository_init(struct objects *objects, const char *password, struct reposi
 	if (has_config(objects))
 		r = error_set(err, -EEXIST, "there is a repository already");
 	else
+		r = check_no_keys(objects, err);
+	if (r == 0)
 		r = make(repository, password, err);
 	if (r < 0) {
 		repository_close(repository);

@@ -84,12 +84,18 @@ struct repository_hand *repository_hand_new(struct repository_writer *writer);
 WARN_UNUSED int repository_hand_end(struct repository_hand *hand, struct error *err);
 void repository_hand_drop(struct repository_hand *hand); /* without putting anything */
 
-/* Whether the blob need not be added: it is known, or another hand has it or had it. False: the caller must add it. Any thread. */
+/* Whether the blob need not be added: it is known, or another hand has it or had it. Any thread. */
 bool repository_writer_has(struct repository_writer *writer, const struct blob_id *id, bool is_tree);
+/* True: the caller has its bytes and must add it now, for the others rely on it. False: it need not be added. Any thread. */
+bool repository_writer_claim(struct repository_writer *writer, const struct blob_id *id, bool is_tree);
+
+/* The most that is read back: restic has no such limit, but memory has. */
+#define BLOB_BYTES_MAX ((1U << 30) - (1U << 20))
+#define PACK_BYTES_MAX (1U << 30)
 
 /*
- * Adds a blob for which repository_writer_has said no. `packed`: what zstd made of the plain bytes, if `packed_len` is not 0; else the writer
- * compresses at `level` (0: not). -ENOSPC, -EIO, ...
+ * Adds a blob that the caller has claimed. `packed`: what zstd made of the plain bytes, if `packed_len` is not 0; else the writer
+ * compresses at `level` (0: not). -EFBIG: it is longer than BLOB_BYTES_MAX; -ENOSPC, -EIO, ...
  */
 struct new_blob {
 	struct blob_id id;

@@ -3,8 +3,6 @@
 #include "lib/chunk/digest.h"
 #include "lib/repository/repository.h"
 
-#define BLOB_MAX (1U << 30) /* what a blob may take in memory */
-
 struct repository_reader {
 	struct repository *repository;
 	struct seal *seal;
@@ -40,7 +38,7 @@ int repository_open_blob(struct repository_reader *reader, const struct pack_blo
 	const size_t stored = blob->length - SEAL_EXTRA;
 	struct blob_id id;
 
-	if (blob->plain > BLOB_MAX || seal_open(reader->seal, sealed, blob->length, sealed + SEAL_IV) < 0)
+	if (blob->plain > PACK_BYTES_MAX || seal_open(reader->seal, sealed, blob->length, sealed + SEAL_IV) < 0)
 		return -EBADMSG;
 	buf_reset(ret_plain);
 	buf_reserve(ret_plain, MAX(stored, blob->plain) + 1);
@@ -64,7 +62,7 @@ static int read_place(struct repository_reader *reader, const struct blob_place 
 	char pack[BLOB_ID_TEXT];
 	int r;
 
-	if (place->blob.length < SEAL_EXTRA || place->blob.length > BLOB_MAX)
+	if (place->blob.length < SEAL_EXTRA || place->blob.length > PACK_BYTES_MAX)
 		return -EBADMSG;
 	blob_id_text(&place->pack, pack);
 	buf_reset(&reader->sealed);

@@ -67,19 +67,20 @@ void repository_writer_free(struct repository_writer *writer)
 	free(writer);
 }
 
-bool repository_writer_has(struct repository_writer *writer, const struct blob_id *id, bool is_tree)
+/* Whether the blob is known or claimed; if it is not, it is claimed now, if the caller wants it. */
+static bool find_claim(struct repository_writer *writer, const struct blob_id *id, bool is_tree, bool wanted)
 {
 	struct claim *claim;
+	struct claim_key key;
 
 	if (blob_index_has(writer->known, id, is_tree))
 		return true;
-	struct claim_key key;
 	memset(&key, 0, sizeof(key));
 	key.id = *id;
 	key.is_tree = is_tree;
 	pthread_mutex_lock(&writer->lock);
 	HASH_FIND(hh, writer->claims, &key, sizeof(key), claim);
-	if (!claim) {
+	if (!claim && wanted) {
 		struct claim *added = xcalloc(1, sizeof(*added));
 
 		added->key = key;
@@ -87,6 +88,16 @@ bool repository_writer_has(struct repository_writer *writer, const struct blob_i
 	}
 	pthread_mutex_unlock(&writer->lock);
 	return claim != NULL;
+}
+
+bool repository_writer_has(struct repository_writer *writer, const struct blob_id *id, bool is_tree)
+{
+	return find_claim(writer, id, is_tree, false);
+}
+
+bool repository_writer_claim(struct repository_writer *writer, const struct blob_id *id, bool is_tree)
+{
+	return !find_claim(writer, id, is_tree, true);
 }
 
 struct repository_hand *repository_hand_new(struct repository_writer *writer)
@@ -188,8 +199,18 @@ int repository_hand_add(struct repository_hand *hand, const struct new_blob *blo
 	const bool may_pack = hand->writer->repository->version >= 2;
 	AUTO_FREE uint8_t *made = NULL;
 	const void *packed = may_pack ? blob->packed : NULL;
-	size_t packed_len = blob->packed_len, stored = pack->bytes.len;
+	size_t packed_len = blob->packed_len, stored;
 
+	if (blob->len > BLOB_BYTES_MAX)
+		return error_set(err, -EFBIG, "a blob of %zu bytes is longer than a repository of ours may have", blob->len);
+	/* So that no pack is longer than its reader has room for. */
+	if (pack->bytes.len + blob->len + SEAL_EXTRA > BLOB_BYTES_MAX && pack->blobs.count > 0) {
+		int r = put_pack(hand, pack, err);
+
+		if (r < 0)
+			return r;
+	}
+	stored = pack->bytes.len;
 	if (!packed && may_pack && blob->level > 0 && codec_try(hand->codec, blob->plain, blob->len, blob->level)) {
 		int r = codec_pack(hand->codec, blob->plain, blob->len, blob->level, &made, &packed_len);
 

@@ -14,6 +14,8 @@
 #include "lib/base/buf.h"
 
 #define SCRYPT_MEMORY_MAX (1ULL << 30)
+#define SCRYPT_R_MAX 64 /* with P_MAX: time is n * r * p */
+#define SCRYPT_P_MAX 64
 
 struct seal {
 	EVP_CIPHER *ctr, *ecb; /* fetched once, as the digest is (lib/chunk/digest.c) */
@@ -143,16 +145,19 @@ int seal_key_from_password(const char *password, const struct seal_costs *costs,
 	};
 	EVP_KDF *kdf;
 	EVP_KDF_CTX *context;
+	int made;
 
-	if (n < 2 || (n & (n - 1)) != 0 || r == 0 || p == 0 || r > 1024 || p > 1024 || n > SCRYPT_MEMORY_MAX / 128 / r)
+	if (n < 2 || (n & (n - 1)) != 0 || r == 0 || p == 0 || r > SCRYPT_R_MAX || p > SCRYPT_P_MAX || n > SCRYPT_MEMORY_MAX / 128 / r)
 		return -EINVAL;
 	kdf = EVP_KDF_fetch(NULL, "SCRYPT", NULL);
 	need(kdf != NULL);
 	context = EVP_KDF_CTX_new(kdf);
 	need(context != NULL);
-	need(EVP_KDF_derive(context, derived, sizeof(derived), params));
+	made = EVP_KDF_derive(context, derived, sizeof(derived), params);
 	EVP_KDF_CTX_free(context);
 	EVP_KDF_free(kdf);
+	if (made != 1) /* costs that scrypt itself does not allow, or no memory */
+		return -EINVAL;
 	memcpy(ret_key->encrypt, derived, 32);
 	memcpy(ret_key->mac_k, derived + 32, 16);
 	memcpy(ret_key->mac_r, derived + 48, 16);

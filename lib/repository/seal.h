@@ -4,7 +4,7 @@
  *
  *   sealed = IV (16 bytes, random) | cipher text | MAC (16 bytes); the MAC's nonce is the IV
  *
- * A seal holds the contexts of one thread at a time. OpenSSL fails here only if it lacks memory or one of these algorithms. Then the process
+ * A seal holds the contexts of one thread at a time. Sealing fails only if OpenSSL lacks memory or one of these algorithms. Then the process
  * ends: it could keep no promise.
  */
 #ifndef CORPUSFS_REPOSITORY_SEAL_H
@@ -37,7 +37,10 @@ WARN_UNUSED int seal_open(struct seal *seal, const uint8_t *sealed, size_t len, 
 void seal_random(void *out, size_t len);
 void seal_wipe(void *data, size_t len); /* for keys and passwords that are no longer needed */
 
-/* The costs of scrypt: memory is 128 * n * r bytes. -EINVAL: costs that nobody chose honestly (a power of two; at most 1 GiB). */
+/*
+ * The costs of scrypt: memory is 128 * n * r bytes. They come from a key file, which anybody may have written: -EINVAL if they are none that scrypt
+ * allows, if it is more than 1 GiB, if r or p is above 64, or if there is no such memory now.
+ */
 struct seal_costs {
 	uint64_t n;
 	uint32_t r, p;

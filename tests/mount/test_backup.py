@@ -2,14 +2,17 @@
 
 import json
 import os
+import pty
 import random
 import shutil
+import signal
 import subprocess
+import termios
 import time
 
 import pytest
 
-from harness import program, tree
+from harness import procs, program, tree
 from harness.repository import PASSWORD, SECRETS, Repository, restic, restic_check
 
 
@@ -235,6 +238,21 @@ def test_there_must_be_a_base(repository):
     assert "full" in repository.run("backup", "d", repository.path, "--type", "differential", code=program.NOT_FOUND).err
 
 
+@pytest.mark.timeout(180)
+def test_file_of_holes_of_two_tebibytes_is_backed_up_and_comes_back(repository, store):
+    point = store.mount()
+    with open(point + "/d/huge", "wb") as handle:
+        handle.truncate(2 << 40)
+        handle.seek(1 << 40)
+        handle.write(b"in the middle")
+    repository.backup("d", kind="full")
+    assert repository.json("restore", repository.path, "again")["same"]
+    with open(point + "/again/huge", "rb") as handle:
+        handle.seek((1 << 40) - 5)
+        assert handle.read(30) == bytes(5) + b"in the middle" + bytes(12)
+    assert os.stat(point + "/again/huge").st_size == 2 << 40
+
+
 # --- restic writes what we read ---
 
 
@@ -369,3 +387,19 @@ def test_password_comes_from_a_file_or_a_command(repository, area):
     repository.run("backup", "list", repository.path, "--password-file", area + "/password", secrets=nothing)
     repository.run("backup", "list", repository.path, "--password-command", f"echo '{PASSWORD}'", secrets=nothing)
     repository.run("backup", "list", repository.path, "--password-command", "false", code=program.USAGE, secrets=nothing)
+
+
+@pytest.mark.parametrize("key, number", [(b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT)])
+def test_terminal_shows_again_what_is_typed_when_the_question_is_broken_off(repository, key, number):
+    terminal, keeper = pty.openpty()
+    command = [program.binary(), "backup", "list", repository.path]
+    with subprocess.Popen(["setsid", "-c", *command], env={"HOME": "/", "PATH": os.environ["PATH"]}, stdin=keeper, stdout=keeper, stderr=keeper) as other:
+        asked = b""
+        while b"password of the repository" not in asked:
+            asked += os.read(terminal, 1000)
+        procs.poll(lambda: not termios.tcgetattr(keeper)[3] & termios.ECHO, 20, "the terminal is silent")
+        os.write(terminal, key)
+    assert other.returncode == -number
+    assert termios.tcgetattr(keeper)[3] & termios.ECHO
+    os.close(keeper)
+    os.close(terminal)

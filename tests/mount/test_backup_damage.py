@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import program, tree
+from harness import files, procs, program, rot, tree
 from harness.repository import SECRETS, restic_check
 
 
@@ -71,6 +71,42 @@ def test_drill_fails_where_a_backup_does_not_come_back(repository, area):
     os.mkdir(area + "/scratch")
     assert "damaged" in repository.run("backup", "drill", repository.path, "--scratch", area + "/scratch", code=program.DAMAGED).err
     assert os.listdir(area + "/scratch") == []
+
+
+def test_every_file_with_a_damaged_chunk_is_left_out_and_named(repository, store, area):
+    """Two files share the chunk: the first one that meets the damage must not make the second believe that it is in the repository."""
+    data = random.Random(4).randbytes(200000)
+    point = store.mount()
+    for name in ("one", "two", "three"):
+        files.put(f"{point}/d/{name}", data)
+    store.umount()
+    assert rot.content(store, data, 100000) > 0
+    done = repository.backup("d", code=program.FAILED)
+    assert {"one", "two", "three"} <= {row["path"] for row in done["problems"]}
+    assert repository.verify()["problem_count"] == 0
+
+
+def test_lost_lock_ends_a_backup_before_it_is_one(repository, store):
+    """Who takes a lock away may go on to remove what the backup relies on."""
+    paused = {**SECRETS, "CORPUSFS_FAULT": "backup-before-snapshot-file:sleep3000"}
+    with subprocess.Popen(
+        [store.binary, "-s", store.path, "backup", "d", repository.path], env={**os.environ, **paused}, stderr=subprocess.PIPE, text=True
+    ) as other:
+        procs.poll(lambda: glob.glob(repository.path + "/index/*"), 30, "the index is there")
+        assert repository.json("backup", "unlock", repository.path, "--all")["removed"] == 1
+        assert "lock" in other.communicate(timeout=30)[1]
+    assert other.returncode != 0
+    assert repository.backups() == []
+
+
+def test_repository_whose_config_could_not_be_written_is_made_by_the_next_init(store, area):
+    failing = {**SECRETS, "CORPUSFS_FAULT": "repository-before-config:enospc"}
+    assert store.run("backup", "init", area + "/new", env=failing).code == program.NO_SPACE
+    assert store.run("backup", "init", area + "/new", env=SECRETS).code == 0
+    killed = {**SECRETS, "CORPUSFS_FAULT": "repository-before-config:kill"}
+    assert store.run("backup", "init", area + "/other", env=killed).code == -signal.SIGKILL
+    refused = store.run("backup", "init", area + "/other", env=SECRETS)
+    assert refused.code == program.EXISTS and "remove the directory" in refused.err
 
 
 def test_lost_index_is_made_anew(repository, source, area):

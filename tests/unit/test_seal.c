@@ -30,7 +30,8 @@ static void test_scrypt_gives_the_published_key(void **state)
 
 static void test_costs_that_nobody_chose_are_refused(void **state)
 {
-	static const struct seal_costs bad[] = {{0, 8, 1}, {3, 8, 1}, {1024, 0, 1}, {1024, 8, 0}, {1ULL << 40, 8, 1}, {1024, 1U << 30, 1}};
+	static const struct seal_costs bad[] = {{0, 8, 1}, {3, 8, 1}, {1024, 0, 1}, {1024, 8, 0}, {1ULL << 40, 8, 1}, {1024, 1U << 30, 1},
+	                                          {1024, 8, 65}, {1024, 65, 1}, {1U << 20, 1, 1}};
 	struct seal_key key;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)

@@ -1,0 +1,152 @@
+/* A repository: how it begins, its locks, and what a writer refuses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "lib/repository/locks.h"
+#include "tests/unit/repository_place.h"
+
+/* --- its beginning --- */
+
+static void test_nothing_is_made_beside_the_keys_of_another(void **state)
+{
+	struct repository_place place;
+	struct repository *other = NULL;
+	struct error err = {0};
+	char path[600];
+
+	repository_place_make(&place);
+	assert_int_equal(place_count(&place, "keys", path), 1);
+	snprintf(path, sizeof(path), "%s/config", place.path);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(repository_init(place_objects(&place), "another", &other, &err), -EEXIST);
+	assert_non_null(strstr(err.text, "config is missing"));
+	assert_int_equal(place_count(&place, "keys", path), 1);
+	assert_int_equal(access(path, R_OK), 0);
+	repository_place_clear(&place);
+}
+
+/* --- locks --- */
+
+static void test_lock_that_was_taken_away_is_lost(void **state)
+{
+	struct repository_place place;
+	struct repository_lock *lock;
+	struct error err = {0};
+	char path[600];
+
+	repository_place_make(&place);
+	assert_int_equal(repository_lock_take(place.repository, false, &lock, &err), 0);
+	assert_int_equal(repository_lock_check(lock, &err), 0);
+	assert_int_equal(place_count(&place, "locks", path), 1);
+	assert_int_equal(unlink(path), 0);
+	assert_false(repository_lock_lost(lock));
+	assert_int_equal(repository_lock_check(lock, &err), -ETIMEDOUT);
+	assert_true(repository_lock_lost(lock));
+	repository_lock_release(lock);
+	repository_place_clear(&place);
+}
+
+static void test_renewal_does_not_put_a_lock_again_that_was_taken_away(void **state)
+{
+	struct repository_place place;
+	struct repository_lock *lock;
+	struct error err = {0};
+	char before[600], after[600];
+
+	repository_place_make(&place);
+	assert_int_equal(repository_lock_take(place.repository, false, &lock, &err), 0);
+	assert_int_equal(place_count(&place, "locks", before), 1);
+	repository_lock_renew(lock);
+	assert_int_equal(place_count(&place, "locks", after), 1);
+	assert_string_not_equal(before, after);
+	assert_false(repository_lock_lost(lock));
+	assert_int_equal(unlink(after), 0);
+	repository_lock_renew(lock);
+	assert_true(repository_lock_lost(lock));
+	assert_int_equal(place_count(&place, "locks", after), 0);
+	repository_lock_release(lock);
+	repository_place_clear(&place);
+}
+
+static void test_locks_that_cannot_be_read_go_with_all(void **state)
+{
+	struct repository_place place;
+	struct repository_lock *lock;
+	struct error err = {0};
+	char path[600];
+	size_t count;
+	int fd;
+
+	repository_place_make(&place);
+	snprintf(path, sizeof(path), "%s/locks/%064d", place.path, 7);
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "no lock", 7), 7);
+	close(fd);
+	assert_int_equal(repository_lock_take(place.repository, true, &lock, &err), -EBADMSG);
+	assert_non_null(strstr(err.hint, "unlock --all"));
+	assert_int_equal(repository_locks_remove(place.repository, false, &count, &err), 0);
+	assert_int_equal(count, 0);
+	assert_int_equal(repository_locks_remove(place.repository, true, &count, &err), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(place_count(&place, "locks", path), 0);
+	assert_int_equal(repository_lock_take(place.repository, true, &lock, &err), 0);
+	repository_lock_release(lock);
+	repository_place_clear(&place);
+}
+
+/* --- writing --- */
+
+static void test_blob_that_could_not_be_read_back_is_refused(void **state)
+{
+	struct repository_place place;
+	struct repository_writer *writer;
+	struct repository_hand *hand;
+	struct error err = {0};
+	const struct new_blob blob = {.is_tree = true, .plain = "", .len = (size_t)BLOB_BYTES_MAX + 1};
+
+	repository_place_make(&place);
+	writer = repository_writer_new(place.repository, place.repository->index);
+	hand = repository_hand_new(writer);
+	assert_int_equal(repository_hand_add(hand, &blob, &err), -EFBIG);
+	repository_hand_drop(hand);
+	repository_writer_free(writer);
+	repository_place_clear(&place);
+}
+
+static void test_blob_is_there_for_others_when_it_was_claimed(void **state)
+{
+	struct repository_place place;
+	struct repository_writer *writer;
+	const struct blob_id id = blob_id_of("x", 1);
+
+	repository_place_make(&place);
+	writer = repository_writer_new(place.repository, place.repository->index);
+	assert_false(repository_writer_has(writer, &id, false));
+	assert_false(repository_writer_has(writer, &id, false));
+	assert_true(repository_writer_claim(writer, &id, false));
+	assert_false(repository_writer_claim(writer, &id, false));
+	assert_true(repository_writer_has(writer, &id, false));
+	assert_false(repository_writer_has(writer, &id, true));
+	repository_writer_free(writer);
+	repository_place_clear(&place);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_nothing_is_made_beside_the_keys_of_another),
+		cmocka_unit_test(test_lock_that_was_taken_away_is_lost),
+		cmocka_unit_test(test_renewal_does_not_put_a_lock_again_that_was_taken_away),
+		cmocka_unit_test(test_locks_that_cannot_be_read_go_with_all),
+		cmocka_unit_test(test_blob_that_could_not_be_read_back_is_refused),
+		cmocka_unit_test(test_blob_is_there_for_others_when_it_was_claimed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
