@@ -81,8 +81,6 @@ static int prepare(struct backup *backup, struct error *err)
 	if (r == 0)
 		r = repository_lock_take(options->repository, false, &backup->lock, err);
 	if (r == 0)
-		r = repository_load_index(options->repository, false, err);
-	if (r == 0)
 		r = backup_base_find(&backup->base, options->repository, options->type, options->share, backup->dataset_tag, err);
 	if (r == 0) {
 		r = backup_base_compare(&backup->base, backup->store, backup->view);

@@ -13,7 +13,7 @@
 
 struct backup_options {
 	struct transfer_options transfer;
-	struct repository *repository; /* its index is loaded by backup_run */
+	struct repository *repository; /* its index is loaded here */
 	const char *place;             /* what messages call the repository */
 	const char *dataset, *snapshot;
 	enum backup_type type;

@@ -120,6 +120,8 @@ int backup_base_find(struct backup_base *base, struct repository *repository, en
 		r = error_set(err, -ENOENT, "there is no %s backup of the dataset in the repository", type == BACKUP_DIFFERENTIAL ? "full" : "earlier");
 		error_hint(err, "make one first, with --type full");
 	}
+	if (r == 0)
+		r = repository_load_index(repository, false, err);
 	if (r == 0 && found)
 		r = take_base(base, repository, found, type == BACKUP_DIFFERENTIAL, err);
 	snapshot_files_clear(&snapshots);

@@ -31,7 +31,8 @@ struct backup_base {
 	uint64_t met; /* names of files that were touched, so far */
 };
 
-/* `dataset_tag`: how backups of the dataset are marked. -ENOENT: there is no base of this type, and what to do. */
+/* Loads the index, after it looked which backups there are. `dataset_tag`: how those of the dataset are marked.
+ * -ENOENT: there is no base of this type, and what to do. */
 WARN_UNUSED int backup_base_find(struct backup_base *base, struct repository *repository, enum backup_type type, bool share,
 				 const char *dataset_tag, struct error *err);
 /* Finds out what changed since, if that can be known. */

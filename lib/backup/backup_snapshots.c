@@ -28,6 +28,10 @@ int backup_snapshots_take(struct store *store, const char *const *datasets, size
 	for (size_t i = 0; i < count; i++)
 		names[i] = (struct snapshot_name){.dataset = datasets[i], .name = ret_name};
 	r = snapshot_create(store, names, count, "taken for a backup", 0, err);
+	if (r < 0) {
+		ret_name[0] = '\0';
+		return r;
+	}
 	for (size_t i = 0; i < count && r == 0; i++)
 		r = snapshot_hold(store, datasets[i], ret_name, tag, err);
 	return r;
@@ -37,8 +41,9 @@ void backup_snapshots_drop_one(struct store *store, const char *dataset, const c
 {
 	AUTO_FREE char *tag = tag_of(repository);
 
-	if (snapshot_release(store, dataset, name, tag, NULL) == 0)
-		(void)!snapshot_destroy(store, dataset, name, NULL);
+	/* It may not even be held. */
+	(void)!snapshot_release(store, dataset, name, tag, NULL);
+	(void)!snapshot_destroy(store, dataset, name, NULL);
 }
 
 struct search {
@@ -52,7 +57,8 @@ static int find(void *arg, const struct snapshot_info *info)
 {
 	struct search *search = arg;
 
-	if (strncmp(info->name, PREFIX, strlen(PREFIX)) != 0 || strcmp(info->name, search->last) == 0 ||
+	/* Names are times: what is newer than the last one is that of a backup that is not done. */
+	if (strncmp(info->name, PREFIX, strlen(PREFIX)) != 0 || strcmp(info->name, search->last) >= 0 ||
 	    strcmp(info->name, search->full) == 0)
 		return 0;
 	for (size_t i = 0; i < info->hold_count; i++)

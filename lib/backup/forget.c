@@ -9,8 +9,18 @@ struct bucket {
 	char last[32];
 };
 
+/* A dataset that was destroyed and made anew under the same name is another one. */
+static bool is_same_dataset(const struct snapshot_file *a, const struct snapshot_file *b)
+{
+	const char *one = snapshot_file_tag_value(a, "dataset-id"), *other = snapshot_file_tag_value(b, "dataset-id");
+
+	return one && other ? strcmp(one, other) == 0 : one == other;
+}
+
 static bool is_same_group(const struct snapshot_file *a, const struct snapshot_file *b)
 {
+	if (!is_same_dataset(a, b))
+		return false;
 	if (strcmp(a->host, b->host) != 0 || a->paths.count != b->paths.count)
 		return false;
 	for (size_t i = 0; i < a->paths.count; i++)
@@ -19,7 +29,8 @@ static bool is_same_group(const struct snapshot_file *a, const struct snapshot_f
 	return true;
 }
 
-static bool bucket_keeps(struct bucket *bucket, const struct tm *tm)
+/* What is not complete stays beside the one that the bucket then keeps: it takes nobody's place. */
+static bool bucket_keeps(struct bucket *bucket, const struct tm *tm, bool is_complete)
 {
 	char period[32] = "";
 
@@ -29,9 +40,11 @@ static bool bucket_keeps(struct bucket *bucket, const struct tm *tm)
 		(void)strftime(period, sizeof(period), bucket->format, tm);
 		if (strcmp(period, bucket->last) == 0)
 			return false;
-		memcpy(bucket->last, period, sizeof(period));
+		if (is_complete)
+			memcpy(bucket->last, period, sizeof(period));
 	}
-	bucket->left--;
+	if (is_complete)
+		bucket->left--;
 	return true;
 }
 
@@ -50,7 +63,7 @@ static void apply_to_group(const struct keep_rules *rules, const struct snapshot
 		done[i] = true;
 		(void)gmtime_r(&snapshots->items[i].time.tv_sec, &tm);
 		for (size_t b = 0; b < ARRAY_SIZE(buckets); b++)
-			if (bucket_keeps(&buckets[b], &tm))
+			if (bucket_keeps(&buckets[b], &tm, !snapshot_file_has_tag(&snapshots->items[i], "incomplete")))
 				keeps[i] = true;
 	}
 }

@@ -3,7 +3,8 @@
  *
  *   1. All trees of all snapshots are walked: the blobs that they name are used. A tree that cannot be read ends it: nothing is removed.
  *   2. Of a used blob with several copies, those stay that a remaining backup wrote into packs of its own (a full backup shares nothing on
- *      purpose), or, if there is no such one, the first.
+ *      purpose), or, if there is no such one, the first. A copy in a pack that is not there, or beyond its end, is none; a used blob without any
+ *      copy ends it, too.
  *   3. A pack none of whose blobs stay goes. One of which more than max_unused is not to stay is written anew: its blobs that stay are verified
  *      and added to new packs, which are put, with index files that name them.
  *   4. A new index of all packs that stay is put; then the old index files are removed.
@@ -35,6 +36,11 @@ struct pack {
 	bool *stays; /* of the blobs */
 };
 
+struct listed {
+	struct blob_id id;
+	uint64_t size;
+};
+
 struct prune {
 	const struct prune_options *options;
 	struct repository *repository;
@@ -45,6 +51,7 @@ struct prune {
 	struct used_blobs *used, *placed; /* placed: blobs of which a copy stays */
 	struct pack *packs;               /* that an index names, in its order */
 	struct object_names unnamed;      /* packs that none names */
+	ARRAY(struct listed) listed;      /* packs that are there */
 	struct object_names old_indexes;
 	struct error why;
 };
@@ -63,7 +70,7 @@ static int tree_problem(void *arg, const struct snapshot_file *snapshot, const c
 	struct prune *prune = arg;
 
 	(void)error_set(&prune->why, -EBADMSG, "backup %.8s: %s: %s; nothing is removed", snapshot->name, *path ? path : "/", what);
-	error_hint(&prune->why, "corpusfs backup verify shows what is damaged; forget the backups that are, then prune");
+	error_hint(&prune->why, "corpusfs backup verify REPOSITORY names the backups that are damaged; forget those, then prune");
 	return -EBADMSG;
 }
 
@@ -146,6 +153,8 @@ static void place_blobs(struct prune *prune, bool owned)
 		for (size_t i = 0; i < pack->blobs.count; i++) {
 			const struct pack_blob *blob = &pack->blobs.items[i];
 
+			if ((uint64_t)blob->offset + blob->length > pack->size)
+				continue;
 			if (!used_blobs_has(prune->used, &blob->id, blob->is_tree))
 				continue;
 			pack->stays[i] = used_blobs_put(prune->placed, &blob->id, blob->is_tree) || owned;
@@ -155,37 +164,46 @@ static void place_blobs(struct prune *prune, bool owned)
 	}
 }
 
-static int note_size(void *arg, const char *name, uint64_t size)
+static int note_listed(void *arg, const char *name, uint64_t size)
 {
 	struct prune *prune = arg;
-	struct pack *pack;
-	struct blob_id id;
+	struct listed listed = {.size = size};
 
-	if (blob_id_parse(name, &id) < 0)
-		return 0;
-	pack = find_pack(prune, &id);
-	if (pack)
-		pack->size = size;
-	else
-		array_add(&prune->unnamed, id);
-	prune->counts->packs++;
-	prune->counts->bytes += size;
-	if (!pack)
-		prune->counts->bytes_freed += size;
+	if (blob_id_parse(name, &listed.id) == 0)
+		array_add(&prune->listed, listed);
 	return 0;
+}
+
+static void note_size(struct prune *prune, const struct listed *listed)
+{
+	struct pack *pack = find_pack(prune, &listed->id);
+
+	if (pack)
+		pack->size = listed->size;
+	else
+		array_add(&prune->unnamed, listed->id);
+	prune->counts->packs++;
+	prune->counts->bytes += listed->size;
+	if (!pack)
+		prune->counts->bytes_freed += listed->size;
 }
 
 static int choose(struct prune *prune, struct error *err)
 {
-	struct objects *objects = prune->repository->objects;
 	struct pack *pack, *next;
-	int r = objects->place->list(objects, OBJECT_PACK, note_size, prune);
 
-	if (r < 0)
-		return error_set(err, r, "the packs of the repository cannot be listed: %s", strerror(-r));
+	for (size_t i = 0; i < prune->listed.count; i++)
+		note_size(prune, &prune->listed.items[i]);
 	prune->counts->packs_removed = prune->unnamed.count;
 	place_blobs(prune, true);
 	place_blobs(prune, false);
+	if (used_blobs_count(prune->placed) != used_blobs_count(prune->used)) {
+		(void)error_set(err, -EBADMSG, "of %llu blobs that backups name, %llu are in no pack that is there; nothing is removed",
+		                (unsigned long long)used_blobs_count(prune->used),
+		                (unsigned long long)(used_blobs_count(prune->used) - used_blobs_count(prune->placed)));
+		error_hint(err, "corpusfs backup verify REPOSITORY names the backups; forget those, then prune");
+		return -EBADMSG;
+	}
 	HASH_ITER (hh, prune->packs, pack, next) {
 		const uint64_t unused = pack->size > pack->kept ? pack->size - pack->kept : 0;
 
@@ -337,10 +355,8 @@ static int remove_packs(struct prune *prune, struct error *err)
 
 static int change(struct prune *prune, struct error *err)
 {
-	int r = repository_list(prune->repository, OBJECT_INDEX, &prune->old_indexes, err);
+	int r = prune->counts->packs_rewritten > 0 ? rewrite(prune, err) : 0;
 
-	if (r == 0 && prune->counts->packs_rewritten > 0)
-		r = rewrite(prune, err);
 	if (r == 0)
 		r = stopped(prune);
 	/* What is put from here on replaces what was listed before. */
@@ -349,14 +365,23 @@ static int change(struct prune *prune, struct error *err)
 	if (r == 0)
 		r = stopped(prune);
 	if (r == 0)
+		r = repository_lock_check(prune->lock, err);
+	if (r == 0)
 		r = remove_all(prune, OBJECT_INDEX, &prune->old_indexes, err);
 	return r < 0 ? r : remove_packs(prune, err);
 }
 
 static int run(struct prune *prune, struct error *err)
 {
-	int r = repository_load_index(prune->repository, false, err);
+	struct objects *objects = prune->repository->objects;
+	int r = objects->place->list(objects, OBJECT_PACK, note_listed, prune);
 
+	if (r < 0)
+		return error_set(err, r, "the packs of the repository cannot be listed: %s", strerror(-r));
+	/* What comes after it was listed stays, although whoever brings it should have waited: packs come first, then index files, then snapshots. */
+	r = repository_list(prune->repository, OBJECT_INDEX, &prune->old_indexes, err);
+	if (r == 0)
+		r = repository_load_index(prune->repository, false, err);
 	if (r == 0)
 		r = blob_index_each(prune->repository->index, add_place, prune);
 	if (r == 0)
@@ -379,6 +404,7 @@ static void clear(struct prune *prune)
 		free(pack);
 	}
 	array_clear(&prune->unnamed);
+	array_clear(&prune->listed);
 	array_clear(&prune->old_indexes);
 	used_blobs_free(prune->used);
 	used_blobs_free(prune->placed);

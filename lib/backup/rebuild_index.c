@@ -14,6 +14,7 @@ struct rebuild {
 	struct rebuild_counts *counts;
 	struct index_writer writer;
 	struct object_names old;
+	struct blob_index *old_index; /* what of the old index could be read */
 };
 
 static int put_index(struct rebuild *rebuild, struct error *err)
@@ -28,6 +29,38 @@ static int put_index(struct rebuild *rebuild, struct error *err)
 	return r;
 }
 
+struct pack_search {
+	const struct blob_id *pack;
+	uint64_t size;
+	struct pack_blobs *blobs;
+};
+
+static int take_old_place(void *arg, const struct blob_place *place)
+{
+	const struct pack_search *search = arg;
+
+	if (blob_id_equal(&place->pack, search->pack) && (uint64_t)place->blob.offset + place->blob.length <= search->size)
+		array_add(search->blobs, place->blob);
+	return 0;
+}
+
+/* The pack does not say any more what is in it. What the old index said of it may still be there: each blob is verified when it is read. */
+static int keep_old_places(struct rebuild *rebuild, const struct blob_id *pack, const char *name, struct pack_blobs *blobs)
+{
+	struct objects *objects = rebuild->repository->objects;
+	struct pack_search search = {.pack = pack, .blobs = blobs};
+	int r = objects->place->size(objects, OBJECT_PACK, name, &search.size);
+
+	array_reset(blobs);
+	if (r == 0 && blob_index_has_pack(rebuild->old_index, pack))
+		r = blob_index_each(rebuild->old_index, take_old_place, &search);
+	rebuild->counts->problems++;
+	transfer_problem(&rebuild->transfer, "pack", name, -EBADMSG,
+	                 blobs->count > 0 ? "its header is damaged: what the old index says of it is kept"
+	                                  : "its header is damaged: no index names what is in it");
+	return r;
+}
+
 static int add_pack(struct rebuild *rebuild, const struct blob_id *pack, struct error *err)
 {
 	struct pack_blobs blobs = {0};
@@ -35,12 +68,11 @@ static int add_pack(struct rebuild *rebuild, const struct blob_id *pack, struct 
 	int r = repository_read_pack_header(rebuild->reader, pack, &blobs);
 
 	blob_id_text(pack, name);
-	if (r == -EBADMSG) {
-		rebuild->counts->problems++;
-		transfer_problem(&rebuild->transfer, "pack", name, r, "its header is damaged: no index names what is in it");
-	} else if (r < 0) {
+	if (r == -EBADMSG || r == -EIO)
+		r = keep_old_places(rebuild, pack, name, &blobs);
+	if (r < 0) {
 		(void)error_set(err, r, "pack %.8s cannot be read: %s", name, strerror(-r));
-	} else {
+	} else if (blobs.count > 0) {
 		rebuild->counts->packs++;
 		rebuild->counts->blobs += blobs.count;
 		index_writer_add(&rebuild->writer, pack, blobs.items, blobs.count);
@@ -48,7 +80,7 @@ static int add_pack(struct rebuild *rebuild, const struct blob_id *pack, struct 
 	array_clear(&blobs);
 	if (r == 0 && rebuild->writer.blobs >= INDEX_BLOBS)
 		return put_index(rebuild, err);
-	return r == -EBADMSG ? 0 : r;
+	return r;
 }
 
 static int remove_old(struct rebuild *rebuild, struct error *err)
@@ -75,6 +107,9 @@ static int run(struct rebuild *rebuild, struct error *err)
 	int r = repository_list(rebuild->repository, OBJECT_INDEX, &rebuild->old, err);
 
 	if (r == 0)
+		r = repository_load_index(rebuild->repository, true, err);
+	rebuild->old_index = rebuild->repository->index;
+	if (r == 0)
 		r = repository_list(rebuild->repository, OBJECT_PACK, &packs, err);
 	for (size_t i = 0; i < packs.count && r == 0; i++) {
 		r = add_pack(rebuild, &packs.items[i], err);
@@ -86,6 +121,8 @@ static int run(struct rebuild *rebuild, struct error *err)
 	array_clear(&packs);
 	if (r == 0)
 		r = put_index(rebuild, err);
+	if (r == 0)
+		r = repository_lock_check(rebuild->lock, err);
 	return r < 0 ? r : remove_old(rebuild, err);
 }
 

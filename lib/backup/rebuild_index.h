@@ -1,4 +1,5 @@
-/* The index of a repository, made anew of what the packs themselves say. For one whose index files are lost or damaged. */
+/* The index of a repository, made anew of what the packs themselves say, and of a pack that cannot say it what the old index said. For one whose index
+ * files are lost or damaged. */
 #ifndef CORPUSFS_BACKUP_REBUILD_INDEX_H
 #define CORPUSFS_BACKUP_REBUILD_INDEX_H
 
@@ -6,7 +7,7 @@
 #include "lib/transfer/transfer.h"
 
 struct rebuild_counts {
-	uint64_t packs, blobs, problems; /* problems: packs whose header is damaged, which no index names then; they stay */
+	uint64_t packs, blobs, problems; /* problems: packs whose header is damaged; they stay */
 };
 
 /* Under an exclusive lock. The new index is there before the old one goes. */

@@ -19,10 +19,11 @@ int restore_begin(struct restore *restore, struct error *err)
 	                                        .path = options->path, .keep_going = options->keep_going};
 	int r = repository_lock_take(options->repository, false, &restore->lock, err);
 
-	if (r == 0)
-		r = repository_load_index(options->repository, options->keep_going, err);
+	/* In this order, so that the index names all that the backup does. */
 	if (r == 0)
 		r = backup_find(options->repository, options->backup, &restore->snapshot, err);
+	if (r == 0)
+		r = repository_load_index(options->repository, options->keep_going, err);
 	if (r < 0)
 		return r;
 	memcpy(restore->result->backup, restore->snapshot.name, sizeof(restore->result->backup));

@@ -98,17 +98,21 @@ static struct open_dir *current(struct directory_restore *restore)
 	return array_last(&restore->dirs);
 }
 
-/* Leaves directories until the path lies in the last one. Returns its name there. */
+/* Leaves directories until the path lies in the last one. Returns its name there. NULL: its directory could not be made. */
 static const char *go_to(struct directory_restore *restore, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	const size_t len = slash ? (size_t)(slash - path) : 0;
+	size_t parent = restore->dirs.count;
 
-	while (restore->dirs.count > 1 &&
-	       (current(restore)->path_len != len || memcmp(restore->path.data, path, len) != 0)) {
+	/* The path of a directory on the way is the beginning of the last one's. */
+	while (parent > 0 && (restore->dirs.items[parent - 1].path_len != len || (len > 0 && memcmp(restore->path.data, path, len) != 0)))
+		parent--;
+	if (parent == 0)
+		return NULL;
+	while (restore->dirs.count > parent)
 		leave_dir(restore);
-		restore->path.len = current(restore)->path_len;
-	}
+	restore->path.len = current(restore)->path_len;
 	return slash ? slash + 1 : path;
 }
 
@@ -283,6 +287,10 @@ static void take_member(struct directory_restore *restore, const struct archive_
 		return;
 	}
 	name = go_to(restore, path);
+	if (!name) {
+		problem(restore, path, -ENOENT, "left out: its directory could not be made");
+		return;
+	}
 	if (!is_name(name)) {
 		problem(restore, path, -EINVAL, "this is no name of a file");
 		return;

@@ -355,6 +355,12 @@ static int give_top(struct restore_source *source, struct archive_found *found)
 	return give(source, top, found);
 }
 
+/* Who wrote the repository may not have meant well. */
+static bool is_name(const char *name)
+{
+	return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
 static int next(void *arg, struct archive_found *ret_found)
 {
 	struct restore_source *source = arg;
@@ -371,10 +377,10 @@ static int next(void *arg, struct archive_found *ret_found)
 	level = array_last(&source->levels);
 	node = &level->nodes.items[level->at++];
 	set_path(source, level->path_len, node->name);
-	if (!S_ISDIR(node->mode))
+	if (is_name(node->name) && !S_ISDIR(node->mode))
 		return give(source, node, ret_found);
 	/* The level may move, its nodes do not. */
-	r = node->has_subtree ? enter(source, &node->subtree) : 0;
+	r = !is_name(node->name) ? damaged(source, -EBADMSG, "a name in a directory") : node->has_subtree ? enter(source, &node->subtree) : 0;
 	if (r < 0 && !source->options.keep_going)
 		return r;
 	if (r < 0) {

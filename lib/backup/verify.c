@@ -44,20 +44,23 @@ static int count_tree(void *arg)
 	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
 }
 
-static int look_at_snapshots(struct verify *verify, struct error *err)
+static int look_at_snapshots(struct verify *verify, const struct object_names *names)
 {
 	struct repository *repository = verify->options->repository;
 	const struct used_walk walk = {.reader = verify->reader, .problem = tree_problem, .tree = count_tree, .arg = verify};
-	struct object_names names = {0};
-	int r = repository_list(repository, OBJECT_SNAPSHOT, &names, err);
+	int r = 0;
 
-	for (size_t i = 0; i < names.count && r == 0; i++) {
+	for (size_t i = 0; i < names->count && r == 0; i++) {
 		struct snapshot_file snapshot;
 		struct error why = {0};
 		char name[BLOB_ID_TEXT];
 
-		blob_id_text(&names.items[i], name);
+		blob_id_text(&names->items[i], name);
 		r = snapshot_file_read(repository, name, &snapshot, &why);
+		if (r == -ENOENT) { /* forgotten meanwhile */
+			r = 0;
+			continue;
+		}
 		if (r < 0) {
 			problem(verify, why.text, r, "snapshot file");
 			r = 0;
@@ -67,7 +70,6 @@ static int look_at_snapshots(struct verify *verify, struct error *err)
 		r = used_blobs_add(verify->used, &walk, repository->index, &snapshot);
 		snapshot_file_clear(&snapshot);
 	}
-	array_clear(&names);
 	return r;
 }
 
@@ -170,16 +172,22 @@ static int look_into_pack(void *arg, const struct blob_id *pack)
 static int run(struct verify *verify, struct error *err)
 {
 	struct repository *repository = verify->options->repository;
+	struct object_names names = {0};
 	struct error why = {0};
-	int r = repository_load_index(repository, false, &why);
+	/* A backup that ends after this is not looked at; the index that is read after it names all that the others do. */
+	int r = repository_list(repository, OBJECT_SNAPSHOT, &names, &why);
 
+	if (r == 0)
+		r = repository_load_index(repository, false, &why);
 	if (r == -EBADMSG) {
 		problem(verify, why.text, r, "index file");
 		r = repository_load_index(repository, true, &why);
 	}
 	if (r < 0)
-		return error_set(err, r, "%s", why.text);
-	r = look_at_snapshots(verify, err);
+		(void)error_set(err, r, "%s", why.text);
+	else
+		r = look_at_snapshots(verify, &names);
+	array_clear(&names);
 	if (r == 0)
 		r = blob_index_each(repository->index, look_at_place, verify);
 	if (r == 0)

@@ -17,8 +17,9 @@ static json_t *result_to_json(const struct backup_options *options, const struct
 {
 	return json_pack("{s:s, s:o, s:o, s:s, s:s*, s:s*, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "backup", result->name, "dataset",
 	                 json_from_bytes(options->dataset), "snapshot", json_from_bytes(options->snapshot), "type",
-	                 backup_type_text(options->type), "base", result->base[0] ? result->base : NULL, "identity", result->identity[0] ? result->identity : NULL, "compared",
-	                 result->compared, "files", (json_int_t)result->transfer.files, "directories", (json_int_t)result->transfer.directories,
+	                 backup_type_text(options->type), "base", result->base[0] ? result->base : NULL, "identity",
+	                 result->identity[0] ? result->identity : NULL, "compared", result->compared,
+	                 "files", (json_int_t)result->transfer.files, "directories", (json_int_t)result->transfer.directories,
 	                 "unchanged", (json_int_t)result->transfer.skipped, "bytes", (json_int_t)result->transfer.bytes, "added",
 	                 (json_int_t)result->counts.plain, "stored", (json_int_t)result->counts.stored, "problem_count",
 	                 (json_int_t)result->transfer.problems, "problems", problems);

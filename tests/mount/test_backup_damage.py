@@ -1,6 +1,7 @@
 """Repositories that are damaged, locked, or left by programs that were killed."""
 
 import glob
+import json
 import os
 import random
 import shutil
@@ -62,6 +63,18 @@ def test_keep_going_leaves_out_what_is_damaged_and_names_it(repository, source, 
     assert all(row.get("content") == left[name].get("content") for name, row in right.items())
 
 
+def test_what_stands_in_a_directory_s_place_is_named_and_so_is_what_was_in_it(repository, area):
+    repository.backup("d")
+    os.mkdir(area + "/out")
+    files.put(area + "/out/a", b"in its place")
+    done = repository.json("restore", repository.path, area + "/out", code=program.FAILED)
+    paths = {row["path"] for row in done["problems"]}
+    assert {"a", "a/1", "a/b", "a/b/c"} <= paths
+    assert "1" not in os.listdir(area + "/out") and "c" not in os.listdir(area + "/out")
+    assert open(area + "/out/a", "rb").read() == b"in its place"
+    assert os.path.exists(area + "/out/holes")
+
+
 def test_drill_fails_where_a_backup_does_not_come_back(repository, area):
     repository.backup("d")
     big = max(repository.packs(), key=os.path.getsize)
@@ -119,6 +132,61 @@ def test_lost_index_is_made_anew(repository, source, area):
     restic_check(repository)
     repository.restore(area + "/out")
     tree.assert_same(source, area + "/out")
+
+
+def test_pack_whose_header_is_damaged_is_still_named_by_the_new_index(repository, source, area):
+    repository.backup("d")
+    big = max(repository.packs(), key=os.path.getsize)
+    os.chmod(big, 0o600)
+    with open(big, "r+b") as handle:
+        handle.seek(-20, os.SEEK_END)
+        handle.write(b"damage")
+    assert repository.json("backup", "rebuild-index", repository.path, code=program.FAILED)["problem_count"] == 1
+    repository.restore(area + "/out")
+    tree.assert_same(source, area + "/out")
+
+
+@pytest.mark.parametrize("hurt", ["removed", "cut"])
+def test_prune_believes_in_no_copy_that_is_not_there(repository, source, area, hurt):
+    """Both copies of a blob belong to backups that are forgotten: prune keeps one, and it must be the one that is there."""
+    rows = [repository.backup("d"), repository.backup("d")]
+    whole = repository.packs()
+    repository.backup("d", kind="incremental")
+    for row in rows:
+        repository.run("backup", "forget", repository.path, row["backup"])
+    shutil.copytree(repository.path, area + "/good")
+    index = [subprocess.run(["restic", "-r", repository.path, "cat", "index", os.path.basename(name)], env={**os.environ, **SECRETS}, capture_output=True,
+                            check=True) for name in glob.glob(repository.path + "/index/*")]
+    groups = [{pack["id"] for pack in json.loads(done.stdout)["packs"]} for done in index]
+    for group in groups:
+        victims = [path for path in whole if os.path.basename(path) in group]
+        if not victims:
+            continue
+        for path in victims:
+            os.chmod(path, 0o600)
+            if hurt == "removed":
+                os.remove(path)
+            else:
+                os.truncate(path, 30)
+        repository.run("backup", "prune", repository.path)
+        assert repository.verify()["problem_count"] == 0
+        repository.restore(area + "/out")
+        tree.assert_same(source, area + "/out")
+        shutil.rmtree(area + "/out")
+        shutil.rmtree(repository.path)
+        shutil.copytree(area + "/good", repository.path)
+    assert len(groups) >= 2
+
+
+def test_prune_removes_nothing_when_blobs_of_a_backup_are_in_no_pack(repository):
+    repository.backup("d")
+    repository.backup("d", kind="full", options=["--share"])
+    repository.run("backup", "forget", repository.path, repository.backups()[0]["backup"])
+    big = max(repository.packs(), key=os.path.getsize)
+    os.remove(big)
+    before = repository.packs()
+    refused = repository.run("backup", "prune", repository.path, code=program.DAMAGED)
+    assert "nothing is removed" in refused.err and repository.packs() == before
 
 
 def test_prune_removes_nothing_while_a_backup_is_damaged(repository):

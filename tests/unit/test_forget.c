@@ -83,6 +83,40 @@ static void test_datasets_are_looked_at_by_themselves(void **state)
 	snapshot_files_clear(&files);
 }
 
+static void tag(struct snapshot_file *file, const char *text)
+{
+	array_add(&file->tags, xstrdup(text));
+}
+
+static void test_dataset_that_was_made_anew_is_another_one(void **state)
+{
+	struct snapshot_files files = history(4, HOUR);
+	bool keeps[4];
+
+	for (size_t i = 0; i < 4; i++)
+		tag(&files.items[i], i < 2 ? "dataset-id=s/1" : "dataset-id=s/2");
+	assert_int_equal(kept(&(struct keep_rules){.last = 1}, &files, keeps), 2);
+	assert_true(keeps[1] && keeps[3]);
+	snapshot_files_clear(&files);
+}
+
+static void test_incomplete_backup_takes_no_place(void **state)
+{
+	struct snapshot_files files = history(96, HOUR);
+	bool keeps[96];
+
+	tag(&files.items[95], "incomplete");
+	tag(&files.items[94], "incomplete");
+	assert_int_equal(kept(&(struct keep_rules){.last = 2}, &files, keeps), 4);
+	assert_true(keeps[95] && keeps[94] && keeps[93] && keeps[92]);
+	assert_int_equal(kept(&(struct keep_rules){.daily = 2}, &files, keeps), 4);
+	assert_true(keeps[95] && keeps[94] && keeps[93] && keeps[71]);
+	/* An older one of a period that has a complete one goes. */
+	tag(&files.items[90], "incomplete");
+	assert_int_equal(kept(&(struct keep_rules){.daily = 2}, &files, keeps), 4);
+	snapshot_files_clear(&files);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -90,6 +124,8 @@ int main(void)
 		cmocka_unit_test(test_of_each_day_the_newest_stays),
 		cmocka_unit_test(test_rules_add_up),
 		cmocka_unit_test(test_datasets_are_looked_at_by_themselves),
+		cmocka_unit_test(test_dataset_that_was_made_anew_is_another_one),
+		cmocka_unit_test(test_incomplete_backup_takes_no_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
