@@ -110,3 +110,23 @@ def test_who_wants_only_names_gets_only_names(listed):
     before = requests()
     look_at_files(directories[-1])
     assert requests() - before >= FILES
+
+
+def test_ls_does_not_ask_about_each_file_whether_it_has_a_label(listed):
+    directories, requests = listed
+    subprocess.run(["ls", "-l", directories[0]], stdout=subprocess.DEVNULL, check=True)
+    before = requests()
+    subprocess.run(["ls", "-l", directories[0]], stdout=subprocess.DEVNULL, check=True)
+    assert requests() - before < FILES / 5
+
+
+def test_a_label_that_came_from_elsewhere_is_kept(fs):
+    for name in ("with", "without"):
+        os.close(os.open(f"{fs}/{name}", os.O_CREAT | os.O_WRONLY))
+    try:
+        os.setxattr(fs + "/with", "security.selinux", b"system_u:object_r:etc_t:s0")
+    except OSError:
+        pytest.skip("the kernel keeps labels of its own")
+    assert os.getxattr(fs + "/with", "security.selinux") == b"system_u:object_r:etc_t:s0"
+    assert os.listxattr(fs + "/with") == ["security.selinux"]
+    assert os.listxattr(fs + "/without") == []

@@ -9,6 +9,7 @@
 #include "lib/tree/files/acl.h"
 
 #define CAPABILITY "security.capability"
+#define SELINUX_LABEL "security.selinux"
 
 static bool is_acl(const char *name)
 {
@@ -81,6 +82,12 @@ void op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t size)
 		result = check_name(&target, name);
 	if (!result)
 		result = target.node.kind == NODE_FILE ? view_xattr_get(target.view, target.node.ino, name, &value) : -ENODATA;
+	/*
+	 * Where SELinux is active, the kernel answers this itself. Elsewhere `ls -l` asks it of each file, a request each, until it hears that
+	 * there are no labels here.
+	 */
+	if (result == -ENODATA && !strcmp(name, SELINUX_LABEL))
+		result = -EOPNOTSUPP;
 	reply_bytes(req, result, &value, size);
 }
 
