@@ -104,7 +104,6 @@ struct backend_put {
 	struct kv *kv;
 	struct kv_sst *sst;     /* of a bulk group */
 	struct kv_batch *batch; /* of a small one */
-	struct buf record;
 };
 
 bool backend_takes_bulk(struct backend *backend)
@@ -141,10 +140,7 @@ int backend_put(struct backend_put *put, uint64_t id, const uint8_t header[CHUNK
 		kv_batch_put2(put->batch, KV_SMALL, key.bytes, key.len, header, CHUNK_HEADER_LEN, stored, len);
 		return 0;
 	}
-	buf_reset(&put->record);
-	buf_add(&put->record, header, CHUNK_HEADER_LEN);
-	buf_add(&put->record, stored, len);
-	return kv_sst_put(put->sst, key.bytes, key.len, put->record.data, put->record.len);
+	return kv_sst_put(put->sst, key.bytes, key.len, header, CHUNK_HEADER_LEN, stored, len);
 }
 
 int backend_put_end(struct backend_put *put)
@@ -164,7 +160,6 @@ void backend_put_free(struct backend_put *put)
 	if (!put)
 		return;
 	kv_sst_free(put->sst);
-	buf_clear(&put->record);
 	free(put);
 }
 

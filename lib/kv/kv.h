@@ -119,9 +119,13 @@ const uint8_t *kv_iter_key(const struct kv_iter *iter, size_t *ret_len);
 const uint8_t *kv_iter_value(const struct kv_iter *iter, size_t *ret_len);
 WARN_UNUSED int kv_iter_status(const struct kv_iter *iter); /* after the loop: 0, or why it ended early */
 
-/* A sorted file built outside the database; keys in ascending order. Finish makes it durable; ingest moves it in. */
+/*
+ * A sorted file built outside the database, without compression: for large values. Keys in ascending order; a value is the head and what
+ * follows it. Finish makes it durable; ingest moves it in.
+ */
 WARN_UNUSED int kv_sst_new(struct kv *kv, enum kv_family family, const char *path, struct kv_sst **ret_sst);
-WARN_UNUSED int kv_sst_put(struct kv_sst *sst, const void *key, size_t key_len, const void *value, size_t value_len);
+WARN_UNUSED int kv_sst_put(struct kv_sst *sst, const void *key, size_t key_len, const void *head, size_t head_len, const void *tail,
+			   size_t tail_len);
 WARN_UNUSED int kv_sst_finish(struct kv_sst *sst);
 void kv_sst_free(struct kv_sst *sst); /* also removes an unfinished or not ingested file */
 WARN_UNUSED int kv_ingest(struct kv *kv, struct kv_sst *sst); /* the file is the database's afterwards; -EIO where it takes none */

@@ -2,16 +2,21 @@
 
 #include "lib/base/fault.h"
 #include "lib/kv/internal.h"
+#include "lib/kv/table_writer.h"
 
 struct kv_sst {
 	struct kv *kv;
 	enum kv_family family;
 	char *path;
-	rocksdb_envoptions_t *env;
-	rocksdb_sstfilewriter_t *writer;
-	size_t count;
+	struct table_writer *writer;
 	enum { SST_WRITING, SST_FINISHED, SST_INGESTED } state;
 };
+
+/* In RocksDB's words, as kv_last_error() gives them. */
+static int tell(const struct kv_sst *sst, int result)
+{
+	return result < 0 ? kv_result(sst->kv, xasprintf("IO error: %s: %s", sst->path, strerror(-result))) : 0;
+}
 
 int kv_sst_new(struct kv *kv, enum kv_family family, const char *path, struct kv_sst **ret_sst)
 {
@@ -20,15 +25,11 @@ int kv_sst_new(struct kv *kv, enum kv_family family, const char *path, struct kv
 	if (result < 0)
 		return result;
 	struct kv_sst *sst = xcalloc(1, sizeof(*sst));
-	char *message = NULL;
 
 	sst->kv = kv;
 	sst->family = family;
 	sst->path = xstrdup(path);
-	sst->env = rocksdb_envoptions_create();
-	sst->writer = rocksdb_sstfilewriter_create(sst->env, kv->setup.families[family]);
-	rocksdb_sstfilewriter_open(sst->writer, path, &message);
-	result = kv_result(kv, message);
+	result = tell(sst, table_writer_new(path, &sst->writer));
 	if (result < 0) {
 		kv_sst_free(sst);
 		return result;
@@ -37,40 +38,33 @@ int kv_sst_new(struct kv *kv, enum kv_family family, const char *path, struct kv
 	return 0;
 }
 
-int kv_sst_put(struct kv_sst *sst, const void *key, size_t key_len, const void *value, size_t value_len)
+int kv_sst_put(struct kv_sst *sst, const void *key, size_t key_len, const void *head, size_t head_len, const void *tail, size_t tail_len)
 {
-	char *message = NULL;
-
 	if (sst->state != SST_WRITING)
 		return -EINVAL;
-	rocksdb_sstfilewriter_put(sst->writer, key, key_len, value, value_len, &message);
-	if (!message)
-		sst->count++;
-	return kv_result(sst->kv, message);
+	return tell(sst, table_writer_put(sst->writer, key, key_len, head, head_len, tail, tail_len));
 }
 
 int kv_sst_finish(struct kv_sst *sst)
 {
-	char *message = NULL;
 	int result = fault_point("kv.sst.finish");
 
 	if (result < 0)
 		return result;
 	/* RocksDB refuses a file without keys. */
-	if (sst->state != SST_WRITING || sst->count == 0)
+	if (sst->state != SST_WRITING || table_writer_count(sst->writer) == 0)
 		return -EINVAL;
-	rocksdb_sstfilewriter_finish(sst->writer, &message);
-	if (!message)
+	result = tell(sst, table_writer_finish(sst->writer));
+	if (result == 0)
 		sst->state = SST_FINISHED;
-	return kv_result(sst->kv, message);
+	return result;
 }
 
 void kv_sst_free(struct kv_sst *sst)
 {
 	if (!sst)
 		return;
-	rocksdb_sstfilewriter_destroy(sst->writer);
-	rocksdb_envoptions_destroy(sst->env);
+	table_writer_free(sst->writer);
 	if (sst->state != SST_INGESTED)
 		unlink(sst->path);
 	free(sst->path);

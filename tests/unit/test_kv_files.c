@@ -32,7 +32,7 @@ static int ingest(struct kv *kv, const char *dir, uint64_t first, uint64_t count
 	for (uint64_t id = first; result == 0 && id < first + count; id++) {
 		struct small_key key = chunk_key(CHUNK_BULK | id);
 		fill_chunk(id, value);
-		result = kv_sst_put(sst, key.bytes, key.len, value, CHUNK_LEN);
+		result = kv_sst_put(sst, key.bytes, key.len, value, 50, value + 50, CHUNK_LEN - 50);
 	}
 	if (result == 0)
 		result = kv_sst_finish(sst);
@@ -76,8 +76,8 @@ static void test_sst_files_are_moved_in(void **state)
 
 	assert_int_equal(kv_sst_new(kv, KV_BULK, file, &sst), 0);
 	assert_int_equal(kv_sst_finish(sst), -EINVAL);
-	assert_int_equal(kv_sst_put(sst, "b", 1, "x", 1), 0);
-	assert_int_equal(kv_sst_put(sst, "a", 1, "x", 1), -EINVAL);
+	assert_int_equal(kv_sst_put(sst, "b", 1, "x", 1, NULL, 0), 0);
+	assert_int_equal(kv_sst_put(sst, "a", 1, "x", 1, NULL, 0), -EINVAL);
 	assert_int_equal(kv_ingest(kv, sst), -EINVAL);
 	kv_sst_free(sst);
 	assert_int_equal(access(file, F_OK), -1);
@@ -85,6 +85,106 @@ static void test_sst_files_are_moved_in(void **state)
 	assert_true(kv_sst_new(kv, KV_BULK, "/nonexistent/dir/x.sst", &sst) < 0);
 	kv_last_error(kv, message);
 	assert_true(strlen(message) > 0);
+	kv_close(kv);
+}
+
+/* Some in one block each, some longer than what is written at once, many of them; keys that share their beginnings, and do not. */
+static size_t value_len(uint32_t i)
+{
+	static const size_t lens[] = {0, 1, 100, 1023, 1024, 1025, 16384, 65536, 3 << 20};
+
+	return i < 1000 ? 10 + i % 7 : lens[i % ARRAY_SIZE(lens)];
+}
+
+static size_t make_key(uint32_t i, uint8_t key[64])
+{
+	memset(key, (int)(i >> 8), 64);
+	key[3] = (uint8_t)i;
+	return 4 + i % 50;
+}
+
+static int go_on(void *arg, uint64_t bytes)
+{
+	(void)arg;
+	(void)bytes;
+	return 0;
+}
+
+static void test_values_of_all_lengths_come_back(void **state)
+{
+	AUTO_FREE char *path = db_path(state);
+	AUTO_FREE char *file = xasprintf("%s/x.sst", (char *)*state);
+	AUTO_FREE uint8_t *bytes = xmalloc(4 << 20);
+	struct kv *kv = open_kv(path, true);
+	AUTO_BUF value = BUF_INIT;
+	uint64_t damaged = 1;
+	uint8_t key[64];
+	struct kv_sst *sst;
+
+	for (size_t i = 0; i < 4 << 20; i++)
+		bytes[i] = (uint8_t)(i * 7 + (i >> 9));
+	assert_int_equal(kv_sst_new(kv, KV_BULK, file, &sst), 0);
+	for (uint32_t i = 0; i < 1040; i++) {
+		const size_t len = value_len(i), head = MIN(len, i % 60);
+
+		assert_int_equal(kv_sst_put(sst, key, make_key(i, key), bytes + i, head, bytes + i + head, len - head), 0);
+	}
+	assert_int_equal(kv_sst_finish(sst), 0);
+	assert_int_equal(kv_ingest(kv, sst), 0);
+	kv_sst_free(sst);
+	for (int round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < 1040; i++) {
+			assert_int_equal(kv_get(kv, KV_BULK, key, make_key(i, key), &value), 0);
+			assert_int_equal(value.len, value_len(i));
+			assert_memory_equal(value.data, bytes + i, value.len);
+		}
+		assert_int_equal(kv_read_tables(kv, true, go_on, NULL, &damaged), 0);
+		assert_int_equal(damaged, 0);
+		kv_close(kv);
+		kv = open_kv(path, false);
+	}
+	/* RocksDB's own merging takes it apart and together, too. */
+	assert_int_equal(kv_compact_range(kv, KV_BULK, NULL, 0, NULL, 0, 0), 0);
+	assert_int_equal(kv_get(kv, KV_BULK, key, make_key(1039, key), &value), 0);
+	assert_int_equal(value.len, value_len(1039));
+	kv_close(kv);
+}
+
+/* RocksDB verifies the checksum of each block: of lengths, key, value, end and the checksum itself. */
+static void test_a_change_anywhere_in_a_block_is_seen(void **state)
+{
+	AUTO_FREE char *path = db_path(state);
+	AUTO_FREE char *file = xasprintf("%s/x.sst", (char *)*state);
+	struct kv *kv = open_kv(path, true);
+	AUTO_BUF value = BUF_INIT;
+	struct kv_sst *sst;
+	uint8_t byte;
+
+	assert_int_equal(kv_sst_new(kv, KV_BULK, file, &sst), 0);
+	assert_int_equal(kv_sst_put(sst, "abc", 3, "head", 4, "and tail", 8), 0);
+	assert_int_equal(kv_sst_finish(sst), 0);
+	assert_int_equal(kv_ingest(kv, sst), 0);
+	kv_sst_free(sst);
+	kv_close(kv);
+	AUTO_FREE char *table = find_sst(path);
+	const int fd = open(table, O_RDWR);
+	assert_true(fd >= 0);
+	for (off_t at = 0; at < 3 + 11 + 12 + 8 + 1 + 4; at += 4) {
+		assert_int_equal(pread(fd, &byte, 1, at), 1);
+		byte ^= 0x10;
+		assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+		kv = open_kv(path, false);
+		if (kv_get(kv, KV_BULK, "abc", 3, &value) != -EBADMSG)
+			fail_msg("a change of byte %d is not seen", (int)at);
+		kv_close(kv);
+		byte ^= 0x10;
+		assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	}
+	close(fd);
+	kv = open_kv(path, false);
+	assert_int_equal(kv_get(kv, KV_BULK, "abc", 3, &value), 0);
+	assert_int_equal(value.len, 12);
+	assert_memory_equal(value.data, "headand tail", 12);
 	kv_close(kv);
 }
 
@@ -209,6 +309,8 @@ int main(int argc, char **argv)
 
 	const struct CMUnitTest tests[] = {
 		KV_TEST(test_sst_files_are_moved_in),
+		KV_TEST(test_values_of_all_lengths_come_back),
+		KV_TEST(test_a_change_anywhere_in_a_block_is_seen),
 		KV_TEST(test_what_was_synced_or_ingested_survives_death),
 		KV_TEST(test_dropping_ranges_stops_at_their_ends),
 		KV_TEST(test_rotten_chunk_is_reported),

@@ -1,0 +1,128 @@
+#include "lib/base/direct_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/pages.h"
+
+/* One write: large enough for a disk to be busy with, and one huge page. */
+#define BUFFER_LEN PAGES_HUGE
+/* Memory, length and place of what goes past the page cache are multiples of this. */
+#define ALIGNMENT ((size_t)4096)
+
+struct direct_file {
+	int fd;
+	bool is_direct;
+	int error;        /* the first one */
+	uint8_t *buffer;
+	size_t used;      /* of the buffer */
+	uint64_t written; /* before the buffer */
+};
+
+int direct_file_new(const char *path, struct direct_file **ret_file)
+{
+	const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC;
+	struct direct_file *file = xcalloc(1, sizeof(*file));
+	int ret = 0;
+
+	file->is_direct = true;
+	file->buffer = pages_alloc(BUFFER_LEN);
+	file->fd = file->buffer ? open(path, flags | O_DIRECT, 0644) : -1;
+	if (!file->buffer) {
+		ret = -ENOMEM;
+	} else if (file->fd < 0 && errno == EINVAL) {
+		file->is_direct = false;
+		file->fd = open(path, flags, 0644);
+	}
+	if (!ret && file->fd < 0)
+		ret = -errno;
+	if (ret) {
+		direct_file_free(file);
+		return ret;
+	}
+	*ret_file = file;
+	return 0;
+}
+
+void direct_file_free(struct direct_file *file)
+{
+	if (!file)
+		return;
+	if (file->fd >= 0)
+		close(file->fd);
+	free(file->buffer);
+	free(file);
+}
+
+/* From here on through the page cache: the disk wants larger multiples, or has written a part of one. */
+static int give_up_direct(struct direct_file *file)
+{
+	const int flags = fcntl(file->fd, F_GETFL);
+
+	file->is_direct = false;
+	return flags < 0 || fcntl(file->fd, F_SETFL, flags & ~O_DIRECT) < 0 ? -errno : 0;
+}
+
+static int write_buffer(struct direct_file *file, size_t len)
+{
+	int ret = 0;
+
+	for (size_t done = 0; done < len && !ret;) {
+		const ssize_t got = pwrite(file->fd, file->buffer + done, len - done, (off_t)(file->written + done));
+
+		if (got > 0)
+			done += (size_t)got;
+		if (file->is_direct && ((got < 0 && errno == EINVAL) || (got > 0 && got % (ssize_t)ALIGNMENT)))
+			ret = give_up_direct(file);
+		else if (got <= 0 && !(got < 0 && errno == EINTR))
+			ret = got < 0 ? -errno : -EIO;
+	}
+	return ret;
+}
+
+static int flush(struct direct_file *file)
+{
+	file->error = write_buffer(file, file->used);
+	file->written += file->used;
+	file->used = 0;
+	return file->error;
+}
+
+int direct_file_add(struct direct_file *file, const void *data, size_t len)
+{
+	const uint8_t *from = data;
+
+	while (len > 0 && !file->error) {
+		const size_t part = MIN(len, BUFFER_LEN - file->used);
+
+		memcpy(file->buffer + file->used, from, part);
+		file->used += part;
+		from += part;
+		len -= part;
+		if (file->used == BUFFER_LEN)
+			(void)flush(file);
+	}
+	return file->error;
+}
+
+int direct_file_end(struct direct_file *file)
+{
+	const uint64_t size = file->written + file->used;
+	const size_t padding = file->is_direct ? -file->used & (ALIGNMENT - 1) : 0;
+
+	if (file->error)
+		return file->error;
+	if (padding)
+		memset(file->buffer + file->used, 0, padding);
+	file->used += padding;
+	if (!flush(file) && padding && ftruncate(file->fd, (off_t)size) < 0)
+		file->error = -errno;
+	if (!file->error && fsync(file->fd) < 0)
+		file->error = -errno;
+	return file->error;
+}

@@ -1,0 +1,115 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/direct_file.h"
+#include "lib/base/file.h"
+
+#define MIB ((size_t)1 << 20)
+
+static int remove_file(void **state)
+{
+	(void)!unlink(*state);
+	free(*state);
+	return 0;
+}
+
+static int name_file(void **state)
+{
+	char path[] = "/var/tmp/corpusfs-direct.XXXXXX";
+	const int fd = mkstemp(path);
+
+	*state = xstrdup(path);
+	return fd < 0 ? -1 : close(fd);
+}
+
+static uint8_t byte_at(size_t i)
+{
+	return (uint8_t)(i * 131 + (i >> 8) + (i >> 17));
+}
+
+/* Writes `len` bytes, `step` at a time. */
+static void write_file(const char *path, size_t len, size_t step)
+{
+	AUTO_FREE uint8_t *data = xmalloc(len);
+	struct direct_file *file;
+
+	for (size_t i = 0; i < len; i++)
+		data[i] = byte_at(i);
+	assert_int_equal(direct_file_new(path, &file), 0);
+	for (size_t at = 0; at < len; at += step)
+		assert_int_equal(direct_file_add(file, data + at, MIN(step, len - at)), 0);
+	assert_int_equal(direct_file_end(file), 0);
+	direct_file_free(file);
+}
+
+static void expect_file(const char *path, size_t len)
+{
+	AUTO_BUF content = BUF_INIT;
+
+	assert_int_equal(file_read(path, 64 * MIB, &content), 0);
+	assert_int_equal(content.len, len);
+	for (size_t i = 0; i < len; i++)
+		if (content.data[i] != byte_at(i))
+			fail_msg("byte %zu of %zu is wrong", i, len);
+}
+
+static void test_files_of_all_lengths_hold_what_was_added(void **state)
+{
+	static const size_t lens[] = {0, 1, 4095, 4096, 4097, 2 * MIB - 1, 2 * MIB, 2 * MIB + 1, 5 * MIB + 12345};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lens); i++) {
+		write_file(*state, lens[i], 77777);
+		expect_file(*state, lens[i]);
+		write_file(*state, lens[i], 3 * MIB);
+		expect_file(*state, lens[i]);
+	}
+}
+
+static void test_a_longer_file_is_overwritten(void **state)
+{
+	write_file(*state, 3 * MIB, MIB);
+	write_file(*state, 100, 100);
+	expect_file(*state, 100);
+}
+
+/* /dev/full takes nothing past the page cache, and has no room. */
+static void test_a_full_disk_is_told_and_told_again(void **state)
+{
+	AUTO_FREE uint8_t *data = xcalloc(1, 3 * MIB);
+	struct direct_file *file;
+
+	(void)state;
+	assert_int_equal(direct_file_new("/dev/full", &file), 0);
+	assert_int_equal(direct_file_add(file, data, 10), 0);
+	assert_int_equal(direct_file_add(file, data, 3 * MIB), -ENOSPC);
+	assert_int_equal(direct_file_add(file, data, 10), -ENOSPC);
+	assert_int_equal(direct_file_end(file), -ENOSPC);
+	direct_file_free(file);
+	direct_file_free(NULL);
+}
+
+static void test_a_file_in_no_directory_is_not_made(void **state)
+{
+	struct direct_file *file;
+
+	(void)state;
+	assert_int_equal(direct_file_new("/nonexistent/x", &file), -ENOENT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_files_of_all_lengths_hold_what_was_added, name_file, remove_file),
+		cmocka_unit_test_setup_teardown(test_a_longer_file_is_overwritten, name_file, remove_file),
+		cmocka_unit_test(test_a_full_disk_is_told_and_told_again),
+		cmocka_unit_test(test_a_file_in_no_directory_is_not_made),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
