@@ -8,6 +8,8 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "lib/base/pages.h"
+
 struct source_key {
 	uint64_t dev, ino;
 };
@@ -164,7 +166,9 @@ static void copy_big(struct copy *copy, struct member *member, int fd, bool has_
 	if (stream_begin(import, member, &inode) < 0)
 		return;
 	if (!copy->piece)
-		copy->piece = xmalloc(IMPORT_PIECE);
+		copy->piece = pages_alloc(IMPORT_PIECE);
+	if (!copy->piece)
+		abort();
 	r = copy_content(copy, inode, fd, member->size, has_holes);
 	if (r == 0 && is_changed(fd, member))
 		r = -EAGAIN;

@@ -5,6 +5,7 @@
 #include <uthash.h>
 
 #include "lib/base/fault.h"
+#include "lib/base/pages.h"
 #include "lib/transfer/import_parts.h"
 
 #define BATCH_MEMBERS 4096
@@ -265,7 +266,11 @@ void batch_flush(struct batch *batch)
 
 void room_init(struct room *room, struct import *import)
 {
-	*room = (struct room){.import = import, .size = import->batch_bytes, .data = xmalloc(import->batch_bytes)};
+	const size_t size = (source_room(import->batch_bytes) + PAGES_HUGE - 1) & ~(PAGES_HUGE - 1);
+
+	*room = (struct room){.import = import, .size = source_room(import->batch_bytes), .data = pages_alloc(size)};
+	if (!room->data)
+		abort();
 }
 
 void room_clear(struct room *room)
@@ -276,7 +281,7 @@ void room_clear(struct room *room)
 
 bool room_has(const struct room *room, size_t len)
 {
-	return len <= room->size - room->used;
+	return source_room(len) <= room->size - room->used;
 }
 
 uint8_t *room_take(struct room *room, size_t len)
@@ -291,7 +296,7 @@ uint8_t *room_take(struct room *room, size_t len)
 			return NULL;
 		room->reserved = true;
 	}
-	room->used += len;
+	room->used += source_room(len);
 	return taken;
 }
 

@@ -156,7 +156,15 @@ void stream_end(struct import *import, const struct member *member, struct inode
 /* --- outside of the store (import_source.c) --- */
 /* Of an open file, or by path when fd is negative. What may not be listed or read is not ours to take over. */
 void source_xattrs(struct import *import, struct member *member, const char *path, int fd);
-/* Up to len bytes; less at the end of the file; -errno. */
+/*
+ * Up to len bytes; less at the end of the file; -errno. `out` has room for source_room(len). Where it and the offset are multiples of
+ * SOURCE_ALIGNMENT, content that is not in memory does not go through the page cache.
+ */
+#define SOURCE_ALIGNMENT ((size_t)4096)
+static inline size_t source_room(size_t len)
+{
+	return (len + SOURCE_ALIGNMENT - 1) & ~(SOURCE_ALIGNMENT - 1);
+}
 WARN_UNUSED ssize_t source_read(int fd, uint8_t *out, size_t len, off_t offset);
 
 /* --- the two sources --- */

@@ -1,7 +1,9 @@
 /* Reading what is outside of the store. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 
 #include "lib/transfer/import_parts.h"
@@ -32,10 +34,60 @@ void source_xattrs(struct import *import, struct member *member, const char *pat
 		load_xattr(import, member, path, fd, names + at);
 }
 
+/* --- content --- */
+
+/*
+ * Content that is not in memory is read past the page cache, into memory of the reader's: nobody is known to want its pages, others would
+ * have to give way to them, and fresh pages are expensive (1 GiB that was not in memory: 0.1 instead of 0.8 s of a processor).
+ */
+#define DIRECT_MIN (16U << 10)
+
+/* cachestat(2), since Linux 6.5; the headers may be older. */
+#define CACHESTAT 451
+struct cache_range {
+	uint64_t offset, len;
+};
+struct cache_state {
+	uint64_t cached, dirty, in_writeback, evicted, recently_evicted;
+};
+
+/* Nothing of it is in memory; false where the kernel cannot tell. */
+static bool is_cold(int fd, off_t offset, size_t len)
+{
+	struct cache_range range = {(uint64_t)offset, len};
+	struct cache_state state = {0};
+
+	return syscall(CACHESTAT, fd, &range, &state, 0) == 0 && state.cached == 0;
+}
+
+/* Reads what can be read so, and leaves the rest, and every problem, to the usual way. */
+static size_t read_direct(int fd, uint8_t *out, size_t len, off_t offset)
+{
+	const int flags = fcntl(fd, F_GETFL);
+	size_t done = 0;
+	ssize_t got = 1;
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_DIRECT) < 0)
+		return 0;
+	while (done < len && done % SOURCE_ALIGNMENT == 0 && got > 0) {
+		got = pread(fd, out + done, source_room(len - done), offset + (off_t)done);
+		done += got > 0 ? (size_t)got : 0;
+	}
+	(void)fcntl(fd, F_SETFL, flags);
+	return MIN(done, len);
+}
+
+static bool is_aligned(const uint8_t *out, off_t offset)
+{
+	return (uintptr_t)out % SOURCE_ALIGNMENT == 0 && offset % (off_t)SOURCE_ALIGNMENT == 0;
+}
+
 ssize_t source_read(int fd, uint8_t *out, size_t len, off_t offset)
 {
 	size_t done = 0;
 
+	if (len >= DIRECT_MIN && is_aligned(out, offset) && is_cold(fd, offset, len))
+		done = read_direct(fd, out, len, offset);
 	while (done < len) {
 		ssize_t got = pread(fd, out + done, len - done, offset + (off_t)done);
 

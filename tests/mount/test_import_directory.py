@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 
 import pytest
@@ -80,3 +81,51 @@ def test_a_source_may_be_as_deep_as_a_disk_allows(store, area):
         assert (done["directories"], done["files"]) == (60000, 60)
     finally:
         subprocess.run(["rm", "-rf", area + "/deep"], check=True, timeout=100)
+
+
+MIB = 1 << 20
+LENGTHS = (1, 16383, 16384, 16385, 100_001, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1, 8 * MIB, 13 * MIB + 7, 24 * MIB)
+
+
+def make_cold(path):
+    """Files of all kinds of lengths, of which nothing is in memory; one has a hole."""
+    os.mkdir(path)
+    for length in LENGTHS:
+        with open(f"{path}/{length}", "wb") as handle:
+            handle.write(random.Random(length).randbytes(length))
+    with open(path + "/hole", "wb") as handle:
+        handle.write(b"x" * 100_000)
+        handle.seek(5 * MIB)
+        handle.write(b"y" * 9 * MIB)
+    for name in os.listdir(path):
+        with open(f"{path}/{name}", "rb") as handle:
+            os.fsync(handle.fileno())
+            os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def cached(path):
+    out = subprocess.run(["fincore", "-bno", "RES", path], check=True, timeout=60, capture_output=True, text=True).stdout
+    return int(out.split()[0]) if out.split() else 0
+
+
+@pytest.mark.sanitize
+def test_what_is_in_memory_in_part_or_not_at_all_comes_in_whole(store, area):
+    make_cold(area + "/in")
+    for name in os.listdir(area + "/in")[::2]:
+        with open(f"{area}/in/{name}", "rb") as handle:
+            os.pread(handle.fileno(), 1, os.stat(f"{area}/in/{name}").st_size // 2)
+    imported(store, area + "/in", "d")
+    tree.assert_same(area + "/in", exported(store, "d", area))
+
+
+def test_import_does_not_fill_the_memory_with_what_it_reads(store, area):
+    if tuple(map(int, os.uname().release.split(".")[:2])) < (6, 5):
+        pytest.skip("this kernel cannot tell what is in memory (cachestat, since 6.5)")
+    make_cold(area + "/in")
+    try:
+        os.close(os.open(area + "/in/1", os.O_RDONLY | os.O_DIRECT))
+    except OSError:
+        pytest.skip("this filesystem does not read past the page cache")
+    cold = [name for name in sorted(os.listdir(area + "/in")) if cached(f"{area}/in/{name}") == 0]
+    imported(store, area + "/in", "d")
+    assert cold and [name for name in cold if name not in ("1", "16383", "hole") and cached(f"{area}/in/{name}")] == []
