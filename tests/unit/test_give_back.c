@@ -25,11 +25,11 @@
 
 static void what_lies_idle_between_the_living_is_given_back(void **state)
 {
+	if (!IS_MALLOC_S_OWN)
+		skip();
 	AUTO_FREE char **blocks = xcalloc(BLOCKS, sizeof(*blocks));
 	struct memory memory = {0};
 
-	if (!IS_MALLOC_S_OWN)
-		skip();
 	memset(blocks, 1, BLOCKS * sizeof(*blocks)); /* in memory from the beginning */
 	const uint64_t before = memory_anonymous();
 	for (size_t i = 0; i < BLOCKS; i++) {

@@ -248,9 +248,14 @@ static int take_in_a_child(struct place *place, const char *fault)
 static int take_as_a_child(const char *path)
 {
 	struct store_dir dir;
-	struct lock *lock;
+	struct lock *lock = NULL;
 
-	return store_dir_open(path, &dir, NULL) < 0 ? 0 : -lock_take(&dir, &quick, &lock, NULL);
+	if (store_dir_open(path, &dir, NULL) < 0)
+		return 0;
+	const int result = lock_take(&dir, &quick, &lock, NULL);
+	lock_release(lock);
+	store_dir_close(&dir);
+	return -result;
 }
 
 static void who_dies_while_taking_from_the_silent_leaves_none_of_their_files_where_they_were(void **state)
