@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "fs/cli/command.h"
+#include "fs/cli/differences.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/password.h"
@@ -110,6 +111,34 @@ static int run_backup(struct cli *cli)
 	return r < 0 ? exit_with(&err) : print_backups(cli, result);
 }
 
+/* --- diff --- */
+
+static int run_diff(struct cli *cli)
+{
+	struct differences differences = differences_begin(cli);
+	const char *path = cli_option(cli, "path");
+	json_t *args = json_pack("{s:o, s:o, s:o, s:b}", "a", json_from_bytes(cli->argv[1]), "b", json_from_bytes(cli->argv[2]), "path",
+	                         json_from_bytes(path ? path : ""), "stat", cli_option(cli, "stat") != NULL),
+	       *result = NULL;
+	AUTO_CLOSE int fd = -1;
+	struct error err = {0};
+	int r = repository_open_place(cli->argv[0], false, &fd, &err), code;
+
+	if (r == 0)
+		r = password_set(cli, args, false, &err);
+	interrupt_watch();
+	if (r == 0)
+		r = run_op_alone_rows("backup.diff", args, fd, differences_row, &differences, &result, &err);
+	else
+		json_decref(args);
+	if (r < 0)
+		return exit_with(&err);
+	differences_end(&differences, result);
+	code = cli_option(cli, "exit-code") && differences_any(result) ? EXIT_DIFFERENT : EXIT_OK;
+	json_decref(result);
+	return code;
+}
+
 /* --- restore --- */
 
 static void print_restored(const json_t *result, const char *target)
@@ -203,6 +232,14 @@ static const struct option run_options[] = {
 	OPTION_JSON,
 	OPTIONS_END,
 };
+static const struct option diff_options[] = {
+	{0, "path", "PATH", "only this file or directory, relative to what was backed up"},
+	{0, "stat", NULL, "sums only"},
+	{0, "exit-code", NULL, "exit with 1 when there are differences"},
+	OPTIONS_PASSWORD,
+	OPTION_JSON,
+	OPTIONS_END,
+};
 static const struct option restore_options[] = {
 	{0, "path", "PATH", "only this of the backup"},
 	{0, "over", NULL, "over a dataset that is there; a guard snapshot is taken first"},
@@ -224,6 +261,16 @@ const struct command backup_commands[] = {
          .max = -1,
          .options = run_options,
          .run = run_backup},
+	{.name = "backup diff",
+         .operands = "REPO BACKUP BACKUP",
+         .summary = "what differs between two backups",
+         .details = "BACKUP as for restore. Reads the directories that differ only. A file is compared\n"
+                    "by its blobs, and by its bytes where another program cut it elsewhere. A renamed\n"
+                    "file is removed and added.\n",
+         .min = 3,
+         .max = 3,
+         .options = diff_options,
+         .run = run_diff},
 	{.name = "restore",
          .operands = "REPO[@BACKUP] TARGET",
          .summary = "bring a backup back",

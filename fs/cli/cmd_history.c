@@ -13,8 +13,6 @@
 #include "lib/base/buf.h"
 #include "lib/ops/json.h"
 
-#define EXIT_DIFFERENT 1 /* diff --exit-code */
-
 /* --- diff --- */
 
 /* The places to compare, with one path for both. */

@@ -7,6 +7,7 @@
 enum exit_code {
 	EXIT_OK = 0,
 	EXIT_FAILED = 1,
+	EXIT_DIFFERENT = 1, /* with --exit-code */
 	EXIT_USAGE = 2, /* unknown command or option, a name that cannot be one */
 	EXIT_NOT_FOUND = 3,
 	EXIT_BUSY = 4, /* busy, locked, held, not empty */

@@ -260,22 +260,38 @@ int run_op_with(const char *store, const char *op, json_t *args, int fd, const c
 	return run_asked(store, &asked, ret_result, err);
 }
 
-int run_op_alone(const char *name, json_t *args, int fd, int target_fd, const char *title, json_t **ret_result, struct error *err)
+static int run_alone(struct asked *asked, int target_fd, json_t **ret_result, struct error *err)
 {
-	struct progress progress = progress_start(title);
-	struct asked asked = {.op = name, .title = title, .args = args, .fd = fd, .progress = title ? &progress : NULL, .gathered = json_array()};
-	struct op_context context = own_context(&asked);
-	const struct op *op = op_find(name);
+	struct progress progress = progress_start(asked->title);
+	struct op_context context;
+	const struct op *op = op_find(asked->op);
 	int result;
 
+	asked->progress = asked->title ? &progress : NULL;
+	asked->gathered = asked->row ? NULL : json_array();
+	context = own_context(asked);
 	context.target_fd = target_fd >= 0 ? &target_fd : NULL;
-	result = op_run(&context, name, args, ret_result, err);
+	result = op_run(&context, asked->op, asked->args, ret_result, err);
 	progress_end(&progress);
-	if (result == 0 && op && op->rows)
-		json_object_set(*ret_result, op->rows, asked.gathered);
-	json_decref(asked.gathered);
-	json_decref(args);
+	if (result == 0 && asked->gathered && op && op->rows)
+		json_object_set(*ret_result, op->rows, asked->gathered);
+	json_decref(asked->gathered);
+	json_decref(asked->args);
 	return result;
+}
+
+int run_op_alone(const char *op, json_t *args, int fd, int target_fd, const char *title, json_t **ret_result, struct error *err)
+{
+	struct asked asked = {.op = op, .title = title, .args = args, .fd = fd};
+
+	return run_alone(&asked, target_fd, ret_result, err);
+}
+
+int run_op_alone_rows(const char *op, json_t *args, int fd, run_row_fn row, void *row_arg, json_t **ret_result, struct error *err)
+{
+	struct asked asked = {.op = op, .args = args, .fd = fd, .row = row, .row_arg = row_arg};
+
+	return run_alone(&asked, -1, ret_result, err);
 }
 
 static int run_and_tell(const struct cli *cli, struct asked *asked, json_t **ret_result)

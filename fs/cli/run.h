@@ -27,15 +27,18 @@ WARN_UNUSED int run_op_with(const char *store, const char *op, json_t *args, int
 /* An operation that needs no store: it runs in this process. Descriptors that it does not need are -1. */
 WARN_UNUSED int run_op_alone(const char *op, json_t *args, int fd, int target_fd, const char *title, json_t **ret_result, struct error *err);
 
+/* Where rows go: a borrowed object each; a negative errno ends the operation. */
+typedef int (*run_row_fn)(void *arg, json_t *row);
+
+/* The same with rows passed on. What was passed on before a failure is an answer that is not complete. */
+WARN_UNUSED int run_op_alone_rows(const char *op, json_t *args, int fd, run_row_fn row, void *row_arg, json_t **ret_result, struct error *err);
+
 /*
  * For commands: finds the store, runs, prints an error if there is one, returns the exit code. ret_result may be NULL.
  */
 WARN_UNUSED int run_op(const struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result);
 
-/* Where rows go: a borrowed object each; a negative errno ends the operation. */
-typedef int (*run_row_fn)(void *arg, json_t *row);
-
-/* The same with rows passed on. What was passed on before a failure is an answer that is not complete. */
+/* The same with rows passed on. */
 WARN_UNUSED int run_op_rows(const struct cli *cli, const char *op, json_t *args, run_row_fn row, void *row_arg, json_t **ret_result);
 
 /*

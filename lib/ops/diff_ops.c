@@ -2,10 +2,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/backup/backup_diff.h"
+#include "lib/backup/backup_find.h"
 #include "lib/base/path.h"
 #include "lib/history/diff.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
+#include "lib/ops/op_repository.h"
 #include "lib/ops/op_tables.h"
 #include "lib/ops/op_views.h"
 #include "lib/store/snapshots.h"
@@ -175,6 +178,16 @@ static int compare(struct op_context *context, const char *name_a, const char *n
 	return result < 0 ? error_default(err, result, "%s and %s could not be compared", name_a, name_b) : 0;
 }
 
+static json_t *sums(const struct telling *telling, const char *a, const char *b)
+{
+	json_t *counts = json_object();
+
+	for (size_t i = 0; i < ARRAY_SIZE(kind_names); i++)
+		json_object_set_new(counts, kind_names[i], json_integer((json_int_t)telling->counts[i]));
+	return json_pack("{s:o, s:o, s:o, s:I, s:I}", "a", json_from_bytes(a), "b", json_from_bytes(b), "counts", counts, "bytes_added",
+	                 (json_int_t)telling->bytes_added, "bytes_removed", (json_int_t)telling->bytes_removed);
+}
+
 /*
  * diff: {a: "DATASET[@NAME]", b?, path?, content?, stat?} -> {a, b, counts: {kind: n}, bytes_added, bytes_removed}; rows {kind:
  * added|removed|modified|renamed|metadata, path, old_path?, old_below?: old_path is only a directory above, content_changed, a?: {size,
@@ -201,17 +214,79 @@ static int diff_op(struct op_context *context, const json_t *args, json_t **ret_
 	if (result < 0)
 		return result;
 	result = compare(context, a, b, &telling, err);
-	if (result < 0)
-		return result;
-	json_t *counts = json_object();
-	for (size_t i = 0; i < ARRAY_SIZE(kind_names); i++)
-		json_object_set_new(counts, kind_names[i], json_integer((json_int_t)telling.counts[i]));
-	*ret_result = json_pack("{s:o, s:o, s:o, s:I, s:I}", "a", json_from_bytes(a), "b", json_from_bytes(b), "counts", counts,
-				"bytes_added", (json_int_t)telling.bytes_added, "bytes_removed", (json_int_t)telling.bytes_removed);
-	return 0;
+	if (result == 0)
+		*ret_result = sums(&telling, a, b);
+	return result;
+}
+
+/* --- backups --- */
+
+static struct attr attr_of(const struct node *node)
+{
+	return (struct attr){.size = node->size, .mode = node->mode, .uid = node->uid, .gid = node->gid, .mtime = node->mtime};
+}
+
+static int tell_change(void *arg, const struct backup_change *change)
+{
+	static const enum diff_kind kinds[] = {
+		[BACKUP_ADDED] = DIFF_ADDED, [BACKUP_REMOVED] = DIFF_REMOVED, [BACKUP_MODIFIED] = DIFF_MODIFIED, [BACKUP_METADATA] = DIFF_METADATA};
+	const struct attr a = change->a ? attr_of(change->a) : (struct attr){0}, b = change->b ? attr_of(change->b) : (struct attr){0};
+	const struct diff_entry entry = {.kind = kinds[change->kind], .path = change->path, .a = change->a ? &a : NULL, .b = change->b ? &b : NULL,
+	                                 .content_changed = change->content_changed};
+
+	return tell_entry(arg, &entry);
+}
+
+static bool telling_cancelled(void *arg)
+{
+	return op_cancelled(((struct telling *)arg)->context);
+}
+
+static int compare_backups(struct telling *telling, struct backup_diff_options *options, const char *name_a, const char *name_b, struct error *err)
+{
+	struct snapshot_file a = {0}, b = {0};
+	int r = backup_find(options->repository, name_a, &a, err);
+
+	if (r == 0)
+		r = backup_find(options->repository, name_b, &b, err);
+	if (r == 0)
+		r = repository_load_index(options->repository, false, err);
+	if (r == 0) {
+		options->a = &a;
+		options->b = &b;
+		options->cancelled = telling_cancelled;
+		options->each = tell_change;
+		options->arg = telling;
+		r = backup_diff(options, err);
+	}
+	snapshot_file_clear(&b);
+	snapshot_file_clear(&a);
+	return r;
+}
+
+/* backup.diff: {password, a: "BACKUP", b, path?, stat?} and a descriptor -> as diff; nothing is renamed, and there are no ranges */
+static int backup_diff_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	AUTO_FREE char *under = path_clean(op_arg_string_or(args, "path", ""));
+	struct telling telling = {.context = context, .under = "", .counts_only = op_arg_bool(args, "stat")};
+	struct backup_diff_options options = {.path = under};
+	const char *a, *b;
+	int r = op_arg_string(args, "a", &a, err);
+
+	if (r == 0)
+		r = op_arg_string(args, "b", &b, err);
+	if (r == 0)
+		r = op_repository_open(context, args, &options.repository, err);
+	if (r == 0)
+		r = compare_backups(&telling, &options, a, b, err);
+	repository_close(options.repository);
+	if (r == 0)
+		*ret_result = sums(&telling, a, b);
+	return r;
 }
 
 const struct op diff_ops[] = {
 	{"diff", "what differs between two datasets or snapshots", OP_READER, "entries", diff_op},
+	{"backup.diff", "what differs between two backups", OP_READER, "entries", backup_diff_op},
 	{NULL},
 };
