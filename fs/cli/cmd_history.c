@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fs/cli/cmd_backup_schedule.h"
 #include "fs/cli/command.h"
 #include "fs/cli/differences.h"
 #include "fs/cli/exit.h"
@@ -236,7 +237,9 @@ static int print_ticked(void *arg, json_t *row)
 
 static int run_tick(struct cli *cli)
 {
-	return run_op_rows(cli, "snapshot.tick", json_object(), print_ticked, NULL, NULL);
+	const int code = run_op_rows(cli, "snapshot.tick", json_object(), print_ticked, NULL, NULL);
+
+	return code != EXIT_OK ? code : backup_tick(cli);
 }
 
 static const struct option diff_options[] = {
@@ -300,6 +303,6 @@ const struct command history_commands[] = {
 	 .max = 1,
 	 .options = schedule_options,
 	 .run = run_schedule},
-	{.name = "tick", .operands = "", .summary = "take the scheduled snapshots that are due", .run = run_tick},
+	{.name = "tick", .operands = "", .summary = "take the scheduled snapshots and make the backups that are due", .run = run_tick},
 	{.name = NULL},
 };

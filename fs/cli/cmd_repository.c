@@ -6,6 +6,7 @@
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/interrupt.h"
+#include "fs/cli/keep.h"
 #include "fs/cli/password.h"
 #include "fs/cli/repository.h"
 #include "fs/cli/run.h"
@@ -218,28 +219,6 @@ static int run_rebuild(struct cli *cli)
 
 /* --- letting go --- */
 
-static const char *const keep_names[] = {"last", "hourly", "daily", "weekly", "monthly", "yearly"};
-
-static int set_keep(struct cli *cli, json_t *args, struct error *err)
-{
-	json_t *keep = json_object();
-
-	json_object_set_new(args, "keep", keep);
-	for (size_t i = 0; i < ARRAY_SIZE(keep_names); i++) {
-		AUTO_FREE char *option = xasprintf("keep-%s", keep_names[i]);
-		const char *value = cli_option(cli, option);
-		char *end;
-		unsigned long count = value ? strtoul(value, &end, 10) : 0;
-
-		if (!value)
-			continue;
-		if (end == value || *end || count == 0 || count > 1000000)
-			return error_set(err, -EINVAL, "--%s is a number, 1 or more", option);
-		json_object_set_new(keep, keep_names[i], json_integer((json_int_t)count));
-	}
-	return 0;
-}
-
 static int run_forget(struct cli *cli)
 {
 	json_t *names = json_array(), *args = json_pack("{s:o, s:b}", "backups", names, "dry_run", cli_option(cli, "dry-run") != NULL), *result;
@@ -248,7 +227,7 @@ static int run_forget(struct cli *cli)
 
 	for (int i = 1; i < cli->argc; i++)
 		json_array_append_new(names, json_from_bytes(cli->argv[i]));
-	if (set_keep(cli, args, &err) < 0) {
+	if (keep_set(cli, args, &err) < 0) {
 		json_decref(args);
 		return exit_with(&err);
 	}
@@ -366,12 +345,7 @@ static const struct option drill_options[] = {
 	OPTIONS_END,
 };
 static const struct option forget_options[] = {
-	{0, "keep-last", "N", "the newest N stay, of each dataset"},
-	{0, "keep-hourly", "N", "the newest of each of the last N hours that have one"},
-	{0, "keep-daily", "N", "of each day"},
-	{0, "keep-weekly", "N", "of each week"},
-	{0, "keep-monthly", "N", "of each month"},
-	{0, "keep-yearly", "N", "of each year"},
+	OPTIONS_KEEP,
 	{'n', "dry-run", NULL, "only show what would go"},
 	OPTIONS_PASSWORD,
 	OPTION_JSON,

@@ -161,6 +161,31 @@ static void print_scrub(const json_t *status)
 		printf("scrub          %s, %lld chunks so far\n", phase, (long long)json_integer_value(json_object_get(scrub, "chunks")));
 }
 
+/* One line for each kind of backup that is planned. */
+static void print_backups(const json_t *status)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "backups"), i, row) {
+		const json_int_t last = json_integer_value(json_object_get(row, "time"));
+		const char *failure = json_string_value(json_object_get(row, "failure")), *kind = json_string_value(json_object_get(row, "kind"));
+		char when[32] = "never";
+
+		if (last > 0)
+			clock_format(last, when);
+		if (!kind) {
+			printf("backups        %s\n", failure);
+			continue;
+		}
+		printf("backup         %s, %s: %s %s to %s", json_string_value(json_object_get(row, "dataset")),
+		       json_string_value(json_object_get(row, "every")), kind, when, json_string_value(json_object_get(row, "repository")));
+		if (last > 0 && strcmp(kind, "drill") == 0)
+			printf(", came back in %.1f s", json_real_value(json_object_get(row, "seconds")));
+		printf("%s%s%s\n", json_is_true(json_object_get(row, "late")) ? ", LATE" : "", failure ? ": " : "", failure ? failure : "");
+	}
+}
+
 /* What the table shows beside what the daemon says. */
 static void complete_row(json_t *row)
 {
@@ -195,6 +220,7 @@ static int run_status(struct cli *cli)
 		print_gc(status);
 		print_damage(status);
 		print_scrub(status);
+		print_backups(status);
 		if (json_array_size(mounts) > 0)
 			printf("\n");
 		json_array_foreach (mounts, i, row)

@@ -9,6 +9,7 @@ const struct command_group command_groups[] = {
 	{"", history_commands},
 	{"Getting data in and out", transfer_commands},
 	{"Backups", backup_commands},
+	{"", backup_schedule_commands},
 	{"", repository_commands},
 	{"Space", gc_commands},
 	{"Damage", verify_commands},

@@ -9,6 +9,7 @@
 
 #include "fs/cli/doctor.h"
 #include "fs/cli/units.h"
+#include "lib/base/buf.h"
 #include "lib/base/clock.h"
 
 #define READ_AHEAD_WANTED_KB 1024
@@ -84,6 +85,22 @@ static void check_damage(json_t *findings, const json_t *status)
 	doctor_note(findings, "store", "last scrub", old ? DOCTOR_SLOW : DOCTOR_OK, when, "corpusfs scrub, or corpusfs scrub schedule monthly");
 }
 
+static void check_backups(json_t *findings, const json_t *status)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "backups"), i, row) {
+		const bool late = json_is_true(json_object_get(row, "late"));
+		const char *failure = json_string_value(json_object_get(row, "failure"));
+		AUTO_FREE char *what = json_object_get(row, "kind") ? xasprintf("%s of %s", json_string_value(json_object_get(row, "kind")),
+		                                                              json_string_value(json_object_get(row, "dataset"))) : xstrdup("backups");
+
+		doctor_note(findings, "backups", what, late ? DOCTOR_BAD : DOCTOR_OK, failure ? failure : late ? "late" : "in time",
+		            "corpusfs tick makes what is due and says what hinders it");
+	}
+}
+
 static void check_read_ahead(json_t *findings, const char *area, const json_t *mount)
 {
 	json_int_t kb = number(mount, "read_ahead_kb");
@@ -131,6 +148,7 @@ void doctor_store(json_t *findings, const char *store, const json_t *status, con
 	check_filesystem(findings, store);
 	check_space(findings, store, status);
 	check_damage(findings, status);
+	check_backups(findings, status);
 	json_array_foreach (mounts, i, mount) {
 		const char *point = json_string_value(json_object_get(mount, "mountpoint"));
 		if (!mountpoint || strcmp(point, mountpoint) == 0)

@@ -24,7 +24,7 @@ static char *first_line(const char *text)
 	return xasprintf("%.*s", (int)strcspn(text, "\r\n"), text);
 }
 
-static int from_file(const char *path, char **ret_password, struct error *err)
+int password_read_file(const char *path, char **ret_password, struct error *err)
 {
 	AUTO_BUF content = BUF_INIT;
 	int r = file_read(path, PASSWORD_MAX, &content);
@@ -137,7 +137,7 @@ static int find(struct cli *cli, bool is_new, char **ret_password, struct error 
 	static const char *const prefixes[] = {"CORPUSFS", "RESTIC"};
 
 	if (cli_option(cli, "password-file"))
-		return from_file(cli_option(cli, "password-file"), ret_password, err);
+		return password_read_file(cli_option(cli, "password-file"), ret_password, err);
 	if (cli_option(cli, "password-command"))
 		return from_command(cli_option(cli, "password-command"), ret_password, err);
 	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
@@ -151,7 +151,7 @@ static int find(struct cli *cli, bool is_new, char **ret_password, struct error 
 		}
 		(void)snprintf(name, sizeof(name), "%s_PASSWORD_FILE", prefixes[i]);
 		if ((value = getenv(name)) && *value)
-			return from_file(value, ret_password, err);
+			return password_read_file(value, ret_password, err);
 		(void)snprintf(name, sizeof(name), "%s_PASSWORD_COMMAND", prefixes[i]);
 		if ((value = getenv(name)) && *value)
 			return from_command(value, ret_password, err);
@@ -178,7 +178,7 @@ int password_get_new(struct cli *cli, char **ret_password, struct error *err)
 	int r = 0;
 
 	if (cli_option(cli, "new-password-file"))
-		r = from_file(cli_option(cli, "new-password-file"), ret_password, err);
+		r = password_read_file(cli_option(cli, "new-password-file"), ret_password, err);
 	else if (value && *value)
 		*ret_password = xstrdup(value);
 	else

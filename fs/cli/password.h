@@ -20,6 +20,8 @@
 WARN_UNUSED int password_set(struct cli *cli, json_t *args, bool is_new, struct error *err);
 /* One more password: from --new-password-file, $CORPUSFS_NEW_PASSWORD or the terminal. Ends with password_free. */
 WARN_UNUSED int password_get_new(struct cli *cli, char **ret_password, struct error *err);
+/* The first line of a file. Ends with password_free. */
+WARN_UNUSED int password_read_file(const char *path, char **ret_password, struct error *err);
 void password_free(char *password); /* wipes it; NULL is fine */
 
 #endif

@@ -239,18 +239,26 @@ static int forget_named(struct op_context *context, struct repository *repositor
 	return r;
 }
 
-static int forget_by_rules(struct op_context *context, struct repository *repository, const struct keep_rules *rules, bool dry_run, struct error *err)
+struct forgetting {
+	struct keep_rules rules;
+	const char *dataset_id; /* only backups with this tag; NULL: all */
+	bool dry_run;
+};
+
+static int forget_by_rules(struct op_context *context, struct repository *repository, const struct forgetting *forgetting, struct error *err)
 {
 	struct snapshot_files snapshots = {0};
 	AUTO_FREE bool *keeps = NULL;
 	int r = snapshot_files_read(repository, false, &snapshots, err);
 
 	keeps = xcalloc(snapshots.count + 1, sizeof(*keeps));
-	forget_apply(rules, &snapshots, keeps);
+	forget_apply(&forgetting->rules, &snapshots, keeps);
 	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
-		if (keeps[i])
+		const char *of = snapshot_file_tag_value(&snapshots.items[i], "dataset-id");
+
+		if (keeps[i] || (forgetting->dataset_id && (!of || strcmp(of, forgetting->dataset_id) != 0)))
 			continue;
-		r = dry_run ? 0 : forget_file(repository, snapshots.items[i].name, err);
+		r = forgetting->dry_run ? 0 : forget_file(repository, snapshots.items[i].name, err);
 		if (r == 0)
 			r = op_row(context, snapshot_to_json(&snapshots.items[i]));
 	}
@@ -258,18 +266,26 @@ static int forget_by_rules(struct op_context *context, struct repository *reposi
 	return r;
 }
 
-/* backup.forget: {password, backups: [name, ...] or keep: {last, hourly, daily, weekly, monthly, yearly}, dry_run?} -> rows as backup.list: what goes */
+/*
+ * backup.forget: {password, backups: [name, ...] or keep: {last, hourly, daily, weekly, monthly, yearly}, dataset_id?: only backups that have it,
+ * dry_run?} -> rows as backup.list: what goes
+ */
 static int forget_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	const json_t *names = json_object_get(args, "backups"), *keep = json_object_get(args, "keep");
-	const struct keep_rules rules = {.last = (unsigned)op_arg_int(keep, "last", 0),       .hourly = (unsigned)op_arg_int(keep, "hourly", 0),
-	                                 .daily = (unsigned)op_arg_int(keep, "daily", 0),     .weekly = (unsigned)op_arg_int(keep, "weekly", 0),
-	                                 .monthly = (unsigned)op_arg_int(keep, "monthly", 0), .yearly = (unsigned)op_arg_int(keep, "yearly", 0)};
+	const struct forgetting forgetting = {.rules = {.last = (unsigned)op_arg_int(keep, "last", 0),
+	                                                .hourly = (unsigned)op_arg_int(keep, "hourly", 0),
+	                                                .daily = (unsigned)op_arg_int(keep, "daily", 0),
+	                                                .weekly = (unsigned)op_arg_int(keep, "weekly", 0),
+	                                                .monthly = (unsigned)op_arg_int(keep, "monthly", 0),
+	                                                .yearly = (unsigned)op_arg_int(keep, "yearly", 0)},
+	                                      .dataset_id = op_arg_string_or(args, "dataset_id", NULL),
+	                                      .dry_run = op_arg_bool(args, "dry_run")};
 	struct repository_lock *lock = NULL;
 	struct repository *repository = NULL;
 	int r = 0;
 
-	if ((json_array_size(names) > 0) == keep_rules_any(&rules)) {
+	if ((json_array_size(names) > 0) == keep_rules_any(&forgetting.rules)) {
 		r = error_set(err, -EINVAL, "name the backups that are to go, or say what is to stay");
 		error_hint(err, "corpusfs backup forget REPOSITORY BACKUP..., or with --keep-last 3, --keep-daily 7 and the like");
 	}
@@ -278,8 +294,8 @@ static int forget_op(struct op_context *context, const json_t *args, json_t **re
 	if (r == 0)
 		r = repository_lock_take(repository, true, &lock, err);
 	if (r == 0)
-		r = json_array_size(names) > 0 ? forget_named(context, repository, names, op_arg_bool(args, "dry_run"), err)
-		                               : forget_by_rules(context, repository, &rules, op_arg_bool(args, "dry_run"), err);
+		r = json_array_size(names) > 0 ? forget_named(context, repository, names, forgetting.dry_run, err)
+		                               : forget_by_rules(context, repository, &forgetting, err);
 	repository_lock_release(lock);
 	repository_close(repository);
 	return r;

@@ -6,6 +6,7 @@
 #include "lib/verify/scrub_state.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
+#include "lib/ops/op_backups.h"
 #include "lib/ops/op_tables.h"
 
 /* store.sync: {} -> {}. Everything accepted so far is on disk when it returns. */
@@ -61,7 +62,7 @@ static json_t *scrub_status(struct store *store)
  * store.status: {} -> {path, uuid, format, created, chunk_min, chunk_average, chunk_max, datasets, snapshots,
  * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted, dropped_bytes}, read_only (why) when it is, and write_error
  * when the database has stopped writing; damage {chunks, healed, tables: some are damaged}; scrub {phase of one that has not ended, begun,
- * chunks, last_end, last_chunks, last_bytes, last_damaged, every: seconds}. The daemon adds pid, mounts and gc.
+ * chunks, last_end, last_chunks, last_bytes, last_damaged, every: seconds}; backups (op_backups.h). The daemon adds pid, mounts and gc.
  */
 static int store_status(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -85,6 +86,7 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 			  "dropped_bytes", (json_int_t)gc_dropped_bytes(context->store));
 	json_object_set_new(*ret_result, "damage", damage_status(context->store));
 	json_object_set_new(*ret_result, "scrub", scrub_status(context->store));
+	json_object_set_new(*ret_result, "backups", op_backup_status(context->store));
 	struct error why = {0};
 	if (store_check_writable(context->store, &why) < 0)
 		json_object_set_new(*ret_result, "read_only", json_from_bytes(why.text));

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fs/daemon/background/backups.h"
 #include "fs/daemon/background/identify.h"
 #include "fs/daemon/background/memory.h"
 #include "fs/daemon/background/pacer.h"
@@ -34,6 +35,7 @@ struct jobs {
 	uint64_t gc_after_ms;
 	uint64_t due_ms[ARRAY_SIZE(periodic)];
 	struct memory memory;
+	struct backups backups;
 	bool stopped;
 
 	pthread_mutex_t lock; /* guards all below */
@@ -154,8 +156,10 @@ static void *jobs_main(void *arg)
 	while (begin_round(jobs)) {
 		watch_database(jobs);
 		watch_damage(jobs);
-		if (!store_read_only(jobs->store))
+		if (!store_read_only(jobs->store)) {
 			run_periodic(jobs);
+			backups_look(&jobs->backups, jobs->store, jobs->log);
+		}
 		if (!store_read_only(jobs->store) && clock_ms() >= jobs->gc_after_ms && gc_wanted(jobs->store))
 			collect(jobs);
 		memory_give_back(&jobs->memory);
@@ -173,6 +177,7 @@ static uint64_t answered(void *arg)
 static void jobs_free(struct jobs *jobs)
 {
 	pacer_stop(jobs->pacer);
+	backups_stop(&jobs->backups);
 	identify_free(jobs->identify);
 	scrubber_free(jobs->scrubber);
 	pacer_leave(&jobs->loop);

@@ -1,5 +1,5 @@
 /*
- * What the daemon does by itself: on one thread the collector when it has work, and the schedule of snapshots; on a second one the
+ * What the daemon does by itself: on one thread the collector when it has work, and the schedules of snapshots and backups; on a second one the
  * identities of snapshots; on a third one scrubs by the schedule. All work at the pace of one pacer.
  *
  * An operation that wants to collect by itself pauses the first thread. Threads: any.

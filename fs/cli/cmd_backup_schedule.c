@@ -1,0 +1,282 @@
+/* Backups by the clock: planning them, and making those that are due. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/cli/cmd_backup_schedule.h"
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/interrupt.h"
+#include "fs/cli/keep.h"
+#include "fs/cli/password.h"
+#include "fs/cli/place.h"
+#include "fs/cli/repository.h"
+#include "fs/cli/run.h"
+#include "fs/cli/table.h"
+#include "lib/base/buf.h"
+#include "lib/base/clock.h"
+#include "lib/ops/json.h"
+
+static const char *const kinds[] = {"full", "differential", "incremental", "drill"};
+
+/* --- planning --- */
+
+static void print_schedule(const json_t *entry)
+{
+	const json_t *every = json_object_get(entry, "every"), *keep = json_object_get(entry, "keep"), *number;
+	const char *name;
+
+	if (!json_object_get(entry, "repository")) {
+		printf("no backups are made by the clock\n");
+		return;
+	}
+	printf("repository     %s\npassword file  %s\n", json_string_value(json_object_get(entry, "repository")),
+	       json_string_value(json_object_get(entry, "password_file")));
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (json_object_get(every, kinds[i]))
+			printf("%-14s %s\n", kinds[i], json_string_value(json_object_get(every, kinds[i])));
+	json_object_foreach((json_t *)keep, name, number)
+		printf("keep %-9s %lld\n", name, (long long)json_integer_value(number));
+}
+
+static int show(struct cli *cli, const char *dataset)
+{
+	json_t *entry;
+	int code = run_op(cli, "backup.schedule.get", json_pack("{s:o}", "dataset", json_from_bytes(dataset)), NULL, &entry);
+
+	if (code != EXIT_OK)
+		return code;
+	if (cli_option(cli, "json"))
+		json_dumpf(entry, stdout, JSON_INDENT(2)), printf("\n");
+	else
+		print_schedule(entry);
+	json_decref(entry);
+	return EXIT_OK;
+}
+
+static int absolute(json_t *args, const char *key, const char *path, struct error *err)
+{
+	char *found = realpath(path, NULL);
+
+	if (!found)
+		return error_set(err, -errno, "%s: %s", path, strerror(errno));
+	json_object_set_new(args, key, json_from_bytes(found));
+	free(found);
+	return 0;
+}
+
+/* What cannot be opened now would be found in the night. */
+static int try_repository(struct cli *cli, const char *path, struct error *err)
+{
+	json_t *args = json_object(), *result = NULL;
+	AUTO_CLOSE int fd = -1;
+	int r = repository_open_place(path, false, &fd, err);
+
+	if (r == 0)
+		r = password_set(cli, args, false, err);
+	if (r == 0)
+		r = run_op_alone("backup.list", args, fd, -1, NULL, &result, err);
+	else
+		json_decref(args);
+	json_decref(result);
+	return r;
+}
+
+static int plan(struct cli *cli, json_t *args, struct error *err)
+{
+	json_t *every = json_object();
+	const char *file = cli_option(cli, "password-file");
+	int r;
+
+	json_object_set_new(args, "every", every);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (cli_option(cli, kinds[i]))
+			json_object_set_new(every, kinds[i], json_from_bytes(cli_option(cli, kinds[i])));
+	r = keep_set(cli, args, err);
+	if (r == 0 && !file) {
+		r = error_set(err, -EINVAL, "no password file is named, and nobody is there to ask when a backup is due");
+		error_hint(err, "--password-file FILE, which only you can read");
+	}
+	if (r == 0)
+		r = absolute(args, "password_file", file, err);
+	if (r == 0)
+		r = absolute(args, "repository", cli->argv[1], err);
+	return r == 0 ? try_repository(cli, cli->argv[1], err) : r;
+}
+
+static int run_schedule(struct cli *cli)
+{
+	AUTO_PLACE place = {0};
+	struct error err = {0};
+	json_t *args;
+	int r = place_find(cli, cli->argv[0], 0, &place, &err);
+
+	if (r == 0 && cli->argc == 1 && !cli_option(cli, "off"))
+		return show(cli, place.dataset);
+	args = json_pack("{s:o*}", "dataset", json_from_bytes(place.dataset));
+	if (r == 0 && cli_option(cli, "off") && cli->argc > 1)
+		r = error_set(&err, -EINVAL, "--off makes no backups, so it goes without a repository");
+	if (r == 0 && !cli_option(cli, "off"))
+		r = plan(cli, args, &err);
+	if (r < 0) {
+		json_decref(args);
+		return exit_with(&err);
+	}
+	return run_op(cli, "backup.schedule.set", args, NULL, NULL);
+}
+
+/* --- making those that are due --- */
+
+struct due {
+	const char *store;
+	json_t *row;
+	const char *dataset, *kind, *repository;
+	int fd;
+	char *password;
+};
+
+static int run_backup(const struct due *due, struct error *err)
+{
+	json_t *args = json_pack("{s:[O], s:O, s:s, s:b, s:s}", "sources", json_object_get(due->row, "dataset"), "place",
+	                         json_object_get(due->row, "repository"), "type", due->kind, "share", 0, "password", due->password),
+	       *result = NULL;
+	const json_t *rows;
+	int r = run_op_with(due->store, "backup.run", args, due->fd, NULL, &result, err);
+
+	rows = json_object_get(result, "backups");
+	if (r == 0 && json_integer_value(json_object_get(json_array_get(rows, 0), "problem_count")) > 0)
+		r = error_set(err, -EIO, "files could not be read: corpusfs backup %s %s names them", due->dataset, due->repository);
+	json_decref(result);
+	return r;
+}
+
+static int run_drill(const struct due *due, struct error *err)
+{
+	const char *scratch = getenv("TMPDIR");
+	json_t *args = json_pack("{s:O, s:s, s:s, s:s}", "place", json_object_get(due->row, "repository"), "scratch",
+	                         scratch && *scratch ? scratch : "/var/tmp", "backup", due->dataset, "password", due->password),
+	       *result = NULL, *row;
+	size_t i;
+	int r = run_op_alone("backup.drill", args, due->fd, -1, NULL, &result, err);
+
+	json_array_foreach(json_object_get(result, "backups"), i, row)
+		if (r == 0 && json_object_get(row, "identity") && !json_is_true(json_object_get(row, "same")))
+			r = error_set(err, -EIO, "backup %.8s did not come back as it was", json_string_value(json_object_get(row, "backup")));
+	json_decref(result);
+	return r;
+}
+
+/* What the rules let go, and after a full one, which is seldom, its room. */
+static int let_go(const struct due *due, struct error *err)
+{
+	json_t *keep = json_object_get(due->row, "keep"), *result = NULL;
+	int r;
+
+	if (json_object_size(keep) == 0)
+		return 0;
+	r = run_op_alone("backup.forget", json_pack("{s:O, s:O, s:s}", "keep", keep, "dataset_id", json_object_get(due->row, "dataset_id"), "password",
+	                                            due->password), due->fd, -1, NULL, &result, err);
+	json_decref(result);
+	result = NULL;
+	if (r == 0 && strcmp(due->kind, "full") == 0)
+		r = run_op_alone("backup.prune", json_pack("{s:s}", "password", due->password), due->fd, -1, NULL, &result, err);
+	json_decref(result);
+	return r;
+}
+
+static int run_due(struct due *due, struct error *err)
+{
+	int r = repository_open_place(due->repository, false, &due->fd, err);
+
+	if (r == 0)
+		r = password_read_file(json_string_value(json_object_get(due->row, "password_file")), &due->password, err);
+	if (r == 0)
+		r = strcmp(due->kind, "drill") == 0 ? run_drill(due, err) : run_backup(due, err);
+	if (r == 0 && strcmp(due->kind, "drill") != 0)
+		r = let_go(due, err);
+	password_free(due->password);
+	return r;
+}
+
+/* Does one, and notes how it went. */
+static int do_one(const char *store, json_t *row)
+{
+	AUTO_CLOSE int fd = -1;
+	struct due due = {.store = store, .row = row, .dataset = json_string_value(json_object_get(row, "dataset")), .fd = -1,
+	                  .kind = json_string_value(json_object_get(row, "kind")), .repository = json_string_value(json_object_get(row, "repository"))};
+	const uint64_t begun = clock_ms();
+	struct error err = {0}, ignored = {0};
+	int r = run_due(&due, &err);
+	json_t *note = json_pack("{s:O, s:s, s:s, s:f}", "dataset", json_object_get(row, "dataset"), "kind", due.kind, "repository", due.repository,
+	                         "seconds", (double)(clock_ms() - begun) / 1000), *result = NULL;
+
+	fd = due.fd;
+	if (interrupt_came()) {
+		json_decref(note);
+		return EXIT_FAILED;
+	}
+	if (r < 0)
+		json_object_set_new(note, "failure", json_from_bytes(err.text));
+	if (run_op_at(store, "backup.note", note, NULL, &result, &ignored) < 0)
+		fprintf(stderr, "corpusfs: how it went could not be kept: %s\n", ignored.text);
+	json_decref(result);
+	if (r < 0) {
+		fprintf(stderr, "corpusfs: %s %s of %s to %s:\n", strcmp(due.kind, "drill") == 0 ? "the" : "the backup,", due.kind, due.dataset,
+		        due.repository);
+		return exit_with(&err);
+	}
+	printf("%s %s of %s in %s\n", strcmp(due.kind, "drill") == 0 ? "drilled" : "made the", strcmp(due.kind, "drill") == 0 ? "the backups" : due.kind,
+	       due.dataset, due.repository);
+	return EXIT_OK;
+}
+
+int backup_tick(struct cli *cli)
+{
+	AUTO_FREE char *store = NULL;
+	struct error err = {0};
+	json_t *result = NULL, *row;
+	int code = EXIT_OK, r = run_find_store(cli, &store, &err);
+	size_t i;
+
+	if (r == 0)
+		r = run_op_at(store, "backup.due", json_object(), NULL, &result, &err);
+	if (r < 0)
+		return exit_with(&err);
+	interrupt_watch();
+	json_array_foreach(json_object_get(result, "due"), i, row) {
+		const int one = interrupt_came() ? EXIT_FAILED : do_one(store, row);
+
+		code = one != EXIT_OK ? one : code;
+	}
+	json_decref(result);
+	interrupt_end();
+	return code;
+}
+
+static const struct option schedule_options[] = {
+	{0, "full", "PERIOD", "full backups: hourly, daily, weekly or monthly"},
+	{0, "differential", "PERIOD", "differential ones"},
+	{0, "incremental", "PERIOD", "incremental ones"},
+	{0, "drill", "PERIOD", "restore to scratch space and compare"},
+	OPTIONS_KEEP,
+	{0, "password-file", "FILE", "the password is the first line of the file"},
+	{0, "off", NULL, "make no more; what there is stays"},
+	OPTION_JSON,
+	OPTIONS_END,
+};
+
+const struct command backup_schedule_commands[] = {
+	{.name = "backup schedule",
+         .operands = "DATASET [REPO]",
+         .summary = "make backups by the clock",
+         .details = "The daemon makes what is due while the store is mounted; `corpusfs tick` does so\n"
+                    "at any time. The first backup is full, and a full one counts for the others. With\n"
+                    "--keep-... those that the rules do not name are forgotten, and after a full one\n"
+                    "their room is given back. `corpusfs status` shows how it went. Without REPO: shows\n"
+                    "what is set.\n",
+         .min = 1,
+         .max = 2,
+         .options = schedule_options,
+         .run = run_schedule},
+	{NULL},
+};

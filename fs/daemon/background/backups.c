@@ -1,0 +1,92 @@
+#include "fs/daemon/background/backups.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/backup/backup_schedule.h"
+#include "lib/base/clock.h"
+
+#define LOOK_EVERY_MS 60000
+#define PATIENCE_MS 2000
+#define WAIT_STEP_US 20000
+
+static int is_due(void *arg, const struct dataset_info *dataset, const json_t *entry)
+{
+	enum backup_kind kind;
+
+	(void)dataset;
+	return backup_schedule_due(entry, *(const int64_t *)arg, &kind);
+}
+
+/* Of our threads' signal mask it must have nothing: it ends by signals. */
+static int spawn(const char *store, pid_t *ret_child)
+{
+	const char *const argv[] = {"corpusfs", "-s", store, "tick", NULL};
+	posix_spawnattr_t attributes;
+	sigset_t none, all;
+	int r;
+
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawnattr_init(&attributes);
+	posix_spawnattr_setsigmask(&attributes, &none);
+	posix_spawnattr_setsigdefault(&attributes, &all);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	r = -posix_spawn(ret_child, "/proc/self/exe", NULL, &attributes, (char *const *)argv, environ);
+	posix_spawnattr_destroy(&attributes);
+	return r;
+}
+
+/* True: it has ended, or was never there. */
+static bool has_ended(struct backups *backups, int *ret_status)
+{
+	const pid_t ended = waitpid(backups->child, ret_status, WNOHANG);
+
+	if (ended == 0 || (ended < 0 && errno == EINTR))
+		return false;
+	if (ended < 0)
+		*ret_status = 0;
+	backups->child = 0;
+	return true;
+}
+
+void backups_look(struct backups *backups, struct store *store, struct log *log)
+{
+	int64_t now = clock_now().tv_sec;
+	int status, r;
+
+	if (backups->child > 0) {
+		if (has_ended(backups, &status) && status != 0)
+			log_line(log, "error", "backup", "text=\"a scheduled backup or drill failed\" hint=\"corpusfs status\"");
+		return;
+	}
+	if (clock_ms() < backups->due_ms)
+		return;
+	backups->due_ms = clock_ms() + LOOK_EVERY_MS;
+	if (backup_schedule_each(store, is_due, &now) <= 0)
+		return;
+	r = spawn(store_path(store), &backups->child);
+	if (r < 0) {
+		backups->child = 0;
+		log_line(log, "error", "backup", "text=\"corpusfs tick cannot be started: %s\"", strerror(-r));
+	}
+}
+
+void backups_stop(struct backups *backups)
+{
+	const uint64_t begun = clock_ms();
+	int status;
+
+	if (backups->child <= 0)
+		return;
+	kill(backups->child, SIGTERM);
+	while (!has_ended(backups, &status)) {
+		if (clock_ms() - begun > PATIENCE_MS)
+			kill(backups->child, SIGKILL);
+		clock_pause_us(WAIT_STEP_US);
+	}
+}

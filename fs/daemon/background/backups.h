@@ -1,0 +1,22 @@
+/*
+ * Backups by the clock (corpusfs backup schedule). What is due is made by a process of its own, `corpusfs tick` for this store, which comes back
+ * through the socket: passwords, repositories and scratch space are no matter of the daemon's, and what happens to that process does not happen
+ * to the daemon. One at a time. One thread.
+ */
+#ifndef CORPUSFS_DAEMON_BACKGROUND_BACKUPS_H
+#define CORPUSFS_DAEMON_BACKGROUND_BACKUPS_H
+
+#include <sys/types.h>
+
+#include "fs/daemon/process/log.h"
+#include "lib/store/store.h"
+
+struct backups {
+	uint64_t due_ms; /* when to look again */
+	pid_t child;     /* 0: none */
+};
+
+void backups_look(struct backups *backups, struct store *store, struct log *log); /* now and then; does not wait */
+void backups_stop(struct backups *backups); /* ends the process, which leaves the repository whole */
+
+#endif

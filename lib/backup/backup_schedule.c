@@ -1,0 +1,281 @@
+#include "lib/backup/backup_schedule.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/store/catalog_records.h"
+#include "lib/store/schedule.h"
+#include "lib/store/unknown.h"
+
+#define RECORD_NAME "backups"
+#define ID_TEXT 16
+
+static const char *const kinds[BACKUP_KINDS] = {"full", "differential", "incremental", "drill"};
+static pthread_mutex_t record_lock = PTHREAD_MUTEX_INITIALIZER; /* over reading and writing the record; nothing is locked below it but the database */
+
+const char *backup_kind_text(enum backup_kind kind)
+{
+	return kinds[kind];
+}
+
+int backup_kind_parse(const char *text, enum backup_kind *ret_kind)
+{
+	for (size_t i = 0; i < BACKUP_KINDS; i++)
+		if (strcmp(text, kinds[i]) == 0) {
+			*ret_kind = (enum backup_kind)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+/* --- the record --- */
+
+static int read_record(struct store *store, json_t **ret_all)
+{
+	struct small_key key = catalog_key_name('J', RECORD_NAME);
+	AUTO_BUF value = BUF_INIT;
+	int r = catalog_record_get(store_kv(store), &key, &value);
+	json_t *all = r == 0 ? json_loadb((char *)value.data, value.len, 0, NULL) : NULL;
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == 0 && !json_is_object(all)) {
+		json_decref(all);
+		return -EBADMSG;
+	}
+	*ret_all = r == 0 ? all : json_object();
+	return 0;
+}
+
+static int write_record(struct store *store, const json_t *all)
+{
+	struct small_key key = catalog_key_name('J', RECORD_NAME);
+	struct kv_batch *batch = kv_batch_new();
+	char *text = json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
+	int r;
+
+	catalog_record_put(batch, &key, text, strlen(text));
+	r = catalog_write(store_kv(store), batch);
+	kv_batch_free(batch);
+	free(text);
+	return r;
+}
+
+static int failed(int code, struct error *err)
+{
+	return error_set(err, code, code == -EBADMSG ? "the record of scheduled backups is damaged" : "the record of scheduled backups: %s", strerror(-code));
+}
+
+static void id_text(uint32_t id, char text[ID_TEXT])
+{
+	(void)snprintf(text, ID_TEXT, "%u", id);
+}
+
+int backup_schedule_get(struct store *store, const char *dataset, json_t **ret_entry, struct error *err)
+{
+	struct dataset_info info;
+	char id[ID_TEXT];
+	json_t *all;
+	int r = dataset_get(store, dataset, &info);
+
+	if (r < 0)
+		return unknown_or_failed(store, dataset, NULL, r, err);
+	r = read_record(store, &all);
+	if (r < 0)
+		return failed(r, err);
+	id_text(info.id, id);
+	*ret_entry = json_incref(json_object_get(all, id));
+	json_decref(all);
+	return 0;
+}
+
+static bool period_parse(const char *text, enum schedule_period *ret_period)
+{
+	for (size_t i = 0; text && i < SCHEDULE_PERIODS; i++)
+		if (strcmp(text, schedule_period_name((enum schedule_period)i)) == 0) {
+			*ret_period = (enum schedule_period)i;
+			return true;
+		}
+	return false;
+}
+
+static int check_entry(const json_t *entry, struct error *err)
+{
+	const json_t *every = json_object_get(entry, "every");
+	const char *repository = json_string_value(json_object_get(entry, "repository"));
+	enum backup_kind kind;
+	bool backs_up = false;
+	enum schedule_period period;
+	const char *name;
+	json_t *text;
+
+	if (!repository || repository[0] != '/' || !json_is_string(json_object_get(entry, "password_file")))
+		return error_set(err, -EINVAL, "a schedule of backups needs a repository and a password file, by absolute paths");
+	json_object_foreach((json_t *)every, name, text) {
+		if (backup_kind_parse(name, &kind) < 0 || !period_parse(json_string_value(text), &period))
+			return error_set(err, -EINVAL, "--%s is hourly, daily, weekly or monthly", name);
+		backs_up |= kind != BACKUP_KIND_DRILL;
+	}
+	return backs_up ? 0 : error_set(err, -EINVAL, "say which backups are to be made: --full, --differential or --incremental");
+}
+
+int backup_schedule_set(struct store *store, const char *dataset, const json_t *entry, struct error *err)
+{
+	struct dataset_info info;
+	char id[ID_TEXT];
+	json_t *all, *old, *next;
+	int r = dataset_get(store, dataset, &info);
+
+	if (r < 0)
+		return unknown_or_failed(store, dataset, NULL, r, err);
+	if (entry && (r = check_entry(entry, err)) < 0)
+		return r;
+	id_text(info.id, id);
+	pthread_mutex_lock(&record_lock);
+	r = read_record(store, &all);
+	if (r == 0) {
+		old = json_object_get(all, id);
+		next = entry ? json_deep_copy(entry) : NULL;
+		if (next && json_equal(json_object_get(old, "repository"), json_object_get(next, "repository")) && json_object_get(old, "done"))
+			json_object_set(next, "done", json_object_get(old, "done"));
+		if (next)
+			json_object_set_new(all, id, next);
+		else
+			json_object_del(all, id);
+		r = write_record(store, all);
+		json_decref(all);
+	}
+	pthread_mutex_unlock(&record_lock);
+	return r < 0 ? failed(r, err) : 0;
+}
+
+int backup_schedule_each(struct store *store, backup_schedule_fn each, void *arg)
+{
+	const char *id;
+	json_t *all, *entry;
+	int r = read_record(store, &all);
+
+	if (r < 0)
+		return r;
+	json_object_foreach(all, id, entry) {
+		struct dataset_info info;
+
+		if (r == 0 && dataset_get_by_id(store, (uint32_t)strtoul(id, NULL, 10), &info) == 0)
+			r = each(arg, &info, entry);
+	}
+	json_decref(all);
+	return r;
+}
+
+/* --- the clock --- */
+
+static const json_t *done_of(const json_t *entry, enum backup_kind kind)
+{
+	return json_object_get(json_object_get(entry, "done"), kinds[kind]);
+}
+
+static int64_t seconds_of(const json_t *done, const char *key)
+{
+	return (int64_t)json_integer_value(json_object_get(done, key));
+}
+
+/* When one that counts for this kind went well for the last time; 0: never. */
+static int64_t last_of(const json_t *entry, enum backup_kind kind)
+{
+	const enum backup_kind first = kind == BACKUP_KIND_DRILL ? kind : BACKUP_KIND_FULL;
+	int64_t last = 0;
+
+	for (enum backup_kind i = first; i <= kind; i++)
+		last = MAX(last, seconds_of(done_of(entry, i), "time"));
+	return last;
+}
+
+static bool period_of(const json_t *entry, enum backup_kind kind, enum schedule_period *ret_period)
+{
+	return period_parse(json_string_value(json_object_get(json_object_get(entry, "every"), kinds[kind])), ret_period);
+}
+
+static bool just_failed(const json_t *done, int64_t now)
+{
+	const int64_t tried = seconds_of(done, "tried");
+
+	return json_is_string(json_object_get(done, "failure")) && tried <= now && now - tried < BACKUP_RETRY;
+}
+
+bool backup_schedule_due(const json_t *entry, int64_t now, enum backup_kind *ret_kind)
+{
+	const bool has_full = seconds_of(done_of(entry, BACKUP_KIND_FULL), "time") > 0;
+
+	for (enum backup_kind kind = 0; kind < BACKUP_KINDS; kind++) {
+		const enum backup_kind what = has_full ? kind : BACKUP_KIND_FULL;
+		const int64_t last = last_of(entry, kind);
+		enum schedule_period period;
+
+		if (!period_of(entry, kind, &period) || (kind == BACKUP_KIND_DRILL && !has_full) || just_failed(done_of(entry, what), now))
+			continue;
+		if (last == 0 || schedule_slot(period, last) != schedule_slot(period, now)) {
+			*ret_kind = what;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool backup_schedule_late(const json_t *entry, enum backup_kind kind, int64_t now)
+{
+	const int64_t last = last_of(entry, kind);
+	enum schedule_period period;
+
+	if (json_is_string(json_object_get(done_of(entry, kind), "failure")))
+		return true;
+	return period_of(entry, kind, &period) && last > 0 && schedule_slot(period, now) > schedule_slot(period, last) + 1;
+}
+
+/* --- what was done --- */
+
+static void note_in(json_t *entry, const struct backup_note *note)
+{
+	json_t *done = json_object_get(entry, "done"), *kind;
+
+	if (!done) {
+		done = json_object();
+		json_object_set_new(entry, "done", done);
+	}
+	kind = json_object_get(done, kinds[note->kind]);
+	if (!kind) {
+		kind = json_object();
+		json_object_set_new(done, kinds[note->kind], kind);
+	}
+	json_object_set_new(kind, "tried", json_integer((json_int_t)note->now));
+	json_object_set_new(kind, "failure", note->failure ? json_string(note->failure) : json_null());
+	if (!note->failure) {
+		json_object_set_new(kind, "time", json_integer((json_int_t)note->now));
+		json_object_set_new(kind, "seconds", json_real(note->seconds));
+	}
+}
+
+int backup_schedule_note(struct store *store, const struct backup_note *note, struct error *err)
+{
+	const char *id;
+	json_t *all, *entry;
+	int r;
+
+	pthread_mutex_lock(&record_lock);
+	r = read_record(store, &all);
+	if (r == 0) {
+		json_object_foreach(all, id, entry) {
+			const char *repository = json_string_value(json_object_get(entry, "repository"));
+			struct dataset_info info;
+
+			if (dataset_get_by_id(store, (uint32_t)strtoul(id, NULL, 10), &info) == 0 && repository &&
+			    (!note->dataset || strcmp(note->dataset, info.name) == 0) && (!note->repository || strcmp(note->repository, repository) == 0))
+				note_in(entry, note);
+		}
+		r = write_record(store, all);
+		json_decref(all);
+	}
+	pthread_mutex_unlock(&record_lock);
+	return r < 0 ? failed(r, err) : 0;
+}

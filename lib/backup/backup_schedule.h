@@ -1,0 +1,52 @@
+/*
+ * Backups and drills by the clock: what is to be done for each dataset, what was done, and what is due. Who does it is somebody else: a tick of
+ * the command or the daemon asks for what is due, does it, and notes how it went.
+ *
+ * A kind (full, differential, incremental, drill) is due if it was not done in the slot (lib/store/schedule.h) of now. A backup of a higher kind
+ * counts for the lower ones, and the first one is full. What failed is due again after BACKUP_RETRY seconds.
+ *
+ * All of it is one record of the catalogue ('J' "backups"): {"ID of a dataset": entry, ...}
+ *
+ *   entry {"repository", "password_file": absolute paths, "every": {kind: "hourly" | "daily" | "weekly" | "monthly"}, "keep": {"last": n, "hourly", ...},
+ *          "done": {kind: {"time": of the last that went well, "tried": of the last one, "failure": text or null, "seconds": how long}}}
+ *
+ * Any thread.
+ */
+#ifndef CORPUSFS_BACKUP_BACKUP_SCHEDULE_H
+#define CORPUSFS_BACKUP_BACKUP_SCHEDULE_H
+
+#include <jansson.h>
+
+#include "lib/store/datasets.h"
+
+#define BACKUP_RETRY 900
+
+enum backup_kind { BACKUP_KIND_FULL, BACKUP_KIND_DIFFERENTIAL, BACKUP_KIND_INCREMENTAL, BACKUP_KIND_DRILL, BACKUP_KINDS };
+const char *backup_kind_text(enum backup_kind kind);
+WARN_UNUSED int backup_kind_parse(const char *text, enum backup_kind *ret_kind); /* -EINVAL */
+
+/* The entry of a dataset, the caller's; NULL: it has none. -ENOENT: there is no such dataset. */
+WARN_UNUSED int backup_schedule_get(struct store *store, const char *dataset, json_t **ret_entry, struct error *err);
+/* Sets what is to be done; what was done stays known as long as the repository is the same. NULL: nothing. -EINVAL */
+WARN_UNUSED int backup_schedule_set(struct store *store, const char *dataset, const json_t *entry, struct error *err);
+
+/* For each dataset that has an entry; what is of datasets that are gone is left out. What `each` returns, if not 0, ends it and is returned. */
+typedef int (*backup_schedule_fn)(void *arg, const struct dataset_info *dataset, const json_t *entry);
+WARN_UNUSED int backup_schedule_each(struct store *store, backup_schedule_fn each, void *arg);
+
+/* Whether something is due for an entry, and what comes first; `now` in seconds since 1970. A drill comes when no backup is due. */
+bool backup_schedule_due(const json_t *entry, int64_t now, enum backup_kind *ret_kind);
+/* The slot before the last one had none that went well, or the newest try failed: somebody should look. */
+bool backup_schedule_late(const json_t *entry, enum backup_kind kind, int64_t now);
+
+/* Notes a try: failure NULL, it went well. Of a drill that nobody planned, too: of all datasets with that repository if `dataset` is NULL. */
+struct backup_note {
+	const char *dataset, *repository;
+	enum backup_kind kind;
+	int64_t now;
+	const char *failure;
+	double seconds;
+};
+WARN_UNUSED int backup_schedule_note(struct store *store, const struct backup_note *note, struct error *err);
+
+#endif

@@ -1,0 +1,133 @@
+/* Backups by the clock: what is planned, what is due, and how it went. Who makes them is the command (fs/cli/cmd_backup_schedule.c). */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/backup/backup_schedule.h"
+#include "lib/base/clock.h"
+#include "lib/ops/json.h"
+#include "lib/ops/op_args.h"
+#include "lib/ops/op_backups.h"
+#include "lib/ops/op_tables.h"
+
+/* backup.schedule.get: {dataset} -> {repository, password_file, every: {kind: period}, keep: {...}, done}, or {} when nothing is planned */
+static int get_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	const char *dataset;
+	json_t *entry;
+	int r = op_arg_string(args, "dataset", &dataset, err);
+
+	if (r == 0)
+		r = backup_schedule_get(context->store, dataset, &entry, err);
+	if (r == 0)
+		*ret_result = entry ? entry : json_object();
+	return r;
+}
+
+/* backup.schedule.set: {dataset, repository, password_file, every, keep?} -> {}; without a repository nothing is planned any more */
+static int set_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	const char *dataset;
+	json_t *entry = json_object();
+	int r = op_arg_string(args, "dataset", &dataset, err);
+
+	(void)ret_result;
+	for (size_t i = 0; i < 4; i++) {
+		static const char *const keys[] = {"repository", "password_file", "every", "keep"};
+		json_t *value = json_object_get(args, keys[i]);
+
+		if (value)
+			json_object_set(entry, keys[i], value);
+	}
+	if (r == 0)
+		r = backup_schedule_set(context->store, dataset, json_object_get(entry, "repository") ? entry : NULL, err);
+	json_decref(entry);
+	return r;
+}
+
+struct asking {
+	struct op_context *context;
+	int64_t now;
+};
+
+static int row_if_due(void *arg, const struct dataset_info *dataset, const json_t *entry)
+{
+	const struct asking *asking = arg;
+	enum backup_kind kind;
+	AUTO_FREE char *id = xasprintf("%s/%u", store_superblock(asking->context->store)->uuid, dataset->id);
+
+	if (!backup_schedule_due(entry, asking->now, &kind))
+		return 0;
+	return op_row(asking->context, json_pack("{s:o, s:s, s:s, s:O, s:O, s:O?}", "dataset", json_from_bytes(dataset->name), "dataset_id", id, "kind",
+	                                         backup_kind_text(kind), "repository", json_object_get(entry, "repository"), "password_file",
+	                                         json_object_get(entry, "password_file"), "keep", json_object_get(entry, "keep")));
+}
+
+/* backup.due: {} -> rows {dataset, dataset_id, kind, repository, password_file, keep}: what is to be done now, one for each dataset */
+static int due_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct asking asking = {context, clock_now().tv_sec};
+	int r = backup_schedule_each(context->store, row_if_due, &asking);
+
+	(void)args;
+	(void)ret_result;
+	return r < 0 ? error_default(err, r, "the schedules of backups could not be read: %s", strerror(-r)) : 0;
+}
+
+/* backup.note: {dataset?, repository, kind, failure?, seconds?} -> {}: how a backup or drill went, for status and for the schedule */
+static int note_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct backup_note note = {.dataset = op_arg_string_or(args, "dataset", NULL),
+	                           .failure = op_arg_string_or(args, "failure", NULL),
+	                           .seconds = json_number_value(json_object_get(args, "seconds")),
+	                           .now = clock_now().tv_sec};
+	const char *kind;
+	int r = op_arg_string(args, "kind", &kind, err);
+
+	(void)ret_result;
+	if (r == 0)
+		r = op_arg_string(args, "repository", &note.repository, err);
+	if (r == 0 && backup_kind_parse(kind, &note.kind) < 0)
+		r = error_set(err, -EINVAL, "\"%s\" is no kind of backup", kind);
+	return r < 0 ? r : backup_schedule_note(context->store, &note, err);
+}
+
+struct status_rows {
+	json_t *list;
+	int64_t now;
+};
+
+static int status_of(void *arg, const struct dataset_info *dataset, const json_t *entry)
+{
+	const struct status_rows *rows = arg;
+	const char *kind;
+	json_t *row, *period;
+
+	json_object_foreach(json_object_get(entry, "every"), kind, period) {
+		enum backup_kind number;
+
+		if (backup_kind_parse(kind, &number) < 0)
+			continue;
+		row = json_pack("{s:o, s:s, s:O, s:O, s:b}", "dataset", json_from_bytes(dataset->name), "kind", kind, "every", period, "repository",
+		                json_object_get(entry, "repository"), "late", backup_schedule_late(entry, number, rows->now));
+		json_object_update(row, json_object_get(json_object_get(entry, "done"), kind));
+		json_array_append_new(rows->list, row);
+	}
+	return 0;
+}
+
+json_t *op_backup_status(struct store *store)
+{
+	struct status_rows rows = {json_array(), clock_now().tv_sec};
+
+	if (backup_schedule_each(store, status_of, &rows) < 0)
+		json_array_append_new(rows.list, json_pack("{s:s, s:b}", "failure", "the schedules of backups cannot be read", "late", true));
+	return rows.list;
+}
+
+const struct op backup_schedule_ops[] = {
+	{"backup.schedule.get", "which backups are made by the clock", OP_READER, NULL, get_op},
+	{"backup.schedule.set", "make backups by the clock", OP_OWNER, NULL, set_op},
+	{"backup.due", "the backups and drills that are due", OP_READER, "due", due_op},
+	{"backup.note", "keep how a backup or a drill went", OP_OWNER, NULL, note_op},
+	{NULL},
+};

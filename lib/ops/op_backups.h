@@ -1,0 +1,12 @@
+/* What store.status says of backups by the clock. Internal to lib/ops. */
+#ifndef CORPUSFS_OPS_OP_BACKUPS_H
+#define CORPUSFS_OPS_OP_BACKUPS_H
+
+#include <jansson.h>
+
+#include "lib/store/store.h"
+
+/* [{dataset, kind, every, repository, late: somebody should look, time?, tried?, failure?, seconds?}], one for each kind that is planned. */
+json_t *op_backup_status(struct store *store);
+
+#endif

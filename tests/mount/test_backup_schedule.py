@@ -1,0 +1,103 @@
+"""Backups and drills by the clock: made by a tick and by the daemon, and told by status."""
+
+import json
+import os
+import time
+
+import pytest
+
+from harness import program
+from harness.repository import PASSWORD
+
+
+@pytest.fixture
+def secret(area):
+    with open(area + "/secret", "w", encoding="ascii") as handle:
+        handle.write(PASSWORD + "\n")
+    return area + "/secret"
+
+
+def schedule(repository, secret, *options, dataset="d", code=0):
+    return repository.run("backup", "schedule", dataset, repository.path, "--password-file", secret, *options, code=code)
+
+
+def status(store):
+    rows = json.loads(store.ok("-s", store.path, "status", "--json"))["backups"]
+    return {(row["dataset"], row["kind"]): row for row in rows}
+
+
+def tick(store, code=0):
+    result = store.run("-s", store.path, "tick")
+    assert result.code == code, result
+    return result
+
+
+def test_a_tick_makes_what_is_due_once(repository, store, secret):
+    schedule(repository, secret, "--full", "weekly", "--incremental", "hourly", "--drill", "monthly")
+    assert "full of d" in tick(store).out
+    assert "drilled" in tick(store).out, "the drill comes when there is a backup"
+    assert tick(store).out == "" or "incremental" in tick(store).out, "nothing more, unless an hour has just begun"
+    assert [row["type"] for row in repository.backups()][0] == "full"
+    rows = status(store)
+    assert all(row["time"] > 0 and not row["late"] for key, row in rows.items() if key[1] != "incremental"), rows
+    assert rows["d", "drill"]["seconds"] > 0
+    text = store.ok("-s", store.path, "status")
+    assert "came back in" in text and "LATE" not in text
+
+
+def test_the_daemon_makes_what_is_due(repository, store, secret):
+    schedule(repository, secret, "--full", "monthly")
+    store.mount()
+    for _ in range(300):
+        if status(store)["d", "full"].get("time"):
+            break
+        time.sleep(0.1)
+    assert [row["type"] for row in repository.backups()] == ["full"]
+
+
+def test_what_fails_is_told_everywhere_and_tried_again_when_it_can(repository, store, secret):
+    schedule(repository, secret, "--full", "daily")
+    os.rename(secret, secret + ".gone")
+    failed = tick(store, code=program.NOT_FOUND)
+    assert secret in failed.err
+    assert secret in status(store)["d", "full"]["failure"]
+    assert "LATE" in store.ok("-s", store.path, "status")
+    doctor = store.run("-s", store.path, "doctor")
+    assert "full of d" in doctor.out and secret in doctor.out
+    assert tick(store).out == "", "not again within the quarter of an hour"
+    os.rename(secret + ".gone", secret)
+    schedule(repository, secret, "--full", "daily")
+    assert status(store)["d", "full"]["late"], "what failed stays known"
+
+
+def test_rules_let_go_of_this_dataset_s_backups_only(repository, store, secret, source):
+    store.ok("-s", store.path, "import", source, "e")
+    for dataset in ("d", "d", "e", "e"):
+        repository.backup(dataset)
+    schedule(repository, secret, "--full", "daily", "--keep-last", "1")
+    tick(store)
+    assert sorted(row["dataset"] for row in repository.backups()) == ["d", "e", "e"]
+    repository.verify()
+
+
+def test_a_schedule_is_shown_changed_and_ended(repository, store, secret):
+    schedule(repository, secret, "--full", "weekly", "--keep-weekly", "4")
+    shown = repository.run("backup", "schedule", "d").out
+    assert repository.path in shown and "weekly" in shown and secret in shown
+    assert json.loads(repository.run("backup", "schedule", "d", "--json").out)["keep"] == {"weekly": 4}
+    store.ok("-s", store.path, "dataset", "rename", "d", "renamed")
+    assert repository.path in repository.run("backup", "schedule", "renamed").out
+    repository.run("backup", "schedule", "renamed", "--off")
+    assert "no backups" in repository.run("backup", "schedule", "renamed").out
+    assert status(store) == {}
+    assert tick(store).out == ""
+
+
+def test_what_cannot_work_is_refused_at_once(repository, secret, area):
+    assert "--full" in schedule(repository, secret, code=program.USAGE).err
+    assert "monthly" in schedule(repository, secret, "--full", "yearly", code=program.USAGE).err
+    assert "password file" in repository.run("backup", "schedule", "d", repository.path, "--full", "daily", code=program.USAGE).err
+    with open(area + "/wrong", "w", encoding="ascii") as handle:
+        handle.write("something else\n")
+    assert "password" in schedule(repository, area + "/wrong", "--full", "daily", code=program.PERMISSION).err
+    assert "no dataset" in schedule(repository, secret, "--full", "daily", dataset="x", code=program.NOT_FOUND).err

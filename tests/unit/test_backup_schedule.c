@@ -1,0 +1,126 @@
+/* Which backup is due when, and when somebody should look. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "lib/backup/backup_schedule.h"
+
+#define NOON 1767960000LL /* Friday, 2026-01-09, 12:00 UTC */
+#define HOUR 3600LL
+#define DAY (24 * HOUR)
+
+static json_t *entry_of(const char *text)
+{
+	json_t *entry = json_loads(text, 0, NULL);
+
+	assert_non_null(entry);
+	return entry;
+}
+
+static void set_done(json_t *entry, const char *kind, int64_t at)
+{
+	json_object_set_new(json_object_get(entry, "done"), kind, json_pack("{s:I, s:I, s:n}", "time", (json_int_t)at, "tried", (json_int_t)at, "failure"));
+}
+
+static void set_failed(json_t *entry, const char *kind, int64_t at)
+{
+	json_t *done = json_object_get(json_object_get(entry, "done"), kind);
+
+	if (!done) {
+		done = json_object();
+		json_object_set_new(json_object_get(entry, "done"), kind, done);
+	}
+	json_object_set_new(done, "tried", json_integer((json_int_t)at));
+	json_object_set_new(done, "failure", json_string("no"));
+}
+
+static int due(const json_t *entry, int64_t now)
+{
+	enum backup_kind kind;
+
+	return backup_schedule_due(entry, now, &kind) ? (int)kind : -1;
+}
+
+static void the_first_backup_is_full_and_counts_for_all(void **state)
+{
+	json_t *entry = entry_of("{\"every\":{\"full\":\"weekly\",\"differential\":\"daily\",\"incremental\":\"hourly\"},\"done\":{}}");
+
+	assert_int_equal(due(entry, NOON), BACKUP_KIND_FULL);
+	set_done(entry, "full", NOON);
+	assert_int_equal(due(entry, NOON), -1);
+	assert_int_equal(due(entry, NOON + HOUR), BACKUP_KIND_INCREMENTAL);
+	set_done(entry, "incremental", NOON + HOUR);
+	assert_int_equal(due(entry, NOON + HOUR), -1);
+	assert_int_equal(due(entry, NOON + DAY), BACKUP_KIND_DIFFERENTIAL);
+	set_done(entry, "differential", NOON + DAY);
+	assert_int_equal(due(entry, NOON + DAY), -1);
+	assert_int_equal(due(entry, NOON + 3 * DAY), BACKUP_KIND_FULL); /* Monday */
+	json_decref(entry);
+}
+
+static void without_a_full_one_an_incremental_one_is_full(void **state)
+{
+	json_t *entry = entry_of("{\"every\":{\"incremental\":\"daily\"},\"done\":{}}");
+
+	assert_int_equal(due(entry, NOON), BACKUP_KIND_FULL);
+	set_done(entry, "full", NOON);
+	assert_int_equal(due(entry, NOON + HOUR), -1);
+	assert_int_equal(due(entry, NOON + DAY), BACKUP_KIND_INCREMENTAL);
+	json_decref(entry);
+}
+
+static void drills_wait_for_a_backup(void **state)
+{
+	json_t *entry = entry_of("{\"every\":{\"full\":\"monthly\",\"drill\":\"weekly\"},\"done\":{}}");
+
+	assert_int_equal(due(entry, NOON), BACKUP_KIND_FULL);
+	set_done(entry, "full", NOON);
+	assert_int_equal(due(entry, NOON), BACKUP_KIND_DRILL);
+	set_done(entry, "drill", NOON);
+	assert_int_equal(due(entry, NOON), -1);
+	assert_int_equal(due(entry, NOON + 3 * DAY), BACKUP_KIND_DRILL);
+	json_decref(entry);
+}
+
+static void what_failed_is_tried_again_later(void **state)
+{
+	json_t *entry = entry_of("{\"every\":{\"full\":\"daily\",\"drill\":\"weekly\"},\"done\":{}}");
+
+	set_failed(entry, "full", NOON);
+	assert_int_equal(due(entry, NOON + BACKUP_RETRY - 1), -1);
+	assert_int_equal(due(entry, NOON + BACKUP_RETRY), BACKUP_KIND_FULL);
+	/* a clock that was set back does not stop it */
+	assert_int_equal(due(entry, NOON - DAY), BACKUP_KIND_FULL);
+	json_decref(entry);
+}
+
+static void what_is_late_is_told(void **state)
+{
+	json_t *entry = entry_of("{\"every\":{\"full\":\"weekly\",\"incremental\":\"daily\"},\"done\":{}}");
+
+	assert_false(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON)); /* has just been planned */
+	set_done(entry, "full", NOON);
+	set_done(entry, "incremental", NOON + DAY);
+	assert_false(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON + 2 * DAY));
+	assert_true(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON + 3 * DAY));
+	assert_false(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON + 9 * DAY));
+	assert_true(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON + 10 * DAY));
+	set_failed(entry, "full", NOON + DAY);
+	assert_true(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON + DAY));
+	json_decref(entry);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_first_backup_is_full_and_counts_for_all),
+		cmocka_unit_test(without_a_full_one_an_incremental_one_is_full),
+		cmocka_unit_test(drills_wait_for_a_backup),
+		cmocka_unit_test(what_failed_is_tried_again_later),
+		cmocka_unit_test(what_is_late_is_told),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
