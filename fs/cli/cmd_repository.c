@@ -175,6 +175,27 @@ static const struct column drill_columns[] = {
 	{"took", "TOOK", COLUMN_TEXT},    {"result", "IDENTITY", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT},
 };
 
+/* For status, if a store is named that makes backups to this repository by the clock. */
+static void note_drill(struct cli *cli, const json_t *rows)
+{
+	AUTO_FREE char *store = NULL, *repository = xstrdup(cli->argv[0]), *absolute = NULL;
+	struct error ignored = {0};
+	json_t *args, *result = NULL, *row;
+	double seconds = 0;
+	size_t i;
+
+	(void)repository_split(repository);
+	absolute = realpath(repository, NULL);
+	if (!absolute || run_find_store(cli, &store, &ignored) < 0)
+		return;
+	json_array_foreach(rows, i, row)
+		seconds = MAX(seconds, json_real_value(json_object_get(row, "seconds")));
+	args = json_pack("{s:o, s:s, s:f}", "repository", json_from_bytes(absolute), "kind", "drill", "seconds", seconds);
+	if (run_op_at(store, "backup.note", args, NULL, &result, &ignored) < 0)
+		fprintf(stderr, "corpusfs: the drill could not be noted in the store: %s\n", ignored.text);
+	json_decref(result);
+}
+
 static int run_drill(struct cli *cli)
 {
 	const char *scratch = cli_option(cli, "scratch"), *temporary = getenv("TMPDIR");
@@ -196,6 +217,7 @@ static int run_drill(struct cli *cli)
 		json_object_set_new(row, "result", json_string(json_is_true(json_object_get(row, "same")) ? "the same" : "not known"));
 	}
 	table_print(cli, drill_columns, rows);
+	note_drill(cli, rows);
 	json_decref(result);
 	return EXIT_OK;
 }

@@ -45,6 +45,14 @@ def test_a_tick_makes_what_is_due_once(repository, store, secret):
     assert "came back in" in text and "LATE" not in text
 
 
+def test_a_drill_by_hand_counts(repository, store, secret):
+    schedule(repository, secret, "--full", "weekly", "--drill", "weekly")
+    tick(store)
+    repository.run("backup", "drill", repository.path)
+    assert status(store)["d", "drill"]["time"] > 0
+    assert tick(store).out == ""
+
+
 def test_the_daemon_makes_what_is_due(repository, store, secret):
     schedule(repository, secret, "--full", "monthly")
     store.mount()
