@@ -44,20 +44,22 @@ static void fill_holes(struct extras *extras)
 	extras->data.count = kept;
 }
 
+/* Whole blocks: GNU tar expects that stretches begin and end with them. */
 static int add_stretch(void *arg, const struct extent *extent)
 {
 	struct extras *extras = arg;
 	struct archive_stretch *last = extras->data.count ? array_last(&extras->data) : NULL;
+	uint64_t first = hole_last(extent->offset), end = hole_first(extent_end(extent));
 
 	if (extent->record.chunk == CHUNK_NONE)
 		return 0;
-	if (last && last->offset + last->len == extent->offset) {
-		last->len += extent->record.length;
+	if (last && last->offset + last->len >= first) {
+		last->len = end - last->offset;
 		return 0;
 	}
 	if (extras->data.count == STRETCHES_MAX)
 		fill_holes(extras);
-	array_add(&extras->data, (struct archive_stretch){.offset = extent->offset, .len = extent->record.length});
+	array_add(&extras->data, (struct archive_stretch){.offset = first, .len = end - first});
 	return 0;
 }
 

@@ -106,6 +106,26 @@ def same_but_huge(left, right):
     tree.assert_same(left, right)
 
 
+def punched(path):
+    """Data that begins and ends anywhere, with holes between."""
+    chance = random.Random(7)
+    with_sparse(path, 300001, [(at, chance.randbytes(length)) for at, length in ((100, 7), (9001, 77), (30003, 4096), (70001, 20000), (290000, 99))])
+
+
+@pytest.mark.parametrize("reader", [untar, bsdtar])
+def test_data_that_begins_and_ends_anywhere_is_read_by_others(fs, store, area, reader):
+    """Ours, and what GNU tar makes of the mount."""
+    punched(fs + "/sparse")
+    write(fs + "/behind", b"behind" * 5000)
+    export(store, "d", area + "/ours.tar")
+    subprocess.run(["tar", "-cSf", area + "/theirs.tar", "-C", fs, "sparse", "behind"], check=True, timeout=60)
+    for name in ("ours", "theirs"):
+        out = reader(f"{area}/{name}.tar", f"{area}/{name}")
+        for path in ("sparse", "behind"):
+            assert open(f"{out}/{path}", "rb").read() == open(f"{fs}/{path}", "rb").read(), (name, path)
+    assert os.stat(area + "/ours/sparse").st_blocks * 512 < 100000
+
+
 @pytest.mark.parametrize("reader", [untar, bsdtar])
 def test_tars_are_read_by_others(store, area, odd, reader):
     if reader is bsdtar:

@@ -97,11 +97,12 @@ static void a_short_gap_is_data_wherever_it_is(void **state)
 		/* a long one is a hole */
 		assert_int_equal(resize(inode, base + 10000), 0);
 		assert_int_equal(seek(inode, 0, SEEK_HOLE), seek(inode, base + 510, SEEK_HOLE));
-		assert_in_range(seek(inode, 0, SEEK_HOLE), base + 510, base + 1000);
+		/* of whole blocks */
+		assert_int_equal(seek(inode, 0, SEEK_HOLE), hole_first(base + 510));
 		assert_int_equal(seek(inode, base + 5000, SEEK_HOLE), base + 5000);
 		assert_int_equal(seek(inode, base + 5000, SEEK_DATA), UINT64_MAX);
 		assert_int_equal(inode_write(inode, base + 9000, data, 10, 0), 0);
-		assert_int_equal(seek(inode, base + 5000, SEEK_DATA), base + 9000);
+		assert_int_equal(seek(inode, base + 5000, SEEK_DATA), hole_last(base + 9000));
 		assert_int_equal(seek(inode, base + 9000, SEEK_HOLE), base + 10000);
 		inode_close(inode);
 	}
@@ -114,12 +115,61 @@ static void seeking_follows_extents(void **state)
 	assert_int_equal(resize(inode, FAR), 0);
 	/* zeros that are allocated are no data */
 	assert_int_equal(inode_allocate(inode, 0, 0, 10 * STRIDE), 0);
-	assert_int_equal(seek(inode, 0, SEEK_HOLE), PIECE);
-	assert_int_equal(seek(inode, PIECE, SEEK_DATA), STRIDE);
+	assert_int_equal(seek(inode, 0, SEEK_HOLE), HOLE_BLOCK);
+	assert_int_equal(seek(inode, PIECE, SEEK_HOLE), HOLE_BLOCK);
+	assert_int_equal(seek(inode, PIECE, SEEK_DATA), PIECE);
+	assert_int_equal(seek(inode, HOLE_BLOCK, SEEK_DATA), STRIDE);
 	assert_int_equal(seek(inode, STRIDE - 1, SEEK_HOLE), STRIDE - 1);
-	assert_int_equal(seek(inode, (MANY - 1) * STRIDE + PIECE, SEEK_DATA), UINT64_MAX);
+	assert_int_equal(seek(inode, (MANY - 1) * STRIDE + HOLE_BLOCK, SEEK_DATA), UINT64_MAX);
 	assert_int_equal(seek(inode, FAR - 1, SEEK_HOLE), FAR - 1);
 	inode_close(inode);
+}
+
+static uint64_t next_random(uint64_t *random)
+{
+	*random = *random * 6364136223846793005U + 1442695040888963407U;
+	return *random >> 33;
+}
+
+static bool any_in(const uint8_t *has, uint64_t first, uint64_t end)
+{
+	return memchr(has + first, 1, end - first) != NULL;
+}
+
+/* Wherever data begins and ends: holes are whole blocks, none has data in it, and a block of a hole is told of from any place in it. */
+static void holes_are_whole_blocks(void **state)
+{
+	enum { SIZE = 50 * HOLE_BLOCK + 700 };
+	static uint8_t has[SIZE];
+	uint64_t random = 5, blocks = 0;
+
+	for (unsigned round = 0; round < 40; round++) {
+		AUTO_FREE char *name = xasprintf("f%u", round);
+		struct inode *inode = new_file(*state, name);
+
+		memset(has, 0, sizeof(has));
+		for (unsigned i = 0; i < 1 + round % 7; i++) {
+			size_t len = 1 + next_random(&random) % 9000, at = next_random(&random) % (SIZE - len);
+
+			if (round % 3 == 2)
+				assert_int_equal(inode_allocate(inode, 0, at / 2, len), 0);
+			memset(has + at, 1, len);
+			assert_int_equal(inode_write(inode, at, has + at, len, 0), 0);
+			assert_int_equal(inode_commit(inode), 0);
+		}
+		assert_int_equal(resize(inode, SIZE), 0);
+		for (uint64_t at = 0; at < SIZE; at += 1 + next_random(&random) % 3000) {
+			uint64_t hole = seek(inode, at, SEEK_HOLE), data = MIN(seek(inode, at, SEEK_DATA), SIZE);
+
+			assert_true(hole == at || hole % HOLE_BLOCK == 0 || hole == SIZE);
+			assert_true(data == at || data % HOLE_BLOCK == 0 || data == SIZE);
+			assert_true((hole == at) != (data == at));
+			assert_false(any_in(has, at, data));
+			blocks += data / HOLE_BLOCK - at / HOLE_BLOCK;
+		}
+		inode_close(inode);
+	}
+	assert_true(blocks > 1000);
 }
 
 int main(void)
@@ -129,6 +179,7 @@ int main(void)
 		TREE_TEST(holes_of_a_long_sparse_file_are_read),
 		TREE_TEST(a_short_gap_is_data_wherever_it_is),
 		TREE_TEST(seeking_follows_extents),
+		TREE_TEST(holes_are_whole_blocks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,12 @@
 /*
  * Where data and holes are: SEEK_DATA and SEEK_HOLE.
  *
- * A hole is where no byte was written, at least HOLE_MIN bytes of it. A shorter gap counts as data wherever it is: between data, at the end of
- * the file, behind inline data. So a file looks the same whether its bytes were committed one by one or together. Allocated zeros are holes.
+ * A hole is where no byte was written: whole blocks, up to the end of the file or of a block, and at least HOLE_MIN bytes of it. What is less
+ * counts as data wherever it is: between data, at the end of the file, behind inline data. So a file looks the same whether its bytes were
+ * committed one by one or together. Allocated zeros are holes.
+ *
+ * Whole blocks, because all other filesystems have it so: GNU tar takes data to begin and end where blocks do, and writes archives that no other
+ * program can read if it does not.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -12,7 +16,7 @@
 #include "lib/tree/content/holes.h"
 #include "lib/tree/records/extent.h"
 
-#define HOLE_MIN 4096
+#define HOLE_MIN HOLE_BLOCK
 #define FIRST_EXTENTS 64 /* usually the answer is near */
 
 struct seek {
@@ -30,15 +34,17 @@ struct seek {
 /* The gap behind the last data ends at `end`, where data begins, or the file ends. */
 static void end_gap(struct seek *seek, uint64_t end, bool is_data)
 {
-	bool is_hole = end >= seek->data_end + HOLE_MIN && end > seek->offset;
+	uint64_t hole = hole_first(seek->data_end), hole_end = is_data ? hole_last(end) : end;
+	bool is_hole = hole_end >= hole + HOLE_MIN && hole_end > seek->offset;
 
 	seek->met_hole |= is_hole;
 	if (seek->hole) {
 		seek->found = is_hole;
-		seek->answer = MAX(seek->data_end, seek->offset);
+		seek->answer = MAX(hole, seek->offset);
 	} else {
+		is_hole = is_hole && seek->offset >= hole;
 		seek->found = is_data || !is_hole;
-		seek->answer = is_hole ? end : seek->offset;
+		seek->answer = is_hole ? hole_end : seek->offset;
 	}
 }
 
@@ -77,7 +83,7 @@ static int look_back(struct seek *seek)
 			return result == -ENOENT ? 0 : result;
 		before = extent.offset;
 		seek->data_end = extent.record.chunk == CHUNK_NONE ? extent.offset : extent_end(&extent);
-	} while (extent.record.chunk == CHUNK_NONE && extent.offset + HOLE_MIN > seek->offset);
+	} while (extent.record.chunk == CHUNK_NONE && extent.offset + 2 * HOLE_MIN > seek->offset);
 	return 0;
 }
 

@@ -22,6 +22,19 @@ static inline uint64_t extent_end(const struct extent *extent)
 	return extent->offset + extent->record.length;
 }
 
+/* Holes are told of in whole blocks (lib/tree/content/seek.c): the first one behind data, and where the one is cut short in which data begins. */
+#define HOLE_BLOCK 4096U
+
+static inline uint64_t hole_first(uint64_t data_end)
+{
+	return data_end > UINT64_MAX - HOLE_BLOCK ? data_end : (data_end + HOLE_BLOCK - 1) / HOLE_BLOCK * HOLE_BLOCK;
+}
+
+static inline uint64_t hole_last(uint64_t data_first)
+{
+	return data_first / HOLE_BLOCK * HOLE_BLOCK;
+}
+
 struct extent_list {
 	ARRAY_FIELDS(struct extent);
 };
