@@ -70,6 +70,9 @@ static int load_stretches(struct export *export, const struct attr *attr, struct
 
 	if (r == 0)
 		r = view_extents(export->view, attr->ino, add_stretch, extras);
+	/* Inline content is in no extent. Neither is there data where a few zeros are allocated, but they can be read. */
+	if (extras->data.count == 0 && attr->allocated > 0 && attr->allocated <= INLINE_MAX)
+		array_add(&extras->data, (struct archive_stretch){.len = HOLE_BLOCK});
 	while (extras->data.count > 0 && array_last(&extras->data)->offset >= attr->size)
 		extras->data.count--;
 	if (extras->data.count > 0) {

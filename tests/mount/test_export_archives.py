@@ -126,6 +126,24 @@ def test_data_that_begins_and_ends_anywhere_is_read_by_others(fs, store, area, r
     assert os.stat(area + "/ours/sparse").st_blocks * 512 < 100000
 
 
+@pytest.mark.parametrize("target", ["out", "out.tar", "out.zip"])
+def test_a_small_file_that_was_made_longer_is_exported_with_its_beginning(fs, store, area, target):
+    """Its bytes are in no chunk, and what is behind them is a hole."""
+    for name, size in (("a", 2000), ("b", 4096), ("c", 100000), ("d", 1)):
+        write(f"{fs}/{name}", b"O")
+        store.ok("-s", store.path, "sync")
+        os.truncate(f"{fs}/{name}", size)
+    store.ok("-s", store.path, "snapshot", "create", "d@v")
+    for source in ("d", "d@v"):
+        export(store, source, f"{area}/{source}-{target}")
+        out = f"{area}/{source}-out"
+        if target != "out":
+            bsdtar(f"{area}/{source}-{target}", out)
+        for name in "abcd":
+            data = open(f"{out}/{name}", "rb").read()
+            assert data == b"O".ljust(os.stat(f"{fs}/{name}").st_size, b"\0"), (source, name)
+
+
 @pytest.mark.parametrize("reader", [untar, bsdtar])
 def test_tars_are_read_by_others(store, area, odd, reader):
     if reader is bsdtar:
