@@ -24,7 +24,7 @@
 #include "lib/tree/records/all_versions.h"
 #include "lib/tree/records/readers.h"
 
-#define BATCH_BYTES (8U << 20)
+#define BATCH_BYTES CHUNK_LEN_MAX /* no extent is longer */
 #define BATCH_PIECES 4096
 
 /* An extent that is to be moved. Its bytes lie at `at`. */
@@ -39,6 +39,7 @@ struct piece {
 /* Pieces that become one chunk. */
 struct run {
 	size_t first, len;
+	bool packed;   /* some of it was stored compressed */
 	size_t number; /* in the chunk group */
 };
 
@@ -57,7 +58,7 @@ struct repacking {
 
 /* --- one batch --- */
 
-/* As the content of the family's first dataset is compressed. */
+/* As new content of the family's first dataset is compressed. */
 static int level_of(struct store *store, uint32_t number)
 {
 	int level = 0;
@@ -70,13 +71,14 @@ static int level_of(struct store *store, uint32_t number)
 	return level;
 }
 
+/* What was compressed stays so, also if new content is not: else room would be taken and not given back. */
 static int store_runs(struct repacking *repacking, struct chunks_group *group, struct kv_batch *batch)
 {
 	int level = level_of(repacking->store, repacking->family);
 
 	for (size_t i = 0; i < repacking->runs.count; i++) {
 		struct run *run = &repacking->runs.items[i];
-		run->number = chunks_group_add_whole(group, repacking->bytes + run->first, run->len, level);
+		run->number = chunks_group_add_whole(group, repacking->bytes + run->first, run->len, run->packed ? MAX(level, 1) : level);
 	}
 	return chunks_group_store(group, batch);
 }
@@ -182,7 +184,14 @@ static int flush(struct repacking *repacking)
 
 /* --- gathering --- */
 
-static void add_to_run(struct repacking *repacking, uint32_t length)
+static bool is_packed(struct repacking *repacking, const struct extent_record *record)
+{
+	uint64_t stored;
+
+	return chunks_stored(repacking->store->chunks, record->chunk, &stored) == 0 && stored < record->chunk_len;
+}
+
+static void add_to_run(struct repacking *repacking, uint32_t length, bool packed)
 {
 	struct run *last = repacking->runs.count > 0 ? array_last(&repacking->runs) : NULL;
 
@@ -191,6 +200,7 @@ static void add_to_run(struct repacking *repacking, uint32_t length)
 		*last = (struct run){.first = repacking->len};
 	}
 	last->len += length;
+	last->packed |= packed;
 }
 
 /* What cannot be read stays where it is: reading it says what is wrong. */
@@ -204,7 +214,7 @@ static int add_piece(struct repacking *repacking, const struct stored_version *v
 	result = chunks_read(repacking->store->chunks, record->chunk, record->chunk_offset, record->length, repacking->bytes + repacking->len);
 	if (result < 0)
 		return result == -EIO ? 0 : result;
-	add_to_run(repacking, record->length);
+	add_to_run(repacking, record->length, is_packed(repacking, record));
 	array_add(&repacking->pieces, (struct piece){.stem = *version->stem,
 	                                            .epoch = version->parts.epoch,
 	                                            .record = *record,

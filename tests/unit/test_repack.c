@@ -147,6 +147,41 @@ static void space_follows_random_overwriting(void **state)
 	world_clear(&world);
 }
 
+/* Once compressed, content stays so, also if the dataset's new content is stored plainly by now. */
+static void compressed_content_stays_compressed(void **state)
+{
+	struct world world;
+	struct error err = {0};
+
+	world_make(&world);
+	assert_int_equal(dataset_set_level(world.place.store, "a", 3, &err), 0);
+	struct view *view = open_head(world.place.store, "a");
+	memset(world.head, '.', LEN);
+	for (size_t i = 0; i + 64 <= LEN; i += 64)
+		snprintf((char *)world.head + i, 64, "%08zu is the number of this line, and this is all", i);
+	write_file(view, ROOT_INO, "file", 0, world.head, LEN);
+	assert_int_equal(view_sync(view), 0);
+	store_view_put(world.place.store, view);
+	collect(world.place.store, false, false);
+	uint64_t before = kv_total_bytes(store_kv(world.place.store));
+	assert_true(before < LEN / 4);
+	assert_int_equal(dataset_set_level(world.place.store, "a", 0, &err), 0);
+	view = open_head(world.place.store, "a");
+	for (unsigned i = 0; i < LEN / 8192; i++) {
+		memset(world.head + i * 8192, 'x', 4000);
+		write_file(view, ROOT_INO, "file", i * 8192, world.head + i * 8192, 4000);
+	}
+	assert_int_equal(view_sync(view), 0);
+	store_view_put(world.place.store, view);
+	collect(world.place.store, false, false);
+	uint64_t after = kv_total_bytes(store_kv(world.place.store));
+	if (after >= before + CONSTANT)
+		print_error("%llu bytes before, %llu after\n", (unsigned long long)before, (unsigned long long)after);
+	assert_true(after < before + CONSTANT);
+	check_world(&world);
+	world_clear(&world);
+}
+
 /* A snapshot of what is in parts already: they are moved under it, and it looks as untouched as before. */
 static void parts_that_a_snapshot_sees_are_moved(void **state)
 {
@@ -299,6 +334,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(space_follows_random_overwriting),
+		cmocka_unit_test(compressed_content_stays_compressed),
 		cmocka_unit_test(parts_that_a_snapshot_sees_are_moved),
 		cmocka_unit_test(open_views_read_what_was_moved),
 		cmocka_unit_test(random_snapshots_keep_their_content),
