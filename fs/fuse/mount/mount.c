@@ -252,6 +252,7 @@ static int serve(struct mount *mount, struct error *err)
 		.mountpoint = mount->options.mountpoint,
 		.mount_options = options,
 		.threads = MIN(MAX(wanted, THREADS_MIN), THREADS_MAX),
+		.rings = mount->pinned,
 		.holder = gate_holder(&mount->gate),
 		.latency = mount->options.deep_idle ? NULL : group->latency,
 		.ended = mount_session_ended,
@@ -410,6 +411,7 @@ void mount_get_status(struct mount *mount, struct mount_status *ret_status)
 		.open_files = atomic_load(&mount->open_files),
 		.protocol_minor = info.protocol_minor,
 		.killpriv_v2 = info.killpriv_v2,
+		.io_uring = info.rings,
 		.no_open = mount->read_only,
 		.read_ahead_kb = mount->read_ahead_kb,
 	};

@@ -77,7 +77,7 @@ WARN_UNUSED int mount_flush_kernel(struct mount_group *group, struct mount *moun
 struct mount_status {
 	uint64_t requests, open_files;
 	unsigned protocol_minor;
-	bool killpriv_v2, no_open;
+	bool killpriv_v2, no_open, io_uring;
 	unsigned read_ahead_kb;
 };
 void mount_get_status(struct mount *mount, struct mount_status *ret_status);

@@ -76,6 +76,7 @@ static void expect_read(const struct target *dir, const struct fuse_entry_param 
 		return;
 	if (!habit_looked_up(&dir->mount->habit, entry->ino) || inode_open(dir->view, node.ino, &inode) < 0)
 		return;
+	session_send(mount_session(dir->mount));
 	inode_begin_read(inode);
 	inode_close(inode);
 }

@@ -11,12 +11,11 @@
 
 #include "fs/fuse/session/parking.h"
 #include "fs/fuse/session/latency.h"
+#include "fs/fuse/session/rings.h"
 #include "lib/base/buf.h"
 
 #define REQUEST_MAX (SESSION_TRANSFER_MAX + 16384U) /* libfuse and kernel want a page for the headers beside the payload */
 #define SPARE_BUFFERS 16
-#define NOTIFY_INC_EPOCH 8 /* FUSE_NOTIFY_INC_EPOCH, protocol 7.44 */
-#define NOTIFY_EXPIRE_ENTRY 1 /* FUSE_EXPIRE_ENTRY, protocol 7.38 */
 
 struct server {
 	struct session *session;
@@ -32,6 +31,7 @@ struct session {
 	struct server *servers;
 	unsigned server_count;
 	struct parking parking;
+	struct rings *rings; /* NULL: all requests come by the descriptor */
 	struct unanswered unanswered;
 	atomic_uint running;
 	_Atomic uint64_t requests, interrupts;
@@ -56,6 +56,10 @@ static void extend_init(struct session *session, struct iovec *iov, int count)
 	init = iov[1].iov_base;
 	init->flags |= session->init_offered & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT);
 	session->info.killpriv_v2 = init->flags & FUSE_HANDLE_KILLPRIV_V2;
+	if (session->rings) {
+		init->flags |= FUSE_INIT_EXT;
+		init->flags2 |= RINGS_INIT_FLAG2;
+	}
 }
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
@@ -68,6 +72,8 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 		session->init_unique = 0;
 	}
 	unanswered_end(&session->unanswered, out->unique);
+	if (session->rings && rings_take(session->rings, iov, count))
+		return (ssize_t)out->len;
 	return writev(fd, iov, count);
 }
 
@@ -138,6 +144,30 @@ static void serve(struct server *server, uint64_t unique, pid_t thread, size_t l
 	unanswered_moved(&session->unanswered, unique, UNANSWERED_HANDED_ON);
 }
 
+static void note_request(struct session *session, const struct fuse_in_header *in)
+{
+	latency_note(session->options.latency);
+	atomic_fetch_add_explicit(&session->requests, 1, memory_order_relaxed);
+	if (in->opcode == FUSE_INTERRUPT)
+		atomic_fetch_add_explicit(&session->interrupts, 1, memory_order_relaxed);
+}
+
+static void no_longer_running(struct session *session)
+{
+	if (atomic_fetch_sub(&session->running, 1) == 1)
+		session->options.ended(session->options.arg);
+}
+
+/* The last deed of a thread that answered. */
+static void server_end(struct server *server)
+{
+	struct session *session = server->session;
+	const struct session_holder *holder = &session->options.holder;
+
+	holder->remove(holder->arg, &server->slot);
+	no_longer_running(session);
+}
+
 /*
  * These threads are of the ordinary scheduling class. As SCHED_BATCH they would let their clients go on for a moment when they wake (four
  * warm readers on two processors, read-write mount: 4.0 instead of 3.2 GB/s), but would wait for several milliseconds behind any process
@@ -147,7 +177,6 @@ static void *server_main(void *arg)
 {
 	struct server *server = arg;
 	struct session *session = server->session;
-	const struct session_holder *holder = &session->options.holder;
 	const struct fuse_in_header *in = server->buffer;
 	const pid_t thread = gettid();
 
@@ -160,18 +189,41 @@ static void *server_main(void *arg)
 		if (got < (ssize_t)sizeof(struct fuse_in_header))
 			break; /* ENODEV: unmounted; anything else: the connection was cut */
 		parking_take(&session->parking);
-		latency_note(session->options.latency);
-		atomic_fetch_add_explicit(&session->requests, 1, memory_order_relaxed);
-		if (in->opcode == FUSE_INTERRUPT)
-			atomic_fetch_add_explicit(&session->interrupts, 1, memory_order_relaxed);
+		note_request(session, in);
 		serve(server, in->unique, thread, (size_t)got);
 		parking_return(&session->parking);
 	}
 	parking_end(&session->parking);
-	holder->remove(holder->arg, &server->slot);
-	if (atomic_fetch_sub(&session->running, 1) == 1)
-		session->options.ended(session->options.arg);
+	server_end(server);
 	return NULL;
+}
+
+/* --- threads of rings --- */
+
+static void *ring_begin(void *arg)
+{
+	struct server *server = xcalloc(1, sizeof(*server));
+
+	server->session = arg;
+	server->session->options.holder.add(server->session->options.holder.arg, &server->slot);
+	return server;
+}
+
+static void ring_run(void *own, void *request, size_t len)
+{
+	struct server *server = own;
+
+	server->buffer = request;
+	note_request(server->session, request);
+	serve(server, ((const struct fuse_in_header *)request)->unique, gettid(), len);
+}
+
+static void ring_end(void *own)
+{
+	struct server *server = own;
+
+	server_end(server);
+	free(server);
 }
 
 /* The kernel sends INIT at once; until it is answered nothing else comes. */
@@ -191,9 +243,21 @@ static int answer_init(struct session *session)
 		return -EPROTO;
 	session->init_unique = in->unique;
 	session->init_offered = init->flags;
+	if (session->options.rings && (init->flags & FUSE_INIT_EXT) && (init->flags2 & RINGS_INIT_FLAG2))
+		session->rings = rings_new(SESSION_TRANSFER_MAX);
+	session->info.rings = session->rings != NULL;
 	session->info.protocol_minor = init->minor;
 	session_process(session, buffer, (size_t)got);
 	return fuse_session_exited(session->fuse) ? -EPROTO : 0;
+}
+
+static int start_rings(struct session *session)
+{
+	const struct rings_options options = {.begin = ring_begin, .run = ring_run, .end = ring_end, .arg = session};
+
+	if (!session->rings)
+		return 0;
+	return rings_start(session->rings, session->fd, &options);
 }
 
 static int start_servers(struct session *session)
@@ -202,7 +266,8 @@ static int start_servers(struct session *session)
 	const unsigned count = session->options.threads;
 
 	session->servers = xcalloc(count, sizeof(*session->servers));
-	atomic_store(&session->running, count);
+	/* and one for session_start: nobody is told that a session ended which did not come up */
+	atomic_store(&session->running, 1 + count + (session->rings ? rings_threads(session->rings) : 0));
 	for (unsigned i = 0; i < count; i++) {
 		struct server *server = &session->servers[i];
 
@@ -255,7 +320,7 @@ static int mount_failed(const struct session_options *options, struct error *err
 	return code;
 }
 
-int session_start(const struct session_options *options, struct session **ret_session, struct error *err)
+static int start(const struct session_options *options, struct session **ret_session, struct error *err)
 {
 	static const struct fuse_custom_io io = {.writev = io_writev, .read = io_read};
 	struct session *session = xcalloc(1, sizeof(*session));
@@ -279,9 +344,28 @@ int session_start(const struct session_options *options, struct session **ret_se
 		result = answer_init(session);
 	if (!result)
 		result = start_servers(session);
+	if (!result)
+		result = start_rings(session);
 	if (result) {
 		error_set(err, result, "the kernel does not talk to us on %s: %s", options->mountpoint, strerror(-result));
 		fuse_session_unmount(session->fuse);
+		return result;
+	}
+	no_longer_running(session);
+	return 0;
+}
+
+int session_start(const struct session_options *options, struct session **ret_session, struct error *err)
+{
+	int result = start(options, ret_session, err);
+
+	if (result && (*ret_session)->rings) {
+		/* whatever rings need here and have not: it goes without them */
+		struct session_options plain = *options;
+
+		plain.rings = false;
+		session_free(*ret_session);
+		result = start(&plain, ret_session, err);
 	}
 	return result;
 }
@@ -312,6 +396,7 @@ void session_free(struct session *session)
 		free(session->servers[i].buffer);
 	}
 	free(session->servers);
+	rings_free(session->rings);
 	if (session->fuse) {
 		drop_interrupts(session);
 		/* The kernel's side is gone already; this frees what libfuse keeps for it. */
@@ -339,8 +424,9 @@ bool session_is_connected(const struct session *session)
 
 void *session_buffer_get(struct session *session)
 {
-	void *buffer = NULL;
-
+	void *buffer = session->rings ? rings_buffer(session->rings) : NULL;
+	if (buffer)
+		return buffer;
 	pthread_mutex_lock(&session->spare_lock);
 	if (session->spare_count)
 		buffer = session->spare[--session->spare_count];
@@ -350,6 +436,8 @@ void *session_buffer_get(struct session *session)
 
 void session_buffer_put(struct session *session, void *buffer)
 {
+	if (session->rings && rings_is_buffer(session->rings, buffer))
+		return;
 	pthread_mutex_lock(&session->spare_lock);
 	if (session->spare_count < SPARE_BUFFERS)
 		session->spare[session->spare_count++] = steal_ptr(buffer);
@@ -357,73 +445,10 @@ void session_buffer_put(struct session *session, void *buffer)
 	free(buffer);
 }
 
-/* libfuse would print what the kernel does not know; here that is no failure. */
-static int notify(struct session *session, int code, struct iovec *iov, int count)
+void session_send(struct session *session)
 {
-	struct fuse_out_header out = {.len = sizeof(out), .error = code};
-
-	iov[0] = (struct iovec){.iov_base = &out, .iov_len = sizeof(out)};
-	for (int i = 1; i < count; i++)
-		out.len += (uint32_t)iov[i].iov_len;
-	if (writev(session->fd, iov, count) >= 0 || errno == ENOENT || errno == ENOTDIR || errno == ENODEV)
-		return 0;
-	return -errno;
-}
-
-int session_notify_range(struct session *session, uint64_t node, uint64_t offset, uint64_t length)
-{
-	struct fuse_notify_inval_inode_out arg = {.ino = node, .off = (int64_t)offset, .len = (int64_t)length};
-	struct iovec iov[2] = {[1] = {.iov_base = &arg, .iov_len = sizeof(arg)}};
-
-	return notify(session, FUSE_NOTIFY_INVAL_INODE, iov, 2);
-}
-
-int session_notify_inode(struct session *session, uint64_t node)
-{
-	return session_notify_range(session, node, 0, 0);
-}
-
-static int notify_entry(struct session *session, uint64_t parent, const char *name, uint32_t flags)
-{
-	const size_t len = strlen(name);
-	/* struct fuse_notify_inval_entry_out, whose last member older headers call padding */
-	struct {
-		uint64_t parent;
-		uint32_t namelen, flags;
-	} arg = {.parent = parent, .namelen = (uint32_t)len, .flags = flags};
-	AUTO_FREE char *copy = xstrdup(name);
-	struct iovec iov[3] = {[1] = {.iov_base = &arg, .iov_len = sizeof(arg)}, [2] = {.iov_base = copy, .iov_len = len + 1}};
-
-	return notify(session, FUSE_NOTIFY_INVAL_ENTRY, iov, 3);
-}
-
-int session_notify_entry(struct session *session, uint64_t parent, const char *name)
-{
-	return notify_entry(session, parent, name, 0);
-}
-
-bool session_has_expiry(const struct session *session)
-{
-	return session->info.protocol_minor >= 38;
-}
-
-int session_expire_entry(struct session *session, uint64_t parent, const char *name)
-{
-	return notify_entry(session, parent, name, session_has_expiry(session) ? NOTIFY_EXPIRE_ENTRY : 0);
-}
-
-bool session_has_epoch(const struct session *session)
-{
-	return session->info.protocol_minor >= 44;
-}
-
-int session_notify_epoch(struct session *session)
-{
-	struct iovec iov[1];
-
-	if (!session_has_epoch(session))
-		return -ENOSYS;
-	return notify(session, NOTIFY_INC_EPOCH, iov, 1);
+	if (session->rings)
+		rings_send(session->rings);
 }
 
 bool session_writes_at_close(const struct session *session)

@@ -1,6 +1,7 @@
 /*
  * All code between the /dev/fuse descriptor and libfuse: the threads that read requests, what libfuse 3.14 cannot
  * negotiate or pass on, and notifications. It mounts the kernel's side and serves until the kernel ends the session.
+ * Requests may also come by io_uring (rings.h); notices.c has the notifications.
  * Before libfuse sees a request, the session asks its `holder` (fs/fuse/freeze/gate.h), which may hold it back.
  *
  * What libfuse 3.14 does not know is bridged by rewriting requests before libfuse sees them and its INIT reply
@@ -49,6 +50,7 @@ struct session_options {
 	const char *mountpoint;
 	const char *mount_options; /* comma separated, for libfuse and the kernel */
 	unsigned threads;
+	bool rings; /* its requests may come by io_uring (rings.h) */
 	struct session_holder holder;
 	struct latency *latency; /* or NULL */
 	void (*ended)(void *arg);    /* by the last reader thread, as its last deed */
@@ -72,6 +74,9 @@ bool session_is_connected(const struct session *session); /* false: the kernel h
 void *session_buffer_get(struct session *session);
 void session_buffer_put(struct session *session, void *buffer);
 
+/* For who has answered a request and goes on for a while: the answer waits no longer. The request is not looked at any more. */
+void session_send(struct session *session);
+
 /*
  * Notifications: never from a request's thread and never with a lock that a request may need. They may wait for the
  * kernel, which may wait for requests. 0 also when the kernel does not know the inode or name.
@@ -91,6 +96,7 @@ struct session_info {
 	uint64_t requests;
 	unsigned protocol_minor;
 	bool killpriv_v2;
+	bool rings; /* requests come by io_uring */
 };
 bool session_oldest(struct session *session, struct unanswered_request *ret_request); /* that waits for an answer; false: none does */
 void session_get_info(const struct session *session, struct session_info *ret_info);
