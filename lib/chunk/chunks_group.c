@@ -10,18 +10,19 @@
 
 /* A segment has so many pieces of average length. */
 #define SEGMENT_PIECES 64
-/* One step of the pool is work on at least so many bytes. Each piece counts for some more. */
+/* One step of the pool is work on at least so many bytes. Each piece counts for some more. Hashing is faster with many pieces. */
 #define SLICE_COST (256U << 10)
+#define CUT_COST (2U << 20)
 #define THING_COST 4096U
 
 void slices_init(struct slices *slices, size_t most)
 {
-	*slices = (struct slices){.at = xcalloc(most + 1, sizeof(*slices->at))};
+	*slices = (struct slices){.at = xcalloc(most + 1, sizeof(*slices->at)), .full = SLICE_COST};
 }
 
 void slices_add(struct slices *slices, uint64_t bytes)
 {
-	if (slices->count == 0 || slices->cost >= SLICE_COST) {
+	if (slices->count == 0 || slices->cost >= slices->full) {
 		slices->count++;
 		slices->at[slices->count] = slices->at[slices->count - 1];
 		slices->cost = 0;
@@ -91,7 +92,7 @@ void chunks_group_mark(const struct chunks_group *group, struct chunk_set *set)
 }
 
 /*
- * Cutting and hashing in parallel. A piece is hashed as soon as it is cut, while it is in the core's cache.
+ * Cutting and hashing in parallel. The pieces of a step are hashed as soon as they are cut, while they are in the core's cache.
  *
  * A long run is divided into segments, and each segment is cut as if a piece began at its start. Then the segments are joined. Where a piece
  * ends depends only on where it starts, and cuts that began at different places soon coincide. So pieces are cut anew from the last true cut
@@ -104,14 +105,18 @@ struct segment {
 	struct cuts cuts;  /* the last one may end beyond `to` */
 };
 
+struct jobs {
+	ARRAY_FIELDS(struct digest_job);
+};
+
 struct cutting {
 	struct chunks *chunks;
 	ARRAY(struct segment) segments;
 	struct slices slices; /* of the segments */
 };
 
-/* Cuts and hashes the piece of the run that starts at `at`; returns its end. */
-static uint64_t cuts_add(struct cuts *cuts, const struct chunks *chunks, struct digest *digest, const struct run *run, uint64_t at)
+/* Cuts the piece of the run that starts at `at`; returns it. */
+static struct cut_piece *cuts_add(struct cuts *cuts, const struct chunks *chunks, const struct run *run, uint64_t at)
 {
 	bool is_cut = run->len > chunks->cut.average && !run->is_whole;
 	size_t left = run->len - at, len = is_cut ? cut_next(&chunks->cut, run->data + at, left) : left;
@@ -121,21 +126,49 @@ static uint64_t cuts_add(struct cuts *cuts, const struct chunks *chunks, struct 
 		array_reserve(cuts, run->len / chunks->cut.average + 1);
 	piece = array_new(cuts);
 	piece->end = at + len;
-	digest_once(digest, run->data + at, len, piece->sha256);
-	return piece->end;
+	return piece;
+}
+
+static void add_jobs(struct segment *segment, struct jobs *jobs)
+{
+	uint64_t at = segment->from;
+
+	for (size_t i = 0; i < segment->cuts.count; i++) {
+		struct cut_piece *piece = &segment->cuts.items[i];
+
+		array_add(jobs, (struct digest_job){.data = segment->run->data + at, .len = piece->end - at, .sha256 = piece->sha256});
+		at = piece->end;
+	}
+}
+
+/* Many at once are hashed in half the time. */
+static void hash_segments(struct digest *digest, struct segment *segments, size_t count)
+{
+	AUTO_ARRAY struct digest_job **order = NULL;
+	struct jobs jobs = {0};
+
+	for (size_t i = 0; i < count; i++)
+		add_jobs(&segments[i], &jobs);
+	order = xcalloc(jobs.count, sizeof(struct digest_job *));
+	for (size_t i = 0; i < jobs.count; i++)
+		order[i] = &jobs.items[i];
+	digest_many(digest, order, jobs.count);
+	array_clear(&jobs);
 }
 
 static void cut_step(void *arg, size_t index)
 {
 	struct cutting *cutting = arg;
+	const size_t first = cutting->slices.at[index], end = cutting->slices.at[index + 1];
 	struct scratch *tools = scratch_take(cutting->chunks->scratch);
 
-	for (size_t i = cutting->slices.at[index]; i < cutting->slices.at[index + 1]; i++) {
+	for (size_t i = first; i < end; i++) {
 		struct segment *segment = &cutting->segments.items[i];
 
 		for (uint64_t at = segment->from; at < segment->to;)
-			at = cuts_add(&segment->cuts, cutting->chunks, tools->digest, segment->run, at);
+			at = cuts_add(&segment->cuts, cutting->chunks, segment->run, at)->end;
 	}
+	hash_segments(tools->digest, &cutting->segments.items[first], end - first);
 	scratch_put(cutting->chunks->scratch, tools);
 }
 
@@ -159,7 +192,10 @@ static void join_segment(const struct chunks *chunks, struct digest *digest, str
 			array_append(joined, cuts->items + next, cuts->count - next);
 			break;
 		}
-		at = cuts_add(joined, chunks, digest, segment->run, at);
+		struct cut_piece *piece = cuts_add(joined, chunks, segment->run, at);
+
+		digest_once(digest, segment->run->data + at, piece->end - at, piece->sha256);
+		at = piece->end;
 	}
 }
 
@@ -179,6 +215,7 @@ void group_cut(struct chunks_group *group)
 	for (size_t i = 0; i < group->runs.count; i++)
 		add_segments(&cutting, &group->runs.items[i]);
 	slices_init(&cutting.slices, cutting.segments.count);
+	cutting.slices.full = CUT_COST;
 	for (size_t i = 0; i < cutting.segments.count; i++)
 		slices_add(&cutting.slices, cutting.segments.items[i].to - cutting.segments.items[i].from);
 	pool_run(group->chunks->pool, cut_step, &cutting, cutting.slices.count);

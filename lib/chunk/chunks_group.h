@@ -49,6 +49,7 @@ struct slices {
 	size_t *at;
 	size_t count;
 	uint64_t cost; /* of the last one */
+	uint64_t full; /* with this cost one is */
 };
 void slices_init(struct slices *slices, size_t most); /* so much will be added at most; `at` is freed by its owner */
 void slices_add(struct slices *slices, uint64_t bytes);

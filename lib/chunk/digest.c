@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 
 #include "lib/base/buf.h"
+#include "lib/chunk/sha256_lanes.h"
 
 struct digest {
 	EVP_MD *md; /* fetched once: the implicit fetch of OpenSSL 3 costs as much as hashing a kilobyte */
@@ -55,4 +56,25 @@ void digest_once(struct digest *digest, const void *data, size_t len, uint8_t ou
 {
 	digest_update(digest, data, len);
 	digest_final(digest, out);
+}
+
+static int longest_first(const void *left, const void *right)
+{
+	const struct digest_job *a = *(struct digest_job *const *)left, *b = *(struct digest_job *const *)right;
+
+	return a->len > b->len ? -1 : a->len < b->len;
+}
+
+void digest_many(struct digest *digest, struct digest_job **jobs, size_t count)
+{
+	size_t one_by_one = count;
+
+	if (count > 1 && sha256_lanes_available()) {
+		qsort(jobs, count, sizeof(struct digest_job *), longest_first);
+		one_by_one = sha256_lanes_left_out(jobs, count);
+	}
+	for (size_t i = 0; i < one_by_one; i++)
+		digest_once(digest, jobs[i]->data, jobs[i]->len, jobs[i]->sha256);
+	if (one_by_one < count)
+		sha256_lanes(jobs + one_by_one, count - one_by_one);
 }

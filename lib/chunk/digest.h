@@ -24,4 +24,12 @@ void digest_final(struct digest *digest, uint8_t out[DIGEST_LEN]);
 /* One message in one call; no other may be under way in this context. */
 void digest_once(struct digest *digest, const void *data, size_t len, uint8_t out[DIGEST_LEN]);
 
+/* The same for many messages, faster where the processor can do several at once (lib/chunk/sha256_lanes.h). `jobs` changes its order. */
+struct digest_job {
+	const void *data;
+	size_t len;
+	uint8_t *sha256; /* DIGEST_LEN bytes */
+};
+void digest_many(struct digest *digest, struct digest_job **jobs, size_t count);
+
 #endif
