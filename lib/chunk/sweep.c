@@ -173,7 +173,7 @@ static int remove_under_lock(struct sweep *sweep, struct kv_batch *batch)
 			dedup_delete(batch, dead->sha256);
 		backend_drop(batch, dead->id);
 	}
-	return kv_batch_count(batch) ? kv_write(sweep->chunks->kv, batch, 0) : 0;
+	return kv_batch_count(batch) ? kv_write(sweep->chunks->kv, batch, KV_GIVES_ROOM) : 0;
 }
 
 static int remove_dead(struct sweep *sweep)
@@ -267,7 +267,7 @@ static int forget_damaged(struct chunks *chunks, struct chunk_set *set, bool dry
 		damaged_forget(chunks->damaged, batch, list[i].chunk);
 		backend_drop(batch, list[i].chunk);
 	}
-	ret = kv_batch_count(batch) ? kv_write(chunks->kv, batch, 0) : 0;
+	ret = kv_batch_count(batch) ? kv_write(chunks->kv, batch, KV_GIVES_ROOM) : 0;
 	rwlock_give(&chunks->mark_lock);
 	kv_batch_free(batch);
 	return ret;

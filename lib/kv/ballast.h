@@ -1,18 +1,19 @@
 /*
  * Room on the store's disk. When a write to its log or a flush finds the disk full, RocksDB stops until it is opened anew, or ends the
- * process. So it must not come to that:
+ * process. So it must not come to that, whoever fills the disk: there is room that nobody else can take.
  *
- *   - Opening replays the log and flushes what it held, which needs about as much room as the log has. ballast_admit_open() looks first.
- *   - kv_write() asks ballast_admit() before each write. It refuses with -ENOSPC while less than a small floor is free.
- *   - The ballast is a file that takes room while there is plenty. When the disk runs full, whoever filled it, the file is removed, so that
- *     a full store can still be opened, read and deleted from. The file is made again when there is room.
+ *   - The log that is being written has blocks which it does not use yet: RocksDB allocates some tens of MiB at once. What changes a store,
+ *     but brings no content, fits there even when nothing else is free.
+ *   - The ballast is a file that only takes room. Part by part it is given up for what needs new files and finds no room: a flush, a merge,
+ *     the next log, the opening of a store. Never before, and never more of it: whoever fills the disk takes what was given up and not
+ *     used. The last third is for what gives room back: destroying snapshots, collecting, closing. What is given up comes back as soon as there is room; kv_room_missing() says how much that is, so that no content takes it.
  *
- * Whoever stores content keeps a larger reserve (space.c in lib/tree/content), which is never smaller than the ballast: the room of the
- * ballast is for deletions. Internal to lib/kv; any thread.
+ * Content leaves both alone. It has a larger reserve of its own (space.c in lib/tree/content). Internal to lib/kv; any thread.
  */
 #ifndef CORPUSFS_KV_BALLAST_H
 #define CORPUSFS_KV_BALLAST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,12 +21,28 @@
 
 struct ballast;
 
-/* `db` is the database's directory, `shown` its name in messages, `path` the file's; path NULL: no file, only the floor. */
-struct ballast *ballast_new(const char *db, const char *shown, const char *path);
+struct ballast_options {
+	const char *db, *shown; /* the database's directory, its name in messages */
+	const char *path;       /* the file; NULL: none */
+	uint64_t log_limit;     /* the database's logs are closed before they have more bytes */
+	uint64_t log_part;      /* so much is allocated for a log at once */
+};
+
+struct ballast *ballast_new(const struct ballast_options *options);
 void ballast_free(struct ballast *ballast); /* the file stays */
 
 WARN_UNUSED int ballast_admit_open(struct ballast *ballast, struct error *err); /* -ENOSPC */
-void ballast_opened(struct ballast *ballast);                                   /* makes the file, if there is plenty of room */
-WARN_UNUSED int ballast_admit(struct ballast *ballast, size_t bytes);           /* -ENOSPC */
+void ballast_opened(struct ballast *ballast);                                   /* makes the file, if there is room */
+
+/* A write of so many bytes: true if they are free, beside what a flush of `unflushed` bytes would take. */
+WARN_UNUSED bool ballast_admit(struct ballast *ballast, uint64_t bytes, uint64_t unflushed);
+/* The same: true if the log has room for them that is allocated. */
+WARN_UNUSED bool ballast_admit_log(struct ballast *ballast, uint64_t bytes);
+/* New files of so many bytes, those of a flush of `unflushed` bytes of memory, and another log; gives up what they need, the last third only
+ * for what `gives_back` room. -ENOSPC: there is not as much. After 0 comes ballast_files_end(), when they are written. */
+WARN_UNUSED int ballast_admit_files(struct ballast *ballast, uint64_t bytes, uint64_t unflushed, bool gives_back);
+void ballast_files_end(struct ballast *ballast);
+
+uint64_t ballast_missing(struct ballast *ballast); /* bytes that were given up, and are to come back */
 
 #endif

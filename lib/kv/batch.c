@@ -16,6 +16,7 @@ enum op_type { OP_PUT, OP_DELETE };
 struct kv_batch {
 	struct buf ops;
 	size_t count;
+	bool is_content; /* it brings chunks */
 };
 
 struct kv_batch *kv_batch_new(void)
@@ -35,6 +36,7 @@ void kv_batch_clear(struct kv_batch *batch)
 {
 	buf_reset(&batch->ops);
 	batch->count = 0;
+	batch->is_content = false;
 }
 
 static void add_op(struct kv_batch *batch, enum op_type type, enum kv_family family, const void *key, size_t key_len,
@@ -60,6 +62,7 @@ void kv_batch_put2(struct kv_batch *batch, enum kv_family family, const void *ke
                    size_t head_len, const void *tail, size_t tail_len)
 {
 	add_op(batch, OP_PUT, family, key, key_len, head_len + tail_len);
+	batch->is_content = batch->is_content || family == KV_SMALL;
 	buf_add(&batch->ops, head, head_len);
 	buf_add(&batch->ops, tail, tail_len);
 }
@@ -112,7 +115,7 @@ int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
 	int result = kv_admit(kv, false);
 
 	if (result == 0)
-		result = ballast_admit(kv->ballast, batch->ops.len);
+		result = kv_admit_room(kv, batch->ops.len, flags & KV_GIVES_ROOM ? KV_GIVES_BACK : batch->is_content ? KV_BRINGS_CONTENT : KV_CHANGES);
 	if (result < 0)
 		return result;
 	rocksdb_writebatch_t *native = translate(kv, batch);

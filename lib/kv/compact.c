@@ -16,38 +16,13 @@
 /* What a merge may need on the disk before its inputs go. */
 #define ROOM_MIN (16ULL << 20)
 
-int kv_flush(struct kv *kv)
-{
-	rocksdb_flushoptions_t *wait;
-	uint64_t bytes = 0;
-	int result = kv_admit(kv, true);
-
-	for (int i = 0; i < KV_FAMILY_COUNT && result == 0; i++) {
-		uint64_t of_family = 0;
-		if (rocksdb_property_int_cf(kv->db, kv->handles[i], "rocksdb.cur-size-all-mem-tables", &of_family) == 0)
-			bytes += of_family;
-	}
-	if (result == 0)
-		result = ballast_admit(kv->ballast, bytes);
-	if (result < 0)
-		return result;
-	wait = rocksdb_flushoptions_create();
-	for (int i = 0; i < KV_FAMILY_COUNT && result == 0; i++) {
-		char *message = NULL;
-		rocksdb_flush_cf(kv->db, wait, kv->handles[i], &message);
-		result = kv_change_result(kv, message);
-	}
-	rocksdb_flushoptions_destroy(wait);
-	return result;
-}
-
 static int merge(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len, uint64_t bytes)
 {
 	rocksdb_compactoptions_t *shared;
 	int result = kv_admit(kv, true);
 
 	if (result == 0)
-		result = ballast_admit(kv->ballast, 2 * bytes + ROOM_MIN);
+		result = kv_admit_files(kv, 2 * bytes + ROOM_MIN);
 	if (result < 0)
 		return result;
 	shared = rocksdb_compactoptions_create();
@@ -55,6 +30,7 @@ static int merge(struct kv *kv, enum kv_family family, const void *first, size_t
 	rocksdb_compactoptions_set_exclusive_manual_compaction(shared, 0);
 	rocksdb_compact_range_cf_opt(kv->db, kv->handles[family], shared, first_len ? first : NULL, first_len, end_len ? end : NULL, end_len);
 	rocksdb_compactoptions_destroy(shared);
+	ballast_files_end(kv->ballast);
 	return 0;
 }
 

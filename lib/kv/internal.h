@@ -19,6 +19,7 @@ struct kv_setup {
 	rocksdb_options_t *families[KV_HANDLE_COUNT]; /* the last one is "default" */
 	rocksdb_cache_t *cache; /* of metadata */
 	rocksdb_cache_t *pins;  /* of chunks while they are read */
+	uint64_t memtable_bytes, log_limit, log_part; /* see kv_open, struct ballast_options */
 };
 
 struct kv {
@@ -71,6 +72,14 @@ static inline uint64_t kv_number_of(const void *key, size_t len)
 int kv_errno(const char *message);
 
 void kv_note_unsynced(struct kv *kv); /* after a batch was written */
+
+/* Who may take how much of what is kept for a full disk (lib/kv/ballast.h): nothing, most of it, all. */
+enum kv_need { KV_BRINGS_CONTENT, KV_CHANGES, KV_GIVES_BACK };
+
+/* 0 when there is room for a batch of so many bytes; -ENOSPC. */
+WARN_UNUSED int kv_admit_room(struct kv *kv, uint64_t bytes, enum kv_need need);
+/* The same for new files of so many bytes, and what is in memory as well; after 0 comes ballast_files_end(). */
+WARN_UNUSED int kv_admit_files(struct kv *kv, uint64_t bytes);
 
 /* 0 when the database may be written. */
 WARN_UNUSED int kv_admit(struct kv *kv, bool now);

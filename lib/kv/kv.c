@@ -190,7 +190,11 @@ static int prepare(struct kv *kv, const struct kv_options *options, struct error
 	if (!options->create)
 		result = admit_database(kv->path, kv->shown, kv->read_only ? options->accept : 0, &kv->lost, &tables, err);
 	if (result == 0 && !kv->read_only) {
-		kv->ballast = ballast_new(kv->path, kv->shown, options->ballast);
+		kv->ballast = ballast_new(&(struct ballast_options){.db = kv->path,
+		                                                     .shown = kv->shown,
+		                                                     .path = options->ballast,
+		                                                     .log_limit = kv->setup.log_limit,
+		                                                     .log_part = kv->setup.log_part});
 		result = ballast_admit_open(kv->ballast, err);
 	}
 	if (result == 0 && tables)
@@ -356,7 +360,7 @@ void kv_close(struct kv *kv)
 	 * same assertion), and is not needed: the next opening replays the log.
 	 */
 	if (kv_admit(kv, true) == 0) {
-		if (sync_and_note(kv) == 0)
+		if (sync_and_note(kv) == 0 && kv_admit_files(kv, 0) == 0)
 			rocksdb_free(flush_all(kv));
 		int ignored = synced_keep(kv->synced);
 		(void)ignored;

@@ -99,6 +99,7 @@ void kv_tables_sound(struct kv *kv); /* all tables were read whole since, and no
 bool kv_stopped(struct kv *kv); /* a change has failed, and no kv_sync() has succeeded since */
 
 #define KV_SYNC 1U
+#define KV_GIVES_ROOM 2U /* it may take the last of what is kept for a full disk */
 WARN_UNUSED int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags);
 WARN_UNUSED int kv_sync(struct kv *kv);
 uint64_t kv_unsynced_ms(struct kv *kv); /* how long ago the oldest batch was written that no sync has followed; 0: there is none */
@@ -198,6 +199,7 @@ size_t kv_tables_end(struct kv_raw *raw, struct kv_value *values); /* values[0..
 void kv_raw_clear(struct kv_raw *raw);
 
 uint64_t kv_estimate_keys(struct kv *kv, enum kv_family family);
+uint64_t kv_room_missing(struct kv *kv); /* what was given up for a full disk, and is to come back: no content may take it */
 uint64_t kv_disk_bytes(struct kv *kv, enum kv_family family);
 uint64_t kv_total_bytes(struct kv *kv); /* of all families */
 

@@ -122,7 +122,15 @@ static uint64_t log_limit(const char *path, uint64_t memtable_bytes)
 	return limit;
 }
 
-static rocksdb_options_t *database_options(const struct kv_options *options, const char *path)
+/* What RocksDB allocates for a log at once. */
+static uint64_t log_part(uint64_t memtable_bytes, uint64_t limit)
+{
+	const uint64_t buffer = MAX(memtable_bytes / 2, MIB);
+
+	return MIN(MIN(buffer + buffer / 10, MAX(memtable_bytes, MIB)), limit);
+}
+
+static rocksdb_options_t *database_options(const struct kv_options *options, uint64_t log_limit)
 {
 	rocksdb_options_t *opt = rocksdb_options_create();
 
@@ -133,7 +141,7 @@ static rocksdb_options_t *database_options(const struct kv_options *options, con
 	rocksdb_options_set_max_background_jobs(opt, (int)MAX(options->threads, 2U));
 	/* All files are opened, and so found to be there and complete, before the store is used. */
 	rocksdb_options_set_max_open_files(opt, descriptors());
-	rocksdb_options_set_max_total_wal_size(opt, log_limit(path, options->memtable_bytes));
+	rocksdb_options_set_max_total_wal_size(opt, log_limit);
 	rocksdb_options_set_wal_recovery_mode(opt, rocksdb_point_in_time_recovery);
 	rocksdb_options_set_manual_wal_flush(opt, 0);
 	/* Writing out early keeps a later fsync short. */
@@ -150,7 +158,10 @@ void kv_setup_init(struct kv_setup *setup, const struct kv_options *options, con
 {
 	setup->cache = rocksdb_cache_create_lru(MAX(options->cache_bytes, MIB));
 	setup->pins = rocksdb_cache_create_lru(PINS);
-	setup->db = database_options(options, path);
+	setup->memtable_bytes = options->memtable_bytes;
+	setup->log_limit = log_limit(path, options->memtable_bytes);
+	setup->log_part = log_part(options->memtable_bytes, setup->log_limit);
+	setup->db = database_options(options, setup->log_limit);
 	for (int i = 0; i < KV_HANDLE_COUNT; i++)
 		setup->families[i] = family_options(i, options, setup);
 }

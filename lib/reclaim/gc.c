@@ -188,7 +188,7 @@ static int note_swept(struct run *run, uint64_t dropped)
 	atomic_store(&run->store->kept_keys, chunks_estimate(run->store->chunks));
 	dropped_take(run->store->tree, dropped);
 	gc_state_put(run->store, batch);
-	int result = kv_write(run->store->kv, batch, 0);
+	int result = kv_write(run->store->kv, batch, KV_GIVES_ROOM);
 	kv_batch_free(batch);
 	return result;
 }

@@ -93,7 +93,7 @@ static int write_cursor(struct pruning *pruning, struct touched_place next)
 	pruning->record.at_epoch = next.epoch;
 	pruning->record.at_ino = next.ino;
 	catalog_put_prune(batch, pruning->view, &pruning->record);
-	int result = kv_write(store->kv, batch, 0);
+	int result = kv_write(store->kv, batch, KV_GIVES_ROOM);
 	kv_batch_free(batch);
 	if (result < 0)
 		return result;
@@ -209,7 +209,7 @@ static int begin_locked(struct pruning *pruning)
 	struct kv_batch *batch = kv_batch_new();
 	join_waiting(pruning, &joined, batch);
 	if (result == 0)
-		result = kv_write(store->kv, batch, 0);
+		result = kv_write(store->kv, batch, KV_GIVES_ROOM);
 	kv_batch_free(batch);
 	if (result == 0)
 		note_joined(pruning, &joined);
@@ -296,7 +296,7 @@ static int finish(struct pruning *pruning)
 	struct kv_batch *batch = kv_batch_new();
 	catalog_delete_prune(batch, pruning->view);
 	gc_state_put(store, batch);
-	result = kv_write(store->kv, batch, 0);
+	result = kv_write(store->kv, batch, KV_GIVES_ROOM);
 	kv_batch_free(batch);
 	if (result < 0)
 		return result;

@@ -62,7 +62,7 @@ static int prune_some(struct store *store, uint32_t family, uint64_t *from, stru
 	array_clear(&pruning.versions);
 	visibility_free(pruning.visibility);
 	if (result >= 0 && kv_batch_count(batch) > 0)
-		result = kv_write(store->kv, batch, 0);
+		result = kv_write(store->kv, batch, KV_GIVES_ROOM);
 	return result < 0 ? result : more;
 }
 

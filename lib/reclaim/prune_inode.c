@@ -103,7 +103,7 @@ static int remove_frozen(struct pruning *pruning, const struct tree_key *stems, 
 	for (size_t i = 0; i < count && result == 0; i++)
 		result = remove_record(pruning, &stems[i], &versions, batch);
 	if (result == 0)
-		result = kv_write(pruning->store->kv, batch, 0);
+		result = kv_write(pruning->store->kv, batch, KV_GIVES_ROOM);
 	if (result == 0)
 		*ret_removed = kv_batch_count(batch);
 	array_clear(&versions);

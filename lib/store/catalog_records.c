@@ -25,7 +25,7 @@ struct kv_iter *catalog_record_iterate(struct kv *kv, const struct small_key *fi
 
 int catalog_write(struct kv *kv, struct kv_batch *batch)
 {
-	return kv_write(kv, batch, KV_SYNC);
+	return kv_write(kv, batch, KV_SYNC | KV_GIVES_ROOM);
 }
 
 int catalog_compact(struct kv *kv, bool (*stop)(void *arg), void *arg)

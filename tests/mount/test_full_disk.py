@@ -1,5 +1,6 @@
 """A full disk: writes fail with ENOSPC, reads and deletes go on, writes resume by themselves once there is space."""
 
+import errno
 import os
 import random
 
@@ -145,13 +146,61 @@ def test_disk_that_somebody_else_fills_takes_deletions(small):
     fill(filler, 128 * 1024)
     procs.poll(lambda: put(point + "/d/new", b"x" * MIB) == "ENOSPC", 5 * program.scale(), "the full disk is noticed")
     os.unlink(point + "/d/a")
-    fill(filler + "2", 128 * 1024)  # what the ballast left
-    for function, *args in ((os.unlink, point + "/d/b"), (os.mkdir, point + "/d/dir"), (os.chmod, point + "/d/c", 0o600)):
-        assert posix.outcome(function, *args) in ("ok", "ENOSPC")
+    fill(filler + "2", 128 * 1024)
+    assert posix.outcome(os.unlink, point + "/d/b") == "ok" == posix.outcome(os.chmod, point + "/d/c", 0o600)
+    assert posix.outcome(os.mkdir, point + "/d/dir") == "ENOSPC"
     assert len(procs.read(point + "/d/c")) == MIB
     os.unlink(filler)
     procs.poll(lambda: put(point + "/d/after", b"x" * MIB) == "ok", 20 * program.scale(), "writes resume", 0.1)
     assert not os.path.exists(point + "/d/a")
+    store.umount()
+
+
+def take_all(path):
+    """Whatever is free, as a program does that fills a disk without looking."""
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    try:
+        while os.write(fd, bytes(64 << 10)):
+            pass
+    except OSError as error:
+        assert error.errno == errno.ENOSPC
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.sanitize
+@pytest.mark.timeout(150)
+def test_disk_that_somebody_else_keeps_filling_takes_deletions(small):
+    """Each time that room is given up or comes back, it is taken at once: unlink, rmdir of a snapshot, gc and umount go on."""
+    store, filler = small
+    store.init()
+    point = store.mount(store.area + "/mnt")
+    store.create("d")
+    for number in range(60):
+        assert put(f"{point}/d/{number}", os.urandom(MIB)) == "ok"
+    os.mkdir(point + "/d/.snapshots/s")
+    take_all(filler)
+    for number in range(30):
+        os.unlink(f"{point}/d/{number}")
+        take_all(filler)
+    os.rmdir(point + "/d/.snapshots/s")
+    take_all(filler)
+    before = available(os.path.dirname(filler))
+    store.ok("-s", store.path, "gc")
+    assert available(os.path.dirname(filler)) > before + 25 * MIB
+    take_all(filler)
+    os.unlink(f"{point}/d/30")
+    take_all(filler)
+    store.umount()
+    take_all(filler)
+    store.mount(point)
+    assert sorted(map(int, os.listdir(point + "/d"))) == list(range(31, 60))
+    os.unlink(f"{point}/d/31")
+    os.unlink(filler)
+    procs.poll(lambda: put(point + "/d/after", b"x" * MIB) == "ok", 20 * program.scale(), "writes resume", 0.1)
+    ballast = store.path + "/ballast"
+    procs.poll(lambda: put(point + "/d/after", b"x") == "ok" and os.path.exists(ballast) and os.stat(ballast).st_size >= 64 * MIB,
+               20 * program.scale(), "the reserve comes back", 0.1)
     store.umount()
 
 
@@ -170,6 +219,7 @@ def test_store_whose_daemon_died_opens_on_a_disk_that_filled_up(small):
     assert len(os.listdir(point + "/d")) == 2001
     os.unlink(point + "/d/file")
     store.kill()
+    os.unlink(store.path + "/ballast")  # as if somebody had taken that, too
     fill(filler + "2", 128 * 1024)
     before = sorted(os.listdir(store.path + "/db"))
     result = store.run("mount", store.path, point)

@@ -324,11 +324,11 @@ static void test_no_space_is_told_before_the_disk_is_full(void **state)
 	struct tree_store *store = *state;
 	struct space *space;
 
-	assert_int_equal(space_new(store->dir, 1ULL << 60, &space), 0);
+	assert_int_equal(space_new(store->dir, 1ULL << 60, NULL, &space), 0);
 	assert_int_equal(space_available(space), 0);
 	assert_int_equal(space_check(space, 1), -ENOSPC);
 	space_free(space);
-	assert_int_equal(space_new(store->dir, 1, &space), 0);
+	assert_int_equal(space_new(store->dir, 1, NULL, &space), 0);
 	assert_int_equal(space_check(space, 1), 0);
 	assert_int_equal(space_check(space, 1ULL << 60), -ENOSPC);
 	space_free(space);

@@ -6,6 +6,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
 #include "lib/base/locks.h"
+#include "lib/kv/kv.h"
 
 #define LOOK_MS 100
 #define LOOK_BYTES (16ULL << 20)
@@ -14,6 +15,7 @@
 
 struct space {
 	char *path;
+	struct kv *kv;
 	uint64_t reserve;
 	struct mutex lock;      /* guards what follows */
 	uint64_t available;     /* beyond the reserve, when last looked */
@@ -29,7 +31,8 @@ static int look(struct space *space)
 	if (statvfs(space->path, &stat) < 0)
 		return -errno;
 	bytes = (uint64_t)stat.f_bavail * stat.f_frsize;
-	space->available = bytes > space->reserve ? bytes - space->reserve : 0;
+	const uint64_t kept = space->reserve + (space->kv ? kv_room_missing(space->kv) : 0);
+	space->available = bytes > kept ? bytes - kept : 0;
 	space->looked_ms = clock_ms();
 	space->given = 0;
 	return 0;
@@ -40,7 +43,7 @@ uint64_t space_reserve(uint64_t disk_bytes)
 	return MIN(MAX(disk_bytes / 50, RESERVE_MIN), RESERVE_MAX);
 }
 
-int space_new(const char *path, uint64_t reserve, struct space **ret_space)
+int space_new(const char *path, uint64_t reserve, struct kv *kv, struct space **ret_space)
 {
 	struct space *space = xcalloc(1, sizeof(*space));
 	struct statvfs stat;
@@ -48,6 +51,7 @@ int space_new(const char *path, uint64_t reserve, struct space **ret_space)
 
 	space->path = xstrdup(path);
 	space->reserve = reserve;
+	space->kv = kv;
 	mutex_init(&space->lock, LOCK_SPACE);
 	if (reserve == 0 && statvfs(path, &stat) == 0)
 		space->reserve = space_reserve((uint64_t)stat.f_blocks * stat.f_frsize);

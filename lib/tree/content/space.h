@@ -9,12 +9,14 @@
 
 #include "lib/base/clean.h"
 
+struct kv;
 struct space;
 
 /* What is kept free of a disk of so many bytes. */
 uint64_t space_reserve(uint64_t disk_bytes);
 
-WARN_UNUSED int space_new(const char *path, uint64_t reserve, struct space **ret_space); /* reserve 0: chosen by the size of the disk */
+/* reserve 0: chosen by the size of the disk. `kv` (may be NULL) has a reserve of its own: what it gave up is not available. */
+WARN_UNUSED int space_new(const char *path, uint64_t reserve, struct kv *kv, struct space **ret_space);
 void space_free(struct space *space);
 WARN_UNUSED int space_check(struct space *space, uint64_t bytes); /* -ENOSPC; looks at the disk at most every 100 ms or 16 MiB */
 uint64_t space_available(struct space *space);

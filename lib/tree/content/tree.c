@@ -26,7 +26,7 @@ int tree_new(struct kv *kv, struct chunks *chunks, struct pool *pool, const stru
 	mutex_init(&tree->family_lock, LOCK_FAMILIES);
 	rwlock_init(&tree->readers.moving, LOCK_MOVING);
 
-	int r = space_new(tree->space_path, options->reserve_bytes, &tree->space);
+	int r = space_new(tree->space_path, options->reserve_bytes, kv, &tree->space);
 
 	tree->pending = pending_new(options);
 	if (r == 0)

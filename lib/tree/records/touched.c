@@ -68,7 +68,7 @@ int touched_delete_some(struct tree *tree, uint32_t family, const struct interva
 	int more = touched_each(tree, family, from, epochs->last, delete_entry, &deletion), result = more;
 
 	if (result >= 0 && kv_batch_count(deletion.batch) > 0)
-		result = kv_write(tree->kv, deletion.batch, 0);
+		result = kv_write(tree->kv, deletion.batch, KV_GIVES_ROOM);
 	kv_batch_free(deletion.batch);
 	return result < 0 ? result : more;
 }
