@@ -6,7 +6,8 @@
  *     but brings no content, fits there even when nothing else is free.
  *   - The ballast is a file that only takes room. Part by part it is given up for what needs new files and finds no room: a flush, a merge,
  *     the next log, the opening of a store. Never before, and never more of it: whoever fills the disk takes what was given up and not
- *     used. The last third is for what gives room back: destroying snapshots, collecting, closing. What is given up comes back as soon as there is room; kv_room_missing() says how much that is, so that no content takes it.
+ *     used. The last third is for what gives room back: destroying snapshots, collecting, closing. What is given up comes back as soon as
+ *     there is room; kv_room_missing() says how much that is, so that no content takes it.
  *
  * Content leaves both alone. It has a larger reserve of its own (space.c in lib/tree/content). Internal to lib/kv; any thread.
  */

@@ -73,6 +73,8 @@ int kv_errno(const char *message);
 
 void kv_note_unsynced(struct kv *kv); /* after a batch was written */
 
+uint64_t kv_unflushed(struct kv *kv); /* bytes of memory that the next flush writes */
+
 /* Who may take how much of what is kept for a full disk (lib/kv/ballast.h): nothing, most of it, all. */
 enum kv_need { KV_BRINGS_CONTENT, KV_CHANGES, KV_GIVES_BACK };
 

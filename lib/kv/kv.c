@@ -360,7 +360,7 @@ void kv_close(struct kv *kv)
 	 * same assertion), and is not needed: the next opening replays the log.
 	 */
 	if (kv_admit(kv, true) == 0) {
-		if (sync_and_note(kv) == 0 && kv_admit_files(kv, 0) == 0)
+		if (sync_and_note(kv) == 0 && ballast_admit_files(kv->ballast, 0, kv_unflushed(kv), true) == 0)
 			rocksdb_free(flush_all(kv));
 		int ignored = synced_keep(kv->synced);
 		(void)ignored;

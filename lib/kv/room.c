@@ -5,21 +5,9 @@
 
 #define QUIET_SHARE 8 /* of the budget for memory: with less, RocksDB does not flush by itself */
 
-static uint64_t unflushed(struct kv *kv)
-{
-	uint64_t bytes = 0;
-
-	for (int i = 0; i < KV_FAMILY_COUNT; i++) {
-		uint64_t of_family = 0;
-		if (rocksdb_property_int_cf(kv->db, kv->handles[i], "rocksdb.cur-size-all-mem-tables", &of_family) == 0)
-			bytes += of_family;
-	}
-	return bytes;
-}
-
 int kv_admit_files(struct kv *kv, uint64_t bytes)
 {
-	return ballast_admit_files(kv->ballast, bytes, unflushed(kv), true);
+	return ballast_admit_files(kv->ballast, bytes, kv_unflushed(kv), true);
 }
 
 static int flush(struct kv *kv, bool gives_back)
@@ -27,7 +15,7 @@ static int flush(struct kv *kv, bool gives_back)
 	int result = kv_admit(kv, true);
 
 	if (result == 0)
-		result = ballast_admit_files(kv->ballast, 0, unflushed(kv), gives_back);
+		result = ballast_admit_files(kv->ballast, 0, kv_unflushed(kv), gives_back);
 	if (result < 0)
 		return result;
 	rocksdb_flushoptions_t *wait = rocksdb_flushoptions_create();
@@ -51,7 +39,7 @@ int kv_admit_room(struct kv *kv, uint64_t bytes, enum kv_need need)
 {
 	if (ballast_admit(kv->ballast, bytes, kv->setup.memtable_bytes))
 		return 0;
-	const uint64_t in_memory = unflushed(kv);
+	const uint64_t in_memory = kv_unflushed(kv);
 	if (ballast_admit(kv->ballast, bytes, in_memory))
 		return 0;
 	if (need == KV_BRINGS_CONTENT)

@@ -115,6 +115,58 @@ def change(fs, chance):
         os.close(fd)
 
 
+def fill(path, size):
+    """Until all is written, or an error."""
+    def write_all():
+        with open(path, "wb", buffering=0) as handle:
+            data = memoryview(os.urandom(size))
+            while data:
+                data = data[handle.write(data) :]
+
+    return posix.outcome(write_all)
+
+
+def fill_and_remove(fs, way):
+    """Most of the quota, then what takes it back."""
+    size = 6 * MIB
+    if way == "rename":
+        assert fill(fs + "/a", size // 2) == "ok" == fill(fs + "/b", size // 2)
+        os.rename(fs + "/b", fs + "/a")
+        os.unlink(fs + "/a")
+        return
+    assert fill(fs + "/a", size) == "ok"
+    if way == "truncate":
+        os.truncate(fs + "/a", 0)
+    elif way == "unlink":
+        os.unlink(fs + "/a")
+    elif way == "close":
+        fd = os.open(fs + "/a", os.O_RDWR)
+        os.pread(fd, 10, 0)
+        os.unlink(fs + "/a")
+        os.close(fd)
+    else:
+        os.close(os.open(fs + "/a", os.O_WRONLY | os.O_TRUNC))
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("way", ["unlink", "close", "rename", "truncate", "open"])
+def test_what_was_removed_makes_room_at_once(limited, way):
+    """Also while the kernel has not told yet that a file is closed, or its content is on its way to the disk."""
+    for _ in range(5):
+        fill_and_remove(limited, way)
+        assert fill(limited + "/new", 6 * MIB) == "ok"
+        os.unlink(limited + "/new")
+
+
+def test_a_removed_file_that_is_open_counts(limited):
+    fd = os.open(limited + "/a", os.O_RDWR | os.O_CREAT)
+    assert os.pwrite(fd, os.urandom(6 * MIB), 0) == 6 * MIB
+    os.unlink(limited + "/a")
+    assert fill(limited + "/b", 6 * MIB) == "EDQUOT"
+    os.close(fd)
+    assert fill(limited + "/b", 6 * MIB) == "ok"
+
+
 @pytest.mark.sanitize
 def test_the_count_is_exact_whatever_happens(limited, store, steps):
     """Random changes, snapshots, rollbacks; a daemon that is killed."""

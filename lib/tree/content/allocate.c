@@ -211,6 +211,7 @@ int inode_allocate(struct inode *inode, int mode, uint64_t offset, uint64_t len)
 		.at = offset,
 		.end = offset + len,
 	};
+	uint64_t waited_ms = 0;
 	int result = content_check_change(inode, offset, len);
 
 	if (result < 0)
@@ -224,5 +225,10 @@ int inode_allocate(struct inode *inode, int mode, uint64_t offset, uint64_t len)
 		result = inode_commit(inode);
 	if (result == 0 && !allocation.punch)
 		result = check_room(inode, offset, len);
-	return result < 0 ? result : change_in_steps(&allocation);
+	if (result < 0)
+		return result;
+	do
+		result = change_in_steps(&allocation);
+	while (result == -EDQUOT && quota_wait(inode->view, &waited_ms));
+	return result;
 }

@@ -46,9 +46,36 @@ void bulk_block_drop(struct inode *inode, void *block)
 	pending_release(tree, BULK_BLOCK);
 }
 
+/* How many bytes more are buffered. The block is taken, but with -EDQUOT. */
+static int64_t buffer_block(struct inode *inode, uint64_t offset, void *block, size_t len)
+{
+	int64_t grown;
+
+	hold_enter(&inode->view->hold);
+	mutex_take(&inode->lock);
+	inode->active.pool = pending_blocks(inode->view->tree);
+	/* so that the commit cannot fail on it */
+	grown = inode_load_inline(inode);
+	if (grown == 0)
+		grown = content_promise(inode, offset, len);
+	if (grown == 0)
+		grown = dirty_write_block(&inode->active, offset, block, len);
+	else if (grown != -EDQUOT)
+		block_give(inode->active.pool, block);
+	if (grown >= 0) {
+		inode->size = MAX(inode->size, offset + len);
+		content_touch(inode);
+		pending_note(inode);
+	}
+	mutex_give(&inode->lock);
+	hold_leave(&inode->view->hold);
+	return grown;
+}
+
 int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t len)
 {
 	struct view *view = inode->view;
+	uint64_t waited_ms = 0;
 	int r = content_check_change(inode, offset, len);
 	int64_t grown;
 
@@ -58,24 +85,11 @@ int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t l
 		bulk_block_drop(inode, block);
 		return r;
 	}
-	hold_enter(&view->hold);
-	mutex_take(&inode->lock);
-	inode->active.pool = pending_blocks(view->tree);
-	/* so that the commit cannot fail on it */
-	grown = inode_load_inline(inode);
-	if (grown == 0)
-		grown = content_promise(inode, offset, len);
-	if (grown == 0)
-		grown = dirty_write_block(&inode->active, offset, block, len);
-	else
-		block_give(inode->active.pool, block);
-	if (grown >= 0) {
-		inode->size = MAX(inode->size, offset + len);
-		content_touch(inode);
-		pending_note(inode);
-	}
-	mutex_give(&inode->lock);
-	hold_leave(&view->hold);
+	do
+		grown = buffer_block(inode, offset, block, len);
+	while (grown == -EDQUOT && quota_wait(view, &waited_ms));
+	if (grown == -EDQUOT)
+		block_give(pending_blocks(view->tree), block);
 	pending_release(view->tree, BULK_BLOCK - (grown < 0 ? 0 : (size_t)grown));
 	return grown < 0 ? (int)grown : 0;
 }

@@ -35,6 +35,14 @@ int content_promise(struct inode *inode, uint64_t offset, uint64_t len)
 	return result;
 }
 
+void content_promise_less(struct inode *inode)
+{
+	const uint64_t excess = inode->promised - MIN(inode->promised, inode->active.bytes);
+
+	inode->promised -= excess;
+	quota_end(inode->view, excess);
+}
+
 void content_touch(struct inode *inode)
 {
 	inode->record.mtime = inode->record.ctime = clock_now();

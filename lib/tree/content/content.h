@@ -19,6 +19,7 @@ WARN_UNUSED int content_kill_privileges_in(struct transaction *transaction, stru
 WARN_UNUSED int content_promise(struct inode *inode, uint64_t offset, uint64_t len);
 
 /* Notes the time of a change of content. Caller holds inode->lock. */
+void content_promise_less(struct inode *inode); /* after some of what is buffered was dropped; the same lock */
 void content_touch(struct inode *inode);
 
 /*

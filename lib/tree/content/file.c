@@ -173,9 +173,34 @@ void inode_begin_read(struct inode *inode)
 	array_clear(&list);
 }
 
+/* How many bytes more are buffered. */
+static int64_t buffer(struct inode *inode, uint64_t offset, const void *data, size_t len)
+{
+	int64_t grown;
+
+	hold_enter(&inode->view->hold);
+	mutex_take(&inode->lock);
+	inode->active.pool = pending_blocks(inode->view->tree);
+	/* so that the commit cannot fail on it */
+	grown = inode_load_inline(inode);
+	if (grown == 0)
+		grown = content_promise(inode, offset, len);
+	if (grown == 0)
+		grown = dirty_write(&inode->active, offset, data, len);
+	if (grown >= 0) {
+		inode->size = MAX(inode->size, offset + len);
+		content_touch(inode);
+		pending_note(inode);
+	}
+	mutex_give(&inode->lock);
+	hold_leave(&inode->view->hold);
+	return grown;
+}
+
 int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t len, unsigned flags)
 {
 	struct tree *tree = inode->view->tree;
+	uint64_t waited_ms = 0;
 	int64_t grown;
 	int result = content_check_change(inode, offset, len);
 
@@ -190,23 +215,9 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 		result = pending_admit(tree, len);
 	if (result < 0)
 		return result;
-
-	hold_enter(&inode->view->hold);
-	mutex_take(&inode->lock);
-	inode->active.pool = pending_blocks(tree);
-	/* so that the commit cannot fail on it */
-	grown = inode_load_inline(inode);
-	if (grown == 0)
-		grown = content_promise(inode, offset, len);
-	if (grown == 0)
-		grown = dirty_write(&inode->active, offset, data, len);
-	if (grown >= 0) {
-		inode->size = MAX(inode->size, offset + len);
-		content_touch(inode);
-		pending_note(inode);
-	}
-	mutex_give(&inode->lock);
-	hold_leave(&inode->view->hold);
+	do
+		grown = buffer(inode, offset, data, len);
+	while (grown == -EDQUOT && quota_wait(inode->view, &waited_ms));
 	pending_release(tree, grown < 0 ? len : len - (size_t)grown);
 	return grown < 0 ? (int)grown : 0;
 }

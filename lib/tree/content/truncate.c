@@ -15,6 +15,7 @@
 static void forget_beyond(struct inode *inode, uint64_t size)
 {
 	pending_release(inode->view->tree, dirty_discard(&inode->active, size, UINT64_MAX));
+	content_promise_less(inode);
 	if (inode->record.size != inode->size)
 		pending_note(inode);
 }

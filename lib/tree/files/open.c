@@ -5,6 +5,7 @@
 
 #include "lib/tree/files/files.h"
 #include "lib/tree/files/orphan.h"
+#include "lib/tree/records/quota.h"
 
 int inode_open(struct view *view, uint64_t ino, struct inode **ret_inode)
 {
@@ -38,9 +39,12 @@ void inode_close(struct inode *inode)
 	inode->gone = inode->gone || is_last;
 	mutex_give(&inode->lock);
 	if (is_last) {
+		quota_closing(inode->view, 1);
 		/* what fails stays noted as an orphan and is tried again when the store is next opened */
 		int ignored = orphan_bury(inode);
 		(void)ignored;
+		quota_closing(inode->view, -1);
+		quota_unnamed(inode->view, -1);
 	}
 	inode_put(inode);
 }

@@ -17,6 +17,7 @@
 #include "lib/base/fault.h"
 #include "lib/tree/records/quota.h"
 #include "lib/tree/records/touched.h"
+#include "lib/tree/content/content.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/files/files.h"
 #include "lib/tree/inodes/extent_cache.h"
@@ -82,6 +83,8 @@ int orphan_add(struct transaction *transaction, struct inode *inode)
 
 	if (inode->opens == 0)
 		transaction->dying = inode;
+	else
+		transaction->is_unnamed = true;
 	if (inode->opens == 0 && !inode->committing) {
 		struct removal removal = removal_begin(view, inode->ino);
 		/* This removes the record, too, which lies before the rest. If it must stay, it is put again below. */
@@ -108,6 +111,7 @@ static void drop_buffered(struct inode *inode)
 	uint64_t bytes = inode->active.bytes;
 
 	dirty_clear(&inode->active);
+	content_promise_less(inode);
 	pending_release(inode->view->tree, bytes);
 	extent_cache_drop(inode);
 	inode->times_dirty = false;
@@ -132,7 +136,7 @@ static int remove_step(struct view *view, uint64_t ino, struct removal *removal)
 		r = removal_end(view, batch, ino, removal);
 	}
 	if (r == 0)
-		r = kv_write(view->tree->kv, batch, 0);
+		r = kv_write(view->tree->kv, batch, KV_GIVES_ROOM);
 	if (r == 0 && !more)
 		quota_change(view, -(int64_t)removal->allocated);
 	rwlock_give(&view->epoch_lock);
@@ -196,7 +200,7 @@ static int forget_orphan(struct view *view, uint64_t ino)
 
 	kv_batch_delete(batch, KV_CATALOG, orphan.bytes, orphan.len);
 
-	int r = kv_write(view->tree->kv, batch, 0);
+	int r = kv_write(view->tree->kv, batch, KV_GIVES_ROOM);
 
 	kv_batch_free(batch);
 	return r;

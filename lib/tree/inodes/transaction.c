@@ -150,6 +150,8 @@ int transaction_write(struct transaction *transaction, int result)
 		r = kv_write(transaction->view->tree->kv, transaction->batch, 0);
 	if (r == 0)
 		quota_change(transaction->view, grown);
+	if (r == 0 && transaction->is_unnamed)
+		quota_unnamed(transaction->view, 1);
 	for (size_t i = 0; i < transaction->items.count; i++)
 		settle(&transaction->items.items[i], r);
 	if (r < 0)

@@ -7,8 +7,13 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "lib/base/clock.h"
 #include "lib/tree/records/version.h"
 #include "lib/tree/records/view_inside.h"
+
+#define WAIT_OPEN_MS 200      /* for who has it open, which may be nobody */
+#define WAIT_CLOSING_MS 10000 /* for a commit of what it holds */
+#define WAIT_STEP_MS 20
 
 static struct version_iter *begin_count(struct view *view, int64_t *ret_used)
 {
@@ -71,7 +76,7 @@ int quota_ready(struct view *view)
 		return 0;
 	mutex_take(&quota->lock);
 	while (quota->is_counting)
-		mutex_wait(&quota->lock, &quota->counted);
+		mutex_wait(&quota->lock, &quota->changed);
 	is_mine = quota->is_counting = !quota->is_counted;
 	mutex_give(&quota->lock);
 	if (!is_mine)
@@ -79,7 +84,7 @@ int quota_ready(struct view *view)
 	result = count(view);
 	mutex_take(&quota->lock);
 	quota->is_counting = false;
-	pthread_cond_broadcast(&quota->counted);
+	pthread_cond_broadcast(&quota->changed);
 	mutex_give(&quota->lock);
 	return result;
 }
@@ -117,12 +122,20 @@ int quota_promise(struct view *view, uint64_t bytes)
 	return result;
 }
 
+/* The lock is held. */
+static void note_freed(struct quota *quota)
+{
+	quota->freed++;
+	pthread_cond_broadcast(&quota->changed);
+}
+
 void quota_end(struct view *view, uint64_t bytes)
 {
 	if (bytes == 0)
 		return;
 	mutex_take(&view->quota.lock);
 	view->quota.promised -= bytes;
+	note_freed(&view->quota);
 	mutex_give(&view->quota.lock);
 }
 
@@ -142,7 +155,42 @@ void quota_change(struct view *view, int64_t bytes)
 		return;
 	mutex_take(&view->quota.lock);
 	view->quota.used += bytes;
+	if (bytes < 0)
+		note_freed(&view->quota);
 	mutex_give(&view->quota.lock);
+}
+
+void quota_unnamed(struct view *view, int count)
+{
+	mutex_take(&view->quota.lock);
+	view->quota.unnamed += (unsigned)count;
+	mutex_give(&view->quota.lock);
+}
+
+void quota_closing(struct view *view, int count)
+{
+	mutex_take(&view->quota.lock);
+	view->quota.closing += (unsigned)count;
+	mutex_give(&view->quota.lock);
+}
+
+bool quota_wait(struct view *view, uint64_t *waited_ms)
+{
+	struct quota *quota = &view->quota;
+	const uint64_t begun = clock_ms() - *waited_ms;
+	uint64_t freed;
+	bool is_freed;
+
+	mutex_take(&quota->lock);
+	freed = quota->freed;
+	while (quota->freed == freed && clock_ms() - begun < (quota->closing > 0 ? WAIT_CLOSING_MS : quota->unnamed > 0 ? WAIT_OPEN_MS : 0)) {
+		const struct timespec step = clock_after_ms(WAIT_STEP_MS);
+		mutex_wait_until(&quota->lock, &quota->changed, &step);
+	}
+	is_freed = quota->freed != freed && clock_ms() - begun < WAIT_CLOSING_MS;
+	mutex_give(&quota->lock);
+	*waited_ms = clock_ms() - begun;
+	return is_freed;
 }
 
 int quota_usage(struct view *view, uint64_t *ret_limit, uint64_t *ret_used)

@@ -8,6 +8,7 @@
  *   quota_end       that was committed, or dropped
  *   quota_check     within a transaction that makes files larger at once, before its batch is written
  *   quota_change    after it was written, while the epoch lock is still held
+ *   quota_wait      after -EDQUOT, without locks: what was removed a moment ago may count still
  *
  * The count is kept in memory only. When the view is opened anew, also after a crash, it is counted anew, in one walk. Any thread.
  */
@@ -25,6 +26,15 @@ WARN_UNUSED int quota_promise(struct view *view, uint64_t bytes); /* -EDQUOT */
 void quota_end(struct view *view, uint64_t bytes);
 WARN_UNUSED int quota_check(struct view *view, uint64_t bytes); /* -EDQUOT */
 void quota_change(struct view *view, int64_t bytes);
+
+/*
+ * A file that was removed counts until it is closed, as it takes room so long; and the kernel tells of a close a moment after close(2) has
+ * returned. So a file that has no name any more is noted, and noted again when nobody has it open, until its records are gone. Whoever
+ * has no room waits for them: true: some has come back since, try again. It begins with *waited_ms 0, and ends after a while.
+ */
+void quota_unnamed(struct view *view, int count);
+void quota_closing(struct view *view, int count);
+bool quota_wait(struct view *view, uint64_t *waited_ms);
 
 /* Both 0 where there is no quota. Counts if need be. */
 WARN_UNUSED int quota_usage(struct view *view, uint64_t *ret_limit, uint64_t *ret_used);

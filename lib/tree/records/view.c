@@ -22,7 +22,7 @@ static void init_locks(struct view *view)
 	mutex_init(&view->cache_lock, LOCK_CACHE);
 	pthread_cond_init(&view->loaded, NULL);
 	mutex_init(&view->quota.lock, LOCK_QUOTA);
-	pthread_cond_init(&view->quota.counted, NULL);
+	pthread_cond_init(&view->quota.changed, NULL);
 	hold_init(&view->hold);
 }
 
@@ -59,7 +59,7 @@ void view_free(struct view *view)
 	line_clear(&view->line);
 	line_clear(&view->shared);
 	hold_clear(&view->hold);
-	pthread_cond_destroy(&view->quota.counted);
+	pthread_cond_destroy(&view->quota.changed);
 	mutex_clear(&view->quota.lock);
 	pthread_cond_destroy(&view->loaded);
 	mutex_clear(&view->cache_lock);

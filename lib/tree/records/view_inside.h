@@ -45,10 +45,12 @@ struct tree {
 struct quota {
 	_Atomic uint64_t limit;      /* 0: none */
 	struct mutex lock;           /* guards what follows */
-	pthread_cond_t counted;      /* with the lock: is_counting fell */
+	pthread_cond_t changed;      /* with the lock: is_counting fell, or freed grew */
 	bool is_counted, is_counting;
 	int64_t used;                /* as committed; before it is counted, what has changed since the view was opened */
 	uint64_t promised;
+	unsigned unnamed, closing;   /* files without a name that still count; those of them that nobody has open */
+	uint64_t freed;              /* how often room was given back */
 };
 
 struct view {

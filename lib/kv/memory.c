@@ -1,0 +1,13 @@
+#include "lib/kv/internal.h"
+
+uint64_t kv_unflushed(struct kv *kv)
+{
+	uint64_t bytes = 0;
+
+	for (int i = 0; i < KV_FAMILY_COUNT; i++) {
+		uint64_t of_family = 0;
+		if (rocksdb_property_int_cf(kv->db, kv->handles[i], "rocksdb.cur-size-all-mem-tables", &of_family) == 0)
+			bytes += of_family;
+	}
+	return bytes;
+}
