@@ -68,20 +68,27 @@ static int add_source(struct cli *cli, json_t *sources, const char *text, struct
 	return 0;
 }
 
-static int print_backups(struct cli *cli, json_t *result)
+static int print_backups(struct cli *cli, json_t *backups)
 {
-	json_t *backups = json_object_get(result, "backups"), *row;
 	int code = EXIT_OK, problems;
+	json_t *row;
 	size_t i;
 
 	json_array_foreach(backups, i, row) {
 		problems = print_problems(row);
 		code = problems != EXIT_OK ? problems : code;
 		repository_add_short(row);
+		if (problems != EXIT_OK)
+			fprintf(stderr, "corpusfs: backup %s of %s is incomplete: that is not in it\n", json_string_value(json_object_get(row, "short")),
+			        json_string_value(json_object_get(row, "dataset")));
 	}
 	table_print(cli, run_columns, backups);
-	json_decref(result);
 	return code;
+}
+
+static int take_row(void *arg, json_t *row)
+{
+	return json_array_append(arg, row) < 0 ? -ENOMEM : 0;
 }
 
 static int run_backup(struct cli *cli)
@@ -89,11 +96,11 @@ static int run_backup(struct cli *cli)
 	const char *type = cli_option(cli, "type"), *repository = cli->argv[cli->argc - 1];
 	AUTO_CLOSE int fd = -1;
 	AUTO_FREE char *store = NULL;
-	json_t *sources = json_array(), *result = NULL;
+	json_t *sources = json_array(), *rows = json_array();
 	json_t *args = json_pack("{s:o, s:o, s:s, s:b}", "sources", sources, "place", json_from_bytes(repository), "type", type ? type : "full",
 	                         "share", cli_option(cli, "share") != NULL);
 	struct error err = {0};
-	int r = 0;
+	int r = 0, code = EXIT_OK;
 
 	for (int i = 0; i + 1 < cli->argc && r == 0; i++)
 		r = add_source(cli, sources, cli->argv[i], &err);
@@ -105,10 +112,14 @@ static int run_backup(struct cli *cli)
 		r = password_set(cli, args, false, &err);
 	interrupt_watch();
 	if (r == 0)
-		r = run_op_with(store, "backup.run", args, fd, "backup", &result, &err);
+		r = run_op_rows_with(store, "backup.run", args, fd, "backup", take_row, rows, &err);
 	else
 		json_decref(args);
-	return r < 0 ? exit_with(&err) : print_backups(cli, result);
+	/* Those that are done are done, whatever became of the next. */
+	if (r == 0 || json_array_size(rows) > 0)
+		code = print_backups(cli, rows);
+	json_decref(rows);
+	return r < 0 ? exit_with(&err) : code;
 }
 
 /* --- diff --- */
@@ -158,23 +169,56 @@ static void print_restored(const json_t *result, const char *target)
 		printf("its identity is that of the backup: %s\n", identity);
 }
 
-static int report(struct cli *cli, json_t *result, const char *target)
+/* Whether what came back is what was there when the backup was made. */
+static int tell_incomplete(const json_t *result)
 {
-	int code;
+	const char *backup = json_string_value(json_object_get(result, "backup")), *newer = json_string_value(json_object_get(result, "passed_over"));
+
+	if (newer)
+		fprintf(stderr, "corpusfs: backup %.8s is newer, but incomplete: backup %.8s was taken instead\n", newer, backup);
+	if (!json_is_true(json_object_get(result, "incomplete")))
+		return EXIT_OK;
+	fprintf(stderr, "corpusfs: backup %.8s is incomplete: what could not be read when it was made is not in it\n", backup);
+	return EXIT_FAILED;
+}
+
+/* The dataset is neither what it was nor what was backed up. */
+static void tell_guard(const json_t *result, const char *target, const char *store)
+{
+	const char *guard = json_string_value(json_object_get(result, "guard"));
+	AUTO_BUF command = BUF_INIT;
+	AUTO_FREE char *name = NULL;
+
+	if (!guard)
+		return;
+	name = xasprintf("%s@%s", target, guard);
+	buf_addf(&command, "corpusfs -s ");
+	escape_add_word(&command, store);
+	buf_addf(&command, " rollback ");
+	escape_add_word(&command, name);
+	fprintf(stderr, "corpusfs: %s is restored in part; what was there before is %s; %s\n", target, name, (const char *)command.data);
+}
+
+static int report(struct cli *cli, json_t *result, const char *target, const char *store)
+{
+	const bool failed = json_is_object(json_object_get(result, "failure"));
+	int code, incomplete;
 
 	if (cli_option(cli, "json"))
 		print_json(result);
 	code = print_problems(result);
-	if (!cli_option(cli, "json") && json_is_null(json_object_get(result, "failure")))
+	incomplete = tell_incomplete(result);
+	if (failed && store)
+		tell_guard(result, target, store);
+	else if (!failed && !cli_option(cli, "json"))
 		print_restored(result, target);
 	json_decref(result);
-	return code;
+	return code != EXIT_OK ? code : incomplete;
 }
 
-static int restore_dataset(struct cli *cli, json_t *args, int fd, json_t **ret_result, struct error *err)
+static int restore_dataset(struct cli *cli, json_t *args, int fd, char **ret_store, json_t **ret_result, struct error *err)
 {
-	AUTO_FREE char *store = NULL;
-	int r = run_find_store(cli, &store, err);
+	int r = run_find_store(cli, ret_store, err);
 
 	json_object_set_new(args, "dataset", json_from_bytes(cli->argv[1]));
 	json_object_set_new(args, "over", json_boolean(cli_option(cli, "over") != NULL));
@@ -182,7 +226,7 @@ static int restore_dataset(struct cli *cli, json_t *args, int fd, json_t **ret_r
 		json_decref(args);
 		return r;
 	}
-	return run_op_with(store, "restore", args, fd, "restore", ret_result, err);
+	return run_op_with(*ret_store, "restore", args, fd, "restore", ret_result, err);
 }
 
 static int restore_directory(struct cli *cli, json_t *args, int fd, json_t **ret_result, struct error *err)
@@ -209,6 +253,7 @@ static int run_restore(struct cli *cli)
 	json_t *args = json_pack("{s:o, s:o*, s:o, s:b}", "place", json_from_bytes(repository), "backup", json_from_bytes(backup), "path",
 	                         json_from_bytes(path ? path : ""), "keep_going", cli_option(cli, "keep-going") != NULL),
 	       *result = NULL;
+	AUTO_FREE char *store = NULL;
 	AUTO_CLOSE int fd = -1;
 	struct error err = {0};
 	int r = repository_open_place(repository, false, &fd, &err);
@@ -221,8 +266,8 @@ static int run_restore(struct cli *cli)
 	else if (strchr(cli->argv[1], '/') || strcmp(cli->argv[1], ".") == 0)
 		r = restore_directory(cli, args, fd, &result, &err);
 	else
-		r = restore_dataset(cli, args, fd, &result, &err);
-	return r < 0 ? exit_with(&err) : report(cli, result, cli->argv[1]);
+		r = restore_dataset(cli, args, fd, &store, &result, &err);
+	return r < 0 ? exit_with(&err) : report(cli, result, cli->argv[1], store);
 }
 
 static const struct option run_options[] = {
@@ -277,7 +322,8 @@ const struct command backup_commands[] = {
          .details = "BACKUP is what backup list shows, the name of a dataset (its newest backup), or\n"
                     "DATASET@NAME. TARGET is a dataset, which is made, or a directory if it has a\n"
                     "slash in it. At the end a dataset's identity is compared with the backup's.\n"
-                    "What restic backed up comes back the same way.\n",
+                    "What restic backed up comes back the same way. An incomplete backup is taken\n"
+                    "only if it is named, or if there is no other; the exit code is then 1.\n",
          .min = 2,
          .max = 2,
          .options = restore_options,

@@ -68,6 +68,7 @@ static int run_init(struct cli *cli)
 static const struct column list_columns[] = {
 	{"short", "BACKUP", COLUMN_TEXT},      {"taken", "TAKEN", COLUMN_TIME}, {"dataset", "DATASET", COLUMN_TEXT},
 	{"snapshot", "SNAPSHOT", COLUMN_TEXT}, {"type", "TYPE", COLUMN_TEXT},   {"base_short", "BASE", COLUMN_TEXT},
+	{"state", "STATE", COLUMN_TEXT},
 	{NULL, NULL, COLUMN_TEXT},
 };
 static const struct column show_columns[] = {
@@ -86,6 +87,7 @@ static int print_backups(struct cli *cli, json_t *result)
 		const char *base = json_string_value(json_object_get(row, "base"));
 
 		repository_add_short(row);
+		json_object_set_new(row, "state", json_string(json_is_true(json_object_get(row, "incomplete")) ? "incomplete" : "complete"));
 		if (base)
 			json_object_set_new(row, "base_short", json_stringn(base, 8));
 	}
@@ -215,11 +217,17 @@ static int run_drill(struct cli *cli)
 		repository_add_short(row);
 		json_object_set_new(row, "took", json_string(took));
 		json_object_set_new(row, "result", json_string(json_is_true(json_object_get(row, "same")) ? "the same" : "not known"));
+		if (!json_is_true(json_object_get(row, "incomplete")))
+			continue;
+		json_object_set_new(row, "result", json_string("incomplete"));
+		fprintf(stderr, "corpusfs: backup %s is incomplete: what could not be read when it was made is not in it\n",
+		        json_string_value(json_object_get(row, "short")));
+		code = EXIT_FAILED;
 	}
 	table_print(cli, drill_columns, rows);
 	note_drill(cli, rows);
 	json_decref(result);
-	return EXIT_OK;
+	return code;
 }
 
 static int run_rebuild(struct cli *cli)
@@ -261,21 +269,33 @@ static int run_forget(struct cli *cli)
 	return print_backups(cli, result);
 }
 
+static void print_pruned(const json_t *result, bool dry_run)
+{
+	const long long removed = number(result, "packs_removed"), rewritten = number(result, "packs_rewritten");
+	char bytes[UNITS_MAX];
+
+	units_size((uint64_t)number(result, "bytes_freed"), bytes);
+	if (removed + rewritten == 0)
+		printf("nothing to free: backups name what is in all %lld packs\n", (long long)number(result, "packs"));
+	else if (dry_run)
+		printf("of %lld packs, would remove %lld and write %lld anew without what no backup names: about %s would be freed\n",
+		       (long long)number(result, "packs"), removed, rewritten, bytes);
+	else
+		printf("of %lld packs, removed %lld and wrote %lld anew without what no backup names: %s freed\n", (long long)number(result, "packs"),
+		       removed, rewritten, bytes);
+}
+
 static int run_prune(struct cli *cli)
 {
-	char bytes[UNITS_MAX];
 	json_t *result;
 	int code = ask(cli, "backup.prune", json_pack("{s:b}", "dry_run", cli_option(cli, "dry-run") != NULL), "prune", &result);
 
 	if (code != EXIT_OK)
 		return code;
-	units_size((uint64_t)number(result, "bytes_freed"), bytes);
 	if (cli_option(cli, "json"))
 		print_json(result);
 	else
-		printf("%s %lld of %lld packs and %s %lld anew: %s freed\n", cli_option(cli, "dry-run") ? "would remove" : "removed",
-		       (long long)number(result, "packs_removed"), (long long)number(result, "packs"), cli_option(cli, "dry-run") ? "write" : "wrote",
-		       (long long)number(result, "packs_rewritten"), bytes);
+		print_pruned(result, cli_option(cli, "dry-run") != NULL);
 	json_decref(result);
 	return EXIT_OK;
 }

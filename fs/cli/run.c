@@ -260,6 +260,16 @@ int run_op_with(const char *store, const char *op, json_t *args, int fd, const c
 	return run_asked(store, &asked, ret_result, err);
 }
 
+int run_op_rows_with(const char *store, const char *op, json_t *args, int fd, const char *title, run_row_fn row, void *row_arg, struct error *err)
+{
+	struct asked asked = {.op = op, .title = title, .args = args, .fd = fd, .row = row, .row_arg = row_arg};
+	json_t *result = NULL;
+	int r = run_asked(store, &asked, &result, err);
+
+	json_decref(result);
+	return r;
+}
+
 static int run_alone(struct asked *asked, int target_fd, json_t **ret_result, struct error *err)
 {
 	struct progress progress = progress_start(asked->title);

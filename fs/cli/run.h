@@ -24,11 +24,15 @@ WARN_UNUSED int run_op_at(const char *store, const char *op, json_t *args, const
 WARN_UNUSED int run_op_with(const char *store, const char *op, json_t *args, int fd, const char *title, json_t **ret_result,
                             struct error *err);
 
-/* An operation that needs no store: it runs in this process. Descriptors that it does not need are -1. */
-WARN_UNUSED int run_op_alone(const char *op, json_t *args, int fd, int target_fd, const char *title, json_t **ret_result, struct error *err);
-
 /* Where rows go: a borrowed object each; a negative errno ends the operation. */
 typedef int (*run_row_fn)(void *arg, json_t *row);
+
+/* The same, with rows passed on: also those that came before a failure. */
+WARN_UNUSED int run_op_rows_with(const char *store, const char *op, json_t *args, int fd, const char *title, run_row_fn row, void *row_arg,
+                                 struct error *err);
+
+/* An operation that needs no store: it runs in this process. Descriptors that it does not need are -1. */
+WARN_UNUSED int run_op_alone(const char *op, json_t *args, int fd, int target_fd, const char *title, json_t **ret_result, struct error *err);
 
 /* The same with rows passed on. What was passed on before a failure is an answer that is not complete. */
 WARN_UNUSED int run_op_alone_rows(const char *op, json_t *args, int fd, run_row_fn row, void *row_arg, json_t **ret_result, struct error *err);

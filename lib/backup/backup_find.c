@@ -1,6 +1,7 @@
 #include "lib/backup/backup_find.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #define DIGITS_MIN 4
 
@@ -21,17 +22,42 @@ static bool is_of(const struct snapshot_file *snapshot, const char *text)
 	return text[len] == '\0' || (text[len] == '@' && of && strcmp(text + len + 1, of) == 0);
 }
 
-/* The newest that the text names; NULL: none, or (ret_many) several by their digits. */
-static struct snapshot_file *choose(const struct snapshot_files *snapshots, const char *text, bool *ret_many)
+bool backup_is_complete(const struct snapshot_file *snapshot)
 {
-	struct snapshot_file *by_digits = NULL;
+	return !snapshot_file_has_tag(snapshot, "incomplete");
+}
+
+/* Of those that the text names (NULL: all) the newest complete one, or else the newest. */
+static struct snapshot_file *newest(const struct snapshot_files *snapshots, const char *text, struct snapshot_file **ret_passed_over)
+{
+	struct snapshot_file *first = NULL;
+
+	*ret_passed_over = NULL;
+	for (size_t i = snapshots->count; i-- > 0;) {
+		struct snapshot_file *snapshot = &snapshots->items[i];
+
+		if (text && !is_of(snapshot, text))
+			continue;
+		if (backup_is_complete(snapshot)) {
+			*ret_passed_over = first;
+			return snapshot;
+		}
+		first = first ? first : snapshot;
+	}
+	return first;
+}
+
+/* What the text names; NULL: none, or (ret_many) several by their digits. */
+static struct snapshot_file *choose(const struct snapshot_files *snapshots, const char *text, struct snapshot_file **ret_passed_over, bool *ret_many)
+{
+	struct snapshot_file *by_digits = NULL, *of_dataset;
 
 	*ret_many = false;
 	if (strcmp(text, "latest") == 0)
 		return snapshots->count > 0 ? array_last(snapshots) : NULL;
-	for (size_t i = snapshots->count; i-- > 0;)
-		if (is_of(&snapshots->items[i], text))
-			return &snapshots->items[i];
+	of_dataset = newest(snapshots, text, ret_passed_over);
+	if (of_dataset)
+		return of_dataset;
 	for (size_t i = 0; i < snapshots->count && strlen(text) >= DIGITS_MIN; i++) {
 		if (strncmp(snapshots->items[i].name, text, strlen(text)) != 0)
 			continue;
@@ -41,7 +67,7 @@ static struct snapshot_file *choose(const struct snapshot_files *snapshots, cons
 	return *ret_many ? NULL : by_digits;
 }
 
-static int choose_only(const struct snapshot_files *snapshots, struct snapshot_file **ret_found, struct error *err)
+static int choose_only(const struct snapshot_files *snapshots, struct snapshot_file **ret_found, struct snapshot_file **ret_passed_over, struct error *err)
 {
 	for (size_t i = 1; i < snapshots->count; i++) {
 		if (strcmp(backup_dataset(&snapshots->items[i]), backup_dataset(&snapshots->items[0])) == 0)
@@ -51,21 +77,21 @@ static int choose_only(const struct snapshot_files *snapshots, struct snapshot_f
 		error_hint(err, "name one: REPOSITORY@DATASET, or REPOSITORY@BACKUP as corpusfs backup list shows it");
 		return -EINVAL;
 	}
-	*ret_found = snapshots->count > 0 ? array_last(snapshots) : NULL;
+	*ret_found = newest(snapshots, NULL, ret_passed_over);
 	return 0;
 }
 
-int backup_find(struct repository *repository, const char *text, struct snapshot_file *ret_snapshot, struct error *err)
+int backup_find(struct repository *repository, const char *text, struct snapshot_file *ret_snapshot, char *ret_passed_over, struct error *err)
 {
 	struct snapshot_files snapshots = {0};
-	struct snapshot_file *found = NULL;
+	struct snapshot_file *found = NULL, *passed_over = NULL;
 	bool many = false;
 	int r = snapshot_files_read(repository, true, &snapshots, err);
 
 	if (r == 0 && text)
-		found = choose(&snapshots, text, &many);
+		found = choose(&snapshots, text, &passed_over, &many);
 	else if (r == 0)
-		r = choose_only(&snapshots, &found, err);
+		r = choose_only(&snapshots, &found, &passed_over, err);
 	if (r == 0 && many)
 		r = error_set(err, -EINVAL, "several backups begin with %s: give more digits", text);
 	if (r == 0 && !found) {
@@ -73,6 +99,8 @@ int backup_find(struct repository *repository, const char *text, struct snapshot
 		error_hint(err, "corpusfs backup list REPOSITORY shows those there are");
 	}
 	if (r == 0) {
+		if (ret_passed_over)
+			(void)snprintf(ret_passed_over, BLOB_ID_TEXT, "%s", passed_over ? passed_over->name : "");
 		*ret_snapshot = *found;
 		*found = (struct snapshot_file){0};
 	}

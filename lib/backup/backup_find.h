@@ -6,9 +6,14 @@
 
 /*
  * `text` is the first digits of a backup's name (four at least), "latest", DATASET for its newest one, DATASET@SNAPSHOT for that of a snapshot,
- * or NULL: the newest one, if all backups are of one dataset. Snapshots that restic made count by their paths. -ENOENT, -EINVAL not unique.
+ * or NULL: the newest one, if all backups are of one dataset. Where no single one is named, the newest complete one is meant, if there is one;
+ * ret_passed_over (BLOB_ID_TEXT bytes, or NULL) is then the name of a newer one that is incomplete, or "". Snapshots that restic made count by
+ * their paths. -ENOENT, -EINVAL not unique.
  */
-WARN_UNUSED int backup_find(struct repository *repository, const char *text, struct snapshot_file *ret_snapshot, struct error *err);
+WARN_UNUSED int backup_find(struct repository *repository, const char *text, struct snapshot_file *ret_snapshot, char *ret_passed_over,
+			    struct error *err);
+
+bool backup_is_complete(const struct snapshot_file *snapshot); /* all that was in the snapshot could be read when it was made */
 
 /* What was backed up: the path without its leading slash if it is one name, else the path. */
 const char *backup_dataset(const struct snapshot_file *snapshot);

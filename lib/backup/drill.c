@@ -55,7 +55,7 @@ static int restore_some(struct drill *drill, struct error *err)
 static int restore_named(struct drill *drill, struct error *err)
 {
 	struct snapshot_file snapshot;
-	int r = backup_find(drill->options->repository, drill->options->backup, &snapshot, err);
+	int r = backup_find(drill->options->repository, drill->options->backup, &snapshot, NULL, err);
 
 	if (r < 0)
 		return r;

@@ -65,11 +65,12 @@ static int stopped(struct prune *prune)
 
 /* --- 1: what is used --- */
 
-static int tree_problem(void *arg, const struct snapshot_file *snapshot, const char *path, int code, const char *what)
+static int tree_problem(void *arg, const struct used_problem *problem)
 {
 	struct prune *prune = arg;
 
-	(void)error_set(&prune->why, -EBADMSG, "backup %.8s: %s: %s; nothing is removed", snapshot->name, *path ? path : "/", what);
+	(void)error_set(&prune->why, -EBADMSG, "backup %.8s: %s: %s; nothing is removed", problem->snapshot->name,
+	                *problem->path ? problem->path : "/", problem->what);
 	error_hint(&prune->why, "corpusfs backup verify REPOSITORY names the backups that are damaged; forget those, then prune");
 	return -EBADMSG;
 }

@@ -21,12 +21,13 @@ int restore_begin(struct restore *restore, struct error *err)
 
 	/* In this order, so that the index names all that the backup does. */
 	if (r == 0)
-		r = backup_find(options->repository, options->backup, &restore->snapshot, err);
+		r = backup_find(options->repository, options->backup, &restore->snapshot, restore->result->passed_over, err);
 	if (r == 0)
 		r = repository_load_index(options->repository, options->keep_going, err);
 	if (r < 0)
 		return r;
 	memcpy(restore->result->backup, restore->snapshot.name, sizeof(restore->result->backup));
+	restore->result->incomplete = !backup_is_complete(&restore->snapshot);
 	return restore_source_new(&source, &restore->source, err);
 }
 

@@ -97,23 +97,29 @@ struct walk {
 	const char *path; /* of the tree that is read */
 };
 
-static int tell(struct walk *walk, const char *path, int code, const char *what, const struct blob_id *id)
+static int tell(struct walk *walk, const char *path, int code, const char *what, const struct blob_id *id, bool is_tree)
 {
 	char text[BLOB_ID_TEXT];
 	AUTO_FREE char *full = NULL;
+	struct used_problem problem = {.snapshot = walk->snapshot, .path = path, .code = code, .id = id, .is_tree = is_tree};
 
 	blob_id_text(id, text);
-	full = xasprintf("%s %s", what, text);
-	return walk->options->problem(walk->options->arg, walk->snapshot, path, code, full);
+	problem.what = full = xasprintf("%s %s", what, text);
+	return walk->options->problem(walk->options->arg, &problem);
 }
 
 static int take_content(struct walk *walk, const struct node *node, const char *path)
 {
 	int r = 0;
 
-	for (size_t i = 0; i < node->content.count && r == 0; i++)
-		if (used_blobs_put(walk->used, &node->content.items[i], false) && !blob_index_has(walk->index, &node->content.items[i], false))
-			r = tell(walk, path, -ENOENT, "no index names data blob", &node->content.items[i]);
+	for (size_t i = 0; i < node->content.count && r == 0; i++) {
+		const struct blob_id *id = &node->content.items[i];
+
+		if (walk->options->content)
+			walk->options->content(walk->options->arg, path, id);
+		if (used_blobs_put(walk->used, id, false) && !blob_index_has(walk->index, id, false))
+			r = tell(walk, path, -ENOENT, "no index names data blob", id, false);
+	}
 	return r;
 }
 
@@ -141,7 +147,7 @@ static int look_at(struct walk *walk, const struct step *step)
 		if (r != -EBADMSG)
 			return r;
 	}
-	return tell(walk, step->path, r, r == -ENOENT ? "no index names tree blob" : "this tree blob is damaged:", &step->tree);
+	return tell(walk, step->path, r, r == -ENOENT ? "no index names tree blob" : "this tree blob is damaged:", &step->tree, true);
 }
 
 int used_blobs_add(struct used_blobs *used, const struct used_walk *options, const struct blob_index *index, const struct snapshot_file *snapshot)

@@ -17,10 +17,20 @@ bool used_blobs_has(const struct used_blobs *used, const struct blob_id *id, boo
 bool used_blobs_put(struct used_blobs *used, const struct blob_id *id, bool is_tree); /* false: it was there already */
 uint64_t used_blobs_count(const struct used_blobs *used);
 
+struct used_problem {
+	const struct snapshot_file *snapshot;
+	const char *path, *what;
+	int code;
+	const struct blob_id *id;
+	bool is_tree;
+};
+
 struct used_walk {
 	struct repository_reader *reader;
 	/* A tree could not be read, or a blob is in no index: `path` says where in the snapshot, `what` which it is. Not 0: the walk ends with it. */
-	int (*problem)(void *arg, const struct snapshot_file *snapshot, const char *path, int code, const char *what);
+	int (*problem)(void *arg, const struct used_problem *problem);
+	/* May be NULL: each blob of a file, also if it was named before. */
+	void (*content)(void *arg, const char *path, const struct blob_id *id);
 	int (*tree)(void *arg); /* before each tree; not 0: the walk ends with it */
 	void *arg;
 };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/backup/backup_find.h"
 #include "lib/backup/used_blobs.h"
 #include "lib/repository/locks.h"
 
@@ -17,6 +18,8 @@ struct verify {
 	struct blob_id pack; /* that is looked at */
 	bool pack_is_there;
 	uint64_t pack_size;
+	struct used_blobs *bad_packs; /* by their names, as if they were data blobs */
+	struct used_blobs *lost;      /* blobs of which there is no good copy */
 };
 
 static void problem(struct verify *verify, const char *what, int code, const char *text)
@@ -25,13 +28,25 @@ static void problem(struct verify *verify, const char *what, int code, const cha
 	transfer_problem(&verify->transfer, "", what, code, text);
 }
 
+static void pack_problem(struct verify *verify, const struct blob_id *pack, int code, const char *text)
+{
+	char name[BLOB_ID_TEXT];
+
+	blob_id_text(pack, name);
+	AUTO_FREE char *what = xasprintf("pack %s", name);
+	problem(verify, what, code, text);
+	(void)used_blobs_put(verify->bad_packs, pack, false);
+}
+
 /* --- trees --- */
 
-static int tree_problem(void *arg, const struct snapshot_file *snapshot, const char *path, int code, const char *what)
+static int tree_problem(void *arg, const struct used_problem *found)
 {
-	AUTO_FREE char *where = xasprintf("backup %.8s: %s", snapshot->name, *path ? path : "/");
+	struct verify *verify = arg;
+	AUTO_FREE char *where = xasprintf("backup %.8s: %s", found->snapshot->name, *found->path ? found->path : "/");
 
-	problem(arg, where, code, what);
+	problem(verify, where, found->code, found->what);
+	(void)used_blobs_put(verify->lost, found->id, found->is_tree);
 	return 0;
 }
 
@@ -83,10 +98,8 @@ static void look_for_pack(struct verify *verify, const struct blob_id *pack)
 	verify->pack = *pack;
 	blob_id_text(pack, name);
 	verify->pack_is_there = objects->place->size(objects, OBJECT_PACK, name, &verify->pack_size) == 0;
-	if (!verify->pack_is_there) {
-		AUTO_FREE char *what = xasprintf("pack %s", name);
-		problem(verify, what, -ENOENT, "an index names it, and it is not there");
-	}
+	if (!verify->pack_is_there)
+		pack_problem(verify, pack, -ENOENT, "an index names it, and it is not there");
 }
 
 static int look_at_place(void *arg, const struct blob_place *place)
@@ -97,11 +110,7 @@ static int look_at_place(void *arg, const struct blob_place *place)
 		look_for_pack(verify, &place->pack);
 	verify->counts->blobs++;
 	if (verify->pack_is_there && (uint64_t)place->blob.offset + place->blob.length > verify->pack_size) {
-		char name[BLOB_ID_TEXT];
-
-		blob_id_text(&place->pack, name);
-		AUTO_FREE char *what = xasprintf("pack %s", name);
-		problem(verify, what, -EBADMSG, "it is shorter than an index says");
+		pack_problem(verify, &place->pack, -EBADMSG, "it is shorter than an index says");
 		verify->pack_is_there = false; /* told once */
 	}
 	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
@@ -159,12 +168,103 @@ static int look_into_pack(void *arg, const struct blob_id *pack)
 		return 0;
 	blob_id_text(pack, name);
 	why = read_pack(verify, pack, name);
-	if (why) {
-		AUTO_FREE char *what = xasprintf("pack %s", name);
-		problem(verify, what, -EBADMSG, why);
-	}
+	if (why)
+		pack_problem(verify, pack, -EBADMSG, why);
 	transfer_tell_part(&verify->transfer, "packs", verify->counts->bytes_read, 0);
 	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
+}
+
+/* --- what is hurt by it --- */
+
+/* Whether a blob that stands in a bad pack can be had all the same. */
+static int look_for_loss(void *arg, const struct blob_place *place)
+{
+	struct verify *verify = arg;
+	AUTO_BUF plain = BUF_INIT;
+
+	if (used_blobs_has(verify->bad_packs, &place->pack, false) && !used_blobs_has(verify->lost, &place->blob.id, place->blob.is_tree) &&
+	    repository_read_blob(verify->reader, &place->blob.id, place->blob.is_tree, &plain) < 0)
+		(void)used_blobs_put(verify->lost, &place->blob.id, place->blob.is_tree);
+	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
+}
+
+/* What one backup has lost. */
+struct hurt {
+	struct verify *verify;
+	uint64_t count;
+	char *first, *last; /* paths, owned */
+};
+
+static void hurt_path(struct hurt *hurt, const char *path)
+{
+	if (hurt->last && strcmp(hurt->last, path) == 0)
+		return;
+	hurt->count++;
+	free(hurt->last);
+	hurt->last = xstrdup(path);
+	if (!hurt->first)
+		hurt->first = xstrdup(path);
+}
+
+static int hurt_tree(void *arg, const struct used_problem *found)
+{
+	if (found->is_tree)
+		hurt_path(arg, *found->path ? found->path : "/");
+	return 0;
+}
+
+static void hurt_content(void *arg, const char *path, const struct blob_id *id)
+{
+	struct hurt *hurt = arg;
+
+	if (used_blobs_has(hurt->verify->lost, id, false))
+		hurt_path(hurt, path);
+}
+
+static int go_on(void *arg)
+{
+	struct hurt *hurt = arg;
+
+	return transfer_stopped(&hurt->verify->transfer) ? -ECANCELED : 0;
+}
+
+static int tell_hurt(struct verify *verify, const struct snapshot_file *snapshot)
+{
+	struct hurt hurt = {.verify = verify};
+	const struct used_walk walk = {.reader = verify->reader, .problem = hurt_tree, .content = hurt_content, .tree = go_on, .arg = &hurt};
+	struct used_blobs *used = used_blobs_new();
+	int r = used_blobs_add(used, &walk, verify->options->repository->index, snapshot);
+
+	if (hurt.count > 0) {
+		AUTO_FREE char *what = xasprintf("backup %.8s of %s", snapshot->name, backup_dataset(snapshot));
+		AUTO_FREE char *text = xasprintf("%llu file%s or director%s of it cannot be restored whole, the first is %s", (unsigned long long)hurt.count,
+		                                 hurt.count == 1 ? "" : "s", hurt.count == 1 ? "y" : "ies", hurt.first);
+		problem(verify, what, -EBADMSG, text);
+	}
+	free(hurt.first);
+	free(hurt.last);
+	used_blobs_free(used);
+	return r;
+}
+
+static int tell_losses(struct verify *verify, const struct object_names *names)
+{
+	int r = blob_index_each(verify->options->repository->index, look_for_loss, verify);
+
+	if (used_blobs_count(verify->lost) == 0)
+		return r;
+	transfer_tell(&verify->transfer, "backups");
+	for (size_t i = 0; i < names->count && r == 0; i++) {
+		struct snapshot_file snapshot;
+		char name[BLOB_ID_TEXT];
+
+		blob_id_text(&names->items[i], name);
+		if (snapshot_file_read(verify->options->repository, name, &snapshot, NULL) < 0)
+			continue;
+		r = tell_hurt(verify, &snapshot);
+		snapshot_file_clear(&snapshot);
+	}
+	return r;
 }
 
 /* --- the whole --- */
@@ -187,17 +287,20 @@ static int run(struct verify *verify, struct error *err)
 		(void)error_set(err, r, "%s", why.text);
 	else
 		r = look_at_snapshots(verify, &names);
-	array_clear(&names);
 	if (r == 0)
 		r = blob_index_each(repository->index, look_at_place, verify);
 	if (r == 0)
 		r = blob_index_each_pack(repository->index, look_into_pack, verify);
+	if (r == 0 && verify->counts->problems > 0)
+		r = tell_losses(verify, &names);
+	array_clear(&names);
 	return r == -ECANCELED ? 0 : r;
 }
 
 int verify_run(const struct verify_options *options, struct verify_counts *ret_counts, struct error *err)
 {
-	struct verify verify = {.options = options, .counts = ret_counts, .used = used_blobs_new()};
+	struct verify verify = {.options = options, .counts = ret_counts, .used = used_blobs_new(), .bad_packs = used_blobs_new(),
+	                        .lost = used_blobs_new()};
 	struct repository_lock *lock = NULL;
 	struct transfer_counts counts;
 	int r, failed;
@@ -211,6 +314,8 @@ int verify_run(const struct verify_options *options, struct verify_counts *ret_c
 	repository_lock_release(lock);
 	repository_reader_free(verify.reader);
 	used_blobs_free(verify.used);
+	used_blobs_free(verify.bad_packs);
+	used_blobs_free(verify.lost);
 	failed = transfer_end(&verify.transfer, &counts, r < 0 ? NULL : err);
 	return r < 0 ? r : failed;
 }

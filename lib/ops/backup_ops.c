@@ -82,6 +82,18 @@ static int read_sources(const json_t *args, struct sources *sources, struct erro
 	return sources->count > 0 ? 0 : error_set(err, -EINVAL, "no dataset is named");
 }
 
+/* Of several, which one it was. */
+static void name_dataset(struct error *err, const char *dataset)
+{
+	struct error was;
+
+	if (!err)
+		return;
+	was = *err;
+	(void)error_set(err, was.code, "dataset \"%s\": %s", dataset, was.text);
+	error_hint(err, "%s", was.hint);
+}
+
 /* Takes what is to be taken, backs up, and lets go of what was taken for earlier ones. */
 static int run_all(struct op_context *context, struct sources *sources, struct backup_options *options, struct error *err)
 {
@@ -99,6 +111,8 @@ static int run_all(struct op_context *context, struct sources *sources, struct b
 		r = run_one(context, options, !source->snapshot, err);
 		if (r == 0)
 			done = i + 1;
+		else if (sources->count > 1)
+			name_dataset(err, source->dataset);
 	}
 	for (size_t i = done; i < sources->count && sources->taken[0]; i++)
 		if (!sources->items[i].snapshot)
@@ -108,7 +122,8 @@ static int run_all(struct op_context *context, struct sources *sources, struct b
 
 /*
  * backup.run: {sources: ["DATASET[@NAME]", ...], type, share?, password, place: the repository's name for messages} and a descriptor
- * -> rows {backup, dataset, snapshot, type, base?, identity?, compared, files, directories, unchanged, bytes, added, stored, problem_count, problems}
+ * -> rows, one as soon as its dataset is done: {backup, dataset, snapshot, type, base?, identity?, compared, files,
+ * directories, unchanged, bytes, added, stored, problem_count, problems}
  */
 static int run_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -136,8 +151,9 @@ static int run_op(struct op_context *context, const json_t *args, json_t **ret_r
 static json_t *restored_to_json(const struct restore_options *options, const struct restore_result *result, json_t *problems, int code,
 				const struct error *failure)
 {
-	return json_pack("{s:s, s:s*, s:s*, s:s*, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:o}", "backup", result->backup, "dataset",
-	                 options->dataset, "guard", result->guard[0] ? result->guard : NULL, "identity", result->identity[0] ? result->identity : NULL,
+	return json_pack("{s:s, s:b, s:s*, s:s*, s:s*, s:s*, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:o}", "backup", result->backup,
+	                 "incomplete", result->incomplete, "passed_over", result->passed_over[0] ? result->passed_over : NULL, "dataset", options->dataset,
+	                 "guard", result->guard[0] ? result->guard : NULL, "identity", result->identity[0] ? result->identity : NULL,
 	                 "same", result->same, "files", (json_int_t)result->transfer.files, "directories", (json_int_t)result->transfer.directories,
 	                 "links", (json_int_t)result->transfer.links, "skipped", (json_int_t)result->transfer.skipped, "bytes",
 	                 (json_int_t)result->transfer.bytes, "local", (json_int_t)result->local, "fetched", (json_int_t)result->fetched,
@@ -146,9 +162,10 @@ static json_t *restored_to_json(const struct restore_options *options, const str
 }
 
 /*
- * restore: {password, place, backup?, path?, keep_going?, dataset, over?, level?} and a descriptor of the repository -> {backup, dataset?, guard?,
- * identity?: of what is there now, same: it is the backup's, files, directories, links, skipped, bytes, local, fetched: bytes that came from the
- * store and from the repository, problem_count, problems: [{path, code, text}], failure: null or {code, text, hint}}
+ * restore: {password, place, backup?, path?, keep_going?, dataset, over?, level?} and a descriptor of the repository -> {backup, incomplete: something
+ * could not be read when it was made, passed_over?: a newer one that is incomplete, where none was named, dataset?, guard?, identity?: of
+ * what is there now, same: it is the backup's, files, directories, links, skipped, bytes, local, fetched: bytes that came from the store and from the
+ * repository, problem_count, problems: [{path, code, text}], failure: null or {code, text, hint}}
  */
 static int restore_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {

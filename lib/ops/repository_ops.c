@@ -78,7 +78,7 @@ static int show_op(struct op_context *context, const json_t *args, json_t **ret_
 	json_t *tags;
 
 	if (r == 0)
-		r = backup_find(repository, op_arg_string_or(args, "backup", NULL), &snapshot, err);
+		r = backup_find(repository, op_arg_string_or(args, "backup", NULL), &snapshot, NULL, err);
 	if (r == 0) {
 		tags = json_array();
 		for (size_t i = 0; i < snapshot.tags.count; i++)
@@ -116,8 +116,8 @@ static int verify_op(struct op_context *context, const json_t *args, json_t **re
 /* --- restoring to a directory --- */
 
 /*
- * restore.directory: {password, place, target, backup?, path?, keep_going?} and two descriptors -> {backup, files, directories, links, skipped, bytes,
- * problem_count, problems, failure}, as restore
+ * restore.directory: {password, place, target, backup?, path?, keep_going?} and two descriptors -> {backup, incomplete, passed_over?, files, directories,
+ * links, skipped, bytes, problem_count, problems, failure}, as restore
  */
 static int restore_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -142,7 +142,8 @@ static int restore_op(struct op_context *context, const json_t *args, json_t **r
 	}
 	repository_close(repository);
 	if (r == 0 || (r != -ECANCELED && result.transfer.files + result.transfer.directories + result.transfer.problems > 0)) {
-		*ret_result = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:o}", "backup", result.backup, "files",
+		*ret_result = json_pack("{s:s, s:b, s:s*, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:o}", "backup", result.backup, "incomplete",
+		                        result.incomplete, "passed_over", result.passed_over[0] ? result.passed_over : NULL, "files",
 		                        (json_int_t)result.transfer.files, "directories", (json_int_t)result.transfer.directories, "links",
 		                        (json_int_t)result.transfer.links, "skipped", (json_int_t)result.transfer.skipped, "bytes",
 		                        (json_int_t)result.transfer.bytes, "problem_count", (json_int_t)result.transfer.problems, "problems",
@@ -159,14 +160,15 @@ static int drill_row(void *arg, const struct drill_result *result)
 {
 	const struct restore_result *restore = &result->restore;
 
-	return op_row(arg, json_pack("{s:s, s:o, s:s*, s:b, s:I, s:I, s:f}", "backup", restore->backup, "dataset", json_from_bytes(result->dataset),
-	                             "identity", restore->identity[0] ? restore->identity : NULL, "same", restore->same, "files",
+	return op_row(arg, json_pack("{s:s, s:o, s:b, s:s*, s:b, s:I, s:I, s:f}", "backup", restore->backup, "dataset",
+	                             json_from_bytes(result->dataset), "incomplete", restore->incomplete, "identity",
+	                             restore->identity[0] ? restore->identity : NULL, "same", restore->same, "files",
 	                             (json_int_t)restore->transfer.files, "bytes", (json_int_t)restore->transfer.bytes, "seconds", result->seconds));
 }
 
 /*
- * backup.drill: {password, place, backup?, scratch: a directory of the caller's, in whose own process it runs} -> rows {backup, dataset, identity?, same,
- * files, bytes, seconds}
+ * backup.drill: {password, place, backup?, scratch: a directory of the caller's, in whose own process it runs} -> rows {backup, dataset, incomplete,
+ * identity?, same, files, bytes, seconds}
  */
 static int drill_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -226,7 +228,7 @@ static int forget_named(struct op_context *context, struct repository *repositor
 		struct snapshot_file snapshot;
 
 		if (r == 0)
-			r = backup_find(repository, json_string_value(entry), &snapshot, err);
+			r = backup_find(repository, json_string_value(entry), &snapshot, NULL, err);
 		if (r == 0)
 			array_add(&found, snapshot);
 	}

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/base/escape.h"
 #include "lib/base/fault.h"
 #include "lib/store/catalog.h"
 
@@ -9,6 +10,22 @@
 struct victims {
 	ARRAY_FIELDS(struct snapshot *);
 };
+
+/* The commands that end all holds, as one can type them. */
+static void hint_release(const struct snapshot *snapshot, struct error *err)
+{
+	const struct snapshot_record *record = &snapshot->record;
+	AUTO_FREE char *name = xasprintf("%s@%s", snapshot->dataset->name, snapshot->name);
+	AUTO_BUF text = BUF_INIT;
+
+	for (uint32_t i = 0; i < record->hold_count; i++) {
+		buf_addf(&text, "%scorpusfs snapshot release ", i ? " && " : "");
+		escape_add_word(&text, name);
+		buf_add_u8(&text, ' ');
+		escape_add_word(&text, record->holds[i]);
+	}
+	error_hint(err, "%s", (const char *)text.data);
+}
 
 static int check_held(const struct snapshot *snapshot, struct error *err)
 {
@@ -20,7 +37,7 @@ static int check_held(const struct snapshot *snapshot, struct error *err)
 	for (uint32_t i = 0; i < record->hold_count; i++)
 		buf_addf(&tags, "%s\"%s\"", i ? ", " : "", record->holds[i]);
 	error_set(err, -EBUSY, "snapshot \"%s@%s\" is held by %s", snapshot->dataset->name, snapshot->name, (const char *)tags.data);
-	error_hint(err, "corpusfs snapshot release %s@%s TAG", snapshot->dataset->name, snapshot->name);
+	hint_release(snapshot, err);
 	return -EBUSY;
 }
 

@@ -318,6 +318,7 @@ def test_prune_frees_what_no_backup_names_and_nothing_else(repository, store, ar
     with open(point + "/d/big", "wb") as handle:
         handle.write(os.urandom(8 << 20))
     first = repository.backup("d")["backup"]
+    assert "nothing to free" in repository.run("backup", "prune", repository.path).out
     os.remove(point + "/d/big")
     repository.backup("d", kind="incremental")
     repository.run("backup", "forget", repository.path, first)

@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -97,6 +98,73 @@ def test_every_file_with_a_damaged_chunk_is_left_out_and_named(repository, store
     done = repository.backup("d", code=program.FAILED)
     assert {"one", "two", "three"} <= {row["path"] for row in done["problems"]}
     assert repository.verify()["problem_count"] == 0
+
+
+@pytest.fixture(name="halves")
+def _halves(repository, store):
+    """Two backups: a complete one, and a newer one without a file that was damaged meanwhile."""
+    whole = repository.backup("d")["backup"]
+    data = random.Random(4).randbytes(200000)
+    files.put(store.mount() + "/d/hurt", data)
+    store.umount()
+    assert rot.content(store, data, 100000) > 0
+    return whole, repository.backup("d", code=program.FAILED)["backup"]
+
+
+def test_incomplete_backup_is_marked_and_not_taken_for_the_newest(repository, halves, area):
+    whole, half = halves
+    assert {row["backup"]: row["state"] for row in repository.backups()} == {whole: "complete", half: "incomplete"}
+    for number, name in enumerate((None, "d")):
+        done = repository.restore(f"{area}/out{number}", name)
+        assert whole[:8] in done.err and half[:8] in done.err and not os.path.exists(f"{area}/out{number}/hurt")
+    done = repository.restore(area + "/half", half, code=program.FAILED)
+    assert f"{half[:8]} is incomplete" in done.err
+    assert "incomplete" in repository.restore("again", half, code=program.FAILED).err
+    repository.run("backup", "forget", repository.path, whole)
+    assert repository.json("restore", repository.path, area + "/only", code=program.FAILED)["incomplete"]
+
+
+def test_drill_of_an_incomplete_backup_fails(repository, halves, area):
+    os.mkdir(area + "/scratch")
+    done = repository.run("backup", "drill", repository.path, "--scratch", area + "/scratch", code=program.FAILED)
+    assert f"{halves[1][:8]} is incomplete" in done.err and halves[0][:8] in done.out
+    repository.run("backup", "drill", f"{repository.path}@{halves[0]}", "--scratch", area + "/scratch")
+
+
+def test_restore_over_that_ends_half_way_says_how_to_go_back(repository, store, area):
+    shared = store.mount()
+    files.put(shared + "/d/big", os.urandom(20 << 20))
+    repository.backup("d")
+    os.remove(shared + "/d/big")
+    files.put(shared + "/d/mine", b"not in the backup")
+    before = tree.scan(shared + "/d")
+    store.umount()
+    store.ok("-s", store.path, "dataset", "set", "d", "--quota", "24M")
+    ended = repository.restore("d", None, "--over", code=program.NO_SPACE)
+    command = shlex.split(ended.err.strip().splitlines()[-1].rpartition("; ")[2])
+    assert command[0] == "corpusfs" and command[-1].startswith("d@before-restore-"), ended.err
+    store.ok(*command[1:])
+    store.ok("-s", store.path, "dataset", "set", "d", "--quota", "none")
+    assert tree.scan(store.mount() + "/d") == before
+
+
+def test_error_of_several_names_the_dataset_and_what_is_done_is_shown(repository, store):
+    store.create("e")
+    repository.backup("d")
+    result = repository.run("backup", "d", "e", repository.path, "--type", "incremental", "--json", code=program.NOT_FOUND)
+    assert [row["dataset"] for row in json.loads(result.out)] == ["d"]
+    assert '"e"' in result.err and '"d"' not in result.err
+
+
+def test_snapshot_that_a_killed_backup_holds_goes_as_the_hint_says(repository, store):
+    killed = {**SECRETS, "CORPUSFS_FAULT": "backup-before-snapshot-file"}
+    assert store.run("-s", store.path, "backup", "d", repository.path, env=killed).code == -signal.SIGKILL
+    name = json.loads(store.ok("-s", store.path, "snapshot", "list", "d", "--json"))[0]["name"]
+    refused = store.run("-s", store.path, "snapshot", "destroy", f"d@{name}")
+    assert refused.code == program.BUSY
+    command = shlex.split(refused.err.strip().partition("; ")[2])
+    store.ok("-s", store.path, *command[1:])
+    store.ok("-s", store.path, "snapshot", "destroy", f"d@{name}")
 
 
 def test_lost_lock_ends_a_backup_before_it_is_one(repository, store):
