@@ -42,12 +42,6 @@ static int print_problems(const json_t *result)
 	return number(result, "problem_count") > 0 ? EXIT_FAILED : EXIT_OK;
 }
 
-static void print_json(json_t *result)
-{
-	json_dumpf(result, stdout, JSON_INDENT(2));
-	printf("\n");
-}
-
 /* --- backup --- */
 
 static const struct column run_columns[] = {
@@ -205,7 +199,7 @@ static int report(struct cli *cli, json_t *result, const char *target, const cha
 	int code, incomplete;
 
 	if (cli_option(cli, "json"))
-		print_json(result);
+		repository_print_json(result);
 	code = print_problems(result);
 	incomplete = tell_incomplete(result);
 	if (failed && store)

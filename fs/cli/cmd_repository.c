@@ -5,7 +5,6 @@
 
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
-#include "fs/cli/interrupt.h"
 #include "fs/cli/keep.h"
 #include "fs/cli/password.h"
 #include "fs/cli/repository.h"
@@ -21,42 +20,15 @@ static json_int_t number(const json_t *result, const char *key)
 	return json_integer_value(json_object_get(result, key));
 }
 
-/* Runs an operation on the repository that the first operand names; takes over args. Errors are printed. */
-static int ask(struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result)
-{
-	AUTO_CLOSE int fd = -1;
-	AUTO_FREE char *place = xstrdup(cli->argv[0]);
-	const char *backup = repository_split(place);
-	struct error err = {0};
-	int r = repository_open_place(place, strcmp(op, "backup.init") == 0, &fd, &err);
-
-	if (backup)
-		json_object_set_new(args, "backup", json_from_bytes(backup));
-	if (r == 0)
-		r = password_set(cli, args, strcmp(op, "backup.init") == 0, &err);
-	interrupt_watch();
-	if (r == 0)
-		r = run_op_alone(op, args, fd, -1, title, ret_result, &err);
-	else
-		json_decref(args);
-	return r < 0 ? exit_with(&err) : EXIT_OK;
-}
-
-static void print_json(json_t *result)
-{
-	json_dumpf(result, stdout, JSON_INDENT(2));
-	printf("\n");
-}
-
 static int run_init(struct cli *cli)
 {
 	json_t *result;
-	int code = ask(cli, "backup.init", json_object(), NULL, &result);
+	int code = repository_ask(cli, "backup.init", json_object(), NULL, &result);
 
 	if (code != EXIT_OK)
 		return code;
 	if (cli_option(cli, "json"))
-		print_json(result);
+		repository_print_json(result);
 	else
 		printf("made a repository in %s\nkeep the password: without it nobody reads the backups\n", cli->argv[0]);
 	json_decref(result);
@@ -103,14 +75,14 @@ static int run_list(struct cli *cli)
 
 	if (cli->argc > 1)
 		json_object_set_new(args, "dataset", json_from_bytes(cli->argv[1]));
-	code = ask(cli, "backup.list", args, NULL, &result);
+	code = repository_ask(cli, "backup.list", args, NULL, &result);
 	return code != EXIT_OK ? code : print_backups(cli, result);
 }
 
 static int run_show(struct cli *cli)
 {
 	json_t *result;
-	int code = ask(cli, "backup.show", json_object(), NULL, &result);
+	int code = repository_ask(cli, "backup.show", json_object(), NULL, &result);
 
 	if (code != EXIT_OK)
 		return code;
@@ -141,7 +113,12 @@ static void print_verified(const json_t *result, bool data)
 	       (long long)number(result, "blobs"), (long long)number(result, "packs"));
 	if (data)
 		printf(", %lld packs read (%s)", (long long)number(result, "packs_read"), bytes);
-	printf(": %s\n", number(result, "problem_count") == 0 ? "undamaged" : "damaged");
+	if (number(result, "problem_count") == 0)
+		printf(": undamaged\n");
+	else if (number(result, "hurt") == 0)
+		printf(": damaged, but no backup of those that can be read is hurt by it\n");
+	else
+		printf(": damaged, and %lld backup%s hurt\n", (long long)number(result, "hurt"), number(result, "hurt") == 1 ? " is" : "s are");
 }
 
 static int run_verify(struct cli *cli)
@@ -158,11 +135,11 @@ static int run_verify(struct cli *cli)
 		return exit_with(&err);
 	}
 	args = json_pack("{s:b, s:I}", "data", cli_option(cli, "data") || sample, "sample", (json_int_t)percent);
-	code = ask(cli, "backup.verify", args, "verify", &result);
+	code = repository_ask(cli, "backup.verify", args, "verify", &result);
 	if (code != EXIT_OK)
 		return code;
 	if (cli_option(cli, "json"))
-		print_json(result);
+		repository_print_json(result);
 	else
 		print_verified(result, cli_option(cli, "data") || sample);
 	code = number(result, "problem_count") == 0 ? EXIT_OK : EXIT_FAILED;
@@ -206,7 +183,7 @@ static int run_drill(struct cli *cli)
 	int code;
 
 	scratch = scratch ? scratch : temporary && *temporary ? temporary : "/var/tmp";
-	code = ask(cli, "backup.drill", json_pack("{s:o, s:o}", "scratch", json_from_bytes(scratch), "place", json_from_bytes(cli->argv[0])), "drill",
+	code = repository_ask(cli, "backup.drill", json_pack("{s:o, s:o}", "scratch", json_from_bytes(scratch), "place", json_from_bytes(cli->argv[0])), "drill",
 	           &result);
 	if (code != EXIT_OK)
 		return code;
@@ -233,12 +210,12 @@ static int run_drill(struct cli *cli)
 static int run_rebuild(struct cli *cli)
 {
 	json_t *result;
-	int code = ask(cli, "backup.rebuild-index", json_object(), "rebuild", &result);
+	int code = repository_ask(cli, "backup.rebuild-index", json_object(), "rebuild", &result);
 
 	if (code != EXIT_OK)
 		return code;
 	if (cli_option(cli, "json"))
-		print_json(result);
+		repository_print_json(result);
 	else
 		printf("the index names %lld blobs in %lld packs\n", (long long)number(result, "blobs"), (long long)number(result, "packs"));
 	print_problems(result);
@@ -261,7 +238,7 @@ static int run_forget(struct cli *cli)
 		json_decref(args);
 		return exit_with(&err);
 	}
-	code = ask(cli, "backup.forget", args, NULL, &result);
+	code = repository_ask(cli, "backup.forget", args, NULL, &result);
 	if (code != EXIT_OK)
 		return code;
 	if (!cli_option(cli, "json"))
@@ -288,12 +265,12 @@ static void print_pruned(const json_t *result, bool dry_run)
 static int run_prune(struct cli *cli)
 {
 	json_t *result;
-	int code = ask(cli, "backup.prune", json_pack("{s:b}", "dry_run", cli_option(cli, "dry-run") != NULL), "prune", &result);
+	int code = repository_ask(cli, "backup.prune", json_pack("{s:b}", "dry_run", cli_option(cli, "dry-run") != NULL), "prune", &result);
 
 	if (code != EXIT_OK)
 		return code;
 	if (cli_option(cli, "json"))
-		print_json(result);
+		repository_print_json(result);
 	else
 		print_pruned(result, cli_option(cli, "dry-run") != NULL);
 	json_decref(result);
@@ -303,73 +280,16 @@ static int run_prune(struct cli *cli)
 static int run_unlock(struct cli *cli)
 {
 	json_t *result;
-	int code = ask(cli, "backup.unlock", json_pack("{s:b}", "all", cli_option(cli, "all") != NULL), NULL, &result);
+	int code = repository_ask(cli, "backup.unlock", json_pack("{s:b}", "all", cli_option(cli, "all") != NULL), NULL, &result);
 
 	if (code != EXIT_OK)
 		return code;
 	if (cli_option(cli, "json"))
-		print_json(result);
+		repository_print_json(result);
 	else
 		printf("removed %lld locks\n", (long long)number(result, "removed"));
 	json_decref(result);
 	return EXIT_OK;
-}
-
-/* --- passwords --- */
-
-static const struct column key_columns[] = {
-	{"key", "KEY", COLUMN_TEXT}, {"user", "USER", COLUMN_TEXT}, {"host", "HOST", COLUMN_TEXT}, {"created", "CREATED", COLUMN_TEXT},
-	{"current", "THIS PASSWORD", COLUMN_FLAG}, {NULL, NULL, COLUMN_TEXT},
-};
-
-static int run_key_list(struct cli *cli)
-{
-	json_t *result;
-	int code = ask(cli, "backup.key.list", json_object(), NULL, &result);
-
-	if (code != EXIT_OK)
-		return code;
-	table_print(cli, key_columns, json_object_get(result, "keys"));
-	json_decref(result);
-	return EXIT_OK;
-}
-
-static int print_key(struct cli *cli, int code, json_t *result, const char *verb)
-{
-	if (code != EXIT_OK)
-		return code;
-	if (cli_option(cli, "json"))
-		print_json(result);
-	else
-		printf("%s key %.8s\n", verb, json_string_value(json_object_get(result, "key")));
-	json_decref(result);
-	return EXIT_OK;
-}
-
-static int run_key_add(struct cli *cli)
-{
-	json_t *args = json_object(), *result = NULL;
-	struct error err = {0};
-	char *password = NULL;
-	int r = password_get_new(cli, &password, &err);
-
-	if (r == 0)
-		json_object_set_new(args, "new_password", json_from_bytes(password));
-	password_free(password);
-	if (r < 0) {
-		json_decref(args);
-		return exit_with(&err);
-	}
-	int code = ask(cli, "backup.key.add", args, NULL, &result);
-	return print_key(cli, code, result, "added");
-}
-
-static int run_key_remove(struct cli *cli)
-{
-	json_t *result = NULL;
-	int code = ask(cli, "backup.key.remove", json_pack("{s:o}", "key", json_from_bytes(cli->argv[1])), NULL, &result);
-
-	return print_key(cli, code, result, "removed");
 }
 
 static const struct option plain_options[] = {OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
@@ -395,8 +315,6 @@ static const struct option forget_options[] = {
 };
 static const struct option prune_options[] = {{'n', "dry-run", NULL, "only say what it would free"}, OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
 static const struct option unlock_options[] = {{0, "all", NULL, "also locks that somebody may hold"}, OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
-static const struct option key_options[] = {{0, "new-password-file", "FILE", "the new password is the first line of the file"},
-                                            OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
 
 const struct command repository_commands[] = {
 	{.name = "backup init",
@@ -471,26 +389,5 @@ const struct command repository_commands[] = {
          .max = 1,
          .options = plain_options,
          .run = run_rebuild},
-	{.name = "backup key list",
-         .operands = "REPO",
-         .summary = "list the passwords of a repository",
-         .min = 1,
-         .max = 1,
-         .options = plain_options,
-         .run = run_key_list},
-	{.name = "backup key add",
-         .operands = "REPO",
-         .summary = "add a password",
-         .min = 1,
-         .max = 1,
-         .options = key_options,
-         .run = run_key_add},
-	{.name = "backup key remove",
-         .operands = "REPO KEY",
-         .summary = "remove a password",
-         .min = 2,
-         .max = 2,
-         .options = plain_options,
-         .run = run_key_remove},
 	{NULL},
 };

@@ -2,8 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "fs/cli/exit.h"
+#include "fs/cli/interrupt.h"
+#include "fs/cli/password.h"
+#include "fs/cli/run.h"
+#include "lib/base/buf.h"
+#include "lib/ops/json.h"
 
 int repository_open_place(const char *path, bool make, int *ret_fd, struct error *err)
 {
@@ -35,4 +43,30 @@ void repository_add_short(json_t *row)
 
 	if (backup)
 		json_object_set_new(row, "short", json_stringn(backup, strlen(backup) < 8 ? strlen(backup) : 8));
+}
+
+int repository_ask(struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result)
+{
+	AUTO_CLOSE int fd = -1;
+	AUTO_FREE char *place = xstrdup(cli->argv[0]);
+	const char *backup = repository_split(place);
+	struct error err = {0};
+	int r = repository_open_place(place, strcmp(op, "backup.init") == 0, &fd, &err);
+
+	if (backup)
+		json_object_set_new(args, "backup", json_from_bytes(backup));
+	if (r == 0)
+		r = password_set(cli, args, strcmp(op, "backup.init") == 0, &err);
+	interrupt_watch();
+	if (r == 0)
+		r = run_op_alone(op, args, fd, -1, title, ret_result, &err);
+	else
+		json_decref(args);
+	return r < 0 ? exit_with(&err) : EXIT_OK;
+}
+
+void repository_print_json(const json_t *result)
+{
+	json_dumpf(result, stdout, JSON_INDENT(2));
+	printf("\n");
 }

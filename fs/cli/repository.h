@@ -15,4 +15,9 @@ const char *repository_split(char *text);
 /* Adds "short", the first digits of "backup", to a row. */
 void repository_add_short(json_t *row);
 
+/* Runs an operation on the repository that the first operand names; takes over args. Errors are printed; returns the exit code. */
+int repository_ask(struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result);
+
+void repository_print_json(const json_t *result);
+
 #endif

@@ -230,6 +230,8 @@ static int finish(struct backup *backup, struct error *err)
 	describe(backup, &file);
 	if (r == 0)
 		r = snapshot_file_write(backup->options->repository, &file, backup->result->name, err);
+	if (r == 0)
+		r = fault_point("backup-after-snapshot-file");
 	snapshot_file_clear(&file);
 	return r;
 }

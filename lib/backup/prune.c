@@ -22,6 +22,7 @@
 
 #include "lib/backup/backup_info.h"
 #include "lib/backup/used_blobs.h"
+#include "lib/base/fault.h"
 #include "lib/repository/locks.h"
 
 #define INDEX_BLOBS 50000U
@@ -323,7 +324,9 @@ static int remove_all(struct prune *prune, enum object_kind kind, const struct o
 		char name[BLOB_ID_TEXT];
 
 		blob_id_text(&names->items[i], name);
-		r = objects->place->remove(objects, kind, name);
+		r = fault_point("backup-prune-remove");
+		if (r == 0)
+			r = objects->place->remove(objects, kind, name);
 		if (r == -ENOENT)
 			r = 0;
 		if (r < 0)
@@ -360,15 +363,21 @@ static int change(struct prune *prune, struct error *err)
 
 	if (r == 0)
 		r = stopped(prune);
+	if (r == 0)
+		r = fault_point("backup-prune-before-index");
 	/* What is put from here on replaces what was listed before. */
 	if (r == 0)
 		r = write_index(prune, err);
 	if (r == 0)
 		r = stopped(prune);
 	if (r == 0)
+		r = fault_point("backup-prune-before-old-index");
+	if (r == 0)
 		r = repository_lock_check(prune->lock, err);
 	if (r == 0)
 		r = remove_all(prune, OBJECT_INDEX, &prune->old_indexes, err);
+	if (r == 0)
+		r = fault_point("backup-prune-before-packs");
 	return r < 0 ? r : remove_packs(prune, err);
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "lib/base/fault.h"
 #include "lib/repository/locks.h"
 
 #define INDEX_BLOBS 50000U
@@ -121,6 +122,8 @@ static int run(struct rebuild *rebuild, struct error *err)
 	array_clear(&packs);
 	if (r == 0)
 		r = put_index(rebuild, err);
+	if (r == 0)
+		r = fault_point("rebuild-index-before-old");
 	if (r == 0)
 		r = repository_lock_check(rebuild->lock, err);
 	return r < 0 ? r : remove_old(rebuild, err);

@@ -7,6 +7,7 @@
 #include "lib/backup/restore_clear.h"
 #include "lib/backup/restore_source.h"
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/identity/identity.h"
 #include "lib/repository/locks.h"
 #include "lib/store/snapshots.h"
@@ -16,7 +17,8 @@ int restore_begin(struct restore *restore, struct error *err)
 {
 	const struct restore_options *options = restore->options;
 	struct restore_source_options source = {.repository = options->repository, .store = restore->store, .snapshot = &restore->snapshot,
-	                                        .path = options->path, .keep_going = options->keep_going};
+	                                        .path = options->path, .keep_going = options->keep_going,
+	                                        .only_walks = restore->only_walks};
 	int r = repository_lock_take(options->repository, false, &restore->lock, err);
 
 	/* In this order, so that the index names all that the backup does. */
@@ -72,7 +74,11 @@ static int prepare_target(struct restore *restore, struct error *err)
 	}
 	r = take_guard(restore, err);
 	if (r == 0)
+		r = fault_point("restore-after-guard");
+	if (r == 0)
 		r = restore_clear(restore->store, options->dataset, options->repository, restore_source_top(restore->source), err);
+	if (r == 0)
+		r = fault_point("restore-after-clear");
 	return r;
 }
 

@@ -1,37 +1,55 @@
 /*
- * A backup into a plain directory. Members come directory by directory, so the directories on the way to the current one are open, one
- * descriptor each; nothing is reached by a path, and no symbolic link is followed. A file is written under another name and gets its own when
- * all of it is there; a directory gets its times when it is left.
+ * A backup into a plain directory. One thread walks the backup: it makes directories and what has no content, and gives files to others, who
+ * make them. Nothing is reached by a path (but the first name of a hard link, from the target on, through no symbolic link): each directory is a
+ * descriptor, open as long as something is to be made in it:
+ *
+ *   a directory's `pending` counts the walk, while it is in there, each file that is not made, and each directory below that is not finished;
+ *   who brings it to zero gives the directory its owner, mode, extended attributes and times, closes it, and counts the parent down.
+ *
+ * Until then it is its maker's alone (0700, without a default ACL that files would inherit). A file that has several names is made by the walk
+ * itself, so that its first name is there when the next one comes.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/xattr.h>
 
 #include "lib/backup/restore.h"
+#include "lib/backup/restore_file.h"
 #include "lib/backup/restore_source.h"
-#include "lib/base/file.h"
+#include "lib/base/descriptors.h"
+#include "lib/base/queue.h"
 #include "lib/tree/files/acl.h"
 
-#define TEMPORARY ".corpusfs-restore-"
+#define QUEUE_FILES 256
 
-struct open_dir {
+struct dir {
+	struct dir *parent; /* NULL: the target */
 	int fd;
-	size_t path_len; /* of its path */
-	struct timespec times[2];
-	uint32_t mode;
+	char *path; /* from the target on */
+	bool has_node;
+	struct node node; /* its attributes, when it has_node */
+	atomic_size_t pending;
+};
+
+/* A file to be made. All of it is owned. */
+struct job {
+	struct dir *dir;
+	char *path;
+	struct node node;
+	struct holes holes;
 };
 
 struct directory_restore {
 	struct restore restore;
 	struct transfer transfer;
 	struct archive_source members;
-	ARRAY(struct open_dir) dirs; /* the target first */
-	struct buf path; /* of the last one */
-	bool is_root;
+	struct queue *queue;
+	atomic_uint makers; /* that have begun; the walk is number 0 */
+	atomic_uint_fast64_t local, fetched;
+	/* Of the walk: */
+	struct restore_target target;
+	struct dir *dir;
 };
 
 static void problem(struct directory_restore *restore, const char *path, int code, const char *text)
@@ -39,63 +57,96 @@ static void problem(struct directory_restore *restore, const char *path, int cod
 	transfer_problem(&restore->transfer, "", path, code, text);
 }
 
-/* --- attributes --- */
-
-/* A user cannot give files away, and keeps what is his without set-id bits. */
-static int set_owner_and_mode(struct directory_restore *restore, int fd, const struct archive_member *member)
+/* What became of a file or a directory. */
+static void report(struct directory_restore *restore, struct restore_target *target, const char *path, int r)
 {
-	uint32_t mode = member->mode & 07777;
+	const struct restore_options *options = restore->restore.options;
 
-	if (fchown(fd, member->uid, member->gid) < 0) {
-		if (restore->is_root)
-			return -errno;
-		mode &= 01777;
-	}
-	return fchmod(fd, mode) < 0 ? -errno : 0;
+	if (r == 1 && options->keep_going)
+		problem(restore, path, -EBADMSG, target->damage);
+	else if (r == 1)
+		transfer_fail(&restore->transfer, -EBADMSG, "%s: %s: %s", options->place, path, target->damage);
+	else if (r == -ENOSPC || r == -EDQUOT)
+		transfer_fail(&restore->transfer, r, "no room is left for %s", options->target);
+	else if (r < 0 && r != -ECANCELED)
+		problem(restore, path, r, NULL);
 }
 
-static void set_xattrs(struct directory_restore *restore, const char *fd_path, const char *path, const struct archive_found *found)
+static void init_target(struct directory_restore *restore, struct restore_target *target)
 {
-	for (size_t i = 0; i < found->xattr_count; i++) {
-		const struct archive_xattr *xattr = &found->xattrs[i];
-
-		if (lsetxattr(fd_path, xattr->name, xattr->value, xattr->len, 0) < 0) {
-			AUTO_FREE char *text = xasprintf("kept without its extended attribute %s", xattr->name);
-			problem(restore, path, -errno, text);
-		}
-	}
+	*target = (struct restore_target){.transfer = &restore->transfer, .top = restore->restore.options->target_fd, .is_root = geteuid() == 0,
+	                                  .number = atomic_fetch_add(&restore->makers, 1)};
+	restore_reader_init(&target->reader, restore->restore.options->repository, restore->restore.store);
 }
 
-/* Of an open file or directory. */
-static int set_attributes(struct directory_restore *restore, int fd, const char *path, const struct archive_found *found)
+static void clear_target(struct directory_restore *restore, struct restore_target *target)
 {
-	AUTO_FREE char *fd_path = xasprintf("/proc/self/fd/%d", fd);
-	int r = set_owner_and_mode(restore, fd, &found->member);
-
-	for (size_t i = 0; i < found->xattr_count && r == 0; i++) {
-		const struct archive_xattr *xattr = &found->xattrs[i];
-
-		if (fsetxattr(fd, xattr->name, xattr->value, xattr->len, 0) < 0) {
-			AUTO_FREE char *text = xasprintf("kept without its extended attribute %s", xattr->name);
-			problem(restore, path, -errno, text);
-		}
-	}
-	return r;
+	atomic_fetch_add(&restore->local, target->reader.local);
+	atomic_fetch_add(&restore->fetched, target->reader.fetched);
+	restore_reader_clear(&target->reader);
 }
 
 /* --- directories --- */
 
-static void leave_dir(struct directory_restore *restore)
+/* What is there already may be somebody's who does not let us; then making files in it says so. */
+static void begin_filling(int fd)
 {
-	struct open_dir dir = array_pop(&restore->dirs);
-
-	(void)futimens(dir.fd, dir.times);
-	close(dir.fd);
+	(void)fchmod(fd, 0700);
+	(void)fremovexattr(fd, ACL_DEFAULT);
 }
 
-static struct open_dir *current(struct directory_restore *restore)
+static void finish_dir(struct directory_restore *restore, struct restore_target *target, struct dir *dir)
 {
-	return array_last(&restore->dirs);
+	const struct timespec times[2] = {dir->node.atime, dir->node.mtime};
+
+	if (dir->has_node) {
+		int r = restore_set_attributes(target, dir->fd, *dir->path ? dir->path : ".", &dir->node);
+
+		if (r == 0 && futimens(dir->fd, times) < 0)
+			r = -errno;
+		report(restore, target, *dir->path ? dir->path : ".", r);
+	}
+	close(dir->fd);
+	node_clear(&dir->node);
+	free(dir->path);
+	free(dir);
+}
+
+/* One thing in the directory is done. */
+static void count_down(struct directory_restore *restore, struct restore_target *target, struct dir *dir)
+{
+	while (dir && atomic_fetch_sub(&dir->pending, 1) == 1) {
+		struct dir *parent = dir->parent;
+
+		finish_dir(restore, target, dir);
+		dir = parent;
+	}
+}
+
+static void push_dir(struct directory_restore *restore, int fd, const char *path, struct node *node)
+{
+	struct dir *dir = xcalloc(1, sizeof(*dir));
+
+	dir->parent = restore->dir;
+	dir->fd = fd;
+	dir->path = xstrdup(path);
+	atomic_init(&dir->pending, 1);
+	if (node) {
+		dir->has_node = true;
+		dir->node = *node;
+		*node = (struct node){0};
+	}
+	if (dir->parent)
+		atomic_fetch_add(&dir->parent->pending, 1);
+	restore->dir = dir;
+}
+
+static void leave_dir(struct directory_restore *restore)
+{
+	struct dir *dir = restore->dir;
+
+	restore->dir = dir->parent;
+	count_down(restore, &restore->target, dir);
 }
 
 /* Leaves directories until the path lies in the last one. Returns its name there. NULL: its directory could not be made. */
@@ -103,244 +154,185 @@ static const char *go_to(struct directory_restore *restore, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	const size_t len = slash ? (size_t)(slash - path) : 0;
-	size_t parent = restore->dirs.count;
+	struct dir *parent = restore->dir;
 
-	/* The path of a directory on the way is the beginning of the last one's. */
-	while (parent > 0 && (restore->dirs.items[parent - 1].path_len != len || (len > 0 && memcmp(restore->path.data, path, len) != 0)))
-		parent--;
-	if (parent == 0)
+	while (parent && (strlen(parent->path) != len || memcmp(parent->path, path, len) != 0))
+		parent = parent->parent;
+	if (!parent)
 		return NULL;
-	while (restore->dirs.count > parent)
+	while (restore->dir != parent)
 		leave_dir(restore);
-	restore->path.len = current(restore)->path_len;
 	return slash ? slash + 1 : path;
 }
 
-static int enter_dir(struct directory_restore *restore, const char *name, const char *path, const struct archive_found *found)
+static int enter_dir(struct directory_restore *restore, const char *name, const char *path, struct node *node)
 {
-	const struct archive_member *member = &found->member;
-	struct open_dir dir = {.path_len = strlen(path), .times = {member->atime, member->mtime}};
-	int r;
+	const bool is_new = mkdirat(restore->dir->fd, name, 0700) == 0;
+	int fd;
 
-	if (mkdirat(current(restore)->fd, name, 0700) < 0 && errno != EEXIST)
+	if (!is_new && errno != EEXIST)
 		return -errno;
-	dir.fd = openat(current(restore)->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (dir.fd < 0)
+	fd = openat(restore->dir->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
 		return -errno;
-	r = set_attributes(restore, dir.fd, path, found);
-	array_add(&restore->dirs, dir);
-	buf_reset(&restore->path);
-	buf_add(&restore->path, path, strlen(path));
+	if (!is_new) {
+		begin_filling(fd);
+		restore_remove_temporaries(fd);
+	}
+	push_dir(restore, fd, path, node);
 	atomic_fetch_add(&restore->transfer.directories, 1);
-	return r;
+	return 0;
+}
+
+/* The target is a directory of the backup, too. */
+static void describe_top(struct directory_restore *restore, struct node *node)
+{
+	struct dir *top = restore->dir;
+
+	begin_filling(top->fd);
+	top->has_node = true;
+	top->node = *node;
+	*node = (struct node){0};
 }
 
 /* --- files --- */
 
-static bool is_there(struct directory_restore *restore, const char *name, const struct archive_member *member)
+static void free_job(struct job *job)
 {
-	struct stat st;
-
-	return fstatat(current(restore)->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && S_ISREG(member->mode) &&
-	       (uint64_t)st.st_size == member->size && st.st_mtim.tv_sec == member->mtime.tv_sec && st.st_mtim.tv_nsec == member->mtime.tv_nsec;
+	node_clear(&job->node);
+	array_clear(&job->holes);
+	free(job->path);
+	free(job);
 }
 
-static int write_at(int fd, const uint8_t *data, size_t len, uint64_t offset)
+static void do_job(struct directory_restore *restore, struct restore_target *target, struct job *job)
 {
-	while (len > 0) {
-		ssize_t put = pwrite(fd, data, len, (off_t)offset);
+	const char *slash = strrchr(job->path, '/');
+	const struct restore_file file = {.dir = job->dir->fd, .name = slash ? slash + 1 : job->path, .path = job->path, .node = &job->node,
+	                                  .holes = &job->holes};
 
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return put < 0 ? -errno : -EIO;
-		data += put;
-		len -= (size_t)put;
-		offset += (uint64_t)put;
-	}
-	return 0;
+	report(restore, target, job->path, transfer_stopped(&restore->transfer) ? -ECANCELED : restore_file_make(target, &file));
+	count_down(restore, target, job->dir);
+	free_job(job);
 }
 
-/* 1: the source failed. */
-static int write_content(struct directory_restore *restore, int fd, const struct archive_member *member)
+static void maker_main(void *arg)
 {
-	const void *data;
-	uint64_t offset, end = 0;
-	size_t len;
-	int r;
+	struct directory_restore *restore = arg;
+	struct restore_target target;
+	struct job *job;
 
-	while ((r = restore->members.data(restore->members.arg, &data, &len, &offset)) == 1) {
-		if (transfer_stopped(&restore->transfer))
-			return -ECANCELED;
-		if (offset > member->size || len > member->size - offset)
-			r = -EBADMSG;
-		else
-			r = write_at(fd, data, len, offset);
-		if (r < 0)
-			return r == -EBADMSG ? 1 : r;
-		end = offset + len;
-		atomic_fetch_add(&restore->transfer.bytes, len);
-	}
-	if (r < 0 || (end < member->size && !member->has_holes))
-		return 1;
-	return ftruncate(fd, (off_t)member->size) < 0 ? -errno : 0;
+	init_target(restore, &target);
+	while ((job = queue_pop(restore->queue)))
+		do_job(restore, &target, job);
+	clear_target(restore, &target);
 }
 
-/* A regular file under a temporary name. */
-static int write_file(struct directory_restore *restore, const char *temporary, const char *path, const struct archive_found *found)
+static void meet_link(struct directory_restore *restore, const char *name, const struct archive_member *member, const struct node *node)
 {
-	const struct timespec times[2] = {found->member.atime, found->member.mtime};
-	AUTO_CLOSE int fd = openat(current(restore)->fd, temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	int r;
+	const struct restore_file file = {.dir = restore->dir->fd, .name = name, .path = member->path, .hardlink = member->hardlink, .node = node};
 
-	if (fd < 0)
-		return -errno;
-	r = write_content(restore, fd, &found->member);
-	if (r == 0)
-		r = set_attributes(restore, fd, path, found);
-	if (r == 0 && futimens(fd, times) < 0)
-		r = -errno;
-	return r;
+	report(restore, &restore->target, member->path, restore_file_make(&restore->target, &file));
 }
 
-/* Anything else that is no directory. */
-static int make_special(struct directory_restore *restore, const char *temporary, const char *path, const struct archive_found *found)
+static void meet_file(struct directory_restore *restore, const char *path, struct node *node, struct holes *holes)
 {
-	const struct archive_member *member = &found->member;
-	const struct timespec times[2] = {member->atime, member->mtime};
-	const int dir = current(restore)->fd;
-	AUTO_FREE char *fd_path = xasprintf("/proc/self/fd/%d/%s", dir, temporary);
-	int r = S_ISLNK(member->mode) ? symlinkat(member->target ? member->target : "", dir, temporary)
-	                              : mknodat(dir, temporary, member->mode & (S_IFMT | 0777), member->rdev);
+	struct job *job = xcalloc(1, sizeof(*job));
 
-	if (r < 0)
-		return -errno;
-	if (fchownat(dir, temporary, member->uid, member->gid, AT_SYMLINK_NOFOLLOW) < 0 && restore->is_root)
-		return -errno;
-	if (!S_ISLNK(member->mode) && fchmodat(dir, temporary, member->mode & 07777, 0) < 0)
-		return -errno;
-	set_xattrs(restore, fd_path, path, found);
-	return utimensat(dir, temporary, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
-}
-
-/* The first name was made from the target on, through directories that may be left already. */
-static int make_link(struct directory_restore *restore, const char *temporary, const char *from)
-{
-	const struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
-	AUTO_CLOSE int fd = (int)syscall(SYS_openat2, restore->dirs.items[0].fd, from, &how, sizeof(how));
-	AUTO_FREE char *fd_path = NULL;
-
-	if (fd < 0)
-		return -errno;
-	fd_path = xasprintf("/proc/self/fd/%d", fd);
-	return linkat(AT_FDCWD, fd_path, current(restore)->fd, temporary, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
-}
-
-static int make_file(struct directory_restore *restore, const char *name, const char *path, const struct archive_found *found)
-{
-	char temporary[64];
-	int r;
-
-	if (!found->member.hardlink && is_there(restore, name, &found->member)) {
-		atomic_fetch_add(&restore->transfer.skipped, 1);
-		return 0;
-	}
-	(void)snprintf(temporary, sizeof(temporary), TEMPORARY "%ld", (long)getpid());
-	(void)unlinkat(current(restore)->fd, temporary, 0);
-	if (found->member.hardlink)
-		r = make_link(restore, temporary, found->member.hardlink);
-	else if (S_ISREG(found->member.mode))
-		r = write_file(restore, temporary, path, found);
+	job->dir = restore->dir;
+	job->path = xstrdup(path);
+	job->node = *node;
+	job->holes = *holes;
+	*node = (struct node){0};
+	*holes = (struct holes){0};
+	atomic_fetch_add(&job->dir->pending, 1);
+	if (S_ISREG(job->node.mode) && job->node.links < 2)
+		queue_push(restore->queue, job);
 	else
-		r = make_special(restore, temporary, path, found);
-	if (r == 0 && renameat(current(restore)->fd, temporary, current(restore)->fd, name) < 0)
-		r = -errno;
-	/* Between two names of one file, rename does nothing. */
-	(void)unlinkat(current(restore)->fd, temporary, 0);
-	if (r == 0)
-		atomic_fetch_add(found->member.hardlink ? &restore->transfer.links : &restore->transfer.files, 1);
-	return r;
+		do_job(restore, &restore->target, job);
 }
 
-/* --- the whole --- */
-
-static bool is_name(const char *name)
-{
-	return *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-}
+/* --- the walk --- */
 
 static void take_member(struct directory_restore *restore, const struct archive_found *found)
 {
 	const char *path = found->member.path, *name;
-	int r;
+	struct node node = {0};
+	struct holes holes = {0};
 
 	if (found->problem) {
 		problem(restore, path, -EBADMSG, found->problem);
 		return;
 	}
+	restore_source_take(restore->restore.source, &node, &holes);
 	if (strcmp(path, ".") == 0) {
-		current(restore)->times[0] = found->member.atime;
-		current(restore)->times[1] = found->member.mtime;
-		r = set_attributes(restore, current(restore)->fd, ".", found);
-		if (r < 0)
-			problem(restore, path, r, NULL);
+		describe_top(restore, &node);
 		return;
 	}
 	name = go_to(restore, path);
-	if (!name) {
+	if (!name)
 		problem(restore, path, -ENOENT, "left out: its directory could not be made");
-		return;
-	}
-	if (!is_name(name)) {
-		problem(restore, path, -EINVAL, "this is no name of a file");
-		return;
-	}
-	r = S_ISDIR(found->member.mode) ? enter_dir(restore, name, path, found) : make_file(restore, name, path, found);
-	if (r == 1)
-		transfer_fail(&restore->transfer, -EBADMSG, "%s: %s: %s", restore->restore.options->place, path, restore->members.problem(restore->members.arg));
-	else if (r == -ENOSPC || r == -EDQUOT)
-		transfer_fail(&restore->transfer, r, "no room is left for %s", restore->restore.options->target);
-	else if (r < 0 && r != -ECANCELED)
-		problem(restore, path, r, NULL);
+	else if (S_ISDIR(node.mode))
+		report(restore, &restore->target, path, enter_dir(restore, name, path, &node));
+	else if (found->member.hardlink)
+		meet_link(restore, name, &found->member, &node);
+	else
+		meet_file(restore, path, &node, &holes);
+	node_clear(&node);
+	array_clear(&holes);
 }
 
-static void restore_main(void *arg)
+static void walk(struct directory_restore *restore, int top)
 {
-	struct directory_restore *restore = arg;
 	struct archive_found found;
 	int r = 0;
 
+	push_dir(restore, top, "", NULL);
+	restore_remove_temporaries(top);
 	while (!transfer_stopped(&restore->transfer) && (r = restore->members.next(restore->members.arg, &found)) == 1)
 		take_member(restore, &found);
 	if (r < 0)
 		transfer_fail(&restore->transfer, r, "%s: %s", restore->restore.options->place, restore->members.problem(restore->members.arg));
+	while (restore->dir)
+		leave_dir(restore);
+}
+
+static void walk_main(void *arg)
+{
+	struct directory_restore *restore = arg;
+	const struct restore_options *options = restore->restore.options;
+	int top = fcntl(options->target_fd, F_DUPFD_CLOEXEC, 3);
+
+	init_target(restore, &restore->target);
+	if (top < 0)
+		transfer_fail(&restore->transfer, -errno, "%s: %s", options->target, strerror(errno));
+	else
+		walk(restore, top);
+	queue_close(restore->queue);
+	clear_target(restore, &restore->target);
 }
 
 static void bring_in(struct directory_restore *restore)
 {
-	const transfer_fn functions[] = {restore_main};
-	int fd = fcntl(restore->restore.options->target_fd, F_DUPFD_CLOEXEC, 3);
+	const struct restore_options *options = restore->restore.options;
+	transfer_fn functions[RESTORE_MAKERS_MAX] = {walk_main};
+	size_t count = 1;
 
-	if (fd < 0) {
-		transfer_fail(&restore->transfer, -errno, "%s: %s", restore->restore.options->target, strerror(errno));
-		return;
-	}
-	restore->is_root = geteuid() == 0;
+	(void)descriptors_raise();
 	restore->members = restore_source_members(restore->restore.source);
-	array_add(&restore->dirs, (struct open_dir){.fd = fd, .times = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_OMIT}}});
-	transfer_run(&restore->transfer, functions, 1, restore);
-	while (restore->dirs.count > 0)
-		leave_dir(restore);
+	restore->queue = queue_new(QUEUE_FILES);
+	for (unsigned i = 0; i < MIN(transfer_workers(), RESTORE_MAKERS_MAX - 1); i++)
+		functions[count++] = maker_main;
+	transfer_run(&restore->transfer, functions, count, restore);
+	queue_free(restore->queue);
 	transfer_tell(&restore->transfer, "sync");
-	if (!transfer_stopped(&restore->transfer) && syncfs(restore->restore.options->target_fd) < 0)
-		transfer_fail(&restore->transfer, -errno, "%s could not be brought to the disk: %s", restore->restore.options->target, strerror(errno));
-	array_clear(&restore->dirs);
-	buf_clear(&restore->path);
+	if (!transfer_stopped(&restore->transfer) && syncfs(options->target_fd) < 0)
+		transfer_fail(&restore->transfer, -errno, "%s could not be brought to the disk: %s", options->target, strerror(errno));
 }
 
 int restore_to_directory(struct store *store, const struct restore_options *options, struct restore_result *ret_result, struct error *err)
 {
-	struct directory_restore restore = {.restore = {.options = options, .store = store, .result = ret_result}};
+	struct directory_restore restore = {.restore = {.options = options, .store = store, .result = ret_result, .only_walks = true}};
 	int r, failed;
 
 	*ret_result = (struct restore_result){0};
@@ -349,6 +341,8 @@ int restore_to_directory(struct store *store, const struct restore_options *opti
 	if (r == 0)
 		bring_in(&restore);
 	restore_end(&restore.restore);
+	ret_result->local += atomic_load(&restore.local);
+	ret_result->fetched += atomic_load(&restore.fetched);
 	failed = transfer_end(&restore.transfer, &ret_result->transfer, r < 0 ? NULL : err);
 	return r < 0 ? r : failed;
 }

@@ -6,7 +6,7 @@
 
 #include <uthash.h>
 
-#include "lib/chunk/look.h"
+#include "lib/backup/restore_content.h"
 
 /* A directory on the way down: its nodes, and how far we are. */
 struct level {
@@ -26,7 +26,7 @@ struct first_name {
 
 struct restore_source {
 	struct restore_source_options options;
-	struct repository_reader *reader;
+	struct restore_reader reader;
 	json_t *info; /* of a backup of ours */
 	struct exact_paths exact;
 	ARRAY(struct level) levels;
@@ -38,64 +38,15 @@ struct restore_source {
 	struct node *node; /* of the member */
 	struct holes holes;
 	ARRAY(struct archive_xattr) xattrs;
-	size_t blob; /* the next one */
-	uint64_t offset;
-	struct buf plain;
-	uint64_t local, fetched;
+	struct restore_content content;
 	char problem[256];
 };
-
-/* --- blobs --- */
-
-static bool read_local(struct restore_source *source, const struct blob_id *id)
-{
-	const uint8_t *plain;
-	struct chunk_look look;
-	bool good;
-
-	if (!source->options.store || chunk_look_find(store_chunks(source->options.store), id->bytes, &look) < 0)
-		return false;
-	good = chunk_look_plain(&look, &source->plain, &plain) == 0;
-	if (good && !chunk_look_is_packed(&look)) {
-		buf_reset(&source->plain);
-		buf_add(&source->plain, plain, look.header.plain_len);
-	} else if (good) {
-		source->plain.len = look.header.plain_len;
-	}
-	chunk_look_close(&look);
-	return good;
-}
-
-static int read_data(struct restore_source *source, const struct blob_id *id)
-{
-	int r;
-
-	if (read_local(source, id)) {
-		source->local += source->plain.len;
-		return 0;
-	}
-	r = repository_read_blob(source->reader, id, false, &source->plain);
-	if (r == 0)
-		source->fetched += source->plain.len;
-	return r;
-}
 
 static int damaged(struct restore_source *source, int code, const char *what)
 {
 	(void)snprintf(source->problem, sizeof(source->problem), "%s %s", what,
 	               code == -ENOENT ? "is missing in the repository" : code == -EBADMSG ? "is damaged in the repository" : strerror(-code));
 	return code == -ENOENT ? -EBADMSG : code;
-}
-
-/* The length of the blob's plain bytes, without reading it. */
-static bool blob_length(const struct restore_source *source, const struct blob_id *id, uint64_t *ret_len)
-{
-	struct blob_place place;
-
-	if (!blob_index_find(source->options.repository->index, id, false, 0, &place))
-		return false;
-	*ret_len = place.blob.plain ? place.blob.plain : place.blob.length - SEAL_EXTRA;
-	return true;
 }
 
 /* --- trees --- */
@@ -120,7 +71,7 @@ static int enter(struct restore_source *source, const struct blob_id *tree)
 {
 	struct level level = {.path_len = source->path.len};
 	AUTO_BUF json = BUF_INIT;
-	int r = repository_read_blob(source->reader, tree, true, &json);
+	int r = repository_read_blob(source->reader.blobs, tree, true, &json);
 
 	if (r == 0)
 		r = tree_read((char *)json.data, json.len, keep_node, &level);
@@ -163,7 +114,7 @@ static int step_down(struct restore_source *source, const char *name, size_t len
 {
 	struct search search = {.name = name, .len = len};
 	AUTO_BUF json = BUF_INIT;
-	int r = source->top.has_subtree ? repository_read_blob(source->reader, &source->top.subtree, true, &json) : -ENOTDIR;
+	int r = source->top.has_subtree ? repository_read_blob(source->reader.blobs, &source->top.subtree, true, &json) : -ENOTDIR;
 
 	if (r == 0)
 		r = tree_read((char *)json.data, json.len, match, &search);
@@ -203,11 +154,11 @@ int restore_source_new(const struct restore_source_options *options, struct rest
 	int r = 0;
 
 	source->options = *options;
-	source->reader = repository_reader_new(options->repository);
+	restore_reader_init(&source->reader, options->repository, options->store);
 	buf_reserve(&source->path, 1);
 	source->path.data[0] = '\0';
 	if (snapshot_file_has_tag(options->snapshot, "corpusfs"))
-		r = backup_info_read(source->reader, options->snapshot, &source->info, err);
+		r = backup_info_read(source->reader.blobs, options->snapshot, &source->info, err);
 	if (r == 0) {
 		exact_paths_read(&source->exact, source->info);
 		r = find_top(source, err);
@@ -240,8 +191,7 @@ void restore_source_free(struct restore_source *source)
 	array_clear(&source->xattrs);
 	array_clear(&source->holes);
 	buf_clear(&source->path);
-	buf_clear(&source->plain);
-	repository_reader_free(source->reader);
+	restore_reader_clear(&source->reader);
 	free(source);
 }
 
@@ -288,19 +238,6 @@ static const char *first_name(struct restore_source *source, const struct node *
 	return NULL;
 }
 
-/* Reads everything once, to know that all of it is good. */
-static const char *look_for_damage(struct restore_source *source, const struct node *node)
-{
-	uint64_t size = 0;
-
-	for (size_t i = 0; i < node->content.count; i++) {
-		if (read_data(source, &node->content.items[i]) < 0)
-			return "a part of its content is damaged or missing in the repository";
-		size += source->plain.len;
-	}
-	return size == node->size ? NULL : "its content is not as long as the backup says";
-}
-
 static void describe(struct restore_source *source, struct node *node, struct archive_found *found)
 {
 	const char *first = first_name(source, node);
@@ -319,8 +256,8 @@ static void describe(struct restore_source *source, struct node *node, struct ar
 	found->xattr_count = source->xattrs.count;
 	if ((node->mode & S_IFMT) == 0)
 		found->problem = "the backup says nothing that we know of what it is";
-	else if (source->options.keep_going && S_ISREG(node->mode) && !first)
-		found->problem = look_for_damage(source, node);
+	else if (source->options.keep_going && !source->options.only_walks && S_ISREG(node->mode) && !first)
+		found->problem = restore_content_damage(&source->reader, node, &source->holes);
 }
 
 /* Makes the node the member. */
@@ -330,9 +267,8 @@ static int give(struct restore_source *source, struct node *node, struct archive
 	const json_t *exact = exact_paths_find(&source->exact, path);
 
 	source->node = node;
-	source->blob = 0;
-	source->offset = 0;
 	array_reset(&source->holes);
+	source->content = (struct restore_content){.node = node, .holes = &source->holes};
 	if (exact && exact_entry_apply(exact, node, &source->holes) < 0)
 		return damaged(source, -EBADMSG, "the description of the file");
 	describe(source, node, found);
@@ -390,48 +326,12 @@ static int next(void *arg, struct archive_found *ret_found)
 	return give(source, node, ret_found);
 }
 
-/* Whether a hole covers [first, end). */
-static bool is_hole(const struct restore_source *source, uint64_t first, uint64_t end)
-{
-	size_t low = 0, high = source->holes.count;
-
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-		const struct hole *hole = &source->holes.items[middle];
-
-		if (hole->offset + hole->length <= first)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < source->holes.count && source->holes.items[low].offset <= first &&
-	       source->holes.items[low].offset + source->holes.items[low].length >= end;
-}
-
 static int data(void *arg, const void **ret_data, size_t *ret_len, uint64_t *ret_offset)
 {
 	struct restore_source *source = arg;
-	const struct node *node = source->node;
-	uint64_t len;
-	int r;
+	int r = restore_content_next(&source->reader, &source->content, ret_data, ret_len, ret_offset);
 
-	while (source->blob < node->content.count) {
-		const struct blob_id *id = &node->content.items[source->blob++];
-
-		if (source->holes.count > 0 && blob_length(source, id, &len) && is_hole(source, source->offset, source->offset + len)) {
-			source->offset += len;
-			continue;
-		}
-		r = read_data(source, id);
-		if (r < 0)
-			return damaged(source, r, "a part of its content");
-		*ret_data = source->plain.data;
-		*ret_len = source->plain.len;
-		*ret_offset = source->offset;
-		source->offset += source->plain.len;
-		return 1;
-	}
-	return 0;
+	return r < 0 ? damaged(source, r, "a part of its content") : r;
 }
 
 static const char *problem(void *arg)
@@ -442,6 +342,14 @@ static const char *problem(void *arg)
 struct archive_source restore_source_members(struct restore_source *source)
 {
 	return (struct archive_source){.next = next, .data = data, .problem = problem, .is_single = true, .arg = source};
+}
+
+void restore_source_take(struct restore_source *source, struct node *ret_node, struct holes *ret_holes)
+{
+	*ret_node = *source->node;
+	*ret_holes = source->holes;
+	*source->node = (struct node){0};
+	source->holes = (struct holes){0};
 }
 
 const struct node *restore_source_top(const struct restore_source *source)
@@ -458,6 +366,6 @@ const char *restore_source_identity(const struct restore_source *source)
 
 void restore_source_bytes(const struct restore_source *source, uint64_t *ret_local, uint64_t *ret_fetched)
 {
-	*ret_local = source->local;
-	*ret_fetched = source->fetched;
+	*ret_local = source->reader.local;
+	*ret_fetched = source->reader.fetched;
 }

@@ -2,8 +2,6 @@
  * The files of a backup as members of an archive (lib/transfer/archive_in.h): a directory before what is in it, names in order, each further name
  * of a file as a hard link to its first one. What restic backed up is read the same way.
  *
- * Blobs whose bytes the store has are taken from there. All bytes were verified by their SHA-256 before anybody sees them.
- *
  * One thread. Errors: -EBADMSG the repository is damaged there, with restore_source_problem; -EIO and others of the place.
  */
 #ifndef CORPUSFS_BACKUP_RESTORE_SOURCE_H
@@ -20,6 +18,7 @@ struct restore_source_options {
 	const struct snapshot_file *snapshot;
 	const char *path; /* what is wanted of it, "" for all */
 	bool keep_going;  /* what is damaged is told as the member's problem, and the rest comes */
+	bool only_walks;  /* nobody asks it for content: members are taken */
 };
 
 /* -ENOENT: there is no such path in the backup; -EBADMSG. */
@@ -28,7 +27,10 @@ void restore_source_free(struct restore_source *source); /* NULL is fine */
 
 struct archive_source restore_source_members(struct restore_source *source);
 
-const struct node *restore_source_top(const struct restore_source *source); /* the directory or file that is wanted */
+/* The node of the member that was given last, and the holes of its content, become the caller's. */
+void restore_source_take(struct restore_source *source, struct node *ret_node, struct holes *ret_holes);
+
+const struct node *restore_source_top(const struct restore_source *source); /* the directory or file that is wanted, until it is taken */
 /* Of a backup of ours, without a path and complete: its identity as text. NULL: it is not known. */
 const char *restore_source_identity(const struct restore_source *source);
 /* Bytes that came from the store, and from the repository. */

@@ -240,6 +240,7 @@ static int tell_hurt(struct verify *verify, const struct snapshot_file *snapshot
 		AUTO_FREE char *text = xasprintf("%llu file%s or director%s of it cannot be restored whole, the first is %s", (unsigned long long)hurt.count,
 		                                 hurt.count == 1 ? "" : "s", hurt.count == 1 ? "y" : "ies", hurt.first);
 		problem(verify, what, -EBADMSG, text);
+		verify->counts->hurt++;
 	}
 	free(hurt.first);
 	free(hurt.last);

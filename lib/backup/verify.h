@@ -20,7 +20,7 @@ struct verify_options {
 };
 
 struct verify_counts {
-	uint64_t snapshots, trees, blobs, packs, packs_read, bytes_read, problems;
+	uint64_t snapshots, trees, blobs, packs, packs_read, bytes_read, problems, hurt; /* hurt: backups */
 };
 
 WARN_UNUSED int verify_run(const struct verify_options *options, struct verify_counts *ret_counts, struct error *err);

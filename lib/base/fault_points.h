@@ -75,6 +75,17 @@
 	X("identity-before-write",       "a snapshot without its digest",                            "who asks for it: it is computed")      \
 	/* backups: in a repository */                                                                                                       \
 	X("repository-before-config",    "folders and a key, no repository",                         "who removes the directory, as init says") \
-	X("backup-before-snapshot-file", "packs and an index that names them, no backup",            "the next prune; until then the next backup relies on them")
+	X("object-before-rename",        "a file under a name that nobody lists",                    "nobody needs to, but for its room")     \
+	X("object-after-rename",         "the object, whole: a pack, an index file, a backup, a lock", "who comes: a lock of the dead is stale") \
+	X("backup-before-snapshot-file", "packs and an index that names them, no backup",            "the next prune; until then the next backup relies on them") \
+	X("backup-after-snapshot-file",  "the backup; snapshots of the store that are not needed",   "the next backup")                       \
+	X("backup-prune-before-index",   "blobs that stay in old packs and in new ones, both indexed", "the next prune")                       \
+	X("backup-prune-before-old-index", "two indexes that name the same blobs",                   "the next prune")                        \
+	X("backup-prune-remove",         "a part of the old index, or of the packs that go",         "the next prune")                        \
+	X("backup-prune-before-packs",   "packs that no index names",                                "the next prune")                        \
+	X("rebuild-index-before-old",    "two indexes",                                              "who makes it again, or the next prune") \
+	X("restore-after-guard",         "the dataset as it was, and the guard",                     "who restores again")                    \
+	X("restore-after-clear",         "the guard; what the backup and the dataset have both",     "who restores again, or goes back to the guard") \
+	X("restore-before-rename",       "a part of the directory, and files under names of our own", "who restores again")
 
 #endif

@@ -92,7 +92,8 @@ static int show_op(struct op_context *context, const json_t *args, json_t **ret_
 	return r;
 }
 
-/* backup.verify: {password, data?, sample?: percent} -> {snapshots, trees, blobs, packs, packs_read, bytes_read, problem_count, problems} */
+/* backup.verify: {password, data?, sample?: percent} -> {snapshots, trees, blobs, packs, packs_read, bytes_read, hurt: backups, problem_count,
+ * problems} */
 static int verify_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct op_problems problems = {.context = context, .list = json_array()};
@@ -104,9 +105,10 @@ static int verify_op(struct op_context *context, const json_t *args, json_t **re
 	if (r == 0)
 		r = verify_run(&options, &counts, err);
 	if (r == 0)
-		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "snapshots", (json_int_t)counts.snapshots, "trees",
+		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "snapshots", (json_int_t)counts.snapshots, "trees",
 		                        (json_int_t)counts.trees, "blobs", (json_int_t)counts.blobs, "packs", (json_int_t)counts.packs, "packs_read",
-		                        (json_int_t)counts.packs_read, "bytes_read", (json_int_t)counts.bytes_read, "problem_count",
+		                        (json_int_t)counts.packs_read, "bytes_read", (json_int_t)counts.bytes_read, "hurt",
+		                        (json_int_t)counts.hurt, "problem_count",
 		                        (json_int_t)counts.problems, "problems", problems.list);
 	json_decref(problems.list);
 	repository_close(options.repository);

@@ -10,12 +10,14 @@
 #include <jansson.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/procfs.h"
 #include "lib/repository/go_text.h"
 #include "lib/repository/origin.h"
 
 #define RENEW_MS (5 * 60 * 1000)
 #define LOST_MS (22 * 60 * 1000)
 #define STALE_S (30 * 60)
+#define STARTED "corpusfs_started" /* clock ticks from the boot to the start of the process */
 #define SETTLE_US 200000 /* others' locks are seen by then */
 
 struct repository_lock {
@@ -42,14 +44,19 @@ static int put_lock(struct repository_lock *lock, char *ret_name, struct error *
 {
 	const struct origin origin = origin_of_process();
 	AUTO_BUF json = BUF_INIT;
-	char now[GO_TIME_TEXT];
+	char now[GO_TIME_TEXT], state;
+	uint64_t started;
 
 	go_time_text(clock_now(), now);
 	buf_addf(&json, "{\"time\":\"%s\",\"exclusive\":%s,\"hostname\":", now, lock->exclusive ? "true" : "false");
 	go_json_string(&json, origin.host);
 	buf_addf(&json, ",\"username\":");
 	go_json_string(&json, origin.user);
-	buf_addf(&json, ",\"pid\":%ld,\"uid\":%u,\"gid\":%u}", (long)getpid(), geteuid(), getegid());
+	buf_addf(&json, ",\"pid\":%ld,\"uid\":%u,\"gid\":%u", (long)getpid(), geteuid(), getegid());
+	/* What restic passes over: numbers of processes are used again. */
+	if (procfs_stat(getpid(), &state, &started))
+		buf_addf(&json, ",\"" STARTED "\":%llu", (unsigned long long)started);
+	buf_add_u8(&json, '}');
 	return repository_put_file(lock->repository, OBJECT_LOCK, &json, ret_name, err);
 }
 
@@ -60,11 +67,19 @@ static int drop_lock(struct repository *repository, const char *name)
 
 /* --- others --- */
 
-static bool process_is_gone(const char *host, long pid)
+/* `started`: when it was started, or NULL. */
+static bool process_is_gone(const char *host, long pid, const json_t *started)
 {
 	const struct origin here = origin_of_process();
+	uint64_t now_started;
+	char state;
 
-	return strcmp(host, here.host) == 0 && pid > 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+	if (strcmp(host, here.host) != 0 || pid <= 0)
+		return false;
+	if (kill((pid_t)pid, 0) < 0)
+		return errno == ESRCH;
+	return procfs_stat((pid_t)pid, &state, &now_started) &&
+	       (state == 'Z' || (started && json_integer_value(started) != (json_int_t)now_started));
 }
 
 static int read_holder(struct repository *repository, const char *name, struct holder *holder, struct error *err)
@@ -94,7 +109,7 @@ static int read_holder(struct repository *repository, const char *name, struct h
 	age = clock_now().tv_sec - time.tv_sec;
 	(void)snprintf(holder->name, sizeof(holder->name), "%s", name);
 	holder->exclusive = json_is_true(json_object_get(object, "exclusive"));
-	holder->is_stale = age > STALE_S || process_is_gone(host, pid);
+	holder->is_stale = age > STALE_S || process_is_gone(host, pid, json_object_get(object, STARTED));
 	(void)snprintf(holder->text, sizeof(holder->text), "by %s on %s, process %ld, %lld minutes ago", user, host, pid, (long long)(age / 60));
 	json_decref(object);
 	return 0;

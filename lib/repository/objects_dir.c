@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/fault.h"
 #include "lib/base/file.h"
 #include "lib/repository/blob_id.h"
 #include "lib/repository/objects.h"
@@ -115,9 +116,13 @@ static int put(struct objects *objects, enum object_kind kind, const char *name,
 	(void)snprintf(temporary, sizeof(temporary), "%s-tmp-%016llx", file, (unsigned long long)random);
 	r = write_file(folder, temporary, data, len);
 	if (r == 0)
-		r = name_it(folder, temporary, file);
+		r = fault_point("object-before-rename");
 	if (r == 0)
-		return fsync(folder) < 0 ? -errno : 0;
+		r = name_it(folder, temporary, file);
+	if (r == 0) {
+		r = fault_point("object-after-rename");
+		return r < 0 ? r : fsync(folder) < 0 ? -errno : 0;
+	}
 	(void)unlinkat(folder, temporary, 0);
 	return r;
 }

@@ -186,6 +186,43 @@ def test_access_control_lists_come_back(repository, store, source, area):
         assert sorted(found.split(b"\n\n")) == sorted(wanted.split(b"\n\n"))
 
 
+def test_default_access_control_list_is_not_inherited_by_what_comes_back(repository, store, source, area):
+    subprocess.run(["setfacl", "-d", "-m", "u:1234:rwx", source + "/a/b", source], check=True)
+    store.ok("-s", store.path, "import", source, "e")
+    repository.backup("e")
+    os.mkdir(area + "/out")
+    subprocess.run(["setfacl", "-d", "-m", "u:4321:rwx", area + "/out"], check=True)
+    repository.restore(area + "/out")
+    command = ["getfacl", "-n", "-R", "."]
+    wanted = subprocess.run(command, cwd=source, capture_output=True, check=True).stdout
+    found = subprocess.run(command, cwd=area + "/out", capture_output=True, check=True).stdout
+    assert b"default:user:1234:rwx" in wanted and sorted(found.split(b"\n\n")) == sorted(wanted.split(b"\n\n"))
+
+
+def test_directory_that_may_not_be_written_comes_back_for_a_user_and_is_nobody_else_s_meanwhile(repository, store, area):
+    point = store.mount()
+    os.makedirs(point + "/d/closed/below")
+    for name in ("one", "below/two"):
+        with open(f"{point}/d/closed/{name}", "w", encoding="ascii") as handle:
+            handle.write("content")
+    os.chmod(point + "/d/closed/below", 0o555)
+    os.chmod(point + "/d/closed", 0o555)
+    os.utime(point + "/d/closed", ns=(10**18, 10**18))
+    repository.backup("d")
+    os.mkdir(area + "/out")
+    for path in (area + "/out", repository.path):
+        subprocess.run(["chown", "-R", "12345", path], check=True)
+    for path in (area, os.path.dirname(area)):
+        os.chmod(path, 0o755)
+    for _ in range(2):
+        done = store.run("restore", repository.path, area + "/out", "--path", "closed", env=SECRETS, user=12345)
+        assert done.code == 0, done.err
+        assert open(area + "/out/below/two", encoding="ascii").read() == "content"
+        for path in ("", "/below"):
+            assert os.stat(area + "/out" + path).st_mode & 0o7777 == 0o555
+        assert os.stat(area + "/out").st_mtime_ns == 10**18
+
+
 def test_full_shares_nothing_with_earlier_ones(repository, area):
     repository.backup("d")
     before = repository.packs()

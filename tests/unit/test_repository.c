@@ -7,7 +7,10 @@
 
 #include <cmocka.h>
 
+#include "lib/base/clock.h"
+#include "lib/repository/go_text.h"
 #include "lib/repository/locks.h"
+#include "lib/repository/origin.h"
 #include "tests/unit/repository_place.h"
 
 /* --- its beginning --- */
@@ -100,6 +103,36 @@ static void test_locks_that_cannot_be_read_go_with_all(void **state)
 	repository_place_clear(&place);
 }
 
+static void put_lock_of(struct repository *repository, long pid, const char *more)
+{
+	AUTO_BUF json = BUF_INIT;
+	struct error err = {0};
+	char name[BLOB_ID_TEXT], now[GO_TIME_TEXT];
+
+	go_time_text(clock_now(), now);
+	buf_addf(&json, "{\"time\":\"%s\",\"exclusive\":true,\"hostname\":\"%s\",\"username\":\"x\",\"pid\":%ld%s}", now, origin_of_process().host, pid, more);
+	assert_int_equal(repository_put_file(repository, OBJECT_LOCK, &json, name, &err), 0);
+}
+
+static void test_lock_of_a_process_whose_number_another_one_has_is_stale(void **state)
+{
+	struct repository_place place;
+	struct repository_lock *lock;
+	struct error err = {0};
+	size_t count;
+
+	repository_place_make(&place);
+	put_lock_of(place.repository, getppid(), "");
+	assert_int_equal(repository_lock_take(place.repository, false, &lock, &err), -EBUSY);
+	assert_int_equal(repository_locks_remove(place.repository, true, &count, &err), 0);
+	put_lock_of(place.repository, getppid(), ",\"corpusfs_started\":1");
+	assert_int_equal(repository_lock_take(place.repository, false, &lock, &err), 0);
+	repository_lock_release(lock);
+	assert_int_equal(repository_locks_remove(place.repository, false, &count, &err), 0);
+	assert_int_equal(count, 1);
+	repository_place_clear(&place);
+}
+
 /* --- writing --- */
 
 static void test_blob_that_could_not_be_read_back_is_refused(void **state)
@@ -144,6 +177,7 @@ int main(void)
 		cmocka_unit_test(test_lock_that_was_taken_away_is_lost),
 		cmocka_unit_test(test_renewal_does_not_put_a_lock_again_that_was_taken_away),
 		cmocka_unit_test(test_locks_that_cannot_be_read_go_with_all),
+		cmocka_unit_test(test_lock_of_a_process_whose_number_another_one_has_is_stale),
 		cmocka_unit_test(test_blob_that_could_not_be_read_back_is_refused),
 		cmocka_unit_test(test_blob_is_there_for_others_when_it_was_claimed),
 	};

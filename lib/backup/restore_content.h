@@ -1,0 +1,41 @@
+/*
+ * The content of a file of a backup, blob by blob. Blobs whose bytes the store has are taken from there. All bytes were verified by their SHA-256
+ * before anybody sees them.
+ *
+ *   restore_reader_init -> (restore_content_next ... of one file after another) -> restore_reader_clear
+ *
+ * A reader belongs to one thread; several may read one repository. Errors: -ENOENT it is missing in the repository, -EBADMSG it is damaged there,
+ * others of the place.
+ */
+#ifndef CORPUSFS_BACKUP_RESTORE_CONTENT_H
+#define CORPUSFS_BACKUP_RESTORE_CONTENT_H
+
+#include "lib/backup/content_blobs.h"
+
+struct restore_reader {
+	struct repository *repository;
+	struct store *store; /* or NULL */
+	struct repository_reader *blobs;
+	struct buf plain;
+	uint64_t local, fetched; /* bytes that came from the store, and from the repository */
+};
+
+void restore_reader_init(struct restore_reader *reader, struct repository *repository, struct store *store);
+void restore_reader_clear(struct restore_reader *reader);
+
+/* A file, and how far it was read. */
+struct restore_content {
+	const struct node *node;
+	const struct holes *holes;
+	size_t blob;
+	uint64_t offset;
+};
+
+/* 1 and the next stretch, good until the next call; 0 at the end. Holes are passed over. */
+WARN_UNUSED int restore_content_next(struct restore_reader *reader, struct restore_content *content, const void **ret_data, size_t *ret_len,
+				     uint64_t *ret_offset);
+
+/* Reads all of it, to know that it is good. NULL: it is; else what is wrong. */
+const char *restore_content_damage(struct restore_reader *reader, const struct node *node, const struct holes *holes);
+
+#endif

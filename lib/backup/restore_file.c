@@ -1,0 +1,227 @@
+#include "lib/backup/restore_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+
+#include "lib/base/fault.h"
+#include "lib/base/file.h"
+#include "lib/tree/files/acl.h"
+
+#define NAME_ROOM 64
+
+static void temporary_name(unsigned number, char out[NAME_ROOM])
+{
+	(void)snprintf(out, NAME_ROOM, RESTORE_TEMPORARY "%u", number);
+}
+
+void restore_remove_temporaries(int dir)
+{
+	char name[NAME_ROOM];
+
+	for (unsigned i = 0; i < RESTORE_MAKERS_MAX; i++) {
+		temporary_name(i, name);
+		(void)unlinkat(dir, name, 0);
+	}
+}
+
+/* --- attributes --- */
+
+/* A user cannot give files away, and keeps what is his without set-id bits. */
+static int set_owner_and_mode(const struct restore_target *target, int fd, const struct node *node)
+{
+	uint32_t mode = node->mode & 07777;
+
+	if (fchown(fd, node->uid, node->gid) < 0) {
+		if (target->is_root)
+			return -errno;
+		mode &= 01777;
+	}
+	return fchmod(fd, mode) < 0 ? -errno : 0;
+}
+
+static void set_xattrs(struct restore_target *target, const char *fd_path, const char *path, const struct node *node)
+{
+	for (size_t i = 0; i < node->xattrs.count; i++) {
+		const struct node_xattr *xattr = &node->xattrs.items[i];
+
+		if (lsetxattr(fd_path, xattr->name, xattr->value, xattr->len, 0) < 0) {
+			AUTO_FREE char *text = xasprintf("kept without its extended attribute %s", xattr->name);
+			transfer_problem(target->transfer, "", path, -errno, text);
+		}
+	}
+}
+
+static bool has_xattr(const struct node *node, const char *name)
+{
+	for (size_t i = 0; i < node->xattrs.count; i++)
+		if (strcmp(node->xattrs.items[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+int restore_set_attributes(struct restore_target *target, int fd, const char *path, const struct node *node)
+{
+	int r;
+
+	/* It may have inherited one from the directory that is restored into. */
+	if (!has_xattr(node, ACL_ACCESS))
+		(void)fremovexattr(fd, ACL_ACCESS);
+	r = set_owner_and_mode(target, fd, node);
+	for (size_t i = 0; i < node->xattrs.count && r == 0; i++) {
+		const struct node_xattr *xattr = &node->xattrs.items[i];
+
+		if (fsetxattr(fd, xattr->name, xattr->value, xattr->len, 0) < 0) {
+			AUTO_FREE char *text = xasprintf("kept without its extended attribute %s", xattr->name);
+			transfer_problem(target->transfer, "", path, -errno, text);
+		}
+	}
+	return r;
+}
+
+/* --- content --- */
+
+static bool is_there(const struct restore_file *file)
+{
+	const struct node *node = file->node;
+	struct stat st;
+
+	return S_ISREG(node->mode) && fstatat(file->dir, file->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	       (uint64_t)st.st_size == node->size && st.st_mtim.tv_sec == node->mtime.tv_sec && st.st_mtim.tv_nsec == node->mtime.tv_nsec;
+}
+
+static int write_at(int fd, const uint8_t *data, size_t len, uint64_t offset)
+{
+	while (len > 0) {
+		ssize_t put = pwrite(fd, data, len, (off_t)offset);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return -errno;
+		data += put;
+		offset += (uint64_t)put;
+		len -= (size_t)put;
+	}
+	return 0;
+}
+
+static int damaged(struct restore_target *target, int code)
+{
+	target->damage = code == -ENOENT    ? "a part of its content is missing in the repository"
+	                 : code == -EBADMSG ? "a part of its content is damaged in the repository"
+	                 : code == -EFBIG   ? "its content is not as long as the backup says"
+	                                    : "a part of its content cannot be read in the repository";
+	return 1;
+}
+
+static int write_content(struct restore_target *target, int fd, const struct restore_file *file)
+{
+	struct restore_content content = {.node = file->node, .holes = file->holes};
+	const uint64_t size = file->node->size;
+	const void *data;
+	uint64_t offset;
+	size_t len;
+	int r;
+
+	while ((r = restore_content_next(&target->reader, &content, &data, &len, &offset)) == 1) {
+		if (transfer_stopped(target->transfer))
+			return -ECANCELED;
+		if (offset > size || len > size - offset)
+			return damaged(target, -EFBIG);
+		r = write_at(fd, data, len, offset);
+		if (r < 0)
+			return r;
+		atomic_fetch_add(&target->transfer->bytes, len);
+	}
+	if (r < 0)
+		return damaged(target, r);
+	if (content.offset != size)
+		return damaged(target, -EFBIG);
+	/* What ends with a hole is not written to its end. */
+	return file->holes->count > 0 && ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
+}
+
+static int write_file(struct restore_target *target, const char *temporary, const struct restore_file *file)
+{
+	const struct timespec times[2] = {file->node->atime, file->node->mtime};
+	AUTO_CLOSE int fd = openat(file->dir, temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = write_content(target, fd, file);
+	if (r == 0)
+		r = restore_set_attributes(target, fd, file->path, file->node);
+	if (r == 0 && futimens(fd, times) < 0)
+		r = -errno;
+	return r;
+}
+
+/* --- others --- */
+
+static int make_special(struct restore_target *target, const char *temporary, const struct restore_file *file)
+{
+	const struct node *node = file->node;
+	const struct timespec times[2] = {node->atime, node->mtime};
+	AUTO_FREE char *fd_path = xasprintf("/proc/self/fd/%d/%s", file->dir, temporary);
+	int r = S_ISLNK(node->mode) ? symlinkat(node->target ? node->target : "", file->dir, temporary)
+	                            : mknodat(file->dir, temporary, node->mode & (S_IFMT | 0700), node->rdev);
+
+	if (r < 0)
+		return -errno;
+	if (fchownat(file->dir, temporary, node->uid, node->gid, AT_SYMLINK_NOFOLLOW) < 0 && target->is_root)
+		return -errno;
+	if (!S_ISLNK(node->mode) && !has_xattr(node, ACL_ACCESS))
+		(void)lremovexattr(fd_path, ACL_ACCESS);
+	if (!S_ISLNK(node->mode) && fchmodat(file->dir, temporary, node->mode & 07777, 0) < 0)
+		return -errno;
+	set_xattrs(target, fd_path, file->path, node);
+	return utimensat(file->dir, temporary, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+/* The first name was made from the target on, through directories that may be left already. */
+static int make_link(const struct restore_target *target, const char *temporary, const struct restore_file *file)
+{
+	const struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+	AUTO_CLOSE int fd = (int)syscall(SYS_openat2, target->top, file->hardlink, &how, sizeof(how));
+	AUTO_FREE char *fd_path = NULL;
+
+	if (fd < 0)
+		return -errno;
+	fd_path = xasprintf("/proc/self/fd/%d", fd);
+	return linkat(AT_FDCWD, fd_path, file->dir, temporary, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+int restore_file_make(struct restore_target *target, const struct restore_file *file)
+{
+	struct transfer *transfer = target->transfer;
+	char temporary[NAME_ROOM];
+	int r;
+
+	if (!file->hardlink && is_there(file)) {
+		atomic_fetch_add(&transfer->skipped, 1);
+		return 0;
+	}
+	temporary_name(target->number, temporary);
+	if (file->hardlink)
+		r = make_link(target, temporary, file);
+	else if (S_ISREG(file->node->mode))
+		r = write_file(target, temporary, file);
+	else
+		r = make_special(target, temporary, file);
+	if (r == 0)
+		r = fault_point("restore-before-rename");
+	if (r == 0 && renameat(file->dir, temporary, file->dir, file->name) < 0)
+		r = -errno;
+	/* Between two names of one file, rename does nothing. */
+	if (r != 0 || file->hardlink)
+		(void)unlinkat(file->dir, temporary, 0);
+	if (r == 0)
+		atomic_fetch_add(file->hardlink ? &transfer->links : &transfer->files, 1);
+	return r;
+}

@@ -1,0 +1,41 @@
+/*
+ * One file of a backup in a plain directory: under another name until all of it is there. And attributes, of files and directories.
+ *
+ * One restore_target for each thread. Errors of the target are returned; what of a file cannot be kept is a problem (transfer.h).
+ */
+#ifndef CORPUSFS_BACKUP_RESTORE_FILE_H
+#define CORPUSFS_BACKUP_RESTORE_FILE_H
+
+#include "lib/backup/restore_content.h"
+
+/* Names of files in the making: TEMPORARY and the number of who makes it, so that the next restore finds those of one that was killed. */
+#define RESTORE_TEMPORARY ".corpusfs-restore-"
+#define RESTORE_MAKERS_MAX 17
+
+struct restore_target {
+	struct transfer *transfer;
+	int top; /* the target; hard links are found from there */
+	bool is_root;
+	unsigned number; /* of the maker, below RESTORE_MAKERS_MAX */
+	struct restore_reader reader;
+	const char *damage; /* out: what is wrong with the content */
+};
+
+/* What is to be made, or `hardlink`: the path of its first name from the target on. `path` is for messages. */
+struct restore_file {
+	int dir;
+	const char *name, *path, *hardlink;
+	const struct node *node;
+	const struct holes *holes;
+};
+
+/* 1: its content is damaged or missing in the repository (target->damage), and it was not made. */
+WARN_UNUSED int restore_file_make(struct restore_target *target, const struct restore_file *file);
+
+/* Owner, mode and extended attributes of an open file or directory. */
+WARN_UNUSED int restore_set_attributes(struct restore_target *target, int fd, const char *path, const struct node *node);
+
+/* Removes what a restore that was killed has left in the directory. */
+void restore_remove_temporaries(int dir);
+
+#endif

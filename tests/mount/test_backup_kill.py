@@ -1,0 +1,205 @@
+"""Backups, restores and prunes that die at every point that has a name, and repositories that are damaged in every region."""
+
+import glob
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+
+import pytest
+
+from harness import files, program, tree
+from harness.repository import SECRETS, restic, restic_check
+
+KILLED = -signal.SIGKILL
+COUNTER = itertools.count()
+
+
+def dies(repository, point, *args):
+    """Whether the command came to the point, and died there."""
+    result = repository.store.run("-s", repository.store.path, *args, env={**SECRETS, "CORPUSFS_FAULT": point})
+    assert result.code in (0, KILLED), f"{point}: {result.code} {result.err}"
+    return result.code == KILLED
+
+
+def change(repository, number):
+    """Another state of the dataset, without what was in the last one."""
+    point = repository.store.mount()
+    for old in glob.glob(point + "/d/big*"):
+        os.remove(old)
+    files.put(f"{point}/d/big{number}", os.urandom(3 << 20))
+    repository.store.umount()
+
+
+def check_all(repository, identities):
+    """All backups that are listed are whole; those that were there before are there still."""
+    assert repository.verify()["problem_count"] == 0
+    listed = {row["backup"] for row in repository.backups()}
+    assert set(identities) <= listed
+    for name in listed:
+        done = repository.json("restore", f"{repository.path}@{name}", f"again{next(COUNTER)}")
+        assert done["same"] and done["identity"] == identities.get(name, done["identity"])
+
+
+@pytest.mark.timeout(240)
+def test_backup_that_dies_anywhere_leaves_a_valid_repository(repository):
+    row = repository.backup("d")
+    identities = {row["backup"]: row["identity"]}
+    points = ["object-before-rename:kill:1", "object-before-rename:kill:2", "object-before-rename:kill:4", "object-after-rename:kill:1"]
+    points += ["object-after-rename:kill:2", "object-after-rename:kill:4", "object-after-rename:kill:5"]
+    points += ["backup-before-snapshot-file", "backup-after-snapshot-file"]
+    for number, point in enumerate(points):
+        change(repository, number)
+        assert dies(repository, point, "backup", "d", repository.path, "--type", "incremental"), f"nothing comes to {point}"
+        assert repository.verify()["problem_count"] == 0, point
+        row = repository.backup("d", kind="incremental")
+        identities[row["backup"]] = row["identity"]
+    check_all(repository, identities)
+    repository.run("backup", "unlock", repository.path)
+    restic_check(repository)
+    names = {row["name"] for row in json.loads(repository.store.ok("-s", repository.store.path, "snapshot", "list", "d", "--json"))}
+    assert len(names) == 2, f"snapshots of backups that died stay: {names}"
+
+
+@pytest.mark.timeout(240)
+def test_prune_and_others_that_die_anywhere_lose_nothing(repository):
+    steps = ["object-before-rename:kill:2", "object-after-rename:kill:2", "backup-prune-before-index"]
+    steps += ["backup-prune-before-old-index", "backup-prune-before-packs"] + [f"backup-prune-remove:kill:{nth}" for nth in (1, 2, 3)]
+    for number, point in enumerate(steps):
+        change(repository, number)
+        first = repository.backup("d", kind="full")
+        change(repository, f"{number}-2")
+        second = repository.backup("d", kind="incremental")
+        repository.run("backup", "forget", repository.path, first["backup"])
+        assert dies(repository, point, "backup", "prune", repository.path), f"nothing comes to {point}"
+        check_all(repository, {second["backup"]: second["identity"]})
+        repository.run("backup", "prune", repository.path)
+        check_all(repository, {second["backup"]: second["identity"]})
+        repository.run("backup", "forget", repository.path, second["backup"])
+    row = repository.backup("d")
+    assert dies(repository, "rebuild-index-before-old", "backup", "rebuild-index", repository.path)
+    check_all(repository, {row["backup"]: row["identity"]})
+    repository.run("backup", "unlock", repository.path)
+    restic_check(repository)
+    repository.run("backup", "prune", repository.path)
+    restic_check(repository)
+
+
+@pytest.mark.timeout(240)
+def test_restore_that_dies_is_run_again_and_leaves_nothing_behind(repository, source, area):
+    repository.backup("d")
+    for number in (1, 7, 30):
+        assert dies(repository, f"restore-before-rename:kill:{number}", "restore", repository.path, area + "/out")
+    repository.restore(area + "/out")
+    tree.assert_same(source, area + "/out")
+
+
+@pytest.mark.parametrize("point", ["restore-after-guard", "restore-after-clear", "import-batch-done"])
+def test_restore_over_a_dataset_that_dies_keeps_what_was_there(repository, store, source, area, point):
+    repository.backup("d")
+    shared = store.mount()
+    shutil.rmtree(shared + "/d/a")
+    files.put(shared + "/d/mine", b"not in the backup")
+    before = tree.scan(shared + "/d")
+    store.umount()
+    assert dies(repository, point, "restore", repository.path, "d", "--over")
+    guards = [row["name"] for row in json.loads(store.ok("-s", store.path, "snapshot", "list", "d", "--json")) if row["name"].startswith("before-restore-")]
+    assert len(guards) == 1
+    store.ok("-s", store.path, "export", f"d@{guards[0]}", area + "/before")
+    assert {name: row.get("content") for name, row in tree.scan(area + "/before").items()} == {name: row.get("content") for name, row in before.items()}
+    assert repository.json("restore", repository.path, "d", "--over")["same"]
+    store.ok("-s", store.path, "export", "d", area + "/after")
+    tree.assert_same(source, area + "/after")
+
+
+# --- damage ---
+
+
+def flipped(at):
+    def hurt(path):
+        with open(path, "r+b") as handle:
+            place = min(int(os.path.getsize(path) * at), os.path.getsize(path) - 1)
+            handle.seek(place)
+            byte = handle.read(1)[0]
+            handle.seek(place)
+            handle.write(bytes([byte ^ 0x10]))
+
+    return hurt
+
+
+HURTS = {
+    "first": flipped(0),
+    "middle": flipped(0.5),
+    "last": flipped(1),
+    "half": lambda path: os.truncate(path, os.path.getsize(path) // 2),
+    "empty": lambda path: os.truncate(path, 0),
+    "zeros": lambda path: open(path, "r+b").write(bytes(os.path.getsize(path))),
+    "missing": os.remove,
+}
+
+
+def regions(repository):
+    """A file of each region of a repository. A pack's last byte is in the length of its header, the byte at 0 in a blob."""
+    with_trees = set()
+    for name in glob.glob(repository.path + "/index/*"):
+        for pack in json.loads(restic(repository, "cat", "index", os.path.basename(name)))["packs"]:
+            if pack["blobs"][0]["type"] == "tree":
+                with_trees.add(pack["id"])
+    packs = sorted(repository.packs(), key=os.path.getsize)
+    trees = [path for path in packs if os.path.basename(path) in with_trees]
+    one = {name: glob.glob(f"{repository.path}/{name}/*")[0] for name in ("keys", "snapshots", "index")}
+    return {"config": repository.path + "/config", **one, "pack of trees": trees[-1], "pack of data": packs[-1]}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("hurt", HURTS)
+def test_damage_in_every_region_is_named_and_gives_no_wrong_byte(repository, source, area, hurt):
+    repository.backup("d")
+    good = tree.scan(source)
+    for region, path in regions(repository).items():
+        with open(path, "rb") as handle:
+            kept = handle.read()
+        os.chmod(path, 0o600)
+        HURTS[hurt](path)
+        found = repository.store.run("-s", repository.store.path, "backup", "verify", repository.path, "--data", env=SECRETS)
+        said = found.out + found.err
+        if (region, hurt) != ("snapshots", "missing"):
+            assert found.code != 0, f"{region} is damaged ({hurt}), and verify is content"
+            name = "repository" if region == "config" else "key" if region == "keys" else os.path.basename(path)[:8]
+            assert name in said or (hurt, region) == ("missing", "index"), f"{region} ({hurt}): verify says {said}"
+        for options in ([], ["--keep-going"]):
+            out = f"{area}/out"
+            result = repository.store.run("restore", repository.path, out, "--json", *options, env=SECRETS)
+            came = tree.scan(out) if os.path.isdir(out) else {}
+            for name, row in came.items():
+                assert row.get("content") == good[name].get("content"), f"{name} is wrong after damage of {region} ({hurt})"
+            missing = {name for name in good if name not in came}
+            if "pack" in region:
+                assert ("of d: " in said) == bool(missing), f"{region} ({hurt}): verify does not say which backup is hurt: {said}"
+                assert ("no backup" in said) != bool(missing)
+            if missing:
+                assert result.code != 0, f"{missing} did not come back from a damaged {region} ({hurt}), and restore is content"
+            if result.out.startswith("{") and options:
+                named = {"./" + row["path"].replace("\\xff", "\udcff") for row in json.loads(result.out)["problems"]}
+                unnamed = {name for name in missing if not any(name == other or name.startswith(other + "/") for other in named)}
+                assert not {name for name in unnamed if "same as" not in good[name]}, f"not named: {unnamed}"
+            shutil.rmtree(out, ignore_errors=True)
+        if os.path.exists(path):
+            os.remove(path)
+        files.put(path, kept)
+    assert repository.verify()["problem_count"] == 0
+
+
+def test_damage_at_random_offsets_of_packs_is_found(repository, seed):
+    repository.backup("d")
+    chance = random.Random(seed)
+    for path in sorted(repository.packs(), key=os.path.getsize)[-1:]:
+        for _ in range(6):
+            at = chance.random()
+            os.chmod(path, 0o600)
+            flipped(at)(path)
+            repository.verify(code=program.FAILED)
+            flipped(at)(path)
+    assert repository.verify()["problem_count"] == 0
