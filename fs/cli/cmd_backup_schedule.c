@@ -159,9 +159,13 @@ static int run_drill(const struct due *due, struct error *err)
 	size_t i;
 	int r = run_op_alone("backup.drill", args, due->fd, -1, NULL, &result, err);
 
-	json_array_foreach(json_object_get(result, "backups"), i, row)
-		if (r == 0 && json_object_get(row, "identity") && !json_is_true(json_object_get(row, "same")))
-			r = error_set(err, -EIO, "backup %.8s did not come back as it was", json_string_value(json_object_get(row, "backup")));
+	json_array_foreach(json_object_get(result, "backups"), i, row) {
+		const bool incomplete = json_is_true(json_object_get(row, "incomplete"));
+
+		if (r == 0 && (incomplete || (json_object_get(row, "identity") && !json_is_true(json_object_get(row, "same")))))
+			r = error_set(err, -EIO, "backup %.8s %s", json_string_value(json_object_get(row, "backup")),
+			              incomplete ? "is incomplete" : "did not come back as it was");
+	}
 	json_decref(result);
 	return r;
 }

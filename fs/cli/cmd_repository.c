@@ -155,7 +155,7 @@ static const struct column drill_columns[] = {
 };
 
 /* For status, if a store is named that makes backups to this repository by the clock. */
-static void note_drill(struct cli *cli, const json_t *rows)
+static void note_drill(struct cli *cli, const json_t *rows, const char *failure)
 {
 	AUTO_FREE char *store = NULL, *repository = xstrdup(cli->argv[0]), *absolute = NULL;
 	struct error ignored = {0};
@@ -169,7 +169,7 @@ static void note_drill(struct cli *cli, const json_t *rows)
 		return;
 	json_array_foreach(rows, i, row)
 		seconds = MAX(seconds, json_real_value(json_object_get(row, "seconds")));
-	args = json_pack("{s:o, s:s, s:f}", "repository", json_from_bytes(absolute), "kind", "drill", "seconds", seconds);
+	args = json_pack("{s:o, s:s, s:f, s:s*}", "repository", json_from_bytes(absolute), "kind", "drill", "seconds", seconds, "failure", failure);
 	if (run_op_at(store, "backup.note", args, NULL, &result, &ignored) < 0)
 		fprintf(stderr, "corpusfs: the drill could not be noted in the store: %s\n", ignored.text);
 	json_decref(result);
@@ -202,7 +202,7 @@ static int run_drill(struct cli *cli)
 		code = EXIT_FAILED;
 	}
 	table_print(cli, drill_columns, rows);
-	note_drill(cli, rows);
+	note_drill(cli, rows, code == EXIT_OK ? NULL : "a backup is incomplete");
 	json_decref(result);
 	return code;
 }

@@ -245,10 +245,10 @@ static bool telling_cancelled(void *arg)
 static int compare_backups(struct telling *telling, struct backup_diff_options *options, const char *name_a, const char *name_b, struct error *err)
 {
 	struct snapshot_file a = {0}, b = {0};
-	int r = backup_find(options->repository, name_a, &a, err);
+	int r = backup_find(options->repository, name_a, &a, NULL, err);
 
 	if (r == 0)
-		r = backup_find(options->repository, name_b, &b, err);
+		r = backup_find(options->repository, name_b, &b, NULL, err);
 	if (r == 0)
 		r = repository_load_index(options->repository, false, err);
 	if (r == 0) {
