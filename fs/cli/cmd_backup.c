@@ -234,7 +234,7 @@ static int restore_directory(struct cli *cli, json_t *args, int fd, json_t **ret
 	}
 	if (r < 0) {
 		json_decref(args);
-		return error_set(err, r, "%s: %s", cli->argv[1], strerror(-r));
+		return error_set(err, r, "%s: %s", cli->argv[1], error_text(r));
 	}
 	json_object_set_new(args, "target", json_from_bytes(cli->argv[1]));
 	return run_op_alone("restore.directory", args, fd, target, "restore", ret_result, err);

@@ -18,6 +18,7 @@ static int run_check(struct cli *cli)
 	struct error err = {0};
 	json_t *value = NULL;
 	int code = run_op_rows(cli, "check.run", json_object(), table_row, &table, &value);
+	bool unreadable;
 
 	if (code != EXIT_OK) {
 		table_clear(&table);
@@ -32,11 +33,13 @@ static int run_check(struct cli *cli)
 		printf("checked %lld inodes in %lld heads and snapshots: all is as it must be\n",
 		       (long long)json_integer_value(json_object_get(value, "inodes")),
 		       (long long)json_integer_value(json_object_get(value, "views")));
+	unreadable = json_integer_value(json_object_get(value, "unreadable")) > 0;
 	json_decref(value);
 	if (problems == 0)
 		return EXIT_OK;
 	(void)error_set(&err, -EBADMSG, "%lld problems", (long long)problems);
-	error_hint(&err, "snapshots without them are whole: corpusfs rollback, or copy from them");
+	error_hint(&err, "%s", unreadable ? "corpusfs repair mends damaged tables, when the store is not mounted"
+					  : "snapshots without them are whole: corpusfs rollback, or copy from them");
 	return exit_with(&err);
 }
 

@@ -131,7 +131,7 @@ static int check_empty(const char *path, struct error *err)
 static int missing_mountpoint(const char *path, int code, struct error *err)
 {
 	if (code != -ENOENT)
-		return error_set(err, code, "mountpoint %s: %s", path, strerror(-code));
+		return error_set(err, code, "mountpoint %s: %s", path, error_text(code));
 	error_set(err, code, "mountpoint %s does not exist", path);
 	error_hint(err, "mkdir %s", path);
 	return code;

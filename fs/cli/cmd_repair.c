@@ -8,6 +8,7 @@
 #include "fs/cli/table.h"
 #include "lib/ops/json.h"
 #include "lib/store/mend.h"
+#include "lib/store/mend_tables.h"
 
 static const struct column repair_columns[] = {
 	{"lost", "lost", COLUMN_TEXT},
@@ -49,30 +50,67 @@ static int repair_content(struct cli *cli, const char *source)
 	return left > 0 ? EXIT_DAMAGED : EXIT_OK;
 }
 
+static const struct column table_columns[] = {
+	{"table", "TABLE", COLUMN_TEXT},     {"holds", "HOLDS", COLUMN_TEXT}, {"blocks", "BLOCKS", COLUMN_NUMBER},
+	{"lost", "LOST", COLUMN_NUMBER},     {NULL, NULL, COLUMN_TEXT},
+};
+
+static int note_table(void *arg, const struct kv_damaged_table *table)
+{
+	json_array_append_new(arg, json_pack("{s:s, s:s, s:b, s:I, s:I, s:b}", "table", table->name, "holds", kv_family_holds(table->family), "missing",
+					     table->missing, "blocks", (json_int_t)table->blocks, "lost", (json_int_t)table->lost, "all_known",
+					     table->all_known));
+	return 0;
+}
+
+static void print_repair(struct cli *cli, const json_t *value, bool apply)
+{
+	const json_t *tables = json_object_get(value, "tables");
+	const char *lost = json_string_value(json_object_get(value, "lost")), *kept = json_string_value(json_object_get(value, "kept"));
+	const bool any = json_array_size(tables) > 0;
+
+	if (cli_option(cli, "json")) {
+		table_print_object(cli, repair_columns, value);
+		return;
+	}
+	if (any)
+		table_print(cli, table_columns, tables);
+	if (*lost)
+		printf("%s\n", lost);
+	if (!any && !*lost)
+		printf("nothing is to be repaired: no log and no table is damaged\n");
+	else if (!apply)
+		printf("nothing was changed; with --apply %s, and the store can be written again\n",
+		       any ? "all blocks that can be read are kept, the others given up" : "these changes are given up");
+	else
+		printf("%s given up; the database as it was is kept in %s\n", any ? "blocks that cannot be read were" : "these changes were", kept);
+	if (any && apply)
+		printf("corpusfs check says what is missing now\n");
+}
+
 static int run_repair(struct cli *cli)
 {
 	if (cli_option(cli, "from"))
 		return repair_content(cli, cli_option(cli, "from"));
-	const bool apply = cli_option(cli, "apply") != NULL;
+	json_t *tables = json_array();
+	const struct store_mend_tables options = {.apply = cli_option(cli, "apply") != NULL, .each = note_table, .arg = tables};
+	AUTO_FREE char *store = NULL, *kept = NULL;
 	struct store_mended mended = {0};
-	AUTO_FREE char *store = NULL;
 	struct error err = {0};
 	int result = run_find_store(cli, &store, &err);
 
 	if (result == 0)
-		result = store_mend(store, apply, &mended, &err);
-	if (result < 0)
+		result = store_mend_tables(store, &options, &kept, &err);
+	/* a log is looked at when all tables can be read */
+	if (result == 0 && (options.apply || json_array_size(tables) == 0))
+		result = store_mend(store, options.apply, &mended, &err);
+	if (result < 0) {
+		json_decref(tables);
 		return exit_with(&err);
-	json_t *value = json_pack("{s:o, s:o}", "lost", json_from_bytes(mended.lost ? mended.lost : ""), "kept",
-				  json_from_bytes(mended.kept ? mended.kept : ""));
-	if (cli_option(cli, "json"))
-		table_print_object(cli, repair_columns, value);
-	else if (!mended.lost)
-		printf("nothing is to be repaired: no log is damaged\n");
-	else if (!mended.kept)
-		printf("%s\nnothing was changed; with --apply these changes are given up, and the store can be written again\n", mended.lost);
-	else
-		printf("%s\nthese changes were given up; the database as it was is kept in %s\n", mended.lost, mended.kept);
+	}
+	json_t *value = json_pack("{s:o, s:o, s:o}", "lost", json_from_bytes(mended.lost ? mended.lost : ""), "kept",
+				  json_from_bytes(kept ? kept : mended.kept ? mended.kept : ""), "tables", tables);
+	print_repair(cli, value, options.apply);
 	json_decref(value);
 	store_mended_clear(&mended);
 	return EXIT_OK;
@@ -88,10 +126,12 @@ static const struct option repair_options[] = {
 const struct command repair_commands[] = {
 	{.name = "repair",
          .operands = "",
-         .summary = "mend a damaged log, or damaged content",
-         .details = "The store becomes what it was before the damage. The database as it is now is\n"
-                    "kept in the store's directory before-repair-TIME, and nothing is removed; to\n"
-                    "undo, put that directory in the place of db.\n"
+         .summary = "mend damaged tables, a damaged log, or content",
+         .details = "Of a damaged, short or missing table everything that can be read is kept. Where\n"
+                    "a log is damaged, the store becomes what it was before that. The database as it\n"
+                    "is now is kept in the store's directory before-repair-TIME, and nothing is\n"
+                    "removed; to undo, put that directory in the place of db. The store must not be\n"
+                    "mounted.\n"
                     "With --from, damaged content (`corpusfs damage`) is looked for in files outside,\n"
                     "under any name: what has the same SHA-256 is stored and read instead, in all\n"
                     "snapshots. Exit code 7: some was not found.\n",

@@ -59,25 +59,43 @@ static int run_schedule(struct cli *cli)
 }
 
 static const struct column damage_columns[] = {
-	{"dataset", "DATASET", COLUMN_TEXT}, {"snapshot", "SNAPSHOT", COLUMN_TEXT}, {"offset", "OFFSET", COLUMN_NUMBER},
+	{"dataset", "DATASET", COLUMN_TEXT}, {"snapshot", "SNAPSHOT", COLUMN_TEXT}, {"lost", "LOST", COLUMN_TEXT}, {"offset", "OFFSET", COLUMN_NUMBER},
 	{"length", "LENGTH", COLUMN_NUMBER}, {"path", "PATH", COLUMN_TEXT},         {"command", "BROUGHT BACK BY", COLUMN_TEXT},
 	{NULL, NULL, COLUMN_TEXT},
 };
+
+static const struct column table_columns[] = {
+	{"table", "TABLE", COLUMN_TEXT},     {"holds", "HOLDS", COLUMN_TEXT}, {"blocks", "BLOCKS", COLUMN_NUMBER},
+	{"lost", "LOST", COLUMN_NUMBER},     {NULL, NULL, COLUMN_TEXT},
+};
+
+/* Beside the places: they are in the object already where that is printed as it is. */
+static void print_tables(struct cli *cli, const json_t *tables)
+{
+	if (json_array_size(tables) == 0 || cli_option(cli, "json"))
+		return;
+	table_print(cli, table_columns, tables);
+	printf("\n");
+}
 
 static int run_damage(struct cli *cli)
 {
 	struct table table = table_begin(cli, damage_columns, "places");
 	json_t *value;
 	json_int_t places;
+	bool all;
 	int code = run_op_rows(cli, "damage.list", json_object(), table_row, &table, &value);
 
 	if (code != EXIT_OK) {
 		table_clear(&table);
 		return code;
 	}
-	table_end(&table, value);
+	print_tables(cli, json_object_get(value, "tables"));
 	places = json_integer_value(json_object_get(value, "count"));
-	if (!json_is_true(json_object_get(value, "all")))
+	places += (json_int_t)json_array_size(json_object_get(value, "tables"));
+	all = json_is_true(json_object_get(value, "all"));
+	table_end(&table, value);
+	if (!all)
 		fprintf(stderr, "corpusfs: there are more places than these\n");
 	json_decref(value);
 	return places > 0 ? EXIT_DAMAGED : EXIT_OK;

@@ -39,7 +39,7 @@ enum exit_code exit_code_of(int code)
 
 int exit_with(const struct error *err)
 {
-	AUTO_FREE char *text = escape_text(err->text[0] ? err->text : strerror(-err->code), ESCAPE_BYTES | ESCAPE_CONTROL);
+	AUTO_FREE char *text = escape_text(err->text[0] ? err->text : error_text(err->code), ESCAPE_BYTES | ESCAPE_CONTROL);
 	AUTO_FREE char *hint = escape_text(err->hint, ESCAPE_BYTES | ESCAPE_CONTROL);
 
 	fflush(stdout); /* rows that came before */

@@ -101,7 +101,7 @@ static int open_part(struct outside *target, struct error *err)
 		/* It is not ours to remove. */
 		free(target->part);
 		target->part = NULL;
-		return r == -EBUSY ? r : error_set(err, r, "%s" PART ": %s", target->path, strerror(-r));
+		return r == -EBUSY ? r : error_set(err, r, "%s" PART ": %s", target->path, error_text(r));
 	}
 	return 0;
 }
@@ -177,7 +177,7 @@ int outside_keep(struct outside *target, struct error *err)
 	free(steal_ptr(target->part));
 	copy = xstrdup(target->path);
 	r = file_sync_dir(dirname(copy));
-	return r < 0 ? error_set(err, r, "%s: %s", target->path, strerror(-r)) : 0;
+	return r < 0 ? error_set(err, r, "%s: %s", target->path, error_text(r)) : 0;
 }
 
 void outside_drop(struct outside *target)

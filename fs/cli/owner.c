@@ -36,11 +36,11 @@ int owner_become(const char *store, struct error *err)
 	int result = find_owner(store, &st);
 
 	if (result < 0)
-		return error_set(err, result, "%s: %s", store, strerror(-result));
+		return error_set(err, result, "%s: %s", store, error_text(result));
 	if (st.st_uid == geteuid())
 		return 0;
 	if (geteuid() != 0)
 		return error_set(err, -EPERM, "%s belongs to another user, and only root can act as that user", store);
 	result = change_to(st.st_uid, st.st_gid);
-	return result < 0 ? error_set(err, result, "user %u, who owns %s: %s", (unsigned)st.st_uid, store, strerror(-result)) : 0;
+	return result < 0 ? error_set(err, result, "user %u, who owns %s: %s", (unsigned)st.st_uid, store, error_text(result)) : 0;
 }

@@ -30,7 +30,7 @@ int password_read_file(const char *path, char **ret_password, struct error *err)
 	int r = file_read(path, PASSWORD_MAX, &content);
 
 	if (r < 0)
-		return error_set(err, r, "the password file %s cannot be read: %s", path, strerror(-r));
+		return error_set(err, r, "the password file %s cannot be read: %s", path, error_text(r));
 	buf_add_u8(&content, 0);
 	*ret_password = first_line((char *)content.data);
 	explicit_bzero(content.data, content.len);

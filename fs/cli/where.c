@@ -334,7 +334,7 @@ int where_remove_dead(const char *mountpoint, struct error *err)
 	if (result == -EPERM)
 		result = fusermount(mountpoint, true);
 	if (result < 0) {
-		error_set(err, result, "the dead mount at %s could not be removed: %s", mountpoint, strerror(-result));
+		error_set(err, result, "the dead mount at %s could not be removed: %s", mountpoint, error_text(result));
 		error_hint(err, "as root: umount -l %s", mountpoint);
 	}
 	return result;
@@ -347,7 +347,7 @@ int where_unmount(const char *mountpoint, bool lazy, struct error *err)
 	if (result == -EPERM)
 		result = fusermount(mountpoint, lazy);
 	if (result < 0)
-		error_set(err, result, "%s could not be unmounted: %s", mountpoint, strerror(-result));
+		error_set(err, result, "%s could not be unmounted: %s", mountpoint, error_text(result));
 	if (result == -EBUSY)
 		error_hint(err, "find out by whom with: fuser -vm %s", mountpoint);
 	return result;

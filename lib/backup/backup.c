@@ -53,7 +53,7 @@ static int compute_identity(struct backup *backup, struct error *err)
 	if (r == -EIO)
 		return 0;
 	if (r < 0)
-		return error_set(err, r, "%s@%s: its identity cannot be computed: %s", backup->options->dataset, backup->options->snapshot, strerror(-r));
+		return error_set(err, r, "%s@%s: its identity cannot be computed: %s", backup->options->dataset, backup->options->snapshot, error_text(r));
 	identity_to_text(identity, backup->result->identity);
 	return 0;
 }
@@ -85,7 +85,7 @@ static int prepare(struct backup *backup, struct error *err)
 	if (r == 0) {
 		r = backup_base_compare(&backup->base, backup->store, backup->view);
 		if (r < 0)
-			(void)error_set(err, r, "what changed since the base cannot be found out: %s", strerror(-r));
+			(void)error_set(err, r, "what changed since the base cannot be found out: %s", error_text(r));
 	}
 	return r;
 }

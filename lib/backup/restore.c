@@ -66,7 +66,7 @@ static int prepare_target(struct restore *restore, struct error *err)
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
-		return error_set(err, r, "dataset \"%s\": %s", options->dataset, strerror(-r));
+		return error_set(err, r, "dataset \"%s\": %s", options->dataset, error_text(r));
 	if (!options->over) {
 		(void)error_set(err, -EEXIST, "there is a dataset \"%s\" already", options->dataset);
 		error_hint(err, "restore under a new name, or with --over, which takes a guard snapshot first");
@@ -109,7 +109,7 @@ static int compare_identity(struct restore *restore, struct error *err)
 		store_view_put(restore->store, view);
 	}
 	if (r < 0)
-		return error_set(err, r, "the identity of what was restored cannot be computed: %s", strerror(-r));
+		return error_set(err, r, "the identity of what was restored cannot be computed: %s", error_text(r));
 	identity_to_text(identity, result->identity);
 	result->compared = true;
 	result->same = strcmp(result->identity, wanted) == 0;

@@ -174,7 +174,7 @@ int restore_clear(struct store *store, const char *dataset, struct repository *r
 	int r = top->has_subtree ? store_head(store, dataset, &clearing.view) : -ENOTDIR;
 
 	if (r < 0)
-		return error_set(err, r, "%s: %s", dataset, r == -ENOTDIR ? "what is wanted of the backup is not a directory" : strerror(-r));
+		return error_set(err, r, "%s: %s", dataset, r == -ENOTDIR ? "what is wanted of the backup is not a directory" : error_text(r));
 	clearing.reader = repository_reader_new(repository);
 	array_add(&clearing.pairs, (struct pair){ROOT_INO, top->subtree});
 	while (clearing.pairs.count > 0 && r == 0)
@@ -182,5 +182,5 @@ int restore_clear(struct store *store, const char *dataset, struct repository *r
 	array_clear(&clearing.pairs);
 	repository_reader_free(clearing.reader);
 	store_view_put(store, clearing.view);
-	return r < 0 ? error_set(err, r, "what the backup has not could not be removed from %s: %s", dataset, strerror(-r)) : 0;
+	return r < 0 ? error_set(err, r, "what the backup has not could not be removed from %s: %s", dataset, error_text(r)) : 0;
 }

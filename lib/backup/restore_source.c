@@ -45,7 +45,7 @@ struct restore_source {
 static int damaged(struct restore_source *source, int code, const char *what)
 {
 	(void)snprintf(source->problem, sizeof(source->problem), "%s %s", what,
-	               code == -ENOENT ? "is missing in the repository" : code == -EBADMSG ? "is damaged in the repository" : strerror(-code));
+	               code == -ENOENT ? "is missing in the repository" : code == -EBADMSG ? "is damaged in the repository" : error_text(code));
 	return code == -ENOENT ? -EBADMSG : code;
 }
 

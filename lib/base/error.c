@@ -1,5 +1,6 @@
 #include "lib/base/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +30,12 @@ void error_hint(struct error *error, const char *format, ...)
 	va_end(args);
 }
 
+/* -EBADMSG is the library's word for damage; the system's words for it say something else. */
+const char *error_text(int code)
+{
+	return code == -EBADMSG ? "what is stored there is damaged" : strerror(code < 0 ? -code : code);
+}
+
 int error_default(struct error *error, int code, const char *format, ...)
 {
 	char what[ERROR_TEXT_MAX / 2];
@@ -39,5 +46,5 @@ int error_default(struct error *error, int code, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	return error_set(error, code, "%s: %s", what, strerror(code < 0 ? -code : code));
+	return error_set(error, code, "%s: %s", what, error_text(code));
 }

@@ -25,7 +25,10 @@ int error_set(struct error *error, int code, const char *format, ...) PRINTF_LIK
 /* Adds what to do about the failure set before. */
 void error_hint(struct error *error, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Sets "WHAT: strerror" only if nothing was set yet; returns `code`. */
+/* What a negative errno of the library means, for people. */
+const char *error_text(int code);
+
+/* Sets "WHAT: error_text" only if nothing was set yet; returns `code`. */
 int error_default(struct error *error, int code, const char *format, ...) PRINTF_LIKE(3, 4);
 
 #endif

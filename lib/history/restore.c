@@ -84,7 +84,7 @@ static int restore_at(struct restore *restore, const struct spot *spot, struct e
 		removed = restore_remove(restore, spot->dir, temporary);
 	if (result == 0 && removed < 0)
 		result = error_set(err, removed, "\"%s\" is restored, but what stood there is left as %s: %s", spot->name, temporary,
-				   strerror(-removed));
+				   error_text(removed));
 	return result < 0 ? result : view_sync(restore->head);
 }
 
@@ -150,5 +150,5 @@ int dataset_restore(struct store *store, const char *dataset, const char *snapsh
 	restore_clear(&restore);
 	if (result == 0)
 		*ret_result = restore.result;
-	return result < 0 ? error_default(err, result, "\"%s\" could not be restored: %s", clean, strerror(-result)) : 0;
+	return result < 0 ? error_default(err, result, "\"%s\" could not be restored: %s", clean, error_text(result)) : 0;
 }

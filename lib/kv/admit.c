@@ -33,10 +33,11 @@ static void tell_synced(const struct examined *examined, const char *shown, stru
 	buf_addf(text, "%s/" SYNCED_NAME " %s, so it cannot be told whether changes that were on disk are missing", shown, examined->synced_lost);
 }
 
-static const char *holds(enum kv_family family)
+const char *kv_family_holds(enum kv_family family)
 {
 	switch (family) {
 	case KV_CONTENT:
+		return "content of small files";
 	case KV_BULK:
 	case KV_SMALL:
 		return "content of files";
@@ -55,7 +56,7 @@ static void tell_tables(const struct examined *examined, const char *shown, stru
 {
 	const struct examined_table *table = examined->tables.items;
 
-	buf_addf(text, "%s/%06" PRIu64 ".sst (%s) ", shown, table->number, holds(table->family));
+	buf_addf(text, "%s/%06" PRIu64 ".sst (%s) ", shown, table->number, kv_family_holds(table->family));
 	if (table->found < 0)
 		buf_addf(text, "is missing");
 	else
@@ -99,10 +100,9 @@ static int refuse(unsigned needed, const char *text, struct error *err)
 	error_set(err, -EBADMSG, "%s", text);
 	if (needed & KV_ACCEPT_METADATA)
 		error_hint(err, "nothing was changed; restore the store from a backup, or see what is left with corpusfs mount -o salvage, where files "
-				"may be missing or old");
+				"may be missing or old, or keep just that with corpusfs repair");
 	else
-		error_hint(err, "nothing was changed; corpusfs mount -o ro reads what is left%s",
-			   needed == KV_ACCEPT_LOG ? ", corpusfs repair gives up the rest" : "");
+		error_hint(err, "nothing was changed; corpusfs mount -o ro reads what is left, corpusfs repair gives up the rest");
 	return -EBADMSG;
 }
 

@@ -15,6 +15,7 @@
 #define WASTE_MIN 1000
 /* What a merge may need on the disk before its inputs go. */
 #define ROOM_MIN (16ULL << 20)
+#define FORCED 2 /* where nothing lies below, too */
 
 static int merge(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len, uint64_t bytes)
 {
@@ -31,6 +32,21 @@ static int merge(struct kv *kv, enum kv_family family, const void *first, size_t
 	rocksdb_compact_range_cf_opt(kv->db, kv->handles[family], shared, first_len ? first : NULL, first_len, end_len ? end : NULL, end_len);
 	rocksdb_compactoptions_destroy(shared);
 	ballast_files_end(kv->ballast);
+	return 0;
+}
+
+int kv_write_anew(struct kv *kv, enum kv_family family, const struct kv_key_range *range)
+{
+	rocksdb_compactoptions_t *options;
+	int result = kv_admit(kv, true);
+
+	if (result < 0)
+		return result;
+	options = rocksdb_compactoptions_create();
+	rocksdb_compactoptions_set_bottommost_level_compaction(options, FORCED);
+	rocksdb_compact_range_cf_opt(kv->db, kv->handles[family], options, (const char *)range->first, range->first_len,
+				     (const char *)range->last, range->last_len);
+	rocksdb_compactoptions_destroy(options);
 	return 0;
 }
 

@@ -157,7 +157,7 @@ int examine_database(const char *path, const char *shown, struct examined *ret_e
 	if (result == -ENOENT || result == -EBADMSG)
 		examined.synced_lost = result == -ENOENT ? "is missing" : "is damaged";
 	else if (result < 0)
-		return error_set(err, result, "%s/" SYNCED_NAME ": %s", shown, strerror(-result));
+		return error_set(err, result, "%s/" SYNCED_NAME ": %s", shown, error_text(result));
 	result = manifest_read(dir, shown, &manifest, err);
 	if (result == -ENOTSUP)
 		examined.understood = false;
@@ -168,7 +168,7 @@ int examine_database(const char *path, const char *shown, struct examined *ret_e
 	if (result == 0) {
 		result = look_at_logs(dir, &synced, first_log_of(&manifest), &examined);
 		if (result < 0 && result != -ENOTSUP)
-			error_set(err, result, "%s: a log cannot be read: %s", shown, strerror(-result));
+			error_set(err, result, "%s: a log cannot be read: %s", shown, error_text(result));
 	}
 	manifest_clear(&manifest);
 	array_clear(&synced.closed);

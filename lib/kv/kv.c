@@ -238,7 +238,7 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 	if (result < 0) {
 		close_native(kv);
 		dispose(kv);
-		return error_set(err, result, "%s/" SYNCED_NAME " cannot be written: %s", shown, strerror(-result));
+		return error_set(err, result, "%s/" SYNCED_NAME " cannot be written: %s", shown, error_text(result));
 	}
 	*ret_kv = kv;
 	return 0;

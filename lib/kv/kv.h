@@ -51,6 +51,7 @@ struct kv_options {
 	void *check_arg;
 	const char *damage_mark; /* a file that is there while tables are damaged (lib/kv/damage.h); NULL: none */
 	const char *ballast;     /* a file that keeps room for a full disk (lib/kv/ballast.h); NULL: none */
+	bool any_tables;         /* a table need not say that the database made it (lib/kv/mend_tables.h) */
 	unsigned accept;         /* with read_only: KV_ACCEPT_*, damage that does not keep the database shut; kv_lost() tells of it */
 };
 
@@ -147,6 +148,32 @@ WARN_UNUSED int kv_flush(struct kv *kv);
  */
 WARN_UNUSED int kv_read_tables(struct kv *kv, bool all, int (*step)(void *arg, uint64_t bytes), void *arg, uint64_t *ret_damaged);
 
+/* Keys, both ends included. */
+struct kv_key_range {
+	const uint8_t *first, *last;
+	size_t first_len, last_len;
+};
+
+/* A table file of which something cannot be read. */
+#define KV_TABLE_NAME_MAX 32
+struct kv_damaged_table {
+	enum kv_family family;
+	char name[KV_TABLE_NAME_MAX];
+	bool missing;
+	uint64_t bytes;
+	uint64_t blocks, lost; /* blocks of records: that are known, and of these so many that cannot be read */
+	bool all_known;        /* false: there may be more of them */
+	const struct kv_key_range *ranges; /* where the records lay that cannot be read; none: no records are lost */
+	size_t range_count;
+};
+typedef int (*kv_damaged_table_fn)(void *arg, const struct kv_damaged_table *table);
+const char *kv_family_holds(enum kv_family family); /* for people */
+/*
+ * Reads all tables past the database, block by block, but for those of chunks; `all`: those, too. Both callbacks end it with what is not 0;
+ * `step` (or NULL) is told how many bytes were read since.
+ */
+WARN_UNUSED int kv_each_damaged_table(struct kv *kv, bool all, int (*step)(void *arg, uint64_t bytes), kv_damaged_table_fn each, void *arg);
+
 /* A table file: its keys are in [first, last], some of them may be dead. */
 struct kv_table {
 	const uint8_t *first, *last;
@@ -161,6 +188,8 @@ WARN_UNUSED int kv_each_table(struct kv *kv, enum kv_family family, int (*each)(
  * room for that; nothing was done. */
 WARN_UNUSED int kv_compact_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len,
 				 uint64_t bytes);
+/* Writes the tables of the range anew, whatever they are like. They were read whole before. */
+WARN_UNUSED int kv_write_anew(struct kv *kv, enum kv_family family, const struct kv_key_range *range);
 /* -EBADMSG, of both: something there is damaged; nothing was done. */
 /* The same for a whole family, piece by piece, if the tables have many more records than `living`. `stop` is asked between the pieces. */
 #define KV_LIVING_UNKNOWN UINT64_MAX

@@ -30,6 +30,7 @@ enum tag {
 
 /* Of a new file: fields with a length each, until this one. */
 #define FIELDS_END 1
+#define INNER_LEN 8 /* of a key inside: sequence number and type */
 
 /* One edit: what it says of the files is about one family, and is applied when all of it was read. */
 struct edit {
@@ -62,6 +63,22 @@ static const uint8_t *read_sized(struct reader *reader, size_t *ret_len)
 	return read_bytes(reader, len);
 }
 
+/* Of a key inside. */
+static void read_key(struct reader *reader, struct buf *key)
+{
+	size_t len;
+	const uint8_t *bytes = read_sized(reader, &len);
+
+	if (bytes && len >= INNER_LEN)
+		buf_add(key, bytes, len - INNER_LEN);
+}
+
+static void clear_table(struct manifest_table *table)
+{
+	buf_clear(&table->first);
+	buf_clear(&table->last);
+}
+
 static void read_new_file(struct reader *reader, struct edit *edit)
 {
 	struct manifest_table table = {0};
@@ -70,8 +87,8 @@ static void read_new_file(struct reader *reader, struct edit *edit)
 	(void)manifest_varint(reader); /* level */
 	table.number = manifest_varint(reader);
 	table.bytes = manifest_varint(reader);
-	(void)read_sized(reader, &len);     /* first key */
-	(void)read_sized(reader, &len);     /* last key */
+	read_key(reader, &table.first);
+	read_key(reader, &table.last);
 	(void)manifest_varint(reader); /* its changes: from */
 	(void)manifest_varint(reader); /* to */
 	while (manifest_varint(reader) != FIELDS_END && !reader->bad)
@@ -170,8 +187,10 @@ static void apply(struct manifest *manifest, struct edit *edit)
 		bool goes = edit->drops_family && table->family == edit->family;
 		for (size_t k = 0; k < edit->deleted.count && !goes; k++)
 			goes = table->number == edit->deleted.items[k];
-		if (goes)
+		if (goes) {
+			clear_table(&manifest->tables.items[i]);
 			array_remove(&manifest->tables, i, 1);
+		}
 	}
 	for (size_t i = 0; i < edit->added.count; i++) {
 		edit->added.items[i].family = edit->family;
@@ -193,6 +212,8 @@ static int read_edit(struct manifest *manifest, const uint8_t *record, size_t le
 		result = -EBADMSG;
 	if (result == 0)
 		apply(manifest, &edit);
+	for (size_t i = 0; i < edit.added.count && result < 0; i++)
+		clear_table(&edit.added.items[i]);
 	array_clear(&edit.added);
 	array_clear(&edit.deleted);
 	return result;
@@ -245,7 +266,7 @@ int manifest_read(int dir, const char *shown, struct manifest *ret_manifest, str
 
 	if (result < 0)
 		return error_set(err, result == -ENOENT ? -EBADMSG : result, "%s/CURRENT: %s", shown,
-				 result == -EBADMSG ? "is damaged" : result == -ENOENT ? "is missing" : strerror(-result));
+				 result == -EBADMSG ? "is damaged" : result == -ENOENT ? "is missing" : error_text(result));
 	result = log_file_open(dir, manifest.name, &file);
 	if (result == 0)
 		result = read_edits(file, &manifest);
@@ -260,7 +281,7 @@ int manifest_read(int dir, const char *shown, struct manifest *ret_manifest, str
 				 result == -EBADMSG   ? "is damaged"
 				 : result == -ENOENT  ? "is missing"
 				 : result == -EUCLEAN ? "is not a regular file"
-				                      : strerror(-result));
+				                      : error_text(result));
 	}
 	if (manifest.tables.count > 0)
 		qsort(manifest.tables.items, manifest.tables.count, sizeof(*manifest.tables.items), by_number);
@@ -270,6 +291,8 @@ int manifest_read(int dir, const char *shown, struct manifest *ret_manifest, str
 
 void manifest_clear(struct manifest *manifest)
 {
+	for (size_t i = 0; i < manifest->tables.count; i++)
+		clear_table(&manifest->tables.items[i]);
 	array_clear(&manifest->families);
 	array_clear(&manifest->tables);
 }

@@ -19,6 +19,7 @@
 struct manifest_table {
 	uint32_t family; /* RocksDB's number of it */
 	uint64_t number, bytes;
+	struct buf first, last; /* keys, without sequence number and type */
 };
 
 struct manifest_family {

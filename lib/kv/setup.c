@@ -154,6 +154,22 @@ static rocksdb_options_t *database_options(const struct kv_options *options, uin
 	return opt;
 }
 
+/* C has no other way to say it. Where RocksDB does not know the option, it does not look either. */
+static rocksdb_options_t *with_any_tables(rocksdb_options_t *options)
+{
+	rocksdb_options_t *changed = rocksdb_options_create();
+	char *message = NULL;
+
+	rocksdb_get_options_from_string(options, "verify_sst_unique_id_in_manifest=false", changed, &message);
+	if (message) {
+		rocksdb_free(message);
+		rocksdb_options_destroy(changed);
+		return options;
+	}
+	rocksdb_options_destroy(options);
+	return changed;
+}
+
 void kv_setup_init(struct kv_setup *setup, const struct kv_options *options, const char *path)
 {
 	setup->cache = rocksdb_cache_create_lru(MAX(options->cache_bytes, MIB));
@@ -162,6 +178,8 @@ void kv_setup_init(struct kv_setup *setup, const struct kv_options *options, con
 	setup->log_limit = log_limit(path, options->memtable_bytes);
 	setup->log_part = log_part(options->memtable_bytes, setup->log_limit);
 	setup->db = database_options(options, setup->log_limit);
+	if (options->any_tables)
+		setup->db = with_any_tables(setup->db);
 	for (int i = 0; i < KV_HANDLE_COUNT; i++)
 		setup->families[i] = family_options(i, options, setup);
 }

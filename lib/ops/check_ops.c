@@ -7,8 +7,9 @@
 
 static json_t *counts_to_json(const struct check_counts *counts)
 {
-	return json_pack("{s:I, s:I, s:I, s:I}", "views", (json_int_t)counts->views, "inodes", (json_int_t)counts->inodes, "records",
-			 (json_int_t)counts->records, "found", (json_int_t)counts->problems);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "views", (json_int_t)counts->views, "inodes", (json_int_t)counts->inodes, "records",
+			 (json_int_t)counts->records, "found", (json_int_t)counts->problems, "unreadable",
+			 (json_int_t)counts->unreadable);
 }
 
 static int check_step(void *arg, const struct check_counts *counts)
@@ -34,7 +35,7 @@ static int check_problem(void *arg, const struct check_problem *problem)
 				     (json_int_t)problem->ino, "text", json_from_bytes(problem->text)));
 }
 
-/* check.run: {} -> {views, inodes, records, found}; rows {rule, name, dataset, snapshot ("" is the head), inode, text} */
+/* check.run: {} -> {views, inodes, records, found, unreadable: tables}; rows {rule, name, dataset, snapshot ("" is the head), inode, text} */
 static int check_run_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct check_options options = {.problem = check_problem, .progress = check_step, .arg = context};

@@ -69,7 +69,7 @@ static int dataset_list_op(struct op_context *context, const json_t *args, json_
 {
 	int result = dataset_list(context->store, list_one, context);
 
-	return result < 0 ? error_set(err, result, "the list of datasets could not be read: %s", strerror(-result)) : 0;
+	return result < 0 ? error_set(err, result, "the list of datasets could not be read: %s", error_text(result)) : 0;
 }
 
 /* dataset.show: {name} -> {name, id, family, view, epoch, created, level, snapshots, schedule (object or null), quota and

@@ -12,7 +12,7 @@ static int cannot_compute(const char *name, int code, struct error *err)
 		error_hint(err, "take a snapshot and ask for the snapshot's");
 		return code;
 	}
-	return error_set(err, code, "the identity of %s cannot be computed: %s", name, strerror(-code));
+	return error_set(err, code, "the identity of %s cannot be computed: %s", name, error_text(code));
 }
 
 /* snapshot.identity: {name: "DATASET@NAME", or "DATASET" as it is now} -> {identity: 64 hexadecimal digits}. Computes it if need be. */

@@ -46,7 +46,7 @@ static int tell_progress(void *arg, const struct transfer_progress *progress)
 
 static void tell_problem(void *arg, const char *path, int code, const char *text)
 {
-	const char *name = strerrorname_np(-code);
+	const char *name = strerrorname_np(code == -EBADMSG ? EIO : -code);
 
 	json_array_append_new(((struct op_problems *)arg)->list, json_pack("{s:o, s:s, s:o}", "path", json_from_bytes(path), "code",
 	                                                                   name ? name : "EIO", "text", json_from_bytes(text)));

@@ -28,7 +28,7 @@ int op_open_view(struct store *store, const char *name, struct view **ret_view, 
 		result = view_sync(view);
 		if (result < 0) {
 			store_view_put(store, view);
-			error_set(err, result, "\"%s\" could not be committed: %s", name, strerror(-result));
+			error_set(err, result, "\"%s\" could not be committed: %s", name, error_text(result));
 		}
 	}
 	if (result == 0)

@@ -215,7 +215,7 @@ static int forget_file(struct repository *repository, const char *name, struct e
 {
 	int r = repository->objects->place->remove(repository->objects, OBJECT_SNAPSHOT, name);
 
-	return r < 0 && r != -ENOENT ? error_set(err, r, "backup %.8s cannot be removed: %s", name, strerror(-r)) : 0;
+	return r < 0 && r != -ENOENT ? error_set(err, r, "backup %.8s cannot be removed: %s", name, error_text(r)) : 0;
 }
 
 static int forget_named(struct op_context *context, struct repository *repository, const json_t *names, bool dry_run, struct error *err)
@@ -427,7 +427,7 @@ static int key_remove_op(struct op_context *context, const json_t *args, json_t 
 	if (r == 0) {
 		r = repository->objects->place->remove(repository->objects, OBJECT_KEY, search.found.name);
 		if (r < 0)
-			(void)error_set(err, r, "key %.8s cannot be removed: %s", search.found.name, strerror(-r));
+			(void)error_set(err, r, "key %.8s cannot be removed: %s", search.found.name, error_text(r));
 	}
 	if (r == 0)
 		*ret_result = json_pack("{s:s}", "key", search.found.name);

@@ -124,7 +124,7 @@ static int snapshot_list_op(struct op_context *context, const json_t *args, json
 	if (result < 0)
 		return result;
 	result = snapshot_list(context->store, dataset, list_one, context);
-	return result < 0 ? error_set(err, result, "the list of snapshots could not be read: %s", strerror(-result)) : 0;
+	return result < 0 ? error_set(err, result, "the list of snapshots could not be read: %s", error_text(result)) : 0;
 }
 
 static void add_identity(struct store *store, const struct target *target, json_t *row)
@@ -309,7 +309,7 @@ static int choose_named(struct choice *choice, const char *text, struct error *e
 		return result < 0 ? unknown_or_failed(choice->store, target.dataset, target.name, result, err) : 0;
 	result = snapshot_list(choice->store, target.dataset, add_name, &names);
 	if (result < 0)
-		return error_set(err, result, "the list of snapshots could not be read: %s", strerror(-result));
+		return error_set(err, result, "the list of snapshots could not be read: %s", error_text(result));
 	percent = strchr(target.name, '%');
 	return percent ? choose_range(&target, percent, &names, choice, err) : choose_matching(&target, &names, choice, err);
 }

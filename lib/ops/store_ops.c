@@ -15,7 +15,7 @@ static int store_sync_op(struct op_context *context, const json_t *args, json_t 
 	int result = store_sync(context->store);
 
 	if (result < 0)
-		return error_set(err, result, "the store could not be synced: %s", strerror(-result));
+		return error_set(err, result, "the store could not be synced: %s", error_text(result));
 	return 0;
 }
 
@@ -72,7 +72,7 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 	int result = dataset_list(context->store, count_dataset, &counts);
 
 	if (result < 0)
-		return error_set(err, result, "the list of datasets could not be read: %s", strerror(-result));
+		return error_set(err, result, "the list of datasets could not be read: %s", error_text(result));
 	tree_usage(store_tree(context->store), &usage);
 	*ret_result =
 		json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I}", "path",

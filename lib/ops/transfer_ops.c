@@ -47,7 +47,7 @@ static void tell_problem(void *arg, const char *path, int code, const char *text
 		teller->not_named++;
 		return;
 	}
-	const char *name = strerrorname_np(-code);
+	const char *name = strerrorname_np(code == -EBADMSG ? EIO : -code);
 	json_array_append_new(teller->problems, json_pack("{s:o, s:s, s:o}", "path", json_from_bytes(path), "code", name ? name : "EIO",
 	                                                  "text", json_from_bytes(text)));
 }

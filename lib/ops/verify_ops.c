@@ -5,6 +5,7 @@
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_tables.h"
 #include "lib/verify/damage.h"
+#include "lib/verify/lost_records.h"
 #include "lib/verify/repair_content.h"
 #include "lib/verify/scrub.h"
 
@@ -114,26 +115,44 @@ static int damage_row(void *arg, const struct damage_place *place)
 
 	if (op_cancelled(context))
 		return -ECANCELED;
-	return op_row(context, json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "dataset", json_from_bytes(place->dataset), "snapshot",
-					 json_from_bytes(place->snapshot), "path", json_from_bytes(place->path), "offset",
+	return op_row(context, json_pack("{s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "dataset", json_from_bytes(place->dataset), "snapshot",
+					 json_from_bytes(place->snapshot), "path", json_from_bytes(place->path), "lost",
+					 place->records ? "metadata" : "content", "offset",
 					 (json_int_t)place->offset, "length", (json_int_t)place->length, "chunk", (json_int_t)place->chunk,
 					 "whole_dataset", json_from_bytes(place->whole_dataset), "whole_snapshot",
 					 json_from_bytes(place->whole_snapshot), "command", mend_command(place)));
 }
 
+static json_t *tables_to_json(const struct lost_records *lost)
+{
+	json_t *tables = json_array();
+
+	for (size_t i = 0; i < lost->tables.count; i++) {
+		const struct lost_table *table = &lost->tables.items[i];
+		json_array_append_new(tables, json_pack("{s:s, s:s, s:b, s:I, s:I, s:b}", "table", table->name, "holds", kv_family_holds(table->family),
+							"missing", table->missing, "blocks", (json_int_t)table->blocks, "lost",
+							(json_int_t)table->lost, "all_known", table->all_known));
+	}
+	return tables;
+}
+
 /*
- * damage.list: {} -> {chunks, count: of places, bytes, all: no place was left out}; rows {dataset, snapshot ("" is the head), path, offset, length,
- * chunk, whole_dataset, whole_snapshot: where a file of a head is whole, command: what brings it back}
+ * damage.list: {} -> {chunks, count: of places, bytes, all: no place was left out, tables: damaged ones of metadata, each {table, holds, missing,
+ * blocks: of records, lost: so many of them, all_known: no more are}}; rows {dataset, snapshot ("" is the head), path, lost: "content", or
+ * "metadata" if records of it are or may be, offset, length, chunk, whole_dataset, whole_snapshot: where a file of a head is whole, command:
+ * what brings it back}
  */
 static int damage_list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
+	struct lost_records lost = {0};
 	struct damage_sum sum;
-	int result = damage_find(context->store, DAMAGE_LIMIT, damage_row, context, &sum, err);
+	int result = damage_find(context->store, DAMAGE_LIMIT, damage_row, context, &sum, &lost, err);
 
 	(void)args;
 	if (result == 0)
-		*ret_result = json_pack("{s:I, s:I, s:I, s:b}", "chunks", (json_int_t)sum.chunks, "count", (json_int_t)sum.places, "bytes",
-					(json_int_t)sum.bytes, "all", sum.all);
+		*ret_result = json_pack("{s:I, s:I, s:I, s:b, s:o}", "chunks", (json_int_t)sum.chunks, "count", (json_int_t)sum.places, "bytes",
+					(json_int_t)sum.bytes, "all", sum.all, "tables", tables_to_json(&lost));
+	lost_records_clear(&lost);
 	return result;
 }
 

@@ -269,5 +269,5 @@ int chunk_references_find(struct store *store, const uint64_t *chunks, size_t co
 	if (ret_all)
 		*ret_all = telling.left > 0 && !references.cut_short;
 	references_clear(&references);
-	return result < 0 ? error_default(err, result, "cannot look for who has the chunks: %s", strerror(-result)) : result;
+	return result < 0 ? error_default(err, result, "cannot look for who has the chunks: %s", error_text(result)) : result;
 }

@@ -305,7 +305,7 @@ int gc_run(struct store *store, const struct gc_options *options, struct gc_prog
 	if (result == -ECANCELED)
 		return error_set(err, result, "garbage collection was stopped");
 	if (result < 0)
-		return error_set(err, result, "garbage collection failed: %s", strerror(-result));
+		return error_set(err, result, "garbage collection failed: %s", error_text(result));
 	*ret_result = run.progress;
 	return 0;
 }

@@ -101,7 +101,7 @@ int keys_add(struct objects *objects, const struct seal_key *key, const char *pa
 	id = blob_id_of(file.data, file.len);
 	blob_id_text(&id, ret_name);
 	r = objects->place->put(objects, OBJECT_KEY, ret_name, file.data, file.len);
-	return r < 0 ? error_set(err, r, "the key file cannot be written: %s", strerror(-r)) : 0;
+	return r < 0 ? error_set(err, r, "the key file cannot be written: %s", error_text(r)) : 0;
 }
 
 /* 1: the password fits. 0: it does not. -EBADMSG: the file is none that we can read. */
@@ -156,7 +156,7 @@ static int each_file(struct objects *objects, int (*each)(void *arg, const char 
 	int r = objects->place->list(objects, OBJECT_KEY, add_name, &names);
 
 	if (r < 0)
-		(void)error_set(err, r, "the keys of the repository cannot be listed: %s", strerror(-r));
+		(void)error_set(err, r, "the keys of the repository cannot be listed: %s", error_text(r));
 	for (size_t i = 0; i < names.count && r == 0; i++) {
 		AUTO_BUF content = BUF_INIT;
 		char name[BLOB_ID_TEXT];
@@ -165,7 +165,7 @@ static int each_file(struct objects *objects, int (*each)(void *arg, const char 
 		blob_id_text(&names.items[i], name);
 		r = objects_get_whole(objects, OBJECT_KEY, name, KEY_FILE_MAX, &content);
 		if (r < 0) {
-			(void)error_set(err, r, "key file %.8s cannot be read: %s", name, strerror(-r));
+			(void)error_set(err, r, "key file %.8s cannot be read: %s", name, error_text(r));
 			break;
 		}
 		file = json_loadb((char *)content.data, content.len, 0, NULL);

@@ -167,7 +167,7 @@ int catalog_load(struct store *store, struct error *err)
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		int result = load_tag(store, parts[i].tag, parts[i].load);
 		if (result < 0)
-			return error_set(err, result, "the store's list of %s cannot be read: %s", parts[i].what, strerror(-result));
+			return error_set(err, result, "the store's list of %s cannot be read: %s", parts[i].what, error_text(result));
 	}
 	settle(store);
 	return 0;

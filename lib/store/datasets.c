@@ -100,7 +100,7 @@ static int create_locked(struct store *store, const char *name, const struct sta
 	kv_batch_free(batch);
 	if (result < 0) {
 		dataset_record_clear(&record);
-		return error_set(err, result, "cannot create dataset \"%s\": %s", name, strerror(-result));
+		return error_set(err, result, "cannot create dataset \"%s\": %s", name, error_text(result));
 	}
 	*ret_id = record.id;
 	dataset_appear(store, name, &record, NULL);
@@ -201,7 +201,7 @@ static int rename_locked(struct store *store, const char *name, const char *new_
 	result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
 	if (result < 0)
-		return error_set(err, result, "cannot rename dataset \"%s\": %s", name, strerror(-result));
+		return error_set(err, result, "cannot rename dataset \"%s\": %s", name, error_text(result));
 	mutex_take(&store->catalog_lock);
 	catalog_rename_dataset(store, dataset, new_name);
 	mutex_give(&store->catalog_lock);
@@ -255,7 +255,7 @@ static int put_changed(struct store *store, struct dataset *dataset, const struc
 	kv_batch_free(batch);
 	if (result < 0) {
 		free(record.schedule);
-		return error_set(err, result, "cannot change dataset \"%s\": %s", dataset->name, strerror(-result));
+		return error_set(err, result, "cannot change dataset \"%s\": %s", dataset->name, error_text(result));
 	}
 	mutex_take(&store->catalog_lock);
 	free(dataset->record.schedule);
@@ -280,7 +280,7 @@ static int set_of_head(struct store *store, const char *name, int level, int64_t
 	if (!dataset)
 		unknown_dataset(store, name, err);
 	else if (result < 0)
-		error_set(err, result, "cannot open dataset \"%s\": %s", name, strerror(-result));
+		error_set(err, result, "cannot open dataset \"%s\": %s", name, error_text(result));
 	if (result == 0) {
 		now = properties_of(dataset);
 		now.level = level >= 0 ? level : now.level;
@@ -359,7 +359,7 @@ static int check_empty(struct store *store, struct dataset *dataset, struct erro
 	scan_clear(&scan);
 	if (result > 0)
 		return error_set(err, -ENOTEMPTY, "dataset \"%s\" is not empty", dataset->name);
-	return result < 0 ? error_set(err, result, "cannot read dataset \"%s\": %s", dataset->name, strerror(-result)) : 0;
+	return result < 0 ? error_set(err, result, "cannot read dataset \"%s\": %s", dataset->name, error_text(result)) : 0;
 }
 
 static int check_snapshots(struct store *store, struct dataset *dataset, unsigned flags, struct error *err)
@@ -454,7 +454,7 @@ static int destroy_locked(struct store *store, const char *name, unsigned flags,
 	kv_batch_free(batch);
 	if (result < 0) {
 		unblock_all(store, dataset);
-		return error_set(err, result, "cannot destroy dataset \"%s\": %s", name, strerror(-result));
+		return error_set(err, result, "cannot destroy dataset \"%s\": %s", name, error_text(result));
 	}
 	*ret_id = dataset->record.id;
 	uint32_t family = dataset->record.family;

@@ -71,7 +71,7 @@ static int claim(const struct store_dir *dir, struct error *err)
 	}
 	AUTO_CLOSE int fd = file_open_inside(dir->fd, UNFINISHED_NAME, O_WRONLY | O_CREAT, 0600);
 	if (fd < 0)
-		return error_set(err, fd, "cannot write in the directory %s: %s", dir->path, strerror(-fd));
+		return error_set(err, fd, "cannot write in the directory %s: %s", dir->path, error_text(fd));
 	return 0;
 }
 
@@ -109,7 +109,7 @@ static int make_database(const struct store_dir *dir, struct error *err)
 	struct kv *kv;
 
 	if (result < 0 && result != -ENOENT)
-		return error_set(err, result, "cannot make the database in %s: %s", dir->path, strerror(-result));
+		return error_set(err, result, "cannot make the database in %s: %s", dir->path, error_text(result));
 	result = store_dir_ingest(dir, name, ingest, err);
 	if (result == 0)
 		result = store_dir_clear(dir, name, err);
@@ -123,7 +123,7 @@ static int make_database(const struct store_dir *dir, struct error *err)
 	if (result == 0 && fsync(dir->fd) < 0)
 		result = -errno;
 	if (result < 0)
-		error_set(err, result, "cannot make the database in %s: %s", shown, strerror(-result));
+		error_set(err, result, "cannot make the database in %s: %s", shown, error_text(result));
 	return result;
 }
 
@@ -145,7 +145,7 @@ static int write_superblock(const struct store_dir *dir, const struct store_para
 		result = file_replace(name, text.data, text.len, 0644);
 	}
 	if (result < 0)
-		error_set(err, result, "cannot write %s/" SUPERBLOCK_NAME ": %s", dir->path, strerror(-result));
+		error_set(err, result, "cannot write %s/" SUPERBLOCK_NAME ": %s", dir->path, error_text(result));
 	return result;
 }
 

@@ -243,7 +243,7 @@ static int try_to_take(struct lock *lock, struct error *err)
 
 	if (result == 0 && names.count == 0) {
 		result = make_first(lock);
-		return result == 0 ? -EAGAIN : error_set(err, result, "cannot lock the store %s: %s", lock->path, strerror(-result));
+		return result == 0 ? -EAGAIN : error_set(err, result, "cannot lock the store %s: %s", lock->path, error_text(result));
 	}
 	for (size_t i = 0; i < names.count && result == 0; i++)
 		if (strcmp(names.items[i].text, LOCK_RECORD_FREE) != 0)

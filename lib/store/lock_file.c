@@ -65,7 +65,7 @@ int lock_file_take(const struct store_dir *dir, int *ret_fd, struct error *err)
 	if (fd == -EUCLEAN)
 		return error_set(err, -EBADMSG, "%s/" LOCK_NAME " is not a regular file", store_path);
 	if (fd < 0)
-		return error_set(err, fd, "cannot lock the store %s: %s", store_path, strerror(-fd));
+		return error_set(err, fd, "cannot lock the store %s: %s", store_path, error_text(fd));
 	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
 		int result = errno == EWOULDBLOCK ? -EBUSY : -errno;
 		if (result == -EINTR)
@@ -80,7 +80,7 @@ int lock_file_take(const struct store_dir *dir, int *ret_fd, struct error *err)
 		if (result == -EBUSY && owner)
 			in_use(store_path, owner, command, err);
 		else
-			error_set(err, result, "cannot lock the store %s: %s", store_path, strerror(-result));
+			error_set(err, result, "cannot lock the store %s: %s", store_path, error_text(result));
 		close(fd);
 		return result;
 	}
@@ -94,7 +94,7 @@ int lock_file_share(const struct store_dir *dir, int *ret_fd, struct error *err)
 	int fd = file_open_inside(dir->fd, LOCK_NAME, O_RDONLY, 0);
 
 	if (fd < 0 && fd != -ENOENT && fd != -EACCES)
-		return error_set(err, fd, "cannot lock the store %s: %s", store_path, strerror(-fd));
+		return error_set(err, fd, "cannot lock the store %s: %s", store_path, error_text(fd));
 	if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0) {
 		char command[TEXT_MAX];
 		int result = errno == EWOULDBLOCK ? -EBUSY : -errno;
@@ -102,7 +102,7 @@ int lock_file_share(const struct store_dir *dir, int *ret_fd, struct error *err)
 
 		close(fd);
 		return result == -EBUSY && owner ? in_use(dir->path, owner, command, err)
-		                                 : error_set(err, result, "cannot lock the store %s: %s", dir->path, strerror(-result));
+		                                 : error_set(err, result, "cannot lock the store %s: %s", dir->path, error_text(result));
 	}
 	*ret_fd = fd >= 0 ? fd : -1;
 	return 0;

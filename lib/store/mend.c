@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/kv/mend.h"
 #include "lib/store/lock.h"
+#include "lib/store/mend_keep.h"
 #include "lib/store/mend_lost.h"
 #include "lib/store/store.h"
 
@@ -19,26 +19,17 @@ void store_mended_clear(struct store_mended *mended)
 /* Caller holds the store's lock. */
 static int keep_and_mend(const struct store_dir *dir, const char *db, char **ret_kept, struct error *err)
 {
-	char when[32];
+	AUTO_FREE char *kept = NULL;
+	int result = mend_keep(dir, db, &kept, err);
 
-	clock_format(clock_now().tv_sec, when);
-	AUTO_FREE char *name = xasprintf("before-repair-%s", when);
-	for (unsigned i = 2; store_dir_has(dir, name); i++) {
-		free(name);
-		name = xasprintf("before-repair-%s-%u", when, i);
-	}
-	AUTO_FREE char *copy = store_dir_inside(dir, name);
-	int result = kv_mend_keep(db, copy);
-	if (result == 0 && fsync(dir->fd) < 0)
-		result = -errno;
 	if (result < 0)
-		return error_set(err, result, "%s/%s: %s; nothing was changed", dir->path, name, strerror(-result));
+		return result;
 	result = fault_point("mend-before-log");
 	if (result == 0)
 		result = kv_mend_log(db);
 	if (result < 0)
-		return error_set(err, result, "the database of %s cannot be changed: %s", dir->path, strerror(-result));
-	*ret_kept = xasprintf("%s/%s", dir->path, name);
+		return error_set(err, result, "the database of %s cannot be changed: %s", dir->path, error_text(result));
+	*ret_kept = steal_ptr(kept);
 	return 0;
 }
 

@@ -157,7 +157,7 @@ static int rollback_locked(struct store *store, const char *dataset_name, const 
 			hooks.thaw(hooks.arg, &rollback->old_view, 1);
 	}
 	if (result < 0)
-		error_set(err, result, "cannot roll \"%s\" back to \"%s\": %s", dataset_name, name, strerror(-result));
+		error_set(err, result, "cannot roll \"%s\" back to \"%s\": %s", dataset_name, name, error_text(result));
 	return result;
 }
 
@@ -237,7 +237,7 @@ static int clone_locked(struct store *store, const char *dataset, const char *na
 	kv_batch_free(batch);
 	if (result < 0) {
 		dataset_record_clear(&record);
-		return error_set(err, result, "cannot clone \"%s@%s\": %s", dataset, name, strerror(-result));
+		return error_set(err, result, "cannot clone \"%s@%s\": %s", dataset, name, error_text(result));
 	}
 	FAULT_AFTER("clone-after-write");
 	*ret_id = record.id;

@@ -189,7 +189,7 @@ static int read_taken(struct tick *tick, const char *dataset, struct taken *take
 	taken->count = 0;
 	result = snapshot_list(tick->store, dataset, note_taken, taken);
 	if (result < 0 && result != -ENOENT)
-		failed(tick, error_set(&err, result, "the snapshots of \"%s\": %s", dataset, strerror(-result)), &err);
+		failed(tick, error_set(&err, result, "the snapshots of \"%s\": %s", dataset, error_text(result)), &err);
 	return result;
 }
 

@@ -222,7 +222,7 @@ static int create_locked(struct store *store, const struct snapshot_name *wanted
 		line_clear(&targets[i].line);
 	}
 	if (result < 0)
-		error_set(err, result, "cannot take snapshot \"%s@%s\": %s", wanted[0].dataset, wanted[0].name, strerror(-result));
+		error_set(err, result, "cannot take snapshot \"%s@%s\": %s", wanted[0].dataset, wanted[0].name, error_text(result));
 	return result;
 }
 

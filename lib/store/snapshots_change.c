@@ -19,7 +19,7 @@ static int rename_locked(struct store *store, const char *dataset, const char *n
 	result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
 	if (result < 0)
-		return error_set(err, result, "cannot rename snapshot \"%s@%s\": %s", dataset, name, strerror(-result));
+		return error_set(err, result, "cannot rename snapshot \"%s@%s\": %s", dataset, name, error_text(result));
 	mutex_take(&store->catalog_lock);
 	catalog_rename_snapshot(snapshot, new_name);
 	mutex_give(&store->catalog_lock);
@@ -58,7 +58,7 @@ static int put_holds(struct store *store, struct snapshot *snapshot, char **hold
 	if (result < 0) {
 		free(holds);
 		return error_set(err, result, "cannot change the holds of \"%s@%s\": %s", snapshot->dataset->name, snapshot->name,
-				 strerror(-result));
+				 error_text(result));
 	}
 	mutex_take(&store->catalog_lock);
 	free(snapshot->record.holds);

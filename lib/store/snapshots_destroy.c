@@ -141,7 +141,7 @@ static int destroy_locked(struct store *store, const struct snapshot_name *names
 		return result;
 	result = write_destruction(store, &victims);
 	if (result < 0) {
-		error_set(err, result, "cannot destroy snapshot \"%s@%s\": %s", names[0].dataset, names[0].name, strerror(-result));
+		error_set(err, result, "cannot destroy snapshot \"%s@%s\": %s", names[0].dataset, names[0].name, error_text(result));
 		unblock_all(store, &victims);
 		return result;
 	}

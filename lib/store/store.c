@@ -49,7 +49,7 @@ static int find_database(struct store *store, char ret_name[DATABASE_NAME_MAX], 
 		result = lock_check(store->lock, true);
 	if (result == -EROFS)
 		return error_set(err, result, "another process took the store %s while it was being opened", store->dir.path);
-	return result < 0 ? error_set(err, result, "cannot open the store %s: %s", store->dir.path, strerror(-result)) : 0;
+	return result < 0 ? error_set(err, result, "cannot open the store %s: %s", store->dir.path, error_text(result)) : 0;
 }
 
 static int open_database(struct store *store, const char *name, uint64_t cache_bytes, unsigned threads, struct error *err)
@@ -128,9 +128,9 @@ static int open_layers(struct store *store, const struct store_options *options,
 		return result;
 	result = gc_state_load(store);
 	if (result < 0)
-		return error_set(err, result, "the collector's state cannot be read: %s", strerror(-result));
+		return error_set(err, result, "the collector's state cannot be read: %s", error_text(result));
 	result = store->read_only ? 0 : log_sync_start(store->kv, &store->log_sync);
-	return result < 0 ? error_set(err, result, "no thread could be started: %s", strerror(-result)) : 0;
+	return result < 0 ? error_set(err, result, "no thread could be started: %s", error_text(result)) : 0;
 }
 
 /* Files that were unlinked while open when the store was last closed or killed. A full disk must not keep the store shut: they stay
@@ -286,7 +286,7 @@ int store_open(const char *path, const struct store_options *options, struct sto
 
 const char *store_close_failure(int result)
 {
-	return result == -EROFS ? "another process has taken the store, and what was not on disk by then is lost" : strerror(-result);
+	return result == -EROFS ? "another process has taken the store, and what was not on disk by then is lost" : error_text(result);
 }
 
 int store_close(struct store *store)

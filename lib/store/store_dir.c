@@ -45,7 +45,7 @@ int store_dir_open(const char *path, struct store_dir *ret_dir, struct error *er
 	if (result == -ENOTDIR)
 		return no_store(path, err);
 	if (result < 0) {
-		error_set(err, result, "cannot open the store %s: %s", path, strerror(-result));
+		error_set(err, result, "cannot open the store %s: %s", path, error_text(result));
 		if (result == -ENOENT)
 			error_hint(err, "make one with: corpusfs init %s", path);
 		return result;
@@ -83,7 +83,7 @@ int store_dir_clear(const struct store_dir *dir, const char *name, struct error 
 
 	if (result == -ENOTDIR || result == -ELOOP)
 		return error_set(err, -EBADMSG, "%s/%s is not a directory", dir->path, name);
-	return result < 0 ? error_set(err, result, "%s/%s cannot be cleared: %s", dir->path, name, strerror(-result)) : 0;
+	return result < 0 ? error_set(err, result, "%s/%s cannot be cleared: %s", dir->path, name, error_text(result)) : 0;
 }
 
 /* STEM, or STEM.WORD. */
@@ -153,7 +153,7 @@ int store_dir_rename_database(const struct store_dir *dir, struct error *err)
 		if (renameat(dir->fd, now, dir->fd, then) < 0 || fsync(dir->fd) < 0)
 			result = -errno;
 	}
-	return result < 0 ? error_set(err, result, "the database of %s cannot be renamed: %s", dir->path, strerror(-result)) : 0;
+	return result < 0 ? error_set(err, result, "the database of %s cannot be renamed: %s", dir->path, error_text(result)) : 0;
 }
 
 static int read_superblock(const struct store_dir *dir, struct superblock *ret_superblock, struct error *err)
@@ -171,7 +171,7 @@ static int read_superblock(const struct store_dir *dir, struct superblock *ret_s
 	if (result == -EUCLEAN)
 		return error_set(err, -EBADMSG, "%s is not a regular file", name);
 	if (result < 0)
-		return error_set(err, result == -EFBIG ? -EBADMSG : result, "cannot read %s: %s", name, strerror(-result));
+		return error_set(err, result == -EFBIG ? -EBADMSG : result, "cannot read %s: %s", name, error_text(result));
 	return superblock_decode(name, text.data, text.len, ret_superblock, err);
 }
 

@@ -46,5 +46,5 @@ int unknown_or_failed(struct store *store, const char *dataset, const char *name
 	if (result == -ENOENT)
 		return name ? unknown_snapshot(store, dataset, name, err) : unknown_dataset(store, dataset, err);
 	return error_set(err, result, "%s \"%s%s%s\" could not be read: %s", name ? "snapshot" : "dataset", dataset, name ? "@" : "",
-			 name ? name : "", strerror(-result));
+			 name ? name : "", error_text(result));
 }

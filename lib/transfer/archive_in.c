@@ -31,7 +31,7 @@ struct archive_in {
 
 static int failed(struct archive_in *in, int code, const char *text)
 {
-	snprintf(in->problem, sizeof(in->problem), "%s", code == -EBADMSG ? text : strerror(-code));
+	snprintf(in->problem, sizeof(in->problem), "%s", code == -EBADMSG ? text : error_text(code));
 	return code;
 }
 
@@ -41,7 +41,7 @@ static int keep(struct archive_in *in, struct error *err)
 {
 	int r = stream_in_can_rewind(in->stream) ? 0 : stream_in_keep(in->stream, &in->options.keep);
 
-	return r < 0 ? error_set(err, r, "it cannot be kept in %s while it is checked: %s", in->options.keep_name, strerror(-r)) : 0;
+	return r < 0 ? error_set(err, r, "it cannot be kept in %s while it is checked: %s", in->options.keep_name, error_text(r)) : 0;
 }
 
 static int read_failed(struct archive_in *in, int code, const char *text, struct error *err)
@@ -51,7 +51,7 @@ static int read_failed(struct archive_in *in, int code, const char *text, struct
 		error_hint(err, "save it to a file elsewhere and import that");
 		return code;
 	}
-	return error_set(err, code, "%s", code == -EBADMSG ? text : strerror(-code));
+	return error_set(err, code, "%s", code == -EBADMSG ? text : error_text(code));
 }
 
 static int is_none(struct error *err)
@@ -139,7 +139,7 @@ static int open_any(struct archive_in *in, struct error *err)
 
 	in->is_pipe = !stream_in_can_rewind(in->stream);
 	if (r < 0)
-		return error_set(err, r, "%s", strerror(-r));
+		return error_set(err, r, "%s", error_text(r));
 	if (zip_in_begins_with(data, len))
 		return open_zip(in, err);
 	if (len >= TAR_BLOCK && (tar_is_header(data) || tar_is_zeros(data))) {

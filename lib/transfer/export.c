@@ -87,11 +87,11 @@ static int run(struct export *export, struct error *err)
 		return r;
 	r = view_resolve(export->view, options->path, &export->top);
 	if (r < 0)
-		return error_set(err, r, "%s%s%s: %s", options->source, options->path[0] ? "/" : "", options->path, strerror(-r));
+		return error_set(err, r, "%s%s%s: %s", options->source, options->path[0] ? "/" : "", options->path, error_text(r));
 	/* What is buffered has no extents yet. */
 	r = view_read_only(export->view) ? 0 : view_sync(export->view);
 	if (r < 0)
-		return error_set(err, r, "%s cannot be read: %s", options->source, strerror(-r));
+		return error_set(err, r, "%s cannot be read: %s", options->source, error_text(r));
 	if (options->transfer.count && S_ISDIR(export->top.mode))
 		count(export);
 	return strcmp(options->format, "dir") == 0 ? export_tree(export, err) : export_archive(export, err);

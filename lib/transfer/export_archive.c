@@ -66,7 +66,7 @@ static void write_content(struct archive_export *archive, const char *path, cons
 	if (r == -EAGAIN)
 		transfer_fail(transfer, r, "%s became shorter while it was read; export a snapshot", path);
 	else if (r < 0)
-		transfer_fail(transfer, r, "%s: %s", path, strerror(-r));
+		transfer_fail(transfer, r, "%s: %s", path, error_text(r));
 	else if (item_changed(archive->export, item))
 		transfer_problem(transfer, "", path, -EAGAIN, "it changed while it was read");
 }
@@ -156,7 +156,7 @@ static void put_item(struct archive_export *archive, const char *path, const cha
 	if (r == -EOPNOTSUPP)
 		transfer_problem(transfer, "", path, r, kind_not_held(&item->attr));
 	else if (r < 0)
-		transfer_fail(transfer, r, "%s: %s", archive->export->options->target, strerror(-r));
+		transfer_fail(transfer, r, "%s: %s", archive->export->options->target, error_text(r));
 	if (r < 0)
 		return;
 	if (archive_out_lost(archive->out))
@@ -226,7 +226,7 @@ static void archive_main(void *arg)
 		transfer_note(&export->transfer, "%s", archive_out_note(archive->out));
 	r = transfer_stopped(&export->transfer) ? 0 : archive_out_done(archive->out);
 	if (r < 0)
-		transfer_fail(&export->transfer, r, "%s: %s", export->options->target, strerror(-r));
+		transfer_fail(&export->transfer, r, "%s: %s", export->options->target, error_text(r));
 }
 
 /* --- the whole --- */

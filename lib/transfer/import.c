@@ -55,7 +55,7 @@ static int open_target(struct import *import, struct error *err)
 			continue;
 		r = import->root == ROOT_INO && strcmp(name, IMPORT_RESERVED) == 0 ? -EINVAL : step_down(import, name);
 		if (r < 0)
-			error_set(err, r, "%s/%s: \"%s\": %s", import->options->dataset, import->options->path, name, strerror(-r));
+			error_set(err, r, "%s/%s: \"%s\": %s", import->options->dataset, import->options->path, name, error_text(r));
 	}
 	return r;
 }
@@ -72,7 +72,7 @@ static void finish(struct import *import)
 	transfer_tell(&import->transfer, "sync");
 	r = store_sync(import->store);
 	if (r < 0)
-		transfer_fail(&import->transfer, r, "what was imported could not be brought to the disk: %s", strerror(-r));
+		transfer_fail(&import->transfer, r, "what was imported could not be brought to the disk: %s", error_text(r));
 	if (failure->code == -EDQUOT)
 		error_hint(failure, "what came in is complete; remove files, or give it a larger quota (corpusfs dataset set), and run the same "
 		                    "command again");

@@ -218,7 +218,7 @@ void target_dirs_leave(struct target_dirs *dirs)
 	}
 	if (r < 0)
 		transfer_fail(&dirs->export->transfer, r, "%s was changed by somebody else meanwhile: %s", dirs->export->options->target,
-		              r == -ESTALE ? "a directory was moved" : strerror(-r));
+		              r == -ESTALE ? "a directory was moved" : error_text(r));
 	target_dir_release(dirs, dir);
 }
 

@@ -119,7 +119,7 @@ int target_mark_begin(struct export *export, int fd, bool *ret_goes_on, struct e
 		write_mark(fd, mark, file);
 	impersonate_end(&export->transfer.caller);
 	if (r < 0)
-		return error_set(err, r, "%s: %s", target, strerror(-r));
+		return error_set(err, r, "%s: %s", target, error_text(r));
 	if (!is_empty && has != 1)
 		return refuse(target, has < 0, err);
 	*ret_goes_on = has == 1;

@@ -58,7 +58,7 @@ void transfer_problem(struct transfer *transfer, const char *dir, const char *na
 {
 	AUTO_FREE char *path = problem_path(dir, name);
 
-	text = text ? text : strerror(-code);
+	text = text ? text : error_text(code);
 	atomic_fetch_add(&transfer->problems, 1);
 	pthread_mutex_lock(&transfer->lock);
 	if (!atomic_load(&transfer->stop) && transfer->options->problem)
@@ -106,7 +106,7 @@ void transfer_store_result(struct transfer *transfer, const char *dir, const cha
 	case -ESTALE: transfer_fail(transfer, code, "the dataset was rolled back or destroyed meanwhile"); return;
 	case -EROFS:
 	case -EIO:
-	case -ENOMEM: transfer_fail(transfer, code, "the store cannot be written: %s", strerror(-code)); return;
+	case -ENOMEM: transfer_fail(transfer, code, "the store cannot be written: %s", error_text(code)); return;
 	case -ECANCELED: transfer_fail(transfer, code, "cancelled"); return;
 	default: transfer_problem(transfer, dir, name, code, NULL);
 	}

@@ -144,7 +144,7 @@ static la_ssize_t give(struct archive *archive, void *arg, const void **ret_bloc
 
 	unpack->stream_result = MIN(r, 0);
 	if (r < 0) {
-		archive_set_error(archive, -r, "%s", strerror(-r));
+		archive_set_error(archive, -r, "%s", error_text(r));
 		return ARCHIVE_FATAL;
 	}
 	if (r == 0)

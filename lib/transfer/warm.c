@@ -125,14 +125,14 @@ static int run(struct warm *warm, const struct warm_options *options, struct err
 	int r = view_resolve(warm->view, options->path, &top);
 
 	if (r < 0)
-		return error_set(err, r, "%s%s%s: %s", options->source, slash, options->path, strerror(-r));
+		return error_set(err, r, "%s%s%s: %s", options->source, slash, options->path, error_text(r));
 	warm->transfer.phase = "read";
 	if (S_ISDIR(top.mode))
 		r = walk(warm, top.ino);
 	else if (S_ISREG(top.mode))
 		r = note_file(warm, top.ino);
 	if (r < 0)
-		return error_set(err, r, "what %s%s%s consists of could not be read: %s", options->source, slash, options->path, strerror(-r));
+		return error_set(err, r, "what %s%s%s consists of could not be read: %s", options->source, slash, options->path, error_text(r));
 	read_noted(warm);
 	return 0;
 }

@@ -15,7 +15,7 @@ struct check_options {
 	void *arg;
 };
 
-/* 0 also when there are problems: ret_counts tells. -EBADMSG, -EIO: metadata cannot be read at all. */
+/* 0 also when there are problems: ret_counts tells. */
 WARN_UNUSED int check_run(struct store *store, const struct check_options *options, struct check_counts *ret_counts, struct error *err);
 
 #endif

@@ -1,6 +1,8 @@
 /*
  * What holds of the metadata that a view sees. One function each looks at it (check_view.c), and what it finds carries its name.
  *
+ *   K0  readable     every block of every table of metadata can be read; where not, the views of which something may be lost are named, and
+ *                    what else holds of them is not looked at
  *   K1  record       every record can be understood
  *   K2  inode        whatever belongs to an inode has an inode record beside it
  *   K3  overlap      extents have a length and do not overlap
@@ -29,6 +31,7 @@ struct check_problem {
 
 struct check_counts {
 	uint64_t views, records, inodes, problems;
+	uint64_t unreadable; /* tables */
 };
 
 #endif

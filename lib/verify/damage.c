@@ -9,6 +9,7 @@
 #include "lib/reclaim/chunk_references.h"
 #include "lib/store/catalog.h"
 #include "lib/tree/records/scan.h"
+#include "lib/verify/damage_records.h"
 
 /* --- what is damaged --- */
 
@@ -133,6 +134,13 @@ static int resolve(const struct scan *scan, const char *path, uint64_t *ret_ino)
 	return result;
 }
 
+static bool has_inline(const struct candidate *candidate, const struct scan_inode *inode)
+{
+	AUTO_BUF content = BUF_INIT;
+
+	return !inode->record.is_inline || scan_inline(&candidate->scan, inode, &content) >= 0;
+}
+
 static bool is_whole(struct finding *finding, const struct candidate *candidate, const char *path)
 {
 	struct scan_inode inode = {0};
@@ -141,26 +149,26 @@ static bool is_whole(struct finding *finding, const struct candidate *candidate,
 
 	if (resolve(&candidate->scan, path, &ino) < 0 || scan_inode(&candidate->scan, ino, &inode) < 0)
 		return false;
-	whole = S_ISREG(inode.record.mode);
+	whole = S_ISREG(inode.record.mode) && has_inline(candidate, &inode);
 	scan_inode_clear(&inode);
 	return whole && scan_extents(&candidate->scan, ino, is_hurt, finding) == 0;
 }
 
-static const struct candidate *find_whole(struct finding *finding, const struct chunk_reference *reference)
+static const struct candidate *find_whole(struct finding *finding, const char *dataset, const char *path)
 {
 	const struct candidate *own = NULL, *other = NULL, *head = NULL;
 
 	for (size_t i = 0; i < finding->candidates.count && !head; i++) {
 		const struct candidate *candidate = &finding->candidates.items[i];
-		if (!candidate->snapshot[0] && strcmp(candidate->dataset, reference->dataset) == 0)
+		if (!candidate->snapshot[0] && strcmp(candidate->dataset, dataset) == 0)
 			head = candidate;
 	}
 	for (size_t i = 0; i < finding->candidates.count && head && !own; i++) {
 		const struct candidate *candidate = &finding->candidates.items[i];
-		const bool is_own = strcmp(candidate->dataset, reference->dataset) == 0;
+		const bool is_own = strcmp(candidate->dataset, dataset) == 0;
 		if (candidate == head || candidate->scan.family != head->scan.family || (!is_own && other))
 			continue;
-		if (!is_whole(finding, candidate, reference->path))
+		if (!is_whole(finding, candidate, path))
 			continue;
 		if (is_own)
 			own = candidate;
@@ -171,24 +179,24 @@ static const struct candidate *find_whole(struct finding *finding, const struct 
 }
 
 /* References of one file come one after the other. */
-static const struct candidate *whole_of(struct finding *finding, const struct chunk_reference *reference)
+static const struct candidate *whole_of(struct finding *finding, const char *dataset, const char *snapshot, const char *path)
 {
-	if (reference->snapshot[0] || !reference->path[0])
+	if (snapshot[0] || !path[0])
 		return NULL;
-	if (finding->path && strcmp(finding->path, reference->path) == 0 && strcmp(finding->dataset, reference->dataset) == 0)
+	if (finding->path && strcmp(finding->path, path) == 0 && strcmp(finding->dataset, dataset) == 0)
 		return finding->whole;
 	free(finding->dataset);
 	free(finding->path);
-	finding->dataset = xstrdup(reference->dataset);
-	finding->path = xstrdup(reference->path);
-	finding->whole = find_whole(finding, reference);
+	finding->dataset = xstrdup(dataset);
+	finding->path = xstrdup(path);
+	finding->whole = find_whole(finding, dataset, path);
 	return finding->whole;
 }
 
 static int tell_place(void *arg, const struct chunk_reference *reference)
 {
 	struct finding *finding = arg;
-	const struct candidate *whole = whole_of(finding, reference);
+	const struct candidate *whole = whole_of(finding, reference->dataset, reference->snapshot, reference->path);
 
 	finding->sum.places++;
 	finding->sum.bytes += reference->length;
@@ -204,17 +212,60 @@ static int tell_place(void *arg, const struct chunk_reference *reference)
 					   });
 }
 
-int damage_find(struct store *store, size_t limit, damage_place_fn each, void *arg, struct damage_sum *ret_sum, struct error *err)
+static int tell_name(void *arg, const struct damage_name *name)
+{
+	struct finding *finding = arg;
+	const struct candidate *whole = whole_of(finding, name->dataset, name->snapshot, name->path);
+
+	finding->sum.places++;
+	return finding->each(finding->arg, &(struct damage_place){
+						   .dataset = name->dataset,
+						   .snapshot = name->snapshot,
+						   .path = name->path,
+						   .records = true,
+						   .whole_dataset = whole ? whole->dataset : "",
+						   .whole_snapshot = whole ? whole->snapshot : "",
+					   });
+}
+
+static int find_content(struct finding *finding, size_t limit, struct error *err)
+{
+	return finding->id_count > 0 ? chunk_references_find(finding->store, finding->ids, finding->id_count, limit, tell_place, finding,
+							     &finding->sum.all, err)
+				     : 0;
+}
+
+/* The mark says whether anybody has met a damaged table; where nothing can be marked, all are read. */
+static int find_records(struct finding *finding, size_t limit, struct lost_records *lost)
+{
+	struct kv *kv = store_kv(finding->store);
+	bool all = true;
+	int result = kv_damaged(kv) || kv_read_only(kv) ? lost_records_find(finding->store, NULL, NULL, lost) : 0;
+
+	if (result == 0 && lost->inodes.count > 0)
+		result = damage_names_find(finding->store, lost, limit, tell_name, finding, &all);
+	finding->sum.all &= all;
+	return result;
+}
+
+int damage_find(struct store *store, size_t limit, damage_place_fn each, void *arg, struct damage_sum *ret_sum, struct lost_records *ret_lost,
+		struct error *err)
 {
 	AUTO_FREE uint64_t *ids = NULL;
 	struct finding finding = {.store = store, .id_count = damage_ids(store, &ids), .each = each, .arg = arg};
-	int result = 0;
+	int result;
 
+	*ret_lost = (struct lost_records){0};
 	finding.ids = ids;
 	finding.sum = (struct damage_sum){.chunks = finding.id_count, .all = true};
-	if (finding.id_count > 0) {
-		collect_candidates(&finding);
-		result = chunk_references_find(store, ids, finding.id_count, limit, tell_place, &finding, &finding.sum.all, err);
+	collect_candidates(&finding);
+	result = find_records(&finding, limit, ret_lost);
+	if (result == 0)
+		result = find_content(&finding, limit, err);
+	/* what refers to the chunks cannot be told where names are lost */
+	if (result == -EBADMSG && lost_records_any(ret_lost)) {
+		finding.sum.all = false;
+		result = 0;
 	}
 	for (size_t i = 0; i < finding.candidates.count; i++)
 		scan_clear(&finding.candidates.items[i].scan);
@@ -223,5 +274,5 @@ int damage_find(struct store *store, size_t limit, damage_place_fn each, void *a
 	free(finding.path);
 	if (result == 0)
 		*ret_sum = finding.sum;
-	return result;
+	return result < 0 ? error_default(err, result, "damage cannot be looked at") : result;
 }

@@ -147,7 +147,7 @@ int repair_content(struct store *store, const struct repair_content_options *opt
 	if (result == -ECANCELED)
 		return error_set(err, result, "the repair was stopped; what it has healed stays healed");
 	if (result < 0)
-		return error_set(err, result, "content cannot be repaired: %s", strerror(-result));
+		return error_set(err, result, "content cannot be repaired: %s", error_text(result));
 	*ret_sum = repair.sum;
 	return 0;
 }

@@ -283,7 +283,7 @@ int scrub_run(struct store *store, const struct scrub_options *options, struct s
 	if (result == -ECANCELED)
 		return error_set(err, result, "the scrub was stopped; the next one goes on from here");
 	if (result < 0)
-		return error_set(err, result, "the scrub failed: %s", strerror(-result));
+		return error_set(err, result, "the scrub failed: %s", error_text(result));
 	*ret_counts = run.state.counts;
 	return 0;
 }
@@ -306,7 +306,7 @@ int scrub_set_schedule(struct store *store, uint64_t every_seconds, struct error
 		result = scrub_state_put(store, &state);
 	}
 	atomic_store(&store->scrubbing, false);
-	return result < 0 ? error_set(err, result, "the schedule cannot be kept: %s", strerror(-result)) : 0;
+	return result < 0 ? error_set(err, result, "the schedule cannot be kept: %s", error_text(result)) : 0;
 }
 
 bool scrub_due(struct store *store, int64_t now)

@@ -23,7 +23,7 @@ def test_check_of_a_store_that_is_mounted_or_not(store):
     store.ok("-s", store.path, "snapshot", "create", "d@v1")
     mounted = check(store)
     store.umount()
-    assert mounted == check(store) == {"problems": [], "views": 2, "inodes": 6, "records": mounted["records"], "found": 0}
+    assert mounted == check(store) == {"problems": [], "views": 2, "inodes": 6, "records": mounted["records"], "found": 0, "unreadable": 0}
     assert "all is as it must be" in store.ok("-s", store.path, "check")
 
 

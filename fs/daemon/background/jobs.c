@@ -77,7 +77,7 @@ static void collect(struct jobs *jobs)
 		         (unsigned long long)done.chunks, (unsigned long long)done.bytes);
 	} else if (result != -ECANCELED) {
 		jobs->gc_after_ms = clock_ms() + RETRY_AFTER_MS;
-		log_line(jobs->log, "error", "gc", "text=\"%s\"", err.code ? err.text : strerror(-result));
+		log_line(jobs->log, "error", "gc", "text=\"%s\"", err.code ? err.text : error_text(result));
 	}
 }
 

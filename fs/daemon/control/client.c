@@ -150,7 +150,7 @@ int client_connect(const char *store, struct client **ret_client, struct error *
 	if (fd == -EPERM)
 		return error_set(err, fd, "the socket in %s belongs to a user who does not own the store", store);
 	if (fd < 0)
-		return error_set(err, fd, "the daemon of %s cannot be reached: %s", store, strerror(-fd));
+		return error_set(err, fd, "the daemon of %s cannot be reached: %s", store, error_text(fd));
 	client = xcalloc(1, sizeof(*client));
 	client->fd = fd;
 	client->store = xstrdup(store);
@@ -267,7 +267,7 @@ int client_call(struct client *client, const char *op, const json_t *args, const
 	if (result == -EILSEQ)
 		return error_set(err, -EINVAL, "an argument is not UTF-8");
 	if (result < 0)
-		return error_set(err, result, "the daemon cannot be reached: %s", strerror(-result));
+		return error_set(err, result, "the daemon cannot be reached: %s", error_text(result));
 	for (;;) {
 		result = receive(client, &message, err);
 		if (result == 0 || result == -ECONNRESET)
@@ -278,7 +278,7 @@ int client_call(struct client *client, const char *op, const json_t *args, const
 			return error_set(err, result, "the daemon's answer is not understood");
 		result = pass_on(sink, message);
 		if (result < 0)
-			error_set(err, result, "%s was broken off: %s", op, strerror(-result));
+			error_set(err, result, "%s was broken off: %s", op, error_text(result));
 		else if (result == 0)
 			result = take_answer(op, message, ret_result, err);
 		json_decref(message);

@@ -215,7 +215,7 @@ int control_start(int store_dir, const struct control_handler *handler, struct c
 	if (result == 0) {
 		result = -pthread_create(&control->acceptor, NULL, acceptor_main, control);
 		if (result < 0)
-			error_set(err, result, "no thread could be started: %s", strerror(-result));
+			error_set(err, result, "no thread could be started: %s", error_text(result));
 	}
 	if (result < 0) {
 		control_free(control);

@@ -338,7 +338,7 @@ static int finish_stop(struct mounts *mounts, struct entry *entry, const char *m
 	                                       .lives_on = !detached && !elsewhere && !ended};
 	pthread_mutex_unlock(&mounts->lock);
 	if (result < 0)
-		error_set(err, result, "%s is unmounted, but its last changes could not be committed: %s", mountpoint, strerror(-result));
+		error_set(err, result, "%s is unmounted, but its last changes could not be committed: %s", mountpoint, error_text(result));
 	return result;
 }
 

@@ -58,7 +58,7 @@ static int open_log(struct daemon *daemon, struct error *err)
 	int result = daemon->options->foreground ? 0 : log_to_file(daemon->log, store_dir_fd(daemon->store), DAEMON_LOG);
 
 	return result < 0 ? error_set(err, result, "%s/" DAEMON_LOG ": %s", daemon->options->store,
-	                              result == -EUCLEAN ? "it is not a regular file" : strerror(-result))
+	                              result == -EUCLEAN ? "it is not a regular file" : error_text(result))
 	                  : 0;
 }
 
@@ -116,7 +116,7 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 		return result;
 	result = jobs_start(daemon->store, daemon->mounts, daemon->log, &daemon->jobs);
 	if (result < 0)
-		return error_set(err, result, "no thread could be started: %s", strerror(-result));
+		return error_set(err, result, "no thread could be started: %s", error_text(result));
 	if (!has_room_for_files(daemon))
 		return 0;
 	daemon->requests = (struct requests){.store = daemon->store, .mounts = daemon->mounts, .jobs = daemon->jobs};
@@ -138,7 +138,7 @@ static void __attribute__((noreturn)) abandon(struct daemon *daemon, size_t moun
 
 	unlinkat(store_dir_fd(daemon->store), DAEMON_SOCKET, 0);
 	log_line(daemon->log, result < 0 ? "error" : "warning", "left", "pid=%d mounts_in_use=%zu sync=%s", (int)getpid(), mounts,
-	         result < 0 ? strerror(-result) : "done");
+	         result < 0 ? error_text(result) : "done");
 	_exit(result < 0);
 }
 

@@ -101,7 +101,7 @@ static int sync_op(struct requests *requests, struct control_call *call, json_t 
 	int result = mounts_flush(requests->mounts);
 
 	if (result < 0)
-		return error_set(err, result, "what the kernel holds could not be written: %s", strerror(-result));
+		return error_set(err, result, "what the kernel holds could not be written: %s", error_text(result));
 	return run_op(requests, call, ret_result, err);
 }
 

@@ -76,7 +76,7 @@ int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *e
 		error_set(err, result, "%s is in use", path);
 		error_hint(err, "find out by whom with: fuser -vm %s", path);
 	} else if (result) {
-		error_set(err, result, "cannot unmount %s: %s", path, strerror(-result));
+		error_set(err, result, "cannot unmount %s: %s", path, error_text(result));
 	}
 	mount_put(mount);
 	return result;

@@ -347,7 +347,7 @@ static int show_again(struct mount *mount, const struct mount_options *options, 
 	if (!result || result == -ENOTCONN)
 		return result;
 	error_set(err, -EBUSY, "%s was detached from %s, and files are still open there for writing: %s", source,
-	          mount->options.mountpoint, strerror(-result));
+	          mount->options.mountpoint, error_text(result));
 	error_hint(err, "end the programs that have them open, or mount with -o ro");
 	return -EBUSY;
 }
@@ -358,7 +358,7 @@ static int bind(const struct mount *mount, const struct mount_options *options, 
 	int result = system_bind(source, options->mountpoint);
 
 	if (result)
-		return error_set(err, result, "%s cannot be shown on %s: %s", source, options->mountpoint, strerror(-result));
+		return error_set(err, result, "%s cannot be shown on %s: %s", source, options->mountpoint, error_text(result));
 	if (mount_shows_at(mount, options->mountpoint))
 		return 0;
 	/* It was unmounted just then, and what lay below it is not ours to show. */

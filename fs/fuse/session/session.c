@@ -347,7 +347,7 @@ static int start(const struct session_options *options, struct session **ret_ses
 	if (!result)
 		result = start_rings(session);
 	if (result) {
-		error_set(err, result, "the kernel does not talk to us on %s: %s", options->mountpoint, strerror(-result));
+		error_set(err, result, "the kernel does not talk to us on %s: %s", options->mountpoint, error_text(result));
 		fuse_session_unmount(session->fuse);
 		return result;
 	}

@@ -1,0 +1,191 @@
+"""Bits that flip in the tables of metadata: what is hurt is named, nothing is wrong, and repair keeps all that can be read."""
+
+import errno
+import glob
+import json
+import os
+import random
+
+import pytest
+
+from harness import files, program, rot
+
+DIRS, FILES = 24, 30
+
+
+def noise(seed, size=3000):
+    return random.Random(seed).randbytes(size)
+
+
+def content(directory, number):
+    return noise(f"{directory}/{number}", 3000 if number % 2 else 500)
+
+
+@pytest.fixture(name="filled")
+def _filled(store):
+    """A store that is not mounted: 24 directories of 30 small files in d, and in its snapshot v1."""
+    store.expected += [r" error damaged ", r" error damaged-table "]
+    store.create("d")
+    point = store.mount()
+    for directory in range(DIRS):
+        os.mkdir(f"{point}/d/{directory}")
+        for number in range(FILES):
+            files.put(f"{point}/d/{directory}/{number}", content(directory, number))
+    store.ok("-s", store.path, "snapshot", "create", "d@v1")
+    store.umount()
+    return store
+
+
+def run_json(store, *args):
+    return json.loads(store.run("-s", store.path, *args, "--json").out)
+
+
+def damaged_tables(store):
+    """What is in each table of metadata, by its path; found by damaging it."""
+    found = {}
+    for path in rot.tables(store):
+        rot.flip(path, 10)
+        found.update({path: row["holds"] for row in run_json(store, "repair")["tables"]})
+        rot.undo()
+    return found
+
+
+def read_all(root):
+    """How many files have their content, and the errnos of all that fails."""
+    whole, failures = 0, set()
+
+    def failed(problem):
+        failures.add(problem.errno)
+
+    for path, _, names in os.walk(root, onerror=failed):
+        for name in names:
+            try:
+                assert files.get(f"{path}/{name}") == content(int(os.path.basename(path)), int(name)), f"{path}/{name} is wrong"
+                whole += 1
+            except OSError as problem:
+                failed(problem)
+    return whole, failures
+
+
+def the_table(store, holds):
+    return max((path for path, found in damaged_tables(store).items() if found == holds), key=os.path.getsize)
+
+
+NAMES = "names, attributes and layout of files"
+
+
+@pytest.mark.sanitize
+@pytest.mark.timeout(240)
+def test_flipped_bit_in_a_table_of_names_is_told_of_and_repaired(filled):
+    store = filled
+    table = the_table(store, NAMES)
+    rot.flip(table, int(os.path.getsize(table) * 0.4))
+    found = store.run("-s", store.path, "check")
+    assert found.code == program.DAMAGED and os.path.basename(table) in found.out and "Bad message" not in found.out + found.err
+    assert store.run("-s", store.path, "scrub").code == program.DAMAGED
+    hurt = store.run("-s", store.path, "damage", "--json")
+    assert hurt.code == program.DAMAGED
+    hurt = json.loads(hurt.out)
+    assert [(row["table"], row["holds"], row["lost"]) for row in hurt["tables"]] == [(os.path.basename(table), NAMES, 1)]
+    assert {(row["dataset"], row["snapshot"]) for row in hurt["places"]} == {("d", ""), ("d", "v1")}
+    assert all(row["lost"] == "metadata" and row["path"] for row in hurt["places"])
+
+    point = store.mount()
+    before, failures = read_all(point + "/d")
+    assert failures == {errno.EIO} and before < DIRS * FILES
+    store.umount()
+
+    bits = {path: files.get(path) for path in rot.tables(store)}
+    assert os.path.basename(table) in store.ok("-s", store.path, "repair")
+    assert {path: files.get(path) for path in rot.tables(store)} == bits
+    kept = run_json(store, "repair", "--apply")["kept"]
+    assert {os.path.basename(path): files.get(path) for path in glob.glob(kept + "/*.sst")} == {os.path.basename(p): b for p, b in bits.items()}
+    point = store.mount()
+    after, failures = read_all(point + "/d")
+    assert failures <= {errno.EIO} and before < after < DIRS * FILES
+    assert run_json(store, "status")["damage"]["tables"] is False
+    assert run_json(store, "damage")["tables"] == []
+    store.ok("-s", store.path, "scrub")
+    files.put(point + "/d/new", noise("new"))
+    store.ok("-s", store.path, "gc")
+    assert files.get(point + "/d/new") == noise("new")
+
+
+@pytest.mark.timeout(240)
+def test_every_table_that_is_damaged_is_found_and_told_in_plain_words(filled):
+    store = filled
+    assert NAMES in damaged_tables(store).values()
+    holds = damaged_tables(store)
+    for table in rot.tables(store):
+        rot.flip(table, os.path.getsize(table) // 3)
+        said = ""
+        for command in ("check", "scrub", "damage", "status"):
+            result = store.run("-s", store.path, command)
+            said += result.out + result.err
+            if command == ("scrub" if table not in holds else "check"):
+                assert result.code == program.DAMAGED, (table, result)
+        assert "Bad message" not in said and "EBADMSG" not in said, said
+        result = store.run("mount", store.path, store.area + "/mnt")
+        if result.code == 0:
+            store.note(store.area + "/mnt")
+            assert read_all(store.area + "/mnt/d")[1] <= {errno.EIO}
+            store.umount()
+        rot.undo()
+    store.ok("-s", store.path, "repair", "--apply")
+    store.ok("-s", store.path, "check")
+
+
+@pytest.mark.parametrize("way", ["missing", "short"])
+def test_table_that_is_missing_or_short_is_repaired(filled, way):
+    store = filled
+    table = the_table(store, "content of small files")
+    if way == "missing":
+        os.unlink(table)
+    else:
+        os.truncate(table, os.path.getsize(table) // 2)
+    assert store.run("-s", store.path, "dataset", "list").code == program.DAMAGED
+    looked = run_json(store, "repair")["tables"]
+    assert [(row["table"], row["missing"]) for row in looked] == [(os.path.basename(table), way == "missing")]
+    store.ok("-s", store.path, "repair", "--apply")
+    whole, failures = read_all(store.mount() + "/d")
+    odd = DIRS * FILES // 2  # larger ones, which are elsewhere
+    assert failures == {errno.EIO} and (whole == odd if way == "missing" else odd < whole < 2 * odd)
+
+
+@pytest.mark.parametrize("fault", ["mend-before-tables", "mend-before-table"])
+def test_repair_of_tables_that_dies_is_done_again(filled, fault):
+    store = filled
+    tables = sorted(damaged_tables(store), key=os.path.getsize)[-2:]
+    for table in tables:
+        rot.flip(table, os.path.getsize(table) // 4)
+    assert store.run("-s", store.path, "repair", "--apply", env={"CORPUSFS_FAULT": f"{fault}:kill"}).code < 0
+    assert len(run_json(store, "repair")["tables"]) == 2
+    store.ok("-s", store.path, "repair", "--apply")
+    assert run_json(store, "repair")["tables"] == []
+    assert read_all(store.mount() + "/d")[1] <= {errno.EIO}
+
+
+def test_healed_content_ends_with_a_sound_store(store):
+    """The table of the chunk that rotted is written without it, and nothing is damaged any more."""
+    store.expected += [r" error damaged ", r" error damaged-table "]
+    store.create("d")
+    point = store.mount()
+    for number in range(8):
+        files.put(f"{point}/d/{number}", noise(number, 200000))
+    store.ok("-s", store.path, "snapshot", "create", "d@v1")
+    store.umount()
+    assert rot.content(store, noise(3, 200000), 100000) == 1
+    point = store.mount()
+    assert store.run("-s", store.path, "scrub").code == program.DAMAGED
+    with open(point + "/d/again", "wb", buffering=0) as handle:
+        handle.write(noise(3, 200000))
+        os.fsync(handle.fileno())
+    assert run_json(store, "status")["damage"] == {"chunks": 0, "healed": 1, "tables": True}
+    store.umount()
+    assert len(run_json(store, "repair", "--apply")["tables"]) == 1
+    point = store.mount()
+    assert run_json(store, "status")["damage"]["tables"] is False
+    store.ok("-s", store.path, "scrub")
+    store.ok("-s", store.path, "check")
+    for number in range(8):
+        assert files.get(f"{point}/d/.snapshots/v1/{number}") == noise(number, 200000)
