@@ -8,7 +8,7 @@
 #include "fs/cli/table.h"
 #include "lib/ops/json.h"
 #include "lib/store/mend.h"
-#include "lib/store/mend_tables.h"
+#include "lib/verify/repair_tables.h"
 
 static const struct column repair_columns[] = {
 	{"lost", "lost", COLUMN_TEXT},
@@ -63,11 +63,23 @@ static int note_table(void *arg, const struct kv_damaged_table *table)
 	return 0;
 }
 
+/* Datasets that were made of what nobody lists any more. */
+static json_t *recovered_to_json(const struct rebuilt *rebuilt)
+{
+	json_t *names = json_array();
+
+	for (size_t i = 0; i < rebuilt->datasets.count; i++)
+		json_array_append_new(names, json_string(rebuilt->datasets.items[i]));
+	return names;
+}
+
 static void print_repair(struct cli *cli, const json_t *value, bool apply)
 {
 	const json_t *tables = json_object_get(value, "tables");
 	const char *lost = json_string_value(json_object_get(value, "lost")), *kept = json_string_value(json_object_get(value, "kept"));
 	const bool any = json_array_size(tables) > 0;
+	const json_t *name;
+	size_t i;
 
 	if (cli_option(cli, "json")) {
 		table_print_object(cli, repair_columns, value);
@@ -84,6 +96,8 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 		       any ? "all blocks that can be read are kept, the others given up" : "these changes are given up");
 	else
 		printf("%s given up; the database as it was is kept in %s\n", any ? "blocks that cannot be read were" : "these changes were", kept);
+	json_array_foreach (json_object_get(value, "recovered"), i, name)
+		printf("what no dataset listed any more is in the dataset %s\n", json_string_value(name));
 	if (any && apply)
 		printf("corpusfs check says what is missing now\n");
 }
@@ -93,24 +107,28 @@ static int run_repair(struct cli *cli)
 	if (cli_option(cli, "from"))
 		return repair_content(cli, cli_option(cli, "from"));
 	json_t *tables = json_array();
-	const struct store_mend_tables options = {.apply = cli_option(cli, "apply") != NULL, .each = note_table, .arg = tables};
-	AUTO_FREE char *store = NULL, *kept = NULL;
+	const bool apply = cli_option(cli, "apply") != NULL;
+	AUTO_FREE char *store = NULL;
+	struct repaired_tables repaired = {0};
 	struct store_mended mended = {0};
 	struct error err = {0};
 	int result = run_find_store(cli, &store, &err);
 
 	if (result == 0)
-		result = store_mend_tables(store, &options, &kept, &err);
+		result = repair_tables(store, apply, note_table, tables, &repaired, &err);
 	/* a log is looked at when all tables can be read */
-	if (result == 0 && (options.apply || json_array_size(tables) == 0))
-		result = store_mend(store, options.apply, &mended, &err);
+	if (result == 0 && json_array_size(tables) == 0)
+		result = store_mend(store, apply, &mended, &err);
 	if (result < 0) {
 		json_decref(tables);
+		repaired_tables_clear(&repaired);
 		return exit_with(&err);
 	}
-	json_t *value = json_pack("{s:o, s:o, s:o}", "lost", json_from_bytes(mended.lost ? mended.lost : ""), "kept",
-				  json_from_bytes(kept ? kept : mended.kept ? mended.kept : ""), "tables", tables);
-	print_repair(cli, value, options.apply);
+	const char *lost = mended.lost ? mended.lost : repaired.lost, *kept = mended.kept ? mended.kept : repaired.kept;
+	json_t *value = json_pack("{s:o, s:o, s:o, s:o}", "lost", json_from_bytes(lost ? lost : ""), "kept", json_from_bytes(kept ? kept : ""),
+				  "tables", tables, "recovered", recovered_to_json(&repaired.rebuilt));
+	print_repair(cli, value, apply);
+	repaired_tables_clear(&repaired);
 	json_decref(value);
 	store_mended_clear(&mended);
 	return EXIT_OK;

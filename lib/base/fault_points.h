@@ -28,7 +28,8 @@
 	X("store-before-open",           "the record of an owner who is dead",                       "the next, who finds it dead")           \
 	/* a damaged store is repaired */                                                                                                         \
 	X("mend-before-tables",          "the damaged database, and a copy of it",                   "repair, which makes another copy")      \
-	X("mend-before-table",           "the same; some of its tables are mended",                  "repair, which mends the others")        \
+	X("mend-before-table",           "the same; some tables of the copy are mended",             "repair, which makes another copy")      \
+	X("mend-before-exchange",        "the same; the copy is mended",                             "repair, which makes another copy")      \
 	X("mend-before-log",             "the damaged database, and a copy of it",                   "repair, which makes another copy")      \
 	/* content is committed */                                                                                                           \
 	X("commit-before-store",         "the files as they were",                                   "nobody needs to")                       \

@@ -1,18 +1,23 @@
 #include "lib/store/mend_tables.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/fault.h"
+#include "lib/kv/mend.h"
 #include "lib/kv/mend_tables.h"
 #include "lib/store/lock.h"
 #include "lib/store/mend_keep.h"
 
+#define CACHE (16U << 20)
+
 /* The caller is told when it is done. */
 struct looking {
 	const struct store_mend_tables *options;
-	bool any;
+	bool any, chunks;
 };
 
 static int look_step(void *arg, uint64_t bytes)
@@ -50,10 +55,69 @@ static int drop_mark(const struct store_dir *dir)
 	return unlinkat(dir->fd, DAMAGE_MARK_NAME, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-static int mend_locked(const struct store_dir *dir, const struct store_mend_tables *options, char **ret_kept, struct error *err)
+/* RocksDB opens it with what is left of the log, which was kept as well. */
+static int open_mended(const char *db, const char *shown, const struct store_mend_tables *options, char **ret_lost, struct error *err)
 {
-	struct looking looking = {.options = options};
-	const bool marked = store_dir_has(dir, DAMAGE_MARK_NAME);
+	const struct kv_options kv_options = {.shown = shown, .cache_bytes = CACHE, .memtable_bytes = CACHE, .threads = 2};
+	struct kv *kv;
+	int result = kv_mend_look(db, shown, ret_lost, err);
+
+	if (result == 0 && *ret_lost)
+		result = kv_mend_log(db);
+	if (result == 0)
+		result = kv_open(db, &kv_options, &kv, err);
+	if (result < 0)
+		return result;
+	result = options->mended(options->arg, kv);
+	kv_close(kv);
+	return result;
+}
+
+/* At one moment, where the filesystem can do that. */
+static int exchange(const struct store_dir *dir, const char *one, const char *other)
+{
+	AUTO_FREE char *between = xasprintf("%s.exchanged", one);
+
+	if (renameat2(dir->fd, one, dir->fd, other, RENAME_EXCHANGE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	return renameat(dir->fd, one, dir->fd, between) < 0 || renameat(dir->fd, other, dir->fd, one) < 0 || renameat(dir->fd, between, dir->fd, other) < 0
+	               ? -errno
+	               : 0;
+}
+
+/* What is mended is the copy, and it takes the database's place when it is ready: whoever dies before has changed nothing. */
+static int mend_copy(const struct store_dir *dir, const char *name, struct looking *looking, char **ret_kept, char **ret_lost, struct error *err)
+{
+	AUTO_FREE char *db = store_dir_inside(dir, name);
+	AUTO_FREE char *kept = NULL;
+	int result = mend_keep(dir, db, &kept, err);
+
+	if (result < 0)
+		return result;
+	const char *copy_name = strrchr(kept, '/') + 1;
+	AUTO_FREE char *copy = store_dir_inside(dir, copy_name);
+	result = fault_point("mend-before-tables");
+	if (result == 0)
+		result = kv_mend_tables(copy, kept, true, looking->chunks, apply_step, tell_table, looking, err);
+	if (result == 0)
+		result = open_mended(copy, kept, looking->options, ret_lost, err);
+	if (result == 0)
+		result = fault_point("mend-before-exchange");
+	if (result == 0)
+		result = exchange(dir, name, copy_name);
+	if (result == 0 && fsync(dir->fd) < 0)
+		result = -errno;
+	if (result < 0)
+		return error_default(err, result, "the database of %s cannot be replaced by %s", dir->path, kept);
+	*ret_kept = steal_ptr(kept);
+	return 0;
+}
+
+static int mend_locked(const struct store_dir *dir, const struct store_mend_tables *options, char **ret_kept, char **ret_lost, struct error *err)
+{
+	struct looking looking = {.options = options, .chunks = store_dir_has(dir, DAMAGE_MARK_NAME)};
 	char name[DATABASE_NAME_MAX];
 	int result = store_dir_find_database(dir, name);
 
@@ -61,35 +125,26 @@ static int mend_locked(const struct store_dir *dir, const struct store_mend_tabl
 		return error_set(err, -EBADMSG, "the store %s has no database", dir->path);
 	AUTO_FREE char *db = store_dir_inside(dir, name);
 	AUTO_FREE char *shown = xasprintf("%s/%s", dir->path, name);
-	AUTO_FREE char *kept = NULL;
-	result = kv_mend_tables(db, shown, false, marked, look_step, note_table, &looking, err);
+	result = kv_mend_tables(db, shown, false, looking.chunks, look_step, note_table, &looking, err);
 	if (result < 0 || !options->apply)
 		return result;
-	if (looking.any) {
-		result = mend_keep(dir, db, &kept, err);
-		if (result == 0)
-			result = fault_point("mend-before-tables");
-		if (result == 0)
-			result = kv_mend_tables(db, shown, true, marked, apply_step, tell_table, &looking, err);
-	}
-	if (result == 0)
-		result = drop_mark(dir);
-	*ret_kept = steal_ptr(kept);
-	return result;
+	if (looking.any)
+		result = mend_copy(dir, name, &looking, ret_kept, ret_lost, err);
+	return result == 0 ? drop_mark(dir) : result;
 }
 
-int store_mend_tables(const char *path, const struct store_mend_tables *options, char **ret_kept, struct error *err)
+int store_mend_tables(const char *path, const struct store_mend_tables *options, char **ret_kept, char **ret_lost, struct error *err)
 {
 	struct store_dir dir = STORE_DIR_CLOSED;
 	struct superblock superblock;
 	struct lock *lock = NULL;
-	char *kept = NULL;
+	char *kept = NULL, *lost = NULL;
 	int result = store_dir_open_store(path, &dir, &superblock, err);
 
 	if (result == 0)
 		result = lock_take(&dir, NULL, &lock, err);
 	if (result == 0) {
-		result = mend_locked(&dir, options, &kept, err);
+		result = mend_locked(&dir, options, &kept, &lost, err);
 		if (kept)
 			lock_release(lock);
 		else
@@ -99,5 +154,6 @@ int store_mend_tables(const char *path, const struct store_mend_tables *options,
 	if (result < 0)
 		error_default(err, result, "the tables of %s cannot be mended", path);
 	*ret_kept = kept;
+	*ret_lost = lost;
 	return result;
 }

@@ -152,7 +152,7 @@ def test_table_that_is_missing_or_short_is_repaired(filled, way):
     assert failures == {errno.EIO} and (whole == odd if way == "missing" else odd < whole < 2 * odd)
 
 
-@pytest.mark.parametrize("fault", ["mend-before-tables", "mend-before-table"])
+@pytest.mark.parametrize("fault", ["mend-before-tables", "mend-before-table", "mend-before-exchange"])
 def test_repair_of_tables_that_dies_is_done_again(filled, fault):
     store = filled
     tables = sorted(damaged_tables(store), key=os.path.getsize)[-2:]
@@ -163,6 +163,46 @@ def test_repair_of_tables_that_dies_is_done_again(filled, fault):
     store.ok("-s", store.path, "repair", "--apply")
     assert run_json(store, "repair")["tables"] == []
     assert read_all(store.mount() + "/d")[1] <= {errno.EIO}
+
+
+def test_lost_list_of_datasets_is_made_anew(filled):
+    """The catalogue is small: one rotten block of it may be all of it."""
+    store = filled
+    for table, holds in damaged_tables(store).items():
+        if holds == "the list of datasets and snapshots":
+            os.unlink(table)
+    assert store.run("-s", store.path, "dataset", "list").code == program.DAMAGED
+    (recovered,) = run_json(store, "repair", "--apply")["recovered"]
+    point = store.mount()
+    assert sorted(os.listdir(point)) == [recovered]
+    assert read_all(f"{point}/{recovered}") == (DIRS * FILES, set())
+    store.ok("-s", store.path, "check")
+    store.create("d")
+    files.put(point + "/d/new", noise("new"))
+    files.put(f"{point}/{recovered}/0/0", content(0, 0))
+    store.ok("-s", store.path, "snapshot", "create", "d@v1", f"{recovered}@v1")
+    store.ok("-s", store.path, "gc")
+    store.umount()
+    store.ok("-s", store.path, "check")
+    point = store.mount()
+    assert files.get(point + "/d/.snapshots/v1/new") == noise("new")
+    assert read_all(f"{point}/{recovered}/.snapshots/v1") == (DIRS * FILES, set())
+
+
+def test_lost_index_of_changes_is_made_anew(filled):
+    store = filled
+    point = store.mount()
+    files.put(point + "/d/3/3", noise("other"))
+    store.ok("-s", store.path, "snapshot", "create", "d@v2")
+    before = store.ok("-s", store.path, "diff", "d@v1", "d@v2")
+    assert "3/3" in before
+    store.umount()
+    for table, holds in damaged_tables(store).items():
+        if holds == "what changed when":
+            os.unlink(table)
+    store.ok("-s", store.path, "repair", "--apply")
+    assert store.ok("-s", store.path, "diff", "d@v1", "d@v2") == before
+    store.ok("-s", store.path, "check")
 
 
 def test_healed_content_ends_with_a_sound_store(store):
