@@ -2,6 +2,7 @@
 
 import errno
 import json
+import mmap
 import os
 import random
 import signal
@@ -179,6 +180,28 @@ def test_only_the_chunk_that_is_damaged_answers_eio(fs, store):
                 assert problem.errno == errno.EIO
                 bad.append(at)
     assert bad and bad[0] <= 1500000 <= bad[-1] + 4096 and bad[-1] - bad[0] <= 262144
+
+
+def test_direct_read_ends_before_what_is_damaged(fs, store):
+    expect_damage(store)
+    data = noise("long", 3 << 20)
+    put_synced(fs + "/long", data)
+    store.umount()
+    assert rot.content(store, data, 1500000) == 1
+    fd = os.open(store.mount(store.area + "/mnt") + "/d/long", os.O_RDONLY | os.O_DIRECT)
+    room = mmap.mmap(-1, 1 << 20)
+    at, failed = 0, []
+    while at < len(data):
+        try:
+            got = os.preadv(fd, [room], at)
+            assert got > 0 and room[:got] == data[at : at + got], at
+            at += got
+        except OSError as problem:
+            assert problem.errno == errno.EIO
+            failed.append(at)
+            at += 4096
+    os.close(fd)
+    assert failed and failed[0] <= 1500000 < failed[-1] + 4096 and failed[-1] - failed[0] <= 262144
 
 
 def damaged_lines(store):

@@ -10,6 +10,7 @@
 
 #define COPY_MAX (1ULL << 30) /* the reply has 32 bits */
 #define CAPABILITY "security.capability"
+#define SECTOR 4096U /* a direct read ends at such a border */
 
 /*
  * An open file. Where OPEN is not asked (read-only mounts) requests come without one, and each makes its own for its
@@ -222,6 +223,25 @@ void op_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 	reply_result(req, 0);
 }
 
+/*
+ * How much of a read that fails can be read before it does. Only who reads past the pages is told: of pages, a short answer means the end of
+ * the file, and the kernel fills the rest with zeros.
+ */
+static ssize_t read_part(struct inode *inode, uint64_t offset, size_t size, void *buffer)
+{
+	size_t good = 0, bad = (size + SECTOR - 1) / SECTOR;
+
+	while (bad - good > 1) {
+		const size_t middle = good + (bad - good) / 2;
+
+		if (inode_read(inode, offset, middle * SECTOR, buffer) < 0)
+			bad = middle;
+		else
+			good = middle;
+	}
+	return good ? inode_read(inode, offset, good * SECTOR, buffer) : -EIO;
+}
+
 void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	struct session *session = mount_session(request_mount(req));
@@ -237,6 +257,8 @@ void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fu
 			writers_note_pages(&borrowed.mount->gate.writers, borrowed.handle->node);
 		buffer = session_buffer_get(session);
 		got = buffer ? inode_read(borrowed.handle->inode, (uint64_t)offset, size, buffer) : -ENOMEM;
+		if (got == -EIO && fi && fi->lock_owner)
+			got = read_part(borrowed.handle->inode, (uint64_t)offset, size, buffer);
 	}
 	if (offset == 0 && got > 0 && (size_t)got < size)
 		habit_read(&borrowed.mount->habit, id);
