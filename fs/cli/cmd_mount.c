@@ -4,14 +4,17 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/mount_options.h"
 #include "fs/cli/run.h"
+#include "fs/cli/units.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
 #include "fs/daemon/serve/daemon.h"
+#include "lib/base/shell.h"
 #include "lib/ops/json.h"
 #include "lib/store/datasets.h"
 
@@ -103,7 +106,7 @@ static int check_is_no_source(const char *text, struct error *err)
 	if (access(superblock, F_OK) < 0)
 		return 0;
 	error_set(err, -EINVAL, "the mountpoint is missing: where %s is to show", text);
-	error_hint(err, "corpusfs mount %s DIRECTORY", text);
+	error_hint_shell(err, "corpusfs mount %s DIRECTORY", text);
 	return -EINVAL;
 }
 
@@ -133,7 +136,7 @@ static int missing_mountpoint(const char *path, int code, struct error *err)
 	if (code != -ENOENT)
 		return error_set(err, code, "mountpoint %s: %s", path, error_text(code));
 	error_set(err, code, "mountpoint %s does not exist", path);
-	error_hint(err, "mkdir %s", path);
+	error_hint_shell(err, "mkdir %s", path);
 	return code;
 }
 
@@ -155,7 +158,7 @@ static int check_mountpoint(const char *text, struct request *request, struct er
 	}
 	if (kind == WHERE_OURS) {
 		error_set(err, -EBUSY, "%s is mounted by corpusfs already", path);
-		error_hint(err, "corpusfs umount %s", path);
+		error_hint_shell(err, "corpusfs umount %s", path);
 		return -EBUSY;
 	}
 	if (stat(path, &st) < 0)
@@ -262,6 +265,26 @@ static int join_or_start(struct request *request, struct error *err)
 	}
 }
 
+/* Whoever mounts a store on a disk that is full, or too small, should not have to find out by writing. */
+static void note_full(const struct request *request)
+{
+	struct error err = {0};
+	struct statvfs disk;
+	json_t *status = NULL;
+	char left[UNITS_MAX];
+
+	if (json_is_true(json_object_get(request->args, "read_only")) || json_string_length(json_object_get(request->args, "snapshot")) > 0 ||
+	    run_op_at(request->store, "store.status", json_object(), NULL, &status, &err) < 0)
+		return;
+	if (json_integer_value(json_object_get(status, "free_bytes")) == 0 && !json_object_get(status, "read_only") &&
+	    statvfs(request->store, &disk) == 0) {
+		units_size((uint64_t)disk.f_bavail * disk.f_frsize, left);
+		fprintf(stderr, "corpusfs: note: hardly anything can be written: the disk has %s free, which are kept in reserve; make room on it, or "
+				"destroy snapshots that nobody needs and run corpusfs gc\n", left);
+	}
+	json_decref(status);
+}
+
 static int run_mount(struct cli *cli)
 {
 	CLEANUP(request_clear)
@@ -296,6 +319,8 @@ static int run_mount(struct cli *cli)
 		return exit_with(&err);
 	if (!request.foreground && !cli->quiet)
 		printf("mounted %s on %s\n", request.shown ? request.shown : request.store, request.mountpoint);
+	if (!request.foreground)
+		note_full(&request);
 	return EXIT_OK;
 }
 

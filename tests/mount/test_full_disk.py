@@ -258,6 +258,23 @@ def test_df_shows_little_when_there_is_no_space_left(small):
         os.close(fd)
 
 
+def test_a_mount_on_a_disk_without_room_says_so(small):
+    store, filler = small
+    store.init()
+    fill(filler, 32 * MIB)
+    point = store.area + "/mnt"
+    os.mkdir(point)
+    result = store.run("mount", store.path, point)
+    store.note(point)
+    assert result.code == 0 and "hardly anything can be written" in result.err, result
+    store.umount()
+    os.unlink(filler)
+    result = store.run("mount", store.path, point)
+    store.note(point)
+    assert result.code == 0 and result.err == "", result
+    store.umount()
+
+
 def fill_with_files(fs, first, chance):
     """Synced files of 20 to 200 KB until there is no room; the names."""
     names = []
@@ -332,3 +349,24 @@ def test_store_is_not_made_on_a_disk_that_is_too_small(sized):
     result = sized.run("init", sized.path)
     assert result.code == program.NO_SPACE and "too small" in result.err and "128 MiB" in result.err, result
     assert not os.path.exists(sized.path)
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("size", [300, 700])
+@pytest.mark.parametrize("large", [True, False])
+def test_df_promises_no_more_than_can_be_written(sized, size, large):
+    """Content that cannot be compressed, as one file or as many."""
+    sized.init()
+    fs = sized.mount(sized.area + "/mnt") + "/d"
+    sized.create("d")
+    promised, written, chance = available(fs), 0, random.Random(size)
+    names = iter(range(1 << 30))
+    outcome = "ok"
+    while outcome == "ok":
+        data = chance.randbytes(MIB if large else chance.randrange(20000, 200000))
+        fd = os.open(f"{fs}/{'large' if large else next(names)}", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        outcome = posix.outcome(os.write, fd, data)
+        os.close(fd)
+        written += len(data) if outcome == "ok" else 0
+    assert outcome == "ENOSPC"
+    assert promised <= written < promised / 0.65, f"{written / MIB} MiB of {promised / MIB}"

@@ -124,7 +124,8 @@ static void apply_quota(fuse_req_t req, fuse_ino_t id, struct statvfs *reply)
 		return;
 	left = limit - MIN(used, limit);
 	reply->f_blocks = (fsblkcnt_t)(limit / reply->f_frsize);
-	reply->f_bfree = reply->f_bavail = MIN(reply->f_bavail, (fsblkcnt_t)(left / reply->f_frsize));
+	reply->f_bfree = (fsblkcnt_t)(left / reply->f_frsize);
+	reply->f_bavail = MIN(reply->f_bavail, reply->f_bfree);
 }
 
 void op_statfs(fuse_req_t req, fuse_ino_t id)

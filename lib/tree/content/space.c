@@ -10,13 +10,18 @@
 
 #define LOOK_MS 100
 #define LOOK_BYTES (16ULL << 20)
+/* What is not content: the log, which lib/kv keeps below a share of the disk, and the next one, which begins before the last one goes. */
+#define BESIDE_SHARE 64
+#define BESIDE_MIN (40ULL << 20)
+#define BESIDE_MAX (136ULL << 20)
+#define CONTENT_PERCENT 96
 #define RESERVE_MIN (64ULL << 20)
 #define RESERVE_MAX (1ULL << 30)
 
 struct space {
 	char *path;
 	struct kv *kv;
-	uint64_t reserve;
+	uint64_t reserve, beside;
 	struct mutex lock;      /* guards what follows */
 	uint64_t available;     /* beyond the reserve, when last looked */
 	uint64_t looked_ms;
@@ -53,8 +58,10 @@ int space_new(const char *path, uint64_t reserve, struct kv *kv, struct space **
 	space->reserve = reserve;
 	space->kv = kv;
 	mutex_init(&space->lock, LOCK_SPACE);
-	if (reserve == 0 && statvfs(path, &stat) == 0)
-		space->reserve = space_reserve((uint64_t)stat.f_blocks * stat.f_frsize);
+	const uint64_t disk = statvfs(path, &stat) == 0 ? (uint64_t)stat.f_blocks * stat.f_frsize : 0;
+	space->beside = MIN(MAX(disk / BESIDE_SHARE, BESIDE_MIN), BESIDE_MAX);
+	if (reserve == 0 && disk > 0)
+		space->reserve = space_reserve(disk);
 	result = look(space);
 	if (result < 0) {
 		space_free(space);
@@ -102,4 +109,11 @@ uint64_t space_available(struct space *space)
 	bytes = left(space, 0);
 	mutex_give(&space->lock);
 	return bytes;
+}
+
+uint64_t space_promised(struct space *space)
+{
+	const uint64_t available = space_available(space);
+
+	return available > space->beside ? (available - space->beside) / 100 * CONTENT_PERCENT : 0;
 }

@@ -66,7 +66,7 @@ void tree_usage(struct tree *tree, struct tree_usage *ret_usage)
 {
 	pending_usage(tree, NULL, &ret_usage->dirty_bytes, &ret_usage->dirty_inodes);
 
-	const uint64_t available = space_available(tree->space);
+	const uint64_t available = space_promised(tree->space);
 
 	ret_usage->free_bytes = available - MIN(available, ret_usage->dirty_bytes);
 	mutex_take(&tree->lru_lock);
