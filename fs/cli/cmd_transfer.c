@@ -67,13 +67,13 @@ static json_int_t number(const json_t *result, const char *key)
 	return json_integer_value(json_object_get(result, key));
 }
 
-static void print_summary(FILE *out, const char *verb, const json_t *result, double seconds)
+static void print_summary(FILE *out, const char *begin, const char *verb, const json_t *result, double seconds)
 {
 	char bytes[UNITS_MAX], rate[UNITS_MAX];
 
 	units_size((uint64_t)number(result, "bytes"), bytes);
 	units_size((uint64_t)((double)number(result, "bytes") / MAX(seconds, 0.001)), rate);
-	fprintf(out, "%s %lld files, %lld directories, %s in %.1f s (%s/s)", verb, (long long)number(result, "files"),
+	fprintf(out, "%s%s %lld files, %lld directories, %s in %.1f s (%s/s)", begin, verb, (long long)number(result, "files"),
 	        (long long)number(result, "directories"), bytes, seconds, rate);
 	if (number(result, "links"))
 		fprintf(out, ", %lld hard links", (long long)number(result, "links"));
@@ -84,7 +84,8 @@ static void print_summary(FILE *out, const char *verb, const json_t *result, dou
 	fprintf(out, "\n");
 }
 
-static int report(struct cli *cli, const char *verb, json_t *result, double seconds, FILE *out)
+/* `keeps`: what came over before a failure stays. */
+static int report(struct cli *cli, const char *verb, json_t *result, double seconds, FILE *out, bool keeps)
 {
 	int problems, failed;
 
@@ -94,9 +95,9 @@ static int report(struct cli *cli, const char *verb, json_t *result, double seco
 		fprintf(out, "\n");
 	}
 	problems = print_problems(result);
-	if (!cli_option(cli, "json"))
-		print_summary(out, verb, result, seconds);
 	failed = print_failure(result);
+	if (!cli_option(cli, "json") && (failed == EXIT_OK || (keeps && number(result, "files") > 0)))
+		print_summary(failed == EXIT_OK ? out : stderr, failed == EXIT_OK ? "" : "corpusfs: until then ", verb, result, seconds);
 	json_decref(result);
 	return failed != EXIT_OK ? failed : problems;
 }
@@ -141,7 +142,7 @@ static int run_import(struct cli *cli)
 	end_interrupted(r, result, "what came in is complete; run the same command again to go on");
 	if (r < 0)
 		return exit_with(&err);
-	return report(cli, "imported", result, (double)(clock_ms() - started) / 1e3, stdout);
+	return report(cli, "imported", result, (double)(clock_ms() - started) / 1e3, stdout, true);
 }
 
 /* The target is whole, or as it was before. Takes over args. */
@@ -190,7 +191,8 @@ static int run_export(struct cli *cli)
 	                                       : "run the same command again to go on");
 	if (r < 0)
 		return exit_with(&err);
-	return report(cli, "exported", result, (double)(clock_ms() - started) / 1e3, target.is_stream ? stderr : stdout);
+	return report(cli, "exported", result, (double)(clock_ms() - started) / 1e3, target.is_stream ? stderr : stdout,
+		      strcmp(target.format, "dir") == 0);
 }
 
 static int run_warm(struct cli *cli)

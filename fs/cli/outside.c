@@ -11,6 +11,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
+#include "lib/base/shell.h"
 #include "lib/transfer/export.h"
 
 #define PART ".part"
@@ -30,7 +31,7 @@ static int check_parent(const char *path, struct error *err)
 	if (stat(parent, &st) == 0 || errno != ENOENT)
 		return 0;
 	error_set(err, -ENOENT, "there is no directory %s in which %s could be made", parent, path);
-	error_hint(err, "make it first: mkdir -p %s", parent);
+	error_hint_shell(err, "make it first: mkdir -p %s", parent);
 	return -ENOENT;
 }
 
@@ -166,6 +167,10 @@ int outside_keep(struct outside *target, struct error *err)
 	AUTO_FREE char *copy = NULL;
 	int r;
 
+	/* Some filesystems tell only now what they could not write. */
+	const int other = dup(target->fd);
+	if (other < 0 || close(other) < 0)
+		return failed(target->path, err);
 	if (!target->part)
 		return 0;
 	if (renameat2(AT_FDCWD, target->part, AT_FDCWD, target->path, RENAME_NOREPLACE) < 0) {

@@ -29,7 +29,7 @@ struct outside {
 
 /* `format`: what the user wants; NULL: the name decides. */
 WARN_UNUSED int outside_open_target(const char *path, const char *format, struct outside *ret_outside, struct error *err);
-/* Gives a complete archive its name, on disk. */
+/* Gives a complete archive its name, on disk. Until it has succeeded nothing may say that the export has. */
 WARN_UNUSED int outside_keep(struct outside *target, struct error *err);
 /* Removes an archive that is not complete, and a directory that was made for nothing. */
 void outside_drop(struct outside *target);

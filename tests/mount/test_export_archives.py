@@ -34,6 +34,13 @@ def take_in(store, root, name="d"):
     store.ok("-s", store.path, "import", root, name)
 
 
+@pytest.mark.parametrize("form", TARS + ["zip"])
+def test_an_export_that_fails_never_says_that_it_exported(fs, store, form):
+    write(fs + "/f", os.urandom(1 << 20))
+    result = export(store, "d", "/dev/full", "--format", form, code=program.NO_SPACE)
+    assert "exported" not in result.out + result.err and "No space left" in result.err
+
+
 def untar(path, out, *options):
     os.makedirs(out, exist_ok=True)
     words = ["tar", "--xattrs", "--xattrs-include=*", "-xpf", path, "-C", out, *options]
