@@ -8,11 +8,13 @@
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
+#include "lib/base/shell.h"
 #include "lib/ops/json.h"
 
 static const struct column list_columns[] = {
 	{"name", "NAME", COLUMN_TEXT},     {"created", "CREATED", COLUMN_TIME}, {"snapshots", "SNAPSHOTS", COLUMN_NUMBER},
-	{"level", "LEVEL", COLUMN_NUMBER}, {"used", "USED", COLUMN_BYTES},       {"quota", "QUOTA", COLUMN_BYTES},
+	{"level", "LEVEL", COLUMN_NUMBER}, {"used", "USED", COLUMN_BYTES},       {"available", "AVAILABLE", COLUMN_BYTES},
+	{"quota", "QUOTA", COLUMN_BYTES},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
@@ -23,6 +25,7 @@ static const struct column show_columns[] = {
 	{"snapshots", "snapshots", COLUMN_NUMBER},
 	{"schedule", "schedule", COLUMN_TEXT},
 	{"used", "used of the quota", COLUMN_BYTES},
+	{"available", "available", COLUMN_BYTES},
 	{"quota", "quota", COLUMN_BYTES},
 	{"family", "family", COLUMN_NUMBER},
 	{NULL, NULL, COLUMN_TEXT},
@@ -138,7 +141,7 @@ static int run_set(struct cli *cli)
 		result = quota_option(cli, &quota, &err);
 	if (result == 0 && !has_level && !has_quota) {
 		result = error_set(&err, -EINVAL, "nothing to set");
-		error_hint(&err, "for example: corpusfs dataset set %s --quota 500G", cli->argv[0]);
+		error_hint_shell(&err, "for example: corpusfs dataset set %s --quota 500G", cli->argv[0]);
 	}
 	args = result == 0 ? dataset_args(cli, "name", &err) : NULL;
 	if (!args)

@@ -9,6 +9,7 @@
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "lib/base/buf.h"
+#include "lib/base/shell.h"
 #include "lib/ops/json.h"
 
 static const struct column list_columns[] = {
@@ -149,7 +150,7 @@ static int run_rename(struct cli *cli)
 		new_name += len + 1;
 	if (strchr(new_name, '@')) {
 		error_set(&err, -EINVAL, "a snapshot of \"%s\" stays one, so it cannot be called \"%s\"", old.dataset, new_name);
-		error_hint(&err, "a dataset that starts as the snapshot is made by: corpusfs clone %s NEW", cli->argv[0]);
+		error_hint_shell(&err, "a dataset that starts as the snapshot is made by: corpusfs clone %s NEW", cli->argv[0]);
 		return exit_with(&err);
 	}
 	AUTO_FREE char *view = place_view(&old);

@@ -10,6 +10,8 @@
 #include "fs/cli/units.h"
 #include "fs/cli/where.h"
 #include "lib/base/clock.h"
+#include "lib/base/shell.h"
+#include "lib/ops/json.h"
 #include "lib/store/store.h"
 
 /* Cutting parameters around an average: a quarter of it at least, four times at most. */
@@ -189,26 +191,98 @@ static void print_backups(const json_t *status)
 /* What the table shows beside what the daemon says. */
 static void complete_row(json_t *row)
 {
-	const bool detached = json_is_true(json_object_get(row, "detached"));
+	const bool dead = json_is_true(json_object_get(row, "dead")), detached = json_is_true(json_object_get(row, "detached"));
 	const char *op = json_string_value(json_object_get(row, "oldest_op"));
 	const long long seconds = json_integer_value(json_object_get(row, "oldest_ms")) / 1000;
 
 	if (op && op[0])
 		json_object_set_new(row, "oldest",
 		                    json_sprintf("%s, %lld s, %s", op, seconds, json_string_value(json_object_get(row, "oldest_where"))));
-	json_object_set_new(row, "state", json_string(detached ? "detached" : "mounted"));
+	json_object_set_new(row, "state", json_string(dead ? "daemon died" : detached ? "detached" : "mounted"));
 	if (!json_object_get(row, "read_only"))
 		json_object_set_new(row, "read_only", json_false());
 }
 
+static const struct column quota_columns[] = {
+	{"name", "DATASET", COLUMN_TEXT},
+	{"used", "USED", COLUMN_BYTES},
+	{"available", "AVAILABLE", COLUMN_BYTES},
+	{"quota", "QUOTA", COLUMN_BYTES},
+	{NULL, NULL, COLUMN_TEXT},
+};
+
+/* The datasets that have one. */
+static void add_quotas(const char *store, json_t *status)
+{
+	json_t *quotas = json_array(), *list = NULL, *row;
+	struct error ignored = {0};
+	size_t i;
+
+	if (run_op_at(store, "dataset.list", json_object(), NULL, &list, &ignored) == 0)
+		json_array_foreach (json_object_get(list, "datasets"), i, row)
+			if (json_is_integer(json_object_get(row, "quota")))
+				json_array_append(quotas, row);
+	json_decref(list);
+	json_object_set_new(status, "quotas", quotas);
+}
+
+struct dead_mounts {
+	const char *store;
+	json_t *mounts; /* of the status */
+	size_t count;
+	char *first;
+};
+
+static void add_dead(void *arg, const char *mountpoint, const char *store, unsigned connection)
+{
+	struct dead_mounts *dead = arg;
+
+	if (!store || strcmp(store, dead->store) != 0 || where_health(mountpoint) != WHERE_DEAD)
+		return;
+	json_array_append_new(dead->mounts, json_pack("{s:o, s:b, s:b}", "mountpoint", json_from_bytes(mountpoint), "dead", true, "read_only",
+						      where_is_read_only(mountpoint)));
+	if (dead->count++ == 0)
+		dead->first = xstrdup(mountpoint);
+}
+
+/* What is mounted and has no daemon any more, which no daemon can tell: as rows, and in words. */
+static int tell_dead(const char *store, json_t *status)
+{
+	struct dead_mounts dead = {.store = store, .mounts = json_object_get(status, "mounts")};
+	struct error err = {0};
+
+	if (!dead.mounts) {
+		dead.mounts = json_array();
+		json_object_set_new(status, "mounts", dead.mounts);
+	}
+	where_each(add_dead, &dead);
+	if (dead.count == 0)
+		return EXIT_OK;
+	error_set(&err, -ENOTCONN, "the daemon of the mount at %s has died: whoever uses it gets an error, what was not synced is lost", dead.first);
+	error_hint_shell(&err, "corpusfs umount %s takes it away, corpusfs mount %s %s brings it back", dead.first, store, dead.first);
+	free(dead.first);
+	return exit_with(&err);
+}
+
+/* The store that an operand names: a store, or where one is mounted. */
+static void take_operand(struct cli *cli)
+{
+	if (cli->argc > 0)
+		cli->store = cli->argv[0];
+}
+
 static int run_status(struct cli *cli)
 {
+	AUTO_FREE char *store = NULL;
+	struct error err = {0};
 	json_t *status, *mounts, *row;
 	size_t i;
-	int code = run_op(cli, "store.status", json_object(), NULL, &status);
 
-	if (code != EXIT_OK)
-		return code;
+	take_operand(cli);
+	if (run_find_store(cli, &store, &err) < 0 || run_op_at(store, "store.status", json_object(), NULL, &status, &err) < 0)
+		return exit_with(&err);
+	int code = tell_dead(store, status);
+	add_quotas(store, status);
 	table_print_object(cli, status_columns, status);
 	mounts = json_object_get(status, "mounts");
 	if (!cli_option(cli, "json")) {
@@ -221,6 +295,10 @@ static int run_status(struct cli *cli)
 		print_damage(status);
 		print_scrub(status);
 		print_backups(status);
+		if (json_array_size(json_object_get(status, "quotas")) > 0) {
+			printf("\n");
+			table_print(cli, quota_columns, json_object_get(status, "quotas"));
+		}
 		if (json_array_size(mounts) > 0)
 			printf("\n");
 		json_array_foreach (mounts, i, row)
@@ -228,7 +306,7 @@ static int run_status(struct cli *cli)
 		table_print(cli, mount_columns, mounts);
 	}
 	json_decref(status);
-	return EXIT_OK;
+	return code;
 }
 
 static const struct option init_options[] = {
@@ -253,6 +331,12 @@ const struct command store_commands[] = {
                     "disk. (sync(1) does not reach FUSE filesystems.)\n",
          .max = 1,
          .run = run_sync},
-	{.name = "status", .operands = "", .summary = "what a store holds and does", .options = json_options, .run = run_status},
+	{.name = "status",
+	 .operands = "[STORE|MOUNTPOINT]",
+	 .summary = "what a store holds and does",
+	 .details = "The exit code is 1 if a daemon has died and left a mount of it.\n",
+	 .max = 1,
+	 .options = json_options,
+	 .run = run_status},
 	{NULL},
 };

@@ -11,6 +11,7 @@
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
 #include "lib/base/procfs.h"
+#include "lib/base/shell.h"
 #include "lib/ops/json.h"
 #include "lib/store/store.h"
 
@@ -33,7 +34,7 @@ static int find_mount(const char *text, char **ret_mountpoint, char **ret_store,
 	}
 	if (kind == WHERE_OTHER) {
 		error_set(err, -EINVAL, "what is mounted at %s is not a corpusfs", path);
-		error_hint(err, "umount %s", path);
+		error_hint_shell(err, "umount %s", path);
 		return -EINVAL;
 	}
 	*ret_mountpoint = steal_ptr(path);
@@ -55,7 +56,7 @@ static int stop(const char *store, const char *mountpoint, bool lazy, unsigned l
 		return where_unmount(mountpoint, lazy, err);
 	if (result == -ENOENT || result == -ECONNREFUSED) {
 		error_set(err, -ENOTCONN, "the daemon of %s does not listen", mountpoint);
-		error_hint(err, "umount %s", mountpoint);
+		error_hint_shell(err, "umount %s", mountpoint);
 		return -ENOTCONN;
 	}
 	if (result < 0)
@@ -217,6 +218,8 @@ static int run_umount(struct cli *cli)
 		return force(mountpoint, store);
 	if (result == 0)
 		result = stop_patiently(store, mountpoint, cli_option(cli, "lazy") != NULL, &stopped, &err);
+	if (result == -ETIMEDOUT && store)
+		error_hint_shell(&err, "%s/log may say why; corpusfs umount --force %s ends it in any case", store, mountpoint);
 	return result < 0 ? exit_with(&err) : tell(mountpoint, &stopped);
 }
 

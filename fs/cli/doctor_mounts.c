@@ -3,7 +3,7 @@
 
 #include "fs/cli/doctor.h"
 #include "fs/cli/where.h"
-#include "lib/base/buf.h"
+#include "lib/base/shell.h"
 
 struct look {
 	json_t *findings;
@@ -21,12 +21,12 @@ static void look_at(void *arg, const char *mountpoint, const char *store, unsign
 	switch (where_health(mountpoint)) {
 	case WHERE_ALIVE: doctor_note(look->findings, mountpoint, "daemon", DOCTOR_OK, "answers", ""); break;
 	case WHERE_DEAD:
-		mend = xasprintf("corpusfs umount %s takes the mount away; what was synced is on disk, and a new mount shows it", mountpoint);
+		mend = shell_text("corpusfs umount %s takes the mount away; what was synced is on disk, and a new mount shows it", mountpoint);
 		doctor_note(look->findings, mountpoint, "daemon", DOCTOR_BAD, "has died: whoever uses the mount gets an error", mend);
 		break;
 	case WHERE_SILENT:
 		look->silent = true;
-		mend = xasprintf("the file \"log\" in the store may say why; corpusfs umount --force %s ends the mount", mountpoint);
+		mend = shell_text("the file \"log\" in the store may say why; corpusfs umount --force %s ends the mount", mountpoint);
 		doctor_note(look->findings, mountpoint, "daemon", DOCTOR_BAD, "does not answer", mend);
 		break;
 	}

@@ -8,6 +8,7 @@
 #include "fs/cli/where.h"
 #include "lib/base/buf.h"
 #include "lib/base/path.h"
+#include "lib/base/shell.h"
 #include "lib/ops/json.h"
 
 #define SNAPSHOTS ".snapshots"
@@ -175,14 +176,16 @@ static int refuse(struct place *place, const char *text, const char *what, const
 
 static int check(struct place *place, const char *text, unsigned takes, struct error *err)
 {
+	AUTO_FREE char *snapshots = shell_text("corpusfs snapshot list %s shows those there are", place->dataset);
+	AUTO_FREE char *inside = shell_text("say %s/ and its path in there, or the path of a file in a mount", place->dataset);
 	bool path = (takes & (PLACE_MAY_PATH | PLACE_MUST_PATH)) != 0, snapshot = (takes & (PLACE_MAY_SNAPSHOT | PLACE_MUST_SNAPSHOT)) != 0;
 
 	if (!*place->dataset)
 		return refuse(place, text, "a dataset", "corpusfs dataset list shows those there are", err);
 	if ((takes & PLACE_MUST_SNAPSHOT) && !place->snapshot)
-		return refuse(place, text, "a snapshot", "snapshots are named DATASET@NAME", err);
+		return refuse(place, text, "a snapshot", snapshots, err);
 	if ((takes & PLACE_MUST_PATH) && !*place->path)
-		return refuse(place, text, "a file in a dataset", "say DATASET/PATH, or the path of a file in a mount", err);
+		return refuse(place, text, "a file in a dataset", inside, err);
 	if (!snapshot && place->snapshot)
 		return refuse(place, text, "a dataset", "this command takes no snapshot", err);
 	if (!path && *place->path)

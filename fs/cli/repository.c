@@ -1,4 +1,5 @@
 #include "fs/cli/repository.h"
+#include "lib/base/shell.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,7 @@ int repository_open_place(const char *path, bool make, int *ret_fd, struct error
 		return 0;
 	(void)error_set(err, -errno, "%s: %s", path, strerror(errno));
 	if (errno == ENOENT)
-		error_hint(err, "corpusfs backup init %s makes a repository", path);
+		error_hint_shell(err, "corpusfs backup init %s makes a repository", path);
 	return err->code;
 }
 

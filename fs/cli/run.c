@@ -14,6 +14,7 @@
 #include "fs/daemon/process/process.h"
 #include "lib/base/clock.h"
 #include "lib/base/procfs.h"
+#include "lib/base/shell.h"
 #include "lib/ops/ops.h"
 
 #define WAIT_STEP_MS 20
@@ -23,11 +24,18 @@
 
 static int absolute_store(const char *path, char **ret_store, struct error *err)
 {
-	char *store = realpath(path, NULL);
+	AUTO_FREE char *absolute = where_absolute(path);
+	char *store = NULL;
 
+	if (absolute && where_mounted(absolute, &store) == WHERE_OURS && store) {
+		*ret_store = store;
+		return 0;
+	}
+	free(store);
+	store = realpath(path, NULL);
 	if (!store && errno == ENOENT) {
 		error_set(err, -ENOENT, "there is no store at %s", path);
-		error_hint(err, "corpusfs init %s makes one", path);
+		error_hint_shell(err, "corpusfs init %s makes one", path);
 		return -ENOENT;
 	}
 	if (!store)
@@ -187,14 +195,33 @@ static int attempt(const char *store, struct asked *asked, json_t **ret_result, 
 	return result;
 }
 
-struct dead_search {
+struct mount_search {
 	const char *store;
 	char *mountpoint; /* of the first that was found; owned */
 };
 
+static void look_for_any(void *arg, const char *mountpoint, const char *store, unsigned connection)
+{
+	struct mount_search *search = arg;
+
+	if (!search->mountpoint && store && strcmp(store, search->store) == 0)
+		search->mountpoint = xstrdup(mountpoint);
+}
+
+/* What ends a daemon that does not answer. */
+static void hint_force(const char *store, struct error *err)
+{
+	struct mount_search search = {.store = store};
+
+	where_each(look_for_any, &search);
+	if (search.mountpoint)
+		error_hint_shell(err, "%s/log may say why; corpusfs umount --force %s ends it in any case", store, search.mountpoint);
+	free(search.mountpoint);
+}
+
 static void look_for_dead(void *arg, const char *mountpoint, const char *store, unsigned connection)
 {
-	struct dead_search *search = arg;
+	struct mount_search *search = arg;
 
 	if (!search->mountpoint && store && strcmp(store, search->store) == 0 && !where_is_read_only(mountpoint) &&
 	    where_health(mountpoint) == WHERE_DEAD)
@@ -207,13 +234,13 @@ static void look_for_dead(void *arg, const char *mountpoint, const char *store, 
  */
 static int check_no_dead_mount(const char *store, struct error *err)
 {
-	struct dead_search search = {.store = store};
+	struct mount_search search = {.store = store};
 
 	where_each(look_for_dead, &search);
 	if (!search.mountpoint)
 		return 0;
 	error_set(err, -ENOTCONN, "the daemon of the mount at %s has died: what was written there and not synced is lost", search.mountpoint);
-	error_hint(err, "corpusfs umount %s, look what is there, then do this again", search.mountpoint);
+	error_hint_shell(err, "corpusfs umount %s, look what is there, then do this again", search.mountpoint);
 	free(search.mountpoint);
 	return -ENOTCONN;
 }
@@ -241,6 +268,8 @@ static int run_asked(const char *store, struct asked *asked, json_t **ret_result
 			result = attempt(store, asked, ret_result, &locked, err);
 	} while (result < 0 && locked && !interrupt_came() && run_wait(&patience, store));
 	progress_end(&progress);
+	if (result == -ETIMEDOUT)
+		hint_force(store, err);
 	if (result == 0 && asked->gathered && op && op->rows)
 		json_object_set(*ret_result, op->rows, asked->gathered);
 	json_decref(asked->gathered);

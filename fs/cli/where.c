@@ -16,6 +16,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/path.h"
+#include "lib/base/shell.h"
 #include "lib/format/superblock.h"
 
 #define MOUNTINFO_MAX (64U << 20)
@@ -335,7 +336,7 @@ int where_remove_dead(const char *mountpoint, struct error *err)
 		result = fusermount(mountpoint, true);
 	if (result < 0) {
 		error_set(err, result, "the dead mount at %s could not be removed: %s", mountpoint, error_text(result));
-		error_hint(err, "as root: umount -l %s", mountpoint);
+		error_hint_shell(err, "as root: umount -l %s", mountpoint);
 	}
 	return result;
 }
@@ -349,6 +350,6 @@ int where_unmount(const char *mountpoint, bool lazy, struct error *err)
 	if (result < 0)
 		error_set(err, result, "%s could not be unmounted: %s", mountpoint, error_text(result));
 	if (result == -EBUSY)
-		error_hint(err, "find out by whom with: fuser -vm %s", mountpoint);
+		error_hint_shell(err, "find out by whom with: fuser -vm %s", mountpoint);
 	return result;
 }

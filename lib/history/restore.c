@@ -6,6 +6,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/base/path.h"
+#include "lib/base/shell.h"
 #include "lib/history/restore_parts.h"
 #include "lib/store/catalog.h"
 #include "lib/store/unknown.h"
@@ -128,7 +129,7 @@ int dataset_restore(struct store *store, const char *dataset, const char *snapsh
 		return result;
 	if (!*clean) {
 		error_set(err, -EINVAL, "which file or directory?");
-		error_hint(err, "the whole dataset: corpusfs rollback %s@%s", dataset, snapshot);
+		error_hint_shell(err, "the whole dataset: corpusfs rollback %s@%s", dataset, snapshot);
 		return -EINVAL;
 	}
 	if (atomic_exchange(&store->restoring, true))

@@ -6,6 +6,7 @@
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_tables.h"
 #include "lib/store/unknown.h"
+#include "lib/tree/content/tree.h"
 
 #define DEFAULT_MODE 0755
 #define DEFAULT_LEVEL 1
@@ -25,13 +26,17 @@ static json_t *dataset_to_json(struct op_context *context, const struct dataset_
 {
 	json_t *schedule = info->schedule[0] ? json_loads(info->schedule, 0, NULL) : NULL;
 	uint64_t quota = info->quota, used = 0;
+	struct tree_usage usage = {0};
 	bool is_known = quota > 0 && dataset_usage(context->store, info->name, &quota, &used) == 0;
 
-	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:o}", "name", json_from_bytes(info->name), "id", (json_int_t)info->id,
+	tree_usage(store_tree(context->store), &usage);
+	const uint64_t available = is_known ? MIN(usage.free_bytes, quota - MIN(quota, used)) : usage.free_bytes;
+
+	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:o, s:I}", "name", json_from_bytes(info->name), "id", (json_int_t)info->id,
 	                 "family", (json_int_t)info->family, "view", (json_int_t)info->view, "epoch", (json_int_t)info->epoch,
 	                 "created", (json_int_t)info->created, "level", info->level, "snapshots", (json_int_t)info->snapshots,
 	                 "schedule", schedule ? schedule : json_null(), "quota", quota ? json_integer((json_int_t)quota) : json_null(), "used",
-	                 is_known ? json_integer((json_int_t)used) : json_null());
+	                 is_known ? json_integer((json_int_t)used) : json_null(), "available", (json_int_t)available);
 }
 
 /* dataset.create: {name, mode?, level?} -> dataset as in dataset.show */
@@ -73,7 +78,7 @@ static int dataset_list_op(struct op_context *context, const json_t *args, json_
 }
 
 /* dataset.show: {name} -> {name, id, family, view, epoch, created, level, snapshots, schedule (object or null), quota and
- * used (bytes, or null where there is no quota)} */
+ * used (bytes, or null where there is no quota), available: bytes that may be written} */
 static int dataset_show(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct dataset_info info;

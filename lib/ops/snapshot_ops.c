@@ -4,6 +4,7 @@
 #include <uthash.h>
 
 #include "lib/base/array.h"
+#include "lib/base/shell.h"
 #include "lib/identity/identity.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
@@ -25,7 +26,7 @@ static int target_parse(const char *text, struct target *ret_target, struct erro
 
 	if (!at) {
 		error_set(err, -EINVAL, "\"%s\" does not name a snapshot", text);
-		error_hint(err, "snapshots are named DATASET@NAME");
+		error_hint_shell(err, "snapshots are named as in %s@NAME", text);
 		return -EINVAL;
 	}
 	if (len > NAME_LEN_MAX)

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/base/shell.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_tables.h"
@@ -94,19 +95,18 @@ static int scrub_schedule_op(struct op_context *context, const json_t *args, jso
 /* How a file of a head comes back, from where it is whole. */
 static json_t *mend_command(const struct damage_place *place)
 {
-	AUTO_BUF text = BUF_INIT;
+	AUTO_FREE char *text = NULL;
 
 	if (!place->whole_dataset[0])
 		return json_string("");
 	if (strcmp(place->whole_dataset, place->dataset) == 0)
-		buf_addf(&text, "corpusfs rollback %s@%s/%s", place->dataset, place->whole_snapshot, place->path);
+		text = shell_text("corpusfs rollback %s@%s/%s", place->dataset, place->whole_snapshot, place->path);
 	else if (place->whole_snapshot[0])
-		buf_addf(&text, "cp %s/.snapshots/%s/%s %s/%s", place->whole_dataset, place->whole_snapshot, place->path, place->dataset,
-			 place->path);
+		text = shell_text("cp %s/.snapshots/%s/%s %s/%s", place->whole_dataset, place->whole_snapshot, place->path, place->dataset,
+				  place->path);
 	else
-		buf_addf(&text, "cp %s/%s %s/%s", place->whole_dataset, place->path, place->dataset, place->path);
-	buf_add_u8(&text, 0);
-	return json_from_bytes((const char *)text.data);
+		text = shell_text("cp %s/%s %s/%s", place->whole_dataset, place->path, place->dataset, place->path);
+	return json_from_bytes(text);
 }
 
 static int damage_row(void *arg, const struct damage_place *place)

@@ -7,6 +7,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
+#include "lib/base/shell.h"
 #include "lib/base/utf8.h"
 #include "lib/store/catalog.h"
 #include "lib/store/unknown.h"
@@ -368,7 +369,7 @@ static int check_snapshots(struct store *store, struct dataset *dataset, unsigne
 
 	if (count > 0 && !(flags & DATASET_DESTROY_SNAPSHOTS)) {
 		error_set(err, -ENOTEMPTY, "dataset \"%s\" has %u snapshot%s", dataset->name, count, count == 1 ? "" : "s");
-		error_hint(err, "destroy them first, or together with the dataset: corpusfs dataset destroy %s --snapshots", dataset->name);
+		error_hint_shell(err, "destroy them first, or together with the dataset: corpusfs dataset destroy %s --snapshots", dataset->name);
 		return -ENOTEMPTY;
 	}
 	for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next) {

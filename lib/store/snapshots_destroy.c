@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/base/escape.h"
 #include "lib/base/fault.h"
+#include "lib/base/shell.h"
 #include "lib/store/catalog.h"
 
 /* The snapshots that are destroyed; all of them are blocked. */
@@ -20,9 +20,9 @@ static void hint_release(const struct snapshot *snapshot, struct error *err)
 
 	for (uint32_t i = 0; i < record->hold_count; i++) {
 		buf_addf(&text, "%scorpusfs snapshot release ", i ? " && " : "");
-		escape_add_word(&text, name);
+		shell_add(&text, name);
 		buf_add_u8(&text, ' ');
-		escape_add_word(&text, record->holds[i]);
+		shell_add(&text, record->holds[i]);
 	}
 	error_hint(err, "%s", (const char *)text.data);
 }

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/file.h"
+#include "lib/base/shell.h"
 #include "lib/base/trusted.h"
 
 #define SUPERBLOCK_MAX 65536
@@ -20,7 +21,7 @@
 static int no_store(const char *path, struct error *err)
 {
 	error_set(err, -EMEDIUMTYPE, "%s is not a store", path);
-	error_hint(err, "make one with: corpusfs init %s", path);
+	error_hint_shell(err, "make one with: corpusfs init %s", path);
 	return -EMEDIUMTYPE;
 }
 
@@ -47,7 +48,7 @@ int store_dir_open(const char *path, struct store_dir *ret_dir, struct error *er
 	if (result < 0) {
 		error_set(err, result, "cannot open the store %s: %s", path, error_text(result));
 		if (result == -ENOENT)
-			error_hint(err, "make one with: corpusfs init %s", path);
+			error_hint_shell(err, "make one with: corpusfs init %s", path);
 		return result;
 	}
 	*ret_dir = (struct store_dir){.fd = fd, .path = realpath(path, NULL)};
@@ -165,7 +166,7 @@ static int read_superblock(const struct store_dir *dir, struct superblock *ret_s
 	if (result == -ENOENT) {
 		error_set(err, -EMEDIUMTYPE, store_dir_has(dir, UNFINISHED_NAME) ? "%s is not a store: its making was interrupted" : "%s is not a store",
 			  dir->path);
-		error_hint(err, "make one with: corpusfs init %s", dir->path);
+		error_hint_shell(err, "make one with: corpusfs init %s", dir->path);
 		return -EMEDIUMTYPE;
 	}
 	if (result == -EUCLEAN)

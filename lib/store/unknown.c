@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/base/shell.h"
 #include "lib/base/similar.h"
 #include "lib/store/catalog.h"
 
@@ -37,7 +38,7 @@ int unknown_snapshot(struct store *store, const char *dataset_name, const char *
 	if (similar.best[0])
 		error_hint(err, "did you mean \"%s@%s\"?", dataset_name, similar.best);
 	else
-		error_hint(err, "corpusfs snapshot list %s shows those there are", dataset_name);
+		error_hint_shell(err, "corpusfs snapshot list %s shows those there are", dataset_name);
 	return -ENOENT;
 }
 

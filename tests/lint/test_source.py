@@ -77,6 +77,13 @@ def test_no_banned_function_is_called():
     report(problems)
 
 
+def test_commands_in_hints_are_quoted_for_a_shell():
+    """error_hint_shell() does it."""
+    pattern = re.compile(r'error_hint\([^;]*?"[^"]*\b(?:corpusfs|umount|mkdir|chown|fuser)\b[a-z -]* %s')
+    report([f"{name}: {found.group()}" for name in sources("lib/", "fs/") if name not in ("fs/cli/command.c", "fs/cli/main.c")
+            for found in pattern.finditer(text(name))])
+
+
 def test_links_of_texts_lead_somewhere():
     problems = []
     for name in files():

@@ -1,5 +1,6 @@
 """What is on the disk when: without being asked, after a sync, and what is said when it cannot be known."""
 
+import json
 import os
 import re
 import signal
@@ -116,6 +117,19 @@ def dead(fs, store):
     os.kill(store.pid, signal.SIGKILL)
     store.ended(-signal.SIGKILL)
     return store.points[0]
+
+
+@pytest.mark.parametrize("named", ["store", "mountpoint", "option"])
+def test_status_tells_of_a_mount_whose_daemon_has_died(dead, store, named):
+    words = {"store": ["status", store.path], "mountpoint": ["status", dead], "option": ["-s", dead, "status"]}[named]
+    result = store.run(*words)
+    assert result.code == program.FAILED and "daemon died" in result.out, result
+    assert f"corpusfs umount {dead}" in result.err and f"corpusfs mount {store.path} {dead}" in result.err
+    rows = json.loads(store.run(*words, "--json").out)["mounts"]
+    assert [(row["mountpoint"], row["dead"]) for row in rows] == [(dead, True)]
+    store.run("umount", dead)
+    store.points.remove(dead)
+    assert store.run("status", store.path).code == 0
 
 
 def test_no_command_says_on_disk_when_the_daemon_has_died(dead, store):

@@ -53,6 +53,16 @@ def test_a_name_like_no_other_is_answered_with_where_the_names_are(named):
     assert "corpusfs snapshot list train" in told(named, "rollback", "train@elsewhere", code=program.NOT_FOUND)
 
 
+def test_what_is_advised_can_be_copied_into_a_shell(store):
+    place = store.area + "/my store's"
+    hint = store.run("-s", place, "status").err
+    command = hint.split("; ", 1)[1].replace("corpusfs", store.binary, 1).replace(" makes one", "").strip()
+    assert subprocess.run(["sh", "-c", command], capture_output=True, check=False, timeout=60).returncode == 0
+    assert store.run("-s", place, "status").code == 0
+    store.create("two words")
+    assert "corpusfs snapshot list 'two words'" in told(store, "rollback", "two words@x", code=program.NOT_FOUND)
+
+
 @pytest.mark.parametrize("command, meant", [
     ("exprot", '"export"'), ("dataset lst", '"dataset list"'), ("schedule", '"snapshot schedule"'), ("dataset show train --jsn", "--json"),
 ])  # fmt: skip

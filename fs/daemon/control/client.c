@@ -92,7 +92,7 @@ static int is_silent(pid_t daemon, const char *why, struct error *err)
 	AUTO_FREE char *process = daemon > 0 ? xasprintf(", process %d,", (int)daemon) : xstrdup("");
 
 	error_set(err, -ETIMEDOUT, "the daemon%s does not answer%s", process, why);
-	error_hint(err, "the file \"log\" in the store may say why; corpusfs umount --force MOUNTPOINT ends it in any case");
+	error_hint(err, "the file \"log\" in the store may say why; corpusfs umount --force ends it in any case");
 	return -ETIMEDOUT;
 }
 

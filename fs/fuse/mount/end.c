@@ -7,6 +7,7 @@
 #include "fs/fuse/mount/end.h"
 #include "fs/fuse/mount/mount.h"
 #include "fs/fuse/session/system.h"
+#include "lib/base/shell.h"
 
 static void *end_main(void *arg)
 {
@@ -74,7 +75,7 @@ int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *e
 		result = system_umount(path, lazy);
 	if (result == -EBUSY) {
 		error_set(err, result, "%s is in use", path);
-		error_hint(err, "find out by whom with: fuser -vm %s", path);
+		error_hint_shell(err, "find out by whom with: fuser -vm %s", path);
 	} else if (result) {
 		error_set(err, result, "cannot unmount %s: %s", path, error_text(result));
 	}

@@ -16,6 +16,7 @@
 #include "fs/fuse/session/system.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/base/shell.h"
 #include "lib/store/snapshots.h"
 #include "lib/store/unknown.h"
 
@@ -141,7 +142,7 @@ static int check_mountpoint(const char *path, struct error *err)
 		const int code = error_set(err, -errno, "mountpoint %s: %s", path, strerror(errno));
 
 		if (code == -ENOENT)
-			error_hint(err, "make it first: mkdir -p %s", path);
+			error_hint_shell(err, "make it first: mkdir -p %s", path);
 		return code;
 	}
 	if (!S_ISDIR(stat_buf.st_mode))

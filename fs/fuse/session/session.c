@@ -13,6 +13,7 @@
 #include "fs/fuse/session/latency.h"
 #include "fs/fuse/session/rings.h"
 #include "lib/base/buf.h"
+#include "lib/base/shell.h"
 
 #define REQUEST_MAX (SESSION_TRANSFER_MAX + 16384U) /* libfuse and kernel want a page for the headers beside the payload */
 #define SPARE_BUFFERS 16
@@ -311,9 +312,10 @@ static int mount_failed(const struct session_options *options, struct error *err
 		code = error_set(err, -EPERM, "cannot mount on %s: the kernel refused (the line above says why)",
 		                 options->mountpoint);
 	} else {
+		AUTO_FREE char *user = xasprintf("%u", (unsigned)geteuid());
 		code = error_set(err, -EACCES, "cannot mount on %s as user %u: fusermount3 refused", options->mountpoint, (unsigned)geteuid());
 		if (access(options->mountpoint, W_OK))
-			error_hint(err, "the directory must be that user's: chown %u %s", (unsigned)geteuid(), options->mountpoint);
+			error_hint_shell(err, "the directory must be that user's: chown %s %s", user, options->mountpoint);
 		else if (strstr(options->mount_options, ",allow_other"))
 			error_hint(err, "allow_other needs a line user_allow_other in /etc/fuse.conf, which root writes");
 	}
