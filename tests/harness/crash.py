@@ -1,5 +1,6 @@
 """Crashes of all kinds under load: witnesses (tests/crash/witness.c) know what they wrote, disks (tests/crash/disk.c) forget it."""
 
+import json
 import mmap
 import os
 import random
@@ -132,6 +133,13 @@ class Failures:
         return self.ORDER.unpack(self.page[: self.ORDER.size])[4]
 
 
+def note_counts(counts):
+    """For packaging/selftest --soak, which adds them up: one line of JSON in $CORPUSFS_COUNTS."""
+    if path := os.environ.get("CORPUSFS_COUNTS"):
+        with open(path, "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(counts) + "\n")
+
+
 def work_for_some_time(chance, most=0.25):
     time.sleep(chance.uniform(0.005, most))
 
@@ -150,7 +158,7 @@ class Stage:
         self.mount()
         for name in self.witnesses:
             self.store.create(name)
-        self.counts = {"power cuts": 0, "operations": 0, "injected failures": 0, "kills": 0, "scrubs": 0}
+        self.counts = {"power cuts": 0, "operations": 0, "injected failures": 0, "kills": 0, "checks": 0, "scrubs": 0}
 
     def mount(self):
         self.store.mount(self.point, env=self.failures.environment)
@@ -166,15 +174,17 @@ class Stage:
         for witness in self.witnesses.values():
             witness.stop()
 
-    def scrub(self, store):
-        """Now and then: whatever anybody may read is whole."""
+    def look_whole(self, store):
+        """All metadata is as it must be; and now and then, whatever anybody may read is whole."""
+        store.ok("-s", store.path, "check")
+        self.counts["checks"] += 1
         if self.chance.random() < 0.3:
             store.ok("-s", store.path, "scrub")
             self.counts["scrubs"] += 1
 
     def check(self, accepted=False):
         self.counts["operations"] += sum(witness.check(accepted=accepted) for witness in self.witnesses.values())
-        self.scrub(self.store)
+        self.look_whole(self.store)
 
     # --- power cuts
 
@@ -210,7 +220,7 @@ class Stage:
             mounted = store.mount(self.area + "/seen")
             for name, witness in self.witnesses.items():
                 self.counts["operations"] += witness.check(f"{mounted}/{name}", acknowledged[name], begun[name], accepted)
-            self.scrub(store)
+            self.look_whole(store)
         finally:
             store.close()
         self.disks.detach(number)
@@ -233,6 +243,7 @@ class Stage:
         return result.code == 0
 
     def close(self):
+        note_counts(self.counts)
         self.failures.stop()
         self.stop()
         try:

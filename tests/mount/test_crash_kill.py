@@ -73,7 +73,7 @@ def make_source(path):
 def test_kill_9_under_load(stage, area, rounds):
     make_source(area + "/source")
     others = Others(stage, area + "/source")
-    for _ in range(KILLS * rounds // program.scale()):
+    for _ in range(KILLS * rounds * rounds // program.scale()):
         stage.load()
         others.begin()
         work_for_some_time(stage.chance)

@@ -126,8 +126,8 @@ while True:
 
 
 @pytest.mark.timeout(120)
-def test_everybody_is_answered_while_many_read_and_snapshots_go_and_their_dataset_is_rolled_back(fs, store):
-    point, results = store.points[0], []
+def test_everybody_is_answered_while_many_read_a_scrub_runs_and_snapshots_go_and_their_dataset_is_rolled_back(fs, store):
+    point, results, scrubs, done = store.points[0], [], [], threading.Event()
     for number in range(40):
         with open(f"{fs}/{number}", "wb") as handle:
             handle.write(os.urandom(200000))
@@ -136,10 +136,16 @@ def test_everybody_is_answered_while_many_read_and_snapshots_go_and_their_datase
     places = [fs, f"{fs}/.snapshots/kept"]
     readers = [subprocess.Popen([sys.executable, "-c", READER, places[number % 2]], stdin=subprocess.DEVNULL) for number in range(64)]
 
+    def scrub():
+        while not done.is_set():
+            scrubs.append(store.run("-s", store.path, "scrub").code)
+
     def change(turn):
         results.append(store.run("-s", store.path, "snapshot", "destroy", f"d@gone{turn}").code)
         results.append(store.run("-s", store.path, "rollback", "d@kept").code)
 
+    scrubbing = threading.Thread(target=scrub)
+    scrubbing.start()
     try:
         for turn in range(3):
             changing = threading.Thread(target=change, args=(turn,))
@@ -149,8 +155,10 @@ def test_everybody_is_answered_while_many_read_and_snapshots_go_and_their_datase
             assert store.run("umount", point, limit=30).code == program.BUSY
             changing.join()
     finally:
+        done.set()
         for reader in readers:
             reader.kill()
         for reader in readers:
             reader.wait(30)
-    assert results == [program.OK] * 6
+        scrubbing.join(60)
+    assert results == [program.OK] * 6 and scrubs and set(scrubs) == {program.OK}

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from harness import files, rot
+from harness.crash import note_counts
 
 FIRST, LAST = (int(number) for number in os.environ.get("CORPUSFS_ROT_SEEDS", "1-8").split("-"))
 KINDS = ("bit", "bit", "bit in the end", "bit in the end", "zeros", "cut", "swapped", "another store's", "missing")
@@ -116,16 +117,18 @@ def play(store, other, wanted, seed):
         heal(store, point, wanted, bool(bad))
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(60 + 5 * (LAST - FIRST + 1))
-def test_damaged_content_is_right_or_eio(run, area):
+def test_damaged_content_is_right_or_eio(run, area, others, rounds):
     first, second = place(run, area, "first"), place(run, area, "second")
     wanted = fill(first, 1)
     fill(second, 2)
-    for seed in range(FIRST, LAST + 1):
+    for seed in range(FIRST + others, FIRST + others + (LAST - FIRST + 1) * rounds):
         hurt_one = place(run, area, str(seed))
         try:
             shutil.copytree(first.path, hurt_one.path)
             play(hurt_one, second.path, wanted, seed)
         finally:
             hurt_one.close()
+        note_counts({"damaged stores": 1})
         shutil.rmtree(hurt_one.area)
