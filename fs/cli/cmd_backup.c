@@ -16,6 +16,7 @@
 #include "fs/cli/units.h"
 #include "lib/base/buf.h"
 #include "lib/base/escape.h"
+#include "lib/base/shell.h"
 #include "lib/ops/json.h"
 
 static json_int_t number(const json_t *result, const char *key)
@@ -180,17 +181,13 @@ static int tell_incomplete(const json_t *result)
 static void tell_guard(const json_t *result, const char *target, const char *store)
 {
 	const char *guard = json_string_value(json_object_get(result, "guard"));
-	AUTO_BUF command = BUF_INIT;
-	AUTO_FREE char *name = NULL;
+	AUTO_FREE char *name = NULL, *command = NULL;
 
 	if (!guard)
 		return;
 	name = xasprintf("%s@%s", target, guard);
-	buf_addf(&command, "corpusfs -s ");
-	escape_add_word(&command, store);
-	buf_addf(&command, " rollback ");
-	escape_add_word(&command, name);
-	fprintf(stderr, "corpusfs: %s is restored in part; what was there before is %s; %s\n", target, name, (const char *)command.data);
+	command = shell_text("corpusfs -s %s rollback %s", store, name);
+	fprintf(stderr, "corpusfs: %s is restored in part; what was there before is %s; %s\n", target, name, command);
 }
 
 static int report(struct cli *cli, json_t *result, const char *target, const char *store)

@@ -63,23 +63,3 @@ void unescape_add(struct buf *out, const char *text, size_t len)
 	}
 	buf_addf(out, "%s", "");
 }
-
-void escape_add_word(struct buf *out, const char *bytes)
-{
-	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@%+=:,./_-";
-
-	if (*bytes && strspn(bytes, plain) == strlen(bytes)) {
-		buf_addf(out, "%s", bytes);
-	} else {
-		buf_add_u8(out, '\'');
-		for (; *bytes; bytes++) {
-			if (*bytes == '\'')
-				buf_addf(out, "'\\''");
-			else
-				buf_add_u8(out, (uint8_t)*bytes);
-		}
-		buf_add_u8(out, '\'');
-	}
-	buf_add_u8(out, 0);
-	out->len--;
-}

@@ -19,9 +19,6 @@
 void escape_add(struct buf *out, const char *bytes, size_t len, unsigned flags); /* a NUL follows but is not counted in len */
 char *escape_text(const char *bytes, unsigned flags);                            /* freed by the caller */
 
-/* Adds a word that a shell reads as these bytes; a NUL follows but is not counted. For commands that people are told to type. */
-void escape_add_word(struct buf *out, const char *bytes);
-
 /* The bytes that a text stands for, with a NUL behind them that is not counted. */
 void unescape_add(struct buf *out, const char *text, size_t len);
 

@@ -79,22 +79,6 @@ static void everything_comes_back(void **state)
 	}
 }
 
-static void words_are_quoted_for_a_shell_where_they_must_be(void **state)
-{
-	static const char *const words[][2] = {
-		{"d@v1", "d@v1"}, {"backup:0123abcd", "backup:0123abcd"}, {"", "''"}, {"a b", "'a b'"}, {"it's", "'it'\\''s'"}, {"$(x)", "'$(x)'"},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		AUTO_BUF out = BUF_INIT;
-
-		escape_add_word(&out, words[i][0]);
-		assert_string_equal((char *)out.data, words[i][1]);
-		assert_int_equal(out.len, strlen(words[i][1]));
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -103,7 +87,6 @@ int main(void)
 		cmocka_unit_test(what_looks_like_an_escape_comes_back_as_it_was),
 		cmocka_unit_test(control_characters_are_shown_on_request),
 		cmocka_unit_test(everything_comes_back),
-		cmocka_unit_test(words_are_quoted_for_a_shell_where_they_must_be),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
