@@ -21,6 +21,8 @@
 #define SIZE_LIMIT (256 * MIB)
 #define SMALL_SHARE 8      /* of a small disk, at most */
 #define LAST_SHARE 3       /* of the file: only for what gives room back */
+#define LOW (32 * MIB)     /* with less, what RocksDB writes by itself may not fit */
+#define LENT_MS 5000
 #define LOG_MARGIN MIB     /* what other threads write at the same time */
 #define LOOK_MS 100
 
@@ -32,6 +34,7 @@ struct ballast {
 	uint64_t log_left;    /* the same; 0: not looked */
 	uint64_t looked_ms;
 	uint64_t kept;        /* bytes of the file */
+	uint64_t lent_ms;     /* when some was last lent; 0: never */
 	unsigned files;       /* how many have room that they may not have used yet */
 	bool is_impossible;   /* the filesystem cannot allocate */
 };
@@ -125,7 +128,8 @@ static void take_back(struct ballast *ballast)
 {
 	const uint64_t missing = ballast->size - MIN(ballast->size, ballast->kept), room = ballast->available - MIN(ballast->available, BESIDE);
 
-	if (ballast->path && !ballast->is_impossible && ballast->files == 0 && MIN(missing, room) > 0)
+	if (ballast->path && !ballast->is_impossible && ballast->files == 0 && MIN(missing, room) > 0 &&
+	    (ballast->lent_ms == 0 || clock_ms() - ballast->lent_ms >= LENT_MS))
 		resize(ballast, ballast->kept + MIN(missing, room));
 }
 
@@ -213,6 +217,17 @@ bool ballast_admit_log(struct ballast *ballast, uint64_t bytes)
 		ballast->log_left -= bytes;
 	pthread_mutex_unlock(&ballast->lock);
 	return is_admitted;
+}
+
+void ballast_lend(struct ballast *ballast)
+{
+	pthread_mutex_lock(&ballast->lock);
+	look(ballast);
+	if (ballast->available < LOW) {
+		give_up(ballast, 0, 2 * LOW, ballast->size / LAST_SHARE);
+		ballast->lent_ms = clock_ms();
+	}
+	pthread_mutex_unlock(&ballast->lock);
 }
 
 int ballast_admit_files(struct ballast *ballast, uint64_t bytes, uint64_t unflushed, bool gives_back)

@@ -5,9 +5,9 @@
  *   - The log that is being written has blocks which it does not use yet: RocksDB allocates some tens of MiB at once. What changes a store,
  *     but brings no content, fits there even when nothing else is free.
  *   - The ballast is a file that only takes room. Part by part it is given up for what needs new files and finds no room: a flush, a merge,
- *     the next log, the opening of a store. Never before, and never more of it: whoever fills the disk takes what was given up and not
- *     used. The last third is for what gives room back: destroying snapshots, collecting, closing. What is given up comes back as soon as
- *     there is room; kv_room_missing() says how much that is, so that no content takes it.
+ *     the next log, the opening of a store, what RocksDB merges by itself. Never before, and never more of it: whoever fills the disk
+ *     takes what was given up and not used. The last third is for what gives room back: destroying snapshots, collecting, closing. What
+ *     is given up comes back as soon as there is room; kv_room_missing() says how much that is, so that no content takes it.
  *
  * Content leaves both alone. It has a larger reserve of its own (space.c in lib/tree/content). Internal to lib/kv; any thread.
  */
@@ -43,6 +43,9 @@ WARN_UNUSED bool ballast_admit_log(struct ballast *ballast, uint64_t bytes);
  * for what `gives_back` room. -ENOSPC: there is not as much. After 0 comes ballast_files_end(), when they are written. */
 WARN_UNUSED int ballast_admit_files(struct ballast *ballast, uint64_t bytes, uint64_t unflushed, bool gives_back);
 void ballast_files_end(struct ballast *ballast);
+
+/* RocksDB merges or flushes by itself: where little is free it gets what is not for giving room back, for some seconds. */
+void ballast_lend(struct ballast *ballast);
 
 uint64_t ballast_missing(struct ballast *ballast); /* bytes that were given up, and are to come back */
 

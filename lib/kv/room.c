@@ -34,11 +34,21 @@ int kv_flush(struct kv *kv)
 	return flush(kv, true);
 }
 
+static bool works_by_itself(struct kv *kv)
+{
+	uint64_t merges = 0, flushes = 0;
+
+	return (rocksdb_property_int(kv->db, "rocksdb.num-running-compactions", &merges) == 0 && merges > 0) ||
+	       (rocksdb_property_int(kv->db, "rocksdb.num-running-flushes", &flushes) == 0 && flushes > 0);
+}
+
 /* RocksDB flushes when it likes to, so what a flush would take is free, or there is too little in memory for one. */
 int kv_admit_room(struct kv *kv, uint64_t bytes, enum kv_need need)
 {
 	if (ballast_admit(kv->ballast, bytes, kv->setup.memtable_bytes))
 		return 0;
+	if (works_by_itself(kv))
+		ballast_lend(kv->ballast);
 	const uint64_t in_memory = kv_unflushed(kv);
 	if (ballast_admit(kv->ballast, bytes, in_memory))
 		return 0;
