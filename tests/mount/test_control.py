@@ -157,6 +157,27 @@ def test_a_mount_with_too_few_descriptors_is_refused(store):
     assert not procs.fuse_mounts(store.area + "/mnt")
 
 
+def test_a_mount_with_too_few_addresses_is_refused(store):
+    os.mkdir(store.area + "/mnt")
+    result = program.call(["prlimit", f"--as={1 << 30}", store.binary, "mount", store.path, store.area + "/mnt"],
+                          program.environment(store.run_mark, store.logs, {}), store.logs)  # fmt: skip
+    assert result.code == program.FAILED and "4 GiB of addresses" in result.err and "ulimit -v" in result.err, result
+    assert not procs.fuse_mounts(store.area + "/mnt")
+
+
+def test_a_mount_with_too_few_threads_is_refused(store):
+    """root has no limit, so somebody else does it."""
+    os.mkdir(store.area + "/mnt")
+    for folder, _, names in os.walk(store.path):
+        for path in [folder, store.area + "/mnt"] + [f"{folder}/{name}" for name in names]:
+            os.chown(path, 65534, 65534)
+    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "prlimit", "--nproc=20:20"]
+    result = program.call([*words, store.binary, "mount", store.path, store.area + "/mnt"],
+                          program.environment(store.run_mark, store.logs, {}), store.logs)  # fmt: skip
+    assert result.code == program.FAILED and "start 48 threads" in result.err and "ulimit -u" in result.err, result
+    assert not procs.fuse_mounts(store.area + "/mnt")
+
+
 def test_nonsense_is_refused_and_ends_the_connection(client):
     client.socket.sendall(b"[1, 2\n")
     assert client.receive()["error"]["code"] == "EBADMSG"

@@ -54,7 +54,7 @@ static bool peer_allowed(const struct ucred *peer)
 static bool accept_one(struct control *control)
 {
 	int fd = accept4(control->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	struct connection *connection;
+	struct connection *connection, *refused = NULL;
 	struct ucred peer = {.uid = (uid_t)-1};
 	socklen_t len = sizeof(peer);
 	pthread_t thread;
@@ -80,9 +80,13 @@ static bool accept_one(struct control *control)
 	} else {
 		DL_DELETE(control->connections, connection);
 		control->serving--;
-		connection_free(connection);
+		refused = connection;
 	}
 	pthread_mutex_unlock(&control->lock);
+	if (refused) {
+		connection_refuse(fd, -EAGAIN, "the daemon cannot start a thread to answer: the system has too many (ulimit -u, TasksMax)");
+		connection_free(refused);
+	}
 	return true;
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -16,6 +17,9 @@
 #define READY_FD 3
 /* Tables of the database, directories of transfers, callers at the socket; with fewer it would start and then answer nobody. */
 #define DESCRIPTORS_MIN 256
+/* Stacks of threads, heaps, what is mapped. RocksDB ends the process in which it cannot have them, or cannot start its threads. */
+#define ADDRESSES_MIN_GIB 4U
+#define THREADS_MIN 48U
 
 static void leave_callers_descriptors(int ready_fd)
 {
@@ -85,6 +89,55 @@ int process_spawn(int (*run)(void *arg, int ready_fd), void *arg, json_t **ret_r
 	return result;
 }
 
+static int check_addresses(struct error *err)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_AS, &limit) < 0 || limit.rlim_cur >= (rlim_t)ADDRESSES_MIN_GIB << 30)
+		return 0;
+	error_set(err, -ENOMEM, "a mount needs %u GiB of addresses, and only %llu MiB are allowed here", ADDRESSES_MIN_GIB,
+		  (unsigned long long)limit.rlim_cur >> 20);
+	error_hint(err, "raise the limit: ulimit -v, or as in /etc/security/limits.conf");
+	return -ENOMEM;
+}
+
+static void *wait_for_start(void *start)
+{
+	pthread_mutex_lock(start);
+	pthread_mutex_unlock(start);
+	return NULL;
+}
+
+/* Starts as many as there will be, and ends them. */
+static int check_threads(struct error *err)
+{
+	pthread_mutex_t start = PTHREAD_MUTEX_INITIALIZER;
+	pthread_t threads[THREADS_MIN];
+	unsigned count = 0;
+
+	pthread_mutex_lock(&start);
+	while (count < THREADS_MIN && pthread_create(&threads[count], NULL, wait_for_start, &start) == 0)
+		count++;
+	pthread_mutex_unlock(&start);
+	for (unsigned i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
+	if (count == THREADS_MIN)
+		return 0;
+	error_set(err, -EAGAIN, "a mount needs to start %u threads, and only %u can be started here", THREADS_MIN, count);
+	error_hint(err, "raise the limit: ulimit -u, nproc in /etc/security/limits.conf, or TasksMax of the service");
+	return -EAGAIN;
+}
+
+static int check_descriptors(uint64_t descriptors, struct error *err)
+{
+	if (descriptors >= DESCRIPTORS_MIN)
+		return 0;
+	error_set(err, -EMFILE, "a mount needs to have %d files open, and only %llu are allowed here", DESCRIPTORS_MIN,
+		  (unsigned long long)descriptors);
+	error_hint(err, "raise the hard limit: ulimit -Hn, or nofile in /etc/security/limits.conf");
+	return -EMFILE;
+}
+
 int process_tune(struct error *err)
 {
 	const uint64_t descriptors = descriptors_raise();
@@ -98,10 +151,8 @@ int process_tune(struct error *err)
 	/* Not permitted to everybody; then the daemon is a process like others. */
 	if (fd >= 0)
 		(void)!write(fd, OOM_SCORE, strlen(OOM_SCORE));
-	if (descriptors >= DESCRIPTORS_MIN)
-		return 0;
-	error_set(err, -EMFILE, "a mount needs to have %d files open, and only %llu are allowed here", DESCRIPTORS_MIN,
-		  (unsigned long long)descriptors);
-	error_hint(err, "raise the hard limit: ulimit -Hn, or nofile in /etc/security/limits.conf");
-	return -EMFILE;
+	int result = check_descriptors(descriptors, err);
+	if (result == 0)
+		result = check_addresses(err);
+	return result < 0 ? result : check_threads(err);
 }

@@ -19,7 +19,7 @@ WARN_UNUSED int process_spawn(int (*run)(void *arg, int ready_fd), void *arg, js
 /*
  * What a filesystem's daemon needs, as far as it is permitted: memory reclaim never waits for it (PR_SET_IO_FLUSHER),
  * the OOM killer looks at others first, enough descriptors; no core file, which would hold users' data. Before any
- * thread is made, which inherit it. -EMFILE: too few descriptors are allowed.
+ * thread is made, which inherit it. -EMFILE, -ENOMEM, -EAGAIN: too few descriptors, addresses or threads are allowed.
  */
 WARN_UNUSED int process_tune(struct error *err);
 
