@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import tarfile
 
-from harness import procs, program, rot
-from harness.combinations import Dataset, File, World, files_below
+from harness import program, rot
+from harness.combinations import Dataset, File, Stopped, World, files_below
 from harness.repository import SECRETS
 from harness.snapshots import rows
 
@@ -275,7 +275,7 @@ class Steps(World):
         self.run("scrub", codes=(0, program.BUSY, program.DAMAGED) if self.flips else (0, program.BUSY))
 
     def do_check(self):
-        self.run("check")
+        self.run("check", codes=(0, program.DAMAGED) if self.flips else (0,))
 
     def do_sync(self):
         self.run("sync", codes=self.codes())
@@ -315,10 +315,29 @@ class Steps(World):
 
     def do_remount(self):
         self.log.append(["remount"])
-        self.store.umount()
-        self.settle()
+        self.umount()
         self.offline()
         self.mount()
+
+    def umount(self):
+        """All that was written is on disk afterwards, unless it says that it could not be."""
+        if self.flips and self.store.run("-s", self.store.path, "sync").code == program.DAMAGED:
+            raise Stopped
+        self.store.umount()
+        self.settle()
+
+    def after_stop(self):
+        """What was not on disk is lost, and what a command was in the middle of is done or not done."""
+        if not self.store.points:
+            self.mount()
+        self.do_kill()
+        for dataset in self.heads:
+            for place in self.relist(dataset):
+                for row in rows(self.store, "snapshot", "list"):
+                    for tag in row["holds"] if (row["dataset"], row["name"]) == place else ():
+                        self.run("snapshot", "release", "@".join(place), tag)
+                self.run("snapshot", "destroy", "@".join(place))
+                self.holds.discard(place)
 
     def do_kill(self):
         self.log.append(["kill"])
@@ -330,7 +349,7 @@ class Steps(World):
             self.reconcile(dataset, head)
 
     def offline_after_kill(self):
-        self.run("check")
+        self.run("check", codes=(0, program.DAMAGED) if self.flips else (0,))
         self.run("gc")
 
     def reconcile(self, dataset, head):
@@ -388,8 +407,7 @@ class Steps(World):
             return
         data = self.chance.choice(places)
         self.log.append(["damage"])
-        self.store.umount()
-        self.settle()
+        self.umount()
         self.flips += rot.content(self.store, data, self.chance.randrange(len(data) - 64))
         self.mount()
 
@@ -402,7 +420,7 @@ class Steps(World):
         os.mkdir(good)
         for number, (dataset, name, path) in enumerate(sorted(self.hurt)):
             with open(f"{good}/{number}", "wb") as handle:
-                handle.write((self.snapshots[dataset, name] if name else self.heads[dataset].contents())[path])
+                handle.write(self.contents_at((dataset, name, path)))
         if self.chance.random() < 0.7:
             self.run("repair", "--from", good, "--apply", codes=(0, program.DAMAGED))
             self.check()
@@ -417,7 +435,7 @@ class Steps(World):
                 if (dataset, name) in self.snapshots:
                     self.run("snapshot", "destroy", f"{dataset}@{name}")
                     del self.snapshots[dataset, name]
-            else:
+            elif path in self.heads[dataset].names:
                 file = self.heads[dataset].names[path]
                 for other in [other for other, same in self.heads[dataset].names.items() if same is file]:
                     os.unlink(self.at(dataset, other))
@@ -435,6 +453,13 @@ class Steps(World):
     }  # fmt: skip
 
     def step(self):
+        try:
+            self.one_step()
+        except Stopped:
+            self.log.append(["stopped"])
+            self.after_stop()
+
+    def one_step(self):
         self.work(self.chance.randrange(12))
         kind = self.chance.choices(list(self.KINDS), list(self.KINDS.values()))[0]
         if kind == "damage" and self.small:
@@ -451,6 +476,8 @@ class Steps(World):
             if number % 4 == 3:
                 self.check()
         self.check()
-        self.do_remount()
+        try:
+            self.do_remount()
+        except Stopped:
+            self.after_stop()
         self.check()
-        assert not procs.fuse_mounts(self.point) == []

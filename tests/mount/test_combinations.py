@@ -15,7 +15,7 @@ STEPS = 30
 def play(store, seed, rounds, small=False):
     """The seed stands in what a failed test prints."""
     print(f"seed {seed}")
-    store.expected += [r" error damaged", r" error gc ", *(["space|ENOSPC"] if small else [])]
+    store.expected += [r" error (damaged|gc|scrub|stopped|mount|close)", *(["space|ENOSPC"] if small else [])]
     average = random.Random(seed).choice(("16K", "64K", "64K", "1M"))
     store.ok("init", "--chunk", average, store.path)
     world = Steps(store, seed, small)

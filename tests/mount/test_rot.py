@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from harness import files, procs, rot
+from harness import files, posix, procs, rot
 from harness.repository import Repository
 
 
@@ -56,6 +56,40 @@ def test_collector_passes_what_is_damaged_and_writing_goes_on(rotten, store):
         handle.write(noise("new"))
         os.fsync(handle.fileno())
     assert reads(rotten + "/new", noise("new")) and reads(rotten + "/9", noise(9)) and not reads(rotten + "/7", noise(7))
+
+
+def test_damaged_small_files_are_removed_and_written_anew_and_collecting_goes_on(fs, store):
+    """Their content lies side by side in tables of records."""
+    expect_damage(store)
+    wanted = {number: noise(number, 1500) for number in range(60)}
+    for number, data in wanted.items():
+        files.put(f"{fs}/{number}", data)
+    store.ok("-s", store.path, "snapshot", "create", "d@v1")
+    store.ok("-s", store.path, "gc")
+    store.umount()
+    assert rot.content(store, wanted[30], 500) == 1
+    store.mount()
+    bad = [number for number, data in wanted.items() if not reads(f"{fs}/{number}", data)]
+    assert 30 in bad and 5 <= len(bad) <= 40
+    os.unlink(f"{fs}/{bad[0]}")
+    put_synced(f"{fs}/{bad[1]}", b"new")
+    os.truncate(f"{fs}/{bad[2]}", 0)
+    put_synced(fs + "/over", b"over")
+    os.rename(fs + "/over", f"{fs}/{bad[3]}")
+    put_synced(f"{fs}/{bad[4]}", noise("long"))
+    wanted.update({bad[1]: b"new", bad[2]: b"", bad[3]: b"over", bad[4]: noise("long")})
+    for number in wanted.keys() - bad:
+        files.put(f"{fs}/{number}", b"changed")
+        wanted[number] = b"changed"
+    for _ in range(2):
+        store.ok("-s", store.path, "gc")
+        problems = json.loads(store.run("-s", store.path, "check", "--json").out)["problems"]
+        assert {problem["rule"] for problem in problems} <= {"K0"}, "more than that a table is damaged"
+        assert [number for number in wanted if number != bad[0] and not reads(f"{fs}/{number}", wanted[number])] == bad[5:]
+        assert not os.path.exists(f"{fs}/{bad[0]}")
+        store.umount()
+        store.mount()
+        posix.outcome(os.rmdir, fs + "/.snapshots/v1")
 
 
 def test_store_whose_last_chunk_is_damaged_opens(store):

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/fault.h"
+#include "lib/tree/records/inline_content.h"
 #include "lib/tree/records/quota.h"
 #include "lib/tree/records/touched.h"
 #include "lib/tree/content/content.h"
@@ -67,7 +68,7 @@ static int remove_whole(struct view *view, struct kv_batch *batch, struct tree_k
 /* After everything else: the record, and inline content, which it names. */
 static int removal_end(struct view *view, struct kv_batch *batch, uint64_t ino, struct removal *removal)
 {
-	int r = remove_whole(view, batch, tree_stem_content(view->family_id, ino), removal);
+	int r = inline_content_remove(view, batch, ino, &removal->tombstones);
 
 	if (r == 0)
 		r = remove_whole(view, batch, tree_stem_inode(view->family_id, ino), removal);
@@ -91,7 +92,7 @@ int orphan_add(struct transaction *transaction, struct inode *inode)
 		removal.next = tree_prefix_kind(view->family_id, inode->ino, KEY_INODE);
 		int r = version_delete_range(view, transaction->batch, SMALL_VERSIONS, &removal.next, &removal.end, &removal.tombstones);
 		if (r == 0 && inode->record.is_inline)
-			r = remove_whole(view, transaction->batch, tree_stem_content(view->family_id, inode->ino), &removal);
+			r = inline_content_remove(view, transaction->batch, inode->ino, &removal.tombstones);
 		if (r < 0)
 			return r;
 		transaction->is_dying_removed = r == 0;

@@ -36,16 +36,36 @@ void inline_content_put(struct view *view, struct kv_batch *batch, uint64_t ino,
 	record->allocated = len;
 }
 
+/* What cannot be read cannot be looked through, and need not stay: otherwise a damaged file could be neither removed nor written anew. */
+static int hide_damaged(struct view *view, struct kv_batch *batch, uint64_t ino, int result)
+{
+	struct tree_key stem = tree_stem_content(view->family_id, ino);
+
+	if (result != -EBADMSG)
+		return result;
+	version_hide(view, batch, &stem);
+	return 1;
+}
+
+int inline_content_remove(struct view *view, struct kv_batch *batch, uint64_t ino, size_t *tombstones)
+{
+	struct tree_key first = tree_stem_content(view->family_id, ino), end = tree_prefix_end(first);
+	int r = hide_damaged(view, batch, ino, version_delete_range(view, batch, SIZE_MAX, &first, &end, tombstones));
+
+	*tombstones += r > 0;
+	return MIN(r, 0);
+}
+
 int inline_content_delete(struct view *view, struct kv_batch *batch, uint64_t ino, struct inode_record *record)
 {
 	struct tree_key stem = tree_stem_content(view->family_id, ino);
 	uint64_t tombstone = 0;
-	int r = record->is_inline ? version_delete(view, batch, &stem, &tombstone) : 0;
+	int r = record->is_inline ? hide_damaged(view, batch, ino, version_delete(view, batch, &stem, &tombstone)) : 0;
 
 	if (r < 0 || !record->is_inline)
 		return r;
 	record->is_inline = false;
-	record->content = tombstone;
+	record->content = r > 0 ? view->epoch : tombstone;
 	record->allocated = 0;
 	return 0;
 }

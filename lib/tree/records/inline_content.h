@@ -18,5 +18,7 @@ void inline_content_put(struct view *view, struct kv_batch *batch, uint64_t ino,
 
 /* The same: that the inode has none any more. */
 WARN_UNUSED int inline_content_delete(struct view *view, struct kv_batch *batch, uint64_t ino, struct inode_record *record);
+/* The same of an inode whose record goes; *tombstones grows by those that are put. */
+WARN_UNUSED int inline_content_remove(struct view *view, struct kv_batch *batch, uint64_t ino, size_t *tombstones);
 
 #endif

@@ -200,6 +200,14 @@ void version_delete_last(struct view *view, struct kv_batch *batch, const struct
 		kv_batch_put(batch, version_family(&tombstone), tombstone.bytes, tombstone.len, "", 0);
 }
 
+void version_hide(struct view *view, struct kv_batch *batch, const struct tree_key *stem)
+{
+	struct tree_key tombstone = tree_key_at(*stem, view->epoch);
+
+	assert(view->epoch != 0);
+	kv_batch_put(batch, version_family(&tombstone), tombstone.bytes, tombstone.len, "", 0);
+}
+
 struct deletion {
 	struct view *view;
 	struct kv_batch *batch;

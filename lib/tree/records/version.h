@@ -36,6 +36,8 @@ bool version_is_ours_alone(const struct view *view, uint64_t epoch);
  * ret_tombstone may be NULL: the epoch of the tombstone that the view sees afterwards, 0 if there is none.
  */
 WARN_UNUSED int version_delete(struct view *view, struct kv_batch *batch, const struct tree_key *stem, uint64_t *ret_tombstone);
+/* The same where what is there cannot be read: a tombstone is put in any case. */
+void version_hide(struct view *view, struct kv_batch *batch, const struct tree_key *stem);
 /* The same where version_newest_of found a value, of this epoch, and said that it is the last: costs no look at the database. */
 void version_delete_last(struct view *view, struct kv_batch *batch, const struct tree_key *stem, uint64_t epoch);
 
