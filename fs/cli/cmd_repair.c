@@ -51,15 +51,15 @@ static int repair_content(struct cli *cli, const char *source)
 }
 
 static const struct column table_columns[] = {
-	{"table", "TABLE", COLUMN_TEXT},     {"holds", "HOLDS", COLUMN_TEXT}, {"blocks", "BLOCKS", COLUMN_NUMBER},
-	{"lost", "LOST", COLUMN_NUMBER},     {NULL, NULL, COLUMN_TEXT},
+	{"table", "TABLE", COLUMN_TEXT},     {"holds", "HOLDS", COLUMN_TEXT}, {"state", "STATE", COLUMN_TEXT},
+	{"blocks", "BLOCKS", COLUMN_NUMBER}, {"lost", "LOST", COLUMN_NUMBER}, {NULL, NULL, COLUMN_TEXT},
 };
 
 static int note_table(void *arg, const struct kv_damaged_table *table)
 {
-	json_array_append_new(arg, json_pack("{s:s, s:s, s:b, s:I, s:I, s:b}", "table", table->name, "holds", kv_family_holds(table->family), "missing",
-					     table->missing, "blocks", (json_int_t)table->blocks, "lost", (json_int_t)table->lost, "all_known",
-					     table->all_known));
+	json_array_append_new(arg, json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:b}", "table", table->name, "holds", kv_family_holds(table->family),
+					     "state", kv_table_state(table->missing, table->all_known), "missing", table->missing, "blocks",
+					     (json_int_t)table->blocks, "lost", (json_int_t)table->lost, "all_known", table->all_known));
 	return 0;
 }
 

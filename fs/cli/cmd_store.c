@@ -143,7 +143,7 @@ static void print_damage(const json_t *status)
 	if (healed > 0)
 		printf("healed         %lld chunk%s\n", healed, healed == 1 ? "" : "s");
 	if (json_is_true(json_object_get(damage, "tables")))
-		printf("tables         some are damaged, and none is merged: run `corpusfs scrub`\n");
+		printf("tables         some are damaged, and none is merged: see `corpusfs damage`, then `corpusfs repair`\n");
 }
 
 static void print_scrub(const json_t *status)

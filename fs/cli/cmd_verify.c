@@ -65,8 +65,8 @@ static const struct column damage_columns[] = {
 };
 
 static const struct column table_columns[] = {
-	{"table", "TABLE", COLUMN_TEXT},     {"holds", "HOLDS", COLUMN_TEXT}, {"blocks", "BLOCKS", COLUMN_NUMBER},
-	{"lost", "LOST", COLUMN_NUMBER},     {NULL, NULL, COLUMN_TEXT},
+	{"table", "TABLE", COLUMN_TEXT},     {"holds", "HOLDS", COLUMN_TEXT}, {"state", "STATE", COLUMN_TEXT},
+	{"blocks", "BLOCKS", COLUMN_NUMBER}, {"lost", "LOST", COLUMN_NUMBER}, {NULL, NULL, COLUMN_TEXT},
 };
 
 /* Beside the places: they are in the object already where that is printed as it is. */

@@ -79,7 +79,7 @@ static void check_damage(json_t *findings, const json_t *status)
 
 	snprintf(value, sizeof(value), chunks || tables ? "%lld chunks%s" : "none known", (long long)chunks, tables ? ", tables" : "");
 	doctor_note(findings, "store", "damage", chunks || tables ? DOCTOR_BAD : DOCTOR_OK, value,
-		    "corpusfs damage says what is hurt; copying or importing the same data again heals it");
+		    "corpusfs damage says what is hurt; copying or importing the same data again heals content, corpusfs repair mends tables");
 	if (end > 0)
 		clock_format(end, when);
 	doctor_note(findings, "store", "last scrub", old ? DOCTOR_SLOW : DOCTOR_OK, when, "corpusfs scrub, or corpusfs scrub schedule monthly");

@@ -15,6 +15,11 @@ void table_file_name(uint64_t number, char ret_name[KV_TABLE_NAME_MAX])
 	snprintf(ret_name, KV_TABLE_NAME_MAX, "%06" PRIu64 ".sst", number);
 }
 
+const char *kv_table_state(bool missing, bool all_known)
+{
+	return missing ? "missing" : all_known ? "damaged" : "damaged, its end is unknown";
+}
+
 /* From the key of the part before it on: where its own first key is, only the part itself knows. */
 static struct kv_key_range range_of(const struct table_named *table, const struct table_look *look, size_t first, size_t end)
 {

@@ -167,7 +167,8 @@ struct kv_damaged_table {
 	size_t range_count;
 };
 typedef int (*kv_damaged_table_fn)(void *arg, const struct kv_damaged_table *table);
-const char *kv_family_holds(enum kv_family family); /* for people */
+const char *kv_family_holds(enum kv_family family); /* for people, both */
+const char *kv_table_state(bool missing, bool all_known);
 /*
  * Reads all tables past the database, block by block, but for those of chunks; `all`: those, too. Both callbacks end it with what is not 0;
  * `step` (or NULL) is told how many bytes were read since.

@@ -129,7 +129,8 @@ static json_t *tables_to_json(const struct lost_records *lost)
 
 	for (size_t i = 0; i < lost->tables.count; i++) {
 		const struct lost_table *table = &lost->tables.items[i];
-		json_array_append_new(tables, json_pack("{s:s, s:s, s:b, s:I, s:I, s:b}", "table", table->name, "holds", kv_family_holds(table->family),
+		const char *holds = kv_family_holds(table->family), *state = kv_table_state(table->missing, table->all_known);
+		json_array_append_new(tables, json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:b}", "table", table->name, "holds", holds, "state", state,
 							"missing", table->missing, "blocks", (json_int_t)table->blocks, "lost",
 							(json_int_t)table->lost, "all_known", table->all_known));
 	}
@@ -137,9 +138,9 @@ static json_t *tables_to_json(const struct lost_records *lost)
 }
 
 /*
- * damage.list: {} -> {chunks, count: of places, bytes, all: no place was left out, tables: damaged ones of metadata, each {table, holds, missing,
- * blocks: of records, lost: so many of them, all_known: no more are}}; rows {dataset, snapshot ("" is the head), path, lost: "content", or
- * "metadata" if records of it are or may be, offset, length, chunk, whole_dataset, whole_snapshot: where a file of a head is whole, command:
+ * damage.list: {} -> {chunks, count: of places, bytes, all: no place was left out, tables: damaged ones of metadata, each {table, holds, state,
+ * missing, blocks: of records, lost: so many of them, all_known: no more are}}; rows {dataset, snapshot ("" is the head), path, lost: "content",
+ * or "metadata" if records of it are or may be, offset, length, chunk, whole_dataset, whole_snapshot: where a file of a head is whole, command:
  * what brings it back}
  */
 static int damage_list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)

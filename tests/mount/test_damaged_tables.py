@@ -93,7 +93,10 @@ def test_flipped_bit_in_a_table_of_names_is_told_of_and_repaired(filled):
     point = store.mount()
     before, failures = read_all(point + "/d")
     assert failures == {errno.EIO} and before < DIRS * FILES
+    assert "corpusfs repair" in store.ok("-s", store.path, "status")
     store.umount()
+    (line,) = [line for line in store.log().splitlines() if " error damaged-table " in line]
+    assert os.path.basename(table) in line and "corpusfs damage" in line
 
     bits = {path: files.get(path) for path in rot.tables(store)}
     assert os.path.basename(table) in store.ok("-s", store.path, "repair")
@@ -145,6 +148,7 @@ def test_table_that_is_missing_or_short_is_repaired(filled, way):
         os.truncate(table, os.path.getsize(table) // 2)
     assert store.run("-s", store.path, "dataset", "list").code == program.DAMAGED
     looked = run_json(store, "repair")["tables"]
+    assert looked[0]["state"].startswith("missing" if way == "missing" else "damaged")
     assert [(row["table"], row["missing"]) for row in looked] == [(os.path.basename(table), way == "missing")]
     store.ok("-s", store.path, "repair", "--apply")
     whole, failures = read_all(store.mount() + "/d")

@@ -106,7 +106,7 @@ static void watch_damage(struct jobs *jobs)
 
 	chunks_save_damage(store_chunks(jobs->store));
 	if (kv_damage_told(store_kv(jobs->store), message))
-		log_line(jobs->log, "error", "damaged-table", "text=\"%s\" hint=\"corpusfs scrub\"", message);
+		log_line(jobs->log, "error", "damaged-table", "text=\"%s\" hint=\"corpusfs damage\"", message);
 }
 
 static void run_periodic(struct jobs *jobs)
@@ -221,6 +221,7 @@ void jobs_stop(struct jobs *jobs)
 	pthread_mutex_unlock(&jobs->lock);
 	pacer_stop(jobs->pacer);
 	pthread_join(jobs->thread, NULL);
+	watch_damage(jobs); /* what was met since it looked last */
 	jobs_free(jobs);
 }
 
