@@ -133,6 +133,17 @@ def test_times_that_restic_cannot_say_come_back(repository, store):
     restic_check(repository)
 
 
+def test_what_the_store_leaves_uncompressed_is_compressed_where_it_saves_a_little(repository, store):
+    chance = random.Random(9)
+    data = bytes(chance.choices(range(130), k=3 << 20))
+    store.create("e")
+    with open(store.mount() + "/e/file", "wb") as handle:
+        handle.write(data)
+    done = repository.backup("e")
+    assert done["added"] >= len(data) and done["stored"] < 0.92 * len(data)
+    restic_check(repository)
+
+
 # --- types ---
 
 
