@@ -14,6 +14,7 @@
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
 #include "fs/daemon/serve/daemon.h"
+#include "fs/daemon/serve/heritage.h"
 #include "lib/base/shell.h"
 #include "lib/ops/json.h"
 #include "lib/store/datasets.h"
@@ -203,15 +204,32 @@ static int check_shows(struct request *request, struct client *client, struct er
 	return -EXDEV;
 }
 
+static bool supervises(const struct request *request)
+{
+	return json_is_true(json_object_get(request->args, "supervise"));
+}
+
+static int check_supervise(const struct request *request, struct error *err)
+{
+	if (!supervises(request))
+		return 0;
+	if (request->foreground)
+		return error_set(err, -EINVAL, "a daemon in the foreground has no supervisor: leave out -f or supervise");
+	if (heritage_possible())
+		return 0;
+	error_set(err, -EOPNOTSUPP, "supervise needs Linux 6.9 or newer");
+	error_hint(err, "leave it out: the mount ends then when its daemon dies");
+	return -EOPNOTSUPP;
+}
+
 static int join(struct request *request, struct client *client, struct error *err)
 {
 	AUTO_CLOSE int fd = open(request->mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	json_t *value = NULL;
 	int result;
 
-	if (request->store_options.cache_bytes || request->store_options.write_buffer_bytes)
-		fprintf(stderr,
-		        "corpusfs: the store is mounted already: cache= and write_buffer= stay as its first mount set them\n");
+	if (request->store_options.cache_bytes || request->store_options.write_buffer_bytes || supervises(request))
+		fprintf(stderr, "corpusfs: the store is mounted already: cache=, write_buffer= and supervise stay as its first mount set them\n");
 	if (request->foreground)
 		json_object_set_new(request->args, "wait", json_true());
 	client_pass(client, fd);
@@ -225,6 +243,7 @@ static int start(struct request *request, struct error *err)
 	struct daemon_options options = {.store = request->store,
 	                                 .store_options = request->store_options,
 	                                 .foreground = request->foreground,
+	                                 .supervise = supervises(request),
 	                                 .mount = request->args};
 	json_t *value = NULL;
 
@@ -311,6 +330,8 @@ static int run_mount(struct cli *cli)
 		result = check_mountpoint(cli->argv[cli->argc - 1], &request, &err);
 	if (result == 0)
 		result = check_fuse(&err);
+	if (result == 0)
+		result = check_supervise(&request, &err);
 	if (result == 0) {
 		json_object_set_new(request.args, "mountpoint", json_from_bytes(request.mountpoint));
 		result = join_or_start(&request, &err);
@@ -349,6 +370,8 @@ const struct command mount_commands[] = {
                     "  cache=SIZE          memory for caches (default 256M), of the first mount\n"
                     "  write_buffer=SIZE   memory for data not yet written (default 256M), likewise\n"
                     "  deep_idle           let idle processors sleep between requests: slower, saves power\n"
+                    "  supervise           when the daemon dies, another goes on with the mount; of\n"
+                    "                      the first mount\n"
                     "  debug               log every request\n"
                     "  nosuid, nodev, noexec, sync, ...   as for mount(8); reading a file never\n"
                     "                      changes its access time (noatime)\n",

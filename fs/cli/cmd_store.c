@@ -9,7 +9,9 @@
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "fs/cli/where.h"
+#include "fs/daemon/serve/daemon.h"
 #include "lib/base/clock.h"
+#include "lib/base/file.h"
 #include "lib/base/shell.h"
 #include "lib/ops/json.h"
 #include "lib/store/store.h"
@@ -62,6 +64,8 @@ static int run_sync(struct cli *cli)
 	json_decref(value);
 	return result < 0 ? exit_with(&err) : EXIT_OK;
 }
+
+#define LOG_READ_MAX (8U << 20) /* more than a log grows to */
 
 static const struct column status_columns[] = {
 	{"path", "store", COLUMN_TEXT},
@@ -203,6 +207,32 @@ static void complete_row(json_t *row)
 		json_object_set_new(row, "read_only", json_false());
 }
 
+static void print_supervision(const json_t *status)
+{
+	const long long crashes = json_integer_value(json_object_get(status, "crashes"));
+
+	if (json_is_true(json_object_get(status, "supervised")))
+		printf("supervised     yes: if the daemon dies, another goes on\n");
+	if (crashes > 0)
+		printf("crashes        %lld of its daemons; the log says when\n", crashes);
+}
+
+/* Of a store that is not mounted: whether its supervisor gave up, and nobody has mounted it since. */
+static void print_given_up(const json_t *status)
+{
+	AUTO_FREE char *path = xasprintf("%s/" DAEMON_LOG, json_string_value(json_object_get(status, "path")));
+	AUTO_BUF log = BUF_INIT;
+	const char *last = NULL;
+
+	if (json_object_get(status, "pid") || file_read(path, LOG_READ_MAX, &log) < 0)
+		return;
+	buf_add_u8(&log, 0);
+	for (const char *at = (const char *)log.data; (at = strstr(at, " gave-up ")); at++)
+		last = at;
+	if (last && !strstr(last, " started "))
+		printf("last daemon    %.*s\n", (int)strcspn(last + 1, "\n"), last + 1);
+}
+
 static const struct column quota_columns[] = {
 	{"name", "DATASET", COLUMN_TEXT},
 	{"used", "USED", COLUMN_BYTES},
@@ -291,6 +321,8 @@ static int run_status(struct cli *cli)
 		if (json_object_get(status, "write_error"))
 			printf("writing        has stopped: %s; unmount and mount again\n",
 			       json_string_value(json_object_get(status, "write_error")));
+		print_supervision(status);
+		print_given_up(status);
 		print_gc(status);
 		print_damage(status);
 		print_scrub(status);

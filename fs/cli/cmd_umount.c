@@ -161,6 +161,7 @@ static int end_by_force(const char *mountpoint, const char *store, struct error 
 {
 	const bool read_only = where_is_read_only(mountpoint);
 	const pid_t daemon = store ? store_locked_by(store) : 0;
+	const bool supervised = daemon > 0 && run_is_supervised(daemon);
 	struct others others = {.store = store, .mountpoint = mountpoint};
 	int result = 0;
 
@@ -174,6 +175,12 @@ static int end_by_force(const char *mountpoint, const char *store, struct error 
 		result = kill_daemon(daemon, err);
 	if (result < 0 || read_only)
 		return result;
+	if (supervised) {
+		error_set(err, -ENOTCONN, "unmounted %s by force: what was synced is on disk, what was written since is written by the next daemon, "
+		          "which goes on with the store", mountpoint);
+		error_hint(err, "mount again and look what is there");
+		return -ENOTCONN;
+	}
 	where_each(add_other, &others);
 	buf_add_u8(&others.text, 0);
 	error_set(err, -ENOTCONN, "unmounted %s by force%s%s: what was synced is on disk, what was written since and not committed yet is lost",
@@ -237,7 +244,8 @@ const struct command umount_commands[] = {
                     "what was written and not synced is lost.\n\n"
                     "With --force a daemon that was stopped goes on, and has ten seconds to unmount even\n"
                     "what is in use. If it does not, it is killed, and with it all mounts of its store\n"
-                    "end: what was not committed yet is lost, and the exit code is 1.\n",
+                    "end: what was not committed yet is lost, and the exit code is 1. With a supervisor\n"
+                    "(mount -o supervise) its successor writes that, and goes on with the others.\n",
          .min = 1,
          .max = 1,
          .options = umount_options,

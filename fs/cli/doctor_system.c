@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fs/cli/doctor.h"
+#include "fs/daemon/serve/heritage.h"
 #include "fs/fuse/session/libfuse.h"
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
@@ -43,6 +44,14 @@ static void check_kernel(json_t *findings)
 	sscanf(name.release, "%u.%u", &major, &minor);
 	doctor_note(findings, "system", "kernel", major > 5 || (major == 5 && minor >= 15) ? DOCTOR_OK : DOCTOR_SLOW, name.release,
 	            "Linux 5.15 or newer writes and opens with fewer questions");
+}
+
+static void check_succession(json_t *findings)
+{
+	const bool possible = heritage_possible();
+
+	doctor_note(findings, "system", "mount -o supervise", possible ? DOCTOR_OK : DOCTOR_SLOW, possible ? "possible" : "not possible",
+	            "Linux 6.9 or newer sends again what a daemon that died had not answered, so that another can go on");
 }
 
 static void check_libraries(json_t *findings)
@@ -107,6 +116,7 @@ static void check_limits(json_t *findings)
 void doctor_system(json_t *findings)
 {
 	check_kernel(findings);
+	check_succession(findings);
 	check_libraries(findings);
 	check_fuse(findings);
 	check_processor(findings);

@@ -8,6 +8,8 @@
 #include "fs/cli/commands.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/help.h"
+#include "fs/daemon/serve/daemon.h"
+#include "fs/supervise/supervisor.h"
 #include "lib/base/buf.h"
 #include "lib/base/similar.h"
 
@@ -141,6 +143,8 @@ int main(int argc, char **argv)
 	struct cli cli = {.groups = command_groups};
 	int code, first;
 
+	if (argc == 6 && strcmp(argv[1], SUPERVISOR_ARGUMENT) == 0)
+		return daemon_supervised(argv + 2);
 	if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1)
 		setlocale(LC_CTYPE, "C.UTF-8");
 	/* The store's directory keeps others out; files in it must stay readable to its owner when root opens the store. */

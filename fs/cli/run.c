@@ -12,6 +12,7 @@
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
 #include "fs/daemon/process/process.h"
+#include "fs/supervise/supervisor.h"
 #include "lib/base/clock.h"
 #include "lib/base/procfs.h"
 #include "lib/base/shell.h"
@@ -86,6 +87,16 @@ bool run_is_daemon(pid_t pid)
 
 	procfs_name(pid, name);
 	return strcmp(name, DAEMON_PROCESS_NAME) == 0;
+}
+
+bool run_is_supervised(pid_t daemon)
+{
+	char name[PROCFS_TEXT_MAX] = "";
+	const pid_t parent = procfs_parent(daemon);
+
+	if (parent > 0)
+		procfs_name(parent, name);
+	return strcmp(name, SUPERVISOR_NAME) == 0;
 }
 
 bool run_wait(struct patience *patience, const char *store)

@@ -54,6 +54,7 @@ struct patience {
 };
 bool run_wait(struct patience *patience, const char *store);
 
+bool run_is_supervised(pid_t daemon); /* another goes on when it dies */
 bool run_is_daemon(pid_t pid); /* by its name */
 
 #endif

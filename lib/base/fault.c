@@ -15,7 +15,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/fault_points.h"
 
-enum action { ACTION_KILL, ACTION_ERRNO, ACTION_SLEEP };
+enum action { ACTION_KILL, ACTION_ABORT, ACTION_ERRNO, ACTION_SLEEP };
 
 struct fault {
 	char *name;
@@ -69,6 +69,10 @@ static bool parse_action(const char *text, struct fault *fault)
 
 	if (strcmp(text, "kill") == 0)
 		return true;
+	if (strcmp(text, "abort") == 0) {
+		fault->action = ACTION_ABORT;
+		return true;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
 		if (strcmp(text, codes[i].name) != 0)
 			continue;
@@ -121,6 +125,8 @@ static int act(const struct fault *fault)
 			;
 		return 0;
 	}
+	if (fault->action == ACTION_ABORT)
+		abort();
 	kill(getpid(), SIGKILL);
 	for (;;)
 		pause();

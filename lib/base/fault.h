@@ -1,7 +1,7 @@
 /*
  * Named fault points: places where a test asks the process to die or to fail, so that "killed in the middle" is a repeatable test.
  *
- * $CORPUSFS_FAULT = NAME[:ACTION[:NTH]][,NAME...]. ACTION is kill (default; SIGKILL to oneself), an errno name among enospc, eio, enomem,
+ * $CORPUSFS_FAULT = NAME[:ACTION[:NTH]][,NAME...]. ACTION is kill (default; SIGKILL to oneself), abort (a crash), an errno name among enospc, eio, enomem,
  * or sleepMS (e.g. sleep500). NTH counts passes from 1 (default: the first). Without the variable a point costs one load of a flag.
  * Any thread; the variable is read once. All points stand in lib/base/fault_points.h. A build with -Dfaults=false has none.
  */

@@ -22,6 +22,19 @@ bool procfs_stat(pid_t pid, char *ret_state, uint64_t *ret_started)
 			      ret_started) == 2;
 }
 
+pid_t procfs_parent(pid_t pid)
+{
+	AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)pid);
+	AUTO_BUF text = BUF_INIT;
+	int parent = 0;
+
+	if (file_read(path, STAT_MAX, &text) < 0)
+		return 0;
+	buf_add_u8(&text, 0);
+	const char *rest = strrchr((const char *)text.data, ')');
+	return rest && sscanf(rest + 1, " %*c %d", &parent) == 1 ? parent : 0;
+}
+
 bool procfs_is_stopped(pid_t pid)
 {
 	uint64_t started;

@@ -10,6 +10,7 @@
 
 /* The state's letter, as ps shows it, and when it started, in clock ticks after the boot. */
 bool procfs_stat(pid_t pid, char *ret_state, uint64_t *ret_started);
+pid_t procfs_parent(pid_t pid); /* 0: not known */
 bool procfs_is_stopped(pid_t pid);                            /* by a signal or a debugger; false: not, or not known */
 void procfs_name(pid_t pid, char ret_name[PROCFS_TEXT_MAX]);  /* the command's, as `ps -o comm` shows it; "" */
 /* The function of the kernel in which a thread waits; "" when it does not, or it is not told. */

@@ -151,6 +151,10 @@ static char *open_native(struct kv *kv, const struct kv_options *options)
 								    kv->handles, 0, &message);
 		return message;
 	}
+	if (options->took_over) {
+		AUTO_FREE char *lock = xasprintf("%s/LOCK", kv->path);
+		unlink(lock); /* RocksDB makes it anew; whoever had it locked runs no more */
+	}
 	char *log_dir = info_log_begin(kv->path, kv->setup.db);
 	kv->db = rocksdb_open_column_families(kv->setup.db, kv->path, KV_HANDLE_COUNT, kv_family_names, families, kv->handles, &message);
 	kv->log_dir = info_log_end(log_dir);

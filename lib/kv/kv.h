@@ -52,6 +52,7 @@ struct kv_options {
 	const char *damage_mark; /* a file that is there while tables are damaged (lib/kv/damage.h); NULL: none */
 	const char *ballast;     /* a file that keeps room for a full disk (lib/kv/ballast.h); NULL: none */
 	bool any_tables;         /* a table need not say that the database made it (lib/kv/mend_tables.h) */
+	bool took_over;          /* from a process that runs no more, though the system may not have given its lock of the database back */
 	unsigned accept;         /* with read_only: KV_ACCEPT_*, damage that does not keep the database shut; kv_lost() tells of it */
 };
 

@@ -161,6 +161,8 @@ static int check_dead(const struct lock *lock, const char *name, bool *silent, s
 		return error_set(err, look.result, "%s/%s: %s", lock->path, name, strerror(-look.result));
 	if (look.result == 0)
 		writer = lock_record_writer(&look.record, &lock->record);
+	if (writer != LOCK_WRITER_UNKNOWN && lock->options.dead && look.record.pid == lock->options.dead)
+		return 0;
 	if (writer == LOCK_WRITER_DEAD)
 		return 0;
 	if (writer != LOCK_WRITER_UNKNOWN) {
@@ -389,11 +391,19 @@ static void lock_free(struct lock *lock)
 	free(lock);
 }
 
+/* The lock belongs to what is open, not to who has it open. */
+static int take_kept(struct lock *lock, struct error *err)
+{
+	lock->fd = fcntl(lock->options.locked_fd, F_DUPFD_CLOEXEC, 3);
+	return lock->fd < 0 ? error_set(err, -errno, "cannot lock the store %s: %s", lock->path, strerror(errno)) : 0;
+}
+
 int lock_take(const struct store_dir *dir, const struct lock_options *options, struct lock **ret_lock, struct error *err)
 {
 	static const struct lock_options defaults = {0};
 	struct lock *lock = lock_new(dir, options ? options : &defaults);
-	int result = lock_file_take(dir, &lock->fd, err);
+	const bool is_kept = lock->options.dead && lock->options.locked_fd >= 0;
+	int result = is_kept ? take_kept(lock, err) : lock_file_take(dir, &lock->fd, err);
 
 	if (result == 0) {
 		result = lock_record_of_us(lock->fd, &lock->record);
@@ -415,6 +425,11 @@ int lock_take(const struct store_dir *dir, const struct lock_options *options, s
 	}
 	*ret_lock = lock;
 	return 0;
+}
+
+int lock_fd(const struct lock *lock)
+{
+	return lock->fd;
 }
 
 static void stop_keeper(struct lock *lock)

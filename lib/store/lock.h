@@ -19,6 +19,8 @@ struct lock_options {
 	/* May be NULL. Told once, on a thread of its own, that somebody else has taken the store, and who. */
 	void (*lost)(void *arg, const char *text);
 	void *arg;
+	pid_t dead;    /* a process that runs no more, though the system may show it yet; 0: none */
+	int locked_fd; /* with `dead`: of STORE/lock, locked by whoever keeps it for us; stays the caller's */
 };
 
 /* -EBUSY: somebody has it, err says who; -EACCES. If the last owner may still live somewhere, the database has another name then. */
@@ -30,6 +32,7 @@ WARN_UNUSED int lock_take(const struct store_dir *dir, const struct lock_options
 WARN_UNUSED int lock_check(struct lock *lock, bool now);
 /* Who has taken the store from us; NULL: nobody. */
 const char *lock_lost_to(struct lock *lock);
+int lock_fd(const struct lock *lock); /* of STORE/lock; stays the lock's */
 void lock_release(struct lock *lock); /* NULL is fine */
 void lock_undo(struct lock *lock);    /* the same, and leaves every byte as it was before: the store could not be opened */
 void lock_remove(struct lock *lock);  /* the same, and takes its files away: there is no store */

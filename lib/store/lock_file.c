@@ -113,6 +113,9 @@ void lock_file_release(int fd, bool written)
 	/* If the text stays it misleads nobody: the kernel says whether there is a lock. */
 	if (fd >= 0 && written)
 		(void)!ftruncate(fd, 0);
+	/* Others may have the same lock open, to keep it for us; now nobody has the store. */
+	if (fd >= 0 && written)
+		flock(fd, LOCK_UN);
 	if (fd >= 0)
 		close(fd);
 }

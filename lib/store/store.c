@@ -52,7 +52,7 @@ static int find_database(struct store *store, char ret_name[DATABASE_NAME_MAX], 
 	return result < 0 ? error_set(err, result, "cannot open the store %s: %s", store->dir.path, error_text(result)) : 0;
 }
 
-static int open_database(struct store *store, const char *name, uint64_t cache_bytes, unsigned threads, struct error *err)
+static int open_database(struct store *store, const char *name, uint64_t cache_bytes, unsigned threads, bool took_over, struct error *err)
 {
 	AUTO_FREE char *db = store_dir_inside(&store->dir, name);
 	AUTO_FREE char *shown = xasprintf("%s/%s", store->dir.path, name);
@@ -70,6 +70,7 @@ static int open_database(struct store *store, const char *name, uint64_t cache_b
 		.check_arg = store->lock,
 		.ballast = ballast,
 		.damage_mark = damage_mark,
+		.took_over = took_over,
 	};
 
 	/* RocksDB would make files of its own beside what is left. */
@@ -90,7 +91,7 @@ static int open_layers(struct store *store, const struct store_options *options,
 	int result = find_database(store, database, err);
 
 	if (result == 0)
-		result = open_database(store, database, cache - cache / 2, threads, err);
+		result = open_database(store, database, cache - cache / 2, threads, options->heritage.dead, err);
 	if (result == 0 && !store->read_only)
 		result = store_dir_ingest(&store->dir, database, ingest, err);
 	if (result < 0)
@@ -112,6 +113,8 @@ static int open_layers(struct store *store, const struct store_options *options,
 		.commit_ms = STORE_COMMIT_MS,
 		.damaged = options->met_damage ? store_tell_damage : NULL,
 		.damaged_arg = store,
+		.journal = options->heritage.journal,
+		.journal_bytes = options->heritage.journal_bytes,
 	};
 
 	store->met_damage = options->met_damage;
@@ -135,7 +138,7 @@ static int open_layers(struct store *store, const struct store_options *options,
 
 /* Files that were unlinked while open when the store was last closed or killed. A full disk must not keep the store shut: they stay
  * noted, and the next open tries again. */
-static void reap_orphans(struct store *store)
+void store_reap_orphans(struct store *store)
 {
 	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
 		struct view *view;
@@ -227,7 +230,11 @@ const char *store_lost_to(struct store *store)
 
 static int lock(struct store *store, const struct store_options *options, struct error *err)
 {
-	const struct lock_options lock_options = {.notice = options->notice, .lost = options->lost, .arg = options->notice_arg};
+	const struct lock_options lock_options = {.notice = options->notice,
+	                                          .lost = options->lost,
+	                                          .arg = options->notice_arg,
+	                                          .dead = options->heritage.dead,
+	                                          .locked_fd = options->heritage.lock_fd};
 
 	if (store->read_only)
 		return lock_file_share(&store->dir, &store->shared_fd, err);
@@ -261,8 +268,8 @@ static int open_as(const char *path, const struct store_options *options, unsign
 		return result;
 	}
 	store->opened = true;
-	if (!store->read_only)
-		reap_orphans(store);
+	if (!store->read_only && !options->heritage.dead)
+		store_reap_orphans(store);
 	*ret_store = store;
 	return 0;
 }
@@ -301,7 +308,34 @@ pid_t store_locked_by(const char *path)
 	return dir < 0 ? 0 : lock_file_owner(dir);
 }
 
+/* --- going on where a process has died --- */
+
+static int find_view(void *arg, uint32_t number, struct view **ret_view)
+{
+	return store_view_by_number(arg, number, ret_view);
+}
+
+static void put_view(void *arg, struct view *view)
+{
+	store_view_put(arg, view);
+}
+
+size_t store_journal_bytes(const struct store_options *options)
+{
+	return tree_journal_bytes(options->write_buffer_bytes ? options->write_buffer_bytes : WRITE_BUFFER_DEFAULT);
+}
+
+int store_replay(struct store *store, struct replayed *ret_replayed)
+{
+	return tree_replay(store->tree, &(struct replay_views){.find = find_view, .put = put_view, .arg = store}, ret_replayed);
+}
+
 /* --- accessors --- */
+
+int store_lock_fd(const struct store *store)
+{
+	return store->lock ? lock_fd(store->lock) : -1;
+}
 
 const char *store_path(const struct store *store)
 {

@@ -21,6 +21,7 @@
 
 #include "lib/base/error.h"
 #include "lib/format/superblock.h"
+#include "lib/tree/content/replay.h"
 #include "lib/tree/files/files.h"
 
 struct store;
@@ -38,6 +39,17 @@ struct store_options {
 	unsigned threads;            /* 0 = number of CPUs */
 	bool damaged;                /* a damaged store is opened all the same, read-only, if what is left of it is right; this is noticed */
 	bool salvage;                /* even if it is not: files may be absent, or older than they were */
+	/*
+	 * For who goes on where a process that died has stopped: memory for what is not committed yet (lib/tree/content/replay.h), or NULL; a
+	 * descriptor of STORE/lock that is locked already and stays the caller's, or -1; the process that died, or 0. It may not have gone yet,
+	 * but runs no more. Orphans wait for store_resume().
+	 */
+	struct store_heritage {
+		void *journal;
+		size_t journal_bytes;
+		int lock_fd;
+		pid_t dead;
+	} heritage;
 	/* May be NULL. A line of text: opening takes long, and why; and, on a thread of its own, that another process has taken the store. */
 	void (*notice)(void *arg, const char *text);
 	void (*lost)(void *arg, const char *text);
@@ -60,6 +72,15 @@ WARN_UNUSED int store_init(const char *path, const struct store_parameters *para
  * this user may only read, is opened read-only: not a byte of it changes, and whatever would change it answers -EROFS. A store that can be
  * written is opened for writing, whatever is to be done: opening it replays its log and takes its lock, which writes. */
 WARN_UNUSED int store_open(const char *path, const struct store_options *options, struct store **ret_store, struct error *err);
+
+size_t store_journal_bytes(const struct store_options *options); /* how much memory a journal needs; it may be sparse */
+int store_lock_fd(const struct store *store); /* of STORE/lock; stays the store's */
+/*
+ * After a process that died: what it had accepted is buffered again, before anybody uses the store. Then, when files that are still open have
+ * been opened (inode_open_again), orphans are reaped.
+ */
+WARN_UNUSED int store_replay(struct store *store, struct replayed *ret_replayed);
+void store_reap_orphans(struct store *store);
 
 /*
  * Commits everything, closes all views; every view must have been put. The first failure is returned, the store is closed anyway. -EROFS:

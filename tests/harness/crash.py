@@ -236,7 +236,8 @@ class Stage:
         result = self.store.run("umount", self.point)
         assert result.code in (program.OK, program.FAILED, program.NO_SPACE), result
         procs.poll(lambda: not procs.fuse_mounts(self.point), 20 * program.scale(), f"{self.point} is unmounted after {result}")
-        pid, self.store.pid, self.store.points = self.store.pid, None, []
+        pid, self.store.pid, self.store.points = self.store.supervisor or self.store.pid, None, []
+        self.store.supervisor = None
         code = self.store.reap(pid, 30 * program.scale())
         assert code in (0, 1), f"the daemon ended with {code}\n{self.store.log()}"
         assert result.code == 0 or result.err, result

@@ -23,7 +23,7 @@ class Store:
         os.chmod(self.logs, 0o1777)
         self.expected = []  # patterns of error lines that the test provokes
         self.points = []
-        self.pid = None
+        self.pid = self.supervisor = None
         self.binary = program.binary()
 
     def run(self, *args, env=None, **options):
@@ -56,12 +56,21 @@ class Store:
         assert found, f"mount returned, and nothing is mounted on {point}"
         with open(self.home + "/connections", "a", encoding="ascii") as handle:
             handle.write(f"{found[-1].device}\n")
+        self.find_daemon()
+
+    def find_daemon(self):
+        """Sets `pid`, of the daemon, and `supervisor`, of the process that goes on without it, or None."""
         pids = self.daemons()
         assert len(pids) == 1, f"one daemon per store, not {pids}"
-        self.pid = pids[0]
+        self.pid, self.supervisor = pids[0], None
+        if procs.read(f"/proc/{self.pid}/comm").strip() == b"corpusfs-super":
+            self.supervisor = self.pid
+            children = procs.read(f"/proc/{self.pid}/task/{self.pid}/children").split()
+            assert len(children) == 1, f"one daemon per supervisor, not {children}"
+            self.pid = int(children[0])
 
     def daemons(self):
-        """Daemons of this store, without what they themselves have started."""
+        """Daemons of this store, or their supervisors; without what they themselves have started."""
         wanted = f"CORPUSFS_TEST_STORE={self.path}".encode()
         found = [pid for pid in procs.marked(self.run_mark) if wanted in procs.read(f"/proc/{pid}/environ").split(b"\0")]
         return [pid for pid in found if procs.parent(pid) not in found]
@@ -78,8 +87,8 @@ class Store:
             self.ended()
 
     def ended(self, expect=0):
-        """The daemon leaves by itself, with this exit code or -signal. We are its reaper."""
-        pid, self.pid = self.pid, None
+        """The daemon leaves by itself, with this exit code or -signal, and its supervisor with it. We are its reaper."""
+        pid, self.pid, self.supervisor = self.supervisor or self.pid, None, None
         if pid is None:
             return
         code = self.reap(pid, 30 * program.scale())
@@ -97,7 +106,11 @@ class Store:
         return procs.poll(gone, seconds, f"daemon {pid} ends\n{procs.stacks([pid]) if procs.alive(pid) else ''}")[0]
 
     def kill(self, number=signal.SIGKILL):
-        """Kills the daemon without warning and clears the dead mounts away."""
+        """Kills the daemon without warning, and before it who could go on, and clears the dead mounts away."""
+        if self.supervisor:
+            os.kill(self.supervisor, signal.SIGKILL)
+            assert self.reap(self.supervisor, 10) == -signal.SIGKILL
+            self.supervisor = None
         os.kill(self.pid, number)
         self.ended(-number)
         self.clear()

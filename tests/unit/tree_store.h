@@ -20,6 +20,8 @@ struct tree_store {
 	struct tree *tree;
 	struct view *view;
 	uint64_t budget;
+	void *journal; /* NULL: none */
+	size_t journal_bytes;
 	unsigned idle_ms; /* long: commits only when the test says so */
 };
 
@@ -34,7 +36,9 @@ static inline void tree_store_open(struct tree_store *store, bool create)
 					     .write_buffer_bytes = store->budget,
 					     .inode_cache_entries = 16,
 					     .idle_ms = store->idle_ms,
-					     .commit_ms = store->idle_ms };
+					     .commit_ms = store->idle_ms,
+					     .journal = store->journal,
+					     .journal_bytes = store->journal_bytes };
 	struct interval interval = { 1, 1 };
 	struct line line = { &interval, 1 }, none = { 0 };
 	struct view_options view_options = {

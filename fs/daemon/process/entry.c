@@ -1,9 +1,11 @@
 #include "fs/daemon/process/entry.h"
 
+#include <errno.h>
 #include <string.h>
 #include <utlist.h>
 
 #include "lib/base/buf.h"
+#include "lib/ops/json.h"
 
 static void place_free(struct entry *entry, struct place *place)
 {
@@ -72,6 +74,23 @@ bool entry_has_place(const struct entry *entry, const char *mountpoint)
 			return true;
 	}
 	return false;
+}
+
+int entry_keep(const struct entry *entry)
+{
+	json_t *all = json_array();
+	const struct place *place;
+	int result = -E2BIG;
+
+	DL_FOREACH (entry->places, place)
+		json_array_append(all, place->args);
+	json_t *text = json_deep_from_bytes(all);
+	AUTO_FREE char *dump = text ? json_dumps(text, JSON_COMPACT) : NULL;
+	json_decref(text);
+	json_decref(all);
+	if (dump)
+		result = mount_keep_places(entry->mount, dump);
+	return result;
 }
 
 void entry_list(struct entry *entry, json_t *rows)

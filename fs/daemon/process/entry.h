@@ -33,6 +33,9 @@ bool entry_shows_at(struct entry *entry, const char *mountpoint);
 const char *entry_first_shown(struct entry *entry); /* the place that was made first; NULL: it shows nowhere */
 bool entry_has_place(const struct entry *entry, const char *mountpoint); /* whether it shows there still or not */
 
+/* What is needed to go on with it in another process is kept with its mount. -E2BIG */
+WARN_UNUSED int entry_keep(const struct entry *entry);
+
 /* Appends one row for each place where it shows, with what its session says; where there is none, one with "detached" set. */
 void entry_list(struct entry *entry, json_t *rows);
 

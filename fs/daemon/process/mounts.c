@@ -4,8 +4,8 @@
 #include <string.h>
 #include <utlist.h>
 
-#include "fs/daemon/process/entry.h"
 #include "fs/daemon/process/mount_args.h"
+#include "fs/daemon/process/mounts_inside.h"
 #include "fs/fuse/mount/mount.h"
 #include "lib/base/clock.h"
 #include "lib/ops/json.h"
@@ -16,20 +16,6 @@
 #define ABORTED_WAIT_MS 5000
 #define ENDING_WAIT_MS 20000 /* for a session that the kernel has ended to commit what was written */
 #define DETACHED_WAIT_MS 1000 /* for a session to end after a lazy umount, if nobody has files open */
-
-struct mounts {
-	struct store *store;
-	struct log *log;
-	struct mount_group *group;
-	int event_fd;
-
-	pthread_mutex_t lock;  /* guards all below and all of each entry but what never changes */
-	pthread_cond_t change; /* an entry started or ended */
-	struct entry *entries; /* starting or serving */
-	struct entry *ended;   /* to be freed when nobody refers to them */
-	unsigned starting;
-	bool leaving;
-};
 
 static void wake_main(struct mounts *mounts)
 {
@@ -82,14 +68,14 @@ static void mount_ended(void *arg, struct mount *mount)
 	pthread_mutex_unlock(&mounts->lock);
 }
 
-struct mounts *mounts_new(struct store *store, struct log *log, int event_fd)
+struct mounts *mounts_new(struct store *store, struct log *log, int event_fd, struct keeper *keeper)
 {
 	struct mounts *mounts = xcalloc(1, sizeof(*mounts));
 
 	*mounts = (struct mounts){.store = store, .log = log, .event_fd = event_fd};
 	pthread_mutex_init(&mounts->lock, NULL);
 	pthread_cond_init(&mounts->change, NULL);
-	mounts->group = mount_group_new(store, &(struct mount_log){.line = group_log, .arg = mounts});
+	mounts->group = mount_group_new(store, &(struct mount_log){.line = group_log, .arg = mounts}, keeper);
 	mount_group_on_end(mounts->group, mount_ended, mounts);
 	return mounts;
 }
@@ -245,6 +231,8 @@ static int bind_entry(struct mounts *mounts, struct entry *entry, json_t *args, 
 	                        json_from_bytes(has->mountpoint));
 	pthread_mutex_lock(&mounts->lock);
 	entry_add_place(entry, args);
+	/* a daemon after this one knows the mount by its first place, if not by this */
+	(void)!entry_keep(entry);
 	pthread_mutex_unlock(&mounts->lock);
 	return 0;
 }
@@ -259,6 +247,8 @@ static int start_session(struct mounts *mounts, struct entry *entry, const struc
 	pthread_mutex_lock(&mounts->lock);
 	mounts->starting--;
 	entry->mount = mount;
+	if (result == 0 && entry_keep(entry) < 0)
+		log_line(mounts->log, "warning", "not-kept", "mountpoint=%s text=\"if the daemon dies, this mount ends\"", options->mountpoint);
 	if (result < 0)
 		take_away(mounts, entry);
 	pthread_cond_broadcast(&mounts->change);
@@ -444,50 +434,4 @@ size_t mounts_stop_all(struct mounts *mounts)
 			left++;
 		entry_put(mounts, entry);
 	}
-}
-
-json_t *mounts_list(struct mounts *mounts)
-{
-	json_t *list = json_array();
-	struct entry *entry;
-
-	pthread_mutex_lock(&mounts->lock);
-	DL_FOREACH (mounts->entries, entry) {
-		if (entry->mount)
-			entry_list(entry, list);
-	}
-	pthread_mutex_unlock(&mounts->lock);
-	return list;
-}
-
-bool mounts_has_device(struct mounts *mounts, dev_t device)
-{
-	return mount_group_has_device(mounts->group, device);
-}
-
-uint64_t mounts_requests(struct mounts *mounts)
-{
-	uint64_t requests = 0;
-	struct entry *entry;
-
-	pthread_mutex_lock(&mounts->lock);
-	DL_FOREACH (mounts->entries, entry) {
-		struct mount_status status = {0};
-
-		if (entry->mount)
-			mount_get_status(entry->mount, &status);
-		requests += status.requests;
-	}
-	pthread_mutex_unlock(&mounts->lock);
-	return requests;
-}
-
-int mounts_flush(struct mounts *mounts)
-{
-	return mount_flush_kernel(mounts->group, NULL);
-}
-
-void mounts_settle(struct mounts *mounts)
-{
-	mount_group_settle(mounts->group);
 }

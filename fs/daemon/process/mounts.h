@@ -21,11 +21,19 @@
 #include "fs/daemon/process/log.h"
 #include "lib/store/store.h"
 
+struct keeper;
 struct mounts;
 
 /* `event_fd` is written to when the main thread should call mounts_reap. */
-struct mounts *mounts_new(struct store *store, struct log *log, int event_fd);
+struct mounts *mounts_new(struct store *store, struct log *log, int event_fd, struct keeper *keeper); /* keeper: NULL, or of mount.h */
 void mounts_free(struct mounts *mounts); /* after mounts_finished */
+
+/*
+ * After a daemon that died: all sessions that the keeper has go on. mounts_resume opens what was open; then orphans may be reaped; mounts_serve
+ * answers requests again. A session that cannot go on ends. -ENOENT: none can.
+ */
+WARN_UNUSED int mounts_resume(struct mounts *mounts, struct keeper *keeper, struct error *err);
+WARN_UNUSED int mounts_serve(struct mounts *mounts, struct error *err);
 
 /* args, with all names as bytes: {mountpoint, dataset?, snapshot?, read_only?, allow_other?, acl?, debug?, snapdir?, extra?} -> {mountpoint} */
 WARN_UNUSED int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result, struct error *err);

@@ -12,6 +12,7 @@
 #include "fs/daemon/control/control.h"
 #include "fs/daemon/control/message.h"
 #include "fs/daemon/process/process.h"
+#include "fs/daemon/serve/heritage.h"
 #include "fs/daemon/serve/requests.h"
 #include "lib/base/escape.h"
 #include "lib/ops/json.h"
@@ -24,7 +25,9 @@ struct daemon {
 	struct jobs *jobs;
 	struct control *control;
 	struct requests requests;
-	int event_fd, signal_fd;
+	struct keeper *keeper; /* NULL: there is no supervisor */
+	bool is_alone;         /* it has gone */
+	int event_fd, signal_fd, journal_fd;
 };
 
 /* All threads inherit the mask, so that signals are read by the main thread only, from a descriptor. */
@@ -92,7 +95,48 @@ static int open_store(struct daemon *daemon, struct error *err)
 	options.lost = log_lost;
 	options.met_damage = log_damaged;
 	options.notice_arg = daemon;
+	if (daemon->keeper) {
+		int result = heritage_take(daemon->keeper, &options, &daemon->journal_fd, err);
+		if (result < 0)
+			return result;
+	}
 	return store_open(daemon->options->store, &options, &daemon->store, err);
+}
+
+static bool is_heir(const struct daemon *daemon)
+{
+	return daemon->keeper && keeper_page(daemon->keeper)->dead;
+}
+
+/* What was accepted before is there again before anybody asks for it; what was open is, before orphans are reaped. */
+static int resume(struct daemon *daemon, struct error *err)
+{
+	struct replayed replayed;
+	int result = store_replay(daemon->store, &replayed);
+
+	if (result < 0)
+		return error_set(err, result, "what was not committed cannot be taken over: %s", error_text(result));
+	log_line(daemon->log, "info", "replayed", "records=%llu bytes=%llu dropped=%llu", (unsigned long long)replayed.records,
+	         (unsigned long long)replayed.bytes, (unsigned long long)replayed.dropped);
+	result = mounts_resume(daemon->mounts, daemon->keeper, err);
+	if (result < 0)
+		return result;
+	store_reap_orphans(daemon->store);
+	return mounts_serve(daemon->mounts, err);
+}
+
+static int start_mounts(struct daemon *daemon, json_t **ret_result, struct error *err)
+{
+	json_t *mount;
+	int result;
+
+	daemon->mounts = mounts_new(daemon->store, daemon->log, daemon->event_fd, daemon->keeper);
+	if (is_heir(daemon))
+		return resume(daemon, err);
+	mount = json_deep_to_bytes(daemon->options->mount);
+	result = mounts_start(daemon->mounts, mount, ret_result, err);
+	json_decref(mount);
+	return result;
 }
 
 static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
@@ -106,12 +150,10 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 		result = open_store(daemon, err);
 	if (result == 0)
 		result = open_log(daemon, err);
-	if (result < 0)
-		return result;
-	daemon->mounts = mounts_new(daemon->store, daemon->log, daemon->event_fd);
-	json_t *mount = json_deep_to_bytes(options->mount);
-	result = mounts_start(daemon->mounts, mount, ret_result, err);
-	json_decref(mount);
+	if (result == 0 && daemon->keeper)
+		result = heritage_leave(daemon->keeper, daemon->store, daemon->journal_fd, err);
+	if (result == 0)
+		result = start_mounts(daemon, ret_result, err);
 	if (result < 0)
 		return result;
 	result = jobs_start(daemon->store, daemon->mounts, daemon->log, &daemon->jobs);
@@ -119,13 +161,20 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 		return error_set(err, result, "no thread could be started: %s", error_text(result));
 	if (!has_room_for_files(daemon))
 		return 0;
-	daemon->requests = (struct requests){.store = daemon->store, .mounts = daemon->mounts, .jobs = daemon->jobs};
+	daemon->requests = (struct requests){.store = daemon->store, .mounts = daemon->mounts, .jobs = daemon->jobs, .keeper = daemon->keeper};
 	result = control_start(store_dir_fd(daemon->store), &(struct control_handler){.run = requests_run, .arg = &daemon->requests},
 	                       &daemon->control, err);
 	if (result == 0)
 		log_line(daemon->log, "info", "started", "version=%s pid=%d store=%s", CORPUSFS_VERSION, (int)getpid(),
 		         options->store);
 	return result;
+}
+
+/* Nobody is to go on, whatever the exit code. */
+static void leave_for_good(struct daemon *daemon)
+{
+	if (daemon->keeper)
+		atomic_store(&keeper_page(daemon->keeper)->leaving, 1);
 }
 
 /*
@@ -136,6 +185,7 @@ static void __attribute__((noreturn)) abandon(struct daemon *daemon, size_t moun
 {
 	int result = store_sync(daemon->store);
 
+	leave_for_good(daemon);
 	unlinkat(store_dir_fd(daemon->store), DAEMON_SOCKET, 0);
 	log_line(daemon->log, result < 0 ? "error" : "warning", "left", "pid=%d mounts_in_use=%zu sync=%s", (int)getpid(), mounts,
 	         result < 0 ? error_text(result) : "done");
@@ -157,7 +207,9 @@ static void take_signal(struct daemon *daemon)
 
 static void serve(struct daemon *daemon)
 {
-	struct pollfd polls[] = {{.fd = daemon->signal_fd, .events = POLLIN}, {.fd = daemon->event_fd, .events = POLLIN}};
+	struct pollfd polls[] = {{.fd = daemon->signal_fd, .events = POLLIN},
+	                         {.fd = daemon->event_fd, .events = POLLIN},
+	                         {.fd = daemon->keeper && !daemon->is_alone ? keeper_socket(daemon->keeper) : -1}};
 	uint64_t count;
 
 	while (!mounts_finished(daemon->mounts)) {
@@ -165,6 +217,11 @@ static void serve(struct daemon *daemon)
 			return;
 		(void)!read(daemon->event_fd, &count, sizeof(count));
 		take_signal(daemon);
+		if (polls[2].revents) {
+			polls[2].fd = -1;
+			daemon->is_alone = true;
+			log_line(daemon->log, "warning", "alone", "text=\"the supervisor has gone: if the daemon dies, its mounts end\"");
+		}
 		mounts_reap(daemon->mounts);
 	}
 }
@@ -211,30 +268,86 @@ static int run_foreground(const struct daemon_options *options, json_t **ret_res
 	return result;
 }
 
+/* All is left as it was found, for the next one. */
+static void __attribute__((noreturn)) fail_as_heir(struct daemon *daemon, struct error *err, int result)
+{
+	error_default(err, result, "the daemon could not go on");
+	log_line(daemon->log, "error", "not-resumed", "pid=%d text=\"%s\"", (int)getpid(), err->text);
+	_exit(1);
+}
+
+static int run(struct daemon *daemon, int ready_fd)
+{
+	json_t *result_json = NULL;
+	struct error err = {0};
+	int result = start(daemon, &result_json, &err);
+
+	if (result < 0 && is_heir(daemon) && result != -ENOENT)
+		fail_as_heir(daemon, &err, result);
+	if (result < 0) {
+		leave_for_good(daemon);
+		/* The caller hears of it when the store is free again, so that it can try at once. */
+		leave(daemon);
+		error_default(&err, result, "the daemon could not start");
+		if (ready_fd >= 0)
+			(void)!message_send(ready_fd, message_from_error(&err));
+		return 1;
+	}
+	if (daemon->keeper)
+		atomic_store(&keeper_page(daemon->keeper)->ready, 1);
+	/* A caller that has gone does not matter: the mount stands. */
+	if (ready_fd >= 0) {
+		(void)!message_send(ready_fd, json_pack("{s:o}", "result", result_json));
+		close(ready_fd);
+	}
+	serve(daemon);
+	leave_for_good(daemon);
+	return leave(daemon) < 0;
+}
+
 static int run_background(void *arg, int ready_fd)
 {
 	struct daemon daemon = {.options = arg, .log = log_new(), .signal_fd = -1, .event_fd = -1};
-	json_t *result_json = NULL;
-	struct error err = {0};
-	int result = start(&daemon, &result_json, &err);
 
+	return run(&daemon, ready_fd);
+}
+
+int daemon_supervised(char **words)
+{
+	struct daemon daemon = {.log = log_new(), .signal_fd = -1, .event_fd = -1, .journal_fd = -1};
+	struct daemon_options options = {.store = ""};
+	json_t *all = NULL;
+	int ready_fd, result = keeper_attach(words, &daemon.keeper, &ready_fd);
+
+	if (result == 0)
+		result = heritage_read(keeper_page(daemon.keeper), &all, &options.store_options);
 	if (result < 0) {
-		/* The caller hears of it when the store is free again, so that it can try at once. */
-		leave(&daemon);
-		error_default(&err, result, "the daemon could not start");
-		(void)!message_send(ready_fd, message_from_error(&err));
+		fprintf(stderr, "corpusfs: started by something that is no supervisor: %s\n", error_text(result));
 		return 1;
 	}
-	/* A caller that has gone does not matter: the mount stands. */
-	(void)!message_send(ready_fd, json_pack("{s:o}", "result", result_json));
-	close(ready_fd);
-	serve(&daemon);
-	return leave(&daemon) < 0;
+	options.store = json_string_value(json_object_get(all, "store"));
+	options.mount = json_object_get(all, "mount");
+	daemon.options = &options;
+	result = run(&daemon, ready_fd);
+	json_decref(all);
+	return result;
+}
+
+static int run_supervisor(void *arg, int ready_fd)
+{
+	const struct daemon_options *options = arg;
+	struct supervisor_page *page;
+	int page_fd, result = supervisor_page_new(&page, &page_fd);
+	ssize_t len = result < 0 ? -1 : readlink("/proc/self/exe", page->program, sizeof(page->program) - 1);
+
+	if (len <= 0 || heritage_write(page, options->store, &options->store_options, options->mount) < 0)
+		return run_background(arg, ready_fd);
+	return supervisor_run(page, page_fd, ready_fd);
 }
 
 int daemon_start(const struct daemon_options *options, json_t **ret_result, struct error *err)
 {
 	if (options->foreground)
 		return run_foreground(options, ret_result, err);
-	return process_spawn(run_background, (void *)options, ret_result, err);
+	return process_spawn(options->supervise ? run_supervisor : run_background, (void *)options, ret_result, err);
 }

@@ -6,6 +6,11 @@
  *   daemon_start: store_open,         serve()                                         leave(): control_stop,
  *   mounts_start, control_start                                                       store_close, control_finish
  *
+ * It may be started by a supervisor (fs/supervise/supervisor.h), which starts another when it dies: that one finds the journal of
+ * what was not committed (lib/tree/content/replay.h), the sessions (fs/fuse/session/session.h) and the lock, and goes on.
+ *
+ *   starting anew: store_open, store_replay, mounts_resume, store_reap_orphans, mounts_serve, control_start --> serving
+ *
  * Signals stop all mounts as a lazy umount does, after everything was committed; a second one changes nothing. Where
  * files are open in a mount, the process ends with everything on disk, and they get ENOTCONN. After SIGKILL the next
  * `corpusfs mount` finds a stale socket and a dead mount, and replaces both.
@@ -31,6 +36,7 @@
 struct daemon_options {
 	const char *store; /* absolute */
 	struct store_options store_options;
+	bool supervise;      /* in the background: when it dies, another goes on (heritage_possible) */
 	bool foreground;     /* serve in this process, log to standard error, return when the daemon has left */
 	const json_t *mount; /* arguments of its first mount, as of operation mount.start */
 };
@@ -39,6 +45,9 @@ struct daemon_options {
  * Starts the daemon; returns when its first mount answers, with the result of mount.start. Errors: of store_open and
  * mount_start.
  */
+/* The program as it is started by a supervisor (fs/supervise/supervisor.h), with the words behind SUPERVISOR_ARGUMENT. Returns the exit code. */
+int daemon_supervised(char **words);
+
 WARN_UNUSED int daemon_start(const struct daemon_options *options, json_t **ret_result, struct error *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fs/daemon/background/memory.h"
+#include "fs/supervise/keeper.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 
@@ -113,6 +114,8 @@ static int status_op(struct requests *requests, struct control_call *call, json_
 		return result;
 	json_object_set_new(*ret_result, "pid", json_integer(getpid()));
 	json_object_set_new(*ret_result, "memory_bytes", json_integer((json_int_t)memory_anonymous()));
+	json_object_set_new(*ret_result, "supervised", json_boolean(requests->keeper && keeper_lives(requests->keeper)));
+	json_object_set_new(*ret_result, "crashes", json_integer(requests->keeper ? keeper_page(requests->keeper)->crashes : 0));
 	json_object_set_new(*ret_result, "gc", jobs_status(requests->jobs));
 	return mount_list_op(requests, call, ret_result, err);
 }

@@ -20,6 +20,7 @@ struct requests {
 	struct store *store;
 	struct mounts *mounts;
 	struct jobs *jobs;
+	struct keeper *keeper; /* NULL: there is no supervisor */
 };
 
 /* For struct control_handler; arg is a struct requests. */

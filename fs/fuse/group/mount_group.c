@@ -98,6 +98,9 @@ static void mount_release(struct mount *mount)
 		store_view_put(mount->group->store, mount->pinned);
 	writers_clear(&mount->gate.writers);
 	opens_clear(&mount->opens);
+	kept_unmap(mount->kept);
+	if (mount->kept_fd >= 0)
+		close(mount->kept_fd);
 	free((char *)mount->options.mountpoint);
 	free((char *)mount->options.dataset);
 	free((char *)mount->options.snapshot);

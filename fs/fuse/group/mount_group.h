@@ -23,6 +23,7 @@
 #include "fs/fuse/session/aborter.h"
 #include "fs/fuse/session/latency.h"
 #include "fs/fuse/session/session.h"
+#include "fs/supervise/keeper.h"
 #include "lib/base/locks.h"
 
 struct changes;
@@ -33,6 +34,7 @@ struct watch;
 struct mount_group {
 	struct store *store;
 	struct mount_log log;
+	struct keeper *keeper; /* NULL: nobody goes on with the mounts when this process dies */
 	struct freeze *freeze;
 	struct aborter *aborter;
 	struct latency *latency; /* NULL: not on this system */
@@ -71,6 +73,10 @@ struct mount {
 	bool read_only;               /* the whole session, so that OPEN is not needed */
 	uint32_t dataset;             /* id; 0: the whole store */
 	struct view *pinned;          /* a mounted snapshot's */
+	struct kept_session *kept;            /* what a daemon after this one needs */
+	int kept_fd;                  /* its memory; -1: there will be none */
+	int fuse_fd;                  /* of a mount that goes on, until it is served */
+	unsigned number;              /* the keeper's, if kept_fd is one */
 	struct opens opens;
 	struct habit habit;           /* of those who read snapshots */
 	atomic_uint open_files;

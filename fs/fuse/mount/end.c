@@ -31,6 +31,8 @@ static void *end_main(void *arg)
 	mutex_take(&group->lock);
 	group_remove(group, mount);
 	mount->ended = true;
+	if (mount->kept_fd >= 0)
+		keeper_drop(group->keeper, mount->number);
 	if (mount->gate.connection)
 		aborter_remove(group->aborter, mount->gate.connection);
 	on_end = group->on_end;

@@ -3,33 +3,37 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <utlist.h>
 
 #include "fs/fuse/group/mount_group.h"
 #include "fs/fuse/mount/end.h"
+#include "fs/fuse/mount/places.h"
 #include "fs/fuse/mount/watch.h"
 #include "fs/fuse/notify/changes.h"
 #include "fs/fuse/notify/hooks.h"
+#include "fs/fuse/ops/ops.h"
 #include "fs/fuse/ops/table.h"
 #include "fs/fuse/session/system.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
-#include "lib/base/shell.h"
 #include "lib/store/snapshots.h"
 #include "lib/store/unknown.h"
 
 #define THREADS_MIN 4
 #define THREADS_MAX 16
+#define GUILTY 15
 
-struct mount_group *mount_group_new(struct store *store, const struct mount_log *log)
+struct mount_group *mount_group_new(struct store *store, const struct mount_log *log, struct keeper *keeper)
 {
 	struct mount_group *group = xcalloc(1, sizeof(*group));
 	struct stat stat_buf;
 
 	group->store = store;
 	group->log = *log;
+	group->keeper = keeper;
 	group->owner_uid = geteuid();
 	group->owner_gid = getegid();
 	if (!stat(store_path(store), &stat_buf)) {
@@ -41,7 +45,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	pthread_cond_init(&group->ended_cond, NULL);
 	recent_init(&group->recent);
 	listers_init(&group->listers);
-	group->aborter = aborter_new();
+	group->aborter = aborter_new(keeper);
 	group->freeze = freeze_new(store);
 	group->latency = latency_new();
 	group->worker = worker_new();
@@ -126,30 +130,6 @@ static char *kernel_options(const struct mount *mount)
 	return (char *)text.data;
 }
 
-static int check_mountpoint(const char *path, struct error *err)
-{
-	struct system_mount there;
-	struct stat stat_buf;
-
-	if (path[0] != '/')
-		return error_set(err, -EINVAL, "the mountpoint %s is not an absolute path", path);
-	if (!system_find_mount(path, &there)) {
-		error_set(err, -EBUSY, "something is mounted on %s already (%s)", path, there.type);
-		error_hint(err, "unmount it first, or choose another directory");
-		return -EBUSY;
-	}
-	if (stat(path, &stat_buf)) {
-		const int code = error_set(err, -errno, "mountpoint %s: %s", path, strerror(errno));
-
-		if (code == -ENOENT)
-			error_hint_shell(err, "make it first: mkdir -p %s", path);
-		return code;
-	}
-	if (!S_ISDIR(stat_buf.st_mode))
-		return error_set(err, -ENOTDIR, "mountpoint %s is not a directory", path);
-	return 0;
-}
-
 static int find_root(struct mount *mount, struct error *err)
 {
 	struct store *store = mount->group->store;
@@ -192,7 +172,7 @@ static struct mount *mount_new(struct mount_group *group, const struct mount_opt
 	mount->read_only = options->read_only || options->snapshot;
 	mount->options.read_only = mount->read_only;
 	writers_init(&mount->gate.writers);
-	opens_init(&mount->opens);
+	mount->kept_fd = -1;
 	mutex_take(&group->lock);
 	group->alive++;
 	mutex_give(&group->lock);
@@ -242,7 +222,24 @@ static void leave_group(struct mount_group *group, struct mount *mount)
 	mutex_give(&group->lock);
 }
 
-static int serve(struct mount *mount, struct error *err)
+/* The kernel's side of a new mount is there. */
+static int begun(void *arg, int fd)
+{
+	struct mount *mount = arg;
+
+	return mount->kept_fd < 0 ? 0 : keeper_keep(mount->group->keeper, mount->number, fd, mount->kept_fd, -1);
+}
+
+static void refused(void *arg, uint32_t opcode, uint64_t node)
+{
+	struct mount *mount = arg;
+
+	group_log(mount->group, "error", "%s: %s of inode %llu is answered with an error, since daemons have died of it", mount->options.mountpoint,
+	          unanswered_name(opcode), (unsigned long long)node_decode(node, mount_root_view(mount)).ino);
+}
+
+/* fd: of /dev/fuse, of a session that is there; -1: none. */
+static int serve(struct mount *mount, int fd, struct error *err)
 {
 	struct mount_group *group = mount->group;
 	AUTO_FREE char *options = kernel_options(mount);
@@ -253,13 +250,22 @@ static int serve(struct mount *mount, struct error *err)
 		.mountpoint = mount->options.mountpoint,
 		.mount_options = options,
 		.threads = MIN(MAX(wanted, THREADS_MIN), THREADS_MAX),
-		.rings = mount->pinned,
+		.rings = mount->pinned && mount->kept_fd < 0,
 		.holder = gate_holder(&mount->gate),
 		.latency = mount->options.deep_idle ? NULL : group->latency,
+		.kept = mount->kept,
+		.fd = fd,
+		.keeps = mount->kept_fd >= 0,
+		.place = mount->number * KEPT_THREADS,
+		.marks = store_kv(group->store),
+		.guilty = GUILTY,
+		.begun = begun,
+		.refused = refused,
+		.progress = group->keeper ? &keeper_page(group->keeper)->progress : NULL,
 		.ended = mount_session_ended,
 		.arg = mount,
 	};
-	int result = enter_group(group, mount, err);
+	int result = fd < 0 ? enter_group(group, mount, err) : 0;
 
 	if (result)
 		return result;
@@ -269,6 +275,16 @@ static int serve(struct mount *mount, struct error *err)
 	return result;
 }
 
+/* The supervisor can end the connection when it gives up, even if the daemon does not go. */
+static void keep_end(struct mount *mount)
+{
+	AUTO_CLOSE int fd = mount->kept_fd >= 0 ? aborter_open(mount->gate.connection) : -1;
+
+	/* without it, the connection ends with its last descriptor */
+	if (fd >= 0)
+		(void)!keeper_keep(mount->group->keeper, mount->number, session_fd(mount_session(mount)), mount->kept_fd, fd);
+}
+
 static void watch_over(struct mount *mount, const struct system_mount *there)
 {
 	struct mount_group *group = mount->group;
@@ -276,10 +292,38 @@ static void watch_over(struct mount *mount, const struct system_mount *there)
 	mount->read_ahead_kb = system_tune(there);
 	mutex_take(&group->lock);
 	if (!mount->ended) {
-		mount->gate.connection = there->minor;
+		mount->gate.connection = mount->kept->connection = there->minor;
 		aborter_add(group->aborter, mount->gate.connection);
 	}
 	mutex_give(&group->lock);
+	keep_end(mount);
+}
+
+/* Memory for who goes on with the mount; without anybody, of this process. */
+static int make_kept(struct mount *mount, struct error *err)
+{
+	struct keeper *keeper = mount->group->keeper;
+	int result = 0, number = -1, fd = -1;
+
+	if (keeper) {
+		number = keeper_number(keeper);
+		result = number < 0 ? number : kept_create(&fd);
+	}
+	if (result == 0)
+		result = kept_map(fd, &mount->kept);
+	if (number >= 0 && fd >= 0) {
+		mount->number = (unsigned)number;
+		mount->kept_fd = fd;
+	} else if (number >= 0) {
+		keeper_drop(keeper, (unsigned)number);
+	}
+	if (result == 0 && getrandom(&mount->kept->session, sizeof(mount->kept->session), 0) < 0)
+		result = -errno;
+	if (result == 0)
+		result = opens_init(&mount->opens, mount->kept);
+	if (result == -EMFILE)
+		return error_set(err, result, "a store cannot be mounted more than %d times at once", SUPERVISOR_SESSIONS);
+	return result < 0 ? error_set(err, result, "no memory for a mount: %s", error_text(result)) : 0;
 }
 
 int mount_start(struct mount_group *group, const struct mount_options *options, struct mount **ret_mount, struct error *err)
@@ -290,12 +334,16 @@ int mount_start(struct mount_group *group, const struct mount_options *options, 
 	int result;
 
 	err = err ? err : &local;
-	result = check_mountpoint(options->mountpoint, err);
+	result = place_check(options->mountpoint, err);
 	if (!result)
 		result = find_root(mount, err);
 	if (!result)
-		result = serve(mount, err);
+		result = make_kept(mount, err);
+	if (!result)
+		result = serve(mount, -1, err);
 	if (result) {
+		if (mount->kept_fd >= 0)
+			keeper_drop(group->keeper, mount->number);
 		mount_put(mount);
 		return result;
 	}
@@ -305,78 +353,53 @@ int mount_start(struct mount_group *group, const struct mount_options *options, 
 	return 0;
 }
 
-/* Of a place that is mounted again; libfuse sets the same for the first one. */
-static unsigned long place_flags(const struct mount *mount)
+static struct opened *open_again(void *arg, const struct kept_open *kept)
 {
-	static const struct {
-		const char *name;
-		unsigned long set, clear;
-	} known[] = {
-		{"suid", 0, MS_NOSUID}, {"dev", 0, MS_NODEV}, {"noexec", MS_NOEXEC, 0}, {"exec", 0, MS_NOEXEC},
-	};
-	AUTO_FREE char *extra = xstrdup(mount->options.extra ? mount->options.extra : "");
-	unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOATIME;
-	char *rest = NULL;
+	return kept->flags & KEPT_OPEN_DIRECTORY ? dirs_resume(arg, kept) : files_resume(arg, kept);
+}
 
-	for (char *word = strtok_r(extra, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
-		for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-			if (strcmp(word, known[i].name) == 0)
-				flags = (flags | known[i].set) & ~known[i].clear;
-		}
+int mount_resume(struct mount_group *group, const struct mount_options *options, const struct mount_resume *from, struct mount **ret_mount,
+                 struct error *err)
+{
+	struct mount *mount = mount_new(group, options);
+	int result;
+
+	mount->kept = from->kept;
+	mount->kept_fd = from->kept_fd;
+	mount->number = from->number;
+	mount->fuse_fd = from->fuse_fd;
+	result = opens_init(&mount->opens, mount->kept);
+	if (!result)
+		result = find_root(mount, err);
+	if (!result)
+		result = enter_group(group, mount, err);
+	if (result) {
+		mount_put(mount);
+		return error_default(err, result, "no memory for a mount");
 	}
-	return flags;
+	opens_resume(&mount->opens, open_again, mount);
+	kept_suspect(mount->kept, from->guilt);
+	*ret_mount = mount;
+	return 0;
 }
 
-/* The source that mountinfo shows: STORE[:DATASET]. */
-static char *source_text(const struct mount *mount)
+int mount_serve(struct mount *mount, struct error *err)
 {
-	return xasprintf("%s%s%s", store_path(mount->group->store), mount->options.dataset ? ":" : "",
-	                 mount->options.dataset ? mount->options.dataset : "");
-}
-
-/* Files are open in it, but it shows nowhere. */
-static int show_again(struct mount *mount, const struct mount_options *options, bool below, struct error *err)
-{
-	AUTO_FREE char *source = source_text(mount);
-	const struct system_again what = {.fd = session_fd(mount_session(mount)),
-	                                  .source = source,
-	                                  .below = below ? options->dataset : "",
-	                                  .mountpoint = options->mountpoint,
-	                                  .flags = place_flags(mount)};
-	const int result = system_mount_again(&what);
-
-	if (!result || result == -ENOTCONN)
-		return result;
-	error_set(err, -EBUSY, "%s was detached from %s, and files are still open there for writing: %s", source,
-	          mount->options.mountpoint, error_text(result));
-	error_hint(err, "end the programs that have them open, or mount with -o ro");
-	return -EBUSY;
-}
-
-static int bind(const struct mount *mount, const struct mount_options *options, bool below, struct error *err)
-{
-	AUTO_FREE char *source = xasprintf("%s%s%s", mount->options.mountpoint, below ? "/" : "", below ? options->dataset : "");
-	int result = system_bind(source, options->mountpoint);
-
-	if (result)
-		return error_set(err, result, "%s cannot be shown on %s: %s", source, options->mountpoint, error_text(result));
-	if (mount_shows_at(mount, options->mountpoint))
-		return 0;
-	/* It was unmounted just then, and what lay below it is not ours to show. */
-	result = system_umount(options->mountpoint, true);
-	return error_set(err, -EBUSY, "%s is being unmounted; try again", mount->options.mountpoint);
-}
-
-int mount_bind(struct mount *mount, const struct mount_options *options, struct error *err)
-{
-	const bool below = options->dataset && !mount->options.dataset;
-	const int result = check_mountpoint(options->mountpoint, err);
+	struct mount_group *group = mount->group;
+	int result = serve(mount, mount->fuse_fd, err);
 
 	if (result)
 		return result;
-	if (mount_shows_at(mount, mount->options.mountpoint))
-		return bind(mount, options, below, err);
-	return show_again(mount, options, below, err);
+	mutex_take(&group->lock);
+	if (!mount->ended) {
+		mount->gate.connection = mount->kept->connection;
+		aborter_add(group->aborter, mount->gate.connection);
+	}
+	mutex_give(&group->lock);
+	keep_end(mount);
+	/* what changed past the mounts may not have been told to the kernel; older ones ask again when names expire */
+	(void)!session_notify_epoch(mount_session(mount));
+	return 0;
 }
 
 void mount_free(struct mount *mount)

@@ -19,10 +19,13 @@
 #include "fs/fuse/group/options.h"
 #include "lib/store/store.h"
 
+struct keeper;
+struct kept_session;
 struct mount;
 struct mount_group;
 
-struct mount_group *mount_group_new(struct store *store, const struct mount_log *log);
+/* keeper: what a daemon after this one needs is kept there; NULL: there will be none. */
+struct mount_group *mount_group_new(struct store *store, const struct mount_log *log, struct keeper *keeper);
 void mount_group_free(struct mount_group *group); /* all mounts must have ended */
 
 /* What operations have changed is seen in all mounts. Waits a second at most. */
@@ -40,6 +43,23 @@ void mount_group_on_end(struct mount_group *group, void (*ended)(void *arg, stru
  */
 WARN_UNUSED int mount_start(struct mount_group *group, const struct mount_options *options, struct mount **ret_mount,
                             struct error *err);
+
+/*
+ * Goes on with a session that the keeper has, whose daemon has died. `kept` and its descriptor are the mount's in any case, fuse_fd on success.
+ * `guilt`: how much the requests that were being worked at have to do with that. mount_serve() must follow.
+ */
+struct mount_resume {
+	struct kept_session *kept;
+	int fuse_fd, kept_fd;
+	unsigned number;
+	uint32_t guilt;
+};
+WARN_UNUSED int mount_resume(struct mount_group *group, const struct mount_options *options, const struct mount_resume *from,
+                             struct mount **ret_mount, struct error *err);
+/* From now on requests are answered, those first that the daemon before left unanswered. */
+WARN_UNUSED int mount_serve(struct mount *mount, struct error *err);
+/* What the mount's places are, for the daemon after this one; as text. -E2BIG */
+WARN_UNUSED int mount_keep_places(struct mount *mount, const char *text);
 
 /*
  * Shows the mount (of the whole store: a dataset of it, if options name one) at another place too, or again where it shows nowhere. The

@@ -173,9 +173,9 @@ static size_t find(const struct dir_handle *handle, uint64_t cookie)
 	return low;
 }
 
-static struct dir_handle *dir_handle_of(const struct fuse_file_info *fi)
+static struct dir_handle *dir_handle_of(const struct mount *mount, const struct fuse_file_info *fi)
 {
-	return (struct dir_handle *)(uintptr_t)fi->fh;
+	return (struct dir_handle *)opens_get(&mount->opens, fi->fh);
 }
 
 static void dir_handle_free(struct mount *mount, struct dir_handle *handle)
@@ -200,8 +200,35 @@ static void dir_handle_close(struct mount *mount, struct opened *opened)
 /* Released, or opening it was interrupted. */
 static void withdraw(struct mount *mount, struct dir_handle *handle)
 {
-	opens_remove(&mount->opens, &handle->opened);
+	opens_remove(&mount->opens, handle->opened.number);
 	dir_handle_free(mount, handle);
+}
+
+/* Takes over the inode and the view, which may be NULL. */
+static struct dir_handle *dir_handle_new(struct mount *mount, struct inode *inode, struct view *view)
+{
+	struct dir_handle *handle = xcalloc(1, sizeof(*handle));
+
+	handle->opened.close = dir_handle_close;
+	pthread_mutex_init(&handle->lock, NULL);
+	handle->inode = inode;
+	handle->view = view;
+	if (view)
+		group_count_open(mount->group, view, 1);
+	return handle;
+}
+
+struct opened *dirs_resume(struct mount *mount, const struct kept_open *kept)
+{
+	const struct node node = node_decode(kept->node, mount_root_view(mount));
+	struct inode *inode = NULL;
+	struct view *view = NULL;
+
+	if (node.kind != NODE_DATASETS && store_view_by_number(mount->group->store, node.view, &view))
+		view = NULL;
+	if (view && node.kind == NODE_FILE && inode_open_again(view, node.ino, &inode))
+		inode = NULL;
+	return &dir_handle_new(mount, inode, view)->opened;
 }
 
 /* NULL for a virtual directory, if it is there. */
@@ -233,6 +260,7 @@ static int open_inode(const struct target *target, struct inode **ret_inode)
 void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	struct mount *mount = request_mount(req);
+	const struct open_what what = {.node = id, .flags = KEPT_OPEN_DIRECTORY, .request = session_request()->number};
 	struct dir_handle *handle;
 	struct inode *inode;
 	AUTO_TARGET target;
@@ -245,15 +273,21 @@ void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 		return;
 	}
 	snapshots_note_listing(req, &target);
-	handle = xcalloc(1, sizeof(*handle));
-	handle->opened.close = dir_handle_close;
-	pthread_mutex_init(&handle->lock, NULL);
-	handle->inode = inode;
-	handle->view = steal_ptr(target.view);
-	if (handle->view)
-		group_count_open(mount->group, handle->view, 1);
-	opens_add(&mount->opens, &handle->opened);
-	fi->fh = (uintptr_t)handle;
+	if (session_request()->again)
+		handle = (struct dir_handle *)opens_of_request(&mount->opens, what.request);
+	else
+		handle = NULL;
+	/* the answer of the daemon before this one was lost */
+	if (handle)
+		withdraw(mount, handle);
+	handle = dir_handle_new(mount, inode, steal_ptr(target.view));
+	result = opens_add(&mount->opens, &handle->opened, &what);
+	if (result) {
+		dir_handle_free(mount, handle);
+		reply_result(req, result);
+		return;
+	}
+	fi->fh = handle->opened.number;
 	/* Lists of datasets and snapshots change without the kernel's knowing. */
 	fi->keep_cache = target.node.kind == NODE_FILE;
 	fi->cache_readdir = target.node.kind == NODE_FILE;
@@ -263,7 +297,11 @@ void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 
 void op_releasedir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
-	withdraw(request_mount(req), dir_handle_of(fi));
+	struct mount *mount = request_mount(req);
+	struct dir_handle *handle = dir_handle_of(mount, fi);
+
+	if (handle)
+		withdraw(mount, handle);
 	reply_result(req, 0);
 }
 
@@ -375,12 +413,16 @@ static ssize_t fill(fuse_req_t req, const struct target *dir, const struct dir_h
 
 static void read_dir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi, bool plus)
 {
-	struct dir_handle *handle = dir_handle_of(fi);
+	struct dir_handle *handle = dir_handle_of(request_mount(req), fi);
 	struct session *session = mount_session(request_mount(req));
 	void *buffer = session_buffer_get(session);
-	AUTO_TARGET target;
-	ssize_t got = target_open(req, id, &target);
+	AUTO_TARGET target = {0};
+	ssize_t got = handle ? target_open(req, id, &target) : -EBADF;
 
+	if (!handle) {
+		reply_buffer(req, session, buffer, got);
+		return;
+	}
 	if (!got && !buffer)
 		got = -ENOMEM;
 	pthread_mutex_lock(&handle->lock);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fs/fuse/notify/changes.h"
+#include "fs/fuse/ops/handle.h"
 #include "fs/fuse/ops/newborn.h"
 #include "fs/fuse/ops/ops.h"
 #include "lib/base/buf.h"
@@ -11,128 +12,6 @@
 #define COPY_MAX (1ULL << 30) /* the reply has 32 bits */
 #define CAPABILITY "security.capability"
 #define SECTOR 4096U /* a direct read ends at such a border */
-
-/*
- * An open file. Where OPEN is not asked (read-only mounts) requests come without one, and each makes its own for its
- * time.
- */
-struct handle {
-	struct opened opened; /* first: handle_close() */
-	struct inode *inode;
-	struct view *view;
-	uint64_t node;
-	bool writable;
-	_Atomic uint64_t generation;   /* of the group, when the view was last known to live */
-	_Atomic uint64_t capabilities; /* of the mount, when the file was last known to have none */
-};
-
-static struct handle *handle_of(const struct fuse_file_info *fi)
-{
-	return fi ? (struct handle *)(uintptr_t)fi->fh : NULL;
-}
-
-static void handle_free(struct mount *mount, struct handle *handle)
-{
-	if (handle->writable)
-		writers_close(&mount->gate.writers, handle->node);
-	inode_close(handle->inode);
-	group_count_open(mount->group, handle->view, -1);
-	store_view_put(mount->group->store, handle->view);
-	atomic_fetch_sub(&mount->open_files, 1);
-	free(handle);
-}
-
-static void handle_close(struct mount *mount, struct opened *opened)
-{
-	handle_free(mount, (struct handle *)opened);
-}
-
-/* Takes over the inode and the target's view. */
-static struct handle *handle_new(struct target *target, struct inode *inode)
-{
-	struct mount *mount = target->mount;
-	struct handle *handle = xcalloc(1, sizeof(*handle));
-	const struct node node = {.kind = NODE_FILE, .view = target->node.view, .ino = inode_ino(inode)};
-
-	handle->opened.close = handle_close;
-	handle->inode = inode;
-	handle->view = steal_ptr(target->view);
-	handle->node = node_encode(node, mount_root_view(mount));
-	atomic_init(&handle->generation, atomic_load(&mount->group->generation));
-	group_count_open(mount->group, handle->view, 1);
-	atomic_fetch_add(&mount->open_files, 1);
-	return handle;
-}
-
-/* The handle is the kernel's from the reply on, until a release. */
-static struct fuse_file_info *publish(struct mount *mount, struct handle *handle, struct fuse_file_info *fi)
-{
-	handle->writable = (fi->flags & O_ACCMODE) != O_RDONLY;
-	if (handle->writable)
-		writers_open(&mount->gate.writers, handle->node);
-	opens_add(&mount->opens, &handle->opened);
-	fi->fh = (uintptr_t)handle;
-	fi->keep_cache = 1;
-	return fi;
-}
-
-/* Released, or the open was interrupted: there will be no release then. */
-static void withdraw(struct mount *mount, struct handle *handle)
-{
-	opens_remove(&mount->opens, &handle->opened);
-	handle_free(mount, handle);
-}
-
-/* After a rollback what was open before is stale. */
-static int handle_check(struct mount *mount, struct handle *handle)
-{
-	const uint64_t generation = atomic_load(&mount->group->generation);
-	struct view *view;
-	int result;
-
-	if (atomic_load_explicit(&handle->generation, memory_order_relaxed) == generation)
-		return 0;
-	result = store_view_by_number(mount->group->store, view_number(handle->view), &view);
-	if (result)
-		return result;
-	store_view_put(mount->group->store, view);
-	atomic_store(&handle->generation, generation);
-	return 0;
-}
-
-/* The request's open file, or one made for the request, to be given back with borrowed_close. */
-struct borrowed {
-	struct mount *mount;
-	struct handle *handle;
-	bool own;
-};
-#define AUTO_BORROWED CLEANUP(borrowed_close) struct borrowed
-
-static void borrowed_close(struct borrowed *borrowed)
-{
-	if (borrowed->own)
-		handle_free(borrowed->mount, borrowed->handle);
-}
-
-static int borrow(fuse_req_t req, fuse_ino_t id, const struct fuse_file_info *fi, struct borrowed *ret_borrowed)
-{
-	struct handle *handle = handle_of(fi);
-	AUTO_TARGET target = {0};
-	struct inode *inode;
-	int result;
-
-	*ret_borrowed = (struct borrowed){.mount = request_mount(req), .handle = handle};
-	if (handle)
-		return handle_check(ret_borrowed->mount, handle);
-	result = target_open(req, id, &target);
-	if (!result)
-		result = target.node.kind == NODE_FILE ? inode_open(target.view, target.node.ino, &inode) : -EISDIR;
-	if (result)
-		return result;
-	ret_borrowed->handle = handle_new(&target, inode);
-	ret_borrowed->own = true;
-	return 0;
-}
 
 static int empty_file(fuse_req_t req, struct target *target, bool kill_priv)
 {
@@ -173,16 +52,26 @@ void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 		reply_result(req, (fi->flags & O_ACCMODE) == O_RDONLY ? -ENOSYS : -EROFS);
 		return;
 	}
+	handle_withdraw_lost(mount);
 	result = open_checked(req, id, fi, &target);
 	if (!result)
 		result = inode_open(target.view, target.node.ino, &inode);
-	if (result) {
-		reply_result(req, result);
-		return;
+	if (!result) {
+		handle = handle_new(&target, inode);
+		result = handle_publish(mount, handle, fi);
 	}
-	handle = handle_new(&target, inode);
-	if (fuse_reply_open(req, publish(mount, handle, fi)))
-		withdraw(mount, handle);
+	if (result)
+		reply_result(req, result);
+	else if (fuse_reply_open(req, fi))
+		handle_withdraw(mount, handle);
+}
+
+/* The file is there since the daemon before this one made it. Without a name it is not found again; it goes with the next start, as an orphan. */
+static int open_made(const struct target *dir, const char *name, struct attr *ret_attr, struct inode **ret_inode)
+{
+	int result = view_lookup(dir->view, dir->node.ino, name, ret_attr);
+
+	return result ? result : inode_open(dir->view, ret_attr->ino, ret_inode);
 }
 
 void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_file_info *fi)
@@ -197,9 +86,12 @@ void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, st
 	struct attr attr;
 	int result = target_open_name(req, dir, name, &target);
 
+	handle_withdraw_lost(mount);
 	if (!result)
 		result = newborn_init(req, &target, (mode & 07777) | S_IFREG, &newborn);
-	if (!result)
+	if (!result && session_request()->done && !unnamed)
+		result = open_made(&target, name, &attr, &inode);
+	else if (!result)
 		result = view_create(target.view, target.node.ino, unnamed ? NULL : name, &newborn.create, &attr, &inode);
 	if (result) {
 		reply_result(req, result);
@@ -210,16 +102,22 @@ void op_create(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, st
 	target_entry(&target, &attr, &entry);
 	handle = handle_new(&target, inode);
 	atomic_init(&handle->capabilities, atomic_load(&mount->capabilities));
-	if (fuse_reply_create(req, &entry, publish(mount, handle, fi)))
-		withdraw(mount, handle);
+	result = handle_publish(mount, handle, fi);
+	if (result)
+		reply_result(req, result);
+	else if (fuse_reply_create(req, &entry, fi))
+		handle_withdraw(mount, handle);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
-	struct handle *handle = handle_of(fi);
+	struct mount *mount = request_mount(req);
+	struct handle *handle = handle_of(mount, fi);
 
 	if (handle)
-		withdraw(request_mount(req), handle);
+		handle_withdraw(mount, handle);
+	else if (fi)
+		opens_remove(&mount->opens, fi->fh);
 	reply_result(req, 0);
 }
 
@@ -247,7 +145,7 @@ void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fu
 	struct session *session = mount_session(request_mount(req));
 	AUTO_BORROWED borrowed;
 	void *buffer = NULL;
-	ssize_t got = borrow(req, id, fi, &borrowed);
+	ssize_t got = handle_borrow(req, id, fi, &borrowed);
 
 	if (!got && size > SESSION_TRANSFER_MAX)
 		got = -EINVAL;
@@ -336,7 +234,7 @@ static unsigned killing_flags(fuse_req_t req, const struct handle *handle)
 void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	AUTO_BORROWED borrowed;
-	int result = borrow(req, id, fi, &borrowed);
+	int result = handle_borrow(req, id, fi, &borrowed);
 	/* session.c carries the raw write_flags in lock_owner. Only a direct write has an owner of locks. */
 	const bool direct = fi->lock_owner & FUSE_WRITE_LOCKOWNER;
 	struct mount *mount = borrowed.mount;
@@ -353,7 +251,7 @@ void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
 			writers_note_pages(&mount->gate.writers, borrowed.handle->node);
 		if (fi->lock_owner & FUSE_WRITE_KILL_SUIDGID)
 			flags = killing_flags(req, borrowed.handle);
-		result = inode_write(borrowed.handle->inode, (uint64_t)offset, data, size, flags);
+		result = inode_write(borrowed.handle->inode, (uint64_t)offset, data, size, flags | WRITE_KEEP);
 	}
 	if (result) {
 		reply_result(req, result);
@@ -381,7 +279,7 @@ void op_flush(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 void op_fsync(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_info *fi)
 {
 	AUTO_BORROWED borrowed;
-	int result = borrow(req, id, fi, &borrowed);
+	int result = handle_borrow(req, id, fi, &borrowed);
 
 	if (!result && !view_read_only(borrowed.handle->view))
 		result = inode_sync(borrowed.handle->inode);
@@ -391,7 +289,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_info
 void op_fallocate(fuse_req_t req, fuse_ino_t id, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
 {
 	AUTO_BORROWED borrowed;
-	int result = borrow(req, id, fi, &borrowed);
+	int result = handle_borrow(req, id, fi, &borrowed);
 
 	if (!result && view_read_only(borrowed.handle->view))
 		result = -EROFS;
@@ -441,7 +339,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t id, off_t offset, int whence, struct fu
 {
 	AUTO_BORROWED borrowed;
 	struct seek_job *job;
-	const int result = borrow(req, id, fi, &borrowed);
+	const int result = handle_borrow(req, id, fi, &borrowed);
 
 	if (result) {
 		reply_result(req, result);
@@ -460,10 +358,10 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t id_in, off_t offset_in, struc
 {
 	AUTO_BORROWED to = {0};
 	AUTO_BORROWED from;
-	ssize_t copied = borrow(req, id_in, fi_in, &from);
+	ssize_t copied = handle_borrow(req, id_in, fi_in, &from);
 
 	if (!copied)
-		copied = borrow(req, id_out, fi_out, &to);
+		copied = handle_borrow(req, id_out, fi_out, &to);
 	if (!copied && view_read_only(to.handle->view))
 		copied = -EROFS;
 	if (!copied)

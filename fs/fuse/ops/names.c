@@ -119,6 +119,10 @@ static void make(fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, 
 	struct attr attr;
 	int result = target_open_name(req, dir, name, &target);
 
+	if (!result && session_request()->done) {
+		reply_entry(req, &target, view_lookup(target.view, target.node.ino, name, &attr), &attr);
+		return;
+	}
 	if (!result)
 		result = newborn_init(req, &target, mode, &newborn);
 	if (!result) {
@@ -161,7 +165,7 @@ void op_unlink(fuse_req_t req, fuse_ino_t dir, const char *name)
 	AUTO_TARGET target;
 	int result = target_open_name(req, dir, name, &target);
 
-	if (!result)
+	if (!result && !session_request()->done)
 		result = view_unlink(target.view, target.node.ino, name);
 	if (!result)
 		changes_note_name(target.mount, target.node.view, target.node.ino, name);
@@ -183,7 +187,7 @@ void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
 	}
 	target_close(&target);
 	result = target_open_name(req, dir, name, &target);
-	if (!result)
+	if (!result && !session_request()->done)
 		result = view_rmdir(target.view, target.node.ino, name);
 	if (!result)
 		changes_note_name(target.mount, target.node.view, target.node.ino, name);
@@ -194,6 +198,8 @@ static int rename_in_view(const struct target *from, const char *name, const str
 {
 	struct attr replaced;
 
+	if (session_request()->done)
+		return 0;
 	if (!flags && !view_lookup(to->view, to->node.ino, new_name, &replaced) && S_ISREG(replaced.mode))
 		changes_keep_open(to->mount->group, to->node.view, replaced.ino);
 	return view_rename(from->view, from->node.ino, name, to->node.ino, new_name, flags);
@@ -254,6 +260,8 @@ void op_link(fuse_req_t req, fuse_ino_t id, fuse_ino_t new_dir, const char *new_
 			result = -EXDEV;
 		else if (node.kind != NODE_FILE)
 			result = -EPERM;
+		else if (session_request()->done)
+			result = view_lookup(dir.view, dir.node.ino, new_name, &attr);
 		else
 			result = view_link(dir.view, node.ino, dir.node.ino, new_name, &attr);
 	}

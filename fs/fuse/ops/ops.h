@@ -28,6 +28,10 @@ void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *attr, int to_set, st
 void op_readlink(fuse_req_t req, fuse_ino_t id);
 void op_statfs(fuse_req_t req, fuse_ino_t id);
 
+/* Of what a daemon before this one had open; before there are requests. NULL: it cannot be opened any more. */
+struct opened *files_resume(struct mount *mount, const struct kept_open *kept);
+struct opened *dirs_resume(struct mount *mount, const struct kept_open *kept);
+
 /* xattrs.c */
 void op_setxattr(fuse_req_t req, fuse_ino_t id, const char *name, const char *value, size_t size, int flags);
 void op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t size);

@@ -15,6 +15,7 @@ struct root_job {
 	char *name, *new_name;
 	mode_t mode;
 	unsigned flags;
+	bool again; /* a daemon before this one may have done it: that it is done already is success */
 };
 
 void root_stat(const struct mount *mount, struct stat *ret_stat)
@@ -96,6 +97,7 @@ static void job_add(struct root_job job, void (*run)(void *arg))
 
 	*copy = job;
 	copy->mount = mount;
+	copy->again = session_request()->again;
 	mount_get(mount);
 	worker_add(mount->group->worker, run, copy);
 }
@@ -114,6 +116,8 @@ static void mkdir_run(void *arg)
 
 	result = dataset_create(job->mount->group->store, job->name, job->mode & 07777, caller->uid, caller->gid, DEFAULT_LEVEL,
 	                        NULL);
+	if (result == -EEXIST && job->again)
+		result = 0;
 	if (!result)
 		result = entry_of(job->mount, job->name, &entry);
 	if (result)
@@ -136,8 +140,9 @@ void root_mkdir(fuse_req_t req, const char *name, mode_t mode)
 static void rmdir_run(void *arg)
 {
 	struct root_job *job = arg;
+	int result = dataset_destroy(job->mount->group->store, job->name, DATASET_DESTROY_EMPTY_ONLY, NULL);
 
-	reply_result(job->req, dataset_destroy(job->mount->group->store, job->name, DATASET_DESTROY_EMPTY_ONLY, NULL));
+	reply_result(job->req, result == -ENOENT && job->again ? 0 : result);
 	job_free(job);
 }
 
@@ -152,8 +157,9 @@ void root_rmdir(fuse_req_t req, const char *name)
 static void rename_run(void *arg)
 {
 	struct root_job *job = arg;
+	int result = dataset_rename(job->mount->group->store, job->name, job->new_name, NULL);
 
-	reply_result(job->req, errno_of(dataset_rename(job->mount->group->store, job->name, job->new_name, NULL)));
+	reply_result(job->req, result == -ENOENT && job->again ? 0 : errno_of(result));
 	job_free(job);
 }
 

@@ -27,6 +27,7 @@ struct snapshot_job {
 	fuse_req_t req;
 	struct mount *mount;
 	pid_t caller;
+	bool again; /* a daemon before this one may have done it: that it is done already is success */
 	char *dataset, *name, *new_name;
 };
 
@@ -182,6 +183,7 @@ static void job_add(fuse_req_t req, const struct target *dir, const char *name, 
 	job = xcalloc(1, sizeof(*job));
 	job->req = req;
 	job->mount = mount;
+	job->again = session_request()->again;
 	job->caller = fuse_req_ctx(req)->pid;
 	job->dataset = xstrdup(dataset.name);
 	job->name = xstrdup(name);
@@ -199,6 +201,8 @@ static void mkdir_run(void *arg)
 	struct view *view;
 	int result = snapshot_create(store, &what, 1, "", 0, NULL);
 
+	if (result == -EEXIST && job->again)
+		result = 0;
 	if (!result)
 		result = store_snapshot(store, job->dataset, job->name, &view);
 	if (!result) {
@@ -231,7 +235,9 @@ static void rmdir_run(void *arg)
 		result = recent_has(&job->mount->group->recent, job->caller, view_number(view)) ? -EPERM : 0;
 		store_view_put(store, view);
 	}
-	reply_result(job->req, result ? result : snapshot_destroy(store, job->dataset, job->name, NULL));
+	if (!result)
+		result = snapshot_destroy(store, job->dataset, job->name, NULL);
+	reply_result(job->req, result == -ENOENT && job->again ? 0 : result);
 	job_free(job);
 }
 
@@ -243,8 +249,9 @@ void snapshots_rmdir(fuse_req_t req, const struct target *dir, const char *name)
 static void rename_run(void *arg)
 {
 	struct snapshot_job *job = arg;
+	int result = snapshot_rename(job->mount->group->store, job->dataset, job->name, job->new_name, NULL);
 
-	reply_result(job->req, snapshot_rename(job->mount->group->store, job->dataset, job->name, job->new_name, NULL));
+	reply_result(job->req, result == -ENOENT && job->again ? 0 : result);
 	job_free(job);
 }
 

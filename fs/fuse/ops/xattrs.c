@@ -46,7 +46,7 @@ void op_setxattr(fuse_req_t req, fuse_ino_t id, const char *name, const char *va
 	how |= flags & SESSION_XATTR_KILL_SGID ? XATTR_SET_KILL_SGID : 0;
 	if (!result)
 		result = check_change(&target, name);
-	if (!result)
+	if (!result && !session_request()->done)
 		result = view_xattr_set(target.view, target.node.ino, name, value, size, how);
 	if (!result) {
 		if (!strcmp(name, CAPABILITY))
@@ -125,7 +125,7 @@ void op_removexattr(fuse_req_t req, fuse_ino_t id, const char *name)
 
 	if (!result)
 		result = check_change(&target, name);
-	if (!result)
+	if (!result && !session_request()->done)
 		result = view_xattr_remove(target.view, target.node.ino, name);
 	/* where there is no ACL, it is removed already */
 	if (result == -ENODATA && is_acl(name))

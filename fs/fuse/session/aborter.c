@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -21,7 +22,7 @@
 #define CONNECTIONS "/sys/fs/fuse/connections"
 #define WATCHED_MAX 256
 
-enum { LIFE_FD, COMMAND_FD, CONTROL_FD }; /* the aborter's descriptors */
+enum { LIFE_FD, COMMAND_FD, CONTROL_FD, SUPERVISOR_FD }; /* the aborter's descriptors */
 
 struct command {
 	enum { COMMAND_ADD, COMMAND_REMOVE, COMMAND_ABORT } what;
@@ -97,7 +98,7 @@ static void obey(struct watch *watch, const struct command *command)
 	}
 }
 
-static void __attribute__((noreturn)) watch_life(void)
+static void __attribute__((noreturn)) watch_life(bool supervised)
 {
 	struct pollfd polls[] = {{.fd = LIFE_FD, .events = POLLIN}, {.fd = COMMAND_FD, .events = POLLIN}};
 	struct watch watch = {.count = 0};
@@ -109,13 +110,17 @@ static void __attribute__((noreturn)) watch_life(void)
 		while (recv(COMMAND_FD, &command, sizeof(command), MSG_DONTWAIT) == sizeof(command))
 			obey(&watch, &command);
 	} while (!polls[0].revents);
+	/* Another daemon goes on with them, if there is still somebody to start it. */
+	if (supervised && poll(&(struct pollfd){.fd = SUPERVISOR_FD, .events = POLLIN}, 1, 0) == 0)
+		_exit(0);
 	for (size_t i = 0; i < watch.count; i++)
 		abort_connection(&watch.all[i]);
 	_exit(0);
 }
 
-static void __attribute__((noreturn)) aborter_main(int life_fd, int command_fd)
+static void __attribute__((noreturn)) aborter_main(int life_fd, int command_fd, int supervisor_fd)
 {
+	const bool supervised = supervisor_fd >= 0;
 	int control;
 
 	/* What a terminal or a service manager says to all is for the daemon. */
@@ -125,16 +130,18 @@ static void __attribute__((noreturn)) aborter_main(int life_fd, int command_fd)
 		memset(*variable, 0, strlen(*variable));
 	(void)!chdir("/");
 	/* First out of the way, then to their places. */
-	life_fd = fcntl(life_fd, F_DUPFD, CONTROL_FD + 1);
-	command_fd = fcntl(command_fd, F_DUPFD, CONTROL_FD + 1);
-	if (dup2(life_fd, LIFE_FD) < 0 || dup2(command_fd, COMMAND_FD) < 0)
+	life_fd = fcntl(life_fd, F_DUPFD, SUPERVISOR_FD + 1);
+	command_fd = fcntl(command_fd, F_DUPFD, SUPERVISOR_FD + 1);
+	supervisor_fd = supervised ? fcntl(supervisor_fd, F_DUPFD, SUPERVISOR_FD + 1) : -1;
+	if (dup2(life_fd, LIFE_FD) < 0 || dup2(command_fd, COMMAND_FD) < 0 || (supervised && dup2(supervisor_fd, SUPERVISOR_FD) < 0))
 		_exit(1);
-	close_range(CONTROL_FD, ~0U, 0);
+	close_range(CONTROL_FD, CONTROL_FD, 0);
+	close_range(supervised ? SUPERVISOR_FD + 1 : SUPERVISOR_FD, ~0U, 0);
 	control = open_control();
 	if (control < 0 || (control != CONTROL_FD && dup2(control, CONTROL_FD) < 0))
 		_exit(1);
 	(void)!write(COMMAND_FD, "", 1);
-	watch_life();
+	watch_life(supervised);
 }
 
 /* --- in the daemon --- */
@@ -173,10 +180,11 @@ static int start_keeper(struct aborter *aborter)
 	return 0;
 }
 
-struct aborter *aborter_new(void)
+struct aborter *aborter_new(bool supervised)
 {
 	struct aborter *aborter = xcalloc(1, sizeof(*aborter));
 	int life[2] = {-1, -1}, commands[2] = {-1, -1};
+	AUTO_CLOSE int supervisor_fd = supervised ? pidfd_open(getppid(), 0) : -1;
 	bool good = !pipe2(life, O_CLOEXEC) && !socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, commands);
 	char ready;
 
@@ -184,7 +192,7 @@ struct aborter *aborter_new(void)
 	aborter->command_fd = commands[1];
 	aborter->pid = good ? fork() : -1;
 	if (aborter->pid == 0)
-		aborter_main(life[0], commands[0]);
+		aborter_main(life[0], commands[0], supervisor_fd);
 	close(commands[0]);
 	good = aborter->pid > 0 && read(commands[1], &ready, 1) == 1 && !start_keeper(aborter);
 	for (int i = 0; i < 2; i++)
@@ -235,4 +243,13 @@ void aborter_remove(struct aborter *aborter, unsigned connection)
 void aborter_abort(struct aborter *aborter, unsigned connection)
 {
 	command(aborter, &(struct command){COMMAND_ABORT, connection});
+}
+
+int aborter_open(unsigned connection)
+{
+	AUTO_CLOSE int control = open_control();
+	char path[32];
+
+	snprintf(path, sizeof(path), "%u/abort", connection);
+	return control < 0 ? -1 : openat(control, path, O_WRONLY | O_CLOEXEC);
 }

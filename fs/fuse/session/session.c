@@ -9,21 +9,30 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "fs/fuse/session/adapt.h"
+#include "fs/fuse/session/buffers.h"
 #include "fs/fuse/session/parking.h"
 #include "fs/fuse/session/latency.h"
 #include "fs/fuse/session/rings.h"
+#include "fs/fuse/session/system.h"
 #include "lib/base/buf.h"
-#include "lib/base/shell.h"
+#include "lib/tree/inodes/mark.h"
 
 #define REQUEST_MAX (SESSION_TRANSFER_MAX + 16384U) /* libfuse and kernel want a page for the headers beside the payload */
-#define SPARE_BUFFERS 16
+#define NOTIFY_RESEND 7 /* FUSE_NOTIFY_RESEND, protocol 7.40 */
+#define UNIQUE_RESEND (1ULL << 63) /* FUSE_UNIQUE_RESEND */
+#define PLACE_OTHERS (KEPT_THREADS - 1) /* of the thread that runs what was held back */
 
 struct server {
 	struct session *session;
 	struct session_slot slot;
 	pthread_t thread;
 	void *buffer;
+	unsigned place;
 };
+
+static _Thread_local struct session_request current;
+static _Thread_local unsigned current_place = PLACE_OTHERS;
 
 struct session {
 	struct session_options options;
@@ -39,29 +48,12 @@ struct session {
 
 	/* of INIT, which is answered before the threads start */
 	uint64_t init_unique, init_offered;
+	bool resumes;                 /* the kernel has the answer to INIT already */
+	uint64_t done[KEPT_THREADS];  /* requests whose marks were found; 0: none */
 	struct session_info info;
 
-	pthread_mutex_t spare_lock; /* guards the two below */
-	void *spare[SPARE_BUFFERS];
-	unsigned spare_count;
+	struct buffers buffers;
 };
-
-/* Adds to libfuse's INIT reply what it cannot negotiate. */
-static void extend_init(struct session *session, struct iovec *iov, int count)
-{
-	const struct fuse_out_header *out = iov[0].iov_base;
-	struct fuse_init_out *init;
-
-	if (count < 2 || out->error || iov[1].iov_len < sizeof(*init))
-		return;
-	init = iov[1].iov_base;
-	init->flags |= session->init_offered & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT);
-	session->info.killpriv_v2 = init->flags & FUSE_HANDLE_KILLPRIV_V2;
-	if (session->rings) {
-		init->flags |= FUSE_INIT_EXT;
-		init->flags2 |= RINGS_INIT_FLAG2;
-	}
-}
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
@@ -69,8 +61,10 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 	const struct fuse_out_header *out = iov[0].iov_base;
 
 	if (session->init_unique && out->unique == session->init_unique) {
-		extend_init(session, iov, count);
+		session->info.killpriv_v2 = adapt_init(session->init_offered, session->rings ? RINGS_INIT_FLAG2 : 0, iov, count);
 		session->init_unique = 0;
+		if (session->resumes)
+			return (ssize_t)out->len;
 	}
 	unanswered_end(&session->unanswered, out->unique);
 	if (session->rings && rings_take(session->rings, iov, count))
@@ -84,50 +78,43 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 	return read(fd, buf, len);
 }
 
-/* {size, flags, setxattr_flags, padding} name value -> {size, flags} name value */
-static size_t shorten_setxattr(struct session *session, struct fuse_in_header *in, size_t len)
+const struct session_request *session_request(void)
 {
-	struct fuse_setxattr_in *arg = (struct fuse_setxattr_in *)(in + 1);
-	const size_t full = sizeof(*in) + sizeof(*arg), cut = sizeof(*arg) - FUSE_COMPAT_SETXATTR_IN_SIZE;
-
-	if (!(session->init_offered & FUSE_SETXATTR_EXT) || len < full)
-		return len;
-	if (arg->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID)
-		arg->flags |= SESSION_XATTR_KILL_SGID;
-	memmove((uint8_t *)in + full - cut, (uint8_t *)in + full, len - full);
-	in->len -= cut;
-	return len - cut;
+	return &current;
 }
 
-/*
- * Rewrites a request so that libfuse 3.14 passes on all that we want to know (see the header). Returns its new
- * length.
- */
-static size_t adapt(struct session *session, struct fuse_in_header *in, size_t len)
+static bool was_done(const struct session *session, uint64_t number)
 {
-	void *arg = in + 1;
-
-	if (in->opcode == FUSE_WRITE) {
-		((struct fuse_write_in *)arg)->lock_owner = ((struct fuse_write_in *)arg)->write_flags;
-	} else if (in->opcode == FUSE_OPEN) {
-		struct fuse_open_in *open = arg;
-
-		open->flags &= ~(uint32_t)SESSION_OPEN_KILL_PRIV;
-		if (open->open_flags & FUSE_OPEN_KILL_SUIDGID)
-			open->flags |= SESSION_OPEN_KILL_PRIV;
-	} else if (in->opcode == FUSE_SETXATTR) {
-		return shorten_setxattr(session, in, len);
-	} else if (in->opcode == FUSE_TMPFILE) {
-		in->opcode = FUSE_CREATE;
-	}
-	return len;
+	for (unsigned i = 0; i < KEPT_THREADS; i++)
+		if (session->done[i] == number)
+			return true;
+	return false;
 }
 
 void session_process(struct session *session, void *request, size_t len)
 {
-	struct fuse_buf buf = {.mem = request, .size = adapt(session, request, len)};
+	const struct fuse_in_header *in = request;
+	const bool marked = session->options.keeps && adapt_is_marked(in->opcode);
+	struct fuse_buf buf = {.mem = request};
 
+	current = (struct session_request){.number = in->unique & ~UNIQUE_RESEND, .again = in->unique & UNIQUE_RESEND};
+	current.done = current.again && was_done(session, current.number);
+	if (marked)
+		mark_set(&(struct mark){.session = session->options.kept->session,
+		                        .request = current.number,
+		                        .place = session->options.place + current_place});
+	buf.size = adapt_request(session->init_offered, request, len);
 	fuse_session_process_buf(session->fuse, &buf);
+	if (marked)
+		mark_set(NULL);
+}
+
+static void refuse(struct session *session, const struct fuse_in_header *in)
+{
+	struct fuse_out_header out = {.len = sizeof(out), .error = -EIO, .unique = in->unique};
+
+	session->options.refused(session->options.arg, in->opcode, in->nodeid);
+	(void)!write(session->fd, &out, sizeof(out));
 }
 
 static void serve(struct server *server, uint64_t unique, pid_t thread, size_t len)
@@ -135,6 +122,10 @@ static void serve(struct server *server, uint64_t unique, pid_t thread, size_t l
 	struct session *session = server->session;
 	const struct session_holder *holder = &session->options.holder;
 
+	if ((unique & UNIQUE_RESEND) && kept_guilt(session->options.kept, unique & ~UNIQUE_RESEND) >= session->options.guilty) {
+		refuse(session, server->buffer);
+		return;
+	}
 	unanswered_begin(&session->unanswered, server->buffer, thread);
 	if (!holder->enter(holder->arg, &server->slot, server->buffer, len)) {
 		unanswered_moved(&session->unanswered, unique, UNANSWERED_HELD);
@@ -180,7 +171,9 @@ static void *server_main(void *arg)
 	struct session *session = server->session;
 	const struct fuse_in_header *in = server->buffer;
 	const pid_t thread = gettid();
+	_Atomic uint64_t *running = &session->options.kept->running[server->place];
 
+	current_place = server->place;
 	parking_return(&session->parking);
 	for (;;) {
 		ssize_t got = read(session->fd, server->buffer, REQUEST_MAX);
@@ -191,7 +184,11 @@ static void *server_main(void *arg)
 			break; /* ENODEV: unmounted; anything else: the connection was cut */
 		parking_take(&session->parking);
 		note_request(session, in);
+		atomic_store_explicit(running, in->unique & ~UNIQUE_RESEND, memory_order_relaxed);
 		serve(server, in->unique, thread, (size_t)got);
+		atomic_store_explicit(running, 0, memory_order_relaxed);
+		if (session->options.progress && !atomic_load_explicit(session->options.progress, memory_order_relaxed))
+			atomic_store(session->options.progress, 1);
 		parking_return(&session->parking);
 	}
 	parking_end(&session->parking);
@@ -227,12 +224,26 @@ static void ring_end(void *own)
 	free(server);
 }
 
+static int process_init(struct session *session, void *buffer, size_t len)
+{
+	const struct fuse_in_header *in = buffer;
+	const struct fuse_init_in *init = (const struct fuse_init_in *)(in + 1);
+
+	session->init_unique = in->unique;
+	session->init_offered = init->flags;
+	if (session->options.rings && (init->flags & FUSE_INIT_EXT) && (init->flags2 & RINGS_INIT_FLAG2))
+		session->rings = rings_new(SESSION_TRANSFER_MAX);
+	session->info.rings = session->rings != NULL;
+	session->info.protocol_minor = init->minor;
+	session_process(session, buffer, len);
+	return fuse_session_exited(session->fuse) ? -EPROTO : 0;
+}
+
 /* The kernel sends INIT at once; until it is answered nothing else comes. */
 static int answer_init(struct session *session)
 {
 	AUTO_FREE void *buffer = xmalloc(REQUEST_MAX);
-	struct fuse_in_header *in = buffer;
-	const struct fuse_init_in *init = (const struct fuse_init_in *)(in + 1);
+	const struct fuse_in_header *in = buffer;
 	ssize_t got;
 
 	do {
@@ -242,23 +253,31 @@ static int answer_init(struct session *session)
 		return -errno;
 	if ((size_t)got < sizeof(*in) + offsetof(struct fuse_init_in, flags2) || in->opcode != FUSE_INIT)
 		return -EPROTO;
-	session->init_unique = in->unique;
-	session->init_offered = init->flags;
-	if (session->options.rings && (init->flags & FUSE_INIT_EXT) && (init->flags2 & RINGS_INIT_FLAG2))
-		session->rings = rings_new(SESSION_TRANSFER_MAX);
-	session->info.rings = session->rings != NULL;
-	session->info.protocol_minor = init->minor;
-	session_process(session, buffer, (size_t)got);
-	return fuse_session_exited(session->fuse) ? -EPROTO : 0;
+	if ((size_t)got <= KEPT_INIT_MAX) {
+		memcpy(session->options.kept->init, buffer, (size_t)got);
+		session->options.kept->init_len = (uint32_t)got;
+	}
+	return process_init(session, buffer, (size_t)got);
+}
+
+/* As answer_init, with the request of then. */
+static int repeat_init(struct session *session)
+{
+	const struct kept_session *kept = session->options.kept;
+	AUTO_FREE void *buffer = xmalloc(REQUEST_MAX);
+
+	if (kept->init_len < sizeof(struct fuse_in_header) + offsetof(struct fuse_init_in, flags2) || kept->init_len > KEPT_INIT_MAX)
+		return -EPROTO;
+	memcpy(buffer, kept->init, kept->init_len);
+	session->resumes = true;
+	return process_init(session, buffer, kept->init_len);
 }
 
 static int start_rings(struct session *session)
 {
 	const struct rings_options options = {.begin = ring_begin, .run = ring_run, .end = ring_end, .arg = session};
 
-	if (!session->rings)
-		return 0;
-	return rings_start(session->rings, session->fd, &options);
+	return session->rings ? rings_start(session->rings, session->fd, &options) : 0;
 }
 
 static int start_servers(struct session *session)
@@ -267,13 +286,18 @@ static int start_servers(struct session *session)
 	const unsigned count = session->options.threads;
 
 	session->servers = xcalloc(count, sizeof(*session->servers));
+	for (unsigned i = 0; i < count; i++) {
+		session->servers[i].buffer = request_buffer_new(REQUEST_MAX, session->options.keeps);
+		if (!session->servers[i].buffer)
+			return -ENOMEM;
+	}
 	/* and one for session_start: nobody is told that a session ended which did not come up */
 	atomic_store(&session->running, 1 + count + (session->rings ? rings_threads(session->rings) : 0));
 	for (unsigned i = 0; i < count; i++) {
 		struct server *server = &session->servers[i];
 
 		server->session = session;
-		server->buffer = xmalloc(REQUEST_MAX);
+		server->place = i;
 		holder->add(holder->arg, &server->slot);
 	}
 	for (; session->server_count < count; session->server_count++) {
@@ -301,25 +325,46 @@ static struct fuse_session *make_fuse_session(const struct session_options *opti
 	return fuse;
 }
 
-static int mount_failed(const struct session_options *options, struct error *err)
+/* What the daemon before had not answered comes again, before anything else. */
+static int ask_again(struct session *session)
 {
-	int code;
+	struct fuse_out_header out = {.len = sizeof(out), .error = NOTIFY_RESEND};
 
-	if (access("/dev/fuse", F_OK)) {
-		code = error_set(err, -ENODEV, "/dev/fuse is missing");
-		error_hint(err, "load the module with `modprobe fuse`, or give the container the device");
-	} else if (geteuid() == 0) {
-		code = error_set(err, -EPERM, "cannot mount on %s: the kernel refused (the line above says why)",
-		                 options->mountpoint);
-	} else {
-		AUTO_FREE char *user = xasprintf("%u", (unsigned)geteuid());
-		code = error_set(err, -EACCES, "cannot mount on %s as user %u: fusermount3 refused", options->mountpoint, (unsigned)geteuid());
-		if (access(options->mountpoint, W_OK))
-			error_hint_shell(err, "the directory must be that user's: chown %s %s", user, options->mountpoint);
-		else if (strstr(options->mount_options, ",allow_other"))
-			error_hint(err, "allow_other needs a line user_allow_other in /etc/fuse.conf, which root writes");
+	for (unsigned i = 0; i < KEPT_THREADS; i++) {
+		struct mark mark;
+
+		if (!mark_read(session->options.marks, session->options.place + i, &mark) && mark.session == session->options.kept->session)
+			session->done[i] = mark.request;
 	}
-	return code;
+	/* ENODEV: it is unmounted, which the threads find out */
+	return write(session->fd, &out, sizeof(out)) < 0 && errno != ENODEV && errno != ENOENT ? -errno : 0;
+}
+
+/* Without a mount of its own: libfuse is given the descriptor by fuse_session_custom_io. */
+static int go_on(struct session *session, const struct fuse_custom_io *io)
+{
+	int result;
+
+	session->fd = session->options.fd;
+	result = fuse_session_custom_io(session->fuse, io, session->fd);
+	if (!result)
+		result = repeat_init(session);
+	if (!result)
+		result = ask_again(session);
+	return result;
+}
+
+static int begin(struct session *session, const struct fuse_custom_io *io)
+{
+	int result;
+
+	session->fd = fuse_session_fd(session->fuse);
+	result = fuse_session_custom_io(session->fuse, io, session->fd);
+	if (!result)
+		result = answer_init(session);
+	if (!result && session->options.begun)
+		result = session->options.begun(session->options.arg, session->fd);
+	return result;
 }
 
 static int start(const struct session_options *options, struct session **ret_session, struct error *err)
@@ -330,7 +375,7 @@ static int start(const struct session_options *options, struct session **ret_ses
 
 	session->options = *options;
 	session->fd = -1;
-	pthread_mutex_init(&session->spare_lock, NULL);
+	buffers_init(&session->buffers);
 	parking_init(&session->parking);
 	*ret_session = session;
 	session->fuse = make_fuse_session(options, options->arg);
@@ -338,12 +383,9 @@ static int start(const struct session_options *options, struct session **ret_ses
 		error_set(err, -EINVAL, "mount options not understood: %s", options->mount_options);
 		return -EINVAL;
 	}
-	if (fuse_session_mount(session->fuse, options->mountpoint))
-		return mount_failed(options, err);
-	session->fd = fuse_session_fd(session->fuse);
-	result = fuse_session_custom_io(session->fuse, &io, session->fd);
-	if (!result)
-		result = answer_init(session);
+	if (options->fd < 0 && fuse_session_mount(session->fuse, options->mountpoint))
+		return system_mount_failed(options->mountpoint, options->mount_options, err);
+	result = options->fd < 0 ? begin(session, &io) : go_on(session, &io);
 	if (!result)
 		result = start_servers(session);
 	if (!result)
@@ -395,7 +437,7 @@ void session_free(struct session *session)
 	for (unsigned i = 0; session->servers && i < session->options.threads; i++) {
 		if (i < session->server_count)
 			pthread_join(session->servers[i].thread, NULL);
-		free(session->servers[i].buffer);
+		request_buffer_free(session->servers[i].buffer, REQUEST_MAX);
 	}
 	free(session->servers);
 	rings_free(session->rings);
@@ -405,10 +447,8 @@ void session_free(struct session *session)
 		fuse_session_unmount(session->fuse);
 		fuse_session_destroy(session->fuse);
 	}
-	while (session->spare_count)
-		free(session->spare[--session->spare_count]);
 	parking_clear(&session->parking);
-	pthread_mutex_destroy(&session->spare_lock);
+	buffers_clear(&session->buffers);
 	free(session);
 }
 
@@ -427,24 +467,14 @@ bool session_is_connected(const struct session *session)
 void *session_buffer_get(struct session *session)
 {
 	void *buffer = session->rings ? rings_buffer(session->rings) : NULL;
-	if (buffer)
-		return buffer;
-	pthread_mutex_lock(&session->spare_lock);
-	if (session->spare_count)
-		buffer = session->spare[--session->spare_count];
-	pthread_mutex_unlock(&session->spare_lock);
-	return buffer ? buffer : malloc(SESSION_TRANSFER_MAX);
+
+	return buffer ? buffer : buffers_get(&session->buffers);
 }
 
 void session_buffer_put(struct session *session, void *buffer)
 {
-	if (session->rings && rings_is_buffer(session->rings, buffer))
-		return;
-	pthread_mutex_lock(&session->spare_lock);
-	if (session->spare_count < SPARE_BUFFERS)
-		session->spare[session->spare_count++] = steal_ptr(buffer);
-	pthread_mutex_unlock(&session->spare_lock);
-	free(buffer);
+	if (!session->rings || !rings_is_buffer(session->rings, buffer))
+		buffers_put(&session->buffers, buffer);
 }
 
 void session_send(struct session *session)

@@ -11,6 +11,12 @@
  *   - OPEN: FUSE_OPEN_KILL_SUIDGID becomes SESSION_OPEN_KILL_PRIV in the flags
  *   - SETXATTR: the long form becomes the short one, with SESSION_XATTR_KILL_SGID in the flags
  *   - TMPFILE becomes CREATE with the name "/"
+ *
+ * A session can go on after its daemon has died, in another that has the descriptor of /dev/fuse and what was kept (fs/supervise/kept.h). libfuse
+ * is given the INIT request of then once more, and its answer is swallowed. The kernel is asked to send again what it had sent and got
+ * no answer to (FUSE_NOTIFY_RESEND, Linux 6.9): such a request has its top bit set. It may have been done already, so that only the answer was
+ * lost. Most may be done twice: whoever asked is still waiting, so the second time counts. Of those that may not, the batch
+ * that did it carries the request's number (lib/tree/inodes/mark.h); session_request() tells the operation.
  */
 #ifndef CORPUSFS_FUSE_SESSION_SESSION_H
 #define CORPUSFS_FUSE_SESSION_SESSION_H
@@ -20,6 +26,7 @@
 #include <stdbool.h>
 
 #include "fs/fuse/session/unanswered.h"
+#include "fs/supervise/kept.h"
 #include "lib/base/error.h"
 
 #define SESSION_OPEN_KILL_PRIV (1 << 30)
@@ -53,6 +60,16 @@ struct session_options {
 	bool rings; /* its requests may come by io_uring (rings.h) */
 	struct session_holder holder;
 	struct latency *latency; /* or NULL */
+	struct kept_session *kept;       /* the session does not free it */
+	int fd;                  /* of /dev/fuse, of a session that goes on with what is kept, and becomes the session's; -1: a new one */
+	bool keeps;              /* somebody would go on with it: what was done is marked in the database */
+	unsigned place;          /* the first of KEPT_THREADS places for marks (lib/tree/inodes/mark.h) */
+	struct kv *marks;        /* where they are, for a session that goes on */
+	uint32_t guilty;         /* a request that comes again with so much guilt is answered with EIO */
+	/* The kernel's side is there, and no request was read yet: whoever wants to go on with it takes the descriptor. */
+	int (*begun)(void *arg, int fd);
+	void (*refused)(void *arg, uint32_t opcode, uint64_t node); /* a request that killed the daemon too often */
+	_Atomic uint32_t *progress; /* or NULL: becomes 1 with the first answer */
 	void (*ended)(void *arg);    /* by the last reader thread, as its last deed */
 	void *arg;                   /* also the requests' userdata */
 };
@@ -63,6 +80,14 @@ struct session_options {
  */
 WARN_UNUSED int session_start(const struct session_options *options, struct session **ret_session, struct error *err);
 void session_free(struct session *session); /* after it ended */
+
+/* The request that this thread is running. */
+struct session_request {
+	uint64_t number; /* without the bit of a repetition */
+	bool again;      /* another daemon had it before */
+	bool done;       /* and did it; only where a change of names or attributes may not be done twice */
+};
+const struct session_request *session_request(void);
 
 /* Feeds one request to libfuse; for the holder, which held it back. */
 void session_process(struct session *session, void *request, size_t len);

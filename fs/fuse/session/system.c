@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/shell.h"
 
 #define READ_AHEAD_KB 4096
 #define KEPT_FD 3 /* a child's only one beside the standard ones */
@@ -201,4 +202,25 @@ unsigned system_tune(const struct system_mount *mount)
 	if (file)
 		fclose(file);
 	return now;
+}
+
+int system_mount_failed(const char *mountpoint, const char *mount_options, struct error *err)
+{
+	int code;
+
+	if (access("/dev/fuse", F_OK)) {
+		code = error_set(err, -ENODEV, "/dev/fuse is missing");
+		error_hint(err, "load the module with `modprobe fuse`, or give the container the device");
+	} else if (geteuid() == 0) {
+		code = error_set(err, -EPERM, "cannot mount on %s: the kernel refused (the line above says why)",
+		                 mountpoint);
+	} else {
+		AUTO_FREE char *user = xasprintf("%u", (unsigned)geteuid());
+		code = error_set(err, -EACCES, "cannot mount on %s as user %u: fusermount3 refused", mountpoint, (unsigned)geteuid());
+		if (access(mountpoint, W_OK))
+			error_hint_shell(err, "the directory must be that user's: chown %s %s", user, mountpoint);
+		else if (strstr(mount_options, ",allow_other"))
+			error_hint(err, "allow_other needs a line user_allow_other in /etc/fuse.conf, which root writes");
+	}
+	return code;
 }

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "lib/base/clean.h"
+#include "lib/base/error.h"
 
 struct system_mount {
 	unsigned major, minor;
@@ -38,5 +38,8 @@ WARN_UNUSED int system_mount_again(const struct system_again *what);
  * KiB; 0 unknown.
  */
 unsigned system_tune(const struct system_mount *mount);
+
+/* Says why libfuse could not mount there; the code. */
+int system_mount_failed(const char *mountpoint, const char *mount_options, struct error *err);
 
 #endif

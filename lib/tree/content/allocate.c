@@ -125,6 +125,19 @@ static void step_written(const struct allocation *allocation, uint64_t end)
 		pending_note(inode);
 }
 
+/* A file that grows beyond what is buffered has zeros there, which are no change of content for the journal. */
+static int note(const struct allocation *allocation, struct transaction *transaction, uint64_t end)
+{
+	struct inode *inode = allocation->inode;
+	int result = 0;
+
+	if (allocation->punch || allocation->zero)
+		result = transaction_note(transaction, inode, JOURNAL_DISCARD, allocation->at, end - allocation->at);
+	if (result == 0 && !allocation->keep_size && end > inode->size && inode->active.bytes > 0)
+		result = transaction_note(transaction, inode, JOURNAL_EXTEND, end, 0);
+	return result;
+}
+
 /* One written step. Caller holds inode->lock, and nothing of the inode is being committed. */
 static int change_step(struct allocation *allocation)
 {
@@ -138,6 +151,8 @@ static int change_step(struct allocation *allocation)
 	result = inode->gone ? -ESTALE : plan_step(allocation, &old, &end);
 	if (result == 0)
 		result = change_range(allocation, &transaction, end, &old);
+	if (result == 0)
+		result = note(allocation, &transaction, end);
 	if (result == 0 && !allocation->keep_size && end > inode->size) {
 		inode->size = end;
 		if (inode->active.bytes == 0)

@@ -83,6 +83,8 @@ static void begin_item(struct commit *commit, struct item *item)
 		item->size = inode->size;
 		item->content = inode->active.bytes > 0;
 		item->done = !item->content && !inode->times_dirty && inode->record.size == inode->size;
+		if (item->done)
+			dirty_forget_records(&inode->active);
 	}
 	if (!item->done) {
 		has_extents = !inode->record.is_inline && inode->record.allocated > 0;
@@ -265,6 +267,7 @@ static int finish(struct commit *commit, size_t first, size_t end)
 			continue;
 		commit->items[i].inode->commit_error = 0;
 		quota_end(commit->view, commit->items[i].promised);
+		dirty_forget_records(&commit->items[i].inode->frozen);
 		frozen[freed++] = end_item(&commit->items[i]);
 	}
 	transaction_end(&transaction);

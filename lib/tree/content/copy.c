@@ -69,7 +69,7 @@ static ssize_t copy_bytes(const struct copy *copy)
 	have = inode_read(copy->source, copy->source_offset, len, buffer);
 	if (have <= 0)
 		return have;
-	result = inode_write(copy->target, copy->target_offset, buffer, (size_t)have, 0);
+	result = inode_write(copy->target, copy->target_offset, buffer, (size_t)have, WRITE_KEEP);
 	return result < 0 ? result : have;
 }
 
@@ -137,6 +137,8 @@ static int put_shared(const struct copy *copy, uint64_t len, const struct extent
 		return result;
 	transaction_begin_locked(&transaction, target);
 	result = extents_replace(target, transaction.batch, copy->target_offset, end, shared->items, shared->count);
+	if (result == 0)
+		result = transaction_note(&transaction, target, JOURNAL_DISCARD, copy->target_offset, end - copy->target_offset);
 	if (result == 0) {
 		target->size = MAX(target->size, end);
 		/* what is buffered beyond the copy comes with its own commit */

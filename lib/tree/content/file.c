@@ -173,8 +173,8 @@ void inode_begin_read(struct inode *inode)
 	array_clear(&list);
 }
 
-/* How many bytes more are buffered. */
-static int64_t buffer(struct inode *inode, uint64_t offset, const void *data, size_t len)
+/* How many bytes more are buffered. The record, if there is one, has the same bytes. */
+static int64_t buffer(struct inode *inode, uint64_t offset, const void *data, size_t len, struct journal_record *record)
 {
 	int64_t grown;
 
@@ -190,6 +190,7 @@ static int64_t buffer(struct inode *inode, uint64_t offset, const void *data, si
 	if (grown >= 0) {
 		inode->size = MAX(inode->size, offset + len);
 		content_touch(inode);
+		inode_count_record(inode, record, JOURNAL_WRITE, offset, len);
 		pending_note(inode);
 	}
 	mutex_give(&inode->lock);
@@ -197,11 +198,33 @@ static int64_t buffer(struct inode *inode, uint64_t offset, const void *data, si
 	return grown;
 }
 
+static int write_part(struct inode *inode, uint64_t offset, const void *data, size_t len, bool keep)
+{
+	struct tree *tree = inode->view->tree;
+	struct journal_record *record = NULL;
+	uint64_t waited_ms = 0;
+	int64_t grown;
+	int result = pending_admit(tree, len);
+
+	if (result < 0)
+		return result;
+	if (keep && tree->journal)
+		result = pending_take_record(tree, len, &record);
+	if (record)
+		memcpy(journal_data(record), data, len);
+	do
+		grown = result < 0 ? result : buffer(inode, offset, data, len, record);
+	while (grown == -EDQUOT && quota_wait(inode->view, &waited_ms));
+	if (grown < 0 && record)
+		journal_forget(tree->journal, record);
+	pending_release(tree, grown < 0 ? len : len - (size_t)grown);
+	return grown < 0 ? (int)grown : 0;
+}
+
 int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t len, unsigned flags)
 {
 	struct tree *tree = inode->view->tree;
-	uint64_t waited_ms = 0;
-	int64_t grown;
+	const size_t part = tree->journal && (flags & WRITE_KEEP) ? JOURNAL_DATA_MAX : len;
 	int result = content_check_change(inode, offset, len);
 
 	if (result < 0 || len == 0)
@@ -211,15 +234,10 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 		result = quota_ready(inode->view);
 	if (result == 0 && (flags & WRITE_KILL_PRIV))
 		result = content_kill_privileges(inode, flags & WRITE_OUTSIDER);
-	if (result == 0)
-		result = pending_admit(tree, len);
-	if (result < 0)
-		return result;
-	do
-		grown = buffer(inode, offset, data, len);
-	while (grown == -EDQUOT && quota_wait(inode->view, &waited_ms));
-	pending_release(tree, grown < 0 ? len : len - (size_t)grown);
-	return grown < 0 ? (int)grown : 0;
+	/* A request of a mount is one part. */
+	for (size_t done = 0; done < len && result == 0; done += part)
+		result = write_part(inode, offset + done, (const uint8_t *)data + done, MIN(part, len - done), flags & WRITE_KEEP);
+	return result;
 }
 
 int inode_commit(struct inode *inode)

@@ -93,6 +93,31 @@ int pending_admit(struct tree *tree, size_t len)
 	return result;
 }
 
+int pending_take_record(struct tree *tree, size_t len, struct journal_record **ret_record)
+{
+	struct pending *pending = tree->pending;
+	struct journal_record *record = journal_take(tree->journal, len);
+	uint64_t failures;
+	int result = 0;
+
+	if (!record) {
+		mutex_take(&pending->lock);
+		failures = pending->failures;
+		/* Who forgets records broadcasts `room` afterwards, with the lock. */
+		while (result == 0 && !(record = journal_take(tree->journal, len))) {
+			pending->waiting++;
+			pthread_cond_broadcast(&pending->work);
+			mutex_wait(&pending->lock, &pending->room);
+			pending->waiting--;
+			result = pending->last_error && pending->failures != failures ? pending->last_error : 0;
+		}
+		mutex_give(&pending->lock);
+	}
+	if (record)
+		*ret_record = record;
+	return record ? 0 : result;
+}
+
 void pending_charge(struct tree *tree, size_t len)
 {
 	mutex_take(&tree->pending->lock);

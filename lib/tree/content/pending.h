@@ -52,6 +52,8 @@ WARN_UNUSED int pending_check_space(struct tree *tree, size_t len);
 /* Waits for room in the write buffer, then accounts `len`; and gives it back. -ENOSPC, -EIO when it is full and commits fail. */
 WARN_UNUSED int pending_admit(struct tree *tree, size_t len);
 void pending_release(struct tree *tree, size_t len);
+/* A record of the journal for `len` bytes, for which it waits; errors as pending_admit. */
+WARN_UNUSED int pending_take_record(struct tree *tree, size_t len, struct journal_record **ret_record);
 /* Accounts bytes without waiting. */
 void pending_charge(struct tree *tree, size_t len);
 uint64_t pending_budget(const struct tree *tree);

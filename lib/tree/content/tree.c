@@ -29,6 +29,8 @@ int tree_new(struct kv *kv, struct chunks *chunks, struct pool *pool, const stru
 	int r = space_new(tree->space_path, options->reserve_bytes, kv, &tree->space);
 
 	tree->pending = pending_new(options);
+	if (r == 0 && options->journal)
+		r = journal_new(options->journal, options->journal_bytes, &tree->journal);
 	if (r == 0)
 		r = committer_start(tree);
 	if (r < 0) {
@@ -46,6 +48,7 @@ void tree_free(struct tree *tree)
 	assert(tree->open_views == 0);
 	committer_stop(tree);
 	pending_free(tree->pending);
+	journal_free(tree->journal);
 	families_free(tree);
 	space_free(tree->space);
 	rwlock_clear(&tree->readers.moving);

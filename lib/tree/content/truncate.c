@@ -50,6 +50,8 @@ static int shorten_step(struct inode *inode, uint64_t size)
 		cut = last.items[CONTENT_STEP_EXTENTS - 1].offset;
 		result = extents_replace(inode, transaction.batch, cut, UINT64_MAX, NULL, 0);
 	}
+	if (result == 0)
+		result = transaction_note(&transaction, inode, JOURNAL_TRUNCATE, MIN(inode->size, cut), 0);
 	if (result == 0) {
 		set_size(inode, MIN(inode->size, cut));
 		content_touch(inode);
@@ -109,6 +111,8 @@ int content_truncate(struct transaction *transaction, struct inode *inode, uint6
 	} else if (size < inode->size && !inode->record.is_inline && inode->record.allocated > 0) {
 		result = extents_replace(inode, transaction->batch, size, UINT64_MAX, NULL, 0);
 	}
+	if (result == 0)
+		result = transaction_note(transaction, inode, JOURNAL_TRUNCATE, size, 0);
 	if (result == 0)
 		set_size(inode, size);
 	return result;

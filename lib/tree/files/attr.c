@@ -169,17 +169,24 @@ static int apply(struct transaction *transaction, struct inode *inode, const str
 /* Times alone, of a file whose content waits to be committed, go with that commit: `cp -p` and `tar` set them right after writing. */
 static bool defer_times(struct inode *inode, const struct setattr *set, struct attr *ret_attr)
 {
+	struct journal *journal = inode->view->tree->journal;
+	struct journal_record *record = NULL;
 	bool is_deferred = false;
 
 	if ((set->mask & ~SET_TIMES) != 0)
 		return false;
 	mutex_take(&inode->lock);
-	if (inode->active.bytes > 0 && !inode->gone) {
+	if (journal && inode->active.records.count > 0)
+		record = journal_take(journal, 0);
+	if (inode->active.bytes > 0 && !inode->gone && (record || !journal)) {
 		set_times(inode, set, clock_now());
 		inode->times_dirty = true;
+		inode_count_record(inode, record, JOURNAL_TIMES, 0, 0);
 		pending_note(inode);
 		inode_fill_attr(inode, ret_attr);
 		is_deferred = true;
+	} else if (record) {
+		journal_forget(journal, record);
 	}
 	mutex_give(&inode->lock);
 	return is_deferred;

@@ -99,6 +99,8 @@ WARN_UNUSED int view_xattr_list(struct view *view, uint64_t ino, struct buf *nam
 /* An open inode outlives its last name; its content goes with the last inode_close. Directories may be opened too. */
 WARN_UNUSED int inode_open(struct view *view, uint64_t ino, struct inode **ret_inode);
 void inode_close(struct inode *inode);
+/* What a process that died had open, before orphans are reaped: it may have lost its last name. */
+WARN_UNUSED int inode_open_again(struct view *view, uint64_t ino, struct inode **ret_inode);
 
 /* Empties inodes that were unlinked while open when the store was last closed or killed; continues big removals. */
 WARN_UNUSED int view_reap_orphans(struct view *view);

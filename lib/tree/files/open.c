@@ -7,7 +7,7 @@
 #include "lib/tree/files/orphan.h"
 #include "lib/tree/records/quota.h"
 
-int inode_open(struct view *view, uint64_t ino, struct inode **ret_inode)
+static int open_inode(struct view *view, uint64_t ino, bool again, struct inode **ret_inode)
 {
 	struct inode *inode;
 	int r = inode_get(view, ino, &inode);
@@ -16,7 +16,7 @@ int inode_open(struct view *view, uint64_t ino, struct inode **ret_inode)
 		return r;
 	mutex_take(&inode->lock);
 	/* Without a name and not open: an orphan that waits to be removed. (A removed directory has no content.) */
-	if (inode->gone ? !S_ISDIR(inode->record.mode) : inode->record.nlink == 0 && inode->opens == 0)
+	if (inode->gone ? !S_ISDIR(inode->record.mode) : inode->record.nlink == 0 && inode->opens == 0 && !again)
 		r = -ESTALE;
 	else
 		inode->opens++;
@@ -27,6 +27,16 @@ int inode_open(struct view *view, uint64_t ino, struct inode **ret_inode)
 	}
 	*ret_inode = inode;
 	return 0;
+}
+
+int inode_open(struct view *view, uint64_t ino, struct inode **ret_inode)
+{
+	return open_inode(view, ino, false, ret_inode);
+}
+
+int inode_open_again(struct view *view, uint64_t ino, struct inode **ret_inode)
+{
+	return open_inode(view, ino, true, ret_inode);
 }
 
 void inode_close(struct inode *inode)

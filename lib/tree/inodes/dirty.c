@@ -123,7 +123,41 @@ void dirty_clear(struct dirty *dirty)
 	for (size_t i = 0; i < dirty->segments.count; i++)
 		data_free(pool, dirty->segments.items[i].data, dirty->segments.items[i].cap);
 	array_clear(&dirty->segments);
+	dirty_forget_records(dirty);
 	*dirty = (struct dirty){ .pool = pool };
+}
+
+void dirty_add_record(struct dirty *dirty, struct journal *journal, struct journal_record *record)
+{
+	dirty->journal = journal;
+	array_add(&dirty->records, record);
+}
+
+void dirty_forget_last(struct dirty *dirty)
+{
+	journal_forget(dirty->journal, array_pop(&dirty->records));
+}
+
+void dirty_forget_records(struct dirty *dirty)
+{
+	for (size_t i = 0; i < dirty->records.count; i++)
+		journal_forget(dirty->journal, dirty->records.items[i]);
+	array_clear(&dirty->records);
+}
+
+/* Those of `below` are older. */
+static void join_records(struct dirty *dirty, struct dirty *below)
+{
+	if (below->records.count == 0)
+		return;
+	array_append(&below->records, dirty->records.items, dirty->records.count);
+	array_clear(&dirty->records);
+	dirty->records.items = below->records.items;
+	dirty->records.count = below->records.count;
+	dirty->records.cap = below->records.cap;
+	dirty->journal = below->journal;
+	below->records.items = NULL;
+	below->records.count = below->records.cap = 0;
 }
 
 /* Room for `len` bytes in the segment; `big`: more are expected soon. */
@@ -362,5 +396,6 @@ void dirty_merge_below(struct dirty *dirty, struct dirty *below)
 			merge_segment(dirty, segment);
 		}
 	}
+	join_records(dirty, below);
 	dirty_clear(below);
 }

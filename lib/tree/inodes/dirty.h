@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "lib/base/array.h"
+#include "lib/tree/inodes/journal.h"
 
 #define DIRTY_SEGMENT_MAX (8U << 20)
 
@@ -33,9 +34,15 @@ struct dirty {
 	struct block_pool *pool; /* where big segments come from; NULL: malloc */
 	ARRAY(struct segment) segments; /* sorted by offset */
 	uint64_t bytes; /* sum of len */
+	struct journal *journal; /* of the records; NULL: there are none */
+	ARRAY(struct journal_record *) records; /* the changes that are in here, in their order */
 };
 
-void dirty_clear(struct dirty *dirty); /* the pool stays set */
+void dirty_clear(struct dirty *dirty); /* the pool stays set; forgets the records */
+/* Takes over a counted record; its change is made already or at once. */
+void dirty_add_record(struct dirty *dirty, struct journal *journal, struct journal_record *record);
+void dirty_forget_last(struct dirty *dirty); /* the record that was added last: its change was not made after all */
+void dirty_forget_records(struct dirty *dirty); /* all changes are committed (J2 in journal.h) */
 /* Overwrites [offset, offset+len); returns how many bytes the total grew by, or -ENOMEM with nothing changed. */
 WARN_UNUSED int64_t dirty_write(struct dirty *dirty, uint64_t offset, const void *data, size_t len);
 /* The same with the first `len` bytes of a block of the pool, which is taken over in any case. */

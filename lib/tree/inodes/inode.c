@@ -275,6 +275,22 @@ void inode_written(struct inode *inode)
 	inode->times_dirty = false;
 }
 
+void inode_count_record(struct inode *inode, struct journal_record *record, enum journal_kind kind, uint64_t offset, uint64_t len)
+{
+	if (!record)
+		return;
+	record->kind = kind;
+	record->view = inode->view->number;
+	record->ino = inode->ino;
+	record->offset = offset;
+	record->len = len;
+	record->atime = inode->record.atime;
+	record->mtime = inode->record.mtime;
+	record->ctime = inode->record.ctime;
+	journal_count(inode->view->tree->journal, record);
+	dirty_add_record(&inode->active, inode->view->tree->journal, record);
+}
+
 int inode_load_inline(struct inode *inode)
 {
 	AUTO_BUF content = BUF_INIT;

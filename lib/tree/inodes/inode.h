@@ -75,6 +75,9 @@ void inode_written(struct inode *inode);
 /* The inline content, if the record says that there is any, is in inline_data afterwards. Caller holds inode->lock. -EIO */
 WARN_UNUSED int inode_load_inline(struct inode *inode);
 
+/* Fills in a record of the journal (NULL: nothing is done) and adds it to what is active. Times are set already. Caller holds inode->lock. */
+void inode_count_record(struct inode *inode, struct journal_record *record, enum journal_kind kind, uint64_t offset, uint64_t len);
+
 /* Waits until no committer holds frozen content. Caller holds inode->lock, and no lock that comes later. */
 void inode_wait_drained(struct inode *inode);
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/fault.h"
+#include "lib/tree/inodes/mark.h"
 #include "lib/tree/records/inline_content.h"
 #include "lib/tree/records/quota.h"
 
@@ -97,6 +98,20 @@ int transaction_set_inline(struct transaction *transaction, struct inode *inode,
 	return 0;
 }
 
+int transaction_note(struct transaction *transaction, struct inode *inode, enum journal_kind kind, uint64_t offset, uint64_t len)
+{
+	struct journal_record *record;
+
+	if (inode->active.records.count == 0 || inode->view->tree->is_replaying)
+		return 0;
+	record = journal_take(inode->view->tree->journal, 0);
+	if (!record)
+		return -ENOMEM;
+	inode_count_record(inode, record, kind, offset, len);
+	item_of(transaction, inode)->noted++;
+	return 0;
+}
+
 static void settle(struct transaction_item *item, int result)
 {
 	struct inode *inode = item->inode;
@@ -112,6 +127,8 @@ static void settle(struct transaction_item *item, int result)
 		inode->inline_data = item->saved_inline;
 		inode->has_inline_data = item->had_inline_data;
 	}
+	for (; item->noted > 0; item->noted--)
+		dirty_forget_last(&inode->active);
 	inode->record = item->saved;
 	inode->size = item->saved_size;
 }
@@ -145,6 +162,8 @@ int transaction_write(struct transaction *transaction, int result)
 	}
 	if (r == 0)
 		r = fault_point("transaction-before-write");
+	if (r == 0 && !transaction->is_promised && kv_batch_count(transaction->batch) > 0)
+		mark_add(transaction->batch);
 	/* what was removed already changes in memory only */
 	if (r == 0 && kv_batch_count(transaction->batch) > 0)
 		r = kv_write(transaction->view->tree->kv, transaction->batch, 0);

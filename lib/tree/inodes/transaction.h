@@ -25,6 +25,7 @@ struct transaction_item {
 	struct buf saved_inline;
 	bool is_inline_saved, had_inline_data;
 	bool put;
+	unsigned noted; /* so many of its last records in the journal are of this change */
 };
 
 struct transaction {
@@ -46,6 +47,11 @@ void transaction_begin_locked(struct transaction *transaction, struct inode *ino
 void transaction_put(struct transaction *transaction, struct inode *inode);
 /* Replaces inline content, in the batch and the record; `data` is copied. len 0: none. Whoever still needs what was there has loaded it. */
 WARN_UNUSED int transaction_set_inline(struct transaction *transaction, struct inode *inode, const void *data, size_t len);
+/*
+ * The journal is told of a change that goes past what is buffered (J3 in journal.h), if it has anything older of the inode. The
+ * times need not be set yet. -ENOMEM
+ */
+WARN_UNUSED int transaction_note(struct transaction *transaction, struct inode *inode, enum journal_kind kind, uint64_t offset, uint64_t len);
 WARN_UNUSED int transaction_write(struct transaction *transaction, int result);
 void transaction_end(struct transaction *transaction);
 

@@ -37,6 +37,9 @@ struct tree_options {
 	uint64_t inode_cache_entries; /* inodes kept in memory beyond those in use */
 	unsigned idle_ms;             /* commit a file that was not written for so long; default 200 */
 	unsigned commit_ms;           /* and any file after so long; default 5000 */
+	/* Memory that outlives the process: zeros, or what a tree before has left there (content/replay.h). NULL: none. */
+	void *journal;
+	size_t journal_bytes;
 	/* Of a read that met a damaged chunk, of which nobody was told for ten minutes: which file has it, and where. May be NULL. Called
 	 * by the reader's thread, without locks of lib/tree. */
 	void (*damaged)(void *arg, struct view *view, uint64_t ino, uint64_t offset, uint64_t chunk);

@@ -10,6 +10,7 @@
 
 struct family;
 struct inode;
+struct journal;
 
 struct readers {
 	_Atomic unsigned turn, inside[2];
@@ -32,6 +33,8 @@ struct tree {
 	struct mutex family_lock;
 	struct family *families;     /* uthash by id */
 
+	struct journal *journal;     /* inodes/journal.h; NULL: what is buffered goes with the process */
+	bool is_replaying;           /* what is done now stands in the journal already */
 	struct pending *pending;     /* pending.c */
 	struct committer *committer; /* committer.c */
 	_Atomic unsigned open_views;

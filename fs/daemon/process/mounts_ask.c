@@ -1,0 +1,50 @@
+/* What is asked of the daemon's mounts. */
+#include <utlist.h>
+
+#include "fs/daemon/process/mounts_inside.h"
+
+json_t *mounts_list(struct mounts *mounts)
+{
+	json_t *list = json_array();
+	struct entry *entry;
+
+	pthread_mutex_lock(&mounts->lock);
+	DL_FOREACH (mounts->entries, entry) {
+		if (entry->mount)
+			entry_list(entry, list);
+	}
+	pthread_mutex_unlock(&mounts->lock);
+	return list;
+}
+
+bool mounts_has_device(struct mounts *mounts, dev_t device)
+{
+	return mount_group_has_device(mounts->group, device);
+}
+
+uint64_t mounts_requests(struct mounts *mounts)
+{
+	uint64_t requests = 0;
+	struct entry *entry;
+
+	pthread_mutex_lock(&mounts->lock);
+	DL_FOREACH (mounts->entries, entry) {
+		struct mount_status status = {0};
+
+		if (entry->mount)
+			mount_get_status(entry->mount, &status);
+		requests += status.requests;
+	}
+	pthread_mutex_unlock(&mounts->lock);
+	return requests;
+}
+
+int mounts_flush(struct mounts *mounts)
+{
+	return mount_flush_kernel(mounts->group, NULL);
+}
+
+void mounts_settle(struct mounts *mounts)
+{
+	mount_group_settle(mounts->group);
+}

@@ -1,0 +1,69 @@
+/*
+ * The supervisor: the process that starts the daemon and holds what must outlive it: the descriptor of /dev/fuse and the memory of each session
+ * (kept.h), the store's lock, the memory of the journal. When the daemon dies it starts a new one, which goes on with them.
+ *
+ *   start --fork, exec--> daemon --READY--> serving --dies--> start (with what is held)
+ *                           |                  \--ends because it was asked to--> exit, with its code
+ *                           \--dies before READY, and was the first--> exit
+ *                              dies GIVE_UP_STARTS times in a minute without having answered anything--> give up
+ *
+ * It must not die itself. So it has one thread, allocates nothing after its start, opens no file that could be missing, takes no locks, and
+ * waits for the daemon or for word from it. If it is killed all the same, the daemon goes on by itself and says so in its log; then a
+ * crash of the daemon ends the mounts.
+ *
+ * A daemon that was killed may not be gone at once: a thread of it can wait in the kernel for pages that only a daemon could write. But it
+ * runs no more, which the closing of the pipe `life` tells, and the next one is what it waits for (fs/fuse/session/aborter.c has the trick).
+ *
+ * Giving up ends the kernel's connections, so that nobody waits for ever, and leaves a line in the store's log.
+ */
+#ifndef CORPUSFS_SUPERVISE_SUPERVISOR_H
+#define CORPUSFS_SUPERVISE_SUPERVISOR_H
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SUPERVISOR_ARGUMENT "--supervised" /* of the program, when it is to be the daemon: PAGE SOCKET LIFE READY, descriptors, READY may be -1 */
+#define SUPERVISOR_NAME "corpusfs-super"   /* what `ps -o comm` shows */
+#define SUPERVISOR_SESSIONS 128
+#define SUPERVISOR_OPTIONS_MAX 65536
+
+/* What the daemon passes (pass.h); each is answered by one packet of the same kind. */
+enum supervisor_word {
+	SUPERVISOR_KEEP = 1, /* the session's /dev/fuse, memory and, unless it has none, the file that ends its connection */
+	SUPERVISOR_DROP,     /* the session has ended */
+	SUPERVISOR_STORE,    /* the lock and the journal's memory, in this order */
+	SUPERVISOR_LOG,      /* where to say that it gives up */
+};
+
+/* Memory that supervisor and daemon share. Numbers of descriptors are the supervisor's, which the daemon inherits. */
+struct supervisor_page {
+	uint64_t magic;
+	pid_t dead;          /* the daemon before this one; 0: this is the first */
+	int dead_status;     /* of wait(2), if dead_known */
+	bool dead_known;
+	bool dead_asked;     /* it ended for the next one to go on (restart) */
+	uint32_t restarts, crashes;
+	int lock_fd, journal_fd; /* -1: none */
+	struct supervisor_session {
+		_Atomic uint32_t used;
+		int fuse_fd, memory_fd, abort_fd;
+	} sessions[SUPERVISOR_SESSIONS];
+	/* By the daemon. */
+	_Atomic uint32_t ready;    /* it serves */
+	_Atomic uint32_t progress; /* it has answered a request */
+	_Atomic uint32_t leaving;  /* it ends because it was asked, whatever its exit code */
+	_Atomic uint32_t restart;  /* it ends, and a new one is to go on */
+	char program[PATH_MAX];
+	char options[SUPERVISOR_OPTIONS_MAX];
+};
+#define SUPERVISOR_MAGIC 0x3170757373667063ULL
+
+/* A page of zeros with its descriptor. -ENOMEM and others. */
+int supervisor_page_new(struct supervisor_page **ret_page, int *ret_fd);
+/* Runs until the daemon has ended for good; returns the exit code. ready_fd is passed on to the first daemon and closed. */
+int supervisor_run(struct supervisor_page *page, int page_fd, int ready_fd);
+
+#endif

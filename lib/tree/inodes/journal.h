@@ -1,0 +1,71 @@
+/*
+ * The journal of what was accepted and is not committed yet, in memory that outlives the process. Internal to lib/tree, but for journal_new.
+ *
+ * A record tells one change of one inode: bytes that were written, or what else is changed in memory only (a length, times), or what undoes
+ * earlier records (a shorter length, a range that was committed by other means). Names, links and attributes need none: each is one batch in
+ * the log of the database, which the page cache keeps when a process dies.
+ *
+ *   J1  A change is answered after its record is counted (journal_count): under the inode's lock, in the order of the changes.
+ *   J2  A record is forgotten when the batch with its change is written, before the inode's lock is given up, and older records of the inode
+ *       before younger ones. So what is there of an inode is always the end of its history.
+ *   J3  What changes committed content past the buffer (truncate, punch, copy) has its record counted before its batch is written, if
+ *       there are older records. A crash between the two does it in the journal only; then it was not answered, and is asked again.
+ *
+ * Replaying the records of an inode in their order over any state that is as old as the first of them, or younger, gives the state after
+ * the last: whoever wrote a byte last has it in the end, and a byte that no record has is as it was committed.
+ *
+ * Why memory and not a file in the page cache: write(2) to a file costs a second copy as this does, and in addition the locks of the
+ * filesystem, blocks to allocate, and write-back of each byte within 30 seconds: all data would go to the disk twice. The file would
+ * outlive the supervisor, too; but the supervisor does next to nothing, so it hardly ever dies but with the machine.
+ *
+ * The memory is cut into segments, filled one after the other. A segment is free again when all its records are forgotten; the one that
+ * became free last is taken first, so no more memory is touched than was needed at once.
+ *
+ * Threads: any, each record in one at a time. The lock is a leaf.
+ */
+#ifndef CORPUSFS_TREE_INODES_JOURNAL_H
+#define CORPUSFS_TREE_INODES_JOURNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "lib/base/error.h"
+
+#define JOURNAL_DATA_MAX (1U << 20) /* of one record */
+
+enum journal_kind {
+	JOURNAL_WRITE = 1, /* bytes at an offset */
+	JOURNAL_TRUNCATE,  /* the length is `offset`; what lies beyond is gone */
+	JOURNAL_EXTEND,    /* the length is `offset` at least */
+	JOURNAL_DISCARD,   /* of [offset, offset+len) the committed content counts, not what was written before */
+	JOURNAL_TIMES,     /* nothing but the times, which every record has */
+};
+
+/* In the memory; what is behind it follows, then the next one, at a multiple of 64 bytes. */
+struct journal_record {
+	_Atomic uint64_t number; /* ever growing; 0: not counted yet, or forgotten */
+	uint64_t ino, offset, len;
+	uint32_t kind, view;
+	uint64_t size;           /* of the whole record */
+	struct timespec atime, mtime, ctime; /* of the inode, after the change */
+};
+
+struct journal;
+
+size_t journal_memory(uint64_t write_buffer_bytes); /* how much memory a journal for so large a buffer needs; it may be sparse */
+/* The memory is zeros, or what an earlier journal left in it. -EBADMSG: it is neither. */
+WARN_UNUSED int journal_new(void *memory, size_t size, struct journal **ret_journal);
+void journal_free(struct journal *journal); /* the memory stays; NULL is fine */
+
+/* Room for a record with `len` bytes, which the caller fills in by journal_data(). NULL: there is none now; for what has no bytes there nearly always is. */
+struct journal_record *journal_take(struct journal *journal, size_t len);
+uint8_t *journal_data(struct journal_record *record);
+void journal_count(struct journal *journal, struct journal_record *record); /* kind, view, ino, offset, len and times are set */
+void journal_forget(struct journal *journal, struct journal_record *record); /* counted or not */
+
+/* What an earlier journal left in the memory, in order; the array and the records are the caller's. */
+struct journal_record **journal_left(struct journal *journal, size_t *ret_count);
+
+#endif
