@@ -263,11 +263,26 @@ struct dead_mounts {
 	char *first;
 };
 
+/* The daemon that has just answered is alive: its mounts are not asked, which would be a request to each. */
+static bool is_told(const json_t *mounts, const char *mountpoint)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(mounts, i, row) {
+		AUTO_FREE char *path = json_to_bytes(json_object_get(row, "mountpoint"));
+
+		if (path && strcmp(path, mountpoint) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void add_dead(void *arg, const char *mountpoint, const char *store, unsigned connection)
 {
 	struct dead_mounts *dead = arg;
 
-	if (!store || strcmp(store, dead->store) != 0 || where_health(mountpoint) != WHERE_DEAD)
+	if (!store || strcmp(store, dead->store) != 0 || is_told(dead->mounts, mountpoint) || where_health(mountpoint) != WHERE_DEAD)
 		return;
 	json_array_append_new(dead->mounts, json_pack("{s:o, s:b, s:b}", "mountpoint", json_from_bytes(mountpoint), "dead", true, "read_only",
 						      where_is_read_only(mountpoint)));

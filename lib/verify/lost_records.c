@@ -20,10 +20,10 @@ static int find_step(void *arg, uint64_t bytes)
 static void inode_of(const uint8_t *key, size_t len, uint8_t fill, uint32_t *ret_family, uint64_t *ret_ino)
 {
 	uint8_t whole[sizeof(uint32_t) + sizeof(uint64_t)];
-	struct reader reader = reader_over(whole, sizeof(whole));
 
 	memset(whole, fill, sizeof(whole));
 	memcpy(whole, key, MIN(len, sizeof(whole)));
+	struct reader reader = reader_over(whole, sizeof(whole));
 	*ret_family = read_be32(&reader);
 	*ret_ino = read_be64(&reader);
 }

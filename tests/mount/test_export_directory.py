@@ -179,7 +179,8 @@ def test_a_target_that_fails_ends_the_export(store, area, fault, code):
         write(f"{area}/in/{number:02}", b"%d" % number)
     take_in(store, area + "/in")
     result = store.run("-s", store.path, "export", "d", area + "/out", env={"CORPUSFS_FAULT": f"export-write:{fault}:20"})
-    assert result.code == code and len(result.err.splitlines()) == 1, result
+    lines = result.err.splitlines()
+    assert result.code == code and len(lines) == 2 and "until then exported" in lines[1], result
     assert not rubbish(area + "/out") and len(os.listdir(area + "/out")) < 40
 
 

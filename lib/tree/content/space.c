@@ -12,7 +12,7 @@
 #define LOOK_BYTES (16ULL << 20)
 /* What is not content: the log, which lib/kv keeps below a share of the disk, and the next one, which begins before the last one goes. */
 #define BESIDE_SHARE 64
-#define BESIDE_MIN (40ULL << 20)
+#define BESIDE_MIN (64ULL << 20)
 #define BESIDE_MAX (136ULL << 20)
 #define CONTENT_PERCENT 96
 #define RESERVE_MIN (64ULL << 20)
