@@ -303,6 +303,6 @@ const struct command history_commands[] = {
 	 .max = 1,
 	 .options = schedule_options,
 	 .run = run_schedule},
-	{.name = "tick", .operands = "", .summary = "take the scheduled snapshots and make the backups that are due", .run = run_tick},
+	{.name = "tick", .operands = "", .summary = "take and make what the schedules ask for", .run = run_tick},
 	{.name = NULL},
 };

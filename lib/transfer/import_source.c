@@ -86,7 +86,8 @@ ssize_t source_read(int fd, uint8_t *out, size_t len, off_t offset)
 {
 	size_t done = 0;
 
-	if (len >= DIRECT_MIN && is_aligned(out, offset) && is_cold(fd, offset, len))
+	/* the end of what was read so far in this way, however short it is */
+	if ((len >= DIRECT_MIN || offset > 0) && is_aligned(out, offset) && is_cold(fd, offset, len))
 		done = read_direct(fd, out, len, offset);
 	while (done < len) {
 		ssize_t got = pread(fd, out + done, len - done, offset + (off_t)done);
