@@ -441,8 +441,9 @@ def test_password_comes_from_a_file_or_a_command(repository, area):
 @pytest.mark.parametrize("key, number", [(b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT)])
 def test_terminal_shows_again_what_is_typed_when_the_question_is_broken_off(repository, key, number):
     terminal, keeper = pty.openpty()
-    command = [program.binary(), "backup", "list", repository.path]
-    with subprocess.Popen(["setsid", "-c", *command], env={"HOME": "/", "PATH": os.environ["PATH"]}, stdin=keeper, stdout=keeper, stderr=keeper) as other:
+    # Who starts the tests in the background of a script has these signals ignored, and children inherit that.
+    command = ["env", "--default-signal=INT,QUIT", "setsid", "-c", program.binary(), "backup", "list", repository.path]
+    with subprocess.Popen(command, env={"HOME": "/", "PATH": os.environ["PATH"]}, stdin=keeper, stdout=keeper, stderr=keeper) as other:
         asked = b""
         while b"password of the repository" not in asked:
             asked += os.read(terminal, 1000)

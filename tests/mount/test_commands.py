@@ -106,7 +106,8 @@ def test_bad_dataset_commands_are_refused(store, args, code):
     assert len(json.loads(store.ok("-s", store.path, "dataset", "list", "--json"))) == 2
 
 
-@pytest.mark.parametrize("args", [["nonsense"], ["--nonsense"], ["mount"], ["init"], ["init", "a", "b"], ["umount"], ["status", "one", "more"], ["-s"], []], ids=repr)
+@pytest.mark.parametrize("args", [["nonsense"], ["--nonsense"], ["mount"], ["init"], ["init", "a", "b"], ["umount"],
+                                  ["status", "one", "more"], ["-s"], []], ids=repr)
 def test_wrong_usage_is_told(blank, args):
     result = blank.run(*args)
     assert result.code == program.USAGE and result.out == "" and result.err.startswith(("corpusfs", "usage")), result
