@@ -208,3 +208,11 @@ uint64_t read_be64(struct reader *reader)
 	read_into(reader, &value, sizeof(value));
 	return be64toh(value);
 }
+
+int bytes_compare(const void *a, size_t a_len, const void *b, size_t b_len)
+{
+	const size_t len = MIN(a_len, b_len);
+	const int order = len ? memcmp(a, b, len) : 0;
+
+	return order ? order : a_len < b_len ? -1 : a_len > b_len;
+}

@@ -101,9 +101,7 @@ static int add_table(void *arg, const struct kv_table *table)
 static int in_order(const void *a, const void *b)
 {
 	const struct piece *left = a, *right = b;
-	int order = memcmp(left->first, right->first, MIN(left->len, right->len));
-
-	return order ? order : left->len < right->len ? -1 : left->len > right->len;
+	return bytes_compare(left->first, left->len, right->first, right->len);
 }
 
 static bool is_wasteful(const struct pieces *pieces, uint64_t living)

@@ -264,12 +264,9 @@ static size_t find_block(const uint8_t *bytes, size_t len)
 	return 0;
 }
 
-/* -1, 0, 1. */
 static int compare(const struct buf *a, const struct buf *b)
 {
-	int order = memcmp(a->data, b->data, MIN(a->len, b->len));
-
-	return order ? order : a->len < b->len ? -1 : a->len > b->len;
+	return bytes_compare(a->data, a->len, b->data, b->len);
 }
 
 /* Whether the key inside is one of ours that comes behind the other, which may be empty. */

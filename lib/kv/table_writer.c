@@ -177,9 +177,7 @@ uint64_t table_writer_count(const struct table_writer *writer)
 static bool ascends(const struct table_writer *writer, const void *key, size_t len)
 {
 	const struct buf *last = &writer->last_key;
-	const int order = writer->count ? memcmp(last->data, key, MIN(last->len, len)) : -1;
-
-	return order < 0 || (order == 0 && last->len < len);
+	return !writer->count || bytes_compare(last->data, last->len, key, len) < 0;
 }
 
 int table_writer_put(struct table_writer *writer, const void *key, size_t key_len, const void *head, size_t head_len, const void *tail,

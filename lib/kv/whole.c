@@ -59,10 +59,7 @@ static void spans_clear(struct spans *spans)
 
 static int compare(const struct buf *a, const struct buf *b)
 {
-	const size_t len = MIN(a->len, b->len);
-	const int order = len ? memcmp(a->data, b->data, len) : 0;
-
-	return order ? order : a->len < b->len ? -1 : a->len > b->len;
+	return bytes_compare(a->data, a->len, b->data, b->len);
 }
 
 static void set_to(struct buf *buf, const struct buf *value)

@@ -107,9 +107,7 @@ bool lost_records_of(const struct lost_records *lost, uint32_t family)
 
 static int compare(const struct buf *a, const uint8_t *bytes, size_t len)
 {
-	int order = memcmp(a->data, bytes, MIN(a->len, len));
-
-	return order ? order : a->len < len ? -1 : a->len > len;
+	return bytes_compare(a->data, a->len, bytes, len);
 }
 
 /* A walk has ended behind `at`: the end of the damaged place that it met. NULL: there is none known, so nothing can be passed. */
