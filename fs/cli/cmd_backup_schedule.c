@@ -47,7 +47,7 @@ static int show(struct cli *cli, const char *dataset)
 	if (code != EXIT_OK)
 		return code;
 	if (cli_option(cli, "json"))
-		json_dumpf(entry, stdout, JSON_INDENT(2)), printf("\n");
+		repository_print_json(entry);
 	else
 		print_schedule(entry);
 	json_decref(entry);
