@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import procs, program  # noqa: E402
+from harness import procs, program, succession  # noqa: E402
 from harness.reference import Reference  # noqa: E402
 from harness.repository import Repository, fill  # noqa: E402
 from harness.store import Store  # noqa: E402
@@ -192,6 +192,17 @@ def store(blank):
 def fs(store):
     """The directory of dataset `d` in a fresh mount; `store` is its store."""
     point = store.mount()
+    store.create("d")
+    return point + "/d"
+
+
+@pytest.fixture
+def supervised(store):
+    """The directory of dataset `d` in a mount whose daemon has a supervisor."""
+    if not succession.possible():
+        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    point = store.mount(options="allow_other,dev,suid,supervise")
+    assert store.supervisor
     store.create("d")
     return point + "/d"
 

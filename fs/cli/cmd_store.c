@@ -209,10 +209,16 @@ static void complete_row(json_t *row)
 
 static void print_supervision(const json_t *status)
 {
-	const long long crashes = json_integer_value(json_object_get(status, "crashes"));
+	const long long crashes = json_integer_value(json_object_get(status, "crashes")),
+			restarts = json_integer_value(json_object_get(status, "restarts"));
 
 	if (json_is_true(json_object_get(status, "supervised")))
 		printf("supervised     yes: if the daemon dies, another goes on\n");
+	else if (json_object_get(status, "pid"))
+		printf("supervised     no: if the daemon dies, its mounts end\n");
+	if (restarts > 0)
+		printf("restarts       %lld%s\n", restarts,
+		       json_is_true(json_object_get(status, "fell_back")) ? "; the last program that was to go on did not come up" : "");
 	if (crashes > 0)
 		printf("crashes        %lld of its daemons; the log says when\n", crashes);
 }

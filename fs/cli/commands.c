@@ -4,6 +4,7 @@ const struct command_group command_groups[] = {
 	{"Stores and mounts", store_commands},
 	{"", mount_commands},
 	{"", umount_commands},
+	{"", restart_commands},
 	{"Datasets", dataset_commands},
 	{"Snapshots", snapshot_commands},
 	{"", history_commands},

@@ -11,6 +11,7 @@
 #include "fs/cli/units.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/base/procfs.h"
 
 #define READ_AHEAD_WANTED_KB 1024
 #define XFS_MAGIC 0x58465342
@@ -139,6 +140,34 @@ static void check_mount(json_t *findings, const json_t *mount)
 	doctor_note(findings, area, "reading mode", DOCTOR_OK, "read-write; a read-only or snapshot mount reads small files faster", "");
 }
 
+/* Of a daemon that answers. */
+static void check_daemon(json_t *findings, const json_t *status)
+{
+	const bool supervised = json_is_true(json_object_get(status, "supervised"));
+	const pid_t supervisor = (pid_t)number(status, "supervisor");
+	const char *version = json_string_value(json_object_get(status, "version"));
+	char value[128];
+
+	if (!json_object_get(status, "pid"))
+		return;
+	snprintf(value, sizeof(value), "process %lld, version %s", (long long)number(status, "pid"), version ? version : "unknown");
+	doctor_note(findings, "store", "daemon", version && strcmp(version, CORPUSFS_VERSION) == 0 ? DOCTOR_OK : DOCTOR_NOTE, value,
+		    supervised ? "this program is another version: corpusfs restart has it go on with the mounts"
+			       : "this program is another version: it serves the mounts after they are mounted anew");
+	if (!supervised) {
+		doctor_note(findings, "store", "supervisor", DOCTOR_NOTE, "none: if the daemon dies, its mounts end",
+			    "unmount, and mount with -o supervise");
+		return;
+	}
+	snprintf(value, sizeof(value), "process %d, which has followed %lld daemons that died", (int)supervisor, (long long)number(status, "crashes"));
+	if (!procfs_is_stopped(supervisor)) {
+		doctor_note(findings, "store", "supervisor", number(status, "crashes") ? DOCTOR_NOTE : DOCTOR_OK, value, "the file \"log\" in the store says when");
+		return;
+	}
+	snprintf(value, sizeof(value), "process %d, which is stopped", (int)supervisor);
+	doctor_note(findings, "store", "supervisor", DOCTOR_BAD, value, "if the daemon dies, everybody waits: have it go on with kill -CONT");
+}
+
 void doctor_store(json_t *findings, const char *store, const json_t *status, const char *mountpoint)
 {
 	json_t *mounts = json_object_get(status, "mounts"), *mount;
@@ -149,6 +178,7 @@ void doctor_store(json_t *findings, const char *store, const json_t *status, con
 	check_space(findings, store, status);
 	check_damage(findings, status);
 	check_backups(findings, status);
+	check_daemon(findings, status);
 	json_array_foreach (mounts, i, mount) {
 		const char *point = json_string_value(json_object_get(mount, "mountpoint"));
 		if (!mountpoint || strcmp(point, mountpoint) == 0)

@@ -2,16 +2,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "fs/supervise/pass.h"
 #include "lib/base/buf.h"
+
+#define ANSWER_S 5
 
 struct keeper {
 	struct supervisor_page *page;
@@ -79,6 +83,7 @@ int keeper_attach(char **words, struct keeper **ret_keeper, int *ret_ready_fd)
 {
 	const int page_fd = descriptor(words[0]), ready_fd = descriptor(words[3]);
 	struct supervisor_page *page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, page_fd, 0);
+	const struct timeval limit = {.tv_sec = ANSWER_S};
 	struct keeper *keeper;
 	int result;
 
@@ -92,6 +97,8 @@ int keeper_attach(char **words, struct keeper **ret_keeper, int *ret_ready_fd)
 	pthread_mutex_init(&keeper->lock, NULL);
 	pthread_cond_init(&keeper->change, NULL);
 	keep_to_oneself(keeper->socket);
+	setsockopt(keeper->socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(keeper->socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	keep_to_oneself(keeper->life_fd);
 	keep_to_oneself(ready_fd);
 	keep_to_oneself(page->lock_fd);
@@ -141,15 +148,35 @@ int keeper_number(struct keeper *keeper)
 	return number < SUPERVISOR_SESSIONS ? number : -EMFILE;
 }
 
+/* Answers that came too late. */
+static void drop_answers(struct keeper *keeper)
+{
+	struct pollfd polled = {.fd = keeper->socket, .events = POLLIN};
+	struct pass answer;
+
+	while (poll(&polled, 1, 0) == 1 && polled.revents == POLLIN && pass_receive(keeper->socket, &answer) > 0)
+		;
+}
+
+/* -EPIPE: it has gone. Caller holds the lock. */
+static int ask(struct keeper *keeper, const struct pass *pass)
+{
+	struct pass answer;
+	int result;
+
+	drop_answers(keeper);
+	result = pass_send(keeper->socket, pass);
+	if (result == 0)
+		result = pass_receive(keeper->socket, &answer);
+	return result > 0 ? 0 : result == 0 || result == -ECONNRESET ? -EPIPE : result;
+}
+
 /* A supervisor that has gone keeps nothing; the daemon lives on without. Caller holds the lock. */
 static int tell(struct keeper *keeper, const struct pass *pass)
 {
-	struct pass answer;
-	int result = pass_send(keeper->socket, pass);
+	const int result = ask(keeper, pass);
 
-	if (result == 0)
-		result = pass_receive(keeper->socket, &answer);
-	return result == -EPIPE || result == -ECONNRESET || result >= 0 ? 0 : result;
+	return result == -EPIPE ? 0 : result;
 }
 
 int keeper_keep(struct keeper *keeper, unsigned number, int fuse_fd, int memory_fd, int abort_fd)
@@ -189,4 +216,14 @@ void keeper_keep_log(struct keeper *keeper, int fd)
 	pthread_mutex_lock(&keeper->lock);
 	(void)!tell(keeper, &(struct pass){.what = SUPERVISOR_LOG, .fds = {fd, -1, -1}, .count = 1});
 	pthread_mutex_unlock(&keeper->lock);
+}
+
+int keeper_pass_program(struct keeper *keeper, int fd)
+{
+	int result;
+
+	pthread_mutex_lock(&keeper->lock);
+	result = ask(keeper, &(struct pass){.what = SUPERVISOR_PROGRAM, .fds = {fd, -1, -1}, .count = 1});
+	pthread_mutex_unlock(&keeper->lock);
+	return result;
 }

@@ -1,5 +1,6 @@
 /*
- * The daemon's end of its supervisor (supervisor.h): what is to be kept is passed to it. Each call returns when the supervisor has it.
+ * The daemon's end of its supervisor (supervisor.h): what is to be kept is passed to it. Each call returns when the supervisor has it; or
+ * after some seconds, -EAGAIN, if somebody has stopped it.
  *
  *   keeper_attach -> keeper_keep ... keeper_drop; it lives as long as the process
  *
@@ -26,5 +27,7 @@ WARN_UNUSED int keeper_keep(struct keeper *keeper, unsigned number, int fuse_fd,
 void keeper_drop(struct keeper *keeper, unsigned number);
 WARN_UNUSED int keeper_keep_store(struct keeper *keeper, int lock_fd, int journal_fd);
 void keeper_keep_log(struct keeper *keeper, int fd);
+/* What the next daemon is to be, when this one ends for it. -EPIPE: there is no supervisor any more. */
+WARN_UNUSED int keeper_pass_program(struct keeper *keeper, int fd);
 
 #endif

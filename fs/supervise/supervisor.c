@@ -17,20 +17,27 @@
 #include "fs/supervise/pass.h"
 
 #define GIVE_UP_STARTS 5
-#define GIVE_UP_MS 60000
-#define PAUSE_MS 200 /* after a daemon that answered nothing */
-#define GOING_MS 2000 /* for one that runs no more to be gone */
+#define HEALTHY_MS 60000   /* who has served for so long was well */
+#define FREE_DEATHS 3      /* so many, soon one after the other, are followed at once */
+#define PAUSE_MS 200       /* after a daemon that answered nothing, and between those that are killed again and again */
+#define PAUSE_MAX_MS 5000
+#define GOING_MS 2000      /* for one that runs no more to be gone */
+#define FORK_TRIES 60      /* a second apart */
 #define OOM_SCORE "-600"
 #define LINE_MAX_LEN 256
 
 struct supervisor {
 	struct supervisor_page *page;
 	int page_fd, ready_fd, socket, life_fd, signal_fd;
+	int program_fd;      /* of what has served; -1: our own */
+	int next_fd;         /* that was passed, and has not served yet; -1: none */
+	bool tries_next;     /* the daemon is that */
 	pid_t pid;
 	int status;
-	bool gone;              /* status is the daemon's */
-	uint64_t failed_ms[GIVE_UP_STARTS]; /* starts that came to nothing, the last ones */
-	unsigned failed;
+	bool gone;           /* status is the daemon's */
+	uint64_t started_ms;
+	unsigned failed;     /* starts that came to nothing, in a row */
+	unsigned quick;      /* deaths soon after the start, in a row */
 };
 
 static uint64_t now_ms(void)
@@ -97,10 +104,24 @@ static void __attribute__((noreturn)) be_daemon(struct supervisor *supervisor, i
 	}
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	execv(page->program, argv);
-	/* an upgrade may have taken it away for a moment */
-	execv("/proc/self/exe", argv);
+	if (supervisor->tries_next)
+		execveat(supervisor->next_fd, "", argv, environ, AT_EMPTY_PATH);
+	else if (supervisor->program_fd >= 0)
+		execveat(supervisor->program_fd, "", argv, environ, AT_EMPTY_PATH);
+	else
+		execv("/proc/self/exe", argv);
 	_exit(127);
+}
+
+static pid_t fork_patiently(void)
+{
+	pid_t pid = fork();
+
+	for (int i = 0; pid < 0 && i < FORK_TRIES; i++) {
+		nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+		pid = fork();
+	}
+	return pid;
 }
 
 static int start(struct supervisor *supervisor)
@@ -108,7 +129,7 @@ static int start(struct supervisor *supervisor)
 	struct supervisor_page *page = supervisor->page;
 	int sockets[2], life[2];
 
-	atomic_store(&page->ready, 0);
+	atomic_store(&page->ready_ms, 0);
 	atomic_store(&page->progress, 0);
 	atomic_store(&page->leaving, 0);
 	atomic_store(&page->restart, 0);
@@ -120,7 +141,9 @@ static int start(struct supervisor *supervisor)
 		return -errno;
 	}
 	supervisor->gone = false;
-	supervisor->pid = fork();
+	supervisor->tries_next = supervisor->next_fd >= 0;
+	supervisor->started_ms = now_ms();
+	supervisor->pid = fork_patiently();
 	if (supervisor->pid == 0)
 		be_daemon(supervisor, sockets[1], life[1]);
 	close(sockets[1]);
@@ -144,6 +167,29 @@ static void drop(struct supervisor_page *page, unsigned number)
 	drop_fd(&session->abort_fd);
 }
 
+/* The program that was passed before has served, or has not come up. */
+static void settle_program(struct supervisor *supervisor, bool good)
+{
+	if (good) {
+		drop_fd(&supervisor->program_fd);
+		supervisor->program_fd = supervisor->next_fd;
+		supervisor->next_fd = -1;
+	} else {
+		drop_fd(&supervisor->next_fd);
+		atomic_store(&supervisor->page->fell_back, 1);
+	}
+	supervisor->tries_next = false;
+}
+
+static void take_program(struct supervisor *supervisor, int fd)
+{
+	if (supervisor->tries_next)
+		settle_program(supervisor, true); /* it answers commands */
+	drop_fd(&supervisor->next_fd);
+	supervisor->next_fd = fd;
+	atomic_store(&supervisor->page->fell_back, 0);
+}
+
 static void take(struct supervisor *supervisor, const struct pass *pass)
 {
 	struct supervisor_page *page = supervisor->page;
@@ -165,6 +211,8 @@ static void take(struct supervisor *supervisor, const struct pass *pass)
 		/* so that whoever waits for the caller's output to end does not wait for us */
 		dup2(pass->fds[0], STDERR_FILENO);
 		close(pass->fds[0]);
+	} else if (pass->what == SUPERVISOR_PROGRAM && pass->count == 1) {
+		take_program(supervisor, pass->fds[0]);
 	} else {
 		for (unsigned i = 0; i < pass->count; i++)
 			close(pass->fds[i]);
@@ -202,7 +250,8 @@ static void give_up(struct supervisor *supervisor)
 	struct supervisor_page *page = supervisor->page;
 	char text[LINE_MAX_LEN];
 
-	snprintf(text, sizeof(text), "text=\"the daemon died %u times in a minute without answering anything; its mounts have ended\"", GIVE_UP_STARTS);
+	snprintf(text, sizeof(text), "text=\"%u daemons in a row died without answering anything: the mounts have ended, what was not committed is lost\"",
+		 GIVE_UP_STARTS);
 	say("error", "gave-up", text);
 	for (unsigned i = 0; i < SUPERVISOR_SESSIONS; i++) {
 		if (atomic_load(&page->sessions[i].used) && page->sessions[i].abort_fd >= 0)
@@ -211,33 +260,64 @@ static void give_up(struct supervisor *supervisor)
 	}
 }
 
+/* How long the next one waits. Somebody who kills daemons is not their failure, and waits for the next one before he kills it, too. */
+static unsigned pause_after(const struct supervisor *supervisor)
+{
+	const bool answered = atomic_load(&supervisor->page->progress);
+	const bool killed = !supervisor->gone || (WIFSIGNALED(supervisor->status) && WTERMSIG(supervisor->status) == SIGKILL);
+	unsigned more = supervisor->quick > FREE_DEATHS ? supervisor->quick - FREE_DEATHS : 0, ms = 0;
+
+	if (more > 0)
+		ms = PAUSE_MS << (more < 6 ? more - 1 : 5);
+	if (!answered && ms < PAUSE_MS)
+		ms = PAUSE_MS;
+	if (answered && killed && ms > PAUSE_MS)
+		ms = PAUSE_MS;
+	return ms < PAUSE_MAX_MS ? ms : PAUSE_MAX_MS;
+}
+
+static void count_death(struct supervisor *supervisor)
+{
+	struct supervisor_page *page = supervisor->page;
+	const uint64_t now = now_ms(), ready_ms = atomic_load(&page->ready_ms);
+	char text[LINE_MAX_LEN];
+
+	describe_end(supervisor, text);
+	say("warning", "died", text);
+	page->crashes++;
+	supervisor->quick = now - supervisor->started_ms < HEALTHY_MS ? supervisor->quick + 1 : 1;
+	if (atomic_load(&page->progress) || (ready_ms && now - ready_ms > HEALTHY_MS))
+		supervisor->failed = 0;
+	else
+		supervisor->failed++;
+}
+
 /* Whether a daemon that has died is not to be followed by another; `ret_code`: our exit code then. */
 static bool is_over(struct supervisor *supervisor, int *ret_code)
 {
 	struct supervisor_page *page = supervisor->page;
-	const bool clean = supervisor->gone && WIFEXITED(supervisor->status);
-	char text[LINE_MAX_LEN];
+	const bool clean = supervisor->gone && WIFEXITED(supervisor->status), ready = atomic_load(&page->ready_ms);
+	unsigned ms;
 
 	*ret_code = clean ? WEXITSTATUS(supervisor->status) : 1;
-	page->dead_asked = clean && atomic_load(&page->restart);
-	if (page->dead_asked)
-		return false;
-	if ((clean && (*ret_code == 0 || atomic_load(&page->leaving))) || (!atomic_load(&page->ready) && !page->dead))
+	page->dead_asked = atomic_load(&page->restart) && (clean || !supervisor->gone);
+	if ((clean && atomic_load(&page->leaving)) || (!ready && !page->dead))
 		return true;
-	describe_end(supervisor, text);
-	say("warning", "died", text);
-	page->crashes++;
-	if (atomic_load(&page->progress)) {
-		supervisor->failed = 0;
+	if (page->dead_asked) {
+		page->restarts++;
+		supervisor->quick = 0;
 		return false;
 	}
-	supervisor->failed_ms[supervisor->failed++ % GIVE_UP_STARTS] = now_ms();
-	if (supervisor->failed >= GIVE_UP_STARTS && now_ms() - supervisor->failed_ms[supervisor->failed % GIVE_UP_STARTS] < GIVE_UP_MS) {
+	count_death(supervisor);
+	if (supervisor->tries_next)
+		settle_program(supervisor, ready);
+	if (supervisor->failed >= GIVE_UP_STARTS) {
 		give_up(supervisor);
 		*ret_code = 1;
 		return true;
 	}
-	nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
+	ms = pause_after(supervisor);
+	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
 	return false;
 }
 
@@ -313,7 +393,7 @@ static void begin(struct supervisor *supervisor)
 int supervisor_run(struct supervisor_page *page, int page_fd, int ready_fd)
 {
 	struct supervisor supervisor = {
-		.page = page, .page_fd = page_fd, .ready_fd = ready_fd, .socket = -1, .life_fd = -1, .status = 0};
+		.page = page, .page_fd = page_fd, .ready_fd = ready_fd, .socket = -1, .life_fd = -1, .program_fd = -1, .next_fd = -1};
 	int code;
 
 	begin(&supervisor);
@@ -331,6 +411,5 @@ int supervisor_run(struct supervisor_page *page, int page_fd, int ready_fd)
 		page->dead = supervisor.pid;
 		page->dead_status = supervisor.status;
 		page->dead_known = supervisor.gone;
-		page->restarts++;
 	}
 }

@@ -3,9 +3,15 @@
  * (kept.h), the store's lock, the memory of the journal. When the daemon dies it starts a new one, which goes on with them.
  *
  *   start --fork, exec--> daemon --READY--> serving --dies--> start (with what is held)
+ *                           |                  |--ends for another to go on (`restart`)--> start (with the program that was passed)
  *                           |                  \--ends because it was asked to--> exit, with its code
- *                           \--dies before READY, and was the first--> exit
- *                              dies GIVE_UP_STARTS times in a minute without having answered anything--> give up
+ *                           |--dies before READY, and was the first--> exit
+ *                           |--dies before READY, with a program that was passed--> start (with the program before that)
+ *                           \--GIVE_UP_STARTS in a row die without having answered anything, or having served for a minute--> give up
+ *
+ * Who dies is followed by the same program, whatever lies at its path now. Daemons that die soon one after the other are started after longer
+ * and longer pauses (5 s at most), so that nothing they do can keep a processor busy. As long as they answer something nobody gives up,
+ * since only daemons can commit what the journal has.
  *
  * It must not die itself. So it has one thread, allocates nothing after its start, opens no file that could be missing, takes no locks, and
  * waits for the daemon or for word from it. If it is killed all the same, the daemon goes on by itself and says so in its log; then a
@@ -19,7 +25,6 @@
 #ifndef CORPUSFS_SUPERVISE_SUPERVISOR_H
 #define CORPUSFS_SUPERVISE_SUPERVISOR_H
 
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,6 +32,11 @@
 
 #define SUPERVISOR_ARGUMENT "--supervised" /* of the program, when it is to be the daemon: PAGE SOCKET LIFE READY, descriptors, READY may be -1 */
 #define SUPERVISOR_NAME "corpusfs-super"   /* what `ps -o comm` shows */
+/*
+ * The number of all that one daemon leaves to the next: this page, kept.h, lib/tree/inodes/journal.h, the options (fs/daemon/serve/heritage.h). It
+ * is raised with any change of them: a program takes over only from one with the same number.
+ */
+#define SUPERVISOR_HERITAGE 1
 #define SUPERVISOR_SESSIONS 128
 #define SUPERVISOR_OPTIONS_MAX 65536
 
@@ -36,6 +46,7 @@ enum supervisor_word {
 	SUPERVISOR_DROP,     /* the session has ended */
 	SUPERVISOR_STORE,    /* the lock and the journal's memory, in this order */
 	SUPERVISOR_LOG,      /* where to say that it gives up */
+	SUPERVISOR_PROGRAM,  /* the program that the next daemon is to be */
 };
 
 /* Memory that supervisor and daemon share. Numbers of descriptors are the supervisor's, which the daemon inherits. */
@@ -45,18 +56,19 @@ struct supervisor_page {
 	int dead_status;     /* of wait(2), if dead_known */
 	bool dead_known;
 	bool dead_asked;     /* it ended for the next one to go on (restart) */
-	uint32_t restarts, crashes;
-	int lock_fd, journal_fd; /* -1: none */
+	uint32_t restarts, crashes; /* so often another one went on because that was asked for, or because one had died */
+	int lock_fd, journal_fd;    /* -1: none */
 	struct supervisor_session {
 		_Atomic uint32_t used;
 		int fuse_fd, memory_fd, abort_fd;
 	} sessions[SUPERVISOR_SESSIONS];
 	/* By the daemon. */
-	_Atomic uint32_t ready;    /* it serves */
+	_Atomic uint64_t ready_ms; /* since when it serves, of CLOCK_MONOTONIC; 0: not yet */
 	_Atomic uint32_t progress; /* it has answered a request */
 	_Atomic uint32_t leaving;  /* it ends because it was asked, whatever its exit code */
 	_Atomic uint32_t restart;  /* it ends, and a new one is to go on */
-	char program[PATH_MAX];
+	/* By the supervisor. */
+	_Atomic uint32_t fell_back; /* the program that was passed last did not come up */
 	char options[SUPERVISOR_OPTIONS_MAX];
 };
 #define SUPERVISOR_MAGIC 0x3170757373667063ULL

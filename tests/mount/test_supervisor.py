@@ -3,7 +3,6 @@
 import ctypes
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import random
@@ -16,39 +15,9 @@ import time
 import pytest
 
 from harness import procs, program
+from harness.succession import Workers, kill, possible, successor
 
-KILLS = 60
-
-
-def possible():
-    major, minor = (int(number) for number in os.uname().release.split(".")[:2])
-    return (major, minor) >= (6, 9)
-
-
-@pytest.fixture
-def supervised(store):
-    """The directory of dataset `d` in a supervised mount."""
-    if not possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
-    point = store.mount(options="allow_other,dev,suid,supervise")
-    assert store.supervisor
-    store.create("d")
-    return point + "/d"
-
-
-def kill(store, number=signal.SIGKILL):
-    """Kills the daemon; returns when another serves."""
-    before = store.pid
-    os.kill(before, number)
-    procs.poll(lambda: successor(store, before), 30 * program.scale(), f"another daemon goes on\n{store.log()}")
-
-
-def successor(store, before):
-    children = [int(pid) for pid in procs.read(f"/proc/{store.supervisor}/task/{store.supervisor}/children").split()]
-    found = [pid for pid in children if pid != before and procs.read(f"/proc/{pid}/comm").strip() == b"corpusfsd"]
-    if found:
-        store.pid = found[-1]
-    return found
+KILLS = 40
 
 
 def log_count(store, event):
@@ -135,99 +104,13 @@ def fallocate(fd, mode, offset, size):
         raise OSError(code, errno.errorcode[code])
 
 
-# Each process writes its own files, records what it did, and compares what it sees at once and at its end.
-WORKER = """
-import hashlib, mmap, os, random, sys
-root, seed, end = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-rng, there, count = random.Random(seed), {}, 0
-os.mkdir(f"{root}/w{seed}")
-os.chdir(f"{root}/w{seed}")
-opened, content = None, b""
-held = os.open("held", os.O_RDWR | os.O_CREAT)
-os.unlink("held")
-held_content = bytearray()
-def compare(found, name):
-    wanted = there[name]
-    bad = [i for i in range(min(len(found), len(wanted))) if found[i] != wanted[i]]
-    assert found == wanted, (name, count, len(found), len(wanted), bad[:1], bad[-1:], len(bad), found[bad[0]:bad[0] + 20] if bad else b"")
-while not os.path.exists(end):
-    count += 1
-    kind = rng.randrange(12)
-    if kind < 4 or not there:
-        name, data = f"f{count}", rng.randbytes(rng.choice([10, 3000, 70000, 400000]))
-        with open(name, "xb") as handle:
-            handle.write(data)
-        there[name] = data
-    elif kind == 4:
-        old, new = rng.choice(list(there)), f"r{count}"
-        os.rename(old, new)
-        there[new] = there.pop(old)
-    elif kind == 5 and len(there) > 1:
-        old, new = rng.sample(list(there), 2)
-        os.rename(old, new)
-        there[new] = there.pop(old)
-    elif kind == 6:
-        name = rng.choice(list(there))
-        os.unlink(name)
-        del there[name]
-    elif kind == 7:
-        name = rng.choice(list(there))
-        os.link(name, f"l{count}")
-        os.unlink(name)
-        there[f"l{count}"] = there.pop(name)
-    elif kind == 8:
-        os.mkdir(f"d{count}")
-        os.symlink("target", f"d{count}/link")
-        assert os.readlink(f"d{count}/link") == "target"
-        os.unlink(f"d{count}/link")
-        os.rmdir(f"d{count}")
-    elif kind == 9:
-        name = rng.choice(list(there))
-        data = there[name] + bytes(8192)
-        with open(name, "r+b") as handle:
-            handle.truncate(len(data))
-            with mmap.mmap(handle.fileno(), len(data)) as mapped:
-                mapped[len(data) - 4096:len(data) - 4091] = b"mmap!"
-            handle.truncate(len(data) - 100)
-        os.rename(name, name + "m")
-        del there[name]
-        name += "m"
-        data = bytearray(data)
-        data[len(data) - 4096:len(data) - 4091] = b"mmap!"
-        there[name] = bytes(data[:-100])
-    elif kind == 10:
-        os.setxattr(".", "user.count", str(count).encode())
-        assert os.getxattr(".", "user.count") == str(count).encode()
-        os.removexattr(".", "user.count")
-        data = rng.randbytes(1000)
-        os.pwrite(held, data, len(held_content))
-        held_content += data
-    else:
-        name = rng.choice(list(there))
-        with open(name, "rb") as handle:
-            compare(handle.read(), name)
-            if rng.randrange(3) == 0:
-                os.fsync(handle.fileno())
-assert os.pread(held, len(held_content) + 1, 0) == held_content, "the removed file"
-assert sorted(os.listdir(".")) == sorted(there), set(os.listdir(".")) ^ set(there)
-for name, data in there.items():
-    with open(name, "rb") as handle:
-        compare(handle.read(), name)
-with open(end + f".{seed}", "w") as handle:
-    for name, data in there.items():
-        print(name, hashlib.sha256(data).hexdigest(), file=handle)
-print(count)
-"""
-
-
 @pytest.mark.sanitize
 @pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_killed_again_and_again_under_load(supervised, store, seed, rounds):
     """Every process ends without an error, and all that it was told is there, byte for byte; also after the store was opened anew."""
-    fs, end, chance = supervised, store.area + "/end", random.Random(seed)
-    workers = [subprocess.Popen([sys.executable, "-c", WORKER, fs, str(100 * seed + number), end],
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for number in range(4)]  # fmt: skip
+    fs, chance = supervised, random.Random(seed)
+    workers = Workers(fs, store.area, seed)
     try:
         for turn in range(KILLS * rounds // program.scale()):
             time.sleep(chance.choice([0.0, 0.01, 0.1, 0.3]) * chance.random())
@@ -237,24 +120,12 @@ def test_killed_again_and_again_under_load(supervised, store, seed, rounds):
                 assert not os.path.exists(f"{fs}/nothing{turn}")
             if turn % 8 == 7:
                 store.run("-s", store.path, "snapshot", "create", f"d@s{turn}")
-            failed = [worker for worker in workers if worker.poll() is not None]
-            assert not failed, failed[0].communicate()[1].decode()
+            workers.check()
     finally:
-        with open(end, "w", encoding="ascii"):
-            pass
-    for worker in workers:
-        out, err = worker.communicate(timeout=120)
-        assert worker.returncode == 0, err.decode()
-        assert int(out) > 0
+        workers.stop()
+    workers.finish()
     store.umount()
-    point = store.mount() + "/d"
-    for number in range(4):
-        base = f"{point}/w{100 * seed + number}"
-        lines = procs.read(f"{end}.{100 * seed + number}").decode().splitlines()
-        names = {line.split()[0]: line.split()[1] for line in lines}
-        assert sorted(os.listdir(base)) == sorted(names)
-        for name, digest in names.items():
-            assert hashlib.sha256(procs.read(f"{base}/{name}")).hexdigest() == digest, name
+    workers.compare(store.mount() + "/d")
     assert store.ok("-s", store.path, "check")
 
 

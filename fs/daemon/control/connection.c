@@ -1,6 +1,7 @@
 #include "fs/daemon/control/connection.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -100,10 +101,12 @@ static int send_answer(struct connection *connection, json_t *message)
 
 /* --- requests --- */
 
-static void set_busy(struct connection *connection, bool busy)
+/* op NULL: with nothing. */
+static void set_busy(struct connection *connection, const char *op)
 {
 	pthread_mutex_lock(&connection->control->lock);
-	connection->busy = busy;
+	connection->busy = op;
+	snprintf(connection->op, sizeof(connection->op), "%s", op ? op : "");
 	connection->idle_since_ms = clock_ms();
 	pthread_mutex_unlock(&connection->control->lock);
 }
@@ -118,6 +121,7 @@ static bool answer(struct connection *connection, const json_t *request, int fd,
 	json_t *result_json = NULL;
 	struct error err = {0};
 	struct control_call call = {
+		.connection = connection,
 		.op = json_string_value(json_object_get(request, "op")),
 		.args = json_object_get(request, "args"),
 		.role = OP_OWNER, /* nobody else is let in */
@@ -154,6 +158,23 @@ static bool answer(struct connection *connection, const json_t *request, int fd,
 	return send_answer(connection, json_pack("{s:o}", "result", result_json ? result_json : json_object())) == 0;
 }
 
+bool control_others(const struct control_call *call, char ret_op[CONTROL_OP_MAX])
+{
+	struct control *control = call->connection->control;
+	const struct connection *other;
+	bool found = false;
+
+	pthread_mutex_lock(&control->lock);
+	DL_FOREACH (control->connections, other) {
+		if (other == call->connection || !other->busy || other->gone)
+			continue;
+		memcpy(ret_op, other->op, CONTROL_OP_MAX);
+		found = true;
+	}
+	pthread_mutex_unlock(&control->lock);
+	return found;
+}
+
 void connection_refuse(int fd, int code, const char *text)
 {
 	struct error err = {0};
@@ -177,9 +198,10 @@ static void serve_requests(struct connection *connection, bool *ret_waited)
 			connection_refuse(connection->fd, got, "the request is not understood");
 		if (got <= 0)
 			break;
-		set_busy(connection, true);
+		const char *op = json_string_value(json_object_get(request, "op"));
+		set_busy(connection, op ? op : "?");
 		go_on = answer(connection, request, reader.passed, ret_waited);
-		set_busy(connection, false);
+		set_busy(connection, NULL);
 		if (reader.passed >= 0)
 			close(reader.passed);
 		reader.passed = -1;

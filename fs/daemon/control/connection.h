@@ -24,7 +24,8 @@ struct connection {
 	/* control.lock */
 	bool gone;              /* the client hung up */
 	bool evicted;           /* it must go */
-	bool busy;              /* it has asked for something */
+	bool busy;              /* it has asked for something: */
+	char op[CONTROL_OP_MAX];
 	uint64_t idle_since_ms; /* when it is not busy */
 
 	/* its own thread's */

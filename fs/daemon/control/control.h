@@ -20,9 +20,13 @@
 
 #define DAEMON_SOCKET "socket" /* in the store's directory */
 
+#define CONTROL_OP_MAX 48
+
 struct control;
+struct connection;
 
 struct control_call {
+	struct connection *connection; /* control's own */
 	const char *op;
 	const json_t *args;
 	enum op_role role; /* of who asks */
@@ -49,5 +53,8 @@ WARN_UNUSED int control_start(int store_dir, const struct control_handler *handl
                               struct error *err);
 void control_stop(struct control *control);
 void control_finish(struct control *control, int close_result); /* and frees it; NULL is fine */
+
+/* Whether anybody else waits for an operation just now, and for which; to be asked by a handler. */
+bool control_others(const struct control_call *call, char ret_op[CONTROL_OP_MAX]);
 
 #endif

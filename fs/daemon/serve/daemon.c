@@ -14,6 +14,8 @@
 #include "fs/daemon/process/process.h"
 #include "fs/daemon/serve/heritage.h"
 #include "fs/daemon/serve/requests.h"
+#include "fs/daemon/serve/restart.h"
+#include "lib/base/clock.h"
 #include "lib/base/escape.h"
 #include "lib/ops/json.h"
 
@@ -161,7 +163,8 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 		return error_set(err, result, "no thread could be started: %s", error_text(result));
 	if (!has_room_for_files(daemon))
 		return 0;
-	daemon->requests = (struct requests){.store = daemon->store, .mounts = daemon->mounts, .jobs = daemon->jobs, .keeper = daemon->keeper};
+	daemon->requests = (struct requests){
+		.store = daemon->store, .mounts = daemon->mounts, .jobs = daemon->jobs, .keeper = daemon->keeper, .event_fd = daemon->event_fd};
 	result = control_start(store_dir_fd(daemon->store), &(struct control_handler){.run = requests_run, .arg = &daemon->requests},
 	                       &daemon->control, err);
 	if (result == 0)
@@ -217,6 +220,8 @@ static void serve(struct daemon *daemon)
 			return;
 		(void)!read(daemon->event_fd, &count, sizeof(count));
 		take_signal(daemon);
+		if (atomic_load(&daemon->requests.restart))
+			restart_now(&daemon->requests, daemon->control, daemon->log);
 		if (polls[2].revents) {
 			polls[2].fd = -1;
 			daemon->is_alone = true;
@@ -294,7 +299,7 @@ static int run(struct daemon *daemon, int ready_fd)
 		return 1;
 	}
 	if (daemon->keeper)
-		atomic_store(&keeper_page(daemon->keeper)->ready, 1);
+		atomic_store(&keeper_page(daemon->keeper)->ready_ms, clock_ms());
 	/* A caller that has gone does not matter: the mount stands. */
 	if (ready_fd >= 0) {
 		(void)!message_send(ready_fd, json_pack("{s:o}", "result", result_json));
@@ -337,10 +342,9 @@ static int run_supervisor(void *arg, int ready_fd)
 {
 	const struct daemon_options *options = arg;
 	struct supervisor_page *page;
-	int page_fd, result = supervisor_page_new(&page, &page_fd);
-	ssize_t len = result < 0 ? -1 : readlink("/proc/self/exe", page->program, sizeof(page->program) - 1);
+	int page_fd;
 
-	if (len <= 0 || heritage_write(page, options->store, &options->store_options, options->mount) < 0)
+	if (supervisor_page_new(&page, &page_fd) < 0 || heritage_write(page, options->store, &options->store_options, options->mount) < 0)
 		return run_background(arg, ready_fd);
 	return supervisor_run(page, page_fd, ready_fd);
 }

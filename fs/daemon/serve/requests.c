@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "fs/daemon/background/memory.h"
-#include "fs/supervise/keeper.h"
+#include "fs/daemon/serve/restart.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 
@@ -114,8 +114,8 @@ static int status_op(struct requests *requests, struct control_call *call, json_
 		return result;
 	json_object_set_new(*ret_result, "pid", json_integer(getpid()));
 	json_object_set_new(*ret_result, "memory_bytes", json_integer((json_int_t)memory_anonymous()));
-	json_object_set_new(*ret_result, "supervised", json_boolean(requests->keeper && keeper_lives(requests->keeper)));
-	json_object_set_new(*ret_result, "crashes", json_integer(requests->keeper ? keeper_page(requests->keeper)->crashes : 0));
+	json_object_set_new(*ret_result, "version", json_string(CORPUSFS_VERSION));
+	restart_status(requests, *ret_result);
 	json_object_set_new(*ret_result, "gc", jobs_status(requests->jobs));
 	return mount_list_op(requests, call, ret_result, err);
 }
@@ -149,6 +149,7 @@ static const struct own {
 	{"mount.start", OP_OWNER, mount_start_op},
 	{"mount.stop", OP_OWNER, mount_stop_op},
 	{"mount.list", OP_READER, mount_list_op},
+	{"daemon.restart", OP_OWNER, restart_op},
 };
 
 /* Those of lib/ops for which a daemon has more to do. They pass on what they are given, and the table there says who may. */

@@ -6,7 +6,8 @@
  *   mount.stop   {mountpoint, lazy?} -> {mountpoint, last: the daemon left, in_use}   answered when everything is on disk
  *   mount.list   {}; rows: the mounts
  *   store.sync   the kernel's pages first
- *   store.status also {pid, gc}, and the mounts as rows
+ *   store.status also {pid, version, gc, supervised, ...}, and the mounts as rows
+ *   daemon.restart {heritage} -> {pid}; with a descriptor of the program: another daemon, which is that program, goes on with everything
  *   gc.run       pauses the daemon's own collector
  */
 #ifndef CORPUSFS_DAEMON_SERVE_REQUESTS_H
@@ -21,6 +22,8 @@ struct requests {
 	struct mounts *mounts;
 	struct jobs *jobs;
 	struct keeper *keeper; /* NULL: there is no supervisor */
+	int event_fd;          /* is written to when the main thread is to look at this: */
+	atomic_bool restart;   /* the daemon is to end for another */
 };
 
 /* For struct control_handler; arg is a struct requests. */

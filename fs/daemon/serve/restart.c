@@ -1,0 +1,85 @@
+#include "fs/daemon/serve/restart.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs/supervise/keeper.h"
+#include "lib/ops/op_args.h"
+
+static int check_possible(const struct requests *requests, const struct control_call *call, struct error *err)
+{
+	const json_int_t heritage = json_integer_value(json_object_get(call->args, "heritage"));
+	char other[CONTROL_OP_MAX];
+	struct stat st;
+
+	if (!requests->keeper || !keeper_lives(requests->keeper)) {
+		error_set(err, -EOPNOTSUPP, "the daemon, process %d, has no supervisor%s, so no other can go on with its mounts", (int)getpid(),
+			  requests->keeper ? " any more" : "");
+		error_hint(err, "unmount, and mount with -o supervise");
+		return -EOPNOTSUPP;
+	}
+	if (heritage != SUPERVISOR_HERITAGE) {
+		error_set(err, -EXDEV, "this program (heritage %lld) cannot go on where the daemon, version %s (heritage %d), ends", (long long)heritage,
+			  CORPUSFS_VERSION, SUPERVISOR_HERITAGE);
+		error_hint(err, "unmount, and mount with the other program");
+		return -EXDEV;
+	}
+	if (call->fd < 0 || fstat(call->fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return error_set(err, -EINVAL, "the program that is to go on was not passed");
+	if (control_others(call, other)) {
+		error_set(err, -EBUSY, "%s is running, and would be broken off", other);
+		error_hint(err, "try again when it has ended");
+		return -EBUSY;
+	}
+	return 0;
+}
+
+int restart_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
+{
+	int result = check_possible(requests, call, err);
+
+	if (result < 0)
+		return result;
+	result = mounts_flush(requests->mounts);
+	if (result == 0)
+		result = store_sync(requests->store);
+	if (result < 0)
+		return error_set(err, result, "what was written cannot be brought to the disk, so the daemon stays: %s", error_text(result));
+	result = keeper_pass_program(requests->keeper, call->fd);
+	if (result < 0)
+		return error_set(err, result, "the supervisor does not answer: %s", error_text(result));
+	*ret_result = json_pack("{s:i}", "pid", (int)getpid());
+	call->answer_when_closed = true;
+	atomic_store(&requests->restart, true);
+	(void)!write(requests->event_fd, &(uint64_t){1}, sizeof(uint64_t));
+	return 0;
+}
+
+void restart_status(const struct requests *requests, json_t *status)
+{
+	struct supervisor_page *page = requests->keeper ? keeper_page(requests->keeper) : NULL;
+	const bool lives = page && keeper_lives(requests->keeper);
+
+	json_object_set_new(status, "supervised", json_boolean(lives));
+	json_object_set_new(status, "supervisor", lives ? json_integer(getppid()) : json_null());
+	json_object_set_new(status, "crashes", json_integer(page ? page->crashes : 0));
+	json_object_set_new(status, "restarts", json_integer(page ? page->restarts : 0));
+	json_object_set_new(status, "fell_back", json_boolean(page && atomic_load(&page->fell_back)));
+}
+
+/*
+ * The mounts are served until the end. What is being done then is as after a crash: it is asked again, and what was accepted since the last
+ * commit stands in the journal.
+ */
+void restart_now(struct requests *requests, struct control *control, struct log *log)
+{
+	control_stop(control);
+	jobs_stop(requests->jobs);
+	(void)!store_sync(requests->store);
+	log_line(log, "info", "restarting", "pid=%d", (int)getpid());
+	atomic_store(&keeper_page(requests->keeper)->restart, 1);
+	control_finish(control, 0);
+	_exit(0);
+}
