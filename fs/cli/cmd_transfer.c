@@ -8,7 +8,9 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/outside.h"
+#include "fs/cli/password.h"
 #include "fs/cli/place.h"
+#include "fs/cli/repository.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
@@ -118,9 +120,60 @@ static void end_interrupted(int r, const json_t *result, const char *text)
 	interrupt_end();
 }
 
+#define RESTIC "restic:"
+
+/* Options that only a repository has a meaning for. */
+static const struct {
+	const char *option, *key;
+} restic_options[] = {{"path", "from"}, {"host", "host"}, {"tag", "tag"}, {"password-file", NULL}, {"password-command", NULL}};
+
+/* restic:REPO[@BACKUP]: opens the directory, and sets what import.restic wants. */
+static int set_restic(struct cli *cli, json_t *args, char *place, int *ret_fd, struct error *err)
+{
+	const char *backup = repository_split(place);
+	int r = repository_open_place(place, false, ret_fd, err);
+
+	json_object_set_new(args, "place", json_from_bytes(place));
+	if (backup)
+		json_object_set_new(args, "backup", json_from_bytes(backup));
+	for (size_t i = 0; i < sizeof(restic_options) / sizeof(restic_options[0]); i++) {
+		const char *value = cli_option(cli, restic_options[i].option);
+
+		if (value && restic_options[i].key)
+			json_object_set_new(args, restic_options[i].key, json_from_bytes(value));
+	}
+	return r == 0 ? password_set(cli, args, false, err) : r;
+}
+
+static int set_outside(struct cli *cli, json_t *args, int *ret_fd, struct error *err)
+{
+	const char *source = cli->argv[0];
+
+	for (size_t i = 0; i < sizeof(restic_options) / sizeof(restic_options[0]); i++) {
+		if (!cli_option(cli, restic_options[i].option))
+			continue;
+		(void)error_set(err, -EINVAL, "--%s goes with a repository only", restic_options[i].option);
+		error_hint(err, "a repository of restic is " RESTIC "REPO or " RESTIC "REPO@SNAPSHOT");
+		return -EINVAL;
+	}
+	json_object_set_new(args, "source", json_from_bytes(strcmp(source, "-") == 0 ? "standard input" : source));
+	return outside_open_source(source, ret_fd, err);
+}
+
+static void tell_backup(const json_t *result)
+{
+	const char *backup = json_string_value(json_object_get(result, "backup")), *newer = json_string_value(json_object_get(result, "passed_over"));
+
+	if (newer)
+		fprintf(stderr, "corpusfs: note: backup %.8s is newer, but incomplete: backup %.8s was taken instead\n", newer, backup);
+	if (json_is_true(json_object_get(result, "incomplete")))
+		fprintf(stderr, "corpusfs: note: backup %.8s is incomplete: what could not be read when it was made is not in it\n", backup);
+}
+
 static int run_import(struct cli *cli)
 {
-	AUTO_FREE char *store = NULL;
+	const bool is_restic = strncmp(cli->argv[0], RESTIC, strlen(RESTIC)) == 0;
+	AUTO_FREE char *store = NULL, *repository = is_restic ? xstrdup(cli->argv[0] + strlen(RESTIC)) : NULL;
 	AUTO_CLOSE int fd = -1;
 	struct error err = {0};
 	json_t *args = json_object(), *result = NULL;
@@ -131,17 +184,17 @@ static int run_import(struct cli *cli)
 		r = run_find_store(cli, &store, &err);
 	set_flags(cli, args);
 	json_object_set_new(args, "all", json_boolean(cli_option(cli, "all") != NULL));
-	json_object_set_new(args, "source", json_from_bytes(strcmp(cli->argv[0], "-") == 0 ? "standard input" : cli->argv[0]));
 	if (r == 0)
-		r = outside_open_source(cli->argv[0], &fd, &err);
+		r = is_restic ? set_restic(cli, args, repository, &fd, &err) : set_outside(cli, args, &fd, &err);
 	interrupt_watch();
 	if (r == 0)
-		r = run_op_with(store, "import", args, fd, "import", &result, &err);
+		r = run_op_with(store, is_restic ? "import.restic" : "import", args, fd, "import", &result, &err);
 	else
 		json_decref(args);
 	end_interrupted(r, result, "what came in is complete; run the same command again to go on");
 	if (r < 0)
 		return exit_with(&err);
+	tell_backup(result);
 	return report(cli, "imported", result, (double)(clock_ms() - started) / 1e3, stdout, true);
 }
 
@@ -226,6 +279,10 @@ static int run_warm(struct cli *cli)
 static const struct option import_options[] = {
 	{'a', "all", NULL, "also what is there already with the same size, time and mode"},
 	{0, "strict", NULL, "stop at the first file that cannot be imported"},
+	{0, "path", "PATH", "of a repository: only this, as it stands in the snapshot"},
+	{0, "host", "HOST", "of a repository: only snapshots of this host count"},
+	{0, "tag", "TAG", "of a repository: only snapshots with this tag count"},
+	OPTIONS_PASSWORD,
 	OPTION_JSON,
 	OPTIONS_END,
 };
@@ -240,11 +297,13 @@ static const struct option json_options[] = {OPTION_JSON, OPTIONS_END};
 const struct command transfer_commands[] = {
 	{.name = "import",
          .operands = "SRC DATASET[/PATH]",
-         .summary = "take in a directory or an archive",
+         .summary = "take in a directory, archive or backup",
          .details = "SRC is a directory, a tar, also a compressed one, a zip, or - for an archive on\n"
-                    "standard input. What is in it comes into the dataset, which is made if needed; a\n"
-                    "file of the same name is replaced, in one instant. What cannot come in is listed\n"
-                    "and the exit code is 1. An import that was interrupted is simply run again.\n",
+                    "standard input, or restic:REPO[@SNAPSHOT], what restic backed up: by its first\n"
+                    "digits, or latest. What is in it comes into the dataset, which is made if\n"
+                    "needed; a file of the same name is replaced, in one instant. What cannot come in\n"
+                    "is listed and the exit code is 1. An import that was interrupted is simply run\n"
+                    "again.\n",
          .min = 2,
          .max = 2,
          .options = import_options,

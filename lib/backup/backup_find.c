@@ -81,23 +81,61 @@ static int choose_only(const struct snapshot_files *snapshots, struct snapshot_f
 	return 0;
 }
 
+static bool is_among(const struct backup_filter *filter, const struct snapshot_file *snapshot)
+{
+	return (!filter->host || (snapshot->host && strcmp(snapshot->host, filter->host) == 0)) &&
+	       (!filter->tag || snapshot_file_has_tag(snapshot, filter->tag));
+}
+
+static void keep_those_among(const struct backup_filter *filter, struct snapshot_files *snapshots)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < snapshots->count; i++) {
+		if (is_among(filter, &snapshots->items[i]))
+			snapshots->items[kept++] = snapshots->items[i];
+		else
+			snapshot_file_clear(&snapshots->items[i]);
+	}
+	snapshots->count = kept;
+}
+
+static int not_found(const char *text, const struct backup_filter *filter, struct error *err)
+{
+	AUTO_FREE char *name = text ? xasprintf(" \"%s\"", text) : xstrdup("s");
+	AUTO_FREE char *host = filter->host ? xasprintf(" of host \"%s\"", filter->host) : xstrdup("");
+	AUTO_FREE char *tag = filter->tag ? xasprintf(" with tag \"%s\"", filter->tag) : xstrdup("");
+
+	(void)error_set(err, -ENOENT, "the repository has no backup%s%s%s", name, host, tag);
+	error_hint(err, "corpusfs backup list REPOSITORY shows those there are");
+	return -ENOENT;
+}
+
 int backup_find(struct repository *repository, const char *text, struct snapshot_file *ret_snapshot, char *ret_passed_over, struct error *err)
+{
+	const struct backup_filter all = {0};
+
+	return backup_find_among(repository, text, &all, ret_snapshot, ret_passed_over, err);
+}
+
+int backup_find_among(struct repository *repository, const char *text, const struct backup_filter *filter, struct snapshot_file *ret_snapshot,
+		      char *ret_passed_over, struct error *err)
 {
 	struct snapshot_files snapshots = {0};
 	struct snapshot_file *found = NULL, *passed_over = NULL;
 	bool many = false;
 	int r = snapshot_files_read(repository, true, &snapshots, err);
 
+	if (r == 0)
+		keep_those_among(filter, &snapshots);
 	if (r == 0 && text)
 		found = choose(&snapshots, text, &passed_over, &many);
 	else if (r == 0)
 		r = choose_only(&snapshots, &found, &passed_over, err);
 	if (r == 0 && many)
 		r = error_set(err, -EINVAL, "several backups begin with %s: give more digits", text);
-	if (r == 0 && !found) {
-		r = error_set(err, -ENOENT, text ? "the repository has no backup \"%s\"" : "the repository has no backups", text);
-		error_hint(err, "corpusfs backup list REPOSITORY shows those there are");
-	}
+	if (r == 0 && !found)
+		r = not_found(text, filter, err);
 	if (r == 0) {
 		if (ret_passed_over)
 			(void)snprintf(ret_passed_over, BLOB_ID_TEXT, "%s", passed_over ? passed_over->name : "");

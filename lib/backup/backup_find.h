@@ -13,6 +13,13 @@
 WARN_UNUSED int backup_find(struct repository *repository, const char *text, struct snapshot_file *ret_snapshot, char *ret_passed_over,
 			    struct error *err);
 
+/* The same among those that were made on a host or have a tag; NULL: on any, with any. */
+struct backup_filter {
+	const char *host, *tag;
+};
+WARN_UNUSED int backup_find_among(struct repository *repository, const char *text, const struct backup_filter *filter,
+				  struct snapshot_file *ret_snapshot, char *ret_passed_over, struct error *err);
+
 bool backup_is_complete(const struct snapshot_file *snapshot); /* all that was in the snapshot could be read when it was made */
 
 /* What was backed up: the path without its leading slash if it is one name, else the path. */

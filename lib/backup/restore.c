@@ -6,6 +6,7 @@
 
 #include "lib/backup/restore_clear.h"
 #include "lib/backup/restore_source.h"
+#include "lib/backup/restore_total.h"
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/identity/identity.h"
@@ -23,18 +24,23 @@ int restore_begin(struct restore *restore, struct error *err)
 
 	/* In this order, so that the index names all that the backup does. */
 	if (r == 0)
-		r = backup_find(options->repository, options->backup, &restore->snapshot, restore->result->passed_over, err);
+		r = backup_find_among(options->repository, options->backup, &options->filter, &restore->snapshot, restore->result->passed_over, err);
 	if (r == 0)
 		r = repository_load_index(options->repository, options->keep_going, err);
 	if (r < 0)
 		return r;
 	memcpy(restore->result->backup, restore->snapshot.name, sizeof(restore->result->backup));
 	restore->result->incomplete = !backup_is_complete(&restore->snapshot);
+	if (options->transfer.count) {
+		restore->total = restore_total_begin(&source);
+		source.total = restore_total_bytes(restore->total);
+	}
 	return restore_source_new(&source, &restore->source, err);
 }
 
 void restore_end(struct restore *restore)
 {
+	restore_total_end(restore->total);
 	if (restore->source)
 		restore_source_bytes(restore->source, &restore->result->local, &restore->result->fetched);
 	restore_source_free(restore->source);

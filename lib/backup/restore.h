@@ -15,7 +15,8 @@ struct restore_options {
 	struct repository *repository; /* its index is loaded here */
 	const char *place;             /* what messages call the repository */
 	const char *backup;            /* as backup_find has it, or NULL */
-	const char *path;              /* what is wanted of it, "" for all */
+	struct backup_filter filter;
+	const char *path;              /* what is wanted of it, as restore_source.h has it */
 	bool keep_going;
 	/* Into a dataset: */
 	const char *dataset;
@@ -50,6 +51,7 @@ struct restore {
 	struct repository_lock *lock;
 	struct snapshot_file snapshot;
 	struct restore_source *source;
+	struct restore_total *total; /* or NULL */
 	bool only_walks; /* the content of files is read by others */
 	struct restore_result *result;
 };

@@ -32,6 +32,7 @@ struct restore_source {
 	ARRAY(struct level) levels;
 	struct buf path; /* of the member */
 	struct node top; /* the directory or the file that is wanted */
+	char *place;     /* of `top`, where no path was given */
 	bool top_given;
 	struct first_name *firsts;
 
@@ -127,15 +128,86 @@ static int step_down(struct restore_source *source, const char *name, size_t len
 	return 0;
 }
 
+struct only {
+	struct node node;
+	size_t count;
+};
+
+static int keep_only(void *arg, struct node *node)
+{
+	struct only *only = arg;
+
+	if (only->count++ > 0)
+		return 1;
+	only->node = *node;
+	*node = (struct node){0};
+	return 0;
+}
+
+/* The directory's only member, if it is a directory of that name: 1, or 0. */
+static int only_directory(struct restore_source *source, const struct node *in, const char *name, size_t len, struct node *ret_node)
+{
+	struct only only = {0};
+	AUTO_BUF json = BUF_INIT;
+	int r = repository_read_blob(source->reader.blobs, &in->subtree, true, &json);
+
+	if (r == 0)
+		r = tree_read((char *)json.data, json.len, keep_only, &only);
+	r = r < 0 ? damaged(source, r, "the list of a directory") : 0;
+	if (r == 0 && only.count == 1 && S_ISDIR(only.node.mode) && only.node.has_subtree && strlen(only.node.name) == len &&
+	    memcmp(only.node.name, name, len) == 0) {
+		*ret_node = only.node;
+		return 1;
+	}
+	node_clear(&only.node);
+	return r;
+}
+
+/* Down the path that was backed up, if the tree is of nothing else. */
+static int find_backed_up(struct restore_source *source)
+{
+	const struct snapshot_texts *paths = &source->options.snapshot->paths;
+	const char *rest = paths->count == 1 && paths->items[0][0] == '/' ? paths->items[0] : "";
+	struct node node = {.has_subtree = true, .subtree = source->top.subtree}, below;
+	int r = *rest ? 1 : 0;
+
+	while (r == 1 && *rest) {
+		const size_t len = strcspn(rest, "/");
+
+		if (len > 0) {
+			r = only_directory(source, &node, rest, len, &below);
+			if (r == 1) {
+				node_clear(&node);
+				node = below;
+			}
+		}
+		rest += len + (rest[len] == '/');
+	}
+	if (r == 1 && node.name) {
+		node_clear(&source->top);
+		source->top = node;
+		source->place = xstrdup(paths->items[0]);
+		return 0;
+	}
+	node_clear(&node);
+	return MIN(r, 0);
+}
+
 static int find_top(struct restore_source *source, struct error *err)
 {
 	const char *rest = source->options.path;
 	int r = 0;
 
+	if (!rest)
+		rest = source->options.path = "";
+	else
+		source->place = xstrdup("");
 	source->top = (struct node){.name = xstrdup(""), .mode = S_IFDIR | 0755, .mtime = source->options.snapshot->time,
 	                            .atime = source->options.snapshot->time, .has_subtree = true, .subtree = source->options.snapshot->tree};
 	if (source->info)
 		r = step_down(source, NULL, 0);
+	else if (!source->place)
+		r = find_backed_up(source);
 	while (r == 0 && *rest) {
 		const size_t len = strcspn(rest, "/");
 
@@ -186,6 +258,7 @@ void restore_source_free(struct restore_source *source)
 		free(first);
 	}
 	node_clear(&source->top);
+	free(source->place);
 	exact_paths_clear(&source->exact);
 	json_decref(source->info);
 	array_clear(&source->xattrs);
@@ -331,6 +404,8 @@ static int data(void *arg, const void **ret_data, size_t *ret_len, uint64_t *ret
 	struct restore_source *source = arg;
 	int r = restore_content_next(&source->reader, &source->content, ret_data, ret_len, ret_offset);
 
+	if (r == 0 && source->content.offset != source->node->size)
+		return damaged(source, -EBADMSG, "its length");
 	return r < 0 ? damaged(source, r, "a part of its content") : r;
 }
 
@@ -339,9 +414,16 @@ static const char *problem(void *arg)
 	return ((struct restore_source *)arg)->problem;
 }
 
+static uint64_t total(void *arg)
+{
+	const struct restore_source *source = arg;
+
+	return source->options.total ? atomic_load(source->options.total) : 0;
+}
+
 struct archive_source restore_source_members(struct restore_source *source)
 {
-	return (struct archive_source){.next = next, .data = data, .problem = problem, .is_single = true, .arg = source};
+	return (struct archive_source){.next = next, .data = data, .problem = problem, .total = total, .is_single = true, .arg = source};
 }
 
 void restore_source_take(struct restore_source *source, struct node *ret_node, struct holes *ret_holes)
@@ -350,6 +432,11 @@ void restore_source_take(struct restore_source *source, struct node *ret_node, s
 	*ret_holes = source->holes;
 	*source->node = (struct node){0};
 	source->holes = (struct holes){0};
+}
+
+const char *restore_source_place(const struct restore_source *source)
+{
+	return source->place ? source->place : "";
 }
 
 const struct node *restore_source_top(const struct restore_source *source)

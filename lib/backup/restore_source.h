@@ -2,10 +2,15 @@
  * The files of a backup as members of an archive (lib/transfer/archive_in.h): a directory before what is in it, names in order, each further name
  * of a file as a hard link to its first one. What restic backed up is read the same way.
  *
+ * What restic backed up stands in its snapshot with the whole path of the directory that was named. Without a path, what is wanted of a snapshot of
+ * one directory is that directory. Of several, of files, or of a directory that was named by a relative path, it is the whole tree.
+ *
  * One thread. Errors: -EBADMSG the repository is damaged there, with restore_source_problem; -EIO and others of the place.
  */
 #ifndef CORPUSFS_BACKUP_RESTORE_SOURCE_H
 #define CORPUSFS_BACKUP_RESTORE_SOURCE_H
+
+#include <stdatomic.h>
 
 #include "lib/backup/backup_info.h"
 #include "lib/transfer/archive_in.h"
@@ -16,9 +21,10 @@ struct restore_source_options {
 	struct repository *repository; /* with its index */
 	struct store *store;           /* where blobs may be, or NULL */
 	const struct snapshot_file *snapshot;
-	const char *path; /* what is wanted of it, "" for all */
+	const char *path; /* what is wanted of it, "" for all; NULL: what was backed up */
 	bool keep_going;  /* what is damaged is told as the member's problem, and the rest comes */
 	bool only_walks;  /* nobody asks it for content: members are taken */
+	const atomic_uint_fast64_t *total; /* bytes of content, once somebody knows; or NULL */
 };
 
 /* -ENOENT: there is no such path in the backup; -EBADMSG. */
@@ -30,6 +36,8 @@ struct archive_source restore_source_members(struct restore_source *source);
 /* The node of the member that was given last, and the holes of its content, become the caller's. */
 void restore_source_take(struct restore_source *source, struct node *ret_node, struct holes *ret_holes);
 
+/* Without a path: that of the directory whose content is given, in the snapshot; "" the whole tree. */
+const char *restore_source_place(const struct restore_source *source);
 const struct node *restore_source_top(const struct restore_source *source); /* the directory or file that is wanted, until it is taken */
 /* Of a backup of ours, without a path and complete: its identity as text. NULL: it is not known. */
 const char *restore_source_identity(const struct restore_source *source);

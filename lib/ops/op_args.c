@@ -1,7 +1,10 @@
 #include "lib/ops/op_args.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 int op_arg_string(const json_t *args, const char *key, const char **ret_value, struct error *err)
 {
@@ -61,4 +64,13 @@ void op_hint_full_store(struct error *err)
 	if (err && (err->code == -ENOSPC || err->code == -EDQUOT) && !err->hint[0])
 		error_hint(err, "destroy snapshots or delete files that nobody needs (corpusfs du shows what they take) and run corpusfs gc, "
 		                "or make room on the disk");
+}
+
+bool op_is_in_own_mount(const struct op_context *context)
+{
+	struct statx st;
+
+	/* Our own mount is not asked: the kernel knows the device without it. */
+	return context->fd && context->is_own_mount && statx(*context->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
+	       context->is_own_mount(context->is_own_mount_arg, makedev(st.stx_dev_major, st.stx_dev_minor));
 }

@@ -16,6 +16,9 @@ WARN_UNUSED int op_row(struct op_context *context, json_t *row);
 /* Says what to do about a full store, when that is what the error tells and nothing is said yet. */
 void op_hint_full_store(struct error *err);
 
+/* Whether the descriptor that came with the request lies in a mount of the same store. The daemon would wait for itself there. */
+bool op_is_in_own_mount(const struct op_context *context);
+
 bool op_cancelled(void *context); /* a struct op_context; for callbacks */
 
 #endif

@@ -9,8 +9,14 @@
 
 int op_repository_objects(const struct op_context *context, struct objects **ret_objects, struct error *err)
 {
-	int fd = context->fd ? fcntl(*context->fd, F_DUPFD_CLOEXEC, 3) : -1;
+	int fd;
 
+	if (op_is_in_own_mount(context)) {
+		(void)error_set(err, -EINVAL, "the repository lies in a mount of the same store");
+		error_hint(err, "a backup that lies in the store which it is of does not survive it: take another disk");
+		return -EINVAL;
+	}
+	fd = context->fd ? fcntl(*context->fd, F_DUPFD_CLOEXEC, 3) : -1;
 	if (fd < 0)
 		return error_set(err, -EBADF, "no descriptor of a repository came with the request");
 	*ret_objects = objects_dir_open(fd);

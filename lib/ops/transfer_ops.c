@@ -1,15 +1,14 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
+#include "lib/backup/restic_import.h"
 #include "lib/store/datasets.h"
 #include "lib/transfer/export.h"
 #include "lib/transfer/import.h"
 #include "lib/transfer/warm.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
+#include "lib/ops/op_repository.h"
 #include "lib/ops/op_tables.h"
 
 #define PROBLEMS_MAX 1000 /* that are named */
@@ -102,13 +101,9 @@ static int finish(struct teller *teller, const struct transfer_counts *counts, i
 /* The descriptor that came with the request. In a mount of the store the daemon would wait for itself, and an export would find itself. */
 static int take_outside(const struct op_context *context, const char *name, int *ret_fd, struct error *err)
 {
-	struct statx st;
-
 	if (!context->fd)
 		return error_set(err, -EBADF, "no descriptor came with the request");
-	/* Our own mount is not asked: the kernel knows the device without it. */
-	if (context->is_own_mount && statx(*context->fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
-	    context->is_own_mount(context->is_own_mount_arg, makedev(st.stx_dev_major, st.stx_dev_minor))) {
+	if (op_is_in_own_mount(context)) {
 		error_set(err, -EINVAL, "%s lies in a mount of the same store", name);
 		error_hint(err, "copy with cp, which shares the data, or use corpusfs clone");
 		return -EINVAL;
@@ -145,6 +140,46 @@ static int import_op(struct op_context *context, const json_t *args, json_t **re
 	if (r < 0 && err)
 		*err = failure;
 	return finish(&teller, &counts, r, &failure, ret_result);
+}
+
+/*
+ * import.restic: {place: the repository's name for messages, password, backup?, host?, tag?: which snapshot, as backup_find_among has it, from?:
+ * only this of it, dataset, path?, level?, all?, strict?, count?} and a descriptor of the repository -> as import, and {backup, incomplete:
+ * something could not be read when it was made, passed_over?: a newer one that is incomplete, where none was named}
+ */
+static int import_restic_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct teller teller = {.context = context, .problems = json_array(), .notes = json_array()};
+	struct import_options import = {.transfer = common_options(&teller, args), .path = op_arg_string_or(args, "path", ""),
+	                                .level = (int)op_arg_int(args, "level", DEFAULT_LEVEL)};
+	struct restore_options options = {.transfer = import.transfer, .backup = op_arg_string_or(args, "backup", NULL),
+	                                  .filter = {.host = op_arg_string_or(args, "host", NULL), .tag = op_arg_string_or(args, "tag", NULL)},
+	                                  .path = op_arg_string_or(args, "from", NULL)};
+	struct restore_result result = {0};
+	struct error failure = {0};
+	int r = op_arg_string(args, "place", &options.place, &failure);
+
+	import.source = options.place;
+	if (r == 0)
+		r = op_arg_string(args, "dataset", &import.dataset, &failure);
+	if (r == 0)
+		r = dataset_name_check("dataset", import.dataset, &failure);
+	if (r == 0)
+		r = op_repository_open(context, args, &options.repository, &failure);
+	if (r == 0)
+		r = restic_import_run(context->store, &options, &import, &result, &failure);
+	repository_close(options.repository);
+	op_hint_full_store(&failure);
+	if (r < 0 && err)
+		*err = failure;
+	r = finish(&teller, &result.transfer, r, &failure, ret_result);
+	if (r == 0) {
+		json_object_set_new(*ret_result, "backup", json_string(result.backup));
+		json_object_set_new(*ret_result, "incomplete", json_boolean(result.incomplete));
+		if (result.passed_over[0])
+			json_object_set_new(*ret_result, "passed_over", json_string(result.passed_over));
+	}
+	return r;
 }
 
 /*
@@ -194,6 +229,7 @@ static int warm_op(struct op_context *context, const json_t *args, json_t **ret_
 
 const struct op transfer_ops[] = {
 	{"import", "take a directory or an archive into a dataset", OP_OWNER, NULL, import_op},
+	{"import.restic", "take what restic backed up into a dataset", OP_OWNER, NULL, import_restic_op},
 	{"export", "give files of a dataset out as a directory or an archive", OP_READER, NULL, export_op},
 	{"warm", "load into the page cache what reading files will need", OP_READER, NULL, warm_op},
 	{NULL},

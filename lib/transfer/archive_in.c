@@ -293,6 +293,11 @@ uint64_t archive_in_position(const struct archive_in *in)
 	return in->zip ? zip_in_position(in->zip) : stream_in_position(in->stream);
 }
 
+uint64_t archive_in_total(const struct archive_in *in)
+{
+	return in->source.total ? in->source.total(in->source.arg) : 0;
+}
+
 uint64_t archive_in_size(const struct archive_in *in)
 {
 	return in->stream ? stream_in_size(in->stream) : 0;

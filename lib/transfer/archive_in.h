@@ -33,6 +33,7 @@ struct archive_source {
 	int (*next)(void *arg, struct archive_found *ret_found);
 	int (*data)(void *arg, const void **ret_data, size_t *ret_len, uint64_t *ret_offset);
 	const char *(*problem)(void *arg); /* of the last -EBADMSG */
+	uint64_t (*total)(void *arg);      /* bytes of content of all members, 0: not known (yet). NULL: never known. Any thread */
 	bool is_single; /* no name comes twice */
 	void *arg;      /* the caller's */
 };
@@ -56,5 +57,6 @@ bool archive_in_is_single(struct archive_in *in, const char *plain_path);
 
 uint64_t archive_in_position(const struct archive_in *in); /* bytes of the descriptor */
 uint64_t archive_in_size(const struct archive_in *in);     /* 0: not known */
+uint64_t archive_in_total(const struct archive_in *in);    /* bytes of content of all members; 0: not known (yet) */
 
 #endif

@@ -253,9 +253,11 @@ static void note_progress(struct archive_import *archive)
 {
 	struct transfer *transfer = &archive->import->transfer;
 	uint64_t position = archive_in_position(archive->in), size = archive_in_size(archive->in);
-	uint64_t done = atomic_load(&transfer->bytes) + atomic_load(&transfer->skipped_bytes);
+	uint64_t done = atomic_load(&transfer->bytes) + atomic_load(&transfer->skipped_bytes), total = archive_in_total(archive->in);
 
-	if (size > 0 && position > 0)
+	if (total > 0)
+		atomic_store(&transfer->total, total);
+	else if (size > 0 && position > 0)
 		atomic_store(&transfer->total, (uint64_t)((double)done * (double)size / (double)position));
 }
 
