@@ -133,6 +133,7 @@ struct due {
 	const char *dataset, *kind, *repository;
 	int fd;
 	char *password;
+	json_t *verified; /* by a drill; owned */
 };
 
 static int run_backup(const struct due *due, struct error *err)
@@ -150,7 +151,7 @@ static int run_backup(const struct due *due, struct error *err)
 	return r;
 }
 
-static int run_drill(const struct due *due, struct error *err)
+static int run_drill(struct due *due, struct error *err)
 {
 	const char *scratch = getenv("TMPDIR");
 	json_t *args = json_pack("{s:O, s:s, s:s, s:s}", "place", json_object_get(due->row, "repository"), "scratch",
@@ -166,6 +167,7 @@ static int run_drill(const struct due *due, struct error *err)
 			r = error_set(err, -EIO, "backup %.8s %s", json_string_value(json_object_get(row, "backup")),
 			              incomplete ? "is incomplete" : "did not come back as it was");
 	}
+	due->verified = repository_verified(json_object_get(result, "backups"));
 	json_decref(result);
 	return r;
 }
@@ -213,6 +215,9 @@ static int do_one(const char *store, json_t *row)
 	int r = run_due(&due, &err);
 	json_t *note = json_pack("{s:O, s:s, s:s, s:f}", "dataset", json_object_get(row, "dataset"), "kind", due.kind, "repository", due.repository,
 	                         "seconds", (double)(clock_ms() - begun) / 1000), *result = NULL;
+
+	if (due.verified)
+		json_object_set_new(note, "verified", due.verified);
 
 	fd = due.fd;
 	if (interrupt_came()) {

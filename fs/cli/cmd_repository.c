@@ -12,6 +12,7 @@
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
 #include "lib/base/escape.h"
 #include "lib/ops/json.h"
 
@@ -126,6 +127,7 @@ static int run_verify(struct cli *cli)
 	const char *sample = cli_option(cli, "sample");
 	char *end = NULL;
 	unsigned long percent = sample ? strtoul(sample, &end, 10) : 100;
+	const uint64_t began = clock_ms();
 	json_t *args, *result;
 	struct error err = {0};
 	int code;
@@ -143,6 +145,9 @@ static int run_verify(struct cli *cli)
 	else
 		print_verified(result, cli_option(cli, "data") || sample);
 	code = number(result, "problem_count") == 0 ? EXIT_OK : EXIT_FAILED;
+	if (cli_option(cli, "data") && percent == 100)
+		repository_note(cli, "verify", (double)(clock_ms() - began) / 1000, json_object_get(result, "verified"),
+		                code == EXIT_OK ? NULL : "the repository is damaged");
 	json_decref(result);
 	return code;
 }
@@ -154,25 +159,16 @@ static const struct column drill_columns[] = {
 	{"took", "TOOK", COLUMN_TEXT},    {"result", "IDENTITY", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT},
 };
 
-/* For status, if a store is named that makes backups to this repository by the clock. */
 static void note_drill(struct cli *cli, const json_t *rows, const char *failure)
 {
-	AUTO_FREE char *store = NULL, *repository = xstrdup(cli->argv[0]), *absolute = NULL;
-	struct error ignored = {0};
-	json_t *args, *result = NULL, *row;
+	json_t *verified = repository_verified(rows), *row;
 	double seconds = 0;
 	size_t i;
 
-	(void)repository_split(repository);
-	absolute = realpath(repository, NULL);
-	if (!absolute || run_find_store(cli, &store, &ignored) < 0)
-		return;
 	json_array_foreach(rows, i, row)
 		seconds = MAX(seconds, json_real_value(json_object_get(row, "seconds")));
-	args = json_pack("{s:o, s:s, s:f, s:s*}", "repository", json_from_bytes(absolute), "kind", "drill", "seconds", seconds, "failure", failure);
-	if (run_op_at(store, "backup.note", args, NULL, &result, &ignored) < 0)
-		fprintf(stderr, "corpusfs: the drill could not be noted in the store: %s\n", ignored.text);
-	json_decref(result);
+	repository_note(cli, "drill", seconds, verified, failure);
+	json_decref(verified);
 }
 
 static int run_drill(struct cli *cli)

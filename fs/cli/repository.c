@@ -46,6 +46,39 @@ void repository_add_short(json_t *row)
 		json_object_set_new(row, "short", json_stringn(backup, strlen(backup) < 8 ? strlen(backup) : 8));
 }
 
+json_t *repository_verified(const json_t *rows)
+{
+	json_t *verified = json_object(), *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row) {
+		const char *dataset = json_string_value(json_object_get(row, "dataset"));
+		json_t *taken = json_object_get(row, "taken");
+
+		if (dataset && !json_is_true(json_object_get(row, "incomplete")) &&
+		    json_number_value(taken) > json_number_value(json_object_get(verified, dataset)))
+			json_object_set(verified, dataset, taken);
+	}
+	return verified;
+}
+
+void repository_note(struct cli *cli, const char *kind, double seconds, json_t *verified, const char *failure)
+{
+	AUTO_FREE char *store = NULL, *repository = xstrdup(cli->argv[0]), *absolute = NULL;
+	struct error ignored = {0};
+	json_t *args, *result = NULL;
+
+	(void)repository_split(repository);
+	absolute = realpath(repository, NULL);
+	if (!absolute || run_find_store(cli, &store, &ignored) < 0)
+		return;
+	args = json_pack("{s:o, s:s, s:f, s:O, s:s*}", "repository", json_from_bytes(absolute), "kind", kind, "seconds", seconds, "verified", verified, "failure",
+	                 failure);
+	if (run_op_at(store, "backup.note", args, NULL, &result, &ignored) < 0)
+		fprintf(stderr, "corpusfs: how it went could not be noted in the store: %s\n", ignored.text);
+	json_decref(result);
+}
+
 int repository_ask(struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result)
 {
 	AUTO_CLOSE int fd = -1;

@@ -12,7 +12,7 @@
 #define RECORD_NAME "backups"
 #define ID_TEXT 16
 
-static const char *const kinds[BACKUP_KINDS] = {"full", "differential", "incremental", "drill"};
+static const char *const kinds[BACKUP_KINDS] = {"full", "differential", "incremental", "drill", "verify"};
 static pthread_mutex_t record_lock = PTHREAD_MUTEX_INITIALIZER; /* over reading and writing the record; nothing is locked below it but the database */
 
 const char *backup_kind_text(enum backup_kind kind)
@@ -114,7 +114,7 @@ static int check_entry(const json_t *entry, struct error *err)
 	if (!repository || repository[0] != '/' || !json_is_string(json_object_get(entry, "password_file")))
 		return error_set(err, -EINVAL, "a schedule of backups needs a repository and a password file, by absolute paths");
 	json_object_foreach((json_t *)every, name, text) {
-		if (backup_kind_parse(name, &kind) < 0 || !period_parse(json_string_value(text), &period))
+		if (backup_kind_parse(name, &kind) < 0 || kind == BACKUP_KIND_VERIFY || !period_parse(json_string_value(text), &period))
 			return error_set(err, -EINVAL, "--%s is hourly, daily, weekly or monthly", name);
 		backs_up |= kind != BACKUP_KIND_DRILL;
 	}
@@ -184,7 +184,7 @@ static int64_t seconds_of(const json_t *done, const char *key)
 /* When one that counts for this kind went well for the last time; 0: never. */
 static int64_t last_of(const json_t *entry, enum backup_kind kind)
 {
-	const enum backup_kind first = kind == BACKUP_KIND_DRILL ? kind : BACKUP_KIND_FULL;
+	const enum backup_kind first = kind >= BACKUP_KIND_DRILL ? kind : BACKUP_KIND_FULL;
 	int64_t last = 0;
 
 	for (enum backup_kind i = first; i <= kind; i++)
@@ -235,8 +235,9 @@ bool backup_schedule_late(const json_t *entry, enum backup_kind kind, int64_t no
 
 /* --- what was done --- */
 
-static void note_in(json_t *entry, const struct backup_note *note)
+static void note_in(json_t *entry, const struct backup_note *note, const char *dataset)
 {
+	json_t *verified = json_object_get(note->verified, dataset);
 	json_t *done = json_object_get(entry, "done"), *kind;
 
 	if (!done) {
@@ -253,6 +254,8 @@ static void note_in(json_t *entry, const struct backup_note *note)
 	if (!note->failure) {
 		json_object_set_new(kind, "time", json_integer((json_int_t)note->now));
 		json_object_set_new(kind, "seconds", json_real(note->seconds));
+		if (verified)
+			json_object_set(kind, "verified", verified);
 	}
 }
 
@@ -271,7 +274,7 @@ int backup_schedule_note(struct store *store, const struct backup_note *note, st
 
 			if (dataset_get_by_id(store, (uint32_t)strtoul(id, NULL, 10), &info) == 0 && repository &&
 			    (!note->dataset || strcmp(note->dataset, info.name) == 0) && (!note->repository || strcmp(note->repository, repository) == 0))
-				note_in(entry, note);
+				note_in(entry, note, info.name);
 		}
 		r = write_record(store, all);
 		json_decref(all);

@@ -2,13 +2,16 @@
  * Backups and drills by the clock: what is to be done for each dataset, what was done, and what is due. Who does it is somebody else: a tick of
  * the command or the daemon asks for what is due, does it, and notes how it went.
  *
+ * Verifications of all data are noted, too, and not planned.
+ *
  * A kind (full, differential, incremental, drill) is due if it was not done in the slot (lib/store/schedule.h) of now. A backup of a higher kind
  * counts for the lower ones, and the first one is full. What failed is due again after BACKUP_RETRY seconds.
  *
  * All of it is one record of the catalogue ('J' "backups"): {"ID of a dataset": entry, ...}
  *
  *   entry {"repository", "password_file": absolute paths, "every": {kind: "hourly" | "daily" | "weekly" | "monthly"}, "keep": {"last": n, "hourly", ...},
- *          "done": {kind: {"time": of the last that went well, "tried": of the last one, "failure": text or null, "seconds": how long}}}
+ *          "done": {kind: {"time": of the last that went well, "tried": of the last one, "failure": text or null, "seconds": how long,
+ *          "verified": when the newest backup was taken that came back or was read whole}}}
  *
  * Any thread.
  */
@@ -21,7 +24,7 @@
 
 #define BACKUP_RETRY 900
 
-enum backup_kind { BACKUP_KIND_FULL, BACKUP_KIND_DIFFERENTIAL, BACKUP_KIND_INCREMENTAL, BACKUP_KIND_DRILL, BACKUP_KINDS };
+enum backup_kind { BACKUP_KIND_FULL, BACKUP_KIND_DIFFERENTIAL, BACKUP_KIND_INCREMENTAL, BACKUP_KIND_DRILL, BACKUP_KIND_VERIFY, BACKUP_KINDS };
 const char *backup_kind_text(enum backup_kind kind);
 WARN_UNUSED int backup_kind_parse(const char *text, enum backup_kind *ret_kind); /* -EINVAL */
 
@@ -46,6 +49,7 @@ struct backup_note {
 	int64_t now;
 	const char *failure;
 	double seconds;
+	const json_t *verified; /* {dataset: when the newest backup was taken that came back or was read whole}, or NULL */
 };
 WARN_UNUSED int backup_schedule_note(struct store *store, const struct backup_note *note, struct error *err);
 

@@ -23,7 +23,7 @@ static int restore_one(struct drill *drill, const struct snapshot_file *snapshot
 	AUTO_FREE char *dataset = xasprintf("drill-%u", ++drill->number);
 	const struct restore_options options = {.transfer = drill->options->transfer, .repository = drill->options->repository,
 	                                        .place = drill->options->place, .backup = snapshot->name, .path = "", .dataset = dataset};
-	struct drill_result result = {.dataset = backup_dataset(snapshot)};
+	struct drill_result result = {.dataset = backup_dataset(snapshot), .taken = snapshot->time};
 	const uint64_t began = clock_us();
 	int r = restore_to_dataset(drill->store, &options, &result.restore, err);
 

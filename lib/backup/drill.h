@@ -17,6 +17,7 @@ struct drill_options {
 
 struct drill_result {
 	const char *dataset;
+	struct timespec taken; /* when the backup was made */
 	struct restore_result restore;
 	double seconds;
 };

@@ -73,12 +73,16 @@ static int due_op(struct op_context *context, const json_t *args, json_t **ret_r
 	return r < 0 ? error_default(err, r, "the schedules of backups could not be read: %s", strerror(-r)) : 0;
 }
 
-/* backup.note: {dataset?, repository, kind, failure?, seconds?} -> {}: how a backup or drill went, for status and for the schedule */
+/*
+ * backup.note: {dataset?, repository, kind, failure?, seconds?, verified?: {dataset: when the newest of its backups was taken that was found good}}
+ * -> {}: how a backup, a drill or a verification went, for status, the schedule and reports
+ */
 static int note_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct backup_note note = {.dataset = op_arg_string_or(args, "dataset", NULL),
 	                           .failure = op_arg_string_or(args, "failure", NULL),
 	                           .seconds = json_number_value(json_object_get(args, "seconds")),
+	                           .verified = json_object_get(args, "verified"),
 	                           .now = clock_now().tv_sec};
 	const char *kind;
 	int r = op_arg_string(args, "kind", &kind, err);

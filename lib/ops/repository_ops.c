@@ -37,6 +37,11 @@ static int init_op(struct op_context *context, const json_t *args, json_t **ret_
 
 /* --- what is there --- */
 
+static double seconds_of(struct timespec time)
+{
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
 static json_t *snapshot_to_json(const struct snapshot_file *snapshot)
 {
 	const char *type = snapshot_file_tag_value(snapshot, "type"), *of = snapshot_file_tag_value(snapshot, "snapshot");
@@ -46,7 +51,7 @@ static json_t *snapshot_to_json(const struct snapshot_file *snapshot)
 	if (snapshot->has_parent)
 		blob_id_text(&snapshot->parent, parent);
 	return json_pack("{s:s, s:f, s:o, s:o*, s:s, s:s*, s:s*, s:b, s:o}", "backup", snapshot->name, "taken",
-	                 (double)snapshot->time.tv_sec + (double)snapshot->time.tv_nsec / 1e9, "dataset", json_from_bytes(backup_dataset(snapshot)),
+	                 seconds_of(snapshot->time), "dataset", json_from_bytes(backup_dataset(snapshot)),
 	                 "snapshot", json_from_bytes(of), "type", type ? type : "restic", "base", parent[0] ? parent : NULL, "identity", identity,
 	                 "incomplete", snapshot_file_has_tag(snapshot, "incomplete"), "host", json_from_bytes(snapshot->host));
 }
@@ -92,24 +97,45 @@ static int show_op(struct op_context *context, const json_t *args, json_t **ret_
 	return r;
 }
 
+/* {dataset: when its newest complete backup was taken} */
+static int list_newest(struct repository *repository, json_t **ret_newest, struct error *err)
+{
+	struct snapshot_files snapshots = {0};
+	json_t *newest = json_object();
+	int r = snapshot_files_read(repository, true, &snapshots, err);
+
+	/* Oldest first. */
+	for (size_t i = 0; i < snapshots.count; i++)
+		if (backup_is_complete(&snapshots.items[i]))
+			json_object_set_new(newest, backup_dataset(&snapshots.items[i]), json_real(seconds_of(snapshots.items[i].time)));
+	snapshot_files_clear(&snapshots);
+	*ret_newest = newest;
+	return r;
+}
+
 /* backup.verify: {password, data?, sample?: percent} -> {snapshots, trees, blobs, packs, packs_read, bytes_read, hurt: backups, problem_count,
- * problems} */
+ * problems, verified: {dataset: when its newest complete backup was taken}} */
 static int verify_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct op_problems problems = {.context = context, .list = json_array()};
 	struct verify_options options = {.transfer = op_problems_options(&problems), .data = op_arg_bool(args, "data"),
 	                                 .sample = (unsigned)op_arg_int(args, "sample", 100)};
 	struct verify_counts counts;
+	json_t *verified = NULL;
 	int r = op_repository_open(context, args, &options.repository, err);
 
+	/* Before: what comes meanwhile is not read. */
+	if (r == 0)
+		r = list_newest(options.repository, &verified, err);
 	if (r == 0)
 		r = verify_run(&options, &counts, err);
 	if (r == 0)
-		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "snapshots", (json_int_t)counts.snapshots, "trees",
+		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O}", "snapshots", (json_int_t)counts.snapshots, "trees",
 		                        (json_int_t)counts.trees, "blobs", (json_int_t)counts.blobs, "packs", (json_int_t)counts.packs, "packs_read",
 		                        (json_int_t)counts.packs_read, "bytes_read", (json_int_t)counts.bytes_read, "hurt",
 		                        (json_int_t)counts.hurt, "problem_count",
-		                        (json_int_t)counts.problems, "problems", problems.list);
+		                        (json_int_t)counts.problems, "problems", problems.list, "verified", verified);
+	json_decref(verified);
 	json_decref(problems.list);
 	repository_close(options.repository);
 	return r;
@@ -162,14 +188,14 @@ static int drill_row(void *arg, const struct drill_result *result)
 {
 	const struct restore_result *restore = &result->restore;
 
-	return op_row(arg, json_pack("{s:s, s:o, s:b, s:s*, s:b, s:I, s:I, s:f}", "backup", restore->backup, "dataset",
-	                             json_from_bytes(result->dataset), "incomplete", restore->incomplete, "identity",
+	return op_row(arg, json_pack("{s:s, s:f, s:o, s:b, s:s*, s:b, s:I, s:I, s:f}", "backup", restore->backup, "taken", seconds_of(result->taken),
+	                             "dataset", json_from_bytes(result->dataset), "incomplete", restore->incomplete, "identity",
 	                             restore->identity[0] ? restore->identity : NULL, "same", restore->same, "files",
 	                             (json_int_t)restore->transfer.files, "bytes", (json_int_t)restore->transfer.bytes, "seconds", result->seconds));
 }
 
 /*
- * backup.drill: {password, place, backup?, scratch: a directory of the caller's, in whose own process it runs} -> rows {backup, dataset, incomplete,
+ * backup.drill: {password, place, backup?, scratch: a directory of the caller's, in whose own process it runs} -> rows {backup, taken, dataset, incomplete,
  * identity?, same, files, bytes, seconds}
  */
 static int drill_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
