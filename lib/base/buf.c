@@ -56,18 +56,28 @@ void buf_reset(struct buf *buf)
 	buf->len = 0;
 }
 
-void buf_reserve(struct buf *buf, size_t extra)
+bool buf_try_reserve(struct buf *buf, size_t extra)
 {
 	if (extra <= buf->cap - buf->len)
-		return;
+		return true;
 	if (extra > SIZE_MAX / 2 - buf->len)
-		abort();
+		return false;
 	size_t need = buf->len + extra;
 	size_t grown = buf->cap < SIZE_MAX / 4 ? buf->cap + buf->cap / 2 : need;
 	size_t cap = MAX(MAX(need, grown), 64);
+	uint8_t *data = realloc(buf->data, cap);
 
-	buf->data = xrealloc(buf->data, cap);
+	if (!data)
+		return false;
+	buf->data = data;
 	buf->cap = cap;
+	return true;
+}
+
+void buf_reserve(struct buf *buf, size_t extra)
+{
+	if (!buf_try_reserve(buf, extra))
+		abort();
 }
 
 void buf_add(struct buf *buf, const void *data, size_t len)

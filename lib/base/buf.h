@@ -27,6 +27,7 @@ void buf_clear(struct buf *buf);                    /* frees; the buffer is empt
 int bytes_compare(const void *a, size_t a_len, const void *b, size_t b_len);
 void buf_reset(struct buf *buf);                    /* keeps the memory */
 void buf_reserve(struct buf *buf, size_t extra);    /* room for `extra` bytes after len */
+WARN_UNUSED bool buf_try_reserve(struct buf *buf, size_t extra); /* the same, or false when there is no memory */
 void buf_add(struct buf *buf, const void *data, size_t len);
 void buf_add_u8(struct buf *buf, uint8_t value);
 void buf_add_le16(struct buf *buf, uint16_t value);

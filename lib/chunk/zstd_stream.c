@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "lib/base/buf.h"
 
@@ -14,8 +15,10 @@ struct zstd_stream *zstd_stream_new(int level, unsigned threads)
 	struct zstd_stream *stream = xcalloc(1, sizeof(*stream));
 
 	stream->context = ZSTD_createCCtx();
-	if (!stream->context)
-		abort();
+	if (!stream->context) {
+		free(stream);
+		return NULL;
+	}
 	if (ZSTD_isError(ZSTD_CCtx_setParameter(stream->context, ZSTD_c_compressionLevel, level)) ||
 	    ZSTD_isError(ZSTD_CCtx_setParameter(stream->context, ZSTD_c_checksumFlag, 1)))
 		abort();
@@ -39,7 +42,7 @@ int zstd_stream_step(struct zstd_stream *stream, struct zstd_step *step)
 	size_t left = ZSTD_compressStream2(stream->context, &out, &in, step->end ? ZSTD_e_end : ZSTD_e_continue);
 
 	if (ZSTD_isError(left))
-		return -EIO;
+		return ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation ? -ENOMEM : -EIO;
 	step->data += in.pos;
 	step->len -= in.pos;
 	step->out_len = out.pos;

@@ -15,7 +15,7 @@
 
 struct zstd_stream;
 
-struct zstd_stream *zstd_stream_new(int level, unsigned threads);
+struct zstd_stream *zstd_stream_new(int level, unsigned threads); /* NULL: no memory */
 void zstd_stream_free(struct zstd_stream *stream); /* NULL is fine */
 
 struct zstd_step {

@@ -17,6 +17,7 @@ struct kv_batch {
 	struct buf ops;
 	size_t count;
 	bool is_content; /* it brings chunks */
+	bool is_cut;     /* there was no memory for all of it */
 };
 
 struct kv_batch *kv_batch_new(void)
@@ -36,20 +37,24 @@ void kv_batch_clear(struct kv_batch *batch)
 {
 	buf_reset(&batch->ops);
 	batch->count = 0;
-	batch->is_content = false;
+	batch->is_content = batch->is_cut = false;
 }
 
-static void add_op(struct kv_batch *batch, enum op_type type, enum kv_family family, const void *key, size_t key_len,
+static bool add_op(struct kv_batch *batch, enum op_type type, enum kv_family family, const void *key, size_t key_len,
                    size_t value_len)
 {
 	assert(family < KV_FAMILY_COUNT && key_len <= UINT32_MAX && value_len <= UINT32_MAX);
-	buf_reserve(&batch->ops, OP_HEAD + key_len + value_len);
+	batch->count++; /* also without memory for it: who asks must not take the batch for an empty one */
+	if (batch->is_cut || !buf_try_reserve(&batch->ops, OP_HEAD + key_len + value_len)) {
+		batch->is_cut = true;
+		return false;
+	}
 	buf_add_u8(&batch->ops, (uint8_t)type);
 	buf_add_u8(&batch->ops, (uint8_t)family);
 	buf_add_le32(&batch->ops, (uint32_t)key_len);
 	buf_add_le32(&batch->ops, (uint32_t)value_len);
 	buf_add(&batch->ops, key, key_len);
-	batch->count++;
+	return true;
 }
 
 void kv_batch_put(struct kv_batch *batch, enum kv_family family, const void *key, size_t key_len, const void *value,
@@ -61,7 +66,8 @@ void kv_batch_put(struct kv_batch *batch, enum kv_family family, const void *key
 void kv_batch_put2(struct kv_batch *batch, enum kv_family family, const void *key, size_t key_len, const void *head,
                    size_t head_len, const void *tail, size_t tail_len)
 {
-	add_op(batch, OP_PUT, family, key, key_len, head_len + tail_len);
+	if (!add_op(batch, OP_PUT, family, key, key_len, head_len + tail_len))
+		return;
 	batch->is_content = batch->is_content || family == KV_SMALL;
 	buf_add(&batch->ops, head, head_len);
 	buf_add(&batch->ops, tail, tail_len);
@@ -69,7 +75,7 @@ void kv_batch_put2(struct kv_batch *batch, enum kv_family family, const void *ke
 
 void kv_batch_delete(struct kv_batch *batch, enum kv_family family, const void *key, size_t key_len)
 {
-	add_op(batch, OP_DELETE, family, key, key_len, 0);
+	(void)add_op(batch, OP_DELETE, family, key, key_len, 0);
 }
 
 size_t kv_batch_count(const struct kv_batch *batch)
@@ -112,7 +118,7 @@ static void note_written(struct kv *kv, const struct kv_batch *batch, uint64_t s
 int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
 {
 	char *message = NULL;
-	int result = kv_admit(kv, false);
+	int result = batch->is_cut ? -ENOMEM : kv_admit(kv, false);
 
 	if (result == 0)
 		result = kv_admit_room(kv, batch->ops.len, flags & KV_GIVES_ROOM ? KV_GIVES_BACK : batch->is_content ? KV_BRINGS_CONTENT : KV_CHANGES);

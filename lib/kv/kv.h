@@ -81,7 +81,7 @@ WARN_UNUSED int kv_pin(struct kv *kv, enum kv_family family, const void *key, si
 		       const uint8_t **ret_value, size_t *ret_len);
 void kv_unpin(struct kv_pin *pin);
 
-/* A batch is applied whole or not at all. */
+/* A batch is applied whole or not at all. One that memory was too short for cannot be written: kv_write gives -ENOMEM. */
 struct kv_batch *kv_batch_new(void);
 void kv_batch_free(struct kv_batch *batch);
 void kv_batch_clear(struct kv_batch *batch);

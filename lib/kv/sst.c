@@ -15,6 +15,8 @@ struct kv_sst {
 /* In RocksDB's words, as kv_last_error() gives them. */
 static int tell(const struct kv_sst *sst, int result)
 {
+	if (result == -ENOMEM)
+		return result;
 	return result < 0 ? kv_result(sst->kv, xasprintf("IO error: %s: %s", sst->path, strerror(-result))) : 0;
 }
 

@@ -247,10 +247,10 @@ static int gather_inode(struct repacking *repacking, const struct parts_place *p
 
 int repack(struct store *store, const struct parts *parts, int (*step)(void *arg, uint64_t bytes), void *arg, uint64_t *ret_bytes)
 {
-	struct repacking repacking = {.store = store, .parts = parts, .step = step, .arg = arg, .bytes = xmalloc(BATCH_BYTES)};
+	struct repacking repacking = {.store = store, .parts = parts, .step = step, .arg = arg, .bytes = malloc(BATCH_BYTES)};
 	size_t count;
 	const struct parts_place *places = parts_places(parts, &count);
-	int result = 0;
+	int result = repacking.bytes ? 0 : -ENOMEM;
 
 	for (size_t i = 0; i < count && result == 0; i++) {
 		if (places[i].family != repacking.family)

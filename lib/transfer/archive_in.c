@@ -162,7 +162,7 @@ int archive_in_new(const struct archive_in_options *options, struct archive_in *
 
 	in->options = *options;
 	in->stream = stream_in_new(options->fd, options->stopped, options->arg);
-	r = open_any(in, err);
+	r = in->stream ? open_any(in, err) : error_set(err, -ENOMEM, "%s", error_text(-ENOMEM));
 	if (r == 0) {
 		in->first_result = archive_in_next(in, &in->first);
 		in->has_first = true;
@@ -204,10 +204,15 @@ void archive_in_free(struct archive_in *in)
 static struct big_names *look_for_names(struct archive_in *in)
 {
 	struct stream_in *stream = stream_in_new(in->options.fd, in->options.stopped, in->options.arg);
-	struct unpack *unpack = unpack_new(stream, UNPACK_PLAIN);
-	struct tar_in *tar = tar_in_new(unpack);
-	struct big_names *names = big_names_new();
+	struct big_names *names;
+	struct unpack *unpack;
+	struct tar_in *tar;
 
+	if (!stream)
+		return NULL;
+	unpack = unpack_new(stream, UNPACK_PLAIN);
+	tar = tar_in_new(unpack);
+	names = big_names_new();
 	stream_in_set_step(stream, HEADER_STEP);
 	if (list_names(tar, names) < 0) {
 		big_names_free(names);

@@ -35,12 +35,16 @@ int archive_out_new(int fd, const char *format, bool (*stopped)(void *arg), void
 		return packing;
 	out = xcalloc(1, sizeof(*out));
 	out->stream = stream_out_new(fd, stopped, arg);
-	if (is_zip) {
+	if (out->stream && is_zip)
 		out->zip = zip_out_new(out->stream);
-	} else {
+	else if (out->stream)
 		out->pack = pack_new(out->stream, (enum packing)packing);
-		out->tar = tar_out_new(out->pack);
+	if (!out->zip && !out->pack) {
+		archive_out_free(out);
+		return -ENOMEM;
 	}
+	if (!is_zip)
+		out->tar = tar_out_new(out->pack);
 	*ret_out = out;
 	return 0;
 }

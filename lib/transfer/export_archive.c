@@ -280,8 +280,12 @@ int export_archive(struct export *export, struct error *err)
 	int r = archive_out_new(archive.fd, export->options->format, is_stopped, &export->transfer, &archive.out);
 
 	if (r < 0)
-		return error_set(err, r, "\"%s\" is not a format", export->options->format);
-	archive.piece = xmalloc(EXPORT_PIECE);
+		return r == -ENOMEM ? error_set(err, r, "%s", error_text(r)) : error_set(err, r, "\"%s\" is not a format", export->options->format);
+	archive.piece = malloc(EXPORT_PIECE);
+	if (!archive.piece) {
+		archive_out_free(archive.out);
+		return error_set(err, -ENOMEM, "%s", error_text(-ENOMEM));
+	}
 	transfer_run(&export->transfer, &function, 1, &archive);
 	archive_out_free(archive.out);
 	finish(&archive, begin);

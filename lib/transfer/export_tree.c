@@ -93,11 +93,15 @@ static void copy_list(struct copy *copy, struct list *list)
 
 static void copy_main(void *arg)
 {
-	struct copy copy = {.tree = arg, .piece = xmalloc(EXPORT_PIECE)};
+	struct copy copy = {.tree = arg, .piece = malloc(EXPORT_PIECE)};
 	struct list *list;
 
+	/* who has failed still takes what others put into the queue */
+	if (!copy.piece)
+		transfer_fail(&copy.tree->export->transfer, -ENOMEM, "%s", error_text(-ENOMEM));
 	while ((list = queue_pop(copy.tree->queue))) {
-		copy_list(&copy, list);
+		if (copy.piece)
+			copy_list(&copy, list);
 		for (size_t i = 0; i < list->count; i++)
 			free(list->items[i].name);
 		target_dir_release(&copy.tree->dirs, list->dir);

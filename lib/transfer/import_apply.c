@@ -108,8 +108,8 @@ static bool has_same_content(struct apply *apply, uint64_t ino, const void *data
 	if (inode_open(apply->import->view, ino, &inode) < 0)
 		return false;
 	if (!apply->content)
-		apply->content = xmalloc(BIG_FILE);
-	is_same = inode_read(inode, 0, len, apply->content) == (ssize_t)len && memcmp(apply->content, data, len) == 0;
+		apply->content = malloc(BIG_FILE);
+	is_same = apply->content && inode_read(inode, 0, len, apply->content) == (ssize_t)len && memcmp(apply->content, data, len) == 0;
 	inode_close(inode);
 	return is_same;
 }

@@ -312,7 +312,7 @@ static void archive_main(void *arg)
 	struct portion portion = {0};
 	bool ended = false;
 
-	room_init(&portion.room, archive->import);
+	ended = room_init(&portion.room, archive->import) < 0;
 	while (!ended) {
 		mutex_take(&archive->reading);
 		while (!archive->ended && !is_full(&portion))

@@ -163,12 +163,14 @@ static void copy_big(struct copy *copy, struct member *member, int fd, bool has_
 
 	/* While this thread waits for room in the write buffer, it may not hold some itself. */
 	flush(copy);
-	if (stream_begin(import, member, &inode) < 0)
-		return;
 	if (!copy->piece)
 		copy->piece = pages_alloc(IMPORT_PIECE);
-	if (!copy->piece)
-		abort();
+	if (!copy->piece) {
+		member_problem(import, member, -ENOMEM, NULL);
+		return;
+	}
+	if (stream_begin(import, member, &inode) < 0)
+		return;
 	r = copy_content(copy, inode, fd, member->size, has_holes);
 	if (r == 0 && is_changed(fd, member))
 		r = -EAGAIN;
@@ -392,9 +394,10 @@ void copy_main(void *tree)
 	struct copy copy = {.tree = tree, .batch = batch_new(((struct tree_import *)tree)->import)};
 	struct list *list;
 
-	room_init(&copy.room, copy.tree->import);
+	/* who has failed still takes what others put into the queue */
+	const bool failed = room_init(&copy.room, copy.tree->import) < 0;
 	while ((list = queue_pop(copy.tree->queue))) {
-		for (size_t i = 0; i < list->count && !transfer_stopped(&copy.tree->import->transfer); i++)
+		for (size_t i = 0; i < list->count && !failed && !transfer_stopped(&copy.tree->import->transfer); i++)
 			copy_one(&copy, list->dir, &list->items[i]);
 		list_free(list);
 	}

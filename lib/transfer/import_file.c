@@ -264,13 +264,15 @@ void batch_flush(struct batch *batch)
 
 /* --- memory --- */
 
-void room_init(struct room *room, struct import *import)
+int room_init(struct room *room, struct import *import)
 {
 	const size_t size = (source_room(import->batch_bytes) + PAGES_HUGE - 1) & ~(PAGES_HUGE - 1);
 
 	*room = (struct room){.import = import, .size = source_room(import->batch_bytes), .data = pages_alloc(size)};
-	if (!room->data)
-		abort();
+	if (room->data)
+		return 0;
+	transfer_fail(&import->transfer, -ENOMEM, "%s", error_text(-ENOMEM));
+	return -ENOMEM;
 }
 
 void room_clear(struct room *room)

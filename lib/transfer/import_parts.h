@@ -141,7 +141,7 @@ struct room {
 	size_t used, size;
 	bool reserved;
 };
-void room_init(struct room *room, struct import *import);
+WARN_UNUSED int room_init(struct room *room, struct import *import); /* -ENOMEM, with which the import has failed */
 void room_clear(struct room *room);
 bool room_has(const struct room *room, size_t len);
 /* NULL: the import was stopped. Only if room_has. */

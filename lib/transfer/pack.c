@@ -31,17 +31,20 @@ static unsigned zstd_threads(void)
 struct pack *pack_new(struct stream_out *out, enum packing packing)
 {
 	struct pack *pack = xcalloc(1, sizeof(*pack));
+	bool made = true;
 
 	pack->out = out;
 	pack->packing = packing;
 	if (packing != PACK_PLAIN)
 		pack->room = xmalloc(OUT_LEN);
 	if (packing == PACK_ZSTD)
-		pack->zstd = zstd_stream_new(ZSTD_LEVEL, zstd_threads());
-	if (packing == PACK_GZIP &&
-	    deflateInit2(&pack->gzip, Z_DEFAULT_COMPRESSION, Z_DEFLATED, GZIP_WINDOW, GZIP_MEMORY, Z_DEFAULT_STRATEGY) != Z_OK)
-		abort();
-	return pack;
+		made = (pack->zstd = zstd_stream_new(ZSTD_LEVEL, zstd_threads())) != NULL;
+	if (packing == PACK_GZIP)
+		made = deflateInit2(&pack->gzip, Z_DEFAULT_COMPRESSION, Z_DEFLATED, GZIP_WINDOW, GZIP_MEMORY, Z_DEFAULT_STRATEGY) == Z_OK;
+	if (made)
+		return pack;
+	pack_free(pack);
+	return NULL;
 }
 
 void pack_free(struct pack *pack)

@@ -14,7 +14,7 @@ enum packing { PACK_PLAIN, PACK_GZIP, PACK_ZSTD };
 
 struct pack;
 
-struct pack *pack_new(struct stream_out *out, enum packing packing); /* the stream stays the caller's */
+struct pack *pack_new(struct stream_out *out, enum packing packing); /* the stream stays the caller's; NULL: no memory */
 void pack_free(struct pack *pack);                                   /* NULL is fine */
 WARN_UNUSED int pack_put(struct pack *pack, const void *data, size_t len);
 WARN_UNUSED int pack_end(struct pack *pack); /* all is in the stream, which was flushed */

@@ -30,12 +30,15 @@ struct stream_in {
 
 struct stream_in *stream_in_new(int fd, stream_stop_fn stopped, void *arg)
 {
-	struct stream_in *in = xcalloc(1, sizeof(*in));
+	struct stream_in *in;
 	struct stat st;
 	off_t start;
+	uint8_t *block = malloc(STREAM_BLOCK);
 
-	*in = (struct stream_in){.fd = fd, .kept = -1, .stopped = stopped, .arg = arg, .block = xmalloc(STREAM_BLOCK), .room = STREAM_BLOCK,
-	                         .step = STREAM_BLOCK};
+	if (!block)
+		return NULL;
+	in = xcalloc(1, sizeof(*in));
+	*in = (struct stream_in){.fd = fd, .kept = -1, .stopped = stopped, .arg = arg, .block = block, .room = STREAM_BLOCK, .step = STREAM_BLOCK};
 	start = lseek(fd, 0, SEEK_CUR);
 	if (start >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
 		in->is_file = true;
@@ -48,11 +51,15 @@ struct stream_in *stream_in_new(int fd, stream_stop_fn stopped, void *arg)
 
 struct stream_in *stream_in_new_part(const struct stream_in *of, uint64_t offset, uint64_t size)
 {
-	struct stream_in *in = xcalloc(1, sizeof(*in));
+	struct stream_in *in;
 	size_t room = size < STREAM_BLOCK ? (size_t)size + 1 : STREAM_BLOCK;
+	uint8_t *block = malloc(room);
 
+	if (!block)
+		return NULL;
+	in = xcalloc(1, sizeof(*in));
 	*in = (struct stream_in){.fd = of->fd, .kept = -1, .is_file = true, .is_part = true, .start = of->start + offset, .size = size,
-	                         .stopped = of->stopped, .arg = of->arg, .block = xmalloc(room), .room = room, .step = room};
+	                         .stopped = of->stopped, .arg = of->arg, .block = block, .room = room, .step = room};
 	return in;
 }
 

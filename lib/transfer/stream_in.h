@@ -22,6 +22,7 @@
 typedef bool (*stream_stop_fn)(void *arg, uint64_t position, uint64_t size);
 
 struct stream_in;
+/* Both give NULL when there is no memory. */
 struct stream_in *stream_in_new(int fd, stream_stop_fn stopped, void *arg);
 /* A part of one that can rewind, which must live longer. */
 struct stream_in *stream_in_new_part(const struct stream_in *of, uint64_t offset, uint64_t size);

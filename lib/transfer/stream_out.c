@@ -26,10 +26,14 @@ struct stream_out {
 
 struct stream_out *stream_out_new(int fd, bool (*stopped)(void *arg), void *arg)
 {
-	struct stream_out *out = xcalloc(1, sizeof(*out));
+	struct stream_out *out;
 	struct stat st;
+	uint8_t *block = malloc(BLOCK);
 
-	*out = (struct stream_out){.fd = fd, .stopped = stopped, .arg = arg, .block = xmalloc(BLOCK)};
+	if (!block)
+		return NULL;
+	out = xcalloc(1, sizeof(*out));
+	*out = (struct stream_out){.fd = fd, .stopped = stopped, .arg = arg, .block = block};
 	out->may_wait = fstat(fd, &st) < 0 || !S_ISREG(st.st_mode);
 	return out;
 }

@@ -236,9 +236,9 @@ static int begin(struct unpack *unpack, enum unpack_form form)
 	else if (r > 0)
 		unpack->packing = packing_of(data, len);
 	if (unpack->packing == GZIP || unpack->packing == DEFLATE) {
-		unpack->out = xmalloc(STREAM_BLOCK);
+		unpack->out = malloc(STREAM_BLOCK);
 		unpack->in_member = true;
-		return inflateInit2(&unpack->zlib, form == UNPACK_DEFLATE ? DEFLATE_WINDOW : GZIP_WINDOW) == Z_OK ? 0 : -ENOMEM;
+		return unpack->out && inflateInit2(&unpack->zlib, form == UNPACK_DEFLATE ? DEFLATE_WINDOW : GZIP_WINDOW) == Z_OK ? 0 : -ENOMEM;
 	}
 	return unpack->packing == OTHER ? archive_begin(unpack) : r;
 }

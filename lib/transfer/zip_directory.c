@@ -299,7 +299,9 @@ int zip_directory_load(struct zip_directory *directory, struct stream_in *in)
 		return r;
 	if (place.size > DIRECTORY_MAX)
 		return damaged(directory, "its directory is too long");
-	data = xmalloc(place.size + 1);
+	data = malloc(place.size + 1);
+	if (!data)
+		return -ENOMEM;
 	r = read_at(directory, in, place.end - place.size, data, place.size);
 	reader = reader_over(data, place.size);
 	while (r == 0 && reader.left > 0)

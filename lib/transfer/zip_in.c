@@ -85,6 +85,8 @@ static int begin_data(struct zip_in *zip)
 	if (r < 0)
 		return failed(zip, r, zip->directory.problem);
 	zip->part = stream_in_new_part(zip->in, at, entry->packed_size);
+	if (!zip->part)
+		return failed(zip, -ENOMEM, NULL);
 	zip->unpack = unpack_new(zip->part, entry->method == ZIP_STORED     ? UNPACK_PLAIN
 	                                    : entry->method == ZIP_DEFLATED ? UNPACK_DEFLATE
 	                                                                    : UNPACK_KNOWN);

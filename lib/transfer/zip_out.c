@@ -69,9 +69,10 @@ struct zip_out *zip_out_new(struct stream_out *out)
 	zip->out = out;
 	zip->list = spool_new();
 	zip->room = xmalloc(OUT_LEN);
-	if (deflateInit2(&zip->deflate, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-		abort();
-	return zip;
+	if (deflateInit2(&zip->deflate, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) == Z_OK)
+		return zip;
+	zip_out_free(zip);
+	return NULL;
 }
 
 void zip_out_free(struct zip_out *zip)

@@ -15,7 +15,7 @@
 
 struct zip_out;
 
-struct zip_out *zip_out_new(struct stream_out *out); /* which stays the caller's */
+struct zip_out *zip_out_new(struct stream_out *out); /* which stays the caller's; NULL: no memory */
 void zip_out_free(struct zip_out *zip);              /* NULL is fine */
 
 /* As in archive_out.h. */

@@ -76,6 +76,10 @@ struct mounts *mounts_new(struct store *store, struct log *log, int event_fd, st
 	pthread_mutex_init(&mounts->lock, NULL);
 	pthread_cond_init(&mounts->change, NULL);
 	mounts->group = mount_group_new(store, &(struct mount_log){.line = group_log, .arg = mounts}, keeper);
+	if (!mounts->group) {
+		mounts_free(mounts);
+		return NULL;
+	}
 	mount_group_on_end(mounts->group, mount_ended, mounts);
 	return mounts;
 }

@@ -24,7 +24,7 @@
 struct keeper;
 struct mounts;
 
-/* `event_fd` is written to when the main thread should call mounts_reap. */
+/* `event_fd` is written to when the main thread should call mounts_reap. NULL: a thread could not be started. */
 struct mounts *mounts_new(struct store *store, struct log *log, int event_fd, struct keeper *keeper); /* keeper: NULL, or of mount.h */
 void mounts_free(struct mounts *mounts); /* after mounts_finished */
 

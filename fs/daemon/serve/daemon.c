@@ -133,6 +133,8 @@ static int start_mounts(struct daemon *daemon, json_t **ret_result, struct error
 	int result;
 
 	daemon->mounts = mounts_new(daemon->store, daemon->log, daemon->event_fd, daemon->keeper);
+	if (!daemon->mounts)
+		return error_set(err, -EAGAIN, "no thread could be started: %s", error_text(-EAGAIN));
 	if (is_heir(daemon))
 		return resume(daemon, err);
 	mount = json_deep_to_bytes(daemon->options->mount);

@@ -47,15 +47,23 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
+static void free_unstarted(struct worker *worker)
+{
+	pthread_cond_destroy(&worker->changed);
+	pthread_mutex_destroy(&worker->lock);
+	free(worker);
+}
+
 struct worker *worker_new(void)
 {
 	struct worker *worker = xcalloc(1, sizeof(*worker));
 
 	pthread_mutex_init(&worker->lock, NULL);
 	pthread_cond_init(&worker->changed, NULL);
-	if (pthread_create(&worker->thread, NULL, worker_main, worker))
-		abort();
-	return worker;
+	if (pthread_create(&worker->thread, NULL, worker_main, worker) == 0)
+		return worker;
+	free_unstarted(worker);
+	return NULL;
 }
 
 void worker_free(struct worker *worker)
@@ -67,9 +75,7 @@ void worker_free(struct worker *worker)
 	pthread_cond_broadcast(&worker->changed);
 	pthread_mutex_unlock(&worker->lock);
 	pthread_join(worker->thread, NULL);
-	pthread_cond_destroy(&worker->changed);
-	pthread_mutex_destroy(&worker->lock);
-	free(worker);
+	free_unstarted(worker);
 }
 
 void worker_add(struct worker *worker, void (*run)(void *arg), void *arg)

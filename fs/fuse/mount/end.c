@@ -7,7 +7,10 @@
 #include "fs/fuse/mount/end.h"
 #include "fs/fuse/mount/mount.h"
 #include "fs/fuse/session/system.h"
+#include "lib/base/clock.h"
 #include "lib/base/shell.h"
+
+#define RETRY_US 10000
 
 static void *end_main(void *arg)
 {
@@ -49,8 +52,9 @@ void mount_session_ended(void *arg)
 {
 	pthread_t thread;
 
-	if (pthread_create(&thread, NULL, end_main, arg))
-		abort();
+	/* the mount is gone: this goes on as soon as a thread can be had */
+	while (pthread_create(&thread, NULL, end_main, arg))
+		clock_pause_us(RETRY_US);
 	pthread_detach(thread);
 }
 

@@ -55,7 +55,10 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	group->changes = changes_new(group);
 	group->watch = watch_new(group);
 	hooks_set(group);
-	return group;
+	if (group->worker && group->dropper && group->digests && group->forgetter && group->changes && group->watch)
+		return group;
+	mount_group_free(group);
+	return NULL;
 }
 
 void mount_group_settle(struct mount_group *group)

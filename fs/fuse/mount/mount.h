@@ -25,6 +25,7 @@ struct mount;
 struct mount_group;
 
 /* keeper: what a daemon after this one needs is kept there; NULL: there will be none. */
+/* NULL: a thread could not be started. */
 struct mount_group *mount_group_new(struct store *store, const struct mount_log *log, struct keeper *keeper);
 void mount_group_free(struct mount_group *group); /* all mounts must have ended */
 

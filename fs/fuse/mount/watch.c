@@ -99,6 +99,13 @@ static void *watch_main(void *arg)
 	return NULL;
 }
 
+static void free_unstarted(struct watch *watch)
+{
+	pthread_cond_destroy(&watch->wake);
+	pthread_mutex_destroy(&watch->lock);
+	free(watch);
+}
+
 struct watch *watch_new(struct mount_group *group)
 {
 	struct watch *watch = xcalloc(1, sizeof(*watch));
@@ -106,19 +113,20 @@ struct watch *watch_new(struct mount_group *group)
 	watch->group = group;
 	pthread_mutex_init(&watch->lock, NULL);
 	pthread_cond_init(&watch->wake, NULL);
-	if (pthread_create(&watch->thread, NULL, watch_main, watch))
-		abort();
-	return watch;
+	if (pthread_create(&watch->thread, NULL, watch_main, watch) == 0)
+		return watch;
+	free_unstarted(watch);
+	return NULL;
 }
 
 void watch_free(struct watch *watch)
 {
+	if (!watch)
+		return;
 	pthread_mutex_lock(&watch->lock);
 	watch->leave = true;
 	pthread_cond_signal(&watch->wake);
 	pthread_mutex_unlock(&watch->lock);
 	pthread_join(watch->thread, NULL);
-	pthread_cond_destroy(&watch->wake);
-	pthread_mutex_destroy(&watch->lock);
-	free(watch);
+	free_unstarted(watch);
 }

@@ -249,6 +249,14 @@ void changes_settle(struct mount_group *group)
 	pthread_mutex_unlock(&changes->lock);
 }
 
+static void free_unstarted(struct changes *changes)
+{
+	pthread_cond_destroy(&changes->wake);
+	pthread_cond_destroy(&changes->told);
+	pthread_mutex_destroy(&changes->lock);
+	free(changes);
+}
+
 struct changes *changes_new(struct mount_group *group)
 {
 	struct changes *changes = xcalloc(1, sizeof(*changes));
@@ -257,9 +265,10 @@ struct changes *changes_new(struct mount_group *group)
 	pthread_mutex_init(&changes->lock, NULL);
 	pthread_cond_init(&changes->wake, NULL);
 	pthread_cond_init(&changes->told, NULL);
-	if (pthread_create(&changes->thread, NULL, changes_main, changes))
-		abort();
-	return changes;
+	if (pthread_create(&changes->thread, NULL, changes_main, changes) == 0)
+		return changes;
+	free_unstarted(changes);
+	return NULL;
 }
 
 void changes_free(struct changes *changes)
@@ -280,8 +289,5 @@ void changes_free(struct changes *changes)
 		free(change->key);
 		free(change);
 	}
-	pthread_cond_destroy(&changes->wake);
-	pthread_cond_destroy(&changes->told);
-	pthread_mutex_destroy(&changes->lock);
-	free(changes);
+	free_unstarted(changes);
 }
