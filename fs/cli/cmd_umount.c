@@ -154,10 +154,11 @@ static int kill_daemon(pid_t pid, struct error *err)
 }
 
 /*
- * First the connection is cut, so that nobody waits for answers any more, the daemon's own threads neither; that is not permitted to
- * everybody, and the daemon's end cuts it too. A store that cannot be written has no lock to find its daemon by.
+ * First the connection is cut, so that nobody waits for answers any more, the daemon's own threads neither, nor those who use what was only
+ * detached; that is not permitted to everybody, and the daemon's end cuts it too, if no other follows. A store that cannot be written has no
+ * lock to find its daemon by.
  */
-static int end_by_force(const char *mountpoint, const char *store, struct error *err)
+static int end_by_force(const char *mountpoint, const char *store, int abort_fd, struct error *err)
 {
 	const bool read_only = where_is_read_only(mountpoint);
 	const pid_t daemon = store ? store_locked_by(store) : 0;
@@ -165,10 +166,9 @@ static int end_by_force(const char *mountpoint, const char *store, struct error 
 	struct others others = {.store = store, .mountpoint = mountpoint};
 	int result = 0;
 
-	if (where_mounted(mountpoint, NULL) == WHERE_OURS) {
-		where_abort(mountpoint);
+	where_abort(abort_fd);
+	if (where_mounted(mountpoint, NULL) == WHERE_OURS)
 		result = where_remove_dead(mountpoint, err);
-	}
 	if (result < 0)
 		return result;
 	if (daemon > 0)
@@ -194,6 +194,7 @@ static int end_by_force(const char *mountpoint, const char *store, struct error 
 static int force(const char *mountpoint, const char *store)
 {
 	const pid_t daemon = store ? store_locked_by(store) : 0;
+	AUTO_CLOSE int abort_fd = where_open_abort(mountpoint); /* while it is there */
 	struct stopped stopped = {0};
 	struct error err = {0};
 	int result;
@@ -206,7 +207,7 @@ static int force(const char *mountpoint, const char *store)
 	if (result != -ETIMEDOUT && where_mounted(mountpoint, NULL) != WHERE_OURS)
 		return exit_with(&err);
 	err = (struct error){0};
-	if (end_by_force(mountpoint, store, &err) < 0)
+	if (end_by_force(mountpoint, store, abort_fd, &err) < 0)
 		return exit_with(&err);
 	printf("unmounted %s by force; it was read-only, so nothing is lost\n", mountpoint);
 	return EXIT_OK;

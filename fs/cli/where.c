@@ -278,17 +278,20 @@ static void look_for_connection(void *arg, const struct line *line)
 		search->connection = strcmp(line->fstype, WHERE_FSTYPE) == 0 ? line->connection : 0;
 }
 
-void where_abort(const char *mountpoint)
+int where_open_abort(const char *mountpoint)
 {
 	struct abort_search search = {.mountpoint = mountpoint};
 	AUTO_FREE char *path = NULL;
-	AUTO_CLOSE int fd = -1;
 
 	each_mount(look_for_connection, &search);
 	if (!search.connection)
-		return;
+		return -1;
 	path = xasprintf("/sys/fs/fuse/connections/%u/abort", search.connection);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
+	return open(path, O_WRONLY | O_CLOEXEC);
+}
+
+void where_abort(int fd)
+{
 	if (fd >= 0)
 		(void)!write(fd, "1", 1);
 }

@@ -46,8 +46,12 @@ enum where_health {
 	WHERE_SILENT, /* it does not answer within some seconds */
 };
 enum where_health where_health(const char *mountpoint);
-/* Cuts the connection of what is mounted there, topmost, where that is permitted: who waits for its daemon gets an error. */
-void where_abort(const char *mountpoint);
+/*
+ * What cuts the connection of what is mounted there, topmost, also after it was detached; -1: it is not permitted. where_abort() does it: who
+ * waits for the daemon gets an error.
+ */
+int where_open_abort(const char *mountpoint);
+void where_abort(int fd);
 /* Takes a dead mount away, as root by umount2, else through fusermount3. */
 WARN_UNUSED int where_remove_dead(const char *mountpoint, struct error *err);
 

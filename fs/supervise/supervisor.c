@@ -74,6 +74,14 @@ static void drop_fd(int *fd)
 	*fd = -1;
 }
 
+static void ending_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+}
+
 /* --- the daemon's process --- */
 
 static void inherit(int fd)
@@ -88,7 +96,7 @@ static void __attribute__((noreturn)) be_daemon(struct supervisor *supervisor, i
 	char numbers[4][16];
 	char *argv[] = {(char[]){"corpusfs"}, (char[]){SUPERVISOR_ARGUMENT}, numbers[0], numbers[1], numbers[2], numbers[3], NULL};
 	const int fds[] = {supervisor->page_fd, socket, life_fd, supervisor->ready_fd};
-	sigset_t none;
+	sigset_t set;
 
 	for (int i = 0; i < 4; i++) {
 		snprintf(numbers[i], sizeof(numbers[i]), "%d", fds[i]);
@@ -102,8 +110,9 @@ static void __attribute__((noreturn)) be_daemon(struct supervisor *supervisor, i
 		inherit(page->sessions[i].fuse_fd);
 		inherit(page->sessions[i].memory_fd);
 	}
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* what comes before it can take signals waits for it, and does not end it as a crash would */
+	ending_signals(&set);
+	sigprocmask(SIG_SETMASK, &set, NULL);
 	if (supervisor->tries_next)
 		execveat(supervisor->next_fd, "", argv, environ, AT_EMPTY_PATH);
 	else if (supervisor->program_fd >= 0)
@@ -380,11 +389,8 @@ static void begin(struct supervisor *supervisor)
 	if (fd >= 0)
 		(void)!write(fd, OOM_SCORE, strlen(OOM_SCORE));
 	drop_fd(&fd);
-	sigemptyset(&set);
+	ending_signals(&set);
 	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	supervisor->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -147,8 +147,8 @@ def work_for_some_time(chance, most=0.25):
 class Stage:
     """A store on a disk that forgets, a witness at work on each of two datasets, and copies of the disk as power cuts leave it."""
 
-    def __init__(self, area, run, seed, disk=True, mib=2048):
-        self.area, self.run, self.chance = area, run, random.Random(seed)
+    def __init__(self, area, run, seed, disk=True, mib=2048, options="allow_other,dev,suid"):
+        self.area, self.run, self.chance, self.options = area, run, random.Random(seed), options
         os.makedirs(area + "/disk")
         self.disks = Disks(area, mib) if disk else None
         self.store = Store(area, run.mark, run.home, path=area + "/disk/store").init()
@@ -161,7 +161,7 @@ class Stage:
         self.counts = {"power cuts": 0, "operations": 0, "injected failures": 0, "kills": 0, "checks": 0, "scrubs": 0}
 
     def mount(self):
-        self.store.mount(self.point, env=self.failures.environment)
+        self.store.mount(self.point, options=self.options, env=self.failures.environment)
 
     def load(self):
         for witness in self.witnesses.values():

@@ -4,6 +4,7 @@ import glob
 import os
 import re
 import signal
+import subprocess
 import time
 
 from harness import procs, program
@@ -31,6 +32,11 @@ class Store:
         environment = program.environment(self.run_mark, self.logs, {"CORPUSFS_TEST_STORE": self.path, **(env or {})})
         return program.call([self.binary, *args], environment, self.logs, **options)
 
+    def begin(self, *args):
+        """The same without waiting for its end, and silent: a Popen."""
+        environment = program.environment(self.run_mark, self.logs)
+        return subprocess.Popen([self.binary, *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+
     def ok(self, *args, **options):
         result = self.run(*args, **options)
         assert result.code == 0, f"corpusfs {' '.join(args)}: exit {result.code}\n{result.out}{result.err}"
@@ -45,6 +51,8 @@ class Store:
         point = point or f"{self.area}/mnt{len(self.points) or ''}"
         os.makedirs(point, exist_ok=True)
         source = self.path if dataset is None else f"{self.path}:{dataset}"
+        if os.environ.get("CORPUSFS_SUPERVISE") and "supervise" not in (options or ""):
+            options = f"{options},supervise" if options else "supervise"
         self.ok("mount", source, point, *(["-o", options] if options else []), **more)
         self.note(point)
         return point
@@ -105,14 +113,18 @@ class Store:
 
         return procs.poll(gone, seconds, f"daemon {pid} ends\n{procs.stacks([pid]) if procs.alive(pid) else ''}")[0]
 
-    def kill(self, number=signal.SIGKILL):
-        """Kills the daemon without warning, and before it who could go on, and clears the dead mounts away."""
+    def die(self, number=signal.SIGKILL):
+        """Kills the daemon without warning, and before it who could go on; dead mounts are left."""
         if self.supervisor:
             os.kill(self.supervisor, signal.SIGKILL)
             assert self.reap(self.supervisor, 10) == -signal.SIGKILL
             self.supervisor = None
         os.kill(self.pid, number)
         self.ended(-number)
+
+    def kill(self, number=signal.SIGKILL):
+        """The same, and clears the dead mounts away."""
+        self.die(number)
         self.clear()
 
     def clear(self):

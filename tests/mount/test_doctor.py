@@ -35,8 +35,7 @@ def test_doctor_says_what_it_sees(store):
 @pytest.mark.parametrize("how", ["mountpoint", "store", "system"])
 def test_a_daemon_that_died_is_bad_and_what_is_advised_helps(store, how):
     point = store.mount()
-    os.kill(store.pid, signal.SIGKILL)
-    store.ended(-signal.SIGKILL)
+    store.die()
     words = {"mountpoint": [point], "store": ["-s", store.path], "system": []}[how]
     state, value, mend = at(findings(store, *words, code=program.FAILED), point, "daemon")[0]
     assert state == "bad" and "died" in value and f"corpusfs umount {point}" in mend
@@ -49,8 +48,7 @@ def test_a_daemon_that_died_is_bad_and_what_is_advised_helps(store, how):
 def test_a_dead_mount_is_found_when_its_store_is_gone(blank):
     store = blank.init()
     point = store.mount()
-    os.kill(store.pid, signal.SIGKILL)
-    store.ended(-signal.SIGKILL)
+    store.die()
     shutil.rmtree(store.path)
     assert at(findings(store, point, code=program.FAILED), point, "daemon")[0][0] == "bad"
     store.clear()

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import time
 
@@ -114,8 +113,7 @@ def dead(fs, store):
     """A mount whose daemon was killed with a file in its memory; its place."""
     write(fs + "/synced", b"synced", sync=True)
     write(fs + "/lost", b"lost")
-    os.kill(store.pid, signal.SIGKILL)
-    store.ended(-signal.SIGKILL)
+    store.die()
     return store.points[0]
 
 

@@ -273,23 +273,20 @@ def test_dead_mount_can_be_mounted_over_and_unmounted(fs, store):
     with open(fs + "/file", "wb") as handle:
         handle.write(b"x")
         os.fsync(handle.fileno())
-    os.kill(store.pid, signal.SIGKILL)
-    store.ended(-signal.SIGKILL)
+    store.die()
     store.points.clear()
     assert posix.outcome(os.listdir, point) == "ENOTCONN"
     mounted = store.run("mount", store.path, point)
     assert mounted.code == 0 and "not synced is lost" in mounted.err, mounted
     store.note(point)
     assert os.listdir(fs) == ["file"]
-    os.kill(store.pid, signal.SIGKILL)
-    store.ended(-signal.SIGKILL)
+    store.die()
     store.points.clear()
     assert store.run("umount", point).code == program.FAILED
     assert not procs.mounts(point)
     store.mount(point, options="ro")
     assert os.listdir(fs) == ["file"]
-    os.kill(store.pid, signal.SIGKILL)
-    store.ended(-signal.SIGKILL)
+    store.die()
     store.points.clear()
     assert "nothing is lost" in store.ok("umount", point)
 

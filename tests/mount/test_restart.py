@@ -174,8 +174,7 @@ def test_with_random_kills_it_never_claims_what_is_not_so(supervised, store, see
         handle.write(b"content")
     for _ in range(6):
         before, restarts = store.pid, status(store)["restarts"]
-        command = subprocess.Popen([store.binary, "restart", store.path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                   env=program.environment(store.run_mark, store.logs))  # fmt: skip
+        command = store.begin("restart", store.path)
         time.sleep(chance.uniform(0, 0.05))
         try:
             os.kill(before, signal.SIGKILL)

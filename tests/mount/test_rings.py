@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import termios
@@ -120,8 +119,7 @@ def test_a_mount_by_rings_ends_while_it_is_read(store, view):
             assert reader.stdout.readline(), "it reads"
             reader.stdout.close()  # its next line ends it, if nothing else does
         if turn % 2:
-            os.kill(store.pid, signal.SIGKILL)
-            store.ended(-signal.SIGKILL)
+            store.die()
             store.clear()
         else:
             store.ok("umount", "--force", view)

@@ -166,9 +166,8 @@ def test_kill_during_writes_and_snapshots_leaves_a_dead_mount_and_no_hang(fs, st
         scripts = [(WRITER, str(number)) for number in range(3)] + [(SNAPSHOTTER, f"s{turn}")]
         clients = [subprocess.Popen([sys.executable, "-c", script, fs, name]) for script, name in scripts]
         time.sleep(0.2 + random.random())
-        os.kill(store.pid, signal.SIGKILL)
         store.points.remove(point)
-        store.ended(-signal.SIGKILL)
+        store.die()
         procs.poll(lambda: answers_enotconn(fs), 10, "the mount answers ENOTCONN")
         for process in clients:
             process.wait(10)

@@ -99,6 +99,7 @@ static void mount_release(struct mount *mount)
 	writers_clear(&mount->gate.writers);
 	opens_clear(&mount->opens);
 	kept_unmap(mount->kept);
+	pthread_mutex_destroy(&mount->keep_lock);
 	if (mount->kept_fd >= 0)
 		close(mount->kept_fd);
 	free((char *)mount->options.mountpoint);

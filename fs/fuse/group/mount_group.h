@@ -77,6 +77,8 @@ struct mount {
 	int kept_fd;                  /* its memory; -1: there will be none */
 	int fuse_fd;                  /* of a mount that goes on, until it is served */
 	unsigned number;              /* the keeper's, if kept_fd is one */
+	pthread_mutex_t keep_lock;    /* a leaf: guards the next, so that nothing is kept under a number that may be another's by then */
+	bool is_dropped;              /* the keeper has the session no more */
 	struct opens opens;
 	struct habit habit;           /* of those who read snapshots */
 	atomic_uint open_files;

@@ -31,11 +31,14 @@ static void *end_main(void *arg)
 		          strerror(-mount->result));
 	if (!mount->read_only)
 		freeze_detach(group->freeze, &mount->gate);
+	pthread_mutex_lock(&mount->keep_lock);
+	if (mount->kept_fd >= 0)
+		keeper_drop(group->keeper, mount->number);
+	mount->is_dropped = true;
+	pthread_mutex_unlock(&mount->keep_lock);
 	mutex_take(&group->lock);
 	group_remove(group, mount);
 	mount->ended = true;
-	if (mount->kept_fd >= 0)
-		keeper_drop(group->keeper, mount->number);
 	if (mount->gate.connection)
 		aborter_remove(group->aborter, mount->gate.connection);
 	on_end = group->on_end;

@@ -176,6 +176,7 @@ static struct mount *mount_new(struct mount_group *group, const struct mount_opt
 	mount->options.read_only = mount->read_only;
 	writers_init(&mount->gate.writers);
 	mount->kept_fd = -1;
+	pthread_mutex_init(&mount->keep_lock, NULL);
 	mutex_take(&group->lock);
 	group->alive++;
 	mutex_give(&group->lock);
@@ -283,9 +284,11 @@ static void keep_end(struct mount *mount)
 {
 	AUTO_CLOSE int fd = mount->kept_fd >= 0 ? aborter_open(mount->gate.connection) : -1;
 
+	pthread_mutex_lock(&mount->keep_lock);
 	/* without it, the connection ends with its last descriptor */
-	if (fd >= 0)
+	if (fd >= 0 && !mount->is_dropped)
 		(void)!keeper_keep(mount->group->keeper, mount->number, session_fd(mount_session(mount)), mount->kept_fd, fd);
+	pthread_mutex_unlock(&mount->keep_lock);
 }
 
 static void watch_over(struct mount *mount, const struct system_mount *there)

@@ -13,6 +13,7 @@
 #define BIG_MAX (32ULL << 20) /* an inode with so much buffered is committed at once */
 #define CROWD_MAX (64ULL << 20) /* idle inodes wait for so much to be buffered while others are written */
 #define CROWD_PATIENCE 5 /* times the idle time */
+#define STARVED_MS 200 /* so often a writer looks whether the system has memory now */
 
 struct pending *pending_new(const struct tree_options *options)
 {
@@ -103,13 +104,24 @@ int pending_take_record(struct tree *tree, size_t len, struct journal_record **r
 	if (!record) {
 		mutex_take(&pending->lock);
 		failures = pending->failures;
-		/* Who forgets records broadcasts `room` afterwards, with the lock. */
-		while (result == 0 && !(record = journal_take(tree->journal, len))) {
+		while (result == 0 && !record) {
+			const struct timespec until = clock_after_ms(STARVED_MS);
+			const bool is_clean = !pending->dirty && !pending->claims; /* nothing is there that could be committed */
+
+			record = journal_take(tree->journal, len);
+			if (record)
+				break;
+			if (is_clean && journal_is_starved(tree->journal)) {
+				result = -ENOMEM;
+				break;
+			}
+			/* Who forgets records broadcasts `room` afterwards, with the lock. */
 			pending->waiting++;
 			pthread_cond_broadcast(&pending->work);
-			mutex_wait(&pending->lock, &pending->room);
+			(void)mutex_wait_until(&pending->lock, &pending->room, &until);
 			pending->waiting--;
-			result = pending->last_error && pending->failures != failures ? pending->last_error : 0;
+			if (pending->last_error && pending->failures != failures)
+				result = pending->last_error;
 		}
 		mutex_give(&pending->lock);
 	}

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/clean.h"
@@ -26,6 +28,8 @@ struct journal {
 	size_t *free_list;
 	size_t free_count;
 	size_t filling[2];    /* with bytes, without */
+	bool *there;          /* all pages of the segment are */
+	bool is_starved;      /* the last segment that was wanted could not have them */
 	_Atomic uint64_t number;
 };
 
@@ -55,12 +59,27 @@ static uint64_t size_with(size_t len)
 	return (sizeof(struct journal_record) + len + ALIGN - 1) / ALIGN * ALIGN;
 }
 
+/*
+ * Memory is had before it is used: where there is none (strict accounting, a limit), whoever touches it is killed. It costs no more than
+ * having it page by page. -ENOMEM
+ */
+static int populate(struct journal *journal, size_t segment, size_t size)
+{
+	/* before Linux 5.14 it comes as it is touched */
+	if (madvise(journal->memory + segment * SEGMENT, size, MADV_POPULATE_WRITE) < 0 && errno != EINVAL)
+		return -ENOMEM;
+	return 0;
+}
+
 /* Counts what is left in a segment. */
 static int look_at(struct journal *journal, size_t segment)
 {
 	struct head *head = head_of(journal, segment);
-	const uint64_t end = atomic_load(&head->end);
+	uint64_t end;
 
+	if (populate(journal, segment, (size_t)sysconf(_SC_PAGESIZE)) < 0)
+		return -ENOMEM;
+	end = atomic_load(&head->end);
 	if (atomic_load(&head->magic) == 0)
 		return 0;
 	if (atomic_load(&head->magic) != MAGIC || end < first_place() || end > SEGMENT)
@@ -94,6 +113,7 @@ int journal_new(void *memory, size_t size, struct journal **ret_journal)
 	journal->count = size / SEGMENT;
 	journal->live = xcalloc(journal->count + 1, sizeof(*journal->live));
 	journal->free_list = xcalloc(journal->count + 1, sizeof(*journal->free_list));
+	journal->there = xcalloc(journal->count + 1, sizeof(*journal->there));
 	journal->filling[0] = journal->filling[1] = NO_SEGMENT;
 	for (size_t i = journal->count; i-- > 0 && result == 0;) {
 		result = look_at(journal, i);
@@ -115,6 +135,7 @@ void journal_free(struct journal *journal)
 	pthread_mutex_destroy(&journal->lock);
 	free(journal->live);
 	free(journal->free_list);
+	free(journal->there);
 	free(journal);
 }
 
@@ -130,7 +151,13 @@ static size_t segment_for(struct journal *journal, uint64_t size, bool has_bytes
 	*filling = NO_SEGMENT;
 	if (segment != NO_SEGMENT && journal->live[segment] == 0)
 		set_free(journal, segment);
-	segment = *filling = journal->free_list[--journal->free_count];
+	segment = journal->free_list[journal->free_count - 1];
+	journal->is_starved = !journal->there[segment] && populate(journal, segment, SEGMENT) < 0;
+	if (journal->is_starved)
+		return NO_SEGMENT;
+	journal->there[segment] = true;
+	journal->free_count--;
+	*filling = segment;
 	atomic_store(&head_of(journal, segment)->end, first_place());
 	atomic_store(&head_of(journal, segment)->magic, MAGIC);
 	return segment;
@@ -155,6 +182,14 @@ struct journal_record *journal_take(struct journal *journal, size_t len)
 	}
 	pthread_mutex_unlock(&journal->lock);
 	return record;
+}
+
+bool journal_is_starved(struct journal *journal)
+{
+	pthread_mutex_lock(&journal->lock);
+	bool is_starved = journal->is_starved;
+	pthread_mutex_unlock(&journal->lock);
+	return is_starved;
 }
 
 uint8_t *journal_data(struct journal_record *record)

@@ -19,7 +19,8 @@
  * outlive the supervisor, too; but the supervisor does next to nothing, so it hardly ever dies but with the machine.
  *
  * The memory is cut into segments, filled one after the other. A segment is free again when all its records are forgotten; the one that
- * became free last is taken first, so no more memory is touched than was needed at once.
+ * became free last is taken first, so no more memory is touched than was needed at once. Where the system has none for a segment, writers wait
+ * for others to be free, as when all are in use; and where nothing is buffered that could be committed, they get -ENOMEM.
  *
  * Threads: any, each record in one at a time. The lock is a leaf.
  */
@@ -55,12 +56,13 @@ struct journal_record {
 struct journal;
 
 size_t journal_memory(uint64_t write_buffer_bytes); /* how much memory a journal for so large a buffer needs; it may be sparse */
-/* The memory is zeros, or what an earlier journal left in it. -EBADMSG: it is neither. */
+/* The memory is zeros, or what an earlier journal left in it. -EBADMSG: it is neither; -ENOMEM */
 WARN_UNUSED int journal_new(void *memory, size_t size, struct journal **ret_journal);
 void journal_free(struct journal *journal); /* the memory stays; NULL is fine */
 
 /* Room for a record with `len` bytes, which the caller fills in by journal_data(). NULL: there is none now; for what has no bytes there nearly always is. */
 struct journal_record *journal_take(struct journal *journal, size_t len);
+bool journal_is_starved(struct journal *journal); /* there was none for the last one because the system has no memory */
 uint8_t *journal_data(struct journal_record *record);
 void journal_count(struct journal *journal, struct journal_record *record); /* kind, view, ino, offset, len and times are set */
 void journal_forget(struct journal *journal, struct journal_record *record); /* counted or not */

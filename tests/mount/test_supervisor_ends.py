@@ -1,0 +1,141 @@
+"""Who goes on when everything goes wrong: daemons that die at once, supervisors that are stopped or killed, commands in the middle."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from harness import procs, program, succession, tree
+from harness.crash import Stage, work_for_some_time
+from harness.succession import await_successor, kill
+
+
+def crash(store):
+    """One that looks like a failure of the daemon's own, after it has answered something."""
+    os.listdir(store.points[0])
+    kill(store, signal.SIGABRT)
+
+
+def test_daemons_that_crash_one_after_the_other_are_started_after_longer_and_longer_pauses(supervised, store):
+    """They answer something each time, so nobody gives up; but they must not keep a processor busy."""
+    with open(supervised + "/file", "wb") as handle:
+        handle.write(b"content")
+    for _ in range(5):
+        crash(store)
+    os.listdir(supervised)
+    begun = time.monotonic()
+    kill(store, signal.SIGABRT)
+    assert time.monotonic() - begun > 0.75
+    assert procs.read(supervised + "/file") == b"content"
+
+
+def crash_into_a_pause(store):
+    """Until no daemon is there for nearly a second."""
+    for _ in range(5):
+        crash(store)
+    os.listdir(store.points[0])
+    os.kill(store.pid, signal.SIGABRT)
+    procs.poll(lambda: store.log().count(" died ") == 6, 20, "the supervisor pauses")
+
+
+def test_a_supervisor_that_is_killed_when_no_daemon_is_there_ends_the_mounts(supervised, store):
+    """Nobody waits for ever, and the store can be mounted at once."""
+    crash_into_a_pause(store)
+    os.kill(store.supervisor, signal.SIGKILL)
+    store.ended(-signal.SIGKILL)
+    with pytest.raises(OSError):
+        os.stat(supervised + "/nothing")
+    result = store.run("umount", store.points[0])
+    assert result.code == program.FAILED and "is lost" in result.err, result
+    store.points.clear()
+    assert os.listdir(store.mount()) == ["d"]
+
+
+def test_sigterm_in_a_pause_ends_it_with_everything_on_disk(supervised, store):
+    with open(supervised + "/file", "wb") as handle:
+        handle.write(b"content")
+    crash_into_a_pause(store)
+    os.kill(store.supervisor, signal.SIGTERM)
+    store.points.clear()
+    store.ended()
+    assert procs.read(store.mount() + "/d/file") == b"content"
+
+
+def test_a_supervisor_that_is_stopped_holds_nobody_up_for_ever(supervised, store):
+    """It hears of mounts that come and go, when it goes on; the daemon does not wait for it."""
+    os.kill(store.supervisor, signal.SIGSTOP)
+    try:
+        with open(supervised + "/file", "wb") as handle:
+            handle.write(b"content")
+        assert store.run("umount", store.points[0]).code == program.OK
+        assert not procs.fuse_mounts(store.points[0])
+        store.points.clear()
+    finally:
+        os.kill(store.supervisor, signal.SIGCONT)
+    store.ended()
+    assert procs.read(store.mount() + "/d/file") == b"content"
+
+
+def test_a_daemon_that_dies_while_its_supervisor_is_stopped_is_followed_afterwards(supervised, store):
+    with open(supervised + "/file", "wb") as handle:
+        handle.write(b"content")
+    before = store.pid
+    os.kill(store.supervisor, signal.SIGSTOP)
+    os.kill(before, signal.SIGKILL)
+    os.kill(store.supervisor, signal.SIGCONT)
+    await_successor(store, before)
+    assert procs.read(supervised + "/file") == b"content"
+
+
+@pytest.fixture
+def stage(run, area, seed):
+    if not succession.possible():
+        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    made = Stage(area, run, seed, disk=False, options="allow_other,dev,suid,supervise")
+    yield made
+    made.close()
+
+
+@pytest.mark.soak
+@pytest.mark.sanitize
+@pytest.mark.timeout(120)
+def test_the_daemon_dies_in_the_middle_of_commands(stage, seed, rounds):
+    """Snapshots, rollbacks, clones, destroys and collections beside witnesses, who meet no error: what write(2) accepted is there."""
+    store, chance, snapshots = stage.store, random.Random(seed), []
+    store.create("r")
+    kept = f"{stage.point}/r/kept"
+    with open(kept, "wb") as handle:
+        handle.write(b"kept")
+    store.ok("-s", store.path, "snapshot", "create", "r@first")
+    os.makedirs(store.area + "/source/dir")
+    with open(store.area + "/source/dir/file", "wb") as handle:
+        handle.write(random.Random(1).randbytes(300000))
+    stage.load()
+    for turn in range(10 * rounds // program.scale()):
+        with open(f"{stage.point}/r/new{turn}", "wb") as handle:
+            handle.write(b"new")
+        command = chance.choice([["snapshot", "create", f"d@own{turn}", f"e@own{turn}"], ["rollback", "--no-guard", "r@first"], ["gc"], ["sync"],
+                                 ["clone", "r@first", f"c{turn}"], ["import", "--all", store.area + "/source", f"i{turn}"],
+                                 ["snapshot", "destroy", *snapshots[:1]] if snapshots else ["gc"]])  # fmt: skip
+        begun = store.begin("-s", store.path, *command)
+        work_for_some_time(chance, 0.1)
+        kill(store)
+        done = begun.wait(60) == 0
+        if command[:2] == ["snapshot", "create"] and done:
+            snapshots.append(f"d@own{turn}")
+        if command[:2] == ["snapshot", "destroy"]:
+            snapshots = snapshots[1:]
+        if command[0] == "rollback" and done:
+            assert os.listdir(os.path.dirname(kept)) == ["kept"]
+        if command[0] == "import" and done:
+            assert not tree.differences(tree.scan(f"{stage.point}/i{turn}"), tree.scan(store.area + "/source"))
+        assert procs.read(kept) == b"kept"
+        if not all(witness.working() for witness in stage.witnesses.values()):
+            stage.load()
+    for witness in stage.witnesses.values():
+        witness.stop()
+    stage.check(accepted=True)
+    for snapshot in snapshots:
+        assert store.run("-s", store.path, "snapshot", "show", snapshot).code == 0

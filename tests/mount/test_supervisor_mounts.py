@@ -1,0 +1,213 @@
+"""All kinds of mounts outlive their daemon: a user's own, several places of one session, what was detached, full disks, those that are forced."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from harness import posix, procs, program, succession
+from harness.reference import make_ext4
+from harness.store import Store
+from harness.succession import await_successor, kill
+
+NOBODY = 65534
+MIB = 1 << 20
+
+
+def put(path, data):
+    with open(path, "wb", buffering=0) as handle:
+        handle.write(data)
+
+
+def forced(store, point, expect):
+    result = store.run("umount", "--force", point, limit=60)
+    assert result.code == expect, result
+    assert not procs.fuse_mounts(point)
+    store.points.remove(point)
+    return result
+
+
+@pytest.fixture
+def theirs(device, blank, area):
+    """A store that user nobody owns, mounted by that user with a supervisor; the file descriptors of the tests are root's."""
+    if not succession.possible():
+        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    os.chown(area, NOBODY, NOBODY)
+    blank.binary = shutil.copy(blank.binary, area + "/corpusfs")
+    os.chmod(blank.binary, 0o755)
+    blank.init(user=NOBODY)
+    os.mkdir(area + "/mnt")
+    os.chown(area + "/mnt", NOBODY, NOBODY)
+    result = blank.run("mount", "-o", "supervise", blank.path, area + "/mnt", user=NOBODY)
+    assert result.code == 0, result
+    blank.note(area + "/mnt")
+    assert blank.run("-s", blank.path, "dataset", "create", "d", user=NOBODY).code == 0
+    return blank
+
+
+def test_a_user_goes_on_with_a_mount_of_their_own(theirs):
+    store, fs = theirs, theirs.area + "/mnt/d"
+    script = f"cd {fs}; exec 3>file; echo before >&3; read line; echo after >&3; read line; cat file; mkdir dir; mv file dir; ls dir"
+    with subprocess.Popen(["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--", "sh", "-ec", script],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:  # fmt: skip
+        for _ in range(2):
+            kill(store)
+            shell.stdin.write(b"\n")
+            shell.stdin.flush()
+        out = shell.communicate(timeout=30)[0]
+    assert shell.returncode == 0 and out == b"before\nafter\nfile\n"
+    before = store.pid
+    assert store.run("restart", store.path, user=NOBODY).code == 0
+    await_successor(store, before)
+    assert store.run("restart", store.path).code == 0, "root may, too"
+    assert store.run("umount", store.area + "/mnt", user=NOBODY).code == 0
+    store.points.clear()
+    store.ended()
+
+
+def test_a_user_s_mount_is_given_up_without_the_right_to_abort_it(theirs):
+    """The connection then ends with its last descriptor."""
+    store = theirs
+    store.expected += ["not-resumed", "gave-up"]
+    os.rename(store.path + "/corpusfs", store.path + "/hidden")
+    os.kill(store.pid, signal.SIGKILL)
+    procs.poll(lambda: not procs.alive(store.supervisor), 60, "the supervisor gives up")
+    store.ended(1)
+    with posix.as_user(NOBODY), pytest.raises(OSError):
+        os.stat(store.area + "/mnt/d")
+    os.rename(store.path + "/hidden", store.path + "/corpusfs")
+    result = store.run("umount", store.area + "/mnt", user=NOBODY)
+    assert result.code == program.FAILED and "is lost" in result.err, result
+    store.points.clear()
+
+
+def test_several_places_of_one_session(supervised, store):
+    """Of the whole, of one dataset of it, and one that mount(8) bound; all of them end with the last."""
+    first, second = store.points[0], store.mount(dataset="d")
+    outside = store.area + "/outside"
+    os.mkdir(outside)
+    subprocess.run(["mount", "--bind", supervised, outside], check=True, timeout=60)
+    handle = os.open(outside + "/file", os.O_RDWR | os.O_CREAT)
+    os.write(handle, b"before ")
+    kill(store)
+    assert [procs.read(f"{place}/file") for place in (supervised, second, outside)] == [b"before "] * 3
+    third = store.mount()
+    store.umount(first)
+    kill(store)
+    os.write(handle, b"after")
+    assert [procs.read(f"{place}/file") for place in (third + "/d", second, outside)] == [b"before after"] * 3
+    store.umount(third)
+    store.points.remove(second)
+    assert store.run("umount", second).code == 0
+    kill(store)
+    assert procs.read(outside + "/file") == b"before after"
+    os.close(handle)
+    subprocess.run(["umount", outside], check=True, timeout=60)
+    store.ended()
+    assert procs.read(store.mount() + "/d/file") == b"before after"
+
+
+def test_what_was_detached_and_is_open_goes_on_and_can_be_shown_again(supervised, store):
+    point = store.points[0]
+    with open(supervised + "/file", "wb", buffering=0) as handle:
+        handle.write(b"before ")
+        assert store.run("umount", "--lazy", point).code == 0
+        store.points.clear()
+        kill(store)
+        handle.write(b"after")
+        kill(store)
+        assert procs.read(store.mount(point, options="allow_other") + "/d/file") == b"before after"
+        store.find_daemon()
+
+
+def test_a_daemon_that_was_stopped_is_unmounted_by_force_and_loses_nothing(supervised, store):
+    put(supervised + "/file", b"content")
+    os.kill(store.pid, signal.SIGSTOP)
+    assert "everything is on disk" in forced(store, store.points[0], program.OK).out
+    store.ended()
+    assert procs.read(store.mount() + "/d/file") == b"content"
+
+
+def test_a_stopped_daemon_that_is_killed_is_followed(supervised, store):
+    """What waits for it meanwhile is answered by the next one."""
+    put(supervised + "/file", b"content")
+    os.kill(store.pid, signal.SIGSTOP)
+    with subprocess.Popen(["cat", supervised + "/file"], stdout=subprocess.PIPE) as waits:
+        kill(store)
+        assert waits.communicate(timeout=30)[0] == b"content"
+
+
+@pytest.mark.timeout(90)
+def test_a_stuck_mount_is_ended_by_force_and_the_others_go_on(store):
+    """The next daemon writes what was accepted; the ninth commit of each is stuck for ever."""
+    if not succession.possible():
+        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    store.create("d")
+    store.create("e")
+    point = store.mount(dataset="d", options="supervise", env={"CORPUSFS_FAULT": "commit-before-store:sleep600000:9"})
+    other = store.mount(dataset="e", options="")
+    handle = os.open(other + "/file", os.O_RDWR | os.O_CREAT)
+    for _ in range(8):
+        os.write(handle, b"before ")
+        os.fsync(handle)
+    writer = subprocess.Popen(["sh", "-c", f"echo kept >{point}/kept; sync {point}/kept"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    procs.poll(lambda: os.path.exists(point + "/kept"), 20, "it writes")
+    before = store.pid
+    told = forced(store, point, program.FAILED)
+    assert "by the next daemon" in told.err, told
+    assert writer.wait(20) != 0
+    await_successor(store, before)
+    os.write(handle, b"after")
+    os.close(handle)
+    assert procs.read(other + "/file") == 8 * b"before " + b"after"
+    store.umount(other)
+    assert procs.read(store.mount() + "/d/kept") == b"kept\n"
+
+
+def content(number):
+    return random.Random(number).randbytes(MIB)
+
+
+def fill(directory, kept):
+    """Files numbered from `kept` on, until there is no room; what they come to."""
+    while posix.outcome(put, f"{directory}/{kept}", content(kept)) == "ok":
+        kept += 1
+        assert kept < 300
+    return kept
+
+
+@pytest.mark.timeout(120)
+def test_a_full_disk(run, area):
+    """A daemon that dies on one is followed: what was accepted is there, reads and deletes go on, writes do when there is room."""
+    if not succession.possible():
+        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    make_ext4(area + "/image", area + "/disk", 600 * MIB)
+    store = Store(area, run.mark, run.home, path=area + "/disk/store").init()
+    store.expected.append("space|ENOSPC")
+    try:
+        fs = store.mount(area + "/mnt", options="supervise") + "/d"
+        store.create("d")
+        info = os.statvfs(area + "/disk")
+        with open(area + "/disk/filler", "wb") as filler:
+            os.posix_fallocate(filler.fileno(), 0, info.f_bavail * info.f_bsize - 140 * MIB)
+        kept = fill(fs, 0)
+        for _ in range(3):
+            kill(store)
+            assert all(procs.read(f"{fs}/{number}") == content(number) for number in range(0, kept, 5))
+            kept = fill(fs, kept) - 1
+            os.unlink(f"{fs}/{kept}")
+        os.unlink(area + "/disk/filler")
+        kill(store)
+        procs.poll(lambda: posix.outcome(put, f"{fs}/after", content(999)) == "ok", 30 * program.scale(), "writes resume", 0.2)
+        assert store.run("-s", store.path, "sync").code == 0
+        store.umount()
+        fs = store.mount(area + "/mnt") + "/d"
+        assert all(procs.read(f"{fs}/{number}") == content(number) for number in range(kept))
+        assert procs.read(f"{fs}/after") == content(999)
+        store.close()
+    finally:
+        store.clear()
+        procs.detach(area + "/disk")
