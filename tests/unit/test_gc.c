@@ -103,6 +103,30 @@ static void only_what_is_seen_stays(void **state)
 	place_clear(&place);
 }
 
+/* The inode leaves nothing but tombstones of the open epoch, and the content that they hide; no snapshot sees that any more. */
+static void what_was_emptied_and_removed_is_given_back(void **state)
+{
+	struct setattr change = {.mask = SET_SIZE};
+	struct place place;
+	struct attr attr;
+
+	place_init(&place);
+	make(&place, "a");
+	put_block(place.store, "a", "file", 1);
+	take(place.store, "a", "one");
+	struct view *view = open_head(place.store, "a");
+	assert_int_equal(view_lookup(view, ROOT_INO, "file", &attr), 0);
+	assert_int_equal(view_setattr(view, attr.ino, &change, &attr), 0);
+	assert_int_equal(view_sync(view), 0);
+	destroy(place.store, "a", "one");
+	assert_int_equal(view_unlink(view, ROOT_INO, "file"), 0);
+	store_view_put(place.store, view);
+	collect(place.store, false, false);
+	assert_int_equal(count_chunks(place.store), 0);
+	assert_int_equal(count_records(place.store), 1); /* the root */
+	place_clear(&place);
+}
+
 static void thousand_snapshots_leave_one_version(void **state)
 {
 	const unsigned count = 1000, files = 10;
@@ -441,6 +465,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_what_is_seen_stays),
+		cmocka_unit_test(what_was_emptied_and_removed_is_given_back),
 		cmocka_unit_test(thousand_snapshots_leave_one_version),
 		cmocka_unit_test(inline_content_leaves_no_tombstones),
 		cmocka_unit_test(a_branch_goes_whole),

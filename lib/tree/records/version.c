@@ -238,6 +238,7 @@ static bool delete_version(struct deletion *deletion, struct kv_iter *iter, cons
 		return false;
 	if (value_len == 0) {
 		deletion->hidden_by = epoch;
+		deletion->tombstones += epoch == view->epoch;
 		return true;
 	}
 	if (version_is_ours_alone(view, epoch)) {

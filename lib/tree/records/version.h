@@ -43,7 +43,8 @@ void version_delete_last(struct view *view, struct kv_batch *batch, const struct
 
 /*
  * The same for all stems in [first, end). 0: all were dealt with. 1: about `limit` versions were looked at and there are more; then `first`
- * stands there. Tombstones that were written come on top of `limit`. Content that goes is counted (dropped.h).
+ * stands there. Tombstones that are written come on top of `limit`. *tombstones grows by these, and by those of the open epoch that were there.
+ * Content that goes is counted (dropped.h).
  */
 WARN_UNUSED int version_delete_range(struct view *view, struct kv_batch *batch, size_t limit, struct tree_key *first,
 				     const struct tree_key *end, size_t *tombstones);
