@@ -39,6 +39,7 @@ static inline void clean_unlock(pthread_mutex_t **mutex)
 	})
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+/* One of the two is evaluated twice: nothing there may change anything. */
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 

@@ -108,8 +108,9 @@ static int take_view(struct left *left, const uint8_t *key, size_t key_len, cons
 
 	(void)value;
 	(void)len;
-	if (key[0] == 'I')
-		left->max_family = MAX(left->max_family, read_be32(&reader));
+	const uint32_t family = key[0] == 'I' ? read_be32(&reader) : 0;
+	if (!reader.bad)
+		left->max_family = MAX(left->max_family, family);
 	const uint32_t view = read_be32(&reader);
 	if (!reader.bad && view <= VIEW_MAX)
 		left->max_view = MAX(left->max_view, view);
@@ -288,7 +289,8 @@ static void put_number(struct left *left, const char *name, uint64_t next)
 
 	if (catalog_record_get(left->kv, &key, &before) == 0) {
 		struct reader reader = reader_over(before.data, before.len);
-		next = MAX(next, read_le64(&reader));
+		const uint64_t known = read_le64(&reader);
+		next = MAX(next, known);
 	}
 	buf_add_le64(&value, next);
 	catalog_record_put(left->batch, &key, value.data, value.len);

@@ -21,6 +21,22 @@ def test_ci_holds_only_run():
     report([name for name in files() if name.startswith(".ci/") and name != ".ci/run"])
 
 
+def test_what_is_compared_changes_nothing():
+    """MIN and MAX evaluate one of the two twice."""
+    def arguments(code, at):
+        depth, end = 1, at
+        while depth:
+            depth += {"(": 1, ")": -1}.get(code[end], 0)
+            end += 1
+        return code[at:end - 1]
+
+    report([
+        f"{name}: {found.group(1)}({compared}) reads twice" for name in sources() for code in [without_comments(text(name))]
+        for found in re.finditer(r"(?<!define )\b(MIN|MAX)\(", code) for compared in [arguments(code, found.end())]
+        if re.search(r"\bread_\w+\(|\bnext_random\(|\+\+|--", compared)
+    ])
+
+
 def test_included_files_exist():
     report([
         f"{name}: includes {i}" for name in sources() for i in includes(name)

@@ -193,6 +193,21 @@ def test_lost_list_of_datasets_is_made_anew(filled):
     assert read_all(f"{point}/{recovered}/.snapshots/v1") == (DIRS * FILES, set())
 
 
+def test_of_a_damaged_list_of_datasets_what_is_left_is_kept(filled):
+    """In the middle lie the digests: what is listed before and behind them goes on, and numbers are not given out again."""
+    store = filled
+    table = the_table(store, "the list of datasets and snapshots")
+    rot.flip(table, os.path.getsize(table) // 2)
+    assert run_json(store, "repair", "--apply")["recovered"] == []
+    store.ok("-s", store.path, "check")
+    point = store.mount()
+    assert read_all(f"{point}/d") == read_all(f"{point}/d/.snapshots/v1") == (DIRS * FILES, set())
+    store.create("e")
+    store.ok("-s", store.path, "snapshot", "create", "d@v2", "e@v2")
+    store.umount()
+    store.ok("-s", store.path, "check")
+
+
 def test_lost_index_of_changes_is_made_anew(filled):
     store = filled
     point = store.mount()
