@@ -50,7 +50,9 @@ const struct command check_commands[] = {
          .operands = "",
          .summary = "check what must hold of the metadata",
          .details = "Looks at names, links, attributes and the layout of files in every dataset and\n"
-                    "snapshot, mounted or not, and changes nothing. Content is for corpusfs scrub.\n"
+                    "snapshot, at what is stored for them, and at the lists and indexes of the store,\n"
+                    "mounted or not, and changes nothing. What is wrong with a file in many snapshots\n"
+                    "alike is told once. Content is for corpusfs scrub.\n"
                     "Exit code 7: something is not as it must be.\n",
          .options = json_options,
          .run = run_check},

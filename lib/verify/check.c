@@ -1,159 +1,187 @@
 #include "lib/verify/check.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "lib/store/catalog.h"
-#include "lib/verify/check_view.h"
+#include "lib/verify/check_catalog.h"
+#include "lib/verify/check_chunks.h"
 #include "lib/verify/lost_records.h"
 
-struct listed_view {
-	char dataset[NAME_LEN_MAX + 1], snapshot[NAME_LEN_MAX + 1];
-	uint32_t number;
-};
-
-struct listed_views {
-	ARRAY_FIELDS(struct listed_view);
-};
-
-static void add_view(struct listed_views *views, const char *dataset, const char *snapshot, uint32_t number)
-{
-	struct listed_view *view = array_new(views);
-
-	snprintf(view->dataset, sizeof(view->dataset), "%s", dataset);
-	snprintf(view->snapshot, sizeof(view->snapshot), "%s", snapshot);
-	view->number = number;
-}
-
-static void list_views(struct store *store, struct listed_views *views)
-{
-	mutex_take(&store->catalog_lock);
-	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
-		add_view(views, dataset->name, "", dataset->record.view);
-		for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next)
-			add_view(views, dataset->name, snapshot->name, snapshot->record.view);
-	}
-	mutex_give(&store->catalog_lock);
-}
-
 struct run {
-	const struct check_options *options;
-	struct check_counts counts;
+	struct store *store;
+	struct check_report report;
 	struct lost_records lost;
+	struct spill *chunks;
 };
 
 /* --- K0 --- */
-
-static int PRINTF_LIKE(4, 5) not_readable(struct run *run, const char *dataset, const char *snapshot, const char *format, ...)
-{
-	char text[CHECK_TEXT_MAX];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	run->counts.problems++;
-	return run->options->problem(run->options->arg,
-				     &(struct check_problem){.rule = "K0", .name = "readable", .dataset = dataset, .snapshot = snapshot, .text = text});
-}
 
 static int look_step(void *arg, uint64_t bytes)
 {
 	const struct run *run = arg;
 
 	(void)bytes;
-	return run->options->progress ? run->options->progress(run->options->arg, &run->counts) : 0;
+	return run->report.progress ? run->report.progress(run->report.arg, &run->report.counts) : 0;
 }
 
-static int check_readable(struct store *store, struct run *run)
+static int check_readable(struct run *run)
 {
-	int result = lost_records_find(store, look_step, run, &run->lost);
+	int result = lost_records_find(run->store, look_step, run, &run->lost);
+	const struct check_where where = {.rule = 0};
 
-	run->counts.unreadable = run->lost.tables.count;
-
+	run->report.counts.unreadable = run->lost.tables.count;
 	for (size_t i = 0; i < run->lost.tables.count && result == 0; i++) {
 		const struct lost_table *table = &run->lost.tables.items[i];
 		if (table->missing)
-			result = not_readable(run, "", "", "the table %s (%s) is missing", table->name, kv_family_holds(table->family));
+			result = check_found(&run->report, &where, "the table %s (%s) is missing", table->name, kv_family_holds(table->family));
 		else
-			result = not_readable(run, "", "", "the table %s (%s) is damaged: %llu of its %llu%s blocks cannot be read", table->name,
-					      kv_family_holds(table->family), (unsigned long long)table->lost, (unsigned long long)table->blocks,
-					      table->all_known ? "" : " and more");
+			result = check_found(&run->report, &where, "the table %s (%s) is damaged: %llu of its %llu%s blocks cannot be read",
+					     table->name, kv_family_holds(table->family), (count)table->lost, (count)table->blocks,
+					     table->all_known ? "" : " and more");
 	}
 	return result;
 }
 
-static int tell_problem(void *arg, const struct check_problem *problem)
+/* Each view of the family is named. */
+static int not_readable(struct run *run, const struct viewers *viewers, const char *text)
 {
-	struct run *run = arg;
+	int result = 0;
 
-	return run->options->problem(run->options->arg, problem);
-}
-
-static int step(void *arg)
-{
-	struct run *run = arg;
-
-	return run->options->progress ? run->options->progress(run->options->arg, &run->counts) : 0;
-}
-
-/* While the view is open, nobody prunes what it sees. One that has gone since the list was made is no matter. */
-static int check_listed(struct store *store, const struct listed_view *listed, struct run *run)
-{
-	struct view *view;
-	int result = store_view_by_number(store, listed->number, &view);
-
-	if (result < 0)
-		return result == -ESTALE ? 0 : result;
-	if (lost_records_of(&run->lost, view_family(view))) {
-		store_view_put(store, view);
-		run->counts.views++;
-		return not_readable(run, listed->dataset, listed->snapshot, "names, attributes or content may be lost: corpusfs damage says of which files");
+	for (size_t i = 0; i < viewers->count && result == 0; i++) {
+		const struct check_where where = {.rule = 0, .dataset = viewers->items[i].dataset, .snapshot = viewers->items[i].snapshot};
+		result = check_found(&run->report, &where, "%s", text);
 	}
-	struct line line = view_line(view);
-	struct check_view_options options = {
-		.store = store,
-		.dataset = listed->dataset,
-		.snapshot = listed->snapshot,
-		.family = view_family(view),
-		.line = &line,
-		.counts = &run->counts,
-		.problem = tell_problem,
-		.step = step,
-		.arg = run,
+	return result;
+}
+
+/* --- families --- */
+
+static void add_viewer(struct viewers *viewers, const struct dataset *dataset, const struct snapshot *snapshot)
+{
+	struct viewer *viewer = array_new(viewers);
+
+	snprintf(viewer->dataset, sizeof(viewer->dataset), "%s", dataset->name);
+	snprintf(viewer->snapshot, sizeof(viewer->snapshot), "%s", snapshot ? snapshot->name : "");
+	viewer->dataset_id = dataset->record.id;
+	viewer->number = snapshot ? snapshot->record.view : dataset->record.view;
+	viewer->epoch = snapshot ? 0 : dataset->record.epoch;
+	viewer->line = line_copy(snapshot ? &snapshot->record.line : &dataset->record.line);
+}
+
+static struct viewers viewers_of(struct store *store, uint32_t family)
+{
+	struct viewers viewers = {0};
+
+	mutex_take(&store->catalog_lock);
+	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next) {
+		if (dataset->record.family != family)
+			continue;
+		for (size_t i = 0; i < dataset->order.count; i++)
+			add_viewer(&viewers, dataset, dataset->order.items[i]);
+		add_viewer(&viewers, dataset, NULL);
+	}
+	mutex_give(&store->catalog_lock);
+	return viewers;
+}
+
+struct numbers {
+	ARRAY_FIELDS(uint32_t);
+};
+
+static struct numbers list_families(struct store *store)
+{
+	struct numbers numbers = {0};
+
+	mutex_take(&store->catalog_lock);
+	for (const struct family_views *family = store->families; family; family = family->hh.next)
+		array_add(&numbers, family->family);
+	mutex_give(&store->catalog_lock);
+	return numbers;
+}
+
+/* The views and what is stored are of one moment: what comes and goes, and what is pruned, does under change_lock or after it. */
+static bool begin(struct run *run, uint32_t number, struct check_family *family)
+{
+	struct viewers viewers;
+
+	mutex_take(&run->store->change_lock);
+	viewers = viewers_of(run->store, number);
+	const bool any = viewers.count > 0; /* else the family has gone */
+	if (any)
+		check_family_begin(family, run->store, &run->report, number, &viewers);
+	mutex_give(&run->store->change_lock);
+	return any;
+}
+
+static int check_family(struct check_family *family)
+{
+	static int (*const parts[])(struct check_family *family) = {
+		check_inodes, check_names, check_reach, check_touched, check_lines, check_orphans,
 	};
-	result = check_view(&options);
-	line_clear(&line);
-	store_view_put(store, view);
-	run->counts.views++;
-	/* a table that was damaged since */
-	if (result == -EBADMSG)
-		result = not_readable(run, listed->dataset, listed->snapshot, "some of its metadata cannot be read");
+	int result = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts) && result == 0; i++)
+		result = parts[i](family);
+	return result;
+}
+
+static int check_one(struct run *run, uint32_t number)
+{
+	struct check_family family;
+	int result;
+
+	if (!begin(run, number, &family))
+		return 0;
+	family.chunks = run->chunks;
+	run->report.counts.views += family.viewers.count;
+	if (lost_records_of(&run->lost, number)) {
+		result = not_readable(run, &family.viewers, "names, attributes or content may be lost: corpusfs damage says of which files");
+	} else {
+		result = check_family(&family);
+		/* a table that was damaged since */
+		if (result == -EBADMSG)
+			result = not_readable(run, &family.viewers, "some of its metadata cannot be read");
+	}
+	check_family_end(&family);
+	return result;
+}
+
+/* A damaged table was named: what else holds of what is in it is not looked at. */
+static int unless_damaged(struct run *run, int result)
+{
+	if (result != -EBADMSG)
+		return result;
+	return run->lost.tables.count > 0 ? 0 : check_found(&run->report, &(struct check_where){.rule = 0}, "a table is damaged");
+}
+
+static int check_all(struct run *run)
+{
+	struct numbers families = list_families(run->store);
+	int result = check_readable(run);
+
+	if (result == 0)
+		result = unless_damaged(run, check_catalog(run->store, &run->report));
+	for (size_t i = 0; i < families.count && result == 0; i++)
+		result = check_one(run, families.items[i]);
+	if (result == 0)
+		result = unless_damaged(run, check_chunks(run->store, &run->report, run->chunks));
+	array_clear(&families);
 	return result;
 }
 
 int check_run(struct store *store, const struct check_options *options, struct check_counts *ret_counts, struct error *err)
 {
-	struct listed_views views = {0};
-	struct run run = {.options = options};
-	int result = 0;
+	struct run run = {.store = store, .chunks = spill_new(CHECK_MEMORY)};
+	int result;
 
-	list_views(store, &views);
-	result = check_readable(store, &run);
+	run.report = (struct check_report){.problem = options->problem, .progress = options->progress, .arg = options->arg};
+	result = check_all(&run);
 	if (result < 0)
-		error_default(err, result, "the tables cannot be read");
-	for (size_t i = 0; i < views.count && result == 0; i++) {
-		const struct listed_view *view = &views.items[i];
-		result = check_listed(store, view, &run);
-		if (result == 0)
-			result = step(&run);
-		if (result < 0)
-			error_default(err, result, "%s%s%s cannot be checked", view->dataset, view->snapshot[0] ? "@" : "", view->snapshot);
-	}
-	array_clear(&views);
+		error_default(err, result, "the metadata cannot be checked");
+	spill_free(run.chunks);
 	lost_records_clear(&run.lost);
-	*ret_counts = run.counts;
+	*ret_counts = run.report.counts;
 	return result;
 }

@@ -1,6 +1,7 @@
 /*
  * Check: whether what holds of the metadata (check_rules.h) does, in every head and every snapshot. It changes nothing, and works while
- * others write: each view is looked at as it is at one moment.
+ * others write: a family is looked at as it is at one moment. What depends on records that others may have changed since is asked again before
+ * it is told. Each stored version is looked at once, however many snapshots see it, and each chunk's record is read once.
  */
 #ifndef CORPUSFS_VERIFY_CHECK_H
 #define CORPUSFS_VERIFY_CHECK_H

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/dataset_store.h"
+#include "lib/verify/check.h"
 
 static void take(struct store *store, const char *dataset, const char *name)
 {
@@ -36,6 +37,7 @@ static void make(struct place *place, const char *name)
 }
 
 #define VIEWS_MAX 24
+#define CHECK_STEPS 5
 
 struct remembered {
 	bool used, head;
@@ -280,6 +282,24 @@ static void check_world(struct world *world)
 	check_readers(world);
 }
 
+static int no_problem(void *arg, const struct check_problem *problem)
+{
+	fail_msg("%s %s@%s inode %llu: %s", problem->rule, problem->dataset, problem->snapshot, (unsigned long long)problem->ino, problem->text);
+	return 0;
+}
+
+/* The check raises no false alarm, whatever was done. */
+static void check_metadata(struct world *world)
+{
+	const struct check_options options = {.problem = no_problem};
+	struct check_counts counts;
+	struct error err = {0};
+
+	if (check_run(world->place.store, &options, &counts, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_true(counts.views > 0 || !pick(world, true));
+}
+
 static void reopen(struct world *world)
 {
 	stop_all_reading(world);
@@ -326,6 +346,8 @@ static void play(uint64_t seed, unsigned steps)
 	for (unsigned i = 0; i < steps; i++) {
 		one_step(world);
 		check_world(world);
+		if (i % CHECK_STEPS == 0)
+			check_metadata(world);
 	}
 	reopen(world);
 	check_world(world);

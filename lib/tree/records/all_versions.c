@@ -29,6 +29,15 @@ struct all_versions *all_versions_new_contents(struct tree *tree)
 	return all;
 }
 
+struct all_versions *all_versions_of_family(struct tree *tree, uint32_t family)
+{
+	const struct tree_key first = tree_prefix_family(family), end = tree_prefix_end(first);
+	struct all_versions *all = xcalloc(1, sizeof(*all));
+
+	all->iter = kv_iter_new_flags(tree->kv, KV_TREE, first.bytes, first.len, end.bytes, end.len, KV_ITER_SCAN);
+	return all;
+}
+
 struct all_versions *all_versions_between(struct tree *tree, const struct tree_key *first, const struct tree_key *end)
 {
 	struct all_versions *all = xcalloc(1, sizeof(*all));

@@ -23,6 +23,8 @@ struct stored_version {
 /* Of the whole store: all but the content of small files, and that alone. */
 struct all_versions *all_versions_new(struct tree *tree);
 struct all_versions *all_versions_new_contents(struct tree *tree);
+/* Of one family, but for the content of small files. */
+struct all_versions *all_versions_of_family(struct tree *tree, uint32_t family);
 /* Of the keys in [first, end). */
 struct all_versions *all_versions_between(struct tree *tree, const struct tree_key *first, const struct tree_key *end);
 void all_versions_free(struct all_versions *all); /* NULL is fine */

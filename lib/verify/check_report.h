@@ -1,0 +1,30 @@
+/* What the rules of the check (check_rules.h) have in common: telling what they find, and how far they are. Internal to lib/verify. */
+#ifndef CORPUSFS_VERIFY_CHECK_REPORT_H
+#define CORPUSFS_VERIFY_CHECK_REPORT_H
+
+#include "lib/base/clean.h"
+#include "lib/verify/check_rules.h"
+
+struct check_report {
+	/* As struct check_options has them. */
+	int (*problem)(void *arg, const struct check_problem *problem);
+	int (*progress)(void *arg, const struct check_counts *counts);
+	void *arg;
+	struct check_counts counts;
+};
+
+struct check_where {
+	unsigned rule; /* 3: K3 */
+	const char *dataset, *snapshot; /* NULL: none in particular */
+	uint64_t more; /* so many more views have the same */
+	uint64_t ino;
+};
+
+typedef unsigned long long count; /* for %llu */
+
+/* Not 0: it is to end with that. */
+WARN_UNUSED int PRINTF_LIKE(3, 4) check_found(struct check_report *report, const struct check_where *where, const char *format, ...);
+/* One more record was looked at. */
+WARN_UNUSED int check_step(struct check_report *report);
+
+#endif
