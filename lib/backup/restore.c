@@ -17,9 +17,10 @@
 int restore_begin(struct restore *restore, struct error *err)
 {
 	const struct restore_options *options = restore->options;
-	struct restore_source_options source = {.repository = options->repository, .store = restore->store, .snapshot = &restore->snapshot,
-	                                        .path = options->path, .keep_going = options->keep_going,
-	                                        .only_walks = restore->only_walks};
+	struct pool *pool = restore->pool = pool_new(transfer_workers() - 1);
+	struct restore_source_options source = {.repository = options->repository, .store = restore->store, .pool = pool,
+	                                        .snapshot = &restore->snapshot, .path = options->path,
+	                                        .keep_going = options->keep_going, .only_walks = restore->only_walks};
 	int r = repository_lock_take(options->repository, false, &restore->lock, err);
 
 	/* In this order, so that the index names all that the backup does. */
@@ -44,6 +45,7 @@ void restore_end(struct restore *restore)
 	if (restore->source)
 		restore_source_bytes(restore->source, &restore->result->local, &restore->result->fetched);
 	restore_source_free(restore->source);
+	pool_free(restore->pool);
 	snapshot_file_clear(&restore->snapshot);
 	repository_lock_release(restore->lock);
 }

@@ -49,6 +49,7 @@ struct restore {
 	const struct restore_options *options;
 	struct store *store;
 	struct repository_lock *lock;
+	struct pool *pool; /* checks, decrypts and unpacks what is read */
 	struct snapshot_file snapshot;
 	struct restore_source *source;
 	struct restore_total *total; /* or NULL */

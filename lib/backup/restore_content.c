@@ -4,15 +4,18 @@
 
 #include "lib/chunk/look.h"
 
-void restore_reader_init(struct restore_reader *reader, struct repository *repository, struct store *store)
+void restore_reader_init(struct restore_reader *reader, struct repository *repository, struct store *store, struct pool *pool)
 {
-	*reader = (struct restore_reader){.repository = repository, .store = store, .blobs = repository_reader_new(repository)};
+	*reader = (struct restore_reader){.repository = repository, .store = store, .blobs = repository_reader_new(repository),
+	                                  .fetch = fetch_new(repository, pool)};
 }
 
 void restore_reader_clear(struct restore_reader *reader)
 {
 	buf_clear(&reader->plain);
 	repository_reader_free(reader->blobs);
+	fetch_free(reader->fetch);
+	reader->fetch = NULL;
 	reader->blobs = NULL;
 }
 
@@ -33,20 +36,6 @@ static bool read_local(struct restore_reader *reader, const struct blob_id *id)
 	}
 	chunk_look_close(&look);
 	return good;
-}
-
-static int read_data(struct restore_reader *reader, const struct blob_id *id)
-{
-	int r;
-
-	if (read_local(reader, id)) {
-		reader->local += reader->plain.len;
-		return 0;
-	}
-	r = repository_read_blob(reader->blobs, id, false, &reader->plain);
-	if (r == 0)
-		reader->fetched += reader->plain.len;
-	return r;
 }
 
 /* The length of the blob's plain bytes, without reading it. */
@@ -77,26 +66,99 @@ static bool is_hole(const struct holes *holes, uint64_t first, uint64_t end)
 	return low < holes->count && holes->items[low].offset <= first && holes->items[low].offset + holes->items[low].length >= end;
 }
 
-int restore_content_next(struct restore_reader *reader, struct restore_content *content, const void **ret_data, size_t *ret_len, uint64_t *ret_offset)
+static bool is_passed_over(const struct restore_reader *reader, const struct restore_content *content, uint64_t *ret_len)
 {
-	const struct node *node = content->node;
-	uint64_t len;
-	int r;
+	const struct blob_id *id = &content->node->content.items[content->blob];
 
-	while (content->blob < node->content.count) {
-		const struct blob_id *id = &node->content.items[content->blob++];
+	return content->holes->count > 0 && blob_length(reader, id, ret_len) &&
+	       is_hole(content->holes, content->offset, content->offset + *ret_len);
+}
 
-		if (content->holes->count > 0 && blob_length(reader, id, &len) && is_hole(content->holes, content->offset, content->offset + len)) {
-			content->offset += len;
-			continue;
-		}
-		r = read_data(reader, id);
+/* --- reading ahead --- */
+
+static bool store_has(const struct restore_reader *reader, const struct blob_id *id)
+{
+	struct chunk_look look;
+
+	if (!reader->store || chunk_look_find(store_chunks(reader->store), id->bytes, &look) < 0)
+		return false;
+	chunk_look_close(&look);
+	return true;
+}
+
+/* Adds the blobs of a file from the given one on. False: the fetch is full, or the store has what comes now. */
+static bool add_blobs(struct restore_reader *reader, const struct node *node, size_t first)
+{
+	for (size_t i = first; i < node->content.count; i++)
+		if (store_has(reader, &node->content.items[i]) || !fetch_add(reader->fetch, &node->content.items[i]))
+			return false;
+	return true;
+}
+
+/* Of a file with holes only the next blob: which of the others are passed over shows when they come. */
+static void fetch_ahead(struct restore_reader *reader, const struct restore_content *content)
+{
+	const struct blob_id *id = &content->node->content.items[content->blob];
+	const struct node *node = NULL;
+	bool has_room;
+
+	fetch_begin(reader->fetch);
+	has_room = content->holes->count > 0 ? fetch_add(reader->fetch, id) : add_blobs(reader, content->node, content->blob);
+	for (size_t i = 0; has_room && reader->following && (node = reader->following(reader->following_arg, i)); i++)
+		has_room = add_blobs(reader, node, 0);
+	fetch_run(reader->fetch);
+}
+
+/* All copies in turn, of which the fetch tried the first one. */
+static int read_alone(struct restore_reader *reader, const struct blob_id *id)
+{
+	return repository_read_blob(reader->blobs, id, false, &reader->plain);
+}
+
+/* The content's blob number `blob`. */
+static int read_data(struct restore_reader *reader, const struct restore_content *content, const void **ret_data, size_t *ret_len)
+{
+	const struct blob_id *id = &content->node->content.items[content->blob];
+	int r = fetch_find(reader->fetch, id, ret_data, ret_len);
+
+	if (r == 0 && read_local(reader, id)) {
+		reader->local += reader->plain.len;
+		*ret_data = reader->plain.data;
+		*ret_len = reader->plain.len;
+		return 0;
+	}
+	if (r == 0) {
+		fetch_ahead(reader, content);
+		r = fetch_find(reader->fetch, id, ret_data, ret_len);
+	}
+	if (r <= 0) {
+		r = read_alone(reader, id);
 		if (r < 0)
 			return r;
 		*ret_data = reader->plain.data;
 		*ret_len = reader->plain.len;
+	}
+	reader->fetched += *ret_len;
+	return 0;
+}
+
+int restore_content_next(struct restore_reader *reader, struct restore_content *content, const void **ret_data, size_t *ret_len, uint64_t *ret_offset)
+{
+	uint64_t len;
+	int r;
+
+	while (content->blob < content->node->content.count) {
+		if (is_passed_over(reader, content, &len)) {
+			content->blob++;
+			content->offset += len;
+			continue;
+		}
+		r = read_data(reader, content, ret_data, ret_len);
+		if (r < 0)
+			return r;
 		*ret_offset = content->offset;
-		content->offset += reader->plain.len;
+		content->blob++;
+		content->offset += *ret_len;
 		return 1;
 	}
 	return 0;

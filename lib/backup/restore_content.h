@@ -1,6 +1,6 @@
 /*
  * The content of a file of a backup, blob by blob. Blobs whose bytes the store has are taken from there. All bytes were verified by their SHA-256
- * before anybody sees them.
+ * before anybody sees them. What comes from the repository is read ahead, over the ends of files (lib/repository/fetch.h).
  *
  *   restore_reader_init -> (restore_content_next ... of one file after another) -> restore_reader_clear
  *
@@ -11,16 +11,24 @@
 #define CORPUSFS_BACKUP_RESTORE_CONTENT_H
 
 #include "lib/backup/content_blobs.h"
+#include "lib/repository/fetch.h"
+
+/* Which file is read after that which is read now: the first one for 0, the next for 1, ...; NULL: that is not known. */
+typedef const struct node *(*restore_following_fn)(void *arg, size_t number);
 
 struct restore_reader {
 	struct repository *repository;
 	struct store *store; /* or NULL */
 	struct repository_reader *blobs;
+	struct fetch *fetch; /* of what is read next */
+	restore_following_fn following; /* NULL: the file stands alone */
+	void *following_arg;
 	struct buf plain;
 	uint64_t local, fetched; /* bytes that came from the store, and from the repository */
 };
 
-void restore_reader_init(struct restore_reader *reader, struct repository *repository, struct store *store);
+/* `pool`: its threads help; NULL: there is none. */
+void restore_reader_init(struct restore_reader *reader, struct repository *repository, struct store *store, struct pool *pool);
 void restore_reader_clear(struct restore_reader *reader);
 
 /* A file, and how far it was read. */

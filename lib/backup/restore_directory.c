@@ -1,7 +1,7 @@
 /*
- * A backup into a plain directory. One thread walks the backup: it makes directories and what has no content, and gives files to others, who
- * make them. Nothing is reached by a path (but the first name of a hard link, from the target on, through no symbolic link): each directory is a
- * descriptor, open as long as something is to be made in it:
+ * A backup into a plain directory. One thread walks the backup: it makes directories and what has no content, and gives files to others, some
+ * that follow one another at a time, who make them. Nothing is reached by a path (but the first name of a hard link, from the target on, through
+ * no symbolic link): each directory is a descriptor, open as long as something is to be made in it:
  *
  *   a directory's `pending` counts the walk, while it is in there, each file that is not made, and each directory below that is not finished;
  *   who brings it to zero gives the directory its owner, mode, extended attributes and times, closes it, and counts the parent down.
@@ -21,7 +21,10 @@
 #include "lib/base/queue.h"
 #include "lib/tree/files/acl.h"
 
-#define QUEUE_FILES 256
+/* What one thread takes at a time: files that stand side by side in packs, mostly. */
+#define BATCH_FILES 32
+#define BATCH_BYTES FETCH_BYTES
+#define QUEUE_BATCHES 8
 
 struct dir {
 	struct dir *parent; /* NULL: the target */
@@ -40,16 +43,23 @@ struct job {
 	struct holes holes;
 };
 
+struct batch {
+	struct job *jobs[BATCH_FILES];
+	size_t count, at; /* at: which is made now */
+	uint64_t bytes;
+};
+
 struct directory_restore {
 	struct restore restore;
 	struct transfer transfer;
 	struct archive_source members;
-	struct queue *queue;
+	struct queue *queue; /* of batches */
 	atomic_uint makers; /* that have begun; the walk is number 0 */
 	atomic_uint_fast64_t local, fetched;
 	/* Of the walk: */
 	struct restore_target target;
 	struct dir *dir;
+	struct batch *batch; /* that is gathered, or NULL */
 };
 
 static void problem(struct directory_restore *restore, const char *path, int code, const char *text)
@@ -76,7 +86,7 @@ static void init_target(struct directory_restore *restore, struct restore_target
 {
 	*target = (struct restore_target){.transfer = &restore->transfer, .top = restore->restore.options->target_fd, .is_root = geteuid() == 0,
 	                                  .number = atomic_fetch_add(&restore->makers, 1)};
-	restore_reader_init(&target->reader, restore->restore.options->repository, restore->restore.store);
+	restore_reader_init(&target->reader, restore->restore.options->repository, restore->restore.store, restore->restore.pool);
 }
 
 static void clear_target(struct directory_restore *restore, struct restore_target *target)
@@ -216,15 +226,52 @@ static void do_job(struct directory_restore *restore, struct restore_target *tar
 	free_job(job);
 }
 
+static const struct node *following(void *arg, size_t number)
+{
+	const struct batch *batch = arg;
+
+	return number < batch->count - batch->at - 1 ? &batch->jobs[batch->at + 1 + number]->node : NULL;
+}
+
+/* Each job is freed when it is done; what follows it is there as long as anybody asks for it. */
+static void do_batch(struct directory_restore *restore, struct restore_target *target, struct batch *batch)
+{
+	target->reader.following = following;
+	target->reader.following_arg = batch;
+	for (batch->at = 0; batch->at < batch->count; batch->at++)
+		do_job(restore, target, batch->jobs[batch->at]);
+	target->reader.following = NULL;
+	free(batch);
+}
+
+static void push_batch(struct directory_restore *restore)
+{
+	if (restore->batch)
+		queue_push(restore->queue, steal_ptr(restore->batch));
+}
+
+static void push_job(struct directory_restore *restore, struct job *job)
+{
+	struct batch *batch = restore->batch;
+
+	if (!batch)
+		batch = restore->batch = xcalloc(1, sizeof(*batch));
+	batch->jobs[batch->count++] = job;
+	/* A size may be made up. */
+	batch->bytes += MIN(job->node.size, BATCH_BYTES);
+	if (batch->count == BATCH_FILES || batch->bytes >= BATCH_BYTES)
+		push_batch(restore);
+}
+
 static void maker_main(void *arg)
 {
 	struct directory_restore *restore = arg;
 	struct restore_target target;
-	struct job *job;
+	struct batch *batch;
 
 	init_target(restore, &target);
-	while ((job = queue_pop(restore->queue)))
-		do_job(restore, &target, job);
+	while ((batch = queue_pop(restore->queue)))
+		do_batch(restore, &target, batch);
 	clear_target(restore, &target);
 }
 
@@ -247,7 +294,7 @@ static void meet_file(struct directory_restore *restore, const char *path, struc
 	*holes = (struct holes){0};
 	atomic_fetch_add(&job->dir->pending, 1);
 	if (S_ISREG(job->node.mode) && job->node.links < 2)
-		queue_push(restore->queue, job);
+		push_job(restore, job);
 	else
 		do_job(restore, &restore->target, job);
 }
@@ -308,6 +355,7 @@ static void walk_main(void *arg)
 		transfer_fail(&restore->transfer, -errno, "%s: %s", options->target, strerror(errno));
 	else
 		walk(restore, top);
+	push_batch(restore);
 	queue_close(restore->queue);
 	clear_target(restore, &restore->target);
 }
@@ -320,7 +368,7 @@ static void bring_in(struct directory_restore *restore)
 
 	(void)descriptors_raise();
 	restore->members = restore_source_members(restore->restore.source);
-	restore->queue = queue_new(QUEUE_FILES);
+	restore->queue = queue_new(QUEUE_BATCHES);
 	for (unsigned i = 0; i < MIN(transfer_workers(), RESTORE_MAKERS_MAX - 1); i++)
 		functions[count++] = maker_main;
 	transfer_run(&restore->transfer, functions, count, restore);

@@ -220,13 +220,24 @@ static int find_top(struct restore_source *source, struct error *err)
 	return r < 0 ? error_set(err, r, "backup %.8s: %s", source->options.snapshot->name, source->problem) : 0;
 }
 
+/* The files that come next in the directory. */
+static const struct node *following(void *arg, size_t number)
+{
+	const struct restore_source *source = arg;
+	const struct level *level = source->levels.count > 0 ? &source->levels.items[source->levels.count - 1] : NULL;
+
+	return level && number < level->nodes.count - level->at ? &level->nodes.items[level->at + number] : NULL;
+}
+
 int restore_source_new(const struct restore_source_options *options, struct restore_source **ret_source, struct error *err)
 {
 	struct restore_source *source = xcalloc(1, sizeof(*source));
 	int r = 0;
 
 	source->options = *options;
-	restore_reader_init(&source->reader, options->repository, options->store);
+	restore_reader_init(&source->reader, options->repository, options->store, options->pool);
+	source->reader.following = following;
+	source->reader.following_arg = source;
 	buf_reserve(&source->path, 1);
 	source->path.data[0] = '\0';
 	if (snapshot_file_has_tag(options->snapshot, "corpusfs"))

@@ -20,6 +20,7 @@ struct restore_source;
 struct restore_source_options {
 	struct repository *repository; /* with its index */
 	struct store *store;           /* where blobs may be, or NULL */
+	struct pool *pool;             /* whose threads help to read, or NULL */
 	const struct snapshot_file *snapshot;
 	const char *path; /* what is wanted of it, "" for all; NULL: what was backed up */
 	bool keep_going;  /* what is damaged is told as the member's problem, and the rest comes */

@@ -15,6 +15,7 @@
 #include "lib/base/file.h"
 #include "lib/repository/blob_id.h"
 #include "lib/repository/objects.h"
+#include "lib/repository/open_packs.h"
 #include "lib/repository/seal.h"
 
 #define PATH_LEN (64 + 64)
@@ -22,6 +23,7 @@
 struct objects_dir {
 	struct objects objects;
 	int dir;
+	struct open_packs *packs; /* that were read */
 };
 
 static const char *const folders[OBJECT_KINDS] = {
@@ -138,13 +140,8 @@ static int open_object(const struct objects *objects, enum object_kind kind, con
 	return file_open_inside(folder, kind == OBJECT_CONFIG ? "config" : name, O_RDONLY, 0);
 }
 
-static int get(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out)
+static int read_at(int fd, uint64_t offset, size_t len, uint8_t *to)
 {
-	AUTO_CLOSE int fd = open_object(objects, kind, name);
-	uint8_t *to = out;
-
-	if (fd < 0)
-		return fd;
 	while (len > 0) {
 		ssize_t got = pread(fd, to, len, (off_t)offset);
 
@@ -157,6 +154,35 @@ static int get(struct objects *objects, enum object_kind kind, const char *name,
 		len -= (size_t)got;
 	}
 	return 0;
+}
+
+static int open_pack(void *arg, const char *name)
+{
+	return open_object(arg, OBJECT_PACK, name);
+}
+
+static struct open_packs *packs_of(const struct objects *objects)
+{
+	return ((const struct objects_dir *)objects)->packs;
+}
+
+static int get_of_pack(struct objects *objects, const char *name, uint64_t offset, size_t len, void *out)
+{
+	int fd = open_packs_take(packs_of(objects), name, open_pack, objects), r;
+
+	if (fd < 0)
+		return fd;
+	r = read_at(fd, offset, len, out);
+	open_packs_give(packs_of(objects), fd);
+	return r;
+}
+
+static int get(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out)
+{
+	if (kind == OBJECT_PACK)
+		return get_of_pack(objects, name, offset, len, out);
+	AUTO_CLOSE int fd = open_object(objects, kind, name);
+	return fd < 0 ? fd : read_at(fd, offset, len, out);
 }
 
 static int size(struct objects *objects, enum object_kind kind, const char *name, uint64_t *ret_size)
@@ -220,6 +246,8 @@ static int remove_object(struct objects *objects, enum object_kind kind, const c
 {
 	char folder_name[PATH_LEN];
 
+	if (kind == OBJECT_PACK)
+		open_packs_forget(packs_of(objects), name);
 	folder_of(kind, name, folder_name);
 	AUTO_CLOSE int folder = open_folder(objects, folder_name);
 	if (folder < 0)
@@ -231,6 +259,7 @@ static int remove_object(struct objects *objects, enum object_kind kind, const c
 
 static void close_dir(struct objects *objects)
 {
+	open_packs_free(packs_of(objects));
 	close(dir_of(objects));
 	free(objects);
 }
@@ -245,5 +274,6 @@ struct objects *objects_dir_open(int dir)
 
 	place->objects.place = &directory;
 	place->dir = dir;
+	place->packs = open_packs_new();
 	return &place->objects;
 }

@@ -19,6 +19,12 @@ struct pack_blob {
 	bool is_tree;
 };
 
+/* The length of its plain bytes. */
+static inline uint32_t pack_blob_plain(const struct pack_blob *blob)
+{
+	return blob->plain ? blob->plain : blob->length - SEAL_EXTRA;
+}
+
 struct pack_blobs {
 	ARRAY_FIELDS(struct pack_blob);
 };

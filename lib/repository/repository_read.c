@@ -33,27 +33,47 @@ void repository_reader_free(struct repository_reader *reader)
 	free(reader);
 }
 
-int repository_open_blob(struct repository_reader *reader, const struct pack_blob *blob, uint8_t *sealed, struct buf *ret_plain)
+int repository_open_in_place(struct repository_reader *reader, const struct pack_blob *blob, uint8_t *sealed, uint8_t *room, const uint8_t **ret_plain)
 {
-	const size_t stored = blob->length - SEAL_EXTRA;
+	const uint8_t *plain = sealed + SEAL_IV;
+	size_t len = blob->length - SEAL_EXTRA;
 	struct blob_id id;
+	int r;
 
 	if (blob->plain > PACK_BYTES_MAX || seal_open(reader->seal, sealed, blob->length, sealed + SEAL_IV) < 0)
 		return -EBADMSG;
-	buf_reset(ret_plain);
-	buf_reserve(ret_plain, MAX(stored, blob->plain) + 1);
 	if (blob->plain) {
-		int r = codec_unpack(reader->codec, sealed + SEAL_IV, stored, ret_plain->data, blob->plain);
-
+		r = codec_unpack(reader->codec, plain, len, room, blob->plain);
 		if (r < 0)
 			return r;
-		ret_plain->len = blob->plain;
-	} else {
-		buf_add(ret_plain, sealed + SEAL_IV, stored);
+		plain = room;
+		len = blob->plain;
 	}
-	ret_plain->data[ret_plain->len] = '\0';
-	digest_once(reader->digest, ret_plain->data, ret_plain->len, id.bytes);
-	return blob_id_equal(&id, &blob->id) ? 0 : -EBADMSG;
+	digest_once(reader->digest, plain, len, id.bytes);
+	if (!blob_id_equal(&id, &blob->id))
+		return -EBADMSG;
+	*ret_plain = plain;
+	return 0;
+}
+
+int repository_open_blob(struct repository_reader *reader, const struct pack_blob *blob, uint8_t *sealed, struct buf *ret_plain)
+{
+	const size_t len = pack_blob_plain(blob);
+	const uint8_t *plain;
+	int r;
+
+	if (blob->plain > PACK_BYTES_MAX)
+		return -EBADMSG;
+	buf_reset(ret_plain);
+	buf_reserve(ret_plain, len + 1);
+	r = repository_open_in_place(reader, blob, sealed, ret_plain->data, &plain);
+	if (r < 0)
+		return r;
+	if (plain != ret_plain->data)
+		memcpy(ret_plain->data, plain, len);
+	ret_plain->len = len;
+	ret_plain->data[len] = '\0';
+	return 0;
 }
 
 static int read_place(struct repository_reader *reader, const struct blob_place *place, struct buf *ret_plain)

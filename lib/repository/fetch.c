@@ -1,0 +1,237 @@
+#include "lib/repository/fetch.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+/* What lies between two blobs of a pack is read with them if it is not more. */
+#define GAP_MAX (16U << 10)
+/* What one thread opens at a time. */
+#define STEP_BYTES (128U << 10)
+
+struct wanted {
+	struct blob_place place;
+	uint8_t *sealed, *room;
+	const uint8_t *plain; /* NULL: it could not be had */
+};
+
+struct fetch {
+	struct repository *repository;
+	struct pool *pool;
+	struct wanted wanted[FETCH_BLOBS];
+	size_t count, at; /* at: the one that was found last */
+	uint64_t bytes;
+	const struct wanted *in_place[FETCH_BLOBS]; /* as they stand in the packs */
+	struct buf sealed, plain;
+	size_t steps[FETCH_BLOBS + 1], step_count; /* the first one of each step, and the end */
+	pthread_mutex_t lock;                      /* guards what follows */
+	struct repository_reader **readers;        /* that nobody uses; there is room for all */
+	size_t reader_count;
+};
+
+struct fetch *fetch_new(struct repository *repository, struct pool *pool)
+{
+	struct fetch *fetch = xcalloc(1, sizeof(*fetch));
+
+	fetch->repository = repository;
+	fetch->pool = pool;
+	fetch->readers = xcalloc(pool ? pool_width(pool) : 1, sizeof(struct repository_reader *));
+	pthread_mutex_init(&fetch->lock, NULL);
+	return fetch;
+}
+
+void fetch_free(struct fetch *fetch)
+{
+	if (!fetch)
+		return;
+	for (size_t i = 0; i < fetch->reader_count; i++)
+		repository_reader_free(fetch->readers[i]);
+	free(fetch->readers);
+	pthread_mutex_destroy(&fetch->lock);
+	buf_clear(&fetch->sealed);
+	buf_clear(&fetch->plain);
+	free(fetch);
+}
+
+void fetch_begin(struct fetch *fetch)
+{
+	fetch->count = fetch->at = 0;
+	fetch->bytes = 0;
+}
+
+bool fetch_add(struct fetch *fetch, const struct blob_id *id)
+{
+	struct blob_place place;
+	uint64_t bytes;
+
+	/* A file of holes is one blob again and again. */
+	if (fetch->count > 0 && blob_id_equal(&fetch->wanted[fetch->count - 1].place.blob.id, id))
+		return true;
+	if (fetch->count == FETCH_BLOBS || !blob_index_find(fetch->repository->index, id, false, 0, &place) || place.blob.length < SEAL_EXTRA)
+		return false;
+	bytes = MAX(place.blob.length, place.blob.plain);
+	if (bytes > FETCH_BYTES - fetch->bytes)
+		return false;
+	fetch->bytes += bytes;
+	fetch->wanted[fetch->count++] = (struct wanted){.place = place};
+	return true;
+}
+
+/* --- reading --- */
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct blob_place *x = &(*(const struct wanted *const *)a)->place, *y = &(*(const struct wanted *const *)b)->place;
+	int order = blob_id_compare(&x->pack, &y->pack);
+
+	return order != 0 ? order : (x->blob.offset > y->blob.offset) - (x->blob.offset < y->blob.offset);
+}
+
+static uint64_t end_of(const struct wanted *wanted)
+{
+	return (uint64_t)wanted->place.blob.offset + wanted->place.blob.length;
+}
+
+/* The end, in in_place, of those that are read with number `first`. */
+static size_t end_of_run(const struct fetch *fetch, size_t first, uint64_t *ret_end)
+{
+	uint64_t end = end_of(fetch->in_place[first]);
+	size_t i = first + 1;
+
+	for (; i < fetch->count; i++) {
+		const struct wanted *next = fetch->in_place[i];
+
+		/* Only an index that somebody made up has blobs that overlap. */
+		if (!blob_id_equal(&next->place.pack, &fetch->in_place[first]->place.pack) || next->place.blob.offset < end ||
+		    next->place.blob.offset > end + GAP_MAX)
+			break;
+		end = end_of(next);
+	}
+	*ret_end = end;
+	return i;
+}
+
+static void read_run(struct fetch *fetch, size_t first, size_t after, uint64_t end, uint8_t *room)
+{
+	const struct blob_place *place = &fetch->in_place[first]->place;
+	struct objects *objects = fetch->repository->objects;
+	char pack[BLOB_ID_TEXT];
+	int r;
+
+	blob_id_text(&place->pack, pack);
+	r = objects->place->get(objects, OBJECT_PACK, pack, place->blob.offset, (size_t)(end - place->blob.offset), room);
+	for (size_t i = first; i < after; i++) {
+		struct wanted *wanted = &fetch->wanted[fetch->in_place[i] - fetch->wanted];
+
+		wanted->sealed = r < 0 ? NULL : room + (wanted->place.blob.offset - place->blob.offset);
+	}
+}
+
+static void read_all(struct fetch *fetch)
+{
+	uint64_t end, total = 0;
+	size_t after;
+	uint8_t *room;
+
+	for (size_t i = 0; i < fetch->count; i++)
+		fetch->in_place[i] = &fetch->wanted[i];
+	qsort(fetch->in_place, fetch->count, sizeof(*fetch->in_place), compare_places);
+	for (size_t i = 0; i < fetch->count; i = after) {
+		after = end_of_run(fetch, i, &end);
+		total += end - fetch->in_place[i]->place.blob.offset;
+	}
+	buf_reset(&fetch->sealed);
+	buf_reserve(&fetch->sealed, (size_t)total);
+	room = fetch->sealed.data;
+	for (size_t i = 0; i < fetch->count; i = after) {
+		after = end_of_run(fetch, i, &end);
+		read_run(fetch, i, after, end, room);
+		room += end - fetch->in_place[i]->place.blob.offset;
+	}
+}
+
+/* --- opening --- */
+
+static struct repository_reader *take_reader(struct fetch *fetch)
+{
+	struct repository_reader *reader = NULL;
+
+	pthread_mutex_lock(&fetch->lock);
+	if (fetch->reader_count > 0)
+		reader = fetch->readers[--fetch->reader_count];
+	pthread_mutex_unlock(&fetch->lock);
+	return reader ? reader : repository_reader_new(fetch->repository);
+}
+
+static void give_reader(struct fetch *fetch, struct repository_reader *reader)
+{
+	pthread_mutex_lock(&fetch->lock);
+	fetch->readers[fetch->reader_count++] = reader;
+	pthread_mutex_unlock(&fetch->lock);
+}
+
+static void open_step(void *arg, size_t step)
+{
+	struct fetch *fetch = arg;
+	struct repository_reader *reader = take_reader(fetch);
+
+	for (size_t i = fetch->steps[step]; i < fetch->steps[step + 1]; i++) {
+		struct wanted *wanted = &fetch->wanted[i];
+
+		if (!wanted->sealed || repository_open_in_place(reader, &wanted->place.blob, wanted->sealed, wanted->room, &wanted->plain) < 0)
+			wanted->plain = NULL;
+	}
+	give_reader(fetch, reader);
+}
+
+static void open_all(struct fetch *fetch)
+{
+	uint64_t room = 0, in_step = STEP_BYTES;
+
+	buf_reset(&fetch->plain);
+	buf_reserve(&fetch->plain, FETCH_BYTES);
+	fetch->step_count = 0;
+	for (size_t i = 0; i < fetch->count; i++) {
+		struct wanted *wanted = &fetch->wanted[i];
+
+		wanted->room = fetch->plain.data + room;
+		room += wanted->place.blob.plain;
+		if (in_step >= STEP_BYTES) {
+			fetch->steps[fetch->step_count++] = i;
+			in_step = 0;
+		}
+		in_step += MAX(wanted->place.blob.length, wanted->place.blob.plain);
+	}
+	fetch->steps[fetch->step_count] = fetch->count;
+	if (fetch->pool) {
+		pool_run(fetch->pool, open_step, fetch, fetch->step_count);
+		return;
+	}
+	for (size_t i = 0; i < fetch->step_count; i++)
+		open_step(fetch, i);
+}
+
+void fetch_run(struct fetch *fetch)
+{
+	if (fetch->count == 0)
+		return;
+	read_all(fetch);
+	open_all(fetch);
+}
+
+int fetch_find(struct fetch *fetch, const struct blob_id *id, const void **ret_data, size_t *ret_len)
+{
+	for (size_t i = 0; i < fetch->count; i++) {
+		const size_t number = (fetch->at + i) % fetch->count;
+		const struct wanted *wanted = &fetch->wanted[number];
+
+		if (!blob_id_equal(&wanted->place.blob.id, id))
+			continue;
+		if (!wanted->plain)
+			return -EBADMSG;
+		fetch->at = number;
+		*ret_data = wanted->plain;
+		*ret_len = pack_blob_plain(&wanted->place.blob);
+		return 1;
+	}
+	return 0;
+}
