@@ -256,6 +256,10 @@ static void print_pruned(const json_t *result, bool dry_run)
 	else
 		printf("of %lld packs, removed %lld and wrote %lld anew without what no backup names: %s freed\n", (long long)number(result, "packs"),
 		       removed, rewritten, bytes);
+	units_size((uint64_t)number(result, "left_bytes"), bytes);
+	if (number(result, "left") > 0)
+		printf("%s %lld files (%s) that writers which died had begun\n", dry_run ? "would remove" : "removed",
+		       (long long)number(result, "left"), bytes);
 }
 
 static int run_prune(struct cli *cli)

@@ -10,6 +10,9 @@
  *   4. A new index of all packs that stay is put; then the old index files are removed.
  *   5. The packs that go are removed, and those that no index names.
  *
+ * Objects that somebody began and never put go, too, when nothing was written to them for LEFT_AGE_S. The lock keeps writers away but those that take
+ * none (a key that is added) or wait for it; an object takes seconds.
+ *
  * A crash before 4 leaves new packs beside the old; within 4, both indexes, which name the same blobs; after it, packs that nobody names. At each
  * moment every blob that is used is in a pack that an index names, and no index that is left names a pack that is gone.
  */
@@ -22,10 +25,12 @@
 
 #include "lib/backup/backup_info.h"
 #include "lib/backup/used_blobs.h"
+#include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/repository/locks.h"
 
 #define INDEX_BLOBS 50000U
+#define LEFT_AGE_S (24 * 60 * 60)
 
 struct pack {
 	struct blob_id id;
@@ -357,6 +362,14 @@ static int remove_packs(struct prune *prune, struct error *err)
 
 /* --- the whole --- */
 
+static int remove_left(struct prune *prune, struct error *err)
+{
+	const time_t before = clock_now().tv_sec - LEFT_AGE_S;
+	int r = objects_clean(prune->repository->objects, before, prune->options->dry_run, &prune->counts->left);
+
+	return r < 0 ? error_set(err, r, "what a writer that died had begun cannot be removed: %s", strerror(-r)) : 0;
+}
+
 static int change(struct prune *prune, struct error *err)
 {
 	int r = prune->counts->packs_rewritten > 0 ? rewrite(prune, err) : 0;
@@ -398,6 +411,8 @@ static int run(struct prune *prune, struct error *err)
 		r = find_used(prune, err);
 	if (r == 0)
 		r = choose(prune, err);
+	if (r == 0)
+		r = remove_left(prune, err);
 	if (r < 0 || prune->options->dry_run || prune->counts->packs_removed + prune->counts->packs_rewritten == 0)
 		return r;
 	return change(prune, err);

@@ -17,6 +17,7 @@ struct prune_options {
 struct prune_counts {
 	uint64_t packs, packs_removed, packs_rewritten;
 	uint64_t bytes, bytes_freed; /* of packs; freed: about, if it is a dry run */
+	struct objects_left left;    /* what writers that died had begun, and what of it went */
 };
 
 /* -EBUSY: somebody else works with the repository; -EBADMSG: a backup that is there is damaged, so that nothing can be known to be unused. */

@@ -333,7 +333,7 @@ static int forget_op(struct op_context *context, const json_t *args, json_t **re
 
 #define MAX_UNUSED 5
 
-/* backup.prune: {password, dry_run?} -> {packs, packs_removed, packs_rewritten, bytes, bytes_freed} */
+/* backup.prune: {password, dry_run?} -> {packs, packs_removed, packs_rewritten, bytes, bytes_freed, left, left_bytes} */
 static int prune_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct op_problems problems = {.context = context, .list = json_array()};
@@ -344,9 +344,10 @@ static int prune_op(struct op_context *context, const json_t *args, json_t **ret
 	if (r == 0)
 		r = prune_run(&options, &counts, err);
 	if (r == 0)
-		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I}", "packs", (json_int_t)counts.packs, "packs_removed",
+		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "packs", (json_int_t)counts.packs, "packs_removed",
 		                        (json_int_t)counts.packs_removed, "packs_rewritten", (json_int_t)counts.packs_rewritten, "bytes",
-		                        (json_int_t)counts.bytes, "bytes_freed", (json_int_t)counts.bytes_freed);
+		                        (json_int_t)counts.bytes, "bytes_freed", (json_int_t)counts.bytes_freed, "left",
+		                        (json_int_t)counts.left.count, "left_bytes", (json_int_t)counts.left.bytes);
 	json_decref(problems.list);
 	repository_close(options.repository);
 	return r;

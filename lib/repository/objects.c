@@ -8,6 +8,12 @@ void objects_close(struct objects *objects)
 		objects->place->close(objects);
 }
 
+int objects_clean(struct objects *objects, time_t before, bool dry_run, struct objects_left *ret_left)
+{
+	*ret_left = (struct objects_left){0};
+	return objects->place->clean ? objects->place->clean(objects, before, dry_run, ret_left) : 0;
+}
+
 const char *object_kind_text(enum object_kind kind)
 {
 	static const char *const texts[OBJECT_KINDS] = {

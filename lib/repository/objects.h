@@ -10,6 +10,9 @@
 #ifndef CORPUSFS_REPOSITORY_OBJECTS_H
 #define CORPUSFS_REPOSITORY_OBJECTS_H
 
+#include <stdbool.h>
+#include <time.h>
+
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
 
@@ -19,6 +22,11 @@ enum object_kind { OBJECT_CONFIG, OBJECT_KEY, OBJECT_SNAPSHOT, OBJECT_INDEX, OBJ
 struct objects;
 
 typedef int (*objects_list_fn)(void *arg, const char *name, uint64_t size);
+
+/* What writers that died have left: objects that were begun and never put. */
+struct objects_left {
+	uint64_t count, bytes;
+};
 
 /* What a place must be able to do. */
 struct objects_place {
@@ -32,6 +40,8 @@ struct objects_place {
 	/* In no order. What `each` returns, if not 0, ends it. What has no name of an object is passed over. */
 	int (*list)(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg);
 	int (*remove)(struct objects *objects, enum object_kind kind, const char *name);
+	/* May be NULL: nothing is ever left half put. See objects_clean. */
+	int (*clean)(struct objects *objects, time_t before, bool dry_run, struct objects_left *ret_left);
 	void (*close)(struct objects *objects);
 };
 
@@ -44,6 +54,12 @@ struct objects {
 struct objects *objects_dir_open(int dir);
 
 void objects_close(struct objects *objects); /* NULL is fine */
+
+/*
+ * Counts what was begun and never put, and to which nothing was written since `before`, and removes it unless `dry_run`. What is younger may
+ * be a living writer's.
+ */
+WARN_UNUSED int objects_clean(struct objects *objects, time_t before, bool dry_run, struct objects_left *ret_left);
 
 /* What `kind` is called in messages: "pack", "index file", ... */
 const char *object_kind_text(enum object_kind kind);

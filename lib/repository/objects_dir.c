@@ -198,11 +198,13 @@ static int size(struct objects *objects, enum object_kind kind, const char *name
 	return 0;
 }
 
-static int list_folder(const struct objects *objects, const char *folder_name, objects_list_fn each, void *arg)
+/* Calls `each` for every regular file of the folder: ends with what it returns, if that is not 0. */
+typedef int (*file_fn)(void *arg, int folder, const char *name, const struct stat *st);
+
+static int look_through(const struct objects *objects, const char *folder_name, file_fn each, void *arg)
 {
 	int fd = open_folder(objects, folder_name), r = 0;
 	struct dirent *entry;
-	struct blob_id id;
 	struct stat st;
 	DIR *stream;
 
@@ -215,9 +217,8 @@ static int list_folder(const struct objects *objects, const char *folder_name, o
 		return r;
 	}
 	while (r == 0 && (errno = 0, entry = readdir(stream))) {
-		if (blob_id_parse(entry->d_name, &id) < 0 || fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
-			continue;
-		r = each(arg, entry->d_name, (uint64_t)st.st_size);
+		if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+			r = each(arg, fd, entry->d_name, &st);
 	}
 	if (r == 0 && errno != 0)
 		r = -errno;
@@ -225,20 +226,87 @@ static int list_folder(const struct objects *objects, const char *folder_name, o
 	return r;
 }
 
-static int list(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg)
+/* The same for all folders that objects of the kind stand in. */
+static int look_through_all(const struct objects *objects, enum object_kind kind, file_fn each, void *arg)
 {
 	int r = 0;
 
 	if (kind != OBJECT_PACK)
-		return list_folder(objects, folders[kind], each, arg);
+		return look_through(objects, folders[kind], each, arg);
 	for (unsigned i = 0; i < 256 && r == 0; i++) {
 		char folder[PATH_LEN];
 
 		(void)snprintf(folder, sizeof(folder), "%s/%02x", folders[OBJECT_PACK], i);
-		r = list_folder(objects, folder, each, arg);
+		r = look_through(objects, folder, each, arg);
 		if (r == -ENOENT)
 			r = 0;
 	}
+	return r;
+}
+
+struct listing {
+	objects_list_fn each;
+	void *arg;
+};
+
+static int list_file(void *arg, int folder, const char *name, const struct stat *st)
+{
+	const struct listing *listing = arg;
+	struct blob_id id;
+
+	(void)folder;
+	return blob_id_parse(name, &id) < 0 ? 0 : listing->each(listing->arg, name, (uint64_t)st->st_size);
+}
+
+static int list(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg)
+{
+	struct listing listing = {each, arg};
+
+	return look_through_all(objects, kind, list_file, &listing);
+}
+
+/* --- what was begun and never put --- */
+
+struct cleaning {
+	time_t before;
+	bool dry_run;
+	struct objects_left *left;
+};
+
+/* The name of an object, "-tmp-" and a number: restic's names, and ours. */
+static bool is_temporary(const char *name)
+{
+	const char *mark = strstr(name, "-tmp-");
+	char object[BLOB_ID_TEXT] = "";
+	struct blob_id id;
+
+	if (!mark || mark - name >= (ptrdiff_t)sizeof(object))
+		return false;
+	memcpy(object, name, (size_t)(mark - name));
+	mark += strlen("-tmp-");
+	return (strcmp(object, "config") == 0 || blob_id_parse(object, &id) == 0) && *mark && strspn(mark, "0123456789abcdef") == strlen(mark);
+}
+
+static int clean_file(void *arg, int folder, const char *name, const struct stat *st)
+{
+	const struct cleaning *cleaning = arg;
+
+	if (!is_temporary(name) || st->st_mtim.tv_sec >= cleaning->before)
+		return 0;
+	if (!cleaning->dry_run && unlinkat(folder, name, 0) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	cleaning->left->count++;
+	cleaning->left->bytes += (uint64_t)st->st_size;
+	return 0;
+}
+
+static int clean(struct objects *objects, time_t before, bool dry_run, struct objects_left *ret_left)
+{
+	struct cleaning cleaning = {before, dry_run, ret_left};
+	int r = 0;
+
+	for (unsigned kind = 0; kind < OBJECT_KINDS && r == 0; kind++)
+		r = look_through_all(objects, kind, clean_file, &cleaning);
 	return r;
 }
 
@@ -265,7 +333,8 @@ static void close_dir(struct objects *objects)
 }
 
 static const struct objects_place directory = {
-	.create = create, .put = put, .get = get, .size = size, .list = list, .remove = remove_object, .close = close_dir,
+	.create = create, .put = put, .get = get, .size = size, .list = list,
+	.remove = remove_object, .clean = clean, .close = close_dir,
 };
 
 struct objects *objects_dir_open(int dir)

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import time
 
 import pytest
 
@@ -71,6 +72,26 @@ def test_prune_that_dies_loses_nothing(repository, point):
     repository.run("backup", "prune", repository.path)
     check_all(repository, {second["backup"]: second["identity"]})
     repository.run("backup", "unlock", repository.path)
+    restic_check(repository)
+
+
+def test_what_a_killed_backup_had_begun_is_removed_when_it_is_old(repository):
+    """A living writer's is younger."""
+
+    def begun():
+        return [f"{folder}/{name}" for folder, _, names in os.walk(repository.path) for name in names if "-tmp-" in name]
+
+    assert dies(repository, "object-before-rename:kill:2", "backup", "d", repository.path) and len(begun()) == 1
+    repository.run("backup", "unlock", repository.path)
+    done = repository.json("backup", "prune", repository.path)
+    assert done["left"] == 0 and len(begun()) == 1
+    os.utime(begun()[0], (time.time() - 90000, time.time() - 90000))
+    size = os.path.getsize(begun()[0])
+    assert "would remove 1 files" in repository.run("backup", "prune", repository.path, "--dry-run").out
+    assert len(begun()) == 1
+    done = repository.json("backup", "prune", repository.path)
+    assert (done["left"], done["left_bytes"]) == (1, size) and not begun()
+    repository.backup("d")
     restic_check(repository)
 
 
