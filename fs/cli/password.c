@@ -159,13 +159,25 @@ static int find(struct cli *cli, bool is_new, char **ret_password, struct error 
 	return from_terminal("password of the repository: ", is_new, ret_password, err);
 }
 
-int password_set(struct cli *cli, json_t *args, bool is_new, struct error *err)
+int password_get(struct cli *cli, bool is_new, char **ret_password, struct error *err)
 {
 	char *password = NULL;
 	int r = find(cli, is_new, &password, err);
 
 	if (r == 0 && !*password)
 		r = error_set(err, -EINVAL, "the password is empty");
+	if (r < 0)
+		password_free(password);
+	else
+		*ret_password = password;
+	return r;
+}
+
+int password_set(struct cli *cli, json_t *args, bool is_new, struct error *err)
+{
+	char *password = NULL;
+	int r = password_get(cli, is_new, &password, err);
+
 	if (r == 0)
 		json_object_set_new(args, "password", json_from_bytes(password));
 	password_free(password);

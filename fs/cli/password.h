@@ -18,6 +18,7 @@
 
 /* Puts it into the arguments of an operation. is_new: it is asked for twice. -EINVAL: there is none, or it is empty. */
 WARN_UNUSED int password_set(struct cli *cli, json_t *args, bool is_new, struct error *err);
+WARN_UNUSED int password_get(struct cli *cli, bool is_new, char **ret_password, struct error *err); /* ends with password_free */
 /* One more password: from --new-password-file, $CORPUSFS_NEW_PASSWORD or the terminal. Ends with password_free. */
 WARN_UNUSED int password_get_new(struct cli *cli, char **ret_password, struct error *err);
 /* The first line of a file. Ends with password_free. */

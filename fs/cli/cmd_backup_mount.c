@@ -1,0 +1,119 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/mount_options.h"
+#include "fs/cli/password.h"
+#include "fs/cli/repository.h"
+#include "fs/cli/where.h"
+#include "fs/daemon/serve/backups_daemon.h"
+#include "lib/base/buf.h"
+#include "lib/ops/json.h"
+
+#define CACHE_BYTES (128U << 20)
+
+/* What of `corpusfs mount -o` has a meaning here. */
+static int take_options(struct cli *cli, json_t *args, struct backups_daemon_options *options, struct error *err)
+{
+	struct store_options store = {0};
+	const char *text = cli_option(cli, "o"), *key;
+	json_t *value;
+	int r = text ? mount_options_parse(text, args, &store, err) : 0;
+
+	if (r < 0)
+		return r;
+	json_object_foreach(args, key, value) {
+		if (strcmp(key, "allow_other") == 0 || strcmp(key, "debug") == 0 || strcmp(key, "extra") == 0 ||
+		    (strcmp(key, "read_only") == 0 && json_is_true(value)))
+			continue;
+		(void)error_set(err, -EINVAL, "mount option \"%s\" has no meaning for backups, which are read only", strcmp(key, "read_only") == 0 ? "rw" : key);
+		return -EINVAL;
+	}
+	if (store.salvage || store.write_buffer_bytes)
+		return error_set(err, -EINVAL, "mount options of stores have no meaning for backups");
+	options->allow_other = json_is_true(json_object_get(args, "allow_other"));
+	options->debug = json_is_true(json_object_get(args, "debug"));
+	options->extra = json_string_value(json_object_get(args, "extra"));
+	options->cache_bytes = store.cache_bytes ? store.cache_bytes : CACHE_BYTES;
+	return 0;
+}
+
+/* The file need not be there. */
+static char *absolute(const char *path)
+{
+	AUTO_FREE char *here = path[0] == '/' ? NULL : realpath(".", NULL);
+
+	return path[0] == '/' ? xstrdup(path) : here ? xasprintf("%s/%s", here, path) : NULL;
+}
+
+static int find_paths(const char *repository, const char *mountpoint, const char *log, char *ret_paths[3], struct error *err)
+{
+	AUTO_CLOSE int fd = -1;
+	int r = repository_open_place(repository, false, &fd, err);
+
+	if (r < 0)
+		return r;
+	ret_paths[0] = realpath(repository, NULL);
+	ret_paths[1] = where_absolute(mountpoint);
+	ret_paths[2] = log ? absolute(log) : NULL;
+	if (!ret_paths[0] || !ret_paths[1] || (log && !ret_paths[2])) {
+		r = error_set(err, -errno, "%s: %s", !ret_paths[0] ? repository : !ret_paths[1] ? mountpoint : log, strerror(errno));
+		if (r == -ENOENT && ret_paths[0] && !ret_paths[1])
+			error_hint(err, "make the mountpoint first: mkdir -p");
+	}
+	return r;
+}
+
+static int run_mount(struct cli *cli)
+{
+	AUTO_FREE char *repository = xstrdup(cli->argv[0]);
+	struct backups_daemon_options options = {.backup = repository_split(repository)};
+	char *paths[3] = {NULL}, *password = NULL;
+	json_t *args = json_object();
+	struct error err = {0};
+	int r = find_paths(repository, cli->argv[1], cli_option(cli, "log"), paths, &err);
+
+	if (r == 0)
+		r = take_options(cli, args, &options, &err);
+	if (r == 0)
+		r = password_get(cli, false, &password, &err);
+	if (r == 0) {
+		options.password = password;
+		options.repository = paths[0];
+		options.mountpoint = paths[1];
+		options.log = paths[2];
+		r = backups_daemon_start(&options, &err);
+	}
+	password_free(password);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+		free(paths[i]);
+	json_decref(args);
+	if (r < 0)
+		return exit_with(&err);
+	printf("mounted the backups of %s on %s; corpusfs umount ends it\n", repository, cli->argv[1]);
+	return EXIT_OK;
+}
+
+static const struct option mount_options[] = {
+	{'o', NULL, "OPTIONS", "allow_other, cache=SIZE, debug, and what mount(8) knows"},
+	{0, "log", "FILE", "where damage is told; else syslog"},
+	OPTIONS_PASSWORD,
+	OPTIONS_END,
+};
+
+const struct command backup_mount_commands[] = {
+	{.name = "backup mount",
+         .operands = "REPO[@BACKUP] MOUNTPOINT",
+         .summary = "look into backups as into directories",
+         .details = "Read only. All backups: ids/, times/ and latest; or the tree of the one that is\n"
+                    "named. Answers at once: directories are fetched when they are looked into, content\n"
+                    "when it is read. Every byte is checked; what is damaged cannot be read, and the\n"
+                    "log says what it is. While it is mounted, nothing can be pruned.\n",
+         .min = 2,
+         .max = 2,
+         .options = mount_options,
+         .run = run_mount},
+	{NULL},
+};

@@ -1,0 +1,158 @@
+#include "fs/daemon/serve/backups_daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+
+#include "fs/daemon/control/message.h"
+#include "fs/daemon/process/log.h"
+#include "fs/daemon/process/process.h"
+#include "fs/fuse/backups/backups.h"
+#include "fs/fuse/session/system.h"
+#include "lib/base/buf.h"
+
+#define LEAVE_MS 1000 /* for the session to end after it was detached; who has a file open then loses it */
+
+struct backups_daemon {
+	const struct backups_daemon_options *options;
+	struct log *log;
+	struct browse *browse;
+	struct backups *backups;
+	int signal_fd, event_fd;
+};
+
+static void tell_problem(void *arg, const char *text)
+{
+	log_line(((struct backups_daemon *)arg)->log, "error", "backups", "%s", text);
+}
+
+static void session_ended(void *arg)
+{
+	const uint64_t one = 1;
+
+	(void)!write(((struct backups_daemon *)arg)->event_fd, &one, sizeof(one));
+}
+
+/* All threads inherit the mask, so that signals are read by the main thread only. */
+static int take_signals(struct backups_daemon *daemon, struct error *err)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	daemon->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+	daemon->event_fd = eventfd(0, EFD_CLOEXEC);
+	return daemon->signal_fd < 0 || daemon->event_fd < 0 ? error_set(err, -errno, "no descriptor for signals: %s", strerror(errno)) : 0;
+}
+
+static int open_log(struct backups_daemon *daemon, struct error *err)
+{
+	const char *path = daemon->options->log;
+	AUTO_FREE char *copy = path ? xstrdup(path) : NULL, *other = path ? xstrdup(path) : NULL;
+	AUTO_CLOSE int dir = path ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	int r = 0;
+
+	if (!path)
+		r = log_to_syslog(daemon->log);
+	else
+		r = dir < 0 ? -errno : log_to_file(daemon->log, dir, basename(other));
+	return r < 0 ? error_set(err, r, "the log %s: %s", path ? path : "", error_text(r)) : 0;
+}
+
+static int open_backups(struct backups_daemon *daemon, struct error *err)
+{
+	const struct backups_daemon_options *options = daemon->options;
+	struct browse_options browse = {.backup = options->backup, .cache_bytes = options->cache_bytes, .problem = tell_problem, .arg = daemon};
+	int fd = open(options->repository, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return error_set(err, -errno, "%s: %s", options->repository, strerror(errno));
+	r = repository_open(objects_dir_open(fd), options->password, &browse.repository, err);
+	return r < 0 ? r : browse_open(&browse, &daemon->browse, err);
+}
+
+static int start(struct backups_daemon *daemon, struct error *err)
+{
+	const struct backups_daemon_options *options = daemon->options;
+	const struct backups_options mount = {.mountpoint = options->mountpoint, .source = options->repository, .allow_other = options->allow_other,
+	                                      .debug = options->debug, .extra = options->extra, .ended = session_ended, .arg = daemon};
+	struct backups_options with_browse = mount;
+	int r = process_tune(err);
+
+	if (r == 0)
+		r = take_signals(daemon, err);
+	if (r == 0)
+		r = open_backups(daemon, err);
+	with_browse.browse = daemon->browse;
+	if (r == 0)
+		r = backups_start(&with_browse, &daemon->backups, err);
+	/* Last: until then libfuse says what is wrong on standard error, which is the caller's. */
+	if (r == 0)
+		r = open_log(daemon, err);
+	return r;
+}
+
+/* True: the session has ended. */
+static bool wait_end(const struct backups_daemon *daemon, int ms)
+{
+	return poll(&(struct pollfd){.fd = daemon->event_fd, .events = POLLIN}, 1, ms) == 1;
+}
+
+static void serve(struct backups_daemon *daemon)
+{
+	struct pollfd polls[] = {{.fd = daemon->event_fd, .events = POLLIN}, {.fd = daemon->signal_fd, .events = POLLIN}};
+
+	while (poll(polls, ARRAY_SIZE(polls), -1) < 0 && errno == EINTR)
+		;
+	if (polls[0].revents)
+		return;
+	log_line(daemon->log, "info", "signal", "text=\"the mount goes\"");
+	(void)!system_umount(daemon->options->mountpoint, true);
+	/* With the process, its connection ends. Nothing was written that could be lost. */
+	if (!wait_end(daemon, LEAVE_MS))
+		_exit(0);
+}
+
+static int run(void *arg, int ready_fd)
+{
+	struct backups_daemon daemon = {.options = arg, .log = log_new(), .signal_fd = -1, .event_fd = -1};
+	struct error err = {0};
+	int r = start(&daemon, &err);
+
+	if (r < 0 && daemon.backups) {
+		(void)!system_umount(daemon.options->mountpoint, true);
+		(void)wait_end(&daemon, -1);
+	}
+	(void)!message_send(ready_fd, r < 0 ? message_from_error(&err) : json_pack("{s:{}}", "result"));
+	close(ready_fd);
+	if (r == 0) {
+		log_line(daemon.log, "info", "mounted", "mountpoint=%s repository=%s pid=%d", daemon.options->mountpoint, daemon.options->repository, (int)getpid());
+		serve(&daemon);
+	}
+	backups_free(daemon.backups);
+	browse_close(daemon.browse);
+	if (r == 0)
+		log_line(daemon.log, "info", "left", "pid=%d", (int)getpid());
+	log_free(daemon.log);
+	return r < 0;
+}
+
+int backups_daemon_start(const struct backups_daemon_options *options, struct error *err)
+{
+	struct backups_daemon_options copy = *options;
+	json_t *result = NULL;
+	int r = process_spawn(run, &copy, &result, err);
+
+	json_decref(result);
+	return r;
+}

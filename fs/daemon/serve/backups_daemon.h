@@ -1,0 +1,26 @@
+/*
+ * A process that mounts the backups of a repository and leaves when it is unmounted, or told to by SIGTERM or SIGINT; then the mount goes in any
+ * case. Its log goes to a file, or to syslog.
+ */
+#ifndef CORPUSFS_DAEMON_SERVE_BACKUPS_DAEMON_H
+#define CORPUSFS_DAEMON_SERVE_BACKUPS_DAEMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lib/base/error.h"
+
+struct backups_daemon_options {
+	const char *repository, *mountpoint; /* absolute paths */
+	const char *password;
+	const char *backup; /* as backup_find has it; NULL: all of them */
+	const char *log;    /* an absolute path; NULL: syslog */
+	size_t cache_bytes;
+	bool allow_other, debug;
+	const char *extra; /* mount options for the kernel, or NULL */
+};
+
+/* Returns when the mount answers. */
+WARN_UNUSED int backups_daemon_start(const struct backups_daemon_options *options, struct error *err);
+
+#endif

@@ -1,0 +1,62 @@
+#include "fs/fuse/backups/backups_jobs.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/queue.h"
+
+#define QUEUE_MAX 4096
+
+struct backups_jobs {
+	struct queue *queue;
+	pthread_t *threads;
+	unsigned count;
+};
+
+static void *work(void *arg)
+{
+	struct backups_jobs *jobs = arg;
+	struct backups_job *job;
+
+	while ((job = queue_pop(jobs->queue)) != NULL) {
+		job->run(job);
+		free(job->name);
+		free(job);
+	}
+	return NULL;
+}
+
+struct backups_jobs *backups_jobs_new(unsigned threads)
+{
+	struct backups_jobs *jobs = xcalloc(1, sizeof(*jobs));
+
+	jobs->queue = queue_new(QUEUE_MAX);
+	jobs->threads = xcalloc(threads, sizeof(*jobs->threads));
+	while (jobs->count < threads && pthread_create(&jobs->threads[jobs->count], NULL, work, jobs) == 0)
+		jobs->count++;
+	if (jobs->count > 0)
+		return jobs;
+	backups_jobs_free(jobs);
+	return NULL;
+}
+
+void backups_jobs_free(struct backups_jobs *jobs)
+{
+	if (!jobs)
+		return;
+	queue_close(jobs->queue);
+	for (unsigned i = 0; i < jobs->count; i++)
+		pthread_join(jobs->threads[i], NULL);
+	queue_free(jobs->queue);
+	free(jobs->threads);
+	free(jobs);
+}
+
+void backups_jobs_add(struct backups_jobs *jobs, const struct backups_job *job)
+{
+	struct backups_job *copy = xmalloc(sizeof(*copy));
+
+	*copy = *job;
+	queue_push(jobs->queue, copy);
+}

@@ -1,0 +1,29 @@
+/*
+ * Requests that may have to wait: each runs in one of several threads, and is answered there. Internal to fs/fuse/backups.
+ *
+ * Threads: any.
+ */
+#ifndef CORPUSFS_FUSE_BACKUPS_BACKUPS_JOBS_H
+#define CORPUSFS_FUSE_BACKUPS_BACKUPS_JOBS_H
+
+#include <fuse_lowlevel.h>
+
+#include "lib/base/clean.h"
+
+struct backups_jobs;
+
+struct backups_job {
+	void (*run)(const struct backups_job *job); /* answers the request */
+	fuse_req_t req;
+	fuse_ino_t id;
+	size_t size;
+	off_t offset;
+	char *name; /* owned, or NULL */
+};
+
+struct backups_jobs *backups_jobs_new(unsigned threads); /* NULL: no thread could be started */
+void backups_jobs_free(struct backups_jobs *jobs); /* runs what is left first; NULL is fine */
+/* Takes over the name. Waits where thousands are waiting. */
+void backups_jobs_add(struct backups_jobs *jobs, const struct backups_job *job);
+
+#endif

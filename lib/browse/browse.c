@@ -1,0 +1,251 @@
+#include "lib/browse/browse_inside.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "lib/backup/backup_find.h"
+#include "lib/repository/locks.h"
+
+#define TOLD_MAX 1000
+
+/* --- what is wrong --- */
+
+static bool is_new(struct browse *browse, const struct blob_id *id)
+{
+	struct told *told;
+	bool fresh;
+
+	pthread_mutex_lock(&browse->mutex);
+	HASH_FIND(hh, browse->told, id, sizeof(*id), told);
+	fresh = !told && HASH_COUNT(browse->told) < TOLD_MAX;
+	if (fresh) {
+		told = xcalloc(1, sizeof(*told));
+		told->id = *id;
+		HASH_ADD(hh, browse->told, id, sizeof(told->id), told);
+	}
+	pthread_mutex_unlock(&browse->mutex);
+	return fresh;
+}
+
+/* Of a blob that cannot be had. What happened is for the log; who reads gets -EIO. */
+int browse_failed(struct browse *browse, const struct blob_id *id, const char *of, int code)
+{
+	char text[BLOB_ID_TEXT];
+	AUTO_FREE char *line = NULL;
+
+	if (code == -ENOMEM || code == -ECANCELED)
+		return code;
+	if (!is_new(browse, id))
+		return -EIO;
+	blob_id_text(id, text);
+	line = xasprintf("blob=%s of=\"%s\" what=\"%s\"", text, of, code == -ENOENT ? "no index names it" : code == -EBADMSG ? "damaged" : error_text(code));
+	browse->options.problem(browse->options.arg, line);
+	return -EIO;
+}
+
+/* Once: somebody may remove what is looked at, and then it is missing, and said to be. */
+static void watch_lock(struct browse *browse)
+{
+	bool is_news;
+
+	if (!repository_lock_lost(browse->lock))
+		return;
+	pthread_mutex_lock(&browse->mutex);
+	is_news = !browse->told_lost;
+	browse->told_lost = true;
+	pthread_mutex_unlock(&browse->mutex);
+	if (is_news)
+		browse->options.problem(browse->options.arg, "what=\"the lock of the repository is lost: what others prune is missing here\"");
+}
+
+/* --- the index --- */
+
+static void *load_index(void *arg)
+{
+	struct browse *browse = arg;
+	struct error err = {0};
+	const int r = repository_load_index(browse->repository, true, &err);
+
+	if (r < 0)
+		browse->options.problem(browse->options.arg, err.text);
+	pthread_mutex_lock(&browse->mutex);
+	browse->has_index = true;
+	pthread_cond_broadcast(&browse->loaded);
+	pthread_mutex_unlock(&browse->mutex);
+	return NULL;
+}
+
+static void wait_index(struct browse *browse)
+{
+	pthread_mutex_lock(&browse->mutex);
+	while (!browse->has_index)
+		pthread_cond_wait(&browse->loaded, &browse->mutex);
+	pthread_mutex_unlock(&browse->mutex);
+}
+
+/* --- what the caches hold --- */
+
+static int make_blob(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)
+{
+	struct browse *browse = arg;
+	struct buf *plain = xcalloc(1, sizeof(*plain));
+	int r;
+
+	watch_lock(browse);
+	r = browse->source->get(browse->source, id, false, plain);
+	if (r < 0) {
+		buf_clear(plain);
+		free(plain);
+		return r;
+	}
+	*ret_value = plain;
+	*ret_cost = sizeof(*plain) + plain->len;
+	return 0;
+}
+
+static void free_blob(void *value)
+{
+	buf_clear(value);
+	free(value);
+}
+
+static int make_dir(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)
+{
+	struct browse *browse = arg;
+	AUTO_BUF json = BUF_INIT;
+	struct browse_dir *dir;
+	int r;
+
+	watch_lock(browse);
+	r = browse->source->get(browse->source, id, true, &json);
+	if (r == 0)
+		r = browse_dir_new((char *)json.data, json.len, &dir, ret_cost);
+	if (r == 0)
+		*ret_value = dir;
+	return r;
+}
+
+static void free_dir(void *value)
+{
+	browse_dir_free(value);
+}
+
+int browse_dir_use(struct browse *browse, const struct blob_id *tree, struct in_dir *ret_dir)
+{
+	int r;
+
+	wait_index(browse);
+	r = shared_cache_get(browse->dirs, tree, &ret_dir->cached);
+	if (r < 0)
+		return browse_failed(browse, tree, "a directory", r);
+	ret_dir->dir = cached_value(ret_dir->cached);
+	return 0;
+}
+
+void browse_dir_done(struct browse *browse, struct in_dir *dir)
+{
+	shared_cache_put(browse->dirs, dir->cached);
+}
+
+/* --- nodes --- */
+
+int browse_node_use(struct browse *browse, uint64_t id, struct in_node *ret_node)
+{
+	int r = browse_nodes_get(browse->nodes, id, &ret_node->place);
+
+	if (r == 0)
+		r = browse_dir_use(browse, &ret_node->place.tree, &ret_node->dir);
+	if (r < 0)
+		return r;
+	ret_node->node = browse_dir_node(ret_node->dir.dir, ret_node->place.position);
+	return 0;
+}
+
+void browse_node_done(struct browse *browse, struct in_node *node)
+{
+	browse_dir_done(browse, &node->dir);
+}
+
+/* --- opening --- */
+
+static int list_backups(struct browse *browse, struct error *err)
+{
+	struct snapshot_files snapshots = {0};
+	struct snapshot_file only;
+	int r;
+
+	if (!browse->options.backup) {
+		r = snapshot_files_read(browse->repository, true, &snapshots, err);
+	} else {
+		r = backup_find(browse->repository, browse->options.backup, &only, NULL, err);
+		if (r == 0)
+			array_add(&snapshots, only);
+	}
+	if (r == 0)
+		browse_list_make(&browse->list, &snapshots);
+	browse->single = browse->options.backup;
+	return r;
+}
+
+int browse_open(const struct browse_options *options, struct browse **ret_browse, struct error *err)
+{
+	struct browse *browse = xcalloc(1, sizeof(*browse));
+	const struct shared_cache_kind blobs = {make_blob, free_blob, browse}, dirs = {make_dir, free_dir, browse};
+	int r;
+
+	browse->options = *options;
+	browse->repository = options->repository;
+	pthread_mutex_init(&browse->mutex, NULL);
+	pthread_cond_init(&browse->loaded, NULL);
+	browse->source = blob_source_repository(browse->repository);
+	browse->blobs = shared_cache_new(&blobs, options->cache_bytes);
+	browse->dirs = shared_cache_new(&dirs, options->cache_bytes);
+	browse->nodes = browse_nodes_new();
+	r = repository_lock_take(browse->repository, false, &browse->lock, err);
+	/* In this order, so that the index names all that the backups do. */
+	if (r == 0)
+		r = list_backups(browse, err);
+	if (r == 0) {
+		r = -pthread_create(&browse->loader, NULL, load_index, browse);
+		browse->loads = r == 0;
+		if (r < 0)
+			(void)error_set(err, r, "no thread could be started: %s", strerror(-r));
+	}
+	if (r < 0) {
+		browse_close(browse);
+		return r;
+	}
+	*ret_browse = browse;
+	return 0;
+}
+
+void browse_close(struct browse *browse)
+{
+	struct told *told, *next;
+
+	if (!browse)
+		return;
+	if (browse->loads)
+		pthread_join(browse->loader, NULL);
+	HASH_ITER (hh, browse->told, told, next) {
+		HASH_DEL(browse->told, told);
+		free(told);
+	}
+	browse_nodes_free(browse->nodes);
+	shared_cache_free(browse->dirs);
+	shared_cache_free(browse->blobs);
+	blob_source_free(browse->source);
+	browse_list_clear(&browse->list);
+	repository_lock_release(browse->lock);
+	repository_close(browse->repository);
+	pthread_cond_destroy(&browse->loaded);
+	pthread_mutex_destroy(&browse->mutex);
+	free(browse);
+}
+
+void browse_get_status(struct browse *browse, struct browse_status *ret_status)
+{
+	*ret_status = (struct browse_status){.backups = browse->list.count, .nodes = browse_nodes_count(browse->nodes),
+	                                     .cached = shared_cache_cost(browse->blobs) + shared_cache_cost(browse->dirs)};
+}

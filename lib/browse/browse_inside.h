@@ -1,0 +1,79 @@
+/* What the files of browse.h share. Not for others. They stand in this order: browse, browse_attrs, browse_names, browse_content. */
+#ifndef CORPUSFS_BROWSE_BROWSE_INSIDE_H
+#define CORPUSFS_BROWSE_BROWSE_INSIDE_H
+
+#include <pthread.h>
+
+#include <uthash.h>
+
+#include "lib/browse/browse.h"
+#include "lib/browse/browse_dir.h"
+#include "lib/browse/browse_list.h"
+#include "lib/browse/browse_nodes.h"
+#include "lib/browse/shared_cache.h"
+
+/* Numbers of what is made up; those of nodes of the repository begin at BROWSE_NODES_FIRST. */
+#define IDS 2ULL
+#define TIMES 3ULL
+#define LATEST 4ULL
+#define BACKUPS (1ULL << 32) /* and the backup's number */
+#define LINKS (1ULL << 33)
+
+struct told {
+	struct blob_id id;
+	UT_hash_handle hh;
+};
+
+struct browse {
+	struct browse_options options;
+	struct repository *repository;
+	struct repository_lock *lock;
+	struct browse_list list;
+	bool single; /* the root is the tree of the only backup in the list */
+	struct blob_source *source;
+	struct shared_cache *blobs, *dirs;
+	struct browse_nodes *nodes;
+
+	pthread_t loader;
+	bool loads;
+	pthread_mutex_t mutex; /* guards all below */
+	pthread_cond_t loaded;
+	bool has_index;
+	struct told *told;
+	bool told_lost;
+};
+
+/* A directory in use. */
+struct in_dir {
+	struct cached *cached;
+	struct browse_dir *dir;
+};
+
+/* A node in use, with the directory that it stands in. */
+struct in_node {
+	struct in_dir dir;
+	struct browse_place place;
+	const struct node *node;
+};
+
+/* --- browse.c --- */
+
+/* Of a blob that cannot be had. What happened is for the log, and who reads gets -EIO. */
+int browse_failed(struct browse *browse, const struct blob_id *id, const char *of, int code);
+WARN_UNUSED int browse_dir_use(struct browse *browse, const struct blob_id *tree, struct in_dir *ret_dir);
+void browse_dir_done(struct browse *browse, struct in_dir *dir);
+WARN_UNUSED int browse_node_use(struct browse *browse, uint64_t id, struct in_node *ret_node);
+void browse_node_done(struct browse *browse, struct in_node *node);
+
+/* --- browse_attrs.c --- */
+
+/* The backup whose tree the directory is, and that a symbolic link leads to. */
+bool browse_is_backup(const struct browse *browse, uint64_t id, size_t *ret_number);
+bool browse_is_link(const struct browse *browse, uint64_t id, size_t *ret_number);
+/* st_ino: names of one file have one number; all else has one of its own, also its copy in another backup. */
+uint64_t browse_backup_ino(const struct browse *browse, size_t number);
+uint64_t browse_node_ino(const struct browse *browse, size_t backup, uint64_t parent_ino, const struct node *node, size_t position);
+struct stat browse_stat_of(const struct node *node, uint64_t ino);
+WARN_UNUSED int browse_stat_made_up(const struct browse *browse, uint64_t id, struct stat *ret_stat); /* -ESTALE */
+
+#endif

@@ -1,0 +1,171 @@
+#include "lib/browse/browse_inside.h"
+
+#include <errno.h>
+#include <string.h>
+
+int browse_readlink(struct browse *browse, uint64_t id, struct buf *ret_target)
+{
+	struct in_node in;
+	size_t number;
+	int r = 0;
+
+	if (id < BROWSE_NODES_FIRST) {
+		if (!browse_is_link(browse, id, &number))
+			return -EINVAL;
+		buf_addf(ret_target, "%sids/%s", id == LATEST ? "" : "../", browse->list.items[number].name);
+		buf_add_u8(ret_target, 0);
+		return 0;
+	}
+	r = browse_node_use(browse, id, &in);
+	if (r < 0)
+		return r;
+	if (S_ISLNK(in.node->mode))
+		buf_add(ret_target, in.node->target, strlen(in.node->target) + 1);
+	else
+		r = -EINVAL;
+	browse_node_done(browse, &in);
+	return r;
+}
+
+/* --- directories --- */
+
+/* A directory of the repository: its tree, its number in st_ino, and of which backup it is. */
+struct tree_of {
+	struct blob_id tree;
+	uint64_t ino;
+	uint32_t backup;
+};
+
+static int find_tree(struct browse *browse, uint64_t id, struct tree_of *ret_tree)
+{
+	struct browse_place place;
+	size_t number;
+	int r;
+
+	if (browse_is_backup(browse, id, &number)) {
+		*ret_tree = (struct tree_of){browse->list.items[number].snapshot.tree, browse_backup_ino(browse, number), (uint32_t)number};
+		return 0;
+	}
+	r = browse_nodes_get(browse->nodes, id, &place);
+	if (r == 0 && !place.is_dir)
+		r = -ENOTDIR;
+	if (r == 0)
+		*ret_tree = (struct tree_of){place.subtree, place.ino, place.backup};
+	return r;
+}
+
+/* What stands at the position of a directory; `take`: as a node. */
+static struct browse_entry entry_of(struct browse *browse, uint64_t parent, const struct tree_of *tree, const struct node *node, size_t position, bool take)
+{
+	struct browse_place place = {.tree = tree->tree, .position = position, .backup = tree->backup, .is_dir = S_ISDIR(node->mode) && node->has_subtree,
+	                             .subtree = node->subtree, .ino = browse_node_ino(browse, tree->backup, tree->ino, node, position)};
+
+	return (struct browse_entry){.id = take ? browse_nodes_take(browse->nodes, parent, &place) : 0, .stat = browse_stat_of(node, place.ino)};
+}
+
+static int lookup_in_tree(struct browse *browse, uint64_t parent, const char *name, struct browse_entry *ret_entry)
+{
+	struct tree_of tree;
+	struct in_dir in;
+	size_t position;
+	int r = find_tree(browse, parent, &tree);
+
+	if (r == 0)
+		r = browse_dir_use(browse, &tree.tree, &in);
+	if (r < 0)
+		return r;
+	r = browse_dir_find(in.dir, name, &position);
+	if (r == 0)
+		*ret_entry = entry_of(browse, parent, &tree, browse_dir_node(in.dir, position), position, true);
+	browse_dir_done(browse, &in);
+	return r;
+}
+
+/* The member number `at` of a directory that is made up: its number, and its name. */
+static bool made_up_member(const struct browse *browse, uint64_t dir, uint64_t at, uint64_t *ret_id, const char **ret_name)
+{
+	static const struct {
+		uint64_t id;
+		const char *name;
+	} top[] = {{IDS, "ids"}, {LATEST, "latest"}, {TIMES, "times"}};
+
+	if (dir == BROWSE_ROOT && at < ARRAY_SIZE(top)) {
+		*ret_id = top[at].id;
+		*ret_name = top[at].name;
+		return true;
+	}
+	if ((dir != IDS && dir != TIMES) || at >= browse->list.count)
+		return false;
+	*ret_id = (dir == IDS ? BACKUPS : LINKS) + at;
+	*ret_name = dir == IDS ? browse->list.items[at].name : browse->list.items[at].time;
+	return true;
+}
+
+static int lookup_made_up(struct browse *browse, uint64_t parent, const char *name, struct browse_entry *ret_entry)
+{
+	const char *found;
+	size_t number = 0;
+
+	if (parent != BROWSE_ROOT && parent != IDS && parent != TIMES)
+		return parent > TIMES ? -ENOTDIR : -ESTALE;
+	if (parent == BROWSE_ROOT)
+		while (made_up_member(browse, parent, number, &ret_entry->id, &found) && strcmp(found, name) != 0)
+			number++;
+	else if (browse_list_find(&browse->list, name, parent == TIMES, &number) < 0)
+		return -ENOENT;
+	if (!made_up_member(browse, parent, number, &ret_entry->id, &found))
+		return -ENOENT;
+	/* Without backups, nothing is the latest. */
+	return browse_stat_made_up(browse, ret_entry->id, &ret_entry->stat) < 0 ? -ENOENT : 0;
+}
+
+int browse_lookup(struct browse *browse, uint64_t parent, const char *name, struct browse_entry *ret_entry)
+{
+	*ret_entry = (struct browse_entry){0};
+	return browse_waits(browse, parent, true) ? lookup_in_tree(browse, parent, name, ret_entry) : lookup_made_up(browse, parent, name, ret_entry);
+}
+
+void browse_forget(struct browse *browse, uint64_t id, uint64_t lookups)
+{
+	if (id >= BROWSE_NODES_FIRST)
+		browse_nodes_forget(browse->nodes, id, lookups);
+}
+
+static int list_made_up(struct browse *browse, uint64_t id, uint64_t from, browse_list_fn each, void *arg)
+{
+	struct browse_entry entry;
+	const char *name;
+	int r = 0;
+
+	if (id < BROWSE_ROOT || id > TIMES)
+		return -ENOTDIR;
+	for (uint64_t at = from; r == 0 && made_up_member(browse, id, at, &entry.id, &name); at++)
+		if (browse_stat_made_up(browse, entry.id, &entry.stat) == 0)
+			r = each(arg, name, at + 1, &entry);
+	return MIN(r, 0);
+}
+
+int browse_list(struct browse *browse, uint64_t id, uint64_t from, bool take, browse_list_fn each, void *arg)
+{
+	struct tree_of tree;
+	struct in_dir in;
+	int r;
+
+	if (!browse_waits(browse, id, true))
+		return list_made_up(browse, id, from, each, arg);
+	r = find_tree(browse, id, &tree);
+	if (r == 0)
+		r = browse_dir_use(browse, &tree.tree, &in);
+	if (r < 0)
+		return r;
+	for (size_t at = from; r == 0 && at < browse_dir_count(in.dir); at++) {
+		const struct node *node = browse_dir_node(in.dir, at);
+		const struct browse_entry entry = entry_of(browse, id, &tree, node, at, take);
+
+		r = each(arg, node->name, at + 1, &entry);
+		if (r != 0 && take)
+			browse_forget(browse, entry.id, 1);
+	}
+	browse_dir_done(browse, &in);
+	return MIN(r, 0);
+}
