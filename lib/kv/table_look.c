@@ -8,13 +8,17 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "lib/format/record.h"
+
 #define MAGIC 0x88e241b785f4cff7ULL
 #define VERSION 5
 #define CHECKSUM_XXH3 4
 #define FOOTER_END 12 /* version and magic */
 #define INNER_LEN 8            /* of a key inside: sequence number and type */
 #define INNER_TYPE_MAX 0x1a
-#define BLOCK_SEARCH (1U << 20) /* where a block's length is not known, it is not longer */
+/* Where a block's length is not known, it is looked for in so much; and then in what the longest value takes: a chunk of CHUNK_LEN_MAX. */
+#define BLOCK_SEARCH (1U << 20)
+#define BLOCK_SEARCH_LONG (CHUNK_LEN_MAX + BLOCK_SEARCH)
 #define BLOCK_MAX (BLOCK_RAW_MAX + (1U << 20))
 #define STEP_BYTES (1U << 20)
 #define PROPERTIES "rocksdb.properties"
@@ -340,6 +344,19 @@ static void add_part(struct table_look *look, uint64_t at, uint64_t len, const s
 	look->data_end = at + len + BLOCK_TRAILER;
 }
 
+/* The length of the block that lies at the offset, which is in looking->block then; 0: there is none. */
+static size_t find_block_at(struct looking *looking, uint64_t offset)
+{
+	size_t got = read_at(looking, offset, BLOCK_SEARCH);
+	size_t len = got > 0 ? find_block(looking->block.data, got) : 0;
+
+	if (len == 0 && got == BLOCK_SEARCH) {
+		got = read_at(looking, offset, BLOCK_SEARCH_LONG);
+		len = find_block(looking->block.data, got);
+	}
+	return len;
+}
+
 /* `user_keys` will do unless a key's versions lie in two blocks: -EEXIST. */
 static int look_from_the_front(struct looking *looking, bool user_keys)
 {
@@ -350,8 +367,7 @@ static int look_from_the_front(struct looking *looking, bool user_keys)
 	forget(look);
 	look->user_keys = user_keys;
 	while (result == 0) {
-		const size_t got = read_at(looking, look->data_end, BLOCK_SEARCH);
-		const size_t len = got > 0 ? find_block(looking->block.data, got) : 0;
+		const size_t len = find_block_at(looking, look->data_end);
 		if (len == 0 || block_unpack(looking->block.data, len, &looking->plain) < 0 || !is_data(&looking->plain, &last, &first))
 			break;
 		if (user_keys && compare(&first, &before) == 0)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "lib/base/array.h"
+#include "lib/format/record.h"
 #include "lib/kv/mend_tables.h"
 #include "tests/unit/kv_store.h"
 
@@ -309,6 +310,68 @@ static void test_missing_and_shorter_tables(void **state)
 	}
 }
 
+/* --- long values: chunks of up to 16 MiB --- */
+
+#define LONG_VALUES 3U
+
+static size_t long_value_of(uint32_t number, uint8_t *value)
+{
+	uint64_t state = number;
+	const size_t len = number == 1 ? CHUNK_LEN_MAX : 3U << 20;
+
+	for (size_t i = 0; i < len; i++)
+		value[i] = (uint8_t)random_below(&state, 256);
+	return len;
+}
+
+static void make_long_values(void **state, uint8_t *value)
+{
+	AUTO_FREE char *path = db_path(state), *outside = xasprintf("%s/outside.sst", (char *)*state);
+	struct kv *kv = open_kv(path, true);
+	struct kv_sst *sst;
+	char key[16];
+
+	assert_int_equal(kv_sst_new(kv, KV_BULK, outside, &sst), 0);
+	for (uint32_t i = 0; i < LONG_VALUES; i++) {
+		key_of(i, key);
+		const size_t len = long_value_of(i, value);
+		assert_int_equal(kv_sst_put(sst, key, strlen(key), value, 16, value + 16, len - 16), 0);
+	}
+	assert_int_equal(kv_sst_finish(sst), 0);
+	assert_int_equal(kv_ingest(kv, sst), 0);
+	kv_sst_free(sst);
+	kv_close(kv);
+}
+
+static void test_long_values_are_found_without_their_index(void **state)
+{
+	AUTO_FREE uint8_t *value = xmalloc(CHUNK_LEN_MAX);
+	AUTO_FREE char *path = db_path(state);
+	AUTO_BUF found = BUF_INIT;
+	char key[16];
+
+	make_long_values(state, value);
+	DIR *dir = opendir(path);
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		AUTO_FREE char *table = xasprintf("%s/%s", path, entry->d_name);
+		if (strstr(entry->d_name, ".sst") && length_of(table) > CHUNK_LEN_MAX)
+			flip(table, length_of(table) - 1, 0);
+	}
+	closedir(dir);
+	struct told told = mend(path, true);
+	assert_int_equal(told.tables, 1);
+	struct kv *kv = open_kv(path, false);
+	for (uint32_t i = 0; i < LONG_VALUES; i++) {
+		key_of(i, key);
+		const size_t len = long_value_of(i, value);
+		assert_int_equal(kv_get(kv, KV_BULK, key, strlen(key), &found), 0);
+		assert_int_equal(found.len, len);
+		assert_memory_equal(found.data, value, len);
+	}
+	kv_close(kv);
+	array_clear(&told.ranges);
+}
+
 static int take_down(void **state)
 {
 	AUTO_FREE char *command = xasprintf("rm -rf %s/copy", (const char *)*state);
@@ -325,6 +388,7 @@ int main(void)
 		MEND_TEST(test_a_flipped_bit_anywhere_costs_one_block),
 		MEND_TEST(test_several_damaged_places_of_one_table),
 		MEND_TEST(test_missing_and_shorter_tables),
+		MEND_TEST(test_long_values_are_found_without_their_index),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
