@@ -187,6 +187,11 @@ static int let_go(const struct due *due, struct error *err)
 	if (r == 0 && strcmp(due->kind, "full") == 0)
 		r = run_op_alone("backup.prune", json_pack("{s:s}", "password", due->password), due->fd, -1, NULL, &result, err);
 	json_decref(result);
+	if (r < 0) {
+		struct error why = *err;
+		(void)error_set(err, r, "the backup was made, but older ones could not be let go: %s", why.text);
+		error_hint(err, "%s", why.hint);
+	}
 	return r;
 }
 
@@ -198,10 +203,23 @@ static int run_due(struct due *due, struct error *err)
 		r = password_read_file(json_string_value(json_object_get(due->row, "password_file")), &due->password, err);
 	if (r == 0)
 		r = strcmp(due->kind, "drill") == 0 ? run_drill(due, err) : run_backup(due, err);
-	if (r == 0 && strcmp(due->kind, "drill") != 0)
-		r = let_go(due, err);
-	password_free(due->password);
 	return r;
+}
+
+/* `failure`: what went wrong, or NULL. */
+static void note(const struct due *due, const char *failure, uint64_t begun)
+{
+	json_t *args = json_pack("{s:O, s:s, s:s, s:f}", "dataset", json_object_get(due->row, "dataset"), "kind", due->kind, "repository", due->repository,
+	                         "seconds", (double)(clock_ms() - begun) / 1000), *result = NULL;
+	struct error err = {0};
+
+	if (failure)
+		json_object_set_new(args, "failure", json_from_bytes(failure));
+	if (due->verified)
+		json_object_set(args, "verified", due->verified);
+	if (run_op_at(due->store, "backup.note", args, NULL, &result, &err) < 0)
+		fprintf(stderr, "corpusfs: how it went could not be kept: %s\n", err.text);
+	json_decref(result);
 }
 
 /* Does one, and notes how it went. */
@@ -211,31 +229,28 @@ static int do_one(const char *store, json_t *row)
 	struct due due = {.store = store, .row = row, .dataset = json_string_value(json_object_get(row, "dataset")), .fd = -1,
 	                  .kind = json_string_value(json_object_get(row, "kind")), .repository = json_string_value(json_object_get(row, "repository"))};
 	const uint64_t begun = clock_ms();
-	struct error err = {0}, ignored = {0};
+	const bool is_drill = strcmp(due.kind, "drill") == 0;
+	struct error err = {0};
 	int r = run_due(&due, &err);
-	json_t *note = json_pack("{s:O, s:s, s:s, s:f}", "dataset", json_object_get(row, "dataset"), "kind", due.kind, "repository", due.repository,
-	                         "seconds", (double)(clock_ms() - begun) / 1000), *result = NULL;
-
-	if (due.verified)
-		json_object_set_new(note, "verified", due.verified);
 
 	fd = due.fd;
-	if (interrupt_came()) {
-		json_decref(note);
-		return EXIT_FAILED;
+	if (r == 0 || !interrupt_came())
+		note(&due, r < 0 ? err.text : NULL, begun);
+	/* The backup stands, whatever becomes of this: were it noted as failed, another one would be made instead. */
+	if (r == 0 && !is_drill && !interrupt_came()) {
+		r = let_go(&due, &err);
+		if (r < 0 && !interrupt_came())
+			note(&due, err.text, begun);
 	}
-	if (r < 0)
-		json_object_set_new(note, "failure", json_from_bytes(err.text));
-	if (run_op_at(store, "backup.note", note, NULL, &result, &ignored) < 0)
-		fprintf(stderr, "corpusfs: how it went could not be kept: %s\n", ignored.text);
-	json_decref(result);
+	password_free(due.password);
+	json_decref(due.verified);
+	if (interrupt_came())
+		return EXIT_FAILED;
 	if (r < 0) {
-		fprintf(stderr, "corpusfs: %s %s of %s to %s:\n", strcmp(due.kind, "drill") == 0 ? "the" : "the backup,", due.kind, due.dataset,
-		        due.repository);
+		fprintf(stderr, "corpusfs: %s %s of %s to %s:\n", is_drill ? "the" : "the backup,", due.kind, due.dataset, due.repository);
 		return exit_with(&err);
 	}
-	printf("%s %s of %s in %s\n", strcmp(due.kind, "drill") == 0 ? "drilled" : "made the", strcmp(due.kind, "drill") == 0 ? "the backups" : due.kind,
-	       due.dataset, due.repository);
+	printf("%s %s of %s in %s\n", is_drill ? "drilled" : "made the", is_drill ? "the backups" : due.kind, due.dataset, due.repository);
 	return EXIT_OK;
 }
 

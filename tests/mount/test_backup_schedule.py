@@ -88,6 +88,16 @@ def test_rules_let_go_of_this_dataset_s_backups_only(repository, store, secret, 
     repository.verify()
 
 
+def test_backup_that_was_made_is_not_made_again_because_older_ones_stay(repository, store, secret):
+    repository.backup("d")
+    schedule(repository, secret, "--full", "daily", "--keep-last", "1")
+    result = store.run("-s", store.path, "tick", env={"CORPUSFS_FAULT": "backup-prune-before-index:eio"})
+    assert result.code != 0 and "the backup was made, but" in result.err
+    row = status(store)["d", "full"]
+    assert row["late"] and "could not be let go" in row["failure"], "somebody should look"
+    assert row["tried"] >= row["time"] > 0, "it was made, so no other is due"
+
+
 def test_a_schedule_is_shown_changed_and_ended(repository, store, secret):
     schedule(repository, secret, "--full", "weekly", "--keep-weekly", "4")
     shown = repository.run("backup", "schedule", "d").out
