@@ -98,9 +98,10 @@ static void clear_target(struct directory_restore *restore, struct restore_targe
 
 /* --- directories --- */
 
-/* What is there already may be somebody's who does not let us; then making files in it says so. */
+/* What is there already may be somebody's: for root it is taken. Who does not let us: then making files in it says so. */
 static void begin_filling(int fd)
 {
+	(void)!fchown(fd, geteuid(), (gid_t)-1);
 	(void)fchmod(fd, 0700);
 	(void)fremovexattr(fd, ACL_DEFAULT);
 }

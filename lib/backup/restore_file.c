@@ -174,11 +174,15 @@ static int make_special(struct restore_target *target, const char *temporary, co
 
 	if (r < 0)
 		return -errno;
+	r = fault_point("restore-before-attributes");
+	if (r < 0)
+		return r;
 	if (fchownat(file->dir, temporary, node->uid, node->gid, AT_SYMLINK_NOFOLLOW) < 0 && target->is_root)
 		return -errno;
 	if (!S_ISLNK(node->mode) && !has_xattr(node, ACL_ACCESS))
 		(void)lremovexattr(fd_path, ACL_ACCESS);
-	if (!S_ISLNK(node->mode) && fchmodat(file->dir, temporary, node->mode & 07777, 0) < 0)
+	/* Whoever else may change the directory may have put a link in its place. */
+	if (!S_ISLNK(node->mode) && fchmodat(file->dir, temporary, node->mode & 07777, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	set_xattrs(target, fd_path, file->path, node);
 	return utimensat(file->dir, temporary, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;

@@ -7,11 +7,14 @@ import os
 import random
 import signal
 import socket
+import stat
 import struct
+import subprocess
 
 import pytest
 
 from harness import posix, procs, program, tree
+from harness.repository import SECRETS, Repository
 
 NOBODY = 65534
 CALLS = 1500
@@ -221,3 +224,29 @@ def test_nothing_of_others_changes(others, store, seed, rounds):
     store.ok("-s", store.path, "check")
     store.umount()
     store.ok("-s", store.path, "check")
+
+
+def test_restore_by_root_changes_nothing_that_a_user_puts_in_its_way(store, area):
+    """The directory was the user's before; a pipe that root is about to give its mode becomes a link to something else."""
+    repository = Repository(store, area + "/repository")
+    store.create("d")
+    point = store.mount()
+    os.mkdir(point + "/d/hers", 0o755)
+    os.mkfifo(point + "/d/hers/pipe")
+    os.chmod(point + "/d/hers/pipe", 0o666)
+    store.umount()
+    repository.backup("d")
+    os.makedirs(area + "/out/hers")
+    os.chown(area + "/out/hers", NOBODY, NOBODY)
+    with open(area + "/secret", "w", encoding="ascii"):
+        os.chmod(area + "/secret", 0o600)
+    command = [store.binary, "-s", store.path, "restore", repository.path, area + "/out"]
+    env = {**os.environ, **SECRETS, "CORPUSFS_FAULT": "restore-before-attributes:sleep3000"}
+    with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as restore:
+        name = procs.poll(lambda: [name for name in os.listdir(area + "/out/hers") if name != "pipe"], 30, "the pipe is made")[0]
+        status = os.stat(area + "/out/hers")
+        os.remove(f"{area}/out/hers/{name}")
+        os.symlink(area + "/secret", f"{area}/out/hers/{name}")
+        restore.communicate(timeout=50)
+    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0o700), "nobody else gets at what is being made"
+    assert stat.S_IMODE(os.stat(area + "/secret").st_mode) == 0o600
