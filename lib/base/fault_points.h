@@ -74,6 +74,7 @@
 	X("import-before-link",          "a file without a name",                                    "store_open, as any file without names") \
 	X("import-batch-done",           "a part of the tree, whole files",                          "who imports again")                     \
 	X("export-write",                "a part of the target; a file under a name of its own",     "who exports again")                     \
+	X("export-before-attributes",    "the same; a pipe or device without owner and mode",        "the next export to it")                 \
 	X("export-before-rename",        "a part of the target; a file under a name of its own",     "who exports again")                     \
 	X("identity-before-write",       "a snapshot without its digest",                            "who asks for it: it is computed")      \
 	/* backups: in a repository */                                                                                                       \

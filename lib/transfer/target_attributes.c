@@ -114,7 +114,8 @@ static int get_status(const struct target_file *file, struct stat *st)
 
 static int set_mode(const struct target_file *file, mode_t mode, struct target_lost *lost)
 {
-	int r = file->fd >= 0 ? fchmod(file->fd, mode) : fchmodat(file->dir_fd, file->name, mode, 0);
+	/* Whoever else may change the directory may have put a link in its place. */
+	int r = file->fd >= 0 ? fchmod(file->fd, mode) : fchmodat(file->dir_fd, file->name, mode, AT_SYMLINK_NOFOLLOW);
 
 	r = r < 0 ? -errno : 0;
 	lost->mode = r < 0;

@@ -172,6 +172,8 @@ static int make_other(struct target_dirs *dirs, struct target_dir *dir, const ch
 	if (r == 0 && dir->has_default_acl && type != S_IFLNK)
 		target_attributes_drop_acls(&file, false);
 	if (r == 0)
+		r = fault_point("export-before-attributes");
+	if (r == 0)
 		r = target_attributes_set(dirs->export, &file, item, lost);
 	impersonate_end(&dirs->export->transfer.caller);
 	return r;

@@ -226,27 +226,41 @@ def test_nothing_of_others_changes(others, store, seed, rounds):
     store.ok("-s", store.path, "check")
 
 
-def test_restore_by_root_changes_nothing_that_a_user_puts_in_its_way(store, area):
-    """The directory was the user's before; a pipe that root is about to give its mode becomes a link to something else."""
-    repository = Repository(store, area + "/repository")
+@pytest.fixture(name="hers")
+def _hers(store, area):
+    """A dataset with a pipe in the directory `hers`; a directory `out`, in which `hers` is a user's; and a secret of root's."""
     store.create("d")
     point = store.mount()
     os.mkdir(point + "/d/hers", 0o755)
     os.mkfifo(point + "/d/hers/pipe")
     os.chmod(point + "/d/hers/pipe", 0o666)
     store.umount()
-    repository.backup("d")
     os.makedirs(area + "/out/hers")
     os.chown(area + "/out/hers", NOBODY, NOBODY)
     with open(area + "/secret", "w", encoding="ascii"):
         os.chmod(area + "/secret", 0o600)
-    command = [store.binary, "-s", store.path, "restore", repository.path, area + "/out"]
-    env = {**os.environ, **SECRETS, "CORPUSFS_FAULT": "restore-before-attributes:sleep3000"}
-    with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as restore:
-        name = procs.poll(lambda: [name for name in os.listdir(area + "/out/hers") if name != "pipe"], 30, "the pipe is made")[0]
-        status = os.stat(area + "/out/hers")
-        os.remove(f"{area}/out/hers/{name}")
-        os.symlink(area + "/secret", f"{area}/out/hers/{name}")
-        restore.communicate(timeout=50)
-    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0o700), "nobody else gets at what is being made"
+    return area + "/out/hers"
+
+
+def put_link_in_the_way(store, hers, fault, *command):
+    """While a command is about to give the pipe its mode, it becomes a link. The directory's owner and mode meanwhile."""
+    env = {**os.environ, **SECRETS, "CORPUSFS_FAULT": fault + ":sleep3000"}
+    with subprocess.Popen([store.binary, "-s", store.path, *command], env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        name = procs.poll(lambda: [name for name in os.listdir(hers) if stat.S_ISFIFO(os.lstat(f"{hers}/{name}").st_mode)], 30, "the pipe is made")[0]
+        status = os.stat(hers)
+        os.remove(f"{hers}/{name}")
+        os.symlink("../../secret", f"{hers}/{name}")
+        process.communicate(timeout=50)
+    return status.st_uid, stat.S_IMODE(status.st_mode)
+
+
+def test_restore_by_root_changes_nothing_that_a_user_puts_in_its_way(store, area, hers):
+    repository = Repository(store, area + "/repository")
+    repository.backup("d")
+    assert put_link_in_the_way(store, hers, "restore-before-attributes", "restore", repository.path, area + "/out") == (0, 0o700), "it is root's meanwhile"
+    assert stat.S_IMODE(os.stat(area + "/secret").st_mode) == 0o600
+
+
+def test_export_by_root_changes_nothing_that_a_user_puts_in_its_way(store, area, hers):
+    put_link_in_the_way(store, hers, "export-before-attributes", "export", "d/hers", hers)
     assert stat.S_IMODE(os.stat(area + "/secret").st_mode) == 0o600
