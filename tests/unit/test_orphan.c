@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/tree/records/view_inside.h"
 #include "tests/unit/tree_store.h"
 
 /* More extents than one batch removes. */
@@ -143,6 +144,30 @@ static void an_unnamed_file_can_get_a_name(void **state)
 	ino = attr.ino;
 	inode_close(inode);
 	assert_int_equal(traces(store, ino), 0);
+}
+
+static void the_quota_counts_open_files_without_a_name(void **state)
+{
+	struct tree_store *store = *state;
+	const struct quota *quota = &store->view->quota;
+	struct create create = {.mode = S_IFREG | 0600};
+	struct inode *inode = new_file(store, "f");
+	struct attr attr;
+
+	assert_int_equal(view_unlink(store->view, ROOT_INO, "f"), 0);
+	assert_int_equal(quota->unnamed, 1);
+	inode_close(inode);
+	assert_int_equal(quota->unnamed, 0);
+	assert_int_equal(view_create(store->view, ROOT_INO, NULL, &create, &attr, &inode), 0);
+	inode_close(inode);
+	assert_int_equal(quota->unnamed, 0);
+	inode = new_file(store, "f");
+	assert_int_equal(view_unlink(store->view, ROOT_INO, "f"), 0);
+	assert_int_equal(view_link(store->view, inode_ino(inode), ROOT_INO, "again", &attr), 0);
+	assert_int_equal(quota->unnamed, 0);
+	inode_close(inode);
+	assert_int_equal(quota->unnamed, 0);
+	assert_int_equal(quota->closing, 0);
 }
 
 /*
@@ -289,6 +314,7 @@ int main(int argc, char **argv)
 		TREE_TEST(a_closed_big_file_goes_in_steps),
 		TREE_TEST(an_open_file_outlives_its_name),
 		TREE_TEST(an_unnamed_file_can_get_a_name),
+		TREE_TEST(the_quota_counts_open_files_without_a_name),
 		TREE_TEST(a_kill_before_the_batch_leaves_the_name),
 		TREE_TEST(a_kill_before_the_removal_is_made_good),
 		TREE_TEST(a_kill_during_the_removal_is_made_good),

@@ -46,6 +46,8 @@ void inode_close(struct inode *inode)
 
 	bool is_last = --inode->opens == 0 && inode->record.nlink == 0 && !inode->gone && view_check_change(inode->view) == 0;
 
+	const bool is_noted = is_last && inode->is_unnamed;
+
 	inode->gone = inode->gone || is_last;
 	mutex_give(&inode->lock);
 	if (is_last) {
@@ -54,7 +56,8 @@ void inode_close(struct inode *inode)
 		int ignored = orphan_bury(inode);
 		(void)ignored;
 		quota_closing(inode->view, -1);
-		quota_unnamed(inode->view, -1);
+		if (is_noted)
+			quota_unnamed(inode->view, -1);
 	}
 	inode_put(inode);
 }

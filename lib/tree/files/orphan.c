@@ -84,8 +84,6 @@ int orphan_add(struct transaction *transaction, struct inode *inode)
 
 	if (inode->opens == 0)
 		transaction->dying = inode;
-	else
-		transaction->is_unnamed = true;
 	if (inode->opens == 0 && !inode->committing) {
 		struct removal removal = removal_begin(view, inode->ino);
 		/* This removes the record, too, which lies before the rest. If it must stay, it is put again below. */

@@ -112,11 +112,22 @@ int transaction_note(struct transaction *transaction, struct inode *inode, enum 
 	return 0;
 }
 
+/* It lost its last name, or a file without one got one. */
+static void note_names(struct inode *inode)
+{
+	const bool is_unnamed = inode->record.nlink == 0 && inode->opens > 0;
+
+	if (is_unnamed != inode->is_unnamed)
+		quota_unnamed(inode->view, is_unnamed ? 1 : -1);
+	inode->is_unnamed = is_unnamed;
+}
+
 static void settle(struct transaction_item *item, int result)
 {
 	struct inode *inode = item->inode;
 
 	if (result == 0) {
+		note_names(inode);
 		buf_clear(&item->saved_inline);
 		if (item->put)
 			inode_written(inode);
@@ -169,8 +180,6 @@ int transaction_write(struct transaction *transaction, int result)
 		r = kv_write(transaction->view->tree->kv, transaction->batch, 0);
 	if (r == 0)
 		quota_change(transaction->view, grown);
-	if (r == 0 && transaction->is_unnamed)
-		quota_unnamed(transaction->view, 1);
 	for (size_t i = 0; i < transaction->items.count; i++)
 		settle(&transaction->items.items[i], r);
 	if (r < 0)

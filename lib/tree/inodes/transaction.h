@@ -34,7 +34,6 @@ struct transaction {
 	ARRAY(struct transaction_item) items; /* by inode number */
 	bool is_locked_by_caller;
 	struct inode *dying;   /* lost its last name and is not open: `gone` once that is written */
-	bool is_unnamed;       /* an inode lost its last name and is open */
 	bool is_dying_removed; /* its records go in the batch itself */
 	uint64_t made;         /* bytes of content of files that the batch makes past the inodes */
 	bool is_promised;      /* the quota was asked when the content was accepted */
