@@ -14,6 +14,7 @@
 
 #include "fs/supervise/pass.h"
 #include "lib/base/buf.h"
+#include "lib/base/fault.h"
 
 #define ANSWER_S 5
 
@@ -24,16 +25,20 @@ struct keeper {
 	pthread_mutex_t lock;            /* one call at a time, since each waits for its answer */
 	pthread_t life;
 	pthread_cond_t change;
-	bool lives;
+	bool lives, is_apart; /* is_apart: the life thread has descriptors of its own */
 };
 
-/* Lives as long as the process. Its descriptor closes when this thread goes, whatever the others wait for: see fs/fuse/session/aborter.c. */
+/*
+ * Lives as long as the process. Its descriptor closes when this thread goes, whatever the others wait for: see fs/fuse/session/aborter.c. Where
+ * that is not to be had, it closes with the last thread.
+ */
 static void *life_main(void *arg)
 {
 	struct keeper *keeper = arg;
 
 	pthread_mutex_lock(&keeper->lock);
-	if (!unshare(CLONE_FILES)) {
+	keeper->is_apart = !fault_point("daemon-own-descriptors") && !unshare(CLONE_FILES);
+	if (keeper->is_apart) {
 		dup2(keeper->life_fd, 0);
 		close_range(1, ~0U, 0);
 	}
@@ -66,7 +71,8 @@ static int start_life(struct keeper *keeper)
 	while (!keeper->lives)
 		pthread_cond_wait(&keeper->change, &keeper->lock);
 	pthread_mutex_unlock(&keeper->lock);
-	close(keeper->life_fd);
+	if (keeper->is_apart)
+		close(keeper->life_fd);
 	return 0;
 }
 

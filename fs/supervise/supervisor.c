@@ -375,6 +375,9 @@ static void wait_for(struct supervisor *supervisor)
 		if (polls[LIFE].revents) {
 			polls[LIFE].fd = -1;
 			ended_ms = now_ms();
+			/* Two daemons on one store would be the end of it: whoever is taken for dead shall be. */
+			if (!supervisor->gone)
+				kill(supervisor->pid, SIGKILL);
 		}
 		take_signals(supervisor);
 	}

@@ -91,6 +91,7 @@
 	X("restore-after-guard",         "the dataset as it was, and the guard",                     "who restores again")                    \
 	X("restore-after-clear",         "the guard; what the backup and the dataset have both",     "who restores again, or goes back to the guard") \
 	X("restore-before-rename",       "a part of the directory, and files under names of our own", "who restores again")                   \
-	X("restore-before-attributes",   "the same; a pipe or device without owner and mode",        "who restores again")
+	X("restore-before-attributes",   "the same; a pipe or device without owner and mode",        "who restores again")                    \
+	X("daemon-own-descriptors",      "nothing",                                                  "nobody has to")
 
 #endif
