@@ -27,6 +27,7 @@ static const struct column show_columns[] = {
 	{"used", "used of the quota", COLUMN_BYTES},
 	{"available", "available", COLUMN_BYTES},
 	{"quota", "quota", COLUMN_BYTES},
+	{"replica", "replica", COLUMN_FLAG},
 	{"family", "family", COLUMN_NUMBER},
 	{NULL, NULL, COLUMN_TEXT},
 };

@@ -76,6 +76,12 @@
 	X("export-write",                "a part of the target; a file under a name of its own",     "who exports again")                     \
 	X("export-before-attributes",    "the same; a pipe or device without owner and mode",        "the next export to it")                 \
 	X("export-before-rename",        "a part of the target; a file under a name of its own",     "who exports again")                     \
+	X("receive-frame",               "the dataset as it was; a part of the stream, hidden",      "send --resume, or the next stream")     \
+	X("receive-saved",               "the same, up to here",                                     "send --resume, or the next stream")     \
+	X("receive-built",               "the dataset as it was; the snapshot, hidden",              "send --resume, or the next stream")     \
+	X("receive-before-write",        "the dataset as it was; the snapshot, hidden",              "send --resume, or the next stream")     \
+	X("receive-after-write",         "the snapshot; what is hidden and nobody needs",            "the next stream")                       \
+	X("replica-before-write",        "as before",                                                "nobody needs to")                       \
 	X("identity-before-write",       "a snapshot without its digest",                            "who asks for it: it is computed")      \
 	/* backups: in a repository */                                                                                                       \
 	X("repository-before-config",    "folders and a key, no repository",                         "who removes the directory, as init says") \

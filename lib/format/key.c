@@ -223,6 +223,14 @@ struct small_key catalog_key_orphan(uint32_t dataset, uint64_t ino)
 	return key;
 }
 
+struct small_key catalog_key_label(uint32_t dataset, uint64_t label)
+{
+	struct small_key key = catalog_key_u32('W', dataset);
+
+	put_u64(key.bytes, &key.len, label);
+	return key;
+}
+
 struct small_key catalog_key_snapshot_orphan(uint32_t view, uint64_t ino)
 {
 	struct small_key key = catalog_key_u32('Q', view);

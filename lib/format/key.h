@@ -28,6 +28,10 @@
  *   'H' | family u32 | inode u64 | ~epoch u64  -> digest record: of the inode as it was when that epoch was closed
  *   'C' | chunk id u64                         -> damage record: the chunk was found damaged, and which one stands for it
  *   'J' | name                                 -> state of a background job (garbage collection, schedule)
+ *   'T' | dataset id u32                       -> replica record: the dataset is a replica, which only streams change. It is not in the dataset
+ *                                                 record: an older program reads the dataset, and what it writes there is noticed as a fork
+ *   'U' | view u32                             -> origin record of a snapshot that came in a stream
+ *   'W' | dataset id u32 | label u64           -> inode u64 little-endian: what a label stands for in a stream that is being received
  *   'K', 'R'                                   reserved: keys of encrypted stores, places of remote chunks
  *
  * Column family "dedup": identity of the plain bytes (32; record.h says how it is made) -> dedup record.
@@ -101,8 +105,9 @@ struct small_key touched_key(uint32_t family, uint64_t epoch, uint64_t ino);
 WARN_UNUSED int touched_key_parse(const void *key, size_t len, uint32_t *ret_family, uint64_t *ret_epoch, uint64_t *ret_ino);
 struct small_key catalog_key_name(char tag, const char *name);                  /* 'D', 'N', 'J' */
 struct small_key catalog_key_snapshot(uint32_t dataset, const char *name);      /* name "" gives the prefix */
-struct small_key catalog_key_u32(char tag, uint32_t number);                    /* 'F', 'P' */
+struct small_key catalog_key_u32(char tag, uint32_t number);                    /* 'F', 'P', 'T', 'U', 'W' */
 struct small_key catalog_key_orphan(uint32_t dataset, uint64_t ino);
+struct small_key catalog_key_label(uint32_t dataset, uint64_t label);
 struct small_key catalog_key_snapshot_orphan(uint32_t view, uint64_t ino);
 struct small_key catalog_key_identity(uint32_t family, uint32_t view);
 struct small_key catalog_key_damage(uint64_t chunk);                            /* chunk 0 gives the first of all */

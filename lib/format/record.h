@@ -25,6 +25,8 @@
  *          line | u32 len, note | u32 count, holds (each u32 len, tag)
  * family   u8 version | u64 next epoch | u64 next inode
  * prune    u8 version | u32 family | line of the destroyed view | line to scan (empty: not begun) | u64 epoch, u64 inode: scanned below
+ * replica  u8 version | u8 0
+ * origin   u8 version | 32 bytes: the number that the snapshot has in all stores (lib/store/replica.h)
  * identity u8 version | u8 hash | 32 bytes: identity of the snapshot (lib/identity/identity.h)
  * digest   u8 version | u8 flags | u8 hash | u8 reserved | 32 bytes node; with flag 1: | 32 bytes identity of the content | u64 size |
  *          u64 allocated; flag 2: the content has runs of zeros, its identity is no hash of all its bytes; with flag 4: | 32 bytes of that hash
@@ -134,6 +136,7 @@ struct snapshot_record {
 
 #define SNAPSHOT_GUARD 1U     /* taken by rollback */
 #define SNAPSHOT_SCHEDULED 2U /* taken by the schedule; only these does retention destroy */
+#define SNAPSHOT_CHECKPOINT 4U /* of a dataset that a stream is received into: the stream can go on from here */
 
 struct family_record {
 	uint64_t next_epoch, next_ino;
@@ -171,6 +174,10 @@ struct digest_record {
 	uint8_t sha256[NODE_LEN];
 };
 
+void replica_record_encode(struct buf *out);
+WARN_UNUSED int replica_record_decode(const void *value, size_t len);
+void origin_record_encode(const uint8_t id[NODE_LEN], struct buf *out);
+WARN_UNUSED int origin_record_decode(const void *value, size_t len, uint8_t ret_id[NODE_LEN]);
 void identity_record_encode(const uint8_t identity[NODE_LEN], struct buf *out);
 WARN_UNUSED int identity_record_decode(const void *value, size_t len, uint8_t ret_identity[NODE_LEN]);
 void digest_record_encode(const struct digest_record *record, struct buf *out);

@@ -1,4 +1,4 @@
-/* Records of identities and digests. */
+/* Records of identities, origins and digests. */
 #include <errno.h>
 #include <string.h>
 
@@ -7,6 +7,38 @@
 #define FLAG_CONTENT 1U
 #define FLAG_SPARSE 2U
 #define FLAG_SHA256 4U
+
+void replica_record_encode(struct buf *out)
+{
+	buf_add_u8(out, FORMAT_VERSION);
+	buf_add_u8(out, 0);
+}
+
+int replica_record_decode(const void *value, size_t len)
+{
+	struct reader reader = reader_over(value, len);
+
+	check_version(&reader);
+	return read_u8(&reader) != 0 || !complete(&reader) ? -EBADMSG : 0;
+}
+
+void origin_record_encode(const uint8_t id[NODE_LEN], struct buf *out)
+{
+	buf_add_u8(out, FORMAT_VERSION);
+	buf_add(out, id, NODE_LEN);
+}
+
+int origin_record_decode(const void *value, size_t len, uint8_t ret_id[NODE_LEN])
+{
+	struct reader reader = reader_over(value, len);
+
+	check_version(&reader);
+	const uint8_t *bytes = read_bytes(&reader, NODE_LEN);
+	if (!complete(&reader))
+		return -EBADMSG;
+	memcpy(ret_id, bytes, NODE_LEN);
+	return 0;
+}
 
 void identity_record_encode(const uint8_t identity[NODE_LEN], struct buf *out)
 {

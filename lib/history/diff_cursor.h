@@ -1,5 +1,5 @@
 /*
- * The entries of one directory, one after the other in byte order of their names, read some at a time. Internal to lib/history.
+ * The entries of one directory, one after the other in byte order of their names, read some at a time.
  *
  *   cursor_open -> cursor_at, cursor_skip ... -> cursor_close
  */

@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "lib/store/datasets.h"
+#include "lib/store/replica.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_tables.h"
@@ -32,11 +32,11 @@ static json_t *dataset_to_json(struct op_context *context, const struct dataset_
 	tree_usage(store_tree(context->store), &usage);
 	const uint64_t available = is_known ? MIN(usage.free_bytes, quota - MIN(quota, used)) : usage.free_bytes;
 
-	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:o, s:I}", "name", json_from_bytes(info->name), "id", (json_int_t)info->id,
+	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:o, s:I, s:b}", "name", json_from_bytes(info->name), "id", (json_int_t)info->id,
 	                 "family", (json_int_t)info->family, "view", (json_int_t)info->view, "epoch", (json_int_t)info->epoch,
 	                 "created", (json_int_t)info->created, "level", info->level, "snapshots", (json_int_t)info->snapshots,
 	                 "schedule", schedule ? schedule : json_null(), "quota", quota ? json_integer((json_int_t)quota) : json_null(), "used",
-	                 is_known ? json_integer((json_int_t)used) : json_null(), "available", (json_int_t)available);
+	                 is_known ? json_integer((json_int_t)used) : json_null(), "available", (json_int_t)available, "replica", info->replica);
 }
 
 /* dataset.create: {name, mode?, level?} -> dataset as in dataset.show */
@@ -78,7 +78,8 @@ static int dataset_list_op(struct op_context *context, const json_t *args, json_
 }
 
 /* dataset.show: {name} -> {name, id, family, view, epoch, created, level, snapshots, schedule (object or null), quota and
- * used (bytes, or null where there is no quota), available: bytes that may be written} */
+ * used (bytes, or null where there is no quota), available: bytes that may be written,
+ * replica: only streams change it} */
 static int dataset_show(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct dataset_info info;
@@ -136,12 +137,50 @@ static int dataset_set(struct op_context *context, const json_t *args, json_t **
 	return result;
 }
 
+/* dataset.promote: {name} -> {}; a replica can be written from now on */
+static int dataset_promote(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	const char *name;
+	int result = op_arg_string(args, "name", &name, err);
+
+	return result < 0 ? result : dataset_set_replica(context->store, name, false, err);
+}
+
+/* dataset.demote: {name, to?: a snapshot that it goes back to} -> {kept: the snapshot of what was there before, or null}; a replica from now on */
+static int dataset_demote(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	const char *name, *to = op_arg_string_or(args, "to", NULL);
+	char kept[NAME_LEN_MAX + 1] = "";
+	int result = op_arg_string(args, "name", &name, err);
+
+	/* Before, it is looked whether it can: what is a replica stays one then. */
+	if (result == 0 && to)
+		result = dataset_is_at(context->store, name, to);
+	if (result < 0)
+		return to ? unknown_or_failed(context->store, name, to, result, err) : result;
+	if (to && result == 0) {
+		result = dataset_set_replica(context->store, name, false, err);
+		if (result == 0)
+			result = dataset_rollback(context->store, name, to, true, kept, err);
+	} else {
+		result = 0;
+	}
+	if (result == 0)
+		result = dataset_set_replica(context->store, name, true, err);
+	if (result < 0)
+		return result;
+	*ret_result = json_pack("{s:o}", "kept", kept[0] ? json_from_bytes(kept) : json_null());
+	return 0;
+}
+
 const struct op dataset_ops[] = {
 	{"dataset.create", "make an empty dataset", OP_OWNER, NULL, dataset_create_op},
 	{"dataset.list", "all datasets", OP_READER, "datasets", dataset_list_op},
 	{"dataset.show", "one dataset", OP_READER, NULL, dataset_show},
 	{"dataset.rename", "give a dataset another name", OP_OWNER, NULL, dataset_rename_op},
 	{"dataset.destroy", "remove a dataset and its files", OP_OWNER, NULL, dataset_destroy_op},
+	{"dataset.promote", "let a replica be written", OP_OWNER, NULL, dataset_promote},
+	{"dataset.demote", "make a dataset a replica, which only streams change", OP_OWNER, NULL, dataset_demote},
 	{"dataset.set", "change a dataset's properties", OP_OWNER, NULL, dataset_set},
 	{NULL},
 };

@@ -225,6 +225,7 @@ int catalog_bury(struct store *store, struct kv_batch *batch, uint32_t family, u
 
 	catalog_put_prune(batch, view, &prune);
 	catalog_delete_identity(batch, family, view);
+	catalog_delete_origin(batch, view);
 	return catalog_drop_snapshot_orphans(store->kv, view, batch);
 }
 

@@ -48,6 +48,7 @@ struct dataset {
 	struct family_views *family;
 	struct lineage_view place; /* of the head */
 	uint64_t shared;           /* lineage_shared() as the head's view knows it */
+	bool replica;              /* only streams change it (replica.h) */
 	bool blocked;
 	struct dataset *prev, *next; /* in family->heads */
 	UT_hash_handle by_name, by_id;
@@ -125,6 +126,7 @@ struct store {
 	struct open_view *retired;
 	struct prune *prunes;         /* uthash by view, the longest destroyed first */
 	struct store_hooks hooks;
+	ARRAY(char *) receivers;      /* datasets that streams are being received into; owned */
 
 	atomic_bool restoring;          /* a dataset_restore is at work */
 	atomic_bool collecting;         /* a gc_run is at work */
@@ -142,6 +144,12 @@ WARN_UNUSED int catalog_number(struct store *store, enum counter counter, struct
 
 /* --- catalog.c --- */
 void catalog_clear(struct store *store);
+
+/* A dataset that a stream is received into; nobody is told of it. Names that people give have no '@'. */
+static inline bool catalog_is_hidden(const char *name)
+{
+	return name[0] == '@';
+}
 
 /* Lookups; caller holds catalog_lock or change_lock. NULL: none. */
 struct dataset *catalog_dataset(struct store *store, const char *name);
@@ -205,6 +213,11 @@ void views_put_heads(struct store *store, struct view_set *set);
 
 /* --- datasets.c --- caller holds change_lock */
 WARN_UNUSED int dataset_check_new(struct store *store, const char *name, struct error *err); /* -EEXIST */
+/* Without looking at the name, and without telling anybody. */
+struct stat;
+WARN_UNUSED int dataset_create_locked(struct store *store, const char *name, const struct stat *root, int level, struct error *err, uint32_t *ret_id);
+WARN_UNUSED int dataset_clone_locked(struct store *store, const char *dataset, const char *name, const char *new_name, uint32_t *ret_id,
+				     struct error *err); /* rollback.c */
 /* It is written: into the catalogue. The record is taken over; `origin` is what a clone starts from, else NULL. */
 void dataset_appear(struct store *store, const char *name, struct dataset_record *record, struct lineage_view *origin);
 

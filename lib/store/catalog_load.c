@@ -81,6 +81,17 @@ static int load_snapshot(struct store *store, const uint8_t *key, size_t key_len
 	return 0;
 }
 
+static int load_replica(struct store *store, const uint8_t *key, size_t key_len, const uint8_t *value, size_t len)
+{
+	struct reader reader = reader_over(key + 1, key_len - 1);
+	struct dataset *dataset = catalog_dataset_by_id(store, read_be32(&reader));
+	int result = reader.bad || reader.left > 0 ? -EBADMSG : replica_record_decode(value, len);
+
+	if (result == 0 && dataset)
+		dataset->replica = true;
+	return result;
+}
+
 static int load_prune(struct store *store, const uint8_t *key, size_t key_len, const uint8_t *value, size_t len)
 {
 	struct reader reader = reader_over(key + 1, key_len - 1);
@@ -159,6 +170,7 @@ int catalog_load(struct store *store, struct error *err)
 		{'N', load_counter, "counters"},
 		{'D', load_dataset, "datasets"},
 		{'S', load_snapshot, "snapshots"}, /* after their datasets */
+		{'T', load_replica, "replicas"}, /* likewise */
 		{'P', load_prune, "destroyed views"},
 	};
 

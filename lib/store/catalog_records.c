@@ -137,6 +137,56 @@ void catalog_delete_identity(struct kv_batch *batch, uint32_t family, uint32_t v
 	catalog_record_delete(batch, &key);
 }
 
+/* --- replicas --- */
+
+void catalog_put_replica(struct kv_batch *batch, uint32_t dataset)
+{
+	struct small_key key = catalog_key_u32('T', dataset);
+	AUTO_BUF value = BUF_INIT;
+
+	replica_record_encode(&value);
+	catalog_record_put(batch, &key, value.data, value.len);
+}
+
+void catalog_delete_replica(struct kv_batch *batch, uint32_t dataset)
+{
+	struct small_key key = catalog_key_u32('T', dataset);
+
+	catalog_record_delete(batch, &key);
+}
+
+int catalog_get_origin(struct kv *kv, uint32_t view, uint8_t ret_id[NODE_LEN])
+{
+	struct small_key key = catalog_key_u32('U', view);
+	AUTO_BUF value = BUF_INIT;
+	int result = catalog_record_get(kv, &key, &value);
+
+	return result < 0 ? result : origin_record_decode(value.data, value.len, ret_id);
+}
+
+void catalog_put_origin(struct kv_batch *batch, uint32_t view, const uint8_t id[NODE_LEN])
+{
+	struct small_key key = catalog_key_u32('U', view);
+	AUTO_BUF value = BUF_INIT;
+
+	origin_record_encode(id, &value);
+	catalog_record_put(batch, &key, value.data, value.len);
+}
+
+void catalog_delete_origin(struct kv_batch *batch, uint32_t view)
+{
+	struct small_key key = catalog_key_u32('U', view);
+
+	catalog_record_delete(batch, &key);
+}
+
+int catalog_drop_labels(struct kv *kv, uint32_t dataset)
+{
+	struct small_key first = catalog_key_label(dataset, 0), end = catalog_key_label(dataset, UINT64_MAX);
+
+	return kv_drop_range(kv, KV_CATALOG, first.bytes, first.len, end.bytes, end.len);
+}
+
 /* --- orphans --- */
 
 struct orphans {

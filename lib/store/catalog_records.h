@@ -44,6 +44,15 @@ WARN_UNUSED int catalog_get_identity(struct kv *kv, uint32_t family, uint32_t vi
 void catalog_put_identity(struct kv_batch *batch, uint32_t family, uint32_t view, const uint8_t identity[NODE_LEN]);
 void catalog_delete_identity(struct kv_batch *batch, uint32_t family, uint32_t view);
 
+/* That a dataset is a replica, and where a snapshot comes from (replica.h). */
+void catalog_put_replica(struct kv_batch *batch, uint32_t dataset);
+void catalog_delete_replica(struct kv_batch *batch, uint32_t dataset);
+WARN_UNUSED int catalog_get_origin(struct kv *kv, uint32_t view, uint8_t ret_id[NODE_LEN]); /* -ENOENT: it was taken here */
+void catalog_put_origin(struct kv_batch *batch, uint32_t view, const uint8_t id[NODE_LEN]);
+void catalog_delete_origin(struct kv_batch *batch, uint32_t view);
+
+WARN_UNUSED int catalog_drop_labels(struct kv *kv, uint32_t dataset); /* all of a stream that was received into it */
+
 /* Orphans of a dataset ('O') copied to a snapshot ('Q'), the way back, and removed. */
 WARN_UNUSED int catalog_has_orphans(struct kv *kv, uint32_t dataset); /* 1, 0, or -errno */
 WARN_UNUSED int catalog_save_orphans(struct kv *kv, uint32_t dataset, uint32_t view, struct kv_batch *batch);

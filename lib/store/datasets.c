@@ -84,8 +84,7 @@ static int build_dataset(struct store *store, const char *name, const struct sta
 	return 0;
 }
 
-static int create_locked(struct store *store, const char *name, const struct stat *root, int level, struct error *err,
-			 uint32_t *ret_id)
+int dataset_create_locked(struct store *store, const char *name, const struct stat *root, int level, struct error *err, uint32_t *ret_id)
 {
 	struct dataset_record record = {0};
 
@@ -118,7 +117,7 @@ int dataset_create(struct store *store, const char *name, uint32_t mode, uint32_
 		result = store_begin_change(store, err);
 	if (result < 0)
 		return result;
-	result = create_locked(store, name, &root, level, err, &id);
+	result = dataset_create_locked(store, name, &root, level, err, &id);
 	mutex_give(&store->change_lock);
 	if (result == 0)
 		store_changed(store, STORE_DATASETS_CHANGED, id, name);
@@ -137,6 +136,7 @@ static void fill_info(const struct dataset *dataset, struct dataset_info *info)
 		.created = dataset->record.created,
 		.level = dataset->record.level,
 		.quota = dataset->record.quota,
+		.replica = dataset->replica,
 		.snapshots = HASH_CNT(by_name, dataset->snapshots),
 	};
 	snprintf(info->name, sizeof(info->name), "%s", dataset->name);
@@ -176,7 +176,8 @@ int dataset_list(struct store *store, int (*each)(void *arg, const struct datase
 	mutex_take(&store->catalog_lock);
 	AUTO_FREE struct dataset_info *infos = xcalloc(MAX(HASH_CNT(by_name, store->datasets), 1U), sizeof(*infos));
 	for (struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next)
-		fill_info(dataset, &infos[count++]);
+		if (!catalog_is_hidden(dataset->name))
+			fill_info(dataset, &infos[count++]);
 	mutex_give(&store->catalog_lock);
 
 	qsort(infos, count, sizeof(*infos), by_name);
@@ -416,6 +417,7 @@ static int build_destroy(struct store *store, struct dataset *dataset, struct kv
 	int result = catalog_drop_orphans(store->kv, record->id, batch);
 
 	catalog_delete_dataset(batch, dataset->name);
+	catalog_delete_replica(batch, record->id);
 	if (result == 0)
 		result = catalog_bury(store, batch, record->family, record->view, &record->line);
 	for (struct snapshot *snapshot = dataset->snapshots; result == 0 && snapshot; snapshot = snapshot->by_name.next) {

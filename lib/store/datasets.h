@@ -11,6 +11,7 @@ struct dataset_info {
 	int64_t created;
 	int level;
 	uint64_t quota; /* bytes; 0: none */
+	bool replica;   /* only streams change it: replica.h */
 	size_t snapshots; /* how many */
 	char schedule[512]; /* JSON, or "" */
 };

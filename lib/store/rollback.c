@@ -7,6 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/store/catalog.h"
+#include "lib/store/replica.h"
 #include "lib/tree/freeze/freeze.h"
 
 struct rollback {
@@ -146,6 +147,8 @@ static int rollback_locked(struct store *store, const char *dataset_name, const 
 	if (result < 0)
 		return result;
 	rollback->dataset = rollback->target->dataset;
+	if (rollback->dataset->replica)
+		return replica_refuse(dataset_name, err);
 	rollback->old_view = rollback->dataset->record.view;
 	if (rollback->guard)
 		choose_guard_name(rollback);
@@ -216,8 +219,7 @@ static int build_clone(struct store *store, const struct snapshot *source, const
 	return 0;
 }
 
-static int clone_locked(struct store *store, const char *dataset, const char *name, const char *new_name, uint32_t *ret_id,
-			struct error *err)
+int dataset_clone_locked(struct store *store, const char *dataset, const char *name, const char *new_name, uint32_t *ret_id, struct error *err)
 {
 	struct snapshot *source;
 	struct dataset_record record = {0};
@@ -256,7 +258,7 @@ int dataset_clone(struct store *store, const char *dataset, const char *name, co
 		result = store_begin_change(store, err);
 	if (result < 0)
 		return result;
-	result = clone_locked(store, dataset, name, new_name, &id, err);
+	result = dataset_clone_locked(store, dataset, name, new_name, &id, err);
 	mutex_give(&store->change_lock);
 	if (result == 0)
 		store_changed(store, STORE_DATASETS_CHANGED, id, new_name);

@@ -35,6 +35,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/store/catalog.h"
+#include "lib/store/replica.h"
 #include "lib/store/unknown.h"
 #include "lib/tree/freeze/freeze.h"
 
@@ -105,6 +106,8 @@ static int find_targets(struct store *store, const struct snapshot_name *wanted,
 			return unknown_dataset(store, wanted[i].dataset, err);
 		if (catalog_snapshot(dataset, wanted[i].name))
 			return error_set(err, -EEXIST, "there is a snapshot \"%s@%s\" already", wanted[i].dataset, wanted[i].name);
+		if (dataset->replica)
+			return replica_refuse(dataset->name, err);
 		targets[i] = (struct target){.dataset = dataset, .name = wanted[i].name};
 	}
 	qsort(targets, count, sizeof(*targets), by_dataset_id);

@@ -87,7 +87,7 @@ int snapshot_list(struct store *store, const char *dataset_name, int (*each)(voi
 		count = copy_page(store, dataset.id, next, page);
 		for (size_t i = 0; i < count; i++) {
 			next = page[i].number + 1;
-			if (result == 0)
+			if (result == 0 && (dataset_name || !catalog_is_hidden(page[i].dataset)))
 				result = each(arg, &page[i]);
 			snapshot_info_clear(&page[i]);
 		}

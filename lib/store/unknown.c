@@ -13,7 +13,8 @@ int unknown_dataset(struct store *store, const char *name, struct error *err)
 
 	mutex_take(&store->catalog_lock);
 	for (const struct dataset *dataset = store->datasets; dataset; dataset = dataset->by_name.next)
-		similar_try(&similar, dataset->name);
+		if (!catalog_is_hidden(dataset->name))
+			similar_try(&similar, dataset->name);
 	mutex_give(&store->catalog_lock);
 	error_set(err, -ENOENT, "there is no dataset \"%s\"", name);
 	if (similar.best[0])

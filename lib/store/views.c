@@ -83,6 +83,7 @@ static int open_head(struct store *store, struct dataset *dataset, struct open_v
 		.epoch = record->epoch,
 		.level = record->level,
 		.quota = record->quota,
+		.locked = dataset->replica,
 		.line = &record->line,
 		.shared = &shared,
 	};

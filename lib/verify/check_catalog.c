@@ -272,6 +272,42 @@ static int take_damage(struct catalog *catalog)
 	               : not_understood(catalog, "a damaged chunk's");
 }
 
+static int take_replica(struct catalog *catalog)
+{
+	struct reader key = key_of(catalog);
+	const uint32_t number = read_be32(&key);
+
+	if (!ends(&key) || replica_record_decode(catalog->value, catalog->len) < 0)
+		return not_understood(catalog, "a replica's");
+	return find_dataset(catalog, number)
+	               ? 0
+	               : check_found(catalog->report, &(struct check_where){.rule = 13}, "a dataset that is not there, number %u, is a replica", number);
+}
+
+static int take_origin(struct catalog *catalog)
+{
+	struct reader key = key_of(catalog);
+	const uint32_t number = read_be32(&key);
+	uint8_t id[NODE_LEN];
+
+	if (!ends(&key) || origin_record_decode(catalog->value, catalog->len, id) < 0)
+		return not_understood(catalog, "a received snapshot's");
+	return is_snapshot(catalog, number)
+	               ? 0
+	               : check_found(catalog->report, &(struct check_where){.rule = 13}, "a snapshot that is not there, number %u, was received", number);
+}
+
+/* Those of a dataset that is gone mean nothing. */
+static int take_label(struct catalog *catalog)
+{
+	struct reader key = key_of(catalog), value = reader_over(catalog->value, catalog->len);
+
+	(void)read_be32(&key);
+	(void)read_be64(&key);
+	(void)read_le64(&value);
+	return ends(&key) && ends(&value) ? 0 : not_understood(catalog, "a label's");
+}
+
 static int take_unknown(struct catalog *catalog)
 {
 	return check_found(catalog->report, &(struct check_where){.rule = 13}, "a record of a kind that is not known, 0x%02x", catalog->key[0]);
@@ -297,7 +333,7 @@ static int each_record(struct catalog *catalog, uint8_t tag, int (*take)(struct 
 
 static int check_unknown(struct catalog *catalog)
 {
-	static const char tags[] = "DSFNOQPIHCJ";
+	static const char tags[] = "DSFNOQPIHCJTUW";
 	int result = 0;
 
 	for (unsigned tag = 0; tag <= UINT8_MAX && result == 0; tag++)
@@ -316,7 +352,8 @@ static int look(struct catalog *catalog)
 		{'D', take_dataset, check_datasets}, {'S', take_snapshot, check_views}, {'F', take_family, check_families},
 		{'N', take_counter, NULL},           {'O', take_orphan, NULL},          {'Q', take_orphan, NULL},
 		{'P', take_prune, NULL},             {'I', take_identity, NULL},        {'H', take_digest, NULL},
-		{'C', take_damage, check_unknown},
+		{'C', take_damage, NULL},            {'T', take_replica, NULL},         {'U', take_origin, NULL},
+		{'W', take_label, check_unknown},
 	};
 	int result = 0;
 

@@ -139,7 +139,8 @@ static int look(struct left *left)
 	static const struct {
 		char tag;
 		int (*take)(struct left *left, const uint8_t *key, size_t key_len, const uint8_t *value, size_t len);
-	} parts[] = {{'D', take_dataset}, {'S', take_snapshot}, {'P', take_view}, {'P', take_pruned}, {'Q', take_view}, {'I', take_view}};
+	} parts[] = {{'D', take_dataset}, {'S', take_snapshot}, {'P', take_view}, {'P', take_pruned}, {'Q', take_view}, {'I', take_view},
+	             {'U', take_view}};
 	int result = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts) && result == 0; i++)

@@ -60,6 +60,9 @@ int root_lookup(const struct target *root, const char *name, struct fuse_entry_p
 		root_stat(root->mount, &ret_entry->attr);
 		return 0;
 	}
+	/* A stream is being received into it. */
+	if (strchr(name, '@'))
+		return -ENOENT;
 	return entry_of(root->mount, name, ret_entry);
 }
 

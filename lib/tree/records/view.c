@@ -45,6 +45,7 @@ int view_new(struct tree *tree, const struct view_options *options, struct view 
 	atomic_init(&view->quota.limit, options->quota);
 	view->epoch = options->epoch;
 	view->read_only = options->epoch == 0;
+	atomic_init(&view->locked, options->locked);
 	view->line = line_copy(options->line);
 	if (options->shared)
 		view->shared = line_copy(options->shared);
@@ -100,7 +101,7 @@ void view_make_root(struct kv_batch *batch, uint32_t family, uint64_t epoch, uin
 
 int view_check_change(const struct view *view)
 {
-	if (view->read_only)
+	if (view->read_only || atomic_load(&view->locked))
 		return -EROFS;
 	return atomic_load(&view->retired) ? -ESTALE : 0;
 }
@@ -120,7 +121,17 @@ void view_set_level(struct view *view, int level)
 	rwlock_give(&view->epoch_lock);
 }
 
+void view_set_locked(struct view *view, bool is_locked)
+{
+	atomic_store(&view->locked, is_locked);
+}
+
 /* --- asking --- */
+
+bool view_is_locked(const struct view *view)
+{
+	return atomic_load(&view->locked);
+}
 
 uint32_t view_number(const struct view *view)
 {

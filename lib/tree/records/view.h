@@ -51,6 +51,7 @@ struct view_options {
 	uint64_t epoch;          /* open epoch; 0 makes the view read-only */
 	int level;               /* zstd level for new chunks */
 	uint64_t quota;          /* bytes; 0: none; see quota.h */
+	bool locked;             /* see view_set_locked */
 	const struct line *line; /* copied; includes the open epoch */
 	/* Epochs that any other view of the family sees. A version of such an epoch is never removed when it is overwritten (I6). Copied. */
 	const struct line *shared;
@@ -62,6 +63,9 @@ void view_make_root(struct kv_batch *batch, uint32_t family, uint64_t epoch, uin
 /* The other views of the family changed (a snapshot came or went, a clone was made): see view_options.shared. Takes the epoch lock. */
 void view_set_shared(struct view *view, const struct line *shared);
 void view_set_level(struct view *view, int level);
+/* A head that is locked answers every change with -EROFS. Who locks it has it frozen (freeze.h), so that nothing is buffered. */
+void view_set_locked(struct view *view, bool is_locked);
+bool view_is_locked(const struct view *view);
 
 uint32_t view_number(const struct view *view);
 uint32_t view_family(const struct view *view);

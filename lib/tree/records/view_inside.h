@@ -63,6 +63,7 @@ struct view {
 	int level;
 	bool read_only;
 	atomic_bool retired;         /* see freeze_retire */
+	atomic_bool locked;          /* see view_set_locked */
 	struct quota quota;
 	struct hold hold;            /* entered by whoever buffers a write */
 
@@ -80,7 +81,8 @@ struct view {
 WARN_UNUSED int view_new(struct tree *tree, const struct view_options *options, struct view **ret_view);
 void view_free(struct view *view);
 
-/* Whether the view can be changed: 0, -EROFS or -ESTALE (retired). Whoever holds the epoch lock may rely on it until it is given back. */
+/* Whether the view can be changed: 0, -EROFS (a snapshot, or locked) or -ESTALE (retired). Whoever holds the epoch lock may rely on it until
+ * it is given back. */
 WARN_UNUSED int view_check_change(const struct view *view);
 
 #endif

@@ -1,0 +1,193 @@
+#include "lib/store/replica.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/fault.h"
+#include "lib/base/shell.h"
+#include "lib/chunk/digest.h"
+#include "lib/store/catalog.h"
+#include "lib/store/unknown.h"
+#include "lib/tree/freeze/freeze.h"
+#include "lib/tree/records/touched.h"
+
+#define ID_TEXT "corpusfs-snapshot"
+
+_Static_assert(SNAPSHOT_ID_LEN == DIGEST_LEN && SNAPSHOT_ID_LEN == NODE_LEN, "numbers of snapshots are digests");
+
+int replica_refuse(const char *dataset, struct error *err)
+{
+	error_set(err, -EROFS, "dataset \"%s\" is a replica: only what is received changes it", dataset);
+	error_hint_shell(err, "to write it from now on: corpusfs promote %s", dataset);
+	return -EROFS;
+}
+
+/* --- numbers --- */
+
+static void make_id(const struct store *store, const struct snapshot_info *info, uint8_t ret_id[SNAPSHOT_ID_LEN])
+{
+	struct digest *digest = digest_new();
+	AUTO_BUF text = BUF_INIT;
+
+	buf_add(&text, ID_TEXT, sizeof(ID_TEXT));
+	buf_add(&text, store->superblock.uuid, sizeof(store->superblock.uuid));
+	buf_add_le32(&text, info->family);
+	buf_add_le32(&text, info->view);
+	buf_add_le64(&text, info->number);
+	buf_add_le64(&text, (uint64_t)info->taken.tv_sec);
+	buf_add_le32(&text, (uint32_t)info->taken.tv_nsec);
+	digest_once(digest, text.data, text.len, ret_id);
+	digest_free(digest);
+}
+
+int snapshot_id(struct store *store, const struct snapshot_info *info, uint8_t ret_id[SNAPSHOT_ID_LEN])
+{
+	int result = catalog_get_origin(store->kv, info->view, ret_id);
+
+	if (result != -ENOENT)
+		return result;
+	make_id(store, info, ret_id);
+	return 0;
+}
+
+struct finding {
+	struct store *store;
+	const uint8_t *id;
+	struct snapshot_info *found;
+};
+
+static int look_at(void *arg, const struct snapshot_info *info)
+{
+	struct finding *finding = arg;
+	uint8_t id[SNAPSHOT_ID_LEN];
+	int result = snapshot_id(finding->store, info, id);
+
+	if (result < 0 || memcmp(id, finding->id, sizeof(id)) != 0)
+		return result;
+	result = snapshot_get(finding->store, info->dataset, info->name, finding->found);
+	return result < 0 ? result : 1;
+}
+
+int snapshot_find_id(struct store *store, const char *dataset, const uint8_t id[SNAPSHOT_ID_LEN], struct snapshot_info *ret_info)
+{
+	struct finding finding = {.store = store, .id = id, .found = ret_info};
+	int result = snapshot_list(store, dataset, look_at, &finding);
+
+	return result == 1 ? 0 : result == 0 ? -ENOENT : result;
+}
+
+/* --- what was changed --- */
+
+static int found_touched(void *arg, struct touched_place place)
+{
+	return 1;
+}
+
+int dataset_is_at(struct store *store, const char *name, const char *snapshot_name)
+{
+	struct line head = {0}, line = {0};
+	uint32_t family = 0;
+	uint64_t epoch = 0;
+	struct view *view;
+	int result = store_head(store, name, &view);
+
+	if (result < 0)
+		return result;
+	/* What is accepted and not committed is a change, too. */
+	result = view_is_locked(view) ? 0 : view_sync(view);
+	store_view_put(store, view);
+	if (result < 0)
+		return result;
+	mutex_take(&store->catalog_lock);
+	struct dataset *dataset = catalog_dataset(store, name);
+	struct snapshot *snapshot = dataset ? catalog_snapshot(dataset, snapshot_name) : NULL;
+	if (snapshot) {
+		head = line_copy(&dataset->record.line);
+		line = line_copy(&snapshot->record.line);
+		family = dataset->record.family;
+		epoch = dataset->record.epoch;
+	}
+	mutex_give(&store->catalog_lock);
+	result = snapshot ? 0 : -ENOENT;
+	if (snapshot) {
+		line_add(&line, epoch, epoch);
+		if (line_equal(&head, &line))
+			result = !touched_each(store->tree, family, (struct touched_place){.epoch = epoch}, epoch, found_touched, NULL);
+	}
+	line_clear(&head);
+	line_clear(&line);
+	return result;
+}
+
+/* --- promoted, demoted --- */
+
+static int write_replica(struct store *store, struct dataset *dataset, bool is_replica)
+{
+	struct kv_batch *batch = kv_batch_new();
+	int result = fault_point("replica-before-write");
+
+	if (is_replica)
+		catalog_put_replica(batch, dataset->record.id);
+	else
+		catalog_delete_replica(batch, dataset->record.id);
+	if (result == 0)
+		result = catalog_write(store->kv, batch);
+	kv_batch_free(batch);
+	if (result < 0)
+		return result;
+	mutex_take(&store->catalog_lock);
+	dataset->replica = is_replica;
+	mutex_give(&store->catalog_lock);
+	return 0;
+}
+
+static int set_of_head(struct store *store, struct dataset *dataset, bool is_replica)
+{
+	struct freeze *freeze;
+	struct view *head;
+	int result = views_head(store, dataset, &head);
+
+	if (result < 0)
+		return result;
+	result = freeze_begin(&head, 1, &freeze);
+	if (result == 0) {
+		result = write_replica(store, dataset, is_replica);
+		if (result == 0)
+			view_set_locked(head, is_replica);
+		freeze_end(freeze);
+	}
+	store_view_put(store, head);
+	return result;
+}
+
+static int set_locked(struct store *store, const char *name, bool is_replica, struct error *err)
+{
+	struct store_hooks hooks = store_get_hooks(store);
+	struct dataset *dataset = catalog_dataset(store, name);
+	const uint32_t view = dataset ? dataset->record.view : 0;
+	int result = 0;
+
+	if (!dataset)
+		return unknown_dataset(store, name, err);
+	if (dataset->replica == is_replica)
+		return 0;
+	if (hooks.freeze)
+		result = hooks.freeze(hooks.arg, &view, 1);
+	if (result == 0) {
+		result = set_of_head(store, dataset, is_replica);
+		if (hooks.thaw)
+			hooks.thaw(hooks.arg, &view, 1);
+	}
+	return result < 0 ? error_set(err, result, "cannot %s dataset \"%s\": %s", is_replica ? "demote" : "promote", name, error_text(result)) : 0;
+}
+
+int dataset_set_replica(struct store *store, const char *name, bool is_replica, struct error *err)
+{
+	int result = store_begin_change(store, err);
+
+	if (result < 0)
+		return result;
+	result = set_locked(store, name, is_replica, err);
+	mutex_give(&store->change_lock);
+	return result;
+}
