@@ -1,6 +1,7 @@
 #include "fs/cli/run.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -99,10 +100,37 @@ bool run_is_supervised(pid_t daemon)
 	return strcmp(name, SUPERVISOR_NAME) == 0;
 }
 
+struct mount_search {
+	const char *store;
+	char *mountpoint; /* of the first that was found; owned */
+};
+
+static void look_for_any(void *arg, const char *mountpoint, const char *store, unsigned connection)
+{
+	struct mount_search *search = arg;
+
+	if (!search->mountpoint && store && strcmp(store, search->store) == 0)
+		search->mountpoint = xstrdup(mountpoint);
+}
+
+/* Its owner is dead, it is locked all the same, and mounted: a supervisor starts another, perhaps after a pause. */
+static bool is_followed(pid_t owner, const char *store)
+{
+	struct mount_search search = {.store = store};
+
+	if (owner <= 0 || kill(owner, 0) == 0 || errno != ESRCH)
+		return false;
+	where_each(look_for_any, &search);
+	const bool is_mounted = search.mountpoint != NULL;
+	free(search.mountpoint);
+	return is_mounted;
+}
+
 bool run_wait(struct patience *patience, const char *store)
 {
 	const pid_t owner = store_locked_by(store);
-	const unsigned limit = owner == 0 ? PATIENCE_ELSEWHERE_MS : run_is_daemon(owner) ? PATIENCE_DAEMON_MS : PATIENCE_MS;
+	const bool is_daemon = owner != 0 && (run_is_daemon(owner) || is_followed(owner, store));
+	const unsigned limit = owner == 0 ? PATIENCE_ELSEWHERE_MS : is_daemon ? PATIENCE_DAEMON_MS : PATIENCE_MS;
 	unsigned long long now = clock_ms();
 
 	if (patience->started_ms == 0)
@@ -204,19 +232,6 @@ static int attempt(const char *store, struct asked *asked, json_t **ret_result, 
 		error_hint(err, "ask again");
 	}
 	return result;
-}
-
-struct mount_search {
-	const char *store;
-	char *mountpoint; /* of the first that was found; owned */
-};
-
-static void look_for_any(void *arg, const char *mountpoint, const char *store, unsigned connection)
-{
-	struct mount_search *search = arg;
-
-	if (!search->mountpoint && store && strcmp(store, search->store) == 0)
-		search->mountpoint = xstrdup(mountpoint);
 }
 
 /* What ends a daemon that does not answer. */

@@ -147,13 +147,14 @@ def work_for_some_time(chance, most=0.25):
 class Stage:
     """A store on a disk that forgets, a witness at work on each of two datasets, and copies of the disk as power cuts leave it."""
 
-    def __init__(self, area, run, seed, disk=True, mib=2048, options="allow_other,dev,suid"):
+    def __init__(self, area, run, seed, disk=True, mib=2048, options="allow_other,dev,suid", fails=True):
         self.area, self.run, self.chance, self.options = area, run, random.Random(seed), options
         os.makedirs(area + "/disk")
         self.disks = Disks(area, mib) if disk else None
         self.store = Store(area, run.mark, run.home, path=area + "/disk/store").init()
         self.point = area + "/mnt"
         self.failures = Failures(area + "/failures", self.store.path)
+        self.environment = self.failures.environment if fails else {}
         self.witnesses = {name: Witness(self.store, self.point, name, operations=3000) for name in ("d", "e")}
         self.mount()
         for name in self.witnesses:
@@ -161,7 +162,7 @@ class Stage:
         self.counts = {"power cuts": 0, "operations": 0, "injected failures": 0, "kills": 0, "checks": 0, "scrubs": 0}
 
     def mount(self):
-        self.store.mount(self.point, options=self.options, env=self.failures.environment)
+        self.store.mount(self.point, options=self.options, env=self.environment)
 
     def load(self):
         for witness in self.witnesses.values():
