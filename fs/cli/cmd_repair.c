@@ -8,12 +8,17 @@
 #include "fs/cli/table.h"
 #include "lib/ops/json.h"
 #include "lib/store/mend.h"
+#include "lib/verify/mend_heads.h"
 #include "lib/verify/repair_tables.h"
 
 static const struct column repair_columns[] = {
 	{"lost", "lost", COLUMN_TEXT},
 	{"kept", "kept", COLUMN_TEXT},
 	{NULL, NULL, COLUMN_TEXT},
+};
+
+static const struct column head_columns[] = {
+	{"dataset", "DATASET", COLUMN_TEXT}, {"inode", "INODE", COLUMN_NUMBER}, {"text", "WHAT", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT},
 };
 
 static const struct column content_columns[] = {
@@ -73,6 +78,27 @@ static json_t *recovered_to_json(const struct rebuilt *rebuilt)
 	return names;
 }
 
+static int note_head(void *arg, const struct head_mend *mend)
+{
+	json_array_append_new(arg, json_pack("{s:o, s:I, s:s}", "dataset", json_from_bytes(mend->dataset), "inode", (json_int_t)mend->ino, "text",
+					     mend->text));
+	return 0;
+}
+
+static void print_heads(struct cli *cli, const json_t *value, bool apply)
+{
+	const json_t *heads = json_object_get(value, "heads");
+	const char *undo = json_string_value(json_object_get(value, "undo"));
+
+	if (json_array_size(heads) == 0)
+		return;
+	table_print(cli, head_columns, heads);
+	if (apply)
+		printf("names and links were mended; to undo, roll back to the snapshot %s\n", undo);
+	else
+		printf("nothing was changed; with --apply names and links are mended, and what has no name gets one in lost+found\n");
+}
+
 static void print_repair(struct cli *cli, const json_t *value, bool apply)
 {
 	const json_t *tables = json_object_get(value, "tables");
@@ -89,15 +115,18 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 		table_print(cli, table_columns, tables);
 	if (*lost)
 		printf("%s\n", lost);
+	if (!any && !*lost && json_array_size(json_object_get(value, "heads")) == 0)
+		printf("nothing is to be repaired: no log and no table is damaged, and names and links are as they must be\n");
 	if (!any && !*lost)
-		printf("nothing is to be repaired: no log and no table is damaged\n");
-	else if (!apply)
+		return print_heads(cli, value, apply);
+	if (!apply)
 		printf("nothing was changed; with --apply %s, and the store can be written again\n",
 		       any ? "all blocks that can be read are kept, the others given up" : "these changes are given up");
 	else
 		printf("%s given up; the database as it was is kept in %s\n", any ? "blocks that cannot be read were" : "these changes were", kept);
 	json_array_foreach (json_object_get(value, "recovered"), i, name)
 		printf("what no dataset listed any more is in the dataset %s\n", json_string_value(name));
+	print_heads(cli, value, apply);
 	if (any && apply)
 		printf("corpusfs check says what is missing now\n");
 }
@@ -106,11 +135,12 @@ static int run_repair(struct cli *cli)
 {
 	if (cli_option(cli, "from"))
 		return repair_content(cli, cli_option(cli, "from"));
-	json_t *tables = json_array();
+	json_t *tables = json_array(), *heads = json_array();
 	const bool apply = cli_option(cli, "apply") != NULL;
 	AUTO_FREE char *store = NULL;
 	struct repaired_tables repaired = {0};
 	struct store_mended mended = {0};
+	struct head_mends mends = {0};
 	struct error err = {0};
 	int result = run_find_store(cli, &store, &err);
 
@@ -119,14 +149,19 @@ static int run_repair(struct cli *cli)
 	/* a log is looked at when all tables can be read */
 	if (result == 0 && json_array_size(tables) == 0)
 		result = store_mend(store, apply, &mended, &err);
+	/* and names when nothing else is in the way */
+	if (result == 0 && (apply || (json_array_size(tables) == 0 && !mended.lost)))
+		result = mend_heads(store, apply, note_head, heads, &mends, &err);
 	if (result < 0) {
 		json_decref(tables);
+		json_decref(heads);
 		repaired_tables_clear(&repaired);
+		store_mended_clear(&mended);
 		return exit_with(&err);
 	}
 	const char *lost = mended.lost ? mended.lost : repaired.lost, *kept = mended.kept ? mended.kept : repaired.kept;
-	json_t *value = json_pack("{s:o, s:o, s:o, s:o}", "lost", json_from_bytes(lost ? lost : ""), "kept", json_from_bytes(kept ? kept : ""),
-				  "tables", tables, "recovered", recovered_to_json(&repaired.rebuilt));
+	json_t *value = json_pack("{s:o, s:o, s:o, s:o, s:o, s:s}", "lost", json_from_bytes(lost ? lost : ""), "kept", json_from_bytes(kept ? kept : ""),
+				  "tables", tables, "recovered", recovered_to_json(&repaired.rebuilt), "heads", heads, "undo", mends.undo);
 	print_repair(cli, value, apply);
 	repaired_tables_clear(&repaired);
 	json_decref(value);
@@ -144,11 +179,13 @@ static const struct option repair_options[] = {
 const struct command repair_commands[] = {
 	{.name = "repair",
          .operands = "",
-         .summary = "mend damaged tables, a damaged log, or content",
+         .summary = "mend damaged tables, log, names or content",
          .details = "Of a damaged, short or missing table everything that can be read is kept. Where\n"
                     "a log is damaged, the store becomes what it was before that. The database as it\n"
                     "is now is kept in the store's directory before-repair-TIME, and nothing is\n"
-                    "removed; to undo, put that directory in the place of db. The store must not be\n"
+                    "removed; to undo, put that directory in the place of db. Then link counts of\n"
+                    "each dataset are mended, and what has lost its name gets one in lost+found;\n"
+                    "to undo, roll back to the snapshot before-repair-TIME. The store must not be\n"
                     "mounted.\n"
                     "With --from, damaged content (`corpusfs damage`) is looked for in files outside,\n"
                     "under any name: what has the same SHA-256 is stored and read instead, in all\n"

@@ -9,7 +9,8 @@
  *                           views of the family.
  *   the touched index  RB4  Each stored version has its entry (I7), else differences, backups and pruning would pass it.
  *
- * The index of equal content is not made anew: what it has lost is stored once more when it comes again.
+ * The index of equal content is not made anew: what it has lost is stored once more when it comes again. Names and links of heads are mended
+ * when the store can be opened again (mend_heads.h).
  */
 #ifndef CORPUSFS_VERIFY_REBUILD_H
 #define CORPUSFS_VERIFY_REBUILD_H
