@@ -7,10 +7,12 @@
 #include "fs/cli/mount_options.h"
 #include "fs/cli/password.h"
 #include "fs/cli/repository.h"
+#include "fs/cli/repository_url.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/serve/backups_daemon.h"
 #include "lib/base/buf.h"
 #include "lib/ops/json.h"
+#include "lib/repository/objects_open.h"
 
 #define CACHE_BYTES (128U << 20)
 
@@ -48,14 +50,18 @@ static char *absolute(const char *path)
 	return path[0] == '/' ? xstrdup(path) : here ? xasprintf("%s/%s", here, path) : NULL;
 }
 
-static int find_paths(const char *repository, const char *mountpoint, const char *log, char *ret_paths[3], struct error *err)
+/* The description: of a repository on the network. */
+static int find_paths(const char *repository, const char *mountpoint, const char *log, char *ret_paths[3], struct buf *ret_description,
+                      struct error *err)
 {
 	AUTO_CLOSE int fd = -1;
 	int r = repository_open_place(repository, false, &fd, err);
 
+	if (r == 0 && objects_is_url(repository))
+		r = repository_url_read(fd, ret_description, err);
 	if (r < 0)
 		return r;
-	ret_paths[0] = realpath(repository, NULL);
+	ret_paths[0] = repository_absolute(repository);
 	ret_paths[1] = where_absolute(mountpoint);
 	ret_paths[2] = log ? absolute(log) : NULL;
 	if (!ret_paths[0] || !ret_paths[1] || (log && !ret_paths[2])) {
@@ -72,8 +78,9 @@ static int run_mount(struct cli *cli)
 	struct backups_daemon_options options = {.backup = repository_split(repository)};
 	char *paths[3] = {NULL}, *password = NULL;
 	json_t *args = json_object();
+	AUTO_BUF description = BUF_INIT;
 	struct error err = {0};
-	int r = find_paths(repository, cli->argv[1], cli_option(cli, "log"), paths, &err);
+	int r = find_paths(repository, cli->argv[1], cli_option(cli, "log"), paths, &description, &err);
 
 	if (r == 0)
 		r = take_options(cli, args, &options, &err);
@@ -82,6 +89,7 @@ static int run_mount(struct cli *cli)
 	if (r == 0) {
 		options.password = password;
 		options.repository = paths[0];
+		options.description = description.len ? &description : NULL;
 		options.mountpoint = paths[1];
 		options.log = paths[2];
 		r = backups_daemon_start(&options, &err);

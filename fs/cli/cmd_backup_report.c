@@ -87,7 +87,7 @@ static int read_repository(struct report *report, const char *path, json_t **ret
 {
 	const char *scheduled = json_string_value(json_object_get(report->schedule, "repository"));
 	const char *file = json_string_value(json_object_get(report->schedule, "password_file"));
-	AUTO_FREE char *absolute = realpath(path, NULL);
+	AUTO_FREE char *absolute = repository_absolute(path);
 	json_t *args = json_pack("{s:o}", "dataset", json_from_bytes(report->dataset)), *result = NULL;
 	const bool is_scheduled = scheduled && absolute && strcmp(scheduled, absolute) == 0;
 	AUTO_CLOSE int fd = -1;
@@ -116,7 +116,7 @@ static double verified_in(const struct report *report, const char *path)
 {
 	const char *scheduled = json_string_value(json_object_get(report->schedule, "repository"));
 	const json_t *done = json_object_get(report->schedule, "done");
-	AUTO_FREE char *absolute = realpath(path, NULL);
+	AUTO_FREE char *absolute = repository_absolute(path);
 
 	if (!scheduled || !absolute || strcmp(scheduled, absolute) != 0)
 		return 0;

@@ -56,7 +56,7 @@ static int show(struct cli *cli, const char *dataset)
 
 static int absolute(json_t *args, const char *key, const char *path, struct error *err)
 {
-	char *found = realpath(path, NULL);
+	char *found = repository_absolute(path);
 
 	if (!found)
 		return error_set(err, -errno, "%s: %s", path, strerror(errno));

@@ -10,12 +10,16 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/password.h"
+#include "fs/cli/repository_url.h"
 #include "fs/cli/run.h"
 #include "lib/base/buf.h"
 #include "lib/ops/json.h"
+#include "lib/repository/objects_open.h"
 
 int repository_open_place(const char *path, bool make, int *ret_fd, struct error *err)
 {
+	if (objects_is_url(path))
+		return repository_url_open(path, ret_fd, err);
 	if (make && mkdir(path, 0700) < 0 && errno != EEXIST)
 		return error_set(err, -errno, "%s: %s", path, strerror(errno));
 	*ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -25,6 +29,11 @@ int repository_open_place(const char *path, bool make, int *ret_fd, struct error
 	if (errno == ENOENT)
 		error_hint_shell(err, "corpusfs backup init %s makes a repository", path);
 	return err->code;
+}
+
+char *repository_absolute(const char *name)
+{
+	return objects_is_url(name) ? xstrdup(name) : realpath(name, NULL);
 }
 
 const char *repository_split(char *text)
@@ -69,7 +78,7 @@ void repository_note(struct cli *cli, const char *kind, double seconds, json_t *
 	json_t *args, *result = NULL;
 
 	(void)repository_split(repository);
-	absolute = realpath(repository, NULL);
+	absolute = repository_absolute(repository);
 	if (!absolute || run_find_store(cli, &store, &ignored) < 0)
 		return;
 	args = json_pack("{s:o, s:s, s:f, s:O, s:s*}", "repository", json_from_bytes(absolute), "kind", kind, "seconds", seconds, "verified", verified, "failure",

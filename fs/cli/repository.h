@@ -6,8 +6,11 @@
 
 #include "fs/cli/command.h"
 
-/* Opens the directory; make: also makes it. */
+/* Opens the directory, or describes what is on the network (repository_url.h); make: a directory is made. */
 WARN_UNUSED int repository_open_place(const char *path, bool make, int *ret_fd, struct error *err);
+
+/* The name that means the same from everywhere; NULL: there is none. Ends with free(). */
+char *repository_absolute(const char *name);
 
 /* Cuts "REPO@BACKUP" behind REPO, in place. Returns BACKUP, or NULL. */
 const char *repository_split(char *text);

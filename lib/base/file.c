@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 static ssize_t read_some(int fd, void *data, size_t len)
@@ -178,5 +179,17 @@ int file_empty_dir(const char *path)
 	}
 	if (dir)
 		closedir(dir);
+	return result;
+}
+
+int file_in_memory(const char *name, const void *data, size_t len)
+{
+	AUTO_CLOSE int fd = memfd_create(name, MFD_CLOEXEC);
+	int result = fd < 0 ? -errno : file_write_all(fd, data, len);
+
+	if (result < 0)
+		return result;
+	result = fd;
+	fd = -1;
 	return result;
 }

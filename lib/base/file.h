@@ -22,6 +22,8 @@ WARN_UNUSED int file_sync_dir(const char *path);
 /* Writes or reads all of it at the offset, through EINTR and short counts; -EIO at an early end of file. */
 WARN_UNUSED int file_write_all(int fd, const void *data, size_t len);
 WARN_UNUSED int file_read_all(int fd, void *data, size_t len);
+/* A file in memory; the descriptor, or an errno. */
+WARN_UNUSED int file_in_memory(const char *name, const void *data, size_t len);
 
 /* Removes the regular files in a directory, not the directory itself. -ENOTDIR for a symbolic link to one. */
 WARN_UNUSED int file_empty_dir(const char *path);

@@ -6,8 +6,9 @@
 
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
+#include "lib/repository/objects_open.h"
 
-int op_repository_objects(const struct op_context *context, struct objects **ret_objects, struct error *err)
+int op_repository_objects(const struct op_context *context, bool making, struct objects **ret_objects, struct error *err)
 {
 	int fd;
 
@@ -19,8 +20,7 @@ int op_repository_objects(const struct op_context *context, struct objects **ret
 	fd = context->fd ? fcntl(*context->fd, F_DUPFD_CLOEXEC, 3) : -1;
 	if (fd < 0)
 		return error_set(err, -EBADF, "no descriptor of a repository came with the request");
-	*ret_objects = objects_dir_open(fd);
-	return 0;
+	return objects_open(fd, making, ret_objects, err);
 }
 
 int op_repository_open(const struct op_context *context, const json_t *args, struct repository **ret_repository, struct error *err)
@@ -30,7 +30,7 @@ int op_repository_open(const struct op_context *context, const json_t *args, str
 	int r = op_arg_string(args, "password", &password, err);
 
 	if (r == 0)
-		r = op_repository_objects(context, &objects, err);
+		r = op_repository_objects(context, false, &objects, err);
 	return r < 0 ? r : repository_open(objects, password, ret_repository, err);
 }
 

@@ -1,6 +1,6 @@
 /*
- * What operations on repositories share. A repository is a directory whose descriptor came with the request (context->fd), its password is an
- * argument. Internal to lib/ops.
+ * What operations on repositories share. A repository is what the descriptor stands for that came with the request (context->fd; see
+ * lib/repository/objects_open.h), its password is an argument. Internal to lib/ops.
  */
 #ifndef CORPUSFS_OPS_OP_REPOSITORY_H
 #define CORPUSFS_OPS_OP_REPOSITORY_H
@@ -9,7 +9,8 @@
 #include "lib/repository/repository.h"
 #include "lib/transfer/transfer.h"
 
-WARN_UNUSED int op_repository_objects(const struct op_context *context, struct objects **ret_objects, struct error *err);
+/* Making: it need not be there yet. */
+WARN_UNUSED int op_repository_objects(const struct op_context *context, bool making, struct objects **ret_objects, struct error *err);
 WARN_UNUSED int op_repository_open(const struct op_context *context, const json_t *args, struct repository **ret_repository, struct error *err);
 
 /* Gathers problems as a list of {path, code, text}, and tells progress. */

@@ -25,7 +25,7 @@ static int init_op(struct op_context *context, const json_t *args, json_t **ret_
 	int r = op_arg_string(args, "password", &password, err);
 
 	if (r == 0)
-		r = op_repository_objects(context, &objects, err);
+		r = op_repository_objects(context, true, &objects, err);
 	if (r == 0)
 		r = repository_init(objects, password, &repository, err);
 	if (r < 0)

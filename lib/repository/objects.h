@@ -1,6 +1,6 @@
 /*
  * A store of whole objects, which a repository is kept in: put once, never changed, read by ranges, listed, removed. The one interface that
- * a directory and later S3 and restic's REST protocol stand behind.
+ * a directory, S3 and restic's REST protocol stand behind (objects_open.h).
  *
  * Kinds and names: OBJECT_CONFIG has one object, whose name is ""; names of all other kinds are 64 hexadecimal digits (blob_id.h).
  *

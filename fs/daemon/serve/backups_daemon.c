@@ -16,6 +16,8 @@
 #include "fs/fuse/backups/backups.h"
 #include "fs/fuse/session/system.h"
 #include "lib/base/buf.h"
+#include "lib/base/file.h"
+#include "lib/repository/objects_open.h"
 
 #define LEAVE_MS 1000 /* for the session to end after it was detached; who has a file open then loses it */
 
@@ -73,11 +75,19 @@ static int open_backups(struct backups_daemon *daemon, struct error *err)
 {
 	const struct backups_daemon_options *options = daemon->options;
 	struct browse_options browse = {.backup = options->backup, .cache_bytes = options->cache_bytes, .problem = tell_problem, .arg = daemon};
-	int fd = open(options->repository, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+	const struct buf *description = options->description;
+	struct objects *objects;
+	int fd, r;
 
+	if (description)
+		fd = file_in_memory("corpusfs-repository", description->data, description->len);
+	else
+		fd = open(options->repository, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return error_set(err, -errno, "%s: %s", options->repository, strerror(errno));
-	r = repository_open(objects_dir_open(fd), options->password, &browse.repository, err);
+		return error_set(err, description ? fd : -errno, "%s: %s", options->repository, error_text(description ? fd : -errno));
+	r = objects_open(fd, false, &objects, err);
+	if (r == 0)
+		r = repository_open(objects, options->password, &browse.repository, err);
 	return r < 0 ? r : browse_open(&browse, &daemon->browse, err);
 }
 

@@ -8,10 +8,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "lib/base/buf.h"
 #include "lib/base/error.h"
 
 struct backups_daemon_options {
-	const char *repository, *mountpoint; /* absolute paths */
+	const char *repository, *mountpoint; /* absolute paths, or a repository's URL */
+	const struct buf *description;       /* of a repository on the network (lib/repository/objects_open.h); NULL: it is a directory */
 	const char *password;
 	const char *backup; /* as backup_find has it; NULL: all of them */
 	const char *log;    /* an absolute path; NULL: syslog */

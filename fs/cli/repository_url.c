@@ -1,0 +1,171 @@
+#include "fs/cli/repository_url.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/file.h"
+
+#define FILE_MAX (1U << 20)
+
+static const char *variable(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : NULL;
+}
+
+static char *trim(char *text)
+{
+	size_t len;
+
+	text += strspn(text, " \t");
+	len = strlen(text);
+	while (len > 0 && strchr(" \t\r", text[len - 1]))
+		text[--len] = '\0';
+	return text;
+}
+
+/* One line of the section: KEY = VALUE. */
+static void take_line(json_t *access, char *line)
+{
+	static const struct {
+		const char *key, *as;
+	} known[] = {{"aws_access_key_id", "user"}, {"aws_secret_access_key", "password"}, {"aws_session_token", "token"}, {"region", "region"}};
+	char *equals = strchr(line, '='), *key;
+
+	if (!equals)
+		return;
+	*equals = '\0';
+	key = trim(line);
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strcmp(key, known[i].key) == 0)
+			json_object_set_new(access, known[i].as, json_string(trim(equals + 1)));
+}
+
+static void take_section(json_t *access, char *text, const char *wanted)
+{
+	bool inside = false;
+	char *line;
+
+	while ((line = strsep(&text, "\n"))) {
+		line = trim(line);
+		if (*line == '[') {
+			line[strcspn(line, "]")] = '\0';
+			inside = strcmp(trim(line + 1), wanted) == 0;
+		} else if (inside && *line != '#' && *line != ';') {
+			take_line(access, line);
+		}
+	}
+}
+
+static int take_file(json_t *access, struct error *err)
+{
+	const char *named = variable("AWS_SHARED_CREDENTIALS_FILE"), *home = variable("HOME"), *profile = variable("AWS_PROFILE");
+	AUTO_FREE char *usual = home ? xasprintf("%s/.aws/credentials", home) : NULL;
+	const char *path = named ? named : usual;
+	AUTO_BUF content = BUF_INIT;
+	int r = path ? file_read(path, FILE_MAX, &content) : -ENOENT;
+
+	if (r == -ENOENT && !named)
+		return 0;
+	if (r < 0)
+		return error_set(err, r, "the file of credentials %s cannot be read: %s", path, error_text(r));
+	buf_add_u8(&content, 0);
+	take_section(access, (char *)content.data, profile ? profile : "default");
+	explicit_bzero(content.data, content.len);
+	if (profile && !json_object_get(access, "user"))
+		return error_set(err, -ENOENT, "%s has no credentials for the profile \"%s\"", path, profile);
+	return 0;
+}
+
+static void set(json_t *access, const char *key, const char *value)
+{
+	if (value)
+		json_object_set_new(access, key, json_string(value));
+}
+
+static int take_s3(json_t *access, struct error *err)
+{
+	const char *region = variable("AWS_REGION");
+
+	if (variable("AWS_ACCESS_KEY_ID")) {
+		set(access, "user", variable("AWS_ACCESS_KEY_ID"));
+		set(access, "password", variable("AWS_SECRET_ACCESS_KEY"));
+		set(access, "token", variable("AWS_SESSION_TOKEN"));
+	} else {
+		int r = take_file(access, err);
+
+		if (r < 0)
+			return r;
+	}
+	set(access, "region", region ? region : variable("AWS_DEFAULT_REGION"));
+	return 0;
+}
+
+static int take_certificates(json_t *access, bool is_s3, struct error *err)
+{
+	const char *path = variable("RESTIC_CACERT");
+	AUTO_BUF content = BUF_INIT;
+	int r;
+
+	if (!path && is_s3)
+		path = variable("AWS_CA_BUNDLE");
+	if (!path)
+		return 0;
+	r = file_read(path, FILE_MAX, &content);
+	if (r < 0)
+		return error_set(err, r, "the certificates in %s cannot be read: %s", path, error_text(r));
+	json_object_set_new(access, "certificates", json_stringn((const char *)content.data, content.len));
+	return 0;
+}
+
+static int describe(const json_t *access, int *ret_fd, struct error *err)
+{
+	char *text = json_dumps(access, JSON_COMPACT);
+	const size_t len = text ? strlen(text) : 0;
+	int fd = text ? file_in_memory("corpusfs-repository", text, len) : -EINVAL;
+
+	if (text)
+		explicit_bzero(text, len);
+	free(text);
+	if (fd < 0)
+		return error_set(err, fd, "the repository cannot be described: %s", error_text(fd));
+	*ret_fd = fd;
+	return 0;
+}
+
+int repository_url_open(const char *url, int *ret_fd, struct error *err)
+{
+	const bool is_s3 = strncmp(url, "s3:", 3) == 0;
+	json_t *access = json_pack("{s:s}", "url", url);
+	int r = access ? 0 : error_set(err, -EINVAL, "the repository's name is not UTF-8");
+
+	if (r == 0 && is_s3)
+		r = take_s3(access, err);
+	if (r == 0 && !is_s3) {
+		set(access, "user", variable("RESTIC_REST_USERNAME"));
+		set(access, "password", variable("RESTIC_REST_PASSWORD"));
+	}
+	if (r == 0)
+		r = take_certificates(access, is_s3, err);
+	if (r == 0)
+		r = describe(access, ret_fd, err);
+	json_decref(access);
+	return r;
+}
+
+int repository_url_read(int fd, struct buf *ret_description, struct error *err)
+{
+	const off_t size = lseek(fd, 0, SEEK_END);
+
+	buf_reserve(ret_description, (size_t)MAX(size, 1));
+	if (size < 0 || pread(fd, ret_description->data, (size_t)size, 0) != size)
+		return error_set(err, -EIO, "the repository cannot be described: %s", error_text(-EIO));
+	ret_description->len = (size_t)size;
+	return 0;
+}

@@ -1,0 +1,315 @@
+#include "lib/repository/http.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+
+#include <curl/curl.h>
+
+#include "lib/base/clock.h"
+
+#define SPARE 32
+#define CONNECT_S 10L
+#define STILL_S 30L /* without a byte */
+#define PAUSE_FIRST_MS 100
+#define PAUSE_MAX_MS 8000
+#define BODY_MAX (1ULL << 30)
+
+struct http {
+	char *user, *password, *sign, *certificates;
+	pthread_mutex_t lock; /* guards the idle ones */
+	CURL *spare[SPARE];
+	size_t count;
+};
+
+/* What comes in for one try. */
+struct incoming {
+	const struct http_request *request;
+	struct http_answer *answer;
+	CURL *curl;
+	size_t got; /* of the range */
+	bool too_much;
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void init_once(void)
+{
+	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+static char *copy(const char *text)
+{
+	return text ? xstrdup(text) : NULL;
+}
+
+struct http *http_new(const struct http_options *options)
+{
+	struct http *http = xcalloc(1, sizeof(*http));
+
+	pthread_once(&once, init_once);
+	pthread_mutex_init(&http->lock, NULL);
+	http->user = copy(options->user);
+	http->password = copy(options->password);
+	http->sign = copy(options->sign);
+	http->certificates = copy(options->certificates);
+	return http;
+}
+
+static void wipe(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}
+
+void http_free(struct http *http)
+{
+	if (!http)
+		return;
+	while (http->count > 0)
+		curl_easy_cleanup(http->spare[--http->count]);
+	pthread_mutex_destroy(&http->lock);
+	free(http->user);
+	wipe(http->password);
+	free(http->sign);
+	free(http->certificates);
+	free(http);
+}
+
+static CURL *take(struct http *http)
+{
+	CURL *curl = NULL;
+
+	pthread_mutex_lock(&http->lock);
+	if (http->count > 0)
+		curl = http->spare[--http->count];
+	pthread_mutex_unlock(&http->lock);
+	if (curl)
+		curl_easy_reset(curl); /* keeps the connection */
+	return curl ? curl : curl_easy_init();
+}
+
+static void give(struct http *http, CURL *curl)
+{
+	pthread_mutex_lock(&http->lock);
+	if (http->count < SPARE) {
+		http->spare[http->count++] = curl;
+		curl = NULL;
+	}
+	pthread_mutex_unlock(&http->lock);
+	if (curl)
+		curl_easy_cleanup(curl);
+}
+
+static size_t take_body(char *data, size_t size, size_t count, void *arg)
+{
+	struct incoming *incoming = arg;
+	const struct http_request *request = incoming->request;
+	const size_t len = size * count;
+	long status = 0;
+
+	curl_easy_getinfo(incoming->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (request->range_len > 0 && status >= 200 && status < 300) {
+		if (len > request->range_len - incoming->got) {
+			incoming->too_much = true;
+			return 0;
+		}
+		memcpy((uint8_t *)request->out + incoming->got, data, len);
+		incoming->got += len;
+		return len;
+	}
+	if (incoming->answer->body.len + len > BODY_MAX || !buf_try_reserve(&incoming->answer->body, len + 1))
+		return 0;
+	buf_add(&incoming->answer->body, data, len);
+	return len;
+}
+
+static void set_method(CURL *curl, const struct http_request *request)
+{
+	if (strcmp(request->method, "HEAD") == 0) {
+		curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+		return;
+	}
+	if (request->data) {
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->data);
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->len);
+	}
+	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+}
+
+static struct curl_slist *set_headers(CURL *curl, const struct http_request *request)
+{
+	/* not the type of a form */
+	struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/octet-stream");
+
+	for (size_t i = 0; request->headers && request->headers[i]; i++)
+		headers = curl_slist_append(headers, request->headers[i]);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	return headers;
+}
+
+static void set_options(const struct http *http, CURL *curl, const struct http_request *request, char problem[CURL_ERROR_SIZE])
+{
+	curl_easy_setopt(curl, CURLOPT_URL, request->url);
+	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
+	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, STILL_S);
+	/* Who sends much asks before whether he may. Nobody waits for that answer; the question cannot be left out, as curl 7.88 signs its absence. */
+	curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, 1L);
+	curl_easy_setopt(curl, CURLOPT_USERAGENT, "corpusfs");
+	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, problem);
+	if (http->user) {
+		curl_easy_setopt(curl, CURLOPT_USERNAME, http->user);
+		curl_easy_setopt(curl, CURLOPT_PASSWORD, http->password ? http->password : "");
+	}
+	if (http->user && http->sign)
+		curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, http->sign);
+	if (http->certificates) {
+		struct curl_blob blob = {.data = http->certificates, .len = strlen(http->certificates), .flags = CURL_BLOB_COPY};
+
+		curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
+	}
+	if (request->range_len > 0) {
+		char range[64];
+
+		(void)snprintf(range, sizeof(range), "%llu-%llu", (unsigned long long)request->range_offset,
+		               (unsigned long long)(request->range_offset + request->range_len - 1));
+		curl_easy_setopt(curl, CURLOPT_RANGE, range);
+	}
+}
+
+static int errno_of(CURLcode code)
+{
+	switch (code) {
+	case CURLE_OK: return 0;
+	case CURLE_OPERATION_TIMEDOUT: return -ETIMEDOUT;
+	case CURLE_COULDNT_CONNECT: return -ECONNREFUSED;
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_RESOLVE_PROXY: return -EHOSTUNREACH;
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CACERT_BADFILE: return -EPROTO;
+	case CURLE_OUT_OF_MEMORY: return -ENOMEM;
+	case CURLE_URL_MALFORMAT:
+	case CURLE_UNSUPPORTED_PROTOCOL: return -EINVAL;
+	default: return -EIO;
+	}
+}
+
+static void note_answer(CURL *curl, struct http_answer *answer)
+{
+	curl_off_t length = -1;
+	char *type = NULL;
+
+	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
+	curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+	curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
+	answer->content_length = length;
+	(void)snprintf(answer->content_type, sizeof(answer->content_type), "%s", type ? type : "");
+	buf_add_u8(&answer->body, 0);
+	answer->body.len--;
+}
+
+static int try_once(struct http *http, const struct http_request *request, struct http_answer *answer)
+{
+	CURL *curl = take(http);
+	struct incoming incoming = {.request = request, .answer = answer, .curl = curl};
+	char problem[CURL_ERROR_SIZE] = "";
+	struct curl_slist *headers;
+	CURLcode code;
+	int r;
+
+	if (!curl)
+		return -ENOMEM;
+	buf_reset(&answer->body);
+	answer->tries++;
+	set_options(http, curl, request, problem);
+	set_method(curl, request);
+	headers = set_headers(curl, request);
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &incoming);
+	code = curl_easy_perform(curl);
+	note_answer(curl, answer);
+	(void)snprintf(answer->problem, sizeof(answer->problem), "%s", *problem ? problem : curl_easy_strerror(code));
+	r = errno_of(code);
+	if (incoming.too_much || (r == 0 && request->range_len > 0 && answer->status / 100 == 2 && incoming.got != request->range_len))
+		r = -ERANGE;
+	curl_slist_free_all(headers);
+	give(http, curl);
+	return r;
+}
+
+static bool may_pass(int result, const struct http_answer *answer)
+{
+	if (result == 0)
+		return answer->status == 408 || answer->status == 429 || (answer->status >= 500 && answer->status != 501 && answer->status != 507);
+	return result == -ETIMEDOUT || result == -ECONNREFUSED || result == -EHOSTUNREACH || result == -EIO;
+}
+
+static void pause_at_random(unsigned tries)
+{
+	const uint64_t most = MIN((uint64_t)PAUSE_FIRST_MS << MIN(tries, 16U), (uint64_t)PAUSE_MAX_MS);
+	uint32_t chance = 0;
+
+	if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) < 0)
+		chance = (uint32_t)clock_ms();
+	clock_pause_us((most * chance >> 32) * 1000);
+}
+
+int http_do(struct http *http, const struct http_request *request, struct http_answer *ret_answer)
+{
+	const uint64_t until_ms = clock_ms() + (request->patience_ms ? request->patience_ms : HTTP_PATIENCE_MS);
+	struct http_answer answer = {.content_length = -1};
+	int r;
+
+	for (;;) {
+		r = try_once(http, request, &answer);
+		if (!may_pass(r, &answer) || clock_ms() > until_ms)
+			break;
+		pause_at_random(answer.tries);
+	}
+	*ret_answer = answer;
+	return r == -ERANGE ? -EIO : r; /* another range than was asked for will not become the right one */
+}
+
+int http_errno(long status)
+{
+	switch (status) {
+	case 404: return -ENOENT;
+	case 401:
+	case 403: return -EACCES;
+	case 409:
+	case 412: return -EEXIST;
+	case 507: return -ENOSPC;
+	default: return status / 100 == 2 ? 0 : -EIO;
+	}
+}
+
+char *http_escape(const char *text)
+{
+	char *escaped = curl_easy_escape(NULL, text, 0), *own;
+
+	if (!escaped)
+		abort();
+	own = xstrdup(escaped);
+	curl_free(escaped);
+	return own;
+}
+
+char *http_unescape(const char *text)
+{
+	int len;
+	char *plain = curl_easy_unescape(NULL, text, 0, &len), *own;
+
+	if (!plain)
+		abort();
+	own = xstrdup(plain);
+	curl_free(plain);
+	return own;
+}

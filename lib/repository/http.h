@@ -1,0 +1,71 @@
+/*
+ * HTTP for stores of objects. One request at a time in each thread; connections are kept and used again.
+ *
+ *   http = http_new(&options)
+ *   http_do(http, &request, &answer) ...
+ *   http_free(http)
+ *
+ * What may pass (a connection that fails, a server that is busy or broken for a moment) is tried again after a pause that grows and is drawn
+ * at random (full jitter: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015), until the request's patience ends. A
+ * request that seems to have failed may have been carried out: `answer.tries` says how often it was sent.
+ *
+ * Threads: any.
+ */
+#ifndef CORPUSFS_REPOSITORY_HTTP_H
+#define CORPUSFS_REPOSITORY_HTTP_H
+
+#include <stdbool.h>
+
+#include "lib/base/buf.h"
+
+#define HTTP_PATIENCE_MS 60000
+#define HTTP_PATIENCE_FIRST_MS 3000 /* of who has not had an answer yet, and may have written the name wrong */
+#define HTTP_PROBLEM_MAX 512
+
+struct http;
+
+struct http_options {
+	const char *user, *password; /* NULL: none; or the key for signing */
+	const char *sign;            /* "aws:amz:REGION:s3": requests are signed, as AWS signs them (version 4); NULL: basic authentication */
+	const char *certificates;    /* of authorities, as PEM text; NULL: the system's */
+};
+
+struct http_request {
+	const char *method; /* "GET", "HEAD", "PUT", "POST", "DELETE" */
+	const char *url;
+	const char *const *headers; /* "Name: value"; ends with NULL; NULL: none */
+	const void *data;           /* the body of PUT and POST */
+	size_t len;
+	/* Of GET: exactly `range_len` bytes from `range_offset`, to `out`; range_len 0: all, into answer.body. */
+	uint64_t range_offset;
+	size_t range_len;
+	void *out;
+	uint64_t patience_ms; /* 0: HTTP_PATIENCE_MS */
+};
+
+struct http_answer {
+	long status;          /* of HTTP */
+	int64_t content_length; /* -1: not told */
+	unsigned tries;
+	struct buf body; /* without a range, or of a failure; ends with a NUL that is not counted. Ends with buf_clear */
+	char content_type[80];
+	char problem[HTTP_PROBLEM_MAX]; /* why no answer came, in the library's words */
+};
+
+struct http *http_new(const struct http_options *options);
+void http_free(struct http *http); /* NULL is fine */
+
+/*
+ * 0: an answer came, whatever its status. Else none: -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH, -EPROTO (TLS), -EIO. -EIO also when the server
+ * gives another range than was asked for.
+ */
+WARN_UNUSED int http_do(struct http *http, const struct http_request *request, struct http_answer *ret_answer);
+
+/* What a status means: 0, -ENOENT, -EACCES, -EEXIST, -ENOSPC, -EIO. */
+int http_errno(long status);
+
+/* Escapes a part of a path or a query, and the way back. End with free(). */
+char *http_escape(const char *text);
+char *http_unescape(const char *text);
+
+#endif

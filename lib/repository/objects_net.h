@@ -1,0 +1,22 @@
+/* What stores of objects on the network share: objects_rest.c, objects_s3.c. */
+#ifndef CORPUSFS_REPOSITORY_OBJECTS_NET_H
+#define CORPUSFS_REPOSITORY_OBJECTS_NET_H
+
+#include "lib/repository/http.h"
+#include "lib/repository/objects.h"
+
+struct objects_access {
+	const char *url;             /* see objects_open.h */
+	const char *user, *password; /* of S3: key and secret. NULL: none */
+	const char *token;           /* of S3: of a session; NULL: none */
+	const char *region;          /* of S3; NULL: what the host's name says, or us-east-1 */
+	const char *certificates;    /* of authorities, as PEM text; NULL: the system's */
+};
+
+const char *objects_folder(enum object_kind kind); /* "keys", "data", ...; of the config "" */
+/* What http_do said, and the status, as a result. */
+int objects_net_result(int result, const struct http_answer *answer);
+/* Why a place cannot be used. `what`: the server's own words, or NULL. */
+int objects_net_problem(const char *url, int result, const struct http_answer *answer, const char *what, struct error *err);
+
+#endif

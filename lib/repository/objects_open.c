@@ -1,0 +1,80 @@
+#include "lib/repository/objects_open.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "lib/repository/objects_rest.h"
+#include "lib/repository/objects_s3.h"
+
+#define DESCRIPTION_MAX (4U << 20)
+
+static bool begins(const char *text, const char *with)
+{
+	return strncmp(text, with, strlen(with)) == 0;
+}
+
+bool objects_is_url(const char *name)
+{
+	return begins(name, "s3:") || begins(name, "rest:");
+}
+
+static int open_url(const struct objects_access *access, bool making, struct objects **ret_objects, struct error *err)
+{
+	const char *at = strstr(access->url, "://");
+
+	/* it would stand in every list of processes */
+	if (at && memchr(at + 3, '@', strcspn(at + 3, "/"))) {
+		(void)error_set(err, -EINVAL, "the repository's name has a user's name or password in it");
+		error_hint(err, "put them into the variables RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD");
+		return -EINVAL;
+	}
+	if (begins(access->url, "s3:"))
+		return objects_s3_open(access, making, ret_objects, err);
+	if (begins(access->url, "rest:"))
+		return objects_rest_open(access, making, ret_objects, err);
+	return error_set(err, -EINVAL, "%s: a repository on the network begins with s3: or rest:", access->url);
+}
+
+/* Others may have the same file open: its position is not used. */
+static json_t *read_description(int fd, off_t size)
+{
+	AUTO_BUF text = BUF_INIT;
+	json_t *json = NULL;
+
+	if (size > DESCRIPTION_MAX)
+		return NULL;
+	buf_reserve(&text, (size_t)size + 1);
+	if (pread(fd, text.data, (size_t)size, 0) == size)
+		json = json_loadb((const char *)text.data, (size_t)size, 0, NULL);
+	explicit_bzero(text.data, (size_t)size);
+	return json;
+}
+
+int objects_open(int fd, bool making, struct objects **ret_objects, struct error *err)
+{
+	AUTO_CLOSE int own = fd;
+	struct objects_access access = {0};
+	struct stat st;
+	json_t *json;
+	int r;
+
+	if (fstat(own, &st) < 0)
+		return error_set(err, -errno, "the repository cannot be opened: %s", strerror(errno));
+	if (S_ISDIR(st.st_mode)) {
+		*ret_objects = objects_dir_open(own);
+		own = -1;
+		return 0;
+	}
+	json = S_ISREG(st.st_mode) ? read_description(own, st.st_size) : NULL;
+	if (!json || json_unpack(json, "{s:s, s?s, s?s, s?s, s?s, s?s}", "url", &access.url, "user", &access.user, "password", &access.password, "token",
+	                         &access.token, "region", &access.region, "certificates", &access.certificates) < 0)
+		r = error_set(err, -EINVAL, "what came as a repository is neither a directory nor a description of one");
+	else
+		r = open_url(&access, making, ret_objects, err);
+	json_decref(json);
+	return r;
+}

@@ -1,0 +1,22 @@
+/*
+ * Opens the store of objects that a descriptor stands for: a directory, or a file (in memory) with {url, user?, password?, token?, region?,
+ * certificates?} as JSON: what is on the network, in restic's layouts, and who asks. A name is no way to tell either of them to another process:
+ * it may see other files, and everybody sees its arguments.
+ *
+ *   s3:http[s]://HOST[:PORT]/BUCKET[/PREFIX]   s3:HOST/BUCKET[/PREFIX]   rest:http[s]://HOST[:PORT]/[PATH/]
+ *
+ * An object on the network is put whole or not at all by the server's word. Names are the SHA-256 of the content, except that of the config, so
+ * that putting an object twice changes nothing; S3 is asked never to overwrite (If-None-Match), and on a REST server is looked before.
+ */
+#ifndef CORPUSFS_REPOSITORY_OBJECTS_OPEN_H
+#define CORPUSFS_REPOSITORY_OBJECTS_OPEN_H
+
+#include "lib/repository/objects.h"
+
+/* Whether a repository's name means one on the network. */
+bool objects_is_url(const char *name);
+
+/* Takes over the descriptor. Making: the place need not be there yet. */
+WARN_UNUSED int objects_open(int fd, bool making, struct objects **ret_objects, struct error *err);
+
+#endif

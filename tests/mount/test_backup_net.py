@@ -1,0 +1,207 @@
+"""Repositories on the network: an S3 server (Ceph's gateway), and restic's REST protocol (rclone)."""
+
+import http.server
+import json
+import os
+import random
+import shutil
+import subprocess
+import threading
+
+import pytest
+
+from harness import program, servers, tree
+from harness.repository import SECRETS, Repository, restic
+
+
+class NetRepository(Repository):
+    """Of which a directory knows nothing."""
+
+    def __init__(self, store, url, secrets, cache, init=True):
+        self.secrets, self.cache = {**SECRETS, **secrets}, cache
+        super().__init__(store, url, init)
+
+    def run(self, *args, code=0, secrets=None):
+        return super().run(*args, code=code, secrets=secrets or self.secrets)
+
+    def restic(self, *args):
+        env = {**os.environ, **self.secrets, "RESTIC_CACHE_DIR": self.cache, "RESTIC_PROGRESS_FPS": "0"}
+        done = subprocess.run(["restic", "-r", self.path, *args], env=env, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, f"restic {args}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture
+def rest(area, run):
+    server = servers.Rest(area + "/rest", run.mark)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(area, run):
+    if not shutil.which("radosgw"):
+        pytest.skip("radosgw is not installed")
+    server = servers.S3(area + "/ceph", run.mark)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def filled(store, source):
+    store.ok("-s", store.path, "import", source, "d")
+    return store
+
+
+def live(repository, filled, source, area):
+    """A full and an incremental backup, looked at by restic, verified, restored, pruned."""
+    filled.ok("-s", filled.path, "snapshot", "create", "d@1")
+    first = repository.backup("d@1")
+    assert first["type"] == "full"
+    os.mkdir(area + "/more")
+    with open(area + "/more/file", "wb") as handle:
+        handle.write(random.Random(1).randbytes(3 << 20))
+    filled.ok("-s", filled.path, "import", area + "/more", "d/added")
+    second = repository.backup("d", kind="incremental")
+    assert {row["backup"] for row in repository.backups()} == {first["backup"], second["backup"]}
+    assert "no errors were found" in repository.restic("check", "--read-data")
+    repository.restic("restore", first["backup"], "--target", area + "/out")
+    tree.assert_same(source, area + "/out/d")
+    assert repository.verify()["hurt"] == 0
+    repository.restore("again", first["backup"])
+    assert filled.ok("-s", filled.path, "diff", "d@1", "again") == ""
+    repository.run("restore", repository.path, area + "/directory")
+    assert os.path.getsize(area + "/directory/added/file") == 3 << 20
+    point = area + "/backups"
+    os.mkdir(point)
+    repository.run("backup", "mount", repository.path, point)
+    try:
+        with open(point + "/latest/d/added/file", "rb") as handle:
+            assert handle.read() == random.Random(1).randbytes(3 << 20)
+    finally:
+        repository.run("umount", point)
+    repository.run("backup", "forget", repository.path, second["backup"])
+    repository.run("backup", "prune", repository.path)
+    assert [row["backup"] for row in repository.backups()] == [first["backup"]]
+    assert "no errors were found" in repository.restic("check", "--read-data")
+    result = repository.run("backup", "init", repository.path, code=program.EXISTS)
+    assert "already" in result.err
+
+
+@pytest.mark.timeout(120)
+def test_life_of_a_repository_behind_the_rest_protocol(rest, filled, source, area):
+    live(NetRepository(filled, rest.url("r"), {}, area + "/cache"), filled, source, area)
+
+
+@pytest.mark.timeout(240)
+def test_life_of_a_repository_in_s3(s3, filled, source, area):
+    repository = NetRepository(filled, s3.url("some/where"), servers.S3_SECRETS, area + "/cache")
+    live(repository, filled, source, area)
+    # a mount's daemon does it, too, and the key comes from a file
+    with open(area + "/credentials", "w", encoding="ascii") as handle:
+        handle.write("[other]\naws_access_key_id = no\n[default]\n# of the test\naws_access_key_id=testkey\naws_secret_access_key = testsecret\n")
+    filled.mount()
+    secrets = {**SECRETS, "AWS_SHARED_CREDENTIALS_FILE": area + "/credentials"}
+    repository.run("backup", "d", repository.path, secrets=secrets)
+    result = repository.run("backup", "list", repository.path, secrets={**secrets, "AWS_PROFILE": "nobody"}, code=program.NOT_FOUND)
+    assert "profile" in result.err
+    for wrong, words in (({"AWS_SECRET_ACCESS_KEY": "wrong"}, "SignatureDoesNotMatch"), ({"AWS_ACCESS_KEY_ID": "who"}, "InvalidAccessKeyId")):
+        result = repository.run("backup", "list", repository.path, secrets={**repository.secrets, **wrong}, code=program.PERMISSION)
+        assert words in result.err and "testsecret" not in result.err
+    result = repository.run("backup", "list", repository.path, secrets={**SECRETS, "HOME": area}, code=program.PERMISSION)
+    assert "AWS_ACCESS_KEY_ID" in result.err
+    nowhere = s3.url("").replace("/test/", "/no-such-bucket/")
+    assert "NoSuchBucket" in repository.run("backup", "list", nowhere, code=program.NOT_FOUND).err
+    repository.run("backup", "init", nowhere)
+    assert "no errors were found" in NetRepository(filled, nowhere, servers.S3_SECRETS, area + "/cache", init=False).restic("check")
+    for text in (filled.log(), subprocess.run(["ps", "axww"], capture_output=True, text=True, timeout=20, check=True).stdout):
+        assert "testsecret" not in text
+
+
+def test_directory_and_server_are_one_repository(rest, filled, area):
+    repository = NetRepository(filled, rest.url("r"), {}, area + "/cache")
+    repository.backup("d")
+    beside = Repository(filled, rest.directory + "/r", init=False)
+    assert beside.backups() == repository.backups()
+    assert "no errors were found" in restic(beside, "check", "--read-data")
+    victim = sorted(beside.packs())[0]
+    os.chmod(victim, 0o600)
+    with open(victim, "r+b") as handle:
+        handle.seek(100)
+        handle.write(b"damage")
+    assert repository.verify(code=program.FAILED)["hurt"] == 1
+
+
+@pytest.mark.timeout(120)
+def test_server_that_goes_away_and_comes_back(rest, filled, area):
+    repository = NetRepository(filled, rest.url("r"), {}, area + "/cache")
+    rest.stop()
+    result = repository.run("backup", "list", repository.path, code=program.FAILED)
+    assert "cannot be reached" in result.err
+    rest.start()
+    stop = threading.Event()
+
+    def trouble():
+        while not stop.wait(0.3):
+            rest.stop()
+            rest.start()
+
+    thread = threading.Thread(target=trouble)
+    thread.start()
+    try:
+        repository.backup("d")
+    finally:
+        stop.set()
+        thread.join()
+    assert repository.verify()["hurt"] == 0
+    assert "no errors were found" in repository.restic("check", "--read-data")
+
+
+def test_password_in_the_name_is_refused(filled):
+    repository = Repository(filled, "rest:http://somebody:secret@127.0.0.1:1/r/", init=False)
+    result = repository.run("backup", "list", repository.path, code=program.USAGE)
+    assert "RESTIC_REST_PASSWORD" in result.err and "secret@" not in result.err
+
+
+class Liar(http.server.BaseHTTPRequestHandler):
+    """Gives the answer that the test has chosen, whatever is asked."""
+
+    answer = (200, b"")
+
+    def do_GET(self):
+        status, body = self.answer
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
+
+    def log_message(self, *args):
+        pass
+
+
+KEY = b"<Contents><Key>keys/" + b"ab" * 32 + b"</Key><Size>1</Size></Contents>"
+ENDLESS = b"<ListBucketResult>" + KEY + b"<NextContinuationToken>x</NextContinuationToken></ListBucketResult>"
+ENTITY = b"<!DOCTYPE a [<!ENTITY b \"" + b"c" * 1000 + b"\">]><a>&b;</a>"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, b""), (200, b"\0" * 100), (200, b"[{\"name\": 7}]"), (200, json.dumps(["ab" * 32] * 3).encode()), (200, b"<a>" * 100000), (200, ENDLESS),
+        (200, ENTITY), (404, b""), (418, b"<Error><Code>" + b"x" * 5000 + b"</Code></Error>"), (301, b""),
+    ],
+)
+@pytest.mark.parametrize("kind", ["rest:http://127.0.0.1:{}/r/", "s3:http://127.0.0.1:{}/bucket/r"])
+def test_server_that_lies(filled, answer, kind):
+    handler = type("Handler", (Liar,), {"answer": answer})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            repository = Repository(filled, kind.format(server.server_address[1]), init=False)
+            result = filled.run("-s", filled.path, "backup", "list", repository.path, env={**SECRETS, **servers.S3_SECRETS})
+            assert result.code not in (0, 99) and result.code < 100 and result.err.startswith("corpusfs: "), result
+        finally:
+            server.shutdown()
