@@ -38,8 +38,7 @@ struct pack {
 	bool is_owned; /* a remaining backup wrote it for itself */
 	bool goes, is_rewritten;
 	uint64_t size, kept; /* bytes; kept: of the blobs that stay */
-	struct pack_blobs blobs;
-	bool *stays; /* of the blobs */
+	size_t first, count; /* the numbers of its blobs in the index */
 };
 
 struct listed {
@@ -55,6 +54,7 @@ struct prune {
 	struct repository_lock *lock;
 	struct repository_reader *reader;
 	struct used_blobs *used, *placed; /* placed: blobs of which a copy stays */
+	uint8_t *stays;                   /* a bit for each number of the index: this copy does */
 	struct pack *packs;               /* that an index names, in its order */
 	struct object_names unnamed;      /* packs that none names */
 	ARRAY(struct listed) listed;      /* packs that are there */
@@ -123,7 +123,7 @@ static int find_used(struct prune *prune, struct error *err)
 
 	transfer_tell(&prune->transfer, "trees");
 	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
-		r = used_blobs_add(prune->used, &walk, prune->repository->index, &snapshots.items[i]);
+		r = used_blobs_add(prune->used, &walk, &snapshots.items[i]);
 		if (r == 0)
 			own_packs(prune, &snapshots.items[i]);
 		else if (prune->why.code < 0 && err)
@@ -135,18 +135,46 @@ static int find_used(struct prune *prune, struct error *err)
 
 /* --- 2: what stays --- */
 
-static int add_place(void *arg, const struct blob_place *place)
+/* An index names a pack once, and its blobs one after another. */
+static void add_packs(struct prune *prune)
 {
-	struct prune *prune = arg;
-	struct pack *pack = find_pack(prune, &place->pack);
+	const struct blob_index *index = prune->repository->index;
+	struct pack *pack = NULL;
 
-	if (!pack) {
-		pack = xcalloc(1, sizeof(*pack));
-		pack->id = place->pack;
-		HASH_ADD(hh, prune->packs, id, sizeof(pack->id), pack);
+	for (size_t i = 0; i < blob_index_count(index); i++) {
+		const struct blob_place place = blob_index_place(index, i);
+
+		if (!pack || !blob_id_equal(&pack->id, &place.pack)) {
+			pack = xcalloc(1, sizeof(*pack));
+			pack->id = place.pack;
+			pack->first = i;
+			HASH_ADD(hh, prune->packs, id, sizeof(pack->id), pack);
+		}
+		pack->count++;
 	}
-	array_add(&pack->blobs, place->blob);
-	return 0;
+	prune->used = used_blobs_new(index);
+	prune->placed = used_blobs_new(index);
+	prune->stays = xcalloc(blob_index_count(index) / 8 + 1, 1);
+}
+
+static struct pack_blob blob_of(const struct prune *prune, const struct pack *pack, size_t i)
+{
+	return blob_index_place(prune->repository->index, pack->first + i).blob;
+}
+
+static bool stays(const struct prune *prune, const struct pack *pack, size_t i)
+{
+	const size_t number = pack->first + i;
+
+	return prune->stays[number / 8] >> number % 8 & 1;
+}
+
+static void let_stay(struct prune *prune, struct pack *pack, size_t i, uint32_t length)
+{
+	const size_t number = pack->first + i;
+
+	prune->stays[number / 8] |= (uint8_t)(1U << number % 8);
+	pack->kept += length;
 }
 
 static void place_blobs(struct prune *prune, bool owned)
@@ -156,17 +184,15 @@ static void place_blobs(struct prune *prune, bool owned)
 	HASH_ITER (hh, prune->packs, pack, next) {
 		if (pack->is_owned != owned)
 			continue;
-		pack->stays = xcalloc(pack->blobs.count + 1, sizeof(*pack->stays));
-		for (size_t i = 0; i < pack->blobs.count; i++) {
-			const struct pack_blob *blob = &pack->blobs.items[i];
+		for (size_t i = 0; i < pack->count; i++) {
+			const struct pack_blob blob = blob_of(prune, pack, i);
 
-			if ((uint64_t)blob->offset + blob->length > pack->size)
+			if ((uint64_t)blob.offset + blob.length > pack->size)
 				continue;
-			if (!used_blobs_has(prune->used, &blob->id, blob->is_tree))
+			if (!used_blobs_has(prune->used, &blob.id, blob.is_tree))
 				continue;
-			pack->stays[i] = used_blobs_put(prune->placed, &blob->id, blob->is_tree) || owned;
-			if (pack->stays[i])
-				pack->kept += blob->length;
+			if (used_blobs_put(prune->placed, &blob.id, blob.is_tree) || owned)
+				let_stay(prune, pack, i, blob.length);
 		}
 	}
 }
@@ -215,7 +241,7 @@ static int choose(struct prune *prune, struct error *err)
 		const uint64_t unused = pack->size > pack->kept ? pack->size - pack->kept : 0;
 
 		pack->goes = pack->kept == 0;
-		pack->is_rewritten = !pack->goes && unused > (uint64_t)pack->blobs.count * 64 + 1024 && unused * 100 > pack->size * prune->options->max_unused;
+		pack->is_rewritten = !pack->goes && unused > (uint64_t)pack->count * 64 + 1024 && unused * 100 > pack->size * prune->options->max_unused;
 		if (pack->goes)
 			prune->counts->packs_removed++;
 		if (pack->is_rewritten)
@@ -236,21 +262,21 @@ static int rewrite_pack(struct prune *prune, const struct pack *pack, struct rep
 
 	blob_id_text(&pack->id, name);
 	r = objects_get_whole(prune->repository->objects, OBJECT_PACK, name, PACK_BYTES_MAX, &bytes);
-	for (size_t i = 0; i < pack->blobs.count && r == 0; i++) {
-		const struct pack_blob *blob = &pack->blobs.items[i];
-		struct new_blob added = {.id = blob->id, .is_tree = blob->is_tree};
+	for (size_t i = 0; i < pack->count && r == 0; i++) {
+		const struct pack_blob blob = blob_of(prune, pack, i);
+		struct new_blob added = {.id = blob.id, .is_tree = blob.is_tree};
 
-		if (!pack->stays[i])
+		if (!stays(prune, pack, i))
 			continue;
-		r = (uint64_t)blob->offset + blob->length > bytes.len ? -EBADMSG
-		                                                      : repository_open_blob(prune->reader, blob, bytes.data + blob->offset, &plain);
+		r = (uint64_t)blob.offset + blob.length > bytes.len ? -EBADMSG
+		                                                    : repository_open_blob(prune->reader, &blob, bytes.data + blob.offset, &plain);
 		if (r < 0)
 			break;
 		added.plain = plain.data;
 		added.len = plain.len;
 		/* What opening it left there is what was sealed. */
-		added.packed = blob->plain ? bytes.data + blob->offset + SEAL_IV : NULL;
-		added.packed_len = blob->length - SEAL_EXTRA;
+		added.packed = blob.plain ? bytes.data + blob.offset + SEAL_IV : NULL;
+		added.packed_len = blob.length - SEAL_EXTRA;
 		r = repository_hand_add(hand, &added, err);
 		if (r < 0)
 			return r;
@@ -305,12 +331,17 @@ static int write_index(struct prune *prune, struct error *err)
 {
 	struct index_writer writer = {0};
 	struct pack *pack, *next;
+	struct pack_blob *blobs;
 	int r = 0;
 
 	HASH_ITER (hh, prune->packs, pack, next) {
 		if (pack->goes || pack->is_rewritten || r < 0)
 			continue;
-		index_writer_add(&writer, &pack->id, pack->blobs.items, pack->blobs.count);
+		blobs = xcalloc(pack->count, sizeof(*blobs));
+		for (size_t i = 0; i < pack->count; i++)
+			blobs[i] = blob_of(prune, pack, i);
+		index_writer_add(&writer, &pack->id, blobs, pack->count);
+		free(blobs);
 		if (writer.blobs >= INDEX_BLOBS)
 			r = put_index(prune, &writer, err);
 	}
@@ -405,10 +436,10 @@ static int run(struct prune *prune, struct error *err)
 	r = repository_list(prune->repository, OBJECT_INDEX, &prune->old_indexes, err);
 	if (r == 0)
 		r = repository_load_index(prune->repository, false, err);
-	if (r == 0)
-		r = blob_index_each(prune->repository->index, add_place, prune);
-	if (r == 0)
-		r = find_used(prune, err);
+	if (r < 0)
+		return r;
+	add_packs(prune);
+	r = find_used(prune, err);
 	if (r == 0)
 		r = choose(prune, err);
 	if (r == 0)
@@ -424,10 +455,9 @@ static void clear(struct prune *prune)
 
 	HASH_ITER (hh, prune->packs, pack, next) {
 		HASH_DEL(prune->packs, pack);
-		array_clear(&pack->blobs);
-		free(pack->stays);
 		free(pack);
 	}
+	free(prune->stays);
 	array_clear(&prune->unnamed);
 	array_clear(&prune->listed);
 	array_clear(&prune->old_indexes);
@@ -438,8 +468,7 @@ static void clear(struct prune *prune)
 
 int prune_run(const struct prune_options *options, struct prune_counts *ret_counts, struct error *err)
 {
-	struct prune prune = {.options = options, .repository = options->repository, .counts = ret_counts, .used = used_blobs_new(),
-	                      .placed = used_blobs_new()};
+	struct prune prune = {.options = options, .repository = options->repository, .counts = ret_counts};
 	struct transfer_counts counts;
 	int r, failed;
 

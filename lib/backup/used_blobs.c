@@ -5,24 +5,21 @@
 #include <sys/stat.h>
 
 #include "lib/base/array.h"
+#include "lib/repository/blob_set.h"
 
-#define FIRST_SLOTS 4096U
-
-/* A hash table by open addressing; ids are as good as random. */
 struct used_blobs {
-	struct slot {
-		struct blob_id id;
-		uint8_t state; /* 0: free, 1: data, 2: tree */
-	} *slots;
-	uint64_t slot_count, count;
+	const struct blob_index *index;
+	uint8_t *bits; /* one for each place of the index; that of a blob's first copy stands for the blob */
+	struct blob_set strangers;
+	uint64_t count;
 };
 
-struct used_blobs *used_blobs_new(void)
+struct used_blobs *used_blobs_new(const struct blob_index *index)
 {
 	struct used_blobs *used = xcalloc(1, sizeof(*used));
 
-	used->slot_count = FIRST_SLOTS;
-	used->slots = xcalloc(used->slot_count, sizeof(*used->slots));
+	used->index = index;
+	used->bits = xcalloc(blob_index_count(index) / 8 + 1, 1);
 	return used;
 }
 
@@ -30,24 +27,18 @@ void used_blobs_free(struct used_blobs *used)
 {
 	if (!used)
 		return;
-	free(used->slots);
+	blob_set_clear(&used->strangers);
+	free(used->bits);
 	free(used);
-}
-
-static struct slot *find(const struct used_blobs *used, const struct blob_id *id, bool is_tree)
-{
-	uint64_t at;
-
-	memcpy(&at, id->bytes, sizeof(at));
-	for (at &= used->slot_count - 1; used->slots[at].state; at = (at + 1) & (used->slot_count - 1))
-		if (used->slots[at].state == 1 + is_tree && blob_id_equal(&used->slots[at].id, id))
-			break;
-	return &used->slots[at];
 }
 
 bool used_blobs_has(const struct used_blobs *used, const struct blob_id *id, bool is_tree)
 {
-	return find(used, id, is_tree)->state != 0;
+	size_t number;
+
+	if (!blob_index_number(used->index, id, is_tree, &number))
+		return blob_set_has(&used->strangers, id, is_tree);
+	return used->bits[number / 8] >> number % 8 & 1;
 }
 
 uint64_t used_blobs_count(const struct used_blobs *used)
@@ -55,29 +46,22 @@ uint64_t used_blobs_count(const struct used_blobs *used)
 	return used->count;
 }
 
-static void grow(struct used_blobs *used)
+static bool set_bit(struct used_blobs *used, size_t number)
 {
-	struct used_blobs bigger = {.slot_count = used->slot_count * 2};
+	const uint8_t bit = (uint8_t)(1U << number % 8);
+	const bool was_set = used->bits[number / 8] & bit;
 
-	bigger.slots = xcalloc(bigger.slot_count, sizeof(*bigger.slots));
-	for (uint64_t i = 0; i < used->slot_count; i++)
-		if (used->slots[i].state)
-			*find(&bigger, &used->slots[i].id, used->slots[i].state == 2) = used->slots[i];
-	free(used->slots);
-	used->slots = bigger.slots;
-	used->slot_count = bigger.slot_count;
+	used->bits[number / 8] |= bit;
+	return !was_set;
 }
 
 bool used_blobs_put(struct used_blobs *used, const struct blob_id *id, bool is_tree)
 {
-	struct slot *slot = find(used, id, is_tree);
+	size_t number;
+	bool is_new = blob_index_number(used->index, id, is_tree, &number) ? set_bit(used, number) : blob_set_put(&used->strangers, id, is_tree);
 
-	if (slot->state)
-		return false;
-	*slot = (struct slot){*id, (uint8_t)(1 + is_tree)};
-	if (++used->count > used->slot_count / 2)
-		grow(used);
-	return true;
+	used->count += is_new;
+	return is_new;
 }
 
 /* --- the walk --- */
@@ -90,7 +74,6 @@ struct step {
 
 struct walk {
 	const struct used_walk *options;
-	const struct blob_index *index;
 	const struct snapshot_file *snapshot;
 	struct used_blobs *used;
 	ARRAY(struct step) steps;
@@ -117,7 +100,7 @@ static int take_content(struct walk *walk, const struct node *node, const char *
 
 		if (walk->options->content)
 			walk->options->content(walk->options->arg, path, id);
-		if (used_blobs_put(walk->used, id, false) && !blob_index_has(walk->index, id, false))
+		if (used_blobs_put(walk->used, id, false) && !blob_index_has(walk->used->index, id, false))
 			r = tell(walk, path, -ENOENT, "no index names data blob", id, false);
 	}
 	return r;
@@ -150,9 +133,9 @@ static int look_at(struct walk *walk, const struct step *step)
 	return tell(walk, step->path, r, r == -ENOENT ? "no index names tree blob" : "this tree blob is damaged:", &step->tree, true);
 }
 
-int used_blobs_add(struct used_blobs *used, const struct used_walk *options, const struct blob_index *index, const struct snapshot_file *snapshot)
+int used_blobs_add(struct used_blobs *used, const struct used_walk *options, const struct snapshot_file *snapshot)
 {
-	struct walk walk = {.options = options, .index = index, .snapshot = snapshot, .used = used};
+	struct walk walk = {.options = options, .snapshot = snapshot, .used = used};
 	int r = 0;
 
 	if (used_blobs_put(used, &snapshot->tree, true))

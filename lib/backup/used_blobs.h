@@ -1,7 +1,7 @@
 /*
  * What the snapshots of a repository name: a walk over all their trees, each looked at once. For verifying, and for knowing what may go.
  *
- * Memory: 40 bytes for each blob that is named. One thread.
+ * Memory: a bit for each blob of the index, and what a set (blob_set.h) takes for those that no index names. One thread.
  */
 #ifndef CORPUSFS_BACKUP_USED_BLOBS_H
 #define CORPUSFS_BACKUP_USED_BLOBS_H
@@ -11,7 +11,7 @@
 
 struct used_blobs;
 
-struct used_blobs *used_blobs_new(void);
+struct used_blobs *used_blobs_new(const struct blob_index *index); /* which stays as it is meanwhile */
 void used_blobs_free(struct used_blobs *used); /* NULL is fine */
 bool used_blobs_has(const struct used_blobs *used, const struct blob_id *id, bool is_tree);
 bool used_blobs_put(struct used_blobs *used, const struct blob_id *id, bool is_tree); /* false: it was there already */
@@ -36,7 +36,6 @@ struct used_walk {
 };
 
 /* Adds all that the snapshot names. */
-WARN_UNUSED int used_blobs_add(struct used_blobs *used, const struct used_walk *walk, const struct blob_index *index,
-			       const struct snapshot_file *snapshot);
+WARN_UNUSED int used_blobs_add(struct used_blobs *used, const struct used_walk *walk, const struct snapshot_file *snapshot);
 
 #endif

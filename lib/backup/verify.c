@@ -6,8 +6,8 @@
 
 #include "lib/backup/backup_find.h"
 #include "lib/backup/used_blobs.h"
+#include "lib/repository/blob_set.h"
 #include "lib/repository/locks.h"
-
 
 struct verify {
 	const struct verify_options *options;
@@ -18,8 +18,8 @@ struct verify {
 	struct blob_id pack; /* that is looked at */
 	bool pack_is_there;
 	uint64_t pack_size;
-	struct used_blobs *bad_packs; /* by their names, as if they were data blobs */
-	struct used_blobs *lost;      /* blobs of which there is no good copy */
+	struct blob_set bad_packs; /* by their names, as if they were data blobs */
+	struct blob_set lost;      /* blobs of which there is no good copy */
 };
 
 static void problem(struct verify *verify, const char *what, int code, const char *text)
@@ -35,7 +35,7 @@ static void pack_problem(struct verify *verify, const struct blob_id *pack, int 
 	blob_id_text(pack, name);
 	AUTO_FREE char *what = xasprintf("pack %s", name);
 	problem(verify, what, code, text);
-	(void)used_blobs_put(verify->bad_packs, pack, false);
+	(void)blob_set_put(&verify->bad_packs, pack, false);
 }
 
 /* --- trees --- */
@@ -46,7 +46,7 @@ static int tree_problem(void *arg, const struct used_problem *found)
 	AUTO_FREE char *where = xasprintf("backup %.8s: %s", found->snapshot->name, *found->path ? found->path : "/");
 
 	problem(verify, where, found->code, found->what);
-	(void)used_blobs_put(verify->lost, found->id, found->is_tree);
+	(void)blob_set_put(&verify->lost, found->id, found->is_tree);
 	return 0;
 }
 
@@ -82,7 +82,7 @@ static int look_at_snapshots(struct verify *verify, const struct object_names *n
 			continue;
 		}
 		verify->counts->snapshots++;
-		r = used_blobs_add(verify->used, &walk, repository->index, &snapshot);
+		r = used_blobs_add(verify->used, &walk, &snapshot);
 		snapshot_file_clear(&snapshot);
 	}
 	return r;
@@ -182,9 +182,9 @@ static int look_for_loss(void *arg, const struct blob_place *place)
 	struct verify *verify = arg;
 	AUTO_BUF plain = BUF_INIT;
 
-	if (used_blobs_has(verify->bad_packs, &place->pack, false) && !used_blobs_has(verify->lost, &place->blob.id, place->blob.is_tree) &&
+	if (blob_set_has(&verify->bad_packs, &place->pack, false) && !blob_set_has(&verify->lost, &place->blob.id, place->blob.is_tree) &&
 	    repository_read_blob(verify->reader, &place->blob.id, place->blob.is_tree, &plain) < 0)
-		(void)used_blobs_put(verify->lost, &place->blob.id, place->blob.is_tree);
+		(void)blob_set_put(&verify->lost, &place->blob.id, place->blob.is_tree);
 	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
 }
 
@@ -217,7 +217,7 @@ static void hurt_content(void *arg, const char *path, const struct blob_id *id)
 {
 	struct hurt *hurt = arg;
 
-	if (used_blobs_has(hurt->verify->lost, id, false))
+	if (blob_set_has(&hurt->verify->lost, id, false))
 		hurt_path(hurt, path);
 }
 
@@ -232,8 +232,8 @@ static int tell_hurt(struct verify *verify, const struct snapshot_file *snapshot
 {
 	struct hurt hurt = {.verify = verify};
 	const struct used_walk walk = {.reader = verify->reader, .problem = hurt_tree, .content = hurt_content, .tree = go_on, .arg = &hurt};
-	struct used_blobs *used = used_blobs_new();
-	int r = used_blobs_add(used, &walk, verify->options->repository->index, snapshot);
+	struct used_blobs *used = used_blobs_new(verify->options->repository->index);
+	int r = used_blobs_add(used, &walk, snapshot);
 
 	if (hurt.count > 0) {
 		AUTO_FREE char *what = xasprintf("backup %.8s of %s", snapshot->name, backup_dataset(snapshot));
@@ -252,7 +252,7 @@ static int tell_losses(struct verify *verify, const struct object_names *names)
 {
 	int r = blob_index_each(verify->options->repository->index, look_for_loss, verify);
 
-	if (used_blobs_count(verify->lost) == 0)
+	if (verify->lost.items.count == 0)
 		return r;
 	transfer_tell(&verify->transfer, "backups");
 	for (size_t i = 0; i < names->count && r == 0; i++) {
@@ -284,10 +284,12 @@ static int run(struct verify *verify, struct error *err)
 		problem(verify, why.text, r, "index file");
 		r = repository_load_index(repository, true, &why);
 	}
-	if (r < 0)
+	if (r < 0) {
 		(void)error_set(err, r, "%s", why.text);
-	else
+	} else {
+		verify->used = used_blobs_new(repository->index);
 		r = look_at_snapshots(verify, &names);
+	}
 	if (r == 0)
 		r = blob_index_each(repository->index, look_at_place, verify);
 	if (r == 0)
@@ -300,8 +302,7 @@ static int run(struct verify *verify, struct error *err)
 
 int verify_run(const struct verify_options *options, struct verify_counts *ret_counts, struct error *err)
 {
-	struct verify verify = {.options = options, .counts = ret_counts, .used = used_blobs_new(), .bad_packs = used_blobs_new(),
-	                        .lost = used_blobs_new()};
+	struct verify verify = {.options = options, .counts = ret_counts};
 	struct repository_lock *lock = NULL;
 	struct transfer_counts counts;
 	int r, failed;
@@ -315,8 +316,8 @@ int verify_run(const struct verify_options *options, struct verify_counts *ret_c
 	repository_lock_release(lock);
 	repository_reader_free(verify.reader);
 	used_blobs_free(verify.used);
-	used_blobs_free(verify.bad_packs);
-	used_blobs_free(verify.lost);
+	blob_set_clear(&verify.bad_packs);
+	blob_set_clear(&verify.lost);
 	failed = transfer_end(&verify.transfer, &counts, r < 0 ? NULL : err);
 	return r < 0 ? r : failed;
 }

@@ -130,27 +130,49 @@ static struct blob_place place_of(const struct blob_index *index, const struct e
 	};
 }
 
-bool blob_index_find(const struct blob_index *index, const struct blob_id *id, bool is_tree, unsigned copy, struct blob_place *ret_place)
+/* The number of the entry plus one; EMPTY: there is none. */
+static uint32_t find_entry(const struct blob_index *index, const struct blob_id *id, bool is_tree, unsigned copy)
 {
 	uint32_t slot = slot_of(id, index->slot_count), number;
 
 	while ((number = index->slots[slot]) != EMPTY) {
 		const struct entry *entry = &index->entries.items[number - 1];
 
-		if (blob_id_equal(&entry->id, id) && is_tree == !!(entry->plain_and_tree & TREE_BIT) && copy-- == 0) {
-			*ret_place = place_of(index, entry);
-			return true;
-		}
+		if (blob_id_equal(&entry->id, id) && is_tree == !!(entry->plain_and_tree & TREE_BIT) && copy-- == 0)
+			break;
 		slot = (slot + 1) & (index->slot_count - 1);
 	}
-	return false;
+	return number;
+}
+
+bool blob_index_find(const struct blob_index *index, const struct blob_id *id, bool is_tree, unsigned copy, struct blob_place *ret_place)
+{
+	const uint32_t number = find_entry(index, id, is_tree, copy);
+
+	if (number == EMPTY)
+		return false;
+	*ret_place = place_of(index, &index->entries.items[number - 1]);
+	return true;
+}
+
+bool blob_index_number(const struct blob_index *index, const struct blob_id *id, bool is_tree, size_t *ret_number)
+{
+	const uint32_t number = find_entry(index, id, is_tree, 0);
+
+	if (number == EMPTY)
+		return false;
+	*ret_number = number - 1;
+	return true;
+}
+
+struct blob_place blob_index_place(const struct blob_index *index, size_t number)
+{
+	return place_of(index, &index->entries.items[number]);
 }
 
 bool blob_index_has(const struct blob_index *index, const struct blob_id *id, bool is_tree)
 {
-	struct blob_place place;
-
-	return blob_index_find(index, id, is_tree, 0, &place);
+	return find_entry(index, id, is_tree, 0) != EMPTY;
 }
 
 size_t blob_index_count(const struct blob_index *index)

@@ -1,6 +1,10 @@
 /*
- * Where each blob stands: in memory, 48 bytes a blob and 32 a pack, found by a hash table of its own (open addressing on the ids, which are
- * as good as random). A blob may stand in several packs.
+ * Where each blob stands, in memory: packed arrays, one of blobs and one of packs, and a hash table of numbers over each (open addressing on the
+ * ids, which are as good as random). 48 bytes a blob and at most 11 for its slot, 40 a pack and the same: below BLOB_INDEX_BYTES for each blob
+ * while packs are filled (16 MiB, some hundreds of blobs). A blob may stand in several packs.
+ *
+ * Places have numbers: 0, 1, ... in the order in which they were added, so that the blobs of a pack follow one another. Who must know something of
+ * each blob keeps a bit for each number.
  *
  * Threads: adding excludes all else; finding is for any thread.
  */
@@ -10,6 +14,9 @@
 #include <stdbool.h>
 
 #include "lib/repository/pack_file.h"
+
+/* What each blob is reckoned at, here and in the manual page. tests/unit/test_blob_memory.c sees to it. */
+#define BLOB_INDEX_BYTES 64
 
 struct blob_index;
 
@@ -28,6 +35,9 @@ bool blob_index_has(const struct blob_index *index, const struct blob_id *id, bo
 /* The place number `copy` (0, 1, ...) of the blob. */
 bool blob_index_find(const struct blob_index *index, const struct blob_id *id, bool is_tree, unsigned copy, struct blob_place *ret_place);
 size_t blob_index_count(const struct blob_index *index);
+/* The number of the place that blob_index_find() gives for copy 0: it stands for the blob. */
+bool blob_index_number(const struct blob_index *index, const struct blob_id *id, bool is_tree, size_t *ret_number);
+struct blob_place blob_index_place(const struct blob_index *index, size_t number);
 
 /* In the order in which they were added: pack by pack. */
 WARN_UNUSED int blob_index_each(const struct blob_index *index, int (*each)(void *arg, const struct blob_place *place), void *arg);

@@ -5,28 +5,18 @@
 #include <errno.h>
 #include <pthread.h>
 
-#include <uthash.h>
-
 #include "lib/chunk/digest.h"
+#include "lib/repository/blob_set.h"
 #include "lib/repository/repository.h"
 
 #define PACK_BYTES (16U << 20)
 #define INDEX_BLOBS 50000U
 
-/* A blob that a hand has taken on. */
-struct claim {
-	struct claim_key {
-		struct blob_id id;
-		uint8_t is_tree;
-	} key;
-	UT_hash_handle hh;
-};
-
 struct repository_writer {
 	struct repository *repository;
 	const struct blob_index *known;
 	pthread_mutex_t lock; /* guards what follows */
-	struct claim *claims;
+	struct blob_set claims; /* blobs that a hand has taken on */
 	struct index_writer index;
 	struct object_names packs;
 	struct writer_counts counts;
@@ -53,14 +43,9 @@ struct repository_writer *repository_writer_new(struct repository *repository, c
 
 void repository_writer_free(struct repository_writer *writer)
 {
-	struct claim *claim, *next;
-
 	if (!writer)
 		return;
-	HASH_ITER (hh, writer->claims, claim, next) {
-		HASH_DEL(writer->claims, claim);
-		free(claim);
-	}
+	blob_set_clear(&writer->claims);
 	buf_clear(&writer->index.json);
 	array_clear(&writer->packs);
 	pthread_mutex_destroy(&writer->lock);
@@ -70,24 +55,14 @@ void repository_writer_free(struct repository_writer *writer)
 /* Whether the blob is known or claimed; if it is not, it is claimed now, if the caller wants it. */
 static bool find_claim(struct repository_writer *writer, const struct blob_id *id, bool is_tree, bool wanted)
 {
-	struct claim *claim;
-	struct claim_key key;
+	bool found;
 
 	if (blob_index_has(writer->known, id, is_tree))
 		return true;
-	memset(&key, 0, sizeof(key));
-	key.id = *id;
-	key.is_tree = is_tree;
 	pthread_mutex_lock(&writer->lock);
-	HASH_FIND(hh, writer->claims, &key, sizeof(key), claim);
-	if (!claim && wanted) {
-		struct claim *added = xcalloc(1, sizeof(*added));
-
-		added->key = key;
-		HASH_ADD(hh, writer->claims, key, sizeof(key), added);
-	}
+	found = wanted ? !blob_set_put(&writer->claims, id, is_tree) : blob_set_has(&writer->claims, id, is_tree);
 	pthread_mutex_unlock(&writer->lock);
-	return claim != NULL;
+	return found;
 }
 
 bool repository_writer_has(struct repository_writer *writer, const struct blob_id *id, bool is_tree)
