@@ -1,6 +1,7 @@
 /*
  * The content of a file as blobs of a repository. A chunk that the file has whole is one blob, named as it is, stored as it is; what the file
- * has of chunks in part is cut together into blobs of its own; a hole is blobs of zeros, and noted.
+ * has of chunks in part is cut together into blobs of its own; a hole is blobs of zeros, and noted. Chunks are not joined to larger blobs, which
+ * zstd would make smaller: tests/bench/RESULTS.md has the figures, and what it would cost.
  *
  * One thread each. Errors: -EIO the content is damaged, -EFBIG it has more than HOLES_MAX bytes in holes, others of the repository.
  */

@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 
+import backups
 import verdict
 import plot
 import rows
@@ -66,13 +67,13 @@ class Bench:
     def note(self, key, way, value):
         self.samples.setdefault(key, {}).setdefault(way, []).append(value)
 
-    def measure(self, measure, runs, only=None):
-        """All runs of one measure, the ways taking turns."""
+    def measure(self, measure, runs, only=None, limits=None):
+        """All runs of one measure, the ways taking turns; some take fewer turns, as `limits` has it."""
         names = [name for name in measure.ways if only is None or name in only]
         for turn in range(measure.runs or runs):
             shift = turn % max(len(names), 1)
             for name in names[shift:] + names[:shift]:
-                if (measure.key, name) not in self.reasons and turn < TURNS.get(name, runs):
+                if (measure.key, name) not in self.reasons and turn < (limits or {}).get(name, runs):
                     self.once(measure, self.ways[name])
 
     def once(self, measure, way):
@@ -117,7 +118,7 @@ def arguments():
     parser.add_argument("--rows", metavar="PATTERN", help="only rows whose name matches: images-*,cp-*")
     parser.add_argument("--list", action="store_true", help="print the names of the rows")
     parser.add_argument("--ways", metavar="NAMES", help="only these ways of keeping data: ext4,corpusfs")
-    parser.add_argument("--runs", type=int, metavar="N", help="runs of each row (3)")
+    parser.add_argument("--runs", type=int, metavar="N", help="runs of each row, by every way (3, fewer by slow ways)")
     parser.add_argument("--scale", type=float, metavar="F", help="size of the data; 1 is full, 0.05 quick")
     parser.add_argument("--million", action="store_true", help="snapshots of a dataset with a million files, too")
     parser.add_argument("--data", default="/var/tmp/corpusfs-bench", metavar="DIR", help="where everything lies (%(default)s)")
@@ -141,7 +142,8 @@ def perform(bench, options):
     full = not options.quick
     sizes = (1000, 10000) if options.quick else (1000, 10000, 100000, snapshots.MILLION) if options.million else (1000, 10000, 100000)
     more, more_rows = snapshots.prepare(bench, bench.program, sizes)
-    all_rows, all_measures = rows.rows(full) + more_rows, more + rows.measures(full)
+    of_backups, backup_rows = backups.prepare(bench, bench.program)
+    all_rows, all_measures = rows.rows(full) + more_rows + backup_rows, more + rows.measures(full) + of_backups
     chosen = wanted(all_rows, options.rows)
     if options.list:
         print("\n".join(row.key for row in all_rows))
@@ -150,7 +152,7 @@ def perform(bench, options):
     for measure in all_measures:
         if relevant(chosen, measure):
             start = bench.clock()
-            bench.measure(measure, options.runs or 3, only and only | {"plain", "budget"})
+            bench.measure(measure, options.runs or 3, only and only | {"plain", "budget"}, None if options.runs else TURNS)
             print(f"bench: {measure.key}: {bench.clock() - start:.0f} s", file=sys.stderr)
     for what in snapshots.OPERATIONS:
         if f"time.{what}" in bench.samples:

@@ -389,8 +389,8 @@ class Restic(Way):
         self.machine.remove(self.repository)
         self.machine.run("restic", "init", env=self.env)
 
-    def save(self, directory, name):
-        return self.machine.run("restic", "backup", "--quiet", ".", cwd=directory, env=self.env, limit=180)[0]
+    def save(self, directory, name, what=(".",)):
+        return self.machine.run("restic", "backup", "--quiet", *what, cwd=directory, env=self.env, limit=300)[0]
 
     def restore(self, target):
         return self.machine.run("restic", "restore", "latest", "--quiet", "--target", target, env=self.env, limit=180)[0]
@@ -419,9 +419,9 @@ class Borg(Restic):
         self.machine.remove(self.home + "/base")
         self.machine.run("borg", "init", "--encryption=none", env=self.env)
 
-    def save(self, directory, name):
+    def save(self, directory, name, what=(".",)):
         self.last = name
-        return self.machine.run("borg", "create", "::" + name, ".", cwd=directory, env=self.env, limit=180)[0]
+        return self.machine.run("borg", "create", "::" + name, *what, cwd=directory, env=self.env, limit=300)[0]
 
     def restore(self, target):
         return self.machine.run("borg", "extract", "::" + self.last, cwd=target, env=self.env, limit=180)[0]
