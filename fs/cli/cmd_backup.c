@@ -72,9 +72,10 @@ static int print_backups(struct cli *cli, json_t *backups)
 	json_array_foreach(backups, i, row) {
 		problems = print_problems(row);
 		code = problems != EXIT_OK ? problems : code;
-		repository_add_short(row);
+		if (!cli_option(cli, "json"))
+			repository_add_short(row);
 		if (problems != EXIT_OK)
-			fprintf(stderr, "corpusfs: backup %s of %s is incomplete: that is not in it\n", json_string_value(json_object_get(row, "short")),
+			fprintf(stderr, "corpusfs: backup %.8s of %s is incomplete: that is not in it\n", json_string_value(json_object_get(row, "backup")),
 			        json_string_value(json_object_get(row, "dataset")));
 	}
 	table_print(cli, run_columns, backups);

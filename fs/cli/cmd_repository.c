@@ -59,6 +59,8 @@ static int print_backups(struct cli *cli, json_t *result)
 	json_array_foreach(rows, i, row) {
 		const char *base = json_string_value(json_object_get(row, "base"));
 
+		if (cli_option(cli, "json"))
+			break;
 		repository_add_short(row);
 		json_object_set_new(row, "state", json_string(json_is_true(json_object_get(row, "incomplete")) ? "incomplete" : "complete"));
 		if (base)
@@ -171,6 +173,17 @@ static void note_drill(struct cli *cli, const json_t *rows, const char *failure)
 	json_decref(verified);
 }
 
+/* For people. */
+static void describe_drill(json_t *row)
+{
+	AUTO_FREE char *took = xasprintf("%.1f s", json_real_value(json_object_get(row, "seconds")));
+	const char *result = json_is_true(json_object_get(row, "same")) ? "the same" : "not known";
+
+	repository_add_short(row);
+	json_object_set_new(row, "took", json_string(took));
+	json_object_set_new(row, "result", json_string(json_is_true(json_object_get(row, "incomplete")) ? "incomplete" : result));
+}
+
 static int run_drill(struct cli *cli)
 {
 	const char *scratch = cli_option(cli, "scratch"), *temporary = getenv("TMPDIR");
@@ -185,16 +198,14 @@ static int run_drill(struct cli *cli)
 		return code;
 	rows = json_object_get(result, "backups");
 	json_array_foreach(rows, i, row) {
-		AUTO_FREE char *took = xasprintf("%.1f s", json_real_value(json_object_get(row, "seconds")));
+		const bool incomplete = json_is_true(json_object_get(row, "incomplete"));
 
-		repository_add_short(row);
-		json_object_set_new(row, "took", json_string(took));
-		json_object_set_new(row, "result", json_string(json_is_true(json_object_get(row, "same")) ? "the same" : "not known"));
-		if (!json_is_true(json_object_get(row, "incomplete")))
+		if (!cli_option(cli, "json"))
+			describe_drill(row);
+		if (!incomplete)
 			continue;
-		json_object_set_new(row, "result", json_string("incomplete"));
-		fprintf(stderr, "corpusfs: backup %s is incomplete: what could not be read when it was made is not in it\n",
-		        json_string_value(json_object_get(row, "short")));
+		fprintf(stderr, "corpusfs: backup %.8s is incomplete: what could not be read when it was made is not in it\n",
+		        json_string_value(json_object_get(row, "backup")));
 		code = EXIT_FAILED;
 	}
 	table_print(cli, drill_columns, rows);

@@ -81,7 +81,7 @@ void repository_note(struct cli *cli, const char *kind, double seconds, json_t *
 	absolute = repository_absolute(repository);
 	if (!absolute || run_find_store(cli, &store, &ignored) < 0)
 		return;
-	args = json_pack("{s:o, s:s, s:f, s:O, s:s*}", "repository", json_from_bytes(absolute), "kind", kind, "seconds", seconds, "verified", verified, "failure",
+	args = json_pack("{s:o, s:s, s:f, s:O*, s:s*}", "repository", json_from_bytes(absolute), "kind", kind, "seconds", seconds, "verified", verified, "failure",
 	                 failure);
 	if (run_op_at(store, "backup.note", args, NULL, &result, &ignored) < 0)
 		fprintf(stderr, "corpusfs: how it went could not be noted in the store: %s\n", ignored.text);

@@ -14,6 +14,7 @@
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_repository.h"
 #include "lib/ops/op_tables.h"
+#include "lib/ops/op_views.h"
 #include "lib/repository/locks.h"
 
 /* backup.init: {password} -> {id} */
@@ -47,16 +48,18 @@ static json_t *snapshot_to_json(const struct snapshot_file *snapshot)
 	const char *type = snapshot_file_tag_value(snapshot, "type"), *of = snapshot_file_tag_value(snapshot, "snapshot");
 	const char *identity = snapshot_file_tag_value(snapshot, "identity");
 	char parent[BLOB_ID_TEXT] = "";
+	json_t *object;
 
 	if (snapshot->has_parent)
 		blob_id_text(&snapshot->parent, parent);
-	return json_pack("{s:s, s:f, s:o, s:o*, s:s, s:s*, s:s*, s:b, s:o}", "backup", snapshot->name, "taken",
-	                 seconds_of(snapshot->time), "dataset", json_from_bytes(backup_dataset(snapshot)),
+	object = json_pack("{s:s, s:o, s:o*, s:s, s:s*, s:s*, s:b, s:o}", "backup", snapshot->name, "dataset", json_from_bytes(backup_dataset(snapshot)),
 	                 "snapshot", json_from_bytes(of), "type", type ? type : "restic", "base", parent[0] ? parent : NULL, "identity", identity,
 	                 "incomplete", snapshot_file_has_tag(snapshot, "incomplete"), "host", json_from_bytes(snapshot->host));
+	op_set_time(object, "taken", snapshot->time);
+	return object;
 }
 
-/* backup.list: {password, dataset?} -> rows {backup, taken, dataset, snapshot?, type, base?, identity?, incomplete, host} */
+/* backup.list: {password, dataset?} -> rows {backup, taken, taken_ns, dataset, snapshot?, type, base?, identity?, incomplete, host} */
 static int list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	const char *dataset = op_arg_string_or(args, "dataset", NULL);
@@ -114,7 +117,7 @@ static int list_newest(struct repository *repository, json_t **ret_newest, struc
 }
 
 /* backup.verify: {password, data?, sample?: percent} -> {snapshots, trees, blobs, packs, packs_read, bytes_read, hurt: backups, problem_count,
- * problems, verified: {dataset: when its newest complete backup was taken}} */
+ * problems, with all data also verified: {dataset: when its newest complete backup was taken}} */
 static int verify_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct op_problems problems = {.context = context, .list = json_array()};
@@ -125,12 +128,12 @@ static int verify_op(struct op_context *context, const json_t *args, json_t **re
 	int r = op_repository_open(context, args, &options.repository, err);
 
 	/* Before: what comes meanwhile is not read. */
-	if (r == 0)
+	if (r == 0 && options.data && options.sample == 100)
 		r = list_newest(options.repository, &verified, err);
 	if (r == 0)
 		r = verify_run(&options, &counts, err);
 	if (r == 0)
-		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O}", "snapshots", (json_int_t)counts.snapshots, "trees",
+		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O*}", "snapshots", (json_int_t)counts.snapshots, "trees",
 		                        (json_int_t)counts.trees, "blobs", (json_int_t)counts.blobs, "packs", (json_int_t)counts.packs, "packs_read",
 		                        (json_int_t)counts.packs_read, "bytes_read", (json_int_t)counts.bytes_read, "hurt",
 		                        (json_int_t)counts.hurt, "problem_count",
@@ -188,15 +191,17 @@ static int drill_row(void *arg, const struct drill_result *result)
 {
 	const struct restore_result *restore = &result->restore;
 
-	return op_row(arg, json_pack("{s:s, s:f, s:o, s:b, s:s*, s:b, s:I, s:I, s:f}", "backup", restore->backup, "taken", seconds_of(result->taken),
-	                             "dataset", json_from_bytes(result->dataset), "incomplete", restore->incomplete, "identity",
-	                             restore->identity[0] ? restore->identity : NULL, "same", restore->same, "files",
-	                             (json_int_t)restore->transfer.files, "bytes", (json_int_t)restore->transfer.bytes, "seconds", result->seconds));
+	json_t *row = json_pack("{s:s, s:o, s:b, s:s*, s:b, s:I, s:I, s:f}", "backup", restore->backup, "dataset", json_from_bytes(result->dataset),
+	                        "incomplete", restore->incomplete, "identity", restore->identity[0] ? restore->identity : NULL, "same", restore->same,
+	                        "files", (json_int_t)restore->transfer.files, "bytes", (json_int_t)restore->transfer.bytes, "seconds", result->seconds);
+
+	op_set_time(row, "taken", result->taken);
+	return op_row(arg, row);
 }
 
 /*
- * backup.drill: {password, place, backup?, scratch: a directory of the caller's, in whose own process it runs} -> rows {backup, taken, dataset, incomplete,
- * identity?, same, files, bytes, seconds}
+ * backup.drill: {password, place, backup?, scratch: a directory of the caller's, in whose own process it runs} -> rows {backup, taken, taken_ns,
+ * dataset, incomplete, identity?, same, files, bytes, seconds}
  */
 static int drill_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {

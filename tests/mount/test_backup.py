@@ -55,6 +55,20 @@ def test_repository_made_by_restic_is_used_as_it_is(store, source, area):
     repository.restore("again")
 
 
+def test_programs_are_told_the_same_of_a_backup_by_every_command(repository):
+    full = repository.backup("d")["backup"]
+    repository.backup("d", kind="incremental")
+    rows = {row["backup"]: row for row in repository.backups()}
+    shown = repository.json("backup", "show", f"{repository.path}@{full}")
+    assert shown == {**rows[full], "tags": shown["tags"], "user": shown["user"]}
+    assert repository.json("backup", "forget", repository.path, "--keep-last", "1", "--dry-run") == [rows[full]]
+    drilled = repository.json("backup", "drill", f"{repository.path}@{full}")[0]
+    assert {key: drilled[key] for key in ("backup", "dataset", "taken", "taken_ns", "identity", "incomplete")}.items() <= rows[full].items()
+    assert abs(rows[full]["taken_ns"] / 1e9 - rows[full]["taken"]) < 1e-3
+    assert "verified" not in repository.json("backup", "verify", repository.path), "of content nothing was read"
+    assert repository.verify()["verified"] == {"d": max(row["taken"] for row in rows.values())}
+
+
 # --- the way back ---
 
 
