@@ -21,7 +21,7 @@ int restore_begin(struct restore *restore, struct error *err)
 	struct restore_source_options source = {.repository = options->repository, .store = restore->store, .pool = pool,
 	                                        .snapshot = &restore->snapshot, .path = options->path,
 	                                        .keep_going = options->keep_going, .only_walks = restore->only_walks};
-	int r = repository_lock_take(options->repository, false, &restore->lock, err);
+	int r = repository_lock_take_to_read(options->repository, &restore->lock, err);
 
 	/* In this order, so that the index names all that the backup does. */
 	if (r == 0)

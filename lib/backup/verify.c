@@ -310,7 +310,7 @@ int verify_run(const struct verify_options *options, struct verify_counts *ret_c
 	*ret_counts = (struct verify_counts){0};
 	transfer_begin(&verify.transfer, &options->transfer);
 	verify.reader = repository_reader_new(options->repository);
-	r = repository_lock_take(options->repository, false, &lock, err);
+	r = repository_lock_take_to_read(options->repository, &lock, err);
 	if (r == 0)
 		r = run(&verify, err);
 	repository_lock_release(lock);

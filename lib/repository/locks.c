@@ -261,6 +261,20 @@ int repository_lock_take(struct repository *repository, bool exclusive, struct r
 	return r;
 }
 
+int repository_lock_take_to_read(struct repository *repository, struct repository_lock **ret_lock, struct error *err)
+{
+	struct error why = {0};
+	int r;
+
+	*ret_lock = NULL;
+	r = repository_lock_take(repository, false, ret_lock, &why);
+	if (r == -EROFS || r == -EACCES)
+		return 0;
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
+
 void repository_lock_release(struct repository_lock *lock)
 {
 	if (!lock)
@@ -276,7 +290,7 @@ void repository_lock_release(struct repository_lock *lock)
 
 bool repository_lock_lost(struct repository_lock *lock)
 {
-	return atomic_load(&lock->lost) || clock_boot_ms() - atomic_load(&lock->renewed) > LOST_MS;
+	return lock && (atomic_load(&lock->lost) || clock_boot_ms() - atomic_load(&lock->renewed) > LOST_MS);
 }
 
 int repository_lock_check(struct repository_lock *lock, struct error *err)

@@ -20,8 +20,13 @@ struct repository_lock;
 
 /* -EBUSY: somebody holds one that it does not go with; the text says who, and since when. */
 WARN_UNUSED int repository_lock_take(struct repository *repository, bool exclusive, struct repository_lock **ret_lock, struct error *err);
+/*
+ * A shared one for who only reads. Where nothing can be written, on a disk that is mounted read-only for example, there is none: ret_lock is NULL then.
+ * What others remove meanwhile is then missing for the reader, who notices.
+ */
+WARN_UNUSED int repository_lock_take_to_read(struct repository *repository, struct repository_lock **ret_lock, struct error *err);
 void repository_lock_release(struct repository_lock *lock); /* NULL is fine */
-/* It was taken away, or not renewed for so long that others take it for stale: what goes on under it must end. */
+/* NULL is never lost. It was taken away, or not renewed for so long that others take it for stale: what goes on under it must end. */
 bool repository_lock_lost(struct repository_lock *lock);
 /* The same, and looks whether it is there. -ETIMEDOUT. */
 WARN_UNUSED int repository_lock_check(struct repository_lock *lock, struct error *err);

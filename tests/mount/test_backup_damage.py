@@ -13,7 +13,7 @@ import time
 import pytest
 
 from harness import files, procs, program, rot, tree
-from harness.repository import SECRETS, restic_check
+from harness.repository import SECRETS, Repository, restic_check
 
 
 def flip(path, chance):
@@ -46,6 +46,31 @@ def test_every_damaged_file_is_named_and_no_wrong_byte_comes_back(repository, so
         shutil.rmtree(f"{area}/out{number}", ignore_errors=True)
         shutil.copy(f"{area}/good/{os.path.relpath(path, repository.path)}", path)
     assert repository.verify()["problem_count"] == 0
+
+
+def test_repository_that_cannot_be_written_to_is_read(repository, store, source, area):
+    """A disk that is mounted read-only, after a disaster for example; and a user who may only look."""
+    repository.backup("d")
+    os.mkdir(area + "/disk")
+    for options in (["--bind", repository.path, area + "/disk"], ["-o", "remount,bind,ro", area + "/disk"]):
+        subprocess.run(["mount", *options], check=True)
+    try:
+        disk = Repository(store, area + "/disk", init=False)
+        assert disk.verify()["problem_count"] == 0
+        assert disk.json("restore", area + "/disk", "again")["same"]
+        disk.restore(area + "/out")
+        tree.assert_same(source, area + "/out")
+        disk.run("import", "restic:" + area + "/disk", "imported")
+        assert "Read-only" in disk.run("backup", "d", area + "/disk", code=program.PERMISSION).err
+    finally:
+        subprocess.run(["umount", area + "/disk"], check=True)
+    for path in (area, os.path.dirname(area)):
+        os.chmod(path, 0o755)
+    subprocess.run(["chmod", "-R", "a+rX", repository.path], check=True)
+    os.mkdir(area + "/users")
+    os.chown(area + "/users", 12345, 12345)
+    done = store.run("restore", repository.path, area + "/users/out", "--path", "a/b", env=SECRETS, user=12345)
+    assert os.listdir(area + "/users/out") and "lock" not in done.err, done.err
 
 
 def test_keep_going_leaves_out_what_is_damaged_and_names_it(repository, source, area):
@@ -113,7 +138,7 @@ def _halves(repository, store):
 
 def test_incomplete_backup_is_marked_and_not_taken_for_the_newest(repository, halves, area):
     whole, half = halves
-    assert {row["backup"]: row["state"] for row in repository.backups()} == {whole: "complete", half: "incomplete"}
+    assert {row["backup"]: row["incomplete"] for row in repository.backups()} == {whole: False, half: True}
     for number, name in enumerate((None, "d")):
         done = repository.restore(f"{area}/out{number}", name)
         assert whole[:8] in done.err and half[:8] in done.err and not os.path.exists(f"{area}/out{number}/hurt")
