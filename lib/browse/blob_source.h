@@ -19,6 +19,8 @@ struct blob_source {
 
 /* The repository, with its index, stays the caller's. */
 struct blob_source *blob_source_repository(struct repository *repository);
+/* Of such a source: blobs that others have added to the repository are found from then on. */
+WARN_UNUSED int blob_source_refresh(struct blob_source *source, struct error *err);
 void blob_source_free(struct blob_source *source); /* NULL is fine */
 
 #endif

@@ -5,9 +5,12 @@
 #include <string.h>
 
 #include "lib/backup/backup_find.h"
+#include "lib/base/clock.h"
 #include "lib/repository/locks.h"
 
 #define TOLD_MAX 1000
+#define LOOK_MS 10000       /* from one look for new backups to the next, if nobody calls */
+#define LOOK_PAUSE_MS 1000 /* at least */
 
 /* --- what is wrong --- */
 
@@ -61,9 +64,8 @@ static void watch_lock(struct browse *browse)
 
 /* --- the index --- */
 
-static void *load_index(void *arg)
+static void load_index(struct browse *browse)
 {
-	struct browse *browse = arg;
 	struct error err = {0};
 	const int r = repository_load_index(browse->repository, true, &err);
 
@@ -73,7 +75,6 @@ static void *load_index(void *arg)
 	browse->has_index = true;
 	pthread_cond_broadcast(&browse->loaded);
 	pthread_mutex_unlock(&browse->mutex);
-	return NULL;
 }
 
 static void wait_index(struct browse *browse)
@@ -82,6 +83,67 @@ static void wait_index(struct browse *browse)
 	while (!browse->has_index)
 		pthread_cond_wait(&browse->loaded, &browse->mutex);
 	pthread_mutex_unlock(&browse->mutex);
+}
+
+/* --- what comes later --- */
+
+void browse_look_again(struct browse *browse)
+{
+	pthread_mutex_lock(&browse->mutex);
+	browse->look_again = true;
+	pthread_cond_signal(&browse->called);
+	pthread_mutex_unlock(&browse->mutex);
+}
+
+/* Until the time is up or, if `calls`, somebody calls. False: it ends. */
+static bool wait_call(struct browse *browse, uint64_t ms, bool calls)
+{
+	const struct timespec until = clock_after_ms(ms);
+	bool goes_on;
+
+	pthread_mutex_lock(&browse->mutex);
+	while (!browse->ends && !(calls && browse->look_again))
+		if (pthread_cond_clockwait(&browse->called, &browse->mutex, CLOCK_MONOTONIC, &until) != 0)
+			break;
+	if (calls)
+		browse->look_again = false;
+	goes_on = !browse->ends;
+	pthread_mutex_unlock(&browse->mutex);
+	return goes_on;
+}
+
+/* What cannot be read is tried again with the next look. */
+static void look_for_new(struct browse *browse)
+{
+	struct snapshot_files fresh = {0};
+	struct object_names names = {0};
+	struct snapshot_file snapshot;
+	char name[BLOB_ID_TEXT];
+
+	if (repository_list(browse->repository, OBJECT_SNAPSHOT, &names, NULL) == 0)
+		for (size_t i = 0; i < names.count; i++) {
+			blob_id_text(&names.items[i], name);
+			if (!browse_list_has(browse->list, name) && snapshot_file_read(browse->repository, name, &snapshot, NULL) == 0)
+				array_add(&fresh, snapshot);
+		}
+	/* In this order, so that the index names all that the backups do. */
+	if (fresh.count > 0 && blob_source_refresh(browse->source, NULL) == 0)
+		browse_list_add(browse->list, &fresh);
+	snapshot_files_clear(&fresh);
+	array_clear(&names);
+}
+
+static void *keep_up(void *arg)
+{
+	struct browse *browse = arg;
+
+	load_index(browse);
+	while (!browse->single && wait_call(browse, LOOK_MS, true)) {
+		look_for_new(browse);
+		if (!wait_call(browse, LOOK_PAUSE_MS, false))
+			break;
+	}
+	return NULL;
 }
 
 /* --- what the caches hold --- */
@@ -131,12 +193,16 @@ static void free_dir(void *value)
 	browse_dir_free(value);
 }
 
-int browse_dir_use(struct browse *browse, const struct blob_id *tree, struct in_dir *ret_dir)
+int browse_dir_use(struct browse *browse, const struct blob_id *tree, bool may_wait, struct in_dir *ret_dir)
 {
-	int r;
+	int r = shared_cache_find(browse->dirs, tree, &ret_dir->cached);
 
-	wait_index(browse);
-	r = shared_cache_get(browse->dirs, tree, &ret_dir->cached);
+	if (r == -EAGAIN && !may_wait)
+		return r;
+	if (r == -EAGAIN) {
+		wait_index(browse);
+		r = shared_cache_get(browse->dirs, tree, &ret_dir->cached);
+	}
 	if (r < 0)
 		return browse_failed(browse, tree, "a directory", r);
 	ret_dir->dir = cached_value(ret_dir->cached);
@@ -150,12 +216,12 @@ void browse_dir_done(struct browse *browse, struct in_dir *dir)
 
 /* --- nodes --- */
 
-int browse_node_use(struct browse *browse, uint64_t id, struct in_node *ret_node)
+int browse_node_use(struct browse *browse, uint64_t id, bool may_wait, struct in_node *ret_node)
 {
 	int r = browse_nodes_get(browse->nodes, id, &ret_node->place);
 
 	if (r == 0)
-		r = browse_dir_use(browse, &ret_node->place.tree, &ret_node->dir);
+		r = browse_dir_use(browse, &ret_node->place.tree, may_wait, &ret_node->dir);
 	if (r < 0)
 		return r;
 	ret_node->node = browse_dir_node(ret_node->dir.dir, ret_node->place.position);
@@ -169,6 +235,19 @@ void browse_node_done(struct browse *browse, struct in_node *node)
 
 /* --- opening --- */
 
+/* A backup whose file is damaged is not shown, and what is called the latest may be another one: that is said. */
+static void tell_unread(struct browse *browse, size_t read)
+{
+	struct object_names names = {0};
+	AUTO_FREE char *text = NULL;
+
+	if (repository_list(browse->repository, OBJECT_SNAPSHOT, &names, NULL) == 0 && names.count > read) {
+		text = xasprintf("what=\"%zu of %zu backups are not shown: their descriptions are damaged\"", names.count - read, names.count);
+		browse->options.problem(browse->options.arg, text);
+	}
+	array_clear(&names);
+}
+
 static int list_backups(struct browse *browse, struct error *err)
 {
 	struct snapshot_files snapshots = {0};
@@ -177,13 +256,15 @@ static int list_backups(struct browse *browse, struct error *err)
 
 	if (!browse->options.backup) {
 		r = snapshot_files_read(browse->repository, true, &snapshots, err);
+		if (r == 0)
+			tell_unread(browse, snapshots.count);
 	} else {
 		r = backup_find(browse->repository, browse->options.backup, &only, NULL, err);
 		if (r == 0)
 			array_add(&snapshots, only);
 	}
 	if (r == 0)
-		browse_list_make(&browse->list, &snapshots);
+		browse_list_add(browse->list, &snapshots);
 	browse->single = browse->options.backup;
 	return r;
 }
@@ -198,16 +279,18 @@ int browse_open(const struct browse_options *options, struct browse **ret_browse
 	browse->repository = options->repository;
 	pthread_mutex_init(&browse->mutex, NULL);
 	pthread_cond_init(&browse->loaded, NULL);
+	pthread_cond_init(&browse->called, NULL);
+	browse->list = browse_list_new();
 	browse->source = blob_source_repository(browse->repository);
 	browse->blobs = shared_cache_new(&blobs, options->cache_bytes);
 	browse->dirs = shared_cache_new(&dirs, options->cache_bytes);
 	browse->nodes = browse_nodes_new();
-	r = repository_lock_take(browse->repository, false, &browse->lock, err);
+	r = repository_lock_take_to_read(browse->repository, &browse->lock, err);
 	/* In this order, so that the index names all that the backups do. */
 	if (r == 0)
 		r = list_backups(browse, err);
 	if (r == 0) {
-		r = -pthread_create(&browse->loader, NULL, load_index, browse);
+		r = -pthread_create(&browse->loader, NULL, keep_up, browse);
 		browse->loads = r == 0;
 		if (r < 0)
 			(void)error_set(err, r, "no thread could be started: %s", strerror(-r));
@@ -226,6 +309,10 @@ void browse_close(struct browse *browse)
 
 	if (!browse)
 		return;
+	pthread_mutex_lock(&browse->mutex);
+	browse->ends = true;
+	pthread_cond_signal(&browse->called);
+	pthread_mutex_unlock(&browse->mutex);
 	if (browse->loads)
 		pthread_join(browse->loader, NULL);
 	HASH_ITER (hh, browse->told, told, next) {
@@ -236,16 +323,11 @@ void browse_close(struct browse *browse)
 	shared_cache_free(browse->dirs);
 	shared_cache_free(browse->blobs);
 	blob_source_free(browse->source);
-	browse_list_clear(&browse->list);
+	browse_list_free(browse->list);
 	repository_lock_release(browse->lock);
 	repository_close(browse->repository);
 	pthread_cond_destroy(&browse->loaded);
+	pthread_cond_destroy(&browse->called);
 	pthread_mutex_destroy(&browse->mutex);
 	free(browse);
-}
-
-void browse_get_status(struct browse *browse, struct browse_status *ret_status)
-{
-	*ret_status = (struct browse_status){.backups = browse->list.count, .nodes = browse_nodes_count(browse->nodes),
-	                                     .cached = shared_cache_cost(browse->blobs) + shared_cache_cost(browse->dirs)};
 }

@@ -17,23 +17,21 @@ bool browse_is_backup(const struct browse *browse, uint64_t id, size_t *ret_numb
 		return true;
 	}
 	*ret_number = id - BACKUPS;
-	return !browse->single && id >= BACKUPS && id - BACKUPS < browse->list.count;
+	return !browse->single && id >= BACKUPS && id - BACKUPS < browse_list_count(browse->list);
 }
 
 /* The backup that a symbolic link leads to. */
 bool browse_is_link(const struct browse *browse, uint64_t id, size_t *ret_number)
 {
-	if (browse->single || browse->list.count == 0)
+	if (browse->single)
 		return false;
-	*ret_number = id == LATEST ? browse->list.count - 1 : id - LINKS;
-	return id == LATEST || (id >= LINKS && id - LINKS < browse->list.count);
+	*ret_number = id >= LATESTS ? id - LATESTS : id - LINKS;
+	return id >= LINKS && *ret_number < browse_list_count(browse->list);
 }
 
-bool browse_waits(const struct browse *browse, uint64_t id, bool inside)
+bool browse_may_change(const struct browse *browse, uint64_t id)
 {
-	size_t number;
-
-	return id >= BROWSE_NODES_FIRST || (inside && browse_is_backup(browse, id, &number));
+	return !browse->single && id <= TIMES;
 }
 
 /* A number that depends on where it stands only: the finaliser of SplitMix64 (G. Steele et al., OOPSLA 2014). */
@@ -50,7 +48,7 @@ uint64_t browse_backup_ino(const struct browse *browse, size_t number)
 {
 	uint64_t first;
 
-	memcpy(&first, browse->list.items[number].snapshot.tree.bytes, sizeof(first));
+	memcpy(&first, browse_list_get(browse->list, number)->snapshot.tree.bytes, sizeof(first));
 	return mix(first, number);
 }
 
@@ -66,7 +64,7 @@ uint64_t browse_node_ino(const struct browse *browse, size_t backup, uint64_t pa
 
 static struct timespec newest(const struct browse *browse)
 {
-	return browse->list.count > 0 ? browse->list.items[browse->list.count - 1].snapshot.time : (struct timespec){0};
+	return browse_list_count(browse->list) > 0 ? browse_list_get(browse->list, browse_list_newest(browse->list))->snapshot.time : (struct timespec){0};
 }
 
 static struct stat made_up(const struct browse *browse, uint64_t id, mode_t mode, uint64_t ino, struct timespec time, off_t size)
@@ -83,15 +81,15 @@ int browse_stat_made_up(const struct browse *browse, uint64_t id, struct stat *r
 	size_t number;
 
 	if (browse_is_backup(browse, id, &number)) {
-		const struct timespec time = browse->list.items[number].snapshot.time;
+		const struct timespec time = browse_list_get(browse->list, number)->snapshot.time;
 
 		*ret_stat = made_up(browse, id, S_IFDIR | 0755, browse_backup_ino(browse, number), time, DIR_SIZE);
 		return 0;
 	}
 	if (browse_is_link(browse, id, &number)) {
-		const size_t len = strlen(browse->list.items[number].name) + strlen(id == LATEST ? "ids/" : "../ids/");
+		const size_t len = strlen(browse_list_get(browse->list, number)->name) + strlen(id >= LATESTS ? "ids/" : "../ids/");
 
-		*ret_stat = made_up(browse, id, S_IFLNK | 0777, 0, browse->list.items[number].snapshot.time, (off_t)len);
+		*ret_stat = made_up(browse, id, S_IFLNK | 0777, 0, browse_list_get(browse->list, number)->snapshot.time, (off_t)len);
 		return 0;
 	}
 	if (browse->single || id < BROWSE_ROOT || id > TIMES)
@@ -112,14 +110,14 @@ struct stat browse_stat_of(const struct node *node, uint64_t ino)
 	                     .st_ctim = node->ctime};
 }
 
-int browse_getattr(struct browse *browse, uint64_t id, struct stat *ret_stat)
+int browse_getattr(struct browse *browse, uint64_t id, bool may_wait, struct stat *ret_stat)
 {
 	struct in_node in;
 	int r;
 
 	if (id < BROWSE_NODES_FIRST)
 		return browse_stat_made_up(browse, id, ret_stat);
-	r = browse_node_use(browse, id, &in);
+	r = browse_node_use(browse, id, may_wait, &in);
 	if (r < 0)
 		return r;
 	*ret_stat = browse_stat_of(in.node, in.place.ino);

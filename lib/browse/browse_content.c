@@ -5,10 +5,10 @@
 
 /* --- extended attributes --- */
 
-int browse_xattr(struct browse *browse, uint64_t id, const char *name, browse_value_fn use, void *arg)
+int browse_xattr(struct browse *browse, uint64_t id, const char *name, bool may_wait, struct buf *ret_value)
 {
 	struct in_node in;
-	int r = id < BROWSE_NODES_FIRST ? -ENODATA : browse_node_use(browse, id, &in);
+	int r = id < BROWSE_NODES_FIRST ? -ENODATA : browse_node_use(browse, id, may_wait, &in);
 
 	if (r < 0)
 		return r;
@@ -18,17 +18,18 @@ int browse_xattr(struct browse *browse, uint64_t id, const char *name, browse_va
 
 		if (strcmp(xattr->name, name) != 0)
 			continue;
-		use(arg, xattr->value, xattr->len);
+		if (xattr->len > 0)
+			buf_add(ret_value, xattr->value, xattr->len);
 		r = 0;
 	}
 	browse_node_done(browse, &in);
 	return r;
 }
 
-int browse_xattr_names(struct browse *browse, uint64_t id, struct buf *ret_names)
+int browse_xattr_names(struct browse *browse, uint64_t id, bool may_wait, struct buf *ret_names)
 {
 	struct in_node in;
-	int r = id < BROWSE_NODES_FIRST ? 0 : browse_node_use(browse, id, &in);
+	int r = id < BROWSE_NODES_FIRST ? 0 : browse_node_use(browse, id, may_wait, &in);
 
 	if (r < 0 || id < BROWSE_NODES_FIRST)
 		return r;
@@ -56,21 +57,38 @@ static size_t blob_at(const struct browse_layout *layout, uint64_t offset)
 	return low;
 }
 
-/* Up to `size` bytes of one blob, from its byte `skip` on. `len`: how long the index says it is. */
-static ssize_t read_blob(struct browse *browse, const struct node *node, size_t blob, uint64_t len, uint64_t skip, void *out, size_t size)
+struct reading {
+	const struct in_node *in;
+	const struct browse_layout *layout;
+	bool may_wait;
+};
+
+static int blob_use(struct browse *browse, const struct blob_id *id, bool may_wait, struct cached **ret_cached)
 {
+	int r = shared_cache_find(browse->blobs, id, ret_cached);
+
+	return r == -EAGAIN && may_wait ? shared_cache_get(browse->blobs, id, ret_cached) : r;
+}
+
+/* Up to `size` bytes of one blob, from the byte `at` of the file on. */
+static ssize_t read_blob(struct browse *browse, const struct reading *reading, size_t blob, uint64_t at, void *out, size_t size)
+{
+	const uint64_t begin = reading->layout->begins[blob], len = reading->layout->begins[blob + 1] - begin;
+	const struct node *node = reading->in->node;
 	const struct blob_id *id = &node->content.items[blob];
 	struct cached *cached;
 	const struct buf *plain;
-	int r = shared_cache_get(browse->blobs, id, &cached);
+	int r = blob_use(browse, id, reading->may_wait, &cached);
 
+	if (r == -EAGAIN && !reading->may_wait)
+		return r;
 	if (r < 0)
 		return browse_failed(browse, id, node->name, r);
 	plain = cached_value(cached);
 	r = plain->len == len ? 0 : browse_failed(browse, id, node->name, -EBADMSG);
-	size = MIN(size, len - skip);
+	size = MIN(size, len - (at - begin));
 	if (r == 0)
-		memcpy(out, plain->data + skip, size);
+		memcpy(out, plain->data + (at - begin), size);
 	shared_cache_put(browse->blobs, cached);
 	return r < 0 ? r : (ssize_t)size;
 }
@@ -83,24 +101,23 @@ static int not_there(struct browse *browse, const struct in_node *in, size_t blo
 	return browse_failed(browse, &in->place.tree, in->node->name, -EBADMSG);
 }
 
-static ssize_t read_node(struct browse *browse, const struct in_node *in, uint8_t *out, size_t size, uint64_t offset)
+static ssize_t read_node(struct browse *browse, const struct in_node *in, const struct browse_range *range, bool may_wait, uint8_t *out)
 {
-	const struct browse_layout *layout;
-	size_t done = 0;
+	struct reading reading = {.in = in, .may_wait = may_wait};
+	size_t done = 0, size;
 
 	if (!S_ISREG(in->node->mode))
 		return S_ISDIR(in->node->mode) ? -EISDIR : -EINVAL;
-	if (offset >= in->node->size)
+	if (range->offset >= in->node->size)
 		return 0;
-	size = MIN(size, in->node->size - offset);
-	layout = browse_dir_layout(in->dir.dir, in->place.position, browse->source);
-	for (size_t blob = blob_at(layout, offset); done < size; blob++) {
-		const uint64_t at = offset + done;
+	size = MIN(range->size, in->node->size - range->offset);
+	reading.layout = browse_dir_layout(in->dir.dir, in->place.position, browse->source);
+	for (size_t blob = blob_at(reading.layout, range->offset); done < size; blob++) {
 		ssize_t got;
 
-		if (blob + 1 >= layout->count)
+		if (blob + 1 >= reading.layout->count)
 			return not_there(browse, in, blob);
-		got = read_blob(browse, in->node, blob, layout->begins[blob + 1] - layout->begins[blob], at - layout->begins[blob], out + done, size - done);
+		got = read_blob(browse, &reading, blob, range->offset + done, out + done, size - done);
 		if (got < 0)
 			return got;
 		done += (size_t)got;
@@ -108,15 +125,15 @@ static ssize_t read_node(struct browse *browse, const struct in_node *in, uint8_
 	return (ssize_t)done;
 }
 
-ssize_t browse_read(struct browse *browse, uint64_t id, void *out, size_t size, uint64_t offset)
+ssize_t browse_read(struct browse *browse, const struct browse_range *range, bool may_wait, void *out)
 {
 	struct in_node in;
 	ssize_t got;
-	int r = id < BROWSE_NODES_FIRST ? -EISDIR : browse_node_use(browse, id, &in);
+	int r = range->id < BROWSE_NODES_FIRST ? -EISDIR : browse_node_use(browse, range->id, may_wait, &in);
 
 	if (r < 0)
 		return r;
-	got = read_node(browse, &in, out, size, offset);
+	got = read_node(browse, &in, range, may_wait, out);
 	browse_node_done(browse, &in);
 	return got;
 }

@@ -15,9 +15,9 @@
 /* Numbers of what is made up; those of nodes of the repository begin at BROWSE_NODES_FIRST. */
 #define IDS 2ULL
 #define TIMES 3ULL
-#define LATEST 4ULL
 #define BACKUPS (1ULL << 32) /* and the backup's number */
-#define LINKS (1ULL << 33)
+#define LINKS (2ULL << 32)   /* of `times` */
+#define LATESTS (3ULL << 32)
 
 struct told {
 	struct blob_id id;
@@ -28,8 +28,8 @@ struct browse {
 	struct browse_options options;
 	struct repository *repository;
 	struct repository_lock *lock;
-	struct browse_list list;
-	bool single; /* the root is the tree of the only backup in the list */
+	struct browse_list *list;
+	bool single; /* the root is the tree of the only backup in the list, to which none comes */
 	struct blob_source *source;
 	struct shared_cache *blobs, *dirs;
 	struct browse_nodes *nodes;
@@ -37,8 +37,8 @@ struct browse {
 	pthread_t loader;
 	bool loads;
 	pthread_mutex_t mutex; /* guards all below */
-	pthread_cond_t loaded;
-	bool has_index;
+	pthread_cond_t loaded, called;
+	bool has_index, look_again, ends;
 	struct told *told;
 	bool told_lost;
 };
@@ -58,11 +58,14 @@ struct in_node {
 
 /* --- browse.c --- */
 
+/* Somebody looks at the list of backups: those that came since are soon in it. */
+void browse_look_again(struct browse *browse);
+
 /* Of a blob that cannot be had. What happened is for the log, and who reads gets -EIO. */
 int browse_failed(struct browse *browse, const struct blob_id *id, const char *of, int code);
-WARN_UNUSED int browse_dir_use(struct browse *browse, const struct blob_id *tree, struct in_dir *ret_dir);
+WARN_UNUSED int browse_dir_use(struct browse *browse, const struct blob_id *tree, bool may_wait, struct in_dir *ret_dir);
 void browse_dir_done(struct browse *browse, struct in_dir *dir);
-WARN_UNUSED int browse_node_use(struct browse *browse, uint64_t id, struct in_node *ret_node);
+WARN_UNUSED int browse_node_use(struct browse *browse, uint64_t id, bool may_wait, struct in_node *ret_node);
 void browse_node_done(struct browse *browse, struct in_node *node);
 
 /* --- browse_attrs.c --- */

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-int browse_readlink(struct browse *browse, uint64_t id, struct buf *ret_target)
+int browse_readlink(struct browse *browse, uint64_t id, bool may_wait, struct buf *ret_target)
 {
 	struct in_node in;
 	size_t number;
@@ -12,11 +12,11 @@ int browse_readlink(struct browse *browse, uint64_t id, struct buf *ret_target)
 	if (id < BROWSE_NODES_FIRST) {
 		if (!browse_is_link(browse, id, &number))
 			return -EINVAL;
-		buf_addf(ret_target, "%sids/%s", id == LATEST ? "" : "../", browse->list.items[number].name);
+		buf_addf(ret_target, "%sids/%s", id >= LATESTS ? "" : "../", browse_list_get(browse->list, number)->name);
 		buf_add_u8(ret_target, 0);
 		return 0;
 	}
-	r = browse_node_use(browse, id, &in);
+	r = browse_node_use(browse, id, may_wait, &in);
 	if (r < 0)
 		return r;
 	if (S_ISLNK(in.node->mode))
@@ -43,7 +43,7 @@ static int find_tree(struct browse *browse, uint64_t id, struct tree_of *ret_tre
 	int r;
 
 	if (browse_is_backup(browse, id, &number)) {
-		*ret_tree = (struct tree_of){browse->list.items[number].snapshot.tree, browse_backup_ino(browse, number), (uint32_t)number};
+		*ret_tree = (struct tree_of){browse_list_get(browse->list, number)->snapshot.tree, browse_backup_ino(browse, number), (uint32_t)number};
 		return 0;
 	}
 	r = browse_nodes_get(browse->nodes, id, &place);
@@ -63,7 +63,7 @@ static struct browse_entry entry_of(struct browse *browse, uint64_t parent, cons
 	return (struct browse_entry){.id = take ? browse_nodes_take(browse->nodes, parent, &place) : 0, .stat = browse_stat_of(node, place.ino)};
 }
 
-static int lookup_in_tree(struct browse *browse, uint64_t parent, const char *name, struct browse_entry *ret_entry)
+static int lookup_in_tree(struct browse *browse, uint64_t parent, const char *name, bool may_wait, struct browse_entry *ret_entry)
 {
 	struct tree_of tree;
 	struct in_dir in;
@@ -71,7 +71,7 @@ static int lookup_in_tree(struct browse *browse, uint64_t parent, const char *na
 	int r = find_tree(browse, parent, &tree);
 
 	if (r == 0)
-		r = browse_dir_use(browse, &tree.tree, &in);
+		r = browse_dir_use(browse, &tree.tree, may_wait, &in);
 	if (r < 0)
 		return r;
 	r = browse_dir_find(in.dir, name, &position);
@@ -87,17 +87,18 @@ static bool made_up_member(const struct browse *browse, uint64_t dir, uint64_t a
 	static const struct {
 		uint64_t id;
 		const char *name;
-	} top[] = {{IDS, "ids"}, {LATEST, "latest"}, {TIMES, "times"}};
+	} top[] = {{IDS, "ids"}, {LATESTS, "latest"}, {TIMES, "times"}};
 
 	if (dir == BROWSE_ROOT && at < ARRAY_SIZE(top)) {
-		*ret_id = top[at].id;
+		/* Each that was the latest once has a number of its own, so that nobody takes one for another. */
+		*ret_id = top[at].id + (top[at].id == LATESTS ? browse_list_newest(browse->list) : 0);
 		*ret_name = top[at].name;
 		return true;
 	}
-	if ((dir != IDS && dir != TIMES) || at >= browse->list.count)
+	if ((dir != IDS && dir != TIMES) || at >= browse_list_count(browse->list))
 		return false;
 	*ret_id = (dir == IDS ? BACKUPS : LINKS) + at;
-	*ret_name = dir == IDS ? browse->list.items[at].name : browse->list.items[at].time;
+	*ret_name = dir == IDS ? browse_list_get(browse->list, at)->name : browse_list_get(browse->list, at)->time;
 	return true;
 }
 
@@ -106,12 +107,13 @@ static int lookup_made_up(struct browse *browse, uint64_t parent, const char *na
 	const char *found;
 	size_t number = 0;
 
+	browse_look_again(browse);
 	if (parent != BROWSE_ROOT && parent != IDS && parent != TIMES)
 		return parent > TIMES ? -ENOTDIR : -ESTALE;
 	if (parent == BROWSE_ROOT)
 		while (made_up_member(browse, parent, number, &ret_entry->id, &found) && strcmp(found, name) != 0)
 			number++;
-	else if (browse_list_find(&browse->list, name, parent == TIMES, &number) < 0)
+	else if (browse_list_find(browse->list, name, parent == TIMES, &number) < 0)
 		return -ENOENT;
 	if (!made_up_member(browse, parent, number, &ret_entry->id, &found))
 		return -ENOENT;
@@ -119,10 +121,17 @@ static int lookup_made_up(struct browse *browse, uint64_t parent, const char *na
 	return browse_stat_made_up(browse, ret_entry->id, &ret_entry->stat) < 0 ? -ENOENT : 0;
 }
 
-int browse_lookup(struct browse *browse, uint64_t parent, const char *name, struct browse_entry *ret_entry)
+static bool is_in_tree(const struct browse *browse, uint64_t id)
+{
+	size_t number;
+
+	return id >= BROWSE_NODES_FIRST || browse_is_backup(browse, id, &number);
+}
+
+int browse_lookup(struct browse *browse, uint64_t parent, const char *name, bool may_wait, struct browse_entry *ret_entry)
 {
 	*ret_entry = (struct browse_entry){0};
-	return browse_waits(browse, parent, true) ? lookup_in_tree(browse, parent, name, ret_entry) : lookup_made_up(browse, parent, name, ret_entry);
+	return is_in_tree(browse, parent) ? lookup_in_tree(browse, parent, name, may_wait, ret_entry) : lookup_made_up(browse, parent, name, ret_entry);
 }
 
 void browse_forget(struct browse *browse, uint64_t id, uint64_t lookups)
@@ -131,39 +140,40 @@ void browse_forget(struct browse *browse, uint64_t id, uint64_t lookups)
 		browse_nodes_forget(browse->nodes, id, lookups);
 }
 
-static int list_made_up(struct browse *browse, uint64_t id, uint64_t from, browse_list_fn each, void *arg)
+static int list_made_up(struct browse *browse, const struct browse_listing *what)
 {
 	struct browse_entry entry;
 	const char *name;
 	int r = 0;
 
-	if (id < BROWSE_ROOT || id > TIMES)
+	browse_look_again(browse);
+	if (what->id < BROWSE_ROOT || what->id > TIMES)
 		return -ENOTDIR;
-	for (uint64_t at = from; r == 0 && made_up_member(browse, id, at, &entry.id, &name); at++)
+	for (uint64_t at = what->from; r == 0 && made_up_member(browse, what->id, at, &entry.id, &name); at++)
 		if (browse_stat_made_up(browse, entry.id, &entry.stat) == 0)
-			r = each(arg, name, at + 1, &entry);
+			r = what->each(what->arg, name, at + 1, &entry);
 	return MIN(r, 0);
 }
 
-int browse_list(struct browse *browse, uint64_t id, uint64_t from, bool take, browse_list_fn each, void *arg)
+int browse_list(struct browse *browse, const struct browse_listing *what, bool may_wait)
 {
 	struct tree_of tree;
 	struct in_dir in;
 	int r;
 
-	if (!browse_waits(browse, id, true))
-		return list_made_up(browse, id, from, each, arg);
-	r = find_tree(browse, id, &tree);
+	if (!is_in_tree(browse, what->id))
+		return list_made_up(browse, what);
+	r = find_tree(browse, what->id, &tree);
 	if (r == 0)
-		r = browse_dir_use(browse, &tree.tree, &in);
+		r = browse_dir_use(browse, &tree.tree, may_wait, &in);
 	if (r < 0)
 		return r;
-	for (size_t at = from; r == 0 && at < browse_dir_count(in.dir); at++) {
+	for (size_t at = what->from; r == 0 && at < browse_dir_count(in.dir); at++) {
 		const struct node *node = browse_dir_node(in.dir, at);
-		const struct browse_entry entry = entry_of(browse, id, &tree, node, at, take);
+		const struct browse_entry entry = entry_of(browse, what->id, &tree, node, at, what->take);
 
-		r = each(arg, node->name, at + 1, &entry);
-		if (r != 0 && take)
+		r = what->each(what->arg, node->name, at + 1, &entry);
+		if (r != 0 && what->take)
 			browse_forget(browse, entry.id, 1);
 	}
 	browse_dir_done(browse, &in);

@@ -1,5 +1,6 @@
 #include "lib/browse/shared_cache.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -145,6 +146,23 @@ int shared_cache_get(struct shared_cache *cache, const struct blob_id *id, struc
 	if (r == 0)
 		*ret_cached = cached;
 	return r;
+}
+
+int shared_cache_find(struct shared_cache *cache, const struct blob_id *id, struct cached **ret_cached)
+{
+	struct cached *cached;
+
+	pthread_mutex_lock(&cache->lock);
+	HASH_FIND(hh, cache->table, id, sizeof(*id), cached);
+	if (cached && !cached->is_ready)
+		cached = NULL;
+	if (cached && cached->users++ == 0)
+		DL_DELETE(cache->unused, cached);
+	pthread_mutex_unlock(&cache->lock);
+	if (!cached)
+		return -EAGAIN;
+	*ret_cached = cached;
+	return 0;
 }
 
 void *cached_value(const struct cached *cached)

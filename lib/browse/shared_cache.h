@@ -26,6 +26,8 @@ void shared_cache_free(struct shared_cache *cache); /* nothing may be in use; NU
 struct cached;
 /* What `make` returns, if not 0. */
 WARN_UNUSED int shared_cache_get(struct shared_cache *cache, const struct blob_id *id, struct cached **ret_cached);
+/* The same of what is there already. -EAGAIN: it is not; nobody was made to wait. */
+WARN_UNUSED int shared_cache_find(struct shared_cache *cache, const struct blob_id *id, struct cached **ret_cached);
 void *cached_value(const struct cached *cached);
 void shared_cache_put(struct shared_cache *cache, struct cached *cached); /* NULL is fine */
 

@@ -268,32 +268,97 @@ void repository_close(struct repository *repository)
 	if (!repository)
 		return;
 	blob_index_free(repository->index);
+	array_clear(&repository->index_files);
 	objects_close(repository->objects);
 	seal_wipe(&repository->key, sizeof(repository->key));
 	free(repository);
 }
 
+static int read_index_file(struct repository *repository, const struct blob_id *id, struct buf *ret_json, struct error *err)
+{
+	char name[BLOB_ID_TEXT];
+
+	blob_id_text(id, name);
+	return repository_get_file(repository, OBJECT_INDEX, name, ret_json, err);
+}
+
+static int add_index_file(struct repository *repository, const struct blob_id *id, const struct buf *json, struct error *err)
+{
+	char name[BLOB_ID_TEXT];
+
+	if (blob_index_read(repository->index, (char *)json->data, json->len) == 0)
+		return 0;
+	blob_id_text(id, name);
+	return error_set(err, -EBADMSG, "index file %.8s of the repository is damaged", name);
+}
+
 int repository_load_index(struct repository *repository, bool lenient, struct error *err)
+{
+	struct object_names *names = &repository->index_files;
+	int r;
+
+	array_clear(names);
+	r = repository_list(repository, OBJECT_INDEX, names, err);
+	blob_index_free(repository->index);
+	repository->index = blob_index_new();
+	for (size_t i = 0; i < names->count && r == 0; i++) {
+		AUTO_BUF json = BUF_INIT;
+
+		r = read_index_file(repository, &names->items[i], &json, err);
+		/* Somebody may have replaced it by another one meanwhile, which was put before it went. */
+		if (r == -ENOENT)
+			r = 0;
+		else if (r == 0)
+			r = add_index_file(repository, &names->items[i], &json, err);
+		if (lenient && r == -EBADMSG)
+			r = 0;
+	}
+	return r;
+}
+
+static bool has_name(const struct object_names *names, const struct blob_id *id)
+{
+	size_t low = 0, high = names->count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		const int order = blob_id_compare(&names->items[middle], id);
+
+		if (order == 0)
+			return true;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
+int repository_load_new_index(struct repository *repository, void (*exclusive)(void *arg, bool begin), void *arg, struct error *err)
 {
 	struct object_names names = {0};
 	int r = repository_list(repository, OBJECT_INDEX, &names, err);
 
-	blob_index_free(repository->index);
-	repository->index = blob_index_new();
 	for (size_t i = 0; i < names.count && r == 0; i++) {
 		AUTO_BUF json = BUF_INIT;
-		char name[BLOB_ID_TEXT];
 
-		blob_id_text(&names.items[i], name);
-		r = repository_get_file(repository, OBJECT_INDEX, name, &json, err);
-		/* Somebody may have replaced it by another one meanwhile, which was put before it went. */
-		if (r == -ENOENT)
-			r = 0;
-		else if (r == 0 && blob_index_read(repository->index, (char *)json.data, json.len) < 0)
-			r = error_set(err, -EBADMSG, "index file %.8s of the repository is damaged", name);
-		if (lenient && r == -EBADMSG)
+		if (has_name(&repository->index_files, &names.items[i]))
+			continue;
+		r = read_index_file(repository, &names.items[i], &json, err);
+		if (r == 0) {
+			exclusive(arg, true);
+			r = add_index_file(repository, &names.items[i], &json, err);
+			exclusive(arg, false);
+		}
+		/* As in repository_load_index; what a damaged one names is missing. */
+		if (r == -ENOENT || r == -EBADMSG)
 			r = 0;
 	}
-	array_clear(&names);
+	if (r == 0) {
+		array_clear(&repository->index_files);
+		repository->index_files = names;
+	} else {
+		array_clear(&names);
+	}
 	return r;
 }

@@ -7,7 +7,7 @@
  * snapshot that names them. A writer that dies leaves packs that no index names, which the next prune removes.
  *
  * Threads: a repository may be read by any threads, each with a repository_reader of its own. While it is read or written, nobody loads its
- * index again.
+ * index again, but for repository_load_new_index.
  */
 #ifndef CORPUSFS_REPOSITORY_REPOSITORY_H
 #define CORPUSFS_REPOSITORY_REPOSITORY_H
@@ -17,6 +17,10 @@
 #include "lib/repository/keys.h"
 #include "lib/repository/objects.h"
 
+struct object_names {
+	ARRAY_FIELDS(struct blob_id);
+};
+
 struct repository {
 	struct objects *objects;
 	struct seal_key key;
@@ -24,6 +28,7 @@ struct repository {
 	char id[BLOB_ID_TEXT];
 	unsigned version;
 	struct blob_index *index; /* of all packs that index files name */
+	struct object_names index_files; /* that are in it, sorted */
 };
 
 /* Both take over `objects`, also when they fail. -EEXIST: there is one already. */
@@ -34,6 +39,9 @@ void repository_close(struct repository *repository); /* NULL is fine */
 /* Reads all index files. -EBADMSG: one is damaged; what the others name is there all the same if `lenient`. */
 WARN_UNUSED int repository_load_index(struct repository *repository, bool lenient, struct error *err);
 
+/* Reads the index files that came since. `exclusive`: between its two calls nobody else may use the index; the files are read outside of them. */
+WARN_UNUSED int repository_load_new_index(struct repository *repository, void (*exclusive)(void *arg, bool begin), void *arg, struct error *err);
+
 /* --- sealed files: index files, snapshots, locks --- */
 
 #define SEALED_FILE_MAX (1ULL << 30)
@@ -43,9 +51,6 @@ WARN_UNUSED int repository_get_file(struct repository *repository, enum object_k
 /* ret_name has BLOB_ID_TEXT bytes. */
 WARN_UNUSED int repository_put_file(struct repository *repository, enum object_kind kind, const struct buf *json, char *ret_name, struct error *err);
 
-struct object_names {
-	ARRAY_FIELDS(struct blob_id);
-};
 /* Sorted. The array is the caller's to clear. */
 WARN_UNUSED int repository_list(struct repository *repository, enum object_kind kind, struct object_names *ret_names, struct error *err);
 

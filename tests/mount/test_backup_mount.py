@@ -164,6 +164,19 @@ def test_all_backups_are_there_by_name_and_by_time(repository, store, look):
         os.stat(mount.point + "/ids/12345678")
 
 
+def test_backup_that_is_made_meanwhile_comes(repository, store, look):
+    first = repository.backup("d")["backup"]
+    mount = look(repository.path)
+    assert os.listdir(mount.point + "/ids") == [first[:8]]
+    with open(store.mount() + "/d/new", "w", encoding="ascii") as handle:
+        handle.write("new")
+    second = repository.backup("d", kind="incremental")["backup"]
+    procs.poll(lambda: os.readlink(mount.point + "/latest") == f"ids/{second[:8]}", 30 * program.scale(), "the new backup is the latest", step=0.2)
+    assert open(mount.point + "/latest/d/new", encoding="ascii").read() == "new"
+    assert sorted(os.listdir(mount.point + "/ids")) == sorted([first[:8], second[:8]]) and len(os.listdir(mount.point + "/times")) == 2
+    assert not os.path.exists(f"{mount.point}/ids/{first[:8]}/d/new")
+
+
 def test_one_backup_is_the_root_of_its_mount(repository, source, look):
     name = repository.backup("d")["backup"]
     repository.backup("d")
@@ -175,6 +188,19 @@ def test_one_backup_is_the_root_of_its_mount(repository, source, look):
 def test_empty_repository_shows_no_backups(repository, look):
     mount = look(repository.path)
     assert os.listdir(mount.point + "/ids") == [] and not os.path.lexists(mount.point + "/latest")
+
+
+def test_repository_on_a_disk_that_is_read_only_is_looked_at(repository, source, area, look):
+    repository.backup("d")
+    os.mkdir(area + "/disk")
+    for options in (["--bind", repository.path, area + "/disk"], ["-o", "remount,bind,ro", area + "/disk"]):
+        subprocess.run(["mount", *options], check=True)
+    try:
+        mount = look(area + "/disk")
+        assert_looks_as(source, mount.point + "/latest/d")
+        mount.umount()
+    finally:
+        subprocess.run(["umount", "-l", area + "/disk"], check=True)
 
 
 def test_nothing_can_be_changed(repository, look):
@@ -245,6 +271,15 @@ def test_damaged_blob_is_an_error_for_its_range_and_a_line_in_the_log(store, are
     lines = [line for line in mount.log().splitlines() if " error " in line]
     assert len(lines) == 1 and 'of="file" what="damaged"' in lines[0]
     assert re.search(r"blob=[0-9a-f]{64} ", lines[0])
+
+
+def test_backup_whose_description_is_damaged_is_told_of(repository, look):
+    repository.backup("d")
+    last = repository.backup("d")["backup"]
+    damage(f"{repository.path}/snapshots/{last}", 20)
+    mount = look(repository.path)
+    assert len(os.listdir(mount.point + "/ids")) == 1
+    assert "1 of 2 backups are not shown" in mount.result.err + mount.log()
 
 
 def test_missing_pack_is_an_error_and_all_else_is_there(repository, source, look):

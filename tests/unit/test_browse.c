@@ -123,6 +123,26 @@ static void what_is_in_use_stays(void **state)
 	shared_cache_free(cache);
 }
 
+static void who_may_not_wait_gets_what_is_there_only(void **state)
+{
+	const struct blob_id id = number(1);
+	struct maker maker = {0};
+	struct shared_cache *cache = cache_of(&maker, 1);
+	struct cached *cached;
+
+	(void)state;
+	assert_int_equal(shared_cache_find(cache, &id, &cached), -EAGAIN);
+	assert_int_equal(atomic_load(&maker.made), 0);
+	touch(cache, 1);
+	assert_int_equal(shared_cache_find(cache, &id, &cached), 0);
+	touch(cache, 2);
+	/* It is in use. */
+	assert_int_equal(*(const uint8_t *)cached_value(cached), 1);
+	shared_cache_put(cache, cached);
+	shared_cache_free(cache);
+	assert_int_equal(atomic_load(&maker.freed), 2);
+}
+
 static void failures_are_not_kept(void **state)
 {
 	const struct blob_id id = number(1);
@@ -266,29 +286,44 @@ static struct snapshot_file taken(const char *name, int64_t seconds)
 	return snapshot;
 }
 
-static void names_are_as_long_as_tells_them_apart(void **state)
+static void assert_names(struct browse_list *list, size_t number, const char *name, const char *time)
+{
+	assert_string_equal(browse_list_get(list, number)->name, name);
+	assert_string_equal(browse_list_get(list, number)->time, time);
+}
+
+static void names_are_as_long_as_tells_them_apart_and_stay(void **state)
 {
 	struct snapshot_files snapshots = {0};
-	struct browse_list list;
+	struct browse_list *list = browse_list_new();
 	size_t at;
 
 	(void)state;
 	array_add(&snapshots, taken("aaaaaaaaaa1" ZEROS_53, 0));
 	array_add(&snapshots, taken("bbbbbbbbbbb" ZEROS_53, 10));
 	array_add(&snapshots, taken("aaaaaaaaaa2" ZEROS_53, 10));
-	browse_list_make(&list, &snapshots);
-	assert_string_equal(list.items[0].name, "aaaaaaaaaa1");
-	assert_string_equal(list.items[1].name, "bbbbbbbb");
-	assert_string_equal(list.items[2].name, "aaaaaaaaaa2");
-	assert_string_equal(list.items[0].time, "1970-01-01T00:00:00Z");
-	assert_string_equal(list.items[1].time, "1970-01-01T00:00:10Z-bbbbbbbb");
-	assert_string_equal(list.items[2].time, "1970-01-01T00:00:10Z-aaaaaaaaaa2");
-	assert_int_equal(browse_list_find(&list, "bbbbbbbb", false, &at), 0);
+	browse_list_add(list, &snapshots);
+	assert_names(list, 0, "aaaaaaaaaa1", "1970-01-01T00:00:00Z");
+	assert_names(list, 1, "bbbbbbbb", "1970-01-01T00:00:10Z-bbbbbbbb");
+	assert_names(list, 2, "aaaaaaaaaa2", "1970-01-01T00:00:10Z-aaaaaaaaaa2");
+	assert_int_equal(browse_list_find(list, "bbbbbbbb", false, &at), 0);
 	assert_int_equal(at, 1);
-	assert_int_equal(browse_list_find(&list, "1970-01-01T00:00:00Z", true, &at), 0);
+	assert_int_equal(browse_list_find(list, "1970-01-01T00:00:00Z", true, &at), 0);
 	assert_int_equal(at, 0);
-	assert_int_equal(browse_list_find(&list, "bbbbbbbb", true, &at), -ENOENT);
-	browse_list_clear(&list);
+	assert_int_equal(browse_list_find(list, "bbbbbbbb", true, &at), -ENOENT);
+	assert_int_equal(browse_list_newest(list), 2);
+
+	/* One comes that was taken before the others. */
+	array_add(&snapshots, taken("bbbbbbbbbbc" ZEROS_53, 0));
+	browse_list_add(list, &snapshots);
+	assert_int_equal(browse_list_count(list), 4);
+	assert_names(list, 0, "aaaaaaaaaa1", "1970-01-01T00:00:00Z");
+	assert_names(list, 1, "bbbbbbbb", "1970-01-01T00:00:10Z-bbbbbbbb");
+	assert_names(list, 3, "bbbbbbbbbbc", "1970-01-01T00:00:00Z-bbbbbbbbbbc");
+	assert_int_equal(browse_list_newest(list), 2);
+	assert_true(browse_list_has(list, "bbbbbbbbbbc" ZEROS_53));
+	assert_false(browse_list_has(list, "bbbbbbbbbbc"));
+	browse_list_free(list);
 }
 
 /* --- nodes --- */
@@ -320,12 +355,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_used_least_recently_goes_first),
 		cmocka_unit_test(what_is_in_use_stays),
+		cmocka_unit_test(who_may_not_wait_gets_what_is_there_only),
 		cmocka_unit_test(failures_are_not_kept),
 		cmocka_unit_test(what_several_ask_for_at_once_is_made_once),
 		cmocka_unit_test(names_that_lead_elsewhere_and_unknown_types_are_left_out),
 		cmocka_unit_test(what_is_no_tree_is_refused),
 		cmocka_unit_test(layout_ends_where_a_length_is_not_known),
-		cmocka_unit_test(names_are_as_long_as_tells_them_apart),
+		cmocka_unit_test(names_are_as_long_as_tells_them_apart_and_stay),
 		cmocka_unit_test(a_name_is_one_node_until_it_is_forgotten),
 	};
 

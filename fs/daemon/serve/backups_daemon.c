@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include "lib/base/file.h"
 #include "lib/repository/objects_open.h"
 
+#define LARGE_BYTES (512 << 10)
 #define LEAVE_MS 1000 /* for the session to end after it was detached; who has a file open then loses it */
 
 struct backups_daemon {
@@ -137,7 +139,11 @@ static int run(void *arg, int ready_fd)
 {
 	struct backups_daemon daemon = {.options = arg, .log = log_new(), .signal_fd = -1, .event_fd = -1};
 	struct error err = {0};
-	int r = start(&daemon, &err);
+	int r;
+
+	/* Blobs of megabytes come and go in many threads: each goes back to the system, not to its thread's heap. */
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+	r = start(&daemon, &err);
 
 	if (r < 0 && daemon.backups) {
 		(void)!system_umount(daemon.options->mountpoint, true);

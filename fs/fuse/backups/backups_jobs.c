@@ -1,5 +1,6 @@
 #include "fs/fuse/backups/backups_jobs.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -20,7 +21,9 @@ static void *work(void *arg)
 	struct backups_job *job;
 
 	while ((job = queue_pop(jobs->queue)) != NULL) {
-		job->run(job);
+		/* Who may wait has no reason to give up; but nobody is left without an answer. */
+		if (job->run(job, true) == -EAGAIN)
+			fuse_reply_err(job->req, EIO);
 		free(job->name);
 		free(job);
 	}

@@ -8,12 +8,15 @@
 
 #include <fuse_lowlevel.h>
 
+#include <stdbool.h>
+
 #include "lib/base/clean.h"
 
 struct backups_jobs;
 
 struct backups_job {
-	void (*run)(const struct backups_job *job); /* answers the request */
+	/* Answers the request: 0. Or -EAGAIN, if it may not wait and would have to. */
+	int (*run)(const struct backups_job *job, bool may_wait);
 	fuse_req_t req;
 	fuse_ino_t id;
 	size_t size;

@@ -7,35 +7,36 @@
 #include <sys/statvfs.h>
 
 #define FOR_EVER 1e9
+#define OF_LISTS 1.0 /* of what changes when a backup comes */
 
 static struct backups *backups_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
 }
 
-static void reply_result(fuse_req_t req, int result)
+/* Of a job that came to an end with an error, unless that says that it must wait. */
+static int reply_result(fuse_req_t req, int result)
 {
-	fuse_reply_err(req, -result);
+	if (result != -EAGAIN)
+		fuse_reply_err(req, -result);
+	return result == -EAGAIN ? result : 0;
 }
 
 /* Runs now what need not wait. */
-static void run(struct backups_job *job, bool inside)
+static void run(struct backups_job *job)
 {
-	struct backups *backups = backups_of(job->req);
-
-	if (browse_waits(backups->options.browse, job->id, inside)) {
-		backups_jobs_add(backups->jobs, job);
-		return;
-	}
-	job->run(job);
-	free(job->name);
+	if (job->run(job, false) == -EAGAIN)
+		backups_jobs_add(backups_of(job->req)->jobs, job);
+	else
+		free(job->name);
 }
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	(void)userdata;
 	/* An ACL of a file is more than its mode says: the kernel must see it. */
-	conn->want = (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_POSIX_ACL) & conn->capable;
+	conn->want = (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_POSIX_ACL |
+	              FUSE_CAP_AUTO_INVAL_DATA) & conn->capable;
 	conn->max_readahead = SESSION_TRANSFER_MAX;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
@@ -44,32 +45,37 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 /* --- names and attributes --- */
 
-static struct fuse_entry_param param_of(const struct browse_entry *entry)
+static double timeout_of(fuse_req_t req, fuse_ino_t id)
 {
-	return (struct fuse_entry_param){.ino = entry->id, .generation = 1, .attr = entry->stat, .attr_timeout = FOR_EVER, .entry_timeout = FOR_EVER};
+	return browse_may_change(backups_of(req)->options.browse, id) ? OF_LISTS : FOR_EVER;
 }
 
-static void run_lookup(const struct backups_job *job)
+static struct fuse_entry_param param_of(fuse_req_t req, fuse_ino_t parent, const struct browse_entry *entry)
+{
+	return (struct fuse_entry_param){.ino = entry->id, .generation = 1, .attr = entry->stat, .attr_timeout = timeout_of(req, entry->id),
+	                                 .entry_timeout = timeout_of(req, parent)};
+}
+
+static int run_lookup(const struct backups_job *job, bool may_wait)
 {
 	struct browse *browse = backups_of(job->req)->options.browse;
 	struct browse_entry entry;
-	int r = browse_lookup(browse, job->id, job->name, &entry);
-	struct fuse_entry_param param = {.entry_timeout = FOR_EVER}; /* there is none, and there will be none */
+	int r = browse_lookup(browse, job->id, job->name, may_wait, &entry);
+	struct fuse_entry_param param = {.entry_timeout = timeout_of(job->req, job->id)}; /* there is none, and perhaps there never will be */
 
-	if (r < 0 && r != -ENOENT) {
-		reply_result(job->req, r);
-		return;
-	}
+	if (r < 0 && r != -ENOENT)
+		return reply_result(job->req, r);
 	if (r == 0)
-		param = param_of(&entry);
+		param = param_of(job->req, job->id, &entry);
 	/* Who asked has gone: nobody will forget it. */
 	if (fuse_reply_entry(job->req, &param) < 0 && r == 0)
 		browse_forget(browse, entry.id, 1);
+	return 0;
 }
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	run(&(struct backups_job){.run = run_lookup, .req = req, .id = parent, .name = xstrdup(name)}, true);
+	run(&(struct backups_job){.run = run_lookup, .req = req, .id = parent, .name = xstrdup(name)});
 }
 
 static void op_forget(fuse_req_t req, fuse_ino_t id, uint64_t lookups)
@@ -85,37 +91,37 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 	fuse_reply_none(req);
 }
 
-static void run_getattr(const struct backups_job *job)
+static int run_getattr(const struct backups_job *job, bool may_wait)
 {
 	struct stat st;
-	int r = browse_getattr(backups_of(job->req)->options.browse, job->id, &st);
+	int r = browse_getattr(backups_of(job->req)->options.browse, job->id, may_wait, &st);
 
 	if (r < 0)
-		reply_result(job->req, r);
-	else
-		fuse_reply_attr(job->req, &st, FOR_EVER);
+		return reply_result(job->req, r);
+	fuse_reply_attr(job->req, &st, timeout_of(job->req, job->id));
+	return 0;
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	(void)fi;
-	run(&(struct backups_job){.run = run_getattr, .req = req, .id = id}, false);
+	run(&(struct backups_job){.run = run_getattr, .req = req, .id = id});
 }
 
-static void run_readlink(const struct backups_job *job)
+static int run_readlink(const struct backups_job *job, bool may_wait)
 {
 	AUTO_BUF target = BUF_INIT;
-	int r = browse_readlink(backups_of(job->req)->options.browse, job->id, &target);
+	int r = browse_readlink(backups_of(job->req)->options.browse, job->id, may_wait, &target);
 
 	if (r < 0)
-		reply_result(job->req, r);
-	else
-		fuse_reply_readlink(job->req, (const char *)target.data);
+		return reply_result(job->req, r);
+	fuse_reply_readlink(job->req, (const char *)target.data);
+	return 0;
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t id)
 {
-	run(&(struct backups_job){.run = run_readlink, .req = req, .id = id}, true);
+	run(&(struct backups_job){.run = run_readlink, .req = req, .id = id});
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t id)
@@ -130,6 +136,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t id)
 
 struct filling {
 	fuse_req_t req;
+	fuse_ino_t dir;
 	char *out;
 	size_t size, used;
 	bool plus;
@@ -138,7 +145,7 @@ struct filling {
 static int add_entry(void *arg, const char *name, uint64_t next, const struct browse_entry *entry)
 {
 	struct filling *filling = arg;
-	const struct fuse_entry_param param = param_of(entry);
+	const struct fuse_entry_param param = param_of(filling->req, filling->dir, entry);
 	char *out = filling->out + filling->used;
 	const size_t left = filling->size - filling->used;
 	const size_t need = filling->plus ? fuse_add_direntry_plus(filling->req, out, left, name, &param, (off_t)next)
@@ -150,41 +157,43 @@ static int add_entry(void *arg, const char *name, uint64_t next, const struct br
 	return 0;
 }
 
-static void list(const struct backups_job *job, bool plus)
+static int list(const struct backups_job *job, bool may_wait, bool plus)
 {
 	struct backups *backups = backups_of(job->req);
-	struct filling filling = {.req = job->req, .size = MIN(job->size, (size_t)SESSION_TRANSFER_MAX), .plus = plus};
+	struct filling filling = {.req = job->req, .dir = job->id, .size = MIN(job->size, (size_t)SESSION_TRANSFER_MAX), .plus = plus};
+	const struct browse_listing what = {.id = job->id, .from = (uint64_t)job->offset, .take = plus, .each = add_entry, .arg = &filling};
 	int r;
 
 	filling.out = session_buffer_get(backups->session);
-	r = filling.out ? browse_list(backups->options.browse, job->id, (uint64_t)job->offset, plus, add_entry, &filling) : -ENOMEM;
+	r = filling.out ? browse_list(backups->options.browse, &what, may_wait) : -ENOMEM;
 	if (r < 0)
-		reply_result(job->req, r);
+		r = reply_result(job->req, r);
 	else
 		fuse_reply_buf(job->req, filling.out, filling.used);
 	session_buffer_put(backups->session, filling.out);
+	return r;
 }
 
-static void run_readdir(const struct backups_job *job)
+static int run_readdir(const struct backups_job *job, bool may_wait)
 {
-	list(job, false);
+	return list(job, may_wait, false);
 }
 
-static void run_readdirplus(const struct backups_job *job)
+static int run_readdirplus(const struct backups_job *job, bool may_wait)
 {
-	list(job, true);
+	return list(job, may_wait, true);
 }
 
 static void op_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	(void)fi;
-	run(&(struct backups_job){.run = run_readdir, .req = req, .id = id, .size = size, .offset = offset}, true);
+	run(&(struct backups_job){.run = run_readdir, .req = req, .id = id, .size = size, .offset = offset});
 }
 
 static void op_readdirplus(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	(void)fi;
-	run(&(struct backups_job){.run = run_readdirplus, .req = req, .id = id, .size = size, .offset = offset}, true);
+	run(&(struct backups_job){.run = run_readdirplus, .req = req, .id = id, .size = size, .offset = offset});
 }
 
 /* --- content --- */
@@ -193,83 +202,81 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t id, size_t size, off_t off
 static void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	(void)id;
-	reply_result(req, (fi->flags & O_ACCMODE) == O_RDONLY ? -ENOSYS : -EROFS);
+	(void)reply_result(req, (fi->flags & O_ACCMODE) == O_RDONLY ? -ENOSYS : -EROFS);
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	(void)id;
 	(void)fi;
-	reply_result(req, -ENOSYS);
+	(void)reply_result(req, -ENOSYS);
 }
 
-static void run_read(const struct backups_job *job)
+static int run_read(const struct backups_job *job, bool may_wait)
 {
+	const struct browse_range range = {.id = job->id, .offset = (uint64_t)job->offset, .size = MIN(job->size, (size_t)SESSION_TRANSFER_MAX)};
 	struct backups *backups = backups_of(job->req);
 	void *out = session_buffer_get(backups->session);
-	const ssize_t got = out ? browse_read(backups->options.browse, job->id, out, MIN(job->size, (size_t)SESSION_TRANSFER_MAX), (uint64_t)job->offset) : -ENOMEM;
+	const ssize_t got = out ? browse_read(backups->options.browse, &range, may_wait, out) : -ENOMEM;
+	int r = 0;
 
 	if (got < 0)
-		reply_result(job->req, (int)got);
+		r = reply_result(job->req, (int)got);
 	else
 		fuse_reply_buf(job->req, out, (size_t)got);
 	session_buffer_put(backups->session, out);
+	return r;
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	(void)fi;
-	run(&(struct backups_job){.run = run_read, .req = req, .id = id, .size = size, .offset = offset}, true);
+	run(&(struct backups_job){.run = run_read, .req = req, .id = id, .size = size, .offset = offset});
 }
 
 /* --- extended attributes --- */
 
-struct answer {
-	fuse_req_t req;
-	size_t size; /* 0: only the length is asked for */
-};
-
-static void reply_value(void *arg, const void *value, size_t len)
+/* A length of 0 asks how long it is. */
+static void reply_value(const struct backups_job *job, const struct buf *value)
 {
-	const struct answer *answer = arg;
-
-	if (answer->size == 0)
-		fuse_reply_xattr(answer->req, len);
-	else if (len > answer->size)
-		reply_result(answer->req, -ERANGE);
+	if (job->size == 0)
+		fuse_reply_xattr(job->req, value->len);
+	else if (value->len > job->size)
+		fuse_reply_err(job->req, ERANGE);
 	else
-		fuse_reply_buf(answer->req, value, len);
+		fuse_reply_buf(job->req, (const char *)value->data, value->len);
 }
 
-static void run_getxattr(const struct backups_job *job)
+static int run_getxattr(const struct backups_job *job, bool may_wait)
 {
-	struct answer answer = {job->req, job->size};
-	int r = browse_xattr(backups_of(job->req)->options.browse, job->id, job->name, reply_value, &answer);
+	AUTO_BUF value = BUF_INIT;
+	int r = browse_xattr(backups_of(job->req)->options.browse, job->id, job->name, may_wait, &value);
 
 	if (r < 0)
-		reply_result(job->req, r);
+		return reply_result(job->req, r);
+	reply_value(job, &value);
+	return 0;
 }
 
 static void op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t size)
 {
-	run(&(struct backups_job){.run = run_getxattr, .req = req, .id = id, .size = size, .name = xstrdup(name)}, false);
+	run(&(struct backups_job){.run = run_getxattr, .req = req, .id = id, .size = size, .name = xstrdup(name)});
 }
 
-static void run_listxattr(const struct backups_job *job)
+static int run_listxattr(const struct backups_job *job, bool may_wait)
 {
-	struct answer answer = {job->req, job->size};
 	AUTO_BUF names = BUF_INIT;
-	int r = browse_xattr_names(backups_of(job->req)->options.browse, job->id, &names);
+	int r = browse_xattr_names(backups_of(job->req)->options.browse, job->id, may_wait, &names);
 
 	if (r < 0)
-		reply_result(job->req, r);
-	else
-		reply_value(&answer, names.data, names.len);
+		return reply_result(job->req, r);
+	reply_value(job, &names);
+	return 0;
 }
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t id, size_t size)
 {
-	run(&(struct backups_job){.run = run_listxattr, .req = req, .id = id, .size = size}, false);
+	run(&(struct backups_job){.run = run_listxattr, .req = req, .id = id, .size = size});
 }
 
 const struct fuse_lowlevel_ops backups_ops = {
