@@ -361,6 +361,9 @@ static int remove_all(struct prune *prune, enum object_kind kind, const struct o
 
 		blob_id_text(&names->items[i], name);
 		r = fault_point("backup-prune-remove");
+		/* The machine may have slept: others have counted the lock for nothing then, and what goes may be what they rely on. */
+		if (r == 0 && repository_lock_lost(prune->lock))
+			return repository_lock_check(prune->lock, err);
 		if (r == 0)
 			r = objects->place->remove(objects, kind, name);
 		if (r == -ENOENT)
@@ -422,6 +425,8 @@ static int change(struct prune *prune, struct error *err)
 		r = remove_all(prune, OBJECT_INDEX, &prune->old_indexes, err);
 	if (r == 0)
 		r = fault_point("backup-prune-before-packs");
+	if (r == 0)
+		r = repository_lock_check(prune->lock, err);
 	return r < 0 ? r : remove_packs(prune, err);
 }
 

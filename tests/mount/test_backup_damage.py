@@ -205,6 +205,24 @@ def test_lost_lock_ends_a_backup_before_it_is_one(repository, store):
     assert repository.backups() == []
 
 
+def test_lost_lock_ends_pruning_before_packs_go(repository):
+    """Others may have taken them for theirs meanwhile."""
+    first = repository.backup("d")
+    repository.backup("d")
+    repository.run("backup", "forget", repository.path, first["backup"])
+    packs, indexes = repository.packs(), glob.glob(repository.path + "/index/*")
+    paused = {**os.environ, **SECRETS, "CORPUSFS_FAULT": "backup-prune-before-packs:sleep3000"}
+    command = [repository.store.binary, "-s", repository.store.path, "backup", "prune", repository.path]
+    with subprocess.Popen(command, env=paused, stderr=subprocess.PIPE, text=True) as other:
+        procs.poll(lambda: not set(indexes) & set(glob.glob(repository.path + "/index/*")), 30, "the old index is gone")
+        assert repository.json("backup", "unlock", repository.path, "--all")["removed"] == 1
+        assert "lock" in other.communicate(timeout=30)[1]
+    assert other.returncode != 0
+    assert repository.packs() >= packs, "nothing was removed"
+    repository.run("backup", "prune", repository.path)
+    assert repository.verify()["problem_count"] == 0 and len(repository.packs()) < len(packs)
+
+
 def test_repository_whose_config_could_not_be_written_is_made_by_the_next_init(store, area):
     failing = {**SECRETS, "CORPUSFS_FAULT": "repository-before-config:enospc"}
     assert store.run("backup", "init", area + "/new", env=failing).code == program.NO_SPACE
