@@ -63,7 +63,12 @@ int kv_mend_keep(const char *path, const char *copy)
 			result = keep_file(dirfd(from), to, entry->d_name);
 	if (from)
 		closedir(from);
-	return result == 0 && fsync(to) < 0 ? -errno : result;
+	if (result == 0 && fsync(to) < 0)
+		result = -errno;
+	/* A part of a database must not be taken for one. */
+	if (result < 0 && file_empty_dir(copy) == 0)
+		(void)rmdir(copy);
+	return result;
 }
 
 int kv_mend_log(const char *path)

@@ -1,12 +1,14 @@
 #include "lib/store/mend_tables.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/fault.h"
+#include "lib/base/file.h"
 #include "lib/kv/mend.h"
 #include "lib/kv/mend_tables.h"
 #include "lib/store/lock.h"
@@ -73,21 +75,44 @@ static int open_mended(const char *db, const char *shown, const struct store_men
 	return result;
 }
 
-/* At one moment, where the filesystem can do that. */
+static bool rename_in(const struct store_dir *dir, const char *from, const char *to)
+{
+	return renameat(dir->fd, from, dir->fd, to) == 0;
+}
+
+/* At one moment, where the filesystem can do that. After a failure all is as it was. */
 static int exchange(const struct store_dir *dir, const char *one, const char *other)
 {
 	AUTO_FREE char *between = xasprintf("%s.exchanged", one);
+	int result;
 
 	if (renameat2(dir->fd, one, dir->fd, other, RENAME_EXCHANGE) == 0)
 		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
+	if ((errno != EINVAL && errno != ENOSYS) || !rename_in(dir, one, between))
 		return -errno;
-	return renameat(dir->fd, one, dir->fd, between) < 0 || renameat(dir->fd, other, dir->fd, one) < 0 || renameat(dir->fd, between, dir->fd, other) < 0
-	               ? -errno
-	               : 0;
+	if (rename_in(dir, other, one)) {
+		if (rename_in(dir, between, other))
+			return 0;
+		result = -errno;
+		(void)!rename_in(dir, one, other);
+	} else {
+		result = -errno;
+	}
+	(void)!rename_in(dir, between, one);
+	return result;
 }
 
-/* What is mended is the copy, and it takes the database's place when it is ready: whoever dies before has changed nothing. */
+/* The copy, mended in part, must not be taken for the database as it was. */
+static void drop_copy(const struct store_dir *dir, const char *copy_name, const char *copy)
+{
+	if (file_empty_dir(copy) == 0)
+		(void)unlinkat(dir->fd, copy_name, AT_REMOVEDIR);
+}
+
+/*
+ * What is mended is the copy, and it takes the database's place when it is ready: whoever dies before has changed nothing. Where it fails before,
+ * the copy goes again.
+ */
 static int mend_copy(const struct store_dir *dir, const char *name, struct looking *looking, char **ret_kept, char **ret_lost, struct error *err)
 {
 	AUTO_FREE char *db = store_dir_inside(dir, name);
@@ -107,7 +132,9 @@ static int mend_copy(const struct store_dir *dir, const char *name, struct looki
 		result = fault_point("mend-before-exchange");
 	if (result == 0)
 		result = exchange(dir, name, copy_name);
-	if (result == 0 && fsync(dir->fd) < 0)
+	if (result < 0)
+		drop_copy(dir, copy_name, copy);
+	else if (fsync(dir->fd) < 0)
 		result = -errno;
 	if (result < 0)
 		return error_default(err, result, "the database of %s cannot be replaced by %s", dir->path, kept);

@@ -103,6 +103,11 @@ static int tell_name(struct names *names, const struct seen_view *view, const st
 
 	if (view->scan.family != name->family)
 		return 0;
+	/* looking further would take long where there are many views */
+	if (names->left == 0) {
+		names->all = false;
+		return 0;
+	}
 	result = scan_entry(&view->scan, name->dir, name->name, &entry);
 	if (result < 0 || entry.ino != name->ino)
 		return result == -ENOENT || result == -EIO || result == 0 ? 0 : result;

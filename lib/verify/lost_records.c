@@ -117,6 +117,9 @@ static const struct buf *end_of_damage(const struct lost_records *lost, const st
 
 	for (size_t i = 0; i < lost->keys.count; i++) {
 		const struct buf *last = &lost->keys.items[i].last;
+		/* no key of ours is so long: nothing lies behind it */
+		if (last->len >= sizeof(at->bytes))
+			continue;
 		if (compare(last, at->bytes, at->len) >= 0 && (!end || compare(last, end->data, end->len) < 0))
 			end = last;
 	}
@@ -143,7 +146,7 @@ int lost_records_walk_rest(struct store *store, const struct lost_records *lost,
 		const struct buf *end = result == -EBADMSG ? end_of_damage(lost, &at) : NULL;
 		if (!end)
 			return result;
-		at.len = MIN(end->len, sizeof(at.bytes) - 1);
+		at.len = end->len;
 		memcpy(at.bytes, end->data, at.len);
 		at.bytes[at.len++] = 0;
 	}

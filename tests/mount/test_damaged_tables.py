@@ -200,6 +200,18 @@ def test_what_has_lost_its_name_is_in_lost_found(filled):
     assert repaired["undo"] in os.listdir(root + "/.snapshots")
 
 
+@pytest.mark.parametrize("fault", ["mend-before-tables", "mend-before-table", "mend-before-exchange"])
+def test_repair_of_tables_that_fails_leaves_nothing_that_looks_like_the_database(filled, fault):
+    store = filled
+    table = max(damaged_tables(store), key=os.path.getsize)
+    rot.flip(table, os.path.getsize(table) // 4)
+    before = sorted(os.listdir(store.path))
+    assert store.run("-s", store.path, "repair", "--apply", env={"CORPUSFS_FAULT": f"{fault}:enospc"}).code == program.NO_SPACE
+    assert sorted(os.listdir(store.path)) == before
+    store.ok("-s", store.path, "repair", "--apply")
+    assert run_json(store, "repair")["tables"] == []
+
+
 def test_lost_list_of_datasets_is_made_anew(filled):
     """The catalogue is small: one rotten block of it may be all of it."""
     store = filled
