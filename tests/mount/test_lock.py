@@ -167,3 +167,14 @@ def test_an_owner_who_was_silent_for_long_finds_the_store_taken(store, bound):
     assert sorted(os.listdir(point)) == ["d", "taken"]
     assert read(point + "/d/synced") == "kept"
     assert not os.path.exists(point + "/d/after")
+
+
+@pytest.mark.sanitize
+def test_umount_returns_when_the_daemon_has_gone(store):
+    """Not only its mounts: whoever unmounts the disk of the store next finds it busy else."""
+    for _ in range(5):
+        point, pid = store.mount(), store.pid
+        store.ok("umount", point)
+        assert not procs.alive(pid)
+        store.points.remove(point)
+        store.ended()

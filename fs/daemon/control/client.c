@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,6 +19,7 @@
 #define STOPPED_MS 3000 /* for so long it may be stopped, by a debugger say, before nobody waits any more */
 #define HELLO_MS 30000  /* for so long it may not greet */
 #define PROBE_MS 10000  /* so often it must greet somebody while it works on an answer */
+#define GONE_MS 10000   /* for its process to go, when it has said goodbye */
 
 struct client {
 	char *store;
@@ -287,11 +290,16 @@ int client_call(struct client *client, const char *op, const json_t *args, const
 	}
 }
 
+/* Its last files are closed by its end: until then the disk of the store is in use. */
 void client_wait_end(struct client *client)
 {
+	AUTO_CLOSE int process = client->daemon > 0 ? pidfd_open(client->daemon, 0) : -1;
 	struct error ignored = {0};
 	json_t *message;
+	int result;
 
-	while (receive(client, &message, &ignored) == 1)
+	while ((result = receive(client, &message, &ignored)) == 1)
 		json_decref(message);
+	if (process >= 0 && result != -ETIMEDOUT)
+		(void)poll(&(struct pollfd){.fd = process, .events = POLLIN}, 1, GONE_MS);
 }
