@@ -52,6 +52,18 @@ static int add_target(struct cli *cli, json_t *targets, const char *word, const 
 	return 0;
 }
 
+static int name_is_missing(struct cli *cli, const char *word, struct error *err)
+{
+	AUTO_PLACE place = {0};
+	int result = place_find(cli, word, PLACE_MAY_SNAPSHOT, &place, err);
+
+	if (result < 0 || place.snapshot)
+		return result;
+	(void)error_set(err, -EINVAL, "the new snapshot of \"%s\" needs a name", word);
+	error_hint_shell(err, "corpusfs snapshot create %s@NAME", word);
+	return -EINVAL;
+}
+
 /* "a b c@v1": a dataset without a name takes that of the next one which has one. */
 static json_t *create_targets(struct cli *cli, struct error *err)
 {
@@ -62,7 +74,10 @@ static json_t *create_targets(struct cli *cli, struct error *err)
 		const char *at = NULL;
 		for (int next = i; next < cli->argc && !at; next++)
 			at = strrchr(cli->argv[next], '@');
-		result = add_target(cli, targets, cli->argv[i], at ? at + 1 : NULL, err);
+		if (!at)
+			result = name_is_missing(cli, cli->argv[i], err);
+		if (result == 0)
+			result = add_target(cli, targets, cli->argv[i], at ? at + 1 : NULL, err);
 	}
 	if (result == 0)
 		return targets;

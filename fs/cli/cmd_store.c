@@ -176,7 +176,7 @@ static void print_backups(const json_t *status)
 	json_array_foreach(json_object_get(status, "backups"), i, row) {
 		const json_int_t last = json_integer_value(json_object_get(row, "time"));
 		const char *failure = json_string_value(json_object_get(row, "failure")), *kind = json_string_value(json_object_get(row, "kind"));
-		char when[32] = "never";
+		char when[32] = "not made yet";
 
 		if (last > 0)
 			clock_format(last, when);
@@ -184,8 +184,9 @@ static void print_backups(const json_t *status)
 			printf("backups        %s\n", failure);
 			continue;
 		}
-		printf("backup         %s, %s: %s %s to %s", json_string_value(json_object_get(row, "dataset")),
-		       json_string_value(json_object_get(row, "every")), kind, when, json_string_value(json_object_get(row, "repository")));
+		printf("backup         %s: %s %s to %s, %s%s", json_string_value(json_object_get(row, "dataset")), kind,
+		       json_string_value(json_object_get(row, "every")), json_string_value(json_object_get(row, "repository")),
+		       last > 0 ? "last " : "", when);
 		if (last > 0 && strcmp(kind, "drill") == 0)
 			printf(", came back in %.1f s", json_real_value(json_object_get(row, "seconds")));
 		printf("%s%s%s\n", json_is_true(json_object_get(row, "late")) ? ", LATE" : "", failure ? ": " : "", failure ? failure : "");

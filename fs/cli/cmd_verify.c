@@ -95,6 +95,8 @@ static int run_damage(struct cli *cli)
 	places += (json_int_t)json_array_size(json_object_get(value, "tables"));
 	all = json_is_true(json_object_get(value, "all"));
 	table_end(&table, value);
+	if (places == 0 && !cli_option(cli, "json"))
+		printf("no damage is known; corpusfs scrub looks for it\n");
 	if (!all)
 		fprintf(stderr, "corpusfs: there are more places than these\n");
 	json_decref(value);

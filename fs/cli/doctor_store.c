@@ -55,7 +55,7 @@ static void check_filesystem(json_t *findings, const char *store)
 static void check_space(json_t *findings, const char *store, const json_t *status)
 {
 	uint64_t left = (uint64_t)number(status, "free_bytes"), whole;
-	char value[128], free_text[UNITS_MAX], reserve_text[UNITS_MAX];
+	char value[128], free_text[UNITS_MAX], whole_text[UNITS_MAX];
 	struct statvfs fs;
 	enum doctor_state state = left == 0 ? DOCTOR_BAD : left < FREE_WANTED ? DOCTOR_NOTE : DOCTOR_OK;
 
@@ -63,8 +63,8 @@ static void check_space(json_t *findings, const char *store, const json_t *statu
 		return;
 	whole = (uint64_t)fs.f_bavail * fs.f_frsize;
 	units_size(left, free_text);
-	units_size(whole > left ? whole - left : 0, reserve_text);
-	snprintf(value, sizeof(value), "%s, and %s kept in reserve", free_text, reserve_text);
+	units_size(whole, whole_text);
+	snprintf(value, sizeof(value), "%s can be written, of %s that are free on the disk", free_text, whole_text);
 	doctor_note(findings, "store", "free space", state, value,
 	            "destroy snapshots that nobody needs and run corpusfs gc, or make room on the disk");
 }
@@ -83,7 +83,7 @@ static void check_damage(json_t *findings, const json_t *status)
 		    "corpusfs damage says what is hurt; copying or importing the same data again heals content, corpusfs repair mends tables");
 	if (end > 0)
 		clock_format(end, when);
-	doctor_note(findings, "store", "last scrub", old ? DOCTOR_SLOW : DOCTOR_OK, when, "corpusfs scrub, or corpusfs scrub schedule monthly");
+	doctor_note(findings, "store", "last scrub", old ? DOCTOR_NOTE : DOCTOR_OK, when, "corpusfs scrub, or corpusfs scrub schedule monthly");
 }
 
 static void check_backups(json_t *findings, const json_t *status)

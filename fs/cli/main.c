@@ -32,6 +32,10 @@ static int no_command(const struct cli *cli, const char *text, const char *list)
 		for (const struct command *command = group->commands; command->name; command++) {
 			const char *space = strchr(command->name, ' ');
 			similar_try(&similar, command->name);
+			if (space && !strchr(text, ' ')) {
+				AUTO_FREE char *first = xasprintf("%.*s", (int)(space - command->name), command->name);
+				similar_try(&similar, first);
+			}
 			if (space)
 				similar_try_as(&similar, space + 1, command->name);
 		}
@@ -155,8 +159,10 @@ int main(int argc, char **argv)
 	else if (first >= 0)
 		code = run_command(&cli, argc - first, argv + first);
 	free(cli.found_store);
-	if (fflush(stdout) != 0 && code == EXIT_OK) {
-		fprintf(stderr, "corpusfs: the output could not be written: %s\n", strerror(errno));
+	/* Of what was written before the last flush, only ferror() still knows. */
+	errno = 0;
+	if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_OK) {
+		fprintf(stderr, "corpusfs: the output could not be written%s%s\n", errno ? ": " : "", errno ? strerror(errno) : "");
 		code = EXIT_FAILED;
 	}
 	return code;

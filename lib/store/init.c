@@ -16,6 +16,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
+#include "lib/base/shell.h"
 #include "lib/kv/kv.h"
 #include "lib/store/store_dir.h"
 #include "lib/store/lock.h"
@@ -233,8 +234,13 @@ int store_init(const char *path, const struct store_parameters *parameters, stru
 	if (result < 0)
 		return result;
 	made = mkdir(path, 0700) == 0;
-	if (!made && errno != EEXIST)
-		return error_set(err, -errno, "cannot make the directory %s: %s", path, strerror(errno));
+	if (!made && errno != EEXIST) {
+		const int code = -errno;
+		(void)error_set(err, code, "cannot make the directory %s: %s", path, error_text(code));
+		if (code == -ENOENT)
+			error_hint_shell(err, "mkdir -p %s makes it, and those above it", path);
+		return code;
+	}
 	result = store_dir_open(path, &dir, err);
 	if (result == 0)
 		result = check_disk(&dir, err);

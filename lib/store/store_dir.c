@@ -163,6 +163,11 @@ static int read_superblock(const struct store_dir *dir, struct superblock *ret_s
 	AUTO_BUF text = BUF_INIT;
 	int result = file_read_inside(dir->fd, SUPERBLOCK_NAME, SUPERBLOCK_MAX, &text);
 
+	if (result == -ENOENT && store_dir_has(dir, "db") && store_dir_has(dir, "lock") && !store_dir_has(dir, UNFINISHED_NAME)) {
+		error_set(err, -EBADMSG, "the store's superblock %s is missing; nothing was changed", name);
+		error_hint(err, "restore this file from a backup of the store");
+		return -EBADMSG;
+	}
 	if (result == -ENOENT) {
 		error_set(err, -EMEDIUMTYPE, store_dir_has(dir, UNFINISHED_NAME) ? "%s is not a store: its making was interrupted" : "%s is not a store",
 			  dir->path);

@@ -65,6 +65,7 @@ def test_what_is_advised_can_be_copied_into_a_shell(store):
 
 @pytest.mark.parametrize("command, meant", [
     ("exprot", '"export"'), ("dataset lst", '"dataset list"'), ("schedule", '"snapshot schedule"'), ("dataset show train --jsn", "--json"),
+    ("snapsot list", '"snapshot"'), ("snapshots", '"snapshot"'), ("bakcup", '"backup"'),
 ])  # fmt: skip
 def test_a_mistyped_command_is_guessed(named, command, meant):
     assert f"did you mean {meant}?" in told(named, *command.split())
@@ -74,6 +75,8 @@ def test_a_mistyped_command_is_guessed(named, command, meant):
     ("snapshot", ["missing", "corpusfs snapshot -h"]),
     ("snapshot rename train@v1.0 other@v2", ["stays", "corpusfs clone train@v1.0"]),
     ("snapshot schedule train --off --daily 2", ["--off"]),
+    ("snapshot create train", ["needs a name", "corpusfs snapshot create train@NAME"]),
+    ("backup /etc train", ["the repository comes last"]),
     ("import /dev/null train", ["/dev/null is empty"]),
     ("import - train", ["standard input is empty"]),
     ("export train x.tar.xz", [".tar.zst", "x.tar.xz/"]),
@@ -138,3 +141,40 @@ def test_what_is_no_store_is_called_none_whoever_can_write_there(named):
     os.chmod(named.area + "/open", 0o777)
     result = named.run("-s", named.area + "/open", "status")
     assert result.code == program.DAMAGED and "is not a store" in result.err and "--as-owner" not in result.err, result
+
+
+def test_output_that_finds_no_room_is_a_failure_however_long_it_is(named):
+    """What was written before the last buffer is gone, too."""
+    for command in (["help"], ["-s", named.path, "dataset", "list"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([named.binary, *command], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False,
+                                  env=program.environment(named.run_mark, named.logs, {}))
+        assert done.returncode == program.FAILED and b"could not be written" in done.stderr, done
+
+
+def test_who_makes_a_store_or_a_repository_is_told_how_to_make_the_way_to_it(named):
+    for command in (["init"], ["backup", "init", "--password-command", "echo x"]):
+        result = named.run(*command, named.area + "/no/way")
+        assert result.code == program.NOT_FOUND and f"mkdir -p {named.area}/no/way" in result.err, result
+
+
+def test_a_store_that_has_lost_its_superblock_is_not_called_no_store(named):
+    os.remove(named.path + "/corpusfs")
+    text = told(named, "status", code=program.DAMAGED)
+    assert "superblock" in text and "is missing" in text and "init" not in text
+
+
+def test_a_store_without_damage_says_so(named):
+    assert "no damage is known" in named.ok("-s", named.path, "damage")
+
+
+def test_doctor_looks_at_the_system_also_when_the_store_cannot_be_opened(named):
+    os.remove(named.path + "/db/CURRENT")
+    result = named.run("-s", named.path, "doctor")
+    assert result.code == program.DAMAGED and "CURRENT" in result.err and "kernel" in result.out, result
+
+
+def test_an_export_that_finds_no_room_says_where(named):
+    named.ok("-s", named.path, "import", os.path.dirname(__file__), "train")
+    result = named.run("-s", named.path, "export", "train", named.area + "/x", env={"CORPUSFS_FAULT": "export-write:enospc"})
+    assert result.code == program.NO_SPACE and f"the disk of {named.area}/x is full" in result.err, result
