@@ -25,7 +25,7 @@ static json_int_t number(const json_t *result, const char *key)
 }
 
 /* What could not be done, a line each. EXIT_OK: nothing. */
-static int print_problems(const json_t *result)
+static int print_problems(const json_t *result, const char *repository)
 {
 	const json_t *failure = json_object_get(result, "failure"), *row;
 	struct error err = {0};
@@ -38,7 +38,7 @@ static int print_problems(const json_t *result)
 	}
 	if (json_is_object(failure)) {
 		json_to_error(failure, &err);
-		return exit_with(&err);
+		return repository_exit(repository, &err, NULL);
 	}
 	return number(result, "problem_count") > 0 ? EXIT_FAILED : EXIT_OK;
 }
@@ -56,6 +56,8 @@ static int add_source(struct cli *cli, json_t *sources, const char *text, struct
 	AUTO_PLACE place = {0};
 	int r = place_find(cli, text, PLACE_MAY_SNAPSHOT, &place, err);
 
+	if (r == -EINVAL && !err->hint[0])
+		error_hint(err, "the repository comes last: corpusfs backup DATASET REPO");
 	if (r < 0)
 		return r;
 	AUTO_FREE char *view = place_view(&place);
@@ -63,14 +65,14 @@ static int add_source(struct cli *cli, json_t *sources, const char *text, struct
 	return 0;
 }
 
-static int print_backups(struct cli *cli, json_t *backups)
+static int print_backups(struct cli *cli, json_t *backups, const char *repository)
 {
 	int code = EXIT_OK, problems;
 	json_t *row;
 	size_t i;
 
 	json_array_foreach(backups, i, row) {
-		problems = print_problems(row);
+		problems = print_problems(row, repository);
 		code = problems != EXIT_OK ? problems : code;
 		if (!cli_option(cli, "json"))
 			repository_add_short(row);
@@ -113,9 +115,9 @@ static int run_backup(struct cli *cli)
 		json_decref(args);
 	/* Those that are done are done, whatever became of the next. */
 	if (r == 0 || json_array_size(rows) > 0)
-		code = print_backups(cli, rows);
+		code = print_backups(cli, rows, repository);
 	json_decref(rows);
-	return r < 0 ? exit_with(&err) : code;
+	return r < 0 ? repository_exit(repository, &err, "what is shown is backed up; run the same command again for the rest") : code;
 }
 
 /* --- diff --- */
@@ -139,7 +141,7 @@ static int run_diff(struct cli *cli)
 	else
 		json_decref(args);
 	if (r < 0)
-		return exit_with(&err);
+		return repository_exit(cli->argv[0], &err, NULL);
 	differences_end(&differences, result);
 	code = cli_option(cli, "exit-code") && differences_any(result) ? EXIT_DIFFERENT : EXIT_OK;
 	json_decref(result);
@@ -184,21 +186,35 @@ static void tell_guard(const json_t *result, const char *target, const char *sto
 	const char *guard = json_string_value(json_object_get(result, "guard"));
 	AUTO_FREE char *name = NULL, *command = NULL;
 
-	if (!guard)
+	if (guard) {
+		name = xasprintf("%s@%s", target, guard);
+		command = shell_text("corpusfs -s %s rollback %s", store, name);
+		fprintf(stderr, "corpusfs: %s is restored in part; what was there before is %s; %s\n", target, name, command);
 		return;
-	name = xasprintf("%s@%s", target, guard);
-	command = shell_text("corpusfs -s %s rollback %s", store, name);
-	fprintf(stderr, "corpusfs: %s is restored in part; what was there before is %s; %s\n", target, name, command);
+	}
+	command = shell_text("corpusfs -s %s dataset destroy %s", store, target);
+	fprintf(stderr, "corpusfs: %s is restored in part; the same command with --over goes on, %s removes it\n", target, command);
 }
 
-static int report(struct cli *cli, json_t *result, const char *target, const char *store)
+/* What is left when somebody has pressed Ctrl-C. */
+static char *interrupted_text(struct cli *cli, const char *store)
+{
+	if (!store)
+		return xstrdup("run the same command again to go on");
+	if (!cli_option(cli, "over"))
+		return xasprintf("if there is a dataset %s now, it is restored in part; the same command with --over goes on", cli->argv[1]);
+	return xasprintf("%s may be restored in part; run the same command again to go on; its newest snapshot before-restore-... is what was "
+	                 "there before", cli->argv[1]);
+}
+
+static int report(struct cli *cli, json_t *result, const char *repository, const char *target, const char *store)
 {
 	const bool failed = json_is_object(json_object_get(result, "failure"));
 	int code, incomplete;
 
 	if (cli_option(cli, "json"))
 		repository_print_json(result);
-	code = print_problems(result);
+	code = print_problems(result, repository);
 	incomplete = tell_incomplete(result);
 	if (failed && store)
 		tell_guard(result, target, store);
@@ -259,7 +275,10 @@ static int run_restore(struct cli *cli)
 		r = restore_directory(cli, args, fd, &result, &err);
 	else
 		r = restore_dataset(cli, args, fd, &store, &result, &err);
-	return r < 0 ? exit_with(&err) : report(cli, result, cli->argv[1], store);
+	if (r == 0)
+		return report(cli, result, repository, cli->argv[1], store);
+	AUTO_FREE char *interrupted = interrupted_text(cli, store);
+	return repository_exit(repository, &err, interrupted);
 }
 
 static const struct option run_options[] = {

@@ -79,7 +79,11 @@ static int run_list(struct cli *cli)
 	if (cli->argc > 1)
 		json_object_set_new(args, "dataset", json_from_bytes(cli->argv[1]));
 	code = repository_ask(cli, "backup.list", args, NULL, &result);
-	return code != EXIT_OK ? code : print_backups(cli, result);
+	if (code != EXIT_OK)
+		return code;
+	if (json_array_size(json_object_get(result, "backups")) == 0 && cli->argc > 1)
+		fprintf(stderr, "corpusfs: note: there is no backup of \"%s\" in %s\n", cli->argv[1], cli->argv[0]);
+	return print_backups(cli, result);
 }
 
 static int run_show(struct cli *cli)
@@ -192,8 +196,7 @@ static int run_drill(struct cli *cli)
 	int code;
 
 	scratch = scratch ? scratch : temporary && *temporary ? temporary : "/var/tmp";
-	code = repository_ask(cli, "backup.drill", json_pack("{s:o, s:o}", "scratch", json_from_bytes(scratch), "place", json_from_bytes(cli->argv[0])), "drill",
-	           &result);
+	code = repository_ask(cli, "backup.drill", json_pack("{s:o}", "scratch", json_from_bytes(scratch)), "drill", &result);
 	if (code != EXIT_OK)
 		return code;
 	rows = json_object_get(result, "backups");

@@ -43,8 +43,10 @@ static int run_key_add(struct cli *cli)
 	json_t *args = json_object(), *result = NULL;
 	struct error err = {0};
 	char *password = NULL;
-	int r = password_get_new(cli, &password, &err);
+	int r = password_set(cli, args, false, &err);
 
+	if (r == 0)
+		r = password_get_new(cli, &password, &err);
 	if (r == 0)
 		json_object_set_new(args, "new_password", json_from_bytes(password));
 	password_free(password);

@@ -108,15 +108,16 @@ static int ask(FILE *terminal, const char *prompt, char **ret_password)
 	return 0;
 }
 
-static int from_terminal(const char *prompt, bool is_new, char **ret_password, struct error *err)
+/* sources: what to use where there is no terminal. */
+static int from_terminal(const char *prompt, bool is_new, const char *sources, char **ret_password, struct error *err)
 {
 	FILE *terminal = fopen("/dev/tty", "r+e");
 	char *again = NULL;
 	int r;
 
 	if (!terminal) {
-		(void)error_set(err, -EINVAL, "no password is given");
-		error_hint(err, "use --password-file FILE, --password-command COMMAND or the variable CORPUSFS_PASSWORD");
+		(void)error_set(err, -EINVAL, "no %spassword is given", strncmp(prompt, "new", 3) == 0 ? "new " : "");
+		error_hint(err, "use %s", sources);
 		return -EINVAL;
 	}
 	r = ask(terminal, prompt, ret_password);
@@ -156,7 +157,8 @@ static int find(struct cli *cli, bool is_new, char **ret_password, struct error 
 		if ((value = getenv(name)) && *value)
 			return from_command(value, ret_password, err);
 	}
-	return from_terminal("password of the repository: ", is_new, ret_password, err);
+	return from_terminal("password of the repository: ", is_new,
+	                     "--password-file FILE, --password-command COMMAND or the variable CORPUSFS_PASSWORD", ret_password, err);
 }
 
 int password_get(struct cli *cli, bool is_new, char **ret_password, struct error *err)
@@ -194,6 +196,6 @@ int password_get_new(struct cli *cli, char **ret_password, struct error *err)
 	else if (value && *value)
 		*ret_password = xstrdup(value);
 	else
-		r = from_terminal("new password: ", true, ret_password, err);
+		r = from_terminal("new password: ", true, "--new-password-file FILE or the variable CORPUSFS_NEW_PASSWORD", ret_password, err);
 	return r == 0 && !**ret_password ? error_set(err, -EINVAL, "the new password is empty") : r;
 }

@@ -16,12 +16,18 @@
 #include "lib/ops/json.h"
 #include "lib/repository/objects_open.h"
 
+#define PLACEHOLDER "REPOSITORY" /* in hints of lib/, which does not know what the repository is called */
+
 int repository_open_place(const char *path, bool make, int *ret_fd, struct error *err)
 {
 	if (objects_is_url(path))
 		return repository_url_open(path, ret_fd, err);
-	if (make && mkdir(path, 0700) < 0 && errno != EEXIST)
-		return error_set(err, -errno, "%s: %s", path, strerror(errno));
+	if (make && mkdir(path, 0700) < 0 && errno != EEXIST) {
+		(void)error_set(err, -errno, "the directory %s cannot be made: %s", path, strerror(errno));
+		if (errno == ENOENT)
+			error_hint_shell(err, "mkdir -p %s makes it, and those above it", path);
+		return err->code;
+	}
 	*ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (*ret_fd >= 0)
 		return 0;
@@ -88,6 +94,33 @@ void repository_note(struct cli *cli, const char *kind, double seconds, json_t *
 	json_decref(result);
 }
 
+/* A hint is a command that can be copied. */
+static void name_repository(const char *place, struct error *err)
+{
+	AUTO_FREE char *name = shell_text("%s", place), *hint = xstrdup(err->hint);
+	AUTO_BUF text = BUF_INIT;
+	const char *rest = hint;
+
+	for (const char *word; (word = strstr(rest, PLACEHOLDER)); rest = word + strlen(PLACEHOLDER)) {
+		buf_add(&text, rest, (size_t)(word - rest));
+		buf_addf(&text, "%s", name);
+	}
+	buf_addf(&text, "%s", rest);
+	buf_add_u8(&text, 0);
+	error_hint(err, "%s", (const char *)text.data);
+}
+
+int repository_exit(const char *place, struct error *err, const char *interrupted)
+{
+	if (interrupt_came() && err->code == -ECANCELED) {
+		fflush(stdout);
+		fprintf(stderr, "corpusfs: interrupted%s%s\n", interrupted ? "; " : "", interrupted ? interrupted : "");
+		interrupt_end();
+	}
+	name_repository(place, err);
+	return exit_with(err);
+}
+
 int repository_ask(struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result)
 {
 	AUTO_CLOSE int fd = -1;
@@ -98,14 +131,15 @@ int repository_ask(struct cli *cli, const char *op, json_t *args, const char *ti
 
 	if (backup)
 		json_object_set_new(args, "backup", json_from_bytes(backup));
-	if (r == 0)
+	json_object_set_new(args, "place", json_from_bytes(place));
+	if (r == 0 && !json_object_get(args, "password"))
 		r = password_set(cli, args, strcmp(op, "backup.init") == 0, &err);
 	interrupt_watch();
 	if (r == 0)
 		r = run_op_alone(op, args, fd, -1, title, ret_result, &err);
 	else
 		json_decref(args);
-	return r < 0 ? exit_with(&err) : EXIT_OK;
+	return r < 0 ? repository_exit(place, &err, NULL) : EXIT_OK;
 }
 
 void repository_print_json(const json_t *result)

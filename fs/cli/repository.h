@@ -23,6 +23,12 @@ json_t *repository_verified(const json_t *rows);
 /* Keeps for status and report how a drill or a verification went (failure NULL: well), if a store is named that makes backups there by the clock. */
 void repository_note(struct cli *cli, const char *kind, double seconds, json_t *verified, const char *failure);
 
+/*
+ * The exit code of a command that failed, which is told: what its hint calls REPOSITORY is the caller's name for it. One that was interrupted
+ * says `interrupted` (NULL: nothing more than that it was), and the process ends by the signal.
+ */
+int repository_exit(const char *place, struct error *err, const char *interrupted);
+
 /* Runs an operation on the repository that the first operand names; takes over args. Errors are printed; returns the exit code. */
 int repository_ask(struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result);
 

@@ -207,6 +207,14 @@ static void describe(struct backup *backup, struct snapshot_file *file)
 	}
 }
 
+static int name_place(const struct backup *backup, const struct error *found, struct error *err)
+{
+	(void)error_set(err, found->code, "%s: %s", backup->options->place, found->text);
+	if (found->hint[0])
+		error_hint(err, "%s", found->hint);
+	return found->code;
+}
+
 static int finish(struct backup *backup, struct error *err)
 {
 	struct snapshot_file file = {0};
@@ -217,7 +225,7 @@ static int finish(struct backup *backup, struct error *err)
 	r = add_root(backup, &maker, &file.tree);
 	ended = blob_maker_end(&maker, r < 0);
 	if (r < 0 || ended < 0)
-		return error_set(err, maker.err.code, "%s: %s", backup->options->place, maker.err.text);
+		return name_place(backup, &maker.err, err);
 	r = repository_writer_end(backup->writer, &backup->result->counts, err);
 	if (r == 0) {
 		r = fault_point("backup-before-snapshot-file");

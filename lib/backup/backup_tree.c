@@ -60,8 +60,12 @@ static void forget_base(struct dir *dir)
 static void write_failed(struct run *run, const struct blob_maker *maker)
 {
 	struct backup_tree *tree = run->tree;
+	struct error err = {0};
 
-	transfer_fail(tree->transfer, maker->err.code, "%s: %s", tree->place, maker->err.text);
+	(void)error_set(&err, maker->err.code, "%s: %s", tree->place, maker->err.text);
+	if (maker->err.hint[0])
+		error_hint(&err, "%s", maker->err.hint);
+	transfer_fail_with(tree->transfer, &err);
 }
 
 static void write_tree(struct run *run, struct blob_maker *maker, struct dir *dir)

@@ -23,6 +23,20 @@ int op_repository_objects(const struct op_context *context, bool making, struct 
 	return objects_open(fd, making, ret_objects, err);
 }
 
+int op_repository_failed(const json_t *args, int code, struct error *err)
+{
+	const char *place = op_arg_string_or(args, "place", NULL);
+	struct error was;
+
+	if (code >= 0 || !err || !place)
+		return code;
+	was = *err;
+	(void)error_set(err, code, "%s: %s", place, was.text);
+	if (was.hint[0])
+		error_hint(err, "%s", was.hint);
+	return code;
+}
+
 int op_repository_open(const struct op_context *context, const json_t *args, struct repository **ret_repository, struct error *err)
 {
 	struct objects *objects = NULL;
@@ -31,7 +45,7 @@ int op_repository_open(const struct op_context *context, const json_t *args, str
 
 	if (r == 0)
 		r = op_repository_objects(context, false, &objects, err);
-	return r < 0 ? r : repository_open(objects, password, ret_repository, err);
+	return r < 0 ? r : op_repository_failed(args, repository_open(objects, password, ret_repository, err), err);
 }
 
 static int tell_progress(void *arg, const struct transfer_progress *progress)

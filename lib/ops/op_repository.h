@@ -11,6 +11,9 @@
 
 /* Making: it need not be there yet. */
 WARN_UNUSED int op_repository_objects(const struct op_context *context, bool making, struct objects **ret_objects, struct error *err);
+/* Puts the argument "place", the repository's name for messages, before what opening or making it says. Returns `code`. */
+WARN_UNUSED int op_repository_failed(const json_t *args, int code, struct error *err);
+/* Its failures name the repository, if the arguments do. */
 WARN_UNUSED int op_repository_open(const struct op_context *context, const json_t *args, struct repository **ret_repository, struct error *err);
 
 /* Gathers problems as a list of {path, code, text}, and tells progress. */

@@ -17,7 +17,7 @@
 #include "lib/ops/op_views.h"
 #include "lib/repository/locks.h"
 
-/* backup.init: {password} -> {id} */
+/* backup.init: {password, place?} -> {id} */
 static int init_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct repository *repository;
@@ -28,7 +28,7 @@ static int init_op(struct op_context *context, const json_t *args, json_t **ret_
 	if (r == 0)
 		r = op_repository_objects(context, true, &objects, err);
 	if (r == 0)
-		r = repository_init(objects, password, &repository, err);
+		r = op_repository_failed(args, repository_init(objects, password, &repository, err), err);
 	if (r < 0)
 		return r;
 	*ret_result = json_pack("{s:s}", "id", repository->id);
@@ -451,7 +451,10 @@ static int key_remove_op(struct op_context *context, const json_t *args, json_t 
 	if (r == 0)
 		r = keys_each(repository->objects, match_key, &search, err);
 	if (r == 0 && search.found.count != 1)
-		r = error_set(err, -EINVAL, search.found.count == 0 ? "there is no key %s" : "several keys begin with %s", search.text);
+		r = search.found.count == 0 ? error_set(err, -ENOENT, "there is no key %s", search.text)
+					    : error_set(err, -EINVAL, "several keys begin with %s", search.text);
+	if (r == -ENOENT)
+		error_hint(err, "corpusfs backup key list REPOSITORY shows those there are");
 	if (r == 0 && strcmp(search.found.name, repository->key_name) == 0) {
 		r = error_set(err, -EINVAL, "key %.8s is that of the password which was given", search.found.name);
 		error_hint(err, "give another password, so that one is left that opens the repository");

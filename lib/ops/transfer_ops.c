@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "lib/backup/restic_import.h"
+#include "lib/base/shell.h"
 #include "lib/store/datasets.h"
 #include "lib/transfer/export.h"
 #include "lib/transfer/import.h"
@@ -203,6 +204,8 @@ static int export_op(struct op_context *context, const json_t *args, json_t **re
 		r = take_outside(context, options.target, &options.target_fd, &failure);
 	if (r == 0)
 		r = export_run(context->store, &options, &counts, &failure);
+	if (failure.code == -ENOSPC && !failure.hint[0])
+		error_hint_shell(&failure, "the disk of %s is full: make room on it, and run the same command again", options.target);
 	if (r < 0 && err)
 		*err = failure;
 	return finish(&teller, &counts, r, &failure, ret_result);

@@ -24,6 +24,14 @@ const char *object_kind_text(enum object_kind kind)
 	return texts[kind];
 }
 
+int objects_put_failed(enum object_kind kind, int code, struct error *err)
+{
+	(void)error_set(err, code, "a new %s cannot be written to the repository: %s", object_kind_text(kind), error_text(code));
+	if (code == -ENOSPC || code == -EDQUOT)
+		error_hint(err, "the disk of the repository is full: make room on it");
+	return code;
+}
+
 int objects_get_whole(struct objects *objects, enum object_kind kind, const char *name, size_t limit, struct buf *ret_content)
 {
 	uint64_t size;

@@ -64,6 +64,9 @@ WARN_UNUSED int objects_clean(struct objects *objects, time_t before, bool dry_r
 /* What `kind` is called in messages: "pack", "index file", ... */
 const char *object_kind_text(enum object_kind kind);
 
+/* After an object could not be put: says so, and what to do. Returns `code`. */
+int objects_put_failed(enum object_kind kind, int code, struct error *err);
+
 /* The whole object, at most `limit` bytes (-EFBIG). */
 WARN_UNUSED int objects_get_whole(struct objects *objects, enum object_kind kind, const char *name, size_t limit, struct buf *ret_content);
 

@@ -90,7 +90,7 @@ int repository_put_file(struct repository *repository, enum object_kind kind, co
 	id = blob_id_of(sealed.data, sealed.len);
 	blob_id_text(&id, ret_name);
 	r = repository->objects->place->put(repository->objects, kind, ret_name, sealed.data, sealed.len);
-	return r < 0 ? error_set(err, r, "%s cannot be written to the repository: %s", object_kind_text(kind), strerror(-r)) : 0;
+	return r < 0 ? objects_put_failed(kind, r, err) : 0;
 }
 
 static int add_name(void *arg, const char *name, uint64_t size)
@@ -244,13 +244,20 @@ int repository_init(struct objects *objects, const char *password, struct reposi
 	return 0;
 }
 
+static int no_repository(struct error *err)
+{
+	(void)error_set(err, -ENOENT, "there is no repository");
+	error_hint(err, "corpusfs backup init REPOSITORY makes one");
+	return -ENOENT;
+}
+
 int repository_open(struct objects *objects, const char *password, struct repository **ret_repository, struct error *err)
 {
 	struct repository *repository = repository_new(objects);
 	int r;
 
 	if (!has_config(objects))
-		r = error_set(err, -ENOENT, "there is no repository");
+		r = no_repository(err);
 	else
 		r = keys_open(objects, password, &repository->key, repository->key_name, err);
 	if (r == 0)

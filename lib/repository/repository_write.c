@@ -143,7 +143,7 @@ static int put_pack(struct repository_hand *hand, struct pack_file *pack, struct
 	blob_id_text(&id, name);
 	r = objects->place->put(objects, OBJECT_PACK, name, pack->bytes.data, pack->bytes.len);
 	if (r < 0)
-		return error_set(err, r, "a pack cannot be written to the repository: %s", error_text(r));
+		return objects_put_failed(OBJECT_PACK, r, err);
 	hand->counts.packs++;
 	pthread_mutex_lock(&writer->lock);
 	index_writer_add(&writer->index, &id, pack->blobs.items, pack->blobs.count);

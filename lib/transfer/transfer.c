@@ -97,6 +97,15 @@ void transfer_fail(struct transfer *transfer, int code, const char *format, ...)
 	pthread_mutex_unlock(&transfer->lock);
 }
 
+void transfer_fail_with(struct transfer *transfer, const struct error *err)
+{
+	pthread_mutex_lock(&transfer->lock);
+	if (transfer->failure.code == 0)
+		transfer->failure = *err;
+	atomic_store(&transfer->stop, true);
+	pthread_mutex_unlock(&transfer->lock);
+}
+
 void transfer_store_result(struct transfer *transfer, const char *dir, const char *name, int code)
 {
 	switch (code) {

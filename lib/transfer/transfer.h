@@ -63,6 +63,7 @@ void transfer_problem(struct transfer *transfer, const char *dir, const char *na
 void transfer_note(struct transfer *transfer, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Only the first one counts. */
 void transfer_fail(struct transfer *transfer, int code, const char *format, ...) PRINTF_LIKE(3, 4);
+void transfer_fail_with(struct transfer *transfer, const struct error *err); /* the same, with what to do about it */
 /* A result of the store: one that concerns everything is a failure, others the file's problem. */
 void transfer_store_result(struct transfer *transfer, const char *dir, const char *name, int code);
 

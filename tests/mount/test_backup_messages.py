@@ -1,0 +1,65 @@
+"""What people are told whose repository, password or backup is not what they thought: which one it is, and what can be done."""
+
+import glob
+import os
+import signal
+import subprocess
+
+from harness import files, procs, program
+from harness.repository import SECRETS
+
+
+def told(repository, *args, code, secrets=None):
+    result = repository.run(*args, code=code, secrets=secrets)
+    assert len(result.err.splitlines()) == 1, result
+    return result.err
+
+
+def test_messages_name_the_repository_in_commands_that_can_be_copied(repository):
+    path, away = repository.path, repository.store.area + "/away"
+    os.mkdir(away)
+    text = told(repository, "backup", "list", away, code=program.NOT_FOUND)
+    assert f"{away}: there is no repository; corpusfs backup init {away} makes one" in text
+    assert f"{path}: there is a repository already" in told(repository, "backup", "init", path, code=program.EXISTS)
+    wrong = {"CORPUSFS_PASSWORD": "wrong"}
+    assert f"{path}: the password is wrong" in told(repository, "backup", "list", path, code=program.PERMISSION, secrets=wrong)
+    listed = f"corpusfs backup list {path} shows"
+    assert listed in told(repository, "backup", "show", path + "@none", code=program.NOT_FOUND)
+    assert listed in told(repository, "restore", path + "@none", "new", code=program.NOT_FOUND)
+    assert f"corpusfs backup key list {path} shows" in told(repository, "backup", "key", "remove", path, "none", code=program.NOT_FOUND)
+    assert f"corpusfs backup forget {path} BACKUP" in told(repository, "backup", "forget", path, code=program.USAGE)
+
+
+def test_a_dataset_without_backups_is_not_answered_with_silence(repository):
+    assert 'no backup of "nothing"' in told(repository, "backup", "list", repository.path, "nothing", code=0)
+
+
+def test_where_a_new_password_comes_from_is_said(repository):
+    words = ["setsid", "-w", program.binary(), "backup", "key", "add", repository.path]
+    done = subprocess.run(words, env={**os.environ, **SECRETS}, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    assert done.returncode == program.USAGE and b"--new-password-file" in done.stderr, done
+
+
+def test_a_full_disk_of_the_repository_is_not_taken_for_that_of_the_store(repository):
+    secrets = {**SECRETS, "CORPUSFS_FAULT": "object-before-rename:enospc:2"}
+    text = told(repository, "backup", "d", repository.path, code=program.NO_SPACE, secrets=secrets)
+    assert "the disk of the repository is full" in text and "snapshot" not in text
+
+
+def test_an_interrupted_restore_says_what_is_left_and_goes_on(repository):
+    """The signal comes while files do, which all pause: the lock is there, and the dataset is not whole."""
+    point = repository.store.mount()
+    for number in range(200):
+        files.put(f"{point}/d/many{number}", os.urandom(20000))
+    repository.store.umount()
+    repository.backup("d")
+    fault = {**SECRETS, "CORPUSFS_FAULT": ",".join(f"import-before-link:sleep100:{number}" for number in range(2, 150))}
+    command = ["env", "--default-signal=INT", program.binary(), "-s", repository.store.path, "restore", repository.path, "again"]
+    environment = program.environment(repository.store.run_mark, repository.store.logs, fault)
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        procs.poll(lambda: glob.glob(repository.path + "/locks/*"), 60 * program.scale(), "the restore has begun")
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=60 * program.scale())[1]
+    assert process.returncode == -signal.SIGINT and b"interrupted; " in err and b"--over" in err, err
+    done = repository.json("restore", repository.path, "again", "--over")
+    assert done["same"]
