@@ -28,6 +28,9 @@ static const struct column show_columns[] = {
 	{"available", "available", COLUMN_BYTES},
 	{"quota", "quota", COLUMN_BYTES},
 	{"replica", "replica", COLUMN_FLAG},
+	{"replicated_to", "replicated to", COLUMN_TEXT},
+	{"replicated_snapshot", "last snapshot there", COLUMN_TEXT},
+	{"replicated_behind", "snapshots not there", COLUMN_NUMBER},
 	{"family", "family", COLUMN_NUMBER},
 	{NULL, NULL, COLUMN_TEXT},
 };

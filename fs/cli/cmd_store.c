@@ -193,6 +193,27 @@ static void print_backups(const json_t *status)
 	}
 }
 
+/* How far replicas are. */
+static void print_replications(const char *store)
+{
+	json_t *result = NULL;
+	const json_t *row;
+	size_t i;
+
+	if (run_op_at(store, "stream.replications", json_object(), NULL, &result, NULL) < 0)
+		return;
+	json_array_foreach(json_object_get(result, "replications"), i, row) {
+		const long long behind = json_integer_value(json_object_get(row, "behind"));
+
+		printf("replica        %s@%s: %lld snapshot%s behind", json_string_value(json_object_get(row, "dataset")),
+		       json_string_value(json_object_get(row, "snapshot")), behind, behind == 1 ? "" : "s");
+		if (behind > 0)
+			printf(", for %lld s", (long long)json_integer_value(json_object_get(row, "lag")));
+		printf("; to %s\n", json_string_value(json_object_get(row, "to")));
+	}
+	json_decref(result);
+}
+
 /* What the table shows beside what the daemon says. */
 static void complete_row(json_t *row)
 {
@@ -349,6 +370,7 @@ static int run_status(struct cli *cli)
 		print_damage(status);
 		print_scrub(status);
 		print_backups(status);
+		print_replications(store);
 		if (json_array_size(json_object_get(status, "quotas")) > 0) {
 			printf("\n");
 			table_print(cli, quota_columns, json_object_get(status, "quotas"));

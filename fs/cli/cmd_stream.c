@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/cli/cmd_replicate.h"
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/interrupt.h"
@@ -164,6 +165,8 @@ static int receive(struct cli *cli, const char *dataset)
 	if (r == 0 && isatty(fd))
 		r = error_set(&err, -EINVAL, "a stream is not read from a terminal");
 	interrupt_watch();
+	if (r == 0 && cli_option(cli, "serve"))
+		return serve_receive(store, dataset, fd);
 	if (r == 0)
 		r = run_op_with(store, "stream.receive", json_pack("{s:o}", "dataset", json_from_bytes(dataset)), fd, "receive", &result, &err);
 	if (r < 0 && interrupt_came()) {
@@ -231,7 +234,13 @@ static const struct option send_options[] = {
 static const struct option receive_options[] = {
 	{0, "token", NULL, "print where an unfinished stream goes on, for send --resume"},
 	{0, "abort", NULL, "drop what there is of an unfinished stream"},
+	{0, "serve", NULL, "be the other end of corpusfs replicate"},
 	OPTION_JSON,
+	OPTIONS_END,
+};
+static const struct option replicate_options[] = {
+	{0, "to", "COMMAND", "what runs corpusfs receive DATASET --serve, by ssh for example"},
+	{0, "follow", NULL, "wait for new snapshots"},
 	OPTIONS_END,
 };
 static const struct option demote_options[] = {
@@ -261,6 +270,16 @@ const struct command stream_commands[] = {
          .max = 1,
          .options = receive_options,
          .run = run_receive},
+	{.name = "replicate",
+         .operands = "DATASET",
+         .summary = "keep a second store behind the first",
+         .details = "Gives the dataset's snapshots, one by one, to a command for the shell, which runs\n"
+                    "corpusfs receive DATASET --serve, until the replica has all of them. After a loss\n"
+                    "of the first store, promote the replica; the way back is the same.\n",
+         .min = 1,
+         .max = 1,
+         .options = replicate_options,
+         .run = run_replicate},
 	{.name = "promote",
          .operands = "DATASET",
          .summary = "let a replica be written",

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "lib/store/replica.h"
+#include "lib/stream/replication.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_tables.h"
@@ -21,6 +22,22 @@ static int level_check(int64_t level, struct error *err)
 	return -EINVAL;
 }
 
+/* Only where there is a replica. */
+static void add_replication(struct op_context *context, const struct dataset_info *info, json_t *object)
+{
+	json_t *found = replication_status(context->store, info), *value;
+	json_t *status = found ? json_deep_from_bytes(found) : NULL;
+	const char *key;
+
+	json_object_foreach(status, key, value) {
+		AUTO_FREE char *name = xasprintf("replicated_%s", key);
+
+		json_object_set(object, name, value);
+	}
+	json_decref(status);
+	json_decref(found);
+}
+
 /* quota and used: null where there is no quota, as nothing is counted then */
 static json_t *dataset_to_json(struct op_context *context, const struct dataset_info *info)
 {
@@ -32,11 +49,14 @@ static json_t *dataset_to_json(struct op_context *context, const struct dataset_
 	tree_usage(store_tree(context->store), &usage);
 	const uint64_t available = is_known ? MIN(usage.free_bytes, quota - MIN(quota, used)) : usage.free_bytes;
 
-	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:o, s:I, s:b}", "name", json_from_bytes(info->name), "id", (json_int_t)info->id,
-	                 "family", (json_int_t)info->family, "view", (json_int_t)info->view, "epoch", (json_int_t)info->epoch,
+	json_t *object = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:o, s:I, s:b}", "name", json_from_bytes(info->name), "id",
+	                 (json_int_t)info->id, "family", (json_int_t)info->family, "view", (json_int_t)info->view, "epoch", (json_int_t)info->epoch,
 	                 "created", (json_int_t)info->created, "level", info->level, "snapshots", (json_int_t)info->snapshots,
 	                 "schedule", schedule ? schedule : json_null(), "quota", quota ? json_integer((json_int_t)quota) : json_null(), "used",
 	                 is_known ? json_integer((json_int_t)used) : json_null(), "available", (json_int_t)available, "replica", info->replica);
+
+	add_replication(context, info, object);
+	return object;
 }
 
 /* dataset.create: {name, mode?, level?} -> dataset as in dataset.show */
@@ -79,7 +99,8 @@ static int dataset_list_op(struct op_context *context, const json_t *args, json_
 
 /* dataset.show: {name} -> {name, id, family, view, epoch, created, level, snapshots, schedule (object or null), quota and
  * used (bytes, or null where there is no quota), available: bytes that may be written,
- * replica: only streams change it} */
+ * replica: only streams change it},
+ * and of one with a replica replicated_{to, snapshot, sent, behind, lag} as in stream.replications */
 static int dataset_show(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct dataset_info info;

@@ -11,6 +11,7 @@
 #include "lib/store/receiving.h"
 #include "lib/store/unknown.h"
 #include "lib/stream/receive.h"
+#include "lib/stream/replication.h"
 #include "lib/stream/send.h"
 
 #define TELL_EVERY_MS 200
@@ -212,10 +213,45 @@ static int stream_drop(struct op_context *context, const json_t *args, json_t **
 	return 0;
 }
 
+/* stream.note: {dataset, snapshot, to: a command}; the dataset's replica there has the snapshot now -> {} */
+static int stream_note(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	const char *dataset, *snapshot, *to;
+	int r = op_arg_string(args, "dataset", &dataset, err);
+
+	if (r == 0)
+		r = op_arg_string(args, "snapshot", &snapshot, err);
+	if (r == 0)
+		r = op_arg_string(args, "to", &to, err);
+	return r < 0 ? r : replication_note(context->store, dataset, snapshot, to, err);
+}
+
+static int add_replication(void *arg, const struct dataset_info *info)
+{
+	struct op_context *context = arg;
+	json_t *status = replication_status(context->store, info), *row = status ? json_deep_from_bytes(status) : NULL;
+
+	json_decref(status);
+	if (!row)
+		return 0;
+	json_object_set_new(row, "dataset", json_from_bytes(info->name));
+	return op_row(context, row);
+}
+
+/* stream.replications: {}; rows {dataset, to, snapshot, sent, behind: snapshots that are not there, lag: age of the oldest of these, in seconds} */
+static int stream_replications(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	int r = dataset_list(context->store, add_replication, context);
+
+	return r < 0 ? error_set(err, r, "the list of datasets could not be read: %s", error_text(r)) : 0;
+}
+
 const struct op stream_ops[] = {
 	{"stream.send", "give a snapshot, or what differs from an older one, to another store", OP_READER, NULL, stream_send},
 	{"stream.receive", "take a snapshot from another store", OP_OWNER, NULL, stream_receive},
 	{"stream.state", "which snapshots a dataset has, for another store", OP_READER, NULL, stream_state},
+	{"stream.note", "note that a replica has a snapshot", OP_OWNER, NULL, stream_note},
+	{"stream.replications", "how far replicas are", OP_READER, "replications", stream_replications},
 	{"stream.drop", "drop what there is of an unfinished stream", OP_OWNER, NULL, stream_drop},
 	{NULL},
 };

@@ -120,7 +120,7 @@ static int read_header(struct receiving *receiving)
 	int r = frames_in_magic(frames);
 
 	if (r == -ENODATA)
-		return error_set(receiving->err, r, "there is no stream to receive");
+		return error_set(receiving->err, -ENOMSG, "there is no stream to receive");
 	if (r == 0)
 		r = frames_in_next(frames, &kind);
 	if (r == 0 && kind != STREAM_HEADER)

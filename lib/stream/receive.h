@@ -38,8 +38,8 @@ struct receive_result {
 };
 
 /*
- * Reads one stream, not a byte more. 0: it is there. -ENODATA: the stream ended too early; -EBADMSG, -EPROTONOSUPPORT, -EPERM, -EEXIST, -EUCLEAN
- * (a fork), -EROFS (no replica), -EILSEQ (the identity is another one), -ENOSPC. `result` is filled after a failure, too.
+ * Reads one stream, not a byte more. 0: it is there. -ENOMSG: there was none; -ENODATA: it ended too early; -EBADMSG, -EPROTONOSUPPORT, -EPERM,
+ * -EEXIST, -EUCLEAN (a fork), -EROFS (no replica), -EILSEQ (the identity is another one), -ENOSPC. `result` is filled after a failure, too.
  */
 WARN_UNUSED int receive_run(struct store *store, const struct receive_options *options, struct receive_result *result, struct error *err);
 

@@ -270,7 +270,7 @@ static void a_newer_version_is_refused(void **state)
 	assert_int_equal(receive_as(place->store, 0, "d", forger.stream.data, forger.stream.len, &err), -EPROTONOSUPPORT);
 	buf_clear(&forger.stream);
 	assert_int_equal(receive_as(place->store, 0, "d", "tar of something", 16, &err), -EBADMSG);
-	assert_int_equal(receive_as(place->store, 0, "d", "", 0, &err), -ENODATA);
+	assert_int_equal(receive_as(place->store, 0, "d", "", 0, &err), -ENOMSG);
 }
 
 int main(void)

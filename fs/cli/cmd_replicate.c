@@ -1,0 +1,356 @@
+/*
+ * Replication: this process asks the store for streams and gives them to a command, which runs `corpusfs receive DATASET --serve` somewhere. On
+ * its output that says, in lines of JSON, what the dataset has there, before each stream and after the last:
+ *
+ *   {"exists", "replica", "at", "snapshots": [{"name", "id"}], "token"}      as the operation stream.state has it
+ *   {"failed": text}                                                          and it ends
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fs/cli/cmd_replicate.h"
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/interrupt.h"
+#include "fs/cli/place.h"
+#include "fs/cli/run.h"
+#include "lib/base/buf.h"
+#include "lib/base/shell.h"
+#include "lib/ops/json.h"
+
+#define LOOK_EVERY_MS 1000
+#define TOKEN_IDS 11 /* where the numbers of snapshot and base stand in a token */
+#define ID_DIGITS 64
+
+struct replication {
+	const char *dataset, *command;
+	char *store;
+	bool follows;
+	pid_t pid;
+	int to;     /* the command's standard input */
+	FILE *from; /* its standard output */
+	json_t *here, *there;
+	unsigned sent;
+	struct error err;
+};
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+/* --- the command --- */
+
+static void run_command(const char *command, int in, int out)
+{
+	if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0)
+		_exit(127);
+	signal(SIGPIPE, SIG_DFL);
+	execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+	_exit(127);
+}
+
+static int start(struct replication *replication)
+{
+	int to[2], from[2];
+
+	if (pipe2(to, O_CLOEXEC) < 0 || pipe2(from, O_CLOEXEC) < 0)
+		return error_set(&replication->err, -errno, "no pipe: %s", strerror(errno));
+	fflush(NULL);
+	replication->pid = fork();
+	if (replication->pid < 0)
+		return error_set(&replication->err, -errno, "no process: %s", strerror(errno));
+	if (replication->pid == 0)
+		run_command(replication->command, to[0], from[1]);
+	(void)close(to[0]);
+	(void)close(from[1]);
+	replication->to = to[1];
+	replication->from = fdopen(from[0], "r");
+	return replication->from ? 0 : error_set(&replication->err, -errno, "no memory");
+}
+
+/* Lets the command end, and waits for it. */
+static int finish(struct replication *replication)
+{
+	int status = 0;
+
+	if (replication->to >= 0)
+		(void)close(replication->to);
+	if (replication->from)
+		(void)fclose(replication->from);
+	while (replication->pid > 0 && waitpid(replication->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
+/* One line of the command's; what the dataset has there. */
+static int hear(struct replication *replication)
+{
+	AUTO_FREE char *line = NULL;
+	size_t room = 0;
+	json_t *said = getline(&line, &room, replication->from) > 0 ? json_loads(line, 0, NULL) : NULL;
+
+	json_decref(replication->there);
+	replication->there = NULL;
+	if (!json_is_object(said)) {
+		json_decref(said);
+		error_set(&replication->err, -EPROTO, "the command has ended or said something else than corpusfs receive --serve does");
+		error_hint(&replication->err, "it is: %s", replication->command);
+		return -EPROTO;
+	}
+	if (text_of(said, "failed")) {
+		error_set(&replication->err, -EREMOTEIO, "the receiver: %s", text_of(said, "failed"));
+		json_decref(said);
+		return -EREMOTEIO;
+	}
+	replication->there = said;
+	return 0;
+}
+
+/* --- what is to be sent --- */
+
+static int look_here(struct replication *replication)
+{
+	json_decref(replication->here);
+	replication->here = NULL;
+	return run_op_at(replication->store, "stream.state", json_pack("{s:o}", "dataset", json_from_bytes(replication->dataset)), NULL,
+	                 &replication->here, &replication->err);
+}
+
+static const json_t *snapshots(const json_t *state)
+{
+	return json_object_get(state, "snapshots");
+}
+
+/* The place of the one whose member `key` is `value`; the count: none. */
+static size_t find(const json_t *list, const char *key, const char *value)
+{
+	size_t at = 0;
+
+	while (at < json_array_size(list) && strcmp(text_of(json_array_get(list, at), key), value) != 0)
+		at++;
+	return at;
+}
+
+/* The newest snapshot of there that is here, too; NULL. */
+static const char *find_common(const struct replication *replication)
+{
+	const json_t *here = snapshots(replication->here), *there = snapshots(replication->there);
+
+	for (size_t i = json_array_size(there); i-- > 0;) {
+		const json_t *one = json_array_get(there, i);
+
+		if (find(here, "id", text_of(one, "id")) < json_array_size(here))
+			return text_of(one, "name");
+	}
+	return NULL;
+}
+
+static int refuse_fork(struct replication *replication)
+{
+	const char *common = find_common(replication), *at = text_of(replication->there, "at");
+
+	if (!common)
+		return error_set(&replication->err, -EUCLEAN, "dataset \"%s\" here and the one there have no snapshot in common", replication->dataset);
+	error_set(&replication->err, -EUCLEAN, "there is a fork: since snapshot \"%s\", which both have, the dataset there was written%s%s%s", common,
+	          at ? ", up to its snapshot \"" : "", at ? at : "", at ? "\"" : "");
+	error_hint_shell(&replication->err, "give one side up, there or here: corpusfs demote %s --to %s", replication->dataset, common);
+	return -EUCLEAN;
+}
+
+/* The next snapshot to send, and its base; *ret_next NULL: it has all. */
+static int plan(struct replication *replication, const json_t **ret_next, const json_t **ret_base)
+{
+	const json_t *here = snapshots(replication->here), *there = snapshots(replication->there);
+	const char *at = text_of(replication->there, "at");
+	size_t next = 0;
+
+	*ret_base = NULL;
+	if (json_is_true(json_object_get(replication->there, "exists"))) {
+		const json_t *stands = at ? json_array_get(there, find(there, "name", at)) : NULL;
+
+		next = stands ? find(here, "id", text_of(stands, "id")) : json_array_size(here);
+		if (next == json_array_size(here))
+			return refuse_fork(replication);
+		if (!json_is_true(json_object_get(replication->there, "replica")))
+			return error_set(&replication->err, -EROFS, "the dataset there is no replica: it was promoted, or never demoted");
+		*ret_base = json_array_get(here, next++);
+	}
+	*ret_next = json_array_get(here, next);
+	return 0;
+}
+
+/* Whether the receiver has begun with just this. */
+static bool is_of_token(const char *token, const json_t *next, const json_t *base)
+{
+	char none[ID_DIGITS + 1];
+
+	memset(none, '0', ID_DIGITS);
+	none[ID_DIGITS] = '\0';
+	return token && strlen(token) > TOKEN_IDS + 2 * ID_DIGITS && strncmp(token + TOKEN_IDS, text_of(next, "id"), ID_DIGITS) == 0 &&
+	       strncmp(token + TOKEN_IDS + ID_DIGITS, base ? text_of(base, "id") : none, ID_DIGITS) == 0;
+}
+
+static int send_next(struct replication *replication, const json_t *next, const json_t *base)
+{
+	const char *token = text_of(replication->there, "token");
+	json_t *args, *result = NULL;
+	int r;
+
+	if (is_of_token(token, next, base)) {
+		args = json_pack("{s:s}", "token", token);
+	} else {
+		args = json_pack("{s:o, s:s}", "dataset", json_from_bytes(replication->dataset), "snapshot", text_of(next, "name"));
+		if (base)
+			json_object_set_new(args, "from", json_string(text_of(base, "name")));
+	}
+	r = run_op_with(replication->store, "stream.send", args, replication->to, "send", &result, &replication->err);
+	json_decref(result);
+	/* What the receiver says to it tells more. */
+	return r == -EPIPE ? 0 : r;
+}
+
+static int note(struct replication *replication, const json_t *sent)
+{
+	json_t *result = NULL;
+	int r = run_op_at(replication->store, "stream.note",
+	                  json_pack("{s:o, s:s, s:o}", "dataset", json_from_bytes(replication->dataset), "snapshot", text_of(sent, "name"), "to",
+	                            json_from_bytes(replication->command)),
+	                  NULL, &result, &replication->err);
+
+	json_decref(result);
+	return r;
+}
+
+/* A new snapshot may have come, the command may have ended, or somebody wants us to. */
+static int wait_for_more(struct replication *replication)
+{
+	struct pollfd end = {.fd = fileno(replication->from), .events = POLLIN};
+
+	if (poll(&end, 1, LOOK_EVERY_MS) > 0)
+		return error_set(&replication->err, -EPROTO, "the command has ended: %s", replication->command);
+	return interrupt_came() ? -ECANCELED : 0;
+}
+
+/* --- all --- */
+
+static int step(struct replication *replication, bool *ret_done)
+{
+	const json_t *next = NULL, *base = NULL;
+	int r = look_here(replication);
+
+	if (r == 0 && !json_is_true(json_object_get(replication->here, "exists")))
+		r = error_set(&replication->err, -ENOENT, "there is no dataset \"%s\"", replication->dataset);
+	if (r == 0)
+		r = plan(replication, &next, &base);
+	if (r < 0)
+		return r;
+	if (!next) {
+		*ret_done = !replication->follows;
+		if (base && replication->sent == 0 && !replication->follows)
+			return note(replication, base);
+		return replication->follows ? wait_for_more(replication) : 0;
+	}
+	r = send_next(replication, next, base);
+	if (r == 0)
+		r = hear(replication);
+	if (r == 0)
+		r = note(replication, next);
+	if (r < 0)
+		return r;
+	replication->sent++;
+	printf("%s@%s is there\n", replication->dataset, text_of(next, "name"));
+	fflush(stdout);
+	return 0;
+}
+
+static int replicate(struct replication *replication)
+{
+	bool done = false;
+	int r = start(replication);
+
+	if (r == 0)
+		r = hear(replication);
+	while (r == 0 && !done)
+		r = interrupt_came() ? -ECANCELED : step(replication, &done);
+	return r;
+}
+
+int run_replicate(struct cli *cli)
+{
+	struct replication replication = {.command = cli_option(cli, "to"), .follows = cli_option(cli, "follow"), .to = -1};
+	AUTO_PLACE place = {0};
+	int r = place_find(cli, cli->argv[0], 0, &place, &replication.err), status;
+
+	if (r == 0 && !replication.command)
+		r = error_set(&replication.err, -EINVAL, "say where to: --to \"ssh HOST corpusfs -s STORE receive DATASET --serve\"");
+	if (r == 0)
+		r = run_find_store(cli, &replication.store, &replication.err);
+	if (r < 0)
+		return exit_with(&replication.err);
+	replication.dataset = place.dataset;
+	interrupt_watch();
+	signal(SIGPIPE, SIG_IGN);
+	r = replicate(&replication);
+	status = finish(&replication);
+	json_decref(replication.here);
+	json_decref(replication.there);
+	free(replication.store);
+	if (interrupt_came())
+		interrupt_end();
+	if (r < 0)
+		return exit_with(&replication.err);
+	if (status != 0)
+		return error_set(&replication.err, -EREMOTEIO, "the command has failed: %s", replication.command), exit_with(&replication.err);
+	if (replication.sent == 0)
+		printf("the replica has all snapshots of %s\n", place.dataset);
+	return EXIT_OK;
+}
+
+/* --- the other end --- */
+
+/* Prints what the dataset has; takes over `state`. */
+static void say(json_t *state)
+{
+	json_dumpf(state, stdout, JSON_COMPACT);
+	printf("\n");
+	fflush(stdout);
+	json_decref(state);
+}
+
+static int say_state(const char *store, const char *dataset, struct error *err)
+{
+	json_t *state = NULL;
+	int r = run_op_at(store, "stream.state", json_pack("{s:o}", "dataset", json_from_bytes(dataset)), NULL, &state, err);
+
+	if (r == 0)
+		say(state);
+	return r;
+}
+
+int serve_receive(const char *store, const char *dataset, int fd)
+{
+	struct error err = {0};
+	int r;
+
+	while ((r = say_state(store, dataset, &err)) == 0) {
+		json_t *result = NULL;
+
+		r = run_op_with(store, "stream.receive", json_pack("{s:o}", "dataset", json_from_bytes(dataset)), fd, NULL, &result, &err);
+		json_decref(result);
+		/* The sender has no more. */
+		if (r == -ENOMSG)
+			return EXIT_OK;
+		if (r < 0)
+			break;
+	}
+	AUTO_FREE char *text = xasprintf("%s%s%s", err.text, err.hint[0] ? "; " : "", err.hint);
+	say(json_pack("{s:o}", "failed", json_from_bytes(text)));
+	return exit_with(&err);
+}

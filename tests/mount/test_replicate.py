@@ -1,0 +1,199 @@
+"""Replication, failover and the way back: what is lost is what no snapshot had carried over, and two that were both written are never joined."""
+
+import json
+import os
+import random
+import shlex
+import signal
+import subprocess
+
+import pytest
+
+from harness import files, procs, program, tree
+
+
+@pytest.fixture
+def other(run, store):
+    """A second empty store, beside `store`."""
+    made = run.store(store.area, "other").init()
+    yield made
+    made.close()
+
+
+def cli(store, *args, **options):
+    return store.ok("-s", store.path, *args, **options)
+
+
+def scan(path):
+    """Without the time of the root itself: in .snapshots it is that of the snapshot."""
+    found = tree.scan(path)
+    found["."].pop("mtime")
+    return found
+
+
+def names(store):
+    return [row["name"] for row in json.loads(cli(store, "snapshot", "list", "d", "--json"))]
+
+
+def identity(store, name):
+    return json.loads(cli(store, "snapshot", "show", f"d@{name}", "--json"))["identity"]
+
+
+def to(store, fault=None):
+    """The command at the other end."""
+    words = [f"CORPUSFS_TEST_STORE={store.path}"] + ([f"CORPUSFS_FAULT={fault}"] if fault else [])
+    return " ".join(words + [shlex.join([store.binary, "-s", store.path, "receive", "d", "--serve"])])
+
+
+def replicate(store, other, fault=None):
+    return store.run("-s", store.path, "replicate", "d", "--to", to(other, fault))
+
+
+def replicated(store, other):
+    result = replicate(store, other)
+    assert result.code == 0, result
+    return result.out
+
+
+def show(store):
+    return json.loads(cli(store, "dataset", "show", "d", "--json"))
+
+
+def write_at_random(point, rng, count=6):
+    for _ in range(count):
+        path = f"{point}/d/{rng.choice('abc')}"
+        choice = rng.randrange(5)
+        if choice == 0 and os.path.exists(path):
+            os.rename(path, f"{point}/d/{rng.choice('xyz')}")
+        elif choice == 1 and os.path.exists(path):
+            os.remove(path)
+        elif choice == 2:
+            os.makedirs(f"{point}/d/dir/{rng.randrange(3)}", exist_ok=True)
+        else:
+            files.put(path, rng.randbytes(rng.randrange(50000)))
+
+
+def test_snapshots_follow_one_by_one(store, other):
+    point = store.mount()
+    store.create("d")
+    for name in ("one", "two"):
+        files.put(f"{point}/d/f", name.encode())
+        cli(store, "snapshot", "create", f"d@{name}")
+    assert replicated(store, other) == "d@one is there\nd@two is there\n"
+    assert "has all" in replicated(store, other)
+    files.put(f"{point}/d/f", b"three")
+    cli(store, "snapshot", "create", "d@three")
+    shown = show(store)
+    assert shown["replicated_snapshot"] == "two" and shown["replicated_behind"] == 1 and to(other) == shown["replicated_to"]
+    assert "1 snapshot behind" in store.ok("status", store.path)
+    assert replicated(store, other) == "d@three is there\n"
+    assert show(store)["replicated_behind"] == 0
+    assert names(other) == ["one", "two", "three"]
+    assert all(identity(other, name) == identity(store, name) for name in names(other))
+    assert show(other)["replica"] and not show(store)["replica"]
+
+
+def test_a_replica_that_follows_gets_what_is_taken(store, other, run):
+    point = store.mount()
+    store.create("d")
+    environment = program.environment(run.mark, store.logs, {"CORPUSFS_TEST_STORE": store.path})
+    with subprocess.Popen([store.binary, "-s", store.path, "replicate", "d", "--follow", "--to", to(other)], env=environment,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
+        for name in ("one", "two"):
+            files.put(f"{point}/d/f", name.encode())
+            cli(store, "snapshot", "create", f"d@{name}")
+            assert follower.stdout.readline() == f"d@{name} is there\n"
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(30 * program.scale()) == -signal.SIGINT, follower.stderr.read()
+    procs.poll(lambda: other.run("-s", other.path, "dataset", "list").code == 0, 30, "the other end has gone")
+    assert names(other) == ["one", "two"]
+
+
+def fail_over(here, there, rng):
+    """`here` is lost with what was written after the last snapshot; `there` goes on. Returns the mountpoints."""
+    last = names(there)[-1]
+    wanted = identity(here, last)
+    point = here.points[-1]
+    kept = scan(f"{point}/d/.snapshots/{last}")
+    write_at_random(point, rng)
+    here.kill()
+    cli(there, "promote", "d")
+    at = there.mount(f"{there.area}/{os.path.basename(there.path)}-mnt")
+    assert scan(at + "/d") == kept and identity(there, last) == wanted, "just what came after the last snapshot is lost"
+    return at
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_failover_and_the_way_back(store, other, seed):
+    rng = random.Random(seed)
+    here, there = store, other
+    point = here.mount(f"{here.area}/{os.path.basename(here.path)}-mnt")
+    here.create("d")
+    write_at_random(point, rng)
+    cli(here, "snapshot", "create", "d@s0")
+    for turn in range(1, 3):
+        replicated(here, there)
+        common = names(there)[-1]
+        at = fail_over(here, there, rng)
+        write_at_random(at, rng)
+        cli(there, "snapshot", "create", f"d@s{turn}")
+        # What was lost is still on the disk that comes back: a fork, until that side is given up.
+        result = replicate(there, here)
+        assert result.code == program.DAMAGED and "fork" in result.err and f'"{common}"' in result.err, result
+        said = cli(here, "demote", "d", "--to", common)
+        assert "is kept as" in said
+        replicated(there, here)
+        assert identity(here, f"s{turn}") == identity(there, f"s{turn}")
+        here, there, point = there, here, at
+    assert set(names(store)) & set(names(other)) >= {"s0", "s1", "s2"}
+    for end in (store, other):
+        cli(end, "check")
+
+
+def test_what_was_written_on_both_sides_is_never_joined(store, other):
+    point = store.mount()
+    store.create("d")
+    files.put(point + "/d/f", b"both")
+    cli(store, "snapshot", "create", "d@common")
+    replicated(store, other)
+    cli(other, "promote", "d")
+    at = other.mount(other.area + "/there")
+    files.put(at + "/d/f", b"there")
+    cli(other, "snapshot", "create", "d@theirs")
+    files.put(point + "/d/f", b"here")
+    cli(store, "snapshot", "create", "d@ours")
+    for one, two in ((store, other), (other, store)):
+        result = replicate(one, two)
+        assert result.code == program.DAMAGED and "fork" in result.err and '"common"' in result.err, result
+    cli(other, "demote", "d")
+    assert replicate(store, other).code == program.DAMAGED
+    assert files.get(point + "/d/f") == b"here" and files.get(at + "/d/f") == b"there"
+    cli(other, "demote", "d", "--to", "common")
+    replicated(store, other)
+    assert files.get(at + "/d/f") == b"here" and files.get(at + "/d/.snapshots/theirs/f") == b"there"
+
+
+def test_replication_goes_on_after_either_side_has_died(store, other):
+    point = store.mount()
+    store.create("d")
+    for name in ("one", "two"):
+        write_at_random(point, random.Random(name))
+        cli(store, "snapshot", "create", f"d@{name}")
+    store.umount()
+    assert replicate(store, other, "receive-frame:kill:3").code != 0
+    killed = store.run("-s", store.path, "replicate", "d", "--to", to(other), env={"CORPUSFS_FAULT": "export-write:kill:1"})
+    assert killed.code == -signal.SIGKILL
+    procs.poll(lambda: other.run("-s", other.path, "dataset", "list").code == 0, 30, "the other end has gone")
+    replicated(store, other)
+    assert names(other) == ["one", "two"] and identity(other, "two") == identity(store, "two")
+
+
+def test_commands_that_are_no_receivers_are_told(store):
+    store.create("d")
+    cli(store, "snapshot", "create", "d@one")
+    for command in ("false", "echo hello", "exec cat", "no-such-program-here"):
+        result = store.run("-s", store.path, "replicate", "d", "--to", command + " 2>/dev/null </dev/null")
+        assert result.code == program.FAILED and len(result.err.splitlines()) == 1, result
+    assert store.run("-s", store.path, "replicate", "d").code == program.USAGE
+    assert store.run("-s", store.path, "replicate", "e", "--to", "true").code == program.FAILED
