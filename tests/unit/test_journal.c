@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "lib/base/clock.h"
 #include "lib/tree/content/replay.h"
 #include "tests/unit/tree_store.h"
 
@@ -317,6 +318,59 @@ static void what_is_not_there_any_more_is_dropped(void **state)
 	assert_int_equal(replayed.records, 0);
 }
 
+struct slow {
+	struct tree_store *store;
+	unsigned left; /* records, before one that comes late */
+};
+
+static int find_slowly(void *arg, uint32_t number, struct view **ret_view)
+{
+	struct slow *slow = arg;
+
+	if (slow->left-- == 0)
+		clock_pause_us(300000);
+	return find(slow->store, number, ret_view);
+}
+
+/* A big file is committed at once, but not between a write and the hole that was punched into it. */
+static void nothing_is_committed_between_two_records(void **state)
+{
+	struct tree_store *store = *state;
+	struct slow slow = {.store = store, .left = 20};
+	const struct replay_views views = {.find = find_slowly, .put = put, .arg = &slow};
+	AUTO_FREE uint8_t *found = xmalloc(MIB), *zeros = xcalloc(1, MIB);
+	void *memory = shared_memory(MEMORY);
+	struct journal_record *record;
+	struct replayed replayed;
+	struct journal *journal;
+	struct inode *inode = new_file(store, "file");
+	const uint64_t ino = inode_ino(inode);
+
+	inode_close(inode);
+	assert_int_equal(journal_new(memory, MEMORY, &journal), 0);
+	for (uint64_t i = 0; i <= slow.left; i++) {
+		record = add(journal, ino, i < slow.left ? MIB : 0);
+		record->view = 1;
+		record->offset = i < slow.left ? i * MIB : 0;
+	}
+	record->kind = JOURNAL_DISCARD;
+	record->len = 20 * MIB;
+	journal_free(journal);
+	tree_store_close(store);
+	store->journal = memory;
+	store->journal_bytes = MEMORY;
+	tree_store_open(store, false);
+	assert_int_equal(tree_replay(store->tree, &views, &replayed), 0);
+	assert_int_equal(replayed.records, 21);
+	inode = open_file(store, "file");
+	assert_int_equal(inode_commit(inode), 0);
+	for (uint64_t i = 0; i < 20; i++) {
+		assert_int_equal(inode_read(inode, i * MIB, MIB, found), MIB);
+		assert_memory_equal(found, zeros, MIB);
+	}
+	inode_close(inode);
+}
+
 /* Memory of which the system has only so much. */
 static void open_starved(struct tree_store *store, size_t size)
 {
@@ -368,6 +422,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_journal_is_refused),
 		cmocka_unit_test(accepted_changes_survive_the_process),
 		TREE_TEST(what_is_not_there_any_more_is_dropped),
+		TREE_TEST(nothing_is_committed_between_two_records),
 		TREE_TEST(writers_wait_for_commits_where_the_system_has_no_memory),
 	};
 

@@ -160,7 +160,9 @@ static void *background(void *arg)
 
 	mutex_take(&pending->lock);
 	while (!committer->stop) {
-		size_t count = pending_claim_group(pending, &wanted, &claim, inodes);
+		/* What was punched out of a write is no longer buffered only when the journal has come to that: until then it may not be committed. */
+		const bool waits = atomic_load(&committer->tree->is_replaying);
+		size_t count = waits ? 0 : pending_claim_group(pending, &wanted, &claim, inodes);
 
 		if (count > 0) {
 			/* a failure is kept in last_error, and what could not be committed is tried again */

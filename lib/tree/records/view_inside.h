@@ -34,7 +34,7 @@ struct tree {
 	struct family *families;     /* uthash by id */
 
 	struct journal *journal;     /* inodes/journal.h; NULL: what is buffered goes with the process */
-	bool is_replaying;           /* what is done now stands in the journal already */
+	atomic_bool is_replaying;    /* what is done now stands in the journal already; nothing is committed beside it */
 	struct pending *pending;     /* pending.c */
 	struct committer *committer; /* committer.c */
 	_Atomic unsigned open_views;
