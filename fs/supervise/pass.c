@@ -37,6 +37,22 @@ int pass_send(int socket, const struct pass *pass)
 	return sent < 0 ? -errno : 0;
 }
 
+/* The buffer has room for one more than we take, as its size is rounded up. */
+static void take_fds(const struct cmsghdr *part, struct pass *pass)
+{
+	const size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+	for (size_t i = 0; i < count; i++) {
+		int fd;
+
+		memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
+		if (pass->count < PASS_FDS_MAX)
+			pass->fds[pass->count++] = fd;
+		else
+			close(fd);
+	}
+}
+
 int pass_receive(int socket, struct pass *ret_pass)
 {
 	struct head head;
@@ -55,8 +71,7 @@ int pass_receive(int socket, struct pass *ret_pass)
 	for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
 		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
 			continue;
-		pass.count = (uint32_t)((part->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		memcpy(pass.fds, CMSG_DATA(part), pass.count * sizeof(int));
+		take_fds(part, &pass);
 	}
 	if (got != sizeof(head))
 		return 0;
