@@ -124,7 +124,7 @@ def test_directory_and_server_are_one_repository(rest, filled, area):
     beside = Repository(filled, rest.directory + "/r", init=False)
     assert beside.backups() == repository.backups()
     assert "no errors were found" in restic(beside, "check", "--read-data")
-    victim = sorted(beside.packs())[0]
+    victim = max(beside.packs(), key=os.path.getsize)
     os.chmod(victim, 0o600)
     with open(victim, "r+b") as handle:
         handle.seek(100)
