@@ -197,10 +197,11 @@ static void print_backups(const json_t *status)
 static void print_replications(const char *store)
 {
 	json_t *result = NULL;
+	struct error ignored = {0}; /* what is wrong with the store is told already */
 	const json_t *row;
 	size_t i;
 
-	if (run_op_at(store, "stream.replications", json_object(), NULL, &result, NULL) < 0)
+	if (run_op_at(store, "stream.replications", json_object(), NULL, &result, &ignored) < 0)
 		return;
 	json_array_foreach(json_object_get(result, "replications"), i, row) {
 		const long long behind = json_integer_value(json_object_get(row, "behind"));
