@@ -28,7 +28,7 @@ def told(store, *args, code=program.USAGE, **options):
     "versions {}/p", "du {}", "du {}@v1.0", "export {} x.tar", "export {}@v1.0 x.tar", "warm {}",
 ])  # fmt: skip
 def test_a_mistyped_dataset_is_guessed(named, command):
-    text = told(named, *command.format("trian").split(), code=program.NOT_FOUND)
+    text = told(named, *command.format("trian").split(), code=program.NOT_FOUND, cwd=named.area)
     assert 'there is no dataset "trian"; did you mean "train"?' in text
 
 
@@ -37,7 +37,7 @@ def test_a_mistyped_dataset_is_guessed(named, command):
     "rollback {} --path p", "clone {} x", "diff {}", "du {}", "export {} x.tar", "warm {}",
 ])  # fmt: skip
 def test_a_mistyped_snapshot_is_guessed(named, command):
-    text = told(named, *command.format("train@v10").split(), code=program.NOT_FOUND)
+    text = told(named, *command.format("train@v10").split(), code=program.NOT_FOUND, cwd=named.area)
     assert 'there is no snapshot "train@v10"; did you mean "train@v1.0"?' in text
 
 

@@ -318,26 +318,26 @@ static void what_is_not_there_any_more_is_dropped(void **state)
 	assert_int_equal(replayed.records, 0);
 }
 
-struct slow {
+struct late_views {
 	struct tree_store *store;
 	unsigned left; /* records, before one that comes late */
 };
 
-static int find_slowly(void *arg, uint32_t number, struct view **ret_view)
+static int find_late(void *arg, uint32_t number, struct view **ret_view)
 {
-	struct slow *slow = arg;
+	struct late_views *views = arg;
 
-	if (slow->left-- == 0)
+	if (views->left-- == 0)
 		clock_pause_us(300000);
-	return find(slow->store, number, ret_view);
+	return find(views->store, number, ret_view);
 }
 
 /* A big file is committed at once, but not between a write and the hole that was punched into it. */
 static void nothing_is_committed_between_two_records(void **state)
 {
 	struct tree_store *store = *state;
-	struct slow slow = {.store = store, .left = 20};
-	const struct replay_views views = {.find = find_slowly, .put = put, .arg = &slow};
+	struct late_views late = {.store = store, .left = 20};
+	const struct replay_views views = {.find = find_late, .put = put, .arg = &late};
 	AUTO_FREE uint8_t *found = xmalloc(MIB), *zeros = xcalloc(1, MIB);
 	void *memory = shared_memory(MEMORY);
 	struct journal_record *record;
@@ -348,10 +348,10 @@ static void nothing_is_committed_between_two_records(void **state)
 
 	inode_close(inode);
 	assert_int_equal(journal_new(memory, MEMORY, &journal), 0);
-	for (uint64_t i = 0; i <= slow.left; i++) {
-		record = add(journal, ino, i < slow.left ? MIB : 0);
+	for (uint64_t i = 0; i <= late.left; i++) {
+		record = add(journal, ino, i < late.left ? MIB : 0);
 		record->view = 1;
-		record->offset = i < slow.left ? i * MIB : 0;
+		record->offset = i < late.left ? i * MIB : 0;
 	}
 	record->kind = JOURNAL_DISCARD;
 	record->len = 20 * MIB;
