@@ -1,16 +1,48 @@
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
+#include "lib/ops/json.h"
+
+#define KEPT "before-repair-" /* lib/store/mend_keep.h */
 
 static const struct column problem_columns[] = {
 	{"rule", "RULE", COLUMN_TEXT},     {"name", "ABOUT", COLUMN_TEXT},   {"dataset", "DATASET", COLUMN_TEXT},
 	{"snapshot", "SNAPSHOT", COLUMN_TEXT}, {"inode", "INODE", COLUMN_NUMBER}, {"text", "WHAT", COLUMN_TEXT},
 	{NULL, NULL, COLUMN_TEXT},
 };
+
+/* The databases that repairs have left. What such a repair gave up may have named whole files, and nothing is left that misses them. */
+static json_t *list_repairs(const struct cli *cli)
+{
+	json_t *names = json_array();
+	AUTO_FREE char *store = NULL;
+	struct error ignored = {0};
+	const struct dirent *entry;
+	DIR *dir = run_find_store(cli, &store, &ignored) < 0 ? NULL : opendir(store);
+
+	while (dir && (entry = readdir(dir)))
+		if (strncmp(entry->d_name, KEPT, strlen(KEPT)) == 0)
+			json_array_append_new(names, json_from_bytes(entry->d_name));
+	if (dir)
+		closedir(dir);
+	return names;
+}
+
+static void print_repairs(const json_t *names)
+{
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach (names, i, name)
+		printf("what the repair gave up that left %s is not missed here, if nothing else names it: compare with a backup\n",
+		       json_string_value(name));
+}
 
 static int run_check(struct cli *cli)
 {
@@ -25,6 +57,7 @@ static int run_check(struct cli *cli)
 		return code;
 	}
 	const json_int_t problems = json_integer_value(json_object_get(value, "found"));
+	json_object_set_new(value, "repairs", list_repairs(cli));
 	if (problems > 0 || table.as_json)
 		table_end(&table, value);
 	else
@@ -33,6 +66,8 @@ static int run_check(struct cli *cli)
 		printf("checked %lld inodes in %lld heads and snapshots: all is as it must be\n",
 		       (long long)json_integer_value(json_object_get(value, "inodes")),
 		       (long long)json_integer_value(json_object_get(value, "views")));
+	if (!table.as_json)
+		print_repairs(json_object_get(value, "repairs"));
 	unreadable = json_integer_value(json_object_get(value, "unreadable")) > 0;
 	json_decref(value);
 	if (problems == 0)

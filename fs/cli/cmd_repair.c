@@ -128,7 +128,8 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 		printf("what no dataset listed any more is in the dataset %s\n", json_string_value(name));
 	print_heads(cli, value, apply);
 	if (any && apply)
-		printf("corpusfs check says what is missing now\n");
+		printf("corpusfs check says what is missing of what something still names; what only lost blocks named is gone without a trace:\n"
+		       "compare with a backup (corpusfs backup diff), or with the dates and counts that you know\n");
 }
 
 static int run_repair(struct cli *cli)

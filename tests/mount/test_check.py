@@ -27,7 +27,7 @@ def test_check_of_a_store_that_is_mounted_or_not(store):
     # digests of the snapshot may come meanwhile
     assert mounted["records"] <= unmounted["records"]
     for found in (mounted, unmounted):
-        assert found == {"problems": [], "views": 2, "inodes": 6, "records": found["records"], "found": 0, "unreadable": 0}
+        assert found == {"problems": [], "views": 2, "inodes": 6, "records": found["records"], "found": 0, "unreadable": 0, "repairs": []}
     assert "all is as it must be" in store.ok("-s", store.path, "check")
 
 

@@ -146,6 +146,18 @@ def test_every_table_that_is_damaged_is_found_and_told_in_plain_words(filled):
     store.ok("-s", store.path, "check")
 
 
+def test_check_does_not_say_that_nothing_is_missing_after_a_table_of_names_was_given_up(filled):
+    store = filled
+    assert "before-repair" not in store.ok("-s", store.path, "check")
+    os.unlink(the_table(store, NAMES))
+    out = store.ok("-s", store.path, "repair", "--apply")
+    assert "compare with a backup" in out
+    (kept,) = [name for name in os.listdir(store.path) if name.startswith("before-repair-")]
+    result = store.run("-s", store.path, "check")
+    assert kept in result.out and "compare with a backup" in result.out
+    assert json.loads(store.run("-s", store.path, "check", "--json").out)["repairs"] == [kept]
+
+
 @pytest.mark.parametrize("way", ["missing", "short"])
 def test_table_that_is_missing_or_short_is_repaired(filled, way):
     store = filled
