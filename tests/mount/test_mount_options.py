@@ -10,7 +10,7 @@ from harness import posix, procs, program
 
 def options_of(point):
     """Those that the kernel shows for the mountpoint."""
-    with open("/proc/self/mountinfo", encoding="ascii") as lines:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
         line = next(line for line in lines if line.split()[4] == point)
     return set(line.split()[5].split(","))
 

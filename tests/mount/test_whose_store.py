@@ -214,7 +214,7 @@ def test_the_owner_s_daemon_mounts_only_where_the_owner_may(theirs, victim):
             assert not procs.fuse_mounts(place)
         os.mkdir(home + "/second")
         assert "result" in ask(theirs, {"op": "mount.start", "args": {"mountpoint": home + "/second", "read_only": True, "extra": "suid,dev"}})
-    with open("/proc/self/mountinfo", encoding="ascii") as lines:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
         options = next(line.split()[5].split(",") for line in lines if line.split()[4] == home + "/second")
     assert {"nosuid", "nodev"} <= set(options)
     theirs.points.insert(0, home + "/second")
