@@ -114,7 +114,7 @@ static void time_each(char **arguments, int (*call)(const char *path))
 
 static int call_mkdir(const char *path)
 {
-	return mkdir(path, 0755);
+	return mkdir(path, 0777);
 }
 
 static void make_directories(char **arguments)
