@@ -189,6 +189,14 @@ def store(blank):
 
 
 @pytest.fixture
+def other(run, store):
+    """A second empty store, beside `store`."""
+    made = run.store(store.area, "other").init()
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def fs(store):
     """The directory of dataset `d` in a fresh mount; `store` is its store."""
     point = store.mount()

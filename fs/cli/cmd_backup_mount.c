@@ -7,10 +7,10 @@
 #include "fs/cli/mount_options.h"
 #include "fs/cli/password.h"
 #include "fs/cli/repository.h"
-#include "fs/cli/repository_url.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/serve/backups_daemon.h"
 #include "lib/base/buf.h"
+#include "lib/base/file.h"
 #include "lib/ops/json.h"
 #include "lib/repository/objects_open.h"
 
@@ -57,10 +57,12 @@ static int find_paths(const char *repository, const char *mountpoint, const char
 	AUTO_CLOSE int fd = -1;
 	int r = repository_open_place(repository, false, &fd, err);
 
-	if (r == 0 && objects_is_url(repository))
-		r = repository_url_read(fd, ret_description, err);
 	if (r < 0)
 		return r;
+	if (objects_is_url(repository))
+		r = file_read_from_start(fd, OBJECTS_DESCRIPTION_MAX, ret_description);
+	if (r < 0)
+		return error_set(err, r, "the repository cannot be described: %s", error_text(r));
 	ret_paths[0] = repository_absolute(repository);
 	ret_paths[1] = where_absolute(mountpoint);
 	ret_paths[2] = log ? absolute(log) : NULL;

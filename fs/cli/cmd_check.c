@@ -8,8 +8,7 @@
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "lib/ops/json.h"
-
-#define KEPT "before-repair-" /* lib/store/mend_keep.h */
+#include "lib/store/mend.h"
 
 static const struct column problem_columns[] = {
 	{"rule", "RULE", COLUMN_TEXT},     {"name", "ABOUT", COLUMN_TEXT},   {"dataset", "DATASET", COLUMN_TEXT},
@@ -27,7 +26,7 @@ static json_t *list_repairs(const struct cli *cli)
 	DIR *dir = run_find_store(cli, &store, &ignored) < 0 ? NULL : opendir(store);
 
 	while (dir && (entry = readdir(dir)))
-		if (strncmp(entry->d_name, KEPT, strlen(KEPT)) == 0)
+		if (strncmp(entry->d_name, STORE_KEPT, strlen(STORE_KEPT)) == 0)
 			json_array_append_new(names, json_from_bytes(entry->d_name));
 	if (dir)
 		closedir(dir);

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <jansson.h>
 
@@ -157,15 +156,4 @@ int repository_url_open(const char *url, int *ret_fd, struct error *err)
 		r = describe(access, ret_fd, err);
 	json_decref(access);
 	return r;
-}
-
-int repository_url_read(int fd, struct buf *ret_description, struct error *err)
-{
-	const off_t size = lseek(fd, 0, SEEK_END);
-
-	buf_reserve(ret_description, (size_t)MAX(size, 1));
-	if (size < 0 || pread(fd, ret_description->data, (size_t)size, 0) != size)
-		return error_set(err, -EIO, "the repository cannot be described: %s", error_text(-EIO));
-	ret_description->len = (size_t)size;
-	return 0;
 }

@@ -11,12 +11,9 @@
 #ifndef CORPUSFS_CLI_REPOSITORY_URL_H
 #define CORPUSFS_CLI_REPOSITORY_URL_H
 
-#include "lib/base/buf.h"
 #include "lib/base/error.h"
 
 /* A descriptor of the description, for operations. */
 WARN_UNUSED int repository_url_open(const char *url, int *ret_fd, struct error *err);
-/* What it says, for who cannot be given the descriptor. */
-WARN_UNUSED int repository_url_read(int fd, struct buf *ret_description, struct error *err);
 
 #endif

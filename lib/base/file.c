@@ -193,3 +193,22 @@ int file_in_memory(const char *name, const void *data, size_t len)
 	fd = -1;
 	return result;
 }
+
+int file_read_from_start(int fd, size_t limit, struct buf *ret_content)
+{
+	AUTO_BUF content = BUF_INIT;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size > limit)
+		return -EFBIG;
+	buf_reserve(&content, (size_t)st.st_size + 1);
+	if (pread(fd, content.data, (size_t)st.st_size, 0) != st.st_size)
+		return -EIO;
+	content.len = (size_t)st.st_size;
+	buf_clear(ret_content);
+	*ret_content = content;
+	content = BUF_INIT;
+	return 0;
+}

@@ -301,15 +301,3 @@ char *http_escape(const char *text)
 	curl_free(escaped);
 	return own;
 }
-
-char *http_unescape(const char *text)
-{
-	int len;
-	char *plain = curl_easy_unescape(NULL, text, 0, &len), *own;
-
-	if (!plain)
-		abort();
-	own = xstrdup(plain);
-	curl_free(plain);
-	return own;
-}

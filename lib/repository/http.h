@@ -64,8 +64,7 @@ WARN_UNUSED int http_do(struct http *http, const struct http_request *request, s
 /* What a status means: 0, -ENOENT, -EACCES, -EEXIST, -ENOSPC, -EIO. */
 int http_errno(long status);
 
-/* Escapes a part of a path or a query, and the way back. End with free(). */
+/* Escapes a part of a path or a query. Ends with free(). */
 char *http_escape(const char *text);
-char *http_unescape(const char *text);
 
 #endif

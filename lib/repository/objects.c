@@ -32,6 +32,16 @@ int objects_put_failed(enum object_kind kind, int code, struct error *err)
 	return code;
 }
 
+const char *object_folder(enum object_kind kind)
+{
+	static const char *const folders[OBJECT_KINDS] = {
+		[OBJECT_CONFIG] = "", [OBJECT_KEY] = "keys", [OBJECT_SNAPSHOT] = "snapshots",
+		[OBJECT_INDEX] = "index", [OBJECT_PACK] = "data", [OBJECT_LOCK] = "locks",
+	};
+
+	return folders[kind];
+}
+
 int objects_get_whole(struct objects *objects, enum object_kind kind, const char *name, size_t limit, struct buf *ret_content)
 {
 	uint64_t size;

@@ -63,6 +63,8 @@ WARN_UNUSED int objects_clean(struct objects *objects, time_t before, bool dry_r
 
 /* What `kind` is called in messages: "pack", "index file", ... */
 const char *object_kind_text(enum object_kind kind);
+/* The folder of restic's layout that objects of the kind stand in: "keys", "data", ...; of the config "". */
+const char *object_folder(enum object_kind kind);
 
 /* After an object could not be put: says so, and what to do. Returns `code`. */
 int objects_put_failed(enum object_kind kind, int code, struct error *err);

@@ -26,11 +26,6 @@ struct objects_dir {
 	struct open_packs *packs; /* that were read */
 };
 
-static const char *const folders[OBJECT_KINDS] = {
-	[OBJECT_CONFIG] = "", [OBJECT_KEY] = "keys", [OBJECT_SNAPSHOT] = "snapshots",
-	[OBJECT_INDEX] = "index", [OBJECT_PACK] = "data", [OBJECT_LOCK] = "locks",
-};
-
 static int dir_of(const struct objects *objects)
 {
 	return ((const struct objects_dir *)objects)->dir;
@@ -40,9 +35,9 @@ static int dir_of(const struct objects *objects)
 static void folder_of(enum object_kind kind, const char *name, char out[PATH_LEN])
 {
 	if (kind == OBJECT_PACK)
-		(void)snprintf(out, PATH_LEN, "%s/%.2s", folders[kind], name);
+		(void)snprintf(out, PATH_LEN, "%s/%.2s", object_folder(kind), name);
 	else
-		(void)snprintf(out, PATH_LEN, "%s", folders[kind]);
+		(void)snprintf(out, PATH_LEN, "%s", object_folder(kind));
 }
 
 static int open_folder(const struct objects *objects, const char *folder)
@@ -57,12 +52,12 @@ static int create(struct objects *objects)
 	int r = 0;
 
 	for (unsigned kind = 0; kind < OBJECT_KINDS && r == 0; kind++)
-		if (*folders[kind] && mkdirat(dir_of(objects), folders[kind], 0700) < 0 && errno != EEXIST)
+		if (*object_folder(kind) && mkdirat(dir_of(objects), object_folder(kind), 0700) < 0 && errno != EEXIST)
 			r = -errno;
 	for (unsigned i = 0; i < 256 && r == 0; i++) {
 		char folder[PATH_LEN];
 
-		(void)snprintf(folder, sizeof(folder), "%s/%02x", folders[OBJECT_PACK], i);
+		(void)snprintf(folder, sizeof(folder), "%s/%02x", object_folder(OBJECT_PACK), i);
 		if (mkdirat(dir_of(objects), folder, 0700) < 0 && errno != EEXIST)
 			r = -errno;
 	}
@@ -232,11 +227,11 @@ static int look_through_all(const struct objects *objects, enum object_kind kind
 	int r = 0;
 
 	if (kind != OBJECT_PACK)
-		return look_through(objects, folders[kind], each, arg);
+		return look_through(objects, object_folder(kind), each, arg);
 	for (unsigned i = 0; i < 256 && r == 0; i++) {
 		char folder[PATH_LEN];
 
-		(void)snprintf(folder, sizeof(folder), "%s/%02x", folders[OBJECT_PACK], i);
+		(void)snprintf(folder, sizeof(folder), "%s/%02x", object_folder(OBJECT_PACK), i);
 		r = look_through(objects, folder, each, arg);
 		if (r == -ENOENT)
 			r = 0;

@@ -2,19 +2,19 @@
 
 #include <errno.h>
 
-const char *objects_folder(enum object_kind kind)
-{
-	static const char *const folders[OBJECT_KINDS] = {
-		[OBJECT_CONFIG] = "", [OBJECT_KEY] = "keys", [OBJECT_SNAPSHOT] = "snapshots",
-		[OBJECT_INDEX] = "index", [OBJECT_PACK] = "data", [OBJECT_LOCK] = "locks",
-	};
-
-	return folders[kind];
-}
-
 int objects_net_result(int result, const struct http_answer *answer)
 {
 	return result < 0 ? result : http_errno(answer->status);
+}
+
+int objects_net_size(int result, struct http_answer *answer, uint64_t *ret_size)
+{
+	result = objects_net_result(result, answer);
+	buf_clear(&answer->body);
+	if (result == 0 && answer->content_length < 0)
+		return -EIO;
+	*ret_size = result == 0 ? (uint64_t)answer->content_length : 0;
+	return result;
 }
 
 int objects_net_problem(const char *url, int result, const struct http_answer *answer, const char *what, struct error *err)

@@ -13,9 +13,10 @@ struct objects_access {
 	const char *certificates;    /* of authorities, as PEM text; NULL: the system's */
 };
 
-const char *objects_folder(enum object_kind kind); /* "keys", "data", ...; of the config "" */
 /* What http_do said, and the status, as a result. */
 int objects_net_result(int result, const struct http_answer *answer);
+/* The same of a question for an object's size, which the answer tells; takes what the answer holds. */
+int objects_net_size(int result, struct http_answer *answer, uint64_t *ret_size);
 /* Why a place cannot be used. `what`: the server's own words, or NULL. */
 int objects_net_problem(const char *url, int result, const struct http_answer *answer, const char *what, struct error *err);
 

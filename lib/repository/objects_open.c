@@ -7,10 +7,9 @@
 
 #include <jansson.h>
 
+#include "lib/base/file.h"
 #include "lib/repository/objects_rest.h"
 #include "lib/repository/objects_s3.h"
-
-#define DESCRIPTION_MAX (4U << 20)
 
 static bool begins(const char *text, const char *with)
 {
@@ -39,18 +38,15 @@ static int open_url(const struct objects_access *access, bool making, struct obj
 	return error_set(err, -EINVAL, "%s: a repository on the network begins with s3: or rest:", access->url);
 }
 
-/* Others may have the same file open: its position is not used. */
-static json_t *read_description(int fd, off_t size)
+static json_t *read_description(int fd)
 {
 	AUTO_BUF text = BUF_INIT;
-	json_t *json = NULL;
+	json_t *json;
 
-	if (size > DESCRIPTION_MAX)
+	if (file_read_from_start(fd, OBJECTS_DESCRIPTION_MAX, &text) < 0)
 		return NULL;
-	buf_reserve(&text, (size_t)size + 1);
-	if (pread(fd, text.data, (size_t)size, 0) == size)
-		json = json_loadb((const char *)text.data, (size_t)size, 0, NULL);
-	explicit_bzero(text.data, (size_t)size);
+	json = json_loadb((const char *)text.data, text.len, 0, NULL);
+	explicit_bzero(text.data, text.len);
 	return json;
 }
 
@@ -69,7 +65,7 @@ int objects_open(int fd, bool making, struct objects **ret_objects, struct error
 		own = -1;
 		return 0;
 	}
-	json = S_ISREG(st.st_mode) ? read_description(own, st.st_size) : NULL;
+	json = S_ISREG(st.st_mode) ? read_description(own) : NULL;
 	if (!json || json_unpack(json, "{s:s, s?s, s?s, s?s, s?s, s?s}", "url", &access.url, "user", &access.user, "password", &access.password, "token",
 	                         &access.token, "region", &access.region, "certificates", &access.certificates) < 0)
 		r = error_set(err, -EINVAL, "what came as a repository is neither a directory nor a description of one");

@@ -13,6 +13,8 @@
 
 #include "lib/repository/objects.h"
 
+#define OBJECTS_DESCRIPTION_MAX (4U << 20)
+
 /* Whether a repository's name means one on the network. */
 bool objects_is_url(const char *name);
 

@@ -26,7 +26,7 @@ static char *url_of(const struct objects *objects, enum object_kind kind, const 
 {
 	if (kind == OBJECT_CONFIG)
 		return xasprintf("%sconfig", rest_of(objects)->base);
-	return xasprintf("%s%s/%s", rest_of(objects)->base, objects_folder(kind), name);
+	return xasprintf("%s%s/%s", rest_of(objects)->base, object_folder(kind), name);
 }
 
 static int ask(const struct objects *objects, const struct http_request *request, struct http_answer *ret_answer)
@@ -55,13 +55,9 @@ static int size(struct objects *objects, enum object_kind kind, const char *name
 {
 	AUTO_FREE char *url = url_of(objects, kind, name);
 	struct http_answer answer;
-	int r = ask(objects, &(struct http_request){.method = "HEAD", .url = url}, &answer);
+	int r = http_do(rest_of(objects)->http, &(struct http_request){.method = "HEAD", .url = url}, &answer);
 
-	buf_clear(&answer.body);
-	if (r == 0 && answer.content_length < 0)
-		return -EIO;
-	*ret_size = r == 0 ? (uint64_t)answer.content_length : 0;
-	return r;
+	return objects_net_size(r, &answer, ret_size);
 }
 
 static int put(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
@@ -118,7 +114,7 @@ static int take_row(struct objects *objects, enum object_kind kind, const json_t
 static int list(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg)
 {
 	static const char *const headers[] = {"Accept: " TYPE_2, NULL};
-	AUTO_FREE char *url = xasprintf("%s%s/", rest_of(objects)->base, objects_folder(kind));
+	AUTO_FREE char *url = xasprintf("%s%s/", rest_of(objects)->base, object_folder(kind));
 	struct http_answer answer;
 	json_t *rows, *row;
 	size_t i;

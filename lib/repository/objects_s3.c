@@ -16,7 +16,7 @@ struct objects_s3 {
 	struct objects objects;
 	struct http *http;
 	char *bucket; /* its URL, which ends with '/' */
-	char *prefix; /* of the keys, escaped: "" or ends with '/' */
+	char *prefix, *escaped; /* of the keys: "" or ends with '/'; and for a URL's path */
 	char *token;  /* a header, or NULL */
 	char *region;
 };
@@ -31,10 +31,10 @@ static char *url_of(const struct objects *objects, enum object_kind kind, const 
 	const struct objects_s3 *s3 = s3_of(objects);
 
 	if (kind == OBJECT_CONFIG)
-		return xasprintf("%s%sconfig", s3->bucket, s3->prefix);
+		return xasprintf("%s%sconfig", s3->bucket, s3->escaped);
 	if (kind == OBJECT_PACK)
-		return xasprintf("%s%sdata/%.2s/%s", s3->bucket, s3->prefix, name, name);
-	return xasprintf("%s%s%s/%s", s3->bucket, s3->prefix, objects_folder(kind), name);
+		return xasprintf("%s%sdata/%.2s/%s", s3->bucket, s3->escaped, name, name);
+	return xasprintf("%s%s%s/%s", s3->bucket, s3->escaped, object_folder(kind), name);
 }
 
 /* Signs it with the hash of its body (curl 7.88 cannot), and asks. `extra`: one more header, or NULL. */
@@ -85,12 +85,7 @@ static int size(struct objects *objects, enum object_kind kind, const char *name
 	struct http_answer answer;
 	int r = ask(objects, &(struct http_request){.method = "HEAD", .url = url}, NULL, &answer);
 
-	r = objects_net_result(r, &answer);
-	buf_clear(&answer.body);
-	if (r == 0 && answer.content_length < 0)
-		return -EIO;
-	*ret_size = r == 0 ? (uint64_t)answer.content_length : 0;
-	return r;
+	return objects_net_size(r, &answer, ret_size);
 }
 
 /* Some servers do not know the condition, and overwrite: with the same bytes, unless it is the config. */
@@ -148,9 +143,8 @@ static int list(struct objects *objects, enum object_kind kind, objects_list_fn 
 
 	do {
 		AUTO_FREE char *last = xstrdup(page.next), *token = http_escape(last);
-		/* what is signed is sorted; the prefix is escaped already, and its slashes are not */
-		AUTO_FREE char *folder = xasprintf("%s%s/", s3->prefix, objects_folder(kind)), *plain = http_unescape(folder);
-		AUTO_FREE char *prefix = http_escape(plain);
+		/* what is signed is sorted */
+		AUTO_FREE char *folder = xasprintf("%s%s/", s3->prefix, object_folder(kind)), *prefix = http_escape(folder);
 		AUTO_FREE char *url = xasprintf("%s?%s%s%slist-type=2&prefix=%s", s3->bucket, *token ? "continuation-token=" : "", token, *token ? "&" : "",
 		                                prefix);
 		struct http_answer answer;
@@ -183,6 +177,7 @@ static void close_s3(struct objects *objects)
 	http_free(s3->http);
 	free(s3->bucket);
 	free(s3->prefix);
+	free(s3->escaped);
 	free(s3->token);
 	free(s3->region);
 	free(s3);
@@ -206,20 +201,24 @@ static char *region_of(const struct objects_access *access, const char *host)
 	return xstrdup("us-east-1");
 }
 
-static char *escape_path(const char *path)
+static void take_prefix(struct objects_s3 *s3, const char *path)
 {
-	AUTO_BUF out = BUF_INIT;
+	AUTO_BUF plain = BUF_INIT, escaped = BUF_INIT;
 
 	while (*path) {
 		const size_t len = strcspn(path, "/");
-		AUTO_FREE char *part = strndup(path, len), *escaped = part && *part ? http_escape(part) : NULL;
+		AUTO_FREE char *part = xasprintf("%.*s", (int)len, path), *safe = http_escape(part);
 
-		if (escaped)
-			buf_addf(&out, "%s/", escaped);
+		if (len > 0) {
+			buf_addf(&plain, "%s/", part);
+			buf_addf(&escaped, "%s/", safe);
+		}
 		path += len + (path[len] == '/');
 	}
-	buf_add_u8(&out, 0);
-	return xstrdup((const char *)out.data);
+	buf_add_u8(&plain, 0);
+	buf_add_u8(&escaped, 0);
+	s3->prefix = xstrdup((const char *)plain.data);
+	s3->escaped = xstrdup((const char *)escaped.data);
 }
 
 /* Cuts "https://HOST/BUCKET/PREFIX"; Amazon's buckets are hosts of their own, where a certificate can name them. */
@@ -240,7 +239,7 @@ static int take_url(struct objects_s3 *s3, const struct objects_access *access, 
 		return error_set(err, -EINVAL, "%s: a repository in S3 is s3:https://HOST/BUCKET or s3:https://HOST/BUCKET/PREFIX", access->url);
 	*path = '\0';
 	end = path + 1 + strlen(bucket);
-	s3->prefix = escape_path(end);
+	take_prefix(s3, end);
 	if (strstr(host, AMAZON) && !strchr(bucket, '.'))
 		s3->bucket = xasprintf("%s://%s.%s/", scheme, bucket, host);
 	else

@@ -9,6 +9,8 @@
 
 #include "lib/base/error.h"
 
+#define STORE_KEPT "before-repair-" /* how the names of such directories begin */
+
 struct store_mended {
 	char *lost; /* what is lost, in one line; NULL: the store is whole, and nothing is to be done */
 	char *kept; /* where the database is kept as it was; NULL: nothing was changed */

@@ -12,10 +12,10 @@ int mend_keep(const struct store_dir *dir, const char *db, char **ret_kept, stru
 	char when[32];
 
 	clock_format(clock_now().tv_sec, when);
-	AUTO_FREE char *name = xasprintf("before-repair-%s", when);
+	AUTO_FREE char *name = xasprintf(STORE_KEPT "%s", when);
 	for (unsigned i = 2; store_dir_has(dir, name); i++) {
 		free(name);
-		name = xasprintf("before-repair-%s-%u", when, i);
+		name = xasprintf(STORE_KEPT "%s-%u", when, i);
 	}
 	AUTO_FREE char *copy = store_dir_inside(dir, name);
 	int result = kv_mend_keep(db, copy);

@@ -2,6 +2,7 @@
 #ifndef CORPUSFS_STORE_MEND_KEEP_H
 #define CORPUSFS_STORE_MEND_KEEP_H
 
+#include "lib/store/mend.h"
 #include "lib/store/store_dir.h"
 
 /*

@@ -12,14 +12,6 @@ from harness import files, program, tree
 KILLED = -signal.SIGKILL
 
 
-@pytest.fixture
-def other(run, store):
-    """A second empty store, beside `store`."""
-    made = run.store(store.area, "other").init()
-    yield made
-    made.close()
-
-
 def cli(store, *args, **options):
     return store.ok("-s", store.path, *args, **options)
 

@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -155,4 +158,19 @@ int process_tune(struct error *err)
 	if (result == 0)
 		result = check_addresses(err);
 	return result < 0 ? result : check_threads(err);
+}
+
+int process_take_signals(int *ret_signal_fd, int *ret_event_fd, struct error *err)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	*ret_signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	*ret_event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return *ret_signal_fd < 0 || *ret_event_fd < 0 ? error_set(err, -errno, "no descriptor for signals: %s", strerror(errno)) : 0;
 }

@@ -23,4 +23,10 @@ WARN_UNUSED int process_spawn(int (*run)(void *arg, int ready_fd), void *arg, js
  */
 WARN_UNUSED int process_tune(struct error *err);
 
+/*
+ * SIGTERM, SIGINT and SIGHUP are read from a descriptor; beside it, one (eventfd) that other threads wake the main thread by. Neither read
+ * waits. Before any thread is made: all inherit that these signals are blocked.
+ */
+WARN_UNUSED int process_take_signals(int *ret_signal_fd, int *ret_event_fd, struct error *err);
+
 #endif

@@ -5,11 +5,7 @@
 #include <libgen.h>
 #include <malloc.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
 
 #include "fs/daemon/control/message.h"
 #include "fs/daemon/process/log.h"
@@ -41,22 +37,6 @@ static void session_ended(void *arg)
 	const uint64_t one = 1;
 
 	(void)!write(((struct backups_daemon *)arg)->event_fd, &one, sizeof(one));
-}
-
-/* All threads inherit the mask, so that signals are read by the main thread only. */
-static int take_signals(struct backups_daemon *daemon, struct error *err)
-{
-	sigset_t set;
-
-	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	daemon->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
-	daemon->event_fd = eventfd(0, EFD_CLOEXEC);
-	return daemon->signal_fd < 0 || daemon->event_fd < 0 ? error_set(err, -errno, "no descriptor for signals: %s", strerror(errno)) : 0;
 }
 
 static int open_log(struct backups_daemon *daemon, struct error *err)
@@ -102,7 +82,7 @@ static int start(struct backups_daemon *daemon, struct error *err)
 	int r = process_tune(err);
 
 	if (r == 0)
-		r = take_signals(daemon, err);
+		r = process_take_signals(&daemon->signal_fd, &daemon->event_fd, err);
 	if (r == 0)
 		r = open_backups(daemon, err);
 	with_browse.browse = daemon->browse;

@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 
 #include "fs/daemon/control/control.h"
@@ -31,24 +30,6 @@ struct daemon {
 	bool is_alone;         /* it has gone */
 	int event_fd, signal_fd, journal_fd;
 };
-
-/* All threads inherit the mask, so that signals are read by the main thread only, from a descriptor. */
-static int take_signals(struct daemon *daemon, struct error *err)
-{
-	sigset_t set;
-
-	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	daemon->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	daemon->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (daemon->signal_fd < 0 || daemon->event_fd < 0)
-		return error_set(err, -errno, "no descriptor for signals: %s", strerror(errno));
-	return 0;
-}
 
 /* A store on media that cannot be written, or of somebody else: there is no place in it for a log and a socket. */
 static bool has_room_for_files(const struct daemon *daemon)
@@ -149,7 +130,7 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 	int result = process_tune(err);
 
 	if (result == 0)
-		result = take_signals(daemon, err);
+		result = process_take_signals(&daemon->signal_fd, &daemon->event_fd, err);
 	if (result == 0)
 		result = open_store(daemon, err);
 	if (result == 0)
