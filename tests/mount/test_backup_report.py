@@ -73,8 +73,10 @@ def test_what_would_be_lost_now_is_counted_from_the_newest_backup_that_was_verif
     assert "newest_verified" not in report(repository) and "no drill or verification of one is known" in repository.run("backup", "report", "d").out
     repository.run("backup", "drill", repository.path)
     assert report(repository)["newest_verified"] == taken[first]
-    with open(store.mount() + "/d/new", "wb") as handle:
+    os.makedirs(area + "/more")
+    with open(area + "/more/new", "wb") as handle:
         handle.write(b"new")
+    store.ok("-s", store.path, "import", area + "/more", "d/more")  # not by a mount, whose daemon would make what is due
     second = repository.backup("d", kind="incremental")["backup"]
     taken = {row["backup"]: row["taken"] for row in repository.backups()}
     result = report(repository)

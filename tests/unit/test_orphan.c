@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/tree/records/quota.h"
 #include "lib/tree/records/view_inside.h"
 #include "tests/unit/tree_store.h"
 
@@ -170,6 +171,18 @@ static void the_quota_counts_open_files_without_a_name(void **state)
 	assert_int_equal(quota->closing, 0);
 }
 
+static void room_that_came_back_before_the_wait_is_not_missed(void **state)
+{
+	struct view *view = ((struct tree_store *)*state)->view;
+	struct quota_patience patience = quota_patience(view);
+
+	quota_change(view, 100);
+	assert_false(quota_wait(view, &patience));
+	quota_change(view, -100);
+	assert_true(quota_wait(view, &patience));
+	assert_false(quota_wait(view, &patience));
+}
+
 /*
  * Each crash happens in a process of its own, this program anew, since the fault points are read once in a process. What goes wrong there
  * ends in abort().
@@ -315,6 +328,7 @@ int main(int argc, char **argv)
 		TREE_TEST(an_open_file_outlives_its_name),
 		TREE_TEST(an_unnamed_file_can_get_a_name),
 		TREE_TEST(the_quota_counts_open_files_without_a_name),
+		TREE_TEST(room_that_came_back_before_the_wait_is_not_missed),
 		TREE_TEST(a_kill_before_the_batch_leaves_the_name),
 		TREE_TEST(a_kill_before_the_removal_is_made_good),
 		TREE_TEST(a_kill_during_the_removal_is_made_good),

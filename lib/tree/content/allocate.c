@@ -226,7 +226,7 @@ int inode_allocate(struct inode *inode, int mode, uint64_t offset, uint64_t len)
 		.at = offset,
 		.end = offset + len,
 	};
-	uint64_t waited_ms = 0;
+	struct quota_patience patience = quota_patience(inode->view);
 	int result = content_check_change(inode, offset, len);
 
 	if (result < 0)
@@ -244,6 +244,6 @@ int inode_allocate(struct inode *inode, int mode, uint64_t offset, uint64_t len)
 		return result;
 	do
 		result = change_in_steps(&allocation);
-	while (result == -EDQUOT && quota_wait(inode->view, &waited_ms));
+	while (result == -EDQUOT && quota_wait(inode->view, &patience));
 	return result;
 }

@@ -75,7 +75,7 @@ static int64_t buffer_block(struct inode *inode, uint64_t offset, void *block, s
 int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t len)
 {
 	struct view *view = inode->view;
-	uint64_t waited_ms = 0;
+	struct quota_patience patience = quota_patience(view);
 	int r = content_check_change(inode, offset, len);
 	int64_t grown;
 
@@ -87,7 +87,7 @@ int bulk_block_write(struct inode *inode, uint64_t offset, void *block, size_t l
 	}
 	do
 		grown = buffer_block(inode, offset, block, len);
-	while (grown == -EDQUOT && quota_wait(view, &waited_ms));
+	while (grown == -EDQUOT && quota_wait(view, &patience));
 	if (grown == -EDQUOT)
 		block_give(pending_blocks(view->tree), block);
 	pending_release(view->tree, BULK_BLOCK - (grown < 0 ? 0 : (size_t)grown));

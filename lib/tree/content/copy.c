@@ -250,7 +250,7 @@ ssize_t inode_copy(struct inode *source, uint64_t source_offset, struct inode *t
 	/* extents name chunks, whose numbers mean the same in all families of a store */
 	struct copy copy = { source, target, source_offset, target_offset, MIN(len, left_of(source, source_offset)) };
 	int result = check(&copy);
-	uint64_t waited_ms = 0;
+	struct quota_patience patience = quota_patience(target->view);
 	ssize_t done = 0, step;
 
 	if (result == 0)
@@ -263,7 +263,7 @@ ssize_t inode_copy(struct inode *source, uint64_t source_offset, struct inode *t
 		step = copy_extents(&copy);
 		if (step == -EAGAIN)
 			step = copy_bytes(&copy);
-		if (step == -EDQUOT && quota_wait(target->view, &waited_ms))
+		if (step == -EDQUOT && quota_wait(target->view, &patience))
 			continue;
 		if (step <= 0)
 			break;

@@ -202,7 +202,7 @@ static int write_part(struct inode *inode, uint64_t offset, const void *data, si
 {
 	struct tree *tree = inode->view->tree;
 	struct journal_record *record = NULL;
-	uint64_t waited_ms = 0;
+	struct quota_patience patience = quota_patience(inode->view);
 	int64_t grown;
 	int result = pending_admit(tree, len);
 
@@ -214,7 +214,7 @@ static int write_part(struct inode *inode, uint64_t offset, const void *data, si
 		memcpy(journal_data(record), data, len);
 	do
 		grown = result < 0 ? result : buffer(inode, offset, data, len, record);
-	while (grown == -EDQUOT && quota_wait(inode->view, &waited_ms));
+	while (grown == -EDQUOT && quota_wait(inode->view, &patience));
 	if (grown < 0 && record)
 		journal_forget(tree->journal, record);
 	pending_release(tree, grown < 0 ? len : len - (size_t)grown);

@@ -11,7 +11,7 @@
 #include "lib/tree/records/version.h"
 #include "lib/tree/records/view_inside.h"
 
-#define WAIT_OPEN_MS 200      /* for who has it open, which may be nobody */
+#define WAIT_OPEN_MS 1000     /* for who has it open, which may be nobody; a mount keeps what is replaced open for up to 400 ms */
 #define WAIT_CLOSING_MS 10000 /* for a commit of what it holds */
 #define WAIT_STEP_MS 20
 
@@ -174,22 +174,32 @@ void quota_closing(struct view *view, int count)
 	mutex_give(&view->quota.lock);
 }
 
-bool quota_wait(struct view *view, uint64_t *waited_ms)
+struct quota_patience quota_patience(struct view *view)
+{
+	return (struct quota_patience){.freed = atomic_load_explicit(&view->quota.freed, memory_order_relaxed)};
+}
+
+/* How long it is worth waiting in all. The lock is held. */
+static uint64_t hope_ms(const struct quota *quota)
+{
+	return quota->closing > 0 ? WAIT_CLOSING_MS : quota->unnamed > 0 ? WAIT_OPEN_MS : 0;
+}
+
+bool quota_wait(struct view *view, struct quota_patience *patience)
 {
 	struct quota *quota = &view->quota;
-	const uint64_t begun = clock_ms() - *waited_ms;
-	uint64_t freed;
 	bool is_freed;
 
+	if (patience->begun == 0)
+		patience->begun = clock_ms();
 	mutex_take(&quota->lock);
-	freed = quota->freed;
-	while (quota->freed == freed && clock_ms() - begun < (quota->closing > 0 ? WAIT_CLOSING_MS : quota->unnamed > 0 ? WAIT_OPEN_MS : 0)) {
+	while (quota->freed == patience->freed && clock_ms() - patience->begun < hope_ms(quota)) {
 		const struct timespec step = clock_after_ms(WAIT_STEP_MS);
 		mutex_wait_until(&quota->lock, &quota->changed, &step);
 	}
-	is_freed = quota->freed != freed && clock_ms() - begun < WAIT_CLOSING_MS;
+	is_freed = quota->freed != patience->freed && clock_ms() - patience->begun < WAIT_CLOSING_MS;
+	patience->freed = quota->freed;
 	mutex_give(&quota->lock);
-	*waited_ms = clock_ms() - begun;
 	return is_freed;
 }
 

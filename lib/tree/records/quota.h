@@ -30,11 +30,15 @@ void quota_change(struct view *view, int64_t bytes);
 /*
  * A file that was removed counts until it is closed, as it takes room so long; and the kernel tells of a close a moment after close(2) has
  * returned. So a file that has no name any more is noted, and noted again when nobody has it open, until its records are gone. Whoever
- * has no room waits for them: true: some has come back since, try again. It begins with *waited_ms 0, and ends after a while.
+ * has no room waits for them: true: some has come back since quota_patience, or since it was last asked; try again. It ends after a while.
  */
+struct quota_patience {
+	uint64_t freed, begun; /* what had come back, and when waiting began, in ms; 0: it has not */
+};
+struct quota_patience quota_patience(struct view *view); /* taken before the first try, so that nothing that comes back meanwhile is missed */
 void quota_unnamed(struct view *view, int count);
 void quota_closing(struct view *view, int count);
-bool quota_wait(struct view *view, uint64_t *waited_ms);
+bool quota_wait(struct view *view, struct quota_patience *patience);
 
 /* Both 0 where there is no quota. Counts if need be. */
 WARN_UNUSED int quota_usage(struct view *view, uint64_t *ret_limit, uint64_t *ret_used);

@@ -53,7 +53,7 @@ struct quota {
 	int64_t used;                /* as committed; before it is counted, what has changed since the view was opened */
 	uint64_t promised;
 	unsigned unnamed, closing;   /* files without a name that still count; those of them that nobody has open */
-	uint64_t freed;              /* how often room was given back */
+	_Atomic uint64_t freed;      /* how often room was given back */
 };
 
 struct view {
