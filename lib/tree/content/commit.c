@@ -95,9 +95,9 @@ static void begin_item(struct commit *commit, struct item *item)
 		if (item->content && !item->stays_inline && inode->record.is_inline)
 			freeze_inline(commit->tree, inode);
 	}
-	mutex_give(&inode->lock);
 	if (item->done)
 		quota_end(commit->view, item->promised);
+	mutex_give(&inode->lock);
 	pending_release(commit->tree, dropped.bytes);
 	dirty_clear(&dropped);
 }

@@ -49,6 +49,8 @@ void inode_close(struct inode *inode)
 	const bool is_noted = is_last && inode->is_unnamed;
 
 	inode->gone = inode->gone || is_last;
+	if (is_last)
+		inode->is_unnamed = false; /* taken back below, and not by a commit that ends meanwhile */
 	mutex_give(&inode->lock);
 	if (is_last) {
 		quota_closing(inode->view, 1);
