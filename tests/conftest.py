@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import procs, program, succession  # noqa: E402
+from harness import procs, program, servers, succession  # noqa: E402
 from harness.reference import Reference  # noqa: E402
 from harness.repository import Repository, fill  # noqa: E402
 from harness.store import Store  # noqa: E402
@@ -289,3 +289,19 @@ def repository(store, source, area):
     """Of a store that has the source as dataset d."""
     store.ok("-s", store.path, "import", source, "d")
     return Repository(store, area + "/repository")
+
+
+@pytest.fixture
+def rest(area, run):
+    server = servers.Rest(area + "/rest", run.mark)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(area, run):
+    if not shutil.which("radosgw"):
+        pytest.skip("radosgw is not installed")
+    server = servers.S3(area + "/ceph", run.mark)
+    yield server
+    server.stop()

@@ -105,7 +105,7 @@ static int run_backup(struct cli *cli)
 	if (r == 0)
 		r = run_find_store(cli, &store, &err);
 	if (r == 0)
-		r = repository_open_place(repository, false, &fd, &err);
+		r = repository_open_place(cli, repository, false, &fd, &err);
 	if (r == 0)
 		r = password_set(cli, args, false, &err);
 	interrupt_watch();
@@ -131,7 +131,7 @@ static int run_diff(struct cli *cli)
 	       *result = NULL;
 	AUTO_CLOSE int fd = -1;
 	struct error err = {0};
-	int r = repository_open_place(cli->argv[0], false, &fd, &err), code;
+	int r = repository_open_place(cli, cli->argv[0], false, &fd, &err), code;
 
 	if (r == 0)
 		r = password_set(cli, args, false, &err);
@@ -256,16 +256,16 @@ static int restore_directory(struct cli *cli, json_t *args, int fd, json_t **ret
 
 static int run_restore(struct cli *cli)
 {
-	AUTO_FREE char *repository = xstrdup(cli->argv[0]);
-	const char *backup = repository_split(repository), *path = cli_option(cli, "path");
-	json_t *args = json_pack("{s:o, s:o*, s:o, s:b}", "place", json_from_bytes(repository), "backup", json_from_bytes(backup), "path",
-	                         json_from_bytes(path ? path : ""), "keep_going", cli_option(cli, "keep-going") != NULL),
+	CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(cli->argv[0]);
+	const char *path = cli_option(cli, "path"), *repository = name.place;
+	json_t *args = json_pack("{s:o, s:b}", "path", json_from_bytes(path ? path : ""), "keep_going", cli_option(cli, "keep-going") != NULL),
 	       *result = NULL;
 	AUTO_FREE char *store = NULL;
 	AUTO_CLOSE int fd = -1;
 	struct error err = {0};
-	int r = repository_open_place(repository, false, &fd, &err);
+	int r = repository_open_place(cli, repository, false, &fd, &err);
 
+	repository_name_set(&name, args);
 	if (r == 0)
 		r = password_set(cli, args, false, &err);
 	interrupt_watch();

@@ -51,14 +51,16 @@ static char *absolute(const char *path)
 }
 
 /* The description: of a repository on the network. */
-static int find_paths(const char *repository, const char *mountpoint, const char *log, char *ret_paths[3], struct buf *ret_description,
+static int find_paths(struct cli *cli, const char *repository, const char *mountpoint, const char *log, char *ret_paths[3], struct buf *ret_description,
                       struct error *err)
 {
 	AUTO_CLOSE int fd = -1;
-	int r = repository_open_place(repository, false, &fd, err);
+	int r = repository_open_place(cli, repository, false, &fd, err);
 
 	if (r < 0)
 		return r;
+	if (cli->remote)
+		repository = json_string_value(json_object_get(cli->remote, "url"));
 	if (objects_is_url(repository))
 		r = file_read_from_start(fd, OBJECTS_DESCRIPTION_MAX, ret_description);
 	if (r < 0)
@@ -76,13 +78,14 @@ static int find_paths(const char *repository, const char *mountpoint, const char
 
 static int run_mount(struct cli *cli)
 {
-	AUTO_FREE char *repository = xstrdup(cli->argv[0]);
-	struct backups_daemon_options options = {.backup = repository_split(repository)};
+	CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(cli->argv[0]);
+	const char *repository = name.place;
+	struct backups_daemon_options options = {.backup = name.backup};
 	char *paths[3] = {NULL}, *password = NULL;
 	json_t *args = json_object();
 	AUTO_BUF description = BUF_INIT;
 	struct error err = {0};
-	int r = find_paths(repository, cli->argv[1], cli_option(cli, "log"), paths, &description, &err);
+	int r = find_paths(cli, repository, cli->argv[1], cli_option(cli, "log"), paths, &description, &err);
 
 	if (r == 0)
 		r = take_options(cli, args, &options, &err);

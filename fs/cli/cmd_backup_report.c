@@ -92,7 +92,7 @@ static int read_repository(struct report *report, const char *path, json_t **ret
 	const bool is_scheduled = scheduled && absolute && strcmp(scheduled, absolute) == 0;
 	AUTO_CLOSE int fd = -1;
 	char *password = NULL;
-	int r = repository_open_place(path, false, &fd, err);
+	int r = repository_open_place(report->cli, path, false, &fd, err);
 
 	if (r == 0 && is_scheduled && !cli_option(report->cli, "password-file") && !cli_option(report->cli, "password-command"))
 		r = password_read_file(file, &password, err);

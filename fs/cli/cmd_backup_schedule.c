@@ -70,7 +70,7 @@ static int try_repository(struct cli *cli, const char *path, struct error *err)
 {
 	json_t *args = json_object(), *result = NULL;
 	AUTO_CLOSE int fd = -1;
-	int r = repository_open_place(path, false, &fd, err);
+	int r = repository_open_place(cli, path, false, &fd, err);
 
 	if (r == 0)
 		r = password_set(cli, args, false, err);
@@ -197,7 +197,7 @@ static int let_go(const struct due *due, struct error *err)
 
 static int run_due(struct due *due, struct error *err)
 {
-	int r = repository_open_place(due->repository, false, &due->fd, err);
+	int r = repository_open_place(NULL, due->repository, false, &due->fd, err);
 
 	if (r == 0)
 		r = password_read_file(json_string_value(json_object_get(due->row, "password_file")), &due->password, err);

@@ -130,12 +130,10 @@ static const struct {
 /* restic:REPO[@BACKUP]: opens the directory, and sets what import.restic wants. */
 static int set_restic(struct cli *cli, json_t *args, char *place, int *ret_fd, struct error *err)
 {
-	const char *backup = repository_split(place);
-	int r = repository_open_place(place, false, ret_fd, err);
+	CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(place);
+	int r = repository_open_place(cli, name.place, false, ret_fd, err);
 
-	json_object_set_new(args, "place", json_from_bytes(place));
-	if (backup)
-		json_object_set_new(args, "backup", json_from_bytes(backup));
+	repository_name_set(&name, args);
 	for (size_t i = 0; i < sizeof(restic_options) / sizeof(restic_options[0]); i++) {
 		const char *value = cli_option(cli, restic_options[i].option);
 

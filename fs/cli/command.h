@@ -53,6 +53,7 @@ struct cli {
 	const char *store;                  /* -s, or that of a mount in which a path lies (place.h); NULL: none is named */
 	char *found_store;                  /* owned: the latter */
 	bool as_owner;                      /* --as-owner */
+	struct json_t *remote;              /* owned: of the repository that was opened last (remotes.h); NULL: it has no name */
 	bool quiet;                         /* called by mount(8): success is not told */
 	const struct command *command;
 	int argc; /* operands */

@@ -16,6 +16,7 @@ const struct command_group command_groups[] = {
 	{"", backup_mount_commands},
 	{"", backup_report_commands},
 	{"", repository_key_commands},
+	{"Remotes", remote_commands},
 	{"Space", gc_commands},
 	{"Damage", verify_commands},
 	{"", check_commands},

@@ -10,6 +10,7 @@ extern const struct command_group command_groups[]; /* ends with a NULL title */
 extern const struct command store_commands[], mount_commands[], umount_commands[], restart_commands[], dataset_commands[], snapshot_commands[],
 	history_commands[], gc_commands[], transfer_commands[], backup_commands[], backup_mount_commands[],
 	backup_report_commands[], backup_schedule_commands[], repository_commands[],
-	verify_commands[], check_commands[], repair_commands[], stream_commands[], doctor_commands[], program_commands[], repository_key_commands[];
+	verify_commands[], check_commands[], repair_commands[], stream_commands[], doctor_commands[], program_commands[], repository_key_commands[],
+	remote_commands[];
 
 #endif

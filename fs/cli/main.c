@@ -159,6 +159,7 @@ int main(int argc, char **argv)
 	else if (first >= 0)
 		code = run_command(&cli, argc - first, argv + first);
 	free(cli.found_store);
+	json_decref(cli.remote);
 	/* Of what was written before the last flush, only ferror() still knows. */
 	errno = 0;
 	if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_OK) {

@@ -11,6 +11,7 @@
 #include "lib/ops/json.h"
 
 #define PASSWORD_MAX 4096
+#define OUTPUT_MAX 16384
 
 void password_free(char *password)
 {
@@ -37,20 +38,34 @@ int password_read_file(const char *path, char **ret_password, struct error *err)
 	return 0;
 }
 
-static int from_command(const char *command, char **ret_password, struct error *err)
+int password_command_output(const char *command, char **ret_text, struct error *err)
 {
-	char text[PASSWORD_MAX] = "";
+	char text[OUTPUT_MAX] = "";
 	FILE *output = popen(command, "re");
-	bool got;
+	size_t len;
 
 	if (!output)
-		return error_set(err, -errno, "the password command cannot be run: %s", strerror(errno));
-	got = fgets(text, sizeof(text), output) != NULL;
-	if (pclose(output) != 0 || !got)
-		return error_set(err, -EINVAL, "the password command failed, or printed nothing");
-	*ret_password = first_line(text);
+		return error_set(err, -errno, "the command \"%s\" cannot be run: %s", command, strerror(errno));
+	len = fread(text, 1, sizeof(text) - 1, output);
+	text[len] = '\0';
+	if (pclose(output) != 0 || len == 0) {
+		explicit_bzero(text, sizeof(text));
+		return error_set(err, -EINVAL, "the command \"%s\" failed, or printed nothing", command);
+	}
+	*ret_text = xstrdup(text);
 	explicit_bzero(text, sizeof(text));
 	return 0;
+}
+
+static int from_command(const char *command, char **ret_password, struct error *err)
+{
+	char *text = NULL;
+	int r = password_command_output(command, &text, err);
+
+	if (r == 0)
+		*ret_password = first_line(text);
+	password_free(text);
+	return r;
 }
 
 /* --- the terminal --- */
@@ -136,11 +151,17 @@ static int from_terminal(const char *prompt, bool is_new, const char *sources, c
 static int find(struct cli *cli, bool is_new, char **ret_password, struct error *err)
 {
 	static const char *const prefixes[] = {"CORPUSFS", "RESTIC"};
+	const char *file = json_string_value(json_object_get(cli->remote, "password_file"));
+	const char *command = json_string_value(json_object_get(cli->remote, "password_command"));
 
 	if (cli_option(cli, "password-file"))
 		return password_read_file(cli_option(cli, "password-file"), ret_password, err);
 	if (cli_option(cli, "password-command"))
 		return from_command(cli_option(cli, "password-command"), ret_password, err);
+	if (file)
+		return password_read_file(file, ret_password, err);
+	if (command)
+		return from_command(command, ret_password, err);
 	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
 		char name[64];
 		const char *value;

@@ -1,7 +1,7 @@
 /*
- * The password of a repository, from the first of these that there is: --password-file, --password-command, $CORPUSFS_PASSWORD,
- * $CORPUSFS_PASSWORD_FILE, $CORPUSFS_PASSWORD_COMMAND, restic's variables ($RESTIC_PASSWORD, ..._FILE, ..._COMMAND), the terminal. It never stands
- * among a command's arguments, where everybody could read it.
+ * The password of a repository, from the first of these that there is: --password-file, --password-command, what its remote says (remotes.h;
+ * repository_open_place comes before), $CORPUSFS_PASSWORD, $CORPUSFS_PASSWORD_FILE, $CORPUSFS_PASSWORD_COMMAND, restic's variables ($RESTIC_PASSWORD,
+ * ..._FILE, ..._COMMAND), the terminal. It never stands among a command's arguments, where everybody could read it.
  */
 #ifndef CORPUSFS_CLI_PASSWORD_H
 #define CORPUSFS_CLI_PASSWORD_H
@@ -23,6 +23,8 @@ WARN_UNUSED int password_get(struct cli *cli, bool is_new, char **ret_password, 
 WARN_UNUSED int password_get_new(struct cli *cli, char **ret_password, struct error *err);
 /* The first line of a file. Ends with password_free. */
 WARN_UNUSED int password_read_file(const char *path, char **ret_password, struct error *err);
+/* What a command prints, whole. Ends with password_free. */
+WARN_UNUSED int password_command_output(const char *command, char **ret_text, struct error *err);
 void password_free(char *password); /* wipes it; NULL is fine */
 
 #endif

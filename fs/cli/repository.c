@@ -10,6 +10,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/password.h"
+#include "fs/cli/remotes.h"
 #include "fs/cli/repository_url.h"
 #include "fs/cli/run.h"
 #include "lib/base/buf.h"
@@ -18,10 +19,30 @@
 
 #define PLACEHOLDER "REPOSITORY" /* in hints of lib/, which does not know what the repository is called */
 
-int repository_open_place(const char *path, bool make, int *ret_fd, struct error *err)
+/* A name of a remote stands for what it names, in whichever directory. */
+static int resolve(struct cli *cli, const char *name, json_t **ret_remote, struct error *err)
 {
-	if (objects_is_url(path))
-		return repository_url_open(path, ret_fd, err);
+	const char *rest = "";
+	json_t *remote = NULL;
+	int r = remote_find(name, &remote, &rest, err);
+
+	if (r > 0 && *rest) {
+		json_decref(remote);
+		return error_set(err, -EINVAL, "%s: a whole repository is wanted, which is %.*s", name, (int)(rest - name), name);
+	}
+	if (r >= 0 && cli) {
+		json_decref(cli->remote);
+		cli->remote = json_incref(remote);
+	}
+	if (r >= 0)
+		*ret_remote = remote;
+	return MIN(r, 0);
+}
+
+static int open_directory(const char *path, bool make, int *ret_fd, struct error *err)
+{
+	const size_t name = strcspn(path, ":/@");
+
 	if (make && mkdir(path, 0700) < 0 && errno != EEXIST) {
 		(void)error_set(err, -errno, "the directory %s cannot be made: %s", path, strerror(errno));
 		if (errno == ENOENT)
@@ -31,26 +52,69 @@ int repository_open_place(const char *path, bool make, int *ret_fd, struct error
 	*ret_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (*ret_fd >= 0)
 		return 0;
+	if (errno == ENOENT && path[name] == ':') {
+		(void)error_set(err, -ENOENT, "there is neither a directory %s nor a remote \"%.*s\"", path, (int)name, path);
+		error_hint(err, "corpusfs remote list shows the remotes, corpusfs remote add NAME URL makes one");
+		return -ENOENT;
+	}
 	(void)error_set(err, -errno, "%s: %s", path, strerror(errno));
 	if (errno == ENOENT)
 		error_hint_shell(err, "corpusfs backup init %s makes a repository", path);
 	return err->code;
 }
 
-char *repository_absolute(const char *name)
+int repository_open_place(struct cli *cli, const char *name, bool make, int *ret_fd, struct error *err)
 {
-	return objects_is_url(name) ? xstrdup(name) : realpath(name, NULL);
+	json_t *remote = NULL;
+	int r = resolve(cli, name, &remote, err);
+	const char *place = remote ? json_string_value(json_object_get(remote, "url")) : name;
+
+	if (r == 0)
+		r = objects_is_url(place) ? repository_url_open(place, remote, ret_fd, err) : open_directory(place, make, ret_fd, err);
+	json_decref(remote);
+	return r;
 }
 
-const char *repository_split(char *text)
+char *repository_absolute(const char *name)
 {
-	char *name = strrchr(text, '/');
-	char *at = strchr(name ? name : text, '@');
+	return objects_is_url(name) || remote_find(name, NULL, NULL, NULL) > 0 ? xstrdup(name) : realpath(name, NULL);
+}
 
-	if (!at)
-		return NULL;
-	*at = '\0';
-	return at + 1;
+struct repository_name repository_name_of(const char *text)
+{
+	struct repository_name name = {.place = xstrdup(text)};
+	const char *rest = NULL;
+	char *at = strrchr(name.place, '/');
+
+	/* An error is told when it is opened. */
+	if (remote_find(text, NULL, &rest, NULL) > 0) {
+		if (*rest == '@') {
+			name.place[rest - text] = '\0';
+			name.backup = rest + 1;
+		}
+		return name;
+	}
+	at = strchr(at ? at : name.place, '@');
+	if (at) {
+		*at = '\0';
+		name.backup = text + (at + 1 - name.place);
+	}
+	return name;
+}
+
+void repository_name_set(const struct repository_name *name, json_t *args)
+{
+	const size_t len = strlen(name->place);
+	AUTO_FREE char *place = xasprintf("%.*s", (int)(len > 1 && name->place[len - 1] == ':' ? len - 1 : len), name->place);
+
+	json_object_set_new(args, "place", json_from_bytes(place));
+	if (name->backup)
+		json_object_set_new(args, "backup", json_from_bytes(name->backup));
+}
+
+void repository_name_clear(struct repository_name *name)
+{
+	free(name->place);
 }
 
 void repository_add_short(json_t *row)
@@ -79,12 +143,11 @@ json_t *repository_verified(const json_t *rows)
 
 void repository_note(struct cli *cli, const char *kind, double seconds, json_t *verified, const char *failure)
 {
-	AUTO_FREE char *store = NULL, *repository = xstrdup(cli->argv[0]), *absolute = NULL;
+	CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(cli->argv[0]);
+	AUTO_FREE char *store = NULL, *absolute = repository_absolute(name.place);
 	struct error ignored = {0};
 	json_t *args, *result = NULL;
 
-	(void)repository_split(repository);
-	absolute = repository_absolute(repository);
 	if (!absolute || run_find_store(cli, &store, &ignored) < 0)
 		return;
 	args = json_pack("{s:o, s:s, s:f, s:O*, s:s*}", "repository", json_from_bytes(absolute), "kind", kind, "seconds", seconds, "verified", verified, "failure",
@@ -124,14 +187,11 @@ int repository_exit(const char *place, struct error *err, const char *interrupte
 int repository_ask(struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result)
 {
 	AUTO_CLOSE int fd = -1;
-	AUTO_FREE char *place = xstrdup(cli->argv[0]);
-	const char *backup = repository_split(place);
+	CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(cli->argv[0]);
 	struct error err = {0};
-	int r = repository_open_place(place, strcmp(op, "backup.init") == 0, &fd, &err);
+	int r = repository_open_place(cli, name.place, strcmp(op, "backup.init") == 0, &fd, &err);
 
-	if (backup)
-		json_object_set_new(args, "backup", json_from_bytes(backup));
-	json_object_set_new(args, "place", json_from_bytes(place));
+	repository_name_set(&name, args);
 	if (r == 0 && !json_object_get(args, "password"))
 		r = password_set(cli, args, strcmp(op, "backup.init") == 0, &err);
 	interrupt_watch();
@@ -139,7 +199,7 @@ int repository_ask(struct cli *cli, const char *op, json_t *args, const char *ti
 		r = run_op_alone(op, args, fd, -1, title, ret_result, &err);
 	else
 		json_decref(args);
-	return r < 0 ? repository_exit(place, &err, NULL) : EXIT_OK;
+	return r < 0 ? repository_exit(name.place, &err, NULL) : EXIT_OK;
 }
 
 void repository_print_json(const json_t *result)

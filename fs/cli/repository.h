@@ -6,14 +6,25 @@
 
 #include "fs/cli/command.h"
 
-/* Opens the directory, or describes what is on the network (repository_url.h); make: a directory is made. */
-WARN_UNUSED int repository_open_place(const char *path, bool make, int *ret_fd, struct error *err);
+/*
+ * Opens the directory, or describes what is on the network (repository_url.h); make: a directory is made. `name` may be that of a remote, which is
+ * then in cli->remote (cli may be NULL).
+ */
+WARN_UNUSED int repository_open_place(struct cli *cli, const char *name, bool make, int *ret_fd, struct error *err);
 
 /* The name that means the same from everywhere; NULL: there is none. Ends with free(). */
 char *repository_absolute(const char *name);
 
-/* Cuts "REPO@BACKUP" behind REPO, in place. Returns BACKUP, or NULL. */
-const char *repository_split(char *text);
+/*
+ * What an operand says: "REPO", "REPO@BACKUP", of a remote "NAME:" or "NAME:@BACKUP".
+ */
+struct repository_name {
+	char *place;        /* owned: the repository, or "NAME:" */
+	const char *backup; /* in the operand, which must stay; NULL: none is named */
+};
+struct repository_name repository_name_of(const char *text);
+void repository_name_set(const struct repository_name *name, json_t *args); /* "place" and "backup", for operations */
+void repository_name_clear(struct repository_name *name);
 
 /* Adds "short", the first digits of "backup", to a row. */
 void repository_add_short(json_t *row);

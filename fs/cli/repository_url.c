@@ -6,10 +6,12 @@
 
 #include <jansson.h>
 
+#include "fs/cli/password.h"
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 
 #define FILE_MAX (1U << 20)
+#define DEFAULT_SECTION "default"
 
 static const char *variable(const char *name)
 {
@@ -34,7 +36,8 @@ static void take_line(json_t *access, char *line)
 {
 	static const struct {
 		const char *key, *as;
-	} known[] = {{"aws_access_key_id", "user"}, {"aws_secret_access_key", "password"}, {"aws_session_token", "token"}, {"region", "region"}};
+	} known[] = {{"aws_access_key_id", "user"}, {"aws_secret_access_key", "password"}, {"aws_session_token", "token"}, {"region", "region"},
+	             {"user", "user"}, {"password", "password"}};
 	char *equals = strchr(line, '='), *key;
 
 	if (!equals)
@@ -48,7 +51,7 @@ static void take_line(json_t *access, char *line)
 
 static void take_section(json_t *access, char *text, const char *wanted)
 {
-	bool inside = false;
+	bool inside = strcmp(wanted, DEFAULT_SECTION) == 0; /* without any */
 	char *line;
 
 	while ((line = strsep(&text, "\n"))) {
@@ -62,9 +65,9 @@ static void take_section(json_t *access, char *text, const char *wanted)
 	}
 }
 
-static int take_file(json_t *access, struct error *err)
+static int take_file(json_t *access, const char *profile, struct error *err)
 {
-	const char *named = variable("AWS_SHARED_CREDENTIALS_FILE"), *home = variable("HOME"), *profile = variable("AWS_PROFILE");
+	const char *named = variable("AWS_SHARED_CREDENTIALS_FILE"), *home = variable("HOME");
 	AUTO_FREE char *usual = home ? xasprintf("%s/.aws/credentials", home) : NULL;
 	const char *path = named ? named : usual;
 	AUTO_BUF content = BUF_INIT;
@@ -75,7 +78,7 @@ static int take_file(json_t *access, struct error *err)
 	if (r < 0)
 		return error_set(err, r, "the file of credentials %s cannot be read: %s", path, error_text(r));
 	buf_add_u8(&content, 0);
-	take_section(access, (char *)content.data, profile ? profile : "default");
+	take_section(access, (char *)content.data, profile ? profile : DEFAULT_SECTION);
 	explicit_bzero(content.data, content.len);
 	if (profile && !json_object_get(access, "user"))
 		return error_set(err, -ENOENT, "%s has no credentials for the profile \"%s\"", path, profile);
@@ -88,16 +91,17 @@ static void set(json_t *access, const char *key, const char *value)
 		json_object_set_new(access, key, json_string(value));
 }
 
-static int take_s3(json_t *access, struct error *err)
+/* `profile`: of the remote, or NULL. */
+static int take_s3(json_t *access, const char *profile, struct error *err)
 {
 	const char *region = variable("AWS_REGION");
 
-	if (variable("AWS_ACCESS_KEY_ID")) {
+	if (!profile && variable("AWS_ACCESS_KEY_ID")) {
 		set(access, "user", variable("AWS_ACCESS_KEY_ID"));
 		set(access, "password", variable("AWS_SECRET_ACCESS_KEY"));
 		set(access, "token", variable("AWS_SESSION_TOKEN"));
 	} else {
-		int r = take_file(access, err);
+		int r = take_file(access, profile ? profile : variable("AWS_PROFILE"), err);
 
 		if (r < 0)
 			return r;
@@ -106,12 +110,14 @@ static int take_s3(json_t *access, struct error *err)
 	return 0;
 }
 
-static int take_certificates(json_t *access, bool is_s3, struct error *err)
+/* `path`: of the remote, or NULL. */
+static int take_certificates(json_t *access, const char *path, bool is_s3, struct error *err)
 {
-	const char *path = variable("RESTIC_CACERT");
 	AUTO_BUF content = BUF_INIT;
 	int r;
 
+	if (!path)
+		path = variable("RESTIC_CACERT");
 	if (!path && is_s3)
 		path = variable("AWS_CA_BUNDLE");
 	if (!path)
@@ -138,20 +144,59 @@ static int describe(const json_t *access, int *ret_fd, struct error *err)
 	return 0;
 }
 
-int repository_url_open(const char *url, int *ret_fd, struct error *err)
+/* --- of a remote --- */
+
+static const char *setting(const json_t *remote, const char *key)
 {
-	const bool is_s3 = strncmp(url, "s3:", 3) == 0;
+	return json_string_value(json_object_get(remote, key));
+}
+
+/* What the remote's own file has, or its command prints. */
+static int take_named(json_t *access, const json_t *remote, struct error *err)
+{
+	const char *file = setting(remote, "credentials_file"), *command = setting(remote, "credentials_command");
+	const char *profile = setting(remote, "profile");
+	AUTO_BUF content = BUF_INIT;
+	char *text = NULL;
+	int r;
+
+	if (command) {
+		r = password_command_output(command, &text, err);
+	} else {
+		r = file_read(file, FILE_MAX, &content);
+		if (r < 0)
+			return error_set(err, r, "the file of credentials %s cannot be read: %s", file, error_text(r));
+		buf_add_u8(&content, 0);
+	}
+	if (r == 0)
+		take_section(access, text ? text : (char *)content.data, profile ? profile : DEFAULT_SECTION);
+	if (content.data)
+		explicit_bzero(content.data, content.len);
+	password_free(text);
+	if (r == 0 && !json_object_get(access, "user"))
+		r = error_set(err, -ENOENT, "%s has no credentials%s%s", command ? "what the credentials command prints" : file,
+			      profile ? " for the profile " : "", profile ? profile : "");
+	return r;
+}
+
+int repository_url_open(const char *url, const json_t *remote, int *ret_fd, struct error *err)
+{
+	const bool is_s3 = strncmp(url, "s3:", 3) == 0, is_named = setting(remote, "credentials_file") || setting(remote, "credentials_command");
 	json_t *access = json_pack("{s:s}", "url", url);
 	int r = access ? 0 : error_set(err, -EINVAL, "the repository's name is not UTF-8");
 
-	if (r == 0 && is_s3)
-		r = take_s3(access, err);
-	if (r == 0 && !is_s3) {
+	if (r == 0 && is_named)
+		r = take_named(access, remote, err);
+	if (r == 0 && !is_named && is_s3)
+		r = take_s3(access, setting(remote, "profile"), err);
+	if (r == 0 && !is_named && !is_s3) {
 		set(access, "user", variable("RESTIC_REST_USERNAME"));
 		set(access, "password", variable("RESTIC_REST_PASSWORD"));
 	}
+	if (r == 0 && setting(remote, "region"))
+		set(access, "region", setting(remote, "region"));
 	if (r == 0)
-		r = take_certificates(access, is_s3, err);
+		r = take_certificates(access, setting(remote, "ca_file"), is_s3, err);
 	if (r == 0)
 		r = describe(access, ret_fd, err);
 	json_decref(access);

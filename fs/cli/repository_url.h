@@ -6,14 +6,19 @@
  *   rest:   $RESTIC_REST_USERNAME and $RESTIC_REST_PASSWORD
  *   both:   $RESTIC_CACERT
  *
+ * A remote (remotes.h) may name a file of its own, or a command that prints what stands in such a file: lines KEY = VALUE, either under [PROFILE]
+ * or under nothing, where KEY is one that AWS's files have, or "user" and "password".
+ *
  * It travels in a file in memory, never among arguments.
  */
 #ifndef CORPUSFS_CLI_REPOSITORY_URL_H
 #define CORPUSFS_CLI_REPOSITORY_URL_H
 
+#include <jansson.h>
+
 #include "lib/base/error.h"
 
-/* A descriptor of the description, for operations. */
-WARN_UNUSED int repository_url_open(const char *url, int *ret_fd, struct error *err);
+/* A descriptor of the description, for operations. `remote`: whose URL it is; NULL: of none. */
+WARN_UNUSED int repository_url_open(const char *url, const json_t *remote, int *ret_fd, struct error *err);
 
 #endif

@@ -205,6 +205,7 @@ static int errno_of(CURLcode code)
 static void note_answer(CURL *curl, struct http_answer *answer)
 {
 	curl_off_t length = -1;
+	struct curl_header *date;
 	char *type = NULL;
 
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
@@ -212,6 +213,9 @@ static void note_answer(CURL *curl, struct http_answer *answer)
 	curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
 	answer->content_length = length;
 	(void)snprintf(answer->content_type, sizeof(answer->content_type), "%s", type ? type : "");
+	answer->date = 0;
+	if (curl_easy_header(curl, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK)
+		answer->date = MAX((int64_t)curl_getdate(date->value, NULL), 0);
 	buf_add_u8(&answer->body, 0);
 	answer->body.len--;
 }

@@ -49,6 +49,7 @@ struct http_answer {
 	unsigned tries;
 	struct buf body; /* without a range, or of a failure; ends with a NUL that is not counted. Ends with buf_clear */
 	char content_type[80];
+	int64_t date; /* when the server answered, by its clock: seconds since 1970; 0: not told */
 	char problem[HTTP_PROBLEM_MAX]; /* why no answer came, in the library's words */
 };
 

@@ -18,7 +18,7 @@ const char *object_kind_text(enum object_kind kind)
 {
 	static const char *const texts[OBJECT_KINDS] = {
 		[OBJECT_CONFIG] = "config file", [OBJECT_KEY] = "key file", [OBJECT_SNAPSHOT] = "snapshot file",
-		[OBJECT_INDEX] = "index file",   [OBJECT_PACK] = "pack",    [OBJECT_LOCK] = "lock",
+		[OBJECT_INDEX] = "index file",   [OBJECT_PACK] = "pack",    [OBJECT_LOCK] = "lock", [OBJECT_HEAD] = "head",
 	};
 
 	return texts[kind];
@@ -36,7 +36,7 @@ const char *object_folder(enum object_kind kind)
 {
 	static const char *const folders[OBJECT_KINDS] = {
 		[OBJECT_CONFIG] = "", [OBJECT_KEY] = "keys", [OBJECT_SNAPSHOT] = "snapshots",
-		[OBJECT_INDEX] = "index", [OBJECT_PACK] = "data", [OBJECT_LOCK] = "locks",
+		[OBJECT_INDEX] = "index", [OBJECT_PACK] = "data", [OBJECT_LOCK] = "locks", [OBJECT_HEAD] = "heads",
 	};
 
 	return folders[kind];

@@ -2,7 +2,8 @@
  * A store of whole objects, which a repository is kept in: put once, never changed, read by ranges, listed, removed. The one interface that
  * a directory, S3 and restic's REST protocol stand behind (objects_open.h).
  *
- * Kinds and names: OBJECT_CONFIG has one object, whose name is ""; names of all other kinds are 64 hexadecimal digits (blob_id.h).
+ * Kinds and names: OBJECT_CONFIG has one object, whose name is ""; names of all other kinds are 64 hexadecimal digits (blob_id.h). OBJECT_HEAD is
+ * not restic's: restic never looks into that folder, which is made when it is needed.
  *
  * Errors: -ENOENT there is none of that name; -EEXIST it is there already; -EACCES, -EROFS, -ENOSPC, -EIO and what else the place says.
  * Threads: any; calls may be made at once.
@@ -16,8 +17,8 @@
 #include "lib/base/buf.h"
 #include "lib/base/error.h"
 
-enum object_kind { OBJECT_CONFIG, OBJECT_KEY, OBJECT_SNAPSHOT, OBJECT_INDEX, OBJECT_PACK, OBJECT_LOCK };
-#define OBJECT_KINDS (OBJECT_LOCK + 1)
+enum object_kind { OBJECT_CONFIG, OBJECT_KEY, OBJECT_SNAPSHOT, OBJECT_INDEX, OBJECT_PACK, OBJECT_LOCK, OBJECT_HEAD };
+#define OBJECT_KINDS (OBJECT_HEAD + 1)
 
 struct objects;
 
@@ -34,6 +35,14 @@ struct objects_place {
 	int (*create)(struct objects *objects);
 	/* The object is there whole and for good when it returns 0, or not at all. */
 	int (*put)(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len);
+	/*
+	 * The same where the place itself decides that there is none of that name yet, so that of several who put one at once a single one
+	 * succeeds (objects_conditional.h finds out whether it does). NULL: it cannot. -EEXIST also when an answer was lost and it is ours: who
+	 * must know reads it.
+	 */
+	int (*put_new)(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len);
+	/* What time it is there, to the second. NULL: it has no clock of its own. */
+	int (*clock)(struct objects *objects, struct timespec *ret_now);
 	/* Exactly len bytes from the offset; -EIO: it is shorter. */
 	int (*get)(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out);
 	int (*size)(struct objects *objects, enum object_kind kind, const char *name, uint64_t *ret_size);

@@ -52,7 +52,7 @@ static int create(struct objects *objects)
 	int r = 0;
 
 	for (unsigned kind = 0; kind < OBJECT_KINDS && r == 0; kind++)
-		if (*object_folder(kind) && mkdirat(dir_of(objects), object_folder(kind), 0700) < 0 && errno != EEXIST)
+		if (*object_folder(kind) && kind != OBJECT_HEAD && mkdirat(dir_of(objects), object_folder(kind), 0700) < 0 && errno != EEXIST)
 			r = -errno;
 	for (unsigned i = 0; i < 256 && r == 0; i++) {
 		char folder[PATH_LEN];
@@ -101,9 +101,11 @@ static int put(struct objects *objects, enum object_kind kind, const char *name,
 
 	folder_of(kind, name, folder_name);
 	AUTO_CLOSE int folder = open_folder(objects, folder_name);
-	if (folder == -ENOENT && kind == OBJECT_PACK) {
-		/* restic makes these folders when they are needed. */
+	if (folder == -ENOENT && (kind == OBJECT_PACK || kind == OBJECT_HEAD)) {
+		/* restic makes folders of packs when they are needed, and knows none of heads. */
 		if (mkdirat(dir_of(objects), folder_name, 0700) < 0 && errno != EEXIST)
+			return -errno;
+		if (fsync(dir_of(objects)) < 0)
 			return -errno;
 		folder = open_folder(objects, folder_name);
 	}
@@ -226,8 +228,10 @@ static int look_through_all(const struct objects *objects, enum object_kind kind
 {
 	int r = 0;
 
-	if (kind != OBJECT_PACK)
-		return look_through(objects, object_folder(kind), each, arg);
+	if (kind != OBJECT_PACK) {
+		r = look_through(objects, object_folder(kind), each, arg);
+		return r == -ENOENT && kind == OBJECT_HEAD ? 0 : r;
+	}
 	for (unsigned i = 0; i < 256 && r == 0; i++) {
 		char folder[PATH_LEN];
 
@@ -328,7 +332,7 @@ static void close_dir(struct objects *objects)
 }
 
 static const struct objects_place directory = {
-	.create = create, .put = put, .get = get, .size = size, .list = list,
+	.create = create, .put = put, .put_new = put, .get = get, .size = size, .list = list,
 	.remove = remove_object, .clean = clean, .close = close_dir,
 };
 

@@ -17,6 +17,15 @@ int objects_net_size(int result, struct http_answer *answer, uint64_t *ret_size)
 	return result;
 }
 
+int objects_net_clock(int result, struct http_answer *answer, struct timespec *ret_now)
+{
+	buf_clear(&answer->body);
+	if (result == 0 && answer->date == 0)
+		return -ENODATA;
+	*ret_now = (struct timespec){.tv_sec = result == 0 ? (time_t)answer->date : 0};
+	return result;
+}
+
 int objects_net_problem(const char *url, int result, const struct http_answer *answer, const char *what, struct error *err)
 {
 	if (result < 0)

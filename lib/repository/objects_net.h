@@ -17,6 +17,8 @@ struct objects_access {
 int objects_net_result(int result, const struct http_answer *answer);
 /* The same of a question for an object's size, which the answer tells; takes what the answer holds. */
 int objects_net_size(int result, struct http_answer *answer, uint64_t *ret_size);
+/* The server's time, from any answer of it. -ENODATA: it does not tell. */
+int objects_net_clock(int result, struct http_answer *answer, struct timespec *ret_now);
 /* Why a place cannot be used. `what`: the server's own words, or NULL. */
 int objects_net_problem(const char *url, int result, const struct http_answer *answer, const char *what, struct error *err);
 

@@ -21,16 +21,25 @@ bool objects_is_url(const char *name)
 	return begins(name, "s3:") || begins(name, "rest:");
 }
 
-static int open_url(const struct objects_access *access, bool making, struct objects **ret_objects, struct error *err)
+int objects_url_check(const char *url, struct error *err)
 {
-	const char *at = strstr(access->url, "://");
+	const char *at = strstr(url, "://");
 
 	/* it would stand in every list of processes */
 	if (at && memchr(at + 3, '@', strcspn(at + 3, "/"))) {
 		(void)error_set(err, -EINVAL, "the repository's name has a user's name or password in it");
-		error_hint(err, "put them into the variables RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD");
+		error_hint(err, "put them into the variables RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD, or name a file: corpusfs remote add --credentials-file");
 		return -EINVAL;
 	}
+	return 0;
+}
+
+static int open_url(const struct objects_access *access, bool making, struct objects **ret_objects, struct error *err)
+{
+	int r = objects_url_check(access->url, err);
+
+	if (r < 0)
+		return r;
 	if (begins(access->url, "s3:"))
 		return objects_s3_open(access, making, ret_objects, err);
 	if (begins(access->url, "rest:"))

@@ -18,6 +18,9 @@
 /* Whether a repository's name means one on the network. */
 bool objects_is_url(const char *name);
 
+/* Whether such a name can be used: -EINVAL with a text. */
+WARN_UNUSED int objects_url_check(const char *url, struct error *err);
+
 /* Takes over the descriptor. Making: the place need not be there yet. */
 WARN_UNUSED int objects_open(int fd, bool making, struct objects **ret_objects, struct error *err);
 

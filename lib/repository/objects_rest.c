@@ -60,6 +60,15 @@ static int size(struct objects *objects, enum object_kind kind, const char *name
 	return objects_net_size(r, &answer, ret_size);
 }
 
+static int tell_time(struct objects *objects, struct timespec *ret_now)
+{
+	AUTO_FREE char *url = url_of(objects, OBJECT_CONFIG, "");
+	struct http_answer answer;
+	int r = http_do(rest_of(objects)->http, &(struct http_request){.method = "HEAD", .url = url}, &answer);
+
+	return objects_net_clock(r, &answer, ret_now);
+}
+
 static int put(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
 {
 	AUTO_FREE char *url = url_of(objects, kind, name);
@@ -80,7 +89,7 @@ static int put(struct objects *objects, enum object_kind kind, const char *name,
 		return r;
 	buf_clear(&answer.body);
 	/* an answer that was lost: it has come the first time */
-	if (r < 0 && answer.tries > 1 && size(objects, kind, name, &there) == 0 && there == len)
+	if (r < 0 && answer.tries > 1 && kind != OBJECT_HEAD && size(objects, kind, name, &there) == 0 && there == len)
 		r = 0;
 	return r < 0 ? r : fault_point("object-after-rename");
 }
@@ -153,7 +162,7 @@ static void close_rest(struct objects *objects)
 }
 
 static const struct objects_place server = {
-	.create = create, .put = put, .get = get, .size = size, .list = list, .remove = remove_object, .close = close_rest,
+	.create = create, .put = put, .get = get, .size = size, .list = list, .remove = remove_object, .clock = tell_time, .close = close_rest,
 };
 
 int objects_rest_open(const struct objects_access *access, bool making, struct objects **ret_objects, struct error *err)

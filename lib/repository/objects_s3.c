@@ -88,27 +88,42 @@ static int size(struct objects *objects, enum object_kind kind, const char *name
 	return objects_net_size(r, &answer, ret_size);
 }
 
-/* Some servers do not know the condition, and overwrite: with the same bytes, unless it is the config. */
-static int put(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
+static int tell_time(struct objects *objects, struct timespec *ret_now)
+{
+	struct http_answer answer;
+	int r = ask(objects, &(struct http_request){.method = "HEAD", .url = s3_of(objects)->bucket}, NULL, &answer);
+
+	return objects_net_clock(r, &answer, ret_now);
+}
+
+static int put_new(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
 {
 	AUTO_FREE char *url = url_of(objects, kind, name);
 	struct http_request request = {.method = "PUT", .url = url, .data = len ? data : "", .len = len};
 	struct http_answer answer;
 	uint64_t there;
-	int r = 0;
+	int r = fault_point("object-before-rename");
 
-	if (kind == OBJECT_CONFIG && (r = size(objects, kind, name, &there)) != -ENOENT)
-		return r < 0 ? r : -EEXIST;
-	r = fault_point("object-before-rename");
 	if (r < 0)
 		return r;
 	r = ask(objects, &request, "If-None-Match: *", &answer);
 	r = objects_net_result(r, &answer);
 	buf_clear(&answer.body);
-	/* an answer that was lost: it has come the first time */
-	if (r == -EEXIST && answer.tries > 1 && size(objects, kind, name, &there) == 0 && there == len)
+	/* an answer that was lost: it has come the first time, for its name is its content's */
+	if (r == -EEXIST && answer.tries > 1 && kind != OBJECT_HEAD && size(objects, kind, name, &there) == 0 && there == len)
 		r = 0;
 	return r < 0 ? r : fault_point("object-after-rename");
+}
+
+/* Some servers do not know the condition, and overwrite: with the same bytes, unless the name is not the content's. */
+static int put(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
+{
+	uint64_t there;
+	int r;
+
+	if ((kind == OBJECT_CONFIG || kind == OBJECT_HEAD) && (r = size(objects, kind, name, &there)) != -ENOENT)
+		return r < 0 ? r : -EEXIST;
+	return put_new(objects, kind, name, data, len);
 }
 
 static int get(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out)
@@ -184,7 +199,7 @@ static void close_s3(struct objects *objects)
 }
 
 static const struct objects_place server = {
-	.create = create, .put = put, .get = get, .size = size, .list = list, .remove = remove_object, .close = close_s3,
+	.create = create, .put = put, .put_new = put_new, .clock = tell_time, .get = get, .size = size, .list = list, .remove = remove_object, .close = close_s3,
 };
 
 /* --- opening --- */
@@ -258,6 +273,10 @@ static int refused(const struct objects_access *access, int result, const struct
 	result = objects_net_problem(access->url, result, answer, what, err);
 	if (!access->user)
 		error_hint(err, "no key was given: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials");
+	else if (strcmp(code, "NoSuchBucket") == 0)
+		error_hint(err, "corpusfs backup init REPOSITORY makes the bucket and a repository in it");
+	else if (strcmp(code, "InvalidAccessKeyId") == 0 || strcmp(code, "SignatureDoesNotMatch") == 0)
+		error_hint(err, "the key or its secret is wrong, for this server");
 	else if (strcmp(code, "RequestTimeTooSkewed") == 0)
 		error_hint(err, "the clocks of this machine and the server differ by more than 15 minutes");
 	return result;

@@ -153,8 +153,10 @@ static int read_config(struct repository *repository, struct error *err)
 	if (repository->version == 0 || !id)
 		return error_set(err, -EBADMSG, "the repository's config is damaged");
 	if (repository->version > VERSION)
-		return error_set(err, -EPROTONOSUPPORT, "the repository has format version %u, and this program knows up to %d", repository->version, VERSION);
-	return 0;
+		(void)error_set(err, -EPROTONOSUPPORT, "the repository has format version %u, and this program knows up to %d", repository->version, VERSION);
+	if (repository->version > VERSION)
+		error_hint(err, "a newer corpusfs, or the restic that made it, reads it");
+	return repository->version > VERSION ? -EPROTONOSUPPORT : 0;
 }
 
 /* --- beginning and end --- */

@@ -41,6 +41,23 @@ class Repository:
         return set(glob.glob(self.path + "/data/*/*"))
 
 
+class NetRepository(Repository):
+    """Of which a directory knows nothing."""
+
+    def __init__(self, store, url, secrets, cache, init=True):
+        self.secrets, self.cache = {**SECRETS, **secrets}, cache
+        super().__init__(store, url, init)
+
+    def run(self, *args, code=0, secrets=None):
+        return super().run(*args, code=code, secrets=secrets or self.secrets)
+
+    def restic(self, *args):
+        env = {**os.environ, **self.secrets, "RESTIC_CACHE_DIR": self.cache, "RESTIC_PROGRESS_FPS": "0"}
+        done = subprocess.run(["restic", "-r", self.path, *args], env=env, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, f"restic {args}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+
 def restic(repository, *args, code=0):
     path = repository if isinstance(repository, str) else repository.path
     env = {**os.environ, **SECRETS, "RESTIC_CACHE_DIR": os.path.dirname(path) + "/restic-cache", "RESTIC_PROGRESS_FPS": "0"}

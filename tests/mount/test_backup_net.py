@@ -4,47 +4,13 @@ import http.server
 import json
 import os
 import random
-import shutil
 import subprocess
 import threading
 
 import pytest
 
 from harness import program, servers, tree
-from harness.repository import SECRETS, Repository, restic
-
-
-class NetRepository(Repository):
-    """Of which a directory knows nothing."""
-
-    def __init__(self, store, url, secrets, cache, init=True):
-        self.secrets, self.cache = {**SECRETS, **secrets}, cache
-        super().__init__(store, url, init)
-
-    def run(self, *args, code=0, secrets=None):
-        return super().run(*args, code=code, secrets=secrets or self.secrets)
-
-    def restic(self, *args):
-        env = {**os.environ, **self.secrets, "RESTIC_CACHE_DIR": self.cache, "RESTIC_PROGRESS_FPS": "0"}
-        done = subprocess.run(["restic", "-r", self.path, *args], env=env, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, f"restic {args}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-
-@pytest.fixture
-def rest(area, run):
-    server = servers.Rest(area + "/rest", run.mark)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def s3(area, run):
-    if not shutil.which("radosgw"):
-        pytest.skip("radosgw is not installed")
-    server = servers.S3(area + "/ceph", run.mark)
-    yield server
-    server.stop()
+from harness.repository import SECRETS, NetRepository, Repository, restic
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def shell(run, area):
         source, target = f"{program.PROJECT}/{name}", f"{area}/corpusfs/{name}"
         (shutil.copytree if os.path.isdir(source) else shutil.copy2)(source, target)
     os.makedirs(area + "/logs")
-    environment = program.environment(run.mark, area + "/logs", {"PATH": "/usr/local/bin:" + os.environ["PATH"]})
+    environment = program.environment(run.mark, area + "/logs", {"PATH": "/usr/local/bin:" + os.environ["PATH"], "XDG_CONFIG_HOME": area + "/config"})
 
     def call(script, seconds):
         for name, text in (("setup", SETUP), ("script", script)):

@@ -1,0 +1,253 @@
+/* Names for repositories: made, looked at, tried out, forgotten. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/password.h"
+#include "fs/cli/remotes.h"
+#include "fs/cli/repository.h"
+#include "fs/cli/table.h"
+#include "lib/base/buf.h"
+#include "lib/ops/json.h"
+#include "lib/repository/objects_open.h"
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+/* --- adding and removing --- */
+
+/* A file that is not there yet may come: how it is called is known. */
+static char *absolute(const char *path)
+{
+	AUTO_FREE char *here = NULL;
+	char *found = realpath(path, NULL);
+
+	if (found || path[0] == '/')
+		return found ? found : xstrdup(path);
+	here = realpath(".", NULL);
+	return here ? xasprintf("%s/%s", here, path) : NULL;
+}
+
+static int set(json_t *remote, const char *key, const char *value, bool is_path, struct error *err)
+{
+	AUTO_FREE char *found = is_path ? absolute(value) : xstrdup(value);
+	json_t *text = found ? json_string(found) : NULL;
+
+	if (!text)
+		return error_set(err, -EINVAL, "%s is no UTF-8, or its place is not known", value);
+	json_object_set_new(remote, key, text);
+	return 0;
+}
+
+static int check_options(struct cli *cli, const char *url, struct error *err)
+{
+	const bool is_url = objects_is_url(url);
+
+	if (cli_option(cli, "password-file") && cli_option(cli, "password-command"))
+		return error_set(err, -EINVAL, "the password comes from a file or from a command, not from both");
+	if (cli_option(cli, "credentials-file") && cli_option(cli, "credentials-command"))
+		return error_set(err, -EINVAL, "credentials come from a file or from a command, not from both");
+	for (const struct remote_setting *setting = remote_settings; setting->key && !is_url; setting++)
+		if (strncmp(setting->key, "password", strlen("password")) != 0 && cli_option(cli, setting->option))
+			return error_set(err, -EINVAL, "--%s has no meaning for a directory", setting->option);
+	return is_url ? objects_url_check(url, err) : 0;
+}
+
+static int run_add(struct cli *cli)
+{
+	const char *url = cli->argv[1];
+	json_t *remote = json_object();
+	struct error err = {0};
+	int r = check_options(cli, url, &err);
+
+	if (r == 0)
+		r = set(remote, "url", url, !objects_is_url(url), &err);
+	for (const struct remote_setting *setting = remote_settings; setting->key && r == 0; setting++)
+		if (cli_option(cli, setting->option))
+			r = set(remote, setting->key, cli_option(cli, setting->option), setting->is_path, &err);
+	if (r == 0 && cli_option(cli, "single-writer"))
+		json_object_set_new(remote, "single_writer", json_true());
+	if (r == 0)
+		r = remotes_change(cli->argv[0], json_incref(remote), &err);
+	json_decref(remote);
+	if (r < 0)
+		return exit_with(&err);
+	printf("added remote %s; corpusfs remote test %s tries it out\n", cli->argv[0], cli->argv[0]);
+	return EXIT_OK;
+}
+
+static int run_remove(struct cli *cli)
+{
+	struct error err = {0};
+
+	if (remotes_change(cli->argv[0], NULL, &err) < 0)
+		return exit_with(&err);
+	printf("forgot remote %s; what is stored there stays\n", cli->argv[0]);
+	return EXIT_OK;
+}
+
+/* --- looking --- */
+
+static const struct column list_columns[] = {{"name", "NAME", COLUMN_TEXT}, {"url", "URL", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT}};
+static const struct column show_columns[] = {
+	{"name", "name", COLUMN_TEXT}, {"url", "url", COLUMN_TEXT}, {"password", "password", COLUMN_TEXT},
+	{"credentials", "credentials", COLUMN_TEXT}, {"profile", "profile", COLUMN_TEXT}, {"region", "region", COLUMN_TEXT},
+	{"ca_file", "certificates", COLUMN_TEXT}, {"single_writer", "single writer", COLUMN_FLAG}, {NULL, NULL, COLUMN_TEXT},
+};
+
+static int run_list(struct cli *cli)
+{
+	json_t *remotes, *rows = json_array(), *remote;
+	struct error err = {0};
+	const char *name;
+	int r = remotes_read(&remotes, &err);
+
+	if (r < 0) {
+		json_decref(rows);
+		return exit_with(&err);
+	}
+	json_object_foreach(remotes, name, remote)
+		json_array_append_new(rows, json_pack("{s:s, s:O}", "name", name, "url", json_object_get(remote, "url")));
+	table_print(cli, list_columns, rows);
+	json_decref(rows);
+	json_decref(remotes);
+	return EXIT_OK;
+}
+
+/* For people: where something comes from, in words. */
+static void describe(json_t *remote, const char *what, const char *otherwise)
+{
+	AUTO_FREE char *file_key = xasprintf("%s_file", what), *command_key = xasprintf("%s_command", what);
+	const char *file = text_of(remote, file_key), *command = text_of(remote, command_key);
+	AUTO_FREE char *text = file ? xasprintf("the file %s", file) : command ? xasprintf("the command %s", command) : xstrdup(otherwise);
+
+	json_object_set_new(remote, what, json_string(text));
+}
+
+static int run_show(struct cli *cli)
+{
+	json_t *remote;
+	struct error err = {0};
+
+	if (remote_get(cli->argv[0], &remote, &err) < 0)
+		return exit_with(&err);
+	json_object_set_new(remote, "name", json_string(cli->argv[0]));
+	if (!cli_option(cli, "json")) {
+		describe(remote, "password", "the environment, or whoever is asked");
+		if (objects_is_url(text_of(remote, "url")))
+			describe(remote, "credentials", "the environment");
+	}
+	table_print_object(cli, show_columns, remote);
+	json_decref(remote);
+	return EXIT_OK;
+}
+
+/* --- trying --- */
+
+static void print_test(const json_t *result, const char *name)
+{
+	const json_t *ahead = json_object_get(result, "ahead");
+	const double seconds = json_real_value(ahead);
+
+	printf("%s answers: repository %.8s of format %lld, %.1f ms from question to answer\n", name, text_of(result, "id"),
+	       (long long)json_integer_value(json_object_get(result, "version")), json_real_value(json_object_get(result, "latency_ms")));
+	if (json_is_real(ahead) && seconds == 0)
+		printf("its clock agrees with this machine's\n");
+	else if (json_is_real(ahead))
+		printf("its clock is %.0f s %s this machine's\n", seconds < 0 ? -seconds : seconds, seconds < 0 ? "behind" : "ahead of");
+	if (!json_is_true(json_object_get(result, "writes")))
+		printf("nothing may be written there: it can be read and mounted\n");
+	else if (json_is_true(json_object_get(result, "conditional")))
+		printf("of several who write at once it lets a single one through\n");
+	else
+		printf("it does not keep writers apart: only one machine should write there\n");
+}
+
+static int run_test(struct cli *cli)
+{
+	AUTO_FREE char *name = xasprintf("%s:", cli->argv[0]);
+	char *operands[] = {name, NULL}, *called = cli->argv[0];
+	json_t *remote = NULL, *result;
+	struct error err = {0};
+	int code;
+
+	/* A path is tried as well. */
+	if (!strpbrk(cli->argv[0], ":/")) {
+		if (remote_get(cli->argv[0], &remote, &err) < 0)
+			return exit_with(&err);
+		json_decref(remote);
+		cli->argv = operands;
+	}
+	code = repository_ask(cli, "remote.test", json_object(), NULL, &result);
+	if (code != EXIT_OK)
+		return code;
+	if (cli_option(cli, "json"))
+		repository_print_json(result);
+	else
+		print_test(result, called);
+	json_decref(result);
+	return EXIT_OK;
+}
+
+static const struct option add_options[] = {
+	OPTIONS_PASSWORD,
+	{0, "credentials-file", "FILE", "key and secret, or user and password, of who asks"},
+	{0, "credentials-command", "COMMAND", "prints what such a file has"},
+	{0, "profile", "NAME", "the section of the file; else [default]"},
+	{0, "region", "NAME", "of S3"},
+	{0, "ca-file", "FILE", "certificates of the server's authorities, PEM"},
+	{0, "single-writer", NULL, "one machine writes there: the place need not keep writers apart"},
+	OPTIONS_END,
+};
+static const struct option list_options[] = {OPTION_JSON, OPTIONS_END};
+static const struct option test_options[] = {OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
+
+const struct command remote_commands[] = {
+	{.name = "remote add",
+         .operands = "NAME URL",
+         .summary = "give a repository a name",
+         .details = "URL is s3:..., rest:... or a directory. NAME: then stands for the repository in\n"
+                    "every command that takes one, with its password and credentials: only where they\n"
+                    "come from is kept, in ~/.config/corpusfs/remotes. A profile without a file is one\n"
+                    "of ~/.aws/credentials. Nothing is made there: corpusfs backup init NAME: does.\n",
+         .min = 2,
+         .max = 2,
+         .options = add_options,
+         .run = run_add},
+	{.name = "remote list",
+         .operands = "",
+         .summary = "list remotes",
+         .min = 0,
+         .max = 0,
+         .options = list_options,
+         .run = run_list},
+	{.name = "remote show",
+         .operands = "NAME",
+         .summary = "show a remote, and where its secrets come from",
+         .min = 1,
+         .max = 1,
+         .options = list_options,
+         .run = run_show},
+	{.name = "remote test",
+         .operands = "NAME",
+         .summary = "see whether a remote works, and what it can do",
+         .details = "Opens the repository, and says how fast it answers, whether its clock agrees, and\n"
+                    "whether of several who write one object at once a single one gets through. That\n"
+                    "is tried with an object which is removed again.\n",
+         .min = 1,
+         .max = 1,
+         .options = test_options,
+         .run = run_test},
+	{.name = "remote remove",
+         .operands = "NAME",
+         .summary = "forget a remote",
+         .min = 1,
+         .max = 1,
+         .run = run_remove},
+	{NULL},
+};

@@ -1,0 +1,202 @@
+"""Remotes: names of repositories, with where their secrets come from."""
+
+import json
+import os
+import stat
+import subprocess
+
+import pytest
+
+from harness import program, servers
+from harness.repository import PASSWORD, Repository, restic, restic_check
+
+NOBODY = 65534
+
+
+class Remotes:
+    """The command line of a user who has remotes, and nothing in the environment that would open a repository."""
+
+    def __init__(self, store, area):
+        self.store, self.area = store, area
+        self.file, self.password = area + "/config/corpusfs/remotes", self.write("password", PASSWORD + "\n")
+        self.env = {"XDG_CONFIG_HOME": area + "/config", "HOME": area + "/home"}
+
+    def write(self, name, text):
+        with open(f"{self.area}/{name}", "w", encoding="ascii") as handle:
+            handle.write(text)
+        return f"{self.area}/{name}"
+
+    def run(self, *args, code=0, env=None, **options):
+        result = self.store.run("-s", self.store.path, *args, env={**self.env, **(env or {})}, **options)
+        assert result.code == code, f"{args}: exit {result.code}\n{result.out}{result.err}"
+        assert PASSWORD not in result.out + result.err and "testsecret" not in result.out + result.err
+        return result
+
+    def json(self, *args, code=0):
+        return json.loads(self.run(*args, "--json", code=code).out)
+
+    def add(self, name, url, *options):
+        return self.run("remote", "add", name, url, "--password-file", self.password, *options)
+
+
+@pytest.fixture
+def remotes(store, source, area):
+    store.ok("-s", store.path, "import", source, "d")
+    return Remotes(store, area)
+
+
+@pytest.mark.sanitize
+def test_name_stands_for_a_repository_wherever_one_is_named(remotes, store, area):
+    remotes.add("base", area + "/repository")
+    remotes.run("backup", "init", "base:")
+    first = json.loads(remotes.run("backup", "d", "base:", "--json").out)[0]["backup"]
+    assert [row["backup"] for row in remotes.json("backup", "list", "base:")] == [first]
+    assert remotes.json("backup", "show", "base:@" + first[:8])["backup"] == first
+    remotes.run("restore", "base:", "again")
+    remotes.run("restore", "base:@d", area + "/directory")
+    remotes.run("import", "restic:base:@" + first[:8], "third")
+    store.ok("-s", store.path, "snapshot", "create", "d@1", "again@1")
+    assert store.ok("-s", store.path, "diff", "d@1", "again@1") == ""
+    os.mkdir(area + "/point")
+    remotes.run("backup", "mount", "base:@" + first[:8], area + "/point")
+    assert os.listdir(area + "/point/d")
+    remotes.run("umount", area + "/point")
+    assert "backup list base:" in remotes.run("backup", "show", "base:@none", code=program.NOT_FOUND).err
+    restic_check(area + "/repository")
+
+
+def test_list_and_show_tell_where_secrets_are_and_none(remotes, area):
+    remotes.add("base", area + "/repository")
+    remotes.run("remote", "add", "cloud", "s3:https://host.invalid/bucket", "--password-command", "cat " + remotes.password, "--profile", "train",
+                "--region", "eu-1")
+    assert remotes.json("remote", "list") == [{"name": "base", "url": area + "/repository"}, {"name": "cloud", "url": "s3:https://host.invalid/bucket"}]
+    assert remotes.password in remotes.run("remote", "show", "base").out
+    assert remotes.json("remote", "show", "cloud")["profile"] == "train"
+    with open(remotes.file, encoding="ascii") as handle:
+        assert PASSWORD not in handle.read()
+    assert stat.S_IMODE(os.stat(remotes.file).st_mode) == 0o600
+    assert "already" in remotes.run("remote", "add", "base", area + "/other", code=program.EXISTS).err
+    remotes.run("remote", "remove", "base")
+    assert [row["name"] for row in remotes.json("remote", "list")] == ["cloud"]
+    assert "remote list" in remotes.run("remote", "test", "base", code=program.NOT_FOUND).err
+    assert "neither" in remotes.run("backup", "list", "base:", code=program.NOT_FOUND).err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("s3", "/r"), ("rest", "/r"), ("", "/r"), ("a/b", "/r"), ("a:b", "/r"), ("-a", "/r"), ("a" * 65, "/r"), ("a", "rest:http://who:secret@host/r/"),
+     ("a", "/r", "--region", "x"), ("a", "/r", "--password-file", "x", "--password-command", "y"),
+     ("a", "s3:h/b", "--credentials-file", "x", "--credentials-command", "y")],
+)
+def test_what_cannot_be_a_remote(remotes, args):
+    result = remotes.run("remote", "add", *args, code=program.USAGE)
+    assert "secret" not in result.err and len(result.err.splitlines()) == 1
+    assert remotes.json("remote", "list") == []
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"remotes": {"a": {}}}', '{"remotes": {"a": {"url": 7}}}', '{"remotes": []}'])
+def test_file_that_is_damaged_is_told_and_left_alone(remotes, content):
+    os.makedirs(os.path.dirname(remotes.file))
+    with open(remotes.file, "w", encoding="ascii") as handle:
+        handle.write(content)
+    for args in (["remote", "list"], ["remote", "add", "b", "/r"], ["backup", "list", "a:"], ["remote", "remove", "a"]):
+        assert remotes.file in remotes.run(*args, code=program.DAMAGED).err
+    with open(remotes.file, encoding="ascii") as handle:
+        assert handle.read() == content
+
+
+def test_file_that_others_could_change_runs_no_command(remotes, area):
+    remotes.run("remote", "add", "base", area + "/repository", "--password-command", f"touch {area}/ran; echo secret")
+    os.chmod(remotes.file, 0o620)
+    assert "chmod" in remotes.run("backup", "list", "base:", code=program.PERMISSION).err
+    os.chmod(remotes.file, 0o600)
+    os.chown(remotes.file, NOBODY, NOBODY)
+    assert "CORPUSFS_REMOTES" in remotes.run("backup", "list", "base:", code=program.PERMISSION).err
+    assert not os.path.exists(area + "/ran")
+    os.chown(remotes.file, 0, 0)
+    remotes.run("backup", "init", "base:")
+    assert os.path.exists(area + "/ran")
+
+
+def test_own_password_goes_before_that_of_the_environment(remotes, area):
+    remotes.add("base", area + "/repository")
+    remotes.run("backup", "init", "base:", env={"CORPUSFS_PASSWORD": "of another"})
+    remotes.run("backup", "list", "base:", env={"CORPUSFS_PASSWORD": "of another"})
+    wrong = remotes.write("wrong", "wrong\n")
+    assert "password is wrong" in remotes.run("backup", "list", "base:", "--password-file", wrong, code=program.PERMISSION).err
+
+
+def test_added_by_several_at_once(remotes, store):
+    begun = [subprocess.Popen([store.binary, "remote", "add", f"r{i}", f"/{i}"], env={**os.environ, **remotes.env}, stdout=subprocess.DEVNULL)
+             for i in range(12)]
+    assert [one.wait(60) for one in begun] == [0] * 12
+    assert len(remotes.json("remote", "list")) == 12
+
+
+def test_test_of_a_directory(remotes, area):
+    remotes.add("base", area + "/repository")
+    assert "backup init" in remotes.run("remote", "test", "base", code=program.NOT_FOUND).err
+    os.mkdir(area + "/repository")
+    assert "backup init base:" in remotes.run("remote", "test", "base", code=program.NOT_FOUND).err
+    remotes.run("backup", "init", "base:")
+    result = remotes.json("remote", "test", "base")
+    assert result["version"] == 2 and result["conditional"] and result["writes"] and result["ahead"] is None
+    assert result["id"] == json.loads(restic(area + "/repository", "cat", "config"))["id"]
+    assert os.listdir(area + "/repository/heads") == []
+    restic_check(area + "/repository")
+
+
+def test_test_of_what_can_only_be_read(remotes, area):
+    remotes.add("base", area + "/disk")
+    repository = Repository(remotes.store, area + "/repository")
+    os.mkdir(area + "/disk")
+    for options in (["--bind", repository.path, area + "/disk"], ["-o", "remount,bind,ro", area + "/disk"]):
+        subprocess.run(["mount", *options], check=True)
+    try:
+        result = remotes.json("remote", "test", "base")
+    finally:
+        subprocess.run(["umount", area + "/disk"], check=True)
+    assert not result["writes"] and not result["conditional"]
+
+
+def test_test_behind_the_rest_protocol(remotes, rest, area):
+    credentials = remotes.write("credentials", "user = who\npassword = testsecret\n")
+    rest.stop()
+    rest.options = ["--user", "who", "--pass", "testsecret"]
+    rest.start()
+    remotes.add("base", rest.url("r"), "--credentials-command", "cat " + credentials)
+    remotes.run("backup", "init", "base:")
+    remotes.run("backup", "d", "base:")
+    result = remotes.json("remote", "test", "base")
+    assert result["writes"] and not result["conditional"] and abs(result["ahead"]) < 60
+    remotes.add("other", rest.url("r"))
+    assert "does not permit" in remotes.run("remote", "test", "other", code=program.PERMISSION).err
+    rest.stop()
+    assert "cannot be reached" in remotes.run("remote", "test", "base", code=program.FAILED).err
+    restic_check(rest.directory + "/r")
+
+
+@pytest.mark.timeout(120)
+def test_test_of_s3(remotes, s3, area):
+    credentials = remotes.write("credentials", "[train]\naws_access_key_id = testkey\naws_secret_access_key = testsecret\n"
+                                "[wrong]\naws_access_key_id = testkey\naws_secret_access_key = no\n"
+                                "[who]\naws_access_key_id = who\naws_secret_access_key = no\n")
+    named = ["--credentials-file", credentials]
+    remotes.add("base", s3.url("some/where"), *named, "--profile", "train")
+    remotes.add("nowhere", s3.url("").replace("/test/", "/no-such-bucket/"), *named, "--profile", "train")
+    remotes.add("no-profile", s3.url("some/where"), *named)
+    for name in ("wrong", "who"):
+        remotes.add(name, s3.url("some/where"), *named, "--profile", name)
+    assert "backup init base:" in remotes.run("remote", "test", "base", code=program.NOT_FOUND).err
+    remotes.run("backup", "init", "base:")
+    remotes.run("backup", "d", "base:")
+    # a profile that is named goes before the environment
+    result = json.loads(remotes.run("remote", "test", "base", "--json", env={"AWS_ACCESS_KEY_ID": "no"}).out)
+    assert result["conditional"] and result["writes"] and abs(result["ahead"]) < 60
+    assert "backup init nowhere:" in remotes.run("remote", "test", "nowhere", code=program.NOT_FOUND).err
+    assert "no credentials" in remotes.run("remote", "test", "no-profile", code=program.NOT_FOUND).err
+    assert "secret is wrong" in remotes.run("remote", "test", "wrong", code=program.PERMISSION).err
+    assert "InvalidAccessKeyId" in remotes.run("remote", "test", "who", code=program.PERMISSION).err
+    env = {**os.environ, **servers.S3_SECRETS, "RESTIC_PASSWORD": PASSWORD, "RESTIC_CACHE_DIR": area + "/cache"}
+    done = subprocess.run(["restic", "-r", s3.url("some/where"), "check", "--read-data"], env=env, capture_output=True, text=True, timeout=60, check=True)
+    assert "no errors were found" in done.stdout

@@ -1,0 +1,135 @@
+/* Whether it is found out what a place does with several writers of one object. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "lib/repository/objects_conditional.h"
+
+/* A place that knows one object, and how it treats a second one. */
+struct one_object {
+	struct objects objects;
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t looked;
+	unsigned looks;
+	bool is_there, ignores, looks_first;
+	unsigned gives_way; /* so many that come first give way all the same */
+	int fails;
+};
+
+static int put_new(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
+{
+	struct one_object *one = (struct one_object *)objects;
+	bool was_there;
+
+	(void)kind, (void)name, (void)data, (void)len;
+	pthread_mutex_lock(&one->lock);
+	was_there = one->is_there;
+	one->looks++;
+	pthread_cond_broadcast(&one->looked);
+	/* until another one has looked, too */
+	while (one->looks_first && !was_there && one->looks < 2)
+		pthread_cond_wait(&one->looked, &one->lock);
+	one->is_there = true;
+	if (one->gives_way > 0) {
+		one->gives_way--;
+		was_there = true;
+	}
+	pthread_mutex_unlock(&one->lock);
+	if (one->fails)
+		return one->fails;
+	return was_there && !one->ignores ? -EEXIST : 0;
+}
+
+static int remove_it(struct objects *objects, enum object_kind kind, const char *name)
+{
+	struct one_object *one = (struct one_object *)objects;
+
+	(void)kind, (void)name;
+	if (!one->is_there)
+		return -ENOENT;
+	one->is_there = false;
+	return 0;
+}
+
+static const struct objects_place conditional = {.put_new = put_new, .remove = remove_it}, unconditional = {.remove = remove_it};
+
+static int try_it(struct one_object one, bool *ret_conditional)
+{
+	int r;
+
+	one.objects.place = &conditional;
+	pthread_mutex_init(&one.lock, NULL);
+	pthread_cond_init(&one.looked, NULL);
+	r = objects_try_conditional(&one.objects, ret_conditional);
+	assert_false(one.is_there);
+	pthread_cond_destroy(&one.looked);
+	pthread_mutex_destroy(&one.lock);
+	return r;
+}
+
+static void place_that_lets_one_through(void **state)
+{
+	bool is = false;
+
+	assert_int_equal(try_it((struct one_object){0}, &is), 0);
+	assert_true(is);
+}
+
+static void place_that_overwrites(void **state)
+{
+	bool is = true;
+
+	assert_int_equal(try_it((struct one_object){.ignores = true}, &is), 0);
+	assert_false(is);
+}
+
+static void place_that_looks_before_it_writes(void **state)
+{
+	bool is = true;
+
+	assert_int_equal(try_it((struct one_object){.looks_first = true}, &is), 0);
+	assert_false(is);
+}
+
+static void all_who_give_way_say_nothing(void **state)
+{
+	bool is = false;
+
+	assert_int_equal(try_it((struct one_object){.gives_way = 4}, &is), 0);
+	assert_true(is);
+}
+
+static void refusal_is_told(void **state)
+{
+	bool is = true;
+
+	assert_int_equal(try_it((struct one_object){.fails = -EACCES}, &is), -EACCES);
+	assert_false(is);
+}
+
+static void place_that_cannot(void **state)
+{
+	struct objects objects = {.place = &unconditional};
+	bool is = true;
+
+	assert_int_equal(objects_try_conditional(&objects, &is), 0);
+	assert_false(is);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(place_that_lets_one_through), cmocka_unit_test(place_that_overwrites),
+		cmocka_unit_test(place_that_looks_before_it_writes), cmocka_unit_test(all_who_give_way_say_nothing),
+		cmocka_unit_test(refusal_is_told), cmocka_unit_test(place_that_cannot),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
