@@ -7,11 +7,12 @@
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "lib/ops/json.h"
-#include "lib/store/mend.h"
+#include "lib/store/mend_manifest.h"
 #include "lib/verify/mend_heads.h"
 #include "lib/verify/repair_tables.h"
 
 static const struct column repair_columns[] = {
+	{"manifest", "list of tables", COLUMN_TEXT},
 	{"lost", "lost", COLUMN_TEXT},
 	{"kept", "kept", COLUMN_TEXT},
 	{NULL, NULL, COLUMN_TEXT},
@@ -99,8 +100,25 @@ static void print_heads(struct cli *cli, const json_t *value, bool apply)
 		printf("nothing was changed; with --apply names and links are mended, and what has no name gets one in lost+found\n");
 }
 
+/* False: nothing else is done before that is. */
+static bool print_manifest(const json_t *value, bool apply)
+{
+	const char *text = json_string_value(json_object_get(value, "manifest"));
+
+	if (!*text)
+		return true;
+	printf("%s\n", text);
+	if (apply)
+		printf("the list of tables was mended; the database as it was is kept in %s\n",
+		       json_string_value(json_object_get(value, "kept")));
+	else
+		printf("nothing was changed; with --apply the list of tables is mended, and tables, logs and names are looked at\n");
+	return apply;
+}
+
 static void print_repair(struct cli *cli, const json_t *value, bool apply)
 {
+	const bool again = cli_option(cli, "apply") && !apply;
 	const json_t *tables = json_object_get(value, "tables");
 	const char *lost = json_string_value(json_object_get(value, "lost")), *kept = json_string_value(json_object_get(value, "kept"));
 	const bool any = json_array_size(tables) > 0;
@@ -111,16 +129,22 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 		table_print_object(cli, repair_columns, value);
 		return;
 	}
+	if (json_is_true(json_object_get(value, "unfinished")))
+		printf("a repair was interrupted; the copies that it left, which nobody needs, %s\n",
+		       cli_option(cli, "apply") ? "were removed" : "are removed with --apply");
+	if (!print_manifest(value, cli_option(cli, "apply") != NULL))
+		return;
 	if (any)
 		table_print(cli, table_columns, tables);
 	if (*lost)
 		printf("%s\n", lost);
 	if (!any && !*lost && json_array_size(json_object_get(value, "heads")) == 0)
-		printf("nothing is to be repaired: no log and no table is damaged, and names and links are as they must be\n");
+		printf("%s is to be repaired: no log and no table is damaged, and names and links are as they must be\n",
+		       *json_string_value(json_object_get(value, "manifest")) ? "nothing else" : "nothing");
 	if (!any && !*lost)
 		return print_heads(cli, value, apply);
 	if (!apply)
-		printf("nothing was changed; with --apply %s, and the store can be written again\n",
+		printf("nothing %swas changed; with --apply%s %s, and the store can be written again\n", again ? "else " : "", again ? " once more" : "",
 		       any ? "all blocks that can be read are kept, the others given up" : "these changes are given up");
 	else
 		printf("%s given up; the database as it was is kept in %s\n", any ? "blocks that cannot be read were" : "these changes were", kept);
@@ -132,42 +156,67 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 		       "compare with a backup (corpusfs backup diff), or with the dates and counts that you know\n");
 }
 
+struct repair {
+	bool apply; /* false as well for what comes after a list of tables that was mended: it was not shown before */
+	json_t *tables, *heads;
+	struct store_mended manifest, log;
+	struct repaired_tables repaired;
+	struct head_mends mends;
+};
+
+static int repair_all(struct repair *repair, const char *store, struct error *err)
+{
+	int result = store_mend_manifest(store, repair->apply, &repair->manifest, err);
+
+	if (result < 0 || (repair->manifest.lost && !repair->apply))
+		return result;
+	repair->apply = repair->apply && !repair->manifest.lost;
+	result = repair_tables(store, repair->apply, note_table, repair->tables, &repair->repaired, err);
+	/* a log is looked at when all tables can be read */
+	if (result == 0 && json_array_size(repair->tables) == 0)
+		result = store_mend(store, repair->apply, &repair->log, err);
+	/* and names when nothing else is in the way */
+	if (result == 0 && (repair->apply || (json_array_size(repair->tables) == 0 && !repair->log.lost)))
+		result = mend_heads(store, repair->apply, note_head, repair->heads, &repair->mends, err);
+	return result;
+}
+
+static json_t *text_or_empty(const char *one, const char *other)
+{
+	return json_from_bytes(one ? one : other ? other : "");
+}
+
+static json_t *repair_to_json(const struct repair *repair)
+{
+	const char *kept = repair->log.kept ? repair->log.kept : repair->repaired.kept;
+
+	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "unfinished", repair->manifest.unfinished, "manifest",
+			 text_or_empty(repair->manifest.lost, NULL), "lost", text_or_empty(repair->log.lost, repair->repaired.lost), "kept",
+			 text_or_empty(repair->manifest.kept, kept), "tables", repair->tables, "recovered",
+			 recovered_to_json(&repair->repaired.rebuilt), "heads", repair->heads, "undo", repair->mends.undo);
+}
+
 static int run_repair(struct cli *cli)
 {
 	if (cli_option(cli, "from"))
 		return repair_content(cli, cli_option(cli, "from"));
-	json_t *tables = json_array(), *heads = json_array();
-	const bool apply = cli_option(cli, "apply") != NULL;
+	struct repair repair = {.apply = cli_option(cli, "apply") != NULL, .tables = json_array(), .heads = json_array()};
 	AUTO_FREE char *store = NULL;
-	struct repaired_tables repaired = {0};
-	struct store_mended mended = {0};
-	struct head_mends mends = {0};
 	struct error err = {0};
 	int result = run_find_store(cli, &store, &err);
 
 	if (result == 0)
-		result = repair_tables(store, apply, note_table, tables, &repaired, &err);
-	/* a log is looked at when all tables can be read */
-	if (result == 0 && json_array_size(tables) == 0)
-		result = store_mend(store, apply, &mended, &err);
-	/* and names when nothing else is in the way */
-	if (result == 0 && (apply || (json_array_size(tables) == 0 && !mended.lost)))
-		result = mend_heads(store, apply, note_head, heads, &mends, &err);
-	if (result < 0) {
-		json_decref(tables);
-		json_decref(heads);
-		repaired_tables_clear(&repaired);
-		store_mended_clear(&mended);
-		return exit_with(&err);
-	}
-	const char *lost = mended.lost ? mended.lost : repaired.lost, *kept = mended.kept ? mended.kept : repaired.kept;
-	json_t *value = json_pack("{s:o, s:o, s:o, s:o, s:o, s:s}", "lost", json_from_bytes(lost ? lost : ""), "kept", json_from_bytes(kept ? kept : ""),
-				  "tables", tables, "recovered", recovered_to_json(&repaired.rebuilt), "heads", heads, "undo", mends.undo);
-	print_repair(cli, value, apply);
-	repaired_tables_clear(&repaired);
+		result = repair_all(&repair, store, &err);
+	json_t *value = repair_to_json(&repair);
+	if (result == 0)
+		print_repair(cli, value, repair.apply);
+	else if (repair.manifest.kept)
+		(void)print_manifest(value, true);
 	json_decref(value);
-	store_mended_clear(&mended);
-	return EXIT_OK;
+	repaired_tables_clear(&repair.repaired);
+	store_mended_clear(&repair.manifest);
+	store_mended_clear(&repair.log);
+	return result < 0 ? exit_with(&err) : EXIT_OK;
 }
 
 static const struct option repair_options[] = {
@@ -181,7 +230,8 @@ const struct command repair_commands[] = {
 	{.name = "repair",
          .operands = "",
          .summary = "mend damaged tables, log, names or content",
-         .details = "Of a damaged, short or missing table everything that can be read is kept. Where\n"
+         .details = "Where the list of tables is damaged (CURRENT, MANIFEST), its copy stands for it.\n"
+                    "Of a damaged, short or missing table everything that can be read is kept. Where\n"
                     "a log is damaged, the store becomes what it was before that. The database as it\n"
                     "is now is kept in the store's directory before-repair-TIME, and nothing is\n"
                     "removed; to undo, put that directory in the place of db. Then link counts of\n"

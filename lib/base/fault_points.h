@@ -27,9 +27,12 @@
 	X("lock.database-renamed",       "the same; a silent owner's database under its new name",   "the next, who finds it by that name")   \
 	X("store-before-open",           "the record of an owner who is dead",                       "the next, who finds it dead")           \
 	/* a damaged store is repaired */                                                                                                         \
-	X("mend-before-tables",          "the damaged database, and a copy of it",                   "repair, which makes another copy")      \
-	X("mend-before-table",           "the same; some tables of the copy are mended",             "repair, which makes another copy")      \
-	X("mend-before-exchange",        "the same; the copy is mended",                             "repair, which makes another copy")      \
+	X("mend-before-kept",            "the damaged database, and a copy of it without its name",  "repair, which makes another copy")      \
+	X("mend-before-manifest",        "the damaged database, and two copies of it",               "repair, which makes other copies")      \
+	X("mend-before-tables",          "the damaged database, and two copies of it",               "repair, which makes other copies")      \
+	X("mend-before-table",           "the same; some tables of one copy are mended",             "repair, which makes other copies")      \
+	X("mend-before-exchange",        "the same; one copy is mended",                             "repair, which makes other copies")      \
+	X("mend-after-exchange",         "the mended database, and two copies of the damaged one",   "repair, which removes one copy")        \
 	X("mend-before-log",             "the damaged database, and a copy of it",                   "repair, which makes another copy")      \
 	/* content is committed */                                                                                                           \
 	X("commit-before-store",         "the files as they were",                                   "nobody needs to")                       \

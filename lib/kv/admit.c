@@ -113,7 +113,7 @@ int admit_database(const char *path, const char *shown, unsigned accept, char **
 
 	if (result < 0) {
 		if (result == -EBADMSG)
-			error_hint(err, "nothing was changed; restore the directory db from a backup");
+			error_hint(err, "nothing was changed; corpusfs repair says whether it can be mended, else restore the directory db from a backup");
 		return result;
 	}
 	AUTO_BUF text = BUF_INIT;

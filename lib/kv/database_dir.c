@@ -7,6 +7,25 @@
 #include <sys/stat.h>
 
 #include "lib/base/trusted.h"
+#include "lib/kv/manifest.h"
+
+/* Something that only a database has. */
+static bool was_one(int dir)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+	bool found = false;
+
+	if (!entries && fd >= 0)
+		close(fd);
+	for (struct dirent *entry = entries ? readdir(entries) : NULL; entry && !found; entry = readdir(entries)) {
+		const char *dot = strrchr(entry->d_name, '.');
+		found = strncmp(entry->d_name, MANIFEST_PREFIX, strlen(MANIFEST_PREFIX)) == 0 || (dot && strcmp(dot, ".sst") == 0);
+	}
+	if (entries)
+		closedir(entries);
+	return found;
+}
 
 static int look_for_database(int dir, const char *shown, bool create, struct error *err)
 {
@@ -17,8 +36,13 @@ static int look_for_database(int dir, const char *shown, bool create, struct err
 		return error_set(err, -errno, "%s/CURRENT: %s", shown, strerror(errno));
 	if (create && exists)
 		return error_set(err, -EEXIST, "%s: there is a database already", shown);
-	if (!create && !exists)
+	if (!create && !exists && !was_one(dir))
 		return error_set(err, -ENOENT, "%s: there is no database", shown);
+	if (!create && !exists) {
+		error_set(err, -EBADMSG, "%s/CURRENT: is missing", shown);
+		error_hint(err, "nothing was changed; corpusfs repair says whether it can be mended, else restore the directory db from a backup");
+		return -EBADMSG;
+	}
 	return 0;
 }
 

@@ -9,16 +9,37 @@
 
 #include "lib/base/buf.h"
 #include "lib/kv/log_file.h"
+#include "lib/kv/manifest_copy.h"
 
 /* A record of the log: u64 sequence of its first change | u32 number of changes | the changes */
 #define BATCH_HEAD 12
 
-static int check_manifest(const struct manifest *manifest, const struct synced_state *synced, const char *shown, struct error *err)
+/* What the copy knows to have been on disk (MC4), where that is more. */
+static void ask_copy(int dir, uint64_t *number, uint64_t *bytes)
 {
-	if (manifest->number == synced->manifest && manifest->whole < synced->manifest_bytes)
+	struct manifest manifest = {0};
+	AUTO_BUF copy = BUF_INIT;
+	uint64_t copied;
+
+	if (manifest_copy_read(dir, &copied, &copy) < 0 || copied < *number || manifest_of_bytes(copy.data, copy.len, &manifest) < 0)
+		return;
+	*bytes = MAX(copied > *number ? 0 : *bytes, manifest.whole);
+	*number = copied;
+	manifest_clear(&manifest);
+}
+
+int examine_manifest(int dir, const char *shown, const struct synced_state *synced, struct manifest *manifest, struct error *err)
+{
+	int result = manifest_read(dir, shown, manifest, err);
+
+	if (result < 0)
+		return result;
+	uint64_t number = synced->manifest, bytes = synced->manifest_bytes;
+	ask_copy(dir, &number, &bytes);
+	if (manifest->number == number && manifest->whole < bytes)
 		return error_set(err, -EBADMSG, "%s/%s: is damaged: %" PRIu64 " of its %" PRIu64 " bytes are whole", shown, manifest->name,
-				 manifest->whole, synced->manifest_bytes);
-	if (manifest->number < synced->manifest)
+				 manifest->whole, bytes);
+	if (manifest->number < number)
 		return error_set(err, -EBADMSG, "%s/CURRENT: is damaged: it names %s, which is older than the database", shown, manifest->name);
 	return 0;
 }
@@ -158,11 +179,9 @@ int examine_database(const char *path, const char *shown, struct examined *ret_e
 		examined.synced_lost = result == -ENOENT ? "is missing" : "is damaged";
 	else if (result < 0)
 		return error_set(err, result, "%s/" SYNCED_NAME ": %s", shown, error_text(result));
-	result = manifest_read(dir, shown, &manifest, err);
+	result = examine_manifest(dir, shown, &synced, &manifest, err);
 	if (result == -ENOTSUP)
 		examined.understood = false;
-	else if (result == 0)
-		result = check_manifest(&manifest, &synced, shown, err);
 	for (size_t i = 0; i < manifest.tables.count && result == 0; i++)
 		look_at_table(dir, &manifest, &manifest.tables.items[i], &examined);
 	if (result == 0) {

@@ -34,6 +34,8 @@ struct examined {
 
 /* -EBADMSG: the manifest or CURRENT; others: it cannot be read. Damage of logs, tables and SYNCED is in `ret_examined`, and 0. */
 WARN_UNUSED int examine_database(const char *path, const char *shown, struct examined *ret_examined, struct error *err);
+/* Of that the manifest and CURRENT, alone; clear `manifest` in any case. -ENOTSUP as manifest_read. */
+WARN_UNUSED int examine_manifest(int dir, const char *shown, const struct synced_state *synced, struct manifest *manifest, struct error *err);
 void examined_clear(struct examined *examined);
 
 #endif

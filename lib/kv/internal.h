@@ -9,6 +9,7 @@
 
 #include "lib/kv/ballast.h"
 #include "lib/kv/kv.h"
+#include "lib/kv/manifest_copy.h"
 #include "lib/kv/synced.h"
 
 #define KV_TABLE_BLOCK 1024U /* of chunks: a larger value has a block of its own */
@@ -41,6 +42,7 @@ struct kv {
 	char *lost;                       /* see kv_lost */
 	char *log_dir;                    /* RocksDB's log is in it; usually gone when the database is open */
 	struct synced *synced;            /* NULL: read-only */
+	struct manifest_copy *manifest;   /* NULL: there is none */
 	atomic_uint_fast64_t written;     /* bytes of batches, since it was opened */
 	atomic_uint_fast64_t in_log;      /* the log has a change of this number or of a later one */
 	atomic_uint_fast64_t ingested;    /* up to here a change may have come with a file, and be in no log */

@@ -111,11 +111,15 @@ struct kv_promise kv_before_sync(struct kv *kv)
 void kv_synced(struct kv *kv, struct kv_promise promise)
 {
 	synced_note(kv->synced, promise.look, promise.sequence);
+	manifest_copy_follow(kv->manifest, false);
 }
 
 int kv_keep_known(struct kv *kv)
 {
-	return kv->synced && kv_admit(kv, false) == 0 ? synced_keep(kv->synced) : 0;
+	if (!kv->synced || kv_admit(kv, false) < 0)
+		return 0;
+	manifest_copy_follow(kv->manifest, true);
+	return synced_keep(kv->synced);
 }
 
 const char *kv_lost(const struct kv *kv)
@@ -166,6 +170,7 @@ static void dispose(struct kv *kv)
 	kv_setup_clear(&kv->setup);
 	ballast_free(kv->ballast);
 	synced_close(kv->synced);
+	manifest_copy_close(kv->manifest);
 	pthread_mutex_destroy(&kv->mutex);
 	free(kv->damage_mark);
 	free(kv->lost);
@@ -237,6 +242,7 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 	atomic_store(&kv->damaged, damage_marked(options->damage_mark));
 	if (!kv->read_only) {
 		ballast_opened(kv->ballast);
+		kv->manifest = manifest_copy_open(path);
 		result = synced_open(path, kv_last_sequence(kv), &kv->synced);
 	}
 	if (result < 0) {
@@ -366,6 +372,7 @@ void kv_close(struct kv *kv)
 	if (kv_admit(kv, true) == 0) {
 		if (sync_and_note(kv) == 0 && ballast_admit_files(kv->ballast, 0, kv_unflushed(kv), true) == 0)
 			rocksdb_free(flush_all(kv));
+		manifest_copy_follow(kv->manifest, true);
 		int ignored = synced_keep(kv->synced);
 		(void)ignored;
 	}

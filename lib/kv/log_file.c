@@ -29,21 +29,23 @@ struct log_file {
 	struct buf record;    /* what came in fragments */
 };
 
+struct log_file *log_file_over(int fd)
+{
+	struct log_file *file = xcalloc(1, sizeof(*file));
+	struct stat st;
+
+	file->fd = fd;
+	file->size = fstat(fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+	return file;
+}
+
 int log_file_open(int dir, const char *name, struct log_file **ret_file)
 {
 	int fd = file_open_inside(dir, name, O_RDONLY, 0);
-	struct stat st;
 
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, &st) < 0) {
-		close(fd);
-		return -EIO;
-	}
-	struct log_file *file = xcalloc(1, sizeof(*file));
-	file->fd = fd;
-	file->size = (uint64_t)st.st_size;
-	*ret_file = file;
+	*ret_file = log_file_over(fd);
 	return 0;
 }
 

@@ -25,6 +25,8 @@ struct log_file;
 
 /* `dir` is a descriptor. -ENOENT and so on; -EUCLEAN: not a regular file. */
 WARN_UNUSED int log_file_open(int dir, const char *name, struct log_file **ret_file);
+/* The same of an open file, which belongs to the log file then. */
+struct log_file *log_file_over(int fd);
 void log_file_close(struct log_file *file); /* NULL is fine */
 
 /*

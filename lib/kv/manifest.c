@@ -1,7 +1,6 @@
 #include "lib/kv/manifest.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -235,9 +234,9 @@ int manifest_current(int dir, char ret_name[MANIFEST_NAME_MAX], uint64_t *ret_nu
 	if (result < 0)
 		return result == -EFBIG || result == -EUCLEAN ? -EBADMSG : result;
 	buf_add_u8(&text, 0);
-	if (sscanf((const char *)text.data, "MANIFEST-%" SCNu64 "\n%n", &number, &used) != 1 || (size_t)used != text.len - 1)
+	if (sscanf((const char *)text.data, MANIFEST_PREFIX "%" SCNu64 "\n%n", &number, &used) != 1 || (size_t)used != text.len - 1)
 		return -EBADMSG;
-	snprintf(ret_name, MANIFEST_NAME_MAX, "MANIFEST-%06" PRIu64, number);
+	snprintf(ret_name, MANIFEST_NAME_MAX, MANIFEST_NAME_FORMAT, number);
 	*ret_number = number;
 	return 0;
 }
@@ -255,7 +254,34 @@ static int read_edits(struct log_file *file, struct manifest *manifest)
 		manifest->whole = log_file_end(file);
 	}
 	manifest->bytes = log_file_size(file);
-	return result == -EBADMSG && manifest->whole > 0 ? 0 : result;
+	if (result == -EBADMSG && manifest->whole > 0)
+		result = 0;
+	return result == 0 && manifest->families.count == 0 ? -EBADMSG : result;
+}
+
+static void sort_tables(struct manifest *manifest)
+{
+	if (manifest->tables.count > 0)
+		qsort(manifest->tables.items, manifest->tables.count, sizeof(*manifest->tables.items), by_number);
+}
+
+int manifest_of_bytes(const void *bytes, size_t len, struct manifest *ret_manifest)
+{
+	struct manifest manifest = {0};
+	int fd = file_in_memory("manifest", bytes, len);
+
+	if (fd < 0)
+		return fd;
+	struct log_file *file = log_file_over(fd);
+	int result = read_edits(file, &manifest);
+	log_file_close(file);
+	if (result < 0) {
+		manifest_clear(&manifest);
+		return result;
+	}
+	sort_tables(&manifest);
+	*ret_manifest = manifest;
+	return 0;
 }
 
 int manifest_read(int dir, const char *shown, struct manifest *ret_manifest, struct error *err)
@@ -271,8 +297,6 @@ int manifest_read(int dir, const char *shown, struct manifest *ret_manifest, str
 	if (result == 0)
 		result = read_edits(file, &manifest);
 	log_file_close(file);
-	if (result == 0 && manifest.families.count == 0)
-		result = -EBADMSG;
 	if (result < 0) {
 		manifest_clear(&manifest);
 		if (result == -ENOTSUP)
@@ -283,8 +307,7 @@ int manifest_read(int dir, const char *shown, struct manifest *ret_manifest, str
 				 : result == -EUCLEAN ? "is not a regular file"
 				                      : error_text(result));
 	}
-	if (manifest.tables.count > 0)
-		qsort(manifest.tables.items, manifest.tables.count, sizeof(*manifest.tables.items), by_number);
+	sort_tables(&manifest);
 	*ret_manifest = manifest;
 	return 0;
 }

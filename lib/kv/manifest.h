@@ -9,12 +9,16 @@
 #ifndef CORPUSFS_KV_MANIFEST_H
 #define CORPUSFS_KV_MANIFEST_H
 
+#include <inttypes.h>
+
 #include "lib/base/array.h"
 #include "lib/base/clean.h"
 #include "lib/base/error.h"
 #include "lib/kv/kv.h"
 
 #define MANIFEST_NAME_MAX 32
+#define MANIFEST_PREFIX "MANIFEST-"
+#define MANIFEST_NAME_FORMAT MANIFEST_PREFIX "%06" PRIu64
 
 struct manifest_table {
 	uint32_t family; /* RocksDB's number of it */
@@ -44,6 +48,8 @@ struct manifest {
  * (without a text).
  */
 WARN_UNUSED int manifest_read(int dir, const char *shown, struct manifest *ret_manifest, struct error *err);
+/* The same of its bytes, without its name. -EBADMSG: nothing of them is whole. */
+WARN_UNUSED int manifest_of_bytes(const void *bytes, size_t len, struct manifest *ret_manifest);
 void manifest_clear(struct manifest *manifest);
 
 /* What CURRENT says: the number and name of the manifest. -ENOENT, -EBADMSG. */

@@ -9,6 +9,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 #include "lib/kv/admit.h"
+#include "lib/kv/manifest_mend.h"
 #include "lib/kv/synced.h"
 
 #define PIECE (1U << 20)
@@ -18,6 +19,25 @@ int kv_mend_look(const char *path, const char *shown, char **ret_lost, struct er
 	bool ignored;
 
 	return admit_database(path, shown, KV_ACCEPT_LOG, ret_lost, &ignored, err);
+}
+
+int kv_mend_manifest(const char *path, const char *shown, bool apply, char **ret_text, struct error *err)
+{
+	AUTO_CLOSE int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct manifest_mend mend;
+
+	if (dir < 0)
+		return error_set(err, -errno, "%s: %s", shown, strerror(errno));
+	int result = manifest_mend_look(dir, shown, &mend, err);
+	if (result == 0 && mend.text && apply) {
+		result = manifest_mend_apply(path, &mend);
+		if (result < 0)
+			error_set(err, result, "%s: the list of tables cannot be written: %s", shown, error_text(result));
+	}
+	if (result == 0)
+		*ret_text = steal_ptr(mend.text);
+	manifest_mend_clear(&mend);
+	return result;
 }
 
 static int copy_content(int from, int to)

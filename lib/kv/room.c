@@ -25,6 +25,7 @@ static int flush(struct kv *kv, bool gives_back)
 		result = kv_change_result(kv, message);
 	}
 	rocksdb_flushoptions_destroy(wait);
+	manifest_copy_follow(kv->manifest, false);
 	ballast_files_end(kv->ballast);
 	return result;
 }

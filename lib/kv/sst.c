@@ -116,5 +116,7 @@ int kv_ingest(struct kv *kv, struct kv_sst *sst)
 	result = kv_change_result(kv, message);
 	if (result == 0)
 		result = kv_admit(kv, true);
+	if (result == 0)
+		manifest_copy_follow(kv->manifest, false);
 	return result < 0 ? result : fault_point("kv.ingest.after");
 }

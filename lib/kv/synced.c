@@ -283,6 +283,21 @@ int synced_forget(const char *path)
 	return make_file(path, &(struct synced_state){0});
 }
 
+/* RocksDB syncs each edit before it relies on it; here it is synced once more, so that S1 needs nobody's word. */
+static int sync_manifest(const struct synced *synced, uint64_t *ret_number, uint64_t *ret_bytes)
+{
+	char name[MANIFEST_NAME_MAX];
+	int result = manifest_current(synced->dir, name, ret_number);
+
+	if (result < 0)
+		return result;
+	AUTO_CLOSE int fd = file_open_inside(synced->dir, name, O_RDONLY, 0);
+	if (fd < 0)
+		return fd;
+	*ret_bytes = bytes_of(fd);
+	return fdatasync(fd) < 0 ? -errno : 0;
+}
+
 int synced_open(const char *path, uint64_t sequence, struct synced **ret_synced)
 {
 	struct synced *synced = xcalloc(1, sizeof(*synced));
@@ -291,7 +306,9 @@ int synced_open(const char *path, uint64_t sequence, struct synced **ret_synced)
 	synced->log_fd = synced->fd = -1;
 	pthread_mutex_init(&synced->lock, NULL);
 	synced->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	result = synced->dir < 0 ? -errno : make_file(path, &synced->state);
+	result = synced->dir < 0 ? -errno : sync_manifest(synced, &synced->state.manifest, &synced->state.manifest_bytes);
+	if (result == 0)
+		result = make_file(path, &synced->state);
 	if (result == 0) {
 		synced->fd = file_open_inside(synced->dir, SYNCED_NAME, O_RDWR, 0);
 		result = MIN(synced->fd, 0);
@@ -322,21 +339,6 @@ void synced_close(struct synced *synced)
 	array_clear(&synced->closed);
 	pthread_mutex_destroy(&synced->lock);
 	free(synced);
-}
-
-/* RocksDB syncs each edit before it relies on it; here it is synced once more, so that S1 needs nobody's word. */
-static int sync_manifest(const struct synced *synced, uint64_t *ret_number, uint64_t *ret_bytes)
-{
-	char name[MANIFEST_NAME_MAX];
-	int result = manifest_current(synced->dir, name, ret_number);
-
-	if (result < 0)
-		return result;
-	AUTO_CLOSE int fd = file_open_inside(synced->dir, name, O_RDONLY, 0);
-	if (fd < 0)
-		return fd;
-	*ret_bytes = bytes_of(fd);
-	return fdatasync(fd) < 0 ? -errno : 0;
 }
 
 int synced_keep(struct synced *synced)

@@ -14,6 +14,7 @@
 struct store_mended {
 	char *lost; /* what is lost, in one line; NULL: the store is whole, and nothing is to be done */
 	char *kept; /* where the database is kept as it was; NULL: nothing was changed */
+	bool unfinished; /* store_mend_manifest(): a repair was interrupted before; what it has left, copies that nobody needs, goes with `apply` */
 };
 
 /* Without `apply` it only looks. -EBUSY: the store is in use; -EBADMSG: it is damaged in a way that this does not mend; others. */

@@ -1,11 +1,34 @@
 #include "lib/store/mend_keep.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
+#include "lib/base/file.h"
 #include "lib/kv/mend.h"
+
+bool mend_is_unfinished(const struct store_dir *dir)
+{
+	return store_dir_has(dir, MENDING_NAME) || store_dir_has(dir, MENDING_KEPT_NAME);
+}
+
+void mend_remove(const struct store_dir *dir, const char *name)
+{
+	AUTO_FREE char *path = store_dir_inside(dir, name);
+
+	if (file_empty_dir(path) == 0)
+		(void)unlinkat(dir->fd, name, AT_REMOVEDIR);
+}
+
+void mend_sweep(const struct store_dir *dir)
+{
+	mend_remove(dir, MENDING_NAME);
+	mend_remove(dir, MENDING_KEPT_NAME);
+}
 
 int mend_keep(const struct store_dir *dir, const char *db, char **ret_kept, struct error *err)
 {
@@ -17,12 +40,17 @@ int mend_keep(const struct store_dir *dir, const char *db, char **ret_kept, stru
 		free(name);
 		name = xasprintf(STORE_KEPT "%s-%u", when, i);
 	}
-	AUTO_FREE char *copy = store_dir_inside(dir, name);
+	mend_sweep(dir);
+	AUTO_FREE char *copy = store_dir_inside(dir, MENDING_KEPT_NAME);
 	int result = kv_mend_keep(db, copy);
-	if (result == 0 && fsync(dir->fd) < 0)
+	if (result == 0)
+		result = fault_point("mend-before-kept");
+	if (result == 0 && (renameat(dir->fd, MENDING_KEPT_NAME, dir->fd, name) < 0 || fsync(dir->fd) < 0))
 		result = -errno;
-	if (result < 0)
+	if (result < 0) {
+		mend_remove(dir, MENDING_KEPT_NAME);
 		return error_set(err, result, "%s/%s: %s; nothing was changed", dir->path, name, error_text(result));
+	}
 	*ret_kept = xasprintf("%s/%s", dir->path, name);
 	return 0;
 }

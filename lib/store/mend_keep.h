@@ -5,9 +5,18 @@
 #include "lib/store/mend.h"
 #include "lib/store/store_dir.h"
 
+#define MENDING_NAME "mending"           /* a copy that is being changed, or is not needed any more */
+#define MENDING_KEPT_NAME "mending-kept" /* a copy that is being made */
+
+/* Of a repair that was interrupted. Nobody needs what it left: what is to be kept gets its name, before-repair-TIME, once it is whole. */
+bool mend_is_unfinished(const struct store_dir *dir);
+void mend_sweep(const struct store_dir *dir); /* removes it */
+void mend_remove(const struct store_dir *dir, const char *name); /* a directory of files, if it is there */
+
 /*
  * Makes the directory before-repair-TIME of the store, a database that can take the place of this one. *ret_kept: its path, for people,
- * freed by the caller. It shares what never changes with the database, so it takes little room until that is merged.
+ * freed by the caller. What an interrupted repair has left is removed first. It shares what never changes with the database, so it takes
+ * little room until that is merged.
  */
 WARN_UNUSED int mend_keep(const struct store_dir *dir, const char *db, char **ret_kept, struct error *err);
 

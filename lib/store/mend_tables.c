@@ -12,7 +12,7 @@
 #include "lib/kv/mend.h"
 #include "lib/kv/mend_tables.h"
 #include "lib/store/lock.h"
-#include "lib/store/mend_keep.h"
+#include "lib/store/mend_copy.h"
 
 #define CACHE (16U << 20)
 
@@ -75,71 +75,22 @@ static int open_mended(const char *db, const char *shown, const struct store_men
 	return result;
 }
 
-static bool rename_in(const struct store_dir *dir, const char *from, const char *to)
-{
-	return renameat(dir->fd, from, dir->fd, to) == 0;
-}
-
-/* At one moment, where the filesystem can do that. After a failure all is as it was. */
-static int exchange(const struct store_dir *dir, const char *one, const char *other)
-{
-	AUTO_FREE char *between = xasprintf("%s.exchanged", one);
-	int result;
-
-	if (renameat2(dir->fd, one, dir->fd, other, RENAME_EXCHANGE) == 0)
-		return 0;
-	if ((errno != EINVAL && errno != ENOSYS) || !rename_in(dir, one, between))
-		return -errno;
-	if (rename_in(dir, other, one)) {
-		if (rename_in(dir, between, other))
-			return 0;
-		result = -errno;
-		(void)!rename_in(dir, one, other);
-	} else {
-		result = -errno;
-	}
-	(void)!rename_in(dir, between, one);
-	return result;
-}
-
-/* The copy, mended in part, must not be taken for the database as it was. */
-static void drop_copy(const struct store_dir *dir, const char *copy_name, const char *copy)
-{
-	if (file_empty_dir(copy) == 0)
-		(void)unlinkat(dir->fd, copy_name, AT_REMOVEDIR);
-}
-
-/*
- * What is mended is the copy, and it takes the database's place when it is ready: whoever dies before has changed nothing. Where it fails before,
- * the copy goes again.
- */
 static int mend_copy(const struct store_dir *dir, const char *name, struct looking *looking, char **ret_kept, char **ret_lost, struct error *err)
 {
-	AUTO_FREE char *db = store_dir_inside(dir, name);
-	AUTO_FREE char *kept = NULL;
-	int result = mend_keep(dir, db, &kept, err);
+	struct mend_copy copy;
+	int result = mend_copy_begin(dir, name, &copy, err);
 
 	if (result < 0)
 		return result;
-	const char *copy_name = strrchr(kept, '/') + 1;
-	AUTO_FREE char *copy = store_dir_inside(dir, copy_name);
 	result = fault_point("mend-before-tables");
 	if (result == 0)
-		result = kv_mend_tables(copy, kept, true, looking->chunks, apply_step, tell_table, looking, err);
+		result = kv_mend_tables(copy.path, copy.shown, true, looking->chunks, apply_step, tell_table, looking, err);
 	if (result == 0)
-		result = open_mended(copy, kept, looking->options, ret_lost, err);
+		result = open_mended(copy.path, copy.shown, looking->options, ret_lost, err);
 	if (result == 0)
-		result = fault_point("mend-before-exchange");
-	if (result == 0)
-		result = exchange(dir, name, copy_name);
-	if (result < 0)
-		drop_copy(dir, copy_name, copy);
-	else if (fsync(dir->fd) < 0)
-		result = -errno;
-	if (result < 0)
-		return error_default(err, result, "the database of %s cannot be replaced by %s", dir->path, kept);
-	*ret_kept = steal_ptr(kept);
-	return 0;
+		return mend_copy_finish(dir, &copy, ret_kept, err);
+	mend_copy_drop(dir, &copy);
+	return error_default(err, result, "the tables of %s cannot be mended", dir->path);
 }
 
 static int mend_locked(const struct store_dir *dir, const struct store_mend_tables *options, char **ret_kept, char **ret_lost, struct error *err)

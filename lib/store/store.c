@@ -10,6 +10,7 @@
 #include "lib/store/lock.h"
 #include "lib/store/lock_file.h"
 #include "lib/store/log_sync.h"
+#include "lib/store/mend_keep.h"
 
 #define CACHE_DEFAULT (256ULL << 20)
 #define WRITE_BUFFER_DEFAULT (256ULL << 20)
@@ -56,7 +57,6 @@ static int open_database(struct store *store, const char *name, uint64_t cache_b
 {
 	AUTO_FREE char *db = store_dir_inside(&store->dir, name);
 	AUTO_FREE char *shown = xasprintf("%s/%s", store->dir.path, name);
-	AUTO_FREE char *current = xasprintf("%s/CURRENT", name);
 	AUTO_FREE char *ballast = store_dir_inside(&store->dir, BALLAST_NAME);
 	AUTO_FREE char *damage_mark = store_dir_inside(&store->dir, DAMAGE_MARK_NAME);
 	struct kv_options options = {
@@ -73,10 +73,9 @@ static int open_database(struct store *store, const char *name, uint64_t cache_b
 		.took_over = took_over,
 	};
 
-	/* RocksDB would make files of its own beside what is left. */
-	if (!store_dir_has(&store->dir, current))
-		return database_damaged(store, "its database has no file CURRENT", err);
 	int result = kv_open(db, &options, &store->kv, err);
+	if (result == -ENOENT)
+		return database_damaged(store, "its database is empty", err);
 	if (result < 0)
 		error_default(err, result, "cannot open the database of %s", store->dir.path);
 	return result;
@@ -270,6 +269,8 @@ static int open_as(const char *path, const struct store_options *options, unsign
 	store->opened = true;
 	if (!store->read_only && !options->heritage.dead)
 		store_reap_orphans(store);
+	if (!store->read_only && options->notice && mend_is_unfinished(&store->dir))
+		options->notice(options->notice_arg, "warning: a repair of the store was interrupted; corpusfs repair says what is to be done");
 	*ret_store = store;
 	return 0;
 }

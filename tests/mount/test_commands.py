@@ -171,7 +171,7 @@ DAMAGES = {
     "superblock huge": (damage_superblock(lambda data: data * 10000), (program.DAMAGED,)),
     "superblock bit": (damage_superblock(lambda data: data[:20] + bytes([data[20] ^ 1]) + data[21:]), (program.DAMAGED, program.UNSUPPORTED)),
     "no CURRENT": (remove("/db/CURRENT"), (program.DAMAGED,)),
-    "no MANIFEST": (remove("/db/MANIFEST*"), (program.DAMAGED,)),
+    "no MANIFEST": (remove("/db/MANIFEST-*"), (program.DAMAGED,)),
     "an SST missing": (remove("/db/*.sst"), (program.DAMAGED,)),
     "no db": (lambda path: shutil.rmtree(path + "/db"), (program.DAMAGED,)),
 }

@@ -10,36 +10,8 @@ import signal
 
 import pytest
 
-from harness import files, procs, program, rot
-
-
-def noise(seed, size=100000):
-    return random.Random(seed).randbytes(size)
-
-
-def synced(path, data):
-    with open(path, "wb", buffering=0) as handle:
-        handle.write(data)
-        os.fsync(handle.fileno())
-
-
-def refused(store, point, named):
-    """Neither mounted nor opened; one line names the file."""
-    for command in (["mount", store.path, point], ["-s", store.path, "dataset", "list"]):
-        result = store.run(*command)
-        assert result.code == program.DAMAGED and named in result.err and result.err.count("\n") == 1, result
-    assert not procs.fuse_mounts(point)
-
-
-def contents(path):
-    """Of each file in a directory, or the errno of reading it."""
-    found = {}
-    for name in sorted(os.listdir(path)):
-        try:
-            found[name] = files.get(f"{path}/{name}")
-        except OSError as problem:
-            found[name] = problem.errno
-    return found
+from harness import program, rot
+from harness.damaged import contents, database, listing, noise, refused, synced
 
 
 @pytest.fixture(name="killed")
@@ -83,14 +55,6 @@ def test_missing_or_shorter_log_is_refused(store, killed):
     refused(store, store.area + "/mnt", killed)
 
 
-def database(store):
-    return glob.glob(store.path + "/db*")[0]
-
-
-def listing(path):
-    return {name: files.get(f"{path}/{name}") for name in os.listdir(path) if name not in ("LOCK", "LOG")}
-
-
 def test_repair_says_what_is_lost_and_gives_it_up_when_told_to(store, killed):
     rot.flip(killed, os.path.getsize(killed) // 2)
     before = listing(database(store))
@@ -126,6 +90,7 @@ def test_repair_of_what_it_cannot_mend_changes_nothing(store):
     store.create("d")
     lost = glob.glob(store.path + "/db*/MANIFEST-*")[0]
     os.unlink(lost)
+    os.unlink(database(store) + "/MANIFEST.copy")
     before = listing(database(store))
     for more in ([], ["--apply"]):
         result = store.run("-s", store.path, "repair", *more)

@@ -1,0 +1,67 @@
+#include "lib/store/mend_manifest.h"
+
+#include <errno.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/fault.h"
+#include "lib/kv/mend.h"
+#include "lib/store/lock.h"
+#include "lib/store/mend_copy.h"
+
+static int mend_copied(const struct store_dir *dir, const char *name, struct store_mended *mended, struct error *err)
+{
+	AUTO_FREE char *again = NULL;
+	struct mend_copy copy;
+	int result = mend_copy_begin(dir, name, &copy, err);
+
+	if (result < 0)
+		return result;
+	result = fault_point("mend-before-manifest");
+	if (result == 0)
+		result = kv_mend_manifest(copy.path, copy.shown, true, &again, err);
+	if (result == 0)
+		return mend_copy_finish(dir, &copy, &mended->kept, err);
+	mend_copy_drop(dir, &copy);
+	return error_default(err, result, "the list of tables of %s cannot be mended", dir->path);
+}
+
+static int mend_locked(const struct store_dir *dir, bool apply, struct store_mended *mended, struct error *err)
+{
+	char name[DATABASE_NAME_MAX];
+	int result = store_dir_find_database(dir, name);
+
+	if (result < 0)
+		return error_set(err, -EBADMSG, "the store %s has no database", dir->path);
+	AUTO_FREE char *db = store_dir_inside(dir, name);
+	AUTO_FREE char *shown = xasprintf("%s/%s", dir->path, name);
+	mended->unfinished = mend_is_unfinished(dir);
+	if (apply)
+		mend_sweep(dir);
+	result = kv_mend_manifest(db, shown, false, &mended->lost, err);
+	return result == 0 && mended->lost && apply ? mend_copied(dir, name, mended, err) : result;
+}
+
+int store_mend_manifest(const char *path, bool apply, struct store_mended *ret_mended, struct error *err)
+{
+	struct store_mended mended = {0};
+	struct store_dir dir = STORE_DIR_CLOSED;
+	struct superblock superblock;
+	struct lock *lock;
+	int result = store_dir_open_store(path, &dir, &superblock, err);
+
+	if (result == 0)
+		result = lock_take(&dir, NULL, &lock, err);
+	if (result == 0) {
+		result = mend_locked(&dir, apply, &mended, err);
+		if (mended.kept)
+			lock_release(lock);
+		else
+			lock_undo(lock);
+	}
+	store_dir_close(&dir);
+	if (result < 0)
+		store_mended_clear(&mended);
+	else
+		*ret_mended = mended;
+	return result;
+}
