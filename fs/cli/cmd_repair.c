@@ -1,9 +1,10 @@
+#include <errno.h>
 #include <stdio.h>
-#include <unistd.h>
 
+#include "fs/cli/cmd_repair_content.h"
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
-#include "fs/cli/outside.h"
+#include "fs/cli/password.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "lib/ops/json.h"
@@ -21,40 +22,6 @@ static const struct column repair_columns[] = {
 static const struct column head_columns[] = {
 	{"dataset", "DATASET", COLUMN_TEXT}, {"inode", "INODE", COLUMN_NUMBER}, {"text", "WHAT", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT},
 };
-
-static const struct column content_columns[] = {
-	{"files", "files read", COLUMN_NUMBER},
-	{"healed", "chunks found", COLUMN_NUMBER},
-	{"healed_bytes", "bytes found", COLUMN_BYTES},
-	{"left", "chunks left", COLUMN_NUMBER},
-	{"unread", "not readable", COLUMN_NUMBER},
-	{NULL, NULL, COLUMN_TEXT},
-};
-
-static int repair_content(struct cli *cli, const char *source)
-{
-	const bool apply = cli_option(cli, "apply") != NULL;
-	AUTO_FREE char *store = NULL;
-	struct error err = {0};
-	json_t *value = NULL;
-	json_int_t left;
-	int fd = -1, result = run_find_store(cli, &store, &err);
-
-	if (result == 0)
-		result = outside_open_source(source, &fd, &err);
-	if (result == 0)
-		result = run_op_with(store, "repair.content", json_pack("{s:b}", "apply", apply), fd, "repair", &value, &err);
-	if (fd >= 0)
-		close(fd);
-	if (result < 0)
-		return exit_with(&err);
-	table_print_object(cli, content_columns, value);
-	left = json_integer_value(json_object_get(value, "left"));
-	if (!cli_option(cli, "json") && !apply)
-		printf("nothing was changed; with --apply what was found is stored\n");
-	json_decref(value);
-	return left > 0 ? EXIT_DAMAGED : EXIT_OK;
-}
 
 static const struct column table_columns[] = {
 	{"table", "TABLE", COLUMN_TEXT},     {"holds", "HOLDS", COLUMN_TEXT}, {"state", "STATE", COLUMN_TEXT},
@@ -196,10 +163,22 @@ static json_t *repair_to_json(const struct repair *repair)
 			 recovered_to_json(&repair->repaired.rebuilt), "heads", repair->heads, "undo", repair->mends.undo);
 }
 
+static int two_at_once(void)
+{
+	struct error err = {0};
+
+	(void)error_set(&err, -EINVAL, "--from heals, and --undo undoes that: one of the two");
+	return exit_with(&err);
+}
+
 static int run_repair(struct cli *cli)
 {
+	if (cli_option(cli, "from") && cli_option(cli, "undo"))
+		return two_at_once();
 	if (cli_option(cli, "from"))
-		return repair_content(cli, cli_option(cli, "from"));
+		return repair_content(cli);
+	if (cli_option(cli, "undo"))
+		return repair_undo_content(cli);
 	struct repair repair = {.apply = cli_option(cli, "apply") != NULL, .tables = json_array(), .heads = json_array()};
 	AUTO_FREE char *store = NULL;
 	struct error err = {0};
@@ -220,8 +199,10 @@ static int run_repair(struct cli *cli)
 }
 
 static const struct option repair_options[] = {
-	{'\0', "from", "SOURCE", "heal content from the files of a directory, or from a file"},
+	{'\0', "from", "SOURCE", "heal content from there; may be given several times"},
+	{'\0', "undo", "FILE", "undo the healing that left this file"},
 	{'\0', "apply", NULL, "do it; without this, only say what would be done"},
+	OPTIONS_PASSWORD,
 	OPTION_JSON,
 	OPTIONS_END,
 };
@@ -238,9 +219,12 @@ const struct command repair_commands[] = {
                     "each dataset are mended, and what has lost its name gets one in lost+found;\n"
                     "to undo, roll back to the snapshot before-repair-TIME. The store must not be\n"
                     "mounted.\n"
-                    "With --from, damaged content (`corpusfs damage`) is looked for in files outside,\n"
-                    "under any name: what has the same SHA-256 is stored and read instead, in all\n"
-                    "snapshots. Exit code 7: some was not found.\n",
+                    "With --from, damaged content (`corpusfs damage`) is looked for elsewhere, under\n"
+                    "any name, in the order given: in another store, a directory, a file, an archive\n"
+                    "(also - for standard input) or a repository of backups, REPO[@BACKUP]. What has\n"
+                    "the same SHA-256 is stored and read instead, in all snapshots, mounted or not.\n"
+                    "What that replaces is first written to a file undo-repair-TIME in the store's\n"
+                    "directory, for --undo. Exit code 7: some was not found.\n",
          .options = repair_options,
          .run = run_repair},
 	{NULL},

@@ -325,6 +325,13 @@ int run_op_rows_with(const char *store, const char *op, json_t *args, int fd, co
 	return r;
 }
 
+int run_op_rows_at(const char *store, const char *op, json_t *args, run_row_fn row, void *row_arg, json_t **ret_result, struct error *err)
+{
+	struct asked asked = {.op = op, .args = args, .fd = -1, .row = row, .row_arg = row_arg};
+
+	return run_asked(store, &asked, ret_result, err);
+}
+
 static int run_alone(struct asked *asked, int target_fd, json_t **ret_result, struct error *err)
 {
 	struct progress progress = progress_start(asked->title);
@@ -352,11 +359,17 @@ int run_op_alone(const char *op, json_t *args, int fd, int target_fd, const char
 	return run_alone(&asked, target_fd, ret_result, err);
 }
 
+int run_op_alone_rows_with(const char *op, json_t *args, int fd, int target_fd, const char *title, run_row_fn row, void *row_arg, json_t **ret_result,
+			   struct error *err)
+{
+	struct asked asked = {.op = op, .title = title, .args = args, .fd = fd, .row = row, .row_arg = row_arg};
+
+	return run_alone(&asked, target_fd, ret_result, err);
+}
+
 int run_op_alone_rows(const char *op, json_t *args, int fd, run_row_fn row, void *row_arg, json_t **ret_result, struct error *err)
 {
-	struct asked asked = {.op = op, .args = args, .fd = fd, .row = row, .row_arg = row_arg};
-
-	return run_alone(&asked, -1, ret_result, err);
+	return run_op_alone_rows_with(op, args, fd, -1, NULL, row, row_arg, ret_result, err);
 }
 
 static int run_and_tell(const struct cli *cli, struct asked *asked, json_t **ret_result)

@@ -31,10 +31,15 @@ typedef int (*run_row_fn)(void *arg, json_t *row);
 WARN_UNUSED int run_op_rows_with(const char *store, const char *op, json_t *args, int fd, const char *title, run_row_fn row, void *row_arg,
                                  struct error *err);
 
+/* The same, with what the operation gives beside its rows. */
+WARN_UNUSED int run_op_rows_at(const char *store, const char *op, json_t *args, run_row_fn row, void *row_arg, json_t **ret_result, struct error *err);
+
 /* An operation that needs no store: it runs in this process. Descriptors that it does not need are -1. */
 WARN_UNUSED int run_op_alone(const char *op, json_t *args, int fd, int target_fd, const char *title, json_t **ret_result, struct error *err);
 
 /* The same with rows passed on. What was passed on before a failure is an answer that is not complete. */
+WARN_UNUSED int run_op_alone_rows_with(const char *op, json_t *args, int fd, int target_fd, const char *title, run_row_fn row, void *row_arg,
+				       json_t **ret_result, struct error *err);
 WARN_UNUSED int run_op_alone_rows(const char *op, json_t *args, int fd, run_row_fn row, void *row_arg, json_t **ret_result, struct error *err);
 
 /*

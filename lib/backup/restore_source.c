@@ -437,6 +437,11 @@ struct archive_source restore_source_members(struct restore_source *source)
 	return (struct archive_source){.next = next, .data = data, .problem = problem, .total = total, .is_single = true, .arg = source};
 }
 
+const struct node *restore_source_node(const struct restore_source *source)
+{
+	return source->node;
+}
+
 void restore_source_take(struct restore_source *source, struct node *ret_node, struct holes *ret_holes)
 {
 	*ret_node = *source->node;

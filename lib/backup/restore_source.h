@@ -34,6 +34,7 @@ void restore_source_free(struct restore_source *source); /* NULL is fine */
 
 struct archive_source restore_source_members(struct restore_source *source);
 
+const struct node *restore_source_node(const struct restore_source *source); /* of the member that was given last */
 /* The node of the member that was given last, and the holes of its content, become the caller's. */
 void restore_source_take(struct restore_source *source, struct node *ret_node, struct holes *ret_holes);
 

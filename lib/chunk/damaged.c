@@ -186,6 +186,36 @@ void damaged_replace(struct damaged *damaged, struct kv_batch *batch, uint64_t i
 	pthread_mutex_unlock(&damaged->lock);
 }
 
+bool damaged_get(struct damaged *damaged, uint64_t id, struct damage_record *ret_record)
+{
+	struct entry *entry;
+
+	pthread_mutex_lock(&damaged->lock);
+	entry = find(damaged, id);
+	if (entry) {
+		(void)look_up(damaged, entry);
+		*ret_record = entry->record;
+	}
+	pthread_mutex_unlock(&damaged->lock);
+	return entry != NULL;
+}
+
+/* As damaged_replace: while nothing stands for it in memory, the record has the last word. */
+void damaged_put_back(struct damaged *damaged, struct kv_batch *batch, uint64_t id, int64_t found)
+{
+	struct entry *entry;
+
+	pthread_mutex_lock(&damaged->lock);
+	entry = find(damaged, id);
+	if (entry) {
+		entry->record = (struct damage_record){.found = found, .replacement = CHUNK_NONE};
+		entry->unsaved = false;
+		entry->told_ms = 0;
+		put_record(batch, entry);
+	}
+	pthread_mutex_unlock(&damaged->lock);
+}
+
 void damaged_forget(struct damaged *damaged, struct kv_batch *batch, uint64_t id)
 {
 	struct small_key key = catalog_key_damage(id);

@@ -17,6 +17,7 @@
 
 #include "lib/base/error.h"
 #include "lib/chunk/chunks.h"
+#include "lib/format/record.h"
 #include "lib/kv/kv.h"
 
 struct damaged;
@@ -33,6 +34,11 @@ uint64_t damaged_resolve(struct damaged *damaged, uint64_t id);
 
 /* As part of the batch that stores the replacement; `id` was added before. */
 void damaged_replace(struct damaged *damaged, struct kv_batch *batch, uint64_t id, uint64_t replacement);
+
+/* What the list says of a chunk; false: it is not in it. */
+bool damaged_get(struct damaged *damaged, uint64_t id, struct damage_record *ret_record);
+/* As part of a batch: nothing stands for the chunk any more. */
+void damaged_put_back(struct damaged *damaged, struct kv_batch *batch, uint64_t id, int64_t found);
 
 /* It is gone or was found whole: as part of a batch, and in memory at once. */
 void damaged_forget(struct damaged *damaged, struct kv_batch *batch, uint64_t id);

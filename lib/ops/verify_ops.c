@@ -7,7 +7,6 @@
 #include "lib/ops/op_tables.h"
 #include "lib/verify/damage.h"
 #include "lib/verify/lost_records.h"
-#include "lib/verify/repair_content.h"
 #include "lib/verify/scrub.h"
 
 #define DAY_SECONDS 86400ULL
@@ -157,48 +156,9 @@ static int damage_list_op(struct op_context *context, const json_t *args, json_t
 	return result;
 }
 
-static int repair_step(void *arg, uint64_t files, uint64_t bytes)
-{
-	struct op_context *context = arg;
-
-	if (op_cancelled(context))
-		return -ECANCELED;
-	if (context->progress) {
-		json_t *state = json_pack("{s:s, s:I, s:I, s:I, s:s}", "phase", "look", "done", (json_int_t)bytes, "total", (json_int_t)0, "files",
-					  (json_int_t)files, "unit", "bytes");
-		context->progress(context->progress_arg, state);
-		json_decref(state);
-	}
-	return 0;
-}
-
-/*
- * repair.content: {apply?}, with a descriptor of a directory or a file that may have the content -> {files, bytes: looked at, healed,
- * healed_bytes: found there, left: damaged chunks that were not, unread: files and directories that could not be read}
- */
-static int repair_content_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
-{
-	struct impersonate who = impersonate_as(context->uid, context->gid, context->groups, context->group_count);
-	struct repair_content_options options = {.who = &who, .apply = op_arg_bool(args, "apply"), .progress = repair_step, .arg = context};
-	struct repair_content_sum sum;
-	int result;
-
-	if (!context->fd)
-		return error_set(err, -EBADF, "no descriptor came with the request");
-	options.source = *context->fd;
-	impersonate_prepare(&who);
-	result = repair_content(context->store, &options, &sum, err);
-	if (result == 0)
-		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "files", (json_int_t)sum.files, "bytes", (json_int_t)sum.bytes, "healed",
-					(json_int_t)sum.healed, "healed_bytes", (json_int_t)sum.healed_bytes, "left", (json_int_t)sum.left,
-					"unread", (json_int_t)sum.unread);
-	return result;
-}
-
 const struct op verify_ops[] = {
 	{"scrub.run", "read everything that is stored, and find what is damaged", OP_OWNER, NULL, scrub_run_op},
 	{"scrub.schedule", "scrub by the clock", OP_OWNER, NULL, scrub_schedule_op},
 	{"damage.list", "which files are hurt, and what brings them back", OP_READER, "places", damage_list_op},
-	{"repair.content", "heal damaged content from files outside", OP_OWNER, NULL, repair_content_op},
 	{NULL},
 };

@@ -13,7 +13,7 @@
 
 /* --- what is damaged --- */
 
-static const struct chunk_damage *find_damage(const struct chunk_damage *list, size_t count, uint64_t chunk)
+const struct chunk_damage *damage_find_chunk(const struct chunk_damage *list, size_t count, uint64_t chunk)
 {
 	size_t low = 0, high = count;
 
@@ -38,7 +38,7 @@ size_t damage_ids(struct store *store, uint64_t **ret_ids)
 		const struct chunk_damage *damage = &list[i];
 		/* what stands for it may be damaged in its turn */
 		for (size_t steps = 0; damage && damage->replacement != CHUNK_NONE && steps < count; steps++)
-			damage = find_damage(list, count, damage->replacement);
+			damage = damage_find_chunk(list, count, damage->replacement);
 		if (damage)
 			ids[found++] = list[i].chunk;
 	}

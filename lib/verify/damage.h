@@ -30,6 +30,8 @@ struct damage_sum {
 WARN_UNUSED int damage_find(struct store *store, size_t limit, damage_place_fn each, void *arg, struct damage_sum *ret_sum,
 			    struct lost_records *ret_lost, struct error *err);
 
+/* In a list of damage, which is in the order of ids; NULL: it is not in it. */
+const struct chunk_damage *damage_find_chunk(const struct chunk_damage *list, size_t count, uint64_t chunk);
 /* The ids, ascending, that no reader gets the content of, those that stand for one another included. Freed by the caller. */
 size_t damage_ids(struct store *store, uint64_t **ret_ids);
 
