@@ -77,3 +77,17 @@ uint32_t kept_guilt(const struct kept_session *kept, uint64_t request)
 			return kept->suspects[i].guilt;
 	return 0;
 }
+
+bool kept_was_done(const struct kept_session *kept, uint64_t request)
+{
+	for (unsigned i = 0; i < KEPT_DONE; i++)
+		if (kept->done[i] == request)
+			return request != 0;
+	return false;
+}
+
+void kept_note_done(struct kept_session *kept, uint64_t request)
+{
+	if (!kept_was_done(kept, request))
+		kept->done[kept->done_next++ % KEPT_DONE] = request;
+}

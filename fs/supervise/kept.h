@@ -18,6 +18,7 @@
 #define KEPT_PLACES_MAX 65536
 #define KEPT_THREADS 64
 #define KEPT_SUSPECTS 128
+#define KEPT_DONE 2048 /* a request that comes again is refused before so many others have taken its place */
 #define KEPT_OPENS_MAX (1U << 20)
 
 /* An open file or directory. Its number (the kernel's file handle) is {generation, index + 1}. */
@@ -46,6 +47,8 @@ struct kept_session {
 	char places[2][KEPT_PLACES_MAX];
 	_Atomic uint64_t running[KEPT_THREADS]; /* requests; 0: none */
 	struct kept_suspect suspects[KEPT_SUSPECTS];
+	uint64_t done[KEPT_DONE]; /* requests that were done, and not answered, when a daemon died; in turn */
+	uint32_t done_next;
 	uint32_t suspect_next;
 	_Atomic uint32_t opens_end; /* places from here on were never used */
 	struct kept_open opens[KEPT_OPENS_MAX];
@@ -66,5 +69,12 @@ WARN_UNUSED int kept_set_places(struct kept_session *kept, const char *text); /*
  */
 void kept_suspect(struct kept_session *kept, uint32_t guilt);
 uint32_t kept_guilt(const struct kept_session *kept, uint64_t request);
+
+/*
+ * After a daemon died: the request was done. The next daemons know it, too, since their own changes take the place of the mark that says so
+ * (lib/tree/inodes/mark.h), and each may die before it has answered this one.
+ */
+void kept_note_done(struct kept_session *kept, uint64_t request);
+bool kept_was_done(const struct kept_session *kept, uint64_t request);
 
 #endif

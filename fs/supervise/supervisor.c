@@ -22,7 +22,7 @@
 #define PAUSE_MS 200       /* after a daemon that answered nothing, and between those that are killed again and again */
 #define PAUSE_MAX_MS 5000
 #define GOING_MS 2000      /* for one that runs no more to be gone */
-#define FORK_TRIES 60      /* a second apart */
+#define START_TRIES 300    /* a second apart */
 #define OOM_SCORE "-600"
 #define LINE_MAX_LEN 256
 
@@ -38,6 +38,7 @@ struct supervisor {
 	uint64_t started_ms;
 	unsigned failed;     /* starts that came to nothing, in a row */
 	unsigned quick;      /* deaths soon after the start, in a row */
+	int ending;          /* the signal by which all is to end; 0: none came */
 };
 
 static uint64_t now_ms(void)
@@ -122,26 +123,11 @@ static void __attribute__((noreturn)) be_daemon(struct supervisor *supervisor, i
 	_exit(127);
 }
 
-static pid_t fork_patiently(void)
+static int start_once(struct supervisor *supervisor)
 {
-	pid_t pid = fork();
-
-	for (int i = 0; pid < 0 && i < FORK_TRIES; i++) {
-		nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
-		pid = fork();
-	}
-	return pid;
-}
-
-static int start(struct supervisor *supervisor)
-{
-	struct supervisor_page *page = supervisor->page;
 	int sockets[2], life[2];
+	pid_t pid;
 
-	atomic_store(&page->ready_ms, 0);
-	atomic_store(&page->progress, 0);
-	atomic_store(&page->leaving, 0);
-	atomic_store(&page->restart, 0);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
 		return -errno;
 	if (pipe2(life, O_CLOEXEC) < 0) {
@@ -149,18 +135,46 @@ static int start(struct supervisor *supervisor)
 		close(sockets[1]);
 		return -errno;
 	}
-	supervisor->gone = false;
-	supervisor->tries_next = supervisor->next_fd >= 0;
-	supervisor->started_ms = now_ms();
-	supervisor->pid = fork_patiently();
-	if (supervisor->pid == 0)
+	pid = fork();
+	if (pid == 0)
 		be_daemon(supervisor, sockets[1], life[1]);
 	close(sockets[1]);
 	close(life[1]);
+	if (pid < 0) {
+		close(sockets[0]);
+		close(life[0]);
+		return -EAGAIN;
+	}
+	supervisor->pid = pid;
 	supervisor->socket = sockets[0];
 	supervisor->life_fd = life[0];
+	return 0;
+}
+
+/* Where there is no room for a process or a descriptor, there may be some soon; nobody has died then. */
+static int start(struct supervisor *supervisor)
+{
+	struct supervisor_page *page = supervisor->page;
+	int result = -EAGAIN;
+
+	atomic_store(&page->ready_ms, 0);
+	atomic_store(&page->progress, 0);
+	atomic_store(&page->leaving, 0);
+	atomic_store(&page->left, 0);
+	atomic_store(&page->restart, 0);
+	supervisor->gone = false;
+	supervisor->tries_next = supervisor->next_fd >= 0;
+	for (int i = 0; i < START_TRIES && result < 0; i++) {
+		if (i > 0)
+			nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+		supervisor->started_ms = now_ms();
+		result = start_once(supervisor);
+	}
 	drop_fd(&supervisor->ready_fd);
-	return supervisor->pid < 0 ? -EAGAIN : 0;
+	/* what came when there was nobody to hear it, or somebody who could not end any more */
+	if (result == 0 && supervisor->ending)
+		kill(supervisor->pid, supervisor->ending);
+	return result;
 }
 
 /* --- what it holds --- */
@@ -254,13 +268,12 @@ static void describe_end(const struct supervisor *supervisor, char text[LINE_MAX
 		snprintf(text, LINE_MAX_LEN, "pid=%d exit=%d", (int)supervisor->pid, WEXITSTATUS(supervisor->status));
 }
 
-static void give_up(struct supervisor *supervisor)
+static void give_up(struct supervisor *supervisor, const char *why)
 {
 	struct supervisor_page *page = supervisor->page;
 	char text[LINE_MAX_LEN];
 
-	snprintf(text, sizeof(text), "text=\"%u daemons in a row died without answering anything: the mounts have ended, what was not committed is lost\"",
-		 GIVE_UP_STARTS);
+	snprintf(text, sizeof(text), "text=\"%s: the mounts have ended, what was not committed is lost\"", why);
 	say("error", "gave-up", text);
 	for (unsigned i = 0; i < SUPERVISOR_SESSIONS; i++) {
 		if (atomic_load(&page->sessions[i].used) && page->sessions[i].abort_fd >= 0)
@@ -305,12 +318,14 @@ static void count_death(struct supervisor *supervisor)
 static bool is_over(struct supervisor *supervisor, int *ret_code)
 {
 	struct supervisor_page *page = supervisor->page;
-	const bool clean = supervisor->gone && WIFEXITED(supervisor->status), ready = atomic_load(&page->ready_ms);
+	/* one that is not gone yet may have done all that it had to */
+	const int left = atomic_load(&page->left);
+	const bool clean = supervisor->gone ? WIFEXITED(supervisor->status) : left > 0, ready = atomic_load(&page->ready_ms);
 	unsigned ms;
 
-	*ret_code = clean ? WEXITSTATUS(supervisor->status) : 1;
+	*ret_code = !clean ? 1 : supervisor->gone ? WEXITSTATUS(supervisor->status) : left - 1;
 	page->dead_asked = atomic_load(&page->restart) && (clean || !supervisor->gone);
-	if ((clean && atomic_load(&page->leaving)) || (!ready && !page->dead))
+	if ((clean && atomic_load(&page->leaving)) || (!ready && !page->dead[0]))
 		return true;
 	if (page->dead_asked) {
 		page->restarts++;
@@ -321,7 +336,7 @@ static bool is_over(struct supervisor *supervisor, int *ret_code)
 	if (supervisor->tries_next)
 		settle_program(supervisor, ready);
 	if (supervisor->failed >= GIVE_UP_STARTS) {
-		give_up(supervisor);
+		give_up(supervisor, "daemons died one after the other without answering anything");
 		*ret_code = 1;
 		return true;
 	}
@@ -337,8 +352,12 @@ static void take_signals(struct supervisor *supervisor)
 	struct signalfd_siginfo info;
 
 	while (read(supervisor->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo != SIGCHLD && supervisor->pid > 0 && !supervisor->gone)
-			kill(supervisor->pid, (int)info.ssi_signo);
+		if (info.ssi_signo == SIGCHLD)
+			continue;
+		/* the next one hears of it, too, if this one dies before it has ended */
+		supervisor->ending = (int)info.ssi_signo;
+		if (supervisor->pid > 0 && !supervisor->gone)
+			kill(supervisor->pid, supervisor->ending);
 	}
 	/* also those whose successor was started before they were gone */
 	for (;;) {
@@ -366,8 +385,12 @@ static void wait_for(struct supervisor *supervisor)
 	while (!supervisor->gone && (!ended_ms || now_ms() - ended_ms < GOING_MS)) {
 		struct pass pass;
 
-		if (poll(polls, 3, ended_ms ? 20 : -1) < 0 && errno != EINTR)
-			return;
+		if (poll(polls, 3, ended_ms ? 20 : -1) < 0) {
+			/* for want of memory, say: that is no word of the daemon */
+			for (int i = 0; i < 3; i++)
+				polls[i].revents = 0;
+			nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+		}
 		if (polls[SOCKET].revents && pass_receive(supervisor->socket, &pass) > 0)
 			take(supervisor, &pass);
 		else if (polls[SOCKET].revents)
@@ -399,6 +422,16 @@ static void begin(struct supervisor *supervisor)
 	supervisor->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static void note_dead(struct supervisor *supervisor)
+{
+	struct supervisor_page *page = supervisor->page;
+
+	memmove(page->dead + 1, page->dead, (SUPERVISOR_DEAD_MAX - 1) * sizeof(*page->dead));
+	page->dead[0] = supervisor->pid;
+	page->dead_status = supervisor->status;
+	page->dead_known = supervisor->gone;
+}
+
 int supervisor_run(struct supervisor_page *page, int page_fd, int ready_fd)
 {
 	struct supervisor supervisor = {
@@ -408,17 +441,14 @@ int supervisor_run(struct supervisor_page *page, int page_fd, int ready_fd)
 	begin(&supervisor);
 	for (;;) {
 		if (start(&supervisor) < 0) {
-			supervisor.gone = true;
-			supervisor.status = W_EXITCODE(1, 0);
-		} else {
-			wait_for(&supervisor);
+			give_up(&supervisor, "no other daemon could be started");
+			return 1;
 		}
+		wait_for(&supervisor);
 		drop_fd(&supervisor.socket);
 		drop_fd(&supervisor.life_fd);
 		if (is_over(&supervisor, &code))
 			return code;
-		page->dead = supervisor.pid;
-		page->dead_status = supervisor.status;
-		page->dead_known = supervisor.gone;
+		note_dead(&supervisor);
 	}
 }

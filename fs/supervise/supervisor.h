@@ -7,6 +7,7 @@
  *                           |                  \--ends because it was asked to--> exit, with its code
  *                           |--dies before READY, and was the first--> exit
  *                           |--dies before READY, with a program that was passed--> start (with the program before that)
+ *                           |--dies although it was told to end--> start, and the next one is told as well
  *                           \--GIVE_UP_STARTS in a row die without having answered anything, or having served for a minute--> give up
  *
  * Who dies is followed by the same program, whatever lies at its path now. Daemons that die soon one after the other are started after longer
@@ -36,8 +37,9 @@
  * The number of all that one daemon leaves to the next: this page, kept.h, lib/tree/inodes/journal.h, the options (fs/daemon/serve/heritage.h). It
  * is raised with any change of them: a program takes over only from one with the same number.
  */
-#define SUPERVISOR_HERITAGE 1
+#define SUPERVISOR_HERITAGE 2
 #define SUPERVISOR_SESSIONS 128
+#define SUPERVISOR_DEAD_MAX 16 /* more than die before one has taken the store */
 #define SUPERVISOR_OPTIONS_MAX 65536
 
 /* What the daemon passes (pass.h); each is answered by one packet of the same kind. */
@@ -52,8 +54,9 @@ enum supervisor_word {
 /* Memory that supervisor and daemon share. Numbers of descriptors are the supervisor's, which the daemon inherits. */
 struct supervisor_page {
 	uint64_t magic;
-	pid_t dead;          /* the daemon before this one; 0: this is the first */
-	int dead_status;     /* of wait(2), if dead_known */
+	/* The daemons before this one, the last one first, ended by 0. None runs any more, but the system may show each. */
+	pid_t dead[SUPERVISOR_DEAD_MAX + 1];
+	int dead_status;     /* of the last, as of wait(2), if dead_known */
 	bool dead_known;
 	bool dead_asked;     /* it ended for the next one to go on (restart) */
 	uint32_t restarts, crashes; /* so often another one went on because that was asked for, or because one had died */
@@ -66,6 +69,7 @@ struct supervisor_page {
 	_Atomic uint64_t ready_ms; /* since when it serves, of CLOCK_MONOTONIC; 0: not yet */
 	_Atomic uint32_t progress; /* it has answered a request */
 	_Atomic uint32_t leaving;  /* it ends because it was asked, whatever its exit code */
+	_Atomic int left;          /* it has done all it had to, and has only to go; its exit code and 1 */
 	_Atomic uint32_t restart;  /* it ends, and a new one is to go on */
 	/* By the supervisor. */
 	_Atomic uint32_t fell_back; /* the program that was passed last did not come up */

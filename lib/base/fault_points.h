@@ -50,9 +50,11 @@
 	X("read-before-chunks",          "as before",                                                "nobody needs to")                       \
 	/* names and attributes change */                                                                                                    \
 	X("transaction-before-write",    "as before: all of a change is one batch (F1)",             "nobody needs to")                       \
+	X("transaction-after-write",     "the change, whole",                                        "who asks again is told that it is done (mark.h)") \
 	X("orphan-before-remove",        "a note of a file without names, and its records",          "store_open, which goes through the notes") \
 	X("orphan-batch",                "the note, and what is left of its records",                "store_open, which goes through the notes") \
 	/* which views there are */                                                                                                          \
+	X("catalog-after-write",         "the change of the catalogue, whole",                       "who asks again is told that it is done (mark.h)") \
 	X("dataset-create-before-write", "as before",                                                "nobody needs to")                       \
 	X("snapshot-before-write",       "all content that was buffered; no snapshot",               "nobody needs to")                       \
 	X("snapshot-after-write",        "the snapshots, all that were asked for (I3)",              "nobody needs to")                       \

@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/base/fault.h"
+#include "lib/tree/inodes/mark.h"
+
 int catalog_record_get(struct kv *kv, const struct small_key *key, struct buf *value)
 {
 	return kv_get(kv, KV_CATALOG, key->bytes, key->len, value);
@@ -25,7 +28,13 @@ struct kv_iter *catalog_record_iterate(struct kv *kv, const struct small_key *fi
 
 int catalog_write(struct kv *kv, struct kv_batch *batch)
 {
-	return kv_write(kv, batch, KV_SYNC | KV_GIVES_ROOM);
+	int result;
+
+	mark_add(batch);
+	result = kv_write(kv, batch, KV_SYNC | KV_GIVES_ROOM);
+	if (result == 0)
+		(void)!fault_point("catalog-after-write");
+	return result;
 }
 
 int catalog_compact(struct kv *kv, bool (*stop)(void *arg), void *arg)

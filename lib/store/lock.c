@@ -149,6 +149,16 @@ static int used_elsewhere(const struct lock *lock, const struct lock_record *rec
 	return -EBUSY;
 }
 
+/* Not only the last: one that died before it had written a record leaves that of the one before. */
+static bool is_known_dead(const struct lock *lock, pid_t pid)
+{
+	const pid_t *dead = lock->options.dead;
+
+	while (dead && *dead && *dead != pid)
+		dead++;
+	return dead && *dead;
+}
+
 /* 0: the record's writer is dead, or (*silent) seems to be (L2). -EBUSY; -EAGAIN: it has changed, look again. */
 static int check_dead(const struct lock *lock, const char *name, bool *silent, struct error *err)
 {
@@ -161,7 +171,7 @@ static int check_dead(const struct lock *lock, const char *name, bool *silent, s
 		return error_set(err, look.result, "%s/%s: %s", lock->path, name, strerror(-look.result));
 	if (look.result == 0)
 		writer = lock_record_writer(&look.record, &lock->record);
-	if (writer != LOCK_WRITER_UNKNOWN && lock->options.dead && look.record.pid == lock->options.dead)
+	if (writer != LOCK_WRITER_UNKNOWN && is_known_dead(lock, look.record.pid))
 		return 0;
 	if (writer == LOCK_WRITER_DEAD)
 		return 0;

@@ -19,7 +19,7 @@ struct lock_options {
 	/* May be NULL. Told once, on a thread of its own, that somebody else has taken the store, and who. */
 	void (*lost)(void *arg, const char *text);
 	void *arg;
-	pid_t dead;    /* a process that runs no more, though the system may show it yet; 0: none */
+	const pid_t *dead; /* processes that run no more, though the system may show them yet; ended by 0; NULL: none */
 	int locked_fd; /* with `dead`: of STORE/lock, locked by whoever keeps it for us; stays the caller's */
 };
 

@@ -90,7 +90,7 @@ static int open_layers(struct store *store, const struct store_options *options,
 	int result = find_database(store, database, err);
 
 	if (result == 0)
-		result = open_database(store, database, cache - cache / 2, threads, options->heritage.dead, err);
+		result = open_database(store, database, cache - cache / 2, threads, options->heritage.dead != NULL, err);
 	if (result == 0 && !store->read_only)
 		result = store_dir_ingest(&store->dir, database, ingest, err);
 	if (result < 0)

@@ -41,14 +41,14 @@ struct store_options {
 	bool salvage;                /* even if it is not: files may be absent, or older than they were */
 	/*
 	 * For who goes on where a process that died has stopped: memory for what is not committed yet (lib/tree/content/replay.h), or NULL; a
-	 * descriptor of STORE/lock that is locked already and stays the caller's, or -1; the process that died, or 0. It may not have gone yet,
-	 * but runs no more. Orphans wait for store_resume().
+	 * descriptor of STORE/lock that is locked already and stays the caller's, or -1; the processes that died, ended by 0, or NULL. They may
+	 * not have gone yet, but run no more. Orphans wait for store_resume().
 	 */
 	struct store_heritage {
 		void *journal;
 		size_t journal_bytes;
 		int lock_fd;
-		pid_t dead;
+		const pid_t *dead;
 	} heritage;
 	/* May be NULL. A line of text: opening takes long, and why; and, on a thread of its own, that another process has taken the store. */
 	void (*notice)(void *arg, const char *text);

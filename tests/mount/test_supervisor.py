@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -236,6 +237,42 @@ def test_a_request_of_which_daemons_die_is_answered_with_an_error(store):
         others.join()
     assert "is answered with an error" in store.log()
     procs.poll(lambda: successor(store, 0), 30, "a daemon serves")
+
+
+def test_what_was_done_and_not_answered_is_done_once(store):
+    """Every daemon dies right after its first change. Who asked is answered by the next one, as if nothing had been."""
+    if not possible():
+        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    point = store.mount(options="supervise", env={"CORPUSFS_FAULT": "transaction-after-write:kill,catalog-after-write:kill"})
+    os.mkdir(point + "/a")
+    os.rename(point + "/a", point + "/d")
+    os.mkdir(point + "/d/.snapshots/s", 0o777)
+    os.rename(point + "/d/.snapshots/s", point + "/d/.snapshots/t")
+    os.chdir(point + "/d")
+    try:
+        os.mkdir("dir")
+        os.mknod("pipe", 0o600 | stat.S_IFIFO)
+        os.symlink("target", "link")
+        os.close(os.open("file", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        os.link("file", "second")
+        os.rename("second", "third")
+        os.setxattr("third", "user.x", b"1", os.XATTR_CREATE)
+        os.removexattr("file", "user.x")
+        os.unlink("pipe")
+        os.rmdir("dir")
+        assert sorted(os.listdir(".")) == ["file", "link", "third"] and os.stat("file").st_nlink == 2
+        assert os.listdir(".snapshots") == ["t"]
+        with pytest.raises(FileExistsError):
+            os.mkdir("file")
+    finally:
+        os.chdir("/")
+    os.rmdir(point + "/d/.snapshots/t")
+    for name in ("file", "link", "third"):
+        os.unlink(f"{point}/d/{name}")
+    os.rmdir(point + "/d")
+    assert os.listdir(point) == []
+    procs.poll(lambda: successor(store, 0), 30, "a daemon serves")
+    assert json.loads(store.ok("-s", store.path, "status", "--json"))["crashes"] >= 17
 
 
 def test_status_tells_of_the_supervisor_and_of_crashes(supervised, store):

@@ -318,6 +318,58 @@ static void what_is_not_there_any_more_is_dropped(void **state)
 	assert_int_equal(replayed.records, 0);
 }
 
+/* Here of a directory, which has no content. The others come back, and the files that are named are those that lost something. */
+static void what_cannot_be_replayed_does_not_keep_the_others(void **state)
+{
+	struct tree_store *store = *state;
+	const struct replay_views views = {.find = find, .put = put, .arg = store};
+	void *memory = shared_memory(MEMORY);
+	const uint64_t inos[] = {0, ROOT_INO, 0, ROOT_INO};
+	struct journal *journal;
+	struct replayed replayed;
+	struct inode *inode = new_file(store, "file");
+	uint8_t out[200];
+	size_t count;
+
+	assert_int_equal(journal_new(memory, MEMORY, &journal), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(inos); i++) {
+		struct journal_record *record = journal_take(journal, 100);
+		record->kind = JOURNAL_WRITE;
+		record->view = 1;
+		record->ino = inos[i] ? inos[i] : inode_ino(inode);
+		record->offset = i ? 100 : 0;
+		record->len = 100;
+		record->atime = record->mtime = record->ctime = (struct timespec){.tv_sec = 1};
+		memset(journal_data(record), 'a' + (int)i, 100);
+		journal_count(journal, record);
+	}
+	journal_free(journal);
+	inode_close(inode);
+	tree_store_close(store);
+	store->journal = memory;
+	store->journal_bytes = MEMORY;
+	tree_store_open(store, false);
+	assert_int_equal(tree_replay(store->tree, &views, &replayed), 0);
+	assert_int_equal(replayed.records, 2);
+	assert_int_equal(replayed.lost_count, 1);
+	assert_int_equal(replayed.lost[0].ino, ROOT_INO);
+	assert_int_equal(replayed.lost[0].records, 2);
+	assert_int_equal(replayed.lost[0].error, -EBADMSG);
+	inode = open_file(store, "file");
+	assert_int_equal(inode_read(inode, 0, sizeof(out), out), 200);
+	assert_true(out[0] == 'a' && out[99] == 'a' && out[100] == 'c' && out[199] == 'c');
+	assert_int_equal(inode_sync(inode), 0);
+	inode->lost = true;
+	assert_int_equal(inode_sync(inode), -EIO);
+	assert_int_equal(inode_sync(inode), -EIO);
+	inode_close(inode);
+	/* what was given up does not come again */
+	assert_int_equal(journal_new(memory, MEMORY, &journal), 0);
+	free(journal_left(journal, &count));
+	assert_int_equal(count, 0);
+	journal_free(journal);
+}
+
 struct late_views {
 	struct tree_store *store;
 	unsigned left; /* records, before one that comes late */
@@ -422,6 +474,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_journal_is_refused),
 		cmocka_unit_test(accepted_changes_survive_the_process),
 		TREE_TEST(what_is_not_there_any_more_is_dropped),
+		TREE_TEST(what_cannot_be_replayed_does_not_keep_the_others),
 		TREE_TEST(nothing_is_committed_between_two_records),
 		TREE_TEST(writers_wait_for_commits_where_the_system_has_no_memory),
 	};

@@ -194,6 +194,30 @@ static void the_dead_are_taken_from_at_once(void **state)
 	place_clear(&place);
 }
 
+/* The one before the last may have written the record, and still be seen. */
+static void those_that_run_no_more_are_taken_from_although_they_are_seen(void **state)
+{
+	struct place place;
+	struct error err = {0};
+	pid_t child = sleeping_child();
+	const pid_t others[] = {4711, 0}, dead[] = {4711, child, 0};
+	struct lock_options options = quick;
+
+	place_make(&place);
+	struct lock_record record = by_another_way(&place);
+	written_by(&record, child);
+	AUTO_CLOSE int fd = write_foreign(&place, &record);
+	kill(child, SIGSTOP);
+	assert_int_equal(waitpid(child, NULL, WUNTRACED), child);
+	options.locked_fd = -1;
+	options.dead = others;
+	assert_int_equal(refusal(&place, &options, &err), -EBUSY);
+	options.dead = dead;
+	lock_release(take_with(&place, &options));
+	end_child(child);
+	place_clear(&place);
+}
+
 static void *beat(void *arg)
 {
 	int fd = *(int *)arg;
@@ -430,6 +454,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(who_has_the_same_file_open_is_told_at_once),
 		cmocka_unit_test(a_copy_of_an_open_store_is_free),
 		cmocka_unit_test(the_dead_are_taken_from_at_once),
+		cmocka_unit_test(those_that_run_no_more_are_taken_from_although_they_are_seen),
 		cmocka_unit_test(another_host_keeps_what_beats),
 		cmocka_unit_test(who_dies_while_taking_from_the_silent_leaves_none_of_their_files_where_they_were),
 		cmocka_unit_test(who_fails_to_take_from_the_silent_gives_the_record_back),

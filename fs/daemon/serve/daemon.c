@@ -17,6 +17,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/escape.h"
 #include "lib/ops/json.h"
+#include "lib/store/datasets.h"
 
 struct daemon {
 	const struct daemon_options *options;
@@ -88,7 +89,26 @@ static int open_store(struct daemon *daemon, struct error *err)
 
 static bool is_heir(const struct daemon *daemon)
 {
-	return daemon->keeper && keeper_page(daemon->keeper)->dead;
+	return daemon->keeper && keeper_page(daemon->keeper)->dead[0];
+}
+
+static void log_not_replayed(struct daemon *daemon, const struct replayed *replayed)
+{
+	for (size_t i = 0; i < MIN(replayed->lost_count, REPLAY_LOST_MAX); i++) {
+		const struct replay_lost *lost = &replayed->lost[i];
+		struct dataset_info dataset = {.name = ""};
+		struct view *view;
+
+		if (store_view_by_number(daemon->store, lost->view, &view) == 0) {
+			(void)!dataset_get_by_id(daemon->store, view_dataset(view), &dataset);
+			store_view_put(daemon->store, view);
+		}
+		log_line(daemon->log, "error", "not-replayed",
+		         "dataset=%s inode=%llu changes=%llu error=\"%s\" text=\"the file is damaged, so what was written to it last and not synced is lost\"",
+		         dataset.name, (unsigned long long)lost->ino, (unsigned long long)lost->records, error_text(lost->error));
+	}
+	if (replayed->lost_count > REPLAY_LOST_MAX)
+		log_line(daemon->log, "error", "not-replayed", "files=%zu text=\"more than are named here\"", replayed->lost_count);
 }
 
 /* What was accepted before is there again before anybody asks for it; what was open is, before orphans are reaped. */
@@ -99,6 +119,7 @@ static int resume(struct daemon *daemon, struct error *err)
 
 	if (result < 0)
 		return error_set(err, result, "what was not committed cannot be taken over: %s", error_text(result));
+	log_not_replayed(daemon, &replayed);
 	log_line(daemon->log, "info", "replayed", "records=%llu bytes=%llu dropped=%llu", (unsigned long long)replayed.records,
 	         (unsigned long long)replayed.bytes, (unsigned long long)replayed.dropped);
 	result = mounts_resume(daemon->mounts, daemon->keeper, err);
@@ -156,6 +177,14 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 	return result;
 }
 
+/* All is done, however long the process takes to go. Returns the exit code. */
+static int has_left(struct daemon *daemon, bool failed)
+{
+	if (daemon->keeper)
+		atomic_store(&keeper_page(daemon->keeper)->left, failed ? 2 : 1);
+	return failed;
+}
+
 /* Nobody is to go on, whatever the exit code. */
 static void leave_for_good(struct daemon *daemon)
 {
@@ -175,7 +204,7 @@ static void __attribute__((noreturn)) abandon(struct daemon *daemon, size_t moun
 	unlinkat(store_dir_fd(daemon->store), DAEMON_SOCKET, 0);
 	log_line(daemon->log, result < 0 ? "error" : "warning", "left", "pid=%d mounts_in_use=%zu sync=%s", (int)getpid(), mounts,
 	         result < 0 ? error_text(result) : "done");
-	_exit(result < 0);
+	_exit(has_left(daemon, result < 0));
 }
 
 static void take_signal(struct daemon *daemon)
@@ -279,7 +308,7 @@ static int run(struct daemon *daemon, int ready_fd)
 		error_default(&err, result, "the daemon could not start");
 		if (ready_fd >= 0)
 			(void)!message_send(ready_fd, message_from_error(&err));
-		return 1;
+		return has_left(daemon, true);
 	}
 	if (daemon->keeper)
 		atomic_store(&keeper_page(daemon->keeper)->ready_ms, clock_ms());
@@ -290,7 +319,7 @@ static int run(struct daemon *daemon, int ready_fd)
 	}
 	serve(daemon);
 	leave_for_good(daemon);
-	return leave(daemon) < 0;
+	return has_left(daemon, leave(daemon) < 0);
 }
 
 static int run_background(void *arg, int ready_fd)

@@ -78,7 +78,7 @@ int heritage_take(struct keeper *keeper, struct store_options *options, int *ret
 	if (memory == MAP_FAILED)
 		return error_set(err, -ENOMEM, "no memory for what is not committed yet");
 	options->heritage = (struct store_heritage){
-		.journal = memory, .journal_bytes = (size_t)st.st_size, .lock_fd = page->lock_fd, .dead = page->dead};
+		.journal = memory, .journal_bytes = (size_t)st.st_size, .lock_fd = page->lock_fd, .dead = page->dead[0] ? page->dead : NULL};
 	*ret_journal_fd = fd;
 	return 0;
 }

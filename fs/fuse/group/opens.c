@@ -76,6 +76,13 @@ struct opened *opens_get(const struct opens *opens, uint64_t number)
 	return find_place(opens, number, &place) ? opens->handles[place] : NULL;
 }
 
+uint32_t opens_flags(const struct opens *opens, uint64_t number)
+{
+	uint32_t place;
+
+	return find_place(opens, number, &place) ? opens->kept->opens[place].flags : 0;
+}
+
 struct opened *opens_of_request(struct opens *opens, uint64_t request)
 {
 	struct opened *found = NULL;

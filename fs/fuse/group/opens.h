@@ -44,6 +44,7 @@ void opens_clear(struct opens *opens); /* after opens_end */
 
 WARN_UNUSED int opens_add(struct opens *opens, struct opened *opened, const struct open_what *what); /* sets its number; -ENFILE */
 struct opened *opens_get(const struct opens *opens, uint64_t number); /* NULL: there is none */
+uint32_t opens_flags(const struct opens *opens, uint64_t number); /* of what the kernel has open, even if there is no handle for it */
 struct opened *opens_of_request(struct opens *opens, uint64_t request); /* that it opened, its answer having been lost; NULL */
 void opens_remove(struct opens *opens, uint64_t number); /* also of what is not open any more */
 void opens_end(struct opens *opens, struct mount *mount);

@@ -43,14 +43,19 @@ struct handle *handle_new(struct target *target, struct inode *inode)
 	return handle;
 }
 
+static void be_writable(struct mount *mount, struct handle *handle)
+{
+	handle->writable = true;
+	writers_open(&mount->gate.writers, handle->node);
+}
+
 int handle_publish(struct mount *mount, struct handle *handle, struct fuse_file_info *fi)
 {
 	struct open_what what = {.node = handle->node, .request = session_request()->number};
 	int result;
 
-	handle->writable = (fi->flags & O_ACCMODE) != O_RDONLY;
-	if (handle->writable) {
-		writers_open(&mount->gate.writers, handle->node);
+	if ((fi->flags & O_ACCMODE) != O_RDONLY) {
+		be_writable(mount, handle);
 		what.flags = KEPT_OPEN_WRITABLE;
 	}
 	result = opens_add(&mount->opens, &handle->opened, &what);
@@ -92,9 +97,8 @@ struct opened *files_resume(struct mount *mount, const struct kept_open *kept)
 		return NULL;
 	}
 	handle = handle_new(&target, inode);
-	handle->writable = kept->flags & KEPT_OPEN_WRITABLE;
-	if (handle->writable) {
-		writers_open(&mount->gate.writers, handle->node);
+	if (kept->flags & KEPT_OPEN_WRITABLE) {
+		be_writable(mount, handle);
 		/* the kernel may have pages that the daemon before knew of */
 		writers_note_pages(&mount->gate.writers, handle->node);
 	}
@@ -141,5 +145,8 @@ int handle_borrow(fuse_req_t req, fuse_ino_t id, const struct fuse_file_info *fi
 		return result;
 	ret_borrowed->handle = handle_new(&target, inode);
 	ret_borrowed->own = true;
+	/* open, and could not be opened again by this daemon when it came */
+	if (fi && opens_flags(&ret_borrowed->mount->opens, fi->fh) & KEPT_OPEN_WRITABLE)
+		be_writable(ret_borrowed->mount, ret_borrowed->handle);
 	return 0;
 }

@@ -15,7 +15,7 @@ struct root_job {
 	char *name, *new_name;
 	mode_t mode;
 	unsigned flags;
-	bool again; /* a daemon before this one may have done it: that it is done already is success */
+	struct session_request request;
 };
 
 void root_stat(const struct mount *mount, struct stat *ret_stat)
@@ -100,9 +100,16 @@ static void job_add(struct root_job job, void (*run)(void *arg))
 
 	*copy = job;
 	copy->mount = mount;
-	copy->again = session_request()->again;
+	copy->request = *session_request();
 	mount_get(mount);
 	worker_add(mount->group->worker, run, copy);
+}
+
+/* False: the daemon before this one has done it. session_mark_end() follows. */
+static bool begin(const struct root_job *job)
+{
+	session_mark_begin(mount_session(job->mount), job->request.number);
+	return !job->request.done;
 }
 
 static int errno_of(int result)
@@ -115,12 +122,12 @@ static void mkdir_run(void *arg)
 	struct root_job *job = arg;
 	const struct fuse_ctx *caller = fuse_req_ctx(job->req);
 	struct fuse_entry_param entry;
-	int result;
+	int result = 0;
 
-	result = dataset_create(job->mount->group->store, job->name, job->mode & 07777, caller->uid, caller->gid, DEFAULT_LEVEL,
-	                        NULL);
-	if (result == -EEXIST && job->again)
-		result = 0;
+	if (begin(job))
+		result = dataset_create(job->mount->group->store, job->name, job->mode & 07777, caller->uid, caller->gid, DEFAULT_LEVEL,
+		                        NULL);
+	session_mark_end();
 	if (!result)
 		result = entry_of(job->mount, job->name, &entry);
 	if (result)
@@ -143,9 +150,10 @@ void root_mkdir(fuse_req_t req, const char *name, mode_t mode)
 static void rmdir_run(void *arg)
 {
 	struct root_job *job = arg;
-	int result = dataset_destroy(job->mount->group->store, job->name, DATASET_DESTROY_EMPTY_ONLY, NULL);
+	const int result = begin(job) ? dataset_destroy(job->mount->group->store, job->name, DATASET_DESTROY_EMPTY_ONLY, NULL) : 0;
 
-	reply_result(job->req, result == -ENOENT && job->again ? 0 : result);
+	session_mark_end();
+	reply_result(job->req, result);
 	job_free(job);
 }
 
@@ -160,9 +168,10 @@ void root_rmdir(fuse_req_t req, const char *name)
 static void rename_run(void *arg)
 {
 	struct root_job *job = arg;
-	int result = dataset_rename(job->mount->group->store, job->name, job->new_name, NULL);
+	const int result = begin(job) ? dataset_rename(job->mount->group->store, job->name, job->new_name, NULL) : 0;
 
-	reply_result(job->req, result == -ENOENT && job->again ? 0 : errno_of(result));
+	session_mark_end();
+	reply_result(job->req, errno_of(result));
 	job_free(job);
 }
 

@@ -27,7 +27,7 @@ struct snapshot_job {
 	fuse_req_t req;
 	struct mount *mount;
 	pid_t caller;
-	bool again; /* a daemon before this one may have done it: that it is done already is success */
+	struct session_request request;
 	char *dataset, *name, *new_name;
 };
 
@@ -165,6 +165,13 @@ static void job_free(struct snapshot_job *job)
 	free(job);
 }
 
+/* False: the daemon before this one has done it. session_mark_end() follows. */
+static bool begin(const struct snapshot_job *job)
+{
+	session_mark_begin(mount_session(job->mount), job->request.number);
+	return !job->request.done;
+}
+
 static void job_add(fuse_req_t req, const struct target *dir, const char *name, const char *new_name, void (*run)(void *arg))
 {
 	struct mount *mount = dir->mount;
@@ -183,7 +190,7 @@ static void job_add(fuse_req_t req, const struct target *dir, const char *name, 
 	job = xcalloc(1, sizeof(*job));
 	job->req = req;
 	job->mount = mount;
-	job->again = session_request()->again;
+	job->request = *session_request();
 	job->caller = fuse_req_ctx(req)->pid;
 	job->dataset = xstrdup(dataset.name);
 	job->name = xstrdup(name);
@@ -199,10 +206,9 @@ static void mkdir_run(void *arg)
 	const struct snapshot_name what = {.dataset = job->dataset, .name = job->name};
 	struct fuse_entry_param entry;
 	struct view *view;
-	int result = snapshot_create(store, &what, 1, "", 0, NULL);
+	int result = begin(job) ? snapshot_create(store, &what, 1, "", 0, NULL) : 0;
 
-	if (result == -EEXIST && job->again)
-		result = 0;
+	session_mark_end();
 	if (!result)
 		result = store_snapshot(store, job->dataset, job->name, &view);
 	if (!result) {
@@ -229,15 +235,17 @@ static void rmdir_run(void *arg)
 	struct snapshot_job *job = arg;
 	struct store *store = job->mount->group->store;
 	struct view *view;
-	int result = store_snapshot(store, job->dataset, job->name, &view);
+	const bool is_to_do = begin(job);
+	int result = is_to_do ? store_snapshot(store, job->dataset, job->name, &view) : 0;
 
-	if (!result) {
+	if (is_to_do && !result) {
 		result = recent_has(&job->mount->group->recent, job->caller, view_number(view)) ? -EPERM : 0;
 		store_view_put(store, view);
 	}
-	if (!result)
+	if (is_to_do && !result)
 		result = snapshot_destroy(store, job->dataset, job->name, NULL);
-	reply_result(job->req, result == -ENOENT && job->again ? 0 : result);
+	session_mark_end();
+	reply_result(job->req, result);
 	job_free(job);
 }
 
@@ -249,9 +257,10 @@ void snapshots_rmdir(fuse_req_t req, const struct target *dir, const char *name)
 static void rename_run(void *arg)
 {
 	struct snapshot_job *job = arg;
-	int result = snapshot_rename(job->mount->group->store, job->dataset, job->name, job->new_name, NULL);
+	const int result = begin(job) ? snapshot_rename(job->mount->group->store, job->dataset, job->name, job->new_name, NULL) : 0;
 
-	reply_result(job->req, result == -ENOENT && job->again ? 0 : result);
+	session_mark_end();
+	reply_result(job->req, result);
 	job_free(job);
 }
 

@@ -11,17 +11,16 @@
 
 #include "fs/fuse/session/adapt.h"
 #include "fs/fuse/session/buffers.h"
+#include "fs/fuse/session/done.h"
 #include "fs/fuse/session/parking.h"
 #include "fs/fuse/session/latency.h"
 #include "fs/fuse/session/rings.h"
 #include "fs/fuse/session/system.h"
 #include "lib/base/buf.h"
-#include "lib/tree/inodes/mark.h"
 
 #define REQUEST_MAX (SESSION_TRANSFER_MAX + 16384U) /* libfuse and kernel want a page for the headers beside the payload */
 #define NOTIFY_RESEND 7 /* FUSE_NOTIFY_RESEND, protocol 7.40 */
 #define UNIQUE_RESEND (1ULL << 63) /* FUSE_UNIQUE_RESEND */
-#define PLACE_OTHERS (KEPT_THREADS - 1) /* of the thread that runs what was held back */
 
 struct server {
 	struct session *session;
@@ -32,7 +31,7 @@ struct server {
 };
 
 static _Thread_local struct session_request current;
-static _Thread_local unsigned current_place = PLACE_OTHERS;
+static _Thread_local unsigned current_place = DONE_PLACE_OTHERS;
 
 struct session {
 	struct session_options options;
@@ -49,7 +48,6 @@ struct session {
 	/* of INIT, which is answered before the threads start */
 	uint64_t init_unique, init_offered;
 	bool resumes;                 /* the kernel has the answer to INIT already */
-	uint64_t done[KEPT_THREADS];  /* requests whose marks were found; 0: none */
 	struct session_info info;
 
 	struct buffers buffers;
@@ -83,14 +81,6 @@ const struct session_request *session_request(void)
 	return &current;
 }
 
-static bool was_done(const struct session *session, uint64_t number)
-{
-	for (unsigned i = 0; i < KEPT_THREADS; i++)
-		if (session->done[i] == number)
-			return true;
-	return false;
-}
-
 void session_process(struct session *session, void *request, size_t len)
 {
 	const struct fuse_in_header *in = request;
@@ -98,15 +88,24 @@ void session_process(struct session *session, void *request, size_t len)
 	struct fuse_buf buf = {.mem = request};
 
 	current = (struct session_request){.number = in->unique & ~UNIQUE_RESEND, .again = in->unique & UNIQUE_RESEND};
-	current.done = current.again && was_done(session, current.number);
+	current.done = current.again && kept_was_done(session->options.kept, current.number);
 	if (marked)
-		mark_set(&(struct mark){.session = session->options.kept->session,
-		                        .request = current.number,
-		                        .place = session->options.place + current_place});
+		done_begin(&session->options, current.number, current_place);
 	buf.size = adapt_request(session->init_offered, request, len);
 	fuse_session_process_buf(session->fuse, &buf);
 	if (marked)
-		mark_set(NULL);
+		done_end();
+}
+
+void session_mark_begin(struct session *session, uint64_t request)
+{
+	if (session->options.keeps)
+		done_begin(&session->options, request, DONE_PLACE_WORKER);
+}
+
+void session_mark_end(void)
+{
+	done_end();
 }
 
 static void refuse(struct session *session, const struct fuse_in_header *in)
@@ -330,12 +329,7 @@ static int ask_again(struct session *session)
 {
 	struct fuse_out_header out = {.len = sizeof(out), .error = NOTIFY_RESEND};
 
-	for (unsigned i = 0; i < KEPT_THREADS; i++) {
-		struct mark mark;
-
-		if (!mark_read(session->options.marks, session->options.place + i, &mark) && mark.session == session->options.kept->session)
-			session->done[i] = mark.request;
-	}
+	done_learn(&session->options);
 	/* ENODEV: it is unmounted, which the threads find out */
 	return write(session->fd, &out, sizeof(out)) < 0 && errno != ENODEV && errno != ENOENT ? -errno : 0;
 }

@@ -89,6 +89,10 @@ struct session_request {
 };
 const struct session_request *session_request(void);
 
+/* Around a change that the group's worker makes for a request of another thread, so that it is known to be done. */
+void session_mark_begin(struct session *session, uint64_t request);
+void session_mark_end(void);
+
 /* Feeds one request to libfuse; for the holder, which held it back. */
 void session_process(struct session *session, void *request, size_t len);
 

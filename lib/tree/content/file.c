@@ -257,5 +257,11 @@ int inode_sync(struct inode *inode)
 {
 	int result = inode_commit(inode);
 
-	return result < 0 ? result : committer_sync(inode->view->tree);
+	if (result == 0)
+		result = committer_sync(inode->view->tree);
+	mutex_take(&inode->lock);
+	if (result == 0 && inode->lost)
+		result = -EIO;
+	mutex_give(&inode->lock);
+	return result;
 }

@@ -3,14 +3,20 @@
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "lib/base/array.h"
+#include "lib/base/clock.h"
 #include "lib/tree/content/content.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/inodes/inode.h"
+
+#define DAMAGE_TRIES 3
+#define DAMAGE_PAUSE_US 100000
 
 struct replay {
 	struct tree *tree;
 	const struct replay_views *views;
 	struct replayed done;
+	ARRAY(struct replay_lost) lost;
 };
 
 static bool is_later(struct timespec a, struct timespec b)
@@ -90,25 +96,78 @@ static int change(struct replay *replay, struct inode *inode, struct journal_rec
 	return result;
 }
 
+static bool is_damage(int result)
+{
+	return result == -EIO || result == -EBADMSG;
+}
+
+static int apply(struct replay *replay, struct view *view, struct journal_record *record)
+{
+	struct inode *inode;
+	int result = record->offset > FILE_SIZE_MAX || record->len > FILE_SIZE_MAX ? -EBADMSG : inode_get(view, record->ino, &inode);
+
+	if (result < 0)
+		return result;
+	result = S_ISREG(inode->record.mode) ? change(replay, inode, record) : -EBADMSG;
+	inode_put(inode);
+	return result;
+}
+
+static struct replay_lost *find_lost(const struct replay *replay, const struct journal_record *record)
+{
+	for (size_t i = 0; i < replay->lost.count; i++)
+		if (replay->lost.items[i].view == record->view && replay->lost.items[i].ino == record->ino)
+			return &replay->lost.items[i];
+	return NULL;
+}
+
+/* The record that failed, and those of the file that come after it, which build on it. */
+static void give_up(struct replay *replay, struct view *view, const struct journal_record *record, int error)
+{
+	struct replay_lost *lost = find_lost(replay, record);
+	struct inode *inode;
+
+	if (!lost) {
+		lost = array_new(&replay->lost);
+		*lost = (struct replay_lost){.view = record->view, .ino = record->ino, .error = error};
+	}
+	lost->records++;
+	if (inode_get(view, record->ino, &inode) < 0)
+		return; /* nobody can have it open then */
+	mutex_take(&inode->lock);
+	inode->lost = true;
+	mutex_give(&inode->lock);
+	inode_put(inode);
+}
+
 static int replay_one(struct replay *replay, struct journal_record *record)
 {
+	const struct replay_lost *lost = find_lost(replay, record);
 	struct view *view;
-	struct inode *inode = NULL;
 	int result = replay->views->find(replay->views->arg, record->view, &view);
 
 	if (result == 0) {
-		result = record->offset > FILE_SIZE_MAX || record->len > FILE_SIZE_MAX ? -EBADMSG : inode_get(view, record->ino, &inode);
-		if (result == 0)
-			result = S_ISREG(inode->record.mode) ? change(replay, inode, record) : -EBADMSG;
-		if (inode)
-			inode_put(inode);
+		result = lost ? lost->error : apply(replay, view, record);
+		for (int i = 1; !lost && is_damage(result) && i < DAMAGE_TRIES; i++) {
+			clock_pause_us(DAMAGE_PAUSE_US);
+			result = apply(replay, view, record);
+		}
+		if (is_damage(result))
+			give_up(replay, view, record, result);
 		replay->views->put(replay->views->arg, view);
 	}
-	if (result != -ESTALE)
+	if (result != -ESTALE && !is_damage(result))
 		return result;
 	journal_forget(replay->tree->journal, record);
-	replay->done.dropped++;
+	replay->done.dropped += result == -ESTALE;
 	return 0;
+}
+
+static void tell_lost(const struct replay *replay, struct replayed *replayed)
+{
+	replayed->lost_count = replay->lost.count;
+	for (size_t i = 0; i < MIN(replay->lost.count, REPLAY_LOST_MAX); i++)
+		replayed->lost[i] = replay->lost.items[i];
 }
 
 size_t tree_journal_bytes(uint64_t write_buffer_bytes)
@@ -133,5 +192,7 @@ int tree_replay(struct tree *tree, const struct replay_views *views, struct repl
 	tree->is_replaying = false;
 	free(records);
 	*ret_replayed = replay.done;
+	tell_lost(&replay, ret_replayed);
+	array_clear(&replay.lost);
 	return result;
 }

@@ -46,6 +46,7 @@ struct inode {
 	bool times_dirty;            /* record's times are newer than on disk */
 	bool gone;                   /* no name and no open file is left: content is removed */
 	bool is_unnamed;             /* it has no name and is open, and the quota knows that (quota_unnamed) */
+	bool lost;                   /* something that it had accepted is gone (replay.h); told to every fsync */
 	int commit_error;            /* of the last commit; told to fsync, cleared by a commit that goes well */
 
 	/* The committer's lock guards these (committer.c). */

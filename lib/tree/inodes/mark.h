@@ -4,7 +4,8 @@
  *
  *   catalog 'J' "request.PLACE" -> session u64 | request u64, little-endian
  *
- * A mark belongs to the thread that set it. Content that is committed on the way of a request carries none, since it says nothing of it.
+ * A mark belongs to the thread that set it. It goes with changes of names and attributes, and of the catalogue of datasets and snapshots.
+ * Content that is committed on the way of a request carries none, since it says nothing of it.
  */
 #ifndef CORPUSFS_TREE_INODES_MARK_H
 #define CORPUSFS_TREE_INODES_MARK_H

@@ -179,6 +179,8 @@ int transaction_write(struct transaction *transaction, int result)
 	if (r == 0 && kv_batch_count(transaction->batch) > 0)
 		r = kv_write(transaction->view->tree->kv, transaction->batch, 0);
 	if (r == 0)
+		(void)!fault_point("transaction-after-write");
+	if (r == 0)
 		quota_change(transaction->view, grown);
 	for (size_t i = 0; i < transaction->items.count; i++)
 		settle(&transaction->items.items[i], r);
