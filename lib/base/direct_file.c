@@ -8,10 +8,13 @@
 #include <unistd.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/file.h"
 #include "lib/base/pages.h"
 
 /* One write: large enough for a disk to be busy with, and one huge page. */
 #define BUFFER_LEN PAGES_HUGE
+/* More at once makes no disk faster, and a process that is killed ends only after it. */
+#define WRITE_MAX ((size_t)16 << 20)
 /* Memory, length and place of what goes past the page cache are multiples of this. */
 #define ALIGNMENT ((size_t)4096)
 
@@ -125,4 +128,41 @@ int direct_file_end(struct direct_file *file)
 	if (!file->error && fsync(file->fd) < 0)
 		file->error = -errno;
 	return file->error;
+}
+
+/* As far as it can be done: *ret_done bytes. */
+static int write_blocks(int fd, const uint8_t *data, size_t len, size_t *ret_done)
+{
+	size_t done = 0;
+	int ret = 0;
+
+	while (done < len && done % ALIGNMENT == 0 && !ret) {
+		const ssize_t got = write(fd, data + done, MIN(len - done, WRITE_MAX));
+
+		if (got > 0)
+			done += (size_t)got;
+		else if (got < 0 && errno == EINVAL) /* the disk wants larger multiples */
+			break;
+		else if (!(got < 0 && errno == EINTR))
+			ret = got < 0 ? -errno : -EIO;
+	}
+	*ret_done = done;
+	return ret;
+}
+
+int direct_write(int fd, const void *data, size_t len)
+{
+	const size_t blocks = (uintptr_t)data % ALIGNMENT == 0 ? len - len % ALIGNMENT : 0;
+	const int flags = fcntl(fd, F_GETFL);
+	size_t done = 0;
+	int ret = 0;
+
+	if (flags < 0)
+		return -errno;
+	if (blocks > 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0) {
+		ret = write_blocks(fd, data, blocks, &done);
+		if (fcntl(fd, F_SETFL, flags) < 0 && !ret)
+			ret = -errno;
+	}
+	return ret ? ret : file_write_all(fd, (const uint8_t *)data + done, len - done);
 }

@@ -22,4 +22,10 @@ WARN_UNUSED int direct_file_add(struct direct_file *file, const void *data, size
 WARN_UNUSED int direct_file_end(struct direct_file *file); /* all of it is on the disk; nothing may be added any more */
 void direct_file_free(struct direct_file *file);           /* the file stays, as far as it was written. NULL is fine */
 
+/*
+ * The same for a file whose bytes are in memory: writes all of them to a descriptor that is open for writing, from where it stands. What begins at a
+ * multiple of 4096, as pages_alloc() gives it, goes past the page cache without being copied, but for its last bytes. It is not yet on the disk.
+ */
+WARN_UNUSED int direct_write(int fd, const void *data, size_t len);
+
 #endif

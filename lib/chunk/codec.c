@@ -61,19 +61,19 @@ static size_t squeeze(struct codec *codec, const uint8_t *data, size_t len, int 
 }
 
 /*
- * The length up to which a compressed form is worth having. At level 1 speed counts, so it must save a fifth. (Stripes of text and noise
+ * The length up to which a compressed form is worth having. In a store, at level 1, speed counts, so it must save a fifth. (Stripes of text and noise
  * shrink by 17%. That costs 2.7 s of a core per GiB when they come in, and 1.0 s each time they are read: more than any disk needs to read
  * those 17%.) Whoever chooses a higher level wants the space.
  */
-static size_t worth(int level, size_t len)
+static size_t worth(bool is_tight, size_t len)
 {
-	return level == 1 ? len - len / 5 : len - (len + 15) / 16;
+	return !is_tight ? len - len / 5 : len - (len + 15) / 16;
 }
 
 /* A sample shrinks less than the whole does. */
-static size_t sample_worth(int level)
+static size_t sample_worth(bool is_tight)
 {
-	return level == 1 ? SAMPLE_LEN - SAMPLE_LEN * 3 / 16 : SAMPLE_LEN - SAMPLE_LEN / 32;
+	return !is_tight ? SAMPLE_LEN - SAMPLE_LEN * 3 / 16 : SAMPLE_LEN - SAMPLE_LEN / 32;
 }
 
 /* log2, in quarters, rounded down. */
@@ -100,35 +100,40 @@ static size_t entropy_len(const uint8_t *sample)
 	return quarter_bits / 32;
 }
 
-bool codec_try(struct codec *codec, const void *data, size_t len, int level)
+static bool looks_worth(struct codec *codec, const void *data, size_t len, bool is_tight)
 {
 	const uint8_t *bytes = data;
 	uint8_t sample[SAMPLE_LEN];
 
-	if (level <= 0 || !len)
+	if (!len)
 		return false;
 	if (len < SAMPLE_MIN)
 		return true;
 	for (size_t i = 0; i < SAMPLE_PARTS; i++)
 		memcpy(sample + i * PART_LEN, bytes + i * (len / SAMPLE_PARTS), PART_LEN);
-	if (entropy_len(sample) <= sample_worth(level))
+	if (entropy_len(sample) <= sample_worth(is_tight))
 		return true;
 	if (packer_ready(codec, SAMPLE_LEN))
 		return false;
-	return squeeze(codec, sample, SAMPLE_LEN, SAMPLE_LEVEL) <= sample_worth(level);
+	return squeeze(codec, sample, SAMPLE_LEN, SAMPLE_LEVEL) <= sample_worth(is_tight);
 }
 
-int codec_pack(struct codec *codec, const void *data, size_t len, int level, uint8_t **ret_packed, size_t *ret_len)
+bool codec_try(struct codec *codec, const void *data, size_t len, int level)
+{
+	return level > 0 && looks_worth(codec, data, len, level > 1);
+}
+
+static int pack(struct codec *codec, const void *data, size_t len, int level, bool is_tight, uint8_t **ret_packed, size_t *ret_len)
 {
 	uint8_t *packed;
 	size_t got;
 
-	if (!codec_try(codec, data, len, level))
+	if (level <= 0 || !looks_worth(codec, data, len, is_tight))
 		return 0;
 	if (packer_ready(codec, len))
 		return -ENOMEM;
 	got = squeeze(codec, data, len, level);
-	if (got > worth(level, len))
+	if (got > worth(is_tight, len))
 		return 0;
 	packed = malloc(got);
 	if (!packed)
@@ -137,6 +142,16 @@ int codec_pack(struct codec *codec, const void *data, size_t len, int level, uin
 	*ret_packed = packed;
 	*ret_len = got;
 	return 1;
+}
+
+int codec_pack(struct codec *codec, const void *data, size_t len, int level, uint8_t **ret_packed, size_t *ret_len)
+{
+	return pack(codec, data, len, level, level > 1, ret_packed, ret_len);
+}
+
+int codec_pack_tight(struct codec *codec, const void *data, size_t len, int level, uint8_t **ret_packed, size_t *ret_len)
+{
+	return pack(codec, data, len, level, true, ret_packed, ret_len);
 }
 
 int codec_unpack(struct codec *codec, const void *stored, size_t stored_len, void *out, size_t plain_len)

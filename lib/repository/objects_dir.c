@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/direct_file.h"
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
 #include "lib/repository/blob_id.h"
@@ -86,7 +87,7 @@ static int write_file(int folder, const char *temporary, const void *data, size_
 
 	if (fd < 0)
 		return -errno;
-	r = file_write_all(fd, data, len);
+	r = direct_write(fd, data, len);
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
 	return r;

@@ -2,8 +2,13 @@
 
 #include <errno.h>
 
+#include "lib/base/pages.h"
+
 #define TYPE_TREE 1U
 #define TYPE_COMPRESSED 2U
+
+/* Of most packs, with their headers. What is longer is copied to other memory as it grows, and written by way of the page cache. */
+#define ROOM (9 * PAGES_HUGE)
 
 void pack_file_clear(struct pack_file *pack)
 {
@@ -15,6 +20,8 @@ void pack_file_add(struct pack_file *pack, struct seal *seal, const struct pack_
 {
 	struct pack_blob added = *blob;
 
+	if (!pack->bytes.data && (pack->bytes.data = pages_alloc(ROOM)))
+		pack->bytes.cap = ROOM;
 	added.offset = (uint32_t)pack->bytes.len;
 	added.length = (uint32_t)(len + SEAL_EXTRA);
 	buf_reserve(&pack->bytes, added.length);

@@ -186,8 +186,8 @@ int repository_hand_add(struct repository_hand *hand, const struct new_blob *blo
 			return r;
 	}
 	stored = pack->bytes.len;
-	if (!packed && may_pack && blob->level > 0 && codec_try(hand->codec, blob->plain, blob->len, blob->level)) {
-		int r = codec_pack(hand->codec, blob->plain, blob->len, blob->level, &made, &packed_len);
+	if (!packed && may_pack) {
+		int r = codec_pack_tight(hand->codec, blob->plain, blob->len, blob->level, &made, &packed_len);
 
 		if (r < 0)
 			return error_set(err, r, "no memory for a blob of %zu bytes", blob->len);

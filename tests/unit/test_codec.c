@@ -116,6 +116,20 @@ static void test_level_one_asks_for_a_fifth_and_others_for_a_sixteenth(void **st
 	assert_null(none);
 }
 
+static void test_where_space_counts_a_sixteenth_is_worth_it_at_level_one(void **state)
+{
+	AUTO_FREE uint8_t *eighth = striped(LEN, 8), *thirtysecond = striped(2 * LEN, 32);
+	AUTO_FREE uint8_t *tight = NULL;
+	uint8_t *none = NULL;
+	size_t len = 0;
+
+	assert_int_equal(codec_pack_tight(*state, eighth, LEN, 1, &tight, &len), 1);
+	assert_in_range(len, LEN - LEN / 5 + 1, LEN - LEN / 16);
+	assert_int_equal(codec_pack_tight(*state, thirtysecond, 2 * LEN, 1, &none, &len), 0);
+	assert_int_equal(codec_pack_tight(*state, eighth, LEN, 0, &none, &len), 0);
+	assert_null(none);
+}
+
 /* Few values, no repetitions: what the frequencies tell without any matches. */
 static void test_few_values_are_worth_packing(void **state)
 {
@@ -192,6 +206,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_noise_is_left_plain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_noise_behind_a_compressible_head_is_left_plain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_level_one_asks_for_a_fifth_and_others_for_a_sixteenth, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_where_space_counts_a_sixteenth_is_worth_it_at_level_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_few_values_are_worth_packing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_repetitions_are_worth_packing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_level_zero_never_compresses, setup, teardown),

@@ -5,10 +5,12 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "lib/base/direct_file.h"
 #include "lib/base/file.h"
+#include "lib/base/pages.h"
 
 #define MIB ((size_t)1 << 20)
 
@@ -102,11 +104,56 @@ static void test_a_file_in_no_directory_is_not_made(void **state)
 	assert_int_equal(direct_file_new("/nonexistent/x", &file), -ENOENT);
 }
 
+/* Of memory that begins `skew` bytes behind a multiple of 4096, behind `before` bytes that are in the file already. */
+static void write_at_once(const char *path, size_t before, size_t len, size_t skew)
+{
+	uint8_t *data = pages_alloc(8 * MIB), *from = data + skew;
+	AUTO_CLOSE int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	const int flags = fcntl(fd, F_GETFL);
+
+	for (size_t i = 0; i < before; i++)
+		from[i] = byte_at(i);
+	assert_int_equal(file_write_all(fd, from, before), 0);
+	for (size_t i = 0; i < len; i++)
+		from[i] = byte_at(before + i);
+	assert_int_equal(direct_write(fd, from, len), 0);
+	assert_int_equal(fcntl(fd, F_GETFL), flags);
+	free(data);
+}
+
+static void test_what_is_written_at_once_is_there_wherever_it_lies_in_memory(void **state)
+{
+	static const size_t lens[] = {0, 1, 4095, 4096, 4097, 2 * MIB, 5 * MIB + 12345};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lens); i++) {
+		write_at_once(*state, 0, lens[i], 0);
+		expect_file(*state, lens[i]);
+		write_at_once(*state, 0, lens[i], 16);
+		expect_file(*state, lens[i]);
+		write_at_once(*state, 100, lens[i], 0); /* a place in the file where nothing can be written past the page cache */
+		expect_file(*state, 100 + lens[i]);
+	}
+}
+
+static void test_writing_at_once_tells_of_a_full_disk(void **state)
+{
+	uint8_t *data = pages_alloc(2 * MIB);
+	AUTO_CLOSE int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+	(void)state;
+	memset(data, 0, 2 * MIB);
+	assert_int_equal(direct_write(fd, data, 2 * MIB), -ENOSPC);
+	assert_int_equal(direct_write(fd, data + 1, 10), -ENOSPC);
+	free(data);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_files_of_all_lengths_hold_what_was_added, name_file, remove_file),
 		cmocka_unit_test_setup_teardown(test_a_longer_file_is_overwritten, name_file, remove_file),
+		cmocka_unit_test_setup_teardown(test_what_is_written_at_once_is_there_wherever_it_lies_in_memory, name_file, remove_file),
+		cmocka_unit_test(test_writing_at_once_tells_of_a_full_disk),
 		cmocka_unit_test(test_a_full_disk_is_told_and_told_again),
 		cmocka_unit_test(test_a_file_in_no_directory_is_not_made),
 	};
