@@ -1,14 +1,21 @@
 #include "lib/backup/backup_tree.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#include "lib/backup/backup_node.h"
+#include "lib/backup/content_blobs.h"
 #include "lib/base/queue.h"
-#include "lib/base/utf8.h"
+#include "lib/repository/go_mode.h"
+#include "lib/repository/node_text.h"
 #include "lib/transfer/view_walk.h"
 
 #define QUEUE_FILES 256
+/* What one thread takes at once: so many files, or as many as have so many bytes. */
+#define JOBS_MAX 32
+#define JOBS_BYTES (2U << 20)
 #define WORKERS_MAX 16
 
 struct dir {
@@ -16,9 +23,10 @@ struct dir {
 	struct node *self; /* in the parent's list, or the top */
 	ARRAY(struct node *) nodes;
 	atomic_size_t pending;
-	/* The base's nodes, in order of names; of the walk. */
-	bool has_base;
-	ARRAY(struct node) base;
+	/* The base's tree, which nodes that are taken over point into, and its nodes from base_at on, which the walk has not met. */
+	struct buf base_json;
+	struct node_texts base;
+	size_t base_at;
 };
 
 /* A file to be made blobs of. */
@@ -27,6 +35,8 @@ struct job {
 	struct node *node;
 	uint64_t ino;
 	char *path;
+	struct holes holes;
+	int result;
 };
 
 struct run {
@@ -35,8 +45,9 @@ struct run {
 	struct queue *queue;
 };
 
-/* A node that is not to be in the tree: it could not be read. */
+/* Modes that no file has: of a node that is not to be in the tree, since it could not be read; of one that stands in the base's tree. */
 #define LEFT_OUT 0U
+#define AS_IS 1U
 
 /* --- directories --- */
 
@@ -47,14 +58,6 @@ static void free_nodes(struct dir *dir)
 		free(dir->nodes.items[i]);
 	}
 	array_clear(&dir->nodes);
-}
-
-static void forget_base(struct dir *dir)
-{
-	for (size_t i = 0; i < dir->base.count; i++)
-		node_clear(&dir->base.items[i]);
-	array_clear(&dir->base);
-	dir->has_base = false;
 }
 
 static void write_failed(struct run *run, const struct blob_maker *maker)
@@ -96,112 +99,81 @@ static void count_down(struct run *run, struct blob_maker *maker, struct dir *di
 
 		write_tree(run, maker, dir);
 		free_nodes(dir);
+		buf_clear(&dir->base_json);
 		free(dir);
 		dir = parent;
 	}
 }
 
-/* --- nodes --- */
-
-static void fill_node(struct node *node, const struct attr *attr)
-{
-	node->mode = attr->mode;
-	node->uid = attr->uid;
-	node->gid = attr->gid;
-	node->inode = attr->ino;
-	node->device_id = 1;
-	node->links = S_ISDIR(attr->mode) ? 0 : attr->nlink;
-	node->size = S_ISREG(attr->mode) ? attr->size : 0;
-	node->rdev = S_ISBLK(attr->mode) || S_ISCHR(attr->mode) ? attr->rdev : 0;
-	node->mtime = attr->mtime;
-	node->atime = attr->atime;
-	node->ctime = attr->ctime;
-}
-
-/* JSON holds UTF-8 only. */
-static bool has_plain_name(struct transfer *transfer, const char *path, const char *name)
-{
-	if (utf8_is_valid(name))
-		return true;
-	transfer_problem(transfer, "", path, -EILSEQ, "backed up without an extended attribute whose name is not UTF-8");
-	return false;
-}
-
-static int load_xattrs(const struct backup_tree *tree, const char *path, uint64_t ino, struct node *node)
-{
-	struct view *view = tree->view;
-	AUTO_BUF list = BUF_INIT;
-	int r = view_xattr_list(view, ino, &list);
-
-	for (size_t at = 0; r == 0 && at < list.len; at += strlen((char *)list.data + at) + 1) {
-		const char *name = (const char *)list.data + at;
-		AUTO_BUF value = BUF_INIT;
-
-		if (!has_plain_name(tree->transfer, path, name))
-			continue;
-		r = view_xattr_get(view, ino, name, &value);
-		if (r < 0)
-			break;
-		buf_reserve(&value, 1);
-		array_add(&node->xattrs, (struct node_xattr){.name = xstrdup(name), .value = value.data, .len = value.len});
-		value = BUF_INIT;
-	}
-	return r;
-}
-
-static int load_target(struct view *view, uint64_t ino, struct node *node)
-{
-	AUTO_BUF target = BUF_INIT;
-	int r = view_readlink(view, ino, &target);
-
-	if (r == 0)
-		node->target = (char *)steal_ptr(target.data);
-	return r;
-}
+/* --- the makers --- */
 
 static void add_exact(struct run *run, const char *path, const struct node *node, const struct holes *holes)
 {
 	exact_list_add(run->tree->exact, path, node, holes);
 }
 
-/* --- the makers --- */
-
-static int make_content(struct run *run, struct blob_maker *maker, struct job *job, struct holes *holes)
+static int begin_job(struct run *run, struct job *job)
 {
-	struct scan_inode inode;
-	int r = scan_inode(&run->scan, job->ino, &inode);
+	const struct backup_tree *tree = run->tree;
+	int r = transfer_stopped(tree->transfer) ? -ECANCELED : backup_node_load_xattrs(tree->view, tree->transfer, job->path, job->ino, job->node);
 
-	if (r < 0)
-		return r == -ENOENT ? -EIO : r;
-	r = blob_maker_file(maker, &inode, job->node, holes);
-	scan_inode_clear(&inode);
-	return r;
+	return r == 0 && S_ISLNK(job->node->mode) ? backup_node_load_target(tree->view, job->ino, job->node) : r;
 }
 
-static void make_file(struct run *run, struct blob_maker *maker, struct job *job)
+static void end_job(struct run *run, struct blob_maker *maker, struct job *job)
 {
 	struct transfer *transfer = run->tree->transfer;
-	struct node *node = job->node;
-	struct holes holes = {0};
-	int r = transfer_stopped(transfer) ? -ECANCELED : load_xattrs(run->tree, job->path, job->ino, node);
+	const int r = job->result;
 
-	if (r == 0 && S_ISLNK(node->mode))
-		r = load_target(run->tree->view, job->ino, node);
-	if (r == 0 && S_ISREG(node->mode))
-		r = make_content(run, maker, job, &holes);
 	if (r < 0 && maker->err.code < 0) {
 		write_failed(run, maker);
 	} else if (r < 0 && r != -ECANCELED) {
 		transfer_problem(transfer, "", job->path, r, r == -EFBIG ? "it has more than 16 TiB in holes" : NULL);
-		node->mode = LEFT_OUT;
+		job->node->mode = LEFT_OUT;
 	} else if (r == 0) {
-		add_exact(run, job->path, node, &holes);
+		add_exact(run, job->path, job->node, &job->holes);
 		atomic_fetch_add(&transfer->files, 1);
 	}
-	array_clear(&holes);
+	array_clear(&job->holes);
 	count_down(run, maker, job->dir);
 	free(job->path);
 	free(job);
+}
+
+static void make_files(struct run *run, struct blob_maker *maker, struct job **jobs, size_t count)
+{
+	struct blob_file files[JOBS_MAX];
+	struct job *regular[JOBS_MAX];
+	size_t found = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct job *job = jobs[i];
+
+		job->result = begin_job(run, job);
+		if (job->result < 0 || !S_ISREG(job->node->mode))
+			continue;
+		files[found] = (struct blob_file){.ino = job->ino, .node = job->node, .holes = &job->holes};
+		regular[found++] = job;
+	}
+	blob_maker_files(maker, files, found);
+	for (size_t i = 0; i < found; i++)
+		regular[i]->result = files[i].result;
+	for (size_t i = 0; i < count; i++)
+		end_job(run, maker, jobs[i]);
+}
+
+/* Waits for one, and takes with it what is there, but not more than is worth it. 0: no more come. */
+static size_t take_jobs(struct run *run, struct job **jobs)
+{
+	struct job *job = queue_pop(run->queue);
+	uint64_t bytes = 0;
+	size_t count = 0;
+
+	for (; job; job = count < JOBS_MAX && bytes < JOBS_BYTES ? queue_try_pop(run->queue) : NULL) {
+		jobs[count++] = job;
+		bytes += job->node->size;
+	}
+	return count;
 }
 
 static void init_maker(struct run *run, struct blob_maker *maker)
@@ -219,11 +191,12 @@ static void maker_main(void *arg)
 {
 	struct run *run = arg;
 	struct blob_maker maker;
-	struct job *job;
+	struct job *jobs[JOBS_MAX];
+	size_t count;
 
 	init_maker(run, &maker);
-	while ((job = queue_pop(run->queue)))
-		make_file(run, &maker, job);
+	while ((count = take_jobs(run, jobs)) > 0)
+		make_files(run, &maker, jobs, count);
 	end_maker(run, &maker);
 }
 
@@ -236,46 +209,26 @@ struct walk_state {
 	struct dir *dir;
 };
 
-static int keep_node(void *arg, struct node *node)
-{
-	struct dir *dir = arg;
-
-	array_add(&dir->base, *node);
-	*node = (struct node){0};
-	return 0;
-}
-
-static int by_name(const void *a, const void *b)
-{
-	const struct node *one = a, *other = b;
-
-	return strcmp(one->name, other->name);
-}
-
 /* Nothing of the base is taken over where its tree cannot be read. */
 static void load_base(struct walk_state *walk, struct dir *dir, const struct blob_id *tree)
 {
-	AUTO_BUF json = BUF_INIT;
-
-	if (repository_read_blob(walk->reader, tree, true, &json) < 0)
-		return;
-	dir->has_base = tree_read((char *)json.data, json.len, keep_node, dir) == 0;
-	if (!dir->has_base)
-		forget_base(dir);
-	else if (dir->base.count > 0)
-		qsort(dir->base.items, dir->base.count, sizeof(*dir->base.items), by_name);
+	if (repository_read_blob(walk->reader, tree, true, &dir->base_json) < 0 ||
+	    node_texts_read((char *)dir->base_json.data, dir->base_json.len, &dir->base) < 0)
+		array_clear(&dir->base);
 }
 
-/* The base's node of the same name and inode. NULL: none. */
-static struct node *base_of(const struct dir *dir, const struct view_walk_step *step)
+/* The base's node of the same name, inode and type. NULL: none. Names come in their order in both. */
+static const struct node_text *base_of(struct dir *dir, const struct view_walk_step *step)
 {
-	const struct node key = {.name = (char *)step->name};
-	struct node *found;
+	const struct node_text *found;
+	int order = -1;
 
-	if (!dir->has_base || dir->base.count == 0)
+	while (dir->base_at < dir->base.count && (order = node_text_compare(&dir->base.items[dir->base_at], step->name)) < 0)
+		dir->base_at++;
+	if (order != 0 || dir->base_at == dir->base.count)
 		return NULL;
-	found = bsearch(&key, dir->base.items, dir->base.count, sizeof(*dir->base.items), by_name);
-	return found && found->inode == step->ino && (found->mode & S_IFMT) == (step->attr.mode & S_IFMT) ? found : NULL;
+	found = &dir->base.items[dir->base_at];
+	return found->inode == step->ino && json_text_is(&found->type, go_type_of(DTTOIF(step->type))) ? found : NULL;
 }
 
 static struct dir *enter_dir(struct dir *parent, struct node *self)
@@ -299,20 +252,30 @@ static struct node *add_node(struct dir *dir, const char *name)
 	return node;
 }
 
+/* The node as it is, joined to the one before if they are neighbours in the base, too. */
+static void add_as_is(struct dir *dir, const struct node_text *text)
+{
+	struct node *last = dir->nodes.count > 0 ? *array_last(&dir->nodes) : NULL;
+
+	if (last && last->as_is && last->as_is + last->as_is_len + 1 == text->text && text->text[-1] == ',') {
+		last->as_is_len += 1 + text->len;
+		return;
+	}
+	last = xcalloc(1, sizeof(*last));
+	last->mode = AS_IS;
+	last->as_is = text->text;
+	last->as_is_len = text->len;
+	array_add(&dir->nodes, last);
+}
+
 /* Everything that the base has there, as it is. */
-static void take_over(struct walk_state *walk, struct node *from, const char *path)
+static void take_over(struct walk_state *walk, const struct node_text *from, const char *path)
 {
 	const struct exact_paths *exact = &walk->run->tree->base->exact;
 	const json_t *own = exact_paths_find(exact, path);
-	size_t first, count = S_ISDIR(from->mode) ? exact_paths_below(exact, path, &first) : 0;
-	struct node *node = xcalloc(1, sizeof(*node));
+	size_t first, count = from->has_subtree ? exact_paths_below(exact, path, &first) : 0;
 
-	*node = *from;
-	node->name = xstrdup(from->name); /* the base's list is still searched */
-	from->xattrs = (__typeof__(from->xattrs)){0};
-	from->content = (__typeof__(from->content)){0};
-	from->target = NULL;
-	array_add(&walk->dir->nodes, node);
+	add_as_is(walk->dir, from);
 	if (own)
 		exact_list_copy(walk->run->tree->exact, own);
 	for (size_t i = 0; i < count; i++)
@@ -325,7 +288,7 @@ static void problem(struct walk_state *walk, const char *path, int code)
 }
 
 /* 1: the step was taken over from the base. */
-static int try_base(struct walk_state *walk, const struct view_walk_step *step, struct node *base)
+static int try_base(struct walk_state *walk, const struct view_walk_step *step, const struct node_text *base)
 {
 	int r;
 
@@ -339,9 +302,10 @@ static int try_base(struct walk_state *walk, const struct view_walk_step *step, 
 	return 1;
 }
 
-static void meet_directory(struct walk_state *walk, struct view_walk *view_walk, const struct view_walk_step *step)
+static void meet_directory(struct walk_state *walk, struct view_walk *view_walk, struct view_walk_step *step)
 {
-	struct node *base = base_of(walk->dir, step), *node;
+	const struct node_text *base = base_of(walk->dir, step);
+	struct node *node;
 	int r = try_base(walk, step, base);
 
 	if (r == 1) {
@@ -350,9 +314,12 @@ static void meet_directory(struct walk_state *walk, struct view_walk *view_walk,
 		return;
 	}
 	node = add_node(walk->dir, step->name);
-	fill_node(node, &step->attr);
 	if (r == 0)
-		r = load_xattrs(walk->run->tree, step->path, step->ino, node);
+		r = view_walk_attr(view_walk, step);
+	if (r == 0)
+		backup_node_fill(node, &step->attr);
+	if (r == 0)
+		r = backup_node_load_xattrs(walk->run->tree->view, walk->run->tree->transfer, step->path, step->ino, node);
 	if (r < 0) {
 		problem(walk, step->path, r);
 		node->mode = LEFT_OUT;
@@ -361,12 +328,12 @@ static void meet_directory(struct walk_state *walk, struct view_walk *view_walk,
 	}
 	add_exact(walk->run, step->path, node, NULL);
 	walk->dir = enter_dir(walk->dir, node);
-	if (base)
+	if (base && base->has_subtree)
 		load_base(walk, walk->dir, &base->subtree);
 	atomic_fetch_add(&walk->run->tree->transfer->directories, 1);
 }
 
-static void meet_file(struct walk_state *walk, const struct view_walk_step *step)
+static void meet_file(struct walk_state *walk, struct view_walk *view_walk, struct view_walk_step *step)
 {
 	struct job *job;
 	int r = try_base(walk, step, base_of(walk->dir, step));
@@ -375,6 +342,8 @@ static void meet_file(struct walk_state *walk, const struct view_walk_step *step
 		atomic_fetch_add(&walk->run->tree->transfer->skipped, 1);
 		return;
 	}
+	if (r == 0)
+		r = view_walk_attr(view_walk, step);
 	if (r < 0) {
 		problem(walk, step->path, r);
 		return;
@@ -384,7 +353,7 @@ static void meet_file(struct walk_state *walk, const struct view_walk_step *step
 	job->ino = step->ino;
 	job->path = xstrdup(step->path);
 	job->node = add_node(walk->dir, step->name);
-	fill_node(job->node, &step->attr);
+	backup_node_fill(job->node, &step->attr);
 	atomic_fetch_add(&walk->dir->pending, 1);
 	queue_push(walk->run->queue, job);
 }
@@ -394,19 +363,19 @@ static void leave_dir(struct walk_state *walk)
 	struct dir *dir = walk->dir;
 
 	walk->dir = dir->parent;
-	forget_base(dir);
+	array_clear(&dir->base);
 	count_down(walk->run, &walk->maker, dir);
 }
 
 static void walk_view(struct walk_state *walk)
 {
 	struct transfer *transfer = walk->run->tree->transfer;
-	struct view_walk *view_walk = view_walk_new(walk->run->tree->view, ROOT_INO, true);
+	struct view_walk *view_walk = view_walk_new(walk->run->tree->view, ROOT_INO, false);
 	struct view_walk_step step;
 
 	while (!transfer_stopped(transfer) && view_walk_next(view_walk, &step)) {
 		switch (step.kind) {
-		case VIEW_WALK_FILE: meet_file(walk, &step); break;
+		case VIEW_WALK_FILE: meet_file(walk, view_walk, &step); break;
 		case VIEW_WALK_ENTER: meet_directory(walk, view_walk, &step); break;
 		case VIEW_WALK_LEAVE: leave_dir(walk); break;
 		case VIEW_WALK_FAILED: problem(walk, step.path, step.code);
@@ -425,8 +394,8 @@ static int begin_top(struct walk_state *walk)
 
 	if (r < 0)
 		return r;
-	fill_node(tree->top, &attr);
-	r = load_xattrs(tree, "", ROOT_INO, tree->top);
+	backup_node_fill(tree->top, &attr);
+	r = backup_node_load_xattrs(tree->view, tree->transfer, "", ROOT_INO, tree->top);
 	add_exact(walk->run, "", tree->top, NULL);
 	return r;
 }

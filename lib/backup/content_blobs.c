@@ -4,6 +4,10 @@
 
 #include "lib/chunk/look.h"
 
+#define GATHERED_MAX 128 /* extents */
+/* Chunks that are looked at together: up to so many bytes, for the memory next to the processor holds no more; less than LOOK_MIN is one by one. */
+#define LOOK_BYTES (2U << 20)
+#define LOOK_MIN (16U << 10)
 #define ZEROS (8U << 20)       /* of a blob of zeros */
 #define PIECE_BYTES (512U << 10) /* of a blob of parts of chunks */
 #define LEVEL 3 /* of what is made here */
@@ -21,7 +25,7 @@ void blob_maker_init(struct blob_maker *maker, struct transfer *transfer, struct
 		     struct repository_writer *writer)
 {
 	*maker = (struct blob_maker){.transfer = transfer, .store = store, .scan = scan, .writer = writer,
-	                             .hand = repository_hand_new(writer), .digest = digest_new()};
+	                             .hand = repository_hand_new(writer), .digest = digest_new(), .looks = chunk_looks_new(store_chunks(store))};
 }
 
 int blob_maker_end(struct blob_maker *maker, bool drop)
@@ -34,7 +38,7 @@ int blob_maker_end(struct blob_maker *maker, bool drop)
 		r = repository_hand_end(maker->hand, &maker->err);
 	maker->hand = NULL;
 	digest_free(maker->digest);
-	buf_clear(&maker->piece);
+	chunk_looks_free(maker->looks);
 	buf_clear(&maker->plain);
 	return r;
 }
@@ -50,44 +54,35 @@ int blob_maker_bytes(struct blob_maker *maker, bool is_tree, const void *data, s
 
 /* --- a file --- */
 
-struct file_blobs {
-	struct blob_maker *maker;
-	struct node *node;
-	struct holes *holes;
-	uint64_t size, at; /* [0, at) is done, but for what is in the piece */
-	uint64_t mapped, mapped_inside, in_holes;
-};
-
-static int add_bytes(struct file_blobs *file, const void *data, size_t len)
+static int add_bytes(struct blob_maker *maker, struct blob_file *file, const void *data, size_t len)
 {
 	struct blob_id id;
-	int r = blob_maker_bytes(file->maker, false, data, len, &id);
+	int r = blob_maker_bytes(maker, false, data, len, &id);
 
 	if (r == 0)
 		array_add(&file->node->content, id);
 	return r;
 }
 
-static int end_piece(struct file_blobs *file)
+static int end_piece(struct blob_maker *maker, struct blob_file *file)
 {
-	struct buf *piece = &file->maker->piece;
-	int r = piece->len > 0 ? add_bytes(file, piece->data, piece->len) : 0;
+	struct buf *piece = &file->piece;
+	int r = piece->len > 0 ? add_bytes(maker, file, piece->data, piece->len) : 0;
 
 	buf_reset(piece);
 	return r;
 }
 
 /* Most of a file of a TiB may be zeros: their SHA-256 is computed once. */
-static int add_many_zeros(struct file_blobs *file)
+static int add_many_zeros(struct blob_maker *maker, struct blob_file *file)
 {
-	struct blob_maker *maker = file->maker;
 	int r;
 
 	if (maker->has_zeros) {
 		array_add(&file->node->content, maker->zeros);
 		return 0;
 	}
-	r = add_bytes(file, zeros, ZEROS);
+	r = add_bytes(maker, file, zeros, ZEROS);
 	maker->has_zeros = r == 0;
 	if (r == 0)
 		maker->zeros = *array_last(&file->node->content);
@@ -95,9 +90,9 @@ static int add_many_zeros(struct file_blobs *file)
 }
 
 /* Zeros up to `end`; a hole is noted. */
-static int add_zeros(struct file_blobs *file, uint64_t end, bool is_hole)
+static int add_zeros(struct blob_maker *maker, struct blob_file *file, uint64_t end, bool is_hole)
 {
-	int r = end_piece(file);
+	int r = end_piece(maker, file);
 
 	if (is_hole && end > file->at) {
 		array_add(file->holes, (struct hole){file->at, end - file->at});
@@ -108,75 +103,151 @@ static int add_zeros(struct file_blobs *file, uint64_t end, bool is_hole)
 	while (r == 0 && file->at < end) {
 		const size_t len = (size_t)MIN(end - file->at, ZEROS);
 
-		r = transfer_stopped(file->maker->transfer) ? -ECANCELED : len == ZEROS ? add_many_zeros(file) : add_bytes(file, zeros, len);
+		r = transfer_stopped(maker->transfer) ? -ECANCELED :
+		    len == ZEROS ? add_many_zeros(maker, file) : add_bytes(maker, file, zeros, len);
 		file->at += len;
 	}
 	return r;
 }
 
-static int add_whole_chunk(struct file_blobs *file, struct chunk_look *look)
+/* `plain` is NULL if the repository need not have it from here. */
+static int add_whole_chunk(struct blob_maker *maker, struct blob_file *file, const struct chunk_header *header, const uint8_t *plain)
 {
-	struct blob_maker *maker = file->maker;
-	const struct chunk_header *header = &look->header;
-	struct new_blob blob = {.len = header->plain_len, .level = CHUNK_LEVEL};
-	int r = end_piece(file);
+	struct new_blob blob = {.plain = plain, .len = header->plain_len, .level = CHUNK_LEVEL};
+	int r = end_piece(maker, file);
 
 	if (r < 0)
 		return r;
 	memcpy(blob.id.bytes, header->sha256, sizeof(header->sha256));
 	array_add(&file->node->content, blob.id);
-	if (repository_writer_has(maker->writer, &blob.id, false))
-		return 0;
-	r = chunk_look_plain(look, &maker->plain, (const uint8_t **)&blob.plain);
-	if (r < 0)
-		return r;
-	if (chunk_look_is_packed(look)) {
+	if (header->codec == CHUNK_CODEC_ZSTD) {
 		blob.packed = header->stored;
 		blob.packed_len = header->stored_len;
 	}
 	/* Claimed only now that its bytes are there: other files rely on it from here on. */
-	return repository_writer_claim(maker->writer, &blob.id, false) ? repository_hand_add(maker->hand, &blob, &maker->err) : 0;
+	return plain && repository_writer_claim(maker->writer, &blob.id, false) ? repository_hand_add(maker->hand, &blob, &maker->err) : 0;
 }
 
-static int add_part(struct file_blobs *file, uint64_t chunk, uint32_t offset, uint32_t len)
+static int add_part(struct blob_maker *maker, struct blob_file *file, uint64_t chunk, uint32_t offset, uint32_t len)
 {
-	struct buf *piece = &file->maker->piece;
+	struct buf *piece = &file->piece;
 	int r;
 
 	buf_reserve(piece, len);
-	r = chunks_read(store_chunks(file->maker->store), chunk, offset, len, piece->data + piece->len);
+	r = chunks_read(store_chunks(maker->store), chunk, offset, len, piece->data + piece->len);
 	if (r < 0)
 		return r;
 	piece->len += len;
-	return piece->len >= PIECE_BYTES ? end_piece(file) : 0;
+	return piece->len >= PIECE_BYTES ? end_piece(maker, file) : 0;
 }
 
-static int add_chunk(struct file_blobs *file, const struct extent_record *record, uint32_t len)
+static bool is_known(const struct blob_maker *maker, const struct chunk_header *header)
 {
-	struct chunk_look look;
-	int r;
+	struct blob_id id;
 
-	if (record->chunk_offset != 0)
-		return add_part(file, record->chunk, record->chunk_offset, len);
-	r = chunk_look_open(store_chunks(file->maker->store), record->chunk, &look);
+	memcpy(id.bytes, header->sha256, sizeof(header->sha256));
+	return repository_writer_has(maker->writer, &id, false);
+}
+
+static int add_chunk(struct blob_maker *maker, struct blob_file *file, uint64_t chunk, uint32_t len)
+{
+	const uint8_t *plain = NULL;
+	struct chunk_look look;
+	int r = chunk_look_open(store_chunks(maker->store), chunk, &look);
+
 	if (r < 0)
 		return r;
-	if (look.header.plain_len == len)
-		r = add_whole_chunk(file, &look);
-	else
-		r = add_part(file, record->chunk, 0, len);
+	if (look.header.plain_len != len) {
+		r = add_part(maker, file, chunk, 0, len);
+	} else {
+		if (!is_known(maker, &look.header))
+			r = chunk_look_plain(&look, &maker->plain, &plain);
+		if (r == 0)
+			r = add_whole_chunk(maker, file, &look.header, plain);
+	}
 	chunk_look_close(&look);
 	return r;
 }
 
-static int add_extent(void *arg, const struct extent *extent)
+/* --- several files --- */
+
+/* Extents that are not yet worked off, of one file after another. */
+struct gathering {
+	struct blob_maker *maker;
+	struct blob_file *file; /* whose extents come in */
+	struct gathered {
+		struct blob_file *file;
+		struct extent extent;
+	} items[GATHERED_MAX];
+	size_t count;
+	/* Chunks that were looked at together. */
+	uint64_t first;
+	size_t looked;
+	struct chunk_looks_item *looks;
+};
+
+/* May be a whole chunk. */
+static bool is_candidate(const struct gathered *item)
 {
-	struct file_blobs *file = arg;
+	return item->file->result == 0 && item->extent.record.chunk_offset == 0 && (item->extent.record.chunk & CHUNK_BULK) &&
+	       extent_end(&item->extent) <= item->file->size;
+}
+
+/* Looks at the chunk of the item, and at its neighbours that follow. */
+static void look_ahead(struct gathering *gathering, size_t at)
+{
+	const struct gathered *items = &gathering->items[at];
+	const uint64_t first = items->extent.record.chunk;
+	uint64_t bytes = 0;
+	size_t count = 0;
+
+	for (; at + count < gathering->count && count < CHUNK_LOOKS_MAX && bytes < LOOK_BYTES; count++) {
+		if (!is_candidate(&items[count]) || items[count].extent.record.chunk != first + count)
+			break;
+		bytes += items[count].extent.record.length;
+	}
+	gathering->looked = 0;
+	if (bytes < LOOK_MIN)
+		return;
+	gathering->first = first;
+	gathering->looked = count;
+	gathering->looks = chunk_looks_read(gathering->maker->looks, first, count);
+	for (size_t i = 0; i < count; i++) {
+		struct chunk_looks_item *look = &gathering->looks[i];
+
+		look->is_wanted = look->is_there && look->header.plain_len == items[i].extent.record.length &&
+				  !is_known(gathering->maker, &look->header);
+	}
+	chunk_looks_verify(gathering->maker->looks);
+}
+
+/* NULL: the chunk was not looked at, or is to be looked at by itself. */
+static const struct chunk_looks_item *find_look(const struct gathering *gathering, uint64_t chunk, uint32_t len)
+{
+	const struct chunk_looks_item *look = chunk - gathering->first < gathering->looked ? &gathering->looks[chunk - gathering->first] : NULL;
+
+	return look && look->is_there && look->header.plain_len == len && (look->plain || is_known(gathering->maker, &look->header)) ? look : NULL;
+}
+
+static int add_content(struct gathering *gathering, struct blob_file *file, const struct extent_record *record, uint32_t len)
+{
+	struct blob_maker *maker = gathering->maker;
+	const struct chunk_looks_item *look;
+
+	if (record->chunk_offset != 0)
+		return add_part(maker, file, record->chunk, record->chunk_offset, len);
+	look = find_look(gathering, record->chunk, len);
+	return look ? add_whole_chunk(maker, file, &look->header, look->plain) : add_chunk(maker, file, record->chunk, len);
+}
+
+static int add_extent(struct gathering *gathering, struct blob_file *file, const struct extent *extent)
+{
+	struct blob_maker *maker = gathering->maker;
 	const uint64_t end = MIN(extent_end(extent), file->size);
 	int r = 0;
 
 	file->mapped += extent->record.length;
-	if (transfer_stopped(file->maker->transfer))
+	if (transfer_stopped(maker->transfer))
 		return -ECANCELED;
 	if (extent->offset >= file->size)
 		return 0;
@@ -184,44 +255,95 @@ static int add_extent(void *arg, const struct extent *extent)
 	if (extent->offset < file->at)
 		return -EIO;
 	if (extent->offset > file->at)
-		r = add_zeros(file, extent->offset, true);
+		r = add_zeros(maker, file, extent->offset, true);
 	if (r < 0)
 		return r;
 	if (extent->record.chunk == CHUNK_NONE)
-		return add_zeros(file, end, false);
-	r = add_chunk(file, &extent->record, (uint32_t)(end - extent->offset));
+		return add_zeros(maker, file, end, false);
+	r = add_content(gathering, file, &extent->record, (uint32_t)(end - extent->offset));
 	file->at = end;
-	atomic_fetch_add(&file->maker->transfer->bytes, end - extent->offset);
+	atomic_fetch_add(&maker->transfer->bytes, end - extent->offset);
 	return r;
 }
 
-static int add_inline(struct file_blobs *file, const struct scan_inode *inode)
+static void work_off(struct gathering *gathering)
+{
+	for (size_t i = 0; i < gathering->count; i++) {
+		struct gathered *item = &gathering->items[i];
+
+		if (is_candidate(item) && item->extent.record.chunk - gathering->first >= gathering->looked)
+			look_ahead(gathering, i);
+		if (item->file->result == 0)
+			item->file->result = add_extent(gathering, item->file, &item->extent);
+	}
+	gathering->count = 0;
+	gathering->looked = 0;
+}
+
+static int gather(void *arg, const struct extent *extent)
+{
+	struct gathering *gathering = arg;
+
+	if (gathering->count == GATHERED_MAX)
+		work_off(gathering);
+	gathering->items[gathering->count++] = (struct gathered){gathering->file, *extent};
+	return gathering->file->result;
+}
+
+static int add_inline(struct blob_maker *maker, struct blob_file *file, const struct scan_inode *inode)
 {
 	AUTO_BUF data = BUF_INIT;
-	int r = scan_inline(file->maker->scan, inode, &data);
+	int r = scan_inline(maker->scan, inode, &data);
 
 	if (r < 0)
 		return r;
 	data.len = MIN(data.len, file->size);
 	if (data.len > 0)
-		r = add_bytes(file, data.data, data.len);
+		r = add_bytes(maker, file, data.data, data.len);
 	file->at = data.len;
-	atomic_fetch_add(&file->maker->transfer->bytes, data.len);
-	return r < 0 ? r : add_zeros(file, file->size, true);
+	atomic_fetch_add(&maker->transfer->bytes, data.len);
+	return r;
 }
 
-int blob_maker_file(struct blob_maker *maker, const struct scan_inode *inode, struct node *node, struct holes *holes)
+static int begin_file(struct gathering *gathering, struct blob_file *file)
 {
-	const struct inode_record *record = &inode->record;
-	struct file_blobs file = {.maker = maker, .node = node, .holes = holes, .size = record->size};
-	int r;
+	struct blob_maker *maker = gathering->maker;
+	struct scan_inode inode;
+	int r = scan_inode(maker->scan, file->ino, &inode);
 
-	buf_reset(&maker->piece);
-	if (record->is_inline)
-		return add_inline(&file, inode);
-	r = scan_extents(maker->scan, inode->ino, add_extent, &file);
-	/* I9: what is not mapped is a hole only if nothing of what was stored is missing. */
-	if (r == 0 && file.mapped_inside < record->size && file.mapped != record->allocated)
-		r = -EIO;
-	return r < 0 ? r : add_zeros(&file, record->size, true);
+	if (r < 0)
+		return r == -ENOENT ? -EIO : r;
+	file->size = inode.record.size;
+	file->allocated = inode.record.allocated;
+	file->is_inline = inode.record.is_inline;
+	gathering->file = file;
+	r = file->is_inline ? add_inline(maker, file, &inode) : scan_extents(maker->scan, file->ino, gather, gathering);
+	scan_inode_clear(&inode);
+	return r;
+}
+
+/* What is not mapped is a hole only if nothing of what was stored is missing (I9). */
+static int end_file(struct blob_maker *maker, struct blob_file *file)
+{
+	if (!file->is_inline && file->mapped_inside < file->size && file->mapped != file->allocated)
+		return -EIO;
+	return add_zeros(maker, file, file->size, true);
+}
+
+void blob_maker_files(struct blob_maker *maker, struct blob_file *files, size_t count)
+{
+	struct gathering gathering = {.maker = maker};
+
+	for (size_t i = 0; i < count; i++) {
+		int r = begin_file(&gathering, &files[i]);
+
+		if (files[i].result == 0)
+			files[i].result = r;
+	}
+	work_off(&gathering);
+	for (size_t i = 0; i < count; i++) {
+		if (files[i].result == 0)
+			files[i].result = end_file(maker, &files[i]);
+		buf_clear(&files[i].piece);
+	}
 }

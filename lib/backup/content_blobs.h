@@ -9,6 +9,7 @@
 #define CORPUSFS_BACKUP_CONTENT_BLOBS_H
 
 #include "lib/chunk/digest.h"
+#include "lib/chunk/looks.h"
 #include "lib/repository/node.h"
 #include "lib/repository/repository.h"
 #include "lib/store/store.h"
@@ -33,7 +34,8 @@ struct blob_maker {
 	struct repository_writer *writer;
 	struct repository_hand *hand;
 	struct digest *digest;
-	struct buf piece, plain; /* room */
+	struct chunk_looks *looks;
+	struct buf plain; /* room */
 	bool has_zeros;          /* the longest blob of zeros was added, under this name */
 	struct blob_id zeros;
 	struct error err; /* why the repository could not be written */
@@ -44,8 +46,21 @@ void blob_maker_init(struct blob_maker *maker, struct transfer *transfer, struct
 /* Puts what is not yet in the repository, unless `drop`. */
 WARN_UNUSED int blob_maker_end(struct blob_maker *maker, bool drop);
 
-/* Adds the blobs of a regular file to node->content, and its holes. */
-WARN_UNUSED int blob_maker_file(struct blob_maker *maker, const struct scan_inode *inode, struct node *node, struct holes *holes);
+/* A regular file, whose blobs are added to node->content, and its holes to `holes`. */
+struct blob_file {
+	uint64_t ino;
+	struct node *node;
+	struct holes *holes;
+	int result; /* 0 before and after, if nothing fails */
+	/* Of the maker: [0, at) is done, but for what is in the piece. */
+	uint64_t size, allocated, at;
+	bool is_inline;
+	uint64_t mapped, mapped_inside, in_holes;
+	struct buf piece;
+};
+
+/* Of several files at once: chunks that are neighbours are read together, and hashed side by side. */
+void blob_maker_files(struct blob_maker *maker, struct blob_file *files, size_t count);
 
 /* One blob of bytes that are in memory; -errno with maker->err. */
 WARN_UNUSED int blob_maker_bytes(struct blob_maker *maker, bool is_tree, const void *data, size_t len, struct blob_id *ret_id);

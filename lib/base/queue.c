@@ -6,7 +6,7 @@
 
 struct queue {
 	pthread_mutex_t lock; /* guards all below */
-	pthread_cond_t changed;
+	pthread_cond_t has_items, has_room;
 	void **items; /* a ring */
 	size_t limit, first, count;
 	bool closed;
@@ -17,7 +17,8 @@ struct queue *queue_new(size_t limit)
 	struct queue *queue = xcalloc(1, sizeof(*queue));
 
 	pthread_mutex_init(&queue->lock, NULL);
-	pthread_cond_init(&queue->changed, NULL);
+	pthread_cond_init(&queue->has_items, NULL);
+	pthread_cond_init(&queue->has_room, NULL);
 	queue->items = xcalloc(limit, sizeof(*queue->items));
 	queue->limit = limit;
 	return queue;
@@ -27,7 +28,8 @@ void queue_free(struct queue *queue)
 {
 	if (!queue)
 		return;
-	pthread_cond_destroy(&queue->changed);
+	pthread_cond_destroy(&queue->has_items);
+	pthread_cond_destroy(&queue->has_room);
 	pthread_mutex_destroy(&queue->lock);
 	free(queue->items);
 	free(queue);
@@ -37,9 +39,9 @@ void queue_push(struct queue *queue, void *item)
 {
 	pthread_mutex_lock(&queue->lock);
 	while (queue->count == queue->limit)
-		pthread_cond_wait(&queue->changed, &queue->lock);
+		pthread_cond_wait(&queue->has_room, &queue->lock);
 	queue->items[(queue->first + queue->count++) % queue->limit] = item;
-	pthread_cond_broadcast(&queue->changed);
+	pthread_cond_signal(&queue->has_items);
 	pthread_mutex_unlock(&queue->lock);
 }
 
@@ -53,7 +55,8 @@ static void *take(struct queue *queue)
 	item = queue->items[queue->first];
 	queue->first = (queue->first + 1) % queue->limit;
 	queue->count--;
-	pthread_cond_broadcast(&queue->changed);
+	if (queue->count <= queue->limit / 2)
+		pthread_cond_broadcast(&queue->has_room);
 	return item;
 }
 
@@ -63,7 +66,17 @@ void *queue_pop(struct queue *queue)
 
 	pthread_mutex_lock(&queue->lock);
 	while (queue->count == 0 && !queue->closed)
-		pthread_cond_wait(&queue->changed, &queue->lock);
+		pthread_cond_wait(&queue->has_items, &queue->lock);
+	item = take(queue);
+	pthread_mutex_unlock(&queue->lock);
+	return item;
+}
+
+void *queue_try_pop(struct queue *queue)
+{
+	void *item;
+
+	pthread_mutex_lock(&queue->lock);
 	item = take(queue);
 	pthread_mutex_unlock(&queue->lock);
 	return item;
@@ -73,6 +86,6 @@ void queue_close(struct queue *queue)
 {
 	pthread_mutex_lock(&queue->lock);
 	queue->closed = true;
-	pthread_cond_broadcast(&queue->changed);
+	pthread_cond_broadcast(&queue->has_items);
 	pthread_mutex_unlock(&queue->lock);
 }

@@ -34,9 +34,14 @@ static int digit(char c)
 
 int blob_id_parse(const char *text, struct blob_id *ret_id)
 {
+	return blob_id_parse_text(text, strlen(text), ret_id);
+}
+
+int blob_id_parse_text(const char *text, size_t len, struct blob_id *ret_id)
+{
 	struct blob_id id;
 
-	if (strlen(text) != BLOB_ID_TEXT - 1)
+	if (len != BLOB_ID_TEXT - 1)
 		return -EINVAL;
 	for (size_t i = 0; i < BLOB_ID_LEN; i++) {
 		int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);

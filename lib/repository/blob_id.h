@@ -23,6 +23,7 @@ struct blob_id blob_id_of(const void *data, size_t len);
 void blob_id_text(const struct blob_id *id, char out[BLOB_ID_TEXT]);
 /* Exactly 64 digits: 0, else -EINVAL. */
 WARN_UNUSED int blob_id_parse(const char *text, struct blob_id *ret_id);
+WARN_UNUSED int blob_id_parse_text(const char *text, size_t len, struct blob_id *ret_id); /* without a NUL */
 
 static inline int blob_id_compare(const struct blob_id *a, const struct blob_id *b)
 {

@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include <jansson.h>
+#include "lib/repository/json_scan.h"
 
 #define FIRST_SLOTS 1024U
 #define EMPTY 0U /* a slot holds the number of an entry plus one */
@@ -203,59 +203,120 @@ int blob_index_each_pack(const struct blob_index *index, int (*each)(void *arg, 
 
 /* --- index files --- */
 
-static int read_id(const json_t *object, struct blob_id *ret_id)
+/* The next value, an id. */
+static bool read_id(struct json_scan *scan, struct blob_id *ret_id)
 {
-	const char *text = json_string_value(json_object_get(object, "id"));
+	struct json_text text;
 
-	return text ? blob_id_parse(text, ret_id) : -EBADMSG;
+	return json_scan_string(scan, &text) && blob_id_parse_text(text.text, text.len, ret_id) == 0;
 }
 
-static int read_number(const json_t *object, const char *key, uint32_t *ret_number)
+static bool read_number(struct json_scan *scan, uint32_t *ret_number)
 {
-	const json_int_t value = json_integer_value(json_object_get(object, key));
+	uint64_t number;
 
-	if (value < 0 || value >= (json_int_t)TREE_BIT)
+	if (!json_scan_number(scan, &number) || number >= TREE_BIT)
+		return false;
+	*ret_number = (uint32_t)number;
+	return true;
+}
+
+static bool read_type(struct json_scan *scan, bool *ret_is_tree)
+{
+	struct json_text text;
+
+	if (!json_scan_string(scan, &text))
+		return false;
+	*ret_is_tree = json_text_is(&text, "tree");
+	return true;
+}
+
+static int read_blob(struct json_scan *scan, struct pack_blob *ret_blob)
+{
+	struct pack_blob blob = {0};
+	bool good = json_scan_open(scan, '{'), has_id = false, has_type = false;
+	struct json_text key;
+
+	while (good && json_scan_key(scan, &key)) {
+		if (json_text_is(&key, "id"))
+			good = has_id = read_id(scan, &blob.id);
+		else if (json_text_is(&key, "type"))
+			good = has_type = read_type(scan, &blob.is_tree);
+		else if (json_text_is(&key, "offset"))
+			good = read_number(scan, &blob.offset);
+		else if (json_text_is(&key, "length"))
+			good = read_number(scan, &blob.length);
+		else if (json_text_is(&key, "uncompressed_length"))
+			good = read_number(scan, &blob.plain);
+		else
+			json_scan_skip(scan);
+	}
+	if (!good || scan->bad || !has_id || !has_type || blob.length < SEAL_EXTRA)
 		return -EBADMSG;
-	*ret_number = (uint32_t)value;
+	*ret_blob = blob;
 	return 0;
 }
 
-static int read_pack(struct blob_index *index, const json_t *object)
+static int read_blobs(struct json_scan *scan, struct pack_blobs *blobs)
 {
-	const json_t *list = json_object_get(object, "blobs"), *entry;
-	AUTO_ARRAY struct pack_blob *items = NULL;
-	struct blob_id pack;
-	size_t count = json_array_size(list), i;
+	int r;
 
-	if (read_id(object, &pack) < 0)
-		return -EBADMSG;
-	items = xcalloc(count + 1, sizeof(*items));
-	json_array_foreach(list, i, entry) {
-		const char *type = json_string_value(json_object_get(entry, "type"));
-		struct pack_blob *blob = &items[i];
+	if (json_scan_null(scan))
+		return 0;
+	r = json_scan_open(scan, '[') ? 0 : -EBADMSG;
+	while (r == 0 && json_scan_item(scan)) {
+		struct pack_blob blob;
 
-		if (!type || read_id(entry, &blob->id) < 0 || read_number(entry, "offset", &blob->offset) < 0 ||
-		    read_number(entry, "length", &blob->length) < 0 || read_number(entry, "uncompressed_length", &blob->plain) < 0 ||
-		    blob->length < SEAL_EXTRA)
-			return -EBADMSG;
-		blob->is_tree = strcmp(type, "tree") == 0;
+		r = read_blob(scan, &blob);
+		if (r == 0)
+			array_add(blobs, blob);
 	}
-	blob_index_add(index, &pack, items, count);
+	return r;
+}
+
+static int read_pack(struct blob_index *index, struct json_scan *scan, struct pack_blobs *room)
+{
+	int r = json_scan_open(scan, '{') ? 0 : -EBADMSG;
+	struct blob_id pack;
+	struct json_text key;
+	bool has_id = false;
+
+	array_reset(room);
+	while (r == 0 && json_scan_key(scan, &key)) {
+		if (json_text_is(&key, "id"))
+			r = (has_id = read_id(scan, &pack)) ? 0 : -EBADMSG;
+		else if (json_text_is(&key, "blobs"))
+			r = read_blobs(scan, room);
+		else
+			json_scan_skip(scan);
+	}
+	if (r < 0 || scan->bad || !has_id)
+		return -EBADMSG;
+	blob_index_add(index, &pack, room->items, room->count);
 	return 0;
 }
 
 int blob_index_read(struct blob_index *index, const char *json, size_t len)
 {
-	json_t *file = json_loadb(json, len, 0, NULL), *packs = json_object_get(file, "packs"), *entry;
-	int r = json_is_array(packs) ? 0 : -EBADMSG;
-	size_t i;
+	struct json_scan scan = json_scan_over(json, len);
+	struct pack_blobs room = {0};
+	struct json_text key;
+	bool has_packs = false;
+	int r = json_scan_open(&scan, '{') ? 0 : -EBADMSG;
 
-	json_array_foreach(packs, i, entry) {
-		if (r == 0)
-			r = read_pack(index, entry);
+	while (r == 0 && json_scan_key(&scan, &key)) {
+		if (!json_text_is(&key, "packs")) {
+			json_scan_skip(&scan);
+			continue;
+		}
+		has_packs = true;
+		if (!json_scan_open(&scan, '['))
+			r = -EBADMSG;
+		while (r == 0 && json_scan_item(&scan))
+			r = read_pack(index, &scan, &room);
 	}
-	json_decref(file);
-	return r;
+	array_clear(&room);
+	return r == 0 && has_packs && json_scan_end(&scan) ? 0 : -EBADMSG;
 }
 
 void index_writer_add(struct index_writer *writer, const struct blob_id *pack, const struct pack_blob *blobs, size_t count)

@@ -34,6 +34,9 @@ struct node {
 	ARRAY(struct blob_id) content; /* of a regular file */
 	bool has_subtree;              /* of a directory */
 	struct blob_id subtree;
+	/* Not NULL: it stands for one or more nodes with a comma between them, as they are in another tree, and nothing else is set. Borrowed. */
+	const char *as_is;
+	size_t as_is_len;
 };
 
 void node_clear(struct node *node); /* frees what it has; it is empty then */

@@ -95,6 +95,10 @@ void tree_add(struct buf *out, const struct node *node)
 
 	if (out->data[out->len - 1] != '[')
 		buf_add_u8(out, ',');
+	if (node->as_is) {
+		buf_add(out, node->as_is, node->as_is_len);
+		return;
+	}
 	buf_add_u8(out, '{');
 	go_quote(&name, node->name);
 	add_text(out, "name", (char *)name.data);

@@ -124,6 +124,14 @@ static struct view_walk_step step_of(const struct view_walk *walk, enum view_wal
 	return (struct view_walk_step){.kind = kind, .path = path, .name = path + walk->name_at};
 }
 
+int view_walk_attr(struct view_walk *walk, struct view_walk_step *step)
+{
+	int r = view_getattr(walk->view, step->ino, &step->attr);
+
+	/* The entry may say otherwise than the inode. */
+	return r == 0 && S_ISDIR(step->attr.mode) != (step->type == DT_DIR) ? -EIO : r;
+}
+
 static struct view_walk_step next_entry(struct view_walk *walk, struct frame *frame)
 {
 	const struct entry *entry = &frame->batch.items[frame->at++];
@@ -133,10 +141,7 @@ static struct view_walk_step next_entry(struct view_walk *walk, struct frame *fr
 	step = step_of(walk, entry->type == DT_DIR ? VIEW_WALK_ENTER : VIEW_WALK_FILE);
 	step.ino = entry->ino;
 	step.type = entry->type;
-	step.code = walk->with_attr ? view_getattr(walk->view, entry->ino, &step.attr) : 0;
-	/* The entry says otherwise than the inode. */
-	if (step.code == 0 && walk->with_attr && S_ISDIR(step.attr.mode) != (entry->type == DT_DIR))
-		step.code = -EIO;
+	step.code = walk->with_attr ? view_walk_attr(walk, &step) : 0;
 	if (step.code < 0)
 		step.kind = VIEW_WALK_FAILED;
 	else if (step.kind == VIEW_WALK_ENTER)

@@ -6,6 +6,8 @@
  *   while (view_walk_next(walk, &step)) ...        view_walk_skip(walk) after VIEW_WALK_ENTER: not into this one
  *   view_walk_free(walk)
  *
+ * Who wants the attributes of some only asks for none, and then for those of a step: view_walk_attr(walk, &step).
+ *
  * A head may change meanwhile: names that come late may be met or not, and what goes away is a step that failed. One thread.
  */
 #ifndef CORPUSFS_TRANSFER_VIEW_WALK_H
@@ -36,6 +38,8 @@ struct view_walk_step {
 struct view_walk *view_walk_new(struct view *view, uint64_t dir, bool with_attr);
 void view_walk_free(struct view_walk *walk); /* NULL is fine */
 WARN_UNUSED bool view_walk_next(struct view_walk *walk, struct view_walk_step *ret_step);
+/* Fills in step->attr of VIEW_WALK_FILE and VIEW_WALK_ENTER, before the next call. Negative errno, as step->code has it. */
+WARN_UNUSED int view_walk_attr(struct view_walk *walk, struct view_walk_step *step);
 void view_walk_skip(struct view_walk *walk);
 
 #endif

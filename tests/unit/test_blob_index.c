@@ -103,6 +103,7 @@ static void test_damaged_index_file_is_refused(void **state)
 	static const char *const bad[] = {
 		"", "{}", "{\"packs\":1}", "{\"packs\":[{\"id\":\"1\",\"blobs\":[]}]}",
 		"{\"packs\":[{\"id\":\"0000000000000000000000000000000000000000000000000000000000000000\",\"blobs\":[{\"type\":\"data\"}]}]}",
+		"{\"packs\":[]", "{\"packs\":[]}}", "{\"packs\":[],}", "{\"packs\":null}", "{\"packs\":[{\"blobs\":[]}]}",
 	};
 	struct blob_index *index = blob_index_new();
 

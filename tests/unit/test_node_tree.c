@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "lib/repository/node.h"
+#include "lib/repository/node_text.h"
 
 static struct node *copy_of; /* the node that was read last; what it has is owned */
 
@@ -101,6 +101,83 @@ static void test_what_is_no_tree_is_refused(void **state)
 	node_clear(&found);
 }
 
+/* --- nodes as they stand in the text --- */
+
+static void add(struct buf *json, const char *name, uint32_t mode, uint64_t inode)
+{
+	struct node node = {.name = (char *)name, .mode = mode, .inode = inode, .has_subtree = S_ISDIR(mode), .subtree = blob_id_of(name, 1)};
+
+	array_add(&node.content, blob_id_of(name, strlen(name)));
+	tree_add(json, &node);
+	array_clear(&node.content);
+}
+
+static void test_nodes_in_a_text_say_what_they_are_of(void **state)
+{
+	static const char *const names[] = {"a", "b<\xff\"\n", "c\\x41", "\xc3\xa4"};
+	const struct blob_id subtree = blob_id_of(names[2], 1);
+	struct node_texts texts = {0};
+	AUTO_BUF json = BUF_INIT;
+
+	tree_begin(&json);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		add(&json, names[i], i == 2 ? S_IFDIR | 0755 : S_IFREG | 0644, UINT64_MAX - i);
+	tree_end(&json);
+	assert_int_equal(node_texts_read((char *)json.data, json.len, &texts), 0);
+	assert_int_equal(texts.count, ARRAY_SIZE(names));
+	for (size_t i = 0; i < texts.count; i++) {
+		const struct node_text *text = &texts.items[i];
+
+		assert_true(text->inode == UINT64_MAX - i && text->has_subtree == (i == 2));
+		assert_true(json_text_is(&text->type, i == 2 ? "dir" : "file"));
+		for (size_t j = 0; j < texts.count; j++)
+			assert_true((node_text_compare(text, names[j]) > 0) == (strcmp(names[i], names[j]) > 0) &&
+			            (node_text_compare(text, names[j]) == 0) == (i == j));
+	}
+	assert_true(blob_id_equal(&texts.items[2].subtree, &subtree));
+	assert_true(node_text_compare(&texts.items[0], "") > 0 && node_text_compare(&texts.items[0], "aa") < 0);
+	array_clear(&texts);
+}
+
+static void test_nodes_that_are_taken_over_as_they_are_make_the_same_tree(void **state)
+{
+	AUTO_BUF json = BUF_INIT, again = BUF_INIT;
+	struct node_texts texts = {0};
+	struct node one, two;
+
+	tree_begin(&json);
+	add(&json, "a", S_IFREG | 0644, 1);
+	add(&json, "b", S_IFDIR | 0755, 2);
+	add(&json, "c", S_IFREG | 0644, 3);
+	tree_end(&json);
+	assert_int_equal(node_texts_read((char *)json.data, json.len, &texts), 0);
+	one = (struct node){.as_is = texts.items[0].text, .as_is_len = texts.items[0].len};
+	two = (struct node){.as_is = texts.items[1].text, .as_is_len = texts.items[1].len + 1 + texts.items[2].len};
+	tree_begin(&again);
+	tree_add(&again, &one);
+	tree_add(&again, &two);
+	tree_end(&again);
+	assert_int_equal(again.len, json.len);
+	assert_memory_equal(again.data, json.data, json.len);
+	array_clear(&texts);
+}
+
+static void test_texts_of_no_tree_are_refused(void **state)
+{
+	static const char *const bad[] = {
+		"", "[]", "{}", "{\"nodes\":[{}]}", "{\"nodes\":[{\"name\":\"a\",\"type\":\"dir\"}", "{\"nodes\":[{\"name\":\"a\"},]}",
+		"{\"nodes\":[{\"name\":\"a\",\"inode\":\"1\"}]}", "{\"nodes\":[{\"name\":\"a\",\"subtree\":\"12\"}]}", "{\"nodes\":[]} x", "{\"nodes\":1}",
+	};
+	struct node_texts texts = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(node_texts_read(bad[i], strlen(bad[i]), &texts), -EBADMSG);
+	array_reset(&texts);
+	assert_int_equal(node_texts_read("{\"nodes\":null}", 14, &texts), 0);
+	assert_int_equal(texts.count, 0);
+	array_clear(&texts);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -108,6 +185,9 @@ int main(void)
 		cmocka_unit_test(test_target_that_is_not_utf8_comes_back),
 		cmocka_unit_test(test_trees_are_read_however_they_are_formed),
 		cmocka_unit_test(test_what_is_no_tree_is_refused),
+		cmocka_unit_test(test_nodes_in_a_text_say_what_they_are_of),
+		cmocka_unit_test(test_nodes_that_are_taken_over_as_they_are_make_the_same_tree),
+		cmocka_unit_test(test_texts_of_no_tree_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
