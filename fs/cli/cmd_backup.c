@@ -197,12 +197,14 @@ static void tell_guard(const json_t *result, const char *target, const char *sto
 }
 
 /* What is left when somebody has pressed Ctrl-C. */
-static char *interrupted_text(struct cli *cli, const char *store)
+static char *interrupted_text(struct cli *cli, const char *store, const struct error *err)
 {
 	if (!store)
 		return xstrdup("run the same command again to go on");
 	if (!cli_option(cli, "over"))
 		return xasprintf("if there is a dataset %s now, it is restored in part; the same command with --over goes on", cli->argv[1]);
+	if (err->hint[0])
+		return xasprintf("%s is restored in part; run the same command again to go on; %s", cli->argv[1], err->hint);
 	return xasprintf("%s may be restored in part; run the same command again to go on; its newest snapshot before-restore-... is what was "
 	                 "there before", cli->argv[1]);
 }
@@ -277,7 +279,7 @@ static int run_restore(struct cli *cli)
 		r = restore_dataset(cli, args, fd, &store, &result, &err);
 	if (r == 0)
 		return report(cli, result, repository, cli->argv[1], store);
-	AUTO_FREE char *interrupted = interrupted_text(cli, store);
+	AUTO_FREE char *interrupted = interrupted_text(cli, store, &err);
 	return repository_exit(repository, &err, interrupted);
 }
 

@@ -62,6 +62,27 @@ static const struct column version_columns[] = {
 	{"snapshots", "SNAPSHOTS", COLUMN_LIST}, {"path", "PATH", COLUMN_TEXT},    {NULL, NULL, COLUMN_TEXT},
 };
 
+#define SNAPSHOTS_WIDTH 30
+
+/* For people: as many of the snapshots as fit, one at least, and how many more there are. */
+static json_t *some_of(const json_t *snapshots)
+{
+	const size_t count = json_array_size(snapshots);
+	AUTO_BUF text = BUF_INIT;
+	size_t i = 0;
+
+	for (; i < count; i++) {
+		const char *name = json_string_value(json_array_get(snapshots, i));
+		if (i > 0 && text.len + strlen(name) + 2 > SNAPSHOTS_WIDTH)
+			break;
+		buf_addf(&text, "%s%s", i > 0 ? ", " : "", name);
+	}
+	if (i < count)
+		buf_addf(&text, " +%zu", count - i);
+	buf_add_u8(&text, '\0');
+	return json_pack("[s]", (const char *)text.data);
+}
+
 /* For people: one word that says where a version is. */
 static int print_version(void *arg, json_t *row)
 {
@@ -69,8 +90,10 @@ static int print_version(void *arg, json_t *row)
 	bool deleted = json_is_true(json_object_get(row, "deleted"));
 	bool head = json_is_true(json_object_get(row, "head"));
 
-	if (!table->as_json)
+	if (!table->as_json) {
 		json_object_set_new(row, "state", json_string(deleted ? (head ? "deleted now" : "absent") : head ? "now" : "past"));
+		json_object_set_new(row, "snapshots", some_of(json_object_get(row, "snapshots")));
+	}
 	return table_row(table, row);
 }
 

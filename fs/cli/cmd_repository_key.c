@@ -14,13 +14,29 @@ static const struct column key_columns[] = {
 	{"current", "THIS PASSWORD", COLUMN_FLAG}, {NULL, NULL, COLUMN_TEXT},
 };
 
+/* For people: the first digits say which key is meant, and seconds when it was made. */
+static void shorten(json_t *key, const char *name, size_t digits)
+{
+	const char *text = json_string_value(json_object_get(key, name));
+
+	if (text && strlen(text) > digits)
+		json_object_set_new(key, name, json_stringn(text, digits));
+}
+
 static int run_key_list(struct cli *cli)
 {
-	json_t *result;
+	json_t *result, *key;
+	size_t i;
 	int code = repository_ask(cli, "backup.key.list", json_object(), NULL, &result);
 
 	if (code != EXIT_OK)
 		return code;
+	if (!cli_option(cli, "json")) {
+		json_array_foreach (json_object_get(result, "keys"), i, key) {
+			shorten(key, "key", strlen("01234567"));
+			shorten(key, "created", strlen("2026-11-29T14:00:00"));
+		}
+	}
 	table_print(cli, key_columns, json_object_get(result, "keys"));
 	json_decref(result);
 	return EXIT_OK;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "fs/cli/exit.h"
 #include "fs/cli/interrupt.h"
@@ -189,11 +190,15 @@ int repository_ask(struct cli *cli, const char *op, json_t *args, const char *ti
 	AUTO_CLOSE int fd = -1;
 	CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(cli->argv[0]);
 	struct error err = {0};
-	int r = repository_open_place(cli, name.place, strcmp(op, "backup.init") == 0, &fd, &err);
+	const bool makes = strcmp(op, "backup.init") == 0, was_there = access(name.place, F_OK) == 0;
+	int r = repository_open_place(cli, name.place, makes, &fd, &err);
 
 	repository_name_set(&name, args);
 	if (r == 0 && !json_object_get(args, "password"))
-		r = password_set(cli, args, strcmp(op, "backup.init") == 0, &err);
+		r = password_set(cli, args, makes, &err);
+	/* nothing is left of a repository for which there is no password; what is not empty stays */
+	if (r < 0 && makes && !was_there)
+		(void)rmdir(name.place);
 	interrupt_watch();
 	if (r == 0)
 		r = run_op_alone(op, args, fd, -1, title, ret_result, &err);

@@ -85,13 +85,46 @@ int restore_set_attributes(struct restore_target *target, int fd, const char *pa
 
 /* --- content --- */
 
-static bool is_there(const struct restore_file *file)
+/* The next `len` bytes are those of the blob. */
+static bool has_blob(int fd, const struct blob_id *id, uint32_t len, struct buf *room)
+{
+	struct blob_id found;
+
+	buf_reset(room);
+	buf_reserve(room, len);
+	if (file_read_all(fd, room->data, len) < 0)
+		return false;
+	found = blob_id_of(room->data, len);
+	return blob_id_equal(&found, id);
+}
+
+/* Size and time of a file stay when its disk or somebody changes its bytes, so all of it is read, as restic does. */
+static bool has_content(const struct restore_target *target, const struct restore_file *file)
+{
+	const struct node *node = file->node;
+	AUTO_CLOSE int fd = openat(file->dir, file->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	AUTO_BUF room = BUF_INIT;
+	uint64_t size = 0;
+	bool same = fd >= 0;
+
+	for (size_t i = 0; i < node->content.count && same && !transfer_stopped(target->transfer); i++) {
+		const struct blob_id *id = &node->content.items[i];
+		struct blob_place place;
+
+		same = blob_index_find(target->reader.repository->index, id, false, 0, &place) && has_blob(fd, id, pack_blob_plain(&place.blob), &room);
+		size += same ? pack_blob_plain(&place.blob) : 0;
+	}
+	return same && size == node->size;
+}
+
+static bool is_there(const struct restore_target *target, const struct restore_file *file)
 {
 	const struct node *node = file->node;
 	struct stat st;
 
 	return S_ISREG(node->mode) && fstatat(file->dir, file->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-	       (uint64_t)st.st_size == node->size && st.st_mtim.tv_sec == node->mtime.tv_sec && st.st_mtim.tv_nsec == node->mtime.tv_nsec;
+	       (uint64_t)st.st_size == node->size && st.st_mtim.tv_sec == node->mtime.tv_sec && st.st_mtim.tv_nsec == node->mtime.tv_nsec &&
+	       has_content(target, file);
 }
 
 static int write_at(int fd, const uint8_t *data, size_t len, uint64_t offset)
@@ -207,7 +240,7 @@ int restore_file_make(struct restore_target *target, const struct restore_file *
 	char temporary[NAME_ROOM];
 	int r;
 
-	if (!file->hardlink && is_there(file)) {
+	if (!file->hardlink && is_there(target, file)) {
 		atomic_fetch_add(&transfer->skipped, 1);
 		return 0;
 	}

@@ -101,6 +101,8 @@ struct chunk_damage {
 	uint64_t replacement; /* what is read instead; CHUNK_NONE: nothing, reading it answers -EIO */
 };
 size_t chunks_list_damage(struct chunks *chunks, struct chunk_damage **ret_list); /* a copy, in the order of ids; freed by the caller */
+bool chunks_any_damage(struct chunks *chunks); /* false: the list is empty, and nobody has to be asked further */
+bool chunks_known_damaged(struct chunks *chunks, uint64_t id); /* by the list, without reading: it is damaged, and nothing whole stands for it */
 bool chunks_tell_damage(struct chunks *chunks, uint64_t id); /* it is damaged, and nobody was told for ten minutes; then that counts as told */
 void chunks_save_damage(struct chunks *chunks); /* what could not be written when it was found; called now and then */
 WARN_UNUSED int chunks_found_whole(struct chunks *chunks, uint64_t id); /* by chunks_verify(): it leaves the list */

@@ -186,6 +186,11 @@ void damaged_replace(struct damaged *damaged, struct kv_batch *batch, uint64_t i
 	pthread_mutex_unlock(&damaged->lock);
 }
 
+bool damaged_any(const struct damaged *damaged)
+{
+	return atomic_load(&damaged->any);
+}
+
 bool damaged_get(struct damaged *damaged, uint64_t id, struct damage_record *ret_record)
 {
 	struct entry *entry;

@@ -35,6 +35,7 @@ uint64_t damaged_resolve(struct damaged *damaged, uint64_t id);
 /* As part of the batch that stores the replacement; `id` was added before. */
 void damaged_replace(struct damaged *damaged, struct kv_batch *batch, uint64_t id, uint64_t replacement);
 
+bool damaged_any(const struct damaged *damaged); /* false: the list is empty, and was since it was read */
 /* What the list says of a chunk; false: it is not in it. */
 bool damaged_get(struct damaged *damaged, uint64_t id, struct damage_record *ret_record);
 /* As part of a batch: nothing stands for the chunk any more. */

@@ -89,6 +89,18 @@ size_t chunks_list_damage(struct chunks *chunks, struct chunk_damage **ret_list)
 	return damaged_list(chunks->damaged, ret_list);
 }
 
+bool chunks_any_damage(struct chunks *chunks)
+{
+	return damaged_any(chunks->damaged);
+}
+
+bool chunks_known_damaged(struct chunks *chunks, uint64_t id)
+{
+	struct damage_record record;
+
+	return damaged_get(chunks->damaged, damaged_resolve(chunks->damaged, id), &record);
+}
+
 bool chunks_tell_damage(struct chunks *chunks, uint64_t id)
 {
 	return damaged_tell(chunks->damaged, damaged_resolve(chunks->damaged, id));

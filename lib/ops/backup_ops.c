@@ -189,6 +189,8 @@ static int restore_op(struct op_context *context, const json_t *args, json_t **r
 		r = restore_to_dataset(context->store, &options, &result, &failure);
 	}
 	op_hint_full_store(&failure);
+	if (r == -ECANCELED && result.guard[0])
+		error_hint(&failure, "what was there before is %s@%s", options.dataset, result.guard);
 	repository_close(repository);
 	/* What failed after something was done is part of the result. */
 	if (r == 0 || (r != -ECANCELED && (result.guard[0] || result.transfer.files + result.transfer.directories + result.transfer.problems > 0))) {

@@ -5,6 +5,7 @@
 
 #include "lib/transfer/import_parts.h"
 #include "lib/tree/inodes/inode.h"
+#include "lib/tree/records/extent.h"
 
 void member_problem(struct import *import, const struct member *member, int code, const char *text)
 {
@@ -80,6 +81,19 @@ static bool is_same_target(struct import *import, uint64_t ino, const char *targ
 	return view_readlink(import->view, ino, &there) == 0 && strcmp((const char *)there.data, target) == 0;
 }
 
+static int is_damaged(void *arg, const struct extent *extent)
+{
+	return extent->record.chunk != CHUNK_NONE && chunks_known_damaged(arg, extent->record.chunk);
+}
+
+/* A file that is known to be damaged is not the same, whatever its size and time say: what comes in heals it. */
+static bool is_whole(struct import *import, const struct attr *attr)
+{
+	struct chunks *chunks = store_chunks(import->store);
+
+	return !S_ISREG(attr->mode) || !chunks_any_damage(chunks) || view_extents(import->view, attr->ino, is_damaged, chunks) == 0;
+}
+
 bool member_is_there(struct import *import, const struct member *member, struct attr *ret_attr)
 {
 	struct attr attr;
@@ -93,7 +107,8 @@ bool member_is_there(struct import *import, const struct member *member, struct 
 		return false;
 	if (attr.mode != member->mode || attr.uid != member->uid || attr.gid != member->gid || !is_same_time(attr.mtime, member->mtime) ||
 	    (S_ISREG(attr.mode) && attr.size != member->size) ||
-	    ((S_ISCHR(attr.mode) || S_ISBLK(attr.mode)) && attr.rdev != member->rdev) || (S_ISLNK(attr.mode) && !is_same_target(import, attr.ino, member->target)))
+	    ((S_ISCHR(attr.mode) || S_ISBLK(attr.mode)) && attr.rdev != member->rdev) || (S_ISLNK(attr.mode) && !is_same_target(import, attr.ino, member->target)) ||
+	    !is_whole(import, &attr))
 		return false;
 	*ret_attr = attr;
 	return true;

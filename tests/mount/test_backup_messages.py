@@ -1,6 +1,7 @@
 """What people are told whose repository, password or backup is not what they thought: which one it is, and what can be done."""
 
 import glob
+import json
 import os
 import signal
 import subprocess
@@ -63,3 +64,47 @@ def test_an_interrupted_restore_says_what_is_left_and_goes_on(repository):
     assert process.returncode == -signal.SIGINT and b"interrupted; " in err and b"--over" in err, err
     done = repository.json("restore", repository.path, "again", "--over")
     assert done["same"]
+
+
+def test_an_interrupted_restore_over_names_the_snapshot_that_it_took(repository):
+    store = repository.store
+    point = store.mount()
+    for number in range(200):
+        files.put(f"{point}/d/many{number}", os.urandom(20000))
+    repository.backup("d")
+    store.umount()
+    store.mount(point, env={"CORPUSFS_FAULT": ",".join(f"import-before-link:sleep100:{number}" for number in range(2, 150))})
+    command = ["env", "--default-signal=INT", program.binary(), "-s", store.path, "restore", repository.path, "d", "--over"]
+    environment = program.environment(store.run_mark, store.logs, SECRETS)
+
+    def guards():
+        listed = json.loads(store.ok("-s", store.path, "snapshot", "list", "d", "--json"))
+        return [row["name"] for row in listed if row["name"].startswith("before-restore")]
+
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        procs.poll(guards, 60 * program.scale(), "the guard is taken")
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=60 * program.scale())[1].decode()
+    assert process.returncode == -signal.SIGINT and "interrupted; " in err, err
+    (guard,) = guards()
+    assert f"what was there before is d@{guard}" in err, err
+    store.umount()
+    assert repository.json("restore", repository.path, "d", "--over")["same"]
+
+
+def test_no_directory_is_left_where_there_was_no_password_for_a_repository(store, area):
+    environment = {name: value for name, value in os.environ.items() if "PASSWORD" not in name}
+    words = ["setsid", "-w", program.binary(), "backup", "init"]
+    done = subprocess.run([*words, area + "/new"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    assert done.returncode == program.USAGE and not os.path.exists(area + "/new")
+    os.mkdir(area + "/there")
+    done = subprocess.run([*words, area + "/there"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    assert done.returncode == program.USAGE and os.path.isdir(area + "/there"), "it was there before"
+
+
+def test_lines_of_a_list_of_keys_fit_a_terminal(repository):
+    text = repository.run("backup", "key", "list", repository.path).out
+    host = os.uname().nodename
+    assert all(len(line) - len(host) <= 80 for line in text.splitlines()), text
+    (row,) = repository.json("backup", "key", "list", repository.path)
+    assert len(row["key"]) == 64 and row["key"][:8] in text

@@ -1,11 +1,13 @@
 """Bits that flip in the tables of metadata: what is hurt is named, nothing is wrong, and repair keeps all that can be read."""
 
+import collections
 import errno
 import functools
 import glob
 import json
 import os
 import random
+import re
 
 import pytest
 
@@ -303,3 +305,27 @@ def test_healed_content_ends_with_a_sound_store(store):
     store.ok("-s", store.path, "check")
     for number in range(8):
         assert files.get(f"{point}/d/.snapshots/v1/{number}") == noise(number, 200000)
+
+
+def test_check_lists_the_first_problems_of_each_rule_and_counts_the_others(filled):
+    """One lost directory may mean a million names."""
+    store = filled
+    table = the_table(store, NAMES)
+    size = os.path.getsize(table)
+    for tenth in range(1, 10, 2):
+        rot.flip(table, size * tenth // 10)
+    store.ok("-s", store.path, "repair", "--apply")
+    problems = run_json(store, "check")["problems"]
+    counts = collections.Counter(row["rule"] for row in problems)
+    assert counts.most_common(1)[0][1] > 50, counts
+
+    def rows(*options):
+        text = store.run("-s", store.path, "check", *options).out
+        return collections.Counter(line.split()[0] for line in text.splitlines() if re.match(r"K\d+ ", line)), text
+
+    some, text = rows()
+    assert some == {rule: min(count, 50) for rule, count in counts.items()}
+    for rule, count in counts.items():
+        assert (f"and {count - 50} more of rule {rule}\n" in text) == (count > 50)
+    every, text = rows("--all")
+    assert every == counts and "more of rule" not in text

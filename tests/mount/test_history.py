@@ -190,6 +190,15 @@ def test_names_that_break_lines_are_shown_on_one(case):
     assert sorted(case.ok("diff", "d").splitlines()) == ["+ \\xff", "+ a\\x0ab"]
 
 
+def test_lines_of_versions_fit_a_terminal_however_many_snapshots_there_are(case):
+    write(case.path("f"), b"1")
+    for number in range(20):
+        case.snap(f"a-name-{number:02}")
+    text = case.ok("versions", "d/f")
+    assert all(len(line) <= 80 for line in text.splitlines()), text
+    assert len(json.loads(case.ok("versions", "d/f", "--json"))[0]["snapshots"]) == 20
+
+
 def test_versions_of_a_file_also_when_it_is_deleted(case):
     case.snap("empty")
     write(case.path("f"), b"one")

@@ -237,3 +237,73 @@ def test_archive_on_standard_input_and_source_that_is_not_there(rotten, store, a
     assert reads(rotten + "/7", noise(7))
     assert store.run("-s", store.path, "repair", "--from", area + "/nowhere").code == program.NOT_FOUND
     assert store.run("-s", store.path, "repair", "--from", store.path).code != 0
+
+
+def test_import_again_heals_a_file_with_known_damage(rotten, store, area):
+    """Of the directory that it came from, with the times as they are there."""
+    source = source_dir(area)
+    store.ok("-s", store.path, "import", source, "e")
+    for name in HURT:
+        assert reads(f"{rotten}/../e/below/copy-{name}", noise(name))
+    store.umount()
+    for number in HURT:
+        assert rot.content(store, noise(number), 100000) >= 1
+    store.mount(os.path.dirname(rotten))
+    for number in HURT:
+        assert not reads(f"{rotten}/../e/below/copy-{number}", noise(number))
+    again = json.loads(store.ok("-s", store.path, "import", source, "e", "--json"))
+    assert again["files"] == len(HURT) and again["skipped"] == 0
+    for number in HURT:
+        assert reads(f"{rotten}/../e/below/copy-{number}", noise(number)) and reads(f"{rotten}/{number}", noise(number))
+    again = json.loads(store.ok("-s", store.path, "import", source, "e", "--json"))
+    assert again["files"] == 0 and again["skipped"] == len(HURT)
+
+
+@pytest.mark.sanitize
+def test_restore_over_heals_what_is_damaged(store, area):
+    """Files that have the backup's size and time; also one of more than 4 MiB, whose content imports do not compare."""
+    store.expected += [r" error damaged ", r" error damaged-table "]
+    store.create("d")
+    point = store.mount()
+    sizes = {"small": 20000, "medium": 200000, "long": 5 << 20, "whole": 200000}
+    for name, size in sizes.items():
+        files.put(f"{point}/d/{name}", noise(name, size))
+    repository = Repository(store, area + "/repository")
+    repository.backup("d")
+    store.umount()
+    hurt = ("small", "medium", "long")
+    for name in hurt:
+        assert rot.content(store, noise(name, sizes[name]), 10000) == 1
+    store.mount(point)
+    for name in hurt:
+        assert not reads(f"{point}/d/{name}", noise(name, sizes[name]))
+    done = repository.json("restore", repository.path, "d", "--over")
+    assert done["same"]
+    for name, size in sizes.items():
+        assert reads(f"{point}/d/{name}", noise(name, size)), name
+    repository.run("damage")
+
+
+@pytest.mark.sanitize
+def test_restore_to_a_directory_mends_files_whose_bytes_changed_and_their_times_did_not(store, area):
+    store.create("d")
+    point = store.mount()
+    for number in range(4):
+        files.put(f"{point}/d/{number}", noise(number))
+    with open(point + "/d/holes", "wb") as handle:
+        handle.write(noise("holes", 100000))
+        handle.truncate(1 << 20)
+    repository = Repository(store, area + "/repository")
+    repository.backup("d")
+    target = area + "/target"
+    repository.restore(target)
+    before = os.stat(target + "/2")
+    with open(target + "/2", "r+b") as handle:
+        handle.seek(150000)
+        handle.write(b"rot")
+    os.utime(target + "/2", ns=(before.st_atime_ns, before.st_mtime_ns))
+    done = repository.json("restore", repository.path, target)
+    assert (done["files"], done["skipped"]) == (1, 4)
+    assert files.get(target + "/2") == noise(2)
+    done = repository.json("restore", repository.path, target)
+    assert (done["files"], done["skipped"]) == (0, 5)
