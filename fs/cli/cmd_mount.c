@@ -204,14 +204,17 @@ static int check_shows(struct request *request, struct client *client, struct er
 	return -EXDEV;
 }
 
-static bool supervises(const struct request *request)
+/* Why the daemon that this starts will have no supervisor; NULL: it will. */
+static const char *why_unsupervised(const struct request *request)
 {
-	return json_is_true(json_object_get(request->args, "supervise"));
+	if (request->foreground)
+		return "it runs in the foreground";
+	return json_is_true(json_object_get(request->args, "supervise")) ? NULL : "mounted without supervise";
 }
 
 static int check_supervise(const struct request *request, struct error *err)
 {
-	if (!supervises(request))
+	if (!json_is_true(json_object_get(request->args, "supervise")))
 		return 0;
 	if (request->foreground)
 		return error_set(err, -EINVAL, "a daemon in the foreground has no supervisor: leave out -f or supervise");
@@ -228,8 +231,9 @@ static int join(struct request *request, struct client *client, struct error *er
 	json_t *value = NULL;
 	int result;
 
-	if (request->store_options.cache_bytes || request->store_options.write_buffer_bytes || supervises(request))
-		fprintf(stderr, "corpusfs: the store is mounted already: cache=, write_buffer= and supervise stay as its first mount set them\n");
+	if (request->store_options.cache_bytes || request->store_options.write_buffer_bytes || json_object_get(request->args, "supervise"))
+		fprintf(stderr, "corpusfs: the store is mounted already: cache=, write_buffer= and whether its daemon has a supervisor stay as its "
+				"first mount set them\n");
 	if (request->foreground)
 		json_object_set_new(request->args, "wait", json_true());
 	client_pass(client, fd);
@@ -243,7 +247,7 @@ static int start(struct request *request, struct error *err)
 	struct daemon_options options = {.store = request->store,
 	                                 .store_options = request->store_options,
 	                                 .foreground = request->foreground,
-	                                 .supervise = supervises(request),
+	                                 .unsupervised = why_unsupervised(request),
 	                                 .mount = request->args};
 	json_t *value = NULL;
 
@@ -370,8 +374,8 @@ const struct command mount_commands[] = {
                     "  cache=SIZE          memory for caches (default 256M), of the first mount\n"
                     "  write_buffer=SIZE   memory for data not yet written (default 256M), likewise\n"
                     "  deep_idle           let idle processors sleep between requests: slower, saves power\n"
-                    "  supervise           when the daemon dies, another goes on with the mount; of\n"
-                    "                      the first mount\n"
+                    "  supervise           when the daemon dies, another goes on with the mounts; of\n"
+                    "                      the first mount. That of a snapshot is without io_uring\n"
                     "  debug               log every request\n"
                     "  nosuid, nodev, noexec, sync, ...   as for mount(8); reading a file never\n"
                     "                      changes its access time (noatime)\n",

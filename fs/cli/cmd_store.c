@@ -234,11 +234,12 @@ static void print_supervision(const json_t *status)
 {
 	const long long crashes = json_integer_value(json_object_get(status, "crashes")),
 			restarts = json_integer_value(json_object_get(status, "restarts"));
+	const char *why = json_string_value(json_object_get(status, "unsupervised"));
 
 	if (json_is_true(json_object_get(status, "supervised")))
 		printf("supervised     yes: if the daemon dies, another goes on\n");
 	else if (json_object_get(status, "pid"))
-		printf("supervised     no: if the daemon dies, its mounts end\n");
+		printf("supervised     no (%s): if the daemon dies, its mounts end\n", why ? why : "an older program");
 	if (restarts > 0)
 		printf("restarts       %lld%s\n", restarts,
 		       json_is_true(json_object_get(status, "fell_back")) ? "; the last program that was to go on did not come up" : "");

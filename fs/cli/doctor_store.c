@@ -155,8 +155,9 @@ static void check_daemon(json_t *findings, const json_t *status)
 		    supervised ? "this program is another version: corpusfs restart has it go on with the mounts"
 			       : "this program is another version: it serves the mounts after they are mounted anew");
 	if (!supervised) {
-		doctor_note(findings, "store", "supervisor", DOCTOR_NOTE, "none: if the daemon dies, its mounts end",
-			    "unmount, and mount with -o supervise");
+		const char *why = json_string_value(json_object_get(status, "unsupervised"));
+		snprintf(value, sizeof(value), "none (%s): if the daemon dies, its mounts end", why ? why : "an older program");
+		doctor_note(findings, "store", "supervisor", DOCTOR_NOTE, value, "unmount, and mount with -o supervise");
 		return;
 	}
 	snprintf(value, sizeof(value), "process %d, which has followed %lld daemons that died", (int)supervisor, (long long)number(status, "crashes"));

@@ -51,7 +51,9 @@ class Store:
         point = point or f"{self.area}/mnt{len(self.points) or ''}"
         os.makedirs(point, exist_ok=True)
         source = self.path if dataset is None else f"{self.path}:{dataset}"
-        if os.environ.get("CORPUSFS_SUPERVISE") and "supervise" not in (options or ""):
+        # who lets the daemon die at a fault point wants to see it dead
+        dies = "CORPUSFS_FAULT" in (more.get("env") or {})
+        if os.environ.get("CORPUSFS_SUPERVISE") and "supervise" not in (options or "") and not dies:
             options = f"{options},supervise" if options else "supervise"
         self.ok("mount", source, point, *(["-o", options] if options else []), **more)
         self.note(point)

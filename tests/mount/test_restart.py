@@ -70,7 +70,7 @@ def test_all_mounts_go_on(supervised, store):
     with open(supervised + "/file", "w", encoding="ascii") as handle:
         handle.write("content")
     store.ok("-s", store.path, "snapshot", "create", "d@s")
-    points = [store.mount(dataset="d@s"), store.mount(dataset="d")]
+    points = [store.mount(dataset="d@s", options="supervise"), store.mount(dataset="d")]
     handles = [os.open(point + "/file", os.O_RDONLY) for point in points]
     restart(store)
     assert {row["mountpoint"] for row in status(store)["mounts"]} == {os.path.dirname(supervised), *points}

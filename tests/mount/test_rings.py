@@ -12,7 +12,8 @@ import termios
 
 import pytest
 
-from harness import procs
+from harness import procs, program
+from harness.succession import kill, possible
 
 SWITCH = "/sys/module/fuse/parameters/enable_uring"
 SHA256 = "user.corpusfs.sha256"
@@ -31,11 +32,18 @@ for name in names:
 """
 
 
+def turn(to):
+    with open(SWITCH, "w", encoding="ascii") as handle:
+        handle.write(to)
+
+
 @pytest.fixture
 def rings():
-    """Switched on. It stays on: other tests of this machine may have mounted meanwhile."""
-    with open(SWITCH, "w", encoding="ascii") as handle:
-        handle.write("Y")
+    """Switched on, and no other test switches it off meanwhile. It stays on: other tests of this machine may have mounted."""
+    with open(SWITCH, encoding="ascii") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        turn("Y")
+        yield held
 
 
 def by_rings(store, point):
@@ -131,21 +139,49 @@ def test_a_mount_by_rings_ends_while_it_is_read(store, view):
         assert by_rings(store, view) and os.readlink(view + "/link") == "big"
 
 
+def mounted(store, point):
+    status = json.loads(store.ok("-s", store.path, "status", "--json"))
+    return next((mount["io_uring"], mount["supervised"]) for mount in status["mounts"] if mount["mountpoint"] == point)
+
+
+def test_of_a_daemon_that_dies_the_mounts_by_rings_end_and_the_others_go_on(rings, store):
+    """Unless they were asked to go on, which they do without rings."""
+    if not possible():
+        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    point = store.mount(options="supervise")
+    store.create("d")
+    with open(point + "/d/file", "wb") as handle:
+        handle.write(b"content")
+    store.ok("-s", store.path, "snapshot", "create", "d@v1")
+    fast, lasting = store.mount(dataset="d@v1"), store.mount(dataset="d@v1", options="allow_other,ro,supervise,snapdir=off")
+    assert [mounted(store, each) for each in (point, fast, lasting)] == [(False, True), (True, False), (False, True)]
+    told = store.run("restart", store.path)
+    assert told.code == program.UNSUPPORTED and fast in told.err, told
+    kill(store)
+    assert procs.read(point + "/d/file") == b"content" == procs.read(lasting + "/file")
+    with pytest.raises(OSError) as caught:
+        os.stat(fast + "/file")
+    assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    procs.detach(fast)
+    store.points.remove(fast)
+    assert procs.read(store.mount(fast, dataset="d@v1") + "/file") == b"content"
+    assert mounted(store, fast) == (True, False)
+
+
 def test_a_mount_that_is_written_has_no_rings(rings, store):
     point = store.mount()
     store.create("d")
     assert not by_rings(store, point)
 
 
-def test_without_the_switch_requests_come_as_ever(store, view, files):
+def test_without_the_switch_requests_come_as_ever(rings, store, view, files):
     store.umount()
-    with open(SWITCH, "w", encoding="ascii") as handle:
-        handle.write("N")
+    fcntl.flock(rings, fcntl.LOCK_EX)
+    turn("N")
     try:
         store.mount(view, dataset="d@v1", options="allow_other")
         assert not by_rings(store, view)
         with open(view + "/big", "rb") as handle:
             assert handle.read() == files["big"]
     finally:
-        with open(SWITCH, "w", encoding="ascii") as handle:
-            handle.write("Y")
+        turn("Y")

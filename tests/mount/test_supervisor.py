@@ -272,14 +272,31 @@ def test_what_was_done_and_not_answered_is_done_once(store):
     os.rmdir(point + "/d")
     assert os.listdir(point) == []
     procs.poll(lambda: successor(store, 0), 30, "a daemon serves")
-    assert json.loads(store.ok("-s", store.path, "status", "--json"))["crashes"] >= 17
+    assert status(store)["crashes"] >= 17
+
+
+def status(store):
+    return json.loads(store.ok("-s", store.path, "status", "--json"))
+
+
+def test_where_there_is_no_memory_for_it_a_mount_goes_without(store):
+    """And says so, once it is asked; nothing else is different."""
+    if not possible():
+        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    point = store.mount(options="supervise", env={"CORPUSFS_FAULT": "supervise-memory:enomem"})
+    store.create("d")
+    assert not store.supervisor and status(store)["unsupervised"] == "there is no memory for it"
+    assert "supervised     no (there is no memory for it)" in store.ok("-s", store.path, "status")
+    with open(point + "/d/file", "wb") as handle:
+        handle.write(b"content")
+    store.umount()
+    assert procs.read(store.mount() + "/d/file") == b"content"
 
 
 def test_status_tells_of_the_supervisor_and_of_crashes(supervised, store):
     assert "supervised     yes" in store.ok("-s", store.path, "status")
     kill(store)
-    status = json.loads(store.ok("-s", store.path, "status", "--json"))
-    assert (status["supervised"], status["crashes"]) == (True, 1)
+    assert (status(store)["supervised"], status(store)["crashes"]) == (True, 1)
 
 
 def test_a_daemon_in_the_foreground_cannot_be_supervised(store):

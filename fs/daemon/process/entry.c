@@ -113,6 +113,7 @@ void entry_list(struct entry *entry, json_t *rows)
 		json_object_set_new(row, "protocol_minor", json_integer(status.protocol_minor));
 		json_object_set_new(row, "killpriv_v2", json_boolean(status.killpriv_v2));
 		json_object_set_new(row, "io_uring", json_boolean(status.io_uring));
+		json_object_set_new(row, "supervised", json_boolean(status.supervised));
 		json_object_set_new(row, "no_open", json_boolean(status.no_open));
 		json_object_set_new(row, "read_ahead_kb", json_integer(status.read_ahead_kb));
 		json_object_set_new(row, "waiting", waiting.count < 0 ? json_null() : json_integer(waiting.count));

@@ -15,6 +15,7 @@ int mount_args_to_options(const json_t *args, struct mount_options *ret_options,
 		.allow_other = json_is_true(json_object_get(args, "allow_other")),
 		.acl = json_is_true(json_object_get(args, "acl")),
 		.deep_idle = json_is_true(json_object_get(args, "deep_idle")),
+		.supervise = json_is_true(json_object_get(args, "supervise")),
 		.debug = json_is_true(json_object_get(args, "debug")),
 		.extra = "",
 	};

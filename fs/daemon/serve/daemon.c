@@ -168,7 +168,8 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 	if (!has_room_for_files(daemon))
 		return 0;
 	daemon->requests = (struct requests){
-		.store = daemon->store, .mounts = daemon->mounts, .jobs = daemon->jobs, .keeper = daemon->keeper, .event_fd = daemon->event_fd};
+		.store = daemon->store, .mounts = daemon->mounts, .jobs = daemon->jobs, .keeper = daemon->keeper,
+		.unsupervised = options->unsupervised, .event_fd = daemon->event_fd};
 	result = control_start(store_dir_fd(daemon->store), &(struct control_handler){.run = requests_run, .arg = &daemon->requests},
 	                       &daemon->control, err);
 	if (result == 0)
@@ -352,18 +353,24 @@ int daemon_supervised(char **words)
 
 static int run_supervisor(void *arg, int ready_fd)
 {
-	const struct daemon_options *options = arg;
+	struct daemon_options options = *(const struct daemon_options *)arg;
 	struct supervisor_page *page;
-	int page_fd;
+	int page_fd, result = heritage_try(&options.store_options);
 
-	if (supervisor_page_new(&page, &page_fd) < 0 || heritage_write(page, options->store, &options->store_options, options->mount) < 0)
-		return run_background(arg, ready_fd);
-	return supervisor_run(page, page_fd, ready_fd);
+	if (result == 0)
+		result = supervisor_page_new(&page, &page_fd);
+	if (result == 0)
+		result = heritage_write(page, options.store, &options.store_options, options.mount);
+	if (result == 0)
+		return supervisor_run(page, page_fd, ready_fd);
+	/* a mount that ends with its daemon is better than none */
+	options.unsupervised = result == -E2BIG ? "its options are too long" : "there is no memory for it";
+	return run_background(&options, ready_fd);
 }
 
 int daemon_start(const struct daemon_options *options, json_t **ret_result, struct error *err)
 {
 	if (options->foreground)
 		return run_foreground(options, ret_result, err);
-	return process_spawn(options->supervise ? run_supervisor : run_background, (void *)options, ret_result, err);
+	return process_spawn(options->unsupervised ? run_background : run_supervisor, (void *)options, ret_result, err);
 }

@@ -36,7 +36,8 @@
 struct daemon_options {
 	const char *store; /* absolute */
 	struct store_options store_options;
-	bool supervise;      /* in the background: when it dies, another goes on (heritage_possible) */
+	/* Why it has no supervisor, so that no other goes on when it dies; NULL: it has one, if there is memory for that. */
+	const char *unsupervised;
 	bool foreground;     /* serve in this process, log to standard error, return when the daemon has left */
 	const json_t *mount; /* arguments of its first mount, as of operation mount.start */
 };

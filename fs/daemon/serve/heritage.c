@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/fault.h"
 
 /* FUSE_NOTIFY_RESEND came with Linux 6.9: before, what a daemon had read is never sent again, and who waits for it waits for ever. */
 bool heritage_possible(void)
@@ -63,6 +64,25 @@ static int make_journal(const struct store_options *options)
 		return -ENOMEM;
 	}
 	return fd;
+}
+
+int heritage_try(const struct store_options *options)
+{
+	AUTO_CLOSE int journal = -1, session = -1;
+	void *memory;
+	int result = fault_point("supervise-memory");
+
+	if (result == 0)
+		result = journal = make_journal(options);
+	if (result < 0)
+		return result;
+	const size_t size = store_journal_bytes(options);
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, journal, 0);
+	if (memory == MAP_FAILED)
+		return -ENOMEM;
+	result = madvise(memory, (size_t)sysconf(_SC_PAGESIZE), MADV_POPULATE_WRITE) < 0 && errno != EINVAL ? -ENOMEM : 0;
+	munmap(memory, size);
+	return result < 0 ? result : kept_create(&session);
 }
 
 int heritage_take(struct keeper *keeper, struct store_options *options, int *ret_journal_fd, struct error *err)

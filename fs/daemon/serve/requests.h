@@ -21,7 +21,8 @@ struct requests {
 	struct store *store;
 	struct mounts *mounts;
 	struct jobs *jobs;
-	struct keeper *keeper; /* NULL: there is no supervisor */
+	struct keeper *keeper; /* NULL: there is no supervisor, and `unsupervised` says why */
+	const char *unsupervised;
 	int event_fd;          /* is written to when the main thread is to look at this: */
 	atomic_bool restart;   /* the daemon is to end for another */
 };

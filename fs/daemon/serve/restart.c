@@ -8,6 +8,24 @@
 #include "fs/supervise/keeper.h"
 #include "lib/ops/op_args.h"
 
+/* -EOPNOTSUPP: with one of the mounts no other could go on. */
+static int check_mounts(const struct requests *requests, struct error *err)
+{
+	json_t *mounts = mounts_list(requests->mounts), *row;
+	int result = 0;
+	size_t i;
+
+	json_array_foreach (mounts, i, row) {
+		if (json_is_true(json_object_get(row, "supervised")) || result < 0)
+			continue;
+		result = error_set(err, -EOPNOTSUPP, "no other daemon could go on with the mount at %s, whose requests come by io_uring",
+		                   json_string_value(json_object_get(row, "mountpoint")));
+		error_hint(err, "unmount that one before; mounted with -o supervise it goes on");
+	}
+	json_decref(mounts);
+	return result;
+}
+
 static int check_possible(const struct requests *requests, const struct control_call *call, struct error *err)
 {
 	const json_int_t heritage = json_integer_value(json_object_get(call->args, "heritage"));
@@ -28,6 +46,8 @@ static int check_possible(const struct requests *requests, const struct control_
 	}
 	if (call->fd < 0 || fstat(call->fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return error_set(err, -EINVAL, "the program that is to go on was not passed");
+	if (check_mounts(requests, err) < 0)
+		return -EOPNOTSUPP;
 	if (control_others(call, other)) {
 		error_set(err, -EBUSY, "%s is running, and would be broken off", other);
 		error_hint(err, "try again when it has ended");
@@ -63,6 +83,8 @@ void restart_status(const struct requests *requests, json_t *status)
 	const bool lives = page && keeper_lives(requests->keeper);
 
 	json_object_set_new(status, "supervised", json_boolean(lives));
+	if (!lives)
+		json_object_set_new(status, "unsupervised", json_string(requests->unsupervised ? requests->unsupervised : "its supervisor has gone"));
 	json_object_set_new(status, "supervisor", lives ? json_integer(getppid()) : json_null());
 	json_object_set_new(status, "crashes", json_integer(page ? page->crashes : 0));
 	json_object_set_new(status, "restarts", json_integer(page ? page->restarts : 0));

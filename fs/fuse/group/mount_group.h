@@ -75,6 +75,7 @@ struct mount {
 	struct view *pinned;          /* a mounted snapshot's */
 	struct kept_session *kept;            /* what a daemon after this one needs */
 	int kept_fd;                  /* its memory; -1: there will be none */
+	bool rings;                   /* its requests may come by io_uring */
 	int fuse_fd;                  /* of a mount that goes on, until it is served */
 	unsigned number;              /* the keeper's, if kept_fd is one */
 	pthread_mutex_t keep_lock;    /* a leaf: guards the next, so that nothing is kept under a number that may be another's by then */

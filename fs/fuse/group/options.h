@@ -11,6 +11,7 @@ struct mount_options {
 	const char *dataset;    /* NULL: the whole store */
 	const char *snapshot;   /* NULL: the head(s) */
 	bool read_only, allow_other, acl, debug;
+	bool supervise; /* another daemon must be able to go on with it, so it has no rings (rings.h) */
 	bool deep_idle; /* processors may sleep between requests (latency.h) */
 	enum snapdir snapdir;
 	const char *extra; /* further options for the kernel (nosuid,nodev,...), comma separated; "" for none */

@@ -16,6 +16,7 @@
 #include "fs/fuse/notify/hooks.h"
 #include "fs/fuse/ops/ops.h"
 #include "fs/fuse/ops/table.h"
+#include "fs/fuse/session/rings.h"
 #include "fs/fuse/session/system.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
@@ -254,7 +255,7 @@ static int serve(struct mount *mount, int fd, struct error *err)
 		.mountpoint = mount->options.mountpoint,
 		.mount_options = options,
 		.threads = MIN(MAX(wanted, THREADS_MIN), THREADS_MAX),
-		.rings = mount->pinned && mount->kept_fd < 0,
+		.rings = mount->rings,
 		.holder = gate_holder(&mount->gate),
 		.latency = mount->options.deep_idle ? NULL : group->latency,
 		.kept = mount->kept,
@@ -299,16 +300,20 @@ static void watch_over(struct mount *mount, const struct system_mount *there)
 	mutex_take(&group->lock);
 	if (!mount->ended) {
 		mount->gate.connection = mount->kept->connection = there->minor;
-		aborter_add(group->aborter, mount->gate.connection);
+		aborter_add(group->aborter, mount->gate.connection, mount->kept_fd >= 0);
 	}
 	mutex_give(&group->lock);
 	keep_end(mount);
 }
 
-/* Memory for who goes on with the mount; without anybody, of this process. */
+/*
+ * Memory for who goes on with the mount; without anybody, of this process. Requests by rings and a daemon that follows exclude each other: what
+ * the kernel had handed to a ring's thread is not sent again (FUSE_NOTIFY_RESEND goes through what /dev/fuse handed out), and the rings
+ * end with their threads. A snapshot loses nothing with its daemon, so where root has switched rings on, it has them.
+ */
 static int make_kept(struct mount *mount, struct error *err)
 {
-	struct keeper *keeper = mount->group->keeper;
+	struct keeper *keeper = mount->rings ? NULL : mount->group->keeper;
 	int result = 0, number = -1, fd = -1;
 
 	if (keeper) {
@@ -343,6 +348,7 @@ int mount_start(struct mount_group *group, const struct mount_options *options, 
 	result = place_check(options->mountpoint, err);
 	if (!result)
 		result = find_root(mount, err);
+	mount->rings = mount->pinned && !options->supervise && rings_possible();
 	if (!result)
 		result = make_kept(mount, err);
 	if (!result)
@@ -399,7 +405,7 @@ int mount_serve(struct mount *mount, struct error *err)
 	mutex_take(&group->lock);
 	if (!mount->ended) {
 		mount->gate.connection = mount->kept->connection;
-		aborter_add(group->aborter, mount->gate.connection);
+		aborter_add(group->aborter, mount->gate.connection, true);
 	}
 	mutex_give(&group->lock);
 	keep_end(mount);
@@ -442,6 +448,7 @@ void mount_get_status(struct mount *mount, struct mount_status *ret_status)
 		.protocol_minor = info.protocol_minor,
 		.killpriv_v2 = info.killpriv_v2,
 		.io_uring = info.rings,
+		.supervised = mount->kept_fd >= 0,
 		.no_open = mount->read_only,
 		.read_ahead_kb = mount->read_ahead_kb,
 	};

@@ -99,6 +99,7 @@ struct mount_status {
 	uint64_t requests, open_files;
 	unsigned protocol_minor;
 	bool killpriv_v2, no_open, io_uring;
+	bool supervised; /* another daemon can go on with it */
 	unsigned read_ahead_kb;
 };
 void mount_get_status(struct mount *mount, struct mount_status *ret_status);

@@ -27,6 +27,7 @@ enum { LIFE_FD, COMMAND_FD, CONTROL_FD, SUPERVISOR_FD }; /* the aborter's descri
 struct command {
 	enum { COMMAND_ADD, COMMAND_REMOVE, COMMAND_ABORT } what;
 	unsigned connection;
+	bool kept;
 };
 
 struct aborter {
@@ -43,6 +44,7 @@ struct aborter {
 
 struct watched {
 	unsigned connection;
+	bool kept;
 	int fd; /* of its "abort", which goes on meaning this connection when the number has been given away */
 };
 
@@ -68,7 +70,7 @@ static void abort_connection(const struct watched *watched)
 	(void)!write(watched->fd, "1", 1);
 }
 
-static void add(struct watch *watch, unsigned connection)
+static void add(struct watch *watch, unsigned connection, bool kept)
 {
 	struct watched *watched = &watch->all[watch->count];
 	char path[32];
@@ -76,14 +78,14 @@ static void add(struct watch *watch, unsigned connection)
 	if (watch->count == WATCHED_MAX)
 		return;
 	snprintf(path, sizeof(path), "%u/abort", connection);
-	*watched = (struct watched){.connection = connection, .fd = openat(CONTROL_FD, path, O_WRONLY | O_CLOEXEC)};
+	*watched = (struct watched){.connection = connection, .kept = kept, .fd = openat(CONTROL_FD, path, O_WRONLY | O_CLOEXEC)};
 	watch->count += watched->fd >= 0;
 }
 
 static void obey(struct watch *watch, const struct command *command)
 {
 	if (command->what == COMMAND_ADD) {
-		add(watch, command->connection);
+		add(watch, command->connection, command->kept);
 		return;
 	}
 	for (size_t i = 0; i < watch->count; i++) {
@@ -103,6 +105,7 @@ static void __attribute__((noreturn)) watch_life(bool supervised)
 	struct pollfd polls[] = {{.fd = LIFE_FD, .events = POLLIN}, {.fd = COMMAND_FD, .events = POLLIN}};
 	struct watch watch = {.count = 0};
 	struct command command;
+	bool goes_on;
 
 	do {
 		if (poll(polls, ARRAY_SIZE(polls), -1) < 0 && errno != EINTR)
@@ -110,11 +113,11 @@ static void __attribute__((noreturn)) watch_life(bool supervised)
 		while (recv(COMMAND_FD, &command, sizeof(command), MSG_DONTWAIT) == sizeof(command))
 			obey(&watch, &command);
 	} while (!polls[0].revents);
-	/* Another daemon goes on with them, if there is still somebody to start it. */
-	if (supervised && poll(&(struct pollfd){.fd = SUPERVISOR_FD, .events = POLLIN}, 1, 0) == 0)
-		_exit(0);
+	/* Another daemon goes on with those that are kept, if there is still somebody to start it. */
+	goes_on = supervised && poll(&(struct pollfd){.fd = SUPERVISOR_FD, .events = POLLIN}, 1, 0) == 0;
 	for (size_t i = 0; i < watch.count; i++)
-		abort_connection(&watch.all[i]);
+		if (!goes_on || !watch.all[i].kept)
+			abort_connection(&watch.all[i]);
 	_exit(0);
 }
 
@@ -230,19 +233,19 @@ static void command(struct aborter *aborter, const struct command *command)
 		(void)!send(aborter->command_fd, command, sizeof(*command), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-void aborter_add(struct aborter *aborter, unsigned connection)
+void aborter_add(struct aborter *aborter, unsigned connection, bool kept)
 {
-	command(aborter, &(struct command){COMMAND_ADD, connection});
+	command(aborter, &(struct command){COMMAND_ADD, connection, kept});
 }
 
 void aborter_remove(struct aborter *aborter, unsigned connection)
 {
-	command(aborter, &(struct command){COMMAND_REMOVE, connection});
+	command(aborter, &(struct command){.what = COMMAND_REMOVE, .connection = connection});
 }
 
 void aborter_abort(struct aborter *aborter, unsigned connection)
 {
-	command(aborter, &(struct command){COMMAND_ABORT, connection});
+	command(aborter, &(struct command){.what = COMMAND_ABORT, .connection = connection});
 }
 
 int aborter_open(unsigned connection)

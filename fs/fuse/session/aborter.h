@@ -6,7 +6,7 @@
  * the daemon could have served: it never goes, and everybody who uses the mount hangs. So somebody outside has to say
  * "abort" through fusectl. The aborter leaves with the daemon in any case.
  *
- * Where a supervisor goes on with the connections (fs/supervise/supervisor.h), they are not ended at the daemon's death as long as that lives.
+ * Connections with which a supervisor goes on (fs/supervise/supervisor.h) are not ended at the daemon's death as long as that lives.
  *
  *   aborter_new  ->  aborter_add, aborter_remove, aborter_abort  ->  aborter_free
  *
@@ -24,7 +24,7 @@ struct aborter *aborter_new(bool supervised); /* by our parent; NULL where it co
 void aborter_free(struct aborter *aborter);
 
 /* The number of a connection is the minor number of its mount's device. */
-void aborter_add(struct aborter *aborter, unsigned connection);
+void aborter_add(struct aborter *aborter, unsigned connection, bool kept); /* kept: the supervisor goes on with it */
 void aborter_remove(struct aborter *aborter, unsigned connection); /* it has ended: the number may be another's now */
 void aborter_abort(struct aborter *aborter, unsigned connection);  /* one that was added; returns before it is done */
 

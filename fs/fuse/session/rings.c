@@ -23,6 +23,8 @@
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 
+#define SETUP_FLAGS (IORING_SETUP_SQE128 | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_R_DISABLED)
+
 #define PAGE 4096U
 #define POSSIBLE "/sys/devices/system/cpu/possible"
 #define POSSIBLE_MAX 256
@@ -104,7 +106,7 @@ static bool ring_init(struct ring *ring)
 	struct io_uring_params *params = &ring->params;
 	const size_t area_len = 2 * PAGE + ring->rings->transfer_max;
 
-	ring->params.flags = IORING_SETUP_SQE128 | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_R_DISABLED;
+	ring->params.flags = SETUP_FLAGS;
 	ring->fd = (int)syscall(SYS_io_uring_setup, 2, params);
 	if (ring->fd < 0 || !(params->features & IORING_FEAT_SINGLE_MMAP))
 		return false;
@@ -323,6 +325,18 @@ static unsigned count_queues(void)
 		last--;
 	highest = strtoul(last, NULL, 10);
 	return highest < QUEUES_MAX ? (unsigned)highest + 1 : 0;
+}
+
+bool rings_possible(void)
+{
+	AUTO_BUF content = BUF_INIT;
+	struct io_uring_params params = {.flags = SETUP_FLAGS};
+	AUTO_CLOSE int fd = -1;
+
+	if (file_read(RINGS_SWITCH, 16, &content) < 0 || content.len == 0 || content.data[0] != 'Y')
+		return false;
+	fd = (int)syscall(SYS_io_uring_setup, 2, &params);
+	return fd >= 0;
 }
 
 struct rings *rings_new(size_t transfer_max)

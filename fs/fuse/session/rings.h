@@ -7,6 +7,7 @@
  *
  * What does not come this way, forgets and interrupts, comes by /dev/fuse, and notifications go there.
  *
+ *   rings_possible  whether root has switched them on, and this process may have them
  *   rings_new       before INIT is answered; NULL: this system has none, or they cannot be made
  *   rings_start     after INIT, whose answer must have the flag: the kernel sends nothing before all queues are there
  *   rings_take      an answer; false: it belongs to no ring
@@ -36,8 +37,10 @@ struct rings_options {
 	void *arg;
 };
 
+#define RINGS_SWITCH "/sys/module/fuse/parameters/enable_uring"
 #define RINGS_INIT_FLAG2 (1U << 9) /* FUSE_OVER_IO_URING, in flags2 */
 
+bool rings_possible(void);
 struct rings *rings_new(size_t transfer_max);
 void rings_free(struct rings *rings); /* NULL is fine */
 unsigned rings_threads(const struct rings *rings); /* that rings_start begins */
