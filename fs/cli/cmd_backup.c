@@ -93,13 +93,15 @@ static int run_backup(struct cli *cli)
 {
 	const char *type = cli_option(cli, "type"), *repository = cli->argv[cli->argc - 1];
 	AUTO_CLOSE int fd = -1;
-	AUTO_FREE char *store = NULL;
+	AUTO_FREE char *store = NULL, *absolute = repository_absolute(repository);
 	json_t *sources = json_array(), *rows = json_array();
 	json_t *args = json_pack("{s:o, s:o, s:s, s:b}", "sources", sources, "place", json_from_bytes(repository), "type", type ? type : "full",
 	                         "share", cli_option(cli, "share") != NULL);
 	struct error err = {0};
 	int r = 0, code = EXIT_OK;
 
+	if (absolute)
+		json_object_set_new(args, "repository", json_from_bytes(absolute));
 	for (int i = 0; i + 1 < cli->argc && r == 0; i++)
 		r = add_source(cli, sources, cli->argv[i], &err);
 	if (r == 0)

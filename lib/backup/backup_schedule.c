@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "lib/store/catalog_records.h"
 #include "lib/store/schedule.h"
 #include "lib/store/unknown.h"
@@ -121,6 +122,23 @@ static int check_entry(const json_t *entry, struct error *err)
 	return backs_up ? 0 : error_set(err, -EINVAL, "say which backups are to be made: --full, --differential or --incremental");
 }
 
+/* A kind that is planned as it was has been planned since then. */
+static void set_since(json_t *entry, const json_t *old)
+{
+	const json_t *every = json_object_get(entry, "every"), *was = json_object_get(old, "every"), *then = json_object_get(old, "since");
+	const bool same_place = json_equal(json_object_get(old, "repository"), json_object_get(entry, "repository"));
+	json_t *since = json_object(), *period;
+	const char *kind;
+
+	json_object_foreach((json_t *)every, kind, period) {
+		if (same_place && json_equal(json_object_get(was, kind), period) && json_object_get(then, kind))
+			json_object_set(since, kind, json_object_get(then, kind));
+		else
+			json_object_set_new(since, kind, json_integer((json_int_t)clock_now().tv_sec));
+	}
+	json_object_set_new(entry, "since", since);
+}
+
 int backup_schedule_set(struct store *store, const char *dataset, const json_t *entry, struct error *err)
 {
 	struct dataset_info info;
@@ -140,6 +158,8 @@ int backup_schedule_set(struct store *store, const char *dataset, const json_t *
 		next = entry ? json_deep_copy(entry) : NULL;
 		if (next && json_equal(json_object_get(old, "repository"), json_object_get(next, "repository")) && json_object_get(old, "done"))
 			json_object_set(next, "done", json_object_get(old, "done"));
+		if (next)
+			set_since(next, old);
 		if (next)
 			json_object_set_new(all, id, next);
 		else
@@ -225,7 +245,8 @@ bool backup_schedule_due(const json_t *entry, int64_t now, enum backup_kind *ret
 
 bool backup_schedule_late(const json_t *entry, enum backup_kind kind, int64_t now)
 {
-	const int64_t last = last_of(entry, kind);
+	/* What was never done is late, too. Entries that older programs made do not say since when it is planned. */
+	const int64_t last = MAX(last_of(entry, kind), seconds_of(json_object_get(entry, "since"), kinds[kind]));
 	enum schedule_period period;
 
 	if (json_is_string(json_object_get(done_of(entry, kind), "failure")))
@@ -263,6 +284,7 @@ int backup_schedule_note(struct store *store, const struct backup_note *note, st
 {
 	const char *id;
 	json_t *all, *entry;
+	bool any = false;
 	int r;
 
 	pthread_mutex_lock(&record_lock);
@@ -273,10 +295,12 @@ int backup_schedule_note(struct store *store, const struct backup_note *note, st
 			struct dataset_info info;
 
 			if (dataset_get_by_id(store, (uint32_t)strtoul(id, NULL, 10), &info) == 0 && repository &&
-			    (!note->dataset || strcmp(note->dataset, info.name) == 0) && (!note->repository || strcmp(note->repository, repository) == 0))
+			    (!note->dataset || strcmp(note->dataset, info.name) == 0) && (!note->repository || strcmp(note->repository, repository) == 0)) {
 				note_in(entry, note, info.name);
+				any = true;
+			}
 		}
-		r = write_record(store, all);
+		r = any ? write_record(store, all) : 0;
 		json_decref(all);
 	}
 	pthread_mutex_unlock(&record_lock);

@@ -11,7 +11,8 @@
  *
  *   entry {"repository", "password_file": absolute paths, "every": {kind: "hourly" | "daily" | "weekly" | "monthly"}, "keep": {"last": n, "hourly", ...},
  *          "done": {kind: {"time": of the last that went well, "tried": of the last one, "failure": text or null, "seconds": how long,
- *          "verified": when the newest backup was taken that came back or was read whole}}}
+ *          "verified": when the newest backup was taken that came back or was read whole}},
+ *         "since": {kind: when it was planned so}}
  *
  * Any thread.
  */
@@ -39,10 +40,13 @@ WARN_UNUSED int backup_schedule_each(struct store *store, backup_schedule_fn eac
 
 /* Whether something is due for an entry, and what comes first; `now` in seconds since 1970. A drill comes when no backup is due. */
 bool backup_schedule_due(const json_t *entry, int64_t now, enum backup_kind *ret_kind);
-/* The slot before the last one had none that went well, or the newest try failed: somebody should look. */
+/* The slot before the last one, since it is planned, had none that went well, or the newest try failed: somebody should look. */
 bool backup_schedule_late(const json_t *entry, enum backup_kind kind, int64_t now);
 
-/* Notes a try: failure NULL, it went well. Of a drill that nobody planned, too: of all datasets with that repository if `dataset` is NULL. */
+/*
+ * Notes a try in the entries that name the repository, also of one that nobody planned: failure NULL, it went well. `dataset` NULL: of all datasets with
+ * that repository.
+ */
 struct backup_note {
 	const char *dataset, *repository;
 	enum backup_kind kind;

@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "lib/backup/backup.h"
+#include "lib/backup/backup_schedule.h"
 #include "lib/backup/backup_snapshots.h"
 #include "lib/backup/restore.h"
+#include "lib/base/clock.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_repository.h"
@@ -25,9 +27,22 @@ static json_t *result_to_json(const struct backup_options *options, const struct
 	                 (json_int_t)result->transfer.problems, "problems", problems);
 }
 
-static int run_one(struct op_context *context, struct backup_options *options, bool is_taken, struct error *err)
+/* For the schedule that names this repository, if there is one. That it cannot be noted makes the backup no worse: then one more is made by the clock. */
+static void note_run(struct op_context *context, const struct backup_options *options, const char *repository, uint64_t begun)
+{
+	struct backup_note note = {.dataset = options->dataset, .repository = repository, .now = clock_now().tv_sec,
+	                           .seconds = (double)(clock_ms() - begun) / 1000};
+	struct error ignored = {0};
+
+	if (backup_kind_parse(backup_type_text(options->type), &note.kind) == 0)
+		(void)!backup_schedule_note(context->store, &note, &ignored);
+}
+
+/* `repository`: as a schedule names it, or NULL. */
+static int run_one(struct op_context *context, struct backup_options *options, bool is_taken, const char *repository, struct error *err)
 {
 	struct op_problems problems = {.context = context, .list = json_array()};
+	const uint64_t begun = clock_ms();
 	struct backup_result result;
 	int r;
 
@@ -35,6 +50,9 @@ static int run_one(struct op_context *context, struct backup_options *options, b
 	r = backup_run(context->store, options, &result, err);
 	if (r == 0 && is_taken)
 		r = backup_snapshots_drop(context->store, options->dataset, options->repository->id, options->snapshot, result.full_snapshot, err);
+	/* What an older snapshot holds is not what a schedule promises. */
+	if (r == 0 && is_taken && repository && result.transfer.problems == 0)
+		note_run(context, options, repository, begun);
 	if (r == 0)
 		r = op_row(context, result_to_json(options, &result, problems.list));
 	json_decref(problems.list);
@@ -95,7 +113,7 @@ static void name_dataset(struct error *err, const char *dataset)
 }
 
 /* Takes what is to be taken, backs up, and lets go of what was taken for earlier ones. */
-static int run_all(struct op_context *context, struct sources *sources, struct backup_options *options, struct error *err)
+static int run_all(struct op_context *context, struct sources *sources, struct backup_options *options, const char *name, struct error *err)
 {
 	struct repository *repository = options->repository;
 	size_t done = 0;
@@ -108,7 +126,7 @@ static int run_all(struct op_context *context, struct sources *sources, struct b
 
 		options->dataset = source->dataset;
 		options->snapshot = source->snapshot ? source->snapshot : sources->taken;
-		r = run_one(context, options, !source->snapshot, err);
+		r = run_one(context, options, !source->snapshot, name, err);
 		if (r == 0)
 			done = i + 1;
 		else if (sources->count > 1)
@@ -121,7 +139,8 @@ static int run_all(struct op_context *context, struct sources *sources, struct b
 }
 
 /*
- * backup.run: {sources: ["DATASET[@NAME]", ...], type, share?, password, place: the repository's name for messages} and a descriptor
+ * backup.run: {sources: ["DATASET[@NAME]", ...], type, share?, password, place: the repository's name for messages, repository?: its name as schedules
+ * have it: then what is made counts for them} and a descriptor
  * -> rows, one as soon as its dataset is done: {backup, dataset, snapshot, type, base?, identity?, compared, files,
  * directories, unchanged, bytes, added, stored, problem_count, problems}
  */
@@ -139,7 +158,7 @@ static int run_op(struct op_context *context, const json_t *args, json_t **ret_r
 		r = op_repository_open(context, args, &repository, err);
 	if (r == 0) {
 		options.repository = repository;
-		r = run_all(context, &sources, &options, err);
+		r = run_all(context, &sources, &options, op_arg_string_or(args, "repository", NULL), err);
 	}
 	repository_close(repository);
 	sources_clear(&sources);

@@ -53,6 +53,17 @@ def test_a_drill_by_hand_counts(repository, store, secret):
     assert tick(store).out == ""
 
 
+def test_a_backup_by_hand_counts(repository, store, secret):
+    store.ok("-s", store.path, "snapshot", "create", "d@old")
+    schedule(repository, secret, "--full", "monthly")
+    repository.backup("d@old")
+    assert "time" not in status(store)["d", "full"], "an older snapshot is not what the schedule promises"
+    made = repository.backup("d")
+    assert status(store)["d", "full"]["time"] > 0
+    assert tick(store).out == ""
+    assert made["backup"] in [row["backup"] for row in repository.backups()] and len(repository.backups()) == 2
+
+
 def test_the_daemon_makes_what_is_due(repository, store, secret):
     schedule(repository, secret, "--full", "monthly")
     store.mount()

@@ -112,6 +112,24 @@ static void what_is_late_is_told(void **state)
 	json_decref(entry);
 }
 
+static void what_was_never_done_is_late_when_a_slot_since_it_was_planned_has_gone_by(void **state)
+{
+	json_t *entry = entry_of("{\"every\":{\"full\":\"weekly\",\"incremental\":\"daily\",\"drill\":\"daily\"},\"done\":{}}");
+
+	assert_false(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON + 100 * DAY)); /* nobody knows since when */
+	json_object_set_new(entry, "since", json_pack("{s:I, s:I, s:I}", "full", (json_int_t)NOON, "incremental", (json_int_t)NOON, "drill",
+	                                              (json_int_t)(NOON + DAY)));
+	assert_false(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON + DAY));
+	assert_true(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON + 2 * DAY));
+	assert_false(backup_schedule_late(entry, BACKUP_KIND_DRILL, NOON + 2 * DAY));
+	assert_true(backup_schedule_late(entry, BACKUP_KIND_DRILL, NOON + 3 * DAY));
+	assert_false(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON + 9 * DAY));
+	assert_true(backup_schedule_late(entry, BACKUP_KIND_FULL, NOON + 10 * DAY));
+	set_done(entry, "full", NOON + DAY); /* it counts for the lower ones */
+	assert_false(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON + 2 * DAY));
+	json_decref(entry);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -120,6 +138,7 @@ int main(void)
 		cmocka_unit_test(drills_wait_for_a_backup),
 		cmocka_unit_test(what_failed_is_tried_again_later),
 		cmocka_unit_test(what_is_late_is_told),
+		cmocka_unit_test(what_was_never_done_is_late_when_a_slot_since_it_was_planned_has_gone_by),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
