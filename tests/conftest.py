@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import procs, program, servers, succession  # noqa: E402
 from harness.reference import Reference  # noqa: E402
+from harness.remotes import Remotes  # noqa: E402
 from harness.repository import Repository, fill  # noqa: E402
 from harness.store import Store  # noqa: E402
 
@@ -305,3 +306,9 @@ def s3(area, run):
     server = servers.S3(area + "/ceph", run.mark)
     yield server
     server.stop()
+
+
+@pytest.fixture
+def remotes(store, source, area):
+    store.ok("-s", store.path, "import", source, "d")
+    return Remotes(store, area)

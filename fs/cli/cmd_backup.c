@@ -165,6 +165,8 @@ static void print_restored(const json_t *result, const char *target)
 	printf("\n");
 	if (guard)
 		printf("what was there before is %s@%s\n", target, guard);
+	if (json_object_get(result, "snapshot"))
+		printf("what is published of it from now on comes after %s@%s\n", target, json_string_value(json_object_get(result, "snapshot")));
 	if (identity)
 		printf("its identity is that of the backup: %s\n", identity);
 }
@@ -334,7 +336,7 @@ const struct command backup_commands[] = {
 	{.name = "restore",
          .operands = "REPO[@BACKUP] TARGET",
          .summary = "bring a backup back",
-         .details = "BACKUP is what backup list shows, the name of a dataset (its newest backup), or\n"
+         .details = "REMOTE:DATASET[@NAME] is what was published. BACKUP is what backup list shows, the name of a dataset (its newest backup), or\n"
                     "DATASET@NAME. TARGET is a dataset, which is made, or a directory if it has a\n"
                     "slash in it. At the end a dataset's identity is compared with the backup's.\n"
                     "What restic backed up comes back the same way. An incomplete backup is taken\n"

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fs/cli/cmd_backup_mount.h"
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/mount_options.h"
@@ -20,14 +21,17 @@
 static int take_options(struct cli *cli, json_t *args, struct backups_daemon_options *options, struct error *err)
 {
 	struct store_options store = {0};
-	const char *text = cli_option(cli, "o"), *key;
+	const char *key;
 	json_t *value;
-	int r = text ? mount_options_parse(text, args, &store, err) : 0;
+	int r = 0;
 
+	for (int i = 0; i < cli->given_count && r == 0; i++)
+		if (cli->given[i].option->letter == 'o')
+			r = mount_options_parse(cli->given[i].value, args, &store, err);
 	if (r < 0)
 		return r;
 	json_object_foreach(args, key, value) {
-		if (strcmp(key, "allow_other") == 0 || strcmp(key, "debug") == 0 || strcmp(key, "extra") == 0 ||
+		if (strcmp(key, "allow_other") == 0 || strcmp(key, "debug") == 0 || strcmp(key, "extra") == 0 || strcmp(key, MOUNT_TIMEOUT) == 0 ||
 		    (strcmp(key, "read_only") == 0 && json_is_true(value)))
 			continue;
 		(void)error_set(err, -EINVAL, "mount option \"%s\" has no meaning for backups, which are read only", strcmp(key, "read_only") == 0 ? "rw" : key);
@@ -39,6 +43,26 @@ static int take_options(struct cli *cli, json_t *args, struct backups_daemon_opt
 	options->debug = json_is_true(json_object_get(args, "debug"));
 	options->extra = json_string_value(json_object_get(args, "extra"));
 	options->cache_bytes = store.cache_bytes ? store.cache_bytes : CACHE_BYTES;
+	return 0;
+}
+
+/* How long who reads waits for a place on the network. */
+static int set_timeout(struct buf *description, json_int_t seconds, struct error *err)
+{
+	json_t *access = description->len ? json_loadb((const char *)description->data, description->len, 0, NULL) : NULL;
+	char *text;
+
+	if (description->len == 0)
+		return error_set(err, -EINVAL, "mount option timeout has no meaning for a directory");
+	json_object_set_new(access, "patience_ms", json_integer(seconds * 1000));
+	text = json_dumps(access, JSON_COMPACT);
+	json_decref(access);
+	if (!text)
+		return error_set(err, -ENOMEM, "no memory");
+	explicit_bzero(description->data, description->len);
+	buf_reset(description);
+	buf_add(description, text, strlen(text));
+	password_free(text);
 	return 0;
 }
 
@@ -76,11 +100,11 @@ static int find_paths(struct cli *cli, const char *repository, const char *mount
 	return r;
 }
 
-static int run_mount(struct cli *cli)
+int backup_mount_run(struct cli *cli)
 {
 	CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(cli->argv[0]);
 	const char *repository = name.place;
-	struct backups_daemon_options options = {.backup = name.backup};
+	struct backups_daemon_options options = {.backup = name.backup, .is_published = name.is_published};
 	char *paths[3] = {NULL}, *password = NULL;
 	json_t *args = json_object();
 	AUTO_BUF description = BUF_INIT;
@@ -89,6 +113,8 @@ static int run_mount(struct cli *cli)
 
 	if (r == 0)
 		r = take_options(cli, args, &options, &err);
+	if (r == 0 && json_object_get(args, MOUNT_TIMEOUT))
+		r = set_timeout(&description, json_integer_value(json_object_get(args, MOUNT_TIMEOUT)), &err);
 	if (r == 0)
 		r = password_get(cli, false, &password, &err);
 	if (r == 0) {
@@ -104,13 +130,15 @@ static int run_mount(struct cli *cli)
 		free(paths[i]);
 	json_decref(args);
 	if (r < 0)
-		return exit_with(&err);
-	printf("mounted the backups of %s on %s; corpusfs umount ends it\n", repository, cli->argv[1]);
+		return repository_exit(repository, &err, NULL);
+	if (!cli->quiet)
+		printf("mounted %s%s on %s; corpusfs umount ends it\n", name.is_published ? "" : "the backups of ", name.is_published ? cli->argv[0] : repository,
+		       cli->argv[1]);
 	return EXIT_OK;
 }
 
 static const struct option mount_options[] = {
-	{'o', NULL, "OPTIONS", "allow_other, cache=SIZE, debug, and what mount(8) knows"},
+	{'o', NULL, "OPTIONS", "allow_other, cache=SIZE, timeout=SECONDS, debug"},
 	{0, "log", "FILE", "where damage is told; else syslog"},
 	OPTIONS_PASSWORD,
 	OPTIONS_END,
@@ -127,6 +155,6 @@ const struct command backup_mount_commands[] = {
          .min = 2,
          .max = 2,
          .options = mount_options,
-         .run = run_mount},
+         .run = backup_mount_run},
 	{NULL},
 };

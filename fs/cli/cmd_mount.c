@@ -6,9 +6,11 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "fs/cli/cmd_backup_mount.h"
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/mount_options.h"
+#include "fs/cli/remotes.h"
 #include "fs/cli/run.h"
 #include "fs/cli/units.h"
 #include "fs/cli/where.h"
@@ -308,20 +310,41 @@ static void note_full(const struct request *request)
 	json_decref(status);
 }
 
+/* What was published in a remote. */
+static int mount_remote(struct cli *cli)
+{
+	const char *colon = strchr(cli->argv[0], ':');
+	struct error err = {0};
+
+	if (colon[1] && colon[1] != '@' && !cli_option(cli, "foreground"))
+		return backup_mount_run(cli);
+	if (cli_option(cli, "foreground")) {
+		(void)error_set(&err, -EINVAL, "what is in a remote is not mounted in the foreground");
+	} else {
+		(void)error_set(&err, -EINVAL, "%s: which dataset of the remote is not said", cli->argv[0]);
+		error_hint(&err, "corpusfs remote list shows those there are, corpusfs backup mount shows all backups");
+	}
+	return exit_with(&err);
+}
+
 static int run_mount(struct cli *cli)
 {
 	CLEANUP(request_clear)
 	struct request request = {.args = json_object(), .foreground = cli_option(cli, "foreground") != NULL};
 	struct superblock superblock;
 	struct error err = {0};
-	int result = 0;
+	int result = cli->argc == 2 ? remote_find(cli->argv[0], NULL, NULL, &err) : 0;
 
+	if (result > 0)
+		return mount_remote(cli);
 	for (int i = 0; i < cli->given_count && result == 0; i++)
 		if (cli->given[i].option->letter == 'o')
 			result = mount_options_parse(cli->given[i].value, request.args, &request.store_options, &err);
 	if (json_is_true(json_object_get(request.args, "as_owner")))
 		cli->as_owner = true;
 	json_object_del(request.args, "as_owner");
+	if (result == 0 && json_object_get(request.args, MOUNT_TIMEOUT))
+		result = error_set(&err, -EINVAL, "mount option timeout has a meaning for remotes only");
 	if (result == 0 && cli->argc == 1)
 		result = check_is_no_source(cli->argv[0], &err);
 	if (result == 0 && cli->argc == 2)
@@ -360,7 +383,9 @@ const struct command mount_commands[] = {
          .operands = "STORE[:DATASET[@NAME]] MOUNTPOINT",
          .summary = "mount a store, a dataset or a snapshot",
          .details = "Returns when the mount answers. Mounts of one store share one daemon, which\n"
-                    "leaves with the last of them. With -s STORE the first argument may be left out.\n\n"
+                    "leaves with the last of them. With -s STORE the first argument may be left out.\n"
+                    "REMOTE:DATASET[@NAME] is what was published there, read-only: it answers at\n"
+                    "once, and what is read is fetched.\n\n"
                     "Mount options:\n"
                     "  ro                  read-only (always so for a snapshot); what is left of a\n"
                     "                      damaged store, too\n"
@@ -376,6 +401,8 @@ const struct command mount_commands[] = {
                     "  deep_idle           let idle processors sleep between requests: slower, saves power\n"
                     "  supervise           when the daemon dies, another goes on with the mounts; of\n"
                     "                      the first mount. That of a snapshot is without io_uring\n"
+                    "  timeout=SECONDS     how long who reads waits for a remote, then gets an error\n"
+                    "                      (default 60)\n"
                     "  debug               log every request\n"
                     "  nosuid, nodev, noexec, sync, ...   as for mount(8); reading a file never\n"
                     "                      changes its access time (noatime)\n",

@@ -100,16 +100,67 @@ static const struct column show_columns[] = {
 	{"ca_file", "certificates", COLUMN_TEXT}, {"single_writer", "single writer", COLUMN_FLAG}, {NULL, NULL, COLUMN_TEXT},
 };
 
+static const struct column version_columns[] = {
+	{"dataset", "DATASET", COLUMN_TEXT}, {"number", "VERSION", COLUMN_NUMBER}, {"name", "NAME", COLUMN_TEXT}, {"state", "STATE", COLUMN_TEXT},
+	{"published", "PUBLISHED", COLUMN_TIME}, {"user", "USER", COLUMN_TEXT}, {"host", "HOST", COLUMN_TEXT}, {"added", "NEW", COLUMN_BYTES},
+	{"stored", "SENT", COLUMN_BYTES}, {"short", "BACKUP", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT},
+};
+
+static bool is_so(const json_t *row, const char *key)
+{
+	return json_is_true(json_object_get(row, key));
+}
+
+/* What was published in a remote. */
+static int list_versions(struct cli *cli)
+{
+	json_t *result, *rows, *row;
+	int code = repository_ask(cli, "remote.versions", json_object(), NULL, &result);
+	size_t i;
+
+	if (code != EXIT_OK)
+		return code;
+	rows = json_object_get(result, "versions");
+	json_array_foreach(rows, i, row) {
+		const char *state = is_so(row, "damaged") ? "damaged" : is_so(row, "gone") ? "gone" : is_so(row, "head") ? "head" : "";
+
+		if (cli_option(cli, "json"))
+			break;
+		json_object_set_new(row, "state", json_string(state));
+		repository_add_short(row);
+	}
+	table_print(cli, version_columns, rows);
+	json_decref(result);
+	return EXIT_OK;
+}
+
+/* The operand that commands on repositories take: the name of a remote alone is one here. -ENOENT */
+static int name_remote(struct cli *cli, char **operand, struct error *err)
+{
+	json_t *remote = NULL;
+
+	/* A path is as good. */
+	if (strpbrk(cli->argv[0], ":/"))
+		return 0;
+	if (remote_get(cli->argv[0], &remote, err) < 0)
+		return err->code;
+	json_decref(remote);
+	*operand = xasprintf("%s:", cli->argv[0]);
+	cli->argv[0] = *operand;
+	return 0;
+}
+
 static int run_list(struct cli *cli)
 {
+	AUTO_FREE char *operand = NULL;
 	json_t *remotes, *rows = json_array(), *remote;
 	struct error err = {0};
 	const char *name;
-	int r = remotes_read(&remotes, &err);
+	int r = cli->argc > 0 ? name_remote(cli, &operand, &err) : remotes_read(&remotes, &err);
 
-	if (r < 0) {
+	if (r < 0 || cli->argc > 0) {
 		json_decref(rows);
-		return exit_with(&err);
+		return r < 0 ? exit_with(&err) : list_versions(cli);
 	}
 	json_object_foreach(remotes, name, remote)
 		json_array_append_new(rows, json_pack("{s:s, s:O}", "name", name, "url", json_object_get(remote, "url")));
@@ -170,19 +221,14 @@ static void print_test(const json_t *result, const char *name)
 
 static int run_test(struct cli *cli)
 {
-	AUTO_FREE char *name = xasprintf("%s:", cli->argv[0]);
-	char *operands[] = {name, NULL}, *called = cli->argv[0];
-	json_t *remote = NULL, *result;
+	AUTO_FREE char *operand = NULL;
+	const char *called = cli->argv[0];
 	struct error err = {0};
+	json_t *result;
 	int code;
 
-	/* A path is tried as well. */
-	if (!strpbrk(cli->argv[0], ":/")) {
-		if (remote_get(cli->argv[0], &remote, &err) < 0)
-			return exit_with(&err);
-		json_decref(remote);
-		cli->argv = operands;
-	}
+	if (name_remote(cli, &operand, &err) < 0)
+		return exit_with(&err);
 	code = repository_ask(cli, "remote.test", json_object(), NULL, &result);
 	if (code != EXIT_OK)
 		return code;
@@ -220,11 +266,13 @@ const struct command remote_commands[] = {
          .options = add_options,
          .run = run_add},
 	{.name = "remote list",
-         .operands = "",
-         .summary = "list remotes",
+         .operands = "[REMOTE]",
+         .summary = "list remotes, or what was published in one",
+         .details = "Of each dataset all versions, the oldest first; the head is what readers get who\n"
+                    "name none. Gone is one whose backup was forgotten.\n",
          .min = 0,
-         .max = 0,
-         .options = list_options,
+         .max = 1,
+         .options = test_options,
          .run = run_list},
 	{.name = "remote show",
          .operands = "NAME",

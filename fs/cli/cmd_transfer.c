@@ -133,6 +133,8 @@ static int set_restic(struct cli *cli, json_t *args, char *place, int *ret_fd, s
 	CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(place);
 	int r = repository_open_place(cli, name.place, false, ret_fd, err);
 
+	if (r == 0 && name.is_published)
+		r = error_set(err, -EINVAL, "%s is what was published, and comes with corpusfs restore", place);
 	repository_name_set(&name, args);
 	for (size_t i = 0; i < sizeof(restic_options) / sizeof(restic_options[0]); i++) {
 		const char *value = cli_option(cli, restic_options[i].option);

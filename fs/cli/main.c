@@ -124,11 +124,11 @@ static int run_command(struct cli *cli, int argc, char **argv)
 
 /*
  * mount(8) and so /etc/fstab hand over "SOURCE MOUNTPOINT -o OPTIONS", for `mount -t fuse corpusfs#SOURCE MOUNTPOINT` and
- * `mount -t fuse.corpusfs SOURCE MOUNTPOINT`. A source is a path, and no command has a slash.
+ * `mount -t fuse.corpusfs SOURCE MOUNTPOINT`. A source is a path or in a remote, and no command has a slash or a colon.
  */
 static bool is_from_mount8(int argc, char **argv)
 {
-	return argc >= 2 && strchr(argv[0], '/') && argv[1][0] != '-';
+	return argc >= 2 && strpbrk(argv[0], "/:") && argv[1][0] != '-';
 }
 
 static int run_from_mount8(struct cli *cli, int argc, char **argv)

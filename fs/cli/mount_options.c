@@ -7,6 +7,8 @@
 #include "fs/cli/units.h"
 #include "lib/ops/json.h"
 
+#define TIMEOUT_MAX_S 86400
+
 static const struct {
 	const char *name, *key;
 	bool value;
@@ -63,6 +65,17 @@ static int set_snapdir(const char *value, json_t *args, struct error *err)
 	return 0;
 }
 
+static int set_timeout(const char *value, json_t *args, struct error *err)
+{
+	char *end;
+	const unsigned long seconds = strtoul(value, &end, 10);
+
+	if (*value < '0' || *value > '9' || *end || seconds == 0 || seconds > TIMEOUT_MAX_S)
+		return error_set(err, -EINVAL, "mount option timeout=%s: that is no number of seconds, 1 to %d", value, TIMEOUT_MAX_S);
+	json_object_set_new(args, MOUNT_TIMEOUT, json_integer((json_int_t)seconds));
+	return 0;
+}
+
 static void add_extra(json_t *args, const char *name)
 {
 	const char *before = json_string_value(json_object_get(args, "extra"));
@@ -105,6 +118,8 @@ static int parse_one(char *text, json_t *args, struct store_options *store_optio
 		return set_size(option, value, &store_options->cache_bytes, err);
 	if (value && strcmp(option, "write_buffer") == 0)
 		return set_size(option, value, &store_options->write_buffer_bytes, err);
+	if (value && strcmp(option, "timeout") == 0)
+		return set_timeout(value, args, err);
 	if (value && strcmp(option, "snapdir") == 0)
 		return set_snapdir(value, args, err);
 	if (!value && strcmp(option, "salvage") == 0) {

@@ -6,6 +6,8 @@
 
 #include "lib/store/store.h"
 
+#define MOUNT_TIMEOUT "timeout" /* seconds; of remotes */
+
 /*
  * Sets in `args` what mount.start takes (fs/daemon/process/mounts.h) and in `store_options` what belongs to the daemon.
  * -EINVAL with a text that names the option. May be called several times.

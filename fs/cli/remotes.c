@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -58,6 +59,11 @@ static char *path_of_file(void)
 		return xstrdup(named);
 	if (config && *config == '/')
 		return xasprintf("%s/corpusfs/remotes", config);
+	if (!home) { /* at boot, for example */
+		const struct passwd *user = getpwuid(geteuid());
+
+		home = user ? user->pw_dir : NULL;
+	}
 	return home && *home ? xasprintf("%s/.config/corpusfs/remotes", home) : NULL;
 }
 

@@ -89,10 +89,9 @@ struct repository_name repository_name_of(const char *text)
 
 	/* An error is told when it is opened. */
 	if (remote_find(text, NULL, &rest, NULL) > 0) {
-		if (*rest == '@') {
-			name.place[rest - text] = '\0';
-			name.backup = rest + 1;
-		}
+		name.place[rest - text] = '\0';
+		name.is_published = *rest && *rest != '@';
+		name.backup = *rest == '@' ? rest + 1 : *rest ? rest : NULL;
 		return name;
 	}
 	at = strchr(at ? at : name.place, '@');
@@ -111,6 +110,8 @@ void repository_name_set(const struct repository_name *name, json_t *args)
 	json_object_set_new(args, "place", json_from_bytes(place));
 	if (name->backup)
 		json_object_set_new(args, "backup", json_from_bytes(name->backup));
+	if (name->is_published)
+		json_object_set_new(args, "published", json_true());
 }
 
 void repository_name_clear(struct repository_name *name)

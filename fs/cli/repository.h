@@ -16,14 +16,15 @@ WARN_UNUSED int repository_open_place(struct cli *cli, const char *name, bool ma
 char *repository_absolute(const char *name);
 
 /*
- * What an operand says: "REPO", "REPO@BACKUP", of a remote "NAME:" or "NAME:@BACKUP".
+ * What an operand says: "REPO", "REPO@BACKUP", of a remote "NAME:", "NAME:@BACKUP", or "NAME:DATASET[@VERSION]", which is what was published.
  */
 struct repository_name {
 	char *place;        /* owned: the repository, or "NAME:" */
 	const char *backup; /* in the operand, which must stay; NULL: none is named */
+	bool is_published;
 };
 struct repository_name repository_name_of(const char *text);
-void repository_name_set(const struct repository_name *name, json_t *args); /* "place" and "backup", for operations */
+void repository_name_set(const struct repository_name *name, json_t *args); /* "place", "backup" and "published", for operations */
 void repository_name_clear(struct repository_name *name);
 
 /* Adds "short", the first digits of "backup", to a row. */

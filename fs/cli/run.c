@@ -273,7 +273,8 @@ static int check_no_dead_mount(const char *store, struct error *err)
 
 static bool speaks_for_mounts(const char *op)
 {
-	return strcmp(op, "store.sync") == 0 || strcmp(op, "snapshot.create") == 0 || strcmp(op, "backup.run") == 0;
+	return strcmp(op, "store.sync") == 0 || strcmp(op, "snapshot.create") == 0 || strcmp(op, "backup.run") == 0 ||
+	       strcmp(op, "publish") == 0;
 }
 
 /* Takes over asked->args. */
@@ -328,6 +329,14 @@ int run_op_rows_with(const char *store, const char *op, json_t *args, int fd, co
 int run_op_rows_at(const char *store, const char *op, json_t *args, run_row_fn row, void *row_arg, json_t **ret_result, struct error *err)
 {
 	struct asked asked = {.op = op, .args = args, .fd = -1, .row = row, .row_arg = row_arg};
+
+	return run_asked(store, &asked, ret_result, err);
+}
+
+int run_op_both_with(const char *store, const char *op, json_t *args, int fd, const char *title, struct rows rows, json_t **ret_result,
+		     struct error *err)
+{
+	struct asked asked = {.op = op, .title = title, .args = args, .fd = fd, .row = rows.take, .row_arg = rows.arg};
 
 	return run_asked(store, &asked, ret_result, err);
 }

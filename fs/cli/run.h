@@ -34,6 +34,14 @@ WARN_UNUSED int run_op_rows_with(const char *store, const char *op, json_t *args
 /* The same, with what the operation gives beside its rows. */
 WARN_UNUSED int run_op_rows_at(const char *store, const char *op, json_t *args, run_row_fn row, void *row_arg, json_t **ret_result, struct error *err);
 
+/* Both: rows that are passed on, and a result. */
+struct rows {
+	run_row_fn take;
+	void *arg;
+};
+WARN_UNUSED int run_op_both_with(const char *store, const char *op, json_t *args, int fd, const char *title, struct rows rows, json_t **ret_result,
+                                 struct error *err);
+
 /* An operation that needs no store: it runs in this process. Descriptors that it does not need are -1. */
 WARN_UNUSED int run_op_alone(const char *op, json_t *args, int fd, int target_fd, const char *title, json_t **ret_result, struct error *err);
 

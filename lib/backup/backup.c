@@ -82,6 +82,8 @@ static int prepare(struct backup *backup, struct error *err)
 		r = repository_lock_take(options->repository, false, &backup->lock, err);
 	if (r == 0)
 		r = backup_base_find(&backup->base, options->repository, options->type, options->share, backup->dataset_tag, err);
+	if (r == 0 && !backup->base.exists && options->type == BACKUP_INCREMENTAL)
+		backup->result->type = BACKUP_FULL;
 	if (r == 0) {
 		r = backup_base_compare(&backup->base, backup->store, backup->view);
 		if (r < 0)
@@ -114,7 +116,7 @@ static void write_info(struct backup *backup, struct buf *json)
 	struct object_names packs = repository_writer_packs(backup->writer);
 	char id[BLOB_ID_TEXT];
 
-	buf_addf(json, "{\"version\":1,\"type\":\"%s\",\"store\":\"%s\"", backup_type_text(options->type), store_superblock(backup->store)->uuid);
+	buf_addf(json, "{\"version\":1,\"type\":\"%s\",\"store\":\"%s\"", backup_type_text(backup->result->type), store_superblock(backup->store)->uuid);
 	add_text(json, "dataset", options->dataset);
 	buf_addf(json, ",\"dataset_id\":%u", backup->snapshot.dataset_id);
 	add_text(json, "snapshot", options->snapshot);
@@ -193,12 +195,14 @@ static void describe(struct backup *backup, struct snapshot_file *file)
 	file->gid = getegid();
 	array_add(&file->paths, xasprintf("/%s", backup->options->dataset));
 	array_add(&file->tags, xstrdup("corpusfs"));
-	array_add(&file->tags, xasprintf("type=%s", backup_type_text(backup->options->type)));
+	array_add(&file->tags, xasprintf("type=%s", backup_type_text(backup->result->type)));
 	array_add(&file->tags, xasprintf("snapshot=%s", backup->options->snapshot));
 	if (backup->result->identity[0])
 		array_add(&file->tags, xasprintf("identity=%s", backup->result->identity));
 	array_add(&file->tags, xasprintf("view=%u", backup->snapshot.view));
 	array_add(&file->tags, xstrdup(backup->dataset_tag));
+	if (backup->options->tag)
+		array_add(&file->tags, xstrdup(backup->options->tag));
 	if (atomic_load(&backup->transfer.problems) > 0)
 		array_add(&file->tags, xstrdup("incomplete"));
 	if (backup->base.exists) {
@@ -215,6 +219,17 @@ static int name_place(const struct backup *backup, const struct error *found, st
 	return found->code;
 }
 
+/* The backup is there. */
+static int tell_done(struct backup *backup, struct error *err)
+{
+	const struct backup_options *options = backup->options;
+	const struct backup_done done = {.name = backup->result->name, .identity = backup->result->identity,
+	                                 .problems = atomic_load(&backup->transfer.problems), .taken = backup->snapshot.taken,
+	                                 .counts = &backup->result->counts};
+
+	return options->done ? options->done(options->done_arg, &done, err) : 0;
+}
+
 static int finish(struct backup *backup, struct error *err)
 {
 	struct snapshot_file file = {0};
@@ -227,6 +242,8 @@ static int finish(struct backup *backup, struct error *err)
 	if (r < 0 || ended < 0)
 		return name_place(backup, &maker.err, err);
 	r = repository_writer_end(backup->writer, &backup->result->counts, err);
+	if (backup->options->dry_run)
+		return r;
 	if (r == 0) {
 		r = fault_point("backup-before-snapshot-file");
 		if (r < 0)
@@ -240,6 +257,8 @@ static int finish(struct backup *backup, struct error *err)
 		r = snapshot_file_write(backup->options->repository, &file, backup->result->name, err);
 	if (r == 0)
 		r = fault_point("backup-after-snapshot-file");
+	if (r == 0)
+		r = tell_done(backup, err);
 	snapshot_file_clear(&file);
 	return r;
 }
@@ -258,6 +277,8 @@ static int run(struct backup *backup, struct error *err)
 	(void)snprintf(backup->result->full_snapshot, sizeof(backup->result->full_snapshot), "%s",
 	               !backup->base.exists ? backup->options->snapshot : backup->base.full_snapshot ? backup->base.full_snapshot : "");
 	backup->writer = repository_writer_new(backup->options->repository, backup->base.known);
+	if (backup->options->dry_run)
+		repository_writer_discard(backup->writer);
 	tree.view = backup->view;
 	tree.writer = backup->writer;
 	backup_tree_run(&tree);
@@ -277,7 +298,7 @@ int backup_run(struct store *store, const struct backup_options *options, struct
 	struct backup backup = {.store = store, .options = options, .result = ret_result};
 	int r, failed;
 
-	*ret_result = (struct backup_result){0};
+	*ret_result = (struct backup_result){.type = options->type};
 	transfer_begin(&backup.transfer, &options->transfer);
 	exact_list_init(&backup.exact);
 	r = run(&backup, err);

@@ -11,17 +11,31 @@
 #include "lib/backup/backup_info.h"
 #include "lib/transfer/transfer.h"
 
+struct backup_done {
+	const char *name;     /* of the snapshot file */
+	const char *identity; /* "": not known */
+	uint64_t problems;    /* what could not be read is not in it */
+	struct timespec taken;
+	const struct writer_counts *counts;
+};
+
 struct backup_options {
 	struct transfer_options transfer;
 	struct repository *repository; /* its index is loaded here */
 	const char *place;             /* what messages call the repository */
 	const char *dataset, *snapshot;
 	enum backup_type type;
-	bool share; /* a full one may rely on what the repository has */
+	bool share; /* a full one may rely on what the repository has; an incremental one that is the first becomes such a full one */
+	bool dry_run; /* nothing is written, and nothing but the counts is known */
+	const char *tag; /* one more, or NULL */
+	/* When the backup is there, under its lock; what it returns is the result. May be NULL. */
+	int (*done)(void *arg, const struct backup_done *done, struct error *err);
+	void *done_arg;
 };
 
 struct backup_result {
 	char name[BLOB_ID_TEXT]; /* of the snapshot file */
+	enum backup_type type;   /* that it is */
 	char base[BLOB_ID_TEXT]; /* "": none */
 	char identity[2 * 32 + 1]; /* "": the snapshot is damaged */
 	char full_snapshot[NAME_LEN_MAX + 1]; /* what the full backup of its chain was made of, which may be itself; "": not known */

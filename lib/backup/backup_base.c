@@ -116,7 +116,7 @@ int backup_base_find(struct backup_base *base, struct repository *repository, en
 		r = snapshot_files_read(repository, true, &snapshots, err);
 		found = r == 0 ? newest(&snapshots, dataset_tag, type == BACKUP_DIFFERENTIAL ? "type=full" : NULL) : NULL;
 	}
-	if (r == 0 && type != BACKUP_FULL && !found) {
+	if (r == 0 && type != BACKUP_FULL && !found && !(type == BACKUP_INCREMENTAL && share)) {
 		r = error_set(err, -ENOENT, "there is no %s backup of the dataset in the repository", type == BACKUP_DIFFERENTIAL ? "full" : "earlier");
 		error_hint(err, "make one first, with --type full");
 	}

@@ -68,21 +68,29 @@ static void load_index(struct browse *browse)
 {
 	struct error err = {0};
 	const int r = repository_load_index(browse->repository, true, &err);
+	bool is_news;
 
-	if (r < 0)
-		browse->options.problem(browse->options.arg, err.text);
 	pthread_mutex_lock(&browse->mutex);
-	browse->has_index = true;
+	is_news = r < 0 && !browse->index_failed;
+	browse->has_index = r == 0;
+	browse->index_failed = r < 0;
 	pthread_cond_broadcast(&browse->loaded);
 	pthread_mutex_unlock(&browse->mutex);
+	if (is_news)
+		browse->options.problem(browse->options.arg, err.text);
 }
 
-static void wait_index(struct browse *browse)
+/* -EIO: it could not be had, and is tried again. */
+static int wait_index(struct browse *browse)
 {
+	int r;
+
 	pthread_mutex_lock(&browse->mutex);
-	while (!browse->has_index)
+	while (!browse->has_index && !browse->index_failed)
 		pthread_cond_wait(&browse->loaded, &browse->mutex);
+	r = browse->has_index ? 0 : -EIO;
 	pthread_mutex_unlock(&browse->mutex);
+	return r;
 }
 
 /* --- what comes later --- */
@@ -138,6 +146,8 @@ static void *keep_up(void *arg)
 	struct browse *browse = arg;
 
 	load_index(browse);
+	while (!browse->has_index && wait_call(browse, LOOK_PAUSE_MS, false))
+		load_index(browse);
 	while (!browse->single && wait_call(browse, LOOK_MS, true)) {
 		look_for_new(browse);
 		if (!wait_call(browse, LOOK_PAUSE_MS, false))
@@ -200,7 +210,9 @@ int browse_dir_use(struct browse *browse, const struct blob_id *tree, bool may_w
 	if (r == -EAGAIN && !may_wait)
 		return r;
 	if (r == -EAGAIN) {
-		wait_index(browse);
+		r = wait_index(browse);
+		if (r < 0)
+			return r;
 		r = shared_cache_get(browse->dirs, tree, &ret_dir->cached);
 	}
 	if (r < 0)
@@ -266,6 +278,8 @@ static int list_backups(struct browse *browse, struct error *err)
 	if (r == 0)
 		browse_list_add(browse->list, &snapshots);
 	browse->single = browse->options.backup;
+	if (r == 0 && browse->options.only_dataset)
+		browse->below = xstrdup(backup_dataset(&browse_list_get(browse->list, 0)->snapshot));
 	return r;
 }
 
@@ -324,6 +338,7 @@ void browse_close(struct browse *browse)
 	shared_cache_free(browse->blobs);
 	blob_source_free(browse->source);
 	browse_list_free(browse->list);
+	free(browse->below);
 	repository_lock_release(browse->lock);
 	repository_close(browse->repository);
 	pthread_cond_destroy(&browse->loaded);

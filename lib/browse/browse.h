@@ -5,9 +5,10 @@
  *   times/TIME        a symbolic link to it, by when it was taken (UTC)
  *   latest            a symbolic link to the newest one
  *
- * or, where one backup was asked for, its tree. Directories are fetched when they are looked into, content by blobs when it is read; every blob is checked
- * by its SHA-256 before anybody sees a byte of it. Caches have a limit. Opening reads the list of backups only: the index comes beside, and who
- * needs a blob before waits for it. What is backed up later comes soon after somebody has looked at the list, or within ten seconds.
+ * or, where one backup was asked for, its tree, or that of the dataset in it. Directories are fetched when they are looked into, content by blobs
+ * when it is read; every blob is checked by its SHA-256 before anybody sees a byte of it. Caches have a limit. Opening reads the list of backups
+ * only: the index comes beside, and who needs a blob before waits for it. If it cannot be had, that is -EIO, and it is tried again. What is backed up
+ * later comes soon after somebody has looked at the list, or within ten seconds.
  *
  * A repository lock (shared) is held from opening to closing, so that nobody removes what is looked at; where none can be written, without.
  *
@@ -32,6 +33,7 @@ struct browse;
 struct browse_options {
 	struct repository *repository; /* taken over, also when it fails */
 	const char *backup;            /* as backup_find has it; NULL: all of them */
+	bool only_dataset;             /* of the one backup, the root is the dataset's directory */
 	size_t cache_bytes;            /* for blobs, and as much for directories */
 	void (*problem)(void *arg, const char *text); /* any thread */
 	void *arg;

@@ -60,6 +60,54 @@ uint64_t browse_node_ino(const struct browse *browse, size_t backup, uint64_t pa
 	return mix(parent_ino, position + 1);
 }
 
+/* --- the root of a dataset --- */
+
+static int look_up_below(struct browse *browse, bool may_wait, uint64_t *ret_id)
+{
+	const struct browse_backup *backup = browse_list_get(browse->list, 0);
+	struct browse_place place = {.tree = backup->snapshot.tree, .is_dir = true, .ino = browse_backup_ino(browse, 0)};
+	struct in_dir in;
+	const struct node *node;
+	size_t position;
+	int r = browse_dir_use(browse, &backup->snapshot.tree, may_wait, &in);
+
+	if (r < 0)
+		return r;
+	r = browse_dir_find(in.dir, browse->below, &position);
+	node = r == 0 ? browse_dir_node(in.dir, position) : NULL;
+	if (node && S_ISDIR(node->mode) && node->has_subtree) {
+		place.position = position;
+		place.subtree = node->subtree;
+		*ret_id = browse_nodes_take(browse->nodes, BROWSE_ROOT, &place);
+	} else {
+		r = -EIO;
+	}
+	browse_dir_done(browse, &in);
+	return r;
+}
+
+int browse_real_node(struct browse *browse, bool may_wait, uint64_t *id)
+{
+	uint64_t root;
+	int r = 0;
+
+	if (*id != BROWSE_ROOT || !browse->below)
+		return 0;
+	pthread_mutex_lock(&browse->mutex);
+	root = browse->root;
+	pthread_mutex_unlock(&browse->mutex);
+	/* Two at once get the same number. */
+	if (root == 0)
+		r = look_up_below(browse, may_wait, &root);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&browse->mutex);
+	browse->root = root;
+	pthread_mutex_unlock(&browse->mutex);
+	*id = root;
+	return 0;
+}
+
 /* --- attributes --- */
 
 static struct timespec newest(const struct browse *browse)
@@ -113,8 +161,10 @@ struct stat browse_stat_of(const struct node *node, uint64_t ino)
 int browse_getattr(struct browse *browse, uint64_t id, bool may_wait, struct stat *ret_stat)
 {
 	struct in_node in;
-	int r;
+	int r = browse_real_node(browse, may_wait, &id);
 
+	if (r < 0)
+		return r;
 	if (id < BROWSE_NODES_FIRST)
 		return browse_stat_made_up(browse, id, ret_stat);
 	r = browse_node_use(browse, id, may_wait, &in);

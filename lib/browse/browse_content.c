@@ -8,8 +8,10 @@
 int browse_xattr(struct browse *browse, uint64_t id, const char *name, bool may_wait, struct buf *ret_value)
 {
 	struct in_node in;
-	int r = id < BROWSE_NODES_FIRST ? -ENODATA : browse_node_use(browse, id, may_wait, &in);
+	int r = browse_real_node(browse, may_wait, &id);
 
+	if (r == 0)
+		r = id < BROWSE_NODES_FIRST ? -ENODATA : browse_node_use(browse, id, may_wait, &in);
 	if (r < 0)
 		return r;
 	r = -ENODATA;
@@ -29,8 +31,10 @@ int browse_xattr(struct browse *browse, uint64_t id, const char *name, bool may_
 int browse_xattr_names(struct browse *browse, uint64_t id, bool may_wait, struct buf *ret_names)
 {
 	struct in_node in;
-	int r = id < BROWSE_NODES_FIRST ? 0 : browse_node_use(browse, id, may_wait, &in);
+	int r = browse_real_node(browse, may_wait, &id);
 
+	if (r == 0 && id >= BROWSE_NODES_FIRST)
+		r = browse_node_use(browse, id, may_wait, &in);
 	if (r < 0 || id < BROWSE_NODES_FIRST)
 		return r;
 	for (size_t i = 0; i < in.node->xattrs.count; i++)

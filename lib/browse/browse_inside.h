@@ -30,6 +30,7 @@ struct browse {
 	struct repository_lock *lock;
 	struct browse_list *list;
 	bool single; /* the root is the tree of the only backup in the list, to which none comes */
+	char *below;  /* the root is what has this name in that tree; NULL: it is the tree itself. Owned */
 	struct blob_source *source;
 	struct shared_cache *blobs, *dirs;
 	struct browse_nodes *nodes;
@@ -38,7 +39,8 @@ struct browse {
 	bool loads;
 	pthread_mutex_t mutex; /* guards all below */
 	pthread_cond_t loaded, called;
-	bool has_index, look_again, ends;
+	bool has_index, index_failed, look_again, ends;
+	uint64_t root; /* the number of what is below; 0: not looked up yet */
 	struct told *told;
 	bool told_lost;
 };
@@ -76,6 +78,8 @@ bool browse_is_link(const struct browse *browse, uint64_t id, size_t *ret_number
 /* st_ino: names of one file have one number; all else has one of its own, also its copy in another backup. */
 uint64_t browse_backup_ino(const struct browse *browse, size_t number);
 uint64_t browse_node_ino(const struct browse *browse, size_t backup, uint64_t parent_ino, const struct node *node, size_t position);
+/* The node that a number means: what is below, for the root of a dataset. */
+WARN_UNUSED int browse_real_node(struct browse *browse, bool may_wait, uint64_t *id);
 struct stat browse_stat_of(const struct node *node, uint64_t ino);
 WARN_UNUSED int browse_stat_made_up(const struct browse *browse, uint64_t id, struct stat *ret_stat); /* -ESTALE */
 

@@ -130,7 +130,11 @@ static bool is_in_tree(const struct browse *browse, uint64_t id)
 
 int browse_lookup(struct browse *browse, uint64_t parent, const char *name, bool may_wait, struct browse_entry *ret_entry)
 {
+	int r = browse_real_node(browse, may_wait, &parent);
+
 	*ret_entry = (struct browse_entry){0};
+	if (r < 0)
+		return r;
 	return is_in_tree(browse, parent) ? lookup_in_tree(browse, parent, name, may_wait, ret_entry) : lookup_made_up(browse, parent, name, ret_entry);
 }
 
@@ -157,20 +161,23 @@ static int list_made_up(struct browse *browse, const struct browse_listing *what
 
 int browse_list(struct browse *browse, const struct browse_listing *what, bool may_wait)
 {
+	uint64_t id = what->id;
 	struct tree_of tree;
 	struct in_dir in;
-	int r;
+	int r = browse_real_node(browse, may_wait, &id);
 
-	if (!is_in_tree(browse, what->id))
+	if (r < 0)
+		return r;
+	if (!is_in_tree(browse, id))
 		return list_made_up(browse, what);
-	r = find_tree(browse, what->id, &tree);
+	r = find_tree(browse, id, &tree);
 	if (r == 0)
 		r = browse_dir_use(browse, &tree.tree, may_wait, &in);
 	if (r < 0)
 		return r;
 	for (size_t at = what->from; r == 0 && at < browse_dir_count(in.dir); at++) {
 		const struct node *node = browse_dir_node(in.dir, at);
-		const struct browse_entry entry = entry_of(browse, what->id, &tree, node, at, what->take);
+		const struct browse_entry entry = entry_of(browse, id, &tree, node, at, what->take);
 
 		r = what->each(what->arg, node->name, at + 1, &entry);
 		if (r != 0 && what->take)

@@ -5,6 +5,7 @@
 #include "lib/backup/backup.h"
 #include "lib/backup/backup_schedule.h"
 #include "lib/backup/backup_snapshots.h"
+#include "lib/backup/publish.h"
 #include "lib/backup/restore.h"
 #include "lib/base/clock.h"
 #include "lib/ops/json.h"
@@ -19,7 +20,7 @@ static json_t *result_to_json(const struct backup_options *options, const struct
 {
 	return json_pack("{s:s, s:o, s:o, s:s, s:s*, s:s*, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "backup", result->name, "dataset",
 	                 json_from_bytes(options->dataset), "snapshot", json_from_bytes(options->snapshot), "type",
-	                 backup_type_text(options->type), "base", result->base[0] ? result->base : NULL, "identity",
+	                 backup_type_text(result->type), "base", result->base[0] ? result->base : NULL, "identity",
 	                 result->identity[0] ? result->identity : NULL, "compared", result->compared,
 	                 "files", (json_int_t)result->transfer.files, "directories", (json_int_t)result->transfer.directories,
 	                 "unchanged", (json_int_t)result->transfer.skipped, "bytes", (json_int_t)result->transfer.bytes, "added",
@@ -181,10 +182,11 @@ static json_t *restored_to_json(const struct restore_options *options, const str
 }
 
 /*
- * restore: {password, place, backup?, path?, keep_going?, dataset, over?, level?} and a descriptor of the repository -> {backup, incomplete: something
- * could not be read when it was made, passed_over?: a newer one that is incomplete, where none was named, dataset?, guard?, identity?: of
- * what is there now, same: it is the backup's, files, directories, links, skipped, bytes, local, fetched: bytes that came from the store and from the
- * repository, problem_count, problems: [{path, code, text}], failure: null or {code, text, hint}}
+ * restore: {password, place, backup?, published?: that is a version which was published, path?, keep_going?, dataset, over?, level?} and a descriptor
+ * of the repository -> {backup, incomplete: something could not be read when it was made, passed_over?: a newer one that is incomplete, where none
+ * was named, dataset?, guard?, identity?: of what is there now, same: it is the backup's, files, directories, links, skipped, bytes, local, fetched:
+ * bytes that came from the store and from the repository, snapshot?: what was taken of the version, problem_count, problems: [{path, code, text}],
+ * failure: null or {code, text, hint}}
  */
 static int restore_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -199,21 +201,33 @@ static int restore_op(struct op_context *context, const json_t *args, json_t **r
 	struct repository *repository = NULL;
 	struct restore_result result = {0};
 	struct error failure = {0};
+	char snapshot[NAME_LEN_MAX + 1] = "";
+	AUTO_FREE char *backup = NULL;
+	struct head head = {0};
 	int r = op_arg_string(args, "dataset", &options.dataset, &failure);
 
 	if (r == 0)
 		r = op_repository_open(context, args, &repository, &failure);
+	if (r == 0)
+		r = op_repository_backup(args, repository, &backup, &head, &failure);
 	if (r == 0) {
 		options.repository = repository;
+		options.backup = backup;
 		r = restore_to_dataset(context->store, &options, &result, &failure);
 	}
+	/* What is the whole version can be published again, as what comes after it. */
+	if (r == 0 && head.dataset && result.same && !*options.path)
+		r = publish_restored(context->store, options.dataset, repository, &head, snapshot, &failure);
 	op_hint_full_store(&failure);
 	if (r == -ECANCELED && result.guard[0])
 		error_hint(&failure, "what was there before is %s@%s", options.dataset, result.guard);
+	head_clear(&head);
 	repository_close(repository);
 	/* What failed after something was done is part of the result. */
 	if (r == 0 || (r != -ECANCELED && (result.guard[0] || result.transfer.files + result.transfer.directories + result.transfer.problems > 0))) {
 		*ret_result = restored_to_json(&options, &result, problems.list, r, &failure);
+		if (snapshot[0])
+			json_object_set_new(*ret_result, "snapshot", json_from_bytes(snapshot));
 		r = 0;
 	} else if (err) {
 		*err = failure;

@@ -48,6 +48,27 @@ int op_repository_open(const struct op_context *context, const json_t *args, str
 	return r < 0 ? r : op_repository_failed(args, repository_open(objects, password, ret_repository, err), err);
 }
 
+int op_repository_backup(const json_t *args, struct repository *repository, char **ret_backup, struct head *ret_head, struct error *err)
+{
+	const char *backup = op_arg_string_or(args, "backup", NULL);
+	struct head head = {0};
+	int r;
+
+	if (!backup || !op_arg_bool(args, "published")) {
+		*ret_backup = backup ? xstrdup(backup) : NULL;
+		return 0;
+	}
+	r = head_find(repository, backup, &head, err);
+	if (r < 0)
+		return r;
+	*ret_backup = xstrdup(head.backup);
+	if (ret_head)
+		*ret_head = head;
+	else
+		head_clear(&head);
+	return 0;
+}
+
 static int tell_progress(void *arg, const struct transfer_progress *progress)
 {
 	struct op_context *context = ((struct op_problems *)arg)->context;

@@ -5,6 +5,7 @@
 #ifndef CORPUSFS_OPS_OP_REPOSITORY_H
 #define CORPUSFS_OPS_OP_REPOSITORY_H
 
+#include "lib/backup/heads.h"
 #include "lib/ops/ops.h"
 #include "lib/repository/repository.h"
 #include "lib/transfer/transfer.h"
@@ -15,6 +16,12 @@ WARN_UNUSED int op_repository_objects(const struct op_context *context, bool mak
 WARN_UNUSED int op_repository_failed(const json_t *args, int code, struct error *err);
 /* Its failures name the repository, if the arguments do. */
 WARN_UNUSED int op_repository_open(const struct op_context *context, const json_t *args, struct repository **ret_repository, struct error *err);
+
+/*
+ * The backup that the arguments name: "backup", as backup_find has it, or with "published" what was published under that name, whose head is in
+ * ret_head. NULL: none is named. ret_head may be NULL; it and ret_backup are the caller's.
+ */
+WARN_UNUSED int op_repository_backup(const json_t *args, struct repository *repository, char **ret_backup, struct head *ret_head, struct error *err);
 
 /* Gathers problems as a list of {path, code, text}, and tells progress. */
 struct op_problems {

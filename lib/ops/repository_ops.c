@@ -1,4 +1,4 @@
-/* Repositories of backups: what needs no store. */
+/* Repositories of backups: what needs no store. Their passwords are in repository_key_ops.c. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -77,16 +77,19 @@ static int list_op(struct op_context *context, const json_t *args, json_t **ret_
 	return r;
 }
 
-/* backup.show: {password, backup?} -> as a row of backup.list, with tags: [text], user */
+/* backup.show: {password, backup?, published?} -> as a row of backup.list, with tags: [text], user */
 static int show_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
+	AUTO_FREE char *backup = NULL;
 	struct snapshot_file snapshot = {0};
 	struct repository *repository = NULL;
 	int r = op_repository_open(context, args, &repository, err);
 	json_t *tags;
 
 	if (r == 0)
-		r = backup_find(repository, op_arg_string_or(args, "backup", NULL), &snapshot, NULL, err);
+		r = op_repository_backup(args, repository, &backup, NULL, err);
+	if (r == 0)
+		r = backup_find(repository, backup, &snapshot, NULL, err);
 	if (r == 0) {
 		tags = json_array();
 		for (size_t i = 0; i < snapshot.tags.count; i++)
@@ -147,8 +150,8 @@ static int verify_op(struct op_context *context, const json_t *args, json_t **re
 /* --- restoring to a directory --- */
 
 /*
- * restore.directory: {password, place, target, backup?, path?, keep_going?} and two descriptors -> {backup, incomplete, passed_over?, files, directories,
- * links, skipped, bytes, problem_count, problems, failure}, as restore
+ * restore.directory: {password, place, target, backup?, published?, path?, keep_going?} and two descriptors -> {backup, incomplete,
+ * passed_over?, files, directories, links, skipped, bytes, problem_count, problems, failure}, as restore
  */
 static int restore_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -163,12 +166,16 @@ static int restore_op(struct op_context *context, const json_t *args, json_t **r
 	struct repository *repository = NULL;
 	struct restore_result result = {0};
 	struct error failure = {0};
+	AUTO_FREE char *backup = NULL;
 	int r = context->target_fd ? 0 : error_set(&failure, -EBADF, "no descriptor of a directory came with the request");
 
 	if (r == 0)
 		r = op_repository_open(context, args, &repository, &failure);
+	if (r == 0)
+		r = op_repository_backup(args, repository, &backup, NULL, &failure);
 	if (r == 0) {
 		options.repository = repository;
+		options.backup = backup;
 		r = restore_to_directory(NULL, &options, &result, &failure);
 	}
 	repository_close(repository);
@@ -200,7 +207,7 @@ static int drill_row(void *arg, const struct drill_result *result)
 }
 
 /*
- * backup.drill: {password, place, backup?, scratch: a directory of the caller's, in whose own process it runs} -> rows {backup, taken, taken_ns,
+ * backup.drill: {password, place, backup?, published?, scratch: a directory of the caller's, in whose own process it runs} -> rows {backup, taken, taken_ns,
  * dataset, incomplete, identity?, same, files, bytes, seconds}
  */
 static int drill_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
@@ -208,12 +215,16 @@ static int drill_op(struct op_context *context, const json_t *args, json_t **ret
 	struct op_problems problems = {.context = context, .list = json_array()};
 	struct drill_options options = {.transfer = op_problems_options(&problems), .place = op_arg_string_or(args, "place", "the repository"),
 	                                .backup = op_arg_string_or(args, "backup", NULL)};
+	AUTO_FREE char *backup = NULL;
 	int r = op_arg_string(args, "scratch", &options.scratch, err);
 
 	if (r == 0 && context->store)
 		r = error_set(err, -EINVAL, "a drill runs in the process of who wants it");
 	if (r == 0)
 		r = op_repository_open(context, args, &options.repository, err);
+	if (r == 0)
+		r = op_repository_backup(args, options.repository, &backup, NULL, err);
+	options.backup = backup;
 	if (r == 0)
 		r = drill_run(&options, drill_row, context, err);
 	json_decref(problems.list);
@@ -249,11 +260,35 @@ static int forget_file(struct repository *repository, const char *name, struct e
 	return r < 0 && r != -ENOENT ? error_set(err, r, "backup %.8s cannot be removed: %s", name, error_text(r)) : 0;
 }
 
+/* The head of a dataset, which readers get who name no version; NULL: the backup is none. */
+static const struct head *head_of(const struct heads *heads, const char *backup)
+{
+	for (size_t i = 0; i < heads->count; i++) {
+		const bool is_newest = i + 1 == heads->count || heads->items[i + 1].number <= heads->items[i].number;
+
+		if (is_newest && !heads->items[i].is_damaged && strcmp(heads->items[i].backup, backup) == 0)
+			return &heads->items[i];
+	}
+	return NULL;
+}
+
+static int check_no_head(const struct heads *heads, const char *backup, struct error *err)
+{
+	const struct head *head = head_of(heads, backup);
+
+	if (!head)
+		return 0;
+	(void)error_set(err, -EBUSY, "backup %.8s is the newest version of \"%s\" that was published, %s", backup, head->dataset, head->name);
+	error_hint(err, "publish another version first");
+	return -EBUSY;
+}
+
 static int forget_named(struct op_context *context, struct repository *repository, const json_t *names, bool dry_run, struct error *err)
 {
 	struct snapshot_files found = {0};
+	struct heads heads = {0};
 	const json_t *entry;
-	int r = 0;
+	int r = heads_read(repository, NULL, &heads, err);
 	size_t i;
 
 	/* All are looked for before the first one goes. */
@@ -262,14 +297,17 @@ static int forget_named(struct op_context *context, struct repository *repositor
 
 		if (r == 0)
 			r = backup_find(repository, json_string_value(entry), &snapshot, NULL, err);
-		if (r == 0)
-			array_add(&found, snapshot);
+		if (r < 0)
+			break;
+		array_add(&found, snapshot);
+		r = check_no_head(&heads, snapshot.name, err);
 	}
 	for (i = 0; i < found.count && r == 0; i++) {
 		r = dry_run ? 0 : forget_file(repository, found.items[i].name, err);
 		if (r == 0)
 			r = op_row(context, snapshot_to_json(&found.items[i]));
 	}
+	heads_clear(&heads);
 	snapshot_files_clear(&found);
 	return r;
 }
@@ -283,27 +321,31 @@ struct forgetting {
 static int forget_by_rules(struct op_context *context, struct repository *repository, const struct forgetting *forgetting, struct error *err)
 {
 	struct snapshot_files snapshots = {0};
+	struct heads heads = {0};
 	AUTO_FREE bool *keeps = NULL;
 	int r = snapshot_files_read(repository, false, &snapshots, err);
 
+	if (r == 0)
+		r = heads_read(repository, NULL, &heads, err);
 	keeps = xcalloc(snapshots.count + 1, sizeof(*keeps));
 	forget_apply(&forgetting->rules, &snapshots, keeps);
 	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
 		const char *of = snapshot_file_tag_value(&snapshots.items[i], "dataset-id");
 
-		if (keeps[i] || (forgetting->dataset_id && (!of || strcmp(of, forgetting->dataset_id) != 0)))
+		if (keeps[i] || head_of(&heads, snapshots.items[i].name) || (forgetting->dataset_id && (!of || strcmp(of, forgetting->dataset_id) != 0)))
 			continue;
 		r = forgetting->dry_run ? 0 : forget_file(repository, snapshots.items[i].name, err);
 		if (r == 0)
 			r = op_row(context, snapshot_to_json(&snapshots.items[i]));
 	}
+	heads_clear(&heads);
 	snapshot_files_clear(&snapshots);
 	return r;
 }
 
 /*
  * backup.forget: {password, backups: [name, ...] or keep: {last, hourly, daily, weekly, monthly, yearly}, dataset_id?: only backups that have it,
- * dry_run?} -> rows as backup.list: what goes
+ * dry_run?} -> rows as backup.list: what goes. The head of what was published stays.
  */
 static int forget_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -373,103 +415,6 @@ static int unlock_op(struct op_context *context, const json_t *args, json_t **re
 	return r;
 }
 
-/* --- passwords --- */
-
-struct key_rows {
-	struct op_context *context;
-	const struct repository *repository;
-};
-
-static int key_row(void *arg, const struct key_info *info)
-{
-	const struct key_rows *rows = arg;
-
-	return op_row(rows->context, json_pack("{s:s, s:o, s:o, s:s, s:b}", "key", info->name, "user", json_from_bytes(info->user), "host",
-	                                       json_from_bytes(info->host), "created", info->created, "current",
-	                                       strcmp(info->name, rows->repository->key_name) == 0));
-}
-
-/* backup.key.list: {password} -> rows {key, user, host, created, current: the password's} */
-static int key_list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
-{
-	struct repository *repository = NULL;
-	int r = op_repository_open(context, args, &repository, err);
-	struct key_rows rows = {context, repository};
-
-	if (r == 0)
-		r = keys_each(repository->objects, key_row, &rows, err);
-	repository_close(repository);
-	return r;
-}
-
-/* backup.key.add: {password, new_password} -> {key} */
-static int key_add_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
-{
-	struct repository *repository = NULL;
-	const char *password;
-	char name[KEY_ID_TEXT];
-	int r = op_arg_string(args, "new_password", &password, err);
-
-	if (r == 0)
-		r = op_repository_open(context, args, &repository, err);
-	if (r == 0)
-		r = keys_add(repository->objects, &repository->key, password, name, err);
-	if (r == 0)
-		*ret_result = json_pack("{s:s}", "key", name);
-	repository_close(repository);
-	return r;
-}
-
-struct key_search {
-	const char *text;
-	struct key_names {
-		char name[KEY_ID_TEXT];
-		size_t count;
-	} found;
-};
-
-static int match_key(void *arg, const struct key_info *info)
-{
-	struct key_search *search = arg;
-
-	if (strncmp(info->name, search->text, strlen(search->text)) != 0)
-		return 0;
-	(void)snprintf(search->found.name, sizeof(search->found.name), "%s", info->name);
-	search->found.count++;
-	return 0;
-}
-
-/* backup.key.remove: {password, key: its first digits} -> {key} */
-static int key_remove_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
-{
-	struct repository *repository = NULL;
-	struct key_search search = {0};
-	int r = op_arg_string(args, "key", &search.text, err);
-
-	if (r == 0)
-		r = op_repository_open(context, args, &repository, err);
-	if (r == 0)
-		r = keys_each(repository->objects, match_key, &search, err);
-	if (r == 0 && search.found.count != 1)
-		r = search.found.count == 0 ? error_set(err, -ENOENT, "there is no key %s", search.text)
-					    : error_set(err, -EINVAL, "several keys begin with %s", search.text);
-	if (r == -ENOENT)
-		error_hint(err, "corpusfs backup key list REPOSITORY shows those there are");
-	if (r == 0 && strcmp(search.found.name, repository->key_name) == 0) {
-		r = error_set(err, -EINVAL, "key %.8s is that of the password which was given", search.found.name);
-		error_hint(err, "give another password, so that one is left that opens the repository");
-	}
-	if (r == 0) {
-		r = repository->objects->place->remove(repository->objects, OBJECT_KEY, search.found.name);
-		if (r < 0)
-			(void)error_set(err, r, "key %.8s cannot be removed: %s", search.found.name, error_text(r));
-	}
-	if (r == 0)
-		*ret_result = json_pack("{s:s}", "key", search.found.name);
-	repository_close(repository);
-	return r;
-}
-
 const struct op repository_ops[] = {
 	{"backup.init", "make a repository for backups", OP_OWNER, NULL, init_op},
 	{"backup.list", "the backups of a repository", OP_READER, "backups", list_op},
@@ -481,8 +426,5 @@ const struct op repository_ops[] = {
 	{"backup.forget", "let backups go", OP_OWNER, "backups", forget_op},
 	{"backup.prune", "give back the room of what no backup names", OP_OWNER, NULL, prune_op},
 	{"backup.unlock", "remove locks that nobody holds any more", OP_OWNER, NULL, unlock_op},
-	{"backup.key.list", "the passwords of a repository", OP_READER, "keys", key_list_op},
-	{"backup.key.add", "add a password", OP_OWNER, NULL, key_add_op},
-	{"backup.key.remove", "remove a password", OP_OWNER, NULL, key_remove_op},
 	{NULL},
 };

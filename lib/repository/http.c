@@ -14,12 +14,14 @@
 #define SPARE 32
 #define CONNECT_S 10L
 #define STILL_S 30L /* without a byte */
+#define LEAST_MS 1000
 #define PAUSE_FIRST_MS 100
 #define PAUSE_MAX_MS 8000
 #define BODY_MAX (1ULL << 30)
 
 struct http {
 	char *user, *password, *sign, *certificates;
+	uint64_t patience_ms;
 	pthread_mutex_t lock; /* guards the idle ones */
 	CURL *spare[SPARE];
 	size_t count;
@@ -56,6 +58,7 @@ struct http *http_new(const struct http_options *options)
 	http->password = copy(options->password);
 	http->sign = copy(options->sign);
 	http->certificates = copy(options->certificates);
+	http->patience_ms = options->patience_ms ? options->patience_ms : HTTP_PATIENCE_MS;
 	return http;
 }
 
@@ -152,14 +155,19 @@ static struct curl_slist *set_headers(CURL *curl, const struct http_request *req
 	return headers;
 }
 
+/* A try that begins late does not last longer than who asks is patient. */
+static void set_times(CURL *curl, uint64_t left_ms)
+{
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(left_ms, CONNECT_S * 1000UL));
+	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)MIN((left_ms + 999) / 1000, (uint64_t)STILL_S));
+}
+
 static void set_options(const struct http *http, CURL *curl, const struct http_request *request, char problem[CURL_ERROR_SIZE])
 {
 	curl_easy_setopt(curl, CURLOPT_URL, request->url);
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
-	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, STILL_S);
 	/* Who sends much asks before whether he may. Nobody waits for that answer; the question cannot be left out, as curl 7.88 signs its absence. */
 	curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, 1L);
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "corpusfs");
@@ -220,8 +228,9 @@ static void note_answer(CURL *curl, struct http_answer *answer)
 	answer->body.len--;
 }
 
-static int try_once(struct http *http, const struct http_request *request, struct http_answer *answer)
+static int try_once(struct http *http, const struct http_request *request, uint64_t until_ms, struct http_answer *answer)
 {
+	const uint64_t now = clock_ms();
 	CURL *curl = take(http);
 	struct incoming incoming = {.request = request, .answer = answer, .curl = curl};
 	char problem[CURL_ERROR_SIZE] = "";
@@ -233,6 +242,7 @@ static int try_once(struct http *http, const struct http_request *request, struc
 		return -ENOMEM;
 	buf_reset(&answer->body);
 	answer->tries++;
+	set_times(curl, until_ms > now + LEAST_MS ? until_ms - now : LEAST_MS);
 	set_options(http, curl, request, problem);
 	set_method(curl, request);
 	headers = set_headers(curl, request);
@@ -268,12 +278,12 @@ static void pause_at_random(unsigned tries)
 
 int http_do(struct http *http, const struct http_request *request, struct http_answer *ret_answer)
 {
-	const uint64_t until_ms = clock_ms() + (request->patience_ms ? request->patience_ms : HTTP_PATIENCE_MS);
+	const uint64_t until_ms = clock_ms() + (request->patience_ms ? request->patience_ms : http->patience_ms);
 	struct http_answer answer = {.content_length = -1};
 	int r;
 
 	for (;;) {
-		r = try_once(http, request, &answer);
+		r = try_once(http, request, until_ms, &answer);
 		if (!may_pass(r, &answer) || clock_ms() > until_ms)
 			break;
 		pause_at_random(answer.tries);

@@ -28,6 +28,7 @@ struct http_options {
 	const char *user, *password; /* NULL: none; or the key for signing */
 	const char *sign;            /* "aws:amz:REGION:s3": requests are signed, as AWS signs them (version 4); NULL: basic authentication */
 	const char *certificates;    /* of authorities, as PEM text; NULL: the system's */
+	uint64_t patience_ms;        /* of requests that say nothing of it; 0: HTTP_PATIENCE_MS */
 };
 
 struct http_request {

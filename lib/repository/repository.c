@@ -16,7 +16,7 @@
 
 /* --- sealed files --- */
 
-static int unseal(const struct repository *repository, struct buf *content)
+int repository_unseal(const struct repository *repository, struct buf *content)
 {
 	struct seal *seal = seal_new(&repository->key);
 	int r = seal_open(seal, content->data, content->len, content->data + SEAL_IV);
@@ -56,12 +56,12 @@ int repository_get_file(struct repository *repository, enum object_kind kind, co
 	if (r < 0)
 		return error_set(err, r, "%s %.8s of the repository cannot be read: %s", object_kind_text(kind), name, strerror(-r));
 	id = blob_id_of(ret_json->data, ret_json->len);
-	if (blob_id_parse(name, &wanted) < 0 || !blob_id_equal(&id, &wanted) || unseal(repository, ret_json) < 0 || unpack_json(ret_json) < 0)
+	if (blob_id_parse(name, &wanted) < 0 || !blob_id_equal(&id, &wanted) || repository_unseal(repository, ret_json) < 0 || unpack_json(ret_json) < 0)
 		return error_set(err, -EBADMSG, "%s %.8s of the repository is damaged", object_kind_text(kind), name);
 	return 0;
 }
 
-static void seal_buf(const struct repository *repository, const struct buf *plain, struct buf *sealed)
+void repository_seal(const struct repository *repository, const struct buf *plain, struct buf *sealed)
 {
 	struct seal *seal = seal_new(&repository->key);
 
@@ -86,7 +86,7 @@ int repository_put_file(struct repository *repository, enum object_kind kind, co
 		buf_add(&plain, packed, packed_len);
 		free(packed);
 	}
-	seal_buf(repository, r == 1 ? &plain : json, &sealed);
+	repository_seal(repository, r == 1 ? &plain : json, &sealed);
 	id = blob_id_of(sealed.data, sealed.len);
 	blob_id_text(&id, ret_name);
 	r = repository->objects->place->put(repository->objects, kind, ret_name, sealed.data, sealed.len);
@@ -128,7 +128,7 @@ static int put_config(struct repository *repository, struct error *err)
 	int r = fault_point("repository-before-config");
 
 	buf_addf(&config, "{\"version\":%d,\"id\":\"%s\",\"chunker_polynomial\":\"%s\"}", VERSION, repository->id, POLYNOMIAL);
-	seal_buf(repository, &config, &sealed);
+	repository_seal(repository, &config, &sealed);
 	if (r == 0)
 		r = repository->objects->place->put(repository->objects, OBJECT_CONFIG, "", sealed.data, sealed.len);
 	return r < 0 ? error_set(err, r, "the repository's config cannot be written: %s", strerror(-r)) : 0;
@@ -142,7 +142,7 @@ static int read_config(struct repository *repository, struct error *err)
 	int r = objects_get_whole(repository->objects, OBJECT_CONFIG, "", CONFIG_MAX, &config);
 
 	if (r == 0)
-		r = unseal(repository, &config);
+		r = repository_unseal(repository, &config);
 	if (r < 0)
 		return error_set(err, r, "the repository's config %s", r == -EBADMSG ? "is damaged" : "cannot be read");
 	object = json_loadb((char *)config.data, config.len, 0, NULL);
@@ -341,6 +341,13 @@ static bool has_name(const struct object_names *names, const struct blob_id *id)
 			high = middle;
 	}
 	return false;
+}
+
+bool object_names_have(const struct object_names *names, const char *name)
+{
+	struct blob_id id;
+
+	return blob_id_parse(name, &id) == 0 && has_name(names, &id);
 }
 
 int repository_load_new_index(struct repository *repository, void (*exclusive)(void *arg, bool begin), void *arg, struct error *err)

@@ -51,8 +51,14 @@ WARN_UNUSED int repository_get_file(struct repository *repository, enum object_k
 /* ret_name has BLOB_ID_TEXT bytes. */
 WARN_UNUSED int repository_put_file(struct repository *repository, enum object_kind kind, const struct buf *json, char *ret_name, struct error *err);
 
+/* Seals and opens what is no file of restic's and has a name of its own. -EBADMSG. */
+void repository_seal(const struct repository *repository, const struct buf *plain, struct buf *ret_sealed);
+WARN_UNUSED int repository_unseal(const struct repository *repository, struct buf *content);
+
 /* Sorted. The array is the caller's to clear. */
 WARN_UNUSED int repository_list(struct repository *repository, enum object_kind kind, struct object_names *ret_names, struct error *err);
+
+bool object_names_have(const struct object_names *names, const char *name); /* of sorted ones */
 
 /* --- blobs --- */
 
@@ -86,6 +92,7 @@ struct writer_counts {
 };
 
 struct repository_writer *repository_writer_new(struct repository *repository, const struct blob_index *known);
+void repository_writer_discard(struct repository_writer *writer); /* before anything is written: it is counted, and goes nowhere */
 void repository_writer_free(struct repository_writer *writer); /* what was not ended is lost; NULL is fine */
 struct repository_hand *repository_hand_new(struct repository_writer *writer);
 /* Puts the packs that the hand has begun, and frees it. */

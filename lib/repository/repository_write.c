@@ -15,6 +15,7 @@
 struct repository_writer {
 	struct repository *repository;
 	const struct blob_index *known;
+	bool discards;
 	pthread_mutex_t lock; /* guards what follows */
 	struct blob_set claims; /* blobs that a hand has taken on */
 	struct index_writer index;
@@ -39,6 +40,11 @@ struct repository_writer *repository_writer_new(struct repository *repository, c
 	writer->known = known;
 	pthread_mutex_init(&writer->lock, NULL);
 	return writer;
+}
+
+void repository_writer_discard(struct repository_writer *writer)
+{
+	writer->discards = true;
 }
 
 void repository_writer_free(struct repository_writer *writer)
@@ -115,7 +121,7 @@ static int put_index(struct repository_writer *writer, struct buf *json, struct 
 {
 	char name[BLOB_ID_TEXT];
 
-	return json->len > 0 ? repository_put_file(writer->repository, OBJECT_INDEX, json, name, err) : 0;
+	return json->len > 0 && !writer->discards ? repository_put_file(writer->repository, OBJECT_INDEX, json, name, err) : 0;
 }
 
 static void add_counts(struct writer_counts *to, const struct writer_counts *from)
@@ -141,7 +147,7 @@ static int put_pack(struct repository_hand *hand, struct pack_file *pack, struct
 	pack_file_end(pack, hand->seal);
 	digest_once(hand->digest, pack->bytes.data, pack->bytes.len, id.bytes);
 	blob_id_text(&id, name);
-	r = objects->place->put(objects, OBJECT_PACK, name, pack->bytes.data, pack->bytes.len);
+	r = writer->discards ? 0 : objects->place->put(objects, OBJECT_PACK, name, pack->bytes.data, pack->bytes.len);
 	if (r < 0)
 		return objects_put_failed(OBJECT_PACK, r, err);
 	hand->counts.packs++;

@@ -13,38 +13,6 @@ from harness.repository import PASSWORD, Repository, restic, restic_check
 NOBODY = 65534
 
 
-class Remotes:
-    """The command line of a user who has remotes, and nothing in the environment that would open a repository."""
-
-    def __init__(self, store, area):
-        self.store, self.area = store, area
-        self.file, self.password = area + "/config/corpusfs/remotes", self.write("password", PASSWORD + "\n")
-        self.env = {"XDG_CONFIG_HOME": area + "/config", "HOME": area + "/home"}
-
-    def write(self, name, text):
-        with open(f"{self.area}/{name}", "w", encoding="ascii") as handle:
-            handle.write(text)
-        return f"{self.area}/{name}"
-
-    def run(self, *args, code=0, env=None, **options):
-        result = self.store.run("-s", self.store.path, *args, env={**self.env, **(env or {})}, **options)
-        assert result.code == code, f"{args}: exit {result.code}\n{result.out}{result.err}"
-        assert PASSWORD not in result.out + result.err and "testsecret" not in result.out + result.err
-        return result
-
-    def json(self, *args, code=0):
-        return json.loads(self.run(*args, "--json", code=code).out)
-
-    def add(self, name, url, *options):
-        return self.run("remote", "add", name, url, "--password-file", self.password, *options)
-
-
-@pytest.fixture
-def remotes(store, source, area):
-    store.ok("-s", store.path, "import", source, "d")
-    return Remotes(store, area)
-
-
 @pytest.mark.sanitize
 def test_name_stands_for_a_repository_wherever_one_is_named(remotes, store, area):
     remotes.add("base", area + "/repository")

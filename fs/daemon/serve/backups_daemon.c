@@ -12,6 +12,7 @@
 #include "fs/daemon/process/process.h"
 #include "fs/fuse/backups/backups.h"
 #include "fs/fuse/session/system.h"
+#include "lib/backup/heads.h"
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 #include "lib/repository/objects_open.h"
@@ -53,6 +54,23 @@ static int open_log(struct backups_daemon *daemon, struct error *err)
 	return r < 0 ? error_set(err, r, "the log %s: %s", path ? path : "", error_text(r)) : 0;
 }
 
+/* The version stays what it is, whatever is published meanwhile. */
+static int open_published(struct backups_daemon *daemon, struct browse_options *browse, struct error *err)
+{
+	struct head head;
+	int r = head_find(browse->repository, daemon->options->backup, &head, err);
+
+	if (r < 0) {
+		repository_close(browse->repository);
+		return r;
+	}
+	browse->backup = head.backup;
+	browse->only_dataset = true;
+	r = browse_open(browse, &daemon->browse, err);
+	head_clear(&head);
+	return r;
+}
+
 static int open_backups(struct backups_daemon *daemon, struct error *err)
 {
 	const struct backups_daemon_options *options = daemon->options;
@@ -70,7 +88,9 @@ static int open_backups(struct backups_daemon *daemon, struct error *err)
 	r = objects_open(fd, false, &objects, err);
 	if (r == 0)
 		r = repository_open(objects, options->password, &browse.repository, err);
-	return r < 0 ? r : browse_open(&browse, &daemon->browse, err);
+	if (r < 0 || !options->is_published)
+		return r < 0 ? r : browse_open(&browse, &daemon->browse, err);
+	return open_published(daemon, &browse, err);
 }
 
 static int start(struct backups_daemon *daemon, struct error *err)

@@ -16,6 +16,7 @@ struct backups_daemon_options {
 	const struct buf *description;       /* of a repository on the network (lib/repository/objects_open.h); NULL: it is a directory */
 	const char *password;
 	const char *backup; /* as backup_find has it; NULL: all of them */
+	bool is_published;  /* it is a version that was published, as head_find has it: the root is its dataset */
 	const char *log;    /* an absolute path; NULL: syslog */
 	size_t cache_bytes;
 	bool allow_other, debug;

@@ -1,0 +1,165 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/cli/command.h"
+#include "fs/cli/exit.h"
+#include "fs/cli/interrupt.h"
+#include "fs/cli/password.h"
+#include "fs/cli/place.h"
+#include "fs/cli/remotes.h"
+#include "fs/cli/repository.h"
+#include "fs/cli/run.h"
+#include "fs/cli/table.h"
+#include "fs/cli/units.h"
+#include "lib/base/buf.h"
+#include "lib/ops/json.h"
+
+static json_int_t number(const json_t *result, const char *key)
+{
+	return json_integer_value(json_object_get(result, key));
+}
+
+static const char *text_of(const json_t *result, const char *key)
+{
+	const char *text = json_string_value(json_object_get(result, key));
+
+	return text ? text : "";
+}
+
+static void print_published(const json_t *result, const char *place, bool dry_run)
+{
+	char added[UNITS_MAX], stored[UNITS_MAX];
+
+	if (json_is_true(json_object_get(result, "was_there"))) {
+		printf("%s@%s is version %lld there already\n", text_of(result, "dataset"), text_of(result, "name"), (long long)number(result, "number"));
+		return;
+	}
+	units_size((uint64_t)number(result, "added"), added);
+	units_size((uint64_t)number(result, "stored"), stored);
+	printf("%s %s@%s as version %lld in %.*s", dry_run ? "would publish" : "published", text_of(result, "dataset"), text_of(result, "name"),
+	       (long long)number(result, "number"), (int)(strlen(place) - (place[strlen(place) - 1] == ':')), place);
+	printf(": %lld files looked at, %lld unchanged, %s new, %s %s\n", (long long)number(result, "files"), (long long)number(result, "unchanged"), added,
+	       stored, dry_run ? "to send at most" : "sent");
+}
+
+/* The name of a remote alone is one here, where nothing else makes sense: a directory has a slash in it. */
+static char *find_place(const char *text)
+{
+	AUTO_FREE char *with_colon = xasprintf("%s:", text);
+
+	return !strpbrk(text, ":/") && remote_find(with_colon, NULL, NULL, NULL) > 0 ? steal_ptr(with_colon) : xstrdup(text);
+}
+
+/* The first time. One that is there is as good. */
+static int make_repository(struct cli *cli, const char *place, struct error *err)
+{
+	json_t *args = json_pack("{s:o}", "place", json_from_bytes(place)), *result = NULL;
+	AUTO_CLOSE int fd = -1;
+	int r = repository_open_place(cli, place, true, &fd, err);
+
+	if (r == 0)
+		r = password_set(cli, args, true, err);
+	if (r == 0)
+		r = run_op_alone("backup.init", args, fd, -1, NULL, &result, err);
+	else
+		json_decref(args);
+	if (r == 0)
+		fprintf(stderr, "corpusfs: made a repository in %s; keep its password: without it nobody reads what is in it\n", place);
+	json_decref(result);
+	return r == -EEXIST ? 0 : r;
+}
+
+static int take_row(void *arg, json_t *row)
+{
+	return json_array_append(arg, row) < 0 ? -ENOMEM : 0;
+}
+
+static const struct column between_columns[] = {
+	{"number", "VERSION", COLUMN_NUMBER}, {"name", "NAME", COLUMN_TEXT}, {"published", "PUBLISHED", COLUMN_TIME}, {"user", "USER", COLUMN_TEXT},
+	{"host", "HOST", COLUMN_TEXT}, {"backup", "BACKUP", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT},
+};
+
+static json_t *make_args(struct cli *cli, const char *view, const char *place)
+{
+	const char *as = cli_option(cli, "as");
+
+	return json_pack("{s:o, s:o, s:o*, s:b, s:b, s:b}", "source", json_from_bytes(view), "place", json_from_bytes(place), "as", json_from_bytes(as),
+	                 "force", cli_option(cli, "force") != NULL, "dry_run", cli_option(cli, "dry-run") != NULL, "single_writer",
+	                 cli_option(cli, "single-writer") || json_is_true(json_object_get(cli->remote, "single_writer")));
+}
+
+static int publish(struct cli *cli, const char *view, const char *place, json_t *between, json_t **ret_result, struct error *err)
+{
+	AUTO_FREE char *store = NULL;
+	AUTO_CLOSE int fd = -1;
+	json_t *args;
+	int r = run_find_store(cli, &store, err);
+
+	if (r == 0 && cli_option(cli, "init") && !cli_option(cli, "dry-run"))
+		r = make_repository(cli, place, err);
+	if (r == 0)
+		r = repository_open_place(cli, place, false, &fd, err);
+	if (r < 0)
+		return r;
+	args = make_args(cli, view, place);
+	r = password_set(cli, args, false, err);
+	interrupt_watch();
+	if (r < 0) {
+		json_decref(args);
+		return r;
+	}
+	return run_op_both_with(store, "publish", args, fd, "publish", (struct rows){take_row, between}, ret_result, err);
+}
+
+static int run_publish(struct cli *cli)
+{
+	AUTO_PLACE source = {0};
+	AUTO_FREE char *place = find_place(cli->argv[1]), *view = NULL;
+	json_t *between = json_array(), *result = NULL;
+	struct error err = {0};
+	int r = place_find(cli, cli->argv[0], PLACE_MAY_SNAPSHOT, &source, &err);
+
+	if (r == 0) {
+		view = place_view(&source);
+		r = publish(cli, view, place, between, &result, &err);
+	}
+	if (r < 0 && json_array_size(between) > 0)
+		table_print(cli, between_columns, between);
+	json_decref(between);
+	if (r < 0)
+		return repository_exit(place, &err, "readers get what they got before; run the same command again");
+	if (cli_option(cli, "json"))
+		repository_print_json(result);
+	else
+		print_published(result, place, cli_option(cli, "dry-run") != NULL);
+	json_decref(result);
+	return EXIT_OK;
+}
+
+static const struct option publish_options[] = {
+	{0, "as", "NAME", "what the dataset is called there"},
+	{0, "init", NULL, "make the repository if there is none"},
+	{0, "force", NULL, "publish whatever others have published since"},
+	{0, "single-writer", NULL, "no other machine publishes there"},
+	{'n', "dry-run", NULL, "only say what would be published"},
+	OPTIONS_PASSWORD,
+	OPTION_JSON,
+	OPTIONS_END,
+};
+
+const struct command publish_commands[] = {
+	{.name = "publish",
+         .operands = "DATASET[@NAME] REMOTE",
+         .summary = "publish a dataset for other machines",
+         .details = "An incremental backup, of which readers know when it is whole: REMOTE:DATASET is\n"
+                    "the old version until then, and the new one from then on. Without @NAME a\n"
+                    "snapshot is taken. Each version has a name of its own and never changes. If\n"
+                    "another machine has published since, or does so at the same time, it is refused,\n"
+                    "and what came in between is listed. REMOTE may also be a repository.\n",
+         .min = 2,
+         .max = 2,
+         .options = publish_options,
+         .run = run_publish},
+	{NULL},
+};

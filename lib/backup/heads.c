@@ -1,0 +1,319 @@
+#include "lib/backup/heads.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/fault.h"
+#include "lib/base/shell.h"
+#include "lib/repository/go_text.h"
+
+#define HEAD_MAX (64U << 10)
+#define DATASET_BYTES ((HEAD_DATASET_TEXT - 1) / 2)
+#define TRIES 10
+#define PAUSE_US 50000
+
+_Static_assert(DATASET_BYTES + sizeof(uint64_t) == BLOB_ID_LEN, "a head's name is a dataset and a number");
+
+void head_clear(struct head *head)
+{
+	free(head->dataset);
+	free(head->name);
+	free(head->identity);
+	free(head->by);
+	free(head->host);
+	free(head->user);
+	*head = (struct head){0};
+}
+
+void heads_clear(struct heads *heads)
+{
+	for (size_t i = 0; i < heads->count; i++)
+		head_clear(&heads->items[i]);
+	array_clear(heads);
+}
+
+/* --- names --- */
+
+/* The number 0: no head has it. */
+static struct blob_id id_of(const struct repository *repository, const char *dataset)
+{
+	AUTO_FREE char *text = xasprintf("%s/%s", repository->id, dataset);
+	struct blob_id id = blob_id_of(text, strlen(text));
+
+	memset(id.bytes + DATASET_BYTES, 0, sizeof(uint64_t));
+	return id;
+}
+
+static uint64_t number_of(const struct blob_id *id)
+{
+	uint64_t number = 0;
+
+	for (size_t i = DATASET_BYTES; i < BLOB_ID_LEN; i++)
+		number = number << 8 | id->bytes[i];
+	return number;
+}
+
+static bool is_same_dataset(const struct blob_id *a, const struct blob_id *b)
+{
+	return memcmp(a->bytes, b->bytes, DATASET_BYTES) == 0;
+}
+
+void head_dataset_text(const struct repository *repository, const char *dataset, char *out)
+{
+	const struct blob_id id = id_of(repository, dataset);
+	char text[BLOB_ID_TEXT];
+
+	blob_id_text(&id, text);
+	(void)snprintf(out, HEAD_DATASET_TEXT, "%.*s", HEAD_DATASET_TEXT - 1, text);
+}
+
+static void set_object(const struct repository *repository, struct head *head)
+{
+	struct blob_id id = id_of(repository, head->dataset);
+
+	for (size_t i = 0; i < sizeof(uint64_t); i++)
+		id.bytes[DATASET_BYTES + i] = (uint8_t)(head->number >> (8 * (sizeof(uint64_t) - 1 - i)));
+	blob_id_text(&id, head->object);
+}
+
+/* --- reading --- */
+
+static char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? xstrdup(text) : NULL;
+}
+
+static int read_time(const json_t *object, const char *key, struct timespec *ret_time)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? go_time_parse(text, ret_time) : -EBADMSG;
+}
+
+/* What it says it is, and what its name says, must agree: nobody can put an old one in another's place. */
+static int decode(const struct repository *repository, const struct buf *json, struct head *head)
+{
+	json_t *object = json_loadb((const char *)json->data, json->len, 0, NULL);
+	const char *backup = json_string_value(json_object_get(object, "backup"));
+	struct head named = {.number = (uint64_t)json_integer_value(json_object_get(object, "number"))};
+	struct blob_id id;
+	int r = backup && blob_id_parse(backup, &id) == 0 ? 0 : -EBADMSG;
+
+	if (r == 0) {
+		(void)snprintf(head->backup, sizeof(head->backup), "%s", backup);
+		head->dataset = text_of(object, "dataset");
+		head->name = text_of(object, "name");
+		head->identity = text_of(object, "identity");
+		head->by = text_of(object, "by");
+		head->host = text_of(object, "host");
+		head->user = text_of(object, "user");
+		head->added = (uint64_t)json_integer_value(json_object_get(object, "added"));
+		head->stored = (uint64_t)json_integer_value(json_object_get(object, "stored"));
+		r = head->dataset && head->name && head->by && read_time(object, "published", &head->published) == 0 &&
+				    read_time(object, "taken", &head->taken) == 0 ? 0 : -EBADMSG;
+	}
+	if (r == 0) {
+		named.dataset = head->dataset;
+		set_object(repository, &named);
+		r = strcmp(named.object, head->object) == 0 ? 0 : -EBADMSG;
+	}
+	json_decref(object);
+	return r;
+}
+
+static int read_head(struct repository *repository, const struct blob_id *id, struct head *ret_head, struct error *err)
+{
+	struct head head = {.number = number_of(id)};
+	AUTO_BUF content = BUF_INIT;
+	int r;
+
+	blob_id_text(id, head.object);
+	r = objects_get_whole(repository->objects, OBJECT_HEAD, head.object, HEAD_MAX, &content);
+	if (r < 0 && r != -EFBIG)
+		return error_set(err, r, "what was published cannot be read: %s", error_text(r));
+	if (r == 0)
+		r = repository_unseal(repository, &content);
+	if (r == 0)
+		r = decode(repository, &content, &head);
+	if (r < 0) {
+		struct head damaged = {.number = head.number, .is_damaged = true};
+
+		memcpy(damaged.object, head.object, sizeof(damaged.object));
+		head_clear(&head);
+		head = damaged;
+	}
+	*ret_head = head;
+	return 0;
+}
+
+int heads_read(struct repository *repository, const char *dataset, struct heads *ret_heads, struct error *err)
+{
+	const struct blob_id wanted = id_of(repository, dataset ? dataset : "");
+	struct object_names names = {0};
+	int r = repository_list(repository, OBJECT_HEAD, &names, err);
+
+	for (size_t i = 0; i < names.count && r == 0; i++) {
+		struct head head;
+
+		if (dataset && !is_same_dataset(&names.items[i], &wanted))
+			continue;
+		r = read_head(repository, &names.items[i], &head, err);
+		if (r == 0)
+			array_add(ret_heads, head);
+		else if (r == -ENOENT) /* somebody has removed it meanwhile */
+			r = 0;
+	}
+	array_clear(&names);
+	return r;
+}
+
+static int not_found(const char *dataset, const char *version, size_t count, struct error *err)
+{
+	if (count == 0) {
+		(void)error_set(err, -ENOENT, "no dataset \"%s\" was published there", dataset);
+		error_hint_shell(err, "corpusfs publish %s REPOSITORY", dataset);
+	} else {
+		(void)error_set(err, -ENOENT, "of dataset \"%s\" no version \"%s\" was published there", dataset, version);
+		error_hint(err, "corpusfs remote list REPOSITORY shows which were");
+	}
+	return -ENOENT;
+}
+
+/* Somebody may have let it go with restic, which knows of no heads. */
+static int check_backup(struct repository *repository, const struct head *head, struct error *err)
+{
+	uint64_t size;
+	int r = repository->objects->place->size(repository->objects, OBJECT_SNAPSHOT, head->backup, &size);
+
+	if (r == 0)
+		return 0;
+	if (r != -ENOENT)
+		return error_set(err, r, "backup %.8s cannot be read: %s", head->backup, error_text(r));
+	(void)error_set(err, r, "version %llu of \"%s\", %s, was published, but its backup %.8s is gone", (unsigned long long)head->number, head->dataset,
+			head->name, head->backup);
+	error_hint(err, "corpusfs remote list REPOSITORY shows which versions are there");
+	return r;
+}
+
+int head_find(struct repository *repository, const char *text, struct head *ret_head, struct error *err)
+{
+	AUTO_FREE char *dataset = xstrdup(text);
+	const char *version = strchr(text, '@');
+	struct heads heads = {0};
+	struct head *found = NULL;
+	int r;
+
+	dataset[strcspn(dataset, "@")] = '\0';
+	r = heads_read(repository, dataset, &heads, err);
+	version = version ? version + 1 : NULL;
+	for (size_t i = heads.count; i-- > 0 && !found;)
+		if (!version || (!heads.items[i].is_damaged && strcmp(heads.items[i].name, version) == 0))
+			found = &heads.items[i];
+	if (r == 0 && !found)
+		r = not_found(dataset, version, heads.count, err);
+	if (r == 0 && found->is_damaged) {
+		r = error_set(err, -EBADMSG, "what says which version of \"%s\" is the newest is damaged", dataset);
+		error_hint(err, "corpusfs remote list REPOSITORY shows the versions: name one, or publish again");
+	}
+	if (r == 0)
+		r = check_backup(repository, found, err);
+	if (r == 0) {
+		*ret_head = *found;
+		*found = (struct head){0};
+	}
+	heads_clear(&heads);
+	return r;
+}
+
+/* --- writing --- */
+
+static void encode(const struct head *head, struct buf *json)
+{
+	const struct {
+		const char *key, *text;
+	} texts[] = {{"name", head->name}, {"backup", head->backup}, {"identity", head->identity}, {"by", head->by}, {"host", head->host}, {"user", head->user}};
+	char published[GO_TIME_TEXT], taken[GO_TIME_TEXT];
+
+	go_time_text(head->published, published);
+	go_time_text(head->taken, taken);
+	buf_addf(json, "{\"version\":1,\"number\":%llu,\"dataset\":", (unsigned long long)head->number);
+	go_json_string(json, head->dataset);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		buf_addf(json, ",\"%s\":", texts[i].key);
+		if (texts[i].text)
+			go_json_string(json, texts[i].text);
+		else
+			buf_addf(json, "null");
+	}
+	buf_addf(json, ",\"published\":\"%s\",\"taken\":\"%s\",\"added\":%llu,\"stored\":%llu}", published, taken, (unsigned long long)head->added,
+	         (unsigned long long)head->stored);
+}
+
+/* Whether what is there is what we have put: 1 yes, 0 no, -ENOENT there is nothing. */
+static int is_ours(struct repository *repository, const struct head *head, const struct buf *sealed)
+{
+	AUTO_BUF there = BUF_INIT;
+	int r = objects_get_whole(repository->objects, OBJECT_HEAD, head->object, HEAD_MAX, &there);
+
+	if (r < 0)
+		return r == -EFBIG ? 0 : r;
+	return there.len == sealed->len && memcmp(there.data, sealed->data, sealed->len) == 0;
+}
+
+static bool may_have_come(int code)
+{
+	return code == -ETIMEDOUT || code == -EIO || code == -ECONNREFUSED || code == -EHOSTUNREACH || code == -EPROTO;
+}
+
+static int put_once(struct repository *repository, const struct head *head, const struct buf *sealed, bool conditional, bool *ret_unknown)
+{
+	const struct objects_place *place = repository->objects->place;
+	int r = (conditional ? place->put_new : place->put)(repository->objects, OBJECT_HEAD, head->object, sealed->data, sealed->len), there;
+
+	if (r == 0 && conditional)
+		return 0;
+	if (r < 0 && r != -EEXIST && !may_have_come(r))
+		return r;
+	/* An answer may have been lost, also that of an earlier try. */
+	there = is_ours(repository, head, sealed);
+	if (there == 1)
+		return 0;
+	if (there == 0)
+		return -EEXIST;
+	*ret_unknown = r != -EEXIST;
+	return r == -EEXIST && there == -ENOENT ? -EAGAIN : r < 0 ? r : there;
+}
+
+int head_put(struct repository *repository, struct head *head, bool conditional, bool *ret_unknown, struct error *err)
+{
+	AUTO_BUF json = BUF_INIT, sealed = BUF_INIT;
+	int r;
+
+	*ret_unknown = false;
+	set_object(repository, head);
+	encode(head, &json);
+	repository_seal(repository, &json, &sealed);
+	r = fault_point("head-before-put");
+	if (r < 0)
+		return error_set(err, r, "what was published cannot be written: %s", error_text(r));
+	/* S3 may let nobody through when several come at once. */
+	for (unsigned i = 0; i < TRIES; i++) {
+		r = put_once(repository, head, &sealed, conditional, ret_unknown);
+		if (r != -EAGAIN)
+			break;
+		clock_pause_us(PAUSE_US << MIN(i, 4U));
+	}
+	if (r == 0)
+		r = fault_point("head-after-put");
+	if (r == -EEXIST)
+		return error_set(err, r, "another one was published at the same time");
+	if (r < 0 && *ret_unknown)
+		return error_set(err, r, "it is not known whether it is published, as the answer was lost: %s", error_text(r));
+	return r < 0 ? error_set(err, r, "what was published cannot be written: %s", error_text(r)) : 0;
+}

@@ -1,0 +1,51 @@
+/*
+ * Published versions of datasets in a repository. Each is a head object, put once and never changed; the one with the highest number is the
+ * dataset's head, which is what readers get who name no version. So a reader sees the old version or the new one.
+ *
+ * A head object lies where restic does not look (OBJECT_HEAD). Its name says of which dataset it is and which number it has, and two that would be
+ * the next of a dataset have the same name: where the place keeps writers apart (objects_conditional.h), only one of them gets in. It is sealed as
+ * all files of the repository are: who cannot open the repository learns no names. In it stands, as JSON:
+ *
+ *   {"version": 1, "dataset", "number", "name": of the version, "backup": the snapshot file's name, "identity", "by": "STORE/DATASET NUMBER" of who
+ *    published it, "host", "user", "published", "taken": times of RFC 3339, "added", "stored": bytes that came with it}
+ *
+ * Threads: one for each repository.
+ */
+#ifndef CORPUSFS_BACKUP_HEADS_H
+#define CORPUSFS_BACKUP_HEADS_H
+
+#include "lib/repository/repository.h"
+
+struct head {
+	char object[BLOB_ID_TEXT]; /* its name */
+	uint64_t number;           /* from 1 on */
+	bool is_damaged;           /* nothing else is known of it */
+	char *dataset, *name;      /* owned, as all texts are */
+	char backup[BLOB_ID_TEXT];
+	char *identity, *by, *host, *user;
+	struct timespec published, taken;
+	uint64_t added, stored;
+};
+void head_clear(struct head *head);
+
+struct heads {
+	ARRAY_FIELDS(struct head);
+};
+void heads_clear(struct heads *heads);
+
+/* Those of a dataset, or all (NULL), those of one dataset together, the oldest first. A damaged one is in it. */
+WARN_UNUSED int heads_read(struct repository *repository, const char *dataset, struct heads *ret_heads, struct error *err);
+/* "DATASET", its head, or "DATASET@NAME", a version. -ENOENT; -EBADMSG: it is damaged. */
+WARN_UNUSED int head_find(struct repository *repository, const char *text, struct head *ret_head, struct error *err);
+
+/* What tells a dataset of a repository from all others: some digits. `out` has HEAD_DATASET_TEXT bytes. */
+#define HEAD_DATASET_TEXT 49
+void head_dataset_text(const struct repository *repository, const char *dataset, char *out);
+
+/*
+ * Puts it. `conditional`: the place keeps writers apart; otherwise no other may write meanwhile. -EEXIST: another one has this number. ret_unknown:
+ * after a failure, that it may be there all the same.
+ */
+WARN_UNUSED int head_put(struct repository *repository, struct head *head, bool conditional, bool *ret_unknown, struct error *err);
+
+#endif

@@ -1,0 +1,384 @@
+#include "lib/backup/publish.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/fault.h"
+#include "lib/identity/identity.h"
+#include "lib/repository/objects_conditional.h"
+#include "lib/repository/origin.h"
+#include "lib/store/snapshots.h"
+
+#define PREFIX "published-"
+#define HOLD_LEN (64 + PUBLISH_DIGITS)
+
+struct publishing {
+	struct store *store;
+	const struct publish_options *options;
+	struct publish_result *result;
+	struct heads heads; /* of the dataset, the oldest first */
+	char taken[NAME_LEN_MAX + 1]; /* "": the snapshot was there */
+	const char *snapshot;
+	char *by;
+	bool conditional;
+	bool unknown; /* whether the head is there */
+};
+
+void publish_result_clear(struct publish_result *result)
+{
+	head_clear(&result->head);
+	heads_clear(&result->between);
+}
+
+/* --- what a dataset goes on from --- */
+
+/* "published:DIGITS:" */
+static void hold_begins(const struct repository *repository, const char *as, char out[HOLD_LEN])
+{
+	char digits[HEAD_DATASET_TEXT];
+
+	head_dataset_text(repository, as, digits);
+	(void)snprintf(out, HOLD_LEN, "published:%.*s:", PUBLISH_DIGITS, digits);
+}
+
+struct held {
+	const char *begins, *except;
+	uint64_t number; /* the highest */
+	ARRAY(struct held_one {
+		char *snapshot;
+		char *hold;
+	}) all; /* but for those of `except` */
+};
+
+static int gather_held(void *arg, const struct snapshot_info *info)
+{
+	struct held *held = arg;
+
+	for (size_t i = 0; i < info->hold_count; i++) {
+		if (strncmp(info->holds[i], held->begins, strlen(held->begins)) != 0)
+			continue;
+		held->number = MAX(held->number, (uint64_t)strtoull(info->holds[i] + strlen(held->begins), NULL, 10));
+		if (held->except && strcmp(info->name, held->except) != 0)
+			array_add(&held->all, (struct held_one){xstrdup(info->name), xstrdup(info->holds[i])});
+	}
+	return 0;
+}
+
+static void held_clear(struct held *held)
+{
+	for (size_t i = 0; i < held->all.count; i++) {
+		free(held->all.items[i].snapshot);
+		free(held->all.items[i].hold);
+	}
+	array_clear(&held->all);
+}
+
+/* The last version that it published or was restored from; 0: none. */
+static int find_base(const struct publishing *publishing, uint64_t *ret_number)
+{
+	const struct publish_options *options = publishing->options;
+	char begins[HOLD_LEN];
+	struct held held = {.begins = begins};
+	int r;
+
+	hold_begins(options->repository, options->as, begins);
+	r = snapshot_list(publishing->store, options->dataset, gather_held, &held);
+	*ret_number = held.number;
+	for (size_t i = 0; i < publishing->heads.count; i++)
+		if (!publishing->heads.items[i].is_damaged && strcmp(publishing->heads.items[i].by, publishing->by) == 0)
+			*ret_number = MAX(*ret_number, publishing->heads.items[i].number);
+	held_clear(&held);
+	return r;
+}
+
+int publish_hold(struct store *store, const char *dataset, const char *snapshot, const struct repository *repository, const struct head *head,
+		 struct error *err)
+{
+	char begins[HOLD_LEN];
+	struct held held = {.begins = begins, .except = snapshot};
+	AUTO_FREE char *tag = NULL;
+	int r;
+
+	hold_begins(repository, head->dataset, begins);
+	tag = xasprintf("%s%llu", begins, (unsigned long long)head->number);
+	r = snapshot_hold(store, dataset, snapshot, tag, err);
+	if (r == 0 || r == -EEXIST)
+		r = snapshot_list(store, dataset, gather_held, &held);
+	/* The last ones let go; what was taken for publishing alone goes, unless somebody else holds it. */
+	for (size_t i = 0; i < held.all.count && r == 0; i++) {
+		r = snapshot_release(store, dataset, held.all.items[i].snapshot, held.all.items[i].hold, err);
+		if (r == 0 && strncmp(held.all.items[i].snapshot, PREFIX, strlen(PREFIX)) == 0)
+			(void)!snapshot_destroy(store, dataset, held.all.items[i].snapshot, NULL);
+	}
+	held_clear(&held);
+	return r;
+}
+
+/* "published-TIME" */
+static void name_now(char out[NAME_LEN_MAX + 1])
+{
+	const struct timespec now = clock_now();
+	struct tm tm;
+
+	(void)gmtime_r(&now.tv_sec, &tm);
+	(void)snprintf(out, NAME_LEN_MAX + 1, PREFIX "%04d%02d%02dT%02d%02d%02d.%03ldZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+	               tm.tm_sec, now.tv_nsec / 1000000);
+}
+
+int publish_restored(struct store *store, const char *dataset, const struct repository *repository, const struct head *head, char *ret_name,
+		     struct error *err)
+{
+	struct snapshot_name name = {dataset, ret_name};
+	int r;
+
+	(void)snprintf(ret_name, NAME_LEN_MAX + 1, "%s", head->name);
+	r = snapshot_create(store, &name, 1, "the version that was restored", 0, err);
+	if (r == -EEXIST) { /* over a dataset that has one of that name */
+		name_now(ret_name);
+		r = snapshot_create(store, &name, 1, "the version that was restored", 0, err);
+	}
+	if (r == 0)
+		r = publish_hold(store, dataset, ret_name, repository, head, err);
+	else
+		ret_name[0] = '\0';
+	return r;
+}
+
+/* --- whether it may be --- */
+
+static void copy_head(struct heads *to, const struct head *from)
+{
+	struct head copy = *from;
+
+	copy.dataset = from->dataset ? xstrdup(from->dataset) : NULL;
+	copy.name = from->name ? xstrdup(from->name) : NULL;
+	copy.identity = from->identity ? xstrdup(from->identity) : NULL;
+	copy.by = from->by ? xstrdup(from->by) : NULL;
+	copy.host = from->host ? xstrdup(from->host) : NULL;
+	copy.user = from->user ? xstrdup(from->user) : NULL;
+	array_add(to, copy);
+}
+
+/* Says what came behind `number`, and what can be done. */
+static int refuse(struct publishing *publishing, uint64_t number, struct error *err)
+{
+	const struct publish_options *options = publishing->options;
+	const struct head *last = array_last(&publishing->heads);
+
+	for (size_t i = 0; i < publishing->heads.count; i++)
+		if (publishing->heads.items[i].number > number)
+			copy_head(&publishing->result->between, &publishing->heads.items[i]);
+	(void)error_set(err, -EEXIST, "version %llu of \"%s\"%s%s was published meanwhile%s%s, and this dataset does not come from it",
+			(unsigned long long)last->number, options->as, last->name ? ", " : "", last->name ? last->name : "", last->host ? ", on " : "",
+			last->host ? last->host : "");
+	error_hint(err, "corpusfs restore REPOSITORY@%.8s NEW brings it here to compare; --force publishes all the same, --as NAME as another dataset",
+		   last->backup);
+	return -EEXIST;
+}
+
+static bool is_named(const struct head *head, const char *name)
+{
+	return !head->is_damaged && strcmp(head->name, name) == 0;
+}
+
+/* A name means one version. The head itself, once more, is no mistake. */
+static int check_name(struct publishing *publishing, struct error *err)
+{
+	const struct publish_options *options = publishing->options;
+	uint8_t identity[IDENTITY_LEN];
+	char text[2 * IDENTITY_LEN + 1];
+	struct view *view;
+	int r;
+
+	for (size_t i = 0; i < publishing->heads.count; i++) {
+		const struct head *head = &publishing->heads.items[i];
+
+		if (!is_named(head, options->snapshot))
+			continue;
+		r = store_snapshot(publishing->store, options->dataset, options->snapshot, &view);
+		if (r < 0)
+			return error_set(err, r, "there is no snapshot %s@%s", options->dataset, options->snapshot);
+		r = identity_compute(publishing->store, view, NULL, NULL, identity);
+		store_view_put(publishing->store, view);
+		identity_to_text(identity, text);
+		if (r == 0 && i + 1 == publishing->heads.count && head->identity && strcmp(head->identity, text) == 0) {
+			publishing->result->was_there = true;
+			copy_head(&publishing->result->between, head);
+			publishing->result->head = publishing->result->between.items[0];
+			array_clear(&publishing->result->between);
+			return 0;
+		}
+		(void)error_set(err, -EEXIST, "a version %s of \"%s\" was published already, as number %llu", options->snapshot, options->as,
+				(unsigned long long)head->number);
+		error_hint(err, "a published version never changes: take a snapshot of another name");
+		return -EEXIST;
+	}
+	return 0;
+}
+
+static int check(struct publishing *publishing, struct error *err)
+{
+	const struct publish_options *options = publishing->options;
+	struct dataset_info info;
+	uint64_t base = 0;
+	int r = dataset_name_check("dataset", options->as, err);
+
+	if (r == 0 && (r = dataset_get(publishing->store, options->dataset, &info)) < 0)
+		r = error_set(err, r, "there is no dataset \"%s\"", options->dataset);
+	if (r == 0) {
+		publishing->by = xasprintf("%s/%u", store_superblock(publishing->store)->uuid, info.id);
+		r = heads_read(options->repository, options->as, &publishing->heads, err);
+	}
+	if (r == 0)
+		r = find_base(publishing, &base);
+	if (r < 0)
+		return error_default(err, r, "it cannot be found out what was published");
+	publishing->result->before = publishing->heads.count > 0 ? array_last(&publishing->heads)->number : 0;
+	publishing->result->head.number = MAX(publishing->result->before, base) + 1;
+	if (options->snapshot)
+		r = check_name(publishing, err);
+	if (r == 0 && !publishing->result->was_there && publishing->result->before > base && !options->force)
+		r = refuse(publishing, base, err);
+	return r;
+}
+
+static int check_place(struct publishing *publishing, struct error *err)
+{
+	const struct publish_options *options = publishing->options;
+	int r = objects_try_conditional(options->repository->objects, &publishing->conditional);
+
+	if (r < 0)
+		return error_set(err, r, "nothing can be published there: %s", error_text(r));
+	if (publishing->conditional || options->single_writer)
+		return 0;
+	(void)error_set(err, -EOPNOTSUPP, "the place does not keep those apart who publish at once");
+	error_hint(err, "if only one machine publishes there: --single-writer, here or with corpusfs remote add");
+	return -EOPNOTSUPP;
+}
+
+/* --- doing it --- */
+
+static int take_snapshot(struct publishing *publishing, struct error *err)
+{
+	const struct publish_options *options = publishing->options;
+	const struct snapshot_name name = {options->dataset, publishing->taken};
+	int r;
+
+	publishing->snapshot = options->snapshot;
+	if (options->snapshot)
+		return 0;
+	name_now(publishing->taken);
+	r = snapshot_create(publishing->store, &name, 1, "taken to be published", 0, err);
+	if (r < 0)
+		publishing->taken[0] = '\0';
+	publishing->snapshot = publishing->taken;
+	return r;
+}
+
+static char *copy(const char *text)
+{
+	return text && *text ? xstrdup(text) : NULL;
+}
+
+/* The backup is there, and its lock is held: nobody removes it before it is the head. */
+static int put_head(void *arg, const struct backup_done *done, struct error *err)
+{
+	struct publishing *publishing = arg;
+	const struct origin origin = origin_of_process();
+	struct head *head = &publishing->result->head;
+	int r;
+
+	if (done->problems > 0) {
+		(void)error_set(err, -EIO, "it is not published: %llu files could not be read", (unsigned long long)done->problems);
+		error_hint(err, "corpusfs damage says what is hurt; what is incomplete is never published");
+		return -EIO;
+	}
+	head->dataset = xstrdup(publishing->options->as);
+	head->name = xstrdup(publishing->snapshot);
+	(void)snprintf(head->backup, sizeof(head->backup), "%s", done->name);
+	head->identity = copy(done->identity);
+	head->by = xstrdup(publishing->by);
+	head->host = copy(origin.host);
+	head->user = copy(origin.user);
+	head->published = clock_now();
+	head->taken = done->taken;
+	head->added = done->counts->plain;
+	head->stored = done->counts->stored;
+	r = head_put(publishing->options->repository, head, publishing->conditional, &publishing->unknown, err);
+	if (r != -EEXIST)
+		return r;
+	heads_clear(&publishing->heads);
+	if (heads_read(publishing->options->repository, publishing->options->as, &publishing->heads, NULL) == 0 && publishing->heads.count > 0)
+		return refuse(publishing, head->number - 1, err);
+	return r;
+}
+
+static int back_up(struct publishing *publishing, struct error *err)
+{
+	const struct publish_options *options = publishing->options;
+	AUTO_FREE char *tag = xasprintf("published=%s@%s", options->as, publishing->snapshot);
+	const struct backup_options backup = {.transfer = options->transfer, .repository = options->repository, .place = options->place,
+	                                      .dataset = options->dataset, .snapshot = publishing->snapshot, .type = BACKUP_INCREMENTAL, .share = true,
+	                                      .tag = tag, .dry_run = options->dry_run, .done = options->dry_run ? NULL : put_head, .done_arg = publishing};
+	struct publish_result *result = publishing->result;
+	int r = backup_run(publishing->store, &backup, &result->backup, err);
+
+	/* What lost is no version: nobody shall find it as one. Its blobs serve the next try. */
+	if (r < 0 && result->backup.name[0] && !publishing->unknown)
+		(void)!options->repository->objects->place->remove(options->repository->objects, OBJECT_SNAPSHOT, result->backup.name);
+	if (r == 0 && options->dry_run) {
+		result->head.dataset = xstrdup(options->as);
+		result->head.name = xstrdup(publishing->snapshot);
+		result->head.added = result->backup.counts.plain;
+		result->head.stored = result->backup.counts.stored;
+	}
+	return r;
+}
+
+/* It is published by then. Without the hold, the next one is still known to come after it (find_base). */
+static int hold_published(struct publishing *publishing, struct error *err)
+{
+	const struct publish_options *options = publishing->options;
+	struct error why = {0};
+	int r = publish_hold(publishing->store, options->dataset, publishing->snapshot, options->repository, &publishing->result->head, &why);
+
+	if (r == 0)
+		return 0;
+	(void)error_set(err, r, "version %llu of \"%s\" is published, but its snapshot cannot be held: %s",
+			(unsigned long long)publishing->result->head.number, options->as, why.text);
+	error_hint(err, "%s", why.hint);
+	return r;
+}
+
+static int run(struct publishing *publishing, struct error *err)
+{
+	const struct publish_options *options = publishing->options;
+	int r = check(publishing, err);
+
+	if (r < 0 || publishing->result->was_there)
+		return r;
+	r = check_place(publishing, err);
+	if (r == 0)
+		r = take_snapshot(publishing, err);
+	if (r == 0)
+		r = back_up(publishing, err);
+	if (r == 0 && !options->dry_run)
+		r = hold_published(publishing, err);
+	else if (publishing->taken[0] && !publishing->unknown)
+		(void)!snapshot_destroy(publishing->store, options->dataset, publishing->taken, NULL);
+	return r;
+}
+
+int publish_run(struct store *store, const struct publish_options *options, struct publish_result *ret_result, struct error *err)
+{
+	struct publishing publishing = {.store = store, .options = options, .result = ret_result};
+	int r;
+
+	*ret_result = (struct publish_result){0};
+	r = run(&publishing, err);
+	heads_clear(&publishing.heads);
+	free(publishing.by);
+	return r;
+}

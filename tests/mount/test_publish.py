@@ -1,0 +1,353 @@
+"""Published datasets: versions in a repository that several machines share, mounted and brought back on others."""
+
+import http.client
+import http.server
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from harness import files, procs, program, rot, tree
+from harness.remotes import restic_check
+from harness.repository import restic
+
+KILLED = -signal.SIGKILL
+
+
+@pytest.fixture
+def elsewhere(remotes, other):
+    """Another machine: the same remotes, and a store of its own."""
+    return remotes.of(other)
+
+
+@pytest.fixture
+def base(remotes, area):
+    """A directory as the remote "base", made by publishing d@1 as the first version."""
+    remotes.add("base", area + "/repository")
+    remotes.run("snapshot", "create", "d@1")
+    remotes.publish("d@1", "--init")
+    return area + "/repository"
+
+
+def change(machine, dataset, name):
+    """Another state of the dataset. Returns what is in the new file."""
+    data = os.urandom(200000)
+    os.makedirs(f"{machine.area}/new/{name}", exist_ok=True)
+    files.put(f"{machine.area}/new/{name}/file", data)
+    machine.run("import", f"{machine.area}/new/{name}", f"{dataset}/{name}")
+    return data
+
+
+def mounted(machine, what, point, check, options=()):
+    os.makedirs(point, exist_ok=True)
+    machine.run("mount", what, point, *options)
+    try:
+        check(point)
+    finally:
+        machine.run("umount", point)
+
+
+def same(source, point):
+    """A mount of backups gives directories one link."""
+    found = [tree.scan(root) for root in (source, point)]
+    for row in found[0].values():
+        if row.get("mode", "").startswith("0o4"):
+            row["nlink"] = 1
+    assert not tree.differences(*found)
+
+
+def life(here, there, place, area, source):
+    """Two machines that publish in turn, and one that is refused."""
+    assert "backup init" in here.publish(code=program.NOT_FOUND).err
+    here.publish("d", "--init")
+    first = here.versions()[0]
+    assert (first["dataset"], first["number"], first["head"], first["gone"]) == ("d", 1, True, False)
+    mounted(there, "base:d", area + "/point", lambda point: same(source, point))
+    restored = there.json("restore", "base:d", "d")
+    assert restored["same"] and restored["backup"] == first["backup"] and restored["snapshot"] == first["name"]
+    change(there, "d", "theirs")
+    there.run("snapshot", "create", "d@v2")
+    done = json.loads(there.publish("d@v2", "--json").out)
+    assert (done["number"], done["before"]) == (2, 1) and done["added"] < 1 << 20
+    # what came in between
+    change(here, "d", "ours")
+    refused = here.publish("d", code=program.EXISTS)
+    assert "v2" in refused.out and "--force" in refused.err and len(refused.err.splitlines()) == 1
+    assert here.heads() == {"d": 2} and len(here.json("backup", "list", "base:")) == 2
+    assert all(not row["name"].startswith("published-") or row["name"] == first["name"] for row in here.json("snapshot", "list", "d"))
+    mounted(here, "base:d@v2", area + "/point", lambda point: os.stat(point + "/theirs"))
+    here.publish("d", "--as", "mine")
+    here.publish("d", "--force")
+    assert here.heads() == {"d": 3, "mine": 1}
+    there.publish("d", code=program.EXISTS)
+    for version, name in ((first["name"], None), ("v2", "theirs")):
+        here.run("restore", f"base:d@{version}", f"{area}/{version}")
+        assert name is None or os.path.getsize(f"{area}/{version}/{name}/file") == 200000
+    restic_check(place, area + "/cache")
+
+
+@pytest.mark.sanitize
+@pytest.mark.timeout(120)
+def test_life_in_a_directory(remotes, elsewhere, source, area):
+    remotes.add("base", area + "/repository")
+    life(remotes, elsewhere, area + "/repository", area, source)
+
+
+@pytest.mark.timeout(120)
+def test_life_behind_the_rest_protocol(remotes, elsewhere, rest, source, area):
+    remotes.add("base", rest.url("r"), "--single-writer")
+    life(remotes, elsewhere, rest.url("r"), area, source)
+
+
+@pytest.mark.timeout(240)
+def test_life_in_s3(remotes, elsewhere, s3, source, area):
+    credentials = remotes.write("credentials", "aws_access_key_id = testkey\naws_secret_access_key = testsecret\n")
+    remotes.add("base", s3.url("some/where"), "--credentials-file", credentials)
+    life(remotes, elsewhere, s3.url("some/where"), area, source)
+    at_once(remotes, s3.url("some/where"), area, "fresh")
+    for text in (remotes.store.log(), subprocess.run(["ps", "axww"], capture_output=True, text=True, timeout=20, check=True).stdout):
+        assert "testsecret" not in text
+
+
+def at_once(remotes, place, area, name):
+    """Several machines publish the first version of one dataset."""
+    stores = []
+    for number in range(4):
+        path = f"{area}/machine{number}"
+        remotes.run("init", path)
+        files.put(area + "/small", os.urandom(1000))
+        os.makedirs(f"{area}/tree{number}")
+        shutil.move(area + "/small", f"{area}/tree{number}/small")
+        remotes.store.ok("-s", path, "import", f"{area}/tree{number}", "d")
+        stores.append(path)
+    env = {**os.environ, **remotes.env}
+    before = len(remotes.json("backup", "list", "base:"))
+    begun = [subprocess.Popen([remotes.store.binary, "-s", path, "publish", "d", "base", "--as", name], env=env, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True) for path in stores]
+    results = [(one.communicate(timeout=100)[1], one.returncode) for one in begun]
+    assert sorted(code for _, code in results) == [0] + [program.EXISTS] * 3, results
+    winner = stores[[code for _, code in results].index(0)]
+    assert remotes.heads()[name] == 1 and len(remotes.json("backup", "list", "base:")) == before + 1
+    head = next(row for row in remotes.versions() if row["dataset"] == name)
+    assert head["by"].split("/")[0] == json.loads(remotes.store.ok("-s", winner, "status", "--json"))["uuid"]
+    remotes.run("restore", f"base:{name}", f"{area}/won-{name}")
+    tree.assert_same(f"{area}/won-{name}", f"{area}/tree{stores.index(winner)}")
+    restic_check(place, area + "/cache")
+
+
+@pytest.mark.timeout(120)
+def test_of_several_at_once_one_publishes(remotes, base, area):
+    at_once(remotes, base, area, "fresh")
+
+
+def test_place_that_does_not_keep_writers_apart_must_have_one(remotes, rest):
+    remotes.add("base", rest.url("r"))
+    assert "--single-writer" in remotes.publish("d", "--init", code=program.UNSUPPORTED).err
+    assert remotes.versions() == []
+    remotes.publish("d", "--single-writer")
+    assert remotes.heads() == {"d": 1}
+
+
+@pytest.mark.parametrize("point", ["backup-before-snapshot-file", "head-before-put", "head-after-put"])
+def test_publish_that_dies_leaves_the_old_version_or_the_new_one(remotes, base, point, area):
+    change(remotes, "d", "more")
+    result = remotes.store.run("-s", remotes.store.path, "publish", "d", "base", env={**remotes.env, "CORPUSFS_FAULT": point})
+    assert result.code == KILLED
+    expected = 2 if point == "head-after-put" else 1
+    assert remotes.heads() == {"d": expected}
+    remotes.run("restore", "base:d", area + "/out")
+    assert os.path.exists(area + "/out/more") == (expected == 2)
+    remotes.run("backup", "unlock", "base:")
+    remotes.publish("d")
+    assert remotes.heads() == {"d": expected + 1}
+    assert [row["name"] for row in remotes.json("snapshot", "list", "d") if row["holds"]] == [remotes.versions()[-1]["name"]]
+    restic_check(base, area + "/cache")
+
+
+def test_dry_run_writes_nothing(remotes, base, area):
+    change(remotes, "d", "more")
+
+    def state():
+        found = {}
+        for folder, _, names in os.walk(base):
+            found.update({f"{folder}/{name}": os.stat(f"{folder}/{name}").st_mtime_ns for name in names})
+        return found, remotes.json("snapshot", "list", "d")
+
+    before = state()
+    done = json.loads(remotes.publish("d", "--dry-run", "--json").out)
+    assert state() == before
+    assert done["number"] == 2 and 200000 < done["stored"] < 1 << 20
+    real = json.loads(remotes.publish("d", "--json").out)
+    assert real["added"] == done["added"]
+
+
+def test_version_has_one_name_and_never_changes(remotes, base):
+    assert "already" in remotes.publish("d@1").out
+    assert remotes.heads() == {"d": 1}
+    change(remotes, "d", "more")
+    remotes.run("snapshot", "destroy", "d@1", code=program.BUSY)
+    remotes.run("snapshot", "rename", "d@1", "old")
+    remotes.run("snapshot", "create", "d@1")
+    assert "never changes" in remotes.publish("d@1", code=program.EXISTS).err
+    assert "never changes" in remotes.publish("d@1", "--force", code=program.EXISTS).err
+    assert remotes.heads() == {"d": 1}
+
+
+def test_head_is_not_forgotten(remotes, base, area):
+    remotes.run("snapshot", "create", "d@2")
+    remotes.publish("d@2")
+    first, second = remotes.versions()
+    assert "newest version" in remotes.run("backup", "forget", "base:", second["backup"], code=program.BUSY).err
+    remotes.run("backup", "d", "base:")
+    remotes.run("backup", "forget", "base:", "--keep-last", "1")
+    assert [row["gone"] for row in remotes.versions()] == [True, False]
+    remotes.run("backup", "prune", "base:")
+    remotes.run("restore", "base:d", area + "/out")
+    assert "gone" in remotes.run("restore", "base:d@1", area + "/old", code=program.NOT_FOUND).err
+    # restic knows of no heads
+    restic(base, "forget", second["backup"])
+    assert "gone" in remotes.run("mount", "base:d", area, code=program.NOT_FOUND).err
+    remotes.publish("d")
+    remotes.run("restore", "base:d", area + "/new")
+    restic_check(base, area + "/cache")
+
+
+def test_heads_that_are_damaged_or_moved_are_told(remotes, base, elsewhere, area):
+    change(remotes, "d", "more")
+    remotes.publish("d")
+    old, new = sorted(os.listdir(base + "/heads"))
+    third = f"{base}/heads/{new[:-1]}3"
+    shutil.copy(f"{base}/heads/{old}", third)
+    for victim in (third, f"{base}/heads/{new}"):
+        if victim != third:
+            os.remove(third)
+            rot.flip(victim, 40)
+        assert [row["damaged"] for row in remotes.versions()][-1]
+        for args in (["mount", "base:d", area], ["restore", "base:d", area + "/out"]):
+            assert "damaged" in remotes.run(*args, code=program.DAMAGED).err
+        remotes.run("restore", "base:d@1", area + "/old")
+    elsewhere.run("restore", "base:d@1", "d")
+    elsewhere.publish("d", code=program.EXISTS)
+    remotes.publish("d")
+    assert remotes.heads() == {"d": 3}
+    remotes.run("restore", "base:d", area + "/again")
+
+
+def test_mount_stays_on_its_version(remotes, base, source, area):
+    def check(point):
+        change(remotes, "d", "more")
+        remotes.publish("d")
+        same(source, point)
+        assert sorted(os.listxattr(point + "/a/b")) == sorted(os.listxattr(source + "/a/b"))
+        with pytest.raises(OSError):
+            files.put(point + "/new", b"x")
+
+    mounted(remotes, "base:d", area + "/point", check)
+    mounted(remotes, "base:d", area + "/point", lambda point: os.stat(point + "/more"))
+
+
+def test_mount_names_what_there_is_not(remotes, base, area):
+    os.mkdir(area + "/point")
+    assert "corpusfs publish x base:" in remotes.run("mount", "base:x", area + "/point", code=program.NOT_FOUND).err
+    assert "version" in remotes.run("mount", "base:d@x", area + "/point", code=program.NOT_FOUND).err
+    assert "which dataset" in remotes.run("mount", "base:", area + "/point", code=program.USAGE).err
+    assert "timeout" in remotes.run("mount", "base:d", area + "/point", "-o", "timeout=x", code=program.USAGE).err
+    assert "published" in remotes.run("import", "restic:base:d", "e", code=program.USAGE).err
+
+
+@pytest.mark.timeout(120)
+def test_mount_of_a_store_that_goes_away_and_comes_back(remotes, rest, source, area):
+    remotes.add("base", rest.url("r"), "--single-writer")
+    remotes.publish("d", "--init")
+    point = area + "/point"
+    os.mkdir(point)
+    remotes.store.expected.append("backups")
+    remotes.run("mount", "base:d", point, "-o", "timeout=1")
+    try:
+        names = sorted(os.listdir(point + "/a"))
+        with open(point + "/0 first by name", "rb") as handle:
+            seen = handle.read()
+        rest.stop()
+        assert sorted(os.listdir(point + "/a")) == names and os.statvfs(point).f_namemax == 255
+        with open(point + "/a/4", "rb") as handle:
+            assert handle.read() == seen
+        for _ in range(2):
+            with pytest.raises(OSError, match="Input/output error"):
+                files.get(point + "/holes")
+        rest.start()
+        same(source, point)
+        rest.stop()
+    finally:
+        remotes.run("umount", point)
+    rest.start()
+    restic_check(rest.url("r"), area + "/cache")
+
+
+class Between(http.server.BaseHTTPRequestHandler):
+    """A server in front of another, that has no answer to what is in `silent`."""
+
+    protocol_version = "HTTP/1.1"
+    port, silent = 0, ""
+
+    def do_GET(self):
+        if self.silent and self.silent in self.path:
+            self.close_connection = True
+            return
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        connection.request(self.command, self.path, body, {key: value for key, value in self.headers.items() if key in ("Range", "Accept")})
+        answer = connection.getresponse()
+        data = answer.read()
+        self.send_response(answer.status)
+        self.send_header("Content-Length", answer.headers["Content-Length"] if self.command == "HEAD" else str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        connection.close()
+
+    do_HEAD = do_POST = do_DELETE = do_GET
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.timeout(120)
+def test_mount_whose_index_comes_late(remotes, rest, source, area):
+    between = type("OneBetween", (Between,), {"port": rest.port})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), between) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        remotes.add("base", f"rest:http://127.0.0.1:{server.server_address[1]}/r/", "--single-writer")
+        remotes.publish("d", "--init")
+        point = area + "/point"
+        os.mkdir(point)
+        between.silent = "/index/"
+        remotes.run("mount", "base:d", point, "-o", "timeout=1")
+        try:
+            with pytest.raises(OSError, match="Input/output error"):
+                os.listdir(point)
+            assert os.statvfs(point).f_namemax == 255
+            between.silent = ""
+            procs.poll(lambda: readable(point), 60, "the index comes")
+            same(source, point)
+        finally:
+            remotes.run("umount", point)
+            server.shutdown()
+
+
+def readable(point):
+    try:
+        return os.listdir(point)
+    except OSError:
+        return False
+
+
+def test_what_is_damaged_is_not_published(remotes, base, source, area):
+    data = change(remotes, "d", "more")
+    assert rot.content(remotes.store, data, 100000) > 0
+    result = remotes.publish("d", code=program.FAILED)
+    assert "not published" in result.err
+    assert remotes.heads() == {"d": 1} and len(remotes.json("backup", "list", "base:")) == 1
+    restic_check(base, area + "/cache")

@@ -1,0 +1,200 @@
+/* Heads of published datasets: what is put, found again, and what becomes of one whose answer was lost. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "lib/backup/heads.h"
+#include "tests/unit/repository_place.h"
+
+/* A place that puts a head, or does not, and says what it likes. */
+struct liar {
+	struct objects objects;
+	struct objects *inner;
+	bool puts;
+	int says, other_first;
+	unsigned times; /* that it says so; then it tells the truth */
+};
+
+static struct liar *liar_of(struct objects *objects)
+{
+	return (struct liar *)objects;
+}
+
+static int liar_put(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
+{
+	struct liar *liar = liar_of(objects);
+
+	if (kind != OBJECT_HEAD || liar->times == 0)
+		return liar->inner->place->put(liar->inner, kind, name, data, len);
+	liar->times--;
+	if (liar->other_first)
+		assert_int_equal(liar->inner->place->put(liar->inner, kind, name, "another", 7), 0);
+	if (liar->puts)
+		assert_int_equal(liar->inner->place->put(liar->inner, kind, name, data, len), 0);
+	return liar->says;
+}
+
+static int liar_get(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out)
+{
+	return liar_of(objects)->inner->place->get(liar_of(objects)->inner, kind, name, offset, len, out);
+}
+
+static int liar_size(struct objects *objects, enum object_kind kind, const char *name, uint64_t *ret_size)
+{
+	return liar_of(objects)->inner->place->size(liar_of(objects)->inner, kind, name, ret_size);
+}
+
+static int liar_list(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg)
+{
+	return liar_of(objects)->inner->place->list(liar_of(objects)->inner, kind, each, arg);
+}
+
+static void liar_close(struct objects *objects)
+{
+	objects_close(liar_of(objects)->inner);
+	free(objects);
+}
+
+static const struct objects_place liar_place = {
+	.put = liar_put, .put_new = liar_put, .get = liar_get, .size = liar_size, .list = liar_list, .close = liar_close,
+};
+
+static struct head new_head(const char *dataset, const char *name, uint64_t number)
+{
+	struct head head = {.dataset = xstrdup(dataset), .name = xstrdup(name), .number = number, .by = xstrdup("store/1"), .published = {1000, 5}};
+
+	memset(head.backup, 'a', BLOB_ID_TEXT - 1);
+	return head;
+}
+
+static int put(struct repository *repository, const char *dataset, const char *name, uint64_t number, bool conditional, bool *ret_unknown)
+{
+	struct head head = new_head(dataset, name, number);
+	struct error err = {0};
+	int r = head_put(repository, &head, conditional, ret_unknown, &err);
+
+	assert_true(r == 0 || err.text[0]);
+	head_clear(&head);
+	return r;
+}
+
+static size_t count_of(struct repository *repository, const char *dataset)
+{
+	struct heads heads = {0};
+	struct error err = {0};
+	size_t count;
+
+	assert_int_equal(heads_read(repository, dataset, &heads, &err), 0);
+	count = heads.count;
+	for (size_t i = 0; i < count; i++)
+		assert_false(heads.items[i].is_damaged);
+	heads_clear(&heads);
+	return count;
+}
+
+static void test_versions_come_back_in_order(void **state)
+{
+	struct repository_place place;
+	struct heads heads = {0};
+	struct error err = {0};
+	bool unknown;
+
+	repository_place_make(&place);
+	for (uint64_t number = 300; number > 0; number -= 100)
+		assert_int_equal(put(place.repository, "words", "v", number, true, &unknown), 0);
+	assert_int_equal(put(place.repository, "other @\xff", "v", 1, true, &unknown), 0);
+	assert_int_equal(put(place.repository, "words", "w", 200, true, &unknown), -EEXIST);
+	assert_int_equal(heads_read(place.repository, "words", &heads, &err), 0);
+	assert_int_equal(heads.count, 3);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(heads.items[i].number, 100 * (i + 1));
+	assert_string_equal(heads.items[0].dataset, "words");
+	assert_int_equal(heads.items[0].published.tv_nsec, 5);
+	heads_clear(&heads);
+	assert_int_equal(count_of(place.repository, "nothing"), 0);
+	repository_place_clear(&place);
+}
+
+/* What a place says of a put, and what it did. `other`: of another writer, before. */
+static int put_through(bool conditional, struct liar lies, bool *ret_unknown, size_t *ret_count)
+{
+	struct repository_place place;
+	struct repository *repository = NULL;
+	struct error err = {0};
+	struct liar *liar = xcalloc(1, sizeof(*liar));
+	struct heads heads = {0};
+	int r;
+
+	repository_place_make(&place);
+	*liar = lies;
+	liar->objects.place = &liar_place;
+	liar->inner = place_objects(&place);
+	assert_int_equal(repository_open(&liar->objects, "password", &repository, &err), 0);
+	r = put(repository, "words", "v", 1, conditional, ret_unknown);
+	assert_int_equal(heads_read(repository, "words", &heads, &err), 0);
+	*ret_count = heads.count;
+	heads_clear(&heads);
+	repository_close(repository);
+	repository_place_clear(&place);
+	return r;
+}
+
+static void test_answer_that_was_lost(void **state)
+{
+	static const int answers[] = {-ETIMEDOUT, -EIO, -EEXIST};
+	bool unknown;
+	size_t count;
+
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++)
+		for (int conditional = 0; conditional < 2; conditional++) {
+			assert_int_equal(put_through(conditional, (struct liar){.puts = true, .says = answers[i], .times = 1}, &unknown, &count), 0);
+			assert_int_equal(count, 1);
+			assert_int_equal(put_through(conditional, (struct liar){.other_first = 1, .says = answers[i], .times = 1}, &unknown, &count), -EEXIST);
+			assert_false(unknown);
+		}
+}
+
+static void test_put_that_may_come_later_is_not_known(void **state)
+{
+	bool unknown = false;
+	size_t count;
+
+	assert_int_equal(put_through(true, (struct liar){.says = -ETIMEDOUT, .times = 1}, &unknown, &count), -ETIMEDOUT);
+	assert_true(unknown);
+	assert_int_equal(put_through(true, (struct liar){.says = -EACCES, .times = 1}, &unknown, &count), -EACCES);
+	assert_false(unknown);
+}
+
+static void test_conflict_of_which_nothing_is_there_is_tried_again(void **state)
+{
+	bool unknown;
+	size_t count;
+
+	assert_int_equal(put_through(true, (struct liar){.says = -EEXIST, .times = 2}, &unknown, &count), 0);
+	assert_int_equal(count, 1);
+}
+
+static void test_writer_that_was_overwritten_is_told(void **state)
+{
+	bool unknown;
+	size_t count;
+
+	assert_int_equal(put_through(false, (struct liar){.other_first = 1, .says = 0, .times = 1}, &unknown, &count), -EEXIST);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_versions_come_back_in_order),
+		cmocka_unit_test(test_answer_that_was_lost),
+		cmocka_unit_test(test_put_that_may_come_later_is_not_known),
+		cmocka_unit_test(test_conflict_of_which_nothing_is_there_is_tried_again),
+		cmocka_unit_test(test_writer_that_was_overwritten_is_told),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
