@@ -7,7 +7,8 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "lib/kv/internal.h"
+#include "lib/kv/inside.h"
+#include "lib/kv/reopen.h"
 
 #define OP_HEAD 10
 
@@ -115,7 +116,7 @@ static void note_written(struct kv *kv, const struct kv_batch *batch, uint64_t s
 	atomic_fetch_add(&kv->written, batch->ops.len - batch->count * OP_HEAD);
 }
 
-int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
+static int write_once(struct kv *kv, struct kv_batch *batch, unsigned flags)
 {
 	char *message = NULL;
 	int result = batch->is_cut ? -ENOMEM : kv_admit(kv, false);
@@ -124,12 +125,15 @@ int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
 		result = kv_admit_room(kv, batch->ops.len, flags & KV_GIVES_ROOM ? KV_GIVES_BACK : batch->is_content ? KV_BRINGS_CONTENT : KV_CHANGES);
 	if (result < 0)
 		return result;
+	if (!kv_enter(kv))
+		return -EIO;
 	rocksdb_writebatch_t *native = translate(kv, batch);
 	struct kv_promise promise = flags & KV_SYNC ? kv_before_sync(kv) : (struct kv_promise){0};
 	/* The batch gets later numbers than this. */
 	const uint64_t sequence = kv_last_sequence(kv) + batch->count;
 	rocksdb_write(kv->db, flags & KV_SYNC ? kv->write_sync : kv->write, native, &message);
 	rocksdb_writebatch_destroy(native);
+	kv_leave(kv);
 	result = kv_change_result(kv, message);
 	if (result == 0)
 		note_written(kv, batch, sequence);
@@ -142,4 +146,12 @@ int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
 	if (result == 0 && (flags & KV_SYNC))
 		kv_synced(kv, promise);
 	return result;
+}
+
+int kv_write(struct kv *kv, struct kv_batch *batch, unsigned flags)
+{
+	const unsigned opened = kv_opened(kv);
+	int result = write_once(kv, batch, flags);
+
+	return kv_reopened(kv, result, opened) ? write_once(kv, batch, flags) : result;
 }

@@ -8,7 +8,7 @@
 
 #include "lib/base/array.h"
 #include "lib/kv/damage.h"
-#include "lib/kv/internal.h"
+#include "lib/kv/inside.h"
 
 /* Merging is worth it when more than a fifth of the records are dead; a few may be. */
 #define WASTE_SHARE 5
@@ -29,7 +29,11 @@ static int merge(struct kv *kv, enum kv_family family, const void *first, size_t
 	shared = rocksdb_compactoptions_create();
 	/* The automatic compactions that keep writers from stalling must go on meanwhile. */
 	rocksdb_compactoptions_set_exclusive_manual_compaction(shared, 0);
-	rocksdb_compact_range_cf_opt(kv->db, kv->handles[family], shared, first_len ? first : NULL, first_len, end_len ? end : NULL, end_len);
+	if (kv_enter(kv)) {
+		rocksdb_compact_range_cf_opt(kv->db, kv->handles[family], shared, first_len ? first : NULL, first_len, end_len ? end : NULL,
+					     end_len);
+		kv_leave(kv);
+	}
 	rocksdb_compactoptions_destroy(shared);
 	ballast_files_end(kv->ballast);
 	return 0;
@@ -42,11 +46,14 @@ int kv_write_anew(struct kv *kv, enum kv_family family, const struct kv_key_rang
 
 	if (result < 0)
 		return result;
+	if (!kv_enter(kv))
+		return -EIO;
 	options = rocksdb_compactoptions_create();
 	rocksdb_compactoptions_set_bottommost_level_compaction(options, FORCED);
 	rocksdb_compact_range_cf_opt(kv->db, kv->handles[family], options, (const char *)range->first, range->first_len,
 				     (const char *)range->last, range->last_len);
 	rocksdb_compactoptions_destroy(options);
+	kv_leave(kv);
 	return 0;
 }
 

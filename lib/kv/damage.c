@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "lib/kv/internal.h"
+#include "lib/kv/inside.h"
 
 bool damage_marked(const char *mark)
 {
@@ -16,11 +16,14 @@ static void set_merging(struct kv *kv, bool on)
 {
 	const char *const names[] = {"disable_auto_compactions"}, *const values[] = {on ? "false" : "true"};
 
+	if (!kv_enter(kv))
+		return;
 	for (int i = 0; i < KV_FAMILY_COUNT; i++) {
 		char *message = NULL;
 		rocksdb_set_options_cf(kv->db, kv->handles[i], 1, names, values, &message);
 		rocksdb_free(message);
 	}
+	kv_leave(kv);
 }
 
 void damage_found(struct kv *kv)

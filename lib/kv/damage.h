@@ -2,7 +2,8 @@
  * What the database does once one of its tables is damaged.
  *
  * RocksDB merges tables by itself, and for the collector. When it meets a damaged block in that, it stops writing for as long as the
- * database is open, and again after each opening. One flipped bit would take the whole store away. So:
+ * database is open, and again after each opening. One flipped bit would take the whole store away.
+ * Then it is opened anew, and goes on (reopen.h). But a merge that is tried again and again would end the same way. So:
  *
  *   KD1  What the collector asks for is read whole before it is merged (damage_verify). What is damaged stays where it is.
  *   KD2  When any read or merge has met damage, RocksDB merges nothing by itself any more (damage_found). A file, the mark, says so to the

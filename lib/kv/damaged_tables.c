@@ -8,7 +8,7 @@
 
 #include "lib/base/file.h"
 #include "lib/kv/damage.h"
-#include "lib/kv/internal.h"
+#include "lib/kv/inside.h"
 
 void table_file_name(uint64_t number, char ret_name[KV_TABLE_NAME_MAX])
 {
@@ -65,9 +65,12 @@ static enum kv_family family_named(const char *name)
 
 static bool is_live(struct kv *kv, const char *name)
 {
-	const rocksdb_livefiles_t *live = rocksdb_livefiles(kv->db);
 	bool found = false;
 
+	if (!kv_enter(kv))
+		return false;
+	const rocksdb_livefiles_t *live = rocksdb_livefiles(kv->db);
+	kv_leave(kv);
 	for (int i = 0; i < rocksdb_livefiles_count(live) && !found; i++)
 		found = strcmp(rocksdb_livefiles_name(live, i) + 1, name) == 0;
 	rocksdb_livefiles_destroy(live);
@@ -113,7 +116,10 @@ int kv_each_damaged_table(struct kv *kv, bool all, int (*step)(void *arg, uint64
 
 	if (result < 0)
 		return result;
+	if (!kv_enter(kv))
+		return -EIO;
 	live = rocksdb_livefiles(kv->db);
+	kv_leave(kv);
 	for (int i = 0; i < rocksdb_livefiles_count(live) && result == 0; i++) {
 		struct table_named table = {.family = family_named(rocksdb_livefiles_column_family_name(live, i)),
 		                            .bytes = rocksdb_livefiles_size(live, i)};

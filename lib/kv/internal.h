@@ -47,6 +47,14 @@ struct kv {
 	atomic_uint_fast64_t in_log;      /* the log has a change of this number or of a later one */
 	atomic_uint_fast64_t ingested;    /* up to here a change may have come with a file, and be in no log */
 	atomic_uint ingesting;
+	atomic_uint inside;              /* see inside.h; both */
+	atomic_bool wanted;
+	pthread_mutex_t inside_lock;           /* a leaf */
+	pthread_cond_t let_in;
+	pthread_mutex_t reopen_lock;     /* held by who opens it anew; guards reopen_after_ms */
+	uint64_t reopen_after_ms;
+	atomic_uint opened;              /* so many times it was opened anew */
+	atomic_bool stopped_by_damage;   /* RocksDB has refused a change because a merge has met damage; see reopen.h */
 	atomic_bool log_suspect;         /* a change failed: the log may not be touched but through RocksDB's own check (kv_sync) */
 	atomic_bool was_full;            /* RocksDB has met a full disk: see kv_takes_files */
 	pthread_mutex_t mutex;           /* guards all below */

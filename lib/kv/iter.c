@@ -1,12 +1,13 @@
+#include <errno.h>
 #include <string.h>
 
-#include "lib/kv/internal.h"
+#include "lib/kv/inside.h"
 
 #define SCAN_READAHEAD (2U << 20)
 
 struct kv_iter {
 	struct kv *kv;
-	rocksdb_iterator_t *native;
+	rocksdb_iterator_t *native; /* NULL: the database cannot be opened any more */
 	rocksdb_readoptions_t *options;
 	char bounds[]; /* first, then end; RocksDB keeps pointers to them */
 };
@@ -37,7 +38,8 @@ struct kv_iter *kv_iter_new_flags(struct kv *kv, enum kv_family family, const vo
 		rocksdb_readoptions_set_fill_cache(iter->options, 0);
 		rocksdb_readoptions_set_readahead_size(iter->options, SCAN_READAHEAD);
 	}
-	iter->native = rocksdb_create_iterator_cf(kv->db, iter->options, kv->handles[family]);
+	if (kv_enter(kv))
+		iter->native = rocksdb_create_iterator_cf(kv->db, iter->options, kv->handles[family]);
 	return iter;
 }
 
@@ -45,24 +47,30 @@ void kv_iter_free(struct kv_iter *iter)
 {
 	if (!iter)
 		return;
-	rocksdb_iter_destroy(iter->native);
+	if (iter->native) {
+		rocksdb_iter_destroy(iter->native);
+		kv_leave(iter->kv);
+	}
 	rocksdb_readoptions_destroy(iter->options);
 	free(iter);
 }
 
 void kv_iter_first(struct kv_iter *iter)
 {
-	rocksdb_iter_seek_to_first(iter->native);
+	if (iter->native)
+		rocksdb_iter_seek_to_first(iter->native);
 }
 
 void kv_iter_seek(struct kv_iter *iter, const void *key, size_t key_len)
 {
-	rocksdb_iter_seek(iter->native, key, key_len);
+	if (iter->native)
+		rocksdb_iter_seek(iter->native, key, key_len);
 }
 
 void kv_iter_seek_for_prev(struct kv_iter *iter, const void *key, size_t key_len)
 {
-	rocksdb_iter_seek_for_prev(iter->native, key, key_len);
+	if (iter->native)
+		rocksdb_iter_seek_for_prev(iter->native, key, key_len);
 }
 
 void kv_iter_next(struct kv_iter *iter)
@@ -77,7 +85,7 @@ void kv_iter_prev(struct kv_iter *iter)
 
 bool kv_iter_valid(const struct kv_iter *iter)
 {
-	return rocksdb_iter_valid(iter->native);
+	return iter->native && rocksdb_iter_valid(iter->native);
 }
 
 const uint8_t *kv_iter_key(const struct kv_iter *iter, size_t *ret_len)
@@ -94,6 +102,8 @@ int kv_iter_status(const struct kv_iter *iter)
 {
 	char *message = NULL;
 
+	if (!iter->native)
+		return -EIO;
 	rocksdb_iter_get_error(iter->native, &message);
 	return kv_result(iter->kv, message);
 }

@@ -10,90 +10,17 @@
 #include "lib/kv/damage.h"
 #include "lib/kv/database_dir.h"
 #include "lib/kv/info_log.h"
-
-int kv_errno(const char *message)
-{
-	static const struct {
-		const char *text;
-		int code;
-	} known[] = {
-		/* A full disk is told inside "IO error" and even "Corruption" messages, so it comes first. */
-		{"No space left", -ENOSPC}, {"Disk quota exceeded", -ENOSPC}, {"While lock file", -EBUSY},
-		{"lock hold by", -EBUSY},   {"Corruption", -EBADMSG},         {"Invalid argument", -EINVAL},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-		if (strstr(message, known[i].text))
-			return known[i].code;
-	return -EIO;
-}
-
-/* RocksDB's message with the directory called as people know it. Freed by the caller. */
-static char *with_shown_paths(const char *message, const char *path, const char *shown)
-{
-	struct buf text = BUF_INIT;
-
-	for (const char *found; (found = strstr(message, path)); message = found + strlen(path))
-		buf_addf(&text, "%.*s%s", (int)(found - message), message, shown);
-	buf_addf(&text, "%s", message);
-	buf_add_u8(&text, 0);
-	return (char *)text.data;
-}
-
-int kv_result(struct kv *kv, char *message)
-{
-	if (!message)
-		return 0;
-	AUTO_FREE char *text = with_shown_paths(message, kv->path, kv->shown);
-	int result = kv_errno(message);
-
-	pthread_mutex_lock(&kv->mutex);
-	snprintf(kv->message, sizeof(kv->message), "%s", text);
-	if (result == -EBADMSG && strcmp(kv->damage, kv->message) != 0) {
-		memcpy(kv->damage, kv->message, sizeof(kv->damage));
-		kv->damage_new = true;
-	}
-	pthread_mutex_unlock(&kv->mutex);
-	rocksdb_free(message);
-	if (result == -EBADMSG)
-		damage_found(kv);
-	return result;
-}
-
-int kv_change_result(struct kv *kv, char *message)
-{
-	int result = kv_result(kv, message);
-
-	/* Whatever it was: it may have been the log that could not be written. */
-	if (result < 0)
-		atomic_store(&kv->log_suspect, true);
-	if (result == -ENOSPC)
-		atomic_store(&kv->was_full, true);
-	return result;
-}
-
-bool kv_damage_told(struct kv *kv, char ret_text[KV_MESSAGE_MAX])
-{
-	bool told;
-
-	pthread_mutex_lock(&kv->mutex);
-	told = kv->damage_new;
-	kv->damage_new = false;
-	memcpy(ret_text, kv->damage, KV_MESSAGE_MAX);
-	pthread_mutex_unlock(&kv->mutex);
-	return told;
-}
-
-void kv_last_error(struct kv *kv, char ret_text[KV_MESSAGE_MAX])
-{
-	pthread_mutex_lock(&kv->mutex);
-	memcpy(ret_text, kv->message, KV_MESSAGE_MAX);
-	pthread_mutex_unlock(&kv->mutex);
-}
+#include "lib/kv/inside.h"
+#include "lib/kv/native.h"
+#include "lib/kv/reopen.h"
 
 uint64_t kv_last_sequence(void *kv)
 {
-	return rocksdb_get_latest_sequence_number(((struct kv *)kv)->db);
+	if (!kv_enter(kv))
+		return 0;
+	const uint64_t sequence = rocksdb_get_latest_sequence_number(((struct kv *)kv)->db);
+	kv_leave(kv);
+	return sequence;
 }
 
 struct kv_promise kv_before_sync(struct kv *kv)
@@ -114,14 +41,6 @@ void kv_synced(struct kv *kv, struct kv_promise promise)
 	manifest_copy_follow(kv->manifest, false);
 }
 
-int kv_keep_known(struct kv *kv)
-{
-	if (!kv->synced || kv_admit(kv, false) < 0)
-		return 0;
-	manifest_copy_follow(kv->manifest, true);
-	return synced_keep(kv->synced);
-}
-
 const char *kv_lost(const struct kv *kv)
 {
 	return kv->lost;
@@ -130,7 +49,7 @@ const char *kv_lost(const struct kv *kv)
 static int refused(const char *path, const char *shown, char *message, struct error *err)
 {
 	int result = strstr(message, "No such file") ? -EBADMSG : kv_errno(message);
-	AUTO_FREE char *text = with_shown_paths(message, path, shown);
+	AUTO_FREE char *text = native_shown(message, path, shown);
 
 	error_set(err, result, "%s: cannot open the database: %s", shown, text);
 	if (result == -EBADMSG)
@@ -143,28 +62,6 @@ static int refused(const char *path, const char *shown, char *message, struct er
 	return result;
 }
 
-/* Opens the database; its message when that fails. */
-static char *open_native(struct kv *kv, const struct kv_options *options)
-{
-	const rocksdb_options_t *const *families = (const rocksdb_options_t *const *)kv->setup.families;
-	char *message = NULL;
-
-	if (options->read_only) {
-		info_log_none(kv->setup.db);
-		kv->db = rocksdb_open_for_read_only_column_families(kv->setup.db, kv->path, KV_HANDLE_COUNT, kv_family_names, families,
-								    kv->handles, 0, &message);
-		return message;
-	}
-	if (options->took_over) {
-		AUTO_FREE char *lock = xasprintf("%s/LOCK", kv->path);
-		unlink(lock); /* RocksDB makes it anew; whoever had it locked runs no more */
-	}
-	char *log_dir = info_log_begin(kv->path, kv->setup.db);
-	kv->db = rocksdb_open_column_families(kv->setup.db, kv->path, KV_HANDLE_COUNT, kv_family_names, families, kv->handles, &message);
-	kv->log_dir = info_log_end(log_dir);
-	return message;
-}
-
 static void dispose(struct kv *kv)
 {
 	kv_setup_clear(&kv->setup);
@@ -172,6 +69,9 @@ static void dispose(struct kv *kv)
 	synced_close(kv->synced);
 	manifest_copy_close(kv->manifest);
 	pthread_mutex_destroy(&kv->mutex);
+	pthread_mutex_destroy(&kv->inside_lock);
+	pthread_mutex_destroy(&kv->reopen_lock);
+	pthread_cond_destroy(&kv->let_in);
 	free(kv->damage_mark);
 	free(kv->lost);
 	free(info_log_end(kv->log_dir));
@@ -180,11 +80,9 @@ static void dispose(struct kv *kv)
 	free(kv);
 }
 
-static void close_native(struct kv *kv)
+static void close_all(struct kv *kv)
 {
-	for (int i = 0; i < KV_HANDLE_COUNT; i++)
-		rocksdb_column_family_handle_destroy(kv->handles[i]);
-	rocksdb_close(kv->db);
+	native_close(kv);
 	rocksdb_readoptions_destroy(kv->read);
 	rocksdb_writeoptions_destroy(kv->write);
 	rocksdb_writeoptions_destroy(kv->write_sync);
@@ -225,9 +123,12 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 	kv->check = options->check;
 	kv->check_arg = options->check_arg;
 	pthread_mutex_init(&kv->mutex, NULL);
+	pthread_mutex_init(&kv->inside_lock, NULL);
+	pthread_mutex_init(&kv->reopen_lock, NULL);
+	pthread_cond_init(&kv->let_in, NULL);
 	kv_setup_init(&kv->setup, options, path);
 	result = prepare(kv, options, err);
-	char *message = result == 0 ? open_native(kv, options) : NULL;
+	char *message = result == 0 ? native_open(kv, options->took_over) : NULL;
 	if (message)
 		result = refused(path, shown, message, err);
 	if (result < 0) {
@@ -246,7 +147,7 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 		result = synced_open(path, kv_last_sequence(kv), &kv->synced);
 	}
 	if (result < 0) {
-		close_native(kv);
+		close_all(kv);
 		dispose(kv);
 		return error_set(err, result, "%s/" SYNCED_NAME " cannot be written: %s", shown, error_text(result));
 	}
@@ -298,17 +199,6 @@ static char *sync_log(struct kv *kv)
 	return message;
 }
 
-int kv_admit(struct kv *kv, bool now)
-{
-	if (kv->read_only || atomic_load(&kv->taken))
-		return -EROFS;
-	int result = kv->check ? kv->check(kv->check_arg, now) : 0;
-	/* Its background work would remove files of the other's. */
-	if (result == -EROFS && !atomic_exchange(&kv->taken, true))
-		rocksdb_cancel_all_background_work(kv->db, 0);
-	return result;
-}
-
 void kv_note_unsynced(struct kv *kv)
 {
 	uint64_t none = 0;
@@ -327,7 +217,10 @@ uint64_t kv_unsynced_ms(struct kv *kv)
 static int sync_and_note(struct kv *kv)
 {
 	const struct kv_promise promise = kv_before_sync(kv);
+	if (!kv_enter(kv))
+		return -EIO;
 	int result = kv_change_result(kv, sync_log(kv));
+	kv_leave(kv);
 
 	/* What is on disk counts only if the log that it is in was still ours then. */
 	if (result == 0)
@@ -344,6 +237,8 @@ int kv_sync(struct kv *kv)
 	int result = kv_admit(kv, false);
 	/* Batches that are written from here on may be in this sync or not: they count as unsynced. */
 	uint64_t since = atomic_exchange(&kv->unsynced_since_ms, 0);
+	if (result == 0 && atomic_load(&kv->stopped_by_damage) && !kv_reopened(kv, -EBADMSG, kv_opened(kv)))
+		result = -EBADMSG;
 	if (result == 0)
 		result = sync_and_note(kv);
 	if (result < 0 && since)
@@ -358,7 +253,7 @@ bool kv_read_only(const struct kv *kv)
 
 bool kv_stopped(struct kv *kv)
 {
-	return atomic_load(&kv->log_suspect);
+	return atomic_load(&kv->log_suspect) || atomic_load(&kv->stopped_by_damage);
 }
 
 void kv_close(struct kv *kv)
@@ -370,35 +265,41 @@ void kv_close(struct kv *kv)
 	 * same assertion), and is not needed: the next opening replays the log.
 	 */
 	if (kv_admit(kv, true) == 0) {
-		if (sync_and_note(kv) == 0 && ballast_admit_files(kv->ballast, 0, kv_unflushed(kv), true) == 0)
+		if (sync_and_note(kv) == 0 && ballast_admit_files(kv->ballast, 0, kv_unflushed(kv), true) == 0 && kv_enter(kv)) {
 			rocksdb_free(flush_all(kv));
+			kv_leave(kv);
+		}
 		manifest_copy_follow(kv->manifest, true);
 		int ignored = synced_keep(kv->synced);
 		(void)ignored;
 	}
-	close_native(kv);
+	close_all(kv);
 	dispose(kv);
 }
 
-/* struct kv_pin is never defined: it is RocksDB's object under a name of ours. */
-static rocksdb_pinnableslice_t *slice_of(struct kv_pin *pin)
-{
-	return (rocksdb_pinnableslice_t *)pin;
-}
+struct kv_pin {
+	struct kv *kv;
+	rocksdb_pinnableslice_t *slice;
+};
 
 int kv_pin(struct kv *kv, enum kv_family family, const void *key, size_t key_len, struct kv_pin **ret_pin,
            const uint8_t **ret_value, size_t *ret_len)
 {
 	char *message = NULL;
-	rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(kv->db, kv->read, kv->handles[family], key, key_len, &message);
 	size_t len;
 
-	if (message)
-		return kv_result(kv, message);
-	if (!slice)
-		return -ENOENT;
+	if (!kv_enter(kv))
+		return -EIO;
+	rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(kv->db, kv->read, kv->handles[family], key, key_len, &message);
+	int result = message ? kv_result(kv, message) : slice ? 0 : -ENOENT;
+	if (result < 0) {
+		kv_leave(kv);
+		return result;
+	}
 	const char *value = rocksdb_pinnableslice_value(slice, &len);
-	*ret_pin = (struct kv_pin *)slice;
+	struct kv_pin *pin = xmalloc(sizeof(*pin));
+	*pin = (struct kv_pin){kv, slice};
+	*ret_pin = pin;
 	*ret_value = (const uint8_t *)value;
 	*ret_len = len;
 	return 0;
@@ -406,8 +307,11 @@ int kv_pin(struct kv *kv, enum kv_family family, const void *key, size_t key_len
 
 void kv_unpin(struct kv_pin *pin)
 {
-	if (pin)
-		rocksdb_pinnableslice_destroy(slice_of(pin));
+	if (!pin)
+		return;
+	rocksdb_pinnableslice_destroy(pin->slice);
+	kv_leave(pin->kv);
+	free(pin);
 }
 
 int kv_get(struct kv *kv, enum kv_family family, const void *key, size_t key_len, struct buf *value)
@@ -451,7 +355,6 @@ static size_t key_before(uint8_t *key, size_t len)
 
 int kv_drop_range(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len)
 {
-	rocksdb_column_family_handle_t *handle = kv->handles[family];
 	AUTO_BUF limit = BUF_INIT;
 	char *message = NULL;
 
@@ -462,20 +365,29 @@ int kv_drop_range(struct kv *kv, enum kv_family family, const void *first, size_
 		return result;
 	buf_add(&limit, end, end_len);
 	limit.len = key_before(limit.data, limit.len);
+	if (!kv_enter(kv))
+		return -EIO;
+	rocksdb_column_family_handle_t *handle = kv->handles[family];
 	rocksdb_delete_file_in_range_cf(kv->db, handle, first, first_len, (const char *)limit.data, limit.len, &message);
 	result = kv_change_result(kv, message);
-	if (result < 0)
-		return result;
-	message = NULL;
-	rocksdb_delete_range_cf(kv->db, kv->write, handle, first, first_len, end, end_len, &message);
-	return kv_change_result(kv, message);
+	if (result == 0) {
+		message = NULL;
+		rocksdb_delete_range_cf(kv->db, kv->write, handle, first, first_len, end, end_len, &message);
+		result = kv_change_result(kv, message);
+	}
+	kv_leave(kv);
+	return result;
 }
 
 static uint64_t property(struct kv *kv, enum kv_family family, const char *name)
 {
 	uint64_t value = 0;
 
-	return rocksdb_property_int_cf(kv->db, kv->handles[family], name, &value) == 0 ? value : 0;
+	if (!kv_enter(kv))
+		return 0;
+	const bool known = rocksdb_property_int_cf(kv->db, kv->handles[family], name, &value) == 0;
+	kv_leave(kv);
+	return known ? value : 0;
 }
 
 uint64_t kv_estimate_keys(struct kv *kv, enum kv_family family)

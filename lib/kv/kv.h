@@ -14,6 +14,9 @@
  * Damage: the log and the manifest are compared at opening with what was known to be on disk (lib/kv/synced.h), and the table files with the
  * manifest. A log that has lost only what nobody was promised, as after a power cut, is not damaged.
  *
+ * When RocksDB merges tables and meets damage, it takes no change any more. It is then opened anew by whoever changes it next, and others wait for
+ * that; only while a scan goes on does the change fail (lib/kv/reopen.h).
+ *
  * A database that cannot be opened is not touched. Nor is one that is opened read-only: its log is replayed in memory. Whoever does that
  * keeps writers away, in this process and in others.
  */

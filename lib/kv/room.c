@@ -1,7 +1,8 @@
 /* Whether there is room for what is to be written, and flushing, which makes some (lib/kv/ballast.h). */
 #include <errno.h>
 
-#include "lib/kv/internal.h"
+#include "lib/kv/inside.h"
+#include "lib/kv/reopen.h"
 
 #define QUIET_SHARE 8 /* of the budget for memory: with less, RocksDB does not flush by itself */
 
@@ -18,6 +19,10 @@ static int flush(struct kv *kv, bool gives_back)
 		result = ballast_admit_files(kv->ballast, 0, kv_unflushed(kv), gives_back);
 	if (result < 0)
 		return result;
+	if (!kv_enter(kv)) {
+		ballast_files_end(kv->ballast);
+		return -EIO;
+	}
 	rocksdb_flushoptions_t *wait = rocksdb_flushoptions_create();
 	for (int i = 0; i < KV_FAMILY_COUNT && result == 0; i++) {
 		char *message = NULL;
@@ -25,6 +30,7 @@ static int flush(struct kv *kv, bool gives_back)
 		result = kv_change_result(kv, message);
 	}
 	rocksdb_flushoptions_destroy(wait);
+	kv_leave(kv);
 	manifest_copy_follow(kv->manifest, false);
 	ballast_files_end(kv->ballast);
 	return result;
@@ -32,15 +38,22 @@ static int flush(struct kv *kv, bool gives_back)
 
 int kv_flush(struct kv *kv)
 {
-	return flush(kv, true);
+	const unsigned opened = kv_opened(kv);
+	int result = flush(kv, true);
+
+	return kv_reopened(kv, result, opened) ? flush(kv, true) : result;
 }
 
 static bool works_by_itself(struct kv *kv)
 {
 	uint64_t merges = 0, flushes = 0;
 
-	return (rocksdb_property_int(kv->db, "rocksdb.num-running-compactions", &merges) == 0 && merges > 0) ||
-	       (rocksdb_property_int(kv->db, "rocksdb.num-running-flushes", &flushes) == 0 && flushes > 0);
+	if (!kv_enter(kv))
+		return false;
+	const bool works = (rocksdb_property_int(kv->db, "rocksdb.num-running-compactions", &merges) == 0 && merges > 0) ||
+	                   (rocksdb_property_int(kv->db, "rocksdb.num-running-flushes", &flushes) == 0 && flushes > 0);
+	kv_leave(kv);
+	return works;
 }
 
 /* RocksDB flushes when it likes to, so what a flush would take is free, or there is too little in memory for one. */

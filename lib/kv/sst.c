@@ -1,7 +1,7 @@
 #include <errno.h>
 
 #include "lib/base/fault.h"
-#include "lib/kv/internal.h"
+#include "lib/kv/inside.h"
 #include "lib/kv/table_writer.h"
 
 struct kv_sst {
@@ -77,8 +77,11 @@ bool kv_takes_files(struct kv *kv)
 {
 	uint64_t failures = 0;
 
-	return !atomic_load(&kv->was_full) &&
-	       (rocksdb_property_int(kv->db, "rocksdb.background-errors", &failures) != 0 || failures == 0);
+	if (atomic_load(&kv->was_full) || !kv_enter(kv))
+		return false;
+	const bool sound = rocksdb_property_int(kv->db, "rocksdb.background-errors", &failures) != 0 || failures == 0;
+	kv_leave(kv);
+	return sound;
 }
 
 int kv_ingest(struct kv *kv, struct kv_sst *sst)
@@ -95,6 +98,8 @@ int kv_ingest(struct kv *kv, struct kv_sst *sst)
 		return result;
 	if (sst->state != SST_FINISHED)
 		return -EINVAL;
+	if (!kv_enter(kv))
+		return -EIO;
 	rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
 	rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
 	/* Nobody holds a RocksDB snapshot, so there is none to be consistent with. */
@@ -111,6 +116,7 @@ int kv_ingest(struct kv *kv, struct kv_sst *sst)
 		kv_raise(&kv->ingested, after);
 	atomic_fetch_sub(&kv->ingesting, 1);
 	rocksdb_ingestexternalfileoptions_destroy(options);
+	kv_leave(kv);
 	if (!message)
 		sst->state = SST_INGESTED;
 	result = kv_change_result(kv, message);

@@ -10,6 +10,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/descriptors.h"
+#include "lib/kv/inside.h"
 
 /* Files come and go with ingestion and compaction. Listing them holds a lock of the database: at most a hundredth of the time. */
 #define LIST_AGE_MS 1000
@@ -126,14 +127,19 @@ static size_t keep_open(struct listed *old, size_t old_count, struct listed *fre
 static struct listed *list_anew(struct table_files *files, size_t *ret_old_count)
 {
 	const uint64_t began = clock_ms();
-	const rocksdb_livefiles_t *live = rocksdb_livefiles(files->kv->db);
-	const int total = rocksdb_livefiles_count(live);
+	const rocksdb_livefiles_t *live = NULL;
+	if (kv_enter(files->kv)) {
+		live = rocksdb_livefiles(files->kv->db);
+		kv_leave(files->kv);
+	}
+	const int total = live ? rocksdb_livefiles_count(live) : 0;
 	struct listed *fresh = xcalloc((size_t)total + 1, sizeof(*fresh)), *old = files->items;
 	size_t count = 0;
 
 	for (int i = 0; i < total; i++)
 		count += list_one(files, live, i, &fresh[count]);
-	rocksdb_livefiles_destroy(live);
+	if (live)
+		rocksdb_livefiles_destroy(live);
 	qsort(fresh, count, sizeof(*fresh), by_first);
 	files->open_count = keep_open(old, files->count, fresh, count);
 	*ret_old_count = files->count;

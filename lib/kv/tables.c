@@ -24,6 +24,7 @@
 #include <sys/syscall.h>
 
 #include "lib/base/pages.h"
+#include "lib/kv/inside.h"
 #include "lib/kv/table_files.h"
 
 #define KEY_LEN 8
@@ -87,7 +88,10 @@ static bool find_range(const struct kv_tables *tables, const struct table_file *
 	key_of(table->first, base);
 	key_of(first, from);
 	key_of(end, to);
+	if (!kv_enter(tables->kv))
+		return false;
 	rocksdb_approximate_sizes_cf(tables->kv->db, tables->kv->handles[tables->family], 2, starts, lens, limits, lens, sizes, &message);
+	kv_leave(tables->kv);
 	rocksdb_free(message);
 	if (end > table->last)
 		sizes[1] = table->size;

@@ -4,13 +4,16 @@
 
 #include "lib/base/array.h"
 #include "lib/kv/damage.h"
-#include "lib/kv/internal.h"
+#include "lib/kv/inside.h"
 
 #define READAHEAD (2U << 20)
 
 int kv_each_table(struct kv *kv, enum kv_family family, int (*each)(void *arg, const struct kv_table *table), void *arg)
 {
+	if (!kv_enter(kv))
+		return -EIO;
 	const rocksdb_livefiles_t *live = rocksdb_livefiles(kv->db);
+	kv_leave(kv);
 	int count = rocksdb_livefiles_count(live), result = 0;
 
 	for (int i = 0; i < count && result == 0; i++) {
@@ -92,10 +95,12 @@ static bool widen(const struct spans *spans, struct buf *first, struct buf *last
 /* Range deletions are not heeded: they would hide whole blocks, which a merge reads all the same. */
 static int read_whole(struct kv *kv, enum kv_family family, const struct buf *first, struct buf *last)
 {
-	rocksdb_readoptions_t *options = rocksdb_readoptions_create();
 	rocksdb_iterator_t *iter;
 	char *message = NULL;
 
+	if (!kv_enter(kv))
+		return -EIO;
+	rocksdb_readoptions_t *options = rocksdb_readoptions_create();
 	rocksdb_readoptions_set_ignore_range_deletions(options, 1);
 	rocksdb_readoptions_set_fill_cache(options, 0);
 	rocksdb_readoptions_set_readahead_size(options, READAHEAD);
@@ -109,6 +114,7 @@ static int read_whole(struct kv *kv, enum kv_family family, const struct buf *fi
 	rocksdb_iter_get_error(iter, &message);
 	rocksdb_iter_destroy(iter);
 	rocksdb_readoptions_destroy(options);
+	kv_leave(kv);
 	return kv_result(kv, message);
 }
 
@@ -214,6 +220,8 @@ int kv_read_tables(struct kv *kv, bool all, int (*step)(void *arg, uint64_t byte
 
 		if (!all && (family == KV_BULK || family == KV_SMALL))
 			continue;
+		if (!kv_enter(kv))
+			return -EIO;
 		options = rocksdb_readoptions_create();
 		rocksdb_readoptions_set_ignore_range_deletions(options, 1);
 		rocksdb_readoptions_set_fill_cache(options, 0);
@@ -222,6 +230,7 @@ int kv_read_tables(struct kv *kv, bool all, int (*step)(void *arg, uint64_t byte
 		result = read_family(kv, (enum kv_family)family, &reading, &damaged);
 		rocksdb_iter_destroy(reading.iter);
 		rocksdb_readoptions_destroy(options);
+		kv_leave(kv);
 		buf_clear(&reading.at);
 	}
 	*ret_damaged = damaged;

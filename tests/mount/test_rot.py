@@ -369,3 +369,42 @@ def test_repair_finds_damaged_content_in_files_of_any_name(rotten, store, area):
     for name in ("7", ".snapshots/v1/7"):
         assert reads(f"{rotten}/{name}", noise(7)), name
     damage(store, 0)
+
+
+@pytest.mark.sanitize
+def test_merge_that_meets_damage_does_not_stop_writing(store):
+    """RocksDB takes no change any more then; the database is opened anew, and nobody who writes learns of it."""
+    expect_damage(store)
+    store.create("d")
+    point = None
+    for turn in range(3):
+        point = store.mount(point)
+        for number in range(60):
+            files.put(f"{point}/d/{number}-{turn}", noise(f"{number}/{turn}", 400))
+        store.umount()
+    # the three hold what is merged when a fourth one comes, which closing makes
+    for table in rot.tables(store):
+        if os.path.getsize(table) > 20000:
+            rot.flip(table, os.path.getsize(table) // 2)
+    for turn in range(2):
+        store.mount(point)
+        for number in range(20):
+            put_synced(f"{point}/d/new-{turn}-{number}", noise(f"new/{turn}/{number}", 400))
+        if turn == 0:
+            store.umount()
+    tries = iter(range(10000))
+
+    def is_noticed():
+        number = next(tries)
+        put_synced(f"{point}/d/more-{number}", noise(f"more/{number}", 400))
+        reads(f"{point}/d/{number % 60}-{number % 3}", noise(f"{number % 60}/{number % 3}", 400))
+        return status(store)["damage"]["tables"]
+
+    procs.poll(is_noticed, 40, "damage is noticed")
+    assert "write_error" not in status(store)
+    for number in range(20):
+        assert reads(f"{point}/d/new-1-{number}", noise(f"new/1/{number}", 400))
+    assert reads(f"{point}/d/more-0", noise("more/0", 400))
+    put_synced(f"{point}/d/last", noise("last"))
+    store.umount()
+    assert reads(store.mount(point) + "/d/last", noise("last"))

@@ -1,0 +1,287 @@
+/* A merge meets damage: RocksDB stops writing, and the database is opened anew under its users. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "lib/base/clock.h"
+#include "tests/unit/damaged_db.h"
+
+#define KEYS 200
+#define VALUE_LEN 2000
+#define ROUNDS_MAX 60
+#define READERS 2
+
+static void key_of(unsigned number, char key[16])
+{
+	snprintf(key, 16, "key-%05u", number);
+}
+
+static void value_of(unsigned round, unsigned number, uint8_t value[VALUE_LEN])
+{
+	uint64_t state = (uint64_t)round * KEYS + number + 1;
+
+	for (size_t i = 0; i < VALUE_LEN; i++) {
+		state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+		value[i] = (uint8_t)(state >> 56);
+	}
+}
+
+static int put_value(struct kv *kv, unsigned round, unsigned number, unsigned flags)
+{
+	struct kv_batch *batch = kv_batch_new();
+	uint8_t value[VALUE_LEN];
+	char key[16];
+
+	key_of(number, key);
+	value_of(round, number, value);
+	kv_batch_put(batch, KV_TREE, key, strlen(key), value, VALUE_LEN);
+	int result = kv_write(kv, batch, flags);
+	kv_batch_free(batch);
+	return result;
+}
+
+
+static int put_round(struct kv *kv, unsigned round)
+{
+	int result = 0;
+
+	for (unsigned i = 0; i < KEYS && result == 0; i++)
+		result = put_value(kv, round, i, 0);
+	return result == 0 ? kv_flush(kv) : result;
+}
+
+/* A database with three tables of all keys, the oldest of which is damaged in its middle; RocksDB merges four. */
+static struct kv *open_damaged(const char *path, const char *mark)
+{
+	const struct kv_options options = {.create = true, .damage_mark = mark, .cache_bytes = 1 << 20, .memtable_bytes = 8 << 20, .threads = 2};
+	struct error err = {0};
+	struct kv *kv;
+
+	assert_int_equal(kv_open(path, &options, &kv, &err), 0);
+	assert_int_equal(put_round(kv, 0), 0);
+	AUTO_FREE char *table = find_sst(path);
+	assert_int_equal(put_round(kv, 1), 0);
+	assert_int_equal(put_round(kv, 2), 0);
+	const char *name = strrchr(table, '/') + 1;
+	flip(path, name, length_of(path, name) / 2, 3);
+	return kv;
+}
+
+static bool has_value(struct kv *kv, unsigned round, unsigned number)
+{
+	AUTO_BUF found = BUF_INIT;
+	uint8_t value[VALUE_LEN];
+	char key[16];
+
+	key_of(number, key);
+	value_of(round, number, value);
+	return kv_get(kv, KV_TREE, key, strlen(key), &found) == 0 && found.len == VALUE_LEN && memcmp(found.data, value, VALUE_LEN) == 0;
+}
+
+static void has_round(struct kv *kv, unsigned round)
+{
+	for (unsigned i = 0; i < KEYS; i++)
+		assert_true(has_value(kv, round, i));
+}
+
+/* Until the merge was tried; each write and each flush succeeds all the while. Returns the last round. */
+static unsigned write_through_it(struct kv *kv)
+{
+	unsigned round = 3;
+
+	for (; round < ROUNDS_MAX; round++) {
+		assert_int_equal(put_round(kv, round), 0);
+		if (kv_damaged(kv))
+			break;
+		/* the merge runs beside */
+		usleep(20000);
+	}
+	assert_true(kv_damaged(kv));
+	return round;
+}
+
+static void test_writing_goes_on_when_a_merge_meets_damage(void **state)
+{
+	AUTO_FREE char *path = db_path(state), *mark = xasprintf("%s/mark", (const char *)*state);
+	struct kv *kv = open_damaged(path, mark);
+	char text[KV_MESSAGE_MAX];
+	unsigned round = write_through_it(kv);
+
+	assert_false(kv_stopped(kv));
+	assert_true(kv_damage_told(kv, text));
+	assert_int_equal(access(mark, F_OK), 0);
+	has_round(kv, round);
+	/* nothing is merged any more, so nothing stops it again */
+	for (unsigned more = 0; more < 12; more++)
+		assert_int_equal(put_round(kv, ++round), 0);
+	assert_int_equal(put_value(kv, ++round, 7, KV_SYNC), 0);
+	assert_int_equal(kv_sync(kv), 0);
+	kv_close(kv);
+	kv = open_kv(path, false);
+	assert_true(has_value(kv, round, 7) && has_value(kv, round - 1, 8));
+	kv_close(kv);
+}
+
+/* What is not synced is in the log only, and comes through. */
+static void test_what_was_written_before_is_there_after(void **state)
+{
+	AUTO_FREE char *path = db_path(state), *mark = xasprintf("%s/mark", (const char *)*state);
+	struct kv *kv = open_damaged(path, mark);
+	const unsigned round = ROUNDS_MAX;
+
+	assert_int_equal(put_round(kv, 3), 0);
+	unsigned written = 0;
+	for (; written < 100 * KEYS && !kv_damaged(kv); written++) {
+		assert_int_equal(put_value(kv, round, written % KEYS, 0), 0);
+		usleep(100);
+	}
+	assert_true(kv_damaged(kv));
+	for (unsigned i = 0; i < KEYS; i++)
+		assert_true(has_value(kv, i < written ? round : 3, i));
+	kv_close(kv);
+}
+
+struct witness {
+	struct kv *kv;
+	pthread_t thread;
+	atomic_bool stop;
+	unsigned reads, wrong;
+};
+
+/* Reads keys that nobody writes, by one and by scans. */
+static void *read_on(void *arg)
+{
+	struct witness *witness = arg;
+
+	while (!atomic_load(&witness->stop)) {
+		AUTO_BUF value = BUF_INIT;
+		unsigned found = 0;
+		struct kv_iter *iter = kv_iter_new(witness->kv, KV_CATALOG, NULL, 0, NULL, 0);
+		for (kv_iter_first(iter); kv_iter_valid(iter); kv_iter_next(iter))
+			found++;
+		witness->wrong += kv_iter_status(iter) != 0 || found != 2;
+		kv_iter_free(iter);
+		witness->wrong += kv_get(witness->kv, KV_CATALOG, "one", 3, &value) != 0 || value.len != 3;
+		witness->reads++;
+	}
+	return NULL;
+}
+
+static void test_readers_notice_nothing(void **state)
+{
+	AUTO_FREE char *path = db_path(state), *mark = xasprintf("%s/mark", (const char *)*state);
+	struct kv *kv = open_damaged(path, mark);
+	struct witness witnesses[READERS] = {0};
+
+	put(kv, KV_CATALOG, "one", "1st", 0);
+	put(kv, KV_CATALOG, "two", "2nd", 0);
+	for (size_t i = 0; i < READERS; i++) {
+		witnesses[i].kv = kv;
+		assert_int_equal(pthread_create(&witnesses[i].thread, NULL, read_on, &witnesses[i]), 0);
+	}
+	has_round(kv, write_through_it(kv));
+	for (size_t i = 0; i < READERS; i++) {
+		atomic_store(&witnesses[i].stop, true);
+		pthread_join(witnesses[i].thread, NULL);
+		assert_true(witnesses[i].reads > 0);
+		assert_int_equal(witnesses[i].wrong, 0);
+	}
+	kv_close(kv);
+}
+
+/* It stays where it is, the change fails as it would have, and the next one after the scan succeeds. */
+static void test_a_scan_that_does_not_end_keeps_the_database_as_it_is(void **state)
+{
+	AUTO_FREE char *path = db_path(state), *mark = xasprintf("%s/mark", (const char *)*state);
+	struct kv *kv = open_damaged(path, mark);
+	struct kv_iter *iter = kv_iter_new(kv, KV_TREE, NULL, 0, NULL, 0);
+	int result = 0;
+
+	for (unsigned round = 3; round < ROUNDS_MAX && result == 0; round++) {
+		result = put_round(kv, round);
+		usleep(20000);
+	}
+	assert_int_equal(result, -EBADMSG);
+	assert_true(kv_stopped(kv));
+	kv_iter_first(iter);
+	assert_true(kv_iter_valid(iter));
+	kv_iter_free(iter);
+	const uint64_t until = clock_ms() + 20000;
+	while ((result = put_value(kv, 1, 1, KV_SYNC)) == -EBADMSG && clock_ms() < until)
+		usleep(20000);
+	assert_int_equal(result, 0);
+	assert_false(kv_stopped(kv));
+	assert_true(has_value(kv, 1, 1));
+	kv_close(kv);
+}
+
+static void move(const char *db, const char *from, const char *to)
+{
+	AUTO_FREE char *one = xasprintf("%s/%s", db, from), *other = xasprintf("%s/%s", db, to);
+
+	assert_int_equal(rename(one, other), 0);
+}
+
+static void test_one_that_cannot_be_opened_answers_with_an_error_until_it_can(void **state)
+{
+	AUTO_FREE char *path = db_path(state), *mark = xasprintf("%s/mark", (const char *)*state);
+	struct kv *kv = open_damaged(path, mark);
+	const struct kv_key_range all = {(const uint8_t *)"a", (const uint8_t *)"z", 1, 1};
+	AUTO_BUF value = BUF_INIT;
+	int result = 0;
+
+	move(path, "CURRENT", "away");
+	for (unsigned round = 3; round < ROUNDS_MAX && result == 0; round++) {
+		result = put_round(kv, round);
+		usleep(20000);
+	}
+	assert_int_equal(result, -EBADMSG);
+	assert_int_equal(put_value(kv, 1, 1, 0), -EIO);
+	assert_int_equal(kv_get(kv, KV_TREE, "key", 3, &value), -EIO);
+	struct kv_iter *iter = kv_iter_new(kv, KV_TREE, NULL, 0, NULL, 0);
+	kv_iter_first(iter);
+	kv_iter_seek(iter, "a", 1);
+	assert_false(kv_iter_valid(iter));
+	assert_int_equal(kv_iter_status(iter), -EIO);
+	kv_iter_free(iter);
+	assert_true(kv_sync(kv) < 0 && kv_flush(kv) < 0 && kv_write_anew(kv, KV_TREE, &all) < 0);
+	assert_int_equal(kv_drop_range(kv, KV_TREE, "a", 1, "b", 1), -EIO);
+	assert_int_equal(kv_estimate_keys(kv, KV_TREE), 0);
+	move(path, "away", "CURRENT");
+	const uint64_t until = clock_ms() + 20000;
+	while ((result = kv_sync(kv)) < 0 && clock_ms() < until)
+		usleep(20000);
+	assert_int_equal(result, 0);
+	assert_int_equal(put_value(kv, 1, 1, KV_SYNC), 0);
+	assert_true(has_value(kv, 1, 1));
+	kv_close(kv);
+}
+
+static int take_away(void **state)
+{
+	AUTO_FREE char *mark = xasprintf("%s/mark", (const char *)*state);
+
+	unlink(mark);
+	return take_down(state);
+}
+
+#define REOPEN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, take_away)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		REOPEN_TEST(test_writing_goes_on_when_a_merge_meets_damage),
+		REOPEN_TEST(test_what_was_written_before_is_there_after),
+		REOPEN_TEST(test_readers_notice_nothing),
+		REOPEN_TEST(test_one_that_cannot_be_opened_answers_with_an_error_until_it_can),
+		REOPEN_TEST(test_a_scan_that_does_not_end_keeps_the_database_as_it_is),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
