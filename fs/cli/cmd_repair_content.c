@@ -23,6 +23,7 @@
 
 #define SPOOL_BYTES (32 << 20) /* with so much in it, it goes to the store */
 #define PLACES_SHOWN 20
+#define PLACES_TRIED 8 /* of one piece */
 
 struct repair {
 	struct cli *cli;
@@ -67,13 +68,46 @@ static int note_piece(void *arg, json_t *row)
 	return 0;
 }
 
+/* The piece that a part of a file lacks; NULL: it is not known. */
+static json_t *piece_of(const struct repair *repair, const json_t *place)
+{
+	AUTO_FREE char *chunk = xasprintf("%lld", (long long)number(place, "chunk"));
+	const char *sha256 = json_string_value(json_object_get(repair->chunks, chunk));
+
+	return sha256 ? json_object_get(repair->pieces, sha256) : NULL;
+}
+
+/* Where the piece is to be tried in copies of the file, whole. The same places in many snapshots are one. */
+static void add_place(json_t *piece, const json_t *row)
+{
+	const char *path = json_string_value(json_object_get(row, "path")), *slash = path ? strrchr(path, '/') : NULL;
+	json_t *places = json_object_get(piece, "places"), *place;
+	size_t i;
+
+	if (!path || number(row, "length") != number(piece, "length"))
+		return;
+	place = json_pack("{s:s, s:I}", "name", slash ? slash + 1 : path, "offset", number(row, "offset"));
+	if (!places)
+		json_object_set_new(piece, "places", places = json_array());
+	for (i = 0; i < json_array_size(places) && !json_equal(json_array_get(places, i), place); i++)
+		;
+	if (i == json_array_size(places) && i < PLACES_TRIED)
+		json_array_append_new(places, place);
+	else
+		json_decref(place);
+}
+
 static int note_place(void *arg, json_t *row)
 {
 	struct repair *repair = arg;
 	const char *lost = json_string_value(json_object_get(row, "lost"));
+	json_t *piece = piece_of(repair, row);
 
-	if (lost && strcmp(lost, "content") == 0)
-		json_array_append(repair->places, row);
+	if (!lost || strcmp(lost, "content") != 0)
+		return 0;
+	json_array_append(repair->places, row);
+	if (piece)
+		add_place(piece, row);
 	return 0;
 }
 
@@ -197,9 +231,7 @@ static void place_sources(struct repair *repair)
 	size_t i;
 
 	json_array_foreach (repair->places, i, place) {
-		AUTO_FREE char *chunk = xasprintf("%lld", (long long)number(place, "chunk"));
-		const char *sha256 = json_string_value(json_object_get(repair->chunks, chunk));
-		json_t *source = sha256 ? json_object_get(json_object_get(repair->pieces, sha256), "source") : NULL;
+		json_t *source = json_object_get(piece_of(repair, place), "source");
 		repair->places_found += source != NULL;
 		json_object_set(place, "source", source ? source : json_null());
 	}

@@ -114,6 +114,12 @@ const char *repair_source_kind(const struct repair_source *source)
 	return kinds[source->kind];
 }
 
+/* Without the places where it may be, which say nothing to a store. */
+static json_t *bare_piece(json_t *piece)
+{
+	return json_pack("{s:O, s:O}", "sha256", json_object_get(piece, "sha256"), "length", json_object_get(piece, "length"));
+}
+
 /* The pieces go to the other store in parts, since a request has a bound. */
 static int look_in_store(const struct repair_source *source, const json_t *args, int spool, run_row_fn row, int (*step)(void *arg), void *arg,
 			 struct error *err)
@@ -125,7 +131,7 @@ static int look_in_store(const struct repair_source *source, const json_t *args,
 	for (size_t i = 0; i < count && result == 0; i += STEP_PIECES) {
 		json_t *some = json_array();
 		for (size_t j = i; j < count && j < i + STEP_PIECES; j++)
-			json_array_append(some, json_array_get(sought, j));
+			json_array_append_new(some, bare_piece(json_array_get(sought, j)));
 		result = run_op_rows_with(source->store, "repair.give", json_pack("{s:o}", "sought", some), spool, NULL, row, arg, err);
 		if (result == 0)
 			result = step(arg);
@@ -148,6 +154,8 @@ int repair_source_look(const struct repair_source *source, const json_t *args, i
 	own = json_deep_copy(args);
 	if (source->args)
 		json_object_update(own, source->args);
+	else
+		json_object_set_new(own, "name", json_from_bytes(strrchr(source->name, '/') ? strrchr(source->name, '/') + 1 : source->name));
 	result = run_op_alone_rows_with(source->kind == REPAIR_REPOSITORY ? "repair.backups" : "repair.look", own, source->fd, spool, "repair", row, arg,
 					ret_result, err);
 	return result == 0 ? step(arg) : result;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/base/array.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_repository.h"
@@ -104,6 +105,36 @@ static int tell_progress(void *arg, uint64_t files, uint64_t bytes)
 	return 0;
 }
 
+struct places {
+	ARRAY_FIELDS(struct repair_place);
+};
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct repair_place *)a)->name, ((const struct repair_place *)b)->name);
+}
+
+/* The names stay those of the arguments. */
+static void read_places(const json_t *args, struct places *places)
+{
+	const json_t *sought = json_object_get(args, "sought"), *object, *place;
+	size_t i, j;
+
+	json_array_foreach (sought, i, object) {
+		struct wanted_piece piece;
+		if (piece_from_json(object, &piece) < 0 || piece.length > CHUNK_LEN_MAX)
+			continue;
+		json_array_foreach (json_object_get(object, "places"), j, place) {
+			const char *name = json_string_value(json_object_get(place, "name"));
+			const json_int_t offset = json_integer_value(json_object_get(place, "offset"));
+			if (name && offset >= 0)
+				array_add(places, (struct repair_place){.name = name, .offset = (uint64_t)offset, .length = piece.length});
+		}
+	}
+	if (places->count > 0)
+		qsort(places->items, places->count, sizeof(struct repair_place), by_name);
+}
+
 static struct wanted *make_wanted(const json_t *args, struct finding *finding)
 {
 	const int64_t min = op_arg_int(args, "chunk_min", 0), average = op_arg_int(args, "chunk_average", 0), max = op_arg_int(args, "chunk_max", 0);
@@ -150,14 +181,16 @@ static int look_backups(struct op_context *context, const json_t *args, struct r
 }
 
 /*
- * repair.look, repair.backups: {sought: [piece], chunk_min, chunk_average, chunk_max} and a descriptor of a directory, a file or an archive; or
- * {..., password, place, backup?} and one of a repository; and one to write the spool to, or none -> {files, bytes: looked at, unread: files and
- * directories that could not be read, problem?: why not all of it was looked at}; rows: pieces that were found
+ * repair.look, repair.backups: {name?: of a single file, sought: [piece, with places?: [{name, offset}] of files where it stands], chunk_min,
+ * chunk_average, chunk_max} and a descriptor of a directory, a file or an archive; or {..., password, place, backup?} and one of a repository; and
+ * one to write the spool to, or none -> {files, bytes: looked at, unread: files and directories that could not be read, problem?: why not all of
+ * it was looked at}; rows: pieces that were found
  */
 static int look(struct op_context *context, const json_t *args, bool is_repository, json_t **ret_result, struct error *err)
 {
 	struct finding finding = {.context = context, .spool = context->target_fd};
-	struct repair_look options = {.progress = tell_progress, .arg = context};
+	struct repair_look options = {.name = op_arg_string_or(args, "name", NULL), .progress = tell_progress, .arg = context};
+	struct places places = {0};
 	int result;
 
 	if (!context->fd || context->store)
@@ -165,8 +198,12 @@ static int look(struct op_context *context, const json_t *args, bool is_reposito
 	options.wanted = make_wanted(args, &finding);
 	if (!options.wanted)
 		return error_set(err, -EINVAL, "how the store cuts content is not told");
+	read_places(args, &places);
+	options.places = places.items;
+	options.place_count = places.count;
 	result = is_repository ? look_backups(context, args, &options, err) : look_outside(context, &options);
 	wanted_free(options.wanted);
+	array_clear(&places);
 	if (result == -ECANCELED)
 		return error_set(err, result, "the repair was stopped");
 	if (result < 0)

@@ -19,6 +19,7 @@ struct outside {
 	const struct impersonate *who;
 	struct content_run run;
 	uint8_t *block;
+	uint64_t place_bytes; /* of all places */
 };
 
 static int tell(struct repair_look *look)
@@ -59,6 +60,62 @@ static int look_at_file(struct outside *outside, int fd)
 	return result;
 }
 
+/* --- places --- */
+
+/* Of the places, those of files with this name: [*ret_first, *ret_end). */
+static void places_of_name(const struct repair_look *look, const char *name, size_t *ret_first, size_t *ret_end)
+{
+	size_t low = 0, high = look->place_count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		if (strcmp(look->places[middle].name, name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (high = low; high < look->place_count && strcmp(look->places[high].name, name) == 0; high++)
+		;
+	*ret_first = low;
+	*ret_end = high;
+}
+
+static uint64_t place_bytes(const struct repair_look *look)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < look->place_count; i++)
+		sum += look->places[i].length;
+	return sum;
+}
+
+static int try_place(struct outside *outside, int fd, const struct repair_place *place)
+{
+	AUTO_FREE uint8_t *data = xmalloc(place->length);
+	ssize_t got = pread(fd, data, place->length, (off_t)place->offset);
+
+	outside->look->bytes += got > 0 ? (uint64_t)got : 0;
+	return got == (ssize_t)place->length ? wanted_look_whole(outside->look->wanted, data, place->length) : 0;
+}
+
+/* All of them only where that takes no more than reading the file once more. */
+static int try_places(struct outside *outside, int fd, const char *name)
+{
+	const struct repair_look *look = outside->look;
+	size_t i = 0, end = look->place_count;
+	struct stat st;
+	int result = 0;
+
+	if (end == 0 || fstat(fd, &st) < 0)
+		return 0;
+	if (outside->place_bytes > (uint64_t)st.st_size)
+		places_of_name(look, name, &i, &end);
+	for (; i < end && result == 0 && !is_done(look); i++)
+		if (look->places[i].offset + look->places[i].length <= (uint64_t)st.st_size)
+			result = try_place(outside, fd, &look->places[i]);
+	return result;
+}
+
 /* --- directories --- */
 
 static int look_at_name(struct outside *outside, struct source_walk *walk, const struct source_dir *dir, const char *name)
@@ -78,6 +135,8 @@ static int look_at_name(struct outside *outside, struct source_walk *walk, const
 	if (fd < 0)
 		return 0;
 	result = look_at_file(outside, fd);
+	if (result == 0)
+		result = try_places(outside, fd, name);
 	close(fd);
 	return result;
 }
@@ -229,7 +288,10 @@ int repair_look_outside(struct repair_look *look, int source, int keep, const st
 		return look_at_archive(look, source, keep, true);
 	content_run_init(&outside.run, look->wanted);
 	outside.block = xmalloc(BLOCK);
+	outside.place_bytes = place_bytes(look);
 	result = S_ISDIR(st.st_mode) ? look_at_tree(&outside, source) : look_at_file(&outside, source);
+	if (result == 0 && S_ISREG(st.st_mode))
+		result = try_places(&outside, source, look->name ? look->name : "");
 	content_run_clear(&outside.run);
 	free(outside.block);
 	if (result == 0 && S_ISREG(st.st_mode) && !is_done(look))

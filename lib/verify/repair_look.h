@@ -10,8 +10,18 @@
 #include "lib/chunk/wanted.h"
 #include "lib/repository/repository.h"
 
+/* Where a piece that is wanted stands in a file that is hurt. What was written with pauses is not cut there as a copy of it would be. */
+struct repair_place {
+	const char *name; /* the file's, without its directory */
+	uint64_t offset;
+	uint32_t length;
+};
+
 struct repair_look {
 	struct wanted *wanted;
+	const struct repair_place *places; /* in the order of names (strcmp); tried in files of that name, and in others that are not too small for it */
+	size_t place_count;
+	const char *name; /* of a source that is one file; or NULL */
 	int (*progress)(void *arg, uint64_t files, uint64_t bytes); /* called often; not 0: stop with -ECANCELED */
 	void *arg;
 	/* How far it is. */

@@ -307,3 +307,28 @@ def test_restore_to_a_directory_mends_files_whose_bytes_changed_and_their_times_
     assert files.get(target + "/2") == noise(2)
     done = repository.json("restore", repository.path, target)
     assert (done["files"], done["skipped"]) == (0, 5)
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("name, source", [("long", ""), ("other", "/other")])
+def test_every_chunk_of_a_long_file_is_found_in_a_copy_of_it(store, area, name, source):
+    """However it was written: where a pause was, it is cut, and a copy is not."""
+    store.expected += [r" error damaged ", r" error damaged-table "]
+    store.create("d")
+    point = store.mount()
+    data = noise("long", 24 << 20)
+    with open(point + "/d/long", "wb", buffering=0) as handle:
+        for at in range(0, len(data), 100000):
+            handle.write(data[at : at + 100000])
+            if at % 1700000 == 0:
+                os.fsync(handle.fileno())
+    os.mkdir(area + "/source")
+    files.put(f"{area}/source/{name}", data)
+    store.umount()
+    for at in range(50000, len(data), 300000):
+        rot.content(store, data, at)
+    store.mount(point)
+    assert store.run("-s", store.path, "scrub").code == program.DAMAGED
+    done = repair(store, "--from", area + "/source" + source, "--apply")
+    assert done["healed"] > 40 and done["left"] == 0
+    assert reads(point + "/d/long", data)
