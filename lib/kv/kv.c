@@ -237,7 +237,8 @@ int kv_sync(struct kv *kv)
 	int result = kv_admit(kv, false);
 	/* Batches that are written from here on may be in this sync or not: they count as unsynced. */
 	uint64_t since = atomic_exchange(&kv->unsynced_since_ms, 0);
-	if (result == 0 && atomic_load(&kv->stopped_by_damage) && !kv_reopened(kv, -EBADMSG, kv_opened(kv)))
+	const unsigned opened = kv_opened(kv);
+	if (result == 0 && atomic_load(&kv->stopped_by_damage) && !atomic_load(&kv->log_suspect) && !kv_reopened(kv, -EBADMSG, opened))
 		result = -EBADMSG;
 	if (result == 0)
 		result = sync_and_note(kv);

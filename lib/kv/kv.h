@@ -71,6 +71,8 @@ const char *kv_lost(const struct kv *kv); /* what of it is lost, in one line; NU
 
 /* Brings to the disk what is known of the log and the manifest, so that damage to them is found after a power cut, too. Once a second. */
 WARN_UNUSED int kv_keep_known(struct kv *kv);
+/* Where damage that a merge has met keeps RocksDB from writing: tries to get it going again. As often. */
+void kv_go_on(struct kv *kv);
 
 /* The engine's words for the last failure, for logs; "" when there was none. */
 #define KV_MESSAGE_MAX 1024

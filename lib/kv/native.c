@@ -36,6 +36,27 @@ char *native_open(struct kv *kv, bool took_over)
 	return message;
 }
 
+bool native_would_come_back(struct kv *kv)
+{
+	const rocksdb_options_t *const *families = (const rocksdb_options_t *const *)kv->setup.families;
+	rocksdb_column_family_handle_t *handles[KV_HANDLE_COUNT];
+	rocksdb_options_t *options = rocksdb_options_create_copy(kv->setup.db);
+	char *message = NULL;
+
+	info_log_none(options);
+	rocksdb_t *db = rocksdb_open_for_read_only_column_families(options, kv->path, KV_HANDLE_COUNT, kv_family_names, families, handles, 0, &message);
+	rocksdb_options_destroy(options);
+	if (message) {
+		rocksdb_free(message);
+		return false;
+	}
+	const bool is_all = rocksdb_get_latest_sequence_number(db) == rocksdb_get_latest_sequence_number(kv->db);
+	for (int i = 0; i < KV_HANDLE_COUNT; i++)
+		rocksdb_column_family_handle_destroy(handles[i]);
+	rocksdb_close(db);
+	return is_all;
+}
+
 void native_close(struct kv *kv)
 {
 	if (!kv->db)

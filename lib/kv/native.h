@@ -8,6 +8,9 @@
 WARN_UNUSED char *native_open(struct kv *kv, bool took_over);
 void native_close(struct kv *kv); /* also one that is not open */
 
+/* Whether all that the open one has, the log's last change as well, would be there if it were closed and opened. Read-only, so it may be tried. */
+WARN_UNUSED bool native_would_come_back(struct kv *kv);
+
 /* The next native_open() is of a database that is there, and merges nothing by itself. */
 void native_reopens(struct kv *kv);
 

@@ -8,30 +8,60 @@
 
 #define TRY_MS 500 /* for so long a moment is looked for in which nobody is inside */
 #define PAUSE_MS 1000 /* between two tries */
+#define LONG_PAUSE_MS 5000 /* after one for which all others had to wait */
 
 unsigned kv_opened(struct kv *kv)
 {
 	return atomic_load(&kv->opened);
 }
 
-/* Caller holds reopen_lock. What the log has becomes tables, which are on disk when this has succeeded. */
+/* kv_admit() would enter. */
+static bool is_ours(struct kv *kv)
+{
+	return !kv->check || kv->check(kv->check_arg, true) == 0;
+}
+
+static bool may_be_closed(struct kv *kv)
+{
+	struct error ignored = {0};
+
+	return is_ours(kv) && ballast_admit_open(kv->ballast, &ignored) == 0 && (!kv->db || native_would_come_back(kv));
+}
+
+/* Nobody is inside. What the log has becomes tables, which are on disk when this has succeeded. */
+static bool open_anew(struct kv *kv, char **ret_message)
+{
+	if (!may_be_closed(kv))
+		return false;
+	native_close(kv);
+	native_reopens(kv);
+	/* Closing has waited for RocksDB's threads, perhaps for long. */
+	if (!is_ours(kv))
+		return false;
+	*ret_message = native_open(kv, false);
+	return !*ret_message;
+}
+
+/* Caller holds reopen_lock. */
 static bool reopen(struct kv *kv)
 {
+	char *message = NULL;
+
 	if (clock_ms() < kv->reopen_after_ms)
 		return false;
 	if (!kv_shut_out(kv, TRY_MS)) {
 		kv->reopen_after_ms = clock_ms() + PAUSE_MS;
 		return false;
 	}
-	native_close(kv);
-	native_reopens(kv);
-	char *message = native_open(kv, false);
+	const bool done = open_anew(kv, &message);
 	kv_let_in(kv);
-	if (message) {
-		kv->reopen_after_ms = clock_ms() + PAUSE_MS;
+	if (!done) {
+		kv->reopen_after_ms = clock_ms() + LONG_PAUSE_MS;
 		(void)kv_result(kv, message);
 		return false;
 	}
+	ballast_opened(kv->ballast);
+	atomic_store(&kv->was_full, false);
 	atomic_store(&kv->stopped_by_damage, false);
 	atomic_fetch_add(&kv->opened, 1);
 	/* another manifest is current; what was promised of the old log lies in tables, and older promises do no harm (synced.h, S2) */
@@ -51,4 +81,12 @@ bool kv_reopened(struct kv *kv, int result, unsigned opened)
 		done = reopen(kv);
 	pthread_mutex_unlock(&kv->reopen_lock);
 	return done;
+}
+
+void kv_go_on(struct kv *kv)
+{
+	const unsigned opened = kv_opened(kv);
+	const bool ignored = atomic_load(&kv->stopped_by_damage) && kv_reopened(kv, -EBADMSG, opened);
+
+	(void)ignored;
 }

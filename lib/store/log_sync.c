@@ -37,8 +37,10 @@ static void *sync_main(void *arg)
 		int ignored = 0;
 		if (kv_unsynced_ms(sync->kv) + STEP_MS > LOG_SYNC_MS)
 			ignored = kv_sync(sync->kv);
-		if (step % (LOG_SYNC_MS / STEP_MS) == 0)
+		if (step % (LOG_SYNC_MS / STEP_MS) == 0) {
 			ignored = kv_keep_known(sync->kv);
+			kv_go_on(sync->kv);
+		}
 		(void)ignored;
 	}
 	return NULL;
