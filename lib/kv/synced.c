@@ -13,6 +13,7 @@
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
 #include "lib/kv/manifest.h"
+#include "lib/kv/manifest_copy.h"
 
 #define SLOT_LEN 4096
 #define SLOT_COUNT 2
@@ -283,8 +284,20 @@ int synced_forget(const char *path)
 	return make_file(path, &(struct synced_state){0});
 }
 
+/* Not the edit that RocksDB is just writing: after a crash it may stay half there, which is no damage. Of a manifest that is not understood, all. */
+static uint64_t whole_part(int dir, const char *name, uint64_t bytes)
+{
+	struct manifest manifest = {0};
+	AUTO_BUF content = BUF_INIT;
+
+	if (file_read_inside(dir, name, MANIFEST_BYTES_MAX, &content) == 0 && manifest_of_bytes(content.data, content.len, &manifest) == 0)
+		bytes = manifest.whole;
+	manifest_clear(&manifest);
+	return bytes;
+}
+
 /* RocksDB syncs each edit before it relies on it; here it is synced once more, so that S1 needs nobody's word. */
-static int sync_manifest(const struct synced *synced, uint64_t *ret_number, uint64_t *ret_bytes)
+static int sync_manifest(struct synced *synced, uint64_t *ret_number, uint64_t *ret_bytes)
 {
 	char name[MANIFEST_NAME_MAX];
 	int result = manifest_current(synced->dir, name, ret_number);
@@ -295,7 +308,14 @@ static int sync_manifest(const struct synced *synced, uint64_t *ret_number, uint
 	if (fd < 0)
 		return fd;
 	*ret_bytes = bytes_of(fd);
-	return fdatasync(fd) < 0 ? -errno : 0;
+	if (fdatasync(fd) < 0)
+		return -errno;
+	pthread_mutex_lock(&synced->lock);
+	const bool is_known = *ret_number == synced->state.manifest && *ret_bytes == synced->state.manifest_bytes;
+	pthread_mutex_unlock(&synced->lock);
+	if (!is_known)
+		*ret_bytes = whole_part(synced->dir, name, *ret_bytes);
+	return 0;
 }
 
 int synced_open(const char *path, uint64_t sequence, struct synced **ret_synced)

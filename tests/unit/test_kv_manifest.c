@@ -284,6 +284,37 @@ static void test_a_closed_database_and_one_opened_again_have_a_copy(void **state
 	}
 }
 
+/* The machine stops while RocksDB adds an edit to the list, of which it had been written down how long it was. */
+static void test_an_edit_that_is_half_there_is_no_damage(void **state)
+{
+	AUTO_FREE char *path = db_path(state);
+	struct kv *kv = open_kv(path, true);
+	const uint8_t half[] = {1, 2, 3, 4, 200, 0, 1, 9, 9, 9};
+	char name[MANIFEST_NAME_MAX];
+	uint64_t number;
+
+	for (uint32_t i = 0; i < ROUNDS; i++)
+		assert_int_equal(put_round(kv, i), 0);
+	assert_int_equal(kv_flush(kv), 0);
+	AUTO_CLOSE int dir = open(path, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(manifest_current(dir, name, &number), 0);
+	const uint64_t whole = length_of(path, name);
+	AUTO_CLOSE int fd = open_file(path, name);
+	assert_int_equal(pwrite(fd, half, sizeof(half), (off_t)whole), sizeof(half));
+	assert_int_equal(kv_keep_known(kv), 0);
+	AUTO_FREE char *copy = copy_db(state);
+	has_all_rounds(copy);
+	assert_int_equal(ftruncate(fd, (off_t)whole), 0);
+	kv_close(kv);
+	/* what was whole still counts, by SYNCED alone */
+	AUTO_FREE char *other = copy_db(state), *its_copy = xasprintf("%s/" MANIFEST_COPY_NAME, other);
+	const struct kv_options options = {.cache_bytes = 1 << 20, .memtable_bytes = 1 << 20, .threads = 1};
+	struct error err = {0};
+	unlink(its_copy);
+	cut(other, name, whole - 1);
+	assert_int_equal(kv_open(other, &options, &kv, &err), -EBADMSG);
+}
+
 #define DAMAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, take_down)
 
 int main(int argc, char **argv)
@@ -295,6 +326,7 @@ int main(int argc, char **argv)
 		DAMAGE_TEST(test_two_files_with_damage_at_different_places),
 		DAMAGE_TEST(test_what_is_damaged_in_both_is_refused_and_stays),
 		DAMAGE_TEST(test_a_table_that_the_copy_does_not_know_is_named),
+		DAMAGE_TEST(test_an_edit_that_is_half_there_is_no_damage),
 		DAMAGE_TEST(test_a_closed_database_and_one_opened_again_have_a_copy),
 	};
 
