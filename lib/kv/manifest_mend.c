@@ -205,6 +205,21 @@ static bool names_table(const struct manifest *manifest, uint64_t number)
 	return false;
 }
 
+/* A list that lacks the last edits names tables that a merge has removed, and not the one that it has made of them. */
+static bool is_before_a_merge(const struct finding *finding, const struct candidate *candidate)
+{
+	AUTO_ARRAY struct numbers tables = {0};
+
+	if (candidate->own.len == candidate->bytes.len || has_its_tables(finding, candidate))
+		return false;
+	if (list_numbers(finding->dir, "", ".sst", &tables) < 0)
+		return true;
+	for (size_t i = 0; i < tables.count; i++)
+		if (!names_table(&candidate->manifest, tables.items[i]))
+			return true;
+	return false;
+}
+
 /* MM2. Where the file is as long as it was, all of its edits are there. */
 static void tell_doubt(const struct finding *finding, const struct candidate *candidate, struct buf *text)
 {
@@ -256,6 +271,13 @@ static int find(struct finding *finding, const char *why, struct manifest_mend *
 
 	if (result == 0 || result == -ENOENT || result == -EBADMSG)
 		result = choose(finding, &candidate);
+	if (result == 0 && is_before_a_merge(finding, &candidate)) {
+		candidate_clear(&candidate);
+		error_set(err, -EBADMSG, "%s, and what is left of it is older than the tables: some that it names are gone, others that are there it does not name",
+			  why);
+		error_hint(err, "nothing was changed; restore the directory db from a backup");
+		return -EBADMSG;
+	}
 	if (result == 0) {
 		mend->text = text_of(finding, &candidate, why);
 		mend->number = candidate.number;

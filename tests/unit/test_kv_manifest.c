@@ -268,6 +268,25 @@ static void test_a_table_that_the_copy_does_not_know_is_named(void **state)
 	buf_clear(&dead.bytes);
 }
 
+/* The list as it was before a merge: its tables are gone, and it does not know the one that was made of them. */
+static void test_a_list_of_before_a_merge_is_not_taken(void **state)
+{
+	struct dead dead = make_dead(state);
+	AUTO_FREE char *db = copy_db(state), *path = xasprintf("%s/%s", db, dead.name), *table = find_sst(db);
+	AUTO_FREE char *other = xasprintf("%s/009999.sst", db);
+	struct error err = {0};
+	char *text = NULL;
+
+	assert_int_equal(rename(table, other), 0);
+	unlink(path);
+	for (int apply = 0; apply < 2; apply++) {
+		assert_int_equal(kv_mend_manifest(db, db, apply, &text, &err), -EBADMSG);
+		assert_null(text);
+		assert_non_null(strstr(err.text, "older than the tables"));
+	}
+	buf_clear(&dead.bytes);
+}
+
 static void test_a_closed_database_and_one_opened_again_have_a_copy(void **state)
 {
 	let_it_die(state);
@@ -326,6 +345,7 @@ int main(int argc, char **argv)
 		DAMAGE_TEST(test_two_files_with_damage_at_different_places),
 		DAMAGE_TEST(test_what_is_damaged_in_both_is_refused_and_stays),
 		DAMAGE_TEST(test_a_table_that_the_copy_does_not_know_is_named),
+		DAMAGE_TEST(test_a_list_of_before_a_merge_is_not_taken),
 		DAMAGE_TEST(test_an_edit_that_is_half_there_is_no_damage),
 		DAMAGE_TEST(test_a_closed_database_and_one_opened_again_have_a_copy),
 	};
