@@ -85,6 +85,15 @@ static bool has_content(struct chunks *chunks, uint64_t id, const struct heal_be
 	return !chunks_digest(chunks, id, &length, sha256) && length == before->length && !memcmp(sha256, before->sha256, DIGEST_LEN);
 }
 
+/* What stands for it may have been hurt and healed itself since; and what the file says comes from a file. */
+static bool is_as_it_was_left(struct chunks *chunks, const struct heal_before *before, uint64_t replacement)
+{
+	uint64_t indexed;
+
+	return chunks_find(chunks, before->sha256, before->length, &indexed) && damaged_resolve(chunks->damaged, indexed) == replacement &&
+	       damaged_resolve(chunks->damaged, before->indexed) == replacement && has_content(chunks, replacement, before);
+}
+
 int chunks_heal_undo(struct chunks *chunks, const struct heal_before *before, bool apply)
 {
 	struct damage_record record;
@@ -92,7 +101,7 @@ int chunks_heal_undo(struct chunks *chunks, const struct heal_before *before, bo
 	int ret;
 
 	if (!damaged_get(chunks->damaged, before->chunk, &record) || record.replacement == CHUNK_NONE ||
-	    !has_content(chunks, record.replacement, before))
+	    !is_as_it_was_left(chunks, before, record.replacement))
 		return 0;
 	if (!apply)
 		return 1;

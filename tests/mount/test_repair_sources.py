@@ -4,6 +4,7 @@ import errno
 import glob
 import json
 import os
+import re
 import random
 import subprocess
 import tarfile
@@ -204,6 +205,16 @@ def test_repair_is_undone(rotten, store, area):
     assert repair(store, "--from", source, "--apply")["left"] == 0
     assert reads(rotten + "/7", noise(7)) and reads(rotten + "/3", noise(3))
     store.ok("-s", store.path, "check")
+
+
+def test_undo_that_names_another_chunk_is_passed_over(rotten, store, area):
+    undo = repair(store, "--from", source_dir(area), "--apply")["undo"]
+    with open(undo, encoding="ascii") as handle:
+        text = handle.read()
+    with open(undo, "w", encoding="ascii") as handle:
+        handle.write(re.sub(r'"index": *"[0-9a-f]{16}"', '"index":"00000000000000ff"', text))
+    assert repair(store, "--undo", undo, "--apply")["undone"] == 0
+    assert reads(rotten + "/7", noise(7))
 
 
 def test_undo_of_another_store_or_of_nonsense_is_refused(rotten, store, area):
