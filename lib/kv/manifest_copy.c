@@ -106,12 +106,18 @@ static bool make(struct manifest_copy *copy, const char *name, uint64_t number)
 
 	encode_head(number, &head);
 	copy->from = file_open_inside(copy->dir, name, O_RDONLY, 0);
-	copy->to = file_open_inside(copy->dir, WORK_NAME, O_RDWR | O_CREAT | O_TRUNC, 0644);
+	(void)unlinkat(copy->dir, WORK_NAME, 0);
+	copy->to = file_open_inside(copy->dir, WORK_NAME, O_RDWR | O_CREAT | O_EXCL, 0644);
 	copy->number = number;
-	if (copy->from < 0 || copy->to < 0 || !write_at(copy->to, head.data, head.len, 0) || !copy_on(copy) || fsync(copy->to) < 0)
-		return false;
-	copy->changed = false;
-	return renameat(copy->dir, WORK_NAME, copy->dir, MANIFEST_COPY_NAME) == 0 && fsync(copy->dir) == 0;
+	if (copy->from >= 0 && copy->to >= 0 && write_at(copy->to, head.data, head.len, 0) && copy_on(copy) && fsync(copy->to) == 0 &&
+	    renameat(copy->dir, WORK_NAME, copy->dir, MANIFEST_COPY_NAME) == 0) {
+		copy->changed = false;
+		return fsync(copy->dir) == 0;
+	}
+	/* on a full disk, what there is of it would take room */
+	if (copy->to >= 0)
+		(void)unlinkat(copy->dir, WORK_NAME, 0);
+	return false;
 }
 
 static bool is_there(int fd)
