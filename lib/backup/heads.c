@@ -271,23 +271,33 @@ static bool may_have_come(int code)
 	return code == -ETIMEDOUT || code == -EIO || code == -ECONNREFUSED || code == -EHOSTUNREACH || code == -EPROTO;
 }
 
-static int put_once(struct repository *repository, const struct head *head, const struct buf *sealed, bool conditional, bool *ret_unknown)
+/*
+ * What the place says may not be what became of it: an answer may have been lost, also that of an earlier try, whose repetition then failed for
+ * another reason. So after every failure it is looked whether it is there. unknown: once it may come later, no later try undoes that.
+ */
+static int put_once(struct repository *repository, const struct head *head, const struct buf *sealed, bool conditional, bool *unknown)
 {
 	const struct objects_place *place = repository->objects->place;
 	int r = (conditional ? place->put_new : place->put)(repository->objects, OBJECT_HEAD, head->object, sealed->data, sealed->len), there;
 
 	if (r == 0 && conditional)
 		return 0;
-	if (r < 0 && r != -EEXIST && !may_have_come(r))
+	if (r == -ENOTRECOVERABLE) { /* it is there now, and may not be after a crash */
+		*unknown = true;
 		return r;
-	/* An answer may have been lost, also that of an earlier try. */
+	}
 	there = is_ours(repository, head, sealed);
 	if (there == 1)
 		return 0;
-	if (there == 0)
+	if (there == 0) {
+		*unknown = false;
 		return -EEXIST;
-	*ret_unknown = r != -EEXIST;
-	return r == -EEXIST && there == -ENOENT ? -EAGAIN : r < 0 ? r : there;
+	}
+	if (r == -EEXIST || r == 0 || there != -ENOENT || may_have_come(r))
+		*unknown = true;
+	if (r == -EEXIST)
+		return there == -ENOENT ? -EAGAIN : there;
+	return r < 0 ? r : there;
 }
 
 int head_put(struct repository *repository, struct head *head, bool conditional, bool *ret_unknown, struct error *err)
@@ -309,8 +319,10 @@ int head_put(struct repository *repository, struct head *head, bool conditional,
 			break;
 		clock_pause_us(PAUSE_US << MIN(i, 4U));
 	}
-	if (r == 0)
+	if (r == 0) {
 		r = fault_point("head-after-put");
+		*ret_unknown = r < 0;
+	}
 	if (r == -EEXIST)
 		return error_set(err, r, "another one was published at the same time");
 	if (r < 0 && *ret_unknown)

@@ -23,7 +23,7 @@ struct publishing {
 	const char *snapshot;
 	char *by;
 	bool conditional;
-	bool unknown; /* whether the head is there */
+	bool may_be_head; /* the head is there, or nobody knows: the backup must stay */
 };
 
 void publish_result_clear(struct publish_result *result)
@@ -288,6 +288,7 @@ static int put_head(void *arg, const struct backup_done *done, struct error *err
 	struct publishing *publishing = arg;
 	const struct origin origin = origin_of_process();
 	struct head *head = &publishing->result->head;
+	bool unknown;
 	int r;
 
 	if (done->problems > 0) {
@@ -306,7 +307,8 @@ static int put_head(void *arg, const struct backup_done *done, struct error *err
 	head->taken = done->taken;
 	head->added = done->counts->plain;
 	head->stored = done->counts->stored;
-	r = head_put(publishing->options->repository, head, publishing->conditional, &publishing->unknown, err);
+	r = head_put(publishing->options->repository, head, publishing->conditional, &unknown, err);
+	publishing->may_be_head = r == 0 || unknown;
 	if (r != -EEXIST)
 		return r;
 	heads_clear(&publishing->heads);
@@ -326,7 +328,7 @@ static int back_up(struct publishing *publishing, struct error *err)
 	int r = backup_run(publishing->store, &backup, &result->backup, err);
 
 	/* What lost is no version: nobody shall find it as one. Its blobs serve the next try. */
-	if (r < 0 && result->backup.name[0] && !publishing->unknown)
+	if (r < 0 && result->backup.name[0] && !publishing->may_be_head)
 		(void)!options->repository->objects->place->remove(options->repository->objects, OBJECT_SNAPSHOT, result->backup.name);
 	if (r == 0 && options->dry_run) {
 		result->head.dataset = xstrdup(options->as);
@@ -366,7 +368,7 @@ static int run(struct publishing *publishing, struct error *err)
 		r = back_up(publishing, err);
 	if (r == 0 && !options->dry_run)
 		r = hold_published(publishing, err);
-	else if (publishing->taken[0] && !publishing->unknown)
+	else if (publishing->taken[0] && !publishing->may_be_head)
 		(void)!snapshot_destroy(publishing->store, options->dataset, publishing->taken, NULL);
 	return r;
 }

@@ -33,7 +33,10 @@ struct objects_left {
 struct objects_place {
 	/* Makes what must be there before anything is put. 0 also when it is there. */
 	int (*create)(struct objects *objects);
-	/* The object is there whole and for good when it returns 0, or not at all. */
+	/*
+	 * The object is there whole and for good when it returns 0, or not at all. -ENOTRECOVERABLE: readers find it, but nobody knows whether a
+	 * crash leaves it.
+	 */
 	int (*put)(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len);
 	/*
 	 * The same where the place itself decides that there is none of that name yet, so that of several who put one at once a single one

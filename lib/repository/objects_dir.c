@@ -93,6 +93,17 @@ static int write_file(int folder, const char *temporary, const void *data, size_
 	return r;
 }
 
+/* Brings the name to the disk. Where that fails, the name must not stay: who looks would take the object for one that lasts. */
+static int keep_name(int folder, const char *name)
+{
+	int r = fault_point("object-after-rename");
+
+	if (r == 0 && fsync(folder) == 0)
+		return 0;
+	/* The disk may have kept the name, whatever is said of it now. */
+	return unlinkat(folder, name, 0) < 0 && errno != ENOENT ? -ENOTRECOVERABLE : -EIO;
+}
+
 static int put(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
 {
 	char folder_name[PATH_LEN], temporary[PATH_LEN];
@@ -119,10 +130,8 @@ static int put(struct objects *objects, enum object_kind kind, const char *name,
 		r = fault_point("object-before-rename");
 	if (r == 0)
 		r = name_it(folder, temporary, file);
-	if (r == 0) {
-		r = fault_point("object-after-rename");
-		return r < 0 ? r : fsync(folder) < 0 ? -errno : 0;
-	}
+	if (r == 0)
+		return keep_name(folder, file);
 	(void)unlinkat(folder, temporary, 0);
 	return r;
 }

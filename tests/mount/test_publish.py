@@ -168,6 +168,18 @@ def test_publish_that_dies_leaves_the_old_version_or_the_new_one(remotes, base, 
     restic_check(base, area + "/cache")
 
 
+def test_version_that_came_keeps_its_backup_whatever_is_told(remotes, base, area):
+    change(remotes, "d", "more")
+    result = remotes.publish("d", code=program.FAILED, env={"CORPUSFS_FAULT": "head-after-put:eio"})
+    assert "not known" in result.err
+    assert [(row["number"], row["gone"]) for row in remotes.versions()] == [(1, False), (2, False)]
+    remotes.run("restore", "base:d", area + "/out")
+    assert os.path.exists(area + "/out/more")
+    remotes.publish("d")
+    assert remotes.heads() == {"d": 3}
+    restic_check(base, area + "/cache")
+
+
 def test_dry_run_writes_nothing(remotes, base, area):
     change(remotes, "d", "more")
 
