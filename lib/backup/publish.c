@@ -11,6 +11,9 @@
 #include "lib/repository/origin.h"
 #include "lib/store/snapshots.h"
 
+/* What is taken here has one of these notes. Users may call theirs as they like. */
+#define NOTE_TAKEN "taken to be published"
+#define NOTE_RESTORED "the version that was restored"
 #define PREFIX "published-"
 #define HOLD_LEN (64 + PUBLISH_DIGITS)
 
@@ -49,8 +52,14 @@ struct held {
 	ARRAY(struct held_one {
 		char *snapshot;
 		char *hold;
+		bool is_own; /* taken here, for this alone */
 	}) all; /* but for those of `except` */
 };
+
+static bool is_own(const struct snapshot_info *info)
+{
+	return strncmp(info->name, PREFIX, strlen(PREFIX)) == 0 && info->note && (strcmp(info->note, NOTE_TAKEN) == 0 || strcmp(info->note, NOTE_RESTORED) == 0);
+}
 
 static int gather_held(void *arg, const struct snapshot_info *info)
 {
@@ -61,7 +70,7 @@ static int gather_held(void *arg, const struct snapshot_info *info)
 			continue;
 		held->number = MAX(held->number, (uint64_t)strtoull(info->holds[i] + strlen(held->begins), NULL, 10));
 		if (held->except && strcmp(info->name, held->except) != 0)
-			array_add(&held->all, (struct held_one){xstrdup(info->name), xstrdup(info->holds[i])});
+			array_add(&held->all, (struct held_one){xstrdup(info->name), xstrdup(info->holds[i]), is_own(info)});
 	}
 	return 0;
 }
@@ -109,7 +118,7 @@ int publish_hold(struct store *store, const char *dataset, const char *snapshot,
 	/* The last ones let go; what was taken for publishing alone goes, unless somebody else holds it. */
 	for (size_t i = 0; i < held.all.count && r == 0; i++) {
 		r = snapshot_release(store, dataset, held.all.items[i].snapshot, held.all.items[i].hold, err);
-		if (r == 0 && strncmp(held.all.items[i].snapshot, PREFIX, strlen(PREFIX)) == 0)
+		if (r == 0 && held.all.items[i].is_own)
 			(void)!snapshot_destroy(store, dataset, held.all.items[i].snapshot, NULL);
 	}
 	held_clear(&held);
@@ -134,10 +143,10 @@ int publish_restored(struct store *store, const char *dataset, const struct repo
 	int r;
 
 	(void)snprintf(ret_name, NAME_LEN_MAX + 1, "%s", head->name);
-	r = snapshot_create(store, &name, 1, "the version that was restored", 0, err);
+	r = snapshot_create(store, &name, 1, NOTE_RESTORED, 0, err);
 	if (r == -EEXIST) { /* over a dataset that has one of that name */
 		name_now(ret_name);
-		r = snapshot_create(store, &name, 1, "the version that was restored", 0, err);
+		r = snapshot_create(store, &name, 1, NOTE_RESTORED, 0, err);
 	}
 	if (r == 0)
 		r = publish_hold(store, dataset, ret_name, repository, head, err);
@@ -270,7 +279,7 @@ static int take_snapshot(struct publishing *publishing, struct error *err)
 	if (options->snapshot)
 		return 0;
 	name_now(publishing->taken);
-	r = snapshot_create(publishing->store, &name, 1, "taken to be published", 0, err);
+	r = snapshot_create(publishing->store, &name, 1, NOTE_TAKEN, 0, err);
 	if (r < 0)
 		publishing->taken[0] = '\0';
 	publishing->snapshot = publishing->taken;

@@ -180,6 +180,16 @@ def test_version_that_came_keeps_its_backup_whatever_is_told(remotes, base, area
     restic_check(base, area + "/cache")
 
 
+def test_only_what_publishing_took_itself_goes(remotes, base):
+    remotes.run("snapshot", "create", "d@published-1.0")
+    remotes.publish("d@published-1.0")
+    remotes.publish("d")
+    taken = remotes.versions()[-1]["name"]
+    remotes.publish("d")
+    names = [row["name"] for row in remotes.json("snapshot", "list", "d")]
+    assert "published-1.0" in names and taken not in names and remotes.versions()[-1]["name"] in names
+
+
 def test_dry_run_writes_nothing(remotes, base, area):
     change(remotes, "d", "more")
 
