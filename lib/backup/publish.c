@@ -10,6 +10,7 @@
 #include "lib/repository/objects_conditional.h"
 #include "lib/repository/origin.h"
 #include "lib/store/snapshots.h"
+#include "lib/tree/records/view.h"
 
 /* What is taken here has one of these notes. Users may call theirs as they like. */
 #define NOTE_TAKEN "taken to be published"
@@ -48,12 +49,11 @@ static void hold_begins(const struct repository *repository, const char *as, cha
 
 struct held {
 	const char *begins, *except;
-	uint64_t number; /* the highest */
 	ARRAY(struct held_one {
 		char *snapshot;
 		char *hold;
 		bool is_own; /* taken here, for this alone */
-	}) all; /* but for those of `except` */
+	}) all; /* but for those of the snapshot `except` */
 };
 
 static bool is_own(const struct snapshot_info *info)
@@ -65,13 +65,11 @@ static int gather_held(void *arg, const struct snapshot_info *info)
 {
 	struct held *held = arg;
 
-	for (size_t i = 0; i < info->hold_count; i++) {
-		if (strncmp(info->holds[i], held->begins, strlen(held->begins)) != 0)
-			continue;
-		held->number = MAX(held->number, (uint64_t)strtoull(info->holds[i] + strlen(held->begins), NULL, 10));
-		if (held->except && strcmp(info->name, held->except) != 0)
+	if (strcmp(info->name, held->except) == 0)
+		return 0;
+	for (size_t i = 0; i < info->hold_count; i++)
+		if (strncmp(info->holds[i], held->begins, strlen(held->begins)) == 0)
 			array_add(&held->all, (struct held_one){xstrdup(info->name), xstrdup(info->holds[i]), is_own(info)});
-	}
 	return 0;
 }
 
@@ -84,21 +82,83 @@ static void held_clear(struct held *held)
 	array_clear(&held->all);
 }
 
-/* The last version that it published or was restored from; 0: none. */
-static int find_base(const struct publishing *publishing, uint64_t *ret_number)
+/* Finds the last version that is gone on from. */
+struct search {
+	const struct publishing *publishing;
+	const char *begins;
+	struct line line; /* of what is published */
+	uint64_t number;
+};
+
+/* Whether it is the snapshot that was published as this version. A copy of the store calls itself the same, but has not got the snapshot. */
+static bool is_of(const struct search *search, const struct head *head, const struct snapshot_info *info)
+{
+	return !head->is_damaged && strcmp(head->by, search->publishing->by) == 0 && strcmp(head->name, info->name) == 0 &&
+	       head->taken.tv_sec == info->taken.tv_sec && head->taken.tv_nsec == info->taken.tv_nsec;
+}
+
+/* Whether what is published comes from the snapshot: 1, 0. All epochs that the snapshot sees are in the line of what comes from it. */
+static int comes_from(const struct search *search, const char *snapshot)
+{
+	struct view *view;
+	struct line line, others;
+	int r = store_snapshot(search->publishing->store, search->publishing->options->dataset, snapshot, &view);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r; /* destroyed meanwhile */
+	line = view_line(view);
+	store_view_put(search->publishing->store, view);
+	others = line_minus(&line, &search->line);
+	r = others.count == 0;
+	line_clear(&others);
+	line_clear(&line);
+	return r;
+}
+
+static int search_snapshot(void *arg, const struct snapshot_info *info)
+{
+	struct search *search = arg;
+	const struct heads *heads = &search->publishing->heads;
+
+	for (size_t i = 0; i < heads->count; i++)
+		if (is_of(search, &heads->items[i], info))
+			search->number = MAX(search->number, heads->items[i].number);
+	for (size_t i = 0; i < info->hold_count; i++) {
+		uint64_t number;
+		int r;
+
+		if (strncmp(info->holds[i], search->begins, strlen(search->begins)) != 0)
+			continue;
+		number = (uint64_t)strtoull(info->holds[i] + strlen(search->begins), NULL, 10);
+		r = number > search->number ? comes_from(search, info->name) : 0;
+		if (r < 0)
+			return r;
+		if (r == 1)
+			search->number = number;
+	}
+	return 0;
+}
+
+/* The last version that it published, or was restored from and still comes from; 0: none. */
+static int find_base(const struct publishing *publishing, uint64_t *ret_number, struct error *err)
 {
 	const struct publish_options *options = publishing->options;
 	char begins[HOLD_LEN];
-	struct held held = {.begins = begins};
-	int r;
+	struct search search = {.publishing = publishing, .begins = begins};
+	struct view *view;
+	int r = options->snapshot ? store_snapshot(publishing->store, options->dataset, options->snapshot, &view)
+	                          : store_head(publishing->store, options->dataset, &view);
 
+	if (r == -ENOENT && options->snapshot)
+		return error_set(err, r, "there is no snapshot %s@%s", options->dataset, options->snapshot);
+	if (r < 0)
+		return error_set(err, r, "\"%s\" cannot be read: %s", options->dataset, error_text(r));
+	search.line = view_line(view);
+	store_view_put(publishing->store, view);
 	hold_begins(options->repository, options->as, begins);
-	r = snapshot_list(publishing->store, options->dataset, gather_held, &held);
-	*ret_number = held.number;
-	for (size_t i = 0; i < publishing->heads.count; i++)
-		if (!publishing->heads.items[i].is_damaged && strcmp(publishing->heads.items[i].by, publishing->by) == 0)
-			*ret_number = MAX(*ret_number, publishing->heads.items[i].number);
-	held_clear(&held);
+	r = snapshot_list(publishing->store, options->dataset, search_snapshot, &search);
+	*ret_number = search.number;
+	line_clear(&search.line);
 	return r;
 }
 
@@ -241,7 +301,7 @@ static int check(struct publishing *publishing, struct error *err)
 		r = heads_read(options->repository, options->as, &publishing->heads, err);
 	}
 	if (r == 0)
-		r = find_base(publishing, &base);
+		r = find_base(publishing, &base, err);
 	if (r < 0)
 		return error_default(err, r, "it cannot be found out what was published");
 	publishing->result->before = publishing->heads.count > 0 ? array_last(&publishing->heads)->number : 0;

@@ -5,11 +5,14 @@
  * Publishing goes on from a version: the last one that this dataset published, or was restored from. If another one has become the head since, nobody
  * has decided what becomes of that, and publishing is refused with what came in between. The same happens when two publish at once: one wins.
  *
+ * A copy of the store, or one that was put back from an older copy, did not publish what the original published since: a version counts as the
+ * dataset's own only while its snapshot is there. One that was restored counts as long as what is published comes from it.
+ *
  * Which version a dataset goes on from stands in the store, as a hold of the snapshot: "published:DATASET DIGITS:NUMBER" (head_dataset_text, the
  * first PUBLISH_DIGITS of them). A snapshot that is taken to be published is called "published-TIME", and goes when the next one is published.
  *
  *   publish_run: the backup, then under its lock the head, then the hold. Dying in between leaves a backup that nobody is told of, or a head whose
- *   hold is missing: the head says itself which dataset published it.
+ *   hold is missing: the head says itself which dataset published it, and the snapshot stays.
  */
 #ifndef CORPUSFS_BACKUP_PUBLISH_H
 #define CORPUSFS_BACKUP_PUBLISH_H

@@ -190,6 +190,37 @@ def test_only_what_publishing_took_itself_goes(remotes, base):
     assert "published-1.0" in names and taken not in names and remotes.versions()[-1]["name"] in names
 
 
+def test_copy_of_a_store_does_not_count_what_the_original_published(remotes, base, run):
+    twin = run.store(remotes.area, "twin")
+    shutil.copytree(remotes.store.path, twin.path)
+    change(remotes, "d", "more")
+    remotes.publish("d")
+    twins = remotes.of(twin)
+    assert "meanwhile" in twins.publish("d", code=program.EXISTS).err
+    assert remotes.heads() == {"d": 2}
+    remotes.publish("d")
+    twins.publish("d", "--force")
+    assert "meanwhile" in remotes.publish("d", code=program.EXISTS).err
+    twins.publish("d")
+
+
+def test_restored_version_counts_while_the_dataset_comes_from_it(remotes, base, elsewhere):
+    elsewhere.run("restore", "base:d", "d")
+    change(elsewhere, "d", "theirs")
+    elsewhere.publish("d")
+    remotes.run("snapshot", "create", "d@old")
+    guard = remotes.json("restore", "base:d", "d", "--over")["guard"]
+    assert "does not come from it" in remotes.publish("d@old", code=program.EXISTS).err
+    remotes.run("rollback", "d@" + guard, "--no-guard")
+    assert "does not come from it" in remotes.publish("d", code=program.EXISTS).err
+    remotes.run("restore", "base:d", "d", "--over")
+    change(remotes, "d", "ours")
+    remotes.publish("d")
+    remotes.run("rollback", "d@old", "--no-guard")
+    remotes.publish("d")
+    assert remotes.heads() == {"d": 4}
+
+
 def test_dry_run_writes_nothing(remotes, base, area):
     change(remotes, "d", "more")
 
