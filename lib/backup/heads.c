@@ -186,7 +186,7 @@ static int not_found(const char *dataset, const char *version, size_t count, str
 }
 
 /* Somebody may have let it go with restic, which knows of no heads. */
-static int check_backup(struct repository *repository, const struct head *head, struct error *err)
+int head_check_backup(struct repository *repository, const struct head *head, struct error *err)
 {
 	uint64_t size;
 	int r = repository->objects->place->size(repository->objects, OBJECT_SNAPSHOT, head->backup, &size);
@@ -222,7 +222,7 @@ int head_find(struct repository *repository, const char *text, struct head *ret_
 		error_hint(err, "corpusfs remote list REPOSITORY shows the versions: name one, or publish again");
 	}
 	if (r == 0)
-		r = check_backup(repository, found, err);
+		r = head_check_backup(repository, found, err);
 	if (r == 0) {
 		*ret_head = *found;
 		*found = (struct head){0};

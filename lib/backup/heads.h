@@ -38,6 +38,9 @@ WARN_UNUSED int heads_read(struct repository *repository, const char *dataset, s
 /* "DATASET", its head, or "DATASET@NAME", a version. -ENOENT; -EBADMSG: it is damaged. */
 WARN_UNUSED int head_find(struct repository *repository, const char *text, struct head *ret_head, struct error *err);
 
+/* Whether the backup that it names is there. -ENOENT: somebody removed it. */
+WARN_UNUSED int head_check_backup(struct repository *repository, const struct head *head, struct error *err);
+
 /* What tells a dataset of a repository from all others: some digits. `out` has HEAD_DATASET_TEXT bytes. */
 #define HEAD_DATASET_TEXT 49
 void head_dataset_text(const struct repository *repository, const char *dataset, char *out);

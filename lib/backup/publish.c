@@ -252,38 +252,54 @@ static bool is_named(const struct head *head, const char *name)
 	return !head->is_damaged && strcmp(head->name, name) == 0;
 }
 
-/* A name means one version. The head itself, once more, is no mistake. */
-static int check_name(struct publishing *publishing, struct error *err)
+static int identity_of(const struct publishing *publishing, char text[2 * IDENTITY_LEN + 1], struct error *err)
 {
 	const struct publish_options *options = publishing->options;
 	uint8_t identity[IDENTITY_LEN];
-	char text[2 * IDENTITY_LEN + 1];
 	struct view *view;
+	int r = store_snapshot(publishing->store, options->dataset, options->snapshot, &view);
+
+	if (r < 0)
+		return error_set(err, r, "there is no snapshot %s@%s", options->dataset, options->snapshot);
+	r = identity_compute(publishing->store, view, NULL, NULL, identity);
+	store_view_put(publishing->store, view);
+	if (r < 0)
+		return error_set(err, r, "what is in %s@%s cannot be compared with what was published: %s", options->dataset, options->snapshot, error_text(r));
+	identity_to_text(identity, text);
+	return 0;
+}
+
+/* A name means one version. The head itself, once more, is no mistake, as long as its backup is there. */
+static int check_name(struct publishing *publishing, struct error *err)
+{
+	const struct publish_options *options = publishing->options;
+	const struct head *head = NULL;
+	char text[2 * IDENTITY_LEN + 1];
 	int r;
 
-	for (size_t i = 0; i < publishing->heads.count; i++) {
-		const struct head *head = &publishing->heads.items[i];
-
-		if (!is_named(head, options->snapshot))
-			continue;
-		r = store_snapshot(publishing->store, options->dataset, options->snapshot, &view);
-		if (r < 0)
-			return error_set(err, r, "there is no snapshot %s@%s", options->dataset, options->snapshot);
-		r = identity_compute(publishing->store, view, NULL, NULL, identity);
-		store_view_put(publishing->store, view);
-		identity_to_text(identity, text);
-		if (r == 0 && i + 1 == publishing->heads.count && head->identity && strcmp(head->identity, text) == 0) {
-			publishing->result->was_there = true;
-			copy_head(&publishing->result->between, head);
-			publishing->result->head = publishing->result->between.items[0];
-			array_clear(&publishing->result->between);
-			return 0;
-		}
+	for (size_t i = 0; i < publishing->heads.count && !head; i++)
+		if (is_named(&publishing->heads.items[i], options->snapshot))
+			head = &publishing->heads.items[i];
+	if (!head)
+		return 0;
+	r = identity_of(publishing, text, err);
+	if (r < 0)
+		return r;
+	if (head != array_last(&publishing->heads) || !head->identity || strcmp(head->identity, text) != 0) {
 		(void)error_set(err, -EEXIST, "a version %s of \"%s\" was published already, as number %llu", options->snapshot, options->as,
 				(unsigned long long)head->number);
 		error_hint(err, "a published version never changes: take a snapshot of another name");
 		return -EEXIST;
 	}
+	r = head_check_backup(options->repository, head, err);
+	if (r < 0) {
+		error_hint(err, "take a snapshot of another name and publish that");
+		return r;
+	}
+	publishing->result->was_there = true;
+	copy_head(&publishing->result->between, head);
+	publishing->result->head = publishing->result->between.items[0];
+	array_clear(&publishing->result->between);
 	return 0;
 }
 

@@ -250,6 +250,14 @@ def test_version_has_one_name_and_never_changes(remotes, base):
     assert remotes.heads() == {"d": 1}
 
 
+def test_snapshot_that_cannot_be_read_is_not_called_published(remotes, base):
+    data = change(remotes, "d", "more")
+    remotes.run("snapshot", "rename", "d@1", "old")
+    remotes.run("snapshot", "create", "d@1")
+    assert rot.content(remotes.store, data, 100000) > 0
+    assert "cannot be compared" in remotes.publish("d@1", code=program.FAILED).err
+
+
 def test_head_is_not_forgotten(remotes, base, area):
     remotes.run("snapshot", "create", "d@2")
     remotes.publish("d@2")
@@ -263,6 +271,7 @@ def test_head_is_not_forgotten(remotes, base, area):
     assert "gone" in remotes.run("restore", "base:d@1", area + "/old", code=program.NOT_FOUND).err
     # restic knows of no heads
     restic(base, "forget", second["backup"])
+    assert "gone" in remotes.publish("d@2", code=program.NOT_FOUND).err
     assert "gone" in remotes.run("mount", "base:d", area, code=program.NOT_FOUND).err
     remotes.publish("d")
     remotes.run("restore", "base:d", area + "/new")
