@@ -152,17 +152,34 @@ static int read_head(struct repository *repository, const struct blob_id *id, st
 	return 0;
 }
 
-int heads_read(struct repository *repository, const char *dataset, struct heads *ret_heads, struct error *err)
+/* Anybody who can write there can put an object of any number; nobody gets that far by publishing. */
+static bool is_number(uint64_t number)
+{
+	return number > 0 && number <= HEAD_NUMBER_MAX;
+}
+
+/* The names of a dataset's heads, or of all (NULL), in their order. */
+static int list_names(struct repository *repository, const char *dataset, struct object_names *ret_names, struct error *err)
 {
 	const struct blob_id wanted = id_of(repository, dataset ? dataset : "");
+	size_t kept = 0;
+	int r = repository_list(repository, OBJECT_HEAD, ret_names, err);
+
+	for (size_t i = 0; i < ret_names->count; i++)
+		if ((!dataset || is_same_dataset(&ret_names->items[i], &wanted)) && is_number(number_of(&ret_names->items[i])))
+			ret_names->items[kept++] = ret_names->items[i];
+	ret_names->count = kept;
+	return r;
+}
+
+int heads_read(struct repository *repository, const char *dataset, struct heads *ret_heads, struct error *err)
+{
 	struct object_names names = {0};
-	int r = repository_list(repository, OBJECT_HEAD, &names, err);
+	int r = list_names(repository, dataset, &names, err);
 
 	for (size_t i = 0; i < names.count && r == 0; i++) {
 		struct head head;
 
-		if (dataset && !is_same_dataset(&names.items[i], &wanted))
-			continue;
 		r = read_head(repository, &names.items[i], &head, err);
 		if (r == 0)
 			array_add(ret_heads, head);
@@ -201,33 +218,59 @@ int head_check_backup(struct repository *repository, const struct head *head, st
 	return r;
 }
 
+/*
+ * From the newest one back, until it is found: the others are not read. With a version, one that cannot be read is passed over, and told if no
+ * other is it.
+ */
+static int find_newest(struct repository *repository, const struct object_names *names, const char *version, struct head *ret_head, struct error *err)
+{
+	struct error unreadable = {0};
+
+	for (size_t i = names->count; i-- > 0;) {
+		struct error why = {0};
+		int r = read_head(repository, &names->items[i], ret_head, &why);
+
+		if (r == 0 && (!version || (!ret_head->is_damaged && strcmp(ret_head->name, version) == 0)))
+			return 0;
+		if (r == 0)
+			head_clear(ret_head);
+		else if (r != -ENOENT && unreadable.code == 0) /* -ENOENT: somebody has removed it meanwhile */
+			unreadable = why;
+		if (unreadable.code < 0 && !version)
+			break;
+	}
+	if (unreadable.code < 0)
+		*err = unreadable;
+	return unreadable.code < 0 ? unreadable.code : -ENOENT;
+}
+
 int head_find(struct repository *repository, const char *text, struct head *ret_head, struct error *err)
 {
 	AUTO_FREE char *dataset = xstrdup(text);
 	const char *version = strchr(text, '@');
-	struct heads heads = {0};
-	struct head *found = NULL;
+	struct object_names names = {0};
+	struct head found = {0};
 	int r;
 
 	dataset[strcspn(dataset, "@")] = '\0';
-	r = heads_read(repository, dataset, &heads, err);
 	version = version ? version + 1 : NULL;
-	for (size_t i = heads.count; i-- > 0 && !found;)
-		if (!version || (!heads.items[i].is_damaged && strcmp(heads.items[i].name, version) == 0))
-			found = &heads.items[i];
-	if (r == 0 && !found)
-		r = not_found(dataset, version, heads.count, err);
-	if (r == 0 && found->is_damaged) {
+	r = list_names(repository, dataset, &names, err);
+	if (r == 0) {
+		r = find_newest(repository, &names, version, &found, err);
+		if (r == -ENOENT)
+			r = not_found(dataset, version, version ? names.count : 0, err);
+	}
+	array_clear(&names);
+	if (r == 0 && found.is_damaged) {
 		r = error_set(err, -EBADMSG, "what says which version of \"%s\" is the newest is damaged", dataset);
 		error_hint(err, "corpusfs remote list REPOSITORY shows the versions: name one, or publish again");
 	}
 	if (r == 0)
-		r = head_check_backup(repository, found, err);
-	if (r == 0) {
-		*ret_head = *found;
-		*found = (struct head){0};
-	}
-	heads_clear(&heads);
+		r = head_check_backup(repository, &found, err);
+	if (r == 0)
+		*ret_head = found;
+	else
+		head_clear(&found);
 	return r;
 }
 

@@ -18,7 +18,7 @@
 
 struct head {
 	char object[BLOB_ID_TEXT]; /* its name */
-	uint64_t number;           /* from 1 on */
+	uint64_t number;           /* from 1 to HEAD_NUMBER_MAX */
 	bool is_damaged;           /* nothing else is known of it */
 	char *dataset, *name;      /* owned, as all texts are */
 	char backup[BLOB_ID_TEXT];
@@ -32,6 +32,9 @@ struct heads {
 	ARRAY_FIELDS(struct head);
 };
 void heads_clear(struct heads *heads);
+
+/* Objects of other numbers are no heads. */
+#define HEAD_NUMBER_MAX (UINT64_C(1) << 62)
 
 /* Those of a dataset, or all (NULL), those of one dataset together, the oldest first. A damaged one is in it. */
 WARN_UNUSED int heads_read(struct repository *repository, const char *dataset, struct heads *ret_heads, struct error *err);

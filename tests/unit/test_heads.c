@@ -18,6 +18,8 @@ struct liar {
 	int says, other_first;
 	int cannot_look; /* what it says to who asks for a head's size, from the first put on */
 	bool was_put;
+	unsigned heads_read;
+	char unreadable; /* the last digit of a head's name; '\0': none */
 	unsigned times; /* that it says so; then it tells the truth */
 };
 
@@ -43,7 +45,12 @@ static int liar_put(struct objects *objects, enum object_kind kind, const char *
 
 static int liar_get(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out)
 {
-	return liar_of(objects)->inner->place->get(liar_of(objects)->inner, kind, name, offset, len, out);
+	struct liar *liar = liar_of(objects);
+
+	if (kind == OBJECT_HEAD && liar->unreadable && name[BLOB_ID_TEXT - 2] == liar->unreadable)
+		return -EIO;
+	liar->heads_read += kind == OBJECT_HEAD;
+	return liar->inner->place->get(liar->inner, kind, name, offset, len, out);
 }
 
 static int liar_size(struct objects *objects, enum object_kind kind, const char *name, uint64_t *ret_size)
@@ -233,6 +240,83 @@ static void test_name_that_does_not_come_to_the_disk_goes_again(void **state)
 	assert_int_equal(status, 0);
 }
 
+static void put_junk(struct repository *repository, const char *dataset, uint64_t number)
+{
+	char name[BLOB_ID_TEXT];
+
+	head_dataset_text(repository, dataset, name);
+	snprintf(name + HEAD_DATASET_TEXT - 1, sizeof(name) - HEAD_DATASET_TEXT + 1, "%016llx", (unsigned long long)number);
+	assert_int_equal(repository->objects->place->put(repository->objects, OBJECT_HEAD, name, "junk", 4), 0);
+}
+
+static void test_junk_of_impossible_numbers_is_no_head(void **state)
+{
+	static const uint64_t numbers[] = {0, HEAD_NUMBER_MAX + 1, UINT64_MAX - 1, UINT64_MAX};
+	struct repository_place place;
+	struct heads heads = {0};
+	struct error err = {0};
+	bool unknown;
+
+	repository_place_make(&place);
+	assert_int_equal(put(place.repository, "words", "v", 1, true, &unknown), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		put_junk(place.repository, "words", numbers[i]);
+	assert_int_equal(count_of(place.repository, "words"), 1);
+	put_junk(place.repository, "words", HEAD_NUMBER_MAX);
+	assert_int_equal(heads_read(place.repository, "words", &heads, &err), 0);
+	assert_int_equal(heads.count, 2);
+	assert_true(heads.items[1].is_damaged);
+	heads_clear(&heads);
+	repository_place_clear(&place);
+}
+
+/* The backup of a head is looked for last. */
+static bool is_found(struct repository *repository, const char *text)
+{
+	struct head head = {0};
+	struct error err = {0};
+
+	assert_int_equal(head_find(repository, text, &head, &err), -ENOENT);
+	return strstr(err.text, "backup aaaaaaaa is gone") != NULL;
+}
+
+static void test_only_the_heads_that_are_needed_are_read(void **state)
+{
+	struct repository_place place;
+	struct repository *repository = NULL;
+	struct error err = {0};
+	struct liar *liar = xcalloc(1, sizeof(*liar));
+	struct head head = {0};
+	bool unknown;
+
+	repository_place_make(&place);
+	for (uint64_t number = 1; number <= 3; number++) {
+		const char name[] = {(char)('0' + number), '\0'};
+
+		assert_int_equal(put(place.repository, "words", name, number, true, &unknown), 0);
+	}
+	liar->objects.place = &liar_place;
+	liar->inner = place_objects(&place);
+	assert_int_equal(repository_open(&liar->objects, "password", &repository, &err), 0);
+	assert_true(is_found(repository, "words"));
+	assert_int_equal(liar->heads_read, 1);
+	assert_true(is_found(repository, "words@2"));
+	assert_int_equal(liar->heads_read, 3);
+	assert_false(is_found(repository, "words@4"));
+	assert_false(is_found(repository, "others"));
+	/* One that cannot be read is in the way of itself, and of nobody else. */
+	liar->unreadable = '1';
+	assert_true(is_found(repository, "words"));
+	assert_true(is_found(repository, "words@2"));
+	assert_int_equal(head_find(repository, "words@1", &head, &err), -EIO);
+	liar->unreadable = '3';
+	assert_true(is_found(repository, "words@1"));
+	assert_int_equal(head_find(repository, "words", &head, &err), -EIO);
+	assert_int_equal(head_find(repository, "words@4", &head, &err), -EIO);
+	repository_close(repository);
+	repository_place_clear(&place);
+}
+
 static void test_conflict_that_does_not_end_is_not_known(void **state)
 {
 	bool unknown = false;
@@ -268,6 +352,8 @@ int main(void)
 		cmocka_unit_test(test_put_that_may_come_later_is_not_known),
 		cmocka_unit_test(test_head_that_cannot_be_looked_at_is_not_known),
 		cmocka_unit_test(test_head_that_a_crash_may_take_is_not_known),
+		cmocka_unit_test(test_junk_of_impossible_numbers_is_no_head),
+		cmocka_unit_test(test_only_the_heads_that_are_needed_are_read),
 		cmocka_unit_test(test_conflict_that_does_not_end_is_not_known),
 		cmocka_unit_test(test_conflict_of_which_nothing_is_there_is_tried_again),
 		cmocka_unit_test(test_writer_that_was_overwritten_is_told),
