@@ -29,6 +29,24 @@ void head_clear(struct head *head)
 	*head = (struct head){0};
 }
 
+static char *copy_text(const char *text)
+{
+	return text ? xstrdup(text) : NULL;
+}
+
+struct head head_copy(const struct head *head)
+{
+	struct head copy = *head;
+
+	copy.dataset = copy_text(head->dataset);
+	copy.name = copy_text(head->name);
+	copy.identity = copy_text(head->identity);
+	copy.by = copy_text(head->by);
+	copy.host = copy_text(head->host);
+	copy.user = copy_text(head->user);
+	return copy;
+}
+
 void heads_clear(struct heads *heads)
 {
 	for (size_t i = 0; i < heads->count; i++)
@@ -84,9 +102,7 @@ static void set_object(const struct repository *repository, struct head *head)
 
 static char *text_of(const json_t *object, const char *key)
 {
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text ? xstrdup(text) : NULL;
+	return copy_text(json_string_value(json_object_get(object, key)));
 }
 
 static int read_time(const json_t *object, const char *key, struct timespec *ret_time)
@@ -174,12 +190,19 @@ static int list_names(struct repository *repository, const char *dataset, struct
 
 int heads_read(struct repository *repository, const char *dataset, struct heads *ret_heads, struct error *err)
 {
+	return heads_read_after(repository, dataset, 0, ret_heads, err);
+}
+
+int heads_read_after(struct repository *repository, const char *dataset, uint64_t number, struct heads *ret_heads, struct error *err)
+{
 	struct object_names names = {0};
 	int r = list_names(repository, dataset, &names, err);
 
 	for (size_t i = 0; i < names.count && r == 0; i++) {
 		struct head head;
 
+		if (number_of(&names.items[i]) <= number)
+			continue;
 		r = read_head(repository, &names.items[i], &head, err);
 		if (r == 0)
 			array_add(ret_heads, head);

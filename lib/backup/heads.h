@@ -27,6 +27,7 @@ struct head {
 	uint64_t added, stored;
 };
 void head_clear(struct head *head);
+struct head head_copy(const struct head *head);
 
 struct heads {
 	ARRAY_FIELDS(struct head);
@@ -38,6 +39,8 @@ void heads_clear(struct heads *heads);
 
 /* Those of a dataset, or all (NULL), those of one dataset together, the oldest first. A damaged one is in it. */
 WARN_UNUSED int heads_read(struct repository *repository, const char *dataset, struct heads *ret_heads, struct error *err);
+/* The same for those of higher numbers alone. */
+WARN_UNUSED int heads_read_after(struct repository *repository, const char *dataset, uint64_t number, struct heads *ret_heads, struct error *err);
 /* "DATASET", its head, or "DATASET@NAME", a version. -ENOENT; -EBADMSG: it is damaged. */
 WARN_UNUSED int head_find(struct repository *repository, const char *text, struct head *ret_head, struct error *err);
 

@@ -58,7 +58,8 @@ struct held {
 
 static bool is_own(const struct snapshot_info *info)
 {
-	return strncmp(info->name, PREFIX, strlen(PREFIX)) == 0 && info->note && (strcmp(info->note, NOTE_TAKEN) == 0 || strcmp(info->note, NOTE_RESTORED) == 0);
+	return strncmp(info->name, PREFIX, strlen(PREFIX)) == 0 && info->note &&
+	       (strcmp(info->note, NOTE_TAKEN) == 0 || strcmp(info->note, NOTE_RESTORED) == 0);
 }
 
 static int gather_held(void *arg, const struct snapshot_info *info)
@@ -217,19 +218,6 @@ int publish_restored(struct store *store, const char *dataset, const struct repo
 
 /* --- whether it may be --- */
 
-static void copy_head(struct heads *to, const struct head *from)
-{
-	struct head copy = *from;
-
-	copy.dataset = from->dataset ? xstrdup(from->dataset) : NULL;
-	copy.name = from->name ? xstrdup(from->name) : NULL;
-	copy.identity = from->identity ? xstrdup(from->identity) : NULL;
-	copy.by = from->by ? xstrdup(from->by) : NULL;
-	copy.host = from->host ? xstrdup(from->host) : NULL;
-	copy.user = from->user ? xstrdup(from->user) : NULL;
-	array_add(to, copy);
-}
-
 /* Says what came behind `number`, and what can be done. */
 static int refuse(struct publishing *publishing, uint64_t number, struct error *err)
 {
@@ -238,7 +226,7 @@ static int refuse(struct publishing *publishing, uint64_t number, struct error *
 
 	for (size_t i = 0; i < publishing->heads.count; i++)
 		if (publishing->heads.items[i].number > number)
-			copy_head(&publishing->result->between, &publishing->heads.items[i]);
+			array_add(&publishing->result->between, head_copy(&publishing->heads.items[i]));
 	(void)error_set(err, -EEXIST, "version %llu of \"%s\"%s%s was published meanwhile%s%s, and this dataset does not come from it",
 			(unsigned long long)last->number, options->as, last->name ? ", " : "", last->name ? last->name : "", last->host ? ", on " : "",
 			last->host ? last->host : "");
@@ -297,9 +285,7 @@ static int check_name(struct publishing *publishing, struct error *err)
 		return r;
 	}
 	publishing->result->was_there = true;
-	copy_head(&publishing->result->between, head);
-	publishing->result->head = publishing->result->between.items[0];
-	array_clear(&publishing->result->between);
+	publishing->result->head = head_copy(head);
 	return 0;
 }
 
@@ -369,6 +355,36 @@ static char *copy(const char *text)
 	return text && *text ? xstrdup(text) : NULL;
 }
 
+/*
+ * Two who publish at once mostly want the same number. Not after the repository was put back from an older copy: who published the lost versions
+ * goes on from their numbers. Then both heads get in, and who looks last sees the other.
+ */
+static int check_alone(struct publishing *publishing, struct error *err)
+{
+	const struct publish_options *options = publishing->options;
+	struct publish_result *result = publishing->result;
+	struct heads heads = {0};
+	struct error why = {0};
+	const struct head *other = NULL;
+	int r = heads_read_after(options->repository, options->as, result->before, &heads, &why);
+
+	if (r < 0)
+		(void)error_set(err, r, "it is published, but it is not known whether another one was at the same time: %s", why.text);
+	for (size_t i = 0; i < heads.count; i++)
+		if (heads.items[i].number != result->head.number) {
+			other = &heads.items[i];
+			array_add(&result->between, head_copy(other));
+		}
+	if (r == 0 && other) {
+		r = error_set(err, -EEXIST, "it is published as version %llu of \"%s\", but version %llu was published at the same time, and neither comes from the other",
+			      (unsigned long long)result->head.number, options->as, (unsigned long long)other->number);
+		error_hint(err, "version %llu is what readers get now; corpusfs restore REPOSITORY:%s@NAME NEW brings the other one here to compare",
+			   (unsigned long long)MAX(other->number, result->head.number), options->as);
+	}
+	heads_clear(&heads);
+	return r;
+}
+
 /* The backup is there, and its lock is held: nobody removes it before it is the head. */
 static int put_head(void *arg, const struct backup_done *done, struct error *err)
 {
@@ -396,11 +412,13 @@ static int put_head(void *arg, const struct backup_done *done, struct error *err
 	head->stored = done->counts->stored;
 	r = head_put(publishing->options->repository, head, publishing->conditional, &unknown, err);
 	publishing->may_be_head = r == 0 || unknown;
+	if (r == 0)
+		return check_alone(publishing, err);
 	if (r != -EEXIST)
 		return r;
 	heads_clear(&publishing->heads);
 	if (heads_read(publishing->options->repository, publishing->options->as, &publishing->heads, NULL) == 0 && publishing->heads.count > 0)
-		return refuse(publishing, head->number - 1, err);
+		return refuse(publishing, publishing->result->before, err);
 	return r;
 }
 

@@ -377,6 +377,45 @@ class Between(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("slow", ["the higher number", "the lower number"])
+def test_two_numbers_at_once_are_told(remotes, elsewhere, rest, area, slow):
+    """After a repository was put back, who published the lost versions goes on from their numbers."""
+    remotes.add("base", rest.url("r"), "--single-writer")
+    remotes.publish("d", "--init")
+    elsewhere.run("restore", "base:d", "d")
+    shutil.copytree(rest.directory + "/r", area + "/old")
+    for _ in range(2):
+        remotes.publish("d")
+    rest.stop()
+    shutil.rmtree(rest.directory + "/r")
+    shutil.copytree(area + "/old", rest.directory + "/r")
+    rest.start()
+    change(remotes, "d", "ours")
+    change(elsewhere, "d", "theirs")
+    last, first = (remotes, elsewhere) if slow == "the higher number" else (elsewhere, remotes)
+
+    class FirstAnother(Between):
+        port, done = rest.port, False
+
+        def do_GET(self):
+            if self.command == "POST" and "/heads/" in self.path and not FirstAnother.done:
+                FirstAnother.done = True
+                first.publish("d")
+            super().do_GET()
+
+        do_HEAD = do_POST = do_DELETE = do_GET
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), FirstAnother) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        remotes.add("slow", f"rest:http://127.0.0.1:{server.server_address[1]}/r/", "--single-writer")
+        refused = last.publish("d", name="slow", code=program.EXISTS)
+        server.shutdown()
+    assert "at the same time" in refused.err and FirstAnother.done
+    assert [(row["number"], row["gone"]) for row in remotes.versions()] == [(1, False), (2, False), (4, False)]
+    restic_check(rest.url("r"), area + "/cache")
+
+
+@pytest.mark.timeout(120)
 def test_mount_whose_index_comes_late(remotes, rest, source, area):
     between = type("OneBetween", (Between,), {"port": rest.port})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), between) as server:
