@@ -148,13 +148,19 @@ static int control(char *text)
 
 /* --- answers to the kernel --- */
 
+/* The path is NULL once a disk is unlinked that a loop device still holds (hard_remove). */
+static struct disk *at_path(const char *path)
+{
+	return path ? find(path + 1) : NULL;
+}
+
 static int do_getattr(const char *path, struct stat *st, struct fuse_file_info *fi)
 {
 	*st = (struct stat){.st_mode = S_IFREG | 0600, .st_nlink = 1};
-	if (strcmp(path, "/") == 0)
+	if (path && strcmp(path, "/") == 0)
 		*st = (struct stat){.st_mode = S_IFDIR | 0700, .st_nlink = 2};
-	else if (strcmp(path, "/control") != 0) {
-		const struct disk *disk = find(path + 1);
+	else if (!path || strcmp(path, "/control") != 0) {
+		const struct disk *disk = at_path(path);
 		if (!disk || !disk->there)
 			return -ENOENT;
 		st->st_size = (off_t)(blocks * BLOCK);
@@ -174,7 +180,7 @@ static int do_open(const char *path, struct fuse_file_info *fi)
 
 static int do_unlink(const char *path)
 {
-	struct disk *disk = find(path + 1);
+	struct disk *disk = at_path(path);
 
 	if (!disk || !disk->there)
 		return -ENOENT;
@@ -184,7 +190,7 @@ static int do_unlink(const char *path)
 
 static int do_read(const char *path, char *out, size_t size, off_t offset, struct fuse_file_info *fi)
 {
-	const struct disk *disk = find(path + 1);
+	const struct disk *disk = at_path(path);
 
 	if (!disk || !disk->there)
 		return -EIO;
@@ -204,9 +210,9 @@ static int do_read(const char *path, char *out, size_t size, off_t offset, struc
 
 static int do_write(const char *path, const char *data, size_t size, off_t offset, struct fuse_file_info *fi)
 {
-	struct disk *disk = find(path + 1);
+	struct disk *disk = at_path(path);
 
-	if (strcmp(path, "/control") == 0) {
+	if (path && strcmp(path, "/control") == 0) {
 		char text[128] = "";
 		memcpy(text, data, MIN(size, sizeof(text) - 1));
 		int result = control(text);
@@ -233,7 +239,7 @@ static int do_write(const char *path, const char *data, size_t size, off_t offse
 
 static int do_fsync(const char *path, int datasync, struct fuse_file_info *fi)
 {
-	struct disk *disk = find(path + 1);
+	struct disk *disk = at_path(path);
 
 	if (!disk || !disk->there)
 		return 0;
