@@ -264,7 +264,7 @@ static void print_places(struct repair *repair)
 			if (json_is_null(source) == (found == 1) || json_array_size(shown) == PLACES_SHOWN)
 				continue;
 			json_t *row = json_copy(place);
-			json_object_set(row, "found_in", found ? source : json_string("nowhere: stays hurt"));
+			json_object_set_new(row, "found_in", found ? json_incref(source) : json_string("nowhere: stays hurt"));
 			json_array_append_new(shown, row);
 		}
 	}
