@@ -159,6 +159,18 @@ static int remove_if_file(int dir_fd, const char *name)
 	return unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
+DIR *file_entries(int dir)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+	const int error = errno;
+
+	if (!entries && fd >= 0)
+		close(fd);
+	errno = error;
+	return entries;
+}
+
 int file_empty_dir(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

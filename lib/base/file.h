@@ -2,6 +2,8 @@
 #ifndef CORPUSFS_BASE_FILE_H
 #define CORPUSFS_BASE_FILE_H
 
+#include <dirent.h>
+
 #include "lib/base/buf.h"
 
 /* Reads a whole file of at most `limit` bytes (-EFBIG beyond). */
@@ -26,6 +28,9 @@ WARN_UNUSED int file_read_all(int fd, void *data, size_t len);
 WARN_UNUSED int file_read_from_start(int fd, size_t limit, struct buf *ret_content);
 /* A file in memory; the descriptor, or an errno. */
 WARN_UNUSED int file_in_memory(const char *name, const void *data, size_t len);
+
+/* The entries of a directory, from the first on, wherever its descriptor or a copy of it stands. NULL: errno says why. */
+DIR *file_entries(int dir);
 
 /* Removes the regular files in a directory, not the directory itself. -ENOTDIR for a symbolic link to one. */
 WARN_UNUSED int file_empty_dir(const char *path);

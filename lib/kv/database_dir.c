@@ -6,18 +6,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/file.h"
 #include "lib/base/trusted.h"
 #include "lib/kv/manifest.h"
 
 /* Something that only a database has. */
 static bool was_one(int dir)
 {
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+	DIR *entries = file_entries(dir);
 	bool found = false;
 
-	if (!entries && fd >= 0)
-		close(fd);
 	for (struct dirent *entry = entries ? readdir(entries) : NULL; entry && !found; entry = readdir(entries)) {
 		const char *dot = strrchr(entry->d_name, '.');
 		found = strncmp(entry->d_name, MANIFEST_PREFIX, strlen(MANIFEST_PREFIX)) == 0 || (dot && strcmp(dot, ".sst") == 0);

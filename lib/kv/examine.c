@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/buf.h"
+#include "lib/kv/file_numbers.h"
 #include "lib/kv/log_file.h"
 #include "lib/kv/manifest_copy.h"
 
@@ -128,15 +129,15 @@ static uint64_t closed_bytes(const struct synced_state *synced, uint64_t number)
 }
 
 /* The logs that are needed: those that are there, and those that are known to have been there. */
-static int needed_logs(int dir, const struct synced_state *synced, uint64_t first, struct log_numbers *needed)
+static int needed_logs(int dir, const struct synced_state *synced, uint64_t first, struct file_numbers *needed)
 {
-	AUTO_ARRAY struct log_numbers there = {0};
-	int result = synced_list_logs(dir, &there);
+	AUTO_ARRAY struct file_numbers there = {0};
+	int result = file_numbers_list(dir, "", ".log", &there);
 
 	for (size_t i = 0; i < synced->closed.count; i++)
 		array_add(&there, synced->closed.items[i].number);
 	array_add(&there, synced->log);
-	synced_sort_logs(&there);
+	file_numbers_sort(&there);
 	for (size_t i = 0; i < there.count; i++)
 		if (there.items[i] >= MAX(first, 1U) && (needed->count == 0 || *array_last(needed) != there.items[i]))
 			array_add(needed, there.items[i]);
@@ -146,7 +147,7 @@ static int needed_logs(int dir, const struct synced_state *synced, uint64_t firs
 /* RocksDB replays up to the first record that is not whole: that one is damage if a change behind it was on disk. */
 static int look_at_logs(int dir, const struct synced_state *synced, uint64_t first_log, struct examined *examined)
 {
-	AUTO_ARRAY struct log_numbers logs = {0};
+	AUTO_ARRAY struct file_numbers logs = {0};
 	const bool promised = synced->sequence > 0 && synced->log >= first_log;
 	int result = needed_logs(dir, synced, first_log, &logs);
 	struct reach reach = {0};

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "lib/kv/examine.h"
+#include "lib/kv/file_numbers.h"
 #include "lib/kv/log_file.h"
 
 /*
@@ -90,7 +91,7 @@ static int read_log(const struct reading *reading, int dir, uint64_t number, boo
 int lost_changes_each(const char *path, lost_change_fn each, void *arg)
 {
 	AUTO_CLOSE int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	AUTO_ARRAY struct log_numbers logs = {0};
+	AUTO_ARRAY struct file_numbers logs = {0};
 	struct examined examined = {0};
 	struct manifest manifest = {0};
 	int result = dir < 0 ? -errno : examine_database(path, path, &examined, NULL);
@@ -98,7 +99,7 @@ int lost_changes_each(const char *path, lost_change_fn each, void *arg)
 	if (result == 0 && examined.log_number)
 		result = manifest_read(dir, path, &manifest, NULL);
 	if (result == 0 && examined.log_number)
-		result = synced_list_logs(dir, &logs);
+		result = file_numbers_list(dir, "", ".log", &logs);
 	struct reading reading = {.manifest = &manifest, .each = each, .arg = arg};
 	for (size_t i = 0; i < logs.count && result == 0; i++)
 		if (logs.items[i] >= examined.log_number)

@@ -1,6 +1,5 @@
 #include "lib/kv/manifest_mend.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -9,6 +8,7 @@
 
 #include "lib/base/file.h"
 #include "lib/kv/examine.h"
+#include "lib/kv/file_numbers.h"
 #include "lib/kv/manifest_copy.h"
 
 #define TURNS_MAX 64 /* places at which the two files stand for each other */
@@ -109,67 +109,25 @@ static bool has_its_tables(const struct finding *finding, const struct candidate
 	return true;
 }
 
-struct numbers {
-	ARRAY_FIELDS(uint64_t);
-};
-
-/* The files of the directory whose names have the form PREFIX number SUFFIX, in order. */
-static int list_numbers(int dir, const char *prefix, const char *suffix, struct numbers *numbers)
-{
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
-
-	if (!entries) {
-		int result = -errno;
-		if (fd >= 0)
-			close(fd);
-		return result;
-	}
-	for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
-		const char *at = entry->d_name;
-		uint64_t number;
-		int used = 0;
-		if (strncmp(at, prefix, strlen(prefix)) == 0 && sscanf(at + strlen(prefix), "%" SCNu64 "%n", &number, &used) == 1 && used > 0 &&
-		    strcmp(at + strlen(prefix) + used, suffix) == 0)
-			array_add(numbers, number);
-	}
-	closedir(entries);
-	return 0;
-}
-
-static void add_number(struct numbers *numbers, uint64_t number)
-{
-	for (size_t i = 0; i < numbers->count; i++)
-		if (numbers->items[i] == number)
-			return;
-	array_add(numbers, number);
-}
-
 /* The one that was current last comes first (MM1); a later one may not have become it. */
-static int list_manifests(const struct finding *finding, struct numbers *ret_numbers)
+static int list_manifests(const struct finding *finding, struct file_numbers *ret_numbers)
 {
 	const uint64_t last = MAX(finding->synced.manifest, finding->copy_number);
-	AUTO_ARRAY struct numbers there = {0};
-	int result = list_numbers(finding->dir, MANIFEST_PREFIX, "", &there);
+	AUTO_ARRAY struct file_numbers there = {0};
+	int result = file_numbers_list(finding->dir, MANIFEST_PREFIX, "", &there);
 
 	if (last > 0)
 		array_add(ret_numbers, last);
-	while (result == 0 && there.count > 0) {
-		size_t highest = 0;
-		for (size_t i = 1; i < there.count; i++)
-			if (there.items[i] > there.items[highest])
-				highest = i;
-		if (there.items[highest] >= last)
-			add_number(ret_numbers, there.items[highest]);
-		array_remove(&there, highest, 1);
-	}
+	for (size_t i = there.count; i-- > 0 && there.items[i] >= last;)
+		if (there.items[i] != last)
+			array_add(ret_numbers, there.items[i]);
 	return result;
 }
 
 /* The first that is all that is known and has its tables, else the first that is all that is known. -ENOENT: there is none. */
 static int choose(const struct finding *finding, struct candidate *ret_candidate)
 {
-	AUTO_ARRAY struct numbers numbers = {0};
+	AUTO_ARRAY struct file_numbers numbers = {0};
 	struct candidate best = {0};
 	bool found = false;
 	int result = list_manifests(finding, &numbers);
@@ -205,42 +163,44 @@ static bool names_table(const struct manifest *manifest, uint64_t number)
 	return false;
 }
 
+/* Tables that are there and not in the list. */
+static int list_unnamed(const struct finding *finding, const struct candidate *candidate, struct file_numbers *tables)
+{
+	size_t kept = 0;
+	int result = file_numbers_list(finding->dir, "", ".sst", tables);
+
+	for (size_t i = 0; i < tables->count; i++)
+		if (!names_table(&candidate->manifest, tables->items[i]))
+			tables->items[kept++] = tables->items[i];
+	tables->count = kept;
+	return result;
+}
+
 /* A list that lacks the last edits names tables that a merge has removed, and not the one that it has made of them. */
 static bool is_before_a_merge(const struct finding *finding, const struct candidate *candidate)
 {
-	AUTO_ARRAY struct numbers tables = {0};
+	AUTO_ARRAY struct file_numbers tables = {0};
 
 	if (candidate->own.len == candidate->bytes.len || has_its_tables(finding, candidate))
 		return false;
-	if (list_numbers(finding->dir, "", ".sst", &tables) < 0)
-		return true;
-	for (size_t i = 0; i < tables.count; i++)
-		if (!names_table(&candidate->manifest, tables.items[i]))
-			return true;
-	return false;
+	return list_unnamed(finding, candidate, &tables) < 0 || tables.count > 0;
 }
 
 /* MM2. Where the file is as long as it was, all of its edits are there. */
 static void tell_doubt(const struct finding *finding, const struct candidate *candidate, struct buf *text)
 {
-	AUTO_ARRAY struct numbers tables = {0};
+	AUTO_ARRAY struct file_numbers tables = {0};
 	const size_t longest = MAX(candidate->own.len, candidate->number == finding->copy_number ? finding->copy.len : 0);
-	size_t unnamed = 0;
 
 	if (longest > candidate->bytes.len)
 		buf_addf(text, "; its last %zu bytes are lost", longest - candidate->bytes.len);
-	if (candidate->own.len == candidate->bytes.len || list_numbers(finding->dir, "", ".sst", &tables) < 0)
+	if (candidate->own.len == candidate->bytes.len || list_unnamed(finding, candidate, &tables) < 0 || tables.count == 0)
 		return;
-	for (size_t i = 0; i < tables.count; i++)
-		if (!names_table(&candidate->manifest, tables.items[i])) {
-			if (unnamed < NAMED_MAX)
-				buf_addf(text, "%s%06" PRIu64 ".sst", unnamed == 0 ? "; not in the list: " : ", ", tables.items[i]);
-			unnamed++;
-		}
-	if (unnamed > NAMED_MAX)
-		buf_addf(text, " and %zu more", unnamed - NAMED_MAX);
-	if (unnamed > 0)
-		buf_addf(text, ", which held nothing any more, or else changes of the last seconds before: those are given up");
+	for (size_t i = 0; i < MIN(tables.count, NAMED_MAX); i++)
+		buf_addf(text, "%s%06" PRIu64 ".sst", i == 0 ? "; not in the list: " : ", ", tables.items[i]);
+	if (tables.count > NAMED_MAX)
+		buf_addf(text, " and %zu more", tables.count - NAMED_MAX);
+	buf_addf(text, ", which held nothing any more, or else changes of the last seconds before: those are given up");
 }
 
 static char *text_of(const struct finding *finding, const struct candidate *candidate, const char *why)

@@ -1,6 +1,5 @@
 #include "lib/kv/synced.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -12,6 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/crc32c.h"
 #include "lib/base/file.h"
+#include "lib/kv/file_numbers.h"
 #include "lib/kv/manifest.h"
 #include "lib/kv/manifest_copy.h"
 
@@ -134,41 +134,6 @@ static void write_slot(struct synced *synced)
 
 /* --- logs --- */
 
-static int by_value(const void *a, const void *b)
-{
-	const uint64_t *left = a, *right = b;
-
-	return *left < *right ? -1 : *left > *right;
-}
-
-int synced_list_logs(int dir, struct log_numbers *logs)
-{
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
-
-	if (!entries) {
-		int result = -errno;
-		if (fd >= 0)
-			close(fd);
-		return result;
-	}
-	for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
-		uint64_t number;
-		int used = 0;
-		if (sscanf(entry->d_name, "%" SCNu64 ".log%n", &number, &used) == 1 && used > 0 && !entry->d_name[used])
-			array_add(logs, number);
-	}
-	closedir(entries);
-	synced_sort_logs(logs);
-	return 0;
-}
-
-void synced_sort_logs(struct log_numbers *logs)
-{
-	if (logs->count > 0)
-		qsort(logs->items, logs->count, sizeof(*logs->items), by_value);
-}
-
 static uint64_t bytes_of(int fd)
 {
 	struct stat st;
@@ -196,7 +161,7 @@ static int64_t changed_at(int dir)
 }
 
 /* All but the newest are closed, and have the length that they will have. Caller holds the lock. */
-static void take_logs(struct synced *synced, const struct log_numbers *logs, uint64_t sequence)
+static void take_logs(struct synced *synced, const struct file_numbers *logs, uint64_t sequence)
 {
 	array_reset(&synced->closed);
 	for (size_t i = logs->count > CLOSED_MAX ? logs->count - CLOSED_MAX : 0; i + 1 < logs->count; i++) {
@@ -216,10 +181,10 @@ static void take_logs(struct synced *synced, const struct log_numbers *logs, uin
 /* Caller holds the lock. A change that has a number above the one that is asked for here came after the logs were listed. */
 static void find_logs(struct synced *synced, uint64_t (*last_sequence)(void *arg), void *arg)
 {
-	struct log_numbers logs = {0};
+	struct file_numbers logs = {0};
 	const int64_t changed = changed_at(synced->dir);
 
-	if (synced_list_logs(synced->dir, &logs) == 0) {
+	if (file_numbers_list(synced->dir, "", ".log", &logs) == 0) {
 		synced->dir_changed = changed;
 		if (logs.count > 0 && *array_last(&logs) > synced->newest.log)
 			take_logs(synced, &logs, last_sequence(arg));

@@ -66,11 +66,4 @@ void synced_note(struct synced *synced, uint64_t look, uint64_t sequence);
 /* Brings what was noted to the disk, if it has changed since. */
 WARN_UNUSED int synced_keep(struct synced *synced);
 
-/* The numbers of the logs in a directory, ascending. */
-struct log_numbers {
-	ARRAY_FIELDS(uint64_t);
-};
-WARN_UNUSED int synced_list_logs(int dir, struct log_numbers *logs);
-void synced_sort_logs(struct log_numbers *logs);
-
 #endif

@@ -40,16 +40,11 @@ static int check_parameters(const struct store_parameters *parameters, struct er
 
 static int check_empty(const struct store_dir *dir, struct error *err)
 {
-	int fd = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+	DIR *entries = file_entries(dir->fd);
 	bool empty = true;
 
-	if (!entries) {
-		int result = error_set(err, -errno, "cannot read the directory %s: %s", dir->path, strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		return result;
-	}
+	if (!entries)
+		return error_set(err, -errno, "cannot read the directory %s: %s", dir->path, strerror(errno));
 	for (struct dirent *entry = readdir(entries); entry && empty; entry = readdir(entries))
 		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
 	closedir(entries);

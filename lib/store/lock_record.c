@@ -254,13 +254,10 @@ static int by_text(const void *a, const void *b)
 
 int lock_records_list(int dir, struct lock_records *ret_names)
 {
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+	DIR *entries = file_entries(dir);
 	struct lock_records names = {0};
 	int result = entries ? 0 : -errno;
 
-	if (!entries && fd >= 0)
-		close(fd);
 	for (struct dirent *entry = entries ? readdir(entries) : NULL; entry; entry = readdir(entries)) {
 		if (is_record_name(entry->d_name))
 			snprintf(array_new(&names)->text, LOCK_RECORD_NAME_MAX, "%.*s", LOCK_RECORD_NAME_MAX - 1, entry->d_name);

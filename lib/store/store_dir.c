@@ -96,20 +96,9 @@ static bool is_name(const char *name, const char *stem)
 	       (!name[len] || (name[len] == '.' && strlen(name + len + 1) == WORD_LEN && strspn(name + len + 1, "0123456789abcdef") == WORD_LEN));
 }
 
-/* The directory's entries; NULL: errno says why. */
-static DIR *open_entries(const struct store_dir *dir)
-{
-	int fd = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
-
-	if (!entries && fd >= 0)
-		close(fd);
-	return entries;
-}
-
 int store_dir_find_database(const struct store_dir *dir, char ret_name[DATABASE_NAME_MAX])
 {
-	DIR *entries = open_entries(dir);
+	DIR *entries = file_entries(dir->fd);
 	int result = -ENOENT;
 
 	if (!entries)
@@ -125,7 +114,7 @@ int store_dir_find_database(const struct store_dir *dir, char ret_name[DATABASE_
 
 int store_dir_ingest(const struct store_dir *dir, const char *database, char ret_name[INGEST_NAME_MAX], struct error *err)
 {
-	DIR *entries = open_entries(dir);
+	DIR *entries = file_entries(dir->fd);
 
 	snprintf(ret_name, INGEST_NAME_MAX, INGEST_NAME "%s", database + strlen(DATABASE_NAME));
 	for (struct dirent *entry = entries ? readdir(entries) : NULL; entry; entry = readdir(entries)) {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/file.h"
 #include "lib/base/queue.h"
 #include "lib/transfer/target_dir.h"
 #include "lib/transfer/target_links.h"
@@ -157,14 +158,10 @@ static void look_at_existing(struct tree_export *tree, bool is_top)
 	const struct target_dir *dir = target_dirs_current(&tree->dirs);
 	struct dirent *entry;
 	DIR *stream;
-	int copy;
 
 	impersonate_begin(&tree->export->transfer.caller);
-	copy = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	stream = copy >= 0 ? fdopendir(copy) : NULL;
+	stream = file_entries(dir->fd);
 	impersonate_end(&tree->export->transfer.caller);
-	if (!stream && copy >= 0)
-		close(copy);
 	while (stream && (entry = readdir(stream)) && !transfer_stopped(&tree->export->transfer))
 		look_at_name(tree, dir, is_top, entry->d_name);
 	if (stream)

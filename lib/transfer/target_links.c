@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <uthash.h>
 
+#include "lib/base/file.h"
 #include "lib/transfer/target_write.h"
 
 #define NAME ".corpusfs-links"
@@ -55,9 +56,7 @@ static int open_links(struct target_links *links)
 /* What an export that was killed has left is removed by the next one, which makes the directory or finds it. */
 static void empty(int fd)
 {
-	/* A description of its own: a copy would go on where reading ended before. */
-	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *stream = copy >= 0 ? fdopendir(copy) : NULL;
+	DIR *stream = file_entries(fd);
 	struct dirent *entry;
 
 	while (stream && (entry = readdir(stream)))
@@ -65,8 +64,6 @@ static void empty(int fd)
 			(void)!unlinkat(fd, entry->d_name, 0);
 	if (stream)
 		closedir(stream);
-	else if (copy >= 0)
-		close(copy);
 }
 
 /* -errno: there is none, and there are no links. */

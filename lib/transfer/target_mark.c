@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include "lib/base/file.h"
+
 #define XATTR "user.corpusfs.export"
 #define FILE_NAME ".corpusfs-export"
 
@@ -74,17 +76,12 @@ static bool is_nothing(const char *name)
 
 static int check_empty(int fd, bool *ret_empty)
 {
-	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *stream = copy >= 0 ? fdopendir(copy) : NULL;
+	DIR *stream = file_entries(fd);
 	struct dirent *entry;
 	bool empty = true;
 
-	if (!stream) {
-		int r = -errno;
-		if (copy >= 0)
-			close(copy);
-		return r;
-	}
+	if (!stream)
+		return -errno;
 	while (empty && (entry = readdir(stream)))
 		empty = is_nothing(entry->d_name);
 	closedir(stream);
