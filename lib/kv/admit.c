@@ -5,6 +5,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/kv/database_dir.h"
 #include "lib/kv/examine.h"
 #include "lib/kv/internal.h"
 
@@ -113,7 +114,7 @@ int admit_database(const char *path, const char *shown, unsigned accept, char **
 
 	if (result < 0) {
 		if (result == -EBADMSG)
-			error_hint(err, "nothing was changed; corpusfs repair says whether it can be mended, else restore the directory db from a backup");
+			error_hint(err, DATABASE_HINT_MEND);
 		return result;
 	}
 	AUTO_BUF text = BUF_INIT;

@@ -38,7 +38,7 @@ static int look_for_database(int dir, const char *shown, bool create, struct err
 		return error_set(err, -ENOENT, "%s: there is no database", shown);
 	if (!create && !exists) {
 		error_set(err, -EBADMSG, "%s/CURRENT: is missing", shown);
-		error_hint(err, "nothing was changed; corpusfs repair says whether it can be mended, else restore the directory db from a backup");
+		error_hint(err, DATABASE_HINT_MEND);
 		return -EBADMSG;
 	}
 	return 0;

@@ -9,6 +9,9 @@
 
 #include "lib/base/error.h"
 
+/* After a refusal for damage. */
+#define DATABASE_HINT_MEND "nothing was changed; corpusfs repair says whether it can be mended, else restore the directory db from a backup"
+
 /*
  * `shown` is what people know the path by. -EEXIST, -ENOENT: there is, or is not, a database; -EBADMSG: a file is not a regular
  * one; -EPERM: the caller is root, and a file belongs to somebody else.

@@ -11,6 +11,15 @@
 #include "lib/base/file.h"
 #include "lib/kv/mend.h"
 
+int mend_find(const struct store_dir *dir, char ret_name[DATABASE_NAME_MAX], char **ret_path, char **ret_shown, struct error *err)
+{
+	if (store_dir_find_database(dir, ret_name) < 0)
+		return error_set(err, -EBADMSG, "the store %s has no database", dir->path);
+	*ret_path = store_dir_inside(dir, ret_name);
+	*ret_shown = xasprintf("%s/%s", dir->path, ret_name);
+	return 0;
+}
+
 bool mend_is_unfinished(const struct store_dir *dir)
 {
 	return store_dir_has(dir, MENDING_NAME) || store_dir_has(dir, MENDING_KEPT_NAME);

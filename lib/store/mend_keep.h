@@ -13,6 +13,9 @@ bool mend_is_unfinished(const struct store_dir *dir);
 void mend_sweep(const struct store_dir *dir); /* removes it */
 void mend_remove(const struct store_dir *dir, const char *name); /* a directory of files, if it is there */
 
+/* The database that is to be mended: its name in the store, its path, and what people call it; both are the caller's. -EBADMSG: there is none. */
+WARN_UNUSED int mend_find(const struct store_dir *dir, char ret_name[DATABASE_NAME_MAX], char **ret_path, char **ret_shown, struct error *err);
+
 /*
  * Makes the directory before-repair-TIME of the store, a database that can take the place of this one. *ret_kept: its path, for people,
  * freed by the caller. What an interrupted repair has left is removed first. It shares what never changes with the database, so it takes

@@ -27,13 +27,12 @@ static int mend_copied(const struct store_dir *dir, const char *name, struct sto
 
 static int mend_locked(const struct store_dir *dir, bool apply, struct store_mended *mended, struct error *err)
 {
+	AUTO_FREE char *db = NULL, *shown = NULL;
 	char name[DATABASE_NAME_MAX];
-	int result = store_dir_find_database(dir, name);
+	int result = mend_find(dir, name, &db, &shown, err);
 
 	if (result < 0)
-		return error_set(err, -EBADMSG, "the store %s has no database", dir->path);
-	AUTO_FREE char *db = store_dir_inside(dir, name);
-	AUTO_FREE char *shown = xasprintf("%s/%s", dir->path, name);
+		return result;
 	mended->unfinished = mend_is_unfinished(dir);
 	if (apply)
 		mend_sweep(dir);

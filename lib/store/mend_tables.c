@@ -96,13 +96,12 @@ static int mend_copy(const struct store_dir *dir, const char *name, struct looki
 static int mend_locked(const struct store_dir *dir, const struct store_mend_tables *options, char **ret_kept, char **ret_lost, struct error *err)
 {
 	struct looking looking = {.options = options, .chunks = store_dir_has(dir, DAMAGE_MARK_NAME)};
+	AUTO_FREE char *db = NULL, *shown = NULL;
 	char name[DATABASE_NAME_MAX];
-	int result = store_dir_find_database(dir, name);
+	int result = mend_find(dir, name, &db, &shown, err);
 
 	if (result < 0)
-		return error_set(err, -EBADMSG, "the store %s has no database", dir->path);
-	AUTO_FREE char *db = store_dir_inside(dir, name);
-	AUTO_FREE char *shown = xasprintf("%s/%s", dir->path, name);
+		return result;
 	result = kv_mend_tables(db, shown, false, looking.chunks, look_step, note_table, &looking, err);
 	if (result < 0 || !options->apply)
 		return result;

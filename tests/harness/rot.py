@@ -1,12 +1,28 @@
 """Damage in a store's table files, as a disk makes it."""
 
+import errno
 import glob
 import os
+import random
 import re
 
-from harness import posix
+from harness import files, posix
 
 _flips = []
+
+
+def noise(seed, size=200000):
+    return random.Random(seed).randbytes(size)
+
+
+def reads(path, data):
+    """Whether the file has this content; False: a read answers EIO."""
+    try:
+        assert files.get(path) == data
+        return True
+    except OSError as problem:
+        assert problem.errno == errno.EIO, problem
+        return False
 
 
 def tables_in(path):

@@ -1,11 +1,9 @@
 """Damaged content is healed from wherever the same bytes are: other stores, files, archives, backups; and that can be undone."""
 
-import errno
 import glob
 import json
 import os
 import re
-import random
 import subprocess
 import tarfile
 import zipfile
@@ -14,20 +12,7 @@ import pytest
 
 from harness import files, program, rot
 from harness.repository import SECRETS, Repository, restic
-
-
-def noise(seed, size=200000):
-    return random.Random(seed).randbytes(size)
-
-
-def reads(path, data):
-    """Whether the file has this content; False: a read answers EIO."""
-    try:
-        assert files.get(path) == data
-        return True
-    except OSError as problem:
-        assert problem.errno == errno.EIO, problem
-        return False
+from harness.rot import noise, reads
 
 
 HURT = (3, 7)

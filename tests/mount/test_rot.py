@@ -4,28 +4,14 @@ import errno
 import json
 import mmap
 import os
-import random
 import signal
 import subprocess
 
 import pytest
 
 from harness import files, posix, procs, rot
+from harness.rot import noise, reads
 from harness.repository import Repository
-
-
-def noise(seed, size=200000):
-    return random.Random(seed).randbytes(size)
-
-
-def reads(path, data):
-    """Whether the file has this content; False: a read answers EIO."""
-    try:
-        assert files.get(path) == data
-        return True
-    except OSError as problem:
-        assert problem.errno == errno.EIO, problem
-        return False
 
 
 def expect_damage(store):
