@@ -95,7 +95,7 @@ static int take_base(struct backup_base *base, struct repository *repository, co
 	full = json_string_value(json_object_get(info, "full"));
 	full_snapshot = json_string_value(json_object_get(info, full ? "full_snapshot" : "snapshot"));
 	(void)snprintf(base->full, sizeof(base->full), "%s", full ? full : found->name);
-	base->full_snapshot = full_snapshot ? xstrdup(full_snapshot) : NULL;
+	base->full_snapshot = xstrdup_or_null(full_snapshot);
 	exact_paths_read(&base->exact, info);
 	base->exists = true;
 	if (only_its_packs)

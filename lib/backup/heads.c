@@ -29,21 +29,16 @@ void head_clear(struct head *head)
 	*head = (struct head){0};
 }
 
-static char *copy_text(const char *text)
-{
-	return text ? xstrdup(text) : NULL;
-}
-
 struct head head_copy(const struct head *head)
 {
 	struct head copy = *head;
 
-	copy.dataset = copy_text(head->dataset);
-	copy.name = copy_text(head->name);
-	copy.identity = copy_text(head->identity);
-	copy.by = copy_text(head->by);
-	copy.host = copy_text(head->host);
-	copy.user = copy_text(head->user);
+	copy.dataset = xstrdup_or_null(head->dataset);
+	copy.name = xstrdup_or_null(head->name);
+	copy.identity = xstrdup_or_null(head->identity);
+	copy.by = xstrdup_or_null(head->by);
+	copy.host = xstrdup_or_null(head->host);
+	copy.user = xstrdup_or_null(head->user);
 	return copy;
 }
 
@@ -102,7 +97,7 @@ static void set_object(const struct repository *repository, struct head *head)
 
 static char *text_of(const json_t *object, const char *key)
 {
-	return copy_text(json_string_value(json_object_get(object, key)));
+	return xstrdup_or_null(json_string_value(json_object_get(object, key)));
 }
 
 static int read_time(const json_t *object, const char *key, struct timespec *ret_time)

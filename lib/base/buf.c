@@ -32,6 +32,11 @@ char *xstrdup(const char *text)
 	return or_abort(strdup(text));
 }
 
+char *xstrdup_or_null(const char *text)
+{
+	return text ? xstrdup(text) : NULL;
+}
+
 char *xasprintf(const char *format, ...)
 {
 	va_list args;

@@ -57,6 +57,7 @@ void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *pointer, size_t size);
 char *xstrdup(const char *text);
+char *xstrdup_or_null(const char *text); /* NULL of NULL */
 char *xasprintf(const char *format, ...) PRINTF_LIKE(1, 2);
 
 #endif

@@ -34,7 +34,7 @@ struct listing {
 
 static void add_holder(struct listing *listing, const char *snapshot, struct timespec taken)
 {
-	array_add(&listing->holders, (struct holder){.snapshot = snapshot ? xstrdup(snapshot) : NULL, .taken = taken});
+	array_add(&listing->holders, (struct holder){.snapshot = xstrdup_or_null(snapshot), .taken = taken});
 }
 
 static int note_snapshot(void *arg, const struct snapshot_info *info)
@@ -110,7 +110,7 @@ static void add_row(struct listing *listing, const struct holder *holder, const 
 	}
 	if (!row) {
 		row = array_new(&listing->rows);
-		*row = (struct row){.ino = ino, .epoch = epoch, .path = path ? xstrdup(path) : NULL};
+		*row = (struct row){.ino = ino, .epoch = epoch, .path = xstrdup_or_null(path)};
 		if (inode)
 			row->version.attr = scan_attr(inode);
 	}

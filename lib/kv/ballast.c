@@ -63,7 +63,7 @@ struct ballast *ballast_new(const struct ballast_options *options)
 
 	ballast->db = xstrdup(options->db);
 	ballast->shown = xstrdup(options->shown);
-	ballast->path = options->path ? xstrdup(options->path) : NULL;
+	ballast->path = xstrdup_or_null(options->path);
 	ballast->log_limit = options->log_limit;
 	ballast->log_part = options->log_part;
 	pthread_mutex_init(&ballast->lock, NULL);

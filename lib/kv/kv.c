@@ -139,7 +139,7 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 	kv->write = rocksdb_writeoptions_create();
 	kv->write_sync = rocksdb_writeoptions_create();
 	rocksdb_writeoptions_set_sync(kv->write_sync, 1);
-	kv->damage_mark = options->damage_mark ? xstrdup(options->damage_mark) : NULL;
+	kv->damage_mark = xstrdup_or_null(options->damage_mark);
 	atomic_store(&kv->damaged, damage_marked(options->damage_mark));
 	if (!kv->read_only) {
 		ballast_opened(kv->ballast);

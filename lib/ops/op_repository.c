@@ -55,7 +55,7 @@ int op_repository_backup(const json_t *args, struct repository *repository, char
 	int r;
 
 	if (!backup || !op_arg_bool(args, "published")) {
-		*ret_backup = backup ? xstrdup(backup) : NULL;
+		*ret_backup = xstrdup_or_null(backup);
 		return 0;
 	}
 	r = head_find(repository, backup, &head, err);

@@ -43,21 +43,16 @@ static void init_once(void)
 	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-static char *copy(const char *text)
-{
-	return text ? xstrdup(text) : NULL;
-}
-
 struct http *http_new(const struct http_options *options)
 {
 	struct http *http = xcalloc(1, sizeof(*http));
 
 	pthread_once(&once, init_once);
 	pthread_mutex_init(&http->lock, NULL);
-	http->user = copy(options->user);
-	http->password = copy(options->password);
-	http->sign = copy(options->sign);
-	http->certificates = copy(options->certificates);
+	http->user = xstrdup_or_null(options->user);
+	http->password = xstrdup_or_null(options->password);
+	http->sign = xstrdup_or_null(options->sign);
+	http->certificates = xstrdup_or_null(options->certificates);
 	http->patience_ms = options->patience_ms ? options->patience_ms : HTTP_PATIENCE_MS;
 	return http;
 }

@@ -137,7 +137,7 @@ static bool take_description(struct archive_import *archive, const struct archiv
 	archive->cut += is_cut;
 	slash = strrchr(archived->path, '/');
 	archived->name = slash ? slash + 1 : archived->path;
-	archived->target = member->target ? xstrdup(member->target) : NULL;
+	archived->target = xstrdup_or_null(member->target);
 	archived->member = (struct member){.trail = trail_of(archive, archived->path, archived->name), .name = archived->name,
 	                                   .mode = member->mode, .uid = member->uid, .gid = member->gid, .rdev = member->rdev,
 	                                   .size = member->size, .target = archived->target, .mtime = member->mtime,

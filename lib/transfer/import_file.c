@@ -133,7 +133,7 @@ void batch_add(struct batch *batch, struct member *member, const void *data, siz
 {
 	struct kept *kept = &batch->kept[batch->count];
 
-	*kept = (struct kept){.called = call(member), .target = member->target ? xstrdup(member->target) : NULL, .xattrs = member->xattrs};
+	*kept = (struct kept){.called = call(member), .target = xstrdup_or_null(member->target), .xattrs = member->xattrs};
 	member->xattrs = (struct xattrs){0};
 	batch->files[batch->count] = (struct bulk_file){
 		.dir = member->dir,

@@ -43,7 +43,7 @@ static void session_ended(void *arg)
 static int open_log(struct backups_daemon *daemon, struct error *err)
 {
 	const char *path = daemon->options->log;
-	AUTO_FREE char *copy = path ? xstrdup(path) : NULL, *other = path ? xstrdup(path) : NULL;
+	AUTO_FREE char *copy = xstrdup_or_null(path), *other = xstrdup_or_null(path);
 	AUTO_CLOSE int dir = path ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	int r = 0;
 

@@ -156,11 +156,6 @@ static int find_root(struct mount *mount, struct error *err)
 	return 0;
 }
 
-static char *copy_text(const char *text)
-{
-	return text ? xstrdup(text) : NULL;
-}
-
 static struct mount *mount_new(struct mount_group *group, const struct mount_options *options)
 {
 	struct mount *mount = xcalloc(1, sizeof(*mount));
@@ -170,9 +165,9 @@ static struct mount *mount_new(struct mount_group *group, const struct mount_opt
 	mount->refs = 1;
 	mount->options = *options;
 	mount->options.mountpoint = mount->gate.mountpoint = xstrdup(options->mountpoint);
-	mount->options.dataset = copy_text(options->dataset);
-	mount->options.snapshot = copy_text(options->snapshot);
-	mount->options.extra = copy_text(options->extra);
+	mount->options.dataset = xstrdup_or_null(options->dataset);
+	mount->options.snapshot = xstrdup_or_null(options->snapshot);
+	mount->options.extra = xstrdup_or_null(options->extra);
 	mount->read_only = options->read_only || options->snapshot;
 	mount->options.read_only = mount->read_only;
 	writers_init(&mount->gate.writers);

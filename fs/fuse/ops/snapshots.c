@@ -194,7 +194,7 @@ static void job_add(fuse_req_t req, const struct target *dir, const char *name, 
 	job->caller = fuse_req_ctx(req)->pid;
 	job->dataset = xstrdup(dataset.name);
 	job->name = xstrdup(name);
-	job->new_name = new_name ? xstrdup(new_name) : NULL;
+	job->new_name = xstrdup_or_null(new_name);
 	mount_get(mount);
 	worker_add(mount->group->worker, run, job);
 }
