@@ -347,7 +347,7 @@ def test_mount_of_a_store_that_goes_away_and_comes_back(remotes, rest, source, a
     finally:
         remotes.run("umount", point)
     rest.start()
-    restic_check(rest.url("r"), area + "/cache")
+    restic_check(rest.url("r"), area + "/cache", outage=True)
 
 
 class Between(http.server.BaseHTTPRequestHandler):
