@@ -1,9 +1,11 @@
 #include "fs/cli/run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "fs/cli/exit.h"
@@ -13,6 +15,7 @@
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
 #include "fs/daemon/process/process.h"
+#include "fs/daemon/serve/daemon.h"
 #include "fs/supervise/supervisor.h"
 #include "lib/base/clock.h"
 #include "lib/base/procfs.h"
@@ -21,7 +24,9 @@
 
 #define WAIT_STEP_MS 20
 #define PATIENCE_MS 3000          /* with a command that has the store */
-#define PATIENCE_DAEMON_MS 60000  /* with a daemon that comes or leaves */
+#define PATIENCE_DAEMON_MS 60000  /* with a daemon that comes or leaves; longer than it waits for its disk (lib/tree/content/replay.h) */
+#define SILENT_MS 1000            /* after which it is told why */
+#define LOG_TAIL 4096
 #define PATIENCE_ELSEWHERE_MS 100 /* nobody here has it: whoever had it has just gone, or came by another way and stays */
 
 static int absolute_store(const char *path, char **ret_store, struct error *err)
@@ -126,6 +131,27 @@ static bool is_followed(pid_t owner, const char *store)
 	return is_mounted;
 }
 
+/* The last line of its log says whether it waits itself. */
+static bool tell_why(const char *store)
+{
+	AUTO_FREE char *path = xasprintf("%s/" DAEMON_LOG, store);
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	char tail[LOG_TAIL + 1];
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	const ssize_t got = pread(fd, tail, LOG_TAIL, st.st_size > LOG_TAIL ? st.st_size - LOG_TAIL : 0);
+	if (got <= 1)
+		return false;
+	tail[got - 1] = '\0';
+	const char *end = strrchr(tail, '\n'), *last = end ? end + 1 : tail;
+	if (!strstr(last, " " DAEMON_LOG_WAITS " "))
+		return false;
+	fprintf(stderr, "corpusfs: the daemon does not answer yet: %s\n", last);
+	return true;
+}
+
 bool run_wait(struct patience *patience, const char *store)
 {
 	const pid_t owner = store_locked_by(store);
@@ -137,6 +163,8 @@ bool run_wait(struct patience *patience, const char *store)
 		patience->started_ms = now;
 	if (now - patience->started_ms > limit)
 		return false;
+	if (is_daemon && !patience->told && now - patience->started_ms > SILENT_MS)
+		patience->told = tell_why(store);
 	clock_pause_us(WAIT_STEP_MS * 1000);
 	return true;
 }

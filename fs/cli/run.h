@@ -64,6 +64,7 @@ WARN_UNUSED int run_op_rows(const struct cli *cli, const char *op, json_t *args,
  */
 struct patience {
 	unsigned long long started_ms;
+	bool told; /* on standard error, that a daemon waits for its disk */
 };
 bool run_wait(struct patience *patience, const char *store);
 

@@ -326,9 +326,16 @@ size_t store_journal_bytes(const struct store_options *options)
 	return tree_journal_bytes(options->write_buffer_bytes ? options->write_buffer_bytes : WRITE_BUFFER_DEFAULT);
 }
 
-int store_replay(struct store *store, struct replayed *ret_replayed)
+int store_replay(struct store *store, replay_waits_fn waits, void *arg, struct replayed *ret_replayed)
 {
-	return tree_replay(store->tree, &(struct replay_views){.find = find_view, .put = put_view, .arg = store}, ret_replayed);
+	const struct replay_views views = {.find = find_view, .put = put_view, .arg = store, .waits = waits, .waits_arg = arg};
+
+	return tree_replay(store->tree, &views, ret_replayed);
+}
+
+void store_mark_lost(struct store *store, const struct replayed *replayed)
+{
+	tree_mark_lost(&(struct replay_views){.find = find_view, .put = put_view, .arg = store}, replayed);
 }
 
 /* --- accessors --- */

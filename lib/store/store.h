@@ -79,7 +79,8 @@ int store_lock_fd(const struct store *store); /* of STORE/lock; stays the store'
  * After a process that died: what it had accepted is buffered again, before anybody uses the store. Then, when files that are still open have
  * been opened (inode_open_again), orphans are reaped.
  */
-WARN_UNUSED int store_replay(struct store *store, struct replayed *ret_replayed);
+WARN_UNUSED int store_replay(struct store *store, replay_waits_fn waits, void *arg, struct replayed *ret_replayed); /* replayed_clear */
+void store_mark_lost(struct store *store, const struct replayed *replayed); /* when they have been */
 void store_reap_orphans(struct store *store);
 
 /*

@@ -275,6 +275,54 @@ def test_what_was_done_and_not_answered_is_done_once(store):
     assert status(store)["crashes"] >= 17
 
 
+# In a process of its own: whoever has the file open waits for the next daemon when he closes it, a child before it begins, too.
+WRITE_AND_KILL = """
+import os, signal, sys
+handle = open(sys.argv[1], "wb", buffering=0)
+handle.write(b"content")
+os.kill(int(sys.argv[2]), signal.SIGKILL)
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+def kill_before_commit(store, tries):
+    """Kills the daemon when it has accepted a file's content; the disk gives so many errors to the next one. Returns who has the file open."""
+    if not possible():
+        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    away = ",".join(f"replay-before-change:eio:{number}" for number in range(1, tries + 1))
+    point = store.mount(options="supervise", env={"CORPUSFS_FAULT": f"{away},commit-before-store:sleep3000"})
+    store.create("d")
+    writer = subprocess.Popen([sys.executable, "-c", WRITE_AND_KILL, point + "/d/file", str(store.pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert writer.stdout.readline() == b"done\n"
+    return writer
+
+
+def test_a_disk_that_is_away_for_a_moment_takes_nothing(store):
+    """The daemon that goes on waits for it, and whoever asks is told."""
+    writer = kill_before_commit(store, 8)
+    asked = store.run("-s", store.path, "status")
+    assert asked.code == program.OK and "waits for the disk" in asked.err, asked
+    writer.communicate(timeout=30)
+    procs.poll(lambda: successor(store, 0), 30, "a daemon serves")
+    assert procs.read(store.points[0] + "/d/file") == b"content"
+    assert log_count(store, "replay-waits") > 0 and log_count(store, "not-replayed") == 0
+    store.umount()
+    assert procs.read(store.mount() + "/d/file") == b"content"
+
+
+def test_a_signal_ends_the_wait_for_a_disk_and_what_is_lost_is_told(store):
+    store.expected.append(" error not-replayed ")
+    writer = kill_before_commit(store, 90)
+    procs.poll(lambda: log_count(store, "replay-waits"), 30, "the next daemon waits for the disk")
+    os.kill(store.supervisor, signal.SIGTERM)
+    store.points.clear()
+    store.ended()
+    writer.communicate(timeout=30)
+    assert log_count(store, "not-replayed") == 1
+    assert procs.read(store.mount() + "/d/file") == b""
+
+
 def status(store):
     return json.loads(store.ok("-s", store.path, "status", "--json"))
 

@@ -5,26 +5,9 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <linux/falloc.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 
 #include "lib/base/clock.h"
-#include "lib/tree/content/replay.h"
-#include "tests/unit/tree_store.h"
-
-#define SEGMENTS 4
-#define MEMORY (SEGMENTS * 8 * MIB)
-#define FILE_MAX 400000U
-
-static void *shared_memory(size_t size)
-{
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	assert_true(memory != MAP_FAILED);
-	return memory;
-}
+#include "tests/unit/replay_views.h"
 
 /* --- the journal itself --- */
 
@@ -108,191 +91,7 @@ static void what_is_no_journal_is_refused(void **state)
 	munmap(memory, MEMORY);
 }
 
-/* --- what a tree has accepted is there again after its process has died --- */
-
-struct file {
-	uint32_t len;
-	uint8_t bytes[FILE_MAX];
-};
-
-/* Of the process that dies: the file as it was told, and as it is to be when the operation at hand is done. */
-struct told {
-	struct file now, next;
-	uint64_t seed; /* of the operation at hand */
-};
-
-static uint64_t draw(uint64_t *seed)
-{
-	*seed = *seed * 6364136223846793005ULL + 1442695040888963407ULL;
-	return *seed >> 33;
-}
-
-static void resize(struct file *file, uint32_t len)
-{
-	if (len > file->len)
-		memset(file->bytes + file->len, 0, len - file->len);
-	file->len = len;
-}
-
-/* One operation, on the inode (or not, if NULL) and the model. */
-static int operate(struct inode *inode, struct file *file, uint64_t seed)
-{
-	static const int modes[] = {0, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE};
-	const uint64_t kind = draw(&seed) % 10, offset = draw(&seed) % (FILE_MAX / 2), len = draw(&seed) % (FILE_MAX / 4) + 1;
-	struct setattr change = {.mask = SET_SIZE, .size = offset};
-	AUTO_FREE uint8_t *data = xmalloc(len);
-	struct attr attr;
-
-	if (kind < 5) {
-		fill_noise(data, len, seed);
-		resize(file, MAX(file->len, (uint32_t)(offset + len)));
-		memcpy(file->bytes + offset, data, len);
-		return inode ? inode_write(inode, offset, data, len, WRITE_KEEP) : 0;
-	}
-	if (kind < 7) {
-		resize(file, (uint32_t)offset);
-		return inode ? view_setattr(inode_view(inode), inode_ino(inode), &change, &attr) : 0;
-	}
-	if (kind == 9)
-		return inode ? inode_commit(inode) : 0;
-	const int mode = modes[draw(&seed) % ARRAY_SIZE(modes)];
-	if (!(mode & FALLOC_FL_KEEP_SIZE))
-		resize(file, MAX(file->len, (uint32_t)(offset + len)));
-	if (mode && offset < file->len)
-		memset(file->bytes + offset, 0, MIN(len, file->len - offset));
-	return inode ? inode_allocate(inode, mode, offset, len) : 0;
-}
-
-static void __attribute__((noreturn)) work_and_die(struct tree_store *store, struct told *told, uint64_t seed, unsigned count)
-{
-	struct inode *inode;
-
-	store->budget = 8 * MIB;
-	tree_store_open(store, false);
-	inode = open_file(store, "file");
-	for (unsigned i = 0; i < count; i++) {
-		told->seed = draw(&seed);
-		told->next = told->now;
-		if (operate(inode, &told->next, told->seed) < 0)
-			abort();
-		told->now = told->next;
-	}
-	told->seed = 0;
-	_exit(0);
-}
-
-static int find(void *arg, uint32_t number, struct view **ret_view)
-{
-	struct tree_store *store = arg;
-
-	*ret_view = store->view;
-	return number == 1 ? 0 : -ESTALE;
-}
-
-static void put(void *arg, struct view *view)
-{
-}
-
-static void compare(struct inode *inode, const struct file *file)
-{
-	AUTO_FREE uint8_t *out = xmalloc(FILE_MAX);
-	struct attr attr;
-
-	inode_attr(inode, &attr);
-	assert_int_equal(attr.size, file->len);
-	assert_int_equal(inode_read(inode, 0, FILE_MAX, out), file->len);
-	assert_memory_equal(out, file->bytes, file->len);
-}
-
-/* The next process: it has the memory and the database as the first left them. */
-static void go_on(struct tree_store *store, struct told *told)
-{
-	const struct replay_views views = {.find = find, .put = put, .arg = store};
-	struct replayed replayed;
-	struct inode *inode;
-
-	tree_store_open(store, false);
-	assert_int_equal(tree_replay(store->tree, &views, &replayed), 0);
-	assert_int_equal(replayed.dropped, 0);
-	inode = open_file(store, "file");
-	/* what was not answered is asked again */
-	if (told->seed)
-		assert_int_equal(operate(inode, &told->now, told->seed), 0);
-	compare(inode, &told->now);
-	assert_int_equal(inode_commit(inode), 0);
-	compare(inode, &told->now);
-	inode_close(inode);
-	tree_store_close(store);
-}
-
-static void make(struct tree_store *store)
-{
-	void *journal = steal_ptr(store->journal);
-
-	tree_store_open(store, true);
-	inode_close(new_file(store, "file"));
-	tree_store_close(store);
-	store->journal = journal;
-}
-
-/* What an environment says of fault points is read once in a process, so each step is made in one of its own. Returns its status. */
-struct step {
-	const char *fault;
-	uint64_t seed;
-	unsigned count;
-	enum { MAKE, WORK_AND_DIE, GO_ON } what;
-};
-
-static int take_step(struct tree_store *store, struct told *told, struct step step)
-{
-	pid_t child = fork();
-	int status;
-
-	assert_true(child >= 0);
-	if (child == 0) {
-		/* a failed assertion must not jump out into the parent's tests */
-		setenv("CMOCKA_TEST_ABORT", "1", 1);
-		if (step.fault)
-			setenv("CORPUSFS_FAULT", step.fault, 1);
-		if (step.what == MAKE)
-			make(store);
-		else if (step.what == GO_ON)
-			go_on(store, told);
-		else
-			work_and_die(store, told, step.seed, step.count);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	return status;
-}
-
-static void accepted_changes_survive_the_process(void **state)
-{
-	static const char *const faults[] = {NULL, "transaction-before-write", "commit-after-write", "commit-before-write", "content-between-steps"};
-	struct tree_store store = {.budget = 64 * MIB, .idle_ms = 1000000, .journal_bytes = MEMORY, .journal = shared_memory(MEMORY)};
-	struct told *told = shared_memory(sizeof(*told));
-	uint64_t seed = 1;
-	unsigned killed = 0;
-
-	tree_store_place(&store);
-	assert_int_equal(take_step(&store, told, (struct step){.what = MAKE}), 0);
-	for (unsigned turn = 0; turn < 60; turn++) {
-		struct step step = {.what = WORK_AND_DIE, .seed = draw(&seed), .count = (unsigned)(draw(&seed) % 30) + 1};
-		char fault[64];
-		int status;
-
-		snprintf(fault, sizeof(fault), "%s:kill:%u", faults[turn % ARRAY_SIZE(faults)], (unsigned)(draw(&seed) % 6) + 1);
-		step.fault = faults[turn % ARRAY_SIZE(faults)] ? fault : NULL;
-		status = take_step(&store, told, step);
-		assert_true(status == 0 || (step.fault && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
-		killed += status != 0;
-		assert_int_equal(take_step(&store, told, (struct step){.what = GO_ON}), 0);
-	}
-	assert_true(killed > 10);
-	munmap(store.journal, MEMORY);
-	munmap(told, sizeof(*told));
-	tree_store_remove(&store);
-}
+/* --- a replay --- */
 
 static void what_is_not_there_any_more_is_dropped(void **state)
 {
@@ -351,10 +150,11 @@ static void what_cannot_be_replayed_does_not_keep_the_others(void **state)
 	tree_store_open(store, false);
 	assert_int_equal(tree_replay(store->tree, &views, &replayed), 0);
 	assert_int_equal(replayed.records, 2);
-	assert_int_equal(replayed.lost_count, 1);
-	assert_int_equal(replayed.lost[0].ino, ROOT_INO);
-	assert_int_equal(replayed.lost[0].records, 2);
-	assert_int_equal(replayed.lost[0].error, -EBADMSG);
+	assert_int_equal(replayed.lost.count, 1);
+	assert_int_equal(replayed.lost.items[0].ino, ROOT_INO);
+	assert_int_equal(replayed.lost.items[0].records, 2);
+	assert_int_equal(replayed.lost.items[0].error, -EBADMSG);
+	replayed_clear(&replayed);
 	inode = open_file(store, "file");
 	assert_int_equal(inode_read(inode, 0, sizeof(out), out), 200);
 	assert_true(out[0] == 'a' && out[99] == 'a' && out[100] == 'c' && out[199] == 'c');
@@ -472,7 +272,6 @@ int main(void)
 		cmocka_unit_test(what_is_left_is_found_in_its_order),
 		cmocka_unit_test(room_comes_back_when_records_are_forgotten),
 		cmocka_unit_test(what_is_no_journal_is_refused),
-		cmocka_unit_test(accepted_changes_survive_the_process),
 		TREE_TEST(what_is_not_there_any_more_is_dropped),
 		TREE_TEST(what_cannot_be_replayed_does_not_keep_the_others),
 		TREE_TEST(nothing_is_committed_between_two_records),

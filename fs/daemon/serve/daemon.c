@@ -19,6 +19,9 @@
 #include "lib/ops/json.h"
 #include "lib/store/datasets.h"
 
+#define TELL_EVERY_MS 5000
+#define LOST_NAMED 64U
+
 struct daemon {
 	const struct daemon_options *options;
 	struct store *store;
@@ -30,6 +33,7 @@ struct daemon {
 	struct keeper *keeper; /* NULL: there is no supervisor */
 	bool is_alone;         /* it has gone */
 	int event_fd, signal_fd, journal_fd;
+	uint64_t tell_ms; /* for so long one waits for the disk before the log hears of it again */
 };
 
 /* A store on media that cannot be written, or of somebody else: there is no place in it for a log and a socket. */
@@ -92,30 +96,51 @@ static bool is_heir(const struct daemon *daemon)
 	return daemon->keeper && keeper_page(daemon->keeper)->dead[0];
 }
 
+static struct dataset_info dataset_of(struct daemon *daemon, const struct replay_lost *file)
+{
+	struct dataset_info dataset = {.name = ""};
+	struct view *view;
+
+	if (store_view_by_number(daemon->store, file->view, &view) == 0) {
+		(void)!dataset_get_by_id(daemon->store, view_dataset(view), &dataset);
+		store_view_put(daemon->store, view);
+	}
+	return dataset;
+}
+
 static void log_not_replayed(struct daemon *daemon, const struct replayed *replayed)
 {
-	for (size_t i = 0; i < MIN(replayed->lost_count, REPLAY_LOST_MAX); i++) {
-		const struct replay_lost *lost = &replayed->lost[i];
-		struct dataset_info dataset = {.name = ""};
-		struct view *view;
+	for (size_t i = 0; i < MIN(replayed->lost.count, LOST_NAMED); i++) {
+		const struct replay_lost *lost = &replayed->lost.items[i];
 
-		if (store_view_by_number(daemon->store, lost->view, &view) == 0) {
-			(void)!dataset_get_by_id(daemon->store, view_dataset(view), &dataset);
-			store_view_put(daemon->store, view);
-		}
 		log_line(daemon->log, "error", "not-replayed",
-		         "dataset=%s inode=%llu changes=%llu error=\"%s\" text=\"the file is damaged, so what was written to it last and not synced is lost\"",
-		         dataset.name, (unsigned long long)lost->ino, (unsigned long long)lost->records, error_text(lost->error));
+		         "dataset=%s inode=%llu changes=%llu error=\"%s\" text=\"the file cannot be read, so what was written to it last and not synced is lost\"",
+		         dataset_of(daemon, lost).name, (unsigned long long)lost->ino, (unsigned long long)lost->records, error_text(lost->error));
 	}
-	if (replayed->lost_count > REPLAY_LOST_MAX)
-		log_line(daemon->log, "error", "not-replayed", "files=%zu text=\"more than are named here\"", replayed->lost_count);
+	if (replayed->lost.count > LOST_NAMED)
+		log_line(daemon->log, "error", "not-replayed", "files=%zu text=\"more than are named here\"", replayed->lost.count);
+}
+
+/* Now and then a line, which `status` shows to who asks meanwhile. Whoever ends us by a signal does not want to wait. */
+static bool wait_for_disk(void *arg, const struct replay_lost *file, uint64_t waited_ms)
+{
+	struct daemon *daemon = arg;
+
+	if (waited_ms >= daemon->tell_ms) {
+		daemon->tell_ms = waited_ms + TELL_EVERY_MS;
+		log_line(daemon->log, "warning", DAEMON_LOG_WAITS,
+			 "dataset=%s inode=%llu error=\"%s\" text=\"what was written last is kept in memory and waits for the disk, for %u s of %u\"",
+			 dataset_of(daemon, file).name, (unsigned long long)file->ino, error_text(file->error), (unsigned)(waited_ms / 1000),
+			 REPLAY_PATIENCE_MS / 1000);
+	}
+	return poll(&(struct pollfd){.fd = daemon->signal_fd, .events = POLLIN}, 1, 0) != 1;
 }
 
 /* What was accepted before is there again before anybody asks for it; what was open is, before orphans are reaped. */
 static int resume(struct daemon *daemon, struct error *err)
 {
 	struct replayed replayed;
-	int result = store_replay(daemon->store, &replayed);
+	int result = store_replay(daemon->store, wait_for_disk, daemon, &replayed);
 
 	if (result < 0)
 		return error_set(err, result, "what was not committed cannot be taken over: %s", error_text(result));
@@ -123,6 +148,9 @@ static int resume(struct daemon *daemon, struct error *err)
 	log_line(daemon->log, "info", "replayed", "records=%llu bytes=%llu dropped=%llu", (unsigned long long)replayed.records,
 	         (unsigned long long)replayed.bytes, (unsigned long long)replayed.dropped);
 	result = mounts_resume(daemon->mounts, daemon->keeper, err);
+	if (result == 0)
+		store_mark_lost(daemon->store, &replayed);
+	replayed_clear(&replayed);
 	if (result < 0)
 		return result;
 	store_reap_orphans(daemon->store);

@@ -32,6 +32,7 @@
 #include "lib/store/store.h"
 
 #define DAEMON_LOG "log"
+#define DAEMON_LOG_WAITS "replay-waits" /* the event of a daemon that does not answer yet, because it waits for the disk */
 
 struct daemon_options {
 	const char *store; /* absolute */

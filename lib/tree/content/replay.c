@@ -5,18 +5,21 @@
 
 #include "lib/base/array.h"
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/tree/content/content.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/inodes/inode.h"
 
-#define DAMAGE_TRIES 3
-#define DAMAGE_PAUSE_US 100000
+#define DAMAGE_TRIES 3 /* of what is not what it was: that seldom changes */
+#define PAUSE_MS 100   /* between the first two tries; each is twice as long as the one before */
+#define PAUSE_MAX_MS 1000
 
 struct replay {
 	struct tree *tree;
 	const struct replay_views *views;
 	struct replayed done;
-	ARRAY(struct replay_lost) lost;
+	uint64_t waited_ms; /* for a disk that gave errors, of all files */
+	bool hurried;       /* nobody is to wait any more */
 };
 
 static bool is_later(struct timespec a, struct timespec b)
@@ -104,8 +107,10 @@ static bool is_damage(int result)
 static int apply(struct replay *replay, struct view *view, struct journal_record *record)
 {
 	struct inode *inode;
-	int result = record->offset > FILE_SIZE_MAX || record->len > FILE_SIZE_MAX ? -EBADMSG : inode_get(view, record->ino, &inode);
+	int result = record->offset > FILE_SIZE_MAX || record->len > FILE_SIZE_MAX ? -EBADMSG : fault_point("replay-before-change");
 
+	if (result == 0)
+		result = inode_get(view, record->ino, &inode);
 	if (result < 0)
 		return result;
 	result = S_ISREG(inode->record.mode) ? change(replay, inode, record) : -EBADMSG;
@@ -115,24 +120,89 @@ static int apply(struct replay *replay, struct view *view, struct journal_record
 
 static struct replay_lost *find_lost(const struct replay *replay, const struct journal_record *record)
 {
-	for (size_t i = 0; i < replay->lost.count; i++)
-		if (replay->lost.items[i].view == record->view && replay->lost.items[i].ino == record->ino)
-			return &replay->lost.items[i];
+	for (size_t i = 0; i < replay->done.lost.count; i++)
+		if (replay->done.lost.items[i].view == record->view && replay->done.lost.items[i].ino == record->ino)
+			return &replay->done.lost.items[i];
 	return NULL;
 }
 
 /* The record that failed, and those of the file that come after it, which build on it. */
-static void give_up(struct replay *replay, struct view *view, const struct journal_record *record, int error)
+static void give_up(struct replay *replay, const struct journal_record *record, int error)
 {
 	struct replay_lost *lost = find_lost(replay, record);
-	struct inode *inode;
 
 	if (!lost) {
-		lost = array_new(&replay->lost);
+		lost = array_new(&replay->done.lost);
 		*lost = (struct replay_lost){.view = record->view, .ino = record->ino, .error = error};
 	}
 	lost->records++;
-	if (inode_get(view, record->ino, &inode) < 0)
+}
+
+/* A disk that gives errors may be one of the network that is away for a moment. */
+static bool is_tried_again(struct replay *replay, const struct journal_record *record, int result, unsigned tries)
+{
+	const struct replay_lost file = {.view = record->view, .ino = record->ino, .error = result};
+
+	if (result != -EIO)
+		return is_damage(result) && tries < DAMAGE_TRIES;
+	if (!replay->hurried && replay->views->waits)
+		replay->hurried = !replay->views->waits(replay->views->waits_arg, &file, replay->waited_ms);
+	return !replay->hurried && replay->waited_ms < REPLAY_PATIENCE_MS;
+}
+
+/* Also the view may not be readable just then. */
+static int attempt(struct replay *replay, struct journal_record *record)
+{
+	struct view *view;
+	int result = replay->views->find(replay->views->arg, record->view, &view);
+
+	if (result < 0)
+		return result;
+	result = apply(replay, view, record);
+	replay->views->put(replay->views->arg, view);
+	return result;
+}
+
+static int attempt_patiently(struct replay *replay, struct journal_record *record)
+{
+	uint64_t pause_ms = PAUSE_MS;
+	int result = attempt(replay, record);
+
+	for (unsigned tries = 1; is_tried_again(replay, record, result, tries); tries++) {
+		clock_pause_us(pause_ms * 1000);
+		replay->waited_ms += result == -EIO ? pause_ms : 0;
+		pause_ms = MIN(2 * pause_ms, PAUSE_MAX_MS);
+		result = attempt(replay, record);
+	}
+	return result;
+}
+
+static int replay_one(struct replay *replay, struct journal_record *record)
+{
+	const struct replay_lost *lost = find_lost(replay, record);
+	int result = lost ? lost->error : attempt_patiently(replay, record);
+
+	/* Where the database takes no change any more, that is nothing of this file's, and whoever opens it anew may have it. */
+	if ((result != -ESTALE && result < 0 && !is_damage(result)) || (result == -EIO && kv_stopped(replay->tree->kv)))
+		return result;
+	if (is_damage(result))
+		give_up(replay, record, result);
+	if (result < 0)
+		journal_forget(replay->tree->journal, record);
+	replay->done.dropped += result == -ESTALE;
+	return 0;
+}
+
+void replayed_clear(struct replayed *replayed)
+{
+	array_clear(&replayed->lost);
+}
+
+static void mark_lost(struct view *view, uint64_t ino)
+{
+	struct inode *inode;
+
+	if (inode_get(view, ino, &inode) < 0)
 		return; /* nobody can have it open then */
 	mutex_take(&inode->lock);
 	inode->lost = true;
@@ -140,34 +210,16 @@ static void give_up(struct replay *replay, struct view *view, const struct journ
 	inode_put(inode);
 }
 
-static int replay_one(struct replay *replay, struct journal_record *record)
+void tree_mark_lost(const struct replay_views *views, const struct replayed *replayed)
 {
-	const struct replay_lost *lost = find_lost(replay, record);
-	struct view *view;
-	int result = replay->views->find(replay->views->arg, record->view, &view);
-
-	if (result == 0) {
-		result = lost ? lost->error : apply(replay, view, record);
-		for (int i = 1; !lost && is_damage(result) && i < DAMAGE_TRIES; i++) {
-			clock_pause_us(DAMAGE_PAUSE_US);
-			result = apply(replay, view, record);
-		}
-		if (is_damage(result))
-			give_up(replay, view, record, result);
-		replay->views->put(replay->views->arg, view);
+	for (size_t i = 0; i < replayed->lost.count; i++) {
+		const struct replay_lost *lost = &replayed->lost.items[i];
+		struct view *view;
+		if (views->find(views->arg, lost->view, &view) < 0)
+			continue;
+		mark_lost(view, lost->ino);
+		views->put(views->arg, view);
 	}
-	if (result != -ESTALE && !is_damage(result))
-		return result;
-	journal_forget(replay->tree->journal, record);
-	replay->done.dropped += result == -ESTALE;
-	return 0;
-}
-
-static void tell_lost(const struct replay *replay, struct replayed *replayed)
-{
-	replayed->lost_count = replay->lost.count;
-	for (size_t i = 0; i < MIN(replay->lost.count, REPLAY_LOST_MAX); i++)
-		replayed->lost[i] = replay->lost.items[i];
 }
 
 size_t tree_journal_bytes(uint64_t write_buffer_bytes)
@@ -191,8 +243,8 @@ int tree_replay(struct tree *tree, const struct replay_views *views, struct repl
 		result = replay_one(&replay, records[i]);
 	tree->is_replaying = false;
 	free(records);
+	if (result < 0)
+		replayed_clear(&replay.done);
 	*ret_replayed = replay.done;
-	tell_lost(&replay, ret_replayed);
-	array_clear(&replay.lost);
 	return result;
 }

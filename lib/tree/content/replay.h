@@ -5,36 +5,46 @@
 #ifndef CORPUSFS_TREE_CONTENT_REPLAY_H
 #define CORPUSFS_TREE_CONTENT_REPLAY_H
 
+#include "lib/base/array.h"
 #include "lib/tree/content/tree.h"
 
 size_t tree_journal_bytes(uint64_t write_buffer_bytes); /* how much memory a journal needs; it may be sparse */
 
-#define REPLAY_LOST_MAX 64
+#define REPLAY_PATIENCE_MS 30000 /* for so long, in all, a disk that gives errors is asked again */
+
+/* What the file was accepted to be from the first record on that was given up is lost. */
+struct replay_lost {
+	uint32_t view;
+	uint64_t ino, records;
+	int error;
+};
 
 struct replayed {
 	uint64_t records, bytes; /* that were buffered again */
 	uint64_t dropped;        /* records of what is not there any more */
-	size_t lost_count;       /* files of which records were given up */
-	/* The first of them: what the file was accepted to be from the first such record on is lost. */
-	struct replay_lost {
-		uint32_t view;
-		uint64_t ino, records;
-		int error;
-	} lost[REPLAY_LOST_MAX];
+	ARRAY(struct replay_lost) lost; /* files of which records were given up */
 };
+void replayed_clear(struct replayed *replayed);
 
 /*
  * `find` gives the view of a number, which is given back by `put`; -ESTALE: it was rolled back or destroyed.
  *
- * A file that is damaged (-EIO, -EBADMSG, also after some tries) does not keep the others: its records are given up from the one that fails on,
- * which every fsync of it reports as long as it is in memory, and the caller is to tell. Any other failure is returned, and nothing is
- * forgotten then.
+ * Where a file cannot be read (-EIO), its disk may be back soon: it is asked again, and `waits` (or NULL) is told before each pause how long that
+ * has taken in all. False: nobody is to wait any more, also not for other files.
+ *
+ * A file that stays unreadable or is damaged (-EBADMSG) does not keep the others: its records are given up from the one that fails on, which the
+ * caller is to tell. Any other failure is returned, also that of a database that takes no change any more, and nothing is forgotten then.
  */
+typedef bool (*replay_waits_fn)(void *arg, const struct replay_lost *file, uint64_t waited_ms);
 struct replay_views {
 	int (*find)(void *arg, uint32_t number, struct view **ret_view);
 	void (*put)(void *arg, struct view *view);
 	void *arg;
+	replay_waits_fn waits;
+	void *waits_arg;
 };
 WARN_UNUSED int tree_replay(struct tree *tree, const struct replay_views *views, struct replayed *ret_replayed);
+/* When what was open is open again: from now on each fsync of these files fails, as long as they are in memory. */
+void tree_mark_lost(const struct replay_views *views, const struct replayed *replayed);
 
 #endif
