@@ -192,6 +192,35 @@ static json_t *still_sought(const struct repair *repair)
 	return sought;
 }
 
+static int note_still(void *arg, json_t *row)
+{
+	const char *sha256 = json_string_value(json_object_get(row, "sha256"));
+
+	return sha256 ? json_object_set_new(arg, sha256, json_true()) : -EBADMSG;
+}
+
+/* What a source said it had, and the store still wants: what came was something else, or could not be kept. The others are asked for it. */
+static int take_back(struct repair *repair, struct error *err)
+{
+	json_t *still = json_object(), *result = NULL, *piece;
+	const char *sha256;
+	int r = repair->apply && repair->found > 0 ? run_op_rows_at(repair->store, "repair.wanted", json_object(), note_still, still, &result, err) : 0;
+
+	repair->store_failed |= r < 0;
+	json_object_foreach (repair->pieces, sha256, piece) {
+		if (!json_object_get(piece, "source") || !json_object_get(still, sha256))
+			continue;
+		json_object_del(piece, "source");
+		if (repair->found == 0) /* of a source before: healed, and damaged anew */
+			continue;
+		repair->found--;
+		repair->found_bytes -= (uint64_t)number(piece, "length");
+	}
+	json_decref(still);
+	json_decref(result);
+	return r;
+}
+
 /* What is wrong with one source does not keep the others from being looked at; what is wrong with the store does. */
 static int look_at(struct repair *repair, const struct repair_source *source, struct error *err)
 {
@@ -210,6 +239,8 @@ static int look_at(struct repair *repair, const struct repair_source *source, st
 	json_decref(args);
 	if (r < 0 && !repair->store_failed && r != -ECANCELED)
 		r = heal(repair); /* what was found before it broke off */
+	if (r == 0)
+		r = take_back(repair, &why);
 	if (r < 0) {
 		*err = why;
 		json_decref(result);
@@ -390,7 +421,8 @@ int repair_content(struct cli *cli)
 		fprintf(stderr, "corpusfs: interrupted; what was healed stays healed, and the same command goes on\n");
 		interrupt_end();
 	}
-	if (r < 0 && repair.undo)
+	/* of the part that failed the store may have named it */
+	if (r < 0 && repair.undo && !strstr(err.hint, repair.undo))
 		fprintf(stderr, "corpusfs: what was healed until then stays healed; %s/%s undoes it\n", repair.store, repair.undo);
 	code = r < 0 ? exit_with(&err) : report(&repair);
 	for (size_t i = 0; i < repair.sources.count; i++)

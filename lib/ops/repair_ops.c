@@ -254,6 +254,8 @@ static int heal_op(struct op_context *context, const json_t *args, json_t **ret_
 		return error_set(err, -EBADF, "no descriptor came with the request");
 	memcpy(undo, given, strlen(given));
 	result = repair_heal(context->store, *context->fd, undo, &healed, err);
+	if (result < 0 && undo[0])
+		error_hint(err, "what was healed until then stays healed; %s/%s undoes it", store_path(context->store), undo);
 	if (result == 0)
 		*ret_result = json_pack("{s:s, s:I, s:I}", "undo", undo, "chunks", (json_int_t)healed.chunks, "bytes", (json_int_t)healed.bytes);
 	return result;

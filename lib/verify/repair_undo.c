@@ -53,7 +53,10 @@ static int make_file(struct store *store, char *name)
 		if (fd >= 0 || errno != EEXIST)
 			break;
 	}
-	return fd < 0 ? -errno : fd;
+	const int result = fd < 0 ? -errno : fd;
+	if (fd < 0)
+		name[0] = '\0'; /* there is none */
+	return result;
 }
 
 static int open_file(struct store *store, char *name, struct buf *text)

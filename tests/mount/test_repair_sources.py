@@ -4,8 +4,10 @@ import glob
 import json
 import os
 import re
+import socket
 import subprocess
 import tarfile
+import threading
 import zipfile
 
 import pytest
@@ -160,6 +162,48 @@ def test_each_source_is_asked_for_what_those_before_it_do_not_have(rotten, store
     assert found == {"3": area + "/first", "7": area + "/second.tar"}
     result = store.run("-s", store.path, "repair", *sources, "--apply")
     assert result.code == 0 and "2 of 2 damaged chunks were healed" in result.out and "to undo: " in result.out, result
+
+
+def promise(listener):
+    """A daemon that says of all pieces that it has them, and gives nothing."""
+    while True:
+        try:
+            peer = listener.accept()[0]
+        except OSError:
+            return
+        with peer, peer.makefile("rb") as lines:
+            peer.sendall(json.dumps({"hello": "corpusfs", "version": "0", "pid": os.getpid()}).encode() + b"\n")
+            for line in lines:
+                answers = [{"row": piece} for piece in json.loads(line)["args"]["sought"]] + [{"result": {}}]
+                peer.sendall(b"".join(json.dumps(answer).encode() + b"\n" for answer in answers))
+
+
+def test_a_source_that_does_not_give_what_it_promised_keeps_no_other_from_being_asked(rotten, store, area):
+    liar = area + "/liar"
+    store.ok("init", liar)
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = os.open(liar, os.O_PATH)
+        listener.bind(f"/proc/self/fd/{here}/socket")
+        os.close(here)
+        listener.listen()
+        server = threading.Thread(target=promise, args=(listener,))
+        server.start()
+        try:
+            done = repair(store, "--from", liar, "--from", source_dir(area), "--apply")
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            server.join()
+    assert [row["chunks"] for row in done["sources"]] == [0, 2] and done["left"] == 0
+    for number in HURT:
+        assert reads(f"{rotten}/{number}", noise(number))
+
+
+def test_healing_that_fails_names_the_file_that_undoes_it(rotten, store, area):
+    store.umount()
+    failed = store.run("-s", store.path, "repair", "--from", source_dir(area), "--apply", env={"CORPUSFS_FAULT": "repair-before-heal:eio"})
+    (undo,) = glob.glob(store.path + "/undo-repair-*")
+    assert failed.code == program.FAILED and failed.err.count(undo) == 1, failed
+    assert repair(store, "--undo", undo)["undone"] == 0
 
 
 def test_wrong_bytes_under_the_right_name_are_never_taken(rotten, store, area):
