@@ -118,6 +118,8 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 	json_array_foreach (json_object_get(value, "recovered"), i, name)
 		printf("what no dataset listed any more is in the dataset %s\n", json_string_value(name));
 	print_heads(cli, value, apply);
+	if (apply && json_is_true(json_object_get(value, "content_lost")))
+		printf("corpusfs damage names the files whose content was given up; where there are copies, corpusfs repair --from heals them\n");
 	if (any && apply)
 		printf("corpusfs check says what is missing of what something still names; what only lost blocks named is gone without a trace:\n"
 		       "compare with a backup (corpusfs backup diff), or with the dates and counts that you know\n");
@@ -157,7 +159,8 @@ static json_t *repair_to_json(const struct repair *repair)
 {
 	const char *kept = repair->log.kept ? repair->log.kept : repair->repaired.kept;
 
-	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "unfinished", repair->manifest.unfinished, "manifest",
+	return json_pack("{s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "unfinished", repair->manifest.unfinished, "content_lost",
+			 repair->repaired.content_lost, "manifest",
 			 text_or_empty(repair->manifest.lost, NULL), "lost", text_or_empty(repair->log.lost, repair->repaired.lost), "kept",
 			 text_or_empty(repair->manifest.kept, kept), "tables", repair->tables, "recovered",
 			 recovered_to_json(&repair->repaired.rebuilt), "heads", repair->heads, "undo", repair->mends.undo);

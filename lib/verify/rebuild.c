@@ -4,6 +4,7 @@
 
 #include "lib/tree/records/touched.h"
 #include "lib/verify/rebuild_catalog.h"
+#include "lib/verify/rebuild_content.h"
 
 #define BATCH_RECORDS 4096
 
@@ -16,17 +17,17 @@ void rebuilt_clear(struct rebuilt *rebuilt)
 
 struct walking {
 	struct kv *kv;
+	const struct line *chunks; /* that may be lost */
 	bool touched;
 	struct stored_families families;
 	struct kv_batch *batch;
 	struct tree_key_parts last; /* that was noted */
 };
 
-static int note_touched(struct walking *walking, const struct tree_key_parts *parts)
+static int write_if_full(struct walking *walking)
 {
-	int result = 0;
+	int result;
 
-	touched_put(walking->batch, parts->family, parts->epoch, parts->ino);
 	if (kv_batch_count(walking->batch) < BATCH_RECORDS)
 		return 0;
 	result = kv_write(walking->kv, walking->batch, 0);
@@ -38,16 +39,23 @@ static int take_version(struct walking *walking, const struct tree_key_parts *pa
 {
 	struct stored_family *family = stored_family(&walking->families, parts->family);
 	struct extent_record extent;
+	int result = 0;
 
 	family->max_ino = MAX(family->max_ino, parts->ino);
-	if (parts->kind == KEY_EXTENT && len > 0 && extent_record_decode(value, len, &extent) == 0)
+	if (parts->kind == KEY_EXTENT && len > 0 && extent_record_decode(value, len, &extent) == 0) {
 		stored_chunk(&walking->families, extent.chunk);
+		result = rebuild_note_lost(walking->kv, walking->chunks, extent.chunk, walking->batch);
+	}
+	if (result < 0)
+		return result;
 	/* the versions of an inode's records are mostly of one epoch */
 	if (walking->last.family == parts->family && walking->last.ino == parts->ino && walking->last.epoch == parts->epoch)
-		return 0;
+		return write_if_full(walking);
 	walking->last = *parts;
 	line_add(&family->epochs, parts->epoch, parts->epoch);
-	return walking->touched ? note_touched(walking, parts) : 0;
+	if (walking->touched)
+		touched_put(walking->batch, parts->family, parts->epoch, parts->ino);
+	return write_if_full(walking);
 }
 
 static int walk(struct walking *walking, enum kv_family in)
@@ -68,19 +76,23 @@ static int walk(struct walking *walking, enum kv_family in)
 	return result;
 }
 
-int rebuild(struct kv *kv, const bool damaged[KV_FAMILY_COUNT], struct rebuilt *rebuilt)
+int rebuild(struct kv *kv, const struct rebuild_of *of, struct rebuilt *rebuilt)
 {
-	struct walking walking = {.kv = kv, .touched = damaged[KV_TOUCHED], .batch = kv_batch_new()};
+	struct walking walking = {.kv = kv, .chunks = &of->chunks, .touched = of->damaged[KV_TOUCHED], .batch = kv_batch_new()};
 	int result = 0;
 
-	if (damaged[KV_TOUCHED] || damaged[KV_CATALOG]) {
+	if (of->damaged[KV_TOUCHED] || of->damaged[KV_CATALOG] || of->chunks.count > 0) {
 		result = walk(&walking, KV_TREE);
 		if (result == 0)
 			result = walk(&walking, KV_CONTENT);
 	}
+	if (result == 0 && of->chunks.count > 0)
+		result = rebuild_note_replacements(kv, &of->chunks, walking.batch);
+	if (result == 0 && of->damaged[KV_DEDUP])
+		result = rebuild_index(kv, walking.batch);
 	if (result == 0 && kv_batch_count(walking.batch) > 0)
 		result = kv_write(kv, walking.batch, 0);
-	if (result == 0 && damaged[KV_CATALOG])
+	if (result == 0 && of->damaged[KV_CATALOG])
 		result = rebuild_catalog(kv, &walking.families, rebuilt);
 	if (result == 0)
 		result = kv_sync(kv);

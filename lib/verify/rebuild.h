@@ -8,23 +8,33 @@
  *                           dataset is gone, a dataset recovered-NUMBER sees them, over the newest of its snapshots, else over all other
  *                           views of the family.
  *   the touched index  RB4  Each stored version has its entry (I7), else differences, backups and pruning would pass it.
+ *   the damage list    RB5  What something names of lost content is in the list: `damage` tells of it at once, and good bytes that come in
+ *                           heal it.
+ *   the index of       RB6  Each stored chunk that can be read has its entry, else the same content would be stored once more, and what is
+ *   equal content           found damaged later could not be looked for. All content is read once for that.
  *
- * The index of equal content is not made anew: what it has lost is stored once more when it comes again. Names and links of heads are mended
- * when the store can be opened again (mend_heads.h).
+ * Names and links of heads are mended when the store can be opened again (mend_heads.h).
  */
 #ifndef CORPUSFS_VERIFY_REBUILD_H
 #define CORPUSFS_VERIFY_REBUILD_H
 
 #include "lib/base/array.h"
 #include "lib/format/key.h"
+#include "lib/format/record.h"
 #include "lib/kv/kv.h"
 
 struct rebuilt {
 	ARRAY(char *) datasets; /* made: their names, owned */
 };
 
-/* `damaged`: of these families tables were mended. Nothing is changed unless all of it is, but for the touched index, which only grows. */
-WARN_UNUSED int rebuild(struct kv *kv, const bool damaged[KV_FAMILY_COUNT], struct rebuilt *rebuilt);
+/* Of which tables were mended. */
+struct rebuild_of {
+	bool damaged[KV_FAMILY_COUNT];
+	struct line chunks; /* intervals of ids, not of epochs: what the damaged tables of content have lost is among them */
+};
+
+/* Nothing is changed unless all of it is, but for what only grows: the touched index, the damage list, the index of equal content. */
+WARN_UNUSED int rebuild(struct kv *kv, const struct rebuild_of *of, struct rebuilt *rebuilt);
 void rebuilt_clear(struct rebuilt *rebuilt);
 
 #endif

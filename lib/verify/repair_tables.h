@@ -11,6 +11,7 @@
 
 struct repaired_tables {
 	char *kept, *lost; /* as store_mend_tables tells it, owned */
+	bool content_lost; /* of files: it is in the damage list now, if it was applied */
 	struct rebuilt rebuilt;
 };
 

@@ -281,6 +281,67 @@ def test_lost_index_of_changes_is_made_anew(filled):
     store.ok("-s", store.path, "check")
 
 
+LONG = range(12)
+
+
+@pytest.fixture(name="with_content")
+def _with_content(store):
+    """A store that is not mounted, with 12 files in d, whose content lies in several tables."""
+    store.expected += [r" error damaged ", r" error damaged-table "]
+    store.create("d")
+    for half in (LONG[:6], LONG[6:]):
+        point = store.mount()
+        for number in half:
+            files.put(f"{point}/d/{number}", noise(number, 200000))
+        store.umount()
+    return store
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("way", ["missing", "short"])
+def test_what_a_lost_table_of_content_had_is_told_at_once_and_healed_by_a_copy(with_content, way):
+    """Without a scrub, and before anybody has read it."""
+    store = with_content
+    store.ok("-s", store.path, "snapshot", "create", "d@v1")
+    table = rot.tables_with(store, noise(3, 200000)[100000:100064])[0]
+    if way == "missing":
+        os.unlink(table)
+    else:
+        os.truncate(table, os.path.getsize(table) // 2)
+    assert "corpusfs damage" in store.ok("-s", store.path, "repair", "--apply")
+    hurt = store.run("-s", store.path, "damage", "--json")
+    assert hurt.code == program.DAMAGED
+    told = {(row["snapshot"], row["path"]) for row in json.loads(hurt.out)["places"]}
+    point = store.mount()
+    lost = [number for number in LONG if not rot.reads(f"{point}/d/{number}", noise(number, 200000))]
+    assert lost and len(lost) < len(LONG) and told == {(view, str(number)) for view in ("", "v1") for number in lost}
+    for number in lost:
+        files.put(f"{point}/d/again-{number}", noise(number, 200000))
+    store.ok("-s", store.path, "sync")
+    for number in LONG:
+        assert rot.reads(f"{point}/d/.snapshots/v1/{number}", noise(number, 200000))
+    assert run_json(store, "damage")["places"] == []
+
+
+def test_lost_index_of_equal_content_is_made_anew(with_content):
+    """What comes again is not stored again."""
+    store = with_content
+    for table, held in damaged_tables(store).items():
+        if held == "where equal content is stored":
+            os.unlink(table)
+    store.ok("-s", store.path, "repair", "--apply")
+    before = sum(map(os.path.getsize, rot.tables(store)))
+    point = store.mount()
+    for number in LONG:
+        files.put(f"{point}/d/again-{number}", noise(number, 200000))
+    store.umount()
+    assert sum(map(os.path.getsize, rot.tables(store))) - before < 200000
+    store.ok("-s", store.path, "check")
+    point = store.mount()
+    for number in LONG:
+        assert files.get(f"{point}/d/again-{number}") == noise(number, 200000)
+
+
 def test_healed_content_ends_with_a_sound_store(store):
     """The table of the chunk that rotted is written without it, and nothing is damaged any more."""
     store.expected += [r" error damaged ", r" error damaged-table "]
