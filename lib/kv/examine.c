@@ -166,6 +166,13 @@ static int look_at_logs(int dir, const struct synced_state *synced, uint64_t fir
 	return result;
 }
 
+bool examine_has_logs(int dir, const struct synced_state *synced, const struct manifest *manifest)
+{
+	struct examined examined = {0};
+
+	return look_at_logs(dir, synced, first_log_of(manifest), &examined) == 0 && examined.log_number == 0;
+}
+
 int examine_database(const char *path, const char *shown, struct examined *ret_examined, struct error *err)
 {
 	AUTO_CLOSE int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -124,37 +124,6 @@ static int list_manifests(const struct finding *finding, struct file_numbers *re
 	return result;
 }
 
-/* The first that is all that is known and has its tables, else the first that is all that is known. -ENOENT: there is none. */
-static int choose(const struct finding *finding, struct candidate *ret_candidate)
-{
-	AUTO_ARRAY struct file_numbers numbers = {0};
-	struct candidate best = {0};
-	bool found = false;
-	int result = list_manifests(finding, &numbers);
-
-	for (size_t i = 0; i < numbers.count && result == 0; i++) {
-		struct candidate candidate = {0};
-		result = look_at(finding, numbers.items[i], &candidate);
-		const bool all = result == 0 && is_all_that_is_known(finding, &candidate);
-		const bool whole = all && has_its_tables(finding, &candidate);
-		if (whole || (all && !found)) {
-			candidate_clear(&best);
-			best = candidate;
-			found = true;
-		} else {
-			candidate_clear(&candidate);
-		}
-		if (whole)
-			break;
-	}
-	if (result == 0 && !found)
-		result = -ENOENT;
-	if (result < 0)
-		candidate_clear(&best);
-	*ret_candidate = best;
-	return result;
-}
-
 static bool names_table(const struct manifest *manifest, uint64_t number)
 {
 	for (size_t i = 0; i < manifest->tables.count; i++)
@@ -173,6 +142,61 @@ static int list_unnamed(const struct finding *finding, const struct candidate *c
 		if (!names_table(&candidate->manifest, tables->items[i]))
 			tables->items[kept++] = tables->items[i];
 	tables->count = kept;
+	return result;
+}
+
+static bool names_all(const struct manifest *manifest, const struct manifest *other)
+{
+	for (size_t i = 0; i < other->tables.count; i++)
+		if (!names_table(manifest, other->tables.items[i].number))
+			return false;
+	return manifest->families.count >= other->families.count;
+}
+
+/*
+ * MM3. RocksDB writes a manifest before CURRENT names it, so a later one may be half of what it was to be. `before`: the one that was current
+ * last; NULL: not all of that is known.
+ */
+static bool stands_for(const struct finding *finding, const struct candidate *later, const struct manifest *before)
+{
+	AUTO_ARRAY struct file_numbers unnamed = {0};
+
+	if (!has_its_tables(finding, later) || !examine_has_logs(finding->dir, &finding->synced, &later->manifest))
+		return false;
+	if (before)
+		return names_all(&later->manifest, before);
+	return later->manifest.families.count >= KV_FAMILY_COUNT && list_unnamed(finding, later, &unnamed) == 0 && unnamed.count == 0;
+}
+
+/* The one that was current last, if all it needs is there; else a later one that stands for it; else the first all the same. -ENOENT: there is none. */
+static int choose(const struct finding *finding, struct candidate *ret_candidate)
+{
+	AUTO_ARRAY struct file_numbers numbers = {0};
+	struct candidate best = {0};
+	int result = list_manifests(finding, &numbers);
+	const bool knows_last = finding->synced.manifest > 0 || finding->copy_number > 0 || numbers.count == 1;
+	size_t i = 0;
+
+	if (result == 0 && knows_last && numbers.count > 0)
+		result = look_at(finding, numbers.items[i++], &best);
+	const bool all = result == 0 && is_all_that_is_known(finding, &best);
+	bool found = all && has_its_tables(finding, &best) && examine_has_logs(finding->dir, &finding->synced, &best.manifest);
+	for (; i < numbers.count && result == 0 && !found; i++) {
+		struct candidate later = {0};
+		result = look_at(finding, numbers.items[i], &later);
+		found = result == 0 && stands_for(finding, &later, all ? &best.manifest : NULL);
+		if (found) {
+			candidate_clear(&best);
+			best = later;
+		} else {
+			candidate_clear(&later);
+		}
+	}
+	if (result == 0 && !found && !all)
+		result = -ENOENT;
+	if (result < 0)
+		candidate_clear(&best);
+	*ret_candidate = best;
 	return result;
 }
 

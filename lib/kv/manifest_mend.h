@@ -8,6 +8,8 @@
  * MM1. Only a manifest counts that was current last: its number is at least that in SYNCED and that of the copy. An older one names tables
  *      that are not there any more, and does not know those that are.
  * MM2. What is not known to be all of the list is said so.
+ * MM3. A later one, which RocksDB may have begun only, is taken where the first lacks tables or logs, and only if it is all there: it names
+ *      every table that the first names, or where that is not known, every table that there is.
  *
  * Internal to lib/kv; any thread.
  */

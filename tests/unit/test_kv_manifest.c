@@ -5,12 +5,14 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
 #include "lib/kv/manifest.h"
 #include "lib/kv/manifest_copy.h"
 #include "lib/kv/mend.h"
+#include "lib/kv/synced.h"
 #include "tests/unit/damaged_db.h"
 
 #define ROUNDS 12
@@ -247,6 +249,115 @@ static void test_what_is_damaged_in_both_is_refused_and_stays(void **state)
 	buf_clear(&dead.bytes);
 }
 
+/* RocksDB writes a list before CURRENT names it: so much of it that it names no table yet. */
+static void begin_later(const char *db, const struct dead *dead)
+{
+	struct manifest manifest = {0};
+	size_t len = 0, families = 0;
+
+	for (size_t end = 1; end < dead->bytes.len; end++) {
+		if (manifest_of_bytes(dead->bytes.data, end, &manifest) < 0)
+			continue;
+		if (manifest.tables.count == 0 && manifest.families.count >= families) {
+			families = manifest.families.count;
+			len = end;
+		}
+		manifest_clear(&manifest);
+		manifest = (struct manifest){0};
+	}
+	assert_true(families > 3 && len > 0);
+	write_file(db, "MANIFEST-009998", dead->bytes.data, len);
+}
+
+static void remove_file(const char *db, const char *name)
+{
+	AUTO_FREE char *path = xasprintf("%s/%s", db, name);
+
+	assert_int_equal(unlink(path), 0);
+}
+
+/* A table that the list names. */
+static void remove_table(const char *db, const struct dead *dead)
+{
+	struct manifest manifest = {0};
+	char name[32];
+
+	assert_int_equal(manifest_of_bytes(dead->bytes.data, dead->bytes.len, &manifest), 0);
+	assert_true(manifest.tables.count > 0);
+	snprintf(name, sizeof(name), "%06" PRIu64 ".sst", manifest.tables.items[0].number);
+	manifest_clear(&manifest);
+	remove_file(db, name);
+}
+
+static void test_a_later_list_that_was_only_begun_is_not_taken(void **state)
+{
+	struct dead dead = make_dead(state);
+
+	for (int table_is_missing = 0; table_is_missing < 2; table_is_missing++) {
+		AUTO_FREE char *db = copy_db(state);
+		char name[MANIFEST_NAME_MAX], *text = NULL;
+		struct error err = {0};
+		begin_later(db, &dead);
+		write_file(db, "CURRENT", "", 0);
+		if (table_is_missing)
+			remove_table(db, &dead);
+		assert_int_equal(kv_mend_manifest(db, db, true, &text, &err), 0);
+		free(text);
+		the_manifest(db, name);
+		assert_string_equal(name, dead.name);
+		if (!table_is_missing)
+			has_all_rounds(db);
+	}
+	buf_clear(&dead.bytes);
+}
+
+static void test_a_list_that_was_only_begun_is_not_taken_for_one_that_is_lost(void **state)
+{
+	struct dead dead = make_dead(state);
+
+	for (int synced_is_lost = 0; synced_is_lost < 2; synced_is_lost++) {
+		AUTO_FREE char *db = copy_db(state);
+		struct error err = {0};
+		char *text = NULL;
+		begin_later(db, &dead);
+		write_file(db, "CURRENT", "", 0);
+		remove_file(db, dead.name);
+		remove_file(db, MANIFEST_COPY_NAME);
+		if (synced_is_lost) {
+			remove_file(db, SYNCED_NAME);
+			write_file(db, "MANIFEST-009997", "", 0);
+		}
+		assert_int_equal(kv_mend_manifest(db, db, true, &text, &err), -EBADMSG);
+		assert_null(text);
+	}
+	buf_clear(&dead.bytes);
+}
+
+/* The process died when RocksDB had opened the database, and before anybody had written down which list is current now. */
+static void test_a_later_list_is_taken_where_the_logs_of_the_first_are_gone(void **state)
+{
+	struct dead dead = make_dead(state);
+	AUTO_FREE char *db = copy_db(state), *mark = xasprintf("%s/mark", (const char *)*state);
+	const struct kv_options options = {.cache_bytes = 1 << 20, .memtable_bytes = 1 << 20, .threads = 1, .damage_mark = mark};
+	AUTO_BUF synced = BUF_INIT, copy = BUF_INIT;
+	struct error err = {0};
+	struct kv *kv;
+
+	read_all(db, SYNCED_NAME, &synced);
+	read_all(db, MANIFEST_COPY_NAME, &copy);
+	/* so that nothing is merged */
+	assert_int_equal(file_replace(mark, "", 0, 0600), 0);
+	assert_int_equal(kv_open(db, &options, &kv, &err), 0);
+	kv_close(kv);
+	write_file(db, SYNCED_NAME, synced.data, synced.len);
+	write_file(db, MANIFEST_COPY_NAME, copy.data, copy.len);
+	write_file(db, dead.name, dead.bytes.data, dead.bytes.len);
+	write_file(db, "CURRENT", "", 0);
+	is_mended(db, "CURRENT");
+	has_all_rounds(db);
+	buf_clear(&dead.bytes);
+}
+
 /* A table that no list names may be of the last moments: that is said, and only where it is not certain. */
 static void test_a_table_that_the_copy_does_not_know_is_named(void **state)
 {
@@ -344,6 +455,9 @@ int main(int argc, char **argv)
 		DAMAGE_TEST(test_current_is_missing_or_wrong),
 		DAMAGE_TEST(test_two_files_with_damage_at_different_places),
 		DAMAGE_TEST(test_what_is_damaged_in_both_is_refused_and_stays),
+		DAMAGE_TEST(test_a_later_list_that_was_only_begun_is_not_taken),
+		DAMAGE_TEST(test_a_list_that_was_only_begun_is_not_taken_for_one_that_is_lost),
+		DAMAGE_TEST(test_a_later_list_is_taken_where_the_logs_of_the_first_are_gone),
 		DAMAGE_TEST(test_a_table_that_the_copy_does_not_know_is_named),
 		DAMAGE_TEST(test_a_list_of_before_a_merge_is_not_taken),
 		DAMAGE_TEST(test_an_edit_that_is_half_there_is_no_damage),
