@@ -2,16 +2,22 @@
  * The files that are read before RocksDB opens a database, and the owner's record: the first byte chooses the file, the rest is what is in it.
  *
  *   0 a log or manifest, record by record, also behind damage    1 the manifest    2 CURRENT    3 SYNCED    4 the record of an owner
+ *   5 the copy of the manifest    6 u16 length and the manifest, and behind it its copy: one is made of both
  */
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "lib/base/file.h"
 #include "lib/kv/log_file.h"
 #include "lib/kv/manifest.h"
+#include "lib/kv/manifest_copy.h"
+#include "lib/kv/manifest_mend.h"
 #include "lib/kv/synced.h"
 #include "lib/store/lock_record.h"
 #include "tests/fuzz/target.h"
+
+#define BOTH "both"
 
 static void read_log(int dir)
 {
@@ -58,11 +64,48 @@ static void read_owner(int dir)
 	(void)ignored;
 }
 
+static void read_copy(int dir)
+{
+	struct manifest manifest = {0};
+	AUTO_BUF bytes = BUF_INIT;
+	uint64_t number;
+
+	if (manifest_copy_read(dir, &number, &bytes) == 0 && manifest_of_bytes(bytes.data, bytes.len, &manifest) == 0)
+		manifest_clear(&manifest);
+}
+
+static void put(int dir, const char *name, const void *data, size_t size);
+
+static void mend(int dir)
+{
+	AUTO_BUF both = BUF_INIT;
+	struct manifest manifest = {0};
+	struct manifest_mend mend = {0};
+	struct error err = {0};
+
+	if (file_read_inside(dir, BOTH, 1 << 20, &both) < 0)
+		return;
+	struct reader reader = reader_over(both.data, both.len);
+	const uint16_t len = read_le16(&reader);
+	const uint8_t *first = read_bytes(&reader, len);
+	if (!first)
+		return;
+	put(dir, "MANIFEST-000001", first, len);
+	put(dir, MANIFEST_COPY_NAME, first + len, reader.left);
+	const int result = manifest_mend_look(dir, "fuzz", &mend, &err);
+	/* what it would write can be read, all of it */
+	if (result == 0 && mend.text && (manifest_of_bytes(mend.bytes.data, mend.bytes.len, &manifest) < 0 || manifest.whole != mend.bytes.len))
+		abort();
+	manifest_clear(&manifest);
+	manifest_mend_clear(&mend);
+}
+
 static const struct {
 	const char *name;
 	void (*read)(int dir);
 } files[] = {
 	{"LOG", read_log}, {"MANIFEST-000001", read_manifest}, {"CURRENT", read_manifest}, {SYNCED_NAME, read_synced}, {"owner.fuzz", read_owner},
+	{MANIFEST_COPY_NAME, read_copy}, {BOTH, mend},
 };
 
 static void put(int dir, const char *name, const void *data, size_t size)
