@@ -78,7 +78,7 @@ static void print_repairs(const json_t *names)
 	size_t i;
 
 	json_array_foreach (names, i, name)
-		printf("what the repair gave up that left %s is not missed here, if nothing else names it: compare with a backup\n",
+		printf("if the repair that left %s gave something up, that is missed here only where something else names it: compare with a backup\n",
 		       json_string_value(name));
 }
 

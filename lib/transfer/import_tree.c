@@ -43,16 +43,12 @@ static uint8_t type_of(const struct impersonate *who, const struct source_dir *d
 
 static int read_directory(const struct impersonate *who, const struct source_dir *dir, struct listing *listing)
 {
-	int fd = fcntl(dir->fd, F_DUPFD_CLOEXEC, 3), r;
-	DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
+	DIR *stream = source_dir_entries(dir, who);
 	struct dirent *entry;
+	int r;
 
-	if (!stream) {
-		r = -errno;
-		if (fd >= 0)
-			close(fd);
-		return r;
-	}
+	if (!stream)
+		return -errno;
 	for (errno = 0; (entry = readdir(stream)); errno = 0) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/file.h"
 
 #define KEEP_OPEN 32
 
@@ -59,6 +60,19 @@ void source_dir_put(struct source_dir *dir)
 	close(dir->fd);
 	trail_put(dir->trail);
 	free(dir);
+}
+
+DIR *source_dir_entries(const struct source_dir *dir, const struct impersonate *who)
+{
+	DIR *entries;
+	int error;
+
+	impersonate_begin(who);
+	entries = file_entries(dir->fd);
+	error = errno;
+	impersonate_end(who);
+	errno = error;
+	return entries;
 }
 
 static int open_dir(struct source_walk *walk, int at, const char *name, struct stat *ret_st)

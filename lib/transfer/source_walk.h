@@ -11,6 +11,7 @@
 #ifndef CORPUSFS_TRANSFER_SOURCE_WALK_H
 #define CORPUSFS_TRANSFER_SOURCE_WALK_H
 
+#include <dirent.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,6 +36,8 @@ struct source_dir {
 };
 struct source_dir *source_dir_ref(struct source_dir *dir);
 void source_dir_put(struct source_dir *dir);
+/* What is in it, opened with the rights of `who`. NULL: errno says why. */
+DIR *source_dir_entries(const struct source_dir *dir, const struct impersonate *who);
 
 struct source_walk;
 /* fd stays the caller's. All is done with the rights of `who`. */

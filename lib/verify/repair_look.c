@@ -143,13 +143,11 @@ static int look_at_name(struct outside *outside, struct source_walk *walk, const
 
 static int look_at_dir(struct outside *outside, struct source_walk *walk, const struct source_dir *dir)
 {
-	int fd = fcntl(dir->fd, F_DUPFD_CLOEXEC, 3), result = 0;
-	DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
+	DIR *stream = source_dir_entries(dir, outside->who);
 	struct dirent *entry;
+	int result = 0;
 
 	if (!stream) {
-		if (fd >= 0)
-			close(fd);
 		outside->look->unread++;
 		return 0;
 	}
