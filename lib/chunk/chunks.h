@@ -113,8 +113,8 @@ void chunks_ends(struct chunks *chunks, uint64_t *ret_bulk_end, uint64_t *ret_sm
 /*
  * Looks at the chunks of the set in [first, end), which are of one kind: whether they are there and have a true checksum and the right
  * SHA-256; of a damaged one, that which is read instead. `each` is told of every one: bytes on disk, 0 if not known; result 0, -ENOENT, or
- * -EBADMSG or -EIO, which were put in the list. (-ENOENT is not: the collector may have been faster.) Stops when it returns not 0, and
- * returns that. Also -ENOMEM.
+ * -EBADMSG or -EIO, which were put in the list. (-ENOENT is not: the collector may have been faster.) It may take its time. Stops when it
+ * returns not 0, and returns that. Also -ENOMEM.
  */
 struct chunk_set;
 typedef int (*chunk_scrub_fn)(void *arg, uint64_t id, uint64_t bytes, int result);

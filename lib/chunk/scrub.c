@@ -5,8 +5,8 @@
 #include "lib/chunk/chunk_store.h"
 #include "lib/chunk/set.h"
 
-/* A scan keeps removed files on the disk, so each lasts for so many chunks. */
-#define SCAN_CHUNKS 256
+/* A scan keeps removed files on the disk, and the database from being opened anew: so each lasts for so many chunks. */
+#define SCAN_CHUNKS 64
 
 void chunks_ends(struct chunks *chunks, uint64_t *ret_bulk_end, uint64_t *ret_small_end)
 {
@@ -53,22 +53,39 @@ static int note(struct chunks *chunks, uint64_t id, int ret)
 	return ret;
 }
 
+struct looked {
+	uint64_t id, bytes;
+	int state;
+};
+
+/* From *id on. The caller may take long over what he is told: nobody is to wait for a scan then. */
+static size_t look_at_some(struct chunks *chunks, const struct chunk_set *set, uint64_t *id, uint64_t end, struct looked *looked)
+{
+	struct backend_scan *scan = backend_scan_new(chunks->backend, *id, end);
+	size_t count = 0;
+
+	for (; count < SCAN_CHUNKS && *id < end && (count == 0 || looked[count - 1].state != -ENOMEM); count++) {
+		const uint64_t read = damaged_resolve(chunks->damaged, *id);
+
+		looked[count] = (struct looked){.id = *id};
+		looked[count].state =
+			note(chunks, read, read == *id ? look(chunks, scan, *id, &looked[count].bytes) : look_again(chunks, read, &looked[count].bytes));
+		*id = chunk_set_next_member(set, *id + 1, end);
+	}
+	backend_scan_free(scan);
+	return count;
+}
+
 int chunks_scrub(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end, chunk_scrub_fn each, void *arg)
 {
+	struct looked looked[SCAN_CHUNKS];
 	int ret = 0;
 
 	for (uint64_t id = chunk_set_next_member(set, first, end); !ret && id < end;) {
-		struct backend_scan *scan = backend_scan_new(chunks->backend, id, end);
+		const size_t count = look_at_some(chunks, set, &id, end, looked);
 
-		for (unsigned i = 0; i < SCAN_CHUNKS && !ret && id < end; i++) {
-			uint64_t bytes = 0;
-			const uint64_t read = damaged_resolve(chunks->damaged, id);
-			int state = note(chunks, read, read == id ? look(chunks, scan, id, &bytes) : look_again(chunks, read, &bytes));
-
-			ret = state == -ENOMEM ? state : each(arg, id, bytes, state);
-			id = chunk_set_next_member(set, id + 1, end);
-		}
-		backend_scan_free(scan);
+		for (size_t i = 0; i < count && !ret; i++)
+			ret = looked[i].state == -ENOMEM ? -ENOMEM : each(arg, looked[i].id, looked[i].bytes, looked[i].state);
 	}
 	return ret;
 }

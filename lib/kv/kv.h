@@ -125,6 +125,11 @@ void kv_iter_prev(struct kv_iter *iter);
 bool kv_iter_valid(const struct kv_iter *iter);
 const uint8_t *kv_iter_key(const struct kv_iter *iter, size_t *ret_len);
 const uint8_t *kv_iter_value(const struct kv_iter *iter, size_t *ret_len);
+/*
+ * Of a long scan forward, now and then: if the database waits to be opened anew, the scan steps aside. From here on it sees the database as it is
+ * then; key and value are those of before until kv_iter_next().
+ */
+void kv_iter_make_way(struct kv_iter *iter);
 WARN_UNUSED int kv_iter_status(const struct kv_iter *iter); /* after the loop: 0, or why it ended early */
 
 /*

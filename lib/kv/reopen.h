@@ -8,7 +8,8 @@
  *   RO2  What a change was refused for is tried once more, so whoever makes it does not learn of it, but for the time that an opening takes.
  *   RO3  Only if all is there afterwards: the disk has just shown damage, and what else is hurt, the log even, must not take the rest away. It is
  *        opened beside itself, read-only, first; and on a full disk nothing is tried. Reads go on as they did.
- *   RO4  Where somebody stays inside, with a long scan, the change fails as it would have, and the next one tries.
+ *   RO4  Where somebody stays inside, with a long scan, the change fails as it would have, and the next one tries. A scrub, which takes
+ *        longest, goes out again and again.
  *
  * Internal to lib/kv; any thread.
  */

@@ -153,86 +153,99 @@ static const struct buf *next_end(const struct spans *spans, const struct buf *k
 }
 
 struct reading {
-	rocksdb_iterator_t *iter;
-	struct buf at; /* the key read last */
+	struct kv *kv;
+	enum kv_family family;
+	rocksdb_readoptions_t *options;
+	struct buf at; /* the first key that is to be read; after that, the one read last */
 	int (*step)(void *arg, uint64_t bytes);
 	void *arg;
-	uint64_t bytes;
 };
 
-static int read_on(struct reading *reading)
+/*
+ * Reads about STEP_BYTES and goes out, so that the database can be opened anew while a scrub goes on (reopen.h). 1: there is more; 0: that was
+ * all; *ret_bytes: were read. What comes or is merged meanwhile is read as it is then.
+ */
+static int read_step(struct reading *reading, uint64_t *ret_bytes)
 {
-	int result = 0;
+	uint64_t bytes = 0;
+	char *message = NULL;
+	bool more;
 
-	for (; rocksdb_iter_valid(reading->iter) && result == 0; rocksdb_iter_next(reading->iter)) {
+	if (!kv_enter(reading->kv))
+		return -EIO;
+	rocksdb_iterator_t *iter = rocksdb_create_iterator_cf(reading->kv->db, reading->options, reading->kv->handles[reading->family]);
+	rocksdb_iter_seek(iter, (const char *)reading->at.data, reading->at.len);
+	while ((more = rocksdb_iter_valid(iter)) && bytes < STEP_BYTES) {
 		size_t key_len, value_len;
-		const char *key = rocksdb_iter_key(reading->iter, &key_len);
+		const char *key = rocksdb_iter_key(iter, &key_len);
 
-		(void)rocksdb_iter_value(reading->iter, &value_len);
+		(void)rocksdb_iter_value(iter, &value_len);
 		buf_reset(&reading->at);
 		buf_add(&reading->at, key, key_len);
-		reading->bytes += key_len + value_len;
-		if (reading->bytes >= STEP_BYTES) {
-			result = reading->step(reading->arg, reading->bytes);
-			reading->bytes = 0;
-		}
+		bytes += key_len + value_len;
+		rocksdb_iter_next(iter);
 	}
-	return result;
+	if (more)
+		buf_add_u8(&reading->at, 0);
+	rocksdb_iter_get_error(iter, &message);
+	rocksdb_iter_destroy(iter);
+	kv_leave(reading->kv);
+	*ret_bytes = bytes;
+	const int result = kv_result(reading->kv, message);
+	return result < 0 ? result : more;
 }
 
-/* A damaged block does not say what is in it: reading goes on behind the end of a table. */
-static int read_family(struct kv *kv, enum kv_family family, struct reading *reading, uint64_t *damaged)
+/* A damaged block does not say what is in it: reading goes on behind the end of a table. 1: there is more; 0: no table goes on there. */
+static int pass_damage(struct reading *reading)
 {
 	struct spans spans = {0};
-	int result = kv_each_table(kv, family, add_table, &spans);
+	int result = kv_each_table(reading->kv, reading->family, add_table, &spans);
+	const struct buf *next = result == 0 ? next_end(&spans, &reading->at) : NULL;
 
-	rocksdb_iter_seek_to_first(reading->iter);
-	buf_reset(&reading->at);
-	while (result == 0 && (result = read_on(reading)) == 0) {
-		const struct buf *next;
-		char *message = NULL;
-
-		rocksdb_iter_get_error(reading->iter, &message);
-		result = kv_result(kv, message);
-		if (result != -EBADMSG)
-			break;
-		++*damaged;
-		result = 0;
-		next = next_end(&spans, &reading->at);
-		if (!next)
-			break;
+	if (next) {
 		set_to(&reading->at, next);
 		buf_add_u8(&reading->at, 0);
-		rocksdb_iter_seek(reading->iter, (const char *)reading->at.data, reading->at.len);
+		result = 1;
 	}
 	spans_clear(&spans);
 	return result;
 }
 
+static int read_family(struct reading *reading, uint64_t *damaged)
+{
+	int result;
+
+	buf_reset(&reading->at);
+	do {
+		uint64_t bytes = 0;
+		result = read_step(reading, &bytes);
+		if (result == -EBADMSG) {
+			++*damaged;
+			result = pass_damage(reading);
+		}
+		const int stop = result > 0 && bytes > 0 ? reading->step(reading->arg, bytes) : 0;
+		if (stop != 0)
+			return stop;
+	} while (result > 0);
+	return result;
+}
+
 int kv_read_tables(struct kv *kv, bool all, int (*step)(void *arg, uint64_t bytes), void *arg, uint64_t *ret_damaged)
 {
+	struct reading reading = {.kv = kv, .options = rocksdb_readoptions_create(), .step = step, .arg = arg};
 	uint64_t damaged = 0;
 	int result = 0;
 
+	rocksdb_readoptions_set_ignore_range_deletions(reading.options, 1);
+	rocksdb_readoptions_set_fill_cache(reading.options, 0);
+	rocksdb_readoptions_set_readahead_size(reading.options, READAHEAD);
 	for (int family = 0; family < KV_FAMILY_COUNT && result == 0; family++) {
-		struct reading reading = {.step = step, .arg = arg};
-		rocksdb_readoptions_t *options;
-
-		if (!all && (family == KV_BULK || family == KV_SMALL))
-			continue;
-		if (!kv_enter(kv))
-			return -EIO;
-		options = rocksdb_readoptions_create();
-		rocksdb_readoptions_set_ignore_range_deletions(options, 1);
-		rocksdb_readoptions_set_fill_cache(options, 0);
-		rocksdb_readoptions_set_readahead_size(options, READAHEAD);
-		reading.iter = rocksdb_create_iterator_cf(kv->db, options, kv->handles[family]);
-		result = read_family(kv, (enum kv_family)family, &reading, &damaged);
-		rocksdb_iter_destroy(reading.iter);
-		rocksdb_readoptions_destroy(options);
-		kv_leave(kv);
-		buf_clear(&reading.at);
+		reading.family = (enum kv_family)family;
+		if (all || (family != KV_BULK && family != KV_SMALL))
+			result = read_family(&reading, &damaged);
 	}
+	rocksdb_readoptions_destroy(reading.options);
+	buf_clear(&reading.at);
 	*ret_damaged = damaged;
 	return result;
 }

@@ -92,7 +92,7 @@ static int scrub_tables(struct run *run)
 
 /* --- content --- */
 
-/* The chunks that extents name. */
+/* The chunks that extents name. Not of one moment where the walk steps aside: what is missed then is looked at by the next scrub. */
 static int find_needed(struct run *run, struct chunk_set **ret_set)
 {
 	struct all_versions *all;
@@ -112,8 +112,10 @@ static int find_needed(struct run *run, struct chunk_set **ret_set)
 		if (version.parts.kind == KEY_EXTENT && version.len > 0 && extent_record_decode(version.value, version.len, &extent) == 0 &&
 		    extent.chunk != CHUNK_NONE)
 			chunk_set_add(set, extent.chunk);
-		if (++run->progress.done % WALK_STEP == 0)
+		if (++run->progress.done % WALK_STEP == 0) {
+			all_versions_make_way(all);
 			result = tell(run);
+		}
 	}
 	all_versions_free(all);
 	/* behind a damaged block of metadata nobody knows what is needed; what is known is looked at */

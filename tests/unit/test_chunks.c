@@ -9,6 +9,7 @@
 
 #include "lib/chunk/cache.h"
 #include "lib/format/record.h"
+#include "lib/kv/inside.h"
 #include "tests/unit/chunk_store.h"
 
 static void check_round_trip(struct store *store, uint8_t *data, size_t len, int level, bool bulk)
@@ -337,6 +338,48 @@ static void test_four_threads_store_and_read(void **state)
 	}
 }
 
+struct looked {
+	struct kv *kv;
+	uint64_t last;
+	size_t count, outside, stop; /* stop: after so many; 0: never */
+};
+
+static int look(void *arg, uint64_t id, uint64_t bytes, int result)
+{
+	struct looked *looked = arg;
+
+	assert_int_equal(result, 0);
+	assert_true(id > looked->last && bytes > 0);
+	looked->last = id;
+	if (kv_shut_out(looked->kv, 0)) {
+		kv_let_in(looked->kv);
+		looked->outside++;
+	}
+	return ++looked->count == looked->stop;
+}
+
+/* It may take long over what it is told: the database can be opened anew meanwhile. */
+static void test_a_scrub_is_not_inside_the_database_when_it_tells(void **state)
+{
+	struct store *store = *state;
+	AUTO_FREE uint8_t *data = noise(20 * MIB, 30);
+	struct stored stored = put(store, data, 20 * MIB, 0);
+	struct looked looked = {.kv = store->kv}, stopped = {.kv = store->kv, .stop = 5};
+	uint64_t bulk_end, small_end;
+
+	chunks_ends(store->chunks, &bulk_end, &small_end);
+	struct chunk_set *set = chunk_set_new(bulk_end, small_end);
+	for (size_t i = 0; i < stored.count; i++)
+		chunk_set_add(set, stored.pieces[i].chunk);
+	assert_int_equal(chunks_scrub(store->chunks, set, CHUNK_BULK | 1, bulk_end, look, &looked), 0);
+	assert_int_equal(looked.count, stored.count);
+	assert_int_equal(looked.outside, stored.count);
+	assert_int_equal(chunks_scrub(store->chunks, set, CHUNK_BULK | 1, bulk_end, look, &stopped), 1);
+	assert_int_equal(stopped.count, 5);
+	chunk_set_free(set);
+	free(stored.pieces);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +395,7 @@ int main(void)
 		cmocka_unit_test(test_cache_keeps_its_budget),
 		cmocka_unit_test(test_cache_of_nothing),
 		STORE_TEST(test_four_threads_store_and_read),
+		STORE_TEST(test_a_scrub_is_not_inside_the_database_when_it_tells),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "lib/base/clock.h"
+#include "lib/kv/inside.h"
 #include "tests/unit/damaged_db.h"
 
 #define KEYS 200
@@ -144,6 +145,132 @@ static void test_what_was_written_before_is_there_after(void **state)
 	assert_true(kv_damaged(kv));
 	for (unsigned i = 0; i < KEYS; i++)
 		assert_true(has_value(kv, i < written ? round : 3, i));
+	kv_close(kv);
+}
+
+#define BIG_KEYS 64
+#define BIG_LEN (128U << 10)
+
+static void put_big_values(struct kv *kv)
+{
+	AUTO_FREE uint8_t *value = xcalloc(1, BIG_LEN);
+	struct kv_batch *batch = kv_batch_new();
+	char key[16];
+
+	for (unsigned i = 0; i < BIG_KEYS; i++) {
+		key_of(i, key);
+		kv_batch_put(batch, KV_CATALOG, key, strlen(key), value, BIG_LEN);
+	}
+	assert_int_equal(kv_write(kv, batch, 0), 0);
+	kv_batch_free(batch);
+	assert_int_equal(kv_flush(kv), 0);
+}
+
+struct scrub {
+	struct kv *kv;
+	pthread_t thread;
+	atomic_bool stop;
+	uint64_t bytes;
+	unsigned steps, damaged, inside;
+};
+
+static int rest(void *arg, uint64_t bytes)
+{
+	struct scrub *scrub = arg;
+
+	scrub->bytes += bytes;
+	scrub->steps++;
+	if (!atomic_load(&scrub->stop) && kv_shut_out(scrub->kv, 1000))
+		kv_let_in(scrub->kv);
+	else
+		scrub->inside++;
+	return 0;
+}
+
+static void test_a_scrub_is_outside_while_it_rests(void **state)
+{
+	AUTO_FREE char *path = db_path(state), *mark = xasprintf("%s/mark", (const char *)*state);
+	struct kv *kv = open_damaged(path, mark);
+	struct scrub scrub = {.kv = kv};
+	uint64_t damaged = 0;
+
+	put_big_values(kv);
+	assert_int_equal(kv_read_tables(kv, false, rest, &scrub, &damaged), 0);
+	assert_int_equal(damaged, 1);
+	assert_true(scrub.steps > 4 && scrub.bytes > BIG_KEYS / 2 * BIG_LEN);
+	assert_int_equal(scrub.inside, 0);
+	kv_close(kv);
+}
+
+static void *walk_slowly(void *arg)
+{
+	struct scrub *scrub = arg;
+
+	while (!atomic_load(&scrub->stop)) {
+		struct kv_iter *iter = kv_iter_new(scrub->kv, KV_CATALOG, NULL, 0, NULL, 0);
+		unsigned number = 0;
+		for (kv_iter_first(iter); kv_iter_valid(iter); kv_iter_next(iter), number++) {
+			char key[16];
+			size_t len;
+			const uint8_t *found = kv_iter_key(iter, &len);
+			key_of(number, key);
+			scrub->damaged += len != strlen(key) || memcmp(found, key, len) != 0;
+			usleep(20000);
+			kv_iter_make_way(iter);
+		}
+		scrub->damaged += number != BIG_KEYS || kv_iter_status(iter) != 0;
+		scrub->steps++;
+		kv_iter_free(iter);
+	}
+	return NULL;
+}
+
+/* It lasts for more than a second each time, and misses no key. */
+static void test_a_walk_that_makes_way_stops_nobody(void **state)
+{
+	AUTO_FREE char *path = db_path(state), *mark = xasprintf("%s/mark", (const char *)*state);
+	struct kv *kv = open_damaged(path, mark);
+	struct scrub walk = {.kv = kv};
+
+	put_big_values(kv);
+	assert_int_equal(pthread_create(&walk.thread, NULL, walk_slowly, &walk), 0);
+	const unsigned round = write_through_it(kv);
+	has_round(kv, round);
+	atomic_store(&walk.stop, true);
+	pthread_join(walk.thread, NULL);
+	assert_true(walk.steps > 0);
+	assert_int_equal(walk.damaged, 0);
+	kv_close(kv);
+}
+
+/* What stood under the scan is gone when it comes back: no other key is passed over. */
+static void test_a_walk_that_made_way_goes_on_behind_a_key_that_went(void **state)
+{
+	AUTO_FREE char *path = db_path(state);
+	struct kv *kv = open_kv(path, true);
+	struct kv_iter *iter;
+	size_t len;
+
+	put(kv, KV_CATALOG, "one", "1", 0);
+	put(kv, KV_CATALOG, "three", "3", 0);
+	put(kv, KV_CATALOG, "two", "2", 0);
+	iter = kv_iter_new(kv, KV_CATALOG, NULL, 0, NULL, 0);
+	kv_iter_first(iter);
+	kv_iter_next(iter);
+	struct kv_batch *batch = kv_batch_new();
+	kv_batch_delete(batch, KV_CATALOG, "three", 5);
+	assert_int_equal(kv_write(kv, batch, 0), 0);
+	kv_batch_free(batch);
+	atomic_store(&kv->wanted, true);
+	kv_iter_make_way(iter);
+	atomic_store(&kv->wanted, false);
+	kv_iter_next(iter);
+	assert_true(kv_iter_valid(iter));
+	assert_memory_equal(kv_iter_key(iter, &len), "two", 3);
+	kv_iter_next(iter);
+	assert_false(kv_iter_valid(iter));
+	assert_int_equal(kv_iter_status(iter), 0);
+	kv_iter_free(iter);
 	kv_close(kv);
 }
 
@@ -323,6 +450,9 @@ int main(void)
 		REOPEN_TEST(test_writing_goes_on_when_a_merge_meets_damage),
 		REOPEN_TEST(test_what_was_written_before_is_there_after),
 		REOPEN_TEST(test_readers_notice_nothing),
+		REOPEN_TEST(test_a_scrub_is_outside_while_it_rests),
+		REOPEN_TEST(test_a_walk_that_makes_way_stops_nobody),
+		REOPEN_TEST(test_a_walk_that_made_way_goes_on_behind_a_key_that_went),
 		REOPEN_TEST(test_one_that_could_not_be_opened_is_not_closed),
 		REOPEN_TEST(test_one_whose_log_is_damaged_too_is_not_closed),
 		REOPEN_TEST(test_a_scan_that_does_not_end_keeps_the_database_as_it_is),

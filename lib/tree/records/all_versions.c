@@ -83,6 +83,11 @@ int all_versions_next(struct all_versions *all, struct stored_version *ret_versi
 	return 1;
 }
 
+void all_versions_make_way(struct all_versions *all)
+{
+	kv_iter_make_way(all->iter);
+}
+
 uint64_t all_versions_estimate(struct tree *tree)
 {
 	return kv_estimate_keys(tree->kv, KV_TREE);

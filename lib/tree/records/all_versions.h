@@ -32,6 +32,9 @@ void all_versions_free(struct all_versions *all); /* NULL is fine */
 /* 1: the next version, valid until the next call; 0: that was all; or -errno. */
 WARN_UNUSED int all_versions_next(struct all_versions *all, struct stored_version *ret_version);
 
+/* Now and then in a walk that need not be of one moment: see kv_iter_make_way(). The version of before is not valid any more. */
+void all_versions_make_way(struct all_versions *all);
+
 /* About how many a walk through the whole store meets. */
 uint64_t all_versions_estimate(struct tree *tree);
 
