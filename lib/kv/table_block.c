@@ -23,6 +23,12 @@ uint32_t block_checksum(const uint8_t *bytes, size_t len, uint8_t type)
 	return (uint32_t)XXH3_64bits(bytes, len) ^ block_type_sum(type);
 }
 
+void block_trailer_add(struct buf *out, uint8_t type, uint64_t hash)
+{
+	buf_add_u8(out, type);
+	buf_add_le32(out, (uint32_t)hash ^ block_type_sum(type));
+}
+
 bool block_is_whole(const uint8_t *bytes, size_t len)
 {
 	struct reader reader = reader_over(bytes + len + 1, sizeof(uint32_t));
@@ -71,8 +77,7 @@ void block_append(const struct buf *plain, bool may_pack, struct buf *out, struc
 	const uint8_t type = is_packed ? BLOCK_LZ4 : BLOCK_PLAIN;
 
 	buf_add(out, bytes->data, bytes->len);
-	buf_add_u8(out, type);
-	buf_add_le32(out, block_checksum(bytes->data, bytes->len, type));
+	block_trailer_add(out, type, XXH3_64bits(bytes->data, bytes->len));
 	ret_handle->len = bytes->len;
 }
 
@@ -175,7 +180,7 @@ static size_t shared_len(const struct block_maker *maker, const struct buf *key,
 	const struct buf *last = &maker->last_key;
 	size_t shared = 0;
 
-	if (maker->restart_count == 0 || maker->since_restart >= RESTART_INTERVAL ||
+	if (maker->restart_count == 0 || maker->since_restart >= (maker->interval ? maker->interval : RESTART_INTERVAL) ||
 	    handle->offset != maker->last.offset + maker->last.len + BLOCK_TRAILER)
 		return 0;
 	while (shared < key->len && shared < last->len && key->data[shared] == last->data[shared])

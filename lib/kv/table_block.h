@@ -17,6 +17,7 @@
 #include "lib/base/buf.h"
 
 #define BLOCK_TRAILER 5U
+#define BLOCK_KEY_TAIL 8U /* that a key has in a block, behind what it is outside: sequence number and type */
 #define BLOCK_PLAIN 0
 #define BLOCK_LZ4 4
 #define BLOCK_RAW_MAX (64U << 20) /* of a block that is unpacked */
@@ -34,6 +35,8 @@ bool block_is_whole(const uint8_t *bytes, size_t len);
 /* Unpacks a whole block into `plain`, which it replaces. -EBADMSG, -ENOTSUP. */
 WARN_UNUSED int block_unpack(const uint8_t *bytes, size_t len, struct buf *plain);
 
+/* The trailer of a block whose bytes have this XXH3-64. */
+void block_trailer_add(struct buf *out, uint8_t type, uint64_t hash);
 /* Appends the block with its trailer, packed if that makes it smaller. *ret_handle: its offset is left alone. */
 void block_append(const struct buf *plain, bool pack, struct buf *out, struct block_handle *ret_handle);
 
@@ -59,6 +62,7 @@ struct block_maker {
 	struct buf bytes;
 	struct buf restarts; /* u32 each */
 	uint32_t restart_count, since_restart;
+	uint32_t interval; /* of an index: a restart at each so many entries; 0: at few */
 	struct buf last_key;
 	struct block_handle last;
 };

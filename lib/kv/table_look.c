@@ -10,11 +10,6 @@
 
 #include "lib/format/record.h"
 
-#define MAGIC 0x88e241b785f4cff7ULL
-#define VERSION 5
-#define CHECKSUM_XXH3 4
-#define FOOTER_END 12 /* version and magic */
-#define INNER_LEN 8            /* of a key inside: sequence number and type */
 #define INNER_TYPE_MAX 0x1a
 /* Where a block's length is not known, it is looked for in so much; and then in what the longest value takes: a chunk of CHUNK_LEN_MAX. */
 #define BLOCK_SEARCH (1U << 20)
@@ -142,21 +137,12 @@ static void look_at_metas(struct looking *looking)
 
 /* --- by the index --- */
 
-/* 1: it is there; 0: it is damaged. */
-static int read_footer(struct looking *looking, struct block_handle *metaindex, struct block_handle *index)
+/* As table_footer_read. */
+static int read_footer(struct looking *looking, struct table_footer *footer)
 {
 	if (looking->look->bytes < TABLE_FOOTER || read_at(looking, looking->look->bytes - TABLE_FOOTER, TABLE_FOOTER) < TABLE_FOOTER)
 		return 0;
-	struct reader reader = reader_over(looking->block.data, TABLE_FOOTER);
-	struct reader end = reader_over(looking->block.data + TABLE_FOOTER - FOOTER_END, FOOTER_END);
-	const uint8_t checksum = read_u8(&reader);
-	const uint32_t version = read_le32(&end);
-	const uint64_t magic = read_le64(&end);
-	/* one flipped bit is damage, anything else is another format */
-	if (magic == MAGIC && checksum != CHECKSUM_XXH3 && version != VERSION)
-		return -ENOTSUP;
-	return magic == MAGIC && checksum == CHECKSUM_XXH3 && version == VERSION && block_handle_read(&reader, metaindex) == 0 &&
-	       block_handle_read(&reader, index) == 0;
+	return table_footer_read(looking->block.data, footer);
 }
 
 static int read_index(struct looking *looking, const struct block_handle *handle)
@@ -184,7 +170,7 @@ static bool guess_user_keys(const struct table_look *look)
 {
 	for (size_t i = 0; i < look->parts.count; i++) {
 		const struct buf *key = &look->parts.items[i].key;
-		if (key->len < INNER_LEN || key->data[key->len - INNER_LEN] > INNER_TYPE_MAX)
+		if (key->len < BLOCK_KEY_TAIL || key->data[key->len - BLOCK_KEY_TAIL] > INNER_TYPE_MAX)
 			return true;
 	}
 	return false;
@@ -228,13 +214,13 @@ static void forget(struct table_look *look)
 static int look_by_index(struct looking *looking)
 {
 	struct table_look *look = looking->look;
-	struct block_handle metaindex, index;
+	struct table_footer footer;
 
-	int result = read_footer(looking, &metaindex, &index);
+	int result = read_footer(looking, &footer);
 	if (result <= 0)
 		return result;
 	look->sound = true;
-	if (add_metas(looking, &metaindex) < 0 || read_index(looking, &index) < 0) {
+	if (add_metas(looking, &footer.metaindex) < 0 || read_index(looking, &footer.index) < 0) {
 		forget(look);
 		look->sound = false;
 		return 0;
@@ -276,10 +262,10 @@ static int compare(const struct buf *a, const struct buf *b)
 /* Whether the key inside is one of ours that comes behind the other, which may be empty. */
 static bool follows(const struct buf *key, const struct buf *before)
 {
-	const struct buf user = {key->data, key->len - MIN(key->len, INNER_LEN), 0};
-	const struct buf user_before = {before->data, before->len - MIN(before->len, INNER_LEN), 0};
+	const struct buf user = {key->data, key->len - MIN(key->len, BLOCK_KEY_TAIL), 0};
+	const struct buf user_before = {before->data, before->len - MIN(before->len, BLOCK_KEY_TAIL), 0};
 
-	if (key->len < INNER_LEN || key->data[key->len - INNER_LEN] > INNER_TYPE_MAX)
+	if (key->len < BLOCK_KEY_TAIL || key->data[key->len - BLOCK_KEY_TAIL] > INNER_TYPE_MAX)
 		return false;
 	if (key->len >= strlen(OURS) && memcmp(key->data, OURS, strlen(OURS)) == 0)
 		return false;
@@ -308,7 +294,7 @@ static bool is_data(const struct buf *plain, struct buf *last, struct buf *first
 		if (count++ > 0)
 			continue;
 		buf_reset(first);
-		buf_add(first, iter.key.data, iter.key.len - INNER_LEN);
+		buf_add(first, iter.key.data, iter.key.len - BLOCK_KEY_TAIL);
 	}
 	if (result == 0 && count > 0) {
 		buf_reset(last);
@@ -340,7 +326,7 @@ static void add_part(struct table_look *look, uint64_t at, uint64_t len, const s
 		shorten(before, first);
 	struct table_part *part = array_new(&look->parts);
 	*part = (struct table_part){.handle = {at, len}, .whole = true};
-	buf_add(&part->key, last->data, last->len - (look->user_keys ? INNER_LEN : 0));
+	buf_add(&part->key, last->data, last->len - (look->user_keys ? BLOCK_KEY_TAIL : 0));
 	look->data_end = at + len + BLOCK_TRAILER;
 }
 
@@ -375,7 +361,7 @@ static int look_from_the_front(struct looking *looking, bool user_keys)
 		look->packed |= looking->block.data[len] != BLOCK_PLAIN;
 		add_part(look, look->data_end, len, &first, &last);
 		buf_reset(&before);
-		buf_add(&before, last.data, last.len - INNER_LEN);
+		buf_add(&before, last.data, last.len - BLOCK_KEY_TAIL);
 		result = tell(looking, len + BLOCK_TRAILER);
 	}
 	return result;
@@ -418,5 +404,5 @@ void table_look_key(const struct table_look *look, size_t number, const uint8_t 
 	const struct buf *key = &look->parts.items[number].key;
 
 	*ret_key = key->data;
-	*ret_len = key->len - (look->user_keys ? 0 : MIN(key->len, INNER_LEN));
+	*ret_len = key->len - (look->user_keys ? 0 : MIN(key->len, BLOCK_KEY_TAIL));
 }

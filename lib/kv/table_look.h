@@ -3,7 +3,7 @@
  * word on a damaged table is one error; but each block has its own checksum, and all others are good.
  *
  *   table  = data block* | meta blocks (filter, properties, ranges that were removed) and the index, in any order | metaindex | footer
- *   footer = checksum type u8 | metaindex: handle | index: handle | zeros | version u32 LE | magic u64 LE; 53 bytes
+ *   footer = where metaindex and index are (table_footer.h)
  *   index  = for each data block: a key not less than its last one and less than the next block's first, and its handle
  *
  * Where footer, metaindex or index are damaged, or the file ends early, the blocks are found from the front: each begins where the one
@@ -15,9 +15,7 @@
 #define CORPUSFS_KV_TABLE_LOOK_H
 
 #include "lib/base/array.h"
-#include "lib/kv/table_block.h"
-
-#define TABLE_FOOTER 53U
+#include "lib/kv/table_footer.h"
 
 struct table_part {
 	struct block_handle handle;

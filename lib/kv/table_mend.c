@@ -6,11 +6,6 @@
 
 #include "lib/base/file.h"
 
-#define MAGIC 0x88e241b785f4cff7ULL
-#define VERSION 5
-#define CHECKSUM_XXH3 4
-#define HANDLES_LEN 40
-#define INNER_LEN 8
 #define PIECE (1U << 20)
 #define PAGE 4096U
 #define PROPERTIES "rocksdb.properties"
@@ -21,7 +16,7 @@ struct tail {
 	int from;
 	struct buf bytes;
 	struct block_maker metaindex;
-	struct block_handle index, metas;
+	struct table_footer footer;
 };
 
 static uint64_t place(const struct tail *tail)
@@ -106,7 +101,7 @@ static int add_metas(struct tail *tail)
 
 static void add_mark(struct tail *tail, struct block_maker *index, const struct buf *first)
 {
-	static const uint8_t oldest_removal[INNER_LEN] = {0};
+	static const uint8_t oldest_removal[BLOCK_KEY_TAIL] = {0};
 	struct block_maker maker = {0};
 	struct block_handle handle;
 	AUTO_BUF key = BUF_INIT;
@@ -133,7 +128,7 @@ static void add_index(struct tail *tail, const struct buf *first)
 	}
 	if (!any)
 		add_mark(tail, &index, first);
-	append(tail, &index, look->packed, &tail->index);
+	append(tail, &index, look->packed, &tail->footer.index);
 	block_maker_clear(&index);
 }
 
@@ -143,21 +138,13 @@ static void add_index(struct tail *tail, const struct buf *first)
 static int end_tail(struct tail *tail)
 {
 	const uint64_t end = tail->look->bytes - TABLE_FOOTER;
-	AUTO_BUF handles = BUF_INIT;
 
 	if (place(tail) > end)
 		return -EFBIG;
 	buf_reserve(&tail->bytes, end - place(tail) + TABLE_FOOTER);
 	memset(tail->bytes.data + tail->bytes.len, 0, end - place(tail));
 	tail->bytes.len += end - place(tail);
-	block_handle_add(&handles, &tail->metas);
-	block_handle_add(&handles, &tail->index);
-	buf_reserve(&handles, HANDLES_LEN);
-	memset(handles.data + handles.len, 0, HANDLES_LEN);
-	buf_add_u8(&tail->bytes, CHECKSUM_XXH3);
-	buf_add(&tail->bytes, handles.data, HANDLES_LEN);
-	buf_add_le32(&tail->bytes, VERSION);
-	buf_add_le64(&tail->bytes, MAGIC);
+	table_footer_add(&tail->bytes, &tail->footer);
 	return 0;
 }
 
@@ -175,7 +162,7 @@ static int make_tail(struct tail *tail, const struct buf *first, bool with_metas
 	if (result < 0)
 		return result;
 	add_index(tail, first);
-	append(tail, &tail->metaindex, false, &tail->metas);
+	append(tail, &tail->metaindex, false, &tail->footer.metaindex);
 	return end_tail(tail);
 }
 

@@ -9,54 +9,21 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "lib/base/array.h"
 #include "lib/base/buf.h"
 #include "lib/base/direct_file.h"
+#include "lib/kv/table_footer.h"
 
-#define INNER_LEN 8 /* behind a key */
 #define INNER_VALUE 1
-#define TYPE_PLAIN 0
-#define CHECKSUM_XXH3 4
-#define FORMAT 5
-#define MAGIC 0x88e241b785f4cff7ULL
-#define FOOTER_HANDLES_END 41 /* of the footer: the checksum's type, and room for the two places */
 #define INDEX_RESTART 16
-#define TRAILER_LEN 5
 #define SESSION_LEN 20 /* characters of the name by which RocksDB knows a table from all others */
-
-/* Where a block lies; the length is without the trailer. */
-struct place {
-	uint64_t offset, len;
-};
-
-/* A block of many short entries. */
-struct entries {
-	struct buf bytes, last_key;
-	ARRAY(uint32_t) restarts;
-	size_t count;
-};
 
 struct table_writer {
 	struct direct_file *file;
 	uint64_t size; /* so far */
 	uint64_t count, key_bytes, value_bytes;
-	struct place last; /* data block */
-	struct entries index;
+	struct block_maker index;
 	struct buf last_key;
 };
-
-static void add_varint(struct buf *buf, uint64_t value)
-{
-	for (; value >= 0x80; value >>= 7)
-		buf_add_u8(buf, (uint8_t)(value | 0x80));
-	buf_add_u8(buf, (uint8_t)value);
-}
-
-static void add_place(struct buf *buf, struct place place)
-{
-	add_varint(buf, place.offset);
-	add_varint(buf, place.len);
-}
 
 static int add(struct table_writer *writer, const void *data, size_t len)
 {
@@ -64,84 +31,14 @@ static int add(struct table_writer *writer, const void *data, size_t len)
 	return direct_file_add(writer->file, data, len);
 }
 
-/* What follows a block of this hash. */
-static int add_trailer(struct table_writer *writer, uint64_t hash)
+static int add_block(struct table_writer *writer, struct block_maker *maker, struct block_handle *ret_handle)
 {
-	AUTO_BUF trailer = BUF_INIT;
+	AUTO_BUF block = BUF_INIT;
 
-	buf_add_u8(&trailer, TYPE_PLAIN);
-	buf_add_le32(&trailer, (uint32_t)hash);
-	return add(writer, trailer.data, trailer.len);
-}
-
-/* --- blocks of many entries --- */
-
-static void entries_clear(struct entries *entries)
-{
-	buf_clear(&entries->bytes);
-	buf_clear(&entries->last_key);
-	array_clear(&entries->restarts);
-}
-
-static size_t shared_len(const struct buf *last, const void *key, size_t len)
-{
-	const uint8_t *bytes = key;
-	size_t shared = 0;
-
-	while (shared < MIN(last->len, len) && last->data[shared] == bytes[shared])
-		shared++;
-	return shared;
-}
-
-/* Begins an entry: how much of its key it shares with the one before, and how long the rest is. */
-static size_t entries_begin(struct entries *entries, size_t restart, const void *key, size_t len)
-{
-	const bool is_restart = entries->count++ % restart == 0;
-	const size_t shared = is_restart ? 0 : shared_len(&entries->last_key, key, len);
-
-	if (is_restart)
-		array_add(&entries->restarts, (uint32_t)entries->bytes.len);
-	add_varint(&entries->bytes, shared);
-	add_varint(&entries->bytes, len - shared);
-	buf_reset(&entries->last_key);
-	buf_add(&entries->last_key, key, len);
-	return shared;
-}
-
-static int entries_end(struct entries *entries, struct table_writer *writer, struct place *ret_place)
-{
-	struct buf *bytes = &entries->bytes;
-	int ret;
-
-	for (size_t i = 0; i < entries->restarts.count; i++)
-		buf_add_le32(bytes, entries->restarts.items[i]);
-	buf_add_le32(bytes, (uint32_t)entries->restarts.count);
-	*ret_place = (struct place){writer->size, bytes->len};
-	ret = add(writer, bytes->data, bytes->len);
-	return ret ? ret : add_trailer(writer, XXH3_64bits(bytes->data, bytes->len));
-}
-
-static void index_add(struct table_writer *writer, const void *key, size_t len, struct place place)
-{
-	struct entries *index = &writer->index;
-	const size_t shared = entries_begin(index, INDEX_RESTART, key, len);
-	const int64_t longer = (int64_t)(place.len - writer->last.len);
-
-	buf_add(&index->bytes, (const uint8_t *)key + shared, len - shared);
-	if (shared)
-		add_varint(&index->bytes, (uint64_t)longer << 1 ^ (uint64_t)(longer >> 63));
-	else
-		add_place(&index->bytes, place);
-	writer->last = place;
-}
-
-static void add_pair(struct entries *entries, const char *name, const void *value, size_t len)
-{
-	const size_t shared = entries_begin(entries, 1, name, strlen(name));
-
-	add_varint(&entries->bytes, len);
-	buf_add(&entries->bytes, name + shared, strlen(name) - shared);
-	buf_add(&entries->bytes, value, len);
+	block_maker_end(maker);
+	ret_handle->offset = writer->size;
+	block_append(&maker->bytes, false, &block, ret_handle);
+	return add(writer, block.data, block.len);
 }
 
 /* --- values --- */
@@ -155,6 +52,7 @@ int table_writer_new(const char *path, struct table_writer **ret_writer)
 		free(writer);
 		return ret;
 	}
+	writer->index.interval = INDEX_RESTART;
 	*ret_writer = writer;
 	return 0;
 }
@@ -164,7 +62,7 @@ void table_writer_free(struct table_writer *writer)
 	if (!writer)
 		return;
 	direct_file_free(writer->file);
-	entries_clear(&writer->index);
+	block_maker_clear(&writer->index);
 	buf_clear(&writer->last_key);
 	free(writer);
 }
@@ -183,7 +81,7 @@ static bool ascends(const struct table_writer *writer, const void *key, size_t l
 int table_writer_put(struct table_writer *writer, const void *key, size_t key_len, const void *head, size_t head_len, const void *tail,
 		     size_t tail_len)
 {
-	const uint64_t start = writer->size;
+	struct block_handle place = {.offset = writer->size};
 	AUTO_BUF begin = BUF_INIT, end = BUF_INIT;
 	XXH3_state_t hash = {0}; /* reset looks at what the state held before */
 	int ret;
@@ -192,9 +90,9 @@ int table_writer_put(struct table_writer *writer, const void *key, size_t key_le
 		return -EINVAL;
 	buf_reset(&writer->last_key);
 	buf_add(&writer->last_key, key, key_len);
-	add_varint(&begin, 0);
-	add_varint(&begin, key_len + INNER_LEN);
-	add_varint(&begin, head_len + tail_len);
+	block_varint_add(&begin, 0);
+	block_varint_add(&begin, key_len + BLOCK_KEY_TAIL);
+	block_varint_add(&begin, head_len + tail_len);
 	buf_add(&begin, key, key_len);
 	buf_add_le64(&begin, INNER_VALUE);
 	buf_add(&begin, head, head_len);
@@ -204,16 +102,18 @@ int table_writer_put(struct table_writer *writer, const void *key, size_t key_le
 	XXH3_64bits_update(&hash, begin.data, begin.len);
 	XXH3_64bits_update(&hash, tail, tail_len);
 	XXH3_64bits_update(&hash, end.data, end.len);
+	place.len = begin.len + tail_len + end.len;
+	block_trailer_add(&end, BLOCK_PLAIN, XXH3_64bits_digest(&hash));
 	ret = add(writer, begin.data, begin.len);
 	if (!ret)
 		ret = add(writer, tail, tail_len);
 	if (!ret)
 		ret = add(writer, end.data, end.len);
-	index_add(writer, key, key_len, (struct place){start, writer->size - start});
+	block_maker_add_handle(&writer->index, &writer->last_key, &place);
 	writer->count++;
-	writer->key_bytes += key_len + INNER_LEN;
+	writer->key_bytes += key_len + BLOCK_KEY_TAIL;
 	writer->value_bytes += head_len + tail_len;
-	return ret ? ret : add_trailer(writer, XXH3_64bits_digest(&hash));
+	return ret;
 }
 
 /* --- the end --- */
@@ -239,7 +139,7 @@ static int make_session(char session[SESSION_LEN])
 #define NUMBER(of, value) {.name = "rocksdb." of, .number = (value)}
 #define TEXT(of, value, len) {.name = "rocksdb." of, .text = (value), .text_len = (len)}
 
-static int add_properties(struct table_writer *writer, uint64_t data_len, uint64_t index_len, struct place *ret_place)
+static int add_properties(struct table_writer *writer, uint64_t data_len, uint64_t index_len, struct block_handle *ret_handle)
 {
 	static const char comparator[] = "leveldb.BytewiseComparator", maker[] = "SST Writer", plain[] = "NoCompression";
 	char session[SESSION_LEN];
@@ -267,7 +167,7 @@ static int add_properties(struct table_writer *writer, uint64_t data_len, uint64
 		NUMBER("raw.key.size", writer->key_bytes),
 		NUMBER("raw.value.size", writer->value_bytes),
 	};
-	struct entries entries = {0};
+	struct block_maker block = {0};
 
 	for (size_t i = 0; i < ARRAY_SIZE(properties); i++) {
 		AUTO_BUF value = BUF_INIT;
@@ -275,53 +175,44 @@ static int add_properties(struct table_writer *writer, uint64_t data_len, uint64
 		if (properties[i].text)
 			buf_add(&value, properties[i].text, properties[i].text_len);
 		else
-			add_varint(&value, properties[i].number);
-		add_pair(&entries, properties[i].name, value.data, value.len);
+			block_varint_add(&value, properties[i].number);
+		block_maker_add(&block, properties[i].name, strlen(properties[i].name), value.data, value.len);
 	}
 	if (!ret)
-		ret = entries_end(&entries, writer, ret_place);
-	entries_clear(&entries);
+		ret = add_block(writer, &block, ret_handle);
+	block_maker_clear(&block);
 	return ret;
 }
 
-static int add_metaindex(struct table_writer *writer, struct place properties, struct place *ret_place)
+static int add_metaindex(struct table_writer *writer, const struct block_handle *properties, struct block_handle *ret_handle)
 {
-	struct entries entries = {0};
+	static const char name[] = "rocksdb.properties";
+	struct block_maker maker = {0};
 	AUTO_BUF place = BUF_INIT;
 	int ret;
 
-	add_place(&place, properties);
-	add_pair(&entries, "rocksdb.properties", place.data, place.len);
-	ret = entries_end(&entries, writer, ret_place);
-	entries_clear(&entries);
+	block_handle_add(&place, properties);
+	block_maker_add(&maker, name, sizeof(name) - 1, place.data, place.len);
+	ret = add_block(writer, &maker, ret_handle);
+	block_maker_clear(&maker);
 	return ret;
-}
-
-static int add_footer(struct table_writer *writer, struct place metaindex, struct place index)
-{
-	AUTO_BUF footer = BUF_INIT;
-
-	buf_add_u8(&footer, CHECKSUM_XXH3);
-	add_place(&footer, metaindex);
-	add_place(&footer, index);
-	while (footer.len < FOOTER_HANDLES_END)
-		buf_add_u8(&footer, 0);
-	buf_add_le32(&footer, FORMAT);
-	buf_add_le64(&footer, MAGIC);
-	return add(writer, footer.data, footer.len);
 }
 
 int table_writer_finish(struct table_writer *writer)
 {
 	const uint64_t data_len = writer->size;
-	struct place index, properties, metaindex;
-	int ret = entries_end(&writer->index, writer, &index);
+	struct block_handle properties;
+	struct table_footer footer;
+	AUTO_BUF end = BUF_INIT;
+	int ret = add_block(writer, &writer->index, &footer.index);
 
 	if (!ret)
-		ret = add_properties(writer, data_len, index.len + TRAILER_LEN, &properties);
+		ret = add_properties(writer, data_len, footer.index.len + BLOCK_TRAILER, &properties);
 	if (!ret)
-		ret = add_metaindex(writer, properties, &metaindex);
-	if (!ret)
-		ret = add_footer(writer, metaindex, index);
+		ret = add_metaindex(writer, &properties, &footer.metaindex);
+	if (ret)
+		return ret;
+	table_footer_add(&end, &footer);
+	ret = add(writer, end.data, end.len);
 	return ret ? ret : direct_file_end(writer->file);
 }

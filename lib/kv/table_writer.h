@@ -8,7 +8,7 @@
  *   table      = block* | index block | properties block | metaindex block | footer
  *   index      = for each block its key, and where it lies: offset and length varint, or how much longer it is than the one before
  *                (zigzag varint), when the key begins as the one before does; each sixteenth entry is a restart
- *   footer     = checksum type 4 u8 | metaindex block, index block: offset, length varint | zeros up to 41 | 5 u32 LE | magic u64 LE
+ *   footer     = where metaindex and index are (table_footer.h)
  *
  * A key within a block has 8 bytes more than outside: sequence << 8 | type, u64 LE, which are 0 and 1 here. RocksDB gives the file the
  * sequence that it needs. Properties are names with numbers (varint) or texts, in order.

@@ -5,7 +5,6 @@
 
 #include "lib/base/fault.h"
 #include "lib/kv/mend.h"
-#include "lib/store/lock.h"
 #include "lib/store/mend_keep.h"
 #include "lib/store/mend_lost.h"
 #include "lib/store/store.h"
@@ -16,7 +15,6 @@ void store_mended_clear(struct store_mended *mended)
 	free(mended->kept);
 }
 
-/* Caller holds the store's lock. */
 static int keep_and_mend(const struct store_dir *dir, const char *db, char **ret_kept, struct error *err)
 {
 	AUTO_FREE char *kept = NULL;
@@ -33,16 +31,32 @@ static int keep_and_mend(const struct store_dir *dir, const char *db, char **ret
 	return 0;
 }
 
-static int mend_locked(const struct store_dir *dir, bool apply, struct store_mended *mended, struct error *err)
-{
-	AUTO_FREE char *db = NULL, *shown = NULL;
-	char name[DATABASE_NAME_MAX];
-	int result = mend_find(dir, name, &db, &shown, err);
+struct mending {
+	bool apply;
+	char *shown; /* the database, by a path that is good for longer than the lock */
+	struct store_mended mended;
+};
 
-	if (result < 0)
-		return result;
-	result = kv_mend_look(db, shown, &mended->lost, err);
-	return result == 0 && mended->lost && apply ? keep_and_mend(dir, db, &mended->kept, err) : result;
+static int mend(void *arg, const struct store_dir *dir, bool *changed, struct error *err)
+{
+	struct mending *mending = arg;
+	struct store_mended *mended = &mending->mended;
+	AUTO_FREE char *db = NULL;
+	char name[DATABASE_NAME_MAX];
+	int result = mend_find(dir, name, &db, &mending->shown, err);
+
+	if (result == 0)
+		result = kv_mend_look(db, mending->shown, &mended->lost, err);
+	if (result == 0 && mended->lost && mending->apply)
+		result = keep_and_mend(dir, db, &mended->kept, err);
+	*changed = mended->kept != NULL;
+	return result;
+}
+
+static void mending_clear(struct mending *mending)
+{
+	free(mending->shown);
+	store_mended_clear(&mending->mended);
 }
 
 /* What was kept of the log becomes tables at once: a second look must not find it as short as before. */
@@ -68,55 +82,30 @@ static char *with_names(const char *path, const char *db, char *lost)
 	return xstrdup((const char *)text.data);
 }
 
-/* What is lost, without a change; `lost` is NULL when nothing is. */
-static int look(const struct store_dir *dir, const char *path, char **ret_lost, struct error *err)
+/* What is lost, without a change; *ret_lost is NULL when nothing is. */
+static int look(const char *path, char **ret_lost, struct error *err)
 {
-	struct store_mended mended = {0};
-	char name[DATABASE_NAME_MAX];
-	struct lock *lock;
-	int result = lock_take(dir, NULL, &lock, err);
+	struct mending looking = {.apply = false};
+	int result = mend_locked(path, mend, &looking, err);
 
-	if (result < 0)
-		return result;
-	result = mend_locked(dir, false, &mended, err);
-	lock_undo(lock);
-	if (result == 0 && mended.lost && store_dir_find_database(dir, name) == 0) {
-		AUTO_FREE char *db = store_dir_inside(dir, name);
-		mended.lost = with_names(path, db, mended.lost);
-	}
-	*ret_lost = mended.lost;
+	if (result == 0 && looking.mended.lost)
+		*ret_lost = with_names(path, looking.shown, steal_ptr(looking.mended.lost));
+	mending_clear(&looking);
 	return result;
 }
 
 int store_mend(const char *path, bool apply, struct store_mended *ret_mended, struct error *err)
 {
-	struct store_mended mended = {0};
-	struct store_dir dir = STORE_DIR_CLOSED;
-	struct superblock superblock;
-	struct lock *lock = NULL;
-	int result = store_dir_open_store(path, &dir, &superblock, err);
-
+	struct mending mending = {.apply = true};
 	AUTO_FREE char *lost = NULL;
-	if (result == 0)
-		result = look(&dir, path, &lost, err);
-	if (result == 0 && lost && apply) {
-		result = lock_take(&dir, NULL, &lock, err);
-		if (result == 0)
-			result = mend_locked(&dir, true, &mended, err);
-		if (mended.kept)
-			lock_release(lock);
-		else
-			lock_undo(lock);
-	}
-	store_dir_close(&dir);
-	if (result == 0 && mended.kept)
+	int result = look(path, &lost, err);
+
+	if (result == 0 && lost && apply)
+		result = mend_locked(path, mend, &mending, err);
+	if (result == 0 && mending.mended.kept)
 		result = open_once(path, err);
-	if (result < 0) {
-		store_mended_clear(&mended);
-		return result;
-	}
-	free(mended.lost);
-	mended.lost = steal_ptr(lost);
-	*ret_mended = mended;
-	return 0;
+	if (result == 0)
+		*ret_mended = (struct store_mended){.lost = steal_ptr(lost), .kept = steal_ptr(mending.mended.kept)};
+	mending_clear(&mending);
+	return result;
 }

@@ -10,6 +10,28 @@
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
 #include "lib/kv/mend.h"
+#include "lib/store/lock.h"
+
+int mend_locked(const char *path, mend_fn mend, void *arg, struct error *err)
+{
+	struct store_dir dir = STORE_DIR_CLOSED;
+	struct superblock superblock;
+	struct lock *lock;
+	bool changed = false;
+	int result = store_dir_open_store(path, &dir, &superblock, err);
+
+	if (result == 0)
+		result = lock_take(&dir, NULL, &lock, err);
+	if (result == 0) {
+		result = mend(arg, &dir, &changed, err);
+		if (changed)
+			lock_release(lock);
+		else
+			lock_undo(lock);
+	}
+	store_dir_close(&dir);
+	return result;
+}
 
 int mend_find(const struct store_dir *dir, char ret_name[DATABASE_NAME_MAX], char **ret_path, char **ret_shown, struct error *err)
 {

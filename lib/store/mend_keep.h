@@ -1,4 +1,7 @@
-/* Before a repair changes a database: all of it is kept beside it. Internal to lib/store; the caller holds the store's lock. */
+/*
+ * What all repairs of a database do: they hold the store's lock, and before they change it, all of it is kept beside it. Internal to lib/store; the
+ * caller of all but mend_locked() holds the lock.
+ */
 #ifndef CORPUSFS_STORE_MEND_KEEP_H
 #define CORPUSFS_STORE_MEND_KEEP_H
 
@@ -7,6 +10,13 @@
 
 #define MENDING_NAME "mending"           /* a copy that is being changed, or is not needed any more */
 #define MENDING_KEPT_NAME "mending-kept" /* a copy that is being made */
+
+/*
+ * Runs `mend` with the lock of the store at `path`. Unless it says that it has changed the database, the record of the last owner is as it was then.
+ * Errors: those of opening and locking, and of `mend`.
+ */
+typedef int (*mend_fn)(void *arg, const struct store_dir *dir, bool *changed, struct error *err);
+WARN_UNUSED int mend_locked(const char *path, mend_fn mend, void *arg, struct error *err);
 
 /* Of a repair that was interrupted. Nobody needs what it left: what is to be kept gets its name, before-repair-TIME, once it is whole. */
 bool mend_is_unfinished(const struct store_dir *dir);

@@ -5,7 +5,6 @@
 #include "lib/base/buf.h"
 #include "lib/base/fault.h"
 #include "lib/kv/mend.h"
-#include "lib/store/lock.h"
 #include "lib/store/mend_copy.h"
 
 static int mend_copied(const struct store_dir *dir, const char *name, struct store_mended *mended, struct error *err)
@@ -25,8 +24,15 @@ static int mend_copied(const struct store_dir *dir, const char *name, struct sto
 	return error_default(err, result, "the list of tables of %s cannot be mended", dir->path);
 }
 
-static int mend_locked(const struct store_dir *dir, bool apply, struct store_mended *mended, struct error *err)
+struct mending {
+	bool apply;
+	struct store_mended mended;
+};
+
+static int mend(void *arg, const struct store_dir *dir, bool *changed, struct error *err)
 {
+	struct mending *mending = arg;
+	struct store_mended *mended = &mending->mended;
 	AUTO_FREE char *db = NULL, *shown = NULL;
 	char name[DATABASE_NAME_MAX];
 	int result = mend_find(dir, name, &db, &shown, err);
@@ -34,33 +40,23 @@ static int mend_locked(const struct store_dir *dir, bool apply, struct store_men
 	if (result < 0)
 		return result;
 	mended->unfinished = mend_is_unfinished(dir);
-	if (apply)
+	if (mending->apply)
 		mend_sweep(dir);
 	result = kv_mend_manifest(db, shown, false, &mended->lost, err);
-	return result == 0 && mended->lost && apply ? mend_copied(dir, name, mended, err) : result;
+	if (result == 0 && mended->lost && mending->apply)
+		result = mend_copied(dir, name, mended, err);
+	*changed = mended->kept != NULL;
+	return result;
 }
 
 int store_mend_manifest(const char *path, bool apply, struct store_mended *ret_mended, struct error *err)
 {
-	struct store_mended mended = {0};
-	struct store_dir dir = STORE_DIR_CLOSED;
-	struct superblock superblock;
-	struct lock *lock;
-	int result = store_dir_open_store(path, &dir, &superblock, err);
+	struct mending mending = {.apply = apply};
+	int result = mend_locked(path, mend, &mending, err);
 
-	if (result == 0)
-		result = lock_take(&dir, NULL, &lock, err);
-	if (result == 0) {
-		result = mend_locked(&dir, apply, &mended, err);
-		if (mended.kept)
-			lock_release(lock);
-		else
-			lock_undo(lock);
-	}
-	store_dir_close(&dir);
 	if (result < 0)
-		store_mended_clear(&mended);
+		store_mended_clear(&mending.mended);
 	else
-		*ret_mended = mended;
+		*ret_mended = mending.mended;
 	return result;
 }

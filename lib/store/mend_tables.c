@@ -11,7 +11,6 @@
 #include "lib/base/file.h"
 #include "lib/kv/mend.h"
 #include "lib/kv/mend_tables.h"
-#include "lib/store/lock.h"
 #include "lib/store/mend_copy.h"
 
 #define CACHE (16U << 20)
@@ -93,9 +92,15 @@ static int mend_copy(const struct store_dir *dir, const char *name, struct looki
 	return error_default(err, result, "the tables of %s cannot be mended", dir->path);
 }
 
-static int mend_locked(const struct store_dir *dir, const struct store_mend_tables *options, char **ret_kept, char **ret_lost, struct error *err)
+struct mending {
+	const struct store_mend_tables *options;
+	char *kept, *lost;
+};
+
+static int mend(void *arg, const struct store_dir *dir, bool *changed, struct error *err)
 {
-	struct looking looking = {.options = options, .chunks = store_dir_has(dir, DAMAGE_MARK_NAME)};
+	struct mending *mending = arg;
+	struct looking looking = {.options = mending->options, .chunks = store_dir_has(dir, DAMAGE_MARK_NAME)};
 	AUTO_FREE char *db = NULL, *shown = NULL;
 	char name[DATABASE_NAME_MAX];
 	int result = mend_find(dir, name, &db, &shown, err);
@@ -103,34 +108,22 @@ static int mend_locked(const struct store_dir *dir, const struct store_mend_tabl
 	if (result < 0)
 		return result;
 	result = kv_mend_tables(db, shown, false, looking.chunks, look_step, note_table, &looking, err);
-	if (result < 0 || !options->apply)
+	if (result < 0 || !mending->options->apply)
 		return result;
 	if (looking.any)
-		result = mend_copy(dir, name, &looking, ret_kept, ret_lost, err);
+		result = mend_copy(dir, name, &looking, &mending->kept, &mending->lost, err);
+	*changed = mending->kept != NULL;
 	return result == 0 ? drop_mark(dir) : result;
 }
 
 int store_mend_tables(const char *path, const struct store_mend_tables *options, char **ret_kept, char **ret_lost, struct error *err)
 {
-	struct store_dir dir = STORE_DIR_CLOSED;
-	struct superblock superblock;
-	struct lock *lock = NULL;
-	char *kept = NULL, *lost = NULL;
-	int result = store_dir_open_store(path, &dir, &superblock, err);
+	struct mending mending = {.options = options};
+	int result = mend_locked(path, mend, &mending, err);
 
-	if (result == 0)
-		result = lock_take(&dir, NULL, &lock, err);
-	if (result == 0) {
-		result = mend_locked(&dir, options, &kept, &lost, err);
-		if (kept)
-			lock_release(lock);
-		else
-			lock_undo(lock);
-	}
-	store_dir_close(&dir);
 	if (result < 0)
 		error_default(err, result, "the tables of %s cannot be mended", path);
-	*ret_kept = kept;
-	*ret_lost = lost;
+	*ret_kept = mending.kept;
+	*ret_lost = mending.lost;
 	return result;
 }
