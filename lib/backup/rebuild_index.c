@@ -15,15 +15,16 @@ struct rebuild {
 	struct rebuild_counts *counts;
 	struct index_writer writer;
 	struct object_names old;
-	struct blob_index *old_index; /* what of the old index could be read */
+	bool has_old_index; /* the repository's index is what of the old one could be read */
 };
 
-static int put_index(struct rebuild *rebuild, struct error *err)
+/* The last one says whose place they take: before it the old ones count, too. */
+static int put_index(struct rebuild *rebuild, bool last, struct error *err)
 {
 	char name[BLOB_ID_TEXT];
 	int r;
 
-	index_writer_end(&rebuild->writer, rebuild->old.items, rebuild->old.count);
+	index_writer_end(&rebuild->writer, rebuild->old.items, last ? rebuild->old.count : 0);
 	r = repository_put_file(rebuild->repository, OBJECT_INDEX, &rebuild->writer.json, name, err);
 	buf_clear(&rebuild->writer.json);
 	rebuild->writer = (struct index_writer){0};
@@ -31,7 +32,6 @@ static int put_index(struct rebuild *rebuild, struct error *err)
 }
 
 struct pack_search {
-	const struct blob_id *pack;
 	uint64_t size;
 	struct pack_blobs *blobs;
 };
@@ -40,26 +40,42 @@ static int take_old_place(void *arg, const struct blob_place *place)
 {
 	const struct pack_search *search = arg;
 
-	if (blob_id_equal(&place->pack, search->pack) && (uint64_t)place->blob.offset + place->blob.length <= search->size)
+	if ((uint64_t)place->blob.offset + place->blob.length <= search->size)
 		array_add(search->blobs, place->blob);
 	return 0;
 }
 
+/* Only now that somebody needs it. Of what is damaged in it, nothing is told. */
+static int load_old_index(struct rebuild *rebuild, struct error *err)
+{
+	struct error why = {0};
+	int r = rebuild->has_old_index ? 0 : repository_load_index(rebuild->repository, true, &why);
+
+	rebuild->has_old_index = r == 0;
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
+
 /* The pack does not say any more what is in it. What the old index said of it may still be there: each blob is verified when it is read. */
-static int keep_old_places(struct rebuild *rebuild, const struct blob_id *pack, const char *name, struct pack_blobs *blobs)
+static int keep_old_places(struct rebuild *rebuild, const struct blob_id *pack, const char *name, struct pack_blobs *blobs, struct error *err)
 {
 	struct objects *objects = rebuild->repository->objects;
-	struct pack_search search = {.pack = pack, .blobs = blobs};
+	struct pack_search search = {.blobs = blobs};
 	int r = objects->place->size(objects, OBJECT_PACK, name, &search.size);
 
 	array_reset(blobs);
-	if (r == 0 && blob_index_has_pack(rebuild->old_index, pack))
-		r = blob_index_each(rebuild->old_index, take_old_place, &search);
+	if (r == 0)
+		r = load_old_index(rebuild, err);
+	if (r == 0)
+		r = blob_index_each_of(rebuild->repository->index, pack, take_old_place, &search);
+	if (r < 0)
+		return r;
 	rebuild->counts->problems++;
 	transfer_problem(&rebuild->transfer, "pack", name, -EBADMSG,
 	                 blobs->count > 0 ? "its header is damaged: what the old index says of it is kept"
 	                                  : "its header is damaged: no index names what is in it");
-	return r;
+	return 0;
 }
 
 static int add_pack(struct rebuild *rebuild, const struct blob_id *pack, struct error *err)
@@ -70,9 +86,9 @@ static int add_pack(struct rebuild *rebuild, const struct blob_id *pack, struct 
 
 	blob_id_text(pack, name);
 	if (r == -EBADMSG || r == -EIO)
-		r = keep_old_places(rebuild, pack, name, &blobs);
+		r = keep_old_places(rebuild, pack, name, &blobs, err);
 	if (r < 0) {
-		(void)error_set(err, r, "pack %.8s cannot be read: %s", name, strerror(-r));
+		(void)error_default(err, r, "pack %.8s cannot be read", name);
 	} else if (blobs.count > 0) {
 		rebuild->counts->packs++;
 		rebuild->counts->blobs += blobs.count;
@@ -80,7 +96,7 @@ static int add_pack(struct rebuild *rebuild, const struct blob_id *pack, struct 
 	}
 	array_clear(&blobs);
 	if (r == 0 && rebuild->writer.blobs >= INDEX_BLOBS)
-		return put_index(rebuild, err);
+		return put_index(rebuild, false, err);
 	return r;
 }
 
@@ -108,9 +124,6 @@ static int run(struct rebuild *rebuild, struct error *err)
 	int r = repository_list(rebuild->repository, OBJECT_INDEX, &rebuild->old, err);
 
 	if (r == 0)
-		r = repository_load_index(rebuild->repository, true, err);
-	rebuild->old_index = rebuild->repository->index;
-	if (r == 0)
 		r = repository_list(rebuild->repository, OBJECT_PACK, &packs, err);
 	for (size_t i = 0; i < packs.count && r == 0; i++) {
 		r = add_pack(rebuild, &packs.items[i], err);
@@ -121,7 +134,7 @@ static int run(struct rebuild *rebuild, struct error *err)
 	}
 	array_clear(&packs);
 	if (r == 0)
-		r = put_index(rebuild, err);
+		r = put_index(rebuild, true, err);
 	if (r == 0)
 		r = fault_point("rebuild-index-before-old");
 	if (r == 0)

@@ -1,5 +1,10 @@
-/* The index of a repository, made anew of what the packs themselves say, and of a pack that cannot say it what the old index said. For one whose index
- * files are lost or damaged. */
+/*
+ * The index of a repository, made anew of what the packs themselves say, and of a pack that cannot say it what the old index said. For one whose index
+ * files are lost or damaged.
+ *
+ * Time follows the number of packs and of blobs. Memory: the names of the packs (32 bytes each), one index file in the making (50,000 blobs, 12 MB),
+ * and only if a pack's header is damaged, the old index (BLOB_INDEX_BYTES for each blob).
+ */
 #ifndef CORPUSFS_BACKUP_REBUILD_INDEX_H
 #define CORPUSFS_BACKUP_REBUILD_INDEX_H
 

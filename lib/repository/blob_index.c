@@ -13,9 +13,14 @@ struct entry {
 };
 #define TREE_BIT (1U << 31)
 
+struct known_pack {
+	struct blob_id id;
+	uint32_t first; /* of its entries; they end where those of the next pack begin */
+};
+
 struct blob_index {
 	ARRAY(struct entry) entries;
-	ARRAY(struct blob_id) packs;
+	ARRAY(struct known_pack) packs;
 	uint32_t *slots, slot_count; /* a power of two, at most three quarters full */
 	uint32_t *pack_slots, pack_slot_count;
 };
@@ -77,7 +82,7 @@ static void grow_packs(struct blob_index *index)
 	index->pack_slot_count *= 2;
 	index->pack_slots = xcalloc(index->pack_slot_count, sizeof(*index->pack_slots));
 	for (size_t i = 0; i < index->packs.count; i++)
-		place_in(index->pack_slots, index->pack_slot_count, &index->packs.items[i], (uint32_t)i + 1);
+		place_in(index->pack_slots, index->pack_slot_count, &index->packs.items[i].id, (uint32_t)i + 1);
 }
 
 /* The number of the pack plus one; EMPTY: it is not known. */
@@ -85,7 +90,7 @@ static uint32_t find_pack(const struct blob_index *index, const struct blob_id *
 {
 	uint32_t slot = slot_of(pack, index->pack_slot_count), number;
 
-	while ((number = index->pack_slots[slot]) != EMPTY && !blob_id_equal(&index->packs.items[number - 1], pack))
+	while ((number = index->pack_slots[slot]) != EMPTY && !blob_id_equal(&index->packs.items[number - 1].id, pack))
 		slot = (slot + 1) & (index->pack_slot_count - 1);
 	return number;
 }
@@ -97,7 +102,7 @@ bool blob_index_has_pack(const struct blob_index *index, const struct blob_id *p
 
 static uint32_t add_pack(struct blob_index *index, const struct blob_id *pack)
 {
-	array_add(&index->packs, *pack);
+	array_add(&index->packs, (struct known_pack){.id = *pack, .first = (uint32_t)index->entries.count});
 	place_in(index->pack_slots, index->pack_slot_count, pack, (uint32_t)index->packs.count);
 	grow_packs(index);
 	return (uint32_t)index->packs.count;
@@ -124,7 +129,7 @@ void blob_index_add(struct blob_index *index, const struct blob_id *pack, const 
 static struct blob_place place_of(const struct blob_index *index, const struct entry *entry)
 {
 	return (struct blob_place){
-		.pack = index->packs.items[entry->pack],
+		.pack = index->packs.items[entry->pack].id,
 		.blob = {.id = entry->id, .offset = entry->offset, .length = entry->length, .plain = entry->plain_and_tree & ~TREE_BIT,
 	                 .is_tree = entry->plain_and_tree & TREE_BIT},
 	};
@@ -180,11 +185,11 @@ size_t blob_index_count(const struct blob_index *index)
 	return index->entries.count;
 }
 
-int blob_index_each(const struct blob_index *index, int (*each)(void *arg, const struct blob_place *place), void *arg)
+static int each_between(const struct blob_index *index, size_t first, size_t end, int (*each)(void *arg, const struct blob_place *place), void *arg)
 {
 	int r = 0;
 
-	for (size_t i = 0; i < index->entries.count && r == 0; i++) {
+	for (size_t i = first; i < end && r == 0; i++) {
 		struct blob_place place = place_of(index, &index->entries.items[i]);
 
 		r = each(arg, &place);
@@ -192,12 +197,27 @@ int blob_index_each(const struct blob_index *index, int (*each)(void *arg, const
 	return r;
 }
 
+int blob_index_each(const struct blob_index *index, int (*each)(void *arg, const struct blob_place *place), void *arg)
+{
+	return each_between(index, 0, index->entries.count, each, arg);
+}
+
+int blob_index_each_of(const struct blob_index *index, const struct blob_id *pack, int (*each)(void *arg, const struct blob_place *place), void *arg)
+{
+	const uint32_t number = find_pack(index, pack);
+
+	if (number == EMPTY)
+		return 0;
+	return each_between(index, index->packs.items[number - 1].first,
+	                    number < index->packs.count ? index->packs.items[number].first : index->entries.count, each, arg);
+}
+
 int blob_index_each_pack(const struct blob_index *index, int (*each)(void *arg, const struct blob_id *pack), void *arg)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < index->packs.count && r == 0; i++)
-		r = each(arg, &index->packs.items[i]);
+		r = each(arg, &index->packs.items[i].id);
 	return r;
 }
 

@@ -1,6 +1,6 @@
 /*
  * Where each blob stands, in memory: packed arrays, one of blobs and one of packs, and a hash table of numbers over each (open addressing on the
- * ids, which are as good as random). 48 bytes a blob and at most 11 for its slot, 40 a pack and the same: below BLOB_INDEX_BYTES for each blob
+ * ids, which are as good as random). 48 bytes a blob and at most 11 for its slot, 36 a pack and the same: below BLOB_INDEX_BYTES for each blob
  * while packs are filled (16 MiB, some hundreds of blobs). A blob may stand in several packs.
  *
  * Places have numbers: 0, 1, ... in the order in which they were added, so that the blobs of a pack follow one another. Who must know something of
@@ -41,6 +41,9 @@ struct blob_place blob_index_place(const struct blob_index *index, size_t number
 
 /* In the order in which they were added: pack by pack. */
 WARN_UNUSED int blob_index_each(const struct blob_index *index, int (*each)(void *arg, const struct blob_place *place), void *arg);
+/* The same of one pack. */
+WARN_UNUSED int blob_index_each_of(const struct blob_index *index, const struct blob_id *pack, int (*each)(void *arg, const struct blob_place *place),
+				   void *arg);
 WARN_UNUSED int blob_index_each_pack(const struct blob_index *index, int (*each)(void *arg, const struct blob_id *pack), void *arg);
 
 /* Adds the packs of an index file, which is JSON. -EBADMSG. */

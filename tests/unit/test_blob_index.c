@@ -73,6 +73,37 @@ static void test_every_copy_is_found(void **state)
 	blob_index_free(index);
 }
 
+static int add_number(void *arg, const struct blob_place *place)
+{
+	size_t *count = arg;
+	const struct blob_id id = id_of(77 * BLOBS + *count);
+
+	assert_true(blob_id_equal(&place->blob.id, &id) && place->blob.offset == *count * 100);
+	(*count)++;
+	return 0;
+}
+
+static void test_blobs_of_one_pack_are_given(void **state)
+{
+	struct blob_index *index = blob_index_new();
+	const struct blob_id pack = id_of(~77ULL), last = id_of(~(uint64_t)PACKS), empty = id_of(~(uint64_t)(PACKS + 1)), stranger = id_of(1ULL << 50);
+	const struct pack_blob blob = {.id = id_of(77ULL * BLOBS), .length = 50};
+	size_t count = 0;
+
+	fill(index);
+	blob_index_add(index, &empty, NULL, 0);
+	blob_index_add(index, &last, &blob, 1);
+	assert_int_equal(blob_index_each_of(index, &stranger, add_number, &count), 0);
+	assert_int_equal(blob_index_each_of(index, &empty, add_number, &count), 0);
+	assert_int_equal(count, 0);
+	assert_int_equal(blob_index_each_of(index, &pack, add_number, &count), 0);
+	assert_int_equal(count, BLOBS);
+	count = 0;
+	assert_int_equal(blob_index_each_of(index, &last, add_number, &count), 0);
+	assert_int_equal(count, 1);
+	blob_index_free(index);
+}
+
 static int write_place(void *arg, const struct blob_place *place)
 {
 	index_writer_add(arg, &place->pack, &place->blob, 1);
@@ -117,6 +148,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_blobs_are_found),
 		cmocka_unit_test(test_every_copy_is_found),
+		cmocka_unit_test(test_blobs_of_one_pack_are_given),
 		cmocka_unit_test(test_index_file_comes_back),
 		cmocka_unit_test(test_damaged_index_file_is_refused),
 	};
