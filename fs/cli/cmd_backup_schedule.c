@@ -65,8 +65,30 @@ static int absolute(json_t *args, const char *key, const char *path, struct erro
 	return 0;
 }
 
-/* What cannot be opened now would be found in the night. */
-static int try_repository(struct cli *cli, const char *path, struct error *err)
+/* {dataset_id: {type: when the newest complete one was taken}} */
+static json_t *newest_of_each(const json_t *rows)
+{
+	json_t *all = json_object(), *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row) {
+		const char *of = json_string_value(json_object_get(row, "dataset_id")), *type = json_string_value(json_object_get(row, "type"));
+		json_t *taken = json_object_get(row, "taken"), *types = of ? json_object_get(all, of) : NULL;
+
+		if (!of || json_is_true(json_object_get(row, "incomplete")))
+			continue;
+		if (!types) {
+			types = json_object();
+			json_object_set_new(all, of, types);
+		}
+		if (json_number_value(taken) > json_number_value(json_object_get(types, type)))
+			json_object_set(types, type, taken);
+	}
+	return all;
+}
+
+/* What cannot be opened now would be found in the night. Adds the backups that are there to `plan`: they count. */
+static int look_at_repository(struct cli *cli, const char *path, json_t *plan, struct error *err)
 {
 	json_t *args = json_object(), *result = NULL;
 	AUTO_CLOSE int fd = -1;
@@ -78,6 +100,8 @@ static int try_repository(struct cli *cli, const char *path, struct error *err)
 		r = run_op_alone("backup.list", args, fd, -1, NULL, &result, err);
 	else
 		json_decref(args);
+	if (r == 0)
+		json_object_set_new(plan, "made", newest_of_each(json_object_get(result, "backups")));
 	json_decref(result);
 	return r;
 }
@@ -101,7 +125,7 @@ static int plan(struct cli *cli, json_t *args, struct error *err)
 		r = absolute(args, "password_file", file, err);
 	if (r == 0)
 		r = absolute(args, "repository", cli->argv[1], err);
-	return r == 0 ? try_repository(cli, cli->argv[1], err) : r;
+	return r == 0 ? look_at_repository(cli, cli->argv[1], args, err) : r;
 }
 
 static int run_schedule(struct cli *cli)
@@ -294,10 +318,11 @@ const struct command backup_schedule_commands[] = {
          .operands = "DATASET [REPO]",
          .summary = "make backups by the clock",
          .details = "The daemon makes what is due while the store is mounted; `corpusfs tick` does so\n"
-                    "at any time. The first backup is full, and a full one counts for the others. With\n"
-                    "--keep-... those that the rules do not name are forgotten, and after a full one\n"
-                    "their room is given back. `corpusfs status` shows how it went. Without REPO: shows\n"
-                    "what is set.\n",
+                    "at any time. The first backup is full, and a full one counts for the others; so do\n"
+                    "backups that the repository has already. With --keep-... those that the rules do\n"
+                    "not name are forgotten, and after a full one their room is given back. What is\n"
+                    "interrupted is made at the next tick. `corpusfs status` shows how it went. Without\n"
+                    "REPO: shows what is set.\n",
          .min = 1,
          .max = 2,
          .options = schedule_options,

@@ -122,11 +122,16 @@ static int check_entry(const json_t *entry, struct error *err)
 	return backs_up ? 0 : error_set(err, -EINVAL, "say which backups are to be made: --full, --differential or --incremental");
 }
 
+static bool is_same_place(const json_t *old, const json_t *entry)
+{
+	return json_equal(json_object_get(old, "repository"), json_object_get(entry, "repository"));
+}
+
 /* A kind that is planned as it was has been planned since then. */
 static void set_since(json_t *entry, const json_t *old)
 {
 	const json_t *every = json_object_get(entry, "every"), *was = json_object_get(old, "every"), *then = json_object_get(old, "since");
-	const bool same_place = json_equal(json_object_get(old, "repository"), json_object_get(entry, "repository"));
+	const bool same_place = is_same_place(old, entry);
 	json_t *since = json_object(), *period;
 	const char *kind;
 
@@ -137,6 +142,25 @@ static void set_since(json_t *entry, const json_t *old)
 			json_object_set_new(since, kind, json_integer((json_int_t)clock_now().tv_sec));
 	}
 	json_object_set_new(entry, "since", since);
+}
+
+/* Of a kind that was done twice, the later time counts. */
+static void add_done(json_t *entry, const json_t *old)
+{
+	const json_t *found = json_object_get(entry, "done"), *done;
+	json_t *all = old ? json_deep_copy(old) : json_object(), *known;
+	const char *kind;
+
+	json_object_foreach((json_t *)found, kind, done) {
+		json_t *time = json_object_get(done, "time");
+
+		known = json_object_get(all, kind);
+		if (!known)
+			json_object_set(all, kind, (json_t *)done);
+		else if (json_integer_value(time) > json_integer_value(json_object_get(known, "time")))
+			json_object_set(known, "time", time);
+	}
+	json_object_set_new(entry, "done", all);
 }
 
 int backup_schedule_set(struct store *store, const char *dataset, const json_t *entry, struct error *err)
@@ -156,14 +180,13 @@ int backup_schedule_set(struct store *store, const char *dataset, const json_t *
 	if (r == 0) {
 		old = json_object_get(all, id);
 		next = entry ? json_deep_copy(entry) : NULL;
-		if (next && json_equal(json_object_get(old, "repository"), json_object_get(next, "repository")) && json_object_get(old, "done"))
-			json_object_set(next, "done", json_object_get(old, "done"));
-		if (next)
+		if (next) {
+			add_done(next, is_same_place(old, next) ? json_object_get(old, "done") : NULL);
 			set_since(next, old);
-		if (next)
 			json_object_set_new(all, id, next);
-		else
+		} else {
 			json_object_del(all, id);
+		}
 		r = write_record(store, all);
 		json_decref(all);
 	}

@@ -31,7 +31,10 @@ WARN_UNUSED int backup_kind_parse(const char *text, enum backup_kind *ret_kind);
 
 /* The entry of a dataset, the caller's; NULL: it has none. -ENOENT: there is no such dataset. */
 WARN_UNUSED int backup_schedule_get(struct store *store, const char *dataset, json_t **ret_entry, struct error *err);
-/* Sets what is to be done; what was done stays known as long as the repository is the same. NULL: nothing. -EINVAL */
+/*
+ * Sets what is to be done; what was done stays known as long as the repository is the same. The entry's "done" says what else was done: of two times
+ * the later one counts. NULL: nothing is to be done. -EINVAL
+ */
 WARN_UNUSED int backup_schedule_set(struct store *store, const char *dataset, const json_t *entry, struct error *err);
 
 /* For each dataset that has an entry; what is of datasets that are gone is left out. What `each` returns, if not 0, ends it and is returned. */

@@ -8,6 +8,7 @@
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_backups.h"
 #include "lib/ops/op_tables.h"
+#include "lib/store/unknown.h"
 
 /* backup.schedule.get: {dataset} -> {repository, password_file, every: {kind: period}, keep: {...}, done}, or {} when nothing is planned */
 static int get_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
@@ -23,7 +24,43 @@ static int get_op(struct op_context *context, const json_t *args, json_t **ret_r
 	return r;
 }
 
-/* backup.schedule.set: {dataset, repository, password_file, every, keep?} -> {}; without a repository nothing is planned any more */
+/* As a tag of backups has it. The caller's. */
+static char *dataset_id_text(struct store *store, uint32_t id)
+{
+	return xasprintf("%s/%u", store_superblock(store)->uuid, id);
+}
+
+/* {kind: {"time"}} of {kind: when the newest backup was taken}. What a backup holds was there then, so that is its time. */
+static json_t *done_of_taken(const json_t *taken)
+{
+	json_t *done = json_object(), *time;
+	const char *type;
+
+	json_object_foreach((json_t *)taken, type, time) {
+		enum backup_kind kind;
+
+		if (backup_kind_parse(type, &kind) == 0 && json_is_number(time))
+			json_object_set_new(done, type, json_pack("{s:I}", "time", (json_int_t)json_number_value(time)));
+	}
+	return done;
+}
+
+static int add_made(struct store *store, const char *dataset, const json_t *made, json_t *entry, struct error *err)
+{
+	struct dataset_info info;
+	int r = dataset_get(store, dataset, &info);
+
+	if (r < 0)
+		return unknown_or_failed(store, dataset, NULL, r, err);
+	AUTO_FREE char *id = dataset_id_text(store, info.id);
+	json_object_set_new(entry, "done", done_of_taken(json_object_get(made, id)));
+	return 0;
+}
+
+/*
+ * backup.schedule.set: {dataset, repository, password_file, every, keep?, made?: {dataset_id: {type: when the newest one was taken}}: what the repository
+ * has, which counts} -> {}; without a repository nothing is planned any more
+ */
 static int set_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	const char *dataset;
@@ -39,6 +76,8 @@ static int set_op(struct op_context *context, const json_t *args, json_t **ret_r
 			json_object_set(entry, keys[i], value);
 	}
 	if (r == 0)
+		r = add_made(context->store, dataset, json_object_get(args, "made"), entry, err);
+	if (r == 0)
 		r = backup_schedule_set(context->store, dataset, json_object_get(entry, "repository") ? entry : NULL, err);
 	json_decref(entry);
 	return r;
@@ -53,7 +92,7 @@ static int row_if_due(void *arg, const struct dataset_info *dataset, const json_
 {
 	const struct asking *asking = arg;
 	enum backup_kind kind;
-	AUTO_FREE char *id = xasprintf("%s/%u", store_superblock(asking->context->store)->uuid, dataset->id);
+	AUTO_FREE char *id = dataset_id_text(asking->context->store, dataset->id);
 
 	if (!backup_schedule_due(entry, asking->now, &kind))
 		return 0;

@@ -52,14 +52,16 @@ static json_t *snapshot_to_json(const struct snapshot_file *snapshot)
 
 	if (snapshot->has_parent)
 		blob_id_text(&snapshot->parent, parent);
-	object = json_pack("{s:s, s:o, s:o*, s:s, s:s*, s:s*, s:b, s:o}", "backup", snapshot->name, "dataset", json_from_bytes(backup_dataset(snapshot)),
-	                 "snapshot", json_from_bytes(of), "type", type ? type : "restic", "base", parent[0] ? parent : NULL, "identity", identity,
-	                 "incomplete", snapshot_file_has_tag(snapshot, "incomplete"), "host", json_from_bytes(snapshot->host));
+	object = json_pack("{s:s, s:o, s:s*, s:o*, s:s, s:s*, s:s*, s:b, s:o}", "backup", snapshot->name, "dataset", json_from_bytes(backup_dataset(snapshot)),
+	                 "dataset_id", snapshot_file_tag_value(snapshot, "dataset-id"), "snapshot", json_from_bytes(of), "type", type ? type : "restic",
+	                 "base", parent[0] ? parent : NULL, "identity", identity, "incomplete", snapshot_file_has_tag(snapshot, "incomplete"), "host",
+	                 json_from_bytes(snapshot->host));
 	op_set_time(object, "taken", snapshot->time);
 	return object;
 }
 
-/* backup.list: {password, dataset?} -> rows {backup, taken, taken_ns, dataset, snapshot?, type, base?, identity?, incomplete, host} */
+/* backup.list: {password, dataset?} -> rows {backup, taken, taken_ns, dataset, dataset_id?: STORE/NUMBER, snapshot?, type, base?, identity?,
+ * incomplete, host} */
 static int list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	const char *dataset = op_arg_string_or(args, "dataset", NULL);

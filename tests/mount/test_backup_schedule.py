@@ -2,12 +2,13 @@
 
 import json
 import os
+import random
 import time
 
 import pytest
 
-from harness import program
-from harness.repository import PASSWORD
+from harness import files, procs, program, rot
+from harness.repository import PASSWORD, Repository
 
 
 @pytest.fixture
@@ -64,6 +65,34 @@ def test_a_backup_by_hand_counts(repository, store, secret):
     assert made["backup"] in [row["backup"] for row in repository.backups()] and len(repository.backups()) == 2
 
 
+def test_backups_that_are_there_when_it_is_planned_count(repository, store, source, secret, area):
+    store.ok("-s", store.path, "import", source, "e")
+    full, incremental = repository.backup("d"), repository.backup("d", kind="incremental")
+    schedule(repository, secret, "--full", "monthly", "--incremental", "daily")
+    taken = {row["backup"]: int(row["taken"]) for row in repository.backups()}
+    rows = status(store)
+    assert rows["d", "full"]["time"] == taken[full["backup"]] and rows["d", "incremental"]["time"] == taken[incremental["backup"]]
+    assert not any(row["late"] for row in rows.values())
+    assert tick(store).out == "", "nothing is made again"
+    schedule(repository, secret, "--full", "monthly", dataset="e")
+    assert "time" not in status(store)["e", "full"], "another dataset's are not its own"
+    assert "full of e" in tick(store).out
+    other = Repository(store, area + "/other")
+    schedule(other, secret, "--full", "monthly")
+    assert "time" not in status(store)["d", "full"], "nor are those of another repository"
+
+
+def test_an_incomplete_backup_does_not_count_when_it_is_planned(repository, store, secret):
+    """What could not be read is not in it."""
+    data = random.Random(4).randbytes(200000)
+    files.put(store.mount() + "/d/hurt", data)
+    store.umount()
+    assert rot.content(store, data, 100000) > 0
+    repository.backup("d", code=program.FAILED)
+    schedule(repository, secret, "--full", "monthly")
+    assert "time" not in status(store)["d", "full"]
+
+
 def test_the_daemon_makes_what_is_due(repository, store, secret):
     schedule(repository, secret, "--full", "monthly")
     store.mount()
@@ -91,17 +120,19 @@ def test_what_fails_is_told_everywhere_and_tried_again_when_it_can(repository, s
 
 def test_rules_let_go_of_this_dataset_s_backups_only(repository, store, secret, source):
     store.ok("-s", store.path, "import", source, "e")
-    for dataset in ("d", "d", "e", "e"):
-        repository.backup(dataset)
+    store.ok("-s", store.path, "snapshot", "create", "d@old")
     schedule(repository, secret, "--full", "daily", "--keep-last", "1")
+    for dataset in ("d@old", "d@old", "e", "e"):
+        repository.backup(dataset)
     tick(store)
     assert sorted(row["dataset"] for row in repository.backups()) == ["d", "e", "e"]
     repository.verify()
 
 
 def test_backup_that_was_made_is_not_made_again_because_older_ones_stay(repository, store, secret):
-    repository.backup("d")
+    store.ok("-s", store.path, "snapshot", "create", "d@old")
     schedule(repository, secret, "--full", "daily", "--keep-last", "1")
+    repository.backup("d@old")
     result = store.run("-s", store.path, "tick", env={"CORPUSFS_FAULT": "backup-prune-before-index:eio"})
     assert result.code != 0 and "the backup was made, but" in result.err
     row = status(store)["d", "full"]
