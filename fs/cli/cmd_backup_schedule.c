@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fs/cli/cmd_backup_schedule.h"
 #include "fs/cli/command.h"
@@ -230,13 +231,29 @@ static int run_due(struct due *due, struct error *err)
 	return r;
 }
 
+static json_t *note_args(const struct due *due)
+{
+	return json_pack("{s:O, s:s, s:s}", "dataset", json_object_get(due->row, "dataset"), "kind", due->kind, "repository", due->repository);
+}
+
+/* Should it be cut off, status tells of it. What cannot be noted now is told of at the end. */
+static void note_begin(const struct due *due)
+{
+	json_t *args = note_args(due), *result = NULL;
+	struct error ignored = {0};
+
+	json_object_set_new(args, "begins", json_integer(getpid()));
+	(void)!run_op_at(due->store, "backup.note", args, NULL, &result, &ignored);
+	json_decref(result);
+}
+
 /* `failure`: what went wrong, or NULL. */
 static void note(const struct due *due, const char *failure, uint64_t begun)
 {
-	json_t *args = json_pack("{s:O, s:s, s:s, s:f}", "dataset", json_object_get(due->row, "dataset"), "kind", due->kind, "repository", due->repository,
-	                         "seconds", (double)(clock_ms() - begun) / 1000), *result = NULL;
+	json_t *args = note_args(due), *result = NULL;
 	struct error err = {0};
 
+	json_object_set_new(args, "seconds", json_real((double)(clock_ms() - begun) / 1000));
 	if (failure)
 		json_object_set_new(args, "failure", json_from_bytes(failure));
 	if (due->verified)
@@ -255,8 +272,10 @@ static int do_one(const char *store, json_t *row)
 	const uint64_t begun = clock_ms();
 	const bool is_drill = strcmp(due.kind, "drill") == 0;
 	struct error err = {0};
-	int r = run_due(&due, &err);
+	int r;
 
+	note_begin(&due);
+	r = run_due(&due, &err);
 	fd = due.fd;
 	if (r == 0 || !interrupt_came())
 		note(&due, r < 0 ? err.text : NULL, begun);
@@ -283,9 +302,12 @@ int backup_tick(struct cli *cli)
 	AUTO_FREE char *store = NULL;
 	struct error err = {0};
 	json_t *result = NULL, *row;
-	int code = EXIT_OK, r = run_find_store(cli, &store, &err);
+	int code = EXIT_OK, r;
 	size_t i;
 
+	if (run_is_daemon(getppid()))
+		interrupt_with_parent();
+	r = run_find_store(cli, &store, &err);
 	if (r == 0)
 		r = run_op_at(store, "backup.due", json_object(), NULL, &result, &err);
 	if (r < 0)

@@ -167,6 +167,18 @@ static void print_scrub(const json_t *status)
 		printf("scrub          %s, %lld chunks so far\n", phase, (long long)json_integer_value(json_object_get(scrub, "chunks")));
 }
 
+static void print_begun(const json_t *row, const char *key, const char *format)
+{
+	const json_int_t begun = json_integer_value(json_object_get(row, key));
+	char when[32];
+
+	if (begun == 0)
+		return;
+	clock_format(begun, when);
+	printf(", ");
+	printf(format, when);
+}
+
 /* One line for each kind of backup that is planned. */
 static void print_backups(const json_t *status)
 {
@@ -189,6 +201,8 @@ static void print_backups(const json_t *status)
 		       last > 0 ? "last " : "", when);
 		if (last > 0 && strcmp(kind, "drill") == 0)
 			printf(", came back in %.1f s", json_real_value(json_object_get(row, "seconds")));
+		print_begun(row, "running", "being made since %s");
+		print_begun(row, "interrupted", "begun %s and interrupted, to be made by the next tick");
 		printf("%s%s%s\n", json_is_true(json_object_get(row, "late")) ? ", LATE" : "", failure ? ": " : "", failure ? failure : "");
 	}
 }

@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "lib/base/clean.h"
 
@@ -34,6 +36,15 @@ void interrupt_watch(void)
 		if (sigaction(watched[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
 			sigaction(watched[i], &action, NULL);
 	}
+}
+
+void interrupt_with_parent(void)
+{
+	const pid_t parent = getppid();
+
+	prctl(PR_SET_PDEATHSIG, SIGHUP);
+	if (getppid() != parent)
+		raise(SIGHUP);
 }
 
 bool interrupt_came(void)

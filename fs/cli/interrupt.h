@@ -11,6 +11,8 @@
 #include <stdbool.h>
 
 void interrupt_watch(void);
+/* The end of the process that started us is a SIGHUP. */
+void interrupt_with_parent(void);
 bool interrupt_came(void);
 atomic_bool *interrupt_flag(void); /* becomes true with the first signal; false for ever when nobody watches */
 /* The daemon's connection: the signal shuts it for writing, by which the daemon sees that it shall stop. -1: none. */

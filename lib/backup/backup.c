@@ -263,6 +263,17 @@ static int finish(struct backup *backup, struct error *err)
 	return r;
 }
 
+/* One that was cancelled: the next one of its type relies on the packs that are there, if an index names them. */
+static void keep_what_was_put(struct backup *backup)
+{
+	struct writer_counts counts;
+	struct error ignored = {0};
+
+	if (backup->transfer.failure.code == -ECANCELED && backup->base.known_is_repository && !backup->options->dry_run &&
+	    repository_lock_check(backup->lock, &ignored) == 0)
+		(void)!repository_writer_end(backup->writer, &counts, &ignored);
+}
+
 static int run(struct backup *backup, struct error *err)
 {
 	struct backup_tree tree = {.transfer = &backup->transfer, .store = backup->store, .repository = backup->options->repository,
@@ -290,7 +301,10 @@ static int run(struct backup *backup, struct error *err)
 		node_clear(&backup->top);
 		backup_tree_run(&tree);
 	}
-	return transfer_stopped(&backup->transfer) ? 0 : finish(backup, err);
+	if (!transfer_stopped(&backup->transfer))
+		return finish(backup, err);
+	keep_what_was_put(backup);
+	return 0;
 }
 
 int backup_run(struct store *store, const struct backup_options *options, struct backup_result *ret_result, struct error *err)

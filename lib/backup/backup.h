@@ -3,7 +3,7 @@
  * what else is kept, backup_base.h what the types are.
  *
  * A backup that is killed leaves the repository valid: its packs are named by index files or by nobody, and the next one of a type that may
- * relies on those that are named.
+ * relies on those that are named. One that is cancelled names all that it put, if its type may rely on them the next time.
  */
 #ifndef CORPUSFS_BACKUP_BACKUP_H
 #define CORPUSFS_BACKUP_BACKUP_H

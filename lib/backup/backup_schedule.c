@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/procfs.h"
 #include "lib/store/catalog_records.h"
 #include "lib/store/schedule.h"
 #include "lib/store/unknown.h"
@@ -247,12 +248,17 @@ static bool just_failed(const json_t *done, int64_t now)
 	return json_is_string(json_object_get(done, "failure")) && tried <= now && now - tried < BACKUP_RETRY;
 }
 
+enum backup_kind backup_schedule_made_for(const json_t *entry, enum backup_kind kind)
+{
+	return kind < BACKUP_KIND_DRILL && seconds_of(done_of(entry, BACKUP_KIND_FULL), "time") == 0 ? BACKUP_KIND_FULL : kind;
+}
+
 bool backup_schedule_due(const json_t *entry, int64_t now, enum backup_kind *ret_kind)
 {
 	const bool has_full = seconds_of(done_of(entry, BACKUP_KIND_FULL), "time") > 0;
 
 	for (enum backup_kind kind = 0; kind < BACKUP_KINDS; kind++) {
-		const enum backup_kind what = has_full ? kind : BACKUP_KIND_FULL;
+		const enum backup_kind what = backup_schedule_made_for(entry, kind);
 		const int64_t last = last_of(entry, kind);
 		enum schedule_period period;
 
@@ -272,9 +278,41 @@ bool backup_schedule_late(const json_t *entry, enum backup_kind kind, int64_t no
 	const int64_t last = MAX(last_of(entry, kind), seconds_of(json_object_get(entry, "since"), kinds[kind]));
 	enum schedule_period period;
 
-	if (json_is_string(json_object_get(done_of(entry, kind), "failure")))
+	if (json_is_string(json_object_get(done_of(entry, backup_schedule_made_for(entry, kind)), "failure")))
 		return true;
 	return period_of(entry, kind, &period) && last > 0 && schedule_slot(period, now) > schedule_slot(period, last) + 1;
+}
+
+/* --- what was begun --- */
+
+static bool is_running(const json_t *begun)
+{
+	uint64_t started;
+	char state;
+
+	return procfs_stat((pid_t)json_integer_value(json_object_get(begun, "pid")), &state, &started) && state != 'Z' &&
+	       json_integer_value(json_object_get(begun, "started")) == (json_int_t)started;
+}
+
+enum backup_state backup_schedule_state(const json_t *entry, enum backup_kind kind, int64_t *ret_begun)
+{
+	const json_t *begun = json_object_get(done_of(entry, kind), "begun");
+	const int64_t time = seconds_of(begun, "time");
+
+	if (!begun || last_of(entry, kind) > time)
+		return BACKUP_IDLE;
+	*ret_begun = time;
+	return is_running(begun) ? BACKUP_RUNNING : BACKUP_INTERRUPTED;
+}
+
+/* Numbers of processes are used again. */
+static json_t *begun_of(const struct backup_note *note)
+{
+	uint64_t started = 0;
+	char state;
+
+	(void)procfs_stat(note->begins, &state, &started);
+	return json_pack("{s:I, s:I, s:I}", "time", (json_int_t)note->now, "pid", (json_int_t)note->begins, "started", (json_int_t)started);
 }
 
 /* --- what was done --- */
@@ -293,6 +331,11 @@ static void note_in(json_t *entry, const struct backup_note *note, const char *d
 		kind = json_object();
 		json_object_set_new(done, kinds[note->kind], kind);
 	}
+	if (note->begins) {
+		json_object_set_new(kind, "begun", begun_of(note));
+		return;
+	}
+	json_object_del(kind, "begun");
 	json_object_set_new(kind, "tried", json_integer((json_int_t)note->now));
 	json_object_set_new(kind, "failure", note->failure ? json_string(note->failure) : json_null());
 	if (!note->failure) {

@@ -5,13 +5,15 @@
  * Verifications of all data are noted, too, and not planned.
  *
  * A kind (full, differential, incremental, drill) is due if it was not done in the slot (lib/store/schedule.h) of now. A backup of a higher kind
- * counts for the lower ones, and the first one is full. What failed is due again after BACKUP_RETRY seconds.
+ * counts for the lower ones, and the first one is full. What failed is due again after BACKUP_RETRY seconds. What was begun and cut off, by umount, a
+ * kill or the power, is due as if it had not been begun.
  *
  * All of it is one record of the catalogue ('J' "backups"): {"ID of a dataset": entry, ...}
  *
  *   entry {"repository", "password_file": absolute paths, "every": {kind: "hourly" | "daily" | "weekly" | "monthly"}, "keep": {"last": n, "hourly", ...},
  *          "done": {kind: {"time": of the last that went well, "tried": of the last one, "failure": text or null, "seconds": how long,
- *          "verified": when the newest backup was taken that came back or was read whole}},
+ *          "verified": when the newest backup was taken that came back or was read whole,
+ *          "begun": {"time", "pid", "started"}: of a try that has not ended, and by which process}},
  *         "since": {kind: when it was planned so}}
  *
  * Any thread.
@@ -20,6 +22,7 @@
 #define CORPUSFS_BACKUP_BACKUP_SCHEDULE_H
 
 #include <jansson.h>
+#include <sys/types.h>
 
 #include "lib/store/datasets.h"
 
@@ -46,6 +49,12 @@ bool backup_schedule_due(const json_t *entry, int64_t now, enum backup_kind *ret
 /* The slot before the last one, since it is planned, had none that went well, or the newest try failed: somebody should look. */
 bool backup_schedule_late(const json_t *entry, enum backup_kind kind, int64_t now);
 
+/* The kind that is made where this one is planned: there is nothing for another to be based on before the first full one. */
+enum backup_kind backup_schedule_made_for(const json_t *entry, enum backup_kind kind);
+/* Whether one of the kind is being made, or was begun and cut off after the last one that went well; and when it was begun. */
+enum backup_state { BACKUP_IDLE, BACKUP_RUNNING, BACKUP_INTERRUPTED };
+enum backup_state backup_schedule_state(const json_t *entry, enum backup_kind kind, int64_t *ret_begun);
+
 /*
  * Notes a try in the entries that name the repository, also of one that nobody planned: failure NULL, it went well. `dataset` NULL: of all datasets with
  * that repository.
@@ -54,6 +63,7 @@ struct backup_note {
 	const char *dataset, *repository;
 	enum backup_kind kind;
 	int64_t now;
+	pid_t begins; /* not 0: it begins, in this process, and the rest is not known yet */
 	const char *failure;
 	double seconds;
 	const json_t *verified; /* {dataset: when the newest backup was taken that came back or was read whole}, or NULL */

@@ -114,7 +114,7 @@ static int due_op(struct op_context *context, const json_t *args, json_t **ret_r
 
 /*
  * backup.note: {dataset?, repository, kind, failure?, seconds?, verified?: {dataset: when the newest of its backups was taken that was found good}}
- * -> {}: how a backup, a drill or a verification went, for status, the schedule and reports
+ * -> {}: how a backup, a drill or a verification went, for status, the schedule and reports. With {begins: the process that makes it}: that it begins
  */
 static int note_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -122,6 +122,7 @@ static int note_op(struct op_context *context, const json_t *args, json_t **ret_
 	                           .failure = op_arg_string_or(args, "failure", NULL),
 	                           .seconds = json_number_value(json_object_get(args, "seconds")),
 	                           .verified = json_object_get(args, "verified"),
+	                           .begins = (pid_t)op_arg_int(args, "begins", 0),
 	                           .now = clock_now().tv_sec};
 	const char *kind;
 	int r = op_arg_string(args, "kind", &kind, err);
@@ -147,12 +148,21 @@ static int status_of(void *arg, const struct dataset_info *dataset, const json_t
 
 	json_object_foreach(json_object_get(entry, "every"), kind, period) {
 		enum backup_kind number;
+		enum backup_state state;
+		int64_t begun;
+		bool is_late;
 
 		if (backup_kind_parse(kind, &number) < 0)
 			continue;
+		is_late = backup_schedule_late(entry, number, rows->now);
+		number = backup_schedule_made_for(entry, number);
+		state = backup_schedule_state(entry, number, &begun);
 		row = json_pack("{s:o, s:s, s:O, s:O, s:b}", "dataset", json_from_bytes(dataset->name), "kind", kind, "every", period, "repository",
-		                json_object_get(entry, "repository"), "late", backup_schedule_late(entry, number, rows->now));
-		json_object_update(row, json_object_get(json_object_get(entry, "done"), kind));
+		                json_object_get(entry, "repository"), "late", is_late);
+		json_object_update(row, json_object_get(json_object_get(entry, "done"), backup_kind_text(number)));
+		json_object_del(row, "begun");
+		if (state != BACKUP_IDLE)
+			json_object_set_new(row, state == BACKUP_RUNNING ? "running" : "interrupted", json_integer((json_int_t)begun));
 		json_array_append_new(rows->list, row);
 	}
 	return 0;

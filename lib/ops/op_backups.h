@@ -6,7 +6,8 @@
 
 #include "lib/store/store.h"
 
-/* [{dataset, kind, every, repository, late: somebody should look, time?, tried?, failure?, seconds?}], one for each kind that is planned. */
+/* [{dataset, kind, every, repository, late: somebody should look, time?, tried?, failure?, seconds?, running?: when the one
+ * was begun that is being made, interrupted?: when the one was begun that did not end}], one for each kind that is planned. */
 json_t *op_backup_status(struct store *store);
 
 #endif

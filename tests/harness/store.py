@@ -32,9 +32,9 @@ class Store:
         environment = program.environment(self.run_mark, self.logs, {"CORPUSFS_TEST_STORE": self.path, **(env or {})})
         return program.call([self.binary, *args], environment, self.logs, **options)
 
-    def begin(self, *args):
+    def begin(self, *args, env=None):
         """The same without waiting for its end, and silent: a Popen."""
-        environment = program.environment(self.run_mark, self.logs)
+        environment = program.environment(self.run_mark, self.logs, env)
         return subprocess.Popen([self.binary, *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
 
     def ok(self, *args, **options):

@@ -3,12 +3,13 @@
 import json
 import os
 import random
+import signal
 import time
 
 import pytest
 
 from harness import files, procs, program, rot
-from harness.repository import PASSWORD, Repository
+from harness.repository import PASSWORD, SECRETS, Repository, restic_check
 
 
 @pytest.fixture
@@ -161,3 +162,83 @@ def test_what_cannot_work_is_refused_at_once(repository, secret, area):
         handle.write("something else\n")
     assert "password" in schedule(repository, area + "/wrong", "--full", "daily", code=program.PERMISSION).err
     assert "no dataset" in schedule(repository, secret, "--full", "daily", dataset="x", code=program.NOT_FOUND).err
+
+
+# --- what is interrupted ---
+
+
+@pytest.fixture(name="slow")
+def _slow(repository, store, secret):
+    """A dataset of several packs, a backup of which is due; a mount in which it sleeps when the first one is put, and is just there."""
+    files.put(store.mount() + "/d/big", random.Random(5).randbytes(48 << 20))
+    store.umount()
+    schedule(repository, secret, "--full", "monthly")
+    store.mount(env={"CORPUSFS_FAULT": "object-before-rename:sleep3000:3"})
+    procs.poll(repository.packs, 30 * program.scale(), "the first pack is there")
+
+
+def assert_interrupted(repository, store):
+    row = status(store)["d", "full"]
+    assert row["interrupted"] > 0 and "time" not in row and "failure" not in row and "running" not in row
+    assert "interrupted" in store.ok("-s", store.path, "status")
+    assert repository.backups() == []
+
+
+def assert_made_by_the_next_mount(repository, store):
+    store.mount()
+    procs.poll(lambda: status(store)["d", "full"].get("time"), 30 * program.scale(), "the backup is made")
+    row = status(store)["d", "full"]
+    assert "interrupted" not in row and "running" not in row
+    assert [row["type"] for row in repository.backups()] == ["full"]
+    assert repository.verify()["problem_count"] == 0
+
+
+@pytest.mark.timeout(120)
+def test_a_backup_that_umount_interrupts_ends_clean_and_is_made_by_the_next_mount(repository, store, slow):
+    assert status(store)["d", "full"]["running"] > 0
+    assert "being made since" in store.ok("-s", store.path, "status")
+    store.umount()
+    assert os.listdir(repository.path + "/locks") == []
+    assert_interrupted(repository, store)
+    assert json.loads(store.ok("-s", store.path, "snapshot", "list", "d", "--json")) == [], "what was taken for it is let go"
+    restic_check(repository)
+    assert_made_by_the_next_mount(repository, store)
+
+
+@pytest.mark.timeout(120)
+def test_a_backup_whose_daemon_is_killed_ends_with_it_and_is_made_by_the_next_mount(repository, store, slow):
+    store.kill()
+    procs.poll(lambda: not store.daemons(), 30 * program.scale(), "who waited for the daemon ends")
+    assert_interrupted(repository, store)
+    assert_made_by_the_next_mount(repository, store)
+
+
+@pytest.mark.timeout(120)
+def test_a_tick_that_is_interrupted_leaves_what_is_due_to_the_next_one(repository, store, secret):
+    files.put(store.mount() + "/d/big", random.Random(5).randbytes(48 << 20))
+    store.umount()
+    schedule(repository, secret, "--full", "monthly")
+    ticking = store.begin("-s", store.path, "tick", env={"CORPUSFS_FAULT": "object-before-rename:sleep3000:3"})
+    procs.poll(repository.packs, 30 * program.scale(), "the first pack is there")
+    ticking.send_signal(signal.SIGTERM)
+    assert ticking.wait(30 * program.scale()) == -signal.SIGTERM
+    assert os.listdir(repository.path + "/locks") == []
+    assert_interrupted(repository, store)
+    assert "full of d" in tick(store).out
+    assert "interrupted" not in status(store)["d", "full"]
+
+
+@pytest.mark.timeout(120)
+def test_an_incremental_backup_goes_on_with_what_an_interrupted_one_has_put(repository, store):
+    repository.backup("d")
+    files.put(store.mount() + "/d/big", random.Random(5).randbytes(80 << 20))
+    store.umount()
+    before = repository.packs()
+    making = store.begin("-s", store.path, "backup", "d", repository.path, "--type", "incremental",
+                         env={**SECRETS, "CORPUSFS_FAULT": "object-before-rename:sleep3000:4"})  # fmt: skip
+    procs.poll(lambda: len(repository.packs() - before) >= 2, 30 * program.scale(), "two packs are there")
+    making.send_signal(signal.SIGINT)
+    assert making.wait(30 * program.scale()) == -signal.SIGINT
+    put = sum(map(os.path.getsize, repository.packs() - before))
+    assert repository.backup("d", kind="incremental")["added"] < (80 << 20) - put // 2
+    restic_check(repository)

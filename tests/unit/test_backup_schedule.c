@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "lib/backup/backup_schedule.h"
+#include "lib/base/procfs.h"
 
 #define NOON 1767960000LL /* Friday, 2026-01-09, 12:00 UTC */
 #define HOUR 3600LL
@@ -68,6 +69,50 @@ static void without_a_full_one_an_incremental_one_is_full(void **state)
 	set_done(entry, "full", NOON);
 	assert_int_equal(due(entry, NOON + HOUR), -1);
 	assert_int_equal(due(entry, NOON + DAY), BACKUP_KIND_INCREMENTAL);
+	json_decref(entry);
+}
+
+static void a_first_one_that_fails_is_late_for_the_kind_that_is_planned(void **state)
+{
+	json_t *entry = entry_of("{\"every\":{\"incremental\":\"daily\"},\"done\":{}}");
+
+	assert_int_equal(backup_schedule_made_for(entry, BACKUP_KIND_INCREMENTAL), BACKUP_KIND_FULL);
+	assert_false(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON));
+	set_failed(entry, "full", NOON);
+	assert_true(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON));
+	set_done(entry, "full", NOON + 1);
+	assert_false(backup_schedule_late(entry, BACKUP_KIND_INCREMENTAL, NOON + 1));
+	assert_int_equal(backup_schedule_made_for(entry, BACKUP_KIND_INCREMENTAL), BACKUP_KIND_INCREMENTAL);
+	assert_int_equal(backup_schedule_made_for(entry, BACKUP_KIND_DRILL), BACKUP_KIND_DRILL);
+	json_decref(entry);
+}
+
+/* `pid`: of who made it. */
+static void set_begun(json_t *entry, const char *kind, int64_t at, json_int_t pid, json_int_t started)
+{
+	json_object_set_new(json_object_get(entry, "done"), kind, json_pack("{s:{s:I, s:I, s:I}}", "begun", "time", (json_int_t)at, "pid", pid, "started",
+	                                                                    started));
+}
+
+static void what_was_begun_is_running_or_interrupted(void **state)
+{
+	json_t *entry = entry_of("{\"every\":{\"full\":\"weekly\"},\"done\":{}}");
+	uint64_t started;
+	int64_t begun;
+	char letter;
+
+	assert_int_equal(backup_schedule_state(entry, BACKUP_KIND_FULL, &begun), BACKUP_IDLE);
+	assert_true(procfs_stat(getpid(), &letter, &started));
+	set_begun(entry, "full", NOON, getpid(), (json_int_t)started);
+	assert_int_equal(backup_schedule_state(entry, BACKUP_KIND_FULL, &begun), BACKUP_RUNNING);
+	assert_int_equal(begun, NOON);
+	/* Another process has its number now. */
+	set_begun(entry, "full", NOON, getpid(), (json_int_t)started + 1);
+	assert_int_equal(backup_schedule_state(entry, BACKUP_KIND_FULL, &begun), BACKUP_INTERRUPTED);
+	assert_int_equal(due(entry, NOON), BACKUP_KIND_FULL);
+	/* One by hand was made since. */
+	json_object_set_new(json_object_get(json_object_get(entry, "done"), "full"), "time", json_integer(NOON + 1));
+	assert_int_equal(backup_schedule_state(entry, BACKUP_KIND_FULL, &begun), BACKUP_IDLE);
 	json_decref(entry);
 }
 
@@ -135,6 +180,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_first_backup_is_full_and_counts_for_all),
 		cmocka_unit_test(without_a_full_one_an_incremental_one_is_full),
+		cmocka_unit_test(a_first_one_that_fails_is_late_for_the_kind_that_is_planned),
+		cmocka_unit_test(what_was_begun_is_running_or_interrupted),
 		cmocka_unit_test(drills_wait_for_a_backup),
 		cmocka_unit_test(what_failed_is_tried_again_later),
 		cmocka_unit_test(what_is_late_is_told),

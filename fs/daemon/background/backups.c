@@ -76,13 +76,14 @@ void backups_look(struct backups *backups, struct store *store, struct log *log)
 	}
 }
 
-void backups_stop(struct backups *backups)
+void backups_stop(struct backups *backups, struct log *log)
 {
 	const uint64_t begun = clock_ms();
 	int status;
 
 	if (backups->child <= 0)
 		return;
+	log_line(log, "info", "backup", "text=\"what a schedule has begun is interrupted\" hint=\"the next mount goes on with it\"");
 	kill(backups->child, SIGTERM);
 	while (!has_ended(backups, &status)) {
 		if (clock_ms() - begun > PATIENCE_MS)

@@ -17,6 +17,10 @@ struct backups {
 };
 
 void backups_look(struct backups *backups, struct store *store, struct log *log); /* now and then; does not wait */
-void backups_stop(struct backups *backups); /* ends the process, which leaves the repository whole */
+/*
+ * Ends the process, which leaves the repository whole, and what it began to the next mount or tick: it has noted that it began. It also ends by itself
+ * when the thread that called backups_look() ends, as it does when the daemon dies.
+ */
+void backups_stop(struct backups *backups, struct log *log);
 
 #endif

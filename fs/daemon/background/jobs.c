@@ -177,7 +177,7 @@ static uint64_t answered(void *arg)
 static void jobs_free(struct jobs *jobs)
 {
 	pacer_stop(jobs->pacer);
-	backups_stop(&jobs->backups);
+	backups_stop(&jobs->backups, jobs->log);
 	identify_free(jobs->identify);
 	scrubber_free(jobs->scrubber);
 	pacer_leave(&jobs->loop);
