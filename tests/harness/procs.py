@@ -94,6 +94,16 @@ def alive(pid):
     return bool(state) and state not in b"ZX"
 
 
+def stop(pid, seconds=20):
+    """SIGSTOP, and returns when no thread of it runs any more: one that has not yet heard of it still takes requests, and answers them never."""
+    os.kill(pid, signal.SIGSTOP)
+
+    def has_stopped():
+        return all(read(path).rpartition(b") ")[2][:1] in (b"T", b"Z", b"X", b"") for path in glob.glob(f"/proc/{pid}/task/*/stat"))
+
+    poll(has_stopped, seconds, f"all threads of {pid} stop")
+
+
 def parent(pid):
     fields = read(f"/proc/{pid}/stat").rpartition(b") ")[2].split()
     return int(fields[1]) if len(fields) > 1 else 0

@@ -320,7 +320,7 @@ def test_place_that_does_not_answer_keeps_nobody_from_the_rest(repository, store
     shutil.copytree(repository.path, store.mount() + "/d/repository")
     store.umount()
     mount = look(store.mount() + "/d/repository")
-    os.kill(store.pid, signal.SIGSTOP)
+    procs.stop(store.pid)
     reader = subprocess.Popen(["cat", mount.point + "/latest/d/a/1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         procs.poll(lambda: b"State:\tD" in procs.read(f"/proc/{reader.pid}/status") or procs.read(f"/proc/{reader.pid}/wchan") == b"request_wait_answer",
@@ -331,6 +331,31 @@ def test_place_that_does_not_answer_keeps_nobody_from_the_rest(repository, store
         mount.gone()
         assert not procs.fuse_mounts(mount.point)
         assert reader.wait(20) != 0, "who waited got an error"
+    finally:
+        os.kill(store.pid, signal.SIGCONT)
+        reader.kill()
+        reader.wait()
+
+
+@pytest.mark.timeout(120)
+def test_who_waits_gets_an_error_when_the_mount_goes_though_its_place_never_answers(repository, store, area, look):
+    """The place has taken a request, and stops: no signal ends the thread that waits for it, nor the process of the mount as long as it is so."""
+    with open(store.mount() + "/d/big", "wb") as handle:
+        handle.write(random.Random(7).randbytes(24 << 20))
+    repository.backup("d")
+    shutil.copytree(repository.path, store.points[-1] + "/d/repository")
+    store.umount()
+    sleeps = ",".join(f"read-before-chunks:sleep1500:{number}" for number in range(1, 9))
+    point = store.mount(env={"CORPUSFS_FAULT": sleeps})
+    mount = look(point + "/d/repository")
+    reader = subprocess.Popen(["cat", mount.point + "/latest/d/big"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        procs.poll(lambda: any(b") D " in procs.read(path) for path in glob.glob(f"/proc/{mount.pid}/task/*/stat")), 20, "the mount waits for the place",
+                   step=0.005)
+        procs.stop(store.pid)
+        os.kill(mount.pid, signal.SIGTERM)
+        assert reader.wait(20) != 0, "who waited got an error"
+        assert not procs.fuse_mounts(mount.point)
     finally:
         os.kill(store.pid, signal.SIGCONT)
         reader.kill()
@@ -353,7 +378,8 @@ def test_mount_whose_process_was_killed_goes_with_umount(repository, store, look
     repository.backup("d")
     mount = look(repository.path)
     os.kill(mount.pid, signal.SIGKILL)
-    mount.gone()
+    # A process whose first thread has ended looks gone while others still hold its connection.
+    assert store.reap(mount.pid, 30 * program.scale()) == -signal.SIGKILL
     done = store.run("umount", mount.point)
     assert done.code == 0 and "read-only" in done.out, done.out + done.err
     assert not procs.fuse_mounts(mount.point)

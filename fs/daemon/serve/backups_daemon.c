@@ -6,11 +6,14 @@
 #include <malloc.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "fs/daemon/control/message.h"
 #include "fs/daemon/process/log.h"
 #include "fs/daemon/process/process.h"
 #include "fs/fuse/backups/backups.h"
+#include "fs/fuse/session/aborter.h"
 #include "fs/fuse/session/system.h"
 #include "lib/backup/heads.h"
 #include "lib/base/buf.h"
@@ -25,7 +28,7 @@ struct backups_daemon {
 	struct log *log;
 	struct browse *browse;
 	struct backups *backups;
-	int signal_fd, event_fd;
+	int signal_fd, event_fd, abort_fd;
 };
 
 static void tell_problem(void *arg, const char *text)
@@ -93,12 +96,28 @@ static int open_backups(struct backups_daemon *daemon, struct error *err)
 	return open_published(daemon, &browse, err);
 }
 
+static dev_t device_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) < 0 ? 0 : st.st_dev;
+}
+
+/* -1: it is not to be had, or somebody has unmounted it already. `below`: what was there before. */
+static int open_abort(const char *mountpoint, dev_t below)
+{
+	const dev_t device = device_of(mountpoint);
+
+	return device == 0 || device == below ? -1 : aborter_open(minor(device));
+}
+
 static int start(struct backups_daemon *daemon, struct error *err)
 {
 	const struct backups_daemon_options *options = daemon->options;
 	const struct backups_options mount = {.mountpoint = options->mountpoint, .source = options->repository, .allow_other = options->allow_other,
 	                                      .debug = options->debug, .extra = options->extra, .ended = session_ended, .arg = daemon};
 	struct backups_options with_browse = mount;
+	const dev_t below = device_of(options->mountpoint);
 	int r = process_tune(err);
 
 	if (r == 0)
@@ -108,6 +127,8 @@ static int start(struct backups_daemon *daemon, struct error *err)
 	with_browse.browse = daemon->browse;
 	if (r == 0)
 		r = backups_start(&with_browse, &daemon->backups, err);
+	if (r == 0)
+		daemon->abort_fd = open_abort(options->mountpoint, below);
 	/* Last: until then libfuse says what is wrong on standard error, which is the caller's. */
 	if (r == 0)
 		r = open_log(daemon, err);
@@ -130,14 +151,20 @@ static void serve(struct backups_daemon *daemon)
 		return;
 	log_line(daemon->log, "info", "signal", "text=\"the mount goes\"");
 	(void)!system_umount(daemon->options->mountpoint, true);
-	/* With the process, its connection ends. Nothing was written that could be lost. */
-	if (!wait_end(daemon, LEAVE_MS))
-		_exit(0);
+	if (wait_end(daemon, LEAVE_MS))
+		return;
+	/*
+	 * With the process, its connection ends, but not before its last thread, which may wait for the repository's place for ever. Nothing was written
+	 * that could be lost.
+	 */
+	if (daemon->abort_fd >= 0)
+		(void)!write(daemon->abort_fd, "1", 1);
+	_exit(0);
 }
 
 static int run(void *arg, int ready_fd)
 {
-	struct backups_daemon daemon = {.options = arg, .log = log_new(), .signal_fd = -1, .event_fd = -1};
+	struct backups_daemon daemon = {.options = arg, .log = log_new(), .signal_fd = -1, .event_fd = -1, .abort_fd = -1};
 	struct error err = {0};
 	int r;
 
@@ -149,17 +176,20 @@ static int run(void *arg, int ready_fd)
 		(void)!system_umount(daemon.options->mountpoint, true);
 		(void)wait_end(&daemon, -1);
 	}
+	/* Before the caller goes on: it may look for it. */
+	if (r == 0)
+		log_line(daemon.log, "info", "mounted", "mountpoint=%s repository=%s pid=%d", daemon.options->mountpoint, daemon.options->repository, (int)getpid());
 	(void)!message_send(ready_fd, r < 0 ? message_from_error(&err) : json_pack("{s:{}}", "result"));
 	close(ready_fd);
-	if (r == 0) {
-		log_line(daemon.log, "info", "mounted", "mountpoint=%s repository=%s pid=%d", daemon.options->mountpoint, daemon.options->repository, (int)getpid());
+	if (r == 0)
 		serve(&daemon);
-	}
 	backups_free(daemon.backups);
 	browse_close(daemon.browse);
 	if (r == 0)
 		log_line(daemon.log, "info", "left", "pid=%d", (int)getpid());
 	log_free(daemon.log);
+	if (daemon.abort_fd >= 0)
+		close(daemon.abort_fd);
 	return r < 0;
 }
 
