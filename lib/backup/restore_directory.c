@@ -8,6 +8,8 @@
  *
  * Until then it is its maker's alone (0700, without a default ACL that files would inherit). A file that has several names is made by the walk
  * itself, so that its first name is there when the next one comes.
+ *
+ * At the end all of it is brought to the disk, wherever the directories are mounted (lib/transfer/target_sync.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +21,7 @@
 #include "lib/backup/restore_source.h"
 #include "lib/base/descriptors.h"
 #include "lib/base/queue.h"
+#include "lib/transfer/target_sync.h"
 #include "lib/tree/files/acl.h"
 
 /* What one thread takes at a time: files that stand side by side in packs, mostly. */
@@ -30,6 +33,7 @@ struct dir {
 	struct dir *parent; /* NULL: the target */
 	int fd;
 	char *path; /* from the target on */
+	bool by_file; /* what is made in it is synced one by one, and so is it */
 	bool has_node;
 	struct node node; /* its attributes, when it has_node */
 	atomic_size_t pending;
@@ -58,6 +62,7 @@ struct directory_restore {
 	atomic_uint_fast64_t local, fetched;
 	/* Of the walk: */
 	struct restore_target target;
+	struct target_sync sync;
 	struct dir *dir;
 	struct batch *batch; /* that is gathered, or NULL */
 };
@@ -110,13 +115,16 @@ static void finish_dir(struct directory_restore *restore, struct restore_target 
 {
 	const struct timespec times[2] = {dir->node.atime, dir->node.mtime};
 
-	if (dir->has_node) {
-		int r = restore_set_attributes(target, dir->fd, *dir->path ? dir->path : ".", &dir->node);
+	int r = 0;
 
+	if (dir->has_node) {
+		r = restore_set_attributes(target, dir->fd, *dir->path ? dir->path : ".", &dir->node);
 		if (r == 0 && futimens(dir->fd, times) < 0)
 			r = -errno;
-		report(restore, target, *dir->path ? dir->path : ".", r);
 	}
+	if (r == 0 && dir->by_file && !transfer_stopped(&restore->transfer) && fsync(dir->fd) < 0)
+		r = -errno;
+	report(restore, target, *dir->path ? dir->path : ".", r);
 	close(dir->fd);
 	node_clear(&dir->node);
 	free(dir->path);
@@ -141,6 +149,7 @@ static void push_dir(struct directory_restore *restore, int fd, const char *path
 	dir->parent = restore->dir;
 	dir->fd = fd;
 	dir->path = xstrdup(path);
+	dir->by_file = target_sync_meet(&restore->sync, fd);
 	atomic_init(&dir->pending, 1);
 	if (node) {
 		dir->has_node = true;
@@ -219,8 +228,8 @@ static void free_job(struct job *job)
 static void do_job(struct directory_restore *restore, struct restore_target *target, struct job *job)
 {
 	const char *slash = strrchr(job->path, '/');
-	const struct restore_file file = {.dir = job->dir->fd, .name = slash ? slash + 1 : job->path, .path = job->path, .node = &job->node,
-	                                  .holes = &job->holes};
+	const struct restore_file file = {.dir = job->dir->fd, .name = slash ? slash + 1 : job->path, .path = job->path,
+	                                  .sync = job->dir->by_file, .node = &job->node, .holes = &job->holes};
 
 	report(restore, target, job->path, transfer_stopped(&restore->transfer) ? -ECANCELED : restore_file_make(target, &file));
 	count_down(restore, target, job->dir);
@@ -366,6 +375,7 @@ static void bring_in(struct directory_restore *restore)
 	const struct restore_options *options = restore->restore.options;
 	transfer_fn functions[RESTORE_MAKERS_MAX] = {walk_main};
 	size_t count = 1;
+	int synced;
 
 	(void)descriptors_raise();
 	restore->members = restore_source_members(restore->restore.source);
@@ -375,8 +385,10 @@ static void bring_in(struct directory_restore *restore)
 	transfer_run(&restore->transfer, functions, count, restore);
 	queue_free(restore->queue);
 	transfer_tell(&restore->transfer, "sync");
-	if (!transfer_stopped(&restore->transfer) && syncfs(options->target_fd) < 0)
-		transfer_fail(&restore->transfer, -errno, "%s could not be brought to the disk: %s", options->target, strerror(errno));
+	synced = transfer_stopped(&restore->transfer) ? 0 : target_sync_all(&restore->sync);
+	if (synced < 0)
+		transfer_fail(&restore->transfer, synced, "%s could not be brought to the disk: %s", options->target, strerror(-synced));
+	target_sync_clear(&restore->sync);
 }
 
 int restore_to_directory(struct store *store, const struct restore_options *options, struct restore_result *ret_result, struct error *err)

@@ -114,7 +114,7 @@ static bool has_content(const struct restore_target *target, const struct restor
 		same = blob_index_find(target->reader.repository->index, id, false, 0, &place) && has_blob(fd, id, pack_blob_plain(&place.blob), &room);
 		size += same ? pack_blob_plain(&place.blob) : 0;
 	}
-	return same && size == node->size;
+	return same && size == node->size && (!file->sync || fsync(fd) == 0);
 }
 
 static bool is_there(const struct restore_target *target, const struct restore_file *file)
@@ -191,6 +191,8 @@ static int write_file(struct restore_target *target, const char *temporary, cons
 	if (r == 0)
 		r = restore_set_attributes(target, fd, file->path, file->node);
 	if (r == 0 && futimens(fd, times) < 0)
+		r = -errno;
+	if (r == 0 && file->sync && fsync(fd) < 0)
 		r = -errno;
 	return r;
 }

@@ -25,6 +25,7 @@ struct restore_target {
 struct restore_file {
 	int dir;
 	const char *name, *path, *hardlink;
+	bool sync; /* it is on the disk before it has its name */
 	const struct node *node;
 	const struct holes *holes;
 };

@@ -215,13 +215,16 @@ static void walk_main(void *arg)
 static void finish(struct tree_export *tree, int fd)
 {
 	struct transfer *transfer = &tree->export->transfer;
+	int synced;
 
 	target_links_clear(&tree->links);
 	/* The top gets its attributes last, for all that was made in it changed its times. */
-	target_dirs_clear(&tree->dirs);
+	target_dirs_leave_all(&tree->dirs);
 	transfer_tell(transfer, "sync");
-	if (transfer->failure.code != -ECANCELED && syncfs(fd) < 0)
-		transfer_fail(transfer, -errno, "%s could not be brought to the disk: %s", tree->export->options->target, strerror(errno));
+	synced = transfer->failure.code != -ECANCELED ? target_sync_all(&tree->dirs.sync) : 0;
+	if (synced < 0)
+		transfer_fail(transfer, synced, "%s could not be brought to the disk: %s", tree->export->options->target, strerror(-synced));
+	target_dirs_clear(&tree->dirs);
 	if (!transfer_stopped(transfer))
 		target_mark_end(tree->export, fd);
 }

@@ -47,6 +47,8 @@ static void finish(struct target_dirs *dirs, struct target_dir *dir)
 	/* What was stopped is not complete, and whoever goes on with it wants to write to it. */
 	if (dir->fd >= 0 && !transfer_stopped(&dirs->export->transfer))
 		set_attributes(dirs, dir);
+	if (dir->fd >= 0 && dir->by_file && !transfer_stopped(&dirs->export->transfer) && fsync(dir->fd) < 0)
+		target_dir_problem(dirs, dir, "", -errno, NULL);
 	if (dir->fd >= 0)
 		close(dir->fd);
 	trail_put(dir->trail);
@@ -114,7 +116,8 @@ static struct target_dir *push(struct target_dirs *dirs, int fd, struct trail *t
 {
 	struct target_dir *dir = xcalloc(1, sizeof(*dir));
 
-	*dir = (struct target_dir){.fd = fd, .trail = trail, .ino = ino, .has_alike = has_alike(dirs, ino), .holders = 1};
+	*dir = (struct target_dir){.fd = fd, .trail = trail, .ino = ino, .has_alike = has_alike(dirs, ino), .holders = 1,
+	                           .by_file = target_sync_meet(&dirs->sync, fd)};
 	array_add(&dirs->stack, dir);
 	if (dirs->stack.count > NEAR) {
 		struct target_dir *far = dirs->stack.items[dirs->stack.count - 1 - NEAR];
@@ -242,10 +245,16 @@ void target_dirs_init(struct target_dirs *dirs, struct export *export, int fd, b
 		top->file = 0; /* then nothing is the same, should it ever be closed */
 }
 
-void target_dirs_clear(struct target_dirs *dirs)
+void target_dirs_leave_all(struct target_dirs *dirs)
 {
 	while (dirs->stack.count > 0)
 		target_dirs_leave(dirs);
+}
+
+void target_dirs_clear(struct target_dirs *dirs)
+{
+	target_dirs_leave_all(dirs);
 	array_clear(&dirs->stack);
+	target_sync_clear(&dirs->sync);
 	pthread_mutex_destroy(&dirs->lock);
 }

@@ -1,7 +1,7 @@
 /*
  * Directories of an export's target. One thread, the walker, goes down and up; others make files in the directories that he hands out.
  *
- *   target_dirs_init -> target_dirs_enter, target_dirs_leave ... -> target_dirs_clear
+ *   target_dirs_init -> target_dirs_enter, target_dirs_leave ... -> (target_dirs_leave_all -> target_sync_all) -> target_dirs_clear
  *   target_dir_hold -> (others work in it) -> target_dir_release
  *
  * A directory gets its final mode and times when the last thing in it is made: by the walker as he leaves it, or by the last one who held it.
@@ -15,6 +15,7 @@
 #include <pthread.h>
 
 #include "lib/transfer/export_parts.h"
+#include "lib/transfer/target_sync.h"
 #include "lib/transfer/trail.h"
 
 /* How names begin under which files are written until they are complete. */
@@ -26,6 +27,7 @@ struct target_dir {
 	uint64_t ino;        /* in the view */
 	bool existed;        /* before this export */
 	bool has_default_acl;
+	bool by_file;        /* what is made in it is synced one by one, and so is it (target_sync.h) */
 	bool has_alike;      /* the view's directory has names of its own that begin as temporary ones do */
 
 	/* The rest is target_dir.c's. */
@@ -39,11 +41,13 @@ struct target_dirs {
 	struct export *export;
 	pthread_mutex_t lock;                /* guards holders and is_far of all directories, and fd of far ones */
 	ARRAY(struct target_dir *) stack;    /* the walker's */
+	struct target_sync sync;             /* likewise */
 };
 
 /* The top is the target itself; the descriptor is taken over. */
 void target_dirs_init(struct target_dirs *dirs, struct export *export, int fd, bool existed);
 /* Leaves what was entered, as it is if the export was stopped. */
+void target_dirs_leave_all(struct target_dirs *dirs);
 void target_dirs_clear(struct target_dirs *dirs);
 
 /* The walker's place: he makes the directory if it is not there. -errno: he stays where he is. */

@@ -148,6 +148,8 @@ static int make_regular(struct target_dirs *dirs, struct target_dir *dir, const 
 	impersonate_begin(&export->transfer.caller);
 	if (r == 0)
 		r = target_attributes_set(export, &(struct target_file){.dir_fd = dir->fd, .name = temporary, .fd = writing.fd}, item, lost);
+	if (r == 0 && dir->by_file && fsync(writing.fd) < 0)
+		r = writing.error = -errno;
 	closed = close_file(&writing);
 	impersonate_end(&export->transfer.caller);
 	/* The medium is at its end, or the network: it will not be better with the next file. */
