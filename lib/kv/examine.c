@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/base/buf.h"
 #include "lib/kv/file_numbers.h"
@@ -14,6 +15,8 @@
 
 /* A record of the log: u64 sequence of its first change | u32 number of changes | the changes */
 #define BATCH_HEAD 12
+#define LOG_NAME_MAX 32
+#define LOG_NAME_FORMAT "%06" PRIu64 ".log"
 
 /* What the copy knows to have been on disk (MC4), where that is more. */
 static void ask_copy(int dir, uint64_t *number, uint64_t *bytes)
@@ -82,10 +85,10 @@ static int read_log(int dir, uint64_t number, struct reach *reach)
 	struct log_file *file;
 	const uint8_t *record;
 	size_t len;
-	char name[32];
+	char name[LOG_NAME_MAX];
 	int result;
 
-	snprintf(name, sizeof(name), "%06" PRIu64 ".log", number);
+	snprintf(name, sizeof(name), LOG_NAME_FORMAT, number);
 	result = log_file_open(dir, name, &file);
 	if (result == -ENOENT) {
 		reach->end = reach->size = 0;
@@ -166,10 +169,14 @@ static int look_at_logs(int dir, const struct synced_state *synced, uint64_t fir
 	return result;
 }
 
-bool examine_has_logs(int dir, const struct synced_state *synced, const struct manifest *manifest)
+bool examine_has_logs(int dir, const struct synced_state *synced, const struct manifest *manifest, bool first)
 {
 	struct examined examined = {0};
+	char name[LOG_NAME_MAX];
 
+	snprintf(name, sizeof(name), LOG_NAME_FORMAT, first_log_of(manifest));
+	if (first && faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
 	return look_at_logs(dir, synced, first_log_of(manifest), &examined) == 0 && examined.log_number == 0;
 }
 

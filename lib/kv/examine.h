@@ -36,8 +36,8 @@ struct examined {
 WARN_UNUSED int examine_database(const char *path, const char *shown, struct examined *ret_examined, struct error *err);
 /* Of that the manifest and CURRENT, alone; clear `manifest` in any case. -ENOTSUP as manifest_read. */
 WARN_UNUSED int examine_manifest(int dir, const char *shown, const struct synced_state *synced, struct manifest *manifest, struct error *err);
-/* Whether the logs that a manifest needs are there, as far as they are known to have been on disk. */
-WARN_UNUSED bool examine_has_logs(int dir, const struct synced_state *synced, const struct manifest *manifest);
+/* Whether the logs that a manifest needs are there, as far as they are known to have been on disk. `first`: so must the first one be, known or not. */
+WARN_UNUSED bool examine_has_logs(int dir, const struct synced_state *synced, const struct manifest *manifest, bool first);
 void examined_clear(struct examined *examined);
 
 #endif

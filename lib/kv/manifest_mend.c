@@ -161,7 +161,7 @@ static bool stands_for(const struct finding *finding, const struct candidate *la
 {
 	AUTO_ARRAY struct file_numbers unnamed = {0};
 
-	if (!has_its_tables(finding, later) || !examine_has_logs(finding->dir, &finding->synced, &later->manifest))
+	if (!has_its_tables(finding, later) || !examine_has_logs(finding->dir, &finding->synced, &later->manifest, false))
 		return false;
 	if (before)
 		return names_all(&later->manifest, before);
@@ -180,7 +180,7 @@ static int choose(const struct finding *finding, struct candidate *ret_candidate
 	if (result == 0 && knows_last && numbers.count > 0)
 		result = look_at(finding, numbers.items[i++], &best);
 	const bool all = result == 0 && is_all_that_is_known(finding, &best);
-	bool found = all && has_its_tables(finding, &best) && examine_has_logs(finding->dir, &finding->synced, &best.manifest);
+	bool found = all && has_its_tables(finding, &best) && examine_has_logs(finding->dir, &finding->synced, &best.manifest, true);
 	for (; i < numbers.count && result == 0 && !found; i++) {
 		struct candidate later = {0};
 		result = look_at(finding, numbers.items[i], &later);

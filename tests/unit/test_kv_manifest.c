@@ -49,7 +49,7 @@ static int write_and_die(const char *dir)
 	if (kv_open(path, &options, &kv, &err) < 0)
 		return 1;
 	for (uint32_t i = 0; i < ROUNDS; i++)
-		if (put_round(kv, i) < 0 || (i % 4 == 3 && kv_flush(kv) < 0) ||
+		if (put_round(kv, i) < 0 || (i % 4 == 2 && kv_flush(kv) < 0) ||
 		    (i == 8 && kv_compact_range(kv, KV_TREE, "a", 1, "z", 1, 1 << 20) < 0) || (i == 9 && kv_sync(kv) < 0))
 			return 2;
 	_exit(0);
