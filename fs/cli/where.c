@@ -24,11 +24,22 @@
 
 extern char **environ;
 
+/* For a slash at the end realpath(3) would ask the filesystem, whose daemon may not answer. */
+static char *without_last_slashes(const char *path)
+{
+	char *copy = xstrdup(path);
+
+	for (size_t len = strlen(copy); len > 1 && copy[len - 1] == '/'; len--)
+		copy[len - 1] = '\0';
+	return copy;
+}
+
 char *where_absolute(const char *path)
 {
-	AUTO_FREE char *parent_copy = xstrdup(path), *name_copy = xstrdup(path);
+	AUTO_FREE char *bare = without_last_slashes(path);
+	AUTO_FREE char *parent_copy = xstrdup(bare), *name_copy = xstrdup(bare);
 	AUTO_FREE char *parent = NULL;
-	char *name, *whole = realpath(path, NULL);
+	char *name, *whole = realpath(bare, NULL);
 
 	if (whole || errno != ENOTCONN)
 		return whole;

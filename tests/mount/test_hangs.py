@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zlib
 
 import pytest
 
@@ -44,7 +45,8 @@ def synced(path):
 
 
 def forced(store, point, expect, **options):
-    result = store.run("umount", "--force", point, limit=60, **options)
+    # with a slash, as shells complete it
+    result = store.run("umount", "--force", point + "/", limit=60, **options)
     assert result.code == expect, result
     assert not procs.fuse_mounts(point)
     store.points.remove(point)
@@ -54,7 +56,7 @@ def forced(store, point, expect, **options):
 def test_commands_end_and_say_that_the_daemon_is_stopped(fs, store, load):
     os.kill(store.pid, signal.SIGSTOP)
     try:
-        for command in (["umount", store.points[0]], ["-s", store.path, "status"], ["-s", store.path, "snapshot", "create", "d@s"]):
+        for command in (["umount", store.points[0]], ["umount", store.points[0] + "/"], ["-s", store.path, "status"], ["-s", store.path, "snapshot", "create", "d@s"]):
             result = store.run(*command, limit=30)
             assert result.code == program.FAILED and "it is stopped" in result.err and "umount --force" in result.err, result
     finally:
@@ -98,7 +100,7 @@ def oldest(store, point):
 @pytest.mark.timeout(90)
 def test_a_request_that_takes_long_is_told_with_its_age_and_where_it_waits(store):
     store.create("d")
-    point = store.mount(env={"CORPUSFS_FAULT": "commit-before-store:sleep13000:1"})
+    point = store.mount(env={"CORPUSFS_FAULT": "commit-before-store:sleep25000:1"})
     with open(point + "/d/file", "wb", buffering=0) as handle:
         handle.write(b"content")
         waiting = threading.Thread(target=lambda: os.fsync(handle.fileno()))
@@ -112,29 +114,44 @@ def test_a_request_that_takes_long_is_told_with_its_age_and_where_it_waits(store
     assert oldest(store, point)["oldest_op"] == ""
 
 
+# A reader of whole files, which knows the sum of each. Ended, it prints how many it has read, and what was not as it must be.
 READER = """
-import os, sys
+import errno, json, os, signal, sys, zlib
+sums, count, wrong, kept = json.loads(sys.argv[2]), 0, [], os.open(sys.argv[1], os.O_RDONLY)
+
+def end(*_):
+    print(json.dumps([count, wrong]), flush=True)
+    os._exit(0)
+
+signal.signal(signal.SIGTERM, end)
 while True:
     try:
         for name in os.listdir(sys.argv[1]):
             with open(f"{sys.argv[1]}/{name}", "rb") as handle:
-                while handle.read(1 << 20):
-                    pass
-    except OSError:
-        pass
+                content = handle.read()
+            count += 1
+            if zlib.crc32(content) != sums[name]:
+                wrong.append(name)
+    except OSError as error:
+        if error.errno != errno.ESTALE:  # its dataset was rolled back while the file was open
+            wrong.append(str(error))
 """
 
 
 @pytest.mark.timeout(120)
 def test_everybody_is_answered_while_many_read_a_scrub_runs_and_snapshots_go_and_their_dataset_is_rolled_back(fs, store):
     point, results, scrubs, done = store.points[0], [], [], threading.Event()
+    sums = {}
     for number in range(40):
+        content = os.urandom(200000)
+        sums[str(number)] = zlib.crc32(content)
         with open(f"{fs}/{number}", "wb") as handle:
-            handle.write(os.urandom(200000))
+            handle.write(content)
     for name in ("kept", "gone0", "gone1", "gone2"):
         os.mkdir(f"{fs}/.snapshots/{name}")
     places = [fs, f"{fs}/.snapshots/kept"]
-    readers = [subprocess.Popen([sys.executable, "-c", READER, places[number % 2]], stdin=subprocess.DEVNULL) for number in range(64)]
+    programs = [[sys.executable, "-c", READER, place, json.dumps(sums)] for place in places]
+    readers = [subprocess.Popen(programs[number % 2], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) for number in range(64)]
 
     def scrub():
         while not done.is_set():
@@ -147,6 +164,7 @@ def test_everybody_is_answered_while_many_read_a_scrub_runs_and_snapshots_go_and
     scrubbing = threading.Thread(target=scrub)
     scrubbing.start()
     try:
+        procs.poll(lambda: len(procs.holders(point)) >= len(readers), 60, "all have begun", 0.5)
         for turn in range(3):
             changing = threading.Thread(target=change, args=(turn,))
             changing.start()
@@ -157,8 +175,8 @@ def test_everybody_is_answered_while_many_read_a_scrub_runs_and_snapshots_go_and
     finally:
         done.set()
         for reader in readers:
-            reader.kill()
-        for reader in readers:
-            reader.wait(30)
+            reader.terminate()
+        read = [json.loads(reader.communicate(timeout=30)[0] or "null") for reader in readers]
         scrubbing.join(60)
+    assert all(count > 0 and not wrong for count, wrong in read), read
     assert results == [program.OK] * 6 and scrubs and set(scrubs) == {program.OK}
