@@ -17,6 +17,7 @@
 #include "fs/daemon/control/client.h"
 #include "fs/daemon/serve/daemon.h"
 #include "fs/daemon/serve/heritage.h"
+#include "lib/base/file.h"
 #include "lib/base/shell.h"
 #include "lib/ops/json.h"
 #include "lib/store/datasets.h"
@@ -118,16 +119,14 @@ static int check_is_no_source(const char *text, struct error *err)
 static int check_empty(const char *path, struct error *err)
 {
 	DIR *dir = opendir(path);
-	struct dirent *entry;
-	bool empty = true;
+	const char *name;
+	int more = dir ? file_next_entry(dir, &name) : -errno;
 
-	if (!dir)
-		return error_set(err, -errno, "mountpoint %s: %s", path, strerror(errno));
-	while ((entry = readdir(dir)))
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			empty = false;
-	closedir(dir);
-	if (empty)
+	if (dir)
+		closedir(dir);
+	if (more < 0)
+		return error_set(err, more, "mountpoint %s: %s", path, strerror(-more));
+	if (more == 0)
 		return 0;
 	error_set(err, -ENOTEMPTY, "mountpoint %s is not empty", path);
 	error_hint(err, "what is in it would be hidden: use an empty directory");

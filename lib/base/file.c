@@ -171,24 +171,32 @@ DIR *file_entries(int dir)
 	return entries;
 }
 
+int file_next_entry(DIR *entries, const char **ret_name)
+{
+	const struct dirent *entry;
+
+	do {
+		errno = 0;
+		entry = readdir(entries);
+		if (!entry)
+			return -errno;
+	} while (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0);
+	*ret_name = entry->d_name;
+	return 1;
+}
+
 int file_empty_dir(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	int result = dir ? 0 : -errno;
+	int result = dir ? 0 : -errno, more;
+	const char *name;
 
 	if (!dir && fd >= 0)
 		close(fd);
 
-	while (result == 0) {
-		errno = 0;
-		struct dirent *entry = readdir(dir);
-		if (!entry) {
-			result = -errno;
-			break;
-		}
-		result = remove_if_file(dirfd(dir), entry->d_name);
-	}
+	while (result == 0 && (more = file_next_entry(dir, &name)) != 0)
+		result = more < 0 ? more : remove_if_file(dirfd(dir), name);
 	if (dir)
 		closedir(dir);
 	return result;

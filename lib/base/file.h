@@ -31,6 +31,8 @@ WARN_UNUSED int file_in_memory(const char *name, const void *data, size_t len);
 
 /* The entries of a directory, from the first on, wherever its descriptor or a copy of it stands. NULL: errno says why. */
 DIR *file_entries(int dir);
+/* 1 and the name of the next entry but "." and "..", 0 at the end, or an errno: a directory that cannot be read is not one that ends. */
+WARN_UNUSED int file_next_entry(DIR *entries, const char **ret_name);
 
 /* Removes the regular files in a directory, not the directory itself. -ENOTDIR for a symbolic link to one. */
 WARN_UNUSED int file_empty_dir(const char *path);

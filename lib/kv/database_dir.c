@@ -68,16 +68,17 @@ static int check_entry(int dir, const char *name, const char *shown, struct erro
 
 static int check_entries(DIR *dir, const char *shown, struct error *err)
 {
+	const char *name;
 	struct stat st;
-	int result = 0;
+	int result = 0, more;
 
 	if (fstat(dirfd(dir), &st) == 0 && (!trusted_owner(st.st_uid) || (geteuid() == 0 && (st.st_mode & (S_IWGRP | S_IWOTH))))) {
 		error_set(err, -EPERM, "root does not open %s: other users can write in it", shown);
 		error_hint(err, "give all of the store to root (chown -R), or act as the store's owner");
 		return -EPERM;
 	}
-	for (struct dirent *entry = readdir(dir); entry && result == 0; entry = readdir(dir))
-		result = check_entry(dirfd(dir), entry->d_name, shown, err);
+	while (result == 0 && (more = file_next_entry(dir, &name)) != 0)
+		result = more < 0 ? error_set(err, more, "%s: %s", shown, strerror(-more)) : check_entry(dirfd(dir), name, shown, err);
 	return result;
 }
 

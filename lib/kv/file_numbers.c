@@ -24,17 +24,19 @@ int file_numbers_list(int dir, const char *prefix, const char *suffix, struct fi
 {
 	const size_t prefix_len = strlen(prefix);
 	DIR *entries = file_entries(dir);
+	const char *name;
+	int more;
 
 	if (!entries)
 		return -errno;
-	for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries)) {
-		const char *rest = entry->d_name + prefix_len;
+	while ((more = file_next_entry(entries, &name)) > 0) {
+		const char *rest = name + prefix_len;
 		uint64_t number;
 		int used = 0;
-		if (strncmp(entry->d_name, prefix, prefix_len) == 0 && sscanf(rest, "%" SCNu64 "%n", &number, &used) == 1 && strcmp(rest + used, suffix) == 0)
+		if (strncmp(name, prefix, prefix_len) == 0 && sscanf(rest, "%" SCNu64 "%n", &number, &used) == 1 && strcmp(rest + used, suffix) == 0)
 			array_add(numbers, number);
 	}
 	closedir(entries);
 	file_numbers_sort(numbers);
-	return 0;
+	return more;
 }

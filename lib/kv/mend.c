@@ -77,10 +77,11 @@ int kv_mend_keep(const char *path, const char *copy)
 		return -errno;
 	AUTO_CLOSE int to = open(copy, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	DIR *from = opendir(path);
-	int result = to < 0 || !from ? -errno : 0;
-	for (struct dirent *entry; result == 0 && (entry = readdir(from));)
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			result = keep_file(dirfd(from), to, entry->d_name);
+	int result = to < 0 || !from ? -errno : 0, more;
+	const char *name;
+
+	while (result == 0 && (more = file_next_entry(from, &name)) != 0)
+		result = more < 0 ? more : keep_file(dirfd(from), to, name);
 	if (from)
 		closedir(from);
 	if (result == 0 && fsync(to) < 0)

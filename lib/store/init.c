@@ -41,14 +41,14 @@ static int check_parameters(const struct store_parameters *parameters, struct er
 static int check_empty(const struct store_dir *dir, struct error *err)
 {
 	DIR *entries = file_entries(dir->fd);
-	bool empty = true;
+	const char *name;
+	int more = entries ? file_next_entry(entries, &name) : -errno;
 
-	if (!entries)
-		return error_set(err, -errno, "cannot read the directory %s: %s", dir->path, strerror(errno));
-	for (struct dirent *entry = readdir(entries); entry && empty; entry = readdir(entries))
-		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-	closedir(entries);
-	if (empty)
+	if (entries)
+		closedir(entries);
+	if (more < 0)
+		return error_set(err, more, "cannot read the directory %s: %s", dir->path, strerror(-more));
+	if (more == 0)
 		return 0;
 	error_set(err, -ENOTEMPTY, "%s is not empty", dir->path);
 	error_hint(err, "choose a new or an empty directory");

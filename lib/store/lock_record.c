@@ -256,11 +256,14 @@ int lock_records_list(int dir, struct lock_records *ret_names)
 {
 	DIR *entries = file_entries(dir);
 	struct lock_records names = {0};
-	int result = entries ? 0 : -errno;
+	int result = entries ? 0 : -errno, more;
+	const char *name;
 
-	for (struct dirent *entry = entries ? readdir(entries) : NULL; entry; entry = readdir(entries)) {
-		if (is_record_name(entry->d_name))
-			snprintf(array_new(&names)->text, LOCK_RECORD_NAME_MAX, "%.*s", LOCK_RECORD_NAME_MAX - 1, entry->d_name);
+	while (result == 0 && (more = file_next_entry(entries, &name)) != 0) {
+		if (more < 0)
+			result = more;
+		else if (is_record_name(name))
+			snprintf(array_new(&names)->text, LOCK_RECORD_NAME_MAX, "%.*s", LOCK_RECORD_NAME_MAX - 1, name);
 	}
 	if (entries)
 		closedir(entries);

@@ -99,17 +99,18 @@ static bool is_name(const char *name, const char *stem)
 int store_dir_find_database(const struct store_dir *dir, char ret_name[DATABASE_NAME_MAX])
 {
 	DIR *entries = file_entries(dir->fd);
-	int result = -ENOENT;
+	int result = -ENOENT, more;
+	const char *name;
 
 	if (!entries)
 		return -errno;
-	for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries))
-		if (is_name(entry->d_name, DATABASE_NAME)) {
+	while ((more = file_next_entry(entries, &name)) > 0)
+		if (is_name(name, DATABASE_NAME)) {
 			result = result == -ENOENT ? 0 : -EEXIST;
-			snprintf(ret_name, DATABASE_NAME_MAX, "%.*s", DATABASE_NAME_MAX - 1, entry->d_name);
+			snprintf(ret_name, DATABASE_NAME_MAX, "%.*s", DATABASE_NAME_MAX - 1, name);
 		}
 	closedir(entries);
-	return result;
+	return more < 0 ? more : result;
 }
 
 int store_dir_ingest(const struct store_dir *dir, const char *database, char ret_name[INGEST_NAME_MAX], struct error *err)

@@ -68,25 +68,21 @@ static void write_mark(int fd, const char *mark, bool may_be_file)
 		(void)!unlinkat(fd, FILE_NAME, 0);
 }
 
-/* A new filesystem comes with a directory of its own. */
-static bool is_nothing(const char *name)
-{
-	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lost+found") == 0;
-}
-
 static int check_empty(int fd, bool *ret_empty)
 {
 	DIR *stream = file_entries(fd);
-	struct dirent *entry;
 	bool empty = true;
+	const char *name;
+	int more = 0;
 
 	if (!stream)
 		return -errno;
-	while (empty && (entry = readdir(stream)))
-		empty = is_nothing(entry->d_name);
+	/* A new filesystem comes with a directory of its own. */
+	while (empty && (more = file_next_entry(stream, &name)) > 0)
+		empty = strcmp(name, "lost+found") == 0;
 	closedir(stream);
 	*ret_empty = empty;
-	return 0;
+	return MIN(more, 0);
 }
 
 static int refuse(const char *target, bool is_marked, struct error *err)
