@@ -55,7 +55,7 @@ struct kv {
 	uint64_t reopen_after_ms;
 	atomic_uint opened;              /* so many times it was opened anew */
 	atomic_bool stopped_by_damage;   /* RocksDB has refused a change because a merge has met damage; see reopen.h */
-	atomic_bool log_suspect;         /* a change failed: the log may not be touched but through RocksDB's own check (kv_sync) */
+	atomic_uint log_suspect;         /* changes that failed: while there are any, the log is touched only through RocksDB's own check (kv_sync) */
 	atomic_bool was_full;            /* RocksDB has met a full disk: see kv_takes_files */
 	pthread_mutex_t mutex;           /* guards all below */
 	char message[KV_MESSAGE_MAX];

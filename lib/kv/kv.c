@@ -184,8 +184,9 @@ static char *flush_all(struct kv *kv)
 static char *sync_log(struct kv *kv)
 {
 	char *message = NULL;
+	unsigned failures = atomic_load(&kv->log_suspect);
 
-	if (!atomic_load(&kv->log_suspect)) {
+	if (failures == 0) {
 		rocksdb_flush_wal(kv->db, 1, &message);
 		return message;
 	}
@@ -194,8 +195,9 @@ static char *sync_log(struct kv *kv)
 	rocksdb_writebatch_destroy(nothing);
 	if (!message)
 		message = flush_all(kv);
+	/* One that failed meanwhile is not forgotten. */
 	if (!message)
-		atomic_store(&kv->log_suspect, false);
+		(void)atomic_compare_exchange_strong(&kv->log_suspect, &failures, 0);
 	return message;
 }
 

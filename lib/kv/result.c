@@ -52,7 +52,7 @@ int kv_change_result(struct kv *kv, char *message)
 	if (result == -EBADMSG)
 		atomic_store(&kv->stopped_by_damage, true);
 	else if (result < 0)
-		atomic_store(&kv->log_suspect, true);
+		atomic_fetch_add(&kv->log_suspect, 1);
 	if (result == -ENOSPC)
 		atomic_store(&kv->was_full, true);
 	return result;
