@@ -353,6 +353,16 @@ static int tell_dead(const char *store, json_t *status)
 	return exit_with(&err);
 }
 
+static void print_uncommitted(const json_t *status)
+{
+	const json_t *uncommitted = json_object_get(status, "uncommitted");
+	const long long files = json_integer_value(json_object_get(uncommitted, "files"));
+
+	if (uncommitted)
+		printf("not on disk    %lld file%s: %s; it is tried again every second\n", files, files == 1 ? "" : "s",
+		       json_string_value(json_object_get(uncommitted, "error")));
+}
+
 /* The store that an operand names: a store, or where one is mounted. */
 static void take_operand(struct cli *cli)
 {
@@ -380,6 +390,7 @@ static int run_status(struct cli *cli)
 		if (json_object_get(status, "write_error"))
 			printf("writing        has stopped: %s; unmount and mount again\n",
 			       json_string_value(json_object_get(status, "write_error")));
+		print_uncommitted(status);
 		print_supervision(status);
 		print_given_up(status);
 		print_gc(status);

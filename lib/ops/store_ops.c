@@ -61,7 +61,7 @@ static json_t *scrub_status(struct store *store)
 /*
  * store.status: {} -> {path, uuid, format, created, chunk_min, chunk_average, chunk_max, datasets, snapshots,
  * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted, dropped_bytes}, read_only (why) when it is, and write_error
- * when the database has stopped writing; damage {chunks, healed, tables: some are damaged}; scrub {phase of one that has not ended, begun,
+ * when the database has stopped writing; uncommitted {files, error} when content cannot be committed, which is tried again; damage {chunks, healed, tables: some are damaged}; scrub {phase of one that has not ended, begun,
  * chunks, last_end, last_chunks, last_bytes, last_damaged, every: seconds}; backups (op_backups.h). The daemon adds pid, mounts and gc.
  */
 static int store_status(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
@@ -90,6 +90,9 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 	struct error why = {0};
 	if (store_check_writable(context->store, &why) < 0)
 		json_object_set_new(*ret_result, "read_only", json_from_bytes(why.text));
+	if (usage.failing_inodes > 0)
+		json_object_set_new(*ret_result, "uncommitted", json_pack("{s:I, s:s}", "files", (json_int_t)usage.failing_inodes, "error",
+		                                                          error_text(usage.failing_error)));
 	if (store_lost_to(context->store)) {
 		AUTO_FREE char *message = xasprintf("%s has taken the store", store_lost_to(context->store));
 

@@ -196,6 +196,37 @@ static void test_a_failed_commit_loses_nothing_and_is_told(void **state)
 	}
 }
 
+/* What did not fit is cut off again: nothing is left that could be lost. */
+static void run_cut_after_a_failure(struct tree_store *store)
+{
+	const struct setattr cut = { .mask = SET_SIZE };
+	struct inode *inode;
+	struct attr attr;
+
+	tree_store_open(store, true);
+	inode = new_file(store, "big");
+	put(inode, 'a', FILE_LEN);
+	REQUIRE(inode_sync(inode) == -ENOSPC && view_setattr(store->view, inode_ino(inode), &cut, &attr) == 0);
+	REQUIRE(inode_sync(inode) == 0);
+	put(inode, 'b', FILE_LEN);
+	REQUIRE(inode_sync(inode) == 0 && has(inode, 'b', FILE_LEN));
+	inode_close(inode);
+	tree_store_close(store);
+}
+
+static void test_a_failure_is_over_when_nothing_is_left_to_commit(void **state)
+{
+	static const char *const faults[] = { "commit-before-store:enospc", "commit-before-write:enospc" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+		struct tree_store store;
+
+		prepare(&store);
+		assert_int_equal(in_process(faults[i], run_cut_after_a_failure, &store), 0);
+		tree_store_remove(&store);
+	}
+}
+
 /* One failing file of a group: the others are committed one by one. */
 static void run_failing_group(struct tree_store *store)
 {
@@ -363,6 +394,7 @@ int main(void)
 		cmocka_unit_test(test_killed_after_a_copy_the_bytes_before_it_are_no_hole),
 		cmocka_unit_test(test_a_file_is_not_cut_before_what_was_written_to_it_is_there),
 		cmocka_unit_test(test_a_failed_commit_loses_nothing_and_is_told),
+		cmocka_unit_test(test_a_failure_is_over_when_nothing_is_left_to_commit),
 		cmocka_unit_test(test_a_failed_group_is_tried_file_by_file),
 		cmocka_unit_test(test_writers_beyond_the_budget_go_on),
 		cmocka_unit_test(test_idle_files_are_committed_by_themselves),

@@ -36,7 +36,7 @@ struct jobs {
 	uint64_t due_ms[ARRAY_SIZE(periodic)];
 	struct memory memory;
 	struct backups backups;
-	bool stopped;
+	bool stopped, commits_fail;
 
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t change;
@@ -99,6 +99,22 @@ static void watch_database(struct jobs *jobs)
 	log_line(jobs->log, "error", "stopped", "text=\"%s\" hint=\"unmount and mount again\"", message);
 }
 
+/* Who wrote it may never ask: a program that does not call fsync(2) is told of nothing. */
+static void watch_commits(struct jobs *jobs)
+{
+	struct tree_usage usage;
+	bool fails;
+
+	tree_usage(store_tree(jobs->store), &usage);
+	fails = usage.failing_inodes > 0;
+	if (fails && !jobs->commits_fail)
+		log_line(jobs->log, "warning", "uncommitted", "files=%llu text=\"%s\" hint=\"what was written is kept in memory and tried again\"",
+		         (unsigned long long)usage.failing_inodes, error_text(usage.failing_error));
+	else if (!fails && jobs->commits_fail)
+		log_line(jobs->log, "info", "committed", "text=\"what could not be written is committed\"");
+	jobs->commits_fail = fails;
+}
+
 /* Content is told of by who reads it; this is for the tables' blocks, whatever is in them. */
 static void watch_damage(struct jobs *jobs)
 {
@@ -155,6 +171,7 @@ static void *jobs_main(void *arg)
 
 	while (begin_round(jobs)) {
 		watch_database(jobs);
+		watch_commits(jobs);
 		watch_damage(jobs);
 		if (!store_read_only(jobs->store)) {
 			run_periodic(jobs);

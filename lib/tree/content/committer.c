@@ -23,29 +23,44 @@ struct committer {
 	int sync_error;
 };
 
+/* The lock is held. A retired view's content was dropped: it is not tried again. */
+static void note_result(struct pending *pending, struct inode *inode, int result)
+{
+	const bool failed = result < 0 && result != -ESTALE, failed_before = inode->retry_ms != 0;
+
+	inode->retry_ms = failed ? clock_ms() + RETRY_MS : 0;
+	pending->failing += (uint64_t)failed - (uint64_t)failed_before;
+	if (failed)
+		pending->failing_error = result;
+}
+
 /*
  * Commits what was claimed. The lock is held, and given up meanwhile. The inodes' references on the list are ours now, and are given back
  * before the claim goes: committer_run(view) waits for claims, after which the view may be closed.
  */
 static int work_on(struct pending *pending, struct claim *claim, struct inode **inodes, size_t count)
 {
+	bool one_by_one;
 	int result;
 
 	mutex_give(&pending->lock);
 	result = commit_group(claim->view, inodes, count);
-	if (result < 0 && result != -ENOSPC && result != -ESTALE && count > 1) {
-		/* one damaged file must not hold back the others */
-		result = 0;
-		for (size_t i = 0; i < count; i++) {
-			int single = commit_group(claim->view, inodes + i, 1);
+	/* one damaged file must not hold back the others */
+	one_by_one = result < 0 && result != -ENOSPC && result != -ESTALE && count > 1;
+	result = one_by_one ? 0 : result;
+	for (size_t i = 0; i < count && one_by_one; i++) {
+		int single = commit_group(claim->view, inodes + i, 1);
 
-			result = result < 0 ? result : single;
-		}
+		result = result < 0 ? result : single;
+		mutex_take(&pending->lock);
+		note_result(pending, inodes[i], single);
+		mutex_give(&pending->lock);
 	}
 	mutex_take(&pending->lock);
 	for (size_t i = 0; i < count; i++) {
 		inodes[i]->claimed = false;
-		inodes[i]->retry_ms = result < 0 ? clock_ms() + RETRY_MS : 0;
+		if (!one_by_one)
+			note_result(pending, inodes[i], result);
 	}
 	/* a retired view's content was dropped, which holds nobody else up */
 	pending->last_error = result == -ESTALE ? 0 : result;

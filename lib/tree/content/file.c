@@ -246,8 +246,10 @@ int inode_commit(struct inode *inode)
 
 	if (result < 0)
 		return result;
-	/* the error that is noted belongs to content that is gone */
 	mutex_take(&inode->lock);
+	/* What could not be committed was cut off or punched out since: nothing is left that could be lost. In a retired view it was dropped. */
+	if (inode->commit_error != -ESTALE && inode->active.bytes == 0 && !inode->committing && !inode->times_dirty && inode->record.size == inode->size)
+		inode->commit_error = 0;
 	result = inode->commit_error;
 	mutex_give(&inode->lock);
 	return result;

@@ -207,6 +207,16 @@ void pending_usage(struct tree *tree, const struct view *view, uint64_t *ret_byt
 	*ret_inodes = inodes;
 }
 
+void pending_failing(struct tree *tree, uint64_t *ret_inodes, int *ret_error)
+{
+	struct pending *pending = tree->pending;
+
+	mutex_take(&pending->lock);
+	*ret_inodes = pending->failing;
+	*ret_error = pending->failing > 0 ? pending->failing_error : 0;
+	mutex_give(&pending->lock);
+}
+
 static bool is_one_of(const struct view *view, struct view *const *views, size_t count)
 {
 	size_t i = 0;

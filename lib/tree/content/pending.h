@@ -40,6 +40,8 @@ struct pending {
 	struct claim *claims;
 	uint64_t failures;     /* groups that failed, ever */
 	int last_error;        /* of the last group, 0 if it went well */
+	uint64_t failing;      /* inodes whose last commit failed; they are tried again */
+	int failing_error;     /* of one of them */
 };
 
 struct pending *pending_new(const struct tree_options *options);
@@ -65,6 +67,8 @@ struct block_pool *pending_blocks(struct tree *tree);
 void pending_note(struct inode *inode);
 /* What is buffered and being committed: of one view, or of all when it is NULL. */
 void pending_usage(struct tree *tree, const struct view *view, uint64_t *ret_bytes, uint64_t *ret_inodes);
+/* How many inodes could not be committed and are tried again, and why one of them could not. */
+void pending_failing(struct tree *tree, uint64_t *ret_inodes, int *ret_error);
 /* Whether nothing of any of the views waits to be committed or is being committed, at one instant. Waits for nobody. */
 bool pending_is_clean(struct tree *tree, struct view *const *views, size_t count);
 

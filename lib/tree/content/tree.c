@@ -68,6 +68,7 @@ int tree_sync(struct tree *tree)
 void tree_usage(struct tree *tree, struct tree_usage *ret_usage)
 {
 	pending_usage(tree, NULL, &ret_usage->dirty_bytes, &ret_usage->dirty_inodes);
+	pending_failing(tree, &ret_usage->failing_inodes, &ret_usage->failing_error);
 
 	const uint64_t available = space_promised(tree->space);
 

@@ -20,6 +20,8 @@ WARN_UNUSED int tree_sync(struct tree *tree);
 struct tree_usage {
 	uint64_t dirty_bytes;   /* buffered content not yet committed */
 	uint64_t dirty_inodes;
+	uint64_t failing_inodes; /* of them: could not be committed, and are tried again */
+	int failing_error;       /* of one of them */
 	uint64_t cached_inodes;
 	uint64_t free_bytes;    /* of the disk, less the reserve and what is buffered: so much can still be written */
 };

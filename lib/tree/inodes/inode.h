@@ -47,7 +47,7 @@ struct inode {
 	bool gone;                   /* no name and no open file is left: content is removed */
 	bool is_unnamed;             /* it has no name and is open, and the quota knows that (quota_unnamed) */
 	bool lost;                   /* something that it had accepted is gone (replay.h); told to every fsync */
-	int commit_error;            /* of the last commit; told to fsync, cleared by a commit that goes well */
+	int commit_error;            /* of the last commit; told to fsync, cleared by a commit that goes well, or when nothing is left to commit */
 
 	/* The committer's lock guards these (committer.c). */
 	uint64_t dirty_since_ms, written_ms; /* clock_ms of the first and last write not yet committed */
