@@ -10,7 +10,12 @@
 #include "lib/repository/repository.h"
 
 #define PACK_BYTES (16U << 20)
+/*
+ * An index file is put when it names so many blobs. The first ones are put sooner, after 4 packs, 8 more, 16 more and so on: who is killed
+ * loses at most half of what was written, or 3 GiB, and many terabytes have but a few index files more.
+ */
 #define INDEX_BLOBS 50000U
+#define INDEX_FIRST_PACKS 4U
 
 struct repository_writer {
 	struct repository *repository;
@@ -19,6 +24,7 @@ struct repository_writer {
 	pthread_mutex_t lock; /* guards what follows */
 	struct blob_set claims; /* blobs that a hand has taken on */
 	struct index_writer index;
+	size_t index_packs, index_full; /* packs that it names, and with how many it is put */
 	struct object_names packs;
 	struct writer_counts counts;
 };
@@ -38,6 +44,7 @@ struct repository_writer *repository_writer_new(struct repository *repository, c
 
 	writer->repository = repository;
 	writer->known = known;
+	writer->index_full = INDEX_FIRST_PACKS;
 	pthread_mutex_init(&writer->lock, NULL);
 	return writer;
 }
@@ -109,11 +116,13 @@ static struct buf take_index(struct repository_writer *writer, bool all)
 {
 	struct buf json = BUF_INIT;
 
-	if (writer->index.blobs < (all ? 1 : INDEX_BLOBS))
+	if (writer->index.blobs == 0 || (!all && writer->index.blobs < INDEX_BLOBS && writer->index_packs < writer->index_full))
 		return json;
 	index_writer_end(&writer->index, NULL, 0);
 	json = writer->index.json;
 	writer->index = (struct index_writer){0};
+	writer->index_packs = 0;
+	writer->index_full *= 2;
 	return json;
 }
 
@@ -153,6 +162,7 @@ static int put_pack(struct repository_hand *hand, struct pack_file *pack, struct
 	hand->counts.packs++;
 	pthread_mutex_lock(&writer->lock);
 	index_writer_add(&writer->index, &id, pack->blobs.items, pack->blobs.count);
+	writer->index_packs++;
 	array_add(&writer->packs, id);
 	add_counts(&writer->counts, &hand->counts);
 	index = take_index(writer, false);

@@ -60,6 +60,19 @@ def test_backup_that_dies_leaves_a_valid_repository(repository, point):
 
 
 @pytest.mark.timeout(180)
+def test_a_backup_that_died_late_is_not_begun_anew(repository):
+    """Twelve packs; of the first ones an index file tells."""
+    repository.backup("d")
+    point = repository.store.mount()
+    files.put(point + "/d/noise", os.urandom(160 << 20))
+    repository.store.umount()
+    assert dies(repository, "object-before-rename:kill:10", "backup", "d", repository.path, "--type", "incremental")
+    assert repository.backup("d", kind="incremental")["stored"] < 100 << 20
+    repository.run("backup", "unlock", repository.path)
+    restic_check(repository)
+
+
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("point", ["object-before-rename:kill:2", "object-after-rename:kill:2", "backup-prune-before-index", "backup-prune-before-old-index",
                                    "backup-prune-before-packs", "backup-prune-remove:kill:1", "backup-prune-remove:kill:3"])
 def test_prune_that_dies_loses_nothing(repository, point):
