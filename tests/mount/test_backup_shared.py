@@ -1,0 +1,55 @@
+"""A repository that is shared: between backups, with people who know restic's words, and between several stores at once."""
+
+import os
+
+from harness import files, program
+from harness.repository import PASSWORD, Repository, restic_check
+from harness.store import Store
+
+
+def test_a_full_backup_shares_only_when_told_to(repository):
+    first = repository.backup("d")
+    assert repository.backup("d")["stored"] > first["stored"] // 2
+    assert repository.backup("d", options=["--share"])["stored"] < first["stored"] // 20
+    assert repository.verify()["problem_count"] == 0
+
+
+def test_the_list_shows_on_what_each_backup_is_based(repository):
+    full = repository.backup("d")["backup"]
+    first, second = (repository.backup("d", kind="incremental")["backup"] for _ in range(2))
+    differential = repository.backup("d", kind="differential")["backup"]
+    rows = {row["backup"]: (row["type"], row.get("base")) for row in repository.backups()}
+    assert rows == {full: ("full", None), first: ("incremental", full), second: ("incremental", first), differential: ("differential", full)}
+    line = next(line for line in repository.run("backup", "list", repository.path).out.splitlines() if line.startswith(second[:8]))
+    assert first[:8] in line
+
+
+def test_restic_s_variables_give_the_password_and_ours_come_first(repository, area):
+    files.put(area + "/password", PASSWORD.encode() + b"\n")
+    silent = {"CORPUSFS_PASSWORD": "", "RESTIC_PASSWORD": ""}
+    ways = [{"RESTIC_PASSWORD": PASSWORD}, {"RESTIC_PASSWORD_FILE": area + "/password"}, {"RESTIC_PASSWORD_COMMAND": f"cat {area}/password"},
+            {"CORPUSFS_PASSWORD": PASSWORD, "RESTIC_PASSWORD": "wrong"}, {"CORPUSFS_PASSWORD_FILE": area + "/password", "RESTIC_PASSWORD": "wrong"},
+            {"CORPUSFS_PASSWORD_COMMAND": f"cat {area}/password", "RESTIC_PASSWORD_FILE": "/nowhere"}]  # fmt: skip
+    for way in ways:
+        repository.run("backup", "list", repository.path, secrets=silent | way)
+    repository.run("backup", "list", repository.path, secrets=silent | {"RESTIC_PASSWORD": "wrong"}, code=program.PERMISSION)
+
+
+def test_several_stores_back_up_into_one_repository_at_once(repository, run, area):
+    """Each of them with two commands at the same time; the repository keeps all."""
+    other = Store(area, run.mark, run.home, name="other").init()
+    other.create("e")
+    point = other.mount(area + "/beside")
+    files.put(point + "/e/noise", os.urandom(30 << 20))
+    repository.store.mount()
+    files.put(area + "/password", PASSWORD.encode() + b"\n")
+    beside = Repository(other, repository.path, init=False)
+    try:
+        running = [one.store.begin("-s", one.store.path, "backup", dataset, repository.path, "--password-file", area + "/password")
+                   for one, dataset in ((repository, "d"), (beside, "e")) for _ in range(2)]  # fmt: skip
+        assert [process.wait(60) for process in running] == [0] * 4
+    finally:
+        other.close()
+    assert sorted(row["dataset"] for row in repository.backups()) == ["d", "d", "e", "e"]
+    assert repository.verify()["problem_count"] == 0
+    restic_check(repository)
