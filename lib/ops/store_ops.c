@@ -61,7 +61,8 @@ static json_t *scrub_status(struct store *store)
 /*
  * store.status: {} -> {path, uuid, format, created, chunk_min, chunk_average, chunk_max, datasets, snapshots,
  * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted, dropped_bytes}, read_only (why) when it is, and write_error
- * when the database has stopped writing; uncommitted {files, error} when content cannot be committed, which is tried again; damage {chunks, healed, tables: some are damaged}; scrub {phase of one that has not ended, begun,
+ * when the database has stopped writing; uncommitted {files, error} when content cannot be committed, which is tried again;
+ * damage {chunks, healed, tables: some are damaged}; scrub {phase of one that has not ended, begun,
  * chunks, last_end, last_chunks, last_bytes, last_damaged, every: seconds}; backups (op_backups.h). The daemon adds pid, mounts and gc.
  */
 static int store_status(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)

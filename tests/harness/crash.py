@@ -176,10 +176,10 @@ class Stage:
             witness.stop()
 
     def look_whole(self, store):
-        """All metadata is as it must be; and now and then, whatever anybody may read is whole."""
+        """All metadata is as it must be, and whatever anybody may read is whole."""
         store.ok("-s", store.path, "check")
         self.counts["checks"] += 1
-        if self.chance.random() < 0.3:
+        if program.scale() == 1 or self.chance.random() < 0.3:
             store.ok("-s", store.path, "scrub")
             self.counts["scrubs"] += 1
 

@@ -56,7 +56,8 @@ def forced(store, point, expect, **options):
 def test_commands_end_and_say_that_the_daemon_is_stopped(fs, store, load):
     os.kill(store.pid, signal.SIGSTOP)
     try:
-        for command in (["umount", store.points[0]], ["umount", store.points[0] + "/"], ["-s", store.path, "status"], ["-s", store.path, "snapshot", "create", "d@s"]):
+        point = store.points[0]
+        for command in (["umount", point], ["umount", point + "/"], ["-s", store.path, "status"], ["-s", store.path, "snapshot", "create", "d@s"]):
             result = store.run(*command, limit=30)
             assert result.code == program.FAILED and "it is stopped" in result.err and "umount --force" in result.err, result
     finally:

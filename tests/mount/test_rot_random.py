@@ -1,4 +1,9 @@
-"""Content tables damaged at random, in every way: a read gives the right bytes or EIO, and nothing dies. CORPUSFS_ROT_SEEDS=FIRST-LAST tries more."""
+"""
+A store damaged at random, in every way: a read gives the right bytes or EIO, and nothing dies. CORPUSFS_ROT_SEEDS=FIRST-LAST tries more.
+
+Where content is damaged the store opens, and a copy heals it. Where it is any other file, it may be refused, or answer EIO for all; then it says
+so, and nothing is missing without a word.
+"""
 
 import errno
 import os
@@ -35,13 +40,26 @@ def content_tables(path):
     return [table for table in rot.tables_in(path) if os.path.getsize(table) > 100000]
 
 
-def hurt(path, other, chance):
-    """Damages one content table of the store in `path`; says how."""
-    tables, kind = content_tables(path), chance.choice(KINDS)
-    table = chance.choice(tables)
+def all_files(path):
+    found = [f"{folder}/{name}" for folder, _, names in os.walk(path) for name in names]
+    return [file for file in found if os.path.isfile(file) and os.path.getsize(file) > 0 and os.path.basename(file) != "log"]
+
+
+def alike(files_of_store, table):
+    """Files of its kind: with the same name but for its number."""
+    bare = lambda file: os.path.basename(file).strip("0123456789-")  # noqa: E731
+    return [file for file in files_of_store if bare(file) == bare(table)]
+
+
+def hurt(path, other, chance, files_of=content_tables):
+    """Damages one file of the store in `path`; says how."""
+    kind, table = chance.choice(KINDS), chance.choice(files_of(path))
+    tables = alike(files_of(path), table)
+    if kind == "swapped" and len(tables) == 1:
+        kind = "zeros"
     size = os.path.getsize(table)
     if kind.startswith("bit"):
-        rot.flip(table, chance.randrange(size) if kind == "bit" else size - 1 - chance.randrange(6000), 1 << chance.randrange(8))
+        rot.flip(table, chance.randrange(size) if kind == "bit" else size - 1 - chance.randrange(min(size, 6000)), 1 << chance.randrange(8))
     elif kind == "zeros":
         with open(table, "r+b") as handle:
             handle.seek(chance.randrange(size) // 4096 * 4096)
@@ -56,12 +74,12 @@ def hurt(path, other, chance):
     elif kind == "missing":
         os.unlink(table)
     else:
-        shutil.copy(min(content_tables(other), key=lambda found: abs(os.path.getsize(found) - size)), table)
-    return kind
+        shutil.copy(min(alike(files_of(other), table) or files_of(other), key=lambda found: abs(os.path.getsize(found) - size)), table)
+    return f"{os.path.basename(table)}: {kind}"
 
 
-def mount(store):
-    """Its mountpoint, None if it is refused; and whether it can be written."""
+def mount(store, refused=(7,)):
+    """Its mountpoint, None if it is refused with one of these codes; and whether it can be written."""
     point = store.area + "/hurt"
     os.makedirs(point, exist_ok=True)
     for options in ([], ["-o", "ro"]):
@@ -69,7 +87,7 @@ def mount(store):
         if result.code == 0:
             store.note(point)
             return point, not options
-        assert result.code == 7, result.err
+        assert result.code in refused and "corpusfs: " in result.err, result
     return None, False
 
 
@@ -131,4 +149,41 @@ def test_damaged_content_is_right_or_eio(run, area, others, rounds):
         finally:
             hurt_one.close()
         note_counts({"damaged stores": 1})
+        shutil.rmtree(hurt_one.area)
+
+
+def play_anywhere(store, other, wanted, seed):
+    """Hurts any file of the store. Returns what came of it."""
+    store.expected += [r" error "]
+    kind = hurt(store.path, other, random.Random(seed), all_files)
+    point, writable = mount(store, range(1, 10))
+    came = "refused" if point is None else "read-write" if writable else "read-only"
+    print(f"seed {seed}: {kind}, {came}")
+    if point is None:
+        return came
+    for directory in (point + "/d", point + "/d/.snapshots/v"):
+        try:
+            assert sorted(os.listdir(directory)) == sorted(wanted), "names are missing"
+        except OSError as problem:
+            assert problem.errno == errno.EIO, problem
+        unreadable(directory, wanted)
+    assert store.run("-s", store.path, "check").code in (0, 7)
+    assert store.run("-s", store.path, "scrub").code in (0, 7)
+    return came
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(60 + 5 * (LAST - FIRST + 1))
+def test_damage_anywhere_is_right_or_told(run, area, others, rounds):
+    first, second = place(run, area, "first"), place(run, area, "second")
+    wanted = fill(first, 1)
+    fill(second, 2)
+    for seed in range(FIRST + others, FIRST + others + (LAST - FIRST + 1) * rounds):
+        hurt_one = place(run, area, str(seed))
+        try:
+            shutil.copytree(first.path, hurt_one.path)
+            came = play_anywhere(hurt_one, second.path, wanted, seed)
+        finally:
+            hurt_one.close()
+        note_counts({"damaged stores": 1, f"of them {came}": 1})
         shutil.rmtree(hurt_one.area)
