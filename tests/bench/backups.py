@@ -172,6 +172,7 @@ def prepare(bench, program):
         Row("backup-lines", "size of a repository of JSON lines", "backup-lines", "backup", [("restic", "<=", 1.05)], "blobs of 64 KiB: 1.2"),
         Row("backup-incremental", "incremental backup after 1% of 100,000 files changed (at scale 1)", "backup-few.incremental", "backup",
             [("restic", "<=", 0.1), ("borg", "<=", 0.1)]),
-        Row("backup-share", "the same as a share of the first full backup", "backup-few.share", "backup", [("budget", "<=", 1.0)]),
+        Row("backup-share", "incremental backup after 1% of 100,000 files changed, as a share of the first full backup",
+            "backup-few.share", "backup", [("budget", "<=", 1.0)]),
     ]
     return measures, rows

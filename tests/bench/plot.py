@@ -4,18 +4,6 @@ COLOURS = {"corpusfs": "#c2410c", "btrfs": "#2563eb", "bindfs": "#6b7280", "rest
 MARKS = {"corpusfs": "o", "btrfs": "s", "bindfs": "^", "restic": "v", "borg": "D"}
 
 
-def full_titles(titles):
-    """Titles that say "the same" take the subject of the row before."""
-    subject, found = "", []
-    for title in titles:
-        if title.startswith("the same"):
-            title = subject + title[len("the same"):]
-        else:
-            subject = title.split(",")[0]
-        found.append(title)
-    return found
-
-
 def draw_row(axes, y, wanted, ratios):
     if wanted:
         axes.plot([wanted, wanted], [y - 0.38, y + 0.38], color="black", linewidth=2, zorder=2)
@@ -55,7 +43,7 @@ def draw(rows, head, path):
         axes.scatter([], [], marker=MARKS[way], color=colour, label=way)
     axes.plot([], [], color="black", linewidth=2, label="wanted")
     draw_scale(axes, rows)
-    axes.set_yticks(range(len(rows)), full_titles([title for title, _, _ in rows]))
+    axes.set_yticks(range(len(rows)), [title for title, _, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_title(head, fontsize=8, color="#374151")
     axes.legend(loc="upper center", bbox_to_anchor=(0.3, -0.9 / (0.34 * len(rows) + 0.6)), ncol=6, frameon=False, fontsize=9)

@@ -31,13 +31,13 @@ def wanted(check):
 
 
 def table(results):
-    """The rows of a run, those that have a figure."""
+    """The rows of a run, those that have a figure. What grew by ten has rows of its own."""
     lines = []
     for result in results:
         if result["way"] not in result["values"]:
             continue
         own, checks = result["values"][result["way"]], result["checks"] or [None]
-        named = {result["way"], *(check["against"] for check in checks if check)}
+        named = {result["way"], "grown", *(check["against"] for check in checks if check)}
         others = [f"{way} {verdict.number(value, result['unit'])}" for way, value in result["values"].items() if way not in named]
         for index, check in enumerate(checks):
             first = index == 0

@@ -165,7 +165,7 @@ def perform(bench, options):
         for way in measure.ways:
             if (measure.key, way) in bench.reasons:
                 bench.reasons[row.measure, way] = bench.reasons[measure.key, way]
-        results.append({**verdict.verdict(row, bench.samples, bench.reasons), "measure": row.measure, "unit": measure.unit})
+        results.append({**verdict.verdict(row, bench.samples, bench.reasons), "measure": row.measure, "unit": units[row.measure]})
     return results, units
 
 
