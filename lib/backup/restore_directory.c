@@ -20,6 +20,7 @@
 #include "lib/backup/restore_file.h"
 #include "lib/backup/restore_source.h"
 #include "lib/base/descriptors.h"
+#include "lib/base/direct_file.h"
 #include "lib/base/queue.h"
 #include "lib/transfer/target_sync.h"
 #include "lib/tree/files/acl.h"
@@ -99,6 +100,7 @@ static void clear_target(struct directory_restore *restore, struct restore_targe
 	atomic_fetch_add(&restore->local, target->reader.local);
 	atomic_fetch_add(&restore->fetched, target->reader.fetched);
 	restore_reader_clear(&target->reader);
+	direct_file_free(target->direct);
 }
 
 /* --- directories --- */

@@ -8,11 +8,14 @@
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 
+#include "lib/base/direct_file.h"
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
 #include "lib/tree/files/acl.h"
 
 #define NAME_ROOM 64
+/* Files of so many bytes are written past the page cache: they would take others' pages, and nobody reads them soon. */
+#define DIRECT_MIN (1U << 20)
 
 static void temporary_name(unsigned number, char out[NAME_ROOM])
 {
@@ -143,6 +146,11 @@ static int write_at(int fd, const uint8_t *data, size_t len, uint64_t offset)
 	return 0;
 }
 
+static bool goes_directly(struct restore_target *target, int fd, const struct restore_file *file)
+{
+	return file->node->size >= DIRECT_MIN && file->holes->count == 0 && direct_file_over(fd, &target->direct) == 0;
+}
+
 static int damaged(struct restore_target *target, int code)
 {
 	target->damage = code == -ENOENT    ? "a part of its content is missing in the repository"
@@ -156,6 +164,7 @@ static int write_content(struct restore_target *target, int fd, const struct res
 {
 	struct restore_content content = {.node = file->node, .holes = file->holes};
 	const uint64_t size = file->node->size;
+	struct direct_file *direct = goes_directly(target, fd, file) ? target->direct : NULL;
 	const void *data;
 	uint64_t offset;
 	size_t len;
@@ -166,7 +175,7 @@ static int write_content(struct restore_target *target, int fd, const struct res
 			return -ECANCELED;
 		if (offset > size || len > size - offset)
 			return damaged(target, -EFBIG);
-		r = write_at(fd, data, len, offset);
+		r = direct ? direct_file_add(direct, data, len) : write_at(fd, data, len, offset);
 		if (r < 0)
 			return r;
 		atomic_fetch_add(&target->transfer->bytes, len);
@@ -175,6 +184,8 @@ static int write_content(struct restore_target *target, int fd, const struct res
 		return damaged(target, r);
 	if (content.offset != size)
 		return damaged(target, -EFBIG);
+	if (direct)
+		return direct_file_finish(direct);
 	/* What ends with a hole is not written to its end. */
 	return file->holes->count > 0 && ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
 }

@@ -18,6 +18,7 @@ struct restore_target {
 	bool is_root;
 	unsigned number; /* of the maker, below RESTORE_MAKERS_MAX */
 	struct restore_reader reader;
+	struct direct_file *direct; /* for big files, used again; NULL before the first one. direct_file_free */
 	const char *damage; /* out: what is wrong with the content */
 };
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "lib/base/buf.h"
@@ -15,11 +16,11 @@
 #define BUFFER_LEN PAGES_HUGE
 /* More at once makes no disk faster, and a process that is killed ends only after it. */
 #define WRITE_MAX ((size_t)16 << 20)
-/* Memory, length and place of what goes past the page cache are multiples of this. */
-#define ALIGNMENT ((size_t)4096)
+#define ALIGNMENT DIRECT_ALIGNMENT
 
 struct direct_file {
 	int fd;
+	bool is_borrowed; /* the descriptor is the caller's */
 	bool is_direct;
 	int error;        /* the first one */
 	uint8_t *buffer;
@@ -52,11 +53,30 @@ int direct_file_new(const char *path, struct direct_file **ret_file)
 	return 0;
 }
 
+int direct_file_over(int fd, struct direct_file **file)
+{
+	struct direct_file *over = *file;
+	const int flags = fcntl(fd, F_GETFL);
+
+	if (!over) {
+		uint8_t *buffer = pages_alloc(BUFFER_LEN);
+
+		if (!buffer)
+			return -EINVAL;
+		over = *file = xcalloc(1, sizeof(*over));
+		over->buffer = buffer;
+	}
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_DIRECT) < 0)
+		return -EINVAL;
+	*over = (struct direct_file){.fd = fd, .is_borrowed = true, .is_direct = true, .buffer = over->buffer};
+	return 0;
+}
+
 void direct_file_free(struct direct_file *file)
 {
 	if (!file)
 		return;
-	if (file->fd >= 0)
+	if (file->fd >= 0 && !file->is_borrowed)
 		close(file->fd);
 	free(file->buffer);
 	free(file);
@@ -113,7 +133,7 @@ int direct_file_add(struct direct_file *file, const void *data, size_t len)
 	return file->error;
 }
 
-int direct_file_end(struct direct_file *file)
+int direct_file_finish(struct direct_file *file)
 {
 	const uint64_t size = file->written + file->used;
 	const size_t padding = file->is_direct ? -file->used & (ALIGNMENT - 1) : 0;
@@ -125,7 +145,12 @@ int direct_file_end(struct direct_file *file)
 	file->used += padding;
 	if (!flush(file) && padding && ftruncate(file->fd, (off_t)size) < 0)
 		file->error = -errno;
-	if (!file->error && fsync(file->fd) < 0)
+	return file->error;
+}
+
+int direct_file_end(struct direct_file *file)
+{
+	if (!direct_file_finish(file) && fsync(file->fd) < 0)
 		file->error = -errno;
 	return file->error;
 }
@@ -165,4 +190,32 @@ int direct_write(int fd, const void *data, size_t len)
 			ret = -errno;
 	}
 	return ret ? ret : file_write_all(fd, (const uint8_t *)data + done, len - done);
+}
+
+/* With the blocks that the range begins and ends in, of which a part belongs to others, read beside it. */
+int direct_read(int fd, void *to, size_t len, uint64_t offset)
+{
+	_Alignas(DIRECT_ALIGNMENT) uint8_t ends[2][DIRECT_ALIGNMENT];
+	const size_t head = -offset % ALIGNMENT, tail = (offset + len) % ALIGNMENT, middle = len - head - tail;
+	struct iovec parts[3];
+	int count = 0;
+	size_t wanted = middle + tail;
+	ssize_t got;
+
+	if (head) {
+		parts[count++] = (struct iovec){ends[0], ALIGNMENT};
+		wanted += ALIGNMENT;
+	}
+	if (middle)
+		parts[count++] = (struct iovec){(uint8_t *)to + head, middle};
+	if (tail)
+		parts[count++] = (struct iovec){ends[1], ALIGNMENT};
+	do
+		got = preadv(fd, parts, count, (off_t)(offset - (head ? ALIGNMENT - head : 0)));
+	while (got < 0 && errno == EINTR);
+	if (got < 0 || (size_t)got < wanted)
+		return got < 0 ? -errno : -EINVAL;
+	memcpy(to, ends[0] + ALIGNMENT - head, head);
+	memcpy((uint8_t *)to + len - tail, ends[1], tail);
+	return 0;
 }

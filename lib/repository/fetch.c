@@ -3,25 +3,34 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "lib/base/direct_file.h"
+#include "lib/base/pages.h"
+
 /* What lies between two blobs of a pack is read with them if it is not more. */
 #define GAP_MAX (16U << 10)
-/* What one thread opens at a time. */
-#define STEP_BYTES (128U << 10)
+/* What one thread opens at a time: enough to be hashed side by side. */
+#define STEP_BYTES (512U << 10)
+/* A disk reads what stands in memory as it stands in the pack, by these multiples, past the page cache. */
+#define BLOCK DIRECT_ALIGNMENT
+/* The sealed bytes of all, what stands between them, and what each is moved by. */
+#define SEALED_ROOM (FETCH_BYTES + FETCH_BLOBS * (GAP_MAX + BLOCK) + PAGES_HUGE - (FETCH_BYTES + FETCH_BLOBS * (GAP_MAX + BLOCK)) % PAGES_HUGE)
+_Static_assert(FETCH_BLOBS <= OPENINGS_MAX, "a step is opened at once");
 
 struct wanted {
 	struct blob_place place;
-	uint8_t *sealed, *room;
-	const uint8_t *plain; /* NULL: it could not be had */
+	struct blob_opening *opening;
 };
 
 struct fetch {
 	struct repository *repository;
 	struct pool *pool;
 	struct wanted wanted[FETCH_BLOBS];
+	struct blob_opening openings[FETCH_BLOBS]; /* of those */
 	size_t count, at; /* at: the one that was found last */
 	uint64_t bytes;
 	const struct wanted *in_place[FETCH_BLOBS]; /* as they stand in the packs */
-	struct buf sealed, plain;
+	uint8_t *sealed; /* SEALED_ROOM bytes, or NULL before they are needed */
+	struct buf plain;
 	size_t steps[FETCH_BLOBS + 1], step_count; /* the first one of each step, and the end */
 	pthread_mutex_t lock;                      /* guards what follows */
 	struct repository_reader **readers;        /* that nobody uses; there is room for all */
@@ -47,7 +56,7 @@ void fetch_free(struct fetch *fetch)
 		repository_reader_free(fetch->readers[i]);
 	free(fetch->readers);
 	pthread_mutex_destroy(&fetch->lock);
-	buf_clear(&fetch->sealed);
+	free(fetch->sealed);
 	buf_clear(&fetch->plain);
 	free(fetch);
 }
@@ -72,7 +81,9 @@ bool fetch_add(struct fetch *fetch, const struct blob_id *id)
 	if (bytes > FETCH_BYTES - fetch->bytes)
 		return false;
 	fetch->bytes += bytes;
-	fetch->wanted[fetch->count++] = (struct wanted){.place = place};
+	fetch->wanted[fetch->count] = (struct wanted){.place = place, .opening = &fetch->openings[fetch->count]};
+	fetch->openings[fetch->count] = (struct blob_opening){.blob = &fetch->wanted[fetch->count].place.blob};
+	fetch->count++;
 	return true;
 }
 
@@ -120,32 +131,33 @@ static void read_run(struct fetch *fetch, size_t first, size_t after, uint64_t e
 	blob_id_text(&place->pack, pack);
 	r = objects->place->get(objects, OBJECT_PACK, pack, place->blob.offset, (size_t)(end - place->blob.offset), room);
 	for (size_t i = first; i < after; i++) {
-		struct wanted *wanted = &fetch->wanted[fetch->in_place[i] - fetch->wanted];
+		const struct wanted *wanted = fetch->in_place[i];
 
-		wanted->sealed = r < 0 ? NULL : room + (wanted->place.blob.offset - place->blob.offset);
+		wanted->opening->sealed = r < 0 ? NULL : room + (wanted->place.blob.offset - place->blob.offset);
 	}
 }
 
 static void read_all(struct fetch *fetch)
 {
-	uint64_t end, total = 0;
+	uint64_t end;
 	size_t after;
 	uint8_t *room;
 
+	if (!fetch->sealed)
+		fetch->sealed = pages_alloc(SEALED_ROOM);
+	if (!fetch->sealed)
+		return;
 	for (size_t i = 0; i < fetch->count; i++)
 		fetch->in_place[i] = &fetch->wanted[i];
 	qsort(fetch->in_place, fetch->count, sizeof(*fetch->in_place), compare_places);
+	room = fetch->sealed;
 	for (size_t i = 0; i < fetch->count; i = after) {
+		const uint64_t offset = fetch->in_place[i]->place.blob.offset;
+
 		after = end_of_run(fetch, i, &end);
-		total += end - fetch->in_place[i]->place.blob.offset;
-	}
-	buf_reset(&fetch->sealed);
-	buf_reserve(&fetch->sealed, (size_t)total);
-	room = fetch->sealed.data;
-	for (size_t i = 0; i < fetch->count; i = after) {
-		after = end_of_run(fetch, i, &end);
+		room += (offset - (uintptr_t)room) % BLOCK;
 		read_run(fetch, i, after, end, room);
-		room += end - fetch->in_place[i]->place.blob.offset;
+		room += end - offset;
 	}
 }
 
@@ -174,12 +186,7 @@ static void open_step(void *arg, size_t step)
 	struct fetch *fetch = arg;
 	struct repository_reader *reader = take_reader(fetch);
 
-	for (size_t i = fetch->steps[step]; i < fetch->steps[step + 1]; i++) {
-		struct wanted *wanted = &fetch->wanted[i];
-
-		if (!wanted->sealed || repository_open_in_place(reader, &wanted->place.blob, wanted->sealed, wanted->room, &wanted->plain) < 0)
-			wanted->plain = NULL;
-	}
+	repository_open_many(reader, &fetch->openings[fetch->steps[step]], fetch->steps[step + 1] - fetch->steps[step]);
 	give_reader(fetch, reader);
 }
 
@@ -191,9 +198,9 @@ static void open_all(struct fetch *fetch)
 	buf_reserve(&fetch->plain, FETCH_BYTES);
 	fetch->step_count = 0;
 	for (size_t i = 0; i < fetch->count; i++) {
-		struct wanted *wanted = &fetch->wanted[i];
+		const struct wanted *wanted = &fetch->wanted[i];
 
-		wanted->room = fetch->plain.data + room;
+		wanted->opening->room = fetch->plain.data + room;
 		room += wanted->place.blob.plain;
 		if (in_step >= STEP_BYTES) {
 			fetch->steps[fetch->step_count++] = i;
@@ -226,10 +233,10 @@ int fetch_find(struct fetch *fetch, const struct blob_id *id, const void **ret_d
 
 		if (!blob_id_equal(&wanted->place.blob.id, id))
 			continue;
-		if (!wanted->plain)
+		if (!wanted->opening->plain)
 			return -EBADMSG;
 		fetch->at = number;
-		*ret_data = wanted->plain;
+		*ret_data = wanted->opening->plain;
 		*ret_len = pack_blob_plain(&wanted->place.blob);
 		return 1;
 	}

@@ -46,7 +46,7 @@ struct objects_place {
 	int (*put_new)(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len);
 	/* What time it is there, to the second. NULL: it has no clock of its own. */
 	int (*clock)(struct objects *objects, struct timespec *ret_now);
-	/* Exactly len bytes from the offset; -EIO: it is shorter. */
+	/* Exactly len bytes from the offset; -EIO: it is shorter. Long ones are cheapest where direct_can_read(): lib/base/direct_file.h. */
 	int (*get)(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out);
 	int (*size)(struct objects *objects, enum object_kind kind, const char *name, uint64_t *ret_size);
 	/* In no order. What `each` returns, if not 0, ends it. What has no name of an object is passed over. */

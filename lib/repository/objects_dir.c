@@ -20,11 +20,14 @@
 #include "lib/repository/seal.h"
 
 #define PATH_LEN (64 + 64)
+/* Less is not worth a second descriptor. */
+#define DIRECT_MIN (64U << 10)
 
 struct objects_dir {
 	struct objects objects;
 	int dir;
 	struct open_packs *packs; /* that were read */
+	struct open_packs *direct_packs; /* likewise, past the page cache */
 };
 
 static int dir_of(const struct objects *objects)
@@ -136,7 +139,7 @@ static int put(struct objects *objects, enum object_kind kind, const char *name,
 	return r;
 }
 
-static int open_object(const struct objects *objects, enum object_kind kind, const char *name)
+static int open_object_with(const struct objects *objects, enum object_kind kind, const char *name, int flags)
 {
 	char folder_name[PATH_LEN];
 
@@ -144,7 +147,12 @@ static int open_object(const struct objects *objects, enum object_kind kind, con
 	AUTO_CLOSE int folder = open_folder(objects, folder_name);
 	if (folder < 0)
 		return folder;
-	return file_open_inside(folder, kind == OBJECT_CONFIG ? "config" : name, O_RDONLY, 0);
+	return file_open_inside(folder, kind == OBJECT_CONFIG ? "config" : name, O_RDONLY | flags, 0);
+}
+
+static int open_object(const struct objects *objects, enum object_kind kind, const char *name)
+{
+	return open_object_with(objects, kind, name, 0);
 }
 
 static int read_at(int fd, uint64_t offset, size_t len, uint8_t *to)
@@ -173,9 +181,34 @@ static struct open_packs *packs_of(const struct objects *objects)
 	return ((const struct objects_dir *)objects)->packs;
 }
 
+static int open_direct_pack(void *arg, const char *name)
+{
+	return open_object_with(arg, OBJECT_PACK, name, O_DIRECT);
+}
+
+/* Who reads much of packs reads all of it once. What this cannot do, the usual way does, or says why not. */
+static bool get_directly(struct objects *objects, const char *name, uint64_t offset, size_t len, void *out)
+{
+	struct open_packs *packs = ((const struct objects_dir *)objects)->direct_packs;
+	int fd, r;
+
+	if (len < DIRECT_MIN || !direct_can_read(out, len, offset))
+		return false;
+	fd = open_packs_take(packs, name, open_direct_pack, objects);
+	if (fd < 0)
+		return false;
+	r = direct_read(fd, out, len, offset);
+	open_packs_give(packs, fd);
+	return r == 0;
+}
+
 static int get_of_pack(struct objects *objects, const char *name, uint64_t offset, size_t len, void *out)
 {
-	int fd = open_packs_take(packs_of(objects), name, open_pack, objects), r;
+	int fd, r;
+
+	if (get_directly(objects, name, offset, len, out))
+		return 0;
+	fd = open_packs_take(packs_of(objects), name, open_pack, objects);
 
 	if (fd < 0)
 		return fd;
@@ -323,8 +356,10 @@ static int remove_object(struct objects *objects, enum object_kind kind, const c
 {
 	char folder_name[PATH_LEN];
 
-	if (kind == OBJECT_PACK)
+	if (kind == OBJECT_PACK) {
 		open_packs_forget(packs_of(objects), name);
+		open_packs_forget(((const struct objects_dir *)objects)->direct_packs, name);
+	}
 	folder_of(kind, name, folder_name);
 	AUTO_CLOSE int folder = open_folder(objects, folder_name);
 	if (folder < 0)
@@ -337,6 +372,7 @@ static int remove_object(struct objects *objects, enum object_kind kind, const c
 static void close_dir(struct objects *objects)
 {
 	open_packs_free(packs_of(objects));
+	open_packs_free(((const struct objects_dir *)objects)->direct_packs);
 	close(dir_of(objects));
 	free(objects);
 }
@@ -353,5 +389,6 @@ struct objects *objects_dir_open(int dir)
 	place->objects.place = &directory;
 	place->dir = dir;
 	place->packs = open_packs_new();
+	place->direct_packs = open_packs_new();
 	return &place->objects;
 }

@@ -70,9 +70,15 @@ void repository_reader_free(struct repository_reader *reader); /* NULL is fine *
 WARN_UNUSED int repository_read_blob(struct repository_reader *reader, const struct blob_id *id, bool is_tree, struct buf *ret_plain);
 /* The same of what was read already: the sealed bytes of the blob as they stand in its pack. */
 WARN_UNUSED int repository_open_blob(struct repository_reader *reader, const struct pack_blob *blob, uint8_t *sealed, struct buf *ret_plain);
-/* The same without a buffer: `sealed` is overwritten; `room` has blob->plain bytes; the plain bytes lie in one of them. */
-WARN_UNUSED int repository_open_in_place(struct repository_reader *reader, const struct pack_blob *blob, uint8_t *sealed, uint8_t *room,
-					 const uint8_t **ret_plain);
+/* The same of several, hashed side by side, without buffers: `sealed` is overwritten, and the plain bytes lie there or in `room`. */
+struct blob_opening {
+	const struct pack_blob *blob;
+	uint8_t *sealed;      /* NULL: not to be opened */
+	uint8_t *room;        /* blob->plain bytes */
+	const uint8_t *plain; /* out; NULL: they could not be had */
+};
+#define OPENINGS_MAX 256
+void repository_open_many(struct repository_reader *reader, struct blob_opening *openings, size_t count);
 /* The blobs that a pack's own header names. -EBADMSG: it is damaged. */
 WARN_UNUSED int repository_read_pack_header(struct repository_reader *reader, const struct blob_id *pack, struct pack_blobs *ret_blobs);
 

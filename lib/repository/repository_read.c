@@ -33,44 +33,65 @@ void repository_reader_free(struct repository_reader *reader)
 	free(reader);
 }
 
-int repository_open_in_place(struct repository_reader *reader, const struct pack_blob *blob, uint8_t *sealed, uint8_t *room, const uint8_t **ret_plain)
+/* The plain bytes, which nobody has compared with their name yet. */
+static int unseal(struct repository_reader *reader, struct blob_opening *opening)
 {
-	const uint8_t *plain = sealed + SEAL_IV;
-	size_t len = blob->length - SEAL_EXTRA;
-	struct blob_id id;
+	const struct pack_blob *blob = opening->blob;
+	const uint8_t *bytes = opening->sealed + SEAL_IV;
 	int r;
 
-	if (blob->plain > PACK_BYTES_MAX || seal_open(reader->seal, sealed, blob->length, sealed + SEAL_IV) < 0)
+	if (blob->plain > PACK_BYTES_MAX || seal_open(reader->seal, opening->sealed, blob->length, opening->sealed + SEAL_IV) < 0)
 		return -EBADMSG;
 	if (blob->plain) {
-		r = codec_unpack(reader->codec, plain, len, room, blob->plain);
+		r = codec_unpack(reader->codec, bytes, blob->length - SEAL_EXTRA, opening->room, blob->plain);
 		if (r < 0)
 			return r;
-		plain = room;
-		len = blob->plain;
+		bytes = opening->room;
 	}
-	digest_once(reader->digest, plain, len, id.bytes);
-	if (!blob_id_equal(&id, &blob->id))
-		return -EBADMSG;
-	*ret_plain = plain;
+	opening->plain = bytes;
 	return 0;
+}
+
+void repository_open_many(struct repository_reader *reader, struct blob_opening *openings, size_t count)
+{
+	struct digest_job jobs[OPENINGS_MAX], *order[OPENINGS_MAX];
+	struct blob_id found[OPENINGS_MAX];
+	size_t good = 0;
+
+	count = MIN(count, OPENINGS_MAX);
+	for (size_t i = 0; i < count; i++) {
+		openings[i].plain = NULL;
+		if (!openings[i].sealed || unseal(reader, &openings[i]) < 0)
+			continue;
+		jobs[i] = (struct digest_job){.data = openings[i].plain, .len = pack_blob_plain(openings[i].blob), .sha256 = found[i].bytes};
+		order[good++] = &jobs[i];
+	}
+	digest_many(reader->digest, order, good);
+	for (size_t i = 0; i < count; i++)
+		if (openings[i].plain && !blob_id_equal(&found[i], &openings[i].blob->id))
+			openings[i].plain = NULL;
 }
 
 int repository_open_blob(struct repository_reader *reader, const struct pack_blob *blob, uint8_t *sealed, struct buf *ret_plain)
 {
 	const size_t len = pack_blob_plain(blob);
-	const uint8_t *plain;
+	struct blob_opening opening = {.blob = blob, .sealed = sealed};
+	struct blob_id id;
 	int r;
 
 	if (blob->plain > PACK_BYTES_MAX)
 		return -EBADMSG;
 	buf_reset(ret_plain);
 	buf_reserve(ret_plain, len + 1);
-	r = repository_open_in_place(reader, blob, sealed, ret_plain->data, &plain);
+	opening.room = ret_plain->data;
+	r = unseal(reader, &opening);
 	if (r < 0)
 		return r;
-	if (plain != ret_plain->data)
-		memcpy(ret_plain->data, plain, len);
+	digest_once(reader->digest, opening.plain, len, id.bytes);
+	if (!blob_id_equal(&id, &blob->id))
+		return -EBADMSG;
+	if (opening.plain != ret_plain->data)
+		memcpy(ret_plain->data, opening.plain, len);
 	ret_plain->len = len;
 	ret_plain->data[len] = '\0';
 	return 0;

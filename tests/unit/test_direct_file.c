@@ -147,12 +147,74 @@ static void test_writing_at_once_tells_of_a_full_disk(void **state)
 	free(data);
 }
 
+static void test_one_writer_serves_several_descriptors(void **state)
+{
+	static const size_t lens[] = {5 * MIB + 12345, 0, 100, 2 * MIB};
+	struct direct_file *file = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(lens); i++) {
+		AUTO_FREE uint8_t *data = xmalloc(lens[i] + 1);
+		AUTO_CLOSE int fd = open(*state, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+		for (size_t at = 0; at < lens[i]; at++)
+			data[at] = byte_at(at);
+		assert_int_equal(direct_file_over(fd, &file), 0);
+		assert_int_equal(direct_file_add(file, data, lens[i]), 0);
+		assert_int_equal(direct_file_finish(file), 0);
+		expect_file(*state, lens[i]);
+	}
+	direct_file_free(file);
+}
+
+static void test_any_range_is_read_past_the_page_cache(void **state)
+{
+	static const size_t offsets[] = {0, 1, 4095, 4096, 100000}, lens[] = {8192, 8193, 12287, 70000, 300000};
+	const size_t size = 500000;
+	uint8_t *room = pages_alloc(2 * MIB);
+
+	write_file(*state, size, MIB);
+	for (size_t i = 0; i < ARRAY_SIZE(offsets) * ARRAY_SIZE(lens); i++) {
+		const size_t offset = offsets[i % ARRAY_SIZE(offsets)], len = lens[i / ARRAY_SIZE(offsets)];
+		uint8_t *to = room + DIRECT_ALIGNMENT + offset % DIRECT_ALIGNMENT;
+		AUTO_CLOSE int fd = open(*state, O_RDONLY | O_DIRECT | O_CLOEXEC);
+
+		memset(room, 0xee, 2 * MIB);
+		assert_true(fd >= 0 && direct_can_read(to, len, offset));
+		assert_int_equal(direct_read(fd, to, len, offset), 0);
+		for (size_t at = 0; at < len; at++)
+			if (to[at] != byte_at(offset + at))
+				fail_msg("byte %zu of %zu at %zu is wrong", at, len, offset);
+		assert_true(to[-1] == 0xee && to[len] == 0xee);
+	}
+	free(room);
+}
+
+/* What ends with the file is had, and what goes on behind it is not. */
+static void test_the_end_of_a_file_is_read_past_the_page_cache(void **state)
+{
+	const size_t size = 500000, len = 100000, offset = size - len;
+	uint8_t *room = pages_alloc(2 * MIB), *to = room + offset % DIRECT_ALIGNMENT;
+
+	write_file(*state, size, MIB);
+	AUTO_CLOSE int fd = open(*state, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	assert_int_equal(direct_read(fd, to, len, offset), 0);
+	for (size_t at = 0; at < len; at++)
+		if (to[at] != byte_at(offset + at))
+			fail_msg("byte %zu is wrong", at);
+	assert_int_equal(direct_read(fd, to, len + 1, offset), -EINVAL);
+	assert_false(direct_can_read(to + 1, len, offset));
+	free(room);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_files_of_all_lengths_hold_what_was_added, name_file, remove_file),
 		cmocka_unit_test_setup_teardown(test_a_longer_file_is_overwritten, name_file, remove_file),
 		cmocka_unit_test_setup_teardown(test_what_is_written_at_once_is_there_wherever_it_lies_in_memory, name_file, remove_file),
+		cmocka_unit_test_setup_teardown(test_one_writer_serves_several_descriptors, name_file, remove_file),
+		cmocka_unit_test_setup_teardown(test_any_range_is_read_past_the_page_cache, name_file, remove_file),
+		cmocka_unit_test_setup_teardown(test_the_end_of_a_file_is_read_past_the_page_cache, name_file, remove_file),
 		cmocka_unit_test(test_writing_at_once_tells_of_a_full_disk),
 		cmocka_unit_test(test_a_full_disk_is_told_and_told_again),
 		cmocka_unit_test(test_a_file_in_no_directory_is_not_made),
