@@ -4,7 +4,6 @@ import ctypes
 import os
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+from harness import device as fuse_device  # noqa: E402
 from harness import procs, program, servers, succession  # noqa: E402
 from harness.reference import Reference  # noqa: E402
 from harness.remotes import Remotes  # noqa: E402
@@ -129,6 +129,7 @@ class Run:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item):
+    program.time_limit = limit_of(item)
     current = getattr(item.config, "corpusfs_run", None)
     if current:
         current.beat(f"{time.monotonic() + limit_of(item) + GRACE} {item.nodeid}")
@@ -218,11 +219,8 @@ def supervised(store):
 
 @pytest.fixture
 def device():
-    """/dev/fuse with the mode that udev gives it; containers and small machines often have a stricter one."""
-    mode = stat.S_IMODE(os.stat("/dev/fuse").st_mode)
-    os.chmod("/dev/fuse", 0o666)
-    yield
-    os.chmod("/dev/fuse", mode)
+    with fuse_device.open_to_all():
+        yield
 
 
 class Shared:

@@ -10,7 +10,7 @@ import random
 import shutil
 import subprocess
 
-from harness import model, posix, procs, tree
+from harness import model, posix, procs, program, tree
 from harness.snapshots import cli, rows
 
 LIMIT = 5  # snapshots of one dataset; more are destroyed
@@ -268,7 +268,8 @@ class Model:
                     self.look(dataset, name)
         if kind == "restore":  # the kernel may remember link counts of names outside of the path for a second
             dataset = command[1].partition("@")[0]
-            procs.poll(lambda: self.head_differences(dataset) == [] or None, 3, f"the head of {dataset} is as it should be after {self.log[-8:]}", 0.05)
+            procs.poll(lambda: self.head_differences(dataset) == [], 20 * program.scale(),
+                       f"the head of {dataset} is as it should be after {self.log[-8:]}", 0.05)  # fmt: skip
         if kind in ("rollback", "restore", "clone", "dataset_rename"):
             target = command[-1] if kind in ("clone", "dataset_rename") else next(word for word in command if "@" in word).partition("@")[0]
             self.check_head(target)

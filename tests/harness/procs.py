@@ -15,13 +15,14 @@ Mount = namedtuple("Mount", "device point kind root")
 
 
 def poll(condition, seconds, what, step=0.01):
-    """Waits until condition() is true and returns its value; AssertionError after `seconds`."""
+    """Waits until condition() is true and returns its value; AssertionError after `seconds`, and after a look that began when they were over."""
     end = time.monotonic() + seconds
     while True:
+        late = time.monotonic() > end
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        if late:
             raise AssertionError(f"not within {seconds} s: {what}")
         time.sleep(step)
 
@@ -97,11 +98,11 @@ def alive(pid):
 def stop(pid, seconds=20):
     """SIGSTOP, and returns when no thread of it runs any more: one that has not yet heard of it still takes requests, and answers them never."""
     os.kill(pid, signal.SIGSTOP)
+    poll(lambda: has_stopped(pid), seconds, f"all threads of {pid} stop")
 
-    def has_stopped():
-        return all(read(path).rpartition(b") ")[2][:1] in (b"T", b"Z", b"X", b"") for path in glob.glob(f"/proc/{pid}/task/*/stat"))
 
-    poll(has_stopped, seconds, f"all threads of {pid} stop")
+def has_stopped(pid):
+    return all(read(path).rpartition(b") ")[2][:1] in (b"T", b"Z", b"X", b"") for path in glob.glob(f"/proc/{pid}/task/*/stat"))
 
 
 def parent(pid):

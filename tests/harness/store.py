@@ -1,11 +1,13 @@
 """A store of a test's own, its mounts and its daemon. close() must find nothing wrong: exit code, log, sanitizer reports."""
 
+import contextlib
 import glob
 import os
 import re
 import signal
 import subprocess
 import time
+import types
 
 from harness import procs, program
 
@@ -36,6 +38,20 @@ class Store:
         """The same without waiting for its end, and silent: a Popen."""
         environment = program.environment(self.run_mark, self.logs, env)
         return subprocess.Popen([self.binary, *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+
+    @contextlib.contextmanager
+    def stopped_at(self, point, *args, env=None):
+        """A command that is stopped at a fault point as long as the block runs; afterwards `code` and `err` of what this gives are there."""
+        result = types.SimpleNamespace()
+        environment = program.environment(self.run_mark, self.logs, {**(env or {}), "CORPUSFS_FAULT": point + ":stop"})
+        with subprocess.Popen([self.binary, *args], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            try:
+                procs.poll(lambda: procs.has_stopped(process.pid), 30 * program.scale(), f"it comes to {point}")
+                yield result
+            finally:
+                process.send_signal(signal.SIGCONT)
+                result.err = process.communicate(timeout=60 * program.scale())[1].decode()
+                result.code = process.returncode
 
     def ok(self, *args, **options):
         result = self.run(*args, **options)
@@ -157,7 +173,7 @@ class Store:
 
     def leave(self, point):
         """Unmounts, and waits a while for processes that were killed and have not yet let go of their files."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 20 * program.scale()
         while True:
             try:
                 return self.umount(point)
@@ -178,7 +194,7 @@ class Store:
             problems.append(str(problem))
             problems.append(procs.stacks(self.daemons()))
             self.clear()
-        end = time.monotonic() + 5
+        end = time.monotonic() + 20 * program.scale()
         while self.daemons() and time.monotonic() < end:
             time.sleep(0.02)
         for pid in self.daemons():

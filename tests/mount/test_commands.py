@@ -274,7 +274,7 @@ def test_unknown_mount_options(store, options):
 def test_mounting_what_is_not_there(store):
     os.mkdir(store.area + "/mnt")
     refused(store.run("mount", store.path + ":none", store.area + "/mnt"), program.NOT_FOUND)
-    procs.poll(lambda: not store.daemons(), 10, "no daemon stays")
+    procs.poll(lambda: not store.daemons(), 30, "no daemon stays")
 
 
 def test_no_fuse_device(store):

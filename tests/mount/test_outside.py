@@ -195,7 +195,7 @@ def wait_for(path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_export_leaves_no_archive(store, filled, area, mounted, number):
     with open(filled + "/d/big", "wb") as handle:
-        for _ in range(16):
+        for _ in range(4):
             handle.write(os.urandom(16 << 20))
     if not mounted:
         store.umount()

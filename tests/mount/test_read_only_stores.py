@@ -150,7 +150,7 @@ def test_a_store_on_read_only_media_is_mounted(filled, way):
             filled.ok("umount", point)
             assert not procs.fuse_mounts(point)
         filled.points.clear()
-        procs.poll(lambda: not filled.daemons(), 20, "the daemons leave")
+        procs.poll(lambda: not filled.daemons(), 20 * program.scale(), "the daemons leave")
         filled.pid = None
         assert digest(filled.path) == before
 

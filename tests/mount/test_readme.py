@@ -50,12 +50,12 @@ def shell(run, area):
     return call
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.namespaces
 def test_every_command_of_the_readme_works_as_it_stands(shell):
     script = blocks()
     assert len(script) >= 3 and "packaging/quickstart" in script[0]
-    result = shell("".join(script), 280)
+    result = shell("".join(script), 560)
     assert result.code == 0, result.out[-3000:] + result.err[-3000:]
     lines = result.out.splitlines()
     assert any("fs.h" in line for line in lines), "the difference is not shown\n" + result.out

@@ -125,14 +125,14 @@ def test_kill_while_a_snapshot_brings_content_in(made, store, point, steps):
             for root in (f"{model.point}/{dataset}", reference):
                 told = posix.outcome(put, root)
                 if told != "ok":  # the mount ends a moment before the process has gone
-                    procs.poll(lambda: is_dead(store), 5, f"the daemon has died, for {told}")
+                    procs.poll(lambda: is_dead(store), 20 * program.scale(), f"the daemon has died, for {told}")
         acknowledged = not is_dead(store) and store.run("-s", store.path, *command).code == 0
         # A command that finds the daemon dead takes the snapshot itself, of what was committed.
         by_daemon = acknowledged and not is_dead(store)
         for fd in fds:
             posix.outcome(os.close, fd)
         if not acknowledged:
-            procs.poll(lambda: is_dead(store), 5, "the daemon has died")
+            procs.poll(lambda: is_dead(store), 20 * program.scale(), "the daemon has died")
             died(store)
         else:
             store.kill()
@@ -185,7 +185,7 @@ def test_kill_9_at_any_time(made, store, seed, others, steps):
                               env=program.environment(store.run_mark, store.logs)) as process:  # fmt: skip
             killer = threading.Timer(chance.uniform(0, 0.03 * program.scale()), os.kill, (store.pid, signal.SIGKILL))
             killer.start()
-            acknowledged = process.wait(50) == 0
+            acknowledged = process.wait(50 * program.scale()) == 0
             killer.join()
         died(store)
         done = model.crash(command, apply)

@@ -175,7 +175,7 @@ def test_without_its_supervisor_a_daemon_goes_on_alone(supervised, store):
     store.supervisor = None
     with open(supervised + "/file", "w", encoding="ascii") as handle:
         handle.write("content")
-    procs.poll(lambda: log_count(store, "alone"), 10, "the daemon says that it is alone")
+    procs.poll(lambda: log_count(store, "alone"), 30, "the daemon says that it is alone")
     assert procs.read(supervised + "/file") == b"content"
     os.kill(store.pid, signal.SIGKILL)
     store.ended(-signal.SIGKILL)
