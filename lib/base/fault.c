@@ -15,7 +15,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/fault_points.h"
 
-enum action { ACTION_KILL, ACTION_ABORT, ACTION_ERRNO, ACTION_SLEEP };
+enum action { ACTION_KILL, ACTION_ABORT, ACTION_STOP, ACTION_ERRNO, ACTION_SLEEP };
 
 struct fault {
 	char *name;
@@ -64,20 +64,16 @@ static bool parse_action(const char *text, struct fault *fault)
 {
 	static const struct {
 		const char *name;
+		enum action action;
 		int code;
-	} codes[] = {{"enospc", -ENOSPC}, {"eio", -EIO}, {"enomem", -ENOMEM}};
+	} actions[] = {{"kill", ACTION_KILL, 0},          {"abort", ACTION_ABORT, 0},   {"stop", ACTION_STOP, 0},
+	               {"enospc", ACTION_ERRNO, -ENOSPC}, {"eio", ACTION_ERRNO, -EIO}, {"enomem", ACTION_ERRNO, -ENOMEM}};
 
-	if (strcmp(text, "kill") == 0)
-		return true;
-	if (strcmp(text, "abort") == 0) {
-		fault->action = ACTION_ABORT;
-		return true;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
-		if (strcmp(text, codes[i].name) != 0)
+	for (size_t i = 0; i < ARRAY_SIZE(actions); i++) {
+		if (strcmp(text, actions[i].name) != 0)
 			continue;
-		fault->action = ACTION_ERRNO;
-		fault->code = codes[i].code;
+		fault->action = actions[i].action;
+		fault->code = actions[i].code;
 		return true;
 	}
 	fault->action = ACTION_SLEEP;
@@ -125,6 +121,8 @@ static int act(const struct fault *fault)
 			;
 		return 0;
 	}
+	if (fault->action == ACTION_STOP)
+		return raise(SIGSTOP); /* also this thread goes no further */
 	if (fault->action == ACTION_ABORT)
 		abort();
 	kill(getpid(), SIGKILL);
@@ -146,6 +144,15 @@ int fault_point(const char *name)
 			result = act(fault);
 	}
 	return result;
+}
+
+unsigned long fault_passes(const char *name)
+{
+	pthread_once(&once, parse_environment);
+	for (size_t i = 0; i < faults.count; i++)
+		if (strcmp(faults.items[i].name, name) == 0)
+			return atomic_load(&faults.items[i].passes);
+	return 0;
 }
 
 #endif

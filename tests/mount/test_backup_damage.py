@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness import files, procs, program, rot, tree
+from harness import files, program, rot, tree
 from harness.repository import SECRETS, Repository, restic_check
 
 
@@ -194,14 +194,10 @@ def test_snapshot_that_a_killed_backup_holds_goes_as_the_hint_says(repository, s
 
 def test_lost_lock_ends_a_backup_before_it_is_one(repository, store):
     """Who takes a lock away may go on to remove what the backup relies on."""
-    paused = {**SECRETS, "CORPUSFS_FAULT": "backup-before-snapshot-file:sleep3000"}
-    with subprocess.Popen(
-        [store.binary, "-s", store.path, "backup", "d", repository.path], env={**os.environ, **paused}, stderr=subprocess.PIPE, text=True
-    ) as other:
-        procs.poll(lambda: glob.glob(repository.path + "/index/*"), 30, "the index is there")
+    with store.stopped_at("backup-before-snapshot-file", "-s", store.path, "backup", "d", repository.path, env=SECRETS) as other:
+        assert glob.glob(repository.path + "/index/*")
         assert repository.json("backup", "unlock", repository.path, "--all")["removed"] == 1
-        assert "lock" in other.communicate(timeout=30)[1]
-    assert other.returncode != 0
+    assert "lock" in other.err and other.code != 0
     assert repository.backups() == []
 
 
@@ -211,13 +207,11 @@ def test_lost_lock_ends_pruning_before_packs_go(repository):
     repository.backup("d")
     repository.run("backup", "forget", repository.path, first["backup"])
     packs, indexes = repository.packs(), glob.glob(repository.path + "/index/*")
-    paused = {**os.environ, **SECRETS, "CORPUSFS_FAULT": "backup-prune-before-packs:sleep3000"}
-    command = [repository.store.binary, "-s", repository.store.path, "backup", "prune", repository.path]
-    with subprocess.Popen(command, env=paused, stderr=subprocess.PIPE, text=True) as other:
-        procs.poll(lambda: not set(indexes) & set(glob.glob(repository.path + "/index/*")), 30, "the old index is gone")
+    command = ["-s", repository.store.path, "backup", "prune", repository.path]
+    with repository.store.stopped_at("backup-prune-before-packs", *command, env=SECRETS) as other:
+        assert not set(indexes) & set(glob.glob(repository.path + "/index/*")), "the old index is gone"
         assert repository.json("backup", "unlock", repository.path, "--all")["removed"] == 1
-        assert "lock" in other.communicate(timeout=30)[1]
-    assert other.returncode != 0
+    assert "lock" in other.err and other.code != 0
     assert repository.packs() >= packs, "nothing was removed"
     repository.run("backup", "prune", repository.path)
     assert repository.verify()["problem_count"] == 0 and len(repository.packs()) < len(packs)

@@ -9,7 +9,6 @@ import signal
 import socket
 import stat
 import struct
-import subprocess
 
 import pytest
 
@@ -244,13 +243,11 @@ def _hers(store, area):
 
 def put_link_in_the_way(store, hers, fault, *command):
     """While a command is about to give the pipe its mode, it becomes a link. The directory's owner and mode meanwhile."""
-    env = {**os.environ, **SECRETS, "CORPUSFS_FAULT": fault + ":sleep3000"}
-    with subprocess.Popen([store.binary, "-s", store.path, *command], env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        name = procs.poll(lambda: [name for name in os.listdir(hers) if stat.S_ISFIFO(os.lstat(f"{hers}/{name}").st_mode)], 30, "the pipe is made")[0]
+    with store.stopped_at(fault, "-s", store.path, *command, env=SECRETS):
+        (name,) = [name for name in os.listdir(hers) if stat.S_ISFIFO(os.lstat(f"{hers}/{name}").st_mode)]
         status = os.stat(hers)
         os.remove(f"{hers}/{name}")
         os.symlink("../../secret", f"{hers}/{name}")
-        process.communicate(timeout=50)
     return status.st_uid, stat.S_IMODE(status.st_mode)
 
 

@@ -9,8 +9,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "lib/base/clock.h"
 #include "lib/tree/content/pending.h"
+#include "tests/unit/fault_wait.h"
 #include "tests/unit/tree_store.h"
 
 #define FILE_LEN 200000
@@ -356,7 +356,7 @@ static void run_copy_beside_a_writer(struct tree_store *store)
 	put(files[0], 'a', FILE_LEN);
 	REQUIRE(view_sync(store->view) == 0);
 	REQUIRE(pthread_create(&thread, NULL, copy_far, files) == 0);
-	clock_pause_us(300000);
+	fault_wait("copy-before-step");
 	put(files[1], 'b', FILE_LEN);
 	pthread_join(thread, NULL);
 	_exit(0);

@@ -10,15 +10,14 @@
 
 #include <pthread.h>
 
-#include "lib/base/clock.h"
 #include "lib/tree/inodes/inode.h"
 #include "tests/unit/dataset_store.h"
+#include "tests/unit/fault_wait.h"
 
 #define LEN (1U << 20)
 #define SEED 7
-#define FAULT "copy-before-change:sleep1500"
-#define PATIENCE_MS 20000
-#define HELD_MS 50
+#define POINT "copy-before-change"
+#define FAULT POINT ":sleep1500"
 
 struct copying {
 	struct view *from, *to;
@@ -51,7 +50,6 @@ static void *copy_main(void *arg)
 /* Begins to copy SOURCE/file to b/file; returns when the copy holds the source's extents and has written nothing. */
 static void begin_copy(struct place *place, const char *source, struct copying *copying)
 {
-	const uint64_t end = clock_ms() + PATIENCE_MS;
 	struct error err;
 
 	assert_int_equal(store_view_by_name(place->store, source, &copying->from, &err), 0);
@@ -59,16 +57,7 @@ static void begin_copy(struct place *place, const char *source, struct copying *
 	copying->source = open_file(copying->from, "file");
 	copying->target = open_file(copying->to, "file");
 	assert_int_equal(pthread_create(&copying->thread, NULL, copy_main, copying), 0);
-	/* other steps of the copy take the lock, too, but not for so long */
-	for (unsigned busy = 0; busy < HELD_MS; clock_pause_us(1000)) {
-		assert_true(clock_ms() < end);
-		if (!mutex_try(&copying->source->lock)) {
-			busy++;
-			continue;
-		}
-		mutex_give(&copying->source->lock);
-		busy = 0;
-	}
+	fault_wait(POINT);
 }
 
 /* What was copied is there, or the copy failed. */

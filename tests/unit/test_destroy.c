@@ -6,12 +6,12 @@
 #include <cmocka.h>
 #include <pthread.h>
 
-#include "lib/base/clock.h"
 #include "lib/store/catalog.h"
 #include "tests/unit/dataset_store.h"
+#include "tests/unit/fault_wait.h"
 
 #define FILES 20
-#define POLL_US 10000
+#define POINT "prune-before-join"
 
 static void take(struct store *store, const char *name)
 {
@@ -114,18 +114,12 @@ struct leaving {
 	struct view *reader;
 };
 
-/* When the collector has chosen whom it deals with, it holds change_lock, and a fault keeps it there. */
+/* When the collector has chosen whom it deals with, a fault keeps it there. */
 static void *leave_meanwhile(void *arg)
 {
 	struct leaving *leaving = arg;
 
-	for (unsigned held = 0; held < 3; clock_pause_us(POLL_US)) {
-		held++;
-		if (mutex_try(&leaving->store->change_lock)) {
-			mutex_give(&leaving->store->change_lock);
-			held = 0;
-		}
-	}
+	fault_wait(POINT);
 	store_view_put(leaving->store, leaving->reader);
 	return NULL;
 }
@@ -189,7 +183,7 @@ static void what_cannot_be_committed_stays_when_a_dataset_is_not_destroyed(void 
 
 static void what_a_head_saw_goes_though_its_reader_left_meanwhile(void **state)
 {
-	run_scenario("leave", "prune-before-join:sleep1000");
+	run_scenario("leave", POINT ":sleep1000");
 }
 
 static const char *chosen;

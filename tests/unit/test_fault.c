@@ -85,6 +85,35 @@ static void test_sleep(void **state)
 	assert_int_equal(in_child("gc-sweep:sleep30", sleeps), 0);
 }
 
+static void test_stop(void **state)
+{
+	int status;
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		setenv("CORPUSFS_FAULT", "gc-sweep:stop", 1);
+		_exit(nothing_happens());
+	}
+	assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+	assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+	assert_int_equal(kill(child, SIGCONT), 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static int passes_are_counted(void)
+{
+	if (fault_passes("gc-sweep") != 0 || nothing_happens() != 0)
+		return 1;
+	return fault_passes("gc-sweep") == 2 && fault_passes("gc-compact") == 0 ? 0 : 2;
+}
+
+static void test_passes(void **state)
+{
+	assert_int_equal(in_child("gc-sweep:eio:9", passes_are_counted), 0);
+}
+
 static void test_nonsense_is_refused(void **state)
 {
 	static const char *const specs[] = {"gc-sweep:explode",      "gc-sweep:eio:0", "gc-sweep:eio:x", "gc-sweep:sleep", ":kill",
@@ -101,6 +130,8 @@ int main(void)
 		cmocka_unit_test(test_kill),
 		cmocka_unit_test(test_errno),
 		cmocka_unit_test(test_sleep),
+		cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_passes),
 		cmocka_unit_test(test_nonsense_is_refused),
 	};
 

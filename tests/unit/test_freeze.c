@@ -10,8 +10,10 @@
 #include "lib/base/clock.h"
 #include "lib/tree/inodes/inode.h"
 #include "tests/unit/dataset_store.h"
+#include "tests/unit/fault_wait.h"
 
 #define COPY_LEN (1U << 20)
+#define POINT "copy-before-change"
 #define PATIENCE_S 20 /* what hangs is given up after it */
 
 /* Two datasets, `first` with the lower id, and an open file in each. */
@@ -110,19 +112,6 @@ static void *take_both(void *arg)
 	return NULL;
 }
 
-/* The copier holds the lock for as long as its fault point says, others for moments. */
-static void wait_until_copying(struct pair *pair)
-{
-	for (unsigned seen = 0; seen < 20; clock_pause_us(1000)) {
-		if (mutex_try(&pair->target->lock)) {
-			mutex_give(&pair->target->lock);
-			seen = 0;
-		} else {
-			seen++;
-		}
-	}
-}
-
 /*
  * The copier has both inodes locked and waits for the first dataset's epoch; the second dataset has content to commit in an inode that
  * the copier has locked. Whoever holds the first epoch while he commits the second dataset waits for ever.
@@ -135,7 +124,7 @@ static void a_snapshot_of_two_datasets_passes_a_copy_between_them(void **state)
 	pair_make(&pair);
 	start(&appending, append, &pair);
 	start(&copying, copy, &pair);
-	wait_until_copying(&pair);
+	fault_wait(POINT);
 	start(&taking, take_both, &pair);
 	finish(copying, "the copy");
 	finish(taking, "the snapshot");
@@ -205,6 +194,6 @@ int main(void)
 		cmocka_unit_test(a_writer_that_never_stops_is_frozen_at_one_instant),
 	};
 
-	setenv("CORPUSFS_FAULT", "copy-before-change:sleep1500", 1);
+	setenv("CORPUSFS_FAULT", POINT ":sleep1500", 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,13 +10,13 @@
 
 #include <pthread.h>
 
-#include "lib/base/clock.h"
 #include "lib/tree/records/extent.h"
 #include "tests/unit/dataset_store.h"
+#include "tests/unit/fault_wait.h"
 
 #define LEN (1U << 20)
-#define FAULT "read-before-chunks:sleep1000"
-#define REACHED_US 300000
+#define POINT "read-before-chunks"
+#define FAULT POINT ":sleep1000"
 
 struct reading {
 	struct inode *inode;
@@ -41,7 +41,7 @@ static void begin_read(struct reading *reading, struct view *view)
 	assert_int_equal(inode_open(view, attr.ino, &reading->inode), 0);
 	reading->bytes = xmalloc(LEN);
 	assert_int_equal(pthread_create(&reading->thread, NULL, read_main, reading), 0);
-	clock_pause_us(REACHED_US);
+	fault_wait(POINT);
 }
 
 static void end_read(struct reading *reading, const uint8_t *wanted)

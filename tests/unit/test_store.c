@@ -150,8 +150,8 @@ static void views_are_found_by_number_and_name(void **state)
 /* As another host does after silence: the record gets another name and another word. */
 static void take_away(const char *store)
 {
-	AUTO_FREE char *command = xasprintf("cd %s && until ls | grep -q 'owner[.][0-9a-f]*$'; do sleep 0.01; done; mv owner.[0-9a-f]* "
-					    "owner.0123456789abcdef && printf 'word 0123456789abcdef\\n' | dd of=owner.0123456789abcdef conv=notrunc status=none",
+	AUTO_FREE char *command = xasprintf("cd %s && mv owner.[0-9a-f]* owner.0123456789abcdef && "
+					    "printf 'word 0123456789abcdef\\n' | dd of=owner.0123456789abcdef conv=notrunc status=none",
 					    store);
 	assert_int_equal(system(command), 0);
 }
@@ -166,11 +166,14 @@ static void who_was_stopped_before_opening_opens_nothing_that_is_another_s(void 
 	place.store = NULL;
 	pid_t child = fork();
 	if (child == 0) {
-		setenv("CORPUSFS_FAULT", "store-before-open:sleep2000", 1);
+		setenv("CORPUSFS_FAULT", "store-before-open:stop", 1);
 		execl("/proc/self/exe", "test", "open", place.path, (char *)NULL);
 		_exit(2);
 	}
+	assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+	assert_true(WIFSTOPPED(status));
 	take_away(place.path);
+	assert_int_equal(kill(child, SIGCONT), 0);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), EROFS);
