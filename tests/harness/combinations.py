@@ -95,6 +95,7 @@ class World:
         self.heads, self.snapshots, self.holds, self.backups = {}, {}, set(), {}
         self.flips, self.repository = 0, None
         self.hurt = set()
+        self.reading = None  # the snapshot that a command beside the others reads
         self.payloads = [self.chance.randbytes(self.chance.choice((3000, 70000, 400000))) for _ in range(6)]
 
     # --- names and bytes

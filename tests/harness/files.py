@@ -16,6 +16,15 @@ def put(path, data):
         handle.write(data)
 
 
+def stats_below(root):
+    """(name, os.stat_result) of each file below a directory. A database removes files meanwhile: then all are looked at once more."""
+    while True:
+        try:
+            return [(name, os.stat(os.path.join(folder, name))) for folder, _, names in os.walk(root) for name in names]
+        except FileNotFoundError:
+            continue
+
+
 def get(path):
     with open(path, "rb") as handle:
         return handle.read()

@@ -85,6 +85,7 @@ def test_failing_system_calls_under_load(stage, rounds):
 def test_a_disk_that_was_full_for_a_moment_is_written_again(stage, call):
     """By someone else, so that the engine meets it; without a remount, much content too."""
     path = stage.point + "/d/file"
+    stage.failures.inside = stage.store.path + "/db"  # the owner's record is written every second, too
     with open(path, "wb") as handle:
         handle.write(b"x")
         handle.flush()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 
@@ -37,7 +38,12 @@ class Disk:
         """The content of these files of dataset d, as a store on a copy of the disk has them; None where there is no such file."""
         self.count += 1
         copy, point, out = (f"{self.area}/{what}{self.count}" for what in ("copy", "point", "out"))
-        subprocess.run(["cp", "--sparse=always", self.image, copy], check=True, timeout=60)
+        # A copy that somebody writes to meanwhile is no disk as it ever was.
+        try:
+            procs.stop(self.store.pid)
+            subprocess.run(["cp", "--sparse=always", self.image, copy], check=True, timeout=60)
+        finally:
+            os.kill(self.store.pid, signal.SIGCONT)
         os.mkdir(point)
         subprocess.run(["mount", "-o", "loop", copy, point], check=True, timeout=60)
         try:

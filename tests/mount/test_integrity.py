@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from harness import posix, program
+from harness.files import stats_below
 
 BLOCK = 4096
 
@@ -214,8 +215,7 @@ def test_equal_content_is_stored_once_and_read_right(fs, store):
         with open(f"{fs}/{number}", "wb") as handle:
             handle.write(data[number:] + data[:number])
     store.ok("sync", os.path.dirname(fs))
-    reserve = os.stat(store.path + "/ballast").st_size
-    used = sum(os.stat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(store.path) for name in names) - reserve
+    used = sum(info.st_size for name, info in stats_below(store.path) if name != "ballast")
     assert used < 40 << 20, f"80 MiB of nearly equal content take {used >> 20} MiB"
     posix.drop_caches()
     for number in range(20):

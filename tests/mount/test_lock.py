@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 
@@ -130,7 +131,12 @@ def test_a_copy_of_an_open_store_is_a_store_of_its_own(store):
     store.create("d")
     write(store.points[0] + "/d/file", "kept")
     copy = store.area + "/copy"
-    subprocess.run(["cp", "-a", store.path, copy], check=True, timeout=60)
+
+    def copied():
+        shutil.rmtree(copy, ignore_errors=True)
+        return subprocess.run(["cp", "-a", store.path, copy], check=False, timeout=60).returncode == 0
+
+    procs.poll(copied, 30, "it is copied while the database removes none of its files")
     assert "d" in store.ok("-s", copy, "dataset", "list", limit=10)
     write(store.points[0] + "/d/more", "kept, too")
 

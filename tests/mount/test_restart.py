@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tarfile
 import time
 
 import pytest
@@ -139,8 +140,14 @@ def test_is_refused_while_somebody_waits_for_a_command(supervised, store):
     slow = subprocess.Popen([store.binary, "-s", store.path, "import", "-", "d/file"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                             stderr=subprocess.DEVNULL, env=program.environment(store.run_mark, store.logs))  # fmt: skip
     try:
-        told = procs.poll(lambda: [result for result in [store.run("restart", store.path)] if result.code == program.BUSY], 30, "it is refused")[0]
-        assert "is running" in told.err, told
+        for number in range(3):
+            member = tarfile.TarInfo(f"big{number}")
+            member.size = 5 << 20
+            slow.stdin.write(member.tobuf() + os.urandom(member.size))
+        slow.stdin.flush()
+        procs.poll(lambda: os.path.exists(supervised + "/file/big1"), 30, "the import has begun")
+        told = store.run("restart", store.path)
+        assert told.code == program.BUSY and "is running" in told.err, told
     finally:
         slow.kill()
         slow.wait(30)

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from harness import posix
+from harness.files import stats_below
 from harness.snapshots import cli
 
 MIB = 1 << 20
@@ -19,10 +20,7 @@ CONSTANT = MIB
 
 def size(store):
     """Without the room that is kept for a full disk."""
-    total = 0
-    for folder, _, files in os.walk(store.path):
-        total += sum(os.stat(os.path.join(folder, name)).st_blocks * 512 for name in files if name != "ballast")
-    return total
+    return sum(info.st_blocks * 512 for name, info in stats_below(store.path) if name != "ballast")
 
 
 def garbage(store):

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from harness import procs
+
 NLINK_FIND = "use File::Find; $File::Find::dont_use_nlink = 0; find(sub { print \"$File::Find::name\\n\" if -f }, $ARGV[0]);"
 
 
@@ -74,20 +76,22 @@ FILES = 1200  # of a directory: more than one answer holds with attributes
 
 @pytest.fixture
 def listed(store):
-    """Six directories of a mount that has just come up, and a function that counts its requests."""
+    """Six directories of a mount that has just come up, a function that counts its requests, and one that makes the kernel forget the mount."""
     point = store.mount()
     store.create("d")
     for number in range(6):
         os.mkdir(f"{point}/d/{number}")
         for file in range(FILES):
             os.close(os.open(f"{point}/d/{number}/{file}", os.O_CREAT | os.O_WRONLY))
-    store.umount()
-    store.mount(point)
+    def remount():
+        store.umount()
+        store.mount(point)
 
     def requests():
         return json.loads(store.ok("-s", store.path, "status", "--json"))["mounts"][0]["requests"]
 
-    return [f"{point}/d/{number}" for number in range(6)], requests
+    remount()
+    return [f"{point}/d/{number}" for number in range(6)], requests, remount
 
 
 def look_at_files(directory):
@@ -95,17 +99,23 @@ def look_at_files(directory):
 
 
 def test_who_looks_at_the_files_that_he_lists_gets_them_with_their_names(listed):
-    directories, requests = listed
-    for directory in directories[:2]:
-        look_at_files(directory)
-    before = requests()
-    for directory in directories[2:]:
-        look_at_files(directory)
-    assert requests() - before < 4 * FILES / 5
+    directories, requests, remount = listed
+
+    def cost():
+        """Of four directories that the kernel knows nothing of."""
+        remount()
+        for directory in directories[:2]:
+            look_at_files(directory)
+        before = requests()
+        for directory in directories[2:]:
+            look_at_files(directory)
+        return requests() - before
+
+    procs.poll(lambda: cost() < 4 * FILES / 5, 30, "few requests, unless somebody makes the kernel forget meanwhile")
 
 
 def test_who_wants_only_names_gets_only_names(listed):
-    directories, requests = listed
+    directories, requests, _ = listed
     subprocess.run([sys.executable, "-c", "import os, sys; [os.listdir(path) for path in sys.argv[1:]]", *directories], check=True)
     before = requests()
     look_at_files(directories[-1])
@@ -113,11 +123,15 @@ def test_who_wants_only_names_gets_only_names(listed):
 
 
 def test_ls_does_not_ask_about_each_file_whether_it_has_a_label(listed):
-    directories, requests = listed
-    subprocess.run(["ls", "-l", directories[0]], stdout=subprocess.DEVNULL, check=True)
-    before = requests()
-    subprocess.run(["ls", "-l", directories[0]], stdout=subprocess.DEVNULL, check=True)
-    assert requests() - before < FILES / 5
+    directories, requests, _ = listed
+
+    def cost():
+        before = requests()
+        subprocess.run(["ls", "-l", directories[0]], stdout=subprocess.DEVNULL, check=True)
+        return requests() - before
+
+    cost()
+    procs.poll(lambda: cost() < FILES / 5, 30, "few requests, unless somebody makes the kernel forget meanwhile")
 
 
 def test_a_label_that_came_from_elsewhere_is_kept(fs):
