@@ -1,10 +1,7 @@
 """Remotes: the command line of a user who has some, and what is published in them."""
 
 import json
-import os
-import subprocess
 
-from harness import procs, servers
 from harness.repository import PASSWORD
 
 
@@ -45,26 +42,3 @@ class Remotes:
     def of(self, store):
         """The same remotes, for the commands of another machine's store."""
         return Remotes(store, self.area)
-
-
-def restic(place, cache, *args):
-    env = {**os.environ, **servers.S3_SECRETS, "RESTIC_PASSWORD": PASSWORD, "RESTIC_CACHE_DIR": cache}
-    return subprocess.run(["restic", "-r", place, *args], env=env, capture_output=True, text=True, timeout=100, check=False)
-
-
-def restic_check(place, cache, outage=False):
-    """
-    Debian's restic reads all that is in the repository. A mount that has just been unmounted takes its lock back a moment later. After an
-    outage it may have given that up: such a lock is stale, and any client's unlock removes it.
-    """
-
-    def checked():
-        done = restic(place, cache, "check", "--read-data")
-        if done.returncode == 0 or "already locked" not in done.stderr:
-            return done
-        if outage:
-            restic(place, cache, "unlock")
-        return None
-
-    done = procs.poll(checked, 30, "nobody locks the repository", 0.2)
-    assert done.returncode == 0 and "no errors were found" in done.stdout, done.stdout + done.stderr

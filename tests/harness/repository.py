@@ -6,6 +6,8 @@ import os
 import random
 import subprocess
 
+from harness import procs, program, servers
+
 PASSWORD = "correct horse"
 SECRETS = {"CORPUSFS_PASSWORD": PASSWORD, "RESTIC_PASSWORD": PASSWORD}
 
@@ -52,22 +54,39 @@ class NetRepository(Repository):
         return super().run(*args, code=code, secrets=secrets or self.secrets)
 
     def restic(self, *args):
-        env = {**os.environ, **self.secrets, "RESTIC_CACHE_DIR": self.cache, "RESTIC_PROGRESS_FPS": "0"}
-        done = subprocess.run(["restic", "-r", self.path, *args], env=env, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, f"restic {args}: {done.stdout}{done.stderr}"
-        return done.stdout
+        return restic(self.path, *args, cache=self.cache, secrets=self.secrets)
 
 
-def restic(repository, *args, code=0):
+def call_restic(repository, *args, cache=None, secrets=None):
     path = repository if isinstance(repository, str) else repository.path
-    env = {**os.environ, **SECRETS, "RESTIC_CACHE_DIR": os.path.dirname(path) + "/restic-cache", "RESTIC_PROGRESS_FPS": "0"}
-    done = subprocess.run(["restic", "-r", path, *args], env=env, capture_output=True, text=True, timeout=120, check=False)
+    cache = cache or os.path.dirname(path) + "/restic-cache"
+    env = {**os.environ, **SECRETS, **(secrets or {}), "RESTIC_CACHE_DIR": cache, "RESTIC_PROGRESS_FPS": "0"}
+    return subprocess.run(["restic", "-r", path, *args], env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def restic(repository, *args, code=0, **options):
+    done = call_restic(repository, *args, **options)
     assert done.returncode == code, f"restic {args}: exit {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
-def restic_check(repository):
-    assert "no errors were found" in restic(repository, "check", "--read-data")
+def restic_check(repository, cache=None, outage=False):
+    """
+    Debian's restic reads all that is in the repository. A mount that has just been unmounted takes its lock back a moment later. After an
+    outage it may have given that up: such a lock is stale, and any client's unlock removes it.
+    """
+    options = {"cache": cache, "secrets": servers.S3_SECRETS}
+
+    def checked():
+        done = call_restic(repository, "check", "--read-data", **options)
+        if done.returncode == 0 or "already locked" not in done.stderr:
+            return done
+        if outage:
+            call_restic(repository, "unlock", **options)
+        return None
+
+    done = procs.poll(checked, 30 * program.scale(), "nobody locks the repository", 0.2)
+    assert done.returncode == 0 and "no errors were found" in done.stdout, done.stdout + done.stderr
 
 
 def fill(root, seed=1, count=60):
