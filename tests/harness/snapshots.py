@@ -2,7 +2,7 @@
 
 import json
 
-from harness import program
+from harness import procs, program
 
 
 def cli(store, *args):
@@ -30,6 +30,19 @@ def refused(store, code, *args, **options):
     assert result.code == code, f"{args}: {result}"
     assert result.out == "" and len(result.err.splitlines()) == 1 and result.err.startswith("corpusfs: "), f"{args}: {result}"
     return result.err
+
+
+def idle(store):
+    """The daemon's collector has nothing left to do."""
+    def is_quiet():
+        result = store.run("-s", store.path, "gc", "--dry-run", "--json")
+        if result.code == program.BUSY:
+            return False
+        assert result.code == 0, result
+        found = json.loads(result.out)
+        return found["versions"] == 0 and found["chunks"] == 0
+
+    procs.poll(is_quiet, 40 * program.scale(), "the collector is done", 0.1)
 
 
 def collected(store):

@@ -4,6 +4,8 @@ import hashlib
 import os
 import stat
 
+from harness import procs, program
+
 
 def digest(path):
     total = hashlib.sha256()
@@ -71,6 +73,20 @@ def differences(left, right, limit=20):
         if len(lines) > limit:
             return lines[:limit] + ["..."]
     return lines
+
+
+def await_same(left, right, seconds=30):
+    """The right one becomes as the left one. Until then a file may be missing, or its content may not come."""
+    def is_same():
+        try:
+            return not differences(scan(left), scan(right))
+        except OSError:
+            return False
+
+    try:
+        procs.poll(is_same, seconds * program.scale(), f"{right} becomes as {left}")
+    except AssertionError:
+        assert_same(left, right)
 
 
 def assert_same(left, right, times=True):

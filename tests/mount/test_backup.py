@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import termios
-import time
 
 import pytest
 
@@ -131,8 +130,7 @@ def test_restore_over_a_dataset_makes_it_the_backup_and_keeps_what_was_there(rep
     assert "already" in repository.restore("d", code=program.EXISTS).err
     done = repository.json("restore", repository.path, "d", "--over")
     assert done["same"] and done["guard"]
-    time.sleep(0.5)
-    tree.assert_same(source, point + "/d")
+    tree.await_same(source, point + "/d")
     assert open(f"{point}/d/.snapshots/{done['guard']}/new/deep/file", encoding="ascii").read() == "new"
 
 

@@ -6,10 +6,11 @@ import os
 import random
 import subprocess
 import threading
+import time
 
 import pytest
 
-from harness import program, servers, tree
+from harness import procs, program, servers, tree
 from harness.repository import SECRETS, NetRepository, Repository, restic
 
 
@@ -105,19 +106,20 @@ def test_server_that_goes_away_and_comes_back(rest, filled, area):
     result = repository.run("backup", "list", repository.path, code=program.FAILED)
     assert "cannot be reached" in result.err
     rest.start()
-    stop = threading.Event()
 
     def trouble():
-        while not stop.wait(0.3):
+        """Begins after the first answers, and ends: what takes a slow server for longer than it is up would never get there."""
+        procs.poll(lambda: os.listdir(rest.directory + "/r/locks"), 30, "the backup has begun")
+        for _ in range(4):
             rest.stop()
             rest.start()
+            time.sleep(0.3)
 
     thread = threading.Thread(target=trouble)
     thread.start()
     try:
         repository.backup("d")
     finally:
-        stop.set()
         thread.join()
     assert repository.verify()["hurt"] == 0
     assert "no errors were found" in repository.restic("check", "--read-data")

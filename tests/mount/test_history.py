@@ -296,11 +296,11 @@ def test_a_file_comes_back_at_once_in_all_mounts(case):
     write(case.path("f"), b"before")
     case.snap("v1")
     write(case.path("f"), b"after!")
-    procs.poll(lambda: read(other + "/f") == b"after!", 5, "the other mount sees the change")
+    procs.poll(lambda: read(other + "/f") == b"after!", 20, "the other mount sees the change")
     case.ok("rollback", "d@v1", "--path", "/f")
     assert read(case.path("f")) == b"before" and read(other + "/f") == b"before"
     os.unlink(case.path("f"))
-    procs.poll(lambda: not os.path.exists(other + "/f"), 5, "the other mount sees that it is gone")
+    procs.poll(lambda: not os.path.exists(other + "/f"), 20, "the other mount sees that it is gone")
     case.ok("rollback", "d@v1", "--path", "f")
     assert read(case.path("f")) == b"before" and read(other + "/f") == b"before"
     assert names(case.d) == names(other) == ["f"]
@@ -382,12 +382,15 @@ def test_a_schedule_is_set_shown_and_turned_off(case):
     case.ok("snapshot", "schedule", "d", "--weekly", "4")
     shown = json.loads(case.ok("snapshot", "schedule", "d", "--json"))
     assert shown == {"hourly": 24, "daily": 7, "weekly": 4, "monthly": 0}
+    hour = time.time() // 3600
     lines = case.ok("tick").splitlines()
     assert len(lines) == 3 and all(line.startswith("took d@auto-") for line in lines)
-    assert case.ok("tick") == ""
-    assert len(names(case.path(".snapshots"))) == 3
+    more = case.ok("tick").splitlines()
+    assert not more or time.time() // 3600 > hour
+    count = 3 + len(more)
+    assert len(names(case.path(".snapshots"))) == count
     case.ok("snapshot", "schedule", "d", "--off")
-    assert case.ok("tick") == "" and len(names(case.path(".snapshots"))) == 3
+    assert case.ok("tick") == "" and len(names(case.path(".snapshots"))) == count
     assert case.run("snapshot", "schedule", "nothing").code == program.NOT_FOUND
     assert case.run("snapshot", "schedule", "d", "--daily", "many").code == program.USAGE
     assert case.run("snapshot", "schedule", "d", "--daily", "-1").code == program.USAGE

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from harness import files, posix, procs, rot
+from harness import files, posix, procs, program, rot
 from harness.rot import noise, reads
 from harness.repository import Repository
 
@@ -273,10 +273,10 @@ def test_scrub_that_is_stopped_goes_on_from_there(fs, store):
     files.put(fs + "/file", noise(1, 16 << 20))
     store.ok("-s", store.path, "sync")
     whole = json.loads(store.ok("-s", store.path, "scrub", "--json"))["chunks"]
-    slow = subprocess.Popen([store.binary, "-s", store.path, "scrub", "--rate", "4M"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    procs.poll(lambda: 0 < status(store)["scrub"]["chunks"] < whole or not status(store)["scrub"]["phase"], 20, "it has begun")
+    slow = subprocess.Popen([store.binary, "-s", store.path, "scrub", "--rate", "2M"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    procs.poll(lambda: (now := status(store)["scrub"])["phase"] == "content" and 0 < now["chunks"] < whole, 40, "it is in the middle")
     slow.send_signal(signal.SIGINT)
-    assert slow.wait(20) != 0
+    assert slow.wait(40) != 0
     store.umount()
     store.mount(os.path.dirname(fs))
     seen = status(store)["scrub"]
@@ -386,7 +386,7 @@ def test_merge_that_meets_damage_does_not_stop_writing(store):
         reads(f"{point}/d/{number % 60}-{number % 3}", noise(f"{number % 60}/{number % 3}", 400))
         return status(store)["damage"]["tables"]
 
-    procs.poll(is_noticed, 40, "damage is noticed")
+    procs.poll(is_noticed, 40 * program.scale(), "damage is noticed")
     assert "write_error" not in status(store)
     for number in range(20):
         assert reads(f"{point}/d/new-1-{number}", noise(f"new/1/{number}", 400))

@@ -123,7 +123,7 @@ def test_rollback_of_a_path_shows_in_the_link_counts_of_others(fs, store):
     assert os.stat(fs + "/other").st_nlink == 2
     cli(store, "rollback", "d@v1", "--path", "dir")
     assert os.stat(fs + "/dir/file").st_nlink == 1
-    procs.poll(lambda: os.stat(fs + "/other").st_nlink == 1, 2, "the other name's link count is 1")
+    procs.poll(lambda: os.stat(fs + "/other").st_nlink == 1, 20, "the other name's link count is 1")
 
 
 @pytest.mark.sanitize
