@@ -381,9 +381,14 @@ static int adopt(struct writer *writer)
 int witness_write(const char *directory, const char *ledger, uint64_t seed, unsigned long operations)
 {
 	struct writer writer = {.directory = ".", .dataset = strrchr(directory, '/') + 1, .random = seed * 2654435761U | 1};
+	sigset_t term;
 	int result;
 
 	sigaction(SIGTERM, &(struct sigaction){.sa_handler = ask_to_end, .sa_flags = SA_RESTART}, NULL);
+	/* Who started it may have asked already. */
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_UNBLOCK, &term, NULL);
 	writer.ledger = open(ledger, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
 	/* It stays in this mount: a path might lead elsewhere when that has gone. */
 	if (chdir(directory) < 0)

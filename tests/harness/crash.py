@@ -4,6 +4,7 @@ import json
 import mmap
 import os
 import random
+import signal
 import struct
 import subprocess
 import time
@@ -80,7 +81,12 @@ class Witness:
         with open(self.ledger, "wb"), open(self.ledger + ".err", "ab") as log:
             environment = program.environment(self.store.run_mark, self.store.logs, {"CORPUSFS_BIN": self.store.binary, "CORPUSFS_STORE": self.store.path})
             arguments = [tool("witness"), "write", self.directory, self.ledger, str(seed), str(self.operations)]
-            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+            # it takes the signal that asks it to end when it has a handler for it
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            try:
+                self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self
 
     def working(self):
