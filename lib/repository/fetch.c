@@ -19,6 +19,7 @@ _Static_assert(FETCH_BLOBS <= OPENINGS_MAX, "a step is opened at once");
 struct wanted {
 	struct blob_place place;
 	struct blob_opening *opening;
+	int result; /* of the place */
 };
 
 struct fetch {
@@ -121,20 +122,24 @@ static size_t end_of_run(const struct fetch *fetch, size_t first, uint64_t *ret_
 	return i;
 }
 
-static void read_run(struct fetch *fetch, size_t first, size_t after, uint64_t end, uint8_t *room)
+/* `failed`: what the place said of a run before. Nobody asks it again, who may have been waiting for it for long. */
+static int read_run(struct fetch *fetch, size_t first, size_t after, uint64_t end, uint8_t *room, int failed)
 {
 	const struct blob_place *place = &fetch->in_place[first]->place;
 	struct objects *objects = fetch->repository->objects;
 	char pack[BLOB_ID_TEXT];
-	int r;
+	int r = failed;
 
 	blob_id_text(&place->pack, pack);
-	r = objects->place->get(objects, OBJECT_PACK, pack, place->blob.offset, (size_t)(end - place->blob.offset), room);
+	if (r == 0)
+		r = objects->place->get(objects, OBJECT_PACK, pack, place->blob.offset, (size_t)(end - place->blob.offset), room);
 	for (size_t i = first; i < after; i++) {
 		const struct wanted *wanted = fetch->in_place[i];
 
 		wanted->opening->sealed = r < 0 ? NULL : room + (wanted->place.blob.offset - place->blob.offset);
+		fetch->wanted[wanted - fetch->wanted].result = r;
 	}
+	return r == -ENOENT ? 0 : r;
 }
 
 static void read_all(struct fetch *fetch)
@@ -142,6 +147,7 @@ static void read_all(struct fetch *fetch)
 	uint64_t end;
 	size_t after;
 	uint8_t *room;
+	int failed = 0;
 
 	if (!fetch->sealed)
 		fetch->sealed = pages_alloc(SEALED_ROOM);
@@ -156,7 +162,7 @@ static void read_all(struct fetch *fetch)
 
 		after = end_of_run(fetch, i, &end);
 		room += (offset - (uintptr_t)room) % BLOCK;
-		read_run(fetch, i, after, end, room);
+		failed = read_run(fetch, i, after, end, room, failed);
 		room += end - offset;
 	}
 }
@@ -234,7 +240,7 @@ int fetch_find(struct fetch *fetch, const struct blob_id *id, const void **ret_d
 		if (!blob_id_equal(&wanted->place.blob.id, id))
 			continue;
 		if (!wanted->opening->plain)
-			return -EBADMSG;
+			return wanted->result < 0 ? wanted->result : -EBADMSG;
 		fetch->at = number;
 		*ret_data = wanted->opening->plain;
 		*ret_len = pack_blob_plain(&wanted->place.blob);

@@ -28,8 +28,8 @@ void fetch_begin(struct fetch *fetch);
 bool fetch_add(struct fetch *fetch, const struct blob_id *id);
 void fetch_run(struct fetch *fetch);
 /*
- * 1 and the verified bytes, good until fetch_begin; 0: it was not added; -EBADMSG: it could not be had. Quick when blobs are asked for in the order
- * in which they were added.
+ * 1 and the verified bytes, good until fetch_begin; 0: it was not added; -EBADMSG: it is damaged; others: what the place said. Quick when blobs are
+ * asked for in the order in which they were added.
  */
 WARN_UNUSED int fetch_find(struct fetch *fetch, const struct blob_id *id, const void **ret_data, size_t *ret_len);
 

@@ -243,7 +243,7 @@ static void test_places_that_are_made_up_are_refused(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		const struct content content = {.id = made_up[i].id};
 
-		assert_int_equal(find(fetch, &content), -EBADMSG);
+		assert_true(find(fetch, &content) < 0);
 	}
 	fetch_free(fetch);
 }
