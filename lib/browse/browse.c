@@ -1,7 +1,6 @@
 #include "lib/browse/browse_inside.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <string.h>
 
 #include "lib/backup/backup_find.h"
@@ -9,6 +8,7 @@
 #include "lib/repository/locks.h"
 
 #define TOLD_MAX 1000
+#define BRING_THREADS 5 /* and who asks for it */
 #define LOOK_MS 10000       /* from one look for new backups to the next, if nobody calls */
 #define LOOK_PAUSE_MS 1000 /* at least */
 
@@ -80,15 +80,14 @@ static void load_index(struct browse *browse)
 		browse->options.problem(browse->options.arg, err.text);
 }
 
-/* -EIO: it could not be had, and is tried again. */
-static int wait_index(struct browse *browse)
+int browse_wait_index(struct browse *browse, bool may_wait)
 {
 	int r;
 
 	pthread_mutex_lock(&browse->mutex);
-	while (!browse->has_index && !browse->index_failed)
+	while (may_wait && !browse->has_index && !browse->index_failed)
 		pthread_cond_wait(&browse->loaded, &browse->mutex);
-	r = browse->has_index ? 0 : -EIO;
+	r = browse->has_index ? 0 : may_wait ? -EIO : -EAGAIN;
 	pthread_mutex_unlock(&browse->mutex);
 	return r;
 }
@@ -135,7 +134,7 @@ static void look_for_new(struct browse *browse)
 				array_add(&fresh, snapshot);
 		}
 	/* In this order, so that the index names all that the backups do. */
-	if (fresh.count > 0 && blob_source_refresh(browse->source, NULL) == 0)
+	if (fresh.count > 0 && blob_source_refresh(browse->place, NULL) == 0)
 		browse_list_add(browse->list, &fresh);
 	snapshot_files_clear(&fresh);
 	array_clear(&names);
@@ -145,6 +144,8 @@ static void *keep_up(void *arg)
 {
 	struct browse *browse = arg;
 
+	if (browse->options.disk)
+		disk_cache_load(browse->options.disk);
 	load_index(browse);
 	while (!browse->has_index && wait_call(browse, LOOK_PAUSE_MS, false))
 		load_index(browse);
@@ -158,22 +159,14 @@ static void *keep_up(void *arg)
 
 /* --- what the caches hold --- */
 
-static int make_blob(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)
+struct buf *browse_blob_new(const void *data, size_t len, size_t *ret_cost)
 {
-	struct browse *browse = arg;
 	struct buf *plain = xcalloc(1, sizeof(*plain));
-	int r;
 
-	watch_lock(browse);
-	r = browse->source->get(browse->source, id, false, plain);
-	if (r < 0) {
-		buf_clear(plain);
-		free(plain);
-		return r;
-	}
-	*ret_value = plain;
-	*ret_cost = sizeof(*plain) + plain->len;
-	return 0;
+	if (len > 0)
+		buf_add(plain, data, len);
+	*ret_cost = sizeof(*plain) + len;
+	return plain;
 }
 
 static void free_blob(void *value)
@@ -182,20 +175,69 @@ static void free_blob(void *value)
 	free(value);
 }
 
-static int make_dir(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)
+typedef int (*source_get_fn)(struct blob_source *source, const struct blob_id *id, bool is_tree, struct buf *ret_plain);
+
+static int make_blob_by(struct browse *browse, source_get_fn get, const struct blob_id *id, void **ret_value, size_t *ret_cost)
 {
-	struct browse *browse = arg;
+	struct buf *plain = browse_blob_new(NULL, 0, ret_cost);
+	int r = get(browse->source, id, false, plain);
+
+	if (r < 0) {
+		free_blob(plain);
+		return r;
+	}
+	*ret_value = plain;
+	*ret_cost += plain->len;
+	return 0;
+}
+
+static int make_dir_by(struct browse *browse, source_get_fn get, const struct blob_id *id, void **ret_value, size_t *ret_cost)
+{
 	AUTO_BUF json = BUF_INIT;
 	struct browse_dir *dir;
-	int r;
+	int r = get(browse->source, id, true, &json);
 
-	watch_lock(browse);
-	r = browse->source->get(browse->source, id, true, &json);
 	if (r == 0)
 		r = browse_dir_new((char *)json.data, json.len, &dir, ret_cost);
 	if (r == 0)
 		*ret_value = dir;
 	return r;
+}
+
+/* Who waited is not told to wait. */
+static int no_again(int result)
+{
+	return result == -EAGAIN ? -EIO : result;
+}
+
+static int make_blob(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)
+{
+	struct browse *browse = arg;
+
+	watch_lock(browse);
+	return no_again(make_blob_by(browse, browse->source->get, id, ret_value, ret_cost));
+}
+
+static int make_dir(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)
+{
+	struct browse *browse = arg;
+
+	watch_lock(browse);
+	return no_again(make_dir_by(browse, browse->source->get, id, ret_value, ret_cost));
+}
+
+static int make_blob_quickly(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)
+{
+	struct browse *browse = arg;
+
+	return browse->source->find ? make_blob_by(browse, browse->source->find, id, ret_value, ret_cost) : -EAGAIN;
+}
+
+static int make_dir_quickly(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)
+{
+	struct browse *browse = arg;
+
+	return browse->source->find ? make_dir_by(browse, browse->source->find, id, ret_value, ret_cost) : -EAGAIN;
 }
 
 static void free_dir(void *value)
@@ -210,7 +252,7 @@ int browse_dir_use(struct browse *browse, const struct blob_id *tree, bool may_w
 	if (r == -EAGAIN && !may_wait)
 		return r;
 	if (r == -EAGAIN) {
-		r = wait_index(browse);
+		r = browse_wait_index(browse, true);
 		if (r < 0)
 			return r;
 		r = shared_cache_get(browse->dirs, tree, &ret_dir->cached);
@@ -286,7 +328,8 @@ static int list_backups(struct browse *browse, struct error *err)
 int browse_open(const struct browse_options *options, struct browse **ret_browse, struct error *err)
 {
 	struct browse *browse = xcalloc(1, sizeof(*browse));
-	const struct shared_cache_kind blobs = {make_blob, free_blob, browse}, dirs = {make_dir, free_dir, browse};
+	const struct shared_cache_kind blobs = {make_blob, make_blob_quickly, free_blob, browse},
+	                               dirs = {make_dir, make_dir_quickly, free_dir, browse};
 	int r;
 
 	browse->options = *options;
@@ -295,10 +338,12 @@ int browse_open(const struct browse_options *options, struct browse **ret_browse
 	pthread_cond_init(&browse->loaded, NULL);
 	pthread_cond_init(&browse->called, NULL);
 	browse->list = browse_list_new();
-	browse->source = blob_source_repository(browse->repository);
+	browse->place = blob_source_repository(browse->repository);
+	browse->source = options->disk ? blob_source_cached(browse->place, options->disk) : browse->place;
 	browse->blobs = shared_cache_new(&blobs, options->cache_bytes);
 	browse->dirs = shared_cache_new(&dirs, options->cache_bytes);
 	browse->nodes = browse_nodes_new();
+	browse->pool = options->disk ? pool_new(BRING_THREADS) : NULL;
 	r = repository_lock_take_to_read(browse->repository, &browse->lock, err);
 	/* In this order, so that the index names all that the backups do. */
 	if (r == 0)
@@ -317,10 +362,8 @@ int browse_open(const struct browse_options *options, struct browse **ret_browse
 	return 0;
 }
 
-void browse_close(struct browse *browse)
+void browse_stop(struct browse *browse)
 {
-	struct told *told, *next;
-
 	if (!browse)
 		return;
 	pthread_mutex_lock(&browse->mutex);
@@ -329,14 +372,27 @@ void browse_close(struct browse *browse)
 	pthread_mutex_unlock(&browse->mutex);
 	if (browse->loads)
 		pthread_join(browse->loader, NULL);
+	browse->loads = false;
+}
+
+void browse_close(struct browse *browse)
+{
+	struct told *told, *next;
+
+	if (!browse)
+		return;
+	browse_stop(browse);
 	HASH_ITER (hh, browse->told, told, next) {
 		HASH_DEL(browse->told, told);
 		free(told);
 	}
 	browse_nodes_free(browse->nodes);
+	pool_free(browse->pool);
 	shared_cache_free(browse->dirs);
 	shared_cache_free(browse->blobs);
-	blob_source_free(browse->source);
+	if (browse->source != browse->place)
+		blob_source_free(browse->source);
+	blob_source_free(browse->place);
 	browse_list_free(browse->list);
 	free(browse->below);
 	repository_lock_release(browse->lock);
@@ -345,4 +401,15 @@ void browse_close(struct browse *browse)
 	pthread_cond_destroy(&browse->called);
 	pthread_mutex_destroy(&browse->mutex);
 	free(browse);
+}
+
+struct browse_state browse_state(struct browse *browse)
+{
+	struct disk_cache *disk = browse->options.disk;
+
+	return (struct browse_state){.fetched = blob_source_counts(browse->place),
+	                             .read_bytes = atomic_load(&browse->read_bytes),
+	                             .memory_bytes = shared_cache_cost(browse->blobs) + shared_cache_cost(browse->dirs),
+	                             .has_disk = disk != NULL,
+	                             .disk = disk ? disk_cache_state(disk) : (struct disk_cache_state){0}};
 }

@@ -12,8 +12,10 @@
  *
  * A repository lock (shared) is held from opening to closing, so that nobody removes what is looked at; where none can be written, without.
  *
- * Threads: any, but for browse_open and browse_close. With `may_wait` false nobody waits for the place where the repository is: what is not in memory is
- * -EAGAIN, and somebody who may wait asks again.
+ * With a cache on a local disk (disk_cache.h), what was fetched once is read from there.
+ *
+ * Threads: any, but for browse_open, browse_stop and browse_close. With `may_wait` false nobody waits for the place where the repository is: what is
+ * neither in memory nor on the local disk is -EAGAIN, and somebody who may wait asks again.
  *
  * Errors: -ENOENT, -ENOTDIR, -ESTALE a number that was forgotten, -EIO what is damaged or missing in the repository or cannot be fetched, which `problem`
  * is told, once for each blob.
@@ -24,6 +26,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/error.h"
+#include "lib/browse/blob_source.h"
 #include "lib/repository/repository.h"
 
 #define BROWSE_ROOT 1ULL
@@ -35,12 +38,15 @@ struct browse_options {
 	const char *backup;            /* as backup_find has it; NULL: all of them */
 	bool only_dataset;             /* of the one backup, the root is the dataset's directory */
 	size_t cache_bytes;            /* for blobs, and as much for directories */
+	struct disk_cache *disk;       /* not loaded yet; stays the caller's; NULL: there is none */
 	void (*problem)(void *arg, const char *text); /* any thread */
 	void *arg;
 };
 
 WARN_UNUSED int browse_open(const struct browse_options *options, struct browse **ret_browse, struct error *err);
-void browse_close(struct browse *browse); /* NULL is fine */
+/* Of what nobody looks at any more: from then on the cache on disk is not used. Need not be called; NULL is fine. */
+void browse_stop(struct browse *browse);
+void browse_close(struct browse *browse); /* waits for the place, to take its lock back. NULL is fine */
 
 /* Whether the node's list or attributes change while it is looked at: those of lists of backups. */
 bool browse_may_change(const struct browse *browse, uint64_t id);
@@ -77,5 +83,30 @@ struct browse_range {
 };
 /* Up to `size` bytes, less only at the end of the file. -EISDIR, -EINVAL: it is no file. */
 WARN_UNUSED ssize_t browse_read(struct browse *browse, const struct browse_range *range, bool may_wait, void *out);
+/* A step through the content of the files of a directory, or of one file, in the order of their names in its tree; all zero but the id: the first. */
+struct browse_step {
+	uint64_t id, position, offset; /* of the file in the directory, and in the file */
+	bool at_end;                   /* there is no next one */
+};
+struct browse_brought {
+	uint64_t files, bytes; /* that are on the local disk now; files that ended in this step */
+	uint64_t failed;       /* blobs that cannot be had; the log says why */
+};
+/* Brings it to the local disk, several requests at once, and moves on. -EOPNOTSUPP: there is no cache on a disk; -EIO: the place is away. */
+WARN_UNUSED int browse_bring(struct browse *browse, struct browse_step *step, struct browse_brought *ret_brought);
+
+struct browse_state {
+	struct blob_source_counts fetched;
+	uint64_t read_bytes;   /* that were given to readers */
+	uint64_t memory_bytes; /* in caches */
+	bool has_disk;
+	struct disk_cache_state disk;
+};
+struct browse_state browse_state(struct browse *browse);
+
+/* After a read: whether who reads the file from one end to the other will soon need ret_ahead, which browse_fetch brings. */
+bool browse_wants_ahead(struct browse *browse, const struct browse_range *range, struct browse_range *ret_ahead);
+/* Fetches what is not here, blobs that are neighbours in a pack with one request, and waits for it. */
+WARN_UNUSED int browse_fetch(struct browse *browse, const struct browse_range *range);
 
 #endif

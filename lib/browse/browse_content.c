@@ -45,8 +45,7 @@ int browse_xattr_names(struct browse *browse, uint64_t id, bool may_wait, struct
 
 /* --- content --- */
 
-/* The blob that holds the byte at `offset`; layout->count - 1: none does that anybody knows. */
-static size_t blob_at(const struct browse_layout *layout, uint64_t offset)
+size_t browse_blob_at(const struct browse_layout *layout, uint64_t offset)
 {
 	size_t low = 0, high = layout->count - 1;
 
@@ -105,18 +104,71 @@ static int not_there(struct browse *browse, const struct in_node *in, size_t blo
 	return browse_failed(browse, &in->place.tree, in->node->name, -EBADMSG);
 }
 
+/* --- several blobs at once --- */
+
+#define TOGETHER_MAX 512
+
+struct together {
+	struct browse *browse;
+	struct blob_id ids[TOGETHER_MAX];
+	struct cached *claimed[TOGETHER_MAX]; /* NULL: it is made */
+	size_t count;
+	int result; /* of the place, if it said no */
+};
+
+static void take_fetched(void *arg, size_t number, int result, const void *data, size_t len)
+{
+	struct together *together = arg;
+	size_t cost = 0;
+	struct buf *plain = result == 0 ? browse_blob_new(data, len, &cost) : NULL;
+
+	shared_cache_made(together->browse->blobs, together->claimed[number], result, plain, cost);
+	together->claimed[number] = NULL;
+	if (result < 0)
+		together->result = result;
+}
+
+/* Fetches those from number `first` on that hold bytes before `end`, that are not in memory, and that nobody else fetches. */
+static int fetch_together(struct browse *browse, const struct node *node, const struct browse_layout *layout, size_t first, uint64_t end)
+{
+	struct together *together = xcalloc(1, sizeof(*together));
+	int r;
+
+	together->browse = browse;
+	for (size_t i = first; i + 1 < layout->count && layout->begins[i] < end && together->count < TOGETHER_MAX; i++)
+		if (shared_cache_claim(browse->blobs, &node->content.items[i], &together->claimed[together->count]))
+			together->ids[together->count++] = node->content.items[i];
+	if (together->count > 0)
+		browse->source->get_many(browse->source, together->ids, together->count, take_fetched, together);
+	for (size_t i = 0; i < together->count; i++)
+		if (together->claimed[i])
+			shared_cache_made(browse->blobs, together->claimed[i], -EAGAIN, NULL, 0);
+	r = together->result;
+	free(together);
+	return r;
+}
+
 static ssize_t read_node(struct browse *browse, const struct in_node *in, const struct browse_range *range, bool may_wait, uint8_t *out)
 {
 	struct reading reading = {.in = in, .may_wait = may_wait};
-	size_t done = 0, size;
+	size_t done = 0, size, blob;
+	int r;
 
 	if (!S_ISREG(in->node->mode))
 		return S_ISDIR(in->node->mode) ? -EISDIR : -EINVAL;
 	if (range->offset >= in->node->size)
 		return 0;
+	r = browse_wait_index(browse, may_wait);
+	if (r < 0)
+		return r;
 	size = MIN(range->size, in->node->size - range->offset);
 	reading.layout = browse_dir_layout(in->dir.dir, in->place.position, browse->source);
-	for (size_t blob = blob_at(reading.layout, range->offset); done < size; blob++) {
+	blob = browse_blob_at(reading.layout, range->offset);
+	if (may_wait)
+		r = fetch_together(browse, in->node, reading.layout, blob, range->offset + size);
+	if (r < 0)
+		return browse_failed(browse, &in->node->content.items[blob], in->node->name, r);
+	for (; done < size; blob++) {
 		ssize_t got;
 
 		if (blob + 1 >= reading.layout->count)
@@ -139,5 +191,62 @@ ssize_t browse_read(struct browse *browse, const struct browse_range *range, boo
 		return r;
 	got = read_node(browse, &in, range, may_wait, out);
 	browse_node_done(browse, &in);
+	if (got > 0)
+		atomic_fetch_add(&browse->read_bytes, (uint64_t)got);
 	return got;
+}
+
+/* --- ahead of who reads --- */
+
+#define AHEAD (4ULL << 20)
+#define AHEAD_FIRST (512ULL << 10)
+#define DISORDER (2ULL << 20) /* reads of one reader may overtake each other */
+
+bool browse_wants_ahead(struct browse *browse, const struct browse_range *range, struct browse_range *ret_ahead)
+{
+	struct stream *stream = &browse->streams[range->id % BROWSE_STREAMS];
+	const uint64_t end = range->offset + range->size;
+	bool wants = false;
+
+	pthread_mutex_lock(&browse->mutex);
+	if (stream->id != range->id || range->offset + DISORDER < stream->end || range->offset > stream->end + DISORDER) {
+		*stream = (struct stream){.id = range->id, .end = end, .fetched = end};
+	} else {
+		stream->end = MAX(stream->end, end);
+		stream->fetched = MAX(stream->fetched, stream->end);
+		wants = stream->fetched - stream->end <= stream->step / 2;
+	}
+	if (wants) {
+		stream->step = stream->step ? MIN(stream->step * 2, AHEAD) : AHEAD_FIRST;
+		*ret_ahead = (struct browse_range){.id = range->id, .offset = stream->fetched, .size = stream->step};
+		stream->fetched += stream->step;
+	}
+	pthread_mutex_unlock(&browse->mutex);
+	return wants;
+}
+
+static int fetch_range(struct browse *browse, const struct in_node *in, const struct browse_range *range)
+{
+	const struct browse_layout *layout;
+	int r;
+
+	if (!S_ISREG(in->node->mode) || range->offset >= in->node->size)
+		return 0;
+	r = browse_wait_index(browse, true);
+	if (r < 0)
+		return r;
+	layout = browse_dir_layout(in->dir.dir, in->place.position, browse->source);
+	return fetch_together(browse, in->node, layout, browse_blob_at(layout, range->offset), range->offset + range->size);
+}
+
+int browse_fetch(struct browse *browse, const struct browse_range *range)
+{
+	struct in_node in;
+	int r = range->id < BROWSE_NODES_FIRST ? -EISDIR : browse_node_use(browse, range->id, true, &in);
+
+	if (r < 0)
+		return r;
+	r = fetch_range(browse, &in, range);
+	browse_node_done(browse, &in);
+	return r;
 }

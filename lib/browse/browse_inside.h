@@ -1,11 +1,14 @@
-/* What the files of browse.h share. Not for others. They stand in this order: browse, browse_attrs, browse_names, browse_content. */
+/* What the files of browse.h share. Not for others. They stand in this order: browse, browse_attrs, browse_names, browse_content,
+ * browse_bring. */
 #ifndef CORPUSFS_BROWSE_BROWSE_INSIDE_H
 #define CORPUSFS_BROWSE_BROWSE_INSIDE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include <uthash.h>
 
+#include "lib/base/pool.h"
 #include "lib/browse/browse.h"
 #include "lib/browse/browse_dir.h"
 #include "lib/browse/browse_list.h"
@@ -24,6 +27,14 @@ struct told {
 	UT_hash_handle hh;
 };
 
+/* Who reads a file from one end to the other. */
+struct stream {
+	uint64_t id, end; /* where the last read ended, and which file it was of */
+	uint64_t fetched; /* up to where more was asked for */
+	uint64_t step;    /* how much at a time; 0: nothing yet */
+};
+#define BROWSE_STREAMS 64
+
 struct browse {
 	struct browse_options options;
 	struct repository *repository;
@@ -31,9 +42,11 @@ struct browse {
 	struct browse_list *list;
 	bool single; /* the root is the tree of the only backup in the list, to which none comes */
 	char *below;  /* the root is what has this name in that tree; NULL: it is the tree itself. Owned */
-	struct blob_source *source;
+	struct blob_source *place, *source; /* place: the repository; source: what is asked for blobs, which may have a cache on disk */
 	struct shared_cache *blobs, *dirs;
 	struct browse_nodes *nodes;
+	atomic_uint_fast64_t read_bytes;
+	struct pool *pool; /* for browse_bring; NULL: without a cache on disk */
 
 	pthread_t loader;
 	bool loads;
@@ -43,6 +56,7 @@ struct browse {
 	uint64_t root; /* the number of what is below; 0: not looked up yet */
 	struct told *told;
 	bool told_lost;
+	struct stream streams[BROWSE_STREAMS];
 };
 
 /* A directory in use. */
@@ -62,6 +76,10 @@ struct in_node {
 
 /* Somebody looks at the list of backups: those that came since are soon in it. */
 void browse_look_again(struct browse *browse);
+/* Until the repository's index is there. -EIO: it could not be had, and is tried again. -EAGAIN: it is not there yet. */
+WARN_UNUSED int browse_wait_index(struct browse *browse, bool may_wait);
+/* A copy of the bytes, as the cache of blobs holds them; ret_cost: what it takes. */
+struct buf *browse_blob_new(const void *data, size_t len, size_t *ret_cost);
 
 /* Of a blob that cannot be had. What happened is for the log, and who reads gets -EIO. */
 int browse_failed(struct browse *browse, const struct blob_id *id, const char *of, int code);
@@ -69,6 +87,21 @@ WARN_UNUSED int browse_dir_use(struct browse *browse, const struct blob_id *tree
 void browse_dir_done(struct browse *browse, struct in_dir *dir);
 WARN_UNUSED int browse_node_use(struct browse *browse, uint64_t id, bool may_wait, struct in_node *ret_node);
 void browse_node_done(struct browse *browse, struct in_node *node);
+
+/* --- browse_names.c --- */
+
+/* A directory of the repository: its tree, its number in st_ino, and of which backup it is. */
+struct tree_of {
+	struct blob_id tree;
+	uint64_t ino;
+	uint32_t backup;
+};
+WARN_UNUSED int browse_tree_of(struct browse *browse, uint64_t id, struct tree_of *ret_tree); /* -ENOTDIR, -ESTALE */
+
+/* --- browse_content.c --- */
+
+/* The blob that holds the byte at `offset`; layout->count - 1: none does that anybody knows. */
+size_t browse_blob_at(const struct browse_layout *layout, uint64_t offset);
 
 /* --- browse_attrs.c --- */
 

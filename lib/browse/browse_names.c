@@ -29,14 +29,7 @@ int browse_readlink(struct browse *browse, uint64_t id, bool may_wait, struct bu
 
 /* --- directories --- */
 
-/* A directory of the repository: its tree, its number in st_ino, and of which backup it is. */
-struct tree_of {
-	struct blob_id tree;
-	uint64_t ino;
-	uint32_t backup;
-};
-
-static int find_tree(struct browse *browse, uint64_t id, struct tree_of *ret_tree)
+int browse_tree_of(struct browse *browse, uint64_t id, struct tree_of *ret_tree)
 {
 	struct browse_place place;
 	size_t number;
@@ -68,7 +61,7 @@ static int lookup_in_tree(struct browse *browse, uint64_t parent, const char *na
 	struct tree_of tree;
 	struct in_dir in;
 	size_t position;
-	int r = find_tree(browse, parent, &tree);
+	int r = browse_tree_of(browse, parent, &tree);
 
 	if (r == 0)
 		r = browse_dir_use(browse, &tree.tree, may_wait, &in);
@@ -170,7 +163,7 @@ int browse_list(struct browse *browse, const struct browse_listing *what, bool m
 		return r;
 	if (!is_in_tree(browse, id))
 		return list_made_up(browse, what);
-	r = find_tree(browse, id, &tree);
+	r = browse_tree_of(browse, id, &tree);
 	if (r == 0)
 		r = browse_dir_use(browse, &tree.tree, may_wait, &in);
 	if (r < 0)

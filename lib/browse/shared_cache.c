@@ -10,7 +10,7 @@
 #include "lib/base/buf.h"
 
 /*
- *   MAKING --made--> READY          shared_cache_get, of who came first
+ *   MAKING --made--> READY          shared_cache_get, shared_cache_find or shared_cache_claim, of who came first
  *      `------failed--> (gone from the table; freed by the last who waits)
  */
 struct cached {
@@ -98,71 +98,135 @@ static int wait_made(struct shared_cache *cache, struct cached *cached)
 	return cached->failure;
 }
 
+/* The lock is held. */
+static struct cached *begin(struct shared_cache *cache, const struct blob_id *id)
+{
+	struct cached *cached = xcalloc(1, sizeof(*cached));
+
+	cached->id = *id;
+	cached->users = 1;
+	HASH_ADD(hh, cache->table, id, sizeof(cached->id), cached);
+	return cached;
+}
+
+/* The lock is held. */
+static void end(struct shared_cache *cache, struct cached *cached, int result)
+{
+	if (result == 0) {
+		cached->is_ready = true;
+		cache->cost += cached->cost;
+	} else {
+		cached->failure = result;
+		HASH_DEL(cache->table, cached);
+	}
+	pthread_cond_broadcast(&cache->made);
+}
+
 /* The lock is held, and given up meanwhile. */
-static int make(struct shared_cache *cache, struct cached *cached)
+static int make(struct shared_cache *cache, struct cached *cached, int (*fn)(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost))
 {
 	int r;
 
 	pthread_mutex_unlock(&cache->lock);
-	r = cache->kind.make(cache->kind.arg, &cached->id, &cached->value, &cached->cost);
+	r = fn(cache->kind.arg, &cached->id, &cached->value, &cached->cost);
 	pthread_mutex_lock(&cache->lock);
-	if (r == 0) {
-		cached->is_ready = true;
-		cache->cost += cached->cost;
-	} else {
-		cached->failure = r;
-		HASH_DEL(cache->table, cached);
-	}
-	pthread_cond_broadcast(&cache->made);
+	end(cache, cached, r);
 	return r;
+}
+
+/* Of who has nothing of it. The lock is held, and given up. */
+static void leave(struct shared_cache *cache, struct cached *cached, struct cached *surplus)
+{
+	const bool is_last = --cached->users == 0;
+
+	pthread_mutex_unlock(&cache->lock);
+	free_surplus(cache, surplus);
+	if (is_last)
+		free_cached(cache, cached);
 }
 
 int shared_cache_get(struct shared_cache *cache, const struct blob_id *id, struct cached **ret_cached)
 {
 	struct cached *cached, *surplus = NULL;
-	bool is_last = false;
-	int r;
+	int r = -EAGAIN;
 
-	pthread_mutex_lock(&cache->lock);
-	HASH_FIND(hh, cache->table, id, sizeof(*id), cached);
-	if (cached) {
-		if (cached->users++ == 0)
-			DL_DELETE(cache->unused, cached);
-		r = wait_made(cache, cached);
-	} else {
-		cached = xcalloc(1, sizeof(*cached));
-		cached->id = *id;
-		cached->users = 1;
-		HASH_ADD(hh, cache->table, id, sizeof(cached->id), cached);
-		r = make(cache, cached);
-		surplus = take_surplus(cache);
+	while (r == -EAGAIN) {
+		pthread_mutex_lock(&cache->lock);
+		HASH_FIND(hh, cache->table, id, sizeof(*id), cached);
+		if (cached) {
+			if (cached->users++ == 0)
+				DL_DELETE(cache->unused, cached);
+			r = wait_made(cache, cached);
+		} else {
+			cached = begin(cache, id);
+			r = make(cache, cached, cache->kind.make);
+			surplus = take_surplus(cache);
+		}
+		if (r < 0)
+			leave(cache, cached, surplus);
 	}
 	if (r < 0)
-		is_last = --cached->users == 0;
+		return r;
 	pthread_mutex_unlock(&cache->lock);
 	free_surplus(cache, surplus);
-	if (is_last)
-		free_cached(cache, cached);
-	if (r == 0)
-		*ret_cached = cached;
+	*ret_cached = cached;
 	return r;
 }
 
 int shared_cache_find(struct shared_cache *cache, const struct blob_id *id, struct cached **ret_cached)
 {
-	struct cached *cached;
+	struct cached *cached, *surplus = NULL;
+	int r = 0;
 
 	pthread_mutex_lock(&cache->lock);
 	HASH_FIND(hh, cache->table, id, sizeof(*id), cached);
-	if (cached && !cached->is_ready)
-		cached = NULL;
-	if (cached && cached->users++ == 0)
-		DL_DELETE(cache->unused, cached);
+	if (cached && cached->is_ready) {
+		if (cached->users++ == 0)
+			DL_DELETE(cache->unused, cached);
+	} else if (cached || !cache->kind.make_quickly) {
+		r = -EAGAIN;
+	} else {
+		cached = begin(cache, id);
+		r = make(cache, cached, cache->kind.make_quickly);
+		surplus = take_surplus(cache);
+		if (r < 0) {
+			leave(cache, cached, surplus);
+			return r;
+		}
+	}
 	pthread_mutex_unlock(&cache->lock);
-	if (!cached)
-		return -EAGAIN;
-	*ret_cached = cached;
-	return 0;
+	free_surplus(cache, surplus);
+	if (r == 0)
+		*ret_cached = cached;
+	return r;
+}
+
+bool shared_cache_claim(struct shared_cache *cache, const struct blob_id *id, struct cached **ret_cached)
+{
+	struct cached *cached;
+	bool is_there;
+
+	pthread_mutex_lock(&cache->lock);
+	HASH_FIND(hh, cache->table, id, sizeof(*id), cached);
+	is_there = cached != NULL;
+	if (!is_there)
+		*ret_cached = begin(cache, id);
+	pthread_mutex_unlock(&cache->lock);
+	return !is_there;
+}
+
+void shared_cache_made(struct shared_cache *cache, struct cached *cached, int result, void *value, size_t cost)
+{
+	pthread_mutex_lock(&cache->lock);
+	cached->value = value;
+	cached->cost = cost;
+	end(cache, cached, result);
+	if (result < 0) {
+		leave(cache, cached, NULL);
+		return;
+	}
+	pthread_mutex_unlock(&cache->lock);
+	shared_cache_put(cache, cached);
 }
 
 void *cached_value(const struct cached *cached)

@@ -9,13 +9,17 @@
 #ifndef CORPUSFS_BROWSE_SHARED_CACHE_H
 #define CORPUSFS_BROWSE_SHARED_CACHE_H
 
+#include <stdbool.h>
+
 #include "lib/repository/blob_id.h"
 
 struct shared_cache;
 
 struct shared_cache_kind {
-	/* Makes a value, and says what it costs in bytes. */
+	/* Makes a value, and says what it costs in bytes. Never -EAGAIN. */
 	int (*make)(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost);
+	/* The same where that is quick: -EAGAIN, it is not. NULL: it never is. */
+	int (*make_quickly)(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost);
 	void (*free)(void *value);
 	void *arg;
 };
@@ -26,10 +30,17 @@ void shared_cache_free(struct shared_cache *cache); /* nothing may be in use; NU
 struct cached;
 /* What `make` returns, if not 0. */
 WARN_UNUSED int shared_cache_get(struct shared_cache *cache, const struct blob_id *id, struct cached **ret_cached);
-/* The same of what is there already. -EAGAIN: it is not; nobody was made to wait. */
+/* The same of what is there already, or quickly made. -EAGAIN: it is not; nobody was made to wait. */
 WARN_UNUSED int shared_cache_find(struct shared_cache *cache, const struct blob_id *id, struct cached **ret_cached);
 void *cached_value(const struct cached *cached);
 void shared_cache_put(struct shared_cache *cache, struct cached *cached); /* NULL is fine */
+
+/*
+ * For who makes several values together. True: nobody has it or makes it, so the caller does, and ends that with shared_cache_made: with the value, or
+ * with -EAGAIN, and then who waits for it makes it.
+ */
+WARN_UNUSED bool shared_cache_claim(struct shared_cache *cache, const struct blob_id *id, struct cached **ret_cached);
+void shared_cache_made(struct shared_cache *cache, struct cached *cached, int result, void *value, size_t cost);
 
 size_t shared_cache_cost(struct shared_cache *cache);
 

@@ -27,6 +27,7 @@ struct maker {
 	atomic_int made, freed, busy;
 	int failure;
 	pthread_barrier_t *meet; /* or NULL */
+	bool quick;              /* even numbers are made quickly */
 };
 
 static struct maker *current;
@@ -48,6 +49,11 @@ static int make_value(void *arg, const struct blob_id *id, void **ret_value, siz
 	return 0;
 }
 
+static int make_quickly(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)
+{
+	return id->bytes[0] % 2 == 0 ? make_value(arg, id, ret_value, ret_cost) : -EAGAIN;
+}
+
 static void free_value(void *value)
 {
 	atomic_fetch_add(&current->freed, 1);
@@ -61,7 +67,7 @@ static struct blob_id number(uint8_t first)
 
 static struct shared_cache *cache_of(struct maker *maker, size_t values)
 {
-	const struct shared_cache_kind kind = {make_value, free_value, maker};
+	const struct shared_cache_kind kind = {make_value, maker->quick ? make_quickly : NULL, free_value, maker};
 
 	current = maker;
 	return shared_cache_new(&kind, values * COST);
@@ -141,6 +147,76 @@ static void who_may_not_wait_gets_what_is_there_only(void **state)
 	shared_cache_put(cache, cached);
 	shared_cache_free(cache);
 	assert_int_equal(atomic_load(&maker.freed), 2);
+}
+
+static void what_is_quickly_made_is_made_for_who_may_not_wait(void **state)
+{
+	const struct blob_id odd = number(1), even = number(2);
+	struct maker maker = {.quick = true};
+	struct shared_cache *cache = cache_of(&maker, 2);
+	struct cached *cached;
+
+	(void)state;
+	assert_int_equal(shared_cache_find(cache, &odd, &cached), -EAGAIN);
+	assert_int_equal(shared_cache_find(cache, &even, &cached), 0);
+	assert_int_equal(*(const uint8_t *)cached_value(cached), 2);
+	shared_cache_put(cache, cached);
+	touch(cache, 1);
+	touch(cache, 2);
+	assert_int_equal(atomic_load(&maker.made), 2);
+	shared_cache_free(cache);
+}
+
+struct waiter {
+	struct shared_cache *cache;
+	int result;
+};
+
+static void *wait_for_one(void *arg)
+{
+	struct waiter *waiter = arg;
+	const struct blob_id id = number(1);
+	struct cached *cached = NULL;
+
+	waiter->result = shared_cache_get(waiter->cache, &id, &cached);
+	if (waiter->result == 0) {
+		assert_int_equal(*(const uint8_t *)cached_value(cached), 1);
+		shared_cache_put(waiter->cache, cached);
+	}
+	return NULL;
+}
+
+/* Who claimed it brings it, fails, or gives it up, and then who waits makes it. */
+static void what_is_claimed_is_waited_for(void **state)
+{
+	const int results[] = {0, -EIO, -EAGAIN};
+	const struct blob_id id = number(1);
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct maker maker = {0};
+		struct shared_cache *cache = cache_of(&maker, 1);
+		struct waiter waiter = {cache, 1};
+		struct cached *claimed, *other;
+		uint8_t *value = NULL;
+		pthread_t thread;
+
+		assert_true(shared_cache_claim(cache, &id, &claimed));
+		assert_false(shared_cache_claim(cache, &id, &other));
+		assert_int_equal(shared_cache_find(cache, &id, &other), -EAGAIN);
+		assert_int_equal(pthread_create(&thread, NULL, wait_for_one, &waiter), 0);
+		usleep(20000); /* so that it waits; nothing depends on it */
+		if (results[i] == 0) {
+			value = malloc(1);
+			*value = 1;
+		}
+		shared_cache_made(cache, claimed, results[i], value, COST);
+		pthread_join(thread, NULL);
+		assert_int_equal(waiter.result, results[i] == -EAGAIN ? 0 : results[i]);
+		assert_int_equal(shared_cache_cost(cache), results[i] == -EIO ? 0 : COST);
+		assert_int_equal(atomic_load(&maker.made), results[i] == -EAGAIN ? 1 : 0);
+		shared_cache_free(cache);
+	}
 }
 
 static void failures_are_not_kept(void **state)
@@ -356,6 +432,8 @@ int main(void)
 		cmocka_unit_test(what_was_used_least_recently_goes_first),
 		cmocka_unit_test(what_is_in_use_stays),
 		cmocka_unit_test(who_may_not_wait_gets_what_is_there_only),
+		cmocka_unit_test(what_is_quickly_made_is_made_for_who_may_not_wait),
+		cmocka_unit_test(what_is_claimed_is_waited_for),
 		cmocka_unit_test(failures_are_not_kept),
 		cmocka_unit_test(what_several_ask_for_at_once_is_made_once),
 		cmocka_unit_test(names_that_lead_elsewhere_and_unknown_types_are_left_out),

@@ -13,11 +13,13 @@
 #include "lib/base/clean.h"
 
 struct backups_jobs;
+struct browse;
 
 struct backups_job {
 	/* Answers the request: 0. Or -EAGAIN, if it may not wait and would have to. */
 	int (*run)(const struct backups_job *job, bool may_wait);
 	fuse_req_t req;
+	struct browse *browse; /* of a job that answers no request; else NULL */
 	fuse_ino_t id;
 	size_t size;
 	off_t offset;

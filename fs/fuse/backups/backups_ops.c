@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "fs/fuse/backups/backups_xattrs.h"
+
 #define FOR_EVER 1e9
 #define OF_LISTS 1.0 /* of what changes when a backup comes */
 
@@ -212,6 +214,25 @@ static void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 	(void)reply_result(req, -ENOSYS);
 }
 
+/* Nobody waits for it: who reads what could not be had is told then. */
+static int run_ahead(const struct backups_job *job, bool may_wait)
+{
+	const struct browse_range range = {.id = job->id, .offset = (uint64_t)job->offset, .size = job->size};
+
+	if (may_wait)
+		(void)!browse_fetch(job->browse, &range);
+	return 0;
+}
+
+static void fetch_ahead(struct backups *backups, const struct browse_range *read)
+{
+	struct browse_range ahead;
+
+	if (browse_wants_ahead(backups->options.browse, read, &ahead))
+		backups_jobs_add(backups->jobs, &(struct backups_job){.run = run_ahead, .browse = backups->options.browse, .id = ahead.id,
+		                                                      .offset = (off_t)ahead.offset, .size = ahead.size});
+}
+
 static int run_read(const struct backups_job *job, bool may_wait)
 {
 	const struct browse_range range = {.id = job->id, .offset = (uint64_t)job->offset, .size = MIN(job->size, (size_t)SESSION_TRANSFER_MAX)};
@@ -225,6 +246,8 @@ static int run_read(const struct backups_job *job, bool may_wait)
 	else
 		fuse_reply_buf(job->req, out, (size_t)got);
 	session_buffer_put(backups->session, out);
+	if (got > 0)
+		fetch_ahead(backups, &range);
 	return r;
 }
 
@@ -249,9 +272,12 @@ static void reply_value(const struct backups_job *job, const struct buf *value)
 
 static int run_getxattr(const struct backups_job *job, bool may_wait)
 {
+	struct browse *browse = backups_of(job->req)->options.browse;
 	AUTO_BUF value = BUF_INIT;
-	int r = browse_xattr(backups_of(job->req)->options.browse, job->id, job->name, may_wait, &value);
+	int r = backups_xattr(browse, job->id, job->name, may_wait, &value);
 
+	if (r == -ENODATA)
+		r = browse_xattr(browse, job->id, job->name, may_wait, &value);
 	if (r < 0)
 		return reply_result(job->req, r);
 	reply_value(job, &value);

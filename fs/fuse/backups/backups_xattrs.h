@@ -1,0 +1,21 @@
+/*
+ * Extended attributes that nobody stores, of a mount of backups: they answer getxattr and are not listed. Internal to fs/fuse/backups.
+ *
+ * user.corpusfs.status, on all that is in it, is how the mount fares, as JSON:
+ *
+ *   {"fetches", "fetch_failures", "fetched_blobs", "fetched_bytes", "fetch_ms_50", "fetch_ms_90", "fetch_ms_99": so many of a hundred took no longer;
+ *    "read_bytes" by readers, "memory_bytes", and with a cache on disk "cache_hits", "cache_hit_bytes", "cache_bytes", "cache_limit",
+ *    "cache_blobs", "cache_evicted", "cache_damaged", "cache_stopped"}
+ *
+ * user.corpusfs.bring.POSITION.OFFSET, on a directory or a file, brings a step of its content to the cache on disk (browse_bring), and then is
+ * "POSITION.OFFSET FILES BYTES FAILED" with the next step, or "end FILES BYTES FAILED". The first step is 0.0.
+ */
+#ifndef CORPUSFS_FUSE_BACKUPS_BACKUPS_XATTRS_H
+#define CORPUSFS_FUSE_BACKUPS_BACKUPS_XATTRS_H
+
+#include "lib/browse/browse.h"
+
+/* -ENODATA: it is none of these. -EAGAIN: who asks must be ready to wait. */
+WARN_UNUSED int backups_xattr(struct browse *browse, uint64_t id, const char *name, bool may_wait, struct buf *ret_value);
+
+#endif

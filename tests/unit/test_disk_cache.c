@@ -1,0 +1,476 @@
+/* The cache of blobs on a local disk: what comes out is what went in, or nothing, whatever became of its files; and it never outgrows its limit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/browse/cache_dir.h"
+#include "lib/browse/disk_cache.h"
+
+#define LIMIT DISK_CACHE_MIN
+#define LEN_MAX 60000U
+
+struct fixture {
+	char path[64];
+	struct cache_dir dir;
+	struct disk_cache *cache;
+	atomic_int problems;
+};
+
+static void note(void *arg, const char *text)
+{
+	(void)text;
+	atomic_fetch_add(&((struct fixture *)arg)->problems, 1);
+}
+
+static void open_cache(struct fixture *fixture)
+{
+	struct error err = {0};
+
+	assert_int_equal(cache_dir_open(fixture->path, &fixture->dir, &err), 0);
+	fixture->cache = disk_cache_new(&(struct disk_cache_options){.dir = fixture->dir.dir, .limit = LIMIT, .problem = note, .arg = fixture});
+	disk_cache_load(fixture->cache);
+}
+
+static void close_cache(struct fixture *fixture)
+{
+	disk_cache_free(fixture->cache);
+	cache_dir_close(&fixture->dir);
+}
+
+static void reopen(struct fixture *fixture)
+{
+	close_cache(fixture);
+	open_cache(fixture);
+}
+
+static int set_up(void **state)
+{
+	struct fixture *fixture = xcalloc(1, sizeof(*fixture));
+
+	snprintf(fixture->path, sizeof(fixture->path), "/tmp/corpusfs-test-XXXXXX");
+	assert_non_null(mkdtemp(fixture->path));
+	open_cache(fixture);
+	*state = fixture;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *fixture = *state;
+	pid_t pid;
+
+	close_cache(fixture);
+	pid = fork();
+	if (pid == 0) {
+		execlp("rm", "rm", "-rf", fixture->path, (char *)NULL);
+		_exit(1);
+	}
+	waitpid(pid, NULL, 0);
+	free(fixture);
+	return 0;
+}
+
+/* --- blobs --- */
+
+struct content {
+	struct blob_id id;
+	uint8_t bytes[LEN_MAX];
+	size_t len;
+};
+
+static void make(struct content *content, uint32_t number)
+{
+	uint32_t state = number * 2654435761U + 1;
+
+	content->len = number % 7 == 0 ? number % 3 : state % LEN_MAX;
+	for (size_t i = 0; i < content->len; i++) {
+		state = state * 1664525U + 1013904223U;
+		content->bytes[i] = (uint8_t)(state >> 24);
+	}
+	if (content->len >= sizeof(number))
+		memcpy(content->bytes, &number, sizeof(number));
+	content->id = blob_id_of(content->bytes, content->len);
+}
+
+static void put(struct fixture *fixture, uint32_t number)
+{
+	struct content content;
+
+	make(&content, number);
+	disk_cache_put(fixture->cache, &content.id, false, content.bytes, content.len);
+}
+
+/* Whether it is there; then it is right. */
+static bool is_there(struct fixture *fixture, uint32_t number)
+{
+	struct content content;
+	AUTO_BUF plain = BUF_INIT;
+	int r;
+
+	make(&content, number);
+	r = disk_cache_get(fixture->cache, &content.id, false, &plain);
+	if (r < 0) {
+		assert_int_equal(r, -ENOENT);
+		return false;
+	}
+	assert_int_equal(plain.len, content.len);
+	assert_memory_equal(plain.data, content.bytes, content.len);
+	return true;
+}
+
+static uint32_t count_there(struct fixture *fixture, uint32_t from, uint32_t to)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = from; i < to; i++)
+		count += is_there(fixture, i);
+	return count;
+}
+
+/* Gives the files of segments; how much they are together. */
+static uint64_t each_file(const struct fixture *fixture, void (*each)(const char *path, uint64_t size, unsigned number))
+{
+	DIR *dir = opendir(fixture->path);
+	struct dirent *entry;
+	uint64_t total = 0;
+	unsigned number = 0;
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir))) {
+		char path[400];
+		struct stat st;
+
+		if (strspn(entry->d_name, "0123456789abcdef") != 8 || strlen(entry->d_name) != 8)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", fixture->path, entry->d_name);
+		assert_int_equal(lstat(path, &st), 0);
+		total += (uint64_t)st.st_size;
+		if (each)
+			each(path, (uint64_t)st.st_size, number++);
+	}
+	closedir(dir);
+	return total;
+}
+
+/* --- what it holds --- */
+
+static void what_was_kept_is_there_also_later(void **state)
+{
+	struct fixture *fixture = *state;
+	struct content content;
+	AUTO_BUF plain = BUF_INIT;
+
+	assert_int_equal(count_there(fixture, 0, 50), 0);
+	for (uint32_t i = 0; i < 50; i++)
+		put(fixture, i);
+	assert_int_equal(count_there(fixture, 0, 50), 50);
+	/* A tree of the same name is another thing. */
+	make(&content, 1);
+	assert_int_equal(disk_cache_get(fixture->cache, &content.id, true, &plain), -ENOENT);
+	disk_cache_put(fixture->cache, &content.id, true, content.bytes, content.len);
+	for (int i = 0; i < 3; i++) {
+		reopen(fixture);
+		assert_int_equal(count_there(fixture, 0, 50), 50);
+		assert_int_equal(disk_cache_get(fixture->cache, &content.id, true, &plain), 0);
+		put(fixture, 50 + (uint32_t)i);
+	}
+	assert_int_equal(count_there(fixture, 50, 53), 3);
+	assert_int_equal(atomic_load(&fixture->problems), 0);
+	/* Who comes again and again goes on in the same file. */
+	assert_true(each_file(fixture, NULL) < 53 * LEN_MAX);
+}
+
+static void nothing_is_kept_twice(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t before;
+
+	put(fixture, 1);
+	before = disk_cache_state(fixture->cache).bytes;
+	put(fixture, 1);
+	assert_int_equal(disk_cache_state(fixture->cache).bytes, before);
+	assert_int_equal(disk_cache_state(fixture->cache).blobs, 1);
+}
+
+static void it_never_outgrows_its_limit(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (uint32_t i = 0; i < 600; i++) {
+		put(fixture, i);
+		assert_true(each_file(fixture, NULL) <= LIMIT);
+		assert_true(is_there(fixture, i));
+	}
+	assert_true(each_file(fixture, NULL) > LIMIT / 2);
+	assert_int_equal(each_file(fixture, NULL), disk_cache_state(fixture->cache).bytes);
+	assert_true(disk_cache_state(fixture->cache).evicted > 0);
+	reopen(fixture);
+	assert_true(is_there(fixture, 599));
+	assert_int_equal(each_file(fixture, NULL), disk_cache_state(fixture->cache).bytes);
+}
+
+static void what_is_read_stays(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (uint32_t i = 0; i < 2000; i++) {
+		put(fixture, i);
+		assert_true(is_there(fixture, 1 <= i ? 1 : 0));
+	}
+	assert_true(count_there(fixture, 2, 2000) < 1000);
+}
+
+static void what_is_larger_than_it_holds_is_not_kept(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct blob_id id = {.bytes = {1}};
+	AUTO_FREE uint8_t *large = xcalloc(1, LIMIT);
+
+	disk_cache_put(fixture->cache, &id, false, large, LIMIT);
+	assert_int_equal(each_file(fixture, NULL), 0);
+}
+
+/* --- damage --- */
+
+static void cut(const char *path, uint64_t size, unsigned number)
+{
+	(void)number;
+	assert_int_equal(truncate(path, (off_t)(size / 2)), 0);
+}
+
+static void empty(const char *path, uint64_t size, unsigned number)
+{
+	(void)size;
+	(void)number;
+	assert_int_equal(truncate(path, 0), 0);
+}
+
+static void lead_elsewhere(const char *path, uint64_t size, unsigned number)
+{
+	(void)size;
+	(void)number;
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("/etc/passwd", path), 0);
+}
+
+static void spoil_at(const char *path, off_t at)
+{
+	int fd = open(path, O_RDWR);
+	uint8_t byte;
+
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 0x10;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	close(fd);
+}
+
+static void spoil_magic(const char *path, uint64_t size, unsigned number)
+{
+	(void)size;
+	spoil_at(path, number % 2);
+}
+
+static void spoil_slots(const char *path, uint64_t size, unsigned number)
+{
+	(void)size;
+	spoil_at(path, 8 + number % 4);
+}
+
+static void spoil_table(const char *path, uint64_t size, unsigned number)
+{
+	(void)size;
+	for (off_t at = 16 + number % 16; at < 16 + 16 * 4; at += 16)
+		spoil_at(path, at);
+}
+
+static void spoil_records(const char *path, uint64_t size, unsigned number)
+{
+	for (off_t at = 16 + 16 * 16 + number; at < (off_t)size; at += 3000)
+		spoil_at(path, at);
+}
+
+/* So few that what is damaged goes before what is not. */
+#define KEPT 40U
+
+static void damage_is_never_given_out_and_is_replaced(void **state)
+{
+	void (*const ways[])(const char *, uint64_t, unsigned) = {cut, empty, lead_elsewhere, spoil_magic, spoil_slots, spoil_table, spoil_records};
+	struct fixture *fixture = *state;
+
+	for (size_t way = 0; way < ARRAY_SIZE(ways); way++)
+		for (int open = 0; open < 2; open++) {
+			for (uint32_t i = 0; i < KEPT; i++)
+				put(fixture, i);
+			assert_int_equal(count_there(fixture, 0, KEPT), KEPT);
+			if (!open)
+				close_cache(fixture);
+			each_file(fixture, ways[way]);
+			if (!open)
+				open_cache(fixture);
+			/* Of what it has in memory, or was not touched, much may be there. */
+			assert_true(count_there(fixture, 0, KEPT) < KEPT || open);
+			for (uint32_t i = 0; i < KEPT; i++)
+				put(fixture, i);
+			assert_int_equal(count_there(fixture, 0, KEPT), KEPT);
+			assert_true(each_file(fixture, NULL) <= LIMIT + 64 * 11); /* and the lengths of links */
+		}
+}
+
+static void any_byte_may_change(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t chance = 7;
+
+	for (unsigned round = 0; round < 60; round++) {
+		char path[400];
+
+		for (uint32_t i = 0; i < 20; i++)
+			put(fixture, i);
+		close_cache(fixture);
+		snprintf(path, sizeof(path), "%s/00000001", fixture->path);
+		for (unsigned i = 0; i < 8; i++) {
+			chance = chance * 1664525U + 1013904223U;
+			struct stat st;
+
+			if (stat(path, &st) == 0 && st.st_size > 0)
+				spoil_at(path, (off_t)((chance >> 8) % (i < 4 ? 400 : (uint64_t)st.st_size)));
+		}
+		open_cache(fixture);
+		(void)count_there(fixture, 0, 20);
+	}
+	for (uint32_t i = 0; i < 20; i++)
+		put(fixture, i);
+	assert_int_equal(count_there(fixture, 0, 20), 20);
+}
+
+static void what_is_not_its_own_is_left_alone(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[100];
+
+	close_cache(fixture);
+	snprintf(path, sizeof(path), "%s/0000000A", fixture->path);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	open_cache(fixture);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+/* --- several at once --- */
+
+struct worker {
+	struct fixture *fixture;
+	uint32_t seed;
+	uint32_t found;
+};
+
+static void *work(void *arg)
+{
+	struct worker *worker = arg;
+	uint32_t chance = worker->seed;
+
+	for (unsigned i = 0; i < 1500; i++) {
+		chance = chance * 1664525U + 1013904223U;
+		if (is_there(worker->fixture, (chance >> 8) % 300))
+			worker->found++;
+		else
+			put(worker->fixture, (chance >> 8) % 300);
+	}
+	return NULL;
+}
+
+/* There is room for less than half of it. */
+static void readers_and_writers_go_together(void **state)
+{
+	struct worker workers[6];
+	pthread_t threads[6];
+
+	for (uint32_t i = 0; i < 6; i++) {
+		workers[i] = (struct worker){*state, i + 1, 0};
+		assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
+	}
+	for (size_t i = 0; i < 6; i++) {
+		pthread_join(threads[i], NULL);
+		assert_true(workers[i].found > 0);
+	}
+	assert_true(each_file(*state, NULL) <= LIMIT);
+}
+
+/* --- its directory --- */
+
+static void directory_is_for_one_process_and_one_user(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cache_dir second;
+	struct error err = {0};
+	struct stat st;
+
+	assert_int_equal(stat(fixture->path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	assert_int_equal(cache_dir_open(fixture->path, &second, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "in use"));
+	close_cache(fixture);
+	assert_int_equal(chmod(fixture->path, 0755), 0);
+	open_cache(fixture);
+	assert_int_equal(stat(fixture->path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	if (geteuid() != 0)
+		return;
+	close_cache(fixture);
+	assert_int_equal(chown(fixture->path, 12345, 12345), 0);
+	assert_int_equal(cache_dir_open(fixture->path, &second, &err), -EPERM);
+	assert_int_equal(chown(fixture->path, 0, 0), 0);
+	open_cache(fixture);
+}
+
+static void directory_of_something_else_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	char path[100], inside[120];
+	struct cache_dir dir;
+	struct error err = {0};
+
+	snprintf(path, sizeof(path), "%s/new", fixture->path);
+	assert_int_equal(cache_dir_open(path, &dir, &err), 0);
+	cache_dir_close(&dir);
+	snprintf(path, sizeof(path), "%s/other", fixture->path);
+	assert_int_equal(mkdir(path, 0755), 0);
+	snprintf(inside, sizeof(inside), "%s/thesis.txt", path);
+	close(open(inside, O_CREAT | O_WRONLY, 0600));
+	assert_int_equal(cache_dir_open(path, &dir, &err), -ENOTEMPTY);
+	snprintf(path, sizeof(path), "%s/not/there", fixture->path);
+	assert_int_equal(cache_dir_open(path, &dir, &err), -ENOENT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_was_kept_is_there_also_later, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(nothing_is_kept_twice, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(it_never_outgrows_its_limit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_read_stays, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_larger_than_it_holds_is_not_kept, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(damage_is_never_given_out_and_is_replaced, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(any_byte_may_change, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_not_its_own_is_left_alone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(readers_and_writers_go_together, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(directory_is_for_one_process_and_one_user, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(directory_of_something_else_is_refused, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
