@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import device as fuse_device  # noqa: E402
 from harness import procs, program, servers, succession  # noqa: E402
+from harness.lazy import Lazy  # noqa: E402
 from harness.reference import Reference  # noqa: E402
 from harness.remotes import Remotes  # noqa: E402
 from harness.repository import Repository, fill  # noqa: E402
@@ -310,3 +312,45 @@ def s3(area, run):
 def remotes(store, source, area):
     store.ok("-s", store.path, "import", source, "d")
     return Remotes(store, area)
+
+
+@pytest.fixture
+def lazy(remotes, area):
+    """A function that mounts, with the cache in a directory of the test."""
+    made = []
+
+    def mount(options="", code=0, cache=area + "/cached"):
+        made.append(Lazy(remotes, f"{area}/lazy{len(made)}", f"cache={cache}" + (f",{options}" if options else ""), code))
+        return made[-1]
+
+    yield mount
+    for one in made:
+        if one.pid and procs.alive(one.pid):
+            os.kill(one.pid, signal.SIGTERM)
+            one.gone()
+
+
+@pytest.fixture
+def served(remotes, rest):
+    """Dataset d, published behind restic's REST protocol."""
+    remotes.store.expected.append("backups")
+    remotes.add("base", rest.url("r"), "--single-writer")
+    remotes.publish("d", "--init")
+    return rest
+
+
+@pytest.fixture
+def big(remotes, area):
+    """40 MiB of files of all sizes, published in a directory. Returns what they hold."""
+    chance = random.Random(5)
+    os.mkdir(area + "/big")
+    wanted = {str(number): chance.randbytes(chance.choice([100, 5000, 300000, 2 << 20])) for number in range(40)}
+    wanted["long"] = chance.randbytes(12 << 20)
+    for name, data in wanted.items():
+        with open(f"{area}/big/{name}", "wb") as handle:
+            handle.write(data)
+    remotes.run("import", area + "/big", "d/big")
+    remotes.store.expected.append("backups")
+    remotes.add("base", area + "/repository")
+    remotes.publish("d", "--init")
+    return wanted

@@ -13,9 +13,26 @@
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 #include "lib/ops/json.h"
+#include "lib/repository/http.h"
 #include "lib/repository/objects_open.h"
 
 #define CACHE_BYTES (128U << 20)
+#define CACHE_DIR_BYTES (10ULL << 30)
+
+static int take_cache(const json_t *args, struct backups_daemon_options *options, struct error *err)
+{
+	const json_t *bytes = json_object_get(args, MOUNT_CACHE_SIZE), *timeout = json_object_get(args, MOUNT_TIMEOUT);
+
+	options->cache_dir = json_string_value(json_object_get(args, MOUNT_CACHE_DIR));
+	options->cache_dir_bytes = bytes ? (uint64_t)json_integer_value(bytes) : CACHE_DIR_BYTES;
+	options->patience_ms = timeout ? (uint64_t)json_integer_value(timeout) * 1000 : HTTP_PATIENCE_MS;
+	if (bytes && !options->cache_dir) {
+		(void)error_set(err, -EINVAL, "mount option cache_size: of which cache is not said");
+		error_hint(err, "for example cache=/var/cache/corpus,cache_size=200G");
+		return -EINVAL;
+	}
+	return 0;
+}
 
 /* What of `corpusfs mount -o` has a meaning here. */
 static int take_options(struct cli *cli, json_t *args, struct backups_daemon_options *options, struct error *err)
@@ -32,7 +49,7 @@ static int take_options(struct cli *cli, json_t *args, struct backups_daemon_opt
 		return r;
 	json_object_foreach(args, key, value) {
 		if (strcmp(key, "allow_other") == 0 || strcmp(key, "debug") == 0 || strcmp(key, "extra") == 0 || strcmp(key, MOUNT_TIMEOUT) == 0 ||
-		    (strcmp(key, "read_only") == 0 && json_is_true(value)))
+		    strcmp(key, MOUNT_CACHE_DIR) == 0 || strcmp(key, MOUNT_CACHE_SIZE) == 0 || (strcmp(key, "read_only") == 0 && json_is_true(value)))
 			continue;
 		(void)error_set(err, -EINVAL, "mount option \"%s\" has no meaning for backups, which are read only", strcmp(key, "read_only") == 0 ? "rw" : key);
 		return -EINVAL;
@@ -43,7 +60,7 @@ static int take_options(struct cli *cli, json_t *args, struct backups_daemon_opt
 	options->debug = json_is_true(json_object_get(args, "debug"));
 	options->extra = json_string_value(json_object_get(args, "extra"));
 	options->cache_bytes = store.cache_bytes ? store.cache_bytes : CACHE_BYTES;
-	return 0;
+	return take_cache(args, options, err);
 }
 
 /* How long who reads waits for a place on the network. */
@@ -105,7 +122,7 @@ int backup_mount_run(struct cli *cli)
 	CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(cli->argv[0]);
 	const char *repository = name.place;
 	struct backups_daemon_options options = {.backup = name.backup, .is_published = name.is_published};
-	char *paths[3] = {NULL}, *password = NULL;
+	char *paths[4] = {NULL}, *password = NULL;
 	json_t *args = json_object();
 	AUTO_BUF description = BUF_INIT;
 	struct error err = {0};
@@ -113,6 +130,8 @@ int backup_mount_run(struct cli *cli)
 
 	if (r == 0)
 		r = take_options(cli, args, &options, &err);
+	if (r == 0 && options.cache_dir && !(options.cache_dir = paths[3] = absolute(options.cache_dir)))
+		r = error_set(&err, -errno, "the cache: %s", strerror(errno));
 	if (r == 0 && json_object_get(args, MOUNT_TIMEOUT))
 		r = set_timeout(&description, json_integer_value(json_object_get(args, MOUNT_TIMEOUT)), &err);
 	if (r == 0)
@@ -138,7 +157,7 @@ int backup_mount_run(struct cli *cli)
 }
 
 static const struct option mount_options[] = {
-	{'o', NULL, "OPTIONS", "allow_other, cache=SIZE, timeout=SECONDS, debug"},
+	{'o', NULL, "OPTIONS", "allow_other, cache=SIZE|DIRECTORY, cache_size=SIZE, ..."},
 	{0, "log", "FILE", "where damage is told; else syslog"},
 	OPTIONS_PASSWORD,
 	OPTIONS_END,

@@ -342,8 +342,8 @@ static int run_mount(struct cli *cli)
 	if (json_is_true(json_object_get(request.args, "as_owner")))
 		cli->as_owner = true;
 	json_object_del(request.args, "as_owner");
-	if (result == 0 && json_object_get(request.args, MOUNT_TIMEOUT))
-		result = error_set(&err, -EINVAL, "mount option timeout has a meaning for remotes only");
+	if (result == 0)
+		result = mount_options_check_store(request.args, &err);
 	if (result == 0 && cli->argc == 1)
 		result = check_is_no_source(cli->argv[0], &err);
 	if (result == 0 && cli->argc == 2)
@@ -402,6 +402,8 @@ const struct command mount_commands[] = {
                     "                      the first mount. That of a snapshot is without io_uring\n"
                     "  timeout=SECONDS     how long who reads waits for a remote, then gets an error\n"
                     "                      (default 60)\n"
+                    "  cache=DIRECTORY     of a remote: keep what is fetched there (./NAME)\n"
+                    "  cache_size=SIZE     at most so much of it (default 10G)\n"
                     "  debug               log every request\n"
                     "  nosuid, nodev, noexec, sync, ...   as for mount(8); reading a file never\n"
                     "                      changes its access time (noatime)\n",

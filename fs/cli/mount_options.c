@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fs/cli/units.h"
+#include "lib/browse/disk_cache.h"
 #include "lib/ops/json.h"
 
 #define TIMEOUT_MAX_S 86400
@@ -76,6 +77,18 @@ static int set_timeout(const char *value, json_t *args, struct error *err)
 	return 0;
 }
 
+static int set_cache_size(const char *option, const char *value, json_t *args, struct error *err)
+{
+	uint64_t bytes = 0;
+	int r = set_size(option, value, &bytes, err);
+
+	if (r == 0 && bytes < DISK_CACHE_MIN)
+		r = error_set(err, -EINVAL, "mount option %s=%s: that is too small for a cache, which needs %lluM", option, value, DISK_CACHE_MIN >> 20);
+	if (r == 0)
+		json_object_set_new(args, MOUNT_CACHE_SIZE, json_integer((json_int_t)bytes));
+	return r;
+}
+
 static void add_extra(json_t *args, const char *name)
 {
 	const char *before = json_string_value(json_object_get(args, "extra"));
@@ -114,6 +127,11 @@ static int parse_one(char *text, json_t *args, struct store_options *store_optio
 
 	if (value)
 		*value++ = '\0';
+	/* A path, or a size. */
+	if (value && strcmp(option, "cache") == 0 && strchr(value, '/'))
+		return json_object_set_new(args, MOUNT_CACHE_DIR, json_from_bytes(value));
+	if (value && strcmp(option, MOUNT_CACHE_SIZE) == 0)
+		return set_cache_size(option, value, args, err);
 	if (value && strcmp(option, "cache") == 0)
 		return set_size(option, value, &store_options->cache_bytes, err);
 	if (value && strcmp(option, "write_buffer") == 0)
@@ -137,6 +155,18 @@ static int parse_one(char *text, json_t *args, struct store_options *store_optio
 	error_set(err, -EINVAL, "unknown mount option \"%s%s%s\"", option, value ? "=" : "", value ? value : "");
 	error_hint(err, "corpusfs help mount lists them");
 	return -EINVAL;
+}
+
+int mount_options_check_store(const json_t *args, struct error *err)
+{
+	if (json_object_get(args, MOUNT_TIMEOUT))
+		return error_set(err, -EINVAL, "mount option timeout has a meaning for remotes only");
+	if (json_object_get(args, MOUNT_CACHE_DIR) || json_object_get(args, MOUNT_CACHE_SIZE)) {
+		(void)error_set(err, -EINVAL, "mount options cache=DIRECTORY and cache_size have a meaning for remotes only");
+		error_hint(err, "cache=SIZE, for example cache=1G, is memory");
+		return -EINVAL;
+	}
+	return 0;
 }
 
 int mount_options_parse(const char *text, json_t *args, struct store_options *store_options, struct error *err)

@@ -6,7 +6,13 @@
 
 #include "lib/store/store.h"
 
-#define MOUNT_TIMEOUT "timeout" /* seconds; of remotes */
+/* In `args`, of remotes and of mounts of backups: how many seconds who reads waits; the cache on disk (as it was given), and its bytes. */
+#define MOUNT_TIMEOUT "timeout"
+#define MOUNT_CACHE_DIR "cache_dir"
+#define MOUNT_CACHE_SIZE "cache_size"
+
+/* -EINVAL: one of these was given, and is of no use with a store. */
+WARN_UNUSED int mount_options_check_store(const json_t *args, struct error *err);
 
 /*
  * Sets in `args` what mount.start takes (fs/daemon/process/mounts.h) and in `store_options` what belongs to the daemon.

@@ -273,6 +273,28 @@ def test_damaged_blob_is_an_error_for_its_range_and_a_line_in_the_log(store, are
     assert re.search(r"blob=[0-9a-f]{64} ", lines[0])
 
 
+def test_pack_that_was_cut_short_gives_what_is_before_the_cut(store, area, look):
+    """Blobs that come with one request do not go with the one that is not there."""
+    data = random.Random(4).randbytes(4 << 20)
+    store.create("e")
+    with open(store.mount() + "/e/file", "wb") as handle:
+        handle.write(data)
+    store.umount()
+    repository = Repository(store, area + "/repository")
+    repository.backup("e")
+    os.truncate(biggest(repository.path), os.path.getsize(biggest(repository.path)) // 2)
+    mount = look(repository.path)
+    good = 0
+    with open(mount.point + "/latest/e/file", "rb", buffering=0) as handle:
+        for at in range(0, len(data), 1 << 16):
+            try:
+                assert os.pread(handle.fileno(), 4096, at) == data[at:at + 4096]
+                good += 1
+            except OSError as failed:
+                assert failed.errno == errno.EIO
+    assert 20 < good < 40
+
+
 def test_backup_whose_description_is_damaged_is_told_of(repository, look):
     repository.backup("d")
     last = repository.backup("d")["backup"]

@@ -18,6 +18,8 @@
 #include "lib/backup/heads.h"
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
+#include "lib/browse/cache_dir.h"
+#include "lib/repository/objects_kept.h"
 #include "lib/repository/objects_open.h"
 
 #define LARGE_BYTES (512 << 10)
@@ -26,6 +28,8 @@
 struct backups_daemon {
 	const struct backups_daemon_options *options;
 	struct log *log;
+	struct cache_dir cache_dir;
+	struct disk_cache *disk; /* in it; NULL: there is none */
 	struct browse *browse;
 	struct backups *backups;
 	int signal_fd, event_fd, abort_fd;
@@ -74,13 +78,11 @@ static int open_published(struct backups_daemon *daemon, struct browse_options *
 	return r;
 }
 
-static int open_backups(struct backups_daemon *daemon, struct error *err)
+static int open_place(void *arg, struct objects **ret_objects, struct error *err)
 {
-	const struct backups_daemon_options *options = daemon->options;
-	struct browse_options browse = {.backup = options->backup, .cache_bytes = options->cache_bytes, .problem = tell_problem, .arg = daemon};
+	const struct backups_daemon_options *options = ((struct backups_daemon *)arg)->options;
 	const struct buf *description = options->description;
-	struct objects *objects;
-	int fd, r;
+	int fd;
 
 	if (description)
 		fd = file_in_memory("corpusfs-repository", description->data, description->len);
@@ -88,9 +90,65 @@ static int open_backups(struct backups_daemon *daemon, struct error *err)
 		fd = open(options->repository, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return error_set(err, description ? fd : -errno, "%s: %s", options->repository, error_text(description ? fd : -errno));
-	r = objects_open(fd, false, &objects, err);
+	return objects_open(fd, false, ret_objects, err);
+}
+
+static int open_place_again(void *arg, struct objects **ret_objects)
+{
+	return open_place(arg, ret_objects, NULL);
+}
+
+/* The copies of the repository's small objects in the cache. */
+static int open_copies(const struct backups_daemon *daemon, struct objects **ret_copies, struct error *err)
+{
+	struct objects_left left;
+	int fd, r = cache_dir_place(&daemon->cache_dir, daemon->options->repository, &fd);
+
+	if (r < 0)
+		return error_set(err, r, "the cache %s: %s", daemon->options->cache_dir, error_text(r));
+	*ret_copies = objects_dir_open(fd);
+	/* Nobody else uses it. */
+	(void)!objects_clean(*ret_copies, time(NULL) + 1, false, &left);
+	return 0;
+}
+
+/* With a cache, the place may be away, if it was not when the cache was filled. */
+static int open_with_cache(struct backups_daemon *daemon, struct objects **ret_objects, struct error *err)
+{
+	const struct backups_daemon_options *options = daemon->options;
+	struct objects_kept_options kept = {.open = open_place_again, .arg = daemon, .patience_ms = options->patience_ms};
+	const struct disk_cache_options disk = {.limit = options->cache_dir_bytes, .problem = tell_problem, .arg = daemon};
+	struct disk_cache_options with_dir = disk;
+	uint64_t size;
+	int r = cache_dir_open(options->cache_dir, &daemon->cache_dir, err);
+
+	if (r == 0)
+		r = open_copies(daemon, &kept.copies, err);
+	if (r < 0)
+		return r;
+	r = open_place(daemon, &kept.place, err);
+	if (r < 0 && kept.copies->place->size(kept.copies, OBJECT_CONFIG, "", &size) < 0) {
+		objects_close(kept.copies);
+		return r;
+	}
+	if (r < 0)
+		tell_problem(daemon, "what=\"the place cannot be reached: what is in the cache is shown\"");
+	with_dir.dir = daemon->cache_dir.dir;
+	daemon->disk = disk_cache_new(&with_dir);
+	*ret_objects = objects_kept_open(&kept);
+	return 0;
+}
+
+static int open_backups(struct backups_daemon *daemon, struct error *err)
+{
+	const struct backups_daemon_options *options = daemon->options;
+	struct browse_options browse = {.backup = options->backup, .cache_bytes = options->cache_bytes, .problem = tell_problem, .arg = daemon};
+	struct objects *objects;
+	int r = options->cache_dir ? open_with_cache(daemon, &objects, err) : open_place(daemon, &objects, err);
+
 	if (r == 0)
 		r = repository_open(objects, options->password, &browse.repository, err);
+	browse.disk = daemon->disk;
 	if (r < 0 || !options->is_published)
 		return r < 0 ? r : browse_open(&browse, &daemon->browse, err);
 	return open_published(daemon, &browse, err);
@@ -164,7 +222,7 @@ static void serve(struct backups_daemon *daemon)
 
 static int run(void *arg, int ready_fd)
 {
-	struct backups_daemon daemon = {.options = arg, .log = log_new(), .signal_fd = -1, .event_fd = -1, .abort_fd = -1};
+	struct backups_daemon daemon = {.options = arg, .log = log_new(), .cache_dir = {-1, -1}, .signal_fd = -1, .event_fd = -1, .abort_fd = -1};
 	struct error err = {0};
 	int r;
 
@@ -184,6 +242,10 @@ static int run(void *arg, int ready_fd)
 	if (r == 0)
 		serve(&daemon);
 	backups_free(daemon.backups);
+	browse_stop(daemon.browse);
+	disk_cache_free(daemon.disk);
+	/* Another mount may use it now, however long the place takes. */
+	cache_dir_close(&daemon.cache_dir);
 	browse_close(daemon.browse);
 	if (r == 0)
 		log_line(daemon.log, "info", "left", "pid=%d", (int)getpid());

@@ -19,6 +19,9 @@ struct backups_daemon_options {
 	bool is_published;  /* it is a version that was published, as head_find has it: the root is its dataset */
 	const char *log;    /* an absolute path; NULL: syslog */
 	size_t cache_bytes;
+	const char *cache_dir; /* an absolute path: what is fetched is kept there (lib/browse/cache_dir.h); NULL: it is not */
+	uint64_t cache_dir_bytes;
+	uint64_t patience_ms; /* how long who reads waits for the place, if it is on the network */
 	bool allow_other, debug;
 	const char *extra; /* mount options for the kernel, or NULL */
 };
