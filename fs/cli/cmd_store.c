@@ -5,6 +5,7 @@
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/owner.h"
+#include "fs/cli/remote_mount.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
@@ -377,6 +378,8 @@ static int run_status(struct cli *cli)
 	json_t *status, *mounts, *row;
 	size_t i;
 
+	if (cli->argc > 0 && remote_mount_has(cli->argv[0]))
+		return remote_mount_status(cli, cli->argv[0]);
 	take_operand(cli);
 	if (run_find_store(cli, &store, &err) < 0 || run_op_at(store, "store.status", json_object(), NULL, &status, &err) < 0)
 		return exit_with(&err);
@@ -437,7 +440,9 @@ const struct command store_commands[] = {
 	{.name = "status",
 	 .operands = "[STORE|MOUNTPOINT]",
 	 .summary = "what a store holds and does",
-	 .details = "The exit code is 1 if a daemon has died and left a mount of it.\n",
+	 .details = "Of a mount of a remote or of backups: what it has fetched, how long that took, and\n"
+	            "its cache.\n"
+	            "The exit code is 1 if a daemon has died and left a mount of it.\n",
 	 .max = 1,
 	 .options = json_options,
 	 .run = run_status},

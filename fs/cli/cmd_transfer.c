@@ -11,6 +11,8 @@
 #include "fs/cli/password.h"
 #include "fs/cli/place.h"
 #include "fs/cli/repository.h"
+#include "fs/cli/remote_mount.h"
+#include "fs/cli/remote_warm.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
@@ -256,7 +258,15 @@ static int run_warm(struct cli *cli)
 	double seconds;
 	int code;
 
-	if (set_place(cli, args, "source", cli->argv[0], PLACE_MAY_SNAPSHOT | PLACE_MAY_PATH, &err) < 0) {
+	if (remote_mount_has(cli->argv[0])) {
+		json_decref(args);
+		return remote_warm(cli, cli->argv[0]);
+	}
+	if (cli_option(cli, "follow-order") || cli_option(cli, "ahead"))
+		code = error_set(&err, -EINVAL, "--follow-order and --ahead are for paths in mounts of remotes only");
+	else
+		code = set_place(cli, args, "source", cli->argv[0], PLACE_MAY_SNAPSHOT | PLACE_MAY_PATH, &err);
+	if (code < 0) {
 		json_decref(args);
 		return exit_with(&err);
 	}
@@ -292,7 +302,7 @@ static const struct option export_options[] = {
 	OPTION_JSON,
 	OPTIONS_END,
 };
-static const struct option json_options[] = {OPTION_JSON, OPTIONS_END};
+static const struct option warm_options[] = {OPTIONS_REMOTE_WARM, OPTION_JSON, OPTIONS_END};
 
 const struct command transfer_commands[] = {
 	{.name = "import",
@@ -323,10 +333,13 @@ const struct command transfer_commands[] = {
 	{.name = "warm",
          .operands = "DATASET[@NAME][/PATH]",
          .summary = "load into memory what will be read",
-         .details = "Reads what the files consist of into the page cache, in the order of the disk.\n",
+         .details = "Reads what the files consist of into the page cache, in the order of the disk.\n"
+                    "Of a path in the mount of a remote: fetches it into the cache of the mount, in\n"
+                    "the order in which it lies there. The exit code is 1 if something could not be\n"
+                    "had. What is there already is not fetched again.\n",
          .min = 1,
          .max = 1,
-         .options = json_options,
+         .options = warm_options,
          .run = run_warm},
 	{NULL},
 };

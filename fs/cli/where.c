@@ -200,6 +200,20 @@ char *where_store_of(const char *path, char **ret_mountpoint)
 	return store;
 }
 
+bool where_is_of_repository(const char *path, char **ret_mountpoint)
+{
+	struct search search = {.path = path};
+	bool is_it;
+
+	each_mount(look_at, &search);
+	AUTO_FREE char *store = search.source ? store_of_source(search.source) : NULL;
+	is_it = search.source && !store;
+	if (is_it)
+		*ret_mountpoint = steal_ptr(search.mountpoint);
+	search_clear(&search);
+	return is_it;
+}
+
 bool where_inside(const char *path, struct where_inside *ret_inside)
 {
 	struct search search = {.path = path};

@@ -28,6 +28,9 @@ enum where_kind where_mounted(const char *mountpoint, char **ret_store);
 /* The store in whose mount the absolute path lies; NULL: in none. ret_mountpoint may be NULL. */
 char *where_store_of(const char *path, char **ret_mountpoint);
 
+/* Whether it lies in a mount of a repository's backups, or of what is in a remote. ret_mountpoint is owned. */
+bool where_is_of_repository(const char *path, char **ret_mountpoint);
+
 /* Where an absolute path, which need not exist, lies in the store that is mounted there. All owned. */
 struct where_inside {
 	char *store;

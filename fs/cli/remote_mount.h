@@ -1,0 +1,28 @@
+/*
+ * What commands do with a mount of a repository's backups, or of what is in a remote: it has no store, and is asked through attributes of its files
+ * (fs/fuse/backups/backups_xattrs.h).
+ */
+#ifndef CORPUSFS_CLI_REMOTE_MOUNT_H
+#define CORPUSFS_CLI_REMOTE_MOUNT_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "fs/cli/command.h"
+
+bool remote_mount_has(const char *path); /* it lies in one */
+
+/* How the mount fares in which the path lies. */
+WARN_UNUSED int remote_mount_ask(const char *path, json_t **ret_status, struct error *err);
+int remote_mount_status(struct cli *cli, const char *path); /* prints it; returns the exit code */
+
+/* A walk through the content of the files of a directory, or of one file, step by step. All zero is its beginning. */
+struct remote_step {
+	char next[48];
+	bool is_last;
+	uint64_t files, bytes, failed; /* so far; failed: pieces that cannot be had */
+};
+/* Brings what the step has to the mount's cache. -EOPNOTSUPP: it has none. Any thread. */
+WARN_UNUSED int remote_mount_bring(const char *path, struct remote_step *step, struct error *err);
+
+#endif

@@ -1,0 +1,277 @@
+#include "fs/cli/remote_warm.h"
+
+#include <errno.h>
+#include <fts.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fs/cli/exit.h"
+#include "fs/cli/interrupt.h"
+#include "fs/cli/progress.h"
+#include "fs/cli/remote_mount.h"
+#include "fs/cli/units.h"
+#include "lib/base/array.h"
+#include "lib/base/buf.h"
+#include "lib/base/clock.h"
+#include "lib/base/pool.h"
+
+#define AHEAD (1ULL << 30)
+#define LOOK_US 50000
+/* What is fetched at once of a list: files, and bytes. */
+#define TOGETHER 64
+#define TOGETHER_BYTES (32U << 20)
+#define THREADS 15 /* and the main one */
+
+struct warming {
+	struct progress progress;
+	const char *path;
+	uint64_t total, started_ms;
+	pthread_mutex_t lock; /* guards what follows */
+	uint64_t files, bytes, failed;
+	int result; /* of the first that failed; err tells */
+	struct error err;
+};
+
+static void add(struct warming *warming, const struct remote_step *step, int result, const struct error *err)
+{
+	pthread_mutex_lock(&warming->lock);
+	warming->files += step->files;
+	warming->bytes += step->bytes;
+	warming->failed += step->failed;
+	if (result < 0 && warming->result == 0) {
+		warming->result = result;
+		warming->err = *err;
+	}
+	pthread_mutex_unlock(&warming->lock);
+}
+
+static void show(struct warming *warming)
+{
+	json_t *state = json_pack("{s:s, s:I, s:I, s:s}", "phase", "fetching", "done", (json_int_t)warming->bytes, "total", (json_int_t)warming->total, "unit",
+	                          "bytes");
+
+	progress_show(&warming->progress, state);
+	json_decref(state);
+}
+
+/* --- all of it --- */
+
+static int bring(struct warming *warming, const char *path, struct error *err)
+{
+	struct remote_step step = {0};
+	int r = 0;
+
+	while (r == 0 && !step.is_last) {
+		step.files = step.bytes = step.failed = 0;
+		r = interrupt_came() ? -ECANCELED : remote_mount_bring(path, &step, err);
+		add(warming, &step, 0, NULL);
+		show(warming);
+	}
+	return r;
+}
+
+/* Walks the tree: counts the bytes of files, or brings what is in each directory. */
+static int walk(struct warming *warming, bool counts, struct error *err)
+{
+	char *const paths[] = {(char *)warming->path, NULL};
+	FTS *fts = fts_open(paths, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_XDEV | FTS_NOCHDIR, NULL);
+	int r = fts ? 0 : error_set(err, -errno, "%s: %s", warming->path, strerror(errno));
+
+	for (FTSENT *entry; r == 0 && (errno = 0, entry = fts_read(fts));) {
+		if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS)
+			r = error_set(err, -entry->fts_errno, "%s: %s", entry->fts_path, strerror(entry->fts_errno));
+		else if (counts)
+			warming->total += entry->fts_info == FTS_F && S_ISREG(entry->fts_statp->st_mode) ? (uint64_t)entry->fts_statp->st_size : 0;
+		else if (entry->fts_info == FTS_D || (entry->fts_info == FTS_F && entry->fts_level == 0))
+			r = bring(warming, entry->fts_path, err);
+		if (r == 0 && interrupt_came())
+			r = -ECANCELED;
+	}
+	if (r == 0 && errno != 0)
+		r = error_set(err, -errno, "%s: %s", warming->path, strerror(errno));
+	if (fts)
+		fts_close(fts);
+	return r;
+}
+
+/* Before it takes hours. */
+static void note_small(const struct warming *warming, uint64_t limit)
+{
+	char all[UNITS_MAX], fits[UNITS_MAX];
+
+	if (limit == 0 || warming->total <= limit)
+		return;
+	units_size(warming->total, all);
+	units_size(limit, fits);
+	fprintf(stderr, "corpusfs: note: the cache holds %s of these %s: what is fetched first goes again; mount with a larger cache_size\n", fits, all);
+}
+
+static int warm_all(struct warming *warming, uint64_t limit, struct error *err)
+{
+	int r = walk(warming, true, err);
+
+	if (r < 0)
+		return r;
+	note_small(warming, limit);
+	return walk(warming, false, err);
+}
+
+/* --- in the order of a list --- */
+
+struct following {
+	struct warming *warming;
+	FILE *list;
+	uint64_t ahead, read_before;
+	ARRAY(char *) paths; /* that are fetched at once */
+};
+
+static void bring_one(void *arg, size_t number)
+{
+	struct following *following = arg;
+	struct remote_step step = {0};
+	struct error err = {0};
+	int r = 0;
+
+	while (r == 0 && !step.is_last && !interrupt_came())
+		r = remote_mount_bring(following->paths.items[number], &step, &err);
+	add(following->warming, &step, r, &err);
+}
+
+/* Takes the next lines of the list. What is not there is told. */
+static void take_paths(struct following *following)
+{
+	const uint64_t most = MIN(TOGETHER_BYTES, following->ahead / 2 + 1);
+	AUTO_FREE char *line = NULL;
+	uint64_t bytes = 0;
+	size_t room = 0;
+	ssize_t len;
+
+	while (following->paths.count < TOGETHER && bytes < most && (len = getline(&line, &room, following->list)) > 0) {
+		AUTO_FREE char *path = NULL;
+		struct stat st;
+		int code;
+
+		line[len - (line[len - 1] == '\n')] = '\0';
+		if (!*line)
+			continue;
+		path = *line == '/' ? xstrdup(line) : xasprintf("%s/%s", following->warming->path, line);
+		code = stat(path, &st) < 0 ? errno : S_ISREG(st.st_mode) ? 0 : EINVAL;
+		if (code) {
+			fprintf(stderr, "corpusfs: %s: %s\n", path, code == EINVAL ? "it is no file" : strerror(code));
+			following->warming->failed++;
+			continue;
+		}
+		bytes += (uint64_t)st.st_size;
+		array_add(&following->paths, steal_ptr(path));
+	}
+}
+
+/* Until who reads is near enough. */
+static int wait_reader(struct following *following, struct error *err)
+{
+	uint64_t read = 0;
+	int r = 0;
+
+	while (r == 0 && following->warming->bytes > read + following->ahead) {
+		json_t *status = NULL;
+
+		clock_pause_us(LOOK_US);
+		r = interrupt_came() ? -ECANCELED : remote_mount_ask(following->warming->path, &status, err);
+		if (r == 0)
+			read = (uint64_t)json_integer_value(json_object_get(status, "read_bytes")) - following->read_before;
+		json_decref(status);
+	}
+	return r;
+}
+
+static int follow(struct following *following, struct error *err)
+{
+	struct warming *warming = following->warming;
+	struct pool *pool = pool_new(THREADS);
+	int r = 0;
+
+	for (;;) {
+		take_paths(following);
+		if (following->paths.count == 0)
+			break;
+		pool_run(pool, bring_one, following, following->paths.count);
+		while (following->paths.count > 0)
+			free(array_pop(&following->paths));
+		r = warming->result;
+		if (r < 0 && err)
+			*err = warming->err;
+		if (r == 0)
+			r = interrupt_came() ? -ECANCELED : wait_reader(following, err);
+		if (r < 0)
+			break;
+	}
+	array_clear(&following->paths);
+	pool_free(pool);
+	return r;
+}
+
+static int warm_in_order(struct cli *cli, struct warming *warming, const json_t *status, struct error *err)
+{
+	const char *name = cli_option(cli, "follow-order"), *ahead = cli_option(cli, "ahead");
+	const uint64_t half = (uint64_t)json_integer_value(json_object_get(status, "cache_limit")) / 2;
+	struct following following = {.warming = warming, .ahead = MIN(AHEAD, half),
+	                              .read_before = (uint64_t)json_integer_value(json_object_get(status, "read_bytes"))};
+	int r;
+
+	if (ahead && units_parse_size(ahead, &following.ahead) < 0)
+		return error_set(err, -EINVAL, "--ahead %s: that is not a size", ahead);
+	following.list = strcmp(name, "-") == 0 ? stdin : fopen(name, "re");
+	if (!following.list)
+		return error_set(err, -errno, "%s: %s", name, strerror(errno));
+	r = follow(&following, err);
+	if (following.list != stdin)
+		(void)fclose(following.list);
+	return r;
+}
+
+/* --- the command --- */
+
+static int report(struct cli *cli, const struct warming *warming)
+{
+	const double seconds = (double)(clock_ms() - warming->started_ms) / 1e3;
+	char bytes[UNITS_MAX], rate[UNITS_MAX];
+
+	units_size(warming->bytes, bytes);
+	units_size((uint64_t)((double)warming->bytes / MAX(seconds, 0.001)), rate);
+	if (cli_option(cli, "json")) {
+		json_t *result = json_pack("{s:I, s:I, s:I, s:f}", "files", (json_int_t)warming->files, "bytes", (json_int_t)warming->bytes, "failed",
+		                           (json_int_t)warming->failed, "seconds", seconds);
+
+		json_dumpf(result, stdout, JSON_INDENT(2));
+		printf("\n");
+		json_decref(result);
+	} else {
+		printf("%s of %llu files are in the cache, after %.1f s (%s/s)\n", bytes, (unsigned long long)warming->files, seconds, rate);
+	}
+	if (warming->failed == 0)
+		return EXIT_OK;
+	fflush(stdout);
+	fprintf(stderr, "corpusfs: %llu files or pieces cannot be had: the log of the mount says why\n", (unsigned long long)warming->failed);
+	return EXIT_FAILED;
+}
+
+int remote_warm(struct cli *cli, const char *path)
+{
+	struct warming warming = {.progress = progress_start("warm"), .path = path, .started_ms = clock_ms(), .lock = PTHREAD_MUTEX_INITIALIZER};
+	json_t *status = NULL;
+	struct error err = {0};
+	int r = remote_mount_ask(path, &status, &err);
+
+	interrupt_watch();
+	if (r == 0 && cli_option(cli, "follow-order"))
+		r = warm_in_order(cli, &warming, status, &err);
+	else if (r == 0)
+		r = warm_all(&warming, (uint64_t)json_integer_value(json_object_get(status, "cache_limit")), &err);
+	json_decref(status);
+	progress_end(&warming.progress);
+	if (r == -ECANCELED)
+		interrupt_end();
+	return r < 0 ? exit_with(&err) : report(cli, &warming);
+}

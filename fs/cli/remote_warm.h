@@ -1,0 +1,14 @@
+/* Fetches files into the cache of the mount that they lie in, before somebody reads them. */
+#ifndef CORPUSFS_CLI_REMOTE_WARM_H
+#define CORPUSFS_CLI_REMOTE_WARM_H
+
+#include "fs/cli/command.h"
+
+#define OPTIONS_REMOTE_WARM                                                                \
+	{0, "follow-order", "FILE", "of a remote: the files it lists, ahead of who reads"}, \
+	{0, "ahead", "SIZE", "how far (default 1G, or half of the cache)"}
+
+/* All at or below the path or, with --follow-order, what is listed, relative to it. Returns the exit code. */
+int remote_warm(struct cli *cli, const char *path);
+
+#endif
