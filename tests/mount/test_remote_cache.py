@@ -10,7 +10,7 @@ import pytest
 
 from harness import files, program, procs, rot, tree
 from harness.lazy import MEMORY, cold, same, segments, used
-from harness.remotes import restic_check
+from harness.repository import restic_check
 
 
 def read_at_random(root, wanted, seconds, seed):
