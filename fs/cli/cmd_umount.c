@@ -18,6 +18,7 @@
 #define LIMIT_MS 600000      /* for a daemon that answers others, but does not come to an end with this */
 #define FORCE_LIMIT_MS 10000 /* what --force gives it */
 #define KILLED_MS 10000      /* for a killed process to go */
+#define FOLLOWS_MS 3000      /* for a supervisor to go, when its daemon has: it has nothing to do but that */
 
 static int find_mount(const char *text, char **ret_mountpoint, char **ret_store, struct error *err)
 {
@@ -47,6 +48,7 @@ struct stopped {
 
 static int stop(const char *store, const char *mountpoint, bool lazy, unsigned limit_ms, struct stopped *ret_stopped, struct error *err)
 {
+	AUTO_CLOSE int supervisor = -1;
 	json_t *args, *value = NULL;
 	struct client *client = NULL;
 	int result = store ? client_connect(store, &client, err) : -ENOENT;
@@ -62,10 +64,15 @@ static int stop(const char *store, const char *mountpoint, bool lazy, unsigned l
 	if (result < 0)
 		return result;
 	client_limit(client, limit_ms);
+	supervisor = run_open_supervisor(store);
 	args = json_pack("{s:o, s:b}", "mountpoint", json_from_bytes(mountpoint), "lazy", lazy);
 	result = client_call(client, "mount.stop", args, NULL, &value, err);
-	if (result == 0 && json_is_true(json_object_get(value, "last")))
+	if (result == 0 && json_is_true(json_object_get(value, "last"))) {
 		client_wait_end(client);
+		/* it has files of the store open, too */
+		if (supervisor >= 0)
+			(void)poll(&(struct pollfd){.fd = supervisor, .events = POLLIN}, 1, FOLLOWS_MS);
+	}
 	*ret_stopped = (struct stopped){.in_use = json_is_true(json_object_get(value, "in_use")),
 	                                .lives_on = json_is_true(json_object_get(value, "lives_on"))};
 	json_decref(args);

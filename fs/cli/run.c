@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -103,6 +104,13 @@ bool run_is_supervised(pid_t daemon)
 	if (parent > 0)
 		procfs_name(parent, name);
 	return strcmp(name, SUPERVISOR_NAME) == 0;
+}
+
+int run_open_supervisor(const char *store)
+{
+	const pid_t daemon = store_locked_by(store);
+
+	return daemon > 0 && run_is_supervised(daemon) ? pidfd_open(procfs_parent(daemon), 0) : -1;
 }
 
 struct mount_search {

@@ -69,6 +69,7 @@ struct patience {
 bool run_wait(struct patience *patience, const char *store);
 
 bool run_is_supervised(pid_t daemon); /* another goes on when it dies */
+int run_open_supervisor(const char *store); /* of the daemon that has the store: a descriptor that is readable when it has ended; -1: none */
 bool run_is_daemon(pid_t pid); /* by its name */
 
 #endif

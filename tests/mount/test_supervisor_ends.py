@@ -91,6 +91,21 @@ def test_a_supervisor_that_is_stopped_holds_nobody_up_for_ever(supervised, store
     assert procs.read(store.mount() + "/d/file") == b"content"
 
 
+def test_umount_returns_when_the_supervisor_has_gone(supervised, store):
+    """It has files of the store open, too, whose disk may be unmounted next."""
+    supervisor, daemon = store.supervisor, store.pid
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        command = store.begin("umount", store.points[0])
+        procs.poll(lambda: not procs.alive(daemon), 30, "the daemon ends")
+        assert command.poll() is None
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    assert command.wait(20) == 0 and not procs.alive(supervisor)
+    store.points.clear()
+    store.ended()
+
+
 def test_a_daemon_that_dies_while_its_supervisor_is_stopped_is_followed_afterwards(supervised, store):
     with open(supervised + "/file", "wb") as handle:
         handle.write(b"content")
