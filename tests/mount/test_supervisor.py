@@ -341,6 +341,15 @@ def test_where_there_is_no_memory_for_it_a_mount_goes_without(store):
     assert procs.read(store.mount() + "/d/file") == b"content"
 
 
+def test_what_is_kept_for_the_next_daemon_is_counted(supervised, store):
+    """In the memory that status shows."""
+    with open(supervised + "/file", "wb", buffering=0) as handle:
+        for _ in range(48):
+            handle.write(os.urandom(1 << 20))
+    resident, shared = map(int, procs.read(f"/proc/{store.pid}/statm").split()[1:3])
+    assert status(store)["memory_bytes"] - (resident - shared) * os.sysconf("SC_PAGESIZE") > 20 << 20
+
+
 def test_status_tells_of_the_supervisor_and_of_crashes(supervised, store):
     assert "supervised     yes" in store.ok("-s", store.path, "status")
     kill(store)

@@ -223,49 +223,6 @@ static void nothing_is_committed_between_two_records(void **state)
 	inode_close(inode);
 }
 
-/* Memory of which the system has only so much. */
-static void open_starved(struct tree_store *store, size_t size)
-{
-	AUTO_CLOSE int fd = memfd_create("journal", MFD_CLOEXEC);
-
-	assert_true(fd >= 0);
-	assert_int_equal(ftruncate(fd, MEMORY), 0);
-	store->journal = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	store->journal_bytes = MEMORY;
-	assert_true(store->journal != MAP_FAILED);
-	tree_store_open(store, false);
-	assert_int_equal(ftruncate(fd, (off_t)size), 0);
-}
-
-static void writers_wait_for_commits_where_the_system_has_no_memory(void **state)
-{
-	struct tree_store *store = *state;
-	AUTO_FREE uint8_t *data = xmalloc(MIB), *found = xmalloc(MIB);
-	struct inode *inode;
-
-	inode_close(new_file(store, "file"));
-	tree_store_close(store);
-	open_starved(store, 8 * MIB);
-	inode = open_file(store, "file");
-	for (uint64_t i = 0; i < 20; i++) {
-		fill_noise(data, MIB, i);
-		assert_int_equal(inode_write(inode, i * MIB, data, MIB, WRITE_KEEP), 0);
-	}
-	for (uint64_t i = 0; i < 20; i++) {
-		fill_noise(data, MIB, i);
-		assert_int_equal(inode_read(inode, i * MIB, MIB, found), MIB);
-		assert_memory_equal(found, data, MIB);
-	}
-	inode_close(inode);
-	tree_store_close(store);
-	munmap(store->journal, MEMORY);
-	open_starved(store, 0);
-	inode = open_file(store, "file");
-	assert_int_equal(inode_write(inode, 0, data, MIB, WRITE_KEEP), -ENOMEM);
-	assert_int_equal(inode_read(inode, 0, MIB, found), MIB);
-	inode_close(inode);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -275,7 +232,6 @@ int main(void)
 		TREE_TEST(what_is_not_there_any_more_is_dropped),
 		TREE_TEST(what_cannot_be_replayed_does_not_keep_the_others),
 		TREE_TEST(nothing_is_committed_between_two_records),
-		TREE_TEST(writers_wait_for_commits_where_the_system_has_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,9 +12,11 @@
 #include "lib/reclaim/gc.h"
 #include "lib/kv/kv.h"
 #include "lib/ops/ops.h"
+#include "lib/tree/content/tree.h"
 
 #define LOOK_EVERY_MS 1000
 #define RETRY_AFTER_MS 60000
+#define GIVE_BACK_EVERY_MS 10000 /* what was not needed for so long; a program that pauses should find it */
 
 /* Operations that are run now and then, if the table has them. */
 static const struct {
@@ -35,6 +37,7 @@ struct jobs {
 	uint64_t gc_after_ms;
 	uint64_t due_ms[ARRAY_SIZE(periodic)];
 	struct memory memory;
+	uint64_t give_back_ms;
 	struct backups backups;
 	bool stopped, commits_fail;
 
@@ -145,6 +148,15 @@ static void run_periodic(struct jobs *jobs)
 	}
 }
 
+static void give_back(struct jobs *jobs)
+{
+	memory_give_back(&jobs->memory);
+	if (clock_ms() < jobs->give_back_ms)
+		return;
+	jobs->give_back_ms = clock_ms() + GIVE_BACK_EVERY_MS;
+	tree_give_back(store_tree(jobs->store));
+}
+
 /* False: it is time to stop. */
 static bool begin_round(struct jobs *jobs)
 {
@@ -179,7 +191,7 @@ static void *jobs_main(void *arg)
 		}
 		if (!store_read_only(jobs->store) && clock_ms() >= jobs->gc_after_ms && gc_wanted(jobs->store))
 			collect(jobs);
-		memory_give_back(&jobs->memory);
+		give_back(jobs);
 		end_round(jobs);
 		(void)!pacer_rest(&jobs->loop, LOOK_EVERY_MS);
 	}

@@ -197,7 +197,8 @@ static int start(struct daemon *daemon, json_t **ret_result, struct error *err)
 		return 0;
 	daemon->requests = (struct requests){
 		.store = daemon->store, .mounts = daemon->mounts, .jobs = daemon->jobs, .keeper = daemon->keeper,
-		.unsupervised = options->unsupervised, .event_fd = daemon->event_fd};
+		.unsupervised = options->unsupervised, .event_fd = daemon->event_fd,
+		.journal_fd = daemon->keeper ? daemon->journal_fd : -1};
 	result = control_start(store_dir_fd(daemon->store), &(struct control_handler){.run = requests_run, .arg = &daemon->requests},
 	                       &daemon->control, err);
 	if (result == 0)

@@ -103,6 +103,13 @@ int heritage_take(struct keeper *keeper, struct store_options *options, int *ret
 	return 0;
 }
 
+uint64_t heritage_memory(int journal_fd)
+{
+	struct stat st;
+
+	return journal_fd < 0 || fstat(journal_fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
 int heritage_leave(struct keeper *keeper, struct store *store, int journal_fd, struct error *err)
 {
 	const bool is_first = keeper_page(keeper)->journal_fd < 0;

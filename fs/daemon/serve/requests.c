@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "fs/daemon/background/memory.h"
+#include "fs/daemon/serve/heritage.h"
 #include "fs/daemon/serve/restart.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
@@ -113,7 +114,7 @@ static int status_op(struct requests *requests, struct control_call *call, json_
 	if (result < 0)
 		return result;
 	json_object_set_new(*ret_result, "pid", json_integer(getpid()));
-	json_object_set_new(*ret_result, "memory_bytes", json_integer((json_int_t)memory_anonymous()));
+	json_object_set_new(*ret_result, "memory_bytes", json_integer((json_int_t)(memory_anonymous() + heritage_memory(requests->journal_fd))));
 	json_object_set_new(*ret_result, "version", json_string(CORPUSFS_VERSION));
 	restart_status(requests, *ret_result);
 	json_object_set_new(*ret_result, "gc", jobs_status(requests->jobs));

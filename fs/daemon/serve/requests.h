@@ -23,6 +23,7 @@ struct requests {
 	struct jobs *jobs;
 	struct keeper *keeper; /* NULL: there is no supervisor, and `unsupervised` says why */
 	const char *unsupervised;
+	int journal_fd;        /* -1: there is none */
 	int event_fd;          /* is written to when the main thread is to look at this: */
 	atomic_bool restart;   /* the daemon is to end for another */
 };

@@ -41,6 +41,12 @@ int tree_new(struct kv *kv, struct chunks *chunks, struct pool *pool, const stru
 	return 0;
 }
 
+void tree_give_back(struct tree *tree)
+{
+	if (tree->journal)
+		journal_give_back(tree->journal);
+}
+
 void tree_free(struct tree *tree)
 {
 	if (!tree)

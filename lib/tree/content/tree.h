@@ -17,6 +17,9 @@ void tree_free(struct tree *tree); /* all views must be closed */
 /* Commits the content of all views and makes everything durable: when it returns 0, all that was written before is on disk. */
 WARN_UNUSED int tree_sync(struct tree *tree);
 
+/* To be called every few seconds: the system gets memory that was not needed lately. */
+void tree_give_back(struct tree *tree);
+
 struct tree_usage {
 	uint64_t dirty_bytes;   /* buffered content not yet committed */
 	uint64_t dirty_inodes;

@@ -29,6 +29,8 @@ struct journal {
 	size_t free_count;
 	size_t filling[2];    /* with bytes, without */
 	bool *there;          /* all pages of the segment are */
+	bool *given_back;     /* none is */
+	bool *was_used;       /* it became free since journal_give_back */
 	bool is_starved;      /* the last segment that was wanted could not have them */
 	_Atomic uint64_t number;
 };
@@ -100,6 +102,7 @@ static int look_at(struct journal *journal, size_t segment)
 static void set_free(struct journal *journal, size_t segment)
 {
 	atomic_store(&head_of(journal, segment)->magic, 0);
+	journal->was_used[segment] = true;
 	journal->free_list[journal->free_count++] = segment;
 }
 
@@ -114,6 +117,8 @@ int journal_new(void *memory, size_t size, struct journal **ret_journal)
 	journal->live = xcalloc(journal->count + 1, sizeof(*journal->live));
 	journal->free_list = xcalloc(journal->count + 1, sizeof(*journal->free_list));
 	journal->there = xcalloc(journal->count + 1, sizeof(*journal->there));
+	journal->given_back = xcalloc(journal->count + 1, sizeof(*journal->given_back));
+	journal->was_used = xcalloc(journal->count + 1, sizeof(*journal->was_used));
 	journal->filling[0] = journal->filling[1] = NO_SEGMENT;
 	for (size_t i = journal->count; i-- > 0 && result == 0;) {
 		result = look_at(journal, i);
@@ -136,6 +141,8 @@ void journal_free(struct journal *journal)
 	free(journal->live);
 	free(journal->free_list);
 	free(journal->there);
+	free(journal->given_back);
+	free(journal->was_used);
 	free(journal);
 }
 
@@ -156,6 +163,7 @@ static size_t segment_for(struct journal *journal, uint64_t size, bool has_bytes
 	if (journal->is_starved)
 		return NO_SEGMENT;
 	journal->there[segment] = true;
+	journal->given_back[segment] = false;
 	journal->free_count--;
 	*filling = segment;
 	atomic_store(&head_of(journal, segment)->end, first_place());
@@ -216,6 +224,28 @@ void journal_forget(struct journal *journal, struct journal_record *record)
 			set_free(journal, segment);
 	}
 	pthread_mutex_unlock(&journal->lock);
+}
+
+/* Zeros are left, which is a free segment. Caller holds the lock. */
+static void give_back(struct journal *journal, size_t segment)
+{
+	if (!journal->was_used[segment] && !journal->given_back[segment] &&
+	    madvise(journal->memory + segment * SEGMENT, SEGMENT, MADV_REMOVE) == 0) {
+		journal->given_back[segment] = true;
+		journal->there[segment] = false;
+	}
+	journal->was_used[segment] = false;
+}
+
+void journal_give_back(struct journal *journal)
+{
+	/* one after the other, so that writers do not wait for all */
+	for (size_t i = 0; i < journal->count; i++) {
+		pthread_mutex_lock(&journal->lock);
+		if (i < journal->free_count)
+			give_back(journal, journal->free_list[i]);
+		pthread_mutex_unlock(&journal->lock);
+	}
 }
 
 static int by_number(const void *a, const void *b)

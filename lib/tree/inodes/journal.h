@@ -19,7 +19,8 @@
  * outlive the supervisor, too; but the supervisor does next to nothing, so it hardly ever dies but with the machine.
  *
  * The memory is cut into segments, filled one after the other. A segment is free again when all its records are forgotten; the one that
- * became free last is taken first, so no more memory is touched than was needed at once. Where the system has none for a segment, writers wait
+ * became free last is taken first, so no more memory is touched than was needed at once; and what nobody has needed for a while is given
+ * back (journal_give_back). Where the system has none for a segment, writers wait
  * for others to be free, as when all are in use; and where nothing is buffered that could be committed, they get -ENOMEM.
  *
  * Threads: any, each record in one at a time. The lock is a leaf.
@@ -66,6 +67,9 @@ bool journal_is_starved(struct journal *journal); /* there was none for the last
 uint8_t *journal_data(struct journal_record *record);
 void journal_count(struct journal *journal, struct journal_record *record); /* kind, view, ino, offset, len and times are set */
 void journal_forget(struct journal *journal, struct journal_record *record); /* counted or not */
+
+/* The system gets the memory of segments that are free, and were all the time since the last call. */
+void journal_give_back(struct journal *journal);
 
 /* What an earlier journal left in the memory, in order; the array and the records are the caller's. */
 struct journal_record **journal_left(struct journal *journal, size_t *ret_count);
