@@ -151,10 +151,11 @@ static int start_once(struct supervisor *supervisor)
 	return 0;
 }
 
-/* Where there is no room for a process or a descriptor, there may be some soon; nobody has died then. */
+/* Where there is no room for a process or a descriptor, there may be some soon; nobody has died then. Who mounts does not wait for that. */
 static int start(struct supervisor *supervisor)
 {
 	struct supervisor_page *page = supervisor->page;
+	const int tries = page->dead[0] ? START_TRIES : 1;
 	int result = -EAGAIN;
 
 	atomic_store(&page->ready_ms, 0);
@@ -164,7 +165,7 @@ static int start(struct supervisor *supervisor)
 	atomic_store(&page->restart, 0);
 	supervisor->gone = false;
 	supervisor->tries_next = supervisor->next_fd >= 0;
-	for (int i = 0; i < START_TRIES && result < 0; i++) {
+	for (int i = 0; i < tries && result < 0; i++) {
 		if (i > 0)
 			nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
 		supervisor->started_ms = now_ms();
@@ -441,7 +442,8 @@ int supervisor_run(struct supervisor_page *page, int page_fd, int ready_fd)
 	begin(&supervisor);
 	for (;;) {
 		if (start(&supervisor) < 0) {
-			give_up(&supervisor, "no other daemon could be started");
+			if (page->dead[0])
+				give_up(&supervisor, "no other daemon could be started");
 			return 1;
 		}
 		wait_for(&supervisor);

@@ -181,6 +181,29 @@ static void what_cannot_be_started_is_no_daemon_that_died(void **state)
 	munmap(page, sizeof(*page));
 }
 
+/* Somebody waits for his mount. */
+static void the_first_that_cannot_be_started_is_given_up_at_once(void **state)
+{
+	struct supervisor_page *page;
+	int page_fd, status;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(supervisor_page_new(&page, &page_fd), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		setrlimit(RLIMIT_NOFILE, &(struct rlimit){0});
+		_exit(supervisor_run(page, page_fd, -1));
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 1);
+	assert_int_equal(page->crashes, 0);
+	close(page_fd);
+	munmap(page, sizeof(*page));
+}
+
 static void whom_it_takes_for_dead_is_dead_before_another_goes_on(void **state)
 {
 	struct supervisor_page *page;
@@ -251,6 +274,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_signal_that_kills_a_daemon_before_it_has_ended_reaches_the_next_one),
 		cmocka_unit_test(a_daemon_that_has_left_and_is_not_gone_yet_has_not_died),
 		cmocka_unit_test(what_cannot_be_started_is_no_daemon_that_died),
+		cmocka_unit_test(the_first_that_cannot_be_started_is_given_up_at_once),
 		cmocka_unit_test(what_was_done_is_known_as_long_as_daemons_die),
 		cmocka_unit_test(a_daemon_without_descriptors_of_its_own_is_not_taken_for_dead),
 	};
