@@ -84,6 +84,22 @@ def test_a_user_s_mount_is_given_up_without_the_right_to_abort_it(theirs):
     store.points.clear()
 
 
+def test_who_may_not_start_the_program_again_mounts_without(device, blank, area):
+    """Root acts as the owner of a store with a program that only root may start."""
+    store, point = blank, area + "/mnt"
+    os.chown(area, NOBODY, NOBODY)
+    store.binary = shutil.copy(store.binary, area + "/corpusfs")
+    os.chmod(store.binary, 0o700)
+    os.mkdir(point)
+    os.chown(point, NOBODY, NOBODY)
+    store.ok("--as-owner", "init", store.path)
+    store.ok("mount", "-o", "as_owner,supervise" if succession.possible() else "as_owner", store.path, point)
+    store.note(point)
+    assert store.supervisor is None
+    if succession.possible():
+        assert "this user may not start the program" in store.ok("--as-owner", "-s", store.path, "status")
+
+
 def test_several_places_of_one_session(supervised, store):
     """Of the whole, of one dataset of it, and one that mount(8) bound; all of them end with the last."""
     first, second = store.points[0], store.mount(dataset="d")

@@ -393,7 +393,9 @@ static int run_supervisor(void *arg, int ready_fd)
 	if (result == 0)
 		return supervisor_run(page, page_fd, ready_fd);
 	/* a mount that ends with its daemon is better than none */
-	options.unsupervised = result == -E2BIG ? "its options are too long" : "there is no memory for it";
+	options.unsupervised = result == -E2BIG    ? "its options are too long"
+	                       : result == -EACCES ? "this user may not start the program"
+	                                           : "there is no memory for it";
 	return run_background(&options, ready_fd);
 }
 

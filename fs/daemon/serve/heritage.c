@@ -1,6 +1,7 @@
 #include "fs/daemon/serve/heritage.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -72,6 +73,8 @@ int heritage_try(const struct store_options *options)
 	void *memory;
 	int result = fault_point("supervise-memory");
 
+	if (faccessat(AT_FDCWD, "/proc/self/exe", X_OK, AT_EACCESS) < 0)
+		return -EACCES;
 	if (result == 0)
 		result = journal = make_journal(options);
 	if (result < 0)

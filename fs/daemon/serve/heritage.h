@@ -17,7 +17,7 @@ bool heritage_possible(void);
 WARN_UNUSED int heritage_write(struct supervisor_page *page, const char *store, const struct store_options *options, const json_t *mount);
 WARN_UNUSED int heritage_read(const struct supervisor_page *page, json_t **ret_all, struct store_options *ret_options);
 
-/* Before there is a supervisor: whether there is memory for what it keeps. -ENOMEM and others */
+/* Before there is a supervisor: whether there is memory for what it keeps. -EACCES: it may not start this program; -ENOMEM and others */
 WARN_UNUSED int heritage_try(const struct store_options *options);
 
 /* Before the store is opened: sets options.heritage, with new memory for the first daemon. After it: what the store has is kept. */
