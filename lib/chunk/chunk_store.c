@@ -25,6 +25,7 @@ int chunks_open(struct kv *kv, struct pool *pool, const struct chunks_options *o
                 struct error *err)
 {
 	struct backend *backend = NULL;
+	struct damaged *damaged = NULL;
 	struct chunks *chunks;
 	struct ids *ids;
 	int ret = check_options(options, err);
@@ -32,8 +33,11 @@ int chunks_open(struct kv *kv, struct pool *pool, const struct chunks_options *o
 	if (!ret)
 		ret = backend_open(kv, options->ingest_dir, &backend, err);
 	if (!ret)
+		ret = damaged_open(kv, &damaged, err);
+	if (!ret)
 		ret = ids_open(kv, backend, &ids, err);
 	if (ret) {
+		damaged_close(damaged);
 		backend_close(backend);
 		return ret;
 	}
@@ -46,7 +50,7 @@ int chunks_open(struct kv *kv, struct pool *pool, const struct chunks_options *o
 	chunks->ahead = ahead_new(backend);
 	chunks->begun = begun_new(backend);
 	chunks->scratch = scratch_pool_new();
-	chunks->damaged = damaged_new(kv);
+	chunks->damaged = damaged;
 	cut_init(&chunks->cut, options->min, options->average, options->max);
 	/* writers come first: the collector must not starve behind a steady stream of groups */
 	rwlock_init(&chunks->mark_lock, LOCK_MARK);
@@ -64,7 +68,7 @@ void chunks_close(struct chunks *chunks)
 	ahead_free(chunks->ahead);
 	ids_close(chunks->ids);
 	backend_close(chunks->backend);
-	damaged_free(chunks->damaged);
+	damaged_close(chunks->damaged);
 	scratch_pool_free(chunks->scratch);
 	cache_free(chunks->cache);
 	rwlock_clear(&chunks->mark_lock);

@@ -99,6 +99,7 @@ struct chunk_damage {
 	uint64_t chunk;
 	int64_t found;        /* seconds since 1970 */
 	uint64_t replacement; /* what is read instead; CHUNK_NONE: nothing, reading it answers -EIO */
+	int error;            /* negative errno: whether something stands for it cannot be read now */
 };
 size_t chunks_list_damage(struct chunks *chunks, struct chunk_damage **ret_list); /* a copy, in the order of ids; freed by the caller */
 bool chunks_any_damage(struct chunks *chunks); /* false: the list is empty, and nobody has to be asked further */
@@ -145,8 +146,8 @@ void chunks_mark_end(struct chunks *chunks);
  * Removes the chunks of [first, end) that are not in `set`, with their entries in the index, in batches, and counts them. A chunk is tested
  * and its entry removed under the lock that a hit takes: a hit either comes first and marks the chunk, or finds nothing. `stop` (or NULL) is
  * asked between batches. Both bounds are of one kind, and the call comes between chunks_mark_begin() and chunks_mark_end(), else -EINVAL.
- * What is read instead of damaged chunks of the set is added to it. Many dead chunks in a row give their room back at once, single ones by
- * chunks_compact().
+ * What is read instead of damaged chunks of the set is added to it; where that cannot be told, nothing is removed (-EIO, -EBADMSG). Many
+ * dead chunks in a row give their room back at once, single ones by chunks_compact().
  */
 WARN_UNUSED int chunks_sweep(struct chunks *chunks, struct chunk_set *set, uint64_t first, uint64_t end,
                              bool (*stop)(void *arg), void *stop_arg, bool dry_run, uint64_t *ret_chunks, uint64_t *ret_bytes);

@@ -1,5 +1,6 @@
 #include "lib/chunk/damaged.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -49,31 +50,44 @@ static struct entry *add_entry(struct damaged *damaged, uint64_t id, const struc
 	return entry;
 }
 
-static void load(struct damaged *damaged)
+static int load(struct damaged *damaged)
 {
 	struct small_key first = catalog_key_damage(0), end = catalog_key_damage(UINT64_MAX);
 	struct kv_iter *iter = kv_iter_new(damaged->kv, KV_CATALOG, first.bytes, first.len, end.bytes, end.len);
+	int ret = 0;
 
-	for (kv_iter_first(iter); kv_iter_valid(iter); kv_iter_next(iter)) {
+	for (kv_iter_first(iter); !ret && kv_iter_valid(iter); kv_iter_next(iter)) {
 		struct damage_record record;
 		size_t key_len, len;
 		uint64_t id;
 		const uint8_t *key = kv_iter_key(iter, &key_len), *value = kv_iter_value(iter, &len);
 
-		if (!catalog_key_damage_parse(key, key_len, &id) && !damage_record_decode(value, len, &record))
+		ret = catalog_key_damage_parse(key, key_len, &id);
+		if (!ret)
+			ret = damage_record_decode(value, len, &record);
+		if (!ret)
 			(void)add_entry(damaged, id, &record);
 	}
+	if (!ret)
+		ret = kv_iter_status(iter);
 	kv_iter_free(iter);
+	return ret;
 }
 
-struct damaged *damaged_new(struct kv *kv)
+int damaged_open(struct kv *kv, struct damaged **ret_damaged, struct error *err)
 {
 	struct damaged *damaged = xcalloc(1, sizeof(*damaged));
+	int ret;
 
 	damaged->kv = kv;
 	pthread_mutex_init(&damaged->lock, NULL);
-	load(damaged);
-	return damaged;
+	ret = load(damaged);
+	if (ret) {
+		damaged_close(damaged);
+		return error_set(err, ret, "the store's list of damaged chunks cannot be read: %s", error_text(ret));
+	}
+	*ret_damaged = damaged;
+	return 0;
 }
 
 static void drop_entry(struct damaged *damaged, struct entry *entry)
@@ -82,7 +96,7 @@ static void drop_entry(struct damaged *damaged, struct entry *entry)
 	free(entry);
 }
 
-void damaged_free(struct damaged *damaged)
+void damaged_close(struct damaged *damaged)
 {
 	struct entry *entry, *next;
 
@@ -103,13 +117,33 @@ static void put_record(struct kv_batch *batch, const struct entry *entry)
 	kv_batch_put(batch, KV_CATALOG, key.bytes, key.len, value.data, value.len);
 }
 
-/* Caller holds the lock. */
+/* What the store says of the chunk. 1: it is in the entry now; 0: nothing. Caller holds the lock. */
+static int read_record(struct damaged *damaged, struct entry *entry)
+{
+	struct small_key key = catalog_key_damage(entry->id);
+	struct damage_record record;
+	AUTO_BUF value = BUF_INIT;
+	int ret = kv_get(damaged->kv, KV_CATALOG, key.bytes, key.len, &value);
+
+	if (!ret)
+		ret = damage_record_decode(value.data, value.len, &record);
+	if (ret)
+		return ret == -ENOENT ? 0 : ret;
+	entry->record = record;
+	return 1;
+}
+
+/* Never over a record, which may say what stands for the chunk. Caller holds the lock. */
 static void save_entry(struct damaged *damaged, struct entry *entry)
 {
 	struct kv_batch *batch = kv_batch_new();
+	int ret = read_record(damaged, entry);
 
-	put_record(batch, entry);
-	entry->unsaved = kv_write(damaged->kv, batch, 0) < 0;
+	if (!ret) {
+		put_record(batch, entry);
+		ret = kv_write(damaged->kv, batch, 0);
+	}
+	entry->unsaved = ret < 0;
 	damaged->unsaved |= entry->unsaved;
 	kv_batch_free(batch);
 }
@@ -136,32 +170,29 @@ void damaged_save(struct damaged *damaged)
 	pthread_mutex_unlock(&damaged->lock);
 }
 
-/* A batch that says what stands for a chunk may have been written meanwhile. Caller holds the lock. */
-static uint64_t look_up(struct damaged *damaged, struct entry *entry)
+/*
+ * A batch that says what stands for a chunk may have been written meanwhile. Negative errno: whether one was cannot be read. Caller holds
+ * the lock.
+ */
+static int look_up(struct damaged *damaged, struct entry *entry)
 {
-	struct small_key key = catalog_key_damage(entry->id);
-	struct damage_record record;
-	AUTO_BUF value = BUF_INIT;
+	const int ret = entry->record.replacement == CHUNK_NONE ? read_record(damaged, entry) : 0;
 
-	if (entry->record.replacement == CHUNK_NONE && !kv_get(damaged->kv, KV_CATALOG, key.bytes, key.len, &value) &&
-	    !damage_record_decode(value.data, value.len, &record))
-		entry->record = record;
-	return entry->record.replacement;
+	return MIN(ret, 0);
 }
 
 uint64_t damaged_resolve(struct damaged *damaged, uint64_t id)
 {
 	struct entry *entry;
-	uint64_t next;
 
 	if (!atomic_load(&damaged->any))
 		return id;
 	pthread_mutex_lock(&damaged->lock);
 	for (unsigned i = 0; i < CHAIN_MAX && (entry = find(damaged, id)); i++) {
-		next = look_up(damaged, entry);
-		if (next == CHUNK_NONE)
+		(void)!look_up(damaged, entry);
+		if (entry->record.replacement == CHUNK_NONE)
 			break;
-		id = next;
+		id = entry->record.replacement;
 	}
 	pthread_mutex_unlock(&damaged->lock);
 	return id;
@@ -198,7 +229,7 @@ bool damaged_get(struct damaged *damaged, uint64_t id, struct damage_record *ret
 	pthread_mutex_lock(&damaged->lock);
 	entry = find(damaged, id);
 	if (entry) {
-		(void)look_up(damaged, entry);
+		(void)!look_up(damaged, entry);
 		*ret_record = entry->record;
 	}
 	pthread_mutex_unlock(&damaged->lock);
@@ -244,7 +275,8 @@ bool damaged_tell(struct damaged *damaged, uint64_t id)
 		return false;
 	pthread_mutex_lock(&damaged->lock);
 	entry = find(damaged, id);
-	tell = entry && look_up(damaged, entry) == CHUNK_NONE && (!entry->told_ms || now - entry->told_ms >= TELL_AGAIN_MS);
+	tell = entry && !look_up(damaged, entry) && entry->record.replacement == CHUNK_NONE &&
+	       (!entry->told_ms || now - entry->told_ms >= TELL_AGAIN_MS);
 	if (tell)
 		entry->told_ms = now;
 	pthread_mutex_unlock(&damaged->lock);
@@ -266,8 +298,11 @@ size_t damaged_list(struct damaged *damaged, struct chunk_damage **ret_list)
 
 	pthread_mutex_lock(&damaged->lock);
 	list = xcalloc(HASH_COUNT(damaged->table) + 1, sizeof(*list));
-	HASH_ITER (hh, damaged->table, entry, next)
-		list[count++] = (struct chunk_damage){entry->id, entry->record.found, look_up(damaged, entry)};
+	HASH_ITER (hh, damaged->table, entry, next) {
+		const int error = look_up(damaged, entry);
+
+		list[count++] = (struct chunk_damage){entry->id, entry->record.found, entry->record.replacement, error};
+	}
 	pthread_mutex_unlock(&damaged->lock);
 	qsort(list, count, sizeof(*list), by_id);
 	*ret_list = list;

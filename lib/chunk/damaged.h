@@ -5,7 +5,8 @@
  *        catalogue ('C'); what cannot be written (a full or a read-only store) stays in memory, and damaged_save() tries again.
  *   DL2  Good bytes that come in replace it: the batch that stores them as another chunk says that this one is read instead
  *        (damaged_replace). The extents of all snapshots go on to name the damaged chunk, and are whole again.
- *   DL3  A chunk that is needed only because it stands for another one is kept as long as an extent names that one (sweep.c).
+ *   DL3  A chunk that is needed only because it stands for another one is kept as long as an extent names that one (sweep.c). So nothing is
+ *        swept while what the store says of a damaged chunk cannot be read, and a list that cannot be read whole keeps the store shut.
  *
  * Any thread; a leaf among the locks, held while a record is written.
  */
@@ -22,9 +23,9 @@
 
 struct damaged;
 
-/* Reads the list. A list that cannot be read is taken for empty: each of its chunks is found again when it is read. */
-struct damaged *damaged_new(struct kv *kv);
-void damaged_free(struct damaged *damaged); /* NULL is fine */
+/* Reads the list. -EBADMSG, -EIO and others: not all of it can be read. */
+WARN_UNUSED int damaged_open(struct kv *kv, struct damaged **ret_damaged, struct error *err);
+void damaged_close(struct damaged *damaged); /* NULL is fine */
 
 void damaged_add(struct damaged *damaged, uint64_t id);
 void damaged_save(struct damaged *damaged); /* what could not be written when it was found */

@@ -256,18 +256,21 @@ static int forget_damaged(struct chunks *chunks, struct chunk_set *set, bool dry
 	struct kv_batch *batch = kv_batch_new();
 	AUTO_FREE struct chunk_damage *list = NULL;
 	size_t count;
-	int ret;
+	int ret = 0;
 
 	rwlock_write(&chunks->mark_lock);
 	count = chunks_list_damage(chunks, &list);
+	for (size_t i = 0; i < count && !ret; i++)
+		ret = list[i].error;
 	need_replacements(set, list, count);
-	for (size_t i = 0; i < count && !dry_run; i++) {
+	for (size_t i = 0; i < count && !dry_run && !ret; i++) {
 		if (chunk_set_has(set, list[i].chunk))
 			continue;
 		damaged_forget(chunks->damaged, batch, list[i].chunk);
 		backend_drop(batch, list[i].chunk);
 	}
-	ret = kv_batch_count(batch) ? kv_write(chunks->kv, batch, KV_GIVES_ROOM) : 0;
+	if (!ret && kv_batch_count(batch))
+		ret = kv_write(chunks->kv, batch, KV_GIVES_ROOM);
 	rwlock_give(&chunks->mark_lock);
 	kv_batch_free(batch);
 	return ret;

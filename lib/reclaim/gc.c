@@ -27,6 +27,7 @@
 #include "lib/reclaim/prune.h"
 #include "lib/reclaim/repack.h"
 #include "lib/store/catalog_records.h"
+#include "lib/store/gc_hold.h"
 #include "lib/tree/content/tree.h"
 #include "lib/tree/records/all_versions.h"
 #include "lib/tree/records/dropped.h"
@@ -285,6 +286,17 @@ static int collect(struct run *run)
 	return result;
 }
 
+static int check_hold(struct store *store, struct error *err)
+{
+	const int hold = gc_hold_get(store->kv);
+
+	if (hold <= GC_FREE)
+		return hold < 0 ? error_set(err, hold, "whether content may be removed cannot be read: %s", error_text(hold)) : 0;
+	error_set(err, -EBUSY, "a repair has lost the list of damaged content, so nothing is removed until a scrub has found all content whole");
+	error_hint(err, "corpusfs scrub, and corpusfs damage says what it found");
+	return -EBUSY;
+}
+
 int gc_run(struct store *store, const struct gc_options *options, struct gc_progress *ret_result, struct error *err)
 {
 	struct run run = {.store = store, .options = options};
@@ -298,6 +310,8 @@ int gc_run(struct store *store, const struct gc_options *options, struct gc_prog
 	if (result == 0 && !options->dry_run)
 		result = prune_all(store, prune_step, &run);
 	if (result == 0 && !options->prune_only)
+		result = check_hold(store, err);
+	if (result == 0 && !options->prune_only)
 		result = collect(&run);
 	if (result == 0)
 		result = start_phase(&run, "done", 0);
@@ -305,7 +319,7 @@ int gc_run(struct store *store, const struct gc_options *options, struct gc_prog
 	if (result == -ECANCELED)
 		return error_set(err, result, "garbage collection was stopped");
 	if (result < 0)
-		return error_set(err, result, "garbage collection failed: %s", error_text(result));
+		return error_default(err, result, "garbage collection failed: %s", error_text(result));
 	*ret_result = run.progress;
 	return 0;
 }

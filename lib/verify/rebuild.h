@@ -12,6 +12,8 @@
  *                           heal it.
  *   the index of       RB6  Each stored chunk that can be read has its entry, else the same content would be stored once more, and what is
  *   equal content           found damaged later could not be looked for. All content is read once for that.
+ *   the collector      RB7  The list of damaged chunks may have lost which chunks stand for damaged ones: none is removed until a scrub has found
+ *                           all that is needed whole (lib/store/gc_hold.h).
  *
  * Names and links of heads are mended when the store can be opened again (mend_heads.h).
  */

@@ -6,6 +6,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/store/catalog_records.h"
+#include "lib/store/gc_hold.h"
 
 #define LEVEL 3
 
@@ -340,6 +341,7 @@ int rebuild_catalog(struct kv *kv, struct stored_families *families, struct rebu
 		result = mend_family(&left, &families->items[i], rebuilt);
 	if (result == 0) {
 		put_numbers(&left, families);
+		gc_hold_put(left.batch, GC_HELD);
 		result = catalog_write(kv, left.batch);
 	}
 	for (size_t i = 0; i < left.datasets.count; i++)

@@ -1,4 +1,4 @@
-/* Making the catalogue hold again (RB1, RB2, RB3 in rebuild.h), by what is stored. Internal to lib/verify. */
+/* Making the catalogue hold again (RB1, RB2, RB3, RB7 in rebuild.h), by what is stored. Internal to lib/verify. */
 #ifndef CORPUSFS_VERIFY_REBUILD_CATALOG_H
 #define CORPUSFS_VERIFY_REBUILD_CATALOG_H
 

@@ -7,6 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/idle_io.h"
 #include "lib/store/catalog.h"
+#include "lib/store/gc_hold.h"
 #include "lib/tree/records/all_versions.h"
 
 #define SAVE_EVERY_MS 5000
@@ -19,9 +20,10 @@ struct run {
 	const struct scrub_options *options;
 	struct scrub_state state;
 	struct scrub_progress progress;
-	struct chunk_set *needed;
+	struct chunk_set *needed; /* by extents */
 	ARRAY(uint64_t) missing;
 	uint64_t begun_ms, read_bytes, saved_ms;
+	bool all_known; /* no damaged block of metadata hides what is needed */
 };
 
 /* --- going on and stopping --- */
@@ -123,6 +125,7 @@ static int find_needed(struct run *run, struct chunk_set **ret_set)
 		chunk_set_free(set);
 		return result;
 	}
+	run->all_known = result == 0;
 	*ret_set = set;
 	return 0;
 }
@@ -191,7 +194,6 @@ static int scrub_content(struct run *run)
 		result = scrub_kind(run, 1, small_end, SCRUB_BULK);
 	if (result == 0)
 		result = scrub_kind(run, CHUNK_BULK | 1, bulk_end, SCRUB_IDLE);
-	chunk_set_free(run->needed);
 	return result;
 }
 
@@ -207,6 +209,28 @@ static int look_at_list_again(struct run *run)
 		    !store_read_only(run->store))
 			result = chunks_found_whole(store_chunks(run->store), list[i].chunk);
 	return result;
+}
+
+/* Something that is needed is damaged, and nothing stands for it. */
+static bool is_hurt(struct run *run)
+{
+	AUTO_FREE struct chunk_damage *list = NULL;
+	size_t count = chunks_list_damage(store_chunks(run->store), &list);
+
+	for (size_t i = 0; i < count; i++)
+		if (chunk_set_has(run->needed, list[i].chunk) && chunks_known_damaged(store_chunks(run->store), list[i].chunk))
+			return true;
+	return false;
+}
+
+static int let_collect(struct run *run)
+{
+	struct kv *kv = store_kv(run->store);
+	const int hold = gc_hold_get(kv);
+
+	if (hold != GC_HELD_SCRUBBED || !run->all_known || store_read_only(run->store) || is_hurt(run))
+		return MIN(hold, 0);
+	return gc_hold_set(kv, GC_FREE);
 }
 
 /* Nothing is damaged any more, in what nothing needs neither. */
@@ -229,6 +253,8 @@ static int end(struct run *run)
 	int result = look_at_list_again(run);
 
 	if (result == 0)
+		result = let_collect(run);
+	if (result == 0)
 		result = tell_database(run);
 	if (result < 0)
 		return result;
@@ -239,18 +265,23 @@ static int end(struct run *run)
 
 static int begin(struct run *run)
 {
-	int result = scrub_state_get(run->store, &run->state);
+	const int hold = gc_hold_get(store_kv(run->store));
+	int result = hold < 0 ? hold : scrub_state_get(run->store, &run->state);
 
 	if (result < 0)
 		return result;
 	run->begun_ms = run->saved_ms = clock_ms();
-	if (run->state.phase != SCRUB_IDLE && !run->options->restart)
+	if (run->state.phase != SCRUB_IDLE && !run->options->restart && hold != GC_HELD)
 		return 0;
 	run->state.phase = SCRUB_TABLES;
 	run->state.next = 0;
 	run->state.begun = clock_now().tv_sec;
 	run->state.counts = (struct scrub_counts){0};
-	return 0;
+	if (hold != GC_HELD || store_read_only(run->store))
+		return 0;
+	/* in this order: what it counts as seen was seen after the repair */
+	result = scrub_state_put(run->store, &run->state);
+	return result < 0 ? result : gc_hold_set(store_kv(run->store), GC_HELD_SCRUBBED);
 }
 
 static int run_phases(struct run *run)
@@ -281,6 +312,7 @@ int scrub_run(struct store *store, const struct scrub_options *options, struct s
 	result = run_phases(&run);
 	idle_io_end(&idle);
 	array_clear(&run.missing);
+	chunk_set_free(run.needed);
 	atomic_store(&store->scrubbing, false);
 	if (result == -ECANCELED)
 		return error_set(err, result, "the scrub was stopped; the next one goes on from here");

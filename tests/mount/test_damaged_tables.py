@@ -53,7 +53,7 @@ def damaged_tables(store):
     found = {}
     for path in rot.tables(store):
         rot.flip(path, 10)
-        found.update({path: row["holds"] for row in run_json(store, "repair")["tables"]})
+        found.update({path: row["holds"] for row in run_json(store, "repair")["tables"] if row["table"] == os.path.basename(path)})
         rot.undo()
     return found
 
@@ -242,12 +242,47 @@ def test_lost_list_of_datasets_is_made_anew(filled):
     files.put(point + "/d/new", noise("new"))
     files.put(f"{point}/{recovered}/0/0", content(0, 0))
     store.ok("-s", store.path, "snapshot", "create", "d@v1", f"{recovered}@v1")
+    store.ok("-s", store.path, "scrub")
     store.ok("-s", store.path, "gc")
     store.umount()
     store.ok("-s", store.path, "check")
     point = store.mount()
     assert files.get(point + "/d/.snapshots/v1/new") == noise("new")
     assert read_all(f"{point}/{recovered}/.snapshots/v1") == (DIRS * FILES, set())
+
+
+def test_what_stands_for_damaged_content_is_not_removed_once_the_list_of_both_is_lost(store):
+    """No extent names the good copy. Which chunk it stands for was in the catalogue."""
+    store.expected += [r" error damaged ", r" error damaged-table ", r" error gc "]
+    data = noise("rots", 200000)
+    store.create("d")
+    point = store.mount()
+    files.put(point + "/d/file", data)
+    store.ok("-s", store.path, "snapshot", "create", "d@v1")
+    store.umount()
+    assert rot.content(store, data, 100000) == 1
+    point = store.mount()
+    files.put(point + "/d/again", data)
+    store.ok("-s", store.path, "sync")
+    os.unlink(point + "/d/again")
+    store.umount()
+    assert files.get(store.mount() + "/d/file") == data
+    store.umount()
+    for table, holds in damaged_tables(store).items():
+        if holds == "the list of datasets and snapshots":
+            os.unlink(table)
+    (recovered,) = run_json(store, "repair", "--apply")["recovered"]
+    store.mount()
+    result = store.run("-s", store.path, "gc")
+    assert result.code != 0 and "corpusfs scrub" in result.err
+    assert store.run("-s", store.path, "scrub").code == program.DAMAGED
+    assert store.run("-s", store.path, "gc").code == result.code
+    store.umount()
+    assert rot.tables_with(store, data[100000:100064]), "the good copy is gone"
+    store.mount()
+    os.unlink(f"{point}/{recovered}/file")
+    store.ok("-s", store.path, "scrub")
+    store.ok("-s", store.path, "gc")
 
 
 def test_of_a_damaged_list_of_datasets_what_is_left_is_kept(filled):

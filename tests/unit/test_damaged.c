@@ -1,0 +1,196 @@
+/* The list of damaged chunks: what stands for one of them is never lost, whatever of the list cannot be read. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/chunk/damaged.h"
+#include "lib/chunk/set.h"
+#include "tests/unit/chunk_store.h"
+
+#define LEN 30000
+
+static void put_value(struct store *store, enum kv_family family, const struct small_key *key, const void *value, size_t len)
+{
+	struct kv_batch *batch = kv_batch_new();
+
+	kv_batch_put(batch, family, key->bytes, key->len, value, len);
+	assert_int_equal(kv_write(store->kv, batch, 0), 0);
+	kv_batch_free(batch);
+}
+
+static void rot(struct store *store, uint64_t id, size_t at)
+{
+	struct small_key key = chunk_key(id);
+	AUTO_BUF value = BUF_INIT;
+
+	assert_int_equal(kv_get(store->kv, KV_SMALL, key.bytes, key.len, &value), 0);
+	value.data[at] ^= 0x10;
+	put_value(store, KV_SMALL, &key, value.data, value.len);
+	assert_int_equal(chunks_verify(store->chunks, id), -EBADMSG);
+}
+
+/* A chunk that was damaged, and the one that stands for it. */
+static uint64_t make_healed(struct store *store, const uint8_t *data, uint64_t *ret_replacement)
+{
+	struct stored first = put(store, data, LEN, 0), again;
+	const uint64_t id = first.pieces[0].chunk;
+
+	rot(store, id, 100);
+	again = put(store, data, LEN, 0);
+	*ret_replacement = again.pieces[0].chunk;
+	assert_true(*ret_replacement != id);
+	free(first.pieces);
+	free(again.pieces);
+	return id;
+}
+
+static void assert_reads(struct store *store, uint64_t id, const uint8_t *data)
+{
+	AUTO_FREE uint8_t *out = xmalloc(LEN);
+
+	assert_int_equal(chunks_read(store->chunks, id, 0, LEN, out), 0);
+	assert_memory_equal(out, data, LEN);
+}
+
+/* All chunks are garbage but this one. */
+static int sweep_but(struct store *store, uint64_t id)
+{
+	struct chunk_set *set;
+	uint64_t bulk_end, small_end, count, bytes;
+	int ret;
+
+	chunks_mark_begin(store->chunks, chunk_set_new, &set, &bulk_end, &small_end);
+	chunk_set_add(set, id);
+	ret = chunks_sweep(store->chunks, set, 1, small_end, NULL, NULL, false, &count, &bytes);
+	chunks_mark_end(store->chunks);
+	chunk_set_free(set);
+	return ret;
+}
+
+static int open_chunks(struct store *store)
+{
+	struct chunks_options options = {
+		.min = 16384, .average = 65536, .max = 262144, .ingest_dir = store->ingest, .cache_bytes = CACHE_BYTES};
+	struct error err = {0};
+
+	return chunks_open(store->kv, store->pool, &options, &store->chunks, &err);
+}
+
+static void test_entry_that_cannot_be_read_keeps_the_store_shut(void **state)
+{
+	struct store *store = *state;
+	AUTO_FREE uint8_t *data = noise(LEN, 1);
+	AUTO_BUF before = BUF_INIT;
+	uint64_t replacement, id = make_healed(store, data, &replacement);
+	struct small_key key = catalog_key_damage(id);
+
+	assert_int_equal(kv_get(store->kv, KV_CATALOG, key.bytes, key.len, &before), 0);
+	put_value(store, KV_CATALOG, &key, "?", 1);
+	chunks_close(store->chunks);
+	assert_int_equal(open_chunks(store), -EBADMSG);
+	put_value(store, KV_CATALOG, &key, before.data, before.len);
+	assert_int_equal(open_chunks(store), 0);
+	assert_int_equal(sweep_but(store, id), 0);
+	assert_reads(store, id, data);
+}
+
+/* Of the tables that are no content: a few bytes in the middle of the records. */
+static void rot_tables(const struct store *store)
+{
+	DIR *dir = opendir(store->db);
+
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		AUTO_FREE char *path = xasprintf("%s/%s", store->db, entry->d_name);
+		struct stat st;
+		if (!strstr(entry->d_name, ".sst") || stat(path, &st) < 0 || st.st_size < 20000)
+			continue;
+		AUTO_CLOSE int fd = open(path, O_RDWR);
+		assert_int_equal(pwrite(fd, "\xff\xff\xff\xff", 4, 9000), 4);
+	}
+	closedir(dir);
+}
+
+static void test_list_with_a_rotten_block_keeps_the_store_shut(void **state)
+{
+	struct store *store = *state;
+	struct damage_record record = {.found = 1, .replacement = 7};
+	struct error err = {0};
+	struct kv_options options = {.cache_bytes = 8 * MIB, .memtable_bytes = 16 * MIB, .threads = 1};
+
+	for (uint64_t id = 1; id <= 5000; id++) {
+		struct small_key key = catalog_key_damage(id * 1000003);
+		AUTO_BUF value = BUF_INIT;
+
+		record.found = (int64_t)(id * 0x9e3779b97f4a7c15ULL >> 1);
+		damage_record_encode(&record, &value);
+		put_value(store, KV_CATALOG, &key, value.data, value.len);
+	}
+	store_close(store);
+	rot_tables(store);
+	store->pool = pool_new(2);
+	assert_int_equal(kv_open(store->db, &options, &store->kv, &err), 0);
+	assert_int_equal(open_chunks(store), -EBADMSG);
+	kv_close(store->kv);
+	pool_free(store->pool);
+}
+
+static void test_nothing_is_swept_while_an_entry_cannot_be_read(void **state)
+{
+	struct store *store = *state;
+	AUTO_FREE uint8_t *data = noise(LEN, 2);
+	AUTO_BUF before = BUF_INIT;
+	uint64_t replacement, id = make_healed(store, data, &replacement);
+	struct small_key key = catalog_key_damage(id);
+
+	assert_int_equal(kv_get(store->kv, KV_CATALOG, key.bytes, key.len, &before), 0);
+	put_value(store, KV_CATALOG, &key, "?", 1);
+	assert_int_equal(sweep_but(store, id), -EBADMSG);
+	put_value(store, KV_CATALOG, &key, before.data, before.len);
+	assert_int_equal(sweep_but(store, id), 0);
+	assert_reads(store, id, data);
+}
+
+static void test_what_the_store_knows_of_a_chunk_is_not_overwritten(void **state)
+{
+	struct store *store = *state;
+	AUTO_FREE uint8_t *data = noise(LEN, 3);
+	struct damaged *knows_less;
+	struct error err = {0};
+	uint64_t replacement, id;
+
+	assert_int_equal(damaged_open(store->kv, &knows_less, &err), 0);
+	id = make_healed(store, data, &replacement);
+	damaged_add(knows_less, id);
+	assert_int_equal(damaged_resolve(knows_less, id), replacement);
+	damaged_close(knows_less);
+	store_close(store);
+	store_open(store, false);
+	assert_reads(store, id, data);
+}
+
+static int remove_only(void **state)
+{
+	store_remove_dir(*state);
+	free(*state);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		STORE_TEST(test_entry_that_cannot_be_read_keeps_the_store_shut),
+		cmocka_unit_test_setup_teardown(test_list_with_a_rotten_block_keeps_the_store_shut, setup, remove_only),
+		STORE_TEST(test_nothing_is_swept_while_an_entry_cannot_be_read),
+		STORE_TEST(test_what_the_store_knows_of_a_chunk_is_not_overwritten),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
