@@ -18,6 +18,7 @@ static void name_view(struct store *store, uint32_t number, char **ret_dataset, 
 	mutex_give(&store->catalog_lock);
 }
 
+/* One of its paths, "" if it has none. */
 static char *path_of(struct view *view, uint64_t ino)
 {
 	struct scan_inode inode = {0};
@@ -41,4 +42,17 @@ void store_tell_damage(void *arg, struct view *view, uint64_t ino, uint64_t offs
 
 	name_view(store, view_number(view), &dataset, &snapshot);
 	store->met_damage(store->met_damage_arg, &(struct store_damage){dataset, snapshot, path, offset, chunk});
+}
+
+char *store_file_name(struct store *store, uint32_t view_number, uint64_t ino)
+{
+	AUTO_FREE char *dataset = NULL, *snapshot = NULL, *path = NULL;
+	struct view *view;
+
+	if (store_view_by_number(store, view_number, &view) < 0)
+		return xasprintf("inode %llu of what was rolled back", (unsigned long long)ino);
+	path = path_of(view, ino);
+	name_view(store, view_number, &dataset, &snapshot);
+	store_view_put(store, view);
+	return *path ? xasprintf("%s/%s", dataset, path) : xasprintf("a file of %s without a name, inode %llu", dataset, (unsigned long long)ino);
 }

@@ -58,6 +58,9 @@ struct store_options {
 	void *notice_arg;
 };
 
+/* A file of a head, for people: DATASET/PATH, as far as that is known. Freed by the caller. */
+char *store_file_name(struct store *store, uint32_t view, uint64_t ino);
+
 /* Makes the directory (if it is not there; an existing one must be empty) and an empty store in it. NULL parameters: defaults. */
 struct store_parameters {
 	uint32_t chunk_min, chunk_average, chunk_max;

@@ -56,9 +56,11 @@ static struct entry *find_mount(struct mounts *mounts, const struct mount *mount
 static void mount_ended(void *arg, struct mount *mount)
 {
 	struct mounts *mounts = arg;
+	const int result = mount_result(mount);
 	struct entry *entry;
 
 	pthread_mutex_lock(&mounts->lock);
+	mounts->result = mounts->result ? mounts->result : result;
 	while (!(entry = find_mount(mounts, mount)) && mounts->starting > 0)
 		pthread_cond_wait(&mounts->change, &mounts->lock);
 	if (entry) {
@@ -323,16 +325,20 @@ static int stop_place(struct entry *entry, const char *mountpoint, bool lazy, bo
 static int finish_stop(struct mounts *mounts, struct entry *entry, const char *mountpoint, bool detached,
                        struct mounts_stopped *ret_stopped, struct error *err)
 {
+	/* first: what is lost from then on shows in the mount's result, if it ends */
+	const int lost = mount_lost(mounts->group, entry->mount);
 	const bool elsewhere = mount_shows_anywhere(entry->mount), ended = !elsewhere && ends(mounts, entry);
 	int result = ended ? mount_result(entry->mount) : store_sync(mounts->store);
 
+	result = result < 0 ? result : lost;
 	pthread_mutex_lock(&mounts->lock);
 	*ret_stopped = (struct mounts_stopped){.last = ended && mounts->leaving,
 	                                       .in_use = detached && !elsewhere && !ended,
 	                                       .lives_on = !detached && !elsewhere && !ended};
 	pthread_mutex_unlock(&mounts->lock);
 	if (result < 0)
-		error_set(err, result, "%s is unmounted, but its last changes could not be committed: %s", mountpoint, error_text(result));
+		error_set(err, result, "%s is unmounted, but not all that was written there is on disk, and that is lost: %s", mountpoint,
+		          error_text(result));
 	return result;
 }
 

@@ -55,10 +55,12 @@ size_t mounts_stop_all(struct mounts *mounts);
 json_t *mounts_list(struct mounts *mounts); /* all names as bytes: [{mountpoint, dataset, snapshot, read_only, ..., requests, open_files, ...}] */
 void mounts_settle(struct mounts *mounts); /* the mounts show what an operation has changed */
 WARN_UNUSED int mounts_flush(struct mounts *mounts); /* what the kernel holds of open files comes in */
+WARN_UNUSED int mounts_lost(struct mounts *mounts); /* as mount_lost(), of all mounts, those that have ended not */
 bool mounts_has_device(struct mounts *mounts, dev_t device); /* files on it are ours */
 uint64_t mounts_requests(struct mounts *mounts);     /* served by the mounts there are; for pacing */
 
 void mounts_reap(struct mounts *mounts);     /* frees what has ended */
+int mounts_result(struct mounts *mounts); /* as mount_result(), of the first of those that have ended which had one */
 bool mounts_finished(struct mounts *mounts); /* leaving, and no mount is left */
 
 #endif

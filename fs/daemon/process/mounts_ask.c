@@ -44,6 +44,19 @@ int mounts_flush(struct mounts *mounts)
 	return mount_flush_kernel(mounts->group, NULL);
 }
 
+int mounts_lost(struct mounts *mounts)
+{
+	return mount_lost(mounts->group, NULL);
+}
+
+int mounts_result(struct mounts *mounts)
+{
+	pthread_mutex_lock(&mounts->lock);
+	int result = mounts->result;
+	pthread_mutex_unlock(&mounts->lock);
+	return result;
+}
+
 void mounts_settle(struct mounts *mounts)
 {
 	mount_group_settle(mounts->group);

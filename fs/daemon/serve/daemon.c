@@ -228,8 +228,9 @@ static void leave_for_good(struct daemon *daemon)
  */
 static void __attribute__((noreturn)) abandon(struct daemon *daemon, size_t mounts)
 {
-	int result = store_sync(daemon->store);
+	int result = store_sync(daemon->store), lost = mounts_lost(daemon->mounts);
 
+	result = result < 0 ? result : lost;
 	leave_for_good(daemon);
 	unlinkat(store_dir_fd(daemon->store), DAEMON_SOCKET, 0);
 	log_line(daemon->log, result < 0 ? "error" : "warning", "left", "pid=%d mounts_in_use=%zu sync=%s", (int)getpid(), mounts,
@@ -273,15 +274,16 @@ static void serve(struct daemon *daemon)
 	}
 }
 
-/* Also for a start that failed half-way. Returns how closing the store went. */
+/* Also for a start that failed half-way. Returns whether all that was written is on disk: how closing the store went, and the mounts before. */
 static int leave(struct daemon *daemon)
 {
 	bool started = daemon->control != NULL;
-	int result = 0;
+	int result = 0, ended = 0;
 
 	if (daemon->mounts) {
 		mounts_stop_all(daemon->mounts);
 		serve(daemon);
+		ended = mounts_result(daemon->mounts);
 	}
 	if (daemon->control)
 		control_stop(daemon->control);
@@ -299,7 +301,7 @@ static int leave(struct daemon *daemon)
 		close(daemon->signal_fd);
 	if (daemon->event_fd >= 0)
 		close(daemon->event_fd);
-	return result;
+	return result < 0 ? result : ended;
 }
 
 static int run_foreground(const struct daemon_options *options, json_t **ret_result, struct error *err)
@@ -311,7 +313,7 @@ static int run_foreground(const struct daemon_options *options, json_t **ret_res
 		serve(&daemon);
 	closed = leave(&daemon);
 	if (result == 0 && closed < 0)
-		result = error_set(err, closed, "the store could not be closed: %s", store_close_failure(closed));
+		result = error_set(err, closed, "not all that was written is on disk: %s", store_close_failure(closed));
 	return result;
 }
 

@@ -104,6 +104,12 @@ static int sync_op(struct requests *requests, struct control_call *call, json_t 
 
 	if (result < 0)
 		return error_set(err, result, "what the kernel holds could not be written: %s", error_text(result));
+	result = mounts_lost(requests->mounts);
+	if (result < 0) {
+		error_set(err, result, "what programs stored into mapped files is lost, since it could not be written: %s", error_text(result));
+		error_hint(err, "%s/log says of which files", store_path(requests->store));
+		return result;
+	}
 	return run_op(requests, call, ret_result, err);
 }
 

@@ -64,6 +64,8 @@ int restart_op(struct requests *requests, struct control_call *call, json_t **re
 		return result;
 	result = mounts_flush(requests->mounts);
 	if (result == 0)
+		result = mounts_lost(requests->mounts);
+	if (result == 0)
 		result = store_sync(requests->store);
 	if (result < 0)
 		return error_set(err, result, "what was written cannot be brought to the disk, so the daemon stays: %s", error_text(result));

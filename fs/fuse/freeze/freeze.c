@@ -381,6 +381,22 @@ static int close_and_seal(struct freeze *freeze, const uint32_t *views, size_t c
 	return atomic_load(&freeze->gave_up) && !result ? -EBUSY : result;
 }
 
+/* All of it is told at once. */
+static int tell_lost(struct freeze *freeze, const uint32_t *views, size_t count)
+{
+	struct gate_session *session;
+	int result = 0;
+
+	DL_FOREACH (freeze->sessions, session) {
+		for (size_t i = 0; i < count; i++) {
+			const int one = lost_tell(&session->lost, LOST_SNAPSHOT, views[i], atomic_load(&session->root_view));
+
+			result = result ? result : one;
+		}
+	}
+	return result;
+}
+
 int freeze_views(struct freeze *freeze, const uint32_t *views, size_t count)
 {
 	int result;
@@ -391,6 +407,8 @@ int freeze_views(struct freeze *freeze, const uint32_t *views, size_t count)
 		result = each(freeze, views, count, write_back_and_commit);
 	if (!result)
 		result = close_and_seal(freeze, views, count);
+	if (!result)
+		result = tell_lost(freeze, views, count);
 	end_bulk(freeze);
 	if (result) {
 		open_gate(freeze);
@@ -430,6 +448,21 @@ int freeze_write_back(struct freeze *freeze, struct gate_session *session)
 
 	mutex_take(&freeze->lock);
 	result = session ? write_back(freeze, session, 0) : write_back_all(freeze);
+	mutex_give(&freeze->lock);
+	return result;
+}
+
+int freeze_lost(struct freeze *freeze, struct gate_session *only, enum lost_asker asker)
+{
+	struct gate_session *session;
+	int result = 0;
+
+	mutex_take(&freeze->lock);
+	DL_FOREACH (freeze->sessions, session) {
+		const int one = !only || session == only ? lost_tell(&session->lost, asker, 0, 0) : 0;
+
+		result = result ? result : one;
+	}
 	mutex_give(&freeze->lock);
 	return result;
 }

@@ -28,15 +28,20 @@ void freeze_attach(struct freeze *freeze, struct gate_session *session);
 void freeze_detach(struct freeze *freeze, struct gate_session *session);
 void freeze_await(struct freeze *freeze); /* the end of a freeze that is under way: what the gate held has run */
 
-/* -EBUSY when the writers could not be held back in time. Nobody is held back after a failure, and freeze_thaw then does nothing. */
+/*
+ * -EBUSY when the writers could not be held back in time; why something that was stored into mapped files of the views is lost (lost.h), which
+ * fails only once. Nobody is held back after a failure, and freeze_thaw then does nothing.
+ */
 WARN_UNUSED int freeze_views(struct freeze *freeze, const uint32_t *views, size_t count);
 void freeze_thaw(struct freeze *freeze);
 
 /* The kernel writes back what it holds of all files that are open for writing in the session (NULL: in all sessions). */
 WARN_UNUSED int freeze_write_back(struct freeze *freeze, struct gate_session *session);
-/* The same for all sessions, unless somebody has the lock. */
+/* Why something that the kernel wrote back is lost, of what the asker was not told of (lost.h); 0: nothing is. */
+WARN_UNUSED int freeze_lost(struct freeze *freeze, struct gate_session *session, enum lost_asker asker);
+/* As freeze_write_back for all sessions, unless somebody has the lock. */
 WARN_UNUSED int freeze_write_back_if_free(struct freeze *freeze);
-/* The same for one file. */
+/* As freeze_write_back for one file. */
 WARN_UNUSED int freeze_write_back_file(struct freeze *freeze, struct gate_session *session, uint64_t node);
 /* The kernel drops the pages of a range of a file, after writing them back; length 0: of all of it. */
 WARN_UNUSED int freeze_drop_pages(struct freeze *freeze, struct gate_session *session, uint64_t node, uint64_t offset, uint64_t length);

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fs/fuse/freeze/lost.h"
 #include "fs/fuse/freeze/writers.h"
 #include "fs/fuse/session/session.h"
 #include "lib/base/clean.h"
@@ -30,6 +31,7 @@ struct gate_session {
 	const char *mountpoint; /* where it shows first */
 	atomic_uint connection; /* its number, as the aborter knows it; 0: it does not */
 	struct writers writers;
+	struct lost lost;
 	struct gate_session *prev, *next; /* freeze.c's, like all below */
 	struct write_back *write_back;
 };

@@ -97,6 +97,7 @@ static void mount_release(struct mount *mount)
 	if (mount->pinned)
 		store_view_put(mount->group->store, mount->pinned);
 	writers_clear(&mount->gate.writers);
+	lost_clear(&mount->gate.lost);
 	opens_clear(&mount->opens);
 	kept_unmap(mount->kept);
 	pthread_mutex_destroy(&mount->keep_lock);

@@ -6,6 +6,7 @@
 #include "fs/fuse/group/mount_group.h"
 #include "fs/fuse/mount/end.h"
 #include "fs/fuse/mount/mount.h"
+#include "fs/fuse/session/node.h"
 #include "fs/fuse/session/system.h"
 #include "lib/base/clock.h"
 #include "lib/base/shell.h"
@@ -26,6 +27,8 @@ static void *end_main(void *arg)
 	worker_drain(group->dropper);
 	opens_end(&mount->opens, mount);
 	mount->result = store_sync(group->store);
+	if (!mount->result)
+		mount->result = mount_lost(group, mount);
 	if (mount->result)
 		group_log(group, "error", "commit at the end of %s failed: %s", mount->options.mountpoint,
 		          strerror(-mount->result));
@@ -80,6 +83,8 @@ int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *e
 
 	mount_get(mount);
 	result = mount_flush_kernel(group, mount);
+	if (result && lazy)
+		lost_note(&mount->gate.lost, NODE_MOUNT_ROOT, result);
 	if (!result || lazy)
 		result = system_umount(path, lazy);
 	if (result == -EBUSY) {
@@ -111,8 +116,12 @@ void mount_abort(struct mount *mount)
 {
 	struct mount_group *group = mount->group;
 
-	if (mount_flush_kernel(group, mount))
+	const int result = mount_flush_kernel(group, mount);
+
+	if (result) {
+		lost_note(&mount->gate.lost, NODE_MOUNT_ROOT, result);
 		group_log(group, "warning", "write-back of %s failed", mount->options.mountpoint);
+	}
 	mutex_take(&group->lock);
 	if (!mount->ended && mount->gate.connection)
 		aborter_abort(group->aborter, mount->gate.connection);
@@ -122,4 +131,14 @@ void mount_abort(struct mount *mount)
 int mount_flush_kernel(struct mount_group *group, struct mount *mount)
 {
 	return mount && mount->read_only ? 0 : freeze_write_back(group->freeze, mount ? &mount->gate : NULL);
+}
+
+int mount_lost(struct mount_group *group, struct mount *mount)
+{
+	return mount && mount->read_only ? 0 : freeze_lost(group->freeze, mount ? &mount->gate : NULL, LOST_SYNC);
+}
+
+int mount_look_lost(struct mount *mount)
+{
+	return mount->read_only ? 0 : freeze_lost(mount->group->freeze, &mount->gate, LOST_LOOK);
 }

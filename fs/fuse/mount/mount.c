@@ -171,6 +171,7 @@ static struct mount *mount_new(struct mount_group *group, const struct mount_opt
 	mount->read_only = options->read_only || options->snapshot;
 	mount->options.read_only = mount->read_only;
 	writers_init(&mount->gate.writers);
+	lost_init(&mount->gate.lost);
 	mount->kept_fd = -1;
 	pthread_mutex_init(&mount->keep_lock, NULL);
 	mutex_take(&group->lock);

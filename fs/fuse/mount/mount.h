@@ -76,7 +76,7 @@ bool mount_shows_anywhere(const struct mount *mount); /* false: its session ends
  */
 WARN_UNUSED int mount_stop(struct mount *mount, const char *mountpoint, bool lazy, struct error *err);
 bool mount_is_ending(const struct mount *mount); /* the kernel has ended the session; what it had accepted is being committed */
-WARN_UNUSED int mount_result(struct mount *mount); /* how that went, after it ended */
+WARN_UNUSED int mount_result(struct mount *mount); /* how that went, after it ended; as mount_lost() if that is why not all is on disk */
 /*
  * Brings in what the kernel holds of open files, then ends the session although they are open: whoever uses them gets
  * ENOTCONN. Returns before it has ended, and does nothing where that is not permitted.
@@ -94,6 +94,12 @@ const struct mount_options *mount_get_options(const struct mount *mount);
  * returns.
  */
 WARN_UNUSED int mount_flush_kernel(struct mount_group *group, struct mount *mount);
+/*
+ * Why something that the kernel wrote back of mapped files is lost, with this mount (NULL: with all), -ENOSPC for example: the kernel has
+ * forgotten it. Told once; 0: nothing is.
+ */
+WARN_UNUSED int mount_lost(struct mount_group *group, struct mount *mount);
+WARN_UNUSED int mount_look_lost(struct mount *mount); /* the same, and it is told to whoever asks next */
 
 struct mount_status {
 	uint64_t requests, open_files;

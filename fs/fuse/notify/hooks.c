@@ -15,7 +15,7 @@ static int hook_freeze(void *arg, const uint32_t *views, size_t count)
 	const int result = freeze_views(group->freeze, views, count);
 
 	if (result)
-		group_log(group, "warning", "could not hold the writers back: %s", error_text(result));
+		group_log(group, "warning", "no snapshot or rollback now: %s", error_text(result));
 	return result;
 }
 

@@ -8,6 +8,7 @@
 #include "fs/fuse/ops/newborn.h"
 #include "fs/fuse/ops/ops.h"
 #include "lib/base/buf.h"
+#include "lib/base/escape.h"
 
 #define COPY_MAX (1ULL << 30) /* the reply has 32 bits */
 #define CAPABILITY "security.capability"
@@ -231,6 +232,19 @@ static unsigned killing_flags(fuse_req_t req, const struct handle *handle)
 	return WRITE_KILL_PRIV | (request_is_outsider(req, &attr) ? WRITE_OUTSIDER : 0);
 }
 
+/* The kernel forgets the page, and whoever stored into it may have gone. What a rollback has made stale is meant to be. */
+static void note_lost(struct mount *mount, uint64_t id, int error)
+{
+	const struct node node = node_decode(id, mount_root_view(mount));
+	AUTO_FREE char *plain = NULL, *name = NULL;
+
+	if (error == -ESTALE || !lost_note(&mount->gate.lost, id, error))
+		return;
+	plain = store_file_name(mount->group->store, node.view, node.ino);
+	name = escape_text(plain, ESCAPE_BYTES | ESCAPE_CONTROL);
+	group_log(mount->group, "error", "what was stored into a mapping of %s is lost: %s", name, error_text(error));
+}
+
 void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	AUTO_BORROWED borrowed;
@@ -254,6 +268,8 @@ void op_write(fuse_req_t req, fuse_ino_t id, const char *data, size_t size, off_
 		result = inode_write(borrowed.handle->inode, (uint64_t)offset, data, size, flags | WRITE_KEEP);
 	}
 	if (result) {
+		if (fi->lock_owner & FUSE_WRITE_CACHE)
+			note_lost(mount, id, result);
 		reply_result(req, result);
 		return;
 	}

@@ -1,0 +1,72 @@
+#include "fs/fuse/freeze/lost.h"
+
+#include <uthash.h>
+
+#include "fs/fuse/session/node.h"
+#include "lib/base/buf.h"
+
+struct lost_file {
+	uint64_t node;
+	int error;
+	bool snapshot_told;
+	UT_hash_handle hh;
+};
+
+void lost_init(struct lost *lost)
+{
+	*lost = (struct lost){0};
+	pthread_mutex_init(&lost->lock, NULL);
+}
+
+static void drop(struct lost *lost, struct lost_file *file)
+{
+	HASH_DEL(lost->by_node, file);
+	free(file);
+}
+
+void lost_clear(struct lost *lost)
+{
+	struct lost_file *file, *next;
+
+	HASH_ITER (hh, lost->by_node, file, next)
+		drop(lost, file);
+	pthread_mutex_destroy(&lost->lock);
+}
+
+bool lost_note(struct lost *lost, uint64_t node, int error)
+{
+	struct lost_file *file;
+	bool is_new;
+
+	pthread_mutex_lock(&lost->lock);
+	HASH_FIND(hh, lost->by_node, &node, sizeof(node), file);
+	is_new = !file;
+	if (!file) {
+		file = xcalloc(1, sizeof(*file));
+		file->node = node;
+		file->error = error;
+		HASH_ADD(hh, lost->by_node, node, sizeof(file->node), file);
+	}
+	file->snapshot_told = false;
+	pthread_mutex_unlock(&lost->lock);
+	return is_new;
+}
+
+int lost_tell(struct lost *lost, enum lost_asker asker, uint32_t view, uint32_t root_view)
+{
+	struct lost_file *file, *next;
+	int error = 0;
+
+	pthread_mutex_lock(&lost->lock);
+	HASH_ITER (hh, lost->by_node, file, next) {
+		if ((view && node_decode(file->node, root_view).view != view) || (asker == LOST_SNAPSHOT && file->snapshot_told))
+			continue;
+		error = error ? error : file->error;
+		if (asker == LOST_SNAPSHOT)
+			file->snapshot_told = true;
+		else if (asker == LOST_SYNC)
+			drop(lost, file);
+	}
+	pthread_mutex_unlock(&lost->lock);
+	return error;
+}

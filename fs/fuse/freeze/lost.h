@@ -1,0 +1,33 @@
+/*
+ * What programs stored into mapped files, and the daemon could not take when the kernel wrote it back: the disk or a quota was full, say. The
+ * kernel forgets such pages, and tells only who calls fsync or msync. So it is kept here which files they were of, until those were told who
+ * rely on it: who asks for everything to be on disk (sync, umount, the end of a mount), and who takes a snapshot. Each kind is told once, but
+ * whoever unmounts a place is told although the end of the mount comes later.
+ *
+ * Threads: any.
+ */
+#ifndef CORPUSFS_FUSE_FREEZE_LOST_H
+#define CORPUSFS_FUSE_FREEZE_LOST_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct lost_file;
+
+struct lost {
+	pthread_mutex_t lock; /* guards the table */
+	struct lost_file *by_node;
+};
+
+void lost_init(struct lost *lost);
+void lost_clear(struct lost *lost);
+
+/* `error`: negative errno. True: nobody knew of this file. */
+bool lost_note(struct lost *lost, uint64_t node, int error);
+
+/* The first error that those were not told of yet, and now are; 0: there is none. Of one view (by root_view, see node.h), or of all when it is 0. */
+enum lost_asker { LOST_SYNC, LOST_SNAPSHOT, LOST_LOOK }; /* the last: nobody counts as told */
+int lost_tell(struct lost *lost, enum lost_asker asker, uint32_t view, uint32_t root_view);
+
+#endif
