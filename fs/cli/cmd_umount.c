@@ -81,6 +81,20 @@ static int stop(const char *store, const char *mountpoint, bool lazy, unsigned l
 	return result;
 }
 
+/* Somebody else's umount, or the end of the daemon, came first, and the store is closed. Nobody but its lock says how that went. */
+static int stopped_by_others(const char *store, const char *mountpoint, struct error *err)
+{
+	const int result = store ? store_last_close(store) : 0;
+
+	if (result == -ENOTCONN)
+		error_set(err, result, "%s was unmounted by somebody else, and its daemon died: what was synced is on disk, what was not is lost",
+		          mountpoint);
+	else if (result < 0)
+		error_set(err, result, "%s was unmounted by somebody else, but not all that was written is on disk: %s", mountpoint,
+		          store_close_failure(result));
+	return result;
+}
+
 /* A daemon that is just starting or leaving does not listen for a moment. */
 static int stop_patiently(const char *store, const char *mountpoint, bool lazy, struct stopped *ret_stopped, struct error *err)
 {
@@ -91,9 +105,9 @@ static int stop_patiently(const char *store, const char *mountpoint, bool lazy, 
 		result = stop(store, mountpoint, lazy, LIMIT_MS, ret_stopped, err);
 		if (result != -ENOTCONN && result != -ESHUTDOWN)
 			return result;
-		/* Somebody else's umount came first: what is left is to wait until the store is closed. */
+		/* what is left is to wait until the store is closed */
 		if (where_mounted(mountpoint, NULL) != WHERE_OURS && (!store || store_locked_by(store) == 0))
-			return 0;
+			return stopped_by_others(store, mountpoint, err);
 	} while (run_wait(&patience, store ? store : "/"));
 	return result;
 }

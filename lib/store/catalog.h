@@ -99,6 +99,7 @@ struct store {
 	int shared_fd;     /* the lock then; -1: there is none */
 	bool read_only, opened;
 	unsigned accept; /* damage that is accepted; the store is read-only */
+	int failure; /* of store_note_failure() */
 	int writable; /* why not: -EROFS, -EACCES; 0: the directory can be written */
 	struct kv *kv;
 	struct pool *pool;

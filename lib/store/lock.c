@@ -82,6 +82,7 @@ struct lock {
 	char before[LOCK_RECORD_LEN]; /* of the record, for lock_undo; empty: it was not whole */
 	pthread_t keeper;
 	bool kept; /* the record is ours, and the thread runs */
+	int result; /* how closing the store went */
 
 	pthread_mutex_t mutex; /* guards `stop`, and `lost_to` until `lost` is set */
 	pthread_cond_t change;
@@ -394,7 +395,7 @@ static void lock_free(struct lock *lock)
 {
 	if (lock->record_fd >= 0)
 		close(lock->record_fd);
-	lock_file_release(lock->fd, lock->kept);
+	lock_file_release(lock->fd, lock->kept, lock->result);
 	pthread_cond_destroy(&lock->change);
 	pthread_mutex_destroy(&lock->mutex);
 	free(lock->path);
@@ -451,6 +452,11 @@ static void stop_keeper(struct lock *lock)
 	pthread_cond_broadcast(&lock->change);
 	pthread_mutex_unlock(&lock->mutex);
 	pthread_join(lock->keeper, NULL);
+}
+
+void lock_set_result(struct lock *lock, int result)
+{
+	lock->result = result;
 }
 
 void lock_release(struct lock *lock)

@@ -33,6 +33,8 @@ WARN_UNUSED int lock_check(struct lock *lock, bool now);
 /* Who has taken the store from us; NULL: nobody. */
 const char *lock_lost_to(struct lock *lock);
 int lock_fd(const struct lock *lock); /* of STORE/lock; stays the lock's */
+/* Before it is released: why not all that was written is on disk, which lock_file_result() then gives; 0, as without it: all is. */
+void lock_set_result(struct lock *lock, int result);
 void lock_release(struct lock *lock); /* NULL is fine */
 void lock_undo(struct lock *lock);    /* the same, and leaves every byte as it was before: the store could not be opened */
 void lock_remove(struct lock *lock);  /* the same, and takes its files away: there is no store */

@@ -108,11 +108,33 @@ int lock_file_share(const struct store_dir *dir, int *ret_fd, struct error *err)
 	return 0;
 }
 
-void lock_file_release(int fd, bool written)
+/* If the owner's text stays it misleads nobody: the kernel says whether there is a lock. It is written over, since the disk may be full. */
+static void write_result(int fd, int result)
 {
-	/* If the text stays it misleads nobody: the kernel says whether there is a lock. */
+	char text[TEXT_MAX];
+	int len = snprintf(text, sizeof(text), "0 %d\n", -result);
+
+	if (result == 0 || pwrite(fd, text, (size_t)len, 0) == len)
+		(void)!ftruncate(fd, result == 0 ? 0 : len);
+}
+
+int lock_file_result(int dir_fd)
+{
+	AUTO_CLOSE int fd = file_open_inside(dir_fd, LOCK_NAME, O_RDONLY, 0);
+	char text[TEXT_MAX];
+	ssize_t got = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
+	int number;
+
+	if (got == 0)
+		return 0;
+	text[MAX(got, 0)] = '\0';
+	return got > 0 && sscanf(text, "0 %d\n", &number) == 1 && number > 0 ? -number : -ENOTCONN;
+}
+
+void lock_file_release(int fd, bool written, int result)
+{
 	if (fd >= 0 && written)
-		(void)!ftruncate(fd, 0);
+		write_result(fd, result);
 	/* Others may have the same lock open, to keep it for us; now nobody has the store. */
 	if (fd >= 0 && written)
 		flock(fd, LOCK_UN);

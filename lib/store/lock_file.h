@@ -1,6 +1,6 @@
 /*
  * The first half of a store's lock (lock.c): flock on STORE/lock, which the kernel gives back when the owner dies. The file says who:
- * "PID COMMAND\n". Internal to lib/store. Any thread.
+ * "PID COMMAND\n". When he has closed the store it is empty, or says why not all that was written is on disk: "0 ERRNO\n". Internal to lib/store. Any thread.
  */
 #ifndef CORPUSFS_STORE_LOCK_FILE_H
 #define CORPUSFS_STORE_LOCK_FILE_H
@@ -15,7 +15,9 @@ WARN_UNUSED int lock_file_take(const struct store_dir *dir, int *ret_fd, struct 
 /* For who only reads: shared with others who do. *ret_fd is -1 where the file is not there or not to be read. Given back by close(2). */
 WARN_UNUSED int lock_file_share(const struct store_dir *dir, int *ret_fd, struct error *err);
 void lock_file_write_owner(int fd);
-void lock_file_release(int fd, bool written); /* written: lock_file_write_owner was called; fd may be -1 */
+/* written: lock_file_write_owner was called; fd may be -1; result: 0 or negative errno, how closing the store went. */
+void lock_file_release(int fd, bool written, int result);
 pid_t lock_file_owner(int dir_fd); /* 0: nobody, as far as flock is shared with us; -1: somebody who has not said who */
+int lock_file_result(int dir_fd); /* of the last owner who released it; -ENOTCONN: he died, or it cannot be told */
 
 #endif

@@ -167,8 +167,12 @@ static int close_layers(struct store *store)
 		kv_close(store->kv);
 	pool_free(store->pool);
 	catalog_clear(store);
+	if (result == 0)
+		result = store->failure;
 	if (store_lost_to(store))
 		result = -EROFS;
+	if (store->opened && store->lock)
+		lock_set_result(store->lock, result);
 	if (store->opened)
 		lock_release(store->lock);
 	else
@@ -300,6 +304,18 @@ const char *store_close_failure(int result)
 int store_close(struct store *store)
 {
 	return close_layers(store);
+}
+
+void store_note_failure(struct store *store, int result)
+{
+	store->failure = store->failure ? store->failure : result;
+}
+
+int store_last_close(const char *path)
+{
+	AUTO_CLOSE int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return dir < 0 ? -errno : lock_file_result(dir);
 }
 
 pid_t store_locked_by(const char *path)

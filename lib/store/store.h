@@ -91,6 +91,10 @@ void store_reap_orphans(struct store *store);
  * another process has taken the store, and what was not reported to be on disk before that may be lost.
  */
 int store_close(struct store *store);
+/* Not all that was written could be brought into it, for whatever reason: store_close() will give this if all else goes well. */
+void store_note_failure(struct store *store, int result);
+/* How the store was closed last, by whoever had it: 0; as store_close(); -ENOTCONN: that process died. While nobody has it. */
+WARN_UNUSED int store_last_close(const char *path);
 
 const char *store_close_failure(int result); /* what a result of store_close means, for people */
 

@@ -34,10 +34,10 @@ class Store:
         environment = program.environment(self.run_mark, self.logs, {"CORPUSFS_TEST_STORE": self.path, **(env or {})})
         return program.call([self.binary, *args], environment, self.logs, **options)
 
-    def begin(self, *args, env=None):
+    def begin(self, *args, env=None, output=subprocess.DEVNULL):
         """The same without waiting for its end, and silent: a Popen."""
         environment = program.environment(self.run_mark, self.logs, env)
-        return subprocess.Popen([self.binary, *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        return subprocess.Popen([self.binary, *args], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, text=True)
 
     @contextlib.contextmanager
     def stopped_at(self, point, *args, env=None):

@@ -1,9 +1,13 @@
 """What is on the disk when: without being asked, after a sync, and what is said when it cannot be known."""
 
 import json
+import mmap
 import os
 import re
 import signal
+
+
+import socket
 import subprocess
 import time
 
@@ -172,3 +176,49 @@ def test_what_cannot_be_committed_is_told_of_though_nobody_asks(store):
     procs.poll(lambda: not status(), 40, "it is committed")
     procs.poll(lambda: " committed " in store.log(), 20, "the log tells that, too")
     assert store.log().count(" uncommitted ") == 1
+
+
+# --- two who unmount ---
+
+
+def begin_umount(store):
+    """An umount that has found the mount and no daemon that listens, as one finds that is just leaving; it tries again all the time."""
+    os.unlink(store.path + "/socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.settimeout(20 * program.scale())
+        listener.bind(store.path + "/socket")
+        listener.listen()
+        process = store.begin("umount", store.points[0], output=subprocess.PIPE)
+        listener.accept()[0].close()
+        os.unlink(store.path + "/socket")
+    return process
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_who_is_overtaken_by_the_end_of_the_daemon_is_told_how_that_went(fs, store, lost):
+    write(fs + "/written", b"written")
+    if lost:
+        store.expected.append(" error ")
+        store.ok("-s", store.path, "dataset", "set", "d", "--quota", "1M")
+        with open(fs + "/mapped", "w+b") as handle:
+            handle.truncate(4 * MIB)
+            with mmap.mmap(handle.fileno(), 4 * MIB) as area:
+                for at in range(0, 4 * MIB, 64 << 10):
+                    area[at : at + (64 << 10)] = os.urandom(64 << 10)
+    process = begin_umount(store)
+    os.kill(store.pid, signal.SIGTERM)
+    out, err = process.communicate(timeout=60 * program.scale())
+    assert (process.returncode == 0) != lost and ("everything is on disk" in out) != lost, (out, err)
+    assert not lost or "somebody else" in err
+    store.points.clear()
+    store.ended(expect=1 if lost else 0)
+
+
+def test_who_is_overtaken_by_the_death_of_the_daemon_is_told(fs, store):
+    write(fs + "/lost", b"lost")
+    process = begin_umount(store)
+    store.die()
+    store.clear()
+    out, err = process.communicate(timeout=60 * program.scale())
+    # it may look again before the dead mount is taken away
+    assert process.returncode != 0 and ("what was not is lost" in err or "does not listen" in err), (out, err)

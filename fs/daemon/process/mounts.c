@@ -60,13 +60,15 @@ static void mount_ended(void *arg, struct mount *mount)
 	struct entry *entry;
 
 	pthread_mutex_lock(&mounts->lock);
-	mounts->result = mounts->result ? mounts->result : result;
 	while (!(entry = find_mount(mounts, mount)) && mounts->starting > 0)
 		pthread_cond_wait(&mounts->change, &mounts->lock);
 	if (entry) {
 		log_line(mounts->log, "info", "unmounted", "mountpoint=%s", entry->places->mountpoint);
 		take_away(mounts, entry);
 	}
+	/* a mount that ends before others has nothing to do with how they end */
+	if (mounts->leaving && mounts->result == 0)
+		mounts->result = result;
 	pthread_mutex_unlock(&mounts->lock);
 }
 
@@ -325,8 +327,8 @@ static int stop_place(struct entry *entry, const char *mountpoint, bool lazy, bo
 static int finish_stop(struct mounts *mounts, struct entry *entry, const char *mountpoint, bool detached,
                        struct mounts_stopped *ret_stopped, struct error *err)
 {
-	/* first: what is lost from then on shows in the mount's result, if it ends */
-	const int lost = mount_lost(mounts->group, entry->mount);
+	/* the end of the mount tells it, too: perhaps to somebody else who unmounts it */
+	const int lost = mount_look_lost(entry->mount);
 	const bool elsewhere = mount_shows_anywhere(entry->mount), ended = !elsewhere && ends(mounts, entry);
 	int result = ended ? mount_result(entry->mount) : store_sync(mounts->store);
 
@@ -337,7 +339,7 @@ static int finish_stop(struct mounts *mounts, struct entry *entry, const char *m
 	                                       .lives_on = !detached && !elsewhere && !ended};
 	pthread_mutex_unlock(&mounts->lock);
 	if (result < 0)
-		error_set(err, result, "%s is unmounted, but not all that was written there is on disk, and that is lost: %s", mountpoint,
+		error_set(err, result, "%s is unmounted, but some of what was written there could not be committed, and is lost: %s", mountpoint,
 		          error_text(result));
 	return result;
 }

@@ -60,7 +60,7 @@ bool mounts_has_device(struct mounts *mounts, dev_t device); /* files on it are 
 uint64_t mounts_requests(struct mounts *mounts);     /* served by the mounts there are; for pacing */
 
 void mounts_reap(struct mounts *mounts);     /* frees what has ended */
-int mounts_result(struct mounts *mounts); /* as mount_result(), of the first of those that have ended which had one */
+int mounts_result(struct mounts *mounts); /* 0; as mount_result(), of the mounts with which the daemon leaves: the first that had one */
 bool mounts_finished(struct mounts *mounts); /* leaving, and no mount is left */
 
 #endif

@@ -18,7 +18,7 @@ struct mounts {
 	struct entry *entries; /* starting or serving */
 	struct entry *ended;   /* to be freed when nobody refers to them */
 	unsigned starting;
-	int result; /* of the first mount that has ended with one */
+	int result; /* of the first mount that has ended with one while leaving */
 	bool leaving;
 };
 

@@ -228,9 +228,12 @@ static void leave_for_good(struct daemon *daemon)
  */
 static void __attribute__((noreturn)) abandon(struct daemon *daemon, size_t mounts)
 {
-	int result = store_sync(daemon->store), lost = mounts_lost(daemon->mounts);
+	int result = store_sync(daemon->store);
 
-	result = result < 0 ? result : lost;
+	if (result == 0)
+		result = mounts_result(daemon->mounts);
+	if (result == 0)
+		result = mounts_lost(daemon->mounts);
 	leave_for_good(daemon);
 	unlinkat(store_dir_fd(daemon->store), DAEMON_SOCKET, 0);
 	log_line(daemon->log, result < 0 ? "error" : "warning", "left", "pid=%d mounts_in_use=%zu sync=%s", (int)getpid(), mounts,
@@ -278,12 +281,12 @@ static void serve(struct daemon *daemon)
 static int leave(struct daemon *daemon)
 {
 	bool started = daemon->control != NULL;
-	int result = 0, ended = 0;
+	int result = 0;
 
 	if (daemon->mounts) {
 		mounts_stop_all(daemon->mounts);
 		serve(daemon);
-		ended = mounts_result(daemon->mounts);
+		store_note_failure(daemon->store, mounts_result(daemon->mounts));
 	}
 	if (daemon->control)
 		control_stop(daemon->control);
@@ -301,7 +304,7 @@ static int leave(struct daemon *daemon)
 		close(daemon->signal_fd);
 	if (daemon->event_fd >= 0)
 		close(daemon->event_fd);
-	return result < 0 ? result : ended;
+	return result;
 }
 
 static int run_foreground(const struct daemon_options *options, json_t **ret_result, struct error *err)
