@@ -19,6 +19,7 @@
 #include "fs/daemon/serve/daemon.h"
 #include "fs/supervise/supervisor.h"
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/base/procfs.h"
 #include "lib/base/shell.h"
 #include "lib/ops/ops.h"
@@ -115,6 +116,7 @@ int run_open_supervisor(const char *store)
 
 struct mount_search {
 	const char *store;
+	bool is_ours; /* we have the store */
 	char *mountpoint; /* of the first that was found; owned */
 };
 
@@ -218,18 +220,62 @@ static struct op_context own_context(struct asked *asked)
 	};
 }
 
+/* What it gives or keeps is taken for all that was written. */
+static bool speaks_for_mounts(const struct asked *asked)
+{
+	static const char *const ops[] = {"store.sync", "snapshot.create", "snapshot.tick", "backup.run", "publish"};
+	const char *source = json_string_value(json_object_get(asked->args, "source"));
+
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
+		if (strcmp(asked->op, ops[i]) == 0)
+			return true;
+	return strcmp(asked->op, "export") == 0 && source && !strchr(source, '@');
+}
+
+static void look_for_dead(void *arg, const char *mountpoint, const char *store, unsigned connection)
+{
+	struct mount_search *search = arg;
+
+	if (!search->mountpoint && store && strcmp(store, search->store) == 0 && !where_is_read_only(mountpoint) &&
+	    (search->is_ours || where_health(mountpoint) == WHERE_DEAD))
+		search->mountpoint = xstrdup(mountpoint);
+}
+
+/*
+ * What was written to a mount whose daemon has died, and not synced by then, is gone. Whoever answers now does not know of it: neither we
+ * nor the next daemon may say that everything is on disk, or take a snapshot of "everything". is_ours: this process has the store, so no
+ * mount of it has a daemon, even if the kernel has not noticed yet.
+ */
+static int check_no_dead_mount(const char *store, bool is_ours, struct error *err)
+{
+	struct mount_search search = {.store = store, .is_ours = is_ours};
+
+	where_each(look_for_dead, &search);
+	if (!search.mountpoint)
+		return 0;
+	error_set(err, -ENOTCONN, "the daemon of the mount at %s has died: what was written there and not synced is lost", search.mountpoint);
+	error_hint_shell(err, "corpusfs umount %s, look what is there, then do this again", search.mountpoint);
+	free(search.mountpoint);
+	return -ENOTCONN;
+}
+
 /* ret_locked: somebody else has the store, nothing was done. */
 static int in_process(const char *store_path, struct asked *asked, json_t **ret_result, bool *ret_locked, struct error *err)
 {
 	struct store_options options = {.notice = tell_waiting};
 	struct op_context context = own_context(asked);
-	int result = store_open(store_path, &options, &context.store, err), closed;
 	json_t *value = NULL;
+	int result = fault_point("command-before-open"), closed;
 
+	if (result == 0)
+		result = store_open(store_path, &options, &context.store, err);
 	*ret_locked = result == -EBUSY;
 	if (result < 0)
 		return result;
-	result = op_run(&context, asked->op, asked->args, &value, err);
+	/* a daemon may have died since we looked for one */
+	result = speaks_for_mounts(asked) ? check_no_dead_mount(store_path, true, err) : 0;
+	if (result == 0)
+		result = op_run(&context, asked->op, asked->args, &value, err);
 	closed = store_close(context.store);
 	if (result == 0 && closed < 0)
 		result = error_set(err, closed, "the store could not be closed: %s", store_close_failure(closed));
@@ -281,38 +327,6 @@ static void hint_force(const char *store, struct error *err)
 	free(search.mountpoint);
 }
 
-static void look_for_dead(void *arg, const char *mountpoint, const char *store, unsigned connection)
-{
-	struct mount_search *search = arg;
-
-	if (!search->mountpoint && store && strcmp(store, search->store) == 0 && !where_is_read_only(mountpoint) &&
-	    where_health(mountpoint) == WHERE_DEAD)
-		search->mountpoint = xstrdup(mountpoint);
-}
-
-/*
- * What was written to a mount whose daemon has died, and not synced by then, is gone. Whoever answers now does not know of it: neither we
- * nor the next daemon may say that everything is on disk, or take a snapshot of "everything".
- */
-static int check_no_dead_mount(const char *store, struct error *err)
-{
-	struct mount_search search = {.store = store};
-
-	where_each(look_for_dead, &search);
-	if (!search.mountpoint)
-		return 0;
-	error_set(err, -ENOTCONN, "the daemon of the mount at %s has died: what was written there and not synced is lost", search.mountpoint);
-	error_hint_shell(err, "corpusfs umount %s, look what is there, then do this again", search.mountpoint);
-	free(search.mountpoint);
-	return -ENOTCONN;
-}
-
-static bool speaks_for_mounts(const char *op)
-{
-	return strcmp(op, "store.sync") == 0 || strcmp(op, "snapshot.create") == 0 || strcmp(op, "backup.run") == 0 ||
-	       strcmp(op, "publish") == 0;
-}
-
 /* Takes over asked->args. */
 static int run_asked(const char *store, struct asked *asked, json_t **ret_result, struct error *err)
 {
@@ -325,7 +339,7 @@ static int run_asked(const char *store, struct asked *asked, json_t **ret_result
 	asked->progress = asked->title ? &progress : NULL;
 	asked->gathered = asked->row ? NULL : json_array();
 	do {
-		result = speaks_for_mounts(asked->op) ? check_no_dead_mount(store, err) : 0;
+		result = speaks_for_mounts(asked) ? check_no_dead_mount(store, false, err) : 0;
 		locked = false;
 		if (result == 0)
 			result = attempt(store, asked, ret_result, &locked, err);

@@ -109,6 +109,7 @@
 	X("restore-before-rename",       "a part of the directory, and files under names of our own", "who restores again")                   \
 	X("restore-before-attributes",   "the same; a pipe or device without owner and mode",        "who restores again")                    \
 	X("repair-before-heal",          "the file that undoes it; all content as it was",           "who repairs again")                     \
+	X("command-before-open",         "as before",                                                "nobody has to")                         \
 	X("daemon-own-descriptors",      "nothing",                                                  "nobody has to")                         \
 	X("supervise-memory",            "nothing",                                                  "nobody has to")
 
