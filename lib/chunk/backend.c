@@ -82,6 +82,11 @@ size_t backend_get_many(struct backend *backend, uint64_t first, size_t count, s
 	return kv_tables_read(tables_of(backend, first), first, count, raw, values);
 }
 
+size_t backend_get_many_disk(struct backend *backend, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values)
+{
+	return kv_tables_read_disk(tables_of(backend, first), first, count, raw, values);
+}
+
 bool backend_begin_many(struct backend *backend, uint64_t first, size_t count, struct kv_raw *raw)
 {
 	return kv_tables_begin(tables_of(backend, first), first, count, raw);

@@ -40,7 +40,9 @@ void backend_release(struct backend_record *record);
  * used again. Returns how many were found.
  */
 size_t backend_get_many(struct backend *backend, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values);
-/* The same in two steps; false: nothing was begun. */
+/* The same as the disk has it, whatever is in the page cache. */
+size_t backend_get_many_disk(struct backend *backend, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values);
+/* As backend_get_many, in two steps; false: nothing was begun. */
 bool backend_begin_many(struct backend *backend, uint64_t first, size_t count, struct kv_raw *raw);
 size_t backend_end_many(struct kv_raw *raw, struct kv_value *values);
 void backend_refresh(struct backend *backend); /* closes files that were removed meanwhile: their room comes back */

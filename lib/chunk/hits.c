@@ -1,7 +1,8 @@
 /*
  * A piece that the store has already becomes a reference to its chunk. From then on the chunk is all there is of it: the bytes that came in
  * are thrown away. So the chunk is read first, every time, and must have a true checksum and the right identity. What is not there is
- * stored anew, and stands for the damaged chunk (damaged.h).
+ * stored anew, and stands for the damaged chunk (damaged.h). So is what is in the list of damaged chunks, even if it can be read: it may be
+ * whole in memory only.
  *
  * Why every time, and not a sample, or only what was not read for long: a disk may have changed a chunk a moment ago, whoever copies a data
  * set in again does it because something is damaged, and it costs little. Measured with 1 GiB of noise that was in the store already, on
@@ -62,7 +63,9 @@ static void check_run(struct chunks *chunks, struct item *items, size_t count, u
 		(void)backend_get_many(chunks->backend, items->id, count, &tools->raw, values);
 	}
 	for (size_t i = 0; i < count; i++)
-		if (!values[i].data || check_record(&items[i], values[i].data, values[i].len))
+		if (damaged_any(chunks->damaged) && damaged_get(chunks->damaged, items[i].id, &(struct damage_record){0}))
+			items[i].unsound = -EBADMSG;
+		else if (!values[i].data || check_record(&items[i], values[i].data, values[i].len))
 			check_item(chunks, &items[i]);
 	if (tools)
 		scratch_put(chunks->scratch, tools);

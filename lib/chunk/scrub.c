@@ -1,12 +1,21 @@
-/* Looking at all chunks that somebody needs, one after the other, in the order of their ids, which is the order on disk. */
+/*
+ * Looking at all chunks that somebody needs, one after the other, in the order of their ids, which is the order on disk.
+ *
+ * They are read past the page cache: it may hold what the disk has changed since. Then it has the only good copy, which is stored anew before
+ * it is gone, as any good copy that comes in (damaged.h, DL2).
+ */
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "lib/base/buf.h"
 #include "lib/chunk/chunk_record.h"
 #include "lib/chunk/chunk_store.h"
+#include "lib/chunk/heal.h"
 #include "lib/chunk/set.h"
 
-/* A scan keeps removed files on the disk, and the database from being opened anew: so each lasts for so many chunks. */
-#define SCAN_CHUNKS 64
+/* Chunks that are read at once: about 2 MiB. */
+#define RUN_MAX 32
 
 void chunks_ends(struct chunks *chunks, uint64_t *ret_bulk_end, uint64_t *ret_small_end)
 {
@@ -14,7 +23,7 @@ void chunks_ends(struct chunks *chunks, uint64_t *ret_bulk_end, uint64_t *ret_sm
 	*ret_small_end = ids_next(chunks->ids, false);
 }
 
-/* A scan fails for a damaged block of any age. The database knows whether the record is in it. */
+/* The database's word, which may come from memory. */
 static int look_again(struct chunks *chunks, uint64_t id, uint64_t *ret_bytes)
 {
 	struct backend_record record;
@@ -28,21 +37,57 @@ static int look_again(struct chunks *chunks, uint64_t id, uint64_t *ret_bytes)
 	return ret;
 }
 
-static int look(struct chunks *chunks, struct backend_scan *scan, uint64_t id, uint64_t *ret_bytes)
+/* Stores anew what is in memory of a chunk that is in the damage list, if that is whole. */
+static void save_from_memory(struct chunks *chunks, uint64_t id)
 {
-	uint64_t found;
-	size_t len;
-	int ret = backend_scan_seek(scan, id, &found);
+	struct chunk_header header;
+	struct backend_record record;
+	AUTO_FREE uint8_t *plain = NULL;
+	int ret = backend_get(chunks->backend, id, &record);
 
-	if (!ret && found == id) {
-		const uint8_t *record = backend_scan_record(scan, &len);
+	if (ret)
+		return;
+	ret = chunk_record_open(id, record.bytes, record.len, &header);
+	if (!ret)
+		plain = malloc(header.plain_len);
+	if (plain && header.codec == CHUNK_CODEC_ZSTD)
+		ret = chunk_record_unpack(chunks->scratch, &header, plain);
+	else if (plain)
+		memcpy(plain, header.stored, header.plain_len);
+	if (!ret && plain)
+		ret = chunks_heal(chunks, &(struct heal_bytes){plain, header.plain_len}, 1);
+	backend_release(&record);
+}
 
-		*ret_bytes = len;
-		ret = chunk_record_verify(chunks->scratch, id, record, len);
-		if (!ret || ret == -ENOMEM)
-			return ret;
+/* 1: it is as it was stored. 0: it is not where it can be read so, as what lies in the log or shares a block. -EBADMSG, -ENOMEM. */
+static int read_disk(struct chunks *chunks, struct scratch *tools, uint64_t id, uint64_t *ret_bytes)
+{
+	struct kv_value value;
+	int ret;
+
+	if (backend_get_many_disk(chunks->backend, id, 1, &tools->raw, &value) == 0)
+		return 0;
+	*ret_bytes = value.len;
+	ret = chunk_record_verify(chunks->scratch, id, value.data, value.len);
+	return ret ? ret : 1;
+}
+
+static int look(struct chunks *chunks, struct scratch *tools, uint64_t id, uint64_t *ret_bytes)
+{
+	int ret = read_disk(chunks, tools, id, ret_bytes);
+
+	if (ret == -EBADMSG) {
+		/* the file may have been replaced */
+		backend_refresh(chunks->backend);
+		ret = read_disk(chunks, tools, id, ret_bytes);
 	}
-	return look_again(chunks, id, ret_bytes);
+	if (ret == 0)
+		return look_again(chunks, id, ret_bytes);
+	if (ret == -EBADMSG) {
+		damaged_add(chunks->damaged, id);
+		save_from_memory(chunks, id);
+	}
+	return MIN(ret, 0);
 }
 
 /* A chunk that is not there may have been removed since the set was made; all else is damage. */
@@ -53,39 +98,62 @@ static int note(struct chunks *chunks, uint64_t id, int ret)
 	return ret;
 }
 
-struct looked {
-	uint64_t id, bytes;
-	int state;
-};
-
-/* From *id on. The caller may take long over what he is told: nobody is to wait for a scan then. */
-static size_t look_at_some(struct chunks *chunks, const struct chunk_set *set, uint64_t *id, uint64_t end, struct looked *looked)
+/* Members of the set in a row, each read itself. */
+static size_t count_run(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end)
 {
-	struct backend_scan *scan = backend_scan_new(chunks->backend, *id, end);
 	size_t count = 0;
 
-	for (; count < SCAN_CHUNKS && *id < end && (count == 0 || looked[count - 1].state != -ENOMEM); count++) {
-		const uint64_t read = damaged_resolve(chunks->damaged, *id);
-
-		looked[count] = (struct looked){.id = *id};
-		looked[count].state =
-			note(chunks, read, read == *id ? look(chunks, scan, *id, &looked[count].bytes) : look_again(chunks, read, &looked[count].bytes));
-		*id = chunk_set_next_member(set, *id + 1, end);
-	}
-	backend_scan_free(scan);
+	while (count < RUN_MAX && first + count < end && chunk_set_has(set, first + count) &&
+	       damaged_resolve(chunks->damaged, first + count) == first + count)
+		count++;
 	return count;
+}
+
+/* What is whole at the first look, which reads all at once. Of the others *bytes is 0. */
+static void look_at_run(struct chunks *chunks, struct scratch *tools, uint64_t first, size_t count, uint64_t bytes[RUN_MAX])
+{
+	struct kv_value values[RUN_MAX];
+
+	(void)backend_get_many_disk(chunks->backend, first, count, &tools->raw, values);
+	for (size_t i = 0; i < count; i++)
+		bytes[i] = values[i].data && !chunk_record_verify(chunks->scratch, first + i, values[i].data, values[i].len) ? values[i].len : 0;
+}
+
+static int scrub_run(struct chunks *chunks, struct scratch *tools, uint64_t first, size_t count, chunk_scrub_fn each, void *arg)
+{
+	uint64_t bytes[RUN_MAX];
+	int ret = 0;
+
+	look_at_run(chunks, tools, first, count, bytes);
+	for (size_t i = 0; i < count && !ret; i++) {
+		const int state = bytes[i] ? 0 : note(chunks, first + i, look(chunks, tools, first + i, &bytes[i]));
+
+		ret = state == -ENOMEM ? state : each(arg, first + i, bytes[i], state);
+	}
+	return ret;
+}
+
+/* A damaged chunk, for which another may be read. */
+static int scrub_hurt(struct chunks *chunks, struct scratch *tools, uint64_t id, chunk_scrub_fn each, void *arg)
+{
+	const uint64_t read = damaged_resolve(chunks->damaged, id);
+	uint64_t bytes = 0;
+	const int state = note(chunks, read, look(chunks, tools, read, &bytes));
+
+	return state == -ENOMEM ? state : each(arg, id, bytes, state);
 }
 
 int chunks_scrub(struct chunks *chunks, const struct chunk_set *set, uint64_t first, uint64_t end, chunk_scrub_fn each, void *arg)
 {
-	struct looked looked[SCAN_CHUNKS];
+	struct scratch *tools = scratch_take(chunks->scratch);
 	int ret = 0;
 
 	for (uint64_t id = chunk_set_next_member(set, first, end); !ret && id < end;) {
-		const size_t count = look_at_some(chunks, set, &id, end, looked);
+		const size_t count = count_run(chunks, set, id, end);
 
-		for (size_t i = 0; i < count && !ret; i++)
-			ret = looked[i].state == -ENOMEM ? -ENOMEM : each(arg, looked[i].id, looked[i].bytes, looked[i].state);
+		ret = count ? scrub_run(chunks, tools, id, count, each, arg) : scrub_hurt(chunks, tools, id, each, arg);
+		id = chunk_set_next_member(set, id + MAX(count, 1U), end);
 	}
+	scratch_put(chunks->scratch, tools);
 	return ret;
 }

@@ -85,13 +85,26 @@ struct telling {
 	void *arg;
 };
 
+/* Past the page cache, which may hold what the disk has no more. Where that is not to be had, its pages are dropped first. */
+static int open_past_cache(int dir, const char *name)
+{
+	int fd = file_open_inside(dir, name, O_RDONLY | O_DIRECT, 0);
+
+	if (fd != -EINVAL)
+		return fd;
+	fd = file_open_inside(dir, name, O_RDONLY, 0);
+	if (fd >= 0)
+		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	return fd;
+}
+
 static int look_at(struct telling *telling, const struct table_named *table)
 {
 	struct table_look look;
 	char name[KV_TABLE_NAME_MAX];
 
 	table_file_name(table->number, name);
-	AUTO_CLOSE int fd = file_open_inside(telling->dir, name, O_RDONLY, 0);
+	AUTO_CLOSE int fd = open_past_cache(telling->dir, name);
 	if (fd == -ENOENT && !is_live(telling->kv, name))
 		return 0;
 	if (fd < 0 && fd != -ENOENT && fd != -EUCLEAN)

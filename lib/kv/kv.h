@@ -153,12 +153,6 @@ WARN_UNUSED int kv_drop_range(struct kv *kv, enum kv_family family, const void *
 
 /* What is in memory becomes tables, and the log up to here goes. -EROFS; -ENOSPC: nothing was done. */
 WARN_UNUSED int kv_flush(struct kv *kv);
-/*
- * Reads all tables whole, but for those of chunks, whose records are verified one by one; `all`: those, too. `step` is told how many bytes
- * of keys and values were read since, now and then; not 0 stops. *ret_damaged: so many tables, about, have damage.
- */
-WARN_UNUSED int kv_read_tables(struct kv *kv, bool all, int (*step)(void *arg, uint64_t bytes), void *arg, uint64_t *ret_damaged);
-
 /* Keys, both ends included. */
 struct kv_key_range {
 	const uint8_t *first, *last;
@@ -181,8 +175,8 @@ typedef int (*kv_damaged_table_fn)(void *arg, const struct kv_damaged_table *tab
 const char *kv_family_holds(enum kv_family family); /* for people, both */
 const char *kv_table_state(bool missing, bool all_known);
 /*
- * Reads all tables past the database, block by block, but for those of chunks; `all`: those, too. Both callbacks end it with what is not 0;
- * `step` (or NULL) is told how many bytes were read since.
+ * Reads all tables past the database and the page cache, block by block, but for those of chunks, whose records are verified one by one;
+ * `all`: those, too. Both callbacks end it with what is not 0; `step` (or NULL) is told how many bytes were read since.
  */
 WARN_UNUSED int kv_each_damaged_table(struct kv *kv, bool all, int (*step)(void *arg, uint64_t bytes), kv_damaged_table_fn each, void *arg);
 
@@ -235,6 +229,8 @@ struct kv_tables *kv_tables_new(struct kv *kv, enum kv_family family);
 void kv_tables_free(struct kv_tables *tables);
 void kv_tables_refresh(struct kv_tables *tables); /* closes files that the engine has removed: their space comes back */
 size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values);
+/* The same as the disk has it, whatever is in the page cache. */
+size_t kv_tables_read_disk(struct kv_tables *tables, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values);
 bool kv_tables_begin(struct kv_tables *tables, uint64_t first, size_t count, struct kv_raw *raw);
 size_t kv_tables_end(struct kv_raw *raw, struct kv_value *values); /* values[0..count) */
 void kv_raw_clear(struct kv_raw *raw);

@@ -1,6 +1,7 @@
 #include "lib/kv/table_look.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "lib/base/pages.h"
 #include "lib/format/record.h"
 
 #define INNER_TYPE_MAX 0x1a
@@ -16,6 +18,8 @@
 #define BLOCK_SEARCH_LONG (CHUNK_LEN_MAX + BLOCK_SEARCH)
 #define BLOCK_MAX (BLOCK_RAW_MAX + (1U << 20))
 #define STEP_BYTES (1U << 20)
+#define PAGE 4096U
+#define WINDOW (2U << 20) /* blocks are small, and read one after the other */
 #define PROPERTIES "rocksdb.properties"
 #define SESSION "rocksdb.creating.session.identity"
 #define USER_KEYS "rocksdb.index.key.is.user.key"
@@ -25,6 +29,9 @@ struct looking {
 	int fd;
 	uint64_t size; /* that the file has, at most what it should have */
 	struct table_look *look;
+	uint8_t *window; /* of the file, read last; begins at a page, so that the file may be open past the page cache */
+	size_t window_cap, window_len;
+	uint64_t window_at;
 	struct buf block, plain;
 	int (*step)(void *arg, uint64_t bytes);
 	void *arg;
@@ -41,26 +48,53 @@ static int tell(struct looking *looking, uint64_t bytes)
 	return looking->step(looking->arg, bytes);
 }
 
-/* How much there is from the offset on. */
-static size_t read_at(struct looking *looking, uint64_t offset, uint64_t len)
+static void fill_window(struct looking *looking, size_t want)
 {
-	size_t got = 0;
-
-	if (looking->fd < 0 || offset >= looking->size)
-		return 0;
-	len = MIN(len, looking->size - offset);
-	buf_reset(&looking->block);
-	buf_reserve(&looking->block, len + 1);
-	while (got < len) {
-		ssize_t n = pread(looking->fd, looking->block.data + got, len - got, (off_t)(offset + got));
+	looking->window_len = 0;
+	while (looking->window && looking->window_len % PAGE == 0 && looking->window_len < want) {
+		ssize_t n = pread(looking->fd, looking->window + looking->window_len, want - looking->window_len,
+		                  (off_t)(looking->window_at + looking->window_len));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			break;
-		got += (size_t)n;
+		looking->window_len += (size_t)n;
 	}
-	looking->block.len = got;
-	return got;
+}
+
+/* So that it has the bytes, as far as they can be read. What a disk cannot read spoils no more than it must. */
+static void move_window(struct looking *looking, uint64_t offset, uint64_t len)
+{
+	const uint64_t start = offset & ~(uint64_t)(PAGE - 1);
+	const size_t least = (size_t)(offset + len - start + PAGE - 1) & ~(size_t)(PAGE - 1);
+	const size_t want = (MAX(least, (size_t)WINDOW) + PAGES_HUGE - 1) & ~(PAGES_HUGE - 1);
+
+	looking->window_at = start;
+	if (looking->window_cap < want) {
+		free(looking->window);
+		looking->window = pages_alloc(want);
+		looking->window_cap = looking->window ? want : 0;
+	}
+	fill_window(looking, want);
+	if (looking->window_len < offset + len - start)
+		fill_window(looking, least);
+}
+
+/* How much there is from the offset on. */
+static size_t read_at(struct looking *looking, uint64_t offset, uint64_t len)
+{
+	if (looking->fd < 0 || offset >= looking->size)
+		return 0;
+	len = MIN(len, looking->size - offset);
+	if (offset < looking->window_at || offset + len > looking->window_at + looking->window_len)
+		move_window(looking, offset, len);
+	const uint64_t end = looking->window_at + looking->window_len;
+	len = end > offset ? MIN(len, end - offset) : 0;
+	buf_reset(&looking->block);
+	buf_reserve(&looking->block, len + 1);
+	if (len > 0)
+		buf_add(&looking->block, looking->window + (offset - looking->window_at), len);
+	return len;
 }
 
 /* Reads the block; false: it is not whole. */
@@ -382,6 +416,7 @@ int table_look(int fd, uint64_t bytes, int (*step)(void *arg, uint64_t bytes), v
 		result = look_from_the_front(&looking, true);
 	if (result == -EEXIST)
 		result = look_from_the_front(&looking, false);
+	free(looking.window);
 	buf_clear(&looking.block);
 	buf_clear(&looking.plain);
 	if (result < 0) {

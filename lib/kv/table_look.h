@@ -42,7 +42,8 @@ struct table_look {
 };
 
 /*
- * `fd` -1: there is no such file. `step` is told how many bytes were read since, now and then; not 0 ends it with that. May be NULL.
+ * `fd` -1: there is no such file; it may be open with O_DIRECT. `step` is told how many bytes were read since, now and then; not 0 ends it
+ * with that. May be NULL.
  * -ENOTSUP: it is no table of ours; -EIO only when nothing of it can be read.
  */
 WARN_UNUSED int table_look(int fd, uint64_t bytes, int (*step)(void *arg, uint64_t bytes), void *arg, struct table_look *ret_look);

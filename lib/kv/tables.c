@@ -180,16 +180,18 @@ static bool in_page_cache(const struct table_file *table, size_t len, uint64_t a
 	return true;
 }
 
-/* From the page cache when all is there, else past it. A filesystem that cannot do that reads through its cache. */
-static ssize_t read_at(const struct table_file *table, void *bytes, size_t len, uint64_t at)
+/* `past`: past the page cache, else from it when all is there. A filesystem that cannot do that reads through its cache, without those pages. */
+static ssize_t read_at(const struct table_file *table, bool past, void *bytes, size_t len, uint64_t at)
 {
-	const bool direct = table->direct_fd >= 0 && !in_page_cache(table, len, at);
+	const bool direct = table->direct_fd >= 0 && (past || !in_page_cache(table, len, at));
 
+	if (past && !direct)
+		(void)posix_fadvise(table->fd, (off_t)at, (off_t)len, POSIX_FADV_DONTNEED);
 	return pread(direct ? table->direct_fd : table->fd, bytes, len, (off_t)at);
 }
 
 /* Reads at least [from, to) of the file; what it got begins at *ret_bytes. */
-static size_t read_pages(const struct table_file *table, uint64_t from, uint64_t to, struct kv_raw *raw, const uint8_t **ret_bytes)
+static size_t read_pages(const struct table_file *table, bool past, uint64_t from, uint64_t to, struct kv_raw *raw, const uint8_t **ret_bytes)
 {
 	const uint64_t start = from & ~(uint64_t)(PAGE - 1);
 	const size_t len = (size_t)((to - start + PAGE - 1) & ~(uint64_t)(PAGE - 1));
@@ -197,7 +199,7 @@ static size_t read_pages(const struct table_file *table, uint64_t from, uint64_t
 
 	if (len > READ_MAX || !raw_ready(raw, len))
 		return 0;
-	got = read_at(table, raw->bytes, len, start);
+	got = read_at(table, past, raw->bytes, len, start);
 	if (got <= (ssize_t)(from - start))
 		return 0;
 	*ret_bytes = raw->bytes + (from - start);
@@ -221,7 +223,7 @@ static void read_footer(struct table_file *table, struct kv_raw *raw)
 	struct reader reader;
 	uint64_t offset;
 
-	if (table->size < FOOTER_LEN || read_pages(table, table->size - FOOTER_LEN, table->size, raw, &bytes) < FOOTER_LEN)
+	if (table->size < FOOTER_LEN || read_pages(table, false, table->size - FOOTER_LEN, table->size, raw, &bytes) < FOOTER_LEN)
 		return;
 	reader = reader_over(bytes + 1, FOOTER_LEN - 1);
 	(void)read_varint(&reader);
@@ -246,7 +248,7 @@ static bool locate(const struct kv_tables *tables, struct table_file *table, uin
 	return true;
 }
 
-size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values)
+static size_t read_values(struct kv_tables *tables, bool past, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values)
 {
 	struct table_file *table;
 	const uint8_t *bytes;
@@ -257,12 +259,22 @@ size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, st
 	if (table_files_get(tables->files, first, &table) < 0)
 		return 0;
 	if (locate(tables, table, first, count, raw, &from, &to)) {
-		const size_t len = read_pages(table, from, to, raw, &bytes);
+		const size_t len = read_pages(table, past, from, to, raw, &bytes);
 
 		found = take_values(bytes, len, first, count, values);
 	}
 	table_files_put(table);
 	return found;
+}
+
+size_t kv_tables_read(struct kv_tables *tables, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values)
+{
+	return read_values(tables, false, first, count, raw, values);
+}
+
+size_t kv_tables_read_disk(struct kv_tables *tables, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values)
+{
+	return read_values(tables, true, first, count, raw, values);
 }
 
 /* The kernel holds the file for as long as it reads. */

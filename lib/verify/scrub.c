@@ -23,6 +23,7 @@ struct run {
 	struct chunk_set *needed; /* by extents */
 	ARRAY(uint64_t) missing;
 	uint64_t begun_ms, read_bytes, saved_ms;
+	uint64_t damaged_tables;
 	bool all_known; /* no damaged block of metadata hides what is needed */
 };
 
@@ -77,15 +78,22 @@ static int table_step(void *arg, uint64_t bytes)
 	return tell(run);
 }
 
+static int count_table(void *arg, const struct kv_damaged_table *table)
+{
+	struct run *run = arg;
+
+	run->damaged_tables++;
+	return 0;
+}
+
 static int scrub_tables(struct run *run)
 {
-	uint64_t damaged;
 	int result = start_phase(run, "tables", 0);
 
 	if (result == 0)
-		result = kv_read_tables(store_kv(run->store), false, table_step, run, &damaged);
+		result = kv_each_damaged_table(store_kv(run->store), false, table_step, count_table, run);
 	if (result == 0) {
-		run->state.counts.damaged += damaged;
+		run->state.counts.damaged += run->damaged_tables;
 		run->state.phase = SCRUB_SMALL;
 		run->state.next = 0;
 	}
@@ -237,13 +245,13 @@ static int let_collect(struct run *run)
 static int tell_database(struct run *run)
 {
 	struct kv *kv = store_kv(run->store);
-	uint64_t damaged;
 	int result;
 
 	if (run->state.counts.damaged > 0 || !kv_damaged(kv))
 		return 0;
-	result = kv_read_tables(kv, true, table_step, run, &damaged);
-	if (result == 0 && damaged == 0)
+	run->damaged_tables = 0;
+	result = kv_each_damaged_table(kv, true, table_step, count_table, run);
+	if (result == 0 && run->damaged_tables == 0)
 		kv_tables_sound(kv);
 	return result;
 }

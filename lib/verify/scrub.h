@@ -4,6 +4,9 @@
  *   tables   every block of every table of metadata, by its checksum
  *   content  every chunk that an extent of any view names: whether it is there, its checksum, and the SHA-256 of its plain bytes
  *
+ * All is read past the page cache, since that may hold what the disk has no more; so nobody loses pages that he reads, either. Records of less
+ * than a kilobyte, which share blocks, are read as anybody reads them.
+ *
  * It can be stopped at any time, and the next one goes on from there, over restarts too. At most one is at work in a store (-EBUSY). It needs
  * no lock of the collector: which chunks are needed is found by a walk of its own, and one that is missing counts as lost only if a second
  * walk, made later, finds it needed still. So neither waits for the other.
