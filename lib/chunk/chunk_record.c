@@ -12,16 +12,29 @@
 
 #define CHECKSUM_LEN 8
 
-void chunk_record_seal(uint64_t id, struct chunk_header *header, uint8_t out[CHUNK_HEADER_LEN])
+/* `header` without regard to the checksum in it. */
+static uint64_t checksum_of(uint64_t id, const uint8_t header[CHUNK_HEADER_LEN], const void *stored, size_t len)
 {
 	XXH3_state_t state = {0}; /* reset_withSeed looks at what the state held before */
 
-	chunk_header_encode(header, out);
 	XXH3_64bits_reset_withSeed(&state, id);
-	XXH3_64bits_update(&state, out + CHECKSUM_LEN, CHUNK_HEADER_LEN - CHECKSUM_LEN);
-	XXH3_64bits_update(&state, header->stored, header->stored_len);
-	header->checksum = XXH3_64bits_digest(&state);
+	XXH3_64bits_update(&state, header + CHECKSUM_LEN, CHUNK_HEADER_LEN - CHECKSUM_LEN);
+	XXH3_64bits_update(&state, stored, len);
+	return XXH3_64bits_digest(&state);
+}
+
+void chunk_record_seal(uint64_t id, struct chunk_header *header, uint8_t out[CHUNK_HEADER_LEN])
+{
 	chunk_header_encode(header, out);
+	header->checksum = checksum_of(id, out, header->stored, header->stored_len);
+	chunk_header_encode(header, out);
+}
+
+bool chunk_record_fits(uint64_t id, const uint8_t header[CHUNK_HEADER_LEN], const void *stored, size_t len)
+{
+	struct reader reader = reader_over(header, CHECKSUM_LEN);
+
+	return read_le64(&reader) == checksum_of(id, header, stored, len);
 }
 
 int chunk_record_open(uint64_t id, const uint8_t *record, size_t len, struct chunk_header *ret_header)

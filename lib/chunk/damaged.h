@@ -4,7 +4,8 @@
  *   DL1  A chunk stays in the list, over restarts, until the collector removes it or a later look finds it whole. It is kept in the
  *        catalogue ('C'); what cannot be written (a full or a read-only store) stays in memory, and damaged_save() tries again.
  *   DL2  Good bytes that come in replace it: the batch that stores them as another chunk says that this one is read instead
- *        (damaged_replace). The extents of all snapshots go on to name the damaged chunk, and are whole again.
+ *        (damaged_replace). The extents of all snapshots go on to name the damaged chunk, and are whole again. So does a chunk with the same
+ *        bytes that is there already (twin.h).
  *   DL3  A chunk that is needed only because it stands for another one is kept as long as an extent names that one (sweep.c). So nothing is
  *        swept while what the store says of a damaged chunk cannot be read, and a list that cannot be read whole keeps the store shut.
  *

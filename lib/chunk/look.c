@@ -6,6 +6,7 @@
 #include "lib/chunk/chunk_record.h"
 #include "lib/chunk/chunk_store.h"
 #include "lib/chunk/dedup.h"
+#include "lib/chunk/twin.h"
 
 static int failed(struct chunk_look *look, int code)
 {
@@ -14,11 +15,11 @@ static int failed(struct chunk_look *look, int code)
 	return code == -ENOMEM ? code : -EIO;
 }
 
-int chunk_look_open(struct chunks *chunks, uint64_t id, struct chunk_look *look)
+static int open_stored(struct chunks *chunks, uint64_t id, struct chunk_look *look)
 {
 	int ret;
 
-	*look = (struct chunk_look){.chunks = chunks, .id = damaged_resolve(chunks->damaged, id)};
+	*look = (struct chunk_look){.chunks = chunks, .id = id};
 	ret = backend_get(chunks->backend, look->id, &look->record);
 	if (ret)
 		return failed(look, ret);
@@ -27,6 +28,17 @@ int chunk_look_open(struct chunks *chunks, uint64_t id, struct chunk_look *look)
 		return 0;
 	backend_release(&look->record);
 	return failed(look, ret);
+}
+
+int chunk_look_open(struct chunks *chunks, uint64_t id, struct chunk_look *look)
+{
+	int ret = open_stored(chunks, damaged_resolve(chunks->damaged, id), look);
+
+	if (ret == -EIO) {
+		id = twin_find(chunks, look->id);
+		ret = id == CHUNK_NONE ? ret : open_stored(chunks, id, look);
+	}
+	return ret;
 }
 
 int chunk_look_find(struct chunks *chunks, const uint8_t sha256[DIGEST_LEN], struct chunk_look *look)

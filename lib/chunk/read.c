@@ -15,6 +15,7 @@
 #include "lib/base/buf.h"
 #include "lib/chunk/chunk_record.h"
 #include "lib/chunk/chunk_store.h"
+#include "lib/chunk/twin.h"
 
 /* Less is not worth a direct read. */
 #define DIRECT_MIN (16U << 10)
@@ -84,23 +85,35 @@ static int read_record(struct chunks *chunks, uint64_t id, const uint8_t *value,
 	return 0;
 }
 
-int chunks_read(struct chunks *chunks, uint64_t id, uint32_t offset, uint32_t len, void *out)
+static int read_stored(struct chunks *chunks, uint64_t id, uint32_t offset, uint32_t len, void *out)
 {
-	struct cache_entry *entry = cache_find(chunks->cache, id);
 	struct backend_record record;
 	int ret;
 
-	if (entry)
-		return copy_out(chunks, entry, offset, len, out) ? -EIO : 0;
-	id = damaged_resolve(chunks->damaged, id);
 	ret = backend_get(chunks->backend, id, &record);
 	if (!ret) {
 		ret = read_record(chunks, id, record.bytes, record.len, offset, len, out);
 		backend_release(&record);
 	}
+	return ret;
+}
+
+int chunks_read(struct chunks *chunks, uint64_t id, uint32_t offset, uint32_t len, void *out)
+{
+	struct cache_entry *entry = cache_find(chunks->cache, id);
+	int ret;
+
+	if (entry)
+		return copy_out(chunks, entry, offset, len, out) ? -EIO : 0;
+	id = damaged_resolve(chunks->damaged, id);
+	ret = read_stored(chunks, id, offset, len, out);
 	/* a chunk that is not there may have been removed, and who reads it will look again where it is */
-	if (chunk_is_damage(ret) && ret != -ENOENT)
+	if (chunk_is_damage(ret) && ret != -ENOENT) {
 		damaged_add(chunks->damaged, id);
+		id = twin_find(chunks, id);
+		if (id != CHUNK_NONE)
+			ret = read_stored(chunks, id, offset, len, out);
+	}
 	return !ret || ret == -ENOMEM ? ret : -EIO;
 }
 

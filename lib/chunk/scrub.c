@@ -13,6 +13,7 @@
 #include "lib/chunk/chunk_store.h"
 #include "lib/chunk/heal.h"
 #include "lib/chunk/set.h"
+#include "lib/chunk/twin.h"
 
 /* Chunks that are read at once: about 2 MiB. */
 #define RUN_MAX 32
@@ -90,11 +91,13 @@ static int look(struct chunks *chunks, struct scratch *tools, uint64_t id, uint6
 	return MIN(ret, 0);
 }
 
-/* A chunk that is not there may have been removed since the set was made; all else is damage. */
+/* A chunk that is not there may have been removed since the set was made; all else is damage, even if something stands for it at once. */
 static int note(struct chunks *chunks, uint64_t id, int ret)
 {
-	if (chunk_is_damage(ret) && ret != -ENOENT)
+	if (chunk_is_damage(ret) && ret != -ENOENT) {
 		damaged_add(chunks->damaged, id);
+		(void)twin_find(chunks, id);
+	}
 	return ret;
 }
 

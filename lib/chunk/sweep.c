@@ -32,7 +32,8 @@
  * it survives only if they do. backend_drop_run() syncs the log, because files are dropped at once.
  *
  * A chunk Y that stands for a damaged one X (damaged.h) is needed when X is: after the walk it is added to the set (need_replacements). What
- * comes to stand for X later is a new chunk of a group, which is kept as above.
+ * comes to stand for X later is a new chunk of a group, which is kept as above, or one that the index names (twin.c): it is taken as a hit is,
+ * and before mark_lock is let go the list has it.
  *
  * The entry of a damaged chunk in the index may stay and name nothing: whoever finds it reads what it names (hits.c).
  */

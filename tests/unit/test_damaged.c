@@ -176,6 +176,80 @@ static void test_what_the_store_knows_of_a_chunk_is_not_overwritten(void **state
 	assert_reads(store, id, data);
 }
 
+/* --- twins: two groups have stored the same bytes at once --- */
+
+/* Two chunks with the same content, of which the index names the second. */
+static void make_twins(struct store *store, const uint8_t *data, int level, uint64_t ret_ids[2])
+{
+	struct chunks_group *groups[2];
+	struct kv_batch *batches[2];
+
+	for (int i = 0; i < 2; i++) {
+		size_t count;
+		groups[i] = chunks_group_new(store->chunks);
+		batches[i] = kv_batch_new();
+		assert_int_equal(chunks_group_add(groups[i], data, LEN, level), 0);
+		assert_int_equal(chunks_group_store(groups[i], batches[i]), 0);
+		ret_ids[i] = chunks_group_pieces(groups[i], 0, &count)->chunk;
+	}
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(kv_write(store->kv, batches[i], 0), 0);
+		kv_batch_free(batches[i]);
+		chunks_group_free(groups[i]);
+	}
+	assert_true(ret_ids[0] != ret_ids[1]);
+}
+
+static void test_chunk_that_the_index_does_not_name_is_healed_by_its_twin(void **state)
+{
+	struct store *store = *state;
+
+	for (int level = 0; level <= 3; level += 3) {
+		AUTO_FREE uint8_t *data = text(LEN, 4 + (uint64_t)level);
+		uint64_t ids[2];
+
+		make_twins(store, data, level, ids);
+		rot(store, ids[0], 300);
+		assert_reads(store, ids[0], data);
+		assert_int_equal(sweep_but(store, ids[0]), 0);
+		store_close(store);
+		store_open(store, false);
+		assert_reads(store, ids[0], data);
+	}
+}
+
+static void test_twin_that_was_hurt_first_is_healed_when_the_other_is(void **state)
+{
+	struct store *store = *state;
+	AUTO_FREE uint8_t *data = noise(LEN, 8), *out = xmalloc(LEN);
+	uint64_t ids[2];
+
+	make_twins(store, data, 0, ids);
+	rot(store, ids[0], 300);
+	rot(store, ids[1], 400);
+	assert_int_equal(chunks_read(store->chunks, ids[0], 0, LEN, out), -EIO);
+	assert_int_equal(chunks_read(store->chunks, ids[1], 0, LEN, out), -EIO);
+	free(put(store, data, LEN, 0).pieces);
+	assert_reads(store, ids[1], data);
+	assert_reads(store, ids[0], data);
+}
+
+/* A disk may write a record to a wrong place. What that says of itself is true, but not of this chunk. */
+static void test_record_of_another_chunk_is_no_twin(void **state)
+{
+	struct store *store = *state;
+	AUTO_FREE uint8_t *data = noise(LEN, 5), *other = noise(LEN, 6), *out = xmalloc(LEN);
+	struct stored mine = put(store, data, LEN, 0), theirs = put(store, other, LEN, 0);
+	struct small_key key = chunk_key(mine.pieces[0].chunk), from = chunk_key(theirs.pieces[0].chunk);
+	AUTO_BUF value = BUF_INIT;
+
+	assert_int_equal(kv_get(store->kv, KV_SMALL, from.bytes, from.len, &value), 0);
+	put_value(store, KV_SMALL, &key, value.data, value.len);
+	assert_int_equal(chunks_read(store->chunks, mine.pieces[0].chunk, 0, LEN, out), -EIO);
+	free(mine.pieces);
+	free(theirs.pieces);
+}
+
 static int remove_only(void **state)
 {
 	store_remove_dir(*state);
@@ -190,6 +264,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_list_with_a_rotten_block_keeps_the_store_shut, setup, remove_only),
 		STORE_TEST(test_nothing_is_swept_while_an_entry_cannot_be_read),
 		STORE_TEST(test_what_the_store_knows_of_a_chunk_is_not_overwritten),
+		STORE_TEST(test_chunk_that_the_index_does_not_name_is_healed_by_its_twin),
+		STORE_TEST(test_twin_that_was_hurt_first_is_healed_when_the_other_is),
+		STORE_TEST(test_record_of_another_chunk_is_no_twin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,99 @@
+#include "lib/chunk/twin.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/buf.h"
+#include "lib/chunk/chunk_record.h"
+#include "lib/chunk/dedup.h"
+#include "lib/chunk/set.h"
+
+/* Of a damaged chunk: what its record says, true or not. False: that cannot be read. */
+static bool read_header(struct chunks *chunks, uint64_t id, uint8_t ret_bytes[CHUNK_HEADER_LEN], struct chunk_header *ret_header)
+{
+	struct scratch *tools = scratch_take(chunks->scratch);
+	struct backend_record record = {0};
+	struct kv_value value;
+	bool done;
+
+	/* RocksDB does not give a block that is damaged */
+	if (backend_get_many(chunks->backend, id, 1, &tools->raw, &value) == 0 && !backend_get(chunks->backend, id, &record))
+		value = (struct kv_value){record.bytes, record.len};
+	done = value.data && !chunk_header_decode(value.data, value.len, ret_header);
+	if (done)
+		memcpy(ret_bytes, value.data, CHUNK_HEADER_LEN);
+	if (record.pin)
+		backend_release(&record);
+	scratch_put(chunks->scratch, tools);
+	return done;
+}
+
+/* Whether the damaged record is the twin's, but for its id and its damage. Its bytes were packed as the twin's were, or not at all. */
+static bool is_twin(struct chunks *chunks, uint64_t id, const uint8_t bytes[CHUNK_HEADER_LEN], const struct chunk_header *hurt,
+                    const struct chunk_header *twin)
+{
+	AUTO_FREE uint8_t *plain = NULL;
+
+	if (memcmp(twin->sha256, hurt->sha256, DIGEST_LEN) != 0 || twin->plain_len != hurt->plain_len)
+		return false;
+	if (hurt->codec == twin->codec)
+		return twin->stored_len == hurt->stored_len && chunk_record_fits(id, bytes, twin->stored, twin->stored_len);
+	if (hurt->codec != CHUNK_CODEC_PLAIN)
+		return false;
+	plain = malloc(twin->plain_len);
+	return plain && !chunk_record_unpack(chunks->scratch, twin, plain) && chunk_record_fits(id, bytes, plain, twin->plain_len);
+}
+
+static bool check(struct chunks *chunks, uint64_t id, const uint8_t bytes[CHUNK_HEADER_LEN], const struct chunk_header *hurt, uint64_t twin)
+{
+	struct chunk_header header;
+	struct backend_record record;
+	bool found;
+
+	if (backend_get(chunks->backend, twin, &record))
+		return false;
+	found = !chunk_record_verify(chunks->scratch, twin, record.bytes, record.len) &&
+	        !chunk_record_open(twin, record.bytes, record.len, &header) && is_twin(chunks, id, bytes, hurt, &header);
+	backend_release(&record);
+	return found;
+}
+
+/* As for a hit (sweep.c, S1): mark_lock is held shared until the list has it, so the collector finds the twin in its set, or in the list. */
+static uint64_t find_locked(struct chunks *chunks, uint64_t id, const uint8_t bytes[CHUNK_HEADER_LEN], const struct chunk_header *hurt)
+{
+	struct kv_batch *batch;
+	uint64_t twin;
+	uint32_t length;
+	int ignored;
+
+	if (dedup_get(chunks->kv, hurt->sha256, &twin, &length))
+		return CHUNK_NONE;
+	twin = damaged_resolve(chunks->damaged, twin);
+	if (twin == id)
+		return CHUNK_NONE;
+	if (chunks->mark)
+		chunk_set_add(chunks->mark, twin);
+	if (!check(chunks, id, bytes, hurt, twin))
+		return CHUNK_NONE;
+	batch = kv_batch_new();
+	damaged_replace(chunks->damaged, batch, id, twin);
+	/* what cannot be written is found again */
+	ignored = kv_write(chunks->kv, batch, 0);
+	(void)ignored;
+	kv_batch_free(batch);
+	return twin;
+}
+
+uint64_t twin_find(struct chunks *chunks, uint64_t id)
+{
+	uint8_t bytes[CHUNK_HEADER_LEN];
+	struct chunk_header hurt;
+	uint64_t twin;
+
+	if (!read_header(chunks, id, bytes, &hurt))
+		return CHUNK_NONE;
+	rwlock_read(&chunks->mark_lock);
+	twin = find_locked(chunks, id, bytes, &hurt);
+	rwlock_give(&chunks->mark_lock);
+	return twin;
+}
