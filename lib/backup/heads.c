@@ -208,6 +208,28 @@ int heads_read_after(struct repository *repository, const char *dataset, uint64_
 	return r;
 }
 
+bool head_is_newest(const struct heads *heads, size_t i)
+{
+	return i + 1 == heads->count || strncmp(heads->items[i].object, heads->items[i + 1].object, HEAD_DATASET_TEXT - 1) != 0;
+}
+
+const struct head *heads_keeping(const struct heads *heads, const char *backup)
+{
+	bool has_one = false; /* the dataset that is looked at */
+
+	for (size_t i = heads->count; i-- > 0;) {
+		const struct head *head = &heads->items[i];
+
+		has_one = has_one && !head_is_newest(heads, i);
+		if (has_one || head->is_damaged)
+			continue;
+		has_one = true;
+		if (strcmp(head->backup, backup) == 0)
+			return head;
+	}
+	return NULL;
+}
+
 static int not_found(const char *dataset, const char *version, size_t count, struct error *err)
 {
 	if (count == 0) {

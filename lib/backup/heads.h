@@ -41,6 +41,10 @@ void heads_clear(struct heads *heads);
 WARN_UNUSED int heads_read(struct repository *repository, const char *dataset, struct heads *ret_heads, struct error *err);
 /* The same for those of higher numbers alone. */
 WARN_UNUSED int heads_read_after(struct repository *repository, const char *dataset, uint64_t number, struct heads *ret_heads, struct error *err);
+/* Whether it is the last of its dataset in what heads_read gave: the dataset's head. Numbers of other datasets say nothing of that. */
+bool head_is_newest(const struct heads *heads, size_t i);
+/* The head that needs this backup, of all that there are: a dataset's newest one, and where that is damaged, the newest that is not. NULL: none does. */
+const struct head *heads_keeping(const struct heads *heads, const char *backup);
 /* "DATASET", its head, or "DATASET@NAME", a version. -ENOENT; -EBADMSG: it is damaged. */
 WARN_UNUSED int head_find(struct repository *repository, const char *text, struct head *ret_head, struct error *err);
 

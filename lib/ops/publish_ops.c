@@ -99,8 +99,7 @@ static int versions_op(struct op_context *context, const json_t *args, json_t **
 	if (r == 0)
 		r = repository_list(repository, OBJECT_SNAPSHOT, &backups, err);
 	for (size_t i = 0; i < heads.count && r == 0; i++) {
-		const bool is_newest = i + 1 == heads.count || heads.items[i + 1].number <= heads.items[i].number;
-		json_t *row = head_to_json(&heads.items[i], is_newest);
+		json_t *row = head_to_json(&heads.items[i], head_is_newest(&heads, i));
 
 		json_object_set_new(row, "gone", json_boolean(!heads.items[i].is_damaged && !object_names_have(&backups, heads.items[i].backup)));
 		r = op_row(context, row);

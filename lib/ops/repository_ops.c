@@ -6,6 +6,7 @@
 #include "lib/backup/backup_find.h"
 #include "lib/backup/drill.h"
 #include "lib/backup/forget.h"
+#include "lib/backup/heads.h"
 #include "lib/backup/prune.h"
 #include "lib/backup/rebuild_index.h"
 #include "lib/backup/restore.h"
@@ -262,25 +263,13 @@ static int forget_file(struct repository *repository, const char *name, struct e
 	return r < 0 && r != -ENOENT ? error_set(err, r, "backup %.8s cannot be removed: %s", name, error_text(r)) : 0;
 }
 
-/* The head of a dataset, which readers get who name no version; NULL: the backup is none. */
-static const struct head *head_of(const struct heads *heads, const char *backup)
-{
-	for (size_t i = 0; i < heads->count; i++) {
-		const bool is_newest = i + 1 == heads->count || heads->items[i + 1].number <= heads->items[i].number;
-
-		if (is_newest && !heads->items[i].is_damaged && strcmp(heads->items[i].backup, backup) == 0)
-			return &heads->items[i];
-	}
-	return NULL;
-}
-
 static int check_no_head(const struct heads *heads, const char *backup, struct error *err)
 {
-	const struct head *head = head_of(heads, backup);
+	const struct head *head = heads_keeping(heads, backup);
 
 	if (!head)
 		return 0;
-	(void)error_set(err, -EBUSY, "backup %.8s is the newest version of \"%s\" that was published, %s", backup, head->dataset, head->name);
+	(void)error_set(err, -EBUSY, "backup %.8s is the newest version of \"%s\" that can be read, %s", backup, head->dataset, head->name);
 	error_hint(err, "publish another version first");
 	return -EBUSY;
 }
@@ -334,7 +323,7 @@ static int forget_by_rules(struct op_context *context, struct repository *reposi
 	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
 		const char *of = snapshot_file_tag_value(&snapshots.items[i], "dataset-id");
 
-		if (keeps[i] || head_of(&heads, snapshots.items[i].name) || (forgetting->dataset_id && (!of || strcmp(of, forgetting->dataset_id) != 0)))
+		if (keeps[i] || heads_keeping(&heads, snapshots.items[i].name) || (forgetting->dataset_id && (!of || strcmp(of, forgetting->dataset_id) != 0)))
 			continue;
 		r = forgetting->dry_run ? 0 : forget_file(repository, snapshots.items[i].name, err);
 		if (r == 0)

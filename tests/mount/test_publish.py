@@ -293,6 +293,21 @@ def test_head_is_not_forgotten(remotes, base, area):
     restic_check(base, area + "/cache")
 
 
+def test_head_is_kept_whatever_numbers_other_datasets_have(remotes, base):
+    """Heads are listed dataset by dataset; here the next one's first number is higher than the number of the head before it."""
+    remotes.publish("d", "--as", "other")
+    first, last = [row["dataset"] for row in remotes.versions()]
+    old = max(os.listdir(base + "/heads"))
+    remotes.publish("d", "--as", last)
+    os.remove(f"{base}/heads/{old}")
+    assert remotes.heads() == {first: 1, last: 2}
+    for row in remotes.versions():
+        assert "newest version" in remotes.run("backup", "forget", "base:", row["backup"], code=program.BUSY).err
+    remotes.run("backup", "d", "base:")
+    remotes.run("backup", "forget", "base:", "--keep-last", "1")
+    assert [row["gone"] for row in remotes.versions()] == [False, False]
+
+
 def test_heads_that_are_damaged_or_moved_are_told(remotes, base, elsewhere, area):
     change(remotes, "d", "more")
     remotes.publish("d")

@@ -270,6 +270,74 @@ static void test_junk_of_impossible_numbers_is_no_head(void **state)
 	repository_place_clear(&place);
 }
 
+/* Of a backup whose name is this digit 64 times. */
+static void put_of(struct repository *repository, const char *dataset, uint64_t number, char digit)
+{
+	struct head head = new_head(dataset, "v", number);
+	struct error err = {0};
+	bool unknown;
+
+	memset(head.backup, digit, BLOB_ID_TEXT - 1);
+	assert_int_equal(head_put(repository, &head, true, &unknown, &err), 0);
+	head_clear(&head);
+}
+
+/* The number of the head that needs the backup of this digit; 0: none. */
+static uint64_t keeping(struct repository *repository, char digit)
+{
+	char backup[BLOB_ID_TEXT] = "";
+	struct heads heads = {0};
+	const struct head *head;
+	struct error err = {0};
+	uint64_t number;
+
+	memset(backup, digit, BLOB_ID_TEXT - 1);
+	assert_int_equal(heads_read(repository, NULL, &heads, &err), 0);
+	head = heads_keeping(&heads, backup);
+	number = head ? head->number : 0;
+	heads_clear(&heads);
+	return number;
+}
+
+/* Their names are hashes: in which order they are listed is chance. */
+static void test_head_is_the_last_of_its_dataset_whatever_numbers_others_have(void **state)
+{
+	struct repository_place place;
+	struct heads heads = {0};
+	struct error err = {0};
+
+	repository_place_make(&place);
+	for (unsigned i = 0; i < 8; i++) {
+		const char dataset[] = {(char)('p' + i), '\0'};
+
+		put_of(place.repository, dataset, 10 * (i + 1), (char)('0' + i));
+		put_of(place.repository, dataset, 10 * (i + 1) - 1, '9');
+	}
+	assert_int_equal(heads_read(place.repository, NULL, &heads, &err), 0);
+	for (size_t i = 0; i < heads.count; i++)
+		assert_int_equal(head_is_newest(&heads, i), heads.items[i].number % 10 == 0);
+	heads_clear(&heads);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(keeping(place.repository, (char)('0' + i)), 10 * (i + 1));
+	assert_int_equal(keeping(place.repository, '9'), 0);
+	repository_place_clear(&place);
+}
+
+static void test_behind_junk_the_newest_that_can_be_read_keeps_its_backup(void **state)
+{
+	struct repository_place place;
+
+	repository_place_make(&place);
+	put_of(place.repository, "words", 1, 'a');
+	put_of(place.repository, "words", 2, 'b');
+	put_junk(place.repository, "words", 3);
+	put_junk(place.repository, "words", 4);
+	put_junk(place.repository, "junk alone", 1);
+	assert_int_equal(keeping(place.repository, 'b'), 2);
+	assert_int_equal(keeping(place.repository, 'a'), 0);
+	repository_place_clear(&place);
+}
+
 /* The backup of a head is looked for last. */
 static bool is_found(struct repository *repository, const char *text)
 {
@@ -353,6 +421,8 @@ int main(void)
 		cmocka_unit_test(test_head_that_cannot_be_looked_at_is_not_known),
 		cmocka_unit_test(test_head_that_a_crash_may_take_is_not_known),
 		cmocka_unit_test(test_junk_of_impossible_numbers_is_no_head),
+		cmocka_unit_test(test_head_is_the_last_of_its_dataset_whatever_numbers_others_have),
+		cmocka_unit_test(test_behind_junk_the_newest_that_can_be_read_keeps_its_backup),
 		cmocka_unit_test(test_only_the_heads_that_are_needed_are_read),
 		cmocka_unit_test(test_conflict_that_does_not_end_is_not_known),
 		cmocka_unit_test(test_conflict_of_which_nothing_is_there_is_tried_again),
