@@ -225,7 +225,7 @@ static int tell_done(struct backup *backup, struct error *err)
 	const struct backup_options *options = backup->options;
 	const struct backup_done done = {.name = backup->result->name, .identity = backup->result->identity,
 	                                 .problems = atomic_load(&backup->transfer.problems), .taken = backup->snapshot.taken,
-	                                 .counts = &backup->result->counts};
+	                                 .counts = &backup->result->counts, .lock = backup->lock};
 
 	return options->done ? options->done(options->done_arg, &done, err) : 0;
 }

@@ -9,6 +9,7 @@
 #define CORPUSFS_BACKUP_BACKUP_H
 
 #include "lib/backup/backup_info.h"
+#include "lib/repository/locks.h"
 #include "lib/transfer/transfer.h"
 
 struct backup_done {
@@ -17,6 +18,7 @@ struct backup_done {
 	uint64_t problems;    /* what could not be read is not in it */
 	struct timespec taken;
 	const struct writer_counts *counts;
+	struct repository_lock *lock; /* that the backup was made under */
 };
 
 struct backup_options {

@@ -385,7 +385,7 @@ static int check_alone(struct publishing *publishing, struct error *err)
 	return r;
 }
 
-/* The backup is there, and its lock is held: nobody removes it before it is the head. */
+/* The backup is there, and nobody removes it while its lock is held. Whether it is, is looked at last: the head promises all that it consists of. */
 static int put_head(void *arg, const struct backup_done *done, struct error *err)
 {
 	struct publishing *publishing = arg;
@@ -410,6 +410,9 @@ static int put_head(void *arg, const struct backup_done *done, struct error *err
 	head->taken = done->taken;
 	head->added = done->counts->plain;
 	head->stored = done->counts->stored;
+	r = repository_lock_check(done->lock, err);
+	if (r < 0)
+		return r;
 	r = head_put(publishing->options->repository, head, publishing->conditional, &unknown, err);
 	publishing->may_be_head = r == 0 || unknown;
 	if (r == 0)

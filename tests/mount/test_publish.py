@@ -1,17 +1,16 @@
 """Published datasets: versions in a repository that several machines share, mounted and brought back on others."""
 
-import http.client
-import http.server
 import json
 import os
 import shutil
 import signal
 import subprocess
-import threading
+import urllib.request
 
 import pytest
 
 from harness import files, procs, program, rot, tree
+from harness.between import Between, serving
 from harness.repository import restic, restic_check
 
 KILLED = -signal.SIGKILL
@@ -378,33 +377,6 @@ def test_mount_of_a_store_that_goes_away_and_comes_back(remotes, rest, source, a
     restic_check(rest.url("r"), area + "/cache", outage=True)
 
 
-class Between(http.server.BaseHTTPRequestHandler):
-    """A server in front of another, that has no answer to what is in `silent`."""
-
-    protocol_version = "HTTP/1.1"
-    port, silent = 0, ""
-
-    def do_GET(self):
-        if self.silent and self.silent in self.path:
-            self.close_connection = True
-            return
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        connection.request(self.command, self.path, body, {key: value for key, value in self.headers.items() if key in ("Range", "Accept")})
-        answer = connection.getresponse()
-        data = answer.read()
-        self.send_response(answer.status)
-        self.send_header("Content-Length", answer.headers["Content-Length"] if self.command == "HEAD" else str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-        connection.close()
-
-    do_HEAD = do_POST = do_DELETE = do_GET
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("slow", ["the higher number", "the lower number"])
 def test_two_numbers_at_once_are_told(remotes, elsewhere, rest, area, slow):
@@ -434,22 +406,43 @@ def test_two_numbers_at_once_are_told(remotes, elsewhere, rest, area, slow):
 
         do_HEAD = do_POST = do_DELETE = do_GET
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), FirstAnother) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        remotes.add("slow", f"rest:http://127.0.0.1:{server.server_address[1]}/r/", "--single-writer")
+    with serving(FirstAnother) as port:
+        remotes.add("slow", f"rest:http://127.0.0.1:{port}/r/", "--single-writer")
         refused = last.publish("d", name="slow", code=program.EXISTS)
-        server.shutdown()
     assert "at the same time" in refused.err and FirstAnother.done
     assert [(row["number"], row["gone"]) for row in remotes.versions()] == [(1, False), (2, False), (4, False)]
     restic_check(rest.url("r"), area + "/cache")
 
 
 @pytest.mark.timeout(120)
+def test_without_its_lock_nothing_is_published(remotes, rest, area):
+    """Somebody may have pruned what the backup consists of."""
+    remotes.add("base", rest.url("r"), "--single-writer")
+    remotes.publish("d", "--init")
+    change(remotes, "d", "more")
+
+    class Thief(Between):
+        port = rest.port
+
+        def do_POST(self):
+            for name in os.listdir(rest.directory + "/r/locks") if "/snapshots/" in self.path else []:
+                urllib.request.urlopen(urllib.request.Request(f"{rest.url('r')[5:]}locks/{name}", method="DELETE"), timeout=60).close()
+            self.do_GET()
+
+    with serving(Thief) as port:
+        remotes.add("slow", f"rest:http://127.0.0.1:{port}/r/", "--single-writer")
+        refused = remotes.publish("d", name="slow", code=program.FAILED)
+    assert "lock" in refused.err and "taken away" in refused.err
+    assert remotes.heads() == {"d": 1} and len(remotes.json("backup", "list", "base:")) == 1
+    remotes.publish("d")
+    restic_check(rest.url("r"), area + "/cache")
+
+
+@pytest.mark.timeout(120)
 def test_mount_whose_index_comes_late(remotes, rest, source, area):
     between = type("OneBetween", (Between,), {"port": rest.port})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), between) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        remotes.add("base", f"rest:http://127.0.0.1:{server.server_address[1]}/r/", "--single-writer")
+    with serving(between) as port:
+        remotes.add("base", f"rest:http://127.0.0.1:{port}/r/", "--single-writer")
         remotes.publish("d", "--init")
         point = area + "/point"
         os.mkdir(point)
@@ -463,7 +456,6 @@ def test_mount_whose_index_comes_late(remotes, rest, source, area):
             same_in_the_end(source, point)
         finally:
             remotes.run("umount", point)
-            server.shutdown()
 
 
 def names_in(directory):

@@ -1,0 +1,44 @@
+"""A server in front of another one, on loopback: it passes on what it is asked, as far as the test wants."""
+
+import contextlib
+import http.client
+import http.server
+import threading
+
+
+class Between(http.server.BaseHTTPRequestHandler):
+    """A server in front of another, that has no answer to what is in `silent`."""
+
+    protocol_version = "HTTP/1.1"
+    port, silent = 0, ""
+
+    def do_GET(self):
+        if self.silent and self.silent in self.path:
+            self.close_connection = True
+            return
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        connection.request(self.command, self.path, body, {key: value for key, value in self.headers.items() if key in ("Range", "Accept")})
+        answer = connection.getresponse()
+        data = answer.read()
+        self.send_response(answer.status)
+        self.send_header("Content-Length", answer.headers["Content-Length"] if self.command == "HEAD" else str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        connection.close()
+
+    do_HEAD = do_POST = do_DELETE = do_GET
+
+    def log_message(self, *args):
+        pass
+
+
+@contextlib.contextmanager
+def serving(handler):
+    """Gives the port on which the handler answers."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
