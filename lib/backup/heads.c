@@ -258,6 +258,17 @@ int head_check_backup(struct repository *repository, const struct head *head, st
 	return r;
 }
 
+int head_too_many(const char *dataset, const struct head *last, struct error *err)
+{
+	(void)error_set(err, -EOVERFLOW, "\"%s\" has a version of the highest number there is", dataset);
+	if (last && last->number == HEAD_NUMBER_MAX)
+		error_hint(err, "nobody gets there by publishing: if you know of no such version, remove the object heads/%s there; --as NAME publishes as another dataset",
+			   last->object);
+	else
+		error_hint(err, "--as NAME publishes as another dataset");
+	return -EOVERFLOW;
+}
+
 /*
  * From the newest one back, until it is found: the others are not read. With a version, one that cannot be read is passed over, and told if no
  * other is it.

@@ -51,6 +51,9 @@ WARN_UNUSED int head_find(struct repository *repository, const char *text, struc
 /* Whether the backup that it names is there. -ENOENT: somebody removed it. */
 WARN_UNUSED int head_check_backup(struct repository *repository, const struct head *head, struct error *err);
 
+/* After `last`, the head, there is no number left for another one. NULL: the store itself claims to come from such a version. */
+int head_too_many(const char *dataset, const struct head *last, struct error *err);
+
 /* What tells a dataset of a repository from all others: some digits. `out` has HEAD_DATASET_TEXT bytes. */
 #define HEAD_DATASET_TEXT 49
 void head_dataset_text(const struct repository *repository, const char *dataset, char *out);

@@ -309,7 +309,7 @@ static int check(struct publishing *publishing, struct error *err)
 	publishing->result->before = publishing->heads.count > 0 ? array_last(&publishing->heads)->number : 0;
 	publishing->result->head.number = MAX(publishing->result->before, base) + 1;
 	if (publishing->result->head.number > HEAD_NUMBER_MAX)
-		return error_set(err, -EOVERFLOW, "\"%s\" has a version of the highest number there is", options->as);
+		return head_too_many(options->as, publishing->heads.count > 0 ? array_last(&publishing->heads) : NULL, err);
 	if (options->snapshot)
 		r = check_name(publishing, err);
 	if (r == 0 && !publishing->result->was_there && publishing->result->before > base && !options->force)

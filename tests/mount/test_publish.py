@@ -328,6 +328,17 @@ def test_heads_that_are_damaged_or_moved_are_told(remotes, base, elsewhere, area
     remotes.run("restore", "base:d", area + "/again")
 
 
+def test_junk_of_the_highest_number_is_told_with_a_way_out(remotes, base):
+    junk = os.listdir(base + "/heads")[0][:48] + f"{1 << 62:016x}"
+    files.put(f"{base}/heads/{junk}", b"junk")
+    told = remotes.publish(code=program.FAILED).err
+    assert "highest number" in told and "heads/" + junk in told
+    remotes.publish("d", "--as", "other")
+    os.remove(f"{base}/heads/{junk}")
+    remotes.publish("d")
+    assert remotes.heads() == {"d": 2, "other": 1}
+
+
 def test_mount_stays_on_its_version(remotes, base, source, area):
     def check(point):
         change(remotes, "d", "more")
