@@ -6,13 +6,39 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "lib/base/direct_file.h"
 #include "lib/base/file.h"
 #include "lib/base/pages.h"
 
 #define MIB ((size_t)1 << 20)
+
+/* What a filesystem says to who writes past the page cache, in the place of the C library's calls; 0: what this one says. */
+static int unable;
+static unsigned refused;
+
+static bool refuses(int fd)
+{
+	if (!unable || !(fcntl(fd, F_GETFL) & O_DIRECT))
+		return false;
+	refused++;
+	errno = unable;
+	return true;
+}
+
+ssize_t write(int fd, const void *data, size_t len)
+{
+	return refuses(fd) ? -1 : syscall(SYS_write, fd, data, len);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t len, off_t offset)
+{
+	return refuses(fd) ? -1 : syscall(SYS_pwrite64, fd, data, len, offset);
+}
 
 static int remove_file(void **state)
 {
@@ -206,6 +232,34 @@ static void test_the_end_of_a_file_is_read_past_the_page_cache(void **state)
 	free(room);
 }
 
+static void test_filesystem_that_cannot_gets_a_usual_file_whatever_it_calls_that(void **state)
+{
+	static const int codes[] = {EINVAL, EOPNOTSUPP, ENOSYS, ENOTTY};
+
+	for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
+		unable = codes[i];
+		refused = 0;
+		write_file(*state, 3 * MIB + 1, MIB);
+		expect_file(*state, 3 * MIB + 1);
+		write_at_once(*state, 0, 3 * MIB + 1, 0);
+		unable = 0;
+		assert_true(refused >= 2);
+		expect_file(*state, 3 * MIB + 1);
+	}
+}
+
+static void test_disk_that_fails_is_told(void **state)
+{
+	uint8_t *data = pages_alloc(2 * MIB);
+	AUTO_CLOSE int fd = open(*state, O_WRONLY | O_CLOEXEC);
+
+	memset(data, 0, 2 * MIB);
+	unable = EIO;
+	assert_int_equal(direct_write(fd, data, 2 * MIB), -EIO);
+	unable = 0;
+	free(data);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -215,6 +269,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_one_writer_serves_several_descriptors, name_file, remove_file),
 		cmocka_unit_test_setup_teardown(test_any_range_is_read_past_the_page_cache, name_file, remove_file),
 		cmocka_unit_test_setup_teardown(test_the_end_of_a_file_is_read_past_the_page_cache, name_file, remove_file),
+		cmocka_unit_test_setup_teardown(test_filesystem_that_cannot_gets_a_usual_file_whatever_it_calls_that, name_file, remove_file),
+		cmocka_unit_test_setup_teardown(test_disk_that_fails_is_told, name_file, remove_file),
 		cmocka_unit_test(test_writing_at_once_tells_of_a_full_disk),
 		cmocka_unit_test(test_a_full_disk_is_told_and_told_again),
 		cmocka_unit_test(test_a_file_in_no_directory_is_not_made),
