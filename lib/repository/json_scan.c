@@ -61,6 +61,19 @@ bool json_scan_item(struct json_scan *scan)
 	return advance(scan, ']');
 }
 
+/* How long the escape is that stands at the backslash; 0: it is none. */
+static size_t escape_length(const char *at, const char *end)
+{
+	if (end - at < 2 || !at[1] || !strchr("\"\\/bfnrtu", at[1]))
+		return 0;
+	if (at[1] != 'u')
+		return 2;
+	for (size_t i = 2; i < 6; i++)
+		if (at + i >= end || !at[i] || !strchr("0123456789abcdefABCDEF", at[i]))
+			return 0;
+	return 6;
+}
+
 bool json_scan_string(struct json_scan *scan, struct json_text *ret_text)
 {
 	struct json_text text = {0};
@@ -70,11 +83,12 @@ bool json_scan_string(struct json_scan *scan, struct json_text *ret_text)
 	text.text = scan->at;
 	while (scan->at < scan->end && *scan->at != '"') {
 		const bool escapes = *scan->at == '\\';
+		const size_t len = escapes ? escape_length(scan->at, scan->end) : 1;
 
-		if ((unsigned char)*scan->at < ' ' || (escapes && scan->end - scan->at < 2))
+		if ((unsigned char)*scan->at < ' ' || len == 0)
 			return fail(scan);
 		text.has_escapes |= escapes;
-		scan->at += escapes ? 2 : 1;
+		scan->at += len;
 	}
 	if (scan->at == scan->end)
 		return fail(scan);
@@ -87,7 +101,7 @@ bool json_scan_string(struct json_scan *scan, struct json_text *ret_text)
 bool json_scan_number(struct json_scan *scan, uint64_t *ret_number)
 {
 	uint64_t number = 0;
-	const char c = next(scan);
+	const char c = next(scan), *begin = scan->at;
 
 	if (c < '0' || c > '9')
 		return fail(scan);
@@ -96,56 +110,87 @@ bool json_scan_number(struct json_scan *scan, uint64_t *ret_number)
 			return fail(scan);
 	if (scan->at < scan->end && (*scan->at == '.' || *scan->at == 'e' || *scan->at == 'E'))
 		return fail(scan);
+	if (c == '0' && scan->at - begin > 1)
+		return fail(scan);
 	*ret_number = number;
+	return true;
+}
+
+static bool take_word(struct json_scan *scan, const char *word)
+{
+	const size_t len = strlen(word);
+
+	if ((size_t)(scan->end - scan->at) < len || memcmp(scan->at, word, len) != 0)
+		return false;
+	scan->at += len;
 	return true;
 }
 
 bool json_scan_null(struct json_scan *scan)
 {
-	if (next(scan) != 'n' || scan->end - scan->at < 4 || memcmp(scan->at, "null", 4) != 0)
+	return next(scan) == 'n' && take_word(scan, "null");
+}
+
+static bool take_one_of(struct json_scan *scan, const char *letters)
+{
+	if (scan->at == scan->end || !*scan->at || !strchr(letters, *scan->at))
 		return false;
-	scan->at += 4;
+	scan->at++;
 	return true;
 }
 
-/* true, false, null, or a number. */
-static void skip_word(struct json_scan *scan)
+static bool take_digits(struct json_scan *scan)
 {
 	const char *begin = scan->at;
 
-	while (scan->at < scan->end && *scan->at && strchr("+-.0123456789abcdefghijklmnopqrstuvwxyzE", *scan->at))
+	while (scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9')
 		scan->at++;
-	if (scan->at == begin)
+	return scan->at > begin;
+}
+
+/* -1.5e+3 */
+static bool skip_number(struct json_scan *scan)
+{
+	(void)take_one_of(scan, "-");
+	if (!take_one_of(scan, "0") && !take_digits(scan))
+		return false;
+	if (take_one_of(scan, ".") && !take_digits(scan))
+		return false;
+	if (!take_one_of(scan, "eE"))
+		return true;
+	(void)take_one_of(scan, "+-");
+	return take_digits(scan);
+}
+
+/* What has no brackets. */
+static void skip_simple(struct json_scan *scan)
+{
+	struct json_text text;
+
+	if (next(scan) == '"')
+		(void)json_scan_string(scan, &text);
+	else if (!take_word(scan, "true") && !take_word(scan, "false") && !take_word(scan, "null") && !skip_number(scan))
 		(void)fail(scan);
 }
 
 void json_scan_skip(struct json_scan *scan)
 {
-	char closing[JSON_SCAN_DEPTH];
-	struct json_text text;
+	char opening[JSON_SCAN_DEPTH]; /* the brackets that are open */
+	struct json_text key;
 	size_t depth = 0;
 
 	do {
 		const char c = next(scan);
 
-		if (c == '"') {
-			(void)json_scan_string(scan, &text);
-		} else if (c == '{' || c == '[') {
-			if (depth == JSON_SCAN_DEPTH) {
-				(void)fail(scan);
-				return;
-			}
-			closing[depth++] = c == '{' ? '}' : ']';
-			scan->at++;
-		} else if (depth > 0 && (c == '}' || c == ']')) {
-			if (closing[--depth] != c)
-				(void)fail(scan);
-			scan->at++;
-		} else if (depth > 0 && (c == ',' || c == ':')) {
-			scan->at++;
-		} else {
-			skip_word(scan);
-		}
+		if (c != '{' && c != '[')
+			skip_simple(scan);
+		else if (depth == JSON_SCAN_DEPTH)
+			(void)fail(scan);
+		else if (json_scan_open(scan, c))
+			opening[depth++] = c;
+		/* to the next value, out of the brackets that have none any more */
+		while (depth > 0 && !scan->bad && !(opening[depth - 1] == '{' ? json_scan_key(scan, &key) : json_scan_item(scan)))
+			depth--;
 	} while (depth > 0 && !scan->bad);
 }
 

@@ -1,6 +1,7 @@
 /*
  * Reads JSON text from its start to its end, without building anything of it, where there is too much to build: an index file has 50,000 blobs, the
- * trees of a backup have a node for each file. What is not asked for is skipped: of that only strings and brackets are looked at.
+ * trees of a backup have a node for each file. What is not asked for is skipped. Whatever is no JSON is bad,
+ * also in what is skipped; two things alone are not looked at: whether texts are UTF-8, and whether a key comes twice.
  *
  *   scan = json_scan_over(text, len)
  *   if (json_scan_open(&scan, '{')) while (json_scan_key(&scan, &key)) ... one value is read or skipped ...

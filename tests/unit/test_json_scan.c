@@ -68,8 +68,18 @@ static bool is_skipped(const char *json)
 
 static void test_one_value_is_skipped_whatever_it_is(void **state)
 {
-	static const char *const good[] = {"1", "-0.5e-7", "null", "\"\"", "\"\\u0041\\\\\"", "[]", "{}", " [ {\"a\":[1,2]} , \"[\" ] "};
-	static const char *const bad[] = {"", ",", "]", "[", "{]", "[}", "\"", "\"\\", "\"\n\"", "1 2", "[1]]", "{\"a\":1", "#"};
+	static const char *const good[] = {"1", "0", "-0", "10", "-0.5e-7", "0e0", "1E+20", "0.001", "null", "true", "false", "\"\"", "\"\\u0041\\\\\"",
+	                                   "\"\\\"\\/\\b\\f\\n\\r\\t\\uAbCd\"", "[]", "{}", "[[],{}]", " [ {\"a\":[1,2]} , \"[\" ] ",
+	                                   "{\"a\":{},\"b\":[{\"c\":[null,true]}],\"d\":-1.5}", "{\"\" : \"\"}"};
+	static const char *const bad[] = {"", ",", "]", "[", "{]", "[}", "\"", "\"\\", "\"\n\"", "1 2", "[1]]", "{\"a\":1", "#",
+	                                  /* words and numbers */
+	                                  "tru", "trux", "truefalse", "nul", "nulll", "True", "NaN", "Infinity", "e", "-", "+1", "--1", "01", "-01", "00", "1.", ".5",
+	                                  "1.e3", "1e", "1e+", "1.5.5", "0x10", "1a", "'a'",
+	                                  /* escapes */
+	                                  "\"\\q\"", "\"\\u12\"", "\"\\u123g\"", "\"\\u\"", "\"\\x41\"", "\"\\",  "\"\\u12",
+	                                  /* commas, colons and brackets */
+	                                  "[1 2]", "[1,,2]", "[,]", "[,1]", "[1,]", "[1,", "[:]", "[1:2]", "{,}", "{\"a\"}", "{\"a\":}", "{\"a\" 1}", "{\"a\",1}",
+	                                  "{\"a\":1,}", "{\"a\":1 \"b\":2}", "{\"a\"::1}", "{a:1}", "{1:1}", "{\"a\":[1}]", "[[1]", "[{]}", "[]]", "{}}", "[]{}"};
 	AUTO_BUF deep = BUF_INIT;
 
 	(void)state;
@@ -87,7 +97,7 @@ static void test_one_value_is_skipped_whatever_it_is(void **state)
 
 static void test_numbers_that_are_too_long_or_not_whole_are_bad(void **state)
 {
-	static const char *const bad[] = {"18446744073709551616", "99999999999999999999", "-1", "1.0", "1e3", "x", "\"1\"", ""};
+	static const char *const bad[] = {"18446744073709551616", "99999999999999999999", "-1", "1.0", "1e3", "x", "\"1\"", "", "01", "00", "007"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
