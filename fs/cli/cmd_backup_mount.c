@@ -71,7 +71,7 @@ static int set_timeout(struct buf *description, json_int_t seconds, struct error
 
 	if (description->len == 0)
 		return error_set(err, -EINVAL, "mount option timeout has no meaning for a directory");
-	json_object_set_new(access, "patience_ms", json_integer(seconds * 1000));
+	json_object_set_new(access, "limit_ms", json_integer(seconds * 1000));
 	text = json_dumps(access, JSON_COMPACT);
 	json_decref(access);
 	if (!text)

@@ -13,7 +13,7 @@
 
 #define SPARE 32
 #define CONNECT_S 10L
-#define STILL_S 30L /* without a byte */
+#define STILL_S 30L /* slower than HTTP_SLOW */
 #define LEAST_MS 1000
 #define PAUSE_FIRST_MS 100
 #define PAUSE_MAX_MS 8000
@@ -21,7 +21,7 @@
 
 struct http {
 	char *user, *password, *sign, *certificates;
-	uint64_t patience_ms;
+	uint64_t limit_ms; /* 0: none */
 	pthread_mutex_t lock; /* guards the idle ones */
 	CURL *spare[SPARE];
 	size_t count;
@@ -53,7 +53,7 @@ struct http *http_new(const struct http_options *options)
 	http->password = xstrdup_or_null(options->password);
 	http->sign = xstrdup_or_null(options->sign);
 	http->certificates = xstrdup_or_null(options->certificates);
-	http->patience_ms = options->patience_ms ? options->patience_ms : HTTP_PATIENCE_MS;
+	http->limit_ms = options->limit_ms;
 	return http;
 }
 
@@ -151,10 +151,14 @@ static struct curl_slist *set_headers(CURL *curl, const struct http_request *req
 }
 
 /* A try that begins late does not last longer than who asks is patient. */
-static void set_times(CURL *curl, uint64_t left_ms)
+static void set_times(const struct http *http, CURL *curl, uint64_t left_ms)
 {
+	if (http->limit_ms)
+		curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)left_ms);
+	else
+		left_ms = MAX(left_ms, (uint64_t)LEAST_MS);
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(left_ms, CONNECT_S * 1000UL));
-	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)HTTP_SLOW);
 	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)MIN((left_ms + 999) / 1000, (uint64_t)STILL_S));
 }
 
@@ -237,7 +241,7 @@ static int try_once(struct http *http, const struct http_request *request, uint6
 		return -ENOMEM;
 	buf_reset(&answer->body);
 	answer->tries++;
-	set_times(curl, until_ms > now + LEAST_MS ? until_ms - now : LEAST_MS);
+	set_times(http, curl, until_ms > now ? until_ms - now : 1);
 	set_options(http, curl, request, problem);
 	set_method(curl, request);
 	headers = set_headers(curl, request);
@@ -261,28 +265,35 @@ static bool may_pass(int result, const struct http_answer *answer)
 	return result == -ETIMEDOUT || result == -ECONNREFUSED || result == -EHOSTUNREACH || result == -EIO;
 }
 
-static void pause_at_random(unsigned tries)
+static void pause_at_random(unsigned tries, uint64_t left_ms)
 {
 	const uint64_t most = MIN((uint64_t)PAUSE_FIRST_MS << MIN(tries, 16U), (uint64_t)PAUSE_MAX_MS);
 	uint32_t chance = 0;
 
 	if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) < 0)
 		chance = (uint32_t)clock_ms();
-	clock_pause_us((most * chance >> 32) * 1000);
+	clock_pause_us(MIN(most * chance >> 32, left_ms) * 1000);
+}
+
+static uint64_t patience_of(const struct http *http, const struct http_request *request)
+{
+	const uint64_t patience = request->patience_ms ? request->patience_ms : http->limit_ms ? http->limit_ms : HTTP_PATIENCE_MS;
+
+	return http->limit_ms ? MIN(patience, http->limit_ms) : patience;
 }
 
 int http_do(struct http *http, const struct http_request *request, struct http_answer *ret_answer)
 {
-	const uint64_t until_ms = clock_ms() + (request->patience_ms ? request->patience_ms : http->patience_ms);
+	const uint64_t until_ms = clock_ms() + patience_of(http, request);
 	struct http_answer answer = {.content_length = -1};
 	int r;
 
-	for (;;) {
+	do {
 		r = try_once(http, request, until_ms, &answer);
-		if (!may_pass(r, &answer) || clock_ms() > until_ms)
+		if (!may_pass(r, &answer) || clock_ms() >= until_ms)
 			break;
-		pause_at_random(answer.tries);
-	}
+		pause_at_random(answer.tries, until_ms - MIN(clock_ms(), until_ms));
+	} while (clock_ms() < until_ms);
 	*ret_answer = answer;
 	return r == -ERANGE ? -EIO : r; /* another range than was asked for will not become the right one */
 }

@@ -9,6 +9,9 @@
  * at random (full jitter: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015), until the request's patience ends. A
  * request that seems to have failed may have been carried out: `answer.tries` says how often it was sent.
  *
+ * Patience is for who does not answer. An answer that comes may take longer, as it may be long; but what comes slower than HTTP_SLOW bytes a second
+ * for half a minute, or for the rest of the patience, has failed. Only with a limit does each request end by its time, whatever is still to come.
+ *
  * Threads: any.
  */
 #ifndef CORPUSFS_REPOSITORY_HTTP_H
@@ -20,6 +23,7 @@
 
 #define HTTP_PATIENCE_MS 60000
 #define HTTP_PATIENCE_FIRST_MS 3000 /* of who has not had an answer yet, and may have written the name wrong */
+#define HTTP_SLOW 1024 /* bytes a second: nobody waits for less */
 #define HTTP_PROBLEM_MAX 512
 
 struct http;
@@ -28,7 +32,7 @@ struct http_options {
 	const char *user, *password; /* NULL: none; or the key for signing */
 	const char *sign;            /* "aws:amz:REGION:s3": requests are signed, as AWS signs them (version 4); NULL: basic authentication */
 	const char *certificates;    /* of authorities, as PEM text; NULL: the system's */
-	uint64_t patience_ms;        /* of requests that say nothing of it; 0: HTTP_PATIENCE_MS */
+	uint64_t limit_ms;           /* each request ends within it; 0: none, see above */
 };
 
 struct http_request {
@@ -41,7 +45,7 @@ struct http_request {
 	uint64_t range_offset;
 	size_t range_len;
 	void *out;
-	uint64_t patience_ms; /* 0: HTTP_PATIENCE_MS */
+	uint64_t patience_ms; /* 0: the limit, or HTTP_PATIENCE_MS */
 };
 
 struct http_answer {

@@ -11,7 +11,7 @@ struct objects_access {
 	const char *token;           /* of S3: of a session; NULL: none */
 	const char *region;          /* of S3; NULL: what the host's name says, or us-east-1 */
 	const char *certificates;    /* of authorities, as PEM text; NULL: the system's */
-	uint64_t patience_ms;        /* how long a request is tried; 0: HTTP_PATIENCE_MS */
+	uint64_t limit_ms;           /* each request ends within it; 0: none (http.h) */
 };
 
 /* What http_do said, and the status, as a result. */

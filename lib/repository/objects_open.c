@@ -63,7 +63,7 @@ int objects_open(int fd, bool making, struct objects **ret_objects, struct error
 {
 	AUTO_CLOSE int own = fd;
 	struct objects_access access = {0};
-	json_int_t patience_ms = 0;
+	json_int_t limit_ms = 0;
 	struct stat st;
 	json_t *json;
 	int r;
@@ -77,10 +77,10 @@ int objects_open(int fd, bool making, struct objects **ret_objects, struct error
 	}
 	json = S_ISREG(st.st_mode) ? read_description(own) : NULL;
 	if (!json || json_unpack(json, "{s:s, s?s, s?s, s?s, s?s, s?s, s?I}", "url", &access.url, "user", &access.user, "password", &access.password, "token",
-	                         &access.token, "region", &access.region, "certificates", &access.certificates, "patience_ms", &patience_ms) < 0 || patience_ms < 0)
+	                         &access.token, "region", &access.region, "certificates", &access.certificates, "limit_ms", &limit_ms) < 0 || limit_ms < 0)
 		r = error_set(err, -EINVAL, "what came as a repository is neither a directory nor a description of one");
 	else {
-		access.patience_ms = (uint64_t)patience_ms;
+		access.limit_ms = (uint64_t)limit_ms;
 		r = open_url(&access, making, ret_objects, err);
 	}
 	json_decref(json);

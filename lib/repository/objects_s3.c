@@ -309,7 +309,7 @@ int objects_s3_open(const struct objects_access *access, bool making, struct obj
 		s3->token = access->token ? xasprintf("x-amz-security-token: %s", access->token) : NULL;
 		sign = xasprintf("aws:amz:%s:s3", s3->region);
 		s3->http = http_new(&(struct http_options){.user = access->user, .password = access->password, .sign = sign,
-		                                           .certificates = access->certificates, .patience_ms = access->patience_ms});
+		                                           .certificates = access->certificates, .limit_ms = access->limit_ms});
 		r = look(s3, access, making, err);
 	}
 	if (r < 0) {

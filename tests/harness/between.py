@@ -4,13 +4,14 @@ import contextlib
 import http.client
 import http.server
 import threading
+import time
 
 
 class Between(http.server.BaseHTTPRequestHandler):
-    """A server in front of another, that has no answer to what is in `silent`."""
+    """A server in front of another, that has no answer to what is in `silent`, and sends one byte a second of what is in `trickling`."""
 
     protocol_version = "HTTP/1.1"
-    port, silent = 0, ""
+    port, silent, trickling = 0, "", ""
 
     def do_GET(self):
         if self.silent and self.silent in self.path:
@@ -24,8 +25,18 @@ class Between(http.server.BaseHTTPRequestHandler):
         self.send_response(answer.status)
         self.send_header("Content-Length", answer.headers["Content-Length"] if self.command == "HEAD" else str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
         connection.close()
+        self.send_body(data)
+
+    def send_body(self, data):
+        if not self.trickling or self.trickling not in self.path:
+            self.wfile.write(data)
+            return
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            for at in range(len(data)):
+                self.wfile.write(data[at : at + 1])
+                time.sleep(1)
 
     do_HEAD = do_POST = do_DELETE = do_GET
 
