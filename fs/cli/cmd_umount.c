@@ -10,6 +10,7 @@
 #include "fs/cli/run.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
+#include "fs/daemon/process/behind.h"
 #include "lib/base/procfs.h"
 #include "lib/base/shell.h"
 #include "lib/ops/json.h"
@@ -19,6 +20,8 @@
 #define FORCE_LIMIT_MS 10000 /* what --force gives it */
 #define KILLED_MS 10000      /* for a killed process to go */
 #define FOLLOWS_MS 3000      /* for a supervisor to go, when its daemon has: it has nothing to do but that */
+#define LEAVE_MS 5000        /* for the process of what is read-only to go, whose place may be away */
+#define LAZY_MS 500          /* the same, where somebody may go on using it */
 
 static int find_mount(const char *text, char **ret_mountpoint, char **ret_store, struct error *err)
 {
@@ -44,7 +47,22 @@ static int find_mount(const char *text, char **ret_mountpoint, char **ret_store,
 
 struct stopped {
 	bool in_use, lives_on; /* of mount.stop */
+	bool stays;            /* the process of what was read-only has not ended */
+	pid_t pid;             /* which that is; 0: it is not seen from here */
 };
+
+/*
+ * What it holds, such as the lock of a repository, is free once its process has ended: that is waited for, so that the next command finds it so. Where
+ * it is not known which process that is, nobody waits.
+ */
+static int stop_read_only(const char *mountpoint, bool lazy, struct stopped *ret_stopped, struct error *err)
+{
+	AUTO_CLOSE int behind = where_behind(mountpoint, &ret_stopped->pid);
+	int result = where_unmount(mountpoint, lazy, err);
+
+	ret_stopped->stays = result == 0 && behind >= 0 && !behind_wait(behind, lazy ? LAZY_MS : LEAVE_MS);
+	return result;
+}
 
 static int stop(const char *store, const char *mountpoint, bool lazy, unsigned limit_ms, struct stopped *ret_stopped, struct error *err)
 {
@@ -55,7 +73,7 @@ static int stop(const char *store, const char *mountpoint, bool lazy, unsigned l
 
 	/* A store that cannot be written has no socket. */
 	if ((result == -ENOENT || result == -ECONNREFUSED) && where_is_read_only(mountpoint))
-		return where_unmount(mountpoint, lazy, err);
+		return stop_read_only(mountpoint, lazy, ret_stopped, err);
 	if (result == -ENOENT || result == -ECONNREFUSED) {
 		error_set(err, -ENOTCONN, "the daemon of %s does not listen", mountpoint);
 		error_hint_shell(err, "umount %s", mountpoint);
@@ -129,8 +147,19 @@ static int remove_dead(const char *mountpoint)
 	return exit_with(&err);
 }
 
+static int tell_of_process(const char *mountpoint, const struct stopped *stopped)
+{
+	AUTO_FREE char *process = stopped->pid > 0 ? xasprintf("its process, %d, ", (int)stopped->pid) : xstrdup("its process ");
+
+	printf("unmounted %s; %shas not ended yet: somebody may still use it, or the place does not answer; until then it may hold a lock there\n",
+	       mountpoint, process);
+	return EXIT_OK;
+}
+
 static int tell(const char *mountpoint, const struct stopped *stopped)
 {
+	if (stopped->stays)
+		return tell_of_process(mountpoint, stopped);
 	if (stopped->in_use)
 		printf("detached %s, which is still in use; everything written so far is on disk\n", mountpoint);
 	else

@@ -14,6 +14,7 @@
 #include <sys/statfs.h>
 #include <sys/wait.h>
 
+#include "fs/daemon/process/behind.h"
 #include "lib/base/file.h"
 #include "lib/base/path.h"
 #include "lib/base/shell.h"
@@ -380,4 +381,29 @@ int where_unmount(const char *mountpoint, bool lazy, struct error *err)
 	if (result == -EBUSY)
 		error_hint_shell(err, "find out by whom with: fuser -vm %s", mountpoint);
 	return result;
+}
+
+struct behind_search {
+	const char *mountpoint;
+	unsigned connection, user;
+	bool found;
+};
+
+static void look_for_user(void *arg, const struct line *line)
+{
+	struct behind_search *search = arg;
+	const char *user = strstr(line->options, "user_id=");
+
+	if (strcmp(line->mountpoint, search->mountpoint) != 0)
+		return;
+	search->connection = line->connection;
+	search->found = strcmp(line->fstype, WHERE_FSTYPE) == 0 && user && sscanf(user, "user_id=%u", &search->user) == 1;
+}
+
+int where_behind(const char *mountpoint, pid_t *ret_pid)
+{
+	struct behind_search search = {.mountpoint = mountpoint};
+
+	each_mount(look_for_user, &search);
+	return search.found ? behind_connect(search.connection, search.user, ret_pid) : -ENOENT;
 }

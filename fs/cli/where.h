@@ -3,6 +3,7 @@
 #define CORPUSFS_CLI_WHERE_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "lib/base/error.h"
 
@@ -62,5 +63,8 @@ WARN_UNUSED int where_remove_dead(const char *mountpoint, struct error *err);
 bool where_is_read_only(const char *mountpoint);
 /* Unmounts without the daemon's help, which is good for what is read-only: nothing of it waits to be written. -EBUSY. */
 WARN_UNUSED int where_unmount(const char *mountpoint, bool lazy, struct error *err);
+
+/* The process behind what is mounted there, topmost, as behind_connect (fs/daemon/process/behind.h); a negative errno: it is not known. */
+WARN_UNUSED int where_behind(const char *mountpoint, pid_t *ret_pid);
 
 #endif

@@ -1,10 +1,12 @@
 """Mounts of what is elsewhere, while the place there is slow or away: who reads and who unmounts waits for a bounded time."""
 
 import os
+import re
+import time
 
 import pytest
 
-from harness import files
+from harness import files, procs
 from harness.between import Between, serving
 
 
@@ -38,3 +40,29 @@ def test_place_that_trickles(remotes, between, source, point):
         assert files.get(point + "/holes") == files.get(source + "/holes")
     finally:
         remotes.run("umount", point)
+
+
+def test_repository_is_not_locked_any_more_when_umount_returns(remotes, between, point):
+    def slowly(handler):
+        time.sleep(1)
+        handler.do_GET()
+
+    remotes.run("mount", "base:d", point)
+    os.listdir(point)
+    between.do_DELETE = slowly
+    remotes.run("umount", point)
+    remotes.run("backup", "prune", "base:")
+
+
+@pytest.mark.timeout(120)
+def test_umount_where_the_lock_cannot_be_taken_back(remotes, between, point):
+    remotes.run("mount", "base:d", point)
+    os.listdir(point)
+    between.silent = "/locks/"
+    told = remotes.run("umount", point).out
+    assert "has not ended" in told and not procs.fuse_mounts(point)
+    pid = int(re.search(r"its process, (\d+)", told).group(1))
+    assert procs.alive(pid)
+    between.silent = ""
+    procs.poll(lambda: not procs.alive(pid), 60, "the process of the mount leaves")
+    remotes.run("backup", "prune", "base:")

@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 
 #include "fs/daemon/control/message.h"
+#include "fs/daemon/process/behind.h"
 #include "fs/daemon/process/log.h"
 #include "fs/daemon/process/process.h"
 #include "fs/fuse/backups/backups.h"
@@ -33,6 +34,7 @@ struct backups_daemon {
 	struct browse *browse;
 	struct backups *backups;
 	int signal_fd, event_fd, abort_fd;
+	int behind_fd; /* who unmounts finds this process by it; -1: nobody does */
 };
 
 static void tell_problem(void *arg, const char *text)
@@ -169,6 +171,15 @@ static int open_abort(const char *mountpoint, dev_t below)
 	return device == 0 || device == below ? -1 : aborter_open(minor(device));
 }
 
+/* Until it ends. Without, who unmounts does not wait for that. */
+static void be_found(struct backups_daemon *daemon)
+{
+	struct system_mount mount;
+
+	if (system_find_mount(daemon->options->mountpoint, &mount) == 0)
+		daemon->behind_fd = behind_listen(mount.minor);
+}
+
 static int start(struct backups_daemon *daemon, struct error *err)
 {
 	const struct backups_daemon_options *options = daemon->options;
@@ -185,8 +196,10 @@ static int start(struct backups_daemon *daemon, struct error *err)
 	with_browse.browse = daemon->browse;
 	if (r == 0)
 		r = backups_start(&with_browse, &daemon->backups, err);
-	if (r == 0)
+	if (r == 0) {
 		daemon->abort_fd = open_abort(options->mountpoint, below);
+		be_found(daemon);
+	}
 	/* Last: until then libfuse says what is wrong on standard error, which is the caller's. */
 	if (r == 0)
 		r = open_log(daemon, err);
@@ -222,7 +235,8 @@ static void serve(struct backups_daemon *daemon)
 
 static int run(void *arg, int ready_fd)
 {
-	struct backups_daemon daemon = {.options = arg, .log = log_new(), .cache_dir = {-1, -1}, .signal_fd = -1, .event_fd = -1, .abort_fd = -1};
+	struct backups_daemon daemon = {.options = arg, .log = log_new(), .cache_dir = {-1, -1}, .signal_fd = -1, .event_fd = -1, .abort_fd = -1,
+	                                .behind_fd = -1};
 	struct error err = {0};
 	int r;
 
