@@ -125,6 +125,8 @@ static int plan(struct cli *cli, json_t *args, struct error *err)
 	if (r == 0)
 		r = absolute(args, "password_file", file, err);
 	if (r == 0)
+		r = repository_name_check(cli->argv[1], err);
+	if (r == 0)
 		r = absolute(args, "repository", cli->argv[1], err);
 	return r == 0 ? look_at_repository(cli, cli->argv[1], args, err) : r;
 }

@@ -55,7 +55,7 @@ static int check_options(struct cli *cli, const char *url, struct error *err)
 	for (const struct remote_setting *setting = remote_settings; setting->key && !is_url; setting++)
 		if (strncmp(setting->key, "password", strlen("password")) != 0 && cli_option(cli, setting->option))
 			return error_set(err, -EINVAL, "--%s has no meaning for a directory", setting->option);
-	return is_url ? objects_url_check(url, err) : 0;
+	return repository_name_check(url, err);
 }
 
 static int run_add(struct cli *cli)

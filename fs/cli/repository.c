@@ -40,10 +40,29 @@ static int resolve(struct cli *cli, const char *name, json_t **ret_remote, struc
 	return MIN(r, 0);
 }
 
+int repository_name_check(const char *name, struct error *err)
+{
+	const char *rest = name + strcspn(name, ":/@");
+
+	if (objects_is_url(name))
+		return objects_url_check(name, err);
+	if (strncmp(rest, "://", 3) != 0 && (*rest != ':' || !strchr(rest, '@')))
+		return 0;
+	(void)error_set(err, -EINVAL, "what other programs call a repository on the network is none: its name begins with s3: or rest:");
+	error_hint(err, "no user and no password is part of it; a directory with a colon in its name is ./NAME");
+	return -EINVAL;
+}
+
 static int open_directory(const char *path, bool make, int *ret_fd, struct error *err)
 {
 	const size_t name = strcspn(path, ":/@");
+	int r = repository_name_check(path, err);
 
+	if (r < 0)
+		return r;
+	/* What follows a colon may be a password: no message has it. */
+	if (make && path[name] == ':')
+		return error_set(err, -EINVAL, "there is no remote \"%.*s\"; a directory with a colon in its name is ./NAME", (int)name, path);
 	if (make && mkdir(path, 0700) < 0 && errno != EEXIST) {
 		(void)error_set(err, -errno, "the directory %s cannot be made: %s", path, strerror(errno));
 		if (errno == ENOENT)
@@ -54,7 +73,7 @@ static int open_directory(const char *path, bool make, int *ret_fd, struct error
 	if (*ret_fd >= 0)
 		return 0;
 	if (errno == ENOENT && path[name] == ':') {
-		(void)error_set(err, -ENOENT, "there is neither a directory %s nor a remote \"%.*s\"", path, (int)name, path);
+		(void)error_set(err, -ENOENT, "there is neither a remote \"%.*s\" nor a directory that is called so", (int)name, path);
 		error_hint(err, "corpusfs remote list shows the remotes, corpusfs remote add NAME URL makes one");
 		return -ENOENT;
 	}
@@ -70,6 +89,8 @@ int repository_open_place(struct cli *cli, const char *name, bool make, int *ret
 	int r = resolve(cli, name, &remote, err);
 	const char *place = remote ? json_string_value(json_object_get(remote, "url")) : name;
 
+	if (r == 0 && objects_is_url(place))
+		r = objects_url_check(place, err);
 	if (r == 0)
 		r = objects_is_url(place) ? repository_url_open(place, remote, ret_fd, err) : open_directory(place, make, ret_fd, err);
 	json_decref(remote);

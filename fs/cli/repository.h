@@ -12,6 +12,12 @@
  */
 WARN_UNUSED int repository_open_place(struct cli *cli, const char *name, bool make, int *ret_fd, struct error *err);
 
+/*
+ * Whether it can be the name of a repository that is no remote's: -EINVAL. What has a user or a password in it, as URLs and other programs' names of
+ * repositories may, is refused, and stands in no message.
+ */
+WARN_UNUSED int repository_name_check(const char *name, struct error *err);
+
 /* The name that means the same from everywhere; NULL: there is none. Ends with free(). */
 char *repository_absolute(const char *name);
 

@@ -21,12 +21,29 @@ bool objects_is_url(const char *name)
 	return begins(name, "s3:") || begins(name, "rest:");
 }
 
+/* Where the host begins: behind s3: or rest:, and http://, of whose slashes curl takes any number. */
+static const char *find_host(const char *url)
+{
+	const char *rest = strchr(url, ':') + 1, *scheme = rest + strcspn(rest, ":/?#@");
+
+	return strncmp(scheme, ":/", 2) == 0 ? scheme + 1 + strspn(scheme + 1, "/") : rest;
+}
+
+/* "USER:PASSWORD@HOST" and "USER@HOST"; a password may have slashes in it. */
+static bool has_user(const char *url)
+{
+	const char *host = find_host(url), *end = host + strcspn(host, "/?#\\"), *colon = memchr(host, ':', (size_t)(end - host));
+
+	if (memchr(host, '@', (size_t)(end - host)))
+		return true;
+	/* what follows a host is the number of its port; addresses with colons stand in brackets */
+	return colon && *host != '[' && colon + 1 + strspn(colon + 1, "0123456789") != end && strchr(end, '@');
+}
+
 int objects_url_check(const char *url, struct error *err)
 {
-	const char *at = strstr(url, "://");
-
 	/* it would stand in every list of processes */
-	if (at && memchr(at + 3, '@', strcspn(at + 3, "/"))) {
+	if (has_user(url)) {
 		(void)error_set(err, -EINVAL, "the repository's name has a user's name or password in it");
 		error_hint(err, "put them into the variables RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD, or name a file: corpusfs remote add --credentials-file");
 		return -EINVAL;
@@ -36,7 +53,7 @@ int objects_url_check(const char *url, struct error *err)
 
 static int open_url(const struct objects_access *access, bool making, struct objects **ret_objects, struct error *err)
 {
-	int r = objects_url_check(access->url, err);
+	int r = objects_is_url(access->url) ? objects_url_check(access->url, err) : 0;
 
 	if (r < 0)
 		return r;
@@ -44,7 +61,7 @@ static int open_url(const struct objects_access *access, bool making, struct obj
 		return objects_s3_open(access, making, ret_objects, err);
 	if (begins(access->url, "rest:"))
 		return objects_rest_open(access, making, ret_objects, err);
-	return error_set(err, -EINVAL, "%s: a repository on the network begins with s3: or rest:", access->url);
+	return error_set(err, -EINVAL, "a repository on the network begins with s3: or rest:");
 }
 
 static json_t *read_description(int fd)

@@ -18,7 +18,7 @@
 /* Whether a repository's name means one on the network. */
 bool objects_is_url(const char *name);
 
-/* Whether such a name can be used: -EINVAL with a text. */
+/* Whether such a name can be used: -EINVAL with a text. A user or a password in it, in whichever form, stands in no text. */
 WARN_UNUSED int objects_url_check(const char *url, struct error *err);
 
 /* Takes over the descriptor. Making: the place need not be there yet. */

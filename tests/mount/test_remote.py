@@ -11,6 +11,8 @@ from harness import program
 from harness.repository import PASSWORD, Repository, restic, restic_check
 
 NOBODY = 65534
+WITH_SECRETS = ["rest:who:secret@host/r/", "s3:who:secret@host/b", "rest:http:/who:secret@host/", "rest:http:who:secret@host/",
+                "rest:http://who:a/secret@host/", "rest:secret@host/r", "https://who:secret@host/r", "sftp:secret@host:/r", "who:secret@host"]
 
 
 @pytest.mark.sanitize
@@ -54,12 +56,30 @@ def test_list_and_show_tell_where_secrets_are_and_none(remotes, area):
     "args",
     [("s3", "/r"), ("rest", "/r"), ("", "/r"), ("a/b", "/r"), ("a:b", "/r"), ("-a", "/r"), ("a" * 65, "/r"), ("a", "rest:http://who:secret@host/r/"),
      ("a", "/r", "--region", "x"), ("a", "/r", "--password-file", "x", "--password-command", "y"),
-     ("a", "s3:h/b", "--credentials-file", "x", "--credentials-command", "y")],
+     ("a", "s3:h/b", "--credentials-file", "x", "--credentials-command", "y"), *(("a", name) for name in WITH_SECRETS)],
 )
 def test_what_cannot_be_a_remote(remotes, args):
     result = remotes.run("remote", "add", *args, code=program.USAGE)
     assert "secret" not in result.err and len(result.err.splitlines()) == 1
     assert remotes.json("remote", "list") == []
+
+
+@pytest.mark.parametrize("name", WITH_SECRETS)
+def test_secret_in_a_name_stands_in_no_message(remotes, area, name):
+    point = area + "/point"
+    os.mkdir(point)
+    for args in (["backup", "list", name], ["backup", "init", name], ["publish", "d", name, "--init"], ["backup", "mount", name, point],
+                 ["backup", "schedule", "d", name, "--password-file", remotes.password, "--full", "daily"]):
+        result = remotes.store.run("-s", remotes.store.path, *args, env={**remotes.env, "CORPUSFS_PASSWORD": PASSWORD})
+        assert result.code in (program.USAGE, program.NOT_FOUND), f"{args}: {result.code} {result.err}"
+        assert "secret" not in result.out + result.err, args
+    assert not os.path.exists(name.partition("@")[0])
+
+
+@pytest.mark.parametrize("name", ["s3:host:9000/bucket/a@b", "s3:[::1]:9000/a@b", "rest:http://host/a@b/", "s3:https://host/b/c:d@e"])
+def test_signs_behind_the_host_are_no_secret(remotes, name):
+    remotes.add("base", name)
+    assert remotes.json("remote", "list") == [{"name": "base", "url": name}]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"remotes": {"a": {}}}', '{"remotes": {"a": {"url": 7}}}', '{"remotes": []}'])
