@@ -7,7 +7,7 @@
 
 #include "lib/repository/objects.h"
 
-/* -EACCES, -EROFS and the like: nothing can be written there. The object is removed again. */
+/* -EACCES, -EROFS and the like: nothing can be written there. The object is removed again, and so are those that somebody had to leave. */
 WARN_UNUSED int objects_try_conditional(struct objects *objects, bool *ret_conditional);
 
 #endif

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import stat
 import subprocess
 
@@ -132,6 +133,21 @@ def test_test_of_a_directory(remotes, area):
     assert result["id"] == json.loads(restic(area + "/repository", "cat", "config"))["id"]
     assert os.listdir(area + "/repository/heads") == []
     restic_check(area + "/repository")
+
+
+def test_test_that_was_killed_is_cleaned_up_by_a_later_one(remotes, area):
+    remotes.add("base", area + "/repository")
+    remotes.run("backup", "init", "base:")
+    killed = remotes.store.run("remote", "test", "base", env={**remotes.env, "CORPUSFS_FAULT": "object-after-rename"})
+    assert killed.code == -signal.SIGKILL
+    heads = area + "/repository/heads"
+    (left,) = [name for name in os.listdir(heads) if "tmp" not in name]
+    # of who may still be at work
+    remotes.run("remote", "test", "base")
+    assert left in os.listdir(heads) and remotes.json("remote", "list", "base") == []
+    os.rename(f"{heads}/{left}", f"{heads}/{left[:32]}{int(left[32:48], 16) - 4000:016x}{left[48:]}")
+    remotes.run("remote", "test", "base")
+    assert [name for name in os.listdir(heads) if "tmp" not in name] == []
 
 
 def test_test_of_what_can_only_be_read(remotes, area):

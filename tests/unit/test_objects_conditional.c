@@ -11,6 +11,7 @@
 #include <pthread.h>
 
 #include "lib/repository/objects_conditional.h"
+#include "tests/unit/repository_place.h"
 
 /* A place that knows one object, and how it treats a second one. */
 struct one_object {
@@ -58,7 +59,13 @@ static int remove_it(struct objects *objects, enum object_kind kind, const char 
 	return 0;
 }
 
-static const struct objects_place conditional = {.put_new = put_new, .remove = remove_it}, unconditional = {.remove = remove_it};
+static int list_nothing(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg)
+{
+	(void)objects, (void)kind, (void)each, (void)arg;
+	return 0;
+}
+
+static const struct objects_place conditional = {.put_new = put_new, .remove = remove_it, .list = list_nothing}, unconditional = {.remove = remove_it};
 
 static int try_it(struct one_object one, bool *ret_conditional)
 {
@@ -123,12 +130,63 @@ static void place_that_cannot(void **state)
 	assert_false(is);
 }
 
+#define MARK "636f727070726f62"
+#define RANDOM "0123456789abcdef"
+#define NUMBER_0 "0000000000000000"
+
+static int note_first_digit(void *arg, const char *name, uint64_t size)
+{
+	char *digits = arg;
+
+	(void)size;
+	digits[strlen(digits)] = name[16];
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return *(const char *)a - *(const char *)b;
+}
+
+static void what_others_left_goes_and_nothing_else(void **state)
+{
+	const long long now = (long long)time(NULL);
+	/* the digit behind the mark tells them apart */
+	const struct {
+		const char *mark, *random;
+		long long time;
+		const char *number;
+	} names[] = {
+		{MARK, "1" RANDOM, now - 4000, NUMBER_0},      {MARK, "2" RANDOM, now - 100, NUMBER_0},
+		{MARK, "3" RANDOM, now + 100, NUMBER_0},       {MARK, "4" RANDOM, now + 1000000, NUMBER_0},
+		{MARK, "5" RANDOM, now - 4000, "0000000000000001"}, {"636f727070726f63", "6" RANDOM, now - 4000, NUMBER_0},
+	};
+	struct repository_place place;
+	char left[16] = "";
+	bool is = false;
+
+	repository_place_make(&place);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		char name[BLOB_ID_TEXT];
+
+		snprintf(name, sizeof(name), "%s%.16s%016llx%s", names[i].mark, names[i].random, (unsigned long long)names[i].time, names[i].number);
+		assert_int_equal(place.repository->objects->place->put(place.repository->objects, OBJECT_HEAD, name, "x", 1), 0);
+	}
+	assert_int_equal(objects_try_conditional(place.repository->objects, &is), 0);
+	assert_true(is);
+	assert_int_equal(place.repository->objects->place->list(place.repository->objects, OBJECT_HEAD, note_first_digit, left), 0);
+	qsort(left, strlen(left), 1, compare);
+	assert_string_equal(left, "2356");
+	repository_place_clear(&place);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(place_that_lets_one_through), cmocka_unit_test(place_that_overwrites),
 		cmocka_unit_test(place_that_looks_before_it_writes), cmocka_unit_test(all_who_give_way_say_nothing),
 		cmocka_unit_test(refusal_is_told), cmocka_unit_test(place_that_cannot),
+		cmocka_unit_test(what_others_left_goes_and_nothing_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
