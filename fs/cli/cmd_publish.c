@@ -51,19 +51,21 @@ static char *find_place(const char *text)
 	return !strpbrk(text, ":/") && remote_find(with_colon, NULL, NULL, NULL) > 0 ? steal_ptr(with_colon) : xstrdup(text);
 }
 
-/* The first time. One that is there is as good. */
-static int make_repository(struct cli *cli, const char *place, struct error *err)
+/* The first time. One that is there is as good. The password is asked for once: who publishes next needs the same. */
+static int make_repository(struct cli *cli, const char *place, char **ret_password, struct error *err)
 {
 	json_t *args = json_pack("{s:o}", "place", json_from_bytes(place)), *result = NULL;
 	AUTO_CLOSE int fd = -1;
 	int r = repository_open_place(cli, place, true, &fd, err);
 
 	if (r == 0)
-		r = password_set(cli, args, true, err);
-	if (r == 0)
+		r = password_get(cli, true, ret_password, err);
+	if (r == 0) {
+		json_object_set_new(args, "password", json_from_bytes(*ret_password));
 		r = run_op_alone("backup.init", args, fd, -1, NULL, &result, err);
-	else
+	} else {
 		json_decref(args);
+	}
 	if (r == 0)
 		fprintf(stderr, "corpusfs: made a repository in %s; keep its password: without it nobody reads what is in it\n", place);
 	json_decref(result);
@@ -93,22 +95,24 @@ static int publish(struct cli *cli, const char *view, const char *place, json_t 
 {
 	AUTO_FREE char *store = NULL;
 	AUTO_CLOSE int fd = -1;
+	char *password = NULL;
 	json_t *args;
 	int r = run_find_store(cli, &store, err);
 
 	if (r == 0 && cli_option(cli, "init") && !cli_option(cli, "dry-run"))
-		r = make_repository(cli, place, err);
+		r = make_repository(cli, place, &password, err);
 	if (r == 0)
 		r = repository_open_place(cli, place, false, &fd, err);
-	if (r < 0)
-		return r;
-	args = make_args(cli, view, place);
-	r = password_set(cli, args, false, err);
+	if (r == 0 && !password)
+		r = password_get(cli, false, &password, err);
 	interrupt_watch();
 	if (r < 0) {
-		json_decref(args);
+		password_free(password);
 		return r;
 	}
+	args = make_args(cli, view, place);
+	json_object_set_new(args, "password", json_from_bytes(password));
+	password_free(password);
 	return run_op_both_with(store, "publish", args, fd, "publish", (struct rows){take_row, between}, ret_result, err);
 }
 
