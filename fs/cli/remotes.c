@@ -10,11 +10,15 @@
 #include <unistd.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
 #include "lib/base/file.h"
 #include "lib/base/shell.h"
+#include "lib/base/trusted.h"
 
 #define FILE_MAX (1U << 20)
 #define NAME_MAX_LEN 64
+#define OTHERS_MS 5000 /* for others who change it: they are done in an instant */
+#define OTHERS_STEP_US 20000
 #define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 const struct remote_setting remote_settings[] = {
@@ -136,11 +140,51 @@ int remotes_read(json_t **ret_remotes, struct error *err)
 
 /* --- changing --- */
 
+/* A link may stand in its place, of who keeps all such files elsewhere: then that file is meant. */
+static int follow_link(char **path, bool *ret_is_link, struct error *err)
+{
+	struct stat st;
+	char *target;
+
+	*ret_is_link = lstat(*path, &st) == 0 && S_ISLNK(st.st_mode);
+	if (!*ret_is_link)
+		return 0;
+	if (st.st_uid != geteuid() && st.st_uid != 0)
+		return error_set(err, -EPERM, "the link %s belongs to user %u, who could have commands run for you", *path, (unsigned)st.st_uid);
+	target = realpath(*path, NULL);
+	if (!target) {
+		(void)error_set(err, -errno, "the link %s leads to nothing that can be used: %s", *path, strerror(errno));
+		error_hint_shell(err, "rm %s", *path);
+		return err->code;
+	}
+	free(*path);
+	*path = target;
+	return 0;
+}
+
+static int wait_for_others(int folder, const char *path, struct error *err)
+{
+	const uint64_t until = clock_ms() + OTHERS_MS;
+
+	while (flock(folder, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return error_set(err, -errno, "%s cannot be locked: %s", path, strerror(errno));
+		if (clock_ms() >= until) {
+			(void)error_set(err, -EBUSY, "the remotes in %s are being changed by another process, which does not come to an end", path);
+			error_hint(err, "fuser -v on the directory of that file says which it is");
+			return -EBUSY;
+		}
+		clock_pause_us(OTHERS_STEP_US);
+	}
+	return 0;
+}
+
 /* Makes the directories above the file, and locks the one it is in: nobody else changes the file then. */
-static int lock_folder(const char *path, int *ret_fd, struct error *err)
+static int lock_folder(const char *path, bool is_link, int *ret_fd, struct error *err)
 {
 	AUTO_FREE char *folder = xstrdup(path);
 	char *slash = strrchr(folder, '/');
+	int r;
 
 	if (slash == folder || !slash)
 		return error_set(err, -EINVAL, "%s: the file of remotes needs a directory of its own", path);
@@ -153,10 +197,14 @@ static int lock_folder(const char *path, int *ret_fd, struct error *err)
 		*at = '/';
 	}
 	(void)!mkdir(folder, 0700);
-	*ret_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (*ret_fd < 0 || flock(*ret_fd, LOCK_EX) < 0)
-		return error_set(err, -errno, "%s: %s", folder, strerror(errno));
-	return 0;
+	/* Where a link has led, root overwrites nothing that others can put there. */
+	if (is_link)
+		r = trusted_open(folder, ret_fd, err);
+	else
+		r = (*ret_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ? -errno : 0;
+	if (r < 0)
+		return error_default(err, r, "%s", folder);
+	return wait_for_others(*ret_fd, path, err);
 }
 
 static int write_path(const char *path, json_t *remotes, struct error *err)
@@ -194,12 +242,15 @@ int remotes_change(const char *name, json_t *remote, struct error *err)
 	AUTO_FREE char *path = path_of_file();
 	AUTO_CLOSE int folder = -1;
 	json_t *remotes = NULL;
+	bool is_link;
 	int r = name_check(name, err);
 
 	if (r == 0 && !path)
 		r = error_set(err, -ENOENT, "there is no place for remotes: neither CORPUSFS_REMOTES nor HOME is set");
 	if (r == 0)
-		r = lock_folder(path, &folder, err);
+		r = follow_link(&path, &is_link, err);
+	if (r == 0)
+		r = lock_folder(path, is_link, &folder, err);
 	if (r == 0)
 		r = read_path(path, &remotes, err);
 	if (r == 0)

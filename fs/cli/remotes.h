@@ -6,6 +6,8 @@
  *   {"remotes": {NAME: {"url", "password_file"?, "password_command"?, "credentials_file"?, "credentials_command"?, "profile"?, "region"?,
  *                       "ca_file"?, "single_writer"?}}}
  *
+ * A link in its place is followed, and stays.
+ *
  * No secret is in it. What it names is read, or run, when the remote is used. A file that another user could change is not used.
  *
  * A command that takes a repository takes "NAME:" for one, and "NAME:DATASET" where something of it is meant. A path that has a colon begins

@@ -1,5 +1,6 @@
 """Remotes: names of repositories, with where their secrets come from."""
 
+import fcntl
 import json
 import os
 import signal
@@ -120,6 +121,55 @@ def test_added_by_several_at_once(remotes, store):
              for i in range(12)]
     assert [one.wait(60) for one in begun] == [0] * 12
     assert len(remotes.json("remote", "list")) == 12
+
+
+def test_file_that_somebody_keeps_locked_is_told(remotes):
+    os.makedirs(os.path.dirname(remotes.file))
+    folder = os.open(os.path.dirname(remotes.file), os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        assert "another process" in remotes.run("remote", "add", "base", "/r", code=program.BUSY).err
+    finally:
+        os.close(folder)
+    remotes.add("base", "/r")
+
+
+def test_link_in_the_place_of_the_file_stays_one(remotes, area):
+    target = area + "/dotfiles/remotes"
+    os.mkdir(area + "/dotfiles")
+    remotes.add("first", "/r")
+    os.rename(remotes.file, target)
+    os.symlink(os.path.relpath(target, os.path.dirname(remotes.file)), remotes.file)
+    remotes.add("second", "/s")
+    remotes.run("remote", "remove", "first")
+    with open(target, encoding="ascii") as handle:
+        assert list(json.load(handle)["remotes"]) == ["second"]
+    assert os.path.islink(remotes.file) and os.listdir(area + "/dotfiles") == ["remotes"]
+
+
+def test_link_is_not_written_through_where_others_decide(remotes, area):
+    target = area + "/dotfiles/remotes"
+    os.mkdir(area + "/dotfiles")
+    remotes.add("first", "/r")
+    os.rename(remotes.file, target)
+    os.symlink(target, remotes.file)
+    os.chown(area + "/dotfiles", NOBODY, NOBODY)
+    assert str(NOBODY) in remotes.run("remote", "add", "second", "/s", code=program.PERMISSION).err
+    os.chown(area + "/dotfiles", 0, 0)
+    os.chown(remotes.file, NOBODY, NOBODY, follow_symlinks=False)
+    assert str(NOBODY) in remotes.run("remote", "add", "second", "/s", code=program.PERMISSION).err
+    os.chown(remotes.file, 0, 0, follow_symlinks=False)
+    assert [row["name"] for row in remotes.json("remote", "list")] == ["first"]
+    os.remove(target)
+    assert "leads to nothing" in remotes.run("remote", "add", "second", "/s", code=program.NOT_FOUND).err
+    assert os.path.islink(remotes.file)
+
+
+def test_publish_that_makes_the_repository_asks_for_its_password_once(remotes, area):
+    remotes.run("remote", "add", "base", area + "/repository", "--password-command", f"echo asked >> {area}/asked; cat {remotes.password}")
+    remotes.publish("d", "--init")
+    with open(area + "/asked", encoding="ascii") as handle:
+        assert handle.read() == "asked\n"
 
 
 def test_test_of_a_directory(remotes, area):
