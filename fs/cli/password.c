@@ -15,9 +15,7 @@
 
 void password_free(char *password)
 {
-	if (password)
-		explicit_bzero(password, strlen(password));
-	free(password);
+	free_secret(password);
 }
 
 static char *first_line(const char *text)

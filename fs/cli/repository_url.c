@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include <jansson.h>
 
@@ -12,6 +13,10 @@
 
 #define FILE_MAX (1U << 20)
 #define DEFAULT_SECTION "default"
+/* Where Amazon's services are, beside each of its machines. */
+#define CONTAINERS "169.254.170.2"
+#define INSTANCE "http://169.254.169.254"
+#define INSTANCE_6 "http://[fd00:ec2::254]"
 
 static const char *variable(const char *name)
 {
@@ -91,6 +96,83 @@ static void set(json_t *access, const char *key, const char *value)
 		json_object_set_new(access, key, json_string(value));
 }
 
+/* --- services that give keys --- */
+
+/* What the service for containers wants to be told; NULL: nothing. Its file is read anew by each command. */
+static int take_authorization(json_t *service, struct error *err)
+{
+	const char *path = variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"), *text = variable("AWS_CONTAINER_AUTHORIZATION_TOKEN");
+	AUTO_BUF content = BUF_INIT;
+	AUTO_SECRET char *line = NULL;
+	int r = path ? file_read(path, FILE_MAX, &content) : 0;
+
+	if (r < 0)
+		return error_set(err, r, "the file %s cannot be read, which AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE names: %s", path, error_text(r));
+	if (!path && !text)
+		return 0;
+	while (content.len > 0 && strchr("\r\n", content.data[content.len - 1]))
+		content.len--;
+	line = path ? xasprintf("%.*s", (int)content.len, (const char *)content.data) : xstrdup(text);
+	if (content.data)
+		explicit_bzero(content.data, content.len);
+	text = trim(line);
+	if (strpbrk(text, "\r\n"))
+		return error_set(err, -EINVAL, "what authorizes this container is not one line");
+	set(service, "authorization", text);
+	return 0;
+}
+
+/* Who asks without TLS tells everybody on the way who he is: only what is beside this machine is asked so. */
+static bool is_beside(const char *url)
+{
+	static const char *const hosts[] = {"localhost", "127.0.0.1", "[::1]", "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"};
+	const char *host = url + strlen("http://");
+	const size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/?#@");
+
+	for (size_t i = 0; i < ARRAY_SIZE(hosts) && !memchr(host, '@', strcspn(host, "/?#")); i++)
+		if (len == strlen(hosts[i]) && strncmp(host, hosts[i], len) == 0 && strchr(":/", host[len]))
+			return true;
+	return false;
+}
+
+static int take_container(json_t *service, struct error *err)
+{
+	const char *relative = variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), *full = variable("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+	AUTO_FREE char *url = relative ? xasprintf("http://" CONTAINERS "%s%s", *relative == '/' ? "" : "/", relative) : xstrdup(full);
+
+	if (strncmp(url, "https://", 8) != 0 && (strncmp(url, "http://", 7) != 0 || !is_beside(url)))
+		return error_set(err, -EINVAL, "AWS_CONTAINER_CREDENTIALS_FULL_URI names neither a service beside this machine nor one with https");
+	set(service, "url", url);
+	return take_authorization(service, err);
+}
+
+static void take_instance(json_t *service)
+{
+	const char *endpoint = variable("AWS_EC2_METADATA_SERVICE_ENDPOINT"), *mode = variable("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE");
+	AUTO_FREE char *url = xstrdup(endpoint ? endpoint : mode && strcasecmp(mode, "IPv6") == 0 ? INSTANCE_6 : INSTANCE);
+
+	if (url[strlen(url) - 1] == '/')
+		url[strlen(url) - 1] = '\0';
+	set(service, "url", url);
+}
+
+/* Where no key is given. A container says that it has such a service; an instance is asked in any case. */
+static int take_service(json_t *access, struct error *err)
+{
+	const bool is_container = variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") || variable("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+	const char *disabled = variable("AWS_EC2_METADATA_DISABLED");
+	json_t *service;
+
+	if (!is_container && disabled && strcasecmp(disabled, "true") == 0)
+		return 0;
+	service = json_pack("{s:b}", "instance", !is_container);
+	json_object_set_new(access, "service", service);
+	if (is_container)
+		return take_container(service, err);
+	take_instance(service);
+	return 0;
+}
+
 /* `profile`: of the remote, or NULL. */
 static int take_s3(json_t *access, const char *profile, struct error *err)
 {
@@ -103,6 +185,8 @@ static int take_s3(json_t *access, const char *profile, struct error *err)
 	} else {
 		int r = take_file(access, profile ? profile : variable("AWS_PROFILE"), err);
 
+		if (r == 0 && !json_object_get(access, "user"))
+			r = take_service(access, err);
 		if (r < 0)
 			return r;
 	}

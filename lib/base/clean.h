@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define WARN_UNUSED __attribute__((warn_unused_result))
@@ -13,6 +14,19 @@
 static inline void clean_free(void *pointer)
 {
 	free(*(void **)pointer);
+}
+
+/* A password or the like does not stay behind in memory. */
+static inline void free_secret(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}
+
+static inline void clean_secret(char **text)
+{
+	free_secret(*text);
 }
 
 static inline void clean_close(const int *fd)
@@ -28,6 +42,7 @@ static inline void clean_unlock(pthread_mutex_t **mutex)
 }
 
 #define AUTO_FREE CLEANUP(clean_free)
+#define AUTO_SECRET CLEANUP(clean_secret)
 #define AUTO_CLOSE CLEANUP(clean_close)
 
 /* Returns the pointer and leaves NULL behind: whoever takes the value owns it now. */

@@ -22,6 +22,7 @@
 struct http {
 	char *user, *password, *sign, *certificates;
 	uint64_t limit_ms; /* 0: none */
+	bool no_proxy;
 	pthread_mutex_t lock; /* guards the idle ones */
 	CURL *spare[SPARE];
 	size_t count;
@@ -54,14 +55,8 @@ struct http *http_new(const struct http_options *options)
 	http->sign = xstrdup_or_null(options->sign);
 	http->certificates = xstrdup_or_null(options->certificates);
 	http->limit_ms = options->limit_ms;
+	http->no_proxy = options->no_proxy;
 	return http;
-}
-
-static void wipe(char *text)
-{
-	if (text)
-		explicit_bzero(text, strlen(text));
-	free(text);
 }
 
 void http_free(struct http *http)
@@ -72,7 +67,7 @@ void http_free(struct http *http)
 		curl_easy_cleanup(http->spare[--http->count]);
 	pthread_mutex_destroy(&http->lock);
 	free(http->user);
-	wipe(http->password);
+	free_secret(http->password);
 	free(http->sign);
 	free(http->certificates);
 	free(http);
@@ -164,6 +159,8 @@ static void set_times(const struct http *http, CURL *curl, uint64_t left_ms)
 
 static void set_options(const struct http *http, CURL *curl, const struct http_request *request, char problem[CURL_ERROR_SIZE])
 {
+	const char *user = request->user ? request->user : http->user, *password = request->user ? request->password : http->password;
+
 	curl_easy_setopt(curl, CURLOPT_URL, request->url);
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -171,11 +168,13 @@ static void set_options(const struct http *http, CURL *curl, const struct http_r
 	curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, 1L);
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "corpusfs");
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, problem);
-	if (http->user) {
-		curl_easy_setopt(curl, CURLOPT_USERNAME, http->user);
-		curl_easy_setopt(curl, CURLOPT_PASSWORD, http->password ? http->password : "");
+	if (http->no_proxy)
+		curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+	if (user) {
+		curl_easy_setopt(curl, CURLOPT_USERNAME, user);
+		curl_easy_setopt(curl, CURLOPT_PASSWORD, password ? password : "");
 	}
-	if (http->user && http->sign)
+	if (user && http->sign)
 		curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, http->sign);
 	if (http->certificates) {
 		struct curl_blob blob = {.data = http->certificates, .len = strlen(http->certificates), .flags = CURL_BLOB_COPY};

@@ -33,12 +33,14 @@ struct http_options {
 	const char *sign;            /* "aws:amz:REGION:s3": requests are signed, as AWS signs them (version 4); NULL: basic authentication */
 	const char *certificates;    /* of authorities, as PEM text; NULL: the system's */
 	uint64_t limit_ms;           /* each request ends within it; 0: none, see above */
+	bool no_proxy;               /* whatever the environment says */
 };
 
 struct http_request {
 	const char *method; /* "GET", "HEAD", "PUT", "POST", "DELETE" */
 	const char *url;
 	const char *const *headers; /* "Name: value"; ends with NULL; NULL: none */
+	const char *user, *password; /* in the place of those of all requests; NULL: those */
 	const void *data;           /* the body of PUT and POST */
 	size_t len;
 	/* Of GET: exactly `range_len` bytes from `range_offset`, to `out`; range_len 0: all, into answer.body. */

@@ -4,11 +4,13 @@
 
 #include "lib/repository/http.h"
 #include "lib/repository/objects.h"
+#include "lib/repository/s3_keys.h"
 
 struct objects_access {
 	const char *url;             /* see objects_open.h */
 	const char *user, *password; /* of S3: key and secret. NULL: none */
 	const char *token;           /* of S3: of a session; NULL: none */
+	struct s3_keys_service service; /* of S3, where no key is given: what gives some; its url NULL: nothing does */
 	const char *region;          /* of S3; NULL: what the host's name says, or us-east-1 */
 	const char *certificates;    /* of authorities, as PEM text; NULL: the system's */
 	uint64_t limit_ms;           /* each request ends within it; 0: none (http.h) */

@@ -83,7 +83,7 @@ int objects_open(int fd, bool making, struct objects **ret_objects, struct error
 	json_int_t limit_ms = 0;
 	struct stat st;
 	json_t *json;
-	int r;
+	int is_instance = 0, r;
 
 	if (fstat(own, &st) < 0)
 		return error_set(err, -errno, "the repository cannot be opened: %s", strerror(errno));
@@ -93,11 +93,14 @@ int objects_open(int fd, bool making, struct objects **ret_objects, struct error
 		return 0;
 	}
 	json = S_ISREG(st.st_mode) ? read_description(own) : NULL;
-	if (!json || json_unpack(json, "{s:s, s?s, s?s, s?s, s?s, s?s, s?I}", "url", &access.url, "user", &access.user, "password", &access.password, "token",
-	                         &access.token, "region", &access.region, "certificates", &access.certificates, "limit_ms", &limit_ms) < 0 || limit_ms < 0)
+	if (!json || json_unpack(json, "{s:s, s?s, s?s, s?s, s?s, s?s, s?I, s?{s:b, s:s, s?s}}", "url", &access.url, "user", &access.user, "password",
+	                         &access.password, "token", &access.token, "region", &access.region, "certificates", &access.certificates, "limit_ms", &limit_ms,
+	                         "service", "instance", &is_instance, "url", &access.service.url, "authorization", &access.service.authorization) < 0 ||
+	    limit_ms < 0)
 		r = error_set(err, -EINVAL, "what came as a repository is neither a directory nor a description of one");
 	else {
 		access.limit_ms = (uint64_t)limit_ms;
+		access.service.is_instance = is_instance != 0;
 		r = open_url(&access, making, ret_objects, err);
 	}
 	json_decref(json);

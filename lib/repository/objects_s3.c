@@ -1,3 +1,8 @@
+/*
+ * Each object is put by one request. It need not come in parts: a pack has 16 MiB and what a last blob adds, and where one blob is a whole directory of
+ * millions of names, less than 1 GiB (BLOB_BYTES_MAX); S3 takes 5 GiB so. One request is whole or not at all, and can have a condition, which parts have
+ * not everywhere; and nothing that was begun is left behind.
+ */
 #include "lib/repository/objects_s3.h"
 
 #include <errno.h>
@@ -10,6 +15,7 @@
 
 #define AMAZON ".amazonaws.com"
 #define HEADERS_MAX 4
+#define TOKEN "x-amz-security-token: %s"
 #define HEADER_LEN 4096
 
 struct objects_s3 {
@@ -18,6 +24,7 @@ struct objects_s3 {
 	char *bucket; /* its URL, which ends with '/' */
 	char *prefix, *escaped; /* of the keys: "" or ends with '/'; and for a URL's path */
 	char *token;  /* a header, or NULL */
+	struct s3_keys *keys; /* that are asked for; NULL: what was given is used */
 	char *region;
 };
 
@@ -44,17 +51,31 @@ static int ask(const struct objects *objects, struct http_request *request, cons
 	const struct blob_id hash = blob_id_of(request->data ? request->data : "", request->data ? request->len : 0);
 	const char *headers[HEADERS_MAX] = {NULL};
 	char text[BLOB_ID_TEXT], content[HEADER_LEN];
+	AUTO_FREE char *token = NULL;
+	struct s3_key key = {0};
+	struct error err = {0};
 	size_t count = 0;
+	int r = s3->keys ? s3_keys_get(s3->keys, &key, &err) : 0;
 
+	if (r < 0) {
+		*ret_answer = (struct http_answer){.content_length = -1};
+		(void)snprintf(ret_answer->problem, sizeof(ret_answer->problem), "%.*s", HTTP_PROBLEM_MAX - 1, err.text);
+		return r;
+	}
+	request->user = key.user;
+	request->password = key.password;
+	token = key.token ? xasprintf(TOKEN, key.token) : xstrdup_or_null(s3->token);
 	blob_id_text(&hash, text);
 	(void)snprintf(content, sizeof(content), "x-amz-content-sha256: %s", text);
 	headers[count++] = content;
-	if (s3->token)
-		headers[count++] = s3->token;
+	if (token)
+		headers[count++] = token;
 	if (extra)
 		headers[count++] = extra;
 	request->headers = headers;
-	return http_do(s3->http, request, ret_answer);
+	r = http_do(s3->http, request, ret_answer);
+	s3_key_clear(&key);
+	return r;
 }
 
 static int simply(const struct objects *objects, struct http_request *request)
@@ -190,6 +211,7 @@ static void close_s3(struct objects *objects)
 	struct objects_s3 *s3 = (struct objects_s3 *)objects;
 
 	http_free(s3->http);
+	s3_keys_free(s3->keys);
 	free(s3->bucket);
 	free(s3->prefix);
 	free(s3->escaped);
@@ -262,7 +284,7 @@ static int take_url(struct objects_s3 *s3, const struct objects_access *access, 
 	return 0;
 }
 
-static int refused(const struct objects_access *access, int result, const struct http_answer *answer, struct error *err)
+static int refused(const struct objects_s3 *s3, const struct objects_access *access, int result, const struct http_answer *answer, struct error *err)
 {
 	char code[S3_TEXT_MAX], message[S3_TEXT_MAX];
 	AUTO_FREE char *what = NULL;
@@ -271,7 +293,7 @@ static int refused(const struct objects_access *access, int result, const struct
 	if (*code)
 		what = xasprintf("%s%s%s", code, *message ? ": " : "", message);
 	result = objects_net_problem(access->url, result, answer, what, err);
-	if (!access->user)
+	if (!access->user && !s3->keys)
 		error_hint(err, "no key was given: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials");
 	else if (strcmp(code, "NoSuchBucket") == 0)
 		error_hint(err, "corpusfs backup init REPOSITORY makes the bucket and a repository in it");
@@ -291,9 +313,30 @@ static int look(struct objects_s3 *s3, const struct objects_access *access, bool
 	const bool is_good = r == 0 && (answer.status == 200 || (answer.status == 404 && making));
 
 	if (!is_good)
-		r = refused(access, r, &answer, err);
+		r = refused(s3, access, r, &answer, err);
 	buf_clear(&answer.body);
 	return r;
+}
+
+/* What an instance has to offer is asked for without being told to: one that has nothing reads what everybody may. */
+static int open_keys(struct objects_s3 *s3, const struct objects_access *access, struct error *err)
+{
+	struct s3_key key = {0};
+	struct error why = {0};
+	int r;
+
+	if (!access->service.url || access->user)
+		return 0;
+	s3->keys = s3_keys_new(&access->service);
+	r = s3_keys_get(s3->keys, &key, &why);
+	s3_key_clear(&key);
+	if (r == 0)
+		return 0;
+	if (!access->service.is_instance)
+		return error_set(err, r, "%s", why.text);
+	s3_keys_free(s3->keys);
+	s3->keys = NULL;
+	return 0;
 }
 
 int objects_s3_open(const struct objects_access *access, bool making, struct objects **ret_objects, struct error *err)
@@ -306,12 +349,14 @@ int objects_s3_open(const struct objects_access *access, bool making, struct obj
 	r = take_url(s3, access, host, err);
 	if (r == 0) {
 		s3->region = region_of(access, host);
-		s3->token = access->token ? xasprintf("x-amz-security-token: %s", access->token) : NULL;
+		s3->token = access->token ? xasprintf(TOKEN, access->token) : NULL;
 		sign = xasprintf("aws:amz:%s:s3", s3->region);
 		s3->http = http_new(&(struct http_options){.user = access->user, .password = access->password, .sign = sign,
 		                                           .certificates = access->certificates, .limit_ms = access->limit_ms});
-		r = look(s3, access, making, err);
+		r = open_keys(s3, access, err);
 	}
+	if (r == 0)
+		r = look(s3, access, making, err);
 	if (r < 0) {
 		close_s3(&s3->objects);
 		return r;

@@ -75,7 +75,7 @@ def test_life_of_a_repository_in_s3(s3, filled, source, area):
     for wrong, words in (({"AWS_SECRET_ACCESS_KEY": "wrong"}, "SignatureDoesNotMatch"), ({"AWS_ACCESS_KEY_ID": "who"}, "InvalidAccessKeyId")):
         result = repository.run("backup", "list", repository.path, secrets={**repository.secrets, **wrong}, code=program.PERMISSION)
         assert words in result.err and "testsecret" not in result.err
-    result = repository.run("backup", "list", repository.path, secrets={**SECRETS, "HOME": area}, code=program.PERMISSION)
+    result = repository.run("backup", "list", repository.path, secrets={**SECRETS, "HOME": area, "AWS_EC2_METADATA_DISABLED": "true"}, code=program.PERMISSION)
     assert "AWS_ACCESS_KEY_ID" in result.err
     nowhere = s3.url("").replace("/test/", "/no-such-bucket/")
     assert "NoSuchBucket" in repository.run("backup", "list", nowhere, code=program.NOT_FOUND).err
