@@ -133,28 +133,40 @@ static void test_versions_come_back_in_order(void **state)
 	repository_place_clear(&place);
 }
 
+/* Of put_through alone, which needs a dataset of its own each time. Made when it is first needed: see the first test. */
+static struct repository_place shared;
+
+static int clear_shared(void **state)
+{
+	if (shared.repository)
+		repository_place_clear(&shared);
+	return 0;
+}
+
 /* What a place says of a put, and what it did. `other`: of another writer, before. */
 static int put_through(bool conditional, struct liar lies, bool *ret_unknown, size_t *ret_count)
 {
-	struct repository_place place;
+	static unsigned datasets;
 	struct repository *repository = NULL;
 	struct error err = {0};
 	struct liar *liar = xcalloc(1, sizeof(*liar));
 	struct heads heads = {0};
+	char dataset[32];
 	int r;
 
-	repository_place_make(&place);
+	if (!shared.repository)
+		repository_place_make(&shared);
+	snprintf(dataset, sizeof(dataset), "words %u", datasets++);
 	*liar = lies;
 	liar->objects.place = &liar_place;
-	liar->inner = place_objects(&place);
+	liar->inner = place_objects(&shared);
 	assert_int_equal(repository_open(&liar->objects, "password", &repository, &err), 0);
-	r = put(repository, "words", "v", 1, conditional, ret_unknown);
+	r = put(repository, dataset, "v", 1, conditional, ret_unknown);
 	liar->cannot_look = 0;
-	assert_int_equal(heads_read(repository, "words", &heads, &err), 0);
+	assert_int_equal(heads_read(repository, dataset, &heads, &err), 0);
 	*ret_count = heads.count;
 	heads_clear(&heads);
 	repository_close(repository);
-	repository_place_clear(&place);
 	return r;
 }
 
@@ -429,5 +441,5 @@ int main(void)
 		cmocka_unit_test(test_writer_that_was_overwritten_is_told),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, clear_shared);
 }
