@@ -214,9 +214,9 @@ def test_test_of_what_can_only_be_read(remotes, area):
 
 
 def test_test_behind_the_rest_protocol(remotes, rest, area):
-    credentials = remotes.write("credentials", "user = who\npassword = testsecret\n")
+    credentials = remotes.write("credentials", "user = who\npassword = of-the-server\n")
     rest.stop()
-    rest.options = ["--user", "who", "--pass", "testsecret"]
+    rest.options = ["--user", "who", "--pass", "of-the-server"]
     rest.start()
     remotes.add("base", rest.url("r"), "--credentials-command", "cat " + credentials)
     remotes.run("backup", "init", "base:")
