@@ -14,6 +14,11 @@ static inline int fault_point(const char *name)
 {
 	return 0;
 }
+
+static inline unsigned long fault_passes(const char *name)
+{
+	return 0;
+}
 #else
 /* 0, or the negative errno the test asked for; does not return when the test asked for a kill. */
 int fault_point(const char *name);
