@@ -153,6 +153,12 @@ def stacks(pids):
     return "\n".join(lines)
 
 
+def command_lines(program):
+    """What ps(1) shows of the processes whose names begin like this, whoever started them."""
+    pids = [name for name in os.listdir("/proc") if name.isdigit() and read(f"/proc/{name}/comm").startswith(program.encode())]
+    return "\n".join(read(f"/proc/{pid}/cmdline").replace(b"\0", b" ").decode(errors="replace") for pid in pids)
+
+
 def holders(point):
     """Processes that have something below a mountpoint open, mapped, or as a directory of theirs: "pid name path"."""
     found = []

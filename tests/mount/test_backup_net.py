@@ -4,7 +4,6 @@ import http.server
 import json
 import os
 import random
-import subprocess
 import threading
 import time
 
@@ -81,7 +80,7 @@ def test_life_of_a_repository_in_s3(s3, filled, source, area):
     assert "NoSuchBucket" in repository.run("backup", "list", nowhere, code=program.NOT_FOUND).err
     repository.run("backup", "init", nowhere)
     assert "no errors were found" in NetRepository(filled, nowhere, servers.S3_SECRETS, area + "/cache", init=False).restic("check")
-    for text in (filled.log(), subprocess.run(["ps", "axww"], capture_output=True, text=True, timeout=20, check=True).stdout):
+    for text in (filled.log(), procs.command_lines("corpusfs")):
         assert "testsecret" not in text
 
 

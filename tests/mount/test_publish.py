@@ -122,7 +122,7 @@ def test_life_in_s3(remotes, elsewhere, s3, source, area):
     remotes.add("base", s3.url("some/where"), "--credentials-file", credentials)
     life(remotes, elsewhere, s3.url("some/where"), area, source)
     at_once(remotes, s3.url("some/where"), area, "fresh")
-    for text in (remotes.store.log(), subprocess.run(["ps", "axww"], capture_output=True, text=True, timeout=20, check=True).stdout):
+    for text in (remotes.store.log(), procs.command_lines("corpusfs")):
         assert "testsecret" not in text
 
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from harness import files, keys, program, servers
+from harness import files, keys, procs, program, servers
 from harness.between import serving
 
 
@@ -63,7 +63,7 @@ def test_instance_publishes_and_mounts_while_its_keys_run_out(remotes, s3, servi
         assert len(service.asked) > 2
     finally:
         remotes.run("umount", point)
-    for text in (remotes.store.log(), subprocess.run(["ps", "axww"], capture_output=True, text=True, timeout=20, check=True).stdout):
+    for text in (remotes.store.log(), procs.command_lines("corpusfs")):
         assert "testsecret" not in text
 
 
