@@ -10,7 +10,7 @@
 #include "lib/repository/go_text.h"
 #include "lib/repository/http.h"
 
-#define LIMIT_MS 1000
+#define LIMIT_MS 3000
 #define EARLY_S 300 /* before they run out; there are new ones by then */
 #define AGAIN_S 10  /* after a service was asked; sooner only if there is nothing good */
 #define SESSION "X-aws-ec2-metadata-token"

@@ -3,7 +3,7 @@
  * or that of a container (ECS and EKS). They are asked for when the first one is needed, and again before they run out; where the service does not
  * answer then, the old ones are used until they have.
  *
- * The service is not asked through a proxy, and has a second for an answer. Keys stand in memory only.
+ * The service is not asked through a proxy, and has three seconds for an answer. Keys stand in memory only.
  *
  * Threads: any.
  */

@@ -40,7 +40,7 @@ def read_at_random(root, wanted, seconds, seed):
 @pytest.mark.timeout(240)
 def test_what_was_read_is_there_while_the_place_is_away(served, lazy, source, area):
     """Also for a mount that is made then; and what was not read comes when the place is back."""
-    mount = lazy(MEMORY + ",timeout=1")
+    mount = lazy(MEMORY)
     for folder, folders, names in os.walk(mount.root):
         folders.sort()
         for name in names:
@@ -49,7 +49,7 @@ def test_what_was_read_is_there_while_the_place_is_away(served, lazy, source, ar
                 files.get(path)
     mount.umount()
     served.stop()
-    mount = lazy(MEMORY + ",timeout=1")
+    mount = lazy(MEMORY + ",timeout=3")
     assert "cannot be reached" in mount.result.err + mount.log()
     wanted = tree.scan(source)
     seen = 0

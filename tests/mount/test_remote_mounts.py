@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import files, procs
+from harness import files, posix, procs
 from harness.between import Between, serving
 
 
@@ -37,6 +37,7 @@ def test_place_that_trickles(remotes, between, source, point):
             files.get(point + "/holes")
         assert os.statvfs(point).f_namemax == 255
         between.trickling = ""
+        procs.poll(lambda: posix.outcome(files.get, point + "/holes") == "ok", 30, "it answers soon enough again")
         assert files.get(point + "/holes") == files.get(source + "/holes")
     finally:
         remotes.run("umount", point)

@@ -92,25 +92,3 @@ def test_big_files_come_back_whole(store, area):
     os.utime(area + "/out/many", ns=(before.st_atime_ns, before.st_mtime_ns))
     repository.restore(area + "/out")
     tree.assert_same(area + "/big", area + "/out")
-
-
-def test_big_files_come_back_whole(store, area):
-    """They are written past the page cache, in blocks: around the sizes at which that begins, and of its buffer."""
-    chance, mib = random.Random(6), 1 << 20
-    for name, size in {"less": mib - 1, "one": mib, "more": mib + 1, "two": 2 * mib, "odd": 2 * mib + 4097, "many": 9 * mib + 511}.items():
-        os.makedirs(area + "/big", exist_ok=True)
-        files.put(f"{area}/big/{name}", chance.randbytes(size))
-    files.put(area + "/big/text", b"some text that shrinks " * 200000)
-    store.ok("-s", store.path, "import", area + "/big", "big")
-    repository = Repository(store, area + "/repository")
-    repository.backup("big")
-    repository.restore(area + "/out")
-    tree.assert_same(area + "/big", area + "/out")
-    # Once more over what is there, of which a byte is another now.
-    before = os.stat(area + "/out/many")
-    with open(area + "/out/many", "r+b") as handle:
-        handle.seek(5 * mib)
-        handle.write(b"x")
-    os.utime(area + "/out/many", ns=(before.st_atime_ns, before.st_mtime_ns))
-    repository.restore(area + "/out")
-    tree.assert_same(area + "/big", area + "/out")
