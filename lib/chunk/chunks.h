@@ -92,6 +92,8 @@ uint64_t chunks_disk_bytes(struct chunks *chunks); /* of the files that hold the
 
 /* Checks one chunk fully, SHA-256 too. 0, -ENOENT, -EBADMSG. */
 WARN_UNUSED int chunks_verify(struct chunks *chunks, uint64_t id);
+/* The same of what the disk has of this chunk itself, whatever memory has, and whatever stands for it; the list is as it was. */
+WARN_UNUSED int chunks_verify_disk(struct chunks *chunks, uint64_t id);
 
 /* --- the damage list (damaged.h) --- */
 
@@ -106,7 +108,7 @@ bool chunks_any_damage(struct chunks *chunks); /* false: the list is empty, and 
 bool chunks_known_damaged(struct chunks *chunks, uint64_t id); /* by the list, without reading: it is damaged, and nothing whole stands for it */
 bool chunks_tell_damage(struct chunks *chunks, uint64_t id); /* it is damaged, and nobody was told for ten minutes; then that counts as told */
 void chunks_save_damage(struct chunks *chunks); /* what could not be written when it was found; called now and then */
-WARN_UNUSED int chunks_found_whole(struct chunks *chunks, uint64_t id); /* by chunks_verify(): it leaves the list */
+WARN_UNUSED int chunks_found_whole(struct chunks *chunks, uint64_t id); /* by chunks_verify_disk(): it leaves the list */
 
 /* The ids after the last ones that were given out. */
 void chunks_ends(struct chunks *chunks, uint64_t *ret_bulk_end, uint64_t *ret_small_end);

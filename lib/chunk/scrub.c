@@ -44,20 +44,24 @@ static void save_from_memory(struct chunks *chunks, uint64_t id)
 	struct chunk_header header;
 	struct backend_record record;
 	AUTO_FREE uint8_t *plain = NULL;
+	size_t len = 0;
 	int ret = backend_get(chunks->backend, id, &record);
 
 	if (ret)
 		return;
 	ret = chunk_record_open(id, record.bytes, record.len, &header);
-	if (!ret)
-		plain = malloc(header.plain_len);
+	if (!ret) {
+		len = header.plain_len;
+		plain = malloc(len);
+	}
 	if (plain && header.codec == CHUNK_CODEC_ZSTD)
 		ret = chunk_record_unpack(chunks->scratch, &header, plain);
 	else if (plain)
-		memcpy(plain, header.stored, header.plain_len);
-	if (!ret && plain)
-		ret = chunks_heal(chunks, &(struct heal_bytes){plain, header.plain_len}, 1);
+		memcpy(plain, header.stored, len);
+	/* Before it writes: a database that damage has stopped is opened anew then, when nobody has anything of it. */
 	backend_release(&record);
+	if (!ret && plain)
+		(void)!chunks_heal(chunks, &(struct heal_bytes){plain, len}, 1);
 }
 
 /* 1: it is as it was stored. 0: it is not where it can be read so, as what lies in the log or shares a block. -EBADMSG, -ENOMEM. */
@@ -73,7 +77,7 @@ static int read_disk(struct chunks *chunks, struct scratch *tools, uint64_t id, 
 	return ret ? ret : 1;
 }
 
-static int look(struct chunks *chunks, struct scratch *tools, uint64_t id, uint64_t *ret_bytes)
+static int look_only(struct chunks *chunks, struct scratch *tools, uint64_t id, uint64_t *ret_bytes)
 {
 	int ret = read_disk(chunks, tools, id, ret_bytes);
 
@@ -82,13 +86,28 @@ static int look(struct chunks *chunks, struct scratch *tools, uint64_t id, uint6
 		backend_refresh(chunks->backend);
 		ret = read_disk(chunks, tools, id, ret_bytes);
 	}
-	if (ret == 0)
-		return look_again(chunks, id, ret_bytes);
+	return ret == 0 ? look_again(chunks, id, ret_bytes) : MIN(ret, 0);
+}
+
+int chunks_verify_disk(struct chunks *chunks, uint64_t id)
+{
+	struct scratch *tools = scratch_take(chunks->scratch);
+	uint64_t bytes;
+	const int ret = look_only(chunks, tools, id, &bytes);
+
+	scratch_put(chunks->scratch, tools);
+	return ret;
+}
+
+static int look(struct chunks *chunks, struct scratch *tools, uint64_t id, uint64_t *ret_bytes)
+{
+	const int ret = look_only(chunks, tools, id, ret_bytes);
+
 	if (ret == -EBADMSG) {
 		damaged_add(chunks->damaged, id);
 		save_from_memory(chunks, id);
 	}
-	return MIN(ret, 0);
+	return ret;
 }
 
 /* A chunk that is not there may have been removed since the set was made; all else is damage, even if something stands for it at once. */

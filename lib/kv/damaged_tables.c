@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/file.h"
@@ -86,12 +87,30 @@ struct telling {
 };
 
 /* Past the page cache, which may hold what the disk has no more. Where that is not to be had, its pages are dropped first. */
+#define PAGE 4096U
+
+/* There are filesystems that open a file so, and then do not read it: of larger blocks for example. */
+static bool is_readable_so(int fd)
+{
+	void *page = NULL;
+	bool can = true;
+
+	if (posix_memalign(&page, PAGE, PAGE) == 0)
+		can = pread(fd, page, PAGE, 0) >= 0 || (errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS);
+	free(page);
+	return can;
+}
+
 static int open_past_cache(int dir, const char *name)
 {
 	int fd = file_open_inside(dir, name, O_RDONLY | O_DIRECT, 0);
 
-	if (fd != -EINVAL)
+	if (fd >= 0 && is_readable_so(fd))
 		return fd;
+	if (fd < 0 && fd != -EINVAL && fd != -EOPNOTSUPP && fd != -ENOSYS)
+		return fd;
+	if (fd >= 0)
+		close(fd);
 	fd = file_open_inside(dir, name, O_RDONLY, 0);
 	if (fd >= 0)
 		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);

@@ -111,7 +111,8 @@ void kv_iter_seek_for_prev(struct kv_iter *iter, const void *key, size_t key_len
 
 void kv_iter_next(struct kv_iter *iter)
 {
-	if (iter->native && !iter->is_ahead)
+	/* What came after it may have gone while it made way. */
+	if (kv_iter_valid(iter) && !iter->is_ahead)
 		rocksdb_iter_next(iter->native);
 	iter->is_ahead = false;
 }

@@ -205,7 +205,7 @@ static int scrub_content(struct run *run)
 	return result;
 }
 
-/* What was damaged once and is whole: a disk that could not be read for a while, or a file that was brought back. */
+/* What was damaged once and is whole on the disk: it could not be read for a while, or a file was brought back. */
 static int look_at_list_again(struct run *run)
 {
 	AUTO_FREE struct chunk_damage *list = NULL;
@@ -213,7 +213,7 @@ static int look_at_list_again(struct run *run)
 	int result = 0;
 
 	for (size_t i = 0; i < count && result == 0; i++)
-		if (list[i].replacement == CHUNK_NONE && chunks_verify(store_chunks(run->store), list[i].chunk) == 0 &&
+		if (list[i].replacement == CHUNK_NONE && chunks_verify_disk(store_chunks(run->store), list[i].chunk) == 0 &&
 		    !store_read_only(run->store))
 			result = chunks_found_whole(store_chunks(run->store), list[i].chunk);
 	return result;

@@ -165,17 +165,19 @@ def test_a_new_daemon_does_not_answer_for_the_mount_of_a_dead_one(dead, store):
     assert procs.read(second + "/d/.snapshots/s/synced") == b"synced"
 
 
-def test_what_cannot_be_committed_is_told_of_though_nobody_asks(store):
-    """A program that never calls fsync would not know."""
+@pytest.mark.parametrize("error, text", [("eio", "Input/output error"), ("enospc", "No space left on device")])
+def test_what_cannot_be_committed_is_told_of_though_nobody_asks(store, error, text):
+    """A program that never calls fsync would not know. One of the files is removed meanwhile, and is waited for no more."""
     store.create("d")
-    point = store.mount(env={"CORPUSFS_FAULT": ",".join(f"commit-before-store:eio:{number}" for number in range(1, 8))})
+    point = store.mount(env={"CORPUSFS_FAULT": ",".join(f"commit-before-store:{error}:{number}" for number in range(1, 10))})
     status = lambda: json.loads(store.ok("-s", store.path, "status", "--json")).get("uncommitted")  # noqa: E731
-    write(point + "/d/file", b"content" * 1000)
-    assert procs.poll(status, 20, "status tells") == {"files": 1, "error": "Input/output error"}
-    procs.poll(lambda: " uncommitted files=1 " in store.log(), 20, "the log tells")
+    for name in ("kept", "removed"):
+        write(f"{point}/d/{name}", b"content" * 1000)
+    assert procs.poll(status, 20, "status tells")["error"] == text
+    os.unlink(point + "/d/removed")
+    procs.poll(lambda: " uncommitted files=" in store.log(), 20, "the log tells")
     procs.poll(lambda: not status(), 40, "it is committed")
     procs.poll(lambda: " committed " in store.log(), 20, "the log tells that, too")
-    assert store.log().count(" uncommitted ") == 1
 
 
 def asleep(process):

@@ -104,13 +104,18 @@ static int sync_op(struct requests *requests, struct control_call *call, json_t 
 
 	if (result < 0)
 		return error_set(err, result, "what the kernel holds could not be written: %s", error_text(result));
+	result = run_op(requests, call, ret_result, err);
+	if (result < 0)
+		return result;
+	/* All else is on disk, whatever of it was lost. */
 	result = mounts_lost(requests->mounts);
 	if (result < 0) {
+		json_decref(*ret_result);
+		*ret_result = NULL;
 		error_set(err, result, "what programs stored into mapped files is lost, since it could not be written: %s", error_text(result));
 		error_hint(err, "%s/log says of which files", store_path(requests->store));
-		return result;
 	}
-	return run_op(requests, call, ret_result, err);
+	return result;
 }
 
 static int status_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)

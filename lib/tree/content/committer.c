@@ -23,10 +23,10 @@ struct committer {
 	int sync_error;
 };
 
-/* The lock is held. A retired view's content was dropped: it is not tried again. */
+/* The lock is held. What failed is on the list again: others of its group were committed before, or had nothing to commit any more. */
 static void note_result(struct pending *pending, struct inode *inode, int result)
 {
-	const bool failed = result < 0 && result != -ESTALE, failed_before = inode->retry_ms != 0;
+	const bool failed = result < 0 && inode->on_dirty_list, failed_before = inode->retry_ms != 0;
 
 	inode->retry_ms = failed ? clock_ms() + RETRY_MS : 0;
 	pending->failing += (uint64_t)failed - (uint64_t)failed_before;
