@@ -19,7 +19,7 @@
 #define LIMIT_MS 600000      /* for a daemon that answers others, but does not come to an end with this */
 #define FORCE_LIMIT_MS 10000 /* what --force gives it */
 #define KILLED_MS 10000      /* for a killed process to go */
-#define FOLLOWS_MS 3000      /* for a supervisor to go, when its daemon has: it has nothing to do but that */
+#define FOLLOWS_MS 10000     /* for a supervisor to go, when its daemon has: it has nothing to do but that */
 #define LEAVE_MS 5000        /* for the process of what is read-only to go, whose place may be away */
 #define LAZY_MS 500          /* the same, where somebody may go on using it */
 

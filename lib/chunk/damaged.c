@@ -82,9 +82,12 @@ int damaged_open(struct kv *kv, struct damaged **ret_damaged, struct error *err)
 	damaged->kv = kv;
 	pthread_mutex_init(&damaged->lock, NULL);
 	ret = load(damaged);
-	if (ret) {
+	/* Who only reads sweeps nothing; where something stands for a chunk and that is not known, reading it is an error. */
+	if (ret && !kv_read_only(kv)) {
 		damaged_close(damaged);
-		return error_set(err, ret, "the store's list of damaged chunks cannot be read: %s", error_text(ret));
+		(void)error_set(err, ret, "the store's list of damaged chunks cannot be read: %s", error_text(ret));
+		error_hint(err, "it can be mounted with -o ro; corpusfs repair makes it writable again");
+		return ret;
 	}
 	*ret_damaged = damaged;
 	return 0;
