@@ -35,14 +35,32 @@ void queue_free(struct queue *queue)
 	free(queue);
 }
 
+/* The lock is held, and there is room. */
+static void add(struct queue *queue, void *item)
+{
+	queue->items[(queue->first + queue->count++) % queue->limit] = item;
+	pthread_cond_signal(&queue->has_items);
+}
+
 void queue_push(struct queue *queue, void *item)
 {
 	pthread_mutex_lock(&queue->lock);
 	while (queue->count == queue->limit)
 		pthread_cond_wait(&queue->has_room, &queue->lock);
-	queue->items[(queue->first + queue->count++) % queue->limit] = item;
-	pthread_cond_signal(&queue->has_items);
+	add(queue, item);
 	pthread_mutex_unlock(&queue->lock);
+}
+
+bool queue_try_push(struct queue *queue, void *item)
+{
+	bool has_room;
+
+	pthread_mutex_lock(&queue->lock);
+	has_room = queue->count < queue->limit;
+	if (has_room)
+		add(queue, item);
+	pthread_mutex_unlock(&queue->lock);
+	return has_room;
 }
 
 /* The lock is held. */

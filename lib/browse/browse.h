@@ -104,7 +104,7 @@ struct browse_state {
 };
 struct browse_state browse_state(struct browse *browse);
 
-/* After a read: whether who reads the file from one end to the other will soon need ret_ahead, which browse_fetch brings. */
+/* After a read: whether who reads the file from one end to the other will soon need ret_ahead, which is not here, and which browse_fetch brings. */
 bool browse_wants_ahead(struct browse *browse, const struct browse_range *range, struct browse_range *ret_ahead);
 /* Fetches what is not here, blobs that are neighbours in a pack with one request, and waits for it. */
 WARN_UNUSED int browse_fetch(struct browse *browse, const struct browse_range *range);

@@ -202,7 +202,8 @@ ssize_t browse_read(struct browse *browse, const struct browse_range *range, boo
 #define AHEAD_FIRST (512ULL << 10)
 #define DISORDER (2ULL << 20) /* reads of one reader may overtake each other */
 
-bool browse_wants_ahead(struct browse *browse, const struct browse_range *range, struct browse_range *ret_ahead)
+/* Moves the reader's stream on. True: it is time for more of the file, of so many bytes. */
+static bool wants_more(struct browse *browse, const struct browse_range *range, uint64_t size, struct browse_range *ret_ahead)
 {
 	struct stream *stream = &browse->streams[range->id % BROWSE_STREAMS];
 	const uint64_t end = range->offset + range->size;
@@ -214,14 +215,40 @@ bool browse_wants_ahead(struct browse *browse, const struct browse_range *range,
 	} else {
 		stream->end = MAX(stream->end, end);
 		stream->fetched = MAX(stream->fetched, stream->end);
-		wants = stream->fetched - stream->end <= stream->step / 2;
+		wants = stream->fetched - stream->end <= stream->step / 2 && stream->fetched < size;
 	}
 	if (wants) {
 		stream->step = stream->step ? MIN(stream->step * 2, AHEAD) : AHEAD_FIRST;
-		*ret_ahead = (struct browse_range){.id = range->id, .offset = stream->fetched, .size = stream->step};
-		stream->fetched += stream->step;
+		*ret_ahead = (struct browse_range){.id = range->id, .offset = stream->fetched, .size = MIN(stream->step, size - stream->fetched)};
+		stream->fetched += ret_ahead->size;
 	}
 	pthread_mutex_unlock(&browse->mutex);
+	return wants;
+}
+
+static bool is_here(struct browse *browse, const struct in_node *in, const struct browse_range *range)
+{
+	const struct browse_layout *layout = browse_dir_layout(in->dir.dir, in->place.position, browse->source);
+	struct blob_source *source = browse->source;
+
+	for (size_t i = browse_blob_at(layout, range->offset); i + 1 < layout->count && layout->begins[i] < range->offset + range->size; i++) {
+		const struct blob_id *id = &in->node->content.items[i];
+
+		if (!shared_cache_has(browse->blobs, id) && !(source->has && source->has(source, id)))
+			return false;
+	}
+	return true;
+}
+
+bool browse_wants_ahead(struct browse *browse, const struct browse_range *range, struct browse_range *ret_ahead)
+{
+	struct in_node in;
+	bool wants;
+
+	if (range->id < BROWSE_NODES_FIRST || browse_wait_index(browse, false) < 0 || browse_node_use(browse, range->id, false, &in) < 0)
+		return false;
+	wants = wants_more(browse, range, in.node->size, ret_ahead) && !is_here(browse, &in, ret_ahead);
+	browse_node_done(browse, &in);
 	return wants;
 }
 

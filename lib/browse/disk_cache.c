@@ -190,6 +190,17 @@ static bool find(struct disk_cache *cache, const struct blob_id *id, bool is_tre
 	return found;
 }
 
+bool disk_cache_has(struct disk_cache *cache, const struct blob_id *id, bool is_tree)
+{
+	struct blob_spot spot;
+	bool found;
+
+	pthread_mutex_lock(&cache->lock);
+	found = blob_table_find(cache->table, segment_key(id), is_tree, &spot);
+	pthread_mutex_unlock(&cache->lock);
+	return found;
+}
+
 int disk_cache_get(struct disk_cache *cache, const struct blob_id *id, bool is_tree, struct buf *ret_plain)
 {
 	struct blob_spot spot;

@@ -45,6 +45,8 @@ void disk_cache_free(struct disk_cache *cache); /* NULL is fine */
 /* Finds what is there. Until then nothing is found and nothing is kept. */
 void disk_cache_load(struct disk_cache *cache);
 
+/* Whether it probably is here: nothing is read. */
+bool disk_cache_has(struct disk_cache *cache, const struct blob_id *id, bool is_tree);
 /* -ENOENT: it is not here. ret_plain ends with a NUL that is not counted. */
 WARN_UNUSED int disk_cache_get(struct disk_cache *cache, const struct blob_id *id, bool is_tree, struct buf *ret_plain);
 /* Bytes that were verified. May keep them or not. */

@@ -201,6 +201,16 @@ int shared_cache_find(struct shared_cache *cache, const struct blob_id *id, stru
 	return r;
 }
 
+bool shared_cache_has(struct shared_cache *cache, const struct blob_id *id)
+{
+	struct cached *cached;
+
+	pthread_mutex_lock(&cache->lock);
+	HASH_FIND(hh, cache->table, id, sizeof(*id), cached);
+	pthread_mutex_unlock(&cache->lock);
+	return cached != NULL;
+}
+
 bool shared_cache_claim(struct shared_cache *cache, const struct blob_id *id, struct cached **ret_cached)
 {
 	struct cached *cached;

@@ -32,6 +32,8 @@ struct cached;
 WARN_UNUSED int shared_cache_get(struct shared_cache *cache, const struct blob_id *id, struct cached **ret_cached);
 /* The same of what is there already, or quickly made. -EAGAIN: it is not; nobody was made to wait. */
 WARN_UNUSED int shared_cache_find(struct shared_cache *cache, const struct blob_id *id, struct cached **ret_cached);
+/* Somebody has it, or makes it. */
+bool shared_cache_has(struct shared_cache *cache, const struct blob_id *id);
 void *cached_value(const struct cached *cached);
 void shared_cache_put(struct shared_cache *cache, struct cached *cached); /* NULL is fine */
 

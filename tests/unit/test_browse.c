@@ -201,7 +201,9 @@ static void what_is_claimed_is_waited_for(void **state)
 		uint8_t *value = NULL;
 		pthread_t thread;
 
+		assert_false(shared_cache_has(cache, &id));
 		assert_true(shared_cache_claim(cache, &id, &claimed));
+		assert_true(shared_cache_has(cache, &id));
 		assert_false(shared_cache_claim(cache, &id, &other));
 		assert_int_equal(shared_cache_find(cache, &id, &other), -EAGAIN);
 		assert_int_equal(pthread_create(&thread, NULL, wait_for_one, &waiter), 0);

@@ -180,6 +180,8 @@ static void what_was_kept_is_there_also_later(void **state)
 	assert_int_equal(count_there(fixture, 0, 50), 50);
 	/* A tree of the same name is another thing. */
 	make(&content, 1);
+	assert_true(disk_cache_has(fixture->cache, &content.id, false));
+	assert_false(disk_cache_has(fixture->cache, &content.id, true));
 	assert_int_equal(disk_cache_get(fixture->cache, &content.id, true, &plain), -ENOENT);
 	disk_cache_put(fixture->cache, &content.id, true, content.bytes, content.len);
 	for (int i = 0; i < 3; i++) {

@@ -55,6 +55,22 @@ static void test_items_come_in_order(void **state)
 	queue_free(queue);
 }
 
+static void test_nobody_waits_for_room_who_only_tries(void **state)
+{
+	struct queue *queue = queue_new(2);
+
+	(void)state;
+	assert_true(queue_try_push(queue, (void *)1));
+	assert_true(queue_try_push(queue, (void *)2));
+	assert_false(queue_try_push(queue, (void *)3));
+	assert_ptr_equal(queue_pop(queue), 1);
+	assert_true(queue_try_push(queue, (void *)4));
+	assert_ptr_equal(queue_pop(queue), 2);
+	assert_ptr_equal(queue_pop(queue), 4);
+	assert_null(queue_try_pop(queue));
+	queue_free(queue);
+}
+
 /* Many wait for items, and one or more for room, at limits where that is often. */
 static void test_nobody_waits_for_ever(void **state)
 {
@@ -87,6 +103,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_items_come_in_order),
+		cmocka_unit_test(test_nobody_waits_for_room_who_only_tries),
 		cmocka_unit_test(test_nobody_waits_for_ever),
 	};
 

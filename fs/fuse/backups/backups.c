@@ -8,6 +8,10 @@
 
 #define SESSION_THREADS 4
 #define JOB_THREADS 16
+#define BRING_THREADS 8
+#define AHEAD_THREADS 8
+#define PLACES 4096     /* for requests */
+#define AHEAD_PLACES 16 /* more come too late */
 
 /* Nobody holds a request of a read-only mount back. */
 static void slot_added(void *arg, struct session_slot *slot)
@@ -95,8 +99,10 @@ int backups_start(const struct backups_options *options, struct backups **ret_ba
 			(void)error_set(err, r, "no memory for a mount: %s", error_text(r));
 	}
 	if (r == 0) {
-		backups->jobs = backups_jobs_new(JOB_THREADS);
-		if (!backups->jobs)
+		backups->jobs = backups_jobs_new(JOB_THREADS, PLACES);
+		backups->bringing = backups_jobs_new(BRING_THREADS, PLACES);
+		backups->ahead = backups_jobs_new(AHEAD_THREADS, AHEAD_PLACES);
+		if (!backups->jobs || !backups->bringing || !backups->ahead)
 			r = error_set(err, -EAGAIN, "no thread could be started for a mount");
 	}
 	with_kept.kept = backups->kept;
@@ -114,7 +120,10 @@ void backups_free(struct backups *backups)
 {
 	if (!backups)
 		return;
+	/* Readers last: they start what nobody waits for. */
+	backups_jobs_free(backups->bringing);
 	backups_jobs_free(backups->jobs);
+	backups_jobs_free(backups->ahead);
 	session_free(backups->session);
 	kept_unmap(backups->kept);
 	free(backups);

@@ -7,8 +7,6 @@
 #include "lib/base/buf.h"
 #include "lib/base/queue.h"
 
-#define QUEUE_MAX 4096
-
 struct backups_jobs {
 	struct queue *queue;
 	pthread_t *threads;
@@ -30,11 +28,11 @@ static void *work(void *arg)
 	return NULL;
 }
 
-struct backups_jobs *backups_jobs_new(unsigned threads)
+struct backups_jobs *backups_jobs_new(unsigned threads, size_t places)
 {
 	struct backups_jobs *jobs = xcalloc(1, sizeof(*jobs));
 
-	jobs->queue = queue_new(QUEUE_MAX);
+	jobs->queue = queue_new(places);
 	jobs->threads = xcalloc(threads, sizeof(*jobs->threads));
 	while (jobs->count < threads && pthread_create(&jobs->threads[jobs->count], NULL, work, jobs) == 0)
 		jobs->count++;
@@ -62,4 +60,13 @@ void backups_jobs_add(struct backups_jobs *jobs, const struct backups_job *job)
 
 	*copy = *job;
 	queue_push(jobs->queue, copy);
+}
+
+void backups_jobs_try(struct backups_jobs *jobs, const struct backups_job *job)
+{
+	struct backups_job *copy = xmalloc(sizeof(*copy));
+
+	*copy = *job;
+	if (!queue_try_push(jobs->queue, copy))
+		free(copy);
 }

@@ -1,5 +1,6 @@
 /*
- * Requests that may have to wait: each runs in one of several threads, and is answered there. Internal to fs/fuse/backups.
+ * Requests that may have to wait: each runs in one of several threads, and is answered there; and what nobody waits for. Internal to
+ * fs/fuse/backups.
  *
  * Threads: any.
  */
@@ -24,11 +25,13 @@ struct backups_job {
 	size_t size;
 	off_t offset;
 	char *name; /* owned, or NULL */
+	bool brings; /* it fills the cache */
 };
 
-struct backups_jobs *backups_jobs_new(unsigned threads); /* NULL: no thread could be started */
+/* `places`: how many may wait for a thread. NULL: no thread could be started. */
+struct backups_jobs *backups_jobs_new(unsigned threads, size_t places);
 void backups_jobs_free(struct backups_jobs *jobs); /* runs what is left first; NULL is fine */
-/* Takes over the name. Waits where thousands are waiting. */
-void backups_jobs_add(struct backups_jobs *jobs, const struct backups_job *job);
+void backups_jobs_add(struct backups_jobs *jobs, const struct backups_job *job); /* takes over the name; waits for a place */
+void backups_jobs_try(struct backups_jobs *jobs, const struct backups_job *job); /* without a place: not at all. Has no name */
 
 #endif

@@ -27,8 +27,10 @@ static int reply_result(fuse_req_t req, int result)
 /* Runs now what need not wait. */
 static void run(struct backups_job *job)
 {
+	struct backups *backups = backups_of(job->req);
+
 	if (job->run(job, false) == -EAGAIN)
-		backups_jobs_add(backups_of(job->req)->jobs, job);
+		backups_jobs_add(job->brings ? backups->bringing : backups->jobs, job);
 	else
 		free(job->name);
 }
@@ -229,8 +231,8 @@ static void fetch_ahead(struct backups *backups, const struct browse_range *read
 	struct browse_range ahead;
 
 	if (browse_wants_ahead(backups->options.browse, read, &ahead))
-		backups_jobs_add(backups->jobs, &(struct backups_job){.run = run_ahead, .browse = backups->options.browse, .id = ahead.id,
-		                                                      .offset = (off_t)ahead.offset, .size = ahead.size});
+		backups_jobs_try(backups->ahead, &(struct backups_job){.run = run_ahead, .browse = backups->options.browse, .id = ahead.id,
+		                                                       .offset = (off_t)ahead.offset, .size = ahead.size});
 }
 
 static int run_read(const struct backups_job *job, bool may_wait)
@@ -286,7 +288,7 @@ static int run_getxattr(const struct backups_job *job, bool may_wait)
 
 static void op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t size)
 {
-	run(&(struct backups_job){.run = run_getxattr, .req = req, .id = id, .size = size, .name = xstrdup(name)});
+	run(&(struct backups_job){.run = run_getxattr, .req = req, .id = id, .size = size, .name = xstrdup(name), .brings = backups_xattr_brings(name)});
 }
 
 static int run_listxattr(const struct backups_job *job, bool may_wait)

@@ -10,7 +10,8 @@
 struct backups {
 	struct session *session;
 	struct backups_options options;
-	struct backups_jobs *jobs;
+	/* Each with threads of its own, so that none keeps another from going on: of who reads, of who fills the cache, and of what nobody waits for. */
+	struct backups_jobs *jobs, *bringing, *ahead;
 	struct kept_session *kept;
 };
 

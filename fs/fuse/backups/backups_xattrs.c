@@ -75,11 +75,16 @@ static int bring(struct browse *browse, uint64_t id, const char *numbers, struct
 	return 0;
 }
 
+bool backups_xattr_brings(const char *name)
+{
+	return strncmp(name, BRING, strlen(BRING)) == 0;
+}
+
 int backups_xattr(struct browse *browse, uint64_t id, const char *name, bool may_wait, struct buf *ret_value)
 {
 	struct browse_state state;
 
-	if (strncmp(name, BRING, strlen(BRING)) == 0)
+	if (backups_xattr_brings(name))
 		return may_wait ? bring(browse, id, name + strlen(BRING), ret_value) : -EAGAIN;
 	if (strcmp(name, STATUS) != 0)
 		return -ENODATA;

@@ -15,6 +15,7 @@
 
 #include "lib/browse/browse.h"
 
+bool backups_xattr_brings(const char *name);
 /* -ENODATA: it is none of these. -EAGAIN: who asks must be ready to wait. */
 WARN_UNUSED int backups_xattr(struct browse *browse, uint64_t id, const char *name, bool may_wait, struct buf *ret_value);
 
