@@ -6,7 +6,6 @@
 #include "lib/base/clock.h"
 #include "lib/repository/fetch.h"
 
-#define LONG_US 900000
 #define TOLD_MS 1000
 #define ASKING_MANY 8
 #define IDLE_MAX 4 /* each has room for the largest blob that it read, or for what one fetch holds */
@@ -76,7 +75,7 @@ static bool begin_asking(struct source *source)
 }
 
 /* After begin_asking. */
-static void end_asking(struct source *source, uint64_t began_us, uint64_t blobs, uint64_t bytes, bool failed)
+static void end_asking(struct source *source, uint64_t began_us, uint64_t blobs, uint64_t bytes, int result)
 {
 	const uint64_t us = clock_us() - began_us;
 	const size_t time = us ? 64 - (size_t)__builtin_clzll(us) : 0;
@@ -84,11 +83,12 @@ static void end_asking(struct source *source, uint64_t began_us, uint64_t blobs,
 	pthread_mutex_lock(&source->lock);
 	source->asking--;
 	source->counts.fetches++;
-	source->counts.failures += failed;
+	source->counts.failures += result < 0;
 	source->counts.blobs += blobs;
 	source->counts.bytes += bytes;
 	source->counts.by_time[MIN(time, BLOB_SOURCE_TIMES - 1UL)]++;
-	source->in_vain = !failed ? 0 : us >= LONG_US ? clock_ms() : source->in_vain;
+	/* Also who says no answers. */
+	source->in_vain = !objects_is_away(result) ? 0 : us >= FETCH_LONG_US ? clock_ms() : source->in_vain;
 	pthread_mutex_unlock(&source->lock);
 }
 
@@ -106,7 +106,7 @@ static int get(struct blob_source *arg, const struct blob_id *id, bool is_tree, 
 	r = repository_read_blob(reader, id, is_tree, ret_plain);
 	pthread_rwlock_unlock(&source->index);
 	give_reader(source, reader);
-	end_asking(source, began, r == 0, r < 0 ? 0 : ret_plain->len, r < 0);
+	end_asking(source, began, r == 0, r < 0 ? 0 : ret_plain->len, r);
 	return r;
 }
 
@@ -133,9 +133,8 @@ struct batch {
 /* Gives what was fetched, and counts it. The rest is left to `get`, which asks for each alone, but not if that means to wait for long again. */
 static void give_batch(struct source *source, struct fetch *fetch, const struct batch *batch, blob_source_each_fn each, void *arg)
 {
-	const bool was_long = clock_us() - batch->began_us >= LONG_US;
 	uint64_t blobs = 0, bytes = 0;
-	bool failed = false;
+	int result = 0;
 
 	for (size_t i = batch->first; i < batch->next; i++) {
 		const void *data = NULL;
@@ -144,13 +143,14 @@ static void give_batch(struct source *source, struct fetch *fetch, const struct 
 
 		if (r == 1)
 			each(arg, i, 0, data, len);
-		else if (r < 0 && r != -EBADMSG && r != -ENOENT && was_long)
+		else if (r < 0 && r != -EBADMSG)
 			each(arg, i, r, NULL, 0);
-		failed = failed || r < 0;
+		if (r < 0 && !objects_is_away(result))
+			result = r;
 		blobs += r == 1;
 		bytes += len;
 	}
-	end_asking(source, batch->began_us, blobs, bytes, failed);
+	end_asking(source, batch->began_us, blobs, bytes, result);
 }
 
 static void get_many(struct blob_source *arg, const struct blob_id *ids, size_t count, blob_source_each_fn each, void *each_arg)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/direct_file.h"
 #include "lib/base/pages.h"
 
@@ -19,7 +20,7 @@ _Static_assert(FETCH_BLOBS <= OPENINGS_MAX, "a step is opened at once");
 struct wanted {
 	struct blob_place place;
 	struct blob_opening *opening;
-	int result; /* of the place */
+	int result; /* of the place that was waited for in vain */
 };
 
 struct fetch {
@@ -122,24 +123,30 @@ static size_t end_of_run(const struct fetch *fetch, size_t first, uint64_t *ret_
 	return i;
 }
 
-/* `failed`: what the place said of a run before. Nobody asks it again, who may have been waiting for it for long. */
+/*
+ * `failed`: what the place said of a run before, after a long time: nobody waits for it again. What it said at once is of this run only, and who asks
+ * for its blobs one by one may have them. Returns what is to be said of the next run.
+ */
 static int read_run(struct fetch *fetch, size_t first, size_t after, uint64_t end, uint8_t *room, int failed)
 {
 	const struct blob_place *place = &fetch->in_place[first]->place;
 	struct objects *objects = fetch->repository->objects;
+	const uint64_t began = clock_us();
 	char pack[BLOB_ID_TEXT];
 	int r = failed;
 
 	blob_id_text(&place->pack, pack);
 	if (r == 0)
 		r = objects->place->get(objects, OBJECT_PACK, pack, place->blob.offset, (size_t)(end - place->blob.offset), room);
+	if (r < 0 && r != -ENOENT && clock_us() - began >= FETCH_LONG_US)
+		failed = r;
 	for (size_t i = first; i < after; i++) {
 		const struct wanted *wanted = fetch->in_place[i];
 
 		wanted->opening->sealed = r < 0 ? NULL : room + (wanted->place.blob.offset - place->blob.offset);
-		fetch->wanted[wanted - fetch->wanted].result = r;
+		fetch->wanted[wanted - fetch->wanted].result = failed;
 	}
-	return r == -ENOENT ? 0 : r;
+	return failed;
 }
 
 static void read_all(struct fetch *fetch)

@@ -15,6 +15,7 @@
 
 #define FETCH_BYTES (4U << 20)
 #define FETCH_BLOBS 256
+#define FETCH_LONG_US 900000 /* who has asked the place in vain for so long asks it no more */
 
 struct fetch;
 
@@ -28,7 +29,8 @@ void fetch_begin(struct fetch *fetch);
 bool fetch_add(struct fetch *fetch, const struct blob_id *id);
 void fetch_run(struct fetch *fetch);
 /*
- * 1 and the verified bytes, good until fetch_begin; 0: it was not added; -EBADMSG: it is damaged; others: what the place said. Quick when blobs are
+ * 1 and the verified bytes, good until fetch_begin; 0: it was not added; -EBADMSG: it is damaged, or could not be had
+ * this time; others: what the place said after it was waited for in vain, FETCH_LONG_US at least. Quick when blobs are
  * asked for in the order in which they were added.
  */
 WARN_UNUSED int fetch_find(struct fetch *fetch, const struct blob_id *id, const void **ret_data, size_t *ret_len);

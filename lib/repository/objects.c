@@ -14,6 +14,16 @@ int objects_clean(struct objects *objects, time_t before, bool dry_run, struct o
 	return objects->place->clean ? objects->place->clean(objects, before, dry_run, ret_left) : 0;
 }
 
+bool objects_is_away(int code)
+{
+	static const int codes[] = {ETIMEDOUT, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EHOSTDOWN, ENETUNREACH, ENETDOWN, ENOTCONN, ESTALE, EIO};
+
+	for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
+		if (code == -codes[i])
+			return true;
+	return false;
+}
+
 const char *object_kind_text(enum object_kind kind)
 {
 	static const char *const texts[OBJECT_KINDS] = {

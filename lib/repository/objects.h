@@ -73,6 +73,9 @@ void objects_close(struct objects *objects); /* NULL is fine */
  */
 WARN_UNUSED int objects_clean(struct objects *objects, time_t before, bool dry_run, struct objects_left *ret_left);
 
+/* Of an error: nobody answers there, or nobody who could; else it is an answer, or one of our own failures. */
+bool objects_is_away(int code);
+
 /* What `kind` is called in messages: "pack", "index file", ... */
 const char *object_kind_text(enum object_kind kind);
 /* The folder of restic's layout that objects of the kind stand in: "keys", "data", ...; of the config "". */

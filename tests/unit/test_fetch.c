@@ -218,6 +218,54 @@ static void test_pack_that_is_cut_off_or_gone_loses_what_was_in_it(void **state)
 	fetch_free(fetch);
 }
 
+static unsigned asked;
+static int (*get_whole)(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out);
+static unsigned pause_us;
+
+static int fail_first(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out)
+{
+	if (asked++ > 0)
+		return get_whole(objects, kind, name, offset, len, out);
+	usleep(pause_us);
+	return -EIO;
+}
+
+/* What one run could not have at once, others may; who waited for long asks no more. */
+static void test_failure_is_of_its_run_unless_it_took_long(void **state)
+{
+	static const unsigned wanted[] = {0, 50, 99};
+	struct fixture *fixture = *state;
+	struct objects *objects = fixture->place.repository->objects;
+	const struct objects_place *place = objects->place;
+	struct objects_place failing = *place;
+	struct fetch *fetch = fetch_new(fixture->place.repository, fixture->pool);
+
+	get_whole = place->get;
+	failing.get = fail_first;
+	objects->place = &failing;
+	for (unsigned is_long = 0; is_long < 2; is_long++) {
+		unsigned found = 0, said = 0;
+
+		asked = 0;
+		pause_us = is_long ? FETCH_LONG_US : 0;
+		fetch_begin(fetch);
+		for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+			assert_true(fetch_add(fetch, &fixture->contents[wanted[i]].id));
+		fetch_run(fetch);
+		for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+			const int r = find(fetch, &fixture->contents[wanted[i]]);
+
+			found += r == 1;
+			said += r == -EIO;
+		}
+		assert_int_equal(asked, is_long ? 1 : 3);
+		assert_int_equal(found, is_long ? 0 : 2);
+		assert_int_equal(said, is_long ? 3 : 0);
+	}
+	objects->place = place;
+	fetch_free(fetch);
+}
+
 /* An index file that somebody made up: blobs that overlap, that are longer than memory should have, that end behind every pack. */
 static void test_places_that_are_made_up_are_refused(void **state)
 {
@@ -320,6 +368,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_what_was_not_added_is_not_there, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_damaged_blob_is_not_found_and_its_neighbours_are, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_pack_that_is_cut_off_or_gone_loses_what_was_in_it, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_failure_is_of_its_run_unless_it_took_long, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_places_that_are_made_up_are_refused, set_up, tear_down),
 		cmocka_unit_test(test_pack_is_opened_once_and_the_oldest_gives_way),
 		cmocka_unit_test(test_pack_in_use_stays_open_when_there_are_more_or_it_is_forgotten),
