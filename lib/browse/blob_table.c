@@ -45,9 +45,9 @@ static struct blob_spot *slot_at(struct blob_table *table, uint64_t key, bool is
 	return &table->slots[at];
 }
 
-uint64_t blob_table_count(struct blob_table *table)
+static uint32_t count_living(const struct blob_table *table)
 {
-	uint64_t living = 0;
+	uint32_t living = 0;
 
 	for (uint32_t i = 0; i < table->count; i++)
 		living += lives(table, &table->slots[i]);
@@ -60,7 +60,7 @@ static void make_anew(struct blob_table *table)
 	struct blob_spot *old = table->slots;
 	const uint32_t old_count = table->count;
 
-	table->used = (uint32_t)blob_table_count(table);
+	table->used = count_living(table);
 	table->count = FIRST_SLOTS;
 	while (table->count / 2 <= table->used)
 		table->count *= 2;
@@ -88,10 +88,12 @@ void blob_table_set(struct blob_table *table, const struct blob_spot *spot)
 	*slot = *spot;
 }
 
-void blob_table_forget(struct blob_table *table, const struct blob_spot *spot)
+bool blob_table_forget(struct blob_table *table, const struct blob_spot *spot)
 {
 	struct blob_spot *slot = slot_at(table, spot->key, spot->length & SEGMENT_TREE);
 
-	if (slot->segment == spot->segment && slot->offset == spot->offset)
-		slot->segment = NOWHERE;
+	if (slot->segment != spot->segment || slot->offset != spot->offset)
+		return false;
+	slot->segment = NOWHERE;
+	return true;
 }

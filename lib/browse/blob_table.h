@@ -16,7 +16,7 @@ void blob_table_free(struct blob_table *table); /* NULL is fine */
 
 bool blob_table_find(struct blob_table *table, uint64_t key, bool is_tree, struct blob_spot *ret_spot);
 void blob_table_set(struct blob_table *table, const struct blob_spot *spot); /* in place of what it had of that key */
-void blob_table_forget(struct blob_table *table, const struct blob_spot *spot); /* unless it is somewhere else now */
-uint64_t blob_table_count(struct blob_table *table);
+/* Unless it is somewhere else now, or was forgotten: false. */
+bool blob_table_forget(struct blob_table *table, const struct blob_spot *spot);
 
 #endif

@@ -21,7 +21,7 @@
 
 struct segment {
 	uint32_t number;
-	uint64_t bytes;
+	uint64_t bytes, blobs; /* blobs: of which the table has a spot in it */
 	UT_hash_handle hh;
 	struct segment *prev, *next;
 };
@@ -41,7 +41,7 @@ struct disk_cache {
 	struct segment *current;   /* is written to, or NULL */
 	struct blob_table *table;
 	uint32_t last_number;
-	struct disk_cache_state state; /* but for the number of blobs */
+	struct disk_cache_state state;
 	bool loaded, told_damage, told_full;
 };
 
@@ -73,7 +73,29 @@ static void take_out(struct disk_cache *cache, struct segment *segment, struct s
 	HASH_DEL(cache->segments, segment);
 	DL_DELETE(cache->by_use, segment);
 	cache->state.bytes -= segment->bytes;
+	cache->state.blobs -= segment->blobs;
 	DL_APPEND(*gone, segment);
+}
+
+static void count_blob(struct disk_cache *cache, const struct blob_spot *spot, int change)
+{
+	struct segment *segment;
+
+	HASH_FIND(hh, cache->segments, &spot->segment, sizeof(spot->segment), segment);
+	if (!segment)
+		return;
+	segment->blobs += (uint64_t)change;
+	cache->state.blobs += (uint64_t)change;
+}
+
+static void set_spot(struct disk_cache *cache, const struct blob_spot *spot)
+{
+	struct blob_spot before;
+
+	if (blob_table_find(cache->table, spot->key, spot->length & SEGMENT_TREE, &before))
+		count_blob(cache, &before, -1);
+	blob_table_set(cache->table, spot);
+	count_blob(cache, spot, 1);
 }
 
 /*
@@ -167,7 +189,8 @@ static void drop_segment(struct disk_cache *cache, uint32_t number)
 static void forget(struct disk_cache *cache, const struct blob_spot *spot, bool is_damaged)
 {
 	pthread_mutex_lock(&cache->lock);
-	blob_table_forget(cache->table, spot);
+	if (blob_table_forget(cache->table, spot))
+		count_blob(cache, spot, -1);
 	cache->state.damaged += is_damaged;
 	pthread_mutex_unlock(&cache->lock);
 	if (is_damaged)
@@ -318,7 +341,7 @@ static void put(struct disk_cache *cache, const struct blob_id *id, uint32_t len
 	pthread_mutex_lock(&cache->lock);
 	cache->current->bytes += bytes;
 	cache->state.bytes += bytes;
-	blob_table_set(cache->table, &spot);
+	set_spot(cache, &spot);
 	pthread_mutex_unlock(&cache->lock);
 }
 
@@ -382,7 +405,7 @@ static void load_segment(struct disk_cache *cache, uint32_t number, struct segme
 	pthread_mutex_lock(&cache->lock);
 	cache->current = add_segment(cache, number, table->bytes);
 	for (size_t i = 0; i < table->spots.count; i++)
-		blob_table_set(cache->table, &table->spots.items[i]);
+		set_spot(cache, &table->spots.items[i]);
 	pthread_mutex_unlock(&cache->lock);
 	/* The last one is written on. */
 	if (cache->fd >= 0)
@@ -460,7 +483,6 @@ struct disk_cache_state disk_cache_state(struct disk_cache *cache)
 
 	pthread_mutex_lock(&cache->lock);
 	state = cache->state;
-	state.blobs = blob_table_count(cache->table);
 	pthread_mutex_unlock(&cache->lock);
 	return state;
 }

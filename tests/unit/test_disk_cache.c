@@ -225,6 +225,52 @@ static void it_never_outgrows_its_limit(void **state)
 	assert_int_equal(each_file(fixture, NULL), disk_cache_state(fixture->cache).bytes);
 }
 
+static void spoil_at(const char *path, off_t at)
+{
+	int fd = open(path, O_RDWR);
+	uint8_t byte;
+
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 0x10;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	close(fd);
+}
+
+static void spoil_records(const char *path, uint64_t size, unsigned number)
+{
+	for (off_t at = 16 + 16 * 16 + number; at < (off_t)size; at += 3000)
+		spoil_at(path, at);
+}
+
+/* Of which none has the bytes of another. */
+static uint32_t count_seventh(struct fixture *fixture, uint32_t to)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 1; i < to; i += 7)
+		count += is_there(fixture, i);
+	return count;
+}
+
+static void number_of_blobs_is_known(void **state)
+{
+	struct fixture *fixture = *state;
+	uint32_t first, there;
+
+	for (uint32_t i = 1; i < 3000; i += 7)
+		put(fixture, i);
+	there = count_seventh(fixture, 3000);
+	assert_true(there < 3000 / 7);
+	assert_int_equal(disk_cache_state(fixture->cache).blobs, there);
+	reopen(fixture);
+	assert_int_equal(disk_cache_state(fixture->cache).blobs, there);
+	each_file(fixture, spoil_records);
+	first = count_seventh(fixture, 3000);
+	assert_true(first < there);
+	assert_int_equal(disk_cache_state(fixture->cache).blobs, first);
+}
+
 static void what_is_read_stays(void **state)
 {
 	struct fixture *fixture = *state;
@@ -269,18 +315,6 @@ static void lead_elsewhere(const char *path, uint64_t size, unsigned number)
 	assert_int_equal(symlink("/etc/passwd", path), 0);
 }
 
-static void spoil_at(const char *path, off_t at)
-{
-	int fd = open(path, O_RDWR);
-	uint8_t byte;
-
-	assert_true(fd >= 0);
-	assert_int_equal(pread(fd, &byte, 1, at), 1);
-	byte ^= 0x10;
-	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-	close(fd);
-}
-
 static void spoil_magic(const char *path, uint64_t size, unsigned number)
 {
 	(void)size;
@@ -297,12 +331,6 @@ static void spoil_table(const char *path, uint64_t size, unsigned number)
 {
 	(void)size;
 	for (off_t at = 16 + number % 16; at < 16 + 16 * 4; at += 16)
-		spoil_at(path, at);
-}
-
-static void spoil_records(const char *path, uint64_t size, unsigned number)
-{
-	for (off_t at = 16 + 16 * 16 + number; at < (off_t)size; at += 3000)
 		spoil_at(path, at);
 }
 
@@ -464,6 +492,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_was_kept_is_there_also_later, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(nothing_is_kept_twice, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(it_never_outgrows_its_limit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(number_of_blobs_is_known, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_read_stays, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_larger_than_it_holds_is_not_kept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damage_is_never_given_out_and_is_replaced, set_up, tear_down),
