@@ -233,8 +233,28 @@ static int warm_in_order(struct cli *cli, struct warming *warming, const json_t 
 
 /* --- the command --- */
 
-static int report(struct cli *cli, const struct warming *warming)
+#define STOPPED "nothing more is kept in the cache, whose disk failed or is full"
+
+static uint64_t number(const json_t *status, const char *key)
 {
+	return (uint64_t)json_integer_value(json_object_get(status, key));
+}
+
+/* What was fetched goes to the cache without a word, and may not have been kept. NULL: it was. */
+static const char *why_not_kept(const struct warming *warming, const json_t *before, const json_t *after)
+{
+	if (json_is_true(json_object_get(after, "cache_stopped")))
+		return STOPPED;
+	if (warming->bytes > 0 && number(after, "cache_blobs") == 0)
+		return "nothing is in the cache";
+	if (warming->bytes > number(after, "cache_limit") && number(after, "cache_limit") < number(before, "cache_limit"))
+		return "the disk of the cache is full, and what was fetched first is not in the cache any more";
+	return NULL;
+}
+
+static int report(struct cli *cli, const struct warming *warming, const char *not_kept, uint64_t limit)
+{
+	const char *what = not_kept || warming->bytes > limit ? "were fetched" : "are in the cache";
 	const double seconds = (double)(clock_ms() - warming->started_ms) / 1e3;
 	char bytes[UNITS_MAX], rate[UNITS_MAX];
 
@@ -248,11 +268,13 @@ static int report(struct cli *cli, const struct warming *warming)
 		printf("\n");
 		json_decref(result);
 	} else {
-		printf("%s of %llu files are in the cache, after %.1f s (%s/s)\n", bytes, (unsigned long long)warming->files, seconds, rate);
+		printf("%s of %llu files %s, after %.1f s (%s/s)\n", bytes, (unsigned long long)warming->files, what, seconds, rate);
 	}
-	if (warming->failed == 0)
-		return EXIT_OK;
 	fflush(stdout);
+	if (not_kept)
+		fprintf(stderr, "corpusfs: %s\n", not_kept);
+	if (warming->failed == 0)
+		return not_kept ? EXIT_FAILED : EXIT_OK;
 	fprintf(stderr, "corpusfs: %llu files or pieces cannot be had: the log of the mount says why\n", (unsigned long long)warming->failed);
 	return EXIT_FAILED;
 }
@@ -260,18 +282,24 @@ static int report(struct cli *cli, const struct warming *warming)
 int remote_warm(struct cli *cli, const char *path)
 {
 	struct warming warming = {.progress = progress_start("warm"), .path = path, .started_ms = clock_ms(), .lock = PTHREAD_MUTEX_INITIALIZER};
-	json_t *status = NULL;
+	json_t *status = NULL, *after = NULL;
 	struct error err = {0};
 	int r = remote_mount_ask(path, &status, &err);
 
 	interrupt_watch();
+	if (r == 0 && json_is_true(json_object_get(status, "cache_stopped")))
+		r = error_set(&err, -EIO, "%s", STOPPED);
 	if (r == 0 && cli_option(cli, "follow-order"))
 		r = warm_in_order(cli, &warming, status, &err);
 	else if (r == 0)
 		r = warm_all(&warming, (uint64_t)json_integer_value(json_object_get(status, "cache_limit")), &err);
-	json_decref(status);
+	if (r == 0)
+		r = remote_mount_ask(path, &after, &err);
 	progress_end(&warming.progress);
 	if (r == -ECANCELED)
 		interrupt_end();
-	return r < 0 ? exit_with(&err) : report(cli, &warming);
+	r = r < 0 ? exit_with(&err) : report(cli, &warming, why_not_kept(&warming, status, after), number(after, "cache_limit"));
+	json_decref(status);
+	json_decref(after);
+	return r;
 }

@@ -83,6 +83,20 @@ def test_warm_tells_what_cannot_be_had_and_what_does_not_fit(big, remotes, lazy,
     assert "cannot be had" in result.err and "are in the cache" in result.out
 
 
+def test_warm_says_when_nothing_is_kept(big, remotes, lazy, area):
+    os.mkdir(area + "/disk")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M,mode=700", "tmpfs", area + "/disk"], check=True)
+    try:
+        mount = lazy(MEMORY + ",cache_size=100M", cache=area + "/disk/cached")
+        result = remotes.run("warm", mount.root + "/big/long", code=program.FAILED)
+        assert "whose disk failed or is full" in result.err and "in the cache" not in result.out
+        again = remotes.run("warm", mount.root + "/big/long", code=program.FAILED)
+        assert "whose disk failed or is full" in again.err
+        mount.umount()
+    finally:
+        subprocess.run(["umount", "-l", area + "/disk"], check=True)
+
+
 @pytest.mark.timeout(240)
 def test_warm_in_an_order_stays_ahead_of_the_reader_and_waits_for_him(big, remotes, lazy, area):
     mount = lazy()
