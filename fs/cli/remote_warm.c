@@ -19,6 +19,8 @@
 
 #define AHEAD (1ULL << 30)
 #define LOOK_US 50000
+/* What is in the kernel's page cache is read without the mount hearing of it: who has not moved for so long may be far ahead. */
+#define STILL_MS 5000
 /* What is fetched at once of a list: files, and bytes. */
 #define TOGETHER 64
 #define TOGETHER_BYTES (32U << 20)
@@ -168,20 +170,34 @@ static void take_paths(struct following *following)
 	}
 }
 
-/* Until who reads is near enough. */
+/* How much was read since it began. */
+static int ask_read(struct following *following, uint64_t *ret_read, struct error *err)
+{
+	json_t *status = NULL;
+	int r = remote_mount_ask(following->warming->path, &status, err);
+
+	if (r < 0)
+		return r;
+	*ret_read = (uint64_t)json_integer_value(json_object_get(status, "read_bytes"));
+	/* Somebody mounted it anew. */
+	following->read_before = MIN(following->read_before, *ret_read);
+	*ret_read -= following->read_before;
+	json_decref(status);
+	return 0;
+}
+
+/* Until who reads is near enough, or does not move. */
 static int wait_reader(struct following *following, struct error *err)
 {
-	uint64_t read = 0;
+	uint64_t read = 0, last = 0, moved = clock_ms();
 	int r = 0;
 
-	while (r == 0 && following->warming->bytes > read + following->ahead) {
-		json_t *status = NULL;
-
+	while (r == 0 && following->warming->bytes > read + following->ahead && clock_ms() - moved < STILL_MS) {
 		clock_pause_us(LOOK_US);
-		r = interrupt_came() ? -ECANCELED : remote_mount_ask(following->warming->path, &status, err);
-		if (r == 0)
-			read = (uint64_t)json_integer_value(json_object_get(status, "read_bytes")) - following->read_before;
-		json_decref(status);
+		r = interrupt_came() ? -ECANCELED : ask_read(following, &read, err);
+		if (read != last)
+			moved = clock_ms();
+		last = read;
 	}
 	return r;
 }

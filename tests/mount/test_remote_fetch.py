@@ -118,6 +118,9 @@ def test_warm_in_an_order_stays_ahead_of_the_reader_and_waits_for_him(big, remot
     assert max(ahead) < total - (2 << 20), "all was fetched at once"
     assert json.loads(out)["bytes"] == total and json.loads(out)["files"] == len(names)
     assert warm.returncode == 1 and "not there: No such file" in err
+    # whom nobody sees reading, for the kernel has it all
+    done = json.loads(remotes.run("warm", mount.root, "--follow-order", order, "--ahead", "32M", "--json", code=program.FAILED).out)
+    assert done["bytes"] == total
     refused = remotes.run("warm", "d", "--follow-order", order, code=program.USAGE)
     assert "mounts of remotes" in refused.err
 
