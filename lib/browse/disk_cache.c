@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <uthash.h>
 #include <utlist.h>
@@ -392,14 +393,32 @@ static void list_segments(const struct disk_cache *cache, struct numbers *number
 		qsort(numbers->items, numbers->count, sizeof(*numbers->items), compare_numbers);
 }
 
+/* Only what is damaged goes. What cannot be looked at now may be good: it counts, and is not used before the cache is opened anew. */
+static void pass_over(struct disk_cache *cache, uint32_t number, const char *name, int code)
+{
+	struct stat st;
+
+	if (code == -EBADMSG || code == -EUCLEAN) {
+		(void)unlinkat(cache->options.dir, name, 0);
+		return;
+	}
+	if (fstatat(cache->options.dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	pthread_mutex_lock(&cache->lock);
+	(void)add_segment(cache, number, (uint64_t)st.st_size);
+	pthread_mutex_unlock(&cache->lock);
+}
+
 static void load_segment(struct disk_cache *cache, uint32_t number, struct segment_table *table)
 {
 	char name[SEGMENT_NAME];
+	int r;
 
 	segment_name(number, name);
 	AUTO_CLOSE int fd = file_open_inside(cache->options.dir, name, O_RDWR, 0);
-	if (fd < 0 || segment_read_table(fd, number, table) < 0) {
-		(void)unlinkat(cache->options.dir, name, 0);
+	r = fd < 0 ? fd : segment_read_table(fd, number, table);
+	if (r < 0) {
+		pass_over(cache, number, name, r);
 		return;
 	}
 	pthread_mutex_lock(&cache->lock);

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -388,6 +389,35 @@ static void any_byte_may_change(void **state)
 	assert_int_equal(count_there(fixture, 0, 20), 20);
 }
 
+/* As when too many files are open. */
+static void what_cannot_be_opened_now_is_there_later(void **state)
+{
+	struct fixture *fixture = *state;
+	struct rlimit limit, few;
+	uint64_t bytes;
+	int next;
+
+	for (uint32_t i = 0; i < KEPT; i++)
+		put(fixture, i);
+	bytes = each_file(fixture, NULL);
+	close_cache(fixture);
+	assert_int_equal(cache_dir_open(fixture->path, &fixture->dir, &(struct error){0}), 0);
+	fixture->cache = disk_cache_new(&(struct disk_cache_options){.dir = fixture->dir.dir, .limit = LIMIT, .problem = note, .arg = fixture});
+	next = dup(fixture->dir.dir);
+	assert_true(next >= 0);
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	few = limit;
+	few.rlim_cur = (rlim_t)next + 1; /* room for the list alone */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	disk_cache_load(fixture->cache);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(disk_cache_state(fixture->cache).bytes, bytes);
+	assert_int_equal(each_file(fixture, NULL), bytes);
+	reopen(fixture);
+	assert_int_equal(count_there(fixture, 0, KEPT), KEPT);
+}
+
 static void what_is_not_its_own_is_left_alone(void **state)
 {
 	struct fixture *fixture = *state;
@@ -497,6 +527,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_larger_than_it_holds_is_not_kept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damage_is_never_given_out_and_is_replaced, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(any_byte_may_change, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_cannot_be_opened_now_is_there_later, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_not_its_own_is_left_alone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(readers_and_writers_go_together, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(directory_is_for_one_process_and_one_user, set_up, tear_down),
