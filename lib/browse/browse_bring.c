@@ -113,14 +113,20 @@ static void bring_piece(void *arg, size_t number)
 			bring_alone(bringing, &bringing->ids.items[i]);
 }
 
-/* The directory that the step goes through, and which of its files come before the end. */
+/* The directory that the step goes through, and which of its files come before the end. Directories that are made up have no files. */
 static int find_dir(struct browse *browse, struct browse_step *step, struct in_dir *ret_dir, size_t *ret_end)
 {
 	struct browse_place place;
 	struct tree_of tree;
 	uint64_t id = step->id;
+	size_t number;
 	int r = browse_real_node(browse, true, &id);
 
+	if (r == 0 && id < BROWSE_NODES_FIRST && !browse_is_backup(browse, id, &number)) {
+		*ret_dir = (struct in_dir){0};
+		*ret_end = 0;
+		return 0;
+	}
 	if (r == 0)
 		r = browse_tree_of(browse, id, &tree);
 	if (r == 0) {

@@ -70,6 +70,19 @@ def test_warm_brings_all_so_that_nothing_is_fetched_later(served, remotes, lazy,
     assert "does not answer" in refused.err
 
 
+def test_warm_of_all_backups_passes_over_what_holds_none(served, remotes, area):
+    point = area + "/all"
+    os.mkdir(point)
+    remotes.run("backup", "mount", "base:", point, "-o", f"{MEMORY},cache={area}/cached")
+    try:
+        done = remotes.json("warm", point)
+        assert done["files"] > 30 and done["failed"] == 0
+        assert remotes.json("warm", point + "/times")["files"] == 0
+        assert remotes.json("warm", point + "/latest")["bytes"] == done["bytes"]
+    finally:
+        remotes.run("umount", point)
+
+
 def test_warm_tells_what_cannot_be_had_and_what_does_not_fit(big, remotes, lazy, area):
     packs = sorted(glob.glob(area + "/repository/data/*/*"), key=os.path.getsize)
     mount = lazy(MEMORY + ",cache_size=4M")
