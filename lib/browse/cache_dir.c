@@ -126,12 +126,18 @@ int cache_dir_open(const char *path, struct cache_dir *ret_dir, struct error *er
 	return 0;
 }
 
-void cache_dir_close(struct cache_dir *dir)
+void cache_dir_unlock(struct cache_dir *dir)
 {
-	if (dir->dir >= 0)
-		close(dir->dir);
 	if (dir->lock >= 0)
 		close(dir->lock);
+	dir->lock = -1;
+}
+
+void cache_dir_close(struct cache_dir *dir)
+{
+	cache_dir_unlock(dir);
+	if (dir->dir >= 0)
+		close(dir->dir);
 	*dir = (struct cache_dir){-1, -1};
 }
 

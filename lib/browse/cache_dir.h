@@ -21,6 +21,7 @@ struct cache_dir {
  * for root, could be replaced by one (lib/base/trusted.h).
  */
 WARN_UNUSED int cache_dir_open(const char *path, struct cache_dir *ret_dir, struct error *err);
+void cache_dir_unlock(struct cache_dir *dir); /* another process may use it; its descriptor stays open */
 void cache_dir_close(struct cache_dir *dir);
 
 /* The folder for what is called so, with the kinds' folders in it. */

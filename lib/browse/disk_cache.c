@@ -43,7 +43,7 @@ struct disk_cache {
 	struct blob_table *table;
 	uint32_t last_number;
 	struct disk_cache_state state;
-	bool loaded, told_damage, told_full;
+	bool loaded, stopped, told_damage, told_full; /* stopped: changes only while `writing` is held, too */
 };
 
 /* --- segments; the lock is held --- */
@@ -175,6 +175,8 @@ static void drop_segment(struct disk_cache *cache, uint32_t number)
 	pthread_mutex_lock(&cache->writing);
 	pthread_mutex_lock(&cache->lock);
 	HASH_FIND(hh, cache->segments, &number, sizeof(number), segment);
+	if (cache->stopped)
+		segment = NULL;
 	if (segment && segment == cache->current) {
 		close(cache->fd);
 		cache->fd = -1;
@@ -204,7 +206,7 @@ static bool find(struct disk_cache *cache, const struct blob_id *id, bool is_tre
 	bool found;
 
 	pthread_mutex_lock(&cache->lock);
-	found = blob_table_find(cache->table, segment_key(id), is_tree, ret_spot);
+	found = !cache->stopped && blob_table_find(cache->table, segment_key(id), is_tree, ret_spot);
 	if (found) {
 		HASH_FIND(hh, cache->segments, &ret_spot->segment, sizeof(ret_spot->segment), segment);
 		DL_DELETE(cache->by_use, segment);
@@ -353,7 +355,7 @@ void disk_cache_put(struct disk_cache *cache, const struct blob_id *id, bool is_
 
 	pthread_mutex_lock(&cache->writing);
 	pthread_mutex_lock(&cache->lock);
-	wanted = cache->loaded && !cache->state.failed && len <= MIN(cache->state.limit / 8, RECORD_MAX) &&
+	wanted = cache->loaded && !cache->stopped && !cache->state.failed && len <= MIN(cache->state.limit / 8, RECORD_MAX) &&
 	         !blob_table_find(cache->table, segment_key(id), is_tree, &spot);
 	pthread_mutex_unlock(&cache->lock);
 	if (wanted)
@@ -435,13 +437,13 @@ static void load_segment(struct disk_cache *cache, uint32_t number, struct segme
 	cache->slots = table->slots;
 }
 
-void disk_cache_load(struct disk_cache *cache)
+/* `writing` is held. */
+static void load(struct disk_cache *cache)
 {
 	struct numbers numbers = {0};
 	struct segment_table table = {0};
 	struct segment *gone = NULL;
 
-	pthread_mutex_lock(&cache->writing);
 	list_segments(cache, &numbers);
 	for (size_t i = 0; i < numbers.count; i++)
 		load_segment(cache, numbers.items[i], &table);
@@ -454,9 +456,16 @@ void disk_cache_load(struct disk_cache *cache)
 	cache->loaded = true;
 	pthread_mutex_unlock(&cache->lock);
 	unlink_segments(cache, gone);
-	pthread_mutex_unlock(&cache->writing);
 	array_clear(&numbers);
 	array_clear(&table.spots);
+}
+
+void disk_cache_load(struct disk_cache *cache)
+{
+	pthread_mutex_lock(&cache->writing);
+	if (!cache->stopped)
+		load(cache);
+	pthread_mutex_unlock(&cache->writing);
 }
 
 /* --- beginning and end --- */
@@ -494,6 +503,17 @@ void disk_cache_free(struct disk_cache *cache)
 	pthread_mutex_destroy(&cache->lock);
 	pthread_mutex_destroy(&cache->writing);
 	free(cache);
+}
+
+void disk_cache_stop(struct disk_cache *cache)
+{
+	if (!cache)
+		return;
+	pthread_mutex_lock(&cache->writing);
+	pthread_mutex_lock(&cache->lock);
+	cache->stopped = true;
+	pthread_mutex_unlock(&cache->lock);
+	pthread_mutex_unlock(&cache->writing);
 }
 
 struct disk_cache_state disk_cache_state(struct disk_cache *cache)

@@ -1,7 +1,7 @@
 /*
  * Verified blobs on a local disk: what was fetched once is read from there, also by a later mount, and while the place is away.
  *
- *   disk_cache_new -> disk_cache_load -> disk_cache_get, disk_cache_put ... -> disk_cache_free
+ *   disk_cache_new -> disk_cache_load -> disk_cache_get, disk_cache_put ... -> [disk_cache_stop] -> disk_cache_free
  *
  * Why no chunk store: a cache forgets. In a log-structured tree of 200 GB every blob that goes is a tombstone, and its room comes back only with
  * a compaction that writes what stays; here it comes back with unlink(2). A cache needs no log, no sync and no order of writes either, for it
@@ -41,6 +41,8 @@ struct disk_cache_options {
 
 struct disk_cache *disk_cache_new(const struct disk_cache_options *options);
 void disk_cache_free(struct disk_cache *cache); /* NULL is fine */
+/* Another process may use its directory from then on: nothing is found, kept or removed any more. NULL is fine. */
+void disk_cache_stop(struct disk_cache *cache);
 
 /* Finds what is there. Until then nothing is found and nothing is kept. */
 void disk_cache_load(struct disk_cache *cache);

@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 import time
 
 import pytest
@@ -53,6 +54,29 @@ def test_repository_is_not_locked_any_more_when_umount_returns(remotes, between,
     between.do_DELETE = slowly
     remotes.run("umount", point)
     remotes.run("backup", "prune", "base:")
+
+
+@pytest.mark.timeout(120)
+def test_cache_is_free_when_the_mount_has_gone_whatever_its_process_waits_for(remotes, between, point, area):
+    remotes.run("backup", "mount", "base:", point, "-o", f"cache={area}/cached,timeout=30")
+    os.listdir(point)
+    asked = []
+
+    def silent(handler):
+        if "/snapshots/" in handler.path:
+            asked.append(handler.path)
+            gate.wait(60)
+        Between.do_GET(handler)
+
+    gate = threading.Event()
+    between.do_GET = silent
+    try:
+        procs.poll(lambda: os.listdir(point + "/ids") and asked, 30, "it looks for new backups")
+        assert "has not ended" in remotes.run("umount", point).out
+        remotes.run("backup", "mount", "base:@latest", point, "-o", f"cache={area}/cached,timeout=1")
+        remotes.run("umount", point)
+    finally:
+        gate.set()
 
 
 @pytest.mark.timeout(120)

@@ -283,6 +283,23 @@ static void what_is_read_stays(void **state)
 	assert_true(count_there(fixture, 2, 2000) < 1000);
 }
 
+/* The directory is another's then. */
+static void cache_that_was_stopped_touches_nothing(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t before;
+
+	put(fixture, 1);
+	before = each_file(fixture, NULL);
+	disk_cache_stop(fixture->cache);
+	put(fixture, 2);
+	disk_cache_load(fixture->cache);
+	assert_int_equal(count_there(fixture, 1, 3), 0);
+	assert_int_equal(each_file(fixture, NULL), before);
+	reopen(fixture);
+	assert_true(is_there(fixture, 1));
+}
+
 static void what_is_larger_than_it_holds_is_not_kept(void **state)
 {
 	struct fixture *fixture = *state;
@@ -524,6 +541,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(it_never_outgrows_its_limit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(number_of_blobs_is_known, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_read_stays, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(cache_that_was_stopped_touches_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_larger_than_it_holds_is_not_kept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damage_is_never_given_out_and_is_replaced, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(any_byte_may_change, set_up, tear_down),

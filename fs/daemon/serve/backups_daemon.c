@@ -255,10 +255,12 @@ static int run(void *arg, int ready_fd)
 	close(ready_fd);
 	if (r == 0)
 		serve(&daemon);
+	/* Another mount may use it now, however long the place takes, for which those that follow wait. */
+	disk_cache_stop(daemon.disk);
+	cache_dir_unlock(&daemon.cache_dir);
 	backups_free(daemon.backups);
 	browse_stop(daemon.browse);
 	disk_cache_free(daemon.disk);
-	/* Another mount may use it now, however long the place takes. */
 	cache_dir_close(&daemon.cache_dir);
 	browse_close(daemon.browse);
 	if (r == 0)
