@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import files, posix, procs
+from harness import files, posix, procs, program
 from harness.between import Between, serving
 
 
@@ -54,6 +54,22 @@ def test_repository_is_not_locked_any_more_when_umount_returns(remotes, between,
     between.do_DELETE = slowly
     remotes.run("umount", point)
     remotes.run("backup", "prune", "base:")
+
+
+@pytest.mark.timeout(120)
+def test_place_that_says_no_is_not_away(remotes, between, point, area):
+    options = f"cache={area}/cached,timeout=1"
+    remotes.run("mount", "base:d", point, "-o", options)
+    os.listdir(point)
+    remotes.run("umount", point)
+    between.do_HEAD = lambda handler: handler.send_error(403)
+    refused = remotes.run("mount", "base:d", point, "-o", options, code=program.PERMISSION)
+    assert "does not permit it" in refused.err
+    between.do_HEAD = lambda handler: handler.send_error(503)
+    result = remotes.run("backup", "mount", "base:@latest", point, "--log", area + "/mount.log", "-o", options)
+    told = result.err + procs.read(area + "/mount.log").decode()
+    assert "what is in the cache is shown" in told and "503" in told
+    remotes.run("umount", point)
 
 
 @pytest.mark.timeout(120)

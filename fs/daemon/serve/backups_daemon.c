@@ -114,13 +114,24 @@ static int open_copies(const struct backups_daemon *daemon, struct objects **ret
 	return 0;
 }
 
-/* With a cache, the place may be away, if it was not when the cache was filled. */
+static void tell_away(struct backups_daemon *daemon, const struct error *why)
+{
+	AUTO_FREE char *text = xasprintf("what=\"the place cannot be reached, and what is in the cache is shown: %s\"", why->text);
+
+	tell_problem(daemon, text);
+}
+
+/*
+ * With a cache, the place may be away, if it was not when the cache was filled. A place that answers, and says no, is not: nobody is to see old content
+ * for a wrong key or a wrong name.
+ */
 static int open_with_cache(struct backups_daemon *daemon, struct objects **ret_objects, struct error *err)
 {
 	const struct backups_daemon_options *options = daemon->options;
 	struct objects_kept_options kept = {.open = open_place_again, .arg = daemon, .patience_ms = options->patience_ms};
 	const struct disk_cache_options disk = {.limit = options->cache_dir_bytes, .problem = tell_problem, .arg = daemon};
 	struct disk_cache_options with_dir = disk;
+	struct error why = {0};
 	uint64_t size;
 	int r = cache_dir_open(options->cache_dir, &daemon->cache_dir, err);
 
@@ -128,13 +139,14 @@ static int open_with_cache(struct backups_daemon *daemon, struct objects **ret_o
 		r = open_copies(daemon, &kept.copies, err);
 	if (r < 0)
 		return r;
-	r = open_place(daemon, &kept.place, err);
-	if (r < 0 && kept.copies->place->size(kept.copies, OBJECT_CONFIG, "", &size) < 0) {
+	r = open_place(daemon, &kept.place, &why);
+	if (r < 0 && (!objects_is_away(r) || kept.copies->place->size(kept.copies, OBJECT_CONFIG, "", &size) < 0)) {
 		objects_close(kept.copies);
+		*err = why;
 		return r;
 	}
 	if (r < 0)
-		tell_problem(daemon, "what=\"the place cannot be reached: what is in the cache is shown\"");
+		tell_away(daemon, &why);
 	with_dir.dir = daemon->cache_dir.dir;
 	daemon->disk = disk_cache_new(&with_dir);
 	*ret_objects = objects_kept_open(&kept);
