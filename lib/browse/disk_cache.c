@@ -6,12 +6,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include <uthash.h>
 #include <utlist.h>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
-#include "lib/browse/blob_table.h"
+#include "lib/browse/segments.h"
 #include "lib/repository/open_packs.h"
 
 #define SEGMENT_BYTES (32U << 20)
@@ -19,13 +18,6 @@
 #define SEGMENTS_MIN 32     /* of a cache that is full */
 #define RECORD_MAX (1U << 30)
 #define BYTES_PER_SLOT 8192 /* a segment of smaller blobs is full by its table */
-
-struct segment {
-	uint32_t number;
-	uint64_t bytes, blobs; /* blobs: of which the table has a spot in it */
-	UT_hash_handle hh;
-	struct segment *prev, *next;
-};
 
 struct disk_cache {
 	struct disk_cache_options options;
@@ -36,68 +28,15 @@ struct disk_cache {
 	int fd;                  /* of the segment that is written to; -1: none is */
 	uint32_t used, slots;    /* of its table */
 
-	pthread_mutex_t lock;      /* guards all below; `current`, its length and `last_number` change only while `writing` is held, too */
-	struct segment *segments;  /* by number */
-	struct segment *by_use;    /* the one that was not read for longest first */
-	struct segment *current;   /* is written to, or NULL */
-	struct blob_table *table;
+	pthread_mutex_t lock; /* guards all below; `current`, its length and `last_number` change only while `writing` is held, too */
+	struct segments segments;
+	struct segment *current; /* is written to, or NULL */
 	uint32_t last_number;
-	struct disk_cache_state state;
+	struct disk_cache_state state; /* but for what `segments` knows */
 	bool loaded, stopped, told_damage, told_full; /* stopped: changes only while `writing` is held, too */
 };
 
 /* --- segments; the lock is held --- */
-
-static bool has_segment(void *arg, uint32_t number)
-{
-	struct disk_cache *cache = arg;
-	struct segment *segment;
-
-	HASH_FIND(hh, cache->segments, &number, sizeof(number), segment);
-	return segment != NULL;
-}
-
-static struct segment *add_segment(struct disk_cache *cache, uint32_t number, uint64_t bytes)
-{
-	struct segment *segment = xcalloc(1, sizeof(*segment));
-
-	segment->number = number;
-	segment->bytes = bytes;
-	HASH_ADD(hh, cache->segments, number, sizeof(segment->number), segment);
-	DL_APPEND(cache->by_use, segment);
-	cache->state.bytes += bytes;
-	return segment;
-}
-
-static void take_out(struct disk_cache *cache, struct segment *segment, struct segment **gone)
-{
-	HASH_DEL(cache->segments, segment);
-	DL_DELETE(cache->by_use, segment);
-	cache->state.bytes -= segment->bytes;
-	cache->state.blobs -= segment->blobs;
-	DL_APPEND(*gone, segment);
-}
-
-static void count_blob(struct disk_cache *cache, const struct blob_spot *spot, int change)
-{
-	struct segment *segment;
-
-	HASH_FIND(hh, cache->segments, &spot->segment, sizeof(spot->segment), segment);
-	if (!segment)
-		return;
-	segment->blobs += (uint64_t)change;
-	cache->state.blobs += (uint64_t)change;
-}
-
-static void set_spot(struct disk_cache *cache, const struct blob_spot *spot)
-{
-	struct blob_spot before;
-
-	if (blob_table_find(cache->table, spot->key, spot->length & SEGMENT_TREE, &before))
-		count_blob(cache, &before, -1);
-	blob_table_set(cache->table, spot);
-	count_blob(cache, spot, 1);
-}
 
 /*
  * Takes segments out until `more` bytes have room; false: they never will. Those taken out are to be unlinked. What is written to goes only when
@@ -105,17 +44,17 @@ static void set_spot(struct disk_cache *cache, const struct blob_spot *spot)
  */
 static bool make_room(struct disk_cache *cache, uint64_t more, struct segment **gone)
 {
-	struct segment *oldest = cache->by_use, *next;
+	struct segment *oldest = cache->segments.by_use, *next;
 
-	while (cache->state.bytes + more > cache->state.limit && oldest) {
+	while (cache->segments.bytes + more > cache->state.limit && oldest) {
 		next = oldest->next;
 		if (oldest != cache->current) {
-			take_out(cache, oldest, gone);
+			segments_take_out(&cache->segments, oldest, gone);
 			cache->state.evicted++;
 		}
 		oldest = next;
 	}
-	return cache->state.bytes + more <= cache->state.limit;
+	return cache->segments.bytes + more <= cache->state.limit;
 }
 
 /* Without the lock. */
@@ -174,16 +113,14 @@ static void drop_segment(struct disk_cache *cache, uint32_t number)
 
 	pthread_mutex_lock(&cache->writing);
 	pthread_mutex_lock(&cache->lock);
-	HASH_FIND(hh, cache->segments, &number, sizeof(number), segment);
-	if (cache->stopped)
-		segment = NULL;
+	segment = cache->stopped ? NULL : segments_get(&cache->segments, number);
 	if (segment && segment == cache->current) {
 		close(cache->fd);
 		cache->fd = -1;
 		cache->current = NULL;
 	}
 	if (segment)
-		take_out(cache, segment, &gone);
+		segments_take_out(&cache->segments, segment, &gone);
 	pthread_mutex_unlock(&cache->lock);
 	unlink_segments(cache, gone);
 	pthread_mutex_unlock(&cache->writing);
@@ -192,8 +129,7 @@ static void drop_segment(struct disk_cache *cache, uint32_t number)
 static void forget(struct disk_cache *cache, const struct blob_spot *spot, bool is_damaged)
 {
 	pthread_mutex_lock(&cache->lock);
-	if (blob_table_forget(cache->table, spot))
-		count_blob(cache, spot, -1);
+	segments_forget(&cache->segments, spot);
 	cache->state.damaged += is_damaged;
 	pthread_mutex_unlock(&cache->lock);
 	if (is_damaged)
@@ -202,16 +138,12 @@ static void forget(struct disk_cache *cache, const struct blob_spot *spot, bool 
 
 static bool find(struct disk_cache *cache, const struct blob_id *id, bool is_tree, struct blob_spot *ret_spot)
 {
-	struct segment *segment;
 	bool found;
 
 	pthread_mutex_lock(&cache->lock);
-	found = !cache->stopped && blob_table_find(cache->table, segment_key(id), is_tree, ret_spot);
-	if (found) {
-		HASH_FIND(hh, cache->segments, &ret_spot->segment, sizeof(ret_spot->segment), segment);
-		DL_DELETE(cache->by_use, segment);
-		DL_APPEND(cache->by_use, segment);
-	}
+	found = !cache->stopped && segments_find(&cache->segments, segment_key(id), is_tree, ret_spot);
+	if (found)
+		segments_use(&cache->segments, segments_get(&cache->segments, ret_spot->segment));
 	pthread_mutex_unlock(&cache->lock);
 	return found;
 }
@@ -222,7 +154,7 @@ bool disk_cache_has(struct disk_cache *cache, const struct blob_id *id, bool is_
 	bool found;
 
 	pthread_mutex_lock(&cache->lock);
-	found = blob_table_find(cache->table, segment_key(id), is_tree, &spot);
+	found = segments_find(&cache->segments, segment_key(id), is_tree, &spot);
 	pthread_mutex_unlock(&cache->lock);
 	return found;
 }
@@ -271,7 +203,7 @@ static int begin_segment(struct disk_cache *cache)
 	cache->used = 0;
 	cache->slots = cache->segment_slots;
 	pthread_mutex_lock(&cache->lock);
-	cache->current = add_segment(cache, ++cache->last_number, segment_begin(cache->segment_slots));
+	cache->current = segments_add(&cache->segments, ++cache->last_number, segment_begin(cache->segment_slots));
 	pthread_mutex_unlock(&cache->lock);
 	return 0;
 }
@@ -316,7 +248,7 @@ static void note_failure(struct disk_cache *cache, int code)
 	end_current(cache);
 	pthread_mutex_lock(&cache->lock);
 	if (is_full)
-		cache->state.limit = MIN(cache->state.limit, cache->state.bytes / 16 * 15);
+		cache->state.limit = MIN(cache->state.limit, cache->segments.bytes / 16 * 15);
 	cache->state.failed = !is_full || cache->state.limit < DISK_CACHE_MIN / 4;
 	(void)make_room(cache, 0, &gone);
 	pthread_mutex_unlock(&cache->lock);
@@ -342,9 +274,8 @@ static void put(struct disk_cache *cache, const struct blob_id *id, uint32_t len
 	}
 	cache->used++;
 	pthread_mutex_lock(&cache->lock);
-	cache->current->bytes += bytes;
-	cache->state.bytes += bytes;
-	set_spot(cache, &spot);
+	segments_grow(&cache->segments, cache->current, bytes);
+	segments_set(&cache->segments, &spot);
 	pthread_mutex_unlock(&cache->lock);
 }
 
@@ -356,7 +287,7 @@ void disk_cache_put(struct disk_cache *cache, const struct blob_id *id, bool is_
 	pthread_mutex_lock(&cache->writing);
 	pthread_mutex_lock(&cache->lock);
 	wanted = cache->loaded && !cache->stopped && !cache->state.failed && len <= MIN(cache->state.limit / 8, RECORD_MAX) &&
-	         !blob_table_find(cache->table, segment_key(id), is_tree, &spot);
+	         !segments_find(&cache->segments, segment_key(id), is_tree, &spot);
 	pthread_mutex_unlock(&cache->lock);
 	if (wanted)
 		put(cache, id, (uint32_t)len | (is_tree ? SEGMENT_TREE : 0), data);
@@ -407,7 +338,7 @@ static void pass_over(struct disk_cache *cache, uint32_t number, const char *nam
 	if (fstatat(cache->options.dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
 	pthread_mutex_lock(&cache->lock);
-	(void)add_segment(cache, number, (uint64_t)st.st_size);
+	(void)segments_add(&cache->segments, number, (uint64_t)st.st_size);
 	pthread_mutex_unlock(&cache->lock);
 }
 
@@ -424,9 +355,9 @@ static void load_segment(struct disk_cache *cache, uint32_t number, struct segme
 		return;
 	}
 	pthread_mutex_lock(&cache->lock);
-	cache->current = add_segment(cache, number, table->bytes);
+	cache->current = segments_add(&cache->segments, number, table->bytes);
 	for (size_t i = 0; i < table->spots.count; i++)
-		set_spot(cache, &table->spots.items[i]);
+		segments_set(&cache->segments, &table->spots.items[i]);
 	pthread_mutex_unlock(&cache->lock);
 	/* The last one is written on. */
 	if (cache->fd >= 0)
@@ -480,7 +411,7 @@ struct disk_cache *disk_cache_new(const struct disk_cache_options *options)
 	cache->segment_slots = cache->segment_bytes / BYTES_PER_SLOT;
 	cache->state.limit = options->limit;
 	cache->fd = -1;
-	cache->table = blob_table_new(has_segment, cache);
+	segments_init(&cache->segments);
 	pthread_mutex_init(&cache->writing, NULL);
 	pthread_mutex_init(&cache->lock, NULL);
 	return cache;
@@ -488,18 +419,12 @@ struct disk_cache *disk_cache_new(const struct disk_cache_options *options)
 
 void disk_cache_free(struct disk_cache *cache)
 {
-	struct segment *segment, *next;
-
 	if (!cache)
 		return;
-	HASH_ITER (hh, cache->segments, segment, next) {
-		HASH_DEL(cache->segments, segment);
-		free(segment);
-	}
 	if (cache->fd >= 0)
 		close(cache->fd);
 	open_packs_free(cache->files);
-	blob_table_free(cache->table);
+	segments_clear(&cache->segments);
 	pthread_mutex_destroy(&cache->lock);
 	pthread_mutex_destroy(&cache->writing);
 	free(cache);
@@ -522,6 +447,8 @@ struct disk_cache_state disk_cache_state(struct disk_cache *cache)
 
 	pthread_mutex_lock(&cache->lock);
 	state = cache->state;
+	state.bytes = cache->segments.bytes;
+	state.blobs = cache->segments.blobs;
 	pthread_mutex_unlock(&cache->lock);
 	return state;
 }

@@ -81,10 +81,10 @@ def test_cache_is_free_when_the_mount_has_gone_whatever_its_process_waits_for(re
     def silent(handler):
         if "/snapshots/" in handler.path:
             asked.append(handler.path)
-            gate.wait(60)
+            goes_on.wait(60)
         Between.do_GET(handler)
 
-    gate = threading.Event()
+    goes_on = threading.Event()
     between.do_GET = silent
     try:
         procs.poll(lambda: os.listdir(point + "/ids") and asked, 30, "it looks for new backups")
@@ -92,7 +92,7 @@ def test_cache_is_free_when_the_mount_has_gone_whatever_its_process_waits_for(re
         remotes.run("backup", "mount", "base:@latest", point, "-o", f"cache={area}/cached,timeout=1")
         remotes.run("umount", point)
     finally:
-        gate.set()
+        goes_on.set()
 
 
 @pytest.mark.timeout(120)

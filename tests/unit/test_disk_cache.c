@@ -6,166 +6,10 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "lib/browse/cache_dir.h"
-#include "lib/browse/disk_cache.h"
-
-#define LIMIT DISK_CACHE_MIN
-#define LEN_MAX 60000U
-
-struct fixture {
-	char path[64];
-	struct cache_dir dir;
-	struct disk_cache *cache;
-	atomic_int problems;
-};
-
-static void note(void *arg, const char *text)
-{
-	(void)text;
-	atomic_fetch_add(&((struct fixture *)arg)->problems, 1);
-}
-
-static void open_cache(struct fixture *fixture)
-{
-	struct error err = {0};
-
-	assert_int_equal(cache_dir_open(fixture->path, &fixture->dir, &err), 0);
-	fixture->cache = disk_cache_new(&(struct disk_cache_options){.dir = fixture->dir.dir, .limit = LIMIT, .problem = note, .arg = fixture});
-	disk_cache_load(fixture->cache);
-}
-
-static void close_cache(struct fixture *fixture)
-{
-	disk_cache_free(fixture->cache);
-	cache_dir_close(&fixture->dir);
-}
-
-static void reopen(struct fixture *fixture)
-{
-	close_cache(fixture);
-	open_cache(fixture);
-}
-
-static int set_up(void **state)
-{
-	struct fixture *fixture = xcalloc(1, sizeof(*fixture));
-
-	snprintf(fixture->path, sizeof(fixture->path), "/tmp/corpusfs-test-XXXXXX");
-	assert_non_null(mkdtemp(fixture->path));
-	open_cache(fixture);
-	*state = fixture;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct fixture *fixture = *state;
-	pid_t pid;
-
-	close_cache(fixture);
-	pid = fork();
-	if (pid == 0) {
-		execlp("rm", "rm", "-rf", fixture->path, (char *)NULL);
-		_exit(1);
-	}
-	waitpid(pid, NULL, 0);
-	free(fixture);
-	return 0;
-}
-
-/* --- blobs --- */
-
-struct content {
-	struct blob_id id;
-	uint8_t bytes[LEN_MAX];
-	size_t len;
-};
-
-static void make(struct content *content, uint32_t number)
-{
-	uint32_t state = number * 2654435761U + 1;
-
-	content->len = number % 7 == 0 ? number % 3 : state % LEN_MAX;
-	for (size_t i = 0; i < content->len; i++) {
-		state = state * 1664525U + 1013904223U;
-		content->bytes[i] = (uint8_t)(state >> 24);
-	}
-	if (content->len >= sizeof(number))
-		memcpy(content->bytes, &number, sizeof(number));
-	content->id = blob_id_of(content->bytes, content->len);
-}
-
-static void put(struct fixture *fixture, uint32_t number)
-{
-	struct content content;
-
-	make(&content, number);
-	disk_cache_put(fixture->cache, &content.id, false, content.bytes, content.len);
-}
-
-/* Whether it is there; then it is right. */
-static bool is_there(struct fixture *fixture, uint32_t number)
-{
-	struct content content;
-	AUTO_BUF plain = BUF_INIT;
-	int r;
-
-	make(&content, number);
-	r = disk_cache_get(fixture->cache, &content.id, false, &plain);
-	if (r < 0) {
-		assert_int_equal(r, -ENOENT);
-		return false;
-	}
-	assert_int_equal(plain.len, content.len);
-	assert_memory_equal(plain.data, content.bytes, content.len);
-	return true;
-}
-
-static uint32_t count_there(struct fixture *fixture, uint32_t from, uint32_t to)
-{
-	uint32_t count = 0;
-
-	for (uint32_t i = from; i < to; i++)
-		count += is_there(fixture, i);
-	return count;
-}
-
-/* Gives the files of segments; how much they are together. */
-static uint64_t each_file(const struct fixture *fixture, void (*each)(const char *path, uint64_t size, unsigned number))
-{
-	DIR *dir = opendir(fixture->path);
-	struct dirent *entry;
-	uint64_t total = 0;
-	unsigned number = 0;
-
-	assert_non_null(dir);
-	while ((entry = readdir(dir))) {
-		char path[400];
-		struct stat st;
-
-		if (strspn(entry->d_name, "0123456789abcdef") != 8 || strlen(entry->d_name) != 8)
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", fixture->path, entry->d_name);
-		assert_int_equal(lstat(path, &st), 0);
-		total += (uint64_t)st.st_size;
-		if (each)
-			each(path, (uint64_t)st.st_size, number++);
-	}
-	closedir(dir);
-	return total;
-}
+#include "tests/unit/cached_place.h"
 
 /* --- what it holds --- */
 
@@ -487,52 +331,6 @@ static void readers_and_writers_go_together(void **state)
 	assert_true(each_file(*state, NULL) <= LIMIT);
 }
 
-/* --- its directory --- */
-
-static void directory_is_for_one_process_and_one_user(void **state)
-{
-	struct fixture *fixture = *state;
-	struct cache_dir second;
-	struct error err = {0};
-	struct stat st;
-
-	assert_int_equal(stat(fixture->path, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0700);
-	assert_int_equal(cache_dir_open(fixture->path, &second, &err), -EBUSY);
-	assert_non_null(strstr(err.text, "in use"));
-	close_cache(fixture);
-	assert_int_equal(chmod(fixture->path, 0755), 0);
-	open_cache(fixture);
-	assert_int_equal(stat(fixture->path, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0700);
-	if (geteuid() != 0)
-		return;
-	close_cache(fixture);
-	assert_int_equal(chown(fixture->path, 12345, 12345), 0);
-	assert_int_equal(cache_dir_open(fixture->path, &second, &err), -EPERM);
-	assert_int_equal(chown(fixture->path, 0, 0), 0);
-	open_cache(fixture);
-}
-
-static void directory_of_something_else_is_refused(void **state)
-{
-	struct fixture *fixture = *state;
-	char path[100], inside[120];
-	struct cache_dir dir;
-	struct error err = {0};
-
-	snprintf(path, sizeof(path), "%s/new", fixture->path);
-	assert_int_equal(cache_dir_open(path, &dir, &err), 0);
-	cache_dir_close(&dir);
-	snprintf(path, sizeof(path), "%s/other", fixture->path);
-	assert_int_equal(mkdir(path, 0755), 0);
-	snprintf(inside, sizeof(inside), "%s/thesis.txt", path);
-	close(open(inside, O_CREAT | O_WRONLY, 0600));
-	assert_int_equal(cache_dir_open(path, &dir, &err), -ENOTEMPTY);
-	snprintf(path, sizeof(path), "%s/not/there", fixture->path);
-	assert_int_equal(cache_dir_open(path, &dir, &err), -ENOENT);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -548,8 +346,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_cannot_be_opened_now_is_there_later, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_not_its_own_is_left_alone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(readers_and_writers_go_together, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(directory_is_for_one_process_and_one_user, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(directory_of_something_else_is_refused, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
