@@ -46,7 +46,7 @@ def test_status_tells_what_came_from_where(big, remotes, lazy, area):
 
 @pytest.mark.timeout(240)
 def test_warm_brings_all_so_that_nothing_is_fetched_later(served, remotes, lazy, source, area):
-    mount = lazy(MEMORY)
+    mount = lazy(MEMORY + ",timeout=10")
     wanted = sum(os.path.getsize(f"{source}/a/{name}") for name in os.listdir(source + "/a") if os.path.isfile(f"{source}/a/{name}"))
     some = remotes.json("warm", mount.root + "/a/4")
     assert some["files"] == 1 and some["bytes"] == os.path.getsize(source + "/a/4")
