@@ -33,12 +33,9 @@ static int make(const char *path, struct error *err)
 static bool is_empty(int fd)
 {
 	DIR *dir = file_entries(fd);
-	struct dirent *entry;
-	bool empty = dir != NULL;
+	const char *name;
+	const bool empty = dir && file_next_entry(dir, &name) == 0;
 
-	while (dir && (entry = readdir(dir)))
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			empty = false;
 	if (dir)
 		closedir(dir);
 	return empty;

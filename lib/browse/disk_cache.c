@@ -310,14 +310,14 @@ static int compare_numbers(const void *a, const void *b)
 static void list_segments(const struct disk_cache *cache, struct numbers *numbers)
 {
 	DIR *dir = file_entries(cache->options.dir);
-	struct dirent *entry;
+	const char *found;
 
-	while (dir && (entry = readdir(dir))) {
+	while (dir && file_next_entry(dir, &found) > 0) {
 		char *end, name[SEGMENT_NAME];
-		const unsigned long number = strtoul(entry->d_name, &end, 16);
+		const unsigned long number = strtoul(found, &end, 16);
 
 		segment_name((uint32_t)number, name);
-		if (strcmp(name, entry->d_name) == 0 && number > 0 && number < UINT32_MAX)
+		if (strcmp(name, found) == 0 && number > 0 && number < UINT32_MAX)
 			array_add(numbers, (uint32_t)number);
 	}
 	if (dir)

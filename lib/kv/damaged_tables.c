@@ -11,11 +11,6 @@
 #include "lib/kv/damage.h"
 #include "lib/kv/inside.h"
 
-void table_file_name(uint64_t number, char ret_name[KV_TABLE_NAME_MAX])
-{
-	snprintf(ret_name, KV_TABLE_NAME_MAX, "%06" PRIu64 ".sst", number);
-}
-
 const char *kv_table_state(bool missing, bool all_known)
 {
 	return missing ? "missing" : all_known ? "damaged" : "damaged, its end is unknown";

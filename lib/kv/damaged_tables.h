@@ -5,6 +5,7 @@
 #ifndef CORPUSFS_KV_DAMAGED_TABLES_H
 #define CORPUSFS_KV_DAMAGED_TABLES_H
 
+#include "lib/kv/file_numbers.h"
 #include "lib/kv/kv.h"
 #include "lib/kv/table_look.h"
 
@@ -15,8 +16,6 @@ struct table_named {
 	const uint8_t *first, *last; /* keys; without sequence number and type */
 	size_t first_len, last_len;
 };
-
-void table_file_name(uint64_t number, char ret_name[KV_TABLE_NAME_MAX]);
 
 /* Tells of the table if it is damaged. */
 WARN_UNUSED int damaged_table_tell(const struct table_named *table, const struct table_look *look, bool missing, kv_damaged_table_fn each, void *arg);

@@ -50,10 +50,10 @@ int examine_manifest(int dir, const char *shown, const struct synced_state *sync
 
 static void look_at_table(int dir, const struct manifest *manifest, const struct manifest_table *table, struct examined *examined)
 {
-	char name[32];
+	char name[KV_TABLE_NAME_MAX];
 	struct stat st;
 
-	snprintf(name, sizeof(name), "%06" PRIu64 ".sst", table->number);
+	table_file_name(table->number, name);
 	const int64_t found = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (int64_t)st.st_size : -1;
 	if (found == (int64_t)table->bytes)
 		return;

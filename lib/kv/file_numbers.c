@@ -40,3 +40,8 @@ int file_numbers_list(int dir, const char *prefix, const char *suffix, struct fi
 	file_numbers_sort(numbers);
 	return more;
 }
+
+void table_file_name(uint64_t number, char ret_name[KV_TABLE_NAME_MAX])
+{
+	snprintf(ret_name, KV_TABLE_NAME_MAX, "%06" PRIu64 ".sst", number);
+}

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "lib/base/array.h"
+#include "lib/kv/kv.h"
 
 struct file_numbers {
 	ARRAY_FIELDS(uint64_t);
@@ -13,5 +14,7 @@ struct file_numbers {
 /* Adds those of the directory's files `prefix` NUMBER `suffix`; all are ascending afterwards. -errno. */
 WARN_UNUSED int file_numbers_list(int dir, const char *prefix, const char *suffix, struct file_numbers *numbers);
 void file_numbers_sort(struct file_numbers *numbers);
+
+void table_file_name(uint64_t number, char ret_name[KV_TABLE_NAME_MAX]);
 
 #endif

@@ -100,9 +100,9 @@ static bool has_its_tables(const struct finding *finding, const struct candidate
 {
 	for (size_t i = 0; i < candidate->manifest.tables.count; i++) {
 		const struct manifest_table *table = &candidate->manifest.tables.items[i];
-		char name[MANIFEST_NAME_MAX];
+		char name[KV_TABLE_NAME_MAX];
 		struct stat st;
-		snprintf(name, sizeof(name), "%06" PRIu64 ".sst", table->number);
+		table_file_name(table->number, name);
 		if (fstatat(finding->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || (uint64_t)st.st_size != table->bytes)
 			return false;
 	}

@@ -57,11 +57,10 @@ static int open_links(struct target_links *links)
 static void empty(int fd)
 {
 	DIR *stream = file_entries(fd);
-	struct dirent *entry;
+	const char *name;
 
-	while (stream && (entry = readdir(stream)))
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			(void)!unlinkat(fd, entry->d_name, 0);
+	while (stream && file_next_entry(stream, &name) > 0)
+		(void)!unlinkat(fd, name, 0);
 	if (stream)
 		closedir(stream);
 }

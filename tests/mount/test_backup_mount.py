@@ -246,15 +246,21 @@ def test_restic_mounts_what_we_wrote(repository, source, area):
 # --- damage ---
 
 
-def test_damaged_blob_is_an_error_for_its_range_and_a_line_in_the_log(store, area, look):
-    """Chunks of a big file are blobs: those that are good are read, before and behind the bad one."""
-    data = random.Random(3).randbytes(4 << 20)
+def backup_of_noise(store, area, seed):
+    """Of a dataset with one big file; and what is in that."""
+    data = random.Random(seed).randbytes(4 << 20)
     store.create("e")
     with open(store.mount() + "/e/file", "wb") as handle:
         handle.write(data)
     store.umount()
     repository = Repository(store, area + "/repository")
     repository.backup("e")
+    return repository, data
+
+
+def test_damaged_blob_is_an_error_for_its_range_and_a_line_in_the_log(store, area, look):
+    """Chunks of a big file are blobs: those that are good are read, before and behind the bad one."""
+    repository, data = backup_of_noise(store, area, 3)
     damage(biggest(repository.path), os.path.getsize(biggest(repository.path)) // 2)
     mount = look(repository.path)
     good, bad = 0, []
@@ -275,13 +281,7 @@ def test_damaged_blob_is_an_error_for_its_range_and_a_line_in_the_log(store, are
 
 def test_pack_that_was_cut_short_gives_what_is_before_the_cut(store, area, look):
     """Blobs that come with one request do not go with the one that is not there."""
-    data = random.Random(4).randbytes(4 << 20)
-    store.create("e")
-    with open(store.mount() + "/e/file", "wb") as handle:
-        handle.write(data)
-    store.umount()
-    repository = Repository(store, area + "/repository")
-    repository.backup("e")
+    repository, data = backup_of_noise(store, area, 4)
     os.truncate(biggest(repository.path), os.path.getsize(biggest(repository.path)) // 2)
     mount = look(repository.path)
     good = 0

@@ -135,32 +135,43 @@ def play(store, other, wanted, seed):
         heal(store, point, wanted, bool(bad))
 
 
-@pytest.mark.soak
-@pytest.mark.timeout(60 + 5 * (LAST - FIRST + 1))
-def test_damaged_content_is_right_or_eio(run, area, others, rounds):
+def play_all(run, area, seeds, play_one):
+    """play_one() with a copy of the same store for each seed; it returns what is counted beside the stores."""
     first, second = place(run, area, "first"), place(run, area, "second")
     wanted = fill(first, 1)
     fill(second, 2)
-    for seed in range(FIRST + others, FIRST + others + (LAST - FIRST + 1) * rounds):
+    for seed in seeds:
         hurt_one = place(run, area, str(seed))
         try:
             shutil.copytree(first.path, hurt_one.path)
-            play(hurt_one, second.path, wanted, seed)
+            counts = play_one(hurt_one, second.path, wanted, seed)
         finally:
             hurt_one.close()
-        note_counts({"damaged stores": 1})
+        note_counts({"damaged stores": 1, **(counts or {})})
         shutil.rmtree(hurt_one.area)
 
 
+@pytest.fixture
+def seeds(others, rounds):
+    return range(FIRST + others, FIRST + others + (LAST - FIRST + 1) * rounds)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(60 + 5 * (LAST - FIRST + 1))
+def test_damaged_content_is_right_or_eio(run, area, seeds):
+    play_all(run, area, seeds, play)
+
+
 def play_anywhere(store, other, wanted, seed):
-    """Hurts any file of the store. Returns what came of it."""
+    """Hurts any file of the store, and reads everything. Counts what came of it."""
     store.expected += [r" error "]
     kind = hurt(store.path, other, random.Random(seed), all_files)
     point, writable = mount(store, range(1, 10))
     came = "refused" if point is None else "read-write" if writable else "read-only"
     print(f"seed {seed}: {kind}, {came}")
+    counts = {f"of them {came}": 1}
     if point is None:
-        return came
+        return counts
     for directory in (point + "/d", point + "/d/.snapshots/v"):
         try:
             assert sorted(os.listdir(directory)) == sorted(wanted), "names are missing"
@@ -169,21 +180,10 @@ def play_anywhere(store, other, wanted, seed):
         unreadable(directory, wanted)
     assert store.run("-s", store.path, "check").code in (0, 7)
     assert store.run("-s", store.path, "scrub").code in (0, 7)
-    return came
+    return counts
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(60 + 5 * (LAST - FIRST + 1))
-def test_damage_anywhere_is_right_or_told(run, area, others, rounds):
-    first, second = place(run, area, "first"), place(run, area, "second")
-    wanted = fill(first, 1)
-    fill(second, 2)
-    for seed in range(FIRST + others, FIRST + others + (LAST - FIRST + 1) * rounds):
-        hurt_one = place(run, area, str(seed))
-        try:
-            shutil.copytree(first.path, hurt_one.path)
-            came = play_anywhere(hurt_one, second.path, wanted, seed)
-        finally:
-            hurt_one.close()
-        note_counts({"damaged stores": 1, f"of them {came}": 1})
-        shutil.rmtree(hurt_one.area)
+def test_damage_anywhere_is_right_or_told(run, area, seeds):
+    play_all(run, area, seeds, play_anywhere)

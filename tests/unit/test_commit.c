@@ -183,7 +183,8 @@ static void run_failing_commit(struct tree_store *store)
 	tree_store_close(store);
 }
 
-static void test_a_failed_commit_loses_nothing_and_is_told(void **state)
+/* The first commit has no room, before its content is stored or afterwards. */
+static void each_full_disk(void (*run)(struct tree_store *store))
 {
 	static const char *const faults[] = { "commit-before-store:enospc", "commit-before-write:enospc" };
 
@@ -191,9 +192,14 @@ static void test_a_failed_commit_loses_nothing_and_is_told(void **state)
 		struct tree_store store;
 
 		prepare(&store);
-		assert_int_equal(in_process(faults[i], run_failing_commit, &store), 0);
+		assert_int_equal(in_process(faults[i], run, &store), 0);
 		tree_store_remove(&store);
 	}
+}
+
+static void test_a_failed_commit_loses_nothing_and_is_told(void **state)
+{
+	each_full_disk(run_failing_commit);
 }
 
 /* What did not fit is cut off again: nothing is left that could be lost. */
@@ -216,15 +222,7 @@ static void run_cut_after_a_failure(struct tree_store *store)
 
 static void test_a_failure_is_over_when_nothing_is_left_to_commit(void **state)
 {
-	static const char *const faults[] = { "commit-before-store:enospc", "commit-before-write:enospc" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
-		struct tree_store store;
-
-		prepare(&store);
-		assert_int_equal(in_process(faults[i], run_cut_after_a_failure, &store), 0);
-		tree_store_remove(&store);
-	}
+	each_full_disk(run_cut_after_a_failure);
 }
 
 /* One failing file of a group: the others are committed one by one. */
