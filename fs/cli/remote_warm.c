@@ -9,6 +9,7 @@
 
 #include "fs/cli/exit.h"
 #include "fs/cli/interrupt.h"
+#include "fs/cli/json_rows.h"
 #include "fs/cli/progress.h"
 #include "fs/cli/remote_mount.h"
 #include "fs/cli/units.h"
@@ -280,8 +281,7 @@ static int report(struct cli *cli, const struct warming *warming, const char *no
 		json_t *result = json_pack("{s:I, s:I, s:I, s:f}", "files", (json_int_t)warming->files, "bytes", (json_int_t)warming->bytes, "failed",
 		                           (json_int_t)warming->failed, "seconds", seconds);
 
-		json_dumpf(result, stdout, JSON_INDENT(2));
-		printf("\n");
+		json_print(result);
 		json_decref(result);
 	} else {
 		printf("%s of %llu files %s, after %.1f s (%s/s)\n", bytes, (unsigned long long)warming->files, what, seconds, rate);

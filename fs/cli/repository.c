@@ -56,10 +56,7 @@ int repository_name_check(const char *name, struct error *err)
 static int open_directory(const char *path, bool make, int *ret_fd, struct error *err)
 {
 	const size_t name = strcspn(path, ":/@");
-	int r = repository_name_check(path, err);
 
-	if (r < 0)
-		return r;
 	/* What follows a colon may be a password: no message has it. */
 	if (make && path[name] == ':')
 		return error_set(err, -EINVAL, "there is no remote \"%.*s\"; a directory with a colon in its name is ./NAME", (int)name, path);
@@ -89,8 +86,8 @@ int repository_open_place(struct cli *cli, const char *name, bool make, int *ret
 	int r = resolve(cli, name, &remote, err);
 	const char *place = remote ? json_string_value(json_object_get(remote, "url")) : name;
 
-	if (r == 0 && objects_is_url(place))
-		r = objects_url_check(place, err);
+	if (r == 0)
+		r = repository_name_check(place, err);
 	if (r == 0)
 		r = objects_is_url(place) ? repository_url_open(place, remote, ret_fd, err) : open_directory(place, make, ret_fd, err);
 	json_decref(remote);

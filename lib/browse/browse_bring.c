@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <string.h>
 
 #define STEP_BYTES (24ULL << 20)
 #define STEP_BLOBS 4096

@@ -95,11 +95,6 @@ static uint32_t find_pack(const struct blob_index *index, const struct blob_id *
 	return number;
 }
 
-bool blob_index_has_pack(const struct blob_index *index, const struct blob_id *pack)
-{
-	return find_pack(index, pack) != EMPTY;
-}
-
 static uint32_t add_pack(struct blob_index *index, const struct blob_id *pack)
 {
 	array_add(&index->packs, (struct known_pack){.id = *pack, .first = (uint32_t)index->entries.count});

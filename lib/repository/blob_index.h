@@ -30,7 +30,6 @@ void blob_index_free(struct blob_index *index); /* NULL is fine */
 
 /* Adds what is not there yet in this pack. */
 void blob_index_add(struct blob_index *index, const struct blob_id *pack, const struct pack_blob *blobs, size_t count);
-bool blob_index_has_pack(const struct blob_index *index, const struct blob_id *pack);
 bool blob_index_has(const struct blob_index *index, const struct blob_id *id, bool is_tree);
 /* The place number `copy` (0, 1, ...) of the blob. */
 bool blob_index_find(const struct blob_index *index, const struct blob_id *id, bool is_tree, unsigned copy, struct blob_place *ret_place);
