@@ -330,6 +330,75 @@ static void test_idle_files_are_committed_by_themselves(void **state)
 	tree_store_remove(&store);
 }
 
+/* --- waiting for others --- */
+
+static void claim_one(struct pending *pending, struct claim *claim, struct inode *inode)
+{
+	mutex_take(&pending->lock);
+	pending_claim_inode(pending, claim, inode);
+	mutex_give(&pending->lock);
+}
+
+static void end_without_commit(struct pending *pending, struct claim *claim, struct inode *inode)
+{
+	mutex_take(&pending->lock);
+	inode->claimed = false;
+	pending_end_claim(pending, claim);
+	mutex_give(&pending->lock);
+}
+
+static bool others_at_work(struct pending *pending, const struct wanted *wanted)
+{
+	mutex_take(&pending->lock);
+	bool at_work = pending_others_at_work(pending, wanted);
+	mutex_give(&pending->lock);
+	return at_work;
+}
+
+/* The list's reference is the claim's, and goes back with the note. */
+static void list_again(struct inode *inode)
+{
+	mutex_take(&inode->lock);
+	pending_note(inode);
+	mutex_give(&inode->lock);
+	inode_put(inode);
+}
+
+/* A background thread claims what was written before a sync, while that commits other files; and then what was written since. */
+static void test_a_sync_waits_for_what_others_claim_meanwhile(void **state)
+{
+	struct tree_store store;
+
+	prepare(&store);
+	tree_store_open(&store, true);
+
+	struct inode *inodes[3] = { new_file(&store, "a"), new_file(&store, "b"), new_file(&store, "c") };
+	struct pending *pending = store.tree->pending;
+	struct claim claims[3];
+
+	put(inodes[0], 'a', FILE_LEN);
+	put(inodes[1], 'a', FILE_LEN);
+
+	const struct wanted wanted = { .view = store.view, .until = pending->next_note };
+
+	claim_one(pending, &claims[0], inodes[0]);
+	claim_one(pending, &claims[1], inodes[1]);
+	end_without_commit(pending, &claims[0], inodes[0]);
+	assert_true(others_at_work(pending, &wanted));
+	put(inodes[2], 'a', FILE_LEN);
+	claim_one(pending, &claims[2], inodes[2]);
+	assert_true(others_at_work(pending, &wanted));
+	end_without_commit(pending, &claims[1], inodes[1]);
+	assert_false(others_at_work(pending, &wanted));
+	end_without_commit(pending, &claims[2], inodes[2]);
+	for (size_t i = 0; i < ARRAY_SIZE(inodes); i++) {
+		list_again(inodes[i]);
+		inode_close(inodes[i]);
+	}
+	tree_store_close(&store);
+	tree_store_remove(&store);
+}
+
 /* --- a copy beside another writer --- */
 
 #define FAR_AWAY (1U << 20)
@@ -396,6 +465,7 @@ int main(void)
 		cmocka_unit_test(test_a_failed_group_is_tried_file_by_file),
 		cmocka_unit_test(test_writers_beyond_the_budget_go_on),
 		cmocka_unit_test(test_idle_files_are_committed_by_themselves),
+		cmocka_unit_test(test_a_sync_waits_for_what_others_claim_meanwhile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,7 +97,7 @@ static int run_view(struct pending *pending, struct view *view)
 {
 	struct inode **inodes = xmalloc(COMMIT_GROUP_INODES * sizeof(struct inode *));
 	struct wanted wanted = { .view = view };
-	uint64_t claims_until, failures;
+	uint64_t failures;
 	struct claim claim;
 	int result = 0;
 	size_t count;
@@ -105,7 +105,6 @@ static int run_view(struct pending *pending, struct view *view)
 	mutex_take(&pending->lock);
 	do {
 		wanted.until = pending->next_note;
-		claims_until = pending->next_claim;
 		failures = pending->failures;
 		for (;;) {
 			count = pending_claim_group(pending, &wanted, &claim, inodes);
@@ -113,7 +112,7 @@ static int run_view(struct pending *pending, struct view *view)
 				int one = work_on(pending, &claim, inodes, count);
 
 				result = result < 0 ? result : one;
-			} else if (pending_others_at_work(pending, &wanted, claims_until)) {
+			} else if (pending_others_at_work(pending, &wanted)) {
 				mutex_wait(&pending->lock, &pending->done);
 			} else {
 				break;

@@ -267,6 +267,7 @@ static bool is_due(const struct pending *pending, const struct inode *inode, uin
 static void claim_inode(struct pending *pending, struct claim *claim, struct inode *inode)
 {
 	inode->claimed = true;
+	claim->first_note = MIN(claim->first_note, inode->note_number);
 	if (inode->on_dirty_list) {
 		DL_DELETE2(pending->dirty, inode, dirty_prev, dirty_next);
 		inode->on_dirty_list = false;
@@ -278,12 +279,6 @@ static void claim_inode(struct pending *pending, struct claim *claim, struct ino
 	inode->noted_bytes = 0;
 }
 
-static void begin_claim(struct pending *pending, struct claim *claim)
-{
-	claim->number = pending->next_claim++;
-	DL_APPEND(pending->claims, claim);
-}
-
 size_t pending_claim_group(struct pending *pending, const struct wanted *wanted, struct claim *claim, struct inode **inodes)
 {
 	struct view *view = wanted->view;
@@ -291,7 +286,7 @@ size_t pending_claim_group(struct pending *pending, const struct wanted *wanted,
 	struct inode *inode, *next;
 	size_t count = 0;
 
-	*claim = (struct claim){ 0 };
+	*claim = (struct claim){ .first_note = UINT64_MAX };
 	DL_FOREACH_SAFE2(pending->dirty, inode, next, dirty_next) {
 		if (inode->note_number >= wanted->until || count == COMMIT_GROUP_INODES || claim->bytes >= COMMIT_GROUP_BYTES)
 			break;
@@ -302,15 +297,15 @@ size_t pending_claim_group(struct pending *pending, const struct wanted *wanted,
 		inodes[count++] = inode;
 	}
 	if (count > 0)
-		begin_claim(pending, claim);
+		DL_APPEND(pending->claims, claim);
 	return count;
 }
 
 void pending_claim_inode(struct pending *pending, struct claim *claim, struct inode *inode)
 {
-	*claim = (struct claim){ 0 };
+	*claim = (struct claim){ .first_note = UINT64_MAX };
 	claim_inode(pending, claim, inode);
-	begin_claim(pending, claim);
+	DL_APPEND(pending->claims, claim);
 }
 
 void pending_end_claim(struct pending *pending, struct claim *claim)
@@ -319,7 +314,7 @@ void pending_end_claim(struct pending *pending, struct claim *claim)
 	pthread_cond_broadcast(&pending->done);
 }
 
-bool pending_others_at_work(const struct pending *pending, const struct wanted *wanted, uint64_t claims_until)
+bool pending_others_at_work(const struct pending *pending, const struct wanted *wanted)
 {
 	const struct inode *inode;
 	const struct claim *claim;
@@ -331,7 +326,7 @@ bool pending_others_at_work(const struct pending *pending, const struct wanted *
 			return true;
 	}
 	DL_FOREACH(pending->claims, claim) {
-		if (claim->number < claims_until && (!wanted->view || claim->view == wanted->view))
+		if (claim->first_note < wanted->until && (!wanted->view || claim->view == wanted->view))
 			return true;
 	}
 	return false;

@@ -17,7 +17,7 @@
 
 /* A group at work; lives on the stack of the thread that commits it. */
 struct claim {
-	uint64_t number;
+	uint64_t first_note; /* the least note_number of its inodes */
 	struct view *view;
 	uint64_t bytes, inodes;
 	struct claim *prev, *next;
@@ -36,7 +36,7 @@ struct pending {
 	uint64_t dirty_inodes, dirty_bytes;
 	uint64_t written_ms;   /* when anything was noted last */
 	unsigned waiting;      /* writers */
-	uint64_t next_note, next_claim;
+	uint64_t next_note;
 	struct claim *claims;
 	uint64_t failures;     /* groups that failed, ever */
 	int last_error;        /* of the last group, 0 if it went well */
@@ -85,7 +85,7 @@ size_t pending_claim_group(struct pending *pending, const struct wanted *wanted,
 /* Claims one that is on the list. */
 void pending_claim_inode(struct pending *pending, struct claim *claim, struct inode *inode);
 void pending_end_claim(struct pending *pending, struct claim *claim);
-/* Whether something that was noted, or begun, before is still being committed by somebody else. */
-bool pending_others_at_work(const struct pending *pending, const struct wanted *wanted, uint64_t claims_until);
+/* Whether something that was noted before waits, or is being committed by somebody else, whenever he began. */
+bool pending_others_at_work(const struct pending *pending, const struct wanted *wanted);
 
 #endif
