@@ -210,10 +210,10 @@ def fs(store):
 
 @pytest.fixture
 def supervised(store):
-    """The directory of dataset `d` in a mount whose daemon has a supervisor."""
+    """As `fs`, for tests of what goes on when the daemon dies."""
     if not succession.possible():
         pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
-    point = store.mount(options="allow_other,dev,suid,supervise")
+    point = store.mount()
     assert store.supervisor
     store.create("d")
     return point + "/d"

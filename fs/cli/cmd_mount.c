@@ -210,9 +210,12 @@ static const char *why_unsupervised(const struct request *request)
 {
 	if (request->foreground)
 		return "it runs in the foreground";
-	return json_is_true(json_object_get(request->args, "supervise")) ? NULL : "mounted without supervise";
+	if (json_is_false(json_object_get(request->args, "supervise")))
+		return "mounted with nosupervise";
+	return heritage_possible() ? NULL : "the kernel is older than Linux 6.9";
 }
 
+/* Who asks for it by name would rather have no mount than one without. */
 static int check_supervise(const struct request *request, struct error *err)
 {
 	if (!json_is_true(json_object_get(request->args, "supervise")))
@@ -398,8 +401,10 @@ const struct command mount_commands[] = {
                     "  cache=SIZE          memory for caches (default 256M), of the first mount\n"
                     "  write_buffer=SIZE   memory for data not yet written (default 256M), likewise\n"
                     "  deep_idle           let idle processors sleep between requests: slower, saves power\n"
-                    "  supervise           when the daemon dies, another goes on with the mounts; of\n"
-                    "                      the first mount. That of a snapshot is without io_uring\n"
+                    "  nosupervise         when the daemon dies, its mounts end; of the first mount.\n"
+                    "                      Otherwise another goes on with them (Linux 6.9)\n"
+                    "  supervise           another must be able to: else there is no mount, and that\n"
+                    "                      of a snapshot is without io_uring\n"
                     "  timeout=SECONDS     how long who reads waits for a remote, then gets an error\n"
                     "                      (default 60)\n"
                     "  cache=DIRECTORY     of a remote: keep what is fetched there (./NAME)\n"

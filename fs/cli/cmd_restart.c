@@ -194,9 +194,9 @@ const struct command restart_commands[] = {
 	 .summary = "have another daemon go on with the mounts",
 	 .details = "The next daemon is this program: so a new version takes over where an old one\n"
 		    "runs, and whoever uses the mounts sees a pause. Everything is brought to the disk\n"
-		    "before. It needs a supervisor (mount -o supervise), and that nobody waits for a\n"
-		    "command just then. If this program does not come up, the one before goes on, and\n"
-		    "the exit code is 1.\n",
+		    "before. It needs a supervisor (not mount -o nosupervise), and that nobody waits\n"
+		    "for a command just then. If this program does not come up, the one before goes on,\n"
+		    "and the exit code is 1.\n",
 	 .max = 1,
 	 .run = run_restart},
 	{NULL},

@@ -295,8 +295,8 @@ const struct command umount_commands[] = {
                     "what was written and not synced is lost.\n\n"
                     "With --force a daemon that was stopped goes on, and has ten seconds to unmount even\n"
                     "what is in use. If it does not, it is killed, and with it all mounts of its store\n"
-                    "end: what was not committed yet is lost, and the exit code is 1. With a supervisor\n"
-                    "(mount -o supervise) its successor writes that, and goes on with the others.\n",
+                    "end: what was not committed yet is lost, and the exit code is 1. With a supervisor,\n"
+                    "the default, its successor writes that, and goes on with the others.\n",
          .min = 1,
          .max = 1,
          .options = umount_options,

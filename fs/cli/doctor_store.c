@@ -157,7 +157,7 @@ static void check_daemon(json_t *findings, const json_t *status)
 	if (!supervised) {
 		const char *why = json_string_value(json_object_get(status, "unsupervised"));
 		snprintf(value, sizeof(value), "none (%s): if the daemon dies, its mounts end", why ? why : "an older program");
-		doctor_note(findings, "store", "supervisor", DOCTOR_NOTE, value, "unmount, and mount with -o supervise");
+		doctor_note(findings, "store", "supervisor", DOCTOR_NOTE, value, "unmount, and mount again: it has one then, unless that is still so");
 		return;
 	}
 	snprintf(value, sizeof(value), "process %d, which has followed %lld daemons that died", (int)supervisor, (long long)number(status, "crashes"));

@@ -50,7 +50,7 @@ static void check_succession(json_t *findings)
 {
 	const bool possible = heritage_possible();
 
-	doctor_note(findings, "system", "mount -o supervise", possible ? DOCTOR_OK : DOCTOR_SLOW, possible ? "possible" : "not possible",
+	doctor_note(findings, "system", "mounts outlive their daemon", possible ? DOCTOR_OK : DOCTOR_NOTE, possible ? "yes" : "no: they end when it dies",
 	            "Linux 6.9 or newer sends again what a daemon that died had not answered, so that another can go on");
 }
 

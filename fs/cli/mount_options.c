@@ -16,7 +16,8 @@ static const struct {
 } flags[] = {
 	{"ro", "read_only", true}, {"rw", "read_only", false}, {"allow_other", "allow_other", true},
 	{"acl", "acl", true},      {"noacl", "acl", false},    {"debug", "debug", true},
-	{"deep_idle", "deep_idle", true}, {"supervise", "supervise", true}, {"as_owner", "as_owner", true},
+	{"deep_idle", "deep_idle", true}, {"supervise", "supervise", true}, {"nosupervise", "supervise", false},
+	{"as_owner", "as_owner", true},
 };
 
 /* What mount(8) and /etc/fstab know. */

@@ -111,6 +111,7 @@
 	X("repair-before-heal",          "the file that undoes it; all content as it was",           "who repairs again")                     \
 	X("command-before-open",         "as before",                                                "nobody has to")                         \
 	X("daemon-own-descriptors",      "nothing",                                                  "nobody has to")                         \
+	X("supervise-kernel",            "nothing",                                                  "nobody has to")                         \
 	X("supervise-memory",            "nothing",                                                  "nobody has to")
 
 #endif

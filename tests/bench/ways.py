@@ -199,7 +199,8 @@ class Store:
             return
         old = set(procs.marked(self.machine.mark))
         self.machine.run(self.program, "mount", self.path, self.point)
-        found = [pid for pid in set(procs.marked(self.machine.mark)) - old if os.path.basename(self.program).encode() in procs.read(f"/proc/{pid}/comm")]
+        name = os.path.basename(self.program).encode()
+        found = [pid for pid in set(procs.marked(self.machine.mark)) - old if name in procs.read(f"/proc/{pid}/comm") and not procs.is_supervisor(pid)]
         if len(found) != 1:
             raise Failed(f"one daemon is expected after mount, not {len(found)}")
         self.pid = found[0]

@@ -24,7 +24,7 @@ sys.path[:0] = [os.path.dirname(HERE)]
 from golden import listing  # noqa: E402
 from harness import posix, procs, program  # noqa: E402
 
-OPTIONS = "allow_other,dev,suid,acl"
+OPTIONS = "allow_other,dev,suid,acl,nosupervise"
 LEFT_OUT = ("ballast", "lock", "log", "socket")  # not content: made anew when they are missing
 SECONDS_1969, SECONDS_2200 = -1_000_000, 7_258_118_400
 

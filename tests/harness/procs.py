@@ -110,6 +110,11 @@ def parent(pid):
     return int(fields[1]) if len(fields) > 1 else 0
 
 
+def is_supervisor(pid):
+    """Whether it is the process that starts daemons."""
+    return read(f"/proc/{pid}/comm").strip() == b"corpusfs-super"
+
+
 def marked(value):
     """Living processes whose environment carries the run's mark."""
     wanted = f"{MARK}={value}".encode()

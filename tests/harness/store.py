@@ -12,7 +12,7 @@ import types
 from harness import procs, program
 
 REPORTS = re.compile(r"ERROR: AddressSanitizer|runtime error:|LeakSanitizer|ThreadSanitizer|\bassertion\b.*\bfailed\b", re.I)
-ERROR_LINE = re.compile(r"^\S+ error ")  # as fs/daemon/process/log.h says
+ERROR_LINE = re.compile(r"^\S+ error |^\S+ warning died ")  # as fs/daemon/process/log.h says; a daemon that died, although another goes on
 
 
 class Store:
@@ -24,7 +24,7 @@ class Store:
         self.logs = f"{area}/log"
         os.makedirs(self.logs, exist_ok=True)
         os.chmod(self.logs, 0o1777)
-        self.expected = []  # patterns of error lines that the test provokes
+        self.expected = []  # patterns of such lines that the test provokes
         self.points = []
         self.pid = self.supervisor = None
         self.binary = program.binary()
@@ -67,13 +67,18 @@ class Store:
         point = point or f"{self.area}/mnt{len(self.points) or ''}"
         os.makedirs(point, exist_ok=True)
         source = self.path if dataset is None else f"{self.path}:{dataset}"
-        # who lets the daemon die at a fault point wants to see it dead
-        dies = "CORPUSFS_FAULT" in (more.get("env") or {})
-        if os.environ.get("CORPUSFS_SUPERVISE") and "supervise" not in (options or "") and not dies:
-            options = f"{options},supervise" if options else "supervise"
+        if "CORPUSFS_FAULT" in (more.get("env") or {}):
+            options = self.at_a_fault(options)
         self.ok("mount", source, point, *(["-o", options] if options else []), **more)
         self.note(point)
         return point
+
+    def at_a_fault(self, options):
+        """Who lets the daemon die at a fault point wants to see it dead, and not that another goes on; unless that is what he asks for."""
+        if "supervise" in (options or "").split(","):
+            self.expected.append(" died ")
+            return options
+        return f"{options},nosupervise" if options else "nosupervise"
 
     def note(self, point):
         """Takes charge of a mountpoint; remembers its connection, so that the watchdog can end it even when it is detached."""
@@ -89,7 +94,7 @@ class Store:
         pids = self.daemons()
         assert len(pids) == 1, f"one daemon per store, not {pids}"
         self.pid, self.supervisor = pids[0], None
-        if procs.read(f"/proc/{self.pid}/comm").strip() == b"corpusfs-super":
+        if procs.is_supervisor(self.pid):
             self.supervisor = self.pid
             children = procs.read(f"/proc/{self.pid}/task/{self.pid}/children").split()
             assert len(children) == 1, f"one daemon per supervisor, not {children}"
@@ -160,7 +165,7 @@ class Store:
         return "\n".join(texts)
 
     def surprises(self):
-        """Sanitizer reports, and error lines of the daemon's log that no test expected."""
+        """Sanitizer reports, and lines of the daemon's log that tell of an error or a crash that no test expected."""
         found = []
         for path in glob.glob(self.logs + "/sanitizer*"):
             found.append(procs.read(path).decode(errors="replace")[:6000])

@@ -14,11 +14,16 @@ def possible():
     return (major, minor) >= (6, 9)
 
 
+def shoot(store, number=signal.SIGKILL):
+    """Kills the daemon, for another to go on; returns its pid."""
+    store.expected.append(" died ")
+    os.kill(store.pid, number)
+    return store.pid
+
+
 def kill(store, number=signal.SIGKILL):
-    """Kills the daemon; returns when another serves."""
-    before = store.pid
-    os.kill(before, number)
-    await_successor(store, before)
+    """The same; returns when another serves."""
+    await_successor(store, shoot(store, number))
 
 
 def await_successor(store, before):

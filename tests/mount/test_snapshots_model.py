@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import subprocess
 import threading
 
@@ -183,7 +182,7 @@ def test_kill_9_at_any_time(made, store, seed, others, steps):
         model.close()
         with subprocess.Popen([store.binary, "-s", store.path, *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                               env=program.environment(store.run_mark, store.logs)) as process:  # fmt: skip
-            killer = threading.Timer(chance.uniform(0, 0.03 * program.scale()), os.kill, (store.pid, signal.SIGKILL))
+            killer = threading.Timer(chance.uniform(0, 0.03 * program.scale()), store.die)
             killer.start()
             acknowledged = process.wait(50 * program.scale()) == 0
             killer.join()

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from harness import procs, program
-from harness.succession import Workers, kill, possible, successor
+from harness.succession import Workers, kill, possible, shoot, successor
 
 KILLS = 40
 
@@ -141,7 +141,7 @@ def test_locks_stay(supervised, store):
 
 def test_nobody_takes_the_store_while_one_daemon_follows_another(supervised, store):
     """The lock is held by the supervisor; commands wait for the next daemon."""
-    os.kill(store.pid, signal.SIGKILL)
+    shoot(store)
     assert "d" in store.ok("-s", store.path, "dataset", "list")
     procs.poll(lambda: successor(store, store.pid), 30, "another daemon goes on")
     assert log_count(store, "died") == 1
@@ -154,7 +154,7 @@ def test_what_dies_again_and_again_is_given_up(supervised, store):
     store.expected += ["not-resumed", "gave-up"]
     # nobody can open it any more
     os.rename(store.path + "/corpusfs", store.path + "/hidden")
-    os.kill(store.pid, signal.SIGKILL)
+    shoot(store)
     procs.poll(lambda: not procs.alive(store.supervisor), 30, "the supervisor gives up")
     with pytest.raises(OSError) as told:
         os.stat(supervised + "/file")

@@ -9,7 +9,7 @@ import pytest
 
 from harness import procs, program, succession, tree
 from harness.crash import Stage, work_for_some_time
-from harness.succession import await_successor, kill
+from harness.succession import await_successor, kill, shoot
 
 
 def crash(store):
@@ -36,7 +36,7 @@ def crash_into_a_pause(store):
     for _ in range(7):
         crash(store)
     os.listdir(store.points[0])
-    os.kill(store.pid, signal.SIGABRT)
+    shoot(store, signal.SIGABRT)
     procs.poll(lambda: store.log().count(" died ") == 8, 20, "the supervisor pauses")
 
 
@@ -58,7 +58,7 @@ def test_commands_wait_for_the_daemon_that_comes_after_a_pause(supervised, store
     for _ in range(7):
         crash(store)
     os.listdir(store.points[0])
-    os.kill(store.pid, signal.SIGABRT)
+    shoot(store, signal.SIGABRT)
     assert "d" in store.ok("-s", store.path, "dataset", "list")
     assert os.listdir(supervised) == []
     store.ok("umount", store.points[0])
@@ -109,9 +109,8 @@ def test_umount_returns_when_the_supervisor_has_gone(supervised, store):
 def test_a_daemon_that_dies_while_its_supervisor_is_stopped_is_followed_afterwards(supervised, store):
     with open(supervised + "/file", "wb") as handle:
         handle.write(b"content")
-    before = store.pid
     os.kill(store.supervisor, signal.SIGSTOP)
-    os.kill(before, signal.SIGKILL)
+    before = shoot(store)
     os.kill(store.supervisor, signal.SIGCONT)
     await_successor(store, before)
     assert procs.read(supervised + "/file") == b"content"

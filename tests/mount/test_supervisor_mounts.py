@@ -11,7 +11,7 @@ import pytest
 from harness import posix, procs, program, succession
 from harness.reference import make_ext4
 from harness.store import Store
-from harness.succession import await_successor, kill
+from harness.succession import await_successor, kill, shoot
 
 NOBODY = 65534
 MIB = 1 << 20
@@ -73,7 +73,7 @@ def test_a_user_s_mount_is_given_up_without_the_right_to_abort_it(theirs):
     store = theirs
     store.expected += ["not-resumed", "gave-up"]
     os.rename(store.path + "/corpusfs", store.path + "/hidden")
-    os.kill(store.pid, signal.SIGKILL)
+    shoot(store)
     procs.poll(lambda: not procs.alive(store.supervisor), 60, "the supervisor gives up")
     store.ended(1)
     with posix.as_user(NOBODY), pytest.raises(OSError):

@@ -6,14 +6,14 @@
  *   daemon_start: store_open,         serve()                                         leave(): control_stop,
  *   mounts_start, control_start                                                       store_close, control_finish
  *
- * It may be started by a supervisor (fs/supervise/supervisor.h), which starts another when it dies: that one finds the journal of
+ * It is started by a supervisor where there can be one (fs/supervise/supervisor.h), which starts another when it dies: that one finds the journal of
  * what was not committed (lib/tree/content/replay.h), the sessions (fs/fuse/session/session.h) and the lock, and goes on.
  *
  *   starting anew: store_open, store_replay, mounts_resume, store_reap_orphans, mounts_serve, control_start --> serving
  *
  * Signals stop all mounts as a lazy umount does, after everything was committed; a second one changes nothing. Where
- * files are open in a mount, the process ends with everything on disk, and they get ENOTCONN. After SIGKILL the next
- * `corpusfs mount` finds a stale socket and a dead mount, and replaces both.
+ * files are open in a mount, the process ends with everything on disk, and they get ENOTCONN. After SIGKILL of one without a
+ * supervisor the next `corpusfs mount` finds a stale socket and a dead mount, and replaces both.
  *
  * Locks of the whole program, in the order in which they may be taken; those of fs/daemon are never held while calling
  * into another layer, nor while sending.

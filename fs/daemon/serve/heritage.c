@@ -18,7 +18,9 @@ bool heritage_possible(void)
 	struct utsname name;
 	unsigned major = 0, minor = 0;
 
-	return !uname(&name) && sscanf(name.release, "%u.%u", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 9));
+	if (fault_point("supervise-kernel") < 0 || uname(&name) < 0 || sscanf(name.release, "%u.%u", &major, &minor) != 2)
+		return false;
+	return major > 6 || (major == 6 && minor >= 9);
 }
 
 int heritage_write(struct supervisor_page *page, const char *store, const struct store_options *options, const json_t *mount)

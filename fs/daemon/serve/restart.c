@@ -26,6 +26,11 @@ static int check_mounts(const struct requests *requests, struct error *err)
 	return result;
 }
 
+static const char *why_unsupervised(const struct requests *requests)
+{
+	return requests->unsupervised ? requests->unsupervised : "its supervisor has gone";
+}
+
 static int check_possible(const struct requests *requests, const struct control_call *call, struct error *err)
 {
 	const json_int_t heritage = json_integer_value(json_object_get(call->args, "heritage"));
@@ -33,9 +38,9 @@ static int check_possible(const struct requests *requests, const struct control_
 	struct stat st;
 
 	if (!requests->keeper || !keeper_lives(requests->keeper)) {
-		error_set(err, -EOPNOTSUPP, "the daemon, process %d, has no supervisor%s, so no other can go on with its mounts", (int)getpid(),
-			  requests->keeper ? " any more" : "");
-		error_hint(err, "unmount, and mount with -o supervise");
+		error_set(err, -EOPNOTSUPP, "the daemon, process %d, has no supervisor (%s), so no other can go on with its mounts", (int)getpid(),
+			  why_unsupervised(requests));
+		error_hint(err, "unmount, and mount with this program");
 		return -EOPNOTSUPP;
 	}
 	if (heritage != SUPERVISOR_HERITAGE) {
@@ -86,7 +91,7 @@ void restart_status(const struct requests *requests, json_t *status)
 
 	json_object_set_new(status, "supervised", json_boolean(lives));
 	if (!lives)
-		json_object_set_new(status, "unsupervised", json_string(requests->unsupervised ? requests->unsupervised : "its supervisor has gone"));
+		json_object_set_new(status, "unsupervised", json_string(why_unsupervised(requests)));
 	json_object_set_new(status, "supervisor", lives ? json_integer(getppid()) : json_null());
 	json_object_set_new(status, "crashes", json_integer(page ? page->crashes : 0));
 	json_object_set_new(status, "restarts", json_integer(page ? page->restarts : 0));

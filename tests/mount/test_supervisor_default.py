@@ -1,0 +1,120 @@
+"""Which mounts outlive their daemon: all that can, unless somebody says no; and that it is said which do not, and why."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import posix, procs, program
+from harness.succession import Workers, kill, possible
+
+needs_kernel = pytest.mark.skipif(not possible(), reason="this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+
+
+def status(store):
+    return json.loads(store.ok("-s", store.path, "status", "--json"))
+
+
+def finding(store, point, area, what):
+    rows = json.loads(store.run("doctor", point, "--json").out)
+    return next((row["state"], row["value"], row["mend"]) for row in rows if (row["area"], row["what"]) == (area, what))
+
+
+def mounted(store, *options, code=program.OK, **more):
+    """By the command as a user types it; the mountpoint."""
+    point = store.area + "/mnt"
+    os.makedirs(point, exist_ok=True)
+    result = store.run("mount", store.path, point, *options, **more)
+    assert result.code == code, result
+    if code == program.OK:
+        assert result.err == "", result
+        store.note(point)
+    return point
+
+
+@needs_kernel
+@pytest.mark.timeout(120)
+def test_a_mount_without_any_option_goes_on_under_writers(store, seed):
+    """What write(2) accepted is there, and nobody meets an error."""
+    point = mounted(store)
+    store.create("d")
+    workers = Workers(point + "/d", store.area, seed)
+    try:
+        for turn in range(8):
+            time.sleep(random.Random(turn).uniform(0, 0.2))
+            kill(store)
+            assert os.listdir(point) == ["d"]
+            workers.check()
+    finally:
+        workers.stop()
+    workers.finish()
+    assert status(store)["crashes"] == 8
+    store.umount()
+    workers.compare(mounted(store) + "/d")
+
+
+@needs_kernel
+@pytest.mark.parametrize("options", ["", "ro", "acl,cache=32M,write_buffer=32M,snapdir=visible"])
+@pytest.mark.parametrize("part", [None, "d", "d@s"])
+def test_it_is_so_for_every_kind_of_mount(fs, store, part, options):
+    with open(fs + "/file", "wb") as handle:
+        handle.write(b"content")
+    os.mkdir(fs + "/.snapshots/s")
+    store.umount()
+    point = store.mount(dataset=part, options=options)
+    row = status(store)["mounts"][0]
+    # requests of a snapshot may come by io_uring, which no other daemon could go on with
+    assert store.supervisor and status(store)["supervised"] and row["supervised"] != row["io_uring"]
+    if row["io_uring"]:
+        return
+    path = point + ("/file" if part else "/d/file")
+    with open(path, "rb") as handle:
+        kill(store)
+        assert handle.read() == b"content" and status(store)["crashes"] == 1
+
+
+def test_nosupervise_is_heard_and_told(store):
+    point = mounted(store, "-o", "nosupervise")
+    assert store.supervisor is None and status(store)["unsupervised"] == "mounted with nosupervise"
+    state, value, mend = finding(store, point, "store", "supervisor")
+    assert state == "note" and "mounted with nosupervise" in value and "mount again" in mend
+    refused = store.run("restart", store.path)
+    assert refused.code == program.UNSUPPORTED and "mounted with nosupervise" in refused.err, refused
+    os.kill(store.pid, signal.SIGKILL)
+    store.ended(-signal.SIGKILL)
+    procs.poll(lambda: posix.outcome(os.listdir, point) == "ENOTCONN", 20, "the mount has ended")
+    told = store.run("umount", point)
+    assert told.code == program.FAILED and "what was not is lost" in told.err, told
+    store.points.clear()
+    mounted(store, "-o", "nosupervise,supervise")
+    assert bool(store.supervisor) == possible()
+
+
+def test_in_the_foreground_there_is_none(store):
+    point = store.area + "/mnt"
+    os.mkdir(point)
+    environment = program.environment(store.run_mark, store.logs, {"CORPUSFS_TEST_STORE": store.path})
+    with subprocess.Popen([store.binary, "mount", "-f", store.path, point], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, start_new_session=True) as process:  # fmt: skip
+        procs.poll(lambda: store.run("-s", store.path, "status").code == 0 and procs.fuse_mounts(point), 20, "mounted")
+        told = procs.poll(lambda: status(store).get("unsupervised"), 20, "the daemon answers")
+        store.ok("umount", point)
+        assert told == "it runs in the foreground" and process.wait(20) == 0
+
+
+OLD_KERNEL = {"CORPUSFS_FAULT": "supervise-kernel:enomem"}
+
+
+def test_on_an_old_kernel_a_mount_goes_without_and_doctor_says_so(store):
+    point = mounted(store, env=OLD_KERNEL)
+    assert store.supervisor is None and status(store)["unsupervised"] == "the kernel is older than Linux 6.9"
+    rows = json.loads(store.run("doctor", "--json", env=OLD_KERNEL).out)
+    assert [(row["state"], row["value"]) for row in rows if row["what"] == "mounts outlive their daemon"] == [("note", "no: they end when it dies")]
+    assert "older than Linux 6.9" in finding(store, point, "store", "supervisor")[1]
+    store.umount()
+    refused = store.run("mount", "-o", "supervise", store.path, point, env=OLD_KERNEL)
+    assert refused.code == program.UNSUPPORTED and "needs Linux 6.9" in refused.err, refused
