@@ -329,14 +329,38 @@ static int mount_remote(struct cli *cli)
 	return exit_with(&err);
 }
 
+/*
+ * The service whose command this is may have been killed as a whole: what was mounted then goes on, and nobody may look at it before. 1: so does
+ * what is to be mounted.
+ */
+static int go_on(const struct cli *cli, struct error *err)
+{
+	int result = daemon_resume(err);
+
+	if (result == -EXDEV) {
+		fprintf(stderr, "corpusfs: %s\n", err->text);
+		*err = (struct error){0};
+		result = 0;
+	}
+	if (result <= 0)
+		return result;
+	AUTO_FREE char *mountpoint = where_absolute(cli->argv[cli->argc - 1]);
+	return mountpoint && where_mounted(mountpoint, NULL) == WHERE_OURS;
+}
+
 static int run_mount(struct cli *cli)
 {
 	CLEANUP(request_clear)
 	struct request request = {.args = json_object(), .foreground = cli_option(cli, "foreground") != NULL};
 	struct superblock superblock;
 	struct error err = {0};
-	int result = cli->argc == 2 ? remote_find(cli->argv[0], NULL, NULL, &err) : 0;
+	int result = go_on(cli, &err);
 
+	if (result > 0 && !cli->quiet)
+		printf("the mount at %s goes on\n", cli->argv[cli->argc - 1]);
+	if (result != 0)
+		return result > 0 ? EXIT_OK : exit_with(&err);
+	result = cli->argc == 2 ? remote_find(cli->argv[0], NULL, NULL, &err) : 0;
 	if (result > 0)
 		return mount_remote(cli);
 	for (int i = 0; i < cli->given_count && result == 0; i++)

@@ -15,6 +15,7 @@
 #include "fs/supervise/pass.h"
 #include "lib/base/buf.h"
 #include "lib/base/fault.h"
+#include "lib/base/procfs.h"
 
 #define ANSWER_S 5
 
@@ -91,11 +92,15 @@ int keeper_attach(char **words, struct keeper **ret_keeper, int *ret_ready_fd)
 	struct supervisor_page *page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, page_fd, 0);
 	const struct timeval limit = {.tv_sec = ANSWER_S};
 	struct keeper *keeper;
+	char state;
 	int result;
 
 	if (page == MAP_FAILED || page->magic != SUPERVISOR_MAGIC)
 		return -EINVAL;
 	close(page_fd);
+	if (!procfs_stat(getpid(), &state, &page->daemon_started))
+		page->daemon_started = 0;
+	page->daemon = getpid();
 	keeper = xcalloc(1, sizeof(*keeper));
 	keeper->page = page;
 	keeper->socket = descriptor(words[1]);

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #include "fs/supervise/pass.h"
+#include "fs/supervise/service.h"
+#include "lib/base/procfs.h"
 
 #define GIVE_UP_STARTS 5
 #define HEALTHY_MS 60000   /* who has served for so long was well */
@@ -62,6 +64,7 @@ int supervisor_page_new(struct supervisor_page **ret_page, int *ret_fd)
 		return -ENOMEM;
 	}
 	page->magic = SUPERVISOR_MAGIC;
+	page->heritage = SUPERVISOR_HERITAGE;
 	page->lock_fd = page->journal_fd = -1;
 	*ret_page = page;
 	*ret_fd = fd;
@@ -224,16 +227,21 @@ static void take(struct supervisor *supervisor, const struct pass *pass)
 		page->sessions[pass->number].memory_fd = pass->fds[1];
 		page->sessions[pass->number].abort_fd = pass->fds[2];
 		atomic_store(&page->sessions[pass->number].used, 1);
+		service_keep_session(pass->number, &page->sessions[pass->number]);
 	} else if (pass->what == SUPERVISOR_DROP && pass->number < SUPERVISOR_SESSIONS) {
 		drop(page, pass->number);
+		service_forget_session(pass->number);
 	} else if (pass->what == SUPERVISOR_STORE && pass->count == 2) {
 		drop_fd(&page->lock_fd);
 		drop_fd(&page->journal_fd);
 		page->lock_fd = pass->fds[0];
 		page->journal_fd = pass->fds[1];
+		service_keep(SERVICE_LOCK, page->lock_fd);
+		service_keep(SERVICE_JOURNAL, page->journal_fd);
 	} else if (pass->what == SUPERVISOR_LOG && pass->count == 1) {
 		/* so that whoever waits for the caller's output to end does not wait for us */
 		dup2(pass->fds[0], STDERR_FILENO);
+		service_keep(SERVICE_LOG, STDERR_FILENO);
 		close(pass->fds[0]);
 	} else if (pass->what == SUPERVISOR_PROGRAM && pass->count == 1) {
 		take_program(supervisor, pass->fds[0]);
@@ -433,24 +441,57 @@ static void note_dead(struct supervisor *supervisor)
 	page->dead_known = supervisor->gone;
 }
 
-int supervisor_run(struct supervisor_page *page, int page_fd, int ready_fd)
+/* The next one is started when this one runs no more. Returns the exit code. */
+static int follow(struct supervisor *supervisor)
+{
+	const struct supervisor_page *page = supervisor->page;
+	int code;
+
+	for (;;) {
+		if (start(supervisor) < 0) {
+			if (page->dead[0])
+				give_up(supervisor, "no other daemon could be started");
+			return 1;
+		}
+		wait_for(supervisor);
+		drop_fd(&supervisor->socket);
+		drop_fd(&supervisor->life_fd);
+		if (is_over(supervisor, &code))
+			return code;
+		note_dead(supervisor);
+	}
+}
+
+/* It was a child of the supervisor that is gone. */
+static void end_last_daemon(struct supervisor *supervisor)
+{
+	const struct supervisor_page *page = supervisor->page;
+	const uint64_t begun_ms = now_ms();
+	uint64_t started;
+	char state;
+
+	while (procfs_stat(page->daemon, &state, &started) && started == page->daemon_started && state != 'Z' && now_ms() - begun_ms < GOING_MS) {
+		kill(page->daemon, SIGKILL);
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	}
+	supervisor->pid = page->daemon;
+	count_death(supervisor);
+	note_dead(supervisor);
+}
+
+int supervisor_run(struct supervisor_page *page, int page_fd, int ready_fd, bool goes_on)
 {
 	struct supervisor supervisor = {
 		.page = page, .page_fd = page_fd, .ready_fd = ready_fd, .socket = -1, .life_fd = -1, .program_fd = -1, .next_fd = -1};
 	int code;
 
 	begin(&supervisor);
-	for (;;) {
-		if (start(&supervisor) < 0) {
-			if (page->dead[0])
-				give_up(&supervisor, "no other daemon could be started");
-			return 1;
-		}
-		wait_for(&supervisor);
-		drop_fd(&supervisor.socket);
-		drop_fd(&supervisor.life_fd);
-		if (is_over(&supervisor, &code))
-			return code;
-		note_dead(&supervisor);
-	}
+	service_is_main();
+	service_keep(SERVICE_PAGE, page_fd);
+	if (goes_on)
+		end_last_daemon(&supervisor);
+	code = follow(&supervisor);
+	service_forget(page);
+	atomic_store(&page->over, 1);
+	return code;
 }

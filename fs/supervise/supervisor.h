@@ -16,7 +16,7 @@
  *
  * It must not die itself. So it has one thread, allocates nothing after its start, opens no file that could be missing, takes no locks, and
  * waits for the daemon or for word from it. If it is killed all the same, the daemon goes on by itself and says so in its log; then a
- * crash of the daemon ends the mounts.
+ * crash of the daemon ends the mounts, unless a service manager keeps what the supervisor held (service.h).
  *
  * A daemon that was killed may not be gone at once: a thread of it can wait in the kernel for pages that only a daemon could write. But it
  * runs no more, which the closing of the pipe `life` tells, and the next one is what it waits for (fs/fuse/session/aborter.c has the trick).
@@ -37,7 +37,7 @@
  * The number of all that one daemon leaves to the next: this page, kept.h, lib/tree/inodes/journal.h, the options (fs/daemon/serve/heritage.h). It
  * is raised with any change of them: a program takes over only from one with the same number.
  */
-#define SUPERVISOR_HERITAGE 2
+#define SUPERVISOR_HERITAGE 3
 #define SUPERVISOR_SESSIONS 128
 #define SUPERVISOR_DEAD_MAX 16 /* more than die before one has taken the store */
 #define SUPERVISOR_OPTIONS_MAX 65536
@@ -54,6 +54,10 @@ enum supervisor_word {
 /* Memory that supervisor and daemon share. Numbers of descriptors are the supervisor's, which the daemon inherits. */
 struct supervisor_page {
 	uint64_t magic;
+	uint32_t heritage; /* SUPERVISOR_HERITAGE */
+	/* The daemon that came last, and when it started (lib/base/procfs.h): it says so before it takes anything. 0: none yet. */
+	pid_t daemon;
+	uint64_t daemon_started;
 	/* The daemons before this one, the last one first, ended by 0. None runs any more, but the system may show each. */
 	pid_t dead[SUPERVISOR_DEAD_MAX + 1];
 	int dead_status;     /* of the last, as of wait(2), if dead_known */
@@ -73,13 +77,17 @@ struct supervisor_page {
 	_Atomic uint32_t restart;  /* it ends, and a new one is to go on */
 	/* By the supervisor. */
 	_Atomic uint32_t fell_back; /* the program that was passed last did not come up */
+	_Atomic uint32_t over;      /* it ends, and has nothing to tell a service manager any more */
 	char options[SUPERVISOR_OPTIONS_MAX];
 };
 #define SUPERVISOR_MAGIC 0x3170757373667063ULL
 
 /* A page of zeros with its descriptor. -ENOMEM and others. */
 int supervisor_page_new(struct supervisor_page **ret_page, int *ret_fd);
-/* Runs until the daemon has ended for good; returns the exit code. ready_fd is passed on to the first daemon and closed. */
-int supervisor_run(struct supervisor_page *page, int page_fd, int ready_fd);
+/*
+ * Runs until the daemon has ended for good; returns the exit code. ready_fd is passed on to the first daemon and closed. goes_on: the page is what
+ * an earlier supervisor has left (service.h), which was killed; the daemon that may have outlived it is ended, and another goes on.
+ */
+int supervisor_run(struct supervisor_page *page, int page_fd, int ready_fd, bool goes_on);
 
 #endif

@@ -54,7 +54,7 @@ def environment(run, logs, extra=None):
     return env
 
 
-def call(args, env, logs, limit=None, user=None, cwd=None, data=None):
+def call(args, env, logs, limit=None, user=None, cwd=None, data=None, keep=()):
     """Runs a command to its end. Output goes through files: a daemon that it leaves behind must not keep us waiting on a pipe."""
     if user is not None:
         args = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"] + list(args)
@@ -62,7 +62,7 @@ def call(args, env, logs, limit=None, user=None, cwd=None, data=None):
     out, err = f"{logs}/{number}.out", f"{logs}/{number}.err"
     with open(out, "wb") as stdout, open(err, "wb") as stderr, open(os.devnull, "rb") as null:
         process = subprocess.Popen(
-            args, env=env, cwd=cwd, stdin=subprocess.PIPE if data is not None else null, stdout=stdout, stderr=stderr, start_new_session=True
+            args, env=env, cwd=cwd, stdin=subprocess.PIPE if data is not None else null, stdout=stdout, stderr=stderr, start_new_session=True, pass_fds=keep
         )
         try:
             if data is not None:

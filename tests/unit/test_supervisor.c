@@ -104,7 +104,7 @@ static pid_t start(int what, struct supervisor_page **ret_page)
 	child = fork();
 	assert_true(child >= 0);
 	if (child == 0)
-		_exit(supervisor_run(*ret_page, page_fd, -1));
+		_exit(supervisor_run(*ret_page, page_fd, -1, false));
 	close(page_fd);
 	return child;
 }
@@ -194,7 +194,7 @@ static void the_first_that_cannot_be_started_is_given_up_at_once(void **state)
 	assert_true(child >= 0);
 	if (child == 0) {
 		setrlimit(RLIMIT_NOFILE, &(struct rlimit){0});
-		_exit(supervisor_run(page, page_fd, -1));
+		_exit(supervisor_run(page, page_fd, -1, false));
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFEXITED(status));

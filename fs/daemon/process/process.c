@@ -36,7 +36,7 @@ static void leave_callers_descriptors(int ready_fd)
 		dup3(ready_fd, READY_FD, O_CLOEXEC);
 }
 
-static void __attribute__((noreturn)) be_daemon(int (*run)(void *arg, int ready_fd), void *arg, int ready_fd)
+static void __attribute__((noreturn)) be_daemon(int (*run)(void *arg, int ready_fd), void *arg, unsigned kept_from, int ready_fd)
 {
 	setsid();
 	/* A session's leader could get a terminal again by opening one; its child cannot. */
@@ -44,7 +44,7 @@ static void __attribute__((noreturn)) be_daemon(int (*run)(void *arg, int ready_
 	if (pid != 0)
 		_exit(pid < 0);
 	leave_callers_descriptors(ready_fd);
-	close_range(READY_FD + 1, ~0U, 0);
+	close_range(READY_FD + 1, kept_from - 1, 0); /* to the last where none is kept */
 	if (chdir("/") < 0)
 		_exit(1);
 	exit(run(arg, READY_FD));
@@ -70,7 +70,7 @@ static int wait_ready(int fd, json_t **ret_result, struct error *err)
 	return result < 0 ? result : 0;
 }
 
-int process_spawn(int (*run)(void *arg, int ready_fd), void *arg, json_t **ret_result, struct error *err)
+int process_spawn(int (*run)(void *arg, int ready_fd), void *arg, unsigned kept_from, json_t **ret_result, struct error *err)
 {
 	int pipe_fds[2], result;
 	pid_t pid;
@@ -80,7 +80,7 @@ int process_spawn(int (*run)(void *arg, int ready_fd), void *arg, json_t **ret_r
 	fflush(NULL);
 	pid = fork();
 	if (pid == 0)
-		be_daemon(run, arg, pipe_fds[1]);
+		be_daemon(run, arg, kept_from, pipe_fds[1]);
 	result = pid < 0 ? error_set(err, -errno, "no process could be started: %s", strerror(errno)) : 0;
 	close(pipe_fds[1]);
 	if (pid > 0) {

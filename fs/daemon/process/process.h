@@ -6,15 +6,16 @@
 
 #include "lib/base/error.h"
 
+#define PROCESS_KEEPS_NONE 0U
 #define DAEMON_PROCESS_NAME "corpusfsd" /* what `ps -o comm` shows; how commands know that a lock's owner is a daemon */
 
 /*
  * Starts `run` in a process of its own session, its directory "/", without any descriptor of the caller but standard
- * error. `run` is given the end of a pipe on which it sends one message ({"result": ...} or {"error": ...},
- * fs/daemon/control/message.h) when it is ready, and which it then closes; what it returns is the process's exit code. Here,
- * that message is waited for.
+ * error and those from the number `kept_from` on (PROCESS_KEEPS_NONE). `run` is given the end of a pipe on which it
+ * sends one message ({"result": ...} or {"error": ...}, fs/daemon/control/message.h) when it is ready, and which it
+ * then closes; what it returns is the process's exit code. Here, that message is waited for.
  */
-WARN_UNUSED int process_spawn(int (*run)(void *arg, int ready_fd), void *arg, json_t **ret_result, struct error *err);
+WARN_UNUSED int process_spawn(int (*run)(void *arg, int ready_fd), void *arg, unsigned kept_from, json_t **ret_result, struct error *err);
 
 /*
  * What a filesystem's daemon needs, as far as it is permitted: memory reclaim never waits for it (PR_SET_IO_FLUSHER),

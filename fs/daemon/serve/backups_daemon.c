@@ -287,7 +287,7 @@ int backups_daemon_start(const struct backups_daemon_options *options, struct er
 {
 	struct backups_daemon_options copy = *options;
 	json_t *result = NULL;
-	int r = process_spawn(run, &copy, &result, err);
+	int r = process_spawn(run, &copy, PROCESS_KEEPS_NONE, &result, err);
 
 	json_decref(result);
 	return r;

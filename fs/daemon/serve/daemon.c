@@ -14,6 +14,7 @@
 #include "fs/daemon/serve/heritage.h"
 #include "fs/daemon/serve/requests.h"
 #include "fs/daemon/serve/restart.h"
+#include "fs/supervise/service.h"
 #include "lib/base/clock.h"
 #include "lib/base/escape.h"
 #include "lib/ops/json.h"
@@ -21,6 +22,7 @@
 
 #define TELL_EVERY_MS 5000
 #define LOST_NAMED 64U
+#define RESUME_OVER_MS 5000 /* for a supervisor that has nothing to do to end */
 
 struct daemon {
 	const struct daemon_options *options;
@@ -339,7 +341,9 @@ static int run(struct daemon *daemon, int ready_fd)
 	if (result < 0) {
 		leave_for_good(daemon);
 		/* The caller hears of it when the store is free again, so that it can try at once. */
-		leave(daemon);
+		const int closed = leave(daemon);
+		if (closed < 0 && is_heir(daemon))
+			result = error_set(&err, closed, "not all that was written is on disk: %s", store_close_failure(closed));
 		error_default(&err, result, "the daemon could not start");
 		if (ready_fd >= 0)
 			(void)!message_send(ready_fd, message_from_error(&err));
@@ -349,7 +353,7 @@ static int run(struct daemon *daemon, int ready_fd)
 		atomic_store(&keeper_page(daemon->keeper)->ready_ms, clock_ms());
 	/* A caller that has gone does not matter: the mount stands. */
 	if (ready_fd >= 0) {
-		(void)!message_send(ready_fd, json_pack("{s:o}", "result", result_json));
+		(void)!message_send(ready_fd, json_pack("{s:o}", "result", result_json ? result_json : json_null()));
 		close(ready_fd);
 	}
 	serve(daemon);
@@ -396,7 +400,7 @@ static int run_supervisor(void *arg, int ready_fd)
 	if (result == 0)
 		result = heritage_write(page, options.store, &options.store_options, options.mount);
 	if (result == 0)
-		return supervisor_run(page, page_fd, ready_fd);
+		return supervisor_run(page, page_fd, ready_fd, false);
 	/* a mount that ends with its daemon is better than none */
 	options.unsupervised = result == -E2BIG    ? "its options are too long"
 	                       : result == -EACCES ? "this user may not start the program"
@@ -408,5 +412,35 @@ int daemon_start(const struct daemon_options *options, json_t **ret_result, stru
 {
 	if (options->foreground)
 		return run_foreground(options, ret_result, err);
-	return process_spawn(options->unsupervised ? run_background : run_supervisor, (void *)options, ret_result, err);
+	return process_spawn(options->unsupervised ? run_background : run_supervisor, (void *)options, PROCESS_KEEPS_NONE, ret_result, err);
+}
+
+static int run_resumed(void *arg, int ready_fd)
+{
+	const struct service_taken *taken = arg;
+
+	if (taken->log_fd >= 0) {
+		dup2(taken->log_fd, STDERR_FILENO);
+		close(taken->log_fd);
+	}
+	return supervisor_run(taken->page, taken->page_fd, ready_fd, true);
+}
+
+int daemon_resume(struct error *err)
+{
+	struct service_taken taken;
+	json_t *value = NULL;
+	int result = service_take(&taken, err);
+
+	if (result <= 0)
+		return result;
+	result = process_spawn(run_resumed, &taken, SERVICE_FD_MIN, &value, err);
+	json_decref(value);
+	if (result != -ENOENT)
+		return result < 0 ? result : 1;
+	/* The next supervisor tells the manager of the same names. */
+	for (const uint64_t end = clock_ms() + RESUME_OVER_MS; !atomic_load(&taken.page->over) && clock_ms() < end;)
+		clock_pause_us(1000);
+	*err = (struct error){0};
+	return 0;
 }

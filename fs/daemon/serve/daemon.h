@@ -43,13 +43,20 @@ struct daemon_options {
 	const json_t *mount; /* arguments of its first mount, as of operation mount.start */
 };
 
+/* The program as it is started by a supervisor (fs/supervise/supervisor.h), with the words behind SUPERVISOR_ARGUMENT. Returns the exit code. */
+int daemon_supervised(char **words);
+
 /*
  * Starts the daemon; returns when its first mount answers, with the result of mount.start. Errors: of store_open and
  * mount_start.
  */
-/* The program as it is started by a supervisor (fs/supervise/supervisor.h), with the words behind SUPERVISOR_ARGUMENT. Returns the exit code. */
-int daemon_supervised(char **words);
-
 WARN_UNUSED int daemon_start(const struct daemon_options *options, json_t **ret_result, struct error *err);
+
+/*
+ * Goes on with the mounts that a service manager kept when all processes of the service were killed (fs/supervise/service.h). Before anything looks
+ * at a mountpoint: whoever does waits for a daemon. 1: a daemon serves them; 0: there are none
+ * any more, and what had been written to them is on disk; -EXDEV: of another version, they have ended.
+ */
+WARN_UNUSED int daemon_resume(struct error *err);
 
 #endif

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fs/supervise/service.h"
 #include "lib/base/buf.h"
 
 #define CONNECTIONS "/sys/fs/fuse/connections"
@@ -100,12 +101,12 @@ static void obey(struct watch *watch, const struct command *command)
 	}
 }
 
-static void __attribute__((noreturn)) watch_life(bool supervised)
+/* goes_on: a service manager will see to it, whoever dies. */
+static void __attribute__((noreturn)) watch_life(bool supervised, bool goes_on)
 {
 	struct pollfd polls[] = {{.fd = LIFE_FD, .events = POLLIN}, {.fd = COMMAND_FD, .events = POLLIN}};
 	struct watch watch = {.count = 0};
 	struct command command;
-	bool goes_on;
 
 	do {
 		if (poll(polls, ARRAY_SIZE(polls), -1) < 0 && errno != EINTR)
@@ -114,7 +115,7 @@ static void __attribute__((noreturn)) watch_life(bool supervised)
 			obey(&watch, &command);
 	} while (!polls[0].revents);
 	/* Another daemon goes on with those that are kept, if there is still somebody to start it. */
-	goes_on = supervised && poll(&(struct pollfd){.fd = SUPERVISOR_FD, .events = POLLIN}, 1, 0) == 0;
+	goes_on = goes_on || (supervised && poll(&(struct pollfd){.fd = SUPERVISOR_FD, .events = POLLIN}, 1, 0) == 0);
 	for (size_t i = 0; i < watch.count; i++)
 		if (!goes_on || !watch.all[i].kept)
 			abort_connection(&watch.all[i]);
@@ -123,7 +124,7 @@ static void __attribute__((noreturn)) watch_life(bool supervised)
 
 static void __attribute__((noreturn)) aborter_main(int life_fd, int command_fd, int supervisor_fd)
 {
-	const bool supervised = supervisor_fd >= 0;
+	const bool supervised = supervisor_fd >= 0, managed = service_keeps();
 	int control;
 
 	/* What a terminal or a service manager says to all is for the daemon. */
@@ -144,7 +145,7 @@ static void __attribute__((noreturn)) aborter_main(int life_fd, int command_fd, 
 	if (control < 0 || (control != CONTROL_FD && dup2(control, CONTROL_FD) < 0))
 		_exit(1);
 	(void)!write(COMMAND_FD, "", 1);
-	watch_life(supervised);
+	watch_life(supervised, managed);
 }
 
 /* --- in the daemon --- */

@@ -6,7 +6,8 @@
  * the daemon could have served: it never goes, and everybody who uses the mount hangs. So somebody outside has to say
  * "abort" through fusectl. The aborter leaves with the daemon in any case.
  *
- * Connections with which a supervisor goes on (fs/supervise/supervisor.h) are not ended at the daemon's death as long as that lives.
+ * Connections with which a supervisor goes on (fs/supervise/supervisor.h) are not ended at the daemon's death as long as that lives, or
+ * a service manager keeps them (fs/supervise/service.h).
  *
  *   aborter_new  ->  aborter_add, aborter_remove, aborter_abort  ->  aborter_free
  *
