@@ -28,8 +28,7 @@ struct direct_file {
 	uint64_t written; /* before the buffer */
 };
 
-/* What filesystems and disks say that do not go past the page cache, or not so. No failure of a disk is called so. */
-static bool is_unable(int code)
+bool direct_is_unable(int code)
 {
 	return code == EINVAL || code == EOPNOTSUPP || code == ENOSYS || code == ENOTTY;
 }
@@ -45,7 +44,7 @@ int direct_file_new(const char *path, struct direct_file **ret_file)
 	file->fd = file->buffer ? open(path, flags | O_DIRECT, 0644) : -1;
 	if (!file->buffer) {
 		ret = -ENOMEM;
-	} else if (file->fd < 0 && is_unable(errno)) {
+	} else if (file->fd < 0 && direct_is_unable(errno)) {
 		file->is_direct = false;
 		file->fd = open(path, flags, 0644);
 	}
@@ -106,7 +105,7 @@ static int write_buffer(struct direct_file *file, size_t len)
 
 		if (got > 0)
 			done += (size_t)got;
-		if (file->is_direct && ((got < 0 && is_unable(errno)) || (got > 0 && got % (ssize_t)ALIGNMENT)))
+		if (file->is_direct && ((got < 0 && direct_is_unable(errno)) || (got > 0 && got % (ssize_t)ALIGNMENT)))
 			ret = give_up_direct(file);
 		else if (got <= 0 && !(got < 0 && errno == EINTR))
 			ret = got < 0 ? -errno : -EIO;
@@ -172,7 +171,7 @@ static int write_blocks(int fd, const uint8_t *data, size_t len, size_t *ret_don
 
 		if (got > 0)
 			done += (size_t)got;
-		else if (got < 0 && is_unable(errno)) /* for example: the disk wants larger multiples */
+		else if (got < 0 && direct_is_unable(errno)) /* for example: the disk wants larger multiples */
 			break;
 		else if (!(got < 0 && errno == EINTR))
 			ret = got < 0 ? -errno : -EIO;

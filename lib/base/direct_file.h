@@ -48,6 +48,7 @@ static inline bool direct_can_read(const void *to, size_t len, uint64_t offset)
 {
 	return ((uintptr_t)to - offset) % DIRECT_ALIGNMENT == 0 && len >= 2 * DIRECT_ALIGNMENT;
 }
+bool direct_is_unable(int code); /* an errno: the filesystem or disk does not go past the page cache, or not so; no failure of a disk is called so */
 WARN_UNUSED int direct_read(int fd, void *to, size_t len, uint64_t offset);
 
 #endif

@@ -64,14 +64,17 @@ static void save_from_memory(struct chunks *chunks, uint64_t id)
 		(void)!chunks_heal(chunks, &(struct heal_bytes){plain, len}, 1);
 }
 
-/* 1: it is as it was stored. 0: it is not where it can be read so, as what lies in the log or shares a block. -EBADMSG, -ENOMEM. */
+/*
+ * 1: it is as it was stored. 0: it is not where it can be read so, as what lies in the log or shares a block. -EBADMSG, also when the disk
+ * cannot read it, -ENOMEM.
+ */
 static int read_disk(struct chunks *chunks, struct scratch *tools, uint64_t id, uint64_t *ret_bytes)
 {
 	struct kv_value value;
 	int ret;
 
 	if (backend_get_many_disk(chunks->backend, id, 1, &tools->raw, &value) == 0)
-		return 0;
+		return tools->raw.unreadable ? -EBADMSG : 0;
 	*ret_bytes = value.len;
 	ret = chunk_record_verify(chunks->scratch, id, value.data, value.len);
 	return ret ? ret : 1;

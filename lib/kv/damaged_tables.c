@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/direct_file.h"
 #include "lib/base/file.h"
 #include "lib/kv/damage.h"
 #include "lib/kv/inside.h"
@@ -91,7 +92,7 @@ static bool is_readable_so(int fd)
 	bool can = true;
 
 	if (posix_memalign(&page, PAGE, PAGE) == 0)
-		can = pread(fd, page, PAGE, 0) >= 0 || (errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS);
+		can = pread(fd, page, PAGE, 0) >= 0 || !direct_is_unable(errno);
 	free(page);
 	return can;
 }
@@ -102,7 +103,7 @@ static int open_past_cache(int dir, const char *name)
 
 	if (fd >= 0 && is_readable_so(fd))
 		return fd;
-	if (fd < 0 && fd != -EINVAL && fd != -EOPNOTSUPP && fd != -ENOSYS)
+	if (fd < 0 && !direct_is_unable(-fd))
 		return fd;
 	if (fd >= 0)
 		close(fd);

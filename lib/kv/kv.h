@@ -220,6 +220,7 @@ struct kv_raw {
 	unsigned long context;
 	uint64_t first;
 	size_t count, skip;
+	bool unreadable; /* of kv_tables_read_disk: the disk failed, so that what was not found may be there */
 };
 struct kv_value {
 	const uint8_t *data;

@@ -30,6 +30,7 @@ struct table_file {
 	uint64_t first, last, size;
 	_Atomic uint64_t data_len;  /* 0: not looked up yet */
 	int fd, direct_fd;          /* direct_fd -1: the filesystem cannot do that */
+	atomic_bool is_indirect;    /* nor can it be read so, though it could be opened */
 	uint8_t *map;               /* of the whole file, never touched: for mincore(2). NULL: none */
 	atomic_uint refs;
 	_Atomic uint64_t used;      /* grows with each use */

@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "lib/base/direct_file.h"
 #include "lib/base/pages.h"
 #include "lib/kv/inside.h"
 #include "lib/kv/table_files.h"
@@ -180,18 +181,42 @@ static bool in_page_cache(const struct table_file *table, size_t len, uint64_t a
 	return true;
 }
 
-/* `past`: past the page cache, else from it when all is there. A filesystem that cannot do that reads through its cache, without those pages. */
-static ssize_t read_at(const struct table_file *table, bool past, void *bytes, size_t len, uint64_t at)
+static bool can_go_past(const struct table_file *table)
 {
-	const bool direct = table->direct_fd >= 0 && (past || !in_page_cache(table, len, at));
+	return table->direct_fd >= 0 && !atomic_load(&table->is_indirect);
+}
 
-	if (past && !direct)
+/* `past`: past the page cache, else from it when all is there. A filesystem that cannot do that reads through its cache, without those pages. */
+static ssize_t read_at(struct table_file *table, bool past, void *bytes, size_t len, uint64_t at)
+{
+	if (can_go_past(table) && (past || !in_page_cache(table, len, at))) {
+		const ssize_t got = pread(table->direct_fd, bytes, len, (off_t)at);
+		if (got >= 0 || !direct_is_unable(errno))
+			return got;
+		atomic_store(&table->is_indirect, true);
+	}
+	if (past)
 		(void)posix_fadvise(table->fd, (off_t)at, (off_t)len, POSIX_FADV_DONTNEED);
-	return pread(direct ? table->direct_fd : table->fd, bytes, len, (off_t)at);
+	return pread(table->fd, bytes, len, (off_t)at);
+}
+
+/* One page after the other, since the disk cannot read all of them: those are zeros, which fit no checksum. */
+static ssize_t read_what_can_be(struct table_file *table, struct kv_raw *raw, size_t len, uint64_t at)
+{
+	for (size_t done = 0; done < len; done += PAGE) {
+		const ssize_t got = read_at(table, true, raw->bytes + done, PAGE, at + done);
+		if (got >= 0 && got < PAGE)
+			return (ssize_t)done + got;
+		if (got < 0) {
+			memset(raw->bytes + done, 0, PAGE);
+			raw->unreadable = true;
+		}
+	}
+	return (ssize_t)len;
 }
 
 /* Reads at least [from, to) of the file; what it got begins at *ret_bytes. */
-static size_t read_pages(const struct table_file *table, bool past, uint64_t from, uint64_t to, struct kv_raw *raw, const uint8_t **ret_bytes)
+static size_t read_pages(struct table_file *table, bool past, uint64_t from, uint64_t to, struct kv_raw *raw, const uint8_t **ret_bytes)
 {
 	const uint64_t start = from & ~(uint64_t)(PAGE - 1);
 	const size_t len = (size_t)((to - start + PAGE - 1) & ~(uint64_t)(PAGE - 1));
@@ -200,6 +225,8 @@ static size_t read_pages(const struct table_file *table, bool past, uint64_t fro
 	if (len > READ_MAX || !raw_ready(raw, len))
 		return 0;
 	got = read_at(table, past, raw->bytes, len, start);
+	if (got < 0 && past)
+		got = read_what_can_be(table, raw, len, start);
 	if (got <= (ssize_t)(from - start))
 		return 0;
 	*ret_bytes = raw->bytes + (from - start);
@@ -256,6 +283,7 @@ static size_t read_values(struct kv_tables *tables, bool past, uint64_t first, s
 	size_t found = 0;
 
 	memset(values, 0, count * sizeof(*values));
+	raw->unreadable = false;
 	if (table_files_get(tables->files, first, &table) < 0)
 		return 0;
 	if (locate(tables, table, first, count, raw, &from, &to)) {
@@ -284,7 +312,7 @@ static bool submit(const struct table_file *table, uint64_t from, uint64_t to, s
 	const size_t len = (size_t)((to - start + PAGE - 1) & ~(uint64_t)(PAGE - 1));
 	struct iocb request = {.aio_lio_opcode = IOCB_CMD_PREAD, .aio_offset = (int64_t)start, .aio_nbytes = len}, *requests = &request;
 
-	if (table->direct_fd < 0 || len > READ_MAX || in_page_cache(table, PAGE, start) || !raw_ready(raw, len))
+	if (!can_go_past(table) || len > READ_MAX || in_page_cache(table, PAGE, start) || !raw_ready(raw, len))
 		return false;
 	if (!raw->context && syscall(SYS_io_setup, 1, &raw->context) < 0)
 		return false;

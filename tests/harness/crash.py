@@ -1,15 +1,14 @@
 """Crashes of all kinds under load: witnesses (tests/crash/witness.c) know what they wrote, disks (tests/crash/disk.c) forget it."""
 
 import json
-import mmap
 import os
 import random
 import signal
-import struct
 import subprocess
 import time
 
 from harness import procs, program
+from harness.failures import Failures
 from harness.store import Store
 
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "timeout": 60}
@@ -113,30 +112,6 @@ class Witness:
         text = done.stdout.decode(errors="replace")
         assert done.returncode == 0, f"exit {done.returncode}\n{text}\n{procs.read(self.ledger + '.err').decode()[-2000:]}"
         return int(text.split()[-2])
-
-
-class Failures:
-    """Makes system calls of a daemon fail (tests/crash/fail.c): those on files below `inside`."""
-
-    CALLS = ["write", "fdatasync", "fsync", "rename", "fallocate", "open", "link"]
-    ORDER = struct.Struct("=IIiiI256s")
-
-    def __init__(self, path, inside):
-        with open(path, "wb") as handle:
-            handle.write(self.ORDER.pack(0, 0, 0, 0, 0, inside.encode()))
-        with open(path, "r+b") as handle:
-            self.page = mmap.mmap(handle.fileno(), self.ORDER.size)
-        self.inside, self.environment = inside, {"LD_PRELOAD": f"{program.build()}/tests/crash/libcrash-fail.so", "CORPUSFS_FAIL": path}
-
-    def order(self, call, error, skip, times):
-        """After `skip` calls `times` of them fail with `error`; 0: writes are short."""
-        self.page[4 : self.ORDER.size] = self.ORDER.pack(0, error, skip, times, 0, self.inside.encode())[4:]
-        self.page[:4] = struct.pack("=I", 1 + self.CALLS.index(call))
-
-    def stop(self):
-        """Returns how many calls have failed."""
-        self.page[:4] = bytes(4)
-        return self.ORDER.unpack(self.page[: self.ORDER.size])[4]
 
 
 def note_counts(counts):

@@ -12,8 +12,10 @@ from harness.crash import Stage, work_for_some_time
 ROUNDS = 6
 FAILURES = [
     ("write", errno.EIO), ("write", errno.ENOSPC), ("write", errno.EINTR), ("write", 0), ("fdatasync", errno.EIO), ("fsync", errno.EIO),
-    ("fdatasync", errno.ENOSPC), ("rename", errno.EIO), ("fallocate", errno.ENOSPC), ("fallocate", errno.EOPNOTSUPP), ("open", errno.EIO),
-    ("open", errno.ENOSPC), ("open", errno.EMFILE), ("link", errno.EIO), ("link", errno.EPERM),
+    ("fdatasync", errno.ENOSPC), ("rename", errno.EIO), ("fallocate", errno.ENOSPC), ("fallocate", errno.EOPNOTSUPP), ("create", errno.EIO),
+    ("create", errno.ENOSPC), ("create", errno.EMFILE), ("link", errno.EIO), ("link", errno.EPERM),
+    ("read", errno.EIO), ("read", errno.EINTR), ("read", 0), ("open", errno.EIO), ("open", errno.EMFILE), ("stat", errno.EIO), ("unlink", errno.EIO),
+    ("truncate", errno.EIO), ("mmap", errno.ENOMEM), ("list", errno.EIO),
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """A scrub reads what the disk has, whatever is in memory."""
 
 import contextlib
+import errno
 import json
 import mmap
 import os
@@ -9,6 +10,7 @@ import subprocess
 import pytest
 
 from harness import files, procs, program, rot
+from harness.failures import Failures
 from harness.reference import make_ext4
 from harness.rot import noise
 from harness.store import Store
@@ -93,6 +95,38 @@ def test_content_that_is_whole_in_memory_only_is_found_and_saved(disk):
     assert files.get(root + "/3") == files.get(root + "/.snapshots/v1/3") == data
     assert json.loads(store.ok("-s", store.path, "status", "--json"))["damage"]["healed"] == 1
     assert json.loads(store.ok("-s", store.path, "scrub", "--json"))["damaged"] == 0
+
+
+@pytest.mark.parametrize("page", [25, 40])
+def test_content_that_the_disk_cannot_read_is_found_and_saved_from_memory(store, area, page):
+    """The page cache has all of it."""
+    root, data = fill(store), noise(3)
+    store.umount()
+    store.expected += [r" error damaged ", r" error damaged-table "]
+    (table,) = rot.tables_with(store, data[100000:100064])
+    at = files.get(table).index(data[100000:100064]) // 4096 * 4096
+    failures = Failures(area + "/failures", table)
+    failures.order("direct", errno.EIO, 0, 100000, at=at + (page - 25) * 4096)
+    with held([table]):
+        result = store.run("-s", store.path, "scrub", env=failures.environment)
+    assert failures.stop() > 0 and result.code == program.DAMAGED, result
+    store.mount(os.path.dirname(root))
+    assert files.get(root + "/3") == files.get(root + "/.snapshots/v1/3") == data
+    damage = json.loads(store.ok("-s", store.path, "status", "--json"))["damage"]
+    assert damage["healed"] == 1, "what lies beside it is not hurt"
+
+
+def test_a_disk_that_cannot_be_read_past_the_page_cache_is_not_taken_for_what_memory_has(disk):
+    store, data = disk.store, noise(3)
+    fill(store)
+    store.umount()
+    failures = Failures(store.area + "/failures", store.path + "/db")
+    failures.order("direct", errno.EINVAL, 0, 100000)
+    assert files.get(rot.tables_with(store, data[100000:100064])[0])
+    assert disk.flip(data[100000:100064]) >= 1
+    assert rot.tables_with(store, data[100000:100064]), "the test shows nothing: memory has not what the disk had"
+    result = store.run("-s", store.path, "scrub", env=failures.environment)
+    assert failures.stop() > 0 and result.code == program.DAMAGED, result
 
 
 def test_metadata_that_is_whole_in_memory_only_is_found(disk):
