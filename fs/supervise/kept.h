@@ -51,6 +51,7 @@ struct kept_session {
 	uint32_t done_next;
 	uint32_t suspect_next;
 	_Atomic uint32_t opens_end; /* places from here on were never used */
+	_Atomic int lost;           /* stores into mapped files, and not all were told yet who must be (fs/fuse/freeze/lost.h): why; 0: none */
 	struct kept_open opens[KEPT_OPENS_MAX];
 };
 #define KEPT_MAGIC 0x3174706b73667063ULL

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from harness import files, procs
+from harness.succession import kill
 
 MIB = 1 << 20
 
@@ -50,6 +51,17 @@ def test_umount_says_that_stores_are_lost(limited, store):
     assert is_lost(store) and not procs.fuse_mounts(limited)
     store.points.remove(limited)
     store.ended(expect=1)
+
+
+def test_the_daemon_after_a_crash_says_once_that_stores_are_lost(supervised, store):
+    store.expected += [r" error mount .* is lost: "]
+    store.ok("-s", store.path, "dataset", "set", "d", "--quota", "2M")
+    store_too_much(supervised + "/mapped")
+    procs.poll(lambda: is_lost(store), 30, "the kernel writes it back")
+    kill(store)
+    result = store.run("-s", store.path, "sync")
+    assert result.code != 0 and "mapped files is lost" in result.err, result
+    store.ok("-s", store.path, "sync")
 
 
 @pytest.mark.parametrize("how", ["--lazy", "--force"])

@@ -18,6 +18,16 @@ void lost_init(struct lost *lost)
 	pthread_mutex_init(&lost->lock, NULL);
 }
 
+void lost_keep(struct lost *lost, _Atomic int *kept)
+{
+	const int error = atomic_load(kept);
+
+	lost->kept = kept;
+	/* of which files, the log says */
+	if (error)
+		(void)lost_note(lost, NODE_MOUNT_ROOT, error);
+}
+
 static void drop(struct lost *lost, struct lost_file *file)
 {
 	HASH_DEL(lost->by_node, file);
@@ -48,6 +58,8 @@ bool lost_note(struct lost *lost, uint64_t node, int error)
 		HASH_ADD(hh, lost->by_node, node, sizeof(file->node), file);
 	}
 	file->snapshot_told = false;
+	if (lost->kept)
+		atomic_store(lost->kept, error);
 	pthread_mutex_unlock(&lost->lock);
 	return is_new;
 }
@@ -67,6 +79,8 @@ int lost_tell(struct lost *lost, enum lost_asker asker, uint32_t view, uint32_t 
 		else if (asker == LOST_SYNC)
 			drop(lost, file);
 	}
+	if (lost->kept && !lost->by_node)
+		atomic_store(lost->kept, 0);
 	pthread_mutex_unlock(&lost->lock);
 	return error;
 }

@@ -10,6 +10,7 @@
 #define CORPUSFS_FUSE_FREEZE_LOST_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,9 +19,12 @@ struct lost_file;
 struct lost {
 	pthread_mutex_t lock; /* guards the table */
 	struct lost_file *by_node;
+	_Atomic int *kept; /* the error, while not all were told; NULL: nowhere */
 };
 
 void lost_init(struct lost *lost);
+/* A daemon that goes on after a crash finds there that something was lost. */
+void lost_keep(struct lost *lost, _Atomic int *kept);
 void lost_clear(struct lost *lost);
 
 /* `error`: negative errno. True: nobody knew of this file. */

@@ -326,8 +326,10 @@ static int make_kept(struct mount *mount, struct error *err)
 	}
 	if (result == 0 && getrandom(&mount->kept->session, sizeof(mount->kept->session), 0) < 0)
 		result = -errno;
-	if (result == 0)
+	if (result == 0) {
+		lost_keep(&mount->gate.lost, &mount->kept->lost);
 		result = opens_init(&mount->opens, mount->kept);
+	}
 	if (result == -EMFILE)
 		return error_set(err, result, "a store cannot be mounted more than %d times at once", SUPERVISOR_SESSIONS);
 	return result < 0 ? error_set(err, result, "no memory for a mount: %s", error_text(result)) : 0;
@@ -376,6 +378,7 @@ int mount_resume(struct mount_group *group, const struct mount_options *options,
 	mount->kept_fd = from->kept_fd;
 	mount->number = from->number;
 	mount->fuse_fd = from->fuse_fd;
+	lost_keep(&mount->gate.lost, &mount->kept->lost);
 	result = opens_init(&mount->opens, mount->kept);
 	if (!result)
 		result = find_root(mount, err);
