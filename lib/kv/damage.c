@@ -8,7 +8,7 @@
 
 bool damage_marked(const char *mark)
 {
-	return mark && access(mark, F_OK) == 0;
+	return mark && (access(mark, F_OK) == 0 || errno != ENOENT);
 }
 
 /* Opening by itself is only asked for by the mark, so what is set here holds until the mark is gone. */

@@ -11,18 +11,21 @@
 #include "lib/kv/manifest.h"
 
 /* Something that only a database has. */
-static bool was_one(int dir)
+static int was_one(int dir)
 {
 	DIR *entries = file_entries(dir);
 	bool found = false;
+	const char *name;
+	int more = 0;
 
-	for (struct dirent *entry = entries ? readdir(entries) : NULL; entry && !found; entry = readdir(entries)) {
-		const char *dot = strrchr(entry->d_name, '.');
-		found = strncmp(entry->d_name, MANIFEST_PREFIX, strlen(MANIFEST_PREFIX)) == 0 || (dot && strcmp(dot, ".sst") == 0);
+	if (!entries)
+		return -errno;
+	while (!found && (more = file_next_entry(entries, &name)) > 0) {
+		const char *dot = strrchr(name, '.');
+		found = strncmp(name, MANIFEST_PREFIX, strlen(MANIFEST_PREFIX)) == 0 || (dot && strcmp(dot, ".sst") == 0);
 	}
-	if (entries)
-		closedir(entries);
-	return found;
+	closedir(entries);
+	return more < 0 ? more : found;
 }
 
 static int look_for_database(int dir, const char *shown, bool create, struct error *err)
@@ -34,7 +37,10 @@ static int look_for_database(int dir, const char *shown, bool create, struct err
 		return error_set(err, -errno, "%s/CURRENT: %s", shown, strerror(errno));
 	if (create && exists)
 		return error_set(err, -EEXIST, "%s: there is a database already", shown);
-	if (!create && !exists && !was_one(dir))
+	const int was = !create && !exists ? was_one(dir) : 0;
+	if (was < 0)
+		return error_set(err, was, "%s: %s", shown, error_text(was));
+	if (!create && !exists && !was)
 		return error_set(err, -ENOENT, "%s: there is no database", shown);
 	if (!create && !exists) {
 		error_set(err, -EBADMSG, "%s/CURRENT: is missing", shown);

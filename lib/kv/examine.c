@@ -48,18 +48,21 @@ int examine_manifest(int dir, const char *shown, const struct synced_state *sync
 	return 0;
 }
 
-static void look_at_table(int dir, const struct manifest *manifest, const struct manifest_table *table, struct examined *examined)
+static int look_at_table(int dir, const struct manifest *manifest, const struct manifest_table *table, struct examined *examined)
 {
 	char name[KV_TABLE_NAME_MAX];
 	struct stat st;
 
 	table_file_name(table->number, name);
 	const int64_t found = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (int64_t)st.st_size : -1;
+	if (found < 0 && errno != ENOENT)
+		return -errno;
 	if (found == (int64_t)table->bytes)
-		return;
+		return 0;
 	struct examined_table damaged = {
 		.number = table->number, .bytes = table->bytes, .found = found, .family = manifest_family_of(manifest, table->family)};
 	array_add(&examined->tables, damaged);
+	return 0;
 }
 
 static uint64_t first_log_of(const struct manifest *manifest)
@@ -197,8 +200,11 @@ int examine_database(const char *path, const char *shown, struct examined *ret_e
 	result = examine_manifest(dir, shown, &synced, &manifest, err);
 	if (result == -ENOTSUP)
 		examined.understood = false;
-	for (size_t i = 0; i < manifest.tables.count && result == 0; i++)
-		look_at_table(dir, &manifest, &manifest.tables.items[i], &examined);
+	for (size_t i = 0; i < manifest.tables.count && result == 0; i++) {
+		result = look_at_table(dir, &manifest, &manifest.tables.items[i], &examined);
+		if (result < 0)
+			error_set(err, result, "%s: a table cannot be looked at: %s", shown, error_text(result));
+	}
 	if (result == 0) {
 		result = look_at_logs(dir, &synced, first_log_of(&manifest), &examined);
 		if (result < 0 && result != -ENOTSUP)

@@ -408,7 +408,9 @@ int table_look(int fd, uint64_t bytes, int (*step)(void *arg, uint64_t bytes), v
 	struct stat st;
 	int result = 0;
 
-	if (fd >= 0 && fstat(fd, &st) == 0)
+	if (fd >= 0 && fstat(fd, &st) < 0)
+		return -errno;
+	if (fd >= 0)
 		looking.size = MIN((uint64_t)st.st_size, bytes);
 	if (looking.size == bytes)
 		result = look_by_index(&looking);

@@ -238,7 +238,7 @@ static int size(struct objects *objects, enum object_kind kind, const char *name
 	return 0;
 }
 
-/* Calls `each` for every regular file of the folder: ends with what it returns, if that is not 0. */
+/* Calls `each` for every regular file of the folder: ends with what it returns, if that is not 0. What is not seen is taken for removed by some. */
 typedef int (*file_fn)(void *arg, int folder, const char *name, const struct stat *st);
 
 static int look_through(const struct objects *objects, const char *folder_name, file_fn each, void *arg)
@@ -257,10 +257,12 @@ static int look_through(const struct objects *objects, const char *folder_name, 
 		return r;
 	}
 	while (r == 0 && (errno = 0, entry = readdir(stream))) {
-		if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+		if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			r = errno == ENOENT ? 0 : -errno;
+		else if (S_ISREG(st.st_mode))
 			r = each(arg, fd, entry->d_name, &st);
 	}
-	if (r == 0 && errno != 0)
+	if (!entry && r == 0)
 		r = -errno;
 	closedir(stream);
 	return r;

@@ -51,6 +51,8 @@ int target_rename(const struct target_dir *dir, const char *temporary, const cha
 		return -errno;
 	if (fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return -EEXIST;
+	if (errno != ENOENT)
+		return -errno;
 	return renameat(dir->fd, temporary, dir->fd, name) < 0 ? -errno : 0;
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/file.h"
 #include "lib/transfer/archive_in.h"
 #include "lib/transfer/source_walk.h"
 #include "lib/verify/content_run.h"
@@ -121,16 +122,16 @@ static int try_places(struct outside *outside, int fd, const char *name)
 static int look_at_name(struct outside *outside, struct source_walk *walk, const struct source_dir *dir, const char *name)
 {
 	struct stat st = {0};
-	int fd, result;
+	int fd = -1, result;
 
 	impersonate_begin(outside->who);
-	fd = fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)
-	             ? openat(dir->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
-	             : -1;
+	const bool known = fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	if (known && S_ISREG(st.st_mode))
+		fd = openat(dir->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	impersonate_end(outside->who);
 	if (fd < 0 && S_ISDIR(st.st_mode))
 		source_walk_below(walk, name);
-	else if (fd < 0 && S_ISREG(st.st_mode))
+	else if (fd < 0 && (!known || S_ISREG(st.st_mode)))
 		outside->look->unread++;
 	if (fd < 0)
 		return 0;
@@ -144,16 +145,16 @@ static int look_at_name(struct outside *outside, struct source_walk *walk, const
 static int look_at_dir(struct outside *outside, struct source_walk *walk, const struct source_dir *dir)
 {
 	DIR *stream = source_dir_entries(dir, outside->who);
-	struct dirent *entry;
-	int result = 0;
+	const char *name;
+	int result = 0, more = 0;
 
 	if (!stream) {
 		outside->look->unread++;
 		return 0;
 	}
-	while (result == 0 && !is_done(outside->look) && (entry = readdir(stream)))
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			result = look_at_name(outside, walk, dir, entry->d_name);
+	while (result == 0 && !is_done(outside->look) && (more = file_next_entry(stream, &name)) > 0)
+		result = look_at_name(outside, walk, dir, name);
+	outside->look->unread += more < 0;
 	closedir(stream);
 	return result;
 }
