@@ -13,6 +13,7 @@
 #include "fs/cli/remotes.h"
 #include "fs/cli/run.h"
 #include "fs/cli/units.h"
+#include "fs/cli/waiting.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
 #include "fs/daemon/serve/daemon.h"
@@ -273,6 +274,8 @@ static int join_or_start(struct request *request, struct error *err)
 		*err = (struct error){0};
 		result = client_connect(request->store, &client, err);
 		if (result == 0) {
+			struct waiting waiting;
+			waiting_begin(&waiting, request->store, client);
 			result = join(request, client, err);
 			client_close(client);
 			if (result != -ESHUTDOWN)

@@ -29,8 +29,10 @@ static int ask_status(const char *store, json_t **ret_status, struct error *err)
 	struct client *client = NULL;
 	int result = client_connect(store, &client, err);
 
-	if (result == 0)
+	if (result == 0) {
+		client_limit(client, LIMIT_MS);
 		result = client_call(client, "store.status", args, &sink, &status, err);
+	}
 	client_close(client);
 	json_decref(args);
 	if (result < 0) {
@@ -78,6 +80,7 @@ static int ask_restart(const char *store, struct error *err)
 	int result = program < 0 ? error_set(err, -errno, "this program cannot be read: %s", strerror(errno)) : client_connect(store, &client, err);
 
 	if (result == 0) {
+		client_limit(client, LIMIT_MS);
 		client_pass(client, program);
 		result = client_call(client, "daemon.restart", args, NULL, &value, err);
 	}

@@ -13,6 +13,7 @@
 #include "fs/cli/interrupt.h"
 #include "fs/cli/owner.h"
 #include "fs/cli/progress.h"
+#include "fs/cli/waiting.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
 #include "fs/daemon/process/process.h"
@@ -294,6 +295,7 @@ static int attempt(const char *store, struct asked *asked, json_t **ret_result, 
 	                                 .row = take_row,
 	                                 .row_arg = asked};
 	struct client *client = NULL;
+	struct waiting waiting;
 	int result = client_connect(store, &client, err);
 
 	if (result == -ENOENT || result == -ECONNREFUSED) {
@@ -302,6 +304,7 @@ static int attempt(const char *store, struct asked *asked, json_t **ret_result, 
 	}
 	if (result == 0) {
 		interrupt_set_connection(client_fd(client));
+		waiting_begin(&waiting, store, client);
 		if (asked->fd >= 0)
 			client_pass(client, asked->fd);
 		result = client_call(client, asked->op, asked->args, &sink, ret_result, err);

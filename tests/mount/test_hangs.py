@@ -10,7 +10,9 @@ import zlib
 
 import pytest
 
-from harness import procs, program
+from harness import files, procs, program
+from harness.repository import SECRETS, Repository
+from harness.terminal import on_terminal
 
 STUCK = "commit-before-store:sleep600000"
 
@@ -90,6 +92,51 @@ def test_a_stuck_daemon_is_killed_by_force_and_the_loss_is_told(store):
     assert store.run("umount", other).code == program.OK
     store.points.remove(other)
     assert procs.read(store.mount() + "/d/synced") == b"synced"
+
+
+@pytest.fixture(name="stuck")
+def _stuck(store):
+    """A mount that can commit nothing, ever; its daemon answers all else."""
+    store.create("d")
+    point = store.mount(env={"CORPUSFS_FAULT": STUCK})
+    files.put(point + "/d/file", b"never committed")
+    yield store
+    forced(store, point, program.FAILED)
+    store.ended(-signal.SIGKILL)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("command", [["sync"], ["snapshot", "create", "d@s"], ["export", "d", "OUT"]])
+def test_commands_end_when_the_daemon_gives_no_sign_that_it_works(stuck, area, command):
+    args = [area + "/out" if word == "OUT" else word for word in command]
+    result = stuck.run("-s", stuck.path, *args, env={"CORPUSFS_PATIENCE": "5"})
+    assert result.code == program.FAILED and "no sign of life for" in result.err and "umount --force" in result.err, result
+    stuck.ok("-s", stuck.path, "status")
+
+
+@pytest.mark.timeout(120)
+def test_a_command_that_is_asked_to_end_does_so_though_the_daemon_does_not_let_go(stuck):
+    path = Repository(stuck, stuck.area + "/repository").path
+    environment = program.environment(stuck.run_mark, stuck.logs, SECRETS)
+    result = program.call(["timeout", "3", stuck.binary, "-s", stuck.path, "backup", "d", path, "--type", "full"], environment, stuck.logs)
+    assert result.code == 124 and "may still do it" in result.err, result
+
+
+@pytest.mark.timeout(120)
+def test_on_a_terminal_a_command_says_that_it_waits(stuck):
+    told = on_terminal(stuck, 200, "sync", env={"CORPUSFS_PATIENCE": "8"}, code=program.FAILED)
+    assert f"waiting for the daemon of {stuck.path} (process {stuck.pid}), which has not answered for" in told, told
+    assert "Ctrl-C to stop" in told and told.index("Ctrl-C") < told.index("no sign of life"), told
+
+
+def test_who_gives_an_archive_slowly_is_waited_for(fs, store):
+    """Longer than for a daemon that gives no sign of life."""
+    program_text = f"( sleep 6; tar -C {store.area}/source -c . ) | {store.binary} -s {store.path} import - d"
+    os.mkdir(store.area + "/source")
+    files.put(store.area + "/source/name", b"content")
+    environment = program.environment(store.run_mark, store.logs, {"CORPUSFS_PATIENCE": "3"})
+    result = program.call(["sh", "-c", program_text], environment, store.logs)
+    assert result.code == 0 and procs.read(fs + "/name") == b"content", result
 
 
 def oldest(store, point):

@@ -1,35 +1,11 @@
 """The line of progress on a terminal: it fits, whatever the terminal's width."""
 
-import fcntl
 import os
-import pty
 import re
-import struct
-import subprocess
-import termios
 
 import pytest
 
-from harness import program
-
-
-def on_terminal(store, columns, *args):
-    """What the command writes to a terminal of that width as its standard error."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = program.environment(store.run_mark, store.logs)
-    process = subprocess.Popen(
-        [store.binary, "-s", store.path, *args], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs)
-    os.close(theirs)
-    told = b""
-    try:
-        while piece := os.read(ours, 65536):
-            told += piece
-    except OSError:  # the end of a terminal
-        pass
-    os.close(ours)
-    assert process.wait(60) == 0
-    return told.decode()
+from harness.terminal import on_terminal
 
 
 def lines_of(told):

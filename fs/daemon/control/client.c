@@ -26,6 +26,9 @@ struct client {
 	pid_t daemon;
 	uint64_t until_ms;          /* nobody waits for longer; 0: for ever, if the daemon lives */
 	uint64_t stopped_ms;        /* since when it was found stopped; 0: it is not */
+	uint64_t heard_ms, alive_ms; /* when a message came last that tells something, or only that it goes on */
+	int (*look)(void *arg, const struct client_silence *silence, struct error *err);
+	void *look_arg;
 	int fd;
 	struct message_reader reader;
 	int passed; /* for the next call; -1: none */
@@ -184,6 +187,12 @@ void client_limit(struct client *client, uint64_t ms)
 	client->until_ms = clock_ms() + ms;
 }
 
+void client_on_silence(struct client *client, int (*look)(void *arg, const struct client_silence *silence, struct error *err), void *arg)
+{
+	client->look = look;
+	client->look_arg = arg;
+}
+
 int client_fd(const struct client *client)
 {
 	return client->fd;
@@ -237,7 +246,17 @@ static int probe(const struct client *client, struct error *err)
 	return result == -ETIMEDOUT ? result : 0;
 }
 
-/* As message_receive, but not for longer than the daemon lives, nor than client_limit() says. */
+static int check_silence(const struct client *client, struct error *err)
+{
+	const uint64_t now = clock_ms();
+	const struct client_silence silence = {.daemon = client->daemon, .quiet_ms = now - client->heard_ms, .dead_ms = now - client->alive_ms};
+
+	if (client->until_ms && now > client->until_ms)
+		return is_silent(client->daemon, ": it works on this for too long, and goes on", err);
+	return client->look ? client->look(client->look_arg, &silence, err) : 0;
+}
+
+/* As message_receive, but not for longer than the daemon lives, nor than client_limit() and whoever looks at silence say. */
 static int receive(struct client *client, json_t **ret_message, struct error *err)
 {
 	uint64_t probed_ms = clock_ms();
@@ -246,8 +265,8 @@ static int receive(struct client *client, json_t **ret_message, struct error *er
 	client->stopped_ms = 0;
 	while ((result = message_receive(&client->reader, ret_message)) == -EAGAIN) {
 		result = check_runs(client->daemon, &client->stopped_ms, err);
-		if (result == 0 && client->until_ms && clock_ms() > client->until_ms)
-			result = is_silent(client->daemon, ": it works on this for too long, and goes on", err);
+		if (result == 0)
+			result = check_silence(client, err);
 		if (result == 0 && clock_ms() > probed_ms + PROBE_MS) {
 			result = probe(client, err);
 			probed_ms = clock_ms();
@@ -258,13 +277,26 @@ static int receive(struct client *client, json_t **ret_message, struct error *er
 	return result;
 }
 
+/* Any message is a sign of life; whether it is only that. */
+static bool note_sign(struct client *client, const json_t *message)
+{
+	const char *alive = json_string_value(json_object_get(message, "alive"));
+
+	client->alive_ms = clock_ms();
+	if (!alive || strcmp(alive, "waits") == 0)
+		client->heard_ms = client->alive_ms;
+	return alive;
+}
+
 int client_call(struct client *client, const char *op, const json_t *args, const struct client_sink *sink, json_t **ret_result,
                 struct error *err)
 {
-	int result = message_send_with(client->fd, json_pack("{s:s, s:O}", "op", op, "args", args), client->passed);
+	int result = message_send_with(client->fd, json_pack("{s:s, s:O, s:b}", "op", op, "args", args, "signs", true),
+				       client->passed);
 	json_t *message;
 
 	client->passed = -1;
+	client->heard_ms = client->alive_ms = clock_ms();
 	if (result == -EPIPE)
 		return error_set(err, -ESHUTDOWN, "the daemon is leaving");
 	if (result == -EILSEQ)
@@ -279,7 +311,7 @@ int client_call(struct client *client, const char *op, const json_t *args, const
 			return result;
 		if (result < 0)
 			return error_set(err, result, "the daemon's answer is not understood");
-		result = pass_on(sink, message);
+		result = note_sign(client, message) ? 1 : pass_on(sink, message);
 		if (result < 0)
 			error_set(err, result, "%s was broken off: %s", op, error_text(result));
 		else if (result == 0)

@@ -16,6 +16,16 @@ struct client;
 WARN_UNUSED int client_connect(const char *store, struct client **ret_client, struct error *err);
 void client_close(struct client *client); /* NULL is fine */
 
+/* While nothing comes of what was asked for. */
+struct client_silence {
+	pid_t daemon;      /* 0: not known */
+	uint64_t quiet_ms; /* since there was a row, progress or the answer */
+	uint64_t dead_ms;  /* since there was any sign that it goes on */
+};
+
+/* `look` is called about once a second; -ETIMEDOUT, with a text in err, ends the call. Then the client must be closed. */
+void client_on_silence(struct client *client, int (*look)(void *arg, const struct client_silence *silence, struct error *err), void *arg);
+
 void client_limit(struct client *client, uint64_t ms); /* from now on, for all that is waited for: then -ETIMEDOUT, too */
 
 int client_fd(const struct client *client); /* of its connection; shut for writing, it cancels what was asked for */

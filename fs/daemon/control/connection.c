@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #include "lib/base/clock.h"
@@ -53,6 +55,37 @@ static bool gives_up(void *arg)
 	       (connection->leaving_ms > 0 && now - connection->leaving_ms > LEAVE_WAIT_MS);
 }
 
+/* Unless some is left of what was sent before. */
+static int send_what_fits(struct connection *connection, json_t *message)
+{
+	int result = message_flush(&connection->writer, false);
+
+	if (result != 0) {
+		json_decref(message);
+		return result;
+	}
+	result = message_queue(&connection->writer, message);
+	return result < 0 ? result : message_flush(&connection->writer, false);
+}
+
+static int send_now(struct connection *connection, json_t *message)
+{
+	pthread_mutex_lock(&connection->sending);
+	const int result = send_what_fits(connection, message);
+	pthread_mutex_unlock(&connection->sending);
+	return result;
+}
+
+void connection_tell_alive(struct connection *connection)
+{
+	if (!connection->busy || !connection->wants_signs || connection->gone || pthread_mutex_trylock(&connection->sending) != 0)
+		return;
+	/* who is gone is noticed by others */
+	if (connection->waits || signs_of_life(&connection->signs))
+		(void)!send_what_fits(connection, json_pack("{s:s}", "alive", connection->waits ? "waits" : "works"));
+	pthread_mutex_unlock(&connection->sending);
+}
+
 static void send_progress(void *arg, json_t *state)
 {
 	struct connection *connection = arg;
@@ -62,11 +95,7 @@ static void send_progress(void *arg, json_t *state)
 	if (now - connection->told_ms < PROGRESS_EVERY_MS)
 		return;
 	connection->told_ms = now;
-	result = message_flush(&connection->writer, false);
-	if (result == 0)
-		result = message_queue(&connection->writer, json_pack("{s:O}", "progress", state));
-	if (result == 0)
-		result = message_flush(&connection->writer, false);
+	result = send_now(connection, json_pack("{s:O}", "progress", state));
 	if (result < 0)
 		atomic_store(&connection->cancelled, true);
 }
@@ -76,39 +105,82 @@ static int send_row(void *arg, json_t *row)
 {
 	struct connection *connection = arg;
 	uint64_t now = clock_ms();
+
+	pthread_mutex_lock(&connection->sending);
 	int result = message_queue(&connection->writer, json_pack("{s:O}", "row", row));
 	bool full = message_queued(&connection->writer) >= ROWS_MAX;
-
 	if (result == 0 && (full || now - connection->rows_sent_ms >= ROWS_EVERY_MS)) {
 		connection->rows_sent_ms = now;
 		result = message_flush(&connection->writer, full);
 	}
+	pthread_mutex_unlock(&connection->sending);
 	return result < 0 ? -ECANCELED : 0;
 }
 
 static int send_answer(struct connection *connection, json_t *message)
 {
-	int result = message_queue(&connection->writer, message);
+	int result;
 
+	pthread_mutex_lock(&connection->sending);
+	result = message_queue(&connection->writer, message);
 	connection->ending = true;
 	connection->ending_ms = clock_ms();
 	connection->leaving_ms = 0;
 	if (result == 0)
 		result = message_flush(&connection->writer, true);
 	connection->ending = false;
+	pthread_mutex_unlock(&connection->sending);
 	return result;
 }
 
 /* --- requests --- */
 
-/* op NULL: with nothing. */
-static void set_busy(struct connection *connection, const char *op)
+void control_wake(struct control *control)
+{
+	uint64_t one = 1;
+
+	(void)!write(control->wake_fd, &one, sizeof(one));
+}
+
+/* Of which the other end decides how fast it goes. */
+static bool is_stream(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) || S_ISCHR(st.st_mode));
+}
+
+/* The acceptor looks now and then at what is worked on, and rests while there is nothing. */
+static void set_busy(struct connection *connection, const json_t *request, int fd)
+{
+	const char *op = json_string_value(json_object_get(request, "op"));
+	struct signs signs;
+
+	signs_begin(&signs);
+	pthread_mutex_lock(&connection->control->lock);
+	connection->busy = true;
+	connection->wants_signs = json_is_true(json_object_get(request, "signs"));
+	connection->waits = is_stream(fd);
+	connection->signs = signs;
+	snprintf(connection->op, sizeof(connection->op), "%s", op ? op : "?");
+	pthread_mutex_unlock(&connection->control->lock);
+	if (connection->wants_signs)
+		control_wake(connection->control);
+}
+
+static void set_idle(struct connection *connection)
 {
 	pthread_mutex_lock(&connection->control->lock);
-	connection->busy = op;
-	snprintf(connection->op, sizeof(connection->op), "%s", op ? op : "");
+	connection->busy = false;
 	connection->idle_since_ms = clock_ms();
 	pthread_mutex_unlock(&connection->control->lock);
+}
+
+void control_waits(const struct control_call *call)
+{
+	pthread_mutex_lock(&call->connection->control->lock);
+	call->connection->waits = true;
+	pthread_mutex_unlock(&call->connection->control->lock);
 }
 
 /*
@@ -198,10 +270,9 @@ static void serve_requests(struct connection *connection, bool *ret_waited)
 			connection_refuse(connection->fd, got, "the request is not understood");
 		if (got <= 0)
 			break;
-		const char *op = json_string_value(json_object_get(request, "op"));
-		set_busy(connection, op ? op : "?");
+		set_busy(connection, request, reader.passed);
 		go_on = answer(connection, request, reader.passed, ret_waited);
-		set_busy(connection, NULL);
+		set_idle(connection);
 		if (reader.passed >= 0)
 			close(reader.passed);
 		reader.passed = -1;
@@ -214,6 +285,7 @@ void connection_free(struct connection *connection)
 {
 	close(connection->fd);
 	message_writer_clear(&connection->writer);
+	pthread_mutex_destroy(&connection->sending);
 	free(connection->groups);
 	free(connection);
 }

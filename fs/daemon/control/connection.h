@@ -11,6 +11,7 @@
 
 #include "fs/daemon/control/control.h"
 #include "fs/daemon/control/message.h"
+#include "fs/daemon/control/signs.h"
 
 struct connection {
 	struct connection *prev, *next;
@@ -27,9 +28,14 @@ struct connection {
 	bool busy;              /* it has asked for something: */
 	char op[CONTROL_OP_MAX];
 	uint64_t idle_since_ms; /* when it is not busy */
+	bool wants_signs;       /* that it is still worked on */
+	bool waits;             /* for something that may take any time, as it should */
+	struct signs signs;
+
+	pthread_mutex_t sending; /* guards the next; held while others are waited for, so whoever has control.lock may only try */
+	struct message_writer writer;
 
 	/* its own thread's */
-	struct message_writer writer;
 	bool ending;                    /* rows are over, the result is being sent */
 	uint64_t told_ms, rows_sent_ms; /* when progress and rows were sent last */
 	uint64_t ending_ms, leaving_ms; /* since when; 0: not yet */
@@ -48,12 +54,18 @@ struct control {
 	unsigned waiting; /* connections that answer when it is closed */
 	bool stopping, closed;
 	int close_result;
+	uint64_t told_ms; /* the acceptor's: when it last said who is worked for */
 };
 
 /* Serves the connection until it is over, takes it out of control's list and frees it. For pthread_create. */
 void *connection_main(void *connection);
 
 void connection_free(struct connection *connection); /* closes it */
+
+/* Tells the client, if it wants to know, that its operation goes on. Caller holds control.lock. */
+void connection_tell_alive(struct connection *connection);
+
+void control_wake(struct control *control); /* the acceptor */
 
 /* Tells somebody whose connection is not served why. */
 void connection_refuse(int fd, int code, const char *text);

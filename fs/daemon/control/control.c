@@ -17,6 +17,7 @@
 #define CONNECTIONS_MAX 128
 #define FULL_WAIT_MS 100
 #define FINISH_WAIT_MS 5000
+#define SIGNS_EVERY_MS 2000
 
 /* However long the path of the store is. */
 static void set_address(int store_dir_fd, struct sockaddr_un *ret_address)
@@ -25,11 +26,11 @@ static void set_address(int store_dir_fd, struct sockaddr_un *ret_address)
 	snprintf(ret_address->sun_path, sizeof(ret_address->sun_path), "/proc/self/fd/%d/" DAEMON_SOCKET, store_dir_fd);
 }
 
-static void wake(struct control *control)
+static void take_wake(struct control *control)
 {
-	uint64_t one = 1;
+	uint64_t count;
 
-	(void)!write(control->wake_fd, &one, sizeof(one));
+	(void)!read(control->wake_fd, &count, sizeof(count));
 }
 
 static void load_groups(struct connection *connection)
@@ -69,6 +70,7 @@ static bool accept_one(struct control *control)
 	connection = xcalloc(1, sizeof(*connection));
 	connection->control = control;
 	connection->fd = fd;
+	pthread_mutex_init(&connection->sending, NULL);
 	connection->peer = peer;
 	connection->idle_since_ms = clock_ms();
 	load_groups(connection);
@@ -148,6 +150,24 @@ static void look_who_has_gone(struct control *control, const struct pollfd *poll
 	pthread_mutex_unlock(&control->lock);
 }
 
+/* How long it may be until the next look, in milliseconds; -1: nobody wants to know. Caller holds the lock. */
+static int tell_who_waits(struct control *control)
+{
+	const uint64_t now = clock_ms();
+	const bool is_time = now >= control->told_ms + SIGNS_EVERY_MS;
+	struct connection *connection;
+	bool any = false;
+
+	DL_FOREACH (control->connections, connection) {
+		any = any || (connection->busy && connection->wants_signs);
+		if (is_time)
+			connection_tell_alive(connection);
+	}
+	if (is_time)
+		control->told_ms = now;
+	return any ? (int)(control->told_ms + SIGNS_EVERY_MS - now) : -1;
+}
+
 static void *acceptor_main(void *arg)
 {
 	struct control *control = arg;
@@ -159,16 +179,19 @@ static void *acceptor_main(void *arg)
 		pthread_mutex_lock(&control->lock);
 		bool stopping = control->stopping;
 		nfds_t count = watch_connections(control, polls + 2);
+		int rest_ms = tell_who_waits(control);
 		pthread_mutex_unlock(&control->lock);
 		bool full = count >= CONNECTIONS_MAX;
 		if (stopping)
 			return NULL;
 		/* Newcomers wait in the socket's queue until somebody has gone or may be sent away. */
 		polls[1] = (struct pollfd){.fd = wait ? -1 : control->listen_fd, .events = POLLIN};
-		int ready = poll(polls, count + 2, wait ? FULL_WAIT_MS : -1);
+		int ready = poll(polls, count + 2, wait ? FULL_WAIT_MS : rest_ms);
 		wait = false;
 		if (ready < 0)
 			continue;
+		if (polls[0].revents)
+			take_wake(control);
 		look_who_has_gone(control, polls + 2, count);
 		if (polls[1].revents && full) {
 			wait = !evict_idle(control);
@@ -211,7 +234,7 @@ int control_start(int store_dir, const struct control_handler *handler, struct c
 	int result;
 
 	*control = (struct control){.dir = store_dir, .handler = *handler, .listen_fd = -1};
-	control->wake_fd = eventfd(0, EFD_CLOEXEC);
+	control->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&control->lock, NULL);
 	pthread_cond_init(&control->change, NULL);
 	result = control->wake_fd < 0 ? error_set(err, -errno, "no event descriptor: %s", strerror(errno))
@@ -237,7 +260,7 @@ void control_stop(struct control *control)
 	pthread_mutex_lock(&control->lock);
 	control->stopping = true;
 	pthread_mutex_unlock(&control->lock);
-	wake(control);
+	control_wake(control);
 	pthread_join(control->acceptor, NULL);
 	close(control->listen_fd);
 	control->listen_fd = -1;

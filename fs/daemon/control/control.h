@@ -54,6 +54,9 @@ WARN_UNUSED int control_start(int store_dir, const struct control_handler *handl
 void control_stop(struct control *control);
 void control_finish(struct control *control, int close_result); /* and frees it; NULL is fine */
 
+/* From now on the operation waits for something that may take any time; to be said by a handler. Who asked is to wait, too. */
+void control_waits(const struct control_call *call);
+
 /* Whether anybody else waits for an operation just now, and for which; to be asked by a handler. */
 bool control_others(const struct control_call *call, char ret_op[CONTROL_OP_MAX]);
 

@@ -2,8 +2,9 @@
  * Messages between commands and the daemon: JSON objects, one a line, over a stream socket or a pipe.
  *
  *   daemon -> client  {"hello": "corpusfs", "version": "0.1.0", "pid": 123}      once, when it serves the connection
- *   client -> daemon  {"op": "snapshot.create", "args": {...}}                   as often as wanted, one at a time
+ *   client -> daemon  {"op": "snapshot.create", "args": {...}, "signs": true}    as often as wanted, one at a time
  *   daemon -> client  {"progress": {...}} and {"row": {...}}                       any number
+ *                     {"alive": "works" or "waits"}                                now and then, for who wants signs: it goes on, or waits as it should
  *                     {"result": {...}}                                          or
  *                     {"error": {"code": "ENOENT", "text": "...", "hint": "..."}}
  *

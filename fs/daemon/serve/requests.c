@@ -61,8 +61,10 @@ static int mount_start_op(struct requests *requests, struct control_call *call, 
 
 	if (result == 0)
 		result = mounts_start(requests->mounts, call->args, ret_result, err);
-	if (result == 0 && op_arg_bool(call->args, "wait"))
+	if (result == 0 && op_arg_bool(call->args, "wait")) {
+		control_waits(call);
 		mounts_wait(requests->mounts, op_arg_string_or(call->args, "mountpoint", ""), call->cancelled);
+	}
 	return result;
 }
 
