@@ -132,6 +132,18 @@ int file_write_all(int fd, const void *data, size_t len)
 	return 0;
 }
 
+int file_write_at(int fd, const void *data, size_t len, uint64_t offset)
+{
+	for (size_t done = 0; done < len;) {
+		const ssize_t put = pwrite(fd, (const uint8_t *)data + done, len - done, (off_t)(offset + done));
+
+		if (put <= 0 && !(put < 0 && errno == EINTR))
+			return put < 0 ? -errno : -EIO;
+		done += (size_t)MAX(put, 0);
+	}
+	return 0;
+}
+
 int file_read_all(int fd, void *data, size_t len)
 {
 	uint8_t *at = data;

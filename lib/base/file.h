@@ -23,6 +23,7 @@ WARN_UNUSED int file_sync_dir(const char *path);
 
 /* Writes or reads all of it at the offset, through EINTR and short counts; -EIO at an early end of file. */
 WARN_UNUSED int file_write_all(int fd, const void *data, size_t len);
+WARN_UNUSED int file_write_at(int fd, const void *data, size_t len, uint64_t offset); /* all of it; wherever the descriptor stands */
 WARN_UNUSED int file_read_all(int fd, void *data, size_t len);
 /* From its start, wherever the descriptor stands: others may have the same one. -EFBIG */
 WARN_UNUSED int file_read_from_start(int fd, size_t limit, struct buf *ret_content);

@@ -54,21 +54,6 @@ int manifest_copy_read(int dir, uint64_t *ret_number, struct buf *ret_bytes)
 	return 0;
 }
 
-static bool write_at(int fd, const uint8_t *bytes, size_t len, uint64_t at)
-{
-	while (len > 0) {
-		ssize_t put = pwrite(fd, bytes, len, (off_t)at);
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return false;
-		bytes += put;
-		len -= (size_t)put;
-		at += (uint64_t)put;
-	}
-	return true;
-}
-
 /* Caller holds the lock. What is being written there meanwhile is copied as far as it goes. */
 static bool copy_on(struct manifest_copy *copy)
 {
@@ -81,7 +66,7 @@ static bool copy_on(struct manifest_copy *copy)
 		const ssize_t got = pread(copy->from, piece, MIN((uint64_t)st.st_size - copy->bytes, sizeof(piece)), (off_t)copy->bytes);
 		if (got < 0 && errno == EINTR)
 			continue;
-		if (got <= 0 || !write_at(copy->to, piece, (size_t)got, COPY_HEAD + copy->bytes))
+		if (got <= 0 || file_write_at(copy->to, piece, (size_t)got, COPY_HEAD + copy->bytes) < 0)
 			return false;
 		copy->bytes += (uint64_t)got;
 		copy->changed = true;
@@ -109,7 +94,7 @@ static bool make(struct manifest_copy *copy, const char *name, uint64_t number)
 	(void)unlinkat(copy->dir, WORK_NAME, 0);
 	copy->to = file_open_inside(copy->dir, WORK_NAME, O_RDWR | O_CREAT | O_EXCL, 0644);
 	copy->number = number;
-	if (copy->from >= 0 && copy->to >= 0 && write_at(copy->to, head.data, head.len, 0) && copy_on(copy) && fsync(copy->to) == 0 &&
+	if (copy->from >= 0 && copy->to >= 0 && file_write_at(copy->to, head.data, head.len, 0) == 0 && copy_on(copy) && fsync(copy->to) == 0 &&
 	    renameat(copy->dir, WORK_NAME, copy->dir, MANIFEST_COPY_NAME) == 0) {
 		copy->changed = false;
 		return fsync(copy->dir) == 0;

@@ -121,7 +121,10 @@ int synced_read(int dir, struct synced_state *ret_state)
 	return 0;
 }
 
-/* Caller holds the lock. Errors are no matter: the slot then says less than it could. */
+/*
+ * Caller holds the lock. Errors are no matter: SYNCED then says less than it could. But the slot may be torn, so the next attempt goes to the
+ * same one, and the other stays whole.
+ */
 static void write_slot(struct synced *synced)
 {
 	AUTO_BUF slot = BUF_INIT;
@@ -129,7 +132,8 @@ static void write_slot(struct synced *synced)
 	synced->state.count++;
 	encode(&synced->state, &slot);
 	synced->changed = true;
-	(void)!pwrite(synced->fd, slot.data, slot.len, (off_t)(synced->state.count % SLOT_COUNT * SLOT_LEN));
+	if (file_write_at(synced->fd, slot.data, slot.len, synced->state.count % SLOT_COUNT * SLOT_LEN) < 0)
+		synced->state.count--;
 }
 
 /* --- logs --- */
@@ -340,7 +344,11 @@ int synced_keep(struct synced *synced)
 	const bool changed = synced->changed;
 	synced->changed = false;
 	pthread_mutex_unlock(&synced->lock);
-	if (changed && fdatasync(synced->fd) < 0 && result == 0)
-		result = -errno;
+	if (changed && fdatasync(synced->fd) < 0) {
+		result = result < 0 ? result : -errno;
+		pthread_mutex_lock(&synced->lock);
+		synced->changed = true;
+		pthread_mutex_unlock(&synced->lock);
+	}
 	return result;
 }

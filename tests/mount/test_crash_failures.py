@@ -8,6 +8,7 @@ import pytest
 
 from harness import posix, procs, program
 from harness.crash import Stage, work_for_some_time
+from harness.damaged import synced
 
 ROUNDS = 6
 FAILURES = [
@@ -81,6 +82,19 @@ def test_failing_system_calls_under_load(stage, rounds):
     for number in range(max(ROUNDS * rounds // program.scale(), 3)):
         one_round(stage, *chosen[number % len(chosen)])
     print(stage.counts)
+
+
+@pytest.mark.parametrize("error", [0, errno.EIO])
+def test_what_notes_how_much_is_on_disk_is_never_torn(stage, error):
+    """By writes that are short, or fail."""
+    stage.failures.inside = stage.store.path + "/db/SYNCED"
+    stage.failures.order("write", error, 0, 100000)
+    for number in range(8):
+        synced(f"{stage.point}/d/{number}", b"content")
+    assert stage.failures.stop() > 0
+    stage.kill()
+    stage.mount()
+    assert procs.read(stage.point + "/d/7") == b"content"
 
 
 @pytest.mark.parametrize("call", ["fdatasync", "write"])
