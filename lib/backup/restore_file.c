@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -234,15 +236,39 @@ static int make_special(struct restore_target *target, const char *temporary, co
 	return utimensat(file->dir, temporary, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
+/* Part by part where the path is longer than a system call takes. */
+static int open_beneath(int top, const char *path)
+{
+	struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+	AUTO_CLOSE int at = -1;
+	int fd;
+
+	while (strlen(path) >= PATH_MAX) {
+		const char *slash = memrchr(path, '/', PATH_MAX - 1);
+		AUTO_FREE char *part = slash ? xasprintf("%.*s", (int)(slash - path), path) : NULL;
+
+		if (!part)
+			return -ENAMETOOLONG;
+		fd = (int)syscall(SYS_openat2, at < 0 ? top : at, part, &how, sizeof(how));
+		if (fd < 0)
+			return -errno;
+		if (at >= 0)
+			close(at);
+		at = fd;
+		path = slash + 1;
+	}
+	fd = (int)syscall(SYS_openat2, at < 0 ? top : at, path, &how, sizeof(how));
+	return fd < 0 ? -errno : fd;
+}
+
 /* The first name was made from the target on, through directories that may be left already. */
 static int make_link(const struct restore_target *target, const char *temporary, const struct restore_file *file)
 {
-	const struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
-	AUTO_CLOSE int fd = (int)syscall(SYS_openat2, target->top, file->hardlink, &how, sizeof(how));
+	AUTO_CLOSE int fd = open_beneath(target->top, file->hardlink);
 	AUTO_FREE char *fd_path = NULL;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	fd_path = xasprintf("/proc/self/fd/%d", fd);
 	return linkat(AT_FDCWD, fd_path, file->dir, temporary, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 }

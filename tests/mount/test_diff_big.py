@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from harness import procs, program
+from harness import procs, program, tree
 from harness.snapshots import idle
 
 FILES = 150_000
@@ -67,24 +67,13 @@ def test_a_long_answer_takes_little_memory(store, fs, many):
     assert result.code == 0 and result.out.count("\n+ ") + result.out.startswith("+ ") == FILES + FILES // 1000
 
 
-def deep_tree(top, depth):
-    """Directories within each other, made without long paths; leaves one file at the bottom."""
-    here = os.open(top, os.O_DIRECTORY)
-    for _ in range(depth):
-        os.mkdir("d", dir_fd=here)
-        below = os.open("d", os.O_DIRECTORY, dir_fd=here)
-        os.close(here)
-        here = below
-    os.close(os.open("bottom", os.O_CREAT | os.O_WRONLY, dir_fd=here))
-    return here
-
-
 @pytest.fixture
 def deep(store, fs):
     """How deep a tree is that was made after a snapshot, and its last directory."""
     depth = 20_000 // program.scale()
     os.mkdir(f"{fs}/.snapshots/s")
-    here = deep_tree(fs, depth)
+    here = tree.make_deep(fs, depth)
+    os.close(os.open("bottom", os.O_CREAT | os.O_WRONLY, dir_fd=here))
     yield depth, here
     os.close(here)
     assert subprocess.run(["rm", "-rf", f"{fs}/d"], check=False, timeout=120).returncode == 0

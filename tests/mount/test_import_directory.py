@@ -56,23 +56,10 @@ def test_a_new_owner_comes_in(store, area):
     tree.assert_same(area + "/in", exported(store, "d", area))
 
 
-def make_deep(path, levels):
-    """A file here and there on the way down."""
-    os.mkdir(path)
-    at = os.open(path, os.O_RDONLY)
-    for level in range(levels):
-        os.mkdir("d", dir_fd=at)
-        below = os.open("d", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
-        if level % 1000 == 0:
-            os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=at))
-    os.close(at)
-
-
 @pytest.mark.timeout(300)
 def test_a_source_may_be_as_deep_as_a_disk_allows(store, area):
-    make_deep(area + "/deep", 60000)
+    os.mkdir(area + "/deep")
+    os.close(tree.make_deep(area + "/deep", 60000, 1000))
     try:
         result = subprocess.run(["sh", "-c", 'ulimit -n 1024; exec "$@"', "sh", store.binary, "-s", store.path, "import", "--json", area + "/deep", "d"],
                                 stdout=subprocess.PIPE, env=program.environment(store.run_mark, store.logs), timeout=280, check=False)
