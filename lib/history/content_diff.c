@@ -16,6 +16,7 @@ struct content {
 	ARRAY(struct extent) extents; /* some of them */
 	size_t at;                    /* the first one that ends after the position asked for last: positions only grow */
 	bool complete;                /* there are none behind them */
+	bool met_gap;                 /* something that no extent covers was taken for zeros */
 	struct buf inlined;           /* what is inline has no extents */
 };
 
@@ -66,6 +67,7 @@ static int piece_at(struct content *content, uint64_t position, struct piece *re
 	if (result < 0)
 		return result;
 	const struct extent *extent = content->at < content->extents.count ? &content->extents.items[content->at] : NULL;
+	content->met_gap |= !extent || position < extent->offset;
 	if (position < content->inlined.len)
 		*ret_piece = (struct piece){.kind = INLINE, .end = content->inlined.len};
 	else if (!extent)
@@ -207,10 +209,34 @@ static int begin(struct content *content)
 	return content->complete ? scan_inline(content->scan, content->file, &content->inlined) : read_extents(content, 0);
 }
 
+static int check_gaps(const struct content_pair *pair, const struct content *content)
+{
+	if (!content->met_gap || content->file->record.is_inline)
+		return 0;
+	return scan_check_holes(content->scan, content->file, pair->cancelled, pair->arg);
+}
+
+static int compare(struct comparison *comparison)
+{
+	const struct content_pair *pair = comparison->pair;
+	AUTO_FREE uint8_t *scratch = xmalloc(2UL * BLOCK);
+	int result = begin(&comparison->a);
+
+	comparison->scratch = scratch;
+	if (result == 0)
+		result = begin(&comparison->b);
+	if (result == 0)
+		result = compare_common(comparison, MIN(pair->file_a->record.size, pair->file_b->record.size));
+	if (result == 0)
+		result = check_gaps(pair, &comparison->a);
+	if (result == 0)
+		result = check_gaps(pair, &comparison->b);
+	return result;
+}
+
 int content_differs(const struct content_pair *pair, struct range_list *ranges, bool *ret_differs)
 {
 	uint64_t size_a = pair->file_a->record.size, size_b = pair->file_b->record.size;
-	AUTO_FREE uint8_t *scratch = NULL;
 	struct comparison comparison = {
 		.pair = pair,
 		.a = content_of(pair, pair->a, pair->file_a),
@@ -219,7 +245,7 @@ int content_differs(const struct content_pair *pair, struct range_list *ranges, 
 		.differs = size_a != size_b,
 	};
 	unsigned turn;
-	int result = 0;
+	int result;
 
 	if (comparison.differs && !ranges) {
 		*ret_differs = true;
@@ -230,17 +256,14 @@ int content_differs(const struct content_pair *pair, struct range_list *ranges, 
 		ranges->gap = CONTENT_DIFF_GAP;
 	}
 	turn = readers_enter(pair->a->tree);
-	result = begin(&comparison.a);
-	if (result == 0)
-		result = begin(&comparison.b);
+	result = compare(&comparison);
 	if (result == -EAGAIN) {
 		comparison.differs = true;
 		result = 0;
 		if (ranges)
+			array_reset(ranges);
+		if (ranges)
 			add_range(ranges, 0, MAX(size_a, size_b));
-	} else if (result == 0) {
-		comparison.scratch = scratch = xmalloc(2UL * BLOCK);
-		result = compare_common(&comparison, MIN(size_a, size_b));
 	}
 	readers_leave(pair->a->tree, turn);
 	if (result == 0 && ranges && size_b > size_a)

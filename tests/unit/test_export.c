@@ -10,10 +10,10 @@
 #include <sys/resource.h>
 
 #include "dataset_store.h"
+#include "lost_extent.h"
 #include "lib/transfer/export.h"
 #include "lib/transfer/view_walk.h"
 #include "lib/transfer/warm.h"
-#include "lib/tree/records/extent.h"
 
 #define DEEP 60000
 #define FEW_DESCRIPTORS 200
@@ -365,27 +365,6 @@ static void root_exports_nothing_where_the_user_may_not_write(void **state)
 	assert_int_equal(by.result, -EACCES);
 	assert_int_equal(fstatat(by.fd, "plain", &st, 0), -1);
 	close(by.fd);
-}
-
-/* A file of two pieces, far apart, of which the first is lost. */
-static void lose_a_piece(struct place *place)
-{
-	struct kv_batch *batch = kv_batch_new();
-	struct view *view = open_head(place->store, "d");
-	struct extent extent;
-	struct tree_key key;
-	struct attr attr;
-
-	write_file(view, ROOT_INO, "sparse", 0, "first", 5);
-	write_file(view, ROOT_INO, "sparse", 500 << 20, "second", 6);
-	assert_int_equal(view_sync(view), 0);
-	assert_int_equal(view_lookup(view, ROOT_INO, "sparse", &attr), 0);
-	assert_int_equal(extents_before(view, attr.ino, 1, &extent), 0);
-	key = tree_key_at(tree_stem_extent(view_family(view), attr.ino, extent.offset), extent.epoch);
-	kv_batch_delete(batch, KV_TREE, key.bytes, key.len);
-	assert_int_equal(kv_write(store_kv(place->store), batch, 0), 0);
-	kv_batch_free(batch);
-	store_view_put(place->store, view);
 }
 
 static void a_file_that_lost_an_extent_is_a_problem_and_not_zeros(void **state)

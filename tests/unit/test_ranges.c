@@ -302,6 +302,27 @@ static void run_zero_extents(struct tree_store *store)
 	try_clear(store, LEN, ZERO);
 }
 
+/* The sixth fails: both files were created and committed, and what is buffered of the target is committed before. */
+static void run_copy_over(struct tree_store *store)
+{
+	AUTO_FREE uint8_t *copied = xmalloc(LEN), *data = xmalloc(LEN);
+	struct inode *source, *target;
+
+	tree_store_open(store, true);
+	source = new_file(store, "source");
+	fill_noise(copied, LEN, 5);
+	REQUIRE(inode_write(source, 0, copied, LEN, 0) == 0);
+	REQUIRE(inode_commit(source) == 0);
+	target = make_layers(store, LEN, data);
+	REQUIRE(inode_copy(source, 0, target, 0, LEN) == -ENOSPC);
+	require_same(target, data, LEN);
+	REQUIRE(inode_copy(source, 0, target, 0, LEN) == LEN);
+	require_same(target, copied, LEN);
+	inode_close(source);
+	inode_close(target);
+	tree_store_close(store);
+}
+
 static void what_cannot_be_written_changes_nothing(void **state)
 {
 	run_with("transaction-before-write:enospc:3", run_truncate);
@@ -310,6 +331,7 @@ static void what_cannot_be_written_changes_nothing(void **state)
 	run_with("transaction-before-write:enospc:4", run_punch_extents);
 	run_with("transaction-before-write:enospc:4", run_zero_inline);
 	run_with("transaction-before-write:enospc:4", run_zero_extents);
+	run_with("transaction-before-write:enospc:6", run_copy_over);
 }
 
 int main(void)

@@ -191,19 +191,27 @@ int scan_xattrs(const struct scan *scan, uint64_t ino, struct buf *packed)
 	return finish(iter, 0);
 }
 
-int scan_inline(const struct scan *scan, const struct scan_inode *inode, struct buf *ret_content)
+/* What does not fit to the record: -EIO; -EAGAIN: the scan is of a head, which has written to the file since its record was read. */
+static int damaged_or_newer(const struct scan *scan, const struct scan_inode *inode)
 {
 	struct scan_inode now;
-	int result = inline_content_get(scan->tree, scan->family, inode->ino, &inode->record, ret_content);
+	int result;
 
-	if (result != -EIO || !scan->view || view_read_only(scan->view))
-		return result;
+	if (!scan->view || view_read_only(scan->view))
+		return -EIO;
 	result = scan_inode(scan, inode->ino, &now);
 	if (result < 0)
 		return result == -ENOENT ? -EAGAIN : result;
 	result = now.value.len == inode->value.len && memcmp(now.value.data, inode->value.data, now.value.len) == 0 ? -EIO : -EAGAIN;
 	scan_inode_clear(&now);
 	return result;
+}
+
+int scan_inline(const struct scan *scan, const struct scan_inode *inode, struct buf *ret_content)
+{
+	int result = inline_content_get(scan->tree, scan->family, inode->ino, &inode->record, ret_content);
+
+	return result == -EIO ? damaged_or_newer(scan, inode) : result;
 }
 
 int scan_extents_from(const struct scan *scan, uint64_t ino, uint64_t from, inode_extent_fn each, void *arg)
@@ -225,6 +233,28 @@ int scan_extents_from(const struct scan *scan, uint64_t ino, uint64_t from, inod
 			result = each(arg, &extent);
 	}
 	return finish(iter, result);
+}
+
+struct adding {
+	bool (*cancelled)(void *arg);
+	void *arg;
+	uint64_t sum;
+};
+
+static int add_length(void *arg, const struct extent *extent)
+{
+	struct adding *adding = arg;
+
+	adding->sum += extent->record.length;
+	return adding->cancelled && adding->cancelled(adding->arg) ? -ECANCELED : 0;
+}
+
+int scan_check_holes(const struct scan *scan, const struct scan_inode *inode, bool (*cancelled)(void *arg), void *arg)
+{
+	struct adding adding = {.cancelled = cancelled, .arg = arg};
+	int result = scan_extents(scan, inode->ino, add_length, &adding);
+
+	return result == 0 && adding.sum != inode->record.allocated ? damaged_or_newer(scan, inode) : result;
 }
 
 int scan_extents(const struct scan *scan, uint64_t ino, inode_extent_fn each, void *arg)

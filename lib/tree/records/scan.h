@@ -72,6 +72,12 @@ WARN_UNUSED int scan_xattrs(const struct scan *scan, uint64_t ino, struct buf *p
  */
 WARN_UNUSED int scan_inline(const struct scan *scan, const struct scan_inode *inode, struct buf *ret_content);
 
+/*
+ * Whether what no extent of the file covers is a hole, which it is if nothing of what was stored is missing (I9). -EIO: something is; -EAGAIN: as above.
+ * Not for inline content. cancelled: asked often, may be NULL; -ECANCELED.
+ */
+WARN_UNUSED int scan_check_holes(const struct scan *scan, const struct scan_inode *inode, bool (*cancelled)(void *arg), void *arg);
+
 /* Extents by ascending offset, from those that begin at `from` on; stops when the callback returns not 0, and returns that. */
 WARN_UNUSED int scan_extents_from(const struct scan *scan, uint64_t ino, uint64_t from, inode_extent_fn each, void *arg);
 WARN_UNUSED int scan_extents(const struct scan *scan, uint64_t ino, inode_extent_fn each, void *arg); /* all */
