@@ -26,6 +26,7 @@ struct unpack {
 	int stream_result; /* of the stream, below libarchive */
 
 	uint8_t *out;         /* of a gzip */
+	bool is_full;         /* the last block, of zlib */
 	const uint8_t *block; /* plain bytes that were not taken yet */
 	size_t block_len;
 	bool ended;
@@ -118,9 +119,12 @@ static int zlib_step(struct unpack *unpack)
 	if (r <= 0)
 		return r;
 	r = stream_in_next(unpack->in, &data, &len);
-	if (r <= 0)
+	/* Of all that it has been given, zlib may owe us more than one block holds. */
+	if (r < 0 || (r == 0 && !unpack->is_full))
 		return r < 0 ? r : damaged(unpack, "it ends early");
-	zlib->next_in = (Bytef *)data;
+	if (r == 0)
+		len = 0;
+	zlib->next_in = len > 0 ? (Bytef *)data : NULL;
 	zlib->avail_in = (uInt)len;
 	zlib->next_out = unpack->out;
 	zlib->avail_out = STREAM_BLOCK;
@@ -132,6 +136,7 @@ static int zlib_step(struct unpack *unpack)
 		return damaged(unpack, zlib->msg);
 	unpack->block = unpack->out;
 	unpack->block_len = STREAM_BLOCK - zlib->avail_out;
+	unpack->is_full = zlib->avail_out == 0;
 	return 1;
 }
 

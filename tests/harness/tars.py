@@ -50,7 +50,7 @@ def write(path, members, form=tarfile.PAX_FORMAT):
 def extract(path, target):
     """GNU tar's way, as root. Its exit code."""
     os.makedirs(target, exist_ok=True)
-    return subprocess.run(["tar", "--numeric-owner", "--xattrs", "-xpf", path, "-C", target], stdout=subprocess.DEVNULL,
+    return subprocess.run(["tar", "--numeric-owner", "--xattrs", "--acls", "-xpf", path, "-C", target], stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL, timeout=600, check=False).returncode
 
 
@@ -58,6 +58,9 @@ class Chance:
     """A seed's random members: few names, few sizes, few times, so that everything meets everything."""
 
     FILES = ("b", "c", "d/a", "d/b", "d/e/a", "f/a", "s/a", "d//b", "d/./a", "/b")
+    STRANGE = ("d/../b", "n" * 255, "n" * 256, "d/" + "long/" * 60 + "a", "\udcff\n", " ", "-", "\\x41")
+    ACLS = ("user::rw-,user:1234:rwx,group::r--,mask::rw-,other::---", "user::rwx,group::r-x,group:4321:-w-,mask::rwx,other::r--",
+            "user::rw-,group::r--,other::r--")
     LINKS = ("a", "b", "c", "d", "d/a", "d/b", "f", "s", "/b", "d//b")
     PLACES = ("a", "d", "d/e", "f", "s", "./d")  # where directories may be, and anything else
 
@@ -75,12 +78,15 @@ class Chance:
 
     def member(self):
         kind = self.random.choices("fldspch", (40, 22, 18, 12, 2, 2, 4))[0]
-        name = self.name()
+        name = self.name() if self.random.random() < 0.95 else self.name(self.STRANGE)
         more = {"time": EPOCH + self.random.randrange(2), "mode": self.random.choice((0o644, 0o644, 0o600, 0o4755))}
         if self.random.random() < 0.2:
             more["owner"] = 1234
         if self.random.random() < 0.2 and kind in "fdh":
             more["SCHILY.xattr.user.note"] = self.random.choice(("one", "two"))
+        # Of a directory that is told of again without one, tar takes it away and import keeps it, as it does other attributes.
+        if self.random.random() < 0.15 and kind in "fh":
+            more["SCHILY.acl.access"] = self.random.choice(self.ACLS)
         if kind == "l":
             # Not to a directory: tar takes away what has the name before it finds that it cannot. Not where a directory may be missing:
             # tar makes it before it finds that what the link leads to is not there, and leaves it.

@@ -44,7 +44,7 @@ def test_an_export_that_fails_never_says_that_it_exported(fs, store, form):
 def untar(path, out, *options):
     os.makedirs(out, exist_ok=True)
     words = ["tar", "--xattrs", "--xattrs-include=*", "-xpf", path, "-C", out, *options]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=60, check=False)
     assert done.returncode == 0, done
     return out
 
