@@ -22,8 +22,9 @@ static const struct column why_columns[] = {
 static int run_gc(struct cli *cli)
 {
 	bool dry_run = cli_option(cli, "dry-run") != NULL;
+	const char *interrupted = dry_run ? "nothing was removed" : "what was removed is gone; run the same command again to go on";
 	json_t *value;
-	int code = run_op(cli, "gc.run", json_pack("{s:b}", "dry_run", dry_run), "gc", &value);
+	int code = run_op_interruptible(cli, "gc.run", json_pack("{s:b}", "dry_run", dry_run), "gc", interrupted, &value);
 
 	if (code != EXIT_OK)
 		return code;

@@ -417,10 +417,8 @@ int repair_content(struct cli *cli)
 
 	interrupt_watch();
 	r = run(&repair, &err);
-	if (r < 0 && interrupt_came() && r == -ECANCELED) {
-		fprintf(stderr, "corpusfs: interrupted; what was healed stays healed, and the same command goes on\n");
-		interrupt_end();
-	}
+	if (r == -ECANCELED)
+		interrupt_end_with("what was healed stays healed, and the same command goes on");
 	/* of the part that failed the store may have named it */
 	if (r < 0 && repair.undo && !strstr(err.hint, repair.undo))
 		fprintf(stderr, "corpusfs: what was healed until then stays healed; %s/%s undoes it\n", repair.store, repair.undo);

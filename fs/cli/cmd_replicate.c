@@ -302,8 +302,7 @@ int run_replicate(struct cli *cli)
 	json_decref(replication.here);
 	json_decref(replication.there);
 	free(replication.store);
-	if (interrupt_came())
-		interrupt_end();
+	interrupt_end_with("the replica keeps what came; run the same command again to go on");
 	if (r < 0)
 		return exit_with(&replication.err);
 	if (status != 0)

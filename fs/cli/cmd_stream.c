@@ -112,8 +112,8 @@ static int run_send(struct cli *cli)
 		r = run_op_with(store, "stream.send", args, fd, "send", &result, &err);
 	else
 		json_decref(args);
-	if (r < 0 && interrupt_came())
-		interrupt_end();
+	if (r < 0)
+		interrupt_end_with("the receiver keeps what came; corpusfs receive --token says there where to go on");
 	if (r < 0)
 		return exit_with(&err);
 	report(cli, stderr, "sent", result, "from", started);
@@ -169,10 +169,8 @@ static int receive(struct cli *cli, const char *dataset)
 		return serve_receive(store, dataset, fd);
 	if (r == 0)
 		r = run_op_with(store, "stream.receive", json_pack("{s:o}", "dataset", json_from_bytes(dataset)), fd, "receive", &result, &err);
-	if (r < 0 && interrupt_came()) {
-		fprintf(stderr, "corpusfs: interrupted; %s\n", err.hint[0] ? err.hint : "nothing of the stream is kept");
-		interrupt_end();
-	}
+	if (r < 0)
+		interrupt_end_with(err.hint[0] ? err.hint : "nothing of the stream is kept");
 	if (r < 0)
 		return exit_with(&err);
 	report(cli, stdout, "received", result, "base", started);

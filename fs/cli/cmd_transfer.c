@@ -115,11 +115,8 @@ static void set_flags(struct cli *cli, json_t *args)
 /* What an interrupted command has left, and how to go on. A signal that came too late stops nothing. */
 static void end_interrupted(int r, const json_t *result, const char *text)
 {
-	if (!interrupt_came() || (r == 0 && json_is_null(json_object_get(result, "failure"))))
-		return;
-	fprintf(stderr, "corpusfs: interrupted; %s\n", text);
-	fflush(NULL);
-	interrupt_end();
+	if (r < 0 || !json_is_null(json_object_get(result, "failure")))
+		interrupt_end_with(text);
 }
 
 #define RESTIC "restic:"

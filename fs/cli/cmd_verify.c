@@ -29,8 +29,8 @@ static int run_scrub(struct cli *cli)
 		(void)error_set(&err, -EINVAL, "--rate %s: that is not a size", rate_text);
 		return exit_with(&err);
 	}
-	code = run_op(cli, "scrub.run", json_pack("{s:b, s:I}", "restart", cli_option(cli, "restart") != NULL, "rate", (json_int_t)rate), "scrub",
-		      &value);
+	code = run_op_interruptible(cli, "scrub.run", json_pack("{s:b, s:I}", "restart", cli_option(cli, "restart") != NULL, "rate", (json_int_t)rate),
+				    "scrub", "the next corpusfs scrub goes on from here", &value);
 	if (code != EXIT_OK)
 		return code;
 	table_print_object(cli, scrub_columns, value);

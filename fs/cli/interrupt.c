@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -72,4 +73,13 @@ void interrupt_end(void)
 		return;
 	sigaction(atomic_load(&which), &action, NULL);
 	raise(atomic_load(&which));
+}
+
+void interrupt_end_with(const char *left)
+{
+	if (!interrupt_came())
+		return;
+	fflush(stdout);
+	fprintf(stderr, "corpusfs: interrupted; %s\n", left);
+	interrupt_end();
 }

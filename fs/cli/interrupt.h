@@ -19,5 +19,7 @@ atomic_bool *interrupt_flag(void); /* becomes true with the first signal; false 
 void interrupt_set_connection(int fd);
 /* Ends the process with the signal that came, as if nobody had watched: a shell script shall see it. Returns if none came. */
 void interrupt_end(void);
+/* The same, and says before that it was interrupted; `left`: what that leaves, and how to go on. */
+void interrupt_end_with(const char *left);
 
 #endif

@@ -313,7 +313,7 @@ int remote_warm(struct cli *cli, const char *path)
 		r = remote_mount_ask(path, &after, &err);
 	progress_end(&warming.progress);
 	if (r == -ECANCELED)
-		interrupt_end();
+		interrupt_end_with("run the same command again to go on");
 	r = r < 0 ? exit_with(&err) : report(cli, &warming, why_not_kept(&warming, status, after), number(after, "cache_limit"));
 	json_decref(status);
 	json_decref(after);

@@ -195,11 +195,8 @@ static void name_repository(const char *place, struct error *err)
 
 int repository_exit(const char *place, struct error *err, const char *interrupted)
 {
-	if (interrupt_came() && err->code == -ECANCELED) {
-		fflush(stdout);
-		fprintf(stderr, "corpusfs: interrupted%s%s\n", interrupted ? "; " : "", interrupted ? interrupted : "");
-		interrupt_end();
-	}
+	if (err->code == -ECANCELED)
+		interrupt_end_with(interrupted ? interrupted : "run the same command again");
 	name_repository(place, err);
 	return exit_with(err);
 }

@@ -43,7 +43,7 @@ void repository_note(struct cli *cli, const char *kind, double seconds, json_t *
 
 /*
  * The exit code of a command that failed, which is told: what its hint calls REPOSITORY is the caller's name for it. One that was interrupted
- * says `interrupted` (NULL: nothing more than that it was), and the process ends by the signal.
+ * says `interrupted` (NULL: to run the same command again), and the process ends by the signal.
  */
 int repository_exit(const char *place, struct error *err, const char *interrupted);
 

@@ -189,6 +189,7 @@ struct asked {
 	void *row_arg;
 	size_t rows;      /* that came */
 	json_t *gathered; /* them, when nobody takes them; else NULL */
+	const char *interrupted; /* what Ctrl-C leaves; NULL: nobody watches for it */
 };
 
 static int take_row(void *arg, json_t *row)
@@ -445,6 +446,8 @@ static int run_and_tell(const struct cli *cli, struct asked *asked, json_t **ret
 		result = run_asked(store, asked, &value, &err);
 	else
 		json_decref(asked->args);
+	if (result == -ECANCELED && asked->interrupted)
+		interrupt_end_with(asked->interrupted);
 	if (result < 0)
 		return exit_with(&err);
 	if (ret_result)
@@ -470,5 +473,13 @@ int run_op_rows(const struct cli *cli, const char *op, json_t *args, run_row_fn 
 {
 	struct asked asked = {.op = op, .args = args, .fd = -1, .row = row, .row_arg = row_arg};
 
+	return run_and_tell(cli, &asked, ret_result);
+}
+
+int run_op_interruptible(const struct cli *cli, const char *op, json_t *args, const char *title, const char *interrupted, json_t **ret_result)
+{
+	struct asked asked = {.op = op, .title = title, .args = args, .fd = -1, .interrupted = interrupted};
+
+	interrupt_watch();
 	return run_and_tell(cli, &asked, ret_result);
 }

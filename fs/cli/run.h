@@ -55,7 +55,14 @@ WARN_UNUSED int run_op_alone_rows(const char *op, json_t *args, int fd, run_row_
  */
 WARN_UNUSED int run_op(const struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result);
 
-/* The same with rows passed on. */
+/*
+ * The same of long work that Ctrl-C ends in good order, in this process or in the daemon: `interrupted` says what is left then, and how to go on.
+ * The process ends by the signal.
+ */
+WARN_UNUSED int run_op_interruptible(const struct cli *cli, const char *op, json_t *args, const char *title, const char *interrupted,
+                                     json_t **ret_result);
+
+/* The same as run_op with rows passed on. */
 WARN_UNUSED int run_op_rows(const struct cli *cli, const char *op, json_t *args, run_row_fn row, void *row_arg, json_t **ret_result);
 
 /*

@@ -41,12 +41,13 @@ class Store:
 
     @contextlib.contextmanager
     def stopped_at(self, point, *args, env=None):
-        """A command that is stopped at a fault point as long as the block runs; afterwards `code` and `err` of what this gives are there."""
+        """A command that is stopped at a fault point as long as the block runs: its `pid`; afterwards `code` and `err` of what this gives are there."""
         result = types.SimpleNamespace()
         environment = program.environment(self.run_mark, self.logs, {**(env or {}), "CORPUSFS_FAULT": point + ":stop"})
         with subprocess.Popen([self.binary, *args], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             try:
                 procs.poll(lambda: procs.has_stopped(process.pid), 30 * program.scale(), f"it comes to {point}")
+                result.pid = process.pid
                 yield result
             finally:
                 process.send_signal(signal.SIGCONT)
