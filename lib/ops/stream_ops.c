@@ -39,9 +39,16 @@ static bool stopped(void *arg)
 	return op_cancelled(context);
 }
 
+/* In a mount of the store the daemon would wait for itself. */
 static int need_fd(const struct op_context *context, struct error *err)
 {
-	return context->fd ? 0 : error_set(err, -EBADF, "no descriptor came with the request");
+	if (!context->fd)
+		return error_set(err, -EBADF, "no descriptor came with the request");
+	if (!op_is_in_own_mount(context))
+		return 0;
+	error_set(err, -EINVAL, "the stream lies in a mount of the same store");
+	error_hint(err, "keep it on another disk, or pass it through a pipe with cat");
+	return -EINVAL;
 }
 
 static json_t *id_to_json(const uint8_t id[STREAM_ID_LEN])

@@ -8,6 +8,7 @@ import tarfile
 import pytest
 
 from harness import procs, program, tree
+from harness.repository import SECRETS
 
 
 def write(path, text):
@@ -147,6 +148,32 @@ def test_export_to_a_descriptor_in_a_mount_of_the_store_is_refused(store, filled
     done = shell(store, f"\"$BIN\" export d - >{filled}/d/out.tar")
     assert done.returncode == program.USAGE and "mount of the same store" in done.stderr, done
     assert os.path.getsize(filled + "/d/out.tar") == 0
+
+
+def test_a_stream_to_or_from_a_mount_of_the_store_is_refused(store, filled, area):
+    """A pipe there is none: whoever reads it or writes into it is another process."""
+    store.ok("-s", store.path, "snapshot", "create", "d@s")
+    second = store.mount(area + "/second", "d")
+    for way in (filled + "/d", second):
+        done = shell(store, f"\"$BIN\" send d@s >{way}/out")
+        assert done.returncode == program.USAGE and "mount of the same store" in done.stderr, done
+        assert os.path.getsize(way + "/out") == 0
+    done = shell(store, f"set -o pipefail; \"$BIN\" send d@s | cat >{filled}/d/out && \"$BIN\" receive e <{filled}/d/out")
+    assert done.returncode == program.USAGE and "mount of the same store" in done.stderr, done
+    done = shell(store, f"set -o pipefail; cat {filled}/d/out | \"$BIN\" receive e")
+    assert done.returncode == 0 and read(filled + "/e/g") == "more", done
+
+
+def test_backups_into_a_mount_of_the_store_are_refused(store, filled, area):
+    os.mkdir(area + "/bound")
+    subprocess.run(["mount", "--bind", filled + "/d", area + "/bound"], check=True, timeout=60)
+    try:
+        for way in (filled + "/d", area + "/bound"):
+            words = ["backup", "init", way + "/repository"], ["backup", "d", way + "/repository"]
+            results = [store.run("-s", store.path, *command, env=SECRETS) for command in words]
+            assert results[1].code == program.USAGE and "mount of the same store" in results[1].err, results
+    finally:
+        subprocess.run(["umount", area + "/bound"], check=True, timeout=60)
 
 
 def test_import_from_every_mount_of_the_store_is_refused(store, filled, area):
