@@ -208,6 +208,26 @@ def test_anybody_may_make_a_file_of_nothing_but_a_hole(fs, store):
     assert identity(fs + "/.snapshots/v1") == shown["identity"]
 
 
+@pytest.mark.timeout(150)
+def test_umount_ends_the_hashing_of_what_takes_long(fs, store):
+    """Anybody may copy a file onto its own end again and again: it shares what it consists of, and is read whole for its digest."""
+    os.chmod(fs, 0o777)
+    with posix.as_user(65534):
+        fd = os.open(fs + "/f", os.O_RDWR | os.O_CREAT)
+        os.write(fd, os.urandom(64 << 20))
+        while (size := os.fstat(fd).st_size) < 64 << 30:
+            done = 0
+            while done < size:
+                done += os.copy_file_range(fd, fd, size - done, done, size + done)
+        os.close(fd)
+        os.mkdir(fs + "/.snapshots/v1")
+    asked = store.begin("-s", store.path, "snapshot", "show", "d@v1")
+    store.umount()
+    asked.kill()  # it would go on by itself
+    asked.wait(20)
+    store.mount(store.area + "/mnt")
+
+
 def test_digest_of_a_file_that_is_open_has_what_was_written(fs):
     with open(fs + "/open", "wb", buffering=0) as handle:
         handle.write(b"a" * 10000)

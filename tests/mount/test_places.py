@@ -2,10 +2,12 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 
-from harness import program
+from harness import procs, program
+from harness.repository import SECRETS, Repository
 
 
 @pytest.fixture
@@ -124,6 +126,20 @@ def test_in_and_out(store, words, area):
     store.ok("import", f"{area}/out", "fresh", cwd=words + "/words")
     assert read(f"{words}/fresh/a") == "one"
     store.ok("warm", ".", cwd=words + "/words")
+
+
+def test_streams_and_backups(store, words, area):
+    here = words + "/words/train"
+    repository = Repository(store, area + "/repository")
+    for place in ("..", "../.snapshots/v1", "words@v1", "../../other"):
+        store.ok("backup", place, repository.path, cwd=here, env=SECRETS)
+    assert sorted(row["dataset"] for row in repository.backups()) == ["other", "words", "words", "words"]
+    for number, place in enumerate(("../.snapshots/v1", "words@v1", f"{words}/words/.snapshots/v1")):
+        with open(f"{area}/stream{number}", "wb") as out:
+            subprocess.run([store.binary, "send", place], cwd=here, stdout=out, env=program.environment(store.run_mark, store.logs), check=True, timeout=60)
+    assert len({procs.read(f"{area}/stream{number}") for number in range(3)}) == 1
+    for args in (["send", "."], ["send", "words"], ["backup", "words/train", repository.path]):
+        assert store.run(*args, cwd=here, env=SECRETS).code == program.USAGE
 
 
 def test_a_mount_of_one_dataset_or_snapshot(store, words, area):

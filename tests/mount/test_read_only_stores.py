@@ -87,7 +87,12 @@ def test_commands_that_read_work_and_touch_nothing(filled, way, area):
         filled.ok("-s", filled.path, "export", "d", area + "/out")
         assert procs.read(area + "/out/4") == bytes([4]) * 300000
         assert procs.read(area + "/out/late") == b"late"
-        assert digest(filled.path) == before
+        for command in (
+            ["check"], ["damage"], ["diff", "d@v1"], ["du"], ["versions", "d/4"], ["dataset", "show", "d"], ["snapshot", "schedule", "d"],
+            ["scrub", "schedule"], ["rollback", "d@v1", "-n"], ["gc", "-n"], ["warm", "d"], ["doctor"], ["send", "d@v1"],
+        ):
+            filled.ok("-s", filled.path, *command)
+            assert digest(filled.path) == before, command
 
 
 @pytest.mark.parametrize("way", WAYS)

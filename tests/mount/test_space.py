@@ -4,6 +4,7 @@ import json
 import mmap
 import os
 import random
+import subprocess
 
 import pytest
 
@@ -66,7 +67,7 @@ def overwrite(fd, mapped, step, count):
 
 
 @pytest.mark.sanitize
-@pytest.mark.parametrize("durable", ["fsync", "sync"])
+@pytest.mark.parametrize("durable", ["fsync", "sync", "syncfs"])
 @pytest.mark.parametrize("way", ["overwrite", "append", "map"])
 def test_blocks_are_right_as_soon_as_a_file_is_on_disk(fs, store, way, durable):
     sparse(fs + "/file")
@@ -76,8 +77,10 @@ def test_blocks_are_right_as_soon_as_a_file_is_on_disk(fs, store, way, durable):
     overwrite(fd, mapped, step, count)
     if durable == "fsync":
         os.fsync(fd)
-    else:
+    elif durable == "sync":
         cli(store, "sync", fs)
+    else:
+        subprocess.run(["sync", "-f", fs + "/file"], check=True, timeout=60)
     blocks = os.stat(fs + "/file").st_blocks
     if mapped:
         mapped.close()
@@ -86,6 +89,32 @@ def test_blocks_are_right_as_soon_as_a_file_is_on_disk(fs, store, way, durable):
     store.umount()
     store.mount(store.area + "/mnt")
     assert os.stat(fs + "/file").st_blocks == blocks
+
+
+@pytest.mark.parametrize("how", ["dd", "cp", "small pieces", "made longer first", "overwritten"])
+def test_du_is_right_right_after_a_sync(fs, area, how):
+    """Whoever looked while it was written has an answer in the kernel's memory that must not stay."""
+    size, path = 48 * MIB, fs + "/file"
+    with open(area + "/data", "wb") as handle:
+        handle.write(os.urandom(size))
+    if how == "dd":
+        writer = subprocess.Popen(["dd", "if=" + area + "/data", "of=" + path, "bs=1M", "status=none"])
+    elif how == "cp":
+        writer = subprocess.Popen(["cp", area + "/data", path])
+    elif how == "small pieces":
+        writer = subprocess.Popen(["dd", "if=" + area + "/data", "of=" + path, "bs=10007", "status=none"])
+    else:
+        with open(path, "wb") as handle:
+            handle.truncate(size)
+            if how == "overwritten":
+                handle.write(os.urandom(size))
+        writer = subprocess.Popen(["dd", "if=" + area + "/data", "of=" + path, "bs=1M", "conv=notrunc", "status=none"])
+    while writer.poll() is None:
+        subprocess.run(["du", "-a", fs], stdout=subprocess.DEVNULL, check=True, timeout=60)
+    assert writer.returncode == 0
+    subprocess.run(["sync", "-f", path], check=True, timeout=60)
+    shown = subprocess.run(["du", "-k", path], stdout=subprocess.PIPE, check=True, timeout=60, text=True).stdout.split()[0]
+    assert int(shown) == size >> 10
 
 
 @pytest.mark.sanitize

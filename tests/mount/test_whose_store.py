@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from harness import posix, procs, program
+from harness import posix, procs, program, tars
 
 NOBODY = 65534
 STRANGER = 12345
@@ -62,7 +62,8 @@ def replace(path, target):
 
 PLACES = {  # what is replaced by a link -> the victim's directory, or a file in it
     "ingest": "", "db": "", "db.opening": "", "lock": "/one", "log": "/one", "socket": "/one", "ballast": "/one", "corpusfs": "/one",
-    "corpusfs.tmp": "/one", "db/CURRENT": "/one", "db/LOG": "/one", "db/LOCK": "/one", "db/IDENTITY": "/one", "db/000099.sst": "/one",
+    "corpusfs.tmp": "/one", "damaged": "/one", "owner.free": "/one", "unfinished": "/one",
+    "db/CURRENT": "/one", "db/LOG": "/one", "db/LOCK": "/one", "db/IDENTITY": "/one", "db/000099.sst": "/one",
 }
 
 
@@ -176,6 +177,27 @@ def test_root_s_mount_as_the_owner_is_the_owner_s(theirs, victim):
         assert f"{line}:" + f"\t{NOBODY}" * 4 in status
     assert "CapEff:\t0000000000000000" in status
     assert untouched()
+
+
+CAPABILITY = (b"\1\0\0\2" + b"\xff\xff\xff\xff\0\0\0\0" * 2).decode("utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize("mounted", [False, True], ids=["not-mounted", "mounted"])
+def test_what_only_root_may_set_does_not_come_in_by_the_owner_s_archive(theirs, mounted):
+    """Neither by root as the owner nor by the owner, whoever has mounted the store."""
+    home = os.path.dirname(theirs.path)
+    tars.write(home + "/a.tar", [tars.Member("tool", mode=0o6755, **{"SCHILY.xattr.security.capability": CAPABILITY, "SCHILY.xattr.user.note": "kept",
+                                                                     "SCHILY.xattr.trusted.overlay.opaque": "y"})])
+    if mounted:
+        mount_as_owner(theirs, home + "/mnt")
+    theirs.ok("-s", theirs.path, "import", home + "/a.tar", "d", user=NOBODY)
+    theirs.ok("-s", theirs.path, "--as-owner", "import", home + "/a.tar", "e")
+    if not mounted:
+        mount_as_owner(theirs, home + "/mnt")
+    for dataset in ("d", "e"):
+        look = f"import os; path = '{home}/mnt/{dataset}/tool'; print(os.listxattr(path), os.stat(path).st_uid, os.stat(path).st_gid)"
+        told = program.call(["/usr/bin/python3", "-c", look], os.environ, theirs.logs, user=NOBODY)
+        assert told.out.strip() == f"['user.note'] {NOBODY} {NOBODY}", told
 
 
 def test_where_the_owner_may_not_mount_it_is_said_why(theirs):
