@@ -20,3 +20,11 @@ void *array_room(void *items, size_t count, size_t *cap, size_t extra, size_t it
 	*cap = MAX(need, MIN(grown, most));
 	return xrealloc(items, *cap * item_size);
 }
+
+void *array_fitted(void *items, size_t count, size_t item_size)
+{
+	if (count > 0)
+		return xrealloc(items, count * item_size);
+	free(items);
+	return NULL;
+}

@@ -15,6 +15,7 @@
  *   array_last(&a)                the address of the last item; the array may not be empty
  *   array_reserve(&a, n)          makes room for n more items, so that adding them does not move `items`
  *   array_reset(&a)               forgets the items and keeps the memory
+ *   array_fit(&a)                 gives back the memory that no item needs
  *   array_clear(&a)               frees the memory; what the items own is the caller's to free before
  *
  * AUTO_ARRAY before a declaration frees the memory at the end of the scope. Memory exhaustion ends the process, as for buffers
@@ -42,6 +43,9 @@
 
 /* Returns the items with room for `extra` more than `count`; grows by half at least. */
 void *array_room(void *items, size_t count, size_t *cap, size_t extra, size_t item_size);
+
+/* Returns the items with no more room than they need; NULL for none. */
+void *array_fitted(void *items, size_t count, size_t item_size);
 
 #define array_reserve(array, extra)                                                                                        \
 	({                                                                                                                 \
@@ -108,6 +112,13 @@ void *array_room(void *items, size_t count, size_t *cap, size_t extra, size_t it
 	})
 
 #define array_reset(array) ((void)((array)->count = 0))
+
+#define array_fit(array)                                                                    \
+	({                                                                                  \
+		__auto_type fit_ = (array);                                                 \
+		fit_->items = array_fitted(fit_->items, fit_->count, sizeof(*fit_->items)); \
+		fit_->cap = fit_->count;                                                    \
+	})
 
 #define array_clear(array)                             \
 	({                                             \

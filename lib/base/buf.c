@@ -61,6 +61,15 @@ void buf_reset(struct buf *buf)
 	buf->len = 0;
 }
 
+void buf_fit(struct buf *buf)
+{
+	if (buf->len == 0)
+		buf_clear(buf);
+	else
+		buf->data = xrealloc(buf->data, buf->len);
+	buf->cap = buf->len;
+}
+
 bool buf_try_reserve(struct buf *buf, size_t extra)
 {
 	if (extra <= buf->cap - buf->len)

@@ -116,6 +116,25 @@ static void test_reserved_room_does_not_move(void **state)
 	assert_ptr_equal(numbers.items, items);
 }
 
+static void test_fitted_items_stay_and_have_no_room_more(void **state)
+{
+	ARRAY(int) numbers = {0};
+
+	for (int i = 0; i < 100; i++)
+		array_add(&numbers, i);
+	array_remove(&numbers, 3, 97);
+	array_fit(&numbers);
+	assert_int_equal(numbers.cap, 3);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(numbers.items[i], i);
+	array_reset(&numbers);
+	array_fit(&numbers);
+	assert_null(numbers.items);
+	array_add(&numbers, 5);
+	assert_int_equal(numbers.items[0], 5);
+	array_clear(&numbers);
+}
+
 static void test_nothing_is_appended_from_nowhere(void **state)
 {
 	AUTO_ARRAY struct numbers numbers = {0};
@@ -162,6 +181,7 @@ int main(void)
 		cmocka_unit_test(test_insert_and_remove_move_the_rest),
 		cmocka_unit_test(test_pop_takes_the_last),
 		cmocka_unit_test(test_reserved_room_does_not_move),
+		cmocka_unit_test(test_fitted_items_stay_and_have_no_room_more),
 		cmocka_unit_test(test_nothing_is_appended_from_nowhere),
 		cmocka_unit_test(test_a_size_that_overflows_ends_the_process),
 	};

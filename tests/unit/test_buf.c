@@ -75,6 +75,13 @@ static void test_buffer_grows_and_keeps(void **state)
 	buf_addf(&buf, "%s-%d", "x", 42);
 	assert_int_equal(buf.len, 4);
 	assert_string_equal((char *)buf.data, "x-42");
+	buf_fit(&buf);
+	assert_int_equal(buf.cap, 4);
+	assert_memory_equal(buf.data, "x-42", 4);
+	buf_reset(&buf);
+	buf_fit(&buf);
+	assert_null(buf.data);
+	buf_add_u8(&buf, 1);
 	buf_clear(&buf);
 	assert_null(buf.data);
 	buf_add_u8(&buf, 1);

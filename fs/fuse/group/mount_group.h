@@ -5,7 +5,7 @@
  * Locks; their order is that of lib/base/lock_order.h:
  *   freeze (freeze.h)   one at a time makes the kernel write back or drop pages of read-write mounts
  *   group.lock          guards mounts, their refs and ended, and the open counts of snapshots; a leaf except for writers.lock
- *   changes, gate, writers, opens, recent, workers: locks of their own, leaves
+ *   changes, gate, writers, opens, recent, name_pages, workers: locks of their own, leaves
  */
 #ifndef CORPUSFS_FUSE_GROUP_MOUNT_GROUP_H
 #define CORPUSFS_FUSE_GROUP_MOUNT_GROUP_H
@@ -15,6 +15,7 @@
 
 #include "fs/fuse/freeze/freeze.h"
 #include "fs/fuse/group/habit.h"
+#include "fs/fuse/group/name_page.h"
 #include "fs/fuse/group/opens.h"
 #include "fs/fuse/group/options.h"
 #include "fs/fuse/group/listers.h"
@@ -46,6 +47,7 @@ struct mount_group {
 	struct watch *watch;
 	struct recent recent; /* snapshots.c */
 	struct listers listers; /* dirs.c */
+	struct name_pages name_pages; /* dirs.c */
 
 	struct mutex lock;
 	pthread_cond_t ended_cond;

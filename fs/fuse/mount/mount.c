@@ -46,6 +46,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	pthread_cond_init(&group->ended_cond, NULL);
 	recent_init(&group->recent);
 	listers_init(&group->listers);
+	name_pages_init(&group->name_pages, NAME_PAGES_BUDGET, NAME_PAGE_MOST);
 	group->aborter = aborter_new(keeper);
 	group->freeze = freeze_new(store);
 	group->latency = latency_new();
@@ -87,9 +88,16 @@ void mount_group_free(struct mount_group *group)
 	aborter_free(group->aborter);
 	recent_clear(&group->recent);
 	listers_clear(&group->listers);
+	name_pages_clear(&group->name_pages);
 	pthread_cond_destroy(&group->ended_cond);
 	mutex_clear(&group->lock);
 	free(group);
+}
+
+void mount_group_names(struct mount_group *group, uint64_t *ret_bytes, uint64_t *ret_budget)
+{
+	*ret_bytes = name_pages_bytes(&group->name_pages);
+	*ret_budget = NAME_PAGES_BUDGET;
 }
 
 void mount_group_on_end(struct mount_group *group, void (*ended)(void *arg, struct mount *mount), void *arg)

@@ -32,6 +32,9 @@ void mount_group_free(struct mount_group *group); /* all mounts must have ended 
 /* What operations have changed is seen in all mounts. Waits a second at most. */
 void mount_group_settle(struct mount_group *group);
 
+/* Bytes of memory that names of open directories take, and how much they may. */
+void mount_group_names(struct mount_group *group, uint64_t *ret_bytes, uint64_t *ret_budget);
+
 /*
  * Called once per mount, from a thread of its own, when its session ended and everything it had accepted is
  * committed.

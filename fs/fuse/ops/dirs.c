@@ -1,8 +1,6 @@
 /*
- * Reading directories. The first read loads all names, in the order of the inode numbers: that is the order in which
- * files were made, so whoever reads them as listed reads the store in its own order. The cookie is the inode number
- * too (with a hash of the name, for hard links), so a listing goes on at the right place whatever came and went
- * meanwhile, even in another handle or after a restart.
+ * Reading directories. An open directory holds a page of names, which a request that leads elsewhere replaces (group/name_page.h says in which
+ * order names come, and what is held). It is filled by going through all names of the view.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -11,32 +9,18 @@
 #include "fs/fuse/ops/ops.h"
 #include "fs/fuse/ops/root.h"
 #include "fs/fuse/ops/snapshots.h"
-#include "lib/base/array.h"
-#include "lib/base/buf.h"
 #include "lib/base/clock.h"
 
-#define COOKIE_SELF 1
-#define COOKIE_PARENT 2
-#define COOKIE_SNAPSHOTS 3
-#define COOKIE_HASH_BITS 20
-
-struct item {
-	uint64_t cookie;
-	uint64_t number; /* st_ino */
-	uint64_t ino;    /* 0: not an inode of the view */
-	uint32_t name;   /* offset in names */
-	uint8_t type;    /* DT_* */
-};
+#define PLACE_SELF 1
+#define PLACE_PARENT 2
+#define PLACE_SNAPSHOTS 0
 
 struct dir_handle {
-	struct opened opened; /* first: dir_handle_close() */
-	pthread_mutex_t lock; /* guards all below but view and inode */
-	struct view *view;    /* NULL in the list of datasets */
-	struct inode *inode;  /* keeps a directory that is removed meanwhile; NULL in virtual ones */
-	bool loaded;
-	struct timespec ctime; /* of the directory when it was loaded */
-	ARRAY(struct item) list;  /* by cookie */
-	struct buf names;
+	struct opened opened;  /* first: dir_handle_close() */
+	struct view *view;     /* NULL in the list of datasets */
+	struct inode *inode;   /* keeps a directory that is removed meanwhile; NULL in virtual ones */
+	struct name_page page; /* its lock guards the next, too */
+	struct timespec ctime; /* of the directory when the page was filled */
 };
 
 struct loading {
@@ -44,101 +28,59 @@ struct loading {
 	const struct target *dir;
 };
 
-static void add(struct dir_handle *handle, struct item item, const char *name)
-{
-	item.name = (uint32_t)handle->names.len;
-	buf_add(&handle->names, name, strlen(name) + 1);
-	array_add(&handle->list, item);
-}
-
-/* FNV-1a; tells apart the names of one inode in one directory. */
-static uint64_t cookie_of(uint64_t ino, const char *name)
-{
-	uint32_t hash = 2166136261U;
-
-	for (const uint8_t *at = (const uint8_t *)name; *at; at++)
-		hash = (hash ^ *at) * 16777619U;
-	return ino << COOKIE_HASH_BITS | (hash & ((1U << COOKIE_HASH_BITS) - 1));
-}
-
 static int add_file(void *arg, const char *name, uint64_t ino, uint8_t type)
 {
 	struct loading *loading = arg;
-	const struct item item = {.cookie = cookie_of(ino, name),
-	                          .number = node_number(loading->dir->node.view, ino, false),
-	                          .ino = ino,
-	                          .type = type};
+	const struct name_entry entry = {.place = ino, .kind = NAME_FILE, .type = type};
 
-	add(loading->handle, item, name);
+	name_page_add(&loading->handle->page, &entry, name);
 	return 0;
 }
 
 static int add_virtual(void *arg, const char *name, uint64_t number, uint32_t view)
 {
 	struct loading *loading = arg;
-	const struct item item = {.cookie = cookie_of(number + 1, name),
-	                          .number = node_number(view, loading->dir->node.ino, false),
-	                          .type = DT_DIR};
+	const struct name_entry entry = {.place = number + 1,
+	                                 .number = node_number(view, loading->dir->node.ino, false),
+	                                 .kind = NAME_VIRTUAL,
+	                                 .type = DT_DIR};
 
-	add(loading->handle, item, name);
+	name_page_add(&loading->handle->page, &entry, name);
 	return 0;
-}
-
-static int compare(const void *a, const void *b)
-{
-	const struct item *x = a, *y = b;
-
-	return x->cookie < y->cookie ? -1 : x->cookie > y->cookie;
-}
-
-static void sort(struct dir_handle *handle)
-{
-	bool sorted = true;
-
-	for (size_t i = 1; i < handle->list.count; i++)
-		sorted &= handle->list.items[i - 1].cookie < handle->list.items[i].cookie;
-	if (sorted)
-		return;
-	qsort(handle->list.items, handle->list.count, sizeof(*handle->list.items), compare);
-	/* two names of one inode with one hash */
-	for (size_t i = 1; i < handle->list.count; i++) {
-		if (handle->list.items[i].cookie <= handle->list.items[i - 1].cookie)
-			handle->list.items[i].cookie = handle->list.items[i - 1].cookie + 1;
-	}
 }
 
 static void add_dots(struct loading *loading)
 {
 	const struct target *dir = loading->dir;
-	const struct item self = {.cookie = COOKIE_SELF, .number = NODE_MOUNT_ROOT, .type = DT_DIR};
-	struct fuse_entry_param entry;
-	struct item item = self;
+	struct name_page *page = &loading->handle->page;
+	const struct name_entry self = {.place = PLACE_SELF, .number = NODE_MOUNT_ROOT, .kind = NAME_DOT, .type = DT_DIR};
+	struct fuse_entry_param found;
+	struct name_entry entry = self;
 
 	if (dir->view)
-		item.number = node_number(dir->node.view, dir->node.ino, dir->node.kind == NODE_SNAPSHOTS);
-	add(loading->handle, item, ".");
-	item.cookie = COOKIE_PARENT;
-	if (dir->view && !names_lookup(dir, "..", &entry))
-		item.number = entry.attr.st_ino;
-	add(loading->handle, item, "..");
+		entry.number = node_number(dir->node.view, dir->node.ino, dir->node.kind == NODE_SNAPSHOTS);
+	name_page_add(page, &entry, ".");
+	entry.place = PLACE_PARENT;
+	if (dir->view && !names_lookup(dir, "..", &found))
+		entry.number = found.attr.st_ino;
+	name_page_add(page, &entry, "..");
 	if (target_has_snapshots(dir) && dir->mount->options.snapdir == SNAPDIR_VISIBLE) {
-		item.cookie = COOKIE_SNAPSHOTS;
-		item.number = node_number(dir->node.view, dir->node.ino, true);
-		add(loading->handle, item, SNAPSHOTS_NAME);
+		entry.kind = NAME_VIRTUAL;
+		entry.place = PLACE_SNAPSHOTS;
+		entry.number = node_number(dir->node.view, dir->node.ino, true);
+		name_page_add(page, &entry, SNAPSHOTS_NAME);
 	}
 }
 
+/* Fills the page that was begun. */
 static int load(struct dir_handle *handle, const struct target *dir)
 {
 	struct loading loading = {.handle = handle, .dir = dir};
 	struct attr attr;
 	int result = 0;
 
-	handle->loaded = false;
-	array_reset(&handle->list);
-	buf_reset(&handle->names);
 	if (dir->node.kind == NODE_FILE) {
-		/* before the list, so that what comes meanwhile makes the list look old */
+		/* before the names, so that what comes meanwhile makes the page look old */
 		result = view_getattr(dir->view, dir->node.ino, &attr);
 		if (result)
 			return result;
@@ -151,26 +93,10 @@ static int load(struct dir_handle *handle, const struct target *dir)
 	case NODE_DATASETS: result = root_list(dir, add_virtual, &loading); break;
 	}
 	if (result)
-		return result;
-	sort(handle);
-	handle->loaded = true;
-	return 0;
-}
-
-/* Index of the first item whose cookie is larger. */
-static size_t find(const struct dir_handle *handle, uint64_t cookie)
-{
-	size_t low = 0, high = handle->list.count;
-
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-
-		if (handle->list.items[middle].cookie <= cookie)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+		name_page_drop(&handle->page);
+	else
+		name_page_end(&handle->page);
+	return result;
 }
 
 static struct dir_handle *dir_handle_of(const struct mount *mount, const struct fuse_file_info *fi)
@@ -186,9 +112,7 @@ static void dir_handle_free(struct mount *mount, struct dir_handle *handle)
 		group_count_open(mount->group, handle->view, -1);
 		store_view_put(mount->group->store, handle->view);
 	}
-	array_clear(&handle->list);
-	buf_clear(&handle->names);
-	pthread_mutex_destroy(&handle->lock);
+	name_page_clear(&handle->page);
 	free(handle);
 }
 
@@ -210,7 +134,7 @@ static struct dir_handle *dir_handle_new(struct mount *mount, struct inode *inod
 	struct dir_handle *handle = xcalloc(1, sizeof(*handle));
 
 	handle->opened.close = dir_handle_close;
-	pthread_mutex_init(&handle->lock, NULL);
+	name_page_init(&handle->page, &mount->group->name_pages);
 	handle->inode = inode;
 	handle->view = view;
 	if (view)
@@ -321,32 +245,42 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t id, int datasync, struct fuse_file_i
 	reply_result(req, result);
 }
 
+static uint64_t inode_number(const struct name_item *item)
+{
+	return item->kind == NAME_FILE ? item->number : 0;
+}
+
+/* st_ino */
+static uint64_t number_of(const struct target *dir, const struct name_item *item)
+{
+	return item->kind == NAME_FILE ? node_number(dir->node.view, item->number, false) : item->number;
+}
+
 /* What a request that lists attributes works with. */
 struct listing {
 	bool is_described; /* names come with attributes */
 	const struct target *dir;
 	const struct dir_handle *handle;
-	struct attr_scan *scan; /* NULL: the directory has changed since the names were loaded, or is virtual */
+	struct attr_scan *scan; /* NULL: the directory has changed since the page was filled, or is virtual */
 };
 
 /*
- * What readdirplus says goes into the kernel's cache, so it must be true now, not when the list was loaded: unless
+ * What readdirplus says goes into the kernel's cache, so it must be true now, not when the page was filled: unless
  * the directory is unchanged since, the name is looked up anew. -ENOENT when it is gone.
  */
-static int entry_now(const struct listing *listing, const struct item *item, struct fuse_entry_param *ret_entry)
+static int entry_now(const struct listing *listing, const struct name_item *item, struct fuse_entry_param *ret_entry)
 {
-	const char *name = (const char *)listing->handle->names.data + item->name;
 	struct attr attr;
 	int result;
 
 	/* the kernel takes only the number and the type of these */
-	if (!listing->is_described || item->cookie <= COOKIE_PARENT) {
-		*ret_entry = (struct fuse_entry_param){.attr = {.st_ino = item->number, .st_mode = DTTOIF(item->type)}};
+	if (!listing->is_described || item->kind == NAME_DOT) {
+		*ret_entry = (struct fuse_entry_param){.attr = {.st_ino = number_of(listing->dir, item), .st_mode = DTTOIF(item->type)}};
 		return 0;
 	}
-	if (!listing->scan || !item->ino)
-		return names_lookup(listing->dir, name, ret_entry);
-	result = attr_scan_get(listing->scan, item->ino, &attr);
+	if (!listing->scan || item->kind != NAME_FILE)
+		return names_lookup(listing->dir, name_page_name(&listing->handle->page, item), ret_entry);
+	result = attr_scan_get(listing->scan, item->number, &attr);
 	if (!result)
 		target_entry(listing->dir, &attr, ret_entry);
 	return result;
@@ -360,40 +294,43 @@ static bool is_unchanged(const struct target *dir, const struct dir_handle *hand
 	       attr.ctime.tv_sec == handle->ctime.tv_sec && attr.ctime.tv_nsec == handle->ctime.tv_nsec;
 }
 
-/* Where the names are those that were loaded, the inodes are read in the order in which they lie on disk. */
-static struct listing listing_begin(fuse_req_t req, const struct target *dir, const struct dir_handle *handle, size_t from, bool plus)
+/* Where the names are those of the page, the inodes are read in the order in which they lie on disk. */
+static struct listing listing_begin(fuse_req_t req, const struct target *dir, const struct dir_handle *handle, uint64_t offset, bool plus)
 {
 	struct listing listing = {.is_described = plus, .dir = dir, .handle = handle};
+	const struct name_page *page = &handle->page;
+	const size_t from = name_page_find(page, offset);
 
 	if (plus && dir->node.kind == NODE_FILE)
 		listing.is_described = listers_list(&dir->mount->group->listers, fuse_req_ctx(req)->pid,
-		                                    node_encode(dir->node, mount_root_view(dir->mount)), from == 0, clock_ms());
-	if (listing.is_described && from < handle->list.count && is_unchanged(dir, handle))
-		listing.scan = attr_scan_new(dir->view, handle->list.items[from].ino, handle->list.items[handle->list.count - 1].ino);
+		                                    node_encode(dir->node, mount_root_view(dir->mount)), offset == 0 && page->part == 0,
+		                                    clock_ms());
+	if (listing.is_described && from < page->list.count && is_unchanged(dir, handle))
+		listing.scan = attr_scan_new(dir->view, inode_number(&page->list.items[from]), inode_number(array_last(&page->list)));
 	return listing;
 }
 
-static size_t add_entry(fuse_req_t req, const struct dir_handle *handle, const struct item *item, char *out, size_t size,
+static size_t add_entry(fuse_req_t req, const struct listing *listing, const struct name_item *item, char *out, size_t size,
                         const struct fuse_entry_param *entry)
 {
-	const char *name = (const char *)handle->names.data + item->name;
-	const struct stat stat_buf = {.st_ino = item->number, .st_mode = DTTOIF(item->type)};
+	const char *name = name_page_name(&listing->handle->page, item);
+	const struct stat stat_buf = {.st_ino = number_of(listing->dir, item), .st_mode = DTTOIF(item->type)};
 
 	return entry ? fuse_add_direntry_plus(req, out, size, name, entry, (off_t)item->cookie)
 	             : fuse_add_direntry(req, out, size, name, &stat_buf, (off_t)item->cookie);
 }
 
-/* Fills the buffer from behind `offset`; returns its length or what went wrong. */
+/* Fills the buffer from behind `offset`, as far as the page goes; returns its length or what went wrong. */
 static ssize_t fill(fuse_req_t req, const struct target *dir, const struct dir_handle *handle, uint64_t offset, char *out,
                     size_t size, bool plus)
 {
-	const size_t from = find(handle, offset);
-	struct listing listing = listing_begin(req, dir, handle, from, plus);
+	const struct name_page *page = &handle->page;
+	struct listing listing = listing_begin(req, dir, handle, offset, plus);
 	size_t used = 0;
 	int result = 0;
 
-	for (size_t i = from; i < handle->list.count; i++) {
-		const struct item *item = &handle->list.items[i];
+	for (size_t i = name_page_find(page, offset); i < page->list.count; i++) {
+		const struct name_item *item = &page->list.items[i];
 		struct fuse_entry_param entry;
 		size_t need;
 
@@ -402,13 +339,35 @@ static ssize_t fill(fuse_req_t req, const struct target *dir, const struct dir_h
 			continue;
 		if (result)
 			break;
-		need = add_entry(req, handle, item, out + used, size - used, plus ? &entry : NULL);
-		if (need > size - used)
+		need = add_entry(req, &listing, item, out + used, size - used, plus ? &entry : NULL);
+		if (need > size - used) {
+			result = -EINVAL; /* if there is not even room for one: no end */
 			break;
+		}
 		used += need;
 	}
 	attr_scan_free(listing.scan);
 	return used || result == -ENOENT || result == -ESTALE ? (ssize_t)used : result;
+}
+
+/* The same from whatever page it is, and from the next part when nothing is left in one. */
+static ssize_t read_names(fuse_req_t req, const struct target *dir, struct dir_handle *handle, uint64_t offset, char *out,
+                          size_t size, bool plus)
+{
+	ssize_t got = 0;
+
+	if (offset == 0 || !name_page_has(&handle->page, offset)) {
+		name_page_begin(&handle->page, offset);
+		got = load(handle, dir);
+	}
+	while (!got) {
+		got = fill(req, dir, handle, offset, out, size, plus);
+		if (got || !name_page_next(&handle->page))
+			break;
+		got = load(handle, dir);
+		offset = 0;
+	}
+	return got;
 }
 
 static void read_dir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi, bool plus)
@@ -425,12 +384,10 @@ static void read_dir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, s
 	}
 	if (!got && !buffer)
 		got = -ENOMEM;
-	pthread_mutex_lock(&handle->lock);
-	if (!got && (!handle->loaded || offset == 0))
-		got = load(handle, &target);
+	pthread_mutex_lock(&handle->page.lock);
 	if (!got)
-		got = fill(req, &target, handle, (uint64_t)offset, buffer, MIN(size, SESSION_TRANSFER_MAX), plus);
-	pthread_mutex_unlock(&handle->lock);
+		got = read_names(req, &target, handle, (uint64_t)offset, buffer, MIN(size, SESSION_TRANSFER_MAX), plus);
+	pthread_mutex_unlock(&handle->page.lock);
 	reply_buffer(req, session, buffer, got);
 }
 
