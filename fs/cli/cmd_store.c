@@ -137,6 +137,28 @@ static void print_gc(const json_t *status)
 		printf("garbage        being collected: %s\n", phase_text(gc));
 }
 
+/* What takes the daemon's memory, of how much that it may take. */
+static void print_memory(const json_t *status)
+{
+	const json_t *list = json_object_get(status, "memory"), *part;
+	const char *before = "made up of     ";
+	char bytes[UNITS_MAX], budget[UNITS_MAX];
+	size_t i;
+
+	json_array_foreach(list, i, part) {
+		const json_int_t most = json_integer_value(json_object_get(part, "budget")), now = json_integer_value(json_object_get(part, "bytes"));
+
+		if (now == 0)
+			continue;
+		units_size((uint64_t)now, bytes);
+		units_size((uint64_t)most, budget);
+		printf("%s%s %s%s%s", before, json_string_value(json_object_get(part, "name")), bytes, most ? " of " : "", most ? budget : "");
+		before = ", ";
+	}
+	if (before[0] == ',')
+		printf("\n");
+}
+
 static void print_damage(const json_t *status)
 {
 	const json_t *damage = json_object_get(status, "damage");
@@ -388,6 +410,7 @@ static int run_status(struct cli *cli)
 	table_print_object(cli, status_columns, status);
 	mounts = json_object_get(status, "mounts");
 	if (!cli_option(cli, "json")) {
+		print_memory(status);
 		if (json_object_get(status, "read_only"))
 			printf("read-only      %s\n", json_string_value(json_object_get(status, "read_only")));
 		if (json_object_get(status, "write_error"))

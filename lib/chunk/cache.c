@@ -94,6 +94,11 @@ void cache_free(struct cache *cache)
 	free(cache);
 }
 
+uint64_t cache_budget(const struct cache *cache)
+{
+	return cache->shards[0].budget * cache->shard_count;
+}
+
 uint64_t cache_bytes(struct cache *cache)
 {
 	uint64_t bytes = 0;

@@ -22,6 +22,7 @@ struct cache_entry;
 struct cache *cache_new(uint64_t budget, uint32_t largest); /* bytes; of the whole, and of the largest chunk */
 void cache_free(struct cache *cache);                       /* nothing may be in use; NULL is fine */
 uint64_t cache_bytes(struct cache *cache);                  /* held now */
+uint64_t cache_budget(const struct cache *cache);
 
 struct cache_entry *cache_find(struct cache *cache, uint64_t id);
 struct cache_entry *cache_claim(struct cache *cache, uint64_t id, bool *ret_mine);

@@ -89,6 +89,7 @@ uint32_t chunks_average(const struct chunks *chunks); /* plain bytes, as content
 /* About how many chunks there are. */
 uint64_t chunks_estimate(struct chunks *chunks);
 uint64_t chunks_disk_bytes(struct chunks *chunks); /* of the files that hold them */
+void chunks_memory(struct chunks *chunks, uint64_t *ret_bytes, uint64_t *ret_budget); /* of content that is decoded */
 
 /* Checks one chunk fully, SHA-256 too. 0, -ENOENT, -EBADMSG. */
 WARN_UNUSED int chunks_verify(struct chunks *chunks, uint64_t id);

@@ -79,6 +79,12 @@ uint64_t chunks_disk_bytes(struct chunks *chunks)
 	return backend_disk_bytes(chunks->backend);
 }
 
+void chunks_memory(struct chunks *chunks, uint64_t *ret_bytes, uint64_t *ret_budget)
+{
+	*ret_bytes = cache_bytes(chunks->cache);
+	*ret_budget = cache_budget(chunks->cache);
+}
+
 void chunks_save_damage(struct chunks *chunks)
 {
 	damaged_save(chunks->damaged);

@@ -241,4 +241,10 @@ uint64_t kv_room_missing(struct kv *kv); /* what was given up for a full disk, a
 uint64_t kv_disk_bytes(struct kv *kv, enum kv_family family);
 uint64_t kv_total_bytes(struct kv *kv); /* of all families */
 
+/* Bytes of memory: the block cache; what is to be flushed; indexes and filters of content and of the dedup index, which have no budget. */
+struct kv_memory {
+	uint64_t cache, cache_budget, memtables, memtables_budget, tables;
+};
+void kv_memory(struct kv *kv, struct kv_memory *ret_memory);
+
 #endif

@@ -117,6 +117,14 @@ struct chunks *store_chunks(struct store *store);
 struct tree *store_tree(struct store *store);
 struct pool *store_pool(struct store *store);
 
+/* What takes memory, and how much it may take; budget 0: it has none, and grows with the store. */
+struct memory_part {
+	const char *name;
+	uint64_t bytes, budget;
+};
+#define STORE_MEMORY_PARTS 6
+void store_memory(struct store *store, struct memory_part ret_parts[STORE_MEMORY_PARTS]);
+
 /* Everything accepted so far is on disk when it returns 0. */
 WARN_UNUSED int store_sync(struct store *store);
 

@@ -57,6 +57,7 @@ void mounts_settle(struct mounts *mounts); /* the mounts show what an operation 
 WARN_UNUSED int mounts_flush(struct mounts *mounts); /* what the kernel holds of open files comes in */
 WARN_UNUSED int mounts_lost(struct mounts *mounts); /* as mount_lost(), of all mounts, those that have ended not */
 bool mounts_has_device(struct mounts *mounts, dev_t device); /* files on it are ours */
+void mounts_names(struct mounts *mounts, struct memory_part *ret_part); /* memory of what is listed */
 uint64_t mounts_requests(struct mounts *mounts);     /* served by the mounts there are; for pacing */
 
 void mounts_reap(struct mounts *mounts);     /* frees what has ended */

@@ -57,6 +57,12 @@ int mounts_result(struct mounts *mounts)
 	return result;
 }
 
+void mounts_names(struct mounts *mounts, struct memory_part *ret_part)
+{
+	ret_part->name = "listings";
+	mount_group_names(mounts->group, &ret_part->bytes, &ret_part->budget);
+}
+
 void mounts_settle(struct mounts *mounts)
 {
 	mount_group_settle(mounts->group);

@@ -108,11 +108,15 @@ int heritage_take(struct keeper *keeper, struct store_options *options, int *ret
 	return 0;
 }
 
-uint64_t heritage_memory(int journal_fd)
+void heritage_memory(int journal_fd, struct memory_part *ret_part)
 {
 	struct stat st;
 
-	return journal_fd < 0 || fstat(journal_fd, &st) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+	*ret_part = (struct memory_part){.name = "journal"};
+	if (journal_fd < 0 || fstat(journal_fd, &st) < 0)
+		return;
+	ret_part->bytes = (uint64_t)st.st_blocks * 512;
+	ret_part->budget = (uint64_t)st.st_size;
 }
 
 int heritage_leave(struct keeper *keeper, struct store *store, int journal_fd, struct error *err)

@@ -24,6 +24,6 @@ WARN_UNUSED int heritage_try(const struct store_options *options);
 WARN_UNUSED int heritage_take(struct keeper *keeper, struct store_options *options, int *ret_journal_fd, struct error *err);
 WARN_UNUSED int heritage_leave(struct keeper *keeper, struct store *store, int journal_fd, struct error *err);
 
-uint64_t heritage_memory(int journal_fd); /* bytes that the journal takes now; -1: there is none */
+void heritage_memory(int journal_fd, struct memory_part *ret_part); /* of the journal; -1: there is none */
 
 #endif

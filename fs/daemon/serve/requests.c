@@ -120,6 +120,22 @@ static int sync_op(struct requests *requests, struct control_call *call, json_t 
 	return result;
 }
 
+/* What takes how much of the daemon's memory; the rest of it is code, threads, and what is at work. */
+static void memory_status(struct requests *requests, json_t *status)
+{
+	struct memory_part parts[STORE_MEMORY_PARTS + 2], *listings = &parts[STORE_MEMORY_PARTS], *journal = listings + 1;
+	json_t *list = json_array();
+
+	store_memory(requests->store, parts);
+	mounts_names(requests->mounts, listings);
+	heritage_memory(requests->journal_fd, journal);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "name", parts[i].name, "bytes", (json_int_t)parts[i].bytes,
+		                                      "budget", (json_int_t)parts[i].budget));
+	json_object_set_new(status, "memory", list);
+	json_object_set_new(status, "memory_bytes", json_integer((json_int_t)(memory_anonymous() + journal->bytes)));
+}
+
 static int status_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
 {
 	int result = run_op(requests, call, ret_result, err);
@@ -127,7 +143,7 @@ static int status_op(struct requests *requests, struct control_call *call, json_
 	if (result < 0)
 		return result;
 	json_object_set_new(*ret_result, "pid", json_integer(getpid()));
-	json_object_set_new(*ret_result, "memory_bytes", json_integer((json_int_t)(memory_anonymous() + heritage_memory(requests->journal_fd))));
+	memory_status(requests, *ret_result);
 	json_object_set_new(*ret_result, "version", json_string(CORPUSFS_VERSION));
 	restart_status(requests, *ret_result);
 	json_object_set_new(*ret_result, "gc", jobs_status(requests->jobs));

@@ -6,7 +6,7 @@
  *   mount.stop   {mountpoint, lazy?} -> {mountpoint, last: the daemon left, in_use}   answered when everything is on disk
  *   mount.list   {}; rows: the mounts
  *   store.sync   the kernel's pages first
- *   store.status also {pid, version, gc, supervised, ...}, and the mounts as rows
+ *   store.status also {pid, version, gc, supervised, memory: [{name, bytes, budget: 0 where there is none}], ...}, and the mounts as rows
  *   daemon.restart {heritage} -> {pid}; with a descriptor of the program: another daemon, which is that program, goes on with everything
  *   gc.run       pauses the daemon's own collector
  */

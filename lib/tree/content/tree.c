@@ -45,6 +45,7 @@ void tree_give_back(struct tree *tree)
 {
 	if (tree->journal)
 		journal_give_back(tree->journal);
+	block_pool_give_back(pending_blocks(tree));
 }
 
 void tree_free(struct tree *tree)
@@ -82,6 +83,10 @@ void tree_usage(struct tree *tree, struct tree_usage *ret_usage)
 	mutex_take(&tree->lru_lock);
 	ret_usage->cached_inodes = tree->lru_count;
 	mutex_give(&tree->lru_lock);
+	ret_usage->inode_bytes = inodes_bytes(tree);
+	ret_usage->inode_budget = inodes_budget(tree);
+	ret_usage->buffer_bytes = ret_usage->dirty_bytes + block_pool_idle_bytes(pending_blocks(tree));
+	ret_usage->buffer_budget = pending_budget(tree);
 }
 
 /* --- its views --- */

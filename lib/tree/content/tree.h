@@ -26,6 +26,8 @@ struct tree_usage {
 	uint64_t failing_inodes; /* of them: could not be committed, and are tried again */
 	int failing_error;       /* of one of them */
 	uint64_t cached_inodes;
+	/* Of memory, and how much it may be: inodes with their extents; content that is buffered, with blocks that wait to be used again. */
+	uint64_t inode_bytes, inode_budget, buffer_bytes, buffer_budget;
 	uint64_t free_bytes;    /* of the disk, less the reserve and what is buffered: so much can still be written */
 };
 void tree_usage(struct tree *tree, struct tree_usage *ret_usage);

@@ -19,6 +19,7 @@ struct block_pool {
 	pthread_mutex_t lock; /* guards the idle blocks */
 	struct block *idle;
 	size_t idle_count, keep;
+	size_t least_idle; /* since block_pool_give_back */
 };
 
 struct block_pool *block_pool_new(size_t keep_bytes)
@@ -54,6 +55,7 @@ void *block_take(struct block_pool *pool)
 		if (block) {
 			pool->idle = block->next;
 			pool->idle_count--;
+			pool->least_idle = MIN(pool->least_idle, pool->idle_count);
 		}
 		pthread_mutex_unlock(&pool->lock);
 	}
@@ -76,6 +78,39 @@ void block_give(struct block_pool *pool, void *block)
 	}
 	pthread_mutex_unlock(&pool->lock);
 	free(block);
+}
+
+void block_pool_give_back(struct block_pool *pool)
+{
+	struct block *unneeded = NULL;
+
+	pthread_mutex_lock(&pool->lock);
+	for (; pool->least_idle > 0; pool->least_idle--) {
+		struct block *block = pool->idle;
+
+		pool->idle = block->next;
+		pool->idle_count--;
+		block->next = unneeded;
+		unneeded = block;
+	}
+	pool->least_idle = pool->idle_count;
+	pthread_mutex_unlock(&pool->lock);
+	while (unneeded) {
+		struct block *next = unneeded->next;
+
+		free(unneeded);
+		unneeded = next;
+	}
+}
+
+uint64_t block_pool_idle_bytes(struct block_pool *pool)
+{
+	uint64_t count;
+
+	pthread_mutex_lock(&pool->lock);
+	count = pool->idle_count;
+	pthread_mutex_unlock(&pool->lock);
+	return count * DIRTY_SEGMENT_MAX;
 }
 
 static void data_free(struct block_pool *pool, uint8_t *data, size_t cap)

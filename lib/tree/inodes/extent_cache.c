@@ -12,7 +12,6 @@
 #include "lib/tree/records/readers.h"
 
 #define LEAF_LEN (8ULL << 20)
-#define CACHED_MAX (1U << 20)
 
 struct leaf {
 	uint64_t number;
@@ -55,7 +54,7 @@ static int load(struct inode *inode, uint64_t first, uint64_t end, struct extent
 
 static bool is_full(const struct inode *inode)
 {
-	return __atomic_load_n(&inode->view->tree->cached_extents, __ATOMIC_RELAXED) > CACHED_MAX;
+	return __atomic_load_n(&inode->view->tree->cached_extents, __ATOMIC_RELAXED) > EXTENTS_CACHED_MAX;
 }
 
 /* Takes over the list. `moves`: since before it was loaded. */

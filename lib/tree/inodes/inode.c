@@ -12,6 +12,7 @@
 #include "lib/tree/records/touched.h"
 
 #define LOADED 1
+#define ENTRY_BYTES 1024 /* of an unused inode, in the mean */
 
 /* --- the cache --- */
 
@@ -43,13 +44,32 @@ static void hash_add(struct inode *inode)
 {
 	HASH_ADD(by_ino, inode->view->inodes, ino, sizeof(inode->ino), inode);
 	inode->is_hashed = true;
+	atomic_fetch_add(&inode->view->tree->inodes, 1);
 }
 
 static void hash_remove(struct inode *inode)
 {
-	if (inode->is_hashed)
-		HASH_DELETE(by_ino, inode->view->inodes, inode);
+	if (!inode->is_hashed)
+		return;
+	HASH_DELETE(by_ino, inode->view->inodes, inode);
 	inode->is_hashed = false;
+	atomic_fetch_sub(&inode->view->tree->inodes, 1);
+}
+
+/* Those of files with small content take several times as much as others. lru_lock is held. */
+static bool lru_is_long(const struct tree *tree)
+{
+	const uint64_t most = tree->options.inode_cache_entries;
+
+	return tree->lru_count > most || tree->lru_bytes > most * ENTRY_BYTES;
+}
+
+/* lru_lock is held. */
+static void lru_take_out(struct tree *tree, struct inode *inode)
+{
+	DL_DELETE2(tree->lru, inode, lru_prev, lru_next);
+	tree->lru_count--;
+	tree->lru_bytes -= inode->lru_bytes;
 }
 
 static void lru_remove(struct inode *inode)
@@ -57,8 +77,7 @@ static void lru_remove(struct inode *inode)
 	struct tree *tree = inode->view->tree;
 
 	mutex_take(&tree->lru_lock);
-	DL_DELETE2(tree->lru, inode, lru_prev, lru_next);
-	tree->lru_count--;
+	lru_take_out(tree, inode);
 	mutex_give(&tree->lru_lock);
 }
 
@@ -66,12 +85,14 @@ static void lru_remove(struct inode *inode)
 static bool lru_add(struct inode *inode)
 {
 	struct tree *tree = inode->view->tree;
+	bool is_long;
 
+	inode->lru_bytes = sizeof(*inode) + inode->inline_data.cap;
 	mutex_take(&tree->lru_lock);
 	DL_APPEND2(tree->lru, inode, lru_prev, lru_next);
-
-	bool is_long = ++tree->lru_count > tree->options.inode_cache_entries;
-
+	tree->lru_count++;
+	tree->lru_bytes += inode->lru_bytes;
+	is_long = lru_is_long(tree);
 	mutex_give(&tree->lru_lock);
 	return is_long;
 }
@@ -85,12 +106,11 @@ static void lru_trim(struct tree *tree)
 	struct inode *unused = NULL, *inode, *next;
 
 	mutex_take(&tree->lru_lock);
-	while (tree->lru_count > tree->options.inode_cache_entries) {
+	while (lru_is_long(tree)) {
 		inode = tree->lru;
 		if (!mutex_try(&inode->view->cache_lock))
 			break;
-		DL_DELETE2(tree->lru, inode, lru_prev, lru_next);
-		tree->lru_count--;
+		lru_take_out(tree, inode);
 		hash_remove(inode);
 		atomic_fetch_add(&tree->evictions, 1);
 		mutex_give(&inode->view->cache_lock);
@@ -111,8 +131,7 @@ void inode_cache_empty(struct view *view)
 	mutex_take(&view->tree->lru_lock);
 	HASH_ITER(by_ino, view->inodes, inode, next) {
 		assert(inode->refs == 0);
-		DL_DELETE2(view->tree->lru, inode, lru_prev, lru_next);
-		view->tree->lru_count--;
+		lru_take_out(view->tree, inode);
 		hash_remove(inode);
 		inode_free(inode);
 	}
@@ -316,6 +335,23 @@ void inode_wait_drained(struct inode *inode)
 }
 
 /* --- asking --- */
+
+uint64_t inodes_bytes(struct tree *tree)
+{
+	uint64_t unused, bytes;
+
+	mutex_take(&tree->lru_lock);
+	unused = tree->lru_count;
+	bytes = tree->lru_bytes;
+	mutex_give(&tree->lru_lock);
+	return bytes + (MAX(atomic_load(&tree->inodes), unused) - unused) * sizeof(struct inode) +
+	       __atomic_load_n(&tree->cached_extents, __ATOMIC_RELAXED) * sizeof(struct extent);
+}
+
+uint64_t inodes_budget(const struct tree *tree)
+{
+	return tree->options.inode_cache_entries * ENTRY_BYTES + EXTENTS_CACHED_MAX * sizeof(struct extent);
+}
 
 uint64_t inode_ino(const struct inode *inode)
 {

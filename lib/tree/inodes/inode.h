@@ -7,7 +7,7 @@
  *
  *   write -> active --commit_begin--> frozen --commit_finish--> extents + record     (a failed commit puts frozen back under active)
  *
- * Unused, clean inodes stay in an LRU of bounded length. So do those that were removed: the kernel may go on asking about them, without our
+ * Unused, clean inodes stay in an LRU of bounded length and size. So do those that were removed: the kernel may go on asking about them, without our
  * knowing that it has them open (view_getattr_removed).
  */
 #ifndef CORPUSFS_TREE_INODES_INODE_H
@@ -25,6 +25,7 @@ struct inode {
 	uint64_t ino;
 	UT_hash_handle by_ino;       /* in view->inodes; view->cache_lock */
 	struct inode *lru_prev, *lru_next; /* view->tree->lru, when refs == 0; tree->lru_lock */
+	size_t lru_bytes;            /* what it takes while it is there; as before */
 	unsigned refs;               /* view->cache_lock */
 	bool is_hashed;              /* in view->inodes; view->cache_lock */
 	int load;                    /* inode.c: 0 being loaded; 1 loaded; else why it could not be; view->cache_lock */
@@ -88,6 +89,10 @@ struct view *inode_view(const struct inode *inode);
 void inode_attr(struct inode *inode, struct attr *ret_attr);
 /* The same of a locked inode; the caller does not hold the epoch lock. */
 void inode_fill_attr(struct inode *inode, struct attr *ret_attr);
+
+/* What all inodes take, and how much those may take that are not in use, with the extents of all. */
+uint64_t inodes_bytes(struct tree *tree);
+uint64_t inodes_budget(const struct tree *tree);
 
 /* Forgets all inodes of the view; none is in use. */
 void inode_cache_empty(struct view *view);

@@ -27,7 +27,8 @@ struct tree {
 
 	struct mutex lru_lock;
 	struct inode *lru;           /* oldest first */
-	uint64_t lru_count;
+	uint64_t lru_count, lru_bytes;
+	_Atomic uint64_t inodes;     /* that can be found, in use or not */
 	_Atomic uint64_t evictions;  /* inodes that left the LRU for lack of room; grows with the cache_lock of their view held */
 
 	struct mutex family_lock;

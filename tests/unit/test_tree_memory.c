@@ -1,0 +1,86 @@
+/* What a tree keeps in memory although nobody uses it. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "lib/tree/content/tree.h"
+#include "tests/unit/memory.h"
+#include "tests/unit/tree_store.h"
+
+#define FILES 64
+#define CONTENT 2000 /* bytes that stand in the inode */
+#define BLOCKS 12
+
+static void content_of_unused_inodes_is_within_the_budget(void **state)
+{
+	struct tree_store *store = *state;
+	struct tree_usage usage;
+	uint8_t content[CONTENT], got[CONTENT];
+
+	for (unsigned i = 0; i < FILES; i++) {
+		AUTO_FREE char *name = xasprintf("%u", i);
+		struct inode *inode = new_file(store, name);
+
+		fill_noise(content, CONTENT, i);
+		assert_int_equal(inode_write(inode, 0, content, CONTENT, 0), 0);
+		inode_close(inode);
+	}
+	assert_int_equal(view_sync(store->view), 0);
+	for (unsigned i = 0; i < FILES; i++) {
+		AUTO_FREE char *name = xasprintf("%u", i);
+		struct inode *inode = open_file(store, name);
+
+		fill_noise(content, CONTENT, i);
+		assert_int_equal(inode_read(inode, 0, CONTENT, got), CONTENT);
+		assert_memory_equal(got, content, CONTENT);
+		inode_close(inode);
+	}
+	tree_usage(store->tree, &usage);
+	assert_true(usage.cached_inodes > 0);
+	assert_true(usage.cached_inodes < 16); /* as many as without content */
+	assert_true(usage.inode_bytes > usage.cached_inodes * CONTENT);
+	assert_true(usage.inode_bytes <= usage.inode_budget);
+	assert_true(usage.inode_bytes < 16 * 1024 + 2 * sizeof(struct inode)); /* the root, too */
+}
+
+static void idle_blocks_are_given_back(void **state)
+{
+	struct block_pool *pool = block_pool_new(BLOCKS * DIRTY_SEGMENT_MAX);
+	void *blocks[BLOCKS];
+
+	const size_t before = memory_begin();
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		blocks[i] = block_take(pool);
+		assert_non_null(blocks[i]);
+		memset(blocks[i], 1, DIRTY_SEGMENT_MAX);
+	}
+	for (unsigned i = 0; i < BLOCKS; i++)
+		block_give(pool, blocks[i]);
+	/* they were needed since the last time */
+	block_pool_give_back(pool);
+	assert_int_equal(block_pool_idle_bytes(pool), BLOCKS * DIRTY_SEGMENT_MAX);
+	/* of these only two */
+	blocks[0] = block_take(pool);
+	blocks[1] = block_take(pool);
+	block_give(pool, blocks[0]);
+	block_give(pool, blocks[1]);
+	block_pool_give_back(pool);
+	assert_int_equal(block_pool_idle_bytes(pool), 2 * DIRTY_SEGMENT_MAX);
+	block_pool_give_back(pool);
+	assert_int_equal(block_pool_idle_bytes(pool), 0);
+	(void)memory_begin();
+	memory_end(before, 2 * DIRTY_SEGMENT_MAX);
+	block_pool_free(pool);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TREE_TEST(content_of_unused_inodes_is_within_the_budget),
+		cmocka_unit_test(idle_blocks_are_given_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
