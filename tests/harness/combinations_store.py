@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tarfile
 
-from harness import program, rot
+from harness import counts, program, rot
 from harness.combinations import Dataset, File, Stopped, World, files_below
 from harness.repository import SECRETS
 from harness.snapshots import rows
@@ -476,6 +476,7 @@ class Steps(World):
             if number % 4 == 3:
                 self.check()
         self.check()
+        counts.note({"operations compared with a model": steps})
         try:
             self.do_remount()
         except Stopped:

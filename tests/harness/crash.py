@@ -1,13 +1,12 @@
 """Crashes of all kinds under load: witnesses (tests/crash/witness.c) know what they wrote, disks (tests/crash/disk.c) forget it."""
 
-import json
 import os
 import random
 import signal
 import subprocess
 import time
 
-from harness import procs, program
+from harness import counts, procs, program
 from harness.failures import Failures
 from harness.store import Store
 
@@ -112,13 +111,6 @@ class Witness:
         text = done.stdout.decode(errors="replace")
         assert done.returncode == 0, f"exit {done.returncode}\n{text}\n{procs.read(self.ledger + '.err').decode()[-2000:]}"
         return int(text.split()[-2])
-
-
-def note_counts(counts):
-    """For packaging/selftest --soak, which adds them up: one line of JSON in $CORPUSFS_COUNTS."""
-    if path := os.environ.get("CORPUSFS_COUNTS"):
-        with open(path, "a", encoding="utf-8") as handle:
-            handle.write(json.dumps(counts) + "\n")
 
 
 def work_for_some_time(chance, most=0.25):
@@ -226,7 +218,7 @@ class Stage:
         return result.code == 0
 
     def close(self):
-        note_counts(self.counts)
+        counts.note(self.counts)
         self.failures.stop()
         self.stop()
         try:

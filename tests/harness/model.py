@@ -20,7 +20,7 @@ import sys
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness import posix, tree  # noqa: E402
+from harness import counts, posix, tree  # noqa: E402
 
 SLOTS = 4
 ALICE = 61001
@@ -285,6 +285,7 @@ class Duel:
         for _ in range(count):
             operation = generator.next()
             generator.learn(operation, self.play(operation))
+        counts.note({"operations compared with a model": count})
 
     def compare(self):
         found = tree.differences(*(tree.scan(player.root, times=False) for player in self.players))

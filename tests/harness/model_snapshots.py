@@ -10,7 +10,7 @@ import random
 import shutil
 import subprocess
 
-from harness import model, posix, procs, program, tree
+from harness import counts, model, posix, procs, program, tree
 from harness.snapshots import cli, rows
 
 LIMIT = 5  # snapshots of one dataset; more are destroyed
@@ -345,4 +345,5 @@ class Model:
 def died(store):
     """The daemon was killed, or killed itself at a fault point."""
     store.ended(-9)
+    counts.note({"kills": 1})
     store.clear()

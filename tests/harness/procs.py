@@ -90,6 +90,11 @@ def read(path):
         return b""
 
 
+def memory(pid, key="VmRSS"):
+    """A line of /proc/PID/status, in bytes."""
+    return int(re.search(rb"^" + key.encode() + rb":\s+(\d+) kB", read(f"/proc/{pid}/status"), re.M).group(1)) << 10
+
+
 def alive(pid):
     state = read(f"/proc/{pid}/stat").rpartition(b") ")[2][:1]
     return bool(state) and state not in b"ZX"

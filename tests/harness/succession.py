@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 
-from harness import procs, program
+from harness import counts, procs, program
 
 
 def possible():
@@ -18,6 +18,7 @@ def shoot(store, number=signal.SIGKILL):
     """Kills the daemon, for another to go on; returns its pid."""
     store.expected.append(" died ")
     os.kill(store.pid, number)
+    counts.note({"kills": 1})
     return store.pid
 
 

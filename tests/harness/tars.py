@@ -120,3 +120,15 @@ class Chance:
 
 
 BIG = (4 << 20) + 1000  # more than import reads at once
+
+
+def write_empty_files(path, names):
+    """An archive of empty files; names of at most 100 bytes. Faster than tarfile by far."""
+    template = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)[100:512]
+    rest = template[:48] + b" " * 8 + template[56:]
+    base = sum(rest)
+    with open(path, "wb") as out:
+        for name in names:
+            field = name.encode().ljust(100, b"\0")
+            out.write(field + rest[:48] + b"%06o\0 " % (base + sum(field)) + rest[56:])
+        out.write(bytes(1024))

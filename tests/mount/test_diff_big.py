@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import tarfile
 
@@ -14,10 +13,6 @@ from harness.snapshots import idle
 FILES = 150_000
 GROWTH_MAX = 96 << 20  # of the daemon, with what it reads into its cache
 COMMAND_MAX = 400 << 20  # address space of the command, most of which are libraries
-
-
-def status_of(pid, key):
-    return int(re.search(rb"^" + key.encode() + rb":\s+(\d+) kB", procs.read(f"/proc/{pid}/status"), re.M).group(1)) << 10
 
 
 def reset_peak(pid):
@@ -54,11 +49,11 @@ def many(store, fs, area):
 @pytest.mark.timeout(180)
 def test_a_long_answer_takes_little_memory(store, fs, many):
     store.ok("-s", store.path, "diff", "d@s", "--stat")
-    before = status_of(store.pid, "VmRSS")
+    before = procs.memory(store.pid)
     reset_peak(store.pid)
     result = small_command(store, "diff", "d@s", "--json")
     assert result.code == 0, result.err
-    growth = status_of(store.pid, "VmHWM") - before
+    growth = procs.memory(store.pid, "VmHWM") - before
     assert growth < GROWTH_MAX, f"the daemon grew by {growth >> 20} MiB"
     value = json.loads(result.out)
     assert value["counts"]["added"] == FILES + FILES // 1000

@@ -12,7 +12,7 @@ import struct
 
 import pytest
 
-from harness import posix, procs, program, tree
+from harness import counts, posix, procs, program, tree
 from harness.repository import SECRETS, Repository
 
 NOBODY = 65534
@@ -220,6 +220,7 @@ def test_nothing_of_others_changes(others, store, seed, rounds):
         assert owned(others) == before
         for name in ("one", "two", "three"):
             store.ok("-s", store.path, "snapshot", "destroy", f"d@{name}")
+    counts.note({"calls of hostile users": 2 * rounds * (CALLS // program.scale())})
     store.ok("-s", store.path, "check")
     store.umount()
     store.ok("-s", store.path, "check")

@@ -12,8 +12,7 @@ import shutil
 
 import pytest
 
-from harness import files, rot
-from harness.crash import note_counts
+from harness import counts, files, rot
 
 FIRST, LAST = (int(number) for number in os.environ.get("CORPUSFS_ROT_SEEDS", "1-8").split("-"))
 KINDS = ("bit", "bit", "bit in the end", "bit in the end", "zeros", "cut", "swapped", "another store's", "missing")
@@ -144,10 +143,10 @@ def play_all(run, area, seeds, play_one):
         hurt_one = place(run, area, str(seed))
         try:
             shutil.copytree(first.path, hurt_one.path)
-            counts = play_one(hurt_one, second.path, wanted, seed)
+            found = play_one(hurt_one, second.path, wanted, seed)
         finally:
             hurt_one.close()
-        note_counts({"damaged stores": 1, **(counts or {})})
+        counts.note({"damaged stores": 1, **(found or {})})
         shutil.rmtree(hurt_one.area)
 
 
@@ -169,9 +168,9 @@ def play_anywhere(store, other, wanted, seed):
     point, writable = mount(store, range(1, 10))
     came = "refused" if point is None else "read-write" if writable else "read-only"
     print(f"seed {seed}: {kind}, {came}")
-    counts = {f"of them {came}": 1}
+    found = {f"of them {came}": 1}
     if point is None:
-        return counts
+        return found
     for directory in (point + "/d", point + "/d/.snapshots/v"):
         try:
             assert sorted(os.listdir(directory)) == sorted(wanted), "names are missing"
@@ -180,7 +179,7 @@ def play_anywhere(store, other, wanted, seed):
         unreadable(directory, wanted)
     assert store.run("-s", store.path, "check").code in (0, 7)
     assert store.run("-s", store.path, "scrub").code in (0, 7)
-    return counts
+    return found
 
 
 @pytest.mark.soak
