@@ -402,9 +402,12 @@ static void lock_free(struct lock *lock)
 	free(lock);
 }
 
-/* The lock belongs to what is open, not to who has it open. */
+/* The lock belongs to what is open, not to who has it open. Another store may lie at its path by now. */
 static int take_kept(struct lock *lock, struct error *err)
 {
+	if (!lock_file_is_of(lock->options.locked_fd, lock->dir))
+		return error_set(err, -ESTALE, "%s is not the store that was open before: it was moved, or its file " LOCK_NAME " was removed",
+		                 lock->path);
 	lock->fd = fcntl(lock->options.locked_fd, F_DUPFD_CLOEXEC, 3);
 	return lock->fd < 0 ? error_set(err, -errno, "cannot lock the store %s: %s", lock->path, strerror(errno)) : 0;
 }

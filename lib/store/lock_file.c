@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
@@ -140,6 +142,33 @@ void lock_file_release(int fd, bool written, int result)
 		flock(fd, LOCK_UN);
 	if (fd >= 0)
 		close(fd);
+}
+
+bool lock_file_is_of(int fd, int dir_fd)
+{
+	struct stat ours, there;
+
+	return fstat(fd, &ours) == 0 && fstatat(dir_fd, LOCK_NAME, &there, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_dev == there.st_dev &&
+	       ours.st_ino == there.st_ino;
+}
+
+char *lock_file_place(int fd)
+{
+	AUTO_FREE char *link = xasprintf("/proc/self/fd/%d", fd);
+	char path[PATH_MAX];
+	const ssize_t len = readlink(link, path, sizeof(path));
+	char *end;
+
+	if (len <= 0 || len == sizeof(path))
+		return NULL;
+	path[len] = '\0';
+	end = strrchr(path, '/');
+	if (!end || end == path)
+		return NULL;
+	*end = '\0';
+	/* The file may have been removed, or its filesystem detached. */
+	AUTO_CLOSE int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return dir >= 0 && lock_file_is_of(fd, dir) ? xstrdup(path) : NULL;
 }
 
 pid_t lock_file_owner(int dir_fd)

@@ -5,6 +5,7 @@
 #ifndef CORPUSFS_STORE_LOCK_FILE_H
 #define CORPUSFS_STORE_LOCK_FILE_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "lib/store/store_dir.h"
@@ -18,6 +19,9 @@ void lock_file_write_owner(int fd);
 /* written: lock_file_write_owner was called; fd may be -1; result: 0 or negative errno, how closing the store went. */
 void lock_file_release(int fd, bool written, int result);
 pid_t lock_file_owner(int dir_fd); /* 0: nobody, as far as flock is shared with us; -1: somebody who has not said who */
+/* For fd of STORE/lock, from before: whether it is the lock of this directory; and where its store lies now; NULL: that cannot be told. */
+bool lock_file_is_of(int fd, int dir_fd);
+char *lock_file_place(int fd);
 int lock_file_result(int dir_fd); /* of the last owner who released it; -ENOTCONN: he died, or it cannot be told */
 
 #endif

@@ -244,11 +244,20 @@ static int lock(struct store *store, const struct store_options *options, struct
 	return lock_take(&store->dir, &lock_options, &store->lock, err);
 }
 
+/* Who goes on for another does so with the same store, wherever it has been moved meanwhile. */
+static int open_dir(const char *path, const struct store_heritage *heritage, struct store_dir *ret_dir, struct superblock *ret_superblock,
+                    struct error *err)
+{
+	AUTO_FREE char *place = heritage->dead && heritage->lock_fd >= 0 ? lock_file_place(heritage->lock_fd) : NULL;
+
+	return store_dir_open_store(place ? place : path, ret_dir, ret_superblock, err);
+}
+
 static int open_as(const char *path, const struct store_options *options, unsigned accept, struct store **ret_store, struct error *err)
 {
 	struct store_dir dir = STORE_DIR_CLOSED;
 	struct superblock superblock;
-	int result = store_dir_open_store(path, &dir, &superblock, err);
+	int result = open_dir(path, &options->heritage, &dir, &superblock, err);
 
 	if (result < 0)
 		return result;

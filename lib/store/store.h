@@ -47,7 +47,7 @@ struct store_options {
 	struct store_heritage {
 		void *journal;
 		size_t journal_bytes;
-		int lock_fd;
+		int lock_fd; /* also says which store it is, and where it lies now */
 		const pid_t *dead;
 	} heritage;
 	/* May be NULL. A line of text: opening takes long, and why; and, on a thread of its own, that another process has taken the store. */

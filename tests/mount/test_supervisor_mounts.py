@@ -227,3 +227,27 @@ def test_a_full_disk(run, area):
     finally:
         store.clear()
         procs.detach(area + "/disk")
+
+
+def test_a_store_that_was_moved_goes_on_where_it_is_now(supervised, store):
+    """Another one with the same names and numbers lies where it was, and gets nothing of it."""
+    aside = store.area + "/aside"
+    other = Store(store.area, store.run_mark, store.home, name="other").init()
+    other.create("d")
+    os.close(os.open(other.mount(other.area + "/other-mnt", options="nosupervise") + "/d/file", os.O_CREAT | os.O_WRONLY))
+    other.umount()
+    with open(supervised + "/file", "wb", buffering=0) as handle:
+        handle.write(b"before ")
+        os.rename(store.path, aside)
+        os.rename(other.path, store.path)
+        kill(store)
+        handle.write(b"after")
+        os.fsync(handle)
+        os.rename(store.path, other.path)
+        os.rename(aside, store.path)
+        kill(store)
+        assert procs.read(supervised + "/file") == b"before after"
+    store.umount()
+    assert procs.read(store.mount() + "/d/file") == b"before after"
+    assert procs.read(other.mount(other.area + "/other-mnt", options="nosupervise") + "/d/file") == b""
+    other.close()

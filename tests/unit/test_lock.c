@@ -218,6 +218,33 @@ static void those_that_run_no_more_are_taken_from_although_they_are_seen(void **
 	place_clear(&place);
 }
 
+static void who_goes_on_does_not_take_another_store_for_his(void **state)
+{
+	struct place place, other;
+	struct error err = {0};
+	const pid_t dead[] = {4711, 0};
+	struct lock_options options = patient;
+	AUTO_CLOSE int fd = -1;
+
+	place_make(&place);
+	place_make(&other);
+	lock_release(take(&other));
+	assert_int_equal(lock_file_take(&place.dir, &fd, &err), 0);
+	options.dead = dead;
+	options.locked_fd = fd;
+	assert_int_equal(refusal(&other, &options, &err), -ESTALE);
+	assert_non_null(strstr(err.text, "not the store"));
+	lock_release(take(&other));
+	AUTO_FREE char *found = lock_file_place(fd);
+	assert_string_equal(found, place.dir.path);
+	lock_release(take_with(&place, &options));
+	assert_int_equal(unlinkat(place.dir.fd, LOCK_NAME, 0), 0);
+	assert_null(lock_file_place(fd));
+	assert_int_equal(refusal(&place, &options, &err), -ESTALE);
+	place_clear(&place);
+	place_clear(&other);
+}
+
 static void *beat(void *arg)
 {
 	int fd = *(int *)arg;
@@ -455,6 +482,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_copy_of_an_open_store_is_free),
 		cmocka_unit_test(the_dead_are_taken_from_at_once),
 		cmocka_unit_test(those_that_run_no_more_are_taken_from_although_they_are_seen),
+		cmocka_unit_test(who_goes_on_does_not_take_another_store_for_his),
 		cmocka_unit_test(another_host_keeps_what_beats),
 		cmocka_unit_test(who_dies_while_taking_from_the_silent_leaves_none_of_their_files_where_they_were),
 		cmocka_unit_test(who_fails_to_take_from_the_silent_gives_the_record_back),
