@@ -169,7 +169,7 @@ static void drop_answers(struct keeper *keeper)
 		;
 }
 
-/* -EPIPE: it has gone. Caller holds the lock. */
+/* -EPIPE: it has gone; -EMFILE: it cannot keep it. Caller holds the lock. */
 static int ask(struct keeper *keeper, const struct pass *pass)
 {
 	struct pass answer;
@@ -177,9 +177,15 @@ static int ask(struct keeper *keeper, const struct pass *pass)
 
 	drop_answers(keeper);
 	result = pass_send(keeper->socket, pass);
-	if (result == 0)
+	if (result < 0)
+		return result == -ECONNRESET ? -EPIPE : result;
+	/* one that came too late may still be on its way */
+	do
 		result = pass_receive(keeper->socket, &answer);
-	return result > 0 ? 0 : result == 0 || result == -ECONNRESET ? -EPIPE : result;
+	while (result > 0 && ((answer.what & ~SUPERVISOR_REFUSED) != pass->what || answer.number != pass->number));
+	if (result <= 0)
+		return result == 0 || result == -ECONNRESET ? -EPIPE : result;
+	return answer.what & SUPERVISOR_REFUSED ? -EMFILE : 0;
 }
 
 /* A supervisor that has gone keeps nothing; the daemon lives on without. Caller holds the lock. */

@@ -1,6 +1,6 @@
 /*
  * The daemon's end of its supervisor (supervisor.h): what is to be kept is passed to it. Each call returns when the supervisor has it; or
- * after some seconds, -EAGAIN, if somebody has stopped it.
+ * after some seconds, -EAGAIN, if somebody has stopped it; -EMFILE: it has no room.
  *
  *   keeper_attach -> keeper_keep ... keeper_drop; it lives as long as the process
  *

@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -16,9 +15,11 @@
 
 #include "fs/supervise/pass.h"
 #include "fs/supervise/service.h"
+#include "lib/base/descriptors.h"
 #include "lib/base/procfs.h"
 
 #define GIVE_UP_STARTS 5
+#define GIVE_UP_MS 30000    /* what hinders a start may be over by then */
 #define HEALTHY_MS 60000   /* who has served for so long was well */
 #define FREE_DEATHS 3      /* so many, soon one after the other, are followed at once */
 #define PAUSE_MS 200       /* after a daemon that answered nothing, and between those that are killed again and again */
@@ -39,6 +40,7 @@ struct supervisor {
 	bool gone;           /* status is the daemon's */
 	uint64_t started_ms;
 	unsigned failed;     /* starts that came to nothing, in a row */
+	uint64_t failing_ms; /* since the first of them */
 	unsigned quick;      /* deaths soon after the start, in a row */
 	int ending;          /* the signal by which all is to end; 0: none came */
 };
@@ -49,26 +51,6 @@ static uint64_t now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-int supervisor_page_new(struct supervisor_page **ret_page, int *ret_fd)
-{
-	int fd = memfd_create("corpusfs-supervisor", MFD_CLOEXEC);
-	struct supervisor_page *page;
-
-	if (fd < 0 || ftruncate(fd, sizeof(*page)) < 0)
-		return -errno;
-	page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-	if (page == MAP_FAILED) {
-		close(fd);
-		return -ENOMEM;
-	}
-	page->magic = SUPERVISOR_MAGIC;
-	page->heritage = SUPERVISOR_HERITAGE;
-	page->lock_fd = page->journal_fd = -1;
-	*ret_page = page;
-	*ret_fd = fd;
-	return 0;
 }
 
 static void drop_fd(int *fd)
@@ -220,6 +202,7 @@ static void take_program(struct supervisor *supervisor, int fd)
 static void take(struct supervisor *supervisor, const struct pass *pass)
 {
 	struct supervisor_page *page = supervisor->page;
+	uint32_t answer = pass->what;
 
 	if (pass->what == SUPERVISOR_KEEP && pass->number < SUPERVISOR_SESSIONS && pass->count >= 2) {
 		drop(page, pass->number);
@@ -246,10 +229,12 @@ static void take(struct supervisor *supervisor, const struct pass *pass)
 	} else if (pass->what == SUPERVISOR_PROGRAM && pass->count == 1) {
 		take_program(supervisor, pass->fds[0]);
 	} else {
+		/* there may have been no descriptors left for what it passed */
+		answer |= SUPERVISOR_REFUSED;
 		for (unsigned i = 0; i < pass->count; i++)
 			close(pass->fds[i]);
 	}
-	(void)!pass_send(supervisor->socket, &(struct pass){.what = pass->what, .number = pass->number});
+	(void)!pass_send(supervisor->socket, &(struct pass){.what = answer, .number = pass->number});
 }
 
 /* --- giving up --- */
@@ -319,8 +304,8 @@ static void count_death(struct supervisor *supervisor)
 	supervisor->quick = now - supervisor->started_ms < HEALTHY_MS ? supervisor->quick + 1 : 1;
 	if (atomic_load(&page->progress) || (ready_ms && now - ready_ms > HEALTHY_MS))
 		supervisor->failed = 0;
-	else
-		supervisor->failed++;
+	else if (supervisor->failed++ == 0)
+		supervisor->failing_ms = now;
 }
 
 /* Whether a daemon that has died is not to be followed by another; `ret_code`: our exit code then. */
@@ -344,7 +329,7 @@ static bool is_over(struct supervisor *supervisor, int *ret_code)
 	count_death(supervisor);
 	if (supervisor->tries_next)
 		settle_program(supervisor, ready);
-	if (supervisor->failed >= GIVE_UP_STARTS) {
+	if (supervisor->failed >= GIVE_UP_STARTS && now_ms() - supervisor->failing_ms >= GIVE_UP_MS) {
 		give_up(supervisor, "daemons died one after the other without answering anything");
 		*ret_code = 1;
 		return true;
@@ -428,6 +413,8 @@ static void begin(struct supervisor *supervisor)
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL); /* who ignores it has children vanish */
+	(void)descriptors_raise();
 	supervisor->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 

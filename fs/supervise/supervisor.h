@@ -8,7 +8,7 @@
  *                           |--dies before READY, and was the first--> exit
  *                           |--dies before READY, with a program that was passed--> start (with the program before that)
  *                           |--dies although it was told to end--> start, and the next one is told as well
- *                           \--GIVE_UP_STARTS in a row die without having answered anything, or having served for a minute--> give up
+ *                           \--GIVE_UP_STARTS in a row, for half a minute, die without having answered anything or served for a minute--> give up
  *
  * Who dies is followed by the same program, whatever lies at its path now. Daemons that die soon one after the other are started after longer
  * and longer pauses (5 s at most), so that nothing they do can keep a processor busy. As long as they answer something nobody gives up,
@@ -42,7 +42,8 @@
 #define SUPERVISOR_DEAD_MAX 16 /* more than die before one has taken the store */
 #define SUPERVISOR_OPTIONS_MAX 65536
 
-/* What the daemon passes (pass.h); each is answered by one packet of the same kind. */
+/* What the daemon passes (pass.h); each is answered by one packet of the same kind and number, with SUPERVISOR_REFUSED if it is not kept. */
+#define SUPERVISOR_REFUSED 0x100U
 enum supervisor_word {
 	SUPERVISOR_KEEP = 1, /* the session's /dev/fuse, memory and, unless it has none, the file that ends its connection */
 	SUPERVISOR_DROP,     /* the session has ended */

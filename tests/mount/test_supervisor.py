@@ -149,13 +149,14 @@ def test_nobody_takes_the_store_while_one_daemon_follows_another(supervised, sto
         handle.write("content")
 
 
+@pytest.mark.timeout(150)
 def test_what_dies_again_and_again_is_given_up(supervised, store):
     """Here before it serves anything: the mounts end, nobody waits for ever, and the log says why."""
     store.expected += ["not-resumed", "gave-up"]
     # nobody can open it any more
     os.rename(store.path + "/corpusfs", store.path + "/hidden")
     shoot(store)
-    procs.poll(lambda: not procs.alive(store.supervisor), 30, "the supervisor gives up")
+    procs.poll(lambda: not procs.alive(store.supervisor), 90, "the supervisor gives up")
     with pytest.raises(OSError) as told:
         os.stat(supervised + "/file")
     assert told.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
@@ -331,7 +332,12 @@ def test_where_there_is_no_memory_for_it_a_mount_goes_without(store):
     """And says so, once it is asked; nothing else is different."""
     if not possible():
         pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
-    point = store.mount(options="supervise", env={"CORPUSFS_FAULT": "supervise-memory:enomem"})
+    point, env = store.area + "/mnt", {"CORPUSFS_FAULT": "supervise-memory:enomem"}
+    os.mkdir(point)
+    refused = store.run("mount", "-o", "supervise", store.path, point, env=env)
+    assert refused.code != program.OK and "there can be no supervisor: there is no memory for it" in refused.err, refused
+    store.ok("mount", store.path, point, env=env)
+    store.note(point)
     store.create("d")
     assert not store.supervisor and status(store)["unsupervised"] == "there is no memory for it"
     assert "supervised     no (there is no memory for it)" in store.ok("-s", store.path, "status")

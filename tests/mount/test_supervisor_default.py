@@ -118,3 +118,22 @@ def test_on_an_old_kernel_a_mount_goes_without_and_doctor_says_so(store):
     store.umount()
     refused = store.run("mount", "-o", "supervise", store.path, point, env=OLD_KERNEL)
     assert refused.code == program.UNSUPPORTED and "needs Linux 6.9" in refused.err, refused
+
+
+@needs_kernel
+def test_limits_of_the_caller_do_not_matter(store):
+    """Few descriptors at once, small files, and children that nobody waits for."""
+    point = store.area + "/mnt"
+    os.mkdir(point)
+    environment = program.environment(store.run_mark, store.logs, {"CORPUSFS_TEST_STORE": store.path})
+    script = 'ulimit -Sn 20; ulimit -Sf 8; trap "" CHLD; exec "$@"'
+    with subprocess.Popen(["bash", "-c", script, "bash", store.binary, "mount", store.path, point], env=environment, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # fmt: skip
+        assert process.wait(60) == program.OK
+    store.note(point)
+    store.create("d")
+    with open(point + "/d/file", "wb") as handle:
+        handle.write(bytes(1000000))
+    store.ok("sync", point)
+    kill(store)
+    assert os.path.getsize(point + "/d/file") == 1000000

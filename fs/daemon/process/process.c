@@ -36,6 +36,18 @@ static void leave_callers_descriptors(int ready_fd)
 		dup3(ready_fd, READY_FD, O_CLOEXEC);
 }
 
+/* Whoever writes to a mount has a limit of his own for his files; the daemon's would be for those of the store. A write beyond it fails. */
+static void raise_file_size(void)
+{
+	struct rlimit limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	if (getrlimit(RLIMIT_FSIZE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)!setrlimit(RLIMIT_FSIZE, &limit);
+}
+
 static void __attribute__((noreturn)) be_daemon(int (*run)(void *arg, int ready_fd), void *arg, unsigned kept_from, int ready_fd)
 {
 	setsid();
@@ -47,6 +59,7 @@ static void __attribute__((noreturn)) be_daemon(int (*run)(void *arg, int ready_
 	close_range(READY_FD + 1, kept_from - 1, 0); /* to the last where none is kept */
 	if (chdir("/") < 0)
 		_exit(1);
+	raise_file_size();
 	exit(run(arg, READY_FD));
 }
 

@@ -401,10 +401,18 @@ static int run_supervisor(void *arg, int ready_fd)
 		result = heritage_write(page, options.store, &options.store_options, options.mount);
 	if (result == 0)
 		return supervisor_run(page, page_fd, ready_fd, false);
-	/* a mount that ends with its daemon is better than none */
+	/* a mount that ends with its daemon is better than none, unless somebody says otherwise */
 	options.unsupervised = result == -E2BIG    ? "its options are too long"
 	                       : result == -EACCES ? "this user may not start the program"
 	                                           : "there is no memory for it";
+	if (json_is_true(json_object_get(options.mount, "supervise"))) {
+		struct error err = {0};
+
+		(void)error_set(&err, result, "there can be no supervisor: %s", options.unsupervised);
+		error_hint(&err, "without -o supervise the mount ends when its daemon dies");
+		(void)!message_send(ready_fd, message_from_error(&err));
+		return 1;
+	}
 	return run_background(&options, ready_fd);
 }
 
