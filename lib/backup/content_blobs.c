@@ -2,7 +2,9 @@
 
 #include <errno.h>
 
+#include "lib/base/fault.h"
 #include "lib/chunk/look.h"
+#include "lib/tree/records/readers.h"
 
 #define GATHERED_MAX 128 /* extents */
 /* Chunks that are looked at together: up to so many bytes, for the memory next to the processor holds no more; less than LOOK_MIN is one by one. */
@@ -171,9 +173,10 @@ static int add_chunk(struct blob_maker *maker, struct blob_file *file, uint64_t 
 
 /* --- several files --- */
 
-/* Extents that are not yet worked off, of one file after another. */
+/* Extents that are not yet worked off, of one file after another: all of them were looked up in this turn (readers.h). */
 struct gathering {
 	struct blob_maker *maker;
+	unsigned turn;
 	struct blob_file *file; /* whose extents come in */
 	struct gathered {
 		struct blob_file *file;
@@ -266,28 +269,47 @@ static int add_extent(struct gathering *gathering, struct blob_file *file, const
 	return r;
 }
 
+/* What is gathered afterwards is looked up anew: a collector does not wait for more than this. */
 static void work_off(struct gathering *gathering)
 {
+	struct tree *tree = gathering->maker->scan->tree;
+	const int failed = fault_point("backup-before-chunks");
+
 	for (size_t i = 0; i < gathering->count; i++) {
 		struct gathered *item = &gathering->items[i];
 
 		if (is_candidate(item) && item->extent.record.chunk - gathering->first >= gathering->looked)
 			look_ahead(gathering, i);
 		if (item->file->result == 0)
-			item->file->result = add_extent(gathering, item->file, &item->extent);
+			item->file->result = failed < 0 ? failed : add_extent(gathering, item->file, &item->extent);
 	}
 	gathering->count = 0;
 	gathering->looked = 0;
+	readers_leave(tree, gathering->turn);
+	gathering->turn = readers_enter(tree);
 }
 
 static int gather(void *arg, const struct extent *extent)
 {
 	struct gathering *gathering = arg;
 
-	if (gathering->count == GATHERED_MAX)
-		work_off(gathering);
 	gathering->items[gathering->count++] = (struct gathered){gathering->file, *extent};
-	return gathering->file->result;
+	return gathering->count == GATHERED_MAX;
+}
+
+static int gather_file(struct gathering *gathering)
+{
+	struct blob_file *file = gathering->file;
+	uint64_t from = 0;
+	int r;
+
+	while ((r = scan_extents_from(gathering->maker->scan, file->ino, from, gather, gathering)) == 1) {
+		from = gathering->items[GATHERED_MAX - 1].extent.offset + 1;
+		work_off(gathering);
+		if (file->result < 0)
+			return file->result;
+	}
+	return r;
 }
 
 static int add_inline(struct blob_maker *maker, struct blob_file *file, const struct scan_inode *inode)
@@ -317,7 +339,7 @@ static int begin_file(struct gathering *gathering, struct blob_file *file)
 	file->allocated = inode.record.allocated;
 	file->is_inline = inode.record.is_inline;
 	gathering->file = file;
-	r = file->is_inline ? add_inline(maker, file, &inode) : scan_extents(maker->scan, file->ino, gather, gathering);
+	r = file->is_inline ? add_inline(maker, file, &inode) : gather_file(gathering);
 	scan_inode_clear(&inode);
 	return r;
 }
@@ -332,7 +354,7 @@ static int end_file(struct blob_maker *maker, struct blob_file *file)
 
 void blob_maker_files(struct blob_maker *maker, struct blob_file *files, size_t count)
 {
-	struct gathering gathering = {.maker = maker};
+	struct gathering gathering = {.maker = maker, .turn = readers_enter(maker->scan->tree)};
 
 	for (size_t i = 0; i < count; i++) {
 		int r = begin_file(&gathering, &files[i]);
@@ -341,6 +363,7 @@ void blob_maker_files(struct blob_maker *maker, struct blob_file *files, size_t 
 			files[i].result = r;
 	}
 	work_off(&gathering);
+	readers_leave(maker->scan->tree, gathering.turn);
 	for (size_t i = 0; i < count; i++) {
 		if (files[i].result == 0)
 			files[i].result = end_file(maker, &files[i]);

@@ -48,6 +48,8 @@
 	X("copy-before-change",          "a part of a long copy, from the start on",                 "who copies again")                      \
 	X("copy-before-step",            "a part of a long copy, from the start on",                 "who copies again")                      \
 	X("read-before-chunks",          "as before",                                                "nobody needs to")                       \
+	X("backup-before-chunks",        "as before",                                                "nobody needs to")                       \
+	X("send-before-chunk",           "as before",                                                "nobody needs to")                       \
 	X("replay-before-change",        "as the daemon that died has left it",                      "the next daemon, from the same journal") \
 	/* names and attributes change */                                                                                                    \
 	X("transaction-before-write",    "as before: all of a change is one batch (F1)",             "nobody needs to")                       \

@@ -10,7 +10,8 @@
 
 static int failed(struct chunk_look *look, int code)
 {
-	if (chunk_is_damage(code))
+	/* as chunks_read() has it: one that is not there may have been removed */
+	if (chunk_is_damage(code) && code != -ENOENT)
 		damaged_add(look->chunks->damaged, look->id);
 	return code == -ENOMEM ? code : -EIO;
 }

@@ -30,7 +30,9 @@ int chunks_digest(struct chunks *chunks, uint64_t id, uint32_t *ret_len, uint8_t
 		}
 		backend_release(&record);
 	}
-	ret = noted(chunks, id, ret);
+	/* one that is not there may have been removed */
+	if (ret != -ENOENT)
+		ret = noted(chunks, id, ret);
 	return !ret || ret == -ENOMEM ? ret : -EIO;
 }
 

@@ -12,7 +12,8 @@
  *        pruning leaves what the view sees: a snapshot in use is not destroyed, and a head that was rolled back counts as living. Repacking
  *        waits (RP4).
  *   GC3  Who looks up extents and then reads their chunks counts as a reader meanwhile (lib/tree/records/readers.h). The sweep begins when
- *        all who were inside after T have left. Who came later has looked up extents as of T or newer, whose chunks stay.
+ *        all who were inside after T have left. Who came later has looked up extents as of T or newer, whose chunks stay. Readers are those of
+ *        files, those who compare and hash content, backups and streams. Who does not count (warm, check) takes a missing chunk for no damage.
  *
  * An extent that is removed between T and the sweep keeps its chunk for one more round. A crash loses nothing: marking begins again, and a removal that
  * survives the crash comes after the removal of the extents in the log.

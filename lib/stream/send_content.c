@@ -1,11 +1,16 @@
 /*
  * The content of a file as stretches: data of a chunk, allocated zeros, holes, or bytes in the file's own record. With a file of the base only
  * those stretches are sent that are not the same part of the same chunk there, or not of the same kind.
+ *
+ * The sender counts as a reader (readers.h) while extents are looked up and while a chunk is read, but not while it is written: the other end may
+ * take its time.
  */
 #include <errno.h>
 
+#include "lib/base/fault.h"
 #include "lib/chunk/look.h"
 #include "lib/stream/sending.h"
+#include "lib/tree/records/readers.h"
 
 #define EXTENTS_AT_ONCE 512
 
@@ -19,6 +24,7 @@ struct stretches {
 	const struct scan *scan;
 	const struct scan_inode *inode; /* NULL: there is no file, all is a hole */
 	ARRAY(struct extent) batch;
+	unsigned turn; /* in which the batch was looked up */
 	size_t next;
 	uint64_t from; /* extents that begin there or later are not read yet */
 	bool complete;
@@ -37,11 +43,14 @@ static int add_extent(void *arg, const struct extent *extent)
 
 static int read_batch(struct stretches *stretches)
 {
+	struct tree *tree = stretches->scan->tree;
 	int r;
 
 	array_reset(&stretches->batch);
 	stretches->next = 0;
+	stretches->turn = readers_enter(tree);
 	r = scan_extents_from(stretches->scan, stretches->inode->ino, stretches->from, add_extent, stretches);
+	readers_leave(tree, stretches->turn);
 	if (r < 0)
 		return r;
 	stretches->complete = r == 0;
@@ -155,38 +164,76 @@ static int tell_bytes(struct sending *sending, uint64_t offset, const uint8_t *b
 	return frames_out_put(&sending->frames, STREAM_DATA, bytes, len);
 }
 
-static int tell_part(struct sending *sending, const struct stretch *stretch, uint64_t from)
+static int read_part(struct sending *sending, const struct stretch *stretch, uint64_t from)
 {
 	const uint32_t len = (uint32_t)(stretch->end - from);
-	int r;
 
 	buf_reset(&sending->plain);
 	buf_reserve(&sending->plain, len);
-	r = chunks_read(store_chunks(sending->store), stretch->record.chunk, stretch->record.chunk_offset + (uint32_t)(from - stretch->offset), len,
-	                sending->plain.data);
-	return r < 0 ? r : tell_bytes(sending, from, sending->plain.data, len);
+	return chunks_read(store_chunks(sending->store), stretch->record.chunk, stretch->record.chunk_offset + (uint32_t)(from - stretch->offset), len,
+	                   sending->plain.data);
+}
+
+static int take_one(void *arg, const struct extent *extent)
+{
+	*(struct extent *)arg = *extent;
+	return 1;
+}
+
+/* Which chunk the extent names by now. */
+static int look_up_again(const struct stretches *stretches, struct stretch *stretch)
+{
+	struct extent extent;
+	int r = scan_extents_from(stretches->scan, stretches->inode->ino, stretch->offset, take_one, &extent);
+
+	if (r < 0)
+		return r;
+	if (r == 0 || extent.offset != stretch->offset || extent_end(&extent) < stretch->end || extent.record.chunk == CHUNK_NONE)
+		return -EIO;
+	stretch->record = extent.record;
+	return 0;
+}
+
+/* 1: the file has the chunk whole, which is open. 0: its bytes from `from` on are in `plain`. */
+static int read_inside(struct sending *sending, const struct stretch *stretch, uint64_t from, struct chunk_look *look)
+{
+	int r = fault_point("send-before-chunk");
+
+	if (r < 0)
+		return r;
+	if (from != stretch->offset || stretch->record.chunk_offset != 0)
+		return read_part(sending, stretch, from);
+	r = chunk_look_open(store_chunks(sending->store), stretch->record.chunk, look);
+	if (r < 0 || look->header.plain_len == stretch->end - stretch->offset)
+		return r < 0 ? r : 1;
+	chunk_look_close(look);
+	return read_part(sending, stretch, from);
+}
+
+static int read_chunk(struct sending *sending, struct stretches *stretches, uint64_t from, struct chunk_look *look)
+{
+	struct tree *tree = stretches->scan->tree;
+	const unsigned turn = readers_enter(tree);
+	int r = turn == stretches->turn ? 0 : look_up_again(stretches, &stretches->now);
+
+	if (r == 0)
+		r = read_inside(sending, &stretches->now, from, look);
+	readers_leave(tree, turn);
+	return r;
 }
 
 /* A chunk that the file has whole goes as it is stored. */
-static int tell_chunk(struct sending *sending, const struct stretch *stretch, uint64_t from)
+static int tell_chunk(struct sending *sending, struct stretches *stretches, uint64_t from)
 {
 	struct chunk_look look;
-	int r;
+	int r = read_chunk(sending, stretches, from, &look);
 
-	if (from != stretch->offset || stretch->record.chunk_offset != 0)
-		return tell_part(sending, stretch, from);
-	r = chunk_look_open(store_chunks(sending->store), stretch->record.chunk, &look);
-	if (r < 0)
-		return r;
-	if (look.header.plain_len == stretch->end - stretch->offset) {
-		const struct stream_data data = {.offset = from, .plain_len = look.header.plain_len, .codec = look.header.codec, .sha256 = look.header.sha256};
-
-		sending->result->bytes += data.plain_len;
-		stream_data_encode(&data, &sending->frames.body);
-		r = frames_out_put(&sending->frames, STREAM_DATA, look.header.stored, look.header.stored_len);
-	} else {
-		r = tell_part(sending, stretch, from);
-	}
+	if (r <= 0)
+		return r < 0 ? r : tell_bytes(sending, from, sending->plain.data, (uint32_t)(stretches->now.end - from));
+	const struct stream_data data = {.offset = from, .plain_len = look.header.plain_len, .codec = look.header.codec, .sha256 = look.header.sha256};
+	sending->result->bytes += data.plain_len;
+	stream_data_encode(&data, &sending->frames.body);
+	r = frames_out_put(&sending->frames, STREAM_DATA, look.header.stored, look.header.stored_len);
 	chunk_look_close(&look);
 	return r;
 }
@@ -203,11 +250,13 @@ static int tell_own(struct sending *sending, const struct scan_inode *inode, con
 }
 
 /* From `from` on; the receiver has what comes before. */
-static int tell(struct sending *sending, const struct scan_inode *inode, const struct stretch *stretch, uint64_t from)
+static int tell(struct sending *sending, struct stretches *stretches, uint64_t from)
 {
+	const struct stretch *stretch = &stretches->now;
+
 	switch (stretch->kind) {
-	case CHUNK: return tell_chunk(sending, stretch, from);
-	case OWN: return tell_own(sending, inode, stretch, from);
+	case CHUNK: return tell_chunk(sending, stretches, from);
+	case OWN: return tell_own(sending, stretches->inode, stretch, from);
 	default: return tell_space(sending, from, stretch->end, stretch->kind == ZEROS);
 	}
 }
@@ -225,7 +274,7 @@ static int tell_all(struct sending *sending, struct stretches *new, struct stret
 			continue;
 		if (sending_stopped(sending))
 			return -ECANCELED;
-		r = tell(sending, new->inode, &new->now, MAX(from, new->now.offset));
+		r = tell(sending, new, MAX(from, new->now.offset));
 		if (r < 0)
 			return r;
 	}

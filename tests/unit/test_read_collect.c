@@ -1,6 +1,6 @@
 /*
- * A read caught between looking up extents and reading their chunks, while these are overwritten and the collector runs: GC3
- * (lib/reclaim/gc.c). The program runs each scenario again with a fault point that delays the read there.
+ * A reader caught between looking up extents and reading their chunks, while these are overwritten or moved and the collector runs: GC3
+ * (lib/reclaim/gc.c). The program runs each scenario again with a fault point that delays the reader there.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,13 +10,16 @@
 
 #include <pthread.h>
 
+#include "lib/backup/content_blobs.h"
 #include "lib/tree/records/extent.h"
-#include "tests/unit/dataset_store.h"
 #include "tests/unit/fault_wait.h"
+#include "tests/unit/repository_place.h"
+#include "tests/unit/stream_store.h"
 
 #define LEN (1U << 20)
-#define POINT "read-before-chunks"
-#define FAULT POINT ":sleep1000"
+#define READ "read-before-chunks"
+#define BACKUP "backup-before-chunks"
+#define SEND "send-before-chunk"
 
 struct reading {
 	struct inode *inode;
@@ -41,7 +44,7 @@ static void begin_read(struct reading *reading, struct view *view)
 	assert_int_equal(inode_open(view, attr.ino, &reading->inode), 0);
 	reading->bytes = xmalloc(LEN);
 	assert_int_equal(pthread_create(&reading->thread, NULL, read_main, reading), 0);
-	fault_wait(POINT);
+	fault_wait(READ);
 }
 
 static void end_read(struct reading *reading, const uint8_t *wanted)
@@ -76,6 +79,13 @@ static struct chunk_list chunks_of(struct view *view)
 	return list;
 }
 
+static void check_no_damage(struct store *store)
+{
+	AUTO_FREE struct chunk_damage *list = NULL;
+
+	assert_int_equal(chunks_list_damage(store_chunks(store), &list), 0);
+}
+
 static void while_the_file_is_overwritten(struct place *place)
 {
 	AUTO_FREE uint8_t *before = xmalloc(LEN), *after = xmalloc(LEN);
@@ -97,9 +107,7 @@ static void while_the_file_is_overwritten(struct place *place)
 	(void)collect(place->store, false, false);
 	end_read(&reading, before);
 	/* they are gone, and nobody took that for a loss */
-	struct chunk_damage *list;
-	assert_int_equal(chunks_list_damage(store_chunks(place->store), &list), 0);
-	free(list);
+	check_no_damage(place->store);
 	for (size_t i = 0; i < chunks.count; i++)
 		assert_int_equal(chunks_verify(store_chunks(place->store), chunks.items[i]), -ENOENT);
 	array_clear(&chunks);
@@ -116,58 +124,205 @@ static int overlap(const struct chunk_list *a, const struct chunk_list *b)
 	return both;
 }
 
-/* A snapshot is read whose chunks are copied. */
-static void while_chunks_are_repacked(struct place *place)
-{
-	struct snapshot_name taken = {.dataset = "a", .name = "taken"};
-	AUTO_FREE uint8_t *bytes = xmalloc(LEN);
-	struct reading reading = {0};
-	struct chunk_list before, after;
-	struct error err = {0};
+/* A snapshot, d@taken, of a file of chunks that are named in part: the collector moves what is left of them. */
+struct worn {
 	struct view *view, *snapshot;
+	struct chunk_list before;
+	uint8_t *bytes;
+};
 
-	fill_random(1, bytes, LEN);
-	assert_int_equal(dataset_create(place->store, "a", 0755, 0, 0, 0, &err), 0);
-	assert_int_equal(store_head(place->store, "a", &view), 0);
-	write_file(view, ROOT_INO, "file", 0, bytes, LEN);
-	assert_int_equal(view_sync(view), 0);
+static void worn_make(struct place *place, struct worn *worn)
+{
+	const struct snapshot_name taken = {.dataset = "d", .name = "taken"};
+	struct error err = {0};
+
+	worn->bytes = xmalloc(LEN);
+	fill_random(1, worn->bytes, LEN);
+	assert_int_equal(dataset_create(place->store, "d", 0755, 0, 0, 0, &err), 0);
+	assert_int_equal(store_head(place->store, "d", &worn->view), 0);
+	write_file(worn->view, ROOT_INO, "file", 0, worn->bytes, LEN);
+	assert_int_equal(view_sync(worn->view), 0);
 	for (size_t at = 0; at + 6000 <= LEN; at += 12000) {
-		fill_random(at + 2, bytes + at, 6000);
-		write_file(view, ROOT_INO, "file", at, bytes + at, 6000);
+		fill_random(at + 2, worn->bytes + at, 6000);
+		write_file(worn->view, ROOT_INO, "file", at, worn->bytes + at, 6000);
 	}
-	assert_int_equal(view_sync(view), 0);
+	assert_int_equal(view_sync(worn->view), 0);
 	assert_int_equal(snapshot_create(place->store, &taken, 1, NULL, 0, &err), 0);
-	assert_int_equal(store_view_by_name(place->store, "a@taken", &snapshot, &err), 0);
-	before = chunks_of(snapshot);
-	begin_read(&reading, snapshot);
-	(void)collect(place->store, false, false);
-	end_read(&reading, bytes);
-	after = chunks_of(snapshot);
-	assert_true((size_t)overlap(&before, &after) < before.count);
-	array_clear(&before);
+	assert_int_equal(store_view_by_name(place->store, "d@taken", &worn->snapshot, &err), 0);
+	worn->before = chunks_of(worn->snapshot);
+}
+
+/* They were moved, and nobody took that for a loss. */
+static void worn_clear(struct place *place, struct worn *worn)
+{
+	struct chunk_list after = chunks_of(worn->snapshot);
+
+	assert_true((size_t)overlap(&worn->before, &after) < worn->before.count);
+	check_no_damage(place->store);
+	array_clear(&worn->before);
 	array_clear(&after);
-	store_view_put(place->store, snapshot);
-	store_view_put(place->store, view);
+	store_view_put(place->store, worn->snapshot);
+	store_view_put(place->store, worn->view);
+	free(worn->bytes);
+}
+
+static void a_read_while_chunks_are_repacked(struct place *place)
+{
+	struct reading reading = {0};
+	struct worn worn;
+
+	worn_make(place, &worn);
+	begin_read(&reading, worn.snapshot);
+	(void)collect(place->store, false, false);
+	end_read(&reading, worn.bytes);
+	worn_clear(place, &worn);
+}
+
+/* --- a backup --- */
+
+struct backing_up {
+	struct store *store;
+	struct view *snapshot;
+	struct repository *repository;
+	struct node node;
+	int result;
+};
+
+static void *backup_main(void *arg)
+{
+	const struct transfer_options options = {.uid = geteuid(), .gid = getegid()};
+	struct backing_up *backup = arg;
+	struct repository_writer *writer = repository_writer_new(backup->repository, backup->repository->index);
+	struct blob_file file = {.node = &backup->node};
+	struct holes holes = {0};
+	struct blob_maker maker;
+	struct transfer transfer;
+	struct transfer_counts transferred;
+	struct writer_counts written;
+	struct error err = {0};
+	struct attr attr;
+	struct scan scan;
+
+	assert_int_equal(view_lookup(backup->snapshot, ROOT_INO, "file", &attr), 0);
+	file.ino = attr.ino;
+	file.holes = &holes;
+	transfer_begin(&transfer, &options);
+	scan_of_view(&scan, backup->snapshot);
+	blob_maker_init(&maker, &transfer, backup->store, &scan, writer);
+	blob_maker_files(&maker, &file, 1);
+	backup->result = file.result;
+	assert_int_equal(blob_maker_end(&maker, false), 0);
+	assert_int_equal(repository_writer_end(writer, &written, &err), 0);
+	repository_writer_free(writer);
+	scan_clear(&scan);
+	array_clear(&holes);
+	assert_int_equal(transfer_end(&transfer, &transferred, NULL), 0);
+	return NULL;
+}
+
+static void check_backup(struct backing_up *backup, const uint8_t *wanted)
+{
+	struct repository_reader *reader;
+	struct error err = {0};
+	AUTO_BUF bytes = BUF_INIT;
+
+	assert_int_equal(backup->result, 0);
+	assert_int_equal(repository_load_index(backup->repository, false, &err), 0);
+	reader = repository_reader_new(backup->repository);
+	for (size_t i = 0; i < backup->node.content.count; i++) {
+		AUTO_BUF blob = BUF_INIT;
+
+		assert_int_equal(repository_read_blob(reader, &backup->node.content.items[i], false, &blob), 0);
+		buf_add(&bytes, blob.data, blob.len);
+	}
+	assert_int_equal(bytes.len, LEN);
+	assert_memory_equal(bytes.data, wanted, LEN);
+	repository_reader_free(reader);
+}
+
+static void a_backup_while_chunks_are_repacked(struct place *place)
+{
+	struct backing_up backup = {.store = place->store};
+	struct repository_place repository;
+	pthread_t thread;
+	struct worn worn;
+
+	worn_make(place, &worn);
+	repository_place_make(&repository);
+	backup.snapshot = worn.snapshot;
+	backup.repository = repository.repository;
+	assert_int_equal(pthread_create(&thread, NULL, backup_main, &backup), 0);
+	fault_wait(BACKUP);
+	(void)collect(place->store, false, false);
+	pthread_join(thread, NULL);
+	check_backup(&backup, worn.bytes);
+	node_clear(&backup.node);
+	repository_place_clear(&repository);
+	worn_clear(place, &worn);
+}
+
+/* --- a stream --- */
+
+struct streaming {
+	struct store *store;
+	int fd, result;
+};
+
+static void *send_main(void *arg)
+{
+	struct streaming *streaming = arg;
+	const struct send_options options = {.dataset = "d", .snapshot = "taken", .fd = streaming->fd, .stopped = never};
+	struct send_result result = {0};
+	struct error err = {0};
+
+	streaming->result = send_run(streaming->store, &options, &result, &err);
+	return NULL;
+}
+
+/* The sender is caught in several turns (lib/tree/records/readers.h), the last time when the chunks that it looked up first are gone. */
+static void a_stream_while_chunks_are_repacked(struct place *place)
+{
+	struct streaming streaming = {.store = place->store, .fd = memfd_create("stream", MFD_CLOEXEC)};
+	AUTO_BUF stream = BUF_INIT;
+	struct place other;
+	pthread_t thread;
+	struct worn worn;
+
+	worn_make(place, &worn);
+	assert_int_equal(pthread_create(&thread, NULL, send_main, &streaming), 0);
+	fault_wait(SEND);
+	(void)collect(place->store, false, false);
+	pthread_join(thread, NULL);
+	assert_int_equal(streaming.result, 0);
+	read_all_of(streaming.fd, &stream);
+	close(streaming.fd);
+	place_init(&other);
+	receive_all(other.store, "d", &stream);
+	compare(place->store, "d@taken", other.store, "d@taken");
+	place_clear(&other);
+	worn_clear(place, &worn);
 }
 
 static const struct {
-	const char *name;
+	const char *name, *fault;
 	void (*run)(struct place *place);
 } scenarios[] = {
-	{"overwrite", while_the_file_is_overwritten},
-	{"repack", while_chunks_are_repacked},
+	{"overwrite", READ ":sleep1000", while_the_file_is_overwritten},
+	{"repack", READ ":sleep1000", a_read_while_chunks_are_repacked},
+	{"backup", BACKUP ":sleep1000", a_backup_while_chunks_are_repacked},
+	{"send", SEND ":sleep1000," SEND ":sleep1000:2," SEND ":sleep1000:3", a_stream_while_chunks_are_repacked},
 };
 
 /* Each scenario in a process of its own, since faults are read once. */
-static void run_scenario(const char *name)
+static void run_scenario(size_t number)
 {
 	int status;
 	pid_t pid = fork();
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		setenv("CORPUSFS_FAULT", FAULT, 1);
-		execl("/proc/self/exe", "test", name, (char *)NULL);
+		setenv("CORPUSFS_FAULT", scenarios[number].fault, 1);
+		execl("/proc/self/exe", "test", scenarios[number].name, (char *)NULL);
 		_exit(2);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -176,12 +331,22 @@ static void run_scenario(const char *name)
 
 static void test_a_read_keeps_the_chunks_of_a_file_that_is_overwritten(void **state)
 {
-	run_scenario("overwrite");
+	run_scenario(0);
 }
 
 static void test_a_read_of_a_snapshot_keeps_the_chunks_that_are_repacked(void **state)
 {
-	run_scenario("repack");
+	run_scenario(1);
+}
+
+static void test_a_backup_keeps_the_chunks_that_are_repacked(void **state)
+{
+	run_scenario(2);
+}
+
+static void test_a_stream_keeps_the_chunks_that_are_repacked(void **state)
+{
+	run_scenario(3);
 }
 
 static const char *chosen;
@@ -203,6 +368,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_read_keeps_the_chunks_of_a_file_that_is_overwritten),
 		cmocka_unit_test(test_a_read_of_a_snapshot_keeps_the_chunks_that_are_repacked),
+		cmocka_unit_test(test_a_backup_keeps_the_chunks_that_are_repacked),
+		cmocka_unit_test(test_a_stream_keeps_the_chunks_that_are_repacked),
 	};
 
 	if (argc == 2) {

@@ -1,7 +1,7 @@
 /*
- * Readers are counted by turns, of which there are two. The collector begins the other turn and waits until the one before is empty; nobody
- * enters that any more. Whoever enters counts himself and then looks whether the turn is still the same: so either he sees the new turn, or the
- * collector, who looks afterwards, sees him.
+ * Readers are counted by turns, of which two are counted at a time. The collector begins the next turn and waits until the one before is empty;
+ * nobody enters that any more. Whoever enters counts himself and then looks whether the turn is still the same: so either he sees the new turn,
+ * or the collector, who looks afterwards, sees him.
  */
 #include "lib/tree/records/readers.h"
 
@@ -10,6 +10,11 @@
 
 #define POLL_US 2000
 
+static _Atomic unsigned *count_of(struct readers *readers, unsigned turn)
+{
+	return &readers->inside[turn & 1];
+}
+
 unsigned readers_enter(struct tree *tree)
 {
 	struct readers *readers = &tree->readers;
@@ -17,23 +22,23 @@ unsigned readers_enter(struct tree *tree)
 	for (;;) {
 		unsigned turn = atomic_load(&readers->turn);
 
-		atomic_fetch_add(&readers->inside[turn], 1);
+		atomic_fetch_add(count_of(readers, turn), 1);
 		if (atomic_load(&readers->turn) == turn)
 			return turn;
-		atomic_fetch_sub(&readers->inside[turn], 1);
+		atomic_fetch_sub(count_of(readers, turn), 1);
 	}
 }
 
 void readers_leave(struct tree *tree, unsigned turn)
 {
-	atomic_fetch_sub(&tree->readers.inside[turn], 1);
+	atomic_fetch_sub(count_of(&tree->readers, turn), 1);
 }
 
 static int wait_empty(struct readers *readers, unsigned turn, int (*step)(void *arg), void *arg)
 {
 	int result = 0;
 
-	while (result == 0 && atomic_load(&readers->inside[turn]) > 0) {
+	while (result == 0 && atomic_load(count_of(readers, turn)) > 0) {
 		result = step(arg);
 		clock_pause_us(POLL_US);
 	}
@@ -45,11 +50,11 @@ int readers_wait(struct tree *tree, int (*step)(void *arg), void *arg)
 	struct readers *readers = &tree->readers;
 	unsigned turn = atomic_load(&readers->turn);
 	/* those of the turn before are there only if a wait was stopped */
-	int result = wait_empty(readers, !turn, step, arg);
+	int result = wait_empty(readers, turn - 1, step, arg);
 
 	if (result < 0)
 		return result;
-	atomic_store(&readers->turn, !turn);
+	atomic_store(&readers->turn, turn + 1);
 	return wait_empty(readers, turn, step, arg);
 }
 

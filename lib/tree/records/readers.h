@@ -2,12 +2,16 @@
  * Who reads chunks that extents name. An extent may be overwritten, or get another chunk, after it was looked up and before its chunk is
  * read; the collector does not remove that chunk under the reader.
  *
- *   readers_enter   before extents are looked up
- *   readers_leave   after their chunks were read; what is kept of the extents is checked against readers_moves
+ *   readers_enter   before extents are looked up; gives the number of the turn
+ *   readers_leave   after their chunks were read
  *
  * The collector calls readers_wait after it has walked all extents, and before it removes the chunks that it did not find: whoever was
  * inside then is gone, and who came later looks at extents that the walk has seen, or at newer ones. So a chunk that a reader inside does not
  * find is lost. Entering never waits. Any thread; one collector at a time.
+ *
+ * The collector waits as long as the slowest reader inside. So who waits for others while he has chunks, as one who writes them to a pipe,
+ * leaves before. Extents that he keeps, and looked up in a turn of the same number, are as good when he is inside again: since then no collector
+ * has begun to wait, and the next one waits for him. With another number they are looked up anew.
  */
 #ifndef CORPUSFS_TREE_RECORDS_READERS_H
 #define CORPUSFS_TREE_RECORDS_READERS_H

@@ -13,7 +13,7 @@ struct inode;
 struct journal;
 
 struct readers {
-	_Atomic unsigned turn, inside[2];
+	_Atomic unsigned turn, inside[2]; /* inside: of the turns with even and odd numbers */
 	_Atomic uint64_t moves;
 	struct rwlock moving;        /* held exclusively by who moves extents */
 };
