@@ -312,7 +312,7 @@ static int appear_head(struct store *store, struct appearance *now)
 
 	if (result < 0)
 		return result;
-	result = freeze_begin(&head, 1, &freeze);
+	result = freeze_begin_held(&head, 1, &freeze);
 	if (result == 0) {
 		result = appear_frozen(store, now, head, freeze);
 		freeze_end(freeze);

@@ -149,7 +149,7 @@ static int set_of_head(struct store *store, struct dataset *dataset, bool is_rep
 
 	if (result < 0)
 		return result;
-	result = freeze_begin(&head, 1, &freeze);
+	result = freeze_begin_held(&head, 1, &freeze);
 	if (result == 0) {
 		result = write_replica(store, dataset, is_replica);
 		if (result == 0)

@@ -127,7 +127,7 @@ static int rollback_head(struct store *store, struct rollback *rollback)
 
 	if (result < 0)
 		return result;
-	result = freeze_begin(&head, 1, &freeze);
+	result = freeze_begin_held(&head, 1, &freeze);
 	if (result == 0) {
 		result = rollback_frozen(store, rollback, head, freeze);
 		freeze_end(freeze);

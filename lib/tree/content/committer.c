@@ -63,8 +63,7 @@ static int work_on(struct pending *pending, struct claim *claim, struct inode **
 			note_result(pending, inodes[i], result);
 	}
 	/* a retired view's content was dropped, which holds nobody else up */
-	pending->last_error = result == -ESTALE ? 0 : result;
-	pending->failures += pending->last_error < 0;
+	pending->failures += result < 0 && result != -ESTALE;
 	pthread_cond_broadcast(&pending->done);
 	pthread_cond_broadcast(&pending->room);
 	mutex_give(&pending->lock);
@@ -111,6 +110,9 @@ static int run_view(struct pending *pending, struct view *view)
 			if (count > 0) {
 				int one = work_on(pending, &claim, inodes, count);
 
+				/* who asks for all views has not lost what a retired one drops */
+				if (one == -ESTALE && !view)
+					one = 0;
 				result = result < 0 ? result : one;
 			} else if (pending_others_at_work(pending, &wanted)) {
 				mutex_wait(&pending->lock, &pending->done);
@@ -179,7 +181,7 @@ static void *background(void *arg)
 		size_t count = waits ? 0 : pending_claim_group(pending, &wanted, &claim, inodes);
 
 		if (count > 0) {
-			/* a failure is kept in last_error, and what could not be committed is tried again */
+			/* a failure is kept with its inodes (note_result), which are tried again */
 			int result = work_on(pending, &claim, inodes, count);
 
 			(void)result;

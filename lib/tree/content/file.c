@@ -181,8 +181,11 @@ static int64_t buffer(struct inode *inode, uint64_t offset, const void *data, si
 	hold_enter(&inode->view->hold);
 	mutex_take(&inode->lock);
 	inode->active.pool = pending_blocks(inode->view->tree);
+	/* the caller has waited since he looked: for room, for a freeze */
+	grown = view_check_change(inode->view);
 	/* so that the commit cannot fail on it */
-	grown = inode_load_inline(inode);
+	if (grown == 0)
+		grown = inode_load_inline(inode);
 	if (grown == 0)
 		grown = content_promise(inode, offset, len);
 	if (grown == 0)

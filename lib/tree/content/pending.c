@@ -69,6 +69,30 @@ int pending_check_space(struct tree *tree, size_t len)
 	return space_check(tree->space, len);
 }
 
+/*
+ * Waiting would not end: what takes the room that `len` bytes need is content that could not be committed, none of which fared better when it was
+ * tried last, and some was tried since `failures`. While anything else waits or is at work, there may be room. The lock is held.
+ */
+static bool is_stuck(const struct pending *pending, uint64_t failures, size_t len)
+{
+	uint64_t inodes = 0, bytes = 0, others;
+	const struct inode *inode;
+	const struct claim *claim;
+
+	if (pending->failures == failures)
+		return false;
+	DL_FOREACH2(pending->dirty, inode, dirty_next) {
+		inodes++;
+		bytes += inode->noted_bytes;
+	}
+	DL_FOREACH(pending->claims, claim) {
+		inodes += claim->inodes;
+		bytes += claim->bytes;
+	}
+	others = pending->dirty_bytes - MIN(pending->dirty_bytes, bytes);
+	return inodes > 0 && inodes == pending->failing && (others == 0 || others + len <= pending->budget);
+}
+
 int pending_admit(struct tree *tree, size_t len)
 {
 	struct pending *pending = tree->pending;
@@ -78,9 +102,8 @@ int pending_admit(struct tree *tree, size_t len)
 	mutex_take(&pending->lock);
 	failures = pending->failures;
 	while (pending->dirty_bytes > 0 && pending->dirty_bytes + len > pending->budget) {
-		/* It is full, and the commit that could make room has just failed: waiting would not end. */
-		if (pending->last_error && pending->failures != failures) {
-			result = pending->last_error;
+		if (is_stuck(pending, failures, len)) {
+			result = pending->failing_error;
 			break;
 		}
 		pending->waiting++;
@@ -120,8 +143,8 @@ int pending_take_record(struct tree *tree, size_t len, struct journal_record **r
 			pthread_cond_broadcast(&pending->work);
 			(void)mutex_wait_until(&pending->lock, &pending->room, &until);
 			pending->waiting--;
-			if (pending->last_error && pending->failures != failures)
-				result = pending->last_error;
+			if (is_stuck(pending, failures, 0))
+				result = pending->failing_error;
 		}
 		mutex_give(&pending->lock);
 	}
@@ -312,6 +335,9 @@ void pending_end_claim(struct pending *pending, struct claim *claim)
 {
 	DL_DELETE(pending->claims, claim);
 	pthread_cond_broadcast(&pending->done);
+	/* who waits for room looks whether any of it may still come */
+	if (pending->waiting)
+		pthread_cond_broadcast(&pending->room);
 }
 
 bool pending_others_at_work(const struct pending *pending, const struct wanted *wanted)

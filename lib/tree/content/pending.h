@@ -39,7 +39,6 @@ struct pending {
 	uint64_t next_note;
 	struct claim *claims;
 	uint64_t failures;     /* groups that failed, ever */
-	int last_error;        /* of the last group, 0 if it went well */
 	uint64_t failing;      /* inodes whose last commit failed; they are tried again */
 	int failing_error;     /* of one of them */
 };
@@ -51,7 +50,10 @@ void pending_free(struct pending *pending); /* NULL is fine */
 
 /* -ENOSPC when the disk has no room for `len` more bytes beside those already buffered. */
 WARN_UNUSED int pending_check_space(struct tree *tree, size_t len);
-/* Waits for room in the write buffer, then accounts `len`; and gives it back. -ENOSPC, -EIO when it is full and commits fail. */
+/*
+ * Waits for room in the write buffer, then accounts `len`; and gives it back. -ENOSPC, -EIO: it is full of content that cannot be committed. That
+ * the commit of one file fails concerns nobody else as long as others make room.
+ */
 WARN_UNUSED int pending_admit(struct tree *tree, size_t len);
 void pending_release(struct tree *tree, size_t len);
 /* A record of the journal for `len` bytes, for which it waits; errors as pending_admit. */

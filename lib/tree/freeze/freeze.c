@@ -5,7 +5,7 @@
  *             v                                                                   |
  *   open --commit_all--> committed --lock_all--> locked --is_clean says no--------+
  *             ^                                     |                             |
- *             |                                     |          too often: hold_all, and commit_all once more
+ *             |                                     |          too often, or freeze_begin_held: hold_all, and commit_all once more
  *             |                                     v is_clean says yes
  *             +--------freeze_end: let_go-------- frozen --freeze_set_epoch, freeze_set_shared, freeze_retire--> frozen
  *
@@ -26,6 +26,12 @@
  *
  * It ends. FREE_TRIES times writers may come in between. Then hold_all keeps them out, in all views, and returns when none is inside;
  * content that is not buffered then stays so, as only writers buffer what was clean.
+ *
+ * The last instant. What is buffered after is_clean goes into the next epoch. Of a view that is locked or retired there is none: it could never be
+ * committed. So freeze_begin_held keeps writers out until freeze_end. A writer looks after hold_enter whether the view may be changed: either
+ * he is inside before hold_all has returned, and what he buffers is committed; or he comes in after freeze_end, and sees what became of the
+ * view. Writers who are kept out hold room in the buffer, for which no commit waits, and no lock for which this file waits. The caller must not
+ * wait for a writer meanwhile, nor for what the kernel still has to write.
  */
 #include "lib/tree/freeze/freeze.h"
 
@@ -43,6 +49,7 @@
 struct freeze {
 	struct view **views; /* in the order in which their epoch locks are taken */
 	size_t count;
+	bool is_held; /* until the end */
 };
 
 static int by_family_and_dataset(const void *a, const void *b)
@@ -159,6 +166,30 @@ int freeze_begin(struct view *const *views, size_t count, struct freeze **ret_fr
 	return 0;
 }
 
+int freeze_begin_held(struct view *const *views, size_t count, struct freeze **ret_freeze)
+{
+	struct freeze *freeze;
+	int result = freeze_new(views, count, &freeze);
+
+	if (result < 0)
+		return result;
+	/* once before, so that writers wait for little */
+	result = commit_all(freeze);
+	if (result == 0) {
+		hold_all(freeze);
+		freeze->is_held = true;
+		result = commit_and_lock(freeze, HELD_TRIES);
+	}
+	if (result < 0) {
+		if (freeze->is_held)
+			end_hold(freeze);
+		freeze_free(freeze);
+		return result;
+	}
+	*ret_freeze = freeze;
+	return 0;
+}
+
 int freeze_begin_uncommitted(struct view *const *views, size_t count, struct freeze **ret_freeze)
 {
 	int result = freeze_new(views, count, ret_freeze);
@@ -201,5 +232,7 @@ void freeze_retire(struct freeze *freeze, struct view *view)
 void freeze_end(struct freeze *freeze)
 {
 	let_go(freeze);
+	if (freeze->is_held)
+		end_hold(freeze);
 	freeze_free(freeze);
 }

@@ -19,13 +19,16 @@ struct freeze;
 /* Of one tree, each view once. -EROFS: one is no head. -EBUSY: it is written to faster than it can be committed. What a commit gives. */
 WARN_UNUSED int freeze_begin(struct view *const *views, size_t count, struct freeze **ret_freeze);
 
+/* The same for whoever locks or retires a head (view_set_locked, freeze_retire): writers are kept out until the end, and then they are refused. */
+WARN_UNUSED int freeze_begin_held(struct view *const *views, size_t count, struct freeze **ret_freeze);
+
 /* The same without committing anything: buffered writes go on. For the collector, as long as it looks at versions and removes some. */
 WARN_UNUSED int freeze_begin_uncommitted(struct view *const *views, size_t count, struct freeze **ret_freeze);
 
 void freeze_set_epoch(struct freeze *freeze, struct view *view, const struct line *line, uint64_t epoch); /* the line is copied */
 void freeze_set_shared(struct freeze *freeze, struct view *view, const struct line *shared);              /* see view_set_shared */
 /* The head was rolled back and this is its former view: reads go on, every change from now on answers -ESTALE, and what is buffered
- * after the freeze is dropped. */
+ * still, of which there is nothing after freeze_begin_held, is dropped. */
 void freeze_retire(struct freeze *freeze, struct view *view);
 
 void freeze_end(struct freeze *freeze);

@@ -101,9 +101,12 @@ void view_make_root(struct kv_batch *batch, uint32_t family, uint64_t epoch, uin
 
 int view_check_change(const struct view *view)
 {
-	if (view->read_only || atomic_load(&view->locked))
+	if (view->read_only)
 		return -EROFS;
-	return atomic_load(&view->retired) ? -ESTALE : 0;
+	/* first: what is buffered in a view that goes is dropped, also if it was locked */
+	if (atomic_load(&view->retired))
+		return -ESTALE;
+	return atomic_load(&view->locked) ? -EROFS : 0;
 }
 
 void view_set_shared(struct view *view, const struct line *shared)

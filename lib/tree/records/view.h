@@ -63,7 +63,7 @@ void view_make_root(struct kv_batch *batch, uint32_t family, uint64_t epoch, uin
 /* The other views of the family changed (a snapshot came or went, a clone was made): see view_options.shared. Takes the epoch lock. */
 void view_set_shared(struct view *view, const struct line *shared);
 void view_set_level(struct view *view, int level);
-/* A head that is locked answers every change with -EROFS. Who locks it has it frozen (freeze.h), so that nothing is buffered. */
+/* A head that is locked answers every change with -EROFS. Who locks it has it frozen by freeze_begin_held, so that nothing is buffered. */
 void view_set_locked(struct view *view, bool is_locked);
 bool view_is_locked(const struct view *view);
 
