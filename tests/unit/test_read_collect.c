@@ -261,6 +261,29 @@ static void a_backup_while_chunks_are_repacked(struct place *place)
 	worn_clear(place, &worn);
 }
 
+/* The file is left out, and the next backup has it. */
+static void a_backup_that_fails(struct place *place)
+{
+	struct backing_up backup = {.store = place->store};
+	struct repository_place repository;
+	struct worn worn;
+
+	worn_make(place, &worn);
+	repository_place_make(&repository);
+	backup.snapshot = worn.snapshot;
+	backup.repository = repository.repository;
+	(void)backup_main(&backup);
+	assert_int_equal(backup.result, -EIO);
+	node_clear(&backup.node);
+	backup.node = (struct node){0};
+	(void)backup_main(&backup);
+	check_backup(&backup, worn.bytes);
+	node_clear(&backup.node);
+	repository_place_clear(&repository);
+	(void)collect(place->store, false, false);
+	worn_clear(place, &worn);
+}
+
 /* --- a stream --- */
 
 struct streaming {
@@ -303,6 +326,22 @@ static void a_stream_while_chunks_are_repacked(struct place *place)
 	worn_clear(place, &worn);
 }
 
+/* It is broken off, and can be sent again. */
+static void a_stream_that_fails(struct place *place)
+{
+	struct streaming streaming = {.store = place->store, .fd = memfd_create("stream", MFD_CLOEXEC)};
+	struct worn worn;
+
+	worn_make(place, &worn);
+	(void)send_main(&streaming);
+	assert_int_equal(streaming.result, -EIO);
+	(void)send_main(&streaming);
+	assert_int_equal(streaming.result, 0);
+	close(streaming.fd);
+	(void)collect(place->store, false, false);
+	worn_clear(place, &worn);
+}
+
 static const struct {
 	const char *name, *fault;
 	void (*run)(struct place *place);
@@ -311,6 +350,8 @@ static const struct {
 	{"repack", READ ":sleep1000", a_read_while_chunks_are_repacked},
 	{"backup", BACKUP ":sleep1000", a_backup_while_chunks_are_repacked},
 	{"send", SEND ":sleep1000," SEND ":sleep1000:2," SEND ":sleep1000:3", a_stream_while_chunks_are_repacked},
+	{"backup-fails", BACKUP ":eio", a_backup_that_fails},
+	{"send-fails", SEND ":eio", a_stream_that_fails},
 };
 
 /* Each scenario in a process of its own, since faults are read once. */
@@ -349,6 +390,16 @@ static void test_a_stream_keeps_the_chunks_that_are_repacked(void **state)
 	run_scenario(3);
 }
 
+static void test_a_file_that_a_backup_cannot_read_is_left_out(void **state)
+{
+	run_scenario(4);
+}
+
+static void test_a_stream_that_cannot_be_read_on_is_sent_again(void **state)
+{
+	run_scenario(5);
+}
+
 static const char *chosen;
 
 static void test_scenario(void **state)
@@ -370,6 +421,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_a_read_of_a_snapshot_keeps_the_chunks_that_are_repacked),
 		cmocka_unit_test(test_a_backup_keeps_the_chunks_that_are_repacked),
 		cmocka_unit_test(test_a_stream_keeps_the_chunks_that_are_repacked),
+		cmocka_unit_test(test_a_file_that_a_backup_cannot_read_is_left_out),
+		cmocka_unit_test(test_a_stream_that_cannot_be_read_on_is_sent_again),
 	};
 
 	if (argc == 2) {
