@@ -51,9 +51,9 @@ static const struct column show_columns[] = {
 	{"user", "user", COLUMN_TEXT}, {"tags", "tags", COLUMN_LIST}, {NULL, NULL, COLUMN_TEXT},
 };
 
-static int print_backups(struct cli *cli, json_t *result)
+static void print_backups(struct cli *cli, json_t *rows)
 {
-	json_t *rows = json_object_get(result, "backups"), *row;
+	json_t *row;
 	size_t i;
 
 	json_array_foreach(rows, i, row) {
@@ -67,8 +67,6 @@ static int print_backups(struct cli *cli, json_t *result)
 			json_object_set_new(row, "base_short", json_stringn(base, 8));
 	}
 	table_print(cli, list_columns, rows);
-	json_decref(result);
-	return EXIT_OK;
 }
 
 static int run_list(struct cli *cli)
@@ -83,7 +81,9 @@ static int run_list(struct cli *cli)
 		return code;
 	if (json_array_size(json_object_get(result, "backups")) == 0 && cli->argc > 1)
 		fprintf(stderr, "corpusfs: note: there is no backup of \"%s\" in %s\n", cli->argv[1], cli->argv[0]);
-	return print_backups(cli, result);
+	print_backups(cli, json_object_get(result, "backups"));
+	json_decref(result);
+	return EXIT_OK;
 }
 
 static int run_show(struct cli *cli)
@@ -188,17 +188,27 @@ static void describe_drill(json_t *row)
 	json_object_set_new(row, "result", json_string(json_is_true(json_object_get(row, "incomplete")) ? "incomplete" : result));
 }
 
+/* Of a drill that failed. What says nothing of the backups, a wrong password for example, is not kept. */
+static int drill_failed(struct cli *cli, struct error *err)
+{
+	CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(cli->argv[0]);
+
+	if (err->code == -EBADMSG || err->code == -EILSEQ || err->code == -EIO)
+		repository_note(cli, "drill", 0, NULL, err->text);
+	return repository_exit(name.place, err, NULL);
+}
+
 static int run_drill(struct cli *cli)
 {
 	const char *scratch = cli_option(cli, "scratch"), *temporary = getenv("TMPDIR");
 	json_t *result, *rows, *row;
+	struct error err = {0};
+	int code = EXIT_OK;
 	size_t i;
-	int code;
 
 	scratch = scratch ? scratch : temporary && *temporary ? temporary : "/var/tmp";
-	code = repository_ask(cli, "backup.drill", json_pack("{s:o}", "scratch", json_from_bytes(scratch)), "drill", &result);
-	if (code != EXIT_OK)
-		return code;
+	if (repository_try(cli, "backup.drill", json_pack("{s:o}", "scratch", json_from_bytes(scratch)), "drill", &result, &err) < 0)
+		return drill_failed(cli, &err);
 	rows = json_object_get(result, "backups");
 	json_array_foreach(rows, i, row) {
 		const bool incomplete = json_is_true(json_object_get(row, "incomplete"));
@@ -236,6 +246,13 @@ static int run_rebuild(struct cli *cli)
 
 /* --- letting go --- */
 
+static void print_forgotten(struct cli *cli, json_t *rows, const char *next)
+{
+	if (!cli_option(cli, "json"))
+		printf("%s%s:\n", cli_option(cli, "dry-run") ? "would forget" : "forgotten", cli_option(cli, "dry-run") ? "" : next);
+	print_backups(cli, rows);
+}
+
 static int run_forget(struct cli *cli)
 {
 	json_t *names = json_array(), *args = json_pack("{s:o, s:b}", "backups", names, "dry_run", cli_option(cli, "dry-run") != NULL), *result;
@@ -251,9 +268,9 @@ static int run_forget(struct cli *cli)
 	code = repository_ask(cli, "backup.forget", args, NULL, &result);
 	if (code != EXIT_OK)
 		return code;
-	if (!cli_option(cli, "json"))
-		printf(cli_option(cli, "dry-run") ? "would forget:\n" : "forgotten; backup prune gives their room back:\n");
-	return print_backups(cli, result);
+	print_forgotten(cli, json_object_get(result, "backups"), "; backup prune gives their room back");
+	json_decref(result);
+	return EXIT_OK;
 }
 
 static void print_pruned(const json_t *result, bool dry_run)
@@ -278,15 +295,25 @@ static void print_pruned(const json_t *result, bool dry_run)
 
 static int run_prune(struct cli *cli)
 {
-	json_t *result;
-	int code = repository_ask(cli, "backup.prune", json_pack("{s:b}", "dry_run", cli_option(cli, "dry-run") != NULL), "prune", &result);
+	json_t *args = json_pack("{s:b}", "dry_run", cli_option(cli, "dry-run") != NULL), *result, *forgotten;
+	struct error err = {0};
+	int code;
 
+	if (keep_set(cli, args, &err) < 0) {
+		json_decref(args);
+		return exit_with(&err);
+	}
+	code = repository_ask(cli, "backup.prune", args, "prune", &result);
 	if (code != EXIT_OK)
 		return code;
-	if (cli_option(cli, "json"))
+	forgotten = json_object_get(result, "forgotten");
+	if (cli_option(cli, "json")) {
 		repository_print_json(result);
-	else
+	} else {
+		if (json_array_size(forgotten) > 0)
+			print_forgotten(cli, forgotten, "");
 		print_pruned(result, cli_option(cli, "dry-run") != NULL);
+	}
 	json_decref(result);
 	return EXIT_OK;
 }
@@ -327,7 +354,13 @@ static const struct option forget_options[] = {
 	OPTION_JSON,
 	OPTIONS_END,
 };
-static const struct option prune_options[] = {{'n', "dry-run", NULL, "only say what it would free"}, OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
+static const struct option prune_options[] = {
+	OPTIONS_KEEP,
+	{'n', "dry-run", NULL, "only say what it would free"},
+	OPTIONS_PASSWORD,
+	OPTION_JSON,
+	OPTIONS_END,
+};
 static const struct option unlock_options[] = {{0, "all", NULL, "also locks that somebody may hold"}, OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
 
 const struct command repository_commands[] = {
@@ -383,6 +416,8 @@ const struct command repository_commands[] = {
 	{.name = "backup prune",
          .operands = "REPO",
          .summary = "give back the room of what no backup names",
+         .details = "With --keep-..., backups that the rules do not name are forgotten first, as by\n"
+                    "backup forget.\n",
          .min = 1,
          .max = 1,
          .options = prune_options,

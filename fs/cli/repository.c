@@ -201,26 +201,33 @@ int repository_exit(const char *place, struct error *err, const char *interrupte
 	return exit_with(err);
 }
 
-int repository_ask(struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result)
+int repository_try(struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result, struct error *err)
 {
 	AUTO_CLOSE int fd = -1;
 	CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(cli->argv[0]);
-	struct error err = {0};
 	const bool makes = strcmp(op, "backup.init") == 0, was_there = access(name.place, F_OK) == 0;
-	int r = repository_open_place(cli, name.place, makes, &fd, &err);
+	int r = repository_open_place(cli, name.place, makes, &fd, err);
 
 	repository_name_set(&name, args);
 	if (r == 0 && !json_object_get(args, "password"))
-		r = password_set(cli, args, makes, &err);
+		r = password_set(cli, args, makes, err);
 	/* nothing is left of a repository for which there is no password; what is not empty stays */
 	if (r < 0 && makes && !was_there)
 		(void)rmdir(name.place);
 	interrupt_watch();
 	if (r == 0)
-		r = run_op_alone(op, args, fd, -1, title, ret_result, &err);
+		r = run_op_alone(op, args, fd, -1, title, ret_result, err);
 	else
 		json_decref(args);
-	return r < 0 ? repository_exit(name.place, &err, NULL) : EXIT_OK;
+	return r;
+}
+
+int repository_ask(struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result)
+{
+	CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(cli->argv[0]);
+	struct error err = {0};
+
+	return repository_try(cli, op, args, title, ret_result, &err) < 0 ? repository_exit(name.place, &err, NULL) : EXIT_OK;
 }
 
 void repository_print_json(const json_t *result)

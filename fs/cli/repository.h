@@ -47,7 +47,9 @@ void repository_note(struct cli *cli, const char *kind, double seconds, json_t *
  */
 int repository_exit(const char *place, struct error *err, const char *interrupted);
 
-/* Runs an operation on the repository that the first operand names; takes over args. Errors are printed; returns the exit code. */
+/* Runs an operation on the repository that the first operand names; takes over args. */
+WARN_UNUSED int repository_try(struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result, struct error *err);
+/* The same. Errors are printed; returns the exit code. */
 int repository_ask(struct cli *cli, const char *op, json_t *args, const char *title, json_t **ret_result);
 
 void repository_print_json(const json_t *result);

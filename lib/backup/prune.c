@@ -115,6 +115,13 @@ static void own_packs(struct prune *prune, const struct snapshot_file *snapshot)
 	json_decref(info);
 }
 
+static bool counts_as_gone(const struct prune *prune, const struct snapshot_file *snapshot)
+{
+	struct blob_id id;
+
+	return prune->options->without && blob_id_parse(snapshot->name, &id) == 0 && blob_set_has(prune->options->without, &id, false);
+}
+
 static int find_used(struct prune *prune, struct error *err)
 {
 	const struct used_walk walk = {.reader = prune->reader, .problem = tree_problem, .tree = count_tree, .arg = prune};
@@ -123,6 +130,8 @@ static int find_used(struct prune *prune, struct error *err)
 
 	transfer_tell(&prune->transfer, "trees");
 	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
+		if (counts_as_gone(prune, &snapshots.items[i]))
+			continue;
 		r = used_blobs_add(prune->used, &walk, &snapshots.items[i]);
 		if (r == 0)
 			own_packs(prune, &snapshots.items[i]);

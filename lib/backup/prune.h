@@ -4,6 +4,7 @@
 #ifndef CORPUSFS_BACKUP_PRUNE_H
 #define CORPUSFS_BACKUP_PRUNE_H
 
+#include "lib/repository/blob_set.h"
 #include "lib/repository/snapshot_file.h"
 #include "lib/transfer/transfer.h"
 
@@ -11,6 +12,7 @@ struct prune_options {
 	struct transfer_options transfer; /* progress only */
 	struct repository *repository;
 	bool dry_run;
+	const struct blob_set *without; /* snapshot files, as if data blobs, that count as gone; NULL: none */
 	unsigned max_unused; /* percent of a pack that may be unused before it is written anew */
 };
 

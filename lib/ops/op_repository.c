@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "lib/backup/backup_find.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
+#include "lib/ops/op_views.h"
 #include "lib/repository/objects_open.h"
 
 int op_repository_objects(const struct op_context *context, bool making, struct objects **ret_objects, struct error *err)
@@ -67,6 +69,23 @@ int op_repository_backup(const json_t *args, struct repository *repository, char
 	else
 		head_clear(&head);
 	return 0;
+}
+
+json_t *op_backup_to_json(const struct snapshot_file *snapshot)
+{
+	const char *type = snapshot_file_tag_value(snapshot, "type"), *of = snapshot_file_tag_value(snapshot, "snapshot");
+	const char *identity = snapshot_file_tag_value(snapshot, "identity");
+	char parent[BLOB_ID_TEXT] = "";
+	json_t *object;
+
+	if (snapshot->has_parent)
+		blob_id_text(&snapshot->parent, parent);
+	object = json_pack("{s:s, s:o, s:s*, s:o*, s:s, s:s*, s:s*, s:b, s:o}", "backup", snapshot->name, "dataset", json_from_bytes(backup_dataset(snapshot)),
+	                 "dataset_id", snapshot_file_tag_value(snapshot, "dataset-id"), "snapshot", json_from_bytes(of), "type", type ? type : "restic",
+	                 "base", parent[0] ? parent : NULL, "identity", identity, "incomplete", snapshot_file_has_tag(snapshot, "incomplete"), "host",
+	                 json_from_bytes(snapshot->host));
+	op_set_time(object, "taken", snapshot->time);
+	return object;
 }
 
 static int tell_progress(void *arg, const struct transfer_progress *progress)

@@ -7,7 +7,7 @@
 
 #include "lib/backup/heads.h"
 #include "lib/ops/ops.h"
-#include "lib/repository/repository.h"
+#include "lib/repository/snapshot_file.h"
 #include "lib/transfer/transfer.h"
 
 /* Making: it need not be there yet. */
@@ -22,6 +22,9 @@ WARN_UNUSED int op_repository_open(const struct op_context *context, const json_
  * ret_head. NULL: none is named. ret_head may be NULL; it and ret_backup are the caller's.
  */
 WARN_UNUSED int op_repository_backup(const json_t *args, struct repository *repository, char **ret_backup, struct head *ret_head, struct error *err);
+
+/* A row of backup.list. */
+json_t *op_backup_to_json(const struct snapshot_file *snapshot);
 
 /* Gathers problems as a list of {path, code, text}, and tells progress. */
 struct op_problems {

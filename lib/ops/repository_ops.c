@@ -1,13 +1,10 @@
-/* Repositories of backups: what needs no store. Their passwords are in repository_key_ops.c. */
+/* Repositories of backups: what needs no store. Their passwords are in repository_key_ops.c, and what goes in forget_ops.c. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "lib/backup/backup_find.h"
 #include "lib/backup/drill.h"
-#include "lib/backup/forget.h"
-#include "lib/backup/heads.h"
-#include "lib/backup/prune.h"
 #include "lib/backup/rebuild_index.h"
 #include "lib/backup/restore.h"
 #include "lib/backup/verify.h"
@@ -44,23 +41,6 @@ static double seconds_of(struct timespec time)
 	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-static json_t *snapshot_to_json(const struct snapshot_file *snapshot)
-{
-	const char *type = snapshot_file_tag_value(snapshot, "type"), *of = snapshot_file_tag_value(snapshot, "snapshot");
-	const char *identity = snapshot_file_tag_value(snapshot, "identity");
-	char parent[BLOB_ID_TEXT] = "";
-	json_t *object;
-
-	if (snapshot->has_parent)
-		blob_id_text(&snapshot->parent, parent);
-	object = json_pack("{s:s, s:o, s:s*, s:o*, s:s, s:s*, s:s*, s:b, s:o}", "backup", snapshot->name, "dataset", json_from_bytes(backup_dataset(snapshot)),
-	                 "dataset_id", snapshot_file_tag_value(snapshot, "dataset-id"), "snapshot", json_from_bytes(of), "type", type ? type : "restic",
-	                 "base", parent[0] ? parent : NULL, "identity", identity, "incomplete", snapshot_file_has_tag(snapshot, "incomplete"), "host",
-	                 json_from_bytes(snapshot->host));
-	op_set_time(object, "taken", snapshot->time);
-	return object;
-}
-
 /* backup.list: {password, dataset?} -> rows {backup, taken, taken_ns, dataset, dataset_id?: STORE/NUMBER, snapshot?, type, base?, identity?,
  * incomplete, host} */
 static int list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
@@ -74,7 +54,7 @@ static int list_op(struct op_context *context, const json_t *args, json_t **ret_
 		r = snapshot_files_read(repository, false, &snapshots, err);
 	for (size_t i = 0; i < snapshots.count && r == 0; i++)
 		if (!dataset || strcmp(dataset, backup_dataset(&snapshots.items[i])) == 0)
-			r = op_row(context, snapshot_to_json(&snapshots.items[i]));
+			r = op_row(context, op_backup_to_json(&snapshots.items[i]));
 	snapshot_files_clear(&snapshots);
 	repository_close(repository);
 	return r;
@@ -97,7 +77,7 @@ static int show_op(struct op_context *context, const json_t *args, json_t **ret_
 		tags = json_array();
 		for (size_t i = 0; i < snapshot.tags.count; i++)
 			json_array_append_new(tags, json_from_bytes(snapshot.tags.items[i]));
-		*ret_result = snapshot_to_json(&snapshot);
+		*ret_result = op_backup_to_json(&snapshot);
 		json_object_set_new(*ret_result, "tags", tags);
 		json_object_set_new(*ret_result, "user", json_from_bytes(snapshot.user));
 	}
@@ -254,143 +234,6 @@ static int rebuild_op(struct op_context *context, const json_t *args, json_t **r
 	return r;
 }
 
-/* --- what goes --- */
-
-static int forget_file(struct repository *repository, const char *name, struct error *err)
-{
-	int r = repository->objects->place->remove(repository->objects, OBJECT_SNAPSHOT, name);
-
-	return r < 0 && r != -ENOENT ? error_set(err, r, "backup %.8s cannot be removed: %s", name, error_text(r)) : 0;
-}
-
-static int check_no_head(const struct heads *heads, const char *backup, struct error *err)
-{
-	const struct head *head = heads_keeping(heads, backup);
-
-	if (!head)
-		return 0;
-	(void)error_set(err, -EBUSY, "backup %.8s is the newest version of \"%s\" that can be read, %s", backup, head->dataset, head->name);
-	error_hint(err, "publish another version first");
-	return -EBUSY;
-}
-
-static int forget_named(struct op_context *context, struct repository *repository, const json_t *names, bool dry_run, struct error *err)
-{
-	struct snapshot_files found = {0};
-	struct heads heads = {0};
-	const json_t *entry;
-	int r = heads_read(repository, NULL, &heads, err);
-	size_t i;
-
-	/* All are looked for before the first one goes. */
-	json_array_foreach(names, i, entry) {
-		struct snapshot_file snapshot;
-
-		if (r == 0)
-			r = backup_find(repository, json_string_value(entry), &snapshot, NULL, err);
-		if (r < 0)
-			break;
-		array_add(&found, snapshot);
-		r = check_no_head(&heads, snapshot.name, err);
-	}
-	for (i = 0; i < found.count && r == 0; i++) {
-		r = dry_run ? 0 : forget_file(repository, found.items[i].name, err);
-		if (r == 0)
-			r = op_row(context, snapshot_to_json(&found.items[i]));
-	}
-	heads_clear(&heads);
-	snapshot_files_clear(&found);
-	return r;
-}
-
-struct forgetting {
-	struct keep_rules rules;
-	const char *dataset_id; /* only backups with this tag; NULL: all */
-	bool dry_run;
-};
-
-static int forget_by_rules(struct op_context *context, struct repository *repository, const struct forgetting *forgetting, struct error *err)
-{
-	struct snapshot_files snapshots = {0};
-	struct heads heads = {0};
-	AUTO_FREE bool *keeps = NULL;
-	int r = snapshot_files_read(repository, false, &snapshots, err);
-
-	if (r == 0)
-		r = heads_read(repository, NULL, &heads, err);
-	keeps = xcalloc(snapshots.count + 1, sizeof(*keeps));
-	forget_apply(&forgetting->rules, &snapshots, keeps);
-	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
-		const char *of = snapshot_file_tag_value(&snapshots.items[i], "dataset-id");
-
-		if (keeps[i] || heads_keeping(&heads, snapshots.items[i].name) || (forgetting->dataset_id && (!of || strcmp(of, forgetting->dataset_id) != 0)))
-			continue;
-		r = forgetting->dry_run ? 0 : forget_file(repository, snapshots.items[i].name, err);
-		if (r == 0)
-			r = op_row(context, snapshot_to_json(&snapshots.items[i]));
-	}
-	heads_clear(&heads);
-	snapshot_files_clear(&snapshots);
-	return r;
-}
-
-/*
- * backup.forget: {password, backups: [name, ...] or keep: {last, hourly, daily, weekly, monthly, yearly}, dataset_id?: only backups that have it,
- * dry_run?} -> rows as backup.list: what goes. The head of what was published stays.
- */
-static int forget_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
-{
-	const json_t *names = json_object_get(args, "backups"), *keep = json_object_get(args, "keep");
-	const struct forgetting forgetting = {.rules = {.last = (unsigned)op_arg_int(keep, "last", 0),
-	                                                .hourly = (unsigned)op_arg_int(keep, "hourly", 0),
-	                                                .daily = (unsigned)op_arg_int(keep, "daily", 0),
-	                                                .weekly = (unsigned)op_arg_int(keep, "weekly", 0),
-	                                                .monthly = (unsigned)op_arg_int(keep, "monthly", 0),
-	                                                .yearly = (unsigned)op_arg_int(keep, "yearly", 0)},
-	                                      .dataset_id = op_arg_string_or(args, "dataset_id", NULL),
-	                                      .dry_run = op_arg_bool(args, "dry_run")};
-	struct repository_lock *lock = NULL;
-	struct repository *repository = NULL;
-	int r = 0;
-
-	if ((json_array_size(names) > 0) == keep_rules_any(&forgetting.rules)) {
-		r = error_set(err, -EINVAL, "name the backups that are to go, or say what is to stay");
-		error_hint(err, "corpusfs backup forget REPOSITORY BACKUP..., or with --keep-last 3, --keep-daily 7 and the like");
-	}
-	if (r == 0)
-		r = op_repository_open(context, args, &repository, err);
-	if (r == 0)
-		r = repository_lock_take(repository, true, &lock, err);
-	if (r == 0)
-		r = json_array_size(names) > 0 ? forget_named(context, repository, names, forgetting.dry_run, err)
-		                               : forget_by_rules(context, repository, &forgetting, err);
-	repository_lock_release(lock);
-	repository_close(repository);
-	return r;
-}
-
-#define MAX_UNUSED 5
-
-/* backup.prune: {password, dry_run?} -> {packs, packs_removed, packs_rewritten, bytes, bytes_freed, left, left_bytes} */
-static int prune_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
-{
-	struct op_problems problems = {.context = context, .list = json_array()};
-	struct prune_options options = {.transfer = op_problems_options(&problems), .dry_run = op_arg_bool(args, "dry_run"), .max_unused = MAX_UNUSED};
-	struct prune_counts counts;
-	int r = op_repository_open(context, args, &options.repository, err);
-
-	if (r == 0)
-		r = prune_run(&options, &counts, err);
-	if (r == 0)
-		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "packs", (json_int_t)counts.packs, "packs_removed",
-		                        (json_int_t)counts.packs_removed, "packs_rewritten", (json_int_t)counts.packs_rewritten, "bytes",
-		                        (json_int_t)counts.bytes, "bytes_freed", (json_int_t)counts.bytes_freed, "left",
-		                        (json_int_t)counts.left.count, "left_bytes", (json_int_t)counts.left.bytes);
-	json_decref(problems.list);
-	repository_close(options.repository);
-	return r;
-}
-
 /* backup.unlock: {password, all?} -> {removed} */
 static int unlock_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -414,8 +257,6 @@ const struct op repository_ops[] = {
 	{"restore.directory", "make a directory of a backup", OP_OWNER, NULL, restore_op},
 	{"backup.drill", "restore backups to scratch space, to know that they come back", OP_READER, "backups", drill_op},
 	{"backup.rebuild-index", "make the index of a repository anew", OP_OWNER, NULL, rebuild_op},
-	{"backup.forget", "let backups go", OP_OWNER, "backups", forget_op},
-	{"backup.prune", "give back the room of what no backup names", OP_OWNER, NULL, prune_op},
 	{"backup.unlock", "remove locks that nobody holds any more", OP_OWNER, NULL, unlock_op},
 	{NULL},
 };
