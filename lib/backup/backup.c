@@ -23,10 +23,12 @@ struct backup {
 	char *dataset_tag;
 	struct view *view;
 	struct repository_lock *lock;
+	struct unfinished unfinished;
 	struct backup_base base;
 	struct repository_writer *writer;
 	struct exact_list exact;
 	struct node top;
+	bool is_there; /* it is a backup */
 };
 
 char *backup_dataset_tag(struct store *store, uint32_t dataset_id)
@@ -71,6 +73,16 @@ static int open_snapshot(struct backup *backup, struct error *err)
 	return 0;
 }
 
+static int find_base(struct backup *backup, struct error *err)
+{
+	const struct backup_options *options = backup->options;
+	const struct backup_aim aim = {options->type, options->share, backup->dataset_tag, &backup->unfinished};
+
+	if (!options->dry_run && !backup_relies_on_all(options->type, options->share))
+		unfinished_begin(&backup->unfinished, backup->store, options->repository->id, backup->snapshot.dataset_id, options->type);
+	return backup_base_find(&backup->base, options->repository, &aim, err);
+}
+
 static int prepare(struct backup *backup, struct error *err)
 {
 	const struct backup_options *options = backup->options;
@@ -81,7 +93,7 @@ static int prepare(struct backup *backup, struct error *err)
 	if (r == 0)
 		r = repository_lock_take(options->repository, false, &backup->lock, err);
 	if (r == 0)
-		r = backup_base_find(&backup->base, options->repository, options->type, options->share, backup->dataset_tag, err);
+		r = find_base(backup, err);
 	if (r == 0 && !backup->base.exists && options->type == BACKUP_INCREMENTAL)
 		backup->result->type = BACKUP_FULL;
 	if (r == 0) {
@@ -253,8 +265,11 @@ static int finish(struct backup *backup, struct error *err)
 	if (r == 0)
 		r = repository_lock_check(backup->lock, err);
 	describe(backup, &file);
-	if (r == 0)
+	if (r == 0) {
+		unfinished_end(&backup->unfinished, backup->store, true);
 		r = snapshot_file_write(backup->options->repository, &file, backup->result->name, err);
+		backup->is_there = r == 0;
+	}
 	if (r == 0)
 		r = fault_point("backup-after-snapshot-file");
 	if (r == 0)
@@ -269,8 +284,8 @@ static void keep_what_was_put(struct backup *backup)
 	struct writer_counts counts;
 	struct error ignored = {0};
 
-	if (backup->transfer.failure.code == -ECANCELED && backup->base.known_is_repository && !backup->options->dry_run &&
-	    repository_lock_check(backup->lock, &ignored) == 0)
+	if (backup->transfer.failure.code == -ECANCELED && (backup->base.known_is_repository || backup->unfinished.mark[0]) &&
+	    !backup->options->dry_run && repository_lock_check(backup->lock, &ignored) == 0)
 		(void)!repository_writer_end(backup->writer, &counts, &ignored);
 }
 
@@ -288,6 +303,7 @@ static int run(struct backup *backup, struct error *err)
 	(void)snprintf(backup->result->full_snapshot, sizeof(backup->result->full_snapshot), "%s",
 	               !backup->base.exists ? backup->options->snapshot : backup->base.full_snapshot ? backup->base.full_snapshot : "");
 	backup->writer = repository_writer_new(backup->options->repository, backup->base.known);
+	repository_writer_go_on(backup->writer, backup->unfinished.mark, &backup->base.put);
 	if (backup->options->dry_run)
 		repository_writer_discard(backup->writer);
 	tree.view = backup->view;
@@ -316,6 +332,8 @@ int backup_run(struct store *store, const struct backup_options *options, struct
 	transfer_begin(&backup.transfer, &options->transfer);
 	exact_list_init(&backup.exact);
 	r = run(&backup, err);
+	if (!backup.is_there)
+		unfinished_end(&backup.unfinished, store, false);
 	backup_base_clear(&backup.base, store);
 	repository_writer_free(backup.writer);
 	repository_lock_release(backup.lock);

@@ -2,8 +2,9 @@
  * Backups: a snapshot of a dataset goes to a repository, where restic finds it as the snapshot of a directory "/DATASET". backup_info.h says
  * what else is kept, backup_base.h what the types are.
  *
- * A backup that is killed leaves the repository valid: its packs are named by index files or by nobody, and the next one of a type that may
- * relies on those that are named. One that is cancelled names all that it put, if its type may rely on them the next time.
+ * A backup that is killed leaves the repository valid: its packs are named by index files or by nobody. The next one relies on those that are
+ * named: an incremental one on all that is there, a full or differential one on what the last of its type put that was cut off (unfinished.h).
+ * One that is cancelled names all that it put.
  */
 #ifndef CORPUSFS_BACKUP_BACKUP_H
 #define CORPUSFS_BACKUP_BACKUP_H

@@ -19,17 +19,11 @@ static const struct snapshot_file *newest(const struct snapshot_files *snapshots
 
 /* Only blobs of these packs. */
 struct choice {
-	const struct blob_id *packs;
-	size_t count;
+	struct object_names packs;
 	struct blob_index *index;
 	struct blob_id pack;
 	struct pack_blobs blobs; /* of the pack */
 };
-
-static int compare_ids(const void *a, const void *b)
-{
-	return blob_id_compare(a, b);
-}
 
 static void end_pack(struct choice *choice)
 {
@@ -44,42 +38,48 @@ static int choose(void *arg, const struct blob_place *place)
 
 	if (choice->blobs.count > 0 && !blob_id_equal(&choice->pack, &place->pack))
 		end_pack(choice);
-	if (choice->count == 0 || !bsearch(&place->pack, choice->packs, choice->count, sizeof(*choice->packs), compare_ids))
+	if (!object_names_have_id(&choice->packs, &place->pack))
 		return 0;
 	choice->pack = place->pack;
 	array_add(&choice->blobs, place->blob);
 	return 0;
 }
 
-/* The blobs of the packs that the full backup wrote. */
-static int know_packs_of(struct backup_base *base, const struct repository *repository, const json_t *info)
+/* Adds the packs that the backup wrote. */
+static void add_packs_of(const json_t *info, struct object_names *packs)
 {
 	const json_t *list = json_object_get(info, "packs"), *entry;
-	ARRAY(struct blob_id) packs = {0};
-	struct choice choice = {.index = blob_index_new()};
 	size_t i;
-	int r;
 
 	json_array_foreach(list, i, entry) {
 		const char *text = json_string_value(entry);
 		struct blob_id id;
 
 		if (text && blob_id_parse(text, &id) == 0)
-			array_add(&packs, id);
+			array_add(packs, id);
 	}
-	if (packs.count > 0)
-		qsort(packs.items, packs.count, sizeof(*packs.items), compare_ids);
-	choice.packs = packs.items;
-	choice.count = packs.count;
-	r = blob_index_each(repository->index, choose, &choice);
+}
+
+/* The blobs of the packs that may be relied on, and of those that were put already. */
+static int know_packs(struct backup_base *base, const struct repository *repository, const struct object_names *may)
+{
+	struct choice choice = {.index = blob_index_new()};
+	int r = 0;
+
+	array_append(&choice.packs, may->items, may->count);
+	array_append(&choice.packs, base->put.items, base->put.count);
+	object_names_sort(&choice.packs);
+	if (choice.packs.count > 0)
+		r = blob_index_each(repository->index, choose, &choice);
 	end_pack(&choice);
 	array_clear(&choice.blobs);
-	array_clear(&packs);
+	array_clear(&choice.packs);
 	base->known = choice.index;
 	return r;
 }
 
-static int take_base(struct backup_base *base, struct repository *repository, const struct snapshot_file *found, bool only_its_packs,
+/* ret_packs: those that it wrote. */
+static int take_base(struct backup_base *base, struct repository *repository, const struct snapshot_file *found, struct object_names *ret_packs,
 		     struct error *err)
 {
 	struct repository_reader *reader = repository_reader_new(repository);
@@ -98,42 +98,43 @@ static int take_base(struct backup_base *base, struct repository *repository, co
 	base->full_snapshot = xstrdup_or_null(full_snapshot);
 	exact_paths_read(&base->exact, info);
 	base->exists = true;
-	if (only_its_packs)
-		r = know_packs_of(base, repository, info);
+	add_packs_of(info, ret_packs);
 	json_decref(info);
-	return r;
+	return 0;
 }
 
-int backup_base_find(struct backup_base *base, struct repository *repository, enum backup_type type, bool share, const char *dataset_tag,
-		     struct error *err)
+int backup_base_find(struct backup_base *base, struct repository *repository, const struct backup_aim *aim, struct error *err)
 {
+	const enum backup_type type = aim->type;
 	struct snapshot_files snapshots = {0};
 	const struct snapshot_file *found = NULL;
+	struct object_names packs = {0};
 	int r = 0;
 
 	*base = (struct backup_base){0};
 	if (type != BACKUP_FULL) {
 		r = snapshot_files_read(repository, true, &snapshots, err);
-		found = r == 0 ? newest(&snapshots, dataset_tag, type == BACKUP_DIFFERENTIAL ? "type=full" : NULL) : NULL;
+		found = r == 0 ? newest(&snapshots, aim->dataset_tag, type == BACKUP_DIFFERENTIAL ? "type=full" : NULL) : NULL;
 	}
-	if (r == 0 && type != BACKUP_FULL && !found && !(type == BACKUP_INCREMENTAL && share)) {
+	if (r == 0 && type != BACKUP_FULL && !found && !(type == BACKUP_INCREMENTAL && aim->share)) {
 		r = error_set(err, -ENOENT, "there is no %s backup of the dataset in the repository", type == BACKUP_DIFFERENTIAL ? "full" : "earlier");
 		error_hint(err, "make one first, with --type full");
 	}
 	if (r == 0)
 		r = repository_load_index(repository, false, err);
 	if (r == 0 && found)
-		r = take_base(base, repository, found, type == BACKUP_DIFFERENTIAL, err);
-	snapshot_files_clear(&snapshots);
-	if (r < 0)
-		return r;
-	if (type == BACKUP_INCREMENTAL || (type == BACKUP_FULL && share)) {
+		r = take_base(base, repository, found, &packs, err);
+	if (r == 0 && backup_relies_on_all(type, aim->share)) {
 		base->known = repository->index;
 		base->known_is_repository = true;
+	} else if (r == 0) {
+		r = unfinished_packs(aim->unfinished, repository, &base->put, err);
+		if (r == 0)
+			r = know_packs(base, repository, &packs);
 	}
-	if (!base->known)
-		base->known = blob_index_new();
-	return 0;
+	array_clear(&packs);
+	snapshot_files_clear(&snapshots);
+	return r;
 }
 
 /* --- what changed --- */
@@ -213,6 +214,7 @@ void backup_base_clear(struct backup_base *base, struct store *store)
 	if (base->known && !base->known_is_repository)
 		blob_index_free(base->known);
 	exact_paths_clear(&base->exact);
+	array_clear(&base->put);
 	free(base->full_snapshot);
 	snapshot_file_clear(&base->snapshot);
 	*base = (struct backup_base){0};

@@ -5,6 +5,8 @@
  *   differential    the last full one: only its packs may be relied on
  *   incremental     the last one of any type: all blobs of the repository may be relied on
  *
+ * A full or differential one also relies on what one of its type put that was cut off (unfinished.h).
+ *
  * What did not change is taken over without a look if the store still has the snapshot that the base was made of, which is told by its view
  * number and when it was taken. Then the touched index (I7) says where to look.
  */
@@ -12,6 +14,7 @@
 #define CORPUSFS_BACKUP_BACKUP_BASE_H
 
 #include "lib/backup/backup_info.h"
+#include "lib/backup/unfinished.h"
 #include "lib/history/diff_touched.h"
 #include "lib/store/snapshots.h"
 
@@ -21,6 +24,7 @@ struct backup_base {
 	char full[BLOB_ID_TEXT]; /* the full backup at the chain's beginning; "" for a full one */
 	char *full_snapshot;     /* of the store, that it was made of; NULL: not known. Owned. */
 	struct exact_paths exact;
+	struct object_names put;  /* packs of the one that was cut off, which this one goes on with */
 	struct blob_index *known; /* what may be relied on; owned unless it is the repository's */
 	bool known_is_repository;
 	/* With the store's snapshot of then: */
@@ -31,10 +35,20 @@ struct backup_base {
 	uint64_t met; /* names of files that were touched, so far */
 };
 
-/* Loads the index, after it looked which backups there are. `dataset_tag`: how those of the dataset are marked.
- * -ENOENT: there is no base of this type, and what to do. */
-WARN_UNUSED int backup_base_find(struct backup_base *base, struct repository *repository, enum backup_type type, bool share,
-				 const char *dataset_tag, struct error *err);
+/* What is to be backed up. */
+struct backup_aim {
+	enum backup_type type;
+	bool share;
+	const char *dataset_tag; /* how backups of the dataset are marked */
+	const struct unfinished *unfinished;
+};
+/* Loads the index, after it looked which backups there are. -ENOENT: there is no base of this type, and what to do. */
+WARN_UNUSED int backup_base_find(struct backup_base *base, struct repository *repository, const struct backup_aim *aim, struct error *err);
+/* All blobs of the repository. */
+static inline bool backup_relies_on_all(enum backup_type type, bool share)
+{
+	return type == BACKUP_INCREMENTAL || (type == BACKUP_FULL && share);
+}
 /* Finds out what changed since, if that can be known. */
 WARN_UNUSED int backup_base_compare(struct backup_base *base, struct store *store, struct view *view);
 void backup_base_clear(struct backup_base *base, struct store *store);

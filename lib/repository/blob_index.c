@@ -12,10 +12,17 @@ struct entry {
 	uint32_t pack, offset, length, plain_and_tree; /* the top bit says that it is a tree */
 };
 #define TREE_BIT (1U << 31)
+#define MARK "corpusfs_writer"
 
 struct known_pack {
 	struct blob_id id;
 	uint32_t first; /* of its entries; they end where those of the next pack begin */
+};
+
+/* Packs of an index file with a mark. */
+struct marked {
+	char mark[INDEX_MARK_TEXT];
+	size_t first, end;
 };
 
 struct blob_index {
@@ -23,6 +30,7 @@ struct blob_index {
 	ARRAY(struct known_pack) packs;
 	uint32_t *slots, slot_count; /* a power of two, at most three quarters full */
 	uint32_t *pack_slots, pack_slot_count;
+	ARRAY(struct marked) marked;
 };
 
 struct blob_index *blob_index_new(void)
@@ -41,6 +49,7 @@ void blob_index_free(struct blob_index *index)
 		return;
 	array_clear(&index->entries);
 	array_clear(&index->packs);
+	array_clear(&index->marked);
 	free(index->slots);
 	free(index->pack_slots);
 	free(index);
@@ -216,6 +225,24 @@ int blob_index_each_pack(const struct blob_index *index, int (*each)(void *arg, 
 	return r;
 }
 
+int blob_index_each_marked(const struct blob_index *index, const char *mark, int (*each)(void *arg, const struct blob_id *pack), void *arg)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < index->marked.count; i++) {
+		const struct marked *marked = &index->marked.items[i];
+
+		for (size_t pack = marked->first; pack < marked->end && r == 0 && strcmp(marked->mark, mark) == 0; pack++)
+			r = each(arg, &index->packs.items[pack].id);
+	}
+	return r;
+}
+
+size_t blob_index_packs(const struct blob_index *index)
+{
+	return index->packs.count;
+}
+
 /* --- index files --- */
 
 /* The next value, an id. */
@@ -311,26 +338,50 @@ static int read_pack(struct blob_index *index, struct json_scan *scan, struct pa
 	return 0;
 }
 
+static int read_packs(struct blob_index *index, struct json_scan *scan)
+{
+	struct pack_blobs room = {0};
+	int r = json_scan_open(scan, '[') ? 0 : -EBADMSG;
+
+	while (r == 0 && json_scan_item(scan))
+		r = read_pack(index, scan, &room);
+	array_clear(&room);
+	return r;
+}
+
+/* One that is longer than ours are is nobody's. */
+static int read_mark(struct json_scan *scan, char mark[INDEX_MARK_TEXT])
+{
+	struct json_text text;
+
+	if (!json_scan_string(scan, &text))
+		return -EBADMSG;
+	if (text.len < INDEX_MARK_TEXT)
+		memcpy(mark, text.text, text.len);
+	return 0;
+}
+
 int blob_index_read(struct blob_index *index, const char *json, size_t len)
 {
 	struct json_scan scan = json_scan_over(json, len);
-	struct pack_blobs room = {0};
+	struct marked marked = {.first = index->packs.count};
 	struct json_text key;
 	bool has_packs = false;
 	int r = json_scan_open(&scan, '{') ? 0 : -EBADMSG;
 
 	while (r == 0 && json_scan_key(&scan, &key)) {
-		if (!json_text_is(&key, "packs")) {
+		if (json_text_is(&key, "packs")) {
+			has_packs = true;
+			r = read_packs(index, &scan);
+		} else if (json_text_is(&key, MARK)) {
+			r = read_mark(&scan, marked.mark);
+		} else {
 			json_scan_skip(&scan);
-			continue;
 		}
-		has_packs = true;
-		if (!json_scan_open(&scan, '['))
-			r = -EBADMSG;
-		while (r == 0 && json_scan_item(&scan))
-			r = read_pack(index, &scan, &room);
 	}
-	array_clear(&room);
+	marked.end = index->packs.count;
+	if (marked.mark[0])
+		array_add(&index->marked, marked);
 	return r == 0 && has_packs && json_scan_end(&scan) ? 0 : -EBADMSG;
 }
 
@@ -362,4 +413,10 @@ void index_writer_end(struct index_writer *writer, const struct blob_id *superse
 		buf_addf(&writer->json, "%s\"%s\"", i == 0 ? ",\"supersedes\":[" : ",", text);
 	}
 	buf_addf(&writer->json, count > 0 ? "]}" : "}");
+}
+
+void index_writer_mark(struct index_writer *writer, const char *mark)
+{
+	writer->json.len--; /* the brace at the end */
+	buf_addf(&writer->json, ",\"" MARK "\":\"%s\"}", mark);
 }

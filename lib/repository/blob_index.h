@@ -45,6 +45,10 @@ WARN_UNUSED int blob_index_each_of(const struct blob_index *index, const struct 
 				   void *arg);
 WARN_UNUSED int blob_index_each_pack(const struct blob_index *index, int (*each)(void *arg, const struct blob_id *pack), void *arg);
 
+/* Those that index files with this mark name. */
+WARN_UNUSED int blob_index_each_marked(const struct blob_index *index, const char *mark, int (*each)(void *arg, const struct blob_id *pack), void *arg);
+size_t blob_index_packs(const struct blob_index *index);
+
 /* Adds the packs of an index file, which is JSON. -EBADMSG. */
 WARN_UNUSED int blob_index_read(struct blob_index *index, const char *json, size_t len);
 
@@ -55,5 +59,12 @@ struct index_writer {
 };
 void index_writer_add(struct index_writer *writer, const struct blob_id *pack, const struct pack_blob *blobs, size_t count);
 void index_writer_end(struct index_writer *writer, const struct blob_id *supersedes, size_t count);
+
+/*
+ * A mark says which writer put the packs: a field that restic passes over, before the end. Whoever writes the index anew, as prune does, leaves
+ * it out.
+ */
+#define INDEX_MARK_TEXT 33 /* digits and the NUL */
+void index_writer_mark(struct index_writer *writer, const char *mark);
 
 #endif

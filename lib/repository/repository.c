@@ -109,14 +109,19 @@ static int compare_ids(const void *a, const void *b)
 	return blob_id_compare(a, b);
 }
 
+void object_names_sort(struct object_names *names)
+{
+	if (names->count > 0)
+		qsort(names->items, names->count, sizeof(*names->items), compare_ids);
+}
+
 int repository_list(struct repository *repository, enum object_kind kind, struct object_names *ret_names, struct error *err)
 {
 	int r = repository->objects->place->list(repository->objects, kind, add_name, ret_names);
 
 	if (r < 0)
 		return error_set(err, r, "the repository's %ss cannot be listed: %s", object_kind_text(kind), strerror(-r));
-	if (ret_names->count > 0)
-		qsort(ret_names->items, ret_names->count, sizeof(*ret_names->items), compare_ids);
+	object_names_sort(ret_names);
 	return 0;
 }
 
@@ -325,7 +330,7 @@ int repository_load_index(struct repository *repository, bool lenient, struct er
 	return r;
 }
 
-static bool has_name(const struct object_names *names, const struct blob_id *id)
+bool object_names_have_id(const struct object_names *names, const struct blob_id *id)
 {
 	size_t low = 0, high = names->count;
 
@@ -347,7 +352,7 @@ bool object_names_have(const struct object_names *names, const char *name)
 {
 	struct blob_id id;
 
-	return blob_id_parse(name, &id) == 0 && has_name(names, &id);
+	return blob_id_parse(name, &id) == 0 && object_names_have_id(names, &id);
 }
 
 int repository_load_new_index(struct repository *repository, void (*exclusive)(void *arg, bool begin), void *arg, struct error *err)
@@ -358,7 +363,7 @@ int repository_load_new_index(struct repository *repository, void (*exclusive)(v
 	for (size_t i = 0; i < names.count && r == 0; i++) {
 		AUTO_BUF json = BUF_INIT;
 
-		if (has_name(&repository->index_files, &names.items[i]))
+		if (object_names_have_id(&repository->index_files, &names.items[i]))
 			continue;
 		r = read_index_file(repository, &names.items[i], &json, err);
 		if (r == 0) {

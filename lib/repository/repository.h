@@ -58,7 +58,10 @@ WARN_UNUSED int repository_unseal(const struct repository *repository, struct bu
 /* Sorted. The array is the caller's to clear. */
 WARN_UNUSED int repository_list(struct repository *repository, enum object_kind kind, struct object_names *ret_names, struct error *err);
 
-bool object_names_have(const struct object_names *names, const char *name); /* of sorted ones */
+void object_names_sort(struct object_names *names);
+/* Of sorted ones. */
+bool object_names_have_id(const struct object_names *names, const struct blob_id *id);
+bool object_names_have(const struct object_names *names, const char *name);
 
 /* --- blobs --- */
 
@@ -98,6 +101,11 @@ struct writer_counts {
 };
 
 struct repository_writer *repository_writer_new(struct repository *repository, const struct blob_index *known);
+/*
+ * Before anything is written. Its index files have the mark, so that who goes on with what was put finds the packs by it (blob_index_each_marked);
+ * `packs` were put by an earlier one with the mark, and count as its own. Their blobs are in `known`.
+ */
+void repository_writer_go_on(struct repository_writer *writer, const char *mark, const struct object_names *packs);
 void repository_writer_discard(struct repository_writer *writer); /* before anything is written: it is counted, and goes nowhere */
 void repository_writer_free(struct repository_writer *writer); /* what was not ended is lost; NULL is fine */
 struct repository_hand *repository_hand_new(struct repository_writer *writer);
@@ -129,7 +137,7 @@ struct new_blob {
 };
 WARN_UNUSED int repository_hand_add(struct repository_hand *hand, const struct new_blob *blob, struct error *err);
 
-/* The names of the packs that were put so far; the caller's to clear. */
+/* The names of the packs that were put so far, and of those it goes on with; the caller's to clear. */
 struct object_names repository_writer_packs(struct repository_writer *writer);
 
 /* When all hands have ended: writes the last index file. */

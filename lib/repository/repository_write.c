@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 
 #include "lib/chunk/digest.h"
 #include "lib/repository/blob_set.h"
@@ -21,6 +22,7 @@ struct repository_writer {
 	struct repository *repository;
 	const struct blob_index *known;
 	bool discards;
+	char mark[INDEX_MARK_TEXT]; /* of index files; "": none */
 	pthread_mutex_t lock; /* guards what follows */
 	struct blob_set claims; /* blobs that a hand has taken on */
 	struct index_writer index;
@@ -47,6 +49,12 @@ struct repository_writer *repository_writer_new(struct repository *repository, c
 	writer->index_full = INDEX_FIRST_PACKS;
 	pthread_mutex_init(&writer->lock, NULL);
 	return writer;
+}
+
+void repository_writer_go_on(struct repository_writer *writer, const char *mark, const struct object_names *packs)
+{
+	(void)snprintf(writer->mark, sizeof(writer->mark), "%s", mark);
+	array_append(&writer->packs, packs->items, packs->count);
 }
 
 void repository_writer_discard(struct repository_writer *writer)
@@ -119,6 +127,8 @@ static struct buf take_index(struct repository_writer *writer, bool all)
 	if (writer->index.blobs == 0 || (!all && writer->index.blobs < INDEX_BLOBS && writer->index_packs < writer->index_full))
 		return json;
 	index_writer_end(&writer->index, NULL, 0);
+	if (writer->mark[0])
+		index_writer_mark(&writer->index, writer->mark);
 	json = writer->index.json;
 	writer->index = (struct index_writer){0};
 	writer->index_packs = 0;

@@ -60,16 +60,39 @@ def test_backup_that_dies_leaves_a_valid_repository(repository, point):
 
 
 @pytest.mark.timeout(180)
-def test_a_backup_that_died_late_is_not_begun_anew(repository):
+@pytest.mark.parametrize("kind", ["full", "differential", "incremental"])
+def test_a_backup_that_died_late_is_not_begun_anew(repository, kind):
     """Twelve packs; of the first ones an index file tells."""
     repository.backup("d")
     point = repository.store.mount()
     files.put(point + "/d/noise", os.urandom(160 << 20))
     repository.store.umount()
-    assert dies(repository, "object-before-rename:kill:10", "backup", "d", repository.path, "--type", "incremental")
-    assert repository.backup("d", kind="incremental")["stored"] < 100 << 20
+    earlier = repository.packs()
+    assert dies(repository, "object-before-rename:kill:10", "backup", "d", repository.path, "--type", kind)
+    done = repository.backup("d", kind=kind)
+    assert done["stored"] < 120 << 20, "of 160 MiB and what else there is"
     repository.run("backup", "unlock", repository.path)
     restic_check(repository)
+    if kind != "full":
+        return
+    assert repository.backup("d", kind="differential")["stored"] < 1 << 20, "what it went on with is its own"
+    for path in earlier:
+        os.remove(path)
+    assert repository.json("restore", f"{repository.path}@{done['backup']}", f"{repository.path}-out/")["problem_count"] == 0
+    assert repository.backup("d")["stored"] > 160 << 20, "the next one shares nothing"
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("point", ["backup-before-snapshot-file", "backup-after-snapshot-file"])
+def test_a_full_backup_goes_on_with_what_is_no_backup_only(repository, point):
+    """Killed just before it is one, and just after."""
+    files.put(repository.store.mount() + "/d/noise", os.urandom(8 << 20))
+    repository.store.umount()
+    assert dies(repository, point, "backup", "d", repository.path)
+    stored = repository.backup("d")["stored"]
+    assert stored < 1 << 20 if point.startswith("backup-before") else stored > 8 << 20
+    assert repository.backup("d")["stored"] > 8 << 20
+    assert repository.verify()["problem_count"] == 0
 
 
 @pytest.mark.timeout(180)

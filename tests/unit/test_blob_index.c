@@ -129,6 +129,40 @@ static void test_index_file_comes_back(void **state)
 	blob_index_free(back);
 }
 
+static int count_pack(void *arg, const struct blob_id *pack)
+{
+	const struct blob_id marked = id_of(21);
+
+	assert_true(blob_id_equal(pack, &marked));
+	++*(size_t *)arg;
+	return 0;
+}
+
+static void test_packs_of_a_mark_are_those_of_index_files_that_have_it(void **state)
+{
+	struct blob_index *index = blob_index_new();
+	const struct pack_blob blob = {.id = id_of(11), .length = 50};
+	size_t count = 0;
+
+	for (uint64_t number = 20; number < 23; number++) {
+		const struct blob_id pack = id_of(number);
+		struct index_writer writer = {0};
+
+		index_writer_add(&writer, &pack, &blob, 1);
+		index_writer_end(&writer, NULL, 0);
+		if (number > 20)
+			index_writer_mark(&writer, number == 21 ? "ours" : "theirs");
+		assert_int_equal(blob_index_read(index, (char *)writer.json.data, writer.json.len), 0);
+		buf_clear(&writer.json);
+	}
+	assert_int_equal(blob_index_packs(index), 3);
+	assert_int_equal(blob_index_each_marked(index, "ours", count_pack, &count), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(blob_index_each_marked(index, "our", count_pack, &count), 0);
+	assert_int_equal(count, 1);
+	blob_index_free(index);
+}
+
 static void test_damaged_index_file_is_refused(void **state)
 {
 	static const char *const bad[] = {
@@ -150,6 +184,7 @@ int main(void)
 		cmocka_unit_test(test_every_copy_is_found),
 		cmocka_unit_test(test_blobs_of_one_pack_are_given),
 		cmocka_unit_test(test_index_file_comes_back),
+		cmocka_unit_test(test_packs_of_a_mark_are_those_of_index_files_that_have_it),
 		cmocka_unit_test(test_damaged_index_file_is_refused),
 	};
 

@@ -1,0 +1,167 @@
+#include "lib/backup/unfinished.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "lib/base/procfs.h"
+#include "lib/store/catalog_records.h"
+
+#define RECORD_NAME "unfinished"
+
+static pthread_mutex_t record_lock = PTHREAD_MUTEX_INITIALIZER; /* over reading and writing the record; nothing is locked below it but the database */
+
+/* --- the record --- */
+
+/* One that cannot be read holds nothing: then a backup begins anew. */
+static json_t *read_record(struct store *store)
+{
+	struct small_key key = catalog_key_name('J', RECORD_NAME);
+	AUTO_BUF value = BUF_INIT;
+	json_t *all = catalog_record_get(store_kv(store), &key, &value) == 0 ? json_loadb((char *)value.data, value.len, 0, NULL) : NULL;
+
+	if (json_is_object(all))
+		return all;
+	json_decref(all);
+	return json_object();
+}
+
+static int write_record(struct store *store, const json_t *all)
+{
+	struct small_key key = catalog_key_name('J', RECORD_NAME);
+	struct kv_batch *batch = kv_batch_new();
+	AUTO_FREE char *text = json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
+	int r;
+
+	catalog_record_put(batch, &key, text, strlen(text));
+	r = catalog_write(store_kv(store), batch);
+	kv_batch_free(batch);
+	return r;
+}
+
+/* Numbers of processes are used again. */
+static bool is_made(const json_t *entry)
+{
+	uint64_t started;
+	char state;
+
+	return json_object_get(entry, "pid") && procfs_stat((pid_t)json_integer_value(json_object_get(entry, "pid")), &state, &started) &&
+	       state != 'Z' && json_integer_value(json_object_get(entry, "started")) == (json_int_t)started;
+}
+
+static void make_mark(char mark[INDEX_MARK_TEXT])
+{
+	uint8_t random[(INDEX_MARK_TEXT - 1) / 2];
+
+	seal_random(random, sizeof(random));
+	for (size_t i = 0; i < sizeof(random); i++)
+		(void)snprintf(mark + 2 * i, 3, "%02x", random[i]);
+}
+
+static json_t *entry_of_us(const char *mark)
+{
+	uint64_t started = 0;
+	char state;
+
+	(void)procfs_stat(getpid(), &state, &started);
+	return json_pack("{s:s, s:I, s:I}", "mark", mark, "pid", (json_int_t)getpid(), "started", (json_int_t)started);
+}
+
+void unfinished_begin(struct unfinished *unfinished, struct store *store, const char *repository, uint32_t dataset, enum backup_type type)
+{
+	const json_t *entry;
+	const char *mark;
+	json_t *all;
+
+	*unfinished = (struct unfinished){0};
+	(void)snprintf(unfinished->key, sizeof(unfinished->key), "%s/%u/%s", repository, dataset, backup_type_text(type));
+	pthread_mutex_lock(&record_lock);
+	all = read_record(store);
+	entry = json_object_get(all, unfinished->key);
+	mark = json_string_value(json_object_get(entry, "mark"));
+	if (!is_made(entry)) {
+		if (mark && strlen(mark) < INDEX_MARK_TEXT)
+			(void)snprintf(unfinished->mark, sizeof(unfinished->mark), "%s", mark);
+		else
+			make_mark(unfinished->mark);
+		json_object_set_new(all, unfinished->key, entry_of_us(unfinished->mark));
+		if (write_record(store, all) < 0)
+			unfinished->mark[0] = '\0';
+	}
+	json_decref(all);
+	pthread_mutex_unlock(&record_lock);
+}
+
+void unfinished_end(const struct unfinished *unfinished, struct store *store, bool done)
+{
+	json_t *all;
+
+	if (!unfinished->mark[0])
+		return;
+	pthread_mutex_lock(&record_lock);
+	all = read_record(store);
+	if (done)
+		json_object_del(all, unfinished->key);
+	else
+		json_object_set_new(all, unfinished->key, json_pack("{s:s}", "mark", unfinished->mark));
+	(void)!write_record(store, all);
+	json_decref(all);
+	pthread_mutex_unlock(&record_lock);
+}
+
+/* --- the packs --- */
+
+struct found {
+	const struct blob_index *index;
+	struct object_names packs;  /* with the mark, sorted */
+	struct object_names *whole; /* of these, those that are there */
+	uint64_t end;               /* of the last blob of one */
+};
+
+static int add_pack(void *arg, const struct blob_id *pack)
+{
+	struct found *found = arg;
+
+	array_add(&found->packs, *pack);
+	return 0;
+}
+
+static int note_end(void *arg, const struct blob_place *place)
+{
+	struct found *found = arg;
+
+	found->end = MAX(found->end, (uint64_t)place->blob.offset + place->blob.length);
+	return 0;
+}
+
+static int look_at_pack(void *arg, const char *name, uint64_t size)
+{
+	struct found *found = arg;
+	struct blob_id id;
+	int r;
+
+	if (!object_names_have(&found->packs, name) || blob_id_parse(name, &id) < 0)
+		return 0;
+	found->end = 0;
+	r = blob_index_each_of(found->index, &id, note_end, found);
+	if (r == 0 && size > found->end)
+		array_add(found->whole, id);
+	return r;
+}
+
+int unfinished_packs(const struct unfinished *unfinished, struct repository *repository, struct object_names *ret_packs, struct error *err)
+{
+	struct found found = {.index = repository->index, .whole = ret_packs};
+	int r = unfinished->mark[0] ? blob_index_each_marked(repository->index, unfinished->mark, add_pack, &found) : 0;
+
+	if (r == 0 && found.packs.count > 0) {
+		object_names_sort(&found.packs);
+		r = repository->objects->place->list(repository->objects, OBJECT_PACK, look_at_pack, &found);
+		object_names_sort(ret_packs);
+	}
+	array_clear(&found.packs);
+	return r < 0 ? error_set(err, r, "the packs of the repository cannot be listed: %s", strerror(-r)) : 0;
+}
