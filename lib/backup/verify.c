@@ -18,6 +18,7 @@ struct verify {
 	struct blob_id pack; /* that is looked at */
 	bool pack_is_there;
 	uint64_t pack_size;
+	uint64_t packs_left, packs_wanted; /* that are not looked at yet, and how many of these are to be read */
 	struct blob_set bad_packs; /* by their names, as if they were data blobs */
 	struct blob_set lost;      /* blobs of which there is no good copy */
 };
@@ -153,18 +154,27 @@ static const char *read_pack(struct verify *verify, const struct blob_id *pack, 
 	return why;
 }
 
+/* As many as are wanted of those that are left, each as likely as the others. */
+static bool is_chosen(struct verify *verify)
+{
+	const uint64_t left = verify->packs_left--;
+	uint64_t random;
+
+	seal_random(&random, sizeof(random));
+	if (random % left >= verify->packs_wanted)
+		return false;
+	verify->packs_wanted--;
+	return true;
+}
+
 static int look_into_pack(void *arg, const struct blob_id *pack)
 {
 	struct verify *verify = arg;
 	char name[BLOB_ID_TEXT];
 	const char *why;
-	uint32_t random;
 
 	verify->counts->packs++;
-	if (!verify->options->data)
-		return 0;
-	seal_random(&random, sizeof(random));
-	if (random % 100 >= verify->options->sample)
+	if (!verify->options->data || !is_chosen(verify))
 		return 0;
 	blob_id_text(pack, name);
 	why = read_pack(verify, pack, name);
@@ -292,6 +302,8 @@ static int run(struct verify *verify, struct error *err)
 	}
 	if (r == 0)
 		r = blob_index_each(repository->index, look_at_place, verify);
+	verify->packs_left = blob_index_packs(repository->index);
+	verify->packs_wanted = (verify->packs_left * verify->options->sample + 99) / 100;
 	if (r == 0)
 		r = blob_index_each_pack(repository->index, look_into_pack, verify);
 	if (r == 0 && verify->counts->problems > 0)

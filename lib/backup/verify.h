@@ -16,7 +16,7 @@ struct verify_options {
 	struct transfer_options transfer; /* problem: "what", why; progress in packs and trees */
 	struct repository *repository;
 	bool data;
-	unsigned sample; /* with data: percent of the packs, 1 to 100 */
+	unsigned sample; /* with data: percent of the packs, 1 to 100; one pack at least */
 };
 
 struct verify_counts {

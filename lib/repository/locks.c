@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -38,6 +39,7 @@ struct holder {
 	char name[BLOB_ID_TEXT];
 	bool exclusive, is_stale;
 	char text[512]; /* "by root on host, process 12, 3 minutes ago" */
+	bool is_elsewhere; /* on another machine: whether its process lives is not known */
 };
 
 static int put_lock(struct repository_lock *lock, char *ret_name, struct error *err)
@@ -110,7 +112,9 @@ static int read_holder(struct repository *repository, const char *name, struct h
 	(void)snprintf(holder->name, sizeof(holder->name), "%s", name);
 	holder->exclusive = json_is_true(json_object_get(object, "exclusive"));
 	holder->is_stale = age > STALE_S || process_is_gone(host, pid, json_object_get(object, STARTED));
-	(void)snprintf(holder->text, sizeof(holder->text), "by %s on %s, process %ld, %lld minutes ago", user, host, pid, (long long)(age / 60));
+	holder->is_elsewhere = strcmp(host, origin_of_process().host) != 0;
+	(void)snprintf(holder->text, sizeof(holder->text), "by %s on %s, process %ld, %lld minutes %s", user, host, pid, (long long)(llabs(age) / 60),
+	               age < -60 ? "ahead of this machine's clock" : "ago");
 	json_decref(object);
 	return 0;
 }
@@ -151,7 +155,10 @@ static int object_to(void *arg, const struct holder *holder)
 	if (holder->is_stale || (!holder->exclusive && !search->lock->exclusive))
 		return 0;
 	(void)error_set(search->err, -EBUSY, "the repository is locked %s", holder->text);
-	error_hint(search->err, "wait for it to end; if it was killed on another machine: corpusfs backup unlock REPOSITORY");
+	if (holder->is_elsewhere)
+		error_hint(search->err, "wait for it to end; if it does not run any more: corpusfs backup unlock --all REPOSITORY");
+	else
+		error_hint(search->err, "wait for it to end");
 	return -EBUSY;
 }
 

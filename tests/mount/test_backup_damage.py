@@ -304,6 +304,28 @@ def test_prune_removes_nothing_while_a_backup_is_damaged(repository):
     assert repository.packs() == before
 
 
+def test_a_sample_is_as_large_as_it_is_said_and_chosen_at_random(repository, store):
+    files.put(store.mount() + "/d/noise", os.urandom(40 << 20))
+    repository.backup("d")
+    count = len(repository.packs())
+    assert count >= 4
+
+    def verify(sample, code=0):
+        return repository.json("backup", "verify", repository.path, "--data", "--sample", sample, code=code)
+
+    assert [verify(sample)["packs_read"] for sample in ("1", "50%", "100")] == [1, (count + 1) // 2, count]
+    assert "verified" not in verify("99%") and "verified" in verify("100%")
+    for wrong in ("0", "101", "many", "5%5"):
+        assert "--sample" in repository.run("backup", "verify", repository.path, "--sample", wrong, code=program.USAGE).err
+    flip(max(repository.packs(), key=os.path.getsize), random.Random(1))
+    codes = set()
+    for _ in range(40):
+        codes.add(store.run("-s", store.path, "backup", "verify", repository.path, "--sample", "50", env=SECRETS).code)
+        if len(codes) == 2:
+            break
+    assert codes == {0, program.FAILED}, "now it is read, and now it is not"
+
+
 def locks(repository):
     """Those that are there whole."""
     return [name for name in os.listdir(repository.path + "/locks") if len(name) == 64]

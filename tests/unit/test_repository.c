@@ -103,15 +103,85 @@ static void test_locks_that_cannot_be_read_go_with_all(void **state)
 	repository_place_clear(&place);
 }
 
-static void put_lock_of(struct repository *repository, long pid, const char *more)
+static void put_lock_as_of(struct repository *repository, struct timespec time, const char *host, long pid, const char *more)
 {
 	AUTO_BUF json = BUF_INIT;
 	struct error err = {0};
-	char name[BLOB_ID_TEXT], now[GO_TIME_TEXT];
+	char name[BLOB_ID_TEXT], text[GO_TIME_TEXT];
 
-	go_time_text(clock_now(), now);
-	buf_addf(&json, "{\"time\":\"%s\",\"exclusive\":true,\"hostname\":\"%s\",\"username\":\"x\",\"pid\":%ld%s}", now, origin_of_process().host, pid, more);
+	go_time_text(time, text);
+	buf_addf(&json, "{\"time\":\"%s\",\"exclusive\":true,\"hostname\":\"%s\",\"username\":\"x\",\"pid\":%ld%s}", text, host, pid, more);
 	assert_int_equal(repository_put_file(repository, OBJECT_LOCK, &json, name, &err), 0);
+}
+
+static void put_lock_of(struct repository *repository, long pid, const char *more)
+{
+	put_lock_as_of(repository, clock_now(), origin_of_process().host, pid, more);
+}
+
+/* What is said of a lock that another machine put so long ago, and what removes it: unlock, or only unlock of all. NULL: it counts for nothing. */
+static void check_age(int64_t seconds, const char *said)
+{
+	struct repository_place place;
+	struct repository_lock *lock;
+	struct timespec time = clock_now();
+	struct error err = {0};
+	size_t count;
+
+	repository_place_make(&place);
+	time.tv_sec -= seconds;
+	put_lock_as_of(place.repository, time, "elsewhere", 7, "");
+	assert_int_equal(repository_lock_take(place.repository, true, &lock, &err), said ? -EBUSY : 0);
+	if (said) {
+		assert_non_null(strstr(err.text, said));
+		assert_non_null(strstr(err.hint, "unlock --all"));
+	} else {
+		repository_lock_release(lock);
+	}
+	assert_int_equal(repository_locks_remove(place.repository, false, &count, &err), 0);
+	assert_int_equal(count, said ? 0 : 1);
+	assert_int_equal(repository_locks_remove(place.repository, true, &count, &err), 0);
+	assert_int_equal(count, said ? 1 : 0);
+	repository_place_clear(&place);
+}
+
+static void test_lock_of_another_machine_is_stale_after_half_an_hour(void **state)
+{
+	check_age(0, " 0 minutes ago");
+	check_age(29 * 60, " 29 minutes ago");
+	check_age(31 * 60, NULL);
+}
+
+/* Whose clock is wrong is not known. */
+static void test_lock_from_the_future_counts(void **state)
+{
+	check_age(-2 * 60 * 60, "minutes ahead of this machine's clock");
+}
+
+/* --- formats to come --- */
+
+static void test_newer_format_is_refused(void **state)
+{
+	struct repository_place place;
+	struct repository *other = NULL;
+	AUTO_BUF config = BUF_INIT, sealed = BUF_INIT;
+	struct error err = {0};
+	char path[600];
+	int fd;
+
+	repository_place_make(&place);
+	buf_addf(&config, "{\"version\":3,\"id\":\"%s\",\"chunker_polynomial\":\"3da3358b4dc173\"}", place.repository->id);
+	repository_seal(place.repository, &config, &sealed);
+	snprintf(path, sizeof(path), "%s/config", place.path);
+	assert_int_equal(unlink(path), 0);
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, sealed.data, sealed.len), sealed.len);
+	close(fd);
+	assert_int_equal(repository_open(place_objects(&place), "password", &other, &err), -EPROTONOSUPPORT);
+	assert_non_null(strstr(err.text, "format version 3"));
+	assert_non_null(strstr(err.hint, "newer corpusfs"));
+	repository_place_clear(&place);
 }
 
 static void test_lock_of_a_process_whose_number_another_one_has_is_stale(void **state)
@@ -178,6 +248,9 @@ int main(void)
 		cmocka_unit_test(test_renewal_does_not_put_a_lock_again_that_was_taken_away),
 		cmocka_unit_test(test_locks_that_cannot_be_read_go_with_all),
 		cmocka_unit_test(test_lock_of_a_process_whose_number_another_one_has_is_stale),
+		cmocka_unit_test(test_lock_of_another_machine_is_stale_after_half_an_hour),
+		cmocka_unit_test(test_lock_from_the_future_counts),
+		cmocka_unit_test(test_newer_format_is_refused),
 		cmocka_unit_test(test_blob_that_could_not_be_read_back_is_refused),
 		cmocka_unit_test(test_blob_is_there_for_others_when_it_was_claimed),
 	};
