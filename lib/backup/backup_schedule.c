@@ -7,7 +7,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/procfs.h"
-#include "lib/store/catalog_records.h"
+#include "lib/store/json_record.h"
 #include "lib/store/schedule.h"
 #include "lib/store/unknown.h"
 
@@ -34,37 +34,6 @@ int backup_kind_parse(const char *text, enum backup_kind *ret_kind)
 
 /* --- the record --- */
 
-static int read_record(struct store *store, json_t **ret_all)
-{
-	struct small_key key = catalog_key_name('J', RECORD_NAME);
-	AUTO_BUF value = BUF_INIT;
-	int r = catalog_record_get(store_kv(store), &key, &value);
-	json_t *all = r == 0 ? json_loadb((char *)value.data, value.len, 0, NULL) : NULL;
-
-	if (r < 0 && r != -ENOENT)
-		return r;
-	if (r == 0 && !json_is_object(all)) {
-		json_decref(all);
-		return -EBADMSG;
-	}
-	*ret_all = r == 0 ? all : json_object();
-	return 0;
-}
-
-static int write_record(struct store *store, const json_t *all)
-{
-	struct small_key key = catalog_key_name('J', RECORD_NAME);
-	struct kv_batch *batch = kv_batch_new();
-	char *text = json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
-	int r;
-
-	catalog_record_put(batch, &key, text, strlen(text));
-	r = catalog_write(store_kv(store), batch);
-	kv_batch_free(batch);
-	free(text);
-	return r;
-}
-
 static int failed(int code, struct error *err)
 {
 	return error_set(err, code, code == -EBADMSG ? "the record of scheduled backups is damaged" : "the record of scheduled backups: %s", strerror(-code));
@@ -84,7 +53,7 @@ int backup_schedule_get(struct store *store, const char *dataset, json_t **ret_e
 
 	if (r < 0)
 		return unknown_or_failed(store, dataset, NULL, r, err);
-	r = read_record(store, &all);
+	r = json_record_read(store, RECORD_NAME, &all);
 	if (r < 0)
 		return failed(r, err);
 	id_text(info.id, id);
@@ -177,7 +146,7 @@ int backup_schedule_set(struct store *store, const char *dataset, const json_t *
 		return r;
 	id_text(info.id, id);
 	pthread_mutex_lock(&record_lock);
-	r = read_record(store, &all);
+	r = json_record_read(store, RECORD_NAME, &all);
 	if (r == 0) {
 		old = json_object_get(all, id);
 		next = entry ? json_deep_copy(entry) : NULL;
@@ -188,7 +157,7 @@ int backup_schedule_set(struct store *store, const char *dataset, const json_t *
 		} else {
 			json_object_del(all, id);
 		}
-		r = write_record(store, all);
+		r = json_record_write(store, RECORD_NAME, all);
 		json_decref(all);
 	}
 	pthread_mutex_unlock(&record_lock);
@@ -199,7 +168,7 @@ int backup_schedule_each(struct store *store, backup_schedule_fn each, void *arg
 {
 	const char *id;
 	json_t *all, *entry;
-	int r = read_record(store, &all);
+	int r = json_record_read(store, RECORD_NAME, &all);
 
 	if (r < 0)
 		return r;
@@ -287,11 +256,7 @@ bool backup_schedule_late(const json_t *entry, enum backup_kind kind, int64_t no
 
 static bool is_running(const json_t *begun)
 {
-	uint64_t started;
-	char state;
-
-	return procfs_stat((pid_t)json_integer_value(json_object_get(begun, "pid")), &state, &started) && state != 'Z' &&
-	       json_integer_value(json_object_get(begun, "started")) == (json_int_t)started;
+	return procfs_lives((pid_t)json_integer_value(json_object_get(begun, "pid")), (uint64_t)json_integer_value(json_object_get(begun, "started")));
 }
 
 enum backup_state backup_schedule_state(const json_t *entry, enum backup_kind kind, int64_t *ret_begun)
@@ -354,7 +319,7 @@ int backup_schedule_note(struct store *store, const struct backup_note *note, st
 	int r;
 
 	pthread_mutex_lock(&record_lock);
-	r = read_record(store, &all);
+	r = json_record_read(store, RECORD_NAME, &all);
 	if (r == 0) {
 		json_object_foreach(all, id, entry) {
 			const char *repository = json_string_value(json_object_get(entry, "repository"));
@@ -366,7 +331,7 @@ int backup_schedule_note(struct store *store, const struct backup_note *note, st
 				any = true;
 			}
 		}
-		r = any ? write_record(store, all) : 0;
+		r = any ? json_record_write(store, RECORD_NAME, all) : 0;
 		json_decref(all);
 	}
 	pthread_mutex_unlock(&record_lock);

@@ -5,10 +5,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
 #include "lib/base/procfs.h"
-#include "lib/store/catalog_records.h"
+#include "lib/store/json_record.h"
 
 #define RECORD_NAME "unfinished"
 
@@ -19,37 +17,15 @@ static pthread_mutex_t record_lock = PTHREAD_MUTEX_INITIALIZER; /* over reading 
 /* One that cannot be read holds nothing: then a backup begins anew. */
 static json_t *read_record(struct store *store)
 {
-	struct small_key key = catalog_key_name('J', RECORD_NAME);
-	AUTO_BUF value = BUF_INIT;
-	json_t *all = catalog_record_get(store_kv(store), &key, &value) == 0 ? json_loadb((char *)value.data, value.len, 0, NULL) : NULL;
+	json_t *all;
 
-	if (json_is_object(all))
-		return all;
-	json_decref(all);
-	return json_object();
+	return json_record_read(store, RECORD_NAME, &all) == 0 ? all : json_object();
 }
 
-static int write_record(struct store *store, const json_t *all)
-{
-	struct small_key key = catalog_key_name('J', RECORD_NAME);
-	struct kv_batch *batch = kv_batch_new();
-	AUTO_FREE char *text = json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
-	int r;
-
-	catalog_record_put(batch, &key, text, strlen(text));
-	r = catalog_write(store_kv(store), batch);
-	kv_batch_free(batch);
-	return r;
-}
-
-/* Numbers of processes are used again. */
 static bool is_made(const json_t *entry)
 {
-	uint64_t started;
-	char state;
-
-	return json_object_get(entry, "pid") && procfs_stat((pid_t)json_integer_value(json_object_get(entry, "pid")), &state, &started) &&
-	       state != 'Z' && json_integer_value(json_object_get(entry, "started")) == (json_int_t)started;
+	return json_object_get(entry, "pid") && procfs_lives((pid_t)json_integer_value(json_object_get(entry, "pid")),
+	                                                     (uint64_t)json_integer_value(json_object_get(entry, "started")));
 }
 
 static void make_mark(char mark[INDEX_MARK_TEXT])
@@ -88,7 +64,7 @@ void unfinished_begin(struct unfinished *unfinished, struct store *store, const 
 		else
 			make_mark(unfinished->mark);
 		json_object_set_new(all, unfinished->key, entry_of_us(unfinished->mark));
-		if (write_record(store, all) < 0)
+		if (json_record_write(store, RECORD_NAME, all) < 0)
 			unfinished->mark[0] = '\0';
 	}
 	json_decref(all);
@@ -107,7 +83,7 @@ void unfinished_end(const struct unfinished *unfinished, struct store *store, bo
 		json_object_del(all, unfinished->key);
 	else
 		json_object_set_new(all, unfinished->key, json_pack("{s:s}", "mark", unfinished->mark));
-	(void)!write_record(store, all);
+	(void)!json_record_write(store, RECORD_NAME, all);
 	json_decref(all);
 	pthread_mutex_unlock(&record_lock);
 }

@@ -22,6 +22,14 @@ bool procfs_stat(pid_t pid, char *ret_state, uint64_t *ret_started)
 			      ret_started) == 2;
 }
 
+bool procfs_lives(pid_t pid, uint64_t started)
+{
+	uint64_t found;
+	char state;
+
+	return procfs_stat(pid, &state, &found) && state != 'Z' && found == started;
+}
+
 pid_t procfs_parent(pid_t pid)
 {
 	AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)pid);

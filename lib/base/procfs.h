@@ -10,6 +10,8 @@
 
 /* The state's letter, as ps shows it, and when it started, in clock ticks after the boot. */
 bool procfs_stat(pid_t pid, char *ret_state, uint64_t *ret_started);
+/* Whether the process that was started then is there, and not a zombie: numbers are used again. */
+bool procfs_lives(pid_t pid, uint64_t started);
 pid_t procfs_parent(pid_t pid); /* 0: not known */
 bool procfs_is_stopped(pid_t pid);                            /* by a signal or a debugger; false: not, or not known */
 void procfs_name(pid_t pid, char ret_name[PROCFS_TEXT_MAX]);  /* the command's, as `ps -o comm` shows it; "" */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "lib/base/clock.h"
-#include "lib/store/catalog_records.h"
+#include "lib/store/json_record.h"
 #include "lib/store/snapshots.h"
 #include "lib/store/unknown.h"
 
@@ -19,32 +19,9 @@ static pthread_mutex_t record_lock = PTHREAD_MUTEX_INITIALIZER;
 /* A damaged record is as none: the next snapshot that is sent makes it anew. */
 static json_t *read_record(struct store *store)
 {
-	struct small_key key = catalog_key_name('J', RECORD_NAME);
-	AUTO_BUF value = BUF_INIT;
-	json_t *all = catalog_record_get(store_kv(store), &key, &value) == 0
-	                      ? json_loadb((char *)value.data, value.len, JSON_ALLOW_NUL, NULL)
-	                      : NULL;
+	json_t *all;
 
-	if (json_is_object(all))
-		return all;
-	json_decref(all);
-	return json_object();
-}
-
-static int write_record(struct store *store, const json_t *all)
-{
-	struct small_key key = catalog_key_name('J', RECORD_NAME);
-	struct kv_batch *batch = kv_batch_new();
-	char *text = json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
-	int r = text ? 0 : -EINVAL;
-
-	if (r == 0) {
-		catalog_record_put(batch, &key, text, strlen(text));
-		r = catalog_write(store_kv(store), batch);
-	}
-	kv_batch_free(batch);
-	free(text);
-	return r;
+	return json_record_read(store, RECORD_NAME, &all) == 0 ? all : json_object();
 }
 
 int replication_note(struct store *store, const char *dataset, const char *snapshot, const char *to, struct error *err)
@@ -63,7 +40,7 @@ int replication_note(struct store *store, const char *dataset, const char *snaps
 	all = read_record(store);
 	json_object_set_new(all, id, json_pack("{s:o, s:s, s:I, s:I}", "to", json_is_string(shown) ? shown : json_string("?"), "snapshot", info.name,
 	                                       "number", (json_int_t)info.number, "sent", (json_int_t)clock_now().tv_sec));
-	r = write_record(store, all);
+	r = json_record_write(store, RECORD_NAME, all);
 	json_decref(all);
 	pthread_mutex_unlock(&record_lock);
 	snapshot_info_clear(&info);
