@@ -12,11 +12,11 @@
 
 #define PACK_BYTES (16U << 20)
 /*
- * An index file is put when it names so many blobs. The first ones are put sooner, after 4 packs, 8 more, 16 more and so on: who is killed
+ * An index file is put when it names so many blobs. The first ones are put sooner, after 64 MiB, 128 more, 256 more and so on: who is killed
  * loses at most half of what was written, or 3 GiB, and many terabytes have but a few index files more.
  */
 #define INDEX_BLOBS 50000U
-#define INDEX_FIRST_PACKS 4U
+#define INDEX_FIRST_BYTES (64U << 20)
 
 struct repository_writer {
 	struct repository *repository;
@@ -26,7 +26,7 @@ struct repository_writer {
 	pthread_mutex_t lock; /* guards what follows */
 	struct blob_set claims; /* blobs that a hand has taken on */
 	struct index_writer index;
-	size_t index_packs, index_full; /* packs that it names, and with how many it is put */
+	uint64_t index_bytes, index_full; /* of packs that it names, and with how many it is put */
 	struct object_names packs;
 	struct writer_counts counts;
 };
@@ -46,7 +46,7 @@ struct repository_writer *repository_writer_new(struct repository *repository, c
 
 	writer->repository = repository;
 	writer->known = known;
-	writer->index_full = INDEX_FIRST_PACKS;
+	writer->index_full = INDEX_FIRST_BYTES;
 	pthread_mutex_init(&writer->lock, NULL);
 	return writer;
 }
@@ -124,14 +124,14 @@ static struct buf take_index(struct repository_writer *writer, bool all)
 {
 	struct buf json = BUF_INIT;
 
-	if (writer->index.blobs == 0 || (!all && writer->index.blobs < INDEX_BLOBS && writer->index_packs < writer->index_full))
+	if (writer->index.blobs == 0 || (!all && writer->index.blobs < INDEX_BLOBS && writer->index_bytes < writer->index_full))
 		return json;
 	index_writer_end(&writer->index, NULL, 0);
 	if (writer->mark[0])
 		index_writer_mark(&writer->index, writer->mark);
 	json = writer->index.json;
 	writer->index = (struct index_writer){0};
-	writer->index_packs = 0;
+	writer->index_bytes = 0;
 	writer->index_full *= 2;
 	return json;
 }
@@ -172,7 +172,7 @@ static int put_pack(struct repository_hand *hand, struct pack_file *pack, struct
 	hand->counts.packs++;
 	pthread_mutex_lock(&writer->lock);
 	index_writer_add(&writer->index, &id, pack->blobs.items, pack->blobs.count);
-	writer->index_packs++;
+	writer->index_bytes += pack->bytes.len;
 	array_add(&writer->packs, id);
 	add_counts(&writer->counts, &hand->counts);
 	index = take_index(writer, false);

@@ -62,13 +62,14 @@ def test_backup_that_dies_leaves_a_valid_repository(repository, point):
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", ["full", "differential", "incremental"])
 def test_a_backup_that_died_late_is_not_begun_anew(repository, kind):
-    """Twelve packs; of the first ones an index file tells."""
+    """Ten packs and some small ones; of the first ones an index file tells."""
     repository.backup("d")
     point = repository.store.mount()
     files.put(point + "/d/noise", os.urandom(160 << 20))
     repository.store.umount()
     earlier = repository.packs()
-    assert dies(repository, "object-before-rename:kill:10", "backup", "d", repository.path, "--type", kind)
+    late = 12 if kind == "full" else 10
+    assert dies(repository, f"object-before-rename:kill:{late}", "backup", "d", repository.path, "--type", kind)
     done = repository.backup("d", kind=kind)
     assert done["stored"] < 120 << 20, "of 160 MiB and what else there is"
     repository.run("backup", "unlock", repository.path)
