@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "fs/cli/command.h"
 #include "fs/cli/differences.h"
@@ -95,8 +96,8 @@ static int run_backup(struct cli *cli)
 	AUTO_CLOSE int fd = -1;
 	AUTO_FREE char *store = NULL, *absolute = repository_absolute(repository);
 	json_t *sources = json_array(), *rows = json_array();
-	json_t *args = json_pack("{s:o, s:o, s:s, s:b}", "sources", sources, "place", json_from_bytes(repository), "type", type ? type : "full",
-	                         "share", cli_option(cli, "share") != NULL);
+	json_t *args = json_pack("{s:o, s:o, s:s, s:b, s:b}", "sources", sources, "place", json_from_bytes(repository), "type", type ? type : "full",
+	                         "share", cli_option(cli, "share") != NULL, "count", isatty(STDERR_FILENO));
 	struct error err = {0};
 	int r = 0, code = EXIT_OK;
 
@@ -264,7 +265,8 @@ static int run_restore(struct cli *cli)
 {
 	CLEANUP(repository_name_clear) struct repository_name name = repository_name_of(cli->argv[0]);
 	const char *path = cli_option(cli, "path"), *repository = name.place;
-	json_t *args = json_pack("{s:o, s:b}", "path", json_from_bytes(path ? path : ""), "keep_going", cli_option(cli, "keep-going") != NULL),
+	json_t *args = json_pack("{s:o, s:b, s:b}", "path", json_from_bytes(path ? path : ""), "keep_going", cli_option(cli, "keep-going") != NULL,
+	                         "count", isatty(STDERR_FILENO)),
 	       *result = NULL;
 	AUTO_FREE char *store = NULL;
 	AUTO_CLOSE int fd = -1;

@@ -35,7 +35,8 @@ static void print_schedule(const json_t *entry)
 	       json_string_value(json_object_get(entry, "password_file")));
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (json_object_get(every, kinds[i]))
-			printf("%-14s %s\n", kinds[i], json_string_value(json_object_get(every, kinds[i])));
+			printf("%-14s %s%s\n", kinds[i], json_string_value(json_object_get(every, kinds[i])),
+			       strcmp(kinds[i], "drill") == 0 && json_is_true(json_object_get(entry, "memory")) ? ", into memory" : "");
 	json_object_foreach((json_t *)keep, name, number)
 		printf("keep %-9s %lld\n", name, (long long)json_integer_value(number));
 }
@@ -117,6 +118,8 @@ static int plan(struct cli *cli, json_t *args, struct error *err)
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (cli_option(cli, kinds[i]))
 			json_object_set_new(every, kinds[i], json_from_bytes(cli_option(cli, kinds[i])));
+	if (cli_option(cli, "memory"))
+		json_object_set_new(args, "memory", json_true());
 	r = keep_set(cli, args, err);
 	if (r == 0 && !file) {
 		r = error_set(err, -EINVAL, "no password file is named, and nobody is there to ask when a backup is due");
@@ -181,11 +184,14 @@ static int run_backup(const struct due *due, struct error *err)
 static int run_drill(struct due *due, struct error *err)
 {
 	const char *scratch = getenv("TMPDIR");
-	json_t *args = json_pack("{s:O, s:s, s:s, s:s}", "place", json_object_get(due->row, "repository"), "scratch",
-	                         scratch && *scratch ? scratch : "/var/tmp", "backup", due->dataset, "password", due->password),
+	json_t *args = json_pack("{s:O, s:s, s:s}", "place", json_object_get(due->row, "repository"), "dataset", due->dataset, "password", due->password),
 	       *result = NULL, *row;
 	size_t i;
-	int r = run_op_alone("backup.drill", args, due->fd, -1, NULL, &result, err);
+	int r;
+
+	if (!json_is_true(json_object_get(due->row, "memory")))
+		json_object_set_new(args, "scratch", json_from_bytes(scratch && *scratch ? scratch : "/var/tmp"));
+	r = run_op_alone("backup.drill", args, due->fd, -1, NULL, &result, err);
 
 	json_array_foreach(json_object_get(result, "backups"), i, row) {
 		const bool incomplete = json_is_true(json_object_get(row, "incomplete"));
@@ -330,6 +336,7 @@ static const struct option schedule_options[] = {
 	{0, "differential", "PERIOD", "differential ones"},
 	{0, "incremental", "PERIOD", "incremental ones"},
 	{0, "drill", "PERIOD", "restore to scratch space and compare"},
+	{0, "memory", NULL, "drills go into memory, and need no room"},
 	OPTIONS_KEEP,
 	{0, "password-file", "FILE", "the password is the first line of the file"},
 	{0, "off", NULL, "make no more; what there is stays"},

@@ -201,13 +201,19 @@ static int drill_failed(struct cli *cli, struct error *err)
 static int run_drill(struct cli *cli)
 {
 	const char *scratch = cli_option(cli, "scratch"), *temporary = getenv("TMPDIR");
-	json_t *result, *rows, *row;
+	json_t *args, *result, *rows, *row;
 	struct error err = {0};
 	int code = EXIT_OK;
 	size_t i;
 
-	scratch = scratch ? scratch : temporary && *temporary ? temporary : "/var/tmp";
-	if (repository_try(cli, "backup.drill", json_pack("{s:o}", "scratch", json_from_bytes(scratch)), "drill", &result, &err) < 0)
+	if (scratch && cli_option(cli, "memory")) {
+		(void)error_set(&err, -EINVAL, "--memory writes nothing, so it goes without --scratch");
+		return exit_with(&err);
+	}
+	args = json_pack("{s:b}", "count", isatty(STDERR_FILENO));
+	if (!cli_option(cli, "memory"))
+		json_object_set_new(args, "scratch", json_from_bytes(scratch ? scratch : temporary && *temporary ? temporary : "/var/tmp"));
+	if (repository_try(cli, "backup.drill", args, "drill", &result, &err) < 0)
 		return drill_failed(cli, &err);
 	rows = json_object_get(result, "backups");
 	json_array_foreach(rows, i, row) {
@@ -343,6 +349,7 @@ static const struct option verify_options[] = {
 };
 static const struct option drill_options[] = {
 	{0, "scratch", "DIR", "where there is room for what is restored; else $TMPDIR or /var/tmp"},
+	{0, "memory", NULL, "piece by piece into memory, for which no room is needed"},
 	OPTIONS_PASSWORD,
 	OPTION_JSON,
 	OPTIONS_END,
@@ -400,7 +407,8 @@ const struct command repository_commands[] = {
          .operands = "REPO[@BACKUP]",
          .summary = "see whether backups come back",
          .details = "Restores the newest backup and one at random, or the one that is named, into a\n"
-                    "new store that goes again, compares their identities and says how long it took.\n",
+                    "new store that goes again, compares their identities and says how long it took.\n"
+                    "With --memory all is read and checked the same way, and written nowhere.\n",
          .min = 1,
          .max = 1,
          .options = drill_options,

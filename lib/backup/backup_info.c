@@ -215,11 +215,19 @@ static int match(void *arg, struct node *node)
 	return 1;
 }
 
+/* What a backup names and is not there is damage. */
+static int read_blob(struct repository_reader *reader, const struct blob_id *id, bool is_tree, struct buf *ret_plain)
+{
+	int r = repository_read_blob(reader, id, is_tree, ret_plain);
+
+	return r == -ENOENT ? -EBADMSG : r;
+}
+
 static int find_in_tree(struct repository_reader *reader, const struct blob_id *tree, const char *name, struct node *ret_node)
 {
 	struct search search = {.name = name};
 	AUTO_BUF json = BUF_INIT;
-	int r = repository_read_blob(reader, tree, true, &json);
+	int r = read_blob(reader, tree, true, &json);
 
 	if (r == 0)
 		r = tree_read((char *)json.data, json.len, match, &search);
@@ -237,7 +245,7 @@ static int read_content(struct repository_reader *reader, const struct node *nod
 	int r = 0;
 
 	for (size_t i = 0; i < node->content.count && r == 0; i++) {
-		r = repository_read_blob(reader, &node->content.items[i], false, &plain);
+		r = read_blob(reader, &node->content.items[i], false, &plain);
 		if (r == 0 && content->len + plain.len > INFO_MAX)
 			r = -EFBIG;
 		if (r == 0)

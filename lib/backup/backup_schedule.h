@@ -11,6 +11,7 @@
  * All of it is one record of the catalogue ('J' "backups"): {"ID of a dataset": entry, ...}
  *
  *   entry {"repository", "password_file": absolute paths, "every": {kind: "hourly" | "daily" | "weekly" | "monthly"}, "keep": {"last": n, "hourly", ...},
+ *          "memory": drills go into memory, true or missing,
  *          "done": {kind: {"time": of the last that went well, "tried": of the last one, "failure": text or null, "seconds": how long,
  *          "verified": when the newest backup was taken that came back or was read whole,
  *          "begun": {"time", "pid", "started"}: of a try that has not ended, and by which process}},

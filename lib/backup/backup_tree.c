@@ -43,6 +43,7 @@ struct run {
 	struct backup_tree *tree;
 	struct scan scan;
 	struct queue *queue;
+	atomic_uint working; /* threads that walk or make blobs; at 0 nobody needs the total any more */
 };
 
 /* Modes that no file has: of a node that is not to be in the tree, since it could not be read; of one that stands in the base's tree. */
@@ -198,6 +199,7 @@ static void maker_main(void *arg)
 	while ((count = take_jobs(run, jobs)) > 0)
 		make_files(run, &maker, jobs, count);
 	end_maker(run, &maker);
+	atomic_fetch_sub(&run->working, 1);
 }
 
 /* --- the walk --- */
@@ -439,18 +441,40 @@ static void walk_main(void *arg)
 	}
 	queue_close(run->queue);
 	end_maker(run, &walk.maker);
+	atomic_fetch_sub(&run->working, 1);
 	repository_reader_free(walk.reader);
+}
+
+/* Sums sizes up beside the work, for the progress: half a sum would promise an end that is none. */
+static void count_main(void *arg)
+{
+	struct run *run = arg;
+	struct view_walk *walk = view_walk_new(run->tree->view, ROOT_INO, true);
+	struct view_walk_step step;
+	bool more = true;
+	uint64_t total = 0;
+
+	while (!transfer_stopped(run->tree->transfer) && atomic_load(&run->working) > 0 && (more = view_walk_next(walk, &step)))
+		if (step.kind == VIEW_WALK_FILE && S_ISREG(step.attr.mode))
+			total += MIN(step.attr.size, step.attr.allocated);
+	view_walk_free(walk);
+	if (!more)
+		atomic_store(&run->tree->transfer->total, total);
 }
 
 void backup_tree_run(struct backup_tree *tree)
 {
 	struct run run = {.tree = tree, .queue = queue_new(QUEUE_FILES)};
-	transfer_fn functions[WORKERS_MAX + 1] = {walk_main};
+	transfer_fn functions[WORKERS_MAX + 2] = {walk_main};
 	size_t count = 1;
 
 	scan_of_view(&run.scan, tree->view);
 	for (unsigned i = 0; i < MIN(transfer_workers(), WORKERS_MAX); i++)
 		functions[count++] = maker_main;
+	atomic_init(&run.working, (unsigned)count);
+	/* Where it is known what changed, only that is read. */
+	if (tree->transfer->options->count && !tree->base->has_changes)
+		functions[count++] = count_main;
 	transfer_run(tree->transfer, functions, count, &run);
 	scan_clear(&run.scan);
 	queue_free(run.queue);

@@ -12,7 +12,7 @@
 
 struct drill {
 	const struct drill_options *options;
-	struct store *store;
+	struct store *store; /* NULL: into memory */
 	unsigned number; /* of backups that were restored */
 	int (*each)(void *arg, const struct drill_result *result);
 	void *arg;
@@ -25,7 +25,7 @@ static int restore_one(struct drill *drill, const struct snapshot_file *snapshot
 	                                        .place = drill->options->place, .backup = snapshot->name, .path = "", .dataset = dataset};
 	struct drill_result result = {.dataset = backup_dataset(snapshot), .taken = snapshot->time};
 	const uint64_t began = clock_us();
-	int r = restore_to_dataset(drill->store, &options, &result.restore, err);
+	int r = drill->store ? restore_to_dataset(drill->store, &options, &result.restore, err) : restore_to_memory(&options, &result.restore, err);
 
 	result.seconds = (double)(clock_us() - began) / 1e6;
 	if (r == 0 && result.restore.transfer.problems > 0)
@@ -33,21 +33,33 @@ static int restore_one(struct drill *drill, const struct snapshot_file *snapshot
 	return r < 0 ? r : drill->each(drill->arg, &result);
 }
 
+static bool is_wanted(const struct drill *drill, const struct snapshot_file *snapshot)
+{
+	const char *dataset = drill->options->dataset;
+
+	return !dataset || (strcmp(backup_dataset(snapshot), dataset) == 0 && backup_is_complete(snapshot));
+}
+
 /* The newest, and another one at random. */
 static int restore_some(struct drill *drill, struct error *err)
 {
 	struct snapshot_files snapshots = {0};
+	ARRAY(const struct snapshot_file *) wanted = {0};
 	uint64_t random;
 	int r = snapshot_files_read(drill->options->repository, false, &snapshots, err);
 
-	if (r == 0 && snapshots.count == 0)
+	for (size_t i = 0; i < snapshots.count && r == 0; i++)
+		if (is_wanted(drill, &snapshots.items[i]))
+			array_add(&wanted, &snapshots.items[i]);
+	if (r == 0 && wanted.count == 0)
 		r = error_set(err, -ENOENT, "the repository has no backups");
 	if (r == 0)
-		r = restore_one(drill, array_last(&snapshots), err);
-	if (r == 0 && snapshots.count > 1) {
+		r = restore_one(drill, *array_last(&wanted), err);
+	if (r == 0 && wanted.count > 1) {
 		seal_random(&random, sizeof(random));
-		r = restore_one(drill, &snapshots.items[random % (snapshots.count - 1)], err);
+		r = restore_one(drill, wanted.items[random % (wanted.count - 1)], err);
 	}
+	array_clear(&wanted);
 	snapshot_files_clear(&snapshots);
 	return r;
 }
@@ -72,6 +84,11 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path) < 0 ? -errno : 0;
 }
 
+static int restore_what_is_wanted(struct drill *drill, struct error *err)
+{
+	return drill->options->backup ? restore_named(drill, err) : restore_some(drill, err);
+}
+
 static int in_store(struct drill *drill, const char *path, struct error *err)
 {
 	const struct store_options options = {0};
@@ -81,7 +98,7 @@ static int in_store(struct drill *drill, const char *path, struct error *err)
 		r = store_open(path, &options, &drill->store, err);
 	if (r < 0)
 		return r;
-	r = drill->options->backup ? restore_named(drill, err) : restore_some(drill, err);
+	r = restore_what_is_wanted(drill, err);
 	closed = store_close(drill->store);
 	return r == 0 && closed < 0 ? error_set(err, closed, "the scratch store: %s", store_close_failure(closed)) : r;
 }
@@ -89,9 +106,12 @@ static int in_store(struct drill *drill, const char *path, struct error *err)
 int drill_run(const struct drill_options *options, int (*each)(void *arg, const struct drill_result *result), void *arg, struct error *err)
 {
 	struct drill drill = {.options = options, .each = each, .arg = arg};
-	AUTO_FREE char *dir = xasprintf("%s/corpusfs-drill-XXXXXX", options->scratch), *path = NULL;
+	AUTO_FREE char *dir = NULL, *path = NULL;
 	int r;
 
+	if (!options->scratch)
+		return restore_what_is_wanted(&drill, err);
+	dir = xasprintf("%s/corpusfs-drill-XXXXXX", options->scratch);
 	if (!mkdtemp(dir))
 		return error_set(err, -errno, "%s: %s", options->scratch, strerror(errno));
 	path = xasprintf("%s/store", dir);

@@ -1,6 +1,8 @@
 /*
  * A drill: backups are restored as after the loss of everything, into a new store in scratch space, which goes again. Every byte is checked by its
  * SHA-256, and the identity of what came back is compared. How long it took is how long it will take.
+ *
+ * Where there is no such room: the same into memory, by streaming (restore_to_memory). Nothing is written then.
  */
 #ifndef CORPUSFS_BACKUP_DRILL_H
 #define CORPUSFS_BACKUP_DRILL_H
@@ -12,7 +14,8 @@ struct drill_options {
 	struct repository *repository;
 	const char *place;   /* what messages call the repository */
 	const char *backup;  /* as backup_find has it; NULL: the newest one and one at random */
-	const char *scratch; /* a directory with room for what is restored */
+	const char *dataset; /* without `backup`: only complete backups of this dataset; NULL: any */
+	const char *scratch; /* a directory with room for what is restored; NULL: into memory */
 };
 
 struct drill_result {

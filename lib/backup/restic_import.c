@@ -19,7 +19,8 @@ static void tell_place(const struct restore *restore)
 int restic_import_run(struct store *store, const struct restore_options *options, const struct import_options *import,
 		      struct restore_result *ret_result, struct error *err)
 {
-	struct restore restore = {.options = options, .store = store, .result = ret_result};
+	atomic_uint_fast64_t total = 0;
+	struct restore restore = {.options = options, .store = store, .result = ret_result, .total_bytes = &total};
 	struct import_options members = *import;
 	struct archive_source source;
 	int r = store_check_writable(store, err);

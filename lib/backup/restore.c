@@ -33,8 +33,8 @@ int restore_begin(struct restore *restore, struct error *err)
 	memcpy(restore->result->backup, restore->snapshot.name, sizeof(restore->result->backup));
 	restore->result->incomplete = !backup_is_complete(&restore->snapshot);
 	if (options->transfer.count) {
-		restore->total = restore_total_begin(&source);
-		source.total = restore_total_bytes(restore->total);
+		restore->total = restore_total_begin(&source, restore->total_bytes);
+		source.total = restore->total_bytes;
 	}
 	return restore_source_new(&source, &restore->source, err);
 }
@@ -101,23 +101,13 @@ static int bring_in(struct restore *restore, struct error *err)
 	return import_run(restore->store, &import, &restore->result->transfer, err);
 }
 
-static int compare_identity(struct restore *restore, struct error *err)
+int restore_compare(struct restore *restore, const uint8_t identity[32], struct error *err)
 {
 	const char *wanted = restore_source_identity(restore->source);
 	struct restore_result *result = restore->result;
-	uint8_t identity[IDENTITY_LEN];
-	struct view *view;
-	int r;
 
-	if (!wanted || result->transfer.problems > 0)
+	if (!wanted)
 		return 0;
-	r = store_head(restore->store, restore->options->dataset, &view);
-	if (r == 0) {
-		r = identity_compute(restore->store, view, NULL, NULL, identity);
-		store_view_put(restore->store, view);
-	}
-	if (r < 0)
-		return error_set(err, r, "the identity of what was restored cannot be computed: %s", error_text(r));
 	identity_to_text(identity, result->identity);
 	result->compared = true;
 	result->same = strcmp(result->identity, wanted) == 0;
@@ -126,9 +116,29 @@ static int compare_identity(struct restore *restore, struct error *err)
 	return error_set(err, -EILSEQ, "what was restored is not what was backed up: its identity is %.16s, that of the backup %.16s", result->identity, wanted);
 }
 
+static int compare_identity(struct restore *restore, struct error *err)
+{
+	struct restore_result *result = restore->result;
+	uint8_t identity[IDENTITY_LEN];
+	struct view *view;
+	int r;
+
+	if (!restore_source_identity(restore->source) || result->transfer.problems > 0)
+		return 0;
+	r = store_head(restore->store, restore->options->dataset, &view);
+	if (r == 0) {
+		r = identity_compute(restore->store, view, NULL, NULL, identity);
+		store_view_put(restore->store, view);
+	}
+	if (r < 0)
+		return error_set(err, r, "the identity of what was restored cannot be computed: %s", error_text(r));
+	return restore_compare(restore, identity, err);
+}
+
 int restore_to_dataset(struct store *store, const struct restore_options *options, struct restore_result *ret_result, struct error *err)
 {
-	struct restore restore = {.options = options, .store = store, .result = ret_result};
+	atomic_uint_fast64_t total = 0;
+	struct restore restore = {.options = options, .store = store, .result = ret_result, .total_bytes = &total};
 	int r = store_check_writable(store, err);
 
 	*ret_result = (struct restore_result){0};

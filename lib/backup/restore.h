@@ -44,7 +44,13 @@ WARN_UNUSED int restore_to_dataset(struct store *store, const struct restore_opt
 WARN_UNUSED int restore_to_directory(struct store *store, const struct restore_options *options, struct restore_result *ret_result,
 				     struct error *err);
 
-/* What both begin and end with. */
+/*
+ * To nowhere: everything is read and checked, and the identity of the tree that it would be is computed as it comes. It needs no room, and memory for
+ * names of files that have several. One thread, with the pool's.
+ */
+WARN_UNUSED int restore_to_memory(const struct restore_options *options, struct restore_result *ret_result, struct error *err);
+
+/* What all begin and end with. */
 struct restore {
 	const struct restore_options *options;
 	struct store *store;
@@ -53,10 +59,13 @@ struct restore {
 	struct snapshot_file snapshot;
 	struct restore_source *source;
 	struct restore_total *total; /* or NULL */
+	atomic_uint_fast64_t *total_bytes; /* how many there are to come, for the progress, once it is known */
 	bool only_walks; /* the content of files is read by others */
 	struct restore_result *result;
 };
 WARN_UNUSED int restore_begin(struct restore *restore, struct error *err);
 void restore_end(struct restore *restore);
+/* Compares the identity of what came back with that of the backup, if it is known. -EILSEQ */
+WARN_UNUSED int restore_compare(struct restore *restore, const uint8_t identity[32], struct error *err);
 
 #endif

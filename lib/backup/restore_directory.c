@@ -246,6 +246,7 @@ int restore_to_directory(struct store *store, const struct restore_options *opti
 	int r, failed;
 
 	*ret_result = (struct restore_result){0};
+	restore.restore.total_bytes = &restore.transfer.total;
 	transfer_begin(&restore.transfer, &options->transfer);
 	r = restore_begin(&restore.restore, err);
 	if (r == 0)

@@ -7,7 +7,7 @@ struct restore_total {
 	pthread_t thread;
 	bool runs;
 	atomic_bool stop;
-	atomic_uint_fast64_t bytes;
+	atomic_uint_fast64_t *bytes; /* the caller's */
 };
 
 /* Of the member that came last. Holes are not read. */
@@ -42,24 +42,20 @@ static void *count(void *arg)
 	while (!atomic_load(&total->stop) && (r = members.next(members.arg, &found)) == 1)
 		bytes += found.member.hardlink || found.member.size == 0 ? 0 : content_of(source);
 	if (r == 0)
-		atomic_store(&total->bytes, bytes);
+		atomic_store(total->bytes, bytes);
 	restore_source_free(source);
 	return NULL;
 }
 
-struct restore_total *restore_total_begin(const struct restore_source_options *options)
+struct restore_total *restore_total_begin(const struct restore_source_options *options, atomic_uint_fast64_t *ret_bytes)
 {
 	struct restore_total *total = xcalloc(1, sizeof(*total));
 
 	total->options = *options;
 	total->options.only_walks = true;
+	total->bytes = ret_bytes;
 	total->runs = pthread_create(&total->thread, NULL, count, total) == 0;
 	return total;
-}
-
-const atomic_uint_fast64_t *restore_total_bytes(const struct restore_total *total)
-{
-	return &total->bytes;
 }
 
 void restore_total_end(struct restore_total *total)

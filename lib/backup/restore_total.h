@@ -1,7 +1,7 @@
 /*
  * How many bytes of content a backup has, found out beside its restoring by a thread that reads its directories, so that progress has an end.
  *
- *   restore_total_begin -> restore_total_bytes, from any thread -> restore_total_end
+ *   restore_total_begin -> restore_total_end
  */
 #ifndef CORPUSFS_BACKUP_RESTORE_TOTAL_H
 #define CORPUSFS_BACKUP_RESTORE_TOTAL_H
@@ -10,10 +10,8 @@
 
 struct restore_total;
 
-/* The options, without keep_going and only_walks, and what they point to must stay. */
-struct restore_total *restore_total_begin(const struct restore_source_options *options);
-/* Becomes more than 0 when it is known; for restore_source_options. */
-const atomic_uint_fast64_t *restore_total_bytes(const struct restore_total *total);
+/* The options, without keep_going and only_walks, and what they point to must stay. ret_bytes is set when it is known. */
+struct restore_total *restore_total_begin(const struct restore_source_options *options, atomic_uint_fast64_t *ret_bytes);
 void restore_total_end(struct restore_total *total); /* also before it is known; NULL is fine */
 
 #endif

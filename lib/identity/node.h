@@ -21,8 +21,4 @@ struct node {
 WARN_UNUSED int node_compute(struct node_source *source, uint64_t ino, const struct digest_record *old, uint64_t old_epoch,
 			     unsigned flags, struct node *ret_node);
 
-/* A directory's node: begun with its mode, an entry each in the order of names, digest_final. */
-void node_begin_directory(struct digest *digest, uint32_t mode);
-void node_add_entry(struct digest *digest, const char *name, size_t len, const uint8_t node[NODE_LEN]);
-
 #endif

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <utlist.h>
 
+#include "lib/identity/node_bytes.h"
 #include "lib/store/digests.h"
 
 #define BATCH 1024

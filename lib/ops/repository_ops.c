@@ -133,7 +133,7 @@ static int verify_op(struct op_context *context, const json_t *args, json_t **re
 /* --- restoring to a directory --- */
 
 /*
- * restore.directory: {password, place, target, backup?, published?, path?, keep_going?} and two descriptors -> {backup, incomplete,
+ * restore.directory: {password, place, target, backup?, published?, path?, keep_going?, count?} and two descriptors -> {backup, incomplete,
  * passed_over?, files, directories, links, skipped, bytes, problem_count, problems, failure}, as restore
  */
 static int restore_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
@@ -152,6 +152,7 @@ static int restore_op(struct op_context *context, const json_t *args, json_t **r
 	AUTO_FREE char *backup = NULL;
 	int r = context->target_fd ? 0 : error_set(&failure, -EBADF, "no descriptor of a directory came with the request");
 
+	options.transfer.count = op_arg_bool(args, "count");
 	if (r == 0)
 		r = op_repository_open(context, args, &repository, &failure);
 	if (r == 0)
@@ -190,18 +191,20 @@ static int drill_row(void *arg, const struct drill_result *result)
 }
 
 /*
- * backup.drill: {password, place, backup?, published?, scratch: a directory of the caller's, in whose own process it runs} -> rows {backup, taken, taken_ns,
- * dataset, incomplete, identity?, same, files, bytes, seconds}
+ * backup.drill: {password, place, backup?, published?, dataset?: only of this one, scratch?: a directory of the caller's, in whose own process it
+ * runs; without it into memory, count?} -> rows {backup, taken, taken_ns, dataset, incomplete, identity?, same, files, bytes, seconds}
  */
 static int drill_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct op_problems problems = {.context = context, .list = json_array()};
 	struct drill_options options = {.transfer = op_problems_options(&problems), .place = op_arg_string_or(args, "place", "the repository"),
-	                                .backup = op_arg_string_or(args, "backup", NULL)};
+	                                .backup = op_arg_string_or(args, "backup", NULL), .scratch = op_arg_string_or(args, "scratch", NULL),
+	                                .dataset = op_arg_string_or(args, "dataset", NULL)};
 	AUTO_FREE char *backup = NULL;
-	int r = op_arg_string(args, "scratch", &options.scratch, err);
+	int r = 0;
 
-	if (r == 0 && context->store)
+	options.transfer.count = op_arg_bool(args, "count");
+	if (context->store)
 		r = error_set(err, -EINVAL, "a drill runs in the process of who wants it");
 	if (r == 0)
 		r = op_repository_open(context, args, &options.repository, err);

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from harness import files
+from harness.repository import SECRETS
 from harness.terminal import on_terminal
 
 
@@ -24,3 +26,18 @@ def test_it_fits(store, fs, area, columns):
     assert max(len(line) for line in lines) < (columns or 80)
     if columns in (200, 20):
         assert any("[" in line for line in lines) == (columns == 200), "a bar where there is room for it"
+
+
+def test_a_backup_and_its_way_back_say_how_far_they_are_and_how_long_it_takes(repository, store, area):
+    """Objects come to the place slowly, so that there is something to tell."""
+    files.put(store.mount() + "/d/noise", os.urandom(48 << 20))
+    store.umount()
+    slow = {**SECRETS, "CORPUSFS_FAULT": "object-before-rename:sleep1500:3"}
+    told = on_terminal(store, 200, "backup", "d", repository.path, env=slow)
+    assert re.search(r"backup: copy \[#*\.*\] +\d+% [\d.]+ MiB, [\d.]+ [KMG]?i?B/s, \d+:\d\d left", told), told
+    slow = {**SECRETS, "CORPUSFS_FAULT": ",".join(f"restore-before-rename:sleep500:{number}" for number in range(1, 5))}
+    told = on_terminal(store, 200, "restore", repository.path, area + "/out/", env=slow)
+    assert re.search(r"restore: copy \[#*\.*\] +\d+% ", told), told
+    slow = {**SECRETS, "CORPUSFS_FAULT": ",".join(f"import-before-link:sleep500:{number}" for number in range(1, 5))}
+    told = on_terminal(store, 200, "restore", repository.path, "again", env=slow)
+    assert re.search(r"restore: copy \[#*\.*\] +\d+% ", told), told
