@@ -31,6 +31,7 @@ static const struct column show_columns[] = {
 	{"replicated_to", "replicated to", COLUMN_TEXT},
 	{"replicated_snapshot", "last snapshot there", COLUMN_TEXT},
 	{"replicated_behind", "snapshots not there", COLUMN_NUMBER},
+	{"replicated_lag", "age of the oldest, s", COLUMN_NUMBER},
 	{"family", "family", COLUMN_NUMBER},
 	{NULL, NULL, COLUMN_TEXT},
 };

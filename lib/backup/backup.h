@@ -30,6 +30,7 @@ struct backup_options {
 	enum backup_type type;
 	bool share; /* a full one may rely on what the repository has; an incremental one that is the first becomes such a full one */
 	bool dry_run; /* nothing is written, and nothing but the counts is known */
+	bool is_new; /* the snapshot was just taken, to be the newest that is backed up */
 	const char *tag; /* one more, or NULL */
 	/* When the backup is there, under its lock; what it returns is the result. May be NULL. */
 	int (*done)(void *arg, const struct backup_done *done, struct error *err);

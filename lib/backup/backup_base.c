@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "lib/base/clock.h"
+
 /* --- which one --- */
 
 static const struct snapshot_file *newest(const struct snapshot_files *snapshots, const char *dataset_tag, const char *type_tag)
@@ -103,6 +105,22 @@ static int take_base(struct backup_base *base, struct repository *repository, co
 	return 0;
 }
 
+static int check_clock(const struct snapshot_files *snapshots, const char *dataset_tag, struct error *err)
+{
+	const struct snapshot_file *last = newest(snapshots, dataset_tag, NULL);
+	const struct timespec now = clock_now();
+	char then_text[32], now_text[32];
+
+	if (!last || last->time.tv_sec < now.tv_sec || (last->time.tv_sec == now.tv_sec && last->time.tv_nsec <= now.tv_nsec))
+		return 0;
+	clock_format(last->time.tv_sec, then_text);
+	clock_format(now.tv_sec, now_text);
+	(void)error_set(err, -ETIME, "backup %.8s of the dataset is of %s, and it is %s now: this clock is wrong, or was when that one was made", last->name,
+	                then_text, now_text);
+	error_hint(err, "set the clock; or back up a snapshot that you take yourself, and then: corpusfs backup forget REPOSITORY %.8s", last->name);
+	return -ETIME;
+}
+
 int backup_base_find(struct backup_base *base, struct repository *repository, const struct backup_aim *aim, struct error *err)
 {
 	const enum backup_type type = aim->type;
@@ -112,10 +130,12 @@ int backup_base_find(struct backup_base *base, struct repository *repository, co
 	int r = 0;
 
 	*base = (struct backup_base){0};
-	if (type != BACKUP_FULL) {
+	if (type != BACKUP_FULL || aim->is_new)
 		r = snapshot_files_read(repository, true, &snapshots, err);
-		found = r == 0 ? newest(&snapshots, aim->dataset_tag, type == BACKUP_DIFFERENTIAL ? "type=full" : NULL) : NULL;
-	}
+	if (r == 0 && aim->is_new)
+		r = check_clock(&snapshots, aim->dataset_tag, err);
+	if (r == 0 && type != BACKUP_FULL)
+		found = newest(&snapshots, aim->dataset_tag, type == BACKUP_DIFFERENTIAL ? "type=full" : NULL);
 	if (r == 0 && type != BACKUP_FULL && !found && !(type == BACKUP_INCREMENTAL && aim->share)) {
 		r = error_set(err, -ENOENT, "there is no %s backup of the dataset in the repository", type == BACKUP_DIFFERENTIAL ? "full" : "earlier");
 		error_hint(err, "make one first, with --type full");

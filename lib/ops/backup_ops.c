@@ -42,12 +42,15 @@ static void note_run(struct op_context *context, const struct backup_options *op
 /* `repository`: as a schedule names it, or NULL. */
 static int run_one(struct op_context *context, struct backup_options *options, bool is_taken, const char *repository, struct error *err)
 {
+	const bool count = options->transfer.count;
 	struct op_problems problems = {.context = context, .list = json_array()};
 	const uint64_t begun = clock_ms();
 	struct backup_result result;
 	int r;
 
 	options->transfer = op_problems_options(&problems);
+	options->transfer.count = count;
+	options->is_new = is_taken;
 	r = backup_run(context->store, options, &result, err);
 	if (r == 0 && is_taken)
 		r = backup_snapshots_drop(context->store, options->dataset, options->repository->id, options->snapshot, result.full_snapshot, err);
@@ -140,15 +143,15 @@ static int run_all(struct op_context *context, struct sources *sources, struct b
 }
 
 /*
- * backup.run: {sources: ["DATASET[@NAME]", ...], type, share?, password, place: the repository's name for messages, repository?: its name as schedules
- * have it: then what is made counts for them} and a descriptor
+ * backup.run: {sources: ["DATASET[@NAME]", ...], type, share?, count?: find the total out, for progress, password, place: the repository's name for
+ * messages, repository?: its name as schedules have it: then what is made counts for them} and a descriptor
  * -> rows, one as soon as its dataset is done: {backup, dataset, snapshot, type, base?, identity?, compared, files,
  * directories, unchanged, bytes, added, stored, problem_count, problems}
  */
 static int run_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct backup_options options = {.place = op_arg_string_or(args, "place", "the repository"),
-	                                 .share = op_arg_bool(args, "share")};
+	                                 .share = op_arg_bool(args, "share"), .transfer.count = op_arg_bool(args, "count")};
 	struct sources sources = {0};
 	struct repository *repository = NULL;
 	int r = read_sources(args, &sources, err);
@@ -182,7 +185,7 @@ static json_t *restored_to_json(const struct restore_options *options, const str
 }
 
 /*
- * restore: {password, place, backup?, published?: that is a version which was published, path?, keep_going?, dataset, over?, level?} and a descriptor
+ * restore: {password, place, backup?, published?: that is a version which was published, path?, keep_going?, count?, dataset, over?, level?} and a descriptor
  * of the repository -> {backup, incomplete: something could not be read when it was made, passed_over?: a newer one that is incomplete, where none
  * was named, dataset?, guard?, identity?: of what is there now, same: it is the backup's, files, directories, links, skipped, bytes, local, fetched:
  * bytes that came from the store and from the repository, snapshot?: what was taken of the version, problem_count, problems: [{path, code, text}],
@@ -206,6 +209,7 @@ static int restore_op(struct op_context *context, const json_t *args, json_t **r
 	struct head head = {0};
 	int r = op_arg_string(args, "dataset", &options.dataset, &failure);
 
+	options.transfer.count = op_arg_bool(args, "count");
 	if (r == 0)
 		r = op_repository_open(context, args, &repository, &failure);
 	if (r == 0)

@@ -145,6 +145,21 @@ def test_times_that_restic_cannot_say_come_back(repository, store):
     restic_check(repository)
 
 
+def test_sockets_and_the_longest_names_come_back(repository, store, area):
+    point = store.mount()
+    long = "n" * 255
+    os.makedirs(f"{point}/d/{long}/{long}")
+    with open(f"{point}/d/{long}/{long}/" + "ä" * 127, "wb") as handle:
+        handle.write(b"deep")
+    os.mknod(point + "/d/socket", 0o140600)
+    repository.backup("d")
+    repository.restore(area + "/out")
+    tree.assert_same(point + "/d", area + "/out")
+    assert repository.json("restore", repository.path, "again")["same"]
+    restic(repository, "restore", "latest", "--target", area + "/restic")
+    assert open(f"{area}/restic/d/{long}/{long}/" + "ä" * 127, "rb").read() == b"deep"
+
+
 def test_what_the_store_leaves_uncompressed_is_compressed_where_it_saves_a_little(repository, store):
     chance = random.Random(9)
     data = bytes(chance.choices(range(130), k=3 << 20))

@@ -1,9 +1,13 @@
 """A repository that is shared: between backups, with people who know restic's words, and between several stores at once."""
 
 import os
+import signal
+import subprocess
 
-from harness import files, program
-from harness.repository import PASSWORD, Repository, restic_check
+import pytest
+
+from harness import files, procs, program
+from harness.repository import PASSWORD, SECRETS, Repository, call_restic, restic, restic_check
 from harness.store import Store
 
 
@@ -51,5 +55,49 @@ def test_several_stores_back_up_into_one_repository_at_once(repository, run, are
     finally:
         other.close()
     assert sorted(row["dataset"] for row in repository.backups()) == ["d", "d", "e", "e"]
+    assert repository.verify()["problem_count"] == 0
+    restic_check(repository)
+
+
+def test_restic_adds_beside_a_backup_of_ours_and_removes_nothing(repository, store, source):
+    with store.stopped_at("backup-before-snapshot-file", "-s", store.path, "backup", "d", repository.path, env=SECRETS) as ours:
+        done = call_restic(repository, "prune")
+        assert done.returncode != 0 and "already locked" in done.stderr
+        restic(repository, "backup", source)
+    assert ours.code == 0, ours.err
+    assert sorted(row["type"] for row in repository.backups()) == ["full", "restic"]
+    restic_check(repository)
+
+
+def whole_locks(repository):
+    return [name for name in os.listdir(repository.path + "/locks") if len(name) == 64]
+
+
+def locked_by_restic(repository, *args):
+    """A restic that has put its lock, and is stopped."""
+    environment = {**os.environ, **SECRETS, "RESTIC_CACHE_DIR": repository.path + "-cache"}
+    while True:
+        other = subprocess.Popen(["restic", "-r", repository.path, *args], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        procs.poll(lambda: whole_locks(repository) or other.poll() is not None, 60 * program.scale(), "it locks", 0.001)  # noqa: B023
+        other.send_signal(signal.SIGSTOP)
+        if other.poll() is None and whole_locks(repository):
+            return other
+        other.kill()
+        other.wait()
+        repository.run("backup", "unlock", repository.path)
+
+
+@pytest.mark.timeout(180)
+def test_we_add_beside_a_restic_that_adds_and_not_beside_one_that_removes(repository, store, source, area):
+    repository.backup("d")
+    files.put(area + "/noise", os.urandom(32 << 20))
+    for args, code in ((["backup", source, area + "/noise"], 0), (["check", "--read-data"], program.BUSY)):
+        other = locked_by_restic(repository, *args)
+        try:
+            done = repository.run("backup", "d", repository.path, "--type", "incremental", code=code)
+            assert code == 0 or f"process {other.pid}" in done.err
+        finally:
+            other.send_signal(signal.SIGCONT)
+            other.wait(60 * program.scale())
     assert repository.verify()["problem_count"] == 0
     restic_check(repository)

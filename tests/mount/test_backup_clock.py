@@ -1,0 +1,88 @@
+"""Clocks that are wrong, or were: what is the newest backup, whose lock counts, how far a replica is behind."""
+
+import json
+import os
+import re
+import time
+
+from harness import files, program
+from harness.repository import SECRETS, restic_check
+
+HOUR = 3600
+
+
+def clock(seconds):
+    """The environment of a command whose clock is so far ahead."""
+    return {"LD_PRELOAD": f"{program.build()}/tests/crash/libcrash-clock.so", "CORPUSFS_CLOCK": str(seconds)}
+
+
+def snapshots(store):
+    return [row["name"] for row in json.loads(store.ok("-s", store.path, "snapshot", "list", "d", "--json"))]
+
+
+def test_nothing_is_backed_up_by_a_clock_that_has_gone_back(repository, store):
+    ahead = json.loads(repository.run("backup", "d", repository.path, "--json", secrets={**SECRETS, **clock(2 * HOUR)}).out)[0]["backup"]
+    before = snapshots(store)
+    for kind in ("full", "incremental", "differential"):
+        refused = repository.run("backup", "d", repository.path, "--type", kind, code=program.FAILED).err
+        assert len(refused.splitlines()) == 1 and ahead[:8] in refused and "clock" in refused and f"forget {repository.path}" in refused
+    assert [row["backup"] for row in repository.backups()] == [ahead] and snapshots(store) == before
+    assert os.listdir(repository.path + "/locks") == []
+    assert repository.json("restore", repository.path, "again")["same"], "what is there can be had"
+
+
+def test_the_way_out_where_the_backup_had_the_wrong_time(repository, store):
+    ahead = json.loads(repository.run("backup", "d", repository.path, "--json", secrets={**SECRETS, **clock(2 * HOUR)}).out)[0]["backup"]
+    store.ok("-s", store.path, "snapshot", "create", "d@now")
+    kept = repository.backup("d@now")["backup"]
+    repository.run("backup", "forget", repository.path, ahead)
+    made = repository.backup("d", kind="incremental")
+    assert made["base"] == kept and {row["backup"] for row in repository.backups()} == {kept, made["backup"]}
+    repository.run("backup", "prune", repository.path)
+    restic_check(repository)
+
+
+def test_another_dataset_is_backed_up_whatever_the_time_of_this_one(repository, store):
+    store.create("e")
+    repository.run("backup", "d", repository.path, secrets={**SECRETS, **clock(2 * HOUR)})
+    assert repository.backup("e")["backup"]
+
+
+def test_a_lock_that_was_not_renewed_for_half_an_hour_counts_for_nothing(repository, store):
+    """Its holder, which is stopped, notices it when it goes on."""
+    later, ago = {**SECRETS, **clock(HOUR)}, {**SECRETS, **clock(-HOUR)}
+    with store.stopped_at("backup-before-snapshot-file", "-s", store.path, "backup", "d", repository.path, env=SECRETS) as holder:
+        assert "0 minutes ago" in repository.run("backup", "prune", repository.path, code=program.BUSY).err
+        assert "ahead of this machine's clock" in repository.run("backup", "prune", repository.path, code=program.BUSY, secrets=ago).err
+        assert json.loads(repository.run("backup", "unlock", repository.path, "--json", secrets=ago).out)["removed"] == 0
+        assert json.loads(repository.run("backup", "unlock", repository.path, "--json", secrets=later).out)["removed"] == 1
+    assert holder.code != 0 and "lock" in holder.err
+    assert repository.backups() == []
+
+
+def test_the_lag_of_a_replica_is_the_age_of_the_oldest_snapshot_that_it_has_not(store, other):
+    to = f"CORPUSFS_TEST_STORE={other.path} {store.binary} -s {other.path} receive d --serve"
+    point = store.mount()
+    store.create("d")
+    taken = {}
+    for name in ("one", "two", "three"):
+        files.put(point + "/d/f", name.encode())
+        taken[name] = time.time()
+        store.ok("-s", store.path, "snapshot", "create", f"d@{name}")
+        if name == "one":
+            store.ok("-s", store.path, "replicate", "d", "--to", to)
+    store.umount()
+
+    def show(ahead, *options):
+        return store.ok("-s", store.path, "dataset", "show", "d", *options, env=clock(ahead))
+
+    begun = time.time()
+    shown = json.loads(show(HOUR, "--json"))
+    assert shown["replicated_snapshot"] == "one" and shown["replicated_behind"] == 2
+    assert int(begun) + HOUR - taken["two"] - 2 <= shown["replicated_lag"] <= time.time() + HOUR - taken["two"] + 2
+    seconds = int(re.search(r"^age of the oldest, s +(\d+)$", show(HOUR), re.M).group(1))
+    assert shown["replicated_lag"] <= seconds <= time.time() + HOUR - taken["two"] + 2
+    assert json.loads(show(-HOUR, "--json"))["replicated_lag"] == 0, "a clock that went back"
+    store.ok("-s", store.path, "replicate", "d", "--to", to)
+    shown = json.loads(show(HOUR, "--json"))
+    assert shown["replicated_behind"] == shown["replicated_lag"] == 0

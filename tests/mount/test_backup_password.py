@@ -1,0 +1,100 @@
+"""Passwords that are typed on a terminal."""
+
+import contextlib
+import os
+import pty
+import subprocess
+import termios
+
+import pytest
+
+from harness import procs, program
+from harness.repository import PASSWORD
+
+
+class Terminal:
+    """A command with a terminal of its own and no password from elsewhere."""
+
+    def __init__(self, *args):
+        self.ours, self.theirs = pty.openpty()
+        self.told = b""
+        environment = {"HOME": "/", "PATH": os.environ["PATH"]}
+        self.process = subprocess.Popen(["setsid", "-c", program.binary(), *args], env=environment, stdin=self.theirs, stdout=self.theirs, stderr=self.theirs)
+
+    def answer(self, question, text):
+        """Waits until it is asked and the terminal is silent, and types."""
+        while question not in self.told:
+            self.told += os.read(self.ours, 1000)
+        self.told = self.told.partition(question)[2]
+        procs.poll(lambda: not termios.tcgetattr(self.theirs)[3] & termios.ECHO, 20 * program.scale(), "the terminal is silent")
+        os.write(self.ours, text.encode() + b"\n")
+
+    def end(self):
+        """(exit code, what was told since the last question)"""
+        code = self.process.wait(60 * program.scale())
+        assert termios.tcgetattr(self.theirs)[3] & termios.ECHO, "the terminal is as it was"
+        os.close(self.theirs)
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while piece := os.read(self.ours, 1000):
+                self.told += piece
+        os.close(self.ours)
+        return code, self.told.decode()
+
+
+@pytest.fixture
+def terminal():
+    begun = []
+
+    def begin(*args):
+        begun.append(Terminal(*args))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+
+
+def test_a_typed_password_opens_the_repository_and_is_not_shown(repository, terminal):
+    backup = repository.backup("d")["backup"]
+    asked = terminal("backup", "list", repository.path)
+    asked.answer(b"password of the repository: ", PASSWORD)
+    code, told = asked.end()
+    assert code == 0 and backup[:8] in told and PASSWORD not in told
+
+
+def test_a_password_that_is_typed_wrong_is_said_to_be(repository, terminal):
+    asked = terminal("backup", "list", repository.path)
+    asked.answer(b"password of the repository: ", "something else")
+    code, told = asked.end()
+    assert code == program.PERMISSION and "the password is wrong" in told and "something else" not in told
+
+
+def test_a_new_repository_asks_twice(repository, terminal, area):
+    asked = terminal("backup", "init", area + "/new")
+    asked.answer(b"password of the repository: ", "once")
+    asked.answer(b"the same again: ", "twice")
+    code, told = asked.end()
+    assert code == program.USAGE and "differ" in told and not os.path.exists(area + "/new")
+    asked = terminal("backup", "init", area + "/new")
+    asked.answer(b"password of the repository: ", "typed")
+    asked.answer(b"the same again: ", "typed")
+    assert asked.end()[0] == 0
+    repository.run("backup", "list", area + "/new", secrets={"CORPUSFS_PASSWORD": "typed"})
+
+
+def test_a_new_password_is_typed_twice_after_the_old_one(repository, terminal):
+    asked = terminal("backup", "key", "add", repository.path)
+    asked.answer(b"password of the repository: ", PASSWORD)
+    asked.answer(b"new password: ", "another")
+    asked.answer(b"the same again: ", "another")
+    assert asked.end()[0] == 0
+    repository.run("backup", "list", repository.path, secrets={"CORPUSFS_PASSWORD": "another"})
+
+
+def test_nothing_typed_is_no_password(repository, terminal):
+    asked = terminal("backup", "list", repository.path)
+    asked.answer(b"password of the repository: ", "")
+    code, told = asked.end()
+    assert code == program.USAGE and "empty" in told
