@@ -41,6 +41,8 @@ struct kept_session {
 	_Atomic uint64_t magic; /* KEPT_MAGIC when all up to the first `places` is set */
 	uint64_t session;       /* a random number */
 	uint32_t connection;    /* number of the kernel's */
+	uint32_t dataset;       /* what it is a mount of, by id, since names change; 0: of all */
+	uint32_t snapshot;      /* by its view's number; 0: of none */
 	uint32_t init_len;
 	uint8_t init[KEPT_INIT_MAX]; /* the kernel's INIT request */
 	_Atomic uint32_t places_turn; /* which of the two counts: arguments of its mounts, as text */

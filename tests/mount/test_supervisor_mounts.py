@@ -252,3 +252,31 @@ def test_a_store_that_was_moved_goes_on_where_it_is_now(supervised, store):
     assert procs.read(store.mount() + "/d/file") == b"before after"
     assert procs.read(other.mount(other.area + "/other-mnt", options="nosupervise") + "/d/file") == b""
     other.close()
+
+
+def test_a_mount_stays_with_its_dataset_and_its_snapshot_whatever_they_are_called(store):
+    if not succession.possible():
+        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    for name in ("d", "next"):
+        store.create(name)
+    point = store.mount()
+    for text in (b"first", b"second"):
+        put(point + "/d/file", b"of d, " + text)
+        os.mkdir(f"{point}/d/.snapshots/{text.decode()}")
+    put(point + "/next/file", b"of next")
+    store.umount()
+    head = store.mount(dataset="d", options="allow_other,supervise")
+    snapshot = store.mount(dataset="d@first", options="allow_other,supervise")
+    for command in (["dataset", "rename", "d", "old"], ["dataset", "rename", "next", "d"],
+                    ["snapshot", "rename", "old@first", "none"], ["snapshot", "rename", "old@second", "first"]):  # fmt: skip
+        store.ok("-s", store.path, *command)
+    for follow in (lambda: shoot(store), lambda: (store.pid, store.ok("restart", store.path))[0]):
+        await_successor(store, follow())
+        assert procs.read(head + "/file") == b"of d, second"
+        assert procs.read(snapshot + "/file") == b"of d, first"
+        store.ok("-s", store.path, "dataset", "rename", "old", "older")
+        store.ok("-s", store.path, "dataset", "rename", "older", "old")
+    put(head + "/file", b"of d, third")
+    store.umount(snapshot)
+    store.umount(head)
+    assert procs.read(store.mount() + "/old/file") == b"of d, third"

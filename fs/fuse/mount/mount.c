@@ -164,6 +164,24 @@ static int find_root(struct mount *mount, struct error *err)
 	return 0;
 }
 
+/* What it is a mount of may have another name by now, and something else its name. */
+static int find_root_again(struct mount *mount, struct error *err)
+{
+	const struct kept_session *kept = mount->kept;
+	struct store *store = mount->group->store;
+	struct dataset_info dataset;
+	int result;
+
+	if (!kept->dataset)
+		return 0;
+	result = kept->snapshot ? store_view_by_number(store, kept->snapshot, &mount->pinned) : dataset_get_by_id(store, kept->dataset, &dataset);
+	if (result)
+		return unknown_or_failed(store, mount->options.dataset, mount->options.snapshot, result, err);
+	mount->dataset = kept->dataset;
+	atomic_store(&mount->gate.root_view, kept->snapshot ? kept->snapshot : dataset.view);
+	return 0;
+}
+
 static struct mount *mount_new(struct mount_group *group, const struct mount_options *options)
 {
 	struct mount *mount = xcalloc(1, sizeof(*mount));
@@ -335,6 +353,8 @@ static int make_kept(struct mount *mount, struct error *err)
 	if (result == 0 && getrandom(&mount->kept->session, sizeof(mount->kept->session), 0) < 0)
 		result = -errno;
 	if (result == 0) {
+		mount->kept->dataset = mount->dataset;
+		mount->kept->snapshot = mount->pinned ? view_number(mount->pinned) : 0;
 		lost_keep(&mount->gate.lost, &mount->kept->lost);
 		result = opens_init(&mount->opens, mount->kept);
 	}
@@ -389,7 +409,7 @@ int mount_resume(struct mount_group *group, const struct mount_options *options,
 	lost_keep(&mount->gate.lost, &mount->kept->lost);
 	result = opens_init(&mount->opens, mount->kept);
 	if (!result)
-		result = find_root(mount, err);
+		result = find_root_again(mount, err);
 	if (!result)
 		result = enter_group(group, mount, err);
 	if (result) {
