@@ -3,12 +3,14 @@
 import os
 import random
 import signal
+import subprocess
 import time
 
 import pytest
 
 from harness import procs, program, succession, tree
 from harness.crash import Stage, work_for_some_time
+from harness.store import Store
 from harness.succession import await_successor, kill, shoot
 
 
@@ -166,3 +168,47 @@ def test_the_daemon_dies_in_the_middle_of_commands(stage, seed, rounds):
     stage.check(accepted=True)
     for snapshot in snapshots:
         assert store.run("-s", store.path, "snapshot", "show", snapshot).code == 0
+
+
+def given_up(store):
+    """Each of the daemons says why it does not go on, and the next one tries again, until the supervisor gives up. The lines that say so."""
+    store.expected += [" not-resumed ", " gave-up "]
+    shoot(store)
+    store.ended(1)
+    store.clear()
+    return [line for line in store.log().splitlines() if " not-resumed " in line]
+
+
+def test_a_store_that_is_not_there_is_waited_for(run, area):
+    """Its filesystem was taken away; it may come back."""
+    if not succession.possible():
+        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    here, there = area + "/here", area + "/there"
+    os.mkdir(here)
+    os.mkdir(there)
+    subprocess.run(["mount", "--bind", here, there], check=True, timeout=60)
+    store = Store(area, run.mark, run.home, path=there + "/store").init()
+    try:
+        point = store.mount(area + "/mnt")
+        store.create("d")
+        with open(point + "/d/file", "wb", buffering=0) as handle:
+            handle.write(b"content")
+            os.fsync(handle)
+        subprocess.run(["umount", "-l", there], check=True, timeout=60)
+        store.path = here + "/store"
+        told = given_up(store)
+        assert len(told) >= 4 and all("cannot open the store" in line for line in told), told
+        assert procs.read(store.mount(area + "/mnt") + "/d/file") == b"content"
+        store.close()
+    finally:
+        store.clear()
+        procs.detach(there)
+
+
+def test_a_mount_that_cannot_go_on_for_now_is_tried_again(store):
+    if not succession.possible():
+        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    store.create("d")
+    store.mount(dataset="d", options="supervise", env={"CORPUSFS_FAULT": "mount-resume:enomem"})
+    told = given_up(store)
+    assert len(told) >= 4 and all("cannot go on yet" in line for line in told), told

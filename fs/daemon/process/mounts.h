@@ -15,6 +15,7 @@
 #ifndef CORPUSFS_DAEMON_PROCESS_MOUNTS_H
 #define CORPUSFS_DAEMON_PROCESS_MOUNTS_H
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdatomic.h>
 
@@ -30,8 +31,10 @@ void mounts_free(struct mounts *mounts); /* after mounts_finished */
 
 /*
  * After a daemon that died: all sessions that the keeper has go on. mounts_resume opens what was open; then orphans may be reaped; mounts_serve
- * answers requests again. A session that cannot go on ends. -ENOENT: none can.
+ * answers requests again. A session that can never go on ends. MOUNTS_NONE: none
+ * can. Other errors may be over for the next daemon, which finds all sessions.
  */
+#define MOUNTS_NONE (-ENOLINK)
 WARN_UNUSED int mounts_resume(struct mounts *mounts, struct keeper *keeper, struct error *err);
 WARN_UNUSED int mounts_serve(struct mounts *mounts, struct error *err);
 

@@ -67,6 +67,12 @@ static void give_up(const struct mount_resume *from)
 	close(from->fuse_fd);
 }
 
+/* The next daemon would find no more than this one. */
+static bool is_for_good(int result)
+{
+	return result == -EBADMSG || result == -EINVAL || result == -ENOENT || result == -ESTALE || result == -EBUSY;
+}
+
 static int resume_session(struct mounts *mounts, struct keeper *keeper, unsigned number, struct error *err)
 {
 	const struct supervisor_session *session = &keeper_page(keeper)->sessions[number];
@@ -85,7 +91,7 @@ static int resume_session(struct mounts *mounts, struct keeper *keeper, unsigned
 	else
 		result = resume_mount(mounts, places, &options, &from, err);
 	json_decref(places);
-	if (result < 0)
+	if (result < 0 && is_for_good(result))
 		keeper_drop(keeper, number);
 	return result;
 }
@@ -100,10 +106,12 @@ int mounts_resume(struct mounts *mounts, struct keeper *keeper, struct error *er
 		if (!atomic_load(&keeper_page(keeper)->sessions[i].used))
 			continue;
 		result = resume_session(mounts, keeper, i, &local);
+		if (result < 0 && !is_for_good(result))
+			return error_set(err, result, "a mount cannot go on yet: %s", local.text[0] ? local.text : error_text(result));
 		if (result < 0)
 			log_line(mounts->log, "warning", "not-resumed", "session=%u text=\"%s\"", i, local.text[0] ? local.text : error_text(result));
 	}
-	return mounts->entries ? 0 : error_set(err, -ENOENT, "no mount can go on");
+	return mounts->entries ? 0 : error_set(err, MOUNTS_NONE, "no mount can go on");
 }
 
 /* All entries, referenced. */

@@ -336,7 +336,7 @@ static int run(struct daemon *daemon, int ready_fd)
 	struct error err = {0};
 	int result = start(daemon, &result_json, &err);
 
-	if (result < 0 && is_heir(daemon) && result != -ENOENT)
+	if (result < 0 && is_heir(daemon) && result != MOUNTS_NONE)
 		fail_as_heir(daemon, &err, result);
 	if (result < 0) {
 		leave_for_good(daemon);
@@ -444,7 +444,7 @@ int daemon_resume(struct error *err)
 		return result;
 	result = process_spawn(run_resumed, &taken, SERVICE_FD_MIN, &value, err);
 	json_decref(value);
-	if (result != -ENOENT)
+	if (result != MOUNTS_NONE)
 		return result < 0 ? result : 1;
 	/* The next supervisor tells the manager of the same names. */
 	for (const uint64_t end = clock_ms() + RESUME_OVER_MS; !atomic_load(&taken.page->over) && clock_ms() < end;)

@@ -20,6 +20,7 @@
 #include "fs/fuse/session/system.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/store/snapshots.h"
 #include "lib/store/unknown.h"
 
@@ -174,7 +175,10 @@ static int find_root_again(struct mount *mount, struct error *err)
 
 	if (!kept->dataset)
 		return 0;
-	result = kept->snapshot ? store_view_by_number(store, kept->snapshot, &mount->pinned) : dataset_get_by_id(store, kept->dataset, &dataset);
+	result = fault_point("mount-resume");
+	if (!result)
+		result = kept->snapshot ? store_view_by_number(store, kept->snapshot, &mount->pinned)
+		                        : dataset_get_by_id(store, kept->dataset, &dataset);
 	if (result)
 		return unknown_or_failed(store, mount->options.dataset, mount->options.snapshot, result, err);
 	mount->dataset = kept->dataset;
