@@ -9,7 +9,7 @@ import pytest
 
 from harness import extracted, program, tars, tree
 
-SEEDS = int(os.environ.get("CORPUSFS_TAR_SEEDS", 300 // program.scale()))
+SEEDS = int(os.environ.get("CORPUSFS_TAR_SEEDS", 2000 // program.scale()))
 FIRST = int(os.environ.get("CORPUSFS_TAR_FIRST_SEED", 1))
 AT_ONCE = 100  # in one archive
 FORMATS = (tarfile.PAX_FORMAT, tarfile.PAX_FORMAT, tarfile.GNU_FORMAT)
@@ -21,7 +21,7 @@ def run_import(store, archive, dataset, *options, code=None):
     return result
 
 
-@pytest.mark.timeout(3000 if "CORPUSFS_TAR_SEEDS" in os.environ else 120)
+@pytest.mark.timeout(3000 if "CORPUSFS_TAR_SEEDS" in os.environ else 400)
 @pytest.mark.sanitize
 def test_random_archives_are_extracted_as_tar_does(store, area):
     """CORPUSFS_TAR_SEEDS=N tries more, CORPUSFS_TAR_FIRST_SEED=N others."""
