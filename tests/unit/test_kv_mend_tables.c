@@ -5,13 +5,16 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/base/array.h"
 #include "lib/format/record.h"
 #include "lib/kv/mend_tables.h"
+#include "lib/kv/table_look.h"
 #include "tests/unit/kv_store.h"
 
 #define RECORDS 3000U
@@ -379,9 +382,18 @@ static int take_down(void **state)
 
 #define MEND_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, take_down)
 
+/* Of a descriptor that nobody has, the system says nothing either. */
+static void a_table_of_which_nothing_is_known_is_not_an_empty_one(void **state)
+{
+	struct table_look look;
+
+	assert_int_equal(table_look(INT_MAX, 1000, NULL, NULL, &look), -EBADF);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_table_of_which_nothing_is_known_is_not_an_empty_one),
 		MEND_TEST(test_sound_tables_are_left_alone),
 		MEND_TEST(test_a_flipped_bit_anywhere_costs_one_block),
 		MEND_TEST(test_several_damaged_places_of_one_table),
