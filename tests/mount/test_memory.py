@@ -19,7 +19,7 @@ MIB = 1 << 20
 CACHE, WRITE_BUFFER = 32, 32  # MiB
 SLACK = 96 * MIB  # code and threads at work, what RocksDB takes while it merges, and what malloc has not given back yet
 ENTRY = struct.Struct("=QqHB")  # linux_dirent64
-NAME_LEN = 95  # so that the names of a directory take several pages of the daemon's (fs/fuse/group/name_page.h)
+NAME_LEN = 95  # so that the names of a million files take several pages of the daemon's (fs/fuse/group/name_page.h)
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -81,6 +81,15 @@ def opened(path, count=1):
             os.close(fd)
 
 
+@pytest.fixture
+def crowd(tight, wide):
+    """Others who list the same directory and have the memory for its names, so that the next one gets them in parts."""
+    with opened(tight + "/w", 4) as fds:
+        for fd in fds:
+            getdents(fd)
+        yield
+
+
 @contextlib.contextmanager
 def grows_by_at_most(store, most):
     """The daemon; `most` is asked afterwards."""
@@ -119,7 +128,7 @@ def test_many_open_directories_of_many_names_share_one_budget(store, tight, wide
 
 @pytest.mark.soak
 @pytest.mark.timeout(180)
-def test_names_that_stay_are_listed_once_whatever_happens_meanwhile(tight, wide):
+def test_names_that_stay_are_listed_once_whatever_happens_meanwhile(tight, wide, crowd):
     """Replaced ones, too: a name that is renamed over was there all the time."""
     path, chance = tight + "/w", random.Random(2)
     gone, seen = set(), {}
@@ -150,7 +159,7 @@ def test_names_that_stay_are_listed_once_whatever_happens_meanwhile(tight, wide)
 
 @pytest.mark.soak
 @pytest.mark.timeout(180)
-def test_a_listing_goes_on_from_any_place(tight, wide):
+def test_a_listing_goes_on_from_any_place(tight, wide, crowd):
     """telldir and seekdir, and an NFS server, which opens the directory anew for each request."""
     listed, chance = [], random.Random(3)
     with opened(tight + "/w") as (fd,):

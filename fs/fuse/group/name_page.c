@@ -79,9 +79,10 @@ uint64_t name_pages_bytes(struct name_pages *pages)
 	return bytes;
 }
 
+/* Room that is not filled yet was not touched, either. */
 static uint64_t size_of(const struct name_page *page)
 {
-	return page->list.cap * sizeof(*page->list.items) + page->names.cap;
+	return page->list.count * sizeof(*page->list.items) + page->names.len;
 }
 
 /* Caller holds pages->lock. */
@@ -117,22 +118,22 @@ static bool make_room(struct name_pages *pages, uint64_t bytes, bool all)
 	return pages->bytes + bytes <= pages->budget;
 }
 
-/* The page has grown, or shrunk; false: it may not have so much. */
-static bool charge(struct name_page *page, bool must)
+/* The page has grown, and perhaps will by `ahead` more, or has shrunk; false: it may not have so much. */
+static bool charge(struct name_page *page, uint64_t ahead, bool must)
 {
 	struct name_pages *pages = page->pages;
-	const uint64_t size = size_of(page);
+	const uint64_t size = size_of(page), wanted = MAX(size, MIN(size + ahead, pages->most));
 	bool fits = true;
 
 	must |= size <= NAME_PAGE_LEAST;
 	if (size > pages->most && !must)
 		return false;
 	pthread_mutex_lock(&pages->lock);
-	if (size > page->charged)
-		fits = make_room(pages, size - page->charged, must) || must;
+	if (wanted > page->charged)
+		fits = make_room(pages, wanted - page->charged, must) || must;
 	if (fits) {
-		pages->bytes += size - page->charged;
-		page->charged = size;
+		pages->bytes += wanted - page->charged;
+		page->charged = wanted;
 	}
 	pthread_mutex_unlock(&pages->lock);
 	return fits;
@@ -236,7 +237,7 @@ void name_page_add(struct name_page *page, const struct name_entry *entry, const
 		return;
 	buf_add(&page->names, name, strlen(name) + 1);
 	array_add(&page->list, item);
-	while (size_of(page) > page->charged && !charge(page, !page->may_divide || page->depth == NAME_PAGE_DEPTH_MAX))
+	while (size_of(page) > page->charged && !charge(page, size_of(page) / 4, !page->may_divide || page->depth == NAME_PAGE_DEPTH_MAX))
 		divide(page);
 }
 
@@ -283,7 +284,7 @@ void name_page_end(struct name_page *page)
 	sort(page);
 	array_fit(&page->list);
 	buf_fit(&page->names);
-	(void)charge(page, true);
+	(void)charge(page, 0, true);
 	page->is_loaded = true;
 	pthread_mutex_lock(&page->pages->lock);
 	note_read(page);

@@ -34,7 +34,7 @@
 #include "lib/base/array.h"
 #include "lib/base/buf.h"
 
-#define NAME_PAGE_MOST (16U << 20)    /* bytes of a page; a small one, and all together */
+#define NAME_PAGE_MOST (48U << 20)    /* bytes of a page: a million names of usual length; of a small one, and of all together */
 #define NAME_PAGE_LEAST (64U << 10)
 #define NAME_PAGES_BUDGET (64U << 20)
 #define NAME_PAGE_DEPTH_MAX 7
