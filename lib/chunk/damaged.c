@@ -9,6 +9,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/format/key.h"
 #include "lib/format/record.h"
 
@@ -255,17 +256,27 @@ void damaged_put_back(struct damaged *damaged, struct kv_batch *batch, uint64_t 
 	pthread_mutex_unlock(&damaged->lock);
 }
 
-void damaged_forget(struct damaged *damaged, struct kv_batch *batch, uint64_t id)
+int damaged_forget(struct damaged *damaged, struct kv_batch *batch, unsigned flags, const uint64_t *ids, size_t count)
 {
-	struct small_key key = catalog_key_damage(id);
 	struct entry *entry;
+	int ret;
 
-	kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+	for (size_t i = 0; i < count; i++) {
+		struct small_key key = catalog_key_damage(ids[i]);
+
+		kv_batch_delete(batch, KV_CATALOG, key.bytes, key.len);
+	}
 	pthread_mutex_lock(&damaged->lock);
-	entry = find(damaged, id);
-	if (entry)
-		drop_entry(damaged, entry);
+	ret = fault_point("damage-before-forget");
+	if (!ret)
+		ret = kv_write(damaged->kv, batch, flags);
+	for (size_t i = 0; i < count && !ret; i++) {
+		entry = find(damaged, ids[i]);
+		if (entry)
+			drop_entry(damaged, entry);
+	}
 	pthread_mutex_unlock(&damaged->lock);
+	return ret;
 }
 
 bool damaged_tell(struct damaged *damaged, uint64_t id)

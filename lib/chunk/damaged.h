@@ -43,8 +43,11 @@ bool damaged_get(struct damaged *damaged, uint64_t id, struct damage_record *ret
 /* As part of a batch: nothing stands for the chunk any more. */
 void damaged_put_back(struct damaged *damaged, struct kv_batch *batch, uint64_t id, int64_t found);
 
-/* It is gone or was found whole: as part of a batch, and in memory at once. */
-void damaged_forget(struct damaged *damaged, struct kv_batch *batch, uint64_t id);
+/*
+ * They are gone, or were found whole: writes the batch, which the caller may have begun, with their removal from the list, and then forgets them.
+ * Whoever adds one of them meanwhile waits, and adds it anew (DL1). What the write gives; nothing is forgotten then.
+ */
+WARN_UNUSED int damaged_forget(struct damaged *damaged, struct kv_batch *batch, unsigned flags, const uint64_t *ids, size_t count);
 
 /* Whether somebody is to be told now of damage to this chunk; not again for ten minutes. */
 bool damaged_tell(struct damaged *damaged, uint64_t id);

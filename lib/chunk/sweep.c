@@ -256,7 +256,8 @@ static int forget_damaged(struct chunks *chunks, struct chunk_set *set, bool dry
 {
 	struct kv_batch *batch = kv_batch_new();
 	AUTO_FREE struct chunk_damage *list = NULL;
-	size_t count;
+	AUTO_FREE uint64_t *gone = NULL;
+	size_t count, gone_count = 0;
 	int ret = 0;
 
 	rwlock_write(&chunks->mark_lock);
@@ -264,14 +265,15 @@ static int forget_damaged(struct chunks *chunks, struct chunk_set *set, bool dry
 	for (size_t i = 0; i < count && !ret; i++)
 		ret = list[i].error;
 	need_replacements(set, list, count);
+	gone = xcalloc(count + 1, sizeof(*gone));
 	for (size_t i = 0; i < count && !dry_run && !ret; i++) {
 		if (chunk_set_has(set, list[i].chunk))
 			continue;
-		damaged_forget(chunks->damaged, batch, list[i].chunk);
+		gone[gone_count++] = list[i].chunk;
 		backend_drop(batch, list[i].chunk);
 	}
-	if (!ret && kv_batch_count(batch))
-		ret = kv_write(chunks->kv, batch, KV_GIVES_ROOM);
+	if (!ret && gone_count)
+		ret = damaged_forget(chunks->damaged, batch, KV_GIVES_ROOM, gone, gone_count);
 	rwlock_give(&chunks->mark_lock);
 	kv_batch_free(batch);
 	return ret;

@@ -119,8 +119,7 @@ int chunks_found_whole(struct chunks *chunks, uint64_t id)
 	struct kv_batch *batch = kv_batch_new();
 	int ret;
 
-	damaged_forget(chunks->damaged, batch, id);
-	ret = kv_write(chunks->kv, batch, 0);
+	ret = damaged_forget(chunks->damaged, batch, 0, &id, 1);
 	kv_batch_free(batch);
 	return ret;
 }

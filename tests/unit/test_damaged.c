@@ -8,14 +8,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/chunk/damaged.h"
 #include "lib/chunk/set.h"
 #include "tests/unit/chunk_store.h"
+#include "tests/unit/fault_wait.h"
 
 #define LEN 30000
+#define FORGET "damage-before-forget"
 
 static void put_value(struct store *store, enum kv_family family, const struct small_key *key, const void *value, size_t len)
 {
@@ -176,6 +179,48 @@ static void test_what_the_store_knows_of_a_chunk_is_not_overwritten(void **state
 	assert_reads(store, id, data);
 }
 
+struct forgetting {
+	struct chunks *chunks;
+	uint64_t id;
+	int result;
+};
+
+static void *forget_main(void *arg)
+{
+	struct forgetting *forgetting = arg;
+
+	forgetting->result = chunks_found_whole(forgetting->chunks, forgetting->id);
+	return NULL;
+}
+
+/* A scrub has found it whole and is about to write that, when a reader finds it damaged: that is known after a restart. */
+static void test_a_chunk_that_is_found_damaged_while_it_leaves_the_list_is_in_it(void **state)
+{
+	struct store *store = *state;
+	AUTO_FREE uint8_t *data = noise(LEN, 4);
+	struct stored stored = put(store, data, LEN, 0);
+	struct forgetting forgetting = {.chunks = store->chunks, .id = stored.pieces[0].chunk};
+	struct chunk_damage *list;
+	pthread_t thread;
+
+	rot(store, forgetting.id, 100);
+	assert_int_equal(pthread_create(&thread, NULL, forget_main, &forgetting), 0);
+	fault_wait(FORGET);
+	assert_int_equal(chunks_verify(store->chunks, forgetting.id), -EBADMSG);
+	pthread_join(thread, NULL);
+	assert_int_equal(forgetting.result, 0);
+	store_close(store);
+	store_open(store, false);
+	assert_int_equal(chunks_list_damage(store->chunks, &list), 1);
+	free(list);
+	/* what cannot be written is not forgotten */
+	assert_int_equal(chunks_found_whole(store->chunks, forgetting.id), -EIO);
+	assert_true(chunks_known_damaged(store->chunks, forgetting.id));
+	assert_int_equal(chunks_found_whole(store->chunks, forgetting.id), 0);
+	assert_false(chunks_known_damaged(store->chunks, forgetting.id));
+	free(stored.pieces);
+}
+
 /* --- twins: two groups have stored the same bytes at once --- */
 
 /* Two chunks with the same content, of which the index names the second. */
@@ -260,6 +305,7 @@ static int remove_only(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		STORE_TEST(test_a_chunk_that_is_found_damaged_while_it_leaves_the_list_is_in_it), /* first: the fault point acts once */
 		STORE_TEST(test_entry_that_cannot_be_read_keeps_the_store_shut),
 		cmocka_unit_test_setup_teardown(test_list_with_a_rotten_block_keeps_the_store_shut, setup, remove_only),
 		STORE_TEST(test_nothing_is_swept_while_an_entry_cannot_be_read),
@@ -269,5 +315,6 @@ int main(void)
 		STORE_TEST(test_record_of_another_chunk_is_no_twin),
 	};
 
+	setenv("CORPUSFS_FAULT", FORGET ":sleep500," FORGET ":eio:2", 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
