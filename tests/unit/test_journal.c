@@ -91,6 +91,109 @@ static void what_is_no_journal_is_refused(void **state)
 	munmap(memory, MEMORY);
 }
 
+/* A small record in each segment keeps all of them; together they keep one. */
+static void records_that_stay_are_moved_out_of_the_way(void **state)
+{
+	void *memory = shared_memory(MEMORY);
+	struct journal_record *stay[SEGMENTS], *go[8 * SEGMENTS], **left;
+	struct journal *journal;
+	size_t stays = 0, goes = 0, count;
+
+	assert_int_equal(journal_new(memory, MEMORY, &journal), 0);
+	while ((go[goes] = add(journal, 1, JOURNAL_DATA_MAX - 4096))) {
+		if (goes++ % 8 == 0) {
+			stay[stays] = add(journal, 2 + stays, 50);
+			assert_non_null(stay[stays++]);
+		}
+	}
+	assert_int_equal(stays, SEGMENTS - 1);
+	for (size_t i = 0; i < goes; i++)
+		journal_forget(journal, go[i]);
+	assert_null(add(journal, 1, 3 * JOURNAL_DATA_MAX));
+	for (size_t i = 0; i < stays; i++) {
+		stay[i] = journal_move_apart(journal, stay[i]);
+		/* it is there already */
+		assert_ptr_equal(journal_move_apart(journal, stay[i]), stay[i]);
+	}
+	for (size_t i = 0; i < 8 * (SEGMENTS - 2); i++)
+		assert_non_null(add(journal, 100, JOURNAL_DATA_MAX - 4096));
+	journal_free(journal);
+	assert_int_equal(journal_new(memory, MEMORY, &journal), 0);
+	left = journal_left(journal, &count);
+	assert_int_equal(count, stays + 8 * (SEGMENTS - 2));
+	for (size_t i = 0; i < stays; i++) {
+		assert_int_equal(left[i]->ino, 2 + i);
+		assert_int_equal(left[i]->len, 50);
+		for (size_t j = 0; j < 50; j++)
+			assert_int_equal(journal_data(left[i])[j], 2 + i);
+	}
+	free(left);
+	journal_free(journal);
+	munmap(memory, MEMORY);
+}
+
+/* --- what is never committed --- */
+
+/* The first extent of the file is none any more. */
+static void spoil(struct tree_store *store, uint64_t ino)
+{
+	const struct tree_key stem = tree_stem_extent(1, ino, 0);
+	struct kv_batch *batch = kv_batch_new();
+
+	version_put(store->view, batch, &stem, 0, "x", 1);
+	assert_int_equal(kv_write(store->kv, batch, 0), 0);
+	kv_batch_free(batch);
+}
+
+/* Beside each segment's worth of another file a little is written to one that cannot be committed. All of that is there after a crash. */
+static void a_file_that_cannot_be_committed_leaves_room_for_others(void **state)
+{
+	struct tree_store *store = *state;
+	AUTO_FREE uint8_t *data = xcalloc(1, MIB);
+	void *memory = shared_memory(MEMORY), *copy = shared_memory(MEMORY);
+	const size_t turns = 2 * SEGMENTS;
+	struct inode *spoilt, *other;
+	struct journal_record **left;
+	struct journal *journal;
+	uint64_t ino;
+	size_t count;
+
+	tree_store_close(store);
+	store->journal = memory;
+	store->journal_bytes = MEMORY;
+	tree_store_open(store, false);
+	spoilt = new_file(store, "spoilt");
+	ino = inode_ino(spoilt);
+	fill_noise(data, MIB, 1);
+	assert_int_equal(inode_write(spoilt, 0, data, MIB, WRITE_KEEP), 0);
+	assert_int_equal(inode_commit(spoilt), 0);
+	inode_close(spoilt);
+	spoil(store, ino);
+	tree_store_close(store);
+	tree_store_open(store, false);
+	spoilt = open_file(store, "spoilt");
+	other = new_file(store, "other");
+	for (size_t turn = 0; turn < turns; turn++) {
+		memset(data, (int)turn, 50);
+		assert_int_equal(inode_write(spoilt, 1000, data, 50, WRITE_KEEP), 0);
+		for (uint64_t i = 0; i < 8; i++)
+			assert_int_equal(inode_write(other, i * MIB, data, MIB, WRITE_KEEP), 0);
+		assert_int_equal(inode_commit(other), 0);
+	}
+	assert_true(inode_commit(spoilt) < 0);
+	memcpy(copy, memory, MEMORY);
+	assert_int_equal(journal_new(copy, MEMORY, &journal), 0);
+	left = journal_left(journal, &count);
+	assert_int_equal(count, turns);
+	for (size_t i = 0; i < count; i++)
+		assert_true(left[i]->ino == ino && left[i]->len == 50 && journal_data(left[i])[0] == i);
+	free(left);
+	journal_free(journal);
+	inode_close(spoilt);
+	inode_close(other);
+	munmap(copy, MEMORY);
+}
+
 /* --- a replay --- */
 
 static void what_is_not_there_any_more_is_dropped(void **state)
@@ -229,6 +332,8 @@ int main(void)
 		cmocka_unit_test(what_is_left_is_found_in_its_order),
 		cmocka_unit_test(room_comes_back_when_records_are_forgotten),
 		cmocka_unit_test(what_is_no_journal_is_refused),
+		cmocka_unit_test(records_that_stay_are_moved_out_of_the_way),
+		TREE_TEST(a_file_that_cannot_be_committed_leaves_room_for_others),
 		TREE_TEST(what_is_not_there_any_more_is_dropped),
 		TREE_TEST(what_cannot_be_replayed_does_not_keep_the_others),
 		TREE_TEST(nothing_is_committed_between_two_records),

@@ -66,7 +66,28 @@ static int operate(struct inode *inode, struct file *file, uint64_t seed)
 	return inode ? inode_allocate(inode, mode, offset, len) : 0;
 }
 
-static void __attribute__((noreturn)) work_and_die(struct tree_store *store, struct told *told, uint64_t seed, unsigned count)
+static void move_records(struct inode *inode)
+{
+	mutex_take(&inode->lock);
+	dirty_move_records_apart(&inode->active);
+	mutex_give(&inode->lock);
+}
+
+/* As a crash leaves them that comes after the copy of a move, and before the record is forgotten. */
+static void copy_records(struct tree *tree, const struct inode *inode)
+{
+	for (size_t i = 0; i < inode->active.records.count; i++) {
+		const struct journal_record *record = inode->active.records.items[i];
+		struct journal_record *copy = journal_take(tree->journal, record->size - sizeof(*record));
+
+		if (!copy)
+			break;
+		memcpy((uint8_t *)copy + sizeof(copy->number), (const uint8_t *)record + sizeof(copy->number), record->size - sizeof(copy->number));
+		atomic_store(&copy->number, atomic_load(&record->number));
+	}
+}
+
+static void __attribute__((noreturn)) work_and_die(struct tree_store *store, struct told *told, uint64_t seed, unsigned count, bool is_moving)
 {
 	struct inode *inode;
 
@@ -79,7 +100,11 @@ static void __attribute__((noreturn)) work_and_die(struct tree_store *store, str
 		if (operate(inode, &told->next, told->seed) < 0)
 			abort();
 		told->now = told->next;
+		if (is_moving && draw(&seed) % 8 == 0)
+			move_records(inode);
 	}
+	if (is_moving && draw(&seed) % 2)
+		copy_records(store->tree, inode);
 	told->seed = 0;
 	_exit(0);
 }
@@ -163,6 +188,7 @@ struct step {
 	const char *fault;
 	uint64_t seed;
 	unsigned count;
+	bool is_moving; /* records of the journal */
 	enum { MAKE, WORK_AND_DIE, GO_ON, GO_ON_IN_A_HURRY } what;
 };
 
@@ -184,7 +210,7 @@ static int take_step(struct tree_store *store, struct told *told, struct step st
 		else if (step.what == GO_ON_IN_A_HURRY)
 			go_on_in_a_hurry(store, told);
 		else
-			work_and_die(store, told, step.seed, step.count);
+			work_and_die(store, told, step.seed, step.count, step.is_moving);
 		_exit(0);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
@@ -202,7 +228,7 @@ static void accepted_changes_survive_the_process(void **state)
 	tree_store_place(&store);
 	assert_int_equal(take_step(&store, told, (struct step){.what = MAKE}), 0);
 	for (unsigned turn = 0; turn < 60; turn++) {
-		struct step step = {.what = WORK_AND_DIE, .seed = draw(&seed), .count = (unsigned)(draw(&seed) % 30) + 1};
+		struct step step = {.what = WORK_AND_DIE, .seed = draw(&seed), .count = (unsigned)(draw(&seed) % 30) + 1, .is_moving = true};
 		char fault[64];
 		int status;
 

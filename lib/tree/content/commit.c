@@ -295,6 +295,9 @@ static void give_up(struct commit *commit, struct item *item, int error)
 		dirty_clear(&inode->active);
 	} else {
 		dirty_merge_below(&inode->active, &frozen);
+		/* it failed alone, and not for want of room on the disk: it may never be committed, and others can be */
+		if (commit->count == 1 && error != -ENOSPC)
+			dirty_move_records_apart(&inode->active);
 		inode->promised += item->promised;
 		pending_note(inode);
 	}

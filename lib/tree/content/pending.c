@@ -127,13 +127,17 @@ int pending_take_record(struct tree *tree, size_t len, struct journal_record **r
 	if (!record) {
 		mutex_take(&pending->lock);
 		failures = pending->failures;
-		while (result == 0 && !record) {
+		for (;;) {
 			const struct timespec until = clock_after_ms(STARVED_MS);
 			const bool is_clean = !pending->dirty && !pending->claims; /* nothing is there that could be committed */
 
 			record = journal_take(tree->journal, len);
 			if (record)
 				break;
+			if (is_stuck(pending, failures, 0)) {
+				result = pending->failing_error;
+				break;
+			}
 			if (is_clean && journal_is_starved(tree->journal)) {
 				result = -ENOMEM;
 				break;
@@ -143,8 +147,6 @@ int pending_take_record(struct tree *tree, size_t len, struct journal_record **r
 			pthread_cond_broadcast(&pending->work);
 			(void)mutex_wait_until(&pending->lock, &pending->room, &until);
 			pending->waiting--;
-			if (is_stuck(pending, failures, 0))
-				result = pending->failing_error;
 		}
 		mutex_give(&pending->lock);
 	}

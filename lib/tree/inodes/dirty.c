@@ -180,6 +180,12 @@ void dirty_forget_records(struct dirty *dirty)
 	array_clear(&dirty->records);
 }
 
+void dirty_move_records_apart(struct dirty *dirty)
+{
+	for (size_t i = 0; i < dirty->records.count; i++)
+		dirty->records.items[i] = journal_move_apart(dirty->journal, dirty->records.items[i]);
+}
+
 /* Those of `below` are older. */
 static void join_records(struct dirty *dirty, struct dirty *below)
 {

@@ -45,6 +45,7 @@ void dirty_clear(struct dirty *dirty); /* the pool stays set; forgets the record
 void dirty_add_record(struct dirty *dirty, struct journal *journal, struct journal_record *record);
 void dirty_forget_last(struct dirty *dirty); /* the record that was added last: its change was not made after all */
 void dirty_forget_records(struct dirty *dirty); /* all changes are committed (J2 in journal.h) */
+void dirty_move_records_apart(struct dirty *dirty); /* see journal_move_apart */
 /* Overwrites [offset, offset+len); returns how many bytes the total grew by, or -ENOMEM with nothing changed. */
 WARN_UNUSED int64_t dirty_write(struct dirty *dirty, uint64_t offset, const void *data, size_t len);
 /* The same with the first `len` bytes of a block of the pool, which is taken over in any case. */

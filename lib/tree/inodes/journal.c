@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -13,7 +14,9 @@
 #define SEGMENT (8UL << 20)
 #define ALIGN 64UL
 #define NO_SEGMENT SIZE_MAX
-#define KEPT_BACK 1 /* segments for records without bytes, whose caller cannot wait */
+#define KEPT_BACK 1 /* segments for records without bytes, whose caller cannot wait, and for moves */
+
+enum filling { WITH_BYTES, WITHOUT, APART, FILLINGS };
 
 /* At the beginning of each segment. `end` is raised after a record's size is set, so that all records below it can be walked over. */
 struct head {
@@ -27,7 +30,8 @@ struct journal {
 	uint32_t *live;       /* records of each segment that are not forgotten */
 	size_t *free_list;
 	size_t free_count;
-	size_t filling[2];    /* with bytes, without */
+	size_t filling[FILLINGS];
+	bool *apart;          /* the segment was filled by moves */
 	bool *there;          /* all pages of the segment are */
 	bool *given_back;     /* none is */
 	bool *was_used;       /* it became free since journal_give_back */
@@ -119,7 +123,9 @@ int journal_new(void *memory, size_t size, struct journal **ret_journal)
 	journal->there = xcalloc(journal->count + 1, sizeof(*journal->there));
 	journal->given_back = xcalloc(journal->count + 1, sizeof(*journal->given_back));
 	journal->was_used = xcalloc(journal->count + 1, sizeof(*journal->was_used));
-	journal->filling[0] = journal->filling[1] = NO_SEGMENT;
+	journal->apart = xcalloc(journal->count + 1, sizeof(*journal->apart));
+	for (size_t i = 0; i < FILLINGS; i++)
+		journal->filling[i] = NO_SEGMENT;
 	for (size_t i = journal->count; i-- > 0 && result == 0;) {
 		result = look_at(journal, i);
 		if (result == 0 && journal->live[i] == 0)
@@ -143,17 +149,18 @@ void journal_free(struct journal *journal)
 	free(journal->there);
 	free(journal->given_back);
 	free(journal->was_used);
+	free(journal->apart);
 	free(journal);
 }
 
 /* A segment with room for `size` bytes; NO_SEGMENT: there is none. Caller holds the lock. */
-static size_t segment_for(struct journal *journal, uint64_t size, bool has_bytes)
+static size_t segment_for(struct journal *journal, uint64_t size, enum filling which)
 {
-	size_t *filling = &journal->filling[has_bytes ? 0 : 1], segment = *filling;
+	size_t *filling = &journal->filling[which], segment = *filling;
 
 	if (segment != NO_SEGMENT && atomic_load(&head_of(journal, segment)->end) + size <= SEGMENT)
 		return segment;
-	if (journal->free_count <= (has_bytes ? KEPT_BACK : 0))
+	if (journal->free_count <= (which == WITH_BYTES ? KEPT_BACK : 0))
 		return NO_SEGMENT;
 	*filling = NO_SEGMENT;
 	if (segment != NO_SEGMENT && journal->live[segment] == 0)
@@ -164,6 +171,7 @@ static size_t segment_for(struct journal *journal, uint64_t size, bool has_bytes
 		return NO_SEGMENT;
 	journal->there[segment] = true;
 	journal->given_back[segment] = false;
+	journal->apart[segment] = which == APART;
 	journal->free_count--;
 	*filling = segment;
 	atomic_store(&head_of(journal, segment)->end, first_place());
@@ -171,13 +179,12 @@ static size_t segment_for(struct journal *journal, uint64_t size, bool has_bytes
 	return segment;
 }
 
-struct journal_record *journal_take(struct journal *journal, size_t len)
+static struct journal_record *take(struct journal *journal, uint64_t size, enum filling which)
 {
-	const uint64_t size = size_with(len);
 	struct journal_record *record = NULL;
 
 	pthread_mutex_lock(&journal->lock);
-	size_t segment = segment_for(journal, size, len > 0);
+	size_t segment = segment_for(journal, size, which);
 	if (segment != NO_SEGMENT) {
 		struct head *head = head_of(journal, segment);
 		const uint64_t place = atomic_load(&head->end);
@@ -190,6 +197,11 @@ struct journal_record *journal_take(struct journal *journal, size_t len)
 	}
 	pthread_mutex_unlock(&journal->lock);
 	return record;
+}
+
+struct journal_record *journal_take(struct journal *journal, size_t len)
+{
+	return take(journal, size_with(len), len > 0 ? WITH_BYTES : WITHOUT);
 }
 
 bool journal_is_starved(struct journal *journal)
@@ -210,20 +222,58 @@ void journal_count(struct journal *journal, struct journal_record *record)
 	atomic_store(&record->number, atomic_fetch_add(&journal->number, 1) + 1);
 }
 
+static size_t segment_of(const struct journal *journal, const struct journal_record *record)
+{
+	return (size_t)((const uint8_t *)record - journal->memory) / SEGMENT;
+}
+
+static bool is_filling(const struct journal *journal, size_t segment)
+{
+	for (size_t i = 0; i < FILLINGS; i++)
+		if (journal->filling[i] == segment)
+			return true;
+	return false;
+}
+
 void journal_forget(struct journal *journal, struct journal_record *record)
 {
-	const size_t segment = (size_t)((uint8_t *)record - journal->memory) / SEGMENT;
+	const size_t segment = segment_of(journal, record);
 
 	atomic_store(&record->number, 0);
 	pthread_mutex_lock(&journal->lock);
 	if (--journal->live[segment] == 0) {
 		/* the next record goes where the last one was, as long as all are forgotten at once */
-		if (segment == journal->filling[0] || segment == journal->filling[1])
+		if (is_filling(journal, segment))
 			atomic_store(&head_of(journal, segment)->end, first_place());
 		else
 			set_free(journal, segment);
 	}
 	pthread_mutex_unlock(&journal->lock);
+}
+
+struct journal_record *journal_move_apart(struct journal *journal, struct journal_record *record)
+{
+	struct journal_record *moved;
+
+	pthread_mutex_lock(&journal->lock);
+	const bool is_apart = journal->apart[segment_of(journal, record)];
+	pthread_mutex_unlock(&journal->lock);
+	moved = is_apart ? NULL : take(journal, record->size, APART);
+	if (!moved)
+		return record;
+	/* all but the number, which comes last; the size is that already */
+	moved->ino = record->ino;
+	moved->offset = record->offset;
+	moved->len = record->len;
+	moved->kind = record->kind;
+	moved->view = record->view;
+	moved->atime = record->atime;
+	moved->mtime = record->mtime;
+	moved->ctime = record->ctime;
+	memcpy(journal_data(moved), journal_data(record), record->size - sizeof(*record));
+	atomic_store(&moved->number, atomic_load(&record->number));
+	journal_forget(journal, record);
+	return moved;
 }
 
 /* Zeros are left, which is a free segment. Caller holds the lock. */
@@ -251,8 +301,9 @@ void journal_give_back(struct journal *journal)
 static int by_number(const void *a, const void *b)
 {
 	const struct journal_record *const *left = a, *const *right = b;
+	const uint64_t one = atomic_load(&(*left)->number), other = atomic_load(&(*right)->number);
 
-	return atomic_load(&(*left)->number) < atomic_load(&(*right)->number) ? -1 : 1;
+	return one < other ? -1 : one > other;
 }
 
 struct journal_record **journal_left(struct journal *journal, size_t *ret_count)

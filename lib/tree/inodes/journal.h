@@ -10,6 +10,8 @@
  *       before younger ones. So what is there of an inode is always the end of its history.
  *   J3  What changes committed content past the buffer (truncate, punch, copy) has its record counted before its batch is written, if
  *       there are older records. A crash between the two does it in the journal only; then it was not answered, and is asked again.
+ *   J4  A record may be moved (journal_move_apart) and keeps its number, so its place in the order. A crash between the copy and the
+ *       forgetting leaves it twice, one right after the other, and to do each kind twice is to do it once.
  *
  * Replaying the records of an inode in their order over any state that is as old as the first of them, or younger, gives the state after
  * the last: whoever wrote a byte last has it in the end, and a byte that no record has is as it was committed.
@@ -20,7 +22,8 @@
  *
  * The memory is cut into segments, filled one after the other. A segment is free again when all its records are forgotten; the one that
  * became free last is taken first, so no more memory is touched than was needed at once; and what nobody has needed for a while is given
- * back (journal_give_back). Where the system has none for a segment, writers wait
+ * back (journal_give_back). A file that cannot be committed keeps its records, and few of them could keep all segments from the others:
+ * so they are moved together, into segments of such files. Where the system has none for a segment, writers wait
  * for others to be free, as when all are in use; and where nothing is buffered that could be committed, they get -ENOMEM.
  *
  * Threads: any, each record in one at a time. The lock is a leaf.
@@ -67,6 +70,12 @@ bool journal_is_starved(struct journal *journal); /* there was none for the last
 uint8_t *journal_data(struct journal_record *record);
 void journal_count(struct journal *journal, struct journal_record *record); /* kind, view, ino, offset, len and times are set */
 void journal_forget(struct journal *journal, struct journal_record *record); /* counted or not */
+
+/*
+ * A counted record of a file that cannot be committed goes where it keeps no segment from other files. Where it is from now on: the same place,
+ * if there is no room or it was moved before. Caller holds the inode's lock.
+ */
+WARN_UNUSED struct journal_record *journal_move_apart(struct journal *journal, struct journal_record *record);
 
 /* The system gets the memory of segments that are free, and were all the time since the last call. */
 void journal_give_back(struct journal *journal);
