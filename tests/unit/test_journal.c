@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "lib/base/clock.h"
+#include "lib/tree/records/quota.h"
 #include "tests/unit/replay_views.h"
 
 /* --- the journal itself --- */
@@ -273,6 +274,40 @@ static void what_cannot_be_replayed_does_not_keep_the_others(void **state)
 	journal_free(journal);
 }
 
+/* Otherwise as much again would be accepted after each crash. */
+static void what_is_buffered_again_counts_for_the_quota(void **state)
+{
+	struct tree_store *store = *state;
+	const struct replay_views views = {.find = find, .put = put, .arg = store};
+	AUTO_FREE uint8_t *data = xcalloc(1, MIB);
+	void *memory = shared_memory(MEMORY);
+	struct inode *inode = new_file(store, "file");
+	struct journal_record *record;
+	struct replayed replayed;
+	struct journal *journal;
+	uint64_t limit, used;
+
+	assert_int_equal(journal_new(memory, MEMORY, &journal), 0);
+	record = add(journal, inode_ino(inode), MIB);
+	record->view = 1;
+	journal_free(journal);
+	inode_close(inode);
+	tree_store_close(store);
+	store->journal = memory;
+	store->journal_bytes = MEMORY;
+	tree_store_open(store, false);
+	quota_set(store->view, MIB + MIB / 2);
+	assert_int_equal(tree_replay(store->tree, &views, &replayed), 0);
+	assert_int_equal(replayed.bytes, MIB);
+	inode = open_file(store, "file");
+	assert_int_equal(inode_write(inode, MIB, data, MIB, WRITE_KEEP), -EDQUOT);
+	assert_int_equal(inode_write(inode, 0, data, MIB, WRITE_KEEP), 0);
+	assert_int_equal(inode_commit(inode), 0);
+	assert_int_equal(quota_usage(store->view, &limit, &used), 0);
+	assert_int_equal(used, MIB);
+	inode_close(inode);
+}
+
 struct late_views {
 	struct tree_store *store;
 	unsigned left; /* records, before one that comes late */
@@ -336,6 +371,7 @@ int main(void)
 		TREE_TEST(a_file_that_cannot_be_committed_leaves_room_for_others),
 		TREE_TEST(what_is_not_there_any_more_is_dropped),
 		TREE_TEST(what_cannot_be_replayed_does_not_keep_the_others),
+		TREE_TEST(what_is_buffered_again_counts_for_the_quota),
 		TREE_TEST(nothing_is_committed_between_two_records),
 	};
 

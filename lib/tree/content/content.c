@@ -25,14 +25,27 @@ int content_check_change(struct inode *inode, uint64_t offset, uint64_t len)
 	return 0;
 }
 
+static uint64_t growth(struct inode *inode, uint64_t offset, uint64_t len)
+{
+	return quota_is_set(inode->view) ? allocated_growth(inode, offset, len) : 0;
+}
+
 int content_promise(struct inode *inode, uint64_t offset, uint64_t len)
 {
-	uint64_t bytes = quota_is_set(inode->view) ? allocated_growth(inode, offset, len) : 0;
+	uint64_t bytes = growth(inode, offset, len);
 	int result = quota_promise(inode->view, bytes);
 
 	if (result == 0)
 		inode->promised += bytes;
 	return result;
+}
+
+void content_promise_again(struct inode *inode, uint64_t offset, uint64_t len)
+{
+	uint64_t bytes = growth(inode, offset, len);
+
+	quota_promise_again(inode->view, bytes);
+	inode->promised += bytes;
 }
 
 void content_promise_less(struct inode *inode)

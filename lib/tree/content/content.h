@@ -18,6 +18,8 @@ WARN_UNUSED int content_kill_privileges_in(struct transaction *transaction, stru
  * before. */
 WARN_UNUSED int content_promise(struct inode *inode, uint64_t offset, uint64_t len);
 
+void content_promise_again(struct inode *inode, uint64_t offset, uint64_t len); /* in a replay: whether it fits or not */
+
 /* Notes the time of a change of content. Caller holds inode->lock. */
 void content_promise_less(struct inode *inode); /* after some of what is buffered was dropped; the same lock */
 void content_touch(struct inode *inode);

@@ -57,14 +57,25 @@ static int write_again(struct replay *replay, struct inode *inode, struct journa
 	int64_t grown = inode_load_inline(inode);
 
 	inode->active.pool = pending_blocks(replay->tree);
-	if (grown == 0)
-		grown = dirty_write(&inode->active, record->offset, journal_data(record), record->len);
 	if (grown < 0)
 		return (int)grown;
+	content_promise_again(inode, record->offset, record->len);
+	grown = dirty_write(&inode->active, record->offset, journal_data(record), record->len);
+	if (grown < 0) {
+		content_promise_less(inode);
+		return (int)grown;
+	}
 	pending_charge(replay->tree, (size_t)grown);
 	inode->size = MAX(inode->size, record->offset + record->len);
 	replay->done.bytes += record->len;
 	return 0;
+}
+
+/* Of a range the committed content counts. Caller holds inode->lock. */
+static void discard(struct replay *replay, struct inode *inode, const struct journal_record *record)
+{
+	pending_release(replay->tree, dirty_discard(&inode->active, record->offset, record->offset + record->len));
+	content_promise_less(inode);
 }
 
 static int change(struct replay *replay, struct inode *inode, struct journal_record *record)
@@ -82,7 +93,7 @@ static int change(struct replay *replay, struct inode *inode, struct journal_rec
 	else if (record->kind == JOURNAL_EXTEND)
 		inode->size = MAX(inode->size, record->offset);
 	else if (record->kind == JOURNAL_DISCARD)
-		pending_release(replay->tree, dirty_discard(&inode->active, record->offset, record->offset + record->len));
+		discard(replay, inode, record);
 	if (result == 0) {
 		/* Where the committed record is younger, its times count: they were set after this. */
 		if (!is_later(inode->record.ctime, record->ctime)) {

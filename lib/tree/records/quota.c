@@ -122,6 +122,13 @@ int quota_promise(struct view *view, uint64_t bytes)
 	return result;
 }
 
+void quota_promise_again(struct view *view, uint64_t bytes)
+{
+	mutex_take(&view->quota.lock);
+	view->quota.promised += bytes;
+	mutex_give(&view->quota.lock);
+}
+
 /* The lock is held. */
 static void note_freed(struct quota *quota)
 {

@@ -23,6 +23,7 @@ bool quota_is_set(struct view *view);
 
 WARN_UNUSED int quota_ready(struct view *view);
 WARN_UNUSED int quota_promise(struct view *view, uint64_t bytes); /* -EDQUOT */
+void quota_promise_again(struct view *view, uint64_t bytes);      /* it was promised by a process before this one, so it is not asked whether it fits */
 void quota_end(struct view *view, uint64_t bytes);
 WARN_UNUSED int quota_check(struct view *view, uint64_t bytes); /* -EDQUOT */
 void quota_change(struct view *view, int64_t bytes);
