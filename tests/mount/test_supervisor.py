@@ -313,15 +313,28 @@ def test_a_disk_that_is_away_for_a_moment_takes_nothing(store):
 
 
 def test_a_signal_ends_the_wait_for_a_disk_and_what_is_lost_is_told(store):
-    store.expected.append(" error not-replayed ")
+    """By the log, and by how the daemon ends."""
+    store.expected += [" error not-replayed ", " error mount .*commit at the end of ", " error close "]
     writer = kill_before_commit(store, 90)
     procs.poll(lambda: log_count(store, "replay-waits"), 30, "the next daemon waits for the disk")
     os.kill(store.supervisor, signal.SIGTERM)
     store.points.clear()
-    store.ended()
+    store.ended(expect=1)
     writer.communicate(timeout=30)
     assert log_count(store, "not-replayed") == 1
     assert procs.read(store.mount() + "/d/file") == b""
+
+
+def test_what_is_lost_with_a_crash_is_told_to_sync(store):
+    """The disk is away for longer than anybody waits."""
+    store.expected.append(" error not-replayed ")
+    writer = kill_before_commit(store, 90)
+    procs.poll(lambda: log_count(store, "not-replayed"), 60 * program.scale(), "the next daemon waits for the disk no more")
+    writer.communicate(timeout=30)
+    procs.poll(lambda: successor(store, 0), 30 * program.scale(), "a daemon serves")
+    result = store.run("-s", store.path, "sync")
+    assert result.code != program.OK and "is lost" in result.err, result
+    store.ok("-s", store.path, "sync")
 
 
 def status(store):

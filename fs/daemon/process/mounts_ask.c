@@ -49,6 +49,11 @@ int mounts_lost(struct mounts *mounts)
 	return mount_lost(mounts->group, NULL);
 }
 
+void mounts_note_lost(struct mounts *mounts, uint32_t view, uint64_t ino, int error)
+{
+	mount_group_note_lost(mounts->group, view, ino, error);
+}
+
 int mounts_result(struct mounts *mounts)
 {
 	pthread_mutex_lock(&mounts->lock);

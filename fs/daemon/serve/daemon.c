@@ -138,6 +138,17 @@ static bool wait_for_disk(void *arg, const struct replay_lost *file, uint64_t wa
 	return poll(&(struct pollfd){.fd = daemon->signal_fd, .events = POLLIN}, 1, 0) != 1;
 }
 
+/* To every fsync of these files, and to whoever asks whether all is on disk. */
+static void tell_not_replayed(struct daemon *daemon, const struct replayed *replayed)
+{
+	store_mark_lost(daemon->store, replayed);
+	for (size_t i = 0; i < replayed->lost.count; i++) {
+		const struct replay_lost *lost = &replayed->lost.items[i];
+
+		mounts_note_lost(daemon->mounts, lost->view, lost->ino, lost->error);
+	}
+}
+
 /* What was accepted before is there again before anybody asks for it; what was open is, before orphans are reaped. */
 static int resume(struct daemon *daemon, struct error *err)
 {
@@ -151,7 +162,7 @@ static int resume(struct daemon *daemon, struct error *err)
 	         (unsigned long long)replayed.bytes, (unsigned long long)replayed.dropped);
 	result = mounts_resume(daemon->mounts, daemon->keeper, err);
 	if (result == 0)
-		store_mark_lost(daemon->store, &replayed);
+		tell_not_replayed(daemon, &replayed);
 	replayed_clear(&replayed);
 	if (result < 0)
 		return result;

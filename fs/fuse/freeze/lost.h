@@ -1,5 +1,6 @@
 /*
- * What programs stored into mapped files, and the daemon could not take when the kernel wrote it back: the disk or a quota was full, say. The
+ * What was accepted before a crash, and could not be taken over (lib/tree/content/replay.h); above all what programs stored into mapped
+ * files, and the daemon could not take when the kernel wrote it back: the disk or a quota was full, say. The
  * kernel forgets such pages, and tells only who calls fsync or msync. So it is kept here which files they were of, until those were told who
  * rely on it: who asks for everything to be on disk (sync, umount, the end of a mount), and who takes a snapshot. Each kind is told once, but
  * whoever unmounts a place is told although the end of the mount comes later.

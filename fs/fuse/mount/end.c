@@ -138,6 +138,22 @@ int mount_lost(struct mount_group *group, struct mount *mount)
 	return mount && mount->read_only ? 0 : freeze_lost(group->freeze, mount ? &mount->gate : NULL, LOST_SYNC);
 }
 
+void mount_group_note_lost(struct mount_group *group, uint32_t view, uint64_t ino, int error)
+{
+	const struct node node = {.kind = NODE_FILE, .view = view, .ino = ino};
+	struct mount **mounts;
+	const size_t count = group_mounts(group, &mounts);
+
+	for (size_t i = 0; i < count; i++) {
+		const uint32_t root_view = mount_root_view(mounts[i]);
+
+		if (!mounts[i]->read_only && (!root_view || root_view == view))
+			lost_note(&mounts[i]->gate.lost, node_encode(node, root_view), error);
+		mount_put(mounts[i]);
+	}
+	free(mounts);
+}
+
 int mount_look_lost(struct mount *mount)
 {
 	return mount->read_only ? 0 : freeze_lost(mount->group->freeze, &mount->gate, LOST_LOOK);

@@ -98,10 +98,11 @@ const struct mount_options *mount_get_options(const struct mount *mount);
  */
 WARN_UNUSED int mount_flush_kernel(struct mount_group *group, struct mount *mount);
 /*
- * Why something that the kernel wrote back of mapped files is lost, with this mount (NULL: with all), -ENOSPC for example: the kernel has
- * forgotten it. Told once; 0: nothing is.
+ * Why something is lost, with this mount (NULL: with all), -ENOSPC for example: that the kernel wrote back of mapped files, and has forgotten;
+ * or that was accepted before a crash (mount_group_note_lost). Told once; 0: nothing is.
  */
 WARN_UNUSED int mount_lost(struct mount_group *group, struct mount *mount);
+void mount_group_note_lost(struct mount_group *group, uint32_t view, uint64_t ino, int error); /* of this file, after mount_resume */
 WARN_UNUSED int mount_look_lost(struct mount *mount); /* the same, and it is told to whoever asks next */
 
 struct mount_status {
