@@ -8,7 +8,7 @@
 
 #define GATHERED_MAX 128 /* extents */
 /* Chunks that are looked at together: up to so many bytes, for the memory next to the processor holds no more; less than LOOK_MIN is one by one. */
-#define LOOK_BYTES (2U << 20)
+#define LOOK_BYTES (3U << 19)
 #define LOOK_MIN (16U << 10)
 #define ZEROS (8U << 20)       /* of a blob of zeros */
 #define PIECE_BYTES (512U << 10) /* of a blob of parts of chunks */

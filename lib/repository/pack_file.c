@@ -8,7 +8,7 @@
 #define TYPE_COMPRESSED 2U
 
 /* Of most packs, with their headers. What is longer is copied to other memory as it grows, and written by way of the page cache. */
-#define ROOM (9 * PAGES_HUGE)
+#define ROOM (8 * PAGES_HUGE)
 
 void pack_file_clear(struct pack_file *pack)
 {
