@@ -156,7 +156,9 @@ static int start(struct supervisor *supervisor)
 		supervisor->started_ms = now_ms();
 		result = start_once(supervisor);
 	}
-	drop_fd(&supervisor->ready_fd);
+	/* who starts the service again waits for the one that serves */
+	if (!page->resumes)
+		drop_fd(&supervisor->ready_fd);
 	/* what came when there was nobody to hear it, or somebody who could not end any more */
 	if (result == 0 && supervisor->ending)
 		kill(supervisor->pid, supervisor->ending);
@@ -272,6 +274,8 @@ static void give_up(struct supervisor *supervisor, const char *why)
 	for (unsigned i = 0; i < SUPERVISOR_SESSIONS; i++) {
 		if (atomic_load(&page->sessions[i].used) && page->sessions[i].abort_fd >= 0)
 			(void)!write(page->sessions[i].abort_fd, "1", 1);
+		if (atomic_load(&page->sessions[i].used))
+			service_forget_session(i);
 		drop(page, i);
 	}
 }
@@ -302,6 +306,7 @@ static void count_death(struct supervisor *supervisor)
 	say("warning", "died", text);
 	page->crashes++;
 	supervisor->quick = now - supervisor->started_ms < HEALTHY_MS ? supervisor->quick + 1 : 1;
+	page->resumes = page->resumes && !ready_ms;
 	if (atomic_load(&page->progress) || (ready_ms && now - ready_ms > HEALTHY_MS))
 		supervisor->failed = 0;
 	else if (supervisor->failed++ == 0)
@@ -464,6 +469,7 @@ static void end_last_daemon(struct supervisor *supervisor)
 	supervisor->pid = page->daemon;
 	count_death(supervisor);
 	note_dead(supervisor);
+	supervisor->page->resumes = true;
 }
 
 int supervisor_run(struct supervisor_page *page, int page_fd, int ready_fd, bool goes_on)
@@ -475,6 +481,7 @@ int supervisor_run(struct supervisor_page *page, int page_fd, int ready_fd, bool
 	begin(&supervisor);
 	service_is_main();
 	service_keep(SERVICE_PAGE, page_fd);
+	page->resumes = false;
 	if (goes_on)
 		end_last_daemon(&supervisor);
 	code = follow(&supervisor);

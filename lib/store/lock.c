@@ -55,6 +55,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
@@ -409,7 +410,9 @@ static int take_kept(struct lock *lock, struct error *err)
 		return error_set(err, -ESTALE, "%s is not the store that was open before: it was moved, or its file " LOCK_NAME " was removed",
 		                 lock->path);
 	lock->fd = fcntl(lock->options.locked_fd, F_DUPFD_CLOEXEC, 3);
-	return lock->fd < 0 ? error_set(err, -errno, "cannot lock the store %s: %s", lock->path, strerror(errno)) : 0;
+	if (lock->fd < 0 || flock(lock->fd, LOCK_EX | LOCK_NB) < 0)
+		return error_set(err, errno == EWOULDBLOCK ? -EBUSY : -errno, "cannot lock the store %s: %s", lock->path, strerror(errno));
+	return 0;
 }
 
 int lock_take(const struct store_dir *dir, const struct lock_options *options, struct lock **ret_lock, struct error *err)
@@ -481,6 +484,8 @@ void lock_undo(struct lock *lock)
 	if (lock->before[0] && lock_check(lock, true) == 0)
 		(void)!lock_record_restore(lock->record_fd, lock->before);
 	(void)!renameat(lock->dir, lock->name, lock->dir, LOCK_RECORD_FREE);
+	/* what was kept for us is kept for the next one, too */
+	lock->kept = lock->kept && !lock->options.dead;
 	lock_free(lock);
 }
 

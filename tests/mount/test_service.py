@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -176,3 +177,23 @@ def test_a_manager_that_is_not_there_does_not_matter(store):
     store.umount()
     point = store.mount(env={"LISTEN_PID": "1", "LISTEN_FDS": "3", "LISTEN_FDNAMES": "page:lock:journal"})
     assert os.listdir(point) == []
+
+
+def test_the_service_has_started_when_one_can_go_on(store, manager, point):
+    """The first ones cannot, since the store is away."""
+    with open(point + "/d/file", "wb") as handle:
+        handle.write(b"content")
+    store.die()
+    os.rename(store.path + "/corpusfs", store.path + "/hidden")
+
+    def bring_back():
+        procs.poll(lambda: "not-resumed" in store.log(), 60, "the first one fails")
+        os.rename(store.path + "/hidden", store.path + "/corpusfs")
+
+    store.expected.append("not-resumed")
+    friend = threading.Thread(target=bring_back)
+    friend.start()
+    result = start_again(manager, store, point)
+    friend.join()
+    assert result.out == f"the mount at {point} goes on\n", result
+    assert procs.read(point + "/d/file") == b"content"

@@ -71,7 +71,9 @@ int lost_tell(struct lost *lost, enum lost_asker asker, uint32_t view, uint32_t 
 
 	pthread_mutex_lock(&lost->lock);
 	HASH_ITER (hh, lost->by_node, file, next) {
-		if ((view && node_decode(file->node, root_view).view != view) || (asker == LOST_SNAPSHOT && file->snapshot_told))
+		const uint32_t noted = node_decode(file->node, root_view).view; /* 0: any, of the mount of a whole store */
+
+		if ((view && noted && noted != view) || (asker == LOST_SNAPSHOT && file->snapshot_told))
 			continue;
 		error = error ? error : file->error;
 		if (asker == LOST_SNAPSHOT)
