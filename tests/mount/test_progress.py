@@ -29,10 +29,10 @@ def test_it_fits(store, fs, area, columns):
 
 
 def test_a_backup_and_its_way_back_say_how_far_they_are_and_how_long_it_takes(repository, store, area):
-    """Objects come to the place slowly, so that there is something to tell."""
+    """Objects come to the place slowly, whoever puts them, so that there is something to tell."""
     files.put(store.mount() + "/d/noise", os.urandom(48 << 20))
     store.umount()
-    slow = {**SECRETS, "CORPUSFS_FAULT": "object-before-rename:sleep1500:3"}
+    slow = {**SECRETS, "CORPUSFS_FAULT": ",".join(f"object-before-rename:sleep700:{number}" for number in range(2, 14))}
     told = on_terminal(store, 200, "backup", "d", repository.path, env=slow)
     assert re.search(r"backup: copy \[#*\.*\] +\d+% [\d.]+ MiB, [\d.]+ [KMG]?i?B/s, \d+:\d\d left", told), told
     slow = {**SECRETS, "CORPUSFS_FAULT": ",".join(f"restore-before-rename:sleep500:{number}" for number in range(1, 5))}
