@@ -1,5 +1,6 @@
 #include "lib/backup/backup_snapshots.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,26 +9,38 @@
 
 #define PREFIX "backup-"
 #define TAG_ID 8 /* digits of the repository's id */
+#define TRIES 100
 
 static char *tag_of(const char *repository)
 {
 	return xasprintf("backup:%.*s", TAG_ID, repository);
 }
 
-int backup_snapshots_take(struct store *store, const char *const *datasets, size_t count, const char *repository, char *ret_name, struct error *err)
+static void name_by_now(char *ret_name)
 {
-	AUTO_FREE struct snapshot_name *names = xcalloc(count, sizeof(*names));
-	AUTO_FREE char *tag = tag_of(repository);
 	const struct timespec now = clock_now();
 	struct tm tm;
-	int r;
 
 	(void)gmtime_r(&now.tv_sec, &tm);
 	(void)snprintf(ret_name, NAME_LEN_MAX + 1, PREFIX "%04d%02d%02dT%02d%02d%02d.%03ldZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
 	               tm.tm_hour, tm.tm_min, tm.tm_sec, now.tv_nsec / 1000000);
+}
+
+int backup_snapshots_take(struct store *store, const char *const *datasets, size_t count, const char *repository, char *ret_name, struct error *err)
+{
+	AUTO_FREE struct snapshot_name *names = xcalloc(count, sizeof(*names));
+	AUTO_FREE char *tag = tag_of(repository);
+	int r = -EEXIST;
+
 	for (size_t i = 0; i < count; i++)
 		names[i] = (struct snapshot_name){.dataset = datasets[i], .name = ret_name};
-	r = snapshot_create(store, names, count, "taken for a backup", 0, err);
+	/* Another one may be begun in the same millisecond. */
+	for (unsigned tries = 0; r == -EEXIST && tries < TRIES; tries++) {
+		if (tries > 0)
+			clock_pause_us(1000);
+		name_by_now(ret_name);
+		r = snapshot_create(store, names, count, "taken for a backup", 0, err);
+	}
 	if (r < 0) {
 		ret_name[0] = '\0';
 		return r;

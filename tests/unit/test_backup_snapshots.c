@@ -1,4 +1,5 @@
 /* The snapshots that backups take: which of them go, and when. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -69,11 +70,38 @@ static void test_snapshot_that_could_not_be_held_goes(void **state)
 	place_clear(&place);
 }
 
+static void *take_many(void *arg)
+{
+	const char *const dataset = "d";
+	char name[NAME_LEN_MAX + 1];
+	struct error err = {0};
+	intptr_t failed = 0;
+
+	for (size_t i = 0; i < 100; i++)
+		failed += backup_snapshots_take(arg, &dataset, 1, REPOSITORY, name, &err) < 0;
+	return (void *)failed;
+}
+
+static void test_backups_that_are_begun_in_the_same_millisecond_do_not_hinder_each_other(void **state)
+{
+	pthread_t other;
+	struct place place;
+	void *failed;
+
+	begin(&place);
+	assert_int_equal(pthread_create(&other, NULL, take_many, place.store), 0);
+	assert_null(take_many(place.store));
+	assert_int_equal(pthread_join(other, &failed), 0);
+	assert_null(failed);
+	place_clear(&place);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_snapshot_of_a_backup_that_is_not_done_stays),
 		cmocka_unit_test(test_snapshot_that_could_not_be_held_goes),
+		cmocka_unit_test(test_backups_that_are_begun_in_the_same_millisecond_do_not_hinder_each_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
