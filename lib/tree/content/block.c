@@ -56,6 +56,8 @@ static int64_t buffer_block(struct inode *inode, uint64_t offset, void *block, s
 	inode->active.pool = pending_blocks(inode->view->tree);
 	/* the caller may have waited for a freeze since he looked */
 	grown = view_check_change(inode->view);
+	if (grown == 0)
+		grown = pending_check_share(inode);
 	/* so that the commit cannot fail on it */
 	if (grown == 0)
 		grown = inode_load_inline(inode);

@@ -183,6 +183,8 @@ static int64_t buffer(struct inode *inode, uint64_t offset, const void *data, si
 	inode->active.pool = pending_blocks(inode->view->tree);
 	/* the caller has waited since he looked: for room, for a freeze */
 	grown = view_check_change(inode->view);
+	if (grown == 0)
+		grown = pending_check_share(inode);
 	/* so that the commit cannot fail on it */
 	if (grown == 0)
 		grown = inode_load_inline(inode);

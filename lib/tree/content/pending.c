@@ -155,6 +155,23 @@ int pending_take_record(struct tree *tree, size_t len, struct journal_record **r
 	return record ? 0 : result;
 }
 
+int pending_check_share(const struct inode *inode)
+{
+	struct pending *pending = inode->view->tree->pending;
+	const int error = inode->commit_error;
+	uint64_t kept;
+	bool has_more;
+
+	if (error == 0 || error == -ENOSPC || error == -ESTALE)
+		return 0;
+	kept = inode->active.bytes + inode->active.record_bytes + inode->frozen.bytes + inode->frozen.record_bytes;
+	mutex_take(&pending->lock);
+	/* when its group failed, it may be another's fault, until it is tried alone */
+	has_more = inode->retry_ms != 0 && kept > pending->budget / 2 / (pending->failing + 1);
+	mutex_give(&pending->lock);
+	return has_more ? error : 0;
+}
+
 void pending_charge(struct tree *tree, size_t len)
 {
 	mutex_take(&tree->pending->lock);

@@ -56,6 +56,12 @@ WARN_UNUSED int pending_check_space(struct tree *tree, size_t len);
  */
 WARN_UNUSED int pending_admit(struct tree *tree, size_t len);
 void pending_release(struct tree *tree, size_t len);
+/*
+ * Before more of an inode is buffered. Its error, when its last commit failed and it keeps more than its share of the buffer and the journal: as
+ * long as it fails nothing of that is given back, and it is to leave room for others. Not for -ENOSPC, which is no fault of one file. Caller holds
+ * inode->lock.
+ */
+WARN_UNUSED int pending_check_share(const struct inode *inode);
 /* A record of the journal for `len` bytes, for which it waits; errors as pending_admit. */
 WARN_UNUSED int pending_take_record(struct tree *tree, size_t len, struct journal_record **ret_record);
 /* Accounts bytes without waiting. */

@@ -166,11 +166,15 @@ void dirty_add_record(struct dirty *dirty, struct journal *journal, struct journ
 {
 	dirty->journal = journal;
 	array_add(&dirty->records, record);
+	dirty->record_bytes += record->size;
 }
 
 void dirty_forget_last(struct dirty *dirty)
 {
-	journal_forget(dirty->journal, array_pop(&dirty->records));
+	struct journal_record *record = array_pop(&dirty->records);
+
+	dirty->record_bytes -= record->size;
+	journal_forget(dirty->journal, record);
 }
 
 void dirty_forget_records(struct dirty *dirty)
@@ -178,6 +182,7 @@ void dirty_forget_records(struct dirty *dirty)
 	for (size_t i = 0; i < dirty->records.count; i++)
 		journal_forget(dirty->journal, dirty->records.items[i]);
 	array_clear(&dirty->records);
+	dirty->record_bytes = 0;
 }
 
 void dirty_move_records_apart(struct dirty *dirty)
@@ -197,8 +202,10 @@ static void join_records(struct dirty *dirty, struct dirty *below)
 	dirty->records.count = below->records.count;
 	dirty->records.cap = below->records.cap;
 	dirty->journal = below->journal;
+	dirty->record_bytes += below->record_bytes;
 	below->records.items = NULL;
 	below->records.count = below->records.cap = 0;
+	below->record_bytes = 0;
 }
 
 /* Room for `len` bytes in the segment; `big`: more are expected soon. */

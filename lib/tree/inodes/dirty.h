@@ -38,6 +38,7 @@ struct dirty {
 	uint64_t bytes; /* sum of len */
 	struct journal *journal; /* of the records; NULL: there are none */
 	ARRAY(struct journal_record *) records; /* the changes that are in here, in their order */
+	uint64_t record_bytes; /* sum of their sizes */
 };
 
 void dirty_clear(struct dirty *dirty); /* the pool stays set; forgets the records */
