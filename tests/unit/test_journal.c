@@ -259,6 +259,35 @@ static void a_file_that_cannot_be_committed_does_not_grow_for_ever(void **state)
 	write_until_refused(*state, 50, 50);
 }
 
+static unsigned retry_pause(struct inode *inode)
+{
+	struct pending *pending = inode_view(inode)->tree->pending;
+	unsigned pause_ms;
+
+	mutex_take(&pending->lock);
+	pause_ms = inode->retry_pause_ms;
+	mutex_give(&pending->lock);
+	return pause_ms;
+}
+
+/* Others of its group are not. */
+static void a_file_that_cannot_be_committed_is_tried_less_and_less_often(void **state)
+{
+	static const unsigned pauses_ms[] = {1000, 2000, 4000, 8000, 16000, 16000};
+	struct tree_store *store = *state;
+	struct inode *spoilt = spoilt_file(store), *other = new_file(store, "other");
+
+	assert_int_equal(inode_write(spoilt, 0, "a", 1, 0), 0);
+	assert_int_equal(inode_write(other, 0, "a", 1, 0), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(pauses_ms); i++) {
+		assert_true(view_sync(store->view) < 0);
+		assert_int_equal(retry_pause(spoilt), pauses_ms[i]);
+		assert_int_equal(retry_pause(other), 0);
+	}
+	inode_close(spoilt);
+	inode_close(other);
+}
+
 /* --- a replay --- */
 
 static void what_is_not_there_any_more_is_dropped(void **state)
@@ -435,6 +464,7 @@ int main(void)
 		TREE_TEST(a_file_that_cannot_be_committed_leaves_room_for_others),
 		TREE_TEST(a_file_that_cannot_be_committed_is_not_overwritten_for_ever),
 		TREE_TEST(a_file_that_cannot_be_committed_does_not_grow_for_ever),
+		TREE_TEST(a_file_that_cannot_be_committed_is_tried_less_and_less_often),
 		TREE_TEST(what_is_not_there_any_more_is_dropped),
 		TREE_TEST(what_cannot_be_replayed_does_not_keep_the_others),
 		TREE_TEST(what_is_buffered_again_counts_for_the_quota),

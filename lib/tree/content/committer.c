@@ -7,7 +7,8 @@
 #include "lib/tree/content/pending.h"
 
 #define THREADS 2
-#define RETRY_MS 1000
+#define RETRY_MS 1000      /* after a failed commit, and twice as long after each that follows */
+#define RETRY_MAX_MS 16000
 #define POLL_MS 20
 
 struct committer {
@@ -28,7 +29,12 @@ static void note_result(struct pending *pending, struct inode *inode, int result
 {
 	const bool failed = result < 0 && inode->on_dirty_list, failed_before = inode->retry_ms != 0;
 
-	inode->retry_ms = failed ? clock_ms() + RETRY_MS : 0;
+	/* room on the disk may come at any time, damage seldom goes */
+	if (!failed || result == -ENOSPC || inode->retry_pause_ms == 0)
+		inode->retry_pause_ms = failed ? RETRY_MS : 0;
+	else
+		inode->retry_pause_ms = MIN(2 * inode->retry_pause_ms, RETRY_MAX_MS);
+	inode->retry_ms = failed ? clock_ms() + inode->retry_pause_ms : 0;
 	pending->failing += (uint64_t)failed - (uint64_t)failed_before;
 	if (failed)
 		pending->failing_error = result;

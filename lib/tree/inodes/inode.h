@@ -53,6 +53,7 @@ struct inode {
 	/* The committer's lock guards these (committer.c). */
 	uint64_t dirty_since_ms, written_ms; /* clock_ms of the first and last write not yet committed */
 	uint64_t retry_ms;           /* not before, after a failed commit */
+	unsigned retry_pause_ms;     /* the time from the failure to that; 0: the last commit did not fail */
 	uint64_t note_number;        /* order of arrival on the list */
 	uint64_t noted_bytes;        /* active.bytes when last noted */
 	struct inode *dirty_prev, *dirty_next; /* committer's list of dirty inodes */
