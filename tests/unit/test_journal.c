@@ -288,6 +288,28 @@ static void a_file_that_cannot_be_committed_is_tried_less_and_less_often(void **
 	inode_close(other);
 }
 
+/* Neither alone, nor in a group. */
+static void content_is_not_stored_again_while_the_extents_cannot_be_read(void **state)
+{
+	AUTO_FREE uint8_t *data = xmalloc(MIB);
+	uint64_t bulk, small, bulk_after, small_after;
+	struct tree_store *store = *state;
+	struct inode *spoilt = spoilt_file(store), *other = new_file(store, "other");
+
+	fill_noise(data, MIB, 2);
+	assert_int_equal(inode_write(spoilt, 0, data, MIB, 0), 0);
+	assert_true(inode_commit(spoilt) < 0);
+	chunks_ends(store->chunks, &bulk, &small);
+	assert_true(inode_commit(spoilt) < 0);
+	assert_int_equal(inode_write(other, 0, "a", 1, 0), 0);
+	assert_true(view_sync(store->view) < 0);
+	chunks_ends(store->chunks, &bulk_after, &small_after);
+	assert_int_equal(bulk_after, bulk);
+	assert_int_equal(small_after, small);
+	inode_close(spoilt);
+	inode_close(other);
+}
+
 /* --- a replay --- */
 
 static void what_is_not_there_any_more_is_dropped(void **state)
@@ -465,6 +487,7 @@ int main(void)
 		TREE_TEST(a_file_that_cannot_be_committed_is_not_overwritten_for_ever),
 		TREE_TEST(a_file_that_cannot_be_committed_does_not_grow_for_ever),
 		TREE_TEST(a_file_that_cannot_be_committed_is_tried_less_and_less_often),
+		TREE_TEST(content_is_not_stored_again_while_the_extents_cannot_be_read),
 		TREE_TEST(what_is_not_there_any_more_is_dropped),
 		TREE_TEST(what_cannot_be_replayed_does_not_keep_the_others),
 		TREE_TEST(what_is_buffered_again_counts_for_the_quota),

@@ -39,6 +39,7 @@ struct item {
 	bool done;           /* committed, or nothing to do */
 	bool content;        /* frozen is not empty */
 	bool stays_inline;
+	bool is_doubtful;    /* it failed the last time, and extents are to be replaced */
 	size_t first_run, run_count;
 };
 
@@ -89,6 +90,7 @@ static void begin_item(struct commit *commit, struct item *item)
 	if (!item->done) {
 		has_extents = !inode->record.is_inline && inode->record.allocated > 0;
 		item->stays_inline = item->content && item->size <= INLINE_MAX && !has_extents;
+		item->is_doubtful = item->content && has_extents && inode->commit_error != 0 && inode->commit_error != -ENOSPC;
 		inode->committing = true;
 		inode->frozen = inode->active;
 		inode->active = (struct dirty){ .pool = inode->frozen.pool };
@@ -135,12 +137,31 @@ static int gather_item(struct commit *commit, struct item *item, int level)
 	return 0;
 }
 
+/* What is stored for a commit that fails is of no use, and stays until the next collection: not again with each try, for extents that cannot be read. */
+static int check_extents(const struct commit *commit, const struct item *item)
+{
+	const struct inode *inode = item->inode;
+	int result = 0;
+
+	for (size_t i = 0; i < inode->frozen.segments.count && result == 0; i++) {
+		const struct segment *segment = &inode->frozen.segments.items[i];
+		struct extent_list list = { 0 };
+
+		result = extents_load(commit->view, inode->ino, segment->offset, segment->offset + segment->len, EXTENTS_ALL, &list);
+		array_clear(&list);
+	}
+	return result;
+}
+
 static int store(struct commit *commit)
 {
 	int result = 0, level;
 
 	rwlock_read(&commit->view->epoch_lock);
 	level = commit->view->level;
+	for (size_t i = 0; i < commit->count && result == 0; i++)
+		if (!commit->items[i].done && commit->items[i].is_doubtful)
+			result = check_extents(commit, &commit->items[i]);
 	rwlock_give(&commit->view->epoch_lock);
 	for (size_t i = 0; i < commit->count && result == 0; i++) {
 		struct item *item = &commit->items[i];
