@@ -288,6 +288,66 @@ static void run_behind_a_failure(struct tree_store *store)
 	tree_store_close(store);
 }
 
+static void wait_until_claimed(struct tree *tree, const struct view *view)
+{
+	bool is_claimed;
+
+	do {
+		clock_pause_us(1000);
+		mutex_take(&tree->pending->lock);
+		is_claimed = tree->pending->claims && tree->pending->claims->view == view;
+		mutex_give(&tree->pending->lock);
+	} while (!is_claimed);
+}
+
+static void *sync_main(void *arg)
+{
+	REQUIRE(view_sync(arg) == 0);
+	return NULL;
+}
+
+static bool is_listed(struct tree *tree, const struct inode *inode)
+{
+	mutex_take(&tree->pending->lock);
+	bool is_listed = inode->on_dirty_list;
+	mutex_give(&tree->pending->lock);
+	return is_listed;
+}
+
+/* While one dataset is synced, a commit of another fails. What came after the sync had begun is none of its business. */
+static void run_sync_beside_a_failure(struct tree_store *store)
+{
+	struct writing synced, fails;
+	struct inode *later;
+	struct freeze *freeze;
+	struct view *other;
+	pthread_t thread;
+
+	tree_store_open(store, true);
+	other = second_dataset(store);
+	synced = (struct writing){.inode = new_file(store, "synced"), .len = LEN};
+	later = new_file(store, "later");
+	fails = (struct writing){.inode = file_of(other, "fails"), .len = LEN};
+	(void)write_main(&synced);
+	(void)write_main(&fails);
+	REQUIRE(freeze_begin_uncommitted(&store->view, 1, &freeze) == 0);
+	REQUIRE(pthread_create(&thread, NULL, sync_main, store->view) == 0);
+	wait_until_claimed(store->tree, store->view);
+	REQUIRE(inode_commit(fails.inode) == -EIO);
+	mutex_take(&later->lock);
+	pending_note(later);
+	mutex_give(&later->lock);
+	freeze_end(freeze);
+	pthread_join(thread, NULL);
+	REQUIRE(is_listed(store->tree, later) && !is_listed(store->tree, synced.inode));
+	REQUIRE(tree_sync(store->tree) == 0);
+	inode_close(synced.inode);
+	inode_close(later);
+	inode_close(fails.inode);
+	view_close(other);
+	tree_store_close(store);
+}
+
 /* Fault points are read once in a process, so each case runs in one of its own. */
 static void in_process(const char *fault, void (*run)(struct tree_store *store))
 {
@@ -318,11 +378,17 @@ static void test_a_writer_is_told_when_what_fails_has_all_the_room(void **state)
 	in_process("commit-before-store:eio,commit-before-store:eio:2", run_behind_a_failure);
 }
 
+static void test_a_sync_of_a_dataset_does_not_start_over_for_failures_of_others(void **state)
+{
+	in_process("commit-before-store:eio", run_sync_beside_a_failure);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_writer_waits_for_the_room_that_others_make_beside_a_failure),
 		cmocka_unit_test(test_a_writer_is_told_when_what_fails_has_all_the_room),
+		cmocka_unit_test(test_a_sync_of_a_dataset_does_not_start_over_for_failures_of_others),
 		WAITING_TEST(test_a_writer_who_waited_for_room_is_refused_by_a_head_that_was_locked),
 		WAITING_TEST(test_nothing_is_accepted_while_a_head_is_locked),
 		WAITING_TEST(test_nothing_is_accepted_while_a_head_is_retired),

@@ -46,7 +46,7 @@ static void note_result(struct pending *pending, struct inode *inode, int result
  */
 static int work_on(struct pending *pending, struct claim *claim, struct inode **inodes, size_t count)
 {
-	bool one_by_one;
+	bool one_by_one, is_failure;
 	int result;
 
 	mutex_give(&pending->lock);
@@ -69,7 +69,9 @@ static int work_on(struct pending *pending, struct claim *claim, struct inode **
 			note_result(pending, inodes[i], result);
 	}
 	/* a retired view's content was dropped, which holds nobody else up */
-	pending->failures += result < 0 && result != -ESTALE;
+	is_failure = result < 0 && result != -ESTALE;
+	pending->failures += is_failure;
+	claim->view->failures += is_failure;
 	pthread_cond_broadcast(&pending->done);
 	pthread_cond_broadcast(&pending->room);
 	mutex_give(&pending->lock);
@@ -101,6 +103,7 @@ static int run_inode(struct pending *pending, struct inode *inode)
 static int run_view(struct pending *pending, struct view *view)
 {
 	struct inode **inodes = xmalloc(COMMIT_GROUP_INODES * sizeof(struct inode *));
+	const uint64_t *const failures_now = view ? &view->failures : &pending->failures;
 	struct wanted wanted = { .view = view };
 	uint64_t failures;
 	struct claim claim;
@@ -110,7 +113,7 @@ static int run_view(struct pending *pending, struct view *view)
 	mutex_take(&pending->lock);
 	do {
 		wanted.until = pending->next_note;
-		failures = pending->failures;
+		failures = *failures_now;
 		for (;;) {
 			count = pending_claim_group(pending, &wanted, &claim, inodes);
 			if (count > 0) {
@@ -127,7 +130,7 @@ static int run_view(struct pending *pending, struct view *view)
 			}
 		}
 		/* somebody else's group failed: its inodes are listed anew, and this caller must know how they fare */
-	} while (result == 0 && failures != pending->failures);
+	} while (result == 0 && failures != *failures_now);
 	mutex_give(&pending->lock);
 	free(inodes);
 	return result;

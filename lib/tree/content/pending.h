@@ -38,7 +38,7 @@ struct pending {
 	unsigned waiting;      /* writers */
 	uint64_t next_note;
 	struct claim *claims;
-	uint64_t failures;     /* groups that failed, ever */
+	uint64_t failures;     /* groups that failed, ever; each view has its own number, too */
 	uint64_t failing;      /* inodes whose last commit failed; they are tried again */
 	int failing_error;     /* of one of them */
 };

@@ -68,6 +68,8 @@ struct view {
 	struct quota quota;
 	struct hold hold;            /* entered by whoever buffers a write */
 
+	uint64_t failures;           /* its groups that could not be committed, ever; the lock of tree->pending */
+
 	struct mutex names;          /* guards the namespace: entries, link counts, directories' records */
 	struct rwlock epoch_lock;    /* see view.h; guards line, epoch, shared, level. Never taken twice by one thread: writers come first */
 	struct line line, shared;
