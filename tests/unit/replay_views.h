@@ -7,7 +7,7 @@
 #include "lib/tree/content/replay.h"
 #include "tests/unit/tree_store.h"
 
-#define SEGMENTS 4
+#define SEGMENTS 5
 #define MEMORY (SEGMENTS * 8 * MIB)
 
 static inline void *shared_memory(size_t size)

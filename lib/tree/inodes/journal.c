@@ -14,9 +14,11 @@
 #define SEGMENT (8UL << 20)
 #define ALIGN 64UL
 #define NO_SEGMENT SIZE_MAX
-#define KEPT_BACK 1 /* segments for records without bytes, whose caller cannot wait, and for moves */
 
 enum filling { WITH_BYTES, WITHOUT, APART, FILLINGS };
+
+/* Segments that each leaves free: one for records without bytes, whose caller cannot wait, and one more for moves, which make room. */
+static const size_t leaves[FILLINGS] = {[WITH_BYTES] = 2, [WITHOUT] = 0, [APART] = 1};
 
 /* At the beginning of each segment. `end` is raised after a record's size is set, so that all records below it can be walked over. */
 struct head {
@@ -42,7 +44,7 @@ struct journal {
 size_t journal_memory(uint64_t write_buffer_bytes)
 {
 	/* what records leave at the ends of segments, and what others in a segment hold back */
-	return (size_t)(write_buffer_bytes + write_buffer_bytes / 4) / SEGMENT * SEGMENT + 4 * SEGMENT;
+	return (size_t)(write_buffer_bytes + write_buffer_bytes / 4) / SEGMENT * SEGMENT + 5 * SEGMENT;
 }
 
 static struct head *head_of(const struct journal *journal, size_t segment)
@@ -160,7 +162,7 @@ static size_t segment_for(struct journal *journal, uint64_t size, enum filling w
 
 	if (segment != NO_SEGMENT && atomic_load(&head_of(journal, segment)->end) + size <= SEGMENT)
 		return segment;
-	if (journal->free_count <= (which == WITH_BYTES ? KEPT_BACK : 0))
+	if (journal->free_count <= leaves[which])
 		return NO_SEGMENT;
 	*filling = NO_SEGMENT;
 	if (segment != NO_SEGMENT && journal->live[segment] == 0)
