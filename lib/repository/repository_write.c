@@ -17,6 +17,7 @@
  */
 #define INDEX_BLOBS 50000U
 #define INDEX_FIRST_BYTES (64U << 20)
+#define INDEX_LAST_BYTES (1ULL << 40) /* no more is doubled: by then the number of blobs decides */
 
 struct repository_writer {
 	struct repository *repository;
@@ -132,7 +133,8 @@ static struct buf take_index(struct repository_writer *writer, bool all)
 	json = writer->index.json;
 	writer->index = (struct index_writer){0};
 	writer->index_bytes = 0;
-	writer->index_full *= 2;
+	if (writer->index_full < INDEX_LAST_BYTES)
+		writer->index_full *= 2;
 	return json;
 }
 

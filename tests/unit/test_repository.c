@@ -240,6 +240,58 @@ static void test_blob_is_there_for_others_when_it_was_claimed(void **state)
 	repository_place_clear(&place);
 }
 
+/* A place that only counts the index files that are put. */
+struct counting {
+	struct objects objects;
+	size_t indexes;
+};
+
+static int counting_put(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
+{
+	((struct counting *)objects)->indexes += kind == OBJECT_INDEX;
+	return 0;
+}
+
+static const struct objects_place counting_place = {.put = counting_put};
+
+static void put_pack_of(struct repository_writer *writer, size_t blobs)
+{
+	const struct new_blob blob = {.id = blob_id_of("x", 1), .plain = "x", .len = 1};
+	struct repository_hand *hand = repository_hand_new(writer);
+	struct error err = {0};
+
+	for (size_t i = 0; i < blobs; i++)
+		assert_int_equal(repository_hand_add(hand, &blob, &err), 0);
+	assert_int_equal(repository_hand_end(hand, &err), 0);
+}
+
+/* As a backup of many terabytes. */
+static void test_pack_gets_no_index_file_of_its_own_after_many_index_files(void **state)
+{
+	struct counting counting = {.objects = {&counting_place}};
+	struct repository_place place;
+	struct repository_writer *writer;
+	struct writer_counts counts;
+	struct objects *inner;
+	struct error err = {0};
+
+	repository_place_make(&place);
+	inner = place.repository->objects;
+	place.repository->objects = &counting.objects;
+	writer = repository_writer_new(place.repository, place.repository->index);
+	for (size_t i = 1; i <= 40; i++) {
+		put_pack_of(writer, 50000);
+		assert_int_equal(counting.indexes, i);
+	}
+	put_pack_of(writer, 1);
+	assert_int_equal(counting.indexes, 40);
+	assert_int_equal(repository_writer_end(writer, &counts, &err), 0);
+	assert_int_equal(counting.indexes, 41);
+	repository_writer_free(writer);
+	place.repository->objects = inner;
+	repository_place_clear(&place);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -253,6 +305,7 @@ int main(void)
 		cmocka_unit_test(test_newer_format_is_refused),
 		cmocka_unit_test(test_blob_that_could_not_be_read_back_is_refused),
 		cmocka_unit_test(test_blob_is_there_for_others_when_it_was_claimed),
+		cmocka_unit_test(test_pack_gets_no_index_file_of_its_own_after_many_index_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
