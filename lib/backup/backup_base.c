@@ -47,21 +47,6 @@ static int choose(void *arg, const struct blob_place *place)
 	return 0;
 }
 
-/* Adds the packs that the backup wrote. */
-static void add_packs_of(const json_t *info, struct object_names *packs)
-{
-	const json_t *list = json_object_get(info, "packs"), *entry;
-	size_t i;
-
-	json_array_foreach(list, i, entry) {
-		const char *text = json_string_value(entry);
-		struct blob_id id;
-
-		if (text && blob_id_parse(text, &id) == 0)
-			array_add(packs, id);
-	}
-}
-
 /* The blobs of the packs that may be relied on, and of those that were put already. */
 static int know_packs(struct backup_base *base, const struct repository *repository, const struct object_names *may)
 {
@@ -100,7 +85,7 @@ static int take_base(struct backup_base *base, struct repository *repository, co
 	base->full_snapshot = xstrdup_or_null(full_snapshot);
 	exact_paths_read(&base->exact, info);
 	base->exists = true;
-	add_packs_of(info, ret_packs);
+	backup_info_packs(info, ret_packs);
 	json_decref(info);
 	return 0;
 }

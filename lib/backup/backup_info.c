@@ -274,3 +274,17 @@ int backup_info_read(struct repository_reader *reader, const struct snapshot_fil
 		return error_set(err, r, "snapshot %.8s of the repository is no backup of corpusfs", snapshot->name);
 	return r < 0 ? error_set(err, r, "the description of backup %.8s is damaged", snapshot->name) : 0;
 }
+
+void backup_info_packs(const json_t *info, struct object_names *packs)
+{
+	const json_t *list = json_object_get(info, "packs"), *entry;
+	size_t i;
+
+	json_array_foreach(list, i, entry) {
+		const char *text = json_string_value(entry);
+		struct blob_id id;
+
+		if (text && blob_id_parse(text, &id) == 0)
+			array_add(packs, id);
+	}
+}

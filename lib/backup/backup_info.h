@@ -57,5 +57,7 @@ WARN_UNUSED int exact_entry_apply(const json_t *entry, struct node *node, struct
 
 /* Reads the file of a backup. -ENOENT: the snapshot file is not one of ours; -EBADMSG. The object is the caller's. */
 WARN_UNUSED int backup_info_read(struct repository_reader *reader, const struct snapshot_file *snapshot, json_t **ret_info, struct error *err);
+/* Adds the packs that the backup wrote. */
+void backup_info_packs(const json_t *info, struct object_names *packs);
 
 #endif

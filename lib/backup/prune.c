@@ -2,6 +2,7 @@
  * Under an exclusive lock:
  *
  *   1. All trees of all snapshots are walked: the blobs that they name are used. A tree that cannot be read ends it: nothing is removed.
+ *      The same holds for a backup's list of its own packs.
  *   2. Of a used blob with several copies, those stay that a remaining backup wrote into packs of its own (a full backup shares nothing on
  *      purpose), or, if there is no such one, the first. A copy in a pack that is not there, or beyond its end, is none; a used blob without any
  *      copy ends it, too.
@@ -31,6 +32,7 @@
 
 #define INDEX_BLOBS 50000U
 #define LEFT_AGE_S (24 * 60 * 60)
+#define DAMAGED_HINT "corpusfs backup verify REPOSITORY names the backups that are damaged; forget those, then prune"
 
 struct pack {
 	struct blob_id id;
@@ -77,7 +79,7 @@ static int tree_problem(void *arg, const struct used_problem *problem)
 
 	(void)error_set(&prune->why, -EBADMSG, "backup %.8s: %s: %s; nothing is removed", problem->snapshot->name,
 	                *problem->path ? problem->path : "/", problem->what);
-	error_hint(&prune->why, "corpusfs backup verify REPOSITORY names the backups that are damaged; forget those, then prune");
+	error_hint(&prune->why, "%s", DAMAGED_HINT);
 	return -EBADMSG;
 }
 
@@ -94,25 +96,31 @@ static struct pack *find_pack(struct prune *prune, const struct blob_id *id)
 	return pack;
 }
 
-/* The packs that the backup wrote are its own. What restic made lists none. */
-static void own_packs(struct prune *prune, const struct snapshot_file *snapshot)
+/* The packs that the backup wrote are its own. What restic made lists none. Where it cannot be known, a copy of its own might go. */
+static int own_packs(struct prune *prune, const struct snapshot_file *snapshot, struct error *err)
 {
-	const json_t *list, *entry;
+	struct object_names own = {0};
+	struct error why = {0};
 	json_t *info = NULL;
-	size_t i;
+	int r = backup_info_read(prune->reader, snapshot, &info, &why);
 
-	if (backup_info_read(prune->reader, snapshot, &info, NULL) < 0)
-		return;
-	list = json_object_get(info, "packs");
-	json_array_foreach(list, i, entry) {
-		const char *text = json_string_value(entry);
-		struct blob_id id;
-		struct pack *pack = text && blob_id_parse(text, &id) == 0 ? find_pack(prune, &id) : NULL;
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0) {
+		(void)error_set(err, r, "%s; nothing is removed", why.text);
+		error_hint(err, "%s", DAMAGED_HINT);
+		return r;
+	}
+	backup_info_packs(info, &own);
+	for (size_t i = 0; i < own.count; i++) {
+		struct pack *pack = find_pack(prune, &own.items[i]);
 
 		if (pack)
 			pack->is_owned = true;
 	}
+	array_clear(&own);
 	json_decref(info);
+	return 0;
 }
 
 static bool counts_as_gone(const struct prune *prune, const struct snapshot_file *snapshot)
@@ -134,7 +142,7 @@ static int find_used(struct prune *prune, struct error *err)
 			continue;
 		r = used_blobs_add(prune->used, &walk, &snapshots.items[i]);
 		if (r == 0)
-			own_packs(prune, &snapshots.items[i]);
+			r = own_packs(prune, &snapshots.items[i], err);
 		else if (prune->why.code < 0 && err)
 			*err = prune->why;
 	}

@@ -1,0 +1,166 @@
+/* Full backups share nothing: not with one another when pruned, nor with one that was cut off and is a backup all the same. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "lib/backup/backup.h"
+#include "lib/backup/prune.h"
+#include "dataset_store.h"
+#include "repository_place.h"
+
+/* --- a place where calls fail --- */
+
+struct failing {
+	struct objects objects;
+	struct objects *inner;
+	size_t get_fails; /* of those that read packs, counted down; 0: none */
+};
+
+static struct failing *failing_of(struct objects *objects)
+{
+	return (struct failing *)objects;
+}
+
+static int failing_put(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
+{
+	struct objects *inner = failing_of(objects)->inner;
+
+	return inner->place->put(inner, kind, name, data, len);
+}
+
+static int failing_get(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out)
+{
+	struct failing *failing = failing_of(objects);
+
+	if (kind == OBJECT_PACK && failing->get_fails > 0 && --failing->get_fails == 0)
+		return -EIO;
+	return failing->inner->place->get(failing->inner, kind, name, offset, len, out);
+}
+
+static int failing_size(struct objects *objects, enum object_kind kind, const char *name, uint64_t *ret_size)
+{
+	struct objects *inner = failing_of(objects)->inner;
+
+	return inner->place->size(inner, kind, name, ret_size);
+}
+
+static int failing_list(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg)
+{
+	struct objects *inner = failing_of(objects)->inner;
+
+	return inner->place->list(inner, kind, each, arg);
+}
+
+static int failing_remove(struct objects *objects, enum object_kind kind, const char *name)
+{
+	struct objects *inner = failing_of(objects)->inner;
+
+	return inner->place->remove(inner, kind, name);
+}
+
+static const struct objects_place failing_place = {
+	.put = failing_put, .get = failing_get, .size = failing_size, .list = failing_list, .remove = failing_remove,
+};
+
+/* --- a dataset and a repository --- */
+
+struct scene {
+	struct place place;
+	struct repository_place repository;
+	struct failing failing;
+};
+
+static int setup(void **state)
+{
+	static struct scene scene;
+	const struct snapshot_name name = {.dataset = "d", .name = "s"};
+	static uint8_t noise[300000];
+	struct error err = {0};
+	struct view *view;
+
+	place_init(&scene.place);
+	assert_int_equal(dataset_create(scene.place.store, "d", 0755, 0, 0, 1, &err), 0);
+	fill_random(1, noise, sizeof(noise));
+	view = open_head(scene.place.store, "d");
+	write_file(view, ROOT_INO, "noise", 0, noise, sizeof(noise));
+	assert_int_equal(view_sync(view), 0);
+	store_view_put(scene.place.store, view);
+	assert_int_equal(snapshot_create(scene.place.store, &name, 1, "", 0, &err), 0);
+	repository_place_make(&scene.repository);
+	scene.failing = (struct failing){.objects = {&failing_place}, .inner = scene.repository.repository->objects};
+	scene.repository.repository->objects = &scene.failing.objects;
+	*state = &scene;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct scene *scene = *state;
+
+	scene->repository.repository->objects = scene->failing.inner;
+	repository_place_clear(&scene->repository);
+	place_clear(&scene->place);
+	return 0;
+}
+
+static int run_backup(struct scene *scene, struct backup_result *ret_result)
+{
+	const struct backup_options options = {.repository = scene->repository.repository, .place = "place", .dataset = "d", .snapshot = "s",
+	                                       .type = BACKUP_FULL};
+	struct error err = {0};
+
+	return backup_run(scene->place.store, &options, ret_result, &err);
+}
+
+static int count_one(void *arg, const char *name, uint64_t size)
+{
+	++*(size_t *)arg;
+	return 0;
+}
+
+static size_t count_packs(struct scene *scene)
+{
+	size_t count = 0;
+
+	assert_int_equal(failing_list(&scene->failing.objects, OBJECT_PACK, count_one, &count), 0);
+	return count;
+}
+
+/* --- pruning --- */
+
+static void test_prune_removes_no_copy_where_it_cannot_look(void **state)
+{
+	struct scene *scene = *state;
+	const struct prune_options options = {.repository = scene->repository.repository, .max_unused = 5};
+	struct backup_result result;
+	struct prune_counts counts;
+	struct error err = {0};
+	size_t packs, failed = 0;
+
+	assert_int_equal(run_backup(scene, &result), 0);
+	assert_int_equal(run_backup(scene, &result), 0);
+	packs = count_packs(scene);
+	/* Each call fails once; a tree that has another copy is read from there. */
+	for (size_t call = 1;; call++) {
+		scene->failing.get_fails = call;
+		failed += prune_run(&options, &counts, &err) < 0;
+		assert_int_equal(count_packs(scene), packs);
+		if (scene->failing.get_fails > 0)
+			break;
+	}
+	scene->failing.get_fails = 0;
+	assert_true(failed > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_prune_removes_no_copy_where_it_cannot_look, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
