@@ -128,6 +128,43 @@ static int look_at_pack(void *arg, const char *name, uint64_t size)
 	return r;
 }
 
+/* Those that some backup of the repository wrote. What came after the index was loaded cannot be read. */
+static int packs_of_backups(struct repository *repository, struct object_names *ret_packs)
+{
+	struct repository_reader *reader = repository_reader_new(repository);
+	struct snapshot_files snapshots = {0};
+	int r = snapshot_files_read(repository, false, &snapshots, NULL);
+
+	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
+		json_t *info = NULL;
+
+		r = backup_info_read(reader, &snapshots.items[i], &info, NULL);
+		if (r == 0)
+			backup_info_packs(info, ret_packs);
+		else if (r == -ENOENT)
+			r = 0;
+		json_decref(info);
+	}
+	object_names_sort(ret_packs);
+	snapshot_files_clear(&snapshots);
+	repository_reader_free(reader);
+	return r;
+}
+
+/* The store's record may be older than a backup with its mark: of a copy of the store, or where the end of the backup could not be kept. */
+static void leave_out_backups(struct repository *repository, struct object_names *packs)
+{
+	struct object_names theirs = {0};
+	int r = packs_of_backups(repository, &theirs);
+	size_t left = 0;
+
+	for (size_t i = 0; i < packs->count && r == 0; i++)
+		if (!object_names_have_id(&theirs, &packs->items[i]))
+			packs->items[left++] = packs->items[i];
+	packs->count = left;
+	array_clear(&theirs);
+}
+
 int unfinished_packs(const struct unfinished *unfinished, struct repository *repository, struct object_names *ret_packs, struct error *err)
 {
 	struct found found = {.index = repository->index, .whole = ret_packs};
@@ -138,6 +175,8 @@ int unfinished_packs(const struct unfinished *unfinished, struct repository *rep
 		r = repository->objects->place->list(repository->objects, OBJECT_PACK, look_at_pack, &found);
 		object_names_sort(ret_packs);
 	}
+	if (r == 0 && ret_packs->count > 0)
+		leave_out_backups(repository, ret_packs);
 	array_clear(&found.packs);
 	return r < 0 ? error_set(err, r, "the packs of the repository cannot be listed: %s", strerror(-r)) : 0;
 }

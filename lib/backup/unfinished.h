@@ -23,12 +23,15 @@ struct unfinished {
 /* Takes the mark of the one that was cut off, or a new one. */
 void unfinished_begin(struct unfinished *unfinished, struct store *store, const char *repository, uint32_t dataset, enum backup_type type);
 /*
- * done: the next one begins anew. That is said before it becomes a backup, so that nobody ever goes on with what is one; if it does not become one
- * all the same, it is taken back. Where that cannot be kept, the next one shares what this one put.
+ * done: the next one begins anew. That is said before it becomes a backup; if it does not become one all the same, it is taken back. Where that cannot
+ * be kept, or it became one and nobody heard of it, unfinished_packs tells.
  */
 void unfinished_end(const struct unfinished *unfinished, struct store *store, bool done);
 
-/* The packs with the mark that are there and as long as the index says, sorted; the caller's to clear. */
+/*
+ * The packs with the mark that are there, as long as the index says, and of no backup, sorted; the caller's to clear. None where it cannot be known of
+ * which packs the backups are.
+ */
 WARN_UNUSED int unfinished_packs(const struct unfinished *unfinished, struct repository *repository, struct object_names *ret_packs,
 				 struct error *err);
 

@@ -18,6 +18,7 @@ struct failing {
 	struct objects objects;
 	struct objects *inner;
 	size_t get_fails; /* of those that read packs, counted down; 0: none */
+	enum { PUT_GOES_WELL, PUT_FAILS, PUT_IS_NOT_ANSWERED } put; /* of snapshot files */
 };
 
 static struct failing *failing_of(struct objects *objects)
@@ -27,9 +28,11 @@ static struct failing *failing_of(struct objects *objects)
 
 static int failing_put(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
 {
-	struct objects *inner = failing_of(objects)->inner;
+	const struct failing *failing = failing_of(objects);
+	const bool fails = kind == OBJECT_SNAPSHOT && failing->put != PUT_GOES_WELL;
+	int r = fails && failing->put == PUT_FAILS ? 0 : failing->inner->place->put(failing->inner, kind, name, data, len);
 
-	return inner->place->put(inner, kind, name, data, len);
+	return r == 0 && fails ? -ETIMEDOUT : r;
 }
 
 static int failing_get(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out)
@@ -156,10 +159,76 @@ static void test_prune_removes_no_copy_where_it_cannot_look(void **state)
 	assert_true(failed > 0);
 }
 
+/* --- going on --- */
+
+/* Data blobs that the first one wrote, whose snapshot file could not be put. */
+static uint64_t be_cut_off(struct scene *scene, int put, size_t backups)
+{
+	struct backup_result result;
+	char path[600];
+
+	scene->failing.put = put;
+	assert_int_equal(run_backup(scene, &result), -ETIMEDOUT);
+	scene->failing.put = PUT_GOES_WELL;
+	assert_int_equal(place_count(&scene->repository, "snapshots", path), backups);
+	assert_true(result.counts.data_blobs > 10);
+	return result.counts.data_blobs;
+}
+
+static uint64_t data_blobs_of_next(struct scene *scene)
+{
+	struct backup_result result;
+
+	assert_int_equal(run_backup(scene, &result), 0);
+	return result.counts.data_blobs;
+}
+
+static void test_full_backup_goes_on_with_what_was_cut_off(void **state)
+{
+	const uint64_t blobs = be_cut_off(*state, PUT_FAILS, 0);
+
+	assert_int_equal(data_blobs_of_next(*state), 1); /* what is said of it */
+	assert_int_equal(data_blobs_of_next(*state), blobs);
+}
+
+static void test_full_backup_does_not_go_on_with_a_backup(void **state)
+{
+	const uint64_t blobs = be_cut_off(*state, PUT_IS_NOT_ANSWERED, 1);
+
+	assert_int_equal(data_blobs_of_next(*state), blobs);
+}
+
+/* And still goes on with what came later. */
+static void test_full_backup_tells_what_is_a_backup_from_what_is_none(void **state)
+{
+	const uint64_t blobs = be_cut_off(*state, PUT_IS_NOT_ANSWERED, 1);
+
+	assert_int_equal(be_cut_off(*state, PUT_FAILS, 1), blobs);
+	assert_int_equal(data_blobs_of_next(*state), 1);
+}
+
+static void test_full_backup_begins_anew_where_a_backup_cannot_be_looked_at(void **state)
+{
+	struct scene *scene = *state;
+	struct snapshot_file damaged = {.time = {1700000000, 0}, .host = xstrdup("host"), .user = xstrdup("user"), .tree = blob_id_of("lost", 4)};
+	const uint64_t blobs = be_cut_off(scene, PUT_FAILS, 0);
+	struct error err = {0};
+	char name[BLOB_ID_TEXT];
+
+	array_add(&damaged.tags, xstrdup("corpusfs"));
+	assert_int_equal(snapshot_file_write(scene->repository.repository, &damaged, name, &err), 0);
+	snapshot_file_clear(&damaged);
+	assert_int_equal(data_blobs_of_next(scene), blobs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_prune_removes_no_copy_where_it_cannot_look, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full_backup_goes_on_with_what_was_cut_off, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full_backup_does_not_go_on_with_a_backup, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full_backup_tells_what_is_a_backup_from_what_is_none, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full_backup_begins_anew_where_a_backup_cannot_be_looked_at, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
