@@ -1,5 +1,5 @@
 /*
- * Under an exclusive lock:
+ * Under an exclusive lock. Until 4, nothing that anybody relies on is removed:
  *
  *   1. All trees of all snapshots are walked: the blobs that they name are used. A tree that cannot be read ends it: nothing is removed.
  *      The same holds for a backup's list of its own packs.
@@ -8,13 +8,14 @@
  *      copy ends it, too.
  *   3. A pack none of whose blobs stay goes. One of which more than max_unused is not to stay is written anew: its blobs that stay are verified
  *      and added to new packs, which are put, with index files that name them.
- *   4. A new index of all packs that stay is put; then the old index files are removed.
- *   5. The packs that go are removed, and those that no index names.
+ *   4. The snapshot files that are to be forgotten, which counted as gone from the beginning, are removed.
+ *   5. A new index of all packs that stay is put; then the old index files are removed.
+ *   6. The packs that go are removed, and those that no index names.
  *
  * Objects that somebody began and never put go, too, when nothing was written to them for LEFT_AGE_S. The lock keeps writers away but those that take
  * none (a key that is added) or wait for it; an object takes seconds.
  *
- * A crash before 4 leaves new packs beside the old; within 4, both indexes, which name the same blobs; after it, packs that nobody names. At each
+ * A crash before 5 leaves new packs beside the old; within 5, both indexes, which name the same blobs; after it, packs that nobody names. At each
  * moment every blob that is used is in a pack that an index names, and no index that is left names a pack that is gone.
  */
 #include "lib/backup/prune.h"
@@ -28,7 +29,6 @@
 #include "lib/backup/used_blobs.h"
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
-#include "lib/repository/locks.h"
 
 #define INDEX_BLOBS 50000U
 #define LEFT_AGE_S (24 * 60 * 60)
@@ -125,9 +125,7 @@ static int own_packs(struct prune *prune, const struct snapshot_file *snapshot, 
 
 static bool counts_as_gone(const struct prune *prune, const struct snapshot_file *snapshot)
 {
-	struct blob_id id;
-
-	return prune->options->without && blob_id_parse(snapshot->name, &id) == 0 && blob_set_has(prune->options->without, &id, false);
+	return prune->options->forget && object_names_have(prune->options->forget, snapshot->name);
 }
 
 static int find_used(struct prune *prune, struct error *err)
@@ -330,7 +328,47 @@ static int rewrite(struct prune *prune, struct error *err)
 	return r;
 }
 
-/* --- 4: the index --- */
+/* --- 4: what is forgotten --- */
+
+static int remove_all(struct prune *prune, enum object_kind kind, const struct object_names *names, struct error *err)
+{
+	struct objects *objects = prune->repository->objects;
+	int r = 0;
+
+	for (size_t i = 0; i < names->count && r == 0; i++) {
+		char name[BLOB_ID_TEXT];
+
+		blob_id_text(&names->items[i], name);
+		r = fault_point("backup-prune-remove");
+		/* The machine may have slept: others have counted the lock for nothing then, and what goes may be what they rely on. */
+		if (r == 0 && repository_lock_lost(prune->lock))
+			return repository_lock_check(prune->lock, err);
+		if (r == 0)
+			r = objects->place->remove(objects, kind, name);
+		if (r == -ENOENT)
+			r = 0;
+		if (r < 0)
+			(void)error_set(err, r, "%s %.8s cannot be removed: %s", object_kind_text(kind), name, strerror(-r));
+	}
+	return r;
+}
+
+static int forget(struct prune *prune, struct error *err)
+{
+	const struct object_names *names = prune->options->forget;
+	int r = names && names->count > 0 ? repository_lock_check(prune->lock, err) : 0;
+
+	for (size_t i = 0; names && i < names->count && r == 0; i++) {
+		const struct object_names one = {.items = &names->items[i], .count = 1};
+
+		r = remove_all(prune, OBJECT_SNAPSHOT, &one, err);
+		if (r == 0)
+			prune->counts->forgotten++;
+	}
+	return r;
+}
+
+/* --- 5: the index --- */
 
 static int put_index(struct prune *prune, struct index_writer *writer, struct error *err)
 {
@@ -368,30 +406,7 @@ static int write_index(struct prune *prune, struct error *err)
 	return r;
 }
 
-static int remove_all(struct prune *prune, enum object_kind kind, const struct object_names *names, struct error *err)
-{
-	struct objects *objects = prune->repository->objects;
-	int r = 0;
-
-	for (size_t i = 0; i < names->count && r == 0; i++) {
-		char name[BLOB_ID_TEXT];
-
-		blob_id_text(&names->items[i], name);
-		r = fault_point("backup-prune-remove");
-		/* The machine may have slept: others have counted the lock for nothing then, and what goes may be what they rely on. */
-		if (r == 0 && repository_lock_lost(prune->lock))
-			return repository_lock_check(prune->lock, err);
-		if (r == 0)
-			r = objects->place->remove(objects, kind, name);
-		if (r == -ENOENT)
-			r = 0;
-		if (r < 0)
-			(void)error_set(err, r, "%s %.8s cannot be removed: %s", object_kind_text(kind), name, strerror(-r));
-	}
-	return r;
-}
-
-/* --- 5: the packs --- */
+/* --- 6: the packs --- */
 
 static int remove_packs(struct prune *prune, struct error *err)
 {
@@ -428,7 +443,10 @@ static int change(struct prune *prune, struct error *err)
 	if (r == 0)
 		r = stopped(prune);
 	if (r == 0)
-		r = fault_point("backup-prune-before-index");
+		r = forget(prune, err);
+	if (r < 0 || prune->counts->packs_removed + prune->counts->packs_rewritten == 0)
+		return r;
+	r = fault_point("backup-prune-before-index");
 	/* What is put from here on replaces what was listed before. */
 	if (r == 0)
 		r = write_index(prune, err);
@@ -466,9 +484,7 @@ static int run(struct prune *prune, struct error *err)
 		r = choose(prune, err);
 	if (r == 0)
 		r = remove_left(prune, err);
-	if (r < 0 || prune->options->dry_run || prune->counts->packs_removed + prune->counts->packs_rewritten == 0)
-		return r;
-	return change(prune, err);
+	return r < 0 || prune->options->dry_run ? r : change(prune, err);
 }
 
 static void clear(struct prune *prune)
@@ -490,17 +506,15 @@ static void clear(struct prune *prune)
 
 int prune_run(const struct prune_options *options, struct prune_counts *ret_counts, struct error *err)
 {
-	struct prune prune = {.options = options, .repository = options->repository, .counts = ret_counts};
+	struct prune prune = {.options = options, .repository = options->repository, .lock = options->lock,
+	                      .counts = ret_counts};
 	struct transfer_counts counts;
 	int r, failed;
 
 	*ret_counts = (struct prune_counts){0};
 	transfer_begin(&prune.transfer, &options->transfer);
 	prune.reader = repository_reader_new(options->repository);
-	r = repository_lock_take(options->repository, true, &prune.lock, err);
-	if (r == 0)
-		r = run(&prune, err);
-	repository_lock_release(prune.lock);
+	r = run(&prune, err);
 	clear(&prune);
 	failed = transfer_end(&prune.transfer, &counts, r < 0 ? NULL : err);
 	return r < 0 ? r : failed;

@@ -4,25 +4,27 @@
 #ifndef CORPUSFS_BACKUP_PRUNE_H
 #define CORPUSFS_BACKUP_PRUNE_H
 
-#include "lib/repository/blob_set.h"
+#include "lib/repository/locks.h"
 #include "lib/repository/snapshot_file.h"
 #include "lib/transfer/transfer.h"
 
 struct prune_options {
 	struct transfer_options transfer; /* progress only */
 	struct repository *repository;
+	struct repository_lock *lock; /* exclusive; the caller's */
 	bool dry_run;
-	const struct blob_set *without; /* snapshot files, as if data blobs, that count as gone; NULL: none */
+	const struct object_names *forget; /* snapshot files, sorted, that go first, when it is known that the rest can be pruned; NULL: none */
 	unsigned max_unused; /* percent of a pack that may be unused before it is written anew */
 };
 
 struct prune_counts {
 	uint64_t packs, packs_removed, packs_rewritten;
 	uint64_t bytes, bytes_freed; /* of packs; freed: about, if it is a dry run */
+	uint64_t forgotten;          /* so many, the first ones, went, also if the prune failed after that */
 	struct objects_left left;    /* what writers that died had begun, and what of it went */
 };
 
-/* -EBUSY: somebody else works with the repository; -EBADMSG: a backup that is there is damaged, so that nothing can be known to be unused. */
+/* -EBADMSG: a backup that is there is damaged, so that nothing can be known to be unused. */
 WARN_UNUSED int prune_run(const struct prune_options *options, struct prune_counts *ret_counts, struct error *err);
 
 #endif

@@ -146,7 +146,7 @@ static int forget_op(struct op_context *context, const json_t *args, json_t **re
 /* What is forgotten before a prune, for who asked, and for the prune. */
 struct forgotten {
 	json_t *rows;
-	struct blob_set names;
+	struct object_names names;
 };
 
 static int note_forgotten(void *arg, const struct snapshot_file *snapshot)
@@ -156,19 +156,24 @@ static int note_forgotten(void *arg, const struct snapshot_file *snapshot)
 
 	json_array_append_new(forgotten->rows, op_backup_to_json(snapshot));
 	if (blob_id_parse(snapshot->name, &id) == 0)
-		(void)blob_set_put(&forgotten->names, &id, false);
+		array_add(&forgotten->names, id);
 	return 0;
 }
 
-static int forget_first(struct repository *repository, const struct forgetting *forgetting, struct error *err)
+/* The prune failed, and these are gone. */
+static void name_forgotten(const struct object_names *names, uint64_t count, struct error *err)
 {
-	struct repository_lock *lock = NULL;
-	int r = repository_lock_take(repository, true, &lock, err);
+	const struct error why = *err;
+	AUTO_BUF text = BUF_INIT;
 
-	if (r == 0)
-		r = forget_by_rules(repository, forgetting, err);
-	repository_lock_release(lock);
-	return r;
+	for (size_t i = 0; i < count; i++) {
+		char name[BLOB_ID_TEXT];
+
+		blob_id_text(&names->items[i], name);
+		buf_addf(&text, "%s%.8s", i > 0 ? ", " : "", name);
+	}
+	(void)error_set(err, why.code, "%s; forgotten by then: %.*s", why.text, (int)text.len, (const char *)text.data);
+	error_hint(err, "%s", why.hint);
 }
 
 /*
@@ -179,17 +184,24 @@ static int prune_op(struct op_context *context, const json_t *args, json_t **ret
 {
 	struct op_problems problems = {.context = context, .list = json_array()};
 	struct forgotten forgotten = {.rows = json_array()};
-	const struct forgetting forgetting = {.rules = keep_rules_of(args), .dry_run = op_arg_bool(args, "dry_run"), .each = note_forgotten,
-	                                      .arg = &forgotten};
-	struct prune_options options = {.transfer = op_problems_options(&problems), .dry_run = forgetting.dry_run, .max_unused = MAX_UNUSED,
-	                                .without = &forgotten.names};
-	struct prune_counts counts;
+	/* They go when it is known that the rest can be pruned. */
+	const struct forgetting forgetting = {.rules = keep_rules_of(args), .dry_run = true, .each = note_forgotten, .arg = &forgotten};
+	struct prune_options options = {.transfer = op_problems_options(&problems), .dry_run = op_arg_bool(args, "dry_run"), .max_unused = MAX_UNUSED,
+	                                .forget = &forgotten.names};
+	struct prune_counts counts = {0};
 	int r = op_repository_open(context, args, &options.repository, err);
 
+	if (r == 0)
+		r = repository_lock_take(options.repository, true, &options.lock, err);
 	if (r == 0 && keep_rules_any(&forgetting.rules))
-		r = forget_first(options.repository, &forgetting, err);
+		r = forget_by_rules(options.repository, &forgetting, err);
+	object_names_sort(&forgotten.names);
 	if (r == 0)
 		r = prune_run(&options, &counts, err);
+	if (r < 0 && counts.forgotten > 0) {
+		(void)error_default(err, r, "the repository cannot be pruned");
+		name_forgotten(&forgotten.names, counts.forgotten, err);
+	}
 	if (r == 0)
 		*ret_result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "packs", (json_int_t)counts.packs, "packs_removed",
 		                        (json_int_t)counts.packs_removed, "packs_rewritten", (json_int_t)counts.packs_rewritten, "bytes",
@@ -197,7 +209,8 @@ static int prune_op(struct op_context *context, const json_t *args, json_t **ret
 		                        (json_int_t)counts.left.count, "left_bytes", (json_int_t)counts.left.bytes, "forgotten", forgotten.rows);
 	json_decref(problems.list);
 	json_decref(forgotten.rows);
-	blob_set_clear(&forgotten.names);
+	array_clear(&forgotten.names);
+	repository_lock_release(options.lock);
 	repository_close(options.repository);
 	return r;
 }

@@ -34,3 +34,17 @@ def test_prune_without_rules_forgets_nothing(repository):
     assert repository.json("backup", "prune", repository.path)["forgotten"] == [] and len(repository.backups()) == 2
     assert "--keep-last" in repository.run("backup", "prune", repository.path, "--keep-last", "0", code=program.USAGE).err
     assert len(repository.backups()) == 2
+
+
+def test_prune_that_cannot_be_done_forgets_nothing(repository, store):
+    """Of the newest backup a pack is lost; the older ones are whole."""
+    for _ in range(2):
+        repository.backup("d")
+    earlier = set(repository.packs())
+    files.put(store.mount() + "/d/big", os.urandom(8 << 20))
+    made = repository.backup("d")["backup"]
+    os.remove(max(set(repository.packs()) - earlier, key=os.path.getsize))
+    before = repository.packs()
+    refused = repository.run("backup", "prune", repository.path, "--keep-last", "1", code=program.DAMAGED).err
+    assert "nothing is removed" in refused and "forgotten by then" not in refused
+    assert len(repository.backups()) == 3 and repository.backups()[-1]["backup"] == made and repository.packs() == before

@@ -18,6 +18,7 @@ struct failing {
 	struct objects objects;
 	struct objects *inner;
 	size_t get_fails; /* of those that read packs, counted down; 0: none */
+	bool packs_stay; /* to remove one fails */
 	enum { PUT_GOES_WELL, PUT_FAILS, PUT_IS_NOT_ANSWERED } put; /* of snapshot files */
 };
 
@@ -60,9 +61,9 @@ static int failing_list(struct objects *objects, enum object_kind kind, objects_
 
 static int failing_remove(struct objects *objects, enum object_kind kind, const char *name)
 {
-	struct objects *inner = failing_of(objects)->inner;
+	struct failing *failing = failing_of(objects);
 
-	return inner->place->remove(inner, kind, name);
+	return kind == OBJECT_PACK && failing->packs_stay ? -EIO : failing->inner->place->remove(failing->inner, kind, name);
 }
 
 static const struct objects_place failing_place = {
@@ -138,7 +139,7 @@ static size_t count_packs(struct scene *scene)
 static void test_prune_removes_no_copy_where_it_cannot_look(void **state)
 {
 	struct scene *scene = *state;
-	const struct prune_options options = {.repository = scene->repository.repository, .max_unused = 5};
+	struct prune_options options = {.repository = scene->repository.repository, .max_unused = 5};
 	struct backup_result result;
 	struct prune_counts counts;
 	struct error err = {0};
@@ -146,6 +147,7 @@ static void test_prune_removes_no_copy_where_it_cannot_look(void **state)
 
 	assert_int_equal(run_backup(scene, &result), 0);
 	assert_int_equal(run_backup(scene, &result), 0);
+	assert_int_equal(repository_lock_take(options.repository, true, &options.lock, &err), 0);
 	packs = count_packs(scene);
 	/* Each call fails once; a tree that has another copy is read from there. */
 	for (size_t call = 1;; call++) {
@@ -157,6 +159,43 @@ static void test_prune_removes_no_copy_where_it_cannot_look(void **state)
 	}
 	scene->failing.get_fails = 0;
 	assert_true(failed > 0);
+	repository_lock_release(options.lock);
+}
+
+static void test_prune_forgets_nothing_before_it_could_look_at_the_rest(void **state)
+{
+	struct scene *scene = *state;
+	struct object_names forget = {0};
+	struct prune_options options = {.repository = scene->repository.repository, .max_unused = 5, .forget = &forget};
+	struct backup_result result;
+	struct prune_counts counts;
+	struct error err = {0};
+	struct blob_id first;
+	char path[600];
+	size_t packs;
+
+	assert_int_equal(run_backup(scene, &result), 0);
+	assert_int_equal(blob_id_parse(result.name, &first), 0);
+	array_add(&forget, first);
+	assert_int_equal(run_backup(scene, &result), 0);
+	packs = count_packs(scene);
+	assert_int_equal(repository_lock_take(options.repository, true, &options.lock, &err), 0);
+	scene->failing.get_fails = 1;
+	assert_true(prune_run(&options, &counts, &err) < 0);
+	assert_int_equal(counts.forgotten, 0);
+	assert_int_equal(place_count(&scene->repository, "snapshots", path), 2);
+	scene->failing.packs_stay = true;
+	assert_int_equal(prune_run(&options, &counts, &err), -EIO);
+	assert_int_equal(counts.forgotten, 1);
+	assert_int_equal(place_count(&scene->repository, "snapshots", path), 1);
+	assert_non_null(strstr(path, result.name));
+	assert_int_equal(count_packs(scene), packs);
+	scene->failing.packs_stay = false;
+	options.forget = NULL;
+	assert_int_equal(prune_run(&options, &counts, &err), 0);
+	assert_true(count_packs(scene) < packs);
+	repository_lock_release(options.lock);
+	array_clear(&forget);
 }
 
 /* --- going on --- */
@@ -225,6 +264,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_prune_removes_no_copy_where_it_cannot_look, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_prune_forgets_nothing_before_it_could_look_at_the_rest, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_goes_on_with_what_was_cut_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_does_not_go_on_with_a_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_tells_what_is_a_backup_from_what_is_none, setup, teardown),

@@ -249,7 +249,9 @@ static void test_prune_keeps_an_index_file_that_came_meanwhile(void **state)
 	add_backup(place.repository, (const char *const[]){"c"}, 1);
 	assert_true(place_count(&place, "snapshots", path) == 2 && unlink(path) == 0);
 	options.repository = open_between(&place, OBJECT_SNAPSHOT, false, make_backup, place.repository);
+	assert_int_equal(repository_lock_take(options.repository, true, &options.lock, &err), 0);
 	assert_int_equal(prune_run(&options, &counts, &err), 0);
+	repository_lock_release(options.lock);
 	repository_close(options.repository);
 	other = open_between(&place, OBJECT_SNAPSHOT, false, NULL, NULL);
 	assert_int_equal(verify_run(&(struct verify_options){.repository = other}, &verified, &err), 0);
