@@ -77,7 +77,7 @@ static int find_base(struct backup *backup, struct error *err)
 {
 	const struct backup_options *options = backup->options;
 	const struct backup_aim aim = {.type = options->type, .share = options->share, .is_new = options->is_new,
-	                               .taken = backup->snapshot.taken, .dataset_tag = backup->dataset_tag, .unfinished = &backup->unfinished};
+	                               .dataset_tag = backup->dataset_tag, .unfinished = &backup->unfinished};
 
 	if (!options->dry_run && !backup_relies_on_all(options->type, options->share))
 		unfinished_begin(&backup->unfinished, backup->store, options->repository->id, backup->snapshot.dataset_id, options->type);

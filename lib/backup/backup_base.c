@@ -90,26 +90,15 @@ static int take_base(struct backup_base *base, struct repository *repository, co
 	return 0;
 }
 
-static bool is_later(const struct timespec *time, const struct timespec *than)
+static int check_clock(const struct snapshot_files *snapshots, const char *dataset_tag, struct error *err)
 {
-	return time->tv_sec > than->tv_sec || (time->tv_sec == than->tv_sec && time->tv_nsec > than->tv_nsec);
-}
-
-static int check_clock(const struct snapshot_files *snapshots, const struct backup_aim *aim, struct error *err)
-{
-	const struct snapshot_file *last = newest(snapshots, aim->dataset_tag, NULL);
+	const struct snapshot_file *last = newest(snapshots, dataset_tag, NULL);
 	const struct timespec now = clock_now();
 	char then_text[32], now_text[32];
 
-	if (!last || (!is_later(&last->time, &now) && !is_later(&last->time, &aim->taken)))
+	if (!last || last->time.tv_sec < now.tv_sec || (last->time.tv_sec == now.tv_sec && last->time.tv_nsec <= now.tv_nsec))
 		return 0;
 	clock_format(last->time.tv_sec, then_text);
-	if (!is_later(&last->time, &now)) {
-		(void)error_set(err, -ETIME, "backup %.8s of the dataset is of %s, later than this snapshot: it was made meanwhile, or the clock was wrong",
-		                last->name, then_text);
-		error_hint(err, "do it again");
-		return -ETIME;
-	}
 	clock_format(now.tv_sec, now_text);
 	(void)error_set(err, -ETIME, "backup %.8s of the dataset is of %s, and it is %s now: this clock is wrong, or was when that one was made", last->name,
 	                then_text, now_text);
@@ -129,7 +118,7 @@ int backup_base_find(struct backup_base *base, struct repository *repository, co
 	if (type != BACKUP_FULL || aim->is_new)
 		r = snapshot_files_read(repository, true, &snapshots, err);
 	if (r == 0 && aim->is_new)
-		r = check_clock(&snapshots, aim, err);
+		r = check_clock(&snapshots, aim->dataset_tag, err);
 	if (r == 0 && type != BACKUP_FULL)
 		found = newest(&snapshots, aim->dataset_tag, type == BACKUP_DIFFERENTIAL ? "type=full" : NULL);
 	if (r == 0 && type != BACKUP_FULL && !found && !(type == BACKUP_INCREMENTAL && aim->share)) {

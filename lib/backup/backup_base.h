@@ -41,13 +41,11 @@ struct backup_aim {
 	bool share;
 	const char *dataset_tag; /* how backups of the dataset are marked */
 	bool is_new; /* the state of now: no backup of the dataset may be of a later time */
-	struct timespec taken; /* the snapshot */
 	const struct unfinished *unfinished;
 };
 /*
  * Loads the index, after it looked which backups there are. -ENOENT: there is no base of this type, and what to do; -ETIME: the clock is wrong, or
- * was, or a later snapshot was backed up meanwhile. What is made then would not be the newest one for who restores, nor for the rules by which backups
- * stay.
+ * was. What is made then would not be the newest one for who restores, nor for the rules by which backups stay.
  */
 WARN_UNUSED int backup_base_find(struct backup_base *base, struct repository *repository, const struct backup_aim *aim, struct error *err);
 /* All blobs of the repository. */

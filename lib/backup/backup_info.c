@@ -288,3 +288,15 @@ void backup_info_packs(const json_t *info, struct object_names *packs)
 			array_add(packs, id);
 	}
 }
+
+int backup_info_own_packs(struct repository_reader *reader, const struct snapshot_file *snapshot, struct object_names *packs, struct error *err)
+{
+	json_t *info = NULL;
+	int r = backup_info_read(reader, snapshot, &info, err);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	backup_info_packs(info, packs);
+	json_decref(info);
+	return 0;
+}

@@ -59,5 +59,8 @@ WARN_UNUSED int exact_entry_apply(const json_t *entry, struct node *node, struct
 WARN_UNUSED int backup_info_read(struct repository_reader *reader, const struct snapshot_file *snapshot, json_t **ret_info, struct error *err);
 /* Adds the packs that the backup wrote. */
 void backup_info_packs(const json_t *info, struct object_names *packs);
+/* The same of one that is to be read; one that is not ours has none. -EBADMSG and others. */
+WARN_UNUSED int backup_info_own_packs(struct repository_reader *reader, const struct snapshot_file *snapshot, struct object_names *packs,
+                                      struct error *err);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * Under an exclusive lock. Until 4, nothing that anybody relies on is removed:
  *
- *   1. All trees of all snapshots are walked: the blobs that they name are used. A tree that cannot be read ends it: nothing is removed.
- *      The same holds for a backup's list of its own packs.
+ *   1. All trees of all snapshots are walked: the blobs that they name are used. A tree, or a list of a backup's own
+ *      packs, that cannot be read ends it: nothing is removed.
  *   2. Of a used blob with several copies, those stay that a remaining backup wrote into packs of its own (a full backup shares nothing on
  *      purpose), or, if there is no such one, the first. A copy in a pack that is not there, or beyond its end, is none; a used blob without any
  *      copy ends it, too.
@@ -64,8 +64,10 @@ struct prune {
 	struct error why;
 };
 
-static int stopped(struct prune *prune)
+static int stopped(void *arg)
 {
+	struct prune *prune = arg;
+
 	if (repository_lock_lost(prune->lock))
 		transfer_fail(&prune->transfer, -ETIMEDOUT, "the lock could not be renewed, and pruning was given up");
 	return transfer_stopped(&prune->transfer) ? -ECANCELED : 0;
@@ -83,60 +85,37 @@ static int tree_problem(void *arg, const struct used_problem *problem)
 	return -EBADMSG;
 }
 
-static int count_tree(void *arg)
-{
-	return stopped(arg);
-}
-
-static struct pack *find_pack(struct prune *prune, const struct blob_id *id)
-{
-	struct pack *pack;
-
-	HASH_FIND(hh, prune->packs, id, sizeof(*id), pack);
-	return pack;
-}
-
 /* The packs that the backup wrote are its own. What restic made lists none. Where it cannot be known, a copy of its own might go. */
 static int own_packs(struct prune *prune, const struct snapshot_file *snapshot, struct error *err)
 {
 	struct object_names own = {0};
 	struct error why = {0};
-	json_t *info = NULL;
-	int r = backup_info_read(prune->reader, snapshot, &info, &why);
+	int r = backup_info_own_packs(prune->reader, snapshot, &own, &why);
+	struct pack *pack;
 
-	if (r == -ENOENT)
-		return 0;
 	if (r < 0) {
 		(void)error_set(err, r, "%s; nothing is removed", why.text);
 		error_hint(err, "%s", DAMAGED_HINT);
-		return r;
 	}
-	backup_info_packs(info, &own);
 	for (size_t i = 0; i < own.count; i++) {
-		struct pack *pack = find_pack(prune, &own.items[i]);
-
+		HASH_FIND(hh, prune->packs, &own.items[i], sizeof(own.items[i]), pack);
 		if (pack)
 			pack->is_owned = true;
 	}
 	array_clear(&own);
-	json_decref(info);
-	return 0;
-}
-
-static bool counts_as_gone(const struct prune *prune, const struct snapshot_file *snapshot)
-{
-	return prune->options->forget && object_names_have(prune->options->forget, snapshot->name);
+	return r;
 }
 
 static int find_used(struct prune *prune, struct error *err)
 {
-	const struct used_walk walk = {.reader = prune->reader, .problem = tree_problem, .tree = count_tree, .arg = prune};
+	const struct used_walk walk = {.reader = prune->reader, .problem = tree_problem, .tree = stopped, .arg = prune};
 	struct snapshot_files snapshots = {0};
+	const struct object_names *gone = prune->options->forget;
 	int r = snapshot_files_read(prune->repository, false, &snapshots, err);
 
 	transfer_tell(&prune->transfer, "trees");
 	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
-		if (counts_as_gone(prune, &snapshots.items[i]))
+		if (gone && object_names_have(gone, snapshots.items[i].name))
 			continue;
 		r = used_blobs_add(prune->used, &walk, &snapshots.items[i]);
 		if (r == 0)
@@ -224,16 +203,16 @@ static int note_listed(void *arg, const char *name, uint64_t size)
 
 static void note_size(struct prune *prune, const struct listed *listed)
 {
-	struct pack *pack = find_pack(prune, &listed->id);
+	struct pack *pack;
 
+	HASH_FIND(hh, prune->packs, &listed->id, sizeof(listed->id), pack);
 	if (pack)
 		pack->size = listed->size;
 	else
 		array_add(&prune->unnamed, listed->id);
 	prune->counts->packs++;
 	prune->counts->bytes += listed->size;
-	if (!pack)
-		prune->counts->bytes_freed += listed->size;
+	prune->counts->bytes_freed += pack ? 0 : listed->size;
 }
 
 static int choose(struct prune *prune, struct error *err)

@@ -135,16 +135,8 @@ static int packs_of_backups(struct repository *repository, struct object_names *
 	struct snapshot_files snapshots = {0};
 	int r = snapshot_files_read(repository, false, &snapshots, NULL);
 
-	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
-		json_t *info = NULL;
-
-		r = backup_info_read(reader, &snapshots.items[i], &info, NULL);
-		if (r == 0)
-			backup_info_packs(info, ret_packs);
-		else if (r == -ENOENT)
-			r = 0;
-		json_decref(info);
-	}
+	for (size_t i = 0; i < snapshots.count && r == 0; i++)
+		r = backup_info_own_packs(reader, &snapshots.items[i], ret_packs, NULL);
 	object_names_sort(ret_packs);
 	snapshot_files_clear(&snapshots);
 	repository_reader_free(reader);

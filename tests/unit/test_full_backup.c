@@ -111,18 +111,13 @@ static int teardown(void **state)
 	return 0;
 }
 
-static int run_backup_as(struct scene *scene, bool is_new, struct backup_result *ret_result)
+static int run_backup(struct scene *scene, struct backup_result *ret_result)
 {
 	const struct backup_options options = {.repository = scene->repository.repository, .place = "place", .dataset = "d", .snapshot = "s",
-	                                       .type = BACKUP_FULL, .is_new = is_new};
+	                                       .type = BACKUP_FULL};
 	struct error err = {0};
 
 	return backup_run(scene->place.store, &options, ret_result, &err);
-}
-
-static int run_backup(struct scene *scene, struct backup_result *ret_result)
-{
-	return run_backup_as(scene, false, ret_result);
 }
 
 static int count_one(void *arg, const char *name, uint64_t size)
@@ -265,38 +260,6 @@ static void test_full_backup_begins_anew_where_a_backup_cannot_be_looked_at(void
 	assert_int_equal(data_blobs_of_next(scene), blobs);
 }
 
-/* --- what is the newest --- */
-
-static void add_backup_of(struct scene *scene, struct timespec time)
-{
-	struct snapshot_file file = {.time = time, .host = xstrdup("host"), .user = xstrdup("user"), .tree = blob_id_of("", 0)};
-	struct error err = {0};
-	char name[BLOB_ID_TEXT];
-
-	array_add(&file.tags, backup_dataset_tag(scene->place.store, 1));
-	assert_int_equal(snapshot_file_write(scene->repository.repository, &file, name, &err), 0);
-	snapshot_file_clear(&file);
-}
-
-static void test_snapshot_that_was_just_taken_is_older_than_no_backup(void **state)
-{
-	struct scene *scene = *state;
-	struct backup_result result;
-	struct snapshot_info info;
-	struct timespec time;
-
-	assert_int_equal(snapshot_get(scene->place.store, "d", "s", &info), 0);
-	assert_int_equal(info.dataset_id, 1);
-	time = info.taken;
-	snapshot_info_clear(&info);
-	add_backup_of(scene, time);
-	assert_int_equal(run_backup_as(scene, true, &result), 0);
-	time.tv_nsec++;
-	add_backup_of(scene, time);
-	assert_int_equal(run_backup_as(scene, true, &result), -ETIME);
-	assert_int_equal(run_backup_as(scene, false, &result), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -306,7 +269,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_full_backup_does_not_go_on_with_a_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_tells_what_is_a_backup_from_what_is_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_begins_anew_where_a_backup_cannot_be_looked_at, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_snapshot_that_was_just_taken_is_older_than_no_backup, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
