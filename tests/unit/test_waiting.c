@@ -252,9 +252,10 @@ static void run_beside_a_failure(struct tree_store *store)
 	slow = (struct writing){.inode = file_of(other, "slow"), .len = BUDGET / 4 + LEN};
 	waits = (struct writing){.inode = new_file(store, "waits"), .len = BUDGET - BUDGET / 4};
 	REQUIRE(freeze_begin_uncommitted(&other, 1, &freeze) == 0);
-	(void)write_main(&slow);
-	(void)write_main(&fails);
-	REQUIRE(slow.result == 0 && fails.result == 0);
+	/* not by the thread that holds the freeze: that may take no inode */
+	begin_writing(&slow);
+	begin_writing(&fails);
+	REQUIRE(end_writing(&slow) == 0 && end_writing(&fails) == 0);
 	begin_writing(&waits);
 	wait_until_one_fails(store->tree);
 	clock_pause_us(A_WHILE_MS * 1000);
@@ -314,29 +315,45 @@ static bool is_listed(struct tree *tree, const struct inode *inode)
 	return is_listed;
 }
 
+struct beside {
+	struct inode *fails, *later;
+};
+
+static void *fail_and_list(void *arg)
+{
+	const struct beside *beside = arg;
+
+	REQUIRE(inode_commit(beside->fails) == -EIO);
+	mutex_take(&beside->later->lock);
+	pending_note(beside->later);
+	mutex_give(&beside->later->lock);
+	return NULL;
+}
+
 /* While one dataset is synced, a commit of another fails. What came after the sync had begun is none of its business. */
 static void run_sync_beside_a_failure(struct tree_store *store)
 {
 	struct writing synced, fails;
 	struct inode *later;
 	struct freeze *freeze;
+	struct beside beside;
 	struct view *other;
-	pthread_t thread;
+	pthread_t thread, failing;
 
 	tree_store_open(store, true);
 	other = second_dataset(store);
 	synced = (struct writing){.inode = new_file(store, "synced"), .len = LEN};
 	later = new_file(store, "later");
 	fails = (struct writing){.inode = file_of(other, "fails"), .len = LEN};
+	beside = (struct beside){fails.inode, later};
 	(void)write_main(&synced);
 	(void)write_main(&fails);
 	REQUIRE(freeze_begin_uncommitted(&store->view, 1, &freeze) == 0);
 	REQUIRE(pthread_create(&thread, NULL, sync_main, store->view) == 0);
 	wait_until_claimed(store->tree, store->view);
-	REQUIRE(inode_commit(fails.inode) == -EIO);
-	mutex_take(&later->lock);
-	pending_note(later);
-	mutex_give(&later->lock);
+	/* not by the thread that holds the freeze: that may take no inode */
+	REQUIRE(pthread_create(&failing, NULL, fail_and_list, &beside) == 0);
+	pthread_join(failing, NULL);
 	freeze_end(freeze);
 	pthread_join(thread, NULL);
 	REQUIRE(is_listed(store->tree, later) && !is_listed(store->tree, synced.inode));
