@@ -76,7 +76,7 @@ static void free_job(struct job *job)
 static void do_job(struct directory_restore *restore, struct restore_target *target, struct job *job)
 {
 	const char *slash = strrchr(job->path, '/');
-	const struct restore_file file = {.dir = job->dir->fd, .name = slash ? slash + 1 : job->path, .path = job->path,
+	const struct restore_file file = {.dir = job->dir->held.fd, .name = slash ? slash + 1 : job->path, .path = job->path,
 	                                  .sync = job->dir->by_file, .node = &job->node, .holes = &job->holes};
 
 	restore_dirs_report(&restore->dirs, target, job->path, transfer_stopped(&restore->transfer) ? -ECANCELED : restore_file_make(target, &file));
@@ -135,7 +135,7 @@ static void maker_main(void *arg)
 
 static void meet_link(struct directory_restore *restore, const char *name, const struct archive_member *member, const struct node *node)
 {
-	const struct restore_file file = {.dir = restore_dirs_current(&restore->dirs)->fd, .name = name, .path = member->path,
+	const struct restore_file file = {.dir = restore_dirs_current(&restore->dirs)->held.fd, .name = name, .path = member->path,
 	                                  .hardlink = member->hardlink, .node = node};
 
 	restore_dirs_report(&restore->dirs, &restore->target, member->path, restore_file_make(&restore->target, &file));
@@ -176,7 +176,7 @@ static void take_member(struct directory_restore *restore, const struct archive_
 		return;
 	}
 	name = restore_dirs_go_to(&restore->dirs, &restore->target, path);
-	if (name && restore_dirs_current(&restore->dirs)->fd < 0)
+	if (name && restore_dirs_current(&restore->dirs)->held.fd < 0)
 		; /* it was moved, which ends the restore */
 	else if (!name)
 		transfer_problem(&restore->transfer, "", path, -ENOENT, "left out: its directory could not be made");

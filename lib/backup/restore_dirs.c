@@ -9,7 +9,6 @@
 
 #include "lib/tree/files/acl.h"
 
-#define NEAR 32 /* so many levels above the walk stay open */
 #define OPEN_DIRECTORY (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 void restore_dirs_report(struct restore_dirs *dirs, struct restore_target *target, const char *path, int r)
@@ -31,11 +30,12 @@ void restore_dirs_report(struct restore_dirs *dirs, struct restore_target *targe
 static int finish(struct restore_dirs *dirs, struct restore_target *target, struct restore_dir *dir, const char *path)
 {
 	const struct timespec times[2] = {dir->node.atime, dir->node.mtime};
-	int r = dir->has_node ? restore_set_attributes(target, dir->fd, path, &dir->node) : 0;
+	const int fd = dir->held.fd;
+	int r = dir->has_node ? restore_set_attributes(target, fd, path, &dir->node) : 0;
 
-	if (r == 0 && dir->has_node && futimens(dir->fd, times) < 0)
+	if (r == 0 && dir->has_node && futimens(fd, times) < 0)
 		r = -errno;
-	if (r == 0 && dir->by_file && !transfer_stopped(dirs->transfer) && fsync(dir->fd) < 0)
+	if (r == 0 && dir->by_file && !transfer_stopped(dirs->transfer) && fsync(fd) < 0)
 		r = -errno;
 	return r;
 }
@@ -44,41 +44,23 @@ static void end(struct restore_dirs *dirs, struct restore_target *target, struct
 {
 	AUTO_FREE char *path = dir->trail ? trail_text(dir->trail, "") : xstrdup(".");
 
-	if (dir->fd >= 0) {
+	if (dir->held.fd >= 0) {
 		restore_dirs_report(dirs, target, path, finish(dirs, target, dir, path));
-		close(dir->fd);
+		close(dir->held.fd);
 	}
 	node_clear(&dir->node);
 	trail_put(dir->trail);
 	free(dir);
 }
 
-/* Only the walk is left in it, and is far below. The lock is held. */
-static void close_far(struct restore_dir *dir)
-{
-	if (!dir->is_far || dir->holders > 1 || dir->fd < 0)
-		return;
-	close(dir->fd);
-	dir->fd = -1;
-}
-
 void restore_dir_hold(struct restore_dirs *dirs, struct restore_dir *dir)
 {
-	pthread_mutex_lock(&dirs->lock);
-	dir->holders++;
-	pthread_mutex_unlock(&dirs->lock);
+	held_dir_hold(&dirs->dirs, &dir->held);
 }
 
 void restore_dir_let_go(struct restore_dirs *dirs, struct restore_target *target, struct restore_dir *dir)
 {
-	bool is_last;
-
-	pthread_mutex_lock(&dirs->lock);
-	is_last = --dir->holders == 0;
-	if (!is_last)
-		close_far(dir);
-	pthread_mutex_unlock(&dirs->lock);
-	if (is_last)
+	if (held_dir_let_go(&dirs->dirs, &dir->held))
 		end(dirs, target, dir);
 }
 
@@ -86,7 +68,7 @@ void restore_dir_let_go(struct restore_dirs *dirs, struct restore_target *target
 
 struct restore_dir *restore_dirs_current(struct restore_dirs *dirs)
 {
-	return *array_last(&dirs->stack);
+	return (struct restore_dir *)held_dirs_current(&dirs->dirs);
 }
 
 /* What is there already may be somebody's: for root it is taken. Who does not let us: then making files in it says so. */
@@ -95,19 +77,6 @@ static void begin_filling(int fd)
 	(void)!fchown(fd, geteuid(), (gid_t)-1);
 	(void)fchmod(fd, 0700);
 	(void)fremovexattr(fd, ACL_DEFAULT);
-}
-
-static void mark_far(struct restore_dirs *dirs)
-{
-	struct restore_dir *far;
-
-	if (dirs->stack.count <= NEAR)
-		return;
-	far = dirs->stack.items[dirs->stack.count - 1 - NEAR];
-	pthread_mutex_lock(&dirs->lock);
-	far->is_far = true;
-	close_far(far);
-	pthread_mutex_unlock(&dirs->lock);
 }
 
 /* name NULL: the target. Takes over the descriptor. */
@@ -126,10 +95,9 @@ static int push(struct restore_dirs *dirs, int fd, const char *name)
 	if (name)
 		buf_add(&dirs->path, name, strlen(name));
 	dir = xcalloc(1, sizeof(*dir));
-	*dir = (struct restore_dir){.trail = name ? trail_new(restore_dirs_current(dirs)->trail, name) : NULL, .path_len = dirs->path.len, .fd = fd,
-	                            .dev = st.st_dev, .ino = st.st_ino, .by_file = target_sync_meet(&dirs->sync, fd), .holders = 1};
-	array_add(&dirs->stack, dir);
-	mark_far(dirs);
+	*dir = (struct restore_dir){.trail = name ? trail_new(restore_dirs_current(dirs)->trail, name) : NULL, .path_len = dirs->path.len,
+	                            .by_file = target_sync_meet(&dirs->sync, fd)};
+	held_dirs_push(&dirs->dirs, &dir->held, fd, &st);
 	return 0;
 }
 
@@ -142,7 +110,7 @@ static void describe(struct restore_dir *dir, struct node *node)
 
 int restore_dirs_enter(struct restore_dirs *dirs, const char *name, struct node *node)
 {
-	const int above = restore_dirs_current(dirs)->fd;
+	const int above = restore_dirs_current(dirs)->held.fd;
 	const bool is_new = mkdirat(above, name, 0700) == 0;
 	int fd, r;
 
@@ -165,67 +133,46 @@ int restore_dirs_enter(struct restore_dirs *dirs, const char *name, struct node 
 
 void restore_dirs_describe_top(struct restore_dirs *dirs, struct node *node)
 {
-	struct restore_dir *top = dirs->stack.items[0];
+	struct restore_dir *top = (struct restore_dir *)held_dirs_top(&dirs->dirs);
 
-	begin_filling(top->fd);
+	begin_filling(top->held.fd);
 	describe(top, node);
 }
 
 /* --- up --- */
 
-/* Nobody but the walk opens one again, and nobody closes one that is near. */
-static int open_above(const struct restore_dir *dir, struct restore_dir *above)
-{
-	const int fd = openat(dir->fd, "..", OPEN_DIRECTORY);
-	struct stat st;
-
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &st) < 0 || st.st_dev != above->dev || st.st_ino != above->ino) {
-		close(fd);
-		return -ESTALE;
-	}
-	above->fd = fd;
-	return 0;
-}
-
 static void leave(struct restore_dirs *dirs, struct restore_target *target)
 {
-	struct restore_dir *dir = array_pop(&dirs->stack), *above = dirs->stack.count > 0 ? restore_dirs_current(dirs) : NULL;
-	int r = 0;
+	struct held_dir *dir;
+	int r = held_dirs_pop(&dirs->dirs, !transfer_stopped(dirs->transfer), &dir);
 
-	if (above) {
-		pthread_mutex_lock(&dirs->lock);
-		above->is_far = false;
-		pthread_mutex_unlock(&dirs->lock);
-		if (above->fd < 0 && !transfer_stopped(dirs->transfer))
-			r = open_above(dir, above);
-		dirs->path.len = above->path_len;
-	}
+	if (dirs->dirs.stack.count > 0)
+		dirs->path.len = restore_dirs_current(dirs)->path_len;
 	if (r < 0)
 		transfer_fail(dirs->transfer, r, "%s was changed by somebody else meanwhile: %s", dirs->options->target,
 		              r == -ESTALE ? "a directory was moved" : error_text(r));
-	restore_dir_let_go(dirs, target, dir);
+	restore_dir_let_go(dirs, target, (struct restore_dir *)dir);
 }
 
 const char *restore_dirs_go_to(struct restore_dirs *dirs, struct restore_target *target, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	const size_t len = slash ? (size_t)(slash - path) : 0;
-	size_t at = dirs->stack.count;
+	const struct held_dirs *all = &dirs->dirs;
+	size_t at = all->stack.count;
 
-	while (at > 0 && dirs->stack.items[at - 1]->path_len != len)
+	while (at > 0 && ((struct restore_dir *)all->stack.items[at - 1])->path_len != len)
 		at--;
 	if (at == 0 || memcmp(dirs->path.data, path, len) != 0)
 		return NULL;
-	while (dirs->stack.count > at)
+	while (all->stack.count > at)
 		leave(dirs, target);
 	return slash ? slash + 1 : path;
 }
 
 void restore_dirs_leave_all(struct restore_dirs *dirs, struct restore_target *target)
 {
-	while (dirs->stack.count > 0)
+	while (dirs->dirs.stack.count > 0)
 		leave(dirs, target);
 }
 
@@ -234,7 +181,7 @@ void restore_dirs_leave_all(struct restore_dirs *dirs, struct restore_target *ta
 void restore_dirs_init(struct restore_dirs *dirs, const struct restore_options *options, struct transfer *transfer)
 {
 	*dirs = (struct restore_dirs){.options = options, .transfer = transfer};
-	pthread_mutex_init(&dirs->lock, NULL);
+	held_dirs_init(&dirs->dirs);
 	buf_reserve(&dirs->path, 1);
 }
 
@@ -250,8 +197,7 @@ int restore_dirs_begin(struct restore_dirs *dirs)
 
 void restore_dirs_clear(struct restore_dirs *dirs)
 {
-	array_clear(&dirs->stack);
+	held_dirs_clear(&dirs->dirs);
 	buf_clear(&dirs->path);
 	target_sync_clear(&dirs->sync);
-	pthread_mutex_destroy(&dirs->lock);
 }

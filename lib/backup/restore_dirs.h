@@ -7,43 +7,35 @@
  * Each is a descriptor, and nothing is reached by its path. Those who hold one are the walk, while it is in there or below, and each file that is
  * not made; the last one gives the directory its owner, mode, extended attributes and times, and closes it. Until then it is its maker's alone
  * (0700, without a default ACL that files would inherit).
- *
- * However deep the backup is, few are open: one that lies far above the walk is closed when only the walk holds it. On its way up the walk opens
- * it again as ".." of the one that it leaves, and makes sure that it is the same one.
+ * Few are open, however deep the backup is (held_dirs.h).
  */
 #ifndef CORPUSFS_BACKUP_RESTORE_DIRS_H
 #define CORPUSFS_BACKUP_RESTORE_DIRS_H
 
-#include <pthread.h>
-
 #include "lib/backup/restore.h"
 #include "lib/backup/restore_file.h"
+#include "lib/transfer/held_dirs.h"
 #include "lib/transfer/target_sync.h"
 #include "lib/transfer/trail.h"
 
 struct restore_dir {
-	int fd;       /* open for whoever holds it; -1: the walk was stopped */
+	struct held_dir held; /* comes first */
 	bool by_file; /* what is made in it is synced one by one, and so is it */
 
 	/* The rest is restore_dirs.c's. */
 	struct trail *trail; /* its name, for messages; NULL: the target */
 	size_t path_len;     /* of its path from the target on, with which the walk's begins */
-	dev_t dev;
-	ino_t ino;
 	bool has_node;
 	struct node node; /* its attributes, when it has_node */
-	unsigned holders; /* restore_dirs.lock */
-	bool is_far;      /* likewise */
 };
 
 struct restore_dirs {
 	const struct restore_options *options;
 	struct transfer *transfer;
-	pthread_mutex_t lock; /* guards holders and is_far of all directories, and fd of far ones */
+	struct held_dirs dirs; /* from the target to where the walk is */
 	/* Of the walk: */
 	struct target_sync sync;
-	ARRAY(struct restore_dir *) stack; /* from the target to where it is */
-	struct buf path;                   /* of the last one */
+	struct buf path; /* of the last one */
 };
 
 void restore_dirs_init(struct restore_dirs *dirs, const struct restore_options *options, struct transfer *transfer);

@@ -148,7 +148,7 @@ static void look_at_name(struct tree_export *tree, const struct target_dir *dir,
 		return;
 	}
 	impersonate_begin(caller);
-	(void)!unlinkat(dir->fd, name, 0);
+	(void)!unlinkat(dir->held.fd, name, 0);
 	impersonate_end(caller);
 }
 
@@ -160,7 +160,7 @@ static void look_at_existing(struct tree_export *tree, bool is_top)
 	DIR *stream;
 
 	impersonate_begin(&tree->export->transfer.caller);
-	stream = file_entries(dir->fd);
+	stream = file_entries(dir->held.fd);
 	impersonate_end(&tree->export->transfer.caller);
 	while (stream && (entry = readdir(stream)) && !transfer_stopped(&tree->export->transfer))
 		look_at_name(tree, dir, is_top, entry->d_name);

@@ -10,7 +10,6 @@
 #include "lib/transfer/target_attributes.h"
 #include "lib/tree/files/acl.h"
 
-#define NEAR 32 /* so many levels above the walker stay open */
 #define OPEN_DIRECTORY (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 void target_dir_problem(struct target_dirs *dirs, const struct target_dir *dir, const char *name, int code, const char *text)
@@ -25,7 +24,7 @@ void target_dir_problem(struct target_dirs *dirs, const struct target_dir *dir, 
 static void set_attributes(struct target_dirs *dirs, struct target_dir *dir)
 {
 	struct export *export = dirs->export;
-	const struct target_file file = {.dir_fd = -1, .name = "", .fd = dir->fd};
+	const struct target_file file = {.dir_fd = -1, .name = "", .fd = dir->held.fd};
 	struct target_lost lost = {0};
 	struct item item;
 	int r = item_open(export, dir->ino, &item);
@@ -44,59 +43,32 @@ static void set_attributes(struct target_dirs *dirs, struct target_dir *dir)
 
 static void finish(struct target_dirs *dirs, struct target_dir *dir)
 {
+	const int fd = dir->held.fd;
+
 	/* What was stopped is not complete, and whoever goes on with it wants to write to it. */
-	if (dir->fd >= 0 && !transfer_stopped(&dirs->export->transfer))
+	if (fd >= 0 && !transfer_stopped(&dirs->export->transfer))
 		set_attributes(dirs, dir);
-	if (dir->fd >= 0 && dir->by_file && !transfer_stopped(&dirs->export->transfer) && fsync(dir->fd) < 0)
+	if (fd >= 0 && dir->by_file && !transfer_stopped(&dirs->export->transfer) && fsync(fd) < 0)
 		target_dir_problem(dirs, dir, "", -errno, NULL);
-	if (dir->fd >= 0)
-		close(dir->fd);
+	if (fd >= 0)
+		close(fd);
 	trail_put(dir->trail);
 	free(dir);
 }
 
 struct target_dir *target_dir_hold(struct target_dirs *dirs, struct target_dir *dir)
 {
-	pthread_mutex_lock(&dirs->lock);
-	dir->holders++;
-	pthread_mutex_unlock(&dirs->lock);
+	held_dir_hold(&dirs->dirs, &dir->held);
 	return dir;
-}
-
-/* Only the walker is left, and he is far below. The lock is held. */
-static void close_far(struct target_dir *dir)
-{
-	if (!dir->is_far || dir->holders > 1 || dir->fd < 0)
-		return;
-	close(dir->fd);
-	dir->fd = -1;
 }
 
 void target_dir_release(struct target_dirs *dirs, struct target_dir *dir)
 {
-	bool is_last;
-
-	pthread_mutex_lock(&dirs->lock);
-	is_last = --dir->holders == 0;
-	if (!is_last)
-		close_far(dir);
-	pthread_mutex_unlock(&dirs->lock);
-	if (is_last)
+	if (held_dir_let_go(&dirs->dirs, &dir->held))
 		finish(dirs, dir);
 }
 
 /* --- down --- */
-
-static int identify(struct target_dir *dir)
-{
-	struct stat st;
-
-	if (fstat(dir->fd, &st) < 0)
-		return -errno;
-	dir->dev = st.st_dev;
-	dir->file = st.st_ino;
-	return 0;
-}
 
 static int look_at_name(void *arg, const char *name, uint64_t ino, uint8_t type)
 {
@@ -112,22 +84,17 @@ static bool has_alike(struct target_dirs *dirs, uint64_t ino)
 	return view_list(dirs->export->view, ino, TARGET_TEMPORARY, look_at_name, &has) == 0 && has;
 }
 
-static struct target_dir *push(struct target_dirs *dirs, int fd, struct trail *trail, uint64_t ino)
+/* -errno: it is pushed, and what it is cannot be told: then nothing is the same, should it ever be closed. */
+static int push(struct target_dirs *dirs, int fd, struct trail *trail, uint64_t ino, bool existed)
 {
 	struct target_dir *dir = xcalloc(1, sizeof(*dir));
+	struct stat st = {0};
+	int r = fstat(fd, &st) < 0 ? -errno : 0;
 
-	*dir = (struct target_dir){.fd = fd, .trail = trail, .ino = ino, .has_alike = has_alike(dirs, ino), .holders = 1,
+	*dir = (struct target_dir){.trail = trail, .ino = ino, .existed = existed, .has_alike = has_alike(dirs, ino),
 	                           .by_file = target_sync_meet(&dirs->sync, fd)};
-	array_add(&dirs->stack, dir);
-	if (dirs->stack.count > NEAR) {
-		struct target_dir *far = dirs->stack.items[dirs->stack.count - 1 - NEAR];
-
-		pthread_mutex_lock(&dirs->lock);
-		far->is_far = true;
-		close_far(far);
-		pthread_mutex_unlock(&dirs->lock);
-	}
-	return dir;
+	held_dirs_push(&dirs->dirs, &dir->held, fd, &st);
+	return r;
 }
 
 /* One that was there is made fit for its owner to write to; root may anyway. */
@@ -154,10 +121,10 @@ static int make(struct target_dir *parent, const char *name, bool is_root, bool 
 {
 	int fd;
 
-	*ret_existed = mkdirat(parent->fd, name, 0700) < 0;
+	*ret_existed = mkdirat(parent->held.fd, name, 0700) < 0;
 	if (*ret_existed && (errno != EEXIST || !parent->existed))
 		return -errno;
-	fd = *ret_existed ? open_existing(parent->fd, name, is_root) : openat(parent->fd, name, OPEN_DIRECTORY);
+	fd = *ret_existed ? open_existing(parent->held.fd, name, is_root) : openat(parent->held.fd, name, OPEN_DIRECTORY);
 	if (fd == -1)
 		return -errno;
 	if (fd >= 0 && parent->has_default_acl)
@@ -167,7 +134,7 @@ static int make(struct target_dir *parent, const char *name, bool is_root, bool 
 
 int target_dirs_enter(struct target_dirs *dirs, const char *name, uint64_t ino)
 {
-	struct target_dir *parent = target_dirs_current(dirs), *dir;
+	struct target_dir *parent = target_dirs_current(dirs);
 	const struct impersonate *caller = &dirs->export->transfer.caller;
 	bool existed;
 	int fd, r;
@@ -177,9 +144,7 @@ int target_dirs_enter(struct target_dirs *dirs, const char *name, uint64_t ino)
 	impersonate_end(caller);
 	if (fd < 0)
 		return fd;
-	dir = push(dirs, fd, trail_new(parent->trail, name), ino);
-	dir->existed = existed;
-	r = identify(dir);
+	r = push(dirs, fd, trail_new(parent->trail, name), ino, existed);
 	if (r < 0)
 		target_dirs_leave(dirs);
 	return r;
@@ -187,74 +152,45 @@ int target_dirs_enter(struct target_dirs *dirs, const char *name, uint64_t ino)
 
 /* --- up --- */
 
-static int open_above(struct target_dirs *dirs, const struct target_dir *dir, struct target_dir *above)
-{
-	const struct impersonate *caller = &dirs->export->transfer.caller;
-	struct stat st;
-	int fd;
-
-	impersonate_begin(caller);
-	fd = openat(dir->fd, "..", OPEN_DIRECTORY);
-	impersonate_end(caller);
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &st) < 0 || st.st_dev != above->dev || st.st_ino != above->file) {
-		close(fd);
-		return -ESTALE;
-	}
-	above->fd = fd;
-	return 0;
-}
-
 void target_dirs_leave(struct target_dirs *dirs)
 {
-	struct target_dir *dir = array_pop(&dirs->stack), *above = dirs->stack.count > 0 ? *array_last(&dirs->stack) : NULL;
-	int r = 0;
+	const struct impersonate *caller = &dirs->export->transfer.caller;
+	struct held_dir *dir;
+	int r;
 
-	if (above) {
-		pthread_mutex_lock(&dirs->lock);
-		above->is_far = false;
-		pthread_mutex_unlock(&dirs->lock);
-		/* Nobody but the walker opens one, and nobody closes one that is near. */
-		if (above->fd < 0 && !transfer_stopped(&dirs->export->transfer))
-			r = open_above(dirs, dir, above);
-	}
+	impersonate_begin(caller);
+	r = held_dirs_pop(&dirs->dirs, !transfer_stopped(&dirs->export->transfer), &dir);
+	impersonate_end(caller);
 	if (r < 0)
 		transfer_fail(&dirs->export->transfer, r, "%s was changed by somebody else meanwhile: %s", dirs->export->options->target,
 		              r == -ESTALE ? "a directory was moved" : error_text(r));
-	target_dir_release(dirs, dir);
+	target_dir_release(dirs, (struct target_dir *)dir);
 }
 
 struct target_dir *target_dirs_current(struct target_dirs *dirs)
 {
-	return *array_last(&dirs->stack);
+	return (struct target_dir *)held_dirs_current(&dirs->dirs);
 }
 
 /* --- the whole --- */
 
 void target_dirs_init(struct target_dirs *dirs, struct export *export, int fd, bool existed)
 {
-	struct target_dir *top;
-
 	*dirs = (struct target_dirs){.export = export};
-	pthread_mutex_init(&dirs->lock, NULL);
-	top = push(dirs, fd, NULL, export->top.ino);
-	top->existed = existed;
-	top->has_default_acl = fgetxattr(fd, ACL_DEFAULT, NULL, 0) > 0;
-	if (identify(top) < 0)
-		top->file = 0; /* then nothing is the same, should it ever be closed */
+	held_dirs_init(&dirs->dirs);
+	(void)!push(dirs, fd, NULL, export->top.ino, existed);
+	target_dirs_current(dirs)->has_default_acl = fgetxattr(fd, ACL_DEFAULT, NULL, 0) > 0;
 }
 
 void target_dirs_leave_all(struct target_dirs *dirs)
 {
-	while (dirs->stack.count > 0)
+	while (dirs->dirs.stack.count > 0)
 		target_dirs_leave(dirs);
 }
 
 void target_dirs_clear(struct target_dirs *dirs)
 {
 	target_dirs_leave_all(dirs);
-	array_clear(&dirs->stack);
+	held_dirs_clear(&dirs->dirs);
 	target_sync_clear(&dirs->sync);
-	pthread_mutex_destroy(&dirs->lock);
 }

@@ -5,16 +5,13 @@
  *   target_dir_hold -> (others work in it) -> target_dir_release
  *
  * A directory gets its final mode and times when the last thing in it is made: by the walker as he leaves it, or by the last one who held it.
- *
- * However deep the tree is, few directories are open: one that lies far above the walker is closed as soon as nobody holds it. On his way
- * up he opens it again as ".." of the one that he leaves, and makes sure that it is the same one. So nothing is ever opened by its path.
+ * Few are open, however deep the tree is (held_dirs.h).
  */
 #ifndef CORPUSFS_TRANSFER_TARGET_DIR_H
 #define CORPUSFS_TRANSFER_TARGET_DIR_H
 
-#include <pthread.h>
-
 #include "lib/transfer/export_parts.h"
+#include "lib/transfer/held_dirs.h"
 #include "lib/transfer/target_sync.h"
 #include "lib/transfer/trail.h"
 
@@ -22,26 +19,19 @@
 #define TARGET_TEMPORARY ".corpusfs-part-"
 
 struct target_dir {
-	int fd;              /* open for whoever holds it */
+	struct held_dir held; /* comes first */
 	struct trail *trail; /* its name, for messages */
 	uint64_t ino;        /* in the view */
 	bool existed;        /* before this export */
 	bool has_default_acl;
 	bool by_file;        /* what is made in it is synced one by one, and so is it (target_sync.h) */
 	bool has_alike;      /* the view's directory has names of its own that begin as temporary ones do */
-
-	/* The rest is target_dir.c's. */
-	dev_t dev;
-	ino_t file;
-	unsigned holders; /* target_dirs.lock; the walker is one while he is in it or below */
-	bool is_far;      /* target_dirs.lock */
 };
 
 struct target_dirs {
 	struct export *export;
-	pthread_mutex_t lock;                /* guards holders and is_far of all directories, and fd of far ones */
-	ARRAY(struct target_dir *) stack;    /* the walker's */
-	struct target_sync sync;             /* likewise */
+	struct held_dirs dirs;
+	struct target_sync sync; /* the walker's */
 };
 
 /* The top is the target itself; the descriptor is taken over. */

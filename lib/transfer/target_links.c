@@ -92,7 +92,7 @@ void target_links_clear(struct target_links *links)
 	struct linked *linked, *next;
 
 	impersonate_begin(caller);
-	if (links->fd < 0 && links->dirs->stack.items[0]->existed)
+	if (links->fd < 0 && ((struct target_dir *)held_dirs_top(&links->dirs->dirs))->existed)
 		links->fd = openat(links->top_fd, links->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (links->fd >= 0) {
 		empty(links->fd);
@@ -122,15 +122,15 @@ static int link_over(struct target_links *links, const char *hand, struct target
 	struct stat wanted, has;
 	int r;
 
-	if (fstatat(links->fd, hand, &wanted, AT_SYMLINK_NOFOLLOW) < 0 || fstatat(dir->fd, name, &has, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fstatat(links->fd, hand, &wanted, AT_SYMLINK_NOFOLLOW) < 0 || fstatat(dir->held.fd, name, &has, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	if (wanted.st_dev == has.st_dev && wanted.st_ino == has.st_ino)
 		return 0;
-	if (linkat(links->fd, hand, dir->fd, temporary, 0) < 0)
+	if (linkat(links->fd, hand, dir->held.fd, temporary, 0) < 0)
 		return -errno;
 	r = target_rename(dir, temporary, name);
 	if (r < 0)
-		(void)!unlinkat(dir->fd, temporary, 0);
+		(void)!unlinkat(dir->held.fd, temporary, 0);
 	return r;
 }
 
@@ -144,7 +144,7 @@ static int make_link(struct target_links *links, struct target_dir *dir, const c
 	if (dir->existed)
 		target_temporary(links->dirs, dir, ino, temporary);
 	impersonate_begin(caller);
-	r = linkat(links->fd, hand, dir->fd, name, 0) < 0 ? -errno : 0;
+	r = linkat(links->fd, hand, dir->held.fd, name, 0) < 0 ? -errno : 0;
 	if (r == -EEXIST && dir->existed)
 		r = link_over(links, hand, dir, name, temporary);
 	impersonate_end(caller);
@@ -187,7 +187,7 @@ static void begin_file(struct target_links *links, struct linked *linked, struct
 	if (r == 0 && fd >= 0) {
 		hand_name(hand, attr->ino);
 		impersonate_begin(caller);
-		no_link = linkat(dir->fd, name, fd, hand, 0) < 0 ? -errno : 0;
+		no_link = linkat(dir->held.fd, name, fd, hand, 0) < 0 ? -errno : 0;
 		impersonate_end(caller);
 	} else if (r == 0) {
 		no_link = fd;

@@ -34,7 +34,7 @@ void target_temporary(struct target_dirs *dirs, struct target_dir *dir, uint64_t
 	if (!dir->existed)
 		return;
 	impersonate_begin(&dirs->export->transfer.caller);
-	(void)!unlinkat(dir->fd, ret_name, 0);
+	(void)!unlinkat(dir->held.fd, ret_name, 0);
 	impersonate_end(&dirs->export->transfer.caller);
 }
 
@@ -44,16 +44,16 @@ int target_rename(const struct target_dir *dir, const char *temporary, const cha
 	struct stat st;
 
 	if (dir->existed)
-		return renameat(dir->fd, temporary, dir->fd, name) < 0 ? -errno : 0;
-	if (renameat2(dir->fd, temporary, dir->fd, name, RENAME_NOREPLACE) == 0)
+		return renameat(dir->held.fd, temporary, dir->held.fd, name) < 0 ? -errno : 0;
+	if (renameat2(dir->held.fd, temporary, dir->held.fd, name, RENAME_NOREPLACE) == 0)
 		return 0;
 	if (errno != EINVAL)
 		return -errno;
-	if (fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+	if (fstatat(dir->held.fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return -EEXIST;
 	if (errno != ENOENT)
 		return -errno;
-	return renameat(dir->fd, temporary, dir->fd, name) < 0 ? -errno : 0;
+	return renameat(dir->held.fd, temporary, dir->held.fd, name) < 0 ? -errno : 0;
 }
 
 /* --- what is there --- */
@@ -65,7 +65,7 @@ static bool same_target(struct target_dirs *dirs, const struct target_dir *dir, 
 	ssize_t len;
 
 	impersonate_begin(&dirs->export->transfer.caller);
-	len = readlinkat(dir->fd, name, has, sizeof(has));
+	len = readlinkat(dir->held.fd, name, has, sizeof(has));
 	impersonate_end(&dirs->export->transfer.caller);
 	return len >= 0 && view_readlink(dirs->export->view, ino, &wanted) == 0 && wanted.len == (size_t)len &&
 	       memcmp(wanted.data, has, wanted.len) == 0;
@@ -80,7 +80,7 @@ bool target_is_there(struct target_dirs *dirs, struct target_dir *dir, const cha
 	if (!dir->existed)
 		return false;
 	impersonate_begin(caller);
-	is_there = fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	is_there = fstatat(dir->held.fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 	impersonate_end(caller);
 	if (!is_there || (st.st_mode & S_IFMT) != (attr->mode & S_IFMT) || !target_attributes_same_time(attr->mtime, st.st_mtim))
 		return false;
@@ -140,7 +140,7 @@ static int make_regular(struct target_dirs *dirs, struct target_dir *dir, const 
 	int r, closed;
 
 	impersonate_begin(&export->transfer.caller);
-	writing.fd = openat(dir->fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	writing.fd = openat(dir->held.fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	r = writing.fd < 0 ? -errno : 0;
 	if (r == 0 && dir->has_default_acl)
 		target_attributes_drop_acls(&(struct target_file){.fd = writing.fd}, false);
@@ -149,7 +149,7 @@ static int make_regular(struct target_dirs *dirs, struct target_dir *dir, const 
 		r = write_content(dirs, item, &writing, piece);
 	impersonate_begin(&export->transfer.caller);
 	if (r == 0)
-		r = target_attributes_set(export, &(struct target_file){.dir_fd = dir->fd, .name = temporary, .fd = writing.fd}, item, lost);
+		r = target_attributes_set(export, &(struct target_file){.dir_fd = dir->held.fd, .name = temporary, .fd = writing.fd}, item, lost);
 	if (r == 0 && dir->by_file && fsync(writing.fd) < 0)
 		r = writing.error = -errno;
 	closed = close_file(&writing);
@@ -163,15 +163,15 @@ static int make_regular(struct target_dirs *dirs, struct target_dir *dir, const 
 static int make_other(struct target_dirs *dirs, struct target_dir *dir, const char *temporary, const struct item *item,
 		      struct target_lost *lost)
 {
-	const struct target_file file = {.dir_fd = dir->fd, .name = temporary, .fd = -1};
+	const struct target_file file = {.dir_fd = dir->held.fd, .name = temporary, .fd = -1};
 	const mode_t type = item->attr.mode & S_IFMT;
 	int r;
 
 	impersonate_begin(&dirs->export->transfer.caller);
 	if (type == S_IFLNK)
-		r = symlinkat((const char *)item->extras.target.data, dir->fd, temporary);
+		r = symlinkat((const char *)item->extras.target.data, dir->held.fd, temporary);
 	else
-		r = mknodat(dir->fd, temporary, type | 0600, item->attr.rdev);
+		r = mknodat(dir->held.fd, temporary, type | 0600, item->attr.rdev);
 	r = r < 0 ? -errno : 0;
 	if (r == 0 && dir->has_default_acl && type != S_IFLNK)
 		target_attributes_drop_acls(&file, false);
@@ -203,7 +203,7 @@ int target_write(struct target_dirs *dirs, struct target_dir *dir, const char *n
 	if (r == 0)
 		r = target_rename(dir, temporary, name);
 	if (r < 0)
-		(void)!unlinkat(dir->fd, temporary, 0);
+		(void)!unlinkat(dir->held.fd, temporary, 0);
 	impersonate_end(caller);
 	if (r == 0 && lost.code)
 		target_dir_problem(dirs, dir, name, lost.code, (const char *)lost.text.data);
