@@ -42,6 +42,7 @@ struct supervisor {
 	unsigned failed;     /* starts that came to nothing, in a row */
 	uint64_t failing_ms; /* since the first of them */
 	unsigned quick;      /* deaths soon after the start, in a row */
+	bool resumes;        /* it goes on for another supervisor, and no daemon has served yet */
 	int ending;          /* the signal by which all is to end; 0: none came */
 };
 
@@ -157,7 +158,7 @@ static int start(struct supervisor *supervisor)
 		result = start_once(supervisor);
 	}
 	/* who starts the service again waits for the one that serves */
-	if (!page->resumes)
+	if (!supervisor->resumes)
 		drop_fd(&supervisor->ready_fd);
 	/* what came when there was nobody to hear it, or somebody who could not end any more */
 	if (result == 0 && supervisor->ending)
@@ -306,7 +307,7 @@ static void count_death(struct supervisor *supervisor)
 	say("warning", "died", text);
 	page->crashes++;
 	supervisor->quick = now - supervisor->started_ms < HEALTHY_MS ? supervisor->quick + 1 : 1;
-	page->resumes = page->resumes && !ready_ms;
+	supervisor->resumes = supervisor->resumes && !ready_ms;
 	if (atomic_load(&page->progress) || (ready_ms && now - ready_ms > HEALTHY_MS))
 		supervisor->failed = 0;
 	else if (supervisor->failed++ == 0)
@@ -469,7 +470,7 @@ static void end_last_daemon(struct supervisor *supervisor)
 	supervisor->pid = page->daemon;
 	count_death(supervisor);
 	note_dead(supervisor);
-	supervisor->page->resumes = true;
+	supervisor->resumes = true;
 }
 
 int supervisor_run(struct supervisor_page *page, int page_fd, int ready_fd, bool goes_on)
@@ -481,7 +482,6 @@ int supervisor_run(struct supervisor_page *page, int page_fd, int ready_fd, bool
 	begin(&supervisor);
 	service_is_main();
 	service_keep(SERVICE_PAGE, page_fd);
-	page->resumes = false;
 	if (goes_on)
 		end_last_daemon(&supervisor);
 	code = follow(&supervisor);

@@ -77,7 +77,6 @@ struct supervisor_page {
 	_Atomic int left;          /* it has done all it had to, and has only to go; its exit code and 1 */
 	_Atomic uint32_t restart;  /* it ends, and a new one is to go on */
 	/* By the supervisor. */
-	bool resumes;              /* it goes on for another one, and none has served yet */
 	_Atomic uint32_t fell_back; /* the program that was passed last did not come up */
 	_Atomic uint32_t over;      /* it ends, and has nothing to tell a service manager any more */
 	char options[SUPERVISOR_OPTIONS_MAX];
