@@ -140,6 +140,19 @@ int store_view_by_number(struct store *store, uint32_t view, struct view **ret_v
 	return result == -ENOENT ? -ESTALE : result;
 }
 
+int store_head_after(struct store *store, uint32_t view, struct view **ret_view)
+{
+	int result = -ESTALE;
+
+	mutex_take(&store->catalog_lock);
+	const struct open_view *open = find(store, view);
+	struct dataset *dataset = open && open->retired ? catalog_dataset_by_id(store, view_dataset(open->view)) : NULL;
+	if (dataset)
+		result = get_locked(store, dataset->record.view, ret_view);
+	mutex_give(&store->catalog_lock);
+	return result == -ENOENT ? -ESTALE : result;
+}
+
 int store_head(struct store *store, const char *name, struct view **ret_view)
 {
 	mutex_take(&store->catalog_lock);

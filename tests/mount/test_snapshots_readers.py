@@ -85,6 +85,26 @@ def test_an_export_that_is_paused_over_a_rollback_without_guard_has_every_file(f
     check(Export(store, "d").finish(), 1)
 
 
+def test_the_list_of_snapshots_that_is_open_over_a_rollback_goes_on(fs, store):
+    """It is the dataset's, and the same before and after."""
+    fill(fs, 1)
+    os.mkdir(fs + "/.snapshots/old")
+    handle = os.open(fs + "/.snapshots", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        cli(store, "rollback", "--no-guard", "d@old")
+        os.mkdir(fs + "/.snapshots/new")
+        assert sorted(os.listdir(handle)) == ["new", "old"]
+        assert os.stat("new", dir_fd=handle).st_mode == os.stat("old", dir_fd=handle).st_mode
+        os.rmdir("new", dir_fd=handle)
+        assert os.listdir(handle) == ["old"] == os.listdir(fs + "/.snapshots")
+        os.fstat(handle)
+        cli(store, "dataset", "destroy", "--snapshots", "d")
+        with pytest.raises(OSError):
+            os.listdir(handle)
+    finally:
+        os.close(handle)
+
+
 def test_a_directory_that_is_open_over_a_rollback_is_stale_and_not_short(fs, store):
     """The mount promises that nobody reads a mixture: a listing that was begun before ends with an error."""
     fill(fs, 1)

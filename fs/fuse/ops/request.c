@@ -12,13 +12,21 @@
 int target_open(fuse_req_t req, fuse_ino_t id, struct target *ret_target)
 {
 	struct mount *mount = request_mount(req);
+	int result;
 
 	*ret_target = (struct target){.mount = mount, .node = node_decode(id, mount_root_view(mount))};
 	if (ret_target->node.kind == NODE_DATASETS)
 		return 0;
 	if (ret_target->node.kind == NODE_SNAPSHOTS && ret_target->node.ino != ROOT_INO)
 		return -ESTALE;
-	return store_view_by_number(mount->group->store, ret_target->node.view, &ret_target->view);
+	result = store_view_by_number(mount->group->store, ret_target->node.view, &ret_target->view);
+	/* the list of snapshots is the dataset's: who has it open goes on when the dataset is rolled back */
+	if (result == -ESTALE && ret_target->node.kind == NODE_SNAPSHOTS) {
+		result = store_head_after(mount->group->store, ret_target->node.view, &ret_target->view);
+		if (!result)
+			ret_target->node.view = view_number(ret_target->view);
+	}
+	return result;
 }
 
 int target_open_writable(fuse_req_t req, fuse_ino_t id, struct target *ret_target)
