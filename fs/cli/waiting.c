@@ -10,7 +10,8 @@
 
 #define PATIENCE_S 600
 #define TELL_MS 30000 /* then it is told for the first time, and again after twice as long */
-#define LET_GO_MS 10000
+#define LET_GO_MS 30000      /* for an operation that is to end to do so */
+#define LET_GO_DEAD_MS 10000 /* the same of one that gives no sign of life */
 
 /* Over a line of progress, which is drawn anew when there is something to tell. */
 static void tell(const struct waiting *waiting, const struct client_silence *silence)
@@ -20,7 +21,14 @@ static void tell(const struct waiting *waiting, const struct client_silence *sil
 			waiting->store, (int)silence->daemon, (unsigned)(silence->quiet_ms / 1000));
 }
 
-static int does_not_let_go(const struct client_silence *silence, struct error *err)
+static bool does_not_let_go(const struct waiting *waiting, const struct client_silence *silence)
+{
+	const uint64_t since_ms = clock_ms() - waiting->asked_to_end_ms;
+
+	return since_ms > LET_GO_MS || MIN(since_ms, silence->dead_ms) > LET_GO_DEAD_MS;
+}
+
+static int told_to_end(const struct client_silence *silence, struct error *err)
 {
 	error_set(err, -ETIMEDOUT, "the daemon, process %d, was asked to stop this and has not answered: it may still do it", (int)silence->daemon);
 	error_hint(err, "corpusfs umount --force ends it in any case");
@@ -33,8 +41,8 @@ static int look(void *arg, const struct client_silence *silence, struct error *e
 
 	if (interrupt_came() && waiting->asked_to_end_ms == 0)
 		waiting->asked_to_end_ms = clock_ms();
-	if (waiting->asked_to_end_ms && clock_ms() > waiting->asked_to_end_ms + LET_GO_MS)
-		return does_not_let_go(silence, err);
+	if (waiting->asked_to_end_ms && does_not_let_go(waiting, silence))
+		return told_to_end(silence, err);
 	if (waiting->patience_ms && silence->dead_ms > waiting->patience_ms)
 		return error_set(err, -ETIMEDOUT, "the daemon, process %d, has given no sign of life for %u s: it may still do this", (int)silence->daemon,
 				 (unsigned)(silence->dead_ms / 1000));

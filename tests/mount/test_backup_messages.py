@@ -73,7 +73,8 @@ def test_an_interrupted_restore_over_names_the_snapshot_that_it_took(repository)
         files.put(f"{point}/d/many{number}", os.urandom(20000))
     repository.backup("d")
     store.umount()
-    store.mount(point, env={"CORPUSFS_FAULT": ",".join(f"import-before-link:sleep100:{number}" for number in range(2, 150))})
+    # it lets go late: nobody gives it up while it gives signs of life
+    store.mount(point, env={"CORPUSFS_FAULT": "import-before-link:sleep12000:2"})
     command = ["env", "--default-signal=INT", program.binary(), "-s", store.path, "restore", repository.path, "d", "--over"]
     environment = program.environment(store.run_mark, store.logs, SECRETS)
 

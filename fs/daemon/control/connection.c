@@ -78,9 +78,9 @@ static int send_now(struct connection *connection, json_t *message)
 
 void connection_tell_alive(struct connection *connection)
 {
-	if (!connection->busy || !connection->wants_signs || connection->gone || pthread_mutex_trylock(&connection->sending) != 0)
+	if (!connection->busy || !connection->wants_signs || pthread_mutex_trylock(&connection->sending) != 0)
 		return;
-	/* who is gone is noticed by others */
+	/* who has asked us to end this (connection->gone) waits for that; who is gone altogether is noticed by others */
 	if (connection->waits || signs_of_life(&connection->signs))
 		(void)!send_what_fits(connection, json_pack("{s:s}", "alive", connection->waits ? "waits" : "works"));
 	pthread_mutex_unlock(&connection->sending);

@@ -23,7 +23,7 @@ struct connection {
 	atomic_bool cancelled;
 
 	/* control.lock */
-	bool gone;              /* the client hung up */
+	bool gone;              /* the client hung up, or asked us to end what it called for */
 	bool evicted;           /* it must go */
 	bool busy;              /* it has asked for something: */
 	char op[CONTROL_OP_MAX];
