@@ -76,6 +76,8 @@ def test_backups_are_made_verified_and_restored(store, deep, area):
     repository = Repository(store, area + "/repository")
     cli(store, "backup", "d", repository.path)
     cli(store, "backup", "verify", repository.path, "--data")
+    (drilled,) = json.loads(cli(store, "backup", "drill", repository.path, "--memory", "--json"))
+    assert drilled["same"] and drilled["identity"] == wanted
     cli(store, "restore", repository.path, "again")
     cli(store, "restore", repository.path, area + "/out")
     try:

@@ -11,8 +11,11 @@
 
 #include "lib/chunk/digest.h"
 #include "lib/identity/tree_digest.h"
+#include "tests/unit/memory.h"
 
 #define FILE_BYTES (3U << 20)
+#define DEPTH 2000
+#define NAME_BYTES 100 /* of each directory on the way down */
 
 static void add(struct tree_digest *tree, const struct tree_member *member)
 {
@@ -101,12 +104,47 @@ static void what_is_no_tree_is_refused(void **state)
 	}
 }
 
+/* Of what is `depth` directories down, made of a path that leads there or further. */
+static const char *path_at(struct buf *path, size_t depth, const char *name)
+{
+	path->len = depth == 0 ? 0 : depth * (NAME_BYTES + 1) - 1;
+	buf_addf(path, "%s%s", depth == 0 ? "" : "/", name);
+	return (char *)path->data;
+}
+
+/* In each directory are a file and the next directory; on the way back comes another name of the file. All their paths together are 600 MB. */
+static void a_deep_tree_takes_one_path_of_memory(void **state)
+{
+	struct tree_digest *tree = tree_digest_new();
+	AUTO_BUF path = BUF_INIT, first = BUF_INIT;
+	char name[NAME_BYTES + 1] = "";
+	uint8_t identity[IDENTITY_LEN];
+	size_t before;
+
+	memset(name, 'd', NAME_BYTES);
+	for (size_t i = 0; i < DEPTH; i++)
+		(void)path_at(&path, i, name);
+	buf_add(&first, path.data, path.len);
+	before = memory_begin();
+	add(tree, &(struct tree_member){.path = "", .mode = S_IFDIR | 0755});
+	for (size_t i = 0; i < DEPTH; i++) {
+		add(tree, &(struct tree_member){.path = path_at(&path, i, "a"), .mode = S_IFREG | 0644, .has_others = true});
+		add(tree, &(struct tree_member){.path = path_at(&path, i, name), .mode = S_IFDIR | 0755});
+	}
+	for (size_t i = DEPTH; i-- > 0;)
+		add(tree, &(struct tree_member){.path = path_at(&path, i, "e"), .mode = S_IFREG | 0644, .first = path_at(&first, i, "a")});
+	memory_end(before, 8U << 20);
+	assert_int_equal(tree_digest_final(tree, identity), 0);
+	tree_digest_free(tree);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(how_content_comes_does_not_matter),
 		cmocka_unit_test(an_empty_tree_has_the_identity_of_the_definition),
 		cmocka_unit_test(what_is_no_tree_is_refused),
+		cmocka_unit_test(a_deep_tree_takes_one_path_of_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
