@@ -76,7 +76,7 @@ static int open_snapshot(struct backup *backup, struct error *err)
 static int find_base(struct backup *backup, struct error *err)
 {
 	const struct backup_options *options = backup->options;
-	const struct backup_aim aim = {.type = options->type, .share = options->share, .is_new = options->is_new,
+	const struct backup_aim aim = {.type = options->type, .share = options->share, .is_new = options->is_new, .store = backup->store,
 	                               .dataset_tag = backup->dataset_tag, .unfinished = &backup->unfinished};
 
 	if (!options->dry_run && !backup_relies_on_all(options->type, options->share))
@@ -305,6 +305,7 @@ static int run(struct backup *backup, struct error *err)
 	               !backup->base.exists ? backup->options->snapshot : backup->base.full_snapshot ? backup->base.full_snapshot : "");
 	backup->writer = repository_writer_new(backup->options->repository, backup->base.known);
 	repository_writer_go_on(backup->writer, backup->unfinished.mark, &backup->base.put);
+	repository_writer_pass_over(backup->writer, &backup->base.unfinished);
 	if (backup->options->dry_run)
 		repository_writer_discard(backup->writer);
 	tree.view = backup->view;

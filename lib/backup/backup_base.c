@@ -132,6 +132,8 @@ int backup_base_find(struct backup_base *base, struct repository *repository, co
 	if (r == 0 && backup_relies_on_all(type, aim->share)) {
 		base->known = repository->index;
 		base->known_is_repository = true;
+		if (!aim->share)
+			unfinished_packs_of_all(aim->store, repository, &base->unfinished);
 	} else if (r == 0) {
 		r = unfinished_packs(aim->unfinished, repository, &base->put, err);
 		if (r == 0)
@@ -220,6 +222,7 @@ void backup_base_clear(struct backup_base *base, struct store *store)
 		blob_index_free(base->known);
 	exact_paths_clear(&base->exact);
 	array_clear(&base->put);
+	array_clear(&base->unfinished);
 	free(base->full_snapshot);
 	snapshot_file_clear(&base->snapshot);
 	*base = (struct backup_base){0};

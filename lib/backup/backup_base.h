@@ -3,7 +3,8 @@
  *
  *   full            nothing (with `share`: all blobs of the repository may be relied on)
  *   differential    the last full one: only its packs may be relied on
- *   incremental     the last one of any type: all blobs of the repository may be relied on
+ *   incremental     the last one of any type: all blobs of the repository may be relied on but for what the store's unfinished backups have put,
+ *                   which is not there for others (with `share` it is)
  *
  * A full or differential one also relies on what one of its type put that was cut off (unfinished.h).
  *
@@ -27,6 +28,7 @@ struct backup_base {
 	struct object_names put;  /* packs of the one that was cut off, which this one goes on with */
 	struct blob_index *known; /* what may be relied on; owned unless it is the repository's */
 	bool known_is_repository;
+	struct object_names unfinished; /* packs with copies that count for nothing */
 	/* With the store's snapshot of then: */
 	bool has_changes;
 	struct view *view; /* held */
@@ -39,6 +41,7 @@ struct backup_base {
 struct backup_aim {
 	enum backup_type type;
 	bool share;
+	struct store *store;
 	const char *dataset_tag; /* how backups of the dataset are marked */
 	bool is_new; /* the state of now: no backup of the dataset may be of a later time */
 	const struct unfinished *unfinished;

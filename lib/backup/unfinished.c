@@ -157,6 +157,30 @@ static void leave_out_backups(struct repository *repository, struct object_names
 	array_clear(&theirs);
 }
 
+void unfinished_packs_of_all(struct store *store, struct repository *repository, struct object_names *ret_packs)
+{
+	struct found found = {.index = repository->index};
+	const size_t len = strlen(repository->id);
+	const char *key;
+	json_t *all, *entry;
+
+	pthread_mutex_lock(&record_lock);
+	all = read_record(store);
+	pthread_mutex_unlock(&record_lock);
+	json_object_foreach(all, key, entry) {
+		const char *mark = json_string_value(json_object_get(entry, "mark"));
+
+		if (mark && strncmp(key, repository->id, len) == 0 && key[len] == '/')
+			(void)!blob_index_each_marked(repository->index, mark, add_pack, &found);
+	}
+	json_decref(all);
+	object_names_sort(&found.packs);
+	if (found.packs.count > 0)
+		leave_out_backups(repository, &found.packs);
+	array_append(ret_packs, found.packs.items, found.packs.count);
+	array_clear(&found.packs);
+}
+
 int unfinished_packs(const struct unfinished *unfinished, struct repository *repository, struct object_names *ret_packs, struct error *err)
 {
 	struct found found = {.index = repository->index, .whole = ret_packs};

@@ -1,6 +1,7 @@
 /*
  * A full or differential backup that was cut off is gone on with by the next one of its type: what it put stands in packs that no backup names, and
- * nothing but those may be relied on. The store keeps a mark for it, which index files of the repository have, too.
+ * nothing but those may be relied on; nor does an incremental backup rely on them. The store keeps a mark for it, which index files of the
+ * repository have, too.
  *
  *   unfinished_begin -> the packs with the mark are found when the index is loaded: unfinished_packs -> unfinished_end
  *
@@ -34,5 +35,8 @@ void unfinished_end(const struct unfinished *unfinished, struct store *store, bo
  */
 WARN_UNUSED int unfinished_packs(const struct unfinished *unfinished, struct repository *repository, struct object_names *ret_packs,
 				 struct error *err);
+
+/* The same of all that are unfinished, of this store: on what they put nobody else relies. */
+void unfinished_packs_of_all(struct store *store, struct repository *repository, struct object_names *ret_packs);
 
 #endif

@@ -106,6 +106,8 @@ struct repository_writer *repository_writer_new(struct repository *repository, c
  * `packs` were put by an earlier one with the mark, and count as its own. Their blobs are in `known`.
  */
 void repository_writer_go_on(struct repository_writer *writer, const char *mark, const struct object_names *packs);
+/* Before anything is written: copies of known blobs in these packs count for nothing. Sorted. */
+void repository_writer_pass_over(struct repository_writer *writer, const struct object_names *packs);
 void repository_writer_discard(struct repository_writer *writer); /* before anything is written: it is counted, and goes nowhere */
 void repository_writer_free(struct repository_writer *writer); /* what was not ended is lost; NULL is fine */
 struct repository_hand *repository_hand_new(struct repository_writer *writer);

@@ -23,6 +23,7 @@ struct repository_writer {
 	struct repository *repository;
 	const struct blob_index *known;
 	bool discards;
+	struct object_names passed_over; /* packs, sorted */
 	char mark[INDEX_MARK_TEXT]; /* of index files; "": none */
 	pthread_mutex_t lock; /* guards what follows */
 	struct blob_set claims; /* blobs that a hand has taken on */
@@ -58,6 +59,11 @@ void repository_writer_go_on(struct repository_writer *writer, const char *mark,
 	array_append(&writer->packs, packs->items, packs->count);
 }
 
+void repository_writer_pass_over(struct repository_writer *writer, const struct object_names *packs)
+{
+	array_append(&writer->passed_over, packs->items, packs->count);
+}
+
 void repository_writer_discard(struct repository_writer *writer)
 {
 	writer->discards = true;
@@ -70,8 +76,21 @@ void repository_writer_free(struct repository_writer *writer)
 	blob_set_clear(&writer->claims);
 	buf_clear(&writer->index.json);
 	array_clear(&writer->packs);
+	array_clear(&writer->passed_over);
 	pthread_mutex_destroy(&writer->lock);
 	free(writer);
+}
+
+static bool is_known(const struct repository_writer *writer, const struct blob_id *id, bool is_tree)
+{
+	struct blob_place place;
+	bool found = false;
+
+	if (writer->passed_over.count == 0)
+		return blob_index_has(writer->known, id, is_tree);
+	for (unsigned copy = 0; !found && blob_index_find(writer->known, id, is_tree, copy, &place); copy++)
+		found = !object_names_have_id(&writer->passed_over, &place.pack);
+	return found;
 }
 
 /* Whether the blob is known or claimed; if it is not, it is claimed now, if the caller wants it. */
@@ -79,7 +98,7 @@ static bool find_claim(struct repository_writer *writer, const struct blob_id *i
 {
 	bool found;
 
-	if (blob_index_has(writer->known, id, is_tree))
+	if (is_known(writer, id, is_tree))
 		return true;
 	pthread_mutex_lock(&writer->lock);
 	found = wanted ? !blob_set_put(&writer->claims, id, is_tree) : blob_set_has(&writer->claims, id, is_tree);

@@ -97,6 +97,29 @@ def test_a_full_backup_goes_on_with_what_is_no_backup_only(repository, point):
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_what_a_killed_full_backup_put_is_nothing_for_an_incremental_one(repository, goes_on):
+    """The incremental one comes back without any of it, whether the full one becomes a backup or is given up."""
+    first = repository.backup("d")
+    change(repository, 1)
+    earlier = repository.packs()
+    assert dies(repository, "backup-before-snapshot-file", "backup", "d", repository.path)
+    put = repository.packs() - earlier
+    between = repository.backup("d", kind="incremental")
+    assert between["stored"] > 3 << 20 and between["base"] == first["backup"]
+    if goes_on:
+        full = repository.backup("d")
+        assert full["stored"] < 1 << 20
+        check_all(repository, {row["backup"]: row["identity"] for row in (first, between, full)})
+        repository.run("backup", "forget", repository.path, full["backup"])
+    repository.run("backup", "prune", repository.path)
+    assert not put & repository.packs(), "what nobody names is gone"
+    check_all(repository, {row["backup"]: row["identity"] for row in (first, between)})
+    repository.run("backup", "unlock", repository.path)
+    restic_check(repository)
+
+
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("point", ["object-before-rename:kill:2", "object-after-rename:kill:2", "backup-prune-before-index", "backup-prune-before-old-index",
                                    "backup-prune-before-packs", "backup-prune-remove:kill:1", "backup-prune-remove:kill:3"])
 def test_prune_that_dies_loses_nothing(repository, point):

@@ -1,4 +1,4 @@
-/* Full backups share nothing: not with one another when pruned, nor with one that was cut off and is a backup all the same. */
+/* Full backups share nothing: not with one another when pruned, nor with one that was cut off and is a backup all the same, nor with incremental ones. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -111,13 +111,33 @@ static int teardown(void **state)
 	return 0;
 }
 
-static int run_backup(struct scene *scene, struct backup_result *ret_result)
+static int run_backup_of(struct scene *scene, enum backup_type type, const char *snapshot, struct backup_result *ret_result)
 {
-	const struct backup_options options = {.repository = scene->repository.repository, .place = "place", .dataset = "d", .snapshot = "s",
-	                                       .type = BACKUP_FULL};
+	const struct backup_options options = {.repository = scene->repository.repository, .place = "place", .dataset = "d", .snapshot = snapshot,
+	                                       .type = type};
 	struct error err = {0};
 
 	return backup_run(scene->place.store, &options, ret_result, &err);
+}
+
+static int run_backup(struct scene *scene, struct backup_result *ret_result)
+{
+	return run_backup_of(scene, BACKUP_FULL, "s", ret_result);
+}
+
+/* Snapshot "later" has one more file. */
+static void take_later(struct scene *scene)
+{
+	const struct snapshot_name name = {.dataset = "d", .name = "later"};
+	struct view *view = open_head(scene->place.store, "d");
+	static uint8_t noise[300000];
+	struct error err = {0};
+
+	fill_random(2, noise, sizeof(noise));
+	write_file(view, ROOT_INO, "more", 0, noise, sizeof(noise));
+	assert_int_equal(view_sync(view), 0);
+	store_view_put(scene->place.store, view);
+	assert_int_equal(snapshot_create(scene->place.store, &name, 1, "", 0, &err), 0);
 }
 
 static int count_one(void *arg, const char *name, uint64_t size)
@@ -260,6 +280,27 @@ static void test_full_backup_begins_anew_where_a_backup_cannot_be_looked_at(void
 	assert_int_equal(data_blobs_of_next(scene), blobs);
 }
 
+static void test_incremental_backup_relies_on_nothing_that_a_full_one_goes_on_with(void **state)
+{
+	struct scene *scene = *state;
+	struct backup_result result;
+	uint64_t blobs;
+
+	blobs = data_blobs_of_next(scene);
+	take_later(scene);
+	scene->failing.put = PUT_FAILS;
+	assert_int_equal(run_backup_of(scene, BACKUP_FULL, "later", &result), -ETIMEDOUT);
+	scene->failing.put = PUT_GOES_WELL;
+	assert_true(result.counts.data_blobs > blobs + 10);
+	blobs = result.counts.data_blobs - blobs;
+	assert_int_equal(run_backup_of(scene, BACKUP_INCREMENTAL, "later", &result), 0);
+	assert_int_equal(result.counts.data_blobs, blobs + 1); /* what is said of it */
+	assert_int_equal(run_backup_of(scene, BACKUP_FULL, "later", &result), 0);
+	assert_int_equal(result.counts.data_blobs, 1);
+	assert_int_equal(run_backup_of(scene, BACKUP_INCREMENTAL, "later", &result), 0);
+	assert_int_equal(result.counts.data_blobs, 1); /* it is a backup now */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -269,6 +310,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_full_backup_does_not_go_on_with_a_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_tells_what_is_a_backup_from_what_is_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_begins_anew_where_a_backup_cannot_be_looked_at, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_incremental_backup_relies_on_nothing_that_a_full_one_goes_on_with, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
