@@ -177,7 +177,8 @@ static int snapshot_rename_op(struct op_context *context, const json_t *args, js
 		result = op_arg_string(args, "new_name", &new_name, err);
 	if (result == 0)
 		result = dataset_name_check("snapshot", new_name, err);
-	return result < 0 ? result : snapshot_rename(context->store, target.dataset, target.name, new_name, err);
+	const struct snapshot_name what = {.dataset = target.dataset, .name = target.name};
+	return result < 0 ? result : snapshot_rename(context->store, &what, new_name, err);
 }
 
 /* --- destroying --- */

@@ -83,6 +83,11 @@ struct open_view {
 	UT_hash_handle hh;
 };
 
+/* A view that was a dataset's head until it got another. What is the dataset's, and not the head's, goes on for who has it by that number. */
+struct replaced_head {
+	uint32_t view, dataset;
+};
+
 /* A destroyed view whose versions wait to be pruned: 'P' record. */
 struct prune {
 	uint32_t view;
@@ -125,6 +130,7 @@ struct store {
 	struct open_view *idle;
 	unsigned idle_count;
 	struct open_view *retired;
+	ARRAY(struct replaced_head) replaced; /* the latest last */
 	struct prune *prunes;         /* uthash by view, the longest destroyed first */
 	struct store_hooks hooks;
 	ARRAY(char *) receivers;      /* datasets that streams are being received into; owned */
@@ -168,7 +174,7 @@ size_t catalog_order_from(const struct snapshot_order *order, uint64_t number);
 struct dataset *catalog_add_dataset(struct store *store, const char *name, struct dataset_record *record);
 void catalog_remove_dataset(struct store *store, struct dataset *dataset); /* and its snapshots */
 void catalog_rename_dataset(struct store *store, struct dataset *dataset, const char *name);
-void catalog_set_head(struct store *store, struct dataset *dataset, uint32_t view); /* another view number */
+void catalog_set_head(struct store *store, struct dataset *dataset, uint32_t view); /* another view number; the old one is noted as replaced */
 struct snapshot *catalog_add_snapshot(struct store *store, struct dataset *dataset, const char *name, struct snapshot_record *record);
 void catalog_remove_snapshot(struct store *store, struct snapshot *snapshot);
 void catalog_rename_snapshot(struct snapshot *snapshot, const char *name);
@@ -223,6 +229,8 @@ WARN_UNUSED int dataset_clone_locked(struct store *store, const char *dataset, c
 void dataset_appear(struct store *store, const char *name, struct dataset_record *record, struct lineage_view *origin);
 
 /* --- snapshots.c --- caller holds change_lock */
+WARN_UNUSED int snapshot_find_dataset(struct store *store, const struct snapshot_name *what, struct dataset **ret_dataset, struct error *err);
+WARN_UNUSED int snapshot_find_named(struct store *store, const struct snapshot_name *what, struct snapshot **ret_snapshot, struct error *err);
 WARN_UNUSED int snapshot_find(struct store *store, const char *dataset_name, const char *name, struct snapshot **ret_snapshot,
 			      struct error *err);
 /* A snapshot of the dataset's head as it stands, into the batch; the head is frozen. `record` is the caller's to clear. */

@@ -43,14 +43,33 @@
 
 /* --- what both this file and rollback.c need --- */
 
-int snapshot_find(struct store *store, const char *dataset_name, const char *name, struct snapshot **ret_snapshot, struct error *err)
+int snapshot_find_dataset(struct store *store, const struct snapshot_name *what, struct dataset **ret_dataset, struct error *err)
 {
-	struct dataset *dataset = catalog_dataset(store, dataset_name);
+	struct dataset *dataset = what->id ? catalog_dataset_by_id(store, what->id) : catalog_dataset(store, what->dataset);
 
 	if (!dataset)
-		return unknown_dataset(store, dataset_name, err);
-	*ret_snapshot = catalog_snapshot(dataset, name);
-	return *ret_snapshot ? 0 : unknown_snapshot(store, dataset_name, name, err);
+		return what->id ? error_set(err, -ENOENT, "the dataset is gone") : unknown_dataset(store, what->dataset, err);
+	*ret_dataset = dataset;
+	return 0;
+}
+
+int snapshot_find_named(struct store *store, const struct snapshot_name *what, struct snapshot **ret_snapshot, struct error *err)
+{
+	struct dataset *dataset;
+	int result = snapshot_find_dataset(store, what, &dataset, err);
+
+	if (result < 0)
+		return result;
+	struct snapshot *snapshot = catalog_snapshot(dataset, what->name);
+	if (!snapshot)
+		return unknown_snapshot(store, dataset->name, what->name, err);
+	*ret_snapshot = snapshot;
+	return 0;
+}
+
+int snapshot_find(struct store *store, const char *dataset_name, const char *name, struct snapshot **ret_snapshot, struct error *err)
+{
+	return snapshot_find_named(store, &(struct snapshot_name){.dataset = dataset_name, .name = name}, ret_snapshot, err);
 }
 
 int snapshot_prepare(struct store *store, struct dataset *dataset, const char *name, const char *note, uint32_t flags,
@@ -101,11 +120,12 @@ static int find_targets(struct store *store, const struct snapshot_name *wanted,
 			struct error *err)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct dataset *dataset = catalog_dataset(store, wanted[i].dataset);
-		if (!dataset)
-			return unknown_dataset(store, wanted[i].dataset, err);
+		struct dataset *dataset;
+		int result = snapshot_find_dataset(store, &wanted[i], &dataset, err);
+		if (result < 0)
+			return result;
 		if (catalog_snapshot(dataset, wanted[i].name))
-			return error_set(err, -EEXIST, "there is a snapshot \"%s@%s\" already", wanted[i].dataset, wanted[i].name);
+			return error_set(err, -EEXIST, "there is a snapshot \"%s@%s\" already", dataset->name, wanted[i].name);
 		if (dataset->replica)
 			return replica_refuse(dataset->name, err);
 		targets[i] = (struct target){.dataset = dataset, .name = wanted[i].name};
@@ -203,7 +223,7 @@ static int take_heads(struct store *store, struct target *targets, size_t count,
 }
 
 static int create_locked(struct store *store, const struct snapshot_name *wanted, size_t count, const char *note, uint32_t flags,
-			 struct target *targets, struct error *err)
+			 struct target *targets, uint32_t *ret_ids, struct error *err)
 {
 	struct store_hooks hooks = store_get_hooks(store);
 	AUTO_FREE uint32_t *views = xcalloc(count, sizeof(*views));
@@ -221,11 +241,12 @@ static int create_locked(struct store *store, const struct snapshot_name *wanted
 			hooks.thaw(hooks.arg, views, count);
 	}
 	for (size_t i = 0; i < count; i++) {
+		ret_ids[i] = targets[i].dataset->record.id;
 		snapshot_record_clear(&targets[i].snapshot);
 		line_clear(&targets[i].line);
 	}
 	if (result < 0)
-		error_set(err, result, "cannot take snapshot \"%s@%s\": %s", wanted[0].dataset, wanted[0].name, error_text(result));
+		error_set(err, result, "cannot take snapshot \"%s@%s\": %s", targets[0].dataset->name, targets[0].name, error_text(result));
 	return result;
 }
 
@@ -247,11 +268,9 @@ int snapshot_create(struct store *store, const struct snapshot_name *wanted, siz
 	int result = store_begin_change(store, err);
 	if (result < 0)
 		return result;
-	result = create_locked(store, wanted, count, note, flags, targets, err);
-	for (size_t i = 0; result == 0 && i < count; i++)
-		ids[i] = catalog_dataset(store, wanted[i].dataset)->record.id;
+	result = create_locked(store, wanted, count, note, flags, targets, ids, err);
 	mutex_give(&store->change_lock);
 	for (size_t i = 0; result == 0 && i < count; i++)
-		store_changed(store, STORE_SNAPSHOTS_CHANGED, ids[i], wanted[i].name);
+		store_changed(store, STORE_SNAPSHOTS_CHANGED, ids[i], targets[i].name);
 	return result;
 }

@@ -23,6 +23,7 @@ void snapshot_info_clear(struct snapshot_info *info);
 
 struct snapshot_name {
 	const char *dataset, *name;
+	uint32_t id; /* of the dataset, whatever it is called by now, and `dataset` is NULL; 0: it goes by `dataset` */
 };
 
 /* All targets in one instant, or none. flags: SNAPSHOT_*. */
@@ -34,7 +35,9 @@ WARN_UNUSED int snapshot_taken(struct store *store, uint32_t view, struct timesp
 /* In the order in which they were taken. dataset NULL: all datasets. Stops when the callback returns not 0, and returns that. No lock is held
  * during the callback: what comes and goes meanwhile may be in the list or not. */
 WARN_UNUSED int snapshot_list(struct store *store, const char *dataset, int (*each)(void *arg, const struct snapshot_info *info), void *arg);
-WARN_UNUSED int snapshot_rename(struct store *store, const char *dataset, const char *name, const char *new_name, struct error *err);
+/* The same by the dataset's number, whatever it is called by now; 0: all. Of one that is gone there are none. */
+WARN_UNUSED int snapshot_list_by_id(struct store *store, uint32_t dataset, int (*each)(void *arg, const struct snapshot_info *info), void *arg);
+WARN_UNUSED int snapshot_rename(struct store *store, const struct snapshot_name *what, const char *new_name, struct error *err);
 /* Returns at once; its versions and chunks are pruned in the background. -EBUSY held (text names the holds), mounted, or being read. */
 WARN_UNUSED int snapshot_destroy(struct store *store, const char *dataset, const char *name, struct error *err);
 /* The same for all that are named, or none; one that is named twice is destroyed once. */

@@ -4,43 +4,42 @@
 
 #include "lib/store/catalog.h"
 
-static int rename_locked(struct store *store, const char *dataset, const char *name, const char *new_name, struct error *err)
+static int rename_locked(struct store *store, const struct snapshot_name *what, const char *new_name, uint32_t *ret_id, struct error *err)
 {
 	struct snapshot *snapshot;
-	int result = snapshot_find(store, dataset, name, &snapshot, err);
+	int result = snapshot_find_named(store, what, &snapshot, err);
 
 	if (result < 0)
 		return result;
 	if (catalog_snapshot(snapshot->dataset, new_name))
-		return error_set(err, -EEXIST, "there is a snapshot \"%s@%s\" already", dataset, new_name);
+		return error_set(err, -EEXIST, "there is a snapshot \"%s@%s\" already", snapshot->dataset->name, new_name);
 	struct kv_batch *batch = kv_batch_new();
-	catalog_delete_snapshot(batch, snapshot->record.dataset, name);
+	catalog_delete_snapshot(batch, snapshot->record.dataset, what->name);
 	catalog_put_snapshot(batch, new_name, &snapshot->record);
 	result = catalog_write(store->kv, batch);
 	kv_batch_free(batch);
 	if (result < 0)
-		return error_set(err, result, "cannot rename snapshot \"%s@%s\": %s", dataset, name, error_text(result));
+		return error_set(err, result, "cannot rename snapshot \"%s@%s\": %s", snapshot->dataset->name, what->name, error_text(result));
+	*ret_id = snapshot->record.dataset;
 	mutex_take(&store->catalog_lock);
 	catalog_rename_snapshot(snapshot, new_name);
 	mutex_give(&store->catalog_lock);
 	return 0;
 }
 
-int snapshot_rename(struct store *store, const char *dataset, const char *name, const char *new_name, struct error *err)
+int snapshot_rename(struct store *store, const struct snapshot_name *what, const char *new_name, struct error *err)
 {
-	struct dataset_info info;
+	uint32_t id = 0;
 	int result = dataset_name_check("snapshot", new_name, err);
 
 	if (result == 0)
 		result = store_begin_change(store, err);
 	if (result < 0)
 		return result;
-	result = rename_locked(store, dataset, name, new_name, err);
-	if (result == 0)
-		result = dataset_get(store, dataset, &info);
+	result = rename_locked(store, what, new_name, &id, err);
 	mutex_give(&store->change_lock);
 	if (result == 0)
-		store_changed(store, STORE_SNAPSHOTS_CHANGED, info.id, new_name);
+		store_changed(store, STORE_SNAPSHOTS_CHANGED, id, new_name);
 	return result;
 }
 
@@ -119,7 +118,7 @@ static int change_holds(struct store *store, const struct snapshot_name *name, c
 
 	if (result < 0)
 		return result;
-	result = snapshot_find(store, name->dataset, name->name, &snapshot, err);
+	result = snapshot_find_named(store, name, &snapshot, err);
 	if (result == 0)
 		result = change(store, snapshot, tag, err);
 	mutex_give(&store->change_lock);

@@ -69,7 +69,7 @@ static int block_all(struct store *store, const struct snapshot_name *names, siz
 
 	for (size_t i = 0; i < count && result == 0; i++) {
 		struct snapshot *snapshot;
-		result = snapshot_find(store, names[i].dataset, names[i].name, &snapshot, err);
+		result = snapshot_find_named(store, &names[i], &snapshot, err);
 		if (result == 0 && snapshot->blocked)
 			continue;
 		if (result == 0)
@@ -141,7 +141,8 @@ static int destroy_locked(struct store *store, const struct snapshot_name *names
 		return result;
 	result = write_destruction(store, &victims);
 	if (result < 0) {
-		error_set(err, result, "cannot destroy snapshot \"%s@%s\": %s", names[0].dataset, names[0].name, error_text(result));
+		const struct snapshot *first = victims.items[0];
+		error_set(err, result, "cannot destroy snapshot \"%s@%s\": %s", first->dataset->name, first->name, error_text(result));
 		unblock_all(store, &victims);
 		return result;
 	}
@@ -180,7 +181,7 @@ int snapshots_check_destroy(struct store *store, const struct snapshot_name *nam
 		return result;
 	for (size_t i = 0; i < count && result == 0; i++) {
 		struct snapshot *snapshot;
-		result = snapshot_find(store, names[i].dataset, names[i].name, &snapshot, err);
+		result = snapshot_find_named(store, &names[i], &snapshot, err);
 		if (result == 0)
 			result = block(store, snapshot, true, err);
 	}

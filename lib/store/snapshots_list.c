@@ -75,22 +75,29 @@ static size_t copy_page(struct store *store, uint32_t dataset, uint64_t number, 
 	return count;
 }
 
-int snapshot_list(struct store *store, const char *dataset_name, int (*each)(void *arg, const struct snapshot_info *info), void *arg)
+int snapshot_list_by_id(struct store *store, uint32_t dataset, int (*each)(void *arg, const struct snapshot_info *info), void *arg)
 {
 	AUTO_FREE struct snapshot_info *page = xcalloc(PAGE, sizeof(*page));
-	struct dataset_info dataset = {0};
 	uint64_t next = 0;
 	size_t count = PAGE;
-	int result = dataset_name ? dataset_get(store, dataset_name, &dataset) : 0;
+	int result = 0;
 
 	while (result == 0 && count == PAGE) {
-		count = copy_page(store, dataset.id, next, page);
+		count = copy_page(store, dataset, next, page);
 		for (size_t i = 0; i < count; i++) {
 			next = page[i].number + 1;
-			if (result == 0 && (dataset_name || !catalog_is_hidden(page[i].dataset)))
+			if (result == 0 && (dataset || !catalog_is_hidden(page[i].dataset)))
 				result = each(arg, &page[i]);
 			snapshot_info_clear(&page[i]);
 		}
 	}
 	return result;
+}
+
+int snapshot_list(struct store *store, const char *dataset_name, int (*each)(void *arg, const struct snapshot_info *info), void *arg)
+{
+	struct dataset_info dataset = {0};
+	int result = dataset_name ? dataset_get(store, dataset_name, &dataset) : 0;
+
+	return result < 0 ? result : snapshot_list_by_id(store, dataset.id, each, arg);
 }

@@ -140,15 +140,30 @@ int store_view_by_number(struct store *store, uint32_t view, struct view **ret_v
 	return result == -ENOENT ? -ESTALE : result;
 }
 
+/* Caller holds catalog_lock. `dataset` may be NULL: -ENOENT. */
+static int head_of(struct store *store, const struct dataset *dataset, struct view **ret_view)
+{
+	return dataset ? get_locked(store, dataset->record.view, ret_view) : -ENOENT;
+}
+
+static int snapshot_of(struct store *store, struct dataset *dataset, const char *name, struct view **ret_view)
+{
+	const struct snapshot *snapshot = dataset ? catalog_snapshot(dataset, name) : NULL;
+
+	return snapshot ? get_locked(store, snapshot->record.view, ret_view) : -ENOENT;
+}
+
 int store_head_after(struct store *store, uint32_t view, struct view **ret_view)
 {
 	int result = -ESTALE;
 
 	mutex_take(&store->catalog_lock);
-	const struct open_view *open = find(store, view);
-	struct dataset *dataset = open && open->retired ? catalog_dataset_by_id(store, view_dataset(open->view)) : NULL;
-	if (dataset)
-		result = get_locked(store, dataset->record.view, ret_view);
+	for (size_t i = store->replaced.count; i-- > 0;) {
+		if (store->replaced.items[i].view != view)
+			continue;
+		result = head_of(store, catalog_dataset_by_id(store, store->replaced.items[i].dataset), ret_view);
+		break;
+	}
 	mutex_give(&store->catalog_lock);
 	return result == -ENOENT ? -ESTALE : result;
 }
@@ -156,8 +171,15 @@ int store_head_after(struct store *store, uint32_t view, struct view **ret_view)
 int store_head(struct store *store, const char *name, struct view **ret_view)
 {
 	mutex_take(&store->catalog_lock);
-	struct dataset *dataset = catalog_dataset(store, name);
-	int result = dataset ? get_locked(store, dataset->record.view, ret_view) : -ENOENT;
+	int result = head_of(store, catalog_dataset(store, name), ret_view);
+	mutex_give(&store->catalog_lock);
+	return result;
+}
+
+int store_head_by_id(struct store *store, uint32_t dataset, struct view **ret_view)
+{
+	mutex_take(&store->catalog_lock);
+	int result = head_of(store, catalog_dataset_by_id(store, dataset), ret_view);
 	mutex_give(&store->catalog_lock);
 	return result;
 }
@@ -165,7 +187,7 @@ int store_head(struct store *store, const char *name, struct view **ret_view)
 int views_head(struct store *store, struct dataset *dataset, struct view **ret_view)
 {
 	mutex_take(&store->catalog_lock);
-	int result = get_locked(store, dataset->record.view, ret_view);
+	int result = head_of(store, dataset, ret_view);
 	mutex_give(&store->catalog_lock);
 	return result;
 }
@@ -173,9 +195,15 @@ int views_head(struct store *store, struct dataset *dataset, struct view **ret_v
 int store_snapshot(struct store *store, const char *dataset_name, const char *name, struct view **ret_view)
 {
 	mutex_take(&store->catalog_lock);
-	struct dataset *dataset = catalog_dataset(store, dataset_name);
-	struct snapshot *snapshot = dataset ? catalog_snapshot(dataset, name) : NULL;
-	int result = snapshot ? get_locked(store, snapshot->record.view, ret_view) : -ENOENT;
+	int result = snapshot_of(store, catalog_dataset(store, dataset_name), name, ret_view);
+	mutex_give(&store->catalog_lock);
+	return result;
+}
+
+int store_snapshot_by_id(struct store *store, uint32_t dataset, const char *name, struct view **ret_view)
+{
+	mutex_take(&store->catalog_lock);
+	int result = snapshot_of(store, catalog_dataset_by_id(store, dataset), name, ret_view);
 	mutex_give(&store->catalog_lock);
 	return result;
 }

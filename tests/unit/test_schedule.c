@@ -179,7 +179,7 @@ static void others_and_held_ones_are_never_destroyed(void **state)
 	tick(place->store, START);
 	assert_int_equal(snapshot_hold(place->store, "d", "auto-hourly-20260101T000000Z", "paper", &err), 0);
 	tick(place->store, START + HOUR);
-	assert_int_equal(snapshot_rename(place->store, "d", "auto-hourly-20260101T010000Z", "kept", &err), 0);
+	assert_int_equal(snapshot_rename(place->store, &(struct snapshot_name){.dataset = "d", .name = "auto-hourly-20260101T010000Z"}, "kept", &err), 0);
 	for (int i = 2; i < 6; i++)
 		tick(place->store, START + i * HOUR);
 	assert_true(exists(place->store, "auto-hourly-20250101T000000Z"));

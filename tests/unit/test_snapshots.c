@@ -126,7 +126,7 @@ static void held_or_read_snapshots_stay(void **state)
 	store_set_hooks(place.store, &hooks);
 	assert_int_equal(snapshot_destroy(place.store, "a", "one", &err), -EBUSY);
 	number = 0;
-	assert_int_equal(snapshot_rename(place.store, "a", "one", "two", &err), 0);
+	assert_int_equal(snapshot_rename(place.store, &(struct snapshot_name){.dataset = "a", .name = "one"}, "two", &err), 0);
 	assert_int_equal(snapshot_destroy(place.store, "a", "one", &err), -ENOENT);
 	assert_int_equal(snapshot_destroy(place.store, "a", "two", &err), 0);
 	assert_int_equal(snapshot_get(place.store, "a", "two", &info), -ENOENT);

@@ -175,7 +175,7 @@ static void all_datasets_are_listed_in_the_order_of_taking(void **state)
 	assert_int_equal(dataset_create(place.store, "b", 0755, 0, 0, 1, NULL), 0);
 	for (unsigned i = 0; i < 150; i++)
 		take(place.store, i % 3 ? "a" : "b", i);
-	assert_int_equal(snapshot_rename(place.store, "a", "s1", "zz", NULL), 0);
+	assert_int_equal(snapshot_rename(place.store, &(struct snapshot_name){.dataset = "a", .name = "s1"}, "zz", NULL), 0);
 	assert_int_equal(snapshot_destroy(place.store, "b", "s3", NULL), 0);
 	for (unsigned again = 0; again < 2; again++) {
 		all = one = (struct listing){0};

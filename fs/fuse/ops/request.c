@@ -20,7 +20,7 @@ int target_open(fuse_req_t req, fuse_ino_t id, struct target *ret_target)
 	if (ret_target->node.kind == NODE_SNAPSHOTS && ret_target->node.ino != ROOT_INO)
 		return -ESTALE;
 	result = store_view_by_number(mount->group->store, ret_target->node.view, &ret_target->view);
-	/* the list of snapshots is the dataset's: who has it open goes on when the dataset is rolled back */
+	/* the list of snapshots is the dataset's: who has it open, or stands in it, goes on when the dataset is rolled back */
 	if (result == -ESTALE && ret_target->node.kind == NODE_SNAPSHOTS) {
 		result = store_head_after(mount->group->store, ret_target->node.view, &ret_target->view);
 		if (!result)

@@ -28,13 +28,9 @@ struct snapshot_job {
 	struct mount *mount;
 	pid_t caller;
 	struct session_request request;
-	char *dataset, *name, *new_name;
+	uint32_t dataset; /* its number: it may get another name before the job runs */
+	char *name, *new_name;
 };
-
-static int dataset_name(struct store *store, struct view *view, struct dataset_info *ret_info)
-{
-	return dataset_get_by_id(store, view_dataset(view), ret_info);
-}
 
 int snapshots_entry(const struct target *dir, struct fuse_entry_param *ret_entry)
 {
@@ -76,7 +72,6 @@ static int entry_of(struct mount *mount, struct view *view, struct fuse_entry_pa
 int snapshots_lookup(const struct target *dir, const char *name, struct fuse_entry_param *ret_entry)
 {
 	struct store *store = dir->mount->group->store;
-	struct dataset_info dataset;
 	struct view *view;
 	int result;
 
@@ -93,9 +88,7 @@ int snapshots_lookup(const struct target *dir, const char *name, struct fuse_ent
 			target_entry(&above, &attr, ret_entry);
 		return result;
 	}
-	result = dataset_name(store, dir->view, &dataset);
-	if (!result)
-		result = store_snapshot(store, dataset.name, name, &view);
+	result = store_snapshot_by_id(store, view_dataset(dir->view), name, &view);
 	if (result)
 		return result;
 	result = entry_of(dir->mount, view, ret_entry);
@@ -118,10 +111,8 @@ static int list_one(void *arg, const struct snapshot_info *info)
 int snapshots_list(const struct target *dir, virtual_list_fn each, void *arg)
 {
 	struct list_context context = {.each = each, .arg = arg};
-	struct dataset_info dataset;
-	int result = dataset_name(dir->mount->group->store, dir->view, &dataset);
 
-	return result ? result : snapshot_list(dir->mount->group->store, dataset.name, list_one, &context);
+	return snapshot_list_by_id(dir->mount->group->store, view_dataset(dir->view), list_one, &context);
 }
 
 static int stop_at_first(void *arg, const char *name, uint64_t ino, uint8_t type)
@@ -145,21 +136,17 @@ int snapshots_above(const struct target *snapshot_root, struct fuse_entry_param 
 {
 	struct store *store = snapshot_root->mount->group->store;
 	AUTO_TARGET dir = {.mount = snapshot_root->mount, .node = {.kind = NODE_SNAPSHOTS, .ino = ROOT_INO}};
-	struct dataset_info dataset;
-	int result = dataset_name(store, snapshot_root->view, &dataset);
+	int result = store_head_by_id(store, view_dataset(snapshot_root->view), &dir.view);
 
-	if (!result)
-		result = store_head(store, dataset.name, &dir.view);
 	if (result)
 		return result;
-	dir.node.view = dataset.view;
+	dir.node.view = view_number(dir.view);
 	return snapshots_entry(&dir, ret_entry);
 }
 
 static void job_free(struct snapshot_job *job)
 {
 	mount_put(job->mount);
-	free(job->dataset);
 	free(job->name);
 	free(job->new_name);
 	free(job);
@@ -175,16 +162,10 @@ static bool begin(const struct snapshot_job *job)
 static void job_add(fuse_req_t req, const struct target *dir, const char *name, const char *new_name, void (*run)(void *arg))
 {
 	struct mount *mount = dir->mount;
-	struct dataset_info dataset;
 	struct snapshot_job *job;
-	int result = 0;
 
-	if (mount->read_only)
-		result = -EROFS;
-	else
-		result = dataset_name(mount->group->store, dir->view, &dataset);
-	if (result) {
-		reply_result(req, result);
+	if (mount->read_only) {
+		reply_result(req, -EROFS);
 		return;
 	}
 	job = xcalloc(1, sizeof(*job));
@@ -192,7 +173,7 @@ static void job_add(fuse_req_t req, const struct target *dir, const char *name, 
 	job->mount = mount;
 	job->request = *session_request();
 	job->caller = fuse_req_ctx(req)->pid;
-	job->dataset = xstrdup(dataset.name);
+	job->dataset = view_dataset(dir->view);
 	job->name = xstrdup(name);
 	job->new_name = xstrdup_or_null(new_name);
 	mount_get(mount);
@@ -203,14 +184,14 @@ static void mkdir_run(void *arg)
 {
 	struct snapshot_job *job = arg;
 	struct store *store = job->mount->group->store;
-	const struct snapshot_name what = {.dataset = job->dataset, .name = job->name};
+	const struct snapshot_name what = {.id = job->dataset, .name = job->name};
 	struct fuse_entry_param entry;
 	struct view *view;
 	int result = begin(job) ? snapshot_create(store, &what, 1, "", 0, NULL) : 0;
 
 	session_mark_end();
 	if (!result)
-		result = store_snapshot(store, job->dataset, job->name, &view);
+		result = store_snapshot_by_id(store, job->dataset, job->name, &view);
 	if (!result) {
 		result = entry_of(job->mount, view, &entry);
 		store_view_put(store, view);
@@ -234,16 +215,17 @@ static void rmdir_run(void *arg)
 {
 	struct snapshot_job *job = arg;
 	struct store *store = job->mount->group->store;
+	const struct snapshot_name what = {.id = job->dataset, .name = job->name};
 	struct view *view;
 	const bool is_to_do = begin(job);
-	int result = is_to_do ? store_snapshot(store, job->dataset, job->name, &view) : 0;
+	int result = is_to_do ? store_snapshot_by_id(store, job->dataset, job->name, &view) : 0;
 
 	if (is_to_do && !result) {
 		result = recent_has(&job->mount->group->recent, job->caller, view_number(view)) ? -EPERM : 0;
 		store_view_put(store, view);
 	}
 	if (is_to_do && !result)
-		result = snapshot_destroy(store, job->dataset, job->name, NULL);
+		result = snapshots_destroy(store, &what, 1, NULL);
 	session_mark_end();
 	reply_result(job->req, result);
 	job_free(job);
@@ -257,7 +239,8 @@ void snapshots_rmdir(fuse_req_t req, const struct target *dir, const char *name)
 static void rename_run(void *arg)
 {
 	struct snapshot_job *job = arg;
-	const int result = begin(job) ? snapshot_rename(job->mount->group->store, job->dataset, job->name, job->new_name, NULL) : 0;
+	const struct snapshot_name what = {.id = job->dataset, .name = job->name};
+	const int result = begin(job) ? snapshot_rename(job->mount->group->store, &what, job->new_name, NULL) : 0;
 
 	session_mark_end();
 	reply_result(job->req, result);

@@ -1,0 +1,103 @@
+"""Who stands in, or lists, the snapshots of a dataset while it is rolled back or gets another name: they are the dataset's, and go on."""
+
+import os
+import threading
+
+import pytest
+
+from harness import posix, procs, program
+from harness.files import get, put
+from harness.snapshots import cli, names
+
+
+@pytest.fixture
+def standing(fs):
+    """A descriptor of .snapshots, of which the daemon knows nothing: as the working directory of a process."""
+    fd = os.open(fs + "/.snapshots", os.O_PATH | os.O_DIRECTORY)
+    yield fd
+    os.close(fd)
+
+
+def listed(standing):
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=standing)
+    try:
+        return sorted(os.listdir(fd))
+    finally:
+        os.close(fd)
+
+
+def test_who_stands_in_the_snapshots_goes_on_over_rollbacks(fs, store, standing):
+    """Nothing is open there, so nobody but the kernel knows of it."""
+    put(fs + "/file", b"old")
+    os.mkdir(fs + "/.snapshots/old")
+    put(fs + "/file", b"new")
+    for number in range(3):
+        cli(store, "rollback", "--no-guard", "d@old")
+        posix.drop_caches()
+        os.mkdir(f"new{number}", dir_fd=standing)
+        assert listed(standing) == sorted(os.listdir(fs + "/.snapshots")) == [*(f"new{n}" for n in range(number + 1)), "old"]
+        fd = os.open("old/file", os.O_RDONLY, dir_fd=standing)
+        assert os.read(fd, 10) == b"old" == get(fs + "/file")
+        os.close(fd)
+    os.rename("new0", "renamed", src_dir_fd=standing, dst_dir_fd=standing)
+    os.rmdir("new1", dir_fd=standing)
+    assert names(store) == ["old", "renamed", "new2"]
+    cli(store, "dataset", "destroy", "--snapshots", "d")
+    assert posix.outcome(listed, standing) in ("ESTALE", "ENOENT")
+
+
+@pytest.mark.races
+def test_who_lists_the_snapshots_finds_all_while_the_dataset_gets_other_names(fs, store, standing):
+    point, problems = os.path.dirname(fs), []
+    for number in range(3):
+        os.mkdir(f"{fs}/.snapshots/{number}")
+    done = threading.Event()
+
+    def look():
+        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=standing)
+        try:
+            while not done.is_set():
+                assert sorted(os.listdir(fd)) == ["0", "1", "2"]
+        except (OSError, AssertionError) as problem:
+            problems.append(problem)
+        os.close(fd)
+
+    lookers = [threading.Thread(target=look) for _ in range(2)]
+    for looker in lookers:
+        looker.start()
+    for _ in range(400 // program.scale()):
+        os.rename(point + "/d", point + "/e")
+        os.rename(point + "/e", point + "/d")
+    done.set()
+    for looker in lookers:
+        looker.join()
+    assert not problems, problems
+
+
+def waiting(point):
+    """How many requests the kernel has not got an answer for."""
+    return int(procs.read(f"{procs.CONNECTIONS}/{procs.fuse_mounts(point)[0].device}/waiting"))
+
+
+def test_a_snapshot_is_destroyed_of_the_dataset_in_which_it_was_found(store):
+    """What waits behind a slow snapshot is done after the dataset has got another name, and yet to the same dataset."""
+    point = store.mount(env={"CORPUSFS_FAULT": "snapshot-before-write:sleep2000:2"})
+    for dataset in ("d", "slow"):
+        store.create(dataset)
+    os.mkdir(point + "/d/.snapshots/v")
+    fd = os.open(point + "/d/.snapshots", os.O_RDONLY | os.O_DIRECTORY)
+    os.stat("v", dir_fd=fd)
+    outcomes = {}
+    calls = {"mkdir": lambda: os.mkdir(point + "/slow/.snapshots/late"), "rename": lambda: os.rename(point + "/d", point + "/other"),
+             "rmdir": lambda: os.rmdir("v", dir_fd=fd)}  # fmt: skip
+    threads = []
+    for name, call in calls.items():
+        before = waiting(point)
+        threads.append(threading.Thread(target=lambda name=name, call=call: outcomes.update({name: posix.outcome(call)})))
+        threads[-1].start()
+        procs.poll(lambda name=name, before=before: waiting(point) > before or name in outcomes, 20, f"the daemon has the {name}")
+    for thread in threads:
+        thread.join()
+    os.close(fd)
+    assert outcomes == {"mkdir": "ok", "rename": "ok", "rmdir": "ok"}
+    assert names(store, "other") == [] and names(store, "slow") == ["late"]
