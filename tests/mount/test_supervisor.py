@@ -207,8 +207,22 @@ def test_sigterm_ends_it_with_everything_on_disk(supervised, store, whom):
     assert procs.read(store.mount() + "/d/file") == b"content"
 
 
+def read(directory):
+    with open(directory + "/file", "rb", buffering=0) as handle:
+        handle.read(100)
+
+
+def take_snapshot(directory):
+    os.mkdir(directory + "/.snapshots/s", 0o777)
+
+
+def make_dataset(directory):
+    os.mkdir(directory + "2")
+
+
 @pytest.mark.timeout(180)
-def test_a_request_of_which_daemons_die_is_answered_with_an_error(store):
+@pytest.mark.parametrize("ask, fault", [(read, "read-before-chunks"), (take_snapshot, "snapshot-before-write"), (make_dataset, "dataset-create-before-write")])
+def test_a_request_of_which_daemons_die_is_answered_with_an_error(store, ask, fault):
     """While others are answered all the time, so that nobody gives up."""
     if not possible():
         pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
@@ -218,7 +232,7 @@ def test_a_request_of_which_daemons_die_is_answered_with_an_error(store):
         handle.write(random.Random(1).randbytes(300000))
     store.umount()
     store.expected.append("is answered with an error")
-    point = store.mount(options="supervise", env={"CORPUSFS_FAULT": "read-before-chunks:abort"})
+    point = store.mount(options="supervise", env={"CORPUSFS_FAULT": fault + ":abort"})
     done = threading.Event()
 
     def ask_others():
@@ -230,14 +244,15 @@ def test_a_request_of_which_daemons_die_is_answered_with_an_error(store):
     others = threading.Thread(target=ask_others)
     others.start()
     try:
-        with open(point + "/d/file", "rb", buffering=0) as handle, pytest.raises(OSError) as told:
-            handle.read(100)
+        with pytest.raises(OSError) as told:
+            ask(point + "/d")
         assert told.value.errno == errno.EIO
     finally:
         done.set()
         others.join()
     assert "is answered with an error" in store.log()
     procs.poll(lambda: successor(store, 0), 30, "a daemon serves")
+    assert (os.listdir(point), os.listdir(point + "/d"), os.listdir(point + "/d/.snapshots")) == (["d"], ["file"], [])
 
 
 def test_what_was_done_and_not_answered_is_done_once(store):

@@ -1,5 +1,6 @@
 /* How a mount ends: by mount_stop, by mount_abort, or by anybody's umount, and what is then done in any case. */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <utlist.h>
 
@@ -99,7 +100,9 @@ int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *e
 
 bool mount_is_ending(const struct mount *mount)
 {
-	return atomic_load(&mount->leaving) || !session_is_connected(mount_session(mount));
+	struct pollfd polled = {.fd = session_fd(mount_session(mount))};
+
+	return atomic_load(&mount->leaving) || poll(&polled, 1, 0) < 0 || (polled.revents & (POLLERR | POLLNVAL));
 }
 
 int mount_result(struct mount *mount)

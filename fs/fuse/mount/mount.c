@@ -51,10 +51,10 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	group->aborter = aborter_new(keeper);
 	group->freeze = freeze_new(store);
 	group->latency = latency_new();
-	group->worker = worker_new();
-	group->dropper = worker_new();
-	group->digests = worker_new();
-	group->forgetter = worker_new();
+	group->worker = worker_new(SESSION_PLACE_WORKER);
+	group->dropper = worker_new(SESSION_PLACE_DROPPER);
+	group->digests = worker_new(SESSION_PLACE_DIGESTS);
+	group->forgetter = worker_new(SESSION_PLACE_NONE);
 	group->changes = changes_new(group);
 	group->watch = watch_new(group);
 	hooks_set(group);

@@ -6,7 +6,7 @@
 #include "lib/format/key.h"
 
 struct job {
-	struct mount *mount; /* a reference */
+	struct mount *mount;
 	uint32_t old_view, view;
 };
 
@@ -30,7 +30,6 @@ static void run(void *arg)
 		(void)!view_list(head, ROOT_INO, "", let_go_name, job);
 		store_view_put(store, head);
 	}
-	mount_put(job->mount);
 	free(job);
 }
 
@@ -38,7 +37,6 @@ void let_go(struct mount *mount, uint32_t old_view, uint32_t view)
 {
 	struct job *job = xcalloc(1, sizeof(*job));
 
-	mount_get(mount);
 	*job = (struct job){.mount = mount, .old_view = old_view, .view = view};
-	worker_add(mount->group->forgetter, run, job);
+	worker_add(mount->group->forgetter, mount, 0, run, job);
 }

@@ -204,7 +204,6 @@ static void drop_run(void *arg)
 		writers_dropped(&job->mount->gate.writers, job->node, job->drop);
 		fuse_reply_write(job->req, job->written);
 	}
-	mount_put(job->mount);
 	free(job);
 }
 
@@ -220,8 +219,7 @@ static void answer_direct_write(fuse_req_t req, struct mount *mount, uint64_t no
 	}
 	job = xcalloc(1, sizeof(*job));
 	*job = (struct drop_job){.req = req, .mount = mount, .drop = drop, .node = node, .offset = (uint64_t)offset, .written = size};
-	mount_get(mount);
-	worker_add(mount->group->dropper, drop_run, job);
+	worker_add(mount->group->dropper, mount, session_request()->number, drop_run, job);
 }
 
 static unsigned killing_flags(fuse_req_t req, const struct handle *handle)
@@ -346,7 +344,6 @@ static void seek_run(void *arg)
 		reply_result(job->req, result);
 	else
 		seek(job->req, job->handle, job->offset, job->whence);
-	mount_put(job->mount);
 	free(job);
 }
 
@@ -364,8 +361,7 @@ void op_lseek(fuse_req_t req, fuse_ino_t id, off_t offset, int whence, struct fu
 	} else {
 		job = xcalloc(1, sizeof(*job));
 		*job = (struct seek_job){req, borrowed.mount, borrowed.handle, offset, whence};
-		mount_get(job->mount);
-		worker_add(job->mount->group->worker, seek_run, job);
+		worker_add(job->mount->group->worker, job->mount, session_request()->number, seek_run, job);
 	}
 }
 

@@ -87,7 +87,6 @@ int root_list(const struct target *root, virtual_list_fn each, void *arg)
 
 static void job_free(struct root_job *job)
 {
-	mount_put(job->mount);
 	free(job->name);
 	free(job->new_name);
 	free(job);
@@ -101,8 +100,7 @@ static void job_add(struct root_job job, void (*run)(void *arg))
 	*copy = job;
 	copy->mount = mount;
 	copy->request = *session_request();
-	mount_get(mount);
-	worker_add(mount->group->worker, run, copy);
+	worker_add(mount->group->worker, mount, copy->request.number, run, copy);
 }
 
 /* False: the daemon before this one has done it. session_mark_end() follows. */

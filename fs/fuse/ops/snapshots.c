@@ -146,7 +146,6 @@ int snapshots_above(const struct target *snapshot_root, struct fuse_entry_param 
 
 static void job_free(struct snapshot_job *job)
 {
-	mount_put(job->mount);
 	free(job->name);
 	free(job->new_name);
 	free(job);
@@ -176,8 +175,7 @@ static void job_add(fuse_req_t req, const struct target *dir, const char *name, 
 	job->dataset = view_dataset(dir->view);
 	job->name = xstrdup(name);
 	job->new_name = xstrdup_or_null(new_name);
-	mount_get(mount);
-	worker_add(mount->group->worker, run, job);
+	worker_add(mount->group->worker, mount, job->request.number, run, job);
 }
 
 static void mkdir_run(void *arg)

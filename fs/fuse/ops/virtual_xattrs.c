@@ -14,7 +14,7 @@
 
 struct xattr_job {
 	fuse_req_t req;
-	struct mount *mount; /* referenced */
+	struct mount *mount;
 	struct view *view;   /* referenced */
 	uint64_t ino;        /* 0: the identity */
 	size_t size;
@@ -65,7 +65,6 @@ static void run(void *arg)
 		result = identity_compute(store, job->view, is_cancelled, job, digest);
 	store_view_put(store, job->view);
 	reply(job->req, result, digest, job->size);
-	mount_put(job->mount);
 	free(job);
 }
 
@@ -82,8 +81,7 @@ static void run_later(fuse_req_t req, const struct target *target, uint64_t ino,
 	}
 	job = xcalloc(1, sizeof(*job));
 	*job = (struct xattr_job){.req = req, .mount = mount, .view = view, .ino = ino, .size = size};
-	mount_get(mount);
-	worker_add(mount->group->digests, run, job);
+	worker_add(mount->group->digests, mount, session_request()->number, run, job);
 }
 
 static void get_sha256(fuse_req_t req, const struct target *target, const struct attr *attr, size_t size)

@@ -10,9 +10,6 @@
 
 #include "fs/fuse/session/session.h"
 
-#define DONE_PLACE_OTHERS (KEPT_THREADS - 1) /* of the thread that runs what was held back */
-#define DONE_PLACE_WORKER (KEPT_THREADS - 2) /* of the one that makes changes for requests of others, one at a time */
-
 void done_learn(const struct session_options *options);
 void done_begin(const struct session_options *options, uint64_t request, unsigned place);
 void done_end(void);

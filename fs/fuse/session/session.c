@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <linux/fuse.h>
-#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +30,7 @@ struct server {
 };
 
 static _Thread_local struct session_request current;
-static _Thread_local unsigned current_place = DONE_PLACE_OTHERS;
+static _Thread_local unsigned current_place = SESSION_PLACE_HELD;
 
 struct session {
 	struct session_options options;
@@ -81,7 +80,7 @@ const struct session_request *session_request(void)
 	return &current;
 }
 
-void session_process(struct session *session, void *request, size_t len)
+static void process(struct session *session, void *request, size_t len)
 {
 	const struct fuse_in_header *in = request;
 	const bool marked = session->options.keeps && adapt_is_marked(in->opcode);
@@ -97,10 +96,20 @@ void session_process(struct session *session, void *request, size_t len)
 		done_end();
 }
 
+/* A reader may run what was held back before its own request. */
+void session_process(struct session *session, void *request, size_t len)
+{
+	_Atomic uint64_t *running = &session->options.kept->running[current_place];
+	const uint64_t own = atomic_exchange(running, ((const struct fuse_in_header *)request)->unique & ~UNIQUE_RESEND);
+
+	process(session, request, len);
+	atomic_store(running, own);
+}
+
 void session_mark_begin(struct session *session, uint64_t request)
 {
 	if (session->options.keeps)
-		done_begin(&session->options, request, DONE_PLACE_WORKER);
+		done_begin(&session->options, request, SESSION_PLACE_WORKER);
 }
 
 void session_mark_end(void)
@@ -130,7 +139,7 @@ static void serve(struct server *server, uint64_t unique, pid_t thread, size_t l
 		unanswered_moved(&session->unanswered, unique, UNANSWERED_HELD);
 		return;
 	}
-	session_process(session, server->buffer, len);
+	process(session, server->buffer, len);
 	holder->leave(holder->arg, &server->slot);
 	unanswered_moved(&session->unanswered, unique, UNANSWERED_HANDED_ON);
 }
@@ -234,7 +243,7 @@ static int process_init(struct session *session, void *buffer, size_t len)
 		session->rings = rings_new(SESSION_TRANSFER_MAX);
 	session->info.rings = session->rings != NULL;
 	session->info.protocol_minor = init->minor;
-	session_process(session, buffer, len);
+	process(session, buffer, len);
 	return fuse_session_exited(session->fuse) ? -EPROTO : 0;
 }
 
@@ -421,7 +430,7 @@ static void drop_interrupts(struct session *session)
 
 	fuse_session_exit(session->fuse); /* libfuse is silent then about answers that nobody takes */
 	for (uint64_t left = atomic_load(&session->interrupts); left > 0; left--)
-		session_process(session, &request, sizeof(request));
+		process(session, &request, sizeof(request));
 }
 
 void session_free(struct session *session)
@@ -449,13 +458,6 @@ void session_free(struct session *session)
 int session_fd(const struct session *session)
 {
 	return session->fd;
-}
-
-bool session_is_connected(const struct session *session)
-{
-	struct pollfd polled = {.fd = session->fd};
-
-	return poll(&polled, 1, 0) >= 0 && !(polled.revents & (POLLERR | POLLNVAL));
 }
 
 void *session_buffer_get(struct session *session)

@@ -42,6 +42,15 @@ struct session_slot {
 	struct session_slot *prev, *next; /* the holder's */
 };
 
+/* Places in what is kept (running), of threads that run requests which others have read, each one at a time. Who reads them has one of the first. */
+enum session_place {
+	SESSION_PLACE_HELD = KEPT_THREADS - 1, /* what was held back */
+	SESSION_PLACE_WORKER = KEPT_THREADS - 2, /* these are of the group's workers; of them, only this one makes changes that are marked */
+	SESSION_PLACE_DROPPER = KEPT_THREADS - 3,
+	SESSION_PLACE_DIGESTS = KEPT_THREADS - 4,
+	SESSION_PLACE_NONE = KEPT_THREADS, /* it runs no requests */
+};
+
 /* Who may hold requests back. All are called with `arg`. */
 struct session_holder {
 	void (*add)(void *arg, struct session_slot *slot); /* the thread begins, and ends */
@@ -97,7 +106,6 @@ void session_mark_end(void);
 void session_process(struct session *session, void *request, size_t len);
 
 int session_fd(const struct session *session); /* of /dev/fuse; stays the session's */
-bool session_is_connected(const struct session *session); /* false: the kernel has ended it */
 
 /* Buffers of SESSION_TRANSFER_MAX bytes for read replies. */
 void *session_buffer_get(struct session *session);
