@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "lib/base/fault.h"
 #include "lib/kv/inside.h"
 #include "lib/kv/reopen.h"
 
@@ -133,8 +134,10 @@ static int write_once(struct kv *kv, struct kv_batch *batch, unsigned flags)
 	const uint64_t sequence = kv_last_sequence(kv) + batch->count;
 	rocksdb_write(kv->db, flags & KV_SYNC ? kv->write_sync : kv->write, native, &message);
 	rocksdb_writebatch_destroy(native);
-	kv_leave(kv);
+	if (message)
+		(void)!fault_point("kv-write-refused");
 	result = kv_change_result(kv, message);
+	kv_leave(kv);
 	if (result == 0)
 		note_written(kv, batch, sequence);
 	promise.sequence = sequence;

@@ -114,7 +114,7 @@ uint64_t kv_last_sequence(void *kv);
 
 /* 0 if there is no message; else keeps and frees it and returns its errno. */
 int kv_result(struct kv *kv, char *message);
-/* The same, of a call that changes the database. */
+/* The same, of a call that changes the database. The caller is still inside (RO1): what is noted is of the database that has answered. */
 int kv_change_result(struct kv *kv, char *message);
 
 #endif

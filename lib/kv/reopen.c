@@ -15,6 +15,12 @@ unsigned kv_opened(struct kv *kv)
 	return atomic_load(&kv->opened);
 }
 
+/* RO1; asked when nobody is inside, for one who was may have noted more. */
+static bool is_stopped_by_damage(struct kv *kv)
+{
+	return atomic_load(&kv->stopped_by_damage) && !atomic_load(&kv->log_suspect);
+}
+
 /* kv_admit() would enter. */
 static bool is_ours(struct kv *kv)
 {
@@ -25,7 +31,7 @@ static bool may_be_closed(struct kv *kv)
 {
 	struct error ignored = {0};
 
-	return is_ours(kv) && ballast_admit_open(kv->ballast, &ignored) == 0 && (!kv->db || native_would_come_back(kv));
+	return is_stopped_by_damage(kv) && is_ours(kv) && ballast_admit_open(kv->ballast, &ignored) == 0 && (!kv->db || native_would_come_back(kv));
 }
 
 /* Nobody is inside. What the log has becomes tables, which are on disk when this has succeeded. */
@@ -77,7 +83,7 @@ bool kv_reopened(struct kv *kv, int result, unsigned opened)
 		return false;
 	pthread_mutex_lock(&kv->reopen_lock);
 	bool done = atomic_load(&kv->opened) != opened;
-	if (!done && atomic_load(&kv->stopped_by_damage) && !atomic_load(&kv->log_suspect) && kv_admit(kv, true) == 0)
+	if (!done && is_stopped_by_damage(kv) && kv_admit(kv, true) == 0)
 		done = reopen(kv);
 	pthread_mutex_unlock(&kv->reopen_lock);
 	return done;

@@ -4,7 +4,8 @@
  * So the database is closed and opened once more, in a moment in which nobody is inside (inside.h); the mark says that nothing is to be merged
  * until the tables are sound (KD2).
  *
- *   RO1  Only where damage alone has stopped it. After a write of the log has failed, nobody knows what of it is on disk: kv_sync().
+ *   RO1  Only where damage alone has stopped it. After a write of the log has failed, nobody knows what of it is on disk: kv_sync(). Who changes
+ *        the database is inside until he has noted how that went, so in the moment in which nobody is inside all is known.
  *   RO2  What a change was refused for is tried once more, so whoever makes it does not learn of it, but for the time that an opening takes.
  *   RO3  Only if all is there afterwards: the disk has just shown damage, and what else is hurt, the log even, must not take the rest away. It is
  *        opened beside itself, read-only, first; and on a full disk nothing is tried. Reads go on as they did.

@@ -116,10 +116,10 @@ int kv_ingest(struct kv *kv, struct kv_sst *sst)
 		kv_raise(&kv->ingested, after);
 	atomic_fetch_sub(&kv->ingesting, 1);
 	rocksdb_ingestexternalfileoptions_destroy(options);
-	kv_leave(kv);
 	if (!message)
 		sst->state = SST_INGESTED;
 	result = kv_change_result(kv, message);
+	kv_leave(kv);
 	if (result == 0)
 		result = kv_admit(kv, true);
 	if (result == 0)

@@ -6,73 +6,19 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/wait.h>
 
 #include "lib/base/clock.h"
 #include "lib/kv/inside.h"
-#include "tests/unit/damaged_db.h"
+#include "tests/unit/fault_wait.h"
+#include "tests/unit/stopped_db.h"
 
-#define KEYS 200
-#define VALUE_LEN 2000
+#define REFUSED "kv-write-refused"
 #define PATIENCE_MS 20000
 #define READERS 2
-
-static void key_of(unsigned number, char key[16])
-{
-	snprintf(key, 16, "key-%05u", number);
-}
-
-static void value_of(unsigned round, unsigned number, uint8_t value[VALUE_LEN])
-{
-	uint64_t state = (uint64_t)round * KEYS + number + 1;
-
-	for (size_t i = 0; i < VALUE_LEN; i++) {
-		state = state * 6364136223846793005ULL + 1442695040888963407ULL;
-		value[i] = (uint8_t)(state >> 56);
-	}
-}
-
-static int put_value(struct kv *kv, unsigned round, unsigned number, unsigned flags)
-{
-	struct kv_batch *batch = kv_batch_new();
-	uint8_t value[VALUE_LEN];
-	char key[16];
-
-	key_of(number, key);
-	value_of(round, number, value);
-	kv_batch_put(batch, KV_TREE, key, strlen(key), value, VALUE_LEN);
-	int result = kv_write(kv, batch, flags);
-	kv_batch_free(batch);
-	return result;
-}
-
-
-static int put_round(struct kv *kv, unsigned round)
-{
-	int result = 0;
-
-	for (unsigned i = 0; i < KEYS && result == 0; i++)
-		result = put_value(kv, round, i, 0);
-	return result == 0 ? kv_flush(kv) : result;
-}
-
-/* A database with three tables of all keys, the oldest of which is damaged in its middle; RocksDB merges four. */
-static struct kv *open_damaged(const char *path, const char *mark)
-{
-	const struct kv_options options = {.create = true, .damage_mark = mark, .cache_bytes = 1 << 20, .memtable_bytes = 8 << 20, .threads = 2};
-	struct error err = {0};
-	struct kv *kv;
-
-	assert_int_equal(kv_open(path, &options, &kv, &err), 0);
-	assert_int_equal(put_round(kv, 0), 0);
-	AUTO_FREE char *table = find_sst(path);
-	assert_int_equal(put_round(kv, 1), 0);
-	assert_int_equal(put_round(kv, 2), 0);
-	const char *name = strrchr(table, '/') + 1;
-	flip(path, name, length_of(path, name) / 2, 3);
-	return kv;
-}
 
 static bool has_value(struct kv *kv, unsigned round, unsigned number)
 {
@@ -102,8 +48,7 @@ static unsigned write_through_it(struct kv *kv)
 		if (kv_damaged(kv))
 			return round;
 		assert_true(clock_ms() < end);
-		/* the merge runs beside */
-		usleep(20000);
+		usleep(20000); /* the merge runs beside */
 	}
 }
 
@@ -146,6 +91,30 @@ static void test_what_was_written_before_is_there_after(void **state)
 	}
 	for (unsigned i = 0; i < KEYS; i++)
 		assert_true(has_value(kv, i < written ? round : 3, i));
+	kv_close(kv);
+}
+
+/* Killed in a change that was refused: what was written before is there, and the database opens. */
+static void test_killed_when_it_was_refused_it_opens_with_all_of_before(void **state)
+{
+	AUTO_FREE char *path = db_path(state), *mark = xasprintf("%s/mark", (const char *)*state);
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		struct kv *kv;
+
+		setenv("CORPUSFS_FAULT", REFUSED ":kill", 1);
+		kv = open_damaged(path, mark);
+		stop_by_damage(kv);
+		(void)!put_value(kv, 9, 1, 0);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	struct kv *kv = open_kv(path, false);
+	for (unsigned i = 0; i < KEYS; i++)
+		assert_true(has_value(kv, 2, i));
 	kv_close(kv);
 }
 
@@ -195,7 +164,6 @@ static int count_damaged(void *arg, const struct kv_damaged_table *table)
 {
 	struct scrub *scrub = arg;
 
-	(void)table;
 	scrub->damaged++;
 	return 0;
 }
@@ -334,6 +302,37 @@ static void test_readers_notice_nothing(void **state)
 	kv_close(kv);
 }
 
+static int put_soon(struct kv *kv, unsigned number, unsigned flags)
+{
+	int result = -EBADMSG;
+
+	for (const uint64_t until = clock_ms() + PATIENCE_MS; result == -EBADMSG && clock_ms() < until; usleep(20000))
+		result = put_value(kv, 1, number, flags);
+	return result;
+}
+
+static void *write_one(void *arg)
+{
+	(void)!put_value(arg, 1, 1, 0);
+	return NULL;
+}
+
+/* One is refused and rests before he notes it; another opens the database anew: what the first notes is not held against that. */
+static void test_one_that_was_refused_before_does_not_stop_what_was_opened_since(void **state)
+{
+	AUTO_FREE char *path = db_path(state), *mark = xasprintf("%s/mark", (const char *)*state);
+	struct kv *kv = open_damaged(path, mark);
+	pthread_t thread;
+
+	stop_by_damage(kv);
+	assert_int_equal(pthread_create(&thread, NULL, write_one, kv), 0);
+	fault_wait(REFUSED);
+	assert_int_equal(put_soon(kv, 2, 0), 0);
+	pthread_join(thread, NULL);
+	assert_false(kv_stopped(kv));
+	kv_close(kv);
+}
+
 /* Until the merge has stopped it. */
 static void write_until_refused(struct kv *kv)
 {
@@ -354,17 +353,13 @@ static void test_a_scan_that_does_not_end_keeps_the_database_as_it_is(void **sta
 	AUTO_FREE char *path = db_path(state), *mark = xasprintf("%s/mark", (const char *)*state);
 	struct kv *kv = open_damaged(path, mark);
 	struct kv_iter *iter = kv_iter_new(kv, KV_TREE, NULL, 0, NULL, 0);
-	int result;
 
 	write_until_refused(kv);
 	assert_true(kv_stopped(kv));
 	kv_iter_first(iter);
 	assert_true(kv_iter_valid(iter));
 	kv_iter_free(iter);
-	const uint64_t until = clock_ms() + 20000;
-	while ((result = put_value(kv, 1, 1, KV_SYNC)) == -EBADMSG && clock_ms() < until)
-		usleep(20000);
-	assert_int_equal(result, 0);
+	assert_int_equal(put_soon(kv, 1, KV_SYNC), 0);
 	assert_false(kv_stopped(kv));
 	assert_true(has_value(kv, 1, 1));
 	kv_close(kv);
@@ -423,7 +418,6 @@ static void test_one_whose_log_is_damaged_too_is_not_closed(void **state)
 {
 	AUTO_FREE char *path = db_path(state), *mark = xasprintf("%s/mark", (const char *)*state);
 	struct kv *kv = open_damaged(path, mark);
-	const struct kv_key_range all = {(const uint8_t *)"a", (const uint8_t *)"z", 1, 1};
 	struct kv_batch *batch = kv_batch_new();
 	AUTO_BUF value = BUF_INIT;
 
@@ -432,8 +426,7 @@ static void test_one_whose_log_is_damaged_too_is_not_closed(void **state)
 	kv_batch_free(batch);
 	AUTO_FREE char *log = newest_log(path);
 	flip(path, log, 20, 3);
-	int ignored = kv_write_anew(kv, KV_TREE, &all); /* it stops the database, and does not say so */
-	(void)ignored;
+	stop_by_damage(kv);
 	assert_int_equal(put_value(kv, 1, 1, 0), -EBADMSG);
 	assert_true(kv_stopped(kv));
 	assert_int_equal(kv_get(kv, KV_CATALOG, "name", 4, &value), 0);
@@ -457,6 +450,8 @@ static int take_away(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		REOPEN_TEST(test_killed_when_it_was_refused_it_opens_with_all_of_before), /* first: a process reads the fault points once */
+		REOPEN_TEST(test_one_that_was_refused_before_does_not_stop_what_was_opened_since), /* next: the fault point acts once */
 		REOPEN_TEST(test_writing_goes_on_when_a_merge_meets_damage),
 		REOPEN_TEST(test_what_was_written_before_is_there_after),
 		REOPEN_TEST(test_readers_notice_nothing),
@@ -468,5 +463,6 @@ int main(void)
 		REOPEN_TEST(test_a_scan_that_does_not_end_keeps_the_database_as_it_is),
 	};
 
+	setenv("CORPUSFS_FAULT", REFUSED ":sleep2000", 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
