@@ -184,7 +184,8 @@ static int run_backup(const struct due *due, struct error *err)
 static int run_drill(struct due *due, struct error *err)
 {
 	const char *scratch = getenv("TMPDIR");
-	json_t *args = json_pack("{s:O, s:s, s:s}", "place", json_object_get(due->row, "repository"), "dataset", due->dataset, "password", due->password),
+	json_t *args = json_pack("{s:O, s:s, s:s}", "place", json_object_get(due->row, "repository"), "dataset_id",
+	                         json_string_value(json_object_get(due->row, "dataset_id")), "password", due->password),
 	       *result = NULL, *row;
 	size_t i;
 	int r;

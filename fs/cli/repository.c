@@ -151,12 +151,12 @@ json_t *repository_verified(const json_t *rows)
 	size_t i;
 
 	json_array_foreach(rows, i, row) {
-		const char *dataset = json_string_value(json_object_get(row, "dataset"));
+		const char *of = json_string_value(json_object_get(row, "dataset_id"));
 		json_t *taken = json_object_get(row, "taken");
 
-		if (dataset && !json_is_true(json_object_get(row, "incomplete")) &&
-		    json_number_value(taken) > json_number_value(json_object_get(verified, dataset)))
-			json_object_set(verified, dataset, taken);
+		if (of && !json_is_true(json_object_get(row, "incomplete")) &&
+		    json_number_value(taken) > json_number_value(json_object_get(verified, of)))
+			json_object_set(verified, of, taken);
 	}
 	return verified;
 }

@@ -36,7 +36,7 @@ void repository_name_clear(struct repository_name *name);
 /* Adds "short", the first digits of "backup", to a row. */
 void repository_add_short(json_t *row);
 
-/* {dataset: when its newest backup was taken} of rows with "backup", "dataset", "taken" and "incomplete"; incomplete ones do not count. */
+/* {dataset_id: when its newest backup was taken} of rows with "dataset_id", "taken" and "incomplete"; incomplete ones do not count. */
 json_t *repository_verified(const json_t *rows);
 /* Keeps for status and report how a drill or a verification went (failure NULL: well), if a store is named that makes backups there by the clock. */
 void repository_note(struct cli *cli, const char *kind, double seconds, json_t *verified, const char *failure);

@@ -31,9 +31,16 @@ struct backup {
 	bool is_there; /* it is a backup */
 };
 
+char *backup_dataset_id(struct store *store, uint32_t dataset_id)
+{
+	return xasprintf("%s/%u", store_superblock(store)->uuid, dataset_id);
+}
+
 char *backup_dataset_tag(struct store *store, uint32_t dataset_id)
 {
-	return xasprintf("dataset-id=%s/%u", store_superblock(store)->uuid, dataset_id);
+	AUTO_FREE char *id = backup_dataset_id(store, dataset_id);
+
+	return xasprintf("dataset-id=%s", id);
 }
 
 /* --- before --- */

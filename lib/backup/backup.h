@@ -50,7 +50,8 @@ struct backup_result {
 
 WARN_UNUSED int backup_run(struct store *store, const struct backup_options *options, struct backup_result *ret_result, struct error *err);
 
-/* "dataset-id=STORE/NUMBER". Freed by the caller. */
+/* "STORE/NUMBER", and the tag "dataset-id=STORE/NUMBER". Freed by the caller. */
+char *backup_dataset_id(struct store *store, uint32_t dataset_id);
 char *backup_dataset_tag(struct store *store, uint32_t dataset_id);
 
 #endif

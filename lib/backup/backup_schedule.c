@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/backup/backup.h"
 #include "lib/base/clock.h"
 #include "lib/base/procfs.h"
 #include "lib/store/json_record.h"
@@ -282,9 +283,10 @@ static json_t *begun_of(const struct backup_note *note)
 
 /* --- what was done --- */
 
-static void note_in(json_t *entry, const struct backup_note *note, const char *dataset)
+/* `of`: the dataset's STORE/NUMBER. */
+static void note_in(json_t *entry, const struct backup_note *note, const char *of)
 {
-	json_t *verified = json_object_get(note->verified, dataset);
+	json_t *verified = json_object_get(note->verified, of);
 	json_t *done = json_object_get(entry, "done"), *kind;
 
 	if (!done) {
@@ -311,6 +313,15 @@ static void note_in(json_t *entry, const struct backup_note *note, const char *d
 	}
 }
 
+static bool is_meant(const struct backup_note *note, const json_t *entry, const char *dataset, const char *of)
+{
+	const char *repository = json_string_value(json_object_get(entry, "repository"));
+
+	if (!repository || (note->dataset && strcmp(note->dataset, dataset) != 0) || (note->repository && strcmp(note->repository, repository) != 0))
+		return false;
+	return !note->verified || note->failure || json_object_get(note->verified, of);
+}
+
 int backup_schedule_note(struct store *store, const struct backup_note *note, struct error *err)
 {
 	const char *id;
@@ -322,12 +333,12 @@ int backup_schedule_note(struct store *store, const struct backup_note *note, st
 	r = json_record_read(store, RECORD_NAME, &all);
 	if (r == 0) {
 		json_object_foreach(all, id, entry) {
-			const char *repository = json_string_value(json_object_get(entry, "repository"));
+			const uint32_t number = (uint32_t)strtoul(id, NULL, 10);
+			AUTO_FREE char *of = backup_dataset_id(store, number);
 			struct dataset_info info;
 
-			if (dataset_get_by_id(store, (uint32_t)strtoul(id, NULL, 10), &info) == 0 && repository &&
-			    (!note->dataset || strcmp(note->dataset, info.name) == 0) && (!note->repository || strcmp(note->repository, repository) == 0)) {
-				note_in(entry, note, info.name);
+			if (dataset_get_by_id(store, number, &info) == 0 && is_meant(note, entry, info.name, of)) {
+				note_in(entry, note, of);
 				any = true;
 			}
 		}

@@ -67,7 +67,8 @@ struct backup_note {
 	pid_t begins; /* not 0: it begins, in this process, and the rest is not known yet */
 	const char *failure;
 	double seconds;
-	const json_t *verified; /* {dataset: when the newest backup was taken that came back or was read whole}, or NULL */
+	/* {dataset's STORE/NUMBER: when its newest backup was taken that came back or was read whole}: what went well counts for these alone; or NULL */
+	const json_t *verified;
 };
 WARN_UNUSED int backup_schedule_note(struct store *store, const struct backup_note *note, struct error *err);
 

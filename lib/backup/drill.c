@@ -23,7 +23,8 @@ static int restore_one(struct drill *drill, const struct snapshot_file *snapshot
 	AUTO_FREE char *dataset = xasprintf("drill-%u", ++drill->number);
 	const struct restore_options options = {.transfer = drill->options->transfer, .repository = drill->options->repository,
 	                                        .place = drill->options->place, .backup = snapshot->name, .path = "", .dataset = dataset};
-	struct drill_result result = {.dataset = backup_dataset(snapshot), .taken = snapshot->time};
+	struct drill_result result = {.dataset = backup_dataset(snapshot), .dataset_id = snapshot_file_tag_value(snapshot, "dataset-id"),
+	                              .taken = snapshot->time};
 	const uint64_t began = clock_us();
 	int r = drill->store ? restore_to_dataset(drill->store, &options, &result.restore, err) : restore_to_memory(&options, &result.restore, err);
 
@@ -35,9 +36,9 @@ static int restore_one(struct drill *drill, const struct snapshot_file *snapshot
 
 static bool is_wanted(const struct drill *drill, const struct snapshot_file *snapshot)
 {
-	const char *dataset = drill->options->dataset;
+	const char *wanted = drill->options->dataset_id, *of = snapshot_file_tag_value(snapshot, "dataset-id");
 
-	return !dataset || (strcmp(backup_dataset(snapshot), dataset) == 0 && backup_is_complete(snapshot));
+	return !wanted || (of && strcmp(of, wanted) == 0 && backup_is_complete(snapshot));
 }
 
 /* The newest, and another one at random. */
@@ -52,7 +53,7 @@ static int restore_some(struct drill *drill, struct error *err)
 		if (is_wanted(drill, &snapshots.items[i]))
 			array_add(&wanted, &snapshots.items[i]);
 	if (r == 0 && wanted.count == 0)
-		r = error_set(err, -ENOENT, "the repository has no backups");
+		r = error_set(err, -ENOENT, drill->options->dataset_id ? "the repository has no complete backup of the dataset" : "the repository has no backups");
 	if (r == 0)
 		r = restore_one(drill, *array_last(&wanted), err);
 	if (r == 0 && wanted.count > 1) {

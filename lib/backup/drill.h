@@ -14,12 +14,12 @@ struct drill_options {
 	struct repository *repository;
 	const char *place;   /* what messages call the repository */
 	const char *backup;  /* as backup_find has it; NULL: the newest one and one at random */
-	const char *dataset; /* without `backup`: only complete backups of this dataset; NULL: any */
+	const char *dataset_id; /* without `backup`: only complete backups of this dataset, STORE/NUMBER, whatever its name was; NULL: any */
 	const char *scratch; /* a directory with room for what is restored; NULL: into memory */
 };
 
 struct drill_result {
-	const char *dataset;
+	const char *dataset, *dataset_id; /* dataset_id NULL: restic made it */
 	struct timespec taken; /* when the backup was made */
 	struct restore_result restore;
 	double seconds;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/backup/backup.h"
 #include "lib/backup/backup_schedule.h"
 #include "lib/base/clock.h"
 #include "lib/ops/json.h"
@@ -22,12 +23,6 @@ static int get_op(struct op_context *context, const json_t *args, json_t **ret_r
 	if (r == 0)
 		*ret_result = entry ? entry : json_object();
 	return r;
-}
-
-/* As a tag of backups has it. The caller's. */
-static char *dataset_id_text(struct store *store, uint32_t id)
-{
-	return xasprintf("%s/%u", store_superblock(store)->uuid, id);
 }
 
 /* {kind: {"time"}} of {kind: when the newest backup was taken}. What a backup holds was there then, so that is its time. */
@@ -52,7 +47,7 @@ static int add_made(struct store *store, const char *dataset, const json_t *made
 
 	if (r < 0)
 		return unknown_or_failed(store, dataset, NULL, r, err);
-	AUTO_FREE char *id = dataset_id_text(store, info.id);
+	AUTO_FREE char *id = backup_dataset_id(store, info.id);
 	json_object_set_new(entry, "done", done_of_taken(json_object_get(made, id)));
 	return 0;
 }
@@ -92,7 +87,7 @@ static int row_if_due(void *arg, const struct dataset_info *dataset, const json_
 {
 	const struct asking *asking = arg;
 	enum backup_kind kind;
-	AUTO_FREE char *id = dataset_id_text(asking->context->store, dataset->id);
+	AUTO_FREE char *id = backup_dataset_id(asking->context->store, dataset->id);
 
 	if (!backup_schedule_due(entry, asking->now, &kind))
 		return 0;
@@ -114,8 +109,9 @@ static int due_op(struct op_context *context, const json_t *args, json_t **ret_r
 }
 
 /*
- * backup.note: {dataset?, repository, kind, failure?, seconds?, verified?: {dataset: when the newest of its backups was taken that was found good}}
- * -> {}: how a backup, a drill or a verification went, for status, the schedule and reports. With {begins: the process that makes it}: that it begins
+ * backup.note: {dataset?, repository, kind, failure?, seconds?, verified?: {dataset_id: when the newest of its backups was taken that was found
+ * good}: it counts for these alone} -> {}: how a backup, a drill or a verification went, for status, the schedule and reports. With {begins: the
+ * process that makes it}: that it begins
  */
 static int note_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {

@@ -86,7 +86,7 @@ static int show_op(struct op_context *context, const json_t *args, json_t **ret_
 	return r;
 }
 
-/* {dataset: when its newest complete backup was taken} */
+/* {dataset_id: when its newest complete backup was taken} */
 static int list_newest(struct repository *repository, json_t **ret_newest, struct error *err)
 {
 	struct snapshot_files snapshots = {0};
@@ -94,16 +94,19 @@ static int list_newest(struct repository *repository, json_t **ret_newest, struc
 	int r = snapshot_files_read(repository, true, &snapshots, err);
 
 	/* Oldest first. */
-	for (size_t i = 0; i < snapshots.count; i++)
-		if (backup_is_complete(&snapshots.items[i]))
-			json_object_set_new(newest, backup_dataset(&snapshots.items[i]), json_real(seconds_of(snapshots.items[i].time)));
+	for (size_t i = 0; i < snapshots.count; i++) {
+		const char *of = snapshot_file_tag_value(&snapshots.items[i], "dataset-id");
+
+		if (of && backup_is_complete(&snapshots.items[i]))
+			json_object_set_new(newest, of, json_real(seconds_of(snapshots.items[i].time)));
+	}
 	snapshot_files_clear(&snapshots);
 	*ret_newest = newest;
 	return r;
 }
 
 /* backup.verify: {password, data?, sample?: percent} -> {snapshots, trees, blobs, packs, packs_read, bytes_read, hurt: backups, problem_count,
- * problems, with all data also verified: {dataset: when its newest complete backup was taken}} */
+ * problems, with all data also verified: {dataset_id: when its newest complete backup was taken}} */
 static int verify_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct op_problems problems = {.context = context, .list = json_array()};
@@ -182,24 +185,25 @@ static int drill_row(void *arg, const struct drill_result *result)
 {
 	const struct restore_result *restore = &result->restore;
 
-	json_t *row = json_pack("{s:s, s:o, s:b, s:s*, s:b, s:I, s:I, s:f}", "backup", restore->backup, "dataset", json_from_bytes(result->dataset),
-	                        "incomplete", restore->incomplete, "identity", restore->identity[0] ? restore->identity : NULL, "same", restore->same,
-	                        "files", (json_int_t)restore->transfer.files, "bytes", (json_int_t)restore->transfer.bytes, "seconds", result->seconds);
+	json_t *row = json_pack("{s:s, s:o, s:s*, s:b, s:s*, s:b, s:I, s:I, s:f}", "backup", restore->backup, "dataset", json_from_bytes(result->dataset),
+	                        "dataset_id", result->dataset_id, "incomplete", restore->incomplete, "identity",
+	                        restore->identity[0] ? restore->identity : NULL, "same", restore->same, "files",
+	                        (json_int_t)restore->transfer.files, "bytes", (json_int_t)restore->transfer.bytes, "seconds", result->seconds);
 
 	op_set_time(row, "taken", result->taken);
 	return op_row(arg, row);
 }
 
 /*
- * backup.drill: {password, place, backup?, published?, dataset?: only of this one, scratch?: a directory of the caller's, in whose own process it
- * runs; without it into memory, count?} -> rows {backup, taken, taken_ns, dataset, incomplete, identity?, same, files, bytes, seconds}
+ * backup.drill: {password, place, backup?, published?, dataset_id?: only of this one, scratch?: a directory of the caller's, in whose own process
+ * it runs; without it into memory, count?} -> rows {backup, taken, taken_ns, dataset, dataset_id?, incomplete, identity?, same, files, bytes, seconds}
  */
 static int drill_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct op_problems problems = {.context = context, .list = json_array()};
 	struct drill_options options = {.transfer = op_problems_options(&problems), .place = op_arg_string_or(args, "place", "the repository"),
 	                                .backup = op_arg_string_or(args, "backup", NULL), .scratch = op_arg_string_or(args, "scratch", NULL),
-	                                .dataset = op_arg_string_or(args, "dataset", NULL)};
+	                                .dataset_id = op_arg_string_or(args, "dataset_id", NULL)};
 	AUTO_FREE char *backup = NULL;
 	int r = 0;
 

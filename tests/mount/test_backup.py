@@ -65,7 +65,8 @@ def test_programs_are_told_the_same_of_a_backup_by_every_command(repository):
     assert {key: drilled[key] for key in ("backup", "dataset", "taken", "taken_ns", "identity", "incomplete")}.items() <= rows[full].items()
     assert abs(rows[full]["taken_ns"] / 1e9 - rows[full]["taken"]) < 1e-3
     assert "verified" not in repository.json("backup", "verify", repository.path), "of content nothing was read"
-    assert repository.verify()["verified"] == {"d": max(row["taken"] for row in rows.values())}
+    (of,) = {row["dataset_id"] for row in rows.values()}
+    assert repository.verify()["verified"] == {of: max(row["taken"] for row in rows.values())}
 
 
 # --- the way back ---

@@ -15,15 +15,15 @@ def damage(repository):
         handle.write(b"damage")
 
 
-def planned(repository, area, *options):
+def planned(repository, area, *options, dataset="d"):
     files.put(area + "/secret", PASSWORD.encode() + b"\n")
-    repository.run("backup", "schedule", "d", repository.path, "--password-file", area + "/secret", "--full", "monthly", "--drill", "monthly",
+    repository.run("backup", "schedule", dataset, repository.path, "--password-file", area + "/secret", "--full", "monthly", "--drill", "monthly",
                    *options)
 
 
-def drill_of(store):
+def drill_of(store, dataset="d"):
     rows = json.loads(store.ok("-s", store.path, "status", "--json"))["backups"]
-    return next(row for row in rows if row["kind"] == "drill")
+    return next(row for row in rows if row["kind"] == "drill" and row["dataset"] == dataset)
 
 
 def test_a_drill_by_hand_that_finds_damage_is_told_by_status_until_one_goes_well(repository, store, area):
@@ -49,6 +49,15 @@ def test_a_drill_with_a_wrong_password_says_nothing_of_the_backups(repository, s
     repository.run("backup", "drill", repository.path)
     repository.run("backup", "drill", repository.path, code=program.PERMISSION, secrets={"CORPUSFS_PASSWORD": "wrong"})
     assert not drill_of(store)["late"]
+
+
+def test_a_drill_by_hand_counts_for_what_came_back(repository, store, area):
+    store.create("e")
+    for dataset in ("d", "e"):
+        repository.backup(dataset)
+        planned(repository, area, dataset=dataset)
+    repository.run("backup", "drill", repository.path + "@e", "--memory")
+    assert drill_of(store, "e")["time"] > 0 and "time" not in drill_of(store, "d")
 
 
 # --- into memory ---
@@ -116,3 +125,20 @@ def test_a_drill_by_the_clock_takes_an_older_backup_too_and_none_of_another_data
     ticked = store.run("-s", store.path, "tick")
     assert ticked.code == program.DAMAGED and first[:8] in ticked.err
     assert first[:8] in drill_of(store)["failure"]
+
+
+def test_a_drill_by_the_clock_is_of_the_dataset_whatever_had_or_has_its_name(repository, store, area):
+    first = repository.backup("d")["backup"]
+    before = repository.packs()
+    store.ok("-s", store.path, "dataset", "rename", "d", "renamed")
+    store.create("d")
+    for _ in range(2):
+        repository.backup("d")
+    for path in before:
+        os.remove(path)
+    planned(repository, area, "--memory")
+    assert "drilled" in store.ok("-s", store.path, "tick")
+    assert not drill_of(store)["late"]
+    planned(repository, area, "--memory", dataset="renamed")
+    ticked = store.run("-s", store.path, "tick")
+    assert ticked.code == program.DAMAGED and first[:8] in ticked.err
