@@ -13,6 +13,7 @@
 #include "fs/cli/repository.h"
 #include "fs/cli/remote_mount.h"
 #include "fs/cli/remote_warm.h"
+#include "fs/cli/remotes.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
@@ -259,9 +260,16 @@ static int run_warm(struct cli *cli)
 		json_decref(args);
 		return remote_warm(cli, cli->argv[0]);
 	}
-	if (cli_option(cli, "follow-order") || cli_option(cli, "ahead"))
+	code = remote_find(cli->argv[0], NULL, NULL, &err);
+	if (code > 0) {
+		json_decref(args);
+		return remote_warm_unmounted(cli);
+	}
+	if (code == 0 && (cli_option(cli, "follow-order") || cli_option(cli, "ahead")))
 		code = error_set(&err, -EINVAL, "--follow-order and --ahead are for paths in mounts of remotes only");
-	else
+	if (code == 0 && cli_option(cli, "o"))
+		code = error_set(&err, -EINVAL, "-o is for what is in a remote, REMOTE:DATASET, only");
+	if (code == 0)
 		code = set_place(cli, args, "source", cli->argv[0], PLACE_MAY_SNAPSHOT | PLACE_MAY_PATH, &err);
 	if (code < 0) {
 		json_decref(args);
@@ -299,7 +307,7 @@ static const struct option export_options[] = {
 	OPTION_JSON,
 	OPTIONS_END,
 };
-static const struct option warm_options[] = {OPTIONS_REMOTE_WARM, OPTION_JSON, OPTIONS_END};
+static const struct option warm_options[] = {OPTIONS_REMOTE_WARM, OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
 
 const struct command transfer_commands[] = {
 	{.name = "import",
@@ -332,8 +340,9 @@ const struct command transfer_commands[] = {
          .summary = "load into memory what will be read",
          .details = "Reads what the files consist of into the page cache, in the order of the disk.\n"
                     "Of a path in the mount of a remote: fetches it into the cache of the mount, in\n"
-                    "the order in which it lies there. The exit code is 1 if something could not be\n"
-                    "had. What is there already is not fetched again.\n",
+                    "the order in which it lies there. Of REMOTE:DATASET[@NAME][/PATH] with -o cache=\n"
+                    "the same without a mount, for one that will use this cache. The exit code is 1\n"
+                    "if something could not be had. What is there already is not fetched again.\n",
          .min = 1,
          .max = 1,
          .options = warm_options,

@@ -111,26 +111,31 @@ int remote_mount_status(struct cli *cli, const char *path)
 
 /* --- bringing --- */
 
+static int parse_step(const char *value, struct remote_step *step)
+{
+	unsigned long long position, offset, files, bytes, failed;
+	const bool at_end = sscanf(value, "end %llu %llu %llu", &files, &bytes, &failed) == 3;
+
+	if (!at_end && sscanf(value, "%llu.%llu %llu %llu %llu", &position, &offset, &files, &bytes, &failed) != 5)
+		return -EPROTO;
+	*step = (struct remote_step){.position = at_end ? 0 : position, .offset = at_end ? 0 : offset, .at_end = at_end, .files = files, .bytes = bytes,
+	                             .failed = failed};
+	return 0;
+}
+
 int remote_mount_bring(const char *path, struct remote_step *step, struct error *err)
 {
-	char name[sizeof(BRING) + sizeof(step->next)], value[VALUE_MAX];
-	unsigned long long files, bytes, failed;
+	char name[sizeof(BRING) + 64], value[VALUE_MAX];
 	int r;
 
-	(void)snprintf(name, sizeof(name), BRING "%s", *step->next ? step->next : "0.0");
+	(void)snprintf(name, sizeof(name), BRING "%llu.%llu", (unsigned long long)step->position, (unsigned long long)step->offset);
 	r = ask(path, name, value);
 	if (r == -EOPNOTSUPP) {
 		(void)error_set(err, r, "the mount has no cache on disk");
 		error_hint(err, "mount it with -o cache=DIRECTORY");
 		return r;
 	}
-	if (r == 0 && sscanf(value, "%47s %llu %llu %llu", step->next, &files, &bytes, &failed) != 4)
-		r = -EPROTO;
-	if (r < 0)
-		return error_set(err, r, "%s: %s", path, r == -EIO ? "its place does not answer" : error_text(r));
-	step->is_last = strcmp(step->next, "end") == 0;
-	step->files += files;
-	step->bytes += bytes;
-	step->failed += failed;
-	return 0;
+	if (r == 0)
+		r = parse_step(value, step);
+	return r < 0 ? error_set(err, r, "%s: %s", path, r == -EIO ? REMOTE_AWAY : error_text(r)) : 0;
 }

@@ -10,19 +10,21 @@
 
 #include "fs/cli/command.h"
 
+#define REMOTE_AWAY "its place does not answer"
+
 bool remote_mount_has(const char *path); /* it lies in one */
 
 /* How the mount fares in which the path lies. */
 WARN_UNUSED int remote_mount_ask(const char *path, json_t **ret_status, struct error *err);
 int remote_mount_status(struct cli *cli, const char *path); /* prints it; returns the exit code */
 
-/* A walk through the content of the files of a directory, or of one file, step by step. All zero is its beginning. */
+/* A step through the content of the files of a directory, or of one file (browse_bring). All zero is the first. */
 struct remote_step {
-	char next[48];
-	bool is_last;
-	uint64_t files, bytes, failed; /* so far; failed: pieces that cannot be had */
+	uint64_t position, offset;
+	bool at_end; /* there is no next one */
+	uint64_t files, bytes, failed; /* that it brought; failed: pieces that cannot be had */
 };
-/* Brings what the step has to the mount's cache. -EOPNOTSUPP: it has none. Any thread. */
+/* Brings what the step has to the mount's cache, and moves it on. -EOPNOTSUPP: it has none. Any thread. */
 WARN_UNUSED int remote_mount_bring(const char *path, struct remote_step *step, struct error *err);
 
 #endif

@@ -1,7 +1,6 @@
 #include "fs/cli/remote_warm.h"
 
 #include <errno.h>
-#include <fts.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,8 +10,10 @@
 #include "fs/cli/interrupt.h"
 #include "fs/cli/json_rows.h"
 #include "fs/cli/progress.h"
-#include "fs/cli/remote_mount.h"
+#include "fs/cli/remote_options.h"
+#include "fs/cli/remotes.h"
 #include "fs/cli/units.h"
+#include "fs/cli/warm_place.h"
 #include "lib/base/array.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
@@ -29,7 +30,7 @@
 
 struct warming {
 	struct progress progress;
-	const char *path;
+	struct warm_place place;
 	uint64_t total, started_ms;
 	pthread_mutex_t lock; /* guards what follows */
 	uint64_t files, bytes, failed;
@@ -61,41 +62,26 @@ static void show(struct warming *warming)
 
 /* --- all of it --- */
 
-static int bring(struct warming *warming, const char *path, struct error *err)
+static int count(void *arg, const struct warm_entry *entry, struct error *err)
 {
-	struct remote_step step = {0};
-	int r = 0;
-
-	while (r == 0 && !step.is_last) {
-		step.files = step.bytes = step.failed = 0;
-		r = interrupt_came() ? -ECANCELED : remote_mount_bring(path, &step, err);
-		add(warming, &step, 0, NULL);
-		show(warming);
-	}
-	return r;
+	(void)err;
+	((struct warming *)arg)->total += entry->size;
+	return interrupt_came() ? -ECANCELED : 0;
 }
 
-/* Walks the tree: counts the bytes of files, or brings what is in each directory. */
-static int walk(struct warming *warming, bool counts, struct error *err)
+/* What is in each directory. */
+static int bring(void *arg, const struct warm_entry *entry, struct error *err)
 {
-	char *const paths[] = {(char *)warming->path, NULL};
-	FTS *fts = fts_open(paths, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_XDEV | FTS_NOCHDIR, NULL);
-	int r = fts ? 0 : error_set(err, -errno, "%s: %s", warming->path, strerror(errno));
+	struct warming *warming = arg;
+	struct remote_step step = {.at_end = !entry->is_dir && !(entry->is_file && entry->is_top)};
+	int r = 0;
 
-	for (FTSENT *entry; r == 0 && (errno = 0, entry = fts_read(fts));) {
-		if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS)
-			r = error_set(err, -entry->fts_errno, "%s: %s", entry->fts_path, strerror(entry->fts_errno));
-		else if (counts)
-			warming->total += entry->fts_info == FTS_F && S_ISREG(entry->fts_statp->st_mode) ? (uint64_t)entry->fts_statp->st_size : 0;
-		else if (entry->fts_info == FTS_D || (entry->fts_info == FTS_F && entry->fts_level == 0))
-			r = bring(warming, entry->fts_path, err);
-		if (r == 0 && interrupt_came())
-			r = -ECANCELED;
+	while (r == 0 && !step.at_end) {
+		r = interrupt_came() ? -ECANCELED : warm_place_bring(&warming->place, entry, &step, err);
+		if (r == 0)
+			add(warming, &step, 0, NULL);
+		show(warming);
 	}
-	if (r == 0 && errno != 0)
-		r = error_set(err, -errno, "%s: %s", warming->path, strerror(errno));
-	if (fts)
-		fts_close(fts);
 	return r;
 }
 
@@ -113,12 +99,12 @@ static void note_small(const struct warming *warming, uint64_t limit)
 
 static int warm_all(struct warming *warming, uint64_t limit, struct error *err)
 {
-	int r = walk(warming, true, err);
+	int r = warm_place_walk(&warming->place, count, warming, err);
 
 	if (r < 0)
 		return r;
 	note_small(warming, limit);
-	return walk(warming, false, err);
+	return warm_place_walk(&warming->place, bring, warming, err);
 }
 
 /* --- in the order of a list --- */
@@ -137,9 +123,12 @@ static void bring_one(void *arg, size_t number)
 	struct error err = {0};
 	int r = 0;
 
-	while (r == 0 && !step.is_last && !interrupt_came())
+	while (r == 0 && !step.at_end && !interrupt_came()) {
 		r = remote_mount_bring(following->paths.items[number], &step, &err);
-	add(following->warming, &step, r, &err);
+		if (r < 0)
+			step = (struct remote_step){0};
+		add(following->warming, &step, r, &err);
+	}
 }
 
 /* Takes the next lines of the list. What is not there is told. */
@@ -159,7 +148,7 @@ static void take_paths(struct following *following)
 		line[len - (line[len - 1] == '\n')] = '\0';
 		if (!*line)
 			continue;
-		path = *line == '/' ? xstrdup(line) : xasprintf("%s/%s", following->warming->path, line);
+		path = *line == '/' ? xstrdup(line) : xasprintf("%s/%s", following->warming->place.path, line);
 		code = stat(path, &st) < 0 ? errno : S_ISREG(st.st_mode) ? 0 : EINVAL;
 		if (code) {
 			fprintf(stderr, "corpusfs: %s: %s\n", path, code == EINVAL ? "it is no file" : strerror(code));
@@ -174,16 +163,14 @@ static void take_paths(struct following *following)
 /* How much was read since it began. */
 static int ask_read(struct following *following, uint64_t *ret_read, struct error *err)
 {
-	json_t *status = NULL;
-	int r = remote_mount_ask(following->warming->path, &status, err);
+	struct warm_state state;
+	int r = warm_place_state(&following->warming->place, &state, err);
 
 	if (r < 0)
 		return r;
-	*ret_read = (uint64_t)json_integer_value(json_object_get(status, "read_bytes"));
 	/* Somebody mounted it anew. */
-	following->read_before = MIN(following->read_before, *ret_read);
-	*ret_read -= following->read_before;
-	json_decref(status);
+	following->read_before = MIN(following->read_before, state.read);
+	*ret_read = state.read - following->read_before;
 	return 0;
 }
 
@@ -229,12 +216,10 @@ static int follow(struct following *following, struct error *err)
 	return r;
 }
 
-static int warm_in_order(struct cli *cli, struct warming *warming, const json_t *status, struct error *err)
+static int warm_in_order(struct cli *cli, struct warming *warming, const struct warm_state *state, struct error *err)
 {
 	const char *name = cli_option(cli, "follow-order"), *ahead = cli_option(cli, "ahead");
-	const uint64_t half = (uint64_t)json_integer_value(json_object_get(status, "cache_limit")) / 2;
-	struct following following = {.warming = warming, .ahead = MIN(AHEAD, half),
-	                              .read_before = (uint64_t)json_integer_value(json_object_get(status, "read_bytes"))};
+	struct following following = {.warming = warming, .ahead = MIN(AHEAD, state->limit / 2), .read_before = state->read};
 	int r;
 
 	if (ahead && units_parse_size(ahead, &following.ahead) < 0)
@@ -252,19 +237,14 @@ static int warm_in_order(struct cli *cli, struct warming *warming, const json_t 
 
 #define STOPPED "nothing more is kept in the cache, whose disk failed or is full"
 
-static uint64_t number(const json_t *status, const char *key)
-{
-	return (uint64_t)json_integer_value(json_object_get(status, key));
-}
-
 /* What was fetched goes to the cache without a word, and may not have been kept. NULL: it was. */
-static const char *why_not_kept(const struct warming *warming, const json_t *before, const json_t *after)
+static const char *why_not_kept(const struct warming *warming, const struct warm_state *before, const struct warm_state *after)
 {
-	if (json_is_true(json_object_get(after, "cache_stopped")))
+	if (after->stopped)
 		return STOPPED;
-	if (warming->bytes > 0 && number(after, "cache_blobs") == 0)
+	if (warming->bytes > 0 && after->blobs == 0)
 		return "nothing is in the cache";
-	if (warming->bytes > number(after, "cache_limit") && number(after, "cache_limit") < number(before, "cache_limit"))
+	if (warming->bytes > after->limit && after->limit < before->limit)
 		return "the disk of the cache is full, and what was fetched first is not in the cache any more";
 	return NULL;
 }
@@ -291,31 +271,109 @@ static int report(struct cli *cli, const struct warming *warming, const char *no
 		fprintf(stderr, "corpusfs: %s\n", not_kept);
 	if (warming->failed == 0)
 		return not_kept ? EXIT_FAILED : EXIT_OK;
-	fprintf(stderr, "corpusfs: %llu files or pieces cannot be had: the log of the mount says why\n", (unsigned long long)warming->failed);
+	fprintf(stderr, "corpusfs: %llu files or pieces cannot be had%s\n", (unsigned long long)warming->failed,
+	        warming->place.browsing ? "" : ": the log of the mount says why");
 	return EXIT_FAILED;
+}
+
+static int warm(struct cli *cli, struct warming *warming)
+{
+	struct warm_state before = {0}, after = {0};
+	struct error err = {0};
+	int r = warm_place_state(&warming->place, &before, &err);
+
+	interrupt_watch();
+	if (r == 0 && before.stopped)
+		r = error_set(&err, -EIO, "%s", STOPPED);
+	if (r == 0)
+		r = cli_option(cli, "follow-order") ? warm_in_order(cli, warming, &before, &err) : warm_all(warming, before.limit, &err);
+	if (r == 0)
+		r = warm_place_state(&warming->place, &after, &err);
+	progress_end(&warming->progress);
+	/* Which may end the process. */
+	if (r == -ECANCELED && warming->place.browsing)
+		browsing_close(warming->place.browsing);
+	if (r == -ECANCELED)
+		interrupt_end_with("run the same command again to go on");
+	return r < 0 ? exit_with(&err) : report(cli, warming, why_not_kept(warming, &before, &after), after.limit);
+}
+
+static struct warming warming_of(const char *path, struct browsing *browsing)
+{
+	return (struct warming){.progress = progress_start("warm"), .place = {.path = path, .browsing = browsing}, .started_ms = clock_ms(),
+	                        .lock = PTHREAD_MUTEX_INITIALIZER};
 }
 
 int remote_warm(struct cli *cli, const char *path)
 {
-	struct warming warming = {.progress = progress_start("warm"), .path = path, .started_ms = clock_ms(), .lock = PTHREAD_MUTEX_INITIALIZER};
-	json_t *status = NULL, *after = NULL;
-	struct error err = {0};
-	int r = remote_mount_ask(path, &status, &err);
+	struct warming warming = warming_of(path, NULL);
 
-	interrupt_watch();
-	if (r == 0 && json_is_true(json_object_get(status, "cache_stopped")))
-		r = error_set(&err, -EIO, "%s", STOPPED);
-	if (r == 0 && cli_option(cli, "follow-order"))
-		r = warm_in_order(cli, &warming, status, &err);
-	else if (r == 0)
-		r = warm_all(&warming, (uint64_t)json_integer_value(json_object_get(status, "cache_limit")), &err);
-	if (r == 0)
-		r = remote_mount_ask(path, &after, &err);
-	progress_end(&warming.progress);
-	if (r == -ECANCELED)
-		interrupt_end_with("run the same command again to go on");
-	r = r < 0 ? exit_with(&err) : report(cli, &warming, why_not_kept(&warming, status, after), number(after, "cache_limit"));
-	json_decref(status);
-	json_decref(after);
+	return warm(cli, &warming);
+}
+
+/* --- without a mount --- */
+
+static void tell_problem(void *arg, const char *text)
+{
+	(void)arg;
+	fprintf(stderr, "corpusfs: %s\n", text);
+}
+
+/* DATASET[@NAME][/PATH]: cuts the path off. */
+static const char *cut_path(char *operand)
+{
+	char *slash = strchr(strchr(operand, ':'), '/');
+
+	if (!slash)
+		return "";
+	*slash = '\0';
+	return slash + 1;
+}
+
+static int check(struct cli *cli, const struct remote_options *remote, struct error *err)
+{
+	if (cli_option(cli, "follow-order") || cli_option(cli, "ahead"))
+		return error_set(err, -EINVAL, "--follow-order and --ahead stay before who reads in a mount: name a path in one");
+	if (remote->name.is_published)
+		return 0;
+	(void)error_set(err, -EINVAL, "%s: which dataset of the remote is not said", cli->argv[0]);
+	error_hint(err, "corpusfs remote list shows those there are");
+	return -EINVAL;
+}
+
+static int open_cache(struct cli *cli, struct remote_options *remote, struct browsing *browsing, struct error *err)
+{
+	int r = remote_options_get(cli, remote, err);
+
+	if (r < 0)
+		return r;
+	if (!remote->browsing.cache_dir) {
+		(void)error_set(err, -EINVAL, "%s is not mounted, and which cache is to be filled is not said", cli->argv[0]);
+		error_hint(err, "name that of the mount to come: -o cache=DIRECTORY,cache_size=SIZE");
+		return -EINVAL;
+	}
+	remote->browsing.problem = tell_problem;
+	r = browsing_open(&remote->browsing, browsing, err);
+	if (r == -EBUSY)
+		error_hint(err, "if it is that of a mount, name a path in the mount");
 	return r;
+}
+
+int remote_warm_unmounted(struct cli *cli)
+{
+	AUTO_FREE char *operand = xstrdup(cli->argv[0]);
+	const char *path = cut_path(operand);
+	CLEANUP(remote_options_clear) struct remote_options remote = remote_options_of(operand);
+	struct browsing browsing = {.cache_dir = {-1, -1}};
+	struct warming warming = warming_of(cli->argv[0], &browsing);
+	struct error err = {0};
+	int code, r = check(cli, &remote, &err);
+
+	if (r == 0)
+		r = open_cache(cli, &remote, &browsing, &err);
+	if (r == 0 && (r = browse_find(browsing.browse, path, &warming.place.from)) < 0)
+		(void)error_set(&err, r, "%s: %s", cli->argv[0], r == -EIO ? REMOTE_AWAY : error_text(r));
+	code = r < 0 ? repository_exit(remote.name.place, &err, NULL) : warm(cli, &warming);
+	browsing_close(&browsing);
+	return code;
 }

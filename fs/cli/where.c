@@ -51,6 +51,13 @@ char *where_absolute(const char *path)
 	return xasprintf("%s/%s", strcmp(parent, "/") == 0 ? "" : parent, name);
 }
 
+char *where_absolute_new(const char *path)
+{
+	AUTO_FREE char *here = path[0] == '/' ? NULL : realpath(".", NULL);
+
+	return path[0] == '/' ? xstrdup(path) : here ? xasprintf("%s/%s", here, path) : NULL;
+}
+
 /* Spaces and the like are written as \040. In place. */
 static void unescape(char *text)
 {

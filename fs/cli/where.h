@@ -14,6 +14,7 @@
  * errno.
  */
 char *where_absolute(const char *path);
+char *where_absolute_new(const char *path); /* of what need not be there; links stay. The same errors */
 
 enum where_kind {
 	WHERE_NOT_MOUNTED,

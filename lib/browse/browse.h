@@ -73,6 +73,11 @@ struct browse_listing {
 };
 WARN_UNUSED int browse_list(struct browse *browse, const struct browse_listing *what, bool may_wait);
 
+/* The node at a path below the root, looked up; "" is the root. -ENOENT, -ENOTDIR. */
+WARN_UNUSED int browse_find(struct browse *browse, const char *path, struct browse_entry *ret_entry);
+/* Gives all that is at and below a node, each directory before what is in it. A negative number from `each` ends that. */
+WARN_UNUSED int browse_walk(struct browse *browse, const struct browse_entry *from, int (*each)(void *arg, const struct browse_entry *entry), void *arg);
+
 /* -ENODATA: it has none of that name. */
 WARN_UNUSED int browse_xattr(struct browse *browse, uint64_t id, const char *name, bool may_wait, struct buf *ret_value);
 WARN_UNUSED int browse_xattr_names(struct browse *browse, uint64_t id, bool may_wait, struct buf *ret_names); /* each with a NUL behind */

@@ -1,5 +1,5 @@
 /* What the files of browse.h share. Not for others. They stand in this order: browse, browse_attrs, browse_names, browse_content,
- * browse_bring. */
+ * browse_bring, browse_walk. */
 #ifndef CORPUSFS_BROWSE_BROWSE_INSIDE_H
 #define CORPUSFS_BROWSE_BROWSE_INSIDE_H
 

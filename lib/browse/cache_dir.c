@@ -98,7 +98,7 @@ static int take(const char *path, int dir, int *ret_lock, struct error *err)
 		return 0;
 	}
 	close(lock);
-	(void)error_set(err, r, "the cache %s %s", path, r == -EBUSY ? "is in use by another mount" : error_text(r));
+	(void)error_set(err, r, "the cache %s %s", path, r == -EBUSY ? "is in use by another mount, or by corpusfs warm" : error_text(r));
 	if (r == -EBUSY)
 		error_hint(err, "give each mount a directory of its own for its cache");
 	return r;

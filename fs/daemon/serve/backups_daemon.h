@@ -8,20 +8,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "lib/base/buf.h"
 #include "lib/base/error.h"
+#include "lib/browse/browsing.h"
 
 struct backups_daemon_options {
-	const char *repository, *mountpoint; /* absolute paths, or a repository's URL */
-	const struct buf *description;       /* of a repository on the network (lib/repository/objects_open.h); NULL: it is a directory */
-	const char *password;
-	const char *backup; /* as backup_find has it; NULL: all of them */
-	bool is_published;  /* it is a version that was published, as head_find has it: the root is its dataset */
-	const char *log;    /* an absolute path; NULL: syslog */
-	size_t cache_bytes;
-	const char *cache_dir; /* an absolute path: what is fetched is kept there (lib/browse/cache_dir.h); NULL: it is not */
-	uint64_t cache_dir_bytes;
-	uint64_t patience_ms; /* how long who reads waits for the place, if it is on the network */
+	struct browsing_options browsing; /* but for `problem` */
+	const char *mountpoint;           /* an absolute path */
+	const char *log;                  /* the same; NULL: syslog */
 	bool allow_other, debug;
 	const char *extra; /* mount options for the kernel, or NULL */
 };
