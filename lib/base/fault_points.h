@@ -53,6 +53,7 @@
 	X("copy-before-step",            "a part of a long copy, from the start on",                 "who copies again")                      \
 	X("read-before-chunks",          "as before",                                                "nobody needs to")                       \
 	X("backup-before-chunks",        "as before",                                                "nobody needs to")                       \
+	X("close-before-release",        "as before",                                                "nobody needs to")                       \
 	X("send-before-chunk",           "as before",                                                "nobody needs to")                       \
 	X("replay-before-change",        "as the daemon that died has left it",                      "the next daemon, from the same journal") \
 	/* names and attributes change */                                                                                                    \

@@ -378,10 +378,8 @@ static int check_snapshots(struct store *store, struct dataset *dataset, unsigne
 			return error_set(err, -EBUSY, "snapshot \"%s@%s\" is held by \"%s\"", dataset->name, snapshot->name,
 					 snapshot->record.holds[0]);
 		if (store_busy(store, snapshot->record.view))
-			return error_set(err, -EBUSY, "snapshot \"%s@%s\" is being read", dataset->name, snapshot->name);
+			return error_set(err, -EBUSY, "snapshot \"%s@%s\" is mounted", dataset->name, snapshot->name);
 	}
-	if (store_busy(store, dataset->record.view))
-		return error_set(err, -EBUSY, "dataset \"%s\" is in use", dataset->name);
 	return 0;
 }
 
@@ -394,12 +392,14 @@ static void unblock_all(struct store *store, struct dataset *dataset)
 
 /*
  * Nobody can get a view of the dataset any more when it returns 0. The head comes last: it is committed once more by its closing, and what
- * cannot be committed then, on a full disk, is lost.
+ * cannot be committed then, on a full disk, is lost. Nothing is blocked before all could be: others go on using what is not destroyed.
  */
 static int block_all(struct store *store, struct dataset *dataset, struct error *err)
 {
-	int result = 0;
+	int result = views_check_unused(store, dataset->record.view);
 
+	for (struct snapshot *snapshot = dataset->snapshots; result == 0 && snapshot; snapshot = snapshot->by_name.next)
+		result = views_check_unused(store, snapshot->record.view);
 	for (struct snapshot *snapshot = dataset->snapshots; result == 0 && snapshot; snapshot = snapshot->by_name.next)
 		result = views_block(store, snapshot->record.view, &snapshot->blocked);
 	if (result == 0)

@@ -41,18 +41,35 @@ static int check_held(const struct snapshot *snapshot, struct error *err)
 	return -EBUSY;
 }
 
-/* Whoever only asks blocks nobody: a reader who comes meanwhile finds the snapshot. */
-static int block(struct store *store, struct snapshot *snapshot, bool asks, struct error *err)
+static int is_read(const struct snapshot *snapshot, int result, struct error *err)
 {
-	const uint32_t view = snapshot->record.view;
+	return error_set(err, result, "snapshot \"%s@%s\" is being read", snapshot->dataset->name, snapshot->name);
+}
+
+/* Blocks nobody: a reader who comes meanwhile finds the snapshot. */
+static int check(struct store *store, const struct snapshot *snapshot, struct error *err)
+{
 	int result = check_held(snapshot, err);
 
 	if (result < 0)
 		return result;
-	if (store_busy(store, view))
-		return error_set(err, -EBUSY, "snapshot \"%s@%s\" is mounted or being read", snapshot->dataset->name, snapshot->name);
-	result = asks ? views_check_unused(store, view) : views_block(store, view, &snapshot->blocked);
-	return result < 0 ? error_set(err, result, "snapshot \"%s@%s\" is being read", snapshot->dataset->name, snapshot->name) : 0;
+	if (store_busy(store, snapshot->record.view))
+		return error_set(err, -EBUSY, "snapshot \"%s@%s\" is mounted", snapshot->dataset->name, snapshot->name);
+	result = views_check_unused(store, snapshot->record.view);
+	return result < 0 ? is_read(snapshot, result, err) : 0;
+}
+
+static int check_all(struct store *store, const struct snapshot_name *names, size_t count, struct error *err)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < count && result == 0; i++) {
+		struct snapshot *snapshot;
+		result = snapshot_find_named(store, &names[i], &snapshot, err);
+		if (result == 0)
+			result = check(store, snapshot, err);
+	}
+	return result;
 }
 
 static void unblock_all(struct store *store, struct victims *victims)
@@ -62,10 +79,10 @@ static void unblock_all(struct store *store, struct victims *victims)
 	array_clear(victims);
 }
 
-/* Each once, however often it is named. */
+/* Each once, however often it is named. None before all could be: others go on using what is not destroyed. */
 static int block_all(struct store *store, const struct snapshot_name *names, size_t count, struct victims *victims, struct error *err)
 {
-	int result = 0;
+	int result = check_all(store, names, count, err);
 
 	for (size_t i = 0; i < count && result == 0; i++) {
 		struct snapshot *snapshot;
@@ -73,9 +90,11 @@ static int block_all(struct store *store, const struct snapshot_name *names, siz
 		if (result == 0 && snapshot->blocked)
 			continue;
 		if (result == 0)
-			result = block(store, snapshot, false, err);
+			result = views_block(store, snapshot->record.view, &snapshot->blocked);
 		if (result == 0)
 			array_add(victims, snapshot);
+		else
+			is_read(snapshot, result, err);
 	}
 	if (result < 0)
 		unblock_all(store, victims);
@@ -179,12 +198,7 @@ int snapshots_check_destroy(struct store *store, const struct snapshot_name *nam
 	int result = store_begin_change(store, err);
 	if (result < 0)
 		return result;
-	for (size_t i = 0; i < count && result == 0; i++) {
-		struct snapshot *snapshot;
-		result = snapshot_find_named(store, &names[i], &snapshot, err);
-		if (result == 0)
-			result = block(store, snapshot, true, err);
-	}
+	result = check_all(store, names, count, err);
 	mutex_give(&store->change_lock);
 	return result;
 }

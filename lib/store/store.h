@@ -131,8 +131,8 @@ WARN_UNUSED int store_sync(struct store *store);
 /*
  * What the mounts add. `freeze` is called before the views of an operation are frozen, without any lock but change_lock: it must bring in
  * what the kernel holds (pages of open files) and stop changes, so that what follows is one instant; `thaw` undoes it. `changed` is told
- * after the fact, without any lock; it may not call back into operations that take change_lock. `busy` says whether somebody reads the
- * view in a mount (mounted by itself, or open files): such a snapshot is not destroyed.
+ * after the fact, without any lock; it may not call back into operations that take change_lock. `busy` says whether the view is
+ * mounted by itself: who would destroy such a snapshot does not wait for its readers.
  */
 enum store_event {
 	STORE_DATASETS_CHANGED,

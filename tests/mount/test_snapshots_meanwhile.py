@@ -1,6 +1,7 @@
-"""Who stands in, or lists, the snapshots of a dataset while it is rolled back or gets another name: they are the dataset's, and go on."""
+"""Snapshots while others change something: who stands among them or lists them goes on, and who was there a moment ago hinders nobody."""
 
 import os
+import signal
 import threading
 
 import pytest
@@ -101,3 +102,35 @@ def test_a_snapshot_is_destroyed_of_the_dataset_in_which_it_was_found(store):
     os.close(fd)
     assert outcomes == {"mkdir": "ok", "rename": "ok", "rmdir": "ok"}
     assert names(store, "other") == [] and names(store, "slow") == ["late"]
+
+
+def test_a_snapshot_in_which_everything_was_closed_a_moment_ago_is_destroyed(store):
+    """close(2) does not wait until the daemon knows of it."""
+    late = ",".join(f"close-before-release:sleep100:{number}" for number in range(1, 100))
+    point = store.mount(env={"CORPUSFS_FAULT": late})
+    store.create("d")
+    put(point + "/d/file", b"content")
+    snapshots = point + "/d/.snapshots"
+    for number in range(3):
+        for name in (f"{number}/file", str(number)):
+            os.mkdir(f"{snapshots}/{number}")
+            os.close(os.open(f"{snapshots}/{name}", os.O_RDONLY))
+            os.rmdir(f"{snapshots}/{number}")
+    os.mkdir(snapshots + "/last")
+    os.close(os.open(snapshots + "/last/file", os.O_RDONLY))
+    cli(store, "dataset", "destroy", "--snapshots", "d")
+
+
+def test_a_daemon_that_dies_when_a_file_is_closed_has_it(store):
+    point = store.mount(env={"CORPUSFS_FAULT": "close-before-release:kill"})
+    store.create("d")
+    with open(point + "/d/file", "wb") as handle:
+        handle.write(b"content")
+        handle.flush()
+        os.fsync(handle.fileno())
+    store.ended(-signal.SIGKILL)
+    store.clear()
+    point = store.mount()
+    os.mkdir(point + "/d/.snapshots/v")
+    assert get(point + "/d/.snapshots/v/file") == b"content"
+    os.rmdir(point + "/d/.snapshots/v")

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "lib/store/catalog.h"
 #include "tests/unit/dataset_store.h"
@@ -65,6 +66,52 @@ static void who_asks_whether_a_snapshot_can_go_leaves_it_open(void **state)
 	assert_int_equal(store_snapshot(place.store, "a", "one", &view), 0);
 	assert_int_equal(snapshots_check_destroy(place.store, &name, 1, NULL), -EBUSY);
 	store_view_put(place.store, view);
+	place_clear(&place);
+}
+
+struct refused {
+	struct store *store;
+	bool whole; /* the dataset */
+	atomic_bool done;
+	int result;
+};
+
+static void *destroy_both(void *arg)
+{
+	static const struct snapshot_name names[] = {{.dataset = "a", .name = "one"}, {.dataset = "a", .name = "two"}};
+	struct refused *refused = arg;
+
+	refused->result = refused->whole ? dataset_destroy(refused->store, "a", DATASET_DESTROY_SNAPSHOTS, NULL)
+	                                 : snapshots_destroy(refused->store, names, ARRAY_SIZE(names), NULL);
+	atomic_store(&refused->done, true);
+	return NULL;
+}
+
+static void what_is_not_destroyed_in_the_end_is_there_all_the_time(void **state)
+{
+	struct place place;
+	struct view *reader, *view;
+
+	make(&place);
+	take(place.store, "one");
+	take(place.store, "two");
+	assert_int_equal(store_snapshot(place.store, "a", "two", &reader), 0);
+	for (int whole = 0; whole < 2; whole++) {
+		struct refused refused = {.store = place.store, .whole = whole};
+		pthread_t thread;
+		assert_int_equal(pthread_create(&thread, NULL, destroy_both, &refused), 0);
+		while (!atomic_load(&refused.done)) {
+			assert_int_equal(store_snapshot(place.store, "a", "one", &view), 0);
+			store_view_put(place.store, view);
+			assert_int_equal(store_head(place.store, "a", &view), 0);
+			store_view_put(place.store, view);
+			usleep(1000);
+		}
+		pthread_join(thread, NULL);
+		assert_int_equal(refused.result, -EBUSY);
+	}
+	store_view_put(place.store, reader);
+	assert_int_equal(dataset_destroy(place.store, "a", DATASET_DESTROY_SNAPSHOTS, NULL), 0);
 	place_clear(&place);
 }
 
@@ -203,6 +250,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest scenario[] = {cmocka_unit_test(test_scenario)};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_asks_whether_a_snapshot_can_go_leaves_it_open),
+		cmocka_unit_test(what_is_not_destroyed_in_the_end_is_there_all_the_time),
 		cmocka_unit_test(what_cannot_be_committed_stays_when_a_dataset_is_not_destroyed),
 		cmocka_unit_test(what_a_head_saw_goes_though_its_reader_left_meanwhile),
 	};

@@ -2,16 +2,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "lib/base/buf.h"
-
-struct open_count {
-	uint32_t view;
-	unsigned opens;
-	UT_hash_handle hh;
-};
 
 void group_log(struct mount_group *group, const char *level, const char *format, ...)
 {
@@ -25,41 +18,16 @@ void group_log(struct mount_group *group, const char *level, const char *format,
 		group->log.line(group->log.arg, level, text);
 }
 
-void group_count_open(struct mount_group *group, struct view *view, int step)
+bool group_is_mounted(struct mount_group *group, uint32_t view)
 {
-	const uint32_t number = view_number(view);
-	struct open_count *entry;
-
-	if (!view_read_only(view))
-		return;
-	mutex_take(&group->lock);
-	HASH_FIND(hh, group->open_counts, &number, sizeof(number), entry);
-	if (!entry) {
-		entry = xcalloc(1, sizeof(*entry));
-		entry->view = number;
-		HASH_ADD(hh, group->open_counts, view, sizeof(entry->view), entry);
-	}
-	entry->opens += (unsigned)step;
-	if (!entry->opens) {
-		HASH_DEL(group->open_counts, entry);
-		free(entry);
-	}
-	mutex_give(&group->lock);
-}
-
-bool group_in_use(struct mount_group *group, uint32_t view)
-{
-	struct open_count *entry;
 	struct mount *mount;
-	bool used;
+	bool found = false;
 
 	mutex_take(&group->lock);
-	HASH_FIND(hh, group->open_counts, &view, sizeof(view), entry);
-	used = entry != NULL;
 	DL_FOREACH (group->mounts, mount)
-		used |= mount->options.snapshot && mount_root_view(mount) == view;
+		found |= mount->options.snapshot && mount_root_view(mount) == view;
 	mutex_give(&group->lock);
-	return used;
+	return found;
 }
 
 void group_add(struct mount_group *group, struct mount *mount)

@@ -4,7 +4,7 @@
  *
  * Locks; their order is that of lib/base/lock_order.h:
  *   freeze (freeze.h)   one at a time makes the kernel write back or drop pages of read-write mounts
- *   group.lock          guards mounts, their refs and ended, and the open counts of snapshots; a leaf except for writers.lock
+ *   group.lock          guards mounts, their refs and ended; a leaf except for writers.lock
  *   changes, gate, writers, opens, recent, name_pages, workers: locks of their own, leaves
  */
 #ifndef CORPUSFS_FUSE_GROUP_MOUNT_GROUP_H
@@ -28,7 +28,6 @@
 #include "lib/base/locks.h"
 
 struct changes;
-struct open_count;
 struct mount;
 struct watch;
 
@@ -53,7 +52,6 @@ struct mount_group {
 	pthread_cond_t ended_cond;
 	struct mount *mounts;           /* that serve */
 	unsigned alive;                 /* mounts not yet released: the group outlives them */
-	struct open_count *open_counts; /* per snapshot view: open files and directories */
 	void (*on_end)(void *arg, struct mount *mount);
 	void *on_end_arg;
 
@@ -104,9 +102,7 @@ static inline uint32_t mount_root_view(const struct mount *mount)
 
 void group_log(struct mount_group *group, const char *level, const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* A snapshot's files in use; heads are not counted. */
-void group_count_open(struct mount_group *group, struct view *view, int step);
-bool group_in_use(struct mount_group *group, uint32_t view); /* mounted as a snapshot, or something is open in it */
+bool group_is_mounted(struct mount_group *group, uint32_t view); /* a snapshot's, by itself */
 
 /* Caller holds the group's lock. */
 void group_add(struct mount_group *group, struct mount *mount);

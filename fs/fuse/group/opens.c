@@ -5,6 +5,7 @@
 
 #include "lib/base/array.h"
 #include "lib/base/buf.h"
+#include "lib/base/fault.h"
 
 #define HANDLES_SIZE (KEPT_OPENS_MAX * sizeof(struct opened *))
 
@@ -99,6 +100,7 @@ void opens_remove(struct opens *opens, uint64_t number)
 {
 	uint32_t place;
 
+	(void)!fault_point("close-before-release");
 	pthread_mutex_lock(&opens->lock);
 	/* A release that comes again may find its place taken by another. */
 	if (find_place(opens, number, &place) && atomic_load(&opens->kept->opens[place].request)) {

@@ -114,7 +114,7 @@ static void hook_entry_changed(void *arg, uint32_t view, uint64_t dir, const cha
 
 static bool hook_busy(void *arg, uint32_t view)
 {
-	return group_in_use(arg, view);
+	return group_is_mounted(arg, view);
 }
 
 void hooks_set(struct mount_group *group)

@@ -108,10 +108,8 @@ static void dir_handle_free(struct mount *mount, struct dir_handle *handle)
 {
 	if (handle->inode)
 		inode_close(handle->inode);
-	if (handle->view) {
-		group_count_open(mount->group, handle->view, -1);
+	if (handle->view)
 		store_view_put(mount->group->store, handle->view);
-	}
 	name_page_clear(&handle->page);
 	free(handle);
 }
@@ -137,8 +135,6 @@ static struct dir_handle *dir_handle_new(struct mount *mount, struct inode *inod
 	name_page_init(&handle->page, &mount->group->name_pages);
 	handle->inode = inode;
 	handle->view = view;
-	if (view)
-		group_count_open(mount->group, view, 1);
 	return handle;
 }
 

@@ -16,7 +16,6 @@ static void handle_free(struct mount *mount, struct handle *handle)
 	if (handle->writable)
 		writers_close(&mount->gate.writers, handle->node);
 	inode_close(handle->inode);
-	group_count_open(mount->group, handle->view, -1);
 	store_view_put(mount->group->store, handle->view);
 	atomic_fetch_sub(&mount->open_files, 1);
 	free(handle);
@@ -38,7 +37,6 @@ struct handle *handle_new(struct target *target, struct inode *inode)
 	handle->view = steal_ptr(target->view);
 	handle->node = node_encode(node, mount_root_view(mount));
 	atomic_init(&handle->generation, atomic_load(&mount->group->generation));
-	group_count_open(mount->group, handle->view, 1);
 	atomic_fetch_add(&mount->open_files, 1);
 	return handle;
 }
