@@ -9,7 +9,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -40,9 +39,9 @@ struct order {
 #define REAL(name, type) ((type)dlsym(RTLD_NEXT, name))
 
 static struct order *order;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void find_order(void)
+/* When the library is loaded. In the first call it could meet itself: what handles a crash makes calls, too, and would wait for ever. */
+__attribute__((constructor)) static void find_order(void)
 {
 	const char *path = getenv("CORPUSFS_FAIL");
 	int fd = path ? REAL("open64", int (*)(const char *, int, ...))(path, O_RDWR | O_CLOEXEC) : -1;
@@ -75,8 +74,6 @@ static int hit(enum call call, int fd, const char *path)
 {
 	const int saved = errno;
 	char name[1024];
-
-	pthread_once(&once, find_order);
 	const uint32_t wanted = order ? atomic_load(&order->call) : NONE;
 	if (wanted != call && wanted != COUNT)
 		return 0;

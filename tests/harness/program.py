@@ -4,9 +4,10 @@ import glob
 import itertools
 import os
 import subprocess
+import sys
 from collections import namedtuple
 
-from harness import procs
+from harness import procs, stuck
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 time_limit = 60  # seconds for a command: those of the test that runs (conftest.py)
@@ -70,7 +71,9 @@ def call(args, env, logs, limit=None, user=None, cwd=None, data=None, keep=()):
                 process.stdin.close()
             code = process.wait(limit or time_limit)
         except BaseException:
+            # of the command's own limit or, often, the test's: what the command was at is told with the failure
+            print(f"{args} did not end\n{stuck.states(process.pid)}", file=sys.stderr)
             process.kill()
             process.wait(20)
             raise
-    return Result(code, procs.read(out).decode(errors="replace"), procs.read(err).decode(errors="replace"))
+    return Result(code, procs.read(out).decode(errors="replace"), procs.read(err).decode(errors="replace") + stuck.crash(process.pid, code))

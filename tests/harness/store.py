@@ -9,10 +9,11 @@ import subprocess
 import time
 import types
 
-from harness import procs, program
+from harness import procs, program, stuck
 
 REPORTS = re.compile(r"ERROR: AddressSanitizer|runtime error:|LeakSanitizer|ThreadSanitizer|\bassertion\b.*\bfailed\b", re.I)
 ERROR_LINE = re.compile(r"^\S+ error |^\S+ warning died ")  # as fs/daemon/process/log.h says; a daemon that died, although another goes on
+CRASHED = re.compile(r" died .*\bpid=(\d+) signal=(SEGV|BUS|ILL|FPE)\b")  # which no test does to one
 
 
 class Store:
@@ -124,7 +125,7 @@ class Store:
         if pid is None:
             return
         code = self.reap(pid, 30 * program.scale())
-        assert code == expect, f"the daemon ended with {code}, not {expect}\n{self.log()}"
+        assert code == expect, f"the daemon ended with {code}, not {expect}{stuck.crash(pid, code)}\n{self.log()}"
 
     @staticmethod
     def reap(pid, seconds):
@@ -166,13 +167,15 @@ class Store:
         return "\n".join(texts)
 
     def surprises(self):
-        """Sanitizer reports, and lines of the daemon's log that tell of an error or a crash that no test expected."""
+        """Sanitizer reports, and lines of the daemon's log that tell of an error or a crash that no test expected, or none may expect."""
         found = []
         for path in glob.glob(self.logs + "/sanitizer*"):
             found.append(procs.read(path).decode(errors="replace")[:6000])
         for path in glob.glob(self.logs + "/*.err") + glob.glob(self.path + "/log*"):
             for line in procs.read(path).decode(errors="replace").splitlines():
-                if REPORTS.search(line) or (path.startswith(self.path + "/log") and ERROR_LINE.search(line)):
+                if crashed := CRASHED.search(line):
+                    found.append(line + stuck.crash(int(crashed[1]), -signal.Signals[f"SIG{crashed[2]}"]))
+                elif REPORTS.search(line) or (path.startswith(self.path + "/log") and ERROR_LINE.search(line)):
                     if not any(re.search(pattern, line) for pattern in self.expected):
                         found.append(line)
         return found
