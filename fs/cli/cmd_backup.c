@@ -66,6 +66,16 @@ static int add_source(struct cli *cli, json_t *sources, const char *text, struct
 	return 0;
 }
 
+/* A clock was wrong. */
+static void warn_of_time(const json_t *row)
+{
+	const char *misdated = json_string_value(json_object_get(row, "misdated"));
+
+	if (misdated)
+		fprintf(stderr, "corpusfs: backup %.8s, of an earlier snapshot, has a later time: by it, that one is the newest, and not %.8s\n", misdated,
+		        json_string_value(json_object_get(row, "backup")));
+}
+
 static int print_backups(struct cli *cli, json_t *backups, const char *repository)
 {
 	int code = EXIT_OK, problems;
@@ -75,6 +85,7 @@ static int print_backups(struct cli *cli, json_t *backups, const char *repositor
 	json_array_foreach(backups, i, row) {
 		problems = print_problems(row, repository);
 		code = problems != EXIT_OK ? problems : code;
+		warn_of_time(row);
 		if (!cli_option(cli, "json"))
 			repository_add_short(row);
 		if (problems != EXIT_OK)

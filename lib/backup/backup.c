@@ -84,7 +84,8 @@ static int find_base(struct backup *backup, struct error *err)
 {
 	const struct backup_options *options = backup->options;
 	const struct backup_aim aim = {.type = options->type, .share = options->share, .is_new = options->is_new, .store = backup->store,
-	                               .dataset_tag = backup->dataset_tag, .unfinished = &backup->unfinished};
+	                               .view = backup->snapshot.view, .taken = backup->snapshot.taken, .dataset_tag = backup->dataset_tag,
+	                               .unfinished = &backup->unfinished};
 
 	if (!options->dry_run && !backup_relies_on_all(options->type, options->share))
 		unfinished_begin(&backup->unfinished, backup->store, options->repository->id, backup->snapshot.dataset_id, options->type);
@@ -307,6 +308,7 @@ static int run(struct backup *backup, struct error *err)
 		return r;
 	if (backup->base.exists)
 		(void)snprintf(backup->result->base, sizeof(backup->result->base), "%s", backup->base.snapshot.name);
+	(void)snprintf(backup->result->misdated, sizeof(backup->result->misdated), "%s", backup->base.misdated);
 	backup->result->compared = backup->base.has_changes;
 	(void)snprintf(backup->result->full_snapshot, sizeof(backup->result->full_snapshot), "%s",
 	               !backup->base.exists ? backup->options->snapshot : backup->base.full_snapshot ? backup->base.full_snapshot : "");

@@ -90,14 +90,65 @@ static int take_base(struct backup_base *base, struct repository *repository, co
 	return 0;
 }
 
-static int check_clock(const struct snapshot_files *snapshots, const char *dataset_tag, struct error *err)
+/* --- clocks --- */
+
+static bool is_later(const struct timespec *time, const struct timespec *than)
 {
-	const struct snapshot_file *last = newest(snapshots, dataset_tag, NULL);
+	return time->tv_sec > than->tv_sec || (time->tv_sec == than->tv_sec && time->tv_nsec > than->tv_nsec);
+}
+
+/* The number of the snapshot that a backup was made of: the store gives them out one after another. 0: none is known. */
+static uint32_t view_of(const struct snapshot_file *snapshot)
+{
+	const char *text = snapshot_file_tag_value(snapshot, "view");
+	unsigned long number;
+	char *end;
+
+	if (!text)
+		return 0;
+	number = strtoul(text, &end, 10);
+	return *end || number > UINT32_MAX ? 0 : (uint32_t)number;
+}
+
+/* A backup of an earlier snapshot that has a later time: it passes for the newest. NULL: none. */
+static const struct snapshot_file *find_misdated(const struct snapshot_files *snapshots, const struct backup_aim *aim)
+{
+	for (size_t i = snapshots->count; i-- > 0 && is_later(&snapshots->items[i].time, &aim->taken);) {
+		const struct snapshot_file *snapshot = &snapshots->items[i];
+		const uint32_t view = view_of(snapshot);
+
+		if (view > 0 && view < aim->view && snapshot_file_has_tag(snapshot, aim->dataset_tag) && !snapshot_file_has_tag(snapshot, "incomplete"))
+			return snapshot;
+	}
+	return NULL;
+}
+
+/* Of a snapshot that was just taken: the clock was set since, or had been set before. A backup of a later snapshot that others make is no matter. */
+static int check_taken(const struct backup_aim *aim, const struct snapshot_file *misdated, const struct timespec *now, struct error *err)
+{
+	char taken_text[32], other_text[32];
+
+	if (!misdated && !is_later(&aim->taken, now))
+		return 0;
+	clock_format(aim->taken.tv_sec, taken_text);
+	clock_format(misdated ? misdated->time.tv_sec : now->tv_sec, other_text);
+	if (misdated)
+		(void)error_set(err, -ETIME, "the snapshot is of %s, and backup %.8s, of an earlier one, of %s: the clock was set meanwhile", taken_text,
+		                misdated->name, other_text);
+	else
+		(void)error_set(err, -ETIME, "the snapshot is of %s, and it is %s now: the clock was set meanwhile", taken_text, other_text);
+	error_hint(err, "do it again, with another snapshot");
+	return -ETIME;
+}
+
+static int check_clock(const struct snapshot_files *snapshots, const struct backup_aim *aim, const struct snapshot_file *misdated, struct error *err)
+{
+	const struct snapshot_file *last = newest(snapshots, aim->dataset_tag, NULL);
 	const struct timespec now = clock_now();
 	char then_text[32], now_text[32];
 
-	if (!last || last->time.tv_sec < now.tv_sec || (last->time.tv_sec == now.tv_sec && last->time.tv_nsec <= now.tv_nsec))
-		return 0;
+	if (!last || !is_later(&last->time, &now))
+		return check_taken(aim, misdated, &now, err);
 	clock_format(last->time.tv_sec, then_text);
 	clock_format(now.tv_sec, now_text);
 	(void)error_set(err, -ETIME, "backup %.8s of the dataset is of %s, and it is %s now: this clock is wrong, or was when that one was made", last->name,
@@ -110,15 +161,16 @@ int backup_base_find(struct backup_base *base, struct repository *repository, co
 {
 	const enum backup_type type = aim->type;
 	struct snapshot_files snapshots = {0};
-	const struct snapshot_file *found = NULL;
+	const struct snapshot_file *found = NULL, *misdated;
 	struct object_names packs = {0};
-	int r = 0;
+	int r = snapshot_files_read(repository, true, &snapshots, err);
 
 	*base = (struct backup_base){0};
-	if (type != BACKUP_FULL || aim->is_new)
-		r = snapshot_files_read(repository, true, &snapshots, err);
+	misdated = find_misdated(&snapshots, aim);
+	if (misdated)
+		(void)snprintf(base->misdated, sizeof(base->misdated), "%s", misdated->name);
 	if (r == 0 && aim->is_new)
-		r = check_clock(&snapshots, aim->dataset_tag, err);
+		r = check_clock(&snapshots, aim, misdated, err);
 	if (r == 0 && type != BACKUP_FULL)
 		found = newest(&snapshots, aim->dataset_tag, type == BACKUP_DIFFERENTIAL ? "type=full" : NULL);
 	if (r == 0 && type != BACKUP_FULL && !found && !(type == BACKUP_INCREMENTAL && aim->share)) {
@@ -148,20 +200,15 @@ int backup_base_find(struct backup_base *base, struct repository *repository, co
 
 static bool is_snapshot_of_then(const struct backup_base *base, struct store *store, struct view *view, uint32_t *ret_view)
 {
-	const char *of = snapshot_file_tag_value(&base->snapshot, "view");
+	const uint32_t number = view_of(&base->snapshot);
 	struct timespec taken;
-	unsigned long number;
-	char *end;
 
-	if (!of)
-		return false;
-	number = strtoul(of, &end, 10);
-	if (*end || number == 0 || number > UINT32_MAX || snapshot_taken(store, (uint32_t)number, &taken) < 0)
+	if (number == 0 || snapshot_taken(store, number, &taken) < 0)
 		return false;
 	/* A store that was put back from a copy may have given the number to another one. */
 	if (taken.tv_sec != base->snapshot.time.tv_sec || taken.tv_nsec != base->snapshot.time.tv_nsec)
 		return false;
-	*ret_view = (uint32_t)number;
+	*ret_view = number;
 	return true;
 }
 

@@ -1,9 +1,13 @@
-/* Full backups share nothing: not with one another when pruned, nor with one that was cut off and is a backup all the same, nor with incremental ones. */
+/* Full backups share nothing: not with one another when pruned, nor with one that was cut off and is a backup all the same, nor with incremental ones.
+ * And which backup is the newest, where clocks are set. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -11,6 +15,19 @@
 #include "lib/backup/prune.h"
 #include "dataset_store.h"
 #include "repository_place.h"
+
+/* --- a clock that is set --- */
+
+static time_t behind; /* seconds */
+
+int clock_gettime(clockid_t clock, struct timespec *ret_now)
+{
+	const int r = (int)syscall(SYS_clock_gettime, clock, ret_now);
+
+	if (clock == CLOCK_REALTIME)
+		ret_now->tv_sec -= behind;
+	return r;
+}
 
 /* --- a place where calls fail --- */
 
@@ -111,13 +128,19 @@ static int teardown(void **state)
 	return 0;
 }
 
-static int run_backup_of(struct scene *scene, enum backup_type type, const char *snapshot, struct backup_result *ret_result)
+static int run_with(struct scene *scene, struct backup_options options, struct backup_result *ret_result)
 {
-	const struct backup_options options = {.repository = scene->repository.repository, .place = "place", .dataset = "d", .snapshot = snapshot,
-	                                       .type = type};
 	struct error err = {0};
 
+	options.repository = scene->repository.repository;
+	options.place = "place";
+	options.dataset = "d";
 	return backup_run(scene->place.store, &options, ret_result, &err);
+}
+
+static int run_backup_of(struct scene *scene, enum backup_type type, const char *snapshot, struct backup_result *ret_result)
+{
+	return run_with(scene, (struct backup_options){.type = type, .snapshot = snapshot}, ret_result);
 }
 
 static int run_backup(struct scene *scene, struct backup_result *ret_result)
@@ -301,6 +324,52 @@ static void test_incremental_backup_relies_on_nothing_that_a_full_one_goes_on_wi
 	assert_int_equal(result.counts.data_blobs, 1); /* it is a backup now */
 }
 
+/* --- what is the newest --- */
+
+static void add_backup_of(struct scene *scene, struct timespec time, uint32_t view, char *ret_name)
+{
+	struct snapshot_file file = {.time = time, .host = xstrdup("host"), .user = xstrdup("user"), .tree = blob_id_of("", 0)};
+	struct error err = {0};
+
+	array_add(&file.tags, backup_dataset_tag(scene->place.store, 1));
+	array_add(&file.tags, xasprintf("view=%u", view));
+	assert_int_equal(snapshot_file_write(scene->repository.repository, &file, ret_name, &err), 0);
+	snapshot_file_clear(&file);
+}
+
+static int run_new(struct scene *scene)
+{
+	struct backup_result result;
+
+	return run_with(scene, (struct backup_options){.type = BACKUP_FULL, .snapshot = "s", .is_new = true}, &result);
+}
+
+static void test_clock_that_is_set_between_a_snapshot_and_its_backup_is_noticed(void **state)
+{
+	struct scene *scene = *state;
+	struct backup_result result;
+	struct snapshot_info info;
+	char name[BLOB_ID_TEXT];
+	struct timespec time;
+
+	assert_int_equal(snapshot_get(scene->place.store, "d", "s", &info), 0);
+	assert_int_equal(info.dataset_id, 1);
+	time = info.taken;
+	time.tv_nsec++;
+	behind = 3600;
+	assert_int_equal(run_new(scene), -ETIME);
+	behind = 0;
+	add_backup_of(scene, time, info.view + 1, name); /* of a later snapshot, by somebody else */
+	assert_int_equal(run_new(scene), 0);
+	assert_int_equal(run_backup(scene, &result), 0);
+	assert_string_equal(result.misdated, "");
+	add_backup_of(scene, time, info.view - 1, name);
+	assert_int_equal(run_new(scene), -ETIME);
+	assert_int_equal(run_backup(scene, &result), 0);
+	assert_string_equal(result.misdated, name);
+	snapshot_info_clear(&info);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -311,6 +380,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_full_backup_tells_what_is_a_backup_from_what_is_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_begins_anew_where_a_backup_cannot_be_looked_at, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_incremental_backup_relies_on_nothing_that_a_full_one_goes_on_with, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_clock_that_is_set_between_a_snapshot_and_its_backup_is_noticed, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
