@@ -7,7 +7,7 @@
  *      purpose), or, if there is no such one, the first. A copy in a pack that is not there, or beyond its end, is none; a used blob without any
  *      copy ends it, too.
  *   3. A pack none of whose blobs stay goes. One of which more than max_unused is not to stay is written anew: its blobs that stay are verified
- *      and added to new packs, which are put, with index files that name them.
+ *      and added to new packs, which are put, with index files that name them. A backup's own pack is not: its copies would be nobody's own then.
  *   4. The snapshot files that are to be forgotten, which counted as gone from the beginning, are removed.
  *   5. A new index of all packs that stay is put; then the old index files are removed.
  *   6. The packs that go are removed, and those that no index names.
@@ -233,13 +233,12 @@ static int choose(struct prune *prune, struct error *err)
 	}
 	HASH_ITER (hh, prune->packs, pack, next) {
 		const uint64_t unused = pack->size > pack->kept ? pack->size - pack->kept : 0;
+		const bool is_much = unused > (uint64_t)pack->count * 64 + 1024 && unused * 100 > pack->size * prune->options->max_unused;
 
 		pack->goes = pack->kept == 0;
-		pack->is_rewritten = !pack->goes && unused > (uint64_t)pack->count * 64 + 1024 && unused * 100 > pack->size * prune->options->max_unused;
-		if (pack->goes)
-			prune->counts->packs_removed++;
-		if (pack->is_rewritten)
-			prune->counts->packs_rewritten++;
+		pack->is_rewritten = !pack->goes && !pack->is_owned && is_much;
+		prune->counts->packs_removed += pack->goes;
+		prune->counts->packs_rewritten += pack->is_rewritten;
 		if (pack->goes || pack->is_rewritten)
 			prune->counts->bytes_freed += unused;
 	}

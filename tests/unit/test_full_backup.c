@@ -241,6 +241,38 @@ static void test_prune_forgets_nothing_before_it_could_look_at_the_rest(void **s
 	array_clear(&forget);
 }
 
+static size_t prune_and_count_copies(struct scene *scene)
+{
+	struct prune_options options = {.repository = scene->repository.repository, .max_unused = 5};
+	struct prune_counts counts;
+	struct error err = {0};
+
+	assert_int_equal(repository_lock_take(options.repository, true, &options.lock, &err), 0);
+	assert_int_equal(prune_run(&options, &counts, &err), 0);
+	repository_lock_release(options.lock);
+	assert_int_equal(repository_load_index(options.repository, false, &err), 0);
+	return blob_index_count(options.repository->index);
+}
+
+/* Half of what it goes on with is in no backup. */
+static void test_full_backup_keeps_copies_of_its_own_however_often_it_is_pruned(void **state)
+{
+	struct scene *scene = *state;
+	struct backup_result first, second;
+	size_t copies;
+
+	assert_int_equal(run_backup(scene, &first), 0);
+	take_later(scene);
+	scene->failing.put = PUT_FAILS;
+	assert_int_equal(run_backup_of(scene, BACKUP_FULL, "later", &second), -ETIMEDOUT);
+	scene->failing.put = PUT_GOES_WELL;
+	assert_int_equal(run_backup(scene, &second), 0);
+	assert_true(second.counts.data_blobs < first.counts.data_blobs);
+	copies = prune_and_count_copies(scene);
+	assert_true(copies > 2 * first.counts.data_blobs);
+	assert_int_equal(prune_and_count_copies(scene), copies);
+}
+
 /* --- going on --- */
 
 /* Data blobs that the first one wrote, whose snapshot file could not be put. */
@@ -375,6 +407,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_prune_removes_no_copy_where_it_cannot_look, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_forgets_nothing_before_it_could_look_at_the_rest, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full_backup_keeps_copies_of_its_own_however_often_it_is_pruned, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_goes_on_with_what_was_cut_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_does_not_go_on_with_a_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_tells_what_is_a_backup_from_what_is_none, setup, teardown),
