@@ -119,6 +119,7 @@
 	X("command-before-open",         "as before",                                                "nobody has to")                         \
 	X("daemon-own-descriptors",      "nothing",                                                  "nobody has to")                         \
 	X("supervise-kernel",            "nothing",                                                  "nobody has to")                         \
+	X("mount-before-session",        "as before",                                                "nobody has to")                         \
 	X("mount-resume",                "the mount, kept by the supervisor",                        "the next daemon")                       \
 	X("supervise-memory",            "nothing",                                                  "nobody has to")
 

@@ -319,6 +319,39 @@ def test_mounts_that_come_and_go_at_once(store, round_):
     assert not procs.fuse_mounts(store.area)
 
 
+def mount_twice_at_once(store, fault):
+    """The second command comes while the mount of the first is starting. Their exit codes, in order of size, and what is mounted."""
+    store.create("d")
+    store.mount(dataset="d", options="ro", env={"CORPUSFS_FAULT": fault})
+    points = [f"{store.area}/p{number}" for number in range(2)]
+    environment = program.environment(store.run_mark, store.logs, {"CORPUSFS_TEST_STORE": store.path})
+    running = []
+    for point in points:
+        os.mkdir(point)
+        running.append(subprocess.Popen([store.binary, "mount", store.path + ":d", point], env=environment, stdin=subprocess.DEVNULL))
+    codes = [process.wait(50 * program.scale()) for process in running]
+    mounted = [point for point, code in zip(points, codes) if code == 0]
+    for point in mounted:
+        store.note(point)
+    return sorted(codes), mounted
+
+
+def test_two_mounts_for_writing_that_start_at_once_are_one(store):
+    codes, points = mount_twice_at_once(store, "mount-before-session:sleep2000:2")
+    assert codes == [program.OK, program.OK]
+    rows = json.loads(store.ok("-s", store.path, "status", "--json"))["mounts"]
+    assert sum("bound_to" in row for row in rows) == 1, rows
+    with open(points[0] + "/file", "wb", buffering=0) as handle:
+        handle.write(b"from the first")
+        assert procs.read(points[1] + "/file") == b"from the first", "one page cache"
+
+
+def test_who_waited_for_a_mount_that_could_not_start_mounts(store):
+    codes, points = mount_twice_at_once(store, "mount-before-session:sleep2000:2,mount-before-session:eio:2")
+    assert codes == [program.OK, program.FAILED]
+    assert os.listdir(points[0]) == []
+
+
 NOBODY = 65534
 
 

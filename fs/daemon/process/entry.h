@@ -20,6 +20,7 @@ struct place {
 struct entry {
 	struct entry *prev, *next;
 	struct mount *mount; /* NULL while it starts */
+	const struct mount_options *starts_with; /* while it starts; who starts it owns them */
 	struct place *places; /* the oldest first; never empty */
 	unsigned refs;
 	bool ended;

@@ -60,7 +60,7 @@ int mount_args_check_source(struct store *store, const struct mount_options *opt
 
 bool mount_args_overlap(const struct mount_options *has, const struct mount_options *options)
 {
-	return !has->read_only && (!has->dataset || !options->dataset || strcmp(has->dataset, options->dataset) == 0);
+	return !has->read_only && !has->snapshot && (!has->dataset || !options->dataset || strcmp(has->dataset, options->dataset) == 0);
 }
 
 bool mount_args_cover(const struct mount_options *has, const struct mount_options *options)

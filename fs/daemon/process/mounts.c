@@ -8,6 +8,7 @@
 #include "fs/daemon/process/mounts_inside.h"
 #include "fs/fuse/mount/mount.h"
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/ops/json.h"
 
 #define WAIT_STEP_MS 200
@@ -150,40 +151,46 @@ static void entry_put(struct mounts *mounts, struct entry *entry)
 	wake_main(mounts);
 }
 
-static struct entry *entry_begin(struct mounts *mounts, json_t *args, struct error *err)
-{
-	struct entry *entry = entry_new(args);
-
-	pthread_mutex_lock(&mounts->lock);
-	bool leaving = mounts->leaving;
-	if (!leaving) {
-		DL_APPEND(mounts->entries, entry);
-		mounts->starting++;
-	}
-	pthread_mutex_unlock(&mounts->lock);
-	if (!leaving)
-		return entry;
-	entry_free(entry);
-	error_set(err, -ESHUTDOWN, "the daemon is leaving");
-	return NULL;
-}
-
-/* The entry in whose kernel caches these files may be for writing; referenced. */
-static struct entry *get_writer(struct mounts *mounts, const struct mount_options *options)
+/* The entry in whose kernel caches these files may be for writing, or will be. Caller holds the lock. */
+static struct entry *find_writer(const struct mounts *mounts, const struct mount_options *options)
 {
 	struct entry *entry, *found = NULL;
 
 	if (options->read_only || options->snapshot)
 		return NULL;
-	pthread_mutex_lock(&mounts->lock);
 	DL_FOREACH (mounts->entries, entry) {
-		if (entry->mount && mount_args_overlap(mount_get_options(entry->mount), options))
+		if (mount_args_overlap(entry->mount ? mount_get_options(entry->mount) : entry->starts_with, options))
 			found = entry;
 	}
-	if (found)
-		found->refs++;
-	pthread_mutex_unlock(&mounts->lock);
 	return found;
+}
+
+/*
+ * The writer of these files, referenced; one that is still starting is waited for. If there is none, a new entry is, in the same hold of the lock, the
+ * one that is starting: it takes over args. NULL: the daemon leaves.
+ */
+static struct entry *find_or_begin(struct mounts *mounts, json_t *args, const struct mount_options *options, bool *ret_is_new, struct error *err)
+{
+	struct entry *entry;
+
+	pthread_mutex_lock(&mounts->lock);
+	while ((entry = find_writer(mounts, options)) && !entry->mount)
+		pthread_cond_wait(&mounts->change, &mounts->lock);
+	*ret_is_new = !entry;
+	if (entry) {
+		entry->refs++;
+	} else if (!mounts->leaving) {
+		entry = entry_new(args);
+		entry->starts_with = options;
+		DL_APPEND(mounts->entries, entry);
+		mounts->starting++;
+	}
+	pthread_mutex_unlock(&mounts->lock);
+	if (entry)
+		return entry;
+	json_decref(args);
+	error_set(err, -ESHUTDOWN, "the daemon is leaving");
+	return NULL;
 }
 
 static bool wait_ended(struct mounts *mounts, struct entry *entry, uint64_t limit_ms)
@@ -251,10 +258,13 @@ static int start_session(struct mounts *mounts, struct entry *entry, const struc
 	int result = mount_args_check_source(mounts->store, options, err);
 
 	if (result == 0)
+		result = fault_point("mount-before-session");
+	if (result == 0)
 		result = mount_start(mounts->group, options, &mount, err);
 	pthread_mutex_lock(&mounts->lock);
 	mounts->starting--;
 	entry->mount = mount;
+	entry->starts_with = NULL;
 	if (result == 0 && entry_keep(entry) < 0)
 		log_line(mounts->log, "warning", "not-kept", "mountpoint=%s text=\"if the daemon dies, this mount ends\"", options->mountpoint);
 	if (result < 0)
@@ -264,34 +274,39 @@ static int start_session(struct mounts *mounts, struct entry *entry, const struc
 	return result;
 }
 
+/* Shows what a writer has at one more place. 1: its session has just ended, and args are still the caller's. */
+static int join_writer(struct mounts *mounts, struct entry *entry, json_t *args, const struct mount_options *options, json_t **ret_result,
+                       struct error *err)
+{
+	if (ends(mounts, entry))
+		return 1;
+	int result = bind_entry(mounts, entry, args, options, ret_result, err);
+	if (result != -ENOTCONN)
+		return result;
+	if (wait_ended(mounts, entry, ENDING_WAIT_MS))
+		return 1;
+	json_decref(args);
+	return error_default(err, result, "a mount that is ending takes too long; try again");
+}
+
 int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result, struct error *err)
 {
 	json_t *copy = json_deep_copy(args);
 	struct mount_options options;
 	struct entry *entry;
+	bool is_new;
 	int result = mount_args_to_options(copy, &options, err);
 
 	if (result < 0) {
 		json_decref(copy);
 		return result;
 	}
-	while ((entry = get_writer(mounts, &options))) {
-		bool gone = ends(mounts, entry);
-
-		if (!gone)
-			result = bind_entry(mounts, entry, copy, &options, ret_result, err);
-		if (result == -ENOTCONN) {
-			gone = wait_ended(mounts, entry, ENDING_WAIT_MS);
-			if (!gone)
-				json_decref(copy);
-			else
-				result = 0;
-		}
+	while ((entry = find_or_begin(mounts, copy, &options, &is_new, err)) && !is_new) {
+		result = join_writer(mounts, entry, copy, &options, ret_result, err);
 		entry_put(mounts, entry);
-		if (!gone)
-			return result == 0 ? 0 : error_default(err, result, "a mount that is ending takes too long; try again");
+		if (result <= 0)
+			return result;
 	}
-	entry = entry_begin(mounts, copy, err);
 	if (!entry)
 		return -ESHUTDOWN;
 	result = start_session(mounts, entry, &options, err);
