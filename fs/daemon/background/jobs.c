@@ -254,11 +254,14 @@ void jobs_stop(struct jobs *jobs)
 	jobs_free(jobs);
 }
 
+/* Who holds the loop has paused the jobs before, and goes on doing so until he has released it: no round begins cancelled, and puts off what is due. */
 void jobs_pause(struct jobs *jobs)
 {
-	pacer_hold(&jobs->loop);
 	pthread_mutex_lock(&jobs->lock);
 	jobs->paused++;
+	pthread_mutex_unlock(&jobs->lock);
+	pacer_hold(&jobs->loop);
+	pthread_mutex_lock(&jobs->lock);
 	while (jobs->running)
 		pthread_cond_wait(&jobs->change, &jobs->lock);
 	pthread_mutex_unlock(&jobs->lock);
@@ -266,11 +269,11 @@ void jobs_pause(struct jobs *jobs)
 
 void jobs_resume(struct jobs *jobs)
 {
+	pacer_release(&jobs->loop);
 	pthread_mutex_lock(&jobs->lock);
 	jobs->paused--;
 	pthread_cond_broadcast(&jobs->change);
 	pthread_mutex_unlock(&jobs->lock);
-	pacer_release(&jobs->loop);
 }
 
 void jobs_pause_scrub(struct jobs *jobs)
