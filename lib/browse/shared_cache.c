@@ -147,10 +147,11 @@ static void leave(struct shared_cache *cache, struct cached *cached, struct cach
 
 int shared_cache_get(struct shared_cache *cache, const struct blob_id *id, struct cached **ret_cached)
 {
-	struct cached *cached, *surplus = NULL;
+	struct cached *cached, *surplus;
 	int r = -EAGAIN;
 
 	while (r == -EAGAIN) {
+		surplus = NULL;
 		pthread_mutex_lock(&cache->lock);
 		HASH_FIND(hh, cache->table, id, sizeof(*id), cached);
 		if (cached) {
