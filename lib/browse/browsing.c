@@ -106,14 +106,17 @@ int browsing_open(const struct browsing_options *options, struct browsing *ret_b
 	if (r == 0)
 		r = repository_open(objects, options->password, &browse.repository, err);
 	browse.disk = ret_browsing->disk;
-	if (r < 0 || !options->is_published)
-		return r < 0 ? r : browse_open(&browse, &ret_browsing->browse, err);
-	return open_published(ret_browsing, &browse, err);
+	if (r == 0)
+		r = options->is_published ? open_published(ret_browsing, &browse, err) : browse_open(&browse, &ret_browsing->browse, err);
+	if (r == 0 && options->cache_dir)
+		ret_browsing->with_copies = objects;
+	return r;
 }
 
 void browsing_leave_cache(struct browsing *browsing)
 {
 	disk_cache_stop(browsing->disk);
+	objects_kept_stop(browsing->with_copies);
 	cache_dir_unlock(&browsing->cache_dir);
 }
 
@@ -126,4 +129,5 @@ void browsing_close(struct browsing *browsing)
 	cache_dir_close(&browsing->cache_dir);
 	browse_close(browsing->browse);
 	browsing->browse = NULL;
+	browsing->with_copies = NULL;
 }

@@ -34,6 +34,7 @@ struct browsing {
 	struct browse *browse;
 	struct cache_dir cache_dir;
 	struct disk_cache *disk; /* in it; NULL: there is none */
+	struct objects *with_copies; /* the repository's, of which copies are in it; NULL: there are none */
 };
 
 /* -EBUSY: somebody uses the cache. What is half open is closed by browsing_close, also after an error. */

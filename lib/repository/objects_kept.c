@@ -24,6 +24,8 @@ struct objects_kept {
 	pthread_mutex_t opening; /* guards next_try, and that one thread tries */
 	uint64_t next_try;
 	_Atomic(struct objects *) place; /* NULL: it could not be opened yet */
+	pthread_mutex_t keeping;         /* held by who changes the copies; guards stopped */
+	bool stopped;
 };
 
 static struct objects_kept *kept_of(struct objects *objects)
@@ -120,14 +122,30 @@ static bool copy_is(struct objects *objects, enum object_kind kind, const char *
 	return objects_get_whole(copies_of(objects), kind, name, COPY_MAX, &copy) == 0 && copy.len == len && memcmp(copy.data, data, len) == 0;
 }
 
+/* False: they are another's now. */
+static bool begin_keeping(struct objects_kept *kept)
+{
+	pthread_mutex_lock(&kept->keeping);
+	if (!kept->stopped)
+		return true;
+	pthread_mutex_unlock(&kept->keeping);
+	return false;
+}
+
+static void end_keeping(struct objects_kept *kept)
+{
+	pthread_mutex_unlock(&kept->keeping);
+}
+
 static void keep_copy(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
 {
 	struct objects *copies = copies_of(objects);
 
-	if (copy_is(objects, kind, name, data, len))
+	if (copy_is(objects, kind, name, data, len) || !begin_keeping(kept_of(objects)))
 		return;
 	(void)!copies->place->remove(copies, kind, name);
 	(void)!copies->place->put(copies, kind, name, data, len);
+	end_keeping(kept_of(objects));
 }
 
 /* Brings a copy of what is named by its content. -EBADMSG: what the place has is something else, of which no copy is kept. */
@@ -228,12 +246,15 @@ static void remove_copies(struct objects *objects, enum object_kind kind, struct
 	struct objects *copies = copies_of(objects);
 	struct rows here = {0};
 
+	if (!begin_keeping(kept_of(objects)))
+		return;
 	if (there->count > 0)
 		qsort(there->items, there->count, sizeof(*there->items), compare_rows);
 	if (copies->place->list(copies, kind, add_row, &here) == 0)
 		for (size_t i = 0; i < here.count; i++)
 			if (there->count == 0 || !bsearch(&here.items[i], there->items, there->count, sizeof(*there->items), compare_rows))
 				(void)!copies->place->remove(copies, kind, here.items[i].name);
+	end_keeping(kept_of(objects));
 	array_clear(&here);
 }
 
@@ -285,6 +306,7 @@ static void close_kept(struct objects *objects)
 	objects_close(atomic_load(&kept->place));
 	objects_close(kept->options.copies);
 	pthread_mutex_destroy(&kept->opening);
+	pthread_mutex_destroy(&kept->keeping);
 	free(kept);
 }
 
@@ -301,7 +323,17 @@ struct objects *objects_kept_open(const struct objects_kept_options *options)
 	atomic_init(&kept->place, options->place);
 	kept->next_try = clock_ms() + (options->place ? 0 : TRY_MS);
 	pthread_mutex_init(&kept->opening, NULL);
+	pthread_mutex_init(&kept->keeping, NULL);
 	return &kept->objects;
+}
+
+void objects_kept_stop(struct objects *objects)
+{
+	if (!objects)
+		return;
+	pthread_mutex_lock(&kept_of(objects)->keeping);
+	kept_of(objects)->stopped = true;
+	pthread_mutex_unlock(&kept_of(objects)->keeping);
 }
 
 int objects_kept_folders(int dir)

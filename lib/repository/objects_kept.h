@@ -27,6 +27,8 @@ struct objects_kept_options {
 };
 
 struct objects *objects_kept_open(const struct objects_kept_options *options);
+/* Another process may use the copies from then on: none is made or removed any more. NULL is fine. */
+void objects_kept_stop(struct objects *objects);
 
 /* Makes the folders of copies in a directory. */
 WARN_UNUSED int objects_kept_folders(int dir);

@@ -81,6 +81,7 @@ struct fixture {
 	struct repository_place place; /* as it is made, without copies */
 	char copies[64];
 	struct repository *repository; /* with copies; NULL */
+	struct objects *kept;          /* of it */
 	struct blob_id blob;
 };
 
@@ -108,7 +109,8 @@ static int try_open(struct fixture *fixture, struct error *err)
 	options.copies = objects_dir_open(fd);
 	if (open_leaving(fixture, &options.place) < 0)
 		options.place = NULL;
-	return repository_open(objects_kept_open(&options), "password", &fixture->repository, err);
+	fixture->kept = objects_kept_open(&options);
+	return repository_open(fixture->kept, "password", &fixture->repository, err);
 }
 
 static void reopen(struct fixture *fixture)
@@ -283,6 +285,25 @@ static void copies_go_with_what_they_are_of(void **state)
 	assert_string_not_equal(strrchr(copy, '/'), strrchr(path, '/'));
 }
 
+/* They are another's then: one of what is gone stays, and one of what is new is not made; what was asked for is found all the same. */
+static void copies_that_were_stopped_are_not_touched(void **state)
+{
+	struct fixture *fixture = *state;
+	struct error err = {0};
+	char copy[600], again[600], path[600];
+
+	reopen(fixture);
+	copy_in(fixture, "index", 1, copy);
+	snprintf(path, sizeof(path), "%s/index/%s", fixture->place.path, strrchr(copy, '/') + 1);
+	assert_int_equal(unlink(path), 0);
+	add_blob(fixture, "more");
+	objects_kept_stop(fixture->kept);
+	assert_int_equal(repository_load_index(fixture->repository, false, &err), 0);
+	assert_int_equal(read_blob(fixture), 0);
+	copy_in(fixture, "index", 1, again);
+	assert_string_equal(again, copy);
+}
+
 /* Its folder is gone: nothing can be kept. */
 static void without_room_for_copies_all_goes_on(void **state)
 {
@@ -304,6 +325,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(place_that_goes_is_asked_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damaged_copy_is_fetched_anew, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(copies_go_with_what_they_are_of, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(copies_that_were_stopped_are_not_touched, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(without_room_for_copies_all_goes_on, set_up, tear_down),
 	};
 
