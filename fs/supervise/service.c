@@ -201,23 +201,40 @@ static void sort(struct passed *passed, int count, char *names)
 	}
 }
 
-/* Its numbers are those of the process that is gone. */
-static void number_anew(struct supervisor_page *page, const struct passed *passed)
+/* Nobody can go on with a session of which a part is missing: whoever asks its mount is to learn that, and not to wait for ever. */
+static void end_session(unsigned number, int fds[3])
 {
+	if (fds[2] >= 0)
+		(void)!write(fds[2], "1", 1);
+	for (unsigned i = 0; i < 3; i++) {
+		clean_close(&fds[i]);
+		fds[i] = -1;
+	}
+	service_forget_session(number);
+}
+
+/* Its numbers are those of the process that is gone. Returns how many connections were ended. */
+static unsigned number_anew(struct supervisor_page *page, struct passed *passed)
+{
+	unsigned ended = 0;
+
 	page->lock_fd = passed->lock_fd;
 	page->journal_fd = passed->journal_fd;
 	for (unsigned i = 0; i < SUPERVISOR_SESSIONS; i++) {
-		const int *fds = passed->sessions[i];
+		int *fds = passed->sessions[i];
 		struct supervisor_session *session = &page->sessions[i];
+		const bool is_whole = fds[0] >= 0 && fds[1] >= 0;
 
+		/* the manager lets go of a connection that has ended, not of what was beside it */
+		ended += !is_whole && fds[0] >= 0;
+		if (!is_whole && (fds[0] >= 0 || fds[1] >= 0 || fds[2] >= 0))
+			end_session(i, fds);
 		session->fuse_fd = fds[0];
 		session->memory_fd = fds[1];
 		session->abort_fd = fds[2];
-		atomic_store(&session->used, fds[0] >= 0 && fds[1] >= 0);
-		/* the manager has let go of a connection that has ended, not of what was beside it */
-		if (fds[0] < 0 && (fds[1] >= 0 || fds[2] >= 0))
-			service_forget_session(i);
+		atomic_store(&session->used, is_whole);
 	}
+	return ended;
 }
 
 /* sd_notify_barrier(3): the manager closes the descriptor when it has come to this message. */
@@ -268,7 +285,7 @@ int service_take(struct service_taken *ret_taken, struct error *err)
 		return error_set(err, -ENOMEM, "no memory for what the service manager kept");
 	if (page->magic != SUPERVISOR_MAGIC || page->heritage != SUPERVISOR_HERITAGE)
 		return give_up(&passed, err);
-	number_anew(page, &passed);
-	*ret_taken = (struct service_taken){.page = page, .page_fd = passed.page_fd, .log_fd = passed.log_fd};
+	const unsigned ended = number_anew(page, &passed);
+	*ret_taken = (struct service_taken){.page = page, .page_fd = passed.page_fd, .log_fd = passed.log_fd, .ended = ended};
 	return 1;
 }

@@ -27,6 +27,7 @@
 struct service_taken {
 	struct supervisor_page *page;
 	int page_fd, log_fd; /* log_fd -1: none */
+	unsigned ended; /* so many mounts were ended, of which a part was missing */
 };
 
 bool service_keeps(void); /* there is such a manager */

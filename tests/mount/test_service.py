@@ -171,6 +171,26 @@ def test_what_another_version_left_is_ended_and_told(store, manager, point):
     assert procs.read(point + "/d/file") == b"content"
 
 
+def test_a_mount_of_which_a_part_was_not_kept_is_ended_and_told(store, manager, point):
+    """Whoever waits for it learns of that, and the others go on."""
+    with open(point + "/d/file", "wb") as handle:
+        handle.write(b"content")
+    other = store.mount(dataset="d", options="ro,supervise")
+    store.die()
+    waiting = subprocess.Popen(["ls", point + "/d"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    manager.names()
+    manager.forget("memory.0")
+    store.points.remove(point)
+    store.expected.append(" not-whole mounts=1 ")
+    result = start_again(manager, store, other)
+    assert result.out == f"the mount at {other} goes on\n", result
+    assert waiting.wait(60) != 0
+    assert " not-whole mounts=1 " in store.log()
+    assert procs.read(other + "/file") == b"content"
+    assert [name for name in manager.names() if name.endswith(".0")] == []
+    assert subprocess.run(["umount", point], check=False, timeout=60).returncode == 0
+
+
 def test_a_manager_that_is_not_there_does_not_matter(store):
     point = store.mount(env={"NOTIFY_SOCKET": store.area + "/nobody", "FDSTORE": "512"})
     assert os.listdir(point) == [] and status(store)["supervised"]

@@ -434,6 +434,14 @@ int daemon_start(const struct daemon_options *options, json_t **ret_result, stru
 	return process_spawn(options->unsupervised ? run_background : run_supervisor, (void *)options, PROCESS_KEEPS_NONE, ret_result, err);
 }
 
+static void tell_ended(unsigned mounts)
+{
+	struct log *log = log_new();
+
+	log_line(log, "error", "not-whole", "mounts=%u text=\"the service manager has not kept all that they need, so they have ended\"", mounts);
+	log_free(log);
+}
+
 static int run_resumed(void *arg, int ready_fd)
 {
 	const struct service_taken *taken = arg;
@@ -442,6 +450,8 @@ static int run_resumed(void *arg, int ready_fd)
 		dup2(taken->log_fd, STDERR_FILENO);
 		close(taken->log_fd);
 	}
+	if (taken->ended > 0)
+		tell_ended(taken->ended);
 	return supervisor_run(taken->page, taken->page_fd, ready_fd, true);
 }
 
