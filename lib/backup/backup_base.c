@@ -77,6 +77,8 @@ static int take_base(struct backup_base *base, struct repository *repository, co
 	if (r == 0)
 		r = backup_info_read(reader, &base->snapshot, &info, err);
 	repository_reader_free(reader);
+	if (r == -EBADMSG)
+		error_hint(err, "make a full one, which relies on no other: --type full; corpusfs backup verify REPOSITORY names all that is damaged");
 	if (r < 0)
 		return r;
 	full = json_string_value(json_object_get(info, "full"));

@@ -101,7 +101,7 @@ int keys_add(struct objects *objects, const struct seal_key *key, const char *pa
 	id = blob_id_of(file.data, file.len);
 	blob_id_text(&id, ret_name);
 	r = objects->place->put(objects, OBJECT_KEY, ret_name, file.data, file.len);
-	return r < 0 ? error_set(err, r, "the key file cannot be written: %s", error_text(r)) : 0;
+	return r < 0 ? objects_put_failed(OBJECT_KEY, r, err) : 0;
 }
 
 /* 1: the password fits. 0: it does not. -EBADMSG: the file is none that we can read. */

@@ -136,7 +136,7 @@ static int put_config(struct repository *repository, struct error *err)
 	repository_seal(repository, &config, &sealed);
 	if (r == 0)
 		r = repository->objects->place->put(repository->objects, OBJECT_CONFIG, "", sealed.data, sealed.len);
-	return r < 0 ? error_set(err, r, "the repository's config cannot be written: %s", strerror(-r)) : 0;
+	return r < 0 ? objects_put_failed(OBJECT_CONFIG, r, err) : 0;
 }
 
 static int read_config(struct repository *repository, struct error *err)

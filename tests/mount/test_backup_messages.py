@@ -47,6 +47,27 @@ def test_a_full_disk_of_the_repository_is_not_taken_for_that_of_the_store(reposi
     assert "the disk of the repository is full" in text and "snapshot" not in text
 
 
+def test_a_full_disk_of_the_repository_is_said_to_be_of_whatever_cannot_be_written(repository, area):
+    full = {**SECRETS, "CORPUSFS_FAULT": "object-before-rename:enospc:1,object-before-rename:enospc:2"}
+    files.put(area + "/password", b"another\n")
+    for command in (["forget", repository.path, "none"], ["prune", repository.path], ["rebuild-index", repository.path], ["init", area + "/new"],
+                    ["key", "add", repository.path, "--new-password-file", area + "/password"]):
+        assert "the disk of the repository is full: make room on it" in told(repository, "backup", *command, code=program.NO_SPACE, secrets=full), command
+
+
+def test_a_damaged_backup_that_others_would_be_based_on_leads_to_a_full_one(repository):
+    before = repository.packs()
+    repository.backup("d")
+    for path in repository.packs() - before:
+        if os.path.getsize(path) < 4096:
+            os.remove(path)
+    for kind in ("incremental", "differential"):
+        text = told(repository, "backup", "d", repository.path, "--type", kind, code=program.DAMAGED)
+        assert "--type full" in text and f"corpusfs backup verify {repository.path}" in text
+    made = repository.backup("d")["backup"]
+    assert repository.backup("d", kind="incremental")["base"] == made
+
+
 def test_an_interrupted_restore_says_what_is_left_and_goes_on(repository):
     """The signal comes while files do, which all pause: the lock is there, and the dataset is not whole."""
     point = repository.store.mount()
