@@ -464,7 +464,7 @@ const struct command store_commands[] = {
 	 .operands = "[STORE|MOUNTPOINT]",
 	 .summary = "what a store holds and does",
 	 .details = "Of a mount of a remote or of backups: what it has fetched, how long that took, and\n"
-	            "its cache.\n"
+	            "its cache, and what is pinned there.\n"
 	            "The exit code is 1 if a daemon has died and left a mount of it.\n",
 	 .max = 1,
 	 .options = json_options,

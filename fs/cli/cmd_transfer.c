@@ -267,8 +267,8 @@ static int run_warm(struct cli *cli)
 	}
 	if (code == 0 && (cli_option(cli, "follow-order") || cli_option(cli, "ahead")))
 		code = error_set(&err, -EINVAL, "--follow-order and --ahead are for paths in mounts of remotes only");
-	if (code == 0 && cli_option(cli, "o"))
-		code = error_set(&err, -EINVAL, "-o is for what is in a remote, REMOTE:DATASET, only");
+	if (code == 0 && (cli_option(cli, "o") || cli_option(cli, "pin")))
+		code = error_set(&err, -EINVAL, "-o and --pin are for what is in a remote only");
 	if (code == 0)
 		code = set_place(cli, args, "source", cli->argv[0], PLACE_MAY_SNAPSHOT | PLACE_MAY_PATH, &err);
 	if (code < 0) {
@@ -342,7 +342,8 @@ const struct command transfer_commands[] = {
                     "Of a path in the mount of a remote: fetches it into the cache of the mount, in\n"
                     "the order in which it lies there. Of REMOTE:DATASET[@NAME][/PATH] with -o cache=\n"
                     "the same without a mount, for one that will use this cache. The exit code is 1\n"
-                    "if something could not be had. What is there already is not fetched again.\n",
+                    "if something could not be had. What is there already is not fetched again, and\n"
+                    "with --pin nothing of it goes to make room for other content.\n",
          .min = 1,
          .max = 1,
          .options = warm_options,

@@ -9,6 +9,7 @@ const struct command_group command_groups[] = {
 	{"Snapshots", snapshot_commands},
 	{"", history_commands},
 	{"Getting data in and out", transfer_commands},
+	{"", unpin_commands},
 	{"Other stores", stream_commands},
 	{"Backups", backup_commands},
 	{"", backup_schedule_commands},

@@ -11,6 +11,6 @@ extern const struct command store_commands[], mount_commands[], umount_commands[
 	history_commands[], gc_commands[], transfer_commands[], backup_commands[], backup_mount_commands[],
 	backup_report_commands[], backup_schedule_commands[], repository_commands[],
 	verify_commands[], check_commands[], repair_commands[], stream_commands[], doctor_commands[], program_commands[], repository_key_commands[],
-	publish_commands[], remote_commands[];
+	publish_commands[], remote_commands[], unpin_commands[];
 
 #endif

@@ -6,13 +6,19 @@
 #include <sys/xattr.h>
 
 #include "fs/cli/exit.h"
+#include "fs/cli/repository.h"
 #include "fs/cli/table.h"
+#include "fs/cli/units.h"
 #include "fs/cli/where.h"
 #include "lib/base/buf.h"
+#include "lib/ops/json.h"
 
-#define STATUS "user.corpusfs.status"
-#define BRING "user.corpusfs.bring."
+#define PREFIX "user.corpusfs."
+#define STATUS PREFIX "status"
+#define BRING PREFIX "bring."
+#define PINNED PREFIX "pinned."
 #define VALUE_MAX 4096
+#define PIN_MAX 65536
 
 bool remote_mount_has(const char *path)
 {
@@ -60,6 +66,14 @@ int remote_mount_ask(const char *path, json_t **ret_status, struct error *err)
 	return *ret_status ? 0 : error_set(err, -EPROTO, "the daemon's answer is not understood");
 }
 
+int remote_mount_do(const char *path, const char *what)
+{
+	AUTO_FREE char *name = xasprintf(PREFIX "%s", what);
+	char value[VALUE_MAX];
+
+	return ask(path, name, value);
+}
+
 static uint64_t number(const json_t *object, const char *key)
 {
 	return (uint64_t)json_integer_value(json_object_get(object, key));
@@ -72,6 +86,7 @@ static const struct column columns[] = {
 	{"cache_bytes", "cache", COLUMN_BYTES},
 	{"cache_limit", "at most", COLUMN_BYTES},
 	{"cache_damaged", "damaged in it", COLUMN_NUMBER},
+	{"pinned", "pinned in it", COLUMN_TEXT},
 	{"fetched_bytes", "fetched", COLUMN_BYTES},
 	{"fetches", "in requests", COLUMN_NUMBER},
 	{"fetch_failures", "that failed", COLUMN_NUMBER},
@@ -87,6 +102,66 @@ static json_t *text_of_times(const json_t *status)
 	                    json_number_value(json_object_get(status, "fetch_ms_90")), json_number_value(json_object_get(status, "fetch_ms_99")));
 }
 
+static const struct column pin_columns[] = {
+	{"path", "PINNED", COLUMN_TEXT}, {"short", "BACKUP", COLUMN_TEXT}, {"files", "FILES", COLUMN_NUMBER}, {"bytes", "SIZE", COLUMN_BYTES},
+	{"since", "SINCE", COLUMN_TIME}, {NULL, NULL, COLUMN_TEXT},
+};
+
+/* "SINCE FILES BYTES BACKUP PATH" */
+static json_t *parse_pin(const char *value)
+{
+	unsigned long long since, files, bytes;
+	char backup[65] = "";
+	int path = 0;
+
+	if (sscanf(value, "%llu %llu %llu %64s %n", &since, &files, &bytes, backup, &path) != 4 || path == 0)
+		return NULL;
+	return json_pack("{s:o, s:s, s:I, s:I, s:I}", "path", json_from_bytes(value + path), "backup", backup, "files", (json_int_t)files, "bytes",
+	                 (json_int_t)bytes, "since", (json_int_t)since);
+}
+
+/* What is pinned in the mount's cache, as rows. */
+static json_t *list_pins(const char *path)
+{
+	AUTO_FREE char *value = xmalloc(PIN_MAX + 1);
+	json_t *rows = json_array();
+
+	for (unsigned i = 0;; i++) {
+		AUTO_FREE char *name = xasprintf(PINNED "%u", i);
+		const ssize_t len = getxattr(path, name, value, PIN_MAX);
+		json_t *row;
+
+		if (len < 0)
+			return rows;
+		value[len] = '\0';
+		row = parse_pin(value);
+		if (row)
+			json_array_append_new(rows, row);
+	}
+}
+
+static json_t *text_of_pinned(const json_t *status)
+{
+	char all[UNITS_MAX], missing[UNITS_MAX];
+
+	units_size(number(status, "pinned_bytes"), all);
+	units_size(number(status, "pinned_missing"), missing);
+	return number(status, "pinned_missing") > 0 ? json_sprintf("%s, but %s of it are not there", all, missing) : json_string(all);
+}
+
+static void print_pins(struct cli *cli, json_t *rows)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach (rows, i, row)
+		repository_add_short(row);
+	if (json_array_size(rows) == 0)
+		return;
+	printf("\n");
+	table_print(cli, pin_columns, rows);
+}
+
 int remote_mount_status(struct cli *cli, const char *path)
 {
 	struct error err = {0};
@@ -97,7 +172,10 @@ int remote_mount_status(struct cli *cli, const char *path)
 		return exit_with(&err);
 	hits = number(status, "cache_hits");
 	all = hits + number(status, "fetched_blobs");
+	json_object_set_new(status, "pins", list_pins(path));
 	if (!cli_option(cli, "json")) {
+		if (number(status, "pinned_bytes") > 0)
+			json_object_set_new(status, "pinned", text_of_pinned(status));
 		if (json_object_get(status, "cache_limit") && all > 0)
 			json_object_set_new(status, "hit_rate", json_sprintf("%.1f%% of %llu pieces", 100.0 * (double)hits / (double)all, (unsigned long long)all));
 		json_object_set_new(status, "fetch_times", text_of_times(status));
@@ -105,11 +183,20 @@ int remote_mount_status(struct cli *cli, const char *path)
 	table_print_object(cli, columns, status);
 	if (!cli_option(cli, "json") && json_is_true(json_object_get(status, "cache_stopped")))
 		printf("nothing more is kept in the cache, whose disk failed or is full\n");
+	if (!cli_option(cli, "json"))
+		print_pins(cli, json_object_get(status, "pins"));
 	json_decref(status);
 	return EXIT_OK;
 }
 
 /* --- bringing --- */
+
+int remote_mount_no_cache(struct error *err)
+{
+	(void)error_set(err, -EOPNOTSUPP, "the mount has no cache on disk");
+	error_hint(err, "mount it with -o cache=DIRECTORY");
+	return -EOPNOTSUPP;
+}
 
 static int parse_step(const char *value, struct remote_step *step)
 {
@@ -130,11 +217,8 @@ int remote_mount_bring(const char *path, struct remote_step *step, struct error 
 
 	(void)snprintf(name, sizeof(name), BRING "%llu.%llu", (unsigned long long)step->position, (unsigned long long)step->offset);
 	r = ask(path, name, value);
-	if (r == -EOPNOTSUPP) {
-		(void)error_set(err, r, "the mount has no cache on disk");
-		error_hint(err, "mount it with -o cache=DIRECTORY");
-		return r;
-	}
+	if (r == -EOPNOTSUPP)
+		return remote_mount_no_cache(err);
 	if (r == 0)
 		r = parse_step(value, step);
 	return r < 0 ? error_set(err, r, "%s: %s", path, r == -EIO ? REMOTE_AWAY : error_text(r)) : 0;

@@ -27,4 +27,8 @@ struct remote_step {
 /* Brings what the step has to the mount's cache, and moves it on. -EOPNOTSUPP: it has none. Any thread. */
 WARN_UNUSED int remote_mount_bring(const char *path, struct remote_step *step, struct error *err);
 
+/* Asks the mount to "pin", "unpin" or "unpin.all" the path (browse_pin). */
+WARN_UNUSED int remote_mount_do(const char *path, const char *what);
+int remote_mount_no_cache(struct error *err); /* says it: -EOPNOTSUPP */
+
 #endif

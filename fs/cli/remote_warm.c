@@ -10,10 +10,8 @@
 #include "fs/cli/interrupt.h"
 #include "fs/cli/json_rows.h"
 #include "fs/cli/progress.h"
-#include "fs/cli/remote_options.h"
-#include "fs/cli/remotes.h"
 #include "fs/cli/units.h"
-#include "fs/cli/warm_place.h"
+#include "fs/cli/warm_remote.h"
 #include "lib/base/array.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
@@ -97,14 +95,16 @@ static void note_small(const struct warming *warming, uint64_t limit)
 	fprintf(stderr, "corpusfs: note: the cache holds %s of these %s: what is fetched first goes again; mount with a larger cache_size\n", fits, all);
 }
 
-static int warm_all(struct warming *warming, uint64_t limit, struct error *err)
+static int warm_all(struct warming *warming, uint64_t limit, bool pins, struct error *err)
 {
 	int r = warm_place_walk(&warming->place, count, warming, err);
 
 	if (r < 0)
 		return r;
 	note_small(warming, limit);
-	return warm_place_walk(&warming->place, bring, warming, err);
+	/* Before anything is fetched: what is pinned must fit. */
+	r = pins ? warm_place_pin(&warming->place, WARM_PIN, err) : 0;
+	return r < 0 ? r : warm_place_walk(&warming->place, bring, warming, err);
 }
 
 /* --- in the order of a list --- */
@@ -238,8 +238,10 @@ static int warm_in_order(struct cli *cli, struct warming *warming, const struct 
 #define STOPPED "nothing more is kept in the cache, whose disk failed or is full"
 
 /* What was fetched goes to the cache without a word, and may not have been kept. NULL: it was. */
-static const char *why_not_kept(const struct warming *warming, const struct warm_state *before, const struct warm_state *after)
+static const char *why_not_kept(const struct warming *warming, const struct warm_state *before, const struct warm_state *after, bool pins)
 {
+	if (pins && after->pinned_missing > 0 && !after->stopped)
+		return "something that is pinned is not in the cache: corpusfs status says how much";
 	if (after->stopped)
 		return STOPPED;
 	if (warming->bytes > 0 && after->blobs == 0)
@@ -251,7 +253,7 @@ static const char *why_not_kept(const struct warming *warming, const struct warm
 
 static int report(struct cli *cli, const struct warming *warming, const char *not_kept, uint64_t limit)
 {
-	const char *what = not_kept || warming->bytes > limit ? "were fetched" : "are in the cache";
+	const char *what = not_kept || warming->bytes > limit ? "were fetched" : cli_option(cli, "pin") ? "are in the cache, and stay" : "are in the cache";
 	const double seconds = (double)(clock_ms() - warming->started_ms) / 1e3;
 	char bytes[UNITS_MAX], rate[UNITS_MAX];
 
@@ -286,7 +288,7 @@ static int warm(struct cli *cli, struct warming *warming)
 	if (r == 0 && before.stopped)
 		r = error_set(&err, -EIO, "%s", STOPPED);
 	if (r == 0)
-		r = cli_option(cli, "follow-order") ? warm_in_order(cli, warming, &before, &err) : warm_all(warming, before.limit, &err);
+		r = cli_option(cli, "follow-order") ? warm_in_order(cli, warming, &before, &err) : warm_all(warming, before.limit, cli_option(cli, "pin") != NULL, &err);
 	if (r == 0)
 		r = warm_place_state(&warming->place, &after, &err);
 	progress_end(&warming->progress);
@@ -295,85 +297,42 @@ static int warm(struct cli *cli, struct warming *warming)
 		browsing_close(warming->place.browsing);
 	if (r == -ECANCELED)
 		interrupt_end_with("run the same command again to go on");
-	return r < 0 ? exit_with(&err) : report(cli, warming, why_not_kept(warming, &before, &after), after.limit);
+	return r < 0 ? exit_with(&err) : report(cli, warming, why_not_kept(warming, &before, &after, cli_option(cli, "pin") != NULL), after.limit);
 }
 
-static struct warming warming_of(const char *path, struct browsing *browsing)
+static struct warming warming_of(const struct warm_place *place)
 {
-	return (struct warming){.progress = progress_start("warm"), .place = {.path = path, .browsing = browsing}, .started_ms = clock_ms(),
-	                        .lock = PTHREAD_MUTEX_INITIALIZER};
+	return (struct warming){.progress = progress_start("warm"), .place = *place, .started_ms = clock_ms(), .lock = PTHREAD_MUTEX_INITIALIZER};
+}
+
+static int check_pin(struct cli *cli, struct error *err)
+{
+	return cli_option(cli, "pin") && cli_option(cli, "follow-order")
+	               ? error_set(err, -EINVAL, "--pin is for all that is below a path, and does not go with --follow-order") : 0;
 }
 
 int remote_warm(struct cli *cli, const char *path)
 {
-	struct warming warming = warming_of(path, NULL);
+	const struct warm_place place = {.path = path};
+	struct warming warming = warming_of(&place);
+	struct error err = {0};
 
-	return warm(cli, &warming);
-}
-
-/* --- without a mount --- */
-
-static void tell_problem(void *arg, const char *text)
-{
-	(void)arg;
-	fprintf(stderr, "corpusfs: %s\n", text);
-}
-
-/* DATASET[@NAME][/PATH]: cuts the path off. */
-static const char *cut_path(char *operand)
-{
-	char *slash = strchr(strchr(operand, ':'), '/');
-
-	if (!slash)
-		return "";
-	*slash = '\0';
-	return slash + 1;
-}
-
-static int check(struct cli *cli, const struct remote_options *remote, struct error *err)
-{
-	if (cli_option(cli, "follow-order") || cli_option(cli, "ahead"))
-		return error_set(err, -EINVAL, "--follow-order and --ahead stay before who reads in a mount: name a path in one");
-	if (remote->name.is_published)
-		return 0;
-	(void)error_set(err, -EINVAL, "%s: which dataset of the remote is not said", cli->argv[0]);
-	error_hint(err, "corpusfs remote list shows those there are");
-	return -EINVAL;
-}
-
-static int open_cache(struct cli *cli, struct remote_options *remote, struct browsing *browsing, struct error *err)
-{
-	int r = remote_options_get(cli, remote, err);
-
-	if (r < 0)
-		return r;
-	if (!remote->browsing.cache_dir) {
-		(void)error_set(err, -EINVAL, "%s is not mounted, and which cache is to be filled is not said", cli->argv[0]);
-		error_hint(err, "name that of the mount to come: -o cache=DIRECTORY,cache_size=SIZE");
-		return -EINVAL;
-	}
-	remote->browsing.problem = tell_problem;
-	r = browsing_open(&remote->browsing, browsing, err);
-	if (r == -EBUSY)
-		error_hint(err, "if it is that of a mount, name a path in the mount");
-	return r;
+	return check_pin(cli, &err) < 0 ? exit_with(&err) : warm(cli, &warming);
 }
 
 int remote_warm_unmounted(struct cli *cli)
 {
-	AUTO_FREE char *operand = xstrdup(cli->argv[0]);
-	const char *path = cut_path(operand);
-	CLEANUP(remote_options_clear) struct remote_options remote = remote_options_of(operand);
-	struct browsing browsing = {.cache_dir = {-1, -1}};
-	struct warming warming = warming_of(cli->argv[0], &browsing);
+	CLEANUP(warm_remote_close) struct warm_remote remote = warm_remote_of(cli->argv[0]);
+	struct warming warming;
 	struct error err = {0};
-	int code, r = check(cli, &remote, &err);
+	int r = 0;
 
+	if (cli_option(cli, "follow-order") || cli_option(cli, "ahead"))
+		r = error_set(&err, -EINVAL, "--follow-order and --ahead stay before who reads in a mount: name a path in one");
 	if (r == 0)
-		r = open_cache(cli, &remote, &browsing, &err);
-	if (r == 0 && (r = browse_find(browsing.browse, path, &warming.place.from)) < 0)
-		(void)error_set(&err, r, "%s: %s", cli->argv[0], r == -EIO ? REMOTE_AWAY : error_text(r));
-	code = r < 0 ? repository_exit(remote.name.place, &err, NULL) : warm(cli, &warming);
-	browsing_close(&browsing);
-	return code;
+		r = warm_remote_open(cli, &remote, &err);
+	if (r < 0)
+		return repository_exit(remote.options.name.place, &err, NULL);
+	warming = warming_of(&remote.place);
+	return warm(cli, &warming);
 }

@@ -3,9 +3,11 @@
 #define CORPUSFS_CLI_REMOTE_WARM_H
 
 #include "fs/cli/command.h"
+#include "fs/cli/warm_remote.h"
 
 #define OPTIONS_REMOTE_WARM                                                                \
-	{'o', NULL, "OPTIONS", "of REMOTE:DATASET: as of the mount, cache=DIRECTORY,cache_size=SIZE"}, \
+	OPTION_REMOTE_CACHE,                                                               \
+	{0, "pin", NULL, "of a remote: it stays in the cache until corpusfs unpin"},        \
 	{0, "follow-order", "FILE", "of a remote: the files it lists, ahead of who reads"}, \
 	{0, "ahead", "SIZE", "how far (default 1G, or half of the cache)"}
 

@@ -43,7 +43,8 @@ static int state_of_mount(const struct warm_place *place, struct warm_state *ret
 	if (r < 0)
 		return r;
 	*ret_state = (struct warm_state){.stopped = json_is_true(json_object_get(status, "cache_stopped")), .blobs = number(status, "cache_blobs"),
-	                                 .limit = number(status, "cache_limit"), .read = number(status, "read_bytes")};
+	                                 .limit = number(status, "cache_limit"), .read = number(status, "read_bytes"),
+	                                 .pinned_missing = number(status, "pinned_missing")};
 	json_decref(status);
 	return 0;
 }
@@ -88,7 +89,45 @@ static int bring(const struct warm_place *place, const struct warm_entry *entry,
 	return 0;
 }
 
+static int pin(const struct warm_place *place, enum warm_pin what)
+{
+	struct browse *browse = place->browsing->browse;
+
+	switch (what) {
+	case WARM_PIN: return browse_pin(browse, place->from.id);
+	case WARM_UNPIN: return browse_unpin(browse, place->from.id);
+	case WARM_UNPIN_ALL: break;
+	}
+	return browse_unpin_all(browse);
+}
+
 /* --- either --- */
+
+static int not_pinned(const struct warm_place *place, int code, struct error *err)
+{
+	switch (code) {
+	case -ENOBUFS:
+		(void)error_set(err, -ENOSPC, "%s: more would be pinned than seven eighths of the cache", place->path);
+		error_hint(err, "use it with a larger cache_size, or corpusfs unpin what is pinned; corpusfs status lists it");
+		return -ENOSPC;
+	case -ENOENT:
+		(void)error_set(err, code, "%s: nothing is pinned by this path", place->path);
+		error_hint(err, "corpusfs status lists what is pinned, of which backup; --all lets all of it go");
+		return code;
+	case -EINVAL: return error_set(err, code, "%s: that is no part of a backup", place->path);
+	case -EPERM: return error_set(err, code, "%s: only root and who has mounted it may say what is pinned", place->path);
+	case -EOPNOTSUPP: return remote_mount_no_cache(err);
+	default: return failed(place, code, err);
+	}
+}
+
+int warm_place_pin(const struct warm_place *place, enum warm_pin what, struct error *err)
+{
+	static const char *const names[] = {[WARM_PIN] = "pin", [WARM_UNPIN] = "unpin", [WARM_UNPIN_ALL] = "unpin.all"};
+	const int r = place->browsing ? pin(place, what) : remote_mount_do(place->path, names[what]);
+
+	return r < 0 ? not_pinned(place, r, err) : 0;
+}
 
 int warm_place_walk(const struct warm_place *place, warm_each_fn each, void *arg, struct error *err)
 {
@@ -113,6 +152,7 @@ int warm_place_state(const struct warm_place *place, struct warm_state *ret_stat
 	if (!place->browsing)
 		return state_of_mount(place, ret_state, err);
 	state = browse_state(place->browsing->browse);
-	*ret_state = (struct warm_state){.stopped = state.disk.failed, .blobs = state.disk.blobs, .limit = state.disk.limit};
+	*ret_state = (struct warm_state){.stopped = state.disk.failed, .blobs = state.disk.blobs, .limit = state.disk.limit,
+	                                 .pinned_missing = state.disk.pinned_missing};
 	return 0;
 }

@@ -29,10 +29,15 @@ WARN_UNUSED int warm_place_walk(const struct warm_place *place, warm_each_fn eac
 /* As remote_mount_bring. */
 WARN_UNUSED int warm_place_bring(const struct warm_place *place, const struct warm_entry *entry, struct remote_step *step, struct error *err);
 
+/* browse_pin, browse_unpin, browse_unpin_all */
+enum warm_pin { WARM_PIN, WARM_UNPIN, WARM_UNPIN_ALL };
+WARN_UNUSED int warm_place_pin(const struct warm_place *place, enum warm_pin what, struct error *err);
+
 /* How the cache fares. */
 struct warm_state {
 	bool stopped;               /* nothing more is kept */
 	uint64_t blobs, limit, read; /* read: bytes, by readers of the mount */
+	uint64_t pinned_missing;     /* bytes */
 };
 WARN_UNUSED int warm_place_state(const struct warm_place *place, struct warm_state *ret_state, struct error *err);
 

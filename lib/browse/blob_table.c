@@ -45,13 +45,18 @@ static struct blob_spot *slot_at(struct blob_table *table, uint64_t key, bool is
 	return &table->slots[at];
 }
 
-static uint32_t count_living(const struct blob_table *table)
+static bool is_needed(const struct blob_table *table, const struct blob_spot *slot)
 {
-	uint32_t living = 0;
+	return slot->pins > 0 || lives(table, slot);
+}
+
+static uint32_t count_needed(const struct blob_table *table)
+{
+	uint32_t needed = 0;
 
 	for (uint32_t i = 0; i < table->count; i++)
-		living += lives(table, &table->slots[i]);
-	return living;
+		needed += is_needed(table, &table->slots[i]);
+	return needed;
 }
 
 /* It may become smaller. */
@@ -60,13 +65,13 @@ static void make_anew(struct blob_table *table)
 	struct blob_spot *old = table->slots;
 	const uint32_t old_count = table->count;
 
-	table->used = count_living(table);
+	table->used = count_needed(table);
 	table->count = FIRST_SLOTS;
 	while (table->count / 2 <= table->used)
 		table->count *= 2;
 	table->slots = xcalloc(table->count, sizeof(*table->slots));
 	for (uint32_t i = 0; i < old_count; i++)
-		if (lives(table, &old[i]))
+		if (is_needed(table, &old[i]))
 			*slot_at(table, old[i].key, old[i].length & SEGMENT_TREE) = old[i];
 	free(old);
 }
@@ -77,15 +82,23 @@ bool blob_table_find(struct blob_table *table, uint64_t key, bool is_tree, struc
 	return lives(table, ret_spot);
 }
 
-void blob_table_set(struct blob_table *table, const struct blob_spot *spot)
+/* The slot of the key, which will be used. */
+static struct blob_spot *take_slot(struct blob_table *table, uint64_t key, bool is_tree)
 {
 	struct blob_spot *slot;
 
 	if (table->used >= table->count / 4 * 3)
 		make_anew(table);
-	slot = slot_at(table, spot->key, spot->length & SEGMENT_TREE);
+	slot = slot_at(table, key, is_tree);
 	table->used += slot->segment == FREE;
-	*slot = *spot;
+	return slot;
+}
+
+void blob_table_set(struct blob_table *table, const struct blob_spot *spot)
+{
+	struct blob_spot *slot = take_slot(table, spot->key, spot->length & SEGMENT_TREE);
+
+	*slot = (struct blob_spot){spot->key, spot->segment, spot->offset, spot->length, slot->pins};
 }
 
 bool blob_table_forget(struct blob_table *table, const struct blob_spot *spot)
@@ -96,4 +109,20 @@ bool blob_table_forget(struct blob_table *table, const struct blob_spot *spot)
 		return false;
 	slot->segment = NOWHERE;
 	return true;
+}
+
+struct blob_spot blob_table_pin(struct blob_table *table, uint64_t key, uint32_t length)
+{
+	struct blob_spot *slot = take_slot(table, key, length & SEGMENT_TREE);
+
+	if (slot->segment == FREE)
+		*slot = (struct blob_spot){.key = key, .segment = NOWHERE, .length = length};
+	slot->pins++;
+	return *slot;
+}
+
+void blob_table_unpin(struct blob_table *table)
+{
+	for (uint32_t i = 0; i < table->count; i++)
+		table->slots[i].pins = 0;
 }

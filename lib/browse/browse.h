@@ -73,7 +73,7 @@ struct browse_listing {
 };
 WARN_UNUSED int browse_list(struct browse *browse, const struct browse_listing *what, bool may_wait);
 
-/* The node at a path below the root, looked up; "" is the root. -ENOENT, -ENOTDIR. */
+/* The node at a path below the root, looked up, as all above it; "" is the root. -ENOENT, -ENOTDIR. */
 WARN_UNUSED int browse_find(struct browse *browse, const char *path, struct browse_entry *ret_entry);
 /* Gives all that is at and below a node, each directory before what is in it. A negative number from `each` ends that. */
 WARN_UNUSED int browse_walk(struct browse *browse, const struct browse_entry *from, int (*each)(void *arg, const struct browse_entry *entry), void *arg);
@@ -99,6 +99,15 @@ struct browse_brought {
 };
 /* Brings it to the local disk, several requests at once, and moves on. -EOPNOTSUPP: there is no cache on a disk; -EIO: the place is away. */
 WARN_UNUSED int browse_bring(struct browse *browse, struct browse_step *step, struct browse_brought *ret_brought);
+
+/*
+ * What is pinned is never evicted from the local disk, also by later mounts; what of it is not there yet is brought by browse_bring. A pin is of one
+ * backup's path: what it holds does not change. -EOPNOTSUPP: no cache on a disk; -EINVAL: a list of backups; -ENOBUFS: it is too much (disk_cache.h).
+ */
+WARN_UNUSED int browse_pin(struct browse *browse, uint64_t id); /* all at and below the node, whose directories are fetched; the place is waited for */
+WARN_UNUSED int browse_unpin(struct browse *browse, uint64_t id); /* what was pinned by this path. -ENOENT: nothing was */
+WARN_UNUSED int browse_unpin_all(struct browse *browse);
+void browse_pins(struct browse *browse, struct pins *ret_pins);
 
 struct browse_state {
 	struct blob_source_counts fetched;

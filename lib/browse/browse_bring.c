@@ -112,6 +112,17 @@ static void bring_piece(void *arg, size_t number)
 			bring_alone(bringing, &bringing->ids.items[i]);
 }
 
+int browse_bring_tree(struct browse *browse, const struct blob_id *tree)
+{
+	AUTO_BUF json = BUF_INIT;
+	int r;
+
+	if (disk_cache_has(browse->options.disk, tree, true))
+		return 0;
+	r = browse->source->get(browse->source, tree, true, &json);
+	return r < 0 ? browse_failed(browse, tree, "a directory", r) : 0;
+}
+
 /* The directory that the step goes through, and which of its files come before the end. Directories that are made up have no files. */
 static int find_dir(struct browse *browse, struct browse_step *step, struct in_dir *ret_dir, size_t *ret_end)
 {
@@ -128,6 +139,9 @@ static int find_dir(struct browse *browse, struct browse_step *step, struct in_d
 	}
 	if (r == 0)
 		r = browse_tree_of(browse, id, &tree);
+	/* It may be in memory only. */
+	if (r == 0 && step->position == 0)
+		r = browse_bring_tree(browse, &tree.tree);
 	if (r == 0) {
 		r = browse_dir_use(browse, &tree.tree, true, ret_dir);
 		*ret_end = r == 0 ? browse_dir_count(ret_dir->dir) : 0;

@@ -1,5 +1,5 @@
 /* What the files of browse.h share. Not for others. They stand in this order: browse, browse_attrs, browse_names, browse_content,
- * browse_bring, browse_walk. */
+ * browse_bring, browse_walk, browse_pin. */
 #ifndef CORPUSFS_BROWSE_BROWSE_INSIDE_H
 #define CORPUSFS_BROWSE_BROWSE_INSIDE_H
 
@@ -102,6 +102,10 @@ WARN_UNUSED int browse_tree_of(struct browse *browse, uint64_t id, struct tree_o
 
 /* The blob that holds the byte at `offset`; layout->count - 1: none does that anybody knows. */
 size_t browse_blob_at(const struct browse_layout *layout, uint64_t offset);
+
+/* --- browse_bring.c --- */
+
+WARN_UNUSED int browse_bring_tree(struct browse *browse, const struct blob_id *tree); /* of a directory, to the local disk */
 
 /* --- browse_attrs.c --- */
 

@@ -64,6 +64,7 @@ uint64_t browse_nodes_take(struct browse_nodes *nodes, uint64_t parent, const st
 		known->id = nodes->next++;
 		known->key = key;
 		known->place = *place;
+		known->place.parent = parent;
 		HASH_ADD(by_id, nodes->by_id, id, sizeof(known->id), known);
 		HASH_ADD(by_key, nodes->by_key, key, sizeof(known->key), known);
 	}

@@ -16,6 +16,7 @@ struct browse_place {
 	struct blob_id tree; /* that it is in */
 	uint64_t position;   /* in it */
 	uint64_t ino;        /* st_ino */
+	uint64_t parent;       /* the directory's number; set by browse_nodes_get */
 	uint32_t backup;
 	bool is_dir;
 	struct blob_id subtree; /* of a directory */

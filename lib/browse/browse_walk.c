@@ -12,7 +12,6 @@ int browse_find(struct browse *browse, const char *path, struct browse_entry *re
 
 	for (char *name = strtok_r(copy, "/", &rest); name && r == 0; name = strtok_r(NULL, "/", &rest)) {
 		r = browse_lookup(browse, entry.id, name, true, &inside);
-		browse_forget(browse, entry.id, 1);
 		if (r == 0)
 			entry = inside;
 	}

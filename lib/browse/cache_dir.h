@@ -4,6 +4,7 @@
  *
  *   corpusfs-cache    says that the directory is one, and is locked (flock) by the process that uses it
  *   00000001 ...      segments (disk_cache.h)
+ *   pin-00000001 ...  what must stay (pin_file.h)
  *   place-DIGITS/     copies of a repository's small objects (lib/repository/objects_kept.h); of one that is mounted no more, they stay until somebody
  *                     removes the directory
  */

@@ -16,9 +16,12 @@
  *   C2. Records are never changed, so a crash leaves old ones whole, and at most one that no table names. Its room comes back with its segment.
  *   C3. The files are together never larger than the limit. Before a record is written, whole segments go: those first in which nothing was
  *       read for longest. Who reads one that goes has it open, and reads on. Its room on the disk comes back when it is closed: at most
- *       OPEN_PACKS segments are open.
+ *       OPEN_PACKS segments are open. While something is pinned, as much as a segment holds is left free, so that what is pinned has a new place
+       before a segment goes that has some of it.
  *   C4. A disk that is full, or fails, is no error for anybody: nothing more is kept. After "no space left" the cache makes itself smaller, by a
  *       sixteenth each time, until it is opened anew.
+   C5. What is pinned never goes, not even for C3 in a cache that became smaller: then nothing else is kept. It is known by a file for each pin
+       (pin_file.h), which is on the disk before the pin counts. A pin brings nothing; what of it comes is kept.
  *
  * Writers wait for each other and for the disk; readers wait for neither. Threads: any, but for new and free. Lock order: `writing`, then `lock`.
  */
@@ -26,7 +29,7 @@
 #define CORPUSFS_BROWSE_DISK_CACHE_H
 
 #include "lib/base/buf.h"
-#include "lib/repository/blob_id.h"
+#include "lib/browse/pin_file.h"
 
 #define DISK_CACHE_MIN (4ULL << 20)
 
@@ -54,8 +57,17 @@ WARN_UNUSED int disk_cache_get(struct disk_cache *cache, const struct blob_id *i
 /* Bytes that were verified. May keep them or not. */
 void disk_cache_put(struct disk_cache *cache, const struct blob_id *id, bool is_tree, const void *data, size_t len);
 
+/*
+ * Pins a path (its number and `since` are set here), in place of what was pinned of the same path. -ENOBUFS: there would be more than seven eighths
+ * of the limit, and nothing was pinned; -ESHUTDOWN; errors of the disk.
+ */
+WARN_UNUSED int disk_cache_pin(struct disk_cache *cache, const struct pin *pin, const struct pin_entries *entries);
+WARN_UNUSED int disk_cache_unpin(struct disk_cache *cache, const struct pin *pin); /* of the same path; NULL: all. -ENOENT */
+void disk_cache_pins(struct disk_cache *cache, struct pins *ret_pins);
+
 struct disk_cache_state {
 	uint64_t limit, bytes, blobs; /* the limit may have become smaller (C4) */
+	uint64_t pinned, pinned_missing; /* bytes; missing: that are not here */
 	uint64_t hits, hit_bytes, damaged, evicted; /* since it was opened; evicted: segments */
 	bool failed;                  /* nothing more is kept */
 };

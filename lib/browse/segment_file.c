@@ -104,11 +104,12 @@ int segment_write(int fd, uint32_t slot, const struct blob_spot *spot, const str
 
 /* --- reading --- */
 
-int segment_read(int fd, const struct blob_spot *spot, const struct blob_id *id, struct buf *ret_plain)
+int segment_read_any(int fd, const struct blob_spot *spot, struct blob_id *ret_id, struct buf *ret_plain)
 {
 	const size_t len = spot->length & ~SEGMENT_TREE;
 	uint8_t head[RECORD_EXTRA] = {0};
 	struct reader reader = reader_over(head, sizeof(head));
+	struct blob_id id;
 	ssize_t got;
 
 	buf_reset(ret_plain);
@@ -117,12 +118,25 @@ int segment_read(int fd, const struct blob_spot *spot, const struct blob_id *id,
 	do
 		got = preadv(fd, (const struct iovec[]){{head, sizeof(head)}, {ret_plain->data, len}}, 2, spot->offset);
 	while (got < 0 && errno == EINTR);
-	if (got != (ssize_t)(sizeof(head) + len) || read_le64(&reader) != checksum(id, spot->length, ret_plain->data) ||
-	    memcmp(head + SUM_LEN, id->bytes, BLOB_ID_LEN) != 0)
+	memcpy(id.bytes, head + SUM_LEN, BLOB_ID_LEN);
+	if (got != (ssize_t)(sizeof(head) + len) || read_le64(&reader) != checksum(&id, spot->length, ret_plain->data))
 		return -EBADMSG;
 	ret_plain->len = len;
 	ret_plain->data[len] = '\0';
+	*ret_id = id;
 	return 0;
+}
+
+int segment_read(int fd, const struct blob_spot *spot, const struct blob_id *id, struct buf *ret_plain)
+{
+	struct blob_id found;
+	int r = segment_read_any(fd, spot, &found, ret_plain);
+
+	if (r == 0 && !blob_id_equal(&found, id)) {
+		buf_reset(ret_plain);
+		r = -EBADMSG;
+	}
+	return r;
 }
 
 static int read_header(int fd, struct segment_table *table)

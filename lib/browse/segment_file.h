@@ -26,6 +26,7 @@ struct blob_spot {
 	uint64_t key;
 	uint32_t segment; /* its number, from 1 on */
 	uint32_t offset, length;
+	uint32_t pins; /* how many need it (blob_table.h); it is not in the file */
 };
 
 struct blob_spots {
@@ -41,6 +42,8 @@ WARN_UNUSED int segment_create(int dir, uint32_t number, uint32_t slots, int *re
 WARN_UNUSED int segment_write(int fd, uint32_t slot, const struct blob_spot *spot, const struct blob_id *id, const void *data);
 /* -EBADMSG: it is not that blob, or damaged. -ENOMEM. A NUL follows that is not counted. */
 WARN_UNUSED int segment_read(int fd, const struct blob_spot *spot, const struct blob_id *id, struct buf *ret_plain);
+/* The same of whatever blob is there. */
+WARN_UNUSED int segment_read_any(int fd, const struct blob_spot *spot, struct blob_id *ret_id, struct buf *ret_plain);
 
 struct segment_table {
 	struct blob_spots spots; /* that may be there: of records that would lie in the file */

@@ -61,12 +61,22 @@ void segments_take_out(struct segments *segments, struct segment *segment, struc
 	DL_DELETE(segments->by_use, segment);
 	segments->bytes -= segment->bytes;
 	segments->blobs -= segment->blobs;
+	segments->pinned_here -= segment->pinned;
 	DL_APPEND(*gone, segment);
 }
 
 bool segments_find(const struct segments *segments, uint64_t key, bool is_tree, struct blob_spot *ret_spot)
 {
 	return blob_table_find(segments->table, key, is_tree, ret_spot);
+}
+
+/* `change`: 1 or -1. What it has of pinned bytes is its own. */
+static void count_pinned(struct segments *segments, struct segment *segment, const struct blob_spot *spot, int change)
+{
+	const uint64_t bytes = segment_record_bytes(spot->length);
+
+	segment->pinned += change < 0 ? -bytes : bytes;
+	segments->pinned_here += change < 0 ? -bytes : bytes;
 }
 
 static void count(struct segments *segments, const struct blob_spot *spot, int change)
@@ -77,20 +87,47 @@ static void count(struct segments *segments, const struct blob_spot *spot, int c
 		return;
 	segment->blobs += (uint64_t)change;
 	segments->blobs += (uint64_t)change;
+	if (spot->pins > 0)
+		count_pinned(segments, segment, spot, change);
 }
 
 void segments_set(struct segments *segments, const struct blob_spot *spot)
 {
-	struct blob_spot before;
+	struct blob_spot before, now;
 
 	if (segments_find(segments, spot->key, spot->length & SEGMENT_TREE, &before))
 		count(segments, &before, -1);
 	blob_table_set(segments->table, spot);
-	count(segments, spot, 1);
+	if (segments_find(segments, spot->key, spot->length & SEGMENT_TREE, &now))
+		count(segments, &now, 1);
 }
 
 void segments_forget(struct segments *segments, const struct blob_spot *spot)
 {
-	if (blob_table_forget(segments->table, spot))
-		count(segments, spot, -1);
+	struct blob_spot now;
+
+	if (segments_find(segments, spot->key, spot->length & SEGMENT_TREE, &now) && blob_table_forget(segments->table, spot))
+		count(segments, &now, -1);
+}
+
+void segments_pin(struct segments *segments, uint64_t key, uint32_t length)
+{
+	const struct blob_spot spot = blob_table_pin(segments->table, key, length);
+	struct segment *segment = segments_get(segments, spot.segment);
+
+	if (spot.pins > 1)
+		return;
+	segments->pinned += segment_record_bytes(spot.length);
+	if (segment)
+		count_pinned(segments, segment, &spot, 1);
+}
+
+void segments_unpin(struct segments *segments)
+{
+	blob_table_unpin(segments->table);
+	for (struct segment *segment = segments->by_use; segment; segment = segment->next) {
+		segment->pinned = 0;
+		segment->stays = false;
+	}
+	segments->pinned = segments->pinned_here = 0;
 }

@@ -15,6 +15,8 @@
 struct segment {
 	uint32_t number;
 	uint64_t bytes, blobs; /* blobs: that are found in it */
+	uint64_t pinned;       /* bytes of their records that are pinned */
+	bool stays;            /* what is pinned could not be moved out of it */
 	UT_hash_handle hh;
 	struct segment *prev, *next;
 };
@@ -25,6 +27,7 @@ struct segments {
 	struct segment *by_use;    /* a list: the one that was not read for longest first */
 	struct blob_table *table;
 	uint64_t bytes, blobs; /* of all */
+	uint64_t pinned, pinned_here; /* bytes that are pinned, wherever they are, and that are in a segment */
 };
 
 void segments_init(struct segments *segments); /* stays where it is */
@@ -39,6 +42,9 @@ void segments_take_out(struct segments *segments, struct segment *segment, struc
 
 bool segments_find(const struct segments *segments, uint64_t key, bool is_tree, struct blob_spot *ret_spot);
 void segments_set(struct segments *segments, const struct blob_spot *spot);
+/* A pin needs the blob, which may not be here yet; length: with SEGMENT_TREE. */
+void segments_pin(struct segments *segments, uint64_t key, uint32_t length);
+void segments_unpin(struct segments *segments); /* nobody needs any */
 void segments_forget(struct segments *segments, const struct blob_spot *spot); /* unless the blob is somewhere else now */
 
 #endif

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "fs/fuse/backups/backups_xattrs.h"
 
@@ -276,7 +277,8 @@ static int run_getxattr(const struct backups_job *job, bool may_wait)
 {
 	struct browse *browse = backups_of(job->req)->options.browse;
 	AUTO_BUF value = BUF_INIT;
-	int r = backups_xattr(browse, job->id, job->name, may_wait, &value);
+	const uid_t uid = fuse_req_ctx(job->req)->uid;
+	int r = backups_xattr(browse, job->id, job->name, uid == 0 || uid == geteuid(), may_wait, &value);
 
 	if (r == -ENODATA)
 		r = browse_xattr(browse, job->id, job->name, may_wait, &value);

@@ -2,10 +2,15 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define STATUS "user.corpusfs.status"
 #define BRING "user.corpusfs.bring."
+#define PIN "user.corpusfs.pin"
+#define UNPIN "user.corpusfs.unpin"
+#define UNPIN_ALL "user.corpusfs.unpin.all"
+#define PINNED "user.corpusfs.pinned."
 
 /* How long, in milliseconds, so many of a hundred took at most; to a factor of two. */
 static double time_of(const struct blob_source_counts *counts, unsigned percent)
@@ -47,6 +52,8 @@ static void add_status(const struct browse_state *state, struct buf *out)
 		add_number(out, "cache_blobs", state->disk.blobs);
 		add_number(out, "cache_evicted", state->disk.evicted);
 		add_number(out, "cache_damaged", state->disk.damaged);
+		add_number(out, "pinned_bytes", state->disk.pinned);
+		add_number(out, "pinned_missing", state->disk.pinned_missing);
 		buf_addf(out, ", \"cache_stopped\": %s", state->disk.failed ? "true" : "false");
 	}
 	buf_addf(out, "}");
@@ -75,15 +82,59 @@ static int bring(struct browse *browse, uint64_t id, const char *numbers, struct
 	return 0;
 }
 
-bool backups_xattr_brings(const char *name)
+static int pinned(struct browse *browse, const char *number, struct buf *ret_value)
 {
-	return strncmp(name, BRING, strlen(BRING)) == 0;
+	struct pins pins = {0};
+	char *end, backup[BLOB_ID_TEXT];
+	const unsigned long at = strtoul(number, &end, 10);
+	int r = -ENODATA;
+
+	browse_pins(browse, &pins);
+	if (*number >= '0' && *number <= '9' && *end == '\0' && at < pins.count) {
+		const struct pin *pin = &pins.items[at];
+
+		blob_id_text(&pin->backup, backup);
+		buf_addf(ret_value, "%llu %llu %llu %s %s", (unsigned long long)pin->since, (unsigned long long)pin->files, (unsigned long long)pin->bytes,
+		         backup, pin->path);
+		r = 0;
+	}
+	pins_clear(&pins);
+	return r;
 }
 
-int backups_xattr(struct browse *browse, uint64_t id, const char *name, bool may_wait, struct buf *ret_value)
+static bool pins(const char *name)
+{
+	return strcmp(name, PIN) == 0 || strcmp(name, UNPIN) == 0 || strcmp(name, UNPIN_ALL) == 0;
+}
+
+static int pin(struct browse *browse, uint64_t id, const char *name, struct buf *ret_value)
+{
+	int r;
+
+	if (strcmp(name, PIN) == 0)
+		r = browse_pin(browse, id);
+	else
+		r = strcmp(name, UNPIN) == 0 ? browse_unpin(browse, id) : browse_unpin_all(browse);
+	if (r == 0)
+		buf_addf(ret_value, "done");
+	return r;
+}
+
+bool backups_xattr_brings(const char *name)
+{
+	return strncmp(name, BRING, strlen(BRING)) == 0 || pins(name);
+}
+
+int backups_xattr(struct browse *browse, uint64_t id, const char *name, bool is_owner, bool may_wait, struct buf *ret_value)
 {
 	struct browse_state state;
 
+	if (pins(name) && !is_owner)
+		return -EPERM;
+	if (pins(name))
+		return may_wait ? pin(browse, id, name, ret_value) : -EAGAIN;
+	if (strncmp(name, PINNED, strlen(PINNED)) == 0)
+		return pinned(browse, name + strlen(PINNED), ret_value);
 	if (backups_xattr_brings(name))
 		return may_wait ? bring(browse, id, name + strlen(BRING), ret_value) : -EAGAIN;
 	if (strcmp(name, STATUS) != 0)
