@@ -33,7 +33,7 @@ static const char *const numbers[] = {"disk-rate", "site-rate", "rot-rate", "scr
 struct report {
 	struct cli *cli;
 	const char *store, *dataset;
-	json_t *copies, *given, *known, *schedule; /* owned */
+	json_t *copies, *given, *known, *schedule, *shown; /* owned; shown: the dataset */
 	double newest, verified; /* when the newest backups were taken; 0: none is known */
 };
 
@@ -69,6 +69,8 @@ static int take_known(struct report *report, struct error *err)
 
 	if (r == 0)
 		r = run_op_at(report->store, "backup.schedule.get", json_pack("{s:o}", "dataset", json_from_bytes(report->dataset)), NULL, &report->schedule, err);
+	if (r == 0)
+		r = run_op_at(report->store, "dataset.show", json_pack("{s:o}", "name", json_from_bytes(report->dataset)), NULL, &report->shown, err);
 	if (r == 0) {
 		drill = json_object_get(json_object_get(report->schedule, "done"), "drill");
 		set_period(report->known, "scrub-days", json_object_get(scrub, "every"));
@@ -88,7 +90,7 @@ static int read_repository(struct report *report, const char *path, json_t **ret
 	const char *scheduled = json_string_value(json_object_get(report->schedule, "repository"));
 	const char *file = json_string_value(json_object_get(report->schedule, "password_file"));
 	AUTO_FREE char *absolute = repository_absolute(path);
-	json_t *args = json_pack("{s:o}", "dataset", json_from_bytes(report->dataset)), *result = NULL;
+	json_t *args = json_pack("{s:O}", "dataset_id", json_object_get(report->shown, "dataset_id")), *result = NULL;
 	const bool is_scheduled = scheduled && absolute && strcmp(scheduled, absolute) == 0;
 	AUTO_CLOSE int fd = -1;
 	char *password = NULL;
@@ -323,6 +325,7 @@ static int run_report(struct cli *cli)
 	json_decref(report.given);
 	json_decref(report.known);
 	json_decref(report.schedule);
+	json_decref(report.shown);
 	return r < 0 ? exit_with(&err) : EXIT_OK;
 }
 

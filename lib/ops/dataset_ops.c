@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "lib/backup/backup.h"
 #include "lib/store/replica.h"
 #include "lib/stream/replication.h"
 #include "lib/ops/json.h"
@@ -38,7 +39,7 @@ static void add_replication(struct op_context *context, const struct dataset_inf
 	json_decref(found);
 }
 
-/* quota and used: null where there is no quota, as nothing is counted then */
+/* dataset_id: STORE/NUMBER, as backups have it; quota and used: null where there is no quota, as nothing is counted then */
 static json_t *dataset_to_json(struct op_context *context, const struct dataset_info *info)
 {
 	json_t *schedule = info->schedule[0] ? json_loads(info->schedule, 0, NULL) : NULL;
@@ -48,10 +49,11 @@ static json_t *dataset_to_json(struct op_context *context, const struct dataset_
 
 	tree_usage(store_tree(context->store), &usage);
 	const uint64_t available = is_known ? MIN(usage.free_bytes, quota - MIN(quota, used)) : usage.free_bytes;
+	AUTO_FREE char *dataset_id = backup_dataset_id(context->store, info->id);
 
-	json_t *object = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:o, s:I, s:b}", "name", json_from_bytes(info->name), "id",
-	                 (json_int_t)info->id, "family", (json_int_t)info->family, "view", (json_int_t)info->view, "epoch", (json_int_t)info->epoch,
-	                 "created", (json_int_t)info->created, "level", info->level, "snapshots", (json_int_t)info->snapshots,
+	json_t *object = json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:o, s:I, s:b}", "name", json_from_bytes(info->name), "dataset_id",
+	                 dataset_id, "id", (json_int_t)info->id, "family", (json_int_t)info->family, "view", (json_int_t)info->view, "epoch",
+	                 (json_int_t)info->epoch, "created", (json_int_t)info->created, "level", info->level, "snapshots", (json_int_t)info->snapshots,
 	                 "schedule", schedule ? schedule : json_null(), "quota", quota ? json_integer((json_int_t)quota) : json_null(), "used",
 	                 is_known ? json_integer((json_int_t)used) : json_null(), "available", (json_int_t)available, "replica", info->replica);
 

@@ -41,20 +41,23 @@ static double seconds_of(struct timespec time)
 	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* backup.list: {password, dataset?} -> rows {backup, taken, taken_ns, dataset, dataset_id?: STORE/NUMBER, snapshot?, type, base?, identity?,
- * incomplete, host} */
+/* backup.list: {password, dataset?: by its name, dataset_id?} -> rows {backup, taken, taken_ns, dataset, dataset_id?: STORE/NUMBER, snapshot?, type, base?,
+ * identity?, incomplete, host} */
 static int list_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
-	const char *dataset = op_arg_string_or(args, "dataset", NULL);
+	const char *dataset = op_arg_string_or(args, "dataset", NULL), *dataset_id = op_arg_string_or(args, "dataset_id", NULL);
 	struct snapshot_files snapshots = {0};
 	struct repository *repository = NULL;
 	int r = op_repository_open(context, args, &repository, err);
 
 	if (r == 0)
 		r = snapshot_files_read(repository, false, &snapshots, err);
-	for (size_t i = 0; i < snapshots.count && r == 0; i++)
-		if (!dataset || strcmp(dataset, backup_dataset(&snapshots.items[i])) == 0)
+	for (size_t i = 0; i < snapshots.count && r == 0; i++) {
+		const char *of = snapshot_file_tag_value(&snapshots.items[i], "dataset-id");
+
+		if ((!dataset || strcmp(dataset, backup_dataset(&snapshots.items[i])) == 0) && (!dataset_id || (of && strcmp(dataset_id, of) == 0)))
 			r = op_row(context, op_backup_to_json(&snapshots.items[i]));
+	}
 	snapshot_files_clear(&snapshots);
 	repository_close(repository);
 	return r;

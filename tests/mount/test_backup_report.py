@@ -93,6 +93,17 @@ def test_what_would_be_lost_now_is_counted_from_the_newest_backup_that_was_verif
     assert report(repository)["newest_verified"] == taken[second], "a verification that failed verified nothing"
 
 
+def test_copies_are_of_the_dataset_whatever_had_or_has_its_name(repository, store):
+    repository.backup("d")
+    store.ok("-s", store.path, "dataset", "rename", "d", "renamed")
+    assert len(repository.json("backup", "report", "renamed", repository.path)["copies"]) == 2
+    store.create("d")
+    refused = repository.run("backup", "report", "d", repository.path, code=program.NOT_FOUND).err
+    assert "no complete backup" in refused and len(refused.splitlines()) == 1
+    repository.backup("d")
+    assert len(report(repository, repository.path)["copies"]) == 2
+
+
 def test_text_claims_no_more_than_a_digit_and_shows_what_it_assumed(repository):
     repository.backup("d")
     text = repository.run("backup", "report", "d", "vault:" + repository.path).out

@@ -1,8 +1,10 @@
 """A repository that is shared: between backups, with people who know restic's words, and between several stores at once."""
 
+import itertools
 import os
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -57,6 +59,36 @@ def test_several_stores_back_up_into_one_repository_at_once(repository, run, are
     assert sorted(row["dataset"] for row in repository.backups()) == ["d", "d", "e", "e"]
     assert repository.verify()["problem_count"] == 0
     restic_check(repository)
+
+
+def test_several_datasets_are_backed_up_as_of_one_instant_while_they_are_written(repository, store):
+    """What is written is a name in d, then the same one in e, and so on: each state in between is that of some instant."""
+    point = store.mount()
+    store.create("e")
+    done = threading.Event()
+
+    def write():
+        for number in itertools.count():
+            for dataset in "de":
+                files.put(f"{point}/{dataset}/number{number}", b"")
+            if done.is_set():
+                return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        procs.poll(lambda: len(os.listdir(point + "/e")) > 20, 60 * program.scale(), "names come")
+        rows = [repository.backup("d", "e") for _ in range(3)]
+    finally:
+        done.set()
+        writer.join()
+    counts = []
+    for turn, row in enumerate(rows):
+        for one in row:
+            repository.run("restore", f"{repository.path}@{one['backup']}", f"{one['dataset']}{turn}")
+        counts.append([sum(name.startswith("number") for name in os.listdir(f"{point}/{dataset}{turn}")) for dataset in "de"])
+    assert all(here - there in (0, 1) for here, there in counts), counts
+    assert counts[0] != counts[1] != counts[2], "it was written meanwhile"
 
 
 def test_restic_adds_beside_a_backup_of_ours_and_removes_nothing(repository, store, source):
