@@ -22,7 +22,7 @@ static int open_place(void *arg, struct objects **ret_objects, struct error *err
 		fd = open(options->repository, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return error_set(err, description ? fd : -errno, "%s: %s", options->repository, error_text(description ? fd : -errno));
-	return objects_open(fd, false, ret_objects, err);
+	return objects_open(fd, false, NULL, ret_objects, err);
 }
 
 static int open_place_again(void *arg, struct objects **ret_objects)

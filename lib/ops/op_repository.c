@@ -22,7 +22,7 @@ int op_repository_objects(const struct op_context *context, bool making, struct 
 	fd = context->fd ? fcntl(*context->fd, F_DUPFD_CLOEXEC, 3) : -1;
 	if (fd < 0)
 		return error_set(err, -EBADF, "no descriptor of a repository came with the request");
-	return objects_open(fd, making, ret_objects, err);
+	return objects_open(fd, making, context->net_bytes, ret_objects, err);
 }
 
 int op_repository_failed(const json_t *args, int code, struct error *err)

@@ -38,6 +38,7 @@ struct op_context {
 	int (*row)(void *arg, json_t *row);
 	void *row_arg;
 	atomic_bool *cancelled; /* may be NULL */
+	_Atomic uint64_t *net_bytes; /* grows with what comes and goes over the network; may be NULL */
 	/*
 	 * A descriptor that came with the request, or NULL. It is how a caller names what lies outside of the store: the same path may be
 	 * another file for the process that runs the operation.

@@ -22,6 +22,7 @@
 struct http {
 	char *user, *password, *sign, *certificates;
 	uint64_t limit_ms; /* 0: none */
+	_Atomic uint64_t *net_bytes; /* or NULL */
 	bool no_proxy;
 	pthread_mutex_t lock; /* guards the idle ones */
 	CURL *spare[SPARE];
@@ -34,6 +35,8 @@ struct incoming {
 	struct http_answer *answer;
 	CURL *curl;
 	size_t got; /* of the range */
+	_Atomic uint64_t *net_bytes; /* or NULL */
+	uint64_t counted; /* of them, of this try */
 	bool too_much;
 };
 
@@ -55,6 +58,7 @@ struct http *http_new(const struct http_options *options)
 	http->sign = xstrdup_or_null(options->sign);
 	http->certificates = xstrdup_or_null(options->certificates);
 	http->limit_ms = options->limit_ms;
+	http->net_bytes = options->net_bytes;
 	http->no_proxy = options->no_proxy;
 	return http;
 }
@@ -119,6 +123,23 @@ static size_t take_body(char *data, size_t size, size_t count, void *arg)
 		return 0;
 	buf_add(&incoming->answer->body, data, len);
 	return len;
+}
+
+static int count(void *arg, curl_off_t to_come, curl_off_t come, curl_off_t to_go, curl_off_t gone)
+{
+	struct incoming *incoming = arg;
+	const uint64_t all = (uint64_t)come + (uint64_t)gone;
+
+	atomic_fetch_add(incoming->net_bytes, all - incoming->counted);
+	incoming->counted = all;
+	return 0;
+}
+
+static void set_count(CURL *curl, struct incoming *incoming)
+{
+	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, count);
+	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, incoming);
 }
 
 static void set_method(CURL *curl, const struct http_request *request)
@@ -230,7 +251,7 @@ static int try_once(struct http *http, const struct http_request *request, uint6
 {
 	const uint64_t now = clock_ms();
 	CURL *curl = take(http);
-	struct incoming incoming = {.request = request, .answer = answer, .curl = curl};
+	struct incoming incoming = {.request = request, .answer = answer, .curl = curl, .net_bytes = http->net_bytes};
 	char problem[CURL_ERROR_SIZE] = "";
 	struct curl_slist *headers;
 	CURLcode code;
@@ -246,6 +267,8 @@ static int try_once(struct http *http, const struct http_request *request, uint6
 	headers = set_headers(curl, request);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &incoming);
+	if (http->net_bytes)
+		set_count(curl, &incoming);
 	code = curl_easy_perform(curl);
 	note_answer(curl, answer);
 	(void)snprintf(answer->problem, sizeof(answer->problem), "%s", *problem ? problem : curl_easy_strerror(code));

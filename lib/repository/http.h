@@ -17,6 +17,7 @@
 #ifndef CORPUSFS_REPOSITORY_HTTP_H
 #define CORPUSFS_REPOSITORY_HTTP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "lib/base/buf.h"
@@ -33,6 +34,7 @@ struct http_options {
 	const char *sign;            /* "aws:amz:REGION:s3": requests are signed, as AWS signs them (version 4); NULL: basic authentication */
 	const char *certificates;    /* of authorities, as PEM text; NULL: the system's */
 	uint64_t limit_ms;           /* each request ends within it; 0: none, see above */
+	_Atomic uint64_t *net_bytes; /* grows by what comes and goes, about each second; NULL: nobody wants to know */
 	bool no_proxy;               /* whatever the environment says */
 };
 

@@ -13,6 +13,7 @@ struct objects_access {
 	struct s3_keys_service service; /* of S3, where no key is given: what gives some; its url NULL: nothing does */
 	const char *region;          /* of S3; NULL: what the host's name says, or us-east-1 */
 	const char *certificates;    /* of authorities, as PEM text; NULL: the system's */
+	_Atomic uint64_t *net_bytes; /* http.h */
 	uint64_t limit_ms;           /* each request ends within it; 0: none (http.h) */
 };
 

@@ -76,10 +76,10 @@ static json_t *read_description(int fd)
 	return json;
 }
 
-int objects_open(int fd, bool making, struct objects **ret_objects, struct error *err)
+int objects_open(int fd, bool making, _Atomic uint64_t *net_bytes, struct objects **ret_objects, struct error *err)
 {
 	AUTO_CLOSE int own = fd;
-	struct objects_access access = {0};
+	struct objects_access access = {.net_bytes = net_bytes};
 	json_int_t limit_ms = 0;
 	struct stat st;
 	json_t *json;

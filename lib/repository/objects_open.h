@@ -22,7 +22,10 @@ bool objects_is_url(const char *name);
 /* Whether such a name can be used: -EINVAL with a text. A user or a password in it, in whichever form, stands in no text. */
 WARN_UNUSED int objects_url_check(const char *url, struct error *err);
 
-/* Takes over the descriptor. Making: the place need not be there yet. */
-WARN_UNUSED int objects_open(int fd, bool making, struct objects **ret_objects, struct error *err);
+/*
+ * Takes over the descriptor. Making: the place need not be there yet. net_bytes (or NULL): grows with what comes and goes over the network, as long
+ * as it is open.
+ */
+WARN_UNUSED int objects_open(int fd, bool making, _Atomic uint64_t *net_bytes, struct objects **ret_objects, struct error *err);
 
 #endif

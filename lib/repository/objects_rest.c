@@ -177,7 +177,7 @@ int objects_rest_open(const struct objects_access *access, bool making, struct o
 	rest->objects.place = &server;
 	rest->base = xasprintf("%s%s", base, *base && base[strlen(base) - 1] == '/' ? "" : "/");
 	rest->http = http_new(&(struct http_options){.user = access->user, .password = access->password, .certificates = access->certificates,
-	                                           .limit_ms = access->limit_ms});
+	                                           .limit_ms = access->limit_ms, .net_bytes = access->net_bytes});
 	url = url_of(&rest->objects, OBJECT_CONFIG, "");
 	r = http_do(rest->http, &(struct http_request){.method = "HEAD", .url = url, .patience_ms = HTTP_PATIENCE_FIRST_MS}, &answer);
 	buf_clear(&answer.body);

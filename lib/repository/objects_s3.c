@@ -352,7 +352,8 @@ int objects_s3_open(const struct objects_access *access, bool making, struct obj
 		s3->token = access->token ? xasprintf(TOKEN, access->token) : NULL;
 		sign = xasprintf("aws:amz:%s:s3", s3->region);
 		s3->http = http_new(&(struct http_options){.user = access->user, .password = access->password, .sign = sign,
-		                                           .certificates = access->certificates, .limit_ms = access->limit_ms});
+		                                           .certificates = access->certificates, .limit_ms = access->limit_ms,
+		                                           .net_bytes = access->net_bytes});
 		r = open_keys(s3, access, err);
 	}
 	if (r == 0)

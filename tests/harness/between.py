@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import http.server
+import socket
 import threading
 import time
 
@@ -45,9 +46,12 @@ class Between(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(handler):
-    """Gives the port on which the handler answers."""
+def serving(handler, is_narrow=False):
+    """Gives the port on which the handler answers. Narrow: little of what is sent to it waits in the kernel."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        if is_narrow:
+            server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield server.server_address[1]

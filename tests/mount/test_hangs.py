@@ -1,17 +1,21 @@
 """Nobody waits for ever: for a daemon that is stopped, for one that is stuck, for what takes long."""
 
+import io
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import threading
+import time
 import zlib
 
 import pytest
 
 from harness import files, procs, program
-from harness.repository import SECRETS, Repository
+from harness.between import Between, serving
+from harness.repository import SECRETS, NetRepository, Repository
 from harness.terminal import on_terminal
 
 STUCK = "commit-before-store:sleep600000"
@@ -106,12 +110,21 @@ def _stuck(store):
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("command", [["sync"], ["snapshot", "create", "d@s"], ["export", "d", "OUT"]])
+@pytest.mark.parametrize("command", [["sync"], ["snapshot", "create", "d@s"], ["export", "d", "OUT"], ["import", "IN", "d/in"]])
 def test_commands_end_when_the_daemon_gives_no_sign_that_it_works(stuck, area, command):
-    args = [area + "/out" if word == "OUT" else word for word in command]
+    os.mkdir(area + "/in")
+    files.put(area + "/in/file", b"content")
+    args = [{"OUT": area + "/out", "IN": area + "/in"}.get(word, word) for word in command]
     result = stuck.run("-s", stuck.path, *args, env={"CORPUSFS_PATIENCE": "5"})
     assert result.code == program.FAILED and "no sign of life for" in result.err and "umount --force" in result.err, result
     stuck.ok("-s", stuck.path, "status")
+
+
+@pytest.mark.timeout(120)
+def test_beats_of_the_store_s_lock_are_no_sign_that_it_works(stuck):
+    """However long they add up."""
+    result = stuck.run("-s", stuck.path, "sync", env={"CORPUSFS_PATIENCE": "20"})
+    assert result.code == program.FAILED and "no sign of life for" in result.err, result
 
 
 @pytest.mark.timeout(120)
@@ -137,6 +150,28 @@ def test_who_gives_an_archive_slowly_is_waited_for(fs, store):
     environment = program.environment(store.run_mark, store.logs, {"CORPUSFS_PATIENCE": "3"})
     result = program.call(["sh", "-c", program_text], environment, store.logs)
     assert result.code == 0 and procs.read(fs + "/name") == b"content", result
+
+
+class SlowUploads(Between):
+    """Takes packs by 24 KiB in a tenth of a second."""
+
+    def do_POST(self):
+        coming, body = self.rfile, bytearray()
+        while len(body) < int(self.headers["Content-Length"]):
+            body += coming.read(min(24 << 10, int(self.headers["Content-Length"]) - len(body)))
+            time.sleep(0.1 if "/data/" in self.path else 0)
+        self.rfile = io.BytesIO(body)
+        self.do_GET()
+        self.rfile = coming
+
+
+@pytest.mark.timeout(120)
+def test_an_upload_that_takes_long_is_waited_for(fs, store, rest, area):
+    """Longer than for a daemon that gives no sign of life."""
+    files.put(fs + "/file", random.Random(1).randbytes(2500000))
+    with serving(type("Slow", (SlowUploads,), {"port": rest.port}), is_narrow=True) as port:
+        repository = NetRepository(store, f"rest:http://127.0.0.1:{port}/r/", {"CORPUSFS_PATIENCE": "7"}, area + "/cache")
+        assert repository.backup("d")["type"] == "full"
 
 
 def oldest(store, point):

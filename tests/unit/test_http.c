@@ -88,13 +88,15 @@ static void server_stop(struct server *server)
 /* The result, and how much came. A request that has no end runs into the time that a test may take. */
 static int ask(struct server server, uint64_t limit_ms, uint64_t patience_ms, size_t *ret_len)
 {
-	struct http *http = http_new(&(struct http_options){.limit_ms = limit_ms});
+	_Atomic uint64_t net_bytes = 0;
+	struct http *http = http_new(&(struct http_options){.limit_ms = limit_ms, .net_bytes = &net_bytes});
 	struct http_answer got;
 	int r;
 
 	server_start(&server);
 	r = http_do(http, &(struct http_request){.method = "GET", .url = server.url, .patience_ms = patience_ms}, &got);
 	*ret_len = got.body.len;
+	assert_int_equal(atomic_load(&net_bytes), got.body.len);
 	buf_clear(&got.body);
 	http_free(http);
 	server_stop(&server);

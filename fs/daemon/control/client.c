@@ -26,7 +26,8 @@ struct client {
 	pid_t daemon;
 	uint64_t until_ms;          /* nobody waits for longer; 0: for ever, if the daemon lives */
 	uint64_t stopped_ms;        /* since when it was found stopped; 0: it is not */
-	uint64_t heard_ms, alive_ms; /* when a message came last that tells something, or only that it goes on */
+	uint64_t heard_ms, alive_ms; /* when a message came last that tells something; or that it goes on */
+	json_t *progress;           /* that came last */
 	int (*look)(void *arg, const struct client_silence *silence, struct error *err);
 	void *look_arg;
 	int fd;
@@ -177,6 +178,7 @@ void client_close(struct client *client)
 	if (!client)
 		return;
 	message_reader_clear(&client->reader);
+	json_decref(client->progress);
 	close(client->fd);
 	free(client->store);
 	free(client);
@@ -277,14 +279,21 @@ static int receive(struct client *client, json_t **ret_message, struct error *er
 	return result;
 }
 
-/* Any message is a sign of life; whether it is only that. */
+/* Any message is a sign of life, but for progress that is none; whether it is only a sign. */
 static bool note_sign(struct client *client, const json_t *message)
 {
 	const char *alive = json_string_value(json_object_get(message, "alive"));
+	json_t *progress = json_object_get(message, "progress");
+	const uint64_t now = clock_ms();
 
-	client->alive_ms = clock_ms();
+	if (!progress || !json_equal(progress, client->progress))
+		client->alive_ms = now;
 	if (!alive || strcmp(alive, "waits") == 0)
-		client->heard_ms = client->alive_ms;
+		client->heard_ms = now;
+	if (progress) {
+		json_decref(client->progress);
+		client->progress = json_incref(progress);
+	}
 	return alive;
 }
 
@@ -317,6 +326,8 @@ int client_call(struct client *client, const char *op, const json_t *args, const
 		else if (result == 0)
 			result = take_answer(op, message, ret_result, err);
 		json_decref(message);
+		if (result > 0)
+			result = check_silence(client, err) < 0 ? -ETIMEDOUT : result;
 		if (result <= 0)
 			return result;
 	}

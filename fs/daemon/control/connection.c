@@ -81,7 +81,7 @@ void connection_tell_alive(struct connection *connection)
 	if (!connection->busy || !connection->wants_signs || pthread_mutex_trylock(&connection->sending) != 0)
 		return;
 	/* who has asked us to end this (connection->gone) waits for that; who is gone altogether is noticed by others */
-	if (connection->waits || signs_of_life(&connection->signs))
+	if (connection->waits || signs_of_life(&connection->signs, clock_ms(), atomic_load(&connection->net_bytes)))
 		(void)!send_what_fits(connection, json_pack("{s:s}", "alive", connection->waits ? "waits" : "works"));
 	pthread_mutex_unlock(&connection->sending);
 }
@@ -156,7 +156,7 @@ static void set_busy(struct connection *connection, const json_t *request, int f
 	const char *op = json_string_value(json_object_get(request, "op"));
 	struct signs signs;
 
-	signs_begin(&signs);
+	signs_begin(&signs, clock_ms(), atomic_load(&connection->net_bytes));
 	pthread_mutex_lock(&connection->control->lock);
 	connection->busy = true;
 	connection->wants_signs = json_is_true(json_object_get(request, "signs"));
@@ -207,6 +207,7 @@ static bool answer(struct connection *connection, const json_t *request, int fd,
 		.progress_arg = connection,
 		.row = send_row,
 		.row_arg = connection,
+		.net_bytes = &connection->net_bytes,
 	};
 	int result;
 

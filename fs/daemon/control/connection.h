@@ -21,6 +21,7 @@ struct connection {
 	gid_t *groups; /* the peer's supplementary ones; owned */
 	size_t group_count;
 	atomic_bool cancelled;
+	_Atomic uint64_t net_bytes; /* that came and went over the network for its operations */
 
 	/* control.lock */
 	bool gone;              /* the client hung up, or asked us to end what it called for */

@@ -40,6 +40,7 @@ struct control_call {
 	void *progress_arg;
 	int (*row)(void *arg, json_t *row); /* waits for who is slow to read, as long as nobody cancels */
 	void *row_arg;
+	_Atomic uint64_t *net_bytes; /* grows with what comes and goes over the network: a sign of life */
 	bool answer_when_closed; /* set by the handler: the result is sent when the store is closed, and only if that went well */
 };
 

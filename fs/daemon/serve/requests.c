@@ -28,6 +28,7 @@ static int run_op(struct requests *requests, struct control_call *call, json_t *
 	                             .progress_arg = call->progress_arg,
 	                             .row = call->row,
 	                             .row_arg = call->row_arg,
+	                             .net_bytes = call->net_bytes,
 	                             .cancelled = call->cancelled,
 	                             .fd = call->fd >= 0 ? &call->fd : NULL,
 	                             .is_own_mount = is_own_mount,
