@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import procs, program
+from harness import files, procs, program
 
 MIB = 1 << 20
 
@@ -121,3 +121,20 @@ def test_umount_returns_when_another_mount_namespace_has_the_mount_still(fs, sto
     store.mount(point)
     with open(fs + "/file", "rb") as handle:
         assert handle.read() == b"written"
+
+
+def test_a_dataset_that_was_renamed_is_mounted_by_its_new_name(store):
+    """And not another one that has its old name now, whose files would be written in its place."""
+    for name in ("d", "next"):
+        store.create(name)
+    first = store.mount(dataset="d")
+    files.put(first + "/file", b"of d")
+    for command in (["rename", "d", "old"], ["rename", "next", "d"]):
+        store.ok("-s", store.path, "dataset", *command)
+    again, other = store.mount(dataset="old"), store.mount(dataset="d")
+    files.put(again + "/second", b"of d")
+    files.put(other + "/file", b"of next")
+    assert (os.listdir(other), files.get(first + "/second"), files.get(first + "/file")) == (["file"], b"of d", b"of d")
+    shown = {row["mountpoint"]: row for row in rows(store)}
+    assert [shown[point]["dataset"] for point in (first, again, other)] == ["old", "old", "d"]
+    assert shown[again]["bound_to"] == first and "bound_to" not in shown[other]

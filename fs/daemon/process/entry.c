@@ -14,11 +14,12 @@ static void place_free(struct entry *entry, struct place *place)
 	free(place);
 }
 
-struct entry *entry_new(json_t *args)
+struct entry *entry_new(json_t *args, const struct mount_source *source)
 {
 	struct entry *entry = xcalloc(1, sizeof(*entry));
 
 	entry->refs = 1;
+	entry->source = *source;
 	entry_add_place(entry, args);
 	return entry;
 }
@@ -93,8 +94,9 @@ int entry_keep(const struct entry *entry)
 	return result;
 }
 
-void entry_list(struct entry *entry, json_t *rows)
+void entry_list(struct entry *entry, struct store *store, json_t *rows)
 {
+	AUTO_FREE char *dataset = mount_args_dataset_name(store, &entry->source, mount_get_options(entry->mount)->dataset);
 	struct mount_status status = {0};
 	struct mount_waiting waiting;
 	struct place *place;
@@ -105,6 +107,8 @@ void entry_list(struct entry *entry, json_t *rows)
 	DL_FOREACH (entry->places, place) {
 		json_t *row = json_deep_copy(place->args);
 
+		if (dataset)
+			json_object_set_new(row, "dataset", json_string_nocheck(dataset));
 		json_object_set_new(row, "detached", json_boolean(!mount_shows_at(entry->mount, place->mountpoint)));
 		if (place != entry->places)
 			json_object_set_new(row, "bound_to", json_string_nocheck(entry->places->mountpoint));

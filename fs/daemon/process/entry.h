@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+#include "fs/daemon/process/mount_args.h"
 #include "fs/fuse/mount/mount.h"
 
 struct place {
@@ -20,13 +21,13 @@ struct place {
 struct entry {
 	struct entry *prev, *next;
 	struct mount *mount; /* NULL while it starts */
-	const struct mount_options *starts_with; /* while it starts; who starts it owns them */
+	struct mount_source source; /* by the name that it was asked for with, until it serves */
 	struct place *places; /* the oldest first; never empty */
 	unsigned refs;
 	bool ended;
 };
 
-struct entry *entry_new(json_t *args); /* takes over the arguments of mount.start; one reference */
+struct entry *entry_new(json_t *args, const struct mount_source *source); /* takes over the arguments of mount.start; one reference */
 void entry_free(struct entry *entry);
 
 void entry_add_place(struct entry *entry, json_t *args); /* instead of one that it had there before */
@@ -38,6 +39,6 @@ bool entry_has_place(const struct entry *entry, const char *mountpoint); /* whet
 WARN_UNUSED int entry_keep(const struct entry *entry);
 
 /* Appends one row for each place where it shows, with what its session says; where there is none, one with "detached" set. */
-void entry_list(struct entry *entry, json_t *rows);
+void entry_list(struct entry *entry, struct store *store, json_t *rows);
 
 #endif

@@ -1,8 +1,11 @@
 #include "fs/daemon/process/mount_args.h"
-#include "lib/store/unknown.h"
 
 #include <errno.h>
 #include <string.h>
+
+#include "lib/base/buf.h"
+#include "lib/store/datasets.h"
+#include "lib/store/unknown.h"
 
 int mount_args_to_options(const json_t *args, struct mount_options *ret_options, struct error *err)
 {
@@ -40,43 +43,56 @@ int mount_args_to_options(const json_t *args, struct mount_options *ret_options,
 	return 0;
 }
 
-int mount_args_check_source(struct store *store, const struct mount_options *options, struct error *err)
+int mount_args_find_source(struct store *store, const struct mount_options *options, struct mount_source *ret_source, struct error *err)
 {
+	const bool writes = !options->read_only && !options->snapshot;
+	struct dataset_info dataset = {0};
 	struct view *view;
-	int result = options->read_only || options->snapshot ? 0 : store_check_writable(store, err);
+	int result = writes ? store_check_writable(store, err) : 0;
 
-	if (result < 0)
+	if (result < 0) {
 		error_hint(err, "mount it read-only: corpusfs mount -o ro");
-	if (result < 0 || !options->dataset)
 		return result;
-	result = options->snapshot ? store_snapshot(store, options->dataset, options->snapshot, &view)
-	                           : store_head(store, options->dataset, &view);
-	if (result == 0) {
-		store_view_put(store, view);
-		return 0;
 	}
-	return unknown_or_failed(store, options->dataset, options->snapshot, result, err);
+	if (options->dataset)
+		result = dataset_get(store, options->dataset, &dataset);
+	if (result == 0 && options->snapshot) {
+		result = store_snapshot(store, options->dataset, options->snapshot, &view);
+		if (result == 0)
+			store_view_put(store, view);
+	}
+	if (result < 0)
+		return unknown_or_failed(store, options->dataset, options->snapshot, result, err);
+	*ret_source = (struct mount_source){.dataset = dataset.id, .writes = writes};
+	return 0;
 }
 
-bool mount_args_overlap(const struct mount_options *has, const struct mount_options *options)
+bool mount_args_overlap(const struct mount_source *has, const struct mount_source *wanted)
 {
-	return !has->read_only && !has->snapshot && (!has->dataset || !options->dataset || strcmp(has->dataset, options->dataset) == 0);
+	return has->writes && wanted->writes && (!has->dataset || !wanted->dataset || has->dataset == wanted->dataset);
 }
 
-bool mount_args_cover(const struct mount_options *has, const struct mount_options *options)
+bool mount_args_cover(const struct mount_source *has, const struct mount_source *wanted)
 {
-	return !has->dataset || (options->dataset && strcmp(has->dataset, options->dataset) == 0);
+	return !has->dataset || has->dataset == wanted->dataset;
 }
 
-int mount_args_refuse(const struct mount_options *has, bool detached, struct error *err)
+char *mount_args_dataset_name(struct store *store, const struct mount_source *source, const char *last)
 {
-	const char *what = has->dataset ? has->dataset : "the store";
+	struct dataset_info dataset;
 
+	if (!source->dataset)
+		return NULL;
+	return dataset_get_by_id(store, source->dataset, &dataset) == 0 ? xstrdup(dataset.name) : xstrdup_or_null(last);
+}
+
+int mount_args_refuse(const char *name, const char *mountpoint, bool detached, struct error *err)
+{
 	if (detached) {
-		error_set(err, -EBUSY, "%s was detached from %s, and files are still open there for writing", what, has->mountpoint);
+		error_set(err, -EBUSY, "%s was detached from %s, and files are still open there for writing", name, mountpoint);
 		error_hint(err, "end the programs that have them open, or mount with -o ro");
 	} else {
-		error_set(err, -EBUSY, "%s is mounted for writing on %s already", what, has->mountpoint);
+		error_set(err, -EBUSY, "%s is mounted for writing on %s already", name, mountpoint);
 		error_hint(err, "mount it with -o ro, or show the same files there too with mount --bind");
 	}
 	return -EBUSY;

@@ -11,13 +11,21 @@
 
 WARN_UNUSED int mount_args_to_options(const json_t *args, struct mount_options *ret_options, struct error *err);
 
-/* Says which of dataset and snapshot is not there, before the kernel is asked for anything. */
-WARN_UNUSED int mount_args_check_source(struct store *store, const struct mount_options *options, struct error *err);
+/* What a mount is of. Names of datasets change while they are mounted. */
+struct mount_source {
+	uint32_t dataset; /* by id; 0: all of the store */
+	bool writes;
+};
 
-/* Whether a mount for writing by `options` would write files that `has` has for writing already; and whether `has` has all of them. */
-bool mount_args_overlap(const struct mount_options *has, const struct mount_options *options);
-bool mount_args_cover(const struct mount_options *has, const struct mount_options *options);
-/* Says that it cannot be mounted for writing beside `has`, which may show nowhere any more. -EBUSY. */
-int mount_args_refuse(const struct mount_options *has, bool detached, struct error *err);
+/* Says which of dataset and snapshot is not there, before the kernel is asked for anything. */
+WARN_UNUSED int mount_args_find_source(struct store *store, const struct mount_options *options, struct mount_source *ret_source, struct error *err);
+
+/* Whether a mount of `wanted` would write files that `has` has for writing already; and whether `has` has all of them. */
+bool mount_args_overlap(const struct mount_source *has, const struct mount_source *wanted);
+bool mount_args_cover(const struct mount_source *has, const struct mount_source *wanted);
+/* The name that the dataset has now, or had last. NULL: it is all of the store. */
+char *mount_args_dataset_name(struct store *store, const struct mount_source *source, const char *last);
+/* Says that it cannot be mounted for writing beside a mount of this name at this place, which may show nowhere any more. -EBUSY. */
+int mount_args_refuse(const char *name, const char *mountpoint, bool detached, struct error *err);
 
 #endif

@@ -152,14 +152,12 @@ static void entry_put(struct mounts *mounts, struct entry *entry)
 }
 
 /* The entry in whose kernel caches these files may be for writing, or will be. Caller holds the lock. */
-static struct entry *find_writer(const struct mounts *mounts, const struct mount_options *options)
+static struct entry *find_writer(const struct mounts *mounts, const struct mount_source *source)
 {
 	struct entry *entry, *found = NULL;
 
-	if (options->read_only || options->snapshot)
-		return NULL;
 	DL_FOREACH (mounts->entries, entry) {
-		if (mount_args_overlap(entry->mount ? mount_get_options(entry->mount) : entry->starts_with, options))
+		if (mount_args_overlap(&entry->source, source))
 			found = entry;
 	}
 	return found;
@@ -169,19 +167,18 @@ static struct entry *find_writer(const struct mounts *mounts, const struct mount
  * The writer of these files, referenced; one that is still starting is waited for. If there is none, a new entry is, in the same hold of the lock, the
  * one that is starting: it takes over args. NULL: the daemon leaves.
  */
-static struct entry *find_or_begin(struct mounts *mounts, json_t *args, const struct mount_options *options, bool *ret_is_new, struct error *err)
+static struct entry *find_or_begin(struct mounts *mounts, json_t *args, const struct mount_source *source, bool *ret_is_new, struct error *err)
 {
 	struct entry *entry;
 
 	pthread_mutex_lock(&mounts->lock);
-	while ((entry = find_writer(mounts, options)) && !entry->mount)
+	while ((entry = find_writer(mounts, source)) && !entry->mount)
 		pthread_cond_wait(&mounts->change, &mounts->lock);
 	*ret_is_new = !entry;
 	if (entry) {
 		entry->refs++;
 	} else if (!mounts->leaving) {
-		entry = entry_new(args);
-		entry->starts_with = options;
+		entry = entry_new(args, source);
 		DL_APPEND(mounts->entries, entry);
 		mounts->starting++;
 	}
@@ -220,19 +217,20 @@ static bool ends(struct mounts *mounts, struct entry *entry)
 
 /* The same files again for writing: one session, two places. Takes over args, but for -ENOTCONN: the session has just ended. */
 static int bind_entry(struct mounts *mounts, struct entry *entry, json_t *args, const struct mount_options *options,
-                      json_t **ret_result, struct error *err)
+                      const struct mount_source *source, json_t **ret_result, struct error *err)
 {
 	const struct mount_options *has = mount_get_options(entry->mount);
-	int result = mount_args_check_source(mounts->store, options, err);
+	AUTO_FREE char *dataset = mount_args_dataset_name(mounts->store, &entry->source, has->dataset);
+	const char *name = dataset ? dataset : "the store";
+	int result;
 
-	if (result == 0 && (!mount_args_cover(has, options) || geteuid() != 0)) {
-		result = mount_args_refuse(has, !mount_shows_anywhere(entry->mount), err);
-	} else if (result == 0 && ((options->allow_other && !has->allow_other) || (options->acl && !has->acl))) {
-		result = error_set(err, -EBUSY, "%s is mounted for writing on %s already, without %s",
-		                   has->dataset ? has->dataset : "the store", has->mountpoint,
+	if (!mount_args_cover(&entry->source, source) || geteuid() != 0) {
+		result = mount_args_refuse(name, has->mountpoint, !mount_shows_anywhere(entry->mount), err);
+	} else if ((options->allow_other && !has->allow_other) || (options->acl && !has->acl)) {
+		result = error_set(err, -EBUSY, "%s is mounted for writing on %s already, without %s", name, has->mountpoint,
 		                   options->acl && !has->acl ? "acl" : "allow_other");
 		error_hint(err, "both places share one set of options: leave it out, or unmount the first");
-	} else if (result == 0) {
+	} else {
 		result = mount_bind(entry->mount, options, err);
 		if (result == -ENOTCONN)
 			return result;
@@ -255,16 +253,16 @@ static int bind_entry(struct mounts *mounts, struct entry *entry, json_t *args, 
 static int start_session(struct mounts *mounts, struct entry *entry, const struct mount_options *options, struct error *err)
 {
 	struct mount *mount = NULL;
-	int result = mount_args_check_source(mounts->store, options, err);
+	int result = fault_point("mount-before-session");
 
-	if (result == 0)
-		result = fault_point("mount-before-session");
 	if (result == 0)
 		result = mount_start(mounts->group, options, &mount, err);
 	pthread_mutex_lock(&mounts->lock);
 	mounts->starting--;
 	entry->mount = mount;
-	entry->starts_with = NULL;
+	/* the name may have come to another one just then */
+	if (result == 0)
+		entry->source.dataset = mount_dataset(mount);
 	if (result == 0 && entry_keep(entry) < 0)
 		log_line(mounts->log, "warning", "not-kept", "mountpoint=%s text=\"if the daemon dies, this mount ends\"", options->mountpoint);
 	if (result < 0)
@@ -275,12 +273,12 @@ static int start_session(struct mounts *mounts, struct entry *entry, const struc
 }
 
 /* Shows what a writer has at one more place. 1: its session has just ended, and args are still the caller's. */
-static int join_writer(struct mounts *mounts, struct entry *entry, json_t *args, const struct mount_options *options, json_t **ret_result,
-                       struct error *err)
+static int join_writer(struct mounts *mounts, struct entry *entry, json_t *args, const struct mount_options *options,
+                       const struct mount_source *source, json_t **ret_result, struct error *err)
 {
 	if (ends(mounts, entry))
 		return 1;
-	int result = bind_entry(mounts, entry, args, options, ret_result, err);
+	int result = bind_entry(mounts, entry, args, options, source, ret_result, err);
 	if (result != -ENOTCONN)
 		return result;
 	if (wait_ended(mounts, entry, ENDING_WAIT_MS))
@@ -293,16 +291,19 @@ int mounts_start(struct mounts *mounts, const json_t *args, json_t **ret_result,
 {
 	json_t *copy = json_deep_copy(args);
 	struct mount_options options;
+	struct mount_source source;
 	struct entry *entry;
 	bool is_new;
 	int result = mount_args_to_options(copy, &options, err);
 
+	if (result == 0)
+		result = mount_args_find_source(mounts->store, &options, &source, err);
 	if (result < 0) {
 		json_decref(copy);
 		return result;
 	}
-	while ((entry = find_or_begin(mounts, copy, &options, &is_new, err)) && !is_new) {
-		result = join_writer(mounts, entry, copy, &options, ret_result, err);
+	while ((entry = find_or_begin(mounts, copy, &source, &is_new, err)) && !is_new) {
+		result = join_writer(mounts, entry, copy, &options, &source, ret_result, err);
 		entry_put(mounts, entry);
 		if (result <= 0)
 			return result;

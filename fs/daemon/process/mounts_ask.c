@@ -11,7 +11,7 @@ json_t *mounts_list(struct mounts *mounts)
 	pthread_mutex_lock(&mounts->lock);
 	DL_FOREACH (mounts->entries, entry) {
 		if (entry->mount)
-			entry_list(entry, list);
+			entry_list(entry, mounts->store, list);
 	}
 	pthread_mutex_unlock(&mounts->lock);
 	return list;

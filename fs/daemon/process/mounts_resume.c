@@ -40,6 +40,7 @@ static json_t *places_of(const struct kept_session *kept)
 static int resume_mount(struct mounts *mounts, json_t *places, const struct mount_options *options, const struct mount_resume *from,
                         struct error *err)
 {
+	struct mount_source source = {.writes = !options->read_only && !options->snapshot};
 	struct mount *mount;
 	struct entry *entry;
 	int result = mount_resume(mounts->group, options, from, &mount, err);
@@ -48,7 +49,8 @@ static int resume_mount(struct mounts *mounts, json_t *places, const struct moun
 		close(from->fuse_fd);
 		return result;
 	}
-	entry = entry_new(json_incref(json_array_get(places, 0)));
+	source.dataset = mount_dataset(mount);
+	entry = entry_new(json_incref(json_array_get(places, 0)), &source);
 	for (size_t i = 1; i < json_array_size(places); i++)
 		entry_add_place(entry, json_incref(json_array_get(places, i)));
 	entry->mount = mount;

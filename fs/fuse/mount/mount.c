@@ -463,6 +463,11 @@ bool mount_group_has_device(struct mount_group *group, dev_t device)
 	return has;
 }
 
+uint32_t mount_dataset(const struct mount *mount)
+{
+	return mount->dataset;
+}
+
 const struct mount_options *mount_get_options(const struct mount *mount)
 {
 	return &mount->options;
