@@ -12,68 +12,32 @@
  *   5. A new index of all packs that stay is put; then the old index files are removed.
  *   6. The packs that go are removed, and those that no index names.
  *
+ * Where there is no room for what is written anew, it stays as it is, and what goes whole goes all the same: prune again. What was put already is
+ * then superfluous.
+ *
  * Objects that somebody began and never put go, too, when nothing was written to them for LEFT_AGE_S. The lock keeps writers away but those that take
  * none (a key that is added) or wait for it; an object takes seconds.
  *
  * A crash before 5 leaves new packs beside the old; within 5, both indexes, which name the same blobs; after it, packs that nobody names. At each
  * moment every blob that is used is in a pack that an index names, and no index that is left names a pack that is gone.
  */
-#include "lib/backup/prune.h"
-
 #include <errno.h>
 #include <stdio.h>
 
-#include <uthash.h>
-
 #include "lib/backup/backup_info.h"
-#include "lib/backup/used_blobs.h"
+#include "lib/backup/prune_inside.h"
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 
-#define INDEX_BLOBS 50000U
 #define LEFT_AGE_S (24 * 60 * 60)
 #define DAMAGED_HINT "corpusfs backup verify REPOSITORY names the backups that are damaged; forget those, then prune"
 
-struct pack {
-	struct blob_id id;
-	UT_hash_handle hh;
-	bool is_owned; /* a remaining backup wrote it for itself */
-	bool goes, is_rewritten;
-	uint64_t size, kept; /* bytes; kept: of the blobs that stay */
-	size_t first, count; /* the numbers of its blobs in the index */
-};
-
-struct listed {
-	struct blob_id id;
-	uint64_t size;
-};
-
-struct prune {
-	const struct prune_options *options;
-	struct repository *repository;
-	struct transfer transfer;
-	struct prune_counts *counts;
-	struct repository_lock *lock;
-	struct repository_reader *reader;
-	struct used_blobs *used, *placed; /* placed: blobs of which a copy stays */
-	uint8_t *stays;                   /* a bit for each number of the index: this copy does */
-	struct pack *packs;               /* that an index names, in its order */
-	struct object_names unnamed;      /* packs that none names */
-	ARRAY(struct listed) listed;      /* packs that are there */
-	struct object_names old_indexes;
-	struct error why;
-};
-
-static int stopped(void *arg)
-{
-	struct prune *prune = arg;
-
-	if (repository_lock_lost(prune->lock))
-		transfer_fail(&prune->transfer, -ETIMEDOUT, "the lock could not be renewed, and pruning was given up");
-	return transfer_stopped(&prune->transfer) ? -ECANCELED : 0;
-}
-
 /* --- 1: what is used --- */
+
+static int tree_comes(void *arg)
+{
+	return prune_stopped(arg);
+}
 
 static int tree_problem(void *arg, const struct used_problem *problem)
 {
@@ -108,7 +72,7 @@ static int own_packs(struct prune *prune, const struct snapshot_file *snapshot, 
 
 static int find_used(struct prune *prune, struct error *err)
 {
-	const struct used_walk walk = {.reader = prune->reader, .problem = tree_problem, .tree = stopped, .arg = prune};
+	const struct used_walk walk = {.reader = prune->reader, .problem = tree_problem, .tree = tree_comes, .arg = prune};
 	struct snapshot_files snapshots = {0};
 	const struct object_names *gone = prune->options->forget;
 	int r = snapshot_files_read(prune->repository, false, &snapshots, err);
@@ -151,18 +115,6 @@ static void add_packs(struct prune *prune)
 	prune->stays = xcalloc(blob_index_count(index) / 8 + 1, 1);
 }
 
-static struct pack_blob blob_of(const struct prune *prune, const struct pack *pack, size_t i)
-{
-	return blob_index_place(prune->repository->index, pack->first + i).blob;
-}
-
-static bool stays(const struct prune *prune, const struct pack *pack, size_t i)
-{
-	const size_t number = pack->first + i;
-
-	return prune->stays[number / 8] >> number % 8 & 1;
-}
-
 static void let_stay(struct prune *prune, struct pack *pack, size_t i, uint32_t length)
 {
 	const size_t number = pack->first + i;
@@ -179,7 +131,7 @@ static void place_blobs(struct prune *prune, bool owned)
 		if (pack->is_owned != owned)
 			continue;
 		for (size_t i = 0; i < pack->count; i++) {
-			const struct pack_blob blob = blob_of(prune, pack, i);
+			const struct pack_blob blob = prune_blob_of(prune, pack, i);
 
 			if ((uint64_t)blob.offset + blob.length > pack->size)
 				continue;
@@ -245,67 +197,6 @@ static int choose(struct prune *prune, struct error *err)
 	return 0;
 }
 
-/* --- 3: writing anew --- */
-
-static int rewrite_pack(struct prune *prune, const struct pack *pack, struct repository_hand *hand, struct error *err)
-{
-	AUTO_BUF bytes = BUF_INIT, plain = BUF_INIT;
-	char name[BLOB_ID_TEXT];
-	int r;
-
-	blob_id_text(&pack->id, name);
-	r = objects_get_whole(prune->repository->objects, OBJECT_PACK, name, PACK_BYTES_MAX, &bytes);
-	for (size_t i = 0; i < pack->count && r == 0; i++) {
-		const struct pack_blob blob = blob_of(prune, pack, i);
-		struct new_blob added = {.id = blob.id, .is_tree = blob.is_tree};
-
-		if (!stays(prune, pack, i))
-			continue;
-		r = (uint64_t)blob.offset + blob.length > bytes.len ? -EBADMSG
-		                                                    : repository_open_blob(prune->reader, &blob, bytes.data + blob.offset, &plain);
-		if (r < 0)
-			break;
-		added.plain = plain.data;
-		added.len = plain.len;
-		/* What opening it left there is what was sealed. */
-		added.packed = blob.plain ? bytes.data + blob.offset + SEAL_IV : NULL;
-		added.packed_len = blob.length - SEAL_EXTRA;
-		r = repository_hand_add(hand, &added, err);
-		if (r < 0)
-			return r;
-	}
-	return r < 0 ? error_set(err, r, "pack %.8s cannot be read, or is damaged; nothing is removed", name) : 0;
-}
-
-static int rewrite(struct prune *prune, struct error *err)
-{
-	struct blob_index *nothing = blob_index_new();
-	struct repository_writer *writer = repository_writer_new(prune->repository, nothing);
-	struct repository_hand *hand = repository_hand_new(writer);
-	struct writer_counts counts;
-	struct pack *pack, *next;
-	uint64_t done = 0;
-	int r = 0;
-
-	HASH_ITER (hh, prune->packs, pack, next) {
-		if (!pack->is_rewritten || r < 0)
-			continue;
-		r = rewrite_pack(prune, pack, hand, err);
-		transfer_tell_part(&prune->transfer, "packs", ++done, prune->counts->packs_rewritten);
-		if (r == 0)
-			r = stopped(prune);
-	}
-	if (r == 0)
-		r = repository_hand_end(hand, err);
-	else
-		repository_hand_drop(hand);
-	if (r == 0)
-		r = repository_writer_end(writer, &counts, err);
-	repository_writer_free(writer);
-	blob_index_free(nothing);
-	return r;
-}
-
 /* --- 4: what is forgotten --- */
 
 static int remove_all(struct prune *prune, enum object_kind kind, const struct object_names *names, struct error *err)
@@ -346,44 +237,6 @@ static int forget(struct prune *prune, struct error *err)
 	return r;
 }
 
-/* --- 5: the index --- */
-
-static int put_index(struct prune *prune, struct index_writer *writer, struct error *err)
-{
-	char name[BLOB_ID_TEXT];
-	int r;
-
-	index_writer_end(writer, prune->old_indexes.items, prune->old_indexes.count);
-	r = repository_put_file(prune->repository, OBJECT_INDEX, &writer->json, name, err);
-	buf_clear(&writer->json);
-	*writer = (struct index_writer){0};
-	return r;
-}
-
-static int write_index(struct prune *prune, struct error *err)
-{
-	struct index_writer writer = {0};
-	struct pack *pack, *next;
-	struct pack_blob *blobs;
-	int r = 0;
-
-	HASH_ITER (hh, prune->packs, pack, next) {
-		if (pack->goes || pack->is_rewritten || r < 0)
-			continue;
-		blobs = xcalloc(pack->count, sizeof(*blobs));
-		for (size_t i = 0; i < pack->count; i++)
-			blobs[i] = blob_of(prune, pack, i);
-		index_writer_add(&writer, &pack->id, blobs, pack->count);
-		free(blobs);
-		if (writer.blobs >= INDEX_BLOBS)
-			r = put_index(prune, &writer, err);
-	}
-	if (r == 0 && writer.blobs > 0)
-		r = put_index(prune, &writer, err);
-	buf_clear(&writer.json);
-	return r;
-}
-
 /* --- 6: the packs --- */
 
 static int remove_packs(struct prune *prune, struct error *err)
@@ -416,10 +269,16 @@ static int remove_left(struct prune *prune, struct error *err)
 
 static int change(struct prune *prune, struct error *err)
 {
-	int r = prune->counts->packs_rewritten > 0 ? rewrite(prune, err) : 0;
+	int r = prune->counts->packs_rewritten > 0 ? prune_rewrite(prune, err) : 0;
 
+	if ((r == -ENOSPC || r == -EDQUOT) && prune->counts->packs_removed > 0) {
+		prune_give_up_rewriting(prune);
+		if (err)
+			*err = (struct error){0};
+		r = 0;
+	}
 	if (r == 0)
-		r = stopped(prune);
+		r = prune_stopped(prune);
 	if (r == 0)
 		r = forget(prune, err);
 	if (r < 0 || prune->counts->packs_removed + prune->counts->packs_rewritten == 0)
@@ -427,9 +286,9 @@ static int change(struct prune *prune, struct error *err)
 	r = fault_point("backup-prune-before-index");
 	/* What is put from here on replaces what was listed before. */
 	if (r == 0)
-		r = write_index(prune, err);
+		r = prune_write_index(prune, err);
 	if (r == 0)
-		r = stopped(prune);
+		r = prune_stopped(prune);
 	if (r == 0)
 		r = fault_point("backup-prune-before-old-index");
 	if (r == 0)

@@ -20,6 +20,7 @@ struct prune_options {
 struct prune_counts {
 	uint64_t packs, packs_removed, packs_rewritten;
 	uint64_t bytes, bytes_freed; /* of packs; freed: about, if it is a dry run */
+	bool no_room; /* what could be written anew was not, for there was no room: more can go the next time */
 	uint64_t forgotten;          /* so many, the first ones, went, also if the prune failed after that */
 	struct objects_left left;    /* what writers that died had begun, and what of it went */
 };

@@ -3,7 +3,7 @@
 import os
 
 from harness import files, program, tree
-from harness.repository import restic_check
+from harness.repository import SECRETS, restic_check
 
 
 def room(repository):
@@ -23,6 +23,32 @@ def test_prune_forgets_first_what_the_rules_do_not_keep(repository, store, area)
     text = repository.run("backup", "prune", repository.path, "--keep-last", "1").out
     assert made[0][:8] in text and "freed" in text
     assert [row["backup"] for row in repository.backups()] == [made[2]] and before - room(repository) > 16 << 20
+    restic_check(repository)
+    repository.restore(area + "/out")
+    tree.assert_same(point + "/d", area + "/out")
+
+
+def test_prune_frees_what_it_can_on_a_disk_that_is_full(repository, store, area):
+    """The lock is the first thing that it puts, then comes a pack that is written anew."""
+    point = store.mount()
+    files.put(point + "/d/big", os.urandom(64 << 20))
+    for number in range(200):
+        files.put(f"{point}/d/kept{number}", os.urandom(20000))
+    first = repository.backup("d")["backup"]
+    os.remove(point + "/d/big")
+    repository.backup("d", kind="incremental")
+    repository.run("backup", "forget", repository.path, first)
+    would = repository.json("backup", "prune", repository.path, "--dry-run")
+    assert would["packs_removed"] > 0 and would["packs_rewritten"] > 0
+    before = room(repository)
+    done = repository.run("backup", "prune", repository.path, secrets={**SECRETS, "CORPUSFS_FAULT": "object-before-rename:enospc:2"})
+    assert "prune again" in done.err and len(done.err.splitlines()) == 1
+    between = room(repository)
+    assert 0 < before - between < would["bytes_freed"] - (1 << 20)
+    restic_check(repository)
+    again = repository.json("backup", "prune", repository.path)
+    assert again["packs_rewritten"] > 0 and not again["no_room"]
+    assert room(repository) < between - (1 << 20)
     restic_check(repository)
     repository.restore(area + "/out")
     tree.assert_same(point + "/d", area + "/out")

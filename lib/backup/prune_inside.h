@@ -1,0 +1,62 @@
+/* What the files of a prune share; prune.c says in which order it goes. Internal to lib/backup/prune*.c. */
+#ifndef CORPUSFS_BACKUP_PRUNE_INSIDE_H
+#define CORPUSFS_BACKUP_PRUNE_INSIDE_H
+
+#include <uthash.h>
+
+#include "lib/backup/prune.h"
+#include "lib/backup/used_blobs.h"
+
+struct pack {
+	struct blob_id id;
+	UT_hash_handle hh;
+	bool is_owned; /* a remaining backup wrote it for itself */
+	bool goes, is_rewritten;
+	uint64_t size, kept; /* bytes; kept: of the blobs that stay */
+	size_t first, count; /* the numbers of its blobs in the index */
+};
+
+struct listed {
+	struct blob_id id;
+	uint64_t size;
+};
+
+struct prune {
+	const struct prune_options *options;
+	struct repository *repository;
+	struct transfer transfer;
+	struct prune_counts *counts;
+	struct repository_lock *lock;
+	struct repository_reader *reader;
+	struct used_blobs *used, *placed; /* placed: blobs of which a copy stays */
+	uint8_t *stays;                   /* a bit for each number of the index: this copy does */
+	struct pack *packs;               /* that an index names, in its order */
+	struct object_names unnamed;      /* packs that none names */
+	ARRAY(struct listed) listed;      /* packs that are there */
+	struct object_names old_indexes;
+	struct error why;
+};
+
+static inline struct pack_blob prune_blob_of(const struct prune *prune, const struct pack *pack, size_t i)
+{
+	return blob_index_place(prune->repository->index, pack->first + i).blob;
+}
+
+static inline bool prune_stays(const struct prune *prune, const struct pack *pack, size_t i)
+{
+	const size_t number = pack->first + i;
+
+	return prune->stays[number / 8] >> number % 8 & 1;
+}
+
+/* -ECANCELED: it is to end, of which prune->transfer knows why. */
+WARN_UNUSED int prune_stopped(struct prune *prune);
+
+/* Step 3: the packs that are to be written anew. */
+WARN_UNUSED int prune_rewrite(struct prune *prune, struct error *err);
+/* There was no room for that: they stay as they are. */
+void prune_give_up_rewriting(struct prune *prune);
+/* Step 5: an index of all packs that stay. */
+WARN_UNUSED int prune_write_index(struct prune *prune, struct error *err);
+
+#endif

@@ -1,0 +1,124 @@
+#include <errno.h>
+
+#include "lib/backup/prune_inside.h"
+
+#define INDEX_BLOBS 50000U
+
+int prune_stopped(struct prune *prune)
+{
+	if (repository_lock_lost(prune->lock))
+		transfer_fail(&prune->transfer, -ETIMEDOUT, "the lock could not be renewed, and pruning was given up");
+	return transfer_stopped(&prune->transfer) ? -ECANCELED : 0;
+}
+
+/* --- writing anew --- */
+
+static int rewrite_pack(struct prune *prune, const struct pack *pack, struct repository_hand *hand, struct error *err)
+{
+	AUTO_BUF bytes = BUF_INIT, plain = BUF_INIT;
+	char name[BLOB_ID_TEXT];
+	int r;
+
+	blob_id_text(&pack->id, name);
+	r = objects_get_whole(prune->repository->objects, OBJECT_PACK, name, PACK_BYTES_MAX, &bytes);
+	for (size_t i = 0; i < pack->count && r == 0; i++) {
+		const struct pack_blob blob = prune_blob_of(prune, pack, i);
+		struct new_blob added = {.id = blob.id, .is_tree = blob.is_tree};
+
+		if (!prune_stays(prune, pack, i))
+			continue;
+		r = (uint64_t)blob.offset + blob.length > bytes.len ? -EBADMSG
+		                                                    : repository_open_blob(prune->reader, &blob, bytes.data + blob.offset, &plain);
+		if (r < 0)
+			break;
+		added.plain = plain.data;
+		added.len = plain.len;
+		/* What opening it left there is what was sealed. */
+		added.packed = blob.plain ? bytes.data + blob.offset + SEAL_IV : NULL;
+		added.packed_len = blob.length - SEAL_EXTRA;
+		r = repository_hand_add(hand, &added, err);
+		if (r < 0)
+			return r;
+	}
+	return r < 0 ? error_set(err, r, "pack %.8s cannot be read, or is damaged; nothing is removed", name) : 0;
+}
+
+int prune_rewrite(struct prune *prune, struct error *err)
+{
+	struct blob_index *nothing = blob_index_new();
+	struct repository_writer *writer = repository_writer_new(prune->repository, nothing);
+	struct repository_hand *hand = repository_hand_new(writer);
+	struct writer_counts counts;
+	struct pack *pack, *next;
+	uint64_t done = 0;
+	int r = 0;
+
+	HASH_ITER (hh, prune->packs, pack, next) {
+		if (!pack->is_rewritten || r < 0)
+			continue;
+		r = rewrite_pack(prune, pack, hand, err);
+		transfer_tell_part(&prune->transfer, "packs", ++done, prune->counts->packs_rewritten);
+		if (r == 0)
+			r = prune_stopped(prune);
+	}
+	if (r == 0)
+		r = repository_hand_end(hand, err);
+	else
+		repository_hand_drop(hand);
+	if (r == 0)
+		r = repository_writer_end(writer, &counts, err);
+	repository_writer_free(writer);
+	blob_index_free(nothing);
+	return r;
+}
+
+void prune_give_up_rewriting(struct prune *prune)
+{
+	struct pack *pack, *next;
+
+	HASH_ITER (hh, prune->packs, pack, next) {
+		if (pack->is_rewritten)
+			prune->counts->bytes_freed -= pack->size - pack->kept;
+		pack->is_rewritten = false;
+	}
+	prune->counts->packs_rewritten = 0;
+	prune->counts->no_room = true;
+}
+
+/* --- the index --- */
+
+static int put_index(struct prune *prune, struct index_writer *writer, struct error *err)
+{
+	char name[BLOB_ID_TEXT];
+	int r;
+
+	index_writer_end(writer, prune->old_indexes.items, prune->old_indexes.count);
+	r = repository_put_file(prune->repository, OBJECT_INDEX, &writer->json, name, err);
+	buf_clear(&writer->json);
+	*writer = (struct index_writer){0};
+	return r;
+}
+
+int prune_write_index(struct prune *prune, struct error *err)
+{
+	struct index_writer writer = {0};
+	struct pack *pack, *next;
+	struct pack_blob *blobs;
+	int r = 0;
+
+	HASH_ITER (hh, prune->packs, pack, next) {
+		if (pack->goes || pack->is_rewritten || r < 0)
+			continue;
+		blobs = xcalloc(pack->count, sizeof(*blobs));
+		for (size_t i = 0; i < pack->count; i++)
+			blobs[i] = prune_blob_of(prune, pack, i);
+		index_writer_add(&writer, &pack->id, blobs, pack->count);
+		free(blobs);
+		if (writer.blobs >= INDEX_BLOBS)
+			r = put_index(prune, &writer, err);
+	}
+	if (r == 0 && writer.blobs > 0)
+		r = put_index(prune, &writer, err);
+	buf_clear(&writer.json);
+	return r;
+}
