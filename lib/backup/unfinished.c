@@ -157,7 +157,7 @@ static void leave_out_backups(struct repository *repository, struct object_names
 	array_clear(&theirs);
 }
 
-void unfinished_packs_of_all(struct store *store, struct repository *repository, struct object_names *ret_packs)
+void unfinished_packs_of_all(struct store *store, const struct repository *repository, struct object_names *ret_packs)
 {
 	struct found found = {.index = repository->index};
 	const size_t len = strlen(repository->id);
@@ -175,8 +175,6 @@ void unfinished_packs_of_all(struct store *store, struct repository *repository,
 	}
 	json_decref(all);
 	object_names_sort(&found.packs);
-	if (found.packs.count > 0)
-		leave_out_backups(repository, &found.packs);
 	array_append(ret_packs, found.packs.items, found.packs.count);
 	array_clear(&found.packs);
 }

@@ -36,7 +36,10 @@ void unfinished_end(const struct unfinished *unfinished, struct store *store, bo
 WARN_UNUSED int unfinished_packs(const struct unfinished *unfinished, struct repository *repository, struct object_names *ret_packs,
 				 struct error *err);
 
-/* The same of all that are unfinished, of this store: on what they put nobody else relies. */
-void unfinished_packs_of_all(struct store *store, struct repository *repository, struct object_names *ret_packs);
+/*
+ * All that the unfinished ones of the store have put, sorted, on which nobody else relies. One that is a backup by now, of which the store did not
+ * hear, counts as unfinished: to look at all backups would cost more than to write something again.
+ */
+void unfinished_packs_of_all(struct store *store, const struct repository *repository, struct object_names *ret_packs);
 
 #endif
