@@ -105,15 +105,29 @@ def test_the_list_of_snapshots_that_is_open_over_a_rollback_goes_on(fs, store):
         os.close(handle)
 
 
-def test_a_directory_that_is_open_over_a_rollback_is_stale_and_not_short(fs, store):
-    """The mount promises that nobody reads a mixture: a listing that was begun before ends with an error."""
-    fill(fs, 1)
+@pytest.mark.parametrize("root", [False, True])
+def test_a_directory_that_is_open_over_a_rollback_is_stale_and_not_short(fs, store, root):
+    """The mount promises that nobody reads a mixture: a listing that was begun before ends with an error. The root of a mount goes on, too."""
+    if root:
+        store.umount()
+        fs = store.mount(dataset="d")
+    place = fs if root else fs + "/0"
+    os.makedirs(place, exist_ok=True)
+    os.mkdir(fs + "/.snapshots/empty")
     for number in range(5000):
-        put(f"{fs}/0/more{number}", b"")
+        put(f"{place}/more{number}", b"")
     os.mkdir(fs + "/.snapshots/old")
-    with os.scandir(fs + "/0") as listing:
+    for number in range(1000, 2000):
+        os.unlink(f"{place}/more{number}")
+    with os.scandir(place) as listing:
         next(listing)
         cli(store, "rollback", "d@old")
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="Stale file handle"):
             for _ in listing:
                 pass
+    if root:
+        handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        assert len(os.listdir(handle)) == len(os.listdir(place)) == 5000
+        cli(store, "rollback", "d@empty")
+        assert os.listdir(handle) == os.listdir(place) == []
+        os.close(handle)

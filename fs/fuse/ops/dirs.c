@@ -21,6 +21,7 @@ struct dir_handle {
 	struct inode *inode;   /* keeps a directory that is removed meanwhile; NULL in virtual ones */
 	struct name_page page; /* its lock guards the next, too */
 	struct timespec ctime; /* of the directory when the page was filled */
+	uint32_t listed;       /* the number of the view that the page is of; 0: it was never filled */
 };
 
 struct loading {
@@ -79,6 +80,7 @@ static int load(struct dir_handle *handle, const struct target *dir)
 	struct attr attr;
 	int result = 0;
 
+	handle->listed = dir->node.view;
 	if (dir->node.kind == NODE_FILE) {
 		/* before the names, so that what comes meanwhile makes the page look old */
 		result = view_getattr(dir->view, dir->node.ino, &attr);
@@ -352,6 +354,9 @@ static ssize_t read_names(fuse_req_t req, const struct target *dir, struct dir_h
 {
 	ssize_t got = 0;
 
+	/* The root of a dataset's mount is the new head's after a rollback: who has begun to list the old one does not go on with a mixture. */
+	if (offset != 0 && dir->node.kind == NODE_FILE && handle->listed && handle->listed != dir->node.view)
+		return -ESTALE;
 	if (offset == 0 || !name_page_has(&handle->page, offset)) {
 		name_page_begin(&handle->page, offset);
 		got = load(handle, dir);
