@@ -41,10 +41,13 @@ class Store:
         return subprocess.Popen([self.binary, *args], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, text=True)
 
     @contextlib.contextmanager
-    def stopped_at(self, point, *args, env=None):
-        """A command that is stopped at a fault point as long as the block runs: its `pid`; afterwards `code` and `err` of what this gives are there."""
+    def stopped_at(self, point, *args, env=None, nth=1):
+        """
+        A command that is stopped at a fault point, when it comes there for the nth time, as long as the block runs: its `pid`; afterwards `code`
+        and `err` of what this gives are there.
+        """
         result = types.SimpleNamespace()
-        environment = program.environment(self.run_mark, self.logs, {**(env or {}), "CORPUSFS_FAULT": point + ":stop"})
+        environment = program.environment(self.run_mark, self.logs, {**(env or {}), "CORPUSFS_FAULT": f"{point}:stop:{nth}"})
         with subprocess.Popen([self.binary, *args], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             try:
                 procs.poll(lambda: procs.has_stopped(process.pid), 30 * program.scale(), f"it comes to {point}")

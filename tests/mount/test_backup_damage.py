@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness import files, program, rot, tree
+from harness import files, procs, program, rot, tree
 from harness.repository import SECRETS, Repository, restic_check
 
 
@@ -340,7 +340,8 @@ def stopped_with_a_lock(repository):
         while not locks(repository) and other.poll() is None:
             time.sleep(0.01)
         other.send_signal(signal.SIGSTOP)
-        if locks(repository):
+        procs.poll(lambda: procs.has_stopped(other.pid), 60 * program.scale(), "it stops, or has ended")  # noqa: B023
+        if other.poll() is None and locks(repository):
             return other
         other.kill()
         other.wait()

@@ -173,7 +173,7 @@ def _slow(repository, store, secret):
     files.put(store.mount() + "/d/big", random.Random(5).randbytes(48 << 20))
     store.umount()
     schedule(repository, secret, "--full", "monthly")
-    store.mount(env={"CORPUSFS_FAULT": "object-before-rename:sleep3000:3"})
+    store.mount(env={"CORPUSFS_FAULT": "object-before-rename:sleep8000:3"})
     procs.poll(repository.packs, 30 * program.scale(), "the first pack is there")
 
 
@@ -218,10 +218,9 @@ def test_a_tick_that_is_interrupted_leaves_what_is_due_to_the_next_one(repositor
     files.put(store.mount() + "/d/big", random.Random(5).randbytes(48 << 20))
     store.umount()
     schedule(repository, secret, "--full", "monthly")
-    ticking = store.begin("-s", store.path, "tick", env={"CORPUSFS_FAULT": "object-before-rename:sleep3000:3"})
-    procs.poll(repository.packs, 30 * program.scale(), "the first pack is there")
-    ticking.send_signal(signal.SIGTERM)
-    assert ticking.wait(30 * program.scale()) == -signal.SIGTERM
+    with store.stopped_at("object-before-rename", "-s", store.path, "tick", nth=3) as ticking:
+        os.kill(ticking.pid, signal.SIGTERM)
+    assert ticking.code == -signal.SIGTERM
     assert os.listdir(repository.path + "/locks") == []
     assert_interrupted(repository, store)
     assert "full of d" in tick(store).out
@@ -235,7 +234,7 @@ def test_an_incremental_backup_goes_on_with_what_an_interrupted_one_has_put(repo
     store.umount()
     before = repository.packs()
     making = store.begin("-s", store.path, "backup", "d", repository.path, "--type", "incremental",
-                         env={**SECRETS, "CORPUSFS_FAULT": "object-before-rename:sleep3000:4"})  # fmt: skip
+                         env={**SECRETS, "CORPUSFS_FAULT": "object-before-rename:sleep8000:4"})  # fmt: skip
     procs.poll(lambda: len(repository.packs() - before) >= 2, 30 * program.scale(), "two packs are there")
     making.send_signal(signal.SIGINT)
     assert making.wait(30 * program.scale()) == -signal.SIGINT

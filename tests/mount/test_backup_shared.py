@@ -112,6 +112,7 @@ def locked_by_restic(repository, *args):
         other = subprocess.Popen(["restic", "-r", repository.path, *args], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         procs.poll(lambda: whole_locks(repository) or other.poll() is not None, 60 * program.scale(), "it locks", 0.001)  # noqa: B023
         other.send_signal(signal.SIGSTOP)
+        procs.poll(lambda: procs.has_stopped(other.pid), 60 * program.scale(), "it stops, or has ended")  # noqa: B023
         if other.poll() is None and whole_locks(repository):
             return other
         other.kill()

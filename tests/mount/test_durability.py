@@ -180,21 +180,15 @@ def test_what_cannot_be_committed_is_told_of_though_nobody_asks(store, error, te
     procs.poll(lambda: " committed " in store.log(), 20, "the log tells that, too")
 
 
-def asleep(process):
-    return procs.poll(lambda: procs.read(f"/proc/{process.pid}/wchan") == b"hrtimer_nanosleep", 20 * program.scale(), "it came to its fault point")
-
-
 @pytest.mark.parametrize("command", [["sync"], ["snapshot", "create", "d@s"], ["tick"], ["export", "d", "OUT"]], ids="-".join)
 def test_no_command_answers_for_a_daemon_that_dies_just_after_it_was_looked_for(fs, store, command):
     """A daemon that comes or leaves does not listen for a moment, so the command opens the store itself."""
     write(fs + "/lost", b"lost")
     os.unlink(store.path + "/socket")
     words = [word.replace("OUT", store.area + "/out") for word in command]
-    process = store.begin("-s", store.path, *words, env={"CORPUSFS_FAULT": "command-before-open:sleep4000"}, output=subprocess.PIPE)
-    asleep(process)
-    store.die()
-    out, err = process.communicate(timeout=60 * program.scale())
-    assert process.returncode not in (program.OK, program.USAGE) and "has died" in err, (out, err)
+    with store.stopped_at("command-before-open", "-s", store.path, *words) as result:
+        store.die()
+    assert result.code not in (program.OK, program.USAGE) and "has died" in result.err, result
     assert not os.path.exists(store.area + "/out") or os.listdir(store.area + "/out") == []
     store.clear()
 

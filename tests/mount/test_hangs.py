@@ -144,10 +144,10 @@ def test_on_a_terminal_a_command_says_that_it_waits(stuck):
 
 def test_who_gives_an_archive_slowly_is_waited_for(fs, store):
     """Longer than for a daemon that gives no sign of life."""
-    program_text = f"( sleep 6; tar -C {store.area}/source -c . ) | {store.binary} -s {store.path} import - d"
+    program_text = f"( sleep 10; tar -C {store.area}/source -c . ) | {store.binary} -s {store.path} import - d"
     os.mkdir(store.area + "/source")
     files.put(store.area + "/source/name", b"content")
-    environment = program.environment(store.run_mark, store.logs, {"CORPUSFS_PATIENCE": "3"})
+    environment = program.environment(store.run_mark, store.logs, {"CORPUSFS_PATIENCE": "6"})
     result = program.call(["sh", "-c", program_text], environment, store.logs)
     assert result.code == 0 and procs.read(fs + "/name") == b"content", result
 
@@ -200,7 +200,7 @@ def test_a_request_that_takes_long_is_told_with_its_age_and_where_it_waits(store
 # A reader of whole files, which knows the sum of each. Ended, it prints how many it has read, and what was not as it must be.
 READER = """
 import errno, json, os, signal, sys, zlib
-sums, count, wrong, kept = json.loads(sys.argv[2]), 0, [], os.open(sys.argv[1], os.O_RDONLY)
+sums, count, wrong, kept = json.loads(sys.argv[2]), 0, [], None
 
 def end(*_):
     print(json.dumps([count, wrong]), flush=True)
@@ -215,6 +215,8 @@ while True:
             count += 1
             if zlib.crc32(content) != sums[name]:
                 wrong.append(name)
+            if kept is None:  # who looks finds that it has begun
+                kept = os.open(sys.argv[1], os.O_RDONLY)
     except OSError as error:
         if error.errno != errno.ESTALE:  # its dataset was rolled back while the file was open
             wrong.append(str(error))
@@ -247,7 +249,7 @@ def test_everybody_is_answered_while_many_read_a_scrub_runs_and_snapshots_go_and
     scrubbing = threading.Thread(target=scrub)
     scrubbing.start()
     try:
-        procs.poll(lambda: len(procs.holders(point)) >= len(readers), 60, "all have begun", 0.5)
+        procs.poll(lambda: len({line.split()[0] for line in procs.holders(point) if line.split()[2] in places}) == len(readers), 60, "all have begun", 0.5)
         for turn in range(3):
             changing = threading.Thread(target=change, args=(turn,))
             changing.start()

@@ -30,7 +30,7 @@ def point(area):
 @pytest.mark.timeout(120)
 def test_place_that_trickles(remotes, between, source, point):
     remotes.store.expected.append("backups")
-    remotes.run("mount", "base:d", point, "-o", "timeout=2")
+    remotes.run("mount", "base:d", point, "-o", "timeout=6")
     try:
         os.listdir(point)
         between.trickling = "/data/"
@@ -58,7 +58,7 @@ def test_repository_is_not_locked_any_more_when_umount_returns(remotes, between,
 
 @pytest.mark.timeout(120)
 def test_place_that_says_no_is_not_away(remotes, between, point, area):
-    options = f"cache={area}/cached,timeout=1"
+    options = f"cache={area}/cached,timeout=5"
     remotes.run("mount", "base:d", point, "-o", options)
     os.listdir(point)
     remotes.run("umount", point)

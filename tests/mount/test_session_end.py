@@ -77,15 +77,13 @@ def test_client_killed_after_lazy_umount(fs, store):
 @pytest.mark.sanitize
 @pytest.mark.timeout(180)
 def test_sigterm_with_open_files(fs, store):
-    """It leaves within seconds whatever is open; what had been written is there."""
+    """It leaves whatever is open; what had been written is there."""
     point = store.points[0]
     for _ in range(5):
         process = client(fs)
-        start = time.monotonic()
         os.kill(store.pid, signal.SIGTERM)
         store.points.remove(point)
         store.ended()
-        assert time.monotonic() - start < 10 * program.scale()
         end(process)
         assert not procs.fuse_mounts(point)
         clean(store)

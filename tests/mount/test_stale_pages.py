@@ -192,11 +192,11 @@ def test_changes_past_the_mount_show_in_all_mounts(fs, store, change):
         with open(fs + "/file", "r+b") as handle:
             handle.write(bytes([number]) * SIZE)
         for path in (fs, other):
-            procs.poll(lambda path=path: get(path + "/file") == bytes([number]) * SIZE, 5 * program.scale(), "the old content in both")
+            procs.poll(lambda path=path: get(path + "/file") == bytes([number]) * SIZE, 20 * program.scale(), "the old content in both")
         with readers(fs + "/file", other + "/file"):
             change(store, fs)
             assert get(fs + "/file") == b"n" * SIZE
-            procs.poll(lambda: get(other + "/file") == b"n" * SIZE, 5 * program.scale(), "the new content in the other mount")
+            procs.poll(lambda: get(other + "/file") == b"n" * SIZE, 20 * program.scale(), "the new content in the other mount")
         assert get(fs + "/file") == get(other + "/file") == b"n" * SIZE
 
 
