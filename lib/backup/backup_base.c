@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "lib/backup/backup_find.h"
 #include "lib/base/clock.h"
 
 /* --- which one --- */
@@ -99,27 +100,14 @@ static bool is_later(const struct timespec *time, const struct timespec *than)
 	return time->tv_sec > than->tv_sec || (time->tv_sec == than->tv_sec && time->tv_nsec > than->tv_nsec);
 }
 
-/* The number of the snapshot that a backup was made of: the store gives them out one after another. 0: none is known. */
-static uint32_t view_of(const struct snapshot_file *snapshot)
-{
-	const char *text = snapshot_file_tag_value(snapshot, "view");
-	unsigned long number;
-	char *end;
-
-	if (!text)
-		return 0;
-	number = strtoul(text, &end, 10);
-	return *end || number > UINT32_MAX ? 0 : (uint32_t)number;
-}
-
 /* A backup of an earlier snapshot that has a later time: it passes for the newest. NULL: none. */
 static const struct snapshot_file *find_misdated(const struct snapshot_files *snapshots, const struct backup_aim *aim)
 {
 	for (size_t i = snapshots->count; i-- > 0 && is_later(&snapshots->items[i].time, &aim->taken);) {
 		const struct snapshot_file *snapshot = &snapshots->items[i];
-		const uint32_t view = view_of(snapshot);
+		const uint32_t view = backup_view(snapshot);
 
-		if (view > 0 && view < aim->view && snapshot_file_has_tag(snapshot, aim->dataset_tag) && !snapshot_file_has_tag(snapshot, "incomplete"))
+		if (view > 0 && view < aim->view && snapshot_file_has_tag(snapshot, aim->dataset_tag) && backup_is_complete(snapshot))
 			return snapshot;
 	}
 	return NULL;
@@ -202,7 +190,7 @@ int backup_base_find(struct backup_base *base, struct repository *repository, co
 
 static bool is_snapshot_of_then(const struct backup_base *base, struct store *store, struct view *view, uint32_t *ret_view)
 {
-	const uint32_t number = view_of(&base->snapshot);
+	const uint32_t number = backup_view(&base->snapshot);
 	struct timespec taken;
 
 	if (number == 0 || snapshot_taken(store, number, &taken) < 0)

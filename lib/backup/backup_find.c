@@ -27,6 +27,18 @@ bool backup_is_complete(const struct snapshot_file *snapshot)
 	return !snapshot_file_has_tag(snapshot, "incomplete");
 }
 
+uint32_t backup_view(const struct snapshot_file *snapshot)
+{
+	const char *text = snapshot_file_tag_value(snapshot, "view");
+	unsigned long number;
+	char *end;
+
+	if (!text)
+		return 0;
+	number = strtoul(text, &end, 10);
+	return *end || number > UINT32_MAX ? 0 : (uint32_t)number;
+}
+
 /* Of those that the text names (NULL: all) the newest complete one, or else the newest. */
 static struct snapshot_file *newest(const struct snapshot_files *snapshots, const char *text, struct snapshot_file **ret_passed_over)
 {

@@ -22,6 +22,9 @@ WARN_UNUSED int backup_find_among(struct repository *repository, const char *tex
 
 bool backup_is_complete(const struct snapshot_file *snapshot); /* all that was in the snapshot could be read when it was made */
 
+/* The number of the snapshot that it was made of: a store gives them out one after another, whatever the clock says. 0: none is known. */
+uint32_t backup_view(const struct snapshot_file *snapshot);
+
 /* What was backed up: the path without its leading slash if it is one name, else the path. */
 const char *backup_dataset(const struct snapshot_file *snapshot);
 

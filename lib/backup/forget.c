@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "lib/backup/backup_find.h"
+
 /* How often a rule has kept one, and the period of the last. */
 struct bucket {
 	unsigned left;
@@ -55,17 +57,27 @@ static void apply_to_group(const struct keep_rules *rules, const struct snapshot
 		{rules->weekly, "%G-%V", ""}, {rules->monthly, "%Y-%m", ""},      {rules->yearly, "%Y", ""},
 	};
 
+	uint32_t last_view = 0;
+	size_t last = newest;
+
 	for (size_t i = newest + 1; i-- > 0;) {
+		const uint32_t view = backup_view(&snapshots->items[i]);
 		struct tm tm;
 
 		if (done[i] || !is_same_group(&snapshots->items[i], &snapshots->items[newest]))
 			continue;
 		done[i] = true;
+		if (view > last_view && backup_is_complete(&snapshots->items[i])) {
+			last_view = view;
+			last = i;
+		}
 		(void)gmtime_r(&snapshots->items[i].time.tv_sec, &tm);
 		for (size_t b = 0; b < ARRAY_SIZE(buckets); b++)
-			if (bucket_keeps(&buckets[b], &tm, !snapshot_file_has_tag(&snapshots->items[i], "incomplete")))
+			if (bucket_keeps(&buckets[b], &tm, backup_is_complete(&snapshots->items[i])))
 				keeps[i] = true;
 	}
+	if (last_view > 0 && keep_rules_any(rules))
+		keeps[last] = true;
 }
 
 void forget_apply(const struct keep_rules *rules, const struct snapshot_files *snapshots, bool *keeps)

@@ -1,6 +1,7 @@
 /*
  * Which backups stay, by rules such as "seven daily ones". Snapshots of one host and path, and for ours of one dataset, are looked at by
  * themselves, the newest first; each rule keeps the newest one of as many hours, days, ISO weeks, months or years as it says. (UTC.)
+ * If by the store's numbers another complete one is of a later snapshot than that which has the latest time, a clock was wrong, and it stays, too.
  * One that is incomplete is never counted: it stays where a complete one in its place would, and an older complete one of the same period, too.
  */
 #ifndef CORPUSFS_BACKUP_FORGET_H

@@ -117,6 +117,24 @@ static void test_incomplete_backup_takes_no_place(void **state)
 	snapshot_files_clear(&files);
 }
 
+/* The first one was made when the clock was right; by the others' times it is the oldest. */
+static void test_the_last_snapshot_stays_whatever_the_clock_said(void **state)
+{
+	static const char *const views[] = {"view=9", "view=6", "view=7", "view=8"};
+	struct snapshot_files files = history(4, DAY);
+	bool keeps[4];
+
+	for (size_t i = 0; i < 4; i++)
+		tag(&files.items[i], views[i]);
+	assert_int_equal(kept(&(struct keep_rules){.last = 1}, &files, keeps), 2);
+	assert_true(keeps[0] && keeps[3]);
+	assert_int_equal(kept(&(struct keep_rules){.daily = 4}, &files, keeps), 4);
+	assert_int_equal(kept(&(struct keep_rules){0}, &files, keeps), 0);
+	tag(&files.items[0], "incomplete");
+	assert_int_equal(kept(&(struct keep_rules){.last = 1}, &files, keeps), 1);
+	snapshot_files_clear(&files);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -126,6 +144,7 @@ int main(void)
 		cmocka_unit_test(test_datasets_are_looked_at_by_themselves),
 		cmocka_unit_test(test_dataset_that_was_made_anew_is_another_one),
 		cmocka_unit_test(test_incomplete_backup_takes_no_place),
+		cmocka_unit_test(test_the_last_snapshot_stays_whatever_the_clock_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
