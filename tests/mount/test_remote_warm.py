@@ -68,11 +68,11 @@ def test_cache_is_for_a_mount_or_for_warm(big, remotes, point, area):
 
 def test_what_it_must_be_told(big, remotes, area):
     for args, words, code in (
-        (["base:d"], "which cache is to be filled", program.USAGE), (["base:", "-o", f"cache={area}/c"], "which dataset", program.USAGE),
+        (["base:d"], "of which cache is not said", program.USAGE), (["base:", "-o", f"cache={area}/c"], "which dataset", program.USAGE),
         (["base:@latest", "-o", f"cache={area}/c"], "which dataset", program.USAGE),
         (["base:none", "-o", f"cache={area}/c"], "none", program.NOT_FOUND), (["base:d/none", "-o", f"cache={area}/c"], "No such file", program.NOT_FOUND),
         (["base:d", "-o", f"cache={area}/c", "--follow-order", "/dev/null"], "name a path in one", program.USAGE),
-        (["base:d", "-o", f"cache={area}/c,rw"], "read only", program.USAGE), (["d", "-o", f"cache={area}/c"], "-o is for what is in a remote", program.USAGE),
+        (["base:d", "-o", f"cache={area}/c,rw"], "read only", program.USAGE), (["d", "-o", f"cache={area}/c"], "-o and --pin are for what is in a remote", program.USAGE),
     ):
         refused = remotes.run("warm", *args, code=code)
         assert words in refused.err, (args, refused.err)
