@@ -220,10 +220,14 @@ static int let_go(const struct due *due, struct error *err)
 	result = NULL;
 	if (r == 0 && strcmp(due->kind, "full") == 0)
 		r = run_op_alone("backup.prune", json_pack("{s:s}", "password", due->password), due->fd, -1, NULL, &result, err);
+	if (r == 0 && json_is_true(json_object_get(result, "no_room"))) {
+		r = error_set(err, -ENOSPC, "there was no room to write packs anew that are named in part");
+		error_hint(err, "make room, then: corpusfs backup prune REPOSITORY");
+	}
 	json_decref(result);
 	if (r < 0) {
 		struct error why = *err;
-		(void)error_set(err, r, "the backup was made, but older ones could not be let go: %s", why.text);
+		(void)error_set(err, r, "the backup was made, but older ones could not be let go with all their room: %s", why.text);
 		error_hint(err, "%s", why.hint);
 	}
 	return r;

@@ -1,5 +1,5 @@
 /*
- * Under an exclusive lock. Until 4, nothing that anybody relies on is removed:
+ * Under an exclusive lock. Until 5, nothing that anybody relies on is removed:
  *
  *   1. All trees of all snapshots are walked: the blobs that they name are used. A tree, or a list of a backup's own
  *      packs, that cannot be read ends it: nothing is removed.
@@ -8,17 +8,17 @@
  *      copy ends it, too.
  *   3. A pack none of whose blobs stay goes. One of which more than max_unused is not to stay is written anew: its blobs that stay are verified
  *      and added to new packs, which are put, with index files that name them. A backup's own pack is not: its copies would be nobody's own then.
- *   4. The snapshot files that are to be forgotten, which counted as gone from the beginning, are removed.
- *   5. A new index of all packs that stay is put; then the old index files are removed.
+ *   4. A new index of all packs that stay is put.
+ *   5. The snapshot files that are to be forgotten, which counted as gone from the beginning, are removed; then the old index files.
  *   6. The packs that go are removed, and those that no index names.
  *
- * Where there is no room for what is written anew, it stays as it is, and what goes whole goes all the same: prune again. What was put already is
- * then superfluous.
+ * Where there is no room for 3 and 4, what was put is taken back: index files first, then the packs that they name. What was to be written anew
+ * then stays as it is, and what goes whole goes all the same: prune again. Where there is not even room for the index, nothing goes.
  *
  * Objects that somebody began and never put go, too, when nothing was written to them for LEFT_AGE_S. The lock keeps writers away but those that take
  * none (a key that is added) or wait for it; an object takes seconds.
  *
- * A crash before 5 leaves new packs beside the old; within 5, both indexes, which name the same blobs; after it, packs that nobody names. At each
+ * A crash before 4 leaves new packs beside the old; until 6, both indexes, which name the same blobs; after it, packs that nobody names. At each
  * moment every blob that is used is in a pack that an index names, and no index that is left names a pack that is gone.
  */
 #include <errno.h>
@@ -197,7 +197,7 @@ static int choose(struct prune *prune, struct error *err)
 	return 0;
 }
 
-/* --- 4: what is forgotten --- */
+/* --- 3 and 4: what is put --- */
 
 static int remove_all(struct prune *prune, enum object_kind kind, const struct object_names *names, struct error *err)
 {
@@ -221,6 +221,49 @@ static int remove_all(struct prune *prune, enum object_kind kind, const struct o
 	}
 	return r;
 }
+
+/* Nobody relies on it yet: the lock is exclusive. */
+static int take_back(struct prune *prune, struct error *err)
+{
+	int r = remove_all(prune, OBJECT_INDEX, &prune->put_indexes, err);
+
+	if (r == 0)
+		r = remove_all(prune, OBJECT_PACK, &prune->put_packs, err);
+	array_clear(&prune->put_indexes);
+	array_clear(&prune->put_packs);
+	return r;
+}
+
+static int put_once(struct prune *prune, struct error *err)
+{
+	int r = prune->counts->packs_rewritten > 0 ? prune_rewrite(prune, err) : 0;
+
+	if (r == 0)
+		r = prune_stopped(prune);
+	if (r == 0)
+		r = fault_point("backup-prune-before-index");
+	/* What is put from here on replaces what was listed before. */
+	return r == 0 ? prune_write_index(prune, err) : r;
+}
+
+static int put_new(struct prune *prune, struct error *err)
+{
+	for (;;) {
+		const int r = put_once(prune, err);
+		int taken_back;
+
+		if (r != -ENOSPC && r != -EDQUOT)
+			return r;
+		taken_back = take_back(prune, err);
+		if (taken_back < 0 || prune->counts->packs_rewritten == 0 || prune->counts->packs_removed == 0)
+			return taken_back < 0 ? taken_back : r;
+		prune_give_up_rewriting(prune);
+		if (err)
+			*err = (struct error){0};
+	}
+}
+
+/* --- 5: what is forgotten --- */
 
 static int forget(struct prune *prune, struct error *err)
 {
@@ -269,28 +312,16 @@ static int remove_left(struct prune *prune, struct error *err)
 
 static int change(struct prune *prune, struct error *err)
 {
-	int r = prune->counts->packs_rewritten > 0 ? prune_rewrite(prune, err) : 0;
+	const bool any = prune->counts->packs_removed + prune->counts->packs_rewritten > 0;
+	int r = any ? put_new(prune, err) : 0;
 
-	if ((r == -ENOSPC || r == -EDQUOT) && prune->counts->packs_removed > 0) {
-		prune_give_up_rewriting(prune);
-		if (err)
-			*err = (struct error){0};
-		r = 0;
-	}
 	if (r == 0)
 		r = prune_stopped(prune);
 	if (r == 0)
 		r = forget(prune, err);
-	if (r < 0 || prune->counts->packs_removed + prune->counts->packs_rewritten == 0)
+	if (r < 0 || !any)
 		return r;
-	r = fault_point("backup-prune-before-index");
-	/* What is put from here on replaces what was listed before. */
-	if (r == 0)
-		r = prune_write_index(prune, err);
-	if (r == 0)
-		r = prune_stopped(prune);
-	if (r == 0)
-		r = fault_point("backup-prune-before-old-index");
+	r = fault_point("backup-prune-before-old-index");
 	if (r == 0)
 		r = repository_lock_check(prune->lock, err);
 	if (r == 0)
@@ -336,6 +367,8 @@ static void clear(struct prune *prune)
 	array_clear(&prune->unnamed);
 	array_clear(&prune->listed);
 	array_clear(&prune->old_indexes);
+	array_clear(&prune->put_indexes);
+	array_clear(&prune->put_packs);
 	used_blobs_free(prune->used);
 	used_blobs_free(prune->placed);
 	repository_reader_free(prune->reader);

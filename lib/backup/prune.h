@@ -13,7 +13,7 @@ struct prune_options {
 	struct repository *repository;
 	struct repository_lock *lock; /* exclusive; the caller's */
 	bool dry_run;
-	const struct object_names *forget; /* snapshot files, sorted, that go first, when it is known that the rest can be pruned; NULL: none */
+	const struct object_names *forget; /* snapshot files, sorted, that go, too, when nothing but removing is left to do; NULL: none */
 	unsigned max_unused; /* percent of a pack that may be unused before it is written anew */
 };
 

@@ -34,6 +34,7 @@ struct prune {
 	struct object_names unnamed;      /* packs that none names */
 	ARRAY(struct listed) listed;      /* packs that are there */
 	struct object_names old_indexes;
+	struct object_names put_indexes, put_packs; /* by this prune */
 	struct error why;
 };
 
@@ -52,11 +53,11 @@ static inline bool prune_stays(const struct prune *prune, const struct pack *pac
 /* -ECANCELED: it is to end, of which prune->transfer knows why. */
 WARN_UNUSED int prune_stopped(struct prune *prune);
 
-/* Step 3: the packs that are to be written anew. */
+/* Step 3: the packs that are to be written anew. What was put is noted, also when it fails. */
 WARN_UNUSED int prune_rewrite(struct prune *prune, struct error *err);
 /* There was no room for that: they stay as they are. */
 void prune_give_up_rewriting(struct prune *prune);
-/* Step 5: an index of all packs that stay. */
+/* Step 4: an index of all packs that stay. The same. */
 WARN_UNUSED int prune_write_index(struct prune *prune, struct error *err);
 
 #endif

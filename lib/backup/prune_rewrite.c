@@ -1,3 +1,4 @@
+/* What a prune puts: packs that are written anew, and the index of all that stay. prune.c says when, and what becomes of it where there is no room. */
 #include <errno.h>
 
 #include "lib/backup/prune_inside.h"
@@ -67,6 +68,8 @@ int prune_rewrite(struct prune *prune, struct error *err)
 		repository_hand_drop(hand);
 	if (r == 0)
 		r = repository_writer_end(writer, &counts, err);
+	prune->put_packs = repository_writer_packs(writer);
+	prune->put_indexes = repository_writer_index_files(writer);
 	repository_writer_free(writer);
 	blob_index_free(nothing);
 	return r;
@@ -90,10 +93,13 @@ void prune_give_up_rewriting(struct prune *prune)
 static int put_index(struct prune *prune, struct index_writer *writer, struct error *err)
 {
 	char name[BLOB_ID_TEXT];
+	struct blob_id id;
 	int r;
 
 	index_writer_end(writer, prune->old_indexes.items, prune->old_indexes.count);
 	r = repository_put_file(prune->repository, OBJECT_INDEX, &writer->json, name, err);
+	if (r == 0 && blob_id_parse(name, &id) == 0)
+		array_add(&prune->put_indexes, id);
 	buf_clear(&writer->json);
 	*writer = (struct index_writer){0};
 	return r;

@@ -141,6 +141,8 @@ WARN_UNUSED int repository_hand_add(struct repository_hand *hand, const struct n
 
 /* The names of the packs that were put so far, and of those it goes on with; the caller's to clear. */
 struct object_names repository_writer_packs(struct repository_writer *writer);
+/* The same of index files, of those it put. */
+struct object_names repository_writer_index_files(struct repository_writer *writer);
 
 /* When all hands have ended: writes the last index file. */
 WARN_UNUSED int repository_writer_end(struct repository_writer *writer, struct writer_counts *ret_counts, struct error *err);

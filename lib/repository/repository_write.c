@@ -29,7 +29,7 @@ struct repository_writer {
 	struct blob_set claims; /* blobs that a hand has taken on */
 	struct index_writer index;
 	uint64_t index_bytes, index_full; /* of packs that it names, and with how many it is put */
-	struct object_names packs;
+	struct object_names packs, index_files;
 	struct writer_counts counts;
 };
 
@@ -76,6 +76,7 @@ void repository_writer_free(struct repository_writer *writer)
 	blob_set_clear(&writer->claims);
 	buf_clear(&writer->index.json);
 	array_clear(&writer->packs);
+	array_clear(&writer->index_files);
 	array_clear(&writer->passed_over);
 	pthread_mutex_destroy(&writer->lock);
 	free(writer);
@@ -160,8 +161,18 @@ static struct buf take_index(struct repository_writer *writer, bool all)
 static int put_index(struct repository_writer *writer, struct buf *json, struct error *err)
 {
 	char name[BLOB_ID_TEXT];
+	struct blob_id id;
+	int r;
 
-	return json->len > 0 && !writer->discards ? repository_put_file(writer->repository, OBJECT_INDEX, json, name, err) : 0;
+	if (json->len == 0 || writer->discards)
+		return 0;
+	r = repository_put_file(writer->repository, OBJECT_INDEX, json, name, err);
+	if (r < 0 || blob_id_parse(name, &id) < 0)
+		return r;
+	pthread_mutex_lock(&writer->lock);
+	array_add(&writer->index_files, id);
+	pthread_mutex_unlock(&writer->lock);
+	return 0;
 }
 
 static void add_counts(struct writer_counts *to, const struct writer_counts *from)
@@ -253,14 +264,24 @@ int repository_hand_add(struct repository_hand *hand, const struct new_blob *blo
 	return pack->bytes.len >= PACK_BYTES ? put_pack(hand, pack, err) : 0;
 }
 
-struct object_names repository_writer_packs(struct repository_writer *writer)
+static struct object_names copy_names(struct repository_writer *writer, const struct object_names *names)
 {
 	struct object_names copy = {0};
 
 	pthread_mutex_lock(&writer->lock);
-	array_append(&copy, writer->packs.items, writer->packs.count);
+	array_append(&copy, names->items, names->count);
 	pthread_mutex_unlock(&writer->lock);
 	return copy;
+}
+
+struct object_names repository_writer_packs(struct repository_writer *writer)
+{
+	return copy_names(writer, &writer->packs);
+}
+
+struct object_names repository_writer_index_files(struct repository_writer *writer)
+{
+	return copy_names(writer, &writer->index_files);
 }
 
 int repository_writer_end(struct repository_writer *writer, struct writer_counts *ret_counts, struct error *err)

@@ -141,6 +141,28 @@ def test_backup_that_was_made_is_not_made_again_because_older_ones_stay(reposito
     assert row["tried"] >= row["time"] > 0, "it was made, so no other is due"
 
 
+def test_room_that_could_not_be_given_back_is_told(repository, store, secret):
+    """Dataset e shares with the backup that goes, so that what it needs of its packs is written anew."""
+    store.create("e")
+    point = store.mount()
+    for number in range(60):
+        files.put(f"{point}/d/kept{number}", random.Random(number).randbytes(20000))
+        files.put(f"{point}/e/kept{number}", random.Random(number).randbytes(20000))
+    files.put(point + "/d/big", random.Random(100).randbytes(48 << 20))
+    store.umount()
+    store.ok("-s", store.path, "snapshot", "create", "d@old")
+    schedule(repository, secret, "--full", "daily", "--keep-last", "1")
+    repository.backup("d@old")
+    repository.backup("e", options=["--share"])
+    result = store.run("-s", store.path, "tick", env={"CORPUSFS_FAULT": "backup-prune-before-index:enospc"})
+    assert result.code != 0 and "the backup was made, but" in result.err and "no room" in result.err
+    row = status(store)["d", "full"]
+    assert row["late"] and "no room" in row["failure"] and row["tried"] >= row["time"] > 0
+    done = repository.json("backup", "prune", repository.path)
+    assert done["packs_rewritten"] > 0 and not done["no_room"], "what was left goes the next time"
+    restic_check(repository)
+
+
 def test_a_schedule_is_shown_changed_and_ended(repository, store, secret):
     schedule(repository, secret, "--full", "weekly", "--keep-weekly", "4")
     shown = repository.run("backup", "schedule", "d").out

@@ -1,0 +1,170 @@
+/* A prune loses nothing: where it cannot look, and where the disk is full. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "backup_scene.h"
+
+static void test_prune_removes_no_copy_where_it_cannot_look(void **state)
+{
+	struct scene *scene = *state;
+	struct prune_options options = {.repository = scene->repository.repository, .max_unused = 5};
+	struct backup_result result;
+	struct prune_counts counts;
+	struct error err = {0};
+	size_t packs, failed = 0;
+
+	assert_int_equal(run_backup(scene, &result), 0);
+	assert_int_equal(run_backup(scene, &result), 0);
+	assert_int_equal(repository_lock_take(options.repository, true, &options.lock, &err), 0);
+	packs = count_packs(scene);
+	/* Each call fails once; a tree that has another copy is read from there. */
+	for (size_t call = 1;; call++) {
+		scene->failing.get_fails = call;
+		failed += prune_run(&options, &counts, &err) < 0;
+		assert_int_equal(count_packs(scene), packs);
+		if (scene->failing.get_fails > 0)
+			break;
+	}
+	scene->failing.get_fails = 0;
+	assert_true(failed > 0);
+	repository_lock_release(options.lock);
+}
+
+static void test_prune_forgets_nothing_before_it_could_look_at_the_rest(void **state)
+{
+	struct scene *scene = *state;
+	struct object_names forget = {0};
+	struct prune_options options = {.repository = scene->repository.repository, .max_unused = 5, .forget = &forget};
+	struct backup_result result;
+	struct prune_counts counts;
+	struct error err = {0};
+	struct blob_id first;
+	char path[600];
+	size_t packs;
+
+	assert_int_equal(run_backup(scene, &result), 0);
+	assert_int_equal(blob_id_parse(result.name, &first), 0);
+	array_add(&forget, first);
+	assert_int_equal(run_backup(scene, &result), 0);
+	packs = count_packs(scene);
+	assert_int_equal(repository_lock_take(options.repository, true, &options.lock, &err), 0);
+	scene->failing.get_fails = 1;
+	assert_true(prune_run(&options, &counts, &err) < 0);
+	assert_int_equal(counts.forgotten, 0);
+	assert_int_equal(place_count(&scene->repository, "snapshots", path), 2);
+	scene->failing.packs_stay = true;
+	assert_int_equal(prune_run(&options, &counts, &err), -EIO);
+	assert_int_equal(counts.forgotten, 1);
+	assert_int_equal(place_count(&scene->repository, "snapshots", path), 1);
+	assert_non_null(strstr(path, result.name));
+	assert_int_equal(count_packs(scene), packs);
+	scene->failing.packs_stay = false;
+	options.forget = NULL;
+	assert_int_equal(prune_run(&options, &counts, &err), 0);
+	assert_true(count_packs(scene) < packs);
+	repository_lock_release(options.lock);
+	array_clear(&forget);
+}
+
+static void add_files(struct scene *scene, unsigned from, unsigned to, const char *snapshot)
+{
+	const struct snapshot_name name = {.dataset = "d", .name = snapshot};
+	struct view *view = open_head(scene->place.store, "d");
+	static uint8_t noise[20000];
+	struct error err = {0};
+	char file[16];
+
+	for (unsigned i = from; i < to; i++) {
+		snprintf(file, sizeof(file), "f%u", i);
+		fill_random(10 + i, noise, sizeof(noise));
+		write_file(view, ROOT_INO, file, 0, noise, sizeof(noise));
+	}
+	assert_int_equal(view_sync(view), 0);
+	store_view_put(scene->place.store, view);
+	assert_int_equal(snapshot_create(scene->place.store, &name, 1, "", 0, &err), 0);
+}
+
+/* A full backup, which is to be forgotten, and an incremental one that needs a part of its packs. */
+static struct blob_id back_up_in_part(struct scene *scene)
+{
+	struct backup_result first, second;
+	struct blob_id id;
+
+	add_files(scene, 0, 30, "less");
+	add_files(scene, 30, 60, "more");
+	assert_int_equal(run_backup_of(scene, BACKUP_FULL, "more", &first), 0);
+	assert_int_equal(run_backup_of(scene, BACKUP_INCREMENTAL, "less", &second), 0);
+	assert_int_equal(blob_id_parse(first.name, &id), 0);
+	return id;
+}
+
+/* The disk is full after so many puts: of a pack that is written anew, its index file, the index of what stays. */
+static void prune_where_there_is_room_for(struct scene *scene, size_t puts)
+{
+	struct object_names forget = {0};
+	struct prune_options options = {.repository = scene->repository.repository, .max_unused = 5, .forget = &forget, .dry_run = true};
+	struct prune_counts would, counts;
+	struct error err = {0};
+	size_t packs;
+	char path[600];
+
+	array_add(&forget, back_up_in_part(scene));
+	packs = count_packs(scene);
+	assert_int_equal(repository_lock_take(options.repository, true, &options.lock, &err), 0);
+	assert_int_equal(prune_run(&options, &would, &err), 0);
+	assert_true(would.packs_removed > 0 && would.packs_rewritten > 0);
+	options.dry_run = false;
+	scene->failing.is_filling = true;
+	scene->failing.puts_left = puts;
+	if (puts == 0) {
+		assert_int_equal(prune_run(&options, &counts, &err), -ENOSPC);
+		assert_int_equal(counts.forgotten, 0);
+		assert_int_equal(place_count(&scene->repository, "snapshots", path), 2);
+		assert_int_equal(count_packs(scene), packs);
+		scene->failing.is_filling = false;
+	} else {
+		assert_int_equal(prune_run(&options, &counts, &err), 0);
+		assert_true(counts.no_room && counts.packs_rewritten == 0);
+		assert_int_equal(counts.forgotten, 1);
+		assert_int_equal(count_packs(scene), packs - would.packs_removed);
+		assert_int_equal(place_count(&scene->repository, "index", path), 1);
+	}
+	assert_int_equal(prune_run(&options, &counts, &err), 0);
+	assert_int_equal(counts.packs_rewritten, would.packs_rewritten);
+	assert_false(counts.no_room);
+	repository_lock_release(options.lock);
+	array_clear(&forget);
+}
+
+static void test_prune_on_a_full_disk_removes_nothing_where_there_is_no_room_for_an_index(void **state)
+{
+	prune_where_there_is_room_for(*state, 0);
+}
+
+static void test_prune_takes_back_a_pack_whose_index_file_has_no_room(void **state)
+{
+	prune_where_there_is_room_for(*state, 1);
+}
+
+static void test_prune_takes_back_what_it_wrote_anew_where_the_rest_has_no_room(void **state)
+{
+	prune_where_there_is_room_for(*state, 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_prune_removes_no_copy_where_it_cannot_look, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_prune_forgets_nothing_before_it_could_look_at_the_rest, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_prune_on_a_full_disk_removes_nothing_where_there_is_no_room_for_an_index, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_prune_takes_back_a_pack_whose_index_file_has_no_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_prune_takes_back_what_it_wrote_anew_where_the_rest_has_no_room, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
