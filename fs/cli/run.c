@@ -185,6 +185,7 @@ struct asked {
 	json_t *args;
 	int fd; /* -1: none */
 	struct progress *progress;
+	bool was_told; /* what comes with the progress and is for everybody */
 	run_row_fn row;
 	void *row_arg;
 	size_t rows;      /* that came */
@@ -207,6 +208,19 @@ static void tell_waiting(void *arg, const char *text)
 	fprintf(stderr, "corpusfs: %s\n", text);
 }
 
+static void take_progress(void *arg, json_t *state)
+{
+	struct asked *asked = arg;
+	const char *notice = json_string_value(json_object_get(state, "notice"));
+
+	if (notice && !asked->was_told) {
+		fprintf(stderr, "%scorpusfs: %s\n", asked->progress && asked->progress->drawn ? "\r\033[K" : "", notice);
+		asked->was_told = true;
+	}
+	if (asked->progress)
+		progress_show(asked->progress, state);
+}
+
 static struct op_context own_context(struct asked *asked)
 {
 	return (struct op_context){
@@ -215,8 +229,8 @@ static struct op_context own_context(struct asked *asked)
 		.gid = getegid(),
 		.cancelled = interrupt_flag(),
 		.fd = asked->fd >= 0 ? &asked->fd : NULL,
-		.progress = asked->progress ? progress_show : NULL,
-		.progress_arg = asked->progress,
+		.progress = take_progress,
+		.progress_arg = asked,
 		.row = take_row,
 		.row_arg = asked,
 	};
@@ -291,8 +305,8 @@ static int in_process(const char *store_path, struct asked *asked, json_t **ret_
 /* One look through both doors. ret_locked: somebody else has the store just now. */
 static int attempt(const char *store, struct asked *asked, json_t **ret_result, bool *ret_locked, struct error *err)
 {
-	const struct client_sink sink = {.progress = asked->progress ? progress_show : NULL,
-	                                 .progress_arg = asked->progress,
+	const struct client_sink sink = {.progress = take_progress,
+	                                 .progress_arg = asked,
 	                                 .row = take_row,
 	                                 .row_arg = asked};
 	struct client *client = NULL;

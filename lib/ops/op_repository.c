@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/backup/backup_find.h"
+#include "lib/base/clock.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_views.h"
@@ -39,7 +40,23 @@ int op_repository_failed(const json_t *args, int code, struct error *err)
 	return code;
 }
 
-int op_repository_open(const struct op_context *context, const json_t *args, struct repository **ret_repository, struct error *err)
+static int wait_for_lock(void *arg, const char *why, unsigned second, unsigned seconds)
+{
+	struct op_context *context = arg;
+	json_t *state;
+
+	if (op_cancelled(context))
+		return -ECANCELED;
+	if (context->progress) {
+		state = json_pack("{s:s, s:i, s:i, s:s}", "phase", "lock", "done", (int)second, "total", (int)seconds, "notice", why);
+		context->progress(context->progress_arg, state);
+		json_decref(state);
+	}
+	clock_pause_us(1000000);
+	return 0;
+}
+
+int op_repository_open(struct op_context *context, const json_t *args, struct repository **ret_repository, struct error *err)
 {
 	struct objects *objects = NULL;
 	const char *password;
@@ -47,7 +64,13 @@ int op_repository_open(const struct op_context *context, const json_t *args, str
 
 	if (r == 0)
 		r = op_repository_objects(context, false, &objects, err);
-	return r < 0 ? r : op_repository_failed(args, repository_open(objects, password, ret_repository, err), err);
+	if (r == 0)
+		r = op_repository_failed(args, repository_open(objects, password, ret_repository, err), err);
+	if (r == 0) {
+		(*ret_repository)->waits = wait_for_lock;
+		(*ret_repository)->waits_arg = context;
+	}
+	return r;
 }
 
 int op_repository_backup(const json_t *args, struct repository *repository, char **ret_backup, struct head *ret_head, struct error *err)

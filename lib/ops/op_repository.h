@@ -14,8 +14,8 @@
 WARN_UNUSED int op_repository_objects(const struct op_context *context, bool making, struct objects **ret_objects, struct error *err);
 /* Puts the argument "place", the repository's name for messages, before what opening or making it says. Returns `code`. */
 WARN_UNUSED int op_repository_failed(const json_t *args, int code, struct error *err);
-/* Its failures name the repository, if the arguments do. */
-WARN_UNUSED int op_repository_open(const struct op_context *context, const json_t *args, struct repository **ret_repository, struct error *err);
+/* Its failures name the repository, if the arguments do. Who waits for a lock of it tells progress. */
+WARN_UNUSED int op_repository_open(struct op_context *context, const json_t *args, struct repository **ret_repository, struct error *err);
 
 /*
  * The backup that the arguments name: "backup", as backup_find has it, or with "published" what was published under that name, whose head is in

@@ -31,7 +31,7 @@ struct op_context {
 	gid_t gid;
 	const gid_t *groups; /* supplementary ones */
 	size_t group_count;
-	/* May be NULL. Gets a borrowed object, e.g. {"phase": "mark", "done": 3, "total": 10}. */
+	/* May be NULL. Gets a borrowed object, e.g. {"phase": "mark", "done": 3, "total": 10}; "notice": what somebody should read, each time the same. */
 	void (*progress)(void *arg, json_t *state);
 	void *progress_arg;
 	/* May be NULL: rows are not wanted. Gets a borrowed object; a negative errno ends the operation with that. */

@@ -18,12 +18,15 @@
 #define RENEW_MS (5 * 60 * 1000)
 #define LOST_MS (22 * 60 * 1000)
 #define STALE_S (30 * 60)
+#define WAIT_S (RENEW_MS / 1000 + 60) /* who lives has renewed its lock by then */
 #define STARTED "corpusfs_started" /* clock ticks from the boot to the start of the process */
 #define SETTLE_US 200000 /* others' locks are seen by then */
 
 struct repository_lock {
 	struct repository *repository;
 	bool exclusive;
+	bool trusts_age; /* what is stale by its age alone is not waited for */
+	struct object_names dead; /* others' that were stale so and are not renewed, sorted; of the thread that takes it */
 	atomic_bool lost;
 	atomic_uint_fast64_t renewed; /* clock_boot_ms of when the lock that is there was put, or a little before */
 	pthread_t thread;
@@ -38,6 +41,7 @@ struct repository_lock {
 struct holder {
 	char name[BLOB_ID_TEXT];
 	bool exclusive, is_stale;
+	bool is_aged; /* stale by its age alone: the clock may be wrong */
 	char text[512]; /* "by root on host, process 12, 3 minutes ago" */
 	bool is_elsewhere; /* on another machine: whether its process lives is not known */
 };
@@ -69,19 +73,24 @@ static int drop_lock(struct repository *repository, const char *name)
 
 /* --- others --- */
 
+enum process { PROCESS_UNKNOWN, PROCESS_LIVES, PROCESS_GONE };
+
 /* `started`: when it was started, or NULL. */
-static bool process_is_gone(const char *host, long pid, const json_t *started)
+static enum process look_at_process(const char *host, long pid, const json_t *started)
 {
 	const struct origin here = origin_of_process();
 	uint64_t now_started;
 	char state;
 
 	if (strcmp(host, here.host) != 0 || pid <= 0)
-		return false;
-	if (kill((pid_t)pid, 0) < 0)
-		return errno == ESRCH;
-	return procfs_stat((pid_t)pid, &state, &now_started) &&
-	       (state == 'Z' || (started && json_integer_value(started) != (json_int_t)now_started));
+		return PROCESS_UNKNOWN;
+	if (kill((pid_t)pid, 0) < 0 && errno == ESRCH)
+		return PROCESS_GONE;
+	if (!procfs_stat((pid_t)pid, &state, &now_started))
+		return PROCESS_UNKNOWN;
+	if (state == 'Z' || (started && json_integer_value(started) != (json_int_t)now_started))
+		return PROCESS_GONE;
+	return started ? PROCESS_LIVES : PROCESS_UNKNOWN;
 }
 
 static int read_holder(struct repository *repository, const char *name, struct holder *holder, struct error *err)
@@ -90,6 +99,7 @@ static int read_holder(struct repository *repository, const char *name, struct h
 	int r = repository_get_file(repository, OBJECT_LOCK, name, &json, err);
 	json_t *object;
 	const char *time_text, *host, *user;
+	enum process process;
 	struct timespec time;
 	int64_t age;
 	long pid;
@@ -111,7 +121,9 @@ static int read_holder(struct repository *repository, const char *name, struct h
 	age = clock_now().tv_sec - time.tv_sec;
 	(void)snprintf(holder->name, sizeof(holder->name), "%s", name);
 	holder->exclusive = json_is_true(json_object_get(object, "exclusive"));
-	holder->is_stale = age > STALE_S || process_is_gone(host, pid, json_object_get(object, STARTED));
+	process = look_at_process(host, pid, json_object_get(object, STARTED));
+	holder->is_aged = age > STALE_S && process == PROCESS_UNKNOWN;
+	holder->is_stale = holder->is_aged || process == PROCESS_GONE;
 	holder->is_elsewhere = strcmp(host, origin_of_process().host) != 0;
 	(void)snprintf(holder->text, sizeof(holder->text), "by %s on %s, process %ld, %lld minutes %s", user, host, pid, (long long)(llabs(age) / 60),
 	               age < -60 ? "ahead of this machine's clock" : "ago");
@@ -145,17 +157,29 @@ static int each_other(struct repository *repository, const char *own, int (*each
 
 struct search {
 	const struct repository_lock *lock;
+	struct object_names *aged; /* NULL, or where it notes those that are to be waited for */
+	char text[512];            /* of the last of these */
 	struct error *err;
 };
 
 static int object_to(void *arg, const struct holder *holder)
 {
-	const struct search *search = arg;
+	struct search *search = arg;
+	struct blob_id id;
 
-	if (holder->is_stale || (!holder->exclusive && !search->lock->exclusive))
+	if (!holder->exclusive && !search->lock->exclusive)
 		return 0;
+	if (holder->is_stale && (!holder->is_aged || search->lock->trusts_age || object_names_have(&search->lock->dead, holder->name)))
+		return 0;
+	if (holder->is_stale && search->aged && blob_id_parse(holder->name, &id) == 0) {
+		array_add(search->aged, id);
+		memcpy(search->text, holder->text, sizeof(search->text));
+		return 0;
+	}
 	(void)error_set(search->err, -EBUSY, "the repository is locked %s", holder->text);
-	if (holder->is_elsewhere)
+	if (holder->is_aged)
+		error_hint(search->err, "somebody renews that lock, so the clock of one of the two machines is wrong: set it");
+	else if (holder->is_elsewhere)
 		error_hint(search->err, "wait for it to end; if it does not run any more: corpusfs backup unlock --all REPOSITORY");
 	else
 		error_hint(search->err, "wait for it to end");
@@ -164,9 +188,46 @@ static int object_to(void *arg, const struct holder *holder)
 
 static int check_others(struct repository_lock *lock, const char *own, struct error *err)
 {
-	struct search search = {lock, err};
+	struct search search = {.lock = lock, .err = err};
 
 	return each_other(lock->repository, own, object_to, &search, err);
+}
+
+static int wait_for_renewal(struct repository *repository, const char *holder, struct error *err)
+{
+	AUTO_FREE char *why = xasprintf("the repository was locked %s; whether that lock is still renewed is known in %u minutes", holder, WAIT_S / 60);
+	int r = 0;
+
+	for (unsigned second = 0; second < WAIT_S && r == 0; second++) {
+		if (repository->waits)
+			r = repository->waits(repository->waits_arg, why, second, WAIT_S);
+		else
+			clock_pause_us(1000000);
+	}
+	return r < 0 ? error_set(err, r, "waiting for a lock of the repository was given up") : 0;
+}
+
+/* Of locks that are stale by their age alone, finds out which ones are dead, and removes them: should a holder have slept, it notices. */
+static int check_first(struct repository_lock *lock, struct error *err)
+{
+	struct object_names aged = {0};
+	struct search search = {.lock = lock, .aged = &aged, .err = err};
+	int r = each_other(lock->repository, NULL, object_to, &search, err);
+
+	if (r == 0 && aged.count > 0)
+		r = wait_for_renewal(lock->repository, search.text, err);
+	if (r < 0 || aged.count == 0) {
+		array_clear(&aged);
+		return r;
+	}
+	for (size_t i = 0; i < aged.count; i++) {
+		char name[BLOB_ID_TEXT];
+
+		blob_id_text(&aged.items[i], name);
+		(void)!drop_lock(lock->repository, name);
+	}
+	lock->dead = aged; /* what cannot be removed counts for nothing, too */
+	return check_others(lock, NULL, err);
 }
 
 /* --- ours --- */
@@ -236,20 +297,22 @@ static void free_lock(struct repository_lock *lock)
 	pthread_cond_destroy(&lock->changed);
 	pthread_mutex_destroy(&lock->lock);
 	pthread_mutex_destroy(&lock->own);
+	array_clear(&lock->dead);
 	free(lock);
 }
 
-int repository_lock_take(struct repository *repository, bool exclusive, struct repository_lock **ret_lock, struct error *err)
+static int take(struct repository *repository, bool exclusive, bool trusts_age, struct repository_lock **ret_lock, struct error *err)
 {
 	struct repository_lock *lock = xcalloc(1, sizeof(*lock));
 	int r;
 
 	lock->repository = repository;
 	lock->exclusive = exclusive;
+	lock->trusts_age = trusts_age;
 	pthread_mutex_init(&lock->lock, NULL);
 	pthread_mutex_init(&lock->own, NULL);
 	pthread_cond_init(&lock->changed, NULL);
-	r = check_others(lock, NULL, err);
+	r = check_first(lock, err);
 	atomic_store(&lock->renewed, clock_boot_ms());
 	if (r == 0)
 		r = put_lock(lock, lock->name, err);
@@ -268,13 +331,18 @@ int repository_lock_take(struct repository *repository, bool exclusive, struct r
 	return r;
 }
 
+int repository_lock_take(struct repository *repository, bool exclusive, struct repository_lock **ret_lock, struct error *err)
+{
+	return take(repository, exclusive, false, ret_lock, err);
+}
+
 int repository_lock_take_to_read(struct repository *repository, struct repository_lock **ret_lock, struct error *err)
 {
 	struct error why = {0};
 	int r;
 
 	*ret_lock = NULL;
-	r = repository_lock_take(repository, false, ret_lock, &why);
+	r = take(repository, false, true, ret_lock, &why);
 	if (r == -EROFS || r == -EACCES)
 		return 0;
 	if (r < 0 && err)

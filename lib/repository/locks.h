@@ -1,7 +1,11 @@
 /*
  * Locks of a repository, as restic's clients take them: who only adds or reads holds a shared lock, who removes an exclusive one. A lock is an
- * object that its holder makes anew every few minutes; one that is older than half an hour, or whose process is gone, is stale. Who comes
+ * object that its holder makes anew every five minutes; one whose process is gone, or that is older than half an hour, is stale. Who comes
  * counts a stale lock for nothing; so its holder must notice that it became one (the machine slept), or was taken away, and end.
+ *
+ * The age is told by two clocks, one of which may be wrong. So a lock of a process of this machine that lives is never stale (it says when that was
+ * started: numbers of processes are used again). Who is about to write, and finds another's lock that is stale by its age alone, waits until its
+ * holder must have made it anew, were it alive: then the lock is another object. If it is the same one still, it is removed.
  *
  *   lock = repository_lock_take(...)  ->  repository_lock_lost(lock) between steps, repository_lock_check(lock) before what others rely on
  *        ->  repository_lock_release(lock)
@@ -18,11 +22,11 @@
 
 struct repository_lock;
 
-/* -EBUSY: somebody holds one that it does not go with; the text says who, and since when. */
+/* -EBUSY: somebody holds one that it does not go with; the text says who, and since when. It may wait for six minutes, see repository->waits. */
 WARN_UNUSED int repository_lock_take(struct repository *repository, bool exclusive, struct repository_lock **ret_lock, struct error *err);
 /*
  * A shared one for who only reads. Where nothing can be written, on a disk that is mounted read-only for example, there is none: ret_lock is NULL then.
- * What others remove meanwhile is then missing for the reader, who notices.
+ * What others remove meanwhile is then missing for the reader, who notices. So it does not wait for what is stale by its age either.
  */
 WARN_UNUSED int repository_lock_take_to_read(struct repository *repository, struct repository_lock **ret_lock, struct error *err);
 void repository_lock_release(struct repository_lock *lock); /* NULL is fine */

@@ -29,6 +29,12 @@ struct repository {
 	unsigned version;
 	struct blob_index *index; /* of all packs that index files name */
 	struct object_names index_files; /* that are in it, sorted */
+	/*
+	 * Who opened it may set these: it is called each second while a lock is waited for (locks.h; `why` is for people), and returns after that second.
+	 * Not 0: it is not waited on. NULL: nobody hears of it.
+	 */
+	int (*waits)(void *arg, const char *why, unsigned second, unsigned seconds);
+	void *waits_arg;
 };
 
 /* Both take over `objects`, also when they fail. -EEXIST: there is one already. */

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import signal
+import subprocess
 import time
 
 from harness import files, program
@@ -51,16 +53,36 @@ def test_another_dataset_is_backed_up_whatever_the_time_of_this_one(repository, 
     assert repository.backup("e")["backup"]
 
 
-def test_a_lock_that_was_not_renewed_for_half_an_hour_counts_for_nothing(repository, store):
-    """Its holder, which is stopped, notices it when it goes on."""
+def test_a_lock_of_a_process_of_this_machine_that_lives_counts_whatever_the_clock_says(repository, store):
+    """Its holder, which is stopped, notices when it goes on that somebody took it away."""
     later, ago = {**SECRETS, **clock(HOUR)}, {**SECRETS, **clock(-HOUR)}
     with store.stopped_at("backup-before-snapshot-file", "-s", store.path, "backup", "d", repository.path, env=SECRETS) as holder:
         assert "0 minutes ago" in repository.run("backup", "prune", repository.path, code=program.BUSY).err
         assert "ahead of this machine's clock" in repository.run("backup", "prune", repository.path, code=program.BUSY, secrets=ago).err
         assert json.loads(repository.run("backup", "unlock", repository.path, "--json", secrets=ago).out)["removed"] == 0
-        assert json.loads(repository.run("backup", "unlock", repository.path, "--json", secrets=later).out)["removed"] == 1
+        assert "60 minutes ago" in repository.run("backup", "prune", repository.path, code=program.BUSY, secrets=later).err
+        assert json.loads(repository.run("backup", "unlock", repository.path, "--json", secrets=later).out)["removed"] == 0
+        assert json.loads(repository.run("backup", "unlock", repository.path, "--all", "--json").out)["removed"] == 1
     assert holder.code != 0 and "lock" in holder.err
     assert repository.backups() == []
+
+
+def test_who_waits_whether_an_old_lock_of_another_machine_is_renewed_says_so(repository, store):
+    """Who only reads does not wait."""
+    ago = {**SECRETS, **clock(-HOUR), "CORPUSFS_FAULT": "backup-before-snapshot-file"}
+    elsewhere = ["unshare", "-u", "sh", "-ec", 'hostname elsewhere; exec "$@"', "elsewhere"]
+    command = [*elsewhere, store.binary, "-s", store.path, "backup", "d", repository.path]
+    assert program.call(command, program.environment(store.run_mark, store.logs, ago), store.logs).code == -signal.SIGKILL and len(os.listdir(repository.path + "/locks")) == 1
+    repository.verify()
+    for command in (["backup", "forget", repository.path, "--keep-last", "1"], ["backup", "prune", repository.path]):
+        waiting = store.begin("-s", store.path, *command, env=SECRETS, output=subprocess.PIPE)
+        told = waiting.stderr.readline()
+        assert "on elsewhere" in told and "6 minutes" in told
+        waiting.send_signal(signal.SIGINT)
+        waiting.communicate(timeout=30 * program.scale())
+        assert waiting.returncode == -signal.SIGINT
+    assert len(os.listdir(repository.path + "/locks")) == 1, "who was interrupted removes nothing"
+    assert repository.json("backup", "unlock", repository.path)["removed"] == 1
 
 
 def test_the_lag_of_a_replica_is_the_age_of_the_oldest_snapshot_that_it_has_not(store, other):

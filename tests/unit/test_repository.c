@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/procfs.h"
 #include "lib/repository/go_text.h"
 #include "lib/repository/locks.h"
 #include "lib/repository/origin.h"
@@ -119,6 +120,45 @@ static void put_lock_of(struct repository *repository, long pid, const char *mor
 	put_lock_as_of(repository, clock_now(), origin_of_process().host, pid, more);
 }
 
+/* Who waits for a lock, and what happens meanwhile. */
+struct wait {
+	struct repository *repository;
+	struct timespec renewed_as_of; /* 0: nobody renews it */
+	unsigned seconds, ends_at;     /* ends_at: in this second it is to end; 0: it is not */
+};
+
+static size_t remove_locks(struct repository *repository, bool all)
+{
+	struct error err = {0};
+	size_t count;
+
+	assert_int_equal(repository_locks_remove(repository, all, &count, &err), 0);
+	return count;
+}
+
+static int wait_second(void *arg, const char *why, unsigned second, unsigned seconds)
+{
+	struct wait *wait = arg;
+
+	assert_non_null(strstr(why, "by x on "));
+	assert_int_equal(second, wait->seconds++);
+	assert_true(seconds >= 6 * 60);
+	if (wait->ends_at == wait->seconds)
+		return -ECANCELED;
+	if (wait->renewed_as_of.tv_sec > 0 && second == 5 * 60) {
+		assert_int_equal(remove_locks(wait->repository, true), 1);
+		put_lock_as_of(wait->repository, wait->renewed_as_of, "elsewhere", 7, "");
+	}
+	return 0;
+}
+
+static void wait_with(struct repository *repository, struct wait *wait)
+{
+	*wait = (struct wait){.repository = repository};
+	repository->waits = wait_second;
+	repository->waits_arg = wait;
+}
+
 /* What is said of a lock that another machine put so long ago, and what removes it: unlock, or only unlock of all. NULL: it counts for nothing. */
 static void check_age(int64_t seconds, const char *said)
 {
@@ -126,22 +166,24 @@ static void check_age(int64_t seconds, const char *said)
 	struct repository_lock *lock;
 	struct timespec time = clock_now();
 	struct error err = {0};
-	size_t count;
+	struct wait wait;
 
 	repository_place_make(&place);
+	wait_with(place.repository, &wait);
 	time.tv_sec -= seconds;
 	put_lock_as_of(place.repository, time, "elsewhere", 7, "");
 	assert_int_equal(repository_lock_take(place.repository, true, &lock, &err), said ? -EBUSY : 0);
+	assert_true(said ? wait.seconds == 0 : wait.seconds >= 6 * 60);
 	if (said) {
 		assert_non_null(strstr(err.text, said));
 		assert_non_null(strstr(err.hint, "unlock --all"));
 	} else {
 		repository_lock_release(lock);
+		assert_int_equal(remove_locks(place.repository, true), 0);
+		put_lock_as_of(place.repository, time, "elsewhere", 7, "");
 	}
-	assert_int_equal(repository_locks_remove(place.repository, false, &count, &err), 0);
-	assert_int_equal(count, said ? 0 : 1);
-	assert_int_equal(repository_locks_remove(place.repository, true, &count, &err), 0);
-	assert_int_equal(count, said ? 1 : 0);
+	assert_int_equal(remove_locks(place.repository, false), said ? 0 : 1);
+	assert_int_equal(remove_locks(place.repository, true), said ? 1 : 0);
 	repository_place_clear(&place);
 }
 
@@ -150,6 +192,86 @@ static void test_lock_of_another_machine_is_stale_after_half_an_hour(void **stat
 	check_age(0, " 0 minutes ago");
 	check_age(29 * 60, " 29 minutes ago");
 	check_age(31 * 60, NULL);
+}
+
+/* By our clock it is renewed with an old time. */
+static void test_lock_that_is_old_by_a_wrong_clock_counts_when_it_is_renewed(void **state)
+{
+	struct repository_place place;
+	struct repository_lock *lock;
+	struct timespec time = clock_now();
+	struct error err = {0};
+	struct wait wait;
+	char path[600];
+
+	repository_place_make(&place);
+	wait_with(place.repository, &wait);
+	time.tv_sec -= 31 * 60;
+	wait.renewed_as_of = time;
+	put_lock_as_of(place.repository, time, "elsewhere", 7, "");
+	assert_int_equal(repository_lock_take(place.repository, true, &lock, &err), -EBUSY);
+	assert_non_null(strstr(err.hint, "clock"));
+	assert_int_equal(place_count(&place, "locks", path), 1);
+	repository_place_clear(&place);
+}
+
+static void test_waiting_for_an_old_lock_can_be_given_up(void **state)
+{
+	struct repository_place place;
+	struct repository_lock *lock;
+	struct timespec time = clock_now();
+	struct error err = {0};
+	struct wait wait;
+
+	repository_place_make(&place);
+	wait_with(place.repository, &wait);
+	time.tv_sec -= 31 * 60;
+	wait.ends_at = 3;
+	put_lock_as_of(place.repository, time, "elsewhere", 7, "");
+	assert_int_equal(repository_lock_take(place.repository, true, &lock, &err), -ECANCELED);
+	assert_int_equal(wait.seconds, 3);
+	assert_int_equal(remove_locks(place.repository, true), 1);
+	repository_place_clear(&place);
+}
+
+static void test_who_only_reads_does_not_wait_for_an_old_lock(void **state)
+{
+	struct repository_place place;
+	struct repository_lock *lock;
+	struct timespec time = clock_now();
+	struct error err = {0};
+	struct wait wait;
+
+	repository_place_make(&place);
+	wait_with(place.repository, &wait);
+	time.tv_sec -= 31 * 60;
+	put_lock_as_of(place.repository, time, "elsewhere", 7, "");
+	assert_int_equal(repository_lock_take_to_read(place.repository, &lock, &err), 0);
+	assert_int_equal(wait.seconds, 0);
+	repository_lock_release(lock);
+	assert_int_equal(remove_locks(place.repository, true), 1);
+	repository_place_clear(&place);
+}
+
+static void test_lock_of_a_living_process_of_this_machine_counts_however_old(void **state)
+{
+	struct repository_place place;
+	struct repository_lock *lock;
+	struct timespec time = clock_now();
+	struct error err = {0};
+	uint64_t started;
+	char more[64], state_of_parent;
+
+	repository_place_make(&place);
+	time.tv_sec -= 31 * 60;
+	assert_true(procfs_stat(getppid(), &state_of_parent, &started));
+	snprintf(more, sizeof(more), ",\"corpusfs_started\":%llu", (unsigned long long)started);
+	put_lock_as_of(place.repository, time, origin_of_process().host, getppid(), more);
+	assert_int_equal(repository_lock_take(place.repository, true, &lock, &err), -EBUSY);
+	assert_non_null(strstr(err.text, " 31 minutes ago"));
+	assert_int_equal(remove_locks(place.repository, false), 0);
+	assert_int_equal(remove_locks(place.repository, true), 1);
+	repository_place_clear(&place);
 }
 
 /* Whose clock is wrong is not known. */
@@ -301,6 +423,10 @@ int main(void)
 		cmocka_unit_test(test_locks_that_cannot_be_read_go_with_all),
 		cmocka_unit_test(test_lock_of_a_process_whose_number_another_one_has_is_stale),
 		cmocka_unit_test(test_lock_of_another_machine_is_stale_after_half_an_hour),
+		cmocka_unit_test(test_lock_that_is_old_by_a_wrong_clock_counts_when_it_is_renewed),
+		cmocka_unit_test(test_waiting_for_an_old_lock_can_be_given_up),
+		cmocka_unit_test(test_who_only_reads_does_not_wait_for_an_old_lock),
+		cmocka_unit_test(test_lock_of_a_living_process_of_this_machine_counts_however_old),
 		cmocka_unit_test(test_lock_from_the_future_counts),
 		cmocka_unit_test(test_newer_format_is_refused),
 		cmocka_unit_test(test_blob_that_could_not_be_read_back_is_refused),
