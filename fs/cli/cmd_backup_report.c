@@ -113,17 +113,28 @@ static int read_repository(struct report *report, const char *path, json_t **ret
 	return r;
 }
 
-/* Whether the schedule's records are of this repository. */
-static double verified_in(const struct report *report, const char *path)
+/* When the newest of the backups was taken that a drill or a verification found whole, as far as the schedule's records are of this repository. */
+static double verified_in(const struct report *report, const char *path, const json_t *rows)
 {
 	const char *scheduled = json_string_value(json_object_get(report->schedule, "repository"));
 	const json_t *done = json_object_get(report->schedule, "done");
+	const json_t *drilled = json_object_get(json_object_get(done, "drill"), "verified");
+	const json_t *read = json_object_get(json_object_get(done, "verify"), "verified");
 	AUTO_FREE char *absolute = repository_absolute(path);
+	double newest = 0;
+	json_t *row;
+	size_t i;
 
 	if (!scheduled || !absolute || strcmp(scheduled, absolute) != 0)
 		return 0;
-	return MAX(json_real_value(json_object_get(json_object_get(done, "drill"), "verified")),
-	           json_real_value(json_object_get(json_object_get(done, "verify"), "verified")));
+	/* Others may have been forgotten since. */
+	json_array_foreach(rows, i, row) {
+		const json_t *taken = json_object_get(row, "taken");
+
+		if (json_equal(taken, drilled) || json_equal(taken, read))
+			newest = MAX(newest, json_real_value(taken));
+	}
+	return newest;
 }
 
 /* Copies on one filesystem die with its disk: that is said, for the figures take each for a disk of its own. */
@@ -166,7 +177,7 @@ static int add_repository(struct report *report, const char *text, struct error 
 	const bool has_site = colon && colon > text && (!slash || colon < slash);
 	AUTO_FREE char *site = has_site ? xasprintf("%.*s", (int)(colon - text), text) : xstrdup(HERE);
 	const char *path = has_site ? colon + 1 : text;
-	double newest = 0, verified = verified_in(report, path);
+	double newest = 0, verified;
 	json_t *rows = NULL, *row;
 	size_t i;
 	int r = read_repository(report, path, &rows, err);
@@ -174,6 +185,7 @@ static int add_repository(struct report *report, const char *text, struct error 
 	json_array_foreach(rows, i, row)
 		if (!json_is_true(json_object_get(row, "incomplete")))
 			newest = MAX(newest, json_real_value(json_object_get(row, "taken")));
+	verified = verified_in(report, path, rows);
 	json_decref(rows);
 	if (r < 0)
 		return r;

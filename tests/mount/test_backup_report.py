@@ -93,6 +93,22 @@ def test_what_would_be_lost_now_is_counted_from_the_newest_backup_that_was_verif
     assert report(repository)["newest_verified"] == taken[second], "a verification that failed verified nothing"
 
 
+def test_a_backup_that_is_gone_is_not_the_newest_that_was_verified(repository, store, area):
+    store.ok("-s", store.path, "snapshot", "create", "d@old")
+    first = repository.backup("d@old")["backup"]
+    second = repository.backup("d")["backup"]
+    schedule(repository, area)
+    taken = {row["backup"]: row["taken"] for row in repository.backups()}
+    repository.verify()
+    assert report(repository)["newest_verified"] == taken[second]
+    repository.run("backup", "forget", repository.path, second)
+    result = report(repository)
+    assert result["newest_backup"] == taken[first] and "newest_verified" not in result
+    assert "no drill or verification of one is known" in repository.run("backup", "report", "d").out
+    repository.verify()
+    assert report(repository)["newest_verified"] == taken[first]
+
+
 def test_copies_are_of_the_dataset_whatever_had_or_has_its_name(repository, store):
     repository.backup("d")
     store.ok("-s", store.path, "dataset", "rename", "d", "renamed")
