@@ -283,6 +283,12 @@ static json_t *begun_of(const struct backup_note *note)
 
 /* --- what was done --- */
 
+/* A drill by hand may be of an older backup than the last one was. What the clock drills, and a verification, has the newest one in it. */
+static bool is_news(const struct backup_note *note, const json_t *verified, const json_t *known)
+{
+	return note->dataset || note->kind == BACKUP_KIND_VERIFY || json_number_value(verified) > json_number_value(known);
+}
+
 /* `of`: the dataset's STORE/NUMBER. */
 static void note_in(json_t *entry, const struct backup_note *note, const char *of)
 {
@@ -308,7 +314,7 @@ static void note_in(json_t *entry, const struct backup_note *note, const char *o
 	if (!note->failure) {
 		json_object_set_new(kind, "time", json_integer((json_int_t)note->now));
 		json_object_set_new(kind, "seconds", json_real(note->seconds));
-		if (verified)
+		if (verified && is_news(note, verified, json_object_get(kind, "verified")))
 			json_object_set(kind, "verified", verified);
 	}
 }
