@@ -286,7 +286,7 @@ static void print_pruned(const json_t *result, bool dry_run)
 
 	units_size((uint64_t)number(result, "bytes_freed"), bytes);
 	if (removed + rewritten == 0)
-		printf("nothing to free: backups name what is in all %lld packs\n", (long long)number(result, "packs"));
+		printf("nothing to free: all %lld packs stay as they are\n", (long long)number(result, "packs"));
 	else if (dry_run)
 		printf("of %lld packs, would remove %lld and write %lld anew without what no backup names: about %s would be freed\n",
 		       (long long)number(result, "packs"), removed, rewritten, bytes);
