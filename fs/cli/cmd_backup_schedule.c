@@ -304,7 +304,7 @@ static int do_one(const char *store, json_t *row)
 		return EXIT_FAILED;
 	if (r < 0) {
 		fprintf(stderr, "corpusfs: %s %s of %s to %s:\n", is_drill ? "the" : "the backup,", due.kind, due.dataset, due.repository);
-		return exit_with(&err);
+		return repository_exit(due.repository, &err, NULL);
 	}
 	printf("%s %s of %s in %s\n", is_drill ? "drilled" : "made the", is_drill ? "the backups" : due.kind, due.dataset, due.repository);
 	return EXIT_OK;

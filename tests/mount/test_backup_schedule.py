@@ -163,6 +163,13 @@ def test_room_that_could_not_be_given_back_is_told(repository, store, secret):
     restic_check(repository)
 
 
+def test_what_to_do_about_a_failure_is_a_command_that_can_be_copied(repository, store, secret):
+    schedule(repository, secret, "--full", "daily")
+    files.put(repository.path + "/locks/" + 64 * "7", b"no lock")
+    told = tick(store, code=program.DAMAGED).err
+    assert f"corpusfs backup unlock --all {repository.path}" in told and "REPOSITORY" not in told
+
+
 def test_a_schedule_is_shown_changed_and_ended(repository, store, secret):
     schedule(repository, secret, "--full", "weekly", "--keep-weekly", "4")
     shown = repository.run("backup", "schedule", "d").out
