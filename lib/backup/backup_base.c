@@ -153,9 +153,12 @@ int backup_base_find(struct backup_base *base, struct repository *repository, co
 	struct snapshot_files snapshots = {0};
 	const struct snapshot_file *found = NULL, *misdated;
 	struct object_names packs = {0};
-	int r = snapshot_files_read(repository, true, &snapshots, err);
+	const bool only_warns = type == BACKUP_FULL && !aim->is_new; /* nothing depends on the backups that there are */
+	int r = snapshot_files_read(repository, true, &snapshots, only_warns ? NULL : err);
 
 	*base = (struct backup_base){0};
+	if (only_warns)
+		r = 0;
 	misdated = find_misdated(&snapshots, aim);
 	if (misdated)
 		(void)snprintf(base->misdated, sizeof(base->misdated), "%s", misdated->name);

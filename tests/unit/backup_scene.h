@@ -13,6 +13,7 @@ struct failing {
 	struct objects objects;
 	struct objects *inner;
 	size_t get_fails; /* of those that read packs, counted down; 0: none */
+	bool snapshots_fail; /* to read one fails */
 	bool packs_stay; /* to remove one fails */
 	bool is_filling; /* after some more puts the disk is full, until a pack was removed */
 	size_t puts_left;
@@ -43,6 +44,8 @@ static int failing_get(struct objects *objects, enum object_kind kind, const cha
 	struct failing *failing = failing_of(objects);
 
 	if (kind == OBJECT_PACK && failing->get_fails > 0 && --failing->get_fails == 0)
+		return -EIO;
+	if (kind == OBJECT_SNAPSHOT && failing->snapshots_fail)
 		return -EIO;
 	return failing->inner->place->get(failing->inner, kind, name, offset, len, out);
 }

@@ -60,6 +60,22 @@ static void test_full_backup_keeps_copies_of_its_own_however_often_it_is_pruned(
 	assert_int_equal(prune_and_count_copies(scene), copies);
 }
 
+/* --- what is not needed --- */
+
+static void test_full_backup_of_a_named_snapshot_needs_no_other_backup(void **state)
+{
+	struct scene *scene = *state;
+	struct backup_result first, second;
+	char path[600];
+
+	assert_int_equal(run_backup(scene, &first), 0);
+	scene->failing.snapshots_fail = true;
+	assert_int_equal(run_backup_of(scene, BACKUP_INCREMENTAL, "s", &second), -EIO);
+	assert_int_equal(run_backup(scene, &second), 0);
+	assert_int_equal(second.counts.data_blobs, first.counts.data_blobs);
+	assert_int_equal(place_count(&scene->repository, "snapshots", path), 2);
+}
+
 /* --- going on --- */
 
 /* Data blobs that the first one wrote, whose snapshot file could not be put. */
@@ -193,6 +209,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_full_backup_keeps_copies_of_its_own_however_often_it_is_pruned, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full_backup_of_a_named_snapshot_needs_no_other_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_goes_on_with_what_was_cut_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_does_not_go_on_with_a_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_tells_what_is_a_backup_from_what_is_none, setup, teardown),
