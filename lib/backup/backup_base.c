@@ -5,6 +5,7 @@
 
 #include "lib/backup/backup_find.h"
 #include "lib/base/clock.h"
+#include "lib/repository/origin.h"
 
 /* --- which one --- */
 
@@ -100,14 +101,20 @@ static bool is_later(const struct timespec *time, const struct timespec *than)
 	return time->tv_sec > than->tv_sec || (time->tv_sec == than->tv_sec && time->tv_nsec > than->tv_nsec);
 }
 
-/* A backup of an earlier snapshot that has a later time: it passes for the newest. NULL: none. */
+/*
+ * A backup of an earlier snapshot that has a later time: it passes for the newest. NULL: none. A copy of the store on another host gives out the same
+ * numbers to snapshots of its own, so those of this host count alone.
+ */
 static const struct snapshot_file *find_misdated(const struct snapshot_files *snapshots, const struct backup_aim *aim)
 {
+	const struct origin here = origin_of_process();
+
 	for (size_t i = snapshots->count; i-- > 0 && is_later(&snapshots->items[i].time, &aim->taken);) {
 		const struct snapshot_file *snapshot = &snapshots->items[i];
 		const uint32_t view = backup_view(snapshot);
 
-		if (view > 0 && view < aim->view && snapshot_file_has_tag(snapshot, aim->dataset_tag) && backup_is_complete(snapshot))
+		if (view > 0 && view < aim->view && snapshot_file_has_tag(snapshot, aim->dataset_tag) && backup_is_complete(snapshot) &&
+		    strcmp(snapshot->host, here.host) == 0)
 			return snapshot;
 	}
 	return NULL;

@@ -25,7 +25,7 @@ struct backup_base {
 	char full[BLOB_ID_TEXT]; /* the full backup at the chain's beginning; "" for a full one */
 	char *full_snapshot;     /* of the store, that it was made of; NULL: not known. Owned. */
 	struct exact_paths exact;
-	char misdated[BLOB_ID_TEXT]; /* a backup of an earlier snapshot with a later time: a clock was wrong; "": none */
+	char misdated[BLOB_ID_TEXT]; /* a backup of an earlier snapshot with a later time, made on this host: its clock was wrong; "": none */
 	struct object_names put;  /* packs of the one that was cut off, which this one goes on with */
 	struct blob_index *known; /* what may be relied on; owned unless it is the repository's */
 	bool known_is_repository;

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "lib/repository/origin.h"
 #include "backup_scene.h"
 
 /* --- a clock that is set --- */
@@ -161,9 +162,9 @@ static void test_incremental_backup_relies_on_nothing_that_a_full_one_goes_on_wi
 
 /* --- what is the newest --- */
 
-static void add_backup_of(struct scene *scene, struct timespec time, uint32_t view, char *ret_name)
+static void add_backup_of(struct scene *scene, const char *host, struct timespec time, uint32_t view, char *ret_name)
 {
-	struct snapshot_file file = {.time = time, .host = xstrdup("host"), .user = xstrdup("user"), .tree = blob_id_of("", 0)};
+	struct snapshot_file file = {.time = time, .host = xstrdup(host), .user = xstrdup("user"), .tree = blob_id_of("", 0)};
 	struct error err = {0};
 
 	array_add(&file.tags, backup_dataset_tag(scene->place.store, 1));
@@ -181,6 +182,7 @@ static int run_new(struct scene *scene)
 
 static void test_clock_that_is_set_between_a_snapshot_and_its_backup_is_noticed(void **state)
 {
+	const struct origin here = origin_of_process();
 	struct scene *scene = *state;
 	struct backup_result result;
 	struct snapshot_info info;
@@ -194,11 +196,12 @@ static void test_clock_that_is_set_between_a_snapshot_and_its_backup_is_noticed(
 	behind = 3600;
 	assert_int_equal(run_new(scene), -ETIME);
 	behind = 0;
-	add_backup_of(scene, time, info.view + 1, name); /* of a later snapshot, by somebody else */
+	add_backup_of(scene, here.host, time, info.view + 1, name); /* of a later snapshot, by somebody else */
+	add_backup_of(scene, "elsewhere", time, info.view - 1, name); /* of a copy of the store */
 	assert_int_equal(run_new(scene), 0);
 	assert_int_equal(run_backup(scene, &result), 0);
 	assert_string_equal(result.misdated, "");
-	add_backup_of(scene, time, info.view - 1, name);
+	add_backup_of(scene, here.host, time, info.view - 1, name);
 	assert_int_equal(run_new(scene), -ETIME);
 	assert_int_equal(run_backup(scene, &result), 0);
 	assert_string_equal(result.misdated, name);
