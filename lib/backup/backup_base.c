@@ -184,7 +184,7 @@ int backup_base_find(struct backup_base *base, struct repository *repository, co
 	if (r == 0 && backup_relies_on_all(type, aim->share)) {
 		base->known = repository->index;
 		base->known_is_repository = true;
-		if (!aim->share)
+		if (type == BACKUP_INCREMENTAL)
 			unfinished_packs_of_all(aim->store, repository, &base->unfinished);
 	} else if (r == 0) {
 		r = unfinished_packs(aim->unfinished, repository, &base->put, err);

@@ -3,8 +3,8 @@
  *
  *   full            nothing (with `share`: all blobs of the repository may be relied on)
  *   differential    the last full one: only its packs may be relied on
- *   incremental     the last one of any type: all blobs of the repository may be relied on but for what the store's unfinished backups have put,
- *                   which is not there for others (with `share` it is)
+ *   incremental     the last one of any type, or (with `share`) nothing if there is none: all blobs of the repository may be relied on, but for what
+ *                   the store's unfinished backups have put, which is theirs alone
  *
  * A full or differential one also relies on what one of its type put that was cut off (unfinished.h).
  *

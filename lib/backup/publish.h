@@ -1,6 +1,6 @@
 /*
- * Publishing: an incremental backup that shares with all that the repository has, and then, as the last step, a head (heads.h) that names it. Until
- * then readers get the version before.
+ * Publishing: an incremental backup that relies on all that the repository has (but for what unfinished backups have put), and then, as the last
+ * step, a head (heads.h) that names it. Until then readers get the version before.
  *
  * Publishing goes on from a version: the last one that this dataset published, or was restored from. If another one has become the head since, nobody
  * has decided what becomes of that, and publishing is refused with what came in between. The same happens when two publish at once: one wins.

@@ -139,9 +139,9 @@ static void test_full_backup_begins_anew_where_a_backup_cannot_be_looked_at(void
 	assert_int_equal(data_blobs_of_next(scene), blobs);
 }
 
-static void test_incremental_backup_relies_on_nothing_that_a_full_one_goes_on_with(void **state)
+static void go_on_beside_incremental_ones(struct scene *scene, bool share)
 {
-	struct scene *scene = *state;
+	const struct backup_options incremental = {.type = BACKUP_INCREMENTAL, .share = share, .snapshot = "later"};
 	struct backup_result result;
 	uint64_t blobs;
 
@@ -152,12 +152,22 @@ static void test_incremental_backup_relies_on_nothing_that_a_full_one_goes_on_wi
 	scene->failing.put = PUT_GOES_WELL;
 	assert_true(result.counts.data_blobs > blobs + 10);
 	blobs = result.counts.data_blobs - blobs;
-	assert_int_equal(run_backup_of(scene, BACKUP_INCREMENTAL, "later", &result), 0);
+	assert_int_equal(run_with(scene, incremental, &result), 0);
 	assert_int_equal(result.counts.data_blobs, blobs + 1); /* what is said of it */
 	assert_int_equal(run_backup_of(scene, BACKUP_FULL, "later", &result), 0);
 	assert_int_equal(result.counts.data_blobs, 1);
-	assert_int_equal(run_backup_of(scene, BACKUP_INCREMENTAL, "later", &result), 0);
+	assert_int_equal(run_with(scene, incremental, &result), 0);
 	assert_int_equal(result.counts.data_blobs, 1); /* it is a backup now */
+}
+
+static void test_incremental_backup_relies_on_nothing_that_a_full_one_goes_on_with(void **state)
+{
+	go_on_beside_incremental_ones(*state, false);
+}
+
+static void test_publishing_relies_on_nothing_that_a_full_backup_goes_on_with(void **state)
+{
+	go_on_beside_incremental_ones(*state, true);
 }
 
 /* --- what is the newest --- */
@@ -218,6 +228,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_full_backup_tells_what_is_a_backup_from_what_is_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_begins_anew_where_a_backup_cannot_be_looked_at, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_incremental_backup_relies_on_nothing_that_a_full_one_goes_on_with, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_publishing_relies_on_nothing_that_a_full_backup_goes_on_with, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_clock_that_is_set_between_a_snapshot_and_its_backup_is_noticed, setup, teardown),
 	};
 
