@@ -275,7 +275,6 @@ static int finish(struct backup *backup, struct error *err)
 		r = repository_lock_check(backup->lock, err);
 	describe(backup, &file);
 	if (r == 0) {
-		unfinished_end(&backup->unfinished, backup->store, true);
 		r = snapshot_file_write(backup->options->repository, &file, backup->result->name, err);
 		backup->is_there = r == 0;
 	}
@@ -343,8 +342,7 @@ int backup_run(struct store *store, const struct backup_options *options, struct
 	transfer_begin(&backup.transfer, &options->transfer);
 	exact_list_init(&backup.exact);
 	r = run(&backup, err);
-	if (!backup.is_there)
-		unfinished_end(&backup.unfinished, store, false);
+	unfinished_end(&backup.unfinished, store, backup.is_there);
 	backup_base_clear(&backup.base, store);
 	repository_writer_free(backup.writer);
 	repository_lock_release(backup.lock);

@@ -1,7 +1,6 @@
 /*
- * A full or differential backup that was cut off is gone on with by the next one of its type: what it put stands in packs that no backup names, and
- * nothing but those may be relied on; nor does an incremental backup rely on them. The store keeps a mark for it, which index files of the
- * repository have, too.
+ * The next full or differential backup goes on with one of its type that was cut off. What that one put stands in packs that no backup names. It is all
+ * that the next one relies on beside its base, and nobody else relies on it. The store keeps a mark for it, which the index files of these packs have.
  *
  *   unfinished_begin -> the packs with the mark are found when the index is loaded: unfinished_packs -> unfinished_end
  *
@@ -24,21 +23,21 @@ struct unfinished {
 /* Takes the mark of the one that was cut off, or a new one. */
 void unfinished_begin(struct unfinished *unfinished, struct store *store, const char *repository, uint32_t dataset, enum backup_type type);
 /*
- * done: the next one begins anew. That is said before it becomes a backup; if it does not become one all the same, it is taken back. Where that cannot
- * be kept, or it became one and nobody heard of it, unfinished_packs tells.
+ * done: it is a backup, and the next one begins anew. Who is killed after it became one, and before this, loses nothing: unfinished_packs finds that
+ * the packs are a backup's.
  */
 void unfinished_end(const struct unfinished *unfinished, struct store *store, bool done);
 
 /*
- * The packs with the mark that are there, as long as the index says, and of no backup, sorted; the caller's to clear. None where it cannot be known of
- * which packs the backups are.
+ * The packs with the mark, sorted, that are there, as long as the index says, and that no backup wrote; the caller's to clear. None where a backup
+ * cannot be read.
  */
 WARN_UNUSED int unfinished_packs(const struct unfinished *unfinished, struct repository *repository, struct object_names *ret_packs,
 				 struct error *err);
 
 /*
- * All that the unfinished ones of the store have put, sorted, on which nobody else relies. One that is a backup by now, of which the store did not
- * hear, counts as unfinished: to look at all backups would cost more than to write something again.
+ * All packs that the unfinished backups of the store have put, sorted. One that became a backup before the store noted it counts, too: to look at all
+ * backups would cost more than to write something again.
  */
 void unfinished_packs_of_all(struct store *store, const struct repository *repository, struct object_names *ret_packs);
 

@@ -4,6 +4,7 @@
 
 #include "lib/backup/backup.h"
 #include "lib/backup/prune.h"
+#include "lib/store/json_record.h"
 #include "dataset_store.h"
 #include "repository_place.h"
 
@@ -18,11 +19,24 @@ struct failing {
 	bool is_filling; /* after some more puts the disk is full, until a pack was removed */
 	size_t puts_left;
 	enum { PUT_GOES_WELL, PUT_FAILS, PUT_IS_NOT_ANSWERED } put; /* of snapshot files */
+	struct store *store;
+	size_t marks; /* of unfinished backups, that the store had when the last snapshot file was about to be put */
 };
 
 static struct failing *failing_of(struct objects *objects)
 {
 	return (struct failing *)objects;
+}
+
+static size_t count_marks(struct store *store)
+{
+	json_t *marks;
+	size_t count;
+
+	assert_int_equal(json_record_read(store, "unfinished", &marks), 0);
+	count = json_object_size(marks);
+	json_decref(marks);
+	return count;
 }
 
 static int failing_put(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
@@ -31,6 +45,8 @@ static int failing_put(struct objects *objects, enum object_kind kind, const cha
 	const bool fails = kind == OBJECT_SNAPSHOT && failing->put != PUT_GOES_WELL;
 	int r;
 
+	if (kind == OBJECT_SNAPSHOT)
+		failing->marks = count_marks(failing->store);
 	if (failing->is_filling && failing->puts_left == 0)
 		return -ENOSPC;
 	if (failing->is_filling)
@@ -102,7 +118,7 @@ static int setup(void **state)
 	store_view_put(scene.place.store, view);
 	assert_int_equal(snapshot_create(scene.place.store, &name, 1, "", 0, &err), 0);
 	repository_place_make(&scene.repository);
-	scene.failing = (struct failing){.objects = {&failing_place}, .inner = scene.repository.repository->objects};
+	scene.failing = (struct failing){.objects = {&failing_place}, .inner = scene.repository.repository->objects, .store = scene.place.store};
 	scene.repository.repository->objects = &scene.failing.objects;
 	*state = &scene;
 	return 0;

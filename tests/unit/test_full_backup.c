@@ -109,6 +109,17 @@ static void test_full_backup_goes_on_with_what_was_cut_off(void **state)
 	assert_int_equal(data_blobs_of_next(*state), blobs);
 }
 
+/* Killed just before, it is gone on with. */
+static void test_full_backup_has_its_mark_until_it_is_a_backup(void **state)
+{
+	struct scene *scene = *state;
+	struct backup_result result;
+
+	assert_int_equal(run_backup(scene, &result), 0);
+	assert_int_equal(scene->failing.marks, 1);
+	assert_int_equal(count_marks(scene->place.store), 0);
+}
+
 static void test_full_backup_does_not_go_on_with_a_backup(void **state)
 {
 	const uint64_t blobs = be_cut_off(*state, PUT_IS_NOT_ANSWERED, 1);
@@ -224,6 +235,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_full_backup_keeps_copies_of_its_own_however_often_it_is_pruned, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_of_a_named_snapshot_needs_no_other_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_goes_on_with_what_was_cut_off, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_full_backup_has_its_mark_until_it_is_a_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_does_not_go_on_with_a_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_tells_what_is_a_backup_from_what_is_none, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_begins_anew_where_a_backup_cannot_be_looked_at, setup, teardown),
