@@ -1,8 +1,10 @@
 /*
- * Which backups stay, by rules such as "seven daily ones". Snapshots of one host and path, and for ours of one dataset, are looked at by
- * themselves, the newest first; each rule keeps the newest one of as many hours, days, ISO weeks, months or years as it says. (UTC.)
- * If by the store's numbers another complete one is of a later snapshot than that which has the latest time, a clock was wrong, and it stays, too.
- * One that is incomplete is never counted: it stays where a complete one in its place would, and an older complete one of the same period, too.
+ * Which backups stay, by rules such as "seven daily ones". Backups of one host and path, and ours of one dataset, are a group; groups do not count for
+ * each other. In a group, each rule keeps the newest backup of as many hours, days, ISO weeks, months or years as it says. (UTC.)
+ *
+ * The complete backup of the store's last snapshot always stays: if a clock was wrong, another one may have a later time.
+ *
+ * An incomplete backup is not counted: it stays where a complete one would, and so does the next older complete one of the same period.
  */
 #ifndef CORPUSFS_BACKUP_FORGET_H
 #define CORPUSFS_BACKUP_FORGET_H
