@@ -1,6 +1,9 @@
 """Backups that go by rules, and their room, in one command."""
 
 import os
+import signal
+
+import pytest
 
 from harness import files, program, tree
 from harness.repository import SECRETS, restic_check
@@ -28,8 +31,8 @@ def test_prune_forgets_first_what_the_rules_do_not_keep(repository, store, area)
     tree.assert_same(point + "/d", area + "/out")
 
 
-def test_prune_frees_what_it_can_on_a_disk_that_is_full(repository, store, area):
-    """The lock is the first thing that it puts, then comes a pack that is written anew."""
+def back_up_in_part(repository, store):
+    """The newest backup needs a part of the packs of one that was forgotten."""
     point = store.mount()
     files.put(point + "/d/big", os.urandom(64 << 20))
     for number in range(200):
@@ -40,6 +43,12 @@ def test_prune_frees_what_it_can_on_a_disk_that_is_full(repository, store, area)
     repository.run("backup", "forget", repository.path, first)
     would = repository.json("backup", "prune", repository.path, "--dry-run")
     assert would["packs_removed"] > 0 and would["packs_rewritten"] > 0
+    return point, would
+
+
+def test_prune_frees_what_it_can_on_a_disk_that_is_full(repository, store, area):
+    """The lock is the first thing that it puts, then comes a pack that is written anew."""
+    point, would = back_up_in_part(repository, store)
     before = room(repository)
     done = repository.run("backup", "prune", repository.path, secrets={**SECRETS, "CORPUSFS_FAULT": "object-before-rename:enospc:2"})
     assert "prune again" in done.err and len(done.err.splitlines()) == 1
@@ -49,6 +58,23 @@ def test_prune_frees_what_it_can_on_a_disk_that_is_full(repository, store, area)
     again = repository.json("backup", "prune", repository.path)
     assert again["packs_rewritten"] > 0 and not again["no_room"]
     assert room(repository) < between - (1 << 20)
+    restic_check(repository)
+    repository.restore(area + "/out")
+    tree.assert_same(point + "/d", area + "/out")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_prune_that_dies_while_it_takes_back_what_has_no_room_loses_nothing(repository, store, area, number):
+    """Before it removes the new index file, and before it removes the new pack."""
+    point, would = back_up_in_part(repository, store)
+    before = room(repository)
+    fault = {"CORPUSFS_FAULT": f"backup-prune-before-index:enospc,backup-prune-remove:kill:{number}"}
+    repository.run("backup", "prune", repository.path, code=-signal.SIGKILL, secrets={**SECRETS, **fault})
+    assert repository.verify()["problem_count"] == 0 and room(repository) > before
+    repository.run("backup", "unlock", repository.path)
+    restic_check(repository)
+    repository.run("backup", "prune", repository.path)
+    assert before - room(repository) > would["bytes_freed"] - (1 << 20)
     restic_check(repository)
     repository.restore(area + "/out")
     tree.assert_same(point + "/d", area + "/out")
