@@ -151,10 +151,16 @@ int pin_file_write(int dir, const struct pin *pin, const struct pin_entries *ent
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
 	close(fd);
-	if (r == 0 && (renameat(dir, NEW, dir, name) < 0 || fsync(dir) < 0))
+	if (r == 0 && renameat(dir, NEW, dir, name) < 0)
 		r = -errno;
-	if (r < 0)
+	if (r < 0) {
 		(void)unlinkat(dir, NEW, 0);
+		return r;
+	}
+	if (fsync(dir) == 0)
+		return 0;
+	r = -errno;
+	(void)unlinkat(dir, name, 0); /* what was told to have failed does not hold later */
 	return r;
 }
 

@@ -118,6 +118,8 @@ int segment_read_any(int fd, const struct blob_spot *spot, struct blob_id *ret_i
 	do
 		got = preadv(fd, (const struct iovec[]){{head, sizeof(head)}, {ret_plain->data, len}}, 2, spot->offset);
 	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return -errno; /* what cannot be read now is not known to be damaged */
 	memcpy(id.bytes, head + SUM_LEN, BLOB_ID_LEN);
 	if (got != (ssize_t)(sizeof(head) + len) || read_le64(&reader) != checksum(&id, spot->length, ret_plain->data))
 		return -EBADMSG;
@@ -144,10 +146,14 @@ static int read_header(int fd, struct segment_table *table)
 	uint8_t header[HEADER] = {0};
 	struct reader reader = reader_over(header + MAGIC_LEN, sizeof(header) - MAGIC_LEN);
 	struct stat st;
+	ssize_t got;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (pread(fd, header, sizeof(header), 0) != (ssize_t)sizeof(header) || memcmp(header, MAGIC, MAGIC_LEN) != 0)
+	got = pread(fd, header, sizeof(header), 0);
+	if (got < 0)
+		return -errno;
+	if (got != (ssize_t)sizeof(header) || memcmp(header, MAGIC, MAGIC_LEN) != 0)
 		return -EBADMSG;
 	table->slots = read_le32(&reader);
 	if (table->slots == 0 || table->slots > SLOTS_MAX)

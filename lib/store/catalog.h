@@ -201,7 +201,11 @@ WARN_UNUSED int views_head(struct store *store, struct dataset *dataset, struct 
  * Of a head, what is buffered is dropped where it cannot be committed. */
 WARN_UNUSED int views_block(struct store *store, uint32_t number, bool *blocked);
 void views_unblock(struct store *store, bool *blocked);
-WARN_UNUSED int views_check_unused(struct store *store, uint32_t number); /* Whether views_block would succeed; changes nothing. -EBUSY. */
+/* Waits shortly, for all of them together, until nobody uses them: who has just closed a file is not known to have done so. For who wants to
+ * block them, before he takes change_lock, which others need. */
+void views_await_unused(struct store *store, const uint32_t *numbers, size_t count);
+void views_await_dataset(struct store *store, const char *name); /* its head and all its snapshots */
+WARN_UNUSED int views_check_unused(struct store *store, uint32_t number); /* -EBUSY: somebody uses it now */
 /* The dataset gets another head. The view `keeper` keeps the state of the old one; its own number means: none does. Caller holds catalog_lock. */
 void views_retire(struct store *store, const struct dataset *dataset, uint32_t keeper);
 bool views_is_read(struct store *store, uint32_t keeper); /* somebody still reads a retired head that it keeps; catalog_lock */

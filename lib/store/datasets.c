@@ -472,15 +472,26 @@ static int destroy_locked(struct store *store, const char *name, unsigned flags,
 	return 0;
 }
 
+static int try_destroy(struct store *store, const char *name, unsigned flags, struct error *err, uint32_t *ret_id)
+{
+	int result = store_begin_change(store, err);
+
+	if (result < 0)
+		return result;
+	result = destroy_locked(store, name, flags, err, ret_id);
+	mutex_give(&store->change_lock);
+	return result;
+}
+
 int dataset_destroy(struct store *store, const char *name, unsigned flags, struct error *err)
 {
 	uint32_t id = 0;
+	int result = try_destroy(store, name, flags, err, &id);
 
-	int result = store_begin_change(store, err);
-	if (result < 0)
-		return result;
-	result = destroy_locked(store, name, flags, err, &id);
-	mutex_give(&store->change_lock);
+	if (result == -EBUSY) {
+		views_await_dataset(store, name);
+		result = try_destroy(store, name, flags, err, &id);
+	}
 	if (result == 0)
 		store_changed(store, STORE_DATASETS_CHANGED, id, name);
 	return result;

@@ -174,6 +174,32 @@ static int destroy_locked(struct store *store, const struct snapshot_name *names
 	return 0;
 }
 
+/* 0: there is none, or it could not be destroyed whoever reads it. */
+static uint32_t find_view(struct store *store, const struct snapshot_name *name)
+{
+	uint32_t view = 0;
+
+	mutex_take(&store->catalog_lock);
+	struct dataset *dataset = name->id ? catalog_dataset_by_id(store, name->id) : catalog_dataset(store, name->dataset);
+	const struct snapshot *snapshot = dataset ? catalog_snapshot(dataset, name->name) : NULL;
+	if (snapshot && snapshot->record.hold_count == 0)
+		view = snapshot->record.view;
+	mutex_give(&store->catalog_lock);
+	return view && !store_busy(store, view) ? view : 0;
+}
+
+static void await_readers(struct store *store, const struct snapshot_name *names, size_t count)
+{
+	AUTO_FREE uint32_t *views = xcalloc(MAX(count, 1U), sizeof(*views));
+	size_t found = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		views[found] = find_view(store, &names[i]);
+		found += views[found] > 0;
+	}
+	views_await_unused(store, views, found);
+}
+
 int snapshots_destroy(struct store *store, const struct snapshot_name *names, size_t count, struct error *err)
 {
 	AUTO_FREE struct told *told = xcalloc(MAX(count, 1U), sizeof(*told));
@@ -181,6 +207,7 @@ int snapshots_destroy(struct store *store, const struct snapshot_name *names, si
 
 	if (count == 0)
 		return error_set(err, -EINVAL, "name at least one snapshot to destroy");
+	await_readers(store, names, count);
 	int result = store_begin_change(store, err);
 	if (result < 0)
 		return result;
@@ -195,6 +222,7 @@ int snapshots_destroy(struct store *store, const struct snapshot_name *names, si
 
 int snapshots_check_destroy(struct store *store, const struct snapshot_name *names, size_t count, struct error *err)
 {
+	await_readers(store, names, count);
 	int result = store_begin_change(store, err);
 	if (result < 0)
 		return result;

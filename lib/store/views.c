@@ -242,15 +242,14 @@ void store_view_put(struct store *store, struct view *view)
 	(void)close_taken(leaving);
 }
 
-/* Waits shortly until nobody uses the view. 0, and the view if it is open; -EBUSY. Caller holds catalog_lock, which is given up meanwhile. */
-static int wait_unused(struct store *store, uint32_t number, struct open_view **ret_open)
+/* Waits until nobody uses the view. 0, and the view if it is open; -EBUSY. Caller holds catalog_lock, which is given up meanwhile. */
+static int wait_unused(struct store *store, uint32_t number, const struct timespec *deadline, struct open_view **ret_open)
 {
-	struct timespec deadline = clock_after_ms(BLOCK_WAIT_MS);
 	struct open_view *open;
 	int result = 0;
 
 	for (open = find(store, number); open && open->refs > 0 && result == 0; open = find(store, number))
-		result = mutex_wait_until(&store->catalog_lock, &store->unused, &deadline) ? 0 : -ETIMEDOUT;
+		result = mutex_wait_until(&store->catalog_lock, &store->unused, deadline) ? 0 : -ETIMEDOUT;
 	if (open && open->refs > 0)
 		return -EBUSY;
 	*ret_open = open;
@@ -259,10 +258,11 @@ static int wait_unused(struct store *store, uint32_t number, struct open_view **
 
 int views_block(struct store *store, uint32_t number, bool *blocked)
 {
+	struct timespec deadline = clock_after_ms(BLOCK_WAIT_MS);
 	struct open_view *open;
 
 	mutex_take(&store->catalog_lock);
-	int result = wait_unused(store, number, &open);
+	int result = wait_unused(store, number, &deadline, &open);
 	if (result == 0) {
 		*blocked = true;
 		if (open)
@@ -275,12 +275,38 @@ int views_block(struct store *store, uint32_t number, bool *blocked)
 	return result;
 }
 
-int views_check_unused(struct store *store, uint32_t number)
+void views_await_unused(struct store *store, const uint32_t *numbers, size_t count)
 {
+	struct timespec deadline = clock_after_ms(BLOCK_WAIT_MS);
 	struct open_view *open;
+	int result = 0;
 
 	mutex_take(&store->catalog_lock);
-	int result = wait_unused(store, number, &open);
+	for (size_t i = 0; i < count && result == 0; i++)
+		result = wait_unused(store, numbers[i], &deadline, &open);
+	mutex_give(&store->catalog_lock);
+}
+
+void views_await_dataset(struct store *store, const char *name)
+{
+	ARRAY(uint32_t) views = {0};
+
+	mutex_take(&store->catalog_lock);
+	struct dataset *dataset = catalog_dataset(store, name);
+	if (dataset)
+		array_add(&views, dataset->record.view);
+	for (struct snapshot *snapshot = dataset ? dataset->snapshots : NULL; snapshot; snapshot = snapshot->by_name.next)
+		array_add(&views, snapshot->record.view);
+	mutex_give(&store->catalog_lock);
+	views_await_unused(store, views.items, views.count);
+	array_clear(&views);
+}
+
+int views_check_unused(struct store *store, uint32_t number)
+{
+	mutex_take(&store->catalog_lock);
+	const struct open_view *open = find(store, number);
+	int result = open && open->refs > 0 ? -EBUSY : 0;
 	mutex_give(&store->catalog_lock);
 	return result;
 }

@@ -1,13 +1,36 @@
 """What people are told whose repository, password or backup is not what they thought: which one it is, and what can be done."""
 
+import contextlib
 import glob
 import json
 import os
 import signal
 import subprocess
+import threading
 
 from harness import files, procs, program
 from harness.repository import SECRETS
+
+
+BIG = 5 << 20  # more than what is restored in one go
+
+
+@contextlib.contextmanager
+def busy(path):
+    """Somebody writes there all the time."""
+    done = threading.Event()
+
+    def write():
+        while not done.wait(0.5):
+            files.put(path, os.urandom(1 << 20))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def told(repository, *args, code, secrets=None):
@@ -69,13 +92,12 @@ def test_a_damaged_backup_that_others_would_be_based_on_leads_to_a_full_one(repo
 
 
 def test_an_interrupted_restore_says_what_is_left_and_goes_on(repository):
-    """The signal comes while files do, which all pause: the lock is there, and the dataset is not whole."""
+    """The signal comes while files do, of which a big one pauses: the lock is there, and the dataset is not whole."""
     point = repository.store.mount()
-    for number in range(200):
-        files.put(f"{point}/d/many{number}", os.urandom(20000))
+    files.put(f"{point}/d/big", os.urandom(BIG))
     repository.store.umount()
     repository.backup("d")
-    fault = {**SECRETS, "CORPUSFS_FAULT": ",".join(f"import-before-link:sleep100:{number}" for number in range(2, 150))}
+    fault = {**SECRETS, "CORPUSFS_FAULT": "import-before-link:sleep3000,import-before-link:sleep3000:2"}
     command = ["env", "--default-signal=INT", program.binary(), "-s", repository.store.path, "restore", repository.path, "again"]
     environment = program.environment(repository.store.run_mark, repository.store.logs, fault)
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
@@ -88,14 +110,15 @@ def test_an_interrupted_restore_says_what_is_left_and_goes_on(repository):
 
 
 def test_an_interrupted_restore_over_names_the_snapshot_that_it_took(repository):
+    """It lets go late: nobody gives it up while the daemon works."""
     store = repository.store
     point = store.mount()
-    for number in range(200):
-        files.put(f"{point}/d/many{number}", os.urandom(20000))
+    files.put(f"{point}/d/big", os.urandom(BIG))
     repository.backup("d")
+    os.unlink(f"{point}/d/big")
+    store.create("busy")
     store.umount()
-    # it lets go late: nobody gives it up while it gives signs of life
-    store.mount(point, env={"CORPUSFS_FAULT": "import-before-link:sleep12000:2"})
+    store.mount(point, env={"CORPUSFS_FAULT": "import-before-link:sleep12000"})
     command = ["env", "--default-signal=INT", program.binary(), "-s", store.path, "restore", repository.path, "d", "--over"]
     environment = program.environment(store.run_mark, store.logs, SECRETS)
 
@@ -103,7 +126,7 @@ def test_an_interrupted_restore_over_names_the_snapshot_that_it_took(repository)
         listed = json.loads(store.ok("-s", store.path, "snapshot", "list", "d", "--json"))
         return [row["name"] for row in listed if row["name"].startswith("before-restore")]
 
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process, busy(point + "/busy/file"):
         procs.poll(guards, 60 * program.scale(), "the guard is taken")
         process.send_signal(signal.SIGINT)
         err = process.communicate(timeout=60 * program.scale())[1].decode()

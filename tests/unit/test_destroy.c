@@ -91,6 +91,7 @@ static void what_is_not_destroyed_in_the_end_is_there_all_the_time(void **state)
 {
 	struct place place;
 	struct view *reader, *view;
+	char name[32];
 
 	make(&place);
 	take(place.store, "one");
@@ -98,6 +99,7 @@ static void what_is_not_destroyed_in_the_end_is_there_all_the_time(void **state)
 	assert_int_equal(store_snapshot(place.store, "a", "two", &reader), 0);
 	for (int whole = 0; whole < 2; whole++) {
 		struct refused refused = {.store = place.store, .whole = whole};
+		unsigned taken = 0;
 		pthread_t thread;
 		assert_int_equal(pthread_create(&thread, NULL, destroy_both, &refused), 0);
 		while (!atomic_load(&refused.done)) {
@@ -105,10 +107,14 @@ static void what_is_not_destroyed_in_the_end_is_there_all_the_time(void **state)
 			store_view_put(place.store, view);
 			assert_int_equal(store_head(place.store, "a", &view), 0);
 			store_view_put(place.store, view);
+			snprintf(name, sizeof(name), "other-%d-%u", whole, taken);
+			take(place.store, name);
+			taken += !atomic_load(&refused.done);
 			usleep(1000);
 		}
 		pthread_join(thread, NULL);
 		assert_int_equal(refused.result, -EBUSY);
+		assert_true(taken > 3); /* others change the store while he waits for the reader */
 	}
 	store_view_put(place.store, reader);
 	assert_int_equal(dataset_destroy(place.store, "a", DATASET_DESTROY_SNAPSHOTS, NULL), 0);

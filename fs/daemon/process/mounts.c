@@ -175,9 +175,11 @@ static struct entry *find_or_begin(struct mounts *mounts, json_t *args, const st
 	while ((entry = find_writer(mounts, source)) && !entry->mount)
 		pthread_cond_wait(&mounts->change, &mounts->lock);
 	*ret_is_new = !entry;
-	if (entry) {
+	if (mounts->leaving) {
+		entry = NULL;
+	} else if (entry) {
 		entry->refs++;
-	} else if (!mounts->leaving) {
+	} else {
 		entry = entry_new(args, source);
 		DL_APPEND(mounts->entries, entry);
 		mounts->starting++;

@@ -40,6 +40,15 @@ static void replace_name(struct mount *mount, const struct dataset_info *info, u
 		session_notify_entry(session, NODE_MOUNT_ROOT, info->name);
 }
 
+/* Of two rollbacks at once the later one counts, whoever tells of it last: numbers of views only grow. */
+static void raise_root_view(struct mount *mount, uint32_t view)
+{
+	uint32_t was = atomic_load(&mount->gate.root_view);
+
+	while (was < view && !atomic_compare_exchange_weak(&mount->gate.root_view, &was, view))
+		;
+}
+
 /* The head has a new view: nothing that the kernel remembers of the old one may answer for it. */
 static void hook_replaced(void *arg, uint32_t dataset, uint32_t old_view)
 {
@@ -56,7 +65,7 @@ static void hook_replaced(void *arg, uint32_t dataset, uint32_t old_view)
 		struct mount *mount = mounts[i];
 
 		if (mount->dataset == dataset && !mount->options.snapshot)
-			atomic_store(&mount->gate.root_view, info.view);
+			raise_root_view(mount, info.view);
 		if (!mount->dataset)
 			replace_name(mount, &info, old_view);
 		else if (mount->dataset == dataset && !mount->options.snapshot && session_has_epoch(mount_session(mount)))

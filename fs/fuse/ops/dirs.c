@@ -143,6 +143,7 @@ static struct dir_handle *dir_handle_new(struct mount *mount, struct inode *inod
 struct opened *dirs_resume(struct mount *mount, const struct kept_open *kept)
 {
 	const struct node node = node_decode(kept->node, mount_root_view(mount));
+	struct dir_handle *handle;
 	struct inode *inode = NULL;
 	struct view *view = NULL;
 
@@ -150,7 +151,10 @@ struct opened *dirs_resume(struct mount *mount, const struct kept_open *kept)
 		view = NULL;
 	if (view && node.kind == NODE_FILE && inode_open_again(view, node.ino, &inode))
 		inode = NULL;
-	return &dir_handle_new(mount, inode, view)->opened;
+	handle = dir_handle_new(mount, inode, view);
+	/* a listing that the daemon before this one began goes on in what it was begun in, or not at all */
+	handle->listed = node.kind == NODE_FILE ? node.view : 0;
+	return &handle->opened;
 }
 
 /* NULL for a virtual directory, if it is there. */
