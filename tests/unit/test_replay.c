@@ -15,6 +15,7 @@
 
 struct file {
 	uint32_t len;
+	time_t mtime; /* that was set; 0: it was changed since */
 	uint8_t bytes[FILE_MAX];
 };
 
@@ -37,25 +38,43 @@ static void resize(struct file *file, uint32_t len)
 	file->len = len;
 }
 
+/* One after the other. What is asked for again when half of it was done gives the same. */
+static int set_lengths(struct inode *inode, struct file *file, uint64_t first, uint64_t second)
+{
+	struct setattr change = {.mask = SET_SIZE, .size = first};
+	struct attr attr;
+	int result;
+
+	resize(file, (uint32_t)first);
+	resize(file, (uint32_t)second);
+	if (!inode)
+		return 0;
+	result = view_setattr(inode_view(inode), inode_ino(inode), &change, &attr);
+	change.size = second;
+	return result < 0 ? result : view_setattr(inode_view(inode), inode_ino(inode), &change, &attr);
+}
+
 /* One operation, on the inode (or not, if NULL) and the model. */
 static int operate(struct inode *inode, struct file *file, uint64_t seed)
 {
 	static const int modes[] = {0, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE};
-	const uint64_t kind = draw(&seed) % 10, offset = draw(&seed) % (FILE_MAX / 2), len = draw(&seed) % (FILE_MAX / 4) + 1;
-	struct setattr change = {.mask = SET_SIZE, .size = offset};
+	const uint64_t kind = draw(&seed) % 12, offset = draw(&seed) % (FILE_MAX / 2), len = draw(&seed) % (FILE_MAX / 4) + 1;
+	const struct setattr times = {.mask = SET_MTIME, .mtime = {.tv_sec = (time_t)offset + 1}};
 	AUTO_FREE uint8_t *data = xmalloc(len);
 	struct attr attr;
 
+	if (kind != 9)
+		file->mtime = kind > 9 ? times.mtime.tv_sec : 0;
+	if (kind > 9)
+		return inode ? view_setattr(inode_view(inode), inode_ino(inode), &times, &attr) : 0;
 	if (kind < 5) {
 		fill_noise(data, len, seed);
 		resize(file, MAX(file->len, (uint32_t)(offset + len)));
 		memcpy(file->bytes + offset, data, len);
 		return inode ? inode_write(inode, offset, data, len, WRITE_KEEP) : 0;
 	}
-	if (kind < 7) {
-		resize(file, (uint32_t)offset);
-		return inode ? view_setattr(inode_view(inode), inode_ino(inode), &change, &attr) : 0;
-	}
+	if (kind < 7)
+		return set_lengths(inode, file, offset, kind == 5 ? offset : offset + len);
 	if (kind == 9)
 		return inode ? inode_commit(inode) : 0;
 	const int mode = modes[draw(&seed) % ARRAY_SIZE(modes)];
@@ -116,6 +135,7 @@ static void compare(struct inode *inode, const struct file *file)
 
 	inode_attr(inode, &attr);
 	assert_int_equal(attr.size, file->len);
+	assert_true(file->mtime == 0 || attr.mtime.tv_sec == file->mtime);
 	assert_int_equal(inode_read(inode, 0, FILE_MAX, out), file->len);
 	assert_memory_equal(out, file->bytes, file->len);
 }
@@ -245,6 +265,39 @@ static void accepted_changes_survive_the_process(void **state)
 	tree_store_remove(&store);
 }
 
+static void set_length(struct inode *inode, uint64_t size)
+{
+	const struct setattr change = {.mask = SET_SIZE, .size = size}, times = {.mask = SET_MTIME, .mtime = {.tv_sec = 1}};
+	struct attr attr;
+
+	assert_int_equal(view_setattr(inode_view(inode), inode_ino(inode), &change, &attr), 0);
+	assert_int_equal(view_setattr(inode_view(inode), inode_ino(inode), &times, &attr), 0);
+}
+
+/* However long it is not committed. */
+static void lengths_and_times_set_again_and_again_take_no_more_of_the_journal(void **state)
+{
+	struct tree_store store = {.budget = 64 * MIB, .idle_ms = 1000000, .journal_bytes = MEMORY, .journal = shared_memory(MEMORY)};
+	struct inode *inode;
+
+	tree_store_place(&store);
+	tree_store_open(&store, true);
+	inode = new_file(&store, "file");
+	assert_int_equal(inode_write(inode, 0, "content", 7, WRITE_KEEP), 0);
+	for (uint64_t i = 0; i < 1000; i++) {
+		set_length(inode, 1000 + i);
+		set_length(inode, 3000 - i);
+		set_length(inode, 2000);
+		assert_true(inode->active.records.count <= 4);
+	}
+	assert_int_equal(inode_commit(inode), 0);
+	assert_int_equal(inode->active.record_bytes, 0);
+	inode_close(inode);
+	tree_store_close(&store);
+	munmap(store.journal, MEMORY);
+	tree_store_remove(&store);
+}
+
 #define AWAY "replay-before-change:eio:1,replay-before-change:eio:2,replay-before-change:eio:3,replay-before-change:eio:4,replay-before-change:eio:5"
 
 static void a_disk_that_is_away_for_a_moment_is_waited_for(void **state)
@@ -254,10 +307,10 @@ static void a_disk_that_is_away_for_a_moment_is_waited_for(void **state)
 
 	tree_store_place(&store);
 	assert_int_equal(take_step(&store, told, (struct step){.what = MAKE}), 0);
-	assert_int_equal(take_step(&store, told, (struct step){.what = WORK_AND_DIE, .seed = 3, .count = 1}), 0);
-	assert_true(told->now.len > 0);
+	assert_int_equal(take_step(&store, told, (struct step){.what = WORK_AND_DIE, .seed = 8, .count = 1}), 0);
+	assert_true(told->now.len > 0); /* it was a write */
 	assert_int_equal(take_step(&store, told, (struct step){.what = GO_ON, .fault = AWAY}), 0);
-	assert_int_equal(take_step(&store, told, (struct step){.what = WORK_AND_DIE, .seed = 3, .count = 1}), 0);
+	assert_int_equal(take_step(&store, told, (struct step){.what = WORK_AND_DIE, .seed = 8, .count = 1}), 0);
 	assert_int_equal(take_step(&store, told, (struct step){.what = GO_ON_IN_A_HURRY, .fault = AWAY}), 0);
 	munmap(store.journal, MEMORY);
 	munmap(told, sizeof(*told));
@@ -269,6 +322,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(accepted_changes_survive_the_process),
 		cmocka_unit_test(a_disk_that_is_away_for_a_moment_is_waited_for),
+		/* last: a process in which RocksDB has had threads may not fork */
+		cmocka_unit_test(lengths_and_times_set_again_and_again_take_no_more_of_the_journal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -182,6 +182,7 @@ static bool defer_times(struct inode *inode, const struct setattr *set, struct a
 		set_times(inode, set, clock_now());
 		inode->times_dirty = true;
 		inode_count_record(inode, record, JOURNAL_TIMES, 0, 0);
+		dirty_keep_last(&inode->active);
 		pending_note(inode);
 		inode_fill_attr(inode, ret_attr);
 		is_deferred = true;

@@ -177,6 +177,33 @@ void dirty_forget_last(struct dirty *dirty)
 	journal_forget(dirty->journal, record);
 }
 
+/* NULL: there are not so many. */
+static struct journal_record *record_from_end(const struct dirty *dirty, size_t back)
+{
+	return dirty->records.count > back ? dirty->records.items[dirty->records.count - 1 - back] : NULL;
+}
+
+/* See J5. `last` comes right after `record`, `before` (or NULL) right before it. */
+static bool is_needless(const struct journal_record *before, const struct journal_record *record, const struct journal_record *last)
+{
+	if (record->kind == JOURNAL_TIMES)
+		return last->kind == JOURNAL_TIMES || last->kind == JOURNAL_TRUNCATE;
+	if (record->kind != JOURNAL_TRUNCATE || last->kind != JOURNAL_TRUNCATE)
+		return false;
+	return last->offset <= record->offset || (before && before->kind == JOURNAL_TRUNCATE && before->offset <= record->offset);
+}
+
+void dirty_keep_last(struct dirty *dirty)
+{
+	struct journal_record *last = record_from_end(dirty, 0), *record;
+
+	while ((record = record_from_end(dirty, 1)) && is_needless(record_from_end(dirty, 2), record, last)) {
+		dirty->record_bytes -= record->size;
+		array_remove(&dirty->records, dirty->records.count - 2, 1);
+		journal_forget(dirty->journal, record);
+	}
+}
+
 void dirty_forget_records(struct dirty *dirty)
 {
 	for (size_t i = 0; i < dirty->records.count; i++)

@@ -45,6 +45,7 @@ void dirty_clear(struct dirty *dirty); /* the pool stays set; forgets the record
 /* Takes over a counted record; its change is made already or at once. */
 void dirty_add_record(struct dirty *dirty, struct journal *journal, struct journal_record *record);
 void dirty_forget_last(struct dirty *dirty); /* the record that was added last: its change was not made after all */
+void dirty_keep_last(struct dirty *dirty); /* its change was made: what it makes needless of the records right before it is forgotten (J5 in journal.h) */
 void dirty_forget_records(struct dirty *dirty); /* all changes are committed (J2 in journal.h) */
 void dirty_move_records_apart(struct dirty *dirty); /* see journal_move_apart */
 /* Overwrites [offset, offset+len); returns how many bytes the total grew by, or -ENOMEM with nothing changed. */

@@ -7,11 +7,14 @@
  *
  *   J1  A change is answered after its record is counted (journal_count): under the inode's lock, in the order of the changes.
  *   J2  A record is forgotten when the batch with its change is written, before the inode's lock is given up, and older records of the inode
- *       before younger ones. So what is there of an inode is always the end of its history.
+ *       before younger ones. So what is there of an inode is always the end of its history, but for J5.
  *   J3  What changes committed content past the buffer (truncate, punch, copy) has its record counted before its batch is written, if
  *       there are older records. A crash between the two does it in the journal only; then it was not answered, and is asked again.
  *   J4  A record may be moved (journal_move_apart) and keeps its number, so its place in the order. A crash between the copy and the
  *       forgetting leaves it twice, one right after the other, and to do each kind twice is to do it once.
+ *   J5  Of changes of length that follow one another only two stay, the shortest and the last, and of times only the last: these say all. So
+ *       whoever sets times or lengths again and again takes no more of the journal with each turn, however long the file cannot be
+ *       committed. The older one is forgotten when the change of the younger is made; a crash between the two leaves both.
  *
  * Replaying the records of an inode in their order over any state that is as old as the first of them, or younger, gives the state after
  * the last: whoever wrote a byte last has it in the end, and a byte that no record has is as it was committed.

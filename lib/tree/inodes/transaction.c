@@ -131,6 +131,8 @@ static void settle(struct transaction_item *item, int result)
 		buf_clear(&item->saved_inline);
 		if (item->put)
 			inode_written(inode);
+		if (item->noted > 0)
+			dirty_keep_last(&inode->active);
 		return;
 	}
 	if (item->is_inline_saved) {
