@@ -187,7 +187,10 @@ static void print_restored(const json_t *result, const char *target)
 static int tell_incomplete(const json_t *result)
 {
 	const char *backup = json_string_value(json_object_get(result, "backup")), *newer = json_string_value(json_object_get(result, "passed_over"));
+	const char *later = json_string_value(json_object_get(result, "later"));
 
+	if (later)
+		fprintf(stderr, "corpusfs: backup %.8s, of a later snapshot, has an earlier time than backup %.8s, which was taken\n", later, backup);
 	if (newer)
 		fprintf(stderr, "corpusfs: backup %.8s is newer, but incomplete: backup %.8s was taken instead\n", newer, backup);
 	if (!json_is_true(json_object_get(result, "incomplete")))

@@ -123,16 +123,38 @@ static int not_found(const char *text, const struct backup_filter *filter, struc
 	return -ENOENT;
 }
 
-int backup_find(struct repository *repository, const char *text, struct snapshot_file *ret_snapshot, char *ret_passed_over, struct error *err)
+static bool is_named(const struct snapshot_file *snapshot, const char *text)
+{
+	return text && (strchr(text, '@') || (strlen(text) >= DIGITS_MIN && strncmp(snapshot->name, text, strlen(text)) == 0));
+}
+
+/* NULL: none. */
+static const struct snapshot_file *find_later(const struct snapshot_files *snapshots, const struct snapshot_file *found)
+{
+	const char *of = snapshot_file_tag_value(found, "dataset-id");
+	const struct snapshot_file *later = NULL;
+
+	for (size_t i = 0; of && &snapshots->items[i] < found; i++) {
+		const struct snapshot_file *snapshot = &snapshots->items[i];
+		const char *other = snapshot_file_tag_value(snapshot, "dataset-id");
+
+		if (other && strcmp(of, other) == 0 && backup_is_complete(snapshot) && backup_view(snapshot) > backup_view(later ? later : found))
+			later = snapshot;
+	}
+	return later;
+}
+
+int backup_find(struct repository *repository, const char *text, struct snapshot_file *ret_snapshot, struct backup_others *ret_others, struct error *err)
 {
 	const struct backup_filter all = {0};
 
-	return backup_find_among(repository, text, &all, ret_snapshot, ret_passed_over, err);
+	return backup_find_among(repository, text, &all, ret_snapshot, ret_others, err);
 }
 
 int backup_find_among(struct repository *repository, const char *text, const struct backup_filter *filter, struct snapshot_file *ret_snapshot,
-		      char *ret_passed_over, struct error *err)
+		      struct backup_others *ret_others, struct error *err)
 {
+	const struct snapshot_file *later;
 	struct snapshot_files snapshots = {0};
 	struct snapshot_file *found = NULL, *passed_over = NULL;
 	bool many = false;
@@ -149,8 +171,11 @@ int backup_find_among(struct repository *repository, const char *text, const str
 	if (r == 0 && !found)
 		r = not_found(text, filter, err);
 	if (r == 0) {
-		if (ret_passed_over)
-			(void)snprintf(ret_passed_over, BLOB_ID_TEXT, "%s", passed_over ? passed_over->name : "");
+		later = is_named(found, text) ? NULL : find_later(&snapshots, found);
+		if (ret_others)
+			(void)snprintf(ret_others->incomplete, BLOB_ID_TEXT, "%s", passed_over ? passed_over->name : "");
+		if (ret_others)
+			(void)snprintf(ret_others->later, BLOB_ID_TEXT, "%s", later ? later->name : "");
 		*ret_snapshot = *found;
 		*found = (struct snapshot_file){0};
 	}

@@ -7,10 +7,13 @@
 /*
  * `text` is the first digits of a backup's name (four at least), "latest", DATASET for its newest one, DATASET@SNAPSHOT for that of a snapshot,
  * or NULL: the newest one, if all backups are of one dataset. Where no single one is named, the newest complete one is meant, if there is one;
- * ret_passed_over (BLOB_ID_TEXT bytes, or NULL) is then the name of a newer one that is incomplete, or "". Snapshots that restic made count by
- * their paths. -ENOENT, -EINVAL not unique.
+ * ret_others (or NULL) says then which others somebody could have meant. Snapshots that restic made count by their paths. -ENOENT, -EINVAL not unique.
  */
-WARN_UNUSED int backup_find(struct repository *repository, const char *text, struct snapshot_file *ret_snapshot, char *ret_passed_over,
+struct backup_others {
+	char incomplete[BLOB_ID_TEXT]; /* a newer one that is incomplete; "": none */
+	char later[BLOB_ID_TEXT]; /* a complete one of a later snapshot that has an earlier time, for a clock was wrong; "": none */
+};
+WARN_UNUSED int backup_find(struct repository *repository, const char *text, struct snapshot_file *ret_snapshot, struct backup_others *ret_others,
 			    struct error *err);
 
 /* The same among those that were made on a host or have a tag; NULL: on any, with any. */
@@ -18,7 +21,7 @@ struct backup_filter {
 	const char *host, *tag;
 };
 WARN_UNUSED int backup_find_among(struct repository *repository, const char *text, const struct backup_filter *filter,
-				  struct snapshot_file *ret_snapshot, char *ret_passed_over, struct error *err);
+				  struct snapshot_file *ret_snapshot, struct backup_others *ret_others, struct error *err);
 
 bool backup_is_complete(const struct snapshot_file *snapshot); /* all that was in the snapshot could be read when it was made */
 

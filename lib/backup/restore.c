@@ -25,7 +25,7 @@ int restore_begin(struct restore *restore, struct error *err)
 
 	/* In this order, so that the index names all that the backup does. */
 	if (r == 0)
-		r = backup_find_among(options->repository, options->backup, &options->filter, &restore->snapshot, restore->result->passed_over, err);
+		r = backup_find_among(options->repository, options->backup, &options->filter, &restore->snapshot, &restore->result->others, err);
 	if (r == 0)
 		r = repository_load_index(options->repository, options->keep_going, err);
 	if (r < 0)

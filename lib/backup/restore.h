@@ -30,7 +30,7 @@ struct restore_options {
 struct restore_result {
 	char backup[BLOB_ID_TEXT];
 	bool incomplete;                /* when it was made, something could not be read */
-	char passed_over[BLOB_ID_TEXT]; /* a newer one that is incomplete, where none was named; or "" */
+	struct backup_others others;
 	char identity[2 * 32 + 1]; /* of what is there now; "": it was not compared */
 	bool compared, same;
 	char guard[256]; /* the snapshot that was taken first, or "" */

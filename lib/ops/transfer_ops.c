@@ -177,8 +177,8 @@ static int import_restic_op(struct op_context *context, const json_t *args, json
 	if (r == 0) {
 		json_object_set_new(*ret_result, "backup", json_string(result.backup));
 		json_object_set_new(*ret_result, "incomplete", json_boolean(result.incomplete));
-		if (result.passed_over[0])
-			json_object_set_new(*ret_result, "passed_over", json_string(result.passed_over));
+		if (result.others.incomplete[0])
+			json_object_set_new(*ret_result, "passed_over", json_string(result.others.incomplete));
 	}
 	return r;
 }

@@ -33,13 +33,18 @@ def test_nothing_is_backed_up_by_a_clock_that_has_gone_back(repository, store):
     assert repository.json("restore", repository.path, "again")["same"], "what is there can be had"
 
 
-def test_the_way_out_where_the_backup_had_the_wrong_time(repository, store):
+def test_the_way_out_where_the_backup_had_the_wrong_time(repository, store, area):
     ahead = json.loads(repository.run("backup", "d", repository.path, "--json", secrets={**SECRETS, **clock(2 * HOUR)}).out)[0]["backup"]
     store.ok("-s", store.path, "snapshot", "create", "d@now")
     told = repository.run("backup", "d@now", repository.path, "--json")
     kept = json.loads(told.out)[0]["backup"]
     assert len(told.err.splitlines()) == 1 and ahead[:8] in told.err and kept[:8] in told.err, "which one passes for the newest is said"
     assert repository.json("backup", "show", repository.path)["backup"] == ahead
+    for target in ("again", area + "/out/"):
+        told = repository.run("restore", repository.path, target).err
+        assert len(told.splitlines()) == 1 and ahead[:8] in told and kept[:8] in told
+    assert repository.run("restore", f"{repository.path}@{ahead}", "named").err == ""
+    assert repository.run("restore", f"{repository.path}@d@now", "other").err == ""
     repository.run("backup", "forget", repository.path, ahead)
     made = repository.backup("d", kind="incremental")
     assert made["base"] == kept and {row["backup"] for row in repository.backups()} == {kept, made["backup"]}
