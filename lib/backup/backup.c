@@ -273,6 +273,11 @@ static int finish(struct backup *backup, struct error *err)
 	/* Without a lock, somebody may have removed what this backup relies on. */
 	if (r == 0)
 		r = repository_lock_check(backup->lock, err);
+	/* who has asked for an end finds no backup there */
+	if (r == 0)
+		transfer_tell(&backup->transfer, backup->transfer.phase);
+	if (r < 0 || transfer_stopped(&backup->transfer))
+		return r;
 	describe(backup, &file);
 	if (r == 0) {
 		r = snapshot_file_write(backup->options->repository, &file, backup->result->name, err);

@@ -58,7 +58,7 @@ static int run_one(struct op_context *context, struct backup_options *options, b
 	if (r == 0 && is_taken && repository && result.transfer.problems == 0)
 		note_run(context, options, repository, begun);
 	if (r == 0)
-		r = op_row(context, result_to_json(options, &result, problems.list));
+		r = op_row_of_done(context, result_to_json(options, &result, problems.list));
 	json_decref(problems.list);
 	return r;
 }

@@ -52,6 +52,14 @@ int op_row(struct op_context *context, json_t *row)
 	return result;
 }
 
+int op_row_of_done(struct op_context *context, json_t *row)
+{
+	int result = !row ? -ENOMEM : context->row ? context->row(context->row_arg, row) : 0;
+
+	json_decref(row);
+	return result;
+}
+
 bool op_cancelled(void *arg)
 {
 	struct op_context *context = arg;

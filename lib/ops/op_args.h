@@ -12,6 +12,8 @@ int64_t op_arg_int(const json_t *args, const char *key, int64_t fallback);
 
 /* Gives a row and takes over the reference. 0, or what the caller of the operation wants it to end with. */
 WARN_UNUSED int op_row(struct op_context *context, json_t *row);
+/* The same of what is done, and stays: also to who has asked for an end meanwhile. */
+WARN_UNUSED int op_row_of_done(struct op_context *context, json_t *row);
 
 /* Says what to do about a full store, when that is what the error tells and nothing is said yet. */
 void op_hint_full_store(struct error *err);

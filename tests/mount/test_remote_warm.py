@@ -72,7 +72,8 @@ def test_what_it_must_be_told(big, remotes, area):
         (["base:@latest", "-o", f"cache={area}/c"], "which dataset", program.USAGE),
         (["base:none", "-o", f"cache={area}/c"], "none", program.NOT_FOUND), (["base:d/none", "-o", f"cache={area}/c"], "No such file", program.NOT_FOUND),
         (["base:d", "-o", f"cache={area}/c", "--follow-order", "/dev/null"], "name a path in one", program.USAGE),
-        (["base:d", "-o", f"cache={area}/c,rw"], "read only", program.USAGE), (["d", "-o", f"cache={area}/c"], "-o and --pin are for what is in a remote", program.USAGE),
+        (["base:d", "-o", f"cache={area}/c,rw"], "read only", program.USAGE),
+        (["d", "-o", f"cache={area}/c"], "-o and --pin are for what is in a remote", program.USAGE),
     ):
         refused = remotes.run("warm", *args, code=code)
         assert words in refused.err, (args, refused.err)
