@@ -77,7 +77,8 @@ def test_who_waits_whether_an_old_lock_of_another_machine_is_renewed_says_so(rep
     ago = {**SECRETS, **clock(-HOUR), "CORPUSFS_FAULT": "backup-before-snapshot-file"}
     elsewhere = ["unshare", "-u", "sh", "-ec", 'hostname elsewhere; exec "$@"', "elsewhere"]
     command = [*elsewhere, store.binary, "-s", store.path, "backup", "d", repository.path]
-    assert program.call(command, program.environment(store.run_mark, store.logs, ago), store.logs).code == -signal.SIGKILL and len(os.listdir(repository.path + "/locks")) == 1
+    assert program.call(command, program.environment(store.run_mark, store.logs, ago), store.logs).code == -signal.SIGKILL
+    assert len(os.listdir(repository.path + "/locks")) == 1
     repository.verify()
     for command in (["backup", "forget", repository.path, "--keep-last", "1"], ["backup", "prune", repository.path]):
         waiting = store.begin("-s", store.path, *command, env=SECRETS, output=subprocess.PIPE)

@@ -324,8 +324,9 @@ def test_missing_pack_is_an_error_and_all_else_is_there(repository, source, look
 def test_missing_directory_is_an_error_in_its_place(repository, source, look):
     """The packs of trees are gone."""
     repository.backup("d")
-    packs = sorted(glob.glob(repository.path + "/data/*/*"), key=os.path.getsize)
-    os.remove(packs[0])
+    content = biggest(repository.path)
+    for path in repository.packs() - {content}:
+        os.remove(path)
     mount = look(repository.path)
     with pytest.raises(OSError) as failed:
         list(os.walk(mount.point + "/latest/d", onerror=lambda error: (_ for _ in ()).throw(error)))
