@@ -279,10 +279,8 @@ static int finish(struct backup *backup, struct error *err)
 	if (r < 0 || transfer_stopped(&backup->transfer))
 		return r;
 	describe(backup, &file);
-	if (r == 0) {
-		r = snapshot_file_write(backup->options->repository, &file, backup->result->name, err);
-		backup->is_there = r == 0;
-	}
+	r = snapshot_file_write(backup->options->repository, &file, backup->result->name, err);
+	backup->is_there = r == 0;
 	if (r == 0)
 		r = fault_point("backup-after-snapshot-file");
 	if (r == 0)

@@ -40,16 +40,10 @@ int64_t op_arg_int(const json_t *args, const char *key, int64_t fallback)
 
 int op_row(struct op_context *context, json_t *row)
 {
-	int result = 0;
-
-	if (!row)
-		return -ENOMEM;
-	if (op_cancelled(context))
-		result = -ECANCELED;
-	else if (context->row)
-		result = context->row(context->row_arg, row);
+	if (!row || !op_cancelled(context))
+		return op_row_of_done(context, row);
 	json_decref(row);
-	return result;
+	return -ECANCELED;
 }
 
 int op_row_of_done(struct op_context *context, json_t *row)

@@ -233,6 +233,7 @@ WARN_UNUSED int dataset_clone_locked(struct store *store, const char *dataset, c
 void dataset_appear(struct store *store, const char *name, struct dataset_record *record, struct lineage_view *origin);
 
 /* --- snapshots.c --- caller holds change_lock */
+struct dataset *snapshot_dataset(struct store *store, const struct snapshot_name *what); /* NULL: there is none; or catalog_lock */
 WARN_UNUSED int snapshot_find_dataset(struct store *store, const struct snapshot_name *what, struct dataset **ret_dataset, struct error *err);
 WARN_UNUSED int snapshot_find_named(struct store *store, const struct snapshot_name *what, struct snapshot **ret_snapshot, struct error *err);
 WARN_UNUSED int snapshot_find(struct store *store, const char *dataset_name, const char *name, struct snapshot **ret_snapshot,

@@ -43,9 +43,14 @@
 
 /* --- what both this file and rollback.c need --- */
 
+struct dataset *snapshot_dataset(struct store *store, const struct snapshot_name *what)
+{
+	return what->id ? catalog_dataset_by_id(store, what->id) : catalog_dataset(store, what->dataset);
+}
+
 int snapshot_find_dataset(struct store *store, const struct snapshot_name *what, struct dataset **ret_dataset, struct error *err)
 {
-	struct dataset *dataset = what->id ? catalog_dataset_by_id(store, what->id) : catalog_dataset(store, what->dataset);
+	struct dataset *dataset = snapshot_dataset(store, what);
 
 	if (!dataset)
 		return what->id ? error_set(err, -ENOENT, "the dataset is gone") : unknown_dataset(store, what->dataset, err);

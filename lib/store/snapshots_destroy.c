@@ -180,7 +180,7 @@ static uint32_t find_view(struct store *store, const struct snapshot_name *name)
 	uint32_t view = 0;
 
 	mutex_take(&store->catalog_lock);
-	struct dataset *dataset = name->id ? catalog_dataset_by_id(store, name->id) : catalog_dataset(store, name->dataset);
+	struct dataset *dataset = snapshot_dataset(store, name);
 	const struct snapshot *snapshot = dataset ? catalog_snapshot(dataset, name->name) : NULL;
 	if (snapshot && snapshot->record.hold_count == 0)
 		view = snapshot->record.view;

@@ -93,12 +93,18 @@ def test_what_would_be_lost_now_is_counted_from_the_newest_backup_that_was_verif
     assert report(repository)["newest_verified"] == taken[second], "a verification that failed verified nothing"
 
 
-def test_a_drill_by_hand_of_an_older_backup_takes_nothing_from_the_newer_one(repository, store, area):
+def an_older_and_a_newer(repository, store, area):
+    """Two backups of a dataset with a schedule, and {backup: when its snapshot was taken}."""
     store.ok("-s", store.path, "snapshot", "create", "d@old")
     first = repository.backup("d@old")["backup"]
     second = repository.backup("d")["backup"]
     schedule(repository, area)
     taken = {row["backup"]: row["taken"] for row in repository.backups()}
+    return first, second, taken
+
+
+def test_a_drill_by_hand_of_an_older_backup_takes_nothing_from_the_newer_one(repository, store, area):
+    first, second, taken = an_older_and_a_newer(repository, store, area)
     repository.run("backup", "drill", f"{repository.path}@{first}")
     assert report(repository)["newest_verified"] == taken[first]
     repository.run("backup", "drill", f"{repository.path}@{second}")
@@ -107,11 +113,7 @@ def test_a_drill_by_hand_of_an_older_backup_takes_nothing_from_the_newer_one(rep
 
 
 def test_a_backup_that_is_gone_is_not_the_newest_that_was_verified(repository, store, area):
-    store.ok("-s", store.path, "snapshot", "create", "d@old")
-    first = repository.backup("d@old")["backup"]
-    second = repository.backup("d")["backup"]
-    schedule(repository, area)
-    taken = {row["backup"]: row["taken"] for row in repository.backups()}
+    first, second, taken = an_older_and_a_newer(repository, store, area)
     repository.verify()
     assert report(repository)["newest_verified"] == taken[second]
     repository.run("backup", "forget", repository.path, second)

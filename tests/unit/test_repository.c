@@ -159,19 +159,26 @@ static void wait_with(struct repository *repository, struct wait *wait)
 	repository->waits_arg = wait;
 }
 
+/* With the lock of somebody elsewhere that is as old as that. */
+static void make_with_lock(struct repository_place *place, struct wait *wait, int64_t age_s, struct timespec *ret_time)
+{
+	*ret_time = clock_now();
+	ret_time->tv_sec -= age_s;
+	repository_place_make(place);
+	wait_with(place->repository, wait);
+	put_lock_as_of(place->repository, *ret_time, "elsewhere", 7, "");
+}
+
 /* What is said of a lock that another machine put so long ago, and what removes it: unlock, or only unlock of all. NULL: it counts for nothing. */
 static void check_age(int64_t seconds, const char *said)
 {
 	struct repository_place place;
 	struct repository_lock *lock;
-	struct timespec time = clock_now();
+	struct timespec time;
 	struct error err = {0};
 	struct wait wait;
 
-	repository_place_make(&place);
-	wait_with(place.repository, &wait);
-	time.tv_sec -= seconds;
-	put_lock_as_of(place.repository, time, "elsewhere", 7, "");
+	make_with_lock(&place, &wait, seconds, &time);
 	assert_int_equal(repository_lock_take(place.repository, true, &lock, &err), said ? -EBUSY : 0);
 	assert_true(said ? wait.seconds == 0 : wait.seconds >= 6 * 60);
 	if (said) {
@@ -199,16 +206,13 @@ static void test_lock_that_is_old_by_a_wrong_clock_counts_when_it_is_renewed(voi
 {
 	struct repository_place place;
 	struct repository_lock *lock;
-	struct timespec time = clock_now();
+	struct timespec time;
 	struct error err = {0};
 	struct wait wait;
 	char path[600];
 
-	repository_place_make(&place);
-	wait_with(place.repository, &wait);
-	time.tv_sec -= 31 * 60;
+	make_with_lock(&place, &wait, 31 * 60, &time);
 	wait.renewed_as_of = time;
-	put_lock_as_of(place.repository, time, "elsewhere", 7, "");
 	assert_int_equal(repository_lock_take(place.repository, true, &lock, &err), -EBUSY);
 	assert_non_null(strstr(err.hint, "clock"));
 	assert_int_equal(place_count(&place, "locks", path), 1);
@@ -219,15 +223,12 @@ static void test_waiting_for_an_old_lock_can_be_given_up(void **state)
 {
 	struct repository_place place;
 	struct repository_lock *lock;
-	struct timespec time = clock_now();
+	struct timespec time;
 	struct error err = {0};
 	struct wait wait;
 
-	repository_place_make(&place);
-	wait_with(place.repository, &wait);
-	time.tv_sec -= 31 * 60;
+	make_with_lock(&place, &wait, 31 * 60, &time);
 	wait.ends_at = 3;
-	put_lock_as_of(place.repository, time, "elsewhere", 7, "");
 	assert_int_equal(repository_lock_take(place.repository, true, &lock, &err), -ECANCELED);
 	assert_int_equal(wait.seconds, 3);
 	assert_int_equal(remove_locks(place.repository, true), 1);
@@ -238,14 +239,11 @@ static void test_who_only_reads_does_not_wait_for_an_old_lock(void **state)
 {
 	struct repository_place place;
 	struct repository_lock *lock;
-	struct timespec time = clock_now();
+	struct timespec time;
 	struct error err = {0};
 	struct wait wait;
 
-	repository_place_make(&place);
-	wait_with(place.repository, &wait);
-	time.tv_sec -= 31 * 60;
-	put_lock_as_of(place.repository, time, "elsewhere", 7, "");
+	make_with_lock(&place, &wait, 31 * 60, &time);
 	assert_int_equal(repository_lock_take_to_read(place.repository, &lock, &err), 0);
 	assert_int_equal(wait.seconds, 0);
 	repository_lock_release(lock);
