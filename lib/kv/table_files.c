@@ -149,20 +149,17 @@ static struct listed *list_anew(struct table_files *files, size_t *ret_old_count
 	return old;
 }
 
-/* False when that was done a moment ago, unless `always`. */
-static bool list_tables(struct table_files *files, bool always)
+/* Not when that was done a moment ago, unless `always`. */
+static void list_tables(struct table_files *files, bool always)
 {
 	struct listed *old = NULL;
 	size_t old_count = 0;
-	bool listed;
 
 	pthread_rwlock_wrlock(&files->lock);
-	listed = always || clock_ms() >= files->stale_ms;
-	if (listed)
+	if (always || clock_ms() >= files->stale_ms)
 		old = list_anew(files, &old_count);
 	pthread_rwlock_unlock(&files->lock);
 	put_all(old, old_count);
-	return listed;
 }
 
 void table_files_refresh(struct table_files *files)
@@ -301,5 +298,9 @@ int table_files_get(struct table_files *files, uint64_t number, struct table_fil
 {
 	int result = get_listed(files, number, ret_file);
 
-	return result == -ENOENT && list_tables(files, false) ? get_listed(files, number, ret_file) : result;
+	if (result != -ENOENT)
+		return result;
+	/* another thread may have listed them since we looked */
+	list_tables(files, false);
+	return get_listed(files, number, ret_file);
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -184,6 +185,52 @@ static void test_ids_that_are_nowhere_do_no_harm(void **state)
 	assert_null(taken.values[0].data);
 	ahead_put(filled.ahead, &taken);
 	empty(&filled);
+}
+
+struct first_look {
+	struct backend *backend;
+	uint64_t id;
+	pthread_barrier_t *start;
+	size_t found;
+};
+
+static void *look_first(void *arg)
+{
+	struct first_look *look = arg;
+	struct kv_raw raw = {0};
+	struct kv_value value;
+
+	pthread_barrier_wait(look->start);
+	look->found = backend_get_many(look->backend, look->id, 1, &raw, &value);
+	kv_raw_clear(&raw);
+	return NULL;
+}
+
+/* Only one of them lists the tables. */
+static void test_threads_that_look_first_all_find_what_is_there(void **state)
+{
+	enum { THREADS = 8, ROUNDS = 200 };
+	struct filled filled = fill(*state);
+	pthread_barrier_t start;
+
+	empty(&filled);
+	assert_int_equal(pthread_barrier_init(&start, NULL, THREADS), 0);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		struct first_look looks[THREADS];
+		pthread_t threads[THREADS];
+
+		assert_int_equal(backend_open(filled.store->kv, filled.store->ingest, &filled.backend, NULL), 0);
+		for (unsigned i = 0; i < THREADS; i++) {
+			looks[i] = (struct first_look){filled.backend, filled.first + i, &start, 0};
+			assert_int_equal(pthread_create(&threads[i], NULL, look_first, &looks[i]), 0);
+		}
+		for (unsigned i = 0; i < THREADS; i++) {
+			assert_int_equal(pthread_join(threads[i], NULL), 0);
+			assert_int_equal(looks[i].found, 1);
+		}
+		backend_close(filled.backend);
+	}
+	pthread_barrier_destroy(&start);
 }
 
 /* Pages of all table files of the store that are in the page cache. */
@@ -396,6 +443,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_reader_that_jumps_has_cost_an_eighth_more_at_most, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_readers_that_share_the_work_have_each_chunk_read_ahead_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ids_that_are_nowhere_do_no_harm, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_threads_that_look_first_all_find_what_is_there, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reading_in_order_gives_the_right_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_values_are_read_straight_from_the_tables, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_read_straight_goes_to_huge_pages, setup, teardown),
