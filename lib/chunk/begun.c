@@ -72,10 +72,11 @@ static struct begun_read *find(struct begun *begun, uint64_t chunk)
 /* BUSY then; NULL when there is no room, or when it was begun already. */
 static struct begun_read *claim(struct begun *begun, uint64_t first, bool *ret_unfinished)
 {
-	const uint64_t now = clock_ms();
 	struct begun_read *claimed = NULL;
+	uint64_t now;
 
 	pthread_mutex_lock(&begun->lock);
+	now = clock_ms(); /* not before any that is noted */
 	for (size_t i = 0; i < BEGUN_READS && !find(begun, first); i++) {
 		struct begun_read *read = &begun->reads[i];
 		if (read->state == FREE || (read->state == BEGUN && now - read->since_ms > OLD_MS))

@@ -281,13 +281,14 @@ int damaged_forget(struct damaged *damaged, struct kv_batch *batch, unsigned fla
 
 bool damaged_tell(struct damaged *damaged, uint64_t id)
 {
-	const uint64_t now = MAX(clock_ms(), 1U);
 	struct entry *entry;
+	uint64_t now;
 	bool tell;
 
 	if (!atomic_load(&damaged->any))
 		return false;
 	pthread_mutex_lock(&damaged->lock);
+	now = MAX(clock_ms(), 1U); /* not before any that is noted */
 	entry = find(damaged, id);
 	tell = entry && !look_up(damaged, entry) && entry->record.replacement == CHUNK_NONE &&
 	       (!entry->told_ms || now - entry->told_ms >= TELL_AGAIN_MS);

@@ -365,7 +365,9 @@ void repository_lock_release(struct repository_lock *lock)
 
 bool repository_lock_lost(struct repository_lock *lock)
 {
-	return lock && (atomic_load(&lock->lost) || clock_boot_ms() - atomic_load(&lock->renewed) > LOST_MS);
+	const uint64_t renewed = lock ? atomic_load(&lock->renewed) : 0;
+
+	return lock && (atomic_load(&lock->lost) || clock_boot_ms() - renewed > LOST_MS);
 }
 
 int repository_lock_check(struct repository_lock *lock, struct error *err)

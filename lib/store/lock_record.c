@@ -335,7 +335,7 @@ int lock_record_is_copy(int dir, const char *name, bool local, const struct lock
 	uint64_t mark, seen;
 	int result = 0;
 
-	/* The writer's own beat may come in between, but not each time. */
+	/* The writer's own beat may come in between, or another who asks, but not each time. */
 	for (int i = 0; i < COPY_TRIES && result == 0; i++) {
 		AUTO_CLOSE int here = lock_record_open(dir, name, O_RDWR, local);
 		if (here < 0 || getrandom(&mark, sizeof(mark), 0) != sizeof(mark))
@@ -346,6 +346,11 @@ int lock_record_is_copy(int dir, const char *name, bool local, const struct lock
 			result = there < 0 ? there : read_block(there, BLOCK, block);
 		if (result == 0 && sscanf(block, "beat %" SCNu64, &seen) == 1 && seen == mark)
 			return 0;
+		/* Elsewhere, if it still stands here. Else the writer, or somebody else who asks, has written over it. */
+		if (result == 0)
+			result = read_block(here, BLOCK, block);
+		if (result == 0 && sscanf(block, "beat %" SCNu64, &seen) == 1 && seen == mark)
+			return 1;
 	}
-	return result < 0 ? result : 1;
+	return result < 0 ? result : -EAGAIN;
 }

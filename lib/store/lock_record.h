@@ -69,7 +69,7 @@ WARN_UNUSED int lock_record_check(int fd, int dir, const char *name, const struc
 
 /*
  * Whether the living process that wrote the record has another file open than the one of that name here: 1, 0, or a negative errno when
- * it cannot be told (it belongs to another user, say). Changes the beat.
+ * it cannot be told (it belongs to another user, say; -EAGAIN: others write there all the time). Changes the beat.
  */
 WARN_UNUSED int lock_record_is_copy(int dir, const char *name, bool local, const struct lock_record *record);
 

@@ -194,7 +194,7 @@ def test_a_request_that_takes_long_is_told_with_its_age_and_where_it_waits(store
         procs.poll(lambda: "FSYNC" in store.log() and "waits for" in store.log(), 30, "it is logged")
         waiting.join()
     assert store.log().count("waits for") == 1
-    assert oldest(store, point)["oldest_op"] == ""
+    procs.poll(lambda: oldest(store, point)["oldest_op"] == "", 20, "nobody waits any more")
 
 
 # A reader of whole files, which knows the sum of each. Ended, it prints how many it has read, and what was not as it must be.
@@ -254,7 +254,9 @@ def test_everybody_is_answered_while_many_read_a_scrub_runs_and_snapshots_go_and
             changing = threading.Thread(target=change, args=(turn,))
             changing.start()
             for command in (["ls", "-l", point + "/d/.snapshots"], ["df", point]):
-                subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=30, check=True)
+                result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=30, check=False)
+                # a name that was listed may be destroyed before it is looked at
+                assert result.returncode == 0 or (command[0] == "ls" and result.returncode == 1), result
             assert store.run("umount", point, limit=30).code == program.BUSY
             changing.join()
     finally:

@@ -19,7 +19,7 @@ struct place {
 	struct lock_record record; /* of this process, with a word that nobody has */
 };
 
-static void place_make(struct place *place)
+static inline void place_make(struct place *place)
 {
 	struct error err = {0};
 
@@ -31,7 +31,7 @@ static void place_make(struct place *place)
 	assert_int_equal(lock_record_of_us(place->lock_fd, &place->record), 0);
 }
 
-static void place_clear(struct place *place)
+static inline void place_clear(struct place *place)
 {
 	pid_t pid;
 
@@ -45,7 +45,7 @@ static void place_clear(struct place *place)
 	waitpid(pid, NULL, 0);
 }
 
-static bool has(struct place *place, const char *name)
+static inline bool has(struct place *place, const char *name)
 {
 	struct stat st;
 
@@ -53,7 +53,7 @@ static bool has(struct place *place, const char *name)
 }
 
 /* Leaves a record as another process would, under its word. Returns it open. */
-static int write_foreign(struct place *place, const struct lock_record *record)
+static inline int write_foreign(struct place *place, const struct lock_record *record)
 {
 	AUTO_FREE char *name = xasprintf("owner.%s", record->word);
 	int fd = lock_record_open(place->dir.fd, name, O_RDWR | O_CREAT, true);
@@ -65,7 +65,7 @@ static int write_foreign(struct place *place, const struct lock_record *record)
 }
 
 /* A record of a process of this kernel that came to the directory by another way than ours. */
-static struct lock_record by_another_way(const struct place *place)
+static inline struct lock_record by_another_way(const struct place *place)
 {
 	struct lock_record record = place->record;
 
@@ -73,7 +73,7 @@ static struct lock_record by_another_way(const struct place *place)
 	return record;
 }
 
-static struct lock_record of_another_host(const struct place *place)
+static inline struct lock_record of_another_host(const struct place *place)
 {
 	struct lock_record record = by_another_way(place);
 

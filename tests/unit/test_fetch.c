@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <pthread.h>
 
+#include "lib/base/clock.h"
 #include "lib/repository/fetch.h"
 #include "lib/repository/open_packs.h"
 #include "tests/unit/repository_place.h"
@@ -245,13 +246,18 @@ static void test_failure_is_of_its_run_unless_it_took_long(void **state)
 	objects->place = &failing;
 	for (unsigned is_long = 0; is_long < 2; is_long++) {
 		unsigned found = 0, said = 0;
+		uint64_t took;
 
-		asked = 0;
 		pause_us = is_long ? FETCH_LONG_US : 0;
-		fetch_begin(fetch);
-		for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
-			assert_true(fetch_add(fetch, &fixture->contents[wanted[i]].id));
-		fetch_run(fetch);
+		do {
+			asked = 0;
+			fetch_begin(fetch);
+			for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+				assert_true(fetch_add(fetch, &fixture->contents[wanted[i]].id));
+			took = clock_us();
+			fetch_run(fetch);
+			took = clock_us() - took;
+		} while (!is_long && took >= FETCH_LONG_US); /* a machine that rests for so long makes any call a long one */
 		for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
 			const int r = find(fetch, &fixture->contents[wanted[i]]);
 

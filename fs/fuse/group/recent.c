@@ -25,10 +25,11 @@ void recent_note(struct recent *recent, pid_t thread, uint32_t view)
 
 bool recent_has(struct recent *recent, pid_t thread, uint32_t view)
 {
-	const uint64_t now_ms = clock_ms();
+	uint64_t now_ms;
 	bool has = false;
 
 	pthread_mutex_lock(&recent->lock);
+	now_ms = clock_ms(); /* not before any that is noted */
 	for (unsigned i = 0; i < RECENT_MAX && thread != 0; i++) {
 		const struct recent_listing *listing = &recent->listings[i];
 
