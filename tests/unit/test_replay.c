@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "lib/tree/content/pending.h"
 #include "tests/unit/replay_views.h"
 
 #define FILE_MAX 400000U
@@ -161,6 +162,77 @@ static void go_on(struct tree_store *store, struct told *told)
 	tree_store_close(store);
 }
 
+#define BIG_FILES 5
+#define BIG_LEN (4U * MIB)
+#define HOLE_LEN (MIB / 2) /* of the first one, when all are written */
+
+/* The journal of who punches a hole into what somebody else writes meanwhile. */
+static void undo_some(struct tree *tree, struct inode *inode)
+{
+	struct journal_record *record = journal_take(tree->journal, 0);
+
+	assert_non_null(record);
+	mutex_take(&inode->lock);
+	inode_count_record(inode, record, JOURNAL_DISCARD, 0, HOLE_LEN);
+	mutex_give(&inode->lock);
+}
+
+static void __attribute__((noreturn)) write_much_and_die(struct tree_store *store)
+{
+	AUTO_FREE uint8_t *data = xmalloc(BIG_LEN);
+	struct inode *files[BIG_FILES];
+
+	tree_store_open(store, false);
+	for (unsigned i = 0; i < BIG_FILES; i++) {
+		files[i] = new_file(store, (char[]){(char)('a' + i), 0});
+		fill_noise(data, BIG_LEN, i);
+		for (uint64_t offset = 0; offset < BIG_LEN; offset += MIB)
+			assert_int_equal(inode_write(files[i], offset, data + offset, MIB, WRITE_KEEP), 0);
+	}
+	undo_some(store->tree, files[0]);
+	_exit(0);
+}
+
+/* The most that was buffered at a time. */
+struct look {
+	struct tree_store *store;
+	uint64_t most;
+};
+
+static int find_and_look(void *arg, uint32_t number, struct view **ret_view)
+{
+	struct look *look = arg;
+	uint64_t bytes, inodes;
+
+	pending_usage(look->store->tree, NULL, &bytes, &inodes);
+	look->most = MAX(look->most, bytes);
+	return find(look->store, number, ret_view);
+}
+
+static void go_on_with_little(struct tree_store *store)
+{
+	AUTO_FREE uint8_t *data = xmalloc(BIG_LEN), *out = xmalloc(BIG_LEN);
+	struct look look = {.store = store};
+	const struct replay_views views = {.find = find_and_look, .put = put, .arg = &look};
+	struct replayed replayed;
+
+	tree_store_open(store, false);
+	assert_int_equal(tree_replay(store->tree, &views, &replayed), 0);
+	assert_int_equal(replayed.bytes, BIG_FILES * BIG_LEN);
+	/* the first one waits for its hole */
+	assert_true(look.most > BIG_LEN && look.most <= BIG_LEN + store->budget / 16 + MIB);
+	for (unsigned i = 0; i < BIG_FILES; i++) {
+		struct inode *inode = open_file(store, (char[]){(char)('a' + i), 0});
+
+		fill_noise(data, BIG_LEN, i);
+		memset(data, 0, i == 0 ? HOLE_LEN : 0);
+		assert_int_equal(inode_read(inode, 0, BIG_LEN, out), BIG_LEN);
+		assert_memory_equal(out, data, BIG_LEN);
+		inode_close(inode);
+	}
+	tree_store_close(store);
+}
+
 static bool do_not_wait(void *arg, const struct replay_lost *file, uint64_t waited_ms)
 {
 	unsigned *asked = arg;
@@ -209,7 +281,8 @@ struct step {
 	uint64_t seed;
 	unsigned count;
 	bool is_moving; /* records of the journal */
-	enum { MAKE, WORK_AND_DIE, GO_ON, GO_ON_IN_A_HURRY } what;
+	uint64_t budget; /* of who goes on; 0: enough for all */
+	enum { MAKE, WORK_AND_DIE, GO_ON, GO_ON_IN_A_HURRY, WRITE_MUCH_AND_DIE, GO_ON_WITH_LITTLE } what;
 };
 
 static int take_step(struct tree_store *store, struct told *told, struct step step)
@@ -221,6 +294,7 @@ static int take_step(struct tree_store *store, struct told *told, struct step st
 	if (child == 0) {
 		/* a failed assertion must not jump out into the parent's tests */
 		setenv("CMOCKA_TEST_ABORT", "1", 1);
+		store->budget = step.budget ? step.budget : store->budget;
 		if (step.fault)
 			setenv("CORPUSFS_FAULT", step.fault, 1);
 		if (step.what == MAKE)
@@ -229,6 +303,10 @@ static int take_step(struct tree_store *store, struct told *told, struct step st
 			go_on(store, told);
 		else if (step.what == GO_ON_IN_A_HURRY)
 			go_on_in_a_hurry(store, told);
+		else if (step.what == GO_ON_WITH_LITTLE)
+			go_on_with_little(store);
+		else if (step.what == WRITE_MUCH_AND_DIE)
+			write_much_and_die(store);
 		else
 			work_and_die(store, told, step.seed, step.count, step.is_moving);
 		_exit(0);
@@ -257,7 +335,8 @@ static void accepted_changes_survive_the_process(void **state)
 		status = take_step(&store, told, step);
 		assert_true(status == 0 || (step.fault && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
 		killed += status != 0;
-		assert_int_equal(take_step(&store, told, (struct step){.what = GO_ON}), 0);
+		/* with a small one, much is committed before all is replayed */
+		assert_int_equal(take_step(&store, told, (struct step){.what = GO_ON, .budget = turn % 2 ? MIB : 0}), 0);
 	}
 	assert_true(killed > 10);
 	munmap(store.journal, MEMORY);
@@ -298,6 +377,18 @@ static void lengths_and_times_set_again_and_again_take_no_more_of_the_journal(vo
 	tree_store_remove(&store);
 }
 
+static void what_is_replayed_is_committed_before_it_is_much(void **state)
+{
+	struct tree_store store = {.budget = 64 * MIB, .idle_ms = 1000000, .journal_bytes = MEMORY, .journal = shared_memory(MEMORY)};
+
+	tree_store_place(&store);
+	assert_int_equal(take_step(&store, NULL, (struct step){.what = MAKE}), 0);
+	assert_int_equal(take_step(&store, NULL, (struct step){.what = WRITE_MUCH_AND_DIE}), 0);
+	assert_int_equal(take_step(&store, NULL, (struct step){.what = GO_ON_WITH_LITTLE}), 0);
+	munmap(store.journal, MEMORY);
+	tree_store_remove(&store);
+}
+
 #define AWAY "replay-before-change:eio:1,replay-before-change:eio:2,replay-before-change:eio:3,replay-before-change:eio:4,replay-before-change:eio:5"
 
 static void a_disk_that_is_away_for_a_moment_is_waited_for(void **state)
@@ -321,6 +412,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(accepted_changes_survive_the_process),
+		cmocka_unit_test(what_is_replayed_is_committed_before_it_is_much),
 		cmocka_unit_test(a_disk_that_is_away_for_a_moment_is_waited_for),
 		/* last: a process in which RocksDB has had threads may not fork */
 		cmocka_unit_test(lengths_and_times_set_again_and_again_take_no_more_of_the_journal),

@@ -85,14 +85,12 @@ static int work_on(struct pending *pending, struct claim *claim, struct inode **
 static int run_inode(struct pending *pending, struct inode *inode)
 {
 	struct claim claim;
-	bool listed;
 	int result = 0;
 
 	mutex_take(&pending->lock);
 	while (inode->claimed)
 		mutex_wait(&pending->lock, &pending->done);
-	listed = inode->on_dirty_list;
-	if (listed) {
+	if (pending_may_claim(pending, inode)) {
 		pending_claim_inode(pending, &claim, inode);
 		result = work_on(pending, &claim, &inode, 1);
 	}
@@ -141,6 +139,24 @@ int committer_run(struct tree *tree, struct view *view, struct inode *inode)
 	return inode ? run_inode(tree->pending, inode) : run_view(tree->pending, view);
 }
 
+int committer_run_group(struct tree *tree)
+{
+	const struct wanted wanted = {.until = UINT64_MAX};
+	struct inode **inodes = xmalloc(COMMIT_GROUP_INODES * sizeof(struct inode *));
+	struct pending *pending = tree->pending;
+	struct claim claim;
+	int result = 0;
+	size_t count;
+
+	mutex_take(&pending->lock);
+	count = pending_claim_group(pending, &wanted, &claim, inodes);
+	if (count > 0)
+		result = work_on(pending, &claim, inodes, count);
+	mutex_give(&pending->lock);
+	free(inodes);
+	return result;
+}
+
 int committer_sync(struct tree *tree)
 {
 	struct committer *committer = tree->committer;
@@ -185,7 +201,7 @@ static void *background(void *arg)
 
 	mutex_take(&pending->lock);
 	while (!committer->stop) {
-		/* What was punched out of a write is no longer buffered only when the journal has come to that: until then it may not be committed. */
+		/* who replays commits what there is too much of */
 		const bool waits = atomic_load(&committer->tree->is_replaying);
 		size_t count = waits ? 0 : pending_claim_group(pending, &wanted, &claim, inodes);
 

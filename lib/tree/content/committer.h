@@ -15,6 +15,8 @@ void committer_stop(struct tree *tree);
 
 /* Commits the inode (all of view when inode is NULL, all views when both are NULL) and waits. Caller holds no lock. */
 WARN_UNUSED int committer_run(struct tree *tree, struct view *view, struct inode *inode);
+/* Commits one group of what may be committed, due or not, if there is any. Caller holds no lock. */
+WARN_UNUSED int committer_run_group(struct tree *tree);
 /* kv_sync, shared by those who ask at the same time. */
 WARN_UNUSED int committer_sync(struct tree *tree);
 

@@ -25,6 +25,7 @@ struct pending *pending_new(const struct tree_options *options)
 	pending->idle_ms = options->idle_ms ? options->idle_ms : IDLE_MS_DEFAULT;
 	pending->commit_ms = options->commit_ms ? options->commit_ms : COMMIT_MS_DEFAULT;
 	pending->blocks = block_pool_new(pending->budget);
+	pending->replayed = UINT64_MAX;
 	mutex_init(&pending->lock, LOCK_PENDING);
 	pthread_cond_init(&pending->work, NULL);
 	pthread_cond_init(&pending->room, NULL);
@@ -195,6 +196,22 @@ void pending_release(struct tree *tree, size_t len)
 
 /* --- the list --- */
 
+void pending_set_replayed(struct tree *tree, uint64_t number)
+{
+	mutex_take(&tree->pending->lock);
+	tree->pending->replayed = number;
+	mutex_give(&tree->pending->lock);
+}
+
+void pending_hold_back(struct inode *inode, uint64_t number)
+{
+	struct pending *pending = inode->view->tree->pending;
+
+	mutex_take(&pending->lock);
+	inode->commit_after = number;
+	mutex_give(&pending->lock);
+}
+
 void pending_note(struct inode *inode)
 {
 	struct pending *pending = inode->view->tree->pending;
@@ -306,6 +323,11 @@ static bool is_due(const struct pending *pending, const struct inode *inode, uin
 	       is_idle(pending, inode, now) || now - inode->dirty_since_ms >= pending->commit_ms;
 }
 
+bool pending_may_claim(const struct pending *pending, const struct inode *inode)
+{
+	return inode->on_dirty_list && inode->commit_after <= pending->replayed;
+}
+
 static void claim_inode(struct pending *pending, struct claim *claim, struct inode *inode)
 {
 	inode->claimed = true;
@@ -332,7 +354,7 @@ size_t pending_claim_group(struct pending *pending, const struct wanted *wanted,
 	DL_FOREACH_SAFE2(pending->dirty, inode, next, dirty_next) {
 		if (inode->note_number >= wanted->until || count == COMMIT_GROUP_INODES || claim->bytes >= COMMIT_GROUP_BYTES)
 			break;
-		if (inode->claimed || (view && inode->view != view) || (wanted->due && !is_due(pending, inode, now)))
+		if (inode->claimed || !pending_may_claim(pending, inode) || (view && inode->view != view) || (wanted->due && !is_due(pending, inode, now)))
 			continue;
 		claim_inode(pending, claim, inode);
 		view = inode->view;

@@ -38,6 +38,7 @@ struct pending {
 	unsigned waiting;      /* writers */
 	uint64_t next_note;
 	struct claim *claims;
+	uint64_t replayed;     /* the record of the journal that was replayed last; UINT64_MAX: no replay goes on */
 	uint64_t failures;     /* groups that failed, ever; each view has its own number, too */
 	uint64_t failing;      /* inodes whose last commit failed; they are tried again */
 	int failing_error;     /* of one of them */
@@ -71,6 +72,9 @@ struct block_pool *pending_blocks(struct tree *tree);
 
 /* --- the list --- */
 
+/* While the journal is replayed: how far that is, and that an inode may not be committed before. */
+void pending_set_replayed(struct tree *tree, uint64_t number);
+void pending_hold_back(struct inode *inode, uint64_t number);
 /* Notes that the inode has content or times to commit. Caller holds inode->lock. Takes a reference while it is on the list. */
 void pending_note(struct inode *inode);
 /* What is buffered and being committed: of one view, or of all when it is NULL. */
@@ -90,7 +94,9 @@ struct wanted {
 
 /* Claims inodes of one view, at most as many as go into a group; returns how many. */
 size_t pending_claim_group(struct pending *pending, const struct wanted *wanted, struct claim *claim, struct inode **inodes);
-/* Claims one that is on the list. */
+/* Whether it is on the list, and not held back. */
+bool pending_may_claim(const struct pending *pending, const struct inode *inode);
+/* Claims one that may be. */
 void pending_claim_inode(struct pending *pending, struct claim *claim, struct inode *inode);
 void pending_end_claim(struct pending *pending, struct claim *claim);
 /* Whether something that was noted before waits, or is being committed by somebody else, whenever he began. */

@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <sys/stat.h>
+#include <uthash.h>
 
 #include "lib/base/array.h"
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
+#include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/inodes/inode.h"
@@ -13,6 +15,18 @@
 #define DAMAGE_TRIES 3 /* of what is not what it was: that seldom changes */
 #define PAUSE_MS 100   /* between the first two tries; each is twice as long as the one before */
 #define PAUSE_MAX_MS 1000
+#define BUFFERED_PART 16 /* of the write buffer: 16 MiB of the usual one */
+
+struct file_key {
+	uint64_t view, ino;
+};
+
+/* The last record that undoes something of a file. */
+struct undone {
+	struct file_key key;
+	uint64_t number;
+	UT_hash_handle hh;
+};
 
 struct replay {
 	struct tree *tree;
@@ -20,7 +34,61 @@ struct replay {
 	struct replayed done;
 	uint64_t waited_ms; /* for a disk that gave errors, of all files */
 	bool hurried;       /* nobody is to wait any more */
+	struct undone *undone;
+	uint64_t commit_at; /* bytes that are buffered */
 };
+
+static uint64_t last_undone(const struct replay *replay, const struct journal_record *record)
+{
+	const struct file_key key = {.view = record->view, .ino = record->ino};
+	struct undone *undone;
+
+	HASH_FIND(hh, replay->undone, &key, sizeof(key), undone);
+	return undone ? undone->number : 0;
+}
+
+static void find_undone(struct replay *replay, struct journal_record *const *records, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct file_key key = {.view = records[i]->view, .ino = records[i]->ino};
+		struct undone *undone;
+
+		if (records[i]->kind != JOURNAL_DISCARD)
+			continue;
+		HASH_FIND(hh, replay->undone, &key, sizeof(key), undone);
+		if (!undone) {
+			undone = xcalloc(1, sizeof(*undone));
+			undone->key = key;
+			HASH_ADD(hh, replay->undone, key, sizeof(undone->key), undone);
+		}
+		undone->number = atomic_load(&records[i]->number);
+	}
+}
+
+static void forget_undone(struct replay *replay)
+{
+	struct undone *undone, *next;
+
+	HASH_ITER(hh, replay->undone, undone, next) {
+		HASH_DEL(replay->undone, undone);
+		free(undone);
+	}
+}
+
+static void commit_if_much(struct replay *replay)
+{
+	struct tree *tree = replay->tree;
+	uint64_t bytes, inodes;
+
+	pending_usage(tree, NULL, &bytes, &inodes);
+	if (bytes < replay->commit_at)
+		return;
+	/* what fails is tried again later, as ever */
+	(void)!committer_run_group(tree);
+	journal_give_back(tree->journal);
+	pending_usage(tree, NULL, &bytes, &inodes);
+	replay->commit_at = bytes + pending_budget(tree) / BUFFERED_PART;
+}
 
 static bool is_later(struct timespec a, struct timespec b)
 {
@@ -103,6 +171,7 @@ static int change(struct replay *replay, struct inode *inode, struct journal_rec
 			inode->times_dirty = true;
 		}
 		dirty_add_record(&inode->active, replay->tree->journal, record);
+		pending_hold_back(inode, last_undone(replay, record));
 		pending_note(inode);
 		replay->done.records++;
 	}
@@ -240,7 +309,7 @@ size_t tree_journal_bytes(uint64_t write_buffer_bytes)
 
 int tree_replay(struct tree *tree, const struct replay_views *views, struct replayed *ret_replayed)
 {
-	struct replay replay = {.tree = tree, .views = views};
+	struct replay replay = {.tree = tree, .views = views, .commit_at = pending_budget(tree) / BUFFERED_PART};
 	struct journal_record **records;
 	size_t count;
 	int result = 0;
@@ -249,10 +318,20 @@ int tree_replay(struct tree *tree, const struct replay_views *views, struct repl
 	if (!tree->journal)
 		return 0;
 	records = journal_left(tree->journal, &count);
+	find_undone(&replay, records, count);
+	pending_set_replayed(tree, 0);
 	tree->is_replaying = true;
-	for (size_t i = 0; i < count && result == 0; i++)
+	for (size_t i = 0; i < count && result == 0; i++) {
+		const uint64_t number = atomic_load(&records[i]->number);
+
 		result = replay_one(&replay, records[i]);
+		pending_set_replayed(tree, number);
+		if (result == 0)
+			commit_if_much(&replay);
+	}
 	tree->is_replaying = false;
+	pending_set_replayed(tree, UINT64_MAX);
+	forget_undone(&replay);
 	free(records);
 	if (result < 0)
 		replayed_clear(&replay.done);

@@ -1,6 +1,10 @@
 /*
  * What a tree before this one had accepted and not committed is buffered again, from the journal that it left (inodes/journal.h). Before anybody
  * else uses the tree, and before orphans are reaped: what is still open of them has content, too.
+ *
+ * What is buffered again is in memory twice, and the journal may hold more than there is memory for: so it is committed as soon as it is a part of
+ * the buffer, and the journal's memory given back. But what a later record undoes (JOURNAL_DISCARD) was undone in what is committed, too, by which that
+ * record goes: a file is not committed as long as there is one to come.
  */
 #ifndef CORPUSFS_TREE_CONTENT_REPLAY_H
 #define CORPUSFS_TREE_CONTENT_REPLAY_H
@@ -33,7 +37,7 @@ void replayed_clear(struct replayed *replayed);
  * has taken in all. False: nobody is to wait any more, also not for other files.
  *
  * A file that stays unreadable or is damaged (-EBADMSG) does not keep the others: its records are given up from the one that fails on, which the
- * caller is to tell. Any other failure is returned, also that of a database that takes no change any more, and nothing is forgotten then.
+ * caller is to tell. Any other failure is returned, also that of a database that takes no change any more, and nothing more is forgotten then.
  */
 typedef bool (*replay_waits_fn)(void *arg, const struct replay_lost *file, uint64_t waited_ms);
 struct replay_views {

@@ -58,6 +58,7 @@ struct inode {
 	uint64_t noted_bytes;        /* active.bytes when last noted */
 	struct inode *dirty_prev, *dirty_next; /* committer's list of dirty inodes */
 	bool on_dirty_list;
+	uint64_t commit_after;       /* only when this record of the journal was replayed, which undoes some of what is buffered */
 	bool claimed;                /* one committer at a time */
 };
 
