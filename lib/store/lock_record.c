@@ -329,10 +329,18 @@ static int open_writer_s(pid_t pid, const char *name)
 	return fd;
 }
 
-int lock_record_is_copy(int dir, const char *name, bool local, const struct lock_record *record)
+static int has_beat(int fd, uint64_t beat)
 {
 	_Alignas(BLOCK) char block[BLOCK];
-	uint64_t mark, seen;
+	uint64_t seen;
+	int result = read_block(fd, BLOCK, block);
+
+	return result < 0 ? result : sscanf(block, "beat %" SCNu64, &seen) == 1 && seen == beat;
+}
+
+int lock_record_is_copy(int dir, const char *name, bool local, const struct lock_record *record)
+{
+	uint64_t mark;
 	int result = 0;
 
 	/* The writer's own beat may come in between, or another who asks, but not each time. */
@@ -343,13 +351,13 @@ int lock_record_is_copy(int dir, const char *name, bool local, const struct lock
 		result = lock_record_write_beat(here, mark);
 		AUTO_CLOSE int there = result == 0 ? open_writer_s(record->pid, name) : -1;
 		if (result == 0)
-			result = there < 0 ? there : read_block(there, BLOCK, block);
-		if (result == 0 && sscanf(block, "beat %" SCNu64, &seen) == 1 && seen == mark)
+			result = there < 0 ? there : has_beat(there, mark);
+		if (result == 1)
 			return 0;
 		/* Elsewhere, if it still stands here. Else the writer, or somebody else who asks, has written over it. */
 		if (result == 0)
-			result = read_block(here, BLOCK, block);
-		if (result == 0 && sscanf(block, "beat %" SCNu64, &seen) == 1 && seen == mark)
+			result = has_beat(here, mark);
+		if (result == 1)
 			return 1;
 	}
 	return result < 0 ? result : -EAGAIN;

@@ -12,6 +12,8 @@
 #include "lib/store/lock_record.h"
 #include "lib/store/store_dir.h"
 
+#define FREE "owner.free"
+
 struct place {
 	char path[64];
 	struct store_dir dir;

@@ -12,8 +12,6 @@
 #include "lib/store/lock_file.h"
 #include "tests/unit/lock_place.h"
 
-#define FREE "owner.free"
-
 static const struct lock_options quick = {.beat_ms = 10, .patience_ms = 300};
 /* For what must not wait for a beat: if it did, the test would not end in time. */
 static const struct lock_options patient = {.beat_ms = 10, .patience_ms = 600000};

@@ -10,8 +10,6 @@
 #include "lib/store/lock_record.h"
 #include "tests/unit/lock_place.h"
 
-#define FREE "owner.free"
-
 static void a_record_is_read_as_it_was_written(void **state)
 {
 	struct place place;

@@ -35,7 +35,7 @@ struct tree {
 	struct family *families;     /* uthash by id */
 
 	struct journal *journal;     /* inodes/journal.h; NULL: what is buffered goes with the process */
-	atomic_bool is_replaying;    /* what is done now stands in the journal already; nothing is committed beside it */
+	atomic_bool is_replaying;    /* what is done now stands in the journal already; only who replays commits */
 	struct pending *pending;     /* pending.c */
 	struct committer *committer; /* committer.c */
 	_Atomic unsigned open_views;
