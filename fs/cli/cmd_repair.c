@@ -110,9 +110,14 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 		       *json_string_value(json_object_get(value, "manifest")) ? "nothing else" : "nothing");
 	if (!any && !*lost)
 		return print_heads(cli, value, apply);
+	/* content that was healed before is in no block that is given up */
+	const bool nothing_lost = any && json_is_false(json_object_get(value, "content_lost")) && json_is_false(json_object_get(value, "records_lost"));
+
 	if (!apply)
 		printf("nothing %swas changed; with --apply%s %s, and the store can be written again\n", again ? "else " : "", again ? " once more" : "",
 		       any ? "all blocks that can be read are kept, the others given up" : "these changes are given up");
+	else if (nothing_lost)
+		printf("nothing is lost: no file needs what was in blocks that cannot be read; the database as it was is kept in %s\n", kept);
 	else
 		printf("%s given up; the database as it was is kept in %s\n", any ? "blocks that cannot be read were" : "these changes were", kept);
 	json_array_foreach (json_object_get(value, "recovered"), i, name)
@@ -120,7 +125,7 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 	print_heads(cli, value, apply);
 	if (apply && json_is_true(json_object_get(value, "content_lost")))
 		printf("corpusfs damage names the files whose content was given up; where there are copies, corpusfs repair --from heals them\n");
-	if (any && apply)
+	if (any && apply && !json_is_false(json_object_get(value, "records_lost")))
 		printf("corpusfs check says what is missing of what something still names; what only lost blocks named is gone without a trace:\n"
 		       "compare with a backup (corpusfs backup diff), or with the dates and counts that you know\n");
 }
@@ -159,8 +164,8 @@ static json_t *repair_to_json(const struct repair *repair)
 {
 	const char *kept = repair->log.kept ? repair->log.kept : repair->repaired.kept;
 
-	return json_pack("{s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "unfinished", repair->manifest.unfinished, "content_lost",
-			 repair->repaired.content_lost, "manifest",
+	return json_pack("{s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "unfinished", repair->manifest.unfinished, "content_lost",
+			 repair->repaired.content_lost, "records_lost", repair->repaired.records_lost, "manifest",
 			 text_or_empty(repair->manifest.lost, NULL), "lost", text_or_empty(repair->log.lost, repair->repaired.lost), "kept",
 			 text_or_empty(repair->manifest.kept, kept), "tables", repair->tables, "recovered",
 			 recovered_to_json(&repair->repaired.rebuilt), "heads", repair->heads, "undo", repair->mends.undo);

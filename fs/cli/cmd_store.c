@@ -170,7 +170,11 @@ static void print_damage(const json_t *status)
 	if (healed > 0)
 		printf("healed         %lld chunk%s\n", healed, healed == 1 ? "" : "s");
 	if (json_is_true(json_object_get(damage, "tables")))
-		printf("tables         some are damaged, and none is merged: see `corpusfs damage`, then `corpusfs repair`\n");
+		printf("tables         some are damaged, and none is merged: %s\n",
+		       chunks == 0 && healed > 0 ? "`corpusfs scrub` looks whether that is still so"
+						 : "see `corpusfs damage`, then `corpusfs repair`");
+	if (json_is_true(json_object_get(damage, "unneeded")))
+		printf("tables         some have damaged content that no file needs; unmounted, `corpusfs repair --apply` makes them anew\n");
 }
 
 static void print_scrub(const json_t *status)

@@ -75,12 +75,18 @@ static void check_damage(json_t *findings, const json_t *status)
 {
 	const json_t *damage = json_object_get(status, "damage"), *scrub = json_object_get(status, "scrub");
 	const json_int_t chunks = number(damage, "chunks"), end = number(scrub, "last_end");
-	const bool tables = json_is_true(json_object_get(damage, "tables")), old = end + SCRUB_AGE_WANTED < clock_now().tv_sec;
+	const bool tables = json_is_true(json_object_get(damage, "tables")), unneeded = json_is_true(json_object_get(damage, "unneeded")), old = end + SCRUB_AGE_WANTED < clock_now().tv_sec;
 	char value[64], when[32] = "never";
 
-	snprintf(value, sizeof(value), chunks || tables ? "%lld chunks%s" : "none known", (long long)chunks, tables ? ", tables" : "");
-	doctor_note(findings, "store", "damage", chunks || tables ? DOCTOR_BAD : DOCTOR_OK, value,
-		    "corpusfs damage says what is hurt; copying or importing the same data again heals content, corpusfs repair mends tables");
+	snprintf(value, sizeof(value), "%lld chunk%s%s", (long long)chunks, chunks == 1 ? "" : "s", tables ? ", tables" : "");
+	if (chunks > 0 || tables)
+		doctor_note(findings, "store", "damage", DOCTOR_BAD, chunks > 0 ? value : "tables",
+			    chunks == 0 && number(damage, "healed") > 0
+				    ? "what was damaged is healed: corpusfs scrub looks whether tables still are"
+				    : "corpusfs damage says what is hurt; copying or importing the same data again heals content, corpusfs repair mends tables");
+	else
+		doctor_note(findings, "store", "damage", unneeded ? DOCTOR_NOTE : DOCTOR_OK, unneeded ? "none that a file needs" : "none known",
+			    "tables of content have damaged blocks: corpusfs repair --apply makes them anew, while the store is not mounted");
 	if (end > 0)
 		clock_format(end, when);
 	doctor_note(findings, "store", "last scrub", old ? DOCTOR_NOTE : DOCTOR_OK, when, "corpusfs scrub, or corpusfs scrub schedule monthly");

@@ -8,7 +8,9 @@
  *   KD1  What the collector asks for is read whole before it is merged (damage_verify). What is damaged stays where it is.
  *   KD2  When any read or merge has met damage, RocksDB merges nothing by itself any more (damage_found). A file, the mark, says so to the
  *        next opening, since writing may have stopped. Writing goes on without merging; only many later writes make reading slower.
- *   KD3  The mark goes when all tables were read whole and none was damaged (kv_tables_sound).
+ *   KD3  The mark goes when all tables were read whole and none was damaged (kv_tables_seen).
+ *   KD4  When they were, and the damage lies in tables of content only, in what no file needs, the others are merged again. The mark says so. A
+ *        merge that the collector asks for meets that damage again (KD1), which is nothing new.
  *
  * Internal to lib/kv; any thread.
  */
@@ -20,8 +22,9 @@
 
 #include "lib/kv/kv.h"
 
-bool damage_marked(const char *mark); /* the path; NULL: no */
-void damage_found(struct kv *kv);
+enum kv_damage damage_marked(const char *mark); /* the path; NULL: none */
+bool damage_stops(enum kv_damage damage, enum kv_family family); /* the merging of this family */
+void damage_found(struct kv *kv, enum kv_family family); /* KV_FAMILY_COUNT: in which it is, is not known */
 
 /* Reads all that a merge of [first, end) would read, dead records as well. -EBADMSG: some of it is damaged. */
 WARN_UNUSED int damage_verify(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len);

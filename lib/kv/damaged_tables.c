@@ -128,7 +128,7 @@ static int look_at(struct telling *telling, const struct table_named *table)
 	if (result < 0)
 		return result == -ENOTSUP ? 0 : result;
 	if (!look.sound) {
-		damage_found(telling->kv);
+		damage_found(telling->kv, table->family);
 		result = damaged_table_tell(table, &look, fd < 0, telling->each, telling->arg);
 	}
 	table_look_clear(&look);

@@ -38,7 +38,7 @@ struct kv {
 	rocksdb_writeoptions_t *write_sync;
 	struct ballast *ballast;
 	char *damage_mark; /* NULL: none */
-	atomic_bool damaged;
+	atomic_int damaged; /* enum kv_damage */
 	char *lost;                       /* see kv_lost */
 	char *log_dir;                    /* RocksDB's log is in it; usually gone when the database is open */
 	struct synced *synced;            /* NULL: read-only */
@@ -114,6 +114,7 @@ uint64_t kv_last_sequence(void *kv);
 
 /* 0 if there is no message; else keeps and frees it and returns its errno. */
 int kv_result(struct kv *kv, char *message);
+int kv_result_of(struct kv *kv, enum kv_family family, char *message); /* the same of what was read in one family */
 /* The same, of a call that changes the database. The caller is still inside (RO1): what is noted is of the database that has answered. */
 int kv_change_result(struct kv *kv, char *message);
 

@@ -144,5 +144,5 @@ int kv_iter_status(const struct kv_iter *iter)
 	if (!iter->native)
 		return -EIO;
 	rocksdb_iter_get_error(iter->native, &message);
-	return kv_result(iter->kv, message);
+	return kv_result_of(iter->kv, iter->family, message);
 }

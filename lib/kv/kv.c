@@ -294,7 +294,7 @@ int kv_pin(struct kv *kv, enum kv_family family, const void *key, size_t key_len
 	if (!kv_enter(kv))
 		return -EIO;
 	rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(kv->db, kv->read, kv->handles[family], key, key_len, &message);
-	int result = message ? kv_result(kv, message) : slice ? 0 : -ENOENT;
+	int result = message ? kv_result_of(kv, family, message) : slice ? 0 : -ENOENT;
 	if (result < 0) {
 		kv_leave(kv);
 		return result;

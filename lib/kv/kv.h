@@ -101,8 +101,14 @@ size_t kv_batch_bytes(const struct kv_batch *batch);
 bool kv_read_only(const struct kv *kv);
 /* The engine's words for damage that it met, if nobody was told of the same before; true: there are some. */
 bool kv_damage_told(struct kv *kv, char ret_text[KV_MESSAGE_MAX]);
-bool kv_damaged(struct kv *kv); /* a table is damaged: tables are not merged until kv_tables_sound() */
-void kv_tables_sound(struct kv *kv); /* all tables were read whole since, and none is damaged */
+/* What is known of the tables (lib/kv/damage.h). */
+enum kv_damage {
+	KV_SOUND,
+	KV_CONTENT_DAMAGED, /* some of content are damaged, in what no file needs, and are not merged; the others are */
+	KV_DAMAGED,         /* some are damaged, and none is merged */
+};
+enum kv_damage kv_damaged(struct kv *kv);
+void kv_tables_seen(struct kv *kv, enum kv_damage found); /* all tables were read since; KV_CONTENT_DAMAGED: and all content that files need */
 bool kv_stopped(struct kv *kv); /* a change has failed, and no kv_sync() has succeeded since */
 
 #define KV_SYNC 1U

@@ -26,6 +26,11 @@ int kv_errno(const char *message)
 
 int kv_result(struct kv *kv, char *message)
 {
+	return kv_result_of(kv, KV_FAMILY_COUNT, message);
+}
+
+int kv_result_of(struct kv *kv, enum kv_family family, char *message)
+{
 	if (!message)
 		return 0;
 	AUTO_FREE char *text = native_shown(message, kv->path, kv->shown);
@@ -40,7 +45,7 @@ int kv_result(struct kv *kv, char *message)
 	pthread_mutex_unlock(&kv->mutex);
 	rocksdb_free(message);
 	if (result == -EBADMSG)
-		damage_found(kv);
+		damage_found(kv, family);
 	return result;
 }
 

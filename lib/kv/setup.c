@@ -96,7 +96,7 @@ static rocksdb_options_t *family_options(int family, const struct kv_options *op
 	rocksdb_options_set_write_buffer_size(opt, MAX(options->memtable_bytes / 2, MIB));
 	rocksdb_options_set_max_write_buffer_number(opt, 4);
 	rocksdb_options_set_target_file_size_base(opt, 64 * MIB);
-	rocksdb_options_set_disable_auto_compactions(opt, damage_marked(options->damage_mark));
+	rocksdb_options_set_disable_auto_compactions(opt, damage_stops(damage_marked(options->damage_mark), (enum kv_family)family));
 	return opt;
 }
 

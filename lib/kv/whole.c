@@ -115,7 +115,7 @@ static int read_whole(struct kv *kv, enum kv_family family, const struct buf *fi
 	rocksdb_iter_destroy(iter);
 	rocksdb_readoptions_destroy(options);
 	kv_leave(kv);
-	return kv_result(kv, message);
+	return kv_result_of(kv, family, message);
 }
 
 int damage_verify(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len)

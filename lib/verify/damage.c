@@ -240,7 +240,7 @@ static int find_records(struct finding *finding, size_t limit, struct lost_recor
 {
 	struct kv *kv = store_kv(finding->store);
 	bool all = true;
-	int result = kv_damaged(kv) || kv_read_only(kv) ? lost_records_find(finding->store, NULL, NULL, lost) : 0;
+	int result = kv_damaged(kv) == KV_DAMAGED || kv_read_only(kv) ? lost_records_find(finding->store, NULL, NULL, lost) : 0;
 
 	if (result == 0 && lost->inodes.count > 0)
 		result = damage_names_find(finding->store, lost, limit, tell_name, finding, &all);

@@ -18,7 +18,7 @@ void rebuilt_clear(struct rebuilt *rebuilt)
 struct walking {
 	struct kv *kv;
 	const struct line *chunks; /* that may be lost */
-	bool touched;
+	bool touched, content_lost;
 	struct stored_families families;
 	struct kv_batch *batch;
 	struct tree_key_parts last; /* that was noted */
@@ -44,7 +44,7 @@ static int take_version(struct walking *walking, const struct tree_key_parts *pa
 	family->max_ino = MAX(family->max_ino, parts->ino);
 	if (parts->kind == KEY_EXTENT && len > 0 && extent_record_decode(value, len, &extent) == 0) {
 		stored_chunk(&walking->families, extent.chunk);
-		result = rebuild_note_lost(walking->kv, walking->chunks, extent.chunk, walking->batch);
+		result = rebuild_note_lost(walking->kv, walking->chunks, extent.chunk, walking->batch, &walking->content_lost);
 	}
 	if (result < 0)
 		return result;
@@ -87,7 +87,7 @@ int rebuild(struct kv *kv, const struct rebuild_of *of, struct rebuilt *rebuilt)
 			result = walk(&walking, KV_CONTENT);
 	}
 	if (result == 0 && of->chunks.count > 0)
-		result = rebuild_note_replacements(kv, &of->chunks, walking.batch);
+		result = rebuild_note_replacements(kv, &of->chunks, walking.batch, &walking.content_lost);
 	if (result == 0 && of->damaged[KV_DEDUP])
 		result = rebuild_index(kv, walking.batch);
 	if (result == 0 && kv_batch_count(walking.batch) > 0)
@@ -96,6 +96,7 @@ int rebuild(struct kv *kv, const struct rebuild_of *of, struct rebuilt *rebuilt)
 		result = rebuild_catalog(kv, &walking.families, rebuilt);
 	if (result == 0)
 		result = kv_sync(kv);
+	rebuilt->content_lost = walking.content_lost;
 	stored_families_clear(&walking.families);
 	kv_batch_free(walking.batch);
 	return result;

@@ -27,6 +27,7 @@
 
 struct rebuilt {
 	ARRAY(char *) datasets; /* made: their names, owned */
+	bool content_lost;      /* that something names, and for which nothing stands */
 };
 
 /* Of which tables were mended. */

@@ -17,9 +17,10 @@ static enum kv_family family_of(uint64_t chunk)
 
 /* --- the damage list --- */
 
-int rebuild_note_lost(struct kv *kv, const struct line *maybe_lost, uint64_t chunk, struct kv_batch *batch)
+int rebuild_note_lost(struct kv *kv, const struct line *maybe_lost, uint64_t chunk, struct kv_batch *batch, bool *any_lost)
 {
 	const struct small_key key = chunk_key(chunk), damage_key = catalog_key_damage(chunk);
+	struct damage_record known;
 	AUTO_BUF value = BUF_INIT;
 
 	if (chunk == CHUNK_NONE || !line_has(maybe_lost, chunk))
@@ -28,15 +29,17 @@ int rebuild_note_lost(struct kv *kv, const struct line *maybe_lost, uint64_t chu
 	if (result != -ENOENT && result != -EBADMSG)
 		return result;
 	/* what the list says of it already may be what stands for it */
-	result = kv_has(kv, KV_CATALOG, damage_key.bytes, damage_key.len);
+	result = kv_get(kv, KV_CATALOG, damage_key.bytes, damage_key.len, &value);
+	*any_lost |= result != 0 || damage_record_decode(value.data, value.len, &known) < 0 || known.replacement == CHUNK_NONE;
 	if (result != -ENOENT)
 		return result;
+	buf_reset(&value);
 	damage_record_encode(&(struct damage_record){.found = clock_now().tv_sec}, &value);
 	kv_batch_put(batch, KV_CATALOG, damage_key.bytes, damage_key.len, value.data, value.len);
 	return 0;
 }
 
-int rebuild_note_replacements(struct kv *kv, const struct line *maybe_lost, struct kv_batch *batch)
+int rebuild_note_replacements(struct kv *kv, const struct line *maybe_lost, struct kv_batch *batch, bool *any_lost)
 {
 	const struct small_key first = catalog_key_damage(0), end = catalog_key_damage(UINT64_MAX);
 	struct kv_iter *iter = kv_iter_new(kv, KV_CATALOG, first.bytes, first.len, end.bytes, end.len);
@@ -47,7 +50,7 @@ int rebuild_note_replacements(struct kv *kv, const struct line *maybe_lost, stru
 		size_t len;
 		const uint8_t *value = kv_iter_value(iter, &len);
 		if (damage_record_decode(value, len, &record) == 0)
-			result = rebuild_note_lost(kv, maybe_lost, record.replacement, batch);
+			result = rebuild_note_lost(kv, maybe_lost, record.replacement, batch, any_lost);
 	}
 	if (result == 0)
 		result = kv_iter_status(iter);

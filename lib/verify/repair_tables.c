@@ -8,6 +8,7 @@ struct repair {
 	kv_damaged_table_fn each;
 	void *arg;
 	struct rebuild_of of;
+	bool records_lost;
 	struct rebuilt *rebuilt;
 };
 
@@ -26,9 +27,12 @@ static int take_table(void *arg, const struct kv_damaged_table *table)
 {
 	struct repair *repair = arg;
 
+	const bool is_content = table->family == KV_BULK || table->family == KV_SMALL;
+
 	if (table->family < KV_FAMILY_COUNT)
 		repair->of.damaged[table->family] = true;
-	for (size_t i = 0; i < table->range_count && (table->family == KV_BULK || table->family == KV_SMALL); i++) {
+	repair->records_lost |= !is_content && table->family != KV_TOUCHED && table->family != KV_DEDUP;
+	for (size_t i = 0; i < table->range_count && is_content; i++) {
 		const struct kv_key_range *range = &table->ranges[i];
 		const uint64_t first = id_of(range->first, range->first_len, 0), last = id_of(range->last, range->last_len, UINT8_MAX);
 		line_add(&repair->of.chunks, MIN(first, last), MAX(first, last));
@@ -50,7 +54,8 @@ int repair_tables(const char *path, bool apply, kv_damaged_table_fn each, void *
 
 	*ret_repaired = (struct repaired_tables){0};
 	int result = store_mend_tables(path, &options, &ret_repaired->kept, &ret_repaired->lost, err);
-	ret_repaired->content_lost = repair.of.chunks.count > 0;
+	ret_repaired->content_lost = apply ? ret_repaired->rebuilt.content_lost : repair.of.chunks.count > 0;
+	ret_repaired->records_lost = repair.records_lost;
 	line_clear(&repair.of.chunks);
 	return result;
 }

@@ -11,7 +11,8 @@
 
 struct repaired_tables {
 	char *kept, *lost; /* as store_mend_tables tells it, owned */
-	bool content_lost; /* of files: it is in the damage list now, if it was applied */
+	bool content_lost; /* of files: it is in the damage list now; if nothing was applied, perhaps */
+	bool records_lost; /* that cannot be made anew; or they would be */
 	struct rebuilt rebuilt;
 };
 

@@ -24,6 +24,7 @@ struct run {
 	ARRAY(uint64_t) missing;
 	uint64_t begun_ms, read_bytes, saved_ms;
 	uint64_t damaged_tables;
+	enum kv_damage found; /* in all tables */
 	bool all_known; /* no damaged block of metadata hides what is needed */
 };
 
@@ -81,8 +82,10 @@ static int table_step(void *arg, uint64_t bytes)
 static int count_table(void *arg, const struct kv_damaged_table *table)
 {
 	struct run *run = arg;
+	const enum kv_damage damage = table->family == KV_BULK || table->family == KV_SMALL ? KV_CONTENT_DAMAGED : KV_DAMAGED;
 
 	run->damaged_tables++;
+	run->found = MAX(run->found, damage);
 	return 0;
 }
 
@@ -241,18 +244,18 @@ static int let_collect(struct run *run)
 	return gc_hold_set(kv, GC_FREE);
 }
 
-/* Nothing is damaged any more, in what nothing needs neither. */
+/* Nothing that is needed is damaged any more. What nothing needs may be: healed content still lies where it rotted. */
 static int tell_database(struct run *run)
 {
 	struct kv *kv = store_kv(run->store);
 	int result;
 
-	if (run->state.counts.damaged > 0 || !kv_damaged(kv))
+	if (run->state.counts.damaged > 0 || kv_damaged(kv) == KV_SOUND)
 		return 0;
-	run->damaged_tables = 0;
+	run->found = KV_SOUND;
 	result = kv_each_damaged_table(kv, true, table_step, count_table, run);
-	if (result == 0 && run->damaged_tables == 0)
-		kv_tables_sound(kv);
+	if (result == 0)
+		kv_tables_seen(kv, run->found);
 	return result;
 }
 

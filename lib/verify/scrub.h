@@ -11,7 +11,8 @@
  * no lock of the collector: which chunks are needed is found by a walk of its own, and one that is missing counts as lost only if a second
  * walk, made later, finds it needed still. So neither waits for the other.
  *
- * The database of a store with damaged tables merges nothing by itself (lib/kv/damage.h); a scrub that finds nothing ends that.
+ * The database of a store with damaged tables merges nothing by itself (lib/kv/damage.h); a scrub that finds nothing ends that, for tables of
+ * content only where these have no damaged block any more.
  */
 #ifndef CORPUSFS_VERIFY_SCRUB_H
 #define CORPUSFS_VERIFY_SCRUB_H

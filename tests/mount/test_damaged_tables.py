@@ -392,7 +392,7 @@ def test_healed_content_ends_with_a_sound_store(store):
     with open(point + "/d/again", "wb", buffering=0) as handle:
         handle.write(noise(3, 200000))
         os.fsync(handle.fileno())
-    assert run_json(store, "status")["damage"] == {"chunks": 0, "healed": 1, "tables": True}
+    assert run_json(store, "status")["damage"] == {"chunks": 0, "healed": 1, "tables": True, "unneeded": False}
     store.umount()
     assert len(run_json(store, "repair", "--apply")["tables"]) == 1
     point = store.mount()

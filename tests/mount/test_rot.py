@@ -255,7 +255,7 @@ def test_scrub_finds_what_nobody_has_read(rotten, store):
     point = store.mount(os.path.dirname(rotten))
     assert status(store)["damage"]["chunks"] == 1 and status(store)["scrub"]["last_damaged"] == 1
     put_synced(point + "/d/again", noise(7))
-    assert status(store)["damage"] == {"chunks": 0, "healed": 1, "tables": True}
+    assert status(store)["damage"] == {"chunks": 0, "healed": 1, "tables": True, "unneeded": False}
     assert json.loads(store.ok("-s", store.path, "scrub", "--json"))["damaged"] == 0
 
 
@@ -300,7 +300,34 @@ def test_mark_of_damaged_tables_goes_when_they_are_whole_again(rotten, store):
     store.mount(os.path.dirname(rotten))
     store.ok("-s", store.path, "scrub")
     assert not os.path.exists(store.path + "/damaged") and reads(rotten + "/7", noise(7))
-    assert status(store)["damage"] == {"chunks": 0, "healed": 0, "tables": False}
+    assert status(store)["damage"] == {"chunks": 0, "healed": 0, "tables": False, "unneeded": False}
+
+
+def test_healed_content_keeps_no_other_table_from_being_merged(rotten, store):
+    """Where it rotted the block stays until a repair, and nothing is damaged in what files need."""
+    assert not reads(rotten + "/7", noise(7))
+    put_synced(rotten + "/again", noise(7))
+    healed = {"chunks": 0, "healed": 1, "tables": False, "unneeded": True}
+
+    def is_healed():
+        return status(store)["damage"] == healed and "none is merged" not in store.ok("-s", store.path, "status")
+
+    store.ok("-s", store.path, "scrub")
+    (finding,) = [row for row in json.loads(store.run("-s", store.path, "doctor", "--json").out) if row["what"] == "damage"]
+    assert is_healed() and finding["state"] == "note", finding
+    for number in range(8, 40):
+        os.unlink(f"{rotten}/{number}")
+    store.ok("-s", store.path, "snapshot", "destroy", "d@v1")
+    store.ok("-s", store.path, "gc")
+    assert is_healed() and reads(rotten + "/7", noise(7))
+    store.umount()
+    store.mount(os.path.dirname(rotten))
+    assert is_healed()
+    store.umount()
+    repaired = store.ok("-s", store.path, "repair", "--apply")
+    assert "nothing is lost" in repaired and "given up" not in repaired and "gone without a trace" not in repaired, repaired
+    store.mount(os.path.dirname(rotten))
+    assert not status(store)["damage"]["unneeded"] and reads(rotten + "/7", noise(7))
 
 
 def show(store, snapshot):
