@@ -9,6 +9,7 @@
 #include "lib/base/shell.h"
 #include "lib/history/restore_parts.h"
 #include "lib/store/catalog.h"
+#include "lib/store/replica.h"
 #include "lib/store/unknown.h"
 
 #define REMOVE_TRIES 3 /* somebody may be making files in what is being removed */
@@ -109,6 +110,10 @@ static int open_views(struct store *store, const char *dataset, const char *snap
 
 	if (result < 0)
 		return unknown_or_failed(store, dataset, NULL, result, err);
+	if (view_is_locked(restore->head)) {
+		store_view_put(store, restore->head);
+		return replica_refuse(dataset, err);
+	}
 	result = store_snapshot(store, dataset, snapshot, &restore->snapshot);
 	if (result < 0) {
 		store_view_put(store, restore->head);

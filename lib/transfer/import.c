@@ -8,6 +8,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/store/datasets.h"
+#include "lib/store/replica.h"
 #include "lib/transfer/import_parts.h"
 
 /* --- the target --- */
@@ -23,6 +24,8 @@ static int open_dataset(struct import *import, struct error *err)
 		if (r == 0 || r == -EEXIST)
 			r = store_head(import->store, options->dataset, &import->view);
 	}
+	if (r == 0 && view_is_locked(import->view))
+		return replica_refuse(options->dataset, err);
 	return r < 0 ? error_default(err, r, "dataset \"%s\"", options->dataset) : 0;
 }
 
