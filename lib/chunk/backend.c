@@ -280,7 +280,7 @@ static int note_last(void *arg, const struct backend_table *table)
 	return 0;
 }
 
-/* The database knows the last key of a table without reading the record, which may be damaged. */
+/* The database knows the last key of a table without reading the record, which may be damaged, or missing with the whole file (-EIO). */
 static int end_of_tables(struct backend *backend, bool bulk, uint64_t *ret_end)
 {
 	uint64_t last = 0;
@@ -308,7 +308,7 @@ int backend_end(struct backend *backend, bool bulk, uint64_t *ret_end)
 		id++;
 	}
 	kv_iter_free(iter);
-	if (ret == -EBADMSG)
+	if (ret == -EBADMSG || ret == -EIO)
 		return end_of_tables(backend, bulk, ret_end);
 	if (!ret)
 		*ret_end = id;

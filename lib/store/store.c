@@ -297,6 +297,8 @@ int store_open(const char *path, const struct store_options *options, struct sto
 	int result = open_as(path, options, 0, ret_store, err);
 	if (result != -EBADMSG || !options->damaged)
 		return result;
+	if (err)
+		*err = (struct error){0};
 	result = open_as(path, options, KV_ACCEPT_LOG | KV_ACCEPT_CHUNKS | (options->salvage ? KV_ACCEPT_METADATA : 0), ret_store, err);
 	if (result == 0 && options->notice && kv_lost((*ret_store)->kv)) {
 		AUTO_FREE char *text = xasprintf("warning: the store is damaged, so it can only be read: %s", kv_lost((*ret_store)->kv));

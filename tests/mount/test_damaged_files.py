@@ -126,6 +126,25 @@ def test_lost_content_is_an_error_and_the_rest_can_be_read(store):
     assert all(data in (errno.EIO, noise(int(name), 3 << 20)) for name, data in found.items())
 
 
+@pytest.mark.parametrize("options", ["ro", "ro,salvage"])
+def test_the_loss_of_all_content_leaves_names_and_small_files(store, options):
+    point = store.mount()
+    store.create("d")
+    synced(point + "/d/small", b"small")
+    synced(point + "/d/large", noise("large", 3 << 20))
+    store.umount()
+    lost = rot.tables_with(store, noise("large", 3 << 20)[1000:1064])
+    for path in lost:
+        os.unlink(path)
+    assert lost
+    refused(store, point, os.path.basename(lost[0]))
+    result = store.run("mount", "-o", options, store.path, point)
+    assert result.code == 0 and "content of files" in result.err, result
+    store.note(point)
+    store.expected.append("damage")
+    assert contents(point + "/d") == {"small": b"small", "large": errno.EIO}
+
+
 def test_lost_names_are_refused_unless_asked_for(store):
     point = store.mount()
     store.create("d")
