@@ -203,6 +203,8 @@ static int tell_incomplete(const json_t *result)
 static void tell_guard(const json_t *result, const char *target, const char *store)
 {
 	const char *guard = json_string_value(json_object_get(result, "guard"));
+	const char *code = json_string_value(json_object_get(json_object_get(result, "failure"), "code"));
+	const bool is_damaged = code && strcmp(code, strerrorname_np(EBADMSG)) == 0;
 	AUTO_FREE char *name = NULL, *command = NULL;
 
 	if (guard) {
@@ -212,7 +214,8 @@ static void tell_guard(const json_t *result, const char *target, const char *sto
 		return;
 	}
 	command = shell_text("corpusfs -s %s dataset destroy %s", store, target);
-	fprintf(stderr, "corpusfs: %s is restored in part; the same command with --over goes on, %s removes it\n", target, command);
+	fprintf(stderr, "corpusfs: %s is restored in part; the same command with --over%s goes on, %s removes it\n", target,
+		is_damaged ? " --keep-going" : "", command);
 }
 
 /* What is left when somebody has pressed Ctrl-C. */

@@ -7,6 +7,7 @@
 
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/hint.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
 #include "lib/ops/json.h"
@@ -115,6 +116,7 @@ static int run_check(struct cli *cli)
 	(void)error_set(&err, -EBADMSG, "%lld problems", (long long)problems);
 	error_hint(&err, "%s", unreadable ? "corpusfs repair mends damaged tables, when the store is not mounted"
 					  : "snapshots without them are whole: corpusfs rollback, or copy from them");
+	hint_name_store(&err, cli->store);
 	return exit_with(&err);
 }
 

@@ -4,6 +4,7 @@
 
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/hint.h"
 #include "fs/cli/place.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
@@ -147,6 +148,7 @@ static int run_set(struct cli *cli)
 	if (result == 0 && !has_level && !has_quota) {
 		result = error_set(&err, -EINVAL, "nothing to set");
 		error_hint_shell(&err, "for example: corpusfs dataset set %s --quota 500G", cli->argv[0]);
+		hint_name_store(&err, cli->store);
 	}
 	args = result == 0 ? dataset_args(cli, "name", &err) : NULL;
 	if (!args)

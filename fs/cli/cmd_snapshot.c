@@ -5,6 +5,7 @@
 #include "fs/cli/cmd_rollback.h"
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/hint.h"
 #include "fs/cli/place.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
@@ -61,6 +62,7 @@ static int name_is_missing(struct cli *cli, const char *word, struct error *err)
 		return result;
 	(void)error_set(err, -EINVAL, "the new snapshot of \"%s\" needs a name", word);
 	error_hint_shell(err, "corpusfs snapshot create %s@NAME", word);
+	hint_name_store(err, cli->store);
 	return -EINVAL;
 }
 
@@ -166,6 +168,7 @@ static int run_rename(struct cli *cli)
 	if (strchr(new_name, '@')) {
 		error_set(&err, -EINVAL, "a snapshot of \"%s\" stays one, so it cannot be called \"%s\"", old.dataset, new_name);
 		error_hint_shell(&err, "a dataset that starts as the snapshot is made by: corpusfs clone %s NEW", cli->argv[0]);
+		hint_name_store(&err, cli->store);
 		return exit_with(&err);
 	}
 	AUTO_FREE char *view = place_view(&old);

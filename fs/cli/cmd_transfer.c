@@ -6,6 +6,7 @@
 
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/hint.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/outside.h"
 #include "fs/cli/password.h"
@@ -56,7 +57,7 @@ static int print_problems(const json_t *result)
 	return json_array_size(problems) > 0 ? EXIT_FAILED : EXIT_OK;
 }
 
-static int print_failure(const json_t *result)
+static int print_failure(const struct cli *cli, const json_t *result)
 {
 	const json_t *failure = json_object_get(result, "failure");
 	struct error err = {0};
@@ -64,6 +65,7 @@ static int print_failure(const json_t *result)
 	if (!json_is_object(failure))
 		return EXIT_OK;
 	json_to_error(failure, &err);
+	hint_name_store(&err, cli->store);
 	return exit_with(&err);
 }
 
@@ -100,7 +102,7 @@ static int report(struct cli *cli, const char *verb, json_t *result, double seco
 		fprintf(out, "\n");
 	}
 	problems = print_problems(result);
-	failed = print_failure(result);
+	failed = print_failure(cli, result);
 	if (!cli_option(cli, "json") && (failed == EXIT_OK || (keeps && number(result, "files") > 0)))
 		print_summary(failed == EXIT_OK ? out : stderr, failed == EXIT_OK ? "" : "corpusfs: until then ", verb, result, seconds);
 	json_decref(result);

@@ -3,6 +3,7 @@
 
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/hint.h"
 #include "fs/cli/json_rows.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
@@ -40,6 +41,7 @@ static int run_scrub(struct cli *cli)
 		return EXIT_OK;
 	(void)error_set(&err, -EBADMSG, "%lld damaged", (long long)damaged);
 	error_hint(&err, "`corpusfs damage` says what is hurt");
+	hint_name_store(&err, cli->store);
 	return exit_with(&err);
 }
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/cli/where.h"
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 #include "lib/base/shell.h"
@@ -83,13 +84,30 @@ static int take_over_part(struct outside *target)
 	return 0;
 }
 
+static int no_part(const char *path, int code, struct error *err)
+{
+	AUTO_FREE char *copy = xstrdup(path);
+	AUTO_FREE char *parent = where_absolute(dirname(copy)), *mountpoint = NULL;
+	AUTO_FREE char *store = parent ? where_store_of(parent, &mountpoint) : NULL;
+
+	error_set(err, code, "%s" PART ": %s", path, error_text(code));
+	if (code == -EPERM && store && strcmp(parent, mountpoint) == 0) {
+		error_set(err, code, "%s lies at the root of a mount, where there are datasets only", path);
+		error_hint(err, "name a place outside of the mount");
+	}
+	return code;
+}
+
 static int open_part(struct outside *target, struct error *err)
 {
 	struct stat st;
 	int r = 0;
 
-	if (lstat(target->path, &st) == 0)
-		return error_set(err, -EEXIST, "%s: %s", target->path, strerror(EEXIST));
+	if (lstat(target->path, &st) == 0) {
+		error_set(err, -EEXIST, "%s is there already, and is not written over", target->path);
+		error_hint(err, "remove it, or name another file");
+		return -EEXIST;
+	}
 	target->part = xasprintf("%s" PART, target->path);
 	target->fd = open(target->part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
 	if (target->fd < 0)
@@ -102,7 +120,7 @@ static int open_part(struct outside *target, struct error *err)
 		/* It is not ours to remove. */
 		free(target->part);
 		target->part = NULL;
-		return r == -EBUSY ? r : error_set(err, r, "%s" PART ": %s", target->path, error_text(r));
+		return r == -EBUSY ? r : no_part(target->path, r, err);
 	}
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fs/cli/hint.h"
 #include "fs/cli/run.h"
 #include "fs/cli/where.h"
 #include "lib/base/buf.h"
@@ -234,10 +235,12 @@ int place_find(struct cli *cli, const char *text, unsigned takes, struct place *
 	}
 	if (result == 0)
 		result = check(&place, text, takes, err);
-	if (result < 0)
+	if (result < 0) {
+		hint_name_store(err, cli->store);
 		place_clear(&place);
-	else
+	} else {
 		*ret_place = place;
+	}
 	return result;
 }
 

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "fs/cli/exit.h"
+#include "fs/cli/hint.h"
 #include "fs/cli/interrupt.h"
 #include "fs/cli/owner.h"
 #include "fs/cli/progress.h"
@@ -56,14 +57,12 @@ static int absolute_store(const char *path, char **ret_store, struct error *err)
 
 static int find_store(const struct cli *cli, char **ret_store, struct error *err)
 {
-	const char *from_environment = getenv("CORPUSFS_STORE");
+	const char *named = cli->store ? cli->store : getenv("CORPUSFS_STORE");
 	AUTO_FREE char *cwd = NULL;
 	char *store;
 
-	if (cli->store)
-		return absolute_store(cli->store, ret_store, err);
-	if (from_environment && *from_environment)
-		return absolute_store(from_environment, ret_store, err);
+	if (cli->store || (named && *named))
+		return absolute_store(named, ret_store, err);
 	cwd = getcwd(NULL, 0);
 	store = cwd ? where_store_of(cwd, NULL) : NULL;
 	if (!store) {
@@ -82,12 +81,11 @@ int run_find_store(const struct cli *cli, char **ret_store, struct error *err)
 
 	if (result == 0 && cli->as_owner)
 		result = owner_become(store, err);
-	if (result < 0) {
+	if (result < 0)
 		free(store);
-		return result;
-	}
-	*ret_store = store;
-	return 0;
+	else
+		*ret_store = store;
+	return result;
 }
 
 bool run_is_daemon(pid_t pid)
@@ -365,6 +363,8 @@ static int run_asked(const char *store, struct asked *asked, json_t **ret_result
 	progress_end(&progress);
 	if (result == -ETIMEDOUT)
 		hint_force(store, err);
+	if (result < 0)
+		hint_name_store(err, store);
 	if (result == 0 && asked->gathered && op && op->rows)
 		json_object_set(*ret_result, op->rows, asked->gathered);
 	json_decref(asked->gathered);

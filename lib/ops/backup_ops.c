@@ -219,6 +219,7 @@ static int restore_op(struct op_context *context, const json_t *args, json_t **r
 		options.repository = repository;
 		options.backup = backup;
 		r = restore_to_dataset(context->store, &options, &result, &failure);
+		op_hint_keep_going(options.keep_going, &failure);
 	}
 	/* What is the whole version can be published again, as what comes after it. */
 	if (r == 0 && head.dataset && result.same && !*options.path)

@@ -111,6 +111,12 @@ json_t *op_backup_to_json(const struct snapshot_file *snapshot)
 	return object;
 }
 
+void op_hint_keep_going(bool keep_going, struct error *err)
+{
+	if (err->code == -EBADMSG && !keep_going && !err->hint[0])
+		error_hint(err, "with --keep-going the rest comes, and what is damaged is listed; corpusfs backup verify REPOSITORY --data lists it, too");
+}
+
 static int tell_progress(void *arg, const struct transfer_progress *progress)
 {
 	struct op_context *context = ((struct op_problems *)arg)->context;

@@ -17,6 +17,9 @@ WARN_UNUSED int op_repository_failed(const json_t *args, int code, struct error 
 /* Its failures name the repository, if the arguments do. Who waits for a lock of it tells progress. */
 WARN_UNUSED int op_repository_open(struct op_context *context, const json_t *args, struct repository **ret_repository, struct error *err);
 
+/* Of a restore without "keep_going" that has met damage of the repository. */
+void op_hint_keep_going(bool keep_going, struct error *err);
+
 /*
  * The backup that the arguments name: "backup", as backup_find has it, or with "published" what was published under that name, whose head is in
  * ret_head. NULL: none is named. ret_head may be NULL; it and ret_backup are the caller's.

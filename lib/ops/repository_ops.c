@@ -167,6 +167,7 @@ static int restore_op(struct op_context *context, const json_t *args, json_t **r
 		options.repository = repository;
 		options.backup = backup;
 		r = restore_to_directory(NULL, &options, &result, &failure);
+		op_hint_keep_going(options.keep_going, &failure);
 	}
 	repository_close(repository);
 	if (r == 0 || (r != -ECANCELED && result.transfer.files + result.transfer.directories + result.transfer.problems > 0)) {

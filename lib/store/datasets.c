@@ -10,6 +10,7 @@
 #include "lib/base/shell.h"
 #include "lib/base/utf8.h"
 #include "lib/store/catalog.h"
+#include "lib/store/held.h"
 #include "lib/store/unknown.h"
 #include "lib/tree/records/quota.h"
 #include "lib/tree/records/scan.h"
@@ -374,9 +375,10 @@ static int check_snapshots(struct store *store, struct dataset *dataset, unsigne
 		return -ENOTEMPTY;
 	}
 	for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next) {
-		if (snapshot->record.hold_count > 0)
-			return error_set(err, -EBUSY, "snapshot \"%s@%s\" is held by \"%s\"", dataset->name, snapshot->name,
-					 snapshot->record.holds[0]);
+		const int result = held_check(snapshot, err);
+
+		if (result < 0)
+			return result;
 		if (store_busy(store, snapshot->record.view))
 			return error_set(err, -EBUSY, "snapshot \"%s@%s\" is mounted", dataset->name, snapshot->name);
 	}

@@ -3,43 +3,12 @@
 #include <string.h>
 
 #include "lib/base/fault.h"
-#include "lib/base/shell.h"
-#include "lib/store/catalog.h"
+#include "lib/store/held.h"
 
 /* The snapshots that are destroyed; all of them are blocked. */
 struct victims {
 	ARRAY_FIELDS(struct snapshot *);
 };
-
-/* The commands that end all holds, as one can type them. */
-static void hint_release(const struct snapshot *snapshot, struct error *err)
-{
-	const struct snapshot_record *record = &snapshot->record;
-	AUTO_FREE char *name = xasprintf("%s@%s", snapshot->dataset->name, snapshot->name);
-	AUTO_BUF text = BUF_INIT;
-
-	for (uint32_t i = 0; i < record->hold_count; i++) {
-		buf_addf(&text, "%scorpusfs snapshot release ", i ? " && " : "");
-		shell_add(&text, name);
-		buf_add_u8(&text, ' ');
-		shell_add(&text, record->holds[i]);
-	}
-	error_hint(err, "%s", (const char *)text.data);
-}
-
-static int check_held(const struct snapshot *snapshot, struct error *err)
-{
-	const struct snapshot_record *record = &snapshot->record;
-	AUTO_BUF tags = BUF_INIT;
-
-	if (record->hold_count == 0)
-		return 0;
-	for (uint32_t i = 0; i < record->hold_count; i++)
-		buf_addf(&tags, "%s\"%s\"", i ? ", " : "", record->holds[i]);
-	error_set(err, -EBUSY, "snapshot \"%s@%s\" is held by %s", snapshot->dataset->name, snapshot->name, (const char *)tags.data);
-	hint_release(snapshot, err);
-	return -EBUSY;
-}
 
 static int is_read(const struct snapshot *snapshot, int result, struct error *err)
 {
@@ -49,7 +18,7 @@ static int is_read(const struct snapshot *snapshot, int result, struct error *er
 /* Blocks nobody: a reader who comes meanwhile finds the snapshot. */
 static int check(struct store *store, const struct snapshot *snapshot, struct error *err)
 {
-	int result = check_held(snapshot, err);
+	int result = held_check(snapshot, err);
 
 	if (result < 0)
 		return result;

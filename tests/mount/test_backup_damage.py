@@ -73,14 +73,17 @@ def test_repository_that_cannot_be_written_to_is_read(repository, store, source,
     assert os.listdir(area + "/users/out") and "lock" not in done.err, done.err
 
 
-def test_keep_going_leaves_out_what_is_damaged_and_names_it(repository, source, area):
+def test_keep_going_leaves_out_what_is_damaged_and_names_it(repository, other, source, area):
     repository.backup("d")
     big = max(repository.packs(), key=os.path.getsize)
     os.chmod(big, 0o600)
     with open(big, "r+b") as handle:
         handle.seek(1000)
         handle.write(b"damage")
-    assert "damaged" in repository.restore(area + "/out", code=program.DAMAGED).err
+    for target in (area + "/out", "back"):
+        failed = other.run("-s", other.path, "restore", repository.path, target, env=SECRETS)
+        assert failed.code == program.DAMAGED and "with --keep-going the rest comes" in failed.err and f"verify {repository.path} --data" in failed.err, failed
+    assert "back is restored in part; the same command with --over --keep-going goes on" in failed.err
     done = repository.json("restore", repository.path, area + "/rest", "--keep-going", code=program.FAILED)
     assert done["problem_count"] >= 1
     left, right = tree.scan(source), tree.scan(area + "/rest")

@@ -115,7 +115,7 @@ def test_who_fills_a_store_is_told_what_to_do(small, mounted):
     fill(filler, 64 * MIB)
     result = store.run("-s", store.path, "import", store.area + "/tree", "d")
     assert result.code == program.NO_SPACE
-    for word in ("full", "corpusfs du", "corpusfs gc", "snapshots"):
+    for word in ("full", " du ", " gc", "snapshots"):
         assert word in result.err
 
 

@@ -16,9 +16,10 @@ def named(store):
 
 
 def told(store, *args, code=program.USAGE, **options):
+    """Without what names the store in commands."""
     result = store.run("-s", store.path, *args, **options)
     assert result.code == code and len(result.err.splitlines()) == 1, result
-    return result.err
+    return result.err.replace(f"corpusfs -s {store.path} ", "corpusfs ")
 
 
 @pytest.mark.parametrize("command", [
@@ -61,6 +62,38 @@ def test_what_is_advised_can_be_copied_into_a_shell(store):
     assert store.run("-s", place, "status").code == 0
     store.create("two words")
     assert "corpusfs snapshot list 'two words'" in told(store, "rollback", "two words@x", code=program.NOT_FOUND)
+
+
+def test_a_command_that_is_advised_finds_the_same_store(named):
+    """However the store was named."""
+    path = named.path
+    point = named.mount()
+    with_store, without = f"; destroy them first, or together with the dataset: corpusfs -s {path} dataset", "together with the dataset: corpusfs dataset"
+    for args, options, words in (
+        (["-s", path, "dataset", "destroy", "train"], {}, with_store),
+        (["dataset", "destroy", point + "/train"], {}, with_store),
+        (["dataset", "destroy", "train"], {"env": {"CORPUSFS_STORE": path}}, without),
+        (["dataset", "destroy", "train"], {"cwd": point}, without),
+        (["-s", path, "dataset", "destroy", "train"], {"cwd": point}, without),
+        (["-s", path, "dataset", "set", "train"], {}, f"corpusfs -s {path} dataset set train --quota"),
+        (["-s", path, "snapshot", "create", "train"], {}, f"corpusfs -s {path} snapshot create train@NAME"),
+        (["-s", path, "rollback", "train"], {}, f"corpusfs -s {path} snapshot list train"),
+    ):
+        result = named.run(*args, **options)
+        assert result.code != 0 and words in result.err, result
+
+
+def test_a_dataset_with_held_snapshots_is_destroyed_after_the_command_that_is_named(named):
+    named.ok("-s", named.path, "snapshot", "hold", "train@v1.0", "paper")
+    text = told(named, "dataset", "destroy", "train", "--snapshots", code=program.BUSY)
+    assert text.rstrip().endswith('is held by "paper"; corpusfs snapshot release train@v1.0 paper')
+
+
+def test_an_archive_that_cannot_be_written_there_is_told_why(named):
+    point = named.mount()
+    assert "there are datasets only" in told(named, "export", "train", point + "/x.tar", code=program.PERMISSION)
+    named.ok("-s", named.path, "export", "train", named.area + "/x.tar")
+    assert "remove it" in told(named, "export", "train", named.area + "/x.tar", code=program.EXISTS)
 
 
 @pytest.mark.parametrize("command, meant", [

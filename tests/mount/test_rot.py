@@ -250,7 +250,7 @@ def status(store):
 
 def test_scrub_finds_what_nobody_has_read(rotten, store):
     result = store.run("-s", store.path, "scrub")
-    assert result.code == 7 and "corpusfs damage" in result.err
+    assert result.code == 7 and " damage` says" in result.err
     store.umount()
     point = store.mount(os.path.dirname(rotten))
     assert status(store)["damage"]["chunks"] == 1 and status(store)["scrub"]["last_damaged"] == 1
