@@ -31,27 +31,35 @@ struct archive_export {
 struct writing {
 	struct archive_export *archive;
 	uint64_t at; /* so much was given to the archive */
+	int failed;  /* what writing the archive gave */
 };
 
 /* --- content --- */
 
 static int write_hole(struct writing *writing, uint64_t until)
 {
-	int r = writing->at < until ? archive_out_hole(writing->archive->out, until - writing->at) : 0;
-
+	if (writing->at < until)
+		writing->failed = archive_out_hole(writing->archive->out, until - writing->at);
 	writing->at = until;
-	return r;
+	return writing->failed;
 }
 
 static int write_piece(void *arg, const void *data, size_t len, uint64_t offset)
 {
 	struct writing *writing = arg;
-	int r = write_hole(writing, offset);
-
-	if (r == 0)
-		r = archive_out_data(writing->archive->out, data, len);
+	if (write_hole(writing, offset) == 0)
+		writing->failed = archive_out_data(writing->archive->out, data, len);
 	writing->at += len;
-	return r;
+	return writing->failed;
+}
+
+static void tell_unread(struct transfer *transfer, const char *path, int code)
+{
+	struct error err = {0};
+
+	(void)error_set(&err, code, "%s cannot be read (%s), so the archive is not made", path, error_text(code));
+	error_hint(&err, "corpusfs damage names all that is hurt; an export to a directory lists it, and writes the rest");
+	transfer_fail_with(transfer, &err);
 }
 
 /* What is begun must be ended with as many bytes as were promised: a file that has become shorter or cannot be read ends the archive. */
@@ -65,8 +73,10 @@ static void write_content(struct archive_export *archive, const char *path, cons
 		r = write_hole(&writing, item->attr.size);
 	if (r == -EAGAIN)
 		transfer_fail(transfer, r, "%s became shorter while it was read; export a snapshot", path);
+	else if (r < 0 && writing.failed)
+		transfer_fail(transfer, r, "%s: %s", archive->export->options->target, error_text(r));
 	else if (r < 0)
-		transfer_fail(transfer, r, "%s: %s", path, error_text(r));
+		tell_unread(transfer, path, r);
 	else if (item_changed(archive->export, item))
 		transfer_problem(transfer, "", path, -EAGAIN, "it changed while it was read");
 }

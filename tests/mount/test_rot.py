@@ -303,6 +303,14 @@ def test_mark_of_damaged_tables_goes_when_they_are_whole_again(rotten, store):
     assert status(store)["damage"] == {"chunks": 0, "healed": 0, "tables": False, "unneeded": False}
 
 
+def test_an_archive_without_a_damaged_file_is_not_made_and_a_directory_is(rotten, store):
+    result = store.run("-s", store.path, "export", "d", store.area + "/out.tar")
+    assert result.code != 0 and "7 cannot be read" in result.err and "the archive is not made" in result.err and " damage names" in result.err, result
+    assert not [name for name in os.listdir(store.area) if name.startswith("out.tar")]
+    result = store.run("-s", store.path, "export", "d", store.area + "/out")
+    assert result.code == program.FAILED and sorted(os.listdir(store.area + "/out")) == sorted(set(os.listdir(rotten)) - {"7"}), result
+
+
 def test_healed_content_keeps_no_other_table_from_being_merged(rotten, store):
     """Where it rotted the block stays until a repair, and nothing is damaged in what files need."""
     assert not reads(rotten + "/7", noise(7))
