@@ -116,6 +116,16 @@ def bound(store):
     return second
 
 
+def test_second_mount_for_writing_has_the_options_that_it_asks_for_or_is_not_made(fs, store):
+    second = store.area + "/second"
+    os.makedirs(second, exist_ok=True)
+    for option in ("snapdir=visible", "snapdir=off", "acl", "noexec", "nosuid", "sync"):
+        result = store.run("mount", store.path + ":d", second, "-o", option)
+        assert result.code == program.BUSY and f"without {option}" in result.err and not procs.mounts(second), result
+    store.ok("mount", store.path + ":d", second, "-o", "snapdir=hidden,allow_other,suid,exec,async")
+    store.ok("umount", second)
+
+
 def test_second_mount_for_writing_is_the_first_one_at_another_place(fs, store):
     second, point = bound(store), store.points[0]
     with open(second + "/file", "wb") as handle:

@@ -77,6 +77,40 @@ bool mount_args_cover(const struct mount_source *has, const struct mount_source 
 	return !has->dataset || has->dataset == wanted->dataset;
 }
 
+/* Of the kernel's: what holds unless the other one is asked for. */
+static const char *const pairs[][2] = {{"nosuid", "suid"}, {"nodev", "dev"}, {"exec", "noexec"}, {"async", "sync"}, {"nodirsync", "dirsync"}};
+
+/* Which of the two comes last in the list; NULL: neither does. */
+static const char *find_last(const char *list, const char *const pair[2])
+{
+	AUTO_FREE char *copy = xstrdup(list);
+	const char *last = NULL;
+	char *rest = NULL;
+
+	for (char *word = strtok_r(copy, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
+		for (size_t i = 0; i < 2; i++)
+			last = strcmp(word, pair[i]) == 0 ? pair[i] : last;
+	return last;
+}
+
+char *mount_args_missing(const struct mount_options *has, const struct mount_options *wanted, const json_t *args)
+{
+	const char *snapdir = json_string_value(json_object_get(args, "snapdir"));
+
+	if (wanted->acl && !has->acl)
+		return xstrdup("acl");
+	if (wanted->allow_other && !has->allow_other)
+		return xstrdup("allow_other");
+	if (snapdir && wanted->snapdir != has->snapdir)
+		return xasprintf("snapdir=%s", snapdir);
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+		const char *word = find_last(wanted->extra, pairs[i]), *other = find_last(has->extra, pairs[i]);
+		if (word && word != (other ? other : pairs[i][0]))
+			return xstrdup(word);
+	}
+	return NULL;
+}
+
 char *mount_args_dataset_name(struct store *store, const struct mount_source *source, const char *last)
 {
 	struct dataset_info dataset;

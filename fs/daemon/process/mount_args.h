@@ -23,6 +23,8 @@ WARN_UNUSED int mount_args_find_source(struct store *store, const struct mount_o
 /* Whether a mount of `wanted` would write files that `has` has for writing already; and whether `has` has all of them. */
 bool mount_args_overlap(const struct mount_source *has, const struct mount_source *wanted);
 bool mount_args_cover(const struct mount_source *has, const struct mount_source *wanted);
+/* An option that is asked for and that the other mount does not have; NULL: it has all of them. Freed by the caller. */
+char *mount_args_missing(const struct mount_options *has, const struct mount_options *wanted, const json_t *args);
 /* The name that the dataset has now, or had last. NULL: it is all of the store. */
 char *mount_args_dataset_name(struct store *store, const struct mount_source *source, const char *last);
 /* Says that it cannot be mounted for writing beside a mount of this name at this place, which may show nowhere any more. -EBUSY. */

@@ -223,14 +223,14 @@ static int bind_entry(struct mounts *mounts, struct entry *entry, json_t *args, 
 {
 	const struct mount_options *has = mount_get_options(entry->mount);
 	AUTO_FREE char *dataset = mount_args_dataset_name(mounts->store, &entry->source, has->dataset);
+	AUTO_FREE char *missing = mount_args_missing(has, options, args);
 	const char *name = dataset ? dataset : "the store";
 	int result;
 
 	if (!mount_args_cover(&entry->source, source) || geteuid() != 0) {
 		result = mount_args_refuse(name, has->mountpoint, !mount_shows_anywhere(entry->mount), err);
-	} else if ((options->allow_other && !has->allow_other) || (options->acl && !has->acl)) {
-		result = error_set(err, -EBUSY, "%s is mounted for writing on %s already, without %s", name, has->mountpoint,
-		                   options->acl && !has->acl ? "acl" : "allow_other");
+	} else if (missing) {
+		result = error_set(err, -EBUSY, "%s is mounted for writing on %s already, without %s", name, has->mountpoint, missing);
 		error_hint(err, "both places share one set of options: leave it out, or unmount the first");
 	} else {
 		result = mount_bind(entry->mount, options, err);
