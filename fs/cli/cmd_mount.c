@@ -82,6 +82,20 @@ static char *find_colon(char *source)
 	return last;
 }
 
+/* What lies in a mount stands for its store elsewhere; here it would show more than was named. */
+static int check_is_no_place(const char *source, const struct request *request, struct error *err)
+{
+	CLEANUP(where_inside_clear) struct where_inside inside = {0};
+	AUTO_FREE char *absolute = where_absolute(source);
+	int result = 0;
+
+	if (absolute && where_mounted(absolute, NULL) != WHERE_OURS && where_inside(absolute, &inside) && strcmp(absolute, request->store) != 0) {
+		result = error_set(err, -EINVAL, "%s lies in a mount of the store %s", source, request->store);
+		error_hint_shell(err, "corpusfs mount %s DIRECTORY, or %s:DATASET for a part of it", request->store, request->store);
+	}
+	return result;
+}
+
 static int parse_source(struct cli *cli, const char *text, struct request *request, struct error *err)
 {
 	AUTO_FREE char *source = xstrdup(text);
@@ -94,6 +108,8 @@ static int parse_source(struct cli *cli, const char *text, struct request *reque
 		*colon++ = '\0';
 	named.store = source;
 	result = run_find_store(&named, &request->store, err);
+	if (result == 0)
+		result = check_is_no_place(source, request, err);
 	if (result == 0 && colon)
 		result = set_dataset(request, colon, err);
 	return result;

@@ -20,6 +20,18 @@
 /* Cutting parameters around an average: a quarter of it at least, four times at most. */
 #define CHUNK_SPREAD 4
 
+/* Its daemon would wait for the one that serves the mount, perhaps for itself; and a directory at the root of a mount is a dataset. */
+static int check_no_mount(const char *path, struct error *err)
+{
+	AUTO_FREE char *around = where_store_around(path);
+
+	if (!around)
+		return 0;
+	error_set(err, -EINVAL, "%s lies in a mount of the store %s, where no other store can be", path, around);
+	error_hint(err, "name a directory of a local disk");
+	return -EINVAL;
+}
+
 static int run_init(struct cli *cli)
 {
 	const char *chunk = cli_option(cli, "chunk");
@@ -33,6 +45,8 @@ static int run_init(struct cli *cli)
 		result = error_set(&err, -EINVAL, "--chunk %s: that is not a possible size", chunk);
 		error_hint(&err, "a power of two from 16K to 4M");
 	}
+	if (result == 0)
+		result = check_no_mount(cli->argv[0], &err);
 	parameters = (struct store_parameters){.chunk_min = (uint32_t)average / CHUNK_SPREAD,
 	                                       .chunk_average = (uint32_t)average,
 	                                       .chunk_max = (uint32_t)average * CHUNK_SPREAD};

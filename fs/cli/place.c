@@ -220,6 +220,14 @@ static int not_in_a_mount(const char *text, struct error *err)
 	return error_set(err, -EINVAL, "%s does not lie in a mount of a store", text);
 }
 
+/* Neither a file here, nor a path where the command takes one: the name of a dataset that there is not, of which the store knows more. */
+static bool is_mistyped(const struct place *place, const char *text, unsigned takes)
+{
+	struct stat st;
+
+	return !looks_like_path(text) && *place->path && !(takes & (PLACE_MAY_PATH | PLACE_MUST_PATH)) && lstat(text, &st) < 0;
+}
+
 int place_find(struct cli *cli, const char *text, unsigned takes, struct place *ret_place, struct error *err)
 {
 	struct place place = {0};
@@ -227,6 +235,10 @@ int place_find(struct cli *cli, const char *text, unsigned takes, struct place *
 	int result;
 
 	if (find(cli, text, takes, &store, &place)) {
+		if (is_mistyped(&place, text, takes)) {
+			place_clear(&place);
+			place = parse(text);
+		}
 		result = take_store(cli, store, text, err);
 	} else {
 		result = not_in_a_mount(text, err);

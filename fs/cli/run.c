@@ -33,28 +33,6 @@
 #define LOG_TAIL 4096
 #define PATIENCE_ELSEWHERE_MS 100 /* nobody here has it: whoever had it has just gone, or came by another way and stays */
 
-static int absolute_store(const char *path, char **ret_store, struct error *err)
-{
-	AUTO_FREE char *absolute = where_absolute(path);
-	char *store = NULL;
-
-	if (absolute && where_mounted(absolute, &store) == WHERE_OURS && store) {
-		*ret_store = store;
-		return 0;
-	}
-	free(store);
-	store = realpath(path, NULL);
-	if (!store && errno == ENOENT) {
-		error_set(err, -ENOENT, "there is no store at %s", path);
-		error_hint_shell(err, "corpusfs init %s makes one", path);
-		return -ENOENT;
-	}
-	if (!store)
-		return error_set(err, -errno, "%s: %s", path, strerror(errno));
-	*ret_store = store;
-	return 0;
-}
-
 static int find_store(const struct cli *cli, char **ret_store, struct error *err)
 {
 	const char *named = cli->store ? cli->store : getenv("CORPUSFS_STORE");
@@ -62,7 +40,7 @@ static int find_store(const struct cli *cli, char **ret_store, struct error *err
 	char *store;
 
 	if (cli->store || (named && *named))
-		return absolute_store(named, ret_store, err);
+		return where_named_store(named, ret_store, err);
 	cwd = getcwd(NULL, 0);
 	store = cwd ? where_store_of(cwd, NULL) : NULL;
 	if (!store) {

@@ -208,6 +208,39 @@ char *where_store_of(const char *path, char **ret_mountpoint)
 	return store;
 }
 
+char *where_store_around(const char *path)
+{
+	AUTO_FREE char *bare = without_last_slashes(path);
+	AUTO_FREE char *there = where_absolute(bare), *parent = there ? NULL : where_absolute(dirname(bare));
+	const char *absolute = there ? there : parent;
+
+	return absolute ? where_store_of(absolute, NULL) : NULL;
+}
+
+static int no_such_store(const char *path, struct error *err)
+{
+	AUTO_FREE char *around = where_store_around(path);
+
+	error_set(err, -ENOENT, "there is no store at %s", path);
+	if (!around)
+		error_hint_shell(err, "corpusfs init %s makes one", path);
+	return -ENOENT;
+}
+
+int where_named_store(const char *path, char **ret_store, struct error *err)
+{
+	AUTO_FREE char *absolute = where_absolute(path), *found = NULL, *mounted = NULL;
+
+	if (!absolute || where_mounted(absolute, &mounted) != WHERE_OURS || !mounted)
+		found = realpath(path, NULL);
+	if (!found && !mounted)
+		return errno == ENOENT ? no_such_store(path, err) : error_set(err, -errno, "%s: %s", path, strerror(errno));
+	if (found && !is_store(found) && !mounted)
+		mounted = where_store_of(found, NULL);
+	*ret_store = mounted ? steal_ptr(mounted) : steal_ptr(found);
+	return 0;
+}
+
 bool where_is_of_repository(const char *path, char **ret_mountpoint)
 {
 	struct search search = {.path = path};

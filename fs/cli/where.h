@@ -30,6 +30,12 @@ enum where_kind where_mounted(const char *mountpoint, char **ret_store);
 /* The store in whose mount the absolute path lies; NULL: in none. ret_mountpoint may be NULL. */
 char *where_store_of(const char *path, char **ret_mountpoint);
 
+/* The same of a path as it was typed, whose last part need not be there. */
+char *where_store_around(const char *path);
+
+/* The store that a path names: its directory, or a place in a mount of it. ret_store is owned. */
+WARN_UNUSED int where_named_store(const char *path, char **ret_store, struct error *err);
+
 /* Whether it lies in a mount of a repository's backups, or of what is in a remote. ret_mountpoint is owned. */
 bool where_is_of_repository(const char *path, char **ret_mountpoint);
 

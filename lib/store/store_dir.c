@@ -18,11 +18,22 @@
 #define WORD_LEN 16
 #define INGEST_NAME "ingest"
 
+/* Neither a file nor what root does not trust can become one. */
 static int no_store(const char *path, struct error *err)
 {
-	error_set(err, -EMEDIUMTYPE, "%s is not a store", path);
-	error_hint_shell(err, "make one with: corpusfs init %s", path);
-	return -EMEDIUMTYPE;
+	return error_set(err, -EMEDIUMTYPE, "%s is not a store", path);
+}
+
+/* What init takes: an empty directory, and what an interrupted one has left. */
+static bool may_become_store(const struct store_dir *dir)
+{
+	DIR *entries = file_entries(dir->fd);
+	const char *name;
+	const bool is_empty = entries && file_next_entry(entries, &name) == 0;
+
+	if (entries)
+		closedir(entries);
+	return is_empty || store_dir_has(dir, UNFINISHED_NAME);
 }
 
 /* err says where others can write. */
@@ -161,7 +172,8 @@ static int read_superblock(const struct store_dir *dir, struct superblock *ret_s
 	if (result == -ENOENT) {
 		error_set(err, -EMEDIUMTYPE, store_dir_has(dir, UNFINISHED_NAME) ? "%s is not a store: its making was interrupted" : "%s is not a store",
 			  dir->path);
-		error_hint_shell(err, "make one with: corpusfs init %s", dir->path);
+		if (may_become_store(dir))
+			error_hint_shell(err, "make one with: corpusfs init %s", dir->path);
 		return -EMEDIUMTYPE;
 	}
 	if (result == -EUCLEAN)

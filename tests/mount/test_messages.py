@@ -176,6 +176,41 @@ def test_what_is_no_store_is_called_none_whoever_can_write_there(named):
     assert result.code == program.DAMAGED and "is not a store" in result.err and "--as-owner" not in result.err, result
 
 
+def test_what_cannot_become_a_store_is_not_advised_to_be_made_one(named):
+    point = named.mount()
+    for path in (named.area + "/file", point + "/train/file"):
+        with open(path, "w", encoding="utf-8"):
+            pass
+    os.mkdir(named.area + "/empty")
+    for path, advised in ((named.area + "/file", False), (named.area, False), (named.area + "/empty", True), (named.area + "/new", True)):
+        result = named.run("-s", path, "dataset", "list")
+        assert result.code != 0 and (f"corpusfs init {path}" in result.err) == advised, result
+    text = named.run("status", point + "/train/none").err
+    assert "there is no store at" in text and "init" not in text
+    for path in (point + "/train", point + "/train/file"):
+        assert f"store          {named.path}" in named.ok("status", path)
+    result = named.run("mount", point + "/train", named.area + "/empty")
+    assert result.code == program.USAGE and f"corpusfs mount {named.path} DIRECTORY" in result.err, result
+
+
+def test_no_store_is_made_in_a_mount(named):
+    point = named.mount()
+    for path in (point + "/new", point + "/train", point + "/train/new"):
+        result = named.run("init", path)
+        assert result.code == program.USAGE and "lies in a mount of the store" in result.err, result
+    assert os.listdir(point) == ["train"] and os.listdir(point + "/train") == []
+
+
+def test_a_mistyped_dataset_is_guessed_within_another_one_too(named):
+    point = named.mount()
+    os.mkdir(point + "/train/sub")
+    for here in (point, point + "/train"):
+        result = named.run("dataset", "destroy", "trian", cwd=here)
+        assert result.code == program.NOT_FOUND and 'there is no dataset "trian"; did you mean "train"?' in result.err, result
+    result = named.run("dataset", "destroy", "sub", cwd=point + "/train")
+    assert result.code == program.USAGE and '"sub" does not name a dataset' in result.err, result
+
+
 def test_output_that_finds_no_room_is_a_failure_however_long_it_is(named):
     """What was written before the last buffer is gone, too."""
     for command in (["help"], ["-s", named.path, "dataset", "list"]):
