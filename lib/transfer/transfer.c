@@ -64,8 +64,9 @@ void transfer_problem(struct transfer *transfer, const char *dir, const char *na
 	if (!atomic_load(&transfer->stop) && transfer->options->problem)
 		transfer->options->problem(transfer->options->arg, path[0] ? path : ".", code, text);
 	pthread_mutex_unlock(&transfer->lock);
+	/* what it is was told; that the file's name is not a possible one, say, is no fault of the command */
 	if (transfer->options->strict)
-		transfer_fail(transfer, code, "%s: %s; stopped there", path[0] ? path : ".", text);
+		transfer_fail(transfer, -EIO, "stopped there, at the first problem");
 }
 
 void transfer_note(struct transfer *transfer, const char *format, ...)

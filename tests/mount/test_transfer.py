@@ -360,7 +360,11 @@ def test_unreadable_files_are_listed_and_the_rest_comes_in(run, area):
     done = imported(store, area + "/in", "d", code=1, user=12345)
     assert {row["path"] for row in done["problems"]} == {"secret", "closed", "null"} and done["files"] == 2
     strict = store.run("-s", store.path, "import", "--strict", area + "/in", "e", user=12345)
-    assert strict.code != 0 and "stopped there" in strict.err
+    assert strict.code == program.FAILED and "stopped there" in strict.err and strict.err.count("Permission denied") <= 1, strict
+    with tarfile.open(area + "/bad.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("../outside"))
+    strict = store.run("-s", store.path, "import", "--strict", area + "/bad.tar", "e", user=12345)
+    assert strict.code == program.FAILED and strict.err.count("outside") == 1 and "stopped there" in strict.err, strict
     store.close()
 
 
