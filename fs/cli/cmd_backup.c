@@ -166,12 +166,13 @@ static int run_diff(struct cli *cli)
 
 static void print_restored(const json_t *result, const char *target)
 {
-	char bytes[UNITS_MAX];
+	char bytes[UNITS_MAX], files[UNITS_MAX], directories[UNITS_MAX];
 	const char *identity = json_string_value(json_object_get(result, "identity")), *guard = json_string_value(json_object_get(result, "guard"));
 
 	units_size((uint64_t)number(result, "bytes"), bytes);
-	printf("restored %s from backup %.8s: %lld files, %lld directories, %s", target, json_string_value(json_object_get(result, "backup")),
-	       (long long)number(result, "files"), (long long)number(result, "directories"), bytes);
+	units_count(number(result, "files"), "file", "files", files);
+	units_count(number(result, "directories"), "directory", "directories", directories);
+	printf("restored %s from backup %.8s: %s, %s, %s", target, json_string_value(json_object_get(result, "backup")), files, directories, bytes);
 	if (number(result, "skipped") > 0)
 		printf(", %lld were there already", (long long)number(result, "skipped"));
 	printf("\n");

@@ -112,14 +112,18 @@ static void print_problems(const json_t *result)
 
 static void print_verified(const json_t *result, bool data)
 {
-	char bytes[UNITS_MAX];
+	char bytes[UNITS_MAX], backups[UNITS_MAX], directories[UNITS_MAX], blobs[UNITS_MAX], packs[UNITS_MAX], packs_read[UNITS_MAX];
 
 	print_problems(result);
 	units_size((uint64_t)number(result, "bytes_read"), bytes);
-	printf("%lld backups, %lld directories, %lld blobs in %lld packs", (long long)number(result, "snapshots"), (long long)number(result, "trees"),
-	       (long long)number(result, "blobs"), (long long)number(result, "packs"));
+	units_count(number(result, "snapshots"), "backup", "backups", backups);
+	units_count(number(result, "trees"), "directory", "directories", directories);
+	units_count(number(result, "blobs"), "blob", "blobs", blobs);
+	units_count(number(result, "packs"), "pack", "packs", packs);
+	units_count(number(result, "packs_read"), "pack", "packs", packs_read);
+	printf("%s, %s, %s in %s", backups, directories, blobs, packs);
 	if (data)
-		printf(", %lld packs read (%s)", (long long)number(result, "packs_read"), bytes);
+		printf(", %s read (%s)", packs_read, bytes);
 	if (number(result, "problem_count") == 0)
 		printf(": undamaged\n");
 	else if (number(result, "hurt") == 0)
@@ -336,7 +340,7 @@ static int run_unlock(struct cli *cli)
 	if (cli_option(cli, "json"))
 		repository_print_json(result);
 	else
-		printf("removed %lld locks\n", (long long)number(result, "removed"));
+		printf("removed %lld lock%s\n", (long long)number(result, "removed"), number(result, "removed") == 1 ? "" : "s");
 	json_decref(result);
 	return EXIT_OK;
 }

@@ -76,14 +76,16 @@ static json_int_t number(const json_t *result, const char *key)
 
 static void print_summary(FILE *out, const char *begin, const char *verb, const json_t *result, double seconds)
 {
-	char bytes[UNITS_MAX], rate[UNITS_MAX];
+	char bytes[UNITS_MAX], rate[UNITS_MAX], files[UNITS_MAX], directories[UNITS_MAX], links[UNITS_MAX];
 
 	units_size((uint64_t)number(result, "bytes"), bytes);
 	units_size((uint64_t)((double)number(result, "bytes") / MAX(seconds, 0.001)), rate);
-	fprintf(out, "%s%s %lld files, %lld directories, %s in %.1f s (%s/s)", begin, verb, (long long)number(result, "files"),
-	        (long long)number(result, "directories"), bytes, seconds, rate);
+	units_count(number(result, "files"), "file", "files", files);
+	units_count(number(result, "directories"), "directory", "directories", directories);
+	units_count(number(result, "links"), "hard link", "hard links", links);
+	fprintf(out, "%s%s %s, %s, %s in %.1f s (%s/s)", begin, verb, files, directories, bytes, seconds, rate);
 	if (number(result, "links"))
-		fprintf(out, ", %lld hard links", (long long)number(result, "links"));
+		fprintf(out, ", %s", links);
 	if (number(result, "skipped"))
 		fprintf(out, ", %lld were there already", (long long)number(result, "skipped"));
 	if (number(result, "problem_count"))
@@ -208,7 +210,7 @@ static int export_into(struct cli *cli, const char *store, json_t *args, struct 
 
 	set_flags(cli, args);
 	json_object_set_new(args, "format", json_string(target->format));
-	json_object_set_new(args, "target", json_from_bytes(target->path));
+	json_object_set_new(args, "target", json_from_bytes(strcmp(target->path, "-") == 0 ? "standard output" : target->path));
 	r = run_op_with(store, "export", args, target->fd, "export", &result, err);
 	if (r == 0 && json_is_null(json_object_get(result, "failure")))
 		r = outside_keep(target, err);
@@ -287,7 +289,8 @@ static int run_warm(struct cli *cli)
 		json_dumpf(result, stdout, JSON_INDENT(2));
 		printf("\n");
 	} else {
-		printf("read %s of %lld files in %.1f s (%s/s)\n", bytes, (long long)number(result, "files"), seconds, rate);
+		printf("read %s of %lld file%s in %.1f s (%s/s)\n", bytes, (long long)number(result, "files"), number(result, "files") == 1 ? "" : "s",
+		       seconds, rate);
 	}
 	json_decref(result);
 	return EXIT_OK;

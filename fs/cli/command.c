@@ -135,6 +135,9 @@ static int check_operands(const struct cli *cli, struct error *err)
 {
 	const struct command *command = cli->command;
 
+	for (int i = 0; i < cli->argc; i++)
+		if (!*cli->argv[i])
+			return error_set(err, -EINVAL, "%s: an argument is empty", command->name);
 	if (cli->argc >= command->min && (command->max < 0 || cli->argc <= command->max))
 		return 0;
 	error_set(err, -EINVAL, "%s: %s", command->name,

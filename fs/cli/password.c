@@ -33,7 +33,10 @@ int password_read_file(const char *path, char **ret_password, struct error *err)
 	buf_add_u8(&content, 0);
 	*ret_password = first_line((char *)content.data);
 	explicit_bzero(content.data, content.len);
-	return 0;
+	if (**ret_password)
+		return 0;
+	free(steal_ptr(*ret_password));
+	return error_set(err, -EINVAL, "the password file %s has an empty first line, which would be the password", path);
 }
 
 int password_command_output(const char *command, char **ret_text, struct error *err)

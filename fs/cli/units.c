@@ -48,6 +48,11 @@ void units_size(uint64_t bytes, char out[UNITS_MAX])
 		snprintf(out, UNITS_MAX, "%.1f %ciB", number, letters[unit]);
 }
 
+void units_count(long long count, const char *one, const char *more, char out[UNITS_MAX])
+{
+	snprintf(out, UNITS_MAX, "%lld %s", count, count == 1 ? one : more);
+}
+
 void units_time(double seconds, char out[UNITS_MAX])
 {
 	time_t time = (time_t)seconds;

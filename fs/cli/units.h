@@ -12,6 +12,8 @@ WARN_UNUSED int units_parse_size(const char *text, uint64_t *ret_bytes);
 
 #define UNITS_MAX 32
 void units_size(uint64_t bytes, char out[UNITS_MAX]); /* "1.2 GiB" */
+/* "1 file", "3 files" */
+void units_count(long long count, const char *one, const char *more, char out[UNITS_MAX]);
 void units_time(double seconds, char out[UNITS_MAX]); /* local time, "2026-11-21 08:57:00" */
 
 #endif

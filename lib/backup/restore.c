@@ -94,7 +94,8 @@ static int bring_in(struct restore *restore, struct error *err)
 {
 	const struct restore_options *options = restore->options;
 	struct archive_source members = restore_source_members(restore->source);
-	struct import_options import = {.transfer = options->transfer, .source = options->place, .source_fd = -1, .archive = archive_in_over(&members),
+	AUTO_FREE char *source = xasprintf("backup %.8s in %s", restore->snapshot.name, options->place);
+	struct import_options import = {.transfer = options->transfer, .source = source, .source_fd = -1, .archive = archive_in_over(&members),
 	                                .dataset = options->dataset, .path = "", .level = options->level};
 
 	import.transfer.all = options->over;

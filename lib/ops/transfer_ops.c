@@ -205,7 +205,7 @@ static int export_op(struct op_context *context, const json_t *args, json_t **re
 	if (r == 0)
 		r = export_run(context->store, &options, &counts, &failure);
 	if (failure.code == -ENOSPC && !failure.hint[0])
-		error_hint_shell(&failure, "the disk of %s is full: make room on it, and run the same command again", options.target);
+		error_hint(&failure, "the disk of %s is full: make room on it, and run the same command again", options.target);
 	if (r < 0 && err)
 		*err = failure;
 	return finish(&teller, &counts, r, &failure, ret_result);

@@ -109,7 +109,7 @@ static int read_failed(struct receiving *receiving, int r)
 	if (r == -ENODATA)
 		return error_set(err, r, "the stream ends before it is complete");
 	if (r == -EBADMSG)
-		return error_default(err, r, "the stream is damaged, or no stream of corpusfs");
+		return err && err->code ? r : error_set(err, r, "the stream is damaged, or no stream of corpusfs");
 	return error_default(err, r, "the stream could not be received");
 }
 

@@ -377,7 +377,7 @@ void import_archive(struct import *import)
 	mutex_init(&archive.reading, LOCK_IMPORT_READ);
 	transfer_run(&import->transfer, functions, THREADS, &archive);
 	if (archive.cut > 0)
-		transfer_note(&import->transfer, "the leading / of %llu names was taken off", (unsigned long long)archive.cut);
+		transfer_note(&import->transfer, "the leading / of %llu name%s was taken off", (unsigned long long)archive.cut, archive.cut == 1 ? "" : "s");
 	acl_names_free(import->acl_names);
 	import->acl_names = NULL;
 	apply_free(archive.apply);

@@ -111,7 +111,8 @@ def test_drill_fails_where_a_backup_does_not_come_back(repository, area):
     with open(big, "r+b") as handle:
         handle.write(b"damage")
     os.mkdir(area + "/scratch")
-    assert "damaged" in repository.run("backup", "drill", repository.path, "--scratch", area + "/scratch", code=program.DAMAGED).err
+    said = repository.run("backup", "drill", repository.path, "--scratch", area + "/scratch", code=program.DAMAGED).err
+    assert f"backup {repository.backups()[0]['backup'][:8]} in {repository.path} is damaged" in said, said
     assert os.listdir(area + "/scratch") == []
 
 

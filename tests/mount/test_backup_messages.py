@@ -47,6 +47,10 @@ def test_messages_name_the_repository_in_commands_that_can_be_copied(repository)
     assert f"{path}: there is a repository already" in told(repository, "backup", "init", path, code=program.EXISTS)
     wrong = {"CORPUSFS_PASSWORD": "wrong"}
     assert f"{path}: the password is wrong" in told(repository, "backup", "list", path, code=program.PERMISSION, secrets=wrong)
+    empty = repository.store.area + "/empty"
+    with open(empty, "wb"):
+        pass
+    assert f"the password file {empty} has an empty first line" in told(repository, "backup", "list", path, "--password-file", empty, code=program.USAGE)
     listed = f"corpusfs backup list {path} shows"
     assert listed in told(repository, "backup", "show", path + "@none", code=program.NOT_FOUND)
     assert listed in told(repository, "restore", path + "@none", "new", code=program.NOT_FOUND)

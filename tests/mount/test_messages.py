@@ -211,6 +211,24 @@ def test_a_mistyped_dataset_is_guessed_within_another_one_too(named):
     assert result.code == program.USAGE and '"sub" does not name a dataset' in result.err, result
 
 
+def test_one_of_something_is_not_called_several(named):
+    os.mkdir(named.area + "/src")
+    with open(named.area + "/src/file", "w", encoding="ascii") as handle:
+        handle.write("x")
+    assert "imported 1 file, 0 directories, " in named.ok("-s", named.path, "import", named.area + "/src", "train")
+
+
+def test_an_empty_argument_is_called_that(named):
+    for command in (["init", ""], ["mount", named.path, ""], ["dataset", "show", ""]):
+        assert "an argument is empty" in told(named, *command)
+
+
+def test_a_standard_output_without_room_is_called_that(named):
+    line = f"exec {named.binary} -s {named.path} export train - >/dev/full"
+    done = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, timeout=60, check=False, env=program.environment(named.run_mark, named.logs, {}))
+    assert done.returncode == program.NO_SPACE and b"standard output: No space left" in done.stderr and b"the disk of standard output is full" in done.stderr, done
+
+
 def test_output_that_finds_no_room_is_a_failure_however_long_it_is(named):
     """What was written before the last buffer is gone, too."""
     for command in (["help"], ["-s", named.path, "dataset", "list"]):

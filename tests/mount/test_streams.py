@@ -137,6 +137,12 @@ def test_a_replica_is_read_only_until_promoted(store, other):
     assert files.get(there + "/d/new") == b"x"
 
 
+def test_what_is_no_stream_is_called_that_and_no_more(store):
+    files.put(store.area + "/text", b"no stream at all\n" * 1000)
+    result = receive(store, store.area + "/text")
+    assert result.code == program.DAMAGED and "no stream of corpusfs" in result.err and "stored there" not in result.err, result
+
+
 def test_what_a_writer_has_open_is_in_the_replica_that_a_dataset_becomes(fs, store):
     with open(fs + "/open", "wb", buffering=0) as handle:
         handle.write(b"before")

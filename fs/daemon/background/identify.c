@@ -33,7 +33,7 @@ static void *identify_main(void *arg)
 		pacer_end(&identify->loop);
 		wait_ms = result > 0 ? 0 : LOOK_EVERY_MS;
 		if (result < 0 && result != -ECANCELED) {
-			log_line(identify->log, "warning", "identity", "text=\"%s\"", error_text(result));
+			log_line(identify->log, "warning", "identity", "text=\"the identity of a snapshot cannot be computed: %s\"", error_text(result));
 			wait_ms = RETRY_AFTER_MS;
 		}
 	}
