@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "fs/cli/hint.h"
 #include "fs/cli/run.h"
@@ -220,6 +221,23 @@ static int not_in_a_mount(const char *text, struct error *err)
 	return error_set(err, -EINVAL, "%s does not lie in a mount of a store", text);
 }
 
+/* A path from outside that leads into a mount, and no dataset of that name: a word is never such a path, and import would make a dataset. */
+static int check_is_no_path(const struct cli *cli, const char *text, struct error *err)
+{
+	AUTO_FREE char *cwd = getcwd(NULL, 0), *here = cwd ? where_store_of(cwd, NULL) : NULL, *lies_in = NULL, *store = NULL;
+	struct cli plain = {.store = cli->store};
+	AUTO_PLACE other = {0};
+	struct error ignored = {0};
+
+	if (here || looks_like_path(text) || !strchr(text, '/') || !by_path(text, &lies_in, &other))
+		return 0;
+	if (run_find_store(&plain, &store, &ignored) == 0 && is_dataset(store, text))
+		return 0;
+	error_set(err, -EINVAL, "there is no dataset \"%.*s\"", (int)strcspn(text, "/"), text);
+	error_hint_shell(err, "the path in the mount is ./%s", text);
+	return -EINVAL;
+}
+
 /* Neither a file here, nor a path where the command takes one: the name of a dataset that there is not, of which the store knows more. */
 static bool is_mistyped(const struct place *place, const char *text, unsigned takes)
 {
@@ -242,6 +260,8 @@ int place_find(struct cli *cli, const char *text, unsigned takes, struct place *
 		result = take_store(cli, store, text, err);
 	} else {
 		result = not_in_a_mount(text, err);
+		if (result == 0)
+			result = check_is_no_path(cli, text, err);
 		place = parse(text);
 		enter_snapshot(&place);
 	}

@@ -54,6 +54,17 @@ def test_a_path_tells_the_store(store, words, area):
     assert result.code == program.USAGE and "lies in the store" in result.err
 
 
+def test_a_path_from_outside_without_a_dot_is_no_dataset(store, words, area):
+    name = os.path.relpath(words, area)
+    for env in ({"CORPUSFS_STORE": store.path}, {}):
+        for command in (["diff", f"{name}/words/.snapshots/v1", f"{name}/words"], ["versions", f"{name}/words/train/a"], ["import", store.logs, f"{name}/words/sub"]):
+            result = store.run(*command, cwd=area, env=env)
+            assert result.code == program.USAGE and f'there is no dataset "{name}"' in result.err and f"./{name}/words" in result.err, result
+    assert sorted(os.listdir(words)) == ["other", "words"]
+    store.ok("import", store.logs, f"./{name}/words/sub", cwd=area, env={"CORPUSFS_STORE": store.path})
+    assert os.path.isdir(words + "/words/sub")
+
+
 @pytest.mark.parametrize("here, places", [
     ("", ["words@v1", "words"]), ("/words", [".snapshots/v1", "."]), ("/words", [".@v1", "."]), ("/other", ["../words@v1", "../words"]),
     ("", ["words/.snapshots/v1/train", "words/train"]), ("/words", ["words@v1/train"]), ("/words/train", ["../.snapshots/v1/train"]),
