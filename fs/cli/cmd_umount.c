@@ -75,8 +75,9 @@ static int stop(const char *store, const char *mountpoint, bool lazy, unsigned l
 	if ((result == -ENOENT || result == -ECONNREFUSED) && where_is_read_only(mountpoint))
 		return stop_read_only(mountpoint, lazy, ret_stopped, err);
 	if (result == -ENOENT || result == -ECONNREFUSED) {
-		error_set(err, -ENOTCONN, "the daemon of %s does not listen", mountpoint);
-		error_hint_shell(err, "umount %s", mountpoint);
+		error_set(err, -ENOTCONN, store ? "the daemon of %s does not listen" : "the store of %s is not where it was mounted from: it was moved, or is gone",
+			  mountpoint);
+		error_hint_shell(err, store ? "umount %s" : "umount %s; the log in the store says then whether everything is on disk", mountpoint);
 		return -ENOTCONN;
 	}
 	if (result < 0)
@@ -229,6 +230,11 @@ static int end_by_force(const char *mountpoint, const char *store, int abort_fd,
 		error_set(err, -ENOTCONN, "unmounted %s by force: what was synced is on disk, what was written since is written by the next daemon, "
 		          "which goes on with the store", mountpoint);
 		error_hint(err, "mount again and look what is there");
+		return -ENOTCONN;
+	}
+	if (!store) {
+		error_set(err, -ENOTCONN, "unmounted %s by force; its store is not where it was mounted from", mountpoint);
+		error_hint(err, "the log in the store says whether everything is on disk");
 		return -ENOTCONN;
 	}
 	where_each(add_other, &others);

@@ -58,7 +58,12 @@ int remote_mount_ask(const char *path, json_t **ret_status, struct error *err)
 	char value[VALUE_MAX];
 	int r = check_alive(path, err);
 
-	if (r == 0 && (r = ask(path, STATUS, value)) < 0)
+	if (r == 0 && (r = ask(path, STATUS, value)) == -ENODATA) {
+		(void)error_set(err, -ENOTCONN, "the store of %s is not where it was mounted from: it was moved, or is gone", path);
+		error_hint(err, "name it where it is now");
+		return -ENOTCONN;
+	}
+	if (r < 0 && !err->code)
 		return error_set(err, r, "%s: %s", path, error_text(r));
 	if (r < 0)
 		return r;

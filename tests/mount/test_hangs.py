@@ -82,6 +82,22 @@ def test_a_stopped_daemon_is_unmounted_by_force_and_loses_nothing(fs, store, loa
 
 
 @pytest.mark.timeout(90)
+def test_a_mount_whose_store_was_moved_is_said_to_be_that_and_nothing_is_lost(fs, store):
+    point, moved = store.points[0], store.path + "-moved"
+    files.put(fs + "/file", b"written")
+    os.rename(store.path, moved)
+    try:
+        for command in (["umount", point], ["status", point]):
+            result = store.run(*command)
+            assert result.code == program.FAILED and "is not where it was mounted from" in result.err, result
+        result = forced(store, point, program.FAILED)
+        assert "the log in the store says" in result.err and "lost" not in result.err, result
+        store.ended()
+    finally:
+        os.rename(moved, store.path)
+    assert files.get(store.mount(point) + "/d/file") == b"written"
+
+
 def test_a_stuck_daemon_is_killed_by_force_and_the_loss_is_told(store):
     store.create("d")
     synced(store.mount() + "/d/synced")
