@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/cli/acl_note.h"
 #include "fs/cli/command.h"
 #include "fs/cli/differences.h"
 #include "fs/cli/exit.h"
@@ -241,6 +242,7 @@ static int report(struct cli *cli, json_t *result, const char *repository, const
 		repository_print_json(result);
 	code = print_problems(result, repository);
 	incomplete = tell_incomplete(result);
+	acl_note(result);
 	if (failed && store)
 		tell_guard(result, target, store);
 	else if (!failed && !cli_option(cli, "json"))

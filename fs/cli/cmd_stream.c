@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/cli/acl_note.h"
 #include "fs/cli/cmd_replicate.h"
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
@@ -173,6 +174,7 @@ static int receive(struct cli *cli, const char *dataset)
 		interrupt_end_with(err.hint[0] ? err.hint : "nothing of the stream is kept");
 	if (r < 0)
 		return exit_with(&err);
+	acl_note(result);
 	report(cli, stdout, "received", result, "base", started);
 	return EXIT_OK;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fs/cli/acl_note.h"
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/hint.h"
@@ -104,6 +105,7 @@ static int report(struct cli *cli, const char *verb, json_t *result, double seco
 		fprintf(out, "\n");
 	}
 	problems = print_problems(result);
+	acl_note(result);
 	failed = print_failure(cli, result);
 	if (!cli_option(cli, "json") && (failed == EXIT_OK || (keeps && number(result, "files") > 0)))
 		print_summary(failed == EXIT_OK ? out : stderr, failed == EXIT_OK ? "" : "corpusfs: until then ", verb, result, seconds);

@@ -79,7 +79,7 @@ static json_t *result_to_json(const struct teller *teller, const struct transfer
 {
 	json_t *failure = code < 0 ? json_from_error(err) : json_null();
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:I, s:o}", "files", (json_int_t)counts->files, "directories",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:I, s:o}", "acls", (json_int_t)counts->acls, "files", (json_int_t)counts->files, "directories",
 	                 (json_int_t)counts->directories, "links", (json_int_t)counts->links, "skipped", (json_int_t)counts->skipped,
 	                 "bytes", (json_int_t)counts->bytes, "problem_count", (json_int_t)counts->problems, "problems",
 	                 teller->problems, "notes", teller->notes, "problems_not_named", (json_int_t)teller->not_named, "failure", failure);
@@ -115,7 +115,7 @@ static int take_outside(const struct op_context *context, const char *name, int 
 
 /*
  * import: {source: its name for messages, dataset, path?, level?, all?, strict?, count?} and a descriptor: a directory or an archive
- * -> {files, directories, links, skipped, bytes, problem_count, problems: [{path, code, text}], notes: [text],
+ * -> {acls: files and directories that have one, files, directories, links, skipped, bytes, problem_count, problems: [{path, code, text}], notes: [text],
  * problems_not_named, failure: null or {code, text, hint}}; progress {phase, done, total, files}
  */
 static int import_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)

@@ -162,6 +162,7 @@ static int check_may(struct applying *applying, const struct stream_entry *entry
 	const struct receive_options *options = applying->options;
 	const struct stream_attributes *attributes = &entry->attributes;
 	struct reader xattrs = attributes->xattrs;
+	bool has_acl = false;
 	int r = 0;
 
 	for (uint32_t i = 0; i < attributes->xattr_count && r == 0; i++) {
@@ -171,7 +172,9 @@ static int check_may(struct applying *applying, const struct stream_entry *entry
 
 		stream_xattr_next(&xattrs, &name, &value, &len);
 		r = check_xattr(applying, entry, name, value, len);
+		has_acl |= is_acl(name);
 	}
+	applying->result->acls += has_acl;
 	if (r < 0 || options->uid == 0)
 		return r;
 	if (attributes->uid != options->uid || !has_group(options, attributes->gid))

@@ -106,6 +106,7 @@ static void take_attributes(struct import *import, struct member *member, const 
 		member_add_acl(import, member, ACL_ACCESS, found->acl_access);
 	if (found->acl_default)
 		member_add_acl(import, member, ACL_DEFAULT, found->acl_default);
+	member_count_acl(import, member);
 	if (found->has_nfs4_acl)
 		member_leave_out(import, member, "NFSv4 ACL", "Linux filesystems have POSIX ACLs");
 	if (found->warning)

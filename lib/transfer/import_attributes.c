@@ -155,6 +155,18 @@ static const char *add_acl(struct member *member, const char *name, const void *
 	return NULL;
 }
 
+void member_count_acl(struct import *import, const struct member *member)
+{
+	for (size_t i = 0; i < member->xattrs.count; i++) {
+		const char *name = member->xattrs.items[i].name;
+
+		if (strcmp(name, ACL_ACCESS) == 0 || strcmp(name, ACL_DEFAULT) == 0) {
+			atomic_fetch_add(&import->transfer.acls, 1);
+			return;
+		}
+	}
+}
+
 void member_add_acl(struct import *import, struct member *member, const char *name, const char *text)
 {
 	const char *why = NULL, *unknown = NULL;

@@ -32,6 +32,7 @@ void source_xattrs(struct import *import, struct member *member, const char *pat
 	}
 	for (ssize_t at = 0; at < len; at += (ssize_t)strlen(names + at) + 1)
 		load_xattr(import, member, path, fd, names + at);
+	member_count_acl(import, member);
 }
 
 /* --- content --- */

@@ -32,6 +32,7 @@ int transfer_end(struct transfer *transfer, struct transfer_counts *ret_counts, 
 		.skipped = atomic_load(&transfer->skipped),
 		.bytes = atomic_load(&transfer->bytes),
 		.problems = atomic_load(&transfer->problems),
+		.acls = atomic_load(&transfer->acls),
 	};
 	if (code < 0 && err)
 		*err = transfer->failure;

@@ -38,13 +38,14 @@ struct transfer_options {
 
 struct transfer_counts {
 	uint64_t files, directories, links, skipped, bytes, problems;
+	uint64_t acls; /* files and directories that have one, of an import */
 };
 
 struct transfer {
 	const struct transfer_options *options;
 	struct impersonate caller;
 	const char *phase;
-	atomic_uint_fast64_t files, directories, links, skipped, bytes, skipped_bytes, problems, total;
+	atomic_uint_fast64_t files, directories, links, skipped, bytes, skipped_bytes, problems, acls, total;
 	atomic_bool stop;
 	pthread_mutex_t lock; /* guards the failure, and the callbacks problem and note */
 	struct error failure; /* code 0: none */

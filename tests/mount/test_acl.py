@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from harness import posix
+from harness import posix, program
+from harness.repository import SECRETS, Repository
 
 ALICE, TEAM = 61001, 61100
 
@@ -151,3 +152,21 @@ def test_without_the_option_there_are_no_acls(d):
     touch(d + "/file")
     assert posix.outcome(os.setxattr, d + "/file", "system.posix_acl_access", b"\2\0\0\0") == "ENOTSUP"
     assert set_acl(d + "/file", "-m", f"u:{ALICE}:rw") != 0
+
+
+def test_who_brings_in_acls_is_told_which_mounts_obey_them(run, store, other, area):
+    source, note = run.reference.directory(), "note: 1 file or directory has access control lists, which a mount obeys only with -o acl"
+    for name in ("with", "without"):
+        touch(f"{source}/{name}")
+    assert set_acl(source + "/with", "-m", f"u:{ALICE}:rw") == 0
+    assert store.run("-s", store.path, "import", source, "d").err.count(note) == 1
+    store.ok("-s", store.path, "snapshot", "create", "d@v1")
+    line = f"{store.binary} -s {store.path} send d@v1 | {store.binary} -s {other.path} receive d"
+    sent = program.call(["bash", "-c", line], program.environment(store.run_mark, store.logs, {}), store.logs)
+    assert sent.code == 0 and sent.err.count(note) == 1, sent
+    repository = Repository(store, area + "/repository")
+    repository.backup("d")
+    restored = other.run("-s", other.path, "restore", repository.path, "again", env=SECRETS)
+    assert restored.code == 0 and restored.err.count(note) == 1, restored
+    os.unlink(source + "/with")
+    assert "access control" not in store.run("-s", store.path, "import", source, "e").err
