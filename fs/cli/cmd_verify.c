@@ -99,6 +99,8 @@ static int run_damage(struct cli *cli)
 	table_end(&table, value);
 	if (places == 0 && !cli_option(cli, "json"))
 		printf("no damage is known; corpusfs scrub looks for it\n");
+	else if (json_integer_value(json_object_get(value, "chunks")) > 0 && !cli_option(cli, "json"))
+		printf("\ncontent that is whole elsewhere is healed in all of them by corpusfs repair --from DIRECTORY, ARCHIVE, STORE or REPOSITORY\n");
 	if (!all)
 		fprintf(stderr, "corpusfs: there are more places than these\n");
 	json_decref(value);
