@@ -111,13 +111,13 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 	if (!any && !*lost)
 		return print_heads(cli, value, apply);
 	/* content that was healed before is in no block that is given up */
-	const bool nothing_lost = any && json_is_false(json_object_get(value, "content_lost")) && json_is_false(json_object_get(value, "records_lost"));
+	const bool nothing_lost = any && !*lost && json_is_false(json_object_get(value, "content_lost")) && json_is_false(json_object_get(value, "records_lost"));
 
 	if (!apply)
 		printf("nothing %swas changed; with --apply%s %s, and the store can be written again\n", again ? "else " : "", again ? " once more" : "",
 		       any ? "all blocks that can be read are kept, the others given up" : "these changes are given up");
 	else if (nothing_lost)
-		printf("nothing is lost: no file needs what was in blocks that cannot be read; the database as it was is kept in %s\n", kept);
+		printf("nothing is lost: what cannot be read was made anew, or no file needs it; the database as it was is kept in %s\n", kept);
 	else
 		printf("%s given up; the database as it was is kept in %s\n", any ? "blocks that cannot be read were" : "these changes were", kept);
 	json_array_foreach (json_object_get(value, "recovered"), i, name)

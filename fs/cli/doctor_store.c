@@ -75,7 +75,8 @@ static void check_damage(json_t *findings, const json_t *status)
 {
 	const json_t *damage = json_object_get(status, "damage"), *scrub = json_object_get(status, "scrub");
 	const json_int_t chunks = number(damage, "chunks"), end = number(scrub, "last_end");
-	const bool tables = json_is_true(json_object_get(damage, "tables")), unneeded = json_is_true(json_object_get(damage, "unneeded")), old = end + SCRUB_AGE_WANTED < clock_now().tv_sec;
+	const bool tables = json_is_true(json_object_get(damage, "tables")), unneeded = json_is_true(json_object_get(damage, "unneeded"));
+	const bool old = end + SCRUB_AGE_WANTED < clock_now().tv_sec;
 	char value[64], when[32] = "never";
 
 	snprintf(value, sizeof(value), "%lld chunk%s%s", (long long)chunks, chunks == 1 ? "" : "s", tables ? ", tables" : "");

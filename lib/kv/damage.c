@@ -12,11 +12,6 @@
 #define MARK_CONTENT "content\n"
 #define MARK_MAX 64
 
-static bool is_content(enum kv_family family)
-{
-	return family == KV_BULK || family == KV_SMALL;
-}
-
 enum kv_damage damage_marked(const char *mark)
 {
 	AUTO_BUF text = BUF_INIT;
@@ -30,7 +25,7 @@ enum kv_damage damage_marked(const char *mark)
 
 bool damage_stops(enum kv_damage damage, enum kv_family family)
 {
-	return damage == KV_DAMAGED || (damage == KV_CONTENT_DAMAGED && is_content(family));
+	return damage == KV_DAMAGED || (damage == KV_CONTENT_DAMAGED && kv_holds_chunks(family));
 }
 
 /* Opening by itself is only asked for by the mark, so what is set here holds until the mark is gone. */
@@ -61,13 +56,19 @@ static int write_mark(const struct kv *kv, const char *text)
 
 void damage_found(struct kv *kv, enum kv_family family)
 {
-	if (kv->read_only || (is_content(family) && atomic_load(&kv->damaged) == KV_CONTENT_DAMAGED))
+	const enum kv_damage met = kv_holds_chunks(family) ? KV_CONTENT_DAMAGED : KV_DAMAGED;
+
+	if (kv->read_only)
 		return;
-	if (atomic_exchange(&kv->damaged, KV_DAMAGED) == KV_DAMAGED)
-		return;
-	set_merging(kv, KV_DAMAGED);
-	int ignored = write_mark(kv, "");
-	(void)ignored;
+	pthread_mutex_lock(&kv->damage_lock);
+	kv->met = MAX(kv->met, met);
+	if (kv_damaged(kv) == KV_SOUND || kv_damaged(kv) < met) {
+		atomic_store(&kv->damaged, KV_DAMAGED);
+		set_merging(kv, KV_DAMAGED);
+		int ignored = write_mark(kv, "");
+		(void)ignored;
+	}
+	pthread_mutex_unlock(&kv->damage_lock);
 }
 
 enum kv_damage kv_damaged(struct kv *kv)
@@ -75,18 +76,28 @@ enum kv_damage kv_damaged(struct kv *kv)
 	return (enum kv_damage)atomic_load(&kv->damaged);
 }
 
-void kv_tables_seen(struct kv *kv, enum kv_damage found)
+void kv_tables_look(struct kv *kv)
 {
-	int result = 0;
+	pthread_mutex_lock(&kv->damage_lock);
+	kv->met = KV_SOUND;
+	pthread_mutex_unlock(&kv->damage_lock);
+}
 
-	if (kv->read_only || found == KV_DAMAGED || kv_damaged(kv) == found)
+static int change_mark(const struct kv *kv, enum kv_damage damage)
+{
+	if (damage == KV_CONTENT_DAMAGED)
+		return write_mark(kv, MARK_CONTENT);
+	return kv->damage_mark && unlink(kv->damage_mark) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+void kv_tables_seen(struct kv *kv)
+{
+	if (kv->read_only)
 		return;
-	if (found == KV_CONTENT_DAMAGED)
-		result = write_mark(kv, MARK_CONTENT);
-	else if (kv->damage_mark && unlink(kv->damage_mark) < 0 && errno != ENOENT)
-		result = -errno;
-	if (result < 0)
-		return;
-	atomic_store(&kv->damaged, found);
-	set_merging(kv, found);
+	pthread_mutex_lock(&kv->damage_lock);
+	if (kv->met < kv_damaged(kv) && change_mark(kv, kv->met) == 0) {
+		atomic_store(&kv->damaged, kv->met);
+		set_merging(kv, kv->met);
+	}
+	pthread_mutex_unlock(&kv->damage_lock);
 }

@@ -8,8 +8,8 @@
  *   KD1  What the collector asks for is read whole before it is merged (damage_verify). What is damaged stays where it is.
  *   KD2  When any read or merge has met damage, RocksDB merges nothing by itself any more (damage_found). A file, the mark, says so to the
  *        next opening, since writing may have stopped. Writing goes on without merging; only many later writes make reading slower.
- *   KD3  The mark goes when all tables were read whole and none was damaged (kv_tables_seen).
- *   KD4  When they were, and the damage lies in tables of content only, in what no file needs, the others are merged again. The mark says so. A
+ *   KD3  The mark goes when all tables were read whole, and neither that nor anybody else has met damage meanwhile (kv_tables_look, kv_tables_seen).
+ *   KD4  When only content was damaged, and no file needs what cannot be read of it, the other tables are merged again. The mark says so. A
  *        merge that the collector asks for meets that damage again (KD1), which is nothing new.
  *
  * Internal to lib/kv; any thread.

@@ -153,7 +153,7 @@ int kv_each_damaged_table(struct kv *kv, bool all, int (*step)(void *arg, uint64
 		                            .bytes = rocksdb_livefiles_size(live, i)};
 		if (sscanf(rocksdb_livefiles_name(live, i), "/%" SCNu64, &table.number) != 1 || table.family == KV_FAMILY_COUNT)
 			continue;
-		if (!all && (table.family == KV_BULK || table.family == KV_SMALL))
+		if (!all && kv_holds_chunks(table.family))
 			continue;
 		table.first = (const uint8_t *)rocksdb_livefiles_smallestkey(live, i, &table.first_len);
 		table.last = (const uint8_t *)rocksdb_livefiles_largestkey(live, i, &table.last_len);

@@ -38,7 +38,9 @@ struct kv {
 	rocksdb_writeoptions_t *write_sync;
 	struct ballast *ballast;
 	char *damage_mark; /* NULL: none */
-	atomic_int damaged; /* enum kv_damage */
+	pthread_mutex_t damage_lock; /* held while the mark is written; guards changes of `damaged`, and met */
+	atomic_int damaged;          /* enum kv_damage */
+	enum kv_damage met;          /* since kv_tables_look() */
 	char *lost;                       /* see kv_lost */
 	char *log_dir;                    /* RocksDB's log is in it; usually gone when the database is open */
 	struct synced *synced;            /* NULL: read-only */

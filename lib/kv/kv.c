@@ -71,6 +71,7 @@ static void dispose(struct kv *kv)
 	pthread_mutex_destroy(&kv->mutex);
 	pthread_mutex_destroy(&kv->inside_lock);
 	pthread_mutex_destroy(&kv->reopen_lock);
+	pthread_mutex_destroy(&kv->damage_lock);
 	pthread_cond_destroy(&kv->let_in);
 	free(kv->damage_mark);
 	free(kv->lost);
@@ -125,6 +126,7 @@ int kv_open(const char *path, const struct kv_options *options, struct kv **ret_
 	pthread_mutex_init(&kv->mutex, NULL);
 	pthread_mutex_init(&kv->inside_lock, NULL);
 	pthread_mutex_init(&kv->reopen_lock, NULL);
+	pthread_mutex_init(&kv->damage_lock, NULL);
 	pthread_cond_init(&kv->let_in, NULL);
 	kv_setup_init(&kv->setup, options, path);
 	result = prepare(kv, options, err);

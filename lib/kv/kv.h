@@ -32,6 +32,11 @@
 
 enum kv_family { KV_CATALOG, KV_TREE, KV_CONTENT, KV_TOUCHED, KV_DEDUP, KV_BULK, KV_SMALL, KV_FAMILY_COUNT };
 
+static inline bool kv_holds_chunks(enum kv_family family)
+{
+	return family == KV_BULK || family == KV_SMALL;
+}
+
 struct kv;
 struct kv_batch;
 struct kv_iter;
@@ -108,7 +113,12 @@ enum kv_damage {
 	KV_DAMAGED,         /* some are damaged, and none is merged */
 };
 enum kv_damage kv_damaged(struct kv *kv);
-void kv_tables_seen(struct kv *kv, enum kv_damage found); /* all tables were read since; KV_CONTENT_DAMAGED: and all content that files need */
+/*
+ * All tables are read between the two (kv_each_damaged_table). The second one takes back what is not so any more; damage that somebody else meets
+ * meanwhile counts. It is called only if all content that files need can be read, or something whole stands for it. One thread at a time.
+ */
+void kv_tables_look(struct kv *kv);
+void kv_tables_seen(struct kv *kv);
 bool kv_stopped(struct kv *kv); /* a change has failed, and no kv_sync() has succeeded since */
 
 #define KV_SYNC 1U

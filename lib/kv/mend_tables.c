@@ -101,7 +101,7 @@ static int mend_table(struct mending *mending, const struct manifest *manifest, 
 	AUTO_CLOSE int fd = file_open_inside(mending->dir, name, O_RDONLY, 0);
 	if (fd < 0 && fd != -ENOENT)
 		return error_set(mending->err, fd, "%s/%s: %s", mending->shown, name, error_text(fd));
-	if (!mending->chunks && (named.family == KV_BULK || named.family == KV_SMALL) && fd >= 0 && fstat(fd, &st) == 0 &&
+	if (!mending->chunks && kv_holds_chunks(named.family) && fd >= 0 && fstat(fd, &st) == 0 &&
 	    (uint64_t)st.st_size == table->bytes)
 		return 0;
 	int result = table_look(fd, table->bytes, mending->step, mending->arg, &look);

@@ -81,7 +81,7 @@ static rocksdb_block_based_table_options_t *chunk_table(rocksdb_cache_t *pins)
 
 static rocksdb_options_t *family_options(int family, const struct kv_options *options, const struct kv_setup *setup)
 {
-	bool chunks = family == KV_BULK || family == KV_SMALL;
+	bool chunks = kv_holds_chunks((enum kv_family)family);
 	bool packed = family == KV_CATALOG || family == KV_TREE || family == KV_CONTENT;
 	rocksdb_options_t *opt = rocksdb_options_create();
 	rocksdb_block_based_table_options_t *table = chunks               ? chunk_table(setup->pins)

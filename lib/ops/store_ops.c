@@ -43,7 +43,7 @@ static json_t *damage_status(struct store *store)
 	const enum kv_damage tables = kv_damaged(store_kv(store));
 
 	return json_pack("{s:I, s:I, s:b, s:b}", "chunks", (json_int_t)(count - healed), "healed", (json_int_t)healed, "tables",
-			 tables == KV_DAMAGED, "unneeded", tables == KV_CONTENT_DAMAGED);
+			 tables == KV_DAMAGED, "unneeded", tables == KV_CONTENT_DAMAGED && healed == count);
 }
 
 static const char *const scrub_phases[SCRUB_PHASES] = {"", "tables", "content", "content"};
@@ -64,7 +64,7 @@ static json_t *scrub_status(struct store *store)
  * store.status: {} -> {path, uuid, format, created, chunk_min, chunk_average, chunk_max, datasets, snapshots,
  * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted, dropped_bytes}, read_only (why) when it is, and write_error
  * when the database has stopped writing; uncommitted {files, error} when content cannot be committed, which is tried again;
- * damage {chunks, healed, tables: some are damaged, unneeded: only in content that no file needs}; scrub {phase of one that has not ended, begun,
+ * damage {chunks, healed, tables: some are damaged, unneeded: only in what no file needs of content}; scrub {phase of one that has not ended, begun,
  * chunks, last_end, last_chunks, last_bytes, last_damaged, every: seconds}; backups (op_backups.h). The daemon adds pid, mounts and gc.
  */
 static int store_status(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)

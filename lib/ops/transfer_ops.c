@@ -79,9 +79,9 @@ static json_t *result_to_json(const struct teller *teller, const struct transfer
 {
 	json_t *failure = code < 0 ? json_from_error(err) : json_null();
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:I, s:o}", "acls", (json_int_t)counts->acls, "files", (json_int_t)counts->files, "directories",
-	                 (json_int_t)counts->directories, "links", (json_int_t)counts->links, "skipped", (json_int_t)counts->skipped,
-	                 "bytes", (json_int_t)counts->bytes, "problem_count", (json_int_t)counts->problems, "problems",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:I, s:o}", "acls", (json_int_t)counts->acls, "files",
+	                 (json_int_t)counts->files, "directories", (json_int_t)counts->directories, "links", (json_int_t)counts->links, "skipped",
+	                 (json_int_t)counts->skipped, "bytes", (json_int_t)counts->bytes, "problem_count", (json_int_t)counts->problems, "problems",
 	                 teller->problems, "notes", teller->notes, "problems_not_named", (json_int_t)teller->not_named, "failure", failure);
 }
 

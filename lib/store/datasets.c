@@ -375,12 +375,11 @@ static int check_snapshots(struct store *store, struct dataset *dataset, unsigne
 		return -ENOTEMPTY;
 	}
 	for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next) {
-		const int result = held_check(snapshot, err);
-
+		int result = held_check(snapshot, err);
+		if (result == 0 && store_busy(store, snapshot->record.view))
+			result = error_set(err, -EBUSY, "snapshot \"%s@%s\" is mounted", dataset->name, snapshot->name);
 		if (result < 0)
 			return result;
-		if (store_busy(store, snapshot->record.view))
-			return error_set(err, -EBUSY, "snapshot \"%s@%s\" is mounted", dataset->name, snapshot->name);
 	}
 	return 0;
 }

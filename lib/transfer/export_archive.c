@@ -58,7 +58,8 @@ static void tell_unread(struct transfer *transfer, const char *path, int code)
 	struct error err = {0};
 
 	(void)error_set(&err, code, "%s cannot be read (%s), so the archive is not made", path, error_text(code));
-	error_hint(&err, "corpusfs damage names all that is hurt; an export to a directory lists it, and writes the rest");
+	if (code == -EIO || code == -EBADMSG)
+		error_hint(&err, "corpusfs damage names all that is hurt; an export to a directory lists it, and writes the rest");
 	transfer_fail_with(transfer, &err);
 }
 

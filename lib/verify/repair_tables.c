@@ -1,8 +1,7 @@
 #include "lib/verify/repair_tables.h"
 
-#include <string.h>
-
 #include "lib/store/mend_tables.h"
+#include "lib/verify/lost_chunks.h"
 
 struct repair {
 	kv_damaged_table_fn each;
@@ -12,31 +11,14 @@ struct repair {
 	struct rebuilt *rebuilt;
 };
 
-/* Keys are shortened in the index of a table: what is missing of one may be anything. */
-static uint64_t id_of(const uint8_t *key, size_t len, uint8_t fill)
-{
-	uint8_t whole[sizeof(uint64_t)];
-
-	memset(whole, fill, sizeof(whole));
-	memcpy(whole, key, MIN(len, sizeof(whole)));
-	struct reader reader = reader_over(whole, sizeof(whole));
-	return read_be64(&reader);
-}
-
 static int take_table(void *arg, const struct kv_damaged_table *table)
 {
 	struct repair *repair = arg;
 
-	const bool is_content = table->family == KV_BULK || table->family == KV_SMALL;
-
 	if (table->family < KV_FAMILY_COUNT)
 		repair->of.damaged[table->family] = true;
-	repair->records_lost |= !is_content && table->family != KV_TOUCHED && table->family != KV_DEDUP;
-	for (size_t i = 0; i < table->range_count && is_content; i++) {
-		const struct kv_key_range *range = &table->ranges[i];
-		const uint64_t first = id_of(range->first, range->first_len, 0), last = id_of(range->last, range->last_len, UINT8_MAX);
-		line_add(&repair->of.chunks, MIN(first, last), MAX(first, last));
-	}
+	repair->records_lost |= !kv_holds_chunks(table->family) && table->family != KV_TOUCHED && table->family != KV_DEDUP;
+	lost_chunks_add(&repair->of.chunks, table);
 	return repair->each(repair->arg, table);
 }
 

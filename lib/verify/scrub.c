@@ -9,6 +9,7 @@
 #include "lib/store/catalog.h"
 #include "lib/store/gc_hold.h"
 #include "lib/tree/records/all_versions.h"
+#include "lib/verify/lost_chunks.h"
 
 #define SAVE_EVERY_MS 5000
 #define WALK_STEP 4096
@@ -24,7 +25,7 @@ struct run {
 	ARRAY(uint64_t) missing;
 	uint64_t begun_ms, read_bytes, saved_ms;
 	uint64_t damaged_tables;
-	enum kv_damage found; /* in all tables */
+	struct line lost; /* intervals of ids: what damaged tables of content may have lost */
 	bool all_known; /* no damaged block of metadata hides what is needed */
 };
 
@@ -82,10 +83,9 @@ static int table_step(void *arg, uint64_t bytes)
 static int count_table(void *arg, const struct kv_damaged_table *table)
 {
 	struct run *run = arg;
-	const enum kv_damage damage = table->family == KV_BULK || table->family == KV_SMALL ? KV_CONTENT_DAMAGED : KV_DAMAGED;
 
 	run->damaged_tables++;
-	run->found = MAX(run->found, damage);
+	lost_chunks_add(&run->lost, table);
 	return 0;
 }
 
@@ -244,6 +244,30 @@ static int let_collect(struct run *run)
 	return gc_hold_set(kv, GC_FREE);
 }
 
+static int looked_at_lost(void *arg, uint64_t id, uint64_t bytes, int result)
+{
+	struct run *run = arg;
+
+	(void)id;
+	run->state.counts.damaged += result < 0 && result != -ENOENT;
+	return table_step(run, bytes);
+}
+
+/* What was seen whole before, by a scrub that was stopped perhaps, may have rotted since. */
+static int look_at_lost(struct run *run)
+{
+	uint64_t bulk_end, small_end;
+	int result = 0;
+
+	chunks_ends(store_chunks(run->store), &bulk_end, &small_end);
+	for (size_t i = 0; i < run->lost.count && result == 0; i++) {
+		const struct interval *lost = &run->lost.items[i];
+		const uint64_t end = lost->first & CHUNK_BULK ? bulk_end : small_end;
+		result = chunks_scrub(store_chunks(run->store), run->needed, lost->first, lost->last < end ? lost->last + 1 : end, looked_at_lost, run);
+	}
+	return result;
+}
+
 /* Nothing that is needed is damaged any more. What nothing needs may be: healed content still lies where it rotted. */
 static int tell_database(struct run *run)
 {
@@ -252,10 +276,12 @@ static int tell_database(struct run *run)
 
 	if (run->state.counts.damaged > 0 || kv_damaged(kv) == KV_SOUND)
 		return 0;
-	run->found = KV_SOUND;
+	kv_tables_look(kv);
 	result = kv_each_damaged_table(kv, true, table_step, count_table, run);
 	if (result == 0)
-		kv_tables_seen(kv, run->found);
+		result = look_at_lost(run);
+	if (result == 0 && run->state.counts.damaged == 0)
+		kv_tables_seen(kv);
 	return result;
 }
 
@@ -323,6 +349,7 @@ int scrub_run(struct store *store, const struct scrub_options *options, struct s
 	result = run_phases(&run);
 	idle_io_end(&idle);
 	array_clear(&run.missing);
+	line_clear(&run.lost);
 	chunk_set_free(run.needed);
 	atomic_store(&store->scrubbing, false);
 	if (result == -ECANCELED)

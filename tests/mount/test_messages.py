@@ -226,7 +226,8 @@ def test_an_empty_argument_is_called_that(named):
 def test_a_standard_output_without_room_is_called_that(named):
     line = f"exec {named.binary} -s {named.path} export train - >/dev/full"
     done = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, timeout=60, check=False, env=program.environment(named.run_mark, named.logs, {}))
-    assert done.returncode == program.NO_SPACE and b"standard output: No space left" in done.stderr and b"the disk of standard output is full" in done.stderr, done
+    assert done.returncode == program.NO_SPACE, done
+    assert b"standard output: No space left" in done.stderr and b"the disk of standard output is full" in done.stderr, done
 
 
 def test_output_that_finds_no_room_is_a_failure_however_long_it_is(named):

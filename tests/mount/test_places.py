@@ -57,7 +57,8 @@ def test_a_path_tells_the_store(store, words, area):
 def test_a_path_from_outside_without_a_dot_is_no_dataset(store, words, area):
     name = os.path.relpath(words, area)
     for env in ({"CORPUSFS_STORE": store.path}, {}):
-        for command in (["diff", f"{name}/words/.snapshots/v1", f"{name}/words"], ["versions", f"{name}/words/train/a"], ["import", store.logs, f"{name}/words/sub"]):
+        commands = ["diff", f"{name}/words/.snapshots/v1", f"{name}/words"], ["versions", f"{name}/words/train/a"], ["import", store.logs, f"{name}/words/sub"]
+        for command in commands:
             result = store.run(*command, cwd=area, env=env)
             assert result.code == program.USAGE and f'there is no dataset "{name}"' in result.err and f"./{name}/words" in result.err, result
     assert sorted(os.listdir(words)) == ["other", "words"]
