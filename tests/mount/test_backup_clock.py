@@ -33,6 +33,11 @@ def test_nothing_is_backed_up_by_a_clock_that_has_gone_back(repository, store):
     assert repository.json("restore", repository.path, "again")["same"], "what is there can be had"
 
 
+def warnings(told):
+    """Without the note that what came back has access control lists."""
+    return [line for line in told.splitlines() if "access control lists" not in line]
+
+
 def test_the_way_out_where_the_backup_had_the_wrong_time(repository, store, area):
     ahead = json.loads(repository.run("backup", "d", repository.path, "--json", secrets={**SECRETS, **clock(2 * HOUR)}).out)[0]["backup"]
     store.ok("-s", store.path, "snapshot", "create", "d@now")
@@ -41,10 +46,10 @@ def test_the_way_out_where_the_backup_had_the_wrong_time(repository, store, area
     assert len(told.err.splitlines()) == 1 and ahead[:8] in told.err and kept[:8] in told.err, "which one passes for the newest is said"
     assert repository.json("backup", "show", repository.path)["backup"] == ahead
     for target in ("again", area + "/out/"):
-        told = repository.run("restore", repository.path, target).err
-        assert len(told.splitlines()) == 1 and ahead[:8] in told and kept[:8] in told
-    assert repository.run("restore", f"{repository.path}@{ahead}", "named").err == ""
-    assert repository.run("restore", f"{repository.path}@d@now", "other").err == ""
+        (told,) = warnings(repository.run("restore", repository.path, target).err)
+        assert ahead[:8] in told and kept[:8] in told
+    for backup, target in (ahead, "named"), ("d@now", "other"):
+        assert not warnings(repository.run("restore", f"{repository.path}@{backup}", target).err)
     repository.run("backup", "forget", repository.path, ahead)
     made = repository.backup("d", kind="incremental")
     assert made["base"] == kept and {row["backup"] for row in repository.backups()} == {kept, made["backup"]}
