@@ -10,11 +10,13 @@
 #include <curl/curl.h>
 
 #include "lib/base/clock.h"
+#include "lib/repository/hedge.h"
 
 #define SPARE 32
 #define CONNECT_S 10L
 #define STILL_S 30L /* slower than HTTP_SLOW */
 #define LEAST_MS 1000
+#define LOOK_MS 1000
 #define PAUSE_FIRST_MS 100
 #define PAUSE_MAX_MS 8000
 #define BODY_MAX (1ULL << 30)
@@ -25,8 +27,15 @@ struct http {
 	_Atomic uint64_t *net_bytes; /* or NULL */
 	bool no_proxy;
 	pthread_mutex_t lock; /* guards the idle ones */
-	CURL *spare[SPARE];
+	struct pair *spare[SPARE];
 	size_t count;
+	struct hedge hedge;
+};
+
+/* What a request needs, and a second one beside it; their connections stay with it. */
+struct pair {
+	CURLM *multi;
+	CURL *curl[2]; /* NULL: not needed yet */
 };
 
 /* What comes in for one try. */
@@ -34,7 +43,9 @@ struct incoming {
 	const struct http_request *request;
 	struct http_answer *answer;
 	CURL *curl;
-	size_t got; /* of the range */
+	uint8_t *out; /* for the range */
+	size_t got;   /* of it */
+	uint64_t began_ms, moved_ms; /* when the first and the last of it came; 0: nothing did */
 	_Atomic uint64_t *net_bytes; /* or NULL */
 	uint64_t counted; /* of them, of this try */
 	bool too_much;
@@ -53,6 +64,7 @@ struct http *http_new(const struct http_options *options)
 
 	pthread_once(&once, init_once);
 	pthread_mutex_init(&http->lock, NULL);
+	hedge_init(&http->hedge);
 	http->user = xstrdup_or_null(options->user);
 	http->password = xstrdup_or_null(options->password);
 	http->sign = xstrdup_or_null(options->sign);
@@ -63,12 +75,21 @@ struct http *http_new(const struct http_options *options)
 	return http;
 }
 
+static void free_pair(struct pair *pair)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pair->curl); i++)
+		curl_easy_cleanup(pair->curl[i]);
+	curl_multi_cleanup(pair->multi);
+	free(pair);
+}
+
 void http_free(struct http *http)
 {
 	if (!http)
 		return;
 	while (http->count > 0)
-		curl_easy_cleanup(http->spare[--http->count]);
+		free_pair(http->spare[--http->count]);
+	hedge_clear(&http->hedge);
 	pthread_mutex_destroy(&http->lock);
 	free(http->user);
 	free_secret(http->password);
@@ -77,29 +98,35 @@ void http_free(struct http *http)
 	free(http);
 }
 
-static CURL *take(struct http *http)
+static struct pair *take(struct http *http)
 {
-	CURL *curl = NULL;
+	struct pair *pair = NULL;
 
 	pthread_mutex_lock(&http->lock);
 	if (http->count > 0)
-		curl = http->spare[--http->count];
+		pair = http->spare[--http->count];
 	pthread_mutex_unlock(&http->lock);
-	if (curl)
-		curl_easy_reset(curl); /* keeps the connection */
-	return curl ? curl : curl_easy_init();
+	if (pair)
+		return pair;
+	pair = xcalloc(1, sizeof(*pair));
+	pair->multi = curl_multi_init();
+	if (!pair->multi)
+		abort();
+	/* A second request on the connection of the first would be as late. */
+	curl_multi_setopt(pair->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+	return pair;
 }
 
-static void give(struct http *http, CURL *curl)
+static void give(struct http *http, struct pair *pair)
 {
 	pthread_mutex_lock(&http->lock);
 	if (http->count < SPARE) {
-		http->spare[http->count++] = curl;
-		curl = NULL;
+		http->spare[http->count++] = pair;
+		pair = NULL;
 	}
 	pthread_mutex_unlock(&http->lock);
-	if (curl)
-		curl_easy_cleanup(curl);
+	if (pair)
+		free_pair(pair);
 }
 
 static size_t take_body(char *data, size_t size, size_t count, void *arg)
@@ -115,8 +142,10 @@ static size_t take_body(char *data, size_t size, size_t count, void *arg)
 			incoming->too_much = true;
 			return 0;
 		}
-		memcpy((uint8_t *)request->out + incoming->got, data, len);
+		memcpy(incoming->out + incoming->got, data, len);
 		incoming->got += len;
+		incoming->moved_ms = clock_ms();
+		incoming->began_ms = incoming->began_ms ? incoming->began_ms : incoming->moved_ms;
 		return len;
 	}
 	if (incoming->answer->body.len + len > BODY_MAX || !buf_try_reserve(&incoming->answer->body, len + 1))
@@ -247,36 +276,148 @@ static void note_answer(CURL *curl, struct http_answer *answer)
 	answer->body.len--;
 }
 
-static int try_once(struct http *http, const struct http_request *request, uint64_t until_ms, struct http_answer *answer)
-{
-	const uint64_t now = clock_ms();
-	CURL *curl = take(http);
-	struct incoming incoming = {.request = request, .answer = answer, .curl = curl, .net_bytes = http->net_bytes};
-	char problem[CURL_ERROR_SIZE] = "";
+/* A transfer that is under way, or one that asks for the same beside it. */
+struct transfer {
+	CURL *curl; /* NULL: it was not begun */
+	struct incoming incoming;
+	char problem[CURL_ERROR_SIZE];
 	struct curl_slist *headers;
 	CURLcode code;
-	int r;
+	bool ended;
+};
+
+static int begin(struct http *http, CURL *curl, const struct http_request *request, uint64_t until_ms, struct transfer *transfer)
+{
+	const uint64_t now = clock_ms();
 
 	if (!curl)
 		return -ENOMEM;
+	transfer->curl = transfer->incoming.curl = curl;
+	transfer->incoming.request = request;
+	transfer->incoming.moved_ms = now;
+	transfer->incoming.net_bytes = http->net_bytes;
+	set_times(http, curl, until_ms > now ? until_ms - now : 1);
+	set_options(http, curl, request, transfer->problem);
+	set_method(curl, request);
+	transfer->headers = set_headers(curl, request);
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer->incoming);
+	if (http->net_bytes)
+		set_count(curl, &transfer->incoming);
+	return 0;
+}
+
+/* What came of it. -ERANGE: another range than was asked for. */
+static int end(struct transfer *transfer, struct http_answer *answer)
+{
+	const struct incoming *incoming = &transfer->incoming;
+	int r = errno_of(transfer->code);
+
+	note_answer(transfer->curl, answer);
+	(void)snprintf(answer->problem, sizeof(answer->problem), "%s", *transfer->problem ? transfer->problem : curl_easy_strerror(transfer->code));
+	if (incoming->too_much || (r == 0 && incoming->request->range_len > 0 && answer->status / 100 == 2 && incoming->got != incoming->request->range_len))
+		r = -ERANGE;
+	return r;
+}
+
+static int begin_in(struct http *http, struct pair *pair, size_t number, const struct http_request *request, uint64_t until_ms, struct transfer *transfer)
+{
+	int r;
+
+	if (pair->curl[number])
+		curl_easy_reset(pair->curl[number]);
+	else
+		pair->curl[number] = curl_easy_init();
+	r = begin(http, pair->curl[number], request, until_ms, transfer);
+	if (r == 0 && curl_multi_add_handle(pair->multi, transfer->curl) != CURLM_OK)
+		r = -ENOMEM;
+	return r;
+}
+
+/* It has what was asked for; without a range: an answer. */
+static bool is_good(const struct transfer *transfer)
+{
+	long status = 0;
+
+	if (!transfer->ended || transfer->code != CURLE_OK)
+		return false;
+	if (transfer->incoming.request->range_len == 0)
+		return true;
+	curl_easy_getinfo(transfer->curl, CURLINFO_RESPONSE_CODE, &status);
+	return status / 100 == 2 && transfer->incoming.got == transfer->incoming.request->range_len;
+}
+
+static void note_ended(struct pair *pair, struct transfer transfers[2])
+{
+	CURLMsg *message;
+	int left;
+
+	while ((message = curl_multi_info_read(pair->multi, &left)) != NULL)
+		for (size_t i = 0; i < 2; i++)
+			if (message->msg == CURLMSG_DONE && message->easy_handle == transfers[i].curl) {
+				transfers[i].code = message->data.result;
+				transfers[i].ended = true;
+			}
+}
+
+/* Until one has what was asked for, or none will. A second one for a range is begun when nothing came of the first for long (hedge.h). */
+static void run(struct http *http, struct pair *pair, const struct http_request *request, uint64_t until_ms, struct transfer transfers[2])
+{
+	const uint64_t late_ms = request->range_len > 0 ? hedge_begin(&http->hedge) : 0;
+	bool waits = request->range_len > 0;
+	int running = 1;
+
+	for (;;) {
+		uint64_t now, due;
+
+		curl_multi_perform(pair->multi, &running);
+		note_ended(pair, transfers);
+		if (running == 0 || is_good(&transfers[0]) || is_good(&transfers[1]))
+			return;
+		now = clock_ms();
+		due = transfers[0].incoming.moved_ms + late_ms;
+		if (waits && now >= due) {
+			waits = false;
+			if (transfers[0].ended || !hedge_may(&http->hedge))
+				continue;
+			transfers[1].incoming.out = xmalloc(request->range_len);
+			(void)!begin_in(http, pair, 1, request, until_ms, &transfers[1]);
+			continue;
+		}
+		curl_multi_poll(pair->multi, NULL, 0, waits ? (int)MIN(due - now, (uint64_t)LOOK_MS) : LOOK_MS, NULL);
+	}
+}
+
+static int try_once(struct http *http, const struct http_request *request, uint64_t until_ms, struct http_answer *answer)
+{
+	struct http_answer second = {.content_length = -1};
+	struct transfer transfers[2] = {{.incoming = {.answer = answer, .out = request->out}}, {.incoming = {.answer = &second}}};
+	struct pair *pair = take(http);
+	const uint64_t began = clock_ms();
+	int r;
+
 	buf_reset(&answer->body);
 	answer->tries++;
-	set_times(http, curl, until_ms > now ? until_ms - now : 1);
-	set_options(http, curl, request, problem);
-	set_method(curl, request);
-	headers = set_headers(curl, request);
-	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
-	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &incoming);
-	if (http->net_bytes)
-		set_count(curl, &incoming);
-	code = curl_easy_perform(curl);
-	note_answer(curl, answer);
-	(void)snprintf(answer->problem, sizeof(answer->problem), "%s", *problem ? problem : curl_easy_strerror(code));
-	r = errno_of(code);
-	if (incoming.too_much || (r == 0 && request->range_len > 0 && answer->status / 100 == 2 && incoming.got != request->range_len))
-		r = -ERANGE;
-	curl_slist_free_all(headers);
-	give(http, curl);
+	r = begin_in(http, pair, 0, request, until_ms, &transfers[0]);
+	if (r == 0)
+		run(http, pair, request, until_ms, transfers);
+	for (size_t i = 0; i < 2; i++)
+		if (transfers[i].curl)
+			curl_multi_remove_handle(pair->multi, transfers[i].curl);
+	if (r == 0 && is_good(&transfers[1]) && !is_good(&transfers[0])) {
+		memcpy(request->out, transfers[1].incoming.out, request->range_len);
+		buf_reset(&answer->body);
+		r = end(&transfers[1], answer);
+	} else if (r == 0) {
+		r = end(&transfers[0], answer);
+	}
+	if (transfers[0].incoming.began_ms)
+		hedge_answered(&http->hedge, transfers[0].incoming.began_ms - began);
+	for (size_t i = 0; i < 2; i++)
+		curl_slist_free_all(transfers[i].headers);
+	buf_clear(&second.body);
+	free(transfers[1].incoming.out);
+	give(http, pair);
 	return r;
 }
 

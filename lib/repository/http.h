@@ -12,6 +12,8 @@
  * Patience is for who does not answer. An answer that comes may take longer, as it may be long; but what comes slower than HTTP_SLOW bytes a second
  * for half a minute, or for the rest of the patience, has failed. Only with a limit does each request end by its time, whatever is still to come.
  *
+ * A range is asked for a second time, beside the first, when its answer is late (hedge.h), and the first that has it counts.
+ *
  * Threads: any.
  */
 #ifndef CORPUSFS_REPOSITORY_HTTP_H
