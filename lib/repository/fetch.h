@@ -5,6 +5,7 @@
  *   fetch_new -> (fetch_begin -> fetch_add ... -> fetch_run -> fetch_find ...)... -> fetch_free
  *
  * It holds at most FETCH_BYTES of plain bytes, the same of sealed ones, and what stands between them in the packs: 14 MiB together.
+ * A read that is sent a second time (hedge.h) needs room for the same again meanwhile, HEDGE_BYTES_MAX at most.
  * One thread. What cannot be had this way is not found; repository_read_blob() then looks at other copies, and says what is wrong.
  */
 #ifndef CORPUSFS_REPOSITORY_FETCH_H

@@ -4,7 +4,7 @@
 
 void hedge_init(struct hedge *hedge)
 {
-	*hedge = (struct hedge){0};
+	*hedge = (struct hedge){.credit = HEDGE_SAVED * HEDGE_SHARE};
 	pthread_mutex_init(&hedge->lock, NULL);
 }
 
@@ -13,8 +13,8 @@ void hedge_clear(struct hedge *hedge)
 	pthread_mutex_destroy(&hedge->lock);
 }
 
-/* The lock is held. In milliseconds, to a factor of two. */
-static uint64_t late_after(const struct hedge *hedge)
+/* The lock is held. To a factor of two. */
+static uint64_t late_ms(const struct hedge *hedge)
 {
 	uint64_t seen = 0;
 	unsigned i = 0;
@@ -26,15 +26,22 @@ static uint64_t late_after(const struct hedge *hedge)
 	return MAX((uint64_t)HEDGE_LEAST_MS, 2ULL << i);
 }
 
-uint64_t hedge_begin(struct hedge *hedge)
+uint64_t hedge_late_ms(struct hedge *hedge)
 {
 	uint64_t ms;
 
 	pthread_mutex_lock(&hedge->lock);
-	hedge->requests++;
-	ms = late_after(hedge);
+	ms = late_ms(hedge);
 	pthread_mutex_unlock(&hedge->lock);
 	return ms;
+}
+
+/* The lock is held. */
+static void forget_half(struct hedge *hedge)
+{
+	hedge->answers = 0;
+	for (unsigned i = 0; i < HEDGE_TIMES; i++)
+		hedge->answers += hedge->by_time[i] /= 2;
 }
 
 void hedge_answered(struct hedge *hedge, uint64_t ms)
@@ -42,8 +49,10 @@ void hedge_answered(struct hedge *hedge, uint64_t ms)
 	const unsigned time = ms ? 64 - (unsigned)__builtin_clzll(ms) : 0;
 
 	pthread_mutex_lock(&hedge->lock);
-	hedge->answers++;
+	hedge->credit = MIN(hedge->credit + 1, (uint64_t)HEDGE_SAVED * HEDGE_SHARE);
 	hedge->by_time[MIN(time, HEDGE_TIMES - 1U)]++;
+	if (++hedge->answers == HEDGE_RECENT)
+		forget_half(hedge);
 	pthread_mutex_unlock(&hedge->lock);
 }
 
@@ -52,8 +61,19 @@ bool hedge_may(struct hedge *hedge)
 	bool may;
 
 	pthread_mutex_lock(&hedge->lock);
-	may = hedge->again < HEDGE_FIRST + hedge->requests / HEDGE_SHARE;
+	may = hedge->credit >= HEDGE_SHARE;
+	hedge->credit -= may ? HEDGE_SHARE : 0;
 	hedge->again += may;
 	pthread_mutex_unlock(&hedge->lock);
 	return may;
+}
+
+uint64_t hedge_count(struct hedge *hedge)
+{
+	uint64_t again;
+
+	pthread_mutex_lock(&hedge->lock);
+	again = hedge->again;
+	pthread_mutex_unlock(&hedge->lock);
+	return again;
 }

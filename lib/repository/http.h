@@ -12,7 +12,9 @@
  * Patience is for who does not answer. An answer that comes may take longer, as it may be long; but what comes slower than HTTP_SLOW bytes a second
  * for half a minute, or for the rest of the patience, has failed. Only with a limit does each request end by its time, whatever is still to come.
  *
- * A range is asked for a second time, beside the first, when its answer is late (hedge.h), and the first that has it counts.
+ * A range is asked for a second time, beside the first, when its answer is late (hedge.h), and the first good answer counts; the other one is cut off.
+ * Nothing else is: it may change something, or its answer has no place beside the first. What fails of the second hides nothing of the first. It counts
+ * in no `tries`.
  *
  * Threads: any.
  */
@@ -76,7 +78,7 @@ WARN_UNUSED int http_do(struct http *http, const struct http_request *request, s
 /* What a status means: 0, -ENOENT, -EACCES, -EEXIST, -ENOSPC, -EIO. */
 int http_errno(long status);
 
-/* Escapes a part of a path or a query. Ends with free(). */
-char *http_escape(const char *text);
+/* How many requests were sent a second time beside the first. */
+uint64_t http_sent_again(struct http *http);
 
 #endif

@@ -12,6 +12,7 @@
 #include "lib/base/fault.h"
 #include "lib/repository/blob_id.h"
 #include "lib/repository/s3_answer.h"
+#include "lib/repository/transfers.h"
 
 #define AMAZON ".amazonaws.com"
 #define HEADERS_MAX 4
@@ -178,9 +179,9 @@ static int list(struct objects *objects, enum object_kind kind, objects_list_fn 
 	int r;
 
 	do {
-		AUTO_FREE char *last = xstrdup(page.next), *token = http_escape(last);
+		AUTO_FREE char *last = xstrdup(page.next), *token = transfers_escape(last);
 		/* what is signed is sorted */
-		AUTO_FREE char *folder = xasprintf("%s%s/", s3->prefix, object_folder(kind)), *prefix = http_escape(folder);
+		AUTO_FREE char *folder = xasprintf("%s%s/", s3->prefix, object_folder(kind)), *prefix = transfers_escape(folder);
 		AUTO_FREE char *url = xasprintf("%s?%s%s%slist-type=2&prefix=%s", s3->bucket, *token ? "continuation-token=" : "", token, *token ? "&" : "",
 		                                prefix);
 		struct http_answer answer;
@@ -244,7 +245,7 @@ static void take_prefix(struct objects_s3 *s3, const char *path)
 
 	while (*path) {
 		const size_t len = strcspn(path, "/");
-		AUTO_FREE char *part = xasprintf("%.*s", (int)len, path), *safe = http_escape(part);
+		AUTO_FREE char *part = xasprintf("%.*s", (int)len, path), *safe = transfers_escape(part);
 
 		if (len > 0) {
 			buf_addf(&plain, "%s/", part);

@@ -9,6 +9,7 @@
 #include "lib/base/clock.h"
 #include "lib/repository/go_text.h"
 #include "lib/repository/http.h"
+#include "lib/repository/transfers.h"
 
 #define LIMIT_MS 3000
 #define EARLY_S 300 /* before they run out; there are new ones by then */
@@ -157,7 +158,7 @@ static int ask_instance(const struct s3_keys *keys, struct s3_key *ret_key, int6
 		return error_set(err, r, "the instance has no role");
 	if (r < 0)
 		return r;
-	escaped = http_escape(role);
+	escaped = transfers_escape(role);
 	path = xasprintf(ROLES "%s", escaped);
 	return ask_key(keys, path, header, ret_key, ret_ends, err);
 }
