@@ -95,6 +95,7 @@ static const struct column columns[] = {
 	{"fetched_bytes", "fetched", COLUMN_BYTES},
 	{"fetches", "in requests", COLUMN_NUMBER},
 	{"fetch_failures", "that failed", COLUMN_NUMBER},
+	{"sent_again", "sent a second time", COLUMN_NUMBER},
 	{"fetch_times", "half, 90%, 99% within", COLUMN_TEXT},
 	{"read_bytes", "read", COLUMN_BYTES},
 	{"memory_bytes", "in memory", COLUMN_BYTES},

@@ -246,6 +246,7 @@ struct blob_source_counts blob_source_counts(struct blob_source *arg)
 	pthread_mutex_lock(&source->lock);
 	counts = source->counts;
 	pthread_mutex_unlock(&source->lock);
+	counts.sent_again = objects_sent_again(source->repository->objects);
 	return counts;
 }
 

@@ -20,6 +20,7 @@ typedef void (*blob_source_each_fn)(void *arg, size_t number, int result, const 
 /* What it fetched from the place since it was made. */
 struct blob_source_counts {
 	uint64_t fetches, failures; /* each of one blob, or of several together */
+	uint64_t sent_again;        /* requests, beside those whose answers were late */
 	uint64_t blobs, bytes;      /* plain ones */
 	uint64_t by_time[BLOB_SOURCE_TIMES]; /* fetches that took less than 2^i microseconds, but not less than half of that */
 };

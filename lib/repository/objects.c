@@ -14,6 +14,11 @@ int objects_clean(struct objects *objects, time_t before, bool dry_run, struct o
 	return objects->place->clean ? objects->place->clean(objects, before, dry_run, ret_left) : 0;
 }
 
+uint64_t objects_sent_again(struct objects *objects)
+{
+	return objects->place->sent_again ? objects->place->sent_again(objects) : 0;
+}
+
 bool objects_is_away(int code)
 {
 	static const int codes[] = {ETIMEDOUT, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EHOSTDOWN, ENETUNREACH, ENETDOWN, ENOTCONN, ESTALE, EIO};

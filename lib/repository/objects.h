@@ -52,6 +52,8 @@ struct objects_place {
 	/* In no order. What `each` returns, if not 0, ends it. What has no name of an object is passed over. */
 	int (*list)(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg);
 	int (*remove)(struct objects *objects, enum object_kind kind, const char *name);
+	/* How many requests were sent a second time, since their answers were late (hedge.h). NULL: none ever is. */
+	uint64_t (*sent_again)(struct objects *objects);
 	/* May be NULL: nothing is ever left half put. See objects_clean. */
 	int (*clean)(struct objects *objects, time_t before, bool dry_run, struct objects_left *ret_left);
 	void (*close)(struct objects *objects);
@@ -72,6 +74,8 @@ void objects_close(struct objects *objects); /* NULL is fine */
  * be a living writer's.
  */
 WARN_UNUSED int objects_clean(struct objects *objects, time_t before, bool dry_run, struct objects_left *ret_left);
+
+uint64_t objects_sent_again(struct objects *objects);
 
 /* Of an error: nobody answers there, or nobody who could; else it is an answer, or one of our own failures. */
 bool objects_is_away(int code);

@@ -299,6 +299,13 @@ static int create(struct objects *objects)
 	return -EROFS;
 }
 
+static uint64_t sent_again(struct objects *objects)
+{
+	struct objects *place = atomic_load(&kept_of(objects)->place);
+
+	return place ? objects_sent_again(place) : 0;
+}
+
 static void close_kept(struct objects *objects)
 {
 	struct objects_kept *kept = kept_of(objects);
@@ -311,7 +318,8 @@ static void close_kept(struct objects *objects)
 }
 
 static const struct objects_place with_copies = {
-	.create = create, .put = put, .get = get, .size = size, .list = list, .remove = remove_object, .close = close_kept,
+	.create = create, .put = put, .get = get, .size = size, .list = list, .remove = remove_object,
+	.sent_again = sent_again, .close = close_kept,
 };
 
 struct objects *objects_kept_open(const struct objects_kept_options *options)

@@ -152,6 +152,11 @@ static int remove_object(struct objects *objects, enum object_kind kind, const c
 	return r == -ENOENT && answer.tries > 1 ? 0 : r;
 }
 
+static uint64_t sent_again(struct objects *objects)
+{
+	return http_sent_again(rest_of(objects)->http);
+}
+
 static void close_rest(struct objects *objects)
 {
 	struct objects_rest *rest = (struct objects_rest *)objects;
@@ -162,7 +167,8 @@ static void close_rest(struct objects *objects)
 }
 
 static const struct objects_place server = {
-	.create = create, .put = put, .get = get, .size = size, .list = list, .remove = remove_object, .clock = tell_time, .close = close_rest,
+	.create = create, .put = put, .get = get, .size = size, .list = list, .remove = remove_object, .clock = tell_time,
+	.sent_again = sent_again, .close = close_rest,
 };
 
 int objects_rest_open(const struct objects_access *access, bool making, struct objects **ret_objects, struct error *err)

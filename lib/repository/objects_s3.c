@@ -207,6 +207,11 @@ static int remove_object(struct objects *objects, enum object_kind kind, const c
 	return r < 0 ? r : simply(objects, &(struct http_request){.method = "DELETE", .url = url});
 }
 
+static uint64_t sent_again(struct objects *objects)
+{
+	return http_sent_again(s3_of(objects)->http);
+}
+
 static void close_s3(struct objects *objects)
 {
 	struct objects_s3 *s3 = (struct objects_s3 *)objects;
@@ -222,7 +227,8 @@ static void close_s3(struct objects *objects)
 }
 
 static const struct objects_place server = {
-	.create = create, .put = put, .put_new = put_new, .clock = tell_time, .get = get, .size = size, .list = list, .remove = remove_object, .close = close_s3,
+	.create = create, .put = put, .put_new = put_new, .clock = tell_time, .get = get, .size = size, .list = list, .remove = remove_object,
+	.sent_again = sent_again, .close = close_s3,
 };
 
 /* --- opening --- */

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -64,6 +65,8 @@ def test_what_does_not_come_is_asked_for_again(late, remotes, area):
     remotes.run("mount", "base:d", area + "/point", "-o", f"cache={area}/cached")
     try:
         assert files.get(area + "/point/long/long") == files.get(area + "/tree/long")
+        assert remotes.json("status", area + "/point")["sent_again"] >= 1
+        assert re.search(r"sent a second time +[1-9]", remotes.run("status", area + "/point").out)
     finally:
         again.set()
         remotes.run("umount", area + "/point")

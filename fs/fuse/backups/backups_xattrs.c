@@ -37,6 +37,7 @@ static void add_status(const struct browse_state *state, struct buf *out)
 {
 	add_number(out, "fetches", state->fetched.fetches);
 	add_number(out, "fetch_failures", state->fetched.failures);
+	add_number(out, "sent_again", state->fetched.sent_again);
 	add_number(out, "fetched_blobs", state->fetched.blobs);
 	add_number(out, "fetched_bytes", state->fetched.bytes);
 	add_time(out, &state->fetched, 50);

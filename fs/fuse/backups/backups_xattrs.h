@@ -3,7 +3,8 @@
  *
  * user.corpusfs.status, on all that is in it, is how the mount fares, as JSON:
  *
- *   {"fetches", "fetch_failures", "fetched_blobs", "fetched_bytes", "fetch_ms_50", "fetch_ms_90", "fetch_ms_99": so many of a hundred took no longer;
+ *   {"fetches", "fetch_failures", "sent_again": requests whose answers were late, "fetched_blobs", "fetched_bytes",
+ *    "fetch_ms_50", "fetch_ms_90", "fetch_ms_99": so many of a hundred took no longer;
  *    "read_bytes" by readers, "memory_bytes", and with a cache on disk "cache_hits", "cache_hit_bytes", "cache_bytes", "cache_limit",
  *    "cache_blobs", "cache_evicted", "cache_damaged", "pinned_bytes", "pinned_missing": of these, that are not in the cache, "cache_stopped"}
  *
