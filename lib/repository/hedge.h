@@ -3,7 +3,7 @@
  * slowest of all that he needs (J. Dean, L. Barroso, "The Tail at Scale", CACM 2013). Late is what nothing came of for twice as long as 95 of 100
  * answers took to begin.
  *
- * Each answer lets a sixteenth of a request be sent again, so that a place that is slow as a whole is not asked twice for everything, and one that does not
+ * Each answer lets a twentieth of a request be sent again, so that a place that is slow as a whole is not asked twice for everything, and one that does not
  * answer not at all. What was not used is not saved up for long, and old answers count less and less: after a calm or a slow hour, what is late and how much
  * may be sent again follows from what came since.
  *
@@ -21,7 +21,7 @@
 #define HEDGE_RECENT 1024          /* when there are so many, each counts half from then on */
 #define HEDGE_UNKNOWN_MS 2000      /* late until HEDGE_KNOWN */
 #define HEDGE_LEAST_MS 100         /* nothing is late before */
-#define HEDGE_SHARE 16             /* for so many answers one may be sent again, */
+#define HEDGE_SHARE 20             /* for so many answers one may be sent again: 5% more, as they propose, */
 #define HEDGE_SAVED 4              /* and so many without any; no more are saved up */
 #define HEDGE_BYTES_MAX (8U << 20) /* what is longer is not asked for twice, since both stand in memory: HEDGE_SAVED times this when nobody answers */
 

@@ -102,10 +102,15 @@ static bool is_under_way(const struct transfer *transfer)
 	return transfer->began_ms && !transfer->ended_ms;
 }
 
-/* When a second one that is left alone is given up: after the pause, and as long as something comes of it, it is worth more than another attempt. */
+/*
+ * When a second one that is left alone is given up: after the pause, if who asks is patient for so long. As long as something comes of it, it is worth more
+ * than another attempt.
+ */
 static uint64_t second_until(const struct attempt *attempt, const struct transfer *first, const struct transfer *second)
 {
-	return MAX(first->ended_ms, second->moved_ms) + attempt->pause_ms;
+	const uint64_t until = MAX(first->ended_ms, second->moved_ms) + attempt->pause_ms;
+
+	return second->first_ms ? until : MIN(until, attempt->until_ms);
 }
 
 /*

@@ -169,6 +169,8 @@ static void set_options(const struct http_options *options, CURL *curl, const st
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
 	/* Who sends much asks before whether he may. Nobody waits for that answer; the question cannot be left out, as curl 7.88 signs its absence. */
 	curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, 1L);
+	/* Who is cut off while a name is looked up for it does not wait for that: the look-up ends by itself, and what comes of it is thrown away. */
+	curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "corpusfs");
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, problem);
 	if (options->no_proxy)

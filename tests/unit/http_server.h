@@ -20,6 +20,7 @@ struct http_server {
 	void (*answer)(void *arg, int fd, const char *path); /* what is asked for, as "/path" */
 	void *arg;
 	char url[64]; /* ends with '/' */
+	unsigned port;
 	int listener;
 	pthread_t thread, answering[HTTP_SERVER_MAX];
 	size_t count;
@@ -83,7 +84,8 @@ static inline void http_server_start(struct http_server *server)
 	if (bind(server->listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(server->listener, 64) < 0 ||
 	    getsockname(server->listener, (struct sockaddr *)&address, &len) < 0)
 		abort();
-	snprintf(server->url, sizeof(server->url), "http://127.0.0.1:%u/", ntohs(address.sin_port));
+	server->port = ntohs(address.sin_port);
+	snprintf(server->url, sizeof(server->url), "http://127.0.0.1:%u/", server->port);
 	if (pthread_create(&server->thread, NULL, http_server_listen, server) != 0)
 		abort();
 }
