@@ -121,7 +121,18 @@ struct blob_spot blob_table_pin(struct blob_table *table, uint64_t key, uint32_t
 	return *slot;
 }
 
-void blob_table_unpin(struct blob_table *table)
+bool blob_table_unpin(struct blob_table *table, uint64_t key, bool is_tree, struct blob_spot *ret_spot)
+{
+	struct blob_spot *slot = slot_at(table, key, is_tree);
+
+	if (slot->pins == 0)
+		return false;
+	slot->pins--;
+	*ret_spot = *slot;
+	return true;
+}
+
+void blob_table_unpin_all(struct blob_table *table)
 {
 	for (uint32_t i = 0; i < table->count; i++)
 		table->slots[i].pins = 0;

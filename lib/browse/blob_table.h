@@ -22,6 +22,8 @@ bool blob_table_forget(struct blob_table *table, const struct blob_spot *spot);
 
 /* One more pin needs the blob, wherever it is; returns what the table has of it now. */
 struct blob_spot blob_table_pin(struct blob_table *table, uint64_t key, uint32_t length);
-void blob_table_unpin(struct blob_table *table); /* none needs any */
+/* One less; ret_spot: what the table has of it now. False: none needed it. */
+bool blob_table_unpin(struct blob_table *table, uint64_t key, bool is_tree, struct blob_spot *ret_spot);
+void blob_table_unpin_all(struct blob_table *table); /* none needs any */
 
 #endif

@@ -124,6 +124,7 @@ struct disk_cache *disk_cache_new(const struct disk_cache_options *options)
 		cache->open[i].fd = -1;
 	segments_init(&cache->segments);
 	pthread_mutex_init(&cache->writing, NULL);
+	pthread_cond_init(&cache->changed, NULL);
 	pthread_mutex_init(&cache->lock, NULL);
 	return cache;
 }
@@ -139,6 +140,7 @@ void disk_cache_free(struct disk_cache *cache)
 	open_packs_free(cache->files);
 	segments_clear(&cache->segments);
 	pthread_mutex_destroy(&cache->lock);
+	pthread_cond_destroy(&cache->changed);
 	pthread_mutex_destroy(&cache->writing);
 	free(cache);
 }
@@ -150,6 +152,7 @@ void disk_cache_stop(struct disk_cache *cache)
 	pthread_mutex_lock(&cache->writing);
 	pthread_mutex_lock(&cache->lock);
 	cache->stopped = true;
+	pthread_cond_broadcast(&cache->changed);
 	pthread_mutex_unlock(&cache->lock);
 	pthread_mutex_unlock(&cache->writing);
 }

@@ -16,8 +16,8 @@
  *   C2. Records are never changed, so a crash leaves old ones whole, and at most one that no table names. Its room comes back with its segment.
  *   C3. The files are together never larger than the limit. Before a record is written, whole segments go: those first in which nothing was
  *       read for longest. Who reads one that goes has it open, and reads on. Its room on the disk comes back when it is closed: at most
- *       OPEN_PACKS segments are open. While something is pinned, as much as a segment holds is left free, so that what is pinned has a new place
-       before a segment goes that has some of it.
+ *       OPEN_PACKS segments are open. As much as a segment holds is left free, so that what is pinned has a new place, on the disk, before a segment
+       goes that has some of it. Where three quarters of one are pinned it stays, unless what comes is pinned, too, and has no other room.
  *   C4. A disk that is full, or fails, is no error for anybody: nothing more is kept. After "no space left" the cache makes itself smaller, by a
  *       sixteenth each time, until it is opened anew.
    C5. What is pinned never goes, not even for C3 in a cache that became smaller: then nothing else is kept. It is known by a file for each pin
@@ -59,11 +59,13 @@ void disk_cache_put(struct disk_cache *cache, const struct blob_id *id, bool is_
 
 /*
  * Pins a path (its number and `since` are set here), in place of what was pinned of the same path. -ENOBUFS: there would be more than seven eighths
- * of the limit, and nothing was pinned; -ESHUTDOWN; errors of the disk.
+ * of the limit, and nothing was pinned; -ESHUTDOWN: it was stopped; errors of the disk. Who asks about pins waits for disk_cache_load.
  */
 WARN_UNUSED int disk_cache_pin(struct disk_cache *cache, const struct pin *pin, const struct pin_entries *entries);
 WARN_UNUSED int disk_cache_unpin(struct disk_cache *cache, const struct pin *pin); /* of the same path; NULL: all. -ENOENT */
 void disk_cache_pins(struct disk_cache *cache, struct pins *ret_pins);
+/* How many bytes of what is pinned by that path are not here. -ENOENT: nothing is; -EBADMSG: what says so was damaged. */
+WARN_UNUSED int disk_cache_missing(struct disk_cache *cache, const struct pin *pin, uint64_t *ret_bytes);
 
 struct disk_cache_state {
 	uint64_t limit, bytes, blobs; /* the limit may have become smaller (C4) */

@@ -23,14 +23,15 @@ struct disk_cache {
 	uint32_t segment_bytes, segment_slots;
 
 	pthread_mutex_t writing; /* guards what follows, and that one thread at a time changes files */
+	pthread_cond_t changed;  /* `loaded` or `stopped` */
 	struct open_segment open[KINDS];
 
-	pthread_mutex_t lock; /* guards all below; `open`, their lengths and `last_number` change only while `writing` is held, too */
+	pthread_mutex_t lock; /* guards all below; `open`, their lengths, `last_number` and `pins` change only while `writing` is held, too */
 	struct segments segments;
 	uint32_t last_number;
 	struct pins pins;
 	struct disk_cache_state state; /* but for what `segments` knows */
-	bool loaded, stopped, told_damage, told_full, told_pins; /* stopped: changes only while `writing` is held, too */
+	bool loaded, stopped, told_damage, told_full, told_pins; /* loaded, stopped: change only while `writing` is held, too */
 };
 
 /* --- disk_cache_write.c; `writing` is held --- */
@@ -38,14 +39,14 @@ struct disk_cache {
 void disk_cache_unlink(struct disk_cache *cache, struct segment *gone); /* without the lock */
 bool disk_cache_is_full(const struct disk_cache *cache, const struct open_segment *open, uint64_t more);
 void disk_cache_end_open(struct disk_cache *cache, struct open_segment *open);
-/* Until `more` bytes have room; false: they never will. What is written to, or pinned, stays. */
-bool disk_cache_make_room(struct disk_cache *cache, uint64_t more);
+/* Until `more` bytes have room, of what is LOOSE or PINNED; false: they never will. What is written to, or pinned, stays. */
+bool disk_cache_make_room(struct disk_cache *cache, uint64_t more, size_t kind);
 /* Once. Nothing is held but perhaps `writing`. */
 void disk_cache_tell(struct disk_cache *cache, bool *told, const char *what, int code);
 
 /* --- disk_cache_pin.c; `writing` is held --- */
 
-/* All that the files of pins name, anew. */
+/* All that the files of pins name, anew. Readers wait while all that is known is gone through. */
 WARN_UNUSED int disk_cache_read_pins(struct disk_cache *cache);
 
 #endif

@@ -102,7 +102,7 @@ static void load(struct disk_cache *cache)
 	r = disk_cache_read_pins(cache);
 	/* Nothing may go before it is known what must stay. */
 	if (r == 0) {
-		(void)disk_cache_make_room(cache, 0);
+		(void)disk_cache_make_room(cache, 0, LOOSE);
 	} else {
 		pthread_mutex_lock(&cache->lock);
 		cache->state.failed = true;
@@ -118,5 +118,6 @@ void disk_cache_load(struct disk_cache *cache)
 	pthread_mutex_lock(&cache->writing);
 	if (!cache->stopped)
 		load(cache);
+	pthread_cond_broadcast(&cache->changed);
 	pthread_mutex_unlock(&cache->writing);
 }

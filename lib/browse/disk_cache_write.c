@@ -77,6 +77,14 @@ static void give_up(struct disk_cache *cache, struct open_segment *open)
 	disk_cache_end_open(cache, open);
 }
 
+/* What is pinned is on the disk. */
+static int sync_pinned(const struct disk_cache *cache)
+{
+	const int fd = cache->open[PINNED].fd;
+
+	return fd >= 0 && (fdatasync(fd) < 0 || fsync(cache->options.dir) < 0) ? -errno : 0;
+}
+
 /* There is room for it. */
 static int append(struct disk_cache *cache, struct open_segment *open, const struct blob_id *id, uint32_t length, const void *data)
 {
@@ -84,9 +92,11 @@ static int append(struct disk_cache *cache, struct open_segment *open, const str
 	const uint64_t bytes = segment_record_bytes(length);
 	int r = 0;
 
-	if (open->segment && disk_cache_is_full(cache, open, bytes))
+	if (open->segment && disk_cache_is_full(cache, open, bytes)) {
+		r = open == &cache->open[PINNED] ? sync_pinned(cache) : 0;
 		disk_cache_end_open(cache, open);
-	if (!open->segment)
+	}
+	if (r == 0 && !open->segment)
 		r = begin(cache, open);
 	if (r == 0) {
 		spot.segment = open->segment->number;
@@ -112,18 +122,25 @@ static bool is_open(const struct disk_cache *cache, const struct segment *segmen
 	return segment == cache->open[LOOSE].segment || segment == cache->open[PINNED].segment;
 }
 
-/* Hardly anything would come of moving what must stay. */
-static bool must_stay(const struct segment *segment)
+/*
+ * Hardly anything would come of moving what must stay: less than such a part of the segment. What is pinned and comes has hardly any other room: with seven
+ * eighths of the limit, a segment that is left free and one that is written to, it is enough if no more than that is lost.
+ */
+static const uint64_t worth_moving[KINDS] = {[LOOSE] = 4, [PINNED] = 32};
+
+static bool must_stay(const struct segment *segment, size_t kind)
 {
-	return segment->stays || segment->pinned >= segment->bytes / 4 * 3;
+	const uint64_t needed = MIN(segment->pinned + segment_begin((uint32_t)segment->blobs), segment->bytes);
+
+	return segment->pinned > 0 && (segment->stays || segment->bytes - needed < segment->bytes / worth_moving[kind]);
 }
 
-/* The lock is held. NULL: none can go. */
-static struct segment *next_to_go(const struct disk_cache *cache)
+/* The lock is held. For what is of this kind; NULL: none can go. */
+static struct segment *next_to_go(const struct disk_cache *cache, size_t kind)
 {
 	struct segment *segment = cache->segments.by_use;
 
-	while (segment && (is_open(cache, segment) || must_stay(segment)))
+	while (segment && (is_open(cache, segment) || must_stay(segment, kind)))
 		segment = segment->next;
 	return segment;
 }
@@ -165,7 +182,7 @@ static int move_pinned(struct disk_cache *cache, int fd, const struct blob_spots
 	return r;
 }
 
-/* Moves what is pinned out of a segment, which can go then. If that fails, it stays, whole. */
+/* Moves what is pinned out of a segment, which can go as soon as that is on the disk in its new place. If that fails, it stays, whole. */
 static void spare(struct disk_cache *cache, struct segment *segment)
 {
 	struct segment_table table = {0};
@@ -177,19 +194,21 @@ static void spare(struct disk_cache *cache, struct segment *segment)
 	r = fd < 0 ? fd : segment_read_table(fd, segment->number, &table);
 	if (r == 0)
 		r = move_pinned(cache, fd, &table.spots);
+	if (r == 0)
+		r = sync_pinned(cache);
 	array_clear(&table.spots);
 	pthread_mutex_lock(&cache->lock);
 	segment->stays = r < 0 || segment->pinned > 0;
 	pthread_mutex_unlock(&cache->lock);
 }
 
-/* What is pinned is moved before the old copy goes: there is room for one segment of it. The lock is held. */
+/* What is pinned is moved before the old copy goes: there is always room for one segment of it. The lock is held. */
 static uint64_t limit_of(const struct disk_cache *cache)
 {
-	return cache->state.limit - (cache->segments.pinned > 0 ? MIN(cache->segment_bytes, cache->state.limit) : 0);
+	return cache->state.limit - MIN(cache->segment_bytes, cache->state.limit);
 }
 
-bool disk_cache_make_room(struct disk_cache *cache, uint64_t more)
+bool disk_cache_make_room(struct disk_cache *cache, uint64_t more, size_t kind)
 {
 	struct segment *oldest = NULL;
 	bool has_room;
@@ -199,7 +218,9 @@ bool disk_cache_make_room(struct disk_cache *cache, uint64_t more)
 
 		pthread_mutex_lock(&cache->lock);
 		has_room = cache->segments.bytes + more <= limit_of(cache);
-		oldest = has_room ? NULL : next_to_go(cache);
+		oldest = has_room ? NULL : next_to_go(cache, LOOSE);
+		if (!has_room && !oldest && kind == PINNED)
+			oldest = next_to_go(cache, PINNED);
 		if (oldest && oldest->pinned == 0) {
 			segments_take_out(&cache->segments, oldest, &gone);
 			cache->state.evicted++;
@@ -224,21 +245,21 @@ static void note_failure(struct disk_cache *cache, int code)
 		cache->state.limit = MIN(cache->state.limit, cache->segments.bytes / 16 * 15);
 	cache->state.failed = !is_full || cache->state.limit < DISK_CACHE_MIN / 4;
 	pthread_mutex_unlock(&cache->lock);
-	(void)disk_cache_make_room(cache, 0);
+	(void)disk_cache_make_room(cache, 0, LOOSE);
 	disk_cache_tell(cache, &cache->told_full, is_full ? "the disk of the cache is full, and the cache stays smaller" : "nothing more is kept in the cache",
 	                code);
 }
 
-static void put(struct disk_cache *cache, const struct blob_id *id, uint32_t length, const void *data, bool is_pinned)
+static void put(struct disk_cache *cache, const struct blob_id *id, uint32_t length, const void *data, size_t kind)
 {
 	int r;
 
-	if (!disk_cache_make_room(cache, segment_record_bytes(length) + segment_begin(cache->segment_slots))) {
+	if (!disk_cache_make_room(cache, segment_record_bytes(length) + segment_begin(cache->segment_slots), kind)) {
 		if (cache->segments.pinned > 0)
 			disk_cache_tell(cache, &cache->told_pins, "what is pinned leaves no room in the cache for anything else", 0);
 		return;
 	}
-	r = append(cache, &cache->open[is_pinned ? PINNED : LOOSE], id, length, data);
+	r = append(cache, &cache->open[kind], id, length, data);
 	if (r < 0)
 		note_failure(cache, r);
 }
@@ -254,6 +275,6 @@ void disk_cache_put(struct disk_cache *cache, const struct blob_id *id, bool is_
 	         !segments_find(&cache->segments, segment_key(id), is_tree, &spot);
 	pthread_mutex_unlock(&cache->lock);
 	if (wanted)
-		put(cache, id, (uint32_t)len | (is_tree ? SEGMENT_TREE : 0), data, spot.pins > 0);
+		put(cache, id, (uint32_t)len | (is_tree ? SEGMENT_TREE : 0), data, spot.pins > 0 ? PINNED : LOOSE);
 	pthread_mutex_unlock(&cache->writing);
 }

@@ -67,25 +67,45 @@ static bool decode(const struct buf *content, struct pin *ret_pin, struct pin_en
 	return true;
 }
 
-static int read_one(int dir, const char *name, struct pins *pins, struct pin_entries *entries, size_t *damaged)
+/* -EBADMSG: it is not what was written. */
+static int read_file(int dir, uint32_t number, struct pin *ret_pin, struct pin_entries *entries)
 {
 	AUTO_BUF content = BUF_INIT;
+	char name[NAME_MAX_LEN];
+	int r;
+
+	name_of(number, name);
+	ret_pin->number = number;
+	r = file_read_inside(dir, name, FILE_MAX, &content);
+	if (r == -EUCLEAN || r == -EFBIG || (r == 0 && !decode(&content, ret_pin, entries)))
+		return -EBADMSG;
+	return r;
+}
+
+static int read_one(int dir, const char *name, struct pins *pins, struct pin_entries *entries, size_t *damaged)
+{
+	const uint32_t number = (uint32_t)strtoul(name + strlen(PREFIX), NULL, 16);
 	struct pin pin = {0};
 	char again[NAME_MAX_LEN];
 	int r;
 
-	pin.number = (uint32_t)strtoul(name + strlen(PREFIX), NULL, 16);
-	name_of(pin.number, again);
+	name_of(number, again);
 	if (strcmp(name, again) != 0)
 		return 0;
-	r = file_read_inside(dir, name, FILE_MAX, &content);
-	if (r < 0 && r != -EUCLEAN && r != -EFBIG)
-		return r;
-	if (r == 0 && decode(&content, &pin, entries))
+	r = read_file(dir, number, &pin, entries);
+	if (r == 0)
 		array_add(pins, pin);
-	else
-		++*damaged;
-	return 0;
+	*damaged += r == -EBADMSG;
+	return r == -EBADMSG ? 0 : r;
+}
+
+int pin_file_read(int dir, uint32_t number, struct pin_entries *entries)
+{
+	struct pin pin = {0};
+	int r = read_file(dir, number, &pin, entries);
+
+	free(pin.path);
+	return r;
 }
 
 static int compare_pins(const void *a, const void *b)
@@ -169,5 +189,5 @@ int pin_file_remove(int dir, uint32_t number)
 	char name[NAME_MAX_LEN];
 
 	name_of(number, name);
-	return unlinkat(dir, name, 0) < 0 || fsync(dir) < 0 ? -errno : 0;
+	return (unlinkat(dir, name, 0) < 0 && errno != ENOENT) || fsync(dir) < 0 ? -errno : 0;
 }

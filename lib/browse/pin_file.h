@@ -39,7 +39,9 @@ void pins_clear(struct pins *pins);
 
 /* Adds all there are to both, the oldest first; ret_damaged: how many are not what was written, and hold nothing. */
 WARN_UNUSED int pin_files_read(int dir, struct pins *pins, struct pin_entries *entries, size_t *ret_damaged);
+/* Adds what that one holds. -EBADMSG: it is not what was written. */
+WARN_UNUSED int pin_file_read(int dir, uint32_t number, struct pin_entries *entries);
 WARN_UNUSED int pin_file_write(int dir, const struct pin *pin, const struct pin_entries *entries);
-WARN_UNUSED int pin_file_remove(int dir, uint32_t number);
+WARN_UNUSED int pin_file_remove(int dir, uint32_t number); /* or it is gone already */
 
 #endif

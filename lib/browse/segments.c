@@ -122,9 +122,24 @@ void segments_pin(struct segments *segments, uint64_t key, uint32_t length)
 		count_pinned(segments, segment, &spot, 1);
 }
 
-void segments_unpin(struct segments *segments)
+void segments_unpin(struct segments *segments, uint64_t key, uint32_t length)
 {
-	blob_table_unpin(segments->table);
+	struct segment *segment;
+	struct blob_spot spot;
+
+	if (!blob_table_unpin(segments->table, key, length & SEGMENT_TREE, &spot) || spot.pins > 0)
+		return;
+	segments->pinned -= MIN(segment_record_bytes(spot.length), segments->pinned);
+	segment = segments_get(segments, spot.segment);
+	if (!segment)
+		return;
+	count_pinned(segments, segment, &spot, -1);
+	segment->stays = false;
+}
+
+void segments_unpin_all(struct segments *segments)
+{
+	blob_table_unpin_all(segments->table);
 	for (struct segment *segment = segments->by_use; segment; segment = segment->next) {
 		segment->pinned = 0;
 		segment->stays = false;

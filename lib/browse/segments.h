@@ -44,7 +44,8 @@ bool segments_find(const struct segments *segments, uint64_t key, bool is_tree, 
 void segments_set(struct segments *segments, const struct blob_spot *spot);
 /* A pin needs the blob, which may not be here yet; length: with SEGMENT_TREE. */
 void segments_pin(struct segments *segments, uint64_t key, uint32_t length);
-void segments_unpin(struct segments *segments); /* nobody needs any */
+void segments_unpin(struct segments *segments, uint64_t key, uint32_t length); /* it does not need it any more */
+void segments_unpin_all(struct segments *segments);
 void segments_forget(struct segments *segments, const struct blob_spot *spot); /* unless the blob is somewhere else now */
 
 #endif

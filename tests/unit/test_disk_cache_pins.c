@@ -7,29 +7,9 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
 
-#include "tests/unit/cached_place.h"
-
-/* Blobs from one number on, before another one, each so many apart. */
-struct some {
-	uint32_t from, to, apart;
-};
-
-static int pin_some(struct disk_cache *cache, const char *path, struct some some)
-{
-	const struct pin pin = {.path = (char *)path, .files = 1, .backup = {.bytes = {7}}};
-	struct pin_entries entries = {0};
-	struct content content;
-	int r;
-
-	for (uint32_t i = some.from; i < some.to; i += some.apart) {
-		make(&content, i);
-		array_add(&entries, (struct pin_entry){segment_key(&content.id), (uint32_t)content.len});
-	}
-	r = disk_cache_pin(cache, &pin, &entries);
-	array_clear(&entries);
-	return r;
-}
+#include "tests/unit/cached_pins.h"
 
 static int unpin(struct disk_cache *cache, const char *path)
 {
@@ -99,6 +79,7 @@ static void what_is_unpinned_goes(void **state)
 	const struct some first = {0, 40, 1}, second = {20, 60, 1};
 	struct fixture *fixture = *state;
 	struct pins pins = {0};
+	uint64_t pinned;
 
 	put_some(fixture, 0, 60);
 	assert_int_equal(pin_some(fixture->cache, "/first", first), 0);
@@ -113,7 +94,9 @@ static void what_is_unpinned_goes(void **state)
 	put_some(fixture, 1000, 1600);
 	assert_int_equal(count_some(fixture, second), 40);
 	assert_true(count_there(fixture, 1, 20) < 10);
+	pinned = disk_cache_state(fixture->cache).pinned;
 	reopen(fixture);
+	assert_int_equal(disk_cache_state(fixture->cache).pinned, pinned);
 	assert_int_equal(disk_cache_unpin(fixture->cache, NULL), 0);
 	assert_int_equal(disk_cache_state(fixture->cache).pinned, 0);
 	put_some(fixture, 2000, 2600);
@@ -159,26 +142,147 @@ static void damaged_blob_that_is_pinned_is_pinned_when_it_comes_again(void **sta
 	assert_int_equal(count_some(fixture, some), 9);
 }
 
-static void damaged_pin_is_told_and_others_hold(void **state)
+static void spoil_pin(const struct fixture *fixture, unsigned number)
 {
-	const struct some some = {0, 30, 1}, others = {30, 60, 1};
-	struct fixture *fixture = *state;
 	char path[128];
 	int fd;
 
-	put_some(fixture, 0, 60);
-	assert_int_equal(pin_some(fixture->cache, "/a", some), 0);
-	assert_int_equal(pin_some(fixture->cache, "/b", others), 0);
-	snprintf(path, sizeof(path), "%s/pin-00000001", fixture->path);
+	snprintf(path, sizeof(path), "%s/pin-%08x", fixture->path, number);
 	fd = open(path, O_WRONLY);
 	assert_true(fd >= 0);
 	assert_int_equal(pwrite(fd, "X", 1, 100), 1);
 	close(fd);
+}
+
+static void damaged_pin_is_told_and_others_hold(void **state)
+{
+	const struct some some = {0, 30, 1}, others = {30, 60, 1};
+	struct fixture *fixture = *state;
+
+	put_some(fixture, 0, 60);
+	assert_int_equal(pin_some(fixture->cache, "/a", some), 0);
+	assert_int_equal(pin_some(fixture->cache, "/b", others), 0);
+	spoil_pin(fixture, 1);
 	reopen(fixture);
 	assert_int_equal(atomic_load(&fixture->problems), 1);
 	put_some(fixture, 1000, 1600);
 	assert_int_equal(count_some(fixture, others), 30);
 	assert_true(count_there(fixture, 1, 30) < 15);
+}
+
+/* Its file is not read again: what it needs is known. */
+static void damage_of_a_pin_is_nothing_to_the_pins_of_other_paths(void **state)
+{
+	const struct some some = {0, 30, 1}, others = {30, 60, 1};
+	struct fixture *fixture = *state;
+	uint64_t pinned;
+
+	put_some(fixture, 0, 60);
+	assert_int_equal(pin_some(fixture->cache, "/a", some), 0);
+	spoil_pin(fixture, 1);
+	assert_int_equal(pin_some(fixture->cache, "/b", others), 0);
+	pinned = disk_cache_state(fixture->cache).pinned;
+	assert_int_equal(unpin(fixture->cache, "/b"), 0);
+	assert_int_equal(atomic_load(&fixture->problems), 0);
+	put_some(fixture, 1000, 1600);
+	assert_int_equal(count_some(fixture, some), 30);
+	/* It can be let go all the same, and the others hold. */
+	put_some(fixture, 30, 60);
+	assert_int_equal(pin_some(fixture->cache, "/b", others), 0);
+	assert_int_equal(disk_cache_state(fixture->cache).pinned, pinned);
+	assert_int_equal(unpin(fixture->cache, "/a"), 0);
+	assert_true(disk_cache_state(fixture->cache).pinned < pinned);
+	put_some(fixture, 2000, 2600);
+	assert_int_equal(count_some(fixture, others), 30);
+	assert_true(count_there(fixture, 1, 30) < 15);
+}
+
+static void of_each_pin_it_is_known_what_is_missing(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t bytes;
+
+	put_some(fixture, 0, 40);
+	assert_int_equal(pin_some(fixture->cache, "/whole", (struct some){0, 40, 1}), 0);
+	assert_int_equal(pin_some(fixture->cache, "/half", (struct some){20, 60, 1}), 0);
+	assert_int_equal(missing(fixture->cache, "/whole"), 0);
+	assert_int_equal(missing(fixture->cache, "/half"), disk_cache_state(fixture->cache).pinned_missing);
+	assert_true(missing(fixture->cache, "/half") > 0);
+	put_some(fixture, 40, 60);
+	assert_int_equal(missing(fixture->cache, "/half"), 0);
+	assert_int_equal(disk_cache_missing(fixture->cache, &(struct pin){.path = (char *)"/none"}, &bytes), -ENOENT);
+}
+
+/* --- before it is known what is pinned --- */
+
+static atomic_int asking; /* the thread that asks, as the kernel knows it */
+static atomic_bool has_asked;
+
+static void *unpin_all(void *arg)
+{
+	struct fixture *fixture = arg;
+	static int result;
+
+	asking = gettid();
+	result = disk_cache_unpin(fixture->cache, NULL);
+	has_asked = true;
+	return &result;
+}
+
+static bool sleeps(int thread)
+{
+	char path[64], text[512] = "";
+	const char *state;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", thread);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	(void)!fread(text, 1, sizeof(text) - 1, file);
+	fclose(file);
+	state = strrchr(text, ')');
+	return state && state[1] == ' ' && state[2] == 'S';
+}
+
+/* In a cache that is not loaded yet: until it waits, or is told something at once. */
+static pthread_t ask_early(struct fixture *fixture)
+{
+	pthread_t thread;
+
+	disk_cache_free(fixture->cache);
+	fixture->cache = disk_cache_new(&(struct disk_cache_options){.dir = fixture->dir.dir, .limit = LIMIT, .problem = note, .arg = fixture});
+	asking = 0;
+	has_asked = false;
+	assert_int_equal(pthread_create(&thread, NULL, unpin_all, fixture), 0);
+	while (!has_asked && !(asking && sleeps(asking)))
+		sched_yield();
+	return thread;
+}
+
+static void who_lets_go_waits_until_it_is_known_what_is_pinned(void **state)
+{
+	struct fixture *fixture = *state;
+	pthread_t thread;
+	void *result;
+
+	assert_int_equal(pin_some(fixture->cache, "/a", (struct some){0, 30, 1}), 0);
+	thread = ask_early(fixture);
+	disk_cache_load(fixture->cache);
+	pthread_join(thread, &result);
+	assert_int_equal(*(int *)result, 0);
+	assert_int_equal(disk_cache_state(fixture->cache).pinned, 0);
+}
+
+static void who_waits_for_that_is_told_that_the_cache_was_stopped(void **state)
+{
+	struct fixture *fixture = *state;
+	pthread_t thread = ask_early(fixture);
+	void *result;
+
+	disk_cache_stop(fixture->cache);
+	pthread_join(thread, &result);
+	assert_int_equal(*(int *)result, -ESHUTDOWN);
 }
 
 static void smaller_cache_keeps_what_is_pinned_and_nothing_else(void **state)
@@ -249,6 +353,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(no_more_is_pinned_than_seven_eighths, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damaged_blob_that_is_pinned_is_pinned_when_it_comes_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damaged_pin_is_told_and_others_hold, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(damage_of_a_pin_is_nothing_to_the_pins_of_other_paths, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(of_each_pin_it_is_known_what_is_missing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(who_lets_go_waits_until_it_is_known_what_is_pinned, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(who_waits_for_that_is_told_that_the_cache_was_stopped, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(smaller_cache_keeps_what_is_pinned_and_nothing_else, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(pins_come_and_go_while_others_read_and_write, set_up, tear_down),
 	};
