@@ -79,6 +79,16 @@ int remote_mount_do(const char *path, const char *what)
 	return ask(path, name, value);
 }
 
+int remote_mount_missing(const char *path, uint64_t *ret_bytes)
+{
+	char value[VALUE_MAX];
+	const int r = ask(path, PREFIX "pin.missing", value);
+
+	if (r == 0)
+		*ret_bytes = strtoull(value, NULL, 10);
+	return r;
+}
+
 static uint64_t number(const json_t *object, const char *key)
 {
 	return (uint64_t)json_integer_value(json_object_get(object, key));

@@ -29,6 +29,7 @@ WARN_UNUSED int remote_mount_bring(const char *path, struct remote_step *step, s
 
 /* Asks the mount to "pin", "unpin" or "unpin.all" the path (browse_pin). */
 WARN_UNUSED int remote_mount_do(const char *path, const char *what);
+WARN_UNUSED int remote_mount_missing(const char *path, uint64_t *ret_bytes); /* browse_pin_missing */
 int remote_mount_no_cache(struct error *err); /* says it: -EOPNOTSUPP */
 
 #endif

@@ -30,6 +30,7 @@ struct warming {
 	struct progress progress;
 	struct warm_place place;
 	uint64_t total, started_ms;
+	uint64_t pinned_missing; /* bytes, at the end */
 	pthread_mutex_t lock; /* guards what follows */
 	uint64_t files, bytes, failed;
 	int result; /* of the first that failed; err tells */
@@ -104,7 +105,9 @@ static int warm_all(struct warming *warming, uint64_t limit, bool pins, struct e
 	note_small(warming, limit);
 	/* Before anything is fetched: what is pinned must fit. */
 	r = pins ? warm_place_pin(&warming->place, WARM_PIN, err) : 0;
-	return r < 0 ? r : warm_place_walk(&warming->place, bring, warming, err);
+	if (r == 0)
+		r = warm_place_walk(&warming->place, bring, warming, err);
+	return r == 0 && pins ? warm_place_missing(&warming->place, &warming->pinned_missing, err) : r;
 }
 
 /* --- in the order of a list --- */
@@ -238,9 +241,9 @@ static int warm_in_order(struct cli *cli, struct warming *warming, const struct 
 #define STOPPED "nothing more is kept in the cache, whose disk failed or is full"
 
 /* What was fetched goes to the cache without a word, and may not have been kept. NULL: it was. */
-static const char *why_not_kept(const struct warming *warming, const struct warm_state *before, const struct warm_state *after, bool pins)
+static const char *why_not_kept(const struct warming *warming, const struct warm_state *before, const struct warm_state *after)
 {
-	if (pins && after->pinned_missing > 0 && !after->stopped)
+	if (warming->pinned_missing > 0 && !after->stopped)
 		return "something that is pinned is not in the cache: corpusfs status says how much";
 	if (after->stopped)
 		return STOPPED;
@@ -297,7 +300,7 @@ static int warm(struct cli *cli, struct warming *warming)
 		browsing_close(warming->place.browsing);
 	if (r == -ECANCELED)
 		interrupt_end_with("run the same command again to go on");
-	return r < 0 ? exit_with(&err) : report(cli, warming, why_not_kept(warming, &before, &after, cli_option(cli, "pin") != NULL), after.limit);
+	return r < 0 ? exit_with(&err) : report(cli, warming, why_not_kept(warming, &before, &after), after.limit);
 }
 
 static struct warming warming_of(const struct warm_place *place)

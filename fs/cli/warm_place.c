@@ -43,8 +43,7 @@ static int state_of_mount(const struct warm_place *place, struct warm_state *ret
 	if (r < 0)
 		return r;
 	*ret_state = (struct warm_state){.stopped = json_is_true(json_object_get(status, "cache_stopped")), .blobs = number(status, "cache_blobs"),
-	                                 .limit = number(status, "cache_limit"), .read = number(status, "read_bytes"),
-	                                 .pinned_missing = number(status, "pinned_missing")};
+	                                 .limit = number(status, "cache_limit"), .read = number(status, "read_bytes")};
 	json_decref(status);
 	return 0;
 }
@@ -129,6 +128,13 @@ int warm_place_pin(const struct warm_place *place, enum warm_pin what, struct er
 	return r < 0 ? not_pinned(place, r, err) : 0;
 }
 
+int warm_place_missing(const struct warm_place *place, uint64_t *ret_bytes, struct error *err)
+{
+	const int r = place->browsing ? browse_pin_missing(place->browsing->browse, place->from.id, ret_bytes) : remote_mount_missing(place->path, ret_bytes);
+
+	return r < 0 ? not_pinned(place, r, err) : 0;
+}
+
 int warm_place_walk(const struct warm_place *place, warm_each_fn each, void *arg, struct error *err)
 {
 	struct walk walk = {.place = place, .each = each, .arg = arg, .err = err};
@@ -152,7 +158,6 @@ int warm_place_state(const struct warm_place *place, struct warm_state *ret_stat
 	if (!place->browsing)
 		return state_of_mount(place, ret_state, err);
 	state = browse_state(place->browsing->browse);
-	*ret_state = (struct warm_state){.stopped = state.disk.failed, .blobs = state.disk.blobs, .limit = state.disk.limit,
-	                                 .pinned_missing = state.disk.pinned_missing};
+	*ret_state = (struct warm_state){.stopped = state.disk.failed, .blobs = state.disk.blobs, .limit = state.disk.limit};
 	return 0;
 }

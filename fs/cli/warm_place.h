@@ -32,12 +32,13 @@ WARN_UNUSED int warm_place_bring(const struct warm_place *place, const struct wa
 /* browse_pin, browse_unpin, browse_unpin_all */
 enum warm_pin { WARM_PIN, WARM_UNPIN, WARM_UNPIN_ALL };
 WARN_UNUSED int warm_place_pin(const struct warm_place *place, enum warm_pin what, struct error *err);
+/* How many bytes of what is pinned by the path are not in the cache. */
+WARN_UNUSED int warm_place_missing(const struct warm_place *place, uint64_t *ret_bytes, struct error *err);
 
 /* How the cache fares. */
 struct warm_state {
-	bool stopped;               /* nothing more is kept */
+	bool stopped;                /* nothing more is kept */
 	uint64_t blobs, limit, read; /* read: bytes, by readers of the mount */
-	uint64_t pinned_missing;     /* bytes */
 };
 WARN_UNUSED int warm_place_state(const struct warm_place *place, struct warm_state *ret_state, struct error *err);
 

@@ -108,6 +108,8 @@ WARN_UNUSED int browse_pin(struct browse *browse, uint64_t id); /* all at and be
 WARN_UNUSED int browse_unpin(struct browse *browse, uint64_t id); /* what was pinned by this path. -ENOENT: nothing was */
 WARN_UNUSED int browse_unpin_all(struct browse *browse);
 void browse_pins(struct browse *browse, struct pins *ret_pins);
+/* How many bytes of what is pinned by this path are not on the local disk. -ENOENT: nothing is pinned. */
+WARN_UNUSED int browse_pin_missing(struct browse *browse, uint64_t id, uint64_t *ret_bytes);
 
 struct browse_state {
 	struct blob_source_counts fetched;

@@ -203,6 +203,17 @@ int browse_unpin_all(struct browse *browse)
 	return browse->options.disk ? disk_cache_unpin(browse->options.disk, NULL) : -EOPNOTSUPP;
 }
 
+int browse_pin_missing(struct browse *browse, uint64_t id, uint64_t *ret_bytes)
+{
+	struct pinning pinning = {.browse = browse};
+	int r = browse->options.disk ? name_node(&pinning, id) : -EOPNOTSUPP;
+
+	if (r == 0)
+		r = disk_cache_missing(browse->options.disk, &pinning.pin, ret_bytes);
+	clear(&pinning);
+	return r;
+}
+
 void browse_pins(struct browse *browse, struct pins *ret_pins)
 {
 	if (browse->options.disk)

@@ -126,6 +126,23 @@ def test_more_than_fits_is_refused_before_anything_is_fetched(big, remotes, lazy
     assert "Operation not permitted" in others.stderr and procs.alive(mount.pid)
 
 
+@pytest.mark.timeout(240)
+def test_what_other_pins_lack_is_no_failure_of_this_one(big, remotes, lazy, area):
+    mount = lazy(MEMORY)
+    remotes.run("warm", "--pin", mount.root + "/big/3")
+    mount.umount()
+    for name in os.listdir(area + "/cached"):
+        if re.fullmatch("[0-9a-f]{8}", name):
+            os.remove(f"{area}/cached/{name}")
+    mount = lazy(MEMORY)
+    assert "of it are not there" in remotes.run("status", mount.point).out
+    assert "and stay" in remotes.run("warm", "--pin", mount.root + "/big/long").out
+    assert "of it are not there" in remotes.run("status", mount.point).out
+    mount.umount()
+    options = f"cache={area}/cached"
+    assert "and stay" in remotes.run("warm", "--pin", "base:d/big/long", "-o", options).out
+
+
 def test_what_cannot_be_pinned_whole_is_told(big, remotes, lazy, area):
     packs = sorted((f"{root}/{name}" for root, _, names in os.walk(area + "/repository/data") for name in names), key=os.path.getsize)
     os.remove(packs[-1])

@@ -10,6 +10,7 @@
 #define PIN "user.corpusfs.pin"
 #define UNPIN "user.corpusfs.unpin"
 #define UNPIN_ALL "user.corpusfs.unpin.all"
+#define MISSING "user.corpusfs.pin.missing"
 #define PINNED "user.corpusfs.pinned."
 
 /* How long, in milliseconds, so many of a hundred took at most; to a factor of two. */
@@ -105,13 +106,25 @@ static int pinned(struct browse *browse, const char *number, struct buf *ret_val
 
 static bool pins(const char *name)
 {
-	return strcmp(name, PIN) == 0 || strcmp(name, UNPIN) == 0 || strcmp(name, UNPIN_ALL) == 0;
+	return strcmp(name, PIN) == 0 || strcmp(name, UNPIN) == 0 || strcmp(name, UNPIN_ALL) == 0 || strcmp(name, MISSING) == 0;
+}
+
+static int missing(struct browse *browse, uint64_t id, struct buf *ret_value)
+{
+	uint64_t bytes;
+	const int r = browse_pin_missing(browse, id, &bytes);
+
+	if (r == 0)
+		buf_addf(ret_value, "%llu", (unsigned long long)bytes);
+	return r;
 }
 
 static int pin(struct browse *browse, uint64_t id, const char *name, struct buf *ret_value)
 {
 	int r;
 
+	if (strcmp(name, MISSING) == 0)
+		return missing(browse, id, ret_value);
 	if (strcmp(name, PIN) == 0)
 		r = browse_pin(browse, id);
 	else

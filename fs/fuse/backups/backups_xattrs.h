@@ -11,8 +11,9 @@
  * user.corpusfs.bring.POSITION.OFFSET, on a directory or a file, brings a step of its content to the cache on disk (browse_bring), and then is
  * "POSITION.OFFSET FILES BYTES FAILED" with the next step, or "end FILES BYTES FAILED". The first step is 0.0.
  *
- * user.corpusfs.pin, .unpin and .unpin.all pin what is at and below a path, let it go, and let all go (browse_pin); then it is "done". Only root and whose
- * mount it is may. user.corpusfs.pinned.NUMBER, from 0 on, is what is pinned: "SINCE FILES BYTES BACKUP PATH".
+ * user.corpusfs.pin, .unpin and .unpin.all pin what is at and below a path, let it go, and let all go (browse_pin); then it is "done".
+ * user.corpusfs.pin.missing is how many bytes of what is pinned by this path are not in the cache. For these, only root and whose mount it is may ask.
+ * user.corpusfs.pinned.NUMBER, from 0 on, is what is pinned: "SINCE FILES BYTES BACKUP PATH".
  */
 #ifndef CORPUSFS_FUSE_BACKUPS_BACKUPS_XATTRS_H
 #define CORPUSFS_FUSE_BACKUPS_BACKUPS_XATTRS_H
