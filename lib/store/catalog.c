@@ -3,8 +3,6 @@
 #include <string.h>
 #include <utlist.h>
 
-#define REPLACED_MAX 65536 /* heads that were replaced and are remembered: 512 KiB */
-
 /* --- looking --- */
 
 struct dataset *catalog_dataset(struct store *store, const char *name)
@@ -145,11 +143,6 @@ void catalog_rename_dataset(struct store *store, struct dataset *dataset, const 
 
 void catalog_set_head(struct store *store, struct dataset *dataset, uint32_t view)
 {
-	const struct replaced_head replaced = {.view = dataset->record.view, .dataset = dataset->record.id};
-
-	if (store->replaced.count == REPLACED_MAX)
-		array_remove(&store->replaced, 0, REPLACED_MAX / 2);
-	array_add(&store->replaced, replaced);
 	HASH_DELETE(by_head, store->by_head, dataset);
 	dataset->record.view = dataset->place.view = view;
 	HASH_ADD(by_head, store->by_head, record.view, sizeof(uint32_t), dataset);
@@ -250,7 +243,6 @@ void catalog_clear(struct store *store)
 	while (store->datasets)
 		catalog_remove_dataset(store, store->datasets);
 	array_clear(&store->order);
-	array_clear(&store->replaced);
 	HASH_ITER (hh, store->prunes, prune, next)
 		catalog_remove_prune(store, prune);
 }

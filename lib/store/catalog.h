@@ -83,11 +83,6 @@ struct open_view {
 	UT_hash_handle hh;
 };
 
-/* A view that was a dataset's head until it got another. What is the dataset's, and not the head's, goes on for who has it by that number. */
-struct replaced_head {
-	uint32_t view, dataset;
-};
-
 /* A destroyed view whose versions wait to be pruned: 'P' record. */
 struct prune {
 	uint32_t view;
@@ -130,7 +125,6 @@ struct store {
 	struct open_view *idle;
 	unsigned idle_count;
 	struct open_view *retired;
-	ARRAY(struct replaced_head) replaced; /* the latest last */
 	struct prune *prunes;         /* uthash by view, the longest destroyed first */
 	struct store_hooks hooks;
 	ARRAY(char *) receivers;      /* datasets that streams are being received into; owned */
@@ -174,7 +168,7 @@ size_t catalog_order_from(const struct snapshot_order *order, uint64_t number);
 struct dataset *catalog_add_dataset(struct store *store, const char *name, struct dataset_record *record);
 void catalog_remove_dataset(struct store *store, struct dataset *dataset); /* and its snapshots */
 void catalog_rename_dataset(struct store *store, struct dataset *dataset, const char *name);
-void catalog_set_head(struct store *store, struct dataset *dataset, uint32_t view); /* another view number; the old one is noted as replaced */
+void catalog_set_head(struct store *store, struct dataset *dataset, uint32_t view); /* another view number */
 struct snapshot *catalog_add_snapshot(struct store *store, struct dataset *dataset, const char *name, struct snapshot_record *record);
 void catalog_remove_snapshot(struct store *store, struct snapshot *snapshot);
 void catalog_rename_snapshot(struct snapshot *snapshot, const char *name);

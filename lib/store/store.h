@@ -163,8 +163,6 @@ WARN_UNUSED int store_snapshot(struct store *store, const char *dataset, const c
 /* The same by the dataset's number, whatever it is called by now. */
 WARN_UNUSED int store_head_by_id(struct store *store, uint32_t dataset, struct view **ret_view);
 WARN_UNUSED int store_snapshot_by_id(struct store *store, uint32_t dataset, const char *snapshot, struct view **ret_view);
-/* Of the dataset whose head had this number before, since the store was opened; -ESTALE: none had it. */
-WARN_UNUSED int store_head_after(struct store *store, uint32_t view, struct view **ret_view);
 /* "DATASET" or "DATASET@SNAPSHOT". */
 WARN_UNUSED int store_view_by_name(struct store *store, const char *name, struct view **ret_view, struct error *err);
 void store_view_put(struct store *store, struct view *view);

@@ -153,21 +153,6 @@ static int snapshot_of(struct store *store, struct dataset *dataset, const char 
 	return snapshot ? get_locked(store, snapshot->record.view, ret_view) : -ENOENT;
 }
 
-int store_head_after(struct store *store, uint32_t view, struct view **ret_view)
-{
-	int result = -ESTALE;
-
-	mutex_take(&store->catalog_lock);
-	for (size_t i = store->replaced.count; i-- > 0;) {
-		if (store->replaced.items[i].view != view)
-			continue;
-		result = head_of(store, catalog_dataset_by_id(store, store->replaced.items[i].dataset), ret_view);
-		break;
-	}
-	mutex_give(&store->catalog_lock);
-	return result == -ENOENT ? -ESTALE : result;
-}
-
 int store_head(struct store *store, const char *name, struct view **ret_view)
 {
 	mutex_take(&store->catalog_lock);

@@ -144,7 +144,7 @@ class Users:
         self.until_stopped(step)
 
     def read_directory(self):
-        """All through one descriptor of the root is one state."""
+        """All through one descriptor of a directory is one state. (The root is the dataset's, and goes on in the next.)"""
 
         def first_bytes(root, number):
             fd = os.open(str(number), os.O_RDONLY, dir_fd=root)
@@ -154,7 +154,7 @@ class Users:
                 os.close(fd)
 
         def step():
-            root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+            root = os.open(self.root + "/dir", os.O_RDONLY | os.O_DIRECTORY)
             try:
                 states = {first_bytes(root, number) for number in range(FILES)}
                 assert len(states) == 1, f"two states below one descriptor: {states}"
@@ -175,10 +175,12 @@ class Users:
 @pytest.mark.sanitize
 def test_rollback_under_readers_and_writers(fs, store, steps):
     """Each reader sees one state or ESTALE; what writers are told was written is there, or ESTALE; and never a mixture."""
-    users = Users(fs)
+    users, bound = Users(fs), Users(store.mount(dataset="d"))
+    os.mkdir(fs + "/dir")
     for state in STATES:
         for number in range(FILES):
             put(f"{fs}/{number}", state)
+            put(f"{fs}/dir/{number}", state)
         os.mkdir(f"{fs}/.snapshots/{state[:3].decode()}")
 
     def roll():
@@ -190,7 +192,8 @@ def test_rollback_under_readers_and_writers(fs, store, steps):
         finally:
             users.stop.set()
 
-    together([roll, users.read, users.read, users.read_directory, users.write])
+    bound.stop = users.stop
+    together([roll, users.read, bound.read, users.read_directory, bound.read_directory, users.write])
     cli(store, "rollback", "d@one")
     assert all(get(f"{fs}/{number}") == STATES[0] for number in range(FILES))
     assert not os.path.exists(fs + "/writer")

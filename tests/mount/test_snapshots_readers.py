@@ -105,11 +105,12 @@ def test_the_list_of_snapshots_that_is_open_over_a_rollback_goes_on(fs, store):
         os.close(handle)
 
 
-@pytest.mark.parametrize("root", [False, True])
+@pytest.mark.parametrize("root", ["", "of the dataset", "of a mount", "of a bind"])
 def test_a_directory_that_is_open_over_a_rollback_is_stale_and_not_short(fs, store, root):
-    """The mount promises that nobody reads a mixture: a listing that was begun before ends with an error. The root of a mount goes on, too."""
-    if root:
+    """The mount promises that nobody reads a mixture: a listing that was begun before ends with an error. A dataset's root goes on, too."""
+    if root == "of a mount":
         store.umount()
+    if root in ("of a mount", "of a bind"):
         fs = store.mount(dataset="d")
     place = fs if root else fs + "/0"
     os.makedirs(place, exist_ok=True)

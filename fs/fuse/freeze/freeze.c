@@ -32,7 +32,6 @@
 #include <pthread.h>
 #include <utlist.h>
 
-#include "fs/fuse/session/node.h"
 #include "fs/fuse/session/write_back.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
@@ -103,7 +102,7 @@ void freeze_await(struct freeze *freeze)
 /* The file, open, and its view; 1: it is not there any more. */
 static int open_file(struct freeze *freeze, const struct gate_session *session, uint64_t id, struct view **ret_view, struct inode **ret_inode)
 {
-	const struct node node = node_decode(id, atomic_load(&session->root_view));
+	const struct node node = node_decode(id, &session->root);
 	int result = store_view_by_number(freeze->store, node.view, ret_view);
 
 	if (result)
@@ -152,7 +151,7 @@ static int commit_file(struct freeze *freeze, struct gate_session *session, uint
 static int write_back(struct freeze *freeze, struct gate_session *session, uint32_t view)
 {
 	AUTO_FREE uint64_t *nodes = NULL;
-	const size_t count = writers_list(&session->writers, view, atomic_load(&session->root_view), &nodes);
+	const size_t count = writers_list(&session->writers, view, &session->root, &nodes);
 	int result = 0;
 
 	for (size_t i = 0; i < count; i++) {
@@ -166,7 +165,7 @@ static int write_back(struct freeze *freeze, struct gate_session *session, uint3
 static int commit(struct freeze *freeze, struct gate_session *session, uint32_t view)
 {
 	AUTO_FREE uint64_t *nodes = NULL;
-	const size_t count = writers_list(&session->writers, view, atomic_load(&session->root_view), &nodes);
+	const size_t count = writers_list(&session->writers, view, &session->root, &nodes);
 	int result = 0;
 
 	for (size_t i = 0; i < count && !result; i++) {
@@ -180,7 +179,7 @@ static int commit(struct freeze *freeze, struct gate_session *session, uint32_t 
 static int prepare_bulk(struct freeze *freeze, struct gate_session *session, uint32_t view)
 {
 	AUTO_FREE uint64_t *nodes = NULL;
-	const size_t count = session->write_back ? 0 : writers_list(&session->writers, view, atomic_load(&session->root_view), &nodes);
+	const size_t count = session->write_back ? 0 : writers_list(&session->writers, view, &session->root, &nodes);
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < count && bytes < BULK_MIN; i++)
@@ -253,7 +252,7 @@ static int seal_file(struct freeze *freeze, struct gate_session *session, uint64
 static int seal_ranges(struct freeze *freeze, struct gate_session *session, uint32_t view, uint64_t ranges)
 {
 	AUTO_FREE uint64_t *nodes = NULL;
-	const size_t count = writers_list_named(&session->writers, view, atomic_load(&session->root_view), &nodes);
+	const size_t count = writers_list_named(&session->writers, view, &session->root, &nodes);
 	int result = 0;
 
 	for (size_t i = 0; i < count && !result; i++)
@@ -389,7 +388,7 @@ static int tell_lost(struct freeze *freeze, const uint32_t *views, size_t count)
 
 	DL_FOREACH (freeze->sessions, session) {
 		for (size_t i = 0; i < count; i++) {
-			const int one = lost_tell(&session->lost, LOST_SNAPSHOT, views[i], atomic_load(&session->root_view));
+			const int one = lost_tell(&session->lost, LOST_SNAPSHOT, views[i], &session->root);
 
 			result = result ? result : one;
 		}
@@ -459,7 +458,7 @@ int freeze_lost(struct freeze *freeze, struct gate_session *only, enum lost_aske
 
 	mutex_take(&freeze->lock);
 	DL_FOREACH (freeze->sessions, session) {
-		const int one = !only || session == only ? lost_tell(&session->lost, asker, 0, 0) : 0;
+		const int one = !only || session == only ? lost_tell(&session->lost, asker, 0, &session->root) : 0;
 
 		result = result ? result : one;
 	}

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <utlist.h>
 
-#include "fs/fuse/session/node.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
 
@@ -197,24 +196,17 @@ static bool pass_content(struct gate_session *session, struct session_slot *slot
 	return passes;
 }
 
-static bool enter(void *arg, struct session_slot *slot, const void *request, size_t len)
+/* Whether a request for the view passes. */
+static bool pass(struct gate_session *session, struct session_slot *slot, const struct fuse_in_header *in, uint32_t view)
 {
-	struct gate_session *session = arg;
 	struct gate *gate = session->gate;
-	const struct fuse_in_header *in = request;
 	_Atomic uint32_t *mark = in->opcode == FUSE_WRITE ? &slot->writes : &slot->view;
-	uint32_t view;
 	bool holds;
 
-	if (always_passes(in)) {
-		note_move(gate, in);
-		return true;
-	}
 	/*
 	 * First the mark, then the question: gate_close() does it the other way round, so that one of the two sees
 	 * the other.
 	 */
-	view = node_decode(in->nodeid, atomic_load_explicit(&session->root_view, memory_order_relaxed)).view;
 	if (in->opcode != FUSE_READ)
 		atomic_store(mark, view);
 	/* never held, but waited for: what was closed before the gate was is not among the writers then */
@@ -225,11 +217,30 @@ static bool enter(void *arg, struct session_slot *slot, const void *request, siz
 	pthread_mutex_lock(&gate->lock);
 	holds = gate->closed && has_view(gate, view);
 	if (holds) {
-		hold(gate, session->session, request, len);
+		hold(gate, session->session, in, in->len);
 		atomic_store(mark, 0);
 	}
 	pthread_mutex_unlock(&gate->lock);
 	return !holds;
+}
+
+static bool enter(void *arg, struct session_slot *slot, const void *request, size_t len)
+{
+	struct gate_session *session = arg;
+	const struct fuse_in_header *in = request;
+	uint32_t view;
+	bool passes;
+
+	if (always_passes(in)) {
+		note_move(session->gate, in);
+		return true;
+	}
+	/* the root of a head that was replaced before the question is that of another view by now */
+	do {
+		view = node_decode(in->nodeid, &session->root).view;
+		passes = pass(session, slot, in, view);
+	} while (passes && node_decode(in->nodeid, &session->root).view != view);
+	return passes;
 }
 
 static void leave(void *arg, struct session_slot *slot)

@@ -18,6 +18,7 @@
 
 #include "fs/fuse/freeze/lost.h"
 #include "fs/fuse/freeze/writers.h"
+#include "fs/fuse/session/node.h"
 #include "fs/fuse/session/session.h"
 #include "lib/base/clean.h"
 
@@ -27,7 +28,7 @@ struct gate;
 struct gate_session {
 	struct session *session; /* first (session_start); set before its first request */
 	struct gate *gate;
-	_Atomic uint32_t root_view; /* see node.h */
+	struct node_root root; /* set before the first request */
 	const char *mountpoint; /* where it shows first */
 	atomic_uint connection; /* its number, as the aborter knows it; 0: it does not */
 	struct writers writers;

@@ -2,7 +2,6 @@
 
 #include <uthash.h>
 
-#include "fs/fuse/session/node.h"
 #include "lib/base/buf.h"
 
 struct lost_file {
@@ -64,14 +63,14 @@ bool lost_note(struct lost *lost, uint64_t node, int error)
 	return is_new;
 }
 
-int lost_tell(struct lost *lost, enum lost_asker asker, uint32_t view, uint32_t root_view)
+int lost_tell(struct lost *lost, enum lost_asker asker, uint32_t view, const struct node_root *root)
 {
 	struct lost_file *file, *next;
 	int error = 0;
 
 	pthread_mutex_lock(&lost->lock);
 	HASH_ITER (hh, lost->by_node, file, next) {
-		const uint32_t noted = node_decode(file->node, root_view).view; /* 0: any, of the mount of a whole store */
+		const uint32_t noted = node_decode(file->node, root).view; /* 0: any, of the mount of a whole store */
 
 		if ((view && noted && noted != view) || (asker == LOST_SNAPSHOT && file->snapshot_told))
 			continue;

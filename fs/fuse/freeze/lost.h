@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fs/fuse/session/node.h"
+
 struct lost_file;
 
 struct lost {
@@ -31,8 +33,8 @@ void lost_clear(struct lost *lost);
 /* `error`: negative errno. True: nobody knew of this file. */
 bool lost_note(struct lost *lost, uint64_t node, int error);
 
-/* The first error that those were not told of yet, and now are; 0: there is none. Of one view (by root_view, see node.h), or of all when it is 0. */
+/* The first error that those were not told of yet, and now are; 0: there is none. Of one view (by `root`), or of all when it is 0. */
 enum lost_asker { LOST_SYNC, LOST_SNAPSHOT, LOST_LOOK }; /* the last: nobody counts as told */
-int lost_tell(struct lost *lost, enum lost_asker asker, uint32_t view, uint32_t root_view);
+int lost_tell(struct lost *lost, enum lost_asker asker, uint32_t view, const struct node_root *root);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include <uthash.h>
 
-#include "fs/fuse/session/node.h"
 #include "lib/base/buf.h"
 
 #define QUIET 64 /* direct writes in a row without a reader of pages, after which all pages are dropped */
@@ -87,7 +86,7 @@ bool writers_has(struct writers *writers, uint64_t node)
 	return has;
 }
 
-static size_t list(struct writers *writers, uint32_t view, uint32_t root_view, bool only_named, uint64_t **ret_nodes)
+static size_t list(struct writers *writers, uint32_t view, const struct node_root *root, bool only_named, uint64_t **ret_nodes)
 {
 	struct writer *writer, *next;
 	size_t count = 0;
@@ -95,21 +94,21 @@ static size_t list(struct writers *writers, uint32_t view, uint32_t root_view, b
 	pthread_mutex_lock(&writers->lock);
 	*ret_nodes = xcalloc(HASH_COUNT(writers->by_node) + 1, sizeof(uint64_t));
 	HASH_ITER (hh, writers->by_node, writer, next) {
-		if ((!view || node_decode(writer->node, root_view).view == view) && (writer->named || !only_named))
+		if ((!view || node_decode(writer->node, root).view == view) && (writer->named || !only_named))
 			(*ret_nodes)[count++] = writer->node;
 	}
 	pthread_mutex_unlock(&writers->lock);
 	return count;
 }
 
-size_t writers_list(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes)
+size_t writers_list(struct writers *writers, uint32_t view, const struct node_root *root, uint64_t **ret_nodes)
 {
-	return list(writers, view, root_view, false, ret_nodes);
+	return list(writers, view, root, false, ret_nodes);
 }
 
-size_t writers_list_named(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes)
+size_t writers_list_named(struct writers *writers, uint32_t view, const struct node_root *root, uint64_t **ret_nodes)
 {
-	return list(writers, view, root_view, true, ret_nodes);
+	return list(writers, view, root, true, ret_nodes);
 }
 
 void writers_name(struct writers *writers)

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fs/fuse/session/node.h"
+
 struct writer;
 
 struct writers {
@@ -29,11 +31,8 @@ void writers_open(struct writers *writers, uint64_t node);
 void writers_close(struct writers *writers, uint64_t node);
 bool writers_has(struct writers *writers, uint64_t node);
 
-/*
- * The node ids as an array that the caller frees; those of one view (by root_view, see node.h), or all when view is
- * 0.
- */
-size_t writers_list(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes);
+/* The node ids as an array that the caller frees; those of one view (by `root`), or all when view is 0. */
+size_t writers_list(struct writers *writers, uint32_t view, const struct node_root *root, uint64_t **ret_nodes);
 
 /*
  * For the gate. A file is sealed range by range, from its start. writers_seal() succeeds only if no read or write passed since the range was
@@ -56,7 +55,7 @@ struct writers_range {
 
 void writers_name(struct writers *writers); /* those open now will be sealed, where their view is frozen */
 /* As writers_list(), of those named. */
-size_t writers_list_named(struct writers *writers, uint32_t view, uint32_t root_view, uint64_t **ret_nodes);
+size_t writers_list_named(struct writers *writers, uint32_t view, const struct node_root *root, uint64_t **ret_nodes);
 void writers_arrive(struct writers *writers, uint64_t node);
 /* False: to be held. *ret_unsealed: the seal ends there now, and what is held beyond must run; UINT64_MAX: it stays. */
 bool writers_pass(struct writers *writers, uint64_t node, const struct writers_access *access, uint64_t *ret_unsealed);

@@ -25,7 +25,7 @@ bool group_is_mounted(struct mount_group *group, uint32_t view)
 
 	mutex_take(&group->lock);
 	DL_FOREACH (group->mounts, mount)
-		found |= mount->options.snapshot && mount_root_view(mount) == view;
+		found |= mount->gate.root.snapshot == view;
 	mutex_give(&group->lock);
 	return found;
 }

@@ -36,6 +36,7 @@ struct mount_group {
 	struct mount_log log;
 	struct keeper *keeper; /* NULL: nobody goes on with the mounts when this process dies */
 	struct freeze *freeze;
+	struct head_views *heads;
 	struct aborter *aborter;
 	struct latency *latency; /* NULL: not on this system */
 	struct worker *worker;   /* what a request may not wait for in place */
@@ -97,7 +98,7 @@ static inline struct session *mount_session(const struct mount *mount)
 /* The view that the mount's root stands for; 0: the whole store. */
 static inline uint32_t mount_root_view(const struct mount *mount)
 {
-	return atomic_load(&mount->gate.root_view);
+	return node_root_view(&mount->gate.root);
 }
 
 void group_log(struct mount_group *group, const char *level, const char *format, ...) PRINTF_LIKE(3, 4);

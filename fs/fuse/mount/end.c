@@ -151,7 +151,7 @@ void mount_group_note_lost(struct mount_group *group, uint32_t view, uint64_t in
 		const uint32_t root_view = mount_root_view(mounts[i]);
 
 		if (!mounts[i]->read_only && (!root_view || root_view == view))
-			lost_note(&mounts[i]->gate.lost, node_encode(node, root_view), error);
+			lost_note(&mounts[i]->gate.lost, node_encode(node, &mounts[i]->gate.root), error);
 		mount_put(mounts[i]);
 	}
 	free(mounts);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -50,6 +49,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	name_pages_init(&group->name_pages, NAME_PAGES_BUDGET, NAME_PAGE_MOST);
 	group->aborter = aborter_new(keeper);
 	group->freeze = freeze_new(store);
+	group->heads = head_views_new();
 	group->latency = latency_new();
 	group->worker = worker_new(SESSION_PLACE_WORKER);
 	group->dropper = worker_new(SESSION_PLACE_DROPPER);
@@ -86,6 +86,7 @@ void mount_group_free(struct mount_group *group)
 	hooks_clear(group);
 	latency_free(group->latency);
 	freeze_free(group->freeze);
+	head_views_free(group->heads);
 	aborter_free(group->aborter);
 	recent_clear(&group->recent);
 	listers_clear(&group->listers);
@@ -143,6 +144,17 @@ static char *kernel_options(const struct mount *mount)
 	return (char *)text.data;
 }
 
+/* The snapshot that is pinned, or else the dataset's head. */
+static void set_root(struct mount *mount, const struct dataset_info *dataset)
+{
+	mount->dataset = dataset->id;
+	head_views_note(mount->group->heads, dataset->id, dataset->view);
+	if (mount->pinned)
+		mount->gate.root.snapshot = view_number(mount->pinned);
+	else
+		mount->gate.root.dataset = dataset->id;
+}
+
 static int find_root(struct mount *mount, struct error *err)
 {
 	struct store *store = mount->group->store;
@@ -154,14 +166,11 @@ static int find_root(struct mount *mount, struct error *err)
 	result = dataset_get(store, mount->options.dataset, &dataset);
 	if (result)
 		return unknown_or_failed(store, mount->options.dataset, NULL, result, err);
-	mount->dataset = dataset.id;
-	atomic_store(&mount->gate.root_view, dataset.view);
-	if (!mount->options.snapshot)
-		return 0;
-	result = store_snapshot(store, mount->options.dataset, mount->options.snapshot, &mount->pinned);
+	if (mount->options.snapshot)
+		result = store_snapshot(store, mount->options.dataset, mount->options.snapshot, &mount->pinned);
 	if (result)
 		return unknown_or_failed(store, mount->options.dataset, mount->options.snapshot, result, err);
-	atomic_store(&mount->gate.root_view, view_number(mount->pinned));
+	set_root(mount, &dataset);
 	return 0;
 }
 
@@ -177,12 +186,12 @@ static int find_root_again(struct mount *mount, struct error *err)
 		return 0;
 	result = fault_point("mount-resume");
 	if (!result)
-		result = kept->snapshot ? store_view_by_number(store, kept->snapshot, &mount->pinned)
-		                        : dataset_get_by_id(store, kept->dataset, &dataset);
+		result = dataset_get_by_id(store, kept->dataset, &dataset);
+	if (!result && kept->snapshot)
+		result = store_view_by_number(store, kept->snapshot, &mount->pinned);
 	if (result)
 		return unknown_or_failed(store, mount->options.dataset, mount->options.snapshot, result, err);
-	mount->dataset = kept->dataset;
-	atomic_store(&mount->gate.root_view, kept->snapshot ? kept->snapshot : dataset.view);
+	set_root(mount, &dataset);
 	return 0;
 }
 
@@ -192,6 +201,7 @@ static struct mount *mount_new(struct mount_group *group, const struct mount_opt
 
 	mount->group = group;
 	mount->gate.gate = freeze_gate(group->freeze);
+	mount->gate.root.heads = group->heads;
 	mount->refs = 1;
 	mount->options = *options;
 	mount->options.mountpoint = mount->gate.mountpoint = xstrdup(options->mountpoint);
@@ -266,7 +276,7 @@ static void refused(void *arg, uint32_t opcode, uint64_t node)
 	struct mount *mount = arg;
 
 	group_log(mount->group, "error", "%s: %s of inode %llu is answered with an error, since daemons have died of it", mount->options.mountpoint,
-	          unanswered_name(opcode), (unsigned long long)node_decode(node, mount_root_view(mount)).ino);
+	          unanswered_name(opcode), (unsigned long long)node_decode(node, &mount->gate.root).ino);
 }
 
 /* fd: of /dev/fuse, of a session that is there; -1: none. */
@@ -440,8 +450,7 @@ int mount_serve(struct mount *mount, struct error *err)
 	}
 	mutex_give(&group->lock);
 	keep_end(mount);
-	/* what changed past the mounts may not have been told to the kernel; older ones ask again when names expire */
-	(void)!session_notify_epoch(mount_session(mount));
+	hooks_tell_all(mount);
 	return 0;
 }
 

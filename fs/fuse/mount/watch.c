@@ -56,7 +56,7 @@ void mount_get_waiting(struct mount *mount, struct mount_waiting *ret_waiting)
 		waiting.unique = request.unique;
 		waiting.op = unanswered_name(request.opcode);
 		waiting.ms = request.age_ms;
-		waiting.ino = node_decode(request.node, mount_root_view(mount)).ino;
+		waiting.ino = node_decode(request.node, &mount->gate.root).ino;
 		describe(&request, waiting.where, sizeof(waiting.where));
 	}
 	*ret_waiting = waiting;

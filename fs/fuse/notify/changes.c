@@ -140,7 +140,7 @@ static void tell(struct mount *mount, const struct change_key *key)
 {
 	const uint32_t root_view = mount_root_view(mount);
 	const struct node node = {.kind = key->kind, .view = key->view, .ino = key->ino};
-	const uint64_t id = node_encode(node, root_view);
+	const uint64_t id = node_encode(node, &mount->gate.root);
 
 	if (mount == key->source || mount->options.snapshot || (root_view && key->view != root_view))
 		return;
@@ -182,10 +182,11 @@ void changes_tell_name(struct mount_group *group, uint32_t view, uint64_t dir, c
 	for (size_t i = 0; i < count; i++) {
 		const struct node node = { .kind = NODE_FILE, .view = view, .ino = dir };
 		const uint32_t root_view = mount_root_view(mounts[i]);
+		const uint64_t id = node_encode(node, &mounts[i]->gate.root);
 
 		if (!mounts[i]->options.snapshot && (!root_view || root_view == view)) {
-			session_notify_entry(mount_session(mounts[i]), node_encode(node, root_view), name);
-			session_notify_inode(mount_session(mounts[i]), node_encode(node, root_view));
+			session_notify_entry(mount_session(mounts[i]), id, name);
+			session_notify_inode(mount_session(mounts[i]), id);
 		}
 		mount_put(mounts[i]);
 	}

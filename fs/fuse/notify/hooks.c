@@ -4,7 +4,6 @@
 
 #include "fs/fuse/notify/changes.h"
 #include "fs/fuse/notify/let_go.h"
-#include "fs/fuse/session/node.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
 #include "lib/store/datasets.h"
@@ -19,34 +18,40 @@ static int hook_freeze(void *arg, const uint32_t *views, size_t count)
 	return result;
 }
 
+/* dataset 0: there is none. */
+static void note_head(struct mount_group *group, uint32_t dataset)
+{
+	struct dataset_info info;
+
+	if (!dataset_get_by_id(group->store, dataset, &info))
+		head_views_note(group->heads, dataset, info.view);
+}
+
+/* Who was held back at the root of a head goes on in the one that the dataset has now. */
 static void hook_thaw(void *arg, const uint32_t *views, size_t count)
 {
 	struct mount_group *group = arg;
 
+	for (size_t i = 0; i < count; i++)
+		note_head(group, head_views_dataset(group->heads, views[i]));
 	freeze_thaw(group->freeze);
 }
 
 /*
- * The dataset's name stands for another node. With an epoch the kernel asks anew for every name that it remembers, and what it remembers of the
- * old node goes later. Without, it forgets the name, and all that is below it, before this returns.
+ * The names at the dataset's root stand for other nodes. With an epoch the kernel asks anew for every name that it remembers, and what it
+ * remembers of the old nodes goes later. Without, it forgets the dataset's name, and all that is below it, before this returns; what is in
+ * use there, and what it remembers in a mount of the dataset, has a short time (target_name_timeout).
  */
-static void replace_name(struct mount *mount, const struct dataset_info *info, uint32_t old_view)
+static void replace_head(struct mount *mount, const struct dataset_info *info, uint32_t old_view)
 {
+	const struct node root = {.kind = NODE_FILE, .view = info->view, .ino = ROOT_INO};
 	struct session *session = mount_session(mount);
 
 	if (session_notify_epoch(session) == 0)
 		let_go(mount, old_view, info->view);
-	else
+	else if (!mount->dataset)
 		session_notify_entry(session, NODE_MOUNT_ROOT, info->name);
-}
-
-/* Of two rollbacks at once the later one counts, whoever tells of it last: numbers of views only grow. */
-static void raise_root_view(struct mount *mount, uint32_t view)
-{
-	uint32_t was = atomic_load(&mount->gate.root_view);
-
-	while (was < view && !atomic_compare_exchange_weak(&mount->gate.root_view, &was, view))
-		;
+	session_notify_inode(session, node_encode(root, &mount->gate.root));
 }
 
 /* The head has a new view: nothing that the kernel remembers of the old one may answer for it. */
@@ -57,24 +62,19 @@ static void hook_replaced(void *arg, uint32_t dataset, uint32_t old_view)
 	struct mount **mounts;
 	size_t count;
 
+	atomic_fetch_add(&group->generation, 1);
 	if (dataset_get_by_id(group->store, dataset, &info))
 		return;
-	atomic_fetch_add(&group->generation, 1);
+	head_views_note(group->heads, dataset, info.view);
 	count = group_mounts(group, &mounts);
 	for (size_t i = 0; i < count; i++) {
-		struct mount *mount = mounts[i];
-
-		if (mount->dataset == dataset && !mount->options.snapshot)
-			raise_root_view(mount, info.view);
-		if (!mount->dataset)
-			replace_name(mount, &info, old_view);
-		else if (mount->dataset == dataset && !mount->options.snapshot && session_has_epoch(mount_session(mount)))
-			session_notify_epoch(mount_session(mount));
-		if (!mount->dataset || (mount->dataset == dataset && !mount->options.snapshot))
-			session_notify_inode(mount_session(mount), NODE_MOUNT_ROOT);
-		mount_put(mount);
+		if (!mounts[i]->options.snapshot && (!mounts[i]->dataset || mounts[i]->dataset == dataset))
+			replace_head(mounts[i], &info, old_view);
+		mount_put(mounts[i]);
 	}
 	free(mounts);
+	/* answers that were made before and are under way: who looks up a dataset's name is not held back */
+	changes_note_entry(group, info.view, ROOT_INO, "");
 }
 
 /* A whole subtree was exchanged under the kernel's feet: told at once, and again later for answers that are under way. */
@@ -102,6 +102,7 @@ static void hook_changed(void *arg, enum store_event event, uint32_t dataset, co
 
 	switch (event) {
 	case STORE_DATASETS_CHANGED:
+		note_head(group, dataset);
 		atomic_store(&group->changed_s, clock_now().tv_sec);
 		changes_note_list(group, 0, name);
 		break;
@@ -126,6 +127,14 @@ static bool hook_busy(void *arg, uint32_t view)
 	return group_is_mounted(arg, view);
 }
 
+static int note_dataset(void *arg, const struct dataset_info *info)
+{
+	const struct mount_group *group = arg;
+
+	head_views_note(group->heads, info->id, info->view);
+	return 0;
+}
+
 void hooks_set(struct mount_group *group)
 {
 	const struct store_hooks hooks = {
@@ -133,6 +142,8 @@ void hooks_set(struct mount_group *group)
 		.replaced = hook_replaced, .entry_changed = hook_entry_changed, .arg = group};
 
 	store_set_hooks(group->store, &hooks);
+	/* of those that come from now on the store tells */
+	(void)!dataset_list(group->store, note_dataset, group);
 }
 
 void hooks_clear(struct mount_group *group)
@@ -140,4 +151,23 @@ void hooks_clear(struct mount_group *group)
 	const struct store_hooks none = {0};
 
 	store_set_hooks(group->store, &none);
+}
+
+static int forget_root(void *arg, const struct dataset_info *info)
+{
+	const struct mount *mount = arg;
+	const struct node root = {.kind = NODE_FILE, .view = info->view, .ino = ROOT_INO};
+
+	(void)session_notify_inode(mount_session(mount), node_encode(root, &mount->gate.root));
+	return 0;
+}
+
+/*
+ * With an epoch the kernel asks anew for every name; older ones do when names expire. The root of a mount, or of a dataset that is shown alone,
+ * has no name there.
+ */
+void hooks_tell_all(struct mount *mount)
+{
+	(void)!session_notify_epoch(mount_session(mount));
+	(void)!dataset_list(mount->group->store, forget_root, mount);
 }

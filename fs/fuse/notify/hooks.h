@@ -11,4 +11,7 @@
 void hooks_set(struct mount_group *group);
 void hooks_clear(struct mount_group *group);
 
+/* What the daemon before this one has not told to the kernel any more, whatever it is. */
+void hooks_tell_all(struct mount *mount);
+
 #endif

@@ -142,7 +142,7 @@ static struct dir_handle *dir_handle_new(struct mount *mount, struct inode *inod
 
 struct opened *dirs_resume(struct mount *mount, const struct kept_open *kept)
 {
-	const struct node node = node_decode(kept->node, mount_root_view(mount));
+	const struct node node = node_decode(kept->node, &mount->gate.root);
 	struct dir_handle *handle;
 	struct inode *inode = NULL;
 	struct view *view = NULL;
@@ -186,7 +186,7 @@ static int open_inode(const struct target *target, struct inode **ret_inode)
 void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	struct mount *mount = request_mount(req);
-	const struct open_what what = {.node = id, .flags = KEPT_OPEN_DIRECTORY, .request = session_request()->number};
+	struct open_what what = {.node = id, .flags = KEPT_OPEN_DIRECTORY, .request = session_request()->number};
 	struct dir_handle *handle;
 	struct inode *inode;
 	AUTO_TARGET target;
@@ -198,6 +198,9 @@ void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 		reply_result(req, result);
 		return;
 	}
+	/* a daemon after this one learns what was listed, whatever the root of a head is by then */
+	if (target.node.kind == NODE_FILE)
+		what.node = node_encode_in_view(target.node);
 	snapshots_note_listing(req, &target);
 	if (session_request()->again)
 		handle = (struct dir_handle *)opens_of_request(&mount->opens, what.request);
@@ -305,7 +308,7 @@ static struct listing listing_begin(fuse_req_t req, const struct target *dir, co
 
 	if (plus && dir->node.kind == NODE_FILE)
 		listing.is_described = listers_list(&dir->mount->group->listers, fuse_req_ctx(req)->pid,
-		                                    node_encode(dir->node, mount_root_view(dir->mount)), offset == 0 && page->part == 0,
+		                                    node_encode(dir->node, &dir->mount->gate.root), offset == 0 && page->part == 0,
 		                                    clock_ms());
 	if (listing.is_described && from < page->list.count && is_unchanged(dir, handle))
 		listing.scan = attr_scan_new(dir->view, inode_number(&page->list.items[from]), inode_number(array_last(&page->list)));
@@ -358,7 +361,7 @@ static ssize_t read_names(fuse_req_t req, const struct target *dir, struct dir_h
 {
 	ssize_t got = 0;
 
-	/* The root of a dataset's mount is the new head's after a rollback: who has begun to list the old one does not go on with a mixture. */
+	/* The root of a head is the new head's after a rollback: who has begun to list the old one does not go on with a mixture. */
 	if (offset != 0 && dir->node.kind == NODE_FILE && handle->listed && handle->listed != dir->node.view)
 		return -ESTALE;
 	if (offset == 0 || !name_page_has(&handle->page, offset)) {

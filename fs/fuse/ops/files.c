@@ -233,7 +233,7 @@ static unsigned killing_flags(fuse_req_t req, const struct handle *handle)
 /* The kernel forgets the page, and whoever stored into it may have gone. What a rollback has made stale is meant to be. */
 static void note_lost(struct mount *mount, uint64_t id, int error)
 {
-	const struct node node = node_decode(id, mount_root_view(mount));
+	const struct node node = node_decode(id, &mount->gate.root);
 	AUTO_FREE char *plain = NULL, *name = NULL;
 
 	if (error == -ESTALE || !lost_note(&mount->gate.lost, id, error))

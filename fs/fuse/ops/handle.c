@@ -35,7 +35,7 @@ struct handle *handle_new(struct target *target, struct inode *inode)
 	handle->opened.close = handle_close;
 	handle->inode = inode;
 	handle->view = steal_ptr(target->view);
-	handle->node = node_encode(node, mount_root_view(mount));
+	handle->node = node_encode(node, &mount->gate.root);
 	atomic_init(&handle->generation, atomic_load(&mount->group->generation));
 	atomic_fetch_add(&mount->open_files, 1);
 	return handle;
@@ -84,7 +84,7 @@ void handle_withdraw_lost(struct mount *mount)
 
 struct opened *files_resume(struct mount *mount, const struct kept_open *kept)
 {
-	struct target target = {.mount = mount, .node = node_decode(kept->node, mount_root_view(mount))};
+	struct target target = {.mount = mount, .node = node_decode(kept->node, &mount->gate.root)};
 	struct handle *handle;
 	struct inode *inode;
 

@@ -25,13 +25,12 @@ static int lookup_self(const struct target *target, struct fuse_entry_param *ret
 
 static int lookup_parent(const struct target *dir, struct fuse_entry_param *ret_entry)
 {
-	const uint32_t root_view = mount_root_view(dir->mount);
 	const struct target datasets = {.mount = dir->mount};
 	uint64_t parent;
 	struct attr attr;
 	int result;
 
-	if (dir->node.ino == ROOT_INO && dir->node.view == root_view)
+	if (node_encode(dir->node, &dir->mount->gate.root) == NODE_MOUNT_ROOT)
 		return lookup_self(dir, ret_entry);
 	if (dir->node.ino == ROOT_INO && view_read_only(dir->view))
 		return snapshots_above(dir, ret_entry);
@@ -69,7 +68,7 @@ int names_lookup(const struct target *dir, const char *name, struct fuse_entry_p
 /* The disk works while the kernel comes back with the READ. In snapshots: what is written is in memory. */
 static void expect_read(const struct target *dir, const struct fuse_entry_param *entry)
 {
-	const struct node node = node_decode(entry->ino, mount_root_view(dir->mount));
+	const struct node node = node_decode(entry->ino, &dir->mount->gate.root);
 	struct inode *inode;
 
 	if (!S_ISREG(entry->attr.st_mode) || dir->node.kind != NODE_FILE || !view_read_only(dir->view))
@@ -93,7 +92,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 		listers_look_up(&target.mount->group->listers, fuse_req_ctx(req)->pid, dir, clock_ms());
 	if (result == -ENOENT && target.node.kind == NODE_FILE) {
 		/* The kernel may remember that there is nothing. */
-		entry = (struct fuse_entry_param){.entry_timeout = target_timeout(&target)};
+		entry = (struct fuse_entry_param){.entry_timeout = target_name_timeout(&target)};
 		result = 0;
 	}
 	if (result)
@@ -255,7 +254,7 @@ void op_link(fuse_req_t req, fuse_ino_t id, fuse_ino_t new_dir, const char *new_
 	struct node node;
 
 	if (!result) {
-		node = node_decode(id, mount_root_view(dir.mount));
+		node = node_decode(id, &dir.mount->gate.root);
 		if (node.view != dir.node.view)
 			result = -EXDEV;
 		else if (node.kind != NODE_FILE)

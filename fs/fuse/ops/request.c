@@ -12,21 +12,13 @@
 int target_open(fuse_req_t req, fuse_ino_t id, struct target *ret_target)
 {
 	struct mount *mount = request_mount(req);
-	int result;
 
-	*ret_target = (struct target){.mount = mount, .node = node_decode(id, mount_root_view(mount))};
+	*ret_target = (struct target){.mount = mount, .node = node_decode(id, &mount->gate.root)};
 	if (ret_target->node.kind == NODE_DATASETS)
 		return 0;
 	if (ret_target->node.kind == NODE_SNAPSHOTS && ret_target->node.ino != ROOT_INO)
 		return -ESTALE;
-	result = store_view_by_number(mount->group->store, ret_target->node.view, &ret_target->view);
-	/* the list of snapshots is the dataset's: who has it open, or stands in it, goes on when the dataset is rolled back */
-	if (result == -ESTALE && ret_target->node.kind == NODE_SNAPSHOTS) {
-		result = store_head_after(mount->group->store, ret_target->node.view, &ret_target->view);
-		if (!result)
-			ret_target->node.view = view_number(ret_target->view);
-	}
-	return result;
+	return store_view_by_number(mount->group->store, ret_target->node.view, &ret_target->view);
 }
 
 int target_open_writable(fuse_req_t req, fuse_ino_t id, struct target *ret_target)
@@ -69,6 +61,14 @@ double target_timeout(const struct target *target)
 	return view_read_only(target->view) ? TIMEOUT_SNAPSHOT : TIMEOUT_HEAD;
 }
 
+/* After a rollback the names at the root of a head stand for other nodes, and an older kernel cannot be told at once. */
+double target_name_timeout(const struct target *dir)
+{
+	const bool is_head_root = dir->node.kind == NODE_FILE && dir->node.ino == ROOT_INO && !view_read_only(dir->view);
+
+	return is_head_root && !session_has_epoch(mount_session(dir->mount)) ? TIMEOUT_LIST : target_timeout(dir);
+}
+
 void target_stat(const struct target *target, const struct attr *attr, struct stat *ret_stat)
 {
 	*ret_stat = (struct stat){
@@ -96,20 +96,12 @@ void target_stat(const struct target *target, const struct attr *attr, struct st
 void target_entry(const struct target *target, const struct attr *attr, struct fuse_entry_param *ret_entry)
 {
 	const struct node node = {.kind = NODE_FILE, .view = view_number(target->view), .ino = attr->ino};
-	const uint32_t root_view = mount_root_view(target->mount);
 
 	*ret_entry = (struct fuse_entry_param){
-		.ino = node_encode(node, root_view),
+		.ino = node_encode(node, &target->mount->gate.root),
 		.attr_timeout = target_timeout(target),
-		.entry_timeout = target_timeout(target),
+		.entry_timeout = target_name_timeout(target),
 	};
-	/*
-	 * After a rollback the names at the root of a dataset's mount stand for other nodes, and an older kernel
-	 * cannot be told at once.
-	 */
-	if (target->node.ino == ROOT_INO && target->node.view == root_view && !target->mount->pinned &&
-	    !session_has_epoch(mount_session(target->mount)))
-		ret_entry->entry_timeout = TIMEOUT_LIST;
 	target_stat(target, attr, &ret_entry->attr);
 }
 

@@ -50,6 +50,7 @@ bool target_has_snapshots(const struct target *target);
 #define TIMEOUT_HEAD 86400.0
 #define TIMEOUT_LIST 1.0 /* names of datasets and snapshots */
 double target_timeout(const struct target *target);
+double target_name_timeout(const struct target *dir); /* for a name in the directory */
 
 void target_stat(const struct target *target, const struct attr *attr, struct stat *ret_stat);
 /* An inode of the target's view. */

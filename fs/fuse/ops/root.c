@@ -44,6 +44,8 @@ static int entry_of(struct mount *mount, const char *name, struct fuse_entry_par
 	if (result)
 		return result;
 	target.node.view = view_number(target.view);
+	/* it may be new, and nobody has told of it yet */
+	head_views_note(mount->group->heads, view_dataset(target.view), target.node.view);
 	result = view_getattr(target.view, ROOT_INO, &attr);
 	if (result)
 		return result;

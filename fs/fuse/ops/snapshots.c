@@ -43,7 +43,7 @@ int snapshots_entry(const struct target *dir, struct fuse_entry_param *ret_entry
 	if (!S_ISDIR(attr.mode))
 		return -ENOTDIR;
 	*ret_entry = (struct fuse_entry_param){
-		.ino = node_encode((struct node){.kind = NODE_SNAPSHOTS, .view = view, .ino = dir->node.ino}, 0),
+		.ino = node_encode((struct node){.kind = NODE_SNAPSHOTS, .view = view, .ino = dir->node.ino}, &dir->mount->gate.root),
 		.attr_timeout = TIMEOUT_LIST,
 		.entry_timeout = TIMEOUT_HEAD,
 	};
