@@ -27,34 +27,65 @@ static void note_head(struct mount_group *group, uint32_t dataset)
 		head_views_note(group->heads, dataset, info.view);
 }
 
-/* Who was held back at the root of a head goes on in the one that the dataset has now. */
+static void forget_root(const struct mount *mount, const struct dataset_info *info)
+{
+	const struct node root = {.kind = NODE_FILE, .view = info->view, .ino = ROOT_INO};
+
+	(void)session_notify_inode(mount_session(mount), node_encode(root, &mount->gate.root));
+}
+
+static bool shows_head(const struct mount *mount, uint32_t dataset)
+{
+	return !mount->options.snapshot && (!mount->dataset || mount->dataset == dataset);
+}
+
+/*
+ * From now on handles, the root's id and, with an epoch, names are asked about in the new head; nothing that the kernel remembers answers for
+ * it. None of this makes the kernel send a request that it waits for, which would be held back.
+ */
+static void begin_head(struct mount_group *group, const struct dataset_info *info)
+{
+	struct mount **mounts;
+	const size_t count = group_mounts(group, &mounts);
+
+	atomic_fetch_add(&group->generation, 1);
+	head_views_note(group->heads, info->id, info->view);
+	for (size_t i = 0; i < count; i++) {
+		if (shows_head(mounts[i], info->id)) {
+			(void)session_notify_epoch(mount_session(mounts[i]));
+			forget_root(mounts[i], info);
+		}
+		mount_put(mounts[i]);
+	}
+	free(mounts);
+}
+
+/* Who was held back goes on: at the root of a head that was replaced, in the new one. */
 static void hook_thaw(void *arg, const uint32_t *views, size_t count)
 {
 	struct mount_group *group = arg;
+	struct dataset_info info;
 
-	for (size_t i = 0; i < count; i++)
-		note_head(group, head_views_dataset(group->heads, views[i]));
+	for (size_t i = 0; i < count; i++) {
+		if (!dataset_get_by_id(group->store, head_views_dataset(group->heads, views[i]), &info) && info.view != views[i])
+			begin_head(group, &info);
+	}
 	freeze_thaw(group->freeze);
 }
 
 /*
- * The names at the dataset's root stand for other nodes. With an epoch the kernel asks anew for every name that it remembers, and what it
- * remembers of the old nodes goes later. Without, it forgets the dataset's name, and all that is below it, before this returns; what is in
- * use there, and what it remembers in a mount of the dataset, has a short time (target_name_timeout).
+ * With an epoch, what the kernel remembers of the old nodes goes later. Without, it forgets the dataset's name, and all that is below it,
+ * before this returns; what is in use there, and what it remembers in a mount of the dataset, has a short time (target_name_timeout).
  */
-static void replace_head(struct mount *mount, const struct dataset_info *info, uint32_t old_view)
+static void forget_head(struct mount *mount, const struct dataset_info *info, uint32_t old_view)
 {
-	const struct node root = {.kind = NODE_FILE, .view = info->view, .ino = ROOT_INO};
-	struct session *session = mount_session(mount);
-
-	if (session_notify_epoch(session) == 0)
+	if (session_has_epoch(mount_session(mount)))
 		let_go(mount, old_view, info->view);
 	else if (!mount->dataset)
-		session_notify_entry(session, NODE_MOUNT_ROOT, info->name);
-	session_notify_inode(session, node_encode(root, &mount->gate.root));
+		session_notify_entry(mount_session(mount), NODE_MOUNT_ROOT, info->name);
 }
 
-/* The head has a new view: nothing that the kernel remembers of the old one may answer for it. */
+/* Follows hook_thaw(), where the gate is open: the kernel may have to wait for a request. */
 static void hook_replaced(void *arg, uint32_t dataset, uint32_t old_view)
 {
 	struct mount_group *group = arg;
@@ -62,14 +93,12 @@ static void hook_replaced(void *arg, uint32_t dataset, uint32_t old_view)
 	struct mount **mounts;
 	size_t count;
 
-	atomic_fetch_add(&group->generation, 1);
 	if (dataset_get_by_id(group->store, dataset, &info))
 		return;
-	head_views_note(group->heads, dataset, info.view);
 	count = group_mounts(group, &mounts);
 	for (size_t i = 0; i < count; i++) {
-		if (!mounts[i]->options.snapshot && (!mounts[i]->dataset || mounts[i]->dataset == dataset))
-			replace_head(mounts[i], &info, old_view);
+		if (shows_head(mounts[i], dataset))
+			forget_head(mounts[i], &info, old_view);
 		mount_put(mounts[i]);
 	}
 	free(mounts);
@@ -153,12 +182,9 @@ void hooks_clear(struct mount_group *group)
 	store_set_hooks(group->store, &none);
 }
 
-static int forget_root(void *arg, const struct dataset_info *info)
+static int forget_each(void *arg, const struct dataset_info *info)
 {
-	const struct mount *mount = arg;
-	const struct node root = {.kind = NODE_FILE, .view = info->view, .ino = ROOT_INO};
-
-	(void)session_notify_inode(mount_session(mount), node_encode(root, &mount->gate.root));
+	forget_root(arg, info);
 	return 0;
 }
 
@@ -169,5 +195,5 @@ static int forget_root(void *arg, const struct dataset_info *info)
 void hooks_tell_all(struct mount *mount)
 {
 	(void)!session_notify_epoch(mount_session(mount));
-	(void)!dataset_list(mount->group->store, forget_root, mount);
+	(void)!dataset_list(mount->group->store, forget_each, mount);
 }

@@ -21,7 +21,7 @@ struct dir_handle {
 	struct inode *inode;   /* keeps a directory that is removed meanwhile; NULL in virtual ones */
 	struct name_page page; /* its lock guards the next, too */
 	struct timespec ctime; /* of the directory when the page was filled */
-	uint32_t listed;       /* the number of the view that the page is of; 0: it was never filled */
+	uint32_t listed;       /* the number of the view in which the listing was begun, by the kernel perhaps; 0: of the list of datasets */
 };
 
 struct loading {
@@ -128,8 +128,8 @@ static void withdraw(struct mount *mount, struct dir_handle *handle)
 	dir_handle_free(mount, handle);
 }
 
-/* Takes over the inode and the view, which may be NULL. */
-static struct dir_handle *dir_handle_new(struct mount *mount, struct inode *inode, struct view *view)
+/* Takes over the inode and the view, which may be NULL. `listed`: where a listing goes on that does not begin here. */
+static struct dir_handle *dir_handle_new(struct mount *mount, struct inode *inode, struct view *view, uint32_t listed)
 {
 	struct dir_handle *handle = xcalloc(1, sizeof(*handle));
 
@@ -137,13 +137,13 @@ static struct dir_handle *dir_handle_new(struct mount *mount, struct inode *inod
 	name_page_init(&handle->page, &mount->group->name_pages);
 	handle->inode = inode;
 	handle->view = view;
+	handle->listed = listed;
 	return handle;
 }
 
 struct opened *dirs_resume(struct mount *mount, const struct kept_open *kept)
 {
 	const struct node node = node_decode(kept->node, &mount->gate.root);
-	struct dir_handle *handle;
 	struct inode *inode = NULL;
 	struct view *view = NULL;
 
@@ -151,10 +151,7 @@ struct opened *dirs_resume(struct mount *mount, const struct kept_open *kept)
 		view = NULL;
 	if (view && node.kind == NODE_FILE && inode_open_again(view, node.ino, &inode))
 		inode = NULL;
-	handle = dir_handle_new(mount, inode, view);
-	/* a listing that the daemon before this one began goes on in what it was begun in, or not at all */
-	handle->listed = node.kind == NODE_FILE ? node.view : 0;
-	return &handle->opened;
+	return &dir_handle_new(mount, inode, view, node.view)->opened;
 }
 
 /* NULL for a virtual directory, if it is there. */
@@ -209,7 +206,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 	/* the answer of the daemon before this one was lost */
 	if (handle)
 		withdraw(mount, handle);
-	handle = dir_handle_new(mount, inode, steal_ptr(target.view));
+	handle = dir_handle_new(mount, inode, steal_ptr(target.view), target.node.view);
 	result = opens_add(&mount->opens, &handle->opened, &what);
 	if (result) {
 		dir_handle_free(mount, handle);
@@ -361,8 +358,11 @@ static ssize_t read_names(fuse_req_t req, const struct target *dir, struct dir_h
 {
 	ssize_t got = 0;
 
-	/* The root of a head is the new head's after a rollback: who has begun to list the old one does not go on with a mixture. */
-	if (offset != 0 && dir->node.kind == NODE_FILE && handle->listed && handle->listed != dir->node.view)
+	/*
+	 * The root of a head is the new head's after a rollback: who has begun to list the old one does not go on with a mixture. What the kernel
+	 * remembered he has not even asked for.
+	 */
+	if (offset != 0 && dir->node.kind == NODE_FILE && handle->listed != dir->node.view)
 		return -ESTALE;
 	if (offset == 0 || !name_page_has(&handle->page, offset)) {
 		name_page_begin(&handle->page, offset);

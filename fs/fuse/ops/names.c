@@ -248,25 +248,27 @@ void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t new_
 
 void op_link(fuse_req_t req, fuse_ino_t id, fuse_ino_t new_dir, const char *new_name)
 {
+	AUTO_TARGET file = {0};
 	AUTO_TARGET dir;
 	struct attr attr;
 	int result = target_open_name(req, new_dir, new_name, &dir);
-	struct node node;
 
+	/* of a head that was replaced: the kernel then looks its name up anew */
+	if (!result)
+		result = target_open(req, id, &file);
 	if (!result) {
-		node = node_decode(id, &dir.mount->gate.root);
-		if (node.view != dir.node.view)
+		if (file.node.view != dir.node.view)
 			result = -EXDEV;
-		else if (node.kind != NODE_FILE)
+		else if (file.node.kind != NODE_FILE)
 			result = -EPERM;
 		else if (session_request()->done)
 			result = view_lookup(dir.view, dir.node.ino, new_name, &attr);
 		else
-			result = view_link(dir.view, node.ino, dir.node.ino, new_name, &attr);
+			result = view_link(dir.view, file.node.ino, dir.node.ino, new_name, &attr);
 	}
 	if (!result) {
 		changes_note_name(dir.mount, dir.node.view, dir.node.ino, new_name);
-		changes_note(dir.mount, dir.node.view, node.ino);
+		changes_note(dir.mount, dir.node.view, file.node.ino);
 	}
 	reply_entry(req, &dir, result, &attr);
 }

@@ -18,6 +18,9 @@ int target_open(fuse_req_t req, fuse_ino_t id, struct target *ret_target)
 		return 0;
 	if (ret_target->node.kind == NODE_SNAPSHOTS && ret_target->node.ino != ROOT_INO)
 		return -ESTALE;
+	/* from a handle that is kept elsewhere: the kernel is told of changes by one id only */
+	if (node_encode(ret_target->node, &mount->gate.root) != id)
+		return -ESTALE;
 	return store_view_by_number(mount->group->store, ret_target->node.view, &ret_target->view);
 }
 
