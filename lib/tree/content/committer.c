@@ -82,6 +82,17 @@ static int work_on(struct pending *pending, struct claim *claim, struct inode **
 	return result;
 }
 
+/* Commits one group of what is wanted; returns how many inodes it had, 0: none can be claimed now. The lock is held, and given up meanwhile. */
+static size_t work_once(struct pending *pending, const struct wanted *wanted, struct inode **inodes, int *ret_result)
+{
+	struct claim claim;
+	const size_t count = pending_claim_group(pending, wanted, &claim, inodes);
+
+	if (count > 0)
+		*ret_result = work_on(pending, &claim, inodes, count);
+	return count;
+}
+
 static int run_inode(struct pending *pending, struct inode *inode)
 {
 	struct claim claim;
@@ -104,19 +115,16 @@ static int run_view(struct pending *pending, struct view *view)
 	const uint64_t *const failures_now = view ? &view->failures : &pending->failures;
 	struct wanted wanted = { .view = view };
 	uint64_t failures;
-	struct claim claim;
 	int result = 0;
-	size_t count;
 
 	mutex_take(&pending->lock);
 	do {
 		wanted.until = pending->next_note;
 		failures = *failures_now;
 		for (;;) {
-			count = pending_claim_group(pending, &wanted, &claim, inodes);
-			if (count > 0) {
-				int one = work_on(pending, &claim, inodes, count);
+			int one;
 
+			if (work_once(pending, &wanted, inodes, &one) > 0) {
 				/* who asks for all views has not lost what a retired one drops */
 				if (one == -ESTALE && !view)
 					one = 0;
@@ -144,14 +152,10 @@ int committer_run_group(struct tree *tree)
 	const struct wanted wanted = {.until = UINT64_MAX};
 	struct inode **inodes = xmalloc(COMMIT_GROUP_INODES * sizeof(struct inode *));
 	struct pending *pending = tree->pending;
-	struct claim claim;
 	int result = 0;
-	size_t count;
 
 	mutex_take(&pending->lock);
-	count = pending_claim_group(pending, &wanted, &claim, inodes);
-	if (count > 0)
-		result = work_on(pending, &claim, inodes, count);
+	(void)work_once(pending, &wanted, inodes, &result);
 	mutex_give(&pending->lock);
 	free(inodes);
 	return result;
@@ -196,21 +200,17 @@ static void *background(void *arg)
 	const struct committer *committer = arg;
 	struct pending *pending = committer->tree->pending;
 	struct inode **inodes = xmalloc(COMMIT_GROUP_INODES * sizeof(struct inode *));
-	struct wanted wanted = { .until = UINT64_MAX, .due = true };
-	struct claim claim;
+	const struct wanted wanted = { .until = UINT64_MAX, .due = true };
+	int ignored; /* a failure is kept with its inodes (note_result), which are tried again */
 
 	mutex_take(&pending->lock);
 	while (!committer->stop) {
 		/* who replays commits what there is too much of */
 		const bool waits = atomic_load(&committer->tree->is_replaying);
-		size_t count = waits ? 0 : pending_claim_group(pending, &wanted, &claim, inodes);
 
-		if (count > 0) {
-			/* a failure is kept with its inodes (note_result), which are tried again */
-			int result = work_on(pending, &claim, inodes, count);
-
-			(void)result;
-		} else if (pending->dirty_inodes > 0) {
+		if (!waits && work_once(pending, &wanted, inodes, &ignored) > 0)
+			continue;
+		if (pending->dirty_inodes > 0) {
 			struct timespec until = clock_after_ms(POLL_MS);
 
 			(void)mutex_wait_until(&pending->lock, &pending->work, &until);
