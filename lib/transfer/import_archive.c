@@ -15,7 +15,7 @@
 #include "lib/transfer/acl_parse.h"
 #include "lib/transfer/archive_path.h"
 #include "lib/transfer/import_apply.h"
-#include "lib/tree/content/pending.h"
+#include "lib/tree/content/committer.h"
 #include "lib/tree/files/acl.h"
 
 #define THREADS 2
@@ -346,7 +346,7 @@ static int room_to_keep(void *arg, size_t len)
 {
 	struct import *import = arg;
 
-	return pending_check_space(store_tree(import->store), len);
+	return committer_check_space(store_tree(import->store), len);
 }
 
 int import_archive_open(struct import *import, int fd, struct error *err)

@@ -325,12 +325,12 @@ static void test_no_space_is_told_before_the_disk_is_full(void **state)
 	struct space *space;
 
 	assert_int_equal(space_new(store->dir, 1ULL << 60, NULL, &space), 0);
-	assert_int_equal(space_available(space), 0);
-	assert_int_equal(space_check(space, 1), -ENOSPC);
+	assert_int_equal(space_promised(space), 0);
+	assert_int_equal(space_check(space, 1, 0), -ENOSPC);
 	space_free(space);
 	assert_int_equal(space_new(store->dir, 1, NULL, &space), 0);
-	assert_int_equal(space_check(space, 1), 0);
-	assert_int_equal(space_check(space, 1ULL << 60), -ENOSPC);
+	assert_int_equal(space_check(space, 1, 0), 0);
+	assert_int_equal(space_check(space, 1ULL << 60, 0), -ENOSPC);
 	space_free(space);
 }
 

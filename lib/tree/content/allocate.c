@@ -7,6 +7,7 @@
 #include <linux/falloc.h>
 #include <string.h>
 
+#include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
 #include "lib/tree/content/file.h"
 #include "lib/tree/content/pending.h"
@@ -207,12 +208,12 @@ static int check_room(struct inode *inode, uint64_t offset, uint64_t len)
 {
 	struct tree *tree = inode->view->tree;
 	uint64_t allocated;
-	int result = pending_check_space(tree, len);
+	int result = committer_check_space(tree, len);
 
 	if (result != -ENOSPC)
 		return result;
 	result = count_allocated(inode, offset, offset + len, &allocated);
-	return result < 0 ? result : pending_check_space(tree, len - MIN(allocated, len));
+	return result < 0 ? result : committer_check_space(tree, len - MIN(allocated, len));
 }
 
 int inode_allocate(struct inode *inode, int mode, uint64_t offset, uint64_t len)

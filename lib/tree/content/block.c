@@ -1,6 +1,7 @@
 /* Blocks of content that come in whole, and memory that importers account. */
 #include <errno.h>
 
+#include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
 #include "lib/tree/content/file.h"
 #include "lib/tree/content/pending.h"
@@ -24,7 +25,7 @@ int bulk_block_take(struct inode *inode, void **ret_block)
 	while (inode->committing && inode->active.bytes >= AHEAD_MAX)
 		mutex_wait(&inode->lock, &inode->drained);
 	mutex_give(&inode->lock);
-	r = pending_check_space(tree, BULK_BLOCK);
+	r = committer_check_space(tree, BULK_BLOCK);
 	if (r == 0)
 		r = pending_admit(tree, BULK_BLOCK);
 	if (r < 0)

@@ -161,6 +161,22 @@ int committer_run_group(struct tree *tree)
 	return result;
 }
 
+/* When a commit has failed, a full disk is no more a matter of counting. Who replays commits by himself. */
+int committer_check_space(struct tree *tree, size_t len)
+{
+	struct pending *pending = tree->pending;
+	int result = pending_check_space(tree, len);
+
+	if (result != -ENOSPC || atomic_load(&tree->is_replaying))
+		return result;
+	mutex_take(&pending->lock);
+	const bool may_shrink = pending->dirty_bytes > 0 && pending->failing == 0;
+	mutex_give(&pending->lock);
+	if (may_shrink && committer_run(tree, NULL, NULL) == 0)
+		result = pending_check_space(tree, len);
+	return result;
+}
+
 int committer_sync(struct tree *tree)
 {
 	struct committer *committer = tree->committer;

@@ -17,6 +17,11 @@ void committer_stop(struct tree *tree);
 WARN_UNUSED int committer_run(struct tree *tree, struct view *view, struct inode *inode);
 /* Commits one group of what may be committed, due or not, if there is any. Caller holds no lock. */
 WARN_UNUSED int committer_run_group(struct tree *tree);
+/*
+ * -ENOSPC when the disk has no room for `len` more bytes. What is being committed is counted twice for a while, in memory and in the file that is
+ * written, and what can be compressed is counted as it is: so before it refuses, all that is buffered is committed. Caller holds no lock.
+ */
+WARN_UNUSED int committer_check_space(struct tree *tree, size_t len);
 /* kv_sync, shared by those who ask at the same time. */
 WARN_UNUSED int committer_sync(struct tree *tree);
 

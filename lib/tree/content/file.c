@@ -234,7 +234,7 @@ int inode_write(struct inode *inode, uint64_t offset, const void *data, size_t l
 
 	if (result < 0 || len == 0)
 		return result;
-	result = pending_check_space(tree, len);
+	result = committer_check_space(tree, len);
 	if (result == 0)
 		result = quota_ready(inode->view);
 	if (result == 0 && (flags & WRITE_KILL_PRIV))

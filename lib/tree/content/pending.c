@@ -65,9 +65,7 @@ int pending_check_space(struct tree *tree, size_t len)
 	mutex_take(&pending->lock);
 	buffered = pending->dirty_bytes;
 	mutex_give(&pending->lock);
-	if (space_available(tree->space) < buffered + len)
-		return -ENOSPC;
-	return space_check(tree->space, len);
+	return space_check(tree->space, len, buffered);
 }
 
 /*

@@ -49,7 +49,7 @@ void pending_free(struct pending *pending); /* NULL is fine */
 
 /* --- the budget --- */
 
-/* -ENOSPC when the disk has no room for `len` more bytes beside those already buffered. */
+/* -ENOSPC when the disk has no room for `len` more bytes beside those already buffered. For committer_check_space(), which asks twice. */
 WARN_UNUSED int pending_check_space(struct tree *tree, size_t len);
 /*
  * Waits for room in the write buffer, then accounts `len`; and gives it back. -ENOSPC, -EIO: it is full of content that cannot be committed. That

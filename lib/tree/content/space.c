@@ -80,20 +80,25 @@ void space_free(struct space *space)
 	free(space);
 }
 
-/* Caller holds the lock. A disk that cannot be asked is taken as it was. */
-static uint64_t left(struct space *space, uint64_t wanted)
+static uint64_t known(const struct space *space)
 {
-	if (clock_ms() - space->looked_ms >= LOOK_MS || wanted >= LOOK_BYTES || space->given + wanted >= LOOK_BYTES)
-		look(space);
 	return space->available > space->given ? space->available - space->given : 0;
 }
 
-int space_check(struct space *space, uint64_t bytes)
+/* Less than `needed` only if the disk was asked just now. A disk that cannot be asked is taken as it was. Caller holds the lock. */
+static uint64_t left(struct space *space, uint64_t bytes, uint64_t needed)
+{
+	if (clock_ms() - space->looked_ms >= LOOK_MS || space->given + bytes >= LOOK_BYTES || known(space) < needed)
+		(void)!look(space);
+	return known(space);
+}
+
+int space_check(struct space *space, uint64_t bytes, uint64_t buffered)
 {
 	int result = 0;
 
 	mutex_take(&space->lock);
-	if (left(space, bytes) < bytes)
+	if (left(space, bytes, buffered + bytes) < buffered + bytes)
 		result = -ENOSPC;
 	else
 		space->given += bytes;
@@ -101,19 +106,10 @@ int space_check(struct space *space, uint64_t bytes)
 	return result;
 }
 
-uint64_t space_available(struct space *space)
-{
-	uint64_t bytes;
-
-	mutex_take(&space->lock);
-	bytes = left(space, 0);
-	mutex_give(&space->lock);
-	return bytes;
-}
-
 uint64_t space_promised(struct space *space)
 {
-	const uint64_t available = space_available(space);
-
+	mutex_take(&space->lock);
+	const uint64_t available = left(space, 0, 0);
+	mutex_give(&space->lock);
 	return available > space->beside ? (available - space->beside) / 100 * CONTENT_PERCENT : 0;
 }

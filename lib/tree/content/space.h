@@ -18,8 +18,11 @@ uint64_t space_reserve(uint64_t disk_bytes);
 /* reserve 0: chosen by the size of the disk. `kv` (may be NULL) has a reserve of its own: what it gave up is not available. */
 WARN_UNUSED int space_new(const char *path, uint64_t reserve, struct kv *kv, struct space **ret_space);
 void space_free(struct space *space);
-WARN_UNUSED int space_check(struct space *space, uint64_t bytes); /* -ENOSPC; looks at the disk at most every 100 ms or 16 MiB */
-uint64_t space_available(struct space *space);
+/*
+ * -ENOSPC: there is no room for `bytes` beside what is buffered. The disk is looked at every 100 ms or 16 MiB, and before anything is refused:
+ * who has just made room finds it.
+ */
+WARN_UNUSED int space_check(struct space *space, uint64_t bytes, uint64_t buffered);
 /*
  * So much content that cannot be compressed may still be written for sure. What is available also takes the log, lists of chunks and files,
  * and what is being merged: measured on disks of 300 MiB to 1 GiB, with files of 20 KB and more, 3% beside the log.

@@ -15,7 +15,6 @@
 #include "lib/base/fault.h"
 #include "lib/tree/content/committer.h"
 #include "lib/tree/content/content.h"
-#include "lib/tree/content/pending.h"
 #include "lib/tree/files/names.h"
 #include "lib/tree/files/orphan.h"
 #include "lib/tree/files/xattr.h"
@@ -337,7 +336,7 @@ int view_add_files(struct view *view, struct bulk_file *files, size_t count)
 	if (r == 0)
 		r = quota_ready(view);
 	if (r == 0)
-		r = pending_check_space(view->tree, bytes);
+		r = committer_check_space(view->tree, bytes);
 	bulk.group = chunks_group_new(view->tree->chunks);
 	if (r == 0)
 		r = store_content(&bulk);

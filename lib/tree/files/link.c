@@ -138,7 +138,7 @@ int view_create(struct view *view, uint64_t dir, const char *name, const struct 
 	if (r == 0)
 		r = !name && (!ret_opened || !S_ISREG(create->mode)) ? -EINVAL : check_create(create);
 	if (r == 0)
-		r = space_check(view->tree->space, NAME_SPACE);
+		r = space_check(view->tree->space, NAME_SPACE, 0);
 	if (r == 0)
 		r = dir_get(view, dir, &parent);
 	if (r < 0)
@@ -208,7 +208,7 @@ int view_link(struct view *view, uint64_t ino, uint64_t dir, const char *name, s
 	if (r == 0)
 		r = name_check(name);
 	if (r == 0)
-		r = space_check(view->tree->space, NAME_SPACE);
+		r = space_check(view->tree->space, NAME_SPACE, 0);
 	if (r == 0)
 		r = dir_get(view, dir, &parent);
 	if (r < 0)

@@ -203,7 +203,7 @@ static int check_arguments(struct view *view, const char *name, const char *new_
 		return r;
 	if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0 || flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
 		return -EINVAL;
-	return space_check(view->tree->space, NAME_SPACE);
+	return space_check(view->tree->space, NAME_SPACE, 0);
 }
 
 int view_rename(struct view *view, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name, unsigned flags)

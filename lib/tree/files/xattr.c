@@ -211,7 +211,7 @@ int view_xattr_set(struct view *view, uint64_t ino, const char *name, const void
 	if (r == 0 && len > XATTR_VALUE_MAX)
 		r = -E2BIG;
 	if (r == 0)
-		r = space_check(view->tree->space, len);
+		r = space_check(view->tree->space, len, 0);
 	if (r == 0)
 		r = inode_get(view, ino, &inode);
 	if (r < 0)
