@@ -30,6 +30,8 @@ struct snapshot_name {
 WARN_UNUSED int snapshot_create(struct store *store, const struct snapshot_name *targets, size_t count, const char *note, uint32_t flags,
 				struct error *err); /* -ENOENT dataset, -EEXIST, -EINVAL, -ENOSPC */
 WARN_UNUSED int snapshot_get(struct store *store, const char *dataset, const char *name, struct snapshot_info *ret_info);
+/* What the view is called by now; NULL: it is no snapshot, or none any more. Freed by the caller. */
+char *snapshot_name(struct store *store, uint32_t view);
 /* When the view was taken; -ENOENT: it is no snapshot, or none any more. */
 WARN_UNUSED int snapshot_taken(struct store *store, uint32_t view, struct timespec *ret_taken);
 /* In the order in which they were taken. dataset NULL: all datasets. Stops when the callback returns not 0, and returns that. No lock is held

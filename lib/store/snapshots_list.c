@@ -50,6 +50,15 @@ int snapshot_get(struct store *store, const char *dataset_name, const char *name
 	return snapshot ? 0 : -ENOENT;
 }
 
+char *snapshot_name(struct store *store, uint32_t view)
+{
+	mutex_take(&store->catalog_lock);
+	const struct snapshot *snapshot = catalog_snapshot_by_view(store, view);
+	char *name = snapshot ? xstrdup(snapshot->name) : NULL;
+	mutex_give(&store->catalog_lock);
+	return name;
+}
+
 int snapshot_taken(struct store *store, uint32_t view, struct timespec *ret_taken)
 {
 	mutex_take(&store->catalog_lock);

@@ -1,5 +1,6 @@
 """All kinds of mounts outlive their daemon: a user's own, several places of one session, what was detached, full disks, those that are forced."""
 
+import json
 import os
 import random
 import shutil
@@ -274,6 +275,9 @@ def test_a_mount_stays_with_its_dataset_and_its_snapshot_whatever_they_are_calle
         await_successor(store, follow())
         assert procs.read(head + "/file") == b"of d, second"
         assert procs.read(snapshot + "/file") == b"of d, first"
+        shown = {row["mountpoint"]: row for row in json.loads(store.ok("-s", store.path, "status", "--json"))["mounts"]}
+        assert shown[head]["dataset"] == "old"
+        assert (shown[snapshot]["dataset"], shown[snapshot]["snapshot"]) == ("old", "none")
         store.ok("-s", store.path, "dataset", "rename", "old", "older")
         store.ok("-s", store.path, "dataset", "rename", "older", "old")
     put(head + "/file", b"of d, third")

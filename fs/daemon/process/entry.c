@@ -6,6 +6,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/ops/json.h"
+#include "lib/store/snapshots.h"
 
 static void place_free(struct entry *entry, struct place *place)
 {
@@ -97,6 +98,7 @@ int entry_keep(const struct entry *entry)
 void entry_list(struct entry *entry, struct store *store, json_t *rows)
 {
 	AUTO_FREE char *dataset = mount_args_dataset_name(store, &entry->source, mount_get_options(entry->mount)->dataset);
+	AUTO_FREE char *snapshot = snapshot_name(store, mount_snapshot(entry->mount));
 	struct mount_status status = {0};
 	struct mount_waiting waiting;
 	struct place *place;
@@ -109,6 +111,8 @@ void entry_list(struct entry *entry, struct store *store, json_t *rows)
 
 		if (dataset)
 			json_object_set_new(row, "dataset", json_string_nocheck(dataset));
+		if (snapshot)
+			json_object_set_new(row, "snapshot", json_string_nocheck(snapshot));
 		json_object_set_new(row, "detached", json_boolean(!mount_shows_at(entry->mount, place->mountpoint)));
 		if (place != entry->places)
 			json_object_set_new(row, "bound_to", json_string_nocheck(entry->places->mountpoint));

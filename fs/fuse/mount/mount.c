@@ -372,6 +372,11 @@ void mount_free(struct mount *mount)
 		mount_put(mount);
 }
 
+uint32_t mount_snapshot(const struct mount *mount)
+{
+	return mount->options.snapshot ? mount_root_view(mount) : 0;
+}
+
 uint32_t mount_dataset(const struct mount *mount)
 {
 	return mount->dataset;

@@ -91,6 +91,7 @@ void mount_free(struct mount *mount); /* after it ended */
 bool mount_group_has_device(struct mount_group *group, dev_t device);
 
 const struct mount_options *mount_get_options(const struct mount *mount);
+uint32_t mount_snapshot(const struct mount *mount); /* that it is of, by its view's number, for the same reason; 0: of none */
 uint32_t mount_dataset(const struct mount *mount); /* that it is of, by id: its name may be another by now; 0: all of the store */
 
 /*
