@@ -403,24 +403,12 @@ static void lock_free(struct lock *lock)
 	free(lock);
 }
 
-/* The lock belongs to what is open, not to who has it open. Another store may lie at its path by now. */
-static int take_kept(struct lock *lock, struct error *err)
-{
-	if (!lock_file_is_of(lock->options.locked_fd, lock->dir))
-		return error_set(err, -ESTALE, "%s is not the store that was open before: it was moved, or its file " LOCK_NAME " was removed",
-		                 lock->path);
-	lock->fd = fcntl(lock->options.locked_fd, F_DUPFD_CLOEXEC, 3);
-	if (lock->fd < 0 || flock(lock->fd, LOCK_EX | LOCK_NB) < 0)
-		return error_set(err, errno == EWOULDBLOCK ? -EBUSY : -errno, "cannot lock the store %s: %s", lock->path, strerror(errno));
-	return 0;
-}
-
 int lock_take(const struct store_dir *dir, const struct lock_options *options, struct lock **ret_lock, struct error *err)
 {
 	static const struct lock_options defaults = {0};
 	struct lock *lock = lock_new(dir, options ? options : &defaults);
 	const bool is_kept = lock->options.dead && lock->options.locked_fd >= 0;
-	int result = is_kept ? take_kept(lock, err) : lock_file_take(dir, &lock->fd, err);
+	int result = is_kept ? lock_file_again(dir, lock->options.locked_fd, LOCK_EX, &lock->fd, err) : lock_file_take(dir, &lock->fd, err);
 
 	if (result == 0) {
 		result = lock_record_of_us(lock->fd, &lock->record);

@@ -90,11 +90,32 @@ int lock_file_take(const struct store_dir *dir, int *ret_fd, struct error *err)
 	return 0;
 }
 
-int lock_file_share(const struct store_dir *dir, int *ret_fd, struct error *err)
+/* The lock belongs to what is open, not to who has it open. Another store may lie at its path by now. */
+int lock_file_again(const struct store_dir *dir, int kept_fd, int how, int *ret_fd, struct error *err)
+{
+	int fd, result;
+
+	if (!lock_file_is_of(kept_fd, dir->fd))
+		return error_set(err, -ESTALE, "%s is not the store that was open before: it was moved, or its file " LOCK_NAME " was removed",
+		                 dir->path);
+	fd = fcntl(kept_fd, F_DUPFD_CLOEXEC, 3);
+	result = fd < 0 || flock(fd, how | LOCK_NB) < 0 ? -errno : 0;
+	if (result < 0) {
+		if (fd >= 0)
+			close(fd);
+		return error_set(err, result == -EWOULDBLOCK ? -EBUSY : result, "cannot lock the store %s: %s", dir->path, error_text(result));
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int lock_file_share(const struct store_dir *dir, int kept_fd, int *ret_fd, struct error *err)
 {
 	const char *store_path = dir->path;
-	int fd = file_open_inside(dir->fd, LOCK_NAME, O_RDONLY, 0);
 
+	if (kept_fd >= 0)
+		return lock_file_again(dir, kept_fd, LOCK_SH, ret_fd, err);
+	int fd = file_open_inside(dir->fd, LOCK_NAME, O_RDONLY, 0);
 	if (fd < 0 && fd != -ENOENT && fd != -EACCES)
 		return error_set(err, fd, "cannot lock the store %s: %s", store_path, error_text(fd));
 	if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0) {
@@ -108,6 +129,14 @@ int lock_file_share(const struct store_dir *dir, int *ret_fd, struct error *err)
 	}
 	*ret_fd = fd >= 0 ? fd : -1;
 	return 0;
+}
+
+void lock_file_unshare(int fd, bool opened)
+{
+	if (fd >= 0 && opened)
+		flock(fd, LOCK_UN);
+	if (fd >= 0)
+		close(fd);
 }
 
 /* If the owner's text stays it misleads nobody: the kernel says whether there is a lock. It is written over, since the disk may be full. */

@@ -13,8 +13,14 @@
 #define LOCK_NAME "lock"
 
 WARN_UNUSED int lock_file_take(const struct store_dir *dir, int *ret_fd, struct error *err); /* -EBUSY, -EACCES */
-/* For who only reads: shared with others who do. *ret_fd is -1 where the file is not there or not to be read. Given back by close(2). */
-WARN_UNUSED int lock_file_share(const struct store_dir *dir, int *ret_fd, struct error *err);
+/*
+ * For who only reads: shared with others who do. *ret_fd is -1 where the file is not there or not to be read. kept_fd: of STORE/lock, which somebody
+ * keeps for us and stays the caller's; then it is the same lock. -1: there is none. -ESTALE: it is of another store.
+ */
+WARN_UNUSED int lock_file_share(const struct store_dir *dir, int kept_fd, int *ret_fd, struct error *err);
+void lock_file_unshare(int fd, bool opened); /* fd may be -1. opened: the store was, and nobody keeps the lock for us any more */
+/* A descriptor of our own for the same lock as kept_fd; how: LOCK_EX, LOCK_SH. -ESTALE: that is of another store; -EBUSY. */
+WARN_UNUSED int lock_file_again(const struct store_dir *dir, int kept_fd, int how, int *ret_fd, struct error *err);
 void lock_file_write_owner(int fd);
 /* written: lock_file_write_owner was called; fd may be -1; result: 0 or negative errno, how closing the store went. */
 void lock_file_release(int fd, bool written, int result);

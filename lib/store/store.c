@@ -177,8 +177,7 @@ static int close_layers(struct store *store)
 		lock_release(store->lock);
 	else
 		lock_undo(store->lock);
-	if (store->shared_fd >= 0)
-		close(store->shared_fd);
+	lock_file_unshare(store->shared_fd, store->opened);
 	store_dir_close(&store->dir);
 	pthread_cond_destroy(&store->unused);
 	mutex_clear(&store->catalog_lock);
@@ -240,7 +239,7 @@ static int lock(struct store *store, const struct store_options *options, struct
 	                                          .locked_fd = options->heritage.lock_fd};
 
 	if (store->read_only)
-		return lock_file_share(&store->dir, &store->shared_fd, err);
+		return lock_file_share(&store->dir, options->heritage.dead ? options->heritage.lock_fd : -1, &store->shared_fd, err);
 	return lock_take(&store->dir, &lock_options, &store->lock, err);
 }
 
@@ -369,7 +368,7 @@ void store_mark_lost(struct store *store, const struct replayed *replayed)
 
 int store_lock_fd(const struct store *store)
 {
-	return store->lock ? lock_fd(store->lock) : -1;
+	return store->lock ? lock_fd(store->lock) : store->shared_fd;
 }
 
 const char *store_path(const struct store *store)

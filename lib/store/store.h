@@ -77,7 +77,7 @@ WARN_UNUSED int store_init(const char *path, const struct store_parameters *para
 WARN_UNUSED int store_open(const char *path, const struct store_options *options, struct store **ret_store, struct error *err);
 
 size_t store_journal_bytes(const struct store_options *options); /* how much memory a journal needs; it may be sparse */
-int store_lock_fd(const struct store *store); /* of STORE/lock; stays the store's */
+int store_lock_fd(const struct store *store); /* of STORE/lock; stays the store's; -1: it can only be read, and has none */
 /*
  * After a process that died: what it had accepted is buffered again, before anybody uses the store. Then, when files that are still open have
  * been opened (inode_open_again), orphans are reaped.

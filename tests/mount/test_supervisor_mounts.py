@@ -1,5 +1,6 @@
 """All kinds of mounts outlive their daemon: a user's own, several places of one session, what was detached, full disks, those that are forced."""
 
+import fcntl
 import json
 import os
 import random
@@ -9,7 +10,7 @@ import subprocess
 
 import pytest
 
-from harness import posix, procs, program, succession
+from harness import posix, procs, program, succession, superblock
 from harness.reference import make_ext4
 from harness.store import Store
 from harness.succession import await_successor, kill, shoot
@@ -253,6 +254,25 @@ def test_a_store_that_was_moved_goes_on_where_it_is_now(supervised, store):
     assert procs.read(store.mount() + "/d/file") == b"before after"
     assert procs.read(other.mount(other.area + "/other-mnt", options="nosupervise") + "/d/file") == b""
     other.close()
+
+
+def test_a_store_that_can_only_be_read_goes_on_where_it_is_now(supervised, store):
+    """The supervisor has its lock, too: nobody writes it while one daemon follows another, and it is found. At the end the lock is free."""
+    put(supervised + "/file", b"content")
+    store.umount()
+    superblock.rewrite(store.path + "/corpusfs", lambda body: body.replace(b"ro-compat 0", b"ro-compat 4"))
+    point, aside = store.mount(options="allow_other,ro"), store.area + "/aside"
+    os.rename(store.path, aside)
+    for _ in range(2):
+        kill(store)
+        posix.drop_caches()
+        assert procs.read(point + "/d/file") == b"content"
+    with open(aside + "/lock", "rb") as lock:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.rename(aside, store.path)
+        store.umount()
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_mount_stays_with_its_dataset_and_its_snapshot_whatever_they_are_called(store):
