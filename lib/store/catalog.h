@@ -191,15 +191,23 @@ void catalog_note_buried(struct store *store, uint32_t family, uint32_t view, co
 /* --- views.c --- */
 /* The dataset's head, referenced. Caller holds no lock, or change_lock. */
 WARN_UNUSED int views_head(struct store *store, struct dataset *dataset, struct view **ret_view);
-/* Waits shortly until nobody uses the view, closes it, and sets *blocked under the same hold: it is not given out again. -EBUSY.
- * Of a head, what is buffered is dropped where it cannot be committed. */
-WARN_UNUSED int views_block(struct store *store, uint32_t number, bool *blocked);
-void views_unblock(struct store *store, bool *blocked);
-/* Waits shortly, for all of them together, until nobody uses them: who has just closed a file is not known to have done so. For who wants to
- * block them, before he takes change_lock, which others need. */
-void views_await_unused(struct store *store, const uint32_t *numbers, size_t count);
-void views_await_dataset(struct store *store, const char *name); /* its head and all its snapshots */
-WARN_UNUSED int views_check_unused(struct store *store, uint32_t number); /* -EBUSY: somebody uses it now */
+/* A view that is to go, and what says so then: it is not given out any more. */
+struct view_block {
+	uint32_t number;
+	bool *blocked;
+};
+/*
+ * If nobody uses any of them they are all blocked in one instant, and closed: who is refused has not kept others from what stays. -EAGAIN:
+ * *ret_used is used. Of a head, what is buffered is dropped where it cannot be committed.
+ */
+WARN_UNUSED int views_block(struct store *store, const struct view_block *blocks, size_t count, uint32_t *ret_used);
+void views_unblock(struct store *store, const struct view_block *blocks, size_t count);
+WARN_UNUSED int views_check_unused(struct store *store, const struct view_block *blocks, size_t count, uint32_t *ret_used); /* -EAGAIN */
+/*
+ * Who has just closed a file is not known to have done so. So what is refused because a view is used (-EAGAIN, *ret_used) is attempted again
+ * whenever nobody uses that one any more, for a second at most; then -EBUSY. The attempt takes change_lock: others have it while this waits.
+ */
+WARN_UNUSED int views_retry(struct store *store, int (*attempt)(void *arg, uint32_t *ret_used), void *arg);
 /* The dataset gets another head. The view `keeper` keeps the state of the old one; its own number means: none does. Caller holds catalog_lock. */
 void views_retire(struct store *store, const struct dataset *dataset, uint32_t keeper);
 bool views_is_read(struct store *store, uint32_t keeper); /* somebody still reads a retired head that it keeps; catalog_lock */

@@ -31,6 +31,8 @@ WARN_UNUSED int dataset_rename(struct store *store, const char *name, const char
 #define DATASET_DESTROY_EMPTY_ONLY 1U /* as rmdir at the mount's root: -ENOTEMPTY when it has files or snapshots */
 #define DATASET_DESTROY_SNAPSHOTS 2U  /* its snapshots too; without, -ENOTEMPTY when it has some */
 WARN_UNUSED int dataset_destroy(struct store *store, const char *name, unsigned flags, struct error *err); /* -EBUSY held or being read */
+/* The same without waiting for who has just read it: -EAGAIN, and it may be tried again. */
+WARN_UNUSED int dataset_destroy_now(struct store *store, const char *name, unsigned flags, struct error *err);
 WARN_UNUSED int dataset_set_level(struct store *store, const char *name, int level, struct error *err);
 /* What the head may hold, as lib/tree/records/quota.h counts; 0: no limit. It belongs to the dataset: a rollback keeps it, a clone has none. */
 WARN_UNUSED int dataset_set_quota(struct store *store, const char *name, uint64_t bytes, struct error *err);

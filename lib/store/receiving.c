@@ -184,7 +184,10 @@ int receiving_get_label(struct store *store, uint32_t hidden, uint64_t label, ui
 /* --- it appears --- */
 
 struct appearance {
+	struct store *store;
 	const struct received *received;
+	struct error *err;
+	uint32_t id; /* the dataset's */
 	struct dataset *hidden, *dataset; /* dataset NULL: there is none yet */
 	struct snapshot *built;
 	struct snapshot_record snapshot; /* as it will be */
@@ -324,12 +327,15 @@ static int appear_head(struct store *store, struct appearance *now)
 }
 
 /* The built snapshot's view knows whose it is: it is closed, and opened anew by who comes. */
-static int appear_locked(struct store *store, struct appearance *now)
+static int appear_locked(struct store *store, struct appearance *now, uint32_t *ret_used)
 {
+	const struct view_block block = {.number = now->built->record.view, .blocked = &now->built->blocked};
 	struct store_hooks hooks = store_get_hooks(store);
-	int result = views_block(store, now->built->record.view, &now->built->blocked);
+	int result = views_block(store, &block, 1, ret_used);
 
-	if (result == 0 && now->dataset && hooks.freeze)
+	if (result < 0)
+		return result;
+	if (now->dataset && hooks.freeze)
 		result = hooks.freeze(hooks.arg, &now->old_view, 1);
 	if (result == 0) {
 		result = appear_head(store, now);
@@ -337,7 +343,7 @@ static int appear_locked(struct store *store, struct appearance *now)
 			hooks.thaw(hooks.arg, &now->old_view, 1);
 	}
 	if (result < 0)
-		views_unblock(store, &now->built->blocked);
+		views_unblock(store, &block, 1);
 	return result;
 }
 
@@ -359,30 +365,39 @@ static int find_parts(struct store *store, struct appearance *now, struct error 
 	return 0;
 }
 
-int receiving_finish(struct store *store, const struct received *received, struct error *err)
+/* -EAGAIN: somebody reads what was received. */
+static int attempt(void *arg, uint32_t *ret_used)
 {
-	struct appearance now = {.received = received};
-	uint32_t id = 0;
-	int result = store_begin_change(store, err);
+	struct appearance *now = arg;
+	int result = store_begin_change(now->store, now->err);
 
 	if (result < 0)
 		return result;
-	result = find_parts(store, &now, err);
+	result = find_parts(now->store, now, now->err);
 	if (result == 0) {
-		id = now.dataset ? now.dataset->record.id : now.hidden->record.id;
-		result = appear_locked(store, &now);
+		now->id = now->dataset ? now->dataset->record.id : now->hidden->record.id;
+		result = appear_locked(now->store, now, ret_used);
 		if (result < 0)
-			error_set(err, result, "what was received of \"%s\" could not appear: %s", received->dataset, error_text(result));
+			error_set(now->err, result == -EAGAIN ? -EBUSY : result, "what was received of \"%s\" could not appear: %s",
+			          now->received->dataset, error_text(result == -EAGAIN ? -EBUSY : result));
 	}
-	mutex_give(&store->change_lock);
+	mutex_give(&now->store->change_lock);
+	return result;
+}
+
+int receiving_finish(struct store *store, const struct received *received, struct error *err)
+{
+	struct appearance now = {.store = store, .received = received, .err = err};
+	int result = views_retry(store, attempt, &now);
+
 	snapshot_record_clear(&now.snapshot);
 	line_clear(&now.line);
 	if (result < 0)
 		return result;
 	if (now.old_view)
-		store_replaced(store, id, now.old_view);
+		store_replaced(store, now.id, now.old_view);
 	else
-		store_changed(store, STORE_DATASETS_CHANGED, id, received->dataset);
-	store_changed(store, STORE_SNAPSHOTS_CHANGED, id, received->snapshot);
+		store_changed(store, STORE_DATASETS_CHANGED, now.id, received->dataset);
+	store_changed(store, STORE_SNAPSHOTS_CHANGED, now.id, received->snapshot);
 	return 0;
 }

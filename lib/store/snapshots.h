@@ -44,6 +44,8 @@ WARN_UNUSED int snapshot_rename(struct store *store, const struct snapshot_name 
 WARN_UNUSED int snapshot_destroy(struct store *store, const char *dataset, const char *name, struct error *err);
 /* The same for all that are named, or none; one that is named twice is destroyed once. */
 WARN_UNUSED int snapshots_destroy(struct store *store, const struct snapshot_name *names, size_t count, struct error *err);
+/* One, without waiting for who has just read it: -EAGAIN, and it may be tried again. */
+WARN_UNUSED int snapshot_destroy_now(struct store *store, const struct snapshot_name *what, struct error *err);
 /* Whether snapshots_destroy would be refused now, as it would say it. */
 WARN_UNUSED int snapshots_check_destroy(struct store *store, const struct snapshot_name *names, size_t count, struct error *err);
 WARN_UNUSED int snapshot_hold(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err);

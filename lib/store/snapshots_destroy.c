@@ -5,69 +5,65 @@
 #include "lib/base/fault.h"
 #include "lib/store/held.h"
 
-/* The snapshots that are destroyed; all of them are blocked. */
+/* The snapshots that are destroyed. */
 struct victims {
 	ARRAY_FIELDS(struct snapshot *);
+	struct view_block *blocks; /* one for each */
 };
 
-static int is_read(const struct snapshot *snapshot, int result, struct error *err)
+static void victims_clear(struct victims *victims)
 {
-	return error_set(err, result, "snapshot \"%s@%s\" is being read", snapshot->dataset->name, snapshot->name);
-}
-
-/* Blocks nobody: a reader who comes meanwhile finds the snapshot. */
-static int check(struct store *store, const struct snapshot *snapshot, struct error *err)
-{
-	int result = held_check(snapshot, err);
-
-	if (result < 0)
-		return result;
-	if (store_busy(store, snapshot->record.view))
-		return error_set(err, -EBUSY, "snapshot \"%s@%s\" is mounted", snapshot->dataset->name, snapshot->name);
-	result = views_check_unused(store, snapshot->record.view);
-	return result < 0 ? is_read(snapshot, result, err) : 0;
-}
-
-static int check_all(struct store *store, const struct snapshot_name *names, size_t count, struct error *err)
-{
-	int result = 0;
-
-	for (size_t i = 0; i < count && result == 0; i++) {
-		struct snapshot *snapshot;
-		result = snapshot_find_named(store, &names[i], &snapshot, err);
-		if (result == 0)
-			result = check(store, snapshot, err);
-	}
-	return result;
-}
-
-static void unblock_all(struct store *store, struct victims *victims)
-{
-	for (size_t i = 0; i < victims->count; i++)
-		views_unblock(store, &victims->items[i]->blocked);
 	array_clear(victims);
+	free(victims->blocks);
 }
 
-/* Each once, however often it is named. None before all could be: others go on using what is not destroyed. */
-static int block_all(struct store *store, const struct snapshot_name *names, size_t count, struct victims *victims, struct error *err)
+static int by_number(const void *a, const void *b)
 {
-	int result = check_all(store, names, count, err);
+	uint64_t left = (*(struct snapshot *const *)a)->record.number, right = (*(struct snapshot *const *)b)->record.number;
 
-	for (size_t i = 0; i < count && result == 0; i++) {
+	return left < right ? -1 : left > right;
+}
+
+/* Each once, however often it is named. */
+static void sort(struct victims *victims)
+{
+	size_t kept = 0;
+
+	if (victims->count > 0)
+		qsort(victims->items, victims->count, sizeof(*victims->items), by_number);
+	for (size_t i = 0; i < victims->count; i++)
+		if (i == 0 || victims->items[i] != victims->items[i - 1])
+			victims->items[kept++] = victims->items[i];
+	victims->count = kept;
+	victims->blocks = xcalloc(kept, sizeof(*victims->blocks));
+	for (size_t i = 0; i < kept; i++)
+		victims->blocks[i] = (struct view_block){.number = victims->items[i]->record.view, .blocked = &victims->items[i]->blocked};
+}
+
+/* What is held or mounted stands in the way for long: nobody waits for it. */
+static int choose(struct store *store, const struct snapshot_name *names, size_t count, struct victims *victims, struct error *err)
+{
+	for (size_t i = 0; i < count; i++) {
 		struct snapshot *snapshot;
-		result = snapshot_find_named(store, &names[i], &snapshot, err);
-		if (result == 0 && snapshot->blocked)
-			continue;
+		int result = snapshot_find_named(store, &names[i], &snapshot, err);
 		if (result == 0)
-			result = views_block(store, snapshot->record.view, &snapshot->blocked);
-		if (result == 0)
-			array_add(victims, snapshot);
-		else
-			is_read(snapshot, result, err);
+			result = held_check(snapshot, err);
+		if (result < 0)
+			return result;
+		if (store_busy(store, snapshot->record.view))
+			return error_set(err, -EBUSY, "snapshot \"%s@%s\" is mounted", snapshot->dataset->name, snapshot->name);
+		array_add(victims, snapshot);
 	}
-	if (result < 0)
-		unblock_all(store, victims);
-	return result;
+	sort(victims);
+	return 0;
+}
+
+static int is_read(struct store *store, uint32_t used, struct error *err)
+{
+	const struct snapshot *snapshot = catalog_snapshot_by_view(store, used);
+
+	error_set(err, -EBUSY, "snapshot \"%s@%s\" is being read", snapshot->dataset->name, snapshot->name);
+	return -EAGAIN;
 }
 
 static int write_destruction(struct store *store, const struct victims *victims)
@@ -113,91 +109,98 @@ static void forget(struct store *store, const struct victims *victims)
 			views_refresh_shared(store, families[i]);
 }
 
-/* What is told afterwards, when the snapshots are gone. */
-struct told {
-	uint32_t dataset;
-	char *name;
-};
-
-static int destroy_locked(struct store *store, const struct snapshot_name *names, size_t count, struct told *told, size_t *ret_told,
-			  struct error *err)
+static int destroy_victims(struct store *store, struct victims *victims, uint32_t *ret_used, struct error *err)
 {
-	struct victims victims = {0};
-	int result = block_all(store, names, count, &victims, err);
+	int result = views_block(store, victims->blocks, victims->count, ret_used);
 
 	if (result < 0)
-		return result;
-	result = write_destruction(store, &victims);
+		return is_read(store, *ret_used, err);
+	result = write_destruction(store, victims);
 	if (result < 0) {
-		const struct snapshot *first = victims.items[0];
+		const struct snapshot *first = victims->items[0];
 		error_set(err, result, "cannot destroy snapshot \"%s@%s\": %s", first->dataset->name, first->name, error_text(result));
-		unblock_all(store, &victims);
+		views_unblock(store, victims->blocks, victims->count);
 		return result;
 	}
 	FAULT_AFTER("destroy-after-write");
-	for (size_t i = 0; i < victims.count; i++)
-		told[i] = (struct told){.dataset = victims.items[i]->record.dataset, .name = xstrdup(victims.items[i]->name)};
-	*ret_told = victims.count;
-	forget(store, &victims);
-	array_clear(&victims);
 	return 0;
 }
 
-/* 0: there is none, or it could not be destroyed whoever reads it. */
-static uint32_t find_view(struct store *store, const struct snapshot_name *name)
-{
-	uint32_t view = 0;
+/* What is to be destroyed, and what is told afterwards, when the snapshots are gone. */
+struct destruction {
+	struct store *store;
+	const struct snapshot_name *names;
+	size_t count;
+	bool is_asked; /* whether it would be refused; nothing is destroyed */
+	struct told {
+		uint32_t dataset;
+		char *name;
+	} *told;
+	size_t told_count;
+	struct error *err;
+};
 
-	mutex_take(&store->catalog_lock);
-	struct dataset *dataset = snapshot_dataset(store, name);
-	const struct snapshot *snapshot = dataset ? catalog_snapshot(dataset, name->name) : NULL;
-	if (snapshot && snapshot->record.hold_count == 0)
-		view = snapshot->record.view;
-	mutex_give(&store->catalog_lock);
-	return view && !store_busy(store, view) ? view : 0;
+static int destroy_locked(struct destruction *destruction, uint32_t *ret_used)
+{
+	CLEANUP(victims_clear) struct victims victims = {0};
+	struct store *store = destruction->store;
+	int result = choose(store, destruction->names, destruction->count, &victims, destruction->err);
+
+	if (result < 0)
+		return result;
+	if (destruction->is_asked) {
+		result = views_check_unused(store, victims.blocks, victims.count, ret_used);
+		return result < 0 ? is_read(store, *ret_used, destruction->err) : 0;
+	}
+	result = destroy_victims(store, &victims, ret_used, destruction->err);
+	if (result < 0)
+		return result;
+	destruction->told = xcalloc(victims.count, sizeof(*destruction->told));
+	for (size_t i = 0; i < victims.count; i++)
+		destruction->told[i] = (struct told){.dataset = victims.items[i]->record.dataset, .name = xstrdup(victims.items[i]->name)};
+	destruction->told_count = victims.count;
+	forget(store, &victims);
+	return 0;
 }
 
-static void await_readers(struct store *store, const struct snapshot_name *names, size_t count)
+static int attempt(void *arg, uint32_t *ret_used)
 {
-	AUTO_FREE uint32_t *views = xcalloc(MAX(count, 1U), sizeof(*views));
-	size_t found = 0;
+	struct destruction *destruction = arg;
+	struct store *store = destruction->store;
+	int result = store_begin_change(store, destruction->err);
 
-	for (size_t i = 0; i < count; i++) {
-		views[found] = find_view(store, &names[i]);
-		found += views[found] > 0;
+	if (result < 0)
+		return result;
+	result = destroy_locked(destruction, ret_used);
+	mutex_give(&store->change_lock);
+	return result;
+}
+
+static void tell(struct destruction *destruction)
+{
+	for (size_t i = 0; i < destruction->told_count; i++) {
+		store_changed(destruction->store, STORE_SNAPSHOTS_CHANGED, destruction->told[i].dataset, destruction->told[i].name);
+		free(destruction->told[i].name);
 	}
-	views_await_unused(store, views, found);
+	free(destruction->told);
 }
 
 int snapshots_destroy(struct store *store, const struct snapshot_name *names, size_t count, struct error *err)
 {
-	AUTO_FREE struct told *told = xcalloc(MAX(count, 1U), sizeof(*told));
-	size_t told_count = 0;
+	struct destruction destruction = {.store = store, .names = names, .count = count, .err = err};
 
 	if (count == 0)
 		return error_set(err, -EINVAL, "name at least one snapshot to destroy");
-	await_readers(store, names, count);
-	int result = store_begin_change(store, err);
-	if (result < 0)
-		return result;
-	result = destroy_locked(store, names, count, told, &told_count, err);
-	mutex_give(&store->change_lock);
-	for (size_t i = 0; i < told_count; i++) {
-		store_changed(store, STORE_SNAPSHOTS_CHANGED, told[i].dataset, told[i].name);
-		free(told[i].name);
-	}
+	int result = views_retry(store, attempt, &destruction);
+	tell(&destruction);
 	return result;
 }
 
 int snapshots_check_destroy(struct store *store, const struct snapshot_name *names, size_t count, struct error *err)
 {
-	await_readers(store, names, count);
-	int result = store_begin_change(store, err);
-	if (result < 0)
-		return result;
-	result = check_all(store, names, count, err);
-	mutex_give(&store->change_lock);
-	return result;
+	struct destruction destruction = {.store = store, .names = names, .count = count, .is_asked = true, .err = err};
+
+	return views_retry(store, attempt, &destruction);
 }
 
 int snapshot_destroy(struct store *store, const char *dataset, const char *name, struct error *err)
@@ -205,4 +208,14 @@ int snapshot_destroy(struct store *store, const char *dataset, const char *name,
 	const struct snapshot_name one = {.dataset = dataset, .name = name};
 
 	return snapshots_destroy(store, &one, 1, err);
+}
+
+int snapshot_destroy_now(struct store *store, const struct snapshot_name *what, struct error *err)
+{
+	struct destruction destruction = {.store = store, .names = what, .count = 1, .err = err};
+	uint32_t used;
+	int result = attempt(&destruction, &used);
+
+	tell(&destruction);
+	return result;
 }

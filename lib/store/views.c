@@ -8,7 +8,7 @@
 #include "lib/store/unknown.h"
 
 #define IDLE_MAX 32      /* snapshots' views kept open although unused */
-#define BLOCK_WAIT_MS 1000 /* requests in flight, and what a mount keeps open after it was replaced, give a view back within this time */
+#define RETRY_MS 1000    /* requests in flight, and what a mount keeps open after it was replaced, give a view back within this time */
 
 static struct open_view *find(struct store *store, uint32_t number)
 {
@@ -227,80 +227,87 @@ void store_view_put(struct store *store, struct view *view)
 	(void)close_taken(leaving);
 }
 
-/* Waits until nobody uses the view. 0, and the view if it is open; -EBUSY. Caller holds catalog_lock, which is given up meanwhile. */
-static int wait_unused(struct store *store, uint32_t number, const struct timespec *deadline, struct open_view **ret_open)
+static bool is_used(struct store *store, uint32_t number)
 {
-	struct open_view *open;
-	int result = 0;
+	const struct open_view *open = find(store, number);
 
-	for (open = find(store, number); open && open->refs > 0 && result == 0; open = find(store, number))
-		result = mutex_wait_until(&store->catalog_lock, &store->unused, deadline) ? 0 : -ETIMEDOUT;
-	if (open && open->refs > 0)
-		return -EBUSY;
-	*ret_open = open;
+	return open && open->refs > 0;
+}
+
+/* Caller holds catalog_lock. */
+static int check_unused(struct store *store, const struct view_block *blocks, size_t count, uint32_t *ret_used)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!is_used(store, blocks[i].number))
+			continue;
+		*ret_used = blocks[i].number;
+		return -EAGAIN;
+	}
 	return 0;
 }
 
-int views_block(struct store *store, uint32_t number, bool *blocked)
+int views_check_unused(struct store *store, const struct view_block *blocks, size_t count, uint32_t *ret_used)
 {
-	struct timespec deadline = clock_after_ms(BLOCK_WAIT_MS);
-	struct open_view *open;
+	mutex_take(&store->catalog_lock);
+	int result = check_unused(store, blocks, count, ret_used);
+	mutex_give(&store->catalog_lock);
+	return result;
+}
+
+int views_block(struct store *store, const struct view_block *blocks, size_t count, uint32_t *ret_used)
+{
+	struct open_view *taken = NULL, *open, *next;
 
 	mutex_take(&store->catalog_lock);
-	int result = wait_unused(store, number, &deadline, &open);
-	if (result == 0) {
-		*blocked = true;
-		if (open)
+	int result = check_unused(store, blocks, count, ret_used);
+	for (size_t i = 0; result == 0 && i < count; i++) {
+		*blocks[i].blocked = true;
+		open = find(store, blocks[i].number);
+		if (open) {
 			take_out(store, open);
+			DL_APPEND(taken, open);
+		}
 	}
 	mutex_give(&store->catalog_lock);
 	/* What goes need not be stored: it is blocked when nothing stands against that any more. */
-	if (result == 0)
+	DL_FOREACH_SAFE(taken, open, next)
 		(void)close_taken(open);
 	return result;
 }
 
-void views_await_unused(struct store *store, const uint32_t *numbers, size_t count)
+void views_unblock(struct store *store, const struct view_block *blocks, size_t count)
 {
-	struct timespec deadline = clock_after_ms(BLOCK_WAIT_MS);
-	struct open_view *open;
-	int result = 0;
-
 	mutex_take(&store->catalog_lock);
-	for (size_t i = 0; i < count && result == 0; i++)
-		result = wait_unused(store, numbers[i], &deadline, &open);
+	for (size_t i = 0; i < count; i++)
+		*blocks[i].blocked = false;
 	mutex_give(&store->catalog_lock);
 }
 
-void views_await_dataset(struct store *store, const char *name)
+static bool wait_unused(struct store *store, uint32_t number, const struct timespec *deadline)
 {
-	ARRAY(uint32_t) views = {0};
+	bool in_time = true;
 
 	mutex_take(&store->catalog_lock);
-	struct dataset *dataset = catalog_dataset(store, name);
-	if (dataset)
-		array_add(&views, dataset->record.view);
-	for (struct snapshot *snapshot = dataset ? dataset->snapshots : NULL; snapshot; snapshot = snapshot->by_name.next)
-		array_add(&views, snapshot->record.view);
+	while (in_time && is_used(store, number))
+		in_time = mutex_wait_until(&store->catalog_lock, &store->unused, deadline);
 	mutex_give(&store->catalog_lock);
-	views_await_unused(store, views.items, views.count);
-	array_clear(&views);
+	return in_time;
 }
 
-int views_check_unused(struct store *store, uint32_t number)
+int views_retry(struct store *store, int (*attempt)(void *arg, uint32_t *ret_used), void *arg)
 {
-	mutex_take(&store->catalog_lock);
-	const struct open_view *open = find(store, number);
-	int result = open && open->refs > 0 ? -EBUSY : 0;
-	mutex_give(&store->catalog_lock);
-	return result;
-}
+	const uint64_t until_ms = clock_ms() + RETRY_MS;
+	const struct timespec deadline = clock_after_ms(RETRY_MS);
 
-void views_unblock(struct store *store, bool *blocked)
-{
-	mutex_take(&store->catalog_lock);
-	*blocked = false;
-	mutex_give(&store->catalog_lock);
+	for (;;) {
+		uint32_t used = 0;
+		int result = attempt(arg, &used);
+
+		if (result != -EAGAIN || !used)
+			return result;
+		if (clock_ms() >= until_ms || !wait_unused(store, used, &deadline))
+			return -EBUSY;
+	}
 }
 
 void views_retire(struct store *store, const struct dataset *dataset, uint32_t keeper)

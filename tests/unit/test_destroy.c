@@ -135,6 +135,77 @@ static void what_is_not_destroyed_in_the_end_is_there_all_the_time(void **state)
 	place_clear(&place);
 }
 
+/* Somebody reads each time when it is looked whether anybody does, a few times, and lets go at once. */
+struct passing {
+	struct store *store;
+	uint32_t number;
+	unsigned rest;
+	struct view *view;
+	pthread_t thread;
+};
+
+static void *let_go(void *arg)
+{
+	struct passing *passing = arg;
+
+	clock_pause_us(2000);
+	store_view_put(passing->store, passing->view);
+	return NULL;
+}
+
+static bool read_in_passing(void *arg, uint32_t view)
+{
+	struct passing *passing = arg;
+
+	if (passing->rest == 0 || view != passing->number)
+		return false;
+	if (passing->view)
+		pthread_join(passing->thread, NULL);
+	passing->rest--;
+	if (store_view_by_number(passing->store, view, &passing->view) < 0 || pthread_create(&passing->thread, NULL, let_go, passing) != 0)
+		abort();
+	return false;
+}
+
+static void who_reads_in_passing_is_waited_for_as_often_as_he_comes(void **state)
+{
+	for (int whole = 0; whole < 2; whole++) {
+		struct snapshot_info info;
+		struct place place;
+
+		make(&place);
+		take(place.store, "one");
+		assert_int_equal(snapshot_get(place.store, "a", "one", &info), 0);
+		struct passing passing = {.store = place.store, .number = info.view, .rest = 5};
+		const struct store_hooks hooks = {.busy = read_in_passing, .arg = &passing};
+		store_set_hooks(place.store, &hooks);
+		assert_int_equal(whole ? dataset_destroy(place.store, "a", DATASET_DESTROY_SNAPSHOTS, NULL)
+		                       : snapshot_destroy(place.store, "a", "one", NULL),
+		                 0);
+		assert_int_equal(passing.rest, 0);
+		pthread_join(passing.thread, NULL);
+		snapshot_info_clear(&info);
+		place_clear(&place);
+	}
+}
+
+static void who_does_not_want_to_wait_is_told_at_once(void **state)
+{
+	const struct snapshot_name name = {.dataset = "a", .name = "one"};
+	struct place place;
+	struct view *reader;
+
+	make(&place);
+	take(place.store, "one");
+	assert_int_equal(store_snapshot(place.store, "a", "one", &reader), 0);
+	assert_int_equal(snapshot_destroy_now(place.store, &name, NULL), -EAGAIN);
+	assert_int_equal(dataset_destroy_now(place.store, "a", DATASET_DESTROY_SNAPSHOTS, NULL), -EAGAIN);
+	store_view_put(place.store, reader);
+	assert_int_equal(snapshot_destroy_now(place.store, &name, NULL), 0);
+	assert_int_equal(dataset_destroy_now(place.store, "a", DATASET_DESTROY_SNAPSHOTS, NULL), 0);
+	place_clear(&place);
+}
+
 /* --- the disk is full: no commit succeeds --- */
 
 /* Each of them lets one pass fail, and the next pass comes to the next. */
@@ -271,6 +342,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_asks_whether_a_snapshot_can_go_leaves_it_open),
 		cmocka_unit_test(what_is_not_destroyed_in_the_end_is_there_all_the_time),
+		cmocka_unit_test(who_reads_in_passing_is_waited_for_as_often_as_he_comes),
+		cmocka_unit_test(who_does_not_want_to_wait_is_told_at_once),
 		cmocka_unit_test(what_cannot_be_committed_stays_when_a_dataset_is_not_destroyed),
 		cmocka_unit_test(what_a_head_saw_goes_though_its_reader_left_meanwhile),
 	};

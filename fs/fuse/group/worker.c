@@ -1,17 +1,20 @@
 #include "fs/fuse/group/worker.h"
 
 #include <pthread.h>
-#include <stdbool.h>
 #include <utlist.h>
 
 #include "fs/fuse/group/mount_group.h"
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
+
+#define PUT_OFF_MS 5
 
 struct job {
 	struct mount *mount; /* a reference */
 	uint64_t request;
 	void (*run)(void *arg);
 	void *arg;
+	uint64_t due_ms; /* not before; 0: at once */
 	struct job *prev, *next;
 };
 
@@ -38,18 +41,46 @@ static void job_run(const struct worker *worker, struct job *job)
 	free(job);
 }
 
+/* The first that is due; NULL: none is, *ret_ms is when one will be. 0: there is none. Caller holds the lock. */
+static struct job *due(const struct worker *worker, uint64_t *ret_ms)
+{
+	const uint64_t now_ms = worker->jobs ? clock_ms() : 0;
+	struct job *job;
+
+	*ret_ms = 0;
+	DL_FOREACH (worker->jobs, job) {
+		if (job->due_ms <= now_ms)
+			return job;
+		if (!*ret_ms || job->due_ms < *ret_ms)
+			*ret_ms = job->due_ms;
+	}
+	return NULL;
+}
+
+static void wait_for_change(struct worker *worker, uint64_t until_ms)
+{
+	if (until_ms) {
+		const struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000};
+
+		pthread_cond_clockwait(&worker->changed, &worker->lock, CLOCK_MONOTONIC, &until);
+	} else {
+		pthread_cond_wait(&worker->changed, &worker->lock);
+	}
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *worker = arg;
 
 	pthread_mutex_lock(&worker->lock);
 	for (;;) {
-		struct job *job = worker->jobs;
+		uint64_t due_ms;
+		struct job *job = due(worker, &due_ms);
 
-		if (!job && worker->leave)
+		if (!worker->jobs && worker->leave)
 			break;
 		if (!job) {
-			pthread_cond_wait(&worker->changed, &worker->lock);
+			wait_for_change(worker, due_ms);
 			continue;
 		}
 		DL_DELETE(worker->jobs, job);
@@ -96,16 +127,30 @@ void worker_free(struct worker *worker)
 	free_unstarted(worker);
 }
 
-void worker_add(struct worker *worker, struct mount *mount, uint64_t request, void (*run)(void *arg), void *arg)
+static void add(struct worker *worker, const struct job *job)
 {
-	struct job *job = xcalloc(1, sizeof(*job));
+	struct job *added = xmalloc(sizeof(*added));
 
-	mount_get(mount);
-	*job = (struct job){.mount = mount, .request = request, .run = run, .arg = arg};
+	*added = *job;
+	mount_get(added->mount);
 	pthread_mutex_lock(&worker->lock);
-	DL_APPEND(worker->jobs, job);
+	DL_APPEND(worker->jobs, added);
 	pthread_cond_broadcast(&worker->changed);
 	pthread_mutex_unlock(&worker->lock);
+}
+
+void worker_add(struct worker *worker, struct mount *mount, uint64_t request, void (*run)(void *arg), void *arg)
+{
+	add(worker, &(struct job){.mount = mount, .request = request, .run = run, .arg = arg});
+}
+
+bool worker_put_off(struct worker *worker, struct mount *mount, uint64_t request, void (*run)(void *arg), void *arg, uint64_t until_ms)
+{
+	const uint64_t now_ms = clock_ms();
+
+	if (now_ms < until_ms)
+		add(worker, &(struct job){.mount = mount, .request = request, .run = run, .arg = arg, .due_ms = now_ms + PUT_OFF_MS});
+	return now_ms < until_ms;
 }
 
 void worker_drain(struct worker *worker)

@@ -14,6 +14,7 @@
 #include "fs/fuse/session/node.h"
 
 #define SNAPSHOTS_NAME ".snapshots"
+#define READERS_MS 1000 /* who removes a snapshot or a dataset waits so long for those who are about to let go of it */
 
 /* Of a directory whose subdirectories are not counted, as btrfs says it: who walks a tree by counting does not count here. */
 #define NLINK_UNKNOWN 1

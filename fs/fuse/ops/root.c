@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
 #include "lib/store/datasets.h"
 
 #define DEFAULT_LEVEL 1
@@ -15,6 +16,7 @@ struct root_job {
 	char *name, *new_name;
 	mode_t mode;
 	unsigned flags;
+	uint64_t until_ms; /* so long readers are waited for */
 	struct session_request request;
 };
 
@@ -150,10 +152,12 @@ void root_mkdir(fuse_req_t req, const char *name, mode_t mode)
 static void rmdir_run(void *arg)
 {
 	struct root_job *job = arg;
-	const int result = begin(job) ? dataset_destroy(job->mount->group->store, job->name, DATASET_DESTROY_EMPTY_ONLY, NULL) : 0;
+	const int result = begin(job) ? dataset_destroy_now(job->mount->group->store, job->name, DATASET_DESTROY_EMPTY_ONLY, NULL) : 0;
 
 	session_mark_end();
-	reply_result(job->req, result);
+	if (result == -EAGAIN && worker_put_off(job->mount->group->worker, job->mount, job->request.number, rmdir_run, job, job->until_ms))
+		return;
+	reply_result(job->req, result == -EAGAIN ? -EBUSY : result);
 	job_free(job);
 }
 
@@ -162,7 +166,7 @@ void root_rmdir(fuse_req_t req, const char *name)
 	if (request_mount(req)->read_only)
 		reply_result(req, -EROFS);
 	else
-		job_add((struct root_job){.req = req, .name = xstrdup(name)}, rmdir_run);
+		job_add((struct root_job){.req = req, .name = xstrdup(name), .until_ms = clock_ms() + READERS_MS}, rmdir_run);
 }
 
 static void rename_run(void *arg)

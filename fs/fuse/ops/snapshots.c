@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
 #include "lib/store/snapshots.h"
 
 struct snapshot_job {
@@ -29,6 +30,7 @@ struct snapshot_job {
 	pid_t caller;
 	struct session_request request;
 	uint32_t dataset; /* its number: it may get another name before the job runs */
+	uint64_t until_ms; /* so long readers are waited for */
 	char *name, *new_name;
 };
 
@@ -172,6 +174,7 @@ static void job_add(fuse_req_t req, const struct target *dir, const char *name, 
 	job->mount = mount;
 	job->request = *session_request();
 	job->caller = fuse_req_ctx(req)->pid;
+	job->until_ms = clock_ms() + READERS_MS;
 	job->dataset = view_dataset(dir->view);
 	job->name = xstrdup(name);
 	job->new_name = xstrdup_or_null(new_name);
@@ -223,9 +226,11 @@ static void rmdir_run(void *arg)
 		store_view_put(store, view);
 	}
 	if (is_to_do && !result)
-		result = snapshots_destroy(store, &what, 1, NULL);
+		result = snapshot_destroy_now(store, &what, NULL);
 	session_mark_end();
-	reply_result(job->req, result);
+	if (result == -EAGAIN && worker_put_off(job->mount->group->worker, job->mount, job->request.number, rmdir_run, job, job->until_ms))
+		return;
+	reply_result(job->req, result == -EAGAIN ? -EBUSY : result);
 	job_free(job);
 }
 
