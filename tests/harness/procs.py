@@ -15,8 +15,11 @@ Mount = namedtuple("Mount", "device point kind root")
 
 
 def poll(condition, seconds, what, step=0.01):
-    """Waits until condition() is true and returns its value; AssertionError after `seconds`, and after a look that began when they were over."""
-    end = time.monotonic() + seconds
+    """
+    Waits until condition() is true and returns its value; AssertionError after `seconds`, and after a look that began when they were over.
+    It looks often at first, and then each `step`.
+    """
+    end, pause = time.monotonic() + seconds, min(0.001, step)
     while True:
         late = time.monotonic() > end
         value = condition()
@@ -24,7 +27,8 @@ def poll(condition, seconds, what, step=0.01):
             return value
         if late:
             raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(step)
+        time.sleep(pause)
+        pause = min(2 * pause, step)
 
 
 def unescape(text):

@@ -1,8 +1,10 @@
 """The program under test: where its build is, and one way of running it."""
 
+import functools
 import glob
 import itertools
 import os
+import select
 import subprocess
 import sys
 from collections import namedtuple
@@ -27,6 +29,7 @@ def build():
     return max(found, key=lambda path: os.stat(path).st_mtime).rstrip("/") if found else None
 
 
+@functools.cache
 def binary():
     """$CORPUSFS_BIN, or the program in the build directory; None if there is none."""
     if os.environ.get("CORPUSFS_BIN"):
@@ -35,6 +38,7 @@ def binary():
     return places[0] if places else None
 
 
+@functools.cache
 def sanitized():
     return any(name in procs.read(binary() or "") for name in (b"__asan_init", b"__tsan_init"))
 
@@ -55,6 +59,17 @@ def environment(run, logs, extra=None):
     return env
 
 
+def wait(process, seconds):
+    """As Popen.wait(), which looks again and again and sleeps up to 50 ms in between: the kernel says when the process has ended."""
+    fd = os.pidfd_open(process.pid)
+    try:
+        if not select.select([fd], [], [], seconds)[0]:
+            raise subprocess.TimeoutExpired(process.args, seconds)
+    finally:
+        os.close(fd)
+    return process.wait()
+
+
 def call(args, env, logs, limit=None, user=None, cwd=None, data=None, keep=()):
     """Runs a command to its end. Output goes through files: a daemon that it leaves behind must not keep us waiting on a pipe."""
     if user is not None:
@@ -69,7 +84,7 @@ def call(args, env, logs, limit=None, user=None, cwd=None, data=None, keep=()):
             if data is not None:
                 process.stdin.write(data)
                 process.stdin.close()
-            code = process.wait(limit or time_limit)
+            code = wait(process, limit or time_limit)
         except BaseException:
             # of the command's own limit or, often, the test's: what the command was at is told with the failure
             print(f"{args} did not end\n{stuck.states(process.pid)}", file=sys.stderr)
