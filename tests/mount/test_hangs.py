@@ -118,11 +118,10 @@ def test_a_stuck_daemon_is_killed_by_force_and_the_loss_is_told(store):
 def _stuck(store):
     """A mount that can commit nothing, ever; its daemon answers all else."""
     store.create("d")
-    point = store.mount(env={"CORPUSFS_FAULT": STUCK})
-    files.put(point + "/d/file", b"never committed")
+    files.put(store.mount(env={"CORPUSFS_FAULT": STUCK}) + "/d/file", b"never committed")
     yield store
-    forced(store, point, program.FAILED)
-    store.ended(-signal.SIGKILL)
+    if store.points:
+        store.kill()
 
 
 @pytest.mark.timeout(120)
@@ -131,7 +130,7 @@ def test_commands_end_when_the_daemon_gives_no_sign_that_it_works(stuck, area, c
     os.mkdir(area + "/in")
     files.put(area + "/in/file", b"content")
     args = [{"OUT": area + "/out", "IN": area + "/in"}.get(word, word) for word in command]
-    result = stuck.run("-s", stuck.path, *args, env={"CORPUSFS_PATIENCE": "5"})
+    result = stuck.run("-s", stuck.path, *args, env={"CORPUSFS_PATIENCE": "2"})
     assert result.code == program.FAILED and "no sign of life for" in result.err and "umount --force" in result.err, result
     stuck.ok("-s", stuck.path, "status")
 
@@ -149,6 +148,8 @@ def test_a_command_that_is_asked_to_end_does_so_though_the_daemon_does_not_let_g
     environment = program.environment(stuck.run_mark, stuck.logs, SECRETS)
     result = program.call(["timeout", "3", stuck.binary, "-s", stuck.path, "backup", "d", path, "--type", "full"], environment, stuck.logs)
     assert result.code == 124 and "may still do it" in result.err, result
+    forced(stuck, stuck.points[0], program.FAILED)
+    stuck.ended(-signal.SIGKILL)
 
 
 @pytest.mark.timeout(120)

@@ -9,7 +9,7 @@ import pytest
 
 from harness import extracted, program, tars, tree
 
-SEEDS = int(os.environ.get("CORPUSFS_TAR_SEEDS", 2000 // program.scale()))
+SEEDS = int(os.environ.get("CORPUSFS_TAR_SEEDS", 600 // program.scale()))
 FIRST = int(os.environ.get("CORPUSFS_TAR_FIRST_SEED", 1))
 AT_ONCE = 100  # in one archive
 FORMATS = (tarfile.PAX_FORMAT, tarfile.PAX_FORMAT, tarfile.GNU_FORMAT)
@@ -23,11 +23,14 @@ def run_import(store, archive, dataset, *options, code=None):
 
 @pytest.mark.timeout(3000 if "CORPUSFS_TAR_SEEDS" in os.environ else 400)
 @pytest.mark.sanitize
-def test_random_archives_are_extracted_as_tar_does(store, area):
+@pytest.mark.soak
+def test_random_archives_are_extracted_as_tar_does(store, area, others, rounds):
     """CORPUSFS_TAR_SEEDS=N tries more, CORPUSFS_TAR_FIRST_SEED=N others."""
     point = store.mount(options="allow_other,acl")
-    for first in range(FIRST, FIRST + SEEDS, AT_ONCE):
-        seeds = range(first, min(first + AT_ONCE, FIRST + SEEDS))
+    start = FIRST + SEEDS * others
+    end = start + SEEDS * rounds
+    for first in range(start, end, AT_ONCE):
+        seeds = range(first, min(first + AT_ONCE, end))
         archives = [tars.Chance(seed, 0.02).archives() for seed in seeds]
         for number in range(3):
             form = FORMATS[(first + number) % len(FORMATS)]
