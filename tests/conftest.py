@@ -1,5 +1,6 @@
 """What all tiers share: limits, the watchdog, stores and mounts of a test's own."""
 
+import collections
 import ctypes
 import os
 import random
@@ -23,6 +24,7 @@ from harness.repository import Repository, fill  # noqa: E402
 from harness.store import Store  # noqa: E402
 
 DEFAULT_LIMIT = 60
+FEW_CASES = 3  # of one test
 GRACE = 20  # seconds between a test's own limit and the watchdog's
 
 
@@ -49,6 +51,7 @@ def pytest_addoption(parser):
     parser.addoption("--snapshot-steps", type=int, default=1, metavar="FACTOR", help="how much more the random tests of snapshots do (default 1)")
     parser.addoption("--seed", type=int, default=1, metavar="NUMBER", help="of the tests that play at random (default 1)")
     parser.addoption("--rounds", type=int, default=1, metavar="FACTOR", help="how much more the tests of crashes do (default 1)")
+    parser.addoption("--every", type=int, default=1, metavar="N", help=f"of a test with more than {FEW_CASES} cases each Nth only (default 1)")
 
 
 @pytest.fixture
@@ -73,7 +76,20 @@ def steps(request):
     return request.config.getoption("--snapshot-steps")
 
 
+def leave_out(config, items, every):
+    """Of each test with many cases all but every so manyth."""
+    cases, left = collections.defaultdict(list), set()
+    for item in items:
+        cases[item.nodeid.partition("[")[0]].append(item)
+    for of_one in cases.values():
+        if len(of_one) > FEW_CASES:
+            left.update(set(of_one) - set(of_one[::every]))
+    config.hook.pytest_deselected(items=list(left))
+    items[:] = [item for item in items if item not in left]
+
+
 def pytest_collection_modifyitems(config, items):
+    leave_out(config, items, config.getoption("--every"))
     factor = program.scale() if any("/mount/" in str(item.path) for item in items) else 1
     for item in items:
         more = config.getoption("--rounds") if item.get_closest_marker("soak") else 1
