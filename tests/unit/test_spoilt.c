@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "lib/tree/content/pending.h"
+#include "lib/tree/freeze/freeze.h"
 #include "tests/unit/replay_views.h"
 
 /* The first extent of the file is none any more. */
@@ -184,6 +185,68 @@ static void content_is_not_stored_again_while_the_extents_cannot_be_read(void **
 	inode_close(other);
 }
 
+/* The view and the tree say which one it is, until it is gone. */
+static void a_file_that_cannot_be_committed_is_known(void **state)
+{
+	struct tree_store *store = *state;
+	struct inode *spoilt = spoilt_file(store), *other = new_file(store, "other");
+	const uint64_t ino = inode_ino(spoilt);
+	struct commit_failure of_view, of_tree;
+
+	assert_int_equal(tree_commit_failure(store->tree, store->view).ino, 0);
+	assert_int_equal(inode_write(spoilt, 0, "a", 1, 0), 0);
+	assert_int_equal(inode_write(other, 0, "a", 1, 0), 0);
+	assert_int_equal(view_sync(store->view), -EIO);
+	of_view = tree_commit_failure(store->tree, store->view);
+	of_tree = tree_commit_failure(store->tree, NULL);
+	assert_true(of_view.ino == ino && of_view.view == 1 && of_view.error == -EIO);
+	assert_memory_equal(&of_tree, &of_view, sizeof(of_view));
+	inode_close(spoilt);
+	inode_close(other);
+	assert_int_equal(view_unlink(store->view, ROOT_INO, "spoilt"), 0);
+	assert_int_equal(view_sync(store->view), 0);
+	assert_int_equal(tree_commit_failure(store->tree, store->view).ino, 0);
+	assert_int_equal(tree_commit_failure(store->tree, NULL).ino, 0);
+}
+
+static uint64_t failing(struct tree_store *store)
+{
+	struct tree_usage usage;
+
+	tree_usage(store->tree, &usage);
+	return usage.failing_inodes;
+}
+
+/* What can be is committed. Nobody who still reads the rest gets zeros for it. */
+static void a_file_that_cannot_be_committed_goes_with_its_view(void **state)
+{
+	struct tree_store *store = *state;
+	struct inode *spoilt = spoilt_file(store), *other = new_file(store, "other");
+	struct freeze *freeze;
+	char byte;
+
+	assert_int_equal(inode_write(spoilt, 2 * MIB, "a", 1, 0), 0);
+	assert_int_equal(inode_write(spoilt, 0, "a", 1, 0), 0);
+	assert_int_equal(inode_write(other, 0, "b", 1, 0), 0);
+	assert_int_equal(freeze_begin_held(&store->view, 1, &freeze), -EIO);
+	/* it stays where it is unless the view is retired */
+	assert_int_equal(freeze_begin_dropping(store->view, &freeze), 0);
+	freeze_end(freeze);
+	assert_int_equal(failing(store), 1);
+	assert_int_equal(inode_read(spoilt, 2 * MIB, 1, &byte), 1);
+	assert_int_equal(byte, 'a');
+	assert_int_equal(freeze_begin_dropping(store->view, &freeze), 0);
+	freeze_retire(freeze, store->view);
+	freeze_end(freeze);
+	assert_int_equal(failing(store), 0);
+	assert_int_equal(view_dirty_bytes(store->view), 0);
+	assert_int_equal(inode_read(spoilt, 2 * MIB, 1, &byte), -ESTALE);
+	assert_int_equal(inode_read(other, 0, 1, &byte), 1);
+	assert_int_equal(byte, 'b');
+	inode_close(spoilt);
+	inode_close(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -192,6 +255,8 @@ int main(void)
 		TREE_TEST(a_file_that_cannot_be_committed_does_not_grow_for_ever),
 		TREE_TEST(a_file_that_cannot_be_committed_is_tried_less_and_less_often),
 		TREE_TEST(content_is_not_stored_again_while_the_extents_cannot_be_read),
+		TREE_TEST(a_file_that_cannot_be_committed_is_known),
+		TREE_TEST(a_file_that_cannot_be_committed_goes_with_its_view),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

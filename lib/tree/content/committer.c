@@ -24,6 +24,12 @@ struct committer {
 	int sync_error;
 };
 
+static void forget_failure(struct commit_failure *failure, const struct inode *inode)
+{
+	if (failure->ino == inode->ino && failure->view == inode->view->number)
+		*failure = (struct commit_failure){0};
+}
+
 /* The lock is held. What failed is on the list again: others of its group were committed before, or had nothing to commit any more. */
 static void note_result(struct pending *pending, struct inode *inode, int result)
 {
@@ -36,8 +42,13 @@ static void note_result(struct pending *pending, struct inode *inode, int result
 		inode->retry_pause_ms = MIN(2 * inode->retry_pause_ms, RETRY_MAX_MS);
 	inode->retry_ms = failed ? clock_ms() + inode->retry_pause_ms : 0;
 	pending->failing += (uint64_t)failed - (uint64_t)failed_before;
-	if (failed)
+	if (failed) {
 		pending->failing_error = result;
+		pending->failure = inode->view->failure = (struct commit_failure){.view = inode->view->number, .ino = inode->ino, .error = result};
+	} else {
+		forget_failure(&pending->failure, inode);
+		forget_failure(&inode->view->failure, inode);
+	}
 }
 
 /*

@@ -89,7 +89,7 @@ static int plan_committed(struct inode *inode, uint64_t offset, size_t len, uint
 /*
  * Buffered bytes are copied under the lock, together with the committed bytes below them, so that a reader never sees half of a commit. Where
  * nothing is buffered, chunks are read without the lock: they never change, and stay while the caller counts as a reader (readers.h).
- * -EAGAIN: the holes are to be confirmed.
+ * -EAGAIN: the holes are to be confirmed. -ESTALE: the view is retired, and something that was buffered of the file has been dropped.
  */
 static int read_once(struct inode *inode, uint64_t offset, size_t len, void *out, size_t *ret_len)
 {
@@ -98,6 +98,10 @@ static int read_once(struct inode *inode, uint64_t offset, size_t len, void *out
 	bool locked;
 
 	mutex_take(&inode->lock);
+	if (inode->commit_error == -ESTALE) {
+		mutex_give(&inode->lock);
+		return -ESTALE;
+	}
 	len = offset < inode->size ? MIN(len, inode->size - offset) : 0;
 	if (len == 0 || dirty_covers(&inode->active, offset, len)) {
 		dirty_overlay(&inode->active, offset, len, out);

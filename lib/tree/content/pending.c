@@ -274,6 +274,16 @@ void pending_failing(struct tree *tree, uint64_t *ret_inodes, int *ret_error)
 	mutex_give(&pending->lock);
 }
 
+struct commit_failure pending_failure(struct tree *tree, const struct view *view)
+{
+	struct commit_failure failure;
+
+	mutex_take(&tree->pending->lock);
+	failure = view ? view->failure : tree->pending->failure;
+	mutex_give(&tree->pending->lock);
+	return failure;
+}
+
 static bool is_one_of(const struct view *view, struct view *const *views, size_t count)
 {
 	size_t i = 0;

@@ -42,6 +42,7 @@ struct pending {
 	uint64_t failures;     /* groups that failed, ever; each view has its own number, too */
 	uint64_t failing;      /* inodes whose last commit failed; they are tried again */
 	int failing_error;     /* of one of them */
+	struct commit_failure failure; /* the last of them, until that one is committed; each view has its own, too */
 };
 
 struct pending *pending_new(const struct tree_options *options);
@@ -81,6 +82,8 @@ void pending_note(struct inode *inode);
 void pending_usage(struct tree *tree, const struct view *view, uint64_t *ret_bytes, uint64_t *ret_inodes);
 /* How many inodes could not be committed and are tried again, and why one of them could not. */
 void pending_failing(struct tree *tree, uint64_t *ret_inodes, int *ret_error);
+/* The last of them: of the view, or of all when it is NULL. Its ino is 0 when there is none, or that one was committed since. */
+struct commit_failure pending_failure(struct tree *tree, const struct view *view);
 /* Whether nothing of any of the views waits to be committed or is being committed, at one instant. Waits for nobody. */
 bool pending_is_clean(struct tree *tree, struct view *const *views, size_t count);
 

@@ -72,6 +72,11 @@ int tree_sync(struct tree *tree)
 	return r < 0 ? r : committer_sync(tree);
 }
 
+struct commit_failure tree_commit_failure(struct tree *tree, const struct view *view)
+{
+	return pending_failure(tree, view);
+}
+
 void tree_usage(struct tree *tree, struct tree_usage *ret_usage)
 {
 	pending_usage(tree, NULL, &ret_usage->dirty_bytes, &ret_usage->dirty_inodes);

@@ -17,6 +17,12 @@ void tree_free(struct tree *tree); /* all views must be closed */
 /* Commits the content of all views and makes everything durable: when it returns 0, all that was written before is on disk. */
 WARN_UNUSED int tree_sync(struct tree *tree);
 
+/*
+ * The file that could not be committed last: of the view, or of all when it is NULL. Right after a commit or a freeze has failed it is one of those to
+ * blame; its ino is 0 when none is.
+ */
+struct commit_failure tree_commit_failure(struct tree *tree, const struct view *view);
+
 /* To be called every few seconds: the system gets memory that was not needed lately. */
 void tree_give_back(struct tree *tree);
 

@@ -32,6 +32,10 @@
  * he is inside before hold_all has returned, and what he buffers is committed; or he comes in after freeze_end, and sees what became of the
  * view. Writers who are kept out hold room in the buffer, for which no commit waits, and no lock for which this file waits. The caller must not
  * wait for a writer meanwhile, nor for what the kernel still has to write.
+ *
+ * What cannot be committed. freeze_begin_dropping does the same, but locks whatever is_clean would say: writers being out, what is left is what
+ * failed, and what a committer has begun once more. He waits for the epoch, and finds the view retired. freeze_end lets all of it be dropped. If the
+ * view is not retired after all, it is tried again, as ever.
  */
 #include "lib/tree/freeze/freeze.h"
 
@@ -190,6 +194,23 @@ int freeze_begin_held(struct view *const *views, size_t count, struct freeze **r
 	return 0;
 }
 
+int freeze_begin_dropping(struct view *head, struct freeze **ret_freeze)
+{
+	struct freeze *freeze;
+	int result = freeze_new(&head, 1, &freeze);
+
+	if (result < 0)
+		return result;
+	/* Whoever reads the head goes on with what is committed. */
+	(void)!commit_all(freeze);
+	hold_all(freeze);
+	freeze->is_held = true;
+	(void)!commit_all(freeze);
+	lock_all(freeze);
+	*ret_freeze = freeze;
+	return 0;
+}
+
 int freeze_begin_uncommitted(struct view *const *views, size_t count, struct freeze **ret_freeze)
 {
 	int result = freeze_new(views, count, ret_freeze);
@@ -229,10 +250,19 @@ void freeze_retire(struct freeze *freeze, struct view *view)
 	atomic_store(&view->retired, true);
 }
 
+/* Of a retired view a commit drops what is buffered: -ESTALE, or 0 where there is nothing. */
+static void drop_retired(const struct freeze *freeze)
+{
+	for (size_t i = 0; i < freeze->count; i++)
+		if (atomic_load(&freeze->views[i]->retired))
+			(void)!committer_run(freeze->views[i]->tree, freeze->views[i], NULL);
+}
+
 void freeze_end(struct freeze *freeze)
 {
 	let_go(freeze);
 	if (freeze->is_held)
 		end_hold(freeze);
+	drop_retired(freeze);
 	freeze_free(freeze);
 }

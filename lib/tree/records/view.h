@@ -57,6 +57,13 @@ struct view_options {
 	const struct line *shared;
 };
 
+/* A file whose buffered content could not be committed: it stays buffered, and is tried again. */
+struct commit_failure {
+	uint32_t view; /* its number */
+	uint64_t ino;  /* 0: there is none */
+	int error;     /* of the last try */
+};
+
 /* Makes the root directory of a new dataset as part of the batch that creates it. No view is needed: family's and root's first records. */
 void view_make_root(struct kv_batch *batch, uint32_t family, uint64_t epoch, uint32_t mode, uint32_t uid, uint32_t gid);
 

@@ -69,6 +69,7 @@ struct view {
 	struct hold hold;            /* entered by whoever buffers a write */
 
 	uint64_t failures;           /* its groups that could not be committed, ever; the lock of tree->pending */
+	struct commit_failure failure; /* the last of its files that failed, until that one is committed; the same lock */
 
 	struct mutex names;          /* guards the namespace: entries, link counts, directories' records */
 	struct rwlock epoch_lock;    /* see view.h; guards line, epoch, shared, level. Never taken twice by one thread: writers come first */
