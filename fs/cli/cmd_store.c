@@ -12,6 +12,7 @@
 #include "fs/cli/where.h"
 #include "fs/daemon/serve/daemon.h"
 #include "lib/base/clock.h"
+#include "lib/base/escape.h"
 #include "lib/base/file.h"
 #include "lib/base/shell.h"
 #include "lib/ops/json.h"
@@ -398,10 +399,13 @@ static void print_uncommitted(const json_t *status)
 {
 	const json_t *uncommitted = json_object_get(status, "uncommitted");
 	const long long files = json_integer_value(json_object_get(uncommitted, "files"));
+	const char *file = json_string_value(json_object_get(uncommitted, "file"));
 
-	if (uncommitted)
-		printf("not on disk    %lld file%s: %s; it is tried again every second\n", files, files == 1 ? "" : "s",
-		       json_string_value(json_object_get(uncommitted, "error")));
+	if (!uncommitted)
+		return;
+	AUTO_FREE char *name = escape_text(file ? file : "", ESCAPE_CONTROL);
+	printf("not on disk    %lld file%s%s%s: %s; it is tried again\n", files, files == 1 ? "" : "s", !file ? "" : files == 1 ? ", " : ", one of them ",
+	       name, json_string_value(json_object_get(uncommitted, "error")));
 }
 
 /* The store that an operand names: a store, or where one is mounted. */

@@ -10,6 +10,7 @@
 #include "lib/history/restore_parts.h"
 #include "lib/store/catalog.h"
 #include "lib/store/replica.h"
+#include "lib/store/uncommitted.h"
 #include "lib/store/unknown.h"
 
 #define REMOVE_TRIES 3 /* somebody may be making files in what is being removed */
@@ -69,6 +70,18 @@ static int put_in_place(struct restore *restore, const struct spot *spot, const 
 	return result;
 }
 
+static int sync_head(struct restore *restore, const struct spot *spot, struct error *err)
+{
+	const uint32_t view = view_number(restore->head);
+	int result = view_sync(restore->head);
+
+	if (result == 0)
+		return 0;
+	error_set(err, result, "\"%s\" is restored, but not all of its dataset is on disk", spot->name);
+	(void)uncommitted_explain(restore->store, &view, 1, err);
+	return result;
+}
+
 static int restore_at(struct restore *restore, const struct spot *spot, struct error *err)
 {
 	char temporary[64];
@@ -87,7 +100,7 @@ static int restore_at(struct restore *restore, const struct spot *spot, struct e
 	if (result == 0 && removed < 0)
 		result = error_set(err, removed, "\"%s\" is restored, but what stood there is left as %s: %s", spot->name, temporary,
 				   error_text(removed));
-	return result < 0 ? result : view_sync(restore->head);
+	return result < 0 ? result : sync_head(restore, spot, err);
 }
 
 static void restore_clear(struct restore *restore)

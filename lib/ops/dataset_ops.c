@@ -7,6 +7,7 @@
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_tables.h"
+#include "lib/store/uncommitted.h"
 #include "lib/store/unknown.h"
 #include "lib/tree/content/tree.h"
 
@@ -169,6 +170,17 @@ static int dataset_promote(struct op_context *context, const json_t *args, json_
 	return result < 0 ? result : dataset_set_replica(context->store, name, false, err);
 }
 
+static int cannot_go_back(struct store *store, const char *name, const char *to, int result, struct error *err)
+{
+	struct dataset_info info;
+
+	if (result == -ENOENT || dataset_get(store, name, &info) < 0)
+		return unknown_or_failed(store, name, to, result, err);
+	error_set(err, result, "cannot roll \"%s\" back to \"%s\"", name, to);
+	(void)uncommitted_explain(store, &info.view, 1, err);
+	return result;
+}
+
 /* dataset.demote: {name, to?: a snapshot that it goes back to} -> {kept: the snapshot of what was there before, or null}; a replica from now on */
 static int dataset_demote(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -180,7 +192,7 @@ static int dataset_demote(struct op_context *context, const json_t *args, json_t
 	if (result == 0 && to)
 		result = dataset_is_at(context->store, name, to);
 	if (result < 0)
-		return to ? unknown_or_failed(context->store, name, to, result, err) : result;
+		return to ? cannot_go_back(context->store, name, to, result, err) : result;
 	if (to && result == 0) {
 		result = dataset_set_replica(context->store, name, false, err);
 		if (result == 0)

@@ -167,14 +167,14 @@ static int compare(struct op_context *context, const char *name_a, const char *n
 			result = diff_views(context->store, a, b, &options, tell_entry, telling);
 		if (result == 0)
 			result = tell_deep(telling);
+		if (result == -ENOSPC) {
+			error_set(err, result, "there is no room for temporary files");
+			error_hint(err, "they are in $TMPDIR, or in /var/tmp");
+		}
 		store_view_put(context->store, b);
 	}
 	store_view_put(context->store, a);
 	free(telling->deep);
-	if (result == -ENOSPC) {
-		error_set(err, result, "there is no room for temporary files");
-		error_hint(err, "they are in $TMPDIR, or in /var/tmp");
-	}
 	return result < 0 ? error_default(err, result, "%s and %s could not be compared", name_a, name_b) : 0;
 }
 

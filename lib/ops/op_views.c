@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/store/uncommitted.h"
+
 #define NS_SECONDS_MAX (INT64_MAX / 1000000000 - 1)
 #define KEY_MAX 64
 
@@ -27,8 +29,11 @@ int op_open_view(struct store *store, const char *name, struct view **ret_view, 
 	if (result == 0 && !view_read_only(view)) {
 		result = view_sync(view);
 		if (result < 0) {
+			const uint32_t number = view_number(view);
+
 			store_view_put(store, view);
-			error_set(err, result, "\"%s\" could not be committed: %s", name, error_text(result));
+			error_set(err, result, "\"%s\" cannot be looked at as it is now", name);
+			(void)uncommitted_explain(store, &number, 1, err);
 		}
 	}
 	if (result == 0)

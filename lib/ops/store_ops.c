@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "lib/store/datasets.h"
+#include "lib/store/uncommitted.h"
 #include "lib/reclaim/gc.h"
 #include "lib/verify/scrub_state.h"
 #include "lib/ops/json.h"
@@ -14,9 +15,11 @@ static int store_sync_op(struct op_context *context, const json_t *args, json_t 
 {
 	int result = store_sync(context->store);
 
-	if (result < 0)
-		return error_set(err, result, "the store could not be synced: %s", error_text(result));
-	return 0;
+	if (result < 0) {
+		error_set(err, result, "the store could not be synced");
+		(void)uncommitted_explain(context->store, NULL, 0, err);
+	}
+	return result;
 }
 
 struct counts {
@@ -60,10 +63,19 @@ static json_t *scrub_status(struct store *store)
 			 (json_int_t)state.every);
 }
 
+static json_t *uncommitted_status(struct store *store, const struct tree_usage *usage)
+{
+	AUTO_FREE char *file = uncommitted_file(store, NULL, 0);
+
+	return json_pack("{s:I, s:s, s:o*}", "files", (json_int_t)usage->failing_inodes, "error", error_text(usage->failing_error), "file",
+	                 file ? json_from_bytes(file) : NULL);
+}
+
 /*
  * store.status: {} -> {path, uuid, format, created, chunk_min, chunk_average, chunk_max, datasets, snapshots,
  * disk_bytes, free_bytes, dirty_bytes, dirty_files, cached_inodes, gc_wanted, dropped_bytes}, read_only (why) when it is, and write_error
- * when the database has stopped writing; uncommitted {files, error} when content cannot be committed, which is tried again;
+ * when the database has stopped writing; uncommitted {files, error, file: one of them, DATASET/PATH} when content cannot be committed, which is
+ * tried again;
  * damage {chunks, healed, tables: some are damaged, unneeded: only in what no file needs of content}; scrub {phase of one that has not ended, begun,
  * chunks, last_end, last_chunks, last_bytes, last_damaged, every: seconds}; backups (op_backups.h). The daemon adds pid, mounts and gc.
  */
@@ -94,8 +106,7 @@ static int store_status(struct op_context *context, const json_t *args, json_t *
 	if (store_check_writable(context->store, &why) < 0)
 		json_object_set_new(*ret_result, "read_only", json_from_bytes(why.text));
 	if (usage.failing_inodes > 0)
-		json_object_set_new(*ret_result, "uncommitted", json_pack("{s:I, s:s}", "files", (json_int_t)usage.failing_inodes, "error",
-		                                                          error_text(usage.failing_error)));
+		json_object_set_new(*ret_result, "uncommitted", uncommitted_status(context->store, &usage));
 	if (store_lost_to(context->store)) {
 		AUTO_FREE char *message = xasprintf("%s has taken the store", store_lost_to(context->store));
 

@@ -1,6 +1,8 @@
 #include "lib/store/damage.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "lib/tree/records/paths.h"
 
@@ -28,6 +30,11 @@ static char *path_of(struct view *view, uint64_t ino)
 
 	scan_of_view(&scan, view);
 	result = scan_inode(&scan, ino, &inode);
+	/* Damaged: where its name is does not stand there, so it is searched for. */
+	if (result < 0 && result != -ENOENT) {
+		inode = (struct scan_inode){.ino = ino, .record = {.mode = S_IFREG, .parent = ROOT_INO}};
+		result = 0;
+	}
 	if (result == 0)
 		result = paths_find(&scan, &inode, &path);
 	scan_inode_clear(&inode);
@@ -44,15 +51,27 @@ void store_tell_damage(void *arg, struct view *view, uint64_t ino, uint64_t offs
 	store->met_damage(store->met_damage_arg, &(struct store_damage){dataset, snapshot, path, offset, chunk});
 }
 
-char *store_file_name(struct store *store, uint32_t view_number, uint64_t ino)
+char *store_file_path(struct store *store, uint32_t view_number, uint64_t ino)
 {
 	AUTO_FREE char *dataset = NULL, *snapshot = NULL, *path = NULL;
 	struct view *view;
 
 	if (store_view_by_number(store, view_number, &view) < 0)
-		return xasprintf("inode %llu of what was rolled back", (unsigned long long)ino);
+		return NULL;
 	path = path_of(view, ino);
 	name_view(store, view_number, &dataset, &snapshot);
 	store_view_put(store, view);
-	return *path ? xasprintf("%s/%s", dataset, path) : xasprintf("a file of %s without a name, inode %llu", dataset, (unsigned long long)ino);
+	return *path ? xasprintf("%s/%s", dataset, path) : NULL;
+}
+
+char *store_file_name(struct store *store, uint32_t view_number, uint64_t ino)
+{
+	AUTO_FREE char *dataset = NULL, *snapshot = NULL;
+	char *path = store_file_path(store, view_number, ino);
+
+	if (path)
+		return path;
+	name_view(store, view_number, &dataset, &snapshot);
+	return *dataset ? xasprintf("a file of %s without a name, inode %llu", dataset, (unsigned long long)ino)
+	                : xasprintf("inode %llu of what was rolled back", (unsigned long long)ino);
 }

@@ -7,6 +7,7 @@
 #include "lib/base/shell.h"
 #include "lib/chunk/digest.h"
 #include "lib/store/catalog.h"
+#include "lib/store/uncommitted.h"
 #include "lib/store/unknown.h"
 #include "lib/tree/freeze/freeze.h"
 #include "lib/tree/records/touched.h"
@@ -178,7 +179,11 @@ static int set_locked(struct store *store, const char *name, bool is_replica, st
 		if (hooks.thaw)
 			hooks.thaw(hooks.arg, &view, 1);
 	}
-	return result < 0 ? error_set(err, result, "cannot %s dataset \"%s\": %s", is_replica ? "demote" : "promote", name, error_text(result)) : 0;
+	if (result < 0) {
+		error_set(err, result, "cannot %s dataset \"%s\"", is_replica ? "demote" : "promote", name);
+		(void)uncommitted_explain(store, &view, 1, err);
+	}
+	return result;
 }
 
 int dataset_set_replica(struct store *store, const char *name, bool is_replica, struct error *err)

@@ -6,8 +6,10 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
+#include "lib/base/shell.h"
 #include "lib/store/catalog.h"
 #include "lib/store/replica.h"
+#include "lib/store/uncommitted.h"
 #include "lib/tree/freeze/freeze.h"
 
 struct rollback {
@@ -127,7 +129,7 @@ static int rollback_head(struct store *store, struct rollback *rollback)
 
 	if (result < 0)
 		return result;
-	result = freeze_begin_held(&head, 1, &freeze);
+	result = rollback->guard ? freeze_begin_held(&head, 1, &freeze) : freeze_begin_dropping(head, &freeze);
 	if (result == 0) {
 		result = rollback_frozen(store, rollback, head, freeze);
 		freeze_end(freeze);
@@ -136,6 +138,17 @@ static int rollback_head(struct store *store, struct rollback *rollback)
 	if (result == 0)
 		views_refresh_shared(store, rollback->dataset->record.family);
 	return result;
+}
+
+/* The guard is to have all that was written. Without one nobody waits for that. */
+static void tell_failure(struct store *store, const struct rollback *rollback, const char *dataset, const char *name, int result, struct error *err)
+{
+	error_set(err, result, "cannot roll \"%s\" back to \"%s\"", dataset, name);
+	if (!uncommitted_explain(store, &rollback->old_view, 1, err) || !rollback->guard)
+		return;
+	AUTO_FREE char *target = xasprintf("%s@%s", dataset, name), *others = xstrdup(err->hint);
+	AUTO_FREE char *command = shell_text("corpusfs rollback --no-guard %s", target);
+	error_hint(err, "%s goes back and keeps nothing of what is left; or %s", command, others);
 }
 
 static int rollback_locked(struct store *store, const char *dataset_name, const char *name, struct rollback *rollback,
@@ -160,7 +173,7 @@ static int rollback_locked(struct store *store, const char *dataset_name, const 
 			hooks.thaw(hooks.arg, &rollback->old_view, 1);
 	}
 	if (result < 0)
-		error_set(err, result, "cannot roll \"%s\" back to \"%s\": %s", dataset_name, name, error_text(result));
+		tell_failure(store, rollback, dataset_name, name, result, err);
 	return result;
 }
 

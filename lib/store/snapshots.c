@@ -36,6 +36,7 @@
 #include "lib/base/fault.h"
 #include "lib/store/catalog.h"
 #include "lib/store/replica.h"
+#include "lib/store/uncommitted.h"
 #include "lib/store/unknown.h"
 #include "lib/tree/freeze/freeze.h"
 
@@ -250,8 +251,10 @@ static int create_locked(struct store *store, const struct snapshot_name *wanted
 		snapshot_record_clear(&targets[i].snapshot);
 		line_clear(&targets[i].line);
 	}
-	if (result < 0)
-		error_set(err, result, "cannot take snapshot \"%s@%s\": %s", targets[0].dataset->name, targets[0].name, error_text(result));
+	if (result < 0) {
+		error_set(err, result, "cannot take snapshot \"%s@%s\"", targets[0].dataset->name, targets[0].name);
+		(void)uncommitted_explain(store, views, count, err);
+	}
 	return result;
 }
 

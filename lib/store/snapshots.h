@@ -52,7 +52,8 @@ WARN_UNUSED int snapshot_hold(struct store *store, const char *dataset, const ch
 WARN_UNUSED int snapshot_release(struct store *store, const char *dataset, const char *name, const char *tag, struct error *err);
 
 /* I4. guard: keep the state that is left as a snapshot named before-rollback-YYYYMMDDTHHMMSSZ (a number is added if taken); its name is
- * returned in ret_guard (NAME_LEN_MAX+1 bytes, may be NULL; "" without guard). The head gets a new view number. */
+ * returned in ret_guard (NAME_LEN_MAX+1 bytes, may be NULL; "" without guard). The head gets a new view number. What cannot be committed stands
+ * against a guard; without one it is dropped with the rest. */
 WARN_UNUSED int dataset_rollback(struct store *store, const char *dataset, const char *snapshot, bool guard, char *ret_guard,
 				 struct error *err);
 

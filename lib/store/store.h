@@ -58,7 +58,9 @@ struct store_options {
 	void *notice_arg;
 };
 
-/* A file of a head, for people: DATASET/PATH, as far as that is known. Freed by the caller. */
+/* DATASET/PATH of a file of a head; NULL: it has none, or that cannot be found out. Freed by the caller. */
+char *store_file_path(struct store *store, uint32_t view, uint64_t ino);
+/* A file of a head, for people: the same, as far as that is known. Freed by the caller. */
 char *store_file_name(struct store *store, uint32_t view, uint64_t ino);
 
 /* Makes the directory (if it is not there; an existing one must be empty) and an empty store in it. NULL parameters: defaults. */

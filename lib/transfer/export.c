@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/store/uncommitted.h"
 #include "lib/transfer/export_archive.h"
 #include "lib/transfer/export_tree.h"
 #include "lib/transfer/view_walk.h"
@@ -90,8 +91,13 @@ static int run(struct export *export, struct error *err)
 		return error_set(err, r, "%s%s%s: %s", options->source, options->path[0] ? "/" : "", options->path, error_text(r));
 	/* What is buffered has no extents yet. */
 	r = view_read_only(export->view) ? 0 : view_sync(export->view);
-	if (r < 0)
-		return error_set(err, r, "%s cannot be read: %s", options->source, error_text(r));
+	if (r < 0) {
+		const uint32_t view = view_number(export->view);
+
+		error_set(err, r, "%s cannot be read as it is now", options->source);
+		(void)uncommitted_explain(export->store, &view, 1, err);
+		return r;
+	}
 	if (options->transfer.count && S_ISDIR(export->top.mode))
 		count(export);
 	return strcmp(options->format, "dir") == 0 ? export_tree(export, err) : export_archive(export, err);

@@ -9,6 +9,7 @@
 #include "lib/base/clock.h"
 #include "lib/store/datasets.h"
 #include "lib/store/replica.h"
+#include "lib/store/uncommitted.h"
 #include "lib/transfer/import_parts.h"
 
 /* --- the target --- */
@@ -67,15 +68,18 @@ static int open_target(struct import *import, struct error *err)
 
 static void finish(struct import *import)
 {
-	struct error *failure = &import->transfer.failure;
+	struct error *failure = &import->transfer.failure, unsynced = {0};
 	int r;
 
 	import_set_directory_times(import);
 	import_tell_left_out(import);
 	transfer_tell(&import->transfer, "sync");
 	r = store_sync(import->store);
-	if (r < 0)
-		transfer_fail(&import->transfer, r, "what was imported could not be brought to the disk: %s", error_text(r));
+	if (r < 0) {
+		error_set(&unsynced, r, "what was imported could not be brought to the disk");
+		(void)uncommitted_explain(import->store, NULL, 0, &unsynced);
+		transfer_fail_with(&import->transfer, &unsynced);
+	}
 	if (failure->code == -EDQUOT)
 		error_hint(failure, "what came in is complete; remove files, or give it a larger quota (corpusfs dataset set), and run the same "
 		                    "command again");

@@ -12,6 +12,7 @@
 #include "lib/reclaim/gc.h"
 #include "lib/kv/kv.h"
 #include "lib/ops/ops.h"
+#include "lib/store/uncommitted.h"
 #include "lib/tree/content/tree.h"
 
 #define LOOK_EVERY_MS 1000
@@ -110,11 +111,14 @@ static void watch_commits(struct jobs *jobs)
 
 	tree_usage(store_tree(jobs->store), &usage);
 	fails = usage.failing_inodes > 0;
-	if (fails && !jobs->commits_fail)
-		log_line(jobs->log, "warning", "uncommitted", "files=%llu text=\"%s\" hint=\"what was written is kept in memory and tried again\"",
-		         (unsigned long long)usage.failing_inodes, error_text(usage.failing_error));
-	else if (!fails && jobs->commits_fail)
+	if (fails && !jobs->commits_fail) {
+		AUTO_FREE char *file = uncommitted_file(jobs->store, NULL, 0);
+
+		log_line(jobs->log, "warning", "uncommitted", "files=%llu file=\"%s\" text=\"%s\" hint=\"what was written is kept in memory and tried again\"",
+		         (unsigned long long)usage.failing_inodes, file ? file : "", error_text(usage.failing_error));
+	} else if (!fails && jobs->commits_fail) {
 		log_line(jobs->log, "info", "committed", "text=\"what could not be written is committed\"");
+	}
 	jobs->commits_fail = fails;
 }
 

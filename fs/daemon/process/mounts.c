@@ -10,6 +10,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/ops/json.h"
+#include "lib/store/uncommitted.h"
 
 #define WAIT_STEP_MS 200
 #define BUSY_STEP_MS 100
@@ -356,9 +357,12 @@ static int finish_stop(struct mounts *mounts, struct entry *entry, const char *m
 	                                       .in_use = detached && !elsewhere && !ended,
 	                                       .lives_on = !detached && !elsewhere && !ended};
 	pthread_mutex_unlock(&mounts->lock);
-	if (result < 0)
-		error_set(err, result, "%s is unmounted, but some of what was written there could not be committed, and is lost: %s", mountpoint,
-		          error_text(result));
+	if (result < 0) {
+		error_set(err, result, "%s is unmounted, but some of what was written there could not be committed, and is lost", mountpoint);
+		/* nothing is tried again */
+		if (uncommitted_explain(mounts->store, NULL, 0, err))
+			error_hint(err, "%s/log tells more; corpusfs damage says what is hurt", store_path(mounts->store));
+	}
 	return result;
 }
 

@@ -7,6 +7,7 @@
 
 #include "fs/supervise/keeper.h"
 #include "lib/ops/op_args.h"
+#include "lib/store/uncommitted.h"
 
 /* -EOPNOTSUPP: with one of the mounts no other could go on. */
 static int check_mounts(const struct requests *requests, struct error *err)
@@ -72,8 +73,11 @@ int restart_op(struct requests *requests, struct control_call *call, json_t **re
 		result = mounts_lost(requests->mounts);
 	if (result == 0)
 		result = store_sync(requests->store);
-	if (result < 0)
-		return error_set(err, result, "what was written cannot be brought to the disk, so the daemon stays: %s", error_text(result));
+	if (result < 0) {
+		error_set(err, result, "what was written cannot be brought to the disk, so the daemon stays");
+		(void)uncommitted_explain(requests->store, NULL, 0, err);
+		return result;
+	}
 	result = keeper_pass_program(requests->keeper, call->fd);
 	if (result < 0)
 		return error_set(err, result, "the supervisor does not answer: %s", error_text(result));

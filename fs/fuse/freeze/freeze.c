@@ -10,7 +10,7 @@
  *      reads or writes nothing else waits too, so whoever stores into the mapping there stops at his page fault. First all
  *      files get their first range sealed, at which those stop who store here and there; then, if the files are big, the
  *      kernel writes back in bulk what is dirty (write_back.h), and the other ranges find clean pages.
- *   4. The writes that passed end, and all is committed.
+ *   4. The writes that passed end, and all is committed, as far as it can be.
  *   5. The caller freezes the views, whose changes are now only what was accepted, writes its records, and
  *      thaws: the gate opens.
  *
@@ -132,18 +132,19 @@ static uint64_t size_of(struct freeze *freeze, const struct gate_session *sessio
 	return attr.size;
 }
 
-/* Step 4: what the daemon has buffered of a file. */
-static int commit_file(struct freeze *freeze, struct gate_session *session, uint64_t id)
+/*
+ * Step 4: what the daemon has buffered of a file. If that fails, so does what the caller commits when he freezes the views, and he knows whether
+ * it matters to him, and names the file.
+ */
+static void commit_file(struct freeze *freeze, struct gate_session *session, uint64_t id)
 {
 	struct inode *inode;
 	struct view *view;
-	int result = open_file(freeze, session, id, &view, &inode);
 
-	if (result)
-		return result < 0 ? result : 0;
-	result = inode_commit(inode);
+	if (open_file(freeze, session, id, &view, &inode))
+		return;
+	(void)!inode_commit(inode);
 	close_file(freeze, view, inode);
-	return result == -ESTALE ? 0 : result;
 }
 
 /* The steps below are for one session and view (0: any), with the lock held. */
@@ -166,13 +167,12 @@ static int commit(struct freeze *freeze, struct gate_session *session, uint32_t 
 {
 	AUTO_FREE uint64_t *nodes = NULL;
 	const size_t count = writers_list(&session->writers, view, &session->root, &nodes);
-	int result = 0;
 
-	for (size_t i = 0; i < count && !result; i++) {
-		result = commit_file(freeze, session, nodes[i]);
+	for (size_t i = 0; i < count; i++) {
+		commit_file(freeze, session, nodes[i]);
 		atomic_fetch_add(&freeze->steps, 1);
 	}
-	return result;
+	return 0;
 }
 
 /* Before the gate closes, since it opens the mount's root. */

@@ -11,6 +11,7 @@
 #include "fs/fuse/session/system.h"
 #include "lib/base/clock.h"
 #include "lib/base/shell.h"
+#include "lib/store/uncommitted.h"
 
 #define RETRY_US 10000
 
@@ -30,9 +31,13 @@ static void *end_main(void *arg)
 	mount->result = store_sync(group->store);
 	if (!mount->result)
 		mount->result = mount_lost(group, mount);
-	if (mount->result)
-		group_log(group, "error", "commit at the end of %s failed: %s", mount->options.mountpoint,
-		          strerror(-mount->result));
+	if (mount->result) {
+		struct error err = {0};
+
+		error_set(&err, mount->result, "commit at the end of %s failed", mount->options.mountpoint);
+		(void)uncommitted_explain(group->store, NULL, 0, &err);
+		group_log(group, "error", "%s", err.text);
+	}
 	if (!mount->read_only)
 		freeze_detach(group->freeze, &mount->gate);
 	pthread_mutex_lock(&mount->keep_lock);

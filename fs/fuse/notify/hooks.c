@@ -11,11 +11,8 @@
 static int hook_freeze(void *arg, const uint32_t *views, size_t count)
 {
 	struct mount_group *group = arg;
-	const int result = freeze_views(group->freeze, views, count);
 
-	if (result)
-		group_log(group, "warning", "no snapshot or rollback now: %s", error_text(result));
-	return result;
+	return freeze_views(group->freeze, views, count);
 }
 
 /* dataset 0: there is none. */

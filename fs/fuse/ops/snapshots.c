@@ -181,16 +181,26 @@ static void job_add(fuse_req_t req, const struct target *dir, const char *name, 
 	worker_add(mount->group->worker, mount, job->request.number, run, job);
 }
 
+/* Who asked gets a number. Where that does not say all, the log has the rest. */
+static void log_failure(const struct snapshot_job *job, const struct error *err)
+{
+	if (err->code != -EEXIST && err->code != -EINVAL && err->code != -ENAMETOOLONG && err->code != -EROFS && err->code != -ENOENT)
+		group_log(job->mount->group, "warning", "%s", err->text);
+}
+
 static void mkdir_run(void *arg)
 {
 	struct snapshot_job *job = arg;
 	struct store *store = job->mount->group->store;
 	const struct snapshot_name what = {.id = job->dataset, .name = job->name};
 	struct fuse_entry_param entry;
+	struct error err = {0};
 	struct view *view;
-	int result = begin(job) ? snapshot_create(store, &what, 1, "", 0, NULL) : 0;
+	int result = begin(job) ? snapshot_create(store, &what, 1, "", 0, &err) : 0;
 
 	session_mark_end();
+	if (result)
+		log_failure(job, &err);
 	if (!result)
 		result = store_snapshot_by_id(store, job->dataset, job->name, &view);
 	if (!result) {
