@@ -61,7 +61,7 @@ char *store_file_path(struct store *store, uint32_t view_number, uint64_t ino)
 	path = path_of(view, ino);
 	name_view(store, view_number, &dataset, &snapshot);
 	store_view_put(store, view);
-	return *path ? xasprintf("%s/%s", dataset, path) : NULL;
+	return *path && *dataset ? xasprintf("%s/%s", dataset, path) : NULL;
 }
 
 char *store_file_name(struct store *store, uint32_t view_number, uint64_t ino)

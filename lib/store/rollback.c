@@ -140,11 +140,15 @@ static int rollback_head(struct store *store, struct rollback *rollback)
 	return result;
 }
 
-/* The guard is to have all that was written. Without one nobody waits for that. */
+/* The guard is to have all that was written. Without one no file is to blame. */
 static void tell_failure(struct store *store, const struct rollback *rollback, const char *dataset, const char *name, int result, struct error *err)
 {
+	if (!rollback->guard) {
+		error_set(err, result, "cannot roll \"%s\" back to \"%s\": %s", dataset, name, error_text(result));
+		return;
+	}
 	error_set(err, result, "cannot roll \"%s\" back to \"%s\"", dataset, name);
-	if (!uncommitted_explain(store, &rollback->old_view, 1, err) || !rollback->guard)
+	if (!uncommitted_explain(store, &rollback->old_view, 1, err))
 		return;
 	AUTO_FREE char *target = xasprintf("%s@%s", dataset, name), *others = xstrdup(err->hint);
 	AUTO_FREE char *command = shell_text("corpusfs rollback --no-guard %s", target);

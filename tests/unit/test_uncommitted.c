@@ -152,6 +152,25 @@ static void a_rollback_that_keeps_nothing_drops_it(void **state)
 	take(store, "d", "t");
 }
 
+static int no_freeze(void *arg, const uint32_t *views, size_t count)
+{
+	return -EIO;
+}
+
+static void what_stops_a_rollback_that_keeps_nothing_is_no_file(void **state)
+{
+	struct store *store = ((struct place *)*state)->store;
+	const struct store_hooks hooks = {.freeze = no_freeze}, none = {0};
+	struct error err = {0};
+
+	assert_int_equal(store_sync(store), -EIO);
+	store_set_hooks(store, &hooks);
+	assert_int_equal(dataset_rollback(store, "d", "s", false, NULL, &err), -EIO);
+	assert_string_equal(err.text, "cannot roll \"d\" back to \"s\": Input/output error");
+	store_set_hooks(store, &none);
+	remove_spoilt(store);
+}
+
 static void whatever_looks_at_the_head_names_it(void **state)
 {
 	struct store *store = ((struct place *)*state)->store;
@@ -183,6 +202,7 @@ int main(void)
 		TEST(a_snapshot_names_it),
 		TEST(a_rollback_that_keeps_the_state_names_it_and_changes_nothing),
 		TEST(a_rollback_that_keeps_nothing_drops_it),
+		TEST(what_stops_a_rollback_that_keeps_nothing_is_no_file),
 		TEST(whatever_looks_at_the_head_names_it),
 	};
 

@@ -358,10 +358,10 @@ static int finish_stop(struct mounts *mounts, struct entry *entry, const char *m
 	                                       .lives_on = !detached && !elsewhere && !ended};
 	pthread_mutex_unlock(&mounts->lock);
 	if (result < 0) {
-		error_set(err, result, "%s is unmounted, but some of what was written there could not be committed, and is lost", mountpoint);
-		/* nothing is tried again */
-		if (uncommitted_explain(mounts->store, NULL, 0, err))
-			error_hint(err, "%s/log tells more; corpusfs damage says what is hurt", store_path(mounts->store));
+		error_set(err, result, "%s is unmounted, but some of what was written there is lost", mountpoint);
+		(void)uncommitted_explain(mounts->store, NULL, 0, err);
+		/* that hint is of no use here: nothing is tried again, and there is no mount */
+		error_hint(err, "%s/log tells more; corpusfs damage says what is hurt", store_path(mounts->store));
 	}
 	return result;
 }
