@@ -2,11 +2,14 @@
 
 import errno
 import glob
+import json
 import os
 import random
 import re
 
 from harness import files, posix
+
+LAYOUT = "names, attributes and layout of files"
 
 _flips = []
 
@@ -62,6 +65,17 @@ def content(store, data, at=0):
             found += 1
     forget()
     return found
+
+
+def layout(store):
+    """Flips a bit in the middle of a table of names, attributes and layout of files, the largest. The store is not mounted."""
+    for path in sorted(tables(store), key=os.path.getsize, reverse=True):
+        flip(path, os.path.getsize(path) // 2)
+        rows = json.loads(store.run("-s", store.path, "repair", "--json").out)["tables"]
+        if any(row["table"] == os.path.basename(path) and row["holds"] == LAYOUT for row in rows):
+            return
+        undo()
+    raise AssertionError("there is no such table")
 
 
 def forget():

@@ -378,6 +378,44 @@ def test_damage_lists_every_file_that_is_hurt_and_where_it_is_whole(fs, store):
     assert not [p for p in damage(store)["places"] if (p["dataset"], p["snapshot"], p["path"]) == ("d", "", "dir/file")]
 
 
+@pytest.mark.sanitize
+def test_every_damaged_file_can_be_removed_and_is_listed_no_more(fs, store):
+    """Small and large ones: their content, their layout or all that is known of them is hurt."""
+    expect_damage(store)
+    for number in range(60):
+        files.put(f"{fs}/small{number}", noise(number, 300))
+        with open(f"{fs}/pieces{number}", "wb", buffering=0) as handle:
+            for piece in range(150):
+                os.pwrite(handle.fileno(), b"x", piece << 16)
+    files.put(fs + "/content", noise("content"))
+    store.umount()
+    assert rot.content(store, noise("content"), 100000) == 1
+    store.mount()
+    assert not reads(fs + "/content", noise("content")) and [place["path"] for place in damage(store)["places"]] == ["content"]
+    os.unlink(fs + "/content")
+    assert damage(store, 0)["places"] == []
+    store.umount()
+    rot.layout(store)
+    store.mount()
+    hurt = {place["path"] for place in damage(store)["places"]}
+    unknown = {name for name in os.listdir(fs) if posix.outcome(os.lstat, f"{fs}/{name}") == "EIO"}
+    assert unknown and hurt >= unknown and len(os.listdir(fs)) == 120
+    assert {posix.outcome(call, f"{fs}/{name}") for name in unknown for call in (files.get, lambda path: os.truncate(path, 0))} == {"EIO"}
+    subprocess.run(["rm", "-f", *(f"{fs}/{name}" for name in hurt)], check=True, timeout=60)
+    left = set(os.listdir(fs))
+    assert len(left) == 120 - len(hurt)
+    for _ in range(2):
+        assert damage(store)["places"] == [] and set(os.listdir(fs)) == left
+        store.umount()
+        store.mount()
+    store.umount()
+    store.ok("-s", store.path, "repair", "--apply")
+    store.mount()
+    assert set(os.listdir(fs)) - {"lost+found"} == left
+    subprocess.run(["rm", "-rf", fs + "/lost+found"], check=True, timeout=60)
+    assert set(os.listdir(fs)) == left
+
+
 def test_repair_finds_damaged_content_in_files_of_any_name(rotten, store, area):
     assert not reads(rotten + "/7", noise(7))
     os.makedirs(area + "/source/deep/er")

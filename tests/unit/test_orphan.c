@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -316,6 +317,79 @@ static void a_named_inode_is_no_orphan(void **state)
 	assert_int_equal(view_lookup(store->view, ROOT_INO, "f", &attr), 0);
 }
 
+static void change_record(struct tree_store *store, enum kv_family family, const struct tree_key *key, bool is_there)
+{
+	struct kv_batch *batch = kv_batch_new();
+
+	if (is_there)
+		kv_batch_put(batch, family, key->bytes, key->len, "x", 1);
+	else
+		kv_batch_delete(batch, family, key->bytes, key->len);
+	assert_int_equal(kv_write(store->kv, batch, 0), 0);
+	kv_batch_free(batch);
+}
+
+static uint64_t stored_file(struct tree_store *store, const char *name)
+{
+	struct inode *inode = new_file(store, name);
+	const uint64_t ino = inode_ino(inode);
+
+	fill(inode, 4);
+	assert_int_equal(inode_commit(inode), 0);
+	inode_close(inode);
+	return ino;
+}
+
+/* Among its records stands what is none. What could not be looked through goes when it can be. */
+static void a_file_with_damaged_records_is_removed(void **state)
+{
+	struct tree_store *store = *state;
+	const uint64_t ino = stored_file(store, "f");
+	const struct tree_key damaged = tree_prefix_kind(1, ino, KEY_EXTENT);
+	struct attr attr;
+
+	change_record(store, KV_TREE, &damaged, true);
+	assert_int_equal(view_unlink(store->view, ROOT_INO, "f"), 0);
+	assert_int_equal(view_lookup(store->view, ROOT_INO, "f", &attr), -ENOENT);
+	assert_int_equal(view_sync(store->view), 0);
+	tree_store_close(store);
+	tree_store_open(store, false);
+	assert_true(view_reap_orphans(store->view) < 0);
+	assert_int_equal(orphans(store), 1);
+	tree_store_close(store);
+	tree_store_open(store, false);
+	change_record(store, KV_TREE, &damaged, false);
+	check_reaped(store, ino);
+}
+
+/* Its record cannot be read, or is not there. Nobody takes the name for that of no file. */
+static void a_file_whose_inode_is_damaged_is_removed(void **state)
+{
+	struct tree_store *store = *state;
+	const uint64_t damaged = stored_file(store, "damaged"), missing = stored_file(store, "missing");
+	const struct tree_key of_damaged = tree_key_at(tree_stem_inode(1, damaged), 1), of_missing = tree_key_at(tree_stem_inode(1, missing), 1);
+	uint64_t ino;
+	struct attr attr;
+	uint8_t type;
+
+	stored_file(store, "sound");
+	tree_store_close(store);
+	tree_store_open(store, false);
+	change_record(store, KV_TREE, &of_damaged, true);
+	change_record(store, KV_TREE, &of_missing, false);
+	assert_int_equal(view_lookup(store->view, ROOT_INO, "damaged", &attr), -EIO);
+	assert_int_equal(view_lookup(store->view, ROOT_INO, "missing", &attr), -EIO);
+	assert_int_equal(view_name_type(store->view, ROOT_INO, "damaged", &ino, &type), 0);
+	assert_true(ino == damaged && type == DT_REG);
+	assert_int_equal(view_rmdir(store->view, ROOT_INO, "damaged"), -ENOTDIR);
+	assert_int_equal(view_unlink(store->view, ROOT_INO, "damaged"), 0);
+	assert_int_equal(view_unlink(store->view, ROOT_INO, "missing"), 0);
+	assert_int_equal(view_lookup(store->view, ROOT_INO, "damaged", &attr), -ENOENT);
+	assert_int_equal(view_lookup(store->view, ROOT_INO, "missing", &attr), -ENOENT);
+	assert_int_equal(view_lookup(store->view, ROOT_INO, "sound", &attr), 0);
+	assert_int_equal(orphans(store), 0);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3)
@@ -334,6 +408,8 @@ int main(int argc, char **argv)
 		TREE_TEST(a_kill_during_the_removal_is_made_good),
 		TREE_TEST(a_file_open_at_the_kill_is_removed_later),
 		TREE_TEST(a_named_inode_is_no_orphan),
+		TREE_TEST(a_file_with_damaged_records_is_removed),
+		TREE_TEST(a_file_whose_inode_is_damaged_is_removed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

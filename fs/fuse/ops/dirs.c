@@ -266,26 +266,36 @@ struct listing {
 	struct attr_scan *scan; /* NULL: the directory has changed since the page was filled, or is virtual */
 };
 
+/* The kernel takes only the number and the type of it, and asks for the rest. */
+static struct fuse_entry_param not_described(const struct listing *listing, const struct name_item *item)
+{
+	return (struct fuse_entry_param){.attr = {.st_ino = number_of(listing->dir, item), .st_mode = DTTOIF(item->type)}};
+}
+
 /*
  * What readdirplus says goes into the kernel's cache, so it must be true now, not when the page was filled: unless
- * the directory is unchanged since, the name is looked up anew. -ENOENT when it is gone.
+ * the directory is unchanged since, the name is looked up anew. -ENOENT when it is gone. An inode that is damaged hides no other.
  */
 static int entry_now(const struct listing *listing, const struct name_item *item, struct fuse_entry_param *ret_entry)
 {
 	struct attr attr;
 	int result;
 
-	/* the kernel takes only the number and the type of these */
 	if (!listing->is_described || item->kind == NAME_DOT) {
-		*ret_entry = (struct fuse_entry_param){.attr = {.st_ino = number_of(listing->dir, item), .st_mode = DTTOIF(item->type)}};
+		*ret_entry = not_described(listing, item);
 		return 0;
 	}
-	if (!listing->scan || item->kind != NAME_FILE)
-		return names_lookup(listing->dir, name_page_name(&listing->handle->page, item), ret_entry);
-	result = attr_scan_get(listing->scan, item->number, &attr);
-	if (!result)
-		target_entry(listing->dir, &attr, ret_entry);
-	return result;
+	if (!listing->scan || item->kind != NAME_FILE) {
+		result = names_lookup(listing->dir, name_page_name(&listing->handle->page, item), ret_entry);
+	} else {
+		result = attr_scan_get(listing->scan, item->number, &attr);
+		if (!result)
+			target_entry(listing->dir, &attr, ret_entry);
+	}
+	if (result != -EIO || item->kind != NAME_FILE)
+		return result;
+	*ret_entry = not_described(listing, item);
+	return 0;
 }
 
 static bool is_unchanged(const struct target *dir, const struct dir_handle *handle)

@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -80,6 +81,26 @@ static void expect_read(const struct target *dir, const struct fuse_entry_param 
 	inode_close(inode);
 }
 
+/*
+ * The kernel removes only what it has looked up. So of a file whose inode cannot be read it learns the number and the type, for no time at all:
+ * whatever else somebody wants to know of it, or to do with it, the kernel asks for, and that is EIO. Of an inode that is missing that would be
+ * ESTALE, so such a name stays unknown.
+ */
+static int lookup_damaged(const struct target *dir, const char *name, struct fuse_entry_param *ret_entry)
+{
+	struct attr attr = {.nlink = 1}, unreadable;
+	uint8_t type;
+
+	if (dir->node.kind != NODE_FILE || dir->mount->read_only || view_read_only(dir->view) ||
+	    view_name_type(dir->view, dir->node.ino, name, &attr.ino, &type) < 0 || type == DT_DIR ||
+	    view_getattr(dir->view, attr.ino, &unreadable) != -EIO)
+		return -EIO;
+	attr.mode = DTTOIF(type);
+	target_entry(dir, &attr, ret_entry);
+	ret_entry->attr_timeout = ret_entry->entry_timeout = 0;
+	return 0;
+}
+
 void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
 	struct fuse_entry_param entry;
@@ -88,6 +109,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 
 	if (!result)
 		result = names_lookup(&target, name, &entry);
+	if (result == -EIO)
+		result = lookup_damaged(&target, name, &entry);
 	if (!result && !S_ISDIR(entry.attr.st_mode))
 		listers_look_up(&target.mount->group->listers, fuse_req_ctx(req)->pid, dir, clock_ms());
 	if (result == -ENOENT && target.node.kind == NODE_FILE) {

@@ -17,6 +17,8 @@
 /* --- names --- */
 
 WARN_UNUSED int view_lookup(struct view *view, uint64_t dir, const char *name, struct attr *ret_attr); /* "." and ".." too */
+/* What the name alone says: of a file that view_lookup cannot read. The type is one of DT_REG... */
+WARN_UNUSED int view_name_type(struct view *view, uint64_t dir, const char *name, uint64_t *ret_ino, uint8_t *ret_type);
 
 struct xattr_init {
 	const char *name;
@@ -37,6 +39,7 @@ struct create {
 WARN_UNUSED int view_create(struct view *view, uint64_t dir, const char *name, const struct create *create, struct attr *ret_attr,
 			    struct inode **ret_opened); /* ret_opened may be NULL, else the new file is returned open */
 WARN_UNUSED int view_link(struct view *view, uint64_t ino, uint64_t dir, const char *name, struct attr *ret_attr);
+/* Also of a file that is damaged, however much of it can be read. */
 WARN_UNUSED int view_unlink(struct view *view, uint64_t dir, const char *name);
 WARN_UNUSED int view_rmdir(struct view *view, uint64_t dir, const char *name);
 /* flags: RENAME_NOREPLACE, RENAME_EXCHANGE. A regular file's content is committed before its name replaces another. */

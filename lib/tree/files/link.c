@@ -247,7 +247,20 @@ static int remove_locked(struct transaction *transaction, struct inode *dir, con
 	return transaction_write(transaction, r);
 }
 
-/* view->names is held. What is removed is returned with a reference. */
+/* Nobody knows what other names it has, so only this one goes. A repair gives what is left of it a name in lost+found, if it has no other. */
+static int remove_damaged(struct transaction *transaction, struct inode *dir, const char *name, const struct entry *entry)
+{
+	int r;
+
+	transaction_begin(transaction, dir->view, &dir, 1);
+	r = entry_delete(transaction, dir->ino, name, entry);
+	dir_changed(transaction, dir, 0, clock_now());
+	r = transaction_write(transaction, r);
+	transaction_end(transaction);
+	return r;
+}
+
+/* view->names is held. What is removed is returned with a reference, if it can be read. */
 static int remove_in(struct transaction *transaction, struct inode *dir, const char *name, bool want_dir, struct inode **ret_inode)
 {
 	struct inode *inode;
@@ -261,6 +274,8 @@ static int remove_in(struct transaction *transaction, struct inode *dir, const c
 	r = want_dir ? dir_check_empty(dir->view, entry.record.ino) : 0;
 	if (r == 0)
 		r = inode_get(dir->view, entry.record.ino, &inode);
+	if (!want_dir && (r == -EIO || r == -ESTALE))
+		return remove_damaged(transaction, dir, name, &entry);
 	if (r < 0)
 		return r == -ESTALE ? -EIO : r;
 	transaction_begin(transaction, dir->view, (struct inode *[]){dir, inode}, 2);

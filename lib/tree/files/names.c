@@ -176,6 +176,18 @@ int view_lookup(struct view *view, uint64_t dir, const char *name, struct attr *
 	return r < 0 ? r : lookup_entry(view, dir, name, ret_attr);
 }
 
+int view_name_type(struct view *view, uint64_t dir, const char *name, uint64_t *ret_ino, uint8_t *ret_type)
+{
+	struct entry entry;
+	int r = entry_get(view, dir, name, &entry);
+
+	if (r < 0)
+		return r;
+	*ret_ino = entry.record.ino;
+	*ret_type = entry.record.type;
+	return 0;
+}
+
 int view_resolve(struct view *view, const char *path, struct attr *ret_attr)
 {
 	AUTO_FREE char *copy = xstrdup(path);

@@ -8,6 +8,9 @@
  * An orphan has a record with nlink 0 and an 'O' entry in the catalog. The batch that took its last name wrote both; the batch that removes
  * its last record removes the entry. So view_reap_orphans finds all that a crash leaves behind.
  * Nobody opens an inode that is `gone`. The thread that set `gone` buries it.
+ *
+ * Damage keeps no file alive. Records that cannot be read cannot be looked through: then the inode stays an orphan until somebody has mended the
+ * database.
  */
 #include "lib/tree/files/orphan.h"
 
@@ -77,6 +80,11 @@ static int removal_end(struct view *view, struct kv_batch *batch, uint64_t ino, 
 	return r;
 }
 
+static bool is_damage(int result)
+{
+	return result == -EBADMSG || result == -EIO;
+}
+
 int orphan_add(struct transaction *transaction, struct inode *inode)
 {
 	struct view *view = transaction->view;
@@ -91,7 +99,7 @@ int orphan_add(struct transaction *transaction, struct inode *inode)
 		int r = version_delete_range(view, transaction->batch, SMALL_VERSIONS, &removal.next, &removal.end, &removal.tombstones);
 		if (r == 0 && inode->record.is_inline)
 			r = inline_content_remove(view, transaction->batch, inode->ino, &removal.tombstones);
-		if (r < 0)
+		if (r < 0 && !is_damage(r))
 			return r;
 		transaction->is_dying_removed = r == 0;
 		if (r == 0) {

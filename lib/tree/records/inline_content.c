@@ -41,7 +41,7 @@ static int hide_damaged(struct view *view, struct kv_batch *batch, uint64_t ino,
 {
 	struct tree_key stem = tree_stem_content(view->family_id, ino);
 
-	if (result != -EBADMSG)
+	if (result != -EBADMSG && result != -EIO)
 		return result;
 	version_hide(view, batch, &stem);
 	return 1;
