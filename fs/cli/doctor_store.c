@@ -93,6 +93,20 @@ static void check_damage(json_t *findings, const json_t *status)
 	doctor_note(findings, "store", "last scrub", old ? DOCTOR_NOTE : DOCTOR_OK, when, "corpusfs scrub, or corpusfs scrub schedule monthly");
 }
 
+static void check_uncommitted(json_t *findings, const json_t *status)
+{
+	const json_t *uncommitted = json_object_get(status, "uncommitted");
+	const json_int_t files = number(uncommitted, "files");
+	const char *file = json_string_value(json_object_get(uncommitted, "file"));
+
+	if (!uncommitted)
+		return;
+	AUTO_FREE char *value = xasprintf("%lld file%s%s%s: %s", (long long)files, files == 1 ? "" : "s", !file ? "" : files == 1 ? ", " : ", one of them ",
+	                                  file ? file : "", json_string_value(json_object_get(uncommitted, "error")));
+	doctor_note(findings, "store", "not on disk", DOCTOR_BAD, value,
+	            "make room if the disk is full; else copy what can be read of the file and remove it, or go back with corpusfs rollback --no-guard");
+}
+
 static void check_backups(json_t *findings, const json_t *status)
 {
 	const json_t *row;
@@ -185,6 +199,7 @@ void doctor_store(json_t *findings, const char *store, const json_t *status, con
 	check_filesystem(findings, store);
 	check_space(findings, store, status);
 	check_damage(findings, status);
+	check_uncommitted(findings, status);
 	check_backups(findings, status);
 	check_daemon(findings, status);
 	json_array_foreach (mounts, i, mount) {
