@@ -47,7 +47,7 @@ def test_sync_says_once_that_stores_are_lost(limited, store):
 def test_umount_says_that_stores_are_lost(limited, store):
     store_too_much(limited + "/d/mapped")
     result = store.run("umount", limited)
-    assert result.code != 0 and "some of what was written there could not be committed" in result.err, result
+    assert result.code != 0 and "some of what was written there is lost" in result.err, result
     assert is_lost(store) and not procs.fuse_mounts(limited)
     store.points.remove(limited)
     store.ended(expect=1)
@@ -69,7 +69,7 @@ def test_umount_of_what_is_in_use_says_that_stores_are_lost(limited, store, how)
     store_too_much(limited + "/d/mapped")
     with open(limited + "/d/used", "wb"):
         result = store.run("umount", how, limited)
-        assert result.code != 0 and "some of what was written there could not be committed" in result.err, result
+        assert result.code != 0 and "some of what was written there is lost" in result.err, result
     store.points.remove(limited)
     store.ended(expect=1)
 
