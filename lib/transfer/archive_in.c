@@ -21,6 +21,7 @@ struct archive_in {
 	struct archive_source source; /* with `next` */
 	struct archive_in_options options;
 	bool is_pipe, is_packed;
+	bool has_more; /* something follows the end */
 	struct big_names *big_names; /* NULL: not looked for yet, or it cannot be known */
 	bool looked_for_names;
 	bool has_first; /* was looked at already, and is still to be given out */
@@ -77,7 +78,7 @@ static int read_through(struct archive_in *in, struct error *err)
 
 	if (r < 0)
 		return read_failed(in, r, tar_in_problem(in->tar), err);
-	r = unpack_drain(in->unpack);
+	r = unpack_drain(in->unpack, NULL);
 	return r < 0 ? read_failed(in, r, unpack_problem(in->unpack), err) : 0;
 }
 
@@ -236,10 +237,10 @@ bool archive_in_is_single(struct archive_in *in, const char *plain_path)
 
 /* --- members --- */
 
-/* What is behind the last member: checksums, and what a writer into a pipe still wants to get rid of. */
+/* What is behind the last member: checksums, what a writer into a pipe still wants to get rid of, and perhaps another archive. */
 static int take_end(struct archive_in *in)
 {
-	int r = in->is_pipe || in->is_packed ? unpack_drain(in->unpack) : 0;
+	int r = unpack_drain(in->unpack, &in->has_more);
 
 	return r < 0 ? failed(in, r, unpack_problem(in->unpack)) : 0;
 }
@@ -289,6 +290,11 @@ const char *archive_in_problem(const struct archive_in *in)
 bool archive_in_has_end(const struct archive_in *in)
 {
 	return !in->tar || tar_in_has_end(in->tar);
+}
+
+bool archive_in_has_more(const struct archive_in *in)
+{
+	return in->has_more;
 }
 
 uint64_t archive_in_position(const struct archive_in *in)

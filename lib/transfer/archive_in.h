@@ -51,6 +51,7 @@ WARN_UNUSED int archive_in_is_wrong(struct archive_in *in, const char *text);
 const char *archive_in_problem(const struct archive_in *in); /* of the last error */
 /* At the end: whether the archive itself said that it is the end, so that nothing is cut off. */
 bool archive_in_has_end(const struct archive_in *in);
+bool archive_in_has_more(const struct archive_in *in); /* and whether something follows it, which is not read */
 
 /* Whether the big file (big_names.h) of this plain path is the only one of its name, as far as can be known. May read all headers. */
 bool archive_in_is_single(struct archive_in *in, const char *plain_path);

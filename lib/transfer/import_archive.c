@@ -301,6 +301,9 @@ static bool take_next(struct archive_import *archive, struct portion *portion)
 	if (r == 0 && !archive_in_has_end(archive->in))
 		transfer_problem(transfer, "", archive->import->options->source, -EBADMSG,
 		                 "it does not say that it ends where it does: something may have been cut off");
+	if (r == 0 && archive_in_has_more(archive->in))
+		transfer_note(transfer, "more follows the end of %s, which tar reads with -i, and import does not: the first of several archives came in",
+		              archive->import->options->source);
 	if (r <= 0 || transfer_stopped(transfer) || take_member(archive, portion, &found) < 0)
 		return false;
 	note_progress(archive);

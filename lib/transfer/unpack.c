@@ -347,15 +347,21 @@ int unpack_skip(struct unpack *unpack, uint64_t len)
 	return done < len ? damaged(unpack, "it ends early") : 0;
 }
 
-int unpack_drain(struct unpack *unpack)
+int unpack_drain(struct unpack *unpack, bool *ret_more)
 {
 	const void *data;
+	bool more = false;
 	size_t got;
 	int r;
 
-	while ((r = unpack_some(unpack, UINT64_MAX, &data, &got)) == 1)
+	while ((r = unpack_some(unpack, UINT64_MAX, &data, &got)) == 1) {
+		const uint8_t *bytes = data;
 		if (stream_in_stopped(unpack->in))
 			return -ECANCELED;
+		more = more || bytes[0] || memcmp(bytes, bytes + 1, got - 1) != 0;
+	}
+	if (ret_more)
+		*ret_more = more;
 	return r;
 }
 

@@ -32,8 +32,8 @@ WARN_UNUSED int unpack_some(struct unpack *unpack, uint64_t most, const void **r
 /* len bytes; ret_len is less only at the end. */
 WARN_UNUSED int unpack_copy(struct unpack *unpack, void *out, size_t len, size_t *ret_len);
 WARN_UNUSED int unpack_skip(struct unpack *unpack, uint64_t len); /* -EBADMSG: there were not so many */
-/* To the end, with all that is to be checked there. */
-WARN_UNUSED int unpack_drain(struct unpack *unpack);
+/* To the end, with all that is to be checked there. ret_more (or NULL): whether anything but zeros came on the way. */
+WARN_UNUSED int unpack_drain(struct unpack *unpack, bool *ret_more);
 
 const char *unpack_problem(const struct unpack *unpack); /* of the last -EBADMSG */
 

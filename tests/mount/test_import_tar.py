@@ -1,5 +1,6 @@
 """What a tar means is what GNU tar does with it, member by member: random archives, extracted by both one after the other."""
 
+import gzip
 import os
 import random
 import subprocess
@@ -91,3 +92,21 @@ def test_every_format_of_tar_comes_in(store, area, options):
             row.pop("mtime", None)
     assert not tree.differences(left, right)
     assert os.stat(point + "/d/many").st_blocks < os.stat(point + "/d/many").st_size // 512 or "-S" not in options
+
+
+def test_an_archive_behind_the_end_of_another_one_is_told_of(store, area):
+    """tar leaves it out, too, without a word."""
+    whole = b""
+    for name in ("first", "second"):
+        with open(f"{area}/{name}", "wb") as handle:
+            handle.write(name.encode())
+        subprocess.run(["tar", "-cf", area + "/a.tar", "-C", area, name], check=True, timeout=60)
+        with open(area + "/a.tar", "rb") as handle:
+            whole += handle.read()
+    for name, data in (("more", whole), ("more.gz", gzip.compress(whole)), ("zeros", whole[: len(whole) // 2] + bytes(100000))):
+        with open(f"{area}/{name}", "wb") as handle:
+            handle.write(data)
+        for source, options in ((f"{area}/{name}", {}), ("-", {"data": data})):
+            result = store.run("-s", store.path, "import", source, "d", **options)
+            assert result.code == 0 and ("more follows the end" in result.err) == (name != "zeros"), result
+    assert os.listdir(store.mount() + "/d") == ["first"]
