@@ -11,6 +11,7 @@
 struct digest {
 	EVP_MD *md; /* fetched once: the implicit fetch of OpenSSL 3 costs as much as hashing a kilobyte */
 	EVP_MD_CTX *context;
+	enum sha256_lanes lanes;
 };
 
 static void need(int ok)
@@ -29,6 +30,7 @@ struct digest *digest_new(void)
 	digest->context = EVP_MD_CTX_new();
 	need(digest->md && digest->context);
 	need(EVP_DigestInit_ex2(digest->context, digest->md, NULL));
+	digest->lanes = sha256_lanes_best();
 	return digest;
 }
 
@@ -65,16 +67,21 @@ static int longest_first(const void *left, const void *right)
 	return a->len > b->len ? -1 : a->len < b->len;
 }
 
+bool digest_takes_pieces(const struct digest *digest)
+{
+	return digest->lanes == SHA256_LANES_PAIR;
+}
+
 void digest_many(struct digest *digest, struct digest_job **jobs, size_t count)
 {
 	size_t one_by_one = count;
 
-	if (count > 1 && sha256_lanes_available()) {
+	if (digest->lanes != SHA256_LANES_NONE && count > 0 && (count > 1 || jobs[0]->begun)) {
 		qsort(jobs, count, sizeof(struct digest_job *), longest_first);
-		one_by_one = sha256_lanes_left_out(jobs, count);
+		one_by_one = digest->lanes == SHA256_LANES_WIDE ? sha256_lanes_left_out(jobs, count) : 0;
 	}
 	for (size_t i = 0; i < one_by_one; i++)
 		digest_once(digest, jobs[i]->data, jobs[i]->len, jobs[i]->sha256);
 	if (one_by_one < count)
-		sha256_lanes(jobs + one_by_one, count - one_by_one);
+		sha256_lanes(digest->lanes, jobs + one_by_one, count - one_by_one);
 }

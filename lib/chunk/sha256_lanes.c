@@ -5,6 +5,7 @@
 #include "lib/base/clean.h"
 
 #define LANES 16
+#define PAIR 2
 #define BLOCK 64U
 #define STATE 8
 
@@ -32,14 +33,16 @@ size_t sha256_lanes_left_out(struct digest_job *const *jobs, size_t count)
 
 #if defined(__x86_64__)
 
+#include <cpuid.h>
 #include <immintrin.h>
 
 #define WITH_AVX512 __attribute__((target("avx512f,avx512bw")))
+#define WITH_SHA __attribute__((target("sha,sse4.1")))
 
 /* One word of each of 16 messages. */
 typedef uint32_t words __attribute__((vector_size(4 * LANES)));
 
-static const uint32_t round_constants[64] = {
+static const uint32_t round_constants[64] __attribute__((aligned(16))) = {
 	0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be,
 	0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa,
 	0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85,
@@ -51,6 +54,7 @@ static const uint32_t first_state[STATE] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 
                                             0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 
 struct lanes {
+	int width;
 	uint32_t state[STATE][LANES] __attribute__((aligned(64)));
 	const uint8_t *at[LANES];
 	struct lane {
@@ -61,9 +65,27 @@ struct lanes {
 	} items[LANES];
 };
 
-bool sha256_lanes_available(void)
+/* Not every compiler knows their name. */
+static bool has_sha(void)
 {
-	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+	unsigned a, b = 0, c, d;
+
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA) && __builtin_cpu_supports("sse4.1");
+}
+
+bool sha256_lanes_has(enum sha256_lanes lanes)
+{
+	switch (lanes) {
+	case SHA256_LANES_WIDE: return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+	case SHA256_LANES_PAIR: return has_sha();
+	case SHA256_LANES_NONE: break;
+	}
+	return true;
+}
+
+enum sha256_lanes sha256_lanes_best(void)
+{
+	return sha256_lanes_has(SHA256_LANES_WIDE) ? SHA256_LANES_WIDE : sha256_lanes_has(SHA256_LANES_PAIR) ? SHA256_LANES_PAIR : SHA256_LANES_NONE;
 }
 
 /* --- 16 blocks --- */
@@ -144,13 +166,85 @@ WITH_AVX512 static void hash_blocks(struct lanes *lanes, size_t count)
 	memcpy(lanes->state, h, sizeof(h));
 }
 
+/* --- 2 blocks --- */
+
+/* Of one message, as the instructions for SHA-256 want it: the variables a, b, e, f and c, d, g, h, each from the highest word down. */
+struct halves {
+	__m128i abef, cdgh;
+};
+
+WITH_SHA static inline struct halves load_halves(const struct lanes *lanes, int lane)
+{
+	const uint32_t(*s)[LANES] = lanes->state;
+
+	return (struct halves){
+		_mm_set_epi32((int)s[0][lane], (int)s[1][lane], (int)s[4][lane], (int)s[5][lane]),
+		_mm_set_epi32((int)s[2][lane], (int)s[3][lane], (int)s[6][lane], (int)s[7][lane]),
+	};
+}
+
+WITH_SHA static inline void store_halves(struct lanes *lanes, int lane, const struct halves *halves)
+{
+	static const int of_abef[4] = {5, 4, 1, 0}, of_cdgh[4] = {7, 6, 3, 2};
+	uint32_t abef[4], cdgh[4];
+
+	_mm_storeu_si128((__m128i *)abef, halves->abef);
+	_mm_storeu_si128((__m128i *)cdgh, halves->cdgh);
+	for (int i = 0; i < 4; i++) {
+		lanes->state[of_abef[i]][lane] = abef[i];
+		lanes->state[of_cdgh[i]][lane] = cdgh[i];
+	}
+}
+
+/* Four rounds of both, whose instructions take turns: those of one fill the time that the other's wait. */
+WITH_SHA static void hash_pairs(struct lanes *lanes, size_t count)
+{
+	const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
+	struct halves h[PAIR], s[PAIR];
+	__m128i w[PAIR][4];
+
+	for (int lane = 0; lane < PAIR; lane++)
+		h[lane] = load_halves(lanes, lane);
+	for (size_t block = 0; block < count; block++) {
+		for (int lane = 0; lane < PAIR; lane++) {
+			s[lane] = h[lane];
+			for (int i = 0; i < 4; i++)
+				w[lane][i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)lanes->at[lane] + i), swap);
+			lanes->at[lane] += lanes->items[lane].job ? BLOCK : 0;
+		}
+#pragma GCC unroll 16
+		for (int i = 0; i < 16; i++) {
+#pragma GCC unroll 2
+			for (int lane = 0; lane < PAIR; lane++) {
+				__m128i *m = w[lane], sum;
+
+				if (i >= 4) {
+					sum = _mm_sha256msg1_epu32(m[i % 4], m[(i + 1) % 4]);
+					sum = _mm_add_epi32(sum, _mm_alignr_epi8(m[(i + 3) % 4], m[(i + 2) % 4], 4));
+					m[i % 4] = _mm_sha256msg2_epu32(sum, m[(i + 3) % 4]);
+				}
+				sum = _mm_add_epi32(m[i % 4], _mm_load_si128((const __m128i *)round_constants + i));
+				s[lane].cdgh = _mm_sha256rnds2_epu32(s[lane].cdgh, s[lane].abef, sum);
+				s[lane].abef = _mm_sha256rnds2_epu32(s[lane].abef, s[lane].cdgh, _mm_shuffle_epi32(sum, 0x0e));
+			}
+		}
+		for (int lane = 0; lane < PAIR; lane++) {
+			h[lane].abef = _mm_add_epi32(h[lane].abef, s[lane].abef);
+			h[lane].cdgh = _mm_add_epi32(h[lane].cdgh, s[lane].cdgh);
+		}
+	}
+	for (int lane = 0; lane < PAIR; lane++)
+		store_halves(lanes, lane, &h[lane]);
+}
+
 /* --- messages in lanes --- */
 
 static void begin_tail(struct lanes *lanes, int number)
 {
 	struct lane *lane = &lanes->items[number];
+	const struct digest_begun *begun = lane->job->begun;
 	const size_t rest = lane->job->len % BLOCK;
-	const uint64_t bits = (uint64_t)lane->job->len * 8;
+	const uint64_t bits = ((begun ? begun->len : 0) + lane->job->len) * 8;
 
 	lane->in_tail = true;
 	lane->left = rest + 1 + sizeof(bits) <= BLOCK ? 1 : 2;
@@ -173,7 +267,7 @@ static void begin_job(struct lanes *lanes, int number, struct digest_job *job)
 		return;
 	}
 	for (int i = 0; i < STATE; i++)
-		lanes->state[i][number] = first_state[i];
+		lanes->state[i][number] = job->begun && job->begun->len ? job->begun->state[i] : first_state[i];
 	lane->in_tail = false;
 	lane->left = job->len / BLOCK;
 	lanes->at[number] = job->data;
@@ -181,13 +275,22 @@ static void begin_job(struct lanes *lanes, int number, struct digest_job *job)
 		begin_tail(lanes, number);
 }
 
+/* The message, or the piece of it that comes now. */
 static void end_job(const struct lanes *lanes, int number)
 {
-	uint8_t *out = lanes->items[number].job->sha256;
+	const struct digest_job *job = lanes->items[number].job;
+	uint8_t *out = job->sha256;
 
-	for (int i = 0; i < STATE; i++)
-		for (int byte = 0; byte < 4; byte++)
-			*out++ = (uint8_t)(lanes->state[i][number] >> (24 - 8 * byte));
+	for (int i = 0; i < STATE; i++) {
+		const uint32_t word = lanes->state[i][number];
+
+		if (!out)
+			job->begun->state[i] = word;
+		for (int byte = 0; out && byte < 4; byte++)
+			*out++ = (uint8_t)(word >> (24 - 8 * byte));
+	}
+	if (job->begun)
+		job->begun->len += job->len;
 }
 
 /* So many blocks can be hashed until a lane has none left; 0: all are idle. */
@@ -195,22 +298,25 @@ static size_t least_left(const struct lanes *lanes)
 {
 	size_t least = 0;
 
-	for (int i = 0; i < LANES; i++)
+	for (int i = 0; i < lanes->width; i++)
 		if (lanes->items[i].job && (!least || lanes->items[i].left < least))
 			least = lanes->items[i].left;
 	return least;
 }
 
-void sha256_lanes(struct digest_job *const *jobs, size_t count)
+void sha256_lanes(enum sha256_lanes kind, struct digest_job *const *jobs, size_t count)
 {
-	struct lanes lanes = {0};
+	struct lanes lanes = {.width = kind == SHA256_LANES_WIDE ? LANES : PAIR};
 	size_t next = 0, blocks;
 
-	for (int i = 0; i < LANES; i++)
+	for (int i = 0; i < lanes.width; i++)
 		begin_job(&lanes, i, next < count ? jobs[next++] : NULL);
 	while ((blocks = least_left(&lanes))) {
-		hash_blocks(&lanes, blocks);
-		for (int i = 0; i < LANES; i++) {
+		if (kind == SHA256_LANES_WIDE)
+			hash_blocks(&lanes, blocks);
+		else
+			hash_pairs(&lanes, blocks);
+		for (int i = 0; i < lanes.width; i++) {
 			struct lane *lane = &lanes.items[i];
 
 			if (!lane->job)
@@ -218,7 +324,7 @@ void sha256_lanes(struct digest_job *const *jobs, size_t count)
 			lane->left -= blocks;
 			if (lane->left)
 				continue;
-			if (!lane->in_tail) {
+			if (!lane->in_tail && lane->job->sha256) {
 				begin_tail(&lanes, i);
 				continue;
 			}
@@ -230,13 +336,19 @@ void sha256_lanes(struct digest_job *const *jobs, size_t count)
 
 #else
 
-bool sha256_lanes_available(void)
+bool sha256_lanes_has(enum sha256_lanes lanes)
 {
-	return false;
+	return lanes == SHA256_LANES_NONE;
 }
 
-void sha256_lanes(struct digest_job *const *jobs, size_t count)
+enum sha256_lanes sha256_lanes_best(void)
 {
+	return SHA256_LANES_NONE;
+}
+
+void sha256_lanes(enum sha256_lanes lanes, struct digest_job *const *jobs, size_t count)
+{
+	(void)lanes;
 	(void)jobs;
 	(void)count;
 }

@@ -54,7 +54,8 @@ static void add(struct messages *messages, size_t len)
 {
 	const size_t number = messages->count++;
 
-	messages->jobs[number] = (struct digest_job){messages->data + random_number() % (DATA_LEN - len), len, messages->sums[number]};
+	messages->jobs[number] = (struct digest_job){.data = messages->data + random_number() % (DATA_LEN - len), .len = len,
+	                                                .sha256 = messages->sums[number]};
 	messages->order[number] = &messages->jobs[number];
 }
 
@@ -73,23 +74,67 @@ static void expect_sums(struct messages *messages)
 	messages->count = 0;
 }
 
-static void test_lanes_hash_messages_of_all_lengths(void **arg)
+static void expect_lanes(struct messages *messages, enum sha256_lanes lanes)
 {
-	struct messages *messages = *arg;
-
-	if (!sha256_lanes_available())
+	if (!sha256_lanes_has(lanes))
 		skip();
-	sha256_lanes(NULL, 0);
+	sha256_lanes(lanes, NULL, 0);
 	for (size_t count = 1; count < 40; count++) {
 		for (size_t i = 0; i < count; i++)
 			add(messages, (count * 7 + i) % 260);
-		sha256_lanes(messages->order, messages->count);
+		sha256_lanes(lanes, messages->order, messages->count);
 		expect_sums(messages);
 	}
 	for (size_t i = 0; i < JOBS; i++)
 		add(messages, random_number() % 30000);
-	sha256_lanes(messages->order, messages->count);
+	sha256_lanes(lanes, messages->order, messages->count);
 	expect_sums(messages);
+}
+
+static void test_wide_lanes_hash_messages_of_all_lengths(void **arg)
+{
+	expect_lanes(*arg, SHA256_LANES_WIDE);
+}
+
+static void test_pairs_of_messages_of_all_lengths_are_hashed(void **arg)
+{
+	expect_lanes(*arg, SHA256_LANES_PAIR);
+}
+
+/* Beside others, as a pack is hashed while it grows. */
+static void test_a_message_in_pieces_has_the_sum_of_the_whole(void **arg)
+{
+	struct messages *messages = *arg;
+	struct digest *digest = digest_new();
+	uint8_t whole[DIGEST_LEN], found[DIGEST_LEN];
+
+	if (!digest_takes_pieces(digest)) {
+		digest_free(digest);
+		skip();
+	}
+	for (size_t round = 0; round < 300; round++) {
+		const size_t len = random_number() % 20000, pieces = random_number() % 5;
+		struct digest_begun begun = {0};
+
+		for (size_t i = 0; i <= pieces; i++) {
+			const size_t left = len - begun.len;
+			struct digest_job piece = {.data = messages->data + begun.len, .begun = &begun};
+
+			piece.len = i == pieces ? left : random_number() % (left + 1) / DIGEST_PIECE * DIGEST_PIECE;
+			piece.sha256 = i == pieces ? found : NULL;
+			if (piece.len == 0 && !piece.sha256)
+				continue;
+			for (size_t others = random_number() % 4; others > 0; others--)
+				add(messages, random_number() % 5000);
+			messages->order[messages->count] = &piece;
+			digest_many(digest, messages->order, messages->count + 1);
+			expect_sums(messages);
+		}
+		digest_once(digest, messages->data, len, whole);
+		assert_memory_equal(found, whole, DIGEST_LEN);
+		assert_int_equal(begun.len, len);
+	}
+	digest_free(digest);
 }
 
 static void test_many_messages_have_the_sums_that_each_has_alone(void **arg)
@@ -127,7 +172,9 @@ static void test_what_would_keep_one_lane_busy_alone_is_left_out(void **arg)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_lanes_hash_messages_of_all_lengths, make_data, free_data),
+		cmocka_unit_test_setup_teardown(test_wide_lanes_hash_messages_of_all_lengths, make_data, free_data),
+		cmocka_unit_test_setup_teardown(test_pairs_of_messages_of_all_lengths_are_hashed, make_data, free_data),
+		cmocka_unit_test_setup_teardown(test_a_message_in_pieces_has_the_sum_of_the_whole, make_data, free_data),
 		cmocka_unit_test_setup_teardown(test_many_messages_have_the_sums_that_each_has_alone, make_data, free_data),
 		cmocka_unit_test_setup_teardown(test_what_would_keep_one_lane_busy_alone_is_left_out, make_data, free_data),
 	};
