@@ -221,7 +221,7 @@ static void look_ahead(struct gathering *gathering, size_t at)
 		look->is_wanted = look->is_there && look->header.plain_len == items[i].extent.record.length &&
 				  !is_known(gathering->maker, &look->header);
 	}
-	chunk_looks_verify(gathering->maker->looks);
+	chunk_looks_verify(gathering->maker->looks, repository_hand_unhashed(gathering->maker->hand));
 }
 
 /* NULL: the chunk was not looked at, or is to be looked at by itself. */

@@ -74,9 +74,9 @@ static void make_room(struct chunk_looks *looks)
 	buf_reserve(&looks->plain, need);
 }
 
-void chunk_looks_verify(struct chunk_looks *looks)
+void chunk_looks_verify(struct chunk_looks *looks, struct digest_job *beside)
 {
-	struct digest_job jobs[CHUNK_LOOKS_MAX], *order[CHUNK_LOOKS_MAX];
+	struct digest_job jobs[CHUNK_LOOKS_MAX], *order[CHUNK_LOOKS_MAX + 1];
 	uint8_t found[CHUNK_LOOKS_MAX][DIGEST_LEN];
 	size_t count = 0;
 
@@ -91,6 +91,8 @@ void chunk_looks_verify(struct chunk_looks *looks)
 		jobs[i] = (struct digest_job){.data = item->plain, .len = item->header.plain_len, .sha256 = found[i]};
 		order[count++] = &jobs[i];
 	}
+	if (beside && count > 0)
+		order[count++] = beside;
 	digest_many(looks->tools->digest, order, count);
 	for (size_t i = 0; i < looks->count; i++)
 		if (looks->items[i].plain && memcmp(found[i], looks->items[i].header.sha256, DIGEST_LEN) != 0)

@@ -9,6 +9,7 @@
 #define CORPUSFS_CHUNK_LOOKS_H
 
 #include "lib/chunk/chunks.h"
+#include "lib/chunk/digest.h"
 #include "lib/format/record.h"
 
 #define CHUNK_LOOKS_MAX 32U
@@ -26,7 +27,7 @@ void chunk_looks_free(struct chunk_looks *looks); /* NULL is fine; before the ch
 
 /* The chunks [first, first + count), at most CHUNK_LOOKS_MAX. The items, and what they point to, last until the next call. Nothing is wanted yet. */
 struct chunk_looks_item *chunk_looks_read(struct chunk_looks *looks, uint64_t first, size_t count);
-/* Of the items of the last call, those that are wanted. */
-void chunk_looks_verify(struct chunk_looks *looks);
+/* Of the items of the last call, those that are wanted. `beside` is hashed with them, if any is wanted; NULL: nothing. */
+void chunk_looks_verify(struct chunk_looks *looks, struct digest_job *beside);
 
 #endif

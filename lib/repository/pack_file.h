@@ -9,6 +9,7 @@
 
 #include "lib/base/array.h"
 #include "lib/base/buf.h"
+#include "lib/chunk/digest.h"
 #include "lib/repository/blob_id.h"
 #include "lib/repository/seal.h"
 
@@ -33,6 +34,7 @@ struct pack_blobs {
 struct pack_file {
 	struct buf bytes;
 	struct pack_blobs blobs;
+	struct digest_begun hashed; /* of its first bytes; the caller's */
 };
 
 void pack_file_clear(struct pack_file *pack);

@@ -13,6 +13,7 @@
 #define CORPUSFS_REPOSITORY_REPOSITORY_H
 
 #include "lib/chunk/codec.h"
+#include "lib/chunk/digest.h"
 #include "lib/repository/blob_index.h"
 #include "lib/repository/keys.h"
 #include "lib/repository/objects.h"
@@ -144,6 +145,11 @@ struct new_blob {
 	int level;
 };
 WARN_UNUSED int repository_hand_add(struct repository_hand *hand, const struct new_blob *blob, struct error *err);
+/*
+ * A pack is named by its SHA-256. Who hashes other things meanwhile does it in less time together with what the pack of data got since the last call
+ * (digest_many). Until the next blob is added. NULL: it is not worth while.
+ */
+struct digest_job *repository_hand_unhashed(struct repository_hand *hand);
 
 /* The names of the packs that were put so far, and of those it goes on with; the caller's to clear. */
 struct object_names repository_writer_packs(struct repository_writer *writer);

@@ -19,6 +19,8 @@
 #define INDEX_FIRST_BYTES (64U << 20)
 #define INDEX_LAST_BYTES (1ULL << 40) /* no more is doubled: by then the number of blobs decides */
 
+#define UNHASHED_MIN (64U << 10)
+
 struct repository_writer {
 	struct repository *repository;
 	const struct blob_index *known;
@@ -39,6 +41,7 @@ struct repository_hand {
 	struct seal *seal;
 	struct codec *codec;
 	struct digest *digest;
+	struct digest_job unhashed;
 	struct writer_counts counts; /* of both packs, since the last one was put */
 };
 
@@ -184,6 +187,27 @@ static void add_counts(struct writer_counts *to, const struct writer_counts *fro
 	to->packs += from->packs;
 }
 
+struct digest_job *repository_hand_unhashed(struct repository_hand *hand)
+{
+	struct pack_file *pack = &hand->packs[0];
+	const size_t left = pack->bytes.len - (size_t)pack->hashed.len;
+
+	if (left < UNHASHED_MIN || !digest_takes_pieces(hand->digest))
+		return NULL;
+	hand->unhashed = (struct digest_job){.data = pack->bytes.data + pack->hashed.len, .len = left - left % DIGEST_PIECE, .begun = &pack->hashed};
+	return &hand->unhashed;
+}
+
+/* What is left of it. */
+static void hash_pack(struct repository_hand *hand, struct pack_file *pack, struct blob_id *ret_id)
+{
+	struct digest_job job = {.data = pack->bytes.data + pack->hashed.len, .len = pack->bytes.len - (size_t)pack->hashed.len,
+	                         .sha256 = ret_id->bytes, .begun = pack->hashed.len ? &pack->hashed : NULL}, *jobs = &job;
+
+	digest_many(hand->digest, &jobs, 1);
+	pack->hashed = (struct digest_begun){0};
+}
+
 static int put_pack(struct repository_hand *hand, struct pack_file *pack, struct error *err)
 {
 	struct repository_writer *writer = hand->writer;
@@ -196,7 +220,7 @@ static int put_pack(struct repository_hand *hand, struct pack_file *pack, struct
 	if (pack->blobs.count == 0)
 		return 0;
 	pack_file_end(pack, hand->seal);
-	digest_once(hand->digest, pack->bytes.data, pack->bytes.len, id.bytes);
+	hash_pack(hand, pack, &id);
 	blob_id_text(&id, name);
 	r = writer->discards ? 0 : objects->place->put(objects, OBJECT_PACK, name, pack->bytes.data, pack->bytes.len);
 	if (r < 0)

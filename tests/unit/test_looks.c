@@ -51,7 +51,7 @@ static void test_neighbours_are_read_together_compressed_or_not(void **state)
 				assert_true((items[i].header.codec == CHUNK_CODEC_ZSTD) == (level > 0));
 				items[i].is_wanted = i % 5 != 1;
 			}
-			chunk_looks_verify(looks);
+			chunk_looks_verify(looks, NULL);
 			for (size_t i = 0; i < count; i++) {
 				if (i % 5 == 1)
 					assert_null(items[i].plain);
@@ -76,7 +76,7 @@ static void test_what_is_nowhere_is_not_there(void **state)
 		assert_true(items[i].is_there == (i < 2));
 		items[i].is_wanted = true;
 	}
-	chunk_looks_verify(looks);
+	chunk_looks_verify(looks, NULL);
 	for (size_t i = 0; i < 5; i++)
 		assert_true((items[i].plain != NULL) == (i < 2));
 	chunk_looks_free(looks);
@@ -122,7 +122,7 @@ static void test_a_damaged_chunk_is_not_there_and_its_neighbours_are(void **stat
 		assert_true(items[i].is_there == (i != 3));
 		items[i].is_wanted = true;
 	}
-	chunk_looks_verify(looks);
+	chunk_looks_verify(looks, NULL);
 	for (size_t i = 0; i < 8; i++) {
 		if (i == 3)
 			assert_null(items[i].plain);
@@ -133,10 +133,36 @@ static void test_a_damaged_chunk_is_not_there_and_its_neighbours_are(void **stat
 	free(stored.pieces);
 }
 
+static void test_something_else_is_hashed_beside_what_is_wanted(void **state)
+{
+	struct store *store = *state;
+	AUTO_FREE uint8_t *data = noise(LEN, 5);
+	struct stored stored = put_and_open(store, data, 0);
+	struct chunk_looks *looks = chunk_looks_new(store->chunks);
+	struct chunk_looks_item *items = chunk_looks_read(looks, stored.pieces[0].chunk, 4);
+	struct digest *digest = digest_new();
+	uint8_t found[DIGEST_LEN] = {0}, wanted[DIGEST_LEN];
+	struct digest_job beside = {.data = data, .len = 100000, .sha256 = found};
+
+	digest_once(digest, data, beside.len, wanted);
+	chunk_looks_verify(looks, &beside); /* nothing is wanted */
+	assert_memory_not_equal(found, wanted, DIGEST_LEN);
+	for (size_t i = 0; i < 4; i++)
+		items[i].is_wanted = true;
+	chunk_looks_verify(looks, &beside);
+	assert_memory_equal(found, wanted, DIGEST_LEN);
+	for (size_t i = 0; i < 4; i++)
+		assert_plain(&items[i], &stored.pieces[i], data);
+	digest_free(digest);
+	chunk_looks_free(looks);
+	free(stored.pieces);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_neighbours_are_read_together_compressed_or_not, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_something_else_is_hashed_beside_what_is_wanted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_nowhere_is_not_there, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_damaged_chunk_is_not_there_and_its_neighbours_are, setup, teardown),
 	};
