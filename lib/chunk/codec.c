@@ -100,39 +100,66 @@ static size_t entropy_len(const uint8_t *sample)
 	return quarter_bits / 32;
 }
 
-static bool looks_worth(struct codec *codec, const void *data, size_t len, bool is_tight)
+enum worth {
+	NOT_WORTH,
+	WORTH_CODES, /* some bytes are more frequent than others, which saves less than a fifth, and nothing is seen to be repeated */
+	WORTH_ALL,
+};
+
+static enum worth looks_worth(struct codec *codec, const void *data, size_t len, bool is_tight)
 {
 	const uint8_t *bytes = data;
 	uint8_t sample[SAMPLE_LEN];
+	size_t coded;
 
 	if (!len)
-		return false;
+		return NOT_WORTH;
 	if (len < SAMPLE_MIN)
-		return true;
+		return WORTH_ALL;
 	for (size_t i = 0; i < SAMPLE_PARTS; i++)
 		memcpy(sample + i * PART_LEN, bytes + i * (len / SAMPLE_PARTS), PART_LEN);
-	if (entropy_len(sample) <= sample_worth(is_tight))
-		return true;
+	coded = entropy_len(sample);
+	if (coded <= sample_worth(false))
+		return WORTH_ALL;
 	if (packer_ready(codec, SAMPLE_LEN))
-		return false;
-	return squeeze(codec, sample, SAMPLE_LEN, SAMPLE_LEVEL) <= sample_worth(is_tight);
+		return NOT_WORTH;
+	if (squeeze(codec, sample, SAMPLE_LEN, SAMPLE_LEVEL) <= sample_worth(is_tight))
+		return WORTH_ALL;
+	return coded <= sample_worth(is_tight) ? WORTH_CODES : NOT_WORTH;
 }
 
 bool codec_try(struct codec *codec, const void *data, size_t len, int level)
 {
-	return level > 0 && looks_worth(codec, data, len, level > 1);
+	return level > 0 && looks_worth(codec, data, len, level > 1) != NOT_WORTH;
+}
+
+/*
+ * Where space counts, but level 1 was chosen for speed: shorter codes for frequent bytes (Huffman), and hardly a look for repetitions. Stripes of text
+ * and noise in chunks of 64 KiB shrink to 0.867 for 1.5 s of a core per GiB; level 1 makes 0.826 for 3.8 s.
+ */
+static size_t squeeze_by_codes(struct codec *codec, const uint8_t *data, size_t len)
+{
+	size_t got;
+
+	(void)ZSTD_CCtx_setParameter(codec->packer, ZSTD_c_compressionLevel, 1);
+	(void)ZSTD_CCtx_setParameter(codec->packer, ZSTD_c_strategy, ZSTD_fast);
+	(void)ZSTD_CCtx_setParameter(codec->packer, ZSTD_c_minMatch, 7);
+	(void)ZSTD_CCtx_setParameter(codec->packer, ZSTD_c_hashLog, ZSTD_cParam_getBounds(ZSTD_c_hashLog).lowerBound);
+	got = ZSTD_compress2(codec->packer, codec->scratch, codec->scratch_len, data, len);
+	return ZSTD_isError(got) ? len : got;
 }
 
 static int pack(struct codec *codec, const void *data, size_t len, int level, bool is_tight, uint8_t **ret_packed, size_t *ret_len)
 {
+	const enum worth looks = level > 0 ? looks_worth(codec, data, len, is_tight) : NOT_WORTH;
 	uint8_t *packed;
 	size_t got;
 
-	if (level <= 0 || !looks_worth(codec, data, len, is_tight))
+	if (looks == NOT_WORTH)
 		return 0;
 	if (packer_ready(codec, len))
 		return -ENOMEM;
-	got = squeeze(codec, data, len, level);
+	got = looks == WORTH_CODES && level == 1 ? squeeze_by_codes(codec, data, len) : squeeze(codec, data, len, level);
 	if (got > worth(is_tight, len))
 		return 0;
 	packed = malloc(got);

@@ -23,7 +23,7 @@ bool codec_try(struct codec *codec, const void *data, size_t len, int level);
  * least a fifth). Returns 0 if the data is better stored plain, or -ENOMEM.
  */
 WARN_UNUSED int codec_pack(struct codec *codec, const void *data, size_t len, int level, uint8_t **ret_packed, size_t *ret_len);
-/* The same where space counts for more than reading: a sixteenth is worth it at level 1, too. */
+/* The same where space counts for more than reading: a sixteenth is worth it at level 1, too, though not the time of all of zstd. */
 WARN_UNUSED int codec_pack_tight(struct codec *codec, const void *data, size_t len, int level, uint8_t **ret_packed, size_t *ret_len);
 
 /* Writes exactly plain_len bytes. -EBADMSG: the stored bytes do not hold that; -ENOMEM. */

@@ -130,6 +130,26 @@ static void test_where_space_counts_a_sixteenth_is_worth_it_at_level_one(void **
 	assert_null(none);
 }
 
+/* Noise and few values by turns, nothing repeated: their codes alone save what level 1 would, but for a part that is not worth its time. */
+static void test_where_only_codes_help_they_are_what_level_one_uses(void **state)
+{
+	AUTO_FREE uint8_t *data = noise(LEN), *back = xmalloc(LEN);
+	AUTO_FREE uint8_t *codes = NULL, *all = NULL;
+	size_t codes_len = 0, all_len = 0;
+
+	for (size_t i = 0; i < LEN; i++)
+		if (i / 4096 % 2)
+			data[i] &= 0x1f;
+	assert_int_equal(codec_pack_tight(*state, data, LEN, 1, &codes, &codes_len), 1);
+	assert_in_range(codes_len, LEN - LEN / 5 + 1, LEN - LEN / 16);
+	assert_int_equal(codec_unpack(*state, codes, codes_len, back, LEN), 0);
+	assert_memory_equal(back, data, LEN);
+	/* what was set for it does not stay */
+	assert_int_equal(codec_pack_tight(*state, data, LEN, 3, &all, &all_len), 1);
+	assert_int_equal(codec_unpack(*state, all, all_len, back, LEN), 0);
+	assert_memory_equal(back, data, LEN);
+}
+
 /* Few values, no repetitions: what the frequencies tell without any matches. */
 static void test_few_values_are_worth_packing(void **state)
 {
@@ -207,6 +227,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_noise_behind_a_compressible_head_is_left_plain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_level_one_asks_for_a_fifth_and_others_for_a_sixteenth, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_where_space_counts_a_sixteenth_is_worth_it_at_level_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_where_only_codes_help_they_are_what_level_one_uses, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_few_values_are_worth_packing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_repetitions_are_worth_packing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_level_zero_never_compresses, setup, teardown),
