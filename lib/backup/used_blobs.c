@@ -66,10 +66,14 @@ bool used_blobs_put(struct used_blobs *used, const struct blob_id *id, bool is_t
 
 /* --- the walk --- */
 
-/* A tree to be looked at. */
+/*
+ * A tree to be looked at. Of its path it has the name only: those who wait are the directories that lie in one on the way to where the walk is, the
+ * deepest last, so that the path of who comes next begins as that of the tree that is read.
+ */
 struct step {
 	struct blob_id tree;
-	char *path; /* owned */
+	size_t path_len; /* of the directory that it lies in */
+	char *name;      /* owned */
 };
 
 struct walk {
@@ -77,7 +81,7 @@ struct walk {
 	const struct snapshot_file *snapshot;
 	struct used_blobs *used;
 	ARRAY(struct step) steps;
-	const char *path; /* of the tree that is read */
+	struct buf path; /* of the tree that is read */
 };
 
 static int tell(struct walk *walk, const char *path, int code, const char *what, const struct blob_id *id, bool is_tree)
@@ -106,14 +110,30 @@ static int take_content(struct walk *walk, const struct node *node, const char *
 	return r;
 }
 
+/* The path of what lies in the directory whose path is so long. "": the top. */
+static const char *go_to(struct walk *walk, size_t len, const char *name)
+{
+	walk->path.len = len;
+	if (*name)
+		buf_addf(&walk->path, "/%s", name);
+	buf_add_u8(&walk->path, 0);
+	walk->path.len--;
+	return (char *)walk->path.data;
+}
+
 static int take_node(void *arg, struct node *node)
 {
 	struct walk *walk = arg;
-	AUTO_FREE char *path = xasprintf("%s/%s", walk->path, node->name);
+	const size_t len = walk->path.len;
+	int r;
 
 	if (node->has_subtree && used_blobs_put(walk->used, &node->subtree, true))
-		array_add(&walk->steps, (struct step){node->subtree, xstrdup(path)});
-	return take_content(walk, node, path);
+		array_add(&walk->steps, (struct step){node->subtree, len, xstrdup(node->name)});
+	if (node->content.count == 0)
+		return 0;
+	r = take_content(walk, node, go_to(walk, len, node->name));
+	walk->path.len = len;
+	return r;
 }
 
 static int look_at(struct walk *walk, const struct step *step)
@@ -124,29 +144,30 @@ static int look_at(struct walk *walk, const struct step *step)
 	if (r != 0)
 		return r;
 	r = repository_read_blob(walk->options->reader, &step->tree, true, &json);
-	walk->path = step->path;
+	(void)go_to(walk, step->path_len, step->name);
 	if (r == 0) {
 		r = tree_read((char *)json.data, json.len, take_node, walk);
 		if (r != -EBADMSG)
 			return r;
 	}
-	return tell(walk, step->path, r, r == -ENOENT ? "no index names tree blob" : "this tree blob is damaged:", &step->tree, true);
+	return tell(walk, go_to(walk, step->path_len, step->name), r, r == -ENOENT ? "no index names tree blob" : "this tree blob is damaged:", &step->tree, true);
 }
 
 int used_blobs_add(struct used_blobs *used, const struct used_walk *options, const struct snapshot_file *snapshot)
 {
-	struct walk walk = {.options = options, .snapshot = snapshot, .used = used};
+	struct walk walk = {.options = options, .snapshot = snapshot, .used = used, .path = BUF_INIT};
 	int r = 0;
 
 	if (used_blobs_put(used, &snapshot->tree, true))
-		array_add(&walk.steps, (struct step){snapshot->tree, xstrdup("")});
+		array_add(&walk.steps, (struct step){snapshot->tree, 0, xstrdup("")});
 	while (walk.steps.count > 0) {
 		struct step step = array_pop(&walk.steps);
 
 		if (r == 0)
 			r = look_at(&walk, &step);
-		free(step.path);
+		free(step.name);
 	}
 	array_clear(&walk.steps);
+	buf_clear(&walk.path);
 	return r;
 }

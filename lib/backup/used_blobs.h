@@ -1,7 +1,8 @@
 /*
  * What the snapshots of a repository name: a walk over all their trees, each looked at once. For verifying, and for knowing what may go.
  *
- * Memory: a bit for each blob of the index, and what a set (blob_set.h) takes for those that no index names. One thread.
+ * Memory: a bit for each blob of the index, what a set (blob_set.h) takes for those that no index names, one path, and the name of each directory that
+ * lies in one on the way down. One thread.
  */
 #ifndef CORPUSFS_BACKUP_USED_BLOBS_H
 #define CORPUSFS_BACKUP_USED_BLOBS_H
