@@ -13,9 +13,10 @@
  *   6. The packs that go are removed, and those that no index names.
  *
  * Where there is no room for 3 and 4, what was put is taken back: index files first, then the packs that they name. What was to be written anew
- * then stays as it is, and what goes whole goes all the same: prune again. Where there is not even room for the index, nothing goes.
+ * then stays as it is, and what goes whole goes all the same: prune again. Where there is not even room for the index, the files of the old one that
+ * name nothing but packs that go are removed after 5's snapshot files, and then these packs, which makes room. Where there are none, nothing goes.
  *
- * Objects that somebody began and never put go, too, when nothing was written to them for LEFT_AGE_S. The lock keeps writers away but those that take
+ * Objects that somebody began and never put go, too, when nothing was written to them for OBJECTS_LEFT_AGE_S. The lock keeps writers away but those that take
  * none (a key that is added) or wait for it; an object takes seconds.
  *
  * A crash before 4 leaves new packs beside the old; until 6, both indexes, which name the same blobs; after it, packs that nobody names. At each
@@ -29,7 +30,6 @@
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 
-#define LEFT_AGE_S (24 * 60 * 60)
 #define DAMAGED_HINT "corpusfs backup verify REPOSITORY names the backups that are damaged; forget those, then prune"
 
 /* --- 1: what is used --- */
@@ -199,36 +199,13 @@ static int choose(struct prune *prune, struct error *err)
 
 /* --- 3 and 4: what is put --- */
 
-static int remove_all(struct prune *prune, enum object_kind kind, const struct object_names *names, struct error *err)
-{
-	struct objects *objects = prune->repository->objects;
-	int r = 0;
-
-	for (size_t i = 0; i < names->count && r == 0; i++) {
-		char name[BLOB_ID_TEXT];
-
-		blob_id_text(&names->items[i], name);
-		r = fault_point("backup-prune-remove");
-		/* The machine may have slept: others have counted the lock for nothing then, and what goes may be what they rely on. */
-		if (r == 0 && repository_lock_lost(prune->lock))
-			return repository_lock_check(prune->lock, err);
-		if (r == 0)
-			r = objects->place->remove(objects, kind, name);
-		if (r == -ENOENT)
-			r = 0;
-		if (r < 0)
-			(void)error_set(err, r, "%s %.8s cannot be removed: %s", object_kind_text(kind), name, strerror(-r));
-	}
-	return r;
-}
-
 /* Nobody relies on it yet: the lock is exclusive. */
 static int take_back(struct prune *prune, struct error *err)
 {
-	int r = remove_all(prune, OBJECT_INDEX, &prune->put_indexes, err);
+	int r = prune_remove(prune, OBJECT_INDEX, &prune->put_indexes, err);
 
 	if (r == 0)
-		r = remove_all(prune, OBJECT_PACK, &prune->put_packs, err);
+		r = prune_remove(prune, OBJECT_PACK, &prune->put_packs, err);
 	array_clear(&prune->put_indexes);
 	array_clear(&prune->put_packs);
 	return r;
@@ -248,36 +225,28 @@ static int put_once(struct prune *prune, struct error *err)
 
 static int put_new(struct prune *prune, struct error *err)
 {
+	bool made_room = false;
+
 	for (;;) {
 		const int r = put_once(prune, err);
-		int taken_back;
+		int done;
 
 		if (r != -ENOSPC && r != -EDQUOT)
 			return r;
-		taken_back = take_back(prune, err);
-		if (taken_back < 0 || prune->counts->packs_rewritten == 0 || prune->counts->packs_removed == 0)
-			return taken_back < 0 ? taken_back : r;
-		prune_give_up_rewriting(prune);
+		done = take_back(prune, err);
+		if (done < 0)
+			return done;
+		if (prune->counts->packs_rewritten > 0 && prune->counts->packs_removed > 0) {
+			prune_give_up_rewriting(prune);
+		} else {
+			done = made_room ? 0 : prune_make_room(prune, err);
+			if (done <= 0)
+				return done < 0 ? done : r;
+			made_room = true;
+		}
 		if (err)
 			*err = (struct error){0};
 	}
-}
-
-/* --- 5: what is forgotten --- */
-
-static int forget(struct prune *prune, struct error *err)
-{
-	const struct object_names *names = prune->options->forget;
-	int r = names && names->count > 0 ? repository_lock_check(prune->lock, err) : 0;
-
-	for (size_t i = 0; names && i < names->count && r == 0; i++) {
-		const struct object_names one = {.items = &names->items[i], .count = 1};
-
-		r = remove_all(prune, OBJECT_SNAPSHOT, &one, err);
-		if (r == 0)
-			prune->counts->forgotten++;
-	}
-	return r;
 }
 
 /* --- 6: the packs --- */
@@ -293,9 +262,9 @@ static int remove_packs(struct prune *prune, struct error *err)
 			array_add(&names, pack->id);
 	}
 	transfer_tell(&prune->transfer, "remove");
-	r = remove_all(prune, OBJECT_PACK, &names, err);
+	r = prune_remove(prune, OBJECT_PACK, &names, err);
 	if (r == 0)
-		r = remove_all(prune, OBJECT_PACK, &prune->unnamed, err);
+		r = prune_remove(prune, OBJECT_PACK, &prune->unnamed, err);
 	array_clear(&names);
 	return r;
 }
@@ -304,7 +273,7 @@ static int remove_packs(struct prune *prune, struct error *err)
 
 static int remove_left(struct prune *prune, struct error *err)
 {
-	const time_t before = clock_now().tv_sec - LEFT_AGE_S;
+	const time_t before = clock_now().tv_sec - OBJECTS_LEFT_AGE_S;
 	int r = objects_clean(prune->repository->objects, before, prune->options->dry_run, &prune->counts->left);
 
 	return r < 0 ? error_set(err, r, "what a writer that died had begun cannot be removed: %s", strerror(-r)) : 0;
@@ -318,14 +287,14 @@ static int change(struct prune *prune, struct error *err)
 	if (r == 0)
 		r = prune_stopped(prune);
 	if (r == 0)
-		r = forget(prune, err);
+		r = prune_forget(prune, err);
 	if (r < 0 || !any)
 		return r;
 	r = fault_point("backup-prune-before-old-index");
 	if (r == 0)
 		r = repository_lock_check(prune->lock, err);
 	if (r == 0)
-		r = remove_all(prune, OBJECT_INDEX, &prune->old_indexes, err);
+		r = prune_remove(prune, OBJECT_INDEX, &prune->old_indexes, err);
 	if (r == 0)
 		r = fault_point("backup-prune-before-packs");
 	if (r == 0)

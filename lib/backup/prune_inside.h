@@ -12,6 +12,7 @@ struct pack {
 	UT_hash_handle hh;
 	bool is_owned; /* a remaining backup wrote it for itself */
 	bool goes, is_rewritten;
+	bool is_named; /* by an index file that stays when room is made */
 	uint64_t size, kept; /* bytes; kept: of the blobs that stay */
 	size_t first, count; /* the numbers of its blobs in the index */
 };
@@ -35,6 +36,7 @@ struct prune {
 	ARRAY(struct listed) listed;      /* packs that are there */
 	struct object_names old_indexes;
 	struct object_names put_indexes, put_packs; /* by this prune */
+	bool has_forgotten; /* what was to be */
 	struct error why;
 };
 
@@ -59,5 +61,14 @@ WARN_UNUSED int prune_rewrite(struct prune *prune, struct error *err);
 void prune_give_up_rewriting(struct prune *prune);
 /* Step 4: an index of all packs that stay. The same. */
 WARN_UNUSED int prune_write_index(struct prune *prune, struct error *err);
+
+/* Steps 5 and 6. What is not there any more is passed over. */
+WARN_UNUSED int prune_forget(struct prune *prune, struct error *err);
+WARN_UNUSED int prune_remove(struct prune *prune, enum object_kind kind, const struct object_names *names, struct error *err);
+/*
+ * There is no room for step 4: removes the index files that name nothing but packs that go, and then these packs, after what is to be forgotten. 1: there
+ * were such.
+ */
+WARN_UNUSED int prune_make_room(struct prune *prune, struct error *err);
 
 #endif

@@ -66,6 +66,22 @@ static int put_lock(struct repository_lock *lock, char *ret_name, struct error *
 	return repository_put_file(lock->repository, OBJECT_LOCK, &json, ret_name, err);
 }
 
+/* Who removes things must come in where there is no room: what writers that died had begun goes then, as a prune would have it. */
+static int put_first_lock(struct repository_lock *lock, struct error *err)
+{
+	struct objects *objects = lock->repository->objects;
+	struct objects_left left = {0};
+	int r = put_lock(lock, lock->name, err);
+
+	if ((r != -ENOSPC && r != -EDQUOT) || !lock->exclusive)
+		return r;
+	if (objects_clean(objects, clock_now().tv_sec - OBJECTS_LEFT_AGE_S, false, &left) < 0 || left.count == 0)
+		return r;
+	if (err)
+		*err = (struct error){0};
+	return put_lock(lock, lock->name, err);
+}
+
 static int drop_lock(struct repository *repository, const char *name)
 {
 	return repository->objects->place->remove(repository->objects, OBJECT_LOCK, name);
@@ -315,7 +331,7 @@ static int take(struct repository *repository, bool exclusive, bool trusts_age, 
 	r = check_first(lock, err);
 	atomic_store(&lock->renewed, clock_boot_ms());
 	if (r == 0)
-		r = put_lock(lock, lock->name, err);
+		r = put_first_lock(lock, err);
 	if (r == 0) {
 		clock_pause_us(SETTLE_US);
 		r = check_others(lock, lock->name, err);
@@ -343,7 +359,7 @@ int repository_lock_take_to_read(struct repository *repository, struct repositor
 
 	*ret_lock = NULL;
 	r = take(repository, false, true, ret_lock, &why);
-	if (r == -EROFS || r == -EACCES)
+	if (r == -EROFS || r == -EACCES || r == -ENOSPC || r == -EDQUOT)
 		return 0;
 	if (r < 0 && err)
 		*err = why;

@@ -25,7 +25,7 @@ struct repository_lock;
 /* -EBUSY: somebody holds one that it does not go with; the text says who, and since when. It may wait for six minutes, see repository->waits. */
 WARN_UNUSED int repository_lock_take(struct repository *repository, bool exclusive, struct repository_lock **ret_lock, struct error *err);
 /*
- * A shared one for who only reads. Where nothing can be written, on a disk that is mounted read-only for example, there is none: ret_lock is NULL then.
+ * A shared one for who only reads. Where nothing can be written, on a disk that is mounted read-only or full for example, there is none: ret_lock is NULL then.
  * What others remove meanwhile is then missing for the reader, who notices. So it does not wait for what is stale by its age either.
  */
 WARN_UNUSED int repository_lock_take_to_read(struct repository *repository, struct repository_lock **ret_lock, struct error *err);

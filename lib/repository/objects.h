@@ -24,7 +24,8 @@ struct objects;
 
 typedef int (*objects_list_fn)(void *arg, const char *name, uint64_t size);
 
-/* What writers that died have left: objects that were begun and never put. */
+/* What writers that died have left: objects that were begun and never put. Younger ones may be a living writer's. */
+#define OBJECTS_LEFT_AGE_S (24 * 60 * 60)
 struct objects_left {
 	uint64_t count, bytes;
 };

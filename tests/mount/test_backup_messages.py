@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 
-from harness import files, procs, program
+from harness import files, procs, program, tree
 from harness.repository import SECRETS
 
 
@@ -80,6 +80,16 @@ def test_a_full_disk_of_the_repository_is_said_to_be_of_whatever_cannot_be_writt
     for command in (["forget", repository.path, "none"], ["prune", repository.path], ["rebuild-index", repository.path], ["init", area + "/new"],
                     ["key", "add", repository.path, "--new-password-file", area + "/password"]):
         assert "the disk of the repository is full: make room on it" in told(repository, "backup", *command, code=program.NO_SPACE, secrets=full), command
+
+
+def test_what_a_repository_on_a_full_disk_has_comes_back(repository, area):
+    """There is no room for the lock of who only reads."""
+    repository.backup("d")
+    full = {**SECRETS, "CORPUSFS_FAULT": "object-before-rename:enospc"}
+    assert repository.run("backup", "verify", repository.path, "--data", secrets=full).code == 0
+    os.mkdir(area + "/out")
+    repository.run("restore", repository.path, area + "/out", secrets=full)
+    tree.assert_same(repository.store.mount() + "/d", area + "/out")
 
 
 def test_a_damaged_backup_that_others_would_be_based_on_leads_to_a_full_one(repository):

@@ -64,6 +64,21 @@ def test_prune_frees_what_it_can_on_a_disk_that_is_full(repository, store, area)
     tree.assert_same(point + "/d", area + "/out")
 
 
+def test_prune_comes_in_with_the_room_of_what_a_dead_writer_left(repository, store):
+    """There is none for its lock."""
+    full = {**SECRETS, "CORPUSFS_FAULT": "object-before-rename:enospc:1"}
+    back_up_in_part(repository, store)
+    before = repository.packs()
+    left = f"{os.path.dirname(min(before))}/{'a' * 64}-tmp-0123456789abcdef"
+    files.put(left, bytes(1 << 20))
+    assert "is full" in repository.run("backup", "prune", repository.path, code=program.NO_SPACE, secrets=full).err
+    assert repository.packs() == before | {left}
+    os.utime(left, (0, 0))
+    repository.run("backup", "prune", repository.path, secrets=full)
+    assert not os.path.exists(left) and before - repository.packs()
+    restic_check(repository)
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_prune_that_dies_while_it_takes_back_what_has_no_room_loses_nothing(repository, store, area, number):
     """Before it removes the new index file, and before it removes the new pack."""

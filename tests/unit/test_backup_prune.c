@@ -156,12 +156,47 @@ static void test_prune_takes_back_what_it_wrote_anew_where_the_rest_has_no_room(
 	prune_where_there_is_room_for(*state, 2);
 }
 
+/* Each full backup has an index file of its own, which names its packs only. */
+static void test_prune_on_a_full_disk_makes_room_with_what_stands_in_no_other_index_file(void **state)
+{
+	struct scene *scene = *state;
+	struct object_names forget = {0};
+	struct prune_options options = {.repository = scene->repository.repository, .max_unused = 5, .forget = &forget};
+	struct backup_result first, second;
+	struct prune_counts counts;
+	struct error err = {0};
+	struct blob_id id;
+	char path[600];
+	size_t packs;
+
+	assert_int_equal(run_backup(scene, &first), 0);
+	packs = count_packs(scene);
+	assert_int_equal(run_backup(scene, &second), 0);
+	assert_int_equal(blob_id_parse(first.name, &id), 0);
+	array_add(&forget, id);
+	assert_int_equal(place_count(&scene->repository, "index", path), 2);
+	assert_int_equal(repository_lock_take(options.repository, true, &options.lock, &err), 0);
+	scene->failing.is_filling = true;
+	scene->failing.puts_left = 0;
+	assert_int_equal(prune_run(&options, &counts, &err), 0);
+	assert_false(scene->failing.is_filling);
+	assert_int_equal(counts.forgotten, 1);
+	assert_int_equal(counts.packs_removed, packs);
+	assert_int_equal(count_packs(scene), packs);
+	assert_int_equal(place_count(&scene->repository, "index", path), 1);
+	assert_int_equal(repository_load_index(options.repository, false, &err), 0);
+	assert_int_equal(blob_index_packs(options.repository->index), packs);
+	repository_lock_release(options.lock);
+	array_clear(&forget);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_prune_removes_no_copy_where_it_cannot_look, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_forgets_nothing_before_it_could_look_at_the_rest, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_on_a_full_disk_removes_nothing_where_there_is_no_room_for_an_index, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_prune_on_a_full_disk_makes_room_with_what_stands_in_no_other_index_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_takes_back_a_pack_whose_index_file_has_no_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_takes_back_what_it_wrote_anew_where_the_rest_has_no_room, setup, teardown),
 	};
