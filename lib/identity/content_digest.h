@@ -1,5 +1,5 @@
 /*
- * The digest of a file's content, as lib/identity/identity.h defines it. Internal to lib/identity; one thread.
+ * The digest of a file's content, as lib/identity/identity.h defines it. For lib/identity, and for who writes the content down; one thread.
  *
  *   content_digest_begin -> (content_digest_data | content_digest_zeros)* -> content_digest_final, or content_digest_clear to give up
  *

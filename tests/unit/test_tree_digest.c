@@ -1,5 +1,6 @@
 /* The identity of a tree whose members come one by one: what does not matter, what does, and what is no tree. */
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -104,6 +105,114 @@ static void what_is_no_tree_is_refused(void **state)
 	}
 }
 
+/* --- contents that come later --- */
+
+#define DIRS 20
+#define FILES 30
+#define GIVERS 4
+
+struct late {
+	struct tree_parts *parts;
+	struct late_file {
+		struct tree_part *part;
+		uint8_t content[DIGEST_LEN];
+	} files[DIRS * FILES];
+};
+
+struct giver {
+	struct late *late;
+	size_t number;
+	pthread_t thread;
+};
+
+/* From the end to the beginning; each gives its part of them. */
+static void *give(void *arg)
+{
+	struct giver *giver = arg;
+
+	for (size_t i = DIRS * FILES; i-- > 0;)
+		if (i % GIVERS == giver->number)
+			tree_parts_content(giver->late->parts, giver->late->files[i].part, giver->late->files[i].content);
+	return NULL;
+}
+
+/* DIRS directories, each in the last one, with FILES files of a few bytes before and after the next one. */
+static void make_late(struct late *late, struct tree_digest *tree)
+{
+	struct digest *digest = digest_new();
+	AUTO_BUF path = BUF_INIT;
+	size_t count = 0, ends[DIRS];
+
+	for (size_t turn = 0; turn < 2 * DIRS; turn++) {
+		const bool is_down = turn < DIRS;
+		const size_t depth = is_down ? turn : 2 * DIRS - 1 - turn;
+		struct tree_member member = {.path = "", .mode = S_IFDIR | 0755};
+		struct tree_part *part = NULL;
+
+		if (is_down) {
+			if (depth > 0)
+				buf_addf(&path, "%sm", depth > 1 ? "/" : "");
+			buf_add_u8(&path, 0);
+			path.len--;
+			ends[depth] = path.len;
+			member.path = (char *)path.data;
+			add(tree, &member);
+			assert_int_equal(tree_parts_member(late->parts, &member, &part), 0);
+			assert_null(part);
+		}
+		for (size_t i = 0; i < FILES / 2; i++) {
+			AUTO_FREE char *name = xasprintf("%.*s%s%c%02zu", (int)ends[depth], (char *)path.data, depth > 0 ? "/" : "", is_down ? 'a' : 'z', i);
+			AUTO_FREE char *text = xasprintf("%zu", count);
+			struct late_file *file = &late->files[count++];
+
+			member = (struct tree_member){.path = name, .mode = S_IFREG | 0644, .size = strlen(text)};
+			add(tree, &member);
+			tree_digest_data(tree, text, strlen(text));
+			assert_int_equal(tree_parts_member(late->parts, &member, &file->part), 0);
+			assert_non_null(file->part);
+			digest_once(digest, text, strlen(text), file->content);
+		}
+	}
+	assert_int_equal(count, DIRS * FILES);
+	digest_free(digest);
+}
+
+static void contents_may_come_later_in_any_order_from_any_thread(void **state)
+{
+	struct late late = {.parts = tree_parts_new()};
+	struct tree_digest *tree = tree_digest_new();
+	struct giver givers[GIVERS];
+	uint8_t wanted[IDENTITY_LEN], found[IDENTITY_LEN];
+
+	make_late(&late, tree);
+	assert_int_equal(tree_digest_final(tree, wanted), 0);
+	for (size_t i = 0; i < GIVERS; i++) {
+		givers[i] = (struct giver){.late = &late, .number = i};
+		assert_int_equal(pthread_create(&givers[i].thread, NULL, give, &givers[i]), 0);
+	}
+	for (size_t i = 0; i < GIVERS; i++)
+		pthread_join(givers[i].thread, NULL);
+	assert_int_equal(tree_parts_final(late.parts, found), 0);
+	assert_memory_equal(found, wanted, IDENTITY_LEN);
+	tree_parts_free(late.parts);
+	tree_digest_free(tree);
+}
+
+static void without_a_content_there_is_no_identity(void **state)
+{
+	struct late late = {.parts = tree_parts_new()};
+	struct tree_digest *tree = tree_digest_new();
+	uint8_t identity[IDENTITY_LEN];
+
+	make_late(&late, tree);
+	for (size_t i = 0; i < DIRS * FILES; i++)
+		if (i != 17)
+			tree_parts_content(late.parts, late.files[i].part, late.files[i].content);
+	assert_int_equal(tree_parts_final(late.parts, identity), -EBADMSG);
+	tree_parts_free(late.parts);
+	tree_digest_free(tree);
+}
+
 /* Of what is `depth` directories down, made of a path that leads there or further. */
 static const char *path_at(struct buf *path, size_t depth, const char *name)
 {
@@ -144,6 +253,8 @@ int main(void)
 		cmocka_unit_test(how_content_comes_does_not_matter),
 		cmocka_unit_test(an_empty_tree_has_the_identity_of_the_definition),
 		cmocka_unit_test(what_is_no_tree_is_refused),
+		cmocka_unit_test(contents_may_come_later_in_any_order_from_any_thread),
+		cmocka_unit_test(without_a_content_there_is_no_identity),
 		cmocka_unit_test(a_deep_tree_takes_one_path_of_memory),
 	};
 
