@@ -360,9 +360,10 @@ const struct command backup_commands[] = {
          .summary = "bring a backup back",
          .details = "REMOTE:DATASET[@NAME] is what was published. BACKUP is what backup list shows, the name of a dataset (its newest backup), or\n"
                     "DATASET@NAME. TARGET is a dataset, which is made, or a directory if it has a\n"
-                    "slash in it. At the end a dataset's identity is compared with the backup's.\n"
-                    "What restic backed up comes back the same way. An incomplete backup is taken\n"
-                    "only if it is named, or if there is no other; the exit code is then 1.\n",
+                    "slash in it. At the end the identity of what came back is compared with that\n"
+                    "of the backup. What restic backed up comes back the same way. An incomplete\n"
+                    "backup is taken only if it is named, or if there is no other; the exit code is\n"
+                    "then 1.\n",
          .min = 2,
          .max = 2,
          .options = restore_options,

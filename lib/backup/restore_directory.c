@@ -3,6 +3,8 @@
  * others, some that follow one another at a time, who make them. Nothing is reached by a path (but the first name of a hard link, from the target on,
  * through no symbolic link). A file that has several names is made by the walk itself, so that its first name is there when the next one comes.
  *
+ * Where the identity of what was backed up is known, that of what comes is computed as it is written, and compared at the end (tree_parts.h).
+ *
  * At the end all of it is brought to the disk, wherever the directories are mounted (lib/transfer/target_sync.h).
  */
 #include <errno.h>
@@ -15,6 +17,7 @@
 #include "lib/base/descriptors.h"
 #include "lib/base/direct_file.h"
 #include "lib/base/queue.h"
+#include "lib/identity/tree_parts.h"
 
 /* What one thread takes at a time: files that stand side by side in packs, mostly. */
 #define BATCH_FILES 32
@@ -27,6 +30,7 @@ struct job {
 	char *path;
 	struct node node;
 	struct holes holes;
+	struct tree_part *part; /* of a regular file, where the identity is computed */
 };
 
 struct batch {
@@ -43,15 +47,18 @@ struct directory_restore {
 	atomic_uint makers; /* that have begun; the walk is number 0 */
 	atomic_uint_fast64_t local, fetched;
 	struct restore_dirs dirs;
+	struct tree_parts *parts; /* NULL: the identity is not computed */
 	/* Of the walk: */
 	struct restore_target target;
 	struct batch *batch; /* that is gathered, or NULL */
+	bool lacks_parts; /* something came that is no part of the tree */
 };
 
 static void init_target(struct directory_restore *restore, struct restore_target *target)
 {
 	*target = (struct restore_target){.transfer = &restore->transfer, .top = restore->restore.options->target_fd, .is_root = geteuid() == 0,
 	                                  .number = atomic_fetch_add(&restore->makers, 1)};
+	target->digest = restore->parts ? digest_new() : NULL;
 	restore_reader_init(&target->reader, restore->restore.options->repository, restore->restore.store, restore->restore.pool);
 }
 
@@ -61,6 +68,7 @@ static void clear_target(struct directory_restore *restore, struct restore_targe
 	atomic_fetch_add(&restore->fetched, target->reader.fetched);
 	restore_reader_clear(&target->reader);
 	direct_file_free(target->direct);
+	digest_free(target->digest);
 }
 
 /* --- files --- */
@@ -80,6 +88,8 @@ static void do_job(struct directory_restore *restore, struct restore_target *tar
 	                                  .sync = job->dir->by_file, .node = &job->node, .holes = &job->holes};
 
 	restore_dirs_report(&restore->dirs, target, job->path, transfer_stopped(&restore->transfer) ? -ECANCELED : restore_file_make(target, &file));
+	if (job->part && target->content.is_known)
+		tree_parts_content(restore->parts, job->part, target->content.digest);
 	restore_dir_let_go(&restore->dirs, target, job->dir);
 	free_job(job);
 }
@@ -141,7 +151,7 @@ static void meet_link(struct directory_restore *restore, const char *name, const
 	restore_dirs_report(&restore->dirs, &restore->target, member->path, restore_file_make(&restore->target, &file));
 }
 
-static void meet_file(struct directory_restore *restore, const char *path, struct node *node, struct holes *holes)
+static void meet_file(struct directory_restore *restore, const char *path, struct node *node, struct holes *holes, struct tree_part *part)
 {
 	struct job *job = xcalloc(1, sizeof(*job));
 
@@ -149,6 +159,7 @@ static void meet_file(struct directory_restore *restore, const char *path, struc
 	job->path = xstrdup(path);
 	job->node = *node;
 	job->holes = *holes;
+	job->part = part;
 	*node = (struct node){0};
 	*holes = (struct holes){0};
 	restore_dir_hold(&restore->dirs, job->dir);
@@ -160,9 +171,23 @@ static void meet_file(struct directory_restore *restore, const char *path, struc
 
 /* --- the walk --- */
 
+/* What cannot be part of the tree is lacking at the end, where that is said. */
+static struct tree_part *add_part(struct directory_restore *restore, const struct archive_member *member, const struct node *node)
+{
+	const struct tree_member added = {.path = strcmp(member->path, ".") == 0 ? "" : member->path, .mode = member->mode, .size = member->size,
+	                                  .rdev = member->rdev, .target = member->target ? member->target : "", .first = member->hardlink,
+	                                  .has_others = !S_ISDIR(member->mode) && node->links > 1};
+	struct tree_part *part = NULL;
+
+	if (restore->parts && tree_parts_member(restore->parts, &added, &part) < 0)
+		restore->lacks_parts = true;
+	return part;
+}
+
 static void take_member(struct directory_restore *restore, const struct archive_found *found)
 {
 	const char *path = found->member.path, *name;
+	struct tree_part *part;
 	struct node node = {0};
 	struct holes holes = {0};
 
@@ -170,6 +195,7 @@ static void take_member(struct directory_restore *restore, const struct archive_
 		transfer_problem(&restore->transfer, "", path, -EBADMSG, found->problem);
 		return;
 	}
+	part = add_part(restore, &found->member, restore_source_node(restore->restore.source));
 	restore_source_take(restore->restore.source, &node, &holes);
 	if (strcmp(path, ".") == 0) {
 		restore_dirs_describe_top(&restore->dirs, &node);
@@ -185,7 +211,7 @@ static void take_member(struct directory_restore *restore, const struct archive_
 	else if (found->member.hardlink)
 		meet_link(restore, name, &found->member, &node);
 	else
-		meet_file(restore, path, &node, &holes);
+		meet_file(restore, path, &node, &holes, part);
 	node_clear(&node);
 	array_clear(&holes);
 }
@@ -226,6 +252,8 @@ static void bring_in(struct directory_restore *restore)
 	int synced;
 
 	(void)descriptors_raise();
+	if (restore_source_identity(restore->restore.source))
+		restore->parts = tree_parts_new();
 	restore->members = restore_source_members(restore->restore.source);
 	restore->queue = queue_new(QUEUE_BATCHES);
 	restore_dirs_init(&restore->dirs, options, &restore->transfer);
@@ -240,6 +268,18 @@ static void bring_in(struct directory_restore *restore)
 	restore_dirs_clear(&restore->dirs);
 }
 
+/* Of what was left out, something was said. */
+static int compare(struct directory_restore *restore, struct error *err)
+{
+	uint8_t identity[IDENTITY_LEN];
+
+	if (!restore->parts || transfer_stopped(&restore->transfer) || atomic_load(&restore->transfer.problems) > 0)
+		return 0;
+	if (restore->lacks_parts || tree_parts_final(restore->parts, identity) < 0)
+		return error_set(err, -EBADMSG, "the identity of what was restored cannot be computed: the backup is no tree");
+	return restore_compare(&restore->restore, identity, err);
+}
+
 int restore_to_directory(struct store *store, const struct restore_options *options, struct restore_result *ret_result, struct error *err)
 {
 	struct directory_restore restore = {.restore = {.options = options, .store = store, .result = ret_result, .only_walks = true}};
@@ -249,8 +289,11 @@ int restore_to_directory(struct store *store, const struct restore_options *opti
 	restore.restore.total_bytes = &restore.transfer.total;
 	transfer_begin(&restore.transfer, &options->transfer);
 	r = restore_begin(&restore.restore, err);
-	if (r == 0)
+	if (r == 0) {
 		bring_in(&restore);
+		r = compare(&restore, err);
+	}
+	tree_parts_free(restore.parts);
 	restore_end(&restore.restore);
 	ret_result->local += atomic_load(&restore.local);
 	ret_result->fetched += atomic_load(&restore.fetched);

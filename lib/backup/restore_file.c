@@ -90,6 +90,49 @@ int restore_set_attributes(struct restore_target *target, int fd, const char *pa
 
 /* --- content --- */
 
+/* The digest of a content as it goes by, if that is wanted and costs anything: of one blob it is the blob's name, where nothing more enters. */
+struct watched {
+	bool is_on;
+	uint64_t at;
+	struct content_digest digest;
+};
+
+static bool is_of_one_blob(const struct restore_file *file)
+{
+	return file->node->content.count == 1 && file->node->size <= CONTENT_PLAIN_MAX && file->holes->count == 0;
+}
+
+static void watch(struct restore_target *target, const struct restore_file *file, struct watched *watched)
+{
+	*watched = (struct watched){.is_on = target->digest && !is_of_one_blob(file)};
+	if (watched->is_on)
+		content_digest_begin(&watched->digest, target->digest, file->node->size);
+}
+
+static void watch_data(struct watched *watched, const void *data, size_t len, uint64_t offset)
+{
+	if (!watched->is_on)
+		return;
+	content_digest_zeros(&watched->digest, offset - watched->at);
+	content_digest_data(&watched->digest, data, len);
+	watched->at = offset + len;
+}
+
+/* All of it went by; or not, and then nothing is known. */
+static void watched_all(struct restore_target *target, const struct node *node, struct watched *watched, bool all)
+{
+	bool is_sparse;
+
+	target->content.is_known = all && target->digest;
+	if (watched->is_on) {
+		if (all)
+			content_digest_zeros(&watched->digest, node->size - watched->at);
+		content_digest_final(&watched->digest, target->content.digest, &is_sparse);
+	} else if (target->content.is_known) {
+		memcpy(target->content.digest, node->content.items[0].bytes, DIGEST_LEN);
+	}
+}
+
 /* The next `len` bytes are those of the blob. */
 static bool has_blob(int fd, const struct blob_id *id, uint32_t len, struct buf *room)
 {
@@ -104,25 +147,31 @@ static bool has_blob(int fd, const struct blob_id *id, uint32_t len, struct buf 
 }
 
 /* Size and time of a file stay when its disk or somebody changes its bytes, so all of it is read, as restic does. */
-static bool has_content(const struct restore_target *target, const struct restore_file *file)
+static bool has_content(struct restore_target *target, const struct restore_file *file)
 {
 	const struct node *node = file->node;
 	AUTO_CLOSE int fd = openat(file->dir, file->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	AUTO_BUF room = BUF_INIT;
+	struct watched watched;
 	uint64_t size = 0;
 	bool same = fd >= 0;
 
+	watch(target, file, &watched);
 	for (size_t i = 0; i < node->content.count && same && !transfer_stopped(target->transfer); i++) {
 		const struct blob_id *id = &node->content.items[i];
 		struct blob_place place;
 
 		same = blob_index_find(target->reader.repository->index, id, false, 0, &place) && has_blob(fd, id, pack_blob_plain(&place.blob), &room);
+		if (same)
+			watch_data(&watched, room.data, pack_blob_plain(&place.blob), size);
 		size += same ? pack_blob_plain(&place.blob) : 0;
 	}
-	return same && size == node->size && (!file->sync || fsync(fd) == 0);
+	same = same && size == node->size && (!file->sync || fsync(fd) == 0);
+	watched_all(target, node, &watched, same);
+	return same;
 }
 
-static bool is_there(const struct restore_target *target, const struct restore_file *file)
+static bool is_there(struct restore_target *target, const struct restore_file *file)
 {
 	const struct node *node = file->node;
 	struct stat st;
@@ -162,7 +211,7 @@ static int damaged(struct restore_target *target, int code)
 	return 1;
 }
 
-static int write_content(struct restore_target *target, int fd, const struct restore_file *file)
+static int write_watched(struct restore_target *target, int fd, const struct restore_file *file, struct watched *watched)
 {
 	struct restore_content content = {.node = file->node, .holes = file->holes};
 	const uint64_t size = file->node->size;
@@ -180,6 +229,7 @@ static int write_content(struct restore_target *target, int fd, const struct res
 		r = direct ? direct_file_add(direct, data, len) : write_at(fd, data, len, offset);
 		if (r < 0)
 			return r;
+		watch_data(watched, data, len, offset);
 		atomic_fetch_add(&target->transfer->bytes, len);
 	}
 	if (r < 0)
@@ -190,6 +240,17 @@ static int write_content(struct restore_target *target, int fd, const struct res
 		return direct_file_finish(direct);
 	/* What ends with a hole is not written to its end. */
 	return file->holes->count > 0 && ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
+}
+
+static int write_content(struct restore_target *target, int fd, const struct restore_file *file)
+{
+	struct watched watched;
+	int r;
+
+	watch(target, file, &watched);
+	r = write_watched(target, fd, file, &watched);
+	watched_all(target, file->node, &watched, r == 0);
+	return r;
 }
 
 static int write_file(struct restore_target *target, const char *temporary, const struct restore_file *file)
@@ -279,6 +340,7 @@ int restore_file_make(struct restore_target *target, const struct restore_file *
 	char temporary[NAME_ROOM];
 	int r;
 
+	target->content.is_known = false;
 	if (!file->hardlink && is_there(target, file)) {
 		atomic_fetch_add(&transfer->skipped, 1);
 		return 0;

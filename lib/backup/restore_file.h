@@ -7,6 +7,7 @@
 #define CORPUSFS_BACKUP_RESTORE_FILE_H
 
 #include "lib/backup/restore_content.h"
+#include "lib/identity/content_digest.h"
 
 /* Names of files in the making: TEMPORARY and the number of who makes it, so that the next restore finds those of one that was killed. */
 #define RESTORE_TEMPORARY ".corpusfs-restore-"
@@ -20,6 +21,11 @@ struct restore_target {
 	struct restore_reader reader;
 	struct direct_file *direct; /* for big files, used again; NULL before the first one. direct_file_free */
 	const char *damage; /* out: what is wrong with the content */
+	struct digest *digest; /* of contents, if they are wanted; else NULL */
+	struct restore_seen {
+		bool is_known;
+		uint8_t digest[DIGEST_LEN]; /* as lib/identity/identity.h has it */
+	} content; /* out: of a regular file that was made or was there, if it is wanted */
 };
 
 /* What is to be made, or `hardlink`: the path of its first name from the target on. `path` is for messages. */
