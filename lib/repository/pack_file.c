@@ -9,6 +9,8 @@
 
 /* Of most packs, with their headers. What is longer is copied to other memory as it grows, and written by way of the page cache. */
 #define ROOM (8 * PAGES_HUGE)
+/* As long as it is shorter, it needs no huge page: each thread has a pack of trees, of which most stay short. */
+#define SHORT (PAGES_HUGE / 8)
 
 void pack_file_clear(struct pack_file *pack)
 {
@@ -16,15 +18,25 @@ void pack_file_clear(struct pack_file *pack)
 	array_clear(&pack->blobs);
 }
 
+static void make_room(struct buf *bytes, size_t len)
+{
+	struct buf pages = {.cap = ROOM};
+
+	if (bytes->cap < ROOM && bytes->len + len > SHORT && (pages.data = pages_alloc(ROOM))) {
+		buf_add(&pages, bytes->data, bytes->len);
+		buf_clear(bytes);
+		*bytes = pages;
+	}
+	buf_reserve(bytes, len);
+}
+
 void pack_file_add(struct pack_file *pack, struct seal *seal, const struct pack_blob *blob, const void *stored, size_t len)
 {
 	struct pack_blob added = *blob;
 
-	if (!pack->bytes.data && (pack->bytes.data = pages_alloc(ROOM)))
-		pack->bytes.cap = ROOM;
 	added.offset = (uint32_t)pack->bytes.len;
 	added.length = (uint32_t)(len + SEAL_EXTRA);
-	buf_reserve(&pack->bytes, added.length);
+	make_room(&pack->bytes, added.length);
 	seal_close(seal, stored, len, pack->bytes.data + pack->bytes.len);
 	pack->bytes.len += added.length;
 	array_add(&pack->blobs, added);
