@@ -92,15 +92,26 @@ static int find_base(struct backup *backup, struct error *err)
 	return backup_base_find(&backup->base, options->repository, &aim, err);
 }
 
+/* While others' locks come to be seen, what others cannot change is done, and the index is read, of which it is looked later whether they did. */
+static int lock_and_look(struct backup *backup, struct error *err)
+{
+	struct repository *repository = backup->options->repository;
+	int r = repository_lock_begin(repository, &backup->lock, err);
+
+	if (r == 0)
+		r = repository_load_changed_index(repository, err);
+	if (r == 0)
+		r = compute_identity(backup, err);
+	return r == 0 ? repository_lock_settle(backup->lock, err) : r;
+}
+
 static int prepare(struct backup *backup, struct error *err)
 {
 	const struct backup_options *options = backup->options;
 	int r = open_snapshot(backup, err);
 
 	if (r == 0)
-		r = compute_identity(backup, err);
-	if (r == 0)
-		r = repository_lock_take(options->repository, false, &backup->lock, err);
+		r = lock_and_look(backup, err);
 	if (r == 0)
 		r = find_base(backup, err);
 	if (r == 0 && !backup->base.exists && options->type == BACKUP_INCREMENTAL)

@@ -178,7 +178,7 @@ int backup_base_find(struct backup_base *base, struct repository *repository, co
 		error_hint(err, "make one first, with --type full");
 	}
 	if (r == 0)
-		r = repository_load_index(repository, false, err);
+		r = repository_load_changed_index(repository, err);
 	if (r == 0 && found)
 		r = take_base(base, repository, found, &packs, err);
 	if (r == 0 && backup_relies_on_all(type, aim->share)) {

@@ -20,7 +20,7 @@
 #define STALE_S (30 * 60)
 #define WAIT_S (RENEW_MS / 1000 + 60) /* who lives has renewed its lock by then */
 #define STARTED "corpusfs_started" /* clock ticks from the boot to the start of the process */
-#define SETTLE_US 200000 /* others' locks are seen by then */
+#define SETTLE_MS 200U /* others' locks are seen by then */
 
 struct repository_lock {
 	struct repository *repository;
@@ -29,6 +29,7 @@ struct repository_lock {
 	struct object_names dead; /* others' that were stale so and are not renewed, sorted; of the thread that takes it */
 	atomic_bool lost;
 	atomic_uint_fast64_t renewed; /* clock_boot_ms of when the lock that is there was put, or a little before */
+	uint64_t put_ms; /* the same of the first one, or a little after */
 	pthread_t thread;
 	pthread_mutex_t lock; /* guards `ends` */
 	pthread_cond_t changed;
@@ -317,7 +318,7 @@ static void free_lock(struct repository_lock *lock)
 	free(lock);
 }
 
-static int take(struct repository *repository, bool exclusive, bool trusts_age, struct repository_lock **ret_lock, struct error *err)
+static int begin(struct repository *repository, bool exclusive, bool trusts_age, struct repository_lock **ret_lock, struct error *err)
 {
 	struct repository_lock *lock = xcalloc(1, sizeof(*lock));
 	int r;
@@ -332,19 +333,48 @@ static int take(struct repository *repository, bool exclusive, bool trusts_age, 
 	atomic_store(&lock->renewed, clock_boot_ms());
 	if (r == 0)
 		r = put_first_lock(lock, err);
-	if (r == 0) {
-		clock_pause_us(SETTLE_US);
-		r = check_others(lock, lock->name, err);
-		if (r == 0 && pthread_create(&lock->thread, NULL, renew_main, lock) != 0)
-			r = error_set(err, -EAGAIN, "no thread can be started");
-		if (r < 0)
-			(void)!drop_lock(repository, lock->name);
+	lock->put_ms = clock_boot_ms();
+	if (r == 0 && pthread_create(&lock->thread, NULL, renew_main, lock) != 0) {
+		(void)!drop_lock(repository, lock->name);
+		r = error_set(err, -EAGAIN, "no thread can be started");
 	}
 	if (r == 0)
 		*ret_lock = lock;
 	else
 		free_lock(lock);
 	return r;
+}
+
+int repository_lock_settle(struct repository_lock *lock, struct error *err)
+{
+	const uint64_t passed = clock_boot_ms() - lock->put_ms;
+	char own[BLOB_ID_TEXT];
+
+	if (passed < SETTLE_MS)
+		clock_pause_us((SETTLE_MS - passed) * 1000);
+	pthread_mutex_lock(&lock->own);
+	memcpy(own, lock->name, sizeof(own));
+	pthread_mutex_unlock(&lock->own);
+	return check_others(lock, own, err);
+}
+
+static int take(struct repository *repository, bool exclusive, bool trusts_age, struct repository_lock **ret_lock, struct error *err)
+{
+	struct repository_lock *lock = NULL;
+	int r = begin(repository, exclusive, trusts_age, &lock, err);
+
+	if (r == 0)
+		r = repository_lock_settle(lock, err);
+	if (r == 0)
+		*ret_lock = lock;
+	else
+		repository_lock_release(lock);
+	return r;
+}
+
+int repository_lock_begin(struct repository *repository, struct repository_lock **ret_lock, struct error *err)
+{
+	return begin(repository, false, false, ret_lock, err);
 }
 
 int repository_lock_take(struct repository *repository, bool exclusive, struct repository_lock **ret_lock, struct error *err)

@@ -25,6 +25,12 @@ struct repository_lock;
 /* -EBUSY: somebody holds one that it does not go with; the text says who, and since when. It may wait for six minutes, see repository->waits. */
 WARN_UNUSED int repository_lock_take(struct repository *repository, bool exclusive, struct repository_lock **ret_lock, struct error *err);
 /*
+ * The same of a shared one in two steps, between which others' locks come to be seen: what was read meanwhile may be what somebody removes, who came at
+ * the same time. When the second one fails, the lock is to be released.
+ */
+WARN_UNUSED int repository_lock_begin(struct repository *repository, struct repository_lock **ret_lock, struct error *err);
+WARN_UNUSED int repository_lock_settle(struct repository_lock *lock, struct error *err);
+/*
  * A shared one for who only reads. Where nothing can be written, on a disk that is mounted read-only or full for example, there is none: ret_lock is NULL then.
  * What others remove meanwhile is then missing for the reader, who notices. So it does not wait for what is stale by its age either.
  */

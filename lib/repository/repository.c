@@ -311,6 +311,7 @@ int repository_load_index(struct repository *repository, bool lenient, struct er
 	struct object_names *names = &repository->index_files;
 	int r;
 
+	repository->index_is_whole = false;
 	array_clear(names);
 	r = repository_list(repository, OBJECT_INDEX, names, err);
 	blob_index_free(repository->index);
@@ -327,7 +328,20 @@ int repository_load_index(struct repository *repository, bool lenient, struct er
 		if (lenient && r == -EBADMSG)
 			r = 0;
 	}
+	repository->index_is_whole = r == 0 && !lenient;
 	return r;
+}
+
+int repository_load_changed_index(struct repository *repository, struct error *err)
+{
+	const struct object_names *known = &repository->index_files;
+	struct object_names names = {0};
+	int r = repository_list(repository, OBJECT_INDEX, &names, err);
+	const bool same = repository->index_is_whole && names.count == known->count &&
+			  (names.count == 0 || memcmp(names.items, known->items, names.count * sizeof(*names.items)) == 0);
+
+	array_clear(&names);
+	return r < 0 || same ? r : repository_load_index(repository, false, err);
 }
 
 bool object_names_have_id(const struct object_names *names, const struct blob_id *id)
@@ -360,6 +374,7 @@ int repository_load_new_index(struct repository *repository, void (*exclusive)(v
 	struct object_names names = {0};
 	int r = repository_list(repository, OBJECT_INDEX, &names, err);
 
+	repository->index_is_whole = false;
 	for (size_t i = 0; i < names.count && r == 0; i++) {
 		AUTO_BUF json = BUF_INIT;
 

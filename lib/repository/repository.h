@@ -30,6 +30,7 @@ struct repository {
 	unsigned version;
 	struct blob_index *index; /* of all packs that index files name */
 	struct object_names index_files; /* that are in it, sorted */
+	bool index_is_whole; /* all of them were read, and none was damaged */
 	/*
 	 * Who opened it may set these: it is called each second while a lock is waited for (locks.h; `why` is for people), and returns after that second.
 	 * Not 0: it is not waited on. NULL: nobody hears of it.
@@ -45,6 +46,9 @@ void repository_close(struct repository *repository); /* NULL is fine */
 
 /* Reads all index files. -EBADMSG: one is damaged; what the others name is there all the same if `lenient`. */
 WARN_UNUSED int repository_load_index(struct repository *repository, bool lenient, struct error *err);
+
+/* The same, if it is not the index that was read last: another file came, or one went. */
+WARN_UNUSED int repository_load_changed_index(struct repository *repository, struct error *err);
 
 /* Reads the index files that came since. `exclusive`: between its two calls nobody else may use the index; the files are read outside of them. */
 WARN_UNUSED int repository_load_new_index(struct repository *repository, void (*exclusive)(void *arg, bool begin), void *arg, struct error *err);

@@ -272,6 +272,26 @@ static void test_lock_of_a_living_process_of_this_machine_counts_however_old(voi
 	repository_place_clear(&place);
 }
 
+static void test_who_came_at_the_same_time_is_seen_when_a_lock_has_settled(void **state)
+{
+	struct repository_place place;
+	struct repository_lock *lock;
+	struct error err = {0};
+	char path[600];
+
+	repository_place_make(&place);
+	assert_int_equal(repository_lock_begin(place.repository, &lock, &err), 0);
+	put_lock_of(place.repository, getppid(), "");
+	assert_int_equal(place_count(&place, "locks", path), 2);
+	assert_int_equal(repository_lock_settle(lock, &err), -EBUSY);
+	repository_lock_release(lock);
+	assert_int_equal(remove_locks(place.repository, true), 1);
+	assert_int_equal(repository_lock_begin(place.repository, &lock, &err), 0);
+	assert_int_equal(repository_lock_settle(lock, &err), 0);
+	repository_lock_release(lock);
+	repository_place_clear(&place);
+}
+
 /* Whose clock is wrong is not known. */
 static void test_lock_from_the_future_counts(void **state)
 {
@@ -425,6 +445,7 @@ int main(void)
 		cmocka_unit_test(test_waiting_for_an_old_lock_can_be_given_up),
 		cmocka_unit_test(test_who_only_reads_does_not_wait_for_an_old_lock),
 		cmocka_unit_test(test_lock_of_a_living_process_of_this_machine_counts_however_old),
+		cmocka_unit_test(test_who_came_at_the_same_time_is_seen_when_a_lock_has_settled),
 		cmocka_unit_test(test_lock_from_the_future_counts),
 		cmocka_unit_test(test_newer_format_is_refused),
 		cmocka_unit_test(test_blob_that_could_not_be_read_back_is_refused),
