@@ -150,7 +150,8 @@ static int look_at(struct walk *walk, const struct step *step)
 		if (r != -EBADMSG)
 			return r;
 	}
-	return tell(walk, go_to(walk, step->path_len, step->name), r, r == -ENOENT ? "no index names tree blob" : "this tree blob is damaged:", &step->tree, true);
+	return tell(walk, go_to(walk, step->path_len, step->name), r, r == -ENOENT ? "no index names tree blob" : "this tree blob is damaged:", &step->tree,
+	            true);
 }
 
 int used_blobs_add(struct used_blobs *used, const struct used_walk *options, const struct snapshot_file *snapshot)
