@@ -63,7 +63,9 @@ def wait(process, seconds):
     """As Popen.wait(), which looks again and again and sleeps up to 50 ms in between: the kernel says when the process has ended."""
     fd = os.pidfd_open(process.pid)
     try:
-        if not select.select([fd], [], [], seconds)[0]:
+        poll = select.poll()  # select() refuses descriptors above 1023, and a test may have many
+        poll.register(fd, select.POLLIN)
+        if not poll.poll(seconds * 1000):
             raise subprocess.TimeoutExpired(process.args, seconds)
     finally:
         os.close(fd)
