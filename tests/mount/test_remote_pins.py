@@ -20,6 +20,11 @@ def read_all(root, wanted):
         cold(f"{root}/{name}")
 
 
+def await_pins(remotes, point, paths):
+    """Waits until the mount has read what is pinned, which it does by and by."""
+    procs.poll(lambda: [row["path"] for row in remotes.json("status", point)["pins"]] == paths, 30, f"{paths} are pinned")
+
+
 @pytest.fixture
 def distant(remotes, rest, area):
     """50 MiB of files behind restic's REST protocol. Returns what they hold."""
@@ -64,7 +69,7 @@ def test_pinned_without_a_mount_and_unpinned_in_one(big, remotes, lazy, area):
     assert "and stay" in remotes.run("warm", "--pin", "base:d/big/long", "-o", options).out
     assert "and stay" in remotes.run("warm", "--pin", "base:d/big/3", "-o", options).out
     mount = lazy(MEMORY + ",cache_size=32M")
-    assert [row["path"] for row in remotes.json("status", mount.point)["pins"]] == ["/d/big/long", "/d/big/3"]
+    await_pins(remotes, mount.point, ["/d/big/long", "/d/big/3"])
     before = remotes.json("status", mount.point)["fetched_bytes"]
     read_all(mount.root + "/big", {"long": big["long"]})
     assert remotes.json("status", mount.point)["fetched_bytes"] - before < 1 << 20
@@ -94,8 +99,9 @@ def test_of_two_versions_each_is_its_own_pin(big, remotes, area):
     os.mkdir(area + "/point")
     remotes.run("mount", "base:d", area + "/point", "-o", options)
     try:
+        await_pins(remotes, area + "/point", ["/d/big"] * 2)
         status = remotes.json("status", area + "/point")
-        assert [row["path"] for row in status["pins"]] == ["/d/big"] * 2 and len({row["backup"] for row in status["pins"]}) == 2
+        assert len({row["backup"] for row in status["pins"]}) == 2
         assert [row["files"] for row in status["pins"]] == [len(big), len(big) + 1]
         # what they share is there once
         assert status["pinned_bytes"] < sum(map(len, big.values())) * 1.1
@@ -135,6 +141,7 @@ def test_what_other_pins_lack_is_no_failure_of_this_one(big, remotes, lazy, area
         if re.fullmatch("[0-9a-f]{8}", name):
             os.remove(f"{area}/cached/{name}")
     mount = lazy(MEMORY)
+    await_pins(remotes, mount.point, ["/d/big/3"])
     assert "of it are not there" in remotes.run("status", mount.point).out
     assert "and stay" in remotes.run("warm", "--pin", mount.root + "/big/long").out
     assert "of it are not there" in remotes.run("status", mount.point).out
