@@ -33,7 +33,8 @@ def limit_of(item):
     return float(marker.args[0]) if marker and marker.args else DEFAULT_LIMIT
 
 
-# Whoever starts us in the background has the shell make us, and all that we start, deaf to it.
+# Whoever starts us in the background has the shell make us, and all that we start, deaf to it. A worker of xdist that was given to another thread than
+# the first ends here, and xdist makes another one: without signals the limit of a test would end the worker. (execnet before 2.1, with -v, by chance.)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
