@@ -185,12 +185,13 @@ def test_neighbours_come_together_and_once(remotes, rest, area):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         remotes.add("near", f"rest:http://127.0.0.1:{server.server_address[1]}/r/")
         os.mkdir(area + "/point")
-        counts = []
+        counts, again = [], 0
         for _ in range(2):
             remotes.run("mount", "near:d", area + "/point", "-o", f"cache={area}/cached")
             assert files.get(area + "/point/long/long") == data
+            again = again or status(remotes, area + "/point")["sent_again"]  # a busy machine answers late
             remotes.run("umount", area + "/point")
             counts.append((handler.packs, handler.total))
         server.shutdown()
-    assert 3 <= counts[0][0] < 40 and 12 << 20 <= counts[0][1] < 14 << 20
+    assert 3 <= counts[0][0] < 40 + again and 12 << 20 <= counts[0][1] < (14 + 8 * again) << 20
     assert counts[1] == counts[0]
