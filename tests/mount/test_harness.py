@@ -14,7 +14,7 @@ ALONE = dict(os.environ)
 def test_a_command_that_runs_into_its_limit_is_told_with_what_it_was_at(area, capsys):
     os.mkdir(area + "/log")
     with pytest.raises(subprocess.TimeoutExpired):
-        program.call(["sh", "-c", "sleep 1234 & wait"], ALONE, area + "/log", limit=1)
+        program.call(["sh", "-c", "sleep 1234 & wait"], ALONE, area + "/log", limit=3)
     told = capsys.readouterr().err
     assert "sh -c sleep 1234 & wait" in told and ": sleep 1234" in told, told
     assert "nanosleep" in told and "libc.so.6+0x" in told and "State S (sleeping)" in told and "VmRSS" in told, told
