@@ -182,7 +182,7 @@ static void print_restored(const json_t *result, const char *target)
 	if (json_object_get(result, "snapshot"))
 		printf("what is published of it from now on comes after %s@%s\n", target, json_string_value(json_object_get(result, "snapshot")));
 	if (identity)
-		printf("its identity is that of the backup: %s\n", identity);
+		printf("what was restored has the identity of the backup: %s\n", identity);
 }
 
 /* Whether what came back is what was there when the backup was made. */

@@ -48,6 +48,7 @@ struct directory_restore {
 	atomic_uint_fast64_t local, fetched;
 	struct restore_dirs dirs;
 	struct tree_parts *parts; /* NULL: the identity is not computed */
+	atomic_bool cuts_modes; /* something was kept without its set-id bits, as a user's files are */
 	/* Of the walk: */
 	struct restore_target target;
 	struct batch *batch; /* that is gathered, or NULL */
@@ -66,6 +67,8 @@ static void clear_target(struct directory_restore *restore, struct restore_targe
 {
 	atomic_fetch_add(&restore->local, target->reader.local);
 	atomic_fetch_add(&restore->fetched, target->reader.fetched);
+	if (target->cuts_modes)
+		atomic_store(&restore->cuts_modes, true);
 	restore_reader_clear(&target->reader);
 	direct_file_free(target->direct);
 	digest_free(target->digest);
@@ -268,12 +271,12 @@ static void bring_in(struct directory_restore *restore)
 	restore_dirs_clear(&restore->dirs);
 }
 
-/* Of what was left out, something was said. */
+/* Of what was left out, something was said. Where a user may not keep all modes, what came back has another identity, and nothing is said of it. */
 static int compare(struct directory_restore *restore, struct error *err)
 {
 	uint8_t identity[IDENTITY_LEN];
 
-	if (!restore->parts || transfer_stopped(&restore->transfer) || atomic_load(&restore->transfer.problems) > 0)
+	if (!restore->parts || transfer_stopped(&restore->transfer) || atomic_load(&restore->transfer.problems) > 0 || atomic_load(&restore->cuts_modes))
 		return 0;
 	if (restore->lacks_parts || tree_parts_final(restore->parts, identity) < 0)
 		return error_set(err, -EBADMSG, "the identity of what was restored cannot be computed: the backup is no tree");

@@ -37,7 +37,7 @@ void restore_remove_temporaries(int dir)
 /* --- attributes --- */
 
 /* A user cannot give files away, and keeps what is his without set-id bits. */
-static int set_owner_and_mode(const struct restore_target *target, int fd, const struct node *node)
+static int set_owner_and_mode(struct restore_target *target, int fd, const struct node *node)
 {
 	uint32_t mode = node->mode & 07777;
 
@@ -45,8 +45,19 @@ static int set_owner_and_mode(const struct restore_target *target, int fd, const
 		if (target->is_root)
 			return -errno;
 		mode &= 01777;
+		target->cuts_modes |= mode != (node->mode & 07777);
 	}
 	return fchmod(fd, mode) < 0 ? -errno : 0;
+}
+
+/* Somebody may have changed it since: then it is set again. */
+static bool has_mode(struct restore_target *target, int fd, const struct node *node)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return false;
+	return ((st.st_mode ^ node->mode) & 07777) == 0 || set_owner_and_mode(target, fd, node) == 0;
 }
 
 static void set_xattrs(struct restore_target *target, const char *fd_path, const char *path, const struct node *node)
@@ -166,7 +177,7 @@ static bool has_content(struct restore_target *target, const struct restore_file
 			watch_data(&watched, room.data, pack_blob_plain(&place.blob), size);
 		size += same ? pack_blob_plain(&place.blob) : 0;
 	}
-	same = same && size == node->size && (!file->sync || fsync(fd) == 0);
+	same = same && size == node->size && has_mode(target, fd, node) && (!file->sync || fsync(fd) == 0);
 	watched_all(target, node, &watched, same);
 	return same;
 }

@@ -21,6 +21,7 @@ struct restore_target {
 	struct restore_reader reader;
 	struct direct_file *direct; /* for big files, used again; NULL before the first one. direct_file_free */
 	const char *damage; /* out: what is wrong with the content */
+	bool cuts_modes; /* out, of all so far: something was kept without its set-id bits */
 	struct digest *digest; /* of contents, if they are wanted; else NULL */
 	struct restore_seen {
 		bool is_known;

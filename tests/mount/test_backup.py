@@ -99,11 +99,11 @@ def test_chunks_that_the_store_has_are_not_fetched(repository):
 
 def test_directory_comes_back_equal_and_is_not_written_twice(repository, source, area):
     identity = repository.backup("d")["identity"]
-    assert f"its identity is that of the backup: {identity}" in repository.restore(area + "/out").out
+    assert f"what was restored has the identity of the backup: {identity}" in repository.restore(area + "/out").out
     tree.assert_same(source, area + "/out")
     assert disk_bytes(area + "/out/holes") < 1 << 20
     before = os.stat(area + "/out/a/8").st_ino
-    assert f"its identity is that of the backup: {identity}" in repository.restore(area + "/out").out
+    assert f"what was restored has the identity of the backup: {identity}" in repository.restore(area + "/out").out
     assert os.stat(area + "/out/a/8").st_ino == before
     tree.assert_same(source, area + "/out")
 

@@ -92,6 +92,25 @@ def test_what_a_repository_on_a_full_disk_has_comes_back(repository, area):
     tree.assert_same(repository.store.mount() + "/d", area + "/out")
 
 
+def test_identity_is_said_only_of_what_keeps_its_modes(repository, store, area):
+    """A user keeps no set-id bits of another's files."""
+    store.ok("-s", store.path, "dataset", "create", "small")
+    point = store.mount()
+    with open(point + "/small/file", "wb") as handle:
+        handle.write(b"content")
+    os.chmod(point + "/small/file", 0o4755)
+    repository.backup("small")
+    os.mkdir(area + "/out")
+    for path in (area + "/out", repository.path):
+        subprocess.run(["chown", "-R", "12345", path], check=True)
+    for path in (area, os.path.dirname(area)):
+        os.chmod(path, 0o755)
+    for _ in range(2):
+        done = store.run("restore", repository.path, area + "/out", env=SECRETS, user=12345)
+        assert done.code == 0 and "restored" in done.out and "identity" not in done.out, done.out + done.err
+        assert os.stat(area + "/out/file").st_mode & 0o7777 == 0o755
+
+
 def test_a_damaged_backup_that_others_would_be_based_on_leads_to_a_full_one(repository):
     before = repository.packs()
     repository.backup("d")

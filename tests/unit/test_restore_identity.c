@@ -156,9 +156,41 @@ static void test_what_comes_into_a_directory_is_compared_with_what_was_backed_up
 	remove_tree(target);
 }
 
+static uint32_t mode_of(const char *target, const char *name)
+{
+	AUTO_FREE char *path = xasprintf("%s/%s", target, name);
+	struct stat st;
+
+	assert_int_equal(lstat(path, &st), 0);
+	return st.st_mode & 07777;
+}
+
+/* The file is passed over all the same. */
+static void test_a_mode_that_somebody_changed_is_set_again(void **state)
+{
+	char target[] = "/tmp/corpusfs-restored-XXXXXX";
+	AUTO_FREE char *path = NULL;
+	struct restore_result result;
+	struct backup_result made;
+	uint32_t mode;
+
+	assert_non_null(mkdtemp(target));
+	assert_int_equal(run_backup(*state, &made), 0);
+	assert_int_equal(restore(*state, target, made.name, &result), 0);
+	mode = mode_of(target, "noise");
+	path = xasprintf("%s/noise", target);
+	assert_int_equal(chmod(path, mode ^ 022), 0);
+	assert_int_equal(restore(*state, target, made.name, &result), 0);
+	assert_int_equal(result.transfer.skipped, 1);
+	assert_true(result.compared && result.same);
+	assert_int_equal(mode_of(target, "noise"), mode);
+	remove_tree(target);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_a_mode_that_somebody_changed_is_set_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_comes_into_a_directory_is_compared_with_what_was_backed_up, setup, teardown),
 	};
 
