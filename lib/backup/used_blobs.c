@@ -82,6 +82,7 @@ struct walk {
 	struct used_blobs *used;
 	ARRAY(struct step) steps;
 	struct buf path; /* of the tree that is read */
+	int told;        /* what problem() answered; not 0 ends the walk */
 };
 
 static int tell(struct walk *walk, const char *path, int code, const char *what, const struct blob_id *id, bool is_tree)
@@ -92,7 +93,8 @@ static int tell(struct walk *walk, const char *path, int code, const char *what,
 
 	blob_id_text(id, text);
 	problem.what = full = xasprintf("%s %s", what, text);
-	return walk->options->problem(walk->options->arg, &problem);
+	walk->told = walk->options->problem(walk->options->arg, &problem);
+	return walk->told;
 }
 
 static int take_content(struct walk *walk, const struct node *node, const char *path)
@@ -147,7 +149,7 @@ static int look_at(struct walk *walk, const struct step *step)
 	(void)go_to(walk, step->path_len, step->name);
 	if (r == 0) {
 		r = tree_read((char *)json.data, json.len, take_node, walk);
-		if (r != -EBADMSG)
+		if (r != -EBADMSG || walk->told != 0)
 			return r;
 	}
 	return tell(walk, go_to(walk, step->path_len, step->name), r, r == -ENOENT ? "no index names tree blob" : "this tree blob is damaged:", &step->tree,

@@ -110,9 +110,63 @@ static void test_what_waits_takes_its_name_of_memory(void **state)
 	repository_place_clear(&place);
 }
 
+static int end_it(void *arg, const struct used_problem *problem)
+{
+	size_t *count = arg;
+
+	assert_string_equal(problem->path, "/file");
+	assert_false(problem->is_tree);
+	++*count;
+	return -EBADMSG;
+}
+
+/* Also with the error that a damaged directory is told by. */
+static void test_what_ends_the_walk_is_told_once(void **state)
+{
+	const struct blob_id nowhere = blob_id_of("nowhere", 7);
+	char name[] = "file";
+	struct node node = {.name = name, .mode = S_IFREG | 0644, .links = 1, .size = 7};
+	struct new_blob blob = {.is_tree = true};
+	struct repository_place place;
+	struct repository_writer *writer;
+	struct repository_hand *hand;
+	struct snapshot_file snapshot = {.name = ""};
+	struct writer_counts counts;
+	struct error err = {0};
+	AUTO_BUF tree = BUF_INIT;
+	struct used_blobs *used;
+	size_t count = 0;
+	struct used_walk walk = {.problem = end_it, .tree = go_on, .arg = &count};
+
+	repository_place_make(&place);
+	writer = repository_writer_new(place.repository, place.repository->index);
+	hand = repository_hand_new(writer);
+	array_add(&node.content, nowhere);
+	tree_begin(&tree);
+	tree_add(&tree, &node);
+	tree_end(&tree);
+	blob.id = snapshot.tree = blob_id_of(tree.data, tree.len);
+	blob.plain = tree.data;
+	blob.len = tree.len;
+	assert_int_equal(repository_hand_add(hand, &blob, &err), 0);
+	assert_int_equal(repository_hand_end(hand, &err), 0);
+	assert_int_equal(repository_writer_end(writer, &counts, &err), 0);
+	assert_int_equal(repository_load_index(place.repository, false, &err), 0);
+	walk.reader = repository_reader_new(place.repository);
+	used = used_blobs_new(place.repository->index);
+	assert_int_equal(used_blobs_add(used, &walk, &snapshot), -EBADMSG);
+	assert_int_equal(count, 1);
+	used_blobs_free(used);
+	repository_reader_free(walk.reader);
+	repository_writer_free(writer);
+	array_clear(&node.content);
+	repository_place_clear(&place);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_what_ends_the_walk_is_told_once),
 		cmocka_unit_test(test_what_waits_takes_its_name_of_memory),
 	};
 
