@@ -212,6 +212,7 @@ static int put_pack(struct repository_hand *hand, struct pack_file *pack, struct
 {
 	struct repository_writer *writer = hand->writer;
 	struct objects *objects = writer->repository->objects;
+	const size_t len = pack->bytes.len;
 	AUTO_BUF index = BUF_INIT;
 	char name[BLOB_ID_TEXT];
 	struct blob_id id;
@@ -223,8 +224,10 @@ static int put_pack(struct repository_hand *hand, struct pack_file *pack, struct
 	hash_pack(hand, pack, &id);
 	blob_id_text(&id, name);
 	r = writer->discards ? 0 : objects->place->put(objects, OBJECT_PACK, name, pack->bytes.data, pack->bytes.len);
-	if (r < 0)
+	if (r < 0) {
+		pack->bytes.len = len; /* without a header in the midst of it, should more be added and it be put again */
 		return objects_put_failed(OBJECT_PACK, r, err);
+	}
 	hand->counts.packs++;
 	pthread_mutex_lock(&writer->lock);
 	index_writer_add(&writer->index, &id, pack->blobs.items, pack->blobs.count);
