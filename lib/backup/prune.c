@@ -13,8 +13,9 @@
  *   6. The packs that go are removed, and those that no index names.
  *
  * Where there is no room for 3 and 4, what was put is taken back: index files first, then the packs that they name. What was to be written anew
- * then stays as it is, and what goes whole goes all the same: prune again. Where there is not even room for the index, the files of the old one that
- * name nothing but packs that go are removed after 5's snapshot files, and then these packs, which makes room. Where there are none, nothing goes.
+ * then stays as it is, and what goes whole goes all the same: prune again. Where there is not even room for the index, the packs that no index names
+ * go first: a backup that filled the disk leaves such. If that is not enough, the files of the old index that name nothing but packs that go are removed
+ * after 5's snapshot files, and then these packs. Where there is neither, nothing goes.
  *
  * Objects that somebody began and never put go, too, when nothing was written to them for OBJECTS_LEFT_AGE_S. The lock keeps writers away but those that take
  * none (a key that is added) or wait for it; an object takes seconds.
@@ -236,7 +237,11 @@ static int put_new(struct prune *prune, struct error *err)
 		done = take_back(prune, err);
 		if (done < 0)
 			return done;
-		if (prune->counts->packs_rewritten > 0 && prune->counts->packs_removed > 0) {
+		if (prune->unnamed.count > 0) {
+			done = prune_remove_unnamed(prune, err);
+			if (done < 0)
+				return done;
+		} else if (prune->counts->packs_rewritten > 0 && prune->counts->packs_removed > 0) {
 			prune_give_up_rewriting(prune);
 		} else {
 			done = made_room ? 0 : prune_make_room(prune, err);
@@ -264,7 +269,7 @@ static int remove_packs(struct prune *prune, struct error *err)
 	transfer_tell(&prune->transfer, "remove");
 	r = prune_remove(prune, OBJECT_PACK, &names, err);
 	if (r == 0)
-		r = prune_remove(prune, OBJECT_PACK, &prune->unnamed, err);
+		r = prune_remove_unnamed(prune, err);
 	array_clear(&names);
 	return r;
 }

@@ -65,6 +65,7 @@ WARN_UNUSED int prune_write_index(struct prune *prune, struct error *err);
 /* Steps 5 and 6. What is not there any more is passed over. */
 WARN_UNUSED int prune_forget(struct prune *prune, struct error *err);
 WARN_UNUSED int prune_remove(struct prune *prune, enum object_kind kind, const struct object_names *names, struct error *err);
+WARN_UNUSED int prune_remove_unnamed(struct prune *prune, struct error *err); /* the packs that no index names; there are none then */
 /*
  * There is no room for step 4: removes the index files that name nothing but packs that go, and then these packs, after what is to be forgotten. 1: there
  * were such.

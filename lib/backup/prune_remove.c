@@ -27,6 +27,17 @@ int prune_remove(struct prune *prune, enum object_kind kind, const struct object
 	return r;
 }
 
+int prune_remove_unnamed(struct prune *prune, struct error *err)
+{
+	int r = prune->unnamed.count > 0 ? repository_lock_check(prune->lock, err) : 0;
+
+	if (r == 0)
+		r = prune_remove(prune, OBJECT_PACK, &prune->unnamed, err);
+	if (r == 0)
+		array_clear(&prune->unnamed);
+	return r;
+}
+
 int prune_forget(struct prune *prune, struct error *err)
 {
 	const struct object_names *names = prune->has_forgotten ? NULL : prune->options->forget;

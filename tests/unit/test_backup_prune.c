@@ -190,6 +190,44 @@ static void test_prune_on_a_full_disk_makes_room_with_what_stands_in_no_other_in
 	array_clear(&forget);
 }
 
+static void put_pack_that_no_index_names(struct scene *scene)
+{
+	const struct new_blob blob = {.id = blob_id_of("stray", 5), .plain = "stray", .len = 5};
+	struct repository_writer *writer = repository_writer_new(scene->repository.repository, scene->repository.repository->index);
+	struct repository_hand *hand = repository_hand_new(writer);
+	struct error err = {0};
+
+	assert_int_equal(repository_hand_add(hand, &blob, &err), 0);
+	assert_int_equal(repository_hand_end(hand, &err), 0);
+	repository_writer_free(writer);
+}
+
+/* As a backup leaves them that filled the disk. Nothing is forgotten for it. */
+static void test_prune_on_a_full_disk_makes_room_with_packs_that_no_index_names(void **state)
+{
+	struct scene *scene = *state;
+	struct prune_options options = {.repository = scene->repository.repository, .max_unused = 5};
+	struct backup_result result;
+	struct prune_counts counts;
+	struct error err = {0};
+	size_t packs;
+	char path[600];
+
+	assert_int_equal(run_backup(scene, &result), 0);
+	packs = count_packs(scene);
+	put_pack_that_no_index_names(scene);
+	assert_int_equal(count_packs(scene), packs + 1);
+	assert_int_equal(repository_lock_take(options.repository, true, &options.lock, &err), 0);
+	scene->failing.is_filling = true;
+	scene->failing.puts_left = 0;
+	assert_int_equal(prune_run(&options, &counts, &err), 0);
+	assert_false(scene->failing.is_filling);
+	assert_int_equal(counts.packs_removed, 1);
+	assert_int_equal(count_packs(scene), packs);
+	assert_int_equal(place_count(&scene->repository, "snapshots", path), 1);
+	repository_lock_release(options.lock);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +235,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_prune_forgets_nothing_before_it_could_look_at_the_rest, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_on_a_full_disk_removes_nothing_where_there_is_no_room_for_an_index, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_on_a_full_disk_makes_room_with_what_stands_in_no_other_index_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_prune_on_a_full_disk_makes_room_with_packs_that_no_index_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_takes_back_a_pack_whose_index_file_has_no_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_takes_back_what_it_wrote_anew_where_the_rest_has_no_room, setup, teardown),
 	};
