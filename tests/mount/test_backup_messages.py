@@ -107,7 +107,7 @@ def test_identity_is_said_only_of_what_keeps_its_modes(repository, store, area):
         os.chmod(path, 0o755)
     for _ in range(2):
         done = store.run("restore", repository.path, area + "/out", env=SECRETS, user=12345)
-        assert done.code == 0 and "restored" in done.out and "identity" not in done.out, done.out + done.err
+        assert done.code == 0 and "restored" in done.out and "has the identity" not in done.out, done.out + done.err
         assert os.stat(area + "/out/file").st_mode & 0o7777 == 0o755
 
 
