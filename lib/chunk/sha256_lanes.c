@@ -34,6 +34,7 @@ size_t sha256_lanes_left_out(struct digest_job *const *jobs, size_t count)
 #if defined(__x86_64__)
 
 #include <cpuid.h>
+#include <stdatomic.h>
 #include <immintrin.h>
 
 #define WITH_AVX512 __attribute__((target("avx512f,avx512bw")))
@@ -83,9 +84,17 @@ bool sha256_lanes_has(enum sha256_lanes lanes)
 	return true;
 }
 
+/* Found out once: on a virtual machine to ask the processor takes as long as hashing 30 KB. */
 enum sha256_lanes sha256_lanes_best(void)
 {
-	return sha256_lanes_has(SHA256_LANES_WIDE) ? SHA256_LANES_WIDE : sha256_lanes_has(SHA256_LANES_PAIR) ? SHA256_LANES_PAIR : SHA256_LANES_NONE;
+	static atomic_int found = -1;
+	int best = atomic_load_explicit(&found, memory_order_relaxed);
+
+	if (best < 0) {
+		best = sha256_lanes_has(SHA256_LANES_WIDE) ? SHA256_LANES_WIDE : sha256_lanes_has(SHA256_LANES_PAIR) ? SHA256_LANES_PAIR : SHA256_LANES_NONE;
+		atomic_store_explicit(&found, best, memory_order_relaxed);
+	}
+	return (enum sha256_lanes)best;
 }
 
 /* --- 16 blocks --- */
