@@ -90,6 +90,18 @@ int lock_file_take(const struct store_dir *dir, int *ret_fd, struct error *err)
 	return 0;
 }
 
+/* Who looks whether there is an owner shares it for a moment (lock_file_owner). */
+static int lock_patiently(int fd, int how)
+{
+	int result = flock(fd, how | LOCK_NB) < 0 ? -errno : 0;
+
+	for (int i = 0; result == -EWOULDBLOCK && i < RETRIES; i++) {
+		clock_pause_us(RETRY_US);
+		result = flock(fd, how | LOCK_NB) < 0 ? -errno : 0;
+	}
+	return result;
+}
+
 /* The lock belongs to what is open, not to who has it open. Another store may lie at its path by now. */
 int lock_file_again(const struct store_dir *dir, int kept_fd, int how, int *ret_fd, struct error *err)
 {
@@ -99,7 +111,7 @@ int lock_file_again(const struct store_dir *dir, int kept_fd, int how, int *ret_
 		return error_set(err, -ESTALE, "%s is not the store that was open before: it was moved, or its file " LOCK_NAME " was removed",
 		                 dir->path);
 	fd = fcntl(kept_fd, F_DUPFD_CLOEXEC, 3);
-	result = fd < 0 || flock(fd, how | LOCK_NB) < 0 ? -errno : 0;
+	result = fd < 0 ? -errno : lock_patiently(fd, how);
 	if (result < 0) {
 		if (fd >= 0)
 			close(fd);
@@ -115,7 +127,10 @@ int lock_file_share(const struct store_dir *dir, int kept_fd, int *ret_fd, struc
 
 	if (kept_fd >= 0)
 		return lock_file_again(dir, kept_fd, LOCK_SH, ret_fd, err);
-	int fd = file_open_inside(dir->fd, LOCK_NAME, O_RDONLY, 0);
+	/* If that may be: who goes on with it may write the store, and NFS locks what is written only for who may write the file. */
+	int fd = file_open_inside(dir->fd, LOCK_NAME, O_RDWR, 0);
+	if (fd < 0)
+		fd = file_open_inside(dir->fd, LOCK_NAME, O_RDONLY, 0);
 	if (fd < 0 && fd != -ENOENT && fd != -EACCES)
 		return error_set(err, fd, "cannot lock the store %s: %s", store_path, error_text(fd));
 	if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0) {
