@@ -275,6 +275,20 @@ def test_a_store_that_can_only_be_read_goes_on_where_it_is_now(supervised, store
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def test_who_goes_on_with_a_store_that_can_only_be_read_accepts_nothing(supervised, store):
+    """The mount was made for writing. What would be written could never be committed."""
+    with open(supervised + "/file", "wb") as handle:
+        handle.write(b"content")
+        handle.flush()
+        os.fsync(handle.fileno())
+    superblock.rewrite(store.path + "/corpusfs", lambda body: body.replace(b"ro-compat 0", b"ro-compat 4"))
+    kill(store)
+    posix.drop_caches()
+    assert procs.read(supervised + "/file") == b"content"
+    assert posix.outcome(os.open, supervised + "/file", os.O_WRONLY) == "EROFS" == posix.outcome(os.mkdir, supervised + "/dir")
+    store.umount()
+
+
 def test_a_mount_stays_with_its_dataset_and_its_snapshot_whatever_they_are_called(store):
     if not succession.possible():
         pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
