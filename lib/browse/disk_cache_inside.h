@@ -31,7 +31,7 @@ struct disk_cache {
 	uint32_t last_number;
 	struct pins pins;
 	struct disk_cache_state state; /* but for what `segments` knows */
-	bool loaded, stopped, told_damage, told_full, told_pins; /* loaded, stopped: change only while `writing` is held, too */
+	bool loaded, stopped, pins_known, told_damage, told_full, told_pins; /* those before told: change only while `writing` is held, too */
 };
 
 /* --- disk_cache_write.c; `writing` is held --- */

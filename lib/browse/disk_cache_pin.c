@@ -33,6 +33,7 @@ int disk_cache_read_pins(struct disk_cache *cache)
 		segments_unpin_all(&cache->segments);
 		before = cache->pins;
 		cache->pins = pins;
+		cache->pins_known = true;
 		pthread_mutex_unlock(&cache->lock);
 		pins = before;
 		count_each(cache, &entries, segments_pin);
@@ -135,12 +136,14 @@ static int add_pin(struct disk_cache *cache, struct pin *pin, const struct pin_e
 	return remove_pins(cache, pin, pin->number, &removed);
 }
 
-/* `writing` is held. Until it is known what is pinned. */
+/* `writing` is held. Until it is known what is pinned. If that could not be read it is read now: a new pin would take the place of an old one. */
 static int wait_loaded(struct disk_cache *cache)
 {
 	while (!cache->loaded && !cache->stopped)
 		pthread_cond_wait(&cache->changed, &cache->writing);
-	return cache->stopped ? -ESHUTDOWN : 0;
+	if (cache->stopped)
+		return -ESHUTDOWN;
+	return cache->pins_known ? 0 : disk_cache_read_pins(cache);
 }
 
 int disk_cache_pin(struct disk_cache *cache, const struct pin *pin, const struct pin_entries *entries)

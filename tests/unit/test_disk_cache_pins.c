@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 
 #include "tests/unit/cached_pins.h"
 
@@ -285,6 +286,28 @@ static void who_waits_for_that_is_told_that_the_cache_was_stopped(void **state)
 	assert_int_equal(*(int *)result, -ESHUTDOWN);
 }
 
+static void pins_that_could_not_be_read_are_not_written_over(void **state)
+{
+	const struct some some = {0, 40, 1};
+	struct fixture *fixture = *state;
+	struct error err = {0};
+	struct rlimit before;
+
+	assert_int_equal(pin_some(fixture->cache, "/a", some), 0);
+	close_cache(fixture);
+	assert_int_equal(cache_dir_open(fixture->path, &fixture->dir, &err), 0);
+	fixture->cache = disk_cache_new(&(struct disk_cache_options){.dir = fixture->dir.dir, .limit = LIMIT, .problem = note, .arg = fixture});
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max}), 0);
+	disk_cache_load(fixture->cache);
+	const int r = pin_some(fixture->cache, "/b", some);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(r, -EMFILE);
+	assert_int_equal(pin_some(fixture->cache, "/b", some), 0);
+	reopen(fixture);
+	assert_true(missing(fixture->cache, "/a") == missing(fixture->cache, "/b"));
+}
+
 static void smaller_cache_keeps_what_is_pinned_and_nothing_else(void **state)
 {
 	const struct some some = {0, 200, 1};
@@ -357,6 +380,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(of_each_pin_it_is_known_what_is_missing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(who_lets_go_waits_until_it_is_known_what_is_pinned, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(who_waits_for_that_is_told_that_the_cache_was_stopped, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(pins_that_could_not_be_read_are_not_written_over, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(smaller_cache_keeps_what_is_pinned_and_nothing_else, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(pins_come_and_go_while_others_read_and_write, set_up, tear_down),
 	};
