@@ -65,7 +65,7 @@ static void test_what_was_given_is_not_given_again(void **state)
 static void test_what_is_buffered_is_committed_before_anything_is_refused(void **state)
 {
 	AUTO_FREE uint8_t *content = xcalloc(41, MIB);
-	struct tree_store store = {0};
+	struct tree_store store = {.budget = 256 * MIB}; /* of which 24 MiB are not so much that they are committed at once */
 	struct inode *inode;
 
 	available = 1024 * MIB;
