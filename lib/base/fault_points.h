@@ -62,6 +62,7 @@
 	X("orphan-before-remove",        "a note of a file without names, and its records",          "store_open, which goes through the notes") \
 	X("orphan-batch",                "the note, and what is left of its records",                "store_open, which goes through the notes") \
 	/* which views there are */                                                                                                          \
+	X("head-before-open",            "as before",                                                "nobody needs to")                       \
 	X("catalog-after-write",         "the change of the catalogue, whole",                       "who asks again is told that it is done (mark.h)") \
 	X("dataset-create-before-write", "as before",                                                "nobody needs to")                       \
 	X("snapshot-before-write",       "all content that was buffered; no snapshot",               "nobody needs to")                       \

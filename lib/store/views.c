@@ -4,6 +4,7 @@
 #include <utlist.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/store/catalog.h"
 #include "lib/store/unknown.h"
 
@@ -87,8 +88,10 @@ static int open_head(struct store *store, struct dataset *dataset, struct open_v
 		.line = &record->line,
 		.shared = &shared,
 	};
-	int result = dataset->blocked ? -ENOENT : open_it(store, &options, true, ret_open);
+	int result = dataset->blocked ? -ENOENT : fault_point("head-before-open");
 
+	if (result == 0)
+		result = open_it(store, &options, true, ret_open);
 	dataset->shared = lineage_shared(&dataset->place);
 	line_clear(&shared);
 	return result;

@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from harness import procs, program
+from harness import posix, procs, program
 from harness.succession import Workers, kill, possible, shoot, successor
 
 KILLS = 40
@@ -253,6 +253,23 @@ def test_a_request_of_which_daemons_die_is_answered_with_an_error(store, ask, fa
     assert "is answered with an error" in store.log()
     procs.poll(lambda: successor(store, 0), 30, "a daemon serves")
     assert (os.listdir(point), os.listdir(point + "/d"), os.listdir(point + "/d/.snapshots")) == (["d"], ["file"], [])
+
+
+def test_a_name_in_a_dataset_that_cannot_be_opened_is_no_reason_to_die(store):
+    """Each daemon meets an error of the disk when it opens the dataset for the first time. The kernel knows a directory of it by then."""
+    if not possible():
+        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    store.create("d")
+    point = store.mount(options="supervise", env={"CORPUSFS_FAULT": "head-before-open:eio"})
+    posix.outcome(os.stat, point + "/d")
+    os.mkdir(point + "/d/dir")
+    place = os.open(point + "/d/dir", os.O_PATH | os.O_DIRECTORY)
+    kill(store)
+    serves = store.pid
+    found = [posix.outcome(os.stat, f"none{number}", dir_fd=place) for number in range(3)]
+    os.close(place)
+    assert set(found) <= {"EIO", "ENOENT"} and found[-1] == "ENOENT"
+    assert successor(store, 0) == [serves]
 
 
 def test_what_was_done_and_not_answered_is_done_once(store):

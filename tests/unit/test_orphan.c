@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -368,10 +369,12 @@ static void a_file_whose_inode_is_damaged_is_removed(void **state)
 	struct tree_store *store = *state;
 	const uint64_t damaged = stored_file(store, "damaged"), missing = stored_file(store, "missing");
 	const struct tree_key of_damaged = tree_key_at(tree_stem_inode(1, damaged), 1), of_missing = tree_key_at(tree_stem_inode(1, missing), 1);
+	char too_long[NAME_LEN_MAX + 2] = {0};
 	uint64_t ino;
 	struct attr attr;
 	uint8_t type;
 
+	memset(too_long, 'n', sizeof(too_long) - 1);
 	stored_file(store, "sound");
 	tree_store_close(store);
 	tree_store_open(store, false);
@@ -381,6 +384,7 @@ static void a_file_whose_inode_is_damaged_is_removed(void **state)
 	assert_int_equal(view_lookup(store->view, ROOT_INO, "missing", &attr), -EIO);
 	assert_int_equal(view_name_type(store->view, ROOT_INO, "damaged", &ino, &type), 0);
 	assert_true(ino == damaged && type == DT_REG);
+	assert_int_equal(view_name_type(store->view, ROOT_INO, too_long, &ino, &type), -ENAMETOOLONG);
 	assert_int_equal(view_rmdir(store->view, ROOT_INO, "damaged"), -ENOTDIR);
 	assert_int_equal(view_unlink(store->view, ROOT_INO, "damaged"), 0);
 	assert_int_equal(view_unlink(store->view, ROOT_INO, "missing"), 0);

@@ -109,7 +109,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 
 	if (!result)
 		result = names_lookup(&target, name, &entry);
-	if (result == -EIO)
+	/* without a view it is not even known what the directory is in */
+	if (result == -EIO && target.view)
 		result = lookup_damaged(&target, name, &entry);
 	if (!result && !S_ISDIR(entry.attr.st_mode))
 		listers_look_up(&target.mount->group->listers, fuse_req_ctx(req)->pid, dir, clock_ms());

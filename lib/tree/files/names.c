@@ -179,8 +179,10 @@ int view_lookup(struct view *view, uint64_t dir, const char *name, struct attr *
 int view_name_type(struct view *view, uint64_t dir, const char *name, uint64_t *ret_ino, uint8_t *ret_type)
 {
 	struct entry entry;
-	int r = entry_get(view, dir, name, &entry);
+	int r = name_check(name);
 
+	if (r == 0)
+		r = entry_get(view, dir, name, &entry);
 	if (r < 0)
 		return r;
 	*ret_ino = entry.record.ino;
