@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -45,6 +46,24 @@ def test_who_stands_in_the_snapshots_goes_on_over_rollbacks(fs, store, standing)
     assert names(store) == ["old", "renamed", "new2"]
     cli(store, "dataset", "destroy", "--snapshots", "d")
     assert posix.outcome(listed, standing) in ("ESTALE", "ENOENT")
+
+
+def test_a_mount_that_begins_during_a_rollback_shows_what_came_back(store):
+    """It waits for the rollback, and its kernel remembers nothing yet that it could be told to forget."""
+    store.create("d")
+    store.create("e")
+    fs = store.mount() + "/d"
+    put(fs + "/file", b"old")
+    os.mkdir(fs + "/.snapshots/old")
+    put(fs + "/file", b"new")
+    store.umount()
+    store.mount(dataset="e", env={"CORPUSFS_FAULT": "rollback-before-write:sleep2000"})
+    back = threading.Thread(target=cli, args=(store, "rollback", "--no-guard", "d@old"))
+    back.start()
+    time.sleep(0.7)
+    fs = store.mount(dataset="d", options="allow_other,dev,suid,nosupervise")
+    back.join()
+    assert get(fs + "/file") == b"old"
 
 
 @pytest.mark.races

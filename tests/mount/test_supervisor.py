@@ -308,6 +308,22 @@ def test_what_was_done_and_not_answered_is_done_once(store):
     assert status(store)["crashes"] >= 17
 
 
+def test_a_daemon_that_has_much_to_remove_before_it_serves_lives(store):
+    """Somebody looks meanwhile what its mounts wait for."""
+    if not possible():
+        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    store.create("d")
+    # the first one dies in the second batch of versions, and the next has the rest to remove
+    point = store.mount(options="supervise", env={"CORPUSFS_FAULT": "orphan-batch:sleep3000:1,orphan-batch:kill:2"})
+    with open(point + "/d/file", "wb", buffering=0) as handle:
+        for number in range(6000):
+            os.pwrite(handle.fileno(), b"x", number << 16)
+        os.fsync(handle.fileno())
+    os.unlink(point + "/d/file")
+    assert os.listdir(point + "/d") == []
+    assert status(store)["crashes"] == 1
+
+
 # In a process of its own: whoever has the file open waits for the next daemon when he closes it, a child before it begins, too.
 WRITE_AND_KILL = """
 import os, signal, sys

@@ -90,6 +90,7 @@ struct mount {
 	uint64_t told_unique; /* of the request that was told last of those that waited for long; the watch's */
 };
 
+/* NULL: others see the mount, and its session has not begun. */
 static inline struct session *mount_session(const struct mount *mount)
 {
 	return mount->gate.session;

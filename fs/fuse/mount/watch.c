@@ -52,7 +52,7 @@ void mount_get_waiting(struct mount *mount, struct mount_waiting *ret_waiting)
 	struct mount_waiting waiting = {.count = count_waiting(atomic_load(&mount->gate.connection)), .op = ""};
 	struct unanswered_request request;
 
-	if (session_oldest(mount_session(mount), &request)) {
+	if (mount_session(mount) && session_oldest(mount_session(mount), &request)) {
 		waiting.unique = request.unique;
 		waiting.op = unanswered_name(request.opcode);
 		waiting.ms = request.age_ms;

@@ -1,4 +1,4 @@
-/* Notifications: what the kernel is told without having asked. */
+/* Notifications: what the kernel is told without having asked. A session that has not begun is NULL: nobody has asked, so nobody remembers. */
 #include <errno.h>
 #include <linux/fuse.h>
 #include <string.h>
@@ -12,9 +12,10 @@
 
 static unsigned protocol_minor(const struct session *session)
 {
-	struct session_info info;
+	struct session_info info = {0};
 
-	session_get_info(session, &info);
+	if (session)
+		session_get_info(session, &info);
 	return info.protocol_minor;
 }
 
@@ -23,6 +24,8 @@ static int notify(const struct session *session, int code, struct iovec *iov, in
 {
 	struct fuse_out_header out = {.len = sizeof(out), .error = code};
 
+	if (!session)
+		return 0;
 	iov[0] = (struct iovec){.iov_base = &out, .iov_len = sizeof(out)};
 	for (int i = 1; i < count; i++)
 		out.len += (uint32_t)iov[i].iov_len;
