@@ -188,11 +188,13 @@ static int dataset_demote(struct op_context *context, const json_t *args, json_t
 	char kept[NAME_LEN_MAX + 1] = "";
 	int result = op_arg_string(args, "name", &name, err);
 
+	if (result < 0)
+		return result;
 	/* Before, it is looked whether it can: what is a replica stays one then. */
-	if (result == 0 && to)
+	if (to)
 		result = dataset_is_at(context->store, name, to);
 	if (result < 0)
-		return to ? cannot_go_back(context->store, name, to, result, err) : result;
+		return cannot_go_back(context->store, name, to, result, err);
 	if (to && result == 0) {
 		result = dataset_set_replica(context->store, name, false, err);
 		if (result == 0)

@@ -145,7 +145,7 @@ static void names_go_round(void **state)
 	call_clear(&call, &place);
 }
 
-static void an_argument_with_a_nul_is_refused(void **state)
+static void an_argument_that_is_missing_or_has_a_nul_is_refused(void **state)
 {
 	struct place place;
 	struct call call;
@@ -153,6 +153,7 @@ static void an_argument_with_a_nul_is_refused(void **state)
 	(void)state;
 	call_init(&call, &place);
 	assert_int_equal(run(&call, "dataset.create", json_pack("{s:s}", "name", "a\\x00b"), NULL), -EINVAL);
+	assert_int_equal(run(&call, "dataset.demote", json_pack("{s:s}", "to", "v"), NULL), -EINVAL);
 	assert_null(json_to_bytes(json_null()));
 	json_t *text = json_string("a\\x00b");
 	assert_null(json_to_bytes(text));
@@ -183,7 +184,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_in_the_table_is_told),
 		cmocka_unit_test(a_caller_that_has_enough_ends_it),
 		cmocka_unit_test(names_go_round),
-		cmocka_unit_test(an_argument_with_a_nul_is_refused),
+		cmocka_unit_test(an_argument_that_is_missing_or_has_a_nul_is_refused),
 		cmocka_unit_test(errors_go_round),
 	};
 
