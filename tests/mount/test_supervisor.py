@@ -16,7 +16,7 @@ import time
 import pytest
 
 from harness import posix, procs, program
-from harness.succession import Workers, kill, possible, shoot, successor
+from harness.succession import Workers, await_successor, kill, possible, shoot, successor
 
 KILLS = 40
 
@@ -319,7 +319,9 @@ def test_a_daemon_that_has_much_to_remove_before_it_serves_lives(store):
         for number in range(6000):
             os.pwrite(handle.fileno(), b"x", number << 16)
         os.fsync(handle.fileno())
+    before = store.pid
     os.unlink(point + "/d/file")
+    await_successor(store, before)
     assert os.listdir(point + "/d") == []
     assert status(store)["crashes"] == 1
 
