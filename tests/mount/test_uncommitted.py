@@ -102,6 +102,17 @@ def test_umount_names_the_file_of_which_something_is_lost(store, rotten):
     assert [line for line in store.log().splitlines() if "commit at the end of" in line and "d/sub/rotten" in line]
 
 
+def test_umount_of_another_place_does_not_say_that_it_is_lost(store, rotten):
+    store.expected.append(r" error mount .*commit at the end of ")
+    place = store.mount(dataset="d@s")
+    result = store.run("umount", place)
+    store.points.remove(place)
+    names_it(result, "tried again")
+    assert "lost" not in result.err and not procs.fuse_mounts(place)
+    assert uncommitted(store)["file"] == "d/sub/rotten"
+    os.unlink(rotten + "/d/sub/rotten")
+
+
 def test_on_a_full_disk_the_hint_says_how_to_make_room(store):
     store.create("d")
     store.ok("-s", store.path, "snapshot", "create", "d@s")

@@ -358,10 +358,16 @@ static int finish_stop(struct mounts *mounts, struct entry *entry, const char *m
 	                                       .lives_on = !detached && !elsewhere && !ended};
 	pthread_mutex_unlock(&mounts->lock);
 	if (result < 0) {
-		error_set(err, result, "%s is unmounted, but some of what was written there is lost", mountpoint);
+		AUTO_FREE char *file = uncommitted_file(mounts->store, NULL, 0);
+		/* as long as there are other mounts, it is tried again, and this one may have nothing to do with it */
+		const bool is_kept = file && lost == 0 && !ret_stopped->last;
+
+		error_set(err, result, is_kept ? "%s is unmounted, but not all that was written to the store is on disk"
+		                               : "%s is unmounted, but some of what was written there is lost", mountpoint);
 		(void)uncommitted_explain(mounts->store, NULL, 0, err);
-		/* that hint is of no use here: nothing is tried again, and there is no mount */
-		error_hint(err, "%s/log tells more; corpusfs damage says what is hurt", store_path(mounts->store));
+		/* that hint is of no use then: nothing is tried again, and there is no mount */
+		if (!is_kept)
+			error_hint(err, "%s/log tells more; corpusfs damage says what is hurt", store_path(mounts->store));
 	}
 	return result;
 }
