@@ -77,14 +77,24 @@ def steps(request):
     return request.config.getoption("--snapshot-steps")
 
 
+def stay(cases, every):
+    """Every so manyth, counted for each kind on its own: one of each is among them, and what it is combined with takes turns."""
+    marker = cases[0].get_closest_marker("kinds")
+    kinds = collections.defaultdict(list)
+    for case in cases:
+        kinds[tuple(id(case.callspec.params[name]) for name in marker.args) if marker else None].append(case)
+    for number, alike in enumerate(kinds.values()):
+        yield from alike[number % min(every, len(alike))::every]
+
+
 def leave_out(config, items, every):
-    """Of each test with many cases all but every so manyth."""
-    cases, left = collections.defaultdict(list), set()
+    """Of each test with many cases all but every so manyth, and no kind of what it is about."""
+    tests, left = collections.defaultdict(list), set()
     for item in items:
-        cases[item.nodeid.partition("[")[0]].append(item)
-    for of_one in cases.values():
-        if len(of_one) > FEW_CASES:
-            left.update(set(of_one) - set(of_one[::every]))
+        tests[item.nodeid.partition("[")[0]].append(item)
+    for cases in tests.values():
+        if len(cases) > FEW_CASES:
+            left.update(set(cases) - set(stay(cases, every)))
     config.hook.pytest_deselected(items=list(left))
     items[:] = [item for item in items if item not in left]
 

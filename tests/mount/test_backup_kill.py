@@ -45,6 +45,7 @@ def check_all(repository, identities):
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.kinds("point")
 @pytest.mark.parametrize("point", ["object-before-rename:kill:2", "object-before-rename:kill:4", "object-after-rename:kill:1", "object-after-rename:kill:4",
                                    "backup-before-snapshot-file", "backup-after-snapshot-file"])
 def test_backup_that_dies_leaves_a_valid_repository(repository, point):
@@ -120,6 +121,7 @@ def test_what_a_killed_full_backup_put_is_nothing_for_an_incremental_one(reposit
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.kinds("point")
 @pytest.mark.parametrize("point", ["object-before-rename:kill:2", "object-after-rename:kill:2", "backup-prune-before-index", "backup-prune-before-old-index",
                                    "backup-prune-before-packs", "backup-prune-remove:kill:1", "backup-prune-remove:kill:3"])
 def test_prune_that_dies_loses_nothing(repository, point):
@@ -233,6 +235,7 @@ def regions(repository):
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.kinds("hurt")
 @pytest.mark.parametrize("hurt", HURTS)
 def test_damage_in_every_region_is_named_and_gives_no_wrong_byte(repository, source, area, hurt):
     repository.backup("d")

@@ -154,6 +154,7 @@ ENDLESS = b"<ListBucketResult>" + KEY + b"<NextContinuationToken>x</NextContinua
 ENTITY = b"<!DOCTYPE a [<!ENTITY b \"" + b"c" * 1000 + b"\">]><a>&b;</a>"
 
 
+@pytest.mark.kinds("answer")
 @pytest.mark.parametrize(
     "answer",
     [

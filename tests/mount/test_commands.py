@@ -178,6 +178,7 @@ DAMAGES = {
 
 
 @pytest.mark.sanitize
+@pytest.mark.kinds("damage")
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_store_is_refused_and_left_alone(store, damage):
     point = store.mount()

@@ -11,6 +11,7 @@ from harness import files, posix, procs, program
 from harness.damaged import noise, synced
 
 
+@pytest.mark.kinds("point")
 @pytest.mark.parametrize("point", ["dataset-create-before-write", "lock.before-rename", "store-before-open", "command-before-open"])
 def test_who_dies_before_it_is_done_leaves_it_undone(store, point):
     command = ["dataset", "create", "e"]
@@ -45,6 +46,7 @@ def copied(old, new, found):
     return count
 
 
+@pytest.mark.kinds("point")
 @pytest.mark.parametrize("point", ["copy-before-change", "copy-before-step"])
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_copy_whose_daemon_dies_is_there_from_its_start_on(store, point, number):

@@ -69,6 +69,7 @@ WAYS = {
 }
 
 
+@pytest.mark.kinds("way")
 @pytest.mark.parametrize("way", WAYS)
 def test_damaged_list_of_tables_is_refused_and_repaired(store, killed, way):
     WAYS[way](killed)
@@ -84,6 +85,7 @@ def test_damaged_list_of_tables_is_refused_and_repaired(store, killed, way):
 
 
 @pytest.mark.sanitize
+@pytest.mark.kinds("fault")
 @pytest.mark.parametrize("fault", ["mend-before-kept", "mend-before-manifest", "mend-before-exchange", "mend-after-exchange"])
 def test_repair_of_the_list_of_tables_that_dies_is_done_again(store, killed, fault):
     os.unlink(killed)

@@ -180,6 +180,7 @@ def test_what_cannot_be_committed_is_told_of_though_nobody_asks(store, error, te
     procs.poll(lambda: " committed " in store.log(), 20, "the log tells that, too")
 
 
+@pytest.mark.kinds("command")
 @pytest.mark.parametrize("command", [["sync"], ["snapshot", "create", "d@s"], ["tick"], ["export", "d", "OUT"]], ids="-".join)
 def test_no_command_answers_for_a_daemon_that_dies_just_after_it_was_looked_for(fs, store, command):
     """A daemon that comes or leaves does not listen for a moment, so the command opens the store itself."""

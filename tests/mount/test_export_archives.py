@@ -34,6 +34,7 @@ def take_in(store, root, name="d"):
     store.ok("-s", store.path, "import", root, name)
 
 
+@pytest.mark.kinds("form")
 @pytest.mark.parametrize("form", TARS + ["zip"])
 def test_an_export_that_fails_never_says_that_it_exported(fs, store, form):
     write(fs + "/f", os.urandom(1 << 20))
@@ -337,6 +338,7 @@ def test_years_that_a_zip_cannot_hold_are_told(store, area):
 # --- targets that fail ---
 
 
+@pytest.mark.kinds("form")
 @pytest.mark.parametrize("form", TARS + ["zip"])
 @pytest.mark.parametrize("mounted", [False, True], ids=["not-mounted", "mounted"])
 def test_a_full_target_is_told_and_no_archive_is_left(store, area, form, mounted):

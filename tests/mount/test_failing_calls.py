@@ -210,6 +210,7 @@ def one_round(place, command, calls):
 
 @pytest.mark.soak
 @pytest.mark.timeout(240)
+@pytest.mark.kinds("command")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_one_call_of_a_command_fails(place, rounds, command):
     args, check = getattr(place, command)()

@@ -125,6 +125,7 @@ def _stuck(store):
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.kinds("command")
 @pytest.mark.parametrize("command", [["sync"], ["snapshot", "create", "d@s"], ["export", "d", "OUT"], ["import", "IN", "d/in"]])
 def test_commands_end_when_the_daemon_gives_no_sign_that_it_works(stuck, area, command):
     os.mkdir(area + "/in")

@@ -285,6 +285,7 @@ def packed(area, how):
     return next(f"{area}/{name}" for name in os.listdir(area) if name.startswith("a.tar."))
 
 
+@pytest.mark.kinds("how")
 @pytest.mark.parametrize("how", ["gzip", "xz", "bzip2", "zstd"])
 @pytest.mark.parametrize("piped", [False, True], ids=["file", "pipe"])
 def test_one_flipped_byte_leaves_everything_as_it_was(store, area, how, piped):

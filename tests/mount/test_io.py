@@ -19,6 +19,7 @@ KIB, MIB = 1 << 10, 1 << 20
 
 
 @pytest.mark.sanitize
+@pytest.mark.kinds("size")
 @pytest.mark.parametrize("size", [0, 1, 2047, 2048, 2049, 4095, 4096, 4097, 16383, 65535, 65536, 65537, 262144, 262145, MIB, MIB + 1, 5 * MIB + 3])
 def test_sizes_around_every_limit_round_trip(fs, store, size):
     data = random.Random(size).randbytes(size)
@@ -164,6 +165,7 @@ def test_readers_and_mappings_see_what_a_mere_writer_wrote(d, flags):
     os.close(reader)
 
 
+@pytest.mark.kinds("flags", "each")
 @pytest.mark.parametrize("access", [os.O_WRONLY, os.O_RDWR], ids=["write-only", "read-write"])
 @pytest.mark.parametrize("flags, each", [(os.O_DSYNC, 0), (os.O_SYNC, 0), (0, os.RWF_DSYNC), (0, os.RWF_SYNC)], ids=["dsync", "sync", "rwf-dsync", "rwf-sync"])
 def test_synchronous_writes_are_there_after_kill_9(fs, store, access, flags, each):

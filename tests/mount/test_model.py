@@ -67,6 +67,7 @@ def fsync(path):
 
 @pytest.mark.sanitize
 @pytest.mark.timeout(120)
+@pytest.mark.kinds("how")
 @pytest.mark.parametrize("how", ["fsync", "sync"])
 @pytest.mark.parametrize("seed", range(200, 204))
 def test_what_was_synced_is_there_after_kill_9(duel, store, seed, how):

@@ -76,6 +76,7 @@ OWNERS = {"own": (ALICE, ALICE), "team": (ALICE, TEAM), "own_strange": (ALICE, S
 
 
 @pytest.mark.sanitize
+@pytest.mark.kinds("change")
 @pytest.mark.parametrize("owner", OWNERS)
 @pytest.mark.parametrize("user", [0, ALICE])
 @pytest.mark.parametrize("change", CHANGES)

@@ -57,6 +57,7 @@ ENDS = {
 
 
 @pytest.mark.sanitize
+@pytest.mark.kinds("how")
 @pytest.mark.parametrize("how", ENDS)
 def test_nothing_is_lost_when_the_mount_ends_right_after_writing(fs, store, how):
     fill(fs)

@@ -84,6 +84,7 @@ def test_signs_behind_the_host_are_no_secret(remotes, name):
     assert remotes.json("remote", "list") == [{"name": "base", "url": name}]
 
 
+@pytest.mark.kinds("content")
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"remotes": {"a": {}}}', '{"remotes": {"a": {"url": 7}}}', '{"remotes": []}'])
 def test_file_that_is_damaged_is_told_and_left_alone(remotes, content):
     os.makedirs(os.path.dirname(remotes.file))

@@ -302,6 +302,7 @@ FAULTS = [
 
 
 @pytest.mark.sanitize
+@pytest.mark.kinds("fault")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[0])
 @pytest.mark.parametrize("mounted", [True, False])
 def test_full_disk_in_the_middle_changes_nothing(store, fault, mounted):

@@ -315,6 +315,7 @@ POINTS = ["prune-batch", "gc-after-mark", "gc-sweep", "chunks-sweep-batch", "gc-
 
 
 @pytest.mark.sanitize
+@pytest.mark.kinds("point")
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("background", [True, False], ids=["background", "command"])
 def test_kill_9_in_the_collector(fs, store, point, background):

@@ -80,6 +80,7 @@ def plan(model, kind):
 
 
 @pytest.mark.sanitize
+@pytest.mark.kinds("point", "kind")
 @pytest.mark.parametrize("mounted", [True, False], ids=["mounted", "not mounted"])
 @pytest.mark.parametrize("point, kind, done", POINTS, ids=[f"{point}-{kind}" for point, kind, _ in POINTS])
 def test_kill_at_a_fault_point(made, store, point, kind, done, mounted, steps):
@@ -107,6 +108,7 @@ CONTENT = ["commit-before-store", "commit-before-write", "commit-after-write", "
 
 
 @pytest.mark.sanitize
+@pytest.mark.kinds("point")
 @pytest.mark.parametrize("point", CONTENT)
 def test_kill_while_a_snapshot_brings_content_in(made, store, point, steps):
     """New content of open files is committed by the snapshot itself; the daemon dies in that."""

@@ -246,6 +246,7 @@ def go_on(store, other):
     return token.code == 0
 
 
+@pytest.mark.kinds("point")
 @pytest.mark.parametrize("point", ["receive-frame:kill:2", "receive-frame:kill:9", "receive-saved", "receive-built", "receive-before-write",
                                    "receive-after-write", "snapshot-after-write", "destroy-after-write"])
 def test_a_receiver_that_dies_has_all_or_nothing(store, other, point):
