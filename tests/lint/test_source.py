@@ -226,6 +226,19 @@ def test_every_fault_point_says_what_it_leaves_and_has_a_test():
     report([f"no test dies or fails at {row}" for row in rows if not re.search(rf'["=,]{re.escape(row)}(?:[",]|:(?!sleep|stop))', tests)])
 
 
+def test_the_rules_of_check_are_those_of_the_manual_and_each_has_a_test():
+    rules = re.findall(r"^ \*   (K\d+) +(\w+)", text("lib/verify/check_rules.h"), re.M)
+    names = re.findall(r'"(\w+)"', re.search(r"names\[\] = \{(.*?)\}", text("lib/verify/check_report.c"), re.S).group(1))
+    assert rules == [(f"K{number}", name) for number, name in enumerate(names)]
+    listed = re.search(r"^These are the rules:\n(.*?)^What many snapshots share", text("packaging/corpusfs.1"), re.M | re.S).group(1)
+    told = []
+    for first, last in re.findall(r'^\.BR K(\d+)(?: "[^"]*" K(\d+))? ,$', listed, re.M):
+        told += range(int(first), int(last or first) + 1)
+    assert told == list(range(len(rules)))
+    tests = "".join(text(name) for name in files() if name.startswith(("tests/unit/test_check", "tests/mount/test_")))
+    report([f"no test breaks {rule}" for rule, _ in rules if f'"{rule}"' not in tests])
+
+
 def test_every_unit_test_is_built():
     listed = set(re.findall(r"^\s*'(\w+)':", text("tests/unit/meson.build"), re.M))
     there = {name[len("tests/unit/test_"):-2] for name in files() if re.match(r"tests/unit/test_\w+\.c$", name)}
