@@ -3,6 +3,7 @@
  *
  *   0 a log or manifest, record by record, also behind damage    1 the manifest    2 CURRENT    3 SYNCED    4 the record of an owner
  *   5 the copy of the manifest    6 u16 length and the manifest, and behind it its copy: one is made of both
+ *   7 a table    8 u8: 1 of an index; and a block of one, unpacked, or with its type and checksum
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,10 +15,14 @@
 #include "lib/kv/manifest_copy.h"
 #include "lib/kv/manifest_mend.h"
 #include "lib/kv/synced.h"
+#include "lib/kv/table_block.h"
+#include "lib/kv/table_look.h"
 #include "lib/store/lock_record.h"
 #include "tests/fuzz/target.h"
 
 #define BOTH "both"
+#define TABLE "table"
+#define BLOCK "block"
 
 static void read_log(int dir)
 {
@@ -100,12 +105,50 @@ static void mend(int dir)
 	manifest_mend_clear(&mend);
 }
 
+static void read_table(int dir)
+{
+	AUTO_CLOSE int fd = openat(dir, TABLE, O_RDONLY | O_CLOEXEC);
+	struct table_look look;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		abort();
+	if (table_look(fd, (uint64_t)st.st_size, NULL, NULL, &look) < 0)
+		return;
+	for (size_t i = 0; i < look.parts.count; i++) {
+		const struct table_part *part = &look.parts.items[i];
+		const uint8_t *key;
+		size_t len;
+		table_look_key(&look, i, &key, &len);
+		if (len > part->key.len || (part->whole && part->handle.offset + part->handle.len + BLOCK_TRAILER > (uint64_t)st.st_size))
+			abort(); /* what is whole lies inside */
+	}
+	table_look_clear(&look);
+}
+
+static void read_block(int dir)
+{
+	AUTO_BUF bytes = BUF_INIT, unpacked = BUF_INIT;
+	struct block_iter iter;
+
+	if (file_read_inside(dir, BLOCK, 1 << 20, &bytes) < 0 || bytes.len == 0)
+		return;
+	const struct buf plain = {bytes.data + 1, bytes.len - 1, 0};
+	int result = block_iter_begin(&iter, &plain, bytes.data[0] & 1);
+	while (result >= 0 && (result = block_iter_next(&iter)) > 0)
+		if (!iter.deltas && iter.value + iter.value_len > bytes.data + bytes.len)
+			abort();
+	block_iter_clear(&iter);
+	if (plain.len >= BLOCK_TRAILER && block_unpack(plain.data, plain.len - BLOCK_TRAILER, &unpacked) == 0 && unpacked.len > BLOCK_RAW_MAX)
+		abort();
+}
+
 static const struct {
 	const char *name;
 	void (*read)(int dir);
 } files[] = {
 	{"LOG", read_log}, {"MANIFEST-000001", read_manifest}, {"CURRENT", read_manifest}, {SYNCED_NAME, read_synced}, {"owner.fuzz", read_owner},
-	{MANIFEST_COPY_NAME, read_copy}, {BOTH, mend},
+	{MANIFEST_COPY_NAME, read_copy}, {BOTH, mend}, {TABLE, read_table}, {BLOCK, read_block},
 };
 
 static void put(int dir, const char *name, const void *data, size_t size)

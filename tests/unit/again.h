@@ -50,6 +50,25 @@ static inline int identity_again(const void *value, size_t len, struct buf *out)
 	return result;
 }
 
+static inline int origin_again(const void *value, size_t len, struct buf *out)
+{
+	uint8_t id[NODE_LEN];
+	int result = origin_record_decode(value, len, id);
+
+	if (result == 0)
+		origin_record_encode(id, out);
+	return result;
+}
+
+static inline int replica_again(const void *value, size_t len, struct buf *out)
+{
+	int result = replica_record_decode(value, len);
+
+	if (result == 0)
+		replica_record_encode(out);
+	return result;
+}
+
 static inline int content_again(const void *value, size_t len, struct buf *out)
 {
 	const uint8_t *data;
