@@ -50,9 +50,19 @@ def alike(files_of_store, table):
     return [file for file in files_of_store if bare(file) == bare(table)]
 
 
+def each_file(path):
+    """One of each kind, and all tables."""
+    found = sorted(all_files(path))
+    return [file for file in found if file.endswith(".sst") or file == alike(found, file)[0]]
+
+
 def hurt(path, other, chance, files_of=content_tables):
     """Damages one file of the store in `path`; says how."""
-    kind, table = chance.choice(KINDS), chance.choice(files_of(path))
+    kind = chance.choice(KINDS)
+    return hurt_file(kind, chance.choice(files_of(path)), path, other, chance, files_of)
+
+
+def hurt_file(kind, table, path, other, chance, files_of=all_files):
     tables = alike(files_of(path), table)
     if kind == "swapped" and len(tables) == 1:
         kind = "zeros"
@@ -163,11 +173,14 @@ def test_damaged_content_is_right_or_eio(run, area, seeds):
 
 def play_anywhere(store, other, wanted, seed):
     """Hurts any file of the store, and reads everything. Counts what came of it."""
+    return read_all(store, wanted, f"seed {seed}: {hurt(store.path, other, random.Random(seed), all_files)}")
+
+
+def read_all(store, wanted, kind):
     store.expected += [r" error "]
-    kind = hurt(store.path, other, random.Random(seed), all_files)
     point, writable = mount(store, range(1, 10))
     came = "refused" if point is None else "read-write" if writable else "read-only"
-    print(f"seed {seed}: {kind}, {came}")
+    print(f"{kind}, {came}")
     found = {f"of them {came}": 1}
     if point is None:
         return found
@@ -186,3 +199,20 @@ def play_anywhere(store, other, wanted, seed):
 @pytest.mark.timeout(60 + 5 * (LAST - FIRST + 1))
 def test_damage_anywhere_is_right_or_told(run, area, seeds):
     play_all(run, area, seeds, play_anywhere)
+
+
+@pytest.mark.kinds("kind")
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("kind", [kind for kind in dict.fromkeys(KINDS) if kind != "bit in the end"])
+def test_every_file_with_each_kind_of_damage_is_right_or_told(run, area, kind):
+    def numbers():
+        """Of the files; asked for when there are any."""
+        yield from range(len(each_file(area + "/first/store")))
+
+    def play_file(store, other, wanted, number):
+        table = each_file(store.path)[number]
+        if kind == "swapped" and len(alike(all_files(store.path), table)) == 1:
+            return None
+        return read_all(store, wanted, hurt_file(kind, table, store.path, other, random.Random(number)))
+
+    play_all(run, area, numbers(), play_file)
