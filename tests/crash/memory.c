@@ -1,11 +1,12 @@
 /*
- * Lets large allocations of a program fail that knows nothing of it: a library for LD_PRELOAD. The file $CORPUSFS_MEMORY holds a struct
- * order, which the test changes at any time. Only what the program itself asks for fails, not what its libraries do: RocksDB ends the
- * process then.
+ * Lets large allocations and starts of threads fail in a program that knows nothing of it: a library for LD_PRELOAD. The file
+ * $CORPUSFS_MEMORY holds a struct order, which the test changes at any time. Only what the program itself asks for fails, not what its
+ * libraries do: RocksDB ends the process then.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@ struct order {
 	_Atomic uint32_t every; /* one of so many fails; 0: none */
 	uint32_t least;         /* bytes */
 	_Atomic uint32_t asked, failed;
+	_Atomic uint32_t every_thread; /* the same of threads */
+	_Atomic uint32_t threads, threads_failed;
 };
 
 static struct order *order;
@@ -39,19 +42,41 @@ static void __attribute__((constructor)) begin(void)
 		close(fd);
 }
 
+static int is_of_the_program(const void *caller)
+{
+	Dl_info from;
+
+	return dladdr(caller, &from) && from.dli_fname && !strstr(from.dli_fname, ".so");
+}
+
+/* Whether it is the turn of this one: as if at random, but the same each time. */
+static int is_hit(_Atomic uint32_t *count, uint32_t every)
+{
+	return (atomic_fetch_add(count, 1) * 2654435761U >> 16) % every == 0;
+}
+
 static int fails(size_t size, const void *caller)
 {
 	const uint32_t every = order ? atomic_load(&order->every) : 0;
-	Dl_info from;
 
-	if (!every || size < order->least || !dladdr(caller, &from) || !from.dli_fname || strstr(from.dli_fname, ".so"))
-		return 0;
-	/* as if at random, but the same each time */
-	if ((atomic_fetch_add(&order->asked, 1) * 2654435761U >> 16) % every)
+	if (!every || size < order->least || !is_of_the_program(caller) || !is_hit(&order->asked, every))
 		return 0;
 	atomic_fetch_add(&order->failed, 1);
 	errno = ENOMEM;
 	return 1;
+}
+
+int pthread_create(pthread_t *ret_thread, const pthread_attr_t *attributes, void *(*function)(void *), void *arg)
+{
+	const uint32_t every = order ? atomic_load(&order->every_thread) : 0;
+
+	if (every && is_of_the_program(__builtin_return_address(0)) && is_hit(&order->threads, every)) {
+		atomic_fetch_add(&order->threads_failed, 1);
+		return EAGAIN;
+	}
+	int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+	*(void **)&create = dlsym(RTLD_NEXT, "pthread_create");
+	return create(ret_thread, attributes, function, arg);
 }
 
 void *malloc(size_t size)

@@ -1,4 +1,4 @@
-"""Large allocations that fail give an error to who asked, and nothing else: no crash, and no byte that was acknowledged is lost."""
+"""Large allocations and threads that cannot be had give an error to who asked, and nothing else: no crash, and no byte that was acknowledged is lost."""
 
 import errno
 import mmap
@@ -9,11 +9,11 @@ import subprocess
 
 import pytest
 
-from harness import program
+from harness import files, program, tree
 
 MIB = 1 << 20
 LEAST = MIB  # what is less keeps records, without which nothing can go on (lib/base/buf.h)
-ORDER = struct.Struct("=IIII")
+ORDER = struct.Struct("=IIIIIII")
 
 
 class Memory:
@@ -31,6 +31,12 @@ class Memory:
 
     def failed(self):
         return ORDER.unpack(self.page[:])[3]
+
+    def fail_threads(self, every):
+        self.page[16:20] = struct.pack("=I", every)
+
+    def failed_threads(self):
+        return ORDER.unpack(self.page[:])[6]
 
 
 def until_it_works(call, tries=200):
@@ -114,3 +120,38 @@ def test_large_allocations_fail(store, memory, area):
                 assert read(f"{fs}/{place}/{name}") == handle.read()
     store.umount()
     store.ok("-s", store.path, "check")
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.skipif(program.sanitized(), reason="the sanitizers have an allocator of their own")
+@pytest.mark.parametrize("mounted", [True, False])
+def test_threads_cannot_be_started(store, memory, area, mounted):
+    """What says that it is done is done, all else is an error, and nobody waits for a thread that is not there."""
+    os.mkdir(area + "/source")
+    for number in range(20):
+        files.put(f"{area}/source/{number}", random.Random(number).randbytes(number * 100_000))
+    wanted = tree.scan(area + "/source")
+    store.create("d")
+    store.expected.append(" error ")
+    if mounted:
+        store.mount(env=memory.environment)
+    memory.fail_threads(4)
+    for turn in range(8):
+        for args in (["import", area + "/source", f"d/{turn}"], ["export", "d", f"{area}/{turn}"], ["snapshot", "create", f"d@{turn}"],
+                     ["export", "d", f"{area}/{turn}.tar.zst"], ["gc"], ["check"], ["scrub"], ["dataset", "list"]):  # fmt: skip
+            result = store.run("-s", store.path, *args, env=memory.environment)
+            assert 0 <= result.code < 10 and (result.code == 0 or "corpusfs: " in result.err), (args, result)
+            if result.code == 0 and args[0] == "import":
+                memory.fail_threads(0)
+                store.ok("-s", store.path, "export", args[2], f"{area}/seen{turn}")
+                assert not tree.differences(wanted, tree.scan(f"{area}/seen{turn}"))
+                memory.fail_threads(4)
+    assert memory.failed_threads() > 8
+    memory.fail_threads(0)
+    store.ok("-s", store.path, "import", area + "/source", "d/last")
+    store.ok("-s", store.path, "export", "d/last", area + "/last")
+    assert not tree.differences(wanted, tree.scan(area + "/last"))
+    if mounted:
+        store.umount()
+    store.ok("-s", store.path, "check")
+    store.ok("-s", store.path, "scrub", "--restart")
