@@ -52,6 +52,7 @@ class Bench:
         found = [
             ways.Ext4(machine, data), corpusfs, ways.Btrfs(machine, data), ways.Bindfs(machine, data), ways.Restic(machine, data),
             ways.Borg(machine, data), ways.Snapshot(machine, data, corpusfs), ways.Grown(machine, data, corpusfs),
+            ways.Alone(machine, data, program),
         ]
         found += [Named(name, machine, data, corpusfs) for name in ("import", "export", "plain", "budget")]
         self.ways = {way.name: way for way in found}

@@ -176,6 +176,8 @@ class Btrfs(Way):
 class Store:
     """One store of corpusfs with a dataset `d`, mounted read-write and, when a snapshot is named, that one beside it."""
 
+    options = ()  # of mount
+
     def __init__(self, machine, program, home):
         self.machine, self.program = machine, program
         self.path, self.point, self.view = home + "/store", home + "/mnt", home + "/snapshot"
@@ -198,7 +200,7 @@ class Store:
         if self.pid and self.machine.mounted(self.point):
             return
         old = set(procs.marked(self.machine.mark))
-        self.machine.run(self.program, "mount", self.path, self.point)
+        self.machine.run(self.program, "mount", self.path, self.point, *self.options)
         name = os.path.basename(self.program).encode()
         found = [pid for pid in set(procs.marked(self.machine.mark)) - old if name in procs.read(f"/proc/{pid}/comm") and not procs.is_supervisor(pid)]
         if len(found) != 1:
@@ -292,6 +294,16 @@ class Corpusfs(Way):
     def commands(self):
         """Names of all commands that this program has."""
         return self.machine.run(self.program, "help")[1]
+
+
+class Alone(Corpusfs):
+    """Without a supervisor: what was written and not committed is lost with the daemon, so it is not kept twice."""
+
+    name = "alone"
+
+    def __init__(self, machine, data, program):
+        super().__init__(machine, data, program)
+        self.fresh.options = ("-o", "nosupervise")
 
 
 class Snapshot(Way):
