@@ -92,6 +92,7 @@ def test_flipped_bit_in_a_table_of_names_is_told_of_and_repaired(filled):
     rot.flip(table, int(os.path.getsize(table) * 0.4))
     found = store.run("-s", store.path, "check")
     assert found.code == program.DAMAGED and os.path.basename(table) in found.out and "Bad message" not in found.out + found.err
+    assert "K0" in {problem["rule"] for problem in json.loads(store.run("-s", store.path, "check", "--json").out)["problems"]}
     assert store.run("-s", store.path, "scrub").code == program.DAMAGED
     hurt = store.run("-s", store.path, "damage", "--json")
     assert hurt.code == program.DAMAGED

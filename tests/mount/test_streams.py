@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from harness import files, program, tree
+from harness import files, program, rot, tree
 
 KILLED = -signal.SIGKILL
 
@@ -341,3 +341,21 @@ def test_a_promotion_that_dies_was_done_or_not(store, word):
     assert json.loads(cli(store, "dataset", "show", "d", "--json"))["replica"] == (word == "promote")
     cli(store, word, "d")
     assert json.loads(cli(store, "dataset", "show", "d", "--json"))["replica"] == (word == "demote")
+
+
+def test_what_comes_in_heals_what_is_damaged(store, other):
+    """The store's own copy is known to be damaged: it is not taken for the one that comes."""
+    store.expected += [r" error damaged ", r" error damaged-table "]
+    for each, dataset in ((store, "mine"), (other, "d")):
+        each.create(dataset)
+        files.put(f"{each.mount()}/{dataset}/file", rot.noise(7))
+        each.umount()
+    cli(other, "snapshot", "create", "d@one")
+    send(other, "d@one", other.area + "/one")
+    assert rot.content(store, rot.noise(7), 100000) == 1
+    point = store.mount()
+    assert not rot.reads(point + "/mine/file", rot.noise(7))
+    assert receive(store, other.area + "/one").code == 0
+    rot.forget()
+    assert rot.reads(point + "/d/file", rot.noise(7)) and rot.reads(point + "/mine/file", rot.noise(7))
+    assert json.loads(cli(store, "scrub", "--json"))["damaged"] == 0
