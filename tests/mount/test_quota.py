@@ -149,6 +149,7 @@ def fill_and_remove(fs, way):
 
 
 @pytest.mark.sanitize
+@pytest.mark.kinds("way")
 @pytest.mark.parametrize("way", ["unlink", "close", "rename", "truncate", "open"])
 def test_what_was_removed_makes_room_at_once(limited, way):
     """Also while the kernel has not told yet that a file is closed, or its content is on its way to the disk."""

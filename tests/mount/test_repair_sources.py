@@ -85,6 +85,7 @@ def as_restic(store, area):
     return [repository.path]
 
 
+@pytest.mark.kinds("make")
 @pytest.mark.parametrize("make", [as_directory, as_file, as_tar, as_packed_tar, as_zip, as_restic])
 def test_content_is_healed_from(rotten, store, area, make):
     sources = [word for name in make(store, area) for word in ("--from", name)]

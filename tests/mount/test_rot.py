@@ -378,6 +378,23 @@ def test_damage_lists_every_file_that_is_hurt_and_where_it_is_whole(fs, store):
     assert not [p for p in damage(store)["places"] if (p["dataset"], p["snapshot"], p["path"]) == ("d", "", "dir/file")]
 
 
+def test_what_is_whole_in_a_clone_only_comes_back_from_there(fs, store):
+    expect_damage(store)
+    point = os.path.dirname(fs)
+    put_synced(fs + "/a file", noise("hurt"))
+    store.ok("-s", store.path, "snapshot", "create", "d@v")
+    store.ok("-s", store.path, "clone", "d@v", "copy")
+    put_synced(point + "/copy/a file", noise("whole"))
+    store.umount()
+    assert rot.content(store, noise("hurt"), 100000) == 1
+    store.mount(point)
+    assert store.run("-s", store.path, "scrub").code == 7
+    commands = {(p["dataset"], p["snapshot"]): p["command"] for p in damage(store)["places"]}
+    assert commands.keys() == {("d", ""), ("d", "v")}
+    subprocess.run(["sh", "-c", commands["d", ""]], cwd=point, stdin=subprocess.DEVNULL, check=True, timeout=60)
+    assert files.get(fs + "/a file") == noise("whole")
+
+
 @pytest.mark.sanitize
 def test_every_damaged_file_can_be_removed_and_is_listed_no_more(fs, store):
     """Small and large ones: their content, their layout or all that is known of them is hurt."""
