@@ -135,7 +135,7 @@ def test_threads_cannot_be_started(store, memory, area, mounted):
     store.expected.append(" error ")
     if mounted:
         store.mount(env=memory.environment)
-    memory.fail_threads(4)
+    memory.fail_threads(8)
     for turn in range(8):
         for args in (["import", area + "/source", f"d/{turn}"], ["export", "d", f"{area}/{turn}"], ["snapshot", "create", f"d@{turn}"],
                      ["export", "d", f"{area}/{turn}.tar.zst"], ["gc"], ["check"], ["scrub"], ["dataset", "list"]):  # fmt: skip
@@ -145,8 +145,8 @@ def test_threads_cannot_be_started(store, memory, area, mounted):
                 memory.fail_threads(0)
                 store.ok("-s", store.path, "export", args[2], f"{area}/seen{turn}")
                 assert not tree.differences(wanted, tree.scan(f"{area}/seen{turn}"))
-                memory.fail_threads(4)
-    assert memory.failed_threads() > 8
+                memory.fail_threads(8)
+    assert memory.failed_threads() > 4
     memory.fail_threads(0)
     store.ok("-s", store.path, "import", area + "/source", "d/last")
     store.ok("-s", store.path, "export", "d/last", area + "/last")
