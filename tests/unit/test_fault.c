@@ -73,6 +73,13 @@ static void test_kill(void **state)
 	assert_int_equal(in_child("gc-sweep:kill:3", nothing_happens), 0);
 }
 
+static void test_abort(void **state)
+{
+	const int status = in_child("gc-sweep:abort", nothing_happens);
+
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
 static void test_errno(void **state)
 {
 	assert_int_equal(in_child("gc-compact:enospc:2", second_pass_of_b_fails), 0);
@@ -128,6 +135,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_off),
 		cmocka_unit_test(test_kill),
+		cmocka_unit_test(test_abort),
 		cmocka_unit_test(test_errno),
 		cmocka_unit_test(test_sleep),
 		cmocka_unit_test(test_stop),
