@@ -433,6 +433,16 @@ def test_every_damaged_file_can_be_removed_and_is_listed_no_more(fs, store):
     assert set(os.listdir(fs)) == left
 
 
+def test_datasets_that_cannot_be_opened_are_listed(store):
+    """Each look-up fails, of those behind the first one, too."""
+    for name in "abc":
+        store.create(name)
+    point = store.mount(env={"CORPUSFS_FAULT": ",".join(f"head-before-open:eio:{number}" for number in range(1, 10))})
+    with os.scandir(point) as found:
+        assert sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in found) == [(name, True) for name in "abc"]
+    procs.poll(lambda: posix.outcome(os.stat, point + "/c") == "ok", 20, "the disk is well again")
+
+
 def test_repair_finds_damaged_content_in_files_of_any_name(rotten, store, area):
     assert not reads(rotten + "/7", noise(7))
     os.makedirs(area + "/source/deep/er")

@@ -274,7 +274,7 @@ static struct fuse_entry_param not_described(const struct listing *listing, cons
 
 /*
  * What readdirplus says goes into the kernel's cache, so it must be true now, not when the page was filled: unless
- * the directory is unchanged since, the name is looked up anew. -ENOENT when it is gone. An inode that is damaged hides no other.
+ * the directory is unchanged since, the name is looked up anew. -ENOENT when it is gone. A file or dataset that cannot be read hides no other.
  */
 static int entry_now(const struct listing *listing, const struct name_item *item, struct fuse_entry_param *ret_entry)
 {
@@ -292,7 +292,7 @@ static int entry_now(const struct listing *listing, const struct name_item *item
 		if (!result)
 			target_entry(listing->dir, &attr, ret_entry);
 	}
-	if (result != -EIO || item->kind != NAME_FILE)
+	if (result != -EIO && result != -EBADMSG)
 		return result;
 	*ret_entry = not_described(listing, item);
 	return 0;
