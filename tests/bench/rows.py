@@ -1,5 +1,6 @@
 """What is measured, and what it must reach. Rates (more is better) except where the unit is bytes, ms or s/GiB."""
 
+import json
 import os
 import resource
 from collections import namedtuple
@@ -16,6 +17,7 @@ READER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reader.py")
 COLD_UNITS = {"rate": "MB/s", "p50": "us", "p99": "us", "disk": "bytes a byte"}
 PREAD_UNITS = {**COLD_UNITS, "rate": "reads/s"}
 FRAME = 64 << 20  # beside its budgets: code, stacks, RocksDB's tables
+DAY = 10_000_000  # requests of a long day, at full size
 
 
 def per_second(result, what):
@@ -232,8 +234,27 @@ def growth(bench, way):
     return way.space() - before
 
 
+def requests(store):
+    return sum(mount["requests"] for mount in json.loads(store.run("status", "--json")[1])["mounts"])
+
+
+def long_day(bench, way, root):
+    """Imports, exports, and everything read again and again, until there were so many requests."""
+    target, turn = way.home + "/out", 0
+    while requests(way.fresh) < DAY * bench.data.scale and bench.clock() < bench.deadline:
+        way.fresh.run("import", bench.data.path("tiny"), f"i{turn}", limit=300)
+        for path in (target + ".tar", target):
+            way.fresh.run("export", f"i{turn}", path, limit=300)
+            bench.machine.remove(path)
+        bench.machine.drop()
+        for _ in range(20):
+            bench.machine.driver("read", root + "/tiny", bench.data.listing("tiny"), 1, 4, 0)
+        way.fresh.run("dataset", "destroy", f"i{turn}", limit=180)
+        turn += 1
+
+
 def memory(bench, way):
-    """The daemon after copying everything in, reading, walking and removing, in one life."""
+    """The daemon after copying everything in, reading, walking, a long day and removing, in one life."""
     if way.name == "budget":
         return bench.budget + FRAME
     root = way.scratch()
@@ -243,6 +264,7 @@ def memory(bench, way):
         bench.machine.drop()
         bench.machine.driver("read", f"{root}/{kind}", bench.data.listing(kind), 1, 4, 0)
     bench.machine.driver("walk", root)
+    long_day(bench, way, root)
     bench.machine.run("rm", "-rf", root + "/tiny", limit=120)
     way.sync()
     now, peak = way.fresh.memory()
@@ -290,8 +312,8 @@ def measures(full):
         Measure("space-lines", "bytes", ("corpusfs", "btrfs", "plain"), space("lines"), 1),
         Measure("space-images", "bytes", ("corpusfs", "plain", "btrfs"), space("images"), 1),
         Measure("space-tiny", "bytes", ("corpusfs", "ext4", "btrfs", "plain"), space("tiny"), 1),
-        Measure("memory", "bytes", ("corpusfs", "budget"), memory, 1),
         Measure("out-images", "MB/s", ("ext4", "export", "restic", "borg"), copy_out("images"), 1),
+        Measure("memory", "bytes", ("corpusfs", "budget"), memory, 1),
     ]
 
 
