@@ -32,6 +32,7 @@ def test_sizes_around_every_limit_round_trip(fs, store, size):
 
 
 @pytest.mark.sanitize
+@pytest.mark.kinds("flags")
 @pytest.mark.parametrize("flags", [0, os.O_DIRECT, os.O_SYNC, os.O_DSYNC])
 def test_random_writes_equal_those_to_a_buffer(fs, store, flags):
     chance = random.Random(flags)

@@ -148,6 +148,7 @@ CREATE = {
 
 
 @pytest.mark.sanitize
+@pytest.mark.kinds("call")
 @pytest.mark.parametrize("mask", [0, 0o022, 0o077])
 @pytest.mark.parametrize("parent", [0o777, 0o2777, 0o3777])
 @pytest.mark.parametrize("call", CREATE)

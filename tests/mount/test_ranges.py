@@ -20,6 +20,7 @@ RANGES = [(0, 4096), (0, 100000), (100, 200), (5000, 30000), (49000, 5000), (600
 
 
 @pytest.mark.sanitize
+@pytest.mark.kinds("mode")
 @pytest.mark.parametrize("mode", [name for name in MODES if name not in ("collapse", "insert")])
 def test_fallocate_equals_ext4(pair, mode):
     wrong = []

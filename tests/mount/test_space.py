@@ -67,6 +67,7 @@ def overwrite(fd, mapped, step, count):
 
 
 @pytest.mark.sanitize
+@pytest.mark.kinds("way")
 @pytest.mark.parametrize("durable", ["fsync", "sync", "syncfs"])
 @pytest.mark.parametrize("way", ["overwrite", "append", "map"])
 def test_blocks_are_right_as_soon_as_a_file_is_on_disk(fs, store, way, durable):
