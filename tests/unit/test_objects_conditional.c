@@ -7,11 +7,27 @@
 
 #include <cmocka.h>
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 
 #include "lib/repository/objects_conditional.h"
 #include "tests/unit/repository_place.h"
+
+static unsigned startable = UINT_MAX;
+
+/* In the place of the library's. */
+int pthread_create(pthread_t *ret_thread, const pthread_attr_t *attributes, void *(*function)(void *), void *arg)
+{
+	int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+	if (startable == 0)
+		return EAGAIN;
+	startable--;
+	*(void **)&create = dlsym(RTLD_NEXT, "pthread_create");
+	return create(ret_thread, attributes, function, arg);
+}
 
 /* A place that knows one object, and how it treats a second one. */
 struct one_object {
@@ -121,6 +137,18 @@ static void refusal_is_told(void **state)
 	assert_false(is);
 }
 
+static void a_race_without_another_says_nothing(void **state)
+{
+	bool is = true;
+	int r;
+
+	startable = 1;
+	r = try_it((struct one_object){0}, &is);
+	startable = UINT_MAX;
+	assert_int_equal(r, -EAGAIN);
+	assert_false(is);
+}
+
 static void place_that_cannot(void **state)
 {
 	struct objects objects = {.place = &unconditional};
@@ -185,8 +213,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(place_that_lets_one_through), cmocka_unit_test(place_that_overwrites),
 		cmocka_unit_test(place_that_looks_before_it_writes), cmocka_unit_test(all_who_give_way_say_nothing),
-		cmocka_unit_test(refusal_is_told), cmocka_unit_test(place_that_cannot),
-		cmocka_unit_test(what_others_left_goes_and_nothing_else),
+		cmocka_unit_test(refusal_is_told), cmocka_unit_test(a_race_without_another_says_nothing),
+		cmocka_unit_test(place_that_cannot), cmocka_unit_test(what_others_left_goes_and_nothing_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
