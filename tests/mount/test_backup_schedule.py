@@ -142,18 +142,21 @@ def test_backup_that_was_made_is_not_made_again_because_older_ones_stay(reposito
 
 
 def test_room_that_could_not_be_given_back_is_told(repository, store, secret):
-    """Dataset e shares with the backup that goes, so that what it needs of its packs is written anew."""
+    """
+    Dataset e shares with the backup that goes, so that what it needs of its packs is written anew: the beginning of a file, of which all is the same
+    and thus one blob or two, in whatever packs; the rest fills more packs than those.
+    """
     store.create("e")
     point = store.mount()
-    for number in range(60):
-        files.put(f"{point}/d/kept{number}", random.Random(number).randbytes(20000))
-        files.put(f"{point}/e/kept{number}", random.Random(number).randbytes(20000))
-    files.put(point + "/d/big", random.Random(100).randbytes(48 << 20))
+    files.put(point + "/d/big", b"x" * (1 << 20) + random.Random(100).randbytes(64 << 20))
+    files.put(point + "/e/part", b"x" * (512 << 10))
     store.umount()
     store.ok("-s", store.path, "snapshot", "create", "d@old")
     schedule(repository, secret, "--full", "daily", "--keep-last", "1")
     repository.backup("d@old")
     repository.backup("e", options=["--share"])
+    os.remove(store.mount() + "/d/big")
+    store.umount()
     result = store.run("-s", store.path, "tick", env={"CORPUSFS_FAULT": "backup-prune-before-index:enospc"})
     told = "the backup was made, but older ones could not be let go with all their room"
     assert result.code == program.NO_SPACE and told in result.err
