@@ -148,10 +148,10 @@ static int check_one(struct run *run, uint32_t number)
 	return result;
 }
 
-/* A damaged table was named: what else holds of what is in it is not looked at. */
+/* A damaged table was named: what else holds of what is in it is not looked at. The read of one that is missing is an error of the disk. */
 static int unless_damaged(struct run *run, int result)
 {
-	if (result != -EBADMSG)
+	if (result != -EBADMSG && !(result == -EIO && run->lost.tables.count > 0))
 		return result;
 	return run->lost.tables.count > 0 ? 0 : check_found(&run->report, &(struct check_where){.rule = 0}, "a table is damaged");
 }
