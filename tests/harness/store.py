@@ -96,8 +96,13 @@ class Store:
 
     def find_daemon(self):
         """Sets `pid`, of the daemon, and `supervisor`, of the process that goes on without it, or None."""
-        pids = self.daemons()
-        assert len(pids) == 1, f"one daemon per store, not {pids}"
+
+        def one():
+            """What a daemon that was killed had started, to write back or to abort, ends by itself, a moment after it."""
+            found = self.daemons()
+            return found if len(found) == 1 else None
+
+        pids = procs.poll(one, 10 * program.scale(), "there is one daemon of the store, and nothing else")
         self.pid, self.supervisor = pids[0], None
         if procs.is_supervisor(self.pid):
             self.supervisor = self.pid
