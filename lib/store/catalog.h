@@ -203,11 +203,15 @@ struct view_block {
 WARN_UNUSED int views_block(struct store *store, const struct view_block *blocks, size_t count, uint32_t *ret_used);
 void views_unblock(struct store *store, const struct view_block *blocks, size_t count);
 WARN_UNUSED int views_check_unused(struct store *store, const struct view_block *blocks, size_t count, uint32_t *ret_used); /* -EAGAIN */
+WARN_UNUSED bool views_wait_unused(struct store *store, uint32_t number, const struct timespec *deadline); /* whether in time */
+/* A change that may find a view used: -EAGAIN, *ret_used is. Caller holds change_lock. */
+typedef int views_attempt(void *arg, uint32_t *ret_used);
+WARN_UNUSED int views_try(struct store *store, views_attempt *attempt, void *arg, uint32_t *ret_used, struct error *err); /* takes change_lock */
 /*
- * Who has just closed a file is not known to have done so. So what is refused because a view is used (-EAGAIN, *ret_used) is attempted again
- * whenever nobody uses that one any more, for a second at most; then -EBUSY. The attempt takes change_lock: others have it while this waits.
+ * Who has just closed a file is not known to have done so. So what is refused because a view is used is tried again whenever nobody uses that one
+ * any more, for a second at most; then -EBUSY. Others have change_lock while this waits.
  */
-WARN_UNUSED int views_retry(struct store *store, int (*attempt)(void *arg, uint32_t *ret_used), void *arg);
+WARN_UNUSED int views_retry(struct store *store, views_attempt *attempt, void *arg, struct error *err);
 /* The dataset gets another head. The view `keeper` keeps the state of the old one; its own number means: none does. Caller holds catalog_lock. */
 void views_retire(struct store *store, const struct dataset *dataset, uint32_t keeper);
 bool views_is_read(struct store *store, uint32_t keeper); /* somebody still reads a retired head that it keeps; catalog_lock */

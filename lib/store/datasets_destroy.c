@@ -116,8 +116,9 @@ struct destruction {
 	struct error *err;
 };
 
-static int destroy_locked(struct destruction *destruction, uint32_t *ret_used)
+static int destroy_locked(void *arg, uint32_t *ret_used)
 {
+	struct destruction *destruction = arg;
 	struct store *store = destruction->store;
 	struct error *err = destruction->err;
 	struct dataset *dataset = catalog_dataset(store, destruction->name);
@@ -148,19 +149,6 @@ static int destroy_locked(struct destruction *destruction, uint32_t *ret_used)
 	return 0;
 }
 
-static int attempt(void *arg, uint32_t *ret_used)
-{
-	struct destruction *destruction = arg;
-	struct store *store = destruction->store;
-	int result = store_begin_change(store, destruction->err);
-
-	if (result < 0)
-		return result;
-	result = destroy_locked(destruction, ret_used);
-	mutex_give(&store->change_lock);
-	return result;
-}
-
 static int destroyed(const struct destruction *destruction, int result)
 {
 	if (result == 0)
@@ -172,7 +160,7 @@ int dataset_destroy(struct store *store, const char *name, unsigned flags, struc
 {
 	struct destruction destruction = {.store = store, .name = name, .flags = flags, .err = err};
 
-	return destroyed(&destruction, views_retry(store, attempt, &destruction));
+	return destroyed(&destruction, views_retry(store, destroy_locked, &destruction, err));
 }
 
 int dataset_destroy_now(struct store *store, const char *name, unsigned flags, struct error *err)
@@ -180,5 +168,5 @@ int dataset_destroy_now(struct store *store, const char *name, unsigned flags, s
 	struct destruction destruction = {.store = store, .name = name, .flags = flags, .err = err};
 	uint32_t used;
 
-	return destroyed(&destruction, attempt(&destruction, &used));
+	return destroyed(&destruction, views_try(store, destroy_locked, &destruction, &used, err));
 }

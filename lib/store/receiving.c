@@ -366,29 +366,25 @@ static int find_parts(struct store *store, struct appearance *now, struct error 
 }
 
 /* -EAGAIN: somebody reads what was received. */
-static int attempt(void *arg, uint32_t *ret_used)
+static int appear(void *arg, uint32_t *ret_used)
 {
 	struct appearance *now = arg;
-	int result = store_begin_change(now->store, now->err);
+	int result = find_parts(now->store, now, now->err);
 
 	if (result < 0)
 		return result;
-	result = find_parts(now->store, now, now->err);
-	if (result == 0) {
-		now->id = now->dataset ? now->dataset->record.id : now->hidden->record.id;
-		result = appear_locked(now->store, now, ret_used);
-		if (result < 0)
-			error_set(now->err, result == -EAGAIN ? -EBUSY : result, "what was received of \"%s\" could not appear: %s",
-			          now->received->dataset, error_text(result == -EAGAIN ? -EBUSY : result));
-	}
-	mutex_give(&now->store->change_lock);
+	now->id = now->dataset ? now->dataset->record.id : now->hidden->record.id;
+	result = appear_locked(now->store, now, ret_used);
+	if (result < 0)
+		error_set(now->err, result == -EAGAIN ? -EBUSY : result, "what was received of \"%s\" could not appear: %s", now->received->dataset,
+		          error_text(result == -EAGAIN ? -EBUSY : result));
 	return result;
 }
 
 int receiving_finish(struct store *store, const struct received *received, struct error *err)
 {
 	struct appearance now = {.store = store, .received = received, .err = err};
-	int result = views_retry(store, attempt, &now);
+	int result = views_retry(store, appear, &now, err);
 
 	snapshot_record_clear(&now.snapshot);
 	line_clear(&now.line);

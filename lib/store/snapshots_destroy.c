@@ -140,8 +140,9 @@ struct destruction {
 	struct error *err;
 };
 
-static int destroy_locked(struct destruction *destruction, uint32_t *ret_used)
+static int destroy_locked(void *arg, uint32_t *ret_used)
 {
+	struct destruction *destruction = arg;
 	CLEANUP(victims_clear) struct victims victims = {0};
 	struct store *store = destruction->store;
 	int result = choose(store, destruction->names, destruction->count, &victims, destruction->err);
@@ -163,19 +164,6 @@ static int destroy_locked(struct destruction *destruction, uint32_t *ret_used)
 	return 0;
 }
 
-static int attempt(void *arg, uint32_t *ret_used)
-{
-	struct destruction *destruction = arg;
-	struct store *store = destruction->store;
-	int result = store_begin_change(store, destruction->err);
-
-	if (result < 0)
-		return result;
-	result = destroy_locked(destruction, ret_used);
-	mutex_give(&store->change_lock);
-	return result;
-}
-
 static void tell(struct destruction *destruction)
 {
 	for (size_t i = 0; i < destruction->told_count; i++) {
@@ -191,7 +179,7 @@ int snapshots_destroy(struct store *store, const struct snapshot_name *names, si
 
 	if (count == 0)
 		return error_set(err, -EINVAL, "name at least one snapshot to destroy");
-	int result = views_retry(store, attempt, &destruction);
+	int result = views_retry(store, destroy_locked, &destruction, err);
 	tell(&destruction);
 	return result;
 }
@@ -200,7 +188,7 @@ int snapshots_check_destroy(struct store *store, const struct snapshot_name *nam
 {
 	struct destruction destruction = {.store = store, .names = names, .count = count, .is_asked = true, .err = err};
 
-	return views_retry(store, attempt, &destruction);
+	return views_retry(store, destroy_locked, &destruction, err);
 }
 
 int snapshot_destroy(struct store *store, const char *dataset, const char *name, struct error *err)
@@ -214,7 +202,7 @@ int snapshot_destroy_now(struct store *store, const struct snapshot_name *what, 
 {
 	struct destruction destruction = {.store = store, .names = what, .count = 1, .err = err};
 	uint32_t used;
-	int result = attempt(&destruction, &used);
+	int result = views_try(store, destroy_locked, &destruction, &used, err);
 
 	tell(&destruction);
 	return result;

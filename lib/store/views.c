@@ -3,13 +3,11 @@
 #include <errno.h>
 #include <utlist.h>
 
-#include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/store/catalog.h"
 #include "lib/store/unknown.h"
 
-#define IDLE_MAX 32      /* snapshots' views kept open although unused */
-#define RETRY_MS 1000    /* requests in flight, and what a mount keeps open after it was replaced, give a view back within this time */
+#define IDLE_MAX 32 /* snapshots' views kept open although unused */
 
 static struct open_view *find(struct store *store, uint32_t number)
 {
@@ -286,7 +284,7 @@ void views_unblock(struct store *store, const struct view_block *blocks, size_t 
 	mutex_give(&store->catalog_lock);
 }
 
-static bool wait_unused(struct store *store, uint32_t number, const struct timespec *deadline)
+bool views_wait_unused(struct store *store, uint32_t number, const struct timespec *deadline)
 {
 	bool in_time = true;
 
@@ -295,22 +293,6 @@ static bool wait_unused(struct store *store, uint32_t number, const struct times
 		in_time = mutex_wait_until(&store->catalog_lock, &store->unused, deadline);
 	mutex_give(&store->catalog_lock);
 	return in_time;
-}
-
-int views_retry(struct store *store, int (*attempt)(void *arg, uint32_t *ret_used), void *arg)
-{
-	const uint64_t until_ms = clock_ms() + RETRY_MS;
-	const struct timespec deadline = clock_after_ms(RETRY_MS);
-
-	for (;;) {
-		uint32_t used = 0;
-		int result = attempt(arg, &used);
-
-		if (result != -EAGAIN || !used)
-			return result;
-		if (clock_ms() >= until_ms || !wait_unused(store, used, &deadline))
-			return -EBUSY;
-	}
 }
 
 void views_retire(struct store *store, const struct dataset *dataset, uint32_t keeper)
