@@ -238,8 +238,7 @@ def fs(store):
 @pytest.fixture
 def supervised(store):
     """As `fs`, for tests of what goes on when the daemon dies."""
-    if not succession.possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     point = store.mount()
     assert store.supervisor
     store.create("d")

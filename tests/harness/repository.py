@@ -35,6 +35,13 @@ class Repository:
     def restore(self, target, name=None, *options, code=0):
         return self.run("restore", self.path + (f"@{name}" if name else ""), target, *options, code=code)
 
+    def give(self, user, area, *paths):
+        """The repository, and `paths` in the area, belong to the user, who can come to them."""
+        for path in (self.path, *paths):
+            subprocess.run(["chown", "-R", str(user), path], check=True)
+        for path in (area, os.path.dirname(area)):
+            os.chmod(path, 0o755)
+
     def backups(self):
         return self.json("backup", "list", self.path)
 

@@ -6,12 +6,25 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from harness import counts, procs, program
+
+IMPOSSIBLE = "this kernel sends no request again (before Linux 6.9), so there is no supervisor"
 
 
 def possible():
     major, minor = (int(number) for number in os.uname().release.split(".")[:2])
     return (major, minor) >= (6, 9)
+
+
+def needed():
+    """For who needs one. Where there cannot be one, the test is skipped."""
+    if not possible():
+        pytest.skip(IMPOSSIBLE)
+
+
+needs = pytest.mark.skipif(not possible(), reason=IMPOSSIBLE)
 
 
 def shoot(store, number=signal.SIGKILL):

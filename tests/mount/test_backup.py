@@ -249,10 +249,7 @@ def test_directory_that_may_not_be_written_comes_back_for_a_user_and_is_nobody_e
     os.utime(point + "/d/closed", ns=(10**18, 10**18))
     repository.backup("d")
     os.mkdir(area + "/out")
-    for path in (area + "/out", repository.path):
-        subprocess.run(["chown", "-R", "12345", path], check=True)
-    for path in (area, os.path.dirname(area)):
-        os.chmod(path, 0o755)
+    repository.give(12345, area, area + "/out")
     for _ in range(2):
         done = store.run("restore", repository.path, area + "/out", "--path", "closed", env=SECRETS, user=12345)
         assert done.code == 0, done.err

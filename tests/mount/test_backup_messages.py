@@ -101,10 +101,7 @@ def test_identity_is_said_only_of_what_keeps_its_modes(repository, store, area):
     os.chmod(point + "/small/file", 0o4755)
     repository.backup("small")
     os.mkdir(area + "/out")
-    for path in (area + "/out", repository.path):
-        subprocess.run(["chown", "-R", "12345", path], check=True)
-    for path in (area, os.path.dirname(area)):
-        os.chmod(path, 0o755)
+    repository.give(12345, area, area + "/out")
     for _ in range(2):
         done = store.run("restore", repository.path, area + "/out", env=SECRETS, user=12345)
         assert done.code == 0 and "restored" in done.out and "has the identity" not in done.out, done.out + done.err

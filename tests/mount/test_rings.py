@@ -12,8 +12,8 @@ import termios
 
 import pytest
 
-from harness import procs, program
-from harness.succession import kill, possible
+from harness import procs, program, succession
+from harness.succession import kill
 
 SWITCH = "/sys/module/fuse/parameters/enable_uring"
 SHA256 = "user.corpusfs.sha256"
@@ -146,8 +146,7 @@ def mounted(store, point):
 
 def test_of_a_daemon_that_dies_the_mounts_by_rings_end_and_the_others_go_on(rings, store):
     """Unless they were asked to go on, which they do without rings."""
-    if not possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     point = store.mount(options="supervise")
     store.create("d")
     with open(point + "/d/file", "wb") as handle:

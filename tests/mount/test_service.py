@@ -12,11 +12,11 @@ import time
 
 import pytest
 
-from harness import procs, program
+from harness import procs, program, succession
 from harness.manager import Manager
-from harness.succession import Workers, possible
+from harness.succession import Workers
 
-pytestmark = pytest.mark.skipif(not possible(), reason="this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+pytestmark = succession.needs
 
 HERITAGE = 8  # where the number is in the page (fs/supervise/supervisor.h)
 

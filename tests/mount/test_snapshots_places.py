@@ -265,8 +265,7 @@ def test_who_stands_there_goes_on_with_the_next_daemon(supervised, store):
 
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_listing_that_was_begun_before_a_rollback_ends_with_an_error_by_the_next_daemon_too(store, alone):
-    if not succession.possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     store.create("d")
     if not alone:
         store.mount()
@@ -288,8 +287,7 @@ def test_a_listing_that_was_begun_before_a_rollback_ends_with_an_error_by_the_ne
 
 def test_what_the_kernel_was_not_told_of_a_rollback_the_next_daemon_tells(store):
     """The daemon has died between the two."""
-    if not succession.possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     fault = {"CORPUSFS_FAULT": "rollback-after-write:kill"}
     fs = store.mount(options="allow_other,dev,suid,supervise", env=fault) + "/d"
     store.create("d")

@@ -15,8 +15,8 @@ import time
 
 import pytest
 
-from harness import posix, procs, program
-from harness.succession import Workers, await_successor, kill, possible, shoot, successor
+from harness import posix, procs, program, succession
+from harness.succession import Workers, await_successor, kill, shoot, successor
 
 KILLS = 40
 
@@ -224,8 +224,7 @@ def make_dataset(directory):
 @pytest.mark.parametrize("ask, fault", [(read, "read-before-chunks"), (take_snapshot, "snapshot-before-write"), (make_dataset, "dataset-create-before-write")])
 def test_a_request_of_which_daemons_die_is_answered_with_an_error(store, ask, fault):
     """While others are answered all the time, so that nobody gives up."""
-    if not possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     point = store.mount()
     store.create("d")
     with open(point + "/d/file", "wb") as handle:
@@ -257,8 +256,7 @@ def test_a_request_of_which_daemons_die_is_answered_with_an_error(store, ask, fa
 
 def test_a_name_in_a_dataset_that_cannot_be_opened_is_no_reason_to_die(store):
     """Each daemon meets an error of the disk when it opens the dataset for the first time. The kernel knows a directory of it by then."""
-    if not possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     store.create("d")
     point = store.mount(options="supervise", env={"CORPUSFS_FAULT": "head-before-open:eio"})
     posix.outcome(os.stat, point + "/d")
@@ -278,8 +276,7 @@ def crashes(result):
 
 def test_what_was_done_and_not_answered_is_done_once(store):
     """Every daemon dies right after its first change. Who asked is answered by the next one, as if nothing had been."""
-    if not possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     point = store.mount(options="supervise", env={"CORPUSFS_FAULT": "transaction-after-write:kill,catalog-after-write:kill"})
     os.mkdir(point + "/a")
     os.rename(point + "/a", point + "/d")
@@ -316,8 +313,7 @@ def test_what_was_done_and_not_answered_is_done_once(store):
 
 def test_a_daemon_that_has_much_to_remove_before_it_serves_lives(store):
     """Somebody looks meanwhile what its mounts wait for."""
-    if not possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     store.create("d")
     # the first one dies in the second batch of versions, and the next has the rest to remove
     point = store.mount(options="supervise", env={"CORPUSFS_FAULT": "orphan-batch:sleep3000:1,orphan-batch:kill:2"})
@@ -345,8 +341,7 @@ sys.stdin.read()
 
 def kill_before_commit(store, tries):
     """Kills the daemon when it has accepted a file's content; the disk gives so many errors to the next one. Returns who has the file open."""
-    if not possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     away = ",".join(f"replay-before-change:eio:{number}" for number in range(1, tries + 1))
     point = store.mount(options="supervise", env={"CORPUSFS_FAULT": f"{away},commit-before-store:sleep3000"})
     store.create("d")
@@ -399,8 +394,7 @@ def status(store):
 
 def test_where_there_is_no_memory_for_it_a_mount_goes_without(store):
     """And says so, once it is asked; nothing else is different."""
-    if not possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     point, env = store.area + "/mnt", {"CORPUSFS_FAULT": "supervise-memory:enomem"}
     os.mkdir(point)
     refused = store.run("mount", "-o", "supervise", store.path, point, env=env)

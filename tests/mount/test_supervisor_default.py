@@ -9,10 +9,8 @@ import time
 
 import pytest
 
-from harness import posix, procs, program
+from harness import posix, procs, program, succession
 from harness.succession import Workers, kill, possible
-
-needs_kernel = pytest.mark.skipif(not possible(), reason="this kernel sends no request again (before Linux 6.9), so there is no supervisor")
 
 
 def status(store):
@@ -36,7 +34,7 @@ def mounted(store, *options, code=program.OK, **more):
     return point
 
 
-@needs_kernel
+@succession.needs
 @pytest.mark.timeout(120)
 def test_a_mount_without_any_option_goes_on_under_writers(store, seed):
     """What write(2) accepted is there, and nobody meets an error."""
@@ -57,7 +55,7 @@ def test_a_mount_without_any_option_goes_on_under_writers(store, seed):
     workers.compare(mounted(store) + "/d")
 
 
-@needs_kernel
+@succession.needs
 @pytest.mark.parametrize("options", ["", "ro", "acl,cache=32M,write_buffer=32M,snapdir=visible"])
 @pytest.mark.parametrize("part", [None, "d", "d@s"])
 def test_it_is_so_for_every_kind_of_mount(fs, store, part, options):
@@ -120,7 +118,7 @@ def test_on_an_old_kernel_a_mount_goes_without_and_doctor_says_so(store):
     assert refused.code == program.UNSUPPORTED and "needs Linux 6.9" in refused.err, refused
 
 
-@needs_kernel
+@succession.needs
 def test_limits_of_the_caller_do_not_matter(store):
     """Few descriptors at once, small files, and children that nobody waits for."""
     point = store.area + "/mnt"

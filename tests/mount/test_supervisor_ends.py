@@ -120,8 +120,7 @@ def test_a_daemon_that_dies_while_its_supervisor_is_stopped_is_followed_afterwar
 
 @pytest.fixture
 def stage(run, area, seed):
-    if not succession.possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     made = Stage(area, run, seed, disk=False, options="allow_other,dev,suid,supervise", fails=False)
     yield made
     made.close()
@@ -179,8 +178,7 @@ def tries(store):
 
 def test_a_store_that_is_not_there_is_waited_for(run, area):
     """Its filesystem was taken away, and comes back."""
-    if not succession.possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     here, there = area + "/here", area + "/there"
     os.mkdir(here)
     os.mkdir(there)
@@ -204,8 +202,7 @@ def test_a_store_that_is_not_there_is_waited_for(run, area):
 
 
 def test_a_mount_that_cannot_go_on_for_now_is_tried_again(store):
-    if not succession.possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     store.create("d")
     store.mount(dataset="d", options="supervise", env={"CORPUSFS_FAULT": "mount-resume:enomem"})
     assert "cannot go on yet" in tries(store)[0]

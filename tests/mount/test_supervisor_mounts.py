@@ -35,8 +35,7 @@ def forced(store, point, expect):
 @pytest.fixture
 def theirs(device, blank, area):
     """A store that user nobody owns, mounted by that user with a supervisor; the file descriptors of the tests are root's."""
-    if not succession.possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     os.chown(area, NOBODY, NOBODY)
     blank.binary = shutil.copy(blank.binary, area + "/corpusfs")
     os.chmod(blank.binary, 0o755)
@@ -162,8 +161,7 @@ def test_a_stopped_daemon_that_is_killed_is_followed(supervised, store):
 @pytest.mark.timeout(90)
 def test_a_stuck_mount_is_ended_by_force_and_the_others_go_on(store):
     """The next daemon writes what was accepted; the ninth commit of each is stuck for ever."""
-    if not succession.possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     store.create("d")
     store.create("e")
     point = store.mount(dataset="d", options="supervise", env={"CORPUSFS_FAULT": "commit-before-store:sleep600000:9"})
@@ -201,8 +199,7 @@ def fill(directory, kept):
 @pytest.mark.timeout(120)
 def test_a_full_disk(run, area):
     """A daemon that dies on one is followed: what was accepted is there, reads and deletes go on, writes do when there is room."""
-    if not succession.possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     make_ext4(area + "/image", area + "/disk", 600 * MIB)
     store = Store(area, run.mark, run.home, path=area + "/disk/store").init()
     store.expected.append("space|ENOSPC")
@@ -290,8 +287,7 @@ def test_who_goes_on_with_a_store_that_can_only_be_read_accepts_nothing(supervis
 
 
 def test_a_mount_stays_with_its_dataset_and_its_snapshot_whatever_they_are_called(store):
-    if not succession.possible():
-        pytest.skip("this kernel sends no request again (before Linux 6.9), so there is no supervisor")
+    succession.needed()
     for name in ("d", "next"):
         store.create(name)
     point = store.mount()
