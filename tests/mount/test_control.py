@@ -200,3 +200,15 @@ def test_nonsense_is_refused_and_ends_the_connection(client):
 def test_an_operation_that_is_not_there(client):
     client.send("dataset.paint")
     assert client.receive()["error"]["code"] == "EOPNOTSUPP"
+
+
+def test_what_was_passed_is_closed_before_the_answer(client):
+    """Who has the answer may unmount the disk that the descriptor is of."""
+    for _ in range(300):
+        reader, writer = os.pipe2(os.O_NONBLOCK)
+        socket.send_fds(client.socket, [json.dumps({"op": "dataset.list", "args": {}}).encode() + b"\n"], [writer])
+        os.close(writer)
+        while "result" not in client.receive():
+            pass
+        assert os.read(reader, 1) == b""  # while it is open elsewhere this is EAGAIN
+        os.close(reader)

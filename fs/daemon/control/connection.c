@@ -183,11 +183,19 @@ void control_waits(const struct control_call *call)
 	pthread_mutex_unlock(&call->connection->control->lock);
 }
 
+static void close_passed(struct message_reader *reader)
+{
+	if (reader->passed >= 0)
+		close(reader->passed);
+	reader->passed = -1;
+}
+
 /*
- * Runs one request; returns false when the connection is over. ret_waited: the store is closed and must not be touched
- * any more.
+ * Runs one request; returns false when the connection is over. The descriptor that came with it is closed before the
+ * answer is sent: who has it may unmount the disk that it was of. ret_waited: the store is closed and must not be
+ * touched any more.
  */
-static bool answer(struct connection *connection, const json_t *request, int fd, bool *ret_waited)
+static bool answer(struct connection *connection, const json_t *request, struct message_reader *reader, bool *ret_waited)
 {
 	struct control *control = connection->control;
 	json_t *result_json = NULL;
@@ -201,7 +209,7 @@ static bool answer(struct connection *connection, const json_t *request, int fd,
 		.gid = connection->peer.gid,
 		.groups = connection->groups,
 		.group_count = connection->group_count,
-		.fd = fd,
+		.fd = reader->passed,
 		.cancelled = &connection->cancelled,
 		.progress = send_progress,
 		.progress_arg = connection,
@@ -219,6 +227,7 @@ static bool answer(struct connection *connection, const json_t *request, int fd,
 		result = control->handler.run(control->handler.arg, &call, &result_json, &err);
 	if (result == -ECANCELED && is_stopping(control))
 		result = error_set(&err, -ESHUTDOWN, "the daemon is leaving");
+	close_passed(reader);
 	if (result == 0 && call.answer_when_closed) {
 		*ret_waited = true;
 		result = wait_closed(control, &err);
@@ -272,11 +281,8 @@ static void serve_requests(struct connection *connection, bool *ret_waited)
 		if (got <= 0)
 			break;
 		set_busy(connection, request, reader.passed);
-		go_on = answer(connection, request, reader.passed, ret_waited);
+		go_on = answer(connection, request, &reader, ret_waited);
 		set_idle(connection);
-		if (reader.passed >= 0)
-			close(reader.passed);
-		reader.passed = -1;
 		json_decref(request);
 	}
 	message_reader_clear(&reader);
