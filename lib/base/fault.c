@@ -155,4 +155,11 @@ unsigned long fault_passes(const char *name)
 	return 0;
 }
 
+bool fault_quick_keys(void)
+{
+	const char *value = getenv("CORPUSFS_FAULT_QUICK_KEYS");
+
+	return value && strcmp(value, "1") == 0;
+}
+
 #endif

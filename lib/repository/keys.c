@@ -9,13 +9,18 @@
 #include "lib/base/array.h"
 #include "lib/base/base64.h"
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/repository/blob_id.h"
 #include "lib/repository/go_text.h"
 #include "lib/repository/origin.h"
 
-/* Costs of a new key: 128 * N * r = 64 MiB, about a quarter of a second. Restic measures; these are what it comes to. */
-static const struct seal_costs costs_of_new = {.n = 1U << 16, .r = 8, .p = 1};
 #define SALT_LEN 64
+
+/* 128 * N * r = 64 MiB, about a quarter of a second. Restic measures; these are what it comes to. */
+static struct seal_costs costs_of_new(void)
+{
+	return (struct seal_costs){.n = fault_quick_keys() ? 1U << 10 : 1U << 16, .r = 8, .p = 1};
+}
 
 /* --- the sealed key: {"mac": {"k", "r"}, "encrypt"}, in base64 --- */
 
@@ -60,7 +65,8 @@ static int read_master(const char *json, size_t len, struct seal_key *key)
 
 /* --- key files --- */
 
-static void write_key_file(const struct seal_key *key, const struct seal_key *by_password, const uint8_t *salt, struct buf *out)
+static void write_key_file(const struct seal_key *key, const struct seal_key *by_password, const struct seal_costs *costs, const uint8_t *salt,
+			   struct buf *out)
 {
 	AUTO_BUF master = BUF_INIT, sealed = BUF_INIT;
 	const struct origin origin = origin_of_process();
@@ -78,7 +84,7 @@ static void write_key_file(const struct seal_key *key, const struct seal_key *by
 	go_json_string(out, origin.user);
 	buf_addf(out, ",\"hostname\":");
 	go_json_string(out, origin.host);
-	buf_addf(out, ",\"kdf\":\"scrypt\",\"N\":%llu,\"r\":%u,\"p\":%u", (unsigned long long)costs_of_new.n, costs_of_new.r, costs_of_new.p);
+	buf_addf(out, ",\"kdf\":\"scrypt\",\"N\":%llu,\"r\":%u,\"p\":%u", (unsigned long long)costs->n, costs->r, costs->p);
 	add_part(out, ",\"salt\":\"", salt, SALT_LEN);
 	add_part(out, "\",\"data\":\"", sealed.data, sealed.len);
 	buf_addf(out, "\"}");
@@ -86,6 +92,7 @@ static void write_key_file(const struct seal_key *key, const struct seal_key *by
 
 int keys_add(struct objects *objects, const struct seal_key *key, const char *password, char *ret_name, struct error *err)
 {
+	const struct seal_costs costs = costs_of_new();
 	AUTO_BUF file = BUF_INIT;
 	struct seal_key by_password;
 	uint8_t salt[SALT_LEN];
@@ -93,10 +100,10 @@ int keys_add(struct objects *objects, const struct seal_key *key, const char *pa
 	int r;
 
 	seal_random(salt, sizeof(salt));
-	r = seal_key_from_password(password, &costs_of_new, salt, sizeof(salt), &by_password);
+	r = seal_key_from_password(password, &costs, salt, sizeof(salt), &by_password);
 	if (r < 0)
 		return error_set(err, r, "no key can be made of the password");
-	write_key_file(key, &by_password, salt, &file);
+	write_key_file(key, &by_password, &costs, salt, &file);
 	seal_wipe(&by_password, sizeof(by_password));
 	id = blob_id_of(file.data, file.len);
 	blob_id_text(&id, ret_name);

@@ -52,6 +52,7 @@ def environment(run, logs, extra=None):
     """The environment of everything a test starts: carries the run's mark, and has sanitizers report into files."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("CORPUSFS_")}
     env[procs.MARK] = run
+    env["CORPUSFS_FAULT_QUICK_KEYS"] = "1"
     for name in ("ASAN", "UBSAN", "TSAN", "LSAN"):
         options = [env.get(name + "_OPTIONS", ""), f"log_path={logs}/sanitizer", "exitcode=99"]
         env[name + "_OPTIONS"] = ":".join(filter(None, options))

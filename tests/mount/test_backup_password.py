@@ -1,6 +1,7 @@
 """Passwords that are typed on a terminal."""
 
 import contextlib
+import json
 import os
 import pty
 import subprocess
@@ -9,7 +10,7 @@ import termios
 import pytest
 
 from harness import procs, program
-from harness.repository import PASSWORD
+from harness.repository import PASSWORD, SECRETS, Repository, restic_check
 
 
 class Terminal:
@@ -98,3 +99,14 @@ def test_nothing_typed_is_no_password(repository, terminal):
     asked.answer(b"password of the repository: ", "")
     code, told = asked.end()
     assert code == program.USAGE and "empty" in told
+
+
+def test_the_key_of_a_repository_is_slow_to_try(repository, area):
+    """As slow as restic's. Those of other tests are quick."""
+    dear = Repository(repository.store, area + "/dear", init=False)
+    dear.run("backup", "init", dear.path, secrets={**SECRETS, "CORPUSFS_FAULT_QUICK_KEYS": "0"})
+    (name,) = os.listdir(dear.path + "/keys")
+    key = json.load(open(f"{dear.path}/keys/{name}"))
+    assert (key["kdf"], key["N"], key["r"], key["p"]) == ("scrypt", 1 << 16, 8, 1)
+    assert dear.backups() == []
+    restic_check(dear)
