@@ -111,13 +111,20 @@ static int write_block(int fd, off_t at, const char *text)
 
 static int read_block(int fd, off_t at, char block[BLOCK])
 {
-	ssize_t got;
+	size_t have = 0;
 
-	do
-		got = pread(fd, block, BLOCK, at);
-	while (got < 0 && errno == EINTR);
+	/* A short read is not the end of the file: taken for one, it would say that the store is somebody else's. */
+	while (have < BLOCK) {
+		const ssize_t got = pread(fd, block + have, BLOCK - have, at + (off_t)have);
+
+		if (got == 0)
+			return -EBADMSG;
+		if (got < 0 && errno != EINTR)
+			return -errno;
+		have += got > 0 ? (size_t)got : 0;
+	}
 	block[BLOCK - 1] = '\0';
-	return got < 0 ? -errno : got == BLOCK ? 0 : -EBADMSG;
+	return 0;
 }
 
 int lock_record_write(int fd, const struct lock_record *record)

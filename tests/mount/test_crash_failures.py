@@ -97,6 +97,17 @@ def test_what_notes_how_much_is_on_disk_is_never_torn(stage, error):
     assert procs.read(stage.point + "/d/7") == b"content"
 
 
+def test_an_owner_s_record_that_is_read_in_pieces_is_still_ours(stage):
+    """Each commit looks at it, and once it was another's, all that was not on the disk would be lost."""
+    (owner,) = [name for name in os.listdir(stage.store.path) if name.startswith("owner.")]
+    stage.failures.inside = f"{stage.store.path}/{owner}"
+    stage.failures.order("read", 0, 0, 100000)
+    for number in range(8):
+        synced(f"{stage.point}/d/{number}", b"content")
+    assert stage.failures.stop() > 0
+    assert stage.leave()
+
+
 @pytest.mark.parametrize("call", ["fdatasync", "write"])
 def test_a_disk_that_was_full_for_a_moment_is_written_again(stage, call):
     """By someone else, so that the engine meets it; without a remount, much content too."""
