@@ -7,10 +7,12 @@
 #include "fs/cli/password.h"
 #include "fs/cli/where.h"
 #include "lib/base/file.h"
+#include "lib/base/memory_limit.h"
 #include "lib/repository/http.h"
 #include "lib/repository/objects_open.h"
 
 #define CACHE_BYTES (128U << 20)
+#define CACHE_BYTES_LEAST (16U << 20)
 #define CACHE_DIR_BYTES (10ULL << 30)
 
 static int take_cache(struct remote_options *options, struct error *err)
@@ -51,7 +53,7 @@ static int take_options(struct cli *cli, struct remote_options *options, struct 
 	}
 	if (store.salvage || store.write_buffer_bytes)
 		return error_set(err, -EINVAL, "mount options of stores have no meaning for backups");
-	options->browsing.cache_bytes = store.cache_bytes ? store.cache_bytes : CACHE_BYTES;
+	options->browsing.cache_bytes = store.cache_bytes ? store.cache_bytes : memory_budget(CACHE_BYTES, CACHE_BYTES_LEAST);
 	return take_cache(options, err);
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/base/fault.h"
+#include "lib/base/memory_limit.h"
 #include "lib/base/pool.h"
 #include "lib/store/catalog.h"
 #include "lib/store/damage.h"
@@ -12,10 +13,25 @@
 #include "lib/store/log_sync.h"
 #include "lib/store/mend_keep.h"
 
-#define CACHE_DEFAULT (256ULL << 20)
-#define WRITE_BUFFER_DEFAULT (256ULL << 20)
-#define MEMTABLES (64ULL << 20)
-#define INODE_CACHE_ENTRIES 65536
+/* What there is where memory is plenty, and where there is next to none (lib/base/memory_limit.h). */
+#define CACHE_USUAL (256ULL << 20)
+#define CACHE_LEAST (16ULL << 20)
+#define WRITE_BUFFER_USUAL (256ULL << 20)
+#define WRITE_BUFFER_LEAST (16ULL << 20)
+#define MEMTABLES_USUAL (64ULL << 20)
+#define MEMTABLES_LEAST (8ULL << 20)
+#define INODES_USUAL (64ULL << 20)
+#define INODES_LEAST (2ULL << 20)
+#define INODE_BYTES 1024
+#define INODE_EXTENTS 16
+
+void store_choose_budgets(struct store_options *options)
+{
+	if (options->cache_bytes == 0)
+		options->cache_bytes = memory_budget(CACHE_USUAL, CACHE_LEAST);
+	if (options->write_buffer_bytes == 0)
+		options->write_buffer_bytes = memory_budget(WRITE_BUFFER_USUAL, WRITE_BUFFER_LEAST);
+}
 
 int store_probe(const char *path, struct superblock *ret_superblock, struct error *err)
 {
@@ -64,7 +80,7 @@ static int open_database(struct store *store, const char *name, uint64_t cache_b
 		.read_only = store->read_only,
 		.accept = store->accept,
 		.cache_bytes = cache_bytes,
-		.memtable_bytes = MEMTABLES,
+		.memtable_bytes = memory_budget(MEMTABLES_USUAL, MEMTABLES_LEAST),
 		.threads = threads,
 		.check = store->lock ? check_lock : NULL,
 		.check_arg = store->lock,
@@ -83,7 +99,7 @@ static int open_database(struct store *store, const char *name, uint64_t cache_b
 
 static int open_layers(struct store *store, const struct store_options *options, struct error *err)
 {
-	uint64_t cache = options->cache_bytes ? options->cache_bytes : CACHE_DEFAULT;
+	const uint64_t cache = options->cache_bytes, inodes = memory_budget(INODES_USUAL, INODES_LEAST) / INODE_BYTES;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned threads = options->threads ? options->threads : (unsigned)MAX(cpus, 1L);
 	char database[DATABASE_NAME_MAX], ingest[INGEST_NAME_MAX] = "";
@@ -106,8 +122,9 @@ static int open_layers(struct store *store, const struct store_options *options,
 	};
 	struct tree_options tree_options = {
 		.space_path = space,
-		.write_buffer_bytes = options->write_buffer_bytes ? options->write_buffer_bytes : WRITE_BUFFER_DEFAULT,
-		.inode_cache_entries = INODE_CACHE_ENTRIES,
+		.write_buffer_bytes = options->write_buffer_bytes,
+		.inode_cache_entries = inodes,
+		.extent_cache_entries = inodes * INODE_EXTENTS,
 		.idle_ms = 200,
 		.commit_ms = STORE_COMMIT_MS,
 		.damaged = options->met_damage ? store_tell_damage : NULL,
@@ -289,10 +306,10 @@ static int open_as(const char *path, const struct store_options *options, unsign
 
 int store_open(const char *path, const struct store_options *options, struct store **ret_store, struct error *err)
 {
-	static const struct store_options defaults = {0};
+	struct store_options all = options ? *options : (struct store_options){0};
 
-	if (!options)
-		options = &defaults;
+	store_choose_budgets(&all);
+	options = &all;
 	int result = open_as(path, options, 0, ret_store, err);
 	if (result != -EBADMSG || !options->damaged)
 		return result;
@@ -349,7 +366,7 @@ static void put_view(void *arg, struct view *view)
 
 size_t store_journal_bytes(const struct store_options *options)
 {
-	return tree_journal_bytes(options->write_buffer_bytes ? options->write_buffer_bytes : WRITE_BUFFER_DEFAULT);
+	return tree_journal_bytes(options->write_buffer_bytes);
 }
 
 int store_replay(struct store *store, replay_waits_fn waits, void *arg, struct replayed *ret_replayed)

@@ -34,8 +34,8 @@ struct store_damage {
 };
 
 struct store_options {
-	uint64_t cache_bytes;        /* metadata block cache plus decoded chunks; 0 = default 256 MiB */
-	uint64_t write_buffer_bytes; /* content not yet committed; 0 = default 256 MiB */
+	uint64_t cache_bytes;        /* metadata block cache plus decoded chunks; 0: as store_choose_budgets() */
+	uint64_t write_buffer_bytes; /* content not yet committed; 0: likewise */
 	unsigned threads;            /* 0 = number of CPUs */
 	bool damaged;                /* a damaged store is opened all the same, read-only, if what is left of it is right; this is noticed */
 	bool salvage;                /* even if it is not: files may be absent, or older than they were */
@@ -78,7 +78,9 @@ WARN_UNUSED int store_init(const char *path, const struct store_parameters *para
  * written is opened for writing, whatever is to be done: opening it replays its log and takes its lock, which writes. */
 WARN_UNUSED int store_open(const char *path, const struct store_options *options, struct store **ret_store, struct error *err);
 
-size_t store_journal_bytes(const struct store_options *options); /* how much memory a journal needs; it may be sparse */
+/* Those that are 0: 256 MiB each, and less where there is little memory (lib/base/memory_limit.h). */
+void store_choose_budgets(struct store_options *options);
+size_t store_journal_bytes(const struct store_options *options); /* of chosen budgets: how much memory a journal needs; it may be sparse */
 int store_lock_fd(const struct store *store); /* of STORE/lock; stays the store's; -1: it can only be read, and has none */
 /*
  * After a process that died: what it had accepted is buffered again, before anybody uses the store. Then, when files that are still open have

@@ -302,6 +302,19 @@ def test_a_long_mixed_day_leaves_nothing_behind(store, tight, area, rounds):
     counts.note({"requests of a mixed day": json.loads(store.ok("-s", store.path, "status", "--json"))["mounts"][0]["requests"]})
 
 
+@pytest.mark.skipif(program.sanitized(), reason="the sanitizers map more than any limit")
+def test_where_there_is_little_memory_budgets_are_small_by_themselves(store):
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (1024 * MIB, hard))
+    try:
+        store.mount()
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    budgets = {name: part["budget"] for name, part in parts(store).items()}
+    assert sum(budgets.values()) < 512 * MIB, budgets
+    assert budgets["write_buffer"] <= 64 * MIB >= budgets["content"] + budgets["metadata"], budgets
+
+
 def test_status_says_what_memory_is_made_up_of(store, tight):
     with open(tight + "/file", "wb") as handle:
         handle.write(bytes(100_000))

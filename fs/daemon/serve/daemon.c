@@ -404,8 +404,11 @@ static int run_supervisor(void *arg, int ready_fd)
 {
 	struct daemon_options options = *(const struct daemon_options *)arg;
 	struct supervisor_page *page;
-	int page_fd, result = heritage_try(&options.store_options);
+	int page_fd, result;
 
+	/* for all daemons to come: the journal is as large as the write buffer */
+	store_choose_budgets(&options.store_options);
+	result = heritage_try(&options.store_options);
 	if (result == 0)
 		result = supervisor_page_new(&page, &page_fd);
 	if (result == 0)

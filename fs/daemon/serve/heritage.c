@@ -52,6 +52,7 @@ int heritage_read(const struct supervisor_page *page, json_t **ret_all, struct s
 		.damaged = json_is_true(json_object_get(all, "damaged")),
 		.salvage = json_is_true(json_object_get(all, "salvage")),
 	};
+	store_choose_budgets(ret_options); /* an older program has left that to this one */
 	*ret_all = all;
 	return 0;
 }

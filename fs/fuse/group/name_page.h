@@ -37,6 +37,7 @@
 #define NAME_PAGE_MOST (48U << 20)    /* bytes of a page: a million names of usual length; of a small one, and of all together */
 #define NAME_PAGE_LEAST (64U << 10)
 #define NAME_PAGES_BUDGET (64U << 20)
+#define NAME_PAGES_LEAST (4U << 20) /* where there is next to no memory (lib/base/memory_limit.h) */
 #define NAME_PAGE_DEPTH_MAX 7
 #define NAME_PAGES_RECENT_MS 2000
 

@@ -9,9 +9,11 @@
 #include "fs/fuse/notify/hooks.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/base/memory_limit.h"
 
 struct mount_group *mount_group_new(struct store *store, const struct mount_log *log, struct keeper *keeper)
 {
+	const uint64_t names = memory_budget(NAME_PAGES_BUDGET, NAME_PAGES_LEAST);
 	struct mount_group *group = xcalloc(1, sizeof(*group));
 	struct stat stat_buf;
 
@@ -29,7 +31,7 @@ struct mount_group *mount_group_new(struct store *store, const struct mount_log 
 	pthread_cond_init(&group->ended_cond, NULL);
 	recent_init(&group->recent);
 	listers_init(&group->listers);
-	name_pages_init(&group->name_pages, NAME_PAGES_BUDGET, NAME_PAGE_MOST);
+	name_pages_init(&group->name_pages, names, MIN(names / 4 * 3, NAME_PAGE_MOST));
 	group->aborter = aborter_new(keeper);
 	group->freeze = freeze_new(store);
 	group->heads = head_views_new();
@@ -82,7 +84,7 @@ void mount_group_free(struct mount_group *group)
 void mount_group_names(struct mount_group *group, uint64_t *ret_bytes, uint64_t *ret_budget)
 {
 	*ret_bytes = name_pages_bytes(&group->name_pages);
-	*ret_budget = NAME_PAGES_BUDGET;
+	*ret_budget = group->name_pages.budget;
 }
 
 void mount_group_on_end(struct mount_group *group, void (*ended)(void *arg, struct mount *mount), void *arg)

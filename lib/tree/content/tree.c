@@ -5,6 +5,7 @@
 #include "lib/tree/content/committer.h"
 #include "lib/tree/content/pending.h"
 #include "lib/tree/content/space.h"
+#include "lib/tree/inodes/extent_cache.h"
 #include "lib/tree/inodes/inode.h"
 #include "lib/tree/records/family.h"
 
@@ -22,6 +23,8 @@ int tree_new(struct kv *kv, struct chunks *chunks, struct pool *pool, const stru
 	tree->options = *options;
 	tree->space_path = xstrdup(options->space_path);
 	tree->options.space_path = tree->space_path;
+	if (tree->options.extent_cache_entries == 0)
+		tree->options.extent_cache_entries = EXTENTS_CACHED_USUAL;
 	mutex_init(&tree->lru_lock, LOCK_LRU);
 	mutex_init(&tree->family_lock, LOCK_FAMILIES);
 	rwlock_init(&tree->readers.moving, LOCK_MOVING);

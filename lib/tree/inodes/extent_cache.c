@@ -54,7 +54,7 @@ static int load(struct inode *inode, uint64_t first, uint64_t end, struct extent
 
 static bool is_full(const struct inode *inode)
 {
-	return __atomic_load_n(&inode->view->tree->cached_extents, __ATOMIC_RELAXED) > EXTENTS_CACHED_MAX;
+	return __atomic_load_n(&inode->view->tree->cached_extents, __ATOMIC_RELAXED) > inode->view->tree->options.extent_cache_entries;
 }
 
 /* Takes over the list. `moves`: since before it was loaded. */

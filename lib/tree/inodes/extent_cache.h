@@ -8,7 +8,7 @@
 #include "lib/tree/inodes/inode.h"
 #include "lib/tree/records/extent.h"
 
-#define EXTENTS_CACHED_MAX (1U << 20) /* of all inodes */
+#define EXTENTS_CACHED_USUAL (1U << 20) /* of all inodes */
 
 /* Adds the extents that overlap [first, end) to the list, from memory where it can. */
 WARN_UNUSED int extent_cache_load(struct inode *inode, uint64_t first, uint64_t end, struct extent_list *list);

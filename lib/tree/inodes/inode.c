@@ -350,7 +350,7 @@ uint64_t inodes_bytes(struct tree *tree)
 
 uint64_t inodes_budget(const struct tree *tree)
 {
-	return tree->options.inode_cache_entries * ENTRY_BYTES + EXTENTS_CACHED_MAX * sizeof(struct extent);
+	return tree->options.inode_cache_entries * ENTRY_BYTES + tree->options.extent_cache_entries * sizeof(struct extent);
 }
 
 uint64_t inode_ino(const struct inode *inode)

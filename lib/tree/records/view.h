@@ -35,6 +35,7 @@ struct tree_options {
 	uint64_t reserve_bytes;       /* -ENOSPC is given while less than this is free; 0 = choose by the size of the disk */
 	uint64_t write_buffer_bytes;  /* hard budget for content not yet committed, all views together */
 	uint64_t inode_cache_entries; /* inodes kept in memory beyond those in use */
+	uint64_t extent_cache_entries; /* extents of all inodes kept in memory; 0: a million */
 	unsigned idle_ms;             /* commit a file that was not written for so long; default 200 */
 	unsigned commit_ms;           /* and any file after so long; default 5000 */
 	/* Memory that outlives the process: zeros, or what a tree before has left there (content/replay.h). NULL: none. */
