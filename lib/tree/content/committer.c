@@ -112,7 +112,7 @@ static int run_inode(struct pending *pending, struct inode *inode)
 	mutex_take(&pending->lock);
 	while (inode->claimed)
 		mutex_wait(&pending->lock, &pending->done);
-	if (pending_may_claim(pending, inode)) {
+	if (pending_may_claim(inode)) {
 		pending_claim_inode(pending, &claim, inode);
 		result = work_on(pending, &claim, &inode, 1);
 	}
@@ -178,7 +178,7 @@ int committer_check_space(struct tree *tree, size_t len)
 	struct pending *pending = tree->pending;
 	int result = pending_check_space(tree, len);
 
-	if (result != -ENOSPC || atomic_load(&tree->is_replaying))
+	if (result != -ENOSPC || tree_is_replaying(tree))
 		return result;
 	mutex_take(&pending->lock);
 	const bool may_shrink = pending->dirty_bytes > 0 && pending->failing == 0;
@@ -233,7 +233,7 @@ static void *background(void *arg)
 	mutex_take(&pending->lock);
 	while (!committer->stop) {
 		/* who replays commits what there is too much of */
-		const bool waits = atomic_load(&committer->tree->is_replaying);
+		const bool waits = tree_is_replaying(committer->tree);
 
 		if (!waits && work_once(pending, &wanted, inodes, &ignored) > 0)
 			continue;

@@ -25,7 +25,6 @@ struct pending *pending_new(const struct tree_options *options)
 	pending->idle_ms = options->idle_ms ? options->idle_ms : IDLE_MS_DEFAULT;
 	pending->commit_ms = options->commit_ms ? options->commit_ms : COMMIT_MS_DEFAULT;
 	pending->blocks = block_pool_new(pending->budget);
-	pending->replayed = UINT64_MAX;
 	mutex_init(&pending->lock, LOCK_PENDING);
 	pthread_cond_init(&pending->work, NULL);
 	pthread_cond_init(&pending->room, NULL);
@@ -194,13 +193,6 @@ void pending_release(struct tree *tree, size_t len)
 
 /* --- the list --- */
 
-void pending_set_replayed(struct tree *tree, uint64_t number)
-{
-	mutex_take(&tree->pending->lock);
-	tree->pending->replayed = number;
-	mutex_give(&tree->pending->lock);
-}
-
 void pending_hold_back(struct inode *inode, uint64_t number)
 {
 	struct pending *pending = inode->view->tree->pending;
@@ -331,9 +323,9 @@ static bool is_due(const struct pending *pending, const struct inode *inode, uin
 	       is_idle(pending, inode, now) || now - inode->dirty_since_ms >= pending->commit_ms;
 }
 
-bool pending_may_claim(const struct pending *pending, const struct inode *inode)
+bool pending_may_claim(const struct inode *inode)
 {
-	return inode->on_dirty_list && inode->commit_after <= pending->replayed;
+	return inode->on_dirty_list && inode->commit_after <= atomic_load(&inode->view->tree->replayed);
 }
 
 static void claim_inode(struct pending *pending, struct claim *claim, struct inode *inode)
@@ -362,7 +354,7 @@ size_t pending_claim_group(struct pending *pending, const struct wanted *wanted,
 	DL_FOREACH_SAFE2(pending->dirty, inode, next, dirty_next) {
 		if (inode->note_number >= wanted->until || count == COMMIT_GROUP_INODES || claim->bytes >= COMMIT_GROUP_BYTES)
 			break;
-		if (inode->claimed || !pending_may_claim(pending, inode) || (view && inode->view != view) || (wanted->due && !is_due(pending, inode, now)))
+		if (inode->claimed || !pending_may_claim(inode) || (view && inode->view != view) || (wanted->due && !is_due(pending, inode, now)))
 			continue;
 		claim_inode(pending, claim, inode);
 		view = inode->view;

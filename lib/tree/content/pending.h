@@ -38,7 +38,6 @@ struct pending {
 	unsigned waiting;      /* writers */
 	uint64_t next_note;
 	struct claim *claims;
-	uint64_t replayed;     /* the record of the journal that was replayed last; UINT64_MAX: no replay goes on */
 	uint64_t failures;     /* groups that failed, ever; each view has its own number, too */
 	uint64_t failing;      /* inodes whose last commit failed; they are tried again */
 	int failing_error;     /* of one of them */
@@ -73,8 +72,7 @@ struct block_pool *pending_blocks(struct tree *tree);
 
 /* --- the list --- */
 
-/* While the journal is replayed: how far that is, and that an inode may not be committed before. */
-void pending_set_replayed(struct tree *tree, uint64_t number);
+/* While the journal is replayed: the inode may not be committed before this record. */
 void pending_hold_back(struct inode *inode, uint64_t number);
 /* Notes that the inode has content or times to commit. Caller holds inode->lock. Takes a reference while it is on the list. */
 void pending_note(struct inode *inode);
@@ -98,7 +96,7 @@ struct wanted {
 /* Claims inodes of one view, at most as many as go into a group; returns how many. */
 size_t pending_claim_group(struct pending *pending, const struct wanted *wanted, struct claim *claim, struct inode **inodes);
 /* Whether it is on the list, and not held back. */
-bool pending_may_claim(const struct pending *pending, const struct inode *inode);
+bool pending_may_claim(const struct inode *inode);
 /* Claims one that may be. */
 void pending_claim_inode(struct pending *pending, struct claim *claim, struct inode *inode);
 void pending_end_claim(struct pending *pending, struct claim *claim);

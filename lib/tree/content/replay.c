@@ -319,18 +319,16 @@ int tree_replay(struct tree *tree, const struct replay_views *views, struct repl
 		return 0;
 	records = journal_left(tree->journal, &count);
 	find_undone(&replay, records, count);
-	pending_set_replayed(tree, 0);
-	tree->is_replaying = true;
+	atomic_store(&tree->replayed, 0);
 	for (size_t i = 0; i < count && result == 0; i++) {
 		const uint64_t number = atomic_load(&records[i]->number);
 
 		result = replay_one(&replay, records[i]);
-		pending_set_replayed(tree, number);
+		atomic_store(&tree->replayed, number);
 		if (result == 0)
 			commit_if_much(&replay);
 	}
-	tree->is_replaying = false;
-	pending_set_replayed(tree, UINT64_MAX);
+	atomic_store(&tree->replayed, UINT64_MAX);
 	forget_undone(&replay);
 	free(records);
 	if (result < 0)

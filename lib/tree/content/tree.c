@@ -23,6 +23,7 @@ int tree_new(struct kv *kv, struct chunks *chunks, struct pool *pool, const stru
 	tree->options = *options;
 	tree->space_path = xstrdup(options->space_path);
 	tree->options.space_path = tree->space_path;
+	atomic_store(&tree->replayed, UINT64_MAX);
 	if (tree->options.extent_cache_entries == 0)
 		tree->options.extent_cache_entries = EXTENTS_CACHED_USUAL;
 	mutex_init(&tree->lru_lock, LOCK_LRU);

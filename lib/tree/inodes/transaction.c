@@ -102,7 +102,7 @@ int transaction_note(struct transaction *transaction, struct inode *inode, enum 
 {
 	struct journal_record *record;
 
-	if (inode->active.records.count == 0 || inode->view->tree->is_replaying)
+	if (inode->active.records.count == 0 || tree_is_replaying(inode->view->tree))
 		return 0;
 	record = journal_take(inode->view->tree->journal, 0);
 	if (!record)

@@ -35,7 +35,7 @@ struct tree {
 	struct family *families;     /* uthash by id */
 
 	struct journal *journal;     /* inodes/journal.h; NULL: what is buffered goes with the process */
-	atomic_bool is_replaying;    /* what is done now stands in the journal already; only who replays commits */
+	_Atomic uint64_t replayed;   /* the record of the journal that was replayed last; UINT64_MAX: no replay goes on */
 	struct pending *pending;     /* pending.c */
 	struct committer *committer; /* committer.c */
 	_Atomic unsigned open_views;
@@ -44,6 +44,12 @@ struct tree {
 	uint64_t cached_extents;     /* of all inodes; atomic; extent_cache.c */
 	struct space *space;         /* space.c */
 };
+
+/* What is done now stands in the journal already; only who replays commits. */
+static inline bool tree_is_replaying(const struct tree *tree)
+{
+	return atomic_load(&tree->replayed) != UINT64_MAX;
+}
 
 /* See quota.h. */
 struct quota {
