@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/fds.h"
 
 #define FIRST_PASSED 3 /* SD_LISTEN_FDS_START */
 #define PASSED_MAX 100000
@@ -52,12 +53,6 @@ static bool address_of(struct sockaddr_un *ret_address, socklen_t *ret_len)
 
 static void send_text(const char *text, int fd)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = {.bytes = {0}};
-	struct iovec iov = {.iov_base = (void *)text, .iov_len = strlen(text)};
-	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 	const struct timeval limit = {.tv_sec = SEND_S};
 	struct sockaddr_un address;
 	socklen_t len;
@@ -68,17 +63,7 @@ static void send_text(const char *text, int fd)
 	if (to < 0)
 		return;
 	setsockopt(to, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	message.msg_name = &address;
-	message.msg_namelen = len;
-	if (fd >= 0) {
-		message.msg_control = control.bytes;
-		message.msg_controllen = sizeof(control.bytes);
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.align), &fd, sizeof(int));
-	}
-	(void)!sendmsg(to, &message, MSG_NOSIGNAL);
+	(void)!fds_send(to, text, strlen(text), &fd, fd >= 0, (const struct sockaddr *)&address, len);
 }
 
 bool service_keeps(void)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "lib/base/fds.h"
 #include "lib/ops/json.h"
 
 #define READ_STEP 65536
@@ -27,25 +28,6 @@ static int send_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
-/* The descriptor goes with the first byte. */
-static int send_first(int fd, const char *data, int passed)
-{
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = {.header = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))}};
-	struct iovec piece = {.iov_base = (char *)data, .iov_len = 1};
-	struct msghdr header = {
-		.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
-	ssize_t sent;
-
-	memcpy(CMSG_DATA(&control.header), &passed, sizeof(passed));
-	do {
-		sent = sendmsg(fd, &header, MSG_NOSIGNAL);
-	} while (sent < 0 && errno == EINTR);
-	return sent < 0 ? -errno : 0;
-}
-
 int message_send(int fd, json_t *message)
 {
 	return message_send_with(fd, message, -1);
@@ -60,10 +42,10 @@ int message_send_with(int fd, json_t *message, int passed)
 	if (!text)
 		return -EILSEQ;
 	line = xasprintf("%s\n", text);
-	if (passed >= 0) {
-		int r = send_first(fd, line, passed);
-		if (r < 0)
-			return r;
+	if (passed >= 0) { /* it goes with the first byte */
+		const ssize_t sent = fds_send(fd, line, 1, &passed, 1, NULL, 0);
+		if (sent < 0)
+			return (int)sent;
 	}
 	return send_all(fd, line + (passed >= 0), strlen(line) - (passed >= 0));
 }
@@ -147,35 +129,21 @@ static int take_line(struct message_reader *reader, size_t len, json_t **ret_mes
 }
 
 /* Of several descriptors the last one is kept. */
-static void keep_descriptor(struct message_reader *reader, struct msghdr *header)
-{
-	for (struct cmsghdr *at = CMSG_FIRSTHDR(header); at; at = CMSG_NXTHDR(header, at)) {
-		if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < (at->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
-			if (reader->passed >= 0)
-				close(reader->passed);
-			memcpy(&reader->passed, CMSG_DATA(at) + i * sizeof(int), sizeof(int));
-		}
-	}
-}
-
 static ssize_t receive(struct message_reader *reader, void *out, size_t len)
 {
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec piece = {.iov_base = out, .iov_len = len};
-	struct msghdr header = {
-		.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
-	ssize_t got;
+	int fds[FDS_MAX];
+	size_t count;
 
-	if (!reader->takes_descriptors)
-		return read(reader->fd, out, len);
-	got = recvmsg(reader->fd, &header, MSG_CMSG_CLOEXEC);
-	if (got >= 0)
-		keep_descriptor(reader, &header);
+	if (!reader->takes_descriptors) {
+		const ssize_t got = read(reader->fd, out, len);
+		return got < 0 ? -errno : got;
+	}
+	const ssize_t got = fds_receive(reader->fd, out, len, fds, &count);
+	for (size_t i = 0; i < count; i++) {
+		if (reader->passed >= 0)
+			close(reader->passed);
+		reader->passed = fds[i];
+	}
 	return got;
 }
 
@@ -203,10 +171,10 @@ int message_receive(struct message_reader *reader, json_t **ret_message)
 			return -EMSGSIZE;
 		buf_reserve(&reader->buf, READ_STEP);
 		ssize_t got = receive(reader, reader->buf.data + reader->buf.len, reader->buf.cap - reader->buf.len);
-		if (got < 0 && errno == EINTR)
+		if (got == -EINTR)
 			continue;
 		if (got < 0)
-			return -errno;
+			return (int)got;
 		if (got == 0)
 			return 0;
 		reader->buf.len += (size_t)got;
