@@ -145,6 +145,7 @@ def perform(bench, options):
     more, more_rows = snapshots.prepare(bench, bench.program, sizes)
     of_backups, backup_rows = backups.prepare(bench, bench.program)
     all_rows, all_measures = rows.rows(full) + more_rows + backup_rows, more + rows.measures(full) + of_backups
+    all_measures.sort(key=lambda measure: measure.key == "memory")  # last: its long day ends with the time there is
     chosen = wanted(all_rows, options.rows)
     if options.list:
         print("\n".join(row.key for row in all_rows))
