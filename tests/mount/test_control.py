@@ -107,31 +107,41 @@ def test_idle_clients_make_room_for_others(store, fs):
 @pytest.fixture
 def starve(store, fs):
     """Lets the daemon open no more files; the function that it returns ends that."""
-    before = resource.prlimit(store.pid, resource.RLIMIT_NOFILE)
+    before, fillers = resource.prlimit(store.pid, resource.RLIMIT_NOFILE), []
 
     def feed():
         resource.prlimit(store.pid, resource.RLIMIT_NOFILE, before)
 
-    def free():
-        there = {int(name) for name in os.listdir(f"/proc/{store.pid}/fd")}
-        return next(number for number in range(1 << 20) if number not in there)
+    def numbers():
+        return {int(name) for name in os.listdir(f"/proc/{store.pid}/fd")}
 
-    def begin():
-        """Threads that have files open for a moment may leave a number free below the limit: it is lowered until there is none for a while."""
-        limit, looks = free(), 0
+    def begin(no_gaps=False):
+        """
+        Threads that have files open for a moment may leave a number free below the limit: it is lowered until there is none for a while. `no_gaps`:
+        idle clients fill them; one whose number is above the limit would leave room for nobody when it goes.
+        """
+        looks = 0
         while looks < 20:
+            there = numbers()
+            limit = min(set(range(len(there) + 1)) - there)
+            if no_gaps and limit < max(there):
+                feed()
+                fillers.append(Client(store))
+                looks = 0
+                continue
             resource.prlimit(store.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
             time.sleep(0.01)
-            now = free()
-            limit, looks = (limit, looks + 1) if now >= limit else (now, 0)
+            looks = looks + 1 if set(range(limit)) <= numbers() else 0
         return feed
 
     yield begin
     feed()
+    for each in fillers:
+        each.close()
 
 
 def test_an_idle_client_gives_its_descriptor_to_another(store, client, starve):
-    starve()
+    starve(no_gaps=True)
     assert "d" in store.ok("-s", store.path, "dataset", "list")
     assert client.lines.readline() == b""
 
