@@ -335,6 +335,15 @@ def s3(area, run):
 
 
 @pytest.fixture
+def etcd(area, run):
+    if not shutil.which("etcd"):
+        pytest.skip("etcd is not installed")
+    server = servers.Etcd(area + "/etcd", run.mark)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def remotes(store, source, area):
     store.ok("-s", store.path, "import", source, "d")
     return Remotes(store, area)

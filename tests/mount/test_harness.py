@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness import program, succession
+from harness import procs, program, succession
 
 ALONE = dict(os.environ)
 
@@ -36,3 +36,14 @@ def test_a_daemon_that_crashes_is_noticed_though_another_goes_on(supervised, sto
     found = store.surprises()
     assert len(found) == 1 and "signal=SEGV" in found[0] and "crashed with signal 11" in found[0], found
     store.surprises = lambda: []
+
+
+def test_etcd_goes_on_without_its_leader(etcd):
+    """And knows what was acknowledged, when the one that was killed is back too."""
+    first = etcd.leader()
+    etcd.put("a/key", b"value")
+    etcd.kill(first)
+    assert etcd.leader() != first
+    etcd.again(first)
+    procs.poll(lambda: (etcd.status(first) or {}).get("leader"), 30, "the one that was killed is back")
+    assert etcd.keys() == {"a/key": b"value"}
