@@ -17,7 +17,7 @@
 
 struct http {
 	struct http_options options; /* whose texts are these: */
-	char *user, *password, *sign, *certificates;
+	char *user, *password, *sign, *certificates, *client;
 	pthread_mutex_t lock; /* guards the idle ones */
 	struct transfers *spare[SPARE];
 	size_t count;
@@ -35,6 +35,7 @@ struct http *http_new(const struct http_options *options)
 	http->options.password = http->password = xstrdup_or_null(options->password);
 	http->options.sign = http->sign = xstrdup_or_null(options->sign);
 	http->options.certificates = http->certificates = xstrdup_or_null(options->certificates);
+	http->options.client = http->client = xstrdup_or_null(options->client);
 	return http;
 }
 
@@ -50,6 +51,7 @@ void http_free(struct http *http)
 	free_secret(http->password);
 	free(http->sign);
 	free(http->certificates);
+	free_secret(http->client);
 	free(http);
 }
 
@@ -201,7 +203,7 @@ static int try_once(struct http *http, struct attempt *attempt, struct http_answ
 
 /* --- one after another --- */
 
-static uint64_t pause_at_random(unsigned tries)
+uint64_t http_pause_ms(unsigned tries)
 {
 	const uint64_t most = MIN((uint64_t)PAUSE_FIRST_MS << MIN(tries, 16U), (uint64_t)PAUSE_MAX_MS);
 	uint32_t chance = 0;
@@ -233,9 +235,9 @@ int http_do(struct http *http, const struct http_request *request, struct http_a
 	int r;
 
 	do {
-		attempt.pause_ms = pause_at_random(++answer.tries);
+		attempt.pause_ms = http_pause_ms(++answer.tries);
 		r = try_once(http, &attempt, &answer);
-		if (!may_pass(r, answer.status))
+		if (request->once || !may_pass(r, answer.status))
 			break;
 		wait_until(MIN(attempt.ended_ms + attempt.pause_ms, attempt.until_ms));
 	} while (clock_ms() < attempt.until_ms);

@@ -37,6 +37,7 @@ struct http_options {
 	const char *user, *password; /* NULL: none; or the key for signing */
 	const char *sign;            /* "aws:amz:REGION:s3": requests are signed, as AWS signs them (version 4); NULL: basic authentication */
 	const char *certificates;    /* of authorities, as PEM text; NULL: the system's */
+	const char *client;          /* certificate and key of who asks, as PEM text; NULL: none */
 	uint64_t limit_ms;           /* each request ends within it; 0: none, see above */
 	_Atomic uint64_t *net_bytes; /* grows by what comes and goes, about each second; NULL: nobody wants to know */
 	bool no_proxy;               /* whatever the environment says */
@@ -54,6 +55,7 @@ struct http_request {
 	size_t range_len;
 	void *out;
 	uint64_t patience_ms; /* 0: the limit, or HTTP_PATIENCE_MS */
+	bool once;            /* who asks tries again himself */
 };
 
 struct http_answer {
@@ -74,6 +76,9 @@ void http_free(struct http *http); /* NULL is fine */
  * gives another range than was asked for.
  */
 WARN_UNUSED int http_do(struct http *http, const struct http_request *request, struct http_answer *ret_answer);
+
+/* How long to pause before another try, after so many: longer each time, drawn at random. */
+uint64_t http_pause_ms(unsigned tries);
 
 /* What a status means: 0, -ENOENT, -EACCES, -EEXIST, -ENOSPC, -EIO. */
 int http_errno(long status);

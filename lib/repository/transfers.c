@@ -160,6 +160,26 @@ static void set_times(const struct http_options *options, CURL *curl, uint64_t l
 	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)MIN((left_ms + 999) / 1000, (uint64_t)STILL_S));
 }
 
+static struct curl_blob blob_of(const char *text)
+{
+	return (struct curl_blob){.data = (char *)text, .len = strlen(text), .flags = CURL_BLOB_COPY};
+}
+
+static void set_certificates(CURL *curl, const struct http_options *options)
+{
+	struct curl_blob blob;
+
+	if (options->certificates) {
+		blob = blob_of(options->certificates);
+		curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
+	}
+	if (options->client) {
+		blob = blob_of(options->client);
+		curl_easy_setopt(curl, CURLOPT_SSLCERT_BLOB, &blob);
+		curl_easy_setopt(curl, CURLOPT_SSLKEY_BLOB, &blob);
+	}
+}
+
 static void set_options(const struct http_options *options, CURL *curl, const struct http_request *request, char problem[CURL_ERROR_SIZE])
 {
 	const char *user = request->user ? request->user : options->user, *password = request->user ? request->password : options->password;
@@ -181,11 +201,7 @@ static void set_options(const struct http_options *options, CURL *curl, const st
 	}
 	if (user && options->sign)
 		curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, options->sign);
-	if (options->certificates) {
-		struct curl_blob blob = {.data = (char *)options->certificates, .len = strlen(options->certificates), .flags = CURL_BLOB_COPY};
-
-		curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
-	}
+	set_certificates(curl, options);
 	if (request->range_len > 0) {
 		char range[64];
 
@@ -207,6 +223,7 @@ static int errno_of(CURLcode code)
 	case CURLE_COULDNT_RESOLVE_PROXY: return -EHOSTUNREACH;
 	case CURLE_SSL_CONNECT_ERROR:
 	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CERTPROBLEM:
 	case CURLE_SSL_CACERT_BADFILE: return -EPROTO;
 	case CURLE_OUT_OF_MEMORY: return -ENOMEM;
 	case CURLE_URL_MALFORMAT:

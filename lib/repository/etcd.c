@@ -1,0 +1,453 @@
+#include "lib/repository/etcd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "lib/base/array.h"
+#include "lib/base/base64.h"
+#include "lib/base/clock.h"
+#include "lib/repository/http.h"
+
+#define PORT "2379"
+#define PATIENCE_FIRST_MS 5000 /* of who has not had an answer yet, and may have written the names wrong */
+#define TRY_MS 3000 /* a member without a leader lets one wait for 7 s */
+#define TRY_LEAST_MS 100
+#define LOOK_MS 2000
+/* Of gRPC, as the gateway gives them. */
+#define CODE_PERMISSION 7
+#define CODE_UNAUTHENTICATED 16
+
+struct etcd {
+	struct http *http;
+	ARRAY(char *) members; /* "http://HOST:PORT" */
+	size_t at;             /* the one to be asked next */
+	char *user, *password, *token; /* token NULL: none was given yet */
+	uint64_t patience_ms;
+	bool stale_ok, has_answered;
+};
+
+/* --- names --- */
+
+static int member_add(struct etcd *etcd, const char *text, size_t len, bool with_tls, struct error *err)
+{
+	AUTO_FREE char *name = xasprintf("%.*s", (int)len, text);
+	const bool is_http = strncmp(name, "http://", 7) == 0, is_https = strncmp(name, "https://", 8) == 0;
+	const char *host = name + (is_http ? 7 : is_https ? 8 : 0), *end = *host == '[' ? strchr(host, ']') : host;
+	const char *colon = end ? strchr(end, ':') : NULL;
+
+	/* what stands before an @ is a secret */
+	if (strchr(name, '@'))
+		return error_set(err, -EINVAL, "the name of a member of etcd has a user's name or password in it: --etcd-credentials-file names a file of them");
+	if (!*host || !end || strpbrk(host, "/?# \t") || (colon && (!colon[1] || colon[1 + strspn(colon + 1, "0123456789")])))
+		return error_set(err, -EINVAL, "\"%s\" is no name of a member of etcd: HOST:PORT,HOST:PORT,...", name);
+	array_add(&etcd->members, xasprintf("%s://%s%s", is_https || (with_tls && !is_http) ? "https" : "http", host, colon ? "" : ":" PORT));
+	return 0;
+}
+
+static int members_add(struct etcd *etcd, const char *members, bool with_tls, struct error *err)
+{
+	int r = 0;
+
+	for (const char *at = members; at && r == 0; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+		r = member_add(etcd, at, strcspn(at, ","), with_tls, err);
+	return r;
+}
+
+int etcd_members_check(const char *members, struct error *err)
+{
+	struct etcd etcd = {0};
+	int r = members_add(&etcd, members, false, err);
+
+	while (etcd.members.count > 0)
+		free(array_pop(&etcd.members));
+	array_clear(&etcd.members);
+	return r;
+}
+
+int etcd_open(const struct etcd_options *options, struct etcd **ret_etcd, struct error *err)
+{
+	struct etcd *etcd = xcalloc(1, sizeof(*etcd));
+	int r = members_add(etcd, options->members, options->certificates || options->client, err);
+
+	etcd->user = xstrdup_or_null(options->user);
+	etcd->password = xstrdup_or_null(options->password);
+	etcd->patience_ms = options->patience_ms ? options->patience_ms : ETCD_PATIENCE_MS;
+	etcd->stale_ok = options->stale_ok;
+	etcd->http = http_new(&(struct http_options){.certificates = options->certificates, .client = options->client, .net_bytes = options->net_bytes,
+	                                           .limit_ms = MIN(etcd->patience_ms, (uint64_t)TRY_MS)});
+	if (r < 0) {
+		etcd_close(etcd);
+		return r;
+	}
+	etcd->at = clock_us() % etcd->members.count; /* not all machines ask the same one */
+	*ret_etcd = etcd;
+	return 0;
+}
+
+void etcd_close(struct etcd *etcd)
+{
+	if (!etcd)
+		return;
+	http_free(etcd->http);
+	while (etcd->members.count > 0)
+		free(array_pop(&etcd->members));
+	array_clear(&etcd->members);
+	free(etcd->user);
+	free_secret(etcd->password);
+	free_secret(etcd->token);
+	free(etcd);
+}
+
+/* --- one question to one member --- */
+
+struct reply {
+	int result; /* of http_do */
+	long status;
+	json_t *body; /* NULL: none, or no JSON */
+	char problem[HTTP_PROBLEM_MAX];
+};
+
+static void reply_clear(struct reply *reply)
+{
+	json_decref(reply->body);
+	reply->body = NULL;
+}
+
+static void ask_once(struct etcd *etcd, const char *path, const json_t *question, uint64_t patience_ms, struct reply *ret_reply)
+{
+	AUTO_FREE char *url = xasprintf("%s/v3/%s", etcd->members.items[etcd->at], path);
+	AUTO_SECRET char *body = json_dumps(question, JSON_COMPACT), *header = etcd->token ? xasprintf("Authorization: %s", etcd->token) : NULL;
+	const char *const headers[] = {header, NULL};
+	struct http_answer answer;
+
+	*ret_reply = (struct reply){.result = -ENOMEM};
+	if (!body)
+		return;
+	ret_reply->result = http_do(etcd->http, &(struct http_request){.method = "POST", .url = url, .headers = headers, .data = body, .len = strlen(body),
+	                                                             .patience_ms = patience_ms, .once = true}, &answer);
+	ret_reply->status = answer.status;
+	(void)snprintf(ret_reply->problem, sizeof(ret_reply->problem), "%s", answer.problem);
+	etcd->has_answered |= ret_reply->result == 0;
+	if (ret_reply->result == 0)
+		ret_reply->body = json_loadb((const char *)answer.body.data, answer.body.len, 0, NULL);
+	if (answer.body.data)
+		explicit_bzero(answer.body.data, answer.body.len);
+	buf_clear(&answer.body);
+}
+
+static const char *message_of(const struct reply *reply)
+{
+	const char *message = json_string_value(json_object_get(reply->body, "message"));
+
+	return message ? message : "";
+}
+
+static json_int_t code_of(const struct reply *reply)
+{
+	return json_integer_value(json_object_get(reply->body, "code"));
+}
+
+static bool is_done(const struct reply *reply)
+{
+	return reply->result == 0 && reply->status == 200 && json_is_object(json_object_get(reply->body, "header"));
+}
+
+/* Another member, or the same one later, may know better. */
+static bool may_pass(const struct reply *reply)
+{
+	if (reply->result < 0)
+		return reply->result != -ENOMEM && reply->result != -EINVAL;
+	return reply->status == 408 || reply->status == 429 || reply->status >= 500;
+}
+
+/* Whether etcd may have carried it out: not if there was no connection, nor if it says why it does not. */
+static bool may_have_come(const struct reply *reply)
+{
+	if (reply->result < 0)
+		return reply->result != -ECONNREFUSED && reply->result != -EHOSTUNREACH && reply->result != -EPROTO;
+	return may_pass(reply) || !*message_of(reply);
+}
+
+/* Of an older answer to who somebody is: a token ends by itself, and when users are changed. */
+static bool is_token_old(const struct reply *reply)
+{
+	return code_of(reply) == CODE_UNAUTHENTICATED || strstr(message_of(reply), "revision of auth store is old");
+}
+
+/* What it means that etcd has answered so. */
+static int refused(const struct etcd *etcd, const struct reply *reply, struct error *err)
+{
+	const char *member = etcd->members.items[etcd->at], *message = message_of(reply), *user = etcd->user ? etcd->user : "";
+	const json_int_t code = code_of(reply);
+
+	if (code == CODE_PERMISSION)
+		return error_set(err, -EACCES, "etcd does not permit it to its user \"%s\", who needs a role that may read and write keys of the prefix corpusfs/", user);
+	if (strstr(message, "user name is empty"))
+		return error_set(err, -EACCES, "etcd wants to know who asks: corpusfs remote add --etcd-credentials-file names a file with user and password");
+	if (code == CODE_UNAUTHENTICATED || strstr(message, "authentication failed"))
+		return error_set(err, -EACCES, "etcd knows no user \"%s\", or its password is another", user);
+	if (strstr(message, "authentication is not enabled"))
+		return error_set(err, -EACCES, "etcd has no users, but credentials are given for it: add the remote without them");
+	if (*message)
+		return error_set(err, -EREMOTEIO, "etcd at %s: %s", member, message);
+	return error_set(err, -EREMOTEIO, "what answers at %s is no etcd of version 3.4 or later (HTTP status %ld)", member, reply->status);
+}
+
+static int nobody_answers(const struct etcd *etcd, const struct reply *last, struct error *err)
+{
+	const char *problem = last->result < 0 ? last->problem : *message_of(last) ? message_of(last) : "it is broken";
+
+	return error_set(err, -EREMOTEIO, "etcd does not answer: %s: %s", etcd->members.items[etcd->at], problem);
+}
+
+static int not_understood(const struct etcd *etcd, struct error *err)
+{
+	return error_set(err, -EREMOTEIO, "the answer of etcd at %s is not understood", etcd->members.items[etcd->at]);
+}
+
+/* --- questions --- */
+
+static void pause_between(unsigned rounds, uint64_t left_ms)
+{
+	const uint64_t pause_ms = http_pause_ms(rounds);
+
+	clock_pause_us(MIN(pause_ms, left_ms) * 1000);
+}
+
+/* One that answers. -EKEYEXPIRED: it does not know any more who asks. ret_lost is set if an answer was lost. */
+static int ask_members(struct etcd *etcd, const char *path, const json_t *question, uint64_t until_ms, bool *ret_lost, json_t **ret_answer,
+		       struct error *err)
+{
+	struct reply reply;
+	uint64_t now;
+	int r;
+
+	for (unsigned tries = 1;; tries++) {
+		const bool was_all = tries % etcd->members.count == 0;
+
+		now = clock_ms();
+		ask_once(etcd, path, question, MAX(until_ms, now + TRY_LEAST_MS) - now, &reply);
+		if (is_done(&reply)) {
+			*ret_answer = reply.body;
+			return 0;
+		}
+		*ret_lost |= may_have_come(&reply);
+		if (!may_pass(&reply)) {
+			r = is_token_old(&reply) && etcd->token ? -EKEYEXPIRED : refused(etcd, &reply, err);
+			break;
+		}
+		r = nobody_answers(etcd, &reply, err);
+		now = clock_ms();
+		/* a certificate that is not good will not become so */
+		if (now + TRY_LEAST_MS >= until_ms || (was_all && reply.result == -EPROTO))
+			break;
+		reply_clear(&reply);
+		etcd->at = (etcd->at + 1) % etcd->members.count;
+		if (was_all)
+			pause_between(tries / (unsigned)etcd->members.count, until_ms - now);
+	}
+	reply_clear(&reply);
+	return r;
+}
+
+/* Gets a token for the user. */
+static int identify(struct etcd *etcd, uint64_t until_ms, struct error *err)
+{
+	json_t *question = json_pack("{s:s, s:s}", "name", etcd->user, "password", etcd->password ? etcd->password : ""), *answer = NULL;
+	const char *token;
+	bool lost = false;
+	int r;
+
+	free_secret(etcd->token);
+	etcd->token = NULL;
+	if (!question)
+		return error_set(err, -EINVAL, "the user or the password for etcd is not UTF-8");
+	r = ask_members(etcd, "auth/authenticate", question, until_ms, &lost, &answer, err);
+	token = json_string_value(json_object_get(answer, "token"));
+	if (r == 0 && !token)
+		r = not_understood(etcd, err);
+	if (r == 0)
+		etcd->token = xstrdup(token);
+	json_decref(answer);
+	json_decref(question);
+	return r;
+}
+
+/* Takes over the question. */
+static int ask(struct etcd *etcd, const char *path, json_t *question, bool *ret_lost, json_t **ret_answer, struct error *err)
+{
+	const uint64_t until_ms = clock_ms() + (etcd->has_answered ? etcd->patience_ms : MIN(etcd->patience_ms, (uint64_t)PATIENCE_FIRST_MS));
+	int r = question ? 0 : error_set(err, -ENOMEM, "no memory");
+
+	*ret_lost = false;
+	if (r == 0 && etcd->user && !etcd->token)
+		r = identify(etcd, until_ms, err);
+	if (r == 0)
+		r = ask_members(etcd, path, question, until_ms, ret_lost, ret_answer, err);
+	if (r == -EKEYEXPIRED) {
+		r = identify(etcd, until_ms, err);
+		if (r == 0)
+			r = ask_members(etcd, path, question, until_ms, ret_lost, ret_answer, err);
+		if (r == -EKEYEXPIRED)
+			r = error_set(err, -EACCES, "etcd forgets at once who user \"%s\" is", etcd->user);
+	}
+	json_decref(question);
+	return r;
+}
+
+/* --- keys --- */
+
+static json_t *base64_of(const void *data, size_t len)
+{
+	AUTO_BUF text = BUF_INIT;
+
+	base64_add(&text, data, len);
+	return json_stringn(text.data ? (const char *)text.data : "", text.len);
+}
+
+static json_t *base64_of_text(const char *text)
+{
+	return base64_of(text, strlen(text));
+}
+
+/* What is missing is empty: so etcd tells it. */
+static int decode(const json_t *row, const char *name, struct buf *ret_value)
+{
+	const char *text = json_string_value(json_object_get(row, name));
+
+	buf_reset(ret_value);
+	return text ? base64_decode(text, strlen(text), ret_value) : 0;
+}
+
+int etcd_get(struct etcd *etcd, const char *key, struct buf *ret_value, struct error *err)
+{
+	json_t *question = json_pack("{s:o, s:b}", "key", base64_of_text(key), "serializable", etcd->stale_ok), *answer = NULL;
+	const json_t *row;
+	bool lost;
+	int r = ask(etcd, "kv/range", question, &lost, &answer, err);
+
+	row = json_array_get(json_object_get(answer, "kvs"), 0);
+	if (r == 0 && !row)
+		r = error_set(err, -ENOENT, "etcd has no key %s", key);
+	if (r == 0 && decode(row, "value", ret_value) < 0)
+		r = not_understood(etcd, err);
+	json_decref(answer);
+	return r;
+}
+
+static int give_row(const struct etcd *etcd, const json_t *row, etcd_each_fn each, void *arg, struct error *err)
+{
+	AUTO_BUF key = BUF_INIT, value = BUF_INIT;
+
+	if (decode(row, "key", &key) < 0 || decode(row, "value", &value) < 0)
+		return not_understood(etcd, err);
+	buf_add_u8(&key, 0);
+	return each(arg, (const char *)key.data, &value);
+}
+
+int etcd_list(struct etcd *etcd, const char *prefix, etcd_each_fn each, void *arg, struct error *err)
+{
+	AUTO_FREE char *end = xstrdup(prefix);
+	json_t *question, *answer = NULL, *row;
+	bool lost;
+	size_t i;
+	int r;
+
+	end[strlen(end) - 1]++; /* ASCII: there is a next one */
+	question = json_pack("{s:o, s:o, s:b}", "key", base64_of_text(prefix), "range_end", base64_of_text(end), "serializable", etcd->stale_ok);
+	r = ask(etcd, "kv/range", question, &lost, &answer, err);
+	json_array_foreach(json_object_get(answer, "kvs"), i, row) {
+		if (r == 0)
+			r = give_row(etcd, row, each, arg, err);
+	}
+	json_decref(answer);
+	return r;
+}
+
+/* A key that is there was made by some revision, which begin with 1; one that is not, by 0. */
+static json_t *compare_of(const char *key, const struct buf *was)
+{
+	json_t *compare = json_pack("{s:o, s:s}", "key", base64_of_text(key), "result", "EQUAL");
+
+	json_object_set_new(compare, "target", json_string(was ? "VALUE" : "CREATE"));
+	if (was)
+		json_object_set_new(compare, "value", base64_of(was->data, was->len));
+	else
+		json_object_set_new(compare, "create_revision", json_string("0"));
+	return compare;
+}
+
+static json_t *put_of(const char *key, const struct buf *value)
+{
+	return json_pack("{s:{s:o, s:o}}", "request_put", "key", base64_of_text(key), "value", base64_of(value->data, value->len));
+}
+
+static json_t *range_of(const char *key)
+{
+	return json_pack("{s:{s:o}}", "request_range", "key", base64_of_text(key));
+}
+
+int etcd_replace(struct etcd *etcd, const char *key, const struct buf *was, const struct buf *value, struct buf *ret_there, bool *ret_lost,
+		 struct error *err)
+{
+	json_t *question = json_pack("{s:[o], s:[o], s:[o]}", "compare", compare_of(key, was), "success", put_of(key, value), "failure", range_of(key));
+	json_t *answer = NULL;
+	const json_t *said;
+	int r = ask(etcd, "kv/txn", question, ret_lost, &answer, err);
+
+	said = json_object_get(json_array_get(json_object_get(answer, "responses"), 0), "response_range");
+	buf_reset(ret_there);
+	if (r == 0 && !json_is_true(json_object_get(answer, "succeeded")))
+		r = said && decode(json_array_get(json_object_get(said, "kvs"), 0), "value", ret_there) == 0 ? -EEXIST : not_understood(etcd, err);
+	*ret_lost |= r == -EREMOTEIO && answer;
+	json_decref(answer);
+	if (r != -EEXIST)
+		return r;
+	/* an earlier try was carried out, whose answer was lost */
+	if (bytes_compare(ret_there->data, ret_there->len, value->data, value->len) == 0)
+		return 0;
+	return error_set(err, -EEXIST, "etcd has another value at %s", key);
+}
+
+/* What is compared is never so, but etcd looks at rights first. */
+int etcd_may_put(struct etcd *etcd, const char *key, struct error *err)
+{
+	json_t *compare = json_pack("{s:o, s:s, s:s, s:s}", "key", base64_of_text(key), "result", "LESS", "target", "CREATE", "create_revision", "0");
+	json_t *question = json_pack("{s:[o], s:[o]}", "compare", compare, "success", put_of(key, &BUF_INIT)), *answer = NULL;
+	bool lost;
+	int r = ask(etcd, "kv/txn", question, &lost, &answer, err);
+
+	json_decref(answer);
+	return r;
+}
+
+int etcd_look(struct etcd *etcd, struct etcd_state *ret_state, struct error *err)
+{
+	struct etcd_state state = {.members = (unsigned)etcd->members.count};
+	json_t *question = json_pack("{s:o}", "key", base64_of_text("corpusfs/"));
+	const size_t at = etcd->at;
+	struct reply reply = {0};
+	AUTO_BUF ignored = BUF_INIT;
+	int r = etcd_get(etcd, "corpusfs/", &ignored, err); /* and there is a token */
+
+	for (etcd->at = 0; etcd->at < etcd->members.count && (r == 0 || r == -ENOENT); etcd->at++) {
+		const uint64_t began = clock_us();
+
+		ask_once(etcd, "kv/range", question, LOOK_MS, &reply);
+		if (is_done(&reply)) {
+			const double ms = (double)(clock_us() - began) / 1000;
+
+			state.latency_ms = state.answering++ == 0 ? ms : MIN(state.latency_ms, ms);
+		}
+		reply_clear(&reply);
+	}
+	etcd->at = at;
+	json_decref(question);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	*ret_state = state;
+	return 0;
+}

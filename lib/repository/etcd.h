@@ -1,0 +1,69 @@
+/*
+ * A client of etcd (3.4 or later), through its gateway for JSON: keys on which several machines agree.
+ *
+ *   etcd_open -> etcd_get, etcd_list, etcd_replace ... -> etcd_close
+ *
+ * Members are asked in turn, from one by chance on, then from the one that answered last, until one answers or the patience is over, which is shorter
+ * as long as none ever has; while a new leader is found, which takes a second or two, none does. So a question may have been carried out though its
+ * answer was lost, and is asked again: all of them may be. Of a replacement that was lost it is found out by looking whether it was done.
+ *
+ * Reads see all that was acknowledged before they began (they are linearizable), except with stale_ok, where a single member answers what it knows.
+ *
+ * Errors, each with a text: -EINVAL: no names of members; -EACCES: no such user, a wrong password, or it may not do that; -EREMOTEIO: no member
+ * answers, or what answers is no etcd.
+ * Threads: one at a time.
+ */
+#ifndef CORPUSFS_REPOSITORY_ETCD_H
+#define CORPUSFS_REPOSITORY_ETCD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/error.h"
+
+#define ETCD_PATIENCE_MS 15000
+
+struct etcd;
+
+struct etcd_options {
+	const char *members;         /* "HOST[:PORT],...", each also behind http:// or https:// */
+	const char *user, *password; /* NULL: none */
+	const char *certificates;    /* of authorities, as PEM text; NULL: the system's */
+	const char *client;          /* certificate and key of who asks, as PEM text; NULL: none. With one of both, members are asked with TLS */
+	uint64_t patience_ms;        /* 0: ETCD_PATIENCE_MS */
+	bool stale_ok;
+	_Atomic uint64_t *net_bytes; /* http.h */
+};
+
+WARN_UNUSED int etcd_open(const struct etcd_options *options, struct etcd **ret_etcd, struct error *err);
+void etcd_close(struct etcd *etcd); /* NULL is fine */
+
+/* -EINVAL: no names of members. None with a user's name or password in it is repeated. */
+WARN_UNUSED int etcd_members_check(const char *members, struct error *err);
+
+/* -ENOENT: there is no such key. */
+WARN_UNUSED int etcd_get(struct etcd *etcd, const char *key, struct buf *ret_value, struct error *err);
+
+/* All keys that begin so, in order. What `each` returns, if not 0, ends it. */
+typedef int (*etcd_each_fn)(void *arg, const char *key, const struct buf *value);
+WARN_UNUSED int etcd_list(struct etcd *etcd, const char *prefix, etcd_each_fn each, void *arg, struct error *err);
+
+/*
+ * Puts a value, if the key has the value `was` (NULL: if there is none), in one transaction. Nobody else may ever put the same value: so it is told
+ * whose it is. -EEXIST: there is another value, which is in ret_there (empty: none), and this one will not come any more. ret_lost: an answer was
+ * lost, so that after a failure it may come, and after -EEXIST may have been there in between.
+ */
+WARN_UNUSED int etcd_replace(struct etcd *etcd, const char *key, const struct buf *was, const struct buf *value, struct buf *ret_there, bool *ret_lost,
+			     struct error *err);
+/* Whether this user may put the key. Nothing is put. -EACCES */
+WARN_UNUSED int etcd_may_put(struct etcd *etcd, const char *key, struct error *err);
+
+struct etcd_state {
+	unsigned members, answering;
+	double latency_ms; /* of the fastest */
+};
+/* Asks each member, once and for a short time. Fails only if none answers. */
+WARN_UNUSED int etcd_look(struct etcd *etcd, struct etcd_state *ret_state, struct error *err);
+
+#endif
