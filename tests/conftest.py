@@ -350,6 +350,12 @@ def remotes(store, source, area):
 
 
 @pytest.fixture
+def elsewhere(remotes, other):
+    """Another machine: the same remotes, and a store of its own."""
+    return remotes.of(other)
+
+
+@pytest.fixture
 def lazy(remotes, area):
     """A function that mounts, with the cache in a directory of the test."""
     made = []

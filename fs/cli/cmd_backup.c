@@ -328,6 +328,7 @@ static const struct option restore_options[] = {
 	{0, "path", "PATH", "only this of the backup"},
 	{0, "over", NULL, "over a dataset that is there; a guard snapshot is taken first"},
 	{0, "keep-going", NULL, "leave out what is damaged in the repository, and list it"},
+	OPTION_STALE_OK,
 	OPTIONS_PASSWORD,
 	OPTION_JSON,
 	OPTIONS_END,

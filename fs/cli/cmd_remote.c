@@ -12,6 +12,7 @@
 #include "fs/cli/table.h"
 #include "lib/base/buf.h"
 #include "lib/ops/json.h"
+#include "lib/repository/etcd.h"
 #include "lib/repository/objects_open.h"
 
 static const char *text_of(const json_t *object, const char *key)
@@ -44,6 +45,18 @@ static int set(json_t *remote, const char *key, const char *value, bool is_path,
 	return 0;
 }
 
+static int check_etcd(struct cli *cli, struct error *err)
+{
+	if (cli_option(cli, "etcd-credentials-file") && cli_option(cli, "etcd-credentials-command"))
+		return error_set(err, -EINVAL, "credentials come from a file or from a command, not from both");
+	if (cli_option(cli, "etcd"))
+		return etcd_members_check(cli_option(cli, "etcd"), err);
+	for (const struct remote_setting *setting = remote_settings; setting->key; setting++)
+		if (strncmp(setting->key, "etcd_", strlen("etcd_")) == 0 && cli_option(cli, setting->option))
+			return error_set(err, -EINVAL, "--%s has no meaning without --etcd", setting->option);
+	return 0;
+}
+
 static int check_options(struct cli *cli, const char *url, struct error *err)
 {
 	const bool is_url = objects_is_url(url);
@@ -55,6 +68,8 @@ static int check_options(struct cli *cli, const char *url, struct error *err)
 	for (const struct remote_setting *setting = remote_settings; setting->key && !is_url; setting++)
 		if (strncmp(setting->key, "password", strlen("password")) != 0 && cli_option(cli, setting->option))
 			return error_set(err, -EINVAL, "--%s has no meaning for a directory", setting->option);
+	if (check_etcd(cli, err) < 0)
+		return err->code;
 	return repository_name_check(url, err);
 }
 
@@ -97,7 +112,9 @@ static const struct column list_columns[] = {{"name", "NAME", COLUMN_TEXT}, {"ur
 static const struct column show_columns[] = {
 	{"name", "name", COLUMN_TEXT}, {"url", "url", COLUMN_TEXT}, {"password", "password", COLUMN_TEXT},
 	{"credentials", "credentials", COLUMN_TEXT}, {"profile", "profile", COLUMN_TEXT}, {"region", "region", COLUMN_TEXT},
-	{"ca_file", "certificates", COLUMN_TEXT}, {"single_writer", "single writer", COLUMN_FLAG}, {NULL, NULL, COLUMN_TEXT},
+	{"ca_file", "certificates", COLUMN_TEXT}, {"etcd", "etcd", COLUMN_TEXT}, {"etcd_credentials", "its credentials", COLUMN_TEXT},
+	{"etcd_ca_file", "its certificates", COLUMN_TEXT}, {"etcd_client_file", "ours for it", COLUMN_TEXT},
+	{"single_writer", "single writer", COLUMN_FLAG}, {NULL, NULL, COLUMN_TEXT},
 };
 
 static const struct column version_columns[] = {
@@ -192,6 +209,8 @@ static int run_show(struct cli *cli)
 		describe(remote, "password", "the environment, or whoever is asked");
 		if (objects_is_url(text_of(remote, "url")))
 			describe(remote, "credentials", "the environment");
+		if (text_of(remote, "etcd"))
+			describe(remote, "etcd_credentials", "none");
 	}
 	table_print_object(cli, show_columns, remote);
 	json_decref(remote);
@@ -202,7 +221,7 @@ static int run_show(struct cli *cli)
 
 static void print_test(const json_t *result, const char *name)
 {
-	const json_t *ahead = json_object_get(result, "ahead");
+	const json_t *ahead = json_object_get(result, "ahead"), *etcd = json_object_get(result, "etcd");
 	const double seconds = json_real_value(ahead);
 
 	printf("%s answers: repository %.8s of format %lld, %.1f ms from question to answer\n", name, text_of(result, "id"),
@@ -211,8 +230,15 @@ static void print_test(const json_t *result, const char *name)
 		printf("its clock agrees with this machine's\n");
 	else if (json_is_real(ahead))
 		printf("its clock is %.0f s %s this machine's\n", seconds < 0 ? -seconds : seconds, seconds < 0 ? "behind" : "ahead of");
+	if (etcd)
+		printf("etcd: %lld of %lld answer, within %.1f ms\n", (long long)json_integer_value(json_object_get(etcd, "answering")),
+		       (long long)json_integer_value(json_object_get(etcd, "members")), json_real_value(json_object_get(etcd, "latency_ms")));
 	if (!json_is_true(json_object_get(result, "writes")))
 		printf("nothing may be written there: it can be read and mounted\n");
+	else if (etcd && !is_so(etcd, "writes"))
+		printf("etcd does not permit to publish there\n");
+	else if (etcd)
+		printf("of several who publish at once etcd lets a single one through\n");
 	else if (json_is_true(json_object_get(result, "conditional")))
 		printf("of several who write at once it lets a single one through\n");
 	else
@@ -248,10 +274,16 @@ static const struct option add_options[] = {
 	{0, "region", "NAME", "of S3"},
 	{0, "ca-file", "FILE", "certificates of the server's authorities, PEM"},
 	{0, "single-writer", NULL, "one machine writes there: the place need not keep writers apart"},
+	{0, "etcd", "HOST:PORT,...", "etcd says which version of a dataset is the newest"},
+	{0, "etcd-ca-file", "FILE", "certificates of the authorities of etcd, PEM"},
+	{0, "etcd-client-file", "FILE", "certificate and key for etcd, PEM"},
+	{0, "etcd-credentials-file", "FILE", "user and password for etcd"},
+	{0, "etcd-credentials-command", "COMMAND", "prints what such a file has"},
 	OPTIONS_END,
 };
 static const struct option list_options[] = {OPTION_JSON, OPTIONS_END};
 static const struct option test_options[] = {OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
+static const struct option versions_options[] = {OPTION_STALE_OK, OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
 
 const struct command remote_commands[] = {
 	{.name = "remote add",
@@ -260,7 +292,9 @@ const struct command remote_commands[] = {
          .details = "URL is s3:..., rest:... or a directory. NAME: then stands for the repository in\n"
                     "every command that takes one, with its password and credentials: only where they\n"
                     "come from is kept, in ~/.config/corpusfs/remotes. A profile without a file is one\n"
-                    "of ~/.aws/credentials. Nothing is made there: corpusfs backup init NAME: does.\n",
+                    "of ~/.aws/credentials. Nothing is made there: corpusfs backup init NAME: does.\n"
+                    "With --etcd, several machines may publish wherever the repository is; all of\n"
+                    "them, and all who read, name the same etcd.\n",
          .min = 2,
          .max = 2,
          .options = add_options,
@@ -272,7 +306,7 @@ const struct command remote_commands[] = {
                     "name none. Gone is one whose backup was forgotten.\n",
          .min = 0,
          .max = 1,
-         .options = test_options,
+         .options = versions_options,
          .run = run_list},
 	{.name = "remote show",
          .operands = "NAME",
@@ -286,7 +320,8 @@ const struct command remote_commands[] = {
          .summary = "see whether a remote works, and what it can do",
          .details = "Opens the repository, and says how fast it answers, whether its clock agrees, and\n"
                     "whether of several who write one object at once a single one gets through. That\n"
-                    "is tried with an object which is removed again.\n",
+                    "is tried with an object which is removed again. Of etcd, how many members answer,\n"
+                    "and whether it permits to publish.\n",
          .min = 1,
          .max = 1,
          .options = test_options,

@@ -17,7 +17,7 @@ static const struct {
 	{"ro", "read_only", true}, {"rw", "read_only", false}, {"allow_other", "allow_other", true},
 	{"acl", "acl", true},      {"noacl", "acl", false},    {"debug", "debug", true},
 	{"deep_idle", "deep_idle", true}, {"supervise", "supervise", true}, {"nosupervise", "supervise", false},
-	{"as_owner", "as_owner", true},
+	{"as_owner", "as_owner", true}, {"stale_ok", MOUNT_STALE_OK, true},
 };
 
 /* What mount(8) and /etc/fstab know. */
@@ -160,8 +160,9 @@ static int parse_one(char *text, json_t *args, struct store_options *store_optio
 
 int mount_options_check_store(const json_t *args, struct error *err)
 {
-	if (json_object_get(args, MOUNT_TIMEOUT))
-		return error_set(err, -EINVAL, "mount option timeout has a meaning for remotes only");
+	if (json_object_get(args, MOUNT_TIMEOUT) || json_object_get(args, MOUNT_STALE_OK))
+		return error_set(err, -EINVAL, "mount option %s has a meaning for remotes only",
+				 json_object_get(args, MOUNT_TIMEOUT) ? MOUNT_TIMEOUT : MOUNT_STALE_OK);
 	if (json_object_get(args, MOUNT_CACHE_DIR) || json_object_get(args, MOUNT_CACHE_SIZE)) {
 		(void)error_set(err, -EINVAL, "mount options cache=DIRECTORY and cache_size have a meaning for remotes only");
 		error_hint(err, "cache=SIZE, for example cache=1G, is memory");

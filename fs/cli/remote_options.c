@@ -46,6 +46,7 @@ static int take_options(struct cli *cli, struct remote_options *options, struct 
 		return r;
 	json_object_foreach(options->args, key, value) {
 		if (strcmp(key, "allow_other") == 0 || strcmp(key, "debug") == 0 || strcmp(key, "extra") == 0 || strcmp(key, MOUNT_TIMEOUT) == 0 ||
+		    strcmp(key, MOUNT_STALE_OK) == 0 ||
 		    strcmp(key, MOUNT_CACHE_DIR) == 0 || strcmp(key, MOUNT_CACHE_SIZE) == 0 || (strcmp(key, "read_only") == 0 && json_is_true(value)))
 			continue;
 		(void)error_set(err, -EINVAL, "mount option \"%s\" has no meaning for backups, which are read only", strcmp(key, "read_only") == 0 ? "rw" : key);
@@ -57,19 +58,24 @@ static int take_options(struct cli *cli, struct remote_options *options, struct 
 	return take_cache(options, err);
 }
 
-/* How long who reads waits for a place on the network. */
-static int set_timeout(struct buf *description, json_int_t seconds, struct error *err)
+/* How long who reads waits for a place on the network, and whether an older version is good enough. */
+static int change_description(struct buf *description, const json_t *args, struct error *err)
 {
-	json_t *access = description->len ? json_loadb((const char *)description->data, description->len, 0, NULL) : NULL;
+	const json_t *timeout = json_object_get(args, MOUNT_TIMEOUT), *stale_ok = json_object_get(args, MOUNT_STALE_OK);
+	json_t *access = description->len ? json_loadb((const char *)description->data, description->len, 0, NULL) : NULL, *etcd;
 	char *text;
 
-	if (description->len == 0)
+	if (timeout && !access)
 		return error_set(err, -EINVAL, "mount option timeout has no meaning for a directory");
-	json_object_set_new(access, "limit_ms", json_integer(seconds * 1000));
-	text = json_dumps(access, JSON_COMPACT);
+	etcd = json_object_get(access, "etcd");
+	if (timeout)
+		json_object_set_new(access, "limit_ms", json_integer(json_integer_value(timeout) * 1000));
+	if (stale_ok && etcd)
+		json_object_set_new(etcd, "stale_ok", json_true());
+	text = access ? json_dumps(access, JSON_COMPACT) : NULL;
 	json_decref(access);
 	if (!text)
-		return error_set(err, -ENOMEM, "no memory");
+		return description->len ? error_set(err, -ENOMEM, "no memory") : 0;
 	explicit_bzero(description->data, description->len);
 	buf_reset(description);
 	buf_add(description, text, strlen(text));
@@ -114,8 +120,8 @@ int remote_options_get(struct cli *cli, struct remote_options *options, struct e
 
 	if (r == 0)
 		r = take_options(cli, options, err);
-	if (r == 0 && json_object_get(options->args, MOUNT_TIMEOUT))
-		r = set_timeout(&options->description, json_integer_value(json_object_get(options->args, MOUNT_TIMEOUT)), err);
+	if (r == 0)
+		r = change_description(&options->description, options->args, err);
 	if (r == 0)
 		r = password_get(cli, false, &options->password, err);
 	options->browsing.password = options->password;

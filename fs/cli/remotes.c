@@ -25,7 +25,11 @@ const struct remote_setting remote_settings[] = {
 	{"password_file", "password-file", true},       {"password_command", "password-command", false},
 	{"credentials_file", "credentials-file", true}, {"credentials_command", "credentials-command", false},
 	{"profile", "profile", false},                  {"region", "region", false},
-	{"ca_file", "ca-file", true},                   {NULL, NULL, false},
+	{"ca_file", "ca-file", true},                   {"etcd", "etcd", false},
+	{"etcd_ca_file", "etcd-ca-file", true},         {"etcd_client_file", "etcd-client-file", true},
+	{"etcd_credentials_file", "etcd-credentials-file", true},
+	{"etcd_credentials_command", "etcd-credentials-command", false},
+	{NULL, NULL, false},
 };
 
 /* How many letters of the text could be a remote's name. */

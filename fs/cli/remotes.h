@@ -4,7 +4,8 @@
  * $XDG_CONFIG_HOME/corpusfs/remotes, else in ~/.config/corpusfs/remotes, as JSON:
  *
  *   {"remotes": {NAME: {"url", "password_file"?, "password_command"?, "credentials_file"?, "credentials_command"?, "profile"?, "region"?,
- *                       "ca_file"?, "single_writer"?}}}
+ *                       "ca_file"?, "single_writer"?, "etcd"?, "etcd_ca_file"?, "etcd_client_file"?, "etcd_credentials_file"?,
+ *                       "etcd_credentials_command"?}}}
  *
  * A link in its place is followed, and stays.
  *

@@ -88,6 +88,8 @@ int repository_open_place(struct cli *cli, const char *name, bool make, int *ret
 
 	if (r == 0)
 		r = repository_name_check(place, err);
+	if (remote && cli && cli_option(cli, "stale-ok"))
+		json_object_set_new(remote, "stale_ok", json_true());
 	if (r == 0)
 		r = objects_is_url(place) ? repository_url_open(place, remote, ret_fd, err) : open_directory(place, make, ret_fd, err);
 	json_decref(remote);

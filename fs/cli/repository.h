@@ -6,6 +6,12 @@
 
 #include "fs/cli/command.h"
 
+/* Of a remote with etcd, for repository_open_place. */
+#define OPTION_STALE_OK                                                                        \
+	{                                                                                      \
+		0, "stale-ok", NULL, "of a remote with etcd: an older version is good enough" \
+	}
+
 /*
  * Opens the directory, or describes what is on the network (repository_url.h); make: a directory is made. `name` may be that of a remote, which is
  * then in cli->remote (cli may be NULL).

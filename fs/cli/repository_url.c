@@ -194,23 +194,28 @@ static int take_s3(json_t *access, const char *profile, struct error *err)
 	return 0;
 }
 
+static int take_pem(json_t *access, const char *key, const char *path, struct error *err)
+{
+	AUTO_BUF content = BUF_INIT;
+	int r = path ? file_read(path, FILE_MAX, &content) : 0;
+
+	if (r < 0)
+		return error_set(err, r, "the certificates in %s cannot be read: %s", path, error_text(r));
+	if (path && json_object_set_new(access, key, json_stringn((const char *)content.data, content.len)) < 0)
+		r = error_set(err, -EINVAL, "%s has no certificates as PEM text", path);
+	if (content.data)
+		explicit_bzero(content.data, content.len);
+	return r;
+}
+
 /* `path`: of the remote, or NULL. */
 static int take_certificates(json_t *access, const char *path, bool is_s3, struct error *err)
 {
-	AUTO_BUF content = BUF_INIT;
-	int r;
-
 	if (!path)
 		path = variable("RESTIC_CACERT");
 	if (!path && is_s3)
 		path = variable("AWS_CA_BUNDLE");
-	if (!path)
-		return 0;
-	r = file_read(path, FILE_MAX, &content);
-	if (r < 0)
-		return error_set(err, r, "the certificates in %s cannot be read: %s", path, error_text(r));
-	json_object_set_new(access, "certificates", json_stringn((const char *)content.data, content.len));
-	return 0;
+	return take_pem(access, "certificates", path, err);
 }
 
 static int describe(const json_t *access, int *ret_fd, struct error *err)
@@ -235,11 +240,14 @@ static const char *setting(const json_t *remote, const char *key)
 	return json_string_value(json_object_get(remote, key));
 }
 
-/* What the remote's own file has, or its command prints. */
-static int take_named(json_t *access, const json_t *remote, struct error *err)
+struct credentials {
+	const char *file, *command, *profile;
+};
+
+/* What a file of the remote's own has, or its command prints. */
+static int take_named(json_t *access, const struct credentials *named, struct error *err)
 {
-	const char *file = setting(remote, "credentials_file"), *command = setting(remote, "credentials_command");
-	const char *profile = setting(remote, "profile");
+	const char *file = named->file, *command = named->command, *profile = named->profile;
 	AUTO_BUF content = BUF_INIT;
 	char *text = NULL;
 	int r;
@@ -263,16 +271,32 @@ static int take_named(json_t *access, const json_t *remote, struct error *err)
 	return r;
 }
 
+/* Where heads are. */
+static int take_etcd(json_t *access, const json_t *remote, struct error *err)
+{
+	const struct credentials named = {.file = setting(remote, "etcd_credentials_file"), .command = setting(remote, "etcd_credentials_command")};
+	json_t *etcd = json_pack("{s:s, s:b}", "members", setting(remote, "etcd"), "stale_ok", json_is_true(json_object_get(remote, "stale_ok")));
+	int r = named.file || named.command ? take_named(etcd, &named, err) : 0;
+
+	if (r == 0)
+		r = take_pem(etcd, "certificates", setting(remote, "etcd_ca_file"), err);
+	if (r == 0)
+		r = take_pem(etcd, "client", setting(remote, "etcd_client_file"), err);
+	json_object_set_new(access, "etcd", etcd);
+	return r;
+}
+
 int repository_url_open(const char *url, const json_t *remote, int *ret_fd, struct error *err)
 {
-	const bool is_s3 = strncmp(url, "s3:", 3) == 0, is_named = setting(remote, "credentials_file") || setting(remote, "credentials_command");
+	const struct credentials named = {setting(remote, "credentials_file"), setting(remote, "credentials_command"), setting(remote, "profile")};
+	const bool is_s3 = strncmp(url, "s3:", 3) == 0, is_named = named.file || named.command;
 	json_t *access = json_pack("{s:s}", "url", url);
 	int r = access ? 0 : error_set(err, -EINVAL, "the repository's name is not UTF-8");
 
 	if (r == 0 && is_named)
-		r = take_named(access, remote, err);
+		r = take_named(access, &named, err);
 	if (r == 0 && !is_named && is_s3)
-		r = take_s3(access, setting(remote, "profile"), err);
+		r = take_s3(access, named.profile, err);
 	if (r == 0 && !is_named && !is_s3) {
 		set(access, "user", variable("RESTIC_REST_USERNAME"));
 		set(access, "password", variable("RESTIC_REST_PASSWORD"));
@@ -281,6 +305,8 @@ int repository_url_open(const char *url, const json_t *remote, int *ret_fd, stru
 		set(access, "region", setting(remote, "region"));
 	if (r == 0)
 		r = take_certificates(access, setting(remote, "ca_file"), is_s3, err);
+	if (r == 0 && setting(remote, "etcd"))
+		r = take_etcd(access, remote, err);
 	if (r == 0)
 		r = describe(access, ret_fd, err);
 	json_decref(access);

@@ -9,6 +9,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/base/shell.h"
+#include "lib/repository/etcd_mark.h"
 #include "lib/repository/go_text.h"
 
 #define HEAD_MAX (64U << 10)
@@ -147,7 +148,7 @@ static int read_head(struct repository *repository, const struct blob_id *id, st
 	blob_id_text(id, head.object);
 	r = objects_get_whole(repository->objects, OBJECT_HEAD, head.object, HEAD_MAX, &content);
 	if (r < 0 && r != -EFBIG)
-		return error_set(err, r, "what was published cannot be read: %s", error_text(r));
+		return objects_failed(repository->objects, r, "what was published cannot be read", err);
 	if (r == 0)
 		r = repository_unseal(repository, &content);
 	if (r == 0)
@@ -169,6 +170,14 @@ static bool is_number(uint64_t number)
 	return number > 0 && number <= HEAD_NUMBER_MAX;
 }
 
+/* Where heads are in etcd, the copies of them do not say which is the newest. */
+static int is_elsewhere(struct error *err)
+{
+	(void)error_set(err, -EOPNOTSUPP, "what is published there is agreed upon through etcd, which is not named");
+	error_hint(err, "corpusfs remote add NAME URL --etcd HOST:PORT,...");
+	return -EOPNOTSUPP;
+}
+
 /* The names of a dataset's heads, or of all (NULL), in their order. */
 static int list_names(struct repository *repository, const char *dataset, struct object_names *ret_names, struct error *err)
 {
@@ -176,8 +185,12 @@ static int list_names(struct repository *repository, const char *dataset, struct
 	size_t kept = 0;
 	int r = repository_list(repository, OBJECT_HEAD, ret_names, err);
 
-	for (size_t i = 0; i < ret_names->count; i++)
-		if ((!dataset || is_same_dataset(&ret_names->items[i], &wanted)) && is_number(number_of(&ret_names->items[i])))
+	if (r < 0)
+		return objects_failed(repository->objects, r, "what was published cannot be read", err);
+	for (size_t i = 0; i < ret_names->count && r == 0; i++)
+		if (etcd_mark_is(&ret_names->items[i]))
+			r = is_elsewhere(err);
+		else if ((!dataset || is_same_dataset(&ret_names->items[i], &wanted)) && is_number(number_of(&ret_names->items[i])))
 			ret_names->items[kept++] = ret_names->items[i];
 	ret_names->count = kept;
 	return r;
@@ -376,6 +389,8 @@ static int put_once(struct repository *repository, const struct head *head, cons
 
 	if (r == 0 && conditional)
 		return 0;
+	if (r == -EREMOTEIO) /* nothing has come there */
+		return r;
 	if (r == -ENOTRECOVERABLE) { /* it is there now, and may not be after a crash */
 		*unknown = true;
 		return r;
@@ -420,6 +435,6 @@ int head_put(struct repository *repository, struct head *head, bool conditional,
 	if (r == -EEXIST)
 		return error_set(err, r, "another one was published at the same time");
 	if (r < 0 && *ret_unknown)
-		return error_set(err, r, "it is not known whether it is published, as the answer was lost: %s", error_text(r));
-	return r < 0 ? error_set(err, r, "what was published cannot be written: %s", error_text(r)) : 0;
+		return objects_failed(repository->objects, r, "it is not known whether it is published, as the answer was lost", err);
+	return r < 0 ? objects_failed(repository->objects, r, "what was published cannot be written", err) : 0;
 }

@@ -3,7 +3,8 @@
  * dataset's head, which is what readers get who name no version. So a reader sees the old version or the new one.
  *
  * A head object lies where restic does not look (OBJECT_HEAD). Its name says of which dataset it is and which number it has, and two that would be
- * the next of a dataset have the same name: where the place keeps writers apart (objects_conditional.h), only one of them gets in. It is sealed as
+ * the next of a dataset have the same name: where the place keeps writers apart (objects_conditional.h), or etcd does (objects_etcd.h), only one of
+ * them gets in. Where heads are in etcd, who does not ask it is refused (-EOPNOTSUPP): the copies that he sees may not be the newest. It is sealed as
  * all files of the repository are: who cannot open the repository learns no names. In it stands, as JSON:
  *
  *   {"version": 1, "dataset", "number", "name": of the version, "backup": the snapshot file's name, "identity", "by": "STORE/DATASET NUMBER" of who

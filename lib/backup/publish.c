@@ -323,11 +323,11 @@ static int check_place(struct publishing *publishing, struct error *err)
 	int r = objects_try_conditional(options->repository->objects, &publishing->conditional);
 
 	if (r < 0)
-		return error_set(err, r, "nothing can be published there: %s", error_text(r));
+		return objects_failed(options->repository->objects, r, "nothing can be published there", err);
 	if (publishing->conditional || options->single_writer)
 		return 0;
 	(void)error_set(err, -EOPNOTSUPP, "the place does not keep those apart who publish at once");
-	error_hint(err, "if only one machine publishes there: --single-writer, here or with corpusfs remote add");
+	error_hint(err, "corpusfs remote add --etcd has etcd do that; if only one machine publishes there: --single-writer, here or there");
 	return -EOPNOTSUPP;
 }
 

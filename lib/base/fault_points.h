@@ -107,6 +107,8 @@
 	X("backup-before-snapshot-file", "packs and an index that names them, no backup",            "the next prune; until then the next backup relies on them") \
 	X("backup-after-snapshot-file",  "the backup; snapshots of the store that are not needed",   "the next backup")                       \
 	X("head-before-put",             "a backup that no head names: readers get the version before", "the next publish")                 \
+	X("head-before-transaction",     "as with head-before-put",                                 "the next publish")                      \
+	X("head-before-copy",            "the version, whose head is in etcd alone",                 "the next publish")                      \
 	X("head-after-put",              "the version, without a hold in the store",                 "the next publish: the head says who published it") \
 	X("backup-prune-before-index",   "blobs that stay in old packs and in new ones, both indexed", "the next prune")                       \
 	X("backup-prune-before-old-index", "two indexes that name the same blobs",                   "the next prune")                        \

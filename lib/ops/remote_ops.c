@@ -7,6 +7,7 @@
 #include "lib/ops/op_repository.h"
 #include "lib/ops/op_tables.h"
 #include "lib/repository/objects_conditional.h"
+#include "lib/repository/objects_etcd.h"
 
 #define ASKED 5
 #define SKEW_KNOWN 1 /* a server tells whole seconds */
@@ -53,13 +54,40 @@ static bool is_refusal(int code)
 	return code == -EACCES || code == -EPERM || code == -EROFS;
 }
 
+/* What the place can do by itself. */
+static int test_place(struct objects *objects, bool *ret_writes, bool *ret_conditional, struct error *err)
+{
+	int r = objects_try_conditional(objects, ret_conditional);
+
+	*ret_writes = !is_refusal(r);
+	return r == 0 || is_refusal(r) ? 0 : error_set(err, r, "it could not be tried out whether the place keeps writers apart: %s", error_text(r));
+}
+
+/* Etcd, where heads are in it: {members, answering, latency_ms, writes}. */
+static int test_etcd(struct objects *objects, json_t **ret_etcd, struct error *err)
+{
+	struct etcd_state state;
+	int r = objects_etcd_look(objects, &state, err), writes;
+
+	if (r < 0)
+		return r;
+	writes = objects->place->keeps_apart(objects);
+	if (writes < 0 && !is_refusal(writes))
+		return objects_failed(objects, writes, "nothing can be published", err);
+	*ret_etcd = json_pack("{s:i, s:i, s:f, s:b}", "members", (int)state.members, "answering", (int)state.answering, "latency_ms", state.latency_ms, "writes",
+	                      writes == 0);
+	return 0;
+}
+
 /*
  * remote.test: {password, place?} -> {id, version, latency_ms, ahead: seconds that its clock is ahead, or null: it tells no time, writes: something
- * may be written, conditional: it keeps writers apart}
+ * may be written, conditional: it keeps writers apart by itself, etcd?: {members, answering, latency_ms, writes: heads may be put}}
  */
 static int test_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct repository *repository = NULL;
+	struct objects *place = NULL;
+	json_t *etcd = NULL;
 	bool conditional = false, writes = true, has_clock = false;
 	double ms = 0, ahead = 0;
 	int r = op_repository_open(context, args, &repository, err);
@@ -68,13 +96,14 @@ static int test_op(struct op_context *context, const json_t *args, json_t **ret_
 		r = measure(repository->objects, &ms, err);
 	if (r == 0) {
 		has_clock = compare_clocks(repository->objects, &ahead) == 0;
-		r = objects_try_conditional(repository->objects, &conditional);
-		writes = !is_refusal(r);
-		r = r == 0 || !writes ? 0 : error_set(err, r, "it could not be tried out whether the place keeps writers apart: %s", error_text(r));
+		place = objects_etcd_place(repository->objects);
+		r = test_place(place ? place : repository->objects, &writes, &conditional, err);
 	}
+	if (r == 0 && place)
+		r = test_etcd(repository->objects, &etcd, err);
 	if (r == 0)
-		*ret_result = json_pack("{s:s, s:i, s:f, s:o, s:b, s:b}", "id", repository->id, "version", (int)repository->version, "latency_ms", ms,
-		                        "ahead", has_clock ? json_real(ahead) : json_null(), "writes", writes, "conditional", conditional);
+		*ret_result = json_pack("{s:s, s:i, s:f, s:o, s:b, s:b, s:o*}", "id", repository->id, "version", (int)repository->version, "latency_ms", ms,
+		                        "ahead", has_clock ? json_real(ahead) : json_null(), "writes", writes, "conditional", conditional, "etcd", etcd);
 	repository_close(repository);
 	return r;
 }

@@ -29,6 +29,18 @@ bool objects_is_away(int code)
 	return false;
 }
 
+int objects_failed(struct objects *objects, int code, const char *what, struct error *err)
+{
+	struct error why = {0};
+
+	if (!objects->place->explain || !objects->place->explain(objects, code, &why))
+		return error_set(err, code, "%s: %s", what, error_text(code));
+	(void)error_set(err, code, "%s: %s", what, why.text);
+	if (why.hint[0])
+		error_hint(err, "%s", why.hint);
+	return code;
+}
+
 const char *object_kind_text(enum object_kind kind)
 {
 	static const char *const texts[OBJECT_KINDS] = {

@@ -45,6 +45,10 @@ struct objects_place {
 	 * must know reads it.
 	 */
 	int (*put_new)(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len);
+	/* Whether heads are put so that writers are kept apart: 0, or why nothing can be put. NULL: it is to be tried out. */
+	int (*keeps_apart)(struct objects *objects);
+	/* Says in words why the last call failed with this code; false: it has none. NULL: it never has. */
+	bool (*explain)(struct objects *objects, int code, struct error *err);
 	/* What time it is there, to the second. NULL: it has no clock of its own. */
 	int (*clock)(struct objects *objects, struct timespec *ret_now);
 	/* Exactly len bytes from the offset; -EIO: it is shorter. Long ones are cheapest where direct_can_read(): lib/base/direct_file.h. */
@@ -80,6 +84,9 @@ uint64_t objects_sent_again(struct objects *objects);
 
 /* Of an error: nobody answers there, or nobody who could; else it is an answer, or one of our own failures. */
 bool objects_is_away(int code);
+
+/* After a call failed: "WHAT: why", in the words of the place, if it has any. Returns `code`. */
+int objects_failed(struct objects *objects, int code, const char *what, struct error *err);
 
 /* What `kind` is called in messages: "pack", "index file", ... */
 const char *object_kind_text(enum object_kind kind);

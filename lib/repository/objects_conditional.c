@@ -142,6 +142,11 @@ int objects_try_conditional(struct objects *objects, bool *ret_conditional)
 	int r = 0;
 
 	*ret_conditional = false;
+	if (objects->place->keeps_apart) {
+		r = objects->place->keeps_apart(objects);
+		*ret_conditional = r == 0;
+		return r;
+	}
 	if (objects->place->put_new)
 		remove_left(objects);
 	/* Nobody wins where each gave way to another, or an answer was lost: that says nothing. */

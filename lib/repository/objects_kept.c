@@ -38,11 +38,11 @@ static struct objects *copies_of(struct objects *objects)
 	return kept_of(objects)->options.copies;
 }
 
-/* Failures of the place, not its answers. */
+/* Failures of the place, not its answers. Where heads are in etcd (objects_etcd.h), those of etcd are none: a copy does not know what is the newest. */
 static bool is_away(int code)
 {
 	return code < 0 && code != -ENOENT && code != -EACCES && code != -EPERM && code != -EEXIST && code != -EROFS && code != -ENOSPC && code != -EFBIG &&
-	       code != -ENOMEM;
+	       code != -ENOMEM && code != -EREMOTEIO && code != -EUCLEAN && code != -EBADMSG;
 }
 
 static bool is_copied(enum object_kind kind)
@@ -306,6 +306,13 @@ static uint64_t sent_again(struct objects *objects)
 	return place ? objects_sent_again(place) : 0;
 }
 
+static bool explain(struct objects *objects, int code, struct error *err)
+{
+	struct objects *place = atomic_load(&kept_of(objects)->place);
+
+	return place && place->place->explain && place->place->explain(place, code, err);
+}
+
 static void close_kept(struct objects *objects)
 {
 	struct objects_kept *kept = kept_of(objects);
@@ -318,7 +325,7 @@ static void close_kept(struct objects *objects)
 }
 
 static const struct objects_place with_copies = {
-	.create = create, .put = put, .get = get, .size = size, .list = list, .remove = remove_object,
+	.create = create, .put = put, .get = get, .size = size, .list = list, .remove = remove_object, .explain = explain,
 	.sent_again = sent_again, .close = close_kept,
 };
 

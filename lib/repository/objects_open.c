@@ -8,8 +8,11 @@
 #include <jansson.h>
 
 #include "lib/base/file.h"
+#include "lib/repository/objects_etcd.h"
 #include "lib/repository/objects_rest.h"
 #include "lib/repository/objects_s3.h"
+
+#define STALE_PATIENCE_MS 2000 /* who can do without etcd does not wait long for it */
 
 static bool begins(const char *text, const char *with)
 {
@@ -64,6 +67,28 @@ static int open_url(const struct objects_access *access, bool making, struct obj
 	return error_set(err, -EINVAL, "a repository on the network begins with s3: or rest:");
 }
 
+/* Heads are kept in etcd. Takes over the objects. */
+static int open_etcd(const json_t *json, const struct objects_access *access, struct objects **objects, struct error *err)
+{
+	struct etcd_options options = {.net_bytes = access->net_bytes};
+	struct objects *inner = steal_ptr(*objects);
+	int stale_ok = 0, r = -EINVAL;
+
+	if (json_unpack((json_t *)json, "{s:s, s?s, s?s, s?s, s?s, s?b}", "members", &options.members, "user", &options.user, "password", &options.password,
+	                "certificates", &options.certificates, "client", &options.client, "stale_ok", &stale_ok) < 0)
+		(void)error_set(err, r, "the description of a repository has none of etcd that is understood");
+	else {
+		options.stale_ok = stale_ok != 0;
+		options.patience_ms = stale_ok ? STALE_PATIENCE_MS : ETCD_PATIENCE_MS;
+		if (access->limit_ms)
+			options.patience_ms = MIN(options.patience_ms, access->limit_ms);
+		r = objects_etcd_open(inner, &options, objects, err);
+	}
+	if (r < 0)
+		objects_close(inner);
+	return r;
+}
+
 static json_t *read_description(int fd)
 {
 	AUTO_BUF text = BUF_INIT;
@@ -103,6 +128,8 @@ int objects_open(int fd, bool making, _Atomic uint64_t *net_bytes, struct object
 		access.service.is_instance = is_instance != 0;
 		r = open_url(&access, making, ret_objects, err);
 	}
+	if (r == 0 && json_object_get(json, "etcd"))
+		r = open_etcd(json_object_get(json, "etcd"), &access, ret_objects, err);
 	json_decref(json);
 	return r;
 }

@@ -1,8 +1,9 @@
 /*
  * Opens the store of objects that a descriptor stands for: a directory, or a file (in memory) with {url, user?, password?, token?, region?,
- * certificates?, limit_ms?: each request ends within it, service?: {instance: true or false, url, authorization?}: what gives keys (s3_keys.h)} as
- * JSON: what is on the network, in restic's layouts, and who asks. A name is no way
- * to tell either of them to another process: it may see other files, and everybody sees its arguments.
+ * certificates?, limit_ms?: each request ends within it, service?: {instance: true or false, url, authorization?}: what gives keys (s3_keys.h),
+ * etcd?: {members, user?, password?, certificates?, client?, stale_ok?}: where heads are (objects_etcd.h)} as JSON: what is on the network, in
+ * restic's layouts, and who asks. A name is no way to tell either of them to another process: it may see other files, and everybody sees its
+ * arguments.
  *
  *   s3:http[s]://HOST[:PORT]/BUCKET[/PREFIX]   s3:HOST/BUCKET[/PREFIX]   rest:http[s]://HOST[:PORT]/[PATH/]
  *

@@ -19,8 +19,8 @@ class Between(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             return
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        connection.request(self.command, self.path, body, {key: value for key, value in self.headers.items() if key in ("Range", "Accept")})
+        self.asked = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        connection.request(self.command, self.path, self.asked, {key: value for key, value in self.headers.items() if key in ("Range", "Accept")})
         answer = connection.getresponse()
         data = answer.read()
         self.send_response(answer.status)

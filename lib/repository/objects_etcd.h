@@ -1,0 +1,33 @@
+/*
+ * A store of objects whose heads stand in etcd: it decides which version of a dataset is the newest, whatever the place itself can do. All other
+ * objects are the place's, and so are the heads that are not the newest: of each there is a copy under its name, as where there is no etcd.
+ *
+ *   corpusfs/REPOSITORY/heads/DATASET   the head of a dataset: its object's name (lib/backup/heads.h), a newline, its sealed bytes
+ *
+ * Invariants:
+ *   E1  A head becomes the newest by one transaction that compares the one before: the key must still have the value from which the number was
+ *       counted on, or there is none. Whatever happens before, it is not published; whatever happens then, it is.
+ *   E2  Its copy is put after that, so nobody reads a version that is not the head yet; and before the next one's transaction, by who makes that
+ *       one: so no version is missing.
+ *   E3  A mark in the place says that heads are in etcd, and in which one (etcd_mark.h). It is there before the first one is.
+ *
+ * With stale_ok a member answers what it knows, and where none answers, the copies do.
+ *
+ * Errors: besides those of objects.h, -EREMOTEIO: etcd does not answer, and nothing of what was to be put will come. -ETIMEDOUT: a head may be
+ * there, or may come. Words for them come by objects_failed.
+ */
+#ifndef CORPUSFS_REPOSITORY_OBJECTS_ETCD_H
+#define CORPUSFS_REPOSITORY_OBJECTS_ETCD_H
+
+#include "lib/repository/etcd.h"
+#include "lib/repository/objects.h"
+
+/* Takes over the place, if it returns 0. Nothing is asked yet. */
+WARN_UNUSED int objects_etcd_open(struct objects *place, const struct etcd_options *options, struct objects **ret_objects, struct error *err);
+
+/* The place, where heads are in etcd, else NULL. */
+struct objects *objects_etcd_place(struct objects *objects);
+/* How etcd is; for those that have it. */
+WARN_UNUSED int objects_etcd_look(struct objects *objects, struct etcd_state *ret_state, struct error *err);
+
+#endif
