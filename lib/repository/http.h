@@ -55,7 +55,7 @@ struct http_request {
 	size_t range_len;
 	void *out;
 	uint64_t patience_ms; /* 0: the limit, or HTTP_PATIENCE_MS */
-	bool once;            /* who asks tries again himself */
+	bool once;            /* who asks tries again himself: it is sent once, on a connection of its own */
 };
 
 struct http_answer {

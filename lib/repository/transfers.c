@@ -202,6 +202,11 @@ static void set_options(const struct http_options *options, CURL *curl, const st
 	if (user && options->sign)
 		curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, options->sign);
 	set_certificates(curl, options);
+	if (request->once) {
+		/* On a kept connection that ends, the library sends it again on a new one, and how that went would say nothing of the first time. */
+		curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
+		curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
+	}
 	if (request->range_len > 0) {
 		char range[64];
 

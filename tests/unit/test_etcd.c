@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -186,6 +187,51 @@ static void test_answer_that_was_lost_is_found_out(void **state)
 	assert_true(lost);
 }
 
+/* Answers one question, leaves its connection open, reads the next one, on whichever connection it comes, and is gone. */
+static void *serve_and_go(void *arg)
+{
+	static const char answer[] = "HTTP/1.1 200 Said\r\nContent-Length: 27\r\n\r\n{\"header\":{\"revision\":\"2\"}}";
+	struct server *server = arg;
+	const int first = accept(server->listener, NULL, NULL);
+	struct pollfd fds[2] = {{.fd = server->listener, .events = POLLIN}, {.fd = first, .events = POLLIN}};
+	int next;
+	char byte;
+
+	read_request(first, server->requests[0]);
+	assert_int_equal(send(first, answer, strlen(answer), MSG_NOSIGNAL), strlen(answer));
+	assert_true(poll(fds, 2, -1) > 0);
+	next = recv(first, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1 ? first : accept(server->listener, NULL, NULL);
+	read_request(next, server->requests[1]);
+	shutdown(server->listener, SHUT_RDWR);
+	close(next);
+	if (next != first)
+		close(first);
+	return NULL;
+}
+
+/* Who listens no more has said nothing: but it had come before. */
+static void test_question_is_not_sent_again_behind_our_back(void **state)
+{
+	AUTO_BUF value = BUF_INIT, there = BUF_INIT;
+	struct server server = {0};
+	struct error err = {0};
+	struct etcd *etcd;
+	bool lost = false;
+
+	server.listener = take_port(server.member);
+	assert_int_equal(listen(server.listener, 8), 0);
+	assert_int_equal(pthread_create(&server.thread, NULL, serve_and_go, &server), 0);
+	etcd = open_members(server.member, NULL, IMPATIENCE_MS);
+	assert_int_equal(etcd_get(etcd, "k", &value, &err), -ENOENT);
+	buf_addf(&value, "mine");
+	assert_int_equal(etcd_replace(etcd, "k", NULL, &value, &there, &lost, &err), -EREMOTEIO);
+	assert_true(lost);
+	assert_non_null(strstr(server.requests[1], "kv/txn"));
+	etcd_close(etcd);
+	pthread_join(server.thread, NULL);
+	close(server.listener);
+}
+
 static void test_answer_that_is_not_understood_may_have_been_yes(void **state)
 {
 	static const char *const page[] = {"200 <html>", NULL}, *const half[] = {OK "}", NULL};
@@ -316,6 +362,7 @@ int main(void)
 		cmocka_unit_test(test_what_etcd_leaves_out_is_empty),
 		cmocka_unit_test(test_comparison_that_failed_says_what_is_there),
 		cmocka_unit_test(test_answer_that_was_lost_is_found_out),
+		cmocka_unit_test(test_question_is_not_sent_again_behind_our_back),
 		cmocka_unit_test(test_answer_that_is_not_understood_may_have_been_yes),
 		cmocka_unit_test(test_busy_member_is_asked_again),
 		cmocka_unit_test(test_next_member_is_asked),
