@@ -172,6 +172,7 @@ static void set_certificates(CURL *curl, const struct http_options *options)
 	if (options->certificates) {
 		blob = blob_of(options->certificates);
 		curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
+		curl_easy_setopt(curl, CURLOPT_CAPATH, (char *)NULL); /* else the system's are believed besides */
 	}
 	if (options->client) {
 		blob = blob_of(options->client);
