@@ -235,11 +235,12 @@ static int ask_members(struct etcd *etcd, const char *path, const json_t *questi
 			return 0;
 		}
 		*ret_lost |= may_have_come(&reply);
+		r = nobody_answers(etcd, &reply, err);
 		if (!may_pass(&reply)) {
-			r = is_token_old(&reply) && etcd->token ? -EKEYEXPIRED : refused(etcd, &reply, err);
+			if (reply.result == 0)
+				r = is_token_old(&reply) && etcd->token ? -EKEYEXPIRED : refused(etcd, &reply, err);
 			break;
 		}
-		r = nobody_answers(etcd, &reply, err);
 		now = clock_ms();
 		/* a certificate that is not good will not become so */
 		if (now + TRY_LEAST_MS >= until_ms || (was_all && reply.result == -EPROTO))
@@ -322,9 +323,9 @@ static int decode(const json_t *row, const char *name, struct buf *ret_value)
 	return text ? base64_decode(text, strlen(text), ret_value) : 0;
 }
 
-int etcd_get(struct etcd *etcd, const char *key, struct buf *ret_value, struct error *err)
+static int get_key(struct etcd *etcd, const char *key, bool stale_ok, struct buf *ret_value, struct error *err)
 {
-	json_t *question = json_pack("{s:o, s:b}", "key", base64_of_text(key), "serializable", etcd->stale_ok), *answer = NULL;
+	json_t *question = json_pack("{s:o, s:b}", "key", base64_of_text(key), "serializable", stale_ok), *answer = NULL;
 	const json_t *row;
 	bool lost;
 	int r = ask(etcd, "kv/range", question, &lost, &answer, err);
@@ -338,13 +339,23 @@ int etcd_get(struct etcd *etcd, const char *key, struct buf *ret_value, struct e
 	return r;
 }
 
-static int give_row(const struct etcd *etcd, const json_t *row, etcd_each_fn each, void *arg, struct error *err)
+int etcd_get(struct etcd *etcd, const char *key, struct buf *ret_value, struct error *err)
+{
+	int r = get_key(etcd, key, etcd->stale_ok, ret_value, err);
+
+	/* A member that is behind does not know it yet. */
+	return r == -ENOENT && etcd->stale_ok ? get_key(etcd, key, false, ret_value, err) : r;
+}
+
+static int give_row(const struct etcd *etcd, const json_t *row, const char *prefix, etcd_each_fn each, void *arg, struct error *err)
 {
 	AUTO_BUF key = BUF_INIT, value = BUF_INIT;
 
 	if (decode(row, "key", &key) < 0 || decode(row, "value", &value) < 0)
 		return not_understood(etcd, err);
 	buf_add_u8(&key, 0);
+	if (strncmp((const char *)key.data, prefix, strlen(prefix)) != 0)
+		return not_understood(etcd, err);
 	return each(arg, (const char *)key.data, &value);
 }
 
@@ -361,7 +372,7 @@ int etcd_list(struct etcd *etcd, const char *prefix, etcd_each_fn each, void *ar
 	r = ask(etcd, "kv/range", question, &lost, &answer, err);
 	json_array_foreach(json_object_get(answer, "kvs"), i, row) {
 		if (r == 0)
-			r = give_row(etcd, row, each, arg, err);
+			r = give_row(etcd, row, prefix, each, arg, err);
 	}
 	json_decref(answer);
 	return r;

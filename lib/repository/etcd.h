@@ -42,7 +42,7 @@ void etcd_close(struct etcd *etcd); /* NULL is fine */
 /* -EINVAL: no names of members. None with a user's name or password in it is repeated. */
 WARN_UNUSED int etcd_members_check(const char *members, struct error *err);
 
-/* -ENOENT: there is no such key. */
+/* -ENOENT: there is no such key, also with stale_ok. */
 WARN_UNUSED int etcd_get(struct etcd *etcd, const char *key, struct buf *ret_value, struct error *err);
 
 /* All keys that begin so, in order. What `each` returns, if not 0, ends it. */

@@ -88,7 +88,9 @@ int etcd_mark_set(struct etcd_mark *mark, struct objects *place, struct etcd *et
 	for (size_t i = 0; i < sizeof(chance); i++)
 		buf_addf(&made, "%02x", chance[i]);
 	r = etcd_replace(etcd, key, NULL, &made, &there, &lost, err);
-	if (r < 0 && (r != -EEXIST || there.len != DIGITS))
+	if (r == -EEXIST && there.len != DIGITS)
+		return error_set(err, -EBADMSG, "the key %s in etcd is damaged", key);
+	if (r < 0 && r != -EEXIST)
 		return r;
 	buf_addf(&content, "%s/%.*s", mark->repository, DIGITS, (const char *)(r == -EEXIST ? &there : &made)->data);
 	r = (place->place->put_new ? place->place->put_new : place->place->put)(place, OBJECT_HEAD, ETCD_MARK_NAME, content.data, content.len);

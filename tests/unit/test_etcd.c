@@ -159,6 +159,60 @@ static int replace(const char *const *answers, bool *ret_lost, struct buf *ret_t
 	return r;
 }
 
+static int count_key(void *arg, const char *key, const struct buf *value)
+{
+	(*(unsigned *)arg)++;
+	return 0;
+}
+
+/* What was not asked for is no answer. */
+static void test_list_has_what_begins_so(void **state)
+{
+	static const struct {
+		const char *answers[2];
+		int result;
+		unsigned count;
+	} cases[] = {
+		{{OK ",\"kvs\":[{\"key\":\"ay9h\"},{\"key\":\"ay9i\"}]}"}, 0, 2},
+		{{OK "}"}, 0, 0},
+		{{OK ",\"kvs\":[{\"key\":\"ay9h\"},{\"key\":\"aw==\"}]}"}, -EREMOTEIO, 1},
+		{{OK ",\"kvs\":[{}]}"}, -EREMOTEIO, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct server server;
+		struct error err = {0};
+		struct etcd *etcd;
+		unsigned count = 0;
+
+		server_start(&server, cases[i].answers);
+		etcd = open_members(server.member, NULL, PATIENCE_MS);
+		assert_int_equal(etcd_list(etcd, "k/", count_key, &count, &err), cases[i].result);
+		assert_int_equal(count, cases[i].count);
+		etcd_close(etcd);
+		server_stop(&server);
+	}
+}
+
+static void test_member_that_may_be_behind_is_not_believed_that_there_is_none(void **state)
+{
+	static const char *const answers[] = {OK "}", OK ",\"kvs\":[{\"value\":\"eA==\"}]}", NULL};
+	struct etcd_options options = {.patience_ms = PATIENCE_MS, .stale_ok = true};
+	AUTO_BUF value = BUF_INIT;
+	struct error err = {0};
+	struct server server;
+	struct etcd *etcd;
+
+	server_start(&server, answers);
+	options.members = server.member;
+	assert_int_equal(etcd_open(&options, &etcd, &err), 0);
+	assert_int_equal(etcd_get(etcd, "k", &value, &err), 0);
+	assert_non_null(strstr(server.requests[0], "\"serializable\":true"));
+	assert_non_null(strstr(server.requests[1], "\"serializable\":false"));
+	etcd_close(etcd);
+	server_stop(&server);
+}
+
 static const char done[] = OK ",\"succeeded\":true,\"responses\":[{\"response_put\":{\"header\":{\"revision\":\"2\"}}}]}";
 static char mine_is_there[REQUEST_MAX], other_is_there[REQUEST_MAX];
 
@@ -360,6 +414,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_etcd_leaves_out_is_empty),
+		cmocka_unit_test(test_list_has_what_begins_so),
+		cmocka_unit_test(test_member_that_may_be_behind_is_not_believed_that_there_is_none),
 		cmocka_unit_test(test_comparison_that_failed_says_what_is_there),
 		cmocka_unit_test(test_answer_that_was_lost_is_found_out),
 		cmocka_unit_test(test_question_is_not_sent_again_behind_our_back),
