@@ -389,7 +389,7 @@ static int put_once(struct repository *repository, const struct head *head, cons
 
 	if (r == 0 && conditional)
 		return 0;
-	if (r == -EREMOTEIO) /* nothing has come there */
+	if (place->keeps_apart && (r == -EREMOTEIO || r == -EEXIST)) /* etcd has decided, or does not answer: nothing has come, nor will */
 		return r;
 	if (r == -ENOTRECOVERABLE) { /* it is there now, and may not be after a crash */
 		*unknown = true;

@@ -104,25 +104,35 @@ static int ask_newest(struct objects_etcd *own, const char *name, const struct k
 	return *ret_newest && strncmp((*ret_newest)->name, name, DATASET_LEN) == 0 ? 0 : is_damaged(own, key);
 }
 
+/* Whether the place has it. -ENOENT */
+static int look_for_copy(struct objects_etcd *own, const char *name)
+{
+	uint64_t size;
+	int r = own->place->place->size(own->place, OBJECT_HEAD, name, &size);
+
+	return r < 0 && r != -ENOENT ? error_set(&own->why, r, "a head cannot be read: %s", error_text(r)) : r;
+}
+
 /* 0: the place has it; 1: it is known. */
 static int find_head(struct objects_etcd *own, const char *name, const struct known **ret_known)
 {
 	AUTO_BUF value = BUF_INIT;
-	uint64_t size;
 	int r;
 
 	*ret_known = find_known(own, name);
 	if (*ret_known)
 		return 1;
-	r = own->place->place->size(own->place, OBJECT_HEAD, name, &size);
+	r = look_for_copy(own, name);
 	if (r != -ENOENT)
-		return r < 0 ? error_set(&own->why, r, "a head cannot be read: %s", error_text(r)) : 0;
+		return r;
 	r = find_mark(own);
 	if (r == 0)
 		r = own->mark.is_there ? ask_newest(own, name, ret_known, &value) : -ENOENT;
 	if (r < 0)
 		return r;
-	return strcmp((*ret_known)->name, name) == 0 ? 1 : -ENOENT;
+	r = strcmp((*ret_known)->name, name);
+	/* Between the two questions another one may have come after it (E2). */
+	return r == 0 ? 1 : r > 0 ? look_for_copy(own, name) : -ENOENT;
 }
 
 /* The same, while the lock is taken. That there is none is no failure: who looks what became of a head that he could not put still gets to know why. */
