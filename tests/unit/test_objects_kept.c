@@ -19,12 +19,13 @@ struct leaving {
 };
 
 static bool is_away;
+static int away_code; /* what is said then */
 static unsigned asked; /* while it was away */
 
 static int turn_away(void)
 {
 	asked += is_away;
-	return is_away ? -ETIMEDOUT : 0;
+	return is_away ? away_code : 0;
 }
 
 static struct objects *behind(struct objects *objects)
@@ -145,6 +146,7 @@ static int set_up(void **state)
 	struct fixture *fixture = xcalloc(1, sizeof(*fixture));
 
 	is_away = false;
+	away_code = -ETIMEDOUT;
 	asked = 0;
 	repository_place_make(&fixture->place);
 	add_blob(fixture, "content");
@@ -239,6 +241,26 @@ static void place_that_goes_is_asked_once(void **state)
 	array_clear(&names);
 }
 
+/* Where heads are in etcd, a copy does not know what is the newest. */
+static void what_etcd_says_is_not_hidden_by_copies(void **state)
+{
+	static const int codes[] = {-EREMOTEIO, -EUCLEAN, -EBADMSG};
+	struct fixture *fixture = *state;
+	struct object_names names = {0};
+	struct error err = {0};
+
+	reopen(fixture);
+	is_away = true;
+	for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
+		away_code = codes[i];
+		assert_int_equal(repository_list(fixture->repository, OBJECT_HEAD, &names, &err), codes[i]);
+	}
+	assert_int_equal(asked, ARRAY_SIZE(codes));
+	away_code = -ETIMEDOUT;
+	assert_int_equal(repository_list(fixture->repository, OBJECT_HEAD, &names, &err), 0);
+	array_clear(&names);
+}
+
 static void damaged_copy_is_fetched_anew(void **state)
 {
 	const char *const folders[] = {"index", "keys", ""};
@@ -323,6 +345,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_was_read_once_is_opened_while_the_place_is_away, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(place_that_goes_is_asked_once, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_etcd_says_is_not_hidden_by_copies, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damaged_copy_is_fetched_anew, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(copies_go_with_what_they_are_of, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(copies_that_were_stopped_are_not_touched, set_up, tear_down),
