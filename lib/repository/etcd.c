@@ -235,21 +235,19 @@ static int ask_members(struct etcd *etcd, const char *path, const json_t *questi
 			return 0;
 		}
 		*ret_lost |= may_have_come(&reply);
-		r = nobody_answers(etcd, &reply, err);
-		if (!may_pass(&reply)) {
-			if (reply.result == 0)
-				r = is_token_old(&reply) && etcd->token ? -EKEYEXPIRED : refused(etcd, &reply, err);
-			break;
-		}
 		now = clock_ms();
 		/* a certificate that is not good will not become so */
-		if (now + TRY_LEAST_MS >= until_ms || (was_all && reply.result == -EPROTO))
+		if (!may_pass(&reply) || now + TRY_LEAST_MS >= until_ms || (was_all && reply.result == -EPROTO))
 			break;
 		reply_clear(&reply);
 		etcd->at = (etcd->at + 1) % etcd->members.count;
 		if (was_all)
 			pause_between(tries / (unsigned)etcd->members.count, until_ms - now);
 	}
+	if (reply.result < 0 || may_pass(&reply))
+		r = nobody_answers(etcd, &reply, err);
+	else
+		r = is_token_old(&reply) && etcd->token ? -EKEYEXPIRED : refused(etcd, &reply, err);
 	reply_clear(&reply);
 	return r;
 }
