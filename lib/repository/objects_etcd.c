@@ -1,32 +1,8 @@
-#include "lib/repository/objects_etcd.h"
+#include "lib/repository/objects_etcd_inside.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "lib/base/array.h"
-#include "lib/base/fault.h"
-#include "lib/repository/etcd_mark.h"
-
-#define DATASET_LEN 48 /* of a head's name; what follows is its number */
-#define NAME_LEN (BLOB_ID_TEXT - 1)
-
-struct known {
-	char name[BLOB_ID_TEXT];
-	struct buf sealed;
-};
-
-struct objects_etcd {
-	struct objects objects; /* first */
-	struct objects *place;
-	bool stale_ok;
-	pthread_mutex_t lock; /* one question to etcd at a time; guards what follows */
-	struct etcd *etcd;
-	struct etcd_mark mark;
-	ARRAY(struct known) known; /* heads that etcd has told of: what a name stands for never changes */
-	struct error why; /* of the last failure */
-};
 
 static struct objects_etcd *etcd_of(struct objects *objects)
 {
@@ -36,12 +12,6 @@ static struct objects_etcd *etcd_of(struct objects *objects)
 static bool is_head(enum object_kind kind, const char *name)
 {
 	return kind == OBJECT_HEAD && strlen(name) == NAME_LEN && strspn(name + DATASET_LEN, "0") < NAME_LEN - DATASET_LEN;
-}
-
-/* Of a head's name; "" gives what the keys of all heads begin with. */
-static char *key_of(const struct objects_etcd *own, const char *name)
-{
-	return xasprintf("corpusfs/%s/heads/%.*s", own->mark.repository, DATASET_LEN, name);
 }
 
 static void begin(struct objects_etcd *own)
@@ -62,48 +32,6 @@ static int find_mark(struct objects_etcd *own)
 
 /* --- heads --- */
 
-static const struct known *find_known(const struct objects_etcd *own, const char *name)
-{
-	for (size_t i = 0; i < own->known.count; i++)
-		if (strcmp(own->known.items[i].name, name) == 0)
-			return &own->known.items[i];
-	return NULL;
-}
-
-/* Takes apart what a key has. NULL: it is damaged. */
-static const struct known *remember(struct objects_etcd *own, const struct buf *value)
-{
-	const char *text = (const char *)value->data;
-	struct known known = {0};
-	struct blob_id id;
-
-	if (value->len <= NAME_LEN || text[NAME_LEN] != '\n' || blob_id_parse_text(text, NAME_LEN, &id) < 0)
-		return NULL;
-	(void)snprintf(known.name, sizeof(known.name), "%.*s", NAME_LEN, text);
-	if (!find_known(own, known.name)) {
-		buf_add(&known.sealed, value->data + NAME_LEN + 1, value->len - NAME_LEN - 1);
-		array_add(&own->known, known);
-	}
-	return find_known(own, known.name);
-}
-
-static int is_damaged(struct objects_etcd *own, const char *key)
-{
-	return error_set(&own->why, -EBADMSG, "the key %s in etcd is damaged", key);
-}
-
-/* The newest head of the dataset of a head's name, and what its key has. -ENOENT: none is there. */
-static int ask_newest(struct objects_etcd *own, const char *name, const struct known **ret_newest, struct buf *ret_value)
-{
-	AUTO_FREE char *key = key_of(own, name);
-	int r = etcd_get(own->etcd, key, ret_value, &own->why);
-
-	if (r < 0)
-		return r;
-	*ret_newest = remember(own, ret_value);
-	return *ret_newest && strncmp((*ret_newest)->name, name, DATASET_LEN) == 0 ? 0 : is_damaged(own, key);
-}
-
 /* Whether the place has it. -ENOENT */
 static int look_for_copy(struct objects_etcd *own, const char *name)
 {
@@ -119,7 +47,7 @@ static int find_head(struct objects_etcd *own, const char *name, const struct kn
 	AUTO_BUF value = BUF_INIT;
 	int r;
 
-	*ret_known = find_known(own, name);
+	*ret_known = objects_etcd_known(own, name);
 	if (*ret_known)
 		return 1;
 	r = look_for_copy(own, name);
@@ -127,7 +55,7 @@ static int find_head(struct objects_etcd *own, const char *name, const struct kn
 		return r;
 	r = find_mark(own);
 	if (r == 0)
-		r = own->mark.is_there ? ask_newest(own, name, ret_known, &value) : -ENOENT;
+		r = own->mark.is_there ? objects_etcd_newest(own, name, ret_known, &value) : -ENOENT;
 	if (r < 0)
 		return r;
 	r = strcmp((*ret_known)->name, name);
@@ -203,10 +131,10 @@ static void add_row(struct rows *rows, const char *name, uint64_t bytes)
 static int add_newest(void *arg, const char *key, const struct buf *value)
 {
 	struct rows *rows = arg;
-	const struct known *known = remember(rows->own, value);
+	const struct known *known = objects_etcd_remember(rows->own, value);
 
 	if (!known || strncmp(known->name, strrchr(key, '/') + 1, DATASET_LEN) != 0)
-		return is_damaged(rows->own, key);
+		return objects_etcd_damaged(rows->own, key);
 	add_row(rows, known->name, known->sealed.len);
 	return 0;
 }
@@ -232,7 +160,7 @@ static int list_newest(struct rows *rows)
 	begin(own);
 	r = find_mark(own);
 	if (r == 0 && own->mark.is_there) {
-		prefix = key_of(own, "");
+		prefix = objects_etcd_key(own, "");
 		r = etcd_list(own->etcd, prefix, add_newest, rows, &own->why);
 	}
 	end(own);
@@ -259,100 +187,6 @@ static int list(struct objects *objects, enum object_kind kind, objects_list_fn 
 
 /* --- putting --- */
 
-static bool is_same(const struct buf *sealed, const void *data, size_t len)
-{
-	return bytes_compare(sealed->data, sealed->len, data, len) == 0;
-}
-
-/* Whether the place has these very bytes under the name: 1, 0. */
-static int has_copy(struct objects_etcd *own, const char *name, const void *data, size_t len)
-{
-	AUTO_BUF there = BUF_INIT;
-	int r = objects_get_whole(own->place, OBJECT_HEAD, name, len, &there);
-
-	if (r == -ENOENT || r == -EFBIG)
-		return 0;
-	return r < 0 ? error_set(&own->why, r, "a head cannot be read: %s", error_text(r)) : is_same(&there, data, len);
-}
-
-/* What failed before anything was put. */
-static int nothing_came(struct objects_etcd *own, int r)
-{
-	if (!objects_is_away(r) && r != -EPROTO)
-		return r;
-	if (own->why.code != r)
-		(void)error_set(&own->why, r, "%s", error_text(r));
-	own->why.code = -EREMOTEIO;
-	return -EREMOTEIO;
-}
-
-static int put_copy(struct objects_etcd *own, const struct known *head)
-{
-	int r = own->place->place->put(own->place, OBJECT_HEAD, head->name, head->sealed.data, head->sealed.len);
-
-	if (r == 0)
-		return 0;
-	if (r != -EEXIST)
-		return error_set(&own->why, r, "the copy of a head cannot be written to the repository: %s", error_text(r));
-	r = has_copy(own, head->name, head->sealed.data, head->sealed.len);
-	if (r != 0)
-		return MIN(r, 0);
-	(void)error_set(&own->why, -EUCLEAN, "heads/%s is not the version that etcd knows by this name: somebody publishes there without etcd", head->name);
-	error_hint(&own->why, "move that object away once nobody does");
-	return -EUCLEAN;
-}
-
-/* E1, E2 */
-static int put_after(struct objects_etcd *own, const char *name, const struct buf *before, const struct buf *value)
-{
-	const uint8_t *data = value->data + NAME_LEN + 1;
-	const size_t len = value->len - NAME_LEN - 1;
-	AUTO_FREE char *key = key_of(own, name);
-	AUTO_BUF there = BUF_INIT;
-	bool lost = false;
-	int r = fault_point("head-before-transaction");
-
-	if (r == 0)
-		r = etcd_replace(own->etcd, key, before, value, &there, &lost, &own->why);
-	/* It was the newest in between, and who came after it has seen to its copy. */
-	if (r == -EEXIST && lost) {
-		r = has_copy(own, name, data, len);
-		if (r >= 0)
-			return r == 1 ? 0 : -EEXIST;
-	}
-	if (r < 0 && lost)
-		return own->why.code = -ETIMEDOUT;
-	if (r < 0)
-		return r == -EEXIST ? r : nothing_came(own, r);
-	r = fault_point("head-before-copy");
-	if (r == 0)
-		(void)!put_copy(own, remember(own, value)); /* else the next one's maker does it */
-	return 0;
-}
-
-static int put_head(struct objects_etcd *own, const char *name, const void *data, size_t len)
-{
-	AUTO_BUF before = BUF_INIT, value = BUF_INIT;
-	const struct known *newest = NULL;
-	int r = find_mark(own);
-
-	if (r == 0 && !own->mark.is_there)
-		r = etcd_mark_set(&own->mark, own->place, own->etcd, &own->why);
-	if (r == 0) {
-		r = ask_newest(own, name, &newest, &before);
-		r = r == -ENOENT ? 0 : r;
-	}
-	if (r == 0 && newest && strcmp(newest->name, name) >= 0)
-		return strcmp(newest->name, name) == 0 && is_same(&newest->sealed, data, len) ? 0 : -EEXIST;
-	if (r == 0 && newest)
-		r = put_copy(own, newest);
-	if (r < 0)
-		return nothing_came(own, r);
-	buf_addf(&value, "%s\n", name);
-	buf_add(&value, data, len);
-	return put_after(own, name, newest ? &before : NULL, &value);
-}
-
 static int put(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
 {
 	struct objects_etcd *own = etcd_of(objects);
@@ -361,7 +195,7 @@ static int put(struct objects *objects, enum object_kind kind, const char *name,
 	if (!is_head(kind, name))
 		return own->place->place->put(own->place, kind, name, data, len);
 	begin(own);
-	r = put_head(own, name, data, len);
+	r = objects_etcd_put_head(own, name, data, len);
 	end(own);
 	return r;
 }
@@ -383,7 +217,7 @@ static int keeps_apart(struct objects *objects)
 
 	begin(own);
 	r = find_mark(own);
-	key = key_of(own, "");
+	key = objects_etcd_key(own, "");
 	if (r == 0)
 		r = etcd_may_put(own->etcd, key, &own->why);
 	end(own);

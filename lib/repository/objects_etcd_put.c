@@ -1,0 +1,152 @@
+#include "lib/repository/objects_etcd_inside.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/fault.h"
+
+char *objects_etcd_key(const struct objects_etcd *own, const char *name)
+{
+	return xasprintf("corpusfs/%s/heads/%.*s", own->mark.repository, DATASET_LEN, name);
+}
+
+const struct known *objects_etcd_known(const struct objects_etcd *own, const char *name)
+{
+	for (size_t i = 0; i < own->known.count; i++)
+		if (strcmp(own->known.items[i].name, name) == 0)
+			return &own->known.items[i];
+	return NULL;
+}
+
+const struct known *objects_etcd_remember(struct objects_etcd *own, const struct buf *value)
+{
+	const char *text = (const char *)value->data;
+	struct known known = {0};
+	struct blob_id id;
+
+	if (value->len <= NAME_LEN || text[NAME_LEN] != '\n' || blob_id_parse_text(text, NAME_LEN, &id) < 0)
+		return NULL;
+	(void)snprintf(known.name, sizeof(known.name), "%.*s", NAME_LEN, text);
+	if (!objects_etcd_known(own, known.name)) {
+		buf_add(&known.sealed, value->data + NAME_LEN + 1, value->len - NAME_LEN - 1);
+		array_add(&own->known, known);
+	}
+	return objects_etcd_known(own, known.name);
+}
+
+int objects_etcd_damaged(struct objects_etcd *own, const char *key)
+{
+	return error_set(&own->why, -EBADMSG, "the key %s in etcd is damaged", key);
+}
+
+int objects_etcd_newest(struct objects_etcd *own, const char *name, const struct known **ret_newest, struct buf *ret_value)
+{
+	AUTO_FREE char *key = objects_etcd_key(own, name);
+	int r = etcd_get(own->etcd, key, ret_value, &own->why);
+
+	if (r < 0)
+		return r;
+	*ret_newest = objects_etcd_remember(own, ret_value);
+	return *ret_newest && strncmp((*ret_newest)->name, name, DATASET_LEN) == 0 ? 0 : objects_etcd_damaged(own, key);
+}
+
+static bool is_same(const struct buf *sealed, const void *data, size_t len)
+{
+	return bytes_compare(sealed->data, sealed->len, data, len) == 0;
+}
+
+/* Whether the place has these very bytes under the name: 1, 0. */
+static int has_copy(struct objects_etcd *own, const char *name, const void *data, size_t len)
+{
+	AUTO_BUF there = BUF_INIT;
+	int r = objects_get_whole(own->place, OBJECT_HEAD, name, len, &there);
+
+	if (r == -ENOENT || r == -EFBIG)
+		return 0;
+	return r < 0 ? error_set(&own->why, r, "a head cannot be read: %s", error_text(r)) : is_same(&there, data, len);
+}
+
+/* What failed before anything was put. */
+static int nothing_came(struct objects_etcd *own, int r)
+{
+	if (!objects_is_away(r) && r != -EPROTO)
+		return r;
+	if (own->why.code != r)
+		(void)error_set(&own->why, r, "%s", error_text(r));
+	own->why.code = -EREMOTEIO;
+	return -EREMOTEIO;
+}
+
+static int put_copy(struct objects_etcd *own, const struct known *head)
+{
+	int r = own->place->place->put(own->place, OBJECT_HEAD, head->name, head->sealed.data, head->sealed.len);
+
+	if (r == 0)
+		return 0;
+	if (r != -EEXIST)
+		return error_set(&own->why, r, "the copy of a head cannot be written to the repository: %s", error_text(r));
+	r = has_copy(own, head->name, head->sealed.data, head->sealed.len);
+	if (r != 0)
+		return MIN(r, 0);
+	(void)error_set(&own->why, -EUCLEAN, "heads/%s is not the version that etcd knows by this name: somebody publishes there without etcd", head->name);
+	error_hint(&own->why, "move that object away once nobody does");
+	return -EUCLEAN;
+}
+
+/* E1 */
+static int replace_head(struct objects_etcd *own, const char *name, const struct buf *before, const struct buf *value, bool *ret_lost)
+{
+	AUTO_FREE char *key = objects_etcd_key(own, name);
+	AUTO_BUF there = BUF_INIT;
+	int r = fault_point("head-before-transaction");
+
+	return r < 0 ? r : etcd_replace(own->etcd, key, before, value, &there, ret_lost, &own->why);
+}
+
+/* E1, E2 */
+static int put_after(struct objects_etcd *own, const char *name, const struct buf *before, const struct buf *value)
+{
+	const uint8_t *data = value->data + NAME_LEN + 1;
+	const size_t len = value->len - NAME_LEN - 1;
+	bool lost = false;
+	int r = replace_head(own, name, before, value, &lost);
+
+	/* It was the newest in between, and who came after it has seen to its copy. */
+	if (r == -EEXIST && lost) {
+		r = has_copy(own, name, data, len);
+		if (r >= 0)
+			return r == 1 ? 0 : -EEXIST;
+	}
+	if (r < 0 && lost)
+		return own->why.code = -ETIMEDOUT;
+	if (r < 0)
+		return r == -EEXIST ? r : nothing_came(own, r);
+	r = fault_point("head-before-copy");
+	if (r == 0)
+		(void)!put_copy(own, objects_etcd_remember(own, value)); /* else the next one's maker does it */
+	return 0;
+}
+
+int objects_etcd_put_head(struct objects_etcd *own, const char *name, const void *data, size_t len)
+{
+	AUTO_BUF before = BUF_INIT, value = BUF_INIT;
+	const struct known *newest = NULL;
+	int r = etcd_mark_find(&own->mark, own->place, own->etcd, &own->why);
+
+	if (r == 0 && !own->mark.is_there)
+		r = etcd_mark_set(&own->mark, own->place, own->etcd, &own->why);
+	if (r == 0) {
+		r = objects_etcd_newest(own, name, &newest, &before);
+		r = r == -ENOENT ? 0 : r;
+	}
+	if (r == 0 && newest && strcmp(newest->name, name) >= 0)
+		return strcmp(newest->name, name) == 0 && is_same(&newest->sealed, data, len) ? 0 : -EEXIST;
+	if (r == 0 && newest)
+		r = put_copy(own, newest);
+	if (r < 0)
+		return nothing_came(own, r);
+	buf_addf(&value, "%s\n", name);
+	buf_add(&value, data, len);
+	return put_after(own, name, newest ? &before : NULL, &value);
+}
