@@ -131,10 +131,11 @@ static void add_row(struct rows *rows, const char *name, uint64_t bytes)
 static int add_newest(void *arg, const char *key, const struct buf *value)
 {
 	struct rows *rows = arg;
-	const struct known *known = objects_etcd_remember(rows->own, value);
+	struct known *known = objects_etcd_remember(rows->own, value);
 
 	if (!known || strncmp(known->name, strrchr(key, '/') + 1, DATASET_LEN) != 0)
 		return objects_etcd_damaged(rows->own, key);
+	known->is_listed = true;
 	add_row(rows, known->name, known->sealed.len);
 	return 0;
 }

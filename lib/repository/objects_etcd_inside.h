@@ -14,6 +14,7 @@
 struct known {
 	char name[BLOB_ID_TEXT];
 	struct buf sealed;
+	bool is_listed; /* as the newest of its dataset */
 };
 
 struct objects_etcd {
@@ -29,9 +30,9 @@ struct objects_etcd {
 
 /* Of a head's name; "" gives what the keys of all heads begin with. */
 char *objects_etcd_key(const struct objects_etcd *own, const char *name);
-const struct known *objects_etcd_known(const struct objects_etcd *own, const char *name); /* NULL: it is not */
+struct known *objects_etcd_known(const struct objects_etcd *own, const char *name); /* NULL: it is not */
 /* Takes apart what a key has. NULL: it is damaged. */
-const struct known *objects_etcd_remember(struct objects_etcd *own, const struct buf *value);
+struct known *objects_etcd_remember(struct objects_etcd *own, const struct buf *value);
 int objects_etcd_damaged(struct objects_etcd *own, const char *key);
 /* The newest head of the dataset of a head's name, and what its key has. -ENOENT: none is there. */
 WARN_UNUSED int objects_etcd_newest(struct objects_etcd *own, const char *name, const struct known **ret_newest, struct buf *ret_value);

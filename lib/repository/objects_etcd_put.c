@@ -11,7 +11,7 @@ char *objects_etcd_key(const struct objects_etcd *own, const char *name)
 	return xasprintf("corpusfs/%s/heads/%.*s", own->mark.repository, DATASET_LEN, name);
 }
 
-const struct known *objects_etcd_known(const struct objects_etcd *own, const char *name)
+struct known *objects_etcd_known(const struct objects_etcd *own, const char *name)
 {
 	for (size_t i = 0; i < own->known.count; i++)
 		if (strcmp(own->known.items[i].name, name) == 0)
@@ -19,7 +19,7 @@ const struct known *objects_etcd_known(const struct objects_etcd *own, const cha
 	return NULL;
 }
 
-const struct known *objects_etcd_remember(struct objects_etcd *own, const struct buf *value)
+struct known *objects_etcd_remember(struct objects_etcd *own, const struct buf *value)
 {
 	const char *text = (const char *)value->data;
 	struct known known = {0};
@@ -140,8 +140,11 @@ int objects_etcd_put_head(struct objects_etcd *own, const char *name, const void
 		r = objects_etcd_newest(own, name, &newest, &before);
 		r = r == -ENOENT ? 0 : r;
 	}
-	if (r == 0 && newest && strcmp(newest->name, name) >= 0)
-		return strcmp(newest->name, name) == 0 && is_same(&newest->sealed, data, len) ? 0 : -EEXIST;
+	if (r == 0 && newest && strcmp(newest->name, name) == 0 && is_same(&newest->sealed, data, len))
+		return 0;
+	/* It came after the number was counted. */
+	if (r == 0 && newest && (strcmp(newest->name, name) >= 0 || !newest->is_listed))
+		return -EEXIST;
 	if (r == 0 && newest)
 		r = put_copy(own, newest);
 	if (r < 0)

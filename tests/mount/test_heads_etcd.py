@@ -211,6 +211,20 @@ def test_who_was_overtaken_by_a_higher_number_is_told(published, remotes, elsewh
     assert published.numbers() == [1, 5] and len(remotes.json("backup", "list", "base:")) == before + 1
 
 
+def test_higher_number_overtakes_nobody(published, remotes, elsewhere):
+    """The other way round: the version in between is one that this does not come from."""
+    elsewhere.run("restore", "base:d", "d")
+    (key,) = [key for key in published.etcd.keys() if "/heads/" in key]
+    elsewhere.run("snapshot", "hold", "d@" + elsewhere.json("snapshot", "list", "d")[0]["name"], f"published:{key.split('/')[-1][:12]}:4")
+    change(remotes, "d", "more")
+    before = len(remotes.json("backup", "list", "base:"))
+    with elsewhere.store.stopped_at("head-before-put", "-s", elsewhere.store.path, "publish", "d", "base", env=elsewhere.env) as paused:
+        remotes.publish("d")
+    assert paused.code == program.EXISTS
+    told(paused, "version 2", "meanwhile")
+    assert published.numbers() == [1, 2] and len(remotes.json("backup", "list", "base:")) == before + 1
+
+
 @pytest.mark.parametrize("point", ["backup-before-snapshot-file", "head-before-put", "head-before-transaction"])
 def test_who_dies_before_has_not(published, remotes, point):
     change(remotes, "d", "more")
