@@ -3,22 +3,26 @@
  * times, while messages to etcd and their answers are lost or come late, and whoever publishes may die between any two steps and begin anew. A reader
  * looks at the newest version at any time.
  *
- *   no two heads come from one base           asserted in apply()
+ *   no two heads come from one base,
+ *   and each is put after the one it goes on from   asserted in apply()
  *   what was acknowledged stays a version      asserted in all_is_there()
  *   no reader is ahead of the head             asserted by the reader
  *
- * A head is named by its value in etcd, which no other has: 1 + publisher * ROUNDS + round. 0: none.
+ * A head is named by its value in etcd, which no other has: 1 + publisher * ROUNDS + round. 0: none. A number may be left out.
  * With -DNO_COMPARE the transaction does not compare, with -DCOPY_FIRST the copy is put before it, with -DNO_CARE nobody sees to the copy of the head
- * before: then it must fail.
+ * before, with -DNO_LIST it is not looked whether that is the head from which the number was counted on: then it must fail.
  */
 #define PUBLISHERS 2
 #define ROUNDS 2
 #define HEADS 5 /* and 0 */
+#define NUMBERS 9
 
 byte key;              /* the newest head, in etcd */
 byte number[HEADS];    /* of a head */
+byte parent[HEADS];    /* the head from which its number was counted on */
 byte child[HEADS];     /* the head that came after it by a transaction; 0: none yet */
-byte copies[HEADS];    /* in the repository, by their number */
+bool given[NUMBERS];   /* a head of this number was put */
+byte copies[NUMBERS];  /* in the repository, by their number */
 bool acknowledged[HEADS];
 byte sent[PUBLISHERS], sent_before[PUBLISHERS]; /* a transaction on its way to etcd, of each publisher; sent 0: none */
 
@@ -31,8 +35,9 @@ inline apply(head, before)
 #else
 	:: key != head ->
 #endif
-		assert(child[before] == 0);
+		assert(child[before] == 0 && parent[head] == before);
 		child[before] = head;
+		given[number[head]] = true;
 		key = head
 	:: else
 	fi
@@ -77,8 +82,13 @@ proctype publisher(byte me)
 		/* what there is, and the number that comes next */
 		d_step {
 			base = key;
+			parent[head] = base;
 			number[head] = number[base] + 1
 		};
+		if
+		:: number[head]++
+		:: skip
+		fi;
 #ifdef COPY_FIRST
 		d_step { put_copy(head) };
 #endif
@@ -86,6 +96,9 @@ proctype publisher(byte me)
 		before = key;
 		if
 		:: before != 0 && number[before] >= number[head] -> goto refused
+#ifndef NO_LIST
+		:: before != base -> goto refused
+#endif
 		:: else
 		fi;
 #ifndef NO_CARE
@@ -130,7 +143,7 @@ active proctype reader()
 		/* then what is in the repository */
 		d_step {
 			newest = number[head];
-			i = HEADS - 1;
+			i = NUMBERS - 1;
 			do
 			:: i > 0 ->
 				if
@@ -138,7 +151,7 @@ active proctype reader()
 				:: else
 				fi;
 				/* none is missing before the head that was there */
-				assert(i >= number[head] || copies[i] != 0);
+				assert(i >= number[head] || !given[i] || copies[i] != 0);
 				i--
 			:: else -> break
 			od;
