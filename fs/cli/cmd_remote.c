@@ -147,6 +147,9 @@ static int list_versions(struct cli *cli)
 		repository_add_short(row);
 	}
 	table_print(cli, version_columns, rows);
+	json_array_foreach(rows, i, row)
+		if (text_of(row, "why"))
+			fprintf(stderr, "corpusfs: %s\n", text_of(row, "why"));
 	json_decref(result);
 	return EXIT_OK;
 }

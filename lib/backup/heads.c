@@ -1,4 +1,4 @@
-#include "lib/backup/heads.h"
+#include "lib/backup/heads_inside.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -6,21 +6,18 @@
 
 #include <jansson.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/fault.h"
 #include "lib/base/shell.h"
 #include "lib/repository/etcd_mark.h"
 #include "lib/repository/go_text.h"
+#include "lib/repository/objects_etcd.h"
 
-#define HEAD_MAX (64U << 10)
 #define DATASET_BYTES ((HEAD_DATASET_TEXT - 1) / 2)
-#define TRIES 10
-#define PAUSE_US 50000
 
 _Static_assert(DATASET_BYTES + sizeof(uint64_t) == BLOB_ID_LEN, "a head's name is a dataset and a number");
 
 void head_clear(struct head *head)
 {
+	free(head->why);
 	free(head->dataset);
 	free(head->name);
 	free(head->identity);
@@ -34,6 +31,7 @@ struct head head_copy(const struct head *head)
 {
 	struct head copy = *head;
 
+	copy.why = xstrdup_or_null(head->why);
 	copy.dataset = xstrdup_or_null(head->dataset);
 	copy.name = xstrdup_or_null(head->name);
 	copy.identity = xstrdup_or_null(head->identity);
@@ -85,7 +83,7 @@ void head_dataset_text(const struct repository *repository, const char *dataset,
 	(void)snprintf(out, HEAD_DATASET_TEXT, "%.*s", HEAD_DATASET_TEXT - 1, text);
 }
 
-static void set_object(const struct repository *repository, struct head *head)
+void head_set_object(const struct repository *repository, struct head *head)
 {
 	struct blob_id id = id_of(repository, head->dataset);
 
@@ -132,7 +130,7 @@ static int decode(const struct repository *repository, const struct buf *json, s
 	}
 	if (r == 0) {
 		named.dataset = head->dataset;
-		set_object(repository, &named);
+		head_set_object(repository, &named);
 		r = strcmp(named.object, head->object) == 0 ? 0 : -EBADMSG;
 	}
 	json_decref(object);
@@ -178,7 +176,23 @@ static int is_elsewhere(struct error *err)
 	return -EOPNOTSUPP;
 }
 
-/* The names of a dataset's heads, or of all (NULL), in their order. */
+/*
+ * Whether a name with a number that no head has is that of a newest one whose key in etcd is damaged: then that is the failure, -EBADMSG. Anybody can put
+ * an object of such a name where there is no etcd.
+ */
+static int check_newest(struct repository *repository, const struct blob_id *id, struct error *err)
+{
+	char name[BLOB_ID_TEXT];
+	uint64_t size;
+	int r = 0;
+
+	blob_id_text(id, name);
+	if (strcmp(name + HEAD_DATASET_TEXT - 1, OBJECTS_ETCD_DAMAGED) == 0)
+		r = repository->objects->place->size(repository->objects, OBJECT_HEAD, name, &size);
+	return r < 0 && r != -ENOENT ? objects_failed(repository->objects, r, "what was published cannot be read", err) : 0;
+}
+
+/* The names of a dataset's heads, or of all (NULL), in their order. Of all, also those of other numbers. */
 static int list_names(struct repository *repository, const char *dataset, struct object_names *ret_names, struct error *err)
 {
 	const struct blob_id wanted = id_of(repository, dataset ? dataset : "");
@@ -190,8 +204,10 @@ static int list_names(struct repository *repository, const char *dataset, struct
 	for (size_t i = 0; i < ret_names->count && r == 0; i++)
 		if (etcd_mark_is(&ret_names->items[i]))
 			r = is_elsewhere(err);
-		else if ((!dataset || is_same_dataset(&ret_names->items[i], &wanted)) && is_number(number_of(&ret_names->items[i])))
+		else if (!dataset || (is_same_dataset(&ret_names->items[i], &wanted) && is_number(number_of(&ret_names->items[i]))))
 			ret_names->items[kept++] = ret_names->items[i];
+		else if (is_same_dataset(&ret_names->items[i], &wanted))
+			r = check_newest(repository, &ret_names->items[i], err);
 	ret_names->count = kept;
 	return r;
 }
@@ -199,6 +215,21 @@ static int list_names(struct repository *repository, const char *dataset, struct
 int heads_read(struct repository *repository, const char *dataset, struct heads *ret_heads, struct error *err)
 {
 	return heads_read_after(repository, dataset, 0, ret_heads, err);
+}
+
+/* Of a number that no head has: adds it if it is a newest one that is damaged in etcd. */
+static int add_damaged(struct repository *repository, const struct blob_id *id, struct heads *heads, struct error *err)
+{
+	struct head damaged = {.is_damaged = true};
+	struct error why = {0};
+	int r = check_newest(repository, id, &why);
+
+	if (r != -EBADMSG)
+		return r < 0 ? error_set(err, r, "%s", why.text) : 0;
+	blob_id_text(id, damaged.object);
+	damaged.why = xstrdup(why.text);
+	array_add(heads, damaged);
+	return 0;
 }
 
 int heads_read_after(struct repository *repository, const char *dataset, uint64_t number, struct heads *ret_heads, struct error *err)
@@ -209,6 +240,10 @@ int heads_read_after(struct repository *repository, const char *dataset, uint64_
 	for (size_t i = 0; i < names.count && r == 0; i++) {
 		struct head head;
 
+		if (!is_number(number_of(&names.items[i]))) {
+			r = add_damaged(repository, &names.items[i], ret_heads, err);
+			continue;
+		}
 		if (number_of(&names.items[i]) <= number)
 			continue;
 		r = read_head(repository, &names.items[i], &head, err);
@@ -224,6 +259,14 @@ int heads_read_after(struct repository *repository, const char *dataset, uint64_
 bool head_is_newest(const struct heads *heads, size_t i)
 {
 	return i + 1 == heads->count || strncmp(heads->items[i].object, heads->items[i + 1].object, HEAD_DATASET_TEXT - 1) != 0;
+}
+
+int heads_check_newest(const struct heads *heads, struct error *err)
+{
+	for (size_t i = 0; i < heads->count; i++)
+		if (heads->items[i].why)
+			return error_set(err, -EBADMSG, "%s", heads->items[i].why);
+	return 0;
 }
 
 const struct head *heads_keeping(const struct heads *heads, const char *backup)
@@ -336,105 +379,4 @@ int head_find(struct repository *repository, const char *text, struct head *ret_
 	else
 		head_clear(&found);
 	return r;
-}
-
-/* --- writing --- */
-
-static void encode(const struct head *head, struct buf *json)
-{
-	const struct {
-		const char *key, *text;
-	} texts[] = {{"name", head->name}, {"backup", head->backup}, {"identity", head->identity}, {"by", head->by}, {"host", head->host}, {"user", head->user}};
-	char published[GO_TIME_TEXT], taken[GO_TIME_TEXT];
-
-	go_time_text(head->published, published);
-	go_time_text(head->taken, taken);
-	buf_addf(json, "{\"version\":1,\"number\":%llu,\"dataset\":", (unsigned long long)head->number);
-	go_json_string(json, head->dataset);
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		buf_addf(json, ",\"%s\":", texts[i].key);
-		if (texts[i].text)
-			go_json_string(json, texts[i].text);
-		else
-			buf_addf(json, "null");
-	}
-	buf_addf(json, ",\"published\":\"%s\",\"taken\":\"%s\",\"added\":%llu,\"stored\":%llu}", published, taken, (unsigned long long)head->added,
-	         (unsigned long long)head->stored);
-}
-
-/* Whether what is there is what we have put: 1 yes, 0 no, -ENOENT there is nothing. */
-static int is_ours(struct repository *repository, const struct head *head, const struct buf *sealed)
-{
-	AUTO_BUF there = BUF_INIT;
-	int r = objects_get_whole(repository->objects, OBJECT_HEAD, head->object, HEAD_MAX, &there);
-
-	if (r < 0)
-		return r == -EFBIG ? 0 : r;
-	return there.len == sealed->len && memcmp(there.data, sealed->data, sealed->len) == 0;
-}
-
-static bool may_have_come(int code)
-{
-	return code == -ETIMEDOUT || code == -EIO || code == -ECONNREFUSED || code == -EHOSTUNREACH || code == -EPROTO;
-}
-
-/*
- * What the place says may not be what became of it: an answer may have been lost, also that of an earlier try, whose repetition then failed for
- * another reason. So after every failure it is looked whether it is there. unknown: once it may come later, no later try undoes that.
- */
-static int put_once(struct repository *repository, const struct head *head, const struct buf *sealed, bool conditional, bool *unknown)
-{
-	const struct objects_place *place = repository->objects->place;
-	int r = (conditional ? place->put_new : place->put)(repository->objects, OBJECT_HEAD, head->object, sealed->data, sealed->len), there;
-
-	if (r == 0 && conditional)
-		return 0;
-	if (place->keeps_apart && (r == -EREMOTEIO || r == -EEXIST)) /* etcd has decided, or does not answer: nothing has come, nor will */
-		return r;
-	if (r == -ENOTRECOVERABLE) { /* it is there now, and may not be after a crash */
-		*unknown = true;
-		return r;
-	}
-	there = is_ours(repository, head, sealed);
-	if (there == 1)
-		return 0;
-	if (there == 0) {
-		*unknown = false;
-		return -EEXIST;
-	}
-	if (r == -EEXIST || r == 0 || there != -ENOENT || may_have_come(r))
-		*unknown = true;
-	if (r == -EEXIST)
-		return there == -ENOENT ? -EAGAIN : there;
-	return r < 0 ? r : there;
-}
-
-int head_put(struct repository *repository, struct head *head, bool conditional, bool *ret_unknown, struct error *err)
-{
-	AUTO_BUF json = BUF_INIT, sealed = BUF_INIT;
-	int r;
-
-	*ret_unknown = false;
-	set_object(repository, head);
-	encode(head, &json);
-	repository_seal(repository, &json, &sealed);
-	r = fault_point("head-before-put");
-	if (r < 0)
-		return error_set(err, r, "what was published cannot be written: %s", error_text(r));
-	/* S3 may let nobody through when several come at once. */
-	for (unsigned i = 0; i < TRIES; i++) {
-		r = put_once(repository, head, &sealed, conditional, ret_unknown);
-		if (r != -EAGAIN)
-			break;
-		clock_pause_us(PAUSE_US << MIN(i, 4U));
-	}
-	if (r == 0) {
-		r = fault_point("head-after-put");
-		*ret_unknown = r < 0;
-	}
-	if (r == -EEXIST)
-		return error_set(err, r, "another one was published at the same time");
-	if (r < 0 && *ret_unknown)
-		return objects_failed(repository->objects, r, "it is not known whether it is published, as the answer was lost", err);
-	return r < 0 ? objects_failed(repository->objects, r, "what was published cannot be written", err) : 0;
 }

@@ -20,7 +20,8 @@
 struct head {
 	char object[BLOB_ID_TEXT]; /* its name */
 	uint64_t number;           /* from 1 to HEAD_NUMBER_MAX */
-	bool is_damaged;           /* nothing else is known of it */
+	bool is_damaged;           /* nothing else is known of it, but perhaps `why` */
+	char *why;                 /* of a newest one that is damaged in etcd, whose number is 0 here: which key that is */
 	char *dataset, *name;      /* owned, as all texts are */
 	char backup[BLOB_ID_TEXT];
 	char *identity, *by, *host, *user;
@@ -38,12 +39,17 @@ void heads_clear(struct heads *heads);
 /* Objects of other numbers are no heads. */
 #define HEAD_NUMBER_MAX (UINT64_C(1) << 62)
 
-/* Those of a dataset, or all (NULL), those of one dataset together, the oldest first. A damaged one is in it. */
+/*
+ * Those of a dataset, or all (NULL), those of one dataset together, the oldest first. A damaged one is in it; one whose number nobody knows, as its key
+ * in etcd is damaged, only in the list of all: asked for the dataset alone, these and all functions below fail with -EBADMSG.
+ */
 WARN_UNUSED int heads_read(struct repository *repository, const char *dataset, struct heads *ret_heads, struct error *err);
 /* The same for those of higher numbers alone. */
 WARN_UNUSED int heads_read_after(struct repository *repository, const char *dataset, uint64_t number, struct heads *ret_heads, struct error *err);
 /* Whether it is the last of its dataset in what heads_read gave: the dataset's head. Numbers of other datasets say nothing of that. */
 bool head_is_newest(const struct heads *heads, size_t i);
+/* -EBADMSG: of a dataset's newest one in the list of all nobody knows which it is. */
+WARN_UNUSED int heads_check_newest(const struct heads *heads, struct error *err);
 /* The head that needs this backup, of all that there are: a dataset's newest one, and where that is damaged, the newest that is not. NULL: none does. */
 const struct head *heads_keeping(const struct heads *heads, const char *backup);
 /* "DATASET", its head, or "DATASET@NAME", a version. -ENOENT; -EBADMSG: it is damaged. */

@@ -19,6 +19,14 @@ static int forget_file(struct repository *repository, const char *name, struct e
 	return r < 0 && r != -ENOENT ? error_set(err, r, "backup %.8s cannot be removed: %s", name, error_text(r)) : 0;
 }
 
+/* Nothing goes while nobody knows which version is the newest. */
+static int read_heads(struct repository *repository, struct heads *ret_heads, struct error *err)
+{
+	int r = heads_read(repository, NULL, ret_heads, err);
+
+	return r == 0 ? heads_check_newest(ret_heads, err) : r;
+}
+
 static int check_no_head(const struct heads *heads, const char *backup, struct error *err)
 {
 	const struct head *head = heads_keeping(heads, backup);
@@ -35,7 +43,7 @@ static int forget_named(struct op_context *context, struct repository *repositor
 	struct snapshot_files found = {0};
 	struct heads heads = {0};
 	const json_t *entry;
-	int r = heads_read(repository, NULL, &heads, err);
+	int r = read_heads(repository, &heads, err);
 	size_t i;
 
 	/* All are looked for before the first one goes. */
@@ -87,7 +95,7 @@ static int forget_by_rules(struct repository *repository, const struct forgettin
 	int r = snapshot_files_read(repository, false, &snapshots, err);
 
 	if (r == 0)
-		r = heads_read(repository, NULL, &heads, err);
+		r = read_heads(repository, &heads, err);
 	keeps = xcalloc(snapshots.count + 1, sizeof(*keeps));
 	forget_apply(&forgetting->rules, &snapshots, keeps);
 	for (size_t i = 0; i < snapshots.count && r == 0; i++) {

@@ -11,8 +11,9 @@
 
 static json_t *head_to_json(const struct head *head, bool is_newest)
 {
-	json_t *object = json_pack("{s:o*, s:I, s:o*, s:b, s:b}", "dataset", json_from_bytes(head->dataset), "number", (json_int_t)head->number, "name",
-	                           json_from_bytes(head->name), "head", is_newest, "damaged", head->is_damaged);
+	json_t *object = json_pack("{s:o*, s:o*, s:o*, s:b, s:b, s:s*}", "dataset", json_from_bytes(head->dataset), "number",
+	                           head->number > 0 ? json_integer((json_int_t)head->number) : NULL, "name", json_from_bytes(head->name), "head", is_newest,
+	                           "damaged", head->is_damaged, "why", head->why);
 
 	if (head->is_damaged)
 		return object;
@@ -83,8 +84,9 @@ static int publish_op(struct op_context *context, const json_t *args, json_t **r
 }
 
 /*
- * remote.versions: {password, dataset?} -> rows {dataset?, number, name?, head: it is the newest, damaged, backup, identity?, by: "STORE/NUMBER",
- * host?, user?, published, published_ns, taken, taken_ns, added, stored: bytes that came with it, gone: its backup is no more}
+ * remote.versions: {password, dataset?} -> rows {dataset?, number?, name?, head: it is the newest, damaged, why?: of one that is damaged in etcd, backup,
+ * identity?, by: "STORE/NUMBER", host?, user?, published, published_ns, taken, taken_ns, added, stored: bytes that came with it, gone: its backup is no
+ * more}
  */
 static int versions_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {

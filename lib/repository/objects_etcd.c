@@ -14,6 +14,12 @@ static bool is_head(enum object_kind kind, const char *name)
 	return kind == OBJECT_HEAD && strlen(name) == NAME_LEN && strspn(name + DATASET_LEN, "0") < NAME_LEN - DATASET_LEN;
 }
 
+/* Whose number nobody knows. */
+static bool is_damaged(const char *name)
+{
+	return strcmp(name + DATASET_LEN, OBJECTS_ETCD_DAMAGED) == 0;
+}
+
 static void begin(struct objects_etcd *own)
 {
 	pthread_mutex_lock(&own->lock);
@@ -50,7 +56,7 @@ static int find_head(struct objects_etcd *own, const char *name, const struct kn
 	*ret_known = objects_etcd_known(own, name);
 	if (*ret_known)
 		return 1;
-	r = look_for_copy(own, name);
+	r = is_damaged(name) ? -ENOENT : look_for_copy(own, name);
 	if (r != -ENOENT)
 		return r;
 	r = find_mark(own);
@@ -128,13 +134,20 @@ static void add_row(struct rows *rows, const char *name, uint64_t bytes)
 	array_add(&rows->all, row);
 }
 
+/* Of a damaged key it is known of which dataset it is; what is no dataset's nobody asks for. */
 static int add_newest(void *arg, const char *key, const struct buf *value)
 {
 	struct rows *rows = arg;
+	const char *dataset = strrchr(key, '/') + 1;
+	AUTO_FREE char *damaged = xasprintf("%s" OBJECTS_ETCD_DAMAGED, dataset);
 	struct known *known = objects_etcd_remember(rows->own, value);
 
-	if (!known || strncmp(known->name, strrchr(key, '/') + 1, DATASET_LEN) != 0)
-		return objects_etcd_damaged(rows->own, key);
+	if (strlen(dataset) != DATASET_LEN)
+		return 0;
+	if (!known || strncmp(known->name, dataset, DATASET_LEN) != 0) {
+		add_row(rows, damaged, 0);
+		return 0;
+	}
 	known->is_listed = true;
 	add_row(rows, known->name, known->sealed.len);
 	return 0;
@@ -147,7 +160,7 @@ static int add_copy(void *arg, const char *name, uint64_t bytes)
 	for (size_t i = 0; i < rows->of_etcd; i++)
 		if (strcmp(rows->all.items[i].name, name) == 0)
 			return 0;
-	if (strcmp(name, ETCD_MARK_NAME) != 0)
+	if (is_head(OBJECT_HEAD, name) && !is_damaged(name))
 		add_row(rows, name, bytes);
 	return 0;
 }

@@ -23,6 +23,9 @@
 #include "lib/repository/etcd.h"
 #include "lib/repository/objects.h"
 
+/* In a listed name, in the place of the number: the newest head of the dataset, whose key is damaged. Who reads it gets -EBADMSG. */
+#define OBJECTS_ETCD_DAMAGED "ffffffffffffffff"
+
 /* Takes over the place, if it returns 0. Nothing is asked yet. */
 WARN_UNUSED int objects_etcd_open(struct objects *place, const struct etcd_options *options, struct objects **ret_objects, struct error *err);
 

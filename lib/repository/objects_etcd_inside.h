@@ -10,6 +10,7 @@
 
 #define DATASET_LEN 48 /* of a head's name; what follows is its number */
 #define NAME_LEN (BLOB_ID_TEXT - 1)
+#define NUMBER_MAX "4000000000000000" /* of heads (lib/backup/heads.h) */
 
 struct known {
 	char name[BLOB_ID_TEXT];

@@ -28,6 +28,8 @@ struct known *objects_etcd_remember(struct objects_etcd *own, const struct buf *
 	if (value->len <= NAME_LEN || text[NAME_LEN] != '\n' || blob_id_parse_text(text, NAME_LEN, &id) < 0)
 		return NULL;
 	(void)snprintf(known.name, sizeof(known.name), "%.*s", NAME_LEN, text);
+	if (strspn(known.name + DATASET_LEN, "0") == NAME_LEN - DATASET_LEN || strcmp(known.name + DATASET_LEN, NUMBER_MAX) > 0)
+		return NULL;
 	if (!objects_etcd_known(own, known.name)) {
 		buf_add(&known.sealed, value->data + NAME_LEN + 1, value->len - NAME_LEN - 1);
 		array_add(&own->known, known);
@@ -37,7 +39,9 @@ struct known *objects_etcd_remember(struct objects_etcd *own, const struct buf *
 
 int objects_etcd_damaged(struct objects_etcd *own, const char *key)
 {
-	return error_set(&own->why, -EBADMSG, "the key %s in etcd is damaged", key);
+	(void)error_set(&own->why, -EBADMSG, "the key %s in etcd is damaged, which says which version of a dataset is the newest", key);
+	error_hint(&own->why, "if it is removed, the copies of heads in the repository say that");
+	return -EBADMSG;
 }
 
 int objects_etcd_newest(struct objects_etcd *own, const char *name, const struct known **ret_newest, struct buf *ret_value)

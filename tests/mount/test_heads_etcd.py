@@ -318,12 +318,28 @@ def test_head_that_points_to_nothing(published, remotes, area):
     assert remotes.heads() == {"d": 2}
 
 
-def test_key_that_is_damaged(published, remotes):
+def test_key_that_is_damaged(published, remotes, elsewhere, area):
+    """Whoever wants that dataset is told which key it is; all others go on."""
     (key,) = [key for key in published.etcd.keys() if "/heads/" in key]
-    for value in (b"", b"nonsense", b"0" * 64 + b"\nx"):
-        published.etcd.put(key, value)
-        told(remotes.run("remote", "list", "base", code=program.DAMAGED), key)
-        told(remotes.publish("d", "--force", code=program.DAMAGED), key)
+    value = published.etcd.keys()[key]
+    remotes.publish("d", "--as", "other")
+    backup = next(row["backup"] for row in remotes.versions() if row["dataset"] == "other")
+    for damaged in (b"", b"nonsense", b"0" * 64 + b"\nx", value[:48] + b"f" * 16 + value[64:], value[:48] + b"0" * 16 + value[64:]):
+        published.etcd.put(key, damaged)
+        listed = remotes.run("remote", "list", "base")
+        told(listed, key)
+        assert "other" in listed.out and "damaged" in listed.out
+        assert [("number" in row, row["head"], key in row["why"]) for row in remotes.versions() if row["damaged"]] == [(False, True, True)]
+        for args in (["publish", "d", "base", "--force"], ["restore", "base:d", area + "/out"], ["backup", "forget", "base:", backup[:8]]):
+            told(remotes.run(*args, code=program.DAMAGED), key)
+    change(remotes, "d", "more")
+    remotes.publish("d", "--as", "other")
+    elsewhere.run("restore", "base:other", "d")
+    # the copy says which it is
+    published.etcd.remove(key)
+    assert remotes.heads() == {"d": 1, "other": 2}
+    remotes.publish("d")
+    assert remotes.heads() == {"d": 2, "other": 2}
 
 
 @pytest.fixture
