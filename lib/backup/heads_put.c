@@ -59,7 +59,7 @@ static int put_once(struct repository *repository, const struct head *head, cons
 
 	if (r == 0 && conditional)
 		return 0;
-	if (place->keeps_apart && (r == -EREMOTEIO || r == -EEXIST)) /* etcd has decided, or does not answer: nothing has come, nor will */
+	if (place->keeps_apart && r < 0 && r != -ETIMEDOUT) /* etcd has decided, or does not answer: nothing has come, nor will (objects_etcd.h) */
 		return r;
 	if (r == -ENOTRECOVERABLE) { /* it is there now, and may not be after a crash */
 		*unknown = true;
