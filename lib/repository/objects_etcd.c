@@ -256,6 +256,11 @@ struct objects *objects_etcd_place(struct objects *objects)
 	return objects->place->explain == explain ? etcd_of(objects)->place : NULL;
 }
 
+bool objects_etcd_decides(struct objects *objects)
+{
+	return objects_etcd_place(objects) && !etcd_of(objects)->stale_ok;
+}
+
 int objects_etcd_look(struct objects *objects, struct etcd_state *ret_state, struct error *err)
 {
 	struct objects_etcd *own = etcd_of(objects);

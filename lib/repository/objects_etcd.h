@@ -31,6 +31,8 @@ WARN_UNUSED int objects_etcd_open(struct objects *place, const struct etcd_optio
 
 /* The place, where heads are in etcd, else NULL. */
 struct objects *objects_etcd_place(struct objects *objects);
+/* Whether etcd alone says which heads are the newest: they are there, and an older one is not good enough. */
+bool objects_etcd_decides(struct objects *objects);
 /* How etcd is; for those that have it. */
 WARN_UNUSED int objects_etcd_look(struct objects *objects, struct etcd_state *ret_state, struct error *err);
 

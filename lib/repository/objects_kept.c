@@ -10,6 +10,7 @@
 #include "lib/base/array.h"
 #include "lib/base/clock.h"
 #include "lib/repository/blob_id.h"
+#include "lib/repository/objects_etcd.h"
 #include "lib/repository/repository.h"
 
 #define AWAY_MS 5000 /* the place is not asked again for what there are copies of */
@@ -258,13 +259,24 @@ static void remove_copies(struct objects *objects, enum object_kind kind, struct
 	array_clear(&here);
 }
 
+/* Copies do not say which head is the newest, where etcd does. */
+static struct objects *place_that_decides(struct objects_kept *kept, enum object_kind kind)
+{
+	struct objects *place = kind == OBJECT_HEAD ? try_place(kept) : NULL;
+
+	return place && objects_etcd_decides(place) ? place : NULL;
+}
+
 static int list(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg)
 {
-	struct objects *place = place_now(kept_of(objects)), *copies = copies_of(objects);
+	struct objects *deciding = place_that_decides(kept_of(objects), kind), *place = deciding ? deciding : place_now(kept_of(objects));
+	struct objects *copies = copies_of(objects);
 	struct rows rows = {0};
-	int r = place ? said(kept_of(objects), place->place->list(place, kind, add_row, &rows)) : -EHOSTUNREACH;
+	int r = place ? place->place->list(place, kind, add_row, &rows) : -EHOSTUNREACH;
 
-	if (r == -EHOSTUNREACH && is_copied(kind)) {
+	if (place && !deciding)
+		r = said(kept_of(objects), r);
+	if (r == -EHOSTUNREACH && is_copied(kind) && !deciding) {
 		array_reset(&rows);
 		r = copies->place->list(copies, kind, add_row, &rows);
 	} else if (r == 0 && is_copied(kind)) {

@@ -5,7 +5,8 @@
  *
  *   key, snapshot, index file   named by their SHA-256: the copy is used if it has that, else fetched anew
  *   config, head                the copy is used while the place is away only, for nothing says what it should be
- *   lists                       are the place's, and copies of what it does not have any more are removed; while it is away, what there are copies of
+ *   lists                       are the place's, and copies of what it does not have any more are removed; while it is away, what there are copies of,
+ *                               but for heads that are in etcd (objects_etcd_decides)
  *
  * Where the copies' disk is full, there are none.
  *

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "lib/repository/locks.h"
+#include "lib/repository/objects_etcd.h"
 #include "lib/repository/objects_kept.h"
 #include "tests/unit/repository_place.h"
 
@@ -20,6 +21,7 @@ struct leaving {
 
 static bool is_away;
 static int away_code; /* what is said then */
+static bool has_etcd, stale_ok; /* heads are in it; no member is ever asked */
 static unsigned asked; /* while it was away */
 
 static int turn_away(void)
@@ -97,7 +99,9 @@ static int open_leaving(void *arg, struct objects **ret_place)
 	leaving->objects.place = &leaving_place;
 	leaving->behind = place_objects(&((struct fixture *)arg)->place);
 	*ret_place = &leaving->objects;
-	return 0;
+	if (!has_etcd)
+		return 0;
+	return objects_etcd_open(&leaving->objects, &(struct etcd_options){.members = "127.0.0.1:1", .stale_ok = stale_ok}, ret_place, NULL);
 }
 
 static int try_open(struct fixture *fixture, struct error *err)
@@ -147,6 +151,7 @@ static int set_up(void **state)
 
 	is_away = false;
 	away_code = -ETIMEDOUT;
+	has_etcd = stale_ok = false;
 	asked = 0;
 	repository_place_make(&fixture->place);
 	add_blob(fixture, "content");
@@ -261,6 +266,25 @@ static void what_etcd_says_is_not_hidden_by_copies(void **state)
 	array_clear(&names);
 }
 
+/* Nor is it one while the place cannot be asked whether heads are in etcd. */
+static void copies_of_heads_are_no_answer_where_etcd_decides(void **state)
+{
+	struct fixture *fixture = *state;
+	struct object_names names = {0};
+	struct error err = {0};
+
+	for (unsigned i = 0; i < 2; i++) {
+		has_etcd = true;
+		stale_ok = i == 1;
+		is_away = false;
+		reopen(fixture);
+		is_away = true;
+		assert_int_equal(repository_list(fixture->repository, OBJECT_SNAPSHOT, &names, &err), 0);
+		assert_int_equal(repository_list(fixture->repository, OBJECT_HEAD, &names, &err), stale_ok ? 0 : -ETIMEDOUT);
+	}
+	array_clear(&names);
+}
+
 static void damaged_copy_is_fetched_anew(void **state)
 {
 	const char *const folders[] = {"index", "keys", ""};
@@ -346,6 +370,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_was_read_once_is_opened_while_the_place_is_away, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(place_that_goes_is_asked_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_etcd_says_is_not_hidden_by_copies, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(copies_of_heads_are_no_answer_where_etcd_decides, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(damaged_copy_is_fetched_anew, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(copies_go_with_what_they_are_of, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(copies_that_were_stopped_are_not_touched, set_up, tear_down),
