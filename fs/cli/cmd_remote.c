@@ -73,6 +73,17 @@ static int check_options(struct cli *cli, const char *url, struct error *err)
 	return repository_name_check(url, err);
 }
 
+/* What a user asks etcd with. */
+static void note_clear(struct cli *cli)
+{
+	const char *members = cli_option(cli, "etcd");
+
+	if (members && (cli_option(cli, "etcd-credentials-file") || cli_option(cli, "etcd-credentials-command")) &&
+	    etcd_is_in_clear(members, cli_option(cli, "etcd-ca-file") || cli_option(cli, "etcd-client-file")))
+		fprintf(stderr, "corpusfs: note: the password for etcd goes over the network in the clear; --etcd-ca-file, or https:// before its names, has "
+				"it go with TLS\n");
+}
+
 static int run_add(struct cli *cli)
 {
 	const char *url = cli->argv[1];
@@ -93,6 +104,7 @@ static int run_add(struct cli *cli)
 	if (r < 0)
 		return exit_with(&err);
 	printf("added remote %s; corpusfs remote test %s tries it out\n", cli->argv[0], cli->argv[0]);
+	note_clear(cli);
 	return EXIT_OK;
 }
 

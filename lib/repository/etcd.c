@@ -56,15 +56,43 @@ static int members_add(struct etcd *etcd, const char *members, bool with_tls, st
 	return r;
 }
 
+static void members_clear(struct etcd *etcd)
+{
+	while (etcd->members.count > 0)
+		free(array_pop(&etcd->members));
+	array_clear(&etcd->members);
+}
+
 int etcd_members_check(const char *members, struct error *err)
 {
 	struct etcd etcd = {0};
 	int r = members_add(&etcd, members, false, err);
 
-	while (etcd.members.count > 0)
-		free(array_pop(&etcd.members));
-	array_clear(&etcd.members);
+	members_clear(&etcd);
 	return r;
+}
+
+/* "HOST:PORT", of this very machine: nobody listens on the way. */
+static bool is_here(const char *host)
+{
+	static const char *const here[] = {"localhost:", "127.", "[::1]:"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(here); i++)
+		if (strncmp(host, here[i], strlen(here[i])) == 0)
+			return true;
+	return false;
+}
+
+bool etcd_is_in_clear(const char *members, bool with_tls)
+{
+	struct etcd etcd = {0};
+	bool is_in_clear = false;
+
+	if (members_add(&etcd, members, with_tls, NULL) == 0)
+		for (size_t i = 0; i < etcd.members.count; i++)
+			is_in_clear |= strncmp(etcd.members.items[i], "http://", 7) == 0 && !is_here(etcd.members.items[i] + 7);
+	members_clear(&etcd);
+	return is_in_clear;
 }
 
 int etcd_open(const struct etcd_options *options, struct etcd **ret_etcd, struct error *err)
@@ -92,9 +120,7 @@ void etcd_close(struct etcd *etcd)
 	if (!etcd)
 		return;
 	http_free(etcd->http);
-	while (etcd->members.count > 0)
-		free(array_pop(&etcd->members));
-	array_clear(&etcd->members);
+	members_clear(etcd);
 	free(etcd->user);
 	free_secret(etcd->password);
 	free_secret(etcd->token);

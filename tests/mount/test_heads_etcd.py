@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import threading
 import urllib.request
@@ -401,6 +402,7 @@ def make_certificates(area):
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.skipif(not shutil.which("etcd"), reason="etcd is not installed")
 def test_tls(remotes, rest, area, run):
     certificates = make_certificates(area)
     etcd = Etcd(area + "/etcd", run.mark, certificates)
@@ -417,6 +419,14 @@ def test_tls(remotes, rest, area, run):
             told(remotes.run("remote", "list", name, code=program.FAILED), said)
     finally:
         etcd.stop()
+
+
+@pytest.mark.parametrize("members, options, is_noted", [
+    ("a:1", ["--etcd-credentials-file"], True), ("a:1", ["--etcd-credentials-file", "--etcd-ca-file"], False), ("a:1", [], False),
+    ("https://a:1", ["--etcd-credentials-file"], False), ("127.0.0.1:1", ["--etcd-credentials-file"], False)])
+def test_password_in_the_clear_is_noted(remotes, members, options, is_noted):
+    done = remotes.add("a", "rest:http://h/", "--etcd", members, *(word for option in options for word in (option, "/x")))
+    assert ("in the clear" in done.err) == is_noted and len(done.err.splitlines()) == is_noted
 
 
 @pytest.mark.parametrize("args", [
