@@ -97,5 +97,5 @@ int etcd_mark_set(struct etcd_mark *mark, struct objects *place, struct etcd *et
 	if (r < 0 && r != -EEXIST)
 		return error_set(err, r, "it cannot be written there that heads are in etcd: %s", error_text(r));
 	r = etcd_mark_find(mark, place, etcd, err);
-	return r == 0 && !mark->is_there ? error_set(err, -EIO, "the place does not keep what is written there") : r;
+	return r == 0 && !mark->is_there ? error_set(err, -EAGAIN, "the place does not keep what is written there") : r;
 }

@@ -25,7 +25,7 @@ bool etcd_mark_is(const struct blob_id *name);
 
 /* Looks for it, unless it was found. Until there is one, no head of the repository is in etcd. -EUCLEAN: another etcd is meant. */
 WARN_UNUSED int etcd_mark_find(struct etcd_mark *mark, struct objects *place, struct etcd *etcd, struct error *err);
-/* Makes it, after it was not found. */
+/* Makes it, after it was not found. -EAGAIN: the place let nobody through. */
 WARN_UNUSED int etcd_mark_set(struct etcd_mark *mark, struct objects *place, struct etcd *etcd, struct error *err);
 
 #endif

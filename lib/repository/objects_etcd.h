@@ -15,7 +15,7 @@
  * With stale_ok a member answers what it knows, and where none answers, the copies do.
  *
  * Errors: besides those of objects.h, -EREMOTEIO: etcd does not answer, and nothing of what was to be put will come. -ETIMEDOUT: a head may be
- * there, or may come. Words for them come by objects_failed.
+ * there, or may come. -EAGAIN: the place let nobody through, as S3 may when several put one object at once. Words for them come by objects_failed.
  */
 #ifndef CORPUSFS_REPOSITORY_OBJECTS_ETCD_H
 #define CORPUSFS_REPOSITORY_OBJECTS_ETCD_H

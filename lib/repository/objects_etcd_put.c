@@ -60,14 +60,14 @@ static bool is_same(const struct buf *sealed, const void *data, size_t len)
 	return bytes_compare(sealed->data, sealed->len, data, len) == 0;
 }
 
-/* Whether the place has these very bytes under the name: 1, 0. */
+/* Whether the place has these very bytes under the name: 1, 0. -ENOENT: it has none. */
 static int has_copy(struct objects_etcd *own, const char *name, const void *data, size_t len)
 {
 	AUTO_BUF there = BUF_INIT;
 	int r = objects_get_whole(own->place, OBJECT_HEAD, name, len, &there);
 
 	if (r == -ENOENT || r == -EFBIG)
-		return 0;
+		return r == -ENOENT ? r : 0;
 	return r < 0 ? error_set(&own->why, r, "a head cannot be read: %s", error_text(r)) : is_same(&there, data, len);
 }
 
@@ -82,6 +82,7 @@ static int nothing_came(struct objects_etcd *own, int r)
 	return -EREMOTEIO;
 }
 
+/* -EAGAIN: it let nobody through. */
 static int put_copy(struct objects_etcd *own, const struct known *head)
 {
 	int r = own->place->place->put(own->place, OBJECT_HEAD, head->name, head->sealed.data, head->sealed.len);
@@ -91,6 +92,8 @@ static int put_copy(struct objects_etcd *own, const struct known *head)
 	if (r != -EEXIST)
 		return error_set(&own->why, r, "the copy of a head cannot be written to the repository: %s", error_text(r));
 	r = has_copy(own, head->name, head->sealed.data, head->sealed.len);
+	if (r == -ENOENT)
+		return error_set(&own->why, -EAGAIN, "the repository has no copy of a head, and takes none");
 	if (r != 0)
 		return MIN(r, 0);
 	(void)error_set(&own->why, -EUCLEAN, "heads/%s is not the version that etcd knows by this name: somebody publishes there without etcd", head->name);
@@ -119,7 +122,7 @@ static int put_after(struct objects_etcd *own, const char *name, const struct bu
 	/* It was the newest in between, and who came after it has seen to its copy. */
 	if (r == -EEXIST && lost) {
 		r = has_copy(own, name, data, len);
-		if (r >= 0)
+		if (r >= 0 || r == -ENOENT)
 			return r == 1 ? 0 : -EEXIST;
 	}
 	if (r < 0 && lost)

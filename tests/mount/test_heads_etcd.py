@@ -185,6 +185,33 @@ def test_who_dies_before_the_copy_has_published(published, remotes, elsewhere, a
     restic_check(published.url, area + "/cache")
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_place_that_lets_nobody_through_is_asked_again(agreed, remotes, is_first):
+    """As S3 may, when several put one object at once: the mark, or the copy of the head before."""
+    class Refusing(Between):
+        port, refused = agreed.rest.port, False
+
+        def do_POST(self):
+            if "/heads/" not in self.path or Refusing.refused:
+                self.do_GET()
+                return
+            Refusing.refused = True
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(409)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    remotes.run("backup", "init", "base:")
+    if not is_first:
+        remotes.store.run("-s", remotes.store.path, "publish", "d", "base", env={**remotes.env, "CORPUSFS_FAULT": "head-before-copy"})
+        remotes.run("backup", "unlock", "base:")
+        change(remotes, "d", "more")
+    with serving(Refusing) as port:
+        remotes.add("busy", f"rest:http://127.0.0.1:{port}/r/", "--etcd", agreed.etcd.endpoints())
+        remotes.publish("d", name="busy")
+    assert Refusing.refused and agreed.numbers() == ([1] if is_first else [1, 2]) and len(agreed.copies()) == len(agreed.numbers())
+
+
 @pytest.mark.parametrize("point", ["head-before-put", "head-before-transaction"])
 def test_who_was_stopped_meanwhile_publishes_nothing(published, remotes, elsewhere, point):
     elsewhere.run("restore", "base:d", "d")
