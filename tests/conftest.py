@@ -334,13 +334,37 @@ def s3(area, run):
     server.stop()
 
 
+class SharedEtcd:
+    """Members of etcd that tests share, without any keys; started again after a test that left them another way."""
+
+    def __init__(self, run):
+        self.run, self.server = run, None
+
+    def get(self):
+        if self.server and not self.server.clear():
+            self.close()
+        if not self.server:
+            self.server = servers.Etcd(self.run.area(), self.run.mark)
+        return self.server
+
+    def close(self):
+        if self.server:
+            self.server.stop()
+        self.server = None
+
+
+@pytest.fixture(scope="session")
+def shared_etcd(session_run):
+    made = SharedEtcd(session_run)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def etcd(area, run):
+def etcd(shared_etcd):
     if not shutil.which("etcd"):
         pytest.skip("etcd is not installed")
-    server = servers.Etcd(area + "/etcd", run.mark)
-    yield server
-    server.stop()
+    return shared_etcd.get()
 
 
 @pytest.fixture
