@@ -8,14 +8,14 @@
  *   what was acknowledged stays a version      asserted in all_is_there()
  *   no reader is ahead of the head             asserted by the reader
  *
- * A head is named by its value in etcd, which no other has: 1 + publisher * ROUNDS + round. 0: none. A number may be left out.
+ * A head is named by its value in etcd, which no other has: 1 + publisher * ROUNDS + round. 0: none. One number may be left out.
  * With -DNO_COMPARE the transaction does not compare, with -DCOPY_FIRST the copy is put before it, with -DNO_CARE nobody sees to the copy of the head
  * before, with -DNO_LIST it is not looked whether that is the head from which the number was counted on: then it must fail.
  */
 #define PUBLISHERS 2
 #define ROUNDS 2
 #define HEADS 5 /* and 0 */
-#define NUMBERS 9
+#define NUMBERS 6
 
 byte key;              /* the newest head, in etcd */
 byte number[HEADS];    /* of a head */
@@ -86,7 +86,7 @@ proctype publisher(byte me)
 			number[head] = number[base] + 1
 		};
 		if
-		:: number[head]++
+		:: me == 0 && round == 1 -> number[head]++
 		:: skip
 		fi;
 #ifdef COPY_FIRST
