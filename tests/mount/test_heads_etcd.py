@@ -352,14 +352,14 @@ def test_key_that_is_damaged(published, remotes, elsewhere, area):
     value = published.etcd.keys()[key]
     remotes.publish("d", "--as", "other")
     backup = next(row["backup"] for row in remotes.versions() if row["dataset"] == "other")
-    for damaged in (b"", b"nonsense", b"0" * 64 + b"\nx", value[:48] + b"f" * 16 + value[64:], value[:48] + b"0" * 16 + value[64:]):
+    for damaged in (b"", b"0" * 64 + b"\nx", value[:48] + b"f" * 16 + value[64:], value[:48] + b"0" * 16 + value[64:], b"nonsense"):
         published.etcd.put(key, damaged)
-        listed = remotes.run("remote", "list", "base")
-        told(listed, key)
-        assert "other" in listed.out and "damaged" in listed.out
         assert [("number" in row, row["head"], key in row["why"]) for row in remotes.versions() if row["damaged"]] == [(False, True, True)]
-        for args in (["publish", "d", "base", "--force"], ["restore", "base:d", area + "/out"], ["backup", "forget", "base:", backup[:8]]):
-            told(remotes.run(*args, code=program.DAMAGED), key)
+    listed = remotes.run("remote", "list", "base")
+    told(listed, key)
+    assert "other" in listed.out and "damaged" in listed.out
+    for args in (["publish", "d", "base", "--force"], ["restore", "base:d", area + "/out"], ["backup", "forget", "base:", backup[:8]]):
+        told(remotes.run(*args, code=program.DAMAGED), key)
     change(remotes, "d", "more")
     remotes.publish("d", "--as", "other")
     elsewhere.run("restore", "base:other", "d")
