@@ -103,7 +103,7 @@ static int run_check(struct cli *cli)
 	else
 		table_clear(table);
 	if (problems == 0 && !table->as_json)
-		printf("checked %lld inodes in %lld heads and snapshots: all is as it must be\n",
+		printf("checked %lld inodes in %lld datasets and snapshots: all is as it must be\n",
 		       (long long)json_integer_value(json_object_get(value, "inodes")),
 		       (long long)json_integer_value(json_object_get(value, "views")));
 	print_left_out(&checking);

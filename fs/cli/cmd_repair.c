@@ -79,7 +79,7 @@ static bool print_manifest(const json_t *value, bool apply)
 		printf("the list of tables was mended; the database as it was is kept in %s\n",
 		       json_string_value(json_object_get(value, "kept")));
 	else
-		printf("nothing was changed; with --apply the list of tables is mended, and tables, logs and names are looked at\n");
+		printf("nothing was changed; with --apply the list of tables is mended, and tables, write-ahead logs and names are looked at\n");
 	return apply;
 }
 
@@ -106,7 +106,7 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 	if (*lost)
 		printf("%s\n", lost);
 	if (!any && !*lost && json_array_size(json_object_get(value, "heads")) == 0)
-		printf("%s is to be repaired: no log and no table is damaged, and names and links are as they must be\n",
+		printf("%s is to be repaired: no write-ahead log and no table is damaged, and names and links are as they must be\n",
 		       *json_string_value(json_object_get(value, "manifest")) ? "nothing else" : "nothing");
 	if (!any && !*lost)
 		return print_heads(cli, value, apply);
@@ -218,15 +218,15 @@ static const struct option repair_options[] = {
 const struct command repair_commands[] = {
 	{.name = "repair",
          .operands = "",
-         .summary = "mend damaged tables, log, names or content",
+         .summary = "mend damaged tables, logs, names or content",
          .details = "Where the list of tables is damaged (CURRENT, MANIFEST), its copy stands for it.\n"
                     "Of a damaged, short or missing table everything that can be read is kept. Where\n"
-                    "a log is damaged, the store becomes what it was before that. The database as it\n"
-                    "is now is kept in the store's directory before-repair-TIME, and nothing is\n"
-                    "removed; to undo, put that directory in the place of db. Then link counts of\n"
-                    "each dataset are mended, and what has lost its name gets one in lost+found;\n"
-                    "to undo, roll back to the snapshot before-repair-TIME. The store must not be\n"
-                    "mounted.\n"
+                    "a write-ahead log is damaged, the store becomes what it was before that. The\n"
+                    "database as it is now is kept in the store's directory before-repair-TIME, and\n"
+                    "nothing is removed; to undo, put that directory in the place of db. Then link\n"
+                    "counts of each dataset are mended, and what has lost its name gets one in\n"
+                    "lost+found; to undo, roll the dataset back to its snapshot before-repair-TIME.\n"
+                    "The store must not be mounted.\n"
                     "With --from, damaged content (`corpusfs damage`) is looked for elsewhere, under\n"
                     "any name, in the order given: in another store, a directory, a file, an archive\n"
                     "(also - for standard input) or a repository of backups, REPO[@BACKUP]. What has\n"

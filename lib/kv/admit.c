@@ -100,10 +100,10 @@ static int refuse(unsigned needed, const char *text, struct error *err)
 {
 	error_set(err, -EBADMSG, "%s", text);
 	if (needed & KV_ACCEPT_METADATA)
-		error_hint(err, "nothing was changed; restore the store from a backup, or see what is left with corpusfs mount -o salvage, where files "
-				"may be missing or old, or keep just that with corpusfs repair");
+		error_hint(err, "nothing was changed; corpusfs mount -o salvage shows what is left, where files may be missing or old, and corpusfs repair says "
+				"what is lost, and with --apply keeps the rest; or " DATABASE_HINT_ELSEWHERE);
 	else
-		error_hint(err, "nothing was changed; corpusfs mount -o ro reads what is left, corpusfs repair gives up the rest");
+		error_hint(err, "nothing was changed; corpusfs mount -o ro reads what is left, corpusfs repair says what is lost, and with --apply gives that up");
 	return -EBADMSG;
 }
 

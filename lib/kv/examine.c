@@ -208,7 +208,7 @@ int examine_database(const char *path, const char *shown, struct examined *ret_e
 	if (result == 0) {
 		result = look_at_logs(dir, &synced, first_log_of(&manifest), &examined);
 		if (result < 0 && result != -ENOTSUP)
-			error_set(err, result, "%s: a log cannot be read: %s", shown, error_text(result));
+			error_set(err, result, "%s: a write-ahead log cannot be read: %s", shown, error_text(result));
 	}
 	manifest_clear(&manifest);
 	array_clear(&synced.closed);
