@@ -9,10 +9,12 @@
 #include "fs/cli/table.h"
 #include "lib/ops/json.h"
 #include "lib/store/mend_manifest.h"
+#include "lib/store/mend_superblock.h"
 #include "lib/verify/mend_heads.h"
 #include "lib/verify/repair_tables.h"
 
 static const struct column repair_columns[] = {
+	{"superblock", "superblock", COLUMN_TEXT},
 	{"manifest", "list of tables", COLUMN_TEXT},
 	{"lost", "lost", COLUMN_TEXT},
 	{"kept", "kept", COLUMN_TEXT},
@@ -67,7 +69,25 @@ static void print_heads(struct cli *cli, const json_t *value, bool apply)
 		printf("nothing was changed; with --apply names and links are mended, and what has no name gets one in lost+found\n");
 }
 
+static bool is_said(const json_t *value, const char *name)
+{
+	return *json_string_value(json_object_get(value, name)) != '\0';
+}
+
 /* False: nothing else is done before that is. */
+static bool print_superblock(const json_t *value, bool apply)
+{
+	if (!is_said(value, "superblock"))
+		return true;
+	printf("%s\n", json_string_value(json_object_get(value, "superblock")));
+	if (apply)
+		printf("the superblock was made anew of its copy; what was there is kept in corpusfs.damaged\n");
+	else
+		printf("nothing was changed; with --apply the superblock is made anew of its copy, and everything else is looked at\n");
+	return apply;
+}
+
+/* The same. */
 static bool print_manifest(const json_t *value, bool apply)
 {
 	const char *text = json_string_value(json_object_get(value, "manifest"));
@@ -99,7 +119,7 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 	if (json_is_true(json_object_get(value, "unfinished")))
 		printf("a repair was interrupted; the copies that it left, which nobody needs, %s\n",
 		       cli_option(cli, "apply") ? "were removed" : "are removed with --apply");
-	if (!print_manifest(value, cli_option(cli, "apply") != NULL))
+	if (!print_superblock(value, cli_option(cli, "apply") != NULL) || !print_manifest(value, cli_option(cli, "apply") != NULL))
 		return;
 	if (any)
 		table_print(cli, table_columns, tables);
@@ -107,7 +127,7 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 		printf("%s\n", lost);
 	if (!any && !*lost && json_array_size(json_object_get(value, "heads")) == 0)
 		printf("%s is to be repaired: no write-ahead log and no table is damaged, and names and links are as they must be\n",
-		       *json_string_value(json_object_get(value, "manifest")) ? "nothing else" : "nothing");
+		       is_said(value, "superblock") || is_said(value, "manifest") ? "nothing else" : "nothing");
 	if (!any && !*lost)
 		return print_heads(cli, value, apply);
 	/* content that was healed before is in no block that is given up */
@@ -133,15 +153,19 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 struct repair {
 	bool apply; /* false as well for what comes after a list of tables that was mended: it was not shown before */
 	json_t *tables, *heads;
-	struct store_mended manifest, log;
+	struct store_mended superblock, manifest, log;
 	struct repaired_tables repaired;
 	struct head_mends mends;
 };
 
 static int repair_all(struct repair *repair, const char *store, struct error *err)
 {
-	int result = store_mend_manifest(store, repair->apply, &repair->manifest, err);
+	int result = store_mend_superblock(store, repair->apply, &repair->superblock, err);
 
+	if (result < 0 || (repair->superblock.lost && !repair->apply))
+		return result;
+	repair->apply = repair->apply && !repair->superblock.lost;
+	result = store_mend_manifest(store, repair->apply, &repair->manifest, err);
 	if (result < 0 || (repair->manifest.lost && !repair->apply))
 		return result;
 	repair->apply = repair->apply && !repair->manifest.lost;
@@ -164,9 +188,10 @@ static json_t *repair_to_json(const struct repair *repair)
 {
 	const char *kept = repair->log.kept ? repair->log.kept : repair->repaired.kept;
 
-	return json_pack("{s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "unfinished", repair->manifest.unfinished, "content_lost",
-			 repair->repaired.content_lost, "records_lost", repair->repaired.records_lost, "manifest",
-			 text_or_empty(repair->manifest.lost, NULL), "lost", text_or_empty(repair->log.lost, repair->repaired.lost), "kept",
+	return json_pack("{s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "unfinished", repair->manifest.unfinished, "content_lost",
+			 repair->repaired.content_lost, "records_lost", repair->repaired.records_lost, "superblock",
+			 text_or_empty(repair->superblock.lost, NULL), "manifest", text_or_empty(repair->manifest.lost, NULL), "lost",
+			 text_or_empty(repair->log.lost, repair->repaired.lost), "kept",
 			 text_or_empty(repair->manifest.kept, kept), "tables", repair->tables, "recovered",
 			 recovered_to_json(&repair->repaired.rebuilt), "heads", repair->heads, "undo", repair->mends.undo);
 }
@@ -197,10 +222,11 @@ static int run_repair(struct cli *cli)
 	json_t *value = repair_to_json(&repair);
 	if (result == 0)
 		print_repair(cli, value, repair.apply);
-	else if (repair.manifest.kept)
+	else if (cli_option(cli, "apply") && print_superblock(value, true) && repair.manifest.kept)
 		(void)print_manifest(value, true);
 	json_decref(value);
 	repaired_tables_clear(&repair.repaired);
+	store_mended_clear(&repair.superblock);
 	store_mended_clear(&repair.manifest);
 	store_mended_clear(&repair.log);
 	return result < 0 ? exit_with(&err) : EXIT_OK;
@@ -219,7 +245,8 @@ const struct command repair_commands[] = {
 	{.name = "repair",
          .operands = "",
          .summary = "mend damaged tables, logs, names or content",
-         .details = "Where the list of tables is damaged (CURRENT, MANIFEST), its copy stands for it.\n"
+         .details = "Where the superblock or the list of tables is damaged (corpusfs; CURRENT,\n"
+                    "MANIFEST), its copy stands for it.\n"
                     "Of a damaged, short or missing table everything that can be read is kept. Where\n"
                     "a write-ahead log is damaged, the store becomes what it was before that. The\n"
                     "database as it is now is kept in the store's directory before-repair-TIME, and\n"

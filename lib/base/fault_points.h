@@ -34,6 +34,7 @@
 	X("mend-before-exchange",        "the same; one copy is mended",                             "repair, which makes other copies")      \
 	X("mend-after-exchange",         "the mended database, and two copies of the damaged one",   "repair, which removes one copy")        \
 	X("mend-before-log",             "the damaged database, and a copy of it",                   "repair, which makes another copy")      \
+	X("mend-before-superblock",      "no superblock, the damaged one aside, and its copy",       "repair, which takes the copy again")    \
 	/* a change is refused, since a merge has met damage */                                                                                  \
 	X("kv-write-refused",            "as before",                                                "the same change, which is tried again") \
 	/* a chunk was found whole, or nobody needs it */                                                                                         \

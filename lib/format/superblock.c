@@ -151,7 +151,7 @@ static bool is_canonical(const struct superblock *superblock, const void *text, 
 static int damaged(const char *path, const char *what, struct error *err)
 {
 	error_set(err, -EBADMSG, "%s: the superblock is damaged (%s)", path, what);
-	error_hint(err, "nothing was changed; restore this file from a backup of the store");
+	error_hint(err, "nothing was changed; " SUPERBLOCK_HINT_MEND);
 	return -EBADMSG;
 }
 

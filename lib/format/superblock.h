@@ -31,6 +31,7 @@
 #include "lib/base/error.h"
 
 #define SUPERBLOCK_NAME "corpusfs"
+#define SUPERBLOCK_HINT_MEND "corpusfs repair says whether its copy can stand for it" /* lib/store/mend_superblock.h */
 
 struct superblock {
 	uint32_t format;

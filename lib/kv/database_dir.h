@@ -7,11 +7,10 @@
 
 #include <stdbool.h>
 
-#include "lib/base/error.h"
+#include "lib/kv/kv.h"
 
-/* After a refusal for damage. A backup is of datasets: it brings no database back. */
-#define DATABASE_HINT_ELSEWHERE "bring the datasets back from backups or a replica, into a new store"
-#define DATABASE_HINT_MEND "nothing was changed; corpusfs repair says whether it can be mended, else " DATABASE_HINT_ELSEWHERE
+/* After a refusal for damage. */
+#define DATABASE_HINT_MEND "nothing was changed; corpusfs repair says whether it can be mended, else " KV_HINT_ELSEWHERE
 
 /*
  * `shown` is what people know the path by. -EEXIST, -ENOENT: there is, or is not, a database; -EBADMSG: a file is not a regular

@@ -47,10 +47,10 @@ static int check_lock(void *arg, bool now)
 	return lock_check(arg, now);
 }
 
-static int database_damaged(const struct store *store, const char *what, struct error *err)
+static int database_damaged(const struct store *store, const char *what, const char *hint, struct error *err)
 {
 	error_set(err, -EBADMSG, "the store %s is damaged: %s", store->dir.path, what);
-	error_hint(err, "restore the directory db from a backup; nothing was changed");
+	error_hint(err, "nothing was changed; %s", hint);
 	return -EBADMSG;
 }
 
@@ -58,8 +58,10 @@ static int find_database(struct store *store, char ret_name[DATABASE_NAME_MAX], 
 {
 	int result = store_dir_find_database(&store->dir, ret_name);
 
+	if (result == -EEXIST)
+		return database_damaged(store, "it has several databases, directories db and db.WORD", "move all but one of them away", err);
 	if (result < 0)
-		return database_damaged(store, result == -EEXIST ? "it has several databases" : "it has no database", err);
+		return database_damaged(store, "it has no database, the directory db", KV_HINT_ELSEWHERE, err);
 	/* If we were stopped for long since we took the lock, the name may be another owner's. Who takes the lock from now on changes it. */
 	result = store->lock ? fault_point("store-before-open") : 0;
 	if (result == 0 && store->lock)
@@ -91,7 +93,7 @@ static int open_database(struct store *store, const char *name, uint64_t cache_b
 
 	int result = kv_open(db, &options, &store->kv, err);
 	if (result == -ENOENT)
-		return database_damaged(store, "its database is empty", err);
+		return database_damaged(store, "its database is empty", KV_HINT_ELSEWHERE, err);
 	if (result < 0)
 		error_default(err, result, "cannot open the database of %s", store->dir.path);
 	return result;
@@ -296,6 +298,8 @@ static int open_as(const char *path, const struct store_options *options, unsign
 		return result;
 	}
 	store->opened = true;
+	if (!store->read_only)
+		store_dir_keep_superblock(&store->dir, &store->superblock);
 	if (!store->read_only && !options->heritage.dead)
 		store_reap_orphans(store);
 	if (!store->read_only && options->notice && mend_is_unfinished(&store->dir))

@@ -158,15 +158,16 @@ int store_dir_rename_database(const struct store_dir *dir, struct error *err)
 	return result < 0 ? error_set(err, result, "the database of %s cannot be renamed: %s", dir->path, error_text(result)) : 0;
 }
 
-static int read_superblock(const struct store_dir *dir, struct superblock *ret_superblock, struct error *err)
+int store_dir_read_superblock(const struct store_dir *dir, const char *file, struct superblock *ret_superblock, struct error *err)
 {
-	AUTO_FREE char *name = xasprintf("%s/" SUPERBLOCK_NAME, dir->path);
+	AUTO_FREE char *name = xasprintf("%s/%s", dir->path, file);
+	char database[DATABASE_NAME_MAX];
 	AUTO_BUF text = BUF_INIT;
-	int result = file_read_inside(dir->fd, SUPERBLOCK_NAME, SUPERBLOCK_MAX, &text);
+	int result = file_read_inside(dir->fd, file, SUPERBLOCK_MAX, &text);
 
-	if (result == -ENOENT && store_dir_has(dir, "db") && store_dir_has(dir, "lock") && !store_dir_has(dir, UNFINISHED_NAME)) {
-		error_set(err, -EBADMSG, "the store's superblock %s is missing; nothing was changed", name);
-		error_hint(err, "restore this file from a backup of the store");
+	if (result == -ENOENT && store_dir_find_database(dir, database) != -ENOENT && store_dir_has(dir, "lock") && !store_dir_has(dir, UNFINISHED_NAME)) {
+		error_set(err, -EBADMSG, "the store's superblock %s is missing", name);
+		error_hint(err, "nothing was changed; " SUPERBLOCK_HINT_MEND);
 		return -EBADMSG;
 	}
 	if (result == -ENOENT) {
@@ -176,11 +177,26 @@ static int read_superblock(const struct store_dir *dir, struct superblock *ret_s
 			error_hint_shell(err, "make one with: corpusfs init %s", dir->path);
 		return -EMEDIUMTYPE;
 	}
-	if (result == -EUCLEAN)
-		return error_set(err, -EBADMSG, "%s is not a regular file", name);
-	if (result < 0)
-		return error_set(err, result == -EFBIG ? -EBADMSG : result, "cannot read %s: %s", name, error_text(result));
+	if (result < 0) {
+		const char *why = result == -EUCLEAN ? "it is not a regular file" : error_text(result);
+		result = error_set(err, result == -EFBIG || result == -EUCLEAN ? -EBADMSG : result, "the superblock %s cannot be read: %s", name, why);
+		if (result == -EBADMSG || result == -EIO)
+			error_hint(err, "nothing was changed; " SUPERBLOCK_HINT_MEND);
+		return result;
+	}
 	return superblock_decode(name, text.data, text.len, ret_superblock, err);
+}
+
+void store_dir_keep_superblock(const struct store_dir *dir, const struct superblock *superblock)
+{
+	AUTO_FREE char *path = store_dir_inside(dir, SUPERBLOCK_COPY_NAME);
+	AUTO_BUF wanted = BUF_INIT, there = BUF_INIT;
+	int ignored = file_read_inside(dir->fd, SUPERBLOCK_COPY_NAME, SUPERBLOCK_MAX, &there);
+
+	superblock_encode(superblock, &wanted);
+	if (ignored < 0 || there.len != wanted.len || memcmp(there.data, wanted.data, wanted.len) != 0)
+		ignored = file_replace(path, wanted.data, wanted.len, 0644);
+	(void)ignored;
 }
 
 int store_dir_open_store(const char *path, struct store_dir *ret_dir, struct superblock *ret_superblock, struct error *err)
@@ -194,7 +210,7 @@ int store_dir_open_store(const char *path, struct store_dir *ret_dir, struct sup
 	if (result == -EPERM && lstat(superblock, &st) < 0 && errno == ENOENT)
 		return no_store(path, err);
 	if (result == 0)
-		result = read_superblock(&dir, ret_superblock, err);
+		result = store_dir_read_superblock(&dir, SUPERBLOCK_NAME, ret_superblock, err);
 	if (result < 0)
 		store_dir_close(&dir);
 	else

@@ -17,6 +17,7 @@
 #define DATABASE_NAME_MAX 32
 #define BALLAST_NAME "ballast"
 #define DAMAGE_MARK_NAME "damaged"
+#define SUPERBLOCK_COPY_NAME SUPERBLOCK_NAME ".copy"
 
 struct store_dir {
 	int fd;     /* -1: not open */
@@ -47,6 +48,11 @@ WARN_UNUSED int store_dir_rename_database(const struct store_dir *dir, struct er
  */
 #define INGEST_NAME_MAX (DATABASE_NAME_MAX + 8)
 WARN_UNUSED int store_dir_ingest(const struct store_dir *dir, const char *database, char ret_name[INGEST_NAME_MAX], struct error *err);
+
+/* The superblock, or its copy. 0, or as store_probe; of a copy that is not there -EMEDIUMTYPE. */
+WARN_UNUSED int store_dir_read_superblock(const struct store_dir *dir, const char *name, struct superblock *ret_superblock, struct error *err);
+/* Writes the copy, unless it is as it must be. A store without one can be used all the same: nothing is said when that fails. Caller holds the lock. */
+void store_dir_keep_superblock(const struct store_dir *dir, const struct superblock *superblock);
 
 /* Of a store that is there: 0, or as store_probe. */
 WARN_UNUSED int store_dir_open_store(const char *path, struct store_dir *ret_dir, struct superblock *ret_superblock, struct error *err);
