@@ -38,3 +38,16 @@ def test_the_text_says_something_of_each_command(blank, page):
 
 def test_the_page_has_an_example_for_fstab(page):
     assert re.search(r"^\S+ +/mnt/corpus +fuse\.corpusfs +\S+ +0 0", open(PAGE, encoding="utf-8").read(), re.M)
+
+
+def test_commands_and_options_that_the_text_names_are_there(blank, page):
+    helps = {name: blank.ok("help", *name.split()) for name, _ in commands(blank)}
+    with open(PAGE, encoding="utf-8") as handle:
+        lines = re.findall(r"^(?:\.BR?|\s).*corpusfs .*$", handle.read().replace("\\-", "-"), re.M)
+    missing, seen = [], 0
+    for phrase in re.findall(r"\bcorpusfs (?:-s \S+ )?((?:-{0,2}[a-z][a-z-]* ?)+)", "\n".join(lines)):
+        words = phrase.split()
+        name = next((" ".join(words[:count]) for count in (3, 2, 1) if " ".join(words[:count]) in helps), None)
+        seen += 1
+        missing += [f"corpusfs {phrase}"] if not name else [f"{name} {word}" for word in words if word.startswith("--") and word not in helps[name]]
+    assert not missing and seen > 100
