@@ -22,6 +22,7 @@ struct run {
 	struct scrub_state state;
 	struct scrub_progress progress;
 	struct chunk_set *needed; /* by extents */
+	struct chunk_set *every;  /* where not all_known: all ids, of which some may be needed though no extent that can be read names them */
 	ARRAY(uint64_t) missing;
 	uint64_t begun_ms, read_bytes, saved_ms;
 	uint64_t damaged_tables;
@@ -131,7 +132,7 @@ static int find_needed(struct run *run, struct chunk_set **ret_set)
 		}
 	}
 	all_versions_free(all);
-	/* behind a damaged block of metadata nobody knows what is needed; what is known is looked at */
+	/* behind a damaged block of metadata nobody knows what is needed */
 	if (result < 0 && result != -EBADMSG) {
 		chunk_set_free(set);
 		return result;
@@ -141,10 +142,27 @@ static int find_needed(struct run *run, struct chunk_set **ret_set)
 	return 0;
 }
 
+static struct chunk_set *every_id(struct chunks *chunks)
+{
+	uint64_t bulk_end, small_end;
+	struct chunk_set *set;
+
+	chunks_ends(chunks, &bulk_end, &small_end);
+	set = chunk_set_new(bulk_end, small_end);
+	for (uint64_t id = 1; id < small_end; id++)
+		chunk_set_add(set, id);
+	for (uint64_t id = CHUNK_BULK | 1; id < bulk_end; id++)
+		chunk_set_add(set, id);
+	return set;
+}
+
 static int looked_at(void *arg, uint64_t id, uint64_t bytes, int result)
 {
 	struct run *run = arg;
 
+	/* it was removed, as far as anybody can know */
+	if (result == -ENOENT && run->every && !chunk_set_has(run->needed, id))
+		return tell(run);
 	if (result == -ENOENT && run->missing.count < SUSPECTS_MAX)
 		array_add(&run->missing, id);
 	else if (result < 0)
@@ -181,7 +199,7 @@ static int scrub_kind(struct run *run, uint64_t first, uint64_t end, enum scrub_
 
 	run->progress.done = run->state.counts.chunks;
 	if (result == 0)
-		result = chunks_scrub(store_chunks(run->store), run->needed, MAX(run->state.next, first), end, looked_at, run);
+		result = chunks_scrub(store_chunks(run->store), run->every ? run->every : run->needed, MAX(run->state.next, first), end, looked_at, run);
 	/* also when it was stopped: the position lies behind them */
 	int confirmed = confirm_missing(run);
 	if (confirmed < 0 && run->missing.count > 0)
@@ -200,6 +218,8 @@ static int scrub_content(struct run *run)
 	uint64_t bulk_end, small_end;
 	int result = find_needed(run, &run->needed);
 
+	if (result == 0 && !run->all_known)
+		run->every = every_id(store_chunks(run->store));
 	chunks_ends(store_chunks(run->store), &bulk_end, &small_end);
 	if (result == 0 && run->state.phase == SCRUB_SMALL)
 		result = scrub_kind(run, 1, small_end, SCRUB_BULK);
@@ -351,6 +371,7 @@ int scrub_run(struct store *store, const struct scrub_options *options, struct s
 	array_clear(&run.missing);
 	line_clear(&run.lost);
 	chunk_set_free(run.needed);
+	chunk_set_free(run.every);
 	atomic_store(&store->scrubbing, false);
 	if (result == -ECANCELED)
 		return error_set(err, result, "the scrub was stopped; the next one goes on from here");

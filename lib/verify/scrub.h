@@ -2,7 +2,8 @@
  * Scrub: reads everything that is stored before somebody needs it, and puts what is damaged into the damage list.
  *
  *   tables   every block of every table of metadata, by its checksum
- *   content  every chunk that an extent of any view names: whether it is there, its checksum, and the SHA-256 of its plain bytes
+ *   content  every chunk that an extent of any view names: whether it is there, its checksum, and the SHA-256 of its plain bytes; where a
+ *            damaged table hides extents, every chunk that is stored
  *
  * All is read past the page cache, since that may hold what the disk has no more; so nobody loses pages that he reads, either. Records of less
  * than a kilobyte, which share blocks, are read as anybody reads them.

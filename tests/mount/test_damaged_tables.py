@@ -426,3 +426,12 @@ def test_check_lists_the_first_problems_of_each_rule_and_counts_the_others(fille
         assert (f"and {count - 50} more of rule {rule}\n" in text) == (count > 50)
     every, text = rows("--all")
     assert every == counts and "more of rule" not in text
+
+
+def test_scrub_looks_at_content_whose_layout_a_damaged_table_hides(filled):
+    data = noise("last", 300000)
+    files.put(filled.mount() + "/d/last", data)
+    filled.umount()
+    rot.layout(filled)
+    assert rot.content(filled, data) == 1
+    assert run_json(filled, "scrub")["damaged"] == 2, "a block of the table, and a chunk"
