@@ -101,7 +101,7 @@ static int refuse(unsigned needed, const char *text, struct error *err)
 	error_set(err, -EBADMSG, "%s", text);
 	if (needed & KV_ACCEPT_METADATA)
 		error_hint(err, "nothing was changed; corpusfs mount -o salvage shows what is left, where files may be missing or old, and corpusfs repair says "
-				"what is lost, and with --apply keeps the rest; or " KV_HINT_ELSEWHERE);
+				"what is lost, and with --apply keeps the rest; or " DATABASE_HINT_ELSEWHERE);
 	else
 		error_hint(err, "nothing was changed; corpusfs mount -o ro reads what is left, corpusfs repair says what is lost, and with --apply gives that up");
 	return -EBADMSG;

@@ -10,7 +10,7 @@
 #include "lib/kv/kv.h"
 
 /* After a refusal for damage. */
-#define DATABASE_HINT_MEND "nothing was changed; corpusfs repair says whether it can be mended, else " KV_HINT_ELSEWHERE
+#define DATABASE_HINT_MEND "nothing was changed; corpusfs repair says whether it can be mended, else " DATABASE_HINT_ELSEWHERE
 
 /*
  * `shown` is what people know the path by. -EEXIST, -ENOENT: there is, or is not, a database; -EBADMSG: a file is not a regular

@@ -53,7 +53,7 @@ static int refused(const char *path, const char *shown, char *message, struct er
 
 	error_set(err, result, "%s: cannot open the database: %s", shown, text);
 	if (result == -EBADMSG)
-		error_hint(err, "a file of the database is missing or damaged; " KV_HINT_ELSEWHERE);
+		error_hint(err, "a file of the database is missing or damaged; " DATABASE_HINT_ELSEWHERE);
 	else if (result == -EBUSY)
 		error_hint(err, "another process uses it");
 	else if (result == -ENOSPC)

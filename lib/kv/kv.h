@@ -38,7 +38,7 @@ static inline bool kv_holds_chunks(enum kv_family family)
 }
 
 /* What to do about a database that nothing mends. A backup is of datasets: it brings no database back. */
-#define KV_HINT_ELSEWHERE "bring the datasets back from backups or a replica, into a new store"
+#define DATABASE_HINT_ELSEWHERE "bring the datasets back from backups or a replica, into a new store"
 
 struct kv;
 struct kv_batch;

@@ -260,7 +260,7 @@ static int find(struct finding *finding, const char *why, struct manifest_mend *
 		candidate_clear(&candidate);
 		error_set(err, -EBADMSG, "%s, and what is left of it is older than the tables: some that it names are gone, others that are there it does not name",
 			  why);
-		error_hint(err, "nothing was changed; " KV_HINT_ELSEWHERE);
+		error_hint(err, "nothing was changed; " DATABASE_HINT_ELSEWHERE);
 		return -EBADMSG;
 	}
 	if (result == 0) {
@@ -274,7 +274,7 @@ static int find(struct finding *finding, const char *why, struct manifest_mend *
 	if (result != -ENOENT)
 		return result < 0 ? error_set(err, result, "%s; its copy cannot be read: %s", why, error_text(result)) : 0;
 	error_set(err, -EBADMSG, "%s, and " MANIFEST_COPY_NAME " does not have what is lost", why);
-	error_hint(err, "nothing was changed; " KV_HINT_ELSEWHERE);
+	error_hint(err, "nothing was changed; " DATABASE_HINT_ELSEWHERE);
 	return -EBADMSG;
 }
 

@@ -48,7 +48,7 @@ static int mend(const struct store_dir *dir, bool apply, const struct error *los
 
 	if (result < 0) {
 		error_set(err, -EBADMSG, "%s, and its copy, " SUPERBLOCK_COPY_NAME ", is %s", lost->text, store_dir_has(dir, SUPERBLOCK_COPY_NAME) ? "damaged" : "missing");
-		error_hint(err, "nothing was changed; put this file back from a copy of the store, or " KV_HINT_ELSEWHERE);
+		error_hint(err, "nothing was changed; put this file back from a copy of the store, or " DATABASE_HINT_ELSEWHERE);
 		return -EBADMSG;
 	}
 	if (apply)

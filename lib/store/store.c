@@ -61,7 +61,7 @@ static int find_database(struct store *store, char ret_name[DATABASE_NAME_MAX], 
 	if (result == -EEXIST)
 		return database_damaged(store, "it has several databases, directories db and db.WORD", "move all but one of them away", err);
 	if (result < 0)
-		return database_damaged(store, "it has no database, the directory db", KV_HINT_ELSEWHERE, err);
+		return database_damaged(store, "it has no database, the directory db", DATABASE_HINT_ELSEWHERE, err);
 	/* If we were stopped for long since we took the lock, the name may be another owner's. Who takes the lock from now on changes it. */
 	result = store->lock ? fault_point("store-before-open") : 0;
 	if (result == 0 && store->lock)
@@ -93,7 +93,7 @@ static int open_database(struct store *store, const char *name, uint64_t cache_b
 
 	int result = kv_open(db, &options, &store->kv, err);
 	if (result == -ENOENT)
-		return database_damaged(store, "its database is empty", KV_HINT_ELSEWHERE, err);
+		return database_damaged(store, "its database is empty", DATABASE_HINT_ELSEWHERE, err);
 	if (result < 0)
 		error_default(err, result, "cannot open the database of %s", store->dir.path);
 	return result;
