@@ -297,8 +297,9 @@ static void print_pruned(const json_t *result, bool dry_run)
 	else
 		printf("of %lld packs, removed %lld and wrote %lld anew without what no backup names: %s freed\n", (long long)number(result, "packs"),
 		       removed, rewritten, bytes);
+	units_size((uint64_t)number(result, "needed"), bytes);
 	if (json_is_true(json_object_get(result, "no_room")))
-		fprintf(stderr, "corpusfs: there was no room to write packs anew that are named in part: prune again\n");
+		fprintf(stderr, "corpusfs: there was no room to write all packs anew that are named in part: make room for %s, then prune again\n", bytes);
 	units_size((uint64_t)number(result, "left_bytes"), bytes);
 	if (number(result, "left") > 0)
 		printf("%s %lld files (%s) that writers which died had begun\n", dry_run ? "would remove" : "removed",

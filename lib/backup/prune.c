@@ -13,9 +13,10 @@
  *   6. The packs that go are removed, and those that no index names.
  *
  * Where there is no room for 3 and 4, what was put is taken back: index files first, then the packs that they name. What was to be written anew
- * then stays as it is, and what goes whole goes all the same: prune again. Where there is not even room for the index, the packs that no index names
- * go first: a backup that filled the disk leaves such. If that is not enough, the files of the old index that name nothing but packs that go are removed
- * after 5's snapshot files, and then these packs. Where there is neither, nothing goes.
+ * then stays as it is, and what goes whole goes all the same. Where nothing does, fewer packs are written anew, those first that free most for each
+ * byte that is written. All of it is done again then, for there is more room. Where there is not even room for the index, the packs that no index
+ * names go first: a backup that filled the disk leaves such. If that is not enough, the files of the old index that name nothing but packs that go are
+ * removed after 5's snapshot files, and then these packs. Where there is neither, nothing goes.
  *
  * Objects that somebody began and never put go, too, when nothing was written to them for OBJECTS_LEFT_AGE_S. The lock keeps writers away but those that take
  * none (a key that is added) or wait for it; an object takes seconds.
@@ -189,7 +190,7 @@ static int choose(struct prune *prune, struct error *err)
 		const bool is_much = unused > (uint64_t)pack->count * 64 + 1024 && unused * 100 > pack->size * prune->options->max_unused;
 
 		pack->goes = pack->kept == 0;
-		pack->is_rewritten = !pack->goes && !pack->is_owned && is_much;
+		pack->is_rewritten = pack->is_worth = !pack->goes && !pack->is_owned && is_much;
 		prune->counts->packs_removed += pack->goes;
 		prune->counts->packs_rewritten += pack->is_rewritten;
 		if (pack->goes || pack->is_rewritten)
@@ -224,6 +225,16 @@ static int put_once(struct prune *prune, struct error *err)
 	return r == 0 ? prune_write_index(prune, err) : r;
 }
 
+/* To free anything. */
+static int no_room(struct prune *prune, int code, struct error *err)
+{
+	prune->counts->needed = prune_needed(prune);
+	if (err && err->code == code)
+		error_hint(err, "the disk of the repository is full: make room on it; %llu MiB are enough to begin with",
+		           (unsigned long long)((prune->counts->needed >> 20) + 1));
+	return code;
+}
+
 static int put_new(struct prune *prune, struct error *err)
 {
 	bool made_room = false;
@@ -241,12 +252,17 @@ static int put_new(struct prune *prune, struct error *err)
 			done = prune_remove_unnamed(prune, err);
 			if (done < 0)
 				return done;
-		} else if (prune->counts->packs_rewritten > 0 && prune->counts->packs_removed > 0) {
-			prune_give_up_rewriting(prune);
+		} else if (prune->counts->packs_rewritten > 0) {
+			if (prune->counts->packs_removed > 0)
+				prune_give_up_rewriting(prune);
+			else
+				prune_rewrite_less(prune);
+			if (prune->counts->packs_removed + prune->counts->packs_rewritten == 0)
+				return no_room(prune, r, err);
 		} else {
 			done = made_room ? 0 : prune_make_room(prune, err);
 			if (done <= 0)
-				return done < 0 ? done : r;
+				return done < 0 ? done : no_room(prune, r, err);
 			made_room = true;
 		}
 		if (err)
@@ -348,7 +364,7 @@ static void clear(struct prune *prune)
 	repository_reader_free(prune->reader);
 }
 
-int prune_run(const struct prune_options *options, struct prune_counts *ret_counts, struct error *err)
+static int run_pass(const struct prune_options *options, struct prune_counts *ret_counts, struct error *err)
 {
 	struct prune prune = {.options = options, .repository = options->repository, .lock = options->lock,
 	                      .counts = ret_counts};
@@ -362,4 +378,40 @@ int prune_run(const struct prune_options *options, struct prune_counts *ret_coun
 	clear(&prune);
 	failed = transfer_end(&prune.transfer, &counts, r < 0 ? NULL : err);
 	return r < 0 ? r : failed;
+}
+
+static void add_pass(struct prune_counts *counts, const struct prune_counts *pass)
+{
+	counts->packs_removed += pass->packs_removed;
+	counts->packs_rewritten += pass->packs_rewritten;
+	counts->bytes_freed += pass->bytes_freed;
+	counts->left.count += pass->left.count;
+	counts->left.bytes += pass->left.bytes;
+	counts->no_room = pass->no_room;
+	counts->needed = pass->needed;
+}
+
+int prune_run(const struct prune_options *options, struct prune_counts *ret_counts, struct error *err)
+{
+	struct prune_options next = *options;
+	struct prune_counts pass;
+	uint64_t bytes = UINT64_MAX; /* at the beginning of the pass before */
+	int r = run_pass(options, ret_counts, err);
+
+	pass = *ret_counts;
+	next.forget = NULL;
+	/* It ends also where a pass has freed nothing that the place knows of. */
+	while (r == 0 && pass.no_room && pass.bytes < bytes) {
+		bytes = pass.bytes;
+		r = run_pass(&next, &pass, err);
+		if (r == 0)
+			add_pass(ret_counts, &pass);
+	}
+	if ((r != -ENOSPC && r != -EDQUOT) || bytes == UINT64_MAX)
+		return r;
+	/* There was no room for this pass, but for those before. */
+	ret_counts->needed = pass.needed;
+	if (err)
+		*err = (struct error){0};
+	return 0;
 }

@@ -19,13 +19,14 @@ struct prune_options {
 
 struct prune_counts {
 	uint64_t packs, packs_removed, packs_rewritten;
-	uint64_t bytes, bytes_freed; /* of packs; freed: about, if it is a dry run */
-	bool no_room; /* what could be written anew was not, for there was no room: more can go the next time */
+	uint64_t bytes, bytes_freed; /* of packs, at the beginning; freed: about, if it is a dry run */
+	bool no_room; /* not all that could be written anew was, for there was no room: more can go the next time */
+	uint64_t needed; /* where there was no room, also if the prune failed: with so many bytes more can go */
 	uint64_t forgotten;          /* so many, the first ones, went, also if the prune failed after that */
 	struct objects_left left;    /* what writers that died had begun, and what of it went */
 };
 
-/* -EBADMSG: a backup that is there is damaged, so that nothing can be known to be unused. */
+/* -ENOSPC: there is no room to free anything; -EBADMSG: a backup that is there is damaged, so that nothing can be known to be unused. */
 WARN_UNUSED int prune_run(const struct prune_options *options, struct prune_counts *ret_counts, struct error *err);
 
 #endif

@@ -12,6 +12,7 @@ struct pack {
 	UT_hash_handle hh;
 	bool is_owned; /* a remaining backup wrote it for itself */
 	bool goes, is_rewritten;
+	bool is_worth; /* to be written anew, if there is room */
 	bool is_named; /* by an index file that stays when room is made */
 	uint64_t size, kept; /* bytes; kept: of the blobs that stay */
 	size_t first, count; /* the numbers of its blobs in the index */
@@ -59,6 +60,10 @@ WARN_UNUSED int prune_stopped(struct prune *prune);
 WARN_UNUSED int prune_rewrite(struct prune *prune, struct error *err);
 /* There was no room for that: they stay as they are. */
 void prune_give_up_rewriting(struct prune *prune);
+/* Of those, fewer bytes are written: what frees most for each of them. In the end there are none. */
+void prune_rewrite_less(struct prune *prune);
+/* The room with which the pack can be written anew that takes least of it, or, if there is none to be, the index. */
+uint64_t prune_needed(struct prune *prune);
 /* Step 4: an index of all packs that stay. The same. */
 WARN_UNUSED int prune_write_index(struct prune *prune, struct error *err);
 

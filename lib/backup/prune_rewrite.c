@@ -4,6 +4,10 @@
 #include "lib/backup/prune_inside.h"
 
 #define INDEX_BLOBS 50000U
+/* What is reckoned for a blob in a pack's header, and in an index file, compressed. */
+#define HEADER_ENTRY 41U
+#define INDEX_ENTRY 100U
+#define FILES_ROOM (64U << 10) /* for the rest of such files, and the blocks and directories that they take */
 
 int prune_stopped(struct prune *prune)
 {
@@ -75,17 +79,96 @@ int prune_rewrite(struct prune *prune, struct error *err)
 	return r;
 }
 
+/* --- where there is no room for all of them --- */
+
+static void let_alone(struct prune *prune, struct pack *pack)
+{
+	pack->is_rewritten = false;
+	prune->counts->packs_rewritten--;
+	prune->counts->bytes_freed -= pack->size - pack->kept;
+}
+
 void prune_give_up_rewriting(struct prune *prune)
 {
 	struct pack *pack, *next;
 
-	HASH_ITER (hh, prune->packs, pack, next) {
+	HASH_ITER (hh, prune->packs, pack, next)
 		if (pack->is_rewritten)
-			prune->counts->bytes_freed -= pack->size - pack->kept;
-		pack->is_rewritten = false;
-	}
-	prune->counts->packs_rewritten = 0;
+			let_alone(prune, pack);
 	prune->counts->no_room = true;
+}
+
+/* The least first of what is written for each byte of a pack. */
+static int compare_shares(const void *a, const void *b)
+{
+	const struct pack *one = *(struct pack *const *)a, *other = *(struct pack *const *)b;
+	const double first = (double)one->kept / (double)one->size, second = (double)other->kept / (double)other->size;
+
+	return first < second ? -1 : first > second;
+}
+
+/* NULL: none is worth it. */
+static struct pack *find_smallest(struct prune *prune)
+{
+	struct pack *pack, *next, *smallest = NULL;
+
+	HASH_ITER (hh, prune->packs, pack, next)
+		if (pack->is_worth && (!smallest || pack->kept < smallest->kept))
+			smallest = pack;
+	return smallest;
+}
+
+void prune_rewrite_less(struct prune *prune)
+{
+	struct pack *pack, *next, *smallest = find_smallest(prune);
+	ARRAY(struct pack *) chosen = {0};
+	uint64_t tried = 0, left;
+
+	HASH_ITER (hh, prune->packs, pack, next) {
+		if (pack->is_rewritten) {
+			array_add(&chosen, pack);
+			tried += pack->kept;
+		}
+	}
+	if (chosen.count > 0)
+		qsort(chosen.items, chosen.count, sizeof(*chosen.items), compare_shares);
+	left = tried / 2;
+	for (size_t i = 0; i < chosen.count; i++) {
+		if (chosen.items[i]->kept <= left)
+			left -= chosen.items[i]->kept;
+		else
+			let_alone(prune, chosen.items[i]);
+	}
+	array_clear(&chosen);
+	if (prune->counts->packs_rewritten == 0 && smallest && smallest->kept < tried) {
+		smallest->is_rewritten = true;
+		prune->counts->packs_rewritten = 1;
+		prune->counts->bytes_freed += smallest->size - smallest->kept;
+	}
+	prune->counts->no_room = true;
+}
+
+static uint64_t count_staying(const struct prune *prune, const struct pack *pack)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < pack->count; i++)
+		count += prune_stays(prune, pack, i);
+	return count;
+}
+
+uint64_t prune_needed(struct prune *prune)
+{
+	const struct pack *smallest = find_smallest(prune);
+	uint64_t needed = FILES_ROOM;
+	struct pack *pack, *next;
+
+	HASH_ITER (hh, prune->packs, pack, next)
+		if (!pack->goes)
+			needed += pack->count * INDEX_ENTRY;
+	if (smallest)
+		needed += smallest->kept + count_staying(prune, smallest) * (HEADER_ENTRY + INDEX_ENTRY);
+	return needed;
 }
 
 /* --- the index --- */

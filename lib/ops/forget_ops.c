@@ -186,7 +186,7 @@ static void name_forgotten(const struct object_names *names, uint64_t count, str
 
 /*
  * backup.prune: {password, keep?: as for backup.forget, which comes first, dry_run?} -> {packs, packs_removed, packs_rewritten, no_room: to write
- * some anew, bytes, bytes_freed, left, left_bytes, forgotten: rows as backup.list}
+ * some anew, needed: bytes with which more can go then, bytes, bytes_freed, left, left_bytes, forgotten: rows as backup.list}
  */
 static int prune_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -211,9 +211,9 @@ static int prune_op(struct op_context *context, const json_t *args, json_t **ret
 		name_forgotten(&forgotten.names, counts.forgotten, err);
 	}
 	if (r == 0)
-		*ret_result = json_pack("{s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:O}", "packs", (json_int_t)counts.packs, "packs_removed",
+		*ret_result = json_pack("{s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:O}", "packs", (json_int_t)counts.packs, "packs_removed",
 		                        (json_int_t)counts.packs_removed, "packs_rewritten", (json_int_t)counts.packs_rewritten, "no_room",
-		                        counts.no_room, "bytes", (json_int_t)counts.bytes, "bytes_freed", (json_int_t)counts.bytes_freed, "left",
+		                        counts.no_room, "needed", (json_int_t)counts.needed, "bytes", (json_int_t)counts.bytes, "bytes_freed", (json_int_t)counts.bytes_freed, "left",
 		                        (json_int_t)counts.left.count, "left_bytes", (json_int_t)counts.left.bytes, "forgotten", forgotten.rows);
 	json_decref(problems.list);
 	json_decref(forgotten.rows);

@@ -52,14 +52,9 @@ def test_prune_frees_what_it_can_on_a_disk_that_is_full(repository, store, area)
     point, would = back_up_in_part(repository, store)
     before = room(repository)
     done = repository.run("backup", "prune", repository.path, secrets={**SECRETS, "CORPUSFS_FAULT": "object-before-rename:enospc:2"})
-    assert "prune again" in done.err and len(done.err.splitlines()) == 1
-    between = room(repository)
-    assert 0 < before - between < would["bytes_freed"] - (1 << 20)
+    assert not done.err and before - room(repository) > would["bytes_freed"] - (1 << 20), "what goes whole makes room for the rest"
     restic_check(repository)
-    again = repository.json("backup", "prune", repository.path)
-    assert again["packs_rewritten"] > 0 and not again["no_room"]
-    assert room(repository) < between - (1 << 20)
-    restic_check(repository)
+    assert repository.json("backup", "prune", repository.path)["packs_rewritten"] == 0
     repository.restore(area + "/out")
     tree.assert_same(point + "/d", area + "/out")
 

@@ -157,7 +157,9 @@ def test_room_that_could_not_be_given_back_is_told(repository, store, secret):
     repository.backup("e", options=["--share"])
     os.remove(store.mount() + "/d/big")
     store.umount()
-    result = store.run("-s", store.path, "tick", env={"CORPUSFS_FAULT": "backup-prune-before-index:enospc"})
+    # The first try has no room, what goes whole has, and then nothing that is to be written anew.
+    full = ",".join(f"backup-prune-before-index:enospc:{passed}" for passed in (1, *range(3, 20)))
+    result = store.run("-s", store.path, "tick", env={"CORPUSFS_FAULT": full})
     told = "the backup was made, but older ones could not be let go with all their room"
     assert result.code == program.NO_SPACE and told in result.err
     row = status(store)["d", "full"]

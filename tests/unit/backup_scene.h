@@ -18,6 +18,8 @@ struct failing {
 	bool packs_stay; /* to remove one fails */
 	bool is_filling; /* after some more puts the disk is full, until a pack was removed */
 	size_t puts_left;
+	bool is_small; /* the disk has room for so many bytes */
+	size_t room;
 	enum { PUT_GOES_WELL, PUT_FAILS, PUT_IS_NOT_ANSWERED } put; /* of snapshot files */
 	struct store *store;
 	size_t marks; /* of unfinished backups, that the store had when the last snapshot file was about to be put */
@@ -51,7 +53,11 @@ static int failing_put(struct objects *objects, enum object_kind kind, const cha
 		return -ENOSPC;
 	if (failing->is_filling)
 		failing->puts_left--;
+	if (failing->is_small && len > failing->room)
+		return -ENOSPC;
 	r = fails && failing->put == PUT_FAILS ? 0 : failing->inner->place->put(failing->inner, kind, name, data, len);
+	if (r == 0)
+		failing->room -= failing->is_small ? len : 0;
 	return r == 0 && fails ? -ETIMEDOUT : r;
 }
 
@@ -83,10 +89,19 @@ static int failing_list(struct objects *objects, enum object_kind kind, objects_
 static int failing_remove(struct objects *objects, enum object_kind kind, const char *name)
 {
 	struct failing *failing = failing_of(objects);
+	uint64_t size;
+	int r;
 
 	if (kind == OBJECT_PACK)
 		failing->is_filling = false;
-	return kind == OBJECT_PACK && failing->packs_stay ? -EIO : failing->inner->place->remove(failing->inner, kind, name);
+	if (kind == OBJECT_PACK && failing->packs_stay)
+		return -EIO;
+	r = failing->inner->place->size(failing->inner, kind, name, &size);
+	if (r == 0)
+		r = failing->inner->place->remove(failing->inner, kind, name);
+	if (r == 0)
+		failing->room += failing->is_small ? size : 0;
+	return r;
 }
 
 static const struct objects_place failing_place = {

@@ -71,12 +71,20 @@ static void test_prune_forgets_nothing_before_it_could_look_at_the_rest(void **s
 	array_clear(&forget);
 }
 
-static void add_files(struct scene *scene, unsigned from, unsigned to, const char *snapshot)
+static void take(struct scene *scene, struct view *view, const char *snapshot)
 {
 	const struct snapshot_name name = {.dataset = "d", .name = snapshot};
+	struct error err = {0};
+
+	assert_int_equal(view_sync(view), 0);
+	store_view_put(scene->place.store, view);
+	assert_int_equal(snapshot_create(scene->place.store, &name, 1, "", 0, &err), 0);
+}
+
+static void add_files(struct scene *scene, unsigned from, unsigned to, const char *snapshot)
+{
 	struct view *view = open_head(scene->place.store, "d");
 	static uint8_t noise[20000];
-	struct error err = {0};
 	char file[16];
 
 	for (unsigned i = from; i < to; i++) {
@@ -84,9 +92,7 @@ static void add_files(struct scene *scene, unsigned from, unsigned to, const cha
 		fill_random(10 + i, noise, sizeof(noise));
 		write_file(view, ROOT_INO, file, 0, noise, sizeof(noise));
 	}
-	assert_int_equal(view_sync(view), 0);
-	store_view_put(scene->place.store, view);
-	assert_int_equal(snapshot_create(scene->place.store, &name, 1, "", 0, &err), 0);
+	take(scene, view, snapshot);
 }
 
 /* A full backup, which is to be forgotten, and an incremental one that needs a part of its packs. */
@@ -129,13 +135,15 @@ static void prune_where_there_is_room_for(struct scene *scene, size_t puts)
 		scene->failing.is_filling = false;
 	} else {
 		assert_int_equal(prune_run(&options, &counts, &err), 0);
-		assert_true(counts.no_room && counts.packs_rewritten == 0);
 		assert_int_equal(counts.forgotten, 1);
-		assert_int_equal(count_packs(scene), packs - would.packs_removed);
-		assert_int_equal(place_count(&scene->repository, "index", path), 1);
+		assert_int_equal(counts.packs_removed, would.packs_removed);
+		assert_int_equal(counts.packs_rewritten, would.packs_rewritten);
+		assert_int_equal(counts.bytes, would.bytes);
+		assert_int_equal(counts.bytes_freed, would.bytes_freed);
+		assert_false(counts.no_room);
 	}
 	assert_int_equal(prune_run(&options, &counts, &err), 0);
-	assert_int_equal(counts.packs_rewritten, would.packs_rewritten);
+	assert_int_equal(counts.packs_rewritten, puts == 0 ? would.packs_rewritten : 0);
 	assert_false(counts.no_room);
 	repository_lock_release(options.lock);
 	array_clear(&forget);
@@ -154,6 +162,110 @@ static void test_prune_takes_back_a_pack_whose_index_file_has_no_room(void **sta
 static void test_prune_takes_back_what_it_wrote_anew_where_the_rest_has_no_room(void **state)
 {
 	prune_where_there_is_room_for(*state, 2);
+}
+
+/* A file, whose chunks come into one pack. */
+static void back_up_file(struct scene *scene, const char *file, size_t size, struct object_names *made)
+{
+	struct view *view = open_head(scene->place.store, "d");
+	static uint8_t noise[1000000];
+	struct backup_result result;
+	struct blob_id id;
+
+	assert_true(size <= sizeof(noise));
+	fill_random(size, noise, size);
+	write_file(view, ROOT_INO, file, 0, noise, size);
+	take(scene, view, file);
+	assert_int_equal(run_backup_of(scene, BACKUP_INCREMENTAL, file, &result), 0);
+	assert_int_equal(blob_id_parse(result.name, &id), 0);
+	array_add(made, id);
+}
+
+static void halve(struct view *view, const char *file)
+{
+	struct setattr change = {.mask = SET_SIZE};
+	struct attr attr;
+
+	assert_int_equal(view_lookup(view, ROOT_INO, file, &attr), 0);
+	change.size = attr.size / 2;
+	assert_int_equal(view_setattr(view, attr.ino, &change, &attr), 0);
+}
+
+/* The last backup that is left needs a half of a pack of 320,000 bytes, and of one of 1,000,000. Nothing goes whole. */
+static struct prune_options back_up_in_halves(struct scene *scene, struct prune_counts *ret_would)
+{
+	struct prune_options options = {.repository = scene->repository.repository, .max_unused = 100};
+	struct object_names forget = {0};
+	struct backup_result result;
+	struct error err = {0};
+	struct view *view;
+
+	assert_int_equal(run_backup(scene, &result), 0);
+	back_up_file(scene, "small", 320000, &forget);
+	back_up_file(scene, "large", 1000000, &forget);
+	view = open_head(scene->place.store, "d");
+	halve(view, "small");
+	halve(view, "large");
+	take(scene, view, "half");
+	assert_int_equal(run_backup_of(scene, BACKUP_INCREMENTAL, "half", &result), 0);
+	assert_int_equal(repository_lock_take(options.repository, true, &options.lock, &err), 0);
+	object_names_sort(&forget);
+	options.forget = &forget;
+	assert_int_equal(prune_run(&options, ret_would, &err), 0);
+	array_clear(&forget);
+	options.forget = NULL;
+	options.max_unused = 5;
+	options.dry_run = true;
+	assert_int_equal(prune_run(&options, ret_would, &err), 0);
+	assert_true(ret_would->packs_removed == 0 && ret_would->packs_rewritten == 2 && ret_would->bytes_freed >= 640000);
+	options.dry_run = false;
+	return options;
+}
+
+static void test_prune_frees_all_where_there_is_room_for_some_packs_at_a_time(void **state)
+{
+	struct scene *scene = *state;
+	struct prune_counts would, counts;
+	struct prune_options options = back_up_in_halves(scene, &would);
+	const size_t packs = count_packs(scene);
+	struct error err = {0};
+
+	scene->failing.is_small = true;
+	scene->failing.room = 400000;
+	assert_int_equal(prune_run(&options, &counts, &err), 0);
+	assert_int_equal(counts.packs_rewritten, would.packs_rewritten);
+	assert_int_equal(counts.bytes_freed, would.bytes_freed);
+	assert_false(counts.no_room);
+	assert_true(scene->failing.room > 400000 + would.bytes_freed - 40000);
+	assert_int_equal(count_packs(scene), packs);
+	repository_lock_release(options.lock);
+}
+
+static void test_prune_says_how_much_room_is_enough(void **state)
+{
+	struct scene *scene = *state;
+	struct prune_counts would, counts;
+	struct prune_options options = back_up_in_halves(scene, &would);
+	const size_t packs = count_packs(scene);
+	struct error err = {0};
+
+	scene->failing.is_small = true;
+	scene->failing.room = 10000;
+	assert_int_equal(prune_run(&options, &counts, &err), -ENOSPC);
+	assert_int_equal(count_packs(scene), packs);
+	assert_int_equal(scene->failing.room, 10000);
+	assert_true(counts.needed > 10000 && counts.needed < 320000);
+	assert_non_null(strstr(err.hint, "1 MiB are enough"));
+	/* With that much it begins, and goes as far as the room goes that comes of it. */
+	scene->failing.room = counts.needed;
+	err = (struct error){0};
+	assert_int_equal(prune_run(&options, &counts, &err), 0);
+	assert_true(counts.packs_rewritten == 1 && counts.no_room && counts.needed > 500000);
+	assert_int_equal(err.code, 0);
+	scene->failing.room = counts.needed;
+	assert_int_equal(prune_run(&options, &counts, &err), 0);
+	assert_true(counts.packs_rewritten == 1 && !counts.no_room);
+	repository_lock_release(options.lock);
 }
 
 /* Each full backup has an index file of its own, which names its packs only. */
@@ -238,6 +350,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_prune_on_a_full_disk_makes_room_with_packs_that_no_index_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_takes_back_a_pack_whose_index_file_has_no_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prune_takes_back_what_it_wrote_anew_where_the_rest_has_no_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_prune_frees_all_where_there_is_room_for_some_packs_at_a_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_prune_says_how_much_room_is_enough, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
