@@ -8,6 +8,7 @@
 
 #include "lib/base/array.h"
 #include "lib/base/buf.h"
+#include "lib/chunk/digest_streams.h"
 #include "lib/chunk/sha256_lanes.h"
 
 #define DATA_LEN (4U << 20)
@@ -154,6 +155,54 @@ static void test_many_messages_have_the_sums_that_each_has_alone(void **arg)
 	digest_free(digest);
 }
 
+/* Messages of random parts, of which some are given up, and whose parts are hashed at random moments. */
+static void expect_streams(struct messages *messages, struct digest_streams *streams)
+{
+	for (size_t round = 0; round < 300; round++) {
+		const size_t count = random_number() % 20;
+
+		for (size_t i = 0; i < count; i++) {
+			const size_t len = random_number() % (round % 10 == 0 ? 100000 : 300);
+			struct digest_job *job = &messages->jobs[messages->count];
+			size_t done = 0;
+
+			add(messages, len);
+			digest_streams_begin(streams, messages->sums[messages->count - 1]);
+			while (done < len) {
+				const size_t most = 1 + random_number() % 200, part = MIN(most, len - done);
+
+				digest_streams_add(streams, (const uint8_t *)job->data + done, part);
+				done += part;
+				if (random_number() % 16 == 0)
+					digest_streams_run(streams);
+			}
+			if (random_number() % 4 == 0) {
+				digest_streams_drop(streams);
+				messages->count--;
+			} else {
+				digest_streams_end(streams);
+			}
+		}
+		digest_streams_drop(streams);
+		digest_streams_run(streams);
+		expect_sums(messages);
+	}
+	digest_streams_free(streams);
+}
+
+static void test_messages_in_parts_have_the_sums_of_the_whole(void **arg)
+{
+	expect_streams(*arg, digest_streams_new());
+}
+
+static void test_messages_in_parts_are_hashed_without_lanes_too(void **arg)
+{
+	struct digest_streams *streams = digest_streams_new();
+
+	digest_streams_use_one(streams);
+	expect_streams(*arg, streams);
+}
+
 static void test_what_would_keep_one_lane_busy_alone_is_left_out(void **arg)
 {
 	struct messages *messages = *arg;
@@ -176,6 +225,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pairs_of_messages_of_all_lengths_are_hashed, make_data, free_data),
 		cmocka_unit_test_setup_teardown(test_a_message_in_pieces_has_the_sum_of_the_whole, make_data, free_data),
 		cmocka_unit_test_setup_teardown(test_many_messages_have_the_sums_that_each_has_alone, make_data, free_data),
+		cmocka_unit_test_setup_teardown(test_messages_in_parts_have_the_sums_of_the_whole, make_data, free_data),
+		cmocka_unit_test_setup_teardown(test_messages_in_parts_are_hashed_without_lanes_too, make_data, free_data),
 		cmocka_unit_test_setup_teardown(test_what_would_keep_one_lane_busy_alone_is_left_out, make_data, free_data),
 	};
 
