@@ -19,6 +19,12 @@ void restore_reader_clear(struct restore_reader *reader)
 	reader->blobs = NULL;
 }
 
+static void reuse(struct restore_reader *reader)
+{
+	if (reader->reuses)
+		reader->reuses(reader->reuses_arg);
+}
+
 static bool read_local(struct restore_reader *reader, const struct blob_id *id)
 {
 	const uint8_t *plain;
@@ -27,6 +33,7 @@ static bool read_local(struct restore_reader *reader, const struct blob_id *id)
 
 	if (!reader->store || chunk_look_find(store_chunks(reader->store), id->bytes, &look) < 0)
 		return false;
+	reuse(reader);
 	good = chunk_look_plain(&look, &reader->plain, &plain) == 0;
 	if (good && !chunk_look_is_packed(&look)) {
 		buf_reset(&reader->plain);
@@ -102,6 +109,7 @@ static void fetch_ahead(struct restore_reader *reader, const struct restore_cont
 	const struct node *node = NULL;
 	bool has_room;
 
+	reuse(reader);
 	fetch_begin(reader->fetch);
 	has_room = content->holes->count > 0 ? fetch_add(reader->fetch, id) : add_blobs(reader, content->node, content->blob);
 	for (size_t i = 0; has_room && reader->following && (node = reader->following(reader->following_arg, i)); i++)
@@ -112,6 +120,7 @@ static void fetch_ahead(struct restore_reader *reader, const struct restore_cont
 /* All copies in turn, of which the fetch tried the first one. */
 static int read_alone(struct restore_reader *reader, const struct blob_id *id)
 {
+	reuse(reader);
 	return repository_read_blob(reader->blobs, id, false, &reader->plain);
 }
 

@@ -24,6 +24,8 @@ struct restore_reader {
 	restore_following_fn following; /* NULL: the file stands alone */
 	void *following_arg;
 	struct buf plain;
+	void (*reuses)(void *arg); /* what was given so far is not there any more after this; or NULL */
+	void *reuses_arg;
 	uint64_t local, fetched; /* bytes that came from the store, and from the repository */
 };
 
@@ -39,7 +41,7 @@ struct restore_content {
 	uint64_t offset;
 };
 
-/* 1 and the next stretch, good until the next call; 0 at the end. Holes are passed over. */
+/* 1 and the next stretch, good until the next call, or as long as reader->reuses was not called; 0 at the end. Holes are passed over. */
 WARN_UNUSED int restore_content_next(struct restore_reader *reader, struct restore_content *content, const void **ret_data, size_t *ret_len,
 				     uint64_t *ret_offset);
 

@@ -37,6 +37,8 @@ struct batch {
 	struct job *jobs[BATCH_FILES];
 	size_t count, at; /* at: which is made now */
 	uint64_t bytes;
+	struct tree_part *parts[BATCH_FILES];
+	struct restore_seen seen[BATCH_FILES];
 };
 
 struct directory_restore {
@@ -55,12 +57,22 @@ struct directory_restore {
 	bool lacks_parts; /* something came that is no part of the tree */
 };
 
+static void hash_before(void *arg)
+{
+	restore_target_hash(arg);
+}
+
 static void init_target(struct directory_restore *restore, struct restore_target *target)
 {
 	*target = (struct restore_target){.transfer = &restore->transfer, .top = restore->restore.options->target_fd, .is_root = geteuid() == 0,
 	                                  .number = atomic_fetch_add(&restore->makers, 1)};
-	target->digest = restore->parts ? digest_new() : NULL;
 	restore_reader_init(&target->reader, restore->restore.options->repository, restore->restore.store, restore->restore.pool);
+	if (!restore->parts)
+		return;
+	target->digest = digest_new();
+	target->streams = digest_streams_new();
+	target->reader.reuses = hash_before;
+	target->reader.reuses_arg = target;
 }
 
 static void clear_target(struct directory_restore *restore, struct restore_target *target)
@@ -72,6 +84,7 @@ static void clear_target(struct directory_restore *restore, struct restore_targe
 	restore_reader_clear(&target->reader);
 	direct_file_free(target->direct);
 	digest_free(target->digest);
+	digest_streams_free(target->streams);
 }
 
 /* --- files --- */
@@ -91,10 +104,14 @@ static void do_job(struct directory_restore *restore, struct restore_target *tar
 	                                  .sync = job->dir->by_file, .node = &job->node, .holes = &job->holes};
 
 	restore_dirs_report(&restore->dirs, target, job->path, transfer_stopped(&restore->transfer) ? -ECANCELED : restore_file_make(target, &file));
-	if (job->part && target->content.is_known)
-		tree_parts_content(restore->parts, job->part, target->content.digest);
 	restore_dir_let_go(&restore->dirs, target, job->dir);
 	free_job(job);
+}
+
+static void end_part(struct directory_restore *restore, struct tree_part *part, const struct restore_seen *seen)
+{
+	if (part && seen->is_known)
+		tree_parts_content(restore->parts, part, seen->digest);
 }
 
 static const struct node *following(void *arg, size_t number)
@@ -109,10 +126,28 @@ static void do_batch(struct directory_restore *restore, struct restore_target *t
 {
 	target->reader.following = following;
 	target->reader.following_arg = batch;
-	for (batch->at = 0; batch->at < batch->count; batch->at++)
+	for (batch->at = 0; batch->at < batch->count; batch->at++) {
+		batch->parts[batch->at] = batch->jobs[batch->at]->part;
+		target->seen = &batch->seen[batch->at];
 		do_job(restore, target, batch->jobs[batch->at]);
+	}
 	target->reader.following = NULL;
+	restore_target_hash(target);
+	for (size_t i = 0; i < batch->count; i++)
+		end_part(restore, batch->parts[i], &batch->seen[i]);
 	free(batch);
+}
+
+/* It stands alone. */
+static void do_one(struct directory_restore *restore, struct restore_target *target, struct job *job)
+{
+	struct tree_part *part = job->part;
+	struct restore_seen seen = {0};
+
+	target->seen = &seen;
+	do_job(restore, target, job);
+	restore_target_hash(target);
+	end_part(restore, part, &seen);
 }
 
 static void push_batch(struct directory_restore *restore)
@@ -150,7 +185,9 @@ static void meet_link(struct directory_restore *restore, const char *name, const
 {
 	const struct restore_file file = {.dir = restore_dirs_current(&restore->dirs)->held.fd, .name = name, .path = member->path,
 	                                  .hardlink = member->hardlink, .node = node};
+	struct restore_seen none;
 
+	restore->target.seen = &none;
 	restore_dirs_report(&restore->dirs, &restore->target, member->path, restore_file_make(&restore->target, &file));
 }
 
@@ -169,7 +206,7 @@ static void meet_file(struct directory_restore *restore, const char *path, struc
 	if (S_ISREG(job->node.mode) && job->node.links < 2)
 		push_job(restore, job);
 	else
-		do_job(restore, &restore->target, job);
+		do_one(restore, &restore->target, job);
 }
 
 /* --- the walk --- */

@@ -101,47 +101,44 @@ int restore_set_attributes(struct restore_target *target, int fd, const char *pa
 
 /* --- content --- */
 
-/* The digest of a content as it goes by, if that is wanted and costs anything: of one blob it is the blob's name, where nothing more enters. */
-struct watched {
-	bool is_on;
-	uint64_t at;
-	struct content_digest digest;
-};
-
 static bool is_of_one_blob(const struct restore_file *file)
 {
 	return file->node->content.count == 1 && file->node->size <= CONTENT_PLAIN_MAX && file->holes->count == 0;
 }
 
-static void watch(struct restore_target *target, const struct restore_file *file, struct watched *watched)
+/* If the digest is wanted and costs anything: of one blob it is the blob's name, where nothing more enters. */
+static struct content_watch watch(struct restore_target *target, const struct restore_file *file)
 {
-	*watched = (struct watched){.is_on = target->digest && !is_of_one_blob(file)};
-	if (watched->is_on)
-		content_digest_begin(&watched->digest, target->digest, file->node->size);
-}
+	struct content_watch watch = {0};
 
-static void watch_data(struct watched *watched, const void *data, size_t len, uint64_t offset)
-{
-	if (!watched->is_on)
-		return;
-	content_digest_zeros(&watched->digest, offset - watched->at);
-	content_digest_data(&watched->digest, data, len);
-	watched->at = offset + len;
+	if (target->digest && !is_of_one_blob(file))
+		content_watch_begin(&watch, target->digest, file->node->size);
+	return watch;
 }
 
 /* All of it went by; or not, and then nothing is known. */
-static void watched_all(struct restore_target *target, const struct node *node, struct watched *watched, bool all)
+static void watched_all(struct restore_target *target, const struct restore_file *file, struct content_watch *watch, bool all)
 {
+	const bool is_watched = watch->is_on;
 	bool is_sparse;
 
-	target->content.is_known = all && target->digest;
-	if (watched->is_on) {
-		if (all)
-			content_digest_zeros(&watched->digest, node->size - watched->at);
-		content_digest_final(&watched->digest, target->content.digest, &is_sparse);
-	} else if (target->content.is_known) {
-		memcpy(target->content.digest, node->content.items[0].bytes, DIGEST_LEN);
-	}
+	target->seen->is_known = content_watch_end(watch, all, target->seen->digest, &is_sparse);
+	if (is_watched || !all || !target->digest)
+		return;
+	target->seen->is_known = true;
+	memcpy(target->seen->digest, file->node->content.items[0].bytes, DIGEST_LEN);
+}
+
+/* No zeros are left out of it, and it is the SHA-256 of its bytes. */
+static bool is_short(const struct restore_file *file)
+{
+	return file->node->size <= CONTENT_PLAIN_MAX && file->holes->count == 0;
+}
+
+void restore_target_hash(struct restore_target *target)
+{
+	if (target->streams)
+		digest_streams_run(target->streams);
 }
 
 /* The next `len` bytes are those of the blob. */
@@ -163,22 +160,21 @@ static bool has_content(struct restore_target *target, const struct restore_file
 	const struct node *node = file->node;
 	AUTO_CLOSE int fd = openat(file->dir, file->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	AUTO_BUF room = BUF_INIT;
-	struct watched watched;
+	struct content_watch watched = watch(target, file);
 	uint64_t size = 0;
 	bool same = fd >= 0;
 
-	watch(target, file, &watched);
 	for (size_t i = 0; i < node->content.count && same && !transfer_stopped(target->transfer); i++) {
 		const struct blob_id *id = &node->content.items[i];
 		struct blob_place place;
 
 		same = blob_index_find(target->reader.repository->index, id, false, 0, &place) && has_blob(fd, id, pack_blob_plain(&place.blob), &room);
 		if (same)
-			watch_data(&watched, room.data, pack_blob_plain(&place.blob), size);
+			content_watch_data(&watched, room.data, pack_blob_plain(&place.blob), size);
 		size += same ? pack_blob_plain(&place.blob) : 0;
 	}
 	same = same && size == node->size && has_mode(target, fd, node) && (!file->sync || fsync(fd) == 0);
-	watched_all(target, node, &watched, same);
+	watched_all(target, file, &watched, same);
 	return same;
 }
 
@@ -222,7 +218,8 @@ static int damaged(struct restore_target *target, int code)
 	return 1;
 }
 
-static int write_watched(struct restore_target *target, int fd, const struct restore_file *file, struct watched *watched)
+/* `watched` is NULL: the content goes to the streams. */
+static int write_watched(struct restore_target *target, int fd, const struct restore_file *file, struct content_watch *watched)
 {
 	struct restore_content content = {.node = file->node, .holes = file->holes};
 	const uint64_t size = file->node->size;
@@ -240,7 +237,10 @@ static int write_watched(struct restore_target *target, int fd, const struct res
 		r = direct ? direct_file_add(direct, data, len) : write_at(fd, data, len, offset);
 		if (r < 0)
 			return r;
-		watch_data(watched, data, len, offset);
+		if (watched)
+			content_watch_data(watched, data, len, offset);
+		else
+			digest_streams_add(target->streams, data, len);
 		atomic_fetch_add(&target->transfer->bytes, len);
 	}
 	if (r < 0)
@@ -253,14 +253,31 @@ static int write_watched(struct restore_target *target, int fd, const struct res
 	return file->holes->count > 0 && ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
 }
 
-static int write_content(struct restore_target *target, int fd, const struct restore_file *file)
+/* What goes by is hashed later, beside that of other files. */
+static int write_short(struct restore_target *target, int fd, const struct restore_file *file)
 {
-	struct watched watched;
 	int r;
 
-	watch(target, file, &watched);
+	digest_streams_begin(target->streams, target->seen->digest);
+	r = write_watched(target, fd, file, NULL);
+	if (r == 0)
+		digest_streams_end(target->streams);
+	else
+		digest_streams_drop(target->streams);
+	target->seen->is_known = r == 0;
+	return r;
+}
+
+static int write_content(struct restore_target *target, int fd, const struct restore_file *file)
+{
+	struct content_watch watched;
+	int r;
+
+	if (target->streams && is_short(file) && !is_of_one_blob(file))
+		return write_short(target, fd, file);
+	watched = watch(target, file);
 	r = write_watched(target, fd, file, &watched);
-	watched_all(target, file->node, &watched, r == 0);
+	watched_all(target, file, &watched, r == 0);
 	return r;
 }
 
@@ -351,7 +368,7 @@ int restore_file_make(struct restore_target *target, const struct restore_file *
 	char temporary[NAME_ROOM];
 	int r;
 
-	target->content.is_known = false;
+	target->seen->is_known = false;
 	if (!file->hardlink && is_there(target, file)) {
 		atomic_fetch_add(&transfer->skipped, 1);
 		return 0;

@@ -7,7 +7,8 @@
 #define CORPUSFS_BACKUP_RESTORE_FILE_H
 
 #include "lib/backup/restore_content.h"
-#include "lib/identity/content_digest.h"
+#include "lib/chunk/digest_streams.h"
+#include "lib/identity/content_watch.h"
 
 /* Names of files in the making: TEMPORARY and the number of who makes it, so that the next restore finds those of one that was killed. */
 #define RESTORE_TEMPORARY ".corpusfs-restore-"
@@ -23,11 +24,15 @@ struct restore_target {
 	const char *damage; /* out: what is wrong with the content */
 	bool cuts_modes; /* out, of all so far: something was kept without its set-id bits */
 	struct digest *digest; /* of contents, if they are wanted; else NULL */
+	struct digest_streams *streams; /* the same, of short files, side by side */
 	struct restore_seen {
 		bool is_known;
-		uint8_t digest[DIGEST_LEN]; /* as lib/identity/identity.h has it */
-	} content; /* out: of a regular file that was made or was there, if it is wanted */
+		uint8_t digest[DIGEST_LEN]; /* as lib/identity/identity.h has it; there after restore_target_hash */
+	} *seen; /* out: of a regular file that was made or was there, if it is wanted. The caller's, another one for each file */
 };
+
+/* The contents of all files that were made so far. */
+void restore_target_hash(struct restore_target *target);
 
 /* What is to be made, or `hardlink`: the path of its first name from the target on. `path` is for messages. */
 struct restore_file {
