@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "lib/backup/backup_identity.h"
 #include "lib/backup/backup_tree.h"
 #include "lib/base/escape.h"
 #include "lib/base/fault.h"
-#include "lib/identity/identity.h"
 #include "lib/repository/go_text.h"
 #include "lib/repository/locks.h"
 #include "lib/repository/origin.h"
@@ -29,6 +29,10 @@ struct backup {
 	struct exact_list exact;
 	struct node top;
 	bool is_there; /* it is a backup */
+	struct backup_identity identity;
+	pthread_mutex_t settling; /* guards what follows */
+	bool is_settled;
+	struct error unsettled; /* why it is not */
 };
 
 char *backup_dataset_id(struct store *store, uint32_t dataset_id)
@@ -45,28 +49,6 @@ char *backup_dataset_tag(struct store *store, uint32_t dataset_id)
 
 /* --- before --- */
 
-static bool is_cancelled(void *arg)
-{
-	struct backup *backup = arg;
-
-	transfer_tell(&backup->transfer, "identity");
-	return transfer_stopped(&backup->transfer);
-}
-
-/* What is damaged has no identity. It is backed up all the same: what can be read is worth the more. */
-static int compute_identity(struct backup *backup, struct error *err)
-{
-	uint8_t identity[IDENTITY_LEN];
-	int r = identity_compute(backup->store, backup->view, is_cancelled, backup, identity);
-
-	if (r == -EIO)
-		return 0;
-	if (r < 0)
-		return error_set(err, r, "%s@%s: its identity cannot be computed: %s", backup->options->dataset, backup->options->snapshot, error_text(r));
-	identity_to_text(identity, backup->result->identity);
-	return 0;
-}
-
 static int open_snapshot(struct backup *backup, struct error *err)
 {
 	const struct backup_options *options = backup->options;
@@ -77,6 +59,11 @@ static int open_snapshot(struct backup *backup, struct error *err)
 	if (r < 0)
 		return error_set(err, r, "there is no snapshot %s@%s", options->dataset, options->snapshot);
 	backup->dataset_tag = backup_dataset_tag(backup->store, backup->snapshot.dataset_id);
+	backup->identity.transfer = &backup->transfer;
+	backup->identity.store = backup->store;
+	backup->identity.view = backup->view;
+	backup->identity.dataset = options->dataset;
+	backup->identity.snapshot = options->snapshot;
 	return 0;
 }
 
@@ -92,17 +79,48 @@ static int find_base(struct backup *backup, struct error *err)
 	return backup_base_find(&backup->base, options->repository, &aim, err);
 }
 
-/* While others' locks come to be seen, what others cannot change is done, and the index is read, of which it is looked later whether they did. */
-static int lock_and_look(struct backup *backup, struct error *err)
+/*
+ * The base and the index were read when others' locks may not have been seen yet: somebody may have removed something meanwhile, who came at the same
+ * time and is gone. What came since is no matter.
+ */
+static int look_again(struct backup *backup, struct error *err)
 {
 	struct repository *repository = backup->options->repository;
-	int r = repository_lock_begin(repository, &backup->lock, err);
+	struct object_names names = {0};
+	uint64_t size;
+	int r = repository_list(repository, OBJECT_INDEX, &names, err);
+	bool went = false;
 
-	if (r == 0)
-		r = repository_load_changed_index(repository, err);
-	if (r == 0)
-		r = compute_identity(backup, err);
-	return r == 0 ? repository_lock_settle(backup->lock, err) : r;
+	for (size_t i = 0; i < repository->index_files.count && r == 0; i++)
+		went = went || !object_names_have_id(&names, &repository->index_files.items[i]);
+	array_clear(&names);
+	if (r == 0 && backup->base.exists)
+		went = went || repository->objects->place->size(repository->objects, OBJECT_SNAPSHOT, backup->base.snapshot.name, &size) == -ENOENT;
+	if (r < 0 || !went)
+		return r;
+	(void)error_set(err, -EBUSY, "somebody removed something from the repository at the same moment");
+	error_hint(err, "do it again");
+	return -EBUSY;
+}
+
+/* Nothing is put before: who prunes takes what no index names for lost. */
+static int settle(void *arg, struct error *err)
+{
+	struct backup *backup = arg;
+	int r = 0;
+
+	pthread_mutex_lock(&backup->settling);
+	if (!backup->is_settled && backup->unsettled.code == 0) {
+		r = repository_lock_settle(backup->lock, &backup->unsettled);
+		if (r == 0)
+			r = look_again(backup, &backup->unsettled);
+		backup->is_settled = r == 0;
+	}
+	if (!backup->is_settled && err)
+		*err = backup->unsettled;
+	r = backup->is_settled ? 0 : backup->unsettled.code;
+	pthread_mutex_unlock(&backup->settling);
+	return r;
 }
 
 static int prepare(struct backup *backup, struct error *err)
@@ -110,8 +128,10 @@ static int prepare(struct backup *backup, struct error *err)
 	const struct backup_options *options = backup->options;
 	int r = open_snapshot(backup, err);
 
+	if (r == 0 && options->type != BACKUP_FULL && !options->share)
+		backup_identity_begin(&backup->identity);
 	if (r == 0)
-		r = lock_and_look(backup, err);
+		r = repository_lock_begin(options->repository, &backup->lock, err);
 	if (r == 0)
 		r = find_base(backup, err);
 	if (r == 0 && !backup->base.exists && options->type == BACKUP_INCREMENTAL)
@@ -330,8 +350,12 @@ static int run(struct backup *backup, struct error *err)
 	repository_writer_pass_over(backup->writer, &backup->base.unfinished);
 	if (backup->options->dry_run)
 		repository_writer_discard(backup->writer);
+	repository_writer_ask(backup->writer, settle, backup);
+	if (backup->base.has_changes)
+		backup_identity_begin(&backup->identity);
 	tree.view = backup->view;
 	tree.writer = backup->writer;
+	tree.notes_contents = !backup->identity.has_thread;
 	backup_tree_run(&tree);
 	if (!transfer_stopped(&backup->transfer) && !backup_base_met_all(&backup->base)) {
 		backup_base_forget_changes(&backup->base);
@@ -341,6 +365,11 @@ static int run(struct backup *backup, struct error *err)
 		node_clear(&backup->top);
 		backup_tree_run(&tree);
 	}
+	backup_identity_end(&backup->identity);
+	memcpy(backup->result->identity, backup->identity.text, sizeof(backup->result->identity));
+	r = transfer_stopped(&backup->transfer) ? 0 : settle(backup, err);
+	if (r < 0)
+		return r;
 	if (!transfer_stopped(&backup->transfer))
 		return finish(backup, err);
 	keep_what_was_put(backup);
@@ -355,7 +384,11 @@ int backup_run(struct store *store, const struct backup_options *options, struct
 	*ret_result = (struct backup_result){.type = options->type};
 	transfer_begin(&backup.transfer, &options->transfer);
 	exact_list_init(&backup.exact);
+	pthread_mutex_init(&backup.settling, NULL);
+	backup_identity_init(&backup.identity);
 	r = run(&backup, err);
+	backup_identity_clear(&backup.identity);
+	pthread_mutex_destroy(&backup.settling);
 	unfinished_end(&backup.unfinished, store, backup.is_there);
 	backup_base_clear(&backup.base, store);
 	repository_writer_free(backup.writer);

@@ -180,6 +180,8 @@ static size_t take_jobs(struct run *run, struct job **jobs)
 static void init_maker(struct run *run, struct blob_maker *maker)
 {
 	blob_maker_init(maker, run->tree->transfer, run->tree->store, &run->scan, run->tree->writer);
+	if (run->tree->notes_contents)
+		maker->notes = content_notes_new(run->tree->store, run->tree->view);
 }
 
 static void end_maker(struct run *run, struct blob_maker *maker)

@@ -27,7 +27,8 @@ void blob_maker_init(struct blob_maker *maker, struct transfer *transfer, struct
 		     struct repository_writer *writer)
 {
 	*maker = (struct blob_maker){.transfer = transfer, .store = store, .scan = scan, .writer = writer,
-	                             .hand = repository_hand_new(writer), .digest = digest_new(), .looks = chunk_looks_new(store_chunks(store))};
+	                             .hand = repository_hand_new(writer), .digest = digest_new(), .content = digest_new(),
+	                             .streams = digest_streams_new(), .looks = chunk_looks_new(store_chunks(store))};
 }
 
 int blob_maker_end(struct blob_maker *maker, bool drop)
@@ -40,6 +41,10 @@ int blob_maker_end(struct blob_maker *maker, bool drop)
 		r = repository_hand_end(maker->hand, &maker->err);
 	maker->hand = NULL;
 	digest_free(maker->digest);
+	digest_free(maker->content);
+	digest_streams_free(maker->streams);
+	content_notes_free(maker->notes);
+	maker->notes = NULL;
 	chunk_looks_free(maker->looks);
 	buf_clear(&maker->plain);
 	return r;
@@ -52,6 +57,85 @@ int blob_maker_bytes(struct blob_maker *maker, bool is_tree, const void *data, s
 	digest_once(maker->digest, data, len, blob.id.bytes);
 	*ret_id = blob.id;
 	return repository_writer_claim(maker->writer, &blob.id, is_tree) ? repository_hand_add(maker->hand, &blob, &maker->err) : 0;
+}
+
+/* --- the content, to be noted --- */
+
+/* No zeros are left out of it, so that it can be hashed beside others. */
+static bool is_short(const struct blob_file *file)
+{
+	return file->size <= CONTENT_PLAIN_MAX;
+}
+
+static void add_to_stream(struct blob_maker *maker, const void *plain, size_t len, uint64_t offset)
+{
+	digest_streams_add(maker->streams, zeros, (size_t)(offset - maker->streamed));
+	digest_streams_add(maker->streams, plain, len);
+	maker->streamed = offset + len;
+}
+
+static bool end_stream(struct blob_maker *maker, const struct blob_file *file, bool all)
+{
+	if (all)
+		add_to_stream(maker, NULL, 0, file->size);
+	if (all)
+		digest_streams_end(maker->streams);
+	else
+		digest_streams_drop(maker->streams);
+	return all;
+}
+
+static void end_watch(struct blob_maker *maker, bool all)
+{
+	struct blob_file *file = maker->watched;
+
+	maker->watched = NULL;
+	if (!file)
+		return;
+	all = all && file->result == 0;
+	file->is_noted = is_short(file) ? end_stream(maker, file, all)
+	                                : content_watch_end(&maker->watch, all, file->note.content, &file->note.is_sparse);
+}
+
+static void begin_watch(struct blob_maker *maker, struct blob_file *file)
+{
+	maker->watched = file;
+	maker->streamed = 0;
+	if (is_short(file))
+		digest_streams_begin(maker->streams, file->note.content);
+	else
+		content_watch_begin(&maker->watch, maker->content, file->size);
+}
+
+/*
+ * `plain` is NULL where it was not read: then the content is not known. It lies there until the next chunks are looked at, if it `stays`. Files come one
+ * after another.
+ */
+static void watch_data(struct blob_maker *maker, struct blob_file *file, const void *plain, size_t len, bool stays)
+{
+	if (maker->watched != file) {
+		end_watch(maker, true);
+		if (!maker->notes || file->was_watched) /* something is missing by now */
+			return;
+		file->was_watched = true;
+		begin_watch(maker, file);
+	}
+	if (!plain)
+		end_watch(maker, false);
+	else if (!is_short(file))
+		content_watch_data(&maker->watch, plain, len, file->at);
+	else
+		add_to_stream(maker, plain, len, file->at);
+	if (plain && !stays)
+		digest_streams_run(maker->streams);
+}
+
+/* The file is one chunk, whose SHA-256 is the content's. */
+static void note_only_chunk(struct blob_maker *maker, struct blob_file *file, const struct chunk_header *header)
+{
+	end_watch(maker, true);
+	memcpy(file->note.content, header->sha256, sizeof(header->sha256));
+	file->is_noted = true;
 }
 
 /* --- a file --- */
@@ -113,7 +197,7 @@ static int add_zeros(struct blob_maker *maker, struct blob_file *file, uint64_t 
 }
 
 /* `plain` is NULL if the repository need not have it from here. */
-static int add_whole_chunk(struct blob_maker *maker, struct blob_file *file, const struct chunk_header *header, const uint8_t *plain)
+static int add_whole_chunk(struct blob_maker *maker, struct blob_file *file, const struct chunk_header *header, const uint8_t *plain, bool stays)
 {
 	struct new_blob blob = {.plain = plain, .len = header->plain_len, .level = CHUNK_LEVEL};
 	int r = end_piece(maker, file);
@@ -122,6 +206,10 @@ static int add_whole_chunk(struct blob_maker *maker, struct blob_file *file, con
 		return r;
 	memcpy(blob.id.bytes, header->sha256, sizeof(header->sha256));
 	array_add(&file->node->content, blob.id);
+	if (header->plain_len == file->size && file->size <= CONTENT_PLAIN_MAX)
+		note_only_chunk(maker, file, header);
+	else
+		watch_data(maker, file, plain, header->plain_len, stays);
 	if (header->codec == CHUNK_CODEC_ZSTD) {
 		blob.packed = header->stored;
 		blob.packed_len = header->stored_len;
@@ -139,6 +227,7 @@ static int add_part(struct blob_maker *maker, struct blob_file *file, uint64_t c
 	r = chunks_read(store_chunks(maker->store), chunk, offset, len, piece->data + piece->len);
 	if (r < 0)
 		return r;
+	watch_data(maker, file, piece->data + piece->len, len, false);
 	piece->len += len;
 	return piece->len >= PIECE_BYTES ? end_piece(maker, file) : 0;
 }
@@ -165,7 +254,7 @@ static int add_chunk(struct blob_maker *maker, struct blob_file *file, uint64_t 
 		if (!is_known(maker, &look.header))
 			r = chunk_look_plain(&look, &maker->plain, &plain);
 		if (r == 0)
-			r = add_whole_chunk(maker, file, &look.header, plain);
+			r = add_whole_chunk(maker, file, &look.header, plain, false);
 	}
 	chunk_look_close(&look);
 	return r;
@@ -214,6 +303,7 @@ static void look_ahead(struct gathering *gathering, size_t at)
 		return;
 	gathering->first = first;
 	gathering->looked = count;
+	digest_streams_run(gathering->maker->streams);
 	gathering->looks = chunk_looks_read(gathering->maker->looks, first, count);
 	for (size_t i = 0; i < count; i++) {
 		struct chunk_looks_item *look = &gathering->looks[i];
@@ -240,7 +330,7 @@ static int add_content(struct gathering *gathering, struct blob_file *file, cons
 	if (record->chunk_offset != 0)
 		return add_part(maker, file, record->chunk, record->chunk_offset, len);
 	look = find_look(gathering, record->chunk, len);
-	return look ? add_whole_chunk(maker, file, &look->header, look->plain) : add_chunk(maker, file, record->chunk, len);
+	return look ? add_whole_chunk(maker, file, &look->header, look->plain, true) : add_chunk(maker, file, record->chunk, len);
 }
 
 static int add_extent(struct gathering *gathering, struct blob_file *file, const struct extent *extent)
@@ -338,6 +428,7 @@ static int begin_file(struct gathering *gathering, struct blob_file *file)
 	file->size = inode.record.size;
 	file->allocated = inode.record.allocated;
 	file->is_inline = inode.record.is_inline;
+	file->note = (struct content_note){.ino = file->ino, .epoch = inode.epoch, .mode = inode.record.mode, .size = file->size};
 	gathering->file = file;
 	r = file->is_inline ? add_inline(maker, file, &inode) : gather_file(gathering);
 	scan_inode_clear(&inode);
@@ -352,6 +443,12 @@ static int end_file(struct blob_maker *maker, struct blob_file *file)
 	return add_zeros(maker, file, file->size, true);
 }
 
+static void note_content(struct blob_maker *maker, struct blob_file *file)
+{
+	file->note.allocated = file->mapped;
+	content_notes_add(maker->notes, &file->note);
+}
+
 void blob_maker_files(struct blob_maker *maker, struct blob_file *files, size_t count)
 {
 	struct gathering gathering = {.maker = maker, .turn = readers_enter(maker->scan->tree)};
@@ -364,9 +461,13 @@ void blob_maker_files(struct blob_maker *maker, struct blob_file *files, size_t 
 	}
 	work_off(&gathering);
 	readers_leave(maker->scan->tree, gathering.turn);
+	end_watch(maker, true);
+	digest_streams_run(maker->streams);
 	for (size_t i = 0; i < count; i++) {
 		if (files[i].result == 0)
 			files[i].result = end_file(maker, &files[i]);
+		if (files[i].result == 0 && files[i].is_noted)
+			note_content(maker, &files[i]);
 		buf_clear(&files[i].piece);
 	}
 }

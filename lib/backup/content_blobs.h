@@ -9,7 +9,10 @@
 #define CORPUSFS_BACKUP_CONTENT_BLOBS_H
 
 #include "lib/chunk/digest.h"
+#include "lib/chunk/digest_streams.h"
 #include "lib/chunk/looks.h"
+#include "lib/identity/content_notes.h"
+#include "lib/identity/content_watch.h"
 #include "lib/repository/node.h"
 #include "lib/repository/repository.h"
 #include "lib/store/store.h"
@@ -36,6 +39,12 @@ struct blob_maker {
 	struct digest *digest;
 	struct chunk_looks *looks;
 	struct buf plain; /* room */
+	struct content_notes *notes; /* NULL: the contents of files are not noted; set after blob_maker_init, freed by blob_maker_end */
+	struct blob_file *watched;   /* whose content goes by, or NULL: */
+	struct digest *content;
+	struct content_watch watch;     /* of a long file */
+	struct digest_streams *streams; /* of short ones */
+	uint64_t streamed;              /* bytes of the file */
 	bool has_zeros;          /* the longest blob of zeros was added, under this name */
 	struct blob_id zeros;
 	struct error err; /* why the repository could not be written */
@@ -54,6 +63,9 @@ struct blob_file {
 	int result; /* 0 before and after, if nothing fails */
 	/* Of the maker: [0, at) is done, but for what is in the piece. */
 	uint64_t size, allocated, at;
+	struct content_note note;
+	bool was_watched;
+	bool is_noted; /* the digest of its content is known */
 	bool is_inline;
 	uint64_t mapped, mapped_inside, in_holes;
 	struct buf piece;

@@ -13,7 +13,7 @@
  * There is no lock manager: one puts a lock, waits a moment, looks for others, and takes its own back when one is there that it does not go with.
  * Two that come at once may both give way; none goes on beside another.
  *
- * Threads: a lock has a thread of its own that renews it; the calls belong to one thread, repository_lock_lost to any.
+ * Threads: a lock has a thread of its own that renews it; the calls belong to one thread at a time, repository_lock_lost to any.
  */
 #ifndef CORPUSFS_REPOSITORY_LOCKS_H
 #define CORPUSFS_REPOSITORY_LOCKS_H

@@ -119,6 +119,11 @@ struct repository_writer *repository_writer_new(struct repository *repository, c
 void repository_writer_go_on(struct repository_writer *writer, const char *mark, const struct object_names *packs);
 /* Before anything is written: copies of known blobs in these packs count for nothing. Sorted. */
 void repository_writer_pass_over(struct repository_writer *writer, const struct object_names *packs);
+/*
+ * Before anything is written: whoever is about to put something calls this first, from any thread. Not 0: nothing is put, and that is the failure. So what
+ * is written may be made before it is known that it may come there.
+ */
+void repository_writer_ask(struct repository_writer *writer, int (*may_put)(void *arg, struct error *err), void *arg);
 void repository_writer_discard(struct repository_writer *writer); /* before anything is written: it is counted, and goes nowhere */
 void repository_writer_free(struct repository_writer *writer); /* what was not ended is lost; NULL is fine */
 struct repository_hand *repository_hand_new(struct repository_writer *writer);

@@ -25,6 +25,8 @@ struct repository_writer {
 	struct repository *repository;
 	const struct blob_index *known;
 	bool discards;
+	int (*may_put)(void *arg, struct error *err); /* NULL: it may */
+	void *may_put_arg;
 	struct object_names passed_over; /* packs, sorted */
 	char mark[INDEX_MARK_TEXT]; /* of index files; "": none */
 	pthread_mutex_t lock; /* guards what follows */
@@ -65,6 +67,12 @@ void repository_writer_go_on(struct repository_writer *writer, const char *mark,
 void repository_writer_pass_over(struct repository_writer *writer, const struct object_names *packs)
 {
 	array_append(&writer->passed_over, packs->items, packs->count);
+}
+
+void repository_writer_ask(struct repository_writer *writer, int (*may_put)(void *arg, struct error *err), void *arg)
+{
+	writer->may_put = may_put;
+	writer->may_put_arg = arg;
 }
 
 void repository_writer_discard(struct repository_writer *writer)
@@ -161,6 +169,11 @@ static struct buf take_index(struct repository_writer *writer, bool all)
 	return json;
 }
 
+static int may_put(struct repository_writer *writer, struct error *err)
+{
+	return writer->may_put ? writer->may_put(writer->may_put_arg, err) : 0;
+}
+
 static int put_index(struct repository_writer *writer, struct buf *json, struct error *err)
 {
 	char name[BLOB_ID_TEXT];
@@ -169,6 +182,9 @@ static int put_index(struct repository_writer *writer, struct buf *json, struct 
 
 	if (json->len == 0 || writer->discards)
 		return 0;
+	r = may_put(writer, err);
+	if (r < 0)
+		return r;
 	r = repository_put_file(writer->repository, OBJECT_INDEX, json, name, err);
 	if (r < 0 || blob_id_parse(name, &id) < 0)
 		return r;
@@ -220,6 +236,9 @@ static int put_pack(struct repository_hand *hand, struct pack_file *pack, struct
 
 	if (pack->blobs.count == 0)
 		return 0;
+	r = writer->discards ? 0 : may_put(writer, err);
+	if (r < 0)
+		return r;
 	pack_file_end(pack, hand->seal);
 	hash_pack(hand, pack, &id);
 	blob_id_text(&id, name);

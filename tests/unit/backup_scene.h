@@ -56,8 +56,8 @@ static int failing_put(struct objects *objects, enum object_kind kind, const cha
 	if (failing->is_small && len > failing->room)
 		return -ENOSPC;
 	r = fails && failing->put == PUT_FAILS ? 0 : failing->inner->place->put(failing->inner, kind, name, data, len);
-	if (r == 0)
-		failing->room -= failing->is_small ? len : 0;
+	if (r == 0 && failing->is_small)
+		failing->room -= len;
 	return r == 0 && fails ? -ETIMEDOUT : r;
 }
 
@@ -99,8 +99,8 @@ static int failing_remove(struct objects *objects, enum object_kind kind, const 
 	r = failing->inner->place->size(failing->inner, kind, name, &size);
 	if (r == 0)
 		r = failing->inner->place->remove(failing->inner, kind, name);
-	if (r == 0)
-		failing->room += failing->is_small ? size : 0;
+	if (r == 0 && failing->is_small)
+		failing->room += size;
 	return r;
 }
 
