@@ -213,8 +213,9 @@ static int prune_op(struct op_context *context, const json_t *args, json_t **ret
 	if (r == 0)
 		*ret_result = json_pack("{s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:O}", "packs", (json_int_t)counts.packs, "packs_removed",
 		                        (json_int_t)counts.packs_removed, "packs_rewritten", (json_int_t)counts.packs_rewritten, "no_room",
-		                        counts.no_room, "needed", (json_int_t)counts.needed, "bytes", (json_int_t)counts.bytes, "bytes_freed", (json_int_t)counts.bytes_freed, "left",
-		                        (json_int_t)counts.left.count, "left_bytes", (json_int_t)counts.left.bytes, "forgotten", forgotten.rows);
+		                        counts.no_room, "needed", (json_int_t)counts.needed, "bytes", (json_int_t)counts.bytes, "bytes_freed",
+		                        (json_int_t)counts.bytes_freed, "left", (json_int_t)counts.left.count,
+		                        "left_bytes", (json_int_t)counts.left.bytes, "forgotten", forgotten.rows);
 	json_decref(problems.list);
 	json_decref(forgotten.rows);
 	array_clear(&forgotten.names);

@@ -16,6 +16,8 @@ struct failing {
 	size_t get_fails; /* of those that read packs, counted down; 0: none */
 	bool snapshots_fail; /* to read one fails */
 	bool packs_stay; /* to remove one fails */
+	enum object_kind gone; /* with gone_at: from its list of that number on (1: the first) there are none of this kind */
+	size_t gone_at;
 	bool is_filling; /* after some more puts the disk is full, until a pack was removed */
 	size_t puts_left;
 	bool is_small; /* the disk has room for so many bytes */
@@ -81,9 +83,13 @@ static int failing_size(struct objects *objects, enum object_kind kind, const ch
 
 static int failing_list(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg)
 {
-	struct objects *inner = failing_of(objects)->inner;
+	struct failing *failing = failing_of(objects);
 
-	return inner->place->list(inner, kind, each, arg);
+	if (failing->gone_at > 0 && kind == failing->gone && --failing->gone_at == 0) {
+		failing->gone_at = 1;
+		return 0;
+	}
+	return failing->inner->place->list(failing->inner, kind, each, arg);
 }
 
 static int failing_remove(struct objects *objects, enum object_kind kind, const char *name)

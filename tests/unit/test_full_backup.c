@@ -77,6 +77,30 @@ static void test_full_backup_of_a_named_snapshot_needs_no_other_backup(void **st
 	assert_int_equal(place_count(&scene->repository, "snapshots", path), 2);
 }
 
+/* --- before the lock is settled --- */
+
+/* The index is listed to see whether it changed, to be read, and once more when others' locks would be seen. */
+static void test_nothing_is_put_where_something_was_removed_meanwhile(void **state)
+{
+	struct scene *scene = *state;
+	struct backup_result first, second;
+	char path[600];
+	size_t packs;
+
+	assert_int_equal(run_backup(scene, &first), 0);
+	take_later(scene);
+	packs = count_packs(scene);
+	scene->failing.gone = OBJECT_INDEX;
+	scene->failing.gone_at = 3;
+	assert_int_equal(run_backup_of(scene, BACKUP_INCREMENTAL, "later", &second), -EBUSY);
+	assert_int_equal(count_packs(scene), packs);
+	assert_int_equal(place_count(&scene->repository, "snapshots", path), 1);
+	assert_int_equal(place_count(&scene->repository, "locks", path), 0);
+	scene->failing.gone_at = 0;
+	assert_int_equal(run_backup_of(scene, BACKUP_INCREMENTAL, "later", &second), 0);
+	assert_string_equal(second.base, first.name);
+}
+
 /* --- going on --- */
 
 /* Data blobs that the first one wrote, whose snapshot file could not be put. */
@@ -234,6 +258,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_full_backup_keeps_copies_of_its_own_however_often_it_is_pruned, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_of_a_named_snapshot_needs_no_other_backup, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nothing_is_put_where_something_was_removed_meanwhile, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_goes_on_with_what_was_cut_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_has_its_mark_until_it_is_a_backup, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full_backup_does_not_go_on_with_a_backup, setup, teardown),
