@@ -202,7 +202,7 @@ uint64_t damaged_resolve(struct damaged *damaged, uint64_t id)
 	return id;
 }
 
-/* In memory nothing stands for it until somebody finds the record: the batch may come to nothing. */
+/* In memory nothing stands for it until somebody finds the record: the batch may come to nothing. What is saved later does not undo it (save_entry). */
 void damaged_replace(struct damaged *damaged, struct kv_batch *batch, uint64_t id, uint64_t replacement)
 {
 	struct entry *entry;
@@ -214,8 +214,6 @@ void damaged_replace(struct damaged *damaged, struct kv_batch *batch, uint64_t i
 
 		healed.record.replacement = replacement;
 		put_record(batch, &healed);
-		/* what is saved later would undo it */
-		entry->unsaved = false;
 		entry->record.replacement = CHUNK_NONE;
 	}
 	pthread_mutex_unlock(&damaged->lock);

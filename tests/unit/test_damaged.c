@@ -221,6 +221,63 @@ static void test_a_chunk_that_is_found_damaged_while_it_leaves_the_list_is_in_it
 	free(stored.pieces);
 }
 
+/* --- a store that takes no changes for a while, as on a full disk --- */
+
+static int refusal;
+
+static int refuse(void *arg, bool now)
+{
+	(void)arg;
+	(void)now;
+	return refusal;
+}
+
+static void open_refusing(struct store *store)
+{
+	struct kv_options options = {.cache_bytes = 8 * MIB, .memtable_bytes = 16 * MIB, .threads = 1, .check = refuse};
+	struct error err = {0};
+
+	store->pool = pool_new(2);
+	assert_int_equal(kv_open(store->db, &options, &store->kv, &err), 0);
+	assert_int_equal(open_chunks(store), 0);
+}
+
+/* Neither the list nor the copy that would have healed the chunk could be written. */
+static void test_a_chunk_that_could_be_neither_noted_nor_healed_is_noted_later(void **state)
+{
+	struct store *store = *state;
+	AUTO_FREE uint8_t *data = noise(LEN, 7);
+	struct chunks_group *group;
+	struct kv_batch *batch = kv_batch_new();
+	struct chunk_damage *list;
+	uint64_t id;
+
+	store_close(store);
+	open_refusing(store);
+	struct stored stored = put(store, data, LEN, 0);
+	id = stored.pieces[0].chunk;
+	free(stored.pieces);
+	struct small_key key = chunk_key(id);
+	put_value(store, KV_SMALL, &key, "?", 1);
+	refusal = -EIO;
+	assert_int_equal(chunks_verify(store->chunks, id), -EBADMSG);
+	group = chunks_group_new(store->chunks);
+	assert_int_equal(chunks_group_add(group, data, LEN, 0), 0);
+	assert_int_equal(chunks_group_store(group, batch), 0);
+	assert_int_equal(kv_write(store->kv, batch, 0), -EIO);
+	chunks_group_free(group);
+	kv_batch_free(batch);
+	refusal = 0;
+	chunks_save_damage(store->chunks);
+	store_close(store);
+	store_open(store, false);
+	assert_int_equal(chunks_list_damage(store->chunks, &list), 1);
+	assert_int_equal(list[0].chunk, id);
+	free(list);
+	free(put(store, data, LEN, 0).pieces);
+	assert_reads(store, id, data);
+}
+
 /* --- twins: two groups have stored the same bytes at once --- */
 
 /* Two chunks with the same content, of which the index names the second. */
@@ -310,6 +367,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_list_with_a_rotten_block_keeps_the_store_shut, setup, remove_only),
 		STORE_TEST(test_nothing_is_swept_while_an_entry_cannot_be_read),
 		STORE_TEST(test_what_the_store_knows_of_a_chunk_is_not_overwritten),
+		STORE_TEST(test_a_chunk_that_could_be_neither_noted_nor_healed_is_noted_later),
 		STORE_TEST(test_chunk_that_the_index_does_not_name_is_healed_by_its_twin),
 		STORE_TEST(test_twin_that_was_hurt_first_is_healed_when_the_other_is),
 		STORE_TEST(test_record_of_another_chunk_is_no_twin),
