@@ -45,9 +45,12 @@ void lock_file_write_owner(int fd)
 	int len = snprintf(text, sizeof(text), "%ld %s\n", (long)getpid(), program_invocation_short_name);
 
 	len = MIN(len, TEXT_MAX - 1);
-	/* The text is for people. It may be lacking: a full disk must not keep the store shut. */
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) < 0)
-		return;
+	/*
+	 * It may be lacking: a full disk must not keep the store shut. So it is written over what the last owner left, in the room that this has; and
+	 * if there was none, the file gets a length, as an empty one would say that all was written.
+	 */
+	if (pwrite(fd, text, (size_t)len, 0) != len || ftruncate(fd, len) < 0)
+		(void)!ftruncate(fd, 1);
 }
 
 static int in_use(const char *store, pid_t pid, const char *command, struct error *err)
@@ -160,8 +163,10 @@ static void write_result(int fd, int result)
 	char text[TEXT_MAX];
 	int len = snprintf(text, sizeof(text), "0 %d\n", -result);
 
-	if (result == 0 || pwrite(fd, text, (size_t)len, 0) == len)
-		(void)!ftruncate(fd, result == 0 ? 0 : len);
+	if (pwrite(fd, text, (size_t)len, 0) == len)
+		(void)!ftruncate(fd, len);
+	else if (result == 0)
+		(void)!ftruncate(fd, 0);
 }
 
 int lock_file_result(int dir_fd)
@@ -174,7 +179,7 @@ int lock_file_result(int dir_fd)
 	if (got == 0)
 		return 0;
 	text[MAX(got, 0)] = '\0';
-	return got > 0 && sscanf(text, "0 %d\n", &number) == 1 && number > 0 ? -number : -ENOTCONN;
+	return got > 0 && sscanf(text, "0 %d\n", &number) == 1 && number >= 0 ? -number : -ENOTCONN;
 }
 
 void lock_file_release(int fd, bool written, int result)

@@ -1,6 +1,7 @@
 /*
  * The first half of a store's lock (lock.c): flock on STORE/lock, which the kernel gives back when the owner dies. The file says who:
- * "PID COMMAND\n". When he has closed the store it is empty, or says why not all that was written is on disk: "0 ERRNO\n". Internal to lib/store. Any thread.
+ * "PID COMMAND\n". When he has closed the store it says how that went: "0 ERRNO\n", with 0 or why not all that was written is on disk; where
+ * nobody had room for a text yet it is empty. Internal to lib/store. Any thread.
  */
 #ifndef CORPUSFS_STORE_LOCK_FILE_H
 #define CORPUSFS_STORE_LOCK_FILE_H

@@ -145,6 +145,28 @@ def test_disk_that_is_full_from_the_start_can_be_mounted_and_read(small):
     store.umount()
 
 
+def fill_all(path):
+    """Takes the last block, too."""
+    step = 64 * MIB
+    with open(path, "wb") as handle:
+        while step >= 4096:
+            if posix.outcome(os.posix_fallocate, handle.fileno(), os.fstat(handle.fileno()).st_size, step) != "ok":
+                step //= 2
+
+
+def test_who_has_the_store_is_named_on_a_disk_without_any_room(small):
+    """Else nobody finds the daemon, to end it, and who asks how it ended is told that all is well."""
+    store, filler = small
+    store.init()
+    store.create("d")
+    fill_all(filler)
+    point = store.mount(store.area + "/mnt", options="nosupervise")
+    assert procs.read(store.path + "/lock") == f"{store.pid} corpusfs\n".encode()
+    os.unlink(filler)
+    store.umount(point)
+    assert procs.read(store.path + "/lock") == b"0 0\n"
+
+
 def test_disk_that_somebody_else_fills_takes_deletions(small):
     store, filler = small
     store.init()

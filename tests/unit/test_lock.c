@@ -94,6 +94,25 @@ static void a_free_store_is_taken_and_given_back(void **state)
 	place_clear(&place);
 }
 
+/* Room for a text, so that the next owner can say who he is when the disk is full. */
+static void who_gives_a_store_back_leaves_a_text(void **state)
+{
+	struct place place;
+	struct stat st;
+
+	place_make(&place);
+	for (int i = 0; i < 2; i++) {
+		struct lock *lock = take(&place);
+		assert_int_equal(lock_file_result(place.dir.fd), -ENOTCONN);
+		lock_set_result(lock, i == 0 ? 0 : -ENOSPC);
+		lock_release(lock);
+		assert_int_equal(lock_file_result(place.dir.fd), i == 0 ? 0 : -ENOSPC);
+		assert_int_equal(fstat(place.lock_fd, &st), 0);
+		assert_true(st.st_size > 0);
+	}
+	place_clear(&place);
+}
+
 static void the_living_are_not_taken_from(void **state)
 {
 	struct place place;
@@ -458,6 +477,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_free_store_is_taken_and_given_back),
+		cmocka_unit_test(who_gives_a_store_back_leaves_a_text),
 		cmocka_unit_test(the_living_are_not_taken_from),
 		cmocka_unit_test(who_has_the_same_file_open_is_told_at_once),
 		cmocka_unit_test(a_copy_of_an_open_store_is_free),
