@@ -408,5 +408,6 @@ bool scrub_due(struct store *store, int64_t now)
 
 	if (store_read_only(store) || scrub_state_get(store, &state) < 0 || state.every == 0)
 		return false;
-	return state.phase != SCRUB_IDLE || now - state.last_end >= (int64_t)state.every;
+	/* a clock that was far ahead then is no reason to wait until it is so late */
+	return state.phase != SCRUB_IDLE || now < state.last_end || now - state.last_end >= (int64_t)state.every;
 }

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from harness import files, program
+from harness import files, procs, program
 from harness.repository import SECRETS, restic_check
 
 HOUR = 3600
@@ -16,6 +16,18 @@ HOUR = 3600
 def clock(seconds):
     """The environment of a command whose clock is so far ahead."""
     return {"LD_PRELOAD": f"{program.build()}/tests/crash/libcrash-clock.so", "CORPUSFS_CLOCK": str(seconds)}
+
+
+def last_scrub(store):
+    return json.loads(store.ok("-s", store.path, "status", "--json"))["scrub"]["last_end"]
+
+
+def test_a_scrub_is_due_though_the_clock_was_far_ahead_when_the_last_one_ended(store):
+    store.ok("-s", store.path, "scrub", "schedule", "daily")
+    store.ok("-s", store.path, "scrub", env=clock(10000 * HOUR))
+    assert last_scrub(store) > time.time() + 9000 * HOUR
+    store.mount()
+    procs.poll(lambda: last_scrub(store) < time.time() + HOUR, 30, "the daemon scrubs by the clock as it is now")
 
 
 def snapshots(store):
