@@ -7,6 +7,7 @@
 #include "fs/cli/owner.h"
 #include "fs/cli/remote_mount.h"
 #include "fs/cli/run.h"
+#include "fs/cli/served.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "fs/cli/where.h"
@@ -75,7 +76,7 @@ static int run_sync(struct cli *cli)
 		result = error_set(&err, -errno, "%s: %s", cli->argv[0], strerror(errno));
 	else if (!(store = where_store_of(path, NULL)))
 		result = error_set(&err, -ENOENT, "%s does not lie in the mount of a store", path);
-	else if (!cli->as_owner || (result = owner_become(store, &err)) == 0)
+	else if ((result = served_check(store, path, &err)) == 0 && (!cli->as_owner || (result = owner_become(store, &err)) == 0))
 		result = run_op_at(store, "store.sync", json_object(), NULL, &value, &err);
 	json_decref(value);
 	return result < 0 ? exit_with(&err) : EXIT_OK;

@@ -8,6 +8,7 @@
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/run.h"
+#include "fs/cli/served.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
 #include "fs/daemon/process/behind.h"
@@ -64,20 +65,29 @@ static int stop_read_only(const char *mountpoint, bool lazy, struct stopped *ret
 	return result;
 }
 
+static int is_moved(const char *mountpoint, int code, struct error *err)
+{
+	error_set(err, code, "the store of %s is not where it was mounted from: it was moved, or is gone", mountpoint);
+	error_hint_shell(err, "umount %s; the log in the store says then whether everything is on disk", mountpoint);
+	return code;
+}
+
 static int stop(const char *store, const char *mountpoint, bool lazy, unsigned limit_ms, struct stopped *ret_stopped, struct error *err)
 {
 	AUTO_CLOSE int supervisor = -1;
 	json_t *args, *value = NULL;
 	struct client *client = NULL;
+	struct error other = {0};
 	int result = store ? client_connect(store, &client, err) : -ENOENT;
 
 	/* A store that cannot be written has no socket. */
 	if ((result == -ENOENT || result == -ECONNREFUSED) && where_is_read_only(mountpoint))
 		return stop_read_only(mountpoint, lazy, ret_stopped, err);
+	if (!store)
+		return is_moved(mountpoint, -ENOTCONN, err);
 	if (result == -ENOENT || result == -ECONNREFUSED) {
-		error_set(err, -ENOTCONN, store ? "the daemon of %s does not listen" : "the store of %s is not where it was mounted from: it was moved, or is gone",
-			  mountpoint);
-		error_hint_shell(err, store ? "umount %s" : "umount %s; the log in the store says then whether everything is on disk", mountpoint);
+		error_set(err, -ENOTCONN, "the daemon of %s does not listen", mountpoint);
+		error_hint_shell(err, "umount %s", mountpoint);
 		return -ENOTCONN;
 	}
 	if (result < 0)
@@ -97,6 +107,9 @@ static int stop(const char *store, const char *mountpoint, bool lazy, unsigned l
 	json_decref(args);
 	json_decref(value);
 	client_close(client);
+	/* this daemon is another store's, which lies there now */
+	if (result == -ENOENT && served_check(store, mountpoint, &other) == -ESTALE)
+		return is_moved(mountpoint, -ESTALE, err);
 	return result;
 }
 
@@ -263,7 +276,7 @@ static int force(const char *mountpoint, const char *store)
 	if (result != -ETIMEDOUT && where_mounted(mountpoint, NULL) != WHERE_OURS)
 		return exit_with(&err);
 	err = (struct error){0};
-	if (end_by_force(mountpoint, store, abort_fd, &err) < 0)
+	if (end_by_force(mountpoint, result == -ESTALE ? NULL : store, abort_fd, &err) < 0)
 		return exit_with(&err);
 	printf("unmounted %s by force; it was read-only, so nothing is lost\n", mountpoint);
 	return EXIT_OK;

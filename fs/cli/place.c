@@ -7,6 +7,7 @@
 
 #include "fs/cli/hint.h"
 #include "fs/cli/run.h"
+#include "fs/cli/served.h"
 #include "fs/cli/where.h"
 #include "lib/base/buf.h"
 #include "lib/base/path.h"
@@ -199,11 +200,12 @@ static int check(struct place *place, const char *text, unsigned takes, struct e
 static int take_store(struct cli *cli, char *store, const char *text, struct error *err)
 {
 	AUTO_FREE char *named = cli->store ? realpath(cli->store, NULL) : NULL;
+	AUTO_FREE char *absolute = resolve_missing(text);
 	int result = 0;
 
 	if (!cli->store) {
 		cli->store = cli->found_store = store;
-		return 0;
+		return absolute ? served_check(store, absolute, err) : 0;
 	}
 	if (!named || strcmp(named, store) != 0)
 		result = error_set(err, -EINVAL, "%s lies in the store %s, not in %s", text, store, cli->store);

@@ -14,6 +14,7 @@
 #include "fs/cli/interrupt.h"
 #include "fs/cli/owner.h"
 #include "fs/cli/progress.h"
+#include "fs/cli/served.h"
 #include "fs/cli/waiting.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
@@ -49,7 +50,7 @@ static int find_store(const struct cli *cli, char **ret_store, struct error *err
 		return -EINVAL;
 	}
 	*ret_store = store;
-	return 0;
+	return served_check(store, cwd, err);
 }
 
 int run_find_store(const struct cli *cli, char **ret_store, struct error *err)

@@ -147,6 +147,7 @@ struct search {
 	const char *path;
 	bool exact;
 	char *root, *mountpoint, *source; /* of the last match; source NULL: not ours */
+	unsigned connection;
 	bool found;
 };
 
@@ -179,6 +180,7 @@ static void look_at(void *arg, const struct line *line)
 	search->found = true;
 	search->root = xstrdup(line->root);
 	search->mountpoint = xstrdup(line->mountpoint);
+	search->connection = line->connection;
 	search->source = strcmp(line->fstype, WHERE_FSTYPE) == 0 ? xstrdup(line->source) : NULL;
 }
 
@@ -206,6 +208,18 @@ char *where_store_of(const char *path, char **ret_mountpoint)
 		*ret_mountpoint = store ? steal_ptr(search.mountpoint) : NULL;
 	search_clear(&search);
 	return store;
+}
+
+unsigned where_connection(const char *path, char **ret_mountpoint)
+{
+	struct search search = {.path = path};
+	unsigned connection;
+
+	each_mount(look_at, &search);
+	connection = search.source ? search.connection : 0;
+	*ret_mountpoint = connection ? steal_ptr(search.mountpoint) : NULL;
+	search_clear(&search);
+	return connection;
 }
 
 char *where_store_around(const char *path)

@@ -30,8 +30,11 @@ enum where_kind where_mounted(const char *mountpoint, char **ret_store);
 /* The store in whose mount the absolute path lies; NULL: in none. ret_mountpoint may be NULL. */
 char *where_store_of(const char *path, char **ret_mountpoint);
 
-/* The same of a path as it was typed, whose last part need not be there. */
+/* The store of a path as it was typed, whose last part need not be there. */
 char *where_store_around(const char *path);
+
+/* The connection of the mount in which the absolute path lies, and where that shows, owned; 0 and NULL: it lies in none of ours. */
+unsigned where_connection(const char *path, char **ret_mountpoint);
 
 /* The store that a path names: its directory, or a place in a mount of it. ret_store is owned. */
 WARN_UNUSED int where_named_store(const char *path, char **ret_store, struct error *err);

@@ -4,9 +4,8 @@ import json
 import mmap
 import os
 import re
+import shutil
 import signal
-
-
 import socket
 import subprocess
 import time
@@ -238,3 +237,37 @@ def test_who_is_overtaken_by_the_death_of_the_daemon_is_told(fs, store):
     out, err = process.communicate(timeout=60 * program.scale())
     # it may look again before the dead mount is taken away
     assert process.returncode != 0 and ("what was not is lost" in err or "does not listen" in err), (out, err)
+
+
+@pytest.fixture(name="displaced")
+def _displaced(fs, store):
+    """The mount's dataset; its store was moved, and a copy of that lies where it was."""
+    moved = store.path + "-moved"
+    write(fs + "/file", b"written", sync=True)
+    os.rename(store.path, moved)
+    subprocess.run(["cp", "-a", moved, store.path], check=True, timeout=60)
+    yield fs
+    shutil.rmtree(store.path)
+    os.rename(moved, store.path)
+
+
+def test_a_store_that_lies_in_the_place_of_a_mounted_one_does_not_answer_for_it(displaced, store):
+    """Neither by a daemon of its own nor without one: what was written is in the moved store's daemon, and a snapshot would be of other files."""
+    point, copied = store.points[0], store.area + "/copied"
+    write(displaced + "/new", b"new")
+    commands = (["sync", point], None), (["sync"], displaced), (["snapshot", "create", "d@v"], displaced), (["snapshot", "create", displaced + "@v"], None)
+    os.mkdir(copied)
+    for mount in (None, ["mount", store.path, copied, "-o", "nosupervise"]):
+        if mount:
+            store.ok(*mount)
+        for command, where in commands:
+            result = store.run(*command, cwd=where)
+            assert result.code == program.NOT_FOUND and "another one is there" in result.err and point in result.err, (command, result)
+        assert "v" not in store.ok("-s", store.path, "snapshot", "list", "d")
+    result = store.run("umount", point)
+    assert result.code == program.NOT_FOUND and "was moved" in result.err and f"umount {point}" in result.err, result
+    result = store.run("umount", "--force", point)
+    assert result.code == program.FAILED and not procs.fuse_mounts(point), result
+    store.points.remove(point)
+    store.ended()
+    assert "everything is on disk" in store.ok("umount", copied)

@@ -61,6 +61,7 @@ WARN_UNUSED int mounts_flush(struct mounts *mounts); /* what the kernel holds of
 WARN_UNUSED int mounts_lost(struct mounts *mounts); /* as mount_lost(), of all mounts, those that have ended not */
 void mounts_note_lost(struct mounts *mounts, uint32_t view, uint64_t ino, int error); /* for the mounts that show it, after mounts_resume */
 bool mounts_has_device(struct mounts *mounts, dev_t device); /* files on it are ours */
+bool mounts_may_have(struct mounts *mounts, dev_t device);   /* the same, or a mount that starts may be on it */
 void mounts_names(struct mounts *mounts, struct memory_part *ret_part); /* memory of what is listed */
 uint64_t mounts_requests(struct mounts *mounts);     /* served by the mounts there are; for pacing */
 

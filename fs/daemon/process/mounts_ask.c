@@ -22,6 +22,14 @@ bool mounts_has_device(struct mounts *mounts, dev_t device)
 	return mount_group_has_device(mounts->group, device);
 }
 
+bool mounts_may_have(struct mounts *mounts, dev_t device)
+{
+	pthread_mutex_lock(&mounts->lock);
+	const bool starts = mounts->starting > 0;
+	pthread_mutex_unlock(&mounts->lock);
+	return starts || mounts_has_device(mounts, device);
+}
+
 uint64_t mounts_requests(struct mounts *mounts)
 {
 	uint64_t requests = 0;

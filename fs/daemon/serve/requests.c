@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fs/daemon/background/memory.h"
@@ -121,6 +122,14 @@ static int sync_op(struct requests *requests, struct control_call *call, json_t 
 	return result;
 }
 
+static int mount_has_op(struct requests *requests, struct control_call *call, json_t **ret_result, struct error *err)
+{
+	const int64_t connection = op_arg_int(call->args, "connection", 0);
+
+	*ret_result = json_pack("{s:b}", "has", mounts_may_have(requests->mounts, makedev(0, (unsigned)connection)));
+	return 0;
+}
+
 /* What takes how much of the daemon's memory; the rest of it is code, threads, and what is at work. */
 static void memory_status(struct requests *requests, json_t *status)
 {
@@ -180,6 +189,7 @@ static const struct own {
 	{"mount.start", OP_OWNER, mount_start_op},
 	{"mount.stop", OP_OWNER, mount_stop_op},
 	{"mount.list", OP_READER, mount_list_op},
+	{"mount.has", OP_READER, mount_has_op},
 	{"daemon.restart", OP_OWNER, restart_op},
 };
 

@@ -5,6 +5,7 @@
  *                of the mountpoint it is refused where the daemon finds another directory at that path
  *   mount.stop   {mountpoint, lazy?} -> {mountpoint, last: the daemon left, in_use}   answered when everything is on disk
  *   mount.list   {}; rows: the mounts
+ *   mount.has    {connection: the number of a FUSE connection} -> {has: it is one of the mounts}
  *   store.sync   the kernel's pages first
  *   store.status also {pid, version, gc, supervised, memory: [{name, bytes, budget: 0 where there is none}], ...}, and the mounts as rows
  *   daemon.restart {heritage} -> {pid}; with a descriptor of the program: another daemon, which is that program, goes on with everything

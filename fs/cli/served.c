@@ -1,0 +1,47 @@
+#include "fs/cli/served.h"
+
+#include <errno.h>
+
+#include "fs/cli/where.h"
+#include "fs/daemon/control/client.h"
+#include "lib/base/buf.h"
+#include "lib/store/store.h"
+
+/* An older daemon does not know the question. */
+static int ask(struct client *client, unsigned connection, bool *ret_is_other, struct error *err)
+{
+	json_t *args = json_pack("{s:I}", "connection", (json_int_t)connection), *value = NULL;
+	int result = client_call(client, "mount.has", args, NULL, &value, err);
+
+	*ret_is_other = result == 0 && json_is_false(json_object_get(value, "has"));
+	json_decref(args);
+	json_decref(value);
+	if (result == 0 || result == -ETIMEDOUT)
+		return result;
+	*err = (struct error){0};
+	return 0;
+}
+
+int served_check(const char *store, const char *path, struct error *err)
+{
+	AUTO_FREE char *mountpoint = NULL, *still = NULL;
+	const unsigned connection = where_connection(path, &mountpoint);
+	struct client *client = NULL;
+	bool is_other = false;
+	int result = connection ? client_connect(store, &client, err) : 0;
+
+	if (result == 0 && client) {
+		result = ask(client, connection, &is_other, err);
+	} else if (result == -ENOENT || result == -ECONNREFUSED) {
+		/* behind a mount for writing that lives is somebody who has the lock of its store */
+		is_other = store_locked_by(store) == 0 && !where_is_read_only(mountpoint);
+		result = 0;
+	}
+	client_close(client);
+	/* its daemon may have died, and another have the store; or it was unmounted meanwhile */
+	if (!is_other || where_health(mountpoint) != WHERE_ALIVE || where_connection(path, &still) != connection)
+		return result;
+	error_set(err, -ESTALE, "the store that is mounted at %s is not at %s any more: it was moved, and another one is there now", mountpoint, store);
+	error_hint(err, "say with -s which one is meant");
+	return -ESTALE;
+}
