@@ -3,14 +3,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 
 #define LINKS_MAX 40 /* as the kernel's own limit */
 #define UID_MAP_MAX 4096
+#define MOUNTINFO_MAX (64U << 20)
 #define OVERFLOW_UID 65534
 
 /* In a user namespace, the files of everybody outside of it belong to one number, the real root's among them. */
@@ -51,12 +55,37 @@ static int refuse(const struct walk *walk, const struct stat *st, struct error *
 	return error_set(err, -EPERM, "root does not open %s: other users can write in %s", walk->whole, where);
 }
 
+/* Who has mounted the FUSE filesystem that the directory lies in; 0: it is no such, or root has. */
+static unsigned mounted_by(int dir, const struct stat *st)
+{
+	AUTO_FREE char *device = xasprintf(" %u:%u ", major(st->st_dev), minor(st->st_dev));
+	AUTO_BUF text = BUF_INIT;
+	struct statfs fs;
+	unsigned user = 0;
+	char *state = NULL;
+
+	if (fstatfs(dir, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC || file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &text) < 0)
+		return 0;
+	buf_add_u8(&text, 0);
+	for (char *line = strtok_r((char *)text.data, "\n", &state); line; line = strtok_r(NULL, "\n", &state)) {
+		const char *options = strstr(line, device) ? strstr(line, " - ") : NULL, *id = options ? strstr(options, "user_id=") : NULL;
+
+		if (id && sscanf(id, "user_id=%u", &user) == 1)
+			break;
+	}
+	return user;
+}
+
 static int check(const struct walk *walk, bool last, struct error *err)
 {
 	struct stat st;
+	unsigned user;
 
 	if (fstat(walk->at, &st) < 0)
 		return -errno;
+	user = mounted_by(walk->at, &st);
+	if (user)
+		return error_set(err, -EPERM, "root does not open %s: user %u has mounted what it lies in, and says whose the files there are", walk->whole, user);
 	if (!trusted_owner(st.st_uid) && !(is_outside_root(st.st_uid) && !last))
 		return refuse(walk, &st, err);
 	if ((st.st_mode & (S_IWGRP | S_IWOTH)) && (last || !(st.st_mode & S_ISVTX)))

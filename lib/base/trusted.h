@@ -5,7 +5,7 @@
  * user can put a symbolic link or another file in the place of each of them, and root would overwrite whatever it points to. So root
  * opens such a directory only when each directory on the way belongs to root and is writable for root only. A directory in which many
  * may write, but each only what is his (mode 1777), is good enough on the way, not at its end. A symbolic link on the way counts like a
- * directory: whose it is.
+ * directory: whose it is. A FUSE filesystem says itself whose its files are, so the way leads through none that another user has mounted.
  *
  * Users other than root are not checked: they risk only what is their own.
  *

@@ -1,10 +1,13 @@
 """Whose a store is, and who may do what with it: links and files that somebody else put there, root, owners, strangers."""
 
+import errno
 import json
 import os
 import shutil
 import socket
 import stat
+import struct
+import threading
 
 import pytest
 
@@ -211,6 +214,57 @@ def test_where_the_owner_may_not_mount_it_is_said_why(theirs):
             pytest.skip("/etc/fuse.conf allows allow_other")
     result = theirs.run("mount", "--as-owner", theirs.path, point, "-o", "allow_other")
     assert result.code == program.PERMISSION and "user_allow_other" in result.err and "chown" not in result.err, result
+
+
+class ClaimsToBeRoots:
+    """A FUSE filesystem that a user has mounted for everybody. Its directory has a file of any name, and all belongs to root, as it says."""
+
+    HEADER = struct.Struct("=IIQQIIII")  # length, opcode, unique, node, uid, gid, pid, padding
+    LOOKUP, GETATTR, STATFS, INIT, OPENDIR = 1, 3, 17, 26, 27
+
+    def __init__(self, point):
+        self.point, self.fd = point, os.open("/dev/fuse", os.O_RDWR)
+        options = f"fd={self.fd},rootmode=40000,user_id={NOBODY},group_id={NOBODY},allow_other".encode()
+        posix.check(posix.LIBC.mount(b"theirs", os.fsencode(point), b"fuse", 6, options))  # MS_NOSUID | MS_NODEV, as fusermount3
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    @staticmethod
+    def attributes(node):
+        mode = stat.S_IFDIR | 0o755 if node == 1 else stat.S_IFREG | 0o644
+        return struct.pack("=6Q3I7I", node, 0, 0, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)  # mode, links, uid, gid, ...
+
+    def answer(self, opcode, node):
+        if opcode == self.INIT:
+            return struct.pack("=4I48x", 7, 31, 0, 0)
+        if opcode == self.GETATTR:
+            return struct.pack("=QII", 0, 0, 0) + self.attributes(node)
+        if opcode == self.LOOKUP:
+            return struct.pack("=4Q2I", 2, 0, 0, 0, 0, 0) + self.attributes(2)
+        return {self.STATFS: bytes(80), self.OPENDIR: bytes(16)}.get(opcode)
+
+    def serve(self):
+        while True:
+            try:
+                _, opcode, unique, node, *_ = self.HEADER.unpack(os.read(self.fd, 1 << 20)[: self.HEADER.size])
+                body = self.answer(opcode, node)
+                os.write(self.fd, struct.pack("=IiQ", 16 + len(body or b""), 0 if body is not None else -errno.ENOENT, unique) + (body or b""))
+            except OSError:
+                return
+
+    def close(self):
+        procs.detach(self.point)
+        os.close(self.fd)
+
+
+def test_root_believes_no_filesystem_of_a_user_that_says_whose_its_files_are(store, area):
+    point = area + "/theirs"
+    os.mkdir(point)
+    theirs = ClaimsToBeRoots(point)
+    try:
+        for command in (["-s", point, "status"], ["mount", point, area + "/mnt"], ["init", point]):
+            assert f"user {NOBODY} has mounted" in refused(store.run(*command, limit=20), program.PERMISSION), command
+    finally:
+        theirs.close()
 
 
 def ask(store, request):
