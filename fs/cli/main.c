@@ -1,9 +1,11 @@
 /* corpusfs [-s STORE] COMMAND ... : finds the command in the tables, parses what follows by its options, runs it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "fs/cli/commands.h"
 #include "fs/cli/exit.h"
@@ -142,11 +144,25 @@ static int run_from_mount8(struct cli *cli, int argc, char **argv)
 	return run_command(cli, argc + 1, words);
 }
 
+/*
+ * Of what the caller has closed (>&-) the number would go to the next file that is opened, a store's perhaps, and messages into that. So
+ * something is there that cannot be read or written, as what is closed cannot.
+ */
+static bool open_standard(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			return false;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	struct cli cli = {.groups = command_groups};
 	int code, first;
 
+	if (!open_standard())
+		return EXIT_FAILED;
 	if (argc == 6 && strcmp(argv[1], SUPERVISOR_ARGUMENT) == 0)
 		return daemon_supervised(argv + 2);
 	if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1)

@@ -135,3 +135,31 @@ def test_limits_of_the_caller_do_not_matter(store):
     store.ok("sync", point)
     kill(store)
     assert os.path.getsize(point + "/d/file") == 1000000
+
+
+@pytest.mark.parametrize("options", ["supervise", "nosupervise"])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_what_the_caller_has_closed_is_not_missed(store, closed, options):
+    """Else the next files that are opened have the numbers of the standard streams, and are taken for these or closed as these."""
+    point = store.area + "/mnt"
+    os.mkdir(point)
+    environment = program.environment(store.run_mark, store.logs, {"CORPUSFS_TEST_STORE": store.path})
+
+    def call(*args):
+        command = ["bash", "-c", f'exec "$@" {closed}', "bash", store.binary, *args]
+        code = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=60)
+        return code.returncode
+
+    silent = program.FAILED if ">&-" in closed.replace("2>&-", "") else program.OK  # it has something to say
+    assert call("-s", store.path, "dataset", "create", "d") == program.OK
+    assert call("mount", store.path, point, "-o", options) == silent
+    store.note(point)
+    assert os.readlink(f"/proc/{store.pid}/fd/2") == store.path + "/log"
+    assert all(os.readlink(f"/proc/{store.pid}/fd/{number}") == "/dev/null" for number in (0, 1))
+    with open(point + "/d/file", "wb") as handle:
+        handle.write(b"content")
+    assert call("-s", store.path, "status") == silent
+    os.kill(store.pid, signal.SIGTERM)
+    store.points.clear()
+    store.ended()
+    assert procs.read(store.mount(point) + "/d/file") == b"content"
