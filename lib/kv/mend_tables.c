@@ -11,6 +11,7 @@
 #include "lib/base/file.h"
 #include "lib/kv/damaged_tables.h"
 #include "lib/kv/manifest.h"
+#include "lib/kv/mend.h"
 #include "lib/kv/table_mend.h"
 
 #define CACHE (16U << 20)
@@ -122,11 +123,11 @@ static int mend_table(struct mending *mending, const struct manifest *manifest, 
 	return result;
 }
 
-int kv_mend_tables(const char *path, const char *shown, bool apply, bool chunks, int (*step)(void *arg, uint64_t bytes), kv_damaged_table_fn each, void *arg,
-		   struct error *err)
+int kv_mend_tables(const char *path, const char *shown, char **ret_lost, bool chunks, int (*step)(void *arg, uint64_t bytes), kv_damaged_table_fn each,
+		   void *arg, struct error *err)
 {
 	AUTO_CLOSE int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct mending mending = {.dir = dir, .shown = shown, .apply = apply, .chunks = chunks, .step = step, .each = each, .arg = arg, .err = err};
+	struct mending mending = {.dir = dir, .shown = shown, .apply = ret_lost != NULL, .chunks = chunks, .step = step, .each = each, .arg = arg, .err = err};
 	struct manifest manifest = {0};
 	int result;
 
@@ -138,6 +139,11 @@ int kv_mend_tables(const char *path, const char *shown, bool apply, bool chunks,
 	for (size_t i = 0; i < manifest.tables.count && result == 0; i++)
 		result = mend_table(&mending, &manifest, &manifest.tables.items[i]);
 	manifest_clear(&manifest);
+	/* a log that is damaged, too, would keep the database shut */
+	if (result == 0 && ret_lost)
+		result = kv_mend_look(path, shown, ret_lost, err);
+	if (result == 0 && ret_lost && *ret_lost)
+		result = kv_mend_log(path);
 	if (result == 0 && mending.unnamed.count > 0)
 		result = write_anew(&mending, path);
 	for (size_t i = 0; i < mending.unnamed.count; i++) {

@@ -10,10 +10,11 @@
 
 /*
  * Reads all tables, those of chunks only if `chunks` (else only whether they are there, and as long as they should be), and tells of each
- * that is damaged; with `apply` it was replaced when it is told of. `shown`: as for kv_open. -EBADMSG: the manifest is damaged, or a table
- * cannot be mended; -ENOTSUP: the database is of a newer RocksDB. `step` as for kv_each_damaged_table.
+ * that is damaged. ret_lost NULL: nothing is changed; else it was replaced when it is told of, and of a log that is damaged, too, the rest is given up:
+ * *ret_lost is what kv_mend_look says of that. `shown`: as for kv_open. -EBADMSG: the manifest is damaged, or a table cannot be mended; -ENOTSUP: the
+ * database is of a newer RocksDB. `step` as for kv_each_damaged_table.
  */
-WARN_UNUSED int kv_mend_tables(const char *path, const char *shown, bool apply, bool chunks, int (*step)(void *arg, uint64_t bytes), kv_damaged_table_fn each,
-			       void *arg, struct error *err);
+WARN_UNUSED int kv_mend_tables(const char *path, const char *shown, char **ret_lost, bool chunks, int (*step)(void *arg, uint64_t bytes),
+			       kv_damaged_table_fn each, void *arg, struct error *err);
 
 #endif

@@ -57,16 +57,12 @@ static int drop_mark(const struct store_dir *dir)
 }
 
 /* RocksDB opens it with what is left of the log, which was kept as well. */
-static int open_mended(const char *db, const char *shown, const struct store_mend_tables *options, char **ret_lost, struct error *err)
+static int open_mended(const char *db, const char *shown, const struct store_mend_tables *options, struct error *err)
 {
 	const struct kv_options kv_options = {.shown = shown, .cache_bytes = CACHE, .memtable_bytes = CACHE, .threads = 2};
 	struct kv *kv;
-	int result = kv_mend_look(db, shown, ret_lost, err);
+	int result = kv_open(db, &kv_options, &kv, err);
 
-	if (result == 0 && *ret_lost)
-		result = kv_mend_log(db);
-	if (result == 0)
-		result = kv_open(db, &kv_options, &kv, err);
 	if (result < 0)
 		return result;
 	result = options->mended(options->arg, kv);
@@ -83,9 +79,9 @@ static int mend_copy(const struct store_dir *dir, const char *name, struct looki
 		return result;
 	result = fault_point("mend-before-tables");
 	if (result == 0)
-		result = kv_mend_tables(copy.path, copy.shown, true, looking->chunks, apply_step, tell_table, looking, err);
+		result = kv_mend_tables(copy.path, copy.shown, ret_lost, looking->chunks, apply_step, tell_table, looking, err);
 	if (result == 0)
-		result = open_mended(copy.path, copy.shown, looking->options, ret_lost, err);
+		result = open_mended(copy.path, copy.shown, looking->options, err);
 	if (result == 0)
 		return mend_copy_finish(dir, &copy, ret_kept, err);
 	mend_copy_drop(dir, &copy);
@@ -107,7 +103,7 @@ static int mend(void *arg, const struct store_dir *dir, bool *changed, struct er
 
 	if (result < 0)
 		return result;
-	result = kv_mend_tables(db, shown, false, looking.chunks, look_step, note_table, &looking, err);
+	result = kv_mend_tables(db, shown, NULL, looking.chunks, look_step, note_table, &looking, err);
 	if (result < 0 || !mending->options->apply)
 		return result;
 	if (looking.any)

@@ -12,6 +12,7 @@ import re
 import pytest
 
 from harness import files, program, rot
+from harness.damaged import synced
 
 DIRS, FILES = 24, 30
 
@@ -123,6 +124,30 @@ def test_flipped_bit_in_a_table_of_names_is_told_of_and_repaired(filled):
     files.put(point + "/d/new", noise("new"))
     store.ok("-s", store.path, "gc")
     assert files.get(point + "/d/new") == noise("new")
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("place", [0, 0.5, 1])
+def test_a_log_that_is_damaged_beside_a_missing_table_is_repaired_with_it(filled, place):
+    store = filled
+    point = store.mount()
+    for number in range(20):
+        synced(f"{point}/d/new{number}", noise(number))
+    store.kill()
+    log = max(glob.glob(store.path + "/db*/*.log"), key=os.path.getsize)
+    rot.flip(log, os.path.getsize(log) // 2)
+    found = sorted(rot.tables(store), key=os.path.getsize)
+    lost = found[int(place * (len(found) - 1))]
+    os.unlink(lost)
+    said = run_json(store, "repair", "--apply")
+    assert os.path.basename(lost) in [row["table"] for row in said["tables"]] and log in said["lost"], said
+    assert "nothing" in store.ok("-s", store.path, "repair", "--apply")
+    store.mount(point)
+    if os.path.isdir(point + "/d"):
+        for path in glob.glob(point + "/d/new*"):
+            os.unlink(path)
+        assert read_all(point + "/d")[1] <= {errno.EIO}
+        synced(point + "/d/after", b"after")
 
 
 @pytest.mark.timeout(240)

@@ -135,10 +135,12 @@ static bool is_lost(const struct told *told, enum kv_family family, const char *
 static struct told mend(const char *path, bool apply)
 {
 	struct told told = {0};
+	AUTO_FREE char *lost = NULL;
 	struct error err = {0};
 
-	if (kv_mend_tables(path, path, apply, true, NULL, note, &told, &err) < 0)
+	if (kv_mend_tables(path, path, apply ? &lost : NULL, true, NULL, note, &told, &err) < 0)
 		fail_msg("%s", err.text);
+	assert_null(lost);
 	return told;
 }
 
