@@ -60,6 +60,7 @@
 	/* names and attributes change */                                                                                                    \
 	X("transaction-before-write",    "as before: all of a change is one batch (F1)",             "nobody needs to")                       \
 	X("transaction-after-write",     "the change, whole",                                        "who asks again is told that it is done (mark.h)") \
+	X("remove-before-inode",         "as before",                                                "nobody needs to")                       \
 	X("orphan-before-remove",        "a note of a file without names, and its records",          "store_open, which goes through the notes") \
 	X("orphan-batch",                "the note, and what is left of its records",                "store_open, which goes through the notes") \
 	/* which views there are */                                                                                                          \

@@ -189,7 +189,7 @@ static void room_that_came_back_before_the_wait_is_not_missed(void **state)
  * Each crash happens in a process of its own, this program anew, since the fault points are read once in a process. What goes wrong there
  * ends in abort().
  */
-static void crash_at(struct tree_store *store, const char *fault, const char *scene)
+static int status_of(struct tree_store *store, const char *fault, const char *scene)
 {
 	int status;
 	pid_t child = fork();
@@ -202,6 +202,13 @@ static void crash_at(struct tree_store *store, const char *fault, const char *sc
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	tree_store_open(store, false);
+	return status;
+}
+
+static void crash_at(struct tree_store *store, const char *fault, const char *scene)
+{
+	const int status = status_of(store, fault, scene);
+
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
@@ -221,6 +228,17 @@ static void leave_open(struct tree_store *store)
 	raise(SIGKILL);
 }
 
+/* The first time its inode cannot be read. */
+static void unlink_twice(struct tree_store *store)
+{
+	struct attr attr;
+
+	if (view_unlink(store->view, ROOT_INO, "f") != -EIO || view_lookup(store->view, ROOT_INO, "f", &attr) < 0)
+		abort();
+	unlink_file(store);
+	tree_store_close(store);
+}
+
 static int play_scene(const char *scene, const char *dir)
 {
 	struct tree_store store = {.budget = MIB, .idle_ms = 1000000};
@@ -231,6 +249,8 @@ static int play_scene(const char *scene, const char *dir)
 	tree_store_open(&store, false);
 	if (strcmp(scene, "unlink") == 0)
 		unlink_file(&store);
+	else if (strcmp(scene, "unlink-twice") == 0)
+		unlink_twice(&store);
 	else
 		leave_open(&store);
 	return 0;
@@ -394,6 +414,19 @@ static void a_file_whose_inode_is_damaged_is_removed(void **state)
 	assert_int_equal(orphans(store), 0);
 }
 
+/* The name would be gone, and all else of the file left to a repair. */
+static void a_file_whose_inode_cannot_be_read_just_now_stays_whole(void **state)
+{
+	struct tree_store *store = *state;
+	const uint64_t ino = big_file(store);
+	struct attr attr;
+
+	assert_int_equal(status_of(store, "remove-before-inode:eio", "unlink-twice"), 0);
+	assert_int_equal(view_lookup(store->view, ROOT_INO, "f", &attr), -ENOENT);
+	assert_int_equal(orphans(store), 0);
+	assert_int_equal(traces(store, ino), 0);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3)
@@ -414,6 +447,7 @@ int main(int argc, char **argv)
 		TREE_TEST(a_named_inode_is_no_orphan),
 		TREE_TEST(a_file_with_damaged_records_is_removed),
 		TREE_TEST(a_file_whose_inode_is_damaged_is_removed),
+		TREE_TEST(a_file_whose_inode_cannot_be_read_just_now_stays_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/tree/content/space.h"
 #include "lib/tree/files/names.h"
 #include "lib/tree/files/orphan.h"
@@ -273,8 +274,10 @@ static int remove_in(struct transaction *transaction, struct inode *dir, const c
 		return want_dir ? -ENOTDIR : -EISDIR;
 	r = want_dir ? dir_check_empty(dir->view, entry.record.ino) : 0;
 	if (r == 0)
+		r = fault_point("remove-before-inode");
+	if (r == 0)
 		r = inode_get(dir->view, entry.record.ino, &inode);
-	if (!want_dir && (r == -EIO || r == -ESTALE))
+	if (!want_dir && (r == -ESTALE || (r == -EIO && inode_is_damaged(dir->view, entry.record.ino))))
 		return remove_damaged(transaction, dir, name, &entry);
 	if (r < 0)
 		return r == -ESTALE ? -EIO : r;

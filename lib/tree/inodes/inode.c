@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <utlist.h>
 
+#include "lib/kv/kv.h"
 #include "lib/tree/inodes/allocated.h"
 #include "lib/tree/inodes/extent_cache.h"
 #include "lib/tree/records/inline_content.h"
@@ -164,6 +165,20 @@ static int read_record(struct inode *inode)
 		return r == -EBADMSG ? -EIO : r;
 	take_record(inode, &record);
 	return 0;
+}
+
+bool inode_is_damaged(struct view *view, uint64_t ino)
+{
+	struct tree_key stem = tree_stem_inode(view->family_id, ino);
+	struct inode_record record;
+	AUTO_BUF value = BUF_INIT;
+	uint64_t epoch;
+	int r = view_version_get(view, &stem, &value, &epoch);
+
+	if (r == 0)
+		r = inode_record_decode(value.data, value.len, &record);
+	/* an error of the disk is damage only where somebody has found some */
+	return r == -EBADMSG || r == -ENOENT || (r == -EIO && kv_damaged(view->tree->kv) == KV_DAMAGED);
 }
 
 /* cache_lock is held, and given up while somebody else loads the inode. */

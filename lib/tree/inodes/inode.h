@@ -66,6 +66,8 @@ struct inode {
  * epoch lock. */
 WARN_UNUSED int inode_get(struct view *view, uint64_t ino, struct inode **ret_inode);
 void inode_put(struct inode *inode);
+/* Whether an inode that inode_get() could not read is damaged for good: not unreadable just now, for want of descriptors or of a disk. */
+bool inode_is_damaged(struct view *view, uint64_t ino);
 /* Finds only; -ENOENT when it is not in memory. What was changed in memory and has left it since tree->evictions was read is on disk. */
 WARN_UNUSED int inode_find(struct view *view, uint64_t ino, struct inode **ret_inode);
 
