@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "lib/kv/damage.h"
 #include "lib/kv/info_log.h"
 
 char *native_shown(const char *message, const char *path, const char *shown)
@@ -74,5 +75,5 @@ void native_reopens(struct kv *kv)
 	rocksdb_options_set_create_missing_column_families(kv->setup.db, 0);
 	rocksdb_options_set_error_if_exists(kv->setup.db, 0);
 	for (int i = 0; i < KV_HANDLE_COUNT; i++)
-		rocksdb_options_set_disable_auto_compactions(kv->setup.families[i], 1);
+		rocksdb_options_set_disable_auto_compactions(kv->setup.families[i], damage_stops(kv_damaged(kv), (enum kv_family)i));
 }

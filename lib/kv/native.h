@@ -11,7 +11,7 @@ void native_close(struct kv *kv); /* also one that is not open */
 /* Whether all that the open one has, the log's last change as well, would be there if it were closed and opened. Read-only, so it may be tried. */
 WARN_UNUSED bool native_would_come_back(struct kv *kv);
 
-/* The next native_open() is of a database that is there, and merges nothing by itself. */
+/* The next native_open() is of a database that is there, and merges by itself what is not known to be damaged by now (KD2). */
 void native_reopens(struct kv *kv);
 
 /* RocksDB's message with the directory called as people know it. Freed by the caller. */

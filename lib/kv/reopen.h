@@ -1,8 +1,8 @@
 /*
  * Writing again after a merge has met damage. RocksDB has stopped then for as long as the database is open, and there is no way to tell it to
  * go on. But nothing is lost: what was written is in the log, and the damaged table is where it was, for no merge ends that cannot read all.
- * So the database is closed and opened once more, in a moment in which nobody is inside (inside.h); the mark says that nothing is to be merged
- * until the tables are sound (KD2).
+ * So the database is closed and opened once more, in a moment in which nobody is inside (inside.h); nothing is merged until the tables are
+ * sound (KD2), which they may be by then: there may be no room for an opening for long.
  *
  *   RO1  Only where damage alone has stopped it. After a write of the log has failed, nobody knows what of it is on disk: kv_sync(). Who changes
  *        the database is inside until he has noted how that went, so in the moment in which nobody is inside all is known.

@@ -62,6 +62,31 @@ static inline struct kv *open_damaged(const char *path, const char *mark)
 	return kv;
 }
 
+/* Of those with that ending the oldest, or the newest. */
+static inline char *find_file(const char *path, const char *ending, bool newest)
+{
+	DIR *dir = opendir(path);
+	char *found = NULL;
+
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		const char *dot = strrchr(entry->d_name, '.');
+		if (!dot || strcmp(dot, ending) != 0 || (found && (strcmp(entry->d_name, found) > 0) != newest))
+			continue;
+		free(found);
+		found = xstrdup(entry->d_name);
+	}
+	closedir(dir);
+	assert_non_null(found);
+	return found;
+}
+
+static inline void move(const char *db, const char *from, const char *to)
+{
+	AUTO_FREE char *one = xasprintf("%s/%s", db, from), *other = xasprintf("%s/%s", db, to);
+
+	assert_int_equal(rename(one, other), 0);
+}
+
 /* It is stopped by what does not say so: the next change is refused. */
 static inline void stop_by_damage(struct kv *kv)
 {

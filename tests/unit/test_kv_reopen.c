@@ -365,13 +365,6 @@ static void test_a_scan_that_does_not_end_keeps_the_database_as_it_is(void **sta
 	kv_close(kv);
 }
 
-static void move(const char *db, const char *from, const char *to)
-{
-	AUTO_FREE char *one = xasprintf("%s/%s", db, from), *other = xasprintf("%s/%s", db, to);
-
-	assert_int_equal(rename(one, other), 0);
-}
-
 static void test_one_that_could_not_be_opened_is_not_closed(void **state)
 {
 	AUTO_FREE char *path = db_path(state), *mark = xasprintf("%s/mark", (const char *)*state);
@@ -396,23 +389,6 @@ static void test_one_that_could_not_be_opened_is_not_closed(void **state)
 	kv_close(kv);
 }
 
-static char *newest_log(const char *path)
-{
-	DIR *dir = opendir(path);
-	char *newest = NULL;
-
-	for (struct dirent *entry; (entry = readdir(dir));) {
-		const char *dot = strrchr(entry->d_name, '.');
-		if (!dot || strcmp(dot, ".log") != 0 || (newest && strcmp(entry->d_name, newest) <= 0))
-			continue;
-		free(newest);
-		newest = xstrdup(entry->d_name);
-	}
-	closedir(dir);
-	assert_non_null(newest);
-	return newest;
-}
-
 /* What was acknowledged is in memory still. Opened anew, it would be gone. */
 static void test_one_whose_log_is_damaged_too_is_not_closed(void **state)
 {
@@ -424,7 +400,7 @@ static void test_one_whose_log_is_damaged_too_is_not_closed(void **state)
 	kv_batch_put(batch, KV_CATALOG, "name", 4, "of a dataset", 12);
 	assert_int_equal(kv_write(kv, batch, KV_SYNC), 0);
 	kv_batch_free(batch);
-	AUTO_FREE char *log = newest_log(path);
+	AUTO_FREE char *log = find_file(path, ".log", true);
 	flip(path, log, 20, 3);
 	stop_by_damage(kv);
 	assert_int_equal(put_value(kv, 1, 1, 0), -EBADMSG);
@@ -434,6 +410,58 @@ static void test_one_whose_log_is_damaged_too_is_not_closed(void **state)
 	kv_close(kv);
 	kv = open_kv(path, false);
 	assert_int_equal(kv_get(kv, KV_CATALOG, "name", 4, &value), 0);
+	kv_close(kv);
+}
+
+static int count_table(void *arg, const struct kv_table *table)
+{
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static unsigned count_tables(struct kv *kv)
+{
+	unsigned count = 0;
+
+	assert_int_equal(kv_each_table(kv, KV_TREE, count_table, &count), 0);
+	return count;
+}
+
+/* Each round adds a table; until some were merged. */
+static void is_merged_again(struct kv *kv)
+{
+	const uint64_t end = clock_ms() + PATIENCE_MS;
+	const unsigned before = count_tables(kv);
+	unsigned rounds = 0;
+
+	do {
+		assert_int_equal(put_round(kv, 10 + rounds++), 0);
+		usleep(20000);
+		assert_true(clock_ms() < end);
+	} while (count_tables(kv) >= before + rounds);
+}
+
+/* For want of room, say. All was found sound before. */
+static void test_what_is_opened_anew_late_merges_what_is_sound_by_then(void **state)
+{
+	AUTO_FREE char *path = db_path(state), *mark = xasprintf("%s/mark", (const char *)*state);
+	struct kv *kv = open_damaged(path, mark);
+	AUTO_FREE char *table = find_file(path, ".sst", false);
+	struct scrub scrub = {.kv = kv, .stop = true};
+
+	move(path, "CURRENT", "away");
+	write_until_refused(kv);
+	flip(path, table, length_of(path, table) / 2, 3);
+	kv_tables_look(kv);
+	assert_int_equal(kv_each_damaged_table(kv, true, rest, count_damaged, &scrub), 0);
+	assert_int_equal(scrub.damaged, 0);
+	kv_tables_seen(kv);
+	assert_int_equal(kv_damaged(kv), KV_SOUND);
+	move(path, "away", "CURRENT");
+	for (const uint64_t until = clock_ms() + PATIENCE_MS; kv_sync(kv) < 0; usleep(20000))
+		assert_true(clock_ms() < until);
+	assert_int_equal(kv_damaged(kv), KV_SOUND);
+	is_merged_again(kv);
 	kv_close(kv);
 }
 
@@ -461,6 +489,7 @@ int main(void)
 		REOPEN_TEST(test_one_that_could_not_be_opened_is_not_closed),
 		REOPEN_TEST(test_one_whose_log_is_damaged_too_is_not_closed),
 		REOPEN_TEST(test_a_scan_that_does_not_end_keeps_the_database_as_it_is),
+		REOPEN_TEST(test_what_is_opened_anew_late_merges_what_is_sound_by_then),
 	};
 
 	setenv("CORPUSFS_FAULT", REFUSED ":sleep2000", 1);
