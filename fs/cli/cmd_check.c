@@ -10,6 +10,7 @@
 #include "fs/cli/hint.h"
 #include "fs/cli/run.h"
 #include "fs/cli/table.h"
+#include "lib/base/file.h"
 #include "lib/ops/json.h"
 #include "lib/store/mend.h"
 
@@ -57,20 +58,22 @@ static void print_left_out(const struct checking *checking)
 }
 
 /* The databases that repairs have left. What such a repair gave up may have named whole files, and nothing is left that misses them. */
-static json_t *list_repairs(const struct cli *cli)
+static int list_repairs(const struct cli *cli, json_t *names, struct error *err)
 {
-	json_t *names = json_array();
 	AUTO_FREE char *store = NULL;
-	struct error ignored = {0};
-	const struct dirent *entry;
-	DIR *dir = run_find_store(cli, &store, &ignored) < 0 ? NULL : opendir(store);
+	const char *name;
+	int result = run_find_store(cli, &store, err);
 
-	while (dir && (entry = readdir(dir)))
-		if (strncmp(entry->d_name, STORE_KEPT, strlen(STORE_KEPT)) == 0)
-			json_array_append_new(names, json_from_bytes(entry->d_name));
+	if (result < 0)
+		return result;
+	DIR *dir = opendir(store);
+	result = dir ? 1 : -errno;
+	while (result > 0 && (result = file_next_entry(dir, &name)) > 0)
+		if (strncmp(name, STORE_KEPT, strlen(STORE_KEPT)) == 0)
+			json_array_append_new(names, json_from_bytes(name));
 	if (dir)
 		closedir(dir);
-	return names;
+	return result < 0 ? error_set(err, result, "what repairs have left in %s cannot be listed: %s", store, error_text(result)) : 0;
 }
 
 static void print_repairs(const json_t *names)
@@ -97,7 +100,10 @@ static int run_check(struct cli *cli)
 		return code;
 	}
 	const json_int_t problems = json_integer_value(json_object_get(value, "found"));
-	json_object_set_new(value, "repairs", list_repairs(cli));
+	json_t *repairs = json_array();
+	if (list_repairs(cli, repairs, &err) < 0)
+		code = exit_with(&err);
+	json_object_set_new(value, "repairs", repairs);
 	if (problems > 0 || table->as_json)
 		table_end(table, value);
 	else
@@ -112,7 +118,7 @@ static int run_check(struct cli *cli)
 	unreadable = json_integer_value(json_object_get(value, "unreadable")) > 0;
 	json_decref(value);
 	if (problems == 0)
-		return EXIT_OK;
+		return code;
 	(void)error_set(&err, -EBADMSG, "%lld problems", (long long)problems);
 	error_hint(&err, "%s", unreadable ? "corpusfs repair mends damaged tables, when the store is not mounted"
 					  : "snapshots without them are whole: corpusfs rollback, or copy from them");

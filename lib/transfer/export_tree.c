@@ -139,7 +139,7 @@ static void look_at_name(struct tree_export *tree, const struct target_dir *dir,
 	const struct impersonate *caller = &tree->export->transfer.caller;
 	struct attr attr;
 
-	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || view_lookup(tree->export->view, dir->ino, name, &attr) == 0)
+	if (view_lookup(tree->export->view, dir->ino, name, &attr) == 0)
 		return;
 	if (is_top && (target_mark_is_name(name) || target_links_is_name(&tree->links, name) || strcmp(name, "lost+found") == 0))
 		return;
@@ -156,16 +156,22 @@ static void look_at_name(struct tree_export *tree, const struct target_dir *dir,
 static void look_at_existing(struct tree_export *tree, bool is_top)
 {
 	const struct target_dir *dir = target_dirs_current(&tree->dirs);
-	struct dirent *entry;
+	const char *name;
 	DIR *stream;
+	int r;
 
 	impersonate_begin(&tree->export->transfer.caller);
 	stream = file_entries(dir->held.fd);
+	r = stream ? 1 : -errno;
 	impersonate_end(&tree->export->transfer.caller);
-	while (stream && (entry = readdir(stream)) && !transfer_stopped(&tree->export->transfer))
-		look_at_name(tree, dir, is_top, entry->d_name);
+	while (r > 0 && !transfer_stopped(&tree->export->transfer) && (r = file_next_entry(stream, &name)) > 0)
+		look_at_name(tree, dir, is_top, name);
 	if (stream)
 		closedir(stream);
+	if (r < 0) {
+		AUTO_FREE char *text = xasprintf("what it holds already cannot be listed: %s", error_text(r));
+		target_dir_problem(&tree->dirs, dir, "", r, text);
+	}
 }
 
 static void enter(struct tree_export *tree, struct view_walk *walk, const struct view_walk_step *step)

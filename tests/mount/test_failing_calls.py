@@ -242,6 +242,29 @@ def test_a_prune_that_cannot_look_at_a_backup_removes_nothing_of_it(place, skip)
     assert json.loads(place.ok("backup", "verify", path, "--data", "--json"))["problem_count"] == 0
 
 
+@pytest.mark.parametrize("skip", [0, 3])
+def test_a_check_that_cannot_list_what_repairs_have_left_says_so(place, skip):
+    """The daemon does the rest."""
+    place.store.mount(place.area + "/mnt")
+    os.mkdir(place.store.path + "/before-repair-1")
+    assert "before-repair-1" in place.ok("check")
+    place.failures.order("list", errno.EIO, skip, 1)
+    result = place.run(["check"])
+    assert place.failures.stop() == 1 and "what repairs have left" in result.err and result.code == program.FAILED, result
+
+
+def test_an_export_that_goes_on_tells_where_it_cannot_list_what_is_there(place):
+    """What else stands in the target is told of, or that it was not looked for."""
+    out = place.home + "/out"
+    assert place.store.run("-s", place.store.path, "export", "d@s", out, env={"CORPUSFS_FAULT": "export-write:enospc"}).code == program.NO_SPACE
+    for number in range(10):
+        files.put(f"{out}/mine{number}", b"mine")
+    place.failures.inside = out
+    place.failures.order("list", errno.EIO, 6, 1)
+    result = place.run(["export", "d@s", out])
+    assert place.failures.stop() == 1 and "already cannot be listed" in result.err and result.code == program.FAILED, result
+
+
 # --- a daemon
 
 def entries(path):
