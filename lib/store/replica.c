@@ -166,6 +166,7 @@ static int set_locked(struct store *store, const char *name, bool is_replica, st
 	struct store_hooks hooks = store_get_hooks(store);
 	struct dataset *dataset = catalog_dataset(store, name);
 	const uint32_t view = dataset ? dataset->record.view : 0;
+	struct error lost = {0};
 	int result = 0;
 
 	if (!dataset)
@@ -173,7 +174,7 @@ static int set_locked(struct store *store, const char *name, bool is_replica, st
 	if (dataset->replica == is_replica)
 		return 0;
 	if (hooks.freeze)
-		result = hooks.freeze(hooks.arg, &view, 1);
+		result = hooks.freeze(hooks.arg, &view, 1, &lost);
 	if (result == 0) {
 		result = set_of_head(store, dataset, is_replica);
 		if (hooks.thaw)
@@ -181,7 +182,7 @@ static int set_locked(struct store *store, const char *name, bool is_replica, st
 	}
 	if (result < 0) {
 		error_set(err, result, "cannot %s dataset \"%s\"", is_replica ? "demote" : "promote", name);
-		(void)uncommitted_explain(store, &view, 1, err);
+		(void)uncommitted_explain_freeze(store, &view, 1, &lost, err);
 	}
 	return result;
 }

@@ -141,14 +141,15 @@ static int rollback_head(struct store *store, struct rollback *rollback)
 }
 
 /* The guard is to have all that was written. Without one no file is to blame. */
-static void tell_failure(struct store *store, const struct rollback *rollback, const char *dataset, const char *name, int result, struct error *err)
+static void tell_failure(struct store *store, const struct rollback *rollback, const char *dataset, const char *name, int result,
+			 const struct error *lost, struct error *err)
 {
 	if (!rollback->guard) {
 		error_set(err, result, "cannot roll \"%s\" back to \"%s\": %s", dataset, name, error_text(result));
 		return;
 	}
 	error_set(err, result, "cannot roll \"%s\" back to \"%s\"", dataset, name);
-	if (!uncommitted_explain(store, &rollback->old_view, 1, err))
+	if (!uncommitted_explain_freeze(store, &rollback->old_view, 1, lost, err))
 		return;
 	AUTO_FREE char *target = xasprintf("%s@%s", dataset, name), *others = xstrdup(err->hint);
 	AUTO_FREE char *command = shell_text("corpusfs rollback --no-guard %s", target);
@@ -159,6 +160,7 @@ static int rollback_locked(struct store *store, const char *dataset_name, const 
 			   struct error *err)
 {
 	struct store_hooks hooks = store_get_hooks(store);
+	struct error lost = {0};
 	int result = snapshot_find(store, dataset_name, name, &rollback->target, err);
 
 	if (result < 0)
@@ -170,14 +172,14 @@ static int rollback_locked(struct store *store, const char *dataset_name, const 
 	if (rollback->guard)
 		choose_guard_name(rollback);
 	if (hooks.freeze)
-		result = hooks.freeze(hooks.arg, &rollback->old_view, 1);
+		result = hooks.freeze(hooks.arg, &rollback->old_view, 1, rollback->guard ? &lost : NULL);
 	if (result == 0) {
 		result = rollback_head(store, rollback);
 		if (hooks.thaw)
 			hooks.thaw(hooks.arg, &rollback->old_view, 1);
 	}
 	if (result < 0)
-		tell_failure(store, rollback, dataset_name, name, result, err);
+		tell_failure(store, rollback, dataset_name, name, result, &lost, err);
 	return result;
 }
 

@@ -233,6 +233,7 @@ static int create_locked(struct store *store, const struct snapshot_name *wanted
 {
 	struct store_hooks hooks = store_get_hooks(store);
 	AUTO_FREE uint32_t *views = xcalloc(count, sizeof(*views));
+	struct error lost = {0};
 	int result = find_targets(store, wanted, count, targets, err);
 
 	if (result < 0)
@@ -240,7 +241,7 @@ static int create_locked(struct store *store, const struct snapshot_name *wanted
 	for (size_t i = 0; i < count; i++)
 		views[i] = targets[i].dataset->record.view;
 	if (hooks.freeze)
-		result = hooks.freeze(hooks.arg, views, count);
+		result = hooks.freeze(hooks.arg, views, count, &lost);
 	if (result == 0) {
 		result = take_heads(store, targets, count, note, flags);
 		if (hooks.thaw)
@@ -253,7 +254,7 @@ static int create_locked(struct store *store, const struct snapshot_name *wanted
 	}
 	if (result < 0) {
 		error_set(err, result, "cannot take snapshot \"%s@%s\"", targets[0].dataset->name, targets[0].name);
-		(void)uncommitted_explain(store, views, count, err);
+		(void)uncommitted_explain_freeze(store, views, count, &lost, err);
 	}
 	return result;
 }

@@ -89,3 +89,16 @@ bool uncommitted_explain(struct store *store, const uint32_t *views, size_t coun
 	hint(err, failure.error);
 	return true;
 }
+
+bool uncommitted_explain_freeze(struct store *store, const uint32_t *views, size_t count, const struct error *lost, struct error *err)
+{
+	size_t room;
+	char *text;
+
+	if (!err || !lost->code)
+		return uncommitted_explain(store, views, count, err);
+	text = behind(err, &room);
+	snprintf(text, room, "%s", lost->text);
+	error_hint(err, "%s", lost->hint);
+	return false;
+}

@@ -21,5 +21,7 @@ char *uncommitted_file(struct store *store, const uint32_t *views, size_t count)
  * reason is a file.
  */
 bool uncommitted_explain(struct store *store, const uint32_t *views, size_t count, struct error *err);
+/* The same after store_hooks.freeze, which may have said itself what is lost. */
+bool uncommitted_explain_freeze(struct store *store, const uint32_t *views, size_t count, const struct error *lost, struct error *err);
 
 #endif

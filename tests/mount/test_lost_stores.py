@@ -94,8 +94,22 @@ def test_snapshot_is_refused_once_where_stores_are_lost(limited, store):
     store.create("e")
     store_too_much(limited + "/d/mapped")
     store.ok("-s", store.path, "snapshot", "create", "e@v1")
-    assert store.run("-s", store.path, "snapshot", "create", "d@v1").code != 0
+    result = store.run("-s", store.path, "snapshot", "create", "d@v1")
+    assert result.code != 0 and "mapping of d/mapped is lost: Disk quota exceeded" in result.err and "told once" in result.err, result
     store.ok("-s", store.path, "snapshot", "create", "d@v1")
+    assert store.run("-s", store.path, "sync").code != 0, "whoever asks whether all is on disk has not been told"
+
+
+def test_who_goes_back_is_refused_once_where_stores_are_lost_that_he_wants_to_keep(limited, store):
+    store.ok("-s", store.path, "snapshot", "create", "d@v0")
+    store_too_much(limited + "/d/mapped")
+    store.ok("-s", store.path, "rollback", "--no-guard", "d@v0")
+    store_too_much(limited + "/d/mapped")
+    result = store.run("-s", store.path, "rollback", "d@v0")
+    assert result.code != 0 and "mapping of d/mapped is lost: Disk quota exceeded" in result.err and "told once" in result.err, result
+    assert os.listdir(limited + "/d") == ["mapped"]
+    store.ok("-s", store.path, "rollback", "d@v0")
+    assert os.listdir(limited + "/d") == []
     assert store.run("-s", store.path, "sync").code != 0, "whoever asks whether all is on disk has not been told"
 
 

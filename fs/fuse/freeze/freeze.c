@@ -381,22 +381,19 @@ static int close_and_seal(struct freeze *freeze, const uint32_t *views, size_t c
 }
 
 /* All of it is told at once. */
-static int tell_lost(struct freeze *freeze, const uint32_t *views, size_t count)
+static int tell_lost(struct freeze *freeze, const uint32_t *views, size_t count, struct lost_told *ret_lost)
 {
 	struct gate_session *session;
-	int result = 0;
 
+	*ret_lost = (struct lost_told){0};
 	DL_FOREACH (freeze->sessions, session) {
-		for (size_t i = 0; i < count; i++) {
-			const int one = lost_tell(&session->lost, LOST_SNAPSHOT, views[i], &session->root);
-
-			result = result ? result : one;
-		}
+		for (size_t i = 0; i < count; i++)
+			lost_tell(&session->lost, LOST_SNAPSHOT, views[i], &session->root, ret_lost);
 	}
-	return result;
+	return ret_lost->error;
 }
 
-int freeze_views(struct freeze *freeze, const uint32_t *views, size_t count)
+int freeze_views(struct freeze *freeze, const uint32_t *views, size_t count, struct lost_told *ret_lost)
 {
 	int result;
 
@@ -406,8 +403,8 @@ int freeze_views(struct freeze *freeze, const uint32_t *views, size_t count)
 		result = each(freeze, views, count, write_back_and_commit);
 	if (!result)
 		result = close_and_seal(freeze, views, count);
-	if (!result)
-		result = tell_lost(freeze, views, count);
+	if (!result && ret_lost)
+		result = tell_lost(freeze, views, count, ret_lost);
 	end_bulk(freeze);
 	if (result) {
 		open_gate(freeze);
@@ -454,16 +451,15 @@ int freeze_write_back(struct freeze *freeze, struct gate_session *session)
 int freeze_lost(struct freeze *freeze, struct gate_session *only, enum lost_asker asker)
 {
 	struct gate_session *session;
-	int result = 0;
+	struct lost_told told = {0};
 
 	mutex_take(&freeze->lock);
 	DL_FOREACH (freeze->sessions, session) {
-		const int one = !only || session == only ? lost_tell(&session->lost, asker, 0, &session->root) : 0;
-
-		result = result ? result : one;
+		if (!only || session == only)
+			lost_tell(&session->lost, asker, 0, &session->root, &told);
 	}
 	mutex_give(&freeze->lock);
-	return result;
+	return told.error;
 }
 
 int freeze_write_back_if_free(struct freeze *freeze)

@@ -29,10 +29,10 @@ void freeze_detach(struct freeze *freeze, struct gate_session *session);
 void freeze_await(struct freeze *freeze); /* the end of a freeze that is under way: what the gate held has run */
 
 /*
- * -EBUSY when the writers could not be held back in time; why something that was stored into mapped files of the views is lost (lost.h), which
- * fails only once. Nobody is held back after a failure, and freeze_thaw then does nothing.
+ * -EBUSY when the writers could not be held back in time. Where something that was stored into mapped files of the views is lost (lost.h), it fails
+ * once, with *ret_lost; NULL: what the views have is not to be kept. Nobody is held back after a failure, and freeze_thaw then does nothing.
  */
-WARN_UNUSED int freeze_views(struct freeze *freeze, const uint32_t *views, size_t count);
+WARN_UNUSED int freeze_views(struct freeze *freeze, const uint32_t *views, size_t count, struct lost_told *ret_lost);
 void freeze_thaw(struct freeze *freeze);
 
 /* The kernel writes back what it holds of all files that are open for writing in the session (NULL: in all sessions). */

@@ -63,18 +63,18 @@ bool lost_note(struct lost *lost, uint64_t node, int error)
 	return is_new;
 }
 
-int lost_tell(struct lost *lost, enum lost_asker asker, uint32_t view, const struct node_root *root)
+void lost_tell(struct lost *lost, enum lost_asker asker, uint32_t view, const struct node_root *root, struct lost_told *told)
 {
 	struct lost_file *file, *next;
-	int error = 0;
 
 	pthread_mutex_lock(&lost->lock);
 	HASH_ITER (hh, lost->by_node, file, next) {
-		const uint32_t noted = node_decode(file->node, root).view; /* 0: any, of the mount of a whole store */
+		const struct node noted = node_decode(file->node, root); /* view 0: any, of the mount of a whole store */
 
-		if ((view && noted && noted != view) || (asker == LOST_SNAPSHOT && file->snapshot_told))
+		if ((view && noted.view && noted.view != view) || (asker == LOST_SNAPSHOT && file->snapshot_told))
 			continue;
-		error = error ? error : file->error;
+		if (!told->error)
+			*told = (struct lost_told){.error = file->error, .file = noted};
 		if (asker == LOST_SNAPSHOT)
 			file->snapshot_told = true;
 		else if (asker == LOST_SYNC)
@@ -83,5 +83,4 @@ int lost_tell(struct lost *lost, enum lost_asker asker, uint32_t view, const str
 	if (lost->kept && !lost->by_node)
 		atomic_store(lost->kept, 0);
 	pthread_mutex_unlock(&lost->lock);
-	return error;
 }

@@ -33,8 +33,13 @@ void lost_clear(struct lost *lost);
 /* `error`: negative errno. True: nobody knew of this file. */
 bool lost_note(struct lost *lost, uint64_t node, int error);
 
-/* The first error that those were not told of yet, and now are; 0: there is none. Of one view (by `root`), or of all when it is 0. */
+/* What was told of: the first error, and of which file. Of the whole mount, as after a crash: its root. */
+struct lost_told {
+	int error; /* 0: of nothing */
+	struct node file;
+};
+/* What that asker was not told of yet, and now is. Of one view (by `root`), or of all when it is 0. */
 enum lost_asker { LOST_SYNC, LOST_SNAPSHOT, LOST_LOOK }; /* the last: nobody counts as told */
-int lost_tell(struct lost *lost, enum lost_asker asker, uint32_t view, const struct node_root *root);
+void lost_tell(struct lost *lost, enum lost_asker asker, uint32_t view, const struct node_root *root, struct lost_told *told);
 
 #endif

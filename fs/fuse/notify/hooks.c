@@ -8,11 +8,27 @@
 #include "lib/base/clock.h"
 #include "lib/store/datasets.h"
 
-static int hook_freeze(void *arg, const uint32_t *views, size_t count)
+/* Nobody is held back any more, so looking for the file's name may take its time. */
+static void explain_lost(const struct mount_group *group, const struct lost_told *told, struct error *lost)
+{
+	AUTO_FREE char *name = told->file.view && told->file.ino != ROOT_INO ? store_file_name(group->store, told->file.view, told->file.ino) : NULL;
+
+	if (name)
+		error_set(lost, told->error, "what was stored into a mapping of %s is lost: %s", name, error_text(told->error));
+	else
+		error_set(lost, told->error, "some of what programs wrote or stored into mapped files is lost: %s", error_text(told->error));
+	error_hint(lost, "%s/log says of which files; this is told once: the same command again goes on with what is left", store_path(group->store));
+}
+
+static int hook_freeze(void *arg, const uint32_t *views, size_t count, struct error *lost)
 {
 	struct mount_group *group = arg;
+	struct lost_told told = {0};
+	const int result = freeze_views(group->freeze, views, count, lost ? &told : NULL);
 
-	return freeze_views(group->freeze, views, count);
+	if (told.error)
+		explain_lost(group, &told, lost);
+	return result;
 }
 
 /* dataset 0: there is none. */
