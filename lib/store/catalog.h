@@ -75,6 +75,7 @@ struct open_view {
 	struct view *view;
 	unsigned refs;
 	bool head, retired;
+	bool blocked; /* a head that is to go; see views_block */
 	uint32_t keeper;
 	struct family_views *family; /* of a retired one */
 	struct lineage_view place;   /* of a retired one */
@@ -197,11 +198,12 @@ struct view_block {
 	bool *blocked;
 };
 /*
- * If nobody uses any of them they are all blocked in one instant, and closed: who is refused has not kept others from what stays. -EAGAIN:
- * *ret_used is used. Of a head, what is buffered is dropped where it cannot be committed.
+ * If nobody uses any of them they are all blocked in one instant, and snapshots' are closed: who is refused has not kept others from what stays.
+ * -EAGAIN: *ret_used is used. A head stays open, with what is buffered, which may be all that there is of it: until its dataset is gone for good.
  */
 WARN_UNUSED int views_block(struct store *store, const struct view_block *blocks, size_t count, uint32_t *ret_used);
 void views_unblock(struct store *store, const struct view_block *blocks, size_t count);
+void views_close_blocked(struct store *store, uint32_t head);
 WARN_UNUSED int views_check_unused(struct store *store, const struct view_block *blocks, size_t count, uint32_t *ret_used); /* -EAGAIN */
 WARN_UNUSED bool views_wait_unused(struct store *store, uint32_t number, const struct timespec *deadline); /* whether in time */
 /* A change that may find a view used: -EAGAIN, *ret_used is. Caller holds change_lock. */

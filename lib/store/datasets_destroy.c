@@ -45,7 +45,7 @@ static int check_snapshots(struct store *store, struct dataset *dataset, unsigne
 	return 0;
 }
 
-/* Its views that are to go. The head comes last: it is committed once more by its closing, and what cannot be committed then, on a full disk, is lost. */
+/* Its views that are to go. */
 struct leaving {
 	ARRAY_FIELDS(struct view_block);
 };
@@ -99,6 +99,8 @@ static void forget(struct store *store, struct dataset *dataset)
 {
 	const uint32_t family = dataset->record.family;
 
+	/* what its closing still commits is there before anybody prunes it */
+	views_close_blocked(store, dataset->record.view);
 	mutex_take(&store->catalog_lock);
 	catalog_note_buried(store, family, dataset->record.view, &dataset->record.line);
 	for (struct snapshot *snapshot = dataset->snapshots; snapshot; snapshot = snapshot->by_name.next)
@@ -127,7 +129,7 @@ static int destroy_locked(void *arg, uint32_t *ret_used)
 	if (!dataset)
 		return unknown_dataset(store, destruction->name, err);
 	int result = check_snapshots(store, dataset, destruction->flags, err);
-	/* Before the head is closed; and once more when nobody can change it. */
+	/* Before anybody is kept from it; and once more when nobody can change it. */
 	if (result == 0 && (destruction->flags & DATASET_DESTROY_EMPTY_ONLY))
 		result = check_empty(store, dataset, err);
 	if (result < 0)

@@ -127,6 +127,8 @@ static int get_locked(struct store *store, uint32_t number, struct view **ret_vi
 	}
 	if (open->retired)
 		return -ESTALE;
+	if (open->blocked)
+		return -ENOENT;
 	leave_idle(store, open);
 	open->refs++;
 	*ret_view = open->view;
@@ -264,13 +266,15 @@ int views_block(struct store *store, const struct view_block *blocks, size_t cou
 	for (size_t i = 0; result == 0 && i < count; i++) {
 		*blocks[i].blocked = true;
 		open = find(store, blocks[i].number);
-		if (open) {
+		if (open && open->head) {
+			open->blocked = true;
+		} else if (open) {
 			take_out(store, open);
 			DL_APPEND(taken, open);
 		}
 	}
 	mutex_give(&store->catalog_lock);
-	/* What goes need not be stored: it is blocked when nothing stands against that any more. */
+	/* snapshots': they have nothing to lose */
 	DL_FOREACH_SAFE(taken, open, next)
 		(void)close_taken(open);
 	return result;
@@ -279,9 +283,24 @@ int views_block(struct store *store, const struct view_block *blocks, size_t cou
 void views_unblock(struct store *store, const struct view_block *blocks, size_t count)
 {
 	mutex_take(&store->catalog_lock);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		struct open_view *open = find(store, blocks[i].number);
 		*blocks[i].blocked = false;
+		if (open)
+			open->blocked = false;
+	}
 	mutex_give(&store->catalog_lock);
+}
+
+void views_close_blocked(struct store *store, uint32_t head)
+{
+	mutex_take(&store->catalog_lock);
+	struct open_view *open = find(store, head);
+	if (open)
+		take_out(store, open);
+	mutex_give(&store->catalog_lock);
+	/* what goes need not be stored */
+	(void)close_taken(open);
 }
 
 bool views_wait_unused(struct store *store, uint32_t number, const struct timespec *deadline)

@@ -253,6 +253,8 @@ static void refuse_to_destroy(struct place *place)
 	assert_int_equal(snapshot_destroy(place->store, "a", "one", NULL), 0);
 	assert_int_equal(dataset_destroy(place->store, "a", DATASET_DESTROY_EMPTY_ONLY, NULL), -ENOTEMPTY);
 	check_buffered(place->store);
+	assert_int_equal(dataset_destroy(place->store, "a", 0, NULL), -EIO);
+	check_buffered(place->store);
 	int ignored = store_close(place->store);
 	(void)ignored;
 }
@@ -328,6 +330,7 @@ static void what_cannot_be_committed_stays_when_a_dataset_is_not_destroyed(void 
 
 	for (unsigned pass = 1; pass <= FULL_PASSES; pass++)
 		buf_addf(&faults, "%s" FULL, pass > 1 ? "," : "");
+	buf_addf(&faults, ",destroy-before-write:eio:2");
 	run_scenario("full", (const char *)faults.data);
 }
 
