@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from harness import files, procs
-from harness.succession import kill
+from harness.succession import await_successor, kill
 
 MIB = 1 << 20
 
@@ -62,6 +62,18 @@ def test_the_daemon_after_a_crash_says_once_that_stores_are_lost(supervised, sto
     result = store.run("-s", store.path, "sync")
     assert result.code != 0 and "mapped files is lost" in result.err, result
     store.ok("-s", store.path, "sync")
+
+
+def test_restart_says_once_that_stores_are_lost(supervised, store):
+    store.expected += [r" error mount .* is lost: "]
+    store.ok("-s", store.path, "dataset", "set", "d", "--quota", "2M")
+    store_too_much(supervised + "/mapped")
+    procs.poll(lambda: is_lost(store), 30, "the kernel writes it back")
+    before = store.pid
+    result = store.run("restart", store.path)
+    assert result.code != 0 and "mapped files is lost" in result.err and "told once" in result.err and store.pid == before, result
+    store.ok("restart", store.path)
+    await_successor(store, before)
 
 
 @pytest.mark.parametrize("how", ["--lazy", "--force"])

@@ -58,7 +58,7 @@ size_t mounts_stop_all(struct mounts *mounts);
 json_t *mounts_list(struct mounts *mounts); /* all names as bytes: [{mountpoint, dataset, snapshot, read_only, ..., requests, open_files, ...}] */
 void mounts_settle(struct mounts *mounts); /* the mounts show what an operation has changed */
 WARN_UNUSED int mounts_flush(struct mounts *mounts); /* what the kernel holds of open files comes in */
-WARN_UNUSED int mounts_lost(struct mounts *mounts); /* as mount_lost(), of all mounts, those that have ended not */
+WARN_UNUSED int mounts_lost(struct mounts *mounts, struct error *err); /* as mount_lost(), of all mounts, those that have ended not */
 void mounts_note_lost(struct mounts *mounts, uint32_t view, uint64_t ino, int error); /* for the mounts that show it, after mounts_resume */
 bool mounts_has_device(struct mounts *mounts, dev_t device); /* files on it are ours */
 bool mounts_may_have(struct mounts *mounts, dev_t device);   /* the same, or a mount that starts may be on it */

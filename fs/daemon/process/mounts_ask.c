@@ -52,9 +52,15 @@ int mounts_flush(struct mounts *mounts)
 	return mount_flush_kernel(mounts->group, NULL);
 }
 
-int mounts_lost(struct mounts *mounts)
+int mounts_lost(struct mounts *mounts, struct error *err)
 {
-	return mount_lost(mounts->group, NULL);
+	const int result = mount_lost(mounts->group, NULL);
+
+	if (result < 0) {
+		error_set(err, result, "some of what programs wrote or stored into mapped files is lost, since it could not be committed: %s", error_text(result));
+		error_hint(err, "%s/log says of which files; this is told once: the same command again goes on", store_path(mounts->store));
+	}
+	return result;
 }
 
 void mounts_note_lost(struct mounts *mounts, uint32_t view, uint64_t ino, int error)

@@ -112,12 +112,10 @@ static int sync_op(struct requests *requests, struct control_call *call, json_t 
 	if (result < 0)
 		return result;
 	/* All else is on disk, whatever of it was lost. */
-	result = mounts_lost(requests->mounts);
+	result = mounts_lost(requests->mounts, err);
 	if (result < 0) {
 		json_decref(*ret_result);
 		*ret_result = NULL;
-		error_set(err, result, "some of what programs wrote or stored into mapped files is lost, since it could not be committed: %s", error_text(result));
-		error_hint(err, "%s/log says of which files", store_path(requests->store));
 	}
 	return result;
 }

@@ -70,14 +70,15 @@ int restart_op(struct requests *requests, struct control_call *call, json_t **re
 		return result;
 	result = mounts_flush(requests->mounts);
 	if (result == 0)
-		result = mounts_lost(requests->mounts);
-	if (result == 0)
 		result = store_sync(requests->store);
 	if (result < 0) {
 		error_set(err, result, "what was written cannot be brought to the disk, so the daemon stays");
 		(void)uncommitted_explain(requests->store, NULL, 0, err);
 		return result;
 	}
+	result = mounts_lost(requests->mounts, err);
+	if (result < 0)
+		return result;
 	result = keeper_pass_program(requests->keeper, call->fd);
 	if (result < 0)
 		return error_set(err, result, "the supervisor does not answer: %s", error_text(result));
