@@ -124,6 +124,7 @@
 	X("repair-before-heal",          "the file that undoes it; all content as it was",           "who repairs again")                     \
 	X("command-before-open",         "as before",                                                "nobody has to")                         \
 	X("daemon-own-descriptors",      "nothing",                                                  "nobody has to")                         \
+	X("let-go-before-name",          "as before",                                                "nobody has to")                         \
 	X("supervise-kernel",            "nothing",                                                  "nobody has to")                         \
 	X("mount-before-session",        "as before",                                                "nobody has to")                         \
 	X("mount-resume",                "the mount, kept by the supervisor",                        "the next daemon")                       \

@@ -28,6 +28,21 @@ def listed(standing):
         os.close(fd)
 
 
+def test_what_the_kernel_still_remembers_of_before_a_rollback_keeps_no_dataset(store):
+    """It is made to forget that in the background, however long it takes. What it is not told of, it asks anew."""
+    store.create("d")
+    point = store.mount(env={"CORPUSFS_FAULT": "let-go-before-name:eio,let-go-before-name:sleep4000"})
+    os.mkdir(point + "/d/dir")
+    put(point + "/d/dir/1", b"content")
+    put(point + "/d/dir/2", b"content")
+    cli(store, "snapshot", "create", "d@s")
+    put(point + "/d/dir/1", b"other")
+    cli(store, "rollback", "--no-guard", "d@s")
+    assert get(point + "/d/dir/1") == b"content"
+    cli(store, "dataset", "destroy", "d", "--snapshots")
+    assert os.listdir(point) == []
+
+
 def test_who_stands_in_the_snapshots_goes_on_over_rollbacks(fs, store, standing):
     """Nothing is open there, so nobody but the kernel knows of it."""
     put(fs + "/file", b"old")
