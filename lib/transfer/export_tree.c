@@ -139,7 +139,7 @@ static void look_at_name(struct tree_export *tree, const struct target_dir *dir,
 	const struct impersonate *caller = &tree->export->transfer.caller;
 	struct attr attr;
 
-	if (view_lookup(tree->export->view, dir->ino, name, &attr) == 0)
+	if (view_lookup(tree->export->view, dir->ino, name, &attr) != -ENOENT)
 		return;
 	if (is_top && (target_mark_is_name(name) || target_links_is_name(&tree->links, name) || strcmp(name, "lost+found") == 0))
 		return;

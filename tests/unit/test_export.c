@@ -14,6 +14,7 @@
 #include "lib/transfer/export.h"
 #include "lib/transfer/view_walk.h"
 #include "lib/transfer/warm.h"
+#include "lib/tree/records/version.h"
 
 #define DEEP 35000 /* as "d/" each, longer than any name in a zip */
 #define FEW_DESCRIPTORS 200
@@ -100,12 +101,13 @@ static int setup_deep(void **state)
 }
 
 /* In memory: many disks take minutes to remove a deep tree. */
-static char target[] = "/dev/shm/corpusfs-test-XXXXXX";
+static char target[32];
 
 static int open_target(void)
 {
 	int fd;
 
+	snprintf(target, sizeof(target), "/dev/shm/corpusfs-test-XXXXXX");
 	assert_non_null(mkdtemp(target));
 	fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(fd >= 0);
@@ -386,6 +388,32 @@ static void a_file_that_lost_an_extent_is_a_problem_and_not_zeros(void **state)
 	}
 }
 
+/* The file is told of once, and not as something that stands in the target only. */
+static void an_export_that_goes_on_knows_the_name_of_a_damaged_file(void **state)
+{
+	struct place *place = *state;
+	struct view *view = open_head(place->store, "d");
+	const struct tree_key hurt = tree_stem_inode(view_family(view), make(view, ROOT_INO, "hurt", S_IFREG | 0644));
+	AUTO_FREE char *mark = xasprintf("%s %u 0 ", store_superblock(place->store)->uuid, view_number(view));
+	AUTO_CLOSE int fd = open_target();
+	struct kv_batch *batch = kv_batch_new();
+	struct transfer_counts counts;
+	struct told told = {0};
+
+	assert_int_equal(export(place, fd, "dir", &told, &counts), 0);
+	version_put(view, batch, &hurt, 0, "x", 1);
+	assert_int_equal(kv_write(store_kv(place->store), batch, 0), 0);
+	kv_batch_free(batch);
+	store_view_put(place->store, view);
+	place_reopen(place);
+	AUTO_CLOSE int left = openat(fd, ".corpusfs-export", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_int_equal(write(left, mark, strlen(mark)), strlen(mark));
+	assert_int_equal(told.problems, 0);
+	assert_int_equal(export(place, fd, "dir", &told, &counts), 0);
+	assert_int_equal(told.problems, 1);
+	remove_tree(target);
+}
+
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -400,6 +428,7 @@ int main(void)
 		FRESH(a_walk_meets_all_in_the_order_of_names),
 		FRESH(a_walk_says_what_went_away),
 		FRESH(a_file_that_lost_an_extent_is_a_problem_and_not_zeros),
+		FRESH(an_export_that_goes_on_knows_the_name_of_a_damaged_file),
 	};
 
 	const struct CMUnitTest rights[] = {
