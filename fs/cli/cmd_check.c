@@ -16,7 +16,8 @@
 
 static const struct column problem_columns[] = {
 	{"rule", "RULE", COLUMN_TEXT},     {"name", "ABOUT", COLUMN_TEXT},   {"dataset", "DATASET", COLUMN_TEXT},
-	{"snapshot", "SNAPSHOT", COLUMN_TEXT}, {"inode", "INODE", COLUMN_NUMBER}, {"text", "WHAT", COLUMN_TEXT},
+	{"snapshot", "SNAPSHOT", COLUMN_TEXT}, {"inode", "INODE", COLUMN_NUMBER}, {"path", "PATH", COLUMN_TEXT},
+	{"text", "WHAT", COLUMN_TEXT},
 	{NULL, NULL, COLUMN_TEXT},
 };
 
@@ -119,7 +120,7 @@ static int run_check(struct cli *cli)
 	json_decref(value);
 	if (problems == 0)
 		return code;
-	(void)error_set(&err, -EBADMSG, "%lld problems", (long long)problems);
+	(void)error_set(&err, -EBADMSG, "%lld problem%s", (long long)problems, problems == 1 ? "" : "s");
 	error_hint(&err, "%s", unreadable ? "corpusfs repair mends damaged tables, when the store is not mounted"
 					  : "snapshots without them are whole: corpusfs rollback, or copy from them");
 	hint_name_store(&err, cli->store);

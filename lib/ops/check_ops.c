@@ -30,12 +30,12 @@ static int check_step(void *arg, const struct check_counts *counts)
 
 static int check_problem(void *arg, const struct check_problem *problem)
 {
-	return op_row(arg, json_pack("{s:s, s:s, s:o, s:o, s:I, s:o}", "rule", problem->rule, "name", problem->name, "dataset",
+	return op_row(arg, json_pack("{s:s, s:s, s:o, s:o, s:I, s:o, s:o}", "rule", problem->rule, "name", problem->name, "dataset",
 				     json_from_bytes(problem->dataset), "snapshot", json_from_bytes(problem->snapshot), "inode",
-				     (json_int_t)problem->ino, "text", json_from_bytes(problem->text)));
+				     (json_int_t)problem->ino, "path", json_from_bytes(problem->path), "text", json_from_bytes(problem->text)));
 }
 
-/* check.run: {} -> {views, inodes, records, found, unreadable: tables}; rows {rule, name, dataset, snapshot ("" is the head), inode, text} */
+/* check.run: {} -> {views, inodes, records, found, unreadable: tables}; rows {rule, name, dataset, snapshot ("" is the head), inode, path, text} */
 static int check_run_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct check_options options = {.problem = check_problem, .progress = check_step, .arg = context};

@@ -176,7 +176,7 @@ int check_run(struct store *store, const struct check_options *options, struct c
 	struct run run = {.store = store, .chunks = spill_new(CHECK_MEMORY)};
 	int result;
 
-	run.report = (struct check_report){.problem = options->problem, .progress = options->progress, .arg = options->arg};
+	run.report = (struct check_report){.store = store, .problem = options->problem, .progress = options->progress, .arg = options->arg};
 	result = check_all(&run);
 	if (result < 0)
 		error_default(err, result, "the metadata cannot be checked");

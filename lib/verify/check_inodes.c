@@ -200,9 +200,9 @@ static int check_allocated(const struct inodes *inodes, const struct view_state 
 
 	where->rule = 4;
 	if (record->is_inline && state->extents > 0)
-		return check_found(report, where, "it has extents, and inline content, too");
+		return check_found(report, where, "it has extents, and small content, too");
 	if (record->is_inline && (record->allocated > record->size || !has_content(inodes, state)))
-		return check_found(report, where, "%llu bytes of inline content are counted, of size %llu, and they are not there",
+		return check_found(report, where, "%llu bytes of small content are counted, of size %llu, and they are not there",
 				   (count)record->allocated, (count)record->size);
 	if (S_ISLNK(record->mode) && (record->target_len != record->size || record->allocated != record->size))
 		return check_found(report, where, "the target has %u bytes, and size %llu", record->target_len, (count)record->size);

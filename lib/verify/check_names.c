@@ -81,9 +81,12 @@ static int take_inode(struct names *names, uint64_t *ret_ino)
 static int tell_name(const struct names *names, const struct interval *places, const struct view_state *state)
 {
 	const struct name_item *name = &names->name;
-	const struct check_where where = check_where_of(names->family, 6, places, name->ino);
+	AUTO_FREE char *text = xasprintf("%.*s", (int)name->name_len, name->name);
+	struct check_where where = check_where_of(names->family, 6, places, name->ino);
 	struct check_report *report = names->family->report;
 
+	where.directory = name->directory;
+	where.name = text;
 	if (!state)
 		return check_found(report, &where, "\"%.*s\" in directory %llu stands for it, and it is not there", (int)name->name_len, name->name,
 				   (count)name->directory);

@@ -3,14 +3,19 @@
 #define CORPUSFS_VERIFY_CHECK_REPORT_H
 
 #include "lib/base/clean.h"
+#include "lib/store/store.h"
 #include "lib/verify/check_rules.h"
 
+#define CHECK_PATHS_MAX 10000 /* so many problems are told with a path: who has more does not look at each, and all would take long */
+
 struct check_report {
+	struct store *store;
 	/* As struct check_options has them. */
 	int (*problem)(void *arg, const struct check_problem *problem);
 	int (*progress)(void *arg, const struct check_counts *counts);
 	void *arg;
 	struct check_counts counts;
+	uint64_t paths; /* that were told */
 };
 
 struct check_where {
@@ -18,6 +23,8 @@ struct check_where {
 	const char *dataset, *snapshot; /* NULL: none in particular */
 	uint64_t more; /* so many more views have the same */
 	uint64_t ino;
+	uint64_t directory; /* not 0: the problem is of this name in it, whose inode may be lost */
+	const char *name;
 };
 
 typedef unsigned long long count; /* for %llu */

@@ -38,6 +38,7 @@ struct check_problem {
 	const char *rule, *name; /* "K3", "overlap" */
 	const char *dataset, *snapshot; /* snapshot "": the head; dataset "": none in particular */
 	uint64_t ino;                   /* 0: none */
+	const char *path;               /* of the inode there; "": none, or it cannot be told */
 	const char *text;               /* one line */
 };
 

@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from harness import files, program, rot
+from harness import files, posix, program, rot
 from harness.damaged import synced
 
 DIRS, FILES = 24, 30
@@ -460,3 +460,17 @@ def test_scrub_looks_at_content_whose_layout_a_damaged_table_hides(filled):
     rot.layout(filled)
     assert rot.content(filled, data) == 1
     assert run_json(filled, "scrub")["damaged"] == 2, "a block of the table, and a chunk"
+
+
+@pytest.mark.parametrize("holds, rules", [("content of small files", {"K4"}), (NAMES, {"K6"})])
+def test_check_names_the_files_that_a_repair_could_not_keep(filled, holds, rules):
+    table = the_table(filled, holds)
+    rot.flip(table, os.path.getsize(table) // 2)
+    assert "can be written again" not in filled.ok("-s", filled.path, "repair"), "it can be now"
+    filled.ok("-s", filled.path, "repair", "--apply")
+    problems = [row for row in run_json(filled, "check")["problems"] if row["rule"] in rules and row["path"]]
+    assert problems
+    point = filled.mount()
+    for row in problems:
+        root = f"{point}/d" + (f"/.snapshots/{row['snapshot']}" if row["snapshot"] else "")
+        assert posix.outcome(files.get, f"{root}/{row['path']}") == "EIO", row
