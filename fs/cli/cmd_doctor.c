@@ -8,11 +8,13 @@
 #include "fs/cli/run.h"
 #include "fs/cli/where.h"
 #include "lib/base/buf.h"
+#include "lib/store/store.h"
 
 /* The store asked about: that of the mountpoint given, or the usual one if there is one. */
 static int find_store(const struct cli *cli, char **ret_store, char **ret_mountpoint, struct error *err)
 {
 	AUTO_FREE char *path = NULL;
+	struct error ignored = {0};
 	char *store = NULL;
 	int r;
 
@@ -29,9 +31,14 @@ static int find_store(const struct cli *cli, char **ret_store, char **ret_mountp
 	if (!path)
 		return error_set(err, -errno, "%s: %s", cli->argv[0], strerror(errno));
 	if (where_mounted(path, &store) != WHERE_OURS) {
-		error_set(err, -ENOENT, "no store is mounted on %s", path);
-		error_hint(err, "name a mountpoint, or a store with -s");
-		return -ENOENT;
+		struct superblock superblock;
+
+		r = where_named_store(path, ret_store, err);
+		if (r == 0 && store_probe(*ret_store, &superblock, &ignored) == -EMEDIUMTYPE) {
+			r = error_set(err, -ENOENT, "%s is no store, and none is mounted there", path);
+			error_hint(err, "name a store, or where it is mounted");
+		}
+		return r;
 	}
 	*ret_store = store; /* NULL: the mount is left over from a store that is gone */
 	*ret_mountpoint = steal_ptr(path);
@@ -98,7 +105,7 @@ static const struct option doctor_options[] = {OPTION_JSON, OPTIONS_END};
 
 const struct command doctor_commands[] = {
 	{.name = "doctor",
-         .operands = "[MOUNTPOINT]",
+         .operands = "[STORE|MOUNTPOINT]",
          .summary = "say what is slow or wrong, and how to mend it",
          .details = "Looks at the system, and at the store and its mounts if one is meant. The exit\n"
                     "code is 1 if something is bad.\n",

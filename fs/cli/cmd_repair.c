@@ -32,9 +32,13 @@ static const struct column table_columns[] = {
 
 static int note_table(void *arg, const struct kv_damaged_table *table)
 {
-	json_array_append_new(arg, json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:b}", "table", table->name, "holds", kv_family_holds(table->family),
-					     "state", kv_table_state(table->missing, table->all_known), "missing", table->missing, "blocks",
-					     (json_int_t)table->blocks, "lost", (json_int_t)table->lost, "all_known", table->all_known));
+	json_t *row = json_pack("{s:s, s:s, s:s, s:b, s:b}", "table", table->name, "holds", kv_family_holds(table->family), "state",
+				kv_table_state(table->missing, table->all_known), "missing", table->missing, "all_known", table->all_known);
+
+	/* of one that is missing nobody knows how many it had */
+	json_object_set_new(row, "blocks", table->missing ? json_null() : json_integer((json_int_t)table->blocks));
+	json_object_set_new(row, "lost", table->missing ? json_null() : json_integer((json_int_t)table->lost));
+	json_array_append_new(arg, row);
 	return 0;
 }
 
@@ -103,6 +107,18 @@ static bool print_manifest(const json_t *value, bool apply)
 	return apply;
 }
 
+/* Of what is damaged: whether the store is refused for it. It is for a log, and for a table that is missing, not for rotten blocks. */
+static bool is_refused(const json_t *tables)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach (tables, i, row)
+		if (json_is_true(json_object_get(row, "missing")))
+			return true;
+	return json_array_size(tables) == 0;
+}
+
 static void print_repair(struct cli *cli, const json_t *value, bool apply)
 {
 	const bool again = cli_option(cli, "apply") && !apply;
@@ -134,8 +150,9 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 	const bool nothing_lost = any && !*lost && json_is_false(json_object_get(value, "content_lost")) && json_is_false(json_object_get(value, "records_lost"));
 
 	if (!apply)
-		printf("nothing %swas changed; with --apply%s %s, and the store can be written again\n", again ? "else " : "", again ? " once more" : "",
-		       any ? "all blocks that can be read are kept, the others given up" : "these changes are given up");
+		printf("nothing %swas changed; with --apply%s %s%s\n", again ? "else " : "", again ? " once more" : "",
+		       any ? "all blocks that can be read are kept, the others given up" : "these changes are given up",
+		       is_refused(tables) ? ", and the store can be written again" : "");
 	else if (nothing_lost)
 		printf("nothing is lost: what cannot be read was made anew, or no file needs it; the database as it was is kept in %s\n", kept);
 	else

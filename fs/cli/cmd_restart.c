@@ -51,6 +51,14 @@ static bool comes_back(int result)
 
 static int not_mounted(const char *store, struct error *err)
 {
+	struct superblock superblock;
+
+	*err = (struct error){0};
+	if (store_probe(store, &superblock, err) == -EMEDIUMTYPE) {
+		error_set(err, -ENOENT, "%s is no store, and none is mounted there", store);
+		error_hint(err, "name a store, or where it is mounted");
+		return -ENOENT;
+	}
 	*err = (struct error){0};
 	error_set(err, -ENOENT, "the store %s is not mounted, so no daemon is to be restarted", store);
 	error_hint_shell(err, "corpusfs mount %s DIRECTORY", store);

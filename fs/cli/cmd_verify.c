@@ -98,9 +98,9 @@ static int run_damage(struct cli *cli)
 	all = json_is_true(json_object_get(value, "all"));
 	table_end(&table, value);
 	if (places == 0 && !cli_option(cli, "json"))
-		printf("no damage is known; corpusfs scrub looks for it\n");
+		printf("no damage is known; corpusfs scrub and corpusfs check look for it\n");
 	else if (json_integer_value(json_object_get(value, "chunks")) > 0 && !cli_option(cli, "json"))
-		printf("\ncontent that is whole elsewhere is healed in all of them by corpusfs repair --from DIRECTORY, ARCHIVE, STORE or REPOSITORY\n");
+		printf("\ncorpusfs repair --from DIRECTORY, ARCHIVE, STORE or REPOSITORY looks there for the content that is lost, and heals it in all of these\n");
 	if (!all)
 		fprintf(stderr, "corpusfs: there are more places than these\n");
 	json_decref(value);

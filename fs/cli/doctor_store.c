@@ -181,9 +181,13 @@ static void check_daemon(json_t *findings, const json_t *status)
 		doctor_note(findings, "store", "supervisor", DOCTOR_NOTE, value, "unmount, and mount again: it has one then, unless that is still so");
 		return;
 	}
-	snprintf(value, sizeof(value), "process %d, which has followed %lld daemons that died", (int)supervisor, (long long)number(status, "crashes"));
+	const long long crashes = number(status, "crashes");
+	if (crashes > 0)
+		snprintf(value, sizeof(value), "process %d; %lld of its daemons died", (int)supervisor, crashes);
+	else
+		snprintf(value, sizeof(value), "process %d", (int)supervisor);
 	if (!procfs_is_stopped(supervisor)) {
-		doctor_note(findings, "store", "supervisor", number(status, "crashes") ? DOCTOR_NOTE : DOCTOR_OK, value, "the file \"log\" in the store says when");
+		doctor_note(findings, "store", "supervisor", crashes > 0 ? DOCTOR_NOTE : DOCTOR_OK, value, "the file \"log\" in the store says when");
 		return;
 	}
 	snprintf(value, sizeof(value), "process %d, which is stopped", (int)supervisor);

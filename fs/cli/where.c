@@ -433,7 +433,7 @@ int where_unmount(const char *mountpoint, bool lazy, struct error *err)
 	if (result < 0)
 		error_set(err, result, "%s could not be unmounted: %s", mountpoint, error_text(result));
 	if (result == -EBUSY)
-		error_hint_shell(err, "find out by whom with: fuser -vm %s", mountpoint);
+		error_hint_shell(err, "fuser -vm %s shows by whom; corpusfs umount --lazy %s detaches it now", mountpoint, mountpoint);
 	return result;
 }
 

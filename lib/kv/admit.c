@@ -100,10 +100,10 @@ static int refuse(unsigned needed, const char *text, struct error *err)
 {
 	error_set(err, -EBADMSG, "%s", text);
 	if (needed & KV_ACCEPT_METADATA)
-		error_hint(err, "nothing was changed; corpusfs mount -o salvage shows what is left, where files may be missing or old, and corpusfs repair says "
-				"what is lost, and with --apply keeps the rest; or " DATABASE_HINT_ELSEWHERE);
+		error_hint(err, "nothing was changed; corpusfs mount -o salvage shows what is left, where files may be missing or old; corpusfs repair says "
+				"what can be mended, and with --apply keeps just that; or " DATABASE_HINT_ELSEWHERE);
 	else
-		error_hint(err, "nothing was changed; corpusfs mount -o ro reads what is left, corpusfs repair says what is lost, and with --apply gives that up");
+		error_hint(err, "nothing was changed; corpusfs mount -o ro shows what is left, corpusfs repair says what can be mended, and with --apply gives up the rest");
 	return -EBADMSG;
 }
 

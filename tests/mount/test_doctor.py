@@ -30,6 +30,8 @@ def test_doctor_says_what_it_sees(store):
     assert {"kernel", "libfuse", "RocksDB", "/dev/fuse", "read-ahead", "free space", "filesystem"} <= seen
     assert at(rows, point, "daemon")[0][0] == "ok"
     assert store.run("doctor", "/").code == program.NOT_FOUND
+    store.umount()
+    assert at(findings(store, store.path), "store", "path")[0][1] == store.path, "it is named as for status"
 
 
 @pytest.mark.parametrize("how", ["mountpoint", "store", "system"])

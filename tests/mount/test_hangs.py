@@ -66,6 +66,7 @@ def test_commands_end_and_say_that_the_daemon_is_stopped(fs, store, load):
         for command in (["umount", point], ["umount", point + "/"], ["-s", store.path, "status"], ["-s", store.path, "snapshot", "create", "d@s"]):
             result = store.run(*command, limit=30)
             assert result.code == program.FAILED and "it is stopped" in result.err and "umount --force" in result.err, result
+            assert f"kill -CONT {store.pid}" in result.err, "nothing is lost with that"
     finally:
         os.kill(store.pid, signal.SIGCONT)
     store.ok("-s", store.path, "status")

@@ -158,6 +158,8 @@ def test_is_refused_while_somebody_waits_for_a_command(supervised, store):
 def test_without_a_supervisor_or_a_mount_it_says_so(store):
     told = store.run("restart", store.path)
     assert told.code == program.NOT_FOUND and "is not mounted" in told.err, told
+    told = store.run("restart", store.area)
+    assert told.code == program.NOT_FOUND and "is no store" in told.err and "corpusfs mount" not in told.err, told
     store.mount(options="nosupervise")
     told = store.run("restart", store.path)
     assert told.code == program.UNSUPPORTED and "has no supervisor" in told.err, told

@@ -94,6 +94,13 @@ static pid_t pid_of_listener(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ? 0 : peer.pid;
 }
 
+static int is_stopped(pid_t daemon, struct error *err)
+{
+	error_set(err, -ETIMEDOUT, "the daemon, process %d, does not answer: it is stopped", (int)daemon);
+	error_hint(err, "kill -CONT %d lets it go on, corpusfs umount --force ends it in any case", (int)daemon);
+	return -ETIMEDOUT;
+}
+
 static int is_silent(pid_t daemon, const char *why, struct error *err)
 {
 	AUTO_FREE char *process = daemon > 0 ? xasprintf(", process %d,", (int)daemon) : xstrdup("");
@@ -111,7 +118,7 @@ static int check_runs(pid_t daemon, uint64_t *since_ms, struct error *err)
 		return 0;
 	}
 	*since_ms = *since_ms ? *since_ms : clock_ms();
-	return clock_ms() < *since_ms + STOPPED_MS ? 0 : is_silent(daemon, ": it is stopped", err);
+	return clock_ms() < *since_ms + STOPPED_MS ? 0 : is_stopped(daemon, err);
 }
 
 /*

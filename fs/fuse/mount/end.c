@@ -95,7 +95,7 @@ int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *e
 		result = system_umount(path, lazy);
 	if (result == -EBUSY) {
 		error_set(err, result, "%s is in use", path);
-		error_hint_shell(err, "find out by whom with: fuser -vm %s", path);
+		error_hint_shell(err, "fuser -vm %s shows by whom; corpusfs umount --lazy %s detaches it now", path, path);
 	} else if (result) {
 		error_set(err, result, "cannot unmount %s: %s", path, error_text(result));
 	}
