@@ -82,14 +82,14 @@ def test_what_was_read_is_there_while_the_place_is_away(served, lazy, source, ar
 
 @pytest.mark.timeout(240)
 def test_who_waits_for_the_place_keeps_nobody_from_what_is_cached(served, lazy, source):
-    mount = lazy(MEMORY + ",timeout=20")
+    mount = lazy(MEMORY + ",timeout=10")
     read = [name for name in sorted(os.listdir(source + "/a")) if os.path.isfile(f"{source}/a/{name}") and not name.startswith("5")]
     for name in read:
         files.get(f"{mount.root}/a/{name}")
         cold(f"{mount.root}/a/{name}")
     served.stop()
     unread = [f"{mount.root}/a/{name}" for name in os.listdir(source + "/a") if name.startswith("5") and os.path.getsize(f"{source}/a/{name}") > 0]
-    waiting = [subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for path in unread * 4]
+    waiting = [subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for path in unread * 2]
     for name in read:
         assert files.get(f"{mount.root}/a/{name}") == files.get(f"{source}/a/{name}"), name
     assert sorted(os.listdir(mount.root + "/a")) == sorted(os.listdir(source + "/a"))

@@ -201,7 +201,7 @@ def test_doctor_tells_of_the_supervisor(supervised, store):
 
     assert finding("supervisor")[0] == "ok" and finding("daemon")[0] == "ok"
     kill(store)
-    assert finding("supervisor")[0] == "note" and "1 daemons that died" in finding("supervisor")[1]
+    assert finding("supervisor")[0] == "note" and "1 of its daemons died" in finding("supervisor")[1]
     os.kill(store.supervisor, signal.SIGSTOP)
     try:
         assert finding("supervisor")[0] == "bad"
