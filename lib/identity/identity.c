@@ -68,6 +68,7 @@ struct subject {
 	uint32_t family, view;
 	struct line line;
 	bool snapshot, anew;
+	bool unkept; /* nothing is to be written */
 	bool (*cancelled)(void *arg);
 	void *arg;
 	struct identity_cost cost;
@@ -173,13 +174,18 @@ static int since_base(const struct subject *subject, struct line *ret_since)
 
 /* --- computing --- */
 
+static bool is_kept(const struct subject *subject)
+{
+	return subject->snapshot && !subject->unkept && !store_read_only(subject->store);
+}
+
 static int walk_subject(struct subject *subject, struct node_source *source, struct touched_set *touched, struct kv_batch *directories,
 			uint8_t ret_identity[IDENTITY_LEN])
 {
 	struct walk walk = {
 		.source = source,
 		.touched = touched,
-		.keep = subject->snapshot && !store_read_only(subject->store),
+		.keep = is_kept(subject),
 		.view = subject->view,
 		.epoch = last_epoch(&subject->line),
 	};
@@ -236,7 +242,7 @@ static int compute(struct subject *subject, uint8_t ret_identity[IDENTITY_LEN])
 	line_clear(&since);
 	scan_clear(&source.scan);
 	subject->cost.contents += atomic_load(&source.contents);
-	if (result == 0 && subject->snapshot && !store_read_only(subject->store))
+	if (result == 0 && is_kept(subject))
 		result = complete(subject, directories, identity);
 	kv_batch_free(directories);
 	if (result == 0)
@@ -332,7 +338,13 @@ int identity_compute(struct store *store, struct view *view, bool (*cancelled)(v
 	struct subject subject = {.store = store, .cancelled = cancelled, .arg = arg};
 	int result = identity_known(store, view, ret_identity);
 
-	return result == -ENODATA ? compute_view(&subject, view, ret_identity) : result;
+	if (result == -ENODATA)
+		result = compute_view(&subject, view, ret_identity);
+	if (result != -ENOSPC && result != -EROFS)
+		return result;
+	/* It is right also where it cannot be kept: who backs up a full store needs it most. */
+	subject.unkept = true;
+	return compute_view(&subject, view, ret_identity);
 }
 
 int identity_measure(struct store *store, struct view *view, bool anew, uint8_t ret_identity[IDENTITY_LEN], struct identity_cost *ret_cost)

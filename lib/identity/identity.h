@@ -42,7 +42,7 @@ struct identity_cost {
 	bool partial;                /* only what was touched was looked at */
 };
 
-/* Of a snapshot's view: computes what is missing, and keeps it. Of a head's: as committed now, and nothing is kept. */
+/* Of a snapshot's view: computes what is missing, and keeps it, if there is room. Of a head's: as committed now, and nothing is kept. */
 WARN_UNUSED int identity_compute(struct store *store, struct view *view, bool (*cancelled)(void *arg), void *arg,
 				 uint8_t ret_identity[IDENTITY_LEN]);
 /* The same, and what it took; `anew`: nothing that is stored is believed, except of files' content. */

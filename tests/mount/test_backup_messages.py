@@ -74,6 +74,13 @@ def test_a_full_disk_of_the_repository_is_not_taken_for_that_of_the_store(reposi
     assert "the disk of the repository is full" in text and "snapshot" not in text
 
 
+def test_a_store_that_is_full_can_be_backed_up(repository):
+    """The identity of its snapshot, which comes last in a full backup, cannot be kept there."""
+    repository.run("backup", "d", repository.path, secrets={**SECRETS, "CORPUSFS_FAULT": "identity-before-write:enospc"})
+    first = repository.backups()[0]
+    assert first["identity"] and first["identity"] == repository.backup("d")["identity"]
+
+
 def test_a_full_disk_of_the_repository_is_said_to_be_of_whatever_cannot_be_written(repository, area):
     full = {**SECRETS, "CORPUSFS_FAULT": "object-before-rename:enospc:1,object-before-rename:enospc:2"}
     files.put(area + "/password", b"another\n")
