@@ -58,19 +58,21 @@ static int refuse(const struct walk *walk, const struct stat *st, struct error *
 /* Who has mounted the FUSE filesystem that the directory lies in; 0: it is no such, or root has. */
 static unsigned mounted_by(int dir, const struct stat *st)
 {
-	AUTO_FREE char *device = xasprintf(" %u:%u ", major(st->st_dev), minor(st->st_dev));
 	AUTO_BUF text = BUF_INIT;
 	struct statfs fs;
-	unsigned user = 0;
+	unsigned one_major, one_minor, user = 0;
 	char *state = NULL;
 
 	if (fstatfs(dir, &fs) < 0 || fs.f_type != FUSE_SUPER_MAGIC || file_read("/proc/self/mountinfo", MOUNTINFO_MAX, &text) < 0)
 		return 0;
 	buf_add_u8(&text, 0);
 	for (char *line = strtok_r((char *)text.data, "\n", &state); line; line = strtok_r(NULL, "\n", &state)) {
-		const char *options = strstr(line, device) ? strstr(line, " - ") : NULL, *id = options ? strstr(options, "user_id=") : NULL;
+		/* the last word is the kernel's; what is before it, type and source, is what the user says */
+		const char *options = strrchr(line, ' '), *id = options ? strstr(options, ",user_id=") : NULL;
 
-		if (id && sscanf(id, "user_id=%u", &user) == 1)
+		if (sscanf(line, "%*u %*u %u:%u", &one_major, &one_minor) != 2 || makedev(one_major, one_minor) != st->st_dev)
+			continue;
+		if (id && sscanf(id, ",user_id=%u", &user) == 1)
 			break;
 	}
 	return user;

@@ -222,10 +222,10 @@ class ClaimsToBeRoots:
     HEADER = struct.Struct("=IIQQIIII")  # length, opcode, unique, node, uid, gid, pid, padding
     LOOKUP, GETATTR, STATFS, INIT, OPENDIR = 1, 3, 17, 26, 27
 
-    def __init__(self, point):
+    def __init__(self, point, source):
         self.point, self.fd = point, os.open("/dev/fuse", os.O_RDWR)
         options = f"fd={self.fd},rootmode=40000,user_id={NOBODY},group_id={NOBODY},allow_other".encode()
-        posix.check(posix.LIBC.mount(b"theirs", os.fsencode(point), b"fuse", 6, options))  # MS_NOSUID | MS_NODEV, as fusermount3
+        posix.check(posix.LIBC.mount(source, os.fsencode(point), b"fuse", 6, options))  # MS_NOSUID | MS_NODEV, as fusermount3
         threading.Thread(target=self.serve, daemon=True).start()
 
     @staticmethod
@@ -256,10 +256,11 @@ class ClaimsToBeRoots:
         os.close(self.fd)
 
 
-def test_root_believes_no_filesystem_of_a_user_that_says_whose_its_files_are(store, area):
+@pytest.mark.parametrize("source", [b"theirs", b"user_id=0", b"x,user_id=0"])  # mountinfo has it beside what the kernel says
+def test_root_believes_no_filesystem_of_a_user_that_says_whose_its_files_are(store, area, source):
     point = area + "/theirs"
     os.mkdir(point)
-    theirs = ClaimsToBeRoots(point)
+    theirs = ClaimsToBeRoots(point, source)
     try:
         for command in (["-s", point, "status"], ["mount", point, area + "/mnt"], ["init", point]):
             assert f"user {NOBODY} has mounted" in refused(store.run(*command, limit=20), program.PERMISSION), command
