@@ -5,6 +5,7 @@
 #include "fs/cli/command.h"
 #include "fs/cli/doctor.h"
 #include "fs/cli/exit.h"
+#include "fs/cli/owner.h"
 #include "fs/cli/run.h"
 #include "fs/cli/where.h"
 #include "lib/base/buf.h"
@@ -19,8 +20,14 @@ static int find_store(const struct cli *cli, char **ret_store, char **ret_mountp
 	int r;
 
 	if (cli->argc == 0) {
-		struct error none;
-		r = run_find_store(cli, ret_store, &none);
+		AUTO_FREE char *by = NULL;
+		struct error none = {0};
+
+		r = run_name_store(cli, ret_store, &by, &none);
+		if (r == 0 && cli->as_owner)
+			r = owner_become(*ret_store, &none);
+		if (r < 0)
+			free(steal_ptr(*ret_store));
 		/* A store that was named must be one; with none, only the system is looked at. */
 		if (r < 0 && cli->store)
 			*err = none;

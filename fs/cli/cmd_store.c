@@ -76,7 +76,7 @@ static int run_sync(struct cli *cli)
 		result = error_set(&err, -errno, "%s: %s", cli->argv[0], strerror(errno));
 	else if (!(store = where_store_of(path, NULL)))
 		result = error_set(&err, -ENOENT, "%s does not lie in the mount of a store", path);
-	else if ((result = served_check(store, path, &err)) == 0 && (!cli->as_owner || (result = owner_become(store, &err)) == 0))
+	else if ((!cli->as_owner || (result = owner_become(store, &err)) == 0) && (result = served_check(store, path, &err)) == 0)
 		result = run_op_at(store, "store.sync", json_object(), NULL, &value, &err);
 	json_decref(value);
 	return result < 0 ? exit_with(&err) : EXIT_OK;

@@ -34,14 +34,17 @@
 #define LOG_TAIL 4096
 #define PATIENCE_ELSEWHERE_MS 100 /* nobody here has it: whoever had it has just gone, or came by another way and stays */
 
-static int find_store(const struct cli *cli, char **ret_store, struct error *err)
+int run_name_store(const struct cli *cli, char **ret_store, char **ret_path, struct error *err)
 {
 	const char *named = cli->store ? cli->store : getenv("CORPUSFS_STORE");
 	AUTO_FREE char *cwd = NULL;
 	char *store;
 
-	if (cli->store || (named && *named))
-		return where_named_store(named, ret_store, err);
+	if (cli->store || (named && *named)) {
+		const int result = where_named_store(named, ret_store, err);
+		*ret_path = result == 0 ? where_absolute(named) : NULL;
+		return result;
+	}
 	cwd = getcwd(NULL, 0);
 	store = cwd ? where_store_of(cwd, NULL) : NULL;
 	if (!store) {
@@ -50,16 +53,21 @@ static int find_store(const struct cli *cli, char **ret_store, struct error *err
 		return -EINVAL;
 	}
 	*ret_store = store;
-	return served_check(store, cwd, err);
+	*ret_path = steal_ptr(cwd);
+	return 0;
 }
 
 int run_find_store(const struct cli *cli, char **ret_store, struct error *err)
 {
+	AUTO_FREE char *path = NULL;
 	char *store = NULL;
-	int result = find_store(cli, &store, err);
+	int result = run_name_store(cli, &store, &path, err);
 
 	if (result == 0 && cli->as_owner)
 		result = owner_become(store, err);
+	/* as the owner: his filesystem may not let root through */
+	if (result == 0 && path && strcmp(path, store) != 0)
+		result = served_check(store, path, err);
 	if (result < 0)
 		free(store);
 	else

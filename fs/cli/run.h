@@ -15,6 +15,8 @@
  * Freed by the caller. With --as-owner the process is the store's owner from then on.
  */
 WARN_UNUSED int run_find_store(const struct cli *cli, char **ret_store, struct error *err);
+/* The same of whoever asks no daemon, which may not answer, and stays who he is. ret_path: by which it was found, owned; may be NULL. */
+WARN_UNUSED int run_name_store(const struct cli *cli, char **ret_store, char **ret_path, struct error *err);
 
 /* Takes over `args`. `title` is for the progress bar of long operations, or NULL. */
 WARN_UNUSED int run_op_at(const char *store, const char *op, json_t *args, const char *title, json_t **ret_result,

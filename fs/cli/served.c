@@ -27,6 +27,7 @@ int served_check(const char *store, const char *path, struct error *err)
 	AUTO_FREE char *mountpoint = NULL, *still = NULL;
 	const unsigned connection = where_connection(path, &mountpoint);
 	struct client *client = NULL;
+	enum where_health health;
 	bool is_other = false;
 	int result = connection ? client_connect(store, &client, err) : 0;
 
@@ -36,10 +37,18 @@ int served_check(const char *store, const char *path, struct error *err)
 		/* behind a mount for writing that lives is somebody who has the lock of its store */
 		is_other = store_locked_by(store) == 0 && !where_is_read_only(mountpoint);
 		result = 0;
+	} else if (result == -EACCES) {
+		/* who talks to it afterwards is told so, and with --as-owner may be another user */
+		*err = (struct error){0};
+		result = 0;
 	}
-	client_close(client);
 	/* its daemon may have died, and another have the store; or it was unmounted meanwhile */
-	if (!is_other || where_health(mountpoint) != WHERE_ALIVE || where_connection(path, &still) != connection)
+	health = is_other ? where_health(mountpoint) : WHERE_DEAD;
+	/* who does not answer is another one all the same, if the one there says so */
+	if (health == WHERE_SILENT && !client)
+		health = WHERE_DEAD;
+	client_close(client);
+	if (health == WHERE_DEAD || where_connection(path, &still) != connection)
 		return result;
 	error_set(err, -ESTALE, "the store that is mounted at %s is not at %s any more: it was moved, and another one is there now", mountpoint, store);
 	error_hint(err, "say with -s which one is meant");

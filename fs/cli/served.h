@@ -9,7 +9,7 @@
 
 /*
  * `store` was found by the absolute path, which lies in a mount. -ESTALE: what is mounted there is of another store; -ETIMEDOUT and what else
- * client_connect gives. Nothing can be told of a mount whose daemon has died or is leaving: 0.
+ * client_connect gives. Nothing can be told of a mount whose daemon has died or is leaving, nor by who may not talk to the one there: 0.
  */
 WARN_UNUSED int served_check(const char *store, const char *path, struct error *err);
 

@@ -60,8 +60,9 @@ def test_a_daemon_that_does_not_answer_is_bad(store):
     point = store.mount()
     os.kill(store.pid, signal.SIGSTOP)
     try:
-        state, value, mend = at(findings(store, point, code=program.FAILED), point, "daemon")[0]
-        assert state == "bad" and "does not answer" in value and f"corpusfs umount --force {point}" in mend
+        for words in ([point], ["-s", point]):
+            state, value, mend = at(findings(store, *words, code=program.FAILED), point, "daemon")[0]
+            assert state == "bad" and "does not answer" in value and f"corpusfs umount --force {point}" in mend
     finally:
         os.kill(store.pid, signal.SIGCONT)
     assert at(findings(store, point), point, "daemon")[0][0] == "ok"

@@ -255,7 +255,8 @@ def test_a_store_that_lies_in_the_place_of_a_mounted_one_does_not_answer_for_it(
     """Neither by a daemon of its own nor without one: what was written is in the moved store's daemon, and a snapshot would be of other files."""
     point, copied = store.points[0], store.area + "/copied"
     write(displaced + "/new", b"new")
-    commands = (["sync", point], None), (["sync"], displaced), (["snapshot", "create", "d@v"], displaced), (["snapshot", "create", displaced + "@v"], None)
+    commands = [(["sync", point], None), (["-s", point, "sync"], None), (["sync"], displaced), (["snapshot", "create", "d@v"], displaced)]
+    commands.append((["snapshot", "create", displaced + "@v"], None))
     os.mkdir(copied)
     for mount in (None, ["mount", store.path, copied, "-o", "nosupervise"]):
         if mount:
@@ -267,6 +268,22 @@ def test_a_store_that_lies_in_the_place_of_a_mounted_one_does_not_answer_for_it(
     result = store.run("umount", point)
     assert result.code == program.NOT_FOUND and "was moved" in result.err and f"umount {point}" in result.err, result
     result = store.run("umount", "--force", point)
+    assert result.code == program.FAILED and not procs.fuse_mounts(point), result
+    store.points.remove(point)
+    store.ended()
+    assert "everything is on disk" in store.ok("umount", copied)
+
+
+def test_by_force_a_silent_mount_is_ended_and_no_daemon_of_another_store(displaced, store):
+    """The one that lies where the mount's store was is asked, and says that the mount is none of its own."""
+    point, copied = store.points[0], store.area + "/copied"
+    os.mkdir(copied)
+    store.ok("mount", store.path, copied, "-o", "nosupervise")
+    procs.stop(store.pid)
+    try:
+        result = store.run("umount", "--force", point)
+    finally:
+        os.kill(store.pid, signal.SIGCONT)
     assert result.code == program.FAILED and not procs.fuse_mounts(point), result
     store.points.remove(point)
     store.ended()
