@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "lib/store/catalog.h"
 #include "lib/tree/records/paths.h"
 
@@ -28,12 +29,14 @@ static bool scan_where(const struct check_report *report, const struct check_whe
 /* NULL: it cannot be told. */
 static char *path_of(struct check_report *report, const struct check_where *where)
 {
+	const uint64_t begun_ms = clock_ms();
 	struct scan_inode inode = {0};
 	struct scan scan;
 	char *path = NULL;
 	int ignored;
 
-	if (!where->dataset || !*where->dataset || !(where->ino || where->directory) || report->paths == CHECK_PATHS_MAX || !scan_where(report, where, &scan))
+	if (!where->dataset || !*where->dataset || !(where->ino || where->directory) || report->paths == CHECK_PATHS_MAX ||
+	    report->paths_ms >= CHECK_PATHS_MS || !scan_where(report, where, &scan))
 		return NULL;
 	if (where->directory) {
 		ignored = paths_join(&scan, where->directory, where->name, &path);
@@ -44,6 +47,7 @@ static char *path_of(struct check_report *report, const struct check_where *wher
 	(void)ignored;
 	scan_clear(&scan);
 	report->paths++;
+	report->paths_ms += clock_ms() - begun_ms;
 	return path;
 }
 

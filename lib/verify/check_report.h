@@ -7,6 +7,7 @@
 #include "lib/verify/check_rules.h"
 
 #define CHECK_PATHS_MAX 10000 /* so many problems are told with a path: who has more does not look at each, and all would take long */
+#define CHECK_PATHS_MS 30000  /* and no more once that has taken so long: of a file without a name every directory is looked through */
 
 struct check_report {
 	struct store *store;
@@ -15,7 +16,7 @@ struct check_report {
 	int (*progress)(void *arg, const struct check_counts *counts);
 	void *arg;
 	struct check_counts counts;
-	uint64_t paths; /* that were told */
+	uint64_t paths, paths_ms; /* that were told, and how long that took */
 };
 
 struct check_where {

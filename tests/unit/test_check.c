@@ -193,6 +193,35 @@ static void test_of_many_states_the_wrong_one_is_named(void **state)
 	place_clear(&fixture.place);
 }
 
+static int note_without_path(void *arg, const struct check_problem *problem)
+{
+	unsigned *told = arg;
+
+	*told += problem->ino == NOBODY && !*problem->path;
+	return 0;
+}
+
+/* Of a file without a name every directory is looked through, also of those that are named in one another. */
+static void test_directories_that_lie_in_themselves_end_the_search_for_a_path(void **state)
+{
+	struct fixture fixture;
+	unsigned told = 0;
+	const struct check_options options = {.problem = note_without_path, .arg = &told};
+	struct check_counts counts = {0};
+	struct error err = {0};
+
+	set_up(&fixture);
+	put_entry(&fixture, DIR_B, "a", DIR_A, DT_DIR);
+	put_entry(&fixture, DIR_A, "b", DIR_B, DT_DIR);
+	put_inode(&fixture, NOBODY, &(struct inode_record){.mode = S_IFREG | 0644, .nlink = 1, .parent = DIR_A});
+	write_batch(&fixture);
+	if (check_run(fixture.place.store, &options, &counts, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_true(told > 0);
+	kv_batch_free(fixture.batch);
+	place_clear(&fixture.place);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +229,7 @@ int main(void)
 		cmocka_unit_test(test_each_breach_is_found_by_its_rule_alone),
 		cmocka_unit_test(test_snapshots_that_see_the_same_are_looked_at_together),
 		cmocka_unit_test(test_of_many_states_the_wrong_one_is_named),
+		cmocka_unit_test(test_directories_that_lie_in_themselves_end_the_search_for_a_path),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

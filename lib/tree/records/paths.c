@@ -34,8 +34,13 @@ static int name_in(const struct scan *scan, uint64_t dir, uint64_t ino, char **r
 	return MIN(result, 0);
 }
 
+struct dir {
+	uint64_t ino, from; /* from: the directory that names it */
+};
+
 struct dirs {
-	ARRAY_FIELDS(uint64_t);
+	ARRAY_FIELDS(struct dir);
+	uint64_t from;
 };
 
 static int add_dir(void *arg, const char *name, const struct entry_record *entry)
@@ -43,8 +48,28 @@ static int add_dir(void *arg, const char *name, const struct entry_record *entry
 	struct dirs *dirs = arg;
 
 	if (entry->type == DT_DIR)
-		array_add(dirs, entry->ino);
+		array_add(dirs, ((struct dir){entry->ino, dirs->from}));
 	return 0;
+}
+
+static int parent_of(const struct scan *scan, uint64_t dir, uint64_t *ret_parent)
+{
+	struct scan_inode inode;
+	int result = scan_named_inode(scan, dir, &inode);
+
+	if (result < 0)
+		return result;
+	*ret_parent = inode.record.parent;
+	scan_inode_clear(&inode);
+	return 0;
+}
+
+/* In a damaged tree a directory may be named in others, too, and even by one that lies in it: it is entered from where it belongs only. */
+static bool belongs(const struct scan *scan, const struct dir *dir)
+{
+	uint64_t parent;
+
+	return dir->ino == ROOT_INO ? dir->from == 0 : parent_of(scan, dir->ino, &parent) == 0 && parent == dir->from;
 }
 
 /* Looks through all directories. *ret_name NULL: nowhere. */
@@ -54,9 +79,12 @@ static int name_anywhere(const struct scan *scan, uint64_t ino, uint64_t *ret_di
 	int result = 0;
 
 	*ret_name = NULL;
-	array_add(&dirs, ROOT_INO);
+	array_add(&dirs, ((struct dir){.ino = ROOT_INO}));
 	while (dirs.count > 0 && result == 0 && !*ret_name) {
-		*ret_dir = array_pop(&dirs);
+		const struct dir dir = array_pop(&dirs);
+		if (!belongs(scan, &dir))
+			continue;
+		*ret_dir = dirs.from = dir.ino;
 		result = name_in(scan, *ret_dir, ino, ret_name);
 		if (result == 0 && !*ret_name)
 			result = scan_entries(scan, *ret_dir, "", add_dir, &dirs);
@@ -82,18 +110,6 @@ static char *join(const struct names *names)
 	}
 	buf_add_u8(&path, 0);
 	return (char *)path.data;
-}
-
-static int parent_of(const struct scan *scan, uint64_t dir, uint64_t *ret_parent)
-{
-	struct scan_inode inode;
-	int result = scan_named_inode(scan, dir, &inode);
-
-	if (result < 0)
-		return result;
-	*ret_parent = inode.record.parent;
-	scan_inode_clear(&inode);
-	return 0;
 }
 
 /* Adds the names of the directory and of those above it. A damaged chain that comes back to itself is noticed: -EIO. */
