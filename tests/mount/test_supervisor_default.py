@@ -137,7 +137,7 @@ def test_limits_of_the_caller_do_not_matter(store):
     assert os.path.getsize(point + "/d/file") == 1000000
 
 
-@pytest.mark.parametrize("options", ["supervise", "nosupervise"])
+@pytest.mark.parametrize("options", [pytest.param("supervise", marks=succession.needs), "nosupervise"])
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
 def test_what_the_caller_has_closed_is_not_missed(store, closed, options):
     """Else the next files that are opened have the numbers of the standard streams, and are taken for these or closed as these."""
