@@ -296,7 +296,7 @@ static int run_umount(struct cli *cli)
 	if (result == 0)
 		result = stop_patiently(store, mountpoint, cli_option(cli, "lazy") != NULL, &stopped, &err);
 	if (result == -ETIMEDOUT && store)
-		run_hint_silent(store, mountpoint, &err);
+		served_hint_silent(store, mountpoint, &err);
 	return result < 0 ? exit_with(&err) : tell(mountpoint, &stopped);
 }
 

@@ -319,17 +319,6 @@ static int attempt(const char *store, struct asked *asked, json_t **ret_result, 
 	return result;
 }
 
-void run_hint_silent(const char *store, const char *mountpoint, struct error *err)
-{
-	const pid_t daemon = store_locked_by(store);
-	AUTO_FREE char *number = xasprintf("%d", (int)daemon);
-
-	if (daemon > 0 && procfs_is_stopped(daemon))
-		error_hint_shell(err, "kill -CONT %s lets it go on, corpusfs umount --force %s ends it in any case", number, mountpoint);
-	else
-		error_hint_shell(err, "%s/log may say why; corpusfs umount --force %s ends it in any case", store, mountpoint);
-}
-
 /* What ends a daemon that does not answer. */
 static void hint_force(const char *store, struct error *err)
 {
@@ -337,7 +326,7 @@ static void hint_force(const char *store, struct error *err)
 
 	where_each(look_for_any, &search);
 	if (search.mountpoint)
-		run_hint_silent(store, search.mountpoint, err);
+		served_hint_silent(store, search.mountpoint, err);
 	free(search.mountpoint);
 }
 

@@ -81,7 +81,4 @@ bool run_is_supervised(pid_t daemon); /* another goes on when it dies */
 int run_open_supervisor(const char *store); /* of the daemon that has the store: a descriptor that is readable when it has ended; -1: none */
 bool run_is_daemon(pid_t pid); /* by its name */
 
-/* Of a daemon that does not answer: what lets it go on, or ends it. */
-void run_hint_silent(const char *store, const char *mountpoint, struct error *err);
-
 #endif

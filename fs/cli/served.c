@@ -5,6 +5,8 @@
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
 #include "lib/base/buf.h"
+#include "lib/base/procfs.h"
+#include "lib/base/shell.h"
 #include "lib/store/store.h"
 
 /* An older daemon does not know the question. */
@@ -20,6 +22,17 @@ static int ask(struct client *client, unsigned connection, bool *ret_is_other, s
 		return result;
 	*err = (struct error){0};
 	return 0;
+}
+
+void served_hint_silent(const char *store, const char *mountpoint, struct error *err)
+{
+	const pid_t daemon = store_locked_by(store);
+	AUTO_FREE char *number = xasprintf("%d", (int)daemon);
+
+	if (daemon > 0 && procfs_is_stopped(daemon))
+		error_hint_shell(err, "kill -CONT %s lets it go on, corpusfs umount --force %s ends it in any case", number, mountpoint);
+	else
+		error_hint_shell(err, "%s/log may say why; corpusfs umount --force %s ends it in any case", store, mountpoint);
 }
 
 int served_check(const char *store, const char *path, struct error *err)
@@ -48,6 +61,8 @@ int served_check(const char *store, const char *path, struct error *err)
 	if (health == WHERE_SILENT && !client)
 		health = WHERE_DEAD;
 	client_close(client);
+	if (result == -ETIMEDOUT)
+		served_hint_silent(store, mountpoint, err);
 	if (health == WHERE_DEAD || where_connection(path, &still) != connection)
 		return result;
 	error_set(err, -ESTALE, "the store that is mounted at %s is not at %s any more: it was moved, and another one is there now", mountpoint, store);

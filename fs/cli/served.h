@@ -13,4 +13,7 @@
  */
 WARN_UNUSED int served_check(const char *store, const char *path, struct error *err);
 
+/* Of a daemon that does not answer: what lets it go on, or ends it. */
+void served_hint_silent(const char *store, const char *mountpoint, struct error *err);
+
 #endif

@@ -59,13 +59,15 @@ def forced(store, point, expect, **options):
     return result
 
 
+@pytest.mark.timeout(120)
 def test_commands_end_and_say_that_the_daemon_is_stopped(fs, store, load):
     os.kill(store.pid, signal.SIGSTOP)
     try:
         point = store.points[0]
-        for command in (["umount", point], ["umount", point + "/"], ["-s", store.path, "status"], ["-s", store.path, "snapshot", "create", "d@s"]):
+        named = (["-s", which, *words] for which in (store.path, point) for words in (["status"], ["snapshot", "create", "d@s"]))
+        for command in (["umount", point], ["umount", point + "/"], ["sync", point], *named):
             result = store.run(*command, limit=30)
-            assert result.code == program.FAILED and "it is stopped" in result.err and "umount --force" in result.err, result
+            assert result.code == program.FAILED and "it is stopped" in result.err and f"umount --force {point}" in result.err, result
             assert f"kill -CONT {store.pid}" in result.err, "nothing is lost with that"
     finally:
         os.kill(store.pid, signal.SIGCONT)
