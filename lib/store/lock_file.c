@@ -47,9 +47,9 @@ void lock_file_write_owner(int fd)
 	len = MIN(len, TEXT_MAX - 1);
 	/*
 	 * It may be lacking: a full disk must not keep the store shut. So it is written over what the last owner left, in the room that this has; and
-	 * if there was none, the file gets a length, as an empty one would say that all was written.
+	 * if there was none, the file gets a length, as an empty one would say that all was written. A part of a text would be another's number.
 	 */
-	if (pwrite(fd, text, (size_t)len, 0) != len || ftruncate(fd, len) < 0)
+	if ((pwrite(fd, text, (size_t)len, 0) != len || ftruncate(fd, len) < 0) && ftruncate(fd, 0) == 0)
 		(void)!ftruncate(fd, 1);
 }
 

@@ -1,4 +1,4 @@
-/* The lock of a store that somebody keeps for who goes on. */
+/* The lock of a store that somebody keeps for who goes on, and what its file says. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/file.h>
+#include <sys/resource.h>
 
 #include "lib/base/clock.h"
 #include "lib/store/lock.h"
@@ -68,11 +70,34 @@ static void test_who_looks_just_then_is_in_nobodys_way(void **state)
 	place_clear(&place);
 }
 
+/* The text of the last one would be a number, too, and its first digit as well: that of another process. */
+static void test_an_owner_who_has_no_room_for_his_text_is_nobody_else(void **state)
+{
+	const char last[] = "7654 corpusfs\n";
+	struct rlimit before, one_byte;
+	struct place place;
+
+	place_make(&place);
+	AUTO_CLOSE int fd = openat(place.dir.fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+	assert_int_equal(pwrite(fd, last, strlen(last), 0), strlen(last));
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	one_byte = (struct rlimit){.rlim_cur = 1, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &one_byte), 0);
+	lock_file_write_owner(fd);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(lock_file_owner(place.dir.fd), -1);
+	assert_int_equal(lock_file_result(place.dir.fd), -ENOTCONN);
+	place_clear(&place);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_who_goes_on_may_write_what_could_only_be_read),
 		cmocka_unit_test(test_who_looks_just_then_is_in_nobodys_way),
+		cmocka_unit_test(test_an_owner_who_has_no_room_for_his_text_is_nobody_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
