@@ -253,6 +253,20 @@ def test_higher_number_overtakes_nobody(published, remotes, elsewhere):
     assert published.numbers() == [1, 2] and len(remotes.json("backup", "list", "base:")) == before + 1
 
 
+def test_who_is_followed_at_once_has_published(published, remotes, elsewhere):
+    """Another version comes from this one before its publisher has looked: neither was at the same time."""
+    change(remotes, "d", "more")
+    with remotes.store.stopped_at("head-before-copy", "-s", remotes.store.path, "publish", "d", "base", env=remotes.env) as paused:
+        elsewhere.run("restore", "base:d", "d")
+        change(elsewhere, "d", "theirs")
+        elsewhere.publish("d")
+    assert paused.code == 0, paused.err
+    assert published.numbers() == [1, 2, 3] and len(published.copies()) == 3
+    # it is held here, and what was published after it is told
+    assert [row["name"] for row in remotes.json("snapshot", "list", "d") if row["holds"]] == [remotes.versions()[1]["name"]]
+    told(remotes.publish("d", code=program.EXISTS), "version 3", "meanwhile")
+
+
 @pytest.mark.parametrize("point", ["backup-before-snapshot-file", "head-before-put", "head-before-transaction"])
 def test_who_dies_before_has_not(published, remotes, point):
     change(remotes, "d", "more")
