@@ -51,6 +51,12 @@ static void tell_away(const struct browsing_options *options, const struct error
 	options->problem(options->arg, text);
 }
 
+/* Whether what is in the cache does not say which version is meant. */
+static bool needs_etcd(const struct browsing_options *options)
+{
+	return options->is_published && options->description && objects_etcd_is_asked(options->description);
+}
+
 static int open_with_cache(struct browsing *browsing, struct objects **ret_objects, struct error *err)
 {
 	const struct browsing_options *options = &browsing->options;
@@ -65,9 +71,11 @@ static int open_with_cache(struct browsing *browsing, struct objects **ret_objec
 	if (r < 0)
 		return r;
 	r = open_place(browsing, &kept.place, &why);
-	if (r < 0 && (!objects_is_away(r) || kept.copies->place->size(kept.copies, OBJECT_CONFIG, "", &size) < 0)) {
+	if (r < 0 && (!objects_is_away(r) || needs_etcd(options) || kept.copies->place->size(kept.copies, OBJECT_CONFIG, "", &size) < 0)) {
 		objects_close(kept.copies);
 		*err = why;
+		if (objects_is_away(r) && needs_etcd(options))
+			error_hint(err, "-o stale_ok shows the newest version that a cache knows");
 		return r;
 	}
 	if (r < 0)

@@ -4,8 +4,8 @@
  *
  *   browsing_open -> browse_* with `browse` -> [browsing_leave_cache] -> browsing_close
  *
- * With a cache on disk that was filled before, the place may be away. A place that answers, and says no, is not: nobody is to see old content for a
- * wrong key or a wrong name.
+ * With a cache on disk that was filled before, the place may be away, unless it is asked for what was published and etcd alone knows which version that
+ * is. A place that answers, and says no, is not away: nobody is to see old content for a wrong key or a wrong name.
  *
  * Threads: one opens, leaves and closes.
  */

@@ -89,6 +89,15 @@ static int open_etcd(const json_t *json, const struct objects_access *access, st
 	return r;
 }
 
+bool objects_etcd_is_asked(const struct buf *description)
+{
+	json_t *json = json_loadb((const char *)description->data, description->len, 0, NULL), *etcd = json_object_get(json, "etcd");
+	const bool is_asked = etcd && !json_is_true(json_object_get(etcd, "stale_ok"));
+
+	json_decref(json);
+	return is_asked;
+}
+
 static json_t *read_description(int fd)
 {
 	AUTO_BUF text = BUF_INIT;

@@ -29,4 +29,7 @@ WARN_UNUSED int objects_url_check(const char *url, struct error *err);
  */
 WARN_UNUSED int objects_open(int fd, bool making, _Atomic uint64_t *net_bytes, struct objects **ret_objects, struct error *err);
 
+/* Whether a description says that etcd alone knows which heads are the newest, and an older one is not good enough. */
+bool objects_etcd_is_asked(const struct buf *description);
+
 #endif

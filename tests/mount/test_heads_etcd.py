@@ -350,6 +350,16 @@ def test_etcd_is_away(published, remotes, source, area):
     assert published.numbers() == [1, 2]
 
 
+@pytest.mark.timeout(120)
+def test_cache_is_no_answer_while_the_place_is_away(published, remotes, source, area):
+    point, cached = area + "/point", f"cache={area}/cached,timeout=5"
+    mounted(remotes, "base:d", point, lambda point: same(source, point), ["-o", cached])
+    published.rest.stop()
+    told(remotes.run("mount", "base:d", point, "-o", cached, code=program.FAILED), "stale_ok")
+    mounted(remotes, "base:d", point, lambda point: os.stat(point + "/holes"), ["-o", cached + ",stale_ok"])
+    published.rest.start()
+
+
 def test_head_that_points_to_nothing(published, remotes, area):
     backup = remotes.versions()[0]["backup"]
     restic(published.url, "forget", backup, cache=area + "/cache")
