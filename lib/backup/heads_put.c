@@ -32,7 +32,7 @@ static void encode(const struct head *head, struct buf *json)
 	         (unsigned long long)head->stored);
 }
 
-/* Whether what is there is what we have put: 1 yes, 0 no, -ENOENT there is nothing. */
+/* Whether what is there is what we have put: 1 yes, 0 no, -ENOENT there is nothing, -EAGAIN there is the beginning of it, and the rest may come. */
 static int is_ours(struct repository *repository, const struct head *head, const struct buf *sealed)
 {
 	AUTO_BUF there = BUF_INIT;
@@ -40,7 +40,9 @@ static int is_ours(struct repository *repository, const struct head *head, const
 
 	if (r < 0)
 		return r == -EFBIG ? 0 : r;
-	return there.len == sealed->len && memcmp(there.data, sealed->data, sealed->len) == 0;
+	if (there.len > sealed->len || memcmp(there.data, sealed->data, there.len) != 0)
+		return 0;
+	return there.len == sealed->len ? 1 : -EAGAIN;
 }
 
 static bool may_have_come(int code)

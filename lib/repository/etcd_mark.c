@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "lib/base/clock.h"
 #include "lib/repository/seal.h"
 
 #define DIGITS ETCD_MARK_DIGITS
 #define LEN (DIGITS + 1 + DIGITS)
 #define CONFIG_MAX (1U << 20)
+#define TRIES 10
+#define PAUSE_US 50000
 
 bool etcd_mark_is(const struct blob_id *name)
 {
@@ -61,6 +64,19 @@ static int name_repository(struct etcd_mark *mark, struct objects *place, struct
 	return 0;
 }
 
+/* Of some servers others see what is still being written. */
+static int read_mark(struct objects *place, struct buf *content)
+{
+	int r;
+
+	for (unsigned tries = 1;; tries++) {
+		r = objects_get_whole(place, OBJECT_HEAD, ETCD_MARK_NAME, LEN, content);
+		if (r < 0 || content->len == LEN || tries == TRIES)
+			return r;
+		clock_pause_us(PAUSE_US);
+	}
+}
+
 int etcd_mark_find(struct etcd_mark *mark, struct objects *place, struct etcd *etcd, struct error *err)
 {
 	AUTO_BUF content = BUF_INIT;
@@ -68,7 +84,7 @@ int etcd_mark_find(struct etcd_mark *mark, struct objects *place, struct etcd *e
 
 	if (mark->is_there)
 		return 0;
-	r = objects_get_whole(place, OBJECT_HEAD, ETCD_MARK_NAME, LEN, &content);
+	r = read_mark(place, &content);
 	if (r == -ENOENT)
 		return name_repository(mark, place, err);
 	if (r == 0 || r == -EFBIG)

@@ -60,7 +60,7 @@ static bool is_same(const struct buf *sealed, const void *data, size_t len)
 	return bytes_compare(sealed->data, sealed->len, data, len) == 0;
 }
 
-/* Whether the place has these very bytes under the name: 1, 0. -ENOENT: it has none. */
+/* Whether the place has these very bytes under the name: 1, 0. -ENOENT: it has none; -EAGAIN: the first of them, as of one that is being written. */
 static int has_copy(struct objects_etcd *own, const char *name, const void *data, size_t len)
 {
 	AUTO_BUF there = BUF_INIT;
@@ -68,7 +68,11 @@ static int has_copy(struct objects_etcd *own, const char *name, const void *data
 
 	if (r == -ENOENT || r == -EFBIG)
 		return r == -ENOENT ? r : 0;
-	return r < 0 ? error_set(&own->why, r, "a head cannot be read: %s", error_text(r)) : is_same(&there, data, len);
+	if (r < 0)
+		return error_set(&own->why, r, "a head cannot be read: %s", error_text(r));
+	if (there.len == len || !is_same(&there, data, there.len))
+		return is_same(&there, data, len);
+	return error_set(&own->why, -EAGAIN, "the copy heads/%s of a head is half there: somebody writes it, or has died of that", name);
 }
 
 /* What failed before anything was put. */
@@ -82,7 +86,7 @@ static int nothing_came(struct objects_etcd *own, int r)
 	return -EREMOTEIO;
 }
 
-/* -EAGAIN: it let nobody through. */
+/* -EAGAIN: it let nobody through, or another one is about to put it. */
 static int put_copy(struct objects_etcd *own, const struct known *head)
 {
 	int r = own->place->place->put(own->place, OBJECT_HEAD, head->name, head->sealed.data, head->sealed.len);

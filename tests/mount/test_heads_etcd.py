@@ -212,6 +212,31 @@ def test_place_that_lets_nobody_through_is_asked_again(agreed, remotes, is_first
     assert Refusing.refused and agreed.numbers() == ([1] if is_first else [1, 2]) and len(agreed.copies()) == len(agreed.numbers())
 
 
+@pytest.mark.parametrize("is_mark", [True, False])
+def test_what_is_being_written_is_waited_for(agreed, remotes, is_mark):
+    """Of some servers others see the beginning of it: of the mark, or of the copy of the head before."""
+    class Writing(Between):
+        port, asked = agreed.rest.port, 0
+
+        def do_HEAD(self):
+            if "/heads/" not in self.path or ("636f7270" in self.path) != is_mark or Writing.asked == 3:
+                self.do_GET()
+                return
+            Writing.asked += 1
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    remotes.run("backup", "init", "base:")
+    remotes.store.run("-s", remotes.store.path, "publish", "d", "base", env={**remotes.env, "CORPUSFS_FAULT": "head-before-copy"})
+    remotes.run("backup", "unlock", "base:")
+    change(remotes, "d", "more")
+    with serving(Writing) as port:
+        remotes.add("slow", f"rest:http://127.0.0.1:{port}/r/", "--etcd", agreed.etcd.endpoints())
+        remotes.publish("d", name="slow")
+    assert Writing.asked == 3 and agreed.numbers() == [1, 2] and len(agreed.copies()) == 2
+
+
 @pytest.mark.parametrize("point", ["head-before-put", "head-before-transaction"])
 def test_who_was_stopped_meanwhile_publishes_nothing(published, remotes, elsewhere, point):
     elsewhere.run("restore", "base:d", "d")
