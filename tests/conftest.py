@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import device as fuse_device  # noqa: E402
 from harness import procs, program, servers, succession  # noqa: E402
 from harness.lazy import Lazy  # noqa: E402
+from harness.publishing import Agreed  # noqa: E402
 from harness.reference import Reference  # noqa: E402
 from harness.remotes import Remotes  # noqa: E402
 from harness.repository import Repository, fill  # noqa: E402
@@ -377,6 +378,18 @@ def remotes(store, source, area):
 def elsewhere(remotes, other):
     """Another machine: the same remotes, and a store of its own."""
     return remotes.of(other)
+
+
+@pytest.fixture
+def agreed(remotes, rest, etcd):
+    return Agreed(remotes, rest, etcd)
+
+
+@pytest.fixture
+def published(agreed, remotes):
+    """The first version of d is published."""
+    remotes.publish("d", "--init")
+    return agreed
 
 
 @pytest.fixture

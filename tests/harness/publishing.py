@@ -94,3 +94,29 @@ def at_once(remotes, place, area, name):
     remotes.run("restore", f"base:{name}", f"{area}/won-{name}")
     tree.assert_same(f"{area}/won-{name}", f"{area}/tree{stores.index(winner)}")
     restic_check(place, area + "/cache")
+
+
+def told(result, *words):
+    """One line says so."""
+    assert len(result.err.splitlines()) == 1, result.err
+    for word in words:
+        assert word in result.err, result.err
+
+
+class Agreed:
+    """A remote behind restic's REST protocol, which keeps nobody apart, with heads in etcd."""
+
+    def __init__(self, remotes, rest, etcd):
+        self.remotes, self.rest, self.etcd, self.url = remotes, rest, etcd, rest.url("r")
+        remotes.store.expected.append("backups")
+        self.add("base")
+
+    def add(self, name, members=None, *options):
+        self.remotes.add(name, self.url, "--etcd", members or self.etcd.endpoints(), *options)
+
+    def copies(self):
+        """Names of the objects among the heads in the repository, but for the mark."""
+        return [name for name in sorted(os.listdir(self.rest.directory + "/r/heads")) if not name.startswith("636f727065746364")]
+
+    def numbers(self, dataset="d"):
+        return [row["number"] for row in self.remotes.versions() if row["dataset"] == dataset and not row["damaged"] and not row["gone"]]

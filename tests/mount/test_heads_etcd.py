@@ -11,42 +11,11 @@ import pytest
 
 from harness import files, procs, program
 from harness.between import Between, serving
-from harness.publishing import at_once, change, life, mounted, same
+from harness.publishing import Agreed, at_once, change, life, mounted, same, told
 from harness.repository import restic, restic_check
 from harness.servers import Etcd
 
 KILLED = -9
-
-
-class Agreed:
-    """A remote behind restic's REST protocol, which keeps nobody apart, with heads in etcd."""
-
-    def __init__(self, remotes, rest, etcd):
-        self.remotes, self.rest, self.etcd, self.url = remotes, rest, etcd, rest.url("r")
-        remotes.store.expected.append("backups")
-        self.add("base")
-
-    def add(self, name, members=None, *options):
-        self.remotes.add(name, self.url, "--etcd", members or self.etcd.endpoints(), *options)
-
-    def copies(self):
-        """Names of the objects among the heads in the repository, but for the mark."""
-        return [name for name in sorted(os.listdir(self.rest.directory + "/r/heads")) if not name.startswith("636f727065746364")]
-
-    def numbers(self, dataset="d"):
-        return [row["number"] for row in self.remotes.versions() if row["dataset"] == dataset and not row["damaged"] and not row["gone"]]
-
-
-@pytest.fixture
-def agreed(remotes, rest, etcd):
-    return Agreed(remotes, rest, etcd)
-
-
-@pytest.fixture
-def published(agreed, remotes):
-    """The first version of d is published."""
-    remotes.publish("d", "--init")
-    return agreed
 
 
 @pytest.mark.sanitize
@@ -300,13 +269,6 @@ def test_who_dies_before_has_not(published, remotes, point):
     remotes.run("backup", "unlock", "base:")
     remotes.publish("d")
     assert remotes.heads() == {"d": 2}
-
-
-def told(result, *words):
-    """One line says so."""
-    assert len(result.err.splitlines()) == 1, result.err
-    for word in words:
-        assert word in result.err, result.err
 
 
 @pytest.mark.timeout(120)
