@@ -139,6 +139,15 @@ static int put_after(struct objects_etcd *own, const char *name, const struct bu
 	return 0;
 }
 
+/* A head of the same dataset that is not lower than this one: it was put after the number was counted. */
+static int find_rival(void *arg, const char *name, uint64_t size)
+{
+	const char *own = arg;
+
+	(void)size;
+	return strncmp(name, own, DATASET_LEN) == 0 && strcmp(name, own) >= 0 && strcmp(name + DATASET_LEN, NUMBER_MAX) <= 0 ? -EEXIST : 0;
+}
+
 int objects_etcd_put_head(struct objects_etcd *own, const char *name, const void *data, size_t len)
 {
 	AUTO_BUF before = BUF_INIT, value = BUF_INIT;
@@ -156,8 +165,9 @@ int objects_etcd_put_head(struct objects_etcd *own, const char *name, const void
 	/* It came after the number was counted. */
 	if (r == 0 && newest && (strcmp(newest->name, name) >= 0 || !newest->is_listed))
 		return -EEXIST;
-	if (r == 0 && newest)
-		r = put_copy(own, newest);
+	/* The first one in etcd. Who does not ask etcd may have published meanwhile; the mark, which is there by now, keeps all others from that. */
+	if (r == 0)
+		r = newest ? put_copy(own, newest) : own->place->place->list(own->place, OBJECT_HEAD, find_rival, (void *)name);
 	if (r < 0)
 		return nothing_came(own, r);
 	buf_addf(&value, "%s\n", name);

@@ -219,6 +219,20 @@ def test_who_was_stopped_meanwhile_publishes_nothing(published, remotes, elsewhe
     assert published.numbers() == [1, 2] and by[1] != by[2] and len(remotes.json("backup", "list", "base:")) == before + 1
 
 
+def test_first_one_in_etcd_hides_none_that_came_meanwhile(agreed, remotes, elsewhere, source):
+    """From who does not ask etcd, while there is no mark yet."""
+    agreed.remotes.add("plain", agreed.url, "--single-writer")
+    remotes.run("backup", "init", "base:")
+    elsewhere.run("import", source, "d")
+    with remotes.store.stopped_at("head-before-put", "-s", remotes.store.path, "publish", "d", "base", env=remotes.env) as paused:
+        elsewhere.publish("d", name="plain")
+    assert paused.code == program.EXISTS
+    told(paused, "version 1", "meanwhile")
+    assert agreed.numbers() == [1] and len(agreed.copies()) == 1
+    elsewhere.publish("d")
+    assert agreed.numbers() == [1, 2]
+
+
 def test_who_was_overtaken_by_a_higher_number_is_told(published, remotes, elsewhere):
     """Numbers may be left out, after a store knew of a version that is lost. That nothing has come of one's own is certain all the same."""
     elsewhere.run("restore", "base:d", "d")
