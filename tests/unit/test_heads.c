@@ -14,7 +14,7 @@
 struct liar {
 	struct objects objects;
 	struct objects *inner;
-	bool puts;
+	bool puts, half; /* half: of it alone */
 	int says, other_first;
 	int cannot_look; /* what it says to who asks for a head's size, from the first put on */
 	bool was_put;
@@ -39,7 +39,7 @@ static int liar_put(struct objects *objects, enum object_kind kind, const char *
 	if (liar->other_first)
 		assert_int_equal(liar->inner->place->put(liar->inner, kind, name, "another", 7), 0);
 	if (liar->puts)
-		assert_int_equal(liar->inner->place->put(liar->inner, kind, name, data, len), 0);
+		assert_int_equal(liar->inner->place->put(liar->inner, kind, name, data, liar->half ? len / 2 : len), 0);
 	return liar->says;
 }
 
@@ -195,6 +195,16 @@ static void test_put_that_may_come_later_is_not_known(void **state)
 	assert_true(unknown);
 	assert_int_equal(put_through(true, (struct liar){.says = -EACCES, .times = 1}, &unknown, &count), -EACCES);
 	assert_false(unknown);
+}
+
+/* The rest may be on its way: it is no other's. */
+static void test_half_of_it_is_not_known(void **state)
+{
+	bool unknown = false;
+	size_t count;
+
+	assert_int_equal(put_through(true, (struct liar){.puts = true, .half = true, .says = -EIO, .times = 1}, &unknown, &count), -EIO);
+	assert_true(unknown);
 }
 
 static void test_head_that_cannot_be_looked_at_is_not_known(void **state)
@@ -430,6 +440,7 @@ int main(void)
 		cmocka_unit_test(test_versions_come_back_in_order),
 		cmocka_unit_test(test_answer_that_was_lost),
 		cmocka_unit_test(test_put_that_may_come_later_is_not_known),
+		cmocka_unit_test(test_half_of_it_is_not_known),
 		cmocka_unit_test(test_head_that_cannot_be_looked_at_is_not_known),
 		cmocka_unit_test(test_head_that_a_crash_may_take_is_not_known),
 		cmocka_unit_test(test_junk_of_impossible_numbers_is_no_head),
