@@ -16,6 +16,7 @@
 #define TRY_MS 3000 /* a member without a leader lets one wait for 7 s */
 #define TRY_LEAST_MS 100
 #define LOOK_MS 2000
+#define PAGE "500" /* keys in one answer: it ends in time, and 3.4.16 and before cannot give more than 4 MiB */
 /* Of gRPC, as the gateway gives them. */
 #define CODE_PERMISSION 7
 #define CODE_UNAUTHENTICATED 16
@@ -371,34 +372,43 @@ int etcd_get(struct etcd *etcd, const char *key, struct buf *ret_value, struct e
 	return r == -ENOENT && etcd->stale_ok ? get_key(etcd, key, false, ret_value, err) : r;
 }
 
-static int give_row(const struct etcd *etcd, const json_t *row, const char *prefix, etcd_each_fn each, void *arg, struct error *err)
+/* `at`: where keys begin that were not given yet. */
+static int give_row(const struct etcd *etcd, const json_t *row, const char *prefix, struct buf *at, etcd_each_fn each, void *arg, struct error *err)
 {
 	AUTO_BUF key = BUF_INIT, value = BUF_INIT;
 
-	if (decode(row, "key", &key) < 0 || decode(row, "value", &value) < 0)
+	if (decode(row, "key", &key) < 0 || decode(row, "value", &value) < 0 || bytes_compare(key.data, key.len, at->data, at->len) < 0)
 		return not_understood(etcd, err);
 	buf_add_u8(&key, 0);
 	if (strncmp((const char *)key.data, prefix, strlen(prefix)) != 0)
 		return not_understood(etcd, err);
+	buf_reset(at);
+	buf_add(at, key.data, key.len);
 	return each(arg, (const char *)key.data, &value);
 }
 
 int etcd_list(struct etcd *etcd, const char *prefix, etcd_each_fn each, void *arg, struct error *err)
 {
 	AUTO_FREE char *end = xstrdup(prefix);
-	json_t *question, *answer = NULL, *row;
-	bool lost;
-	size_t i;
+	AUTO_BUF at = BUF_INIT;
+	bool has_more, lost;
 	int r;
 
+	buf_add(&at, prefix, strlen(prefix));
 	end[strlen(end) - 1]++; /* ASCII: there is a next one */
-	question = json_pack("{s:o, s:o, s:b}", "key", base64_of_text(prefix), "range_end", base64_of_text(end), "serializable", etcd->stale_ok);
-	r = ask(etcd, "kv/range", question, &lost, &answer, err);
-	json_array_foreach(json_object_get(answer, "kvs"), i, row) {
-		if (r == 0)
-			r = give_row(etcd, row, prefix, each, arg, err);
-	}
-	json_decref(answer);
+	do {
+		json_t *question = json_pack("{s:o, s:o, s:s, s:b}", "key", base64_of(at.data, at.len), "range_end", base64_of_text(end), "limit", PAGE,
+		                             "serializable", etcd->stale_ok), *answer = NULL, *rows;
+
+		r = ask(etcd, "kv/range", question, &lost, &answer, err);
+		has_more = json_is_true(json_object_get(answer, "more"));
+		rows = json_object_get(answer, "kvs");
+		if (r == 0 && has_more && json_array_size(rows) == 0)
+			r = not_understood(etcd, err);
+		for (size_t i = 0; i < json_array_size(rows) && r == 0; i++)
+			r = give_row(etcd, json_array_get(rows, i), prefix, &at, each, arg, err);
+		json_decref(answer);
+	} while (r == 0 && has_more);
 	return r;
 }
 

@@ -169,7 +169,7 @@ static int count_key(void *arg, const char *key, const struct buf *value)
 static void test_list_has_what_begins_so(void **state)
 {
 	static const struct {
-		const char *answers[2];
+		const char *answers[3];
 		int result;
 		unsigned count;
 	} cases[] = {
@@ -177,6 +177,9 @@ static void test_list_has_what_begins_so(void **state)
 		{{OK "}"}, 0, 0},
 		{{OK ",\"kvs\":[{\"key\":\"ay9h\"},{\"key\":\"aw==\"}]}"}, -EREMOTEIO, 1},
 		{{OK ",\"kvs\":[{}]}"}, -EREMOTEIO, 0},
+		{{OK ",\"kvs\":[{\"key\":\"ay9h\"}],\"more\":true,\"count\":\"2\"}", OK ",\"kvs\":[{\"key\":\"ay9i\"}],\"count\":\"1\"}"}, 0, 2},
+		{{OK ",\"kvs\":[{\"key\":\"ay9h\"}],\"more\":true}", OK ",\"kvs\":[{\"key\":\"ay9h\"}]}"}, -EREMOTEIO, 1},
+		{{OK ",\"more\":true}"}, -EREMOTEIO, 0},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -191,6 +194,9 @@ static void test_list_has_what_begins_so(void **state)
 		assert_int_equal(count, cases[i].count);
 		etcd_close(etcd);
 		server_stop(&server);
+		assert_non_null(strstr(server.requests[0], "\"key\":\"ay8=\""));
+		if (server.asked == 2) /* from what comes after the last one */
+			assert_non_null(strstr(server.requests[1], "\"key\":\"ay9hAA==\""));
 	}
 }
 
