@@ -16,6 +16,7 @@
 #define TRY_MS 3000 /* a member without a leader lets one wait for 7 s */
 #define TRY_LEAST_MS 100
 #define LOOK_MS 2000
+#define ANSWER_MAX (64U << 20)
 #define PAGE "500" /* keys in one answer: it ends in time, and 3.4.16 and before cannot give more than 4 MiB */
 /* Of gRPC, as the gateway gives them. */
 #define CODE_PERMISSION 7
@@ -154,7 +155,7 @@ static void ask_once(struct etcd *etcd, const char *path, const json_t *question
 	if (!body)
 		return;
 	ret_reply->result = http_do(etcd->http, &(struct http_request){.method = "POST", .url = url, .headers = headers, .data = body, .len = strlen(body),
-	                                                             .patience_ms = patience_ms, .once = true}, &answer);
+	                                                             .body_max = ANSWER_MAX, .patience_ms = patience_ms, .once = true}, &answer);
 	ret_reply->status = answer.status;
 	(void)snprintf(ret_reply->problem, sizeof(ret_reply->problem), "%s", answer.problem);
 	etcd->has_answered |= ret_reply->result == 0;

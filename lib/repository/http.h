@@ -54,6 +54,7 @@ struct http_request {
 	uint64_t range_offset;
 	size_t range_len;
 	void *out;
+	size_t body_max; /* of an answer without a range: a longer one has failed; 0: 1 GiB */
 	uint64_t patience_ms; /* 0: the limit, or HTTP_PATIENCE_MS */
 	bool once;            /* who asks tries again himself: it is sent once, on a connection of its own */
 };

@@ -86,7 +86,7 @@ static size_t take_body(char *data, size_t size, size_t count, void *arg)
 		one->state.first_ms = one->state.first_ms ? one->state.first_ms : one->state.moved_ms;
 		return len;
 	}
-	if (one->body.len + len > BODY_MAX || !buf_try_reserve(&one->body, len + 1))
+	if (one->body.len + len > (request->body_max ? request->body_max : BODY_MAX) || !buf_try_reserve(&one->body, len + 1))
 		return 0;
 	buf_add(&one->body, data, len);
 	return len;

@@ -29,6 +29,7 @@
 #define TOKEN_OLD REFUSED("401", "16", "etcdserver: invalid auth token")
 #define PATIENCE_MS 10000
 #define IMPATIENCE_MS 300
+#define ANSWER_MAX (64U << 20) /* as etcd.c has it */
 
 struct server {
 	const char *const *answers; /* each "STATUS BODY"; ends with NULL */
@@ -37,6 +38,7 @@ struct server {
 	char requests[ASKED_MAX][REQUEST_MAX];
 	char member[32];
 	pthread_t thread;
+	size_t sent; /* by serve_without_end */
 };
 
 static void read_request(int fd, char request[REQUEST_MAX])
@@ -307,6 +309,40 @@ static void test_answer_that_is_not_understood_may_have_been_yes(void **state)
 	assert_false(lost);
 }
 
+static void *serve_without_end(void *arg)
+{
+	static const char begin[] = "HTTP/1.1 200 Said\r\n\r\n{\"header\":[";
+	static char more[1 << 16];
+	struct server *server = arg;
+	const int fd = accept(server->listener, NULL, NULL);
+
+	memset(more, '[', sizeof(more));
+	read_request(fd, server->requests[0]);
+	assert_int_equal(send(fd, begin, strlen(begin), MSG_NOSIGNAL), strlen(begin));
+	for (ssize_t sent; (sent = send(fd, more, sizeof(more), MSG_NOSIGNAL)) > 0;)
+		server->sent += (size_t)sent;
+	close(fd);
+	return NULL;
+}
+
+static void test_answer_without_end_takes_little_memory(void **state)
+{
+	AUTO_BUF value = BUF_INIT;
+	struct server server = {0};
+	struct error err = {0};
+	struct etcd *etcd;
+
+	server.listener = take_port(server.member);
+	assert_int_equal(listen(server.listener, 8), 0);
+	assert_int_equal(pthread_create(&server.thread, NULL, serve_without_end, &server), 0);
+	etcd = open_members(server.member, NULL, 1000);
+	assert_int_equal(etcd_get(etcd, "k", &value, &err), -EREMOTEIO);
+	pthread_join(server.thread, NULL);
+	assert_true(server.sent < 2 * (size_t)ANSWER_MAX);
+	etcd_close(etcd);
+	close(server.listener);
+}
+
 static void test_busy_member_is_asked_again(void **state)
 {
 	static const char *const busy[] = {REFUSED("503", "14", "etcdserver: request timed out"), REFUSED("504", "4", "context deadline exceeded"),
@@ -440,6 +476,7 @@ int main(void)
 		cmocka_unit_test(test_answer_that_was_lost_is_found_out),
 		cmocka_unit_test(test_question_is_not_sent_again_behind_our_back),
 		cmocka_unit_test(test_answer_that_is_not_understood_may_have_been_yes),
+		cmocka_unit_test(test_answer_without_end_takes_little_memory),
 		cmocka_unit_test(test_busy_member_is_asked_again),
 		cmocka_unit_test(test_next_member_is_asked),
 		cmocka_unit_test(test_nobody_answers),
