@@ -95,6 +95,7 @@ def test_leader_dies_under_two_who_publish(published, remotes, elsewhere, area):
             writer.ends = True
         for writer in writers:
             writer.join()
+    assert all(len(writer.done) >= 6 for writer in writers)
     # who loses against the other is told, and who waits too long for another leader; nothing else fails
     assert all(code == program.EXISTS or "etcd does not answer" in err for writer in writers for code, err in writer.failures), \
         [writer.failures for writer in writers]
