@@ -6,8 +6,8 @@
  *
  * Invariants:
  *   E1  A head becomes the newest by one transaction that compares the one before: the key must still have the value from which the number was
- *       counted on, or there is none: who puts a head has listed them before. Whatever happens before, it is not published; whatever happens
- *       then, it is.
+ *       counted on, or there is none: who puts a head has listed them before, and looks at the place once more where there is none. Whatever
+ *       happens before, it is not published; whatever happens then, it is.
  *   E2  Its copy is put after that, so nobody reads a version that is not the head yet; and before the next one's transaction, by who makes that
  *       one: so no version is missing.
  *   E3  A mark in the place says that heads are in etcd, and in which one (etcd_mark.h). It is there before the first one is.
