@@ -93,6 +93,7 @@ def test_cache_is_free_when_the_mount_has_gone_whatever_its_process_waits_for(re
         remotes.run("umount", point)
     finally:
         goes_on.set()
+    procs.poll(lambda: not remotes.store.daemons(), 30, "its process ends while there is somebody to answer")
 
 
 @pytest.mark.timeout(120)
