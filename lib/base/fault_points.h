@@ -127,6 +127,7 @@
 	X("let-go-before-name",          "as before",                                                "nobody has to")                         \
 	X("supervise-kernel",            "nothing",                                                  "nobody has to")                         \
 	X("mount-before-session",        "as before",                                                "nobody has to")                         \
+	X("mount-after-umount",          "what is not committed yet, kept by the supervisor",        "the next daemon")                       \
 	X("mount-resume",                "the mount, kept by the supervisor",                        "the next daemon")                       \
 	X("supervise-memory",            "nothing",                                                  "nobody has to")
 

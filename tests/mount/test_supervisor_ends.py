@@ -108,6 +108,33 @@ def test_umount_returns_when_the_supervisor_has_gone(supervised, store):
     store.ended()
 
 
+@pytest.mark.sanitize
+def test_umount_waits_for_the_end_also_if_another_mount_has_got_the_number(store, area):
+    """Device numbers of mounts are given away at once; the daemon took the next mount with its number for its own, which went on."""
+    point = store.mount(options="allow_other,supervise", env={"CORPUSFS_FAULT": "mount-after-umount:sleep3000"})
+    number, daemon, supervisor, others = os.stat(point).st_dev, store.pid, store.supervisor, []
+    os.kill(supervisor, signal.SIGSTOP)
+    command = store.begin("umount", point)
+    try:
+        procs.poll(lambda: not procs.fuse_mounts(point), 30, "the kernel has unmounted it")
+        while number not in others:
+            other = f"{area}/other{len(others)}"
+            os.mkdir(other)
+            subprocess.run(["mount", "-t", "tmpfs", "none", other], check=True, timeout=60)
+            others.append(os.stat(other).st_dev)
+            assert len(others) < 100
+        procs.poll(lambda: not procs.alive(daemon), 30, "the daemon ends")
+        with pytest.raises(subprocess.TimeoutExpired):
+            command.wait(2)
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+        for place in range(len(others)):
+            subprocess.run(["umount", f"{area}/other{place}"], check=True, timeout=60)
+    assert command.wait(20) == 0 and not procs.alive(supervisor)
+    store.points.clear()
+    store.ended()
+
+
 def test_a_daemon_that_dies_while_its_supervisor_is_stopped_is_followed_afterwards(supervised, store):
     with open(supervised + "/file", "wb") as handle:
         handle.write(b"content")

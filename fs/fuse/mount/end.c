@@ -10,6 +10,7 @@
 #include "fs/fuse/session/node.h"
 #include "fs/fuse/session/system.h"
 #include "lib/base/clock.h"
+#include "lib/base/fault.h"
 #include "lib/base/shell.h"
 #include "lib/store/uncommitted.h"
 
@@ -70,6 +71,13 @@ void mount_session_ended(void *arg)
 	pthread_detach(thread);
 }
 
+bool mount_is_ending(const struct mount *mount)
+{
+	struct pollfd polled = {.fd = session_fd(mount_session(mount))};
+
+	return atomic_load(&mount->leaving) || poll(&polled, 1, 0) < 0 || (polled.revents & (POLLERR | POLLNVAL));
+}
+
 bool mount_shows_at(const struct mount *mount, const char *mountpoint)
 {
 	struct system_mount there;
@@ -77,9 +85,10 @@ bool mount_shows_at(const struct mount *mount, const char *mountpoint)
 	return !system_find_mount(mountpoint, &there) && there.minor == mount->gate.connection && !strncmp(there.type, "fuse", 4);
 }
 
+/* Whoever mounts anything next may get the number of a session that has ended. The kernel ends it before it gives the number away: that is asked last. */
 bool mount_shows_anywhere(const struct mount *mount)
 {
-	return mount->gate.connection && system_device_mounted(mount->gate.connection);
+	return mount->gate.connection && system_device_mounted(mount->gate.connection) && !mount_is_ending(mount);
 }
 
 int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *err)
@@ -93,6 +102,8 @@ int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *e
 		lost_note(&mount->gate.lost, NODE_MOUNT_ROOT, result);
 	if (!result || lazy)
 		result = system_umount(path, lazy);
+	if (!result)
+		result = fault_point("mount-after-umount");
 	if (result == -EBUSY) {
 		error_set(err, result, "%s is in use", path);
 		error_hint_shell(err, "fuser -vm %s shows by whom; corpusfs umount --lazy %s detaches it now", path, path);
@@ -101,13 +112,6 @@ int mount_stop(struct mount *mount, const char *path, bool lazy, struct error *e
 	}
 	mount_put(mount);
 	return result;
-}
-
-bool mount_is_ending(const struct mount *mount)
-{
-	struct pollfd polled = {.fd = session_fd(mount_session(mount))};
-
-	return atomic_load(&mount->leaving) || poll(&polled, 1, 0) < 0 || (polled.revents & (POLLERR | POLLNVAL));
 }
 
 int mount_result(struct mount *mount)
