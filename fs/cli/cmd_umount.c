@@ -135,10 +135,13 @@ static int stop_patiently(const char *store, const char *mountpoint, bool lazy, 
 
 	do {
 		result = stop(store, mountpoint, lazy, LIMIT_MS, ret_stopped, err);
-		if (result != -ENOTCONN && result != -ESHUTDOWN)
+		const bool is_mounted = where_mounted(mountpoint, NULL) == WHERE_OURS;
+		/* what it had accepted is written by the daemon that follows it; if none does, the lock says so */
+		const bool died_unmounted = result == -ECONNRESET && store && !is_mounted;
+		if (result != -ENOTCONN && result != -ESHUTDOWN && !died_unmounted)
 			return result;
 		/* what is left is to wait until the store is closed */
-		if (where_mounted(mountpoint, NULL) != WHERE_OURS && (!store || store_locked_by(store) == 0))
+		if (!is_mounted && (!store || store_locked_by(store) == 0))
 			return stopped_by_others(store, mountpoint, err);
 	} while (run_wait(&patience, store ? store : "/"));
 	return result;

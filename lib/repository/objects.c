@@ -2,6 +2,12 @@
 
 #include <errno.h>
 
+#include "lib/base/clock.h"
+#include "lib/repository/blob_id.h"
+
+#define GROWS_TRIES 20 /* so often it is looked at again without having grown */
+#define GROWS_US 50000
+
 void objects_close(struct objects *objects)
 {
 	if (objects)
@@ -86,4 +92,30 @@ int objects_get_whole(struct objects *objects, enum object_kind kind, const char
 	ret_content->len = (size_t)size;
 	ret_content->data[size] = '\0';
 	return 0;
+}
+
+static bool is_named(const char *name, const struct buf *content)
+{
+	const struct blob_id id = blob_id_of(content->data, content->len);
+	struct blob_id wanted;
+
+	return blob_id_parse(name, &wanted) == 0 && blob_id_equal(&id, &wanted);
+}
+
+int objects_get_named(struct objects *objects, enum object_kind kind, const char *name, size_t limit, struct buf *ret_content)
+{
+	const bool may_grow = objects->place->shows_beginnings && objects->place->shows_beginnings(objects);
+	int r = objects_get_whole(objects, kind, name, limit, ret_content);
+
+	for (unsigned tries = 0; r == 0 && !is_named(name, ret_content); tries++) {
+		const size_t len = ret_content->len;
+
+		if (!may_grow || tries == GROWS_TRIES)
+			return -EBADMSG;
+		clock_pause_us(GROWS_US);
+		r = objects_get_whole(objects, kind, name, limit, ret_content);
+		if (r == 0 && ret_content->len > len)
+			tries = 0;
+	}
+	return r;
 }

@@ -59,6 +59,8 @@ struct objects_place {
 	int (*remove)(struct objects *objects, enum object_kind kind, const char *name);
 	/* How many requests were sent a second time, since their answers were late (hedge.h). NULL: none ever is. */
 	uint64_t (*sent_again)(struct objects *objects);
+	/* Whether readers may find the first bytes of an object while the rest of it comes. NULL: never. */
+	bool (*shows_beginnings)(struct objects *objects);
 	/* May be NULL: nothing is ever left half put. See objects_clean. */
 	int (*clean)(struct objects *objects, time_t before, bool dry_run, struct objects_left *ret_left);
 	void (*close)(struct objects *objects);
@@ -98,5 +100,11 @@ int objects_put_failed(enum object_kind kind, int code, struct error *err);
 
 /* The whole object, at most `limit` bytes (-EFBIG). */
 WARN_UNUSED int objects_get_whole(struct objects *objects, enum object_kind kind, const char *name, size_t limit, struct buf *ret_content);
+
+/*
+ * The same of what is named by the SHA-256 of its bytes. -EBADMSG: it is something else. What is still being written is waited for, as long as it
+ * grows.
+ */
+WARN_UNUSED int objects_get_named(struct objects *objects, enum object_kind kind, const char *name, size_t limit, struct buf *ret_content);
 
 #endif

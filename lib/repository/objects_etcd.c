@@ -314,9 +314,16 @@ static void close_etcd(struct objects *objects)
 	free(own);
 }
 
+static bool shows_beginnings(struct objects *objects)
+{
+	struct objects *place = etcd_of(objects)->place;
+
+	return place->place->shows_beginnings && place->place->shows_beginnings(place);
+}
+
 static const struct objects_place with_etcd = {
 	.create = create, .put = put, .put_new = put_new, .keeps_apart = keeps_apart, .explain = explain, .clock = tell_time, .get = get, .size = size,
-	.list = list, .remove = remove_object, .clean = clean, .sent_again = sent_again, .close = close_etcd,
+	.list = list, .remove = remove_object, .clean = clean, .sent_again = sent_again, .shows_beginnings = shows_beginnings, .close = close_etcd,
 };
 
 int objects_etcd_open(struct objects *place, const struct etcd_options *options, struct objects **ret_objects, struct error *err)

@@ -107,13 +107,9 @@ static int said(struct objects_kept *kept, int r)
 
 static bool copy_is_good(struct objects *objects, enum object_kind kind, const char *name)
 {
-	struct blob_id id, wanted;
 	AUTO_BUF copy = BUF_INIT;
 
-	if (objects_get_whole(copies_of(objects), kind, name, COPY_MAX, &copy) < 0)
-		return false;
-	id = blob_id_of(copy.data, copy.len);
-	return blob_id_parse(name, &wanted) == 0 && blob_id_equal(&id, &wanted);
+	return objects_get_named(copies_of(objects), kind, name, COPY_MAX, &copy) == 0;
 }
 
 static bool copy_is(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
@@ -154,17 +150,13 @@ static int bring(struct objects *objects, enum object_kind kind, const char *nam
 {
 	struct objects *place = place_now(kept_of(objects));
 	AUTO_BUF content = BUF_INIT;
-	struct blob_id id, wanted;
 	int r;
 
 	if (!place)
 		return -EHOSTUNREACH;
-	r = said(kept_of(objects), objects_get_whole(place, kind, name, COPY_MAX, &content));
+	r = said(kept_of(objects), objects_get_named(place, kind, name, COPY_MAX, &content));
 	if (r < 0)
 		return r;
-	id = blob_id_of(content.data, content.len);
-	if (blob_id_parse(name, &wanted) < 0 || !blob_id_equal(&id, &wanted))
-		return -EBADMSG;
 	keep_copy(objects, kind, name, content.data, content.len);
 	return 0;
 }

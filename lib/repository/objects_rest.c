@@ -166,9 +166,16 @@ static void close_rest(struct objects *objects)
 	free(rest);
 }
 
+/* rclone writes them in place. */
+static bool shows_beginnings(struct objects *objects)
+{
+	(void)objects;
+	return true;
+}
+
 static const struct objects_place server = {
 	.create = create, .put = put, .get = get, .size = size, .list = list, .remove = remove_object, .clock = tell_time,
-	.sent_again = sent_again, .close = close_rest,
+	.sent_again = sent_again, .shows_beginnings = shows_beginnings, .close = close_rest,
 };
 
 int objects_rest_open(const struct objects_access *access, bool making, struct objects **ret_objects, struct error *err)

@@ -50,13 +50,11 @@ static int unpack_json(struct buf *content)
 
 int repository_get_file(struct repository *repository, enum object_kind kind, const char *name, struct buf *ret_json, struct error *err)
 {
-	int r = objects_get_whole(repository->objects, kind, name, SEALED_FILE_MAX, ret_json);
-	struct blob_id id, wanted;
+	int r = objects_get_named(repository->objects, kind, name, SEALED_FILE_MAX, ret_json);
 
-	if (r < 0)
+	if (r < 0 && r != -EBADMSG)
 		return error_set(err, r, "%s %.8s of the repository cannot be read: %s", object_kind_text(kind), name, strerror(-r));
-	id = blob_id_of(ret_json->data, ret_json->len);
-	if (blob_id_parse(name, &wanted) < 0 || !blob_id_equal(&id, &wanted) || repository_unseal(repository, ret_json) < 0 || unpack_json(ret_json) < 0)
+	if (r < 0 || repository_unseal(repository, ret_json) < 0 || unpack_json(ret_json) < 0)
 		return error_set(err, -EBADMSG, "%s %.8s of the repository is damaged", object_kind_text(kind), name);
 	return 0;
 }

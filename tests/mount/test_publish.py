@@ -43,6 +43,30 @@ def test_life_in_a_directory(remotes, elsewhere, source, area):
     life(remotes, elsewhere, area + "/repository", area, source)
 
 
+@pytest.mark.parametrize("kind", ["locks", "snapshots", "index"])
+def test_what_a_server_is_still_writing_is_waited_for(remotes, rest, kind):
+    """Some show the beginning of it: that is no damage."""
+    class Writing(Between):
+        port, asked = rest.port, 0
+
+        def do_HEAD(self):
+            if f"/{kind}/" not in self.path or Writing.asked >= 3:
+                self.do_GET()
+                return
+            Writing.asked += 1
+            self.send_response(200)
+            self.send_header("Content-Length", str(10 * Writing.asked))
+            self.end_headers()
+
+    remotes.add("base", rest.url("r"), "--single-writer")
+    remotes.publish("d", "--init")
+    remotes.store.run("-s", remotes.store.path, "publish", "d", "base", env={**remotes.env, "CORPUSFS_FAULT": "backup-before-snapshot-file"})
+    with serving(Writing) as port:
+        remotes.add("slow", f"rest:http://127.0.0.1:{port}/r/", "--single-writer")
+        assert len(remotes.json("backup", "list" if kind == "snapshots" else "verify", "slow:")) > 0
+    assert Writing.asked >= 3
+
+
 @pytest.mark.timeout(120)
 def test_life_behind_the_rest_protocol(remotes, elsewhere, rest, source, area):
     remotes.add("base", rest.url("r"), "--single-writer")

@@ -108,6 +108,17 @@ def test_umount_returns_when_the_supervisor_has_gone(supervised, store):
     store.ended()
 
 
+def test_a_daemon_that_dies_in_the_middle_of_an_umount_is_followed_and_the_umount_ends_well(store):
+    point = store.mount(options="allow_other,supervise", env={"CORPUSFS_FAULT": "mount-after-umount"})
+    store.create("d")
+    with open(point + "/d/file", "wb") as handle:
+        handle.write(b"content")
+    assert store.run("umount", point).code == program.OK
+    store.points.clear()
+    store.ended()
+    assert procs.read(store.mount() + "/d/file") == b"content"
+
+
 @pytest.mark.sanitize
 def test_umount_waits_for_the_end_also_if_another_mount_has_got_the_number(store, area):
     """Device numbers of mounts are given away at once; the daemon took the next mount with its number for its own, which went on."""
