@@ -163,6 +163,8 @@ static int resume(struct daemon *daemon, struct error *err)
 	result = mounts_resume(daemon->mounts, daemon->keeper, err);
 	if (result == 0)
 		tell_not_replayed(daemon, &replayed);
+	else if (result == MOUNTS_NONE && replayed.lost.count > 0)
+		store_note_failure(daemon->store, replayed.lost.items[0].error); /* for who asks how the store was closed */
 	replayed_clear(&replayed);
 	if (result < 0)
 		return result;
@@ -358,7 +360,8 @@ static int run(struct daemon *daemon, int ready_fd)
 		error_default(&err, result, "the daemon could not start");
 		if (ready_fd >= 0)
 			(void)!message_send(ready_fd, message_from_error(&err));
-		return has_left(daemon, true);
+		/* the last mount ended with the daemon before, and nothing is left to do */
+		return has_left(daemon, !is_heir(daemon) || closed < 0);
 	}
 	if (daemon->keeper)
 		atomic_store(&keeper_page(daemon->keeper)->ready_ms, clock_ms());
