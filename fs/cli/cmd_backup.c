@@ -14,6 +14,7 @@
 #include "fs/cli/place.h"
 #include "fs/cli/repository.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "lib/base/buf.h"
@@ -173,16 +174,16 @@ static void print_restored(const json_t *result, const char *target)
 	units_size((uint64_t)number(result, "bytes"), bytes);
 	units_count(number(result, "files"), "file", "files", files);
 	units_count(number(result, "directories"), "directory", "directories", directories);
-	printf("restored %s from backup %.8s: %s, %s, %s", target, json_string_value(json_object_get(result, "backup")), files, directories, bytes);
+	say("restored %s from backup %.8s: %s, %s, %s", target, json_string_value(json_object_get(result, "backup")), files, directories, bytes);
 	if (number(result, "skipped") > 0)
-		printf(", %lld were there already", (long long)number(result, "skipped"));
-	printf("\n");
+		say(", %lld were there already", (long long)number(result, "skipped"));
+	say("\n");
 	if (guard)
-		printf("what was there before is %s@%s\n", target, guard);
+		say("what was there before is %s@%s\n", target, guard);
 	if (json_object_get(result, "snapshot"))
-		printf("what is published of it from now on comes after %s@%s\n", target, json_string_value(json_object_get(result, "snapshot")));
+		say("what is published of it from now on comes after %s@%s\n", target, json_string_value(json_object_get(result, "snapshot")));
 	if (identity)
-		printf("what was restored has the identity of the backup: %s\n", identity);
+		say("what was restored has the identity of the backup: %s\n", identity);
 }
 
 /* Whether what came back is what was there when the backup was made. */

@@ -8,6 +8,7 @@
 #include "fs/cli/password.h"
 #include "fs/cli/remote_options.h"
 #include "fs/cli/repository.h"
+#include "fs/cli/say.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/serve/backups_daemon.h"
 #include "lib/base/buf.h"
@@ -48,8 +49,8 @@ int backup_mount_run(struct cli *cli)
 	if (r < 0)
 		return repository_exit(remote.name.place, &err, NULL);
 	if (!cli->quiet)
-		printf("mounted %s%s on %s; corpusfs umount ends it\n", remote.name.is_published ? "" : "the backups of ",
-		       remote.name.is_published ? cli->argv[0] : remote.name.place, cli->argv[1]);
+		say("mounted %s%s on %s; corpusfs umount ends it\n", remote.name.is_published ? "" : "the backups of ",
+		    remote.name.is_published ? cli->argv[0] : remote.name.place, cli->argv[1]);
 	return EXIT_OK;
 }
 

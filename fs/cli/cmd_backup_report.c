@@ -11,6 +11,7 @@
 #include "fs/cli/place.h"
 #include "fs/cli/repository.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "lib/base/buf.h"
@@ -166,8 +167,8 @@ static void tell_neighbours(const struct report *report)
 
 	json_array_foreach(report->copies, i, row)
 		if (json_object_get(row, "beside"))
-			printf("%s and %s are on one filesystem: with its disk both are lost, and the chance is larger than this\n",
-			       json_string_value(json_object_get(row, "copy")), json_string_value(json_object_get(row, "beside")));
+			say("%s and %s are on one filesystem: with its disk both are lost, and the chance is larger than this\n",
+			    json_string_value(json_object_get(row, "copy")), json_string_value(json_object_get(row, "beside")));
 }
 
 /* "[SITE:]REPO" */
@@ -255,18 +256,18 @@ static void print_exposure(const struct report *report)
 	char then[UNITS_MAX];
 
 	if (since == 0) {
-		printf("if the store were lost now, everything would be lost: there is no backup\n");
+		say("if the store were lost now, everything would be lost: there is no backup\n");
 		return;
 	}
 	units_time(since, then);
-	printf("if the store were lost now, what was written since %s (%.1f %s) would be lost", then, hours > 2 * DAY_HOURS ? hours / DAY_HOURS : MAX(hours, 0),
-	       hours > 2 * DAY_HOURS ? "days" : "hours");
+	say("if the store were lost now, what was written since %s (%.1f %s) would be lost", then, hours > 2 * DAY_HOURS ? hours / DAY_HOURS : MAX(hours, 0),
+	    hours > 2 * DAY_HOURS ? "days" : "hours");
 	if (report->verified == 0)
-		printf(",\nif that backup is good: no drill or verification of one is known\n");
+		say(",\nif that backup is good: no drill or verification of one is known\n");
 	else if (report->newest > report->verified)
-		printf(" at worst:\nnewer backups were not drilled or verified\n");
+		say(" at worst:\nnewer backups were not drilled or verified\n");
 	else
-		printf("\n");
+		say("\n");
 }
 
 static void print_report(const struct report *report, json_t *result)
@@ -283,15 +284,15 @@ static void print_report(const struct report *report, json_t *result)
 	json_array_foreach(changes, i, row)
 		add_short(row, "loss_per_year", smallest);
 	table_print(report->cli, copy_columns, report->copies);
-	printf("\n");
+	say("\n");
 	table_print(report->cli, input_columns, inputs);
-	printf("\nchance that data is lost within a year: about %s\n(%s to %s if what is assumed is off by a factor of 3)\n"
-	       "mistakes, malice and errors of programs are not in it\n",
-	       chance, low, high);
+	say("\nchance that data is lost within a year: about %s\n(%s to %s if what is assumed is off by a factor of 3)\n"
+	    "mistakes, malice and errors of programs are not in it\n",
+	    chance, low, high);
 	tell_neighbours(report);
-	printf("\n");
+	say("\n");
 	table_print(report->cli, change_columns, changes);
-	printf("\nthe further copy that helps most: %s\n", json_string_value(json_object_get(json_object_get(result, "best_copy"), "change")));
+	say("\nthe further copy that helps most: %s\n", json_string_value(json_object_get(json_object_get(result, "best_copy"), "change")));
 	print_exposure(report);
 }
 

@@ -13,6 +13,7 @@
 #include "fs/cli/place.h"
 #include "fs/cli/repository.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
@@ -28,17 +29,17 @@ static void print_schedule(const json_t *entry)
 	const char *name;
 
 	if (!json_object_get(entry, "repository")) {
-		printf("no backups are made by the clock\n");
+		say("no backups are made by the clock\n");
 		return;
 	}
-	printf("repository     %s\npassword file  %s\n", json_string_value(json_object_get(entry, "repository")),
-	       json_string_value(json_object_get(entry, "password_file")));
+	say("repository     %s\npassword file  %s\n", json_string_value(json_object_get(entry, "repository")),
+	    json_string_value(json_object_get(entry, "password_file")));
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (json_object_get(every, kinds[i]))
-			printf("%-14s %s%s\n", kinds[i], json_string_value(json_object_get(every, kinds[i])),
-			       strcmp(kinds[i], "drill") == 0 && json_is_true(json_object_get(entry, "memory")) ? ", into memory" : "");
+			say("%-14s %s%s\n", kinds[i], json_string_value(json_object_get(every, kinds[i])),
+			    strcmp(kinds[i], "drill") == 0 && json_is_true(json_object_get(entry, "memory")) ? ", into memory" : "");
 	json_object_foreach((json_t *)keep, name, number)
-		printf("keep %-9s %lld\n", name, (long long)json_integer_value(number));
+		say("keep %-9s %lld\n", name, (long long)json_integer_value(number));
 }
 
 static int show(struct cli *cli, const char *dataset)
@@ -306,7 +307,7 @@ static int do_one(const char *store, json_t *row)
 		fprintf(stderr, "corpusfs: %s %s of %s to %s:\n", is_drill ? "the" : "the backup,", due.kind, due.dataset, due.repository);
 		return repository_exit(due.repository, &err, NULL);
 	}
-	printf("%s %s of %s in %s\n", is_drill ? "drilled" : "made the", is_drill ? "the backups" : due.kind, due.dataset, due.repository);
+	say("%s %s of %s in %s\n", is_drill ? "drilled" : "made the", is_drill ? "the backups" : due.kind, due.dataset, due.repository);
 	return EXIT_OK;
 }
 

@@ -9,6 +9,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/hint.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "lib/base/file.h"
 #include "lib/ops/json.h"
@@ -51,11 +52,11 @@ static void print_left_out(const struct checking *checking)
 
 	for (unsigned i = 0; i < RULES_MAX; i++) {
 		if (checking->left_out[i] > 0)
-			printf("and %llu more of rule K%u\n", (unsigned long long)checking->left_out[i], i);
+			say("and %llu more of rule K%u\n", (unsigned long long)checking->left_out[i], i);
 		any |= checking->left_out[i] > 0;
 	}
 	if (any)
-		printf("all are listed with --all or --json\n");
+		say("all are listed with --all or --json\n");
 }
 
 /* The databases that repairs have left. What such a repair gave up may have named whole files, and nothing is left that misses them. */
@@ -83,8 +84,8 @@ static void print_repairs(const json_t *names)
 	size_t i;
 
 	json_array_foreach (names, i, name)
-		printf("if the repair that left %s gave something up, that is missed here only where something else names it: compare with a backup\n",
-		       json_string_value(name));
+		say("if the repair that left %s gave something up, that is missed here only where something else names it: compare with a backup\n",
+		    json_string_value(name));
 }
 
 static int run_check(struct cli *cli)
@@ -110,9 +111,9 @@ static int run_check(struct cli *cli)
 	else
 		table_clear(table);
 	if (problems == 0 && !table->as_json)
-		printf("checked %lld inodes in %lld datasets and snapshots: all is as it must be\n",
-		       (long long)json_integer_value(json_object_get(value, "inodes")),
-		       (long long)json_integer_value(json_object_get(value, "views")));
+		say("checked %lld inodes in %lld datasets and snapshots: all is as it must be\n",
+		    (long long)json_integer_value(json_object_get(value, "inodes")),
+		    (long long)json_integer_value(json_object_get(value, "views")));
 	print_left_out(&checking);
 	if (!table->as_json)
 		print_repairs(json_object_get(value, "repairs"));

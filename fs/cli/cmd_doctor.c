@@ -7,6 +7,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/owner.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/where.h"
 #include "lib/base/buf.h"
 #include "lib/store/store.h"
@@ -61,7 +62,7 @@ static int print_findings(const struct cli *cli, const json_t *findings)
 
 	if (cli_option(cli, "json")) {
 		json_dumpf(findings, stdout, JSON_INDENT(2));
-		printf("\n");
+		say("\n");
 	}
 	json_array_foreach (findings, i, row) {
 		const char *in = json_string_value(json_object_get(row, "area"));
@@ -73,12 +74,12 @@ static int print_findings(const struct cli *cli, const json_t *findings)
 		if (cli_option(cli, "json"))
 			continue;
 		if (strcmp(in, area) != 0)
-			printf("%s%s\n", *area ? "\n" : "", in);
+			say("%s%s\n", *area ? "\n" : "", in);
 		area = in;
-		printf("  %-4s  %s: %s\n", state, json_string_value(json_object_get(row, "what")),
-		       json_string_value(json_object_get(row, "value")));
+		say("  %-4s  %s: %s\n", state, json_string_value(json_object_get(row, "what")),
+		    json_string_value(json_object_get(row, "value")));
 		if (*mend)
-			printf("        %s\n", mend);
+			say("        %s\n", mend);
 	}
 	return code;
 }

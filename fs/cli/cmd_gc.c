@@ -3,6 +3,7 @@
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "lib/ops/json.h"
 
@@ -29,7 +30,7 @@ static int run_gc(struct cli *cli)
 	if (code != EXIT_OK)
 		return code;
 	if (!cli_option(cli, "json"))
-		printf(dry_run ? "would be removed:\n" : "removed:\n");
+		say(dry_run ? "would be removed:\n" : "removed:\n");
 	table_print_object(cli, gc_columns, value);
 	json_decref(value);
 	return code;

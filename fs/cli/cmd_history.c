@@ -9,6 +9,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/place.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "lib/base/buf.h"
@@ -162,10 +163,10 @@ static void print_du_end(const struct cli *cli, const struct du *du, const json_
 		return;
 	if (freed) {
 		units_size((uint64_t)json_integer_value(freed), text);
-		printf("destroying %s would free %s\n", cli->argv[0], text);
+		say("destroying %s would free %s\n", cli->argv[0], text);
 	}
 	if (du->estimated)
-		printf("sizes as stored are estimated from samples; --exact looks at every chunk\n");
+		say("sizes as stored are estimated from samples; --exact looks at every chunk\n");
 }
 
 static int run_du(struct cli *cli)
@@ -253,8 +254,8 @@ static int print_ticked(void *arg, json_t *row)
 {
 	bool taken = strcmp(json_string_value(json_object_get(row, "action")), "taken") == 0;
 
-	printf("%s %s@%s\n", taken ? "took" : "destroyed", json_string_value(json_object_get(row, "dataset")),
-	       json_string_value(json_object_get(row, "snapshot")));
+	say("%s %s@%s\n", taken ? "took" : "destroyed", json_string_value(json_object_get(row, "dataset")),
+	    json_string_value(json_object_get(row, "snapshot")));
 	return 0;
 }
 

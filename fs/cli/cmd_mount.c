@@ -12,6 +12,7 @@
 #include "fs/cli/mount_options.h"
 #include "fs/cli/remotes.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/units.h"
 #include "fs/cli/waiting.h"
 #include "fs/cli/where.h"
@@ -376,7 +377,7 @@ static int run_mount(struct cli *cli)
 	int result = go_on(cli, &err);
 
 	if (result > 0 && !cli->quiet)
-		printf("the mount at %s goes on\n", cli->argv[cli->argc - 1]);
+		say("the mount at %s goes on\n", cli->argv[cli->argc - 1]);
 	if (result != 0)
 		return result > 0 ? EXIT_OK : exit_with(&err);
 	result = cli->argc == 2 ? remote_find(cli->argv[0], NULL, NULL, &err) : 0;
@@ -411,7 +412,7 @@ static int run_mount(struct cli *cli)
 	if (result < 0)
 		return exit_with(&err);
 	if (!request.foreground && !cli->quiet)
-		printf("mounted %s on %s\n", request.shown ? request.shown : request.store, request.mountpoint);
+		say("mounted %s on %s\n", request.shown ? request.shown : request.store, request.mountpoint);
 	if (!request.foreground)
 		note_full(&request);
 	return EXIT_OK;

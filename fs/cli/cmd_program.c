@@ -4,11 +4,12 @@
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/help.h"
+#include "fs/cli/say.h"
 #include "lib/base/buf.h"
 
 static int run_version(struct cli *cli)
 {
-	printf("corpusfs %s\n", CORPUSFS_VERSION);
+	say("corpusfs %s\n", CORPUSFS_VERSION);
 	return EXIT_OK;
 }
 

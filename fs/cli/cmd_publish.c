@@ -10,6 +10,7 @@
 #include "fs/cli/remotes.h"
 #include "fs/cli/repository.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "lib/base/buf.h"
@@ -32,15 +33,15 @@ static void print_published(const json_t *result, const char *place, bool dry_ru
 	char added[UNITS_MAX], stored[UNITS_MAX];
 
 	if (json_is_true(json_object_get(result, "was_there"))) {
-		printf("%s@%s is version %lld there already\n", text_of(result, "dataset"), text_of(result, "name"), (long long)number(result, "number"));
+		say("%s@%s is version %lld there already\n", text_of(result, "dataset"), text_of(result, "name"), (long long)number(result, "number"));
 		return;
 	}
 	units_size((uint64_t)number(result, "added"), added);
 	units_size((uint64_t)number(result, "stored"), stored);
-	printf("%s %s@%s as version %lld in %.*s", dry_run ? "would publish" : "published", text_of(result, "dataset"), text_of(result, "name"),
-	       (long long)number(result, "number"), (int)(strlen(place) - (place[strlen(place) - 1] == ':')), place);
-	printf(": %lld files looked at, %lld unchanged, %s new, %s %s\n", (long long)number(result, "files"), (long long)number(result, "unchanged"), added,
-	       stored, dry_run ? "to send at most" : "sent");
+	say("%s %s@%s as version %lld in %.*s", dry_run ? "would publish" : "published", text_of(result, "dataset"), text_of(result, "name"),
+	    (long long)number(result, "number"), (int)(strlen(place) - (place[strlen(place) - 1] == ':')), place);
+	say(": %lld files looked at, %lld unchanged, %s new, %s %s\n", (long long)number(result, "files"), (long long)number(result, "unchanged"), added,
+	    stored, dry_run ? "to send at most" : "sent");
 }
 
 /* The name of a remote alone is one here, where nothing else makes sense: a directory has a slash in it. */

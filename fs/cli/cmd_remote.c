@@ -9,6 +9,7 @@
 #include "fs/cli/password.h"
 #include "fs/cli/remotes.h"
 #include "fs/cli/repository.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "lib/base/buf.h"
 #include "lib/ops/json.h"
@@ -103,7 +104,7 @@ static int run_add(struct cli *cli)
 	json_decref(remote);
 	if (r < 0)
 		return exit_with(&err);
-	printf("added remote %s; corpusfs remote test %s tries it out\n", cli->argv[0], cli->argv[0]);
+	say("added remote %s; corpusfs remote test %s tries it out\n", cli->argv[0], cli->argv[0]);
 	note_clear(cli);
 	return EXIT_OK;
 }
@@ -114,7 +115,7 @@ static int run_remove(struct cli *cli)
 
 	if (remotes_change(cli->argv[0], NULL, &err) < 0)
 		return exit_with(&err);
-	printf("forgot remote %s; what is stored there stays\n", cli->argv[0]);
+	say("forgot remote %s; what is stored there stays\n", cli->argv[0]);
 	return EXIT_OK;
 }
 
@@ -239,25 +240,25 @@ static void print_test(const json_t *result, const char *name)
 	const json_t *ahead = json_object_get(result, "ahead"), *etcd = json_object_get(result, "etcd");
 	const double seconds = json_real_value(ahead);
 
-	printf("%s answers: repository %.8s of format %lld, %.1f ms from question to answer\n", name, text_of(result, "id"),
-	       (long long)json_integer_value(json_object_get(result, "version")), json_real_value(json_object_get(result, "latency_ms")));
+	say("%s answers: repository %.8s of format %lld, %.1f ms from question to answer\n", name, text_of(result, "id"),
+	    (long long)json_integer_value(json_object_get(result, "version")), json_real_value(json_object_get(result, "latency_ms")));
 	if (json_is_real(ahead) && seconds == 0)
-		printf("its clock agrees with this machine's\n");
+		say("its clock agrees with this machine's\n");
 	else if (json_is_real(ahead))
-		printf("its clock is %.0f s %s this machine's\n", seconds < 0 ? -seconds : seconds, seconds < 0 ? "behind" : "ahead of");
+		say("its clock is %.0f s %s this machine's\n", seconds < 0 ? -seconds : seconds, seconds < 0 ? "behind" : "ahead of");
 	if (etcd)
-		printf("etcd: %lld of %lld answer, within %.1f ms\n", (long long)json_integer_value(json_object_get(etcd, "answering")),
-		       (long long)json_integer_value(json_object_get(etcd, "members")), json_real_value(json_object_get(etcd, "latency_ms")));
+		say("etcd: %lld of %lld answer, within %.1f ms\n", (long long)json_integer_value(json_object_get(etcd, "answering")),
+		    (long long)json_integer_value(json_object_get(etcd, "members")), json_real_value(json_object_get(etcd, "latency_ms")));
 	if (!json_is_true(json_object_get(result, "writes")))
-		printf("nothing may be written there: it can be read and mounted\n");
+		say("nothing may be written there: it can be read and mounted\n");
 	else if (etcd && !is_so(etcd, "writes"))
-		printf("etcd does not permit to publish there\n");
+		say("etcd does not permit to publish there\n");
 	else if (etcd)
-		printf("of several who publish at once etcd lets a single one through\n");
+		say("of several who publish at once etcd lets a single one through\n");
 	else if (json_is_true(json_object_get(result, "conditional")))
-		printf("of several who write at once it lets a single one through\n");
+		say("of several who write at once it lets a single one through\n");
 	else
-		printf("it does not keep writers apart: only one machine should write there\n");
+		say("it does not keep writers apart: only one machine should write there\n");
 }
 
 static int run_test(struct cli *cli)

@@ -6,6 +6,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/password.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "lib/ops/json.h"
 #include "lib/store/mend_manifest.h"
@@ -68,9 +69,9 @@ static void print_heads(struct cli *cli, const json_t *value, bool apply)
 		return;
 	table_print(cli, head_columns, heads);
 	if (apply)
-		printf("names and links were mended; to undo, roll back to the snapshot %s\n", undo);
+		say("names and links were mended; to undo, roll back to the snapshot %s\n", undo);
 	else
-		printf("nothing was changed; with --apply names and links are mended, and what has no name gets one in lost+found\n");
+		say("nothing was changed; with --apply names and links are mended, and what has no name gets one in lost+found\n");
 }
 
 static bool is_said(const json_t *value, const char *name)
@@ -83,11 +84,11 @@ static bool print_superblock(const json_t *value, bool apply)
 {
 	if (!is_said(value, "superblock"))
 		return true;
-	printf("%s\n", json_string_value(json_object_get(value, "superblock")));
+	say("%s\n", json_string_value(json_object_get(value, "superblock")));
 	if (apply)
-		printf("the superblock was made anew of its copy; what was there is kept in corpusfs.damaged\n");
+		say("the superblock was made anew of its copy; what was there is kept in corpusfs.damaged\n");
 	else
-		printf("nothing was changed; with --apply the superblock is made anew of its copy, and everything else is looked at\n");
+		say("nothing was changed; with --apply the superblock is made anew of its copy, and everything else is looked at\n");
 	return apply;
 }
 
@@ -98,12 +99,12 @@ static bool print_manifest(const json_t *value, bool apply)
 
 	if (!*text)
 		return true;
-	printf("%s\n", text);
+	say("%s\n", text);
 	if (apply)
-		printf("the list of tables was mended; the database as it was is kept in %s\n",
-		       json_string_value(json_object_get(value, "kept")));
+		say("the list of tables was mended; the database as it was is kept in %s\n",
+		    json_string_value(json_object_get(value, "kept")));
 	else
-		printf("nothing was changed; with --apply the list of tables is mended, and tables, write-ahead logs and names are looked at\n");
+		say("nothing was changed; with --apply the list of tables is mended, and tables, write-ahead logs and names are looked at\n");
 	return apply;
 }
 
@@ -133,38 +134,38 @@ static void print_repair(struct cli *cli, const json_t *value, bool apply)
 		return;
 	}
 	if (json_is_true(json_object_get(value, "unfinished")))
-		printf("a repair was interrupted; the copies that it left, which nobody needs, %s\n",
-		       cli_option(cli, "apply") ? "were removed" : "are removed with --apply");
+		say("a repair was interrupted; the copies that it left, which nobody needs, %s\n",
+		    cli_option(cli, "apply") ? "were removed" : "are removed with --apply");
 	if (!print_superblock(value, cli_option(cli, "apply") != NULL) || !print_manifest(value, cli_option(cli, "apply") != NULL))
 		return;
 	if (any)
 		table_print(cli, table_columns, tables);
 	if (*lost)
-		printf("%s\n", lost);
+		say("%s\n", lost);
 	if (!any && !*lost && json_array_size(json_object_get(value, "heads")) == 0)
-		printf("%s is to be repaired: no write-ahead log and no table is damaged, and names and links are as they must be\n",
-		       is_said(value, "superblock") || is_said(value, "manifest") ? "nothing else" : "nothing");
+		say("%s is to be repaired: no write-ahead log and no table is damaged, and names and links are as they must be\n",
+		    is_said(value, "superblock") || is_said(value, "manifest") ? "nothing else" : "nothing");
 	if (!any && !*lost)
 		return print_heads(cli, value, apply);
 	/* content that was healed before is in no block that is given up */
 	const bool nothing_lost = any && !*lost && json_is_false(json_object_get(value, "content_lost")) && json_is_false(json_object_get(value, "records_lost"));
 
 	if (!apply)
-		printf("nothing %swas changed; with --apply%s %s%s\n", again ? "else " : "", again ? " once more" : "",
-		       any ? "all blocks that can be read are kept, the others given up" : "these changes are given up",
-		       is_refused(tables) ? ", and the store can be written again" : "");
+		say("nothing %swas changed; with --apply%s %s%s\n", again ? "else " : "", again ? " once more" : "",
+		    any ? "all blocks that can be read are kept, the others given up" : "these changes are given up",
+		    is_refused(tables) ? ", and the store can be written again" : "");
 	else if (nothing_lost)
-		printf("nothing is lost: what cannot be read was made anew, or no file needs it; the database as it was is kept in %s\n", kept);
+		say("nothing is lost: what cannot be read was made anew, or no file needs it; the database as it was is kept in %s\n", kept);
 	else
-		printf("%s given up; the database as it was is kept in %s\n", any ? "blocks that cannot be read were" : "these changes were", kept);
+		say("%s given up; the database as it was is kept in %s\n", any ? "blocks that cannot be read were" : "these changes were", kept);
 	json_array_foreach (json_object_get(value, "recovered"), i, name)
-		printf("what no dataset listed any more is in the dataset %s\n", json_string_value(name));
+		say("what no dataset listed any more is in the dataset %s\n", json_string_value(name));
 	print_heads(cli, value, apply);
 	if (apply && json_is_true(json_object_get(value, "content_lost")))
-		printf("corpusfs damage names the files whose content was given up; where there are copies, corpusfs repair --from heals them\n");
+		say("corpusfs damage names the files whose content was given up; where there are copies, corpusfs repair --from heals them\n");
 	if (any && apply && !json_is_false(json_object_get(value, "records_lost")))
-		printf("corpusfs check says what is missing of what something still names; what only lost blocks named is gone without a trace:\n"
-		       "compare with a backup (corpusfs backup diff), or with the dates and counts that you know\n");
+		say("corpusfs check says what is missing of what something still names; what only lost blocks named is gone without a trace:\n"
+		    "compare with a backup (corpusfs backup diff), or with the dates and counts that you know\n");
 }
 
 struct repair {

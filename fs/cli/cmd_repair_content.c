@@ -15,6 +15,7 @@
 #include "fs/cli/interrupt.h"
 #include "fs/cli/outside.h"
 #include "fs/cli/repair_source.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "lib/base/array.h"
@@ -302,7 +303,7 @@ static void print_places(struct repair *repair)
 	if (count > 0)
 		table_print(repair->cli, place_columns, shown);
 	if (count > PLACES_SHOWN)
-		printf("and %zu more places; with --json all are listed\n", count - PLACES_SHOWN);
+		say("and %zu more places; with --json all are listed\n", count - PLACES_SHOWN);
 	json_decref(shown);
 }
 
@@ -334,21 +335,21 @@ static void print_text(struct repair *repair, uint64_t healed, uint64_t bytes, u
 
 	print_places(repair);
 	if (repair->hurt == 0)
-		printf("no content is known to be damaged; corpusfs scrub looks for it\n");
+		say("no content is known to be damaged; corpusfs scrub looks for it\n");
 	else
 		table_print(repair->cli, source_columns, repair->rows);
 	units_size(bytes, size);
 	if (repair->hurt > 0)
-		printf("%llu of %lld damaged chunks %s (%s), %llu stay%s damaged\n", (unsigned long long)healed, (long long)repair->hurt,
-		       repair->apply ? "were healed" : "were found", size, (unsigned long long)left, left == 1 ? "s" : "");
+		say("%llu of %lld damaged chunks %s (%s), %llu stay%s damaged\n", (unsigned long long)healed, (long long)repair->hurt,
+		    repair->apply ? "were healed" : "were found", size, (unsigned long long)left, left == 1 ? "s" : "");
 	if (repair->unknown > 0)
-		printf("of %lld of them it is not known what they had, so nothing can be looked for\n", (long long)repair->unknown);
+		say("of %lld of them it is not known what they had, so nothing can be looked for\n", (long long)repair->unknown);
 	if (!repair->apply && healed > 0)
-		printf("nothing was changed; with --apply what was found is stored\n");
+		say("nothing was changed; with --apply what was found is stored\n");
 	if (repair->undo) {
 		AUTO_FREE char *path = xasprintf("%s/%s", repair->store, repair->undo);
 		AUTO_FREE char *command = shell_text("corpusfs -s %s repair --undo %s --apply", repair->store, path);
-		printf("to undo: %s\n", command);
+		say("to undo: %s\n", command);
 	}
 }
 
@@ -465,7 +466,7 @@ int repair_undo_content(struct cli *cli)
 		return exit_with(&err);
 	table_print_object(cli, undo_columns, value);
 	if (!cli_option(cli, "json") && !apply)
-		printf("nothing was changed; with --apply what was healed is damaged again, as it was before\n");
+		say("nothing was changed; with --apply what was healed is damaged again, as it was before\n");
 	json_decref(value);
 	return EXIT_OK;
 }

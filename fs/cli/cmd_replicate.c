@@ -20,6 +20,7 @@
 #include "fs/cli/interrupt.h"
 #include "fs/cli/place.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "lib/base/buf.h"
 #include "lib/base/shell.h"
 #include "lib/ops/json.h"
@@ -265,7 +266,7 @@ static int step(struct replication *replication, bool *ret_done)
 	if (r < 0)
 		return r;
 	replication->sent++;
-	printf("%s@%s is there\n", replication->dataset, text_of(next, "name"));
+	say("%s@%s is there\n", replication->dataset, text_of(next, "name"));
 	fflush(stdout);
 	return 0;
 }
@@ -308,17 +309,17 @@ int run_replicate(struct cli *cli)
 	if (status != 0)
 		return error_set(&replication.err, -EREMOTEIO, "the command has failed: %s", replication.command), exit_with(&replication.err);
 	if (replication.sent == 0)
-		printf("the replica has all snapshots of %s\n", place.dataset);
+		say("the replica has all snapshots of %s\n", place.dataset);
 	return EXIT_OK;
 }
 
 /* --- the other end --- */
 
 /* Prints what the dataset has; takes over `state`. */
-static void say(json_t *state)
+static void tell_state(json_t *state)
 {
 	json_dumpf(state, stdout, JSON_COMPACT);
-	printf("\n");
+	say("\n");
 	fflush(stdout);
 	json_decref(state);
 }
@@ -329,7 +330,7 @@ static int say_state(const char *store, const char *dataset, struct error *err)
 	int r = run_op_at(store, "stream.state", json_pack("{s:o}", "dataset", json_from_bytes(dataset)), NULL, &state, err);
 
 	if (r == 0)
-		say(state);
+		tell_state(state);
 	return r;
 }
 
@@ -350,6 +351,6 @@ int serve_receive(const char *store, const char *dataset, int fd)
 			break;
 	}
 	AUTO_FREE char *text = xasprintf("%s%s%s", err.text, err.hint[0] ? "; " : "", err.hint);
-	say(json_pack("{s:o}", "failed", json_from_bytes(text)));
+	tell_state(json_pack("{s:o}", "failed", json_from_bytes(text)));
 	return exit_with(&err);
 }

@@ -9,6 +9,7 @@
 #include "fs/cli/password.h"
 #include "fs/cli/repository.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "lib/base/buf.h"
@@ -31,7 +32,7 @@ static int run_init(struct cli *cli)
 	if (cli_option(cli, "json"))
 		repository_print_json(result);
 	else
-		printf("made a repository in %s\nkeep the password: without it nobody reads the backups\n", cli->argv[0]);
+		say("made a repository in %s\nkeep the password: without it nobody reads the backups\n", cli->argv[0]);
 	json_decref(result);
 	return EXIT_OK;
 }
@@ -121,15 +122,15 @@ static void print_verified(const json_t *result, bool data)
 	units_count(number(result, "blobs"), "blob", "blobs", blobs);
 	units_count(number(result, "packs"), "pack", "packs", packs);
 	units_count(number(result, "packs_read"), "pack", "packs", packs_read);
-	printf("%s, %s, %s in %s", backups, directories, blobs, packs);
+	say("%s, %s, %s in %s", backups, directories, blobs, packs);
 	if (data)
-		printf(", %s read (%s)", packs_read, bytes);
+		say(", %s read (%s)", packs_read, bytes);
 	if (number(result, "problem_count") == 0)
-		printf(": undamaged\n");
+		say(": undamaged\n");
 	else if (number(result, "hurt") == 0)
-		printf(": damaged, but no backup of those that can be read is hurt by it\n");
+		say(": damaged, but no backup of those that can be read is hurt by it\n");
 	else
-		printf(": damaged, and %lld backup%s hurt\n", (long long)number(result, "hurt"), number(result, "hurt") == 1 ? " is" : "s are");
+		say(": damaged, and %lld backup%s hurt\n", (long long)number(result, "hurt"), number(result, "hurt") == 1 ? " is" : "s are");
 }
 
 static int run_verify(struct cli *cli)
@@ -247,7 +248,7 @@ static int run_rebuild(struct cli *cli)
 	if (cli_option(cli, "json"))
 		repository_print_json(result);
 	else
-		printf("the index names %lld blobs in %lld packs\n", (long long)number(result, "blobs"), (long long)number(result, "packs"));
+		say("the index names %lld blobs in %lld packs\n", (long long)number(result, "blobs"), (long long)number(result, "packs"));
 	print_problems(result);
 	code = number(result, "problem_count") == 0 ? EXIT_OK : EXIT_FAILED;
 	json_decref(result);
@@ -259,7 +260,7 @@ static int run_rebuild(struct cli *cli)
 static void print_forgotten(struct cli *cli, json_t *rows, const char *next)
 {
 	if (!cli_option(cli, "json"))
-		printf("%s%s:\n", cli_option(cli, "dry-run") ? "would forget" : "forgotten", cli_option(cli, "dry-run") ? "" : next);
+		say("%s%s:\n", cli_option(cli, "dry-run") ? "would forget" : "forgotten", cli_option(cli, "dry-run") ? "" : next);
 	print_backups(cli, rows);
 }
 
@@ -290,20 +291,20 @@ static void print_pruned(const json_t *result, bool dry_run)
 
 	units_size((uint64_t)number(result, "bytes_freed"), bytes);
 	if (removed + rewritten == 0)
-		printf("nothing to free: all %lld packs stay as they are\n", (long long)number(result, "packs"));
+		say("nothing to free: all %lld packs stay as they are\n", (long long)number(result, "packs"));
 	else if (dry_run)
-		printf("of %lld packs, would remove %lld and write %lld anew without what no backup names: about %s would be freed\n",
-		       (long long)number(result, "packs"), removed, rewritten, bytes);
+		say("of %lld packs, would remove %lld and write %lld anew without what no backup names: about %s would be freed\n",
+		    (long long)number(result, "packs"), removed, rewritten, bytes);
 	else
-		printf("of %lld packs, removed %lld and wrote %lld anew without what no backup names: %s freed\n", (long long)number(result, "packs"),
-		       removed, rewritten, bytes);
+		say("of %lld packs, removed %lld and wrote %lld anew without what no backup names: %s freed\n", (long long)number(result, "packs"),
+		    removed, rewritten, bytes);
 	units_size((uint64_t)number(result, "needed"), bytes);
 	if (json_is_true(json_object_get(result, "no_room")))
 		fprintf(stderr, "corpusfs: there was no room to write all packs anew that are named in part: make room for %s, then prune again\n", bytes);
 	units_size((uint64_t)number(result, "left_bytes"), bytes);
 	if (number(result, "left") > 0)
-		printf("%s %lld files (%s) that writers which died had begun\n", dry_run ? "would remove" : "removed",
-		       (long long)number(result, "left"), bytes);
+		say("%s %lld files (%s) that writers which died had begun\n", dry_run ? "would remove" : "removed",
+		    (long long)number(result, "left"), bytes);
 }
 
 static int run_prune(struct cli *cli)
@@ -341,7 +342,7 @@ static int run_unlock(struct cli *cli)
 	if (cli_option(cli, "json"))
 		repository_print_json(result);
 	else
-		printf("removed %lld lock%s\n", (long long)number(result, "removed"), number(result, "removed") == 1 ? "" : "s");
+		say("removed %lld lock%s\n", (long long)number(result, "removed"), number(result, "removed") == 1 ? "" : "s");
 	json_decref(result);
 	return EXIT_OK;
 }

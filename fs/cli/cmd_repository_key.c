@@ -6,6 +6,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/password.h"
 #include "fs/cli/repository.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "lib/ops/json.h"
 
@@ -49,7 +50,7 @@ static int print_key(struct cli *cli, int code, json_t *result, const char *verb
 	if (cli_option(cli, "json"))
 		repository_print_json(result);
 	else
-		printf("%s key %.8s\n", verb, json_string_value(json_object_get(result, "key")));
+		say("%s key %.8s\n", verb, json_string_value(json_object_get(result, "key")));
 	json_decref(result);
 	return EXIT_OK;
 }

@@ -6,6 +6,7 @@
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/daemon/control/client.h"
 #include "fs/supervise/supervisor.h"
 #include "lib/base/clock.h"
@@ -193,7 +194,7 @@ static int run_restart(struct cli *cli)
 	if (result == 0)
 		result = compare(before, now, &err);
 	if (result == 0)
-		printf("restarted: version %s goes on as process %d\n", json_string_value(json_object_get(now, "version")), (int)number(now, "pid"));
+		say("restarted: version %s goes on as process %d\n", json_string_value(json_object_get(now, "version")), (int)number(now, "pid"));
 	json_decref(before);
 	json_decref(now);
 	return result < 0 ? exit_with(&err) : EXIT_OK;

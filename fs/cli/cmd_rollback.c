@@ -8,6 +8,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/place.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "lib/base/buf.h"
 #include "lib/base/escape.h"
 #include "lib/ops/json.h"
@@ -55,7 +56,7 @@ static int restore(struct cli *cli, const struct place *place, const char *view)
 		json_print(value);
 	} else {
 		AUTO_FREE char *path = escape_text(place->path, ESCAPE_BYTES | ESCAPE_CONTROL);
-		printf("%s is as in %s: %lld file%s\n", path, view, files, files == 1 ? "" : "s");
+		say("%s is as in %s: %lld file%s\n", path, view, files, files == 1 ? "" : "s");
 	}
 	json_decref(value);
 	return EXIT_OK;
@@ -74,9 +75,9 @@ static int rollback(struct cli *cli, const struct place *place, const char *view
 	if (cli_option(cli, "json"))
 		json_print(value);
 	else if (guard && *guard)
-		printf("rolled back to %s; what was there before is kept as %s@%s\n", view, place->dataset, guard);
+		say("rolled back to %s; what was there before is kept as %s@%s\n", view, place->dataset, guard);
 	else
-		printf("rolled back to %s\n", view);
+		say("rolled back to %s\n", view);
 	json_decref(value);
 	return EXIT_OK;
 }

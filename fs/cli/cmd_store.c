@@ -7,6 +7,7 @@
 #include "fs/cli/owner.h"
 #include "fs/cli/remote_mount.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/served.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
@@ -58,7 +59,7 @@ static int run_init(struct cli *cli)
 		result = store_init(cli->argv[0], chunk ? &parameters : NULL, &err);
 	if (result < 0)
 		return exit_with(&err);
-	printf("made a store in %s\n", cli->argv[0]);
+	say("made a store in %s\n", cli->argv[0]);
 	return EXIT_OK;
 }
 
@@ -121,9 +122,9 @@ static void print_garbage(const json_t *status)
 
 	units_size(dropped, size);
 	if (dropped == 0)
-		printf("garbage        %s\n", waits ? "some, waits to be collected" : "none");
+		say("garbage        %s\n", waits ? "some, waits to be collected" : "none");
 	else
-		printf("garbage        about %s%s\n", size, waits ? ", waits to be collected" : "");
+		say("garbage        about %s%s\n", size, waits ? ", waits to be collected" : "");
 }
 
 static const char *phase_text(const json_t *gc)
@@ -148,9 +149,9 @@ static void print_gc(const json_t *status)
 	if (!json_is_true(json_object_get(gc, "running")))
 		print_garbage(status);
 	else if (total > 0)
-		printf("garbage        being collected: %s, %lld of %lld\n", phase_text(gc), (long long)done, (long long)total);
+		say("garbage        being collected: %s, %lld of %lld\n", phase_text(gc), (long long)done, (long long)total);
 	else
-		printf("garbage        being collected: %s\n", phase_text(gc));
+		say("garbage        being collected: %s\n", phase_text(gc));
 }
 
 /* What takes the daemon's memory, of how much that it may take. */
@@ -168,11 +169,11 @@ static void print_memory(const json_t *status)
 			continue;
 		units_size((uint64_t)now, bytes);
 		units_size((uint64_t)most, budget);
-		printf("%s%s %s%s%s", before, json_string_value(json_object_get(part, "name")), bytes, most ? " of " : "", most ? budget : "");
+		say("%s%s %s%s%s", before, json_string_value(json_object_get(part, "name")), bytes, most ? " of " : "", most ? budget : "");
 		before = ", ";
 	}
 	if (before[0] == ',')
-		printf("\n");
+		say("\n");
 }
 
 static void print_damage(const json_t *status)
@@ -182,15 +183,15 @@ static void print_damage(const json_t *status)
 			healed = json_integer_value(json_object_get(damage, "healed"));
 
 	if (chunks > 0)
-		printf("damaged        %lld chunk%s: `corpusfs damage` says which files are hurt\n", chunks, chunks == 1 ? "" : "s");
+		say("damaged        %lld chunk%s: `corpusfs damage` says which files are hurt\n", chunks, chunks == 1 ? "" : "s");
 	if (healed > 0)
-		printf("healed         %lld chunk%s\n", healed, healed == 1 ? "" : "s");
+		say("healed         %lld chunk%s\n", healed, healed == 1 ? "" : "s");
 	if (json_is_true(json_object_get(damage, "tables")))
-		printf("tables         some are damaged, and none is merged: %s\n",
-		       chunks == 0 && healed > 0 ? "`corpusfs scrub` looks whether that is still so"
+		say("tables         some are damaged, and none is merged: %s\n",
+		    chunks == 0 && healed > 0 ? "`corpusfs scrub` looks whether that is still so"
 						 : "see `corpusfs damage`, then `corpusfs repair`");
 	if (json_is_true(json_object_get(damage, "unneeded")))
-		printf("tables         some have damaged content that no file needs; unmounted, `corpusfs repair --apply` makes them anew\n");
+		say("tables         some have damaged content that no file needs; unmounted, `corpusfs repair --apply` makes them anew\n");
 }
 
 static void print_scrub(const json_t *status)
@@ -203,11 +204,11 @@ static void print_scrub(const json_t *status)
 
 	clock_format(end, when);
 	if (end > 0)
-		printf("last scrub     %s, %lld damaged\n", when, (long long)damaged);
+		say("last scrub     %s, %lld damaged\n", when, (long long)damaged);
 	else
-		printf("last scrub     never\n");
+		say("last scrub     never\n");
 	if (phase && phase[0])
-		printf("scrub          %s, %lld chunks so far\n", phase, (long long)json_integer_value(json_object_get(scrub, "chunks")));
+		say("scrub          %s, %lld chunks so far\n", phase, (long long)json_integer_value(json_object_get(scrub, "chunks")));
 }
 
 static void print_begun(const json_t *row, const char *key, const char *format)
@@ -218,8 +219,8 @@ static void print_begun(const json_t *row, const char *key, const char *format)
 	if (begun == 0)
 		return;
 	clock_format(begun, when);
-	printf(", ");
-	printf(format, when);
+	say(", ");
+	say(format, when);
 }
 
 /* One line for each kind of backup that is planned. */
@@ -236,17 +237,17 @@ static void print_backups(const json_t *status)
 		if (last > 0)
 			clock_format(last, when);
 		if (!kind) {
-			printf("backups        %s\n", failure);
+			say("backups        %s\n", failure);
 			continue;
 		}
-		printf("backup         %s: %s %s to %s, %s%s", json_string_value(json_object_get(row, "dataset")), kind,
-		       json_string_value(json_object_get(row, "every")), json_string_value(json_object_get(row, "repository")),
-		       last > 0 ? "last " : "", when);
+		say("backup         %s: %s %s to %s, %s%s", json_string_value(json_object_get(row, "dataset")), kind,
+		    json_string_value(json_object_get(row, "every")), json_string_value(json_object_get(row, "repository")),
+		    last > 0 ? "last " : "", when);
 		if (last > 0 && strcmp(kind, "drill") == 0)
-			printf(", came back in %.1f s", json_real_value(json_object_get(row, "seconds")));
+			say(", came back in %.1f s", json_real_value(json_object_get(row, "seconds")));
 		print_begun(row, "running", "being made since %s");
 		print_begun(row, "interrupted", "begun %s and interrupted, to be made by the next tick");
-		printf("%s%s%s\n", json_is_true(json_object_get(row, "late")) ? ", LATE" : "", failure ? ": " : "", failure ? failure : "");
+		say("%s%s%s\n", json_is_true(json_object_get(row, "late")) ? ", LATE" : "", failure ? ": " : "", failure ? failure : "");
 	}
 }
 
@@ -263,11 +264,11 @@ static void print_replications(const char *store)
 	json_array_foreach(json_object_get(result, "replications"), i, row) {
 		const long long behind = json_integer_value(json_object_get(row, "behind"));
 
-		printf("replica        %s@%s: %lld snapshot%s behind", json_string_value(json_object_get(row, "dataset")),
-		       json_string_value(json_object_get(row, "snapshot")), behind, behind == 1 ? "" : "s");
+		say("replica        %s@%s: %lld snapshot%s behind", json_string_value(json_object_get(row, "dataset")),
+		    json_string_value(json_object_get(row, "snapshot")), behind, behind == 1 ? "" : "s");
 		if (behind > 0)
-			printf(", for %lld s", (long long)json_integer_value(json_object_get(row, "lag")));
-		printf("; to %s\n", json_string_value(json_object_get(row, "to")));
+			say(", for %lld s", (long long)json_integer_value(json_object_get(row, "lag")));
+		say("; to %s\n", json_string_value(json_object_get(row, "to")));
 	}
 	json_decref(result);
 }
@@ -294,14 +295,14 @@ static void print_supervision(const json_t *status)
 	const char *why = json_string_value(json_object_get(status, "unsupervised"));
 
 	if (json_is_true(json_object_get(status, "supervised")))
-		printf("supervised     yes: if the daemon dies, another goes on\n");
+		say("supervised     yes: if the daemon dies, another goes on\n");
 	else if (json_object_get(status, "pid"))
-		printf("supervised     no (%s): if the daemon dies, its mounts end\n", why ? why : "an older program");
+		say("supervised     no (%s): if the daemon dies, its mounts end\n", why ? why : "an older program");
 	if (restarts > 0)
-		printf("restarts       %lld%s\n", restarts,
-		       json_is_true(json_object_get(status, "fell_back")) ? "; the last program that was to go on did not come up" : "");
+		say("restarts       %lld%s\n", restarts,
+		    json_is_true(json_object_get(status, "fell_back")) ? "; the last program that was to go on did not come up" : "");
 	if (crashes > 0)
-		printf("crashes        %lld of its daemons; the log says when\n", crashes);
+		say("crashes        %lld of its daemons; the log says when\n", crashes);
 }
 
 /* Of a store that is not mounted: whether its supervisor gave up, and nobody has mounted it since. */
@@ -317,7 +318,7 @@ static void print_given_up(const json_t *status)
 	for (const char *at = (const char *)log.data; (at = strstr(at, " gave-up ")); at++)
 		last = at;
 	if (last && !strstr(last, " started "))
-		printf("last daemon    %.*s\n", (int)strcspn(last + 1, "\n"), last + 1);
+		say("last daemon    %.*s\n", (int)strcspn(last + 1, "\n"), last + 1);
 }
 
 static const struct column quota_columns[] = {
@@ -405,8 +406,8 @@ static void print_uncommitted(const json_t *status)
 	if (!uncommitted)
 		return;
 	AUTO_FREE char *name = escape_text(file ? file : "", ESCAPE_CONTROL);
-	printf("not on disk    %lld file%s%s%s: %s; it is tried again\n", files, files == 1 ? "" : "s", !file ? "" : files == 1 ? ", " : ", one of them ",
-	       name, json_string_value(json_object_get(uncommitted, "error")));
+	say("not on disk    %lld file%s%s%s: %s; it is tried again\n", files, files == 1 ? "" : "s", !file ? "" : files == 1 ? ", " : ", one of them ",
+	    name, json_string_value(json_object_get(uncommitted, "error")));
 }
 
 /* The store that an operand names: a store, or where one is mounted. */
@@ -435,10 +436,10 @@ static int run_status(struct cli *cli)
 	if (!cli_option(cli, "json")) {
 		print_memory(status);
 		if (json_object_get(status, "read_only"))
-			printf("read-only      %s\n", json_string_value(json_object_get(status, "read_only")));
+			say("read-only      %s\n", json_string_value(json_object_get(status, "read_only")));
 		if (json_object_get(status, "write_error"))
-			printf("writing        has stopped: %s; unmount and mount again\n",
-			       json_string_value(json_object_get(status, "write_error")));
+			say("writing        has stopped: %s; unmount and mount again\n",
+			    json_string_value(json_object_get(status, "write_error")));
 		print_uncommitted(status);
 		print_supervision(status);
 		print_given_up(status);
@@ -448,11 +449,11 @@ static int run_status(struct cli *cli)
 		print_backups(status);
 		print_replications(store);
 		if (json_array_size(json_object_get(status, "quotas")) > 0) {
-			printf("\n");
+			say("\n");
 			table_print(cli, quota_columns, json_object_get(status, "quotas"));
 		}
 		if (json_array_size(mounts) > 0)
-			printf("\n");
+			say("\n");
 		json_array_foreach (mounts, i, row)
 			complete_row(row);
 		table_print(cli, mount_columns, mounts);

@@ -12,6 +12,7 @@
 #include "fs/cli/interrupt.h"
 #include "fs/cli/place.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/units.h"
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
@@ -37,10 +38,10 @@ static void print_summary(FILE *out, const char *verb, const json_t *result, con
 
 	units_size((uint64_t)number(result, "bytes"), bytes);
 	units_size((uint64_t)((double)number(result, "bytes") / MAX(seconds, 0.001)), rate);
-	fprintf(out, "%s %s@%s", verb, text_of(result, "dataset"), text_of(result, "snapshot"));
+	say_to(out, "%s %s@%s", verb, text_of(result, "dataset"), text_of(result, "snapshot"));
 	if (*text_of(result, base))
-		fprintf(out, " since %s", text_of(result, base));
-	fprintf(out, ": %s in %.1f s (%s/s)\n", bytes, seconds, rate);
+		say_to(out, " since %s", text_of(result, base));
+	say_to(out, ": %s in %.1f s (%s/s)\n", bytes, seconds, rate);
 }
 
 static void report(struct cli *cli, FILE *out, const char *verb, json_t *result, const char *base, unsigned long long started)
@@ -50,7 +51,7 @@ static void report(struct cli *cli, FILE *out, const char *verb, json_t *result,
 	if (cli_option(cli, "json")) {
 		json_object_set_new(result, "seconds", json_real(seconds));
 		json_dumpf(result, out, JSON_INDENT(2));
-		fprintf(out, "\n");
+		say_to(out, "\n");
 	} else {
 		print_summary(out, verb, result, base, seconds);
 	}
@@ -132,7 +133,7 @@ static int print_token(struct cli *cli, const char *dataset)
 	if (code != EXIT_OK)
 		return code;
 	if (*text_of(result, "token"))
-		printf("%s\n", text_of(result, "token"));
+		say("%s\n", text_of(result, "token"));
 	else
 		error_set(&err, -ENOENT, "there is no unfinished stream into \"%s\"", dataset);
 	json_decref(result);
@@ -147,7 +148,7 @@ static int drop(struct cli *cli, const char *dataset)
 	if (code != EXIT_OK)
 		return code;
 	if (!json_is_true(json_object_get(result, "dropped")))
-		printf("there was no unfinished stream into \"%s\"\n", dataset);
+		say("there was no unfinished stream into \"%s\"\n", dataset);
 	json_decref(result);
 	return EXIT_OK;
 }
@@ -220,7 +221,7 @@ static int run_demote(struct cli *cli)
 	if (code != EXIT_OK)
 		return code;
 	if (*text_of(result, "kept"))
-		printf("what was in %s before is kept as %s@%s\n", place.dataset, place.dataset, text_of(result, "kept"));
+		say("what was in %s before is kept as %s@%s\n", place.dataset, place.dataset, text_of(result, "kept"));
 	json_decref(result);
 	return EXIT_OK;
 }

@@ -17,6 +17,7 @@
 #include "fs/cli/remote_warm.h"
 #include "fs/cli/remotes.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "lib/base/buf.h"
@@ -84,14 +85,14 @@ static void print_summary(FILE *out, const char *begin, const char *verb, const 
 	units_count(number(result, "files"), "file", "files", files);
 	units_count(number(result, "directories"), "directory", "directories", directories);
 	units_count(number(result, "links"), "hard link", "hard links", links);
-	fprintf(out, "%s%s %s, %s, %s in %.1f s (%s/s)", begin, verb, files, directories, bytes, seconds, rate);
+	say_to(out, "%s%s %s, %s, %s in %.1f s (%s/s)", begin, verb, files, directories, bytes, seconds, rate);
 	if (number(result, "links"))
-		fprintf(out, ", %s", links);
+		say_to(out, ", %s", links);
 	if (number(result, "skipped"))
-		fprintf(out, ", %lld were there already", (long long)number(result, "skipped"));
+		say_to(out, ", %lld were there already", (long long)number(result, "skipped"));
 	if (number(result, "problem_count"))
-		fprintf(out, ", %lld problem%s", (long long)number(result, "problem_count"), number(result, "problem_count") == 1 ? "" : "s");
-	fprintf(out, "\n");
+		say_to(out, ", %lld problem%s", (long long)number(result, "problem_count"), number(result, "problem_count") == 1 ? "" : "s");
+	say_to(out, "\n");
 }
 
 /* `keeps`: what came over before a failure stays. */
@@ -102,7 +103,7 @@ static int report(struct cli *cli, const char *verb, json_t *result, double seco
 	if (cli_option(cli, "json")) {
 		json_object_set_new(result, "seconds", json_real(seconds));
 		json_dumpf(result, out, JSON_INDENT(2));
-		fprintf(out, "\n");
+		say_to(out, "\n");
 	}
 	problems = print_problems(result);
 	acl_note(result);
@@ -289,10 +290,10 @@ static int run_warm(struct cli *cli)
 	units_size((uint64_t)((double)number(result, "bytes") / MAX(seconds, 0.001)), rate);
 	if (cli_option(cli, "json")) {
 		json_dumpf(result, stdout, JSON_INDENT(2));
-		printf("\n");
+		say("\n");
 	} else {
-		printf("read %s of %lld file%s in %.1f s (%s/s)\n", bytes, (long long)number(result, "files"), number(result, "files") == 1 ? "" : "s",
-		       seconds, rate);
+		say("read %s of %lld file%s in %.1f s (%s/s)\n", bytes, (long long)number(result, "files"), number(result, "files") == 1 ? "" : "s",
+		    seconds, rate);
 	}
 	json_decref(result);
 	return EXIT_OK;

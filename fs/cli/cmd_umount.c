@@ -8,6 +8,7 @@
 #include "fs/cli/command.h"
 #include "fs/cli/exit.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/served.h"
 #include "fs/cli/where.h"
 #include "fs/daemon/control/client.h"
@@ -156,7 +157,7 @@ static int remove_dead(const char *mountpoint)
 	if (where_remove_dead(mountpoint, &err) < 0)
 		return exit_with(&err);
 	if (read_only) {
-		printf("unmounted %s, whose daemon had died; it was read-only, so nothing is lost\n", mountpoint);
+		say("unmounted %s, whose daemon had died; it was read-only, so nothing is lost\n", mountpoint);
 		return EXIT_OK;
 	}
 	error_set(&err, -ENOTCONN, "unmounted %s, whose daemon had died: what was synced is on disk, what was not is lost", mountpoint);
@@ -168,8 +169,8 @@ static int tell_of_process(const char *mountpoint, const struct stopped *stopped
 {
 	AUTO_FREE char *process = stopped->pid > 0 ? xasprintf("its process, %d, ", (int)stopped->pid) : xstrdup("its process ");
 
-	printf("unmounted %s; %shas not ended yet: somebody may still use it, or the place does not answer; until then it may hold a lock there\n",
-	       mountpoint, process);
+	say("unmounted %s; %shas not ended yet: somebody may still use it, or the place does not answer; until then it may hold a lock there\n",
+	    mountpoint, process);
 	return EXIT_OK;
 }
 
@@ -178,10 +179,10 @@ static int tell(const char *mountpoint, const struct stopped *stopped)
 	if (stopped->stays)
 		return tell_of_process(mountpoint, stopped);
 	if (stopped->in_use)
-		printf("detached %s, which is still in use; everything written so far is on disk\n", mountpoint);
+		say("detached %s, which is still in use; everything written so far is on disk\n", mountpoint);
 	else
-		printf("unmounted %s, everything is on disk%s\n", mountpoint,
-		       stopped->lives_on ? "; it is still in use where it was detached before, or in another mount namespace" : "");
+		say("unmounted %s, everything is on disk%s\n", mountpoint,
+		    stopped->lives_on ? "; it is still in use where it was detached before, or in another mount namespace" : "");
 	return EXIT_OK;
 }
 
@@ -281,7 +282,7 @@ static int force(const char *mountpoint, const char *store)
 	err = (struct error){0};
 	if (end_by_force(mountpoint, result == -ESTALE ? NULL : store, abort_fd, &err) < 0)
 		return exit_with(&err);
-	printf("unmounted %s by force; it was read-only, so nothing is lost\n", mountpoint);
+	say("unmounted %s by force; it was read-only, so nothing is lost\n", mountpoint);
 	return EXIT_OK;
 }
 

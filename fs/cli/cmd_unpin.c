@@ -5,6 +5,7 @@
 #include "fs/cli/exit.h"
 #include "fs/cli/password.h"
 #include "fs/cli/remotes.h"
+#include "fs/cli/say.h"
 #include "fs/cli/warm_remote.h"
 
 static int unpin(struct cli *cli, const struct warm_place *place)
@@ -14,7 +15,7 @@ static int unpin(struct cli *cli, const struct warm_place *place)
 
 	if (warm_place_pin(place, all ? WARM_UNPIN_ALL : WARM_UNPIN, &err) < 0)
 		return exit_with(&err);
-	printf("%s not pinned any more, and goes when the cache needs the room\n", all ? "what is in the cache is" : "it is");
+	say("%s not pinned any more, and goes when the cache needs the room\n", all ? "what is in the cache is" : "it is");
 	return EXIT_OK;
 }
 

@@ -6,6 +6,7 @@
 #include "fs/cli/hint.h"
 #include "fs/cli/json_rows.h"
 #include "fs/cli/run.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "lib/ops/json.h"
@@ -55,7 +56,7 @@ static int run_schedule(struct cli *cli)
 	if (cli_option(cli, "json"))
 		json_print(value);
 	else
-		printf("%s\n", json_string_value(json_object_get(value, "every")));
+		say("%s\n", json_string_value(json_object_get(value, "every")));
 	json_decref(value);
 	return EXIT_OK;
 }
@@ -77,7 +78,7 @@ static void print_tables(struct cli *cli, const json_t *tables)
 	if (json_array_size(tables) == 0 || cli_option(cli, "json"))
 		return;
 	table_print(cli, table_columns, tables);
-	printf("\n");
+	say("\n");
 }
 
 static int run_damage(struct cli *cli)
@@ -98,9 +99,9 @@ static int run_damage(struct cli *cli)
 	all = json_is_true(json_object_get(value, "all"));
 	table_end(&table, value);
 	if (places == 0 && !cli_option(cli, "json"))
-		printf("no damage is known; corpusfs scrub and corpusfs check look for it\n");
+		say("no damage is known; corpusfs scrub and corpusfs check look for it\n");
 	else if (json_integer_value(json_object_get(value, "chunks")) > 0 && !cli_option(cli, "json"))
-		printf("\ncorpusfs repair --from DIRECTORY, ARCHIVE, STORE or REPOSITORY looks there for the content that is lost, and heals it in all of these\n");
+		say("\ncorpusfs repair --from DIRECTORY, ARCHIVE, STORE or REPOSITORY looks there for the content that is lost, and heals it in all of these\n");
 	if (!all)
 		fprintf(stderr, "corpusfs: there are more places than these\n");
 	json_decref(value);

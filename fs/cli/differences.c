@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fs/cli/say.h"
 #include "fs/cli/units.h"
 #include "lib/base/escape.h"
 
@@ -41,7 +42,7 @@ static void print_path(const char *path, bool is_dir)
 {
 	AUTO_FREE char *text = escape_text(*path ? path : ".", ESCAPE_CONTROL);
 
-	printf("%s%s", text, is_dir ? "/" : "");
+	say("%s%s", text, is_dir ? "/" : "");
 }
 
 static void print_ranges(const json_t *ranges)
@@ -51,7 +52,7 @@ static void print_ranges(const json_t *ranges)
 
 	json_array_foreach(ranges, i, range) {
 		long long offset = json_integer_value(json_array_get(range, 0)), length = json_integer_value(json_array_get(range, 1));
-		printf("    bytes %lld-%lld (%lld)\n", offset, offset + length - 1, length);
+		say("    bytes %lld-%lld (%lld)\n", offset, offset + length - 1, length);
 	}
 }
 
@@ -63,18 +64,18 @@ static void print_entry(const json_t *entry)
 	bool is_dir = S_ISDIR((mode_t)json_integer_value(json_object_get(attr, "mode")));
 
 	if (strcmp(kind, "below") == 0) {
-		printf("> ");
+		say("> ");
 		print_path(json_string_value(json_object_get(entry, "path")), true);
-		printf(" (%lld more, too deep below it to be named)\n", (long long)json_integer_value(json_object_get(entry, "entries")));
+		say(" (%lld more, too deep below it to be named)\n", (long long)json_integer_value(json_object_get(entry, "entries")));
 		return;
 	}
-	printf("%c ", letter_of(kind));
+	say("%c ", letter_of(kind));
 	if (old_path) {
 		print_path(old_path, is_dir);
-		printf(json_is_true(json_object_get(entry, "old_below")) ? "... -> " : " -> ");
+		say(json_is_true(json_object_get(entry, "old_below")) ? "... -> " : " -> ");
 	}
 	print_path(json_string_value(json_object_get(entry, "path")), is_dir);
-	printf("%s\n", old_path && json_is_true(json_object_get(entry, "content_changed")) ? " (modified)" : "");
+	say("%s\n", old_path && json_is_true(json_object_get(entry, "content_changed")) ? " (modified)" : "");
 	print_ranges(json_object_get(entry, "ranges"));
 }
 
@@ -84,19 +85,19 @@ static void print_stat(const json_t *result)
 	bool first = true;
 
 	if (!differences_any(result)) {
-		printf("no differences\n");
+		say("no differences\n");
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		long long count = count_of(result, kinds[i].kind);
 		if (count == 0)
 			continue;
-		printf("%s%lld %s", first ? "" : ", ", count, kinds[i].title);
+		say("%s%lld %s", first ? "" : ", ", count, kinds[i].title);
 		first = false;
 	}
 	units_size((uint64_t)json_integer_value(json_object_get(result, "bytes_added")), added);
 	units_size((uint64_t)json_integer_value(json_object_get(result, "bytes_removed")), removed);
-	printf("; files with %s now, %s before\n", added, removed);
+	say("; files with %s now, %s before\n", added, removed);
 }
 
 struct differences differences_begin(const struct cli *cli)

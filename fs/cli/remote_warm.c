@@ -10,6 +10,7 @@
 #include "fs/cli/interrupt.h"
 #include "fs/cli/json_rows.h"
 #include "fs/cli/progress.h"
+#include "fs/cli/say.h"
 #include "fs/cli/units.h"
 #include "fs/cli/warm_remote.h"
 #include "lib/base/array.h"
@@ -269,7 +270,7 @@ static int report(struct cli *cli, const struct warming *warming, const char *no
 		json_print(result);
 		json_decref(result);
 	} else {
-		printf("%s of %llu files %s, after %.1f s (%s/s)\n", bytes, (unsigned long long)warming->files, what, seconds, rate);
+		say("%s of %llu files %s, after %.1f s (%s/s)\n", bytes, (unsigned long long)warming->files, what, seconds, rate);
 	}
 	fflush(stdout);
 	if (not_kept)

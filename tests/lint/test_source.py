@@ -135,6 +135,11 @@ def test_arrays_grow_in_one_way():
     report_changes(users - allowed_users, allowed.GROWN_BY_HAND, "grows an array by hand")
 
 
+def test_commands_say_what_they_print():
+    """say() keeps control characters in names from the terminal."""
+    report([name for name in sources("fs/cli/cmd_") if re.search(r"(?<!\w)f?printf\((?!stderr)", without_comments(text(name)))])
+
+
 def test_every_header_says_what_it_is_for():
     report([name for name in sources("lib/", "fs/") if name.endswith(".h") and not text(name).startswith("/*")])
 
