@@ -1,5 +1,6 @@
 #include "lib/repository/transfers.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -34,23 +35,54 @@ struct transfers {
 	bool is_broken;
 };
 
+/*
+ * The library is loaded when it is first needed: with the thirty others that it brings, it would be a third of the time that each command takes to
+ * start, and few commands reach over a network.
+ */
+#define LIBRARY "libcurl.so.4"
+#define FUNCTIONS \
+	X(easy_cleanup) X(easy_escape) X(easy_getinfo) X(easy_header) X(easy_init) X(easy_reset) X(easy_setopt) X(easy_strerror) X(free) X(getdate) \
+	X(global_init) X(multi_add_handle) X(multi_cleanup) X(multi_info_read) X(multi_init) X(multi_perform) X(multi_poll) X(multi_remove_handle) \
+	X(multi_setopt) X(multi_strerror) X(slist_append) X(slist_free_all)
+
+static struct {
+#define X(name) __typeof__(curl_##name) *name;
+	FUNCTIONS
+#undef X
+} lib;
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void init_once(void)
+static void *find(void *handle, const char *name)
 {
-	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
+	void *found = handle ? dlsym(handle, name) : NULL;
+
+	if (found)
+		return found;
+	fprintf(stderr, "corpusfs: %s\n", dlerror());
+	abort();
+}
+
+static void load(void)
+{
+	void *handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+
+#define X(name) lib.name = (__typeof__(lib.name))find(handle, "curl_" #name);
+	FUNCTIONS
+#undef X
+	(void)lib.global_init(CURL_GLOBAL_DEFAULT);
 }
 
 struct transfers *transfers_new(void)
 {
 	struct transfers *transfers = xcalloc(1, sizeof(*transfers));
 
-	pthread_once(&once, init_once);
-	transfers->multi = curl_multi_init();
+	pthread_once(&once, load);
+	transfers->multi = lib.multi_init();
 	if (!transfers->multi)
 		abort();
 	/* A second request on the connection of the first would be as late. */
-	curl_multi_setopt(transfers->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+	lib.multi_setopt(transfers->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
 	return transfers;
 }
 
@@ -60,8 +92,8 @@ void transfers_free(struct transfers *transfers)
 		return;
 	(void)!transfers_end(transfers);
 	for (size_t i = 0; i < TRANSFERS; i++)
-		curl_easy_cleanup(transfers->all[i].curl);
-	curl_multi_cleanup(transfers->multi);
+		lib.easy_cleanup(transfers->all[i].curl);
+	lib.multi_cleanup(transfers->multi);
 	free(transfers);
 }
 
@@ -74,7 +106,7 @@ static size_t take_body(char *data, size_t size, size_t count, void *arg)
 	const size_t len = size * count;
 	long status = 0;
 
-	curl_easy_getinfo(one->curl, CURLINFO_RESPONSE_CODE, &status);
+	lib.easy_getinfo(one->curl, CURLINFO_RESPONSE_CODE, &status);
 	if (request->range_len > 0 && status / 100 == 2) {
 		if (len > request->range_len - one->got) {
 			one->too_much = true;
@@ -106,32 +138,32 @@ static int count(void *arg, curl_off_t to_come, curl_off_t come, curl_off_t to_g
 
 static void set_callbacks(struct one_transfer *one)
 {
-	curl_easy_setopt(one->curl, CURLOPT_WRITEFUNCTION, take_body);
-	curl_easy_setopt(one->curl, CURLOPT_WRITEDATA, one);
+	lib.easy_setopt(one->curl, CURLOPT_WRITEFUNCTION, take_body);
+	lib.easy_setopt(one->curl, CURLOPT_WRITEDATA, one);
 	if (!one->order.options->net_bytes)
 		return;
-	curl_easy_setopt(one->curl, CURLOPT_NOPROGRESS, 0L);
-	curl_easy_setopt(one->curl, CURLOPT_XFERINFOFUNCTION, count);
-	curl_easy_setopt(one->curl, CURLOPT_XFERINFODATA, one);
+	lib.easy_setopt(one->curl, CURLOPT_NOPROGRESS, 0L);
+	lib.easy_setopt(one->curl, CURLOPT_XFERINFOFUNCTION, count);
+	lib.easy_setopt(one->curl, CURLOPT_XFERINFODATA, one);
 }
 
 static void set_method(CURL *curl, const struct http_request *request)
 {
 	if (strcmp(request->method, "HEAD") == 0) {
-		curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+		lib.easy_setopt(curl, CURLOPT_NOBODY, 1L);
 		return;
 	}
 	if (request->data) {
-		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->data);
-		curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->len);
+		lib.easy_setopt(curl, CURLOPT_POSTFIELDS, request->data);
+		lib.easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->len);
 	}
-	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+	lib.easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
 /* Without one of them another thing would be asked for. */
 static struct curl_slist *add_header(struct curl_slist *headers, const char *text)
 {
-	headers = curl_slist_append(headers, text);
+	headers = lib.slist_append(headers, text);
 	if (!headers)
 		abort();
 	return headers;
@@ -144,7 +176,7 @@ static struct curl_slist *set_headers(CURL *curl, const struct http_request *req
 
 	for (size_t i = 0; request->headers && request->headers[i]; i++)
 		headers = add_header(headers, request->headers[i]);
-	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	lib.easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	return headers;
 }
 
@@ -152,12 +184,12 @@ static struct curl_slist *set_headers(CURL *curl, const struct http_request *req
 static void set_times(const struct http_options *options, CURL *curl, uint64_t left_ms)
 {
 	if (options->limit_ms)
-		curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)left_ms);
+		lib.easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)left_ms);
 	else
 		left_ms = MAX(left_ms, (uint64_t)LEAST_MS);
-	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(left_ms, CONNECT_S * 1000UL));
-	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)HTTP_SLOW);
-	curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)MIN((left_ms + 999) / 1000, (uint64_t)STILL_S));
+	lib.easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)MIN(left_ms, CONNECT_S * 1000UL));
+	lib.easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)HTTP_SLOW);
+	lib.easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)MIN((left_ms + 999) / 1000, (uint64_t)STILL_S));
 }
 
 static struct curl_blob blob_of(const char *text)
@@ -171,13 +203,13 @@ static void set_certificates(CURL *curl, const struct http_options *options)
 
 	if (options->certificates) {
 		blob = blob_of(options->certificates);
-		curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
-		curl_easy_setopt(curl, CURLOPT_CAPATH, (char *)NULL); /* else the system's are believed besides */
+		lib.easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
+		lib.easy_setopt(curl, CURLOPT_CAPATH, (char *)NULL); /* else the system's are believed besides */
 	}
 	if (options->client) {
 		blob = blob_of(options->client);
-		curl_easy_setopt(curl, CURLOPT_SSLCERT_BLOB, &blob);
-		curl_easy_setopt(curl, CURLOPT_SSLKEY_BLOB, &blob);
+		lib.easy_setopt(curl, CURLOPT_SSLCERT_BLOB, &blob);
+		lib.easy_setopt(curl, CURLOPT_SSLKEY_BLOB, &blob);
 	}
 }
 
@@ -185,35 +217,35 @@ static void set_options(const struct http_options *options, CURL *curl, const st
 {
 	const char *user = request->user ? request->user : options->user, *password = request->user ? request->password : options->password;
 
-	curl_easy_setopt(curl, CURLOPT_URL, request->url);
-	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	lib.easy_setopt(curl, CURLOPT_URL, request->url);
+	lib.easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	lib.easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
 	/* Who sends much asks before whether he may. Nobody waits for that answer; the question cannot be left out, as curl 7.88 signs its absence. */
-	curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, 1L);
+	lib.easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, 1L);
 	/* Who is cut off while a name is looked up for it does not wait for that: the look-up ends by itself, and what comes of it is thrown away. */
-	curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
-	curl_easy_setopt(curl, CURLOPT_USERAGENT, "corpusfs");
-	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, problem);
+	lib.easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
+	lib.easy_setopt(curl, CURLOPT_USERAGENT, "corpusfs");
+	lib.easy_setopt(curl, CURLOPT_ERRORBUFFER, problem);
 	if (options->no_proxy)
-		curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+		lib.easy_setopt(curl, CURLOPT_NOPROXY, "*");
 	if (user) {
-		curl_easy_setopt(curl, CURLOPT_USERNAME, user);
-		curl_easy_setopt(curl, CURLOPT_PASSWORD, password ? password : "");
+		lib.easy_setopt(curl, CURLOPT_USERNAME, user);
+		lib.easy_setopt(curl, CURLOPT_PASSWORD, password ? password : "");
 	}
 	if (user && options->sign)
-		curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, options->sign);
+		lib.easy_setopt(curl, CURLOPT_AWS_SIGV4, options->sign);
 	set_certificates(curl, options);
 	if (request->once) {
 		/* On a kept connection that ends, the library sends it again on a new one, and how that went would say nothing of the first time. */
-		curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
-		curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
+		lib.easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
+		lib.easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
 	}
 	if (request->range_len > 0) {
 		char range[64];
 
 		(void)snprintf(range, sizeof(range), "%llu-%llu", (unsigned long long)request->range_offset,
 		               (unsigned long long)(request->range_offset + request->range_len - 1));
-		curl_easy_setopt(curl, CURLOPT_RANGE, range);
+		lib.easy_setopt(curl, CURLOPT_RANGE, range);
 	}
 }
 
@@ -251,10 +283,10 @@ static void note_result(struct one_transfer *one, CURLcode code)
 	const size_t wanted = one->order.request->range_len;
 	int r = errno_of(code);
 
-	curl_easy_getinfo(one->curl, CURLINFO_RESPONSE_CODE, &one->state.status);
+	lib.easy_getinfo(one->curl, CURLINFO_RESPONSE_CODE, &one->state.status);
 	if (one->too_much || (r == 0 && wanted > 0 && one->state.status / 100 == 2 && one->got != wanted))
 		r = -ERANGE;
-	note_ended(one, r, curl_easy_strerror(code));
+	note_ended(one, r, lib.easy_strerror(code));
 }
 
 void transfers_begin(struct transfers *transfers, size_t number, const struct transfers_order *order)
@@ -262,9 +294,9 @@ void transfers_begin(struct transfers *transfers, size_t number, const struct tr
 	struct one_transfer *one = &transfers->all[number];
 	const uint64_t now = clock_ms();
 
-	*one = (struct one_transfer){.state = {.began_ms = now, .moved_ms = now}, .curl = one->curl ? one->curl : curl_easy_init(), .order = *order};
+	*one = (struct one_transfer){.state = {.began_ms = now, .moved_ms = now}, .curl = one->curl ? one->curl : lib.easy_init(), .order = *order};
 	if (!one->curl) {
-		note_ended(one, -ENOMEM, curl_easy_strerror(CURLE_OUT_OF_MEMORY));
+		note_ended(one, -ENOMEM, lib.easy_strerror(CURLE_OUT_OF_MEMORY));
 		return;
 	}
 	set_times(order->options, one->curl, order->until_ms > now ? order->until_ms - now : 1);
@@ -272,9 +304,9 @@ void transfers_begin(struct transfers *transfers, size_t number, const struct tr
 	set_method(one->curl, order->request);
 	set_callbacks(one);
 	one->headers = set_headers(one->curl, order->request);
-	one->is_added = curl_multi_add_handle(transfers->multi, one->curl) == CURLM_OK;
+	one->is_added = lib.multi_add_handle(transfers->multi, one->curl) == CURLM_OK;
 	if (!one->is_added)
-		note_ended(one, -ENOMEM, curl_easy_strerror(CURLE_OUT_OF_MEMORY));
+		note_ended(one, -ENOMEM, lib.easy_strerror(CURLE_OUT_OF_MEMORY));
 }
 
 const struct transfer *transfers_get(const struct transfers *transfers, size_t number)
@@ -287,10 +319,10 @@ const struct transfer *transfers_get(const struct transfers *transfers, size_t n
 void transfers_run(struct transfers *transfers)
 {
 	int running, left;
-	const CURLMcode code = curl_multi_perform(transfers->multi, &running);
+	const CURLMcode code = lib.multi_perform(transfers->multi, &running);
 	CURLMsg *message;
 
-	while ((message = curl_multi_info_read(transfers->multi, &left)) != NULL)
+	while ((message = lib.multi_info_read(transfers->multi, &left)) != NULL)
 		for (size_t i = 0; i < TRANSFERS; i++)
 			if (message->msg == CURLMSG_DONE && message->easy_handle == transfers->all[i].curl)
 				note_result(&transfers->all[i], message->data.result);
@@ -299,13 +331,13 @@ void transfers_run(struct transfers *transfers)
 	transfers->is_broken = true;
 	for (size_t i = 0; i < TRANSFERS; i++)
 		if (transfers->all[i].is_added && !transfers->all[i].state.ended_ms)
-			note_ended(&transfers->all[i], -EIO, curl_multi_strerror(code));
+			note_ended(&transfers->all[i], -EIO, lib.multi_strerror(code));
 }
 
 void transfers_wait(struct transfers *transfers, uint64_t ms)
 {
 	/* Who could not wait would ask again and again. */
-	if (curl_multi_poll(transfers->multi, NULL, 0, (int)ms, NULL) != CURLM_OK)
+	if (lib.multi_poll(transfers->multi, NULL, 0, (int)ms, NULL) != CURLM_OK)
 		clock_pause_us(MIN(ms, (uint64_t)REST_MS) * 1000);
 }
 
@@ -319,10 +351,10 @@ void transfers_answer(struct transfers *transfers, size_t number, struct http_an
 	answer->status = one->state.status;
 	answer->date = 0;
 	if (one->curl) {
-		curl_easy_getinfo(one->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-		curl_easy_getinfo(one->curl, CURLINFO_CONTENT_TYPE, &type);
-		if (curl_easy_header(one->curl, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK)
-			answer->date = MAX((int64_t)curl_getdate(date->value, NULL), 0);
+		lib.easy_getinfo(one->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+		lib.easy_getinfo(one->curl, CURLINFO_CONTENT_TYPE, &type);
+		if (lib.easy_header(one->curl, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK)
+			answer->date = MAX((int64_t)lib.getdate(date->value, NULL), 0);
 	}
 	answer->content_length = length;
 	(void)snprintf(answer->content_type, sizeof(answer->content_type), "%s", type ? type : "");
@@ -340,11 +372,11 @@ bool transfers_end(struct transfers *transfers)
 		struct one_transfer *one = &transfers->all[i];
 
 		/* Its connection is closed if it is still under way. */
-		if (one->is_added && curl_multi_remove_handle(transfers->multi, one->curl) != CURLM_OK)
+		if (one->is_added && lib.multi_remove_handle(transfers->multi, one->curl) != CURLM_OK)
 			transfers->is_broken = true;
 		if (one->curl)
-			curl_easy_reset(one->curl);
-		curl_slist_free_all(one->headers);
+			lib.easy_reset(one->curl);
+		lib.slist_free_all(one->headers);
 		buf_clear(&one->body);
 		*one = (struct one_transfer){.curl = one->curl};
 	}
@@ -353,11 +385,13 @@ bool transfers_end(struct transfers *transfers)
 
 char *transfers_escape(const char *text)
 {
-	char *escaped = curl_easy_escape(NULL, text, 0), *own;
+	char *escaped, *own;
 
+	pthread_once(&once, load);
+	escaped = lib.easy_escape(NULL, text, 0);
 	if (!escaped)
 		abort();
 	own = xstrdup(escaped);
-	curl_free(escaped);
+	lib.free(escaped);
 	return own;
 }
