@@ -271,6 +271,6 @@ def test_a_terminal_obeys_no_names(run, area, blank):
     """Also of what went well: whose name it is, is not always who types it."""
     store, point = area + "/\x1b[31mstore\u009b1m", area + "/\x1b]0;title\x07"
     os.mkdir(point)
-    said = [blank.ok("init", store), blank.ok("mount", store, point), blank.ok("-s", store, "status"), blank.ok("-s", store, "doctor"), blank.ok("umount", point)]
+    said = [blank.ok(*words) for words in (("init", store), ("mount", store, point), ("-s", store, "status"), ("-s", store, "doctor"), ("umount", point))]
     assert "\\x1b[31mstore\\xc2\\x9b1m" in said[0] and "\\x1b]0;title\\x07" in said[1] and "\\x1b]0;title\\x07" in said[4]
     assert not [text for text in said if any(control in text for control in "\x1b\x07\x9b")]
