@@ -5,10 +5,13 @@
  *
  * Where the identity of what was backed up is known, that of what comes is computed as it is written, and compared at the end (tree_parts.h).
  *
+ * One restore at a time writes to a target: it holds the lock (flock) of its directory, as an export does.
+ *
  * At the end all of it is brought to the disk, wherever the directories are mounted (lib/transfer/target_sync.h).
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "lib/backup/restore.h"
@@ -18,6 +21,7 @@
 #include "lib/base/direct_file.h"
 #include "lib/base/queue.h"
 #include "lib/identity/tree_parts.h"
+#include "lib/repository/seal.h"
 
 /* What one thread takes at a time: files that stand side by side in packs, mostly. */
 #define BATCH_FILES 32
@@ -46,6 +50,7 @@ struct directory_restore {
 	struct transfer transfer;
 	struct archive_source members;
 	struct queue *queue; /* of batches */
+	uint64_t token;
 	atomic_uint makers; /* that have begun; the walk is number 0 */
 	atomic_uint_fast64_t local, fetched;
 	struct restore_dirs dirs;
@@ -320,12 +325,25 @@ static int compare(struct directory_restore *restore, struct error *err)
 	return restore_compare(&restore->restore, identity, err);
 }
 
+/* Where a filesystem has no such locks, it goes on without. */
+static int lock_target(const struct restore_options *options, struct error *err)
+{
+	if (flock(options->target_fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+		return 0;
+	(void)error_set(err, -EBUSY, "another restore or export writes to %s", options->target);
+	error_hint(err, "let it end, or restore to another directory");
+	return -EBUSY;
+}
+
 int restore_to_directory(struct store *store, const struct restore_options *options, struct restore_result *ret_result, struct error *err)
 {
 	struct directory_restore restore = {.restore = {.options = options, .store = store, .result = ret_result, .only_walks = true}};
-	int r, failed;
+	int r = lock_target(options, err), failed;
 
 	*ret_result = (struct restore_result){0};
+	if (r < 0)
+		return r;
+	seal_random(&restore.token, sizeof(restore.token));
 	restore.restore.total_bytes = &restore.transfer.total;
 	transfer_begin(&restore.transfer, &options->transfer);
 	r = restore_begin(&restore.restore, err);
@@ -338,5 +356,6 @@ int restore_to_directory(struct store *store, const struct restore_options *opti
 	ret_result->local += atomic_load(&restore.local);
 	ret_result->fetched += atomic_load(&restore.fetched);
 	failed = transfer_end(&restore.transfer, &ret_result->transfer, r < 0 ? NULL : err);
+	(void)flock(options->target_fd, LOCK_UN);
 	return r < 0 ? r : failed;
 }

@@ -22,7 +22,7 @@ void restore_dirs_report(struct restore_dirs *dirs, struct restore_target *targe
 	else if (r == -ENOSPC || r == -EDQUOT)
 		transfer_fail(dirs->transfer, r, "no room is left for %s", options->target);
 	else if (r < 0 && r != -ECANCELED)
-		transfer_problem(dirs->transfer, "", path, r, NULL);
+		transfer_problem(dirs->transfer, "", path, r, r == -ESTALE ? "left out: somebody else changes its directory" : NULL);
 }
 
 /* --- the end of a directory --- */

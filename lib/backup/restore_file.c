@@ -1,7 +1,9 @@
 #include "lib/backup/restore_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,22 +18,45 @@
 #include "lib/tree/files/acl.h"
 
 #define NAME_ROOM 64
+#define TOKEN_DIGITS 16
 /* Files of so many bytes are written past the page cache: they would take others' pages, and nobody reads them soon. */
 #define DIRECT_MIN (1U << 20)
 
-static void temporary_name(unsigned number, char out[NAME_ROOM])
+/* --- names of files in the making --- */
+
+static void temporary_name(const struct restore_target *target, char out[NAME_ROOM])
 {
-	(void)snprintf(out, NAME_ROOM, RESTORE_TEMPORARY "%u", number);
+	(void)snprintf(out, NAME_ROOM, RESTORE_TEMPORARY "%016" PRIx64 "-%02u", target->token, target->number);
+}
+
+static bool is_temporary(const char *name)
+{
+	const size_t len = strlen(RESTORE_TEMPORARY);
+
+	return strlen(name) == len + TOKEN_DIGITS + 3 && strncmp(name, RESTORE_TEMPORARY, len) == 0 &&
+	       strspn(name + len, "0123456789abcdef") == TOKEN_DIGITS && name[len + TOKEN_DIGITS] == '-' &&
+	       strspn(name + len + TOKEN_DIGITS + 1, "0123456789") == 2;
 }
 
 void restore_remove_temporaries(int dir)
 {
-	char name[NAME_ROOM];
+	DIR *entries = file_entries(dir);
+	const char *name;
 
-	for (unsigned i = 0; i < RESTORE_MAKERS_MAX; i++) {
-		temporary_name(i, name);
-		(void)unlinkat(dir, name, 0);
-	}
+	while (entries && file_next_entry(entries, &name) == 1)
+		if (is_temporary(name))
+			(void)unlinkat(dir, name, 0);
+	if (entries)
+		closedir(entries);
+}
+
+/* The name still stands for what was made under it: nobody else has removed it, and made something there. */
+static bool is_made(const struct restore_file *file, const char *temporary, int made)
+{
+	struct stat ours, there;
+
+	return fstat(made, &ours) == 0 && fstatat(file->dir, temporary, &there, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_dev == there.st_dev &&
+	       ours.st_ino == there.st_ino;
 }
 
 /* --- attributes --- */
@@ -281,14 +306,15 @@ static int write_content(struct restore_target *target, int fd, const struct res
 	return r;
 }
 
-static int write_file(struct restore_target *target, const char *temporary, const struct restore_file *file)
+static int write_file(struct restore_target *target, const char *temporary, const struct restore_file *file, int *ret_made)
 {
 	const struct timespec times[2] = {file->node->atime, file->node->mtime};
-	AUTO_CLOSE int fd = openat(file->dir, temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	const int fd = openat(file->dir, temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int r;
 
 	if (fd < 0)
 		return -errno;
+	*ret_made = fd;
 	r = write_content(target, fd, file);
 	if (r == 0)
 		r = restore_set_attributes(target, fd, file->path, file->node);
@@ -301,7 +327,7 @@ static int write_file(struct restore_target *target, const char *temporary, cons
 
 /* --- others --- */
 
-static int make_special(struct restore_target *target, const char *temporary, const struct restore_file *file)
+static int make_special(struct restore_target *target, const char *temporary, const struct restore_file *file, int *ret_made)
 {
 	const struct node *node = file->node;
 	const struct timespec times[2] = {node->atime, node->mtime};
@@ -310,6 +336,9 @@ static int make_special(struct restore_target *target, const char *temporary, co
 	                            : mknodat(file->dir, temporary, node->mode & (S_IFMT | 0700), node->rdev);
 
 	if (r < 0)
+		return -errno;
+	*ret_made = openat(file->dir, temporary, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (*ret_made < 0)
 		return -errno;
 	r = fault_point("restore-before-attributes");
 	if (r < 0)
@@ -351,7 +380,7 @@ static int open_beneath(int top, const char *path)
 }
 
 /* The first name was made from the target on, through directories that may be left already. */
-static int make_link(const struct restore_target *target, const char *temporary, const struct restore_file *file)
+static int make_link(const struct restore_target *target, const char *temporary, const struct restore_file *file, int *ret_made)
 {
 	AUTO_CLOSE int fd = open_beneath(target->top, file->hardlink);
 	AUTO_FREE char *fd_path = NULL;
@@ -359,12 +388,32 @@ static int make_link(const struct restore_target *target, const char *temporary,
 	if (fd < 0)
 		return fd;
 	fd_path = xasprintf("/proc/self/fd/%d", fd);
-	return linkat(AT_FDCWD, fd_path, file->dir, temporary, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+	if (linkat(AT_FDCWD, fd_path, file->dir, temporary, AT_SYMLINK_FOLLOW) < 0)
+		return -errno;
+	*ret_made = fd;
+	fd = -1;
+	return 0;
+}
+
+/* `r`: what became of making it. */
+static int give_name(const struct restore_file *file, const char *temporary, int made, int r)
+{
+	if (r == 0)
+		r = fault_point("restore-before-rename");
+	if (r == 0 && !is_made(file, temporary, made))
+		r = -ESTALE;
+	if (r == 0 && renameat(file->dir, temporary, file->dir, file->name) < 0)
+		r = -errno;
+	/* Between two names of one file, rename does nothing. */
+	if ((r != 0 || file->hardlink) && is_made(file, temporary, made))
+		(void)unlinkat(file->dir, temporary, 0);
+	return r;
 }
 
 int restore_file_make(struct restore_target *target, const struct restore_file *file)
 {
 	struct transfer *transfer = target->transfer;
+	AUTO_CLOSE int made = -1; /* what has the temporary name */
 	char temporary[NAME_ROOM];
 	int r;
 
@@ -373,20 +422,14 @@ int restore_file_make(struct restore_target *target, const struct restore_file *
 		atomic_fetch_add(&transfer->skipped, 1);
 		return 0;
 	}
-	temporary_name(target->number, temporary);
+	temporary_name(target, temporary);
 	if (file->hardlink)
-		r = make_link(target, temporary, file);
+		r = make_link(target, temporary, file, &made);
 	else if (S_ISREG(file->node->mode))
-		r = write_file(target, temporary, file);
+		r = write_file(target, temporary, file, &made);
 	else
-		r = make_special(target, temporary, file);
-	if (r == 0)
-		r = fault_point("restore-before-rename");
-	if (r == 0 && renameat(file->dir, temporary, file->dir, file->name) < 0)
-		r = -errno;
-	/* Between two names of one file, rename does nothing. */
-	if (r != 0 || file->hardlink)
-		(void)unlinkat(file->dir, temporary, 0);
+		r = make_special(target, temporary, file, &made);
+	r = give_name(file, temporary, made, r);
 	if (r == 0)
 		atomic_fetch_add(file->hardlink ? &transfer->links : &transfer->files, 1);
 	return r;

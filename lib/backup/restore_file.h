@@ -10,7 +10,11 @@
 #include "lib/chunk/digest_streams.h"
 #include "lib/identity/content_watch.h"
 
-/* Names of files in the making: TEMPORARY and the number of who makes it, so that the next restore finds those of one that was killed. */
+/*
+ * Names of files in the making: TEMPORARY, the restore's token, 16 digits, "-" and two digits of who makes it. A restore draws its token, so that it
+ * meets neither what another one makes nor what one that was killed has left in a directory that was backed up since. The next one knows what is
+ * left by the shape of its name.
+ */
 #define RESTORE_TEMPORARY ".corpusfs-restore-"
 #define RESTORE_MAKERS_MAX 17
 
@@ -18,6 +22,7 @@ struct restore_target {
 	struct transfer *transfer;
 	int top; /* the target; hard links are found from there */
 	bool is_root;
+	uint64_t token;  /* of the restore */
 	unsigned number; /* of the maker, below RESTORE_MAKERS_MAX */
 	struct restore_reader reader;
 	struct direct_file *direct; /* for big files, used again; NULL before the first one. direct_file_free */
@@ -43,7 +48,10 @@ struct restore_file {
 	const struct holes *holes;
 };
 
-/* 1: its content is damaged or missing in the repository (target->damage), and it was not made. */
+/*
+ * 1: its content is damaged or missing in the repository (target->damage), and it was not made. -ESTALE: nor was it since somebody else has put
+ * something in its place meanwhile.
+ */
 WARN_UNUSED int restore_file_make(struct restore_target *target, const struct restore_file *file);
 
 /* Owner, mode and extended attributes of an open file or directory. */

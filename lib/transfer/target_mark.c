@@ -104,7 +104,7 @@ int target_mark_begin(struct export *export, int fd, bool *ret_goes_on, struct e
 	int r, has;
 
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-		return error_set(err, -EBUSY, "another export writes to %s", target);
+		return error_set(err, -EBUSY, "another export or restore writes to %s", target);
 	impersonate_begin(&export->transfer.caller);
 	r = check_empty(fd, &is_empty);
 	has = r == 0 && !is_empty ? read_mark(fd, mark) : 0;

@@ -11,7 +11,7 @@
 
 /*
  * Marks the directory. *ret_goes_on: it had the mark of the same export. -ENOTEMPTY: it is not empty, and has no mark or another one's.
- * -EBUSY: another export writes to it.
+ * -EBUSY: another export or a restore writes to it.
  */
 WARN_UNUSED int target_mark_begin(struct export *export, int fd, bool *ret_goes_on, struct error *err);
 void target_mark_end(struct export *export, int fd); /* the export is complete */

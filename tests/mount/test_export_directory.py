@@ -268,7 +268,7 @@ def go_on(store, out, code=0):
     """The daemon may be at work for a moment after its client was killed."""
     def ended():
         result = store.run("-s", store.path, "export", "--json", "d@s", out)
-        return "another export writes" not in result.err and result
+        return "another export or restore writes" not in result.err and result
 
     result = procs.poll(ended, 60, "the first export has ended")
     assert result.code == code, result
