@@ -272,7 +272,9 @@ int backup_info_read(struct repository_reader *reader, const struct snapshot_fil
 	node_clear(&file);
 	if (r == -ENOENT)
 		return error_set(err, r, "snapshot %.8s of the repository is no backup of corpusfs", snapshot->name);
-	return r < 0 ? error_set(err, r, "the description of backup %.8s is damaged", snapshot->name) : 0;
+	if (r == -EBADMSG)
+		return error_set(err, r, "the description of backup %.8s is damaged", snapshot->name);
+	return r < 0 ? error_set(err, r, "the description of backup %.8s cannot be read: %s", snapshot->name, strerror(-r)) : 0;
 }
 
 void backup_info_packs(const json_t *info, struct object_names *packs)

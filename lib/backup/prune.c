@@ -32,7 +32,10 @@
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 
-#define DAMAGED_HINT "corpusfs backup verify REPOSITORY names the backups that are damaged; forget those, then prune"
+/* To forget is the last thing: what the store still has comes back with the next backup, and the rest of a hurt one can be restored. */
+#define DAMAGED_HINT \
+	"corpusfs backup rebuild-index REPOSITORY and then a new backup may bring back what is missing; of what corpusfs backup verify REPOSITORY names " \
+	"after that, restore --keep-going gives the rest; then forget it, and prune"
 
 /* --- 1: what is used --- */
 
@@ -45,10 +48,14 @@ static int tree_problem(void *arg, const struct used_problem *problem)
 {
 	struct prune *prune = arg;
 
-	(void)error_set(&prune->why, -EBADMSG, "backup %.8s: %s: %s; nothing is removed", problem->snapshot->name,
-	                *problem->path ? problem->path : "/", problem->what);
-	error_hint(&prune->why, "%s", DAMAGED_HINT);
-	return -EBADMSG;
+	const bool is_damaged = problem->code == -EBADMSG || problem->code == -ENOENT;
+	const int r = is_damaged ? -EBADMSG : problem->code;
+
+	(void)error_set(&prune->why, r, "backup %.8s: %s: %s%s%s; nothing is removed", problem->snapshot->name, *problem->path ? problem->path : "/",
+	                problem->what, is_damaged ? "" : ": ", is_damaged ? "" : strerror(-r));
+	if (is_damaged)
+		error_hint(&prune->why, "%s", DAMAGED_HINT);
+	return r;
 }
 
 /* The packs that the backup wrote are its own. What restic made lists none. Where it cannot be known, a copy of its own might go. */
@@ -61,7 +68,8 @@ static int own_packs(struct prune *prune, const struct snapshot_file *snapshot, 
 
 	if (r < 0) {
 		(void)error_set(err, r, "%s; nothing is removed", why.text);
-		error_hint(err, "%s", DAMAGED_HINT);
+		if (r == -EBADMSG)
+			error_hint(err, "%s", DAMAGED_HINT);
 	}
 	for (size_t i = 0; i < own.count; i++) {
 		HASH_FIND(hh, prune->packs, &own.items[i], sizeof(own.items[i]), pack);
@@ -182,7 +190,7 @@ static int choose(struct prune *prune, struct error *err)
 		(void)error_set(err, -EBADMSG, "of %llu blobs that backups name, %llu are in no pack that is there; nothing is removed",
 		                (unsigned long long)used_blobs_count(prune->used),
 		                (unsigned long long)(used_blobs_count(prune->used) - used_blobs_count(prune->placed)));
-		error_hint(err, "corpusfs backup verify REPOSITORY names the backups; forget those, then prune");
+		error_hint(err, "%s", DAMAGED_HINT);
 		return -EBADMSG;
 	}
 	HASH_ITER (hh, prune->packs, pack, next) {

@@ -141,6 +141,7 @@ static int take_node(void *arg, struct node *node)
 static int look_at(struct walk *walk, const struct step *step)
 {
 	AUTO_BUF json = BUF_INIT;
+	const char *what;
 	int r = walk->options->tree(walk->options->arg);
 
 	if (r != 0)
@@ -152,8 +153,8 @@ static int look_at(struct walk *walk, const struct step *step)
 		if (r != -EBADMSG || walk->told != 0)
 			return r;
 	}
-	return tell(walk, go_to(walk, step->path_len, step->name), r, r == -ENOENT ? "no index names tree blob" : "this tree blob is damaged:", &step->tree,
-	            true);
+	what = r == -ENOENT ? "no index names tree blob" : r == -EBADMSG ? "this tree blob is damaged:" : "this tree blob cannot be read:";
+	return tell(walk, go_to(walk, step->path_len, step->name), r, what, &step->tree, true);
 }
 
 int used_blobs_add(struct used_blobs *used, const struct used_walk *options, const struct snapshot_file *snapshot)

@@ -95,12 +95,14 @@ static void look_for_pack(struct verify *verify, const struct blob_id *pack)
 {
 	struct objects *objects = verify->options->repository->objects;
 	char name[BLOB_ID_TEXT];
+	int r;
 
 	verify->pack = *pack;
 	blob_id_text(pack, name);
-	verify->pack_is_there = objects->place->size(objects, OBJECT_PACK, name, &verify->pack_size) == 0;
-	if (!verify->pack_is_there)
-		pack_problem(verify, pack, -ENOENT, "an index names it, and it is not there");
+	r = objects->place->size(objects, OBJECT_PACK, name, &verify->pack_size);
+	verify->pack_is_there = r == 0;
+	if (r < 0)
+		pack_problem(verify, pack, r, r == -ENOENT ? "an index names it, and it is not there" : "an index names it, and it cannot be looked at");
 }
 
 static int look_at_place(void *arg, const struct blob_place *place)

@@ -1,6 +1,13 @@
 #include "lib/repository/json_scan.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <jansson.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/utf8.h"
 
 struct json_scan json_scan_over(const char *text, size_t len)
 {
@@ -220,4 +227,31 @@ bool json_scan_end(struct json_scan *scan)
 bool json_text_is(const struct json_text *text, const char *other)
 {
 	return text->len == strlen(other) && memcmp(text->text, other, text->len) == 0;
+}
+
+/* With the quotes that stand around it. */
+static int read_escapes(const struct json_text *text, char **ret_bytes)
+{
+	json_t *value = json_loadb(text->text - 1, text->len + 2, JSON_DECODE_ANY, NULL);
+
+	if (!value)
+		return -EBADMSG;
+	*ret_bytes = xstrdup(json_string_value(value));
+	json_decref(value);
+	return 0;
+}
+
+int json_text_bytes(const struct json_text *text, char **ret_bytes)
+{
+	AUTO_FREE char *bytes = NULL;
+
+	if (text->has_escapes)
+		return read_escapes(text, ret_bytes);
+	bytes = xmalloc(text->len + 1);
+	memcpy(bytes, text->text, text->len);
+	bytes[text->len] = '\0';
+	if (!utf8_is_valid(bytes))
+		return -EBADMSG;
+	*ret_bytes = steal_ptr(bytes);
+	return 0;
 }

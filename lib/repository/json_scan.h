@@ -1,7 +1,7 @@
 /*
  * Reads JSON text from its start to its end, without building anything of it, where there is too much to build: an index file has 50,000 blobs, the
  * trees of a backup have a node for each file. What is not asked for is skipped. Whatever is no JSON is bad,
- * also in what is skipped; two things alone are not looked at: whether texts are UTF-8, and whether a key comes twice.
+ * also in what is skipped; two things alone are not looked at: whether texts are UTF-8, unless their bytes are asked for, and whether a key comes twice.
  *
  *   scan = json_scan_over(text, len)
  *   if (json_scan_open(&scan, '{')) while (json_scan_key(&scan, &key)) ... one value is read or skipped ...
@@ -10,7 +10,7 @@
  *
  * After the first thing that is not as asked for `bad` stays set, and every call says false. Of an
  * object or an array that is not read to its end, the rest cannot be read either. Nothing is copied: texts lie in the JSON, with its
- * escapes as they are. One thread.
+ * escapes as they are, until json_text_bytes() copies one. One thread.
  */
 #ifndef CORPUSFS_REPOSITORY_JSON_SCAN_H
 #define CORPUSFS_REPOSITORY_JSON_SCAN_H
@@ -18,6 +18,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "lib/base/clean.h"
 
 #define JSON_SCAN_DEPTH 64 /* deeper brackets are bad */
 
@@ -49,5 +51,7 @@ void json_scan_skip(struct json_scan *scan);                        /* one value
 bool json_scan_end(struct json_scan *scan);
 
 bool json_text_is(const struct json_text *text, const char *other);
+/* What it stands for, with a NUL behind; the caller's to free. -EBADMSG: it is not UTF-8, or has a NUL in it. */
+WARN_UNUSED int json_text_bytes(const struct json_text *text, char **ret_bytes);
 
 #endif

@@ -1,16 +1,15 @@
 /*
- * Reads a tree node by node: what stands around the nodes is always the same, so that each node is parsed by itself. A tree that is formed
- * otherwise, but is a tree, is parsed as a whole.
+ * Reads a tree node by node, without building anything of its JSON: numbers take all of 64 bits, as inodes and devices do, and the time goes into
+ * what a node has, not into what its text is made of.
  */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include <jansson.h>
-
 #include "lib/base/base64.h"
 #include "lib/repository/go_mode.h"
 #include "lib/repository/go_text.h"
+#include "lib/repository/json_scan.h"
 #include "lib/repository/node.h"
 
 void node_clear(struct node *node)
@@ -26,160 +25,238 @@ void node_clear(struct node *node)
 	*node = (struct node){0};
 }
 
-static uint64_t number(const json_t *object, const char *key)
-{
-	const json_t *value = json_object_get(object, key);
+/* In the order in which restic writes them. */
+enum field {
+	NAME, TYPE, MODE, MTIME, ATIME, CTIME, UID, GID, INODE, DEVICE_ID, SIZE, LINKS, TARGET, TARGET_RAW, XATTRS, DEVICE, CONTENT, SUBTREE, FIELDS,
+};
 
-	/* Numbers above 2^63 do not fit jansson's integers, and come as reals. */
-	if (json_is_real(value)) {
-		double real = json_real_value(value);
-		return real > 0 && real < 18446744073709551616.0 ? (uint64_t)real : 0;
+static const char *const keys[FIELDS] = {
+	[NAME] = "name", [TYPE] = "type", [MODE] = "mode", [MTIME] = "mtime", [ATIME] = "atime", [CTIME] = "ctime", [UID] = "uid", [GID] = "gid",
+	[INODE] = "inode", [DEVICE_ID] = "device_id", [SIZE] = "size", [LINKS] = "links", [TARGET] = "linktarget", [TARGET_RAW] = "linktarget_raw",
+	[XATTRS] = "extended_attributes", [DEVICE] = "device", [CONTENT] = "content", [SUBTREE] = "subtree",
+};
+
+/* Where a node's key stands in this order; FIELDS: it is none of these. `from` is where it most likely does. */
+static enum field field_of(const struct json_text *key, enum field from)
+{
+	for (unsigned i = 0; i < FIELDS; i++) {
+		const enum field field = (from + i) % FIELDS;
+
+		if (json_text_is(key, keys[field]))
+			return field;
 	}
-	return (uint64_t)json_integer_value(value);
+	return FIELDS;
 }
 
-static int time_of(const json_t *object, const char *key, struct timespec *ret_time)
+/* What stands for nothing is null, or left out. */
+static bool read_number(struct json_scan *scan, uint64_t *number)
 {
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text ? go_time_parse(text, ret_time) : 0;
+	return json_scan_null(scan) || json_scan_number(scan, number);
 }
 
-static int read_base64(const json_t *value, struct buf *out)
+static bool read_number32(struct json_scan *scan, uint32_t *number)
 {
-	const char *text = json_string_value(value);
+	uint64_t wide = *number;
 
-	return text ? base64_decode(text, strlen(text), out) : 0;
+	if (!read_number(scan, &wide) || wide > UINT32_MAX)
+		return false;
+	*number = (uint32_t)wide;
+	return true;
 }
 
-static int read_xattrs(const json_t *object, struct node *node)
+/* The string's bytes in place of those that are there. */
+static bool read_string(struct json_scan *scan, char **string)
 {
-	const json_t *list = json_object_get(object, "extended_attributes"), *entry;
-	size_t i;
+	struct json_text text;
+	char *bytes;
 
-	json_array_foreach(list, i, entry) {
-		const char *name = json_string_value(json_object_get(entry, "name"));
-		AUTO_BUF value = BUF_INIT;
+	if (json_scan_null(scan))
+		return true;
+	if (!json_scan_string(scan, &text) || json_text_bytes(&text, &bytes) < 0)
+		return false;
+	free(*string);
+	*string = bytes;
+	return true;
+}
 
-		if (!name || read_base64(json_object_get(entry, "value"), &value) < 0)
-			return -EBADMSG;
-		buf_reserve(&value, 1);
-		array_add(&node->xattrs, (struct node_xattr){.name = xstrdup(name), .len = value.len, .value = value.data});
-		value = BUF_INIT;
+static bool read_time(struct json_scan *scan, struct timespec *time)
+{
+	AUTO_FREE char *text = NULL;
+
+	return read_string(scan, &text) && (!text || go_time_parse(text, time) == 0);
+}
+
+static bool read_base64(struct json_scan *scan, struct buf *out)
+{
+	AUTO_FREE char *text = NULL;
+
+	return read_string(scan, &text) && (!text || base64_decode(text, strlen(text), out) == 0);
+}
+
+static bool read_xattr(struct json_scan *scan, struct node *node)
+{
+	AUTO_FREE char *name = NULL;
+	AUTO_BUF value = BUF_INIT;
+	struct json_text key;
+	bool good = json_scan_open(scan, '{');
+
+	while (good && json_scan_key(scan, &key)) {
+		if (json_text_is(&key, "name"))
+			good = read_string(scan, &name);
+		else if (json_text_is(&key, "value"))
+			good = read_base64(scan, &value);
+		else
+			json_scan_skip(scan);
+	}
+	if (!good || scan->bad || !name)
+		return false;
+	buf_reserve(&value, 1);
+	array_add(&node->xattrs, (struct node_xattr){.name = steal_ptr(name), .len = value.len, .value = value.data});
+	value = BUF_INIT;
+	return true;
+}
+
+static bool read_id(struct json_scan *scan, struct blob_id *id)
+{
+	struct json_text text;
+
+	return json_scan_string(scan, &text) && blob_id_parse_text(text.text, text.len, id) == 0;
+}
+
+static bool read_content(struct json_scan *scan, struct node *node)
+{
+	struct blob_id id;
+
+	if (!read_id(scan, &id))
+		return false;
+	array_add(&node->content, id);
+	return true;
+}
+
+static bool read_list(struct json_scan *scan, struct node *node, bool (*read_item)(struct json_scan *scan, struct node *node))
+{
+	bool good = true;
+
+	if (json_scan_null(scan))
+		return true;
+	if (!json_scan_open(scan, '['))
+		return false;
+	while (good && json_scan_item(scan))
+		good = read_item(scan, node);
+	return good;
+}
+
+static bool read_subtree(struct json_scan *scan, struct node *node)
+{
+	if (json_scan_null(scan))
+		return true;
+	node->has_subtree = read_id(scan, &node->subtree);
+	return node->has_subtree;
+}
+
+/* What says together what one thing of the node is. */
+struct parts {
+	char *name, *type; /* as Go writes it; owned, as all here */
+	uint32_t mode;
+	struct buf raw_target;
+};
+
+static bool read_field(struct json_scan *scan, enum field field, struct node *node, struct parts *parts)
+{
+	switch (field) {
+	case NAME: return read_string(scan, &parts->name);
+	case TYPE: return read_string(scan, &parts->type);
+	case MODE: return read_number32(scan, &parts->mode);
+	case MTIME: return read_time(scan, &node->mtime);
+	case ATIME: return read_time(scan, &node->atime);
+	case CTIME: return read_time(scan, &node->ctime);
+	case UID: return read_number32(scan, &node->uid);
+	case GID: return read_number32(scan, &node->gid);
+	case INODE: return read_number(scan, &node->inode);
+	case DEVICE_ID: return read_number(scan, &node->device_id);
+	case SIZE: return read_number(scan, &node->size);
+	case LINKS: return read_number(scan, &node->links);
+	case TARGET: return read_string(scan, &node->target);
+	case TARGET_RAW: return read_base64(scan, &parts->raw_target);
+	case XATTRS: return read_list(scan, node, read_xattr);
+	case DEVICE: return read_number(scan, &node->rdev);
+	case CONTENT: return read_list(scan, node, read_content);
+	case SUBTREE: return read_subtree(scan, node);
+	case FIELDS: json_scan_skip(scan);
+	}
+	return !scan->bad;
+}
+
+static int put_together(struct parts *parts, struct node *node)
+{
+	if (!parts->name || !parts->type || go_unquote(parts->name, &node->name) < 0)
+		return -EBADMSG;
+	node->mode = go_mode_to_st(parts->mode, parts->type);
+	if (parts->raw_target.len > 0) {
+		buf_add_u8(&parts->raw_target, 0);
+		free(node->target);
+		node->target = (char *)steal_ptr(parts->raw_target.data);
 	}
 	return 0;
 }
 
-static int read_content(const json_t *object, struct node *node)
+static int read_node(struct json_scan *scan, struct node *node)
 {
-	const json_t *list = json_object_get(object, "content"), *entry;
-	size_t i;
+	struct parts parts = {.raw_target = BUF_INIT};
+	bool good = json_scan_open(scan, '{');
+	enum field next = NAME, field;
+	uint32_t seen = 0;
+	struct json_text key;
+	int r = -EBADMSG;
 
-	array_reserve(&node->content, json_array_size(list));
-	json_array_foreach(list, i, entry) {
-		const char *text = json_string_value(entry);
-		struct blob_id id;
-
-		if (!text || blob_id_parse(text, &id) < 0)
-			return -EBADMSG;
-		array_add(&node->content, id);
+	while (good && json_scan_key(scan, &key)) {
+		field = field_of(&key, next);
+		good = read_field(scan, field, node, &parts) && (field == FIELDS || !(seen >> field & 1));
+		if (field != FIELDS) {
+			seen |= 1U << field;
+			next = field + 1;
+		}
 	}
-	return 0;
-}
-
-static int read_target(const json_t *object, struct node *node)
-{
-	const char *target = json_string_value(json_object_get(object, "linktarget"));
-	AUTO_BUF raw = BUF_INIT;
-
-	if (read_base64(json_object_get(object, "linktarget_raw"), &raw) < 0)
-		return -EBADMSG;
-	if (raw.len > 0) {
-		buf_add_u8(&raw, 0);
-		node->target = (char *)steal_ptr(raw.data);
-	} else if (target) {
-		node->target = xstrdup(target);
-	}
-	return 0;
-}
-
-static int read_node(const json_t *object, struct node *node)
-{
-	const char *name = json_string_value(json_object_get(object, "name")), *type = json_string_value(json_object_get(object, "type"));
-	const char *subtree = json_string_value(json_object_get(object, "subtree"));
-
-	if (!name || !type || go_unquote(name, &node->name) < 0)
-		return -EBADMSG;
-	node->mode = go_mode_to_st((uint32_t)number(object, "mode"), type);
-	node->uid = (uint32_t)number(object, "uid");
-	node->gid = (uint32_t)number(object, "gid");
-	node->inode = number(object, "inode");
-	node->device_id = number(object, "device_id");
-	node->size = number(object, "size");
-	node->links = number(object, "links");
-	node->rdev = number(object, "device");
-	if (time_of(object, "mtime", &node->mtime) < 0 || time_of(object, "atime", &node->atime) < 0 ||
-	    time_of(object, "ctime", &node->ctime) < 0)
-		return -EBADMSG;
-	if (subtree) {
-		if (blob_id_parse(subtree, &node->subtree) < 0)
-			return -EBADMSG;
-		node->has_subtree = true;
-	}
-	if (read_target(object, node) < 0 || read_xattrs(object, node) < 0 || read_content(object, node) < 0)
-		return -EBADMSG;
-	return 0;
-}
-
-static int give(const json_t *object, tree_fn each, void *arg)
-{
-	struct node node = {0};
-	int r = json_is_object(object) ? read_node(object, &node) : -EBADMSG;
-
-	if (r == 0)
-		r = each(arg, &node);
-	node_clear(&node);
+	if (good && !scan->bad)
+		r = put_together(&parts, node);
+	free(parts.name);
+	free(parts.type);
+	buf_clear(&parts.raw_target);
 	return r;
 }
 
-static int read_whole(const char *json, size_t len, tree_fn each, void *arg)
+static int read_nodes(struct json_scan *scan, tree_fn each, void *arg)
 {
-	json_t *tree = json_loadb(json, len, 0, NULL), *list = json_object_get(tree, "nodes"), *entry;
-	int r = json_is_array(list) || json_is_null(list) ? 0 : -EBADMSG;
-	size_t i;
+	int r = 0;
 
-	json_array_foreach(list, i, entry) {
-		if (r != 0)
-			break;
-		r = give(entry, each, arg);
+	if (json_scan_null(scan))
+		return 0;
+	if (!json_scan_open(scan, '['))
+		return -EBADMSG;
+	while (r == 0 && json_scan_item(scan)) {
+		struct node node = {0};
+
+		r = read_node(scan, &node);
+		if (r == 0)
+			r = each(arg, &node);
+		node_clear(&node);
 	}
-	json_decref(tree);
 	return r;
 }
 
 int tree_read(const char *json, size_t len, tree_fn each, void *arg)
 {
-	static const char begin[] = "{\"nodes\":[";
-	const char *at = json + sizeof(begin) - 1, *end = json + len;
-	int r = 0;
+	struct json_scan scan = json_scan_over(json, len);
+	bool has_nodes = false;
+	struct json_text key;
+	int r = json_scan_open(&scan, '{') ? 0 : -EBADMSG;
 
-	if (len < sizeof(begin) || memcmp(json, begin, sizeof(begin) - 1) != 0 || *at != '{')
-		return read_whole(json, len, each, arg);
-	while (r == 0) {
-		json_error_t error;
-		json_t *object = json_loadb(at, (size_t)(end - at), JSON_DISABLE_EOF_CHECK, &error);
-
-		if (!object)
-			return -EBADMSG;
-		at += error.position;
-		r = give(object, each, arg);
-		json_decref(object);
-		if (r != 0 || at == end || *at != ',')
-			break;
-		at++;
+	while (r == 0 && json_scan_key(&scan, &key)) {
+		if (!json_text_is(&key, "nodes"))
+			json_scan_skip(&scan);
+		else
+			r = has_nodes ? -EBADMSG : read_nodes(&scan, each, arg);
+		has_nodes = has_nodes || json_text_is(&key, "nodes");
 	}
-	/* Then come "]}" and white space. */
-	if (r == 0 && (end - at < 2 || memcmp(at, "]}", 2) != 0))
-		return -EBADMSG;
-	return r;
+	return r != 0 || (has_nodes && json_scan_end(&scan)) ? r : -EBADMSG;
 }

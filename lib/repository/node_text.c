@@ -2,8 +2,6 @@
 
 #include <errno.h>
 
-#include <jansson.h>
-
 #include "lib/repository/go_text.h"
 
 static bool read_subtree(struct json_scan *scan, struct node_text *node)
@@ -59,11 +57,10 @@ int node_texts_read(const char *json, size_t len, struct node_texts *texts)
 
 static int read_name(const struct json_text *name, char **ret_name)
 {
-	json_t *value = json_loadb(name->text - 1, name->len + 2, JSON_DECODE_ANY, NULL); /* with its quotes */
-	int r = value ? go_unquote(json_string_value(value), ret_name) : -EBADMSG;
+	AUTO_FREE char *text = NULL;
+	int r = json_text_bytes(name, &text);
 
-	json_decref(value);
-	return r;
+	return r == 0 ? go_unquote(text, ret_name) : r;
 }
 
 int node_text_compare(const struct node_text *text, const char *name)

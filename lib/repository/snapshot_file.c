@@ -48,6 +48,14 @@ static char *text_of(const json_t *object, const char *key)
 	return xstrdup(text ? text : "");
 }
 
+/* All numbers are read as reals, so that those of others may have any size. */
+static uint32_t id_of(const json_t *object, const char *key)
+{
+	const double number = json_number_value(json_object_get(object, key));
+
+	return number >= 0 && number <= UINT32_MAX ? (uint32_t)number : 0;
+}
+
 static int parse(const json_t *object, struct snapshot_file *snapshot)
 {
 	const char *time = json_string_value(json_object_get(object, "time")), *tree = json_string_value(json_object_get(object, "tree"));
@@ -55,8 +63,8 @@ static int parse(const json_t *object, struct snapshot_file *snapshot)
 
 	snapshot->host = text_of(object, "hostname");
 	snapshot->user = text_of(object, "username");
-	snapshot->uid = (uint32_t)json_integer_value(json_object_get(object, "uid"));
-	snapshot->gid = (uint32_t)json_integer_value(json_object_get(object, "gid"));
+	snapshot->uid = id_of(object, "uid");
+	snapshot->gid = id_of(object, "gid");
 	read_texts(json_object_get(object, "paths"), &snapshot->paths);
 	read_texts(json_object_get(object, "tags"), &snapshot->tags);
 	snapshot->has_parent = parent && blob_id_parse(parent, &snapshot->parent) == 0;
@@ -75,7 +83,7 @@ int snapshot_file_read(struct repository *repository, const char *name, struct s
 		return r;
 	*ret_snapshot = (struct snapshot_file){0};
 	(void)snprintf(ret_snapshot->name, sizeof(ret_snapshot->name), "%s", name);
-	object = json_loadb((char *)json.data, json.len, 0, NULL);
+	object = json_loadb((char *)json.data, json.len, JSON_DECODE_INT_AS_REAL, NULL);
 	r = parse(object, ret_snapshot);
 	json_decref(object);
 	if (r == 0)

@@ -109,6 +109,18 @@ def test_what_restic_backed_up_looks_as_it_was(store, source, made, look):
     assert_looks_as(source, mount.point + "/latest" + source)
 
 
+def test_what_restic_backs_up_of_a_mount_comes_back(repository, store, source, made, look, area):
+    """Its inode numbers take all of 64 bits."""
+    repository.backup("d")
+    point = look(repository.path).point + "/latest/d"
+    assert max(os.stat(f"{point}/a/{number}").st_ino for number in range(60)) >= 1 << 63
+    restic(made, "backup", point)
+    again = Repository(store, made, init=False)
+    assert again.verify()["problem_count"] == 0
+    again.restore(area + "/out", None, "--path", point.lstrip("/"))
+    assert_looks_as(area + "/out", point)
+
+
 def test_access_control_lists_are_there_and_count(repository, source, look, area):
     repository.backup("d")
     mount = look(repository.path, "-o", "allow_other")

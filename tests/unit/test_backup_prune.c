@@ -25,7 +25,12 @@ static void test_prune_removes_no_copy_where_it_cannot_look(void **state)
 	/* Each call fails once; a tree that has another copy is read from there. */
 	for (size_t call = 1;; call++) {
 		scene->failing.get_fails = call;
-		failed += prune_run(&options, &counts, &err) < 0;
+		err = (struct error){0};
+		if (prune_run(&options, &counts, &err) < 0) {
+			failed++;
+			assert_int_equal(err.code, -EIO);
+			assert_null(strstr(err.hint, "forget")); /* a backup that cannot be read now is none that is damaged */
+		}
 		assert_int_equal(count_packs(scene), packs);
 		if (scene->failing.get_fails > 0)
 			break;

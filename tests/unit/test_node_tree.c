@@ -86,11 +86,62 @@ static void test_trees_are_read_however_they_are_formed(void **state)
 	node_clear(&found);
 }
 
+/* As file systems give them that hash, and mounts of backups. */
+static void test_numbers_take_all_of_64_bits(void **state)
+{
+	struct node found = {0};
+
+	copy_of = &found;
+	assert_int_equal(read_one("{\"nodes\":[{\"name\":\"a\",\"type\":\"file\",\"inode\":18446744073709551615,\"device_id\":9223372036854775808,"
+	                          "\"size\":18446744073709551613,\"links\":18446744073709551612,\"device\":18446744073709551611,\"uid\":4294967295}]}"), 1);
+	assert_true(found.inode == UINT64_MAX && found.device_id == 1ULL << 63 && found.size == UINT64_MAX - 2 && found.links == UINT64_MAX - 3);
+	assert_true(found.rdev == UINT64_MAX - 4 && found.uid == UINT32_MAX);
+	node_clear(&found);
+}
+
+static int keep_inode(void *arg, struct node *node)
+{
+	uint64_t *inodes = arg;
+
+	inodes[node->name[0] - 'a'] = node->inode;
+	return 0;
+}
+
+static void test_inodes_that_differ_in_their_last_bit_are_two(void **state)
+{
+	static const char json[] = "{\"nodes\":[{\"name\":\"a\",\"type\":\"file\",\"inode\":18446744073709551614,\"links\":2},"
+				   "{\"name\":\"b\",\"type\":\"file\",\"inode\":18446744073709551615,\"links\":2}]}\n";
+	uint64_t inodes[2];
+
+	assert_int_equal(tree_read(json, strlen(json), keep_inode, inodes), 0);
+	assert_true(inodes[0] == UINT64_MAX - 1 && inodes[1] == UINT64_MAX);
+}
+
+static void test_fields_come_in_any_order_among_others(void **state)
+{
+	struct node found = {0};
+
+	copy_of = &found;
+	assert_int_equal(read_one("{\"version\":{\"of\":[1,null]},\"nodes\":[{\"subtree\":null,\"content\":null,\"links\":null,\"inode\":7,"
+	                          "\"generic_attributes\":{\"x\":[-1.5e3]},\"extended_attributes\":[{\"value\":null,\"why\":1,\"name\":\"user.x\"}],"
+	                          "\"type\":\"symlink\",\"linktarget\":\"\\u00e4\\/b\",\"mode\":134218239,\"name\":\"a\\u0062\"}],\"more\":true}"), 1);
+	assert_string_equal(found.name, "ab");
+	assert_string_equal(found.target, "\xc3\xa4/b");
+	assert_true(found.mode == (S_IFLNK | 0777) && found.inode == 7 && found.xattrs.count == 1 && found.xattrs.items[0].len == 0);
+	node_clear(&found);
+}
+
 static void test_what_is_no_tree_is_refused(void **state)
 {
 	static const char *const bad[] = {
 		"", "[]", "{}", "{\"nodes\":[{}]}", "{\"nodes\":[{\"name\":\"a\"}]}", "{\"nodes\":[{\"name\":\"a\",\"type\":\"dir\"}",
 		"{\"nodes\":[{\"name\":\"a\",\"type\":\"dir\"},]}", "{\"nodes\":[{\"name\":\"a\",\"type\":\"file\",\"content\":[\"12\"]}]}",
+		"{\"nodes\":[{\"name\":\"a\",\"type\":\"dir\",\"inode\":18446744073709551616}]}",
+		"{\"nodes\":[{\"name\":\"a\",\"type\":\"dir\",\"uid\":4294967296}]}", "{\"nodes\":[{\"name\":\"a\",\"type\":\"dir\",\"size\":-1}]}",
+		"{\"nodes\":[{\"name\":\"a\",\"type\":\"dir\",\"size\":1.5}]}", "{\"nodes\":[{\"name\":\"a\",\"type\":\"dir\",\"name\":\"b\"}]}",
+		"{\"nodes\":[{\"name\":\"\xff\",\"type\":\"dir\"}]}", "{\"nodes\":[{\"name\":\"\\u0000\",\"type\":\"dir\"}]}",
+		"{\"nodes\":[{\"name\":\"a\",\"type\":\"file\",\"extended_attributes\":[{\"value\":\"\"}]}]}", "{\"nodes\":[]} x",
+		"{\"nodes\":[],\"nodes\":[]}",
 		"{\"nodes\":[{\"name\":\"a\",\"type\":\"dir\",\"mtime\":\"yesterday\"}]}", "{\"nodes\":[{\"name\":\"\\\\x0\",\"type\":\"dir\"}]}",
 	};
 	struct node found = {0};
@@ -184,6 +235,9 @@ int main(void)
 		cmocka_unit_test(test_node_comes_back_with_all_it_has),
 		cmocka_unit_test(test_target_that_is_not_utf8_comes_back),
 		cmocka_unit_test(test_trees_are_read_however_they_are_formed),
+		cmocka_unit_test(test_numbers_take_all_of_64_bits),
+		cmocka_unit_test(test_inodes_that_differ_in_their_last_bit_are_two),
+		cmocka_unit_test(test_fields_come_in_any_order_among_others),
 		cmocka_unit_test(test_what_is_no_tree_is_refused),
 		cmocka_unit_test(test_nodes_in_a_text_say_what_they_are_of),
 		cmocka_unit_test(test_nodes_that_are_taken_over_as_they_are_make_the_same_tree),

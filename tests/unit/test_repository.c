@@ -12,6 +12,7 @@
 #include "lib/repository/go_text.h"
 #include "lib/repository/locks.h"
 #include "lib/repository/origin.h"
+#include "lib/repository/snapshot_file.h"
 #include "tests/unit/repository_place.h"
 
 /* --- its beginning --- */
@@ -432,6 +433,29 @@ static void test_pack_gets_no_index_file_of_its_own_after_many_index_files(void 
 	repository_place_clear(&place);
 }
 
+/* --- snapshot files --- */
+
+/* restic says how many bytes it has seen, which may be more than there are. */
+static void test_snapshot_file_may_have_numbers_of_any_size(void **state)
+{
+	struct repository_place place;
+	struct snapshot_file snapshot;
+	char name[BLOB_ID_TEXT], tree[BLOB_ID_TEXT];
+	const struct blob_id id = blob_id_of("tree", 4);
+	struct error err = {0};
+	AUTO_BUF json = BUF_INIT;
+
+	repository_place_make(&place);
+	blob_id_text(&id, tree);
+	buf_addf(&json, "{\"time\":\"2023-01-02T03:04:05Z\",\"tree\":\"%s\",\"uid\":4294967295,\"gid\":7,\"summary\":{"
+	                "\"total_bytes_processed\":18446744073709551615}}", tree);
+	assert_int_equal(repository_put_file(place.repository, OBJECT_SNAPSHOT, &json, name, &err), 0);
+	assert_int_equal(snapshot_file_read(place.repository, name, &snapshot, &err), 0);
+	assert_true(snapshot.uid == UINT32_MAX && snapshot.gid == 7 && blob_id_equal(&snapshot.tree, &id));
+	snapshot_file_clear(&snapshot);
+	repository_place_clear(&place);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -450,6 +474,7 @@ int main(void)
 		cmocka_unit_test(test_newer_format_is_refused),
 		cmocka_unit_test(test_blob_that_could_not_be_read_back_is_refused),
 		cmocka_unit_test(test_blob_is_there_for_others_when_it_was_claimed),
+		cmocka_unit_test(test_snapshot_file_may_have_numbers_of_any_size),
 		cmocka_unit_test(test_pack_gets_no_index_file_of_its_own_after_many_index_files),
 	};
 
