@@ -13,7 +13,7 @@
 #include "fs/cli/table.h"
 #include "lib/base/buf.h"
 #include "lib/ops/json.h"
-#include "lib/repository/etcd.h"
+#include "lib/repository/etcd_members.h"
 #include "lib/repository/objects_open.h"
 
 static const char *text_of(const json_t *object, const char *key)
@@ -80,7 +80,7 @@ static void note_clear(struct cli *cli)
 	const char *members = cli_option(cli, "etcd");
 
 	if (members && (cli_option(cli, "etcd-credentials-file") || cli_option(cli, "etcd-credentials-command")) &&
-	    etcd_is_in_clear(members, cli_option(cli, "etcd-ca-file") || cli_option(cli, "etcd-client-file")))
+	    etcd_members_in_clear(members, cli_option(cli, "etcd-ca-file") || cli_option(cli, "etcd-client-file")))
 		fprintf(stderr, "corpusfs: note: the password for etcd goes over the network in the clear; --etcd-ca-file, or https:// before its names, has "
 				"it go with TLS\n");
 }

@@ -6,12 +6,11 @@
 
 #include <jansson.h>
 
-#include "lib/base/array.h"
 #include "lib/base/base64.h"
 #include "lib/base/clock.h"
+#include "lib/repository/etcd_members.h"
 #include "lib/repository/http.h"
 
-#define PORT "2379"
 #define PATIENCE_FIRST_MS 5000 /* of who has not had an answer yet, and may have written the names wrong */
 #define TRY_MS 3000 /* a member without a leader lets one wait for 7 s */
 #define TRY_LEAST_MS 100
@@ -24,83 +23,17 @@
 
 struct etcd {
 	struct http *http;
-	ARRAY(char *) members; /* "http://HOST:PORT" */
+	struct etcd_members members;
 	size_t at;             /* the one to be asked next */
 	char *user, *password, *token; /* token NULL: none was given yet */
 	uint64_t patience_ms;
 	bool stale_ok, has_answered;
 };
 
-/* --- names --- */
-
-static int member_add(struct etcd *etcd, const char *text, size_t len, bool with_tls, struct error *err)
-{
-	AUTO_FREE char *name = xasprintf("%.*s", (int)len, text);
-	const bool is_http = strncmp(name, "http://", 7) == 0, is_https = strncmp(name, "https://", 8) == 0;
-	const char *host = name + (is_http ? 7 : is_https ? 8 : 0), *end = *host == '[' ? strchr(host, ']') : host;
-	const char *colon = end ? strchr(end, ':') : NULL;
-
-	/* what stands before an @ is a secret */
-	if (strchr(name, '@'))
-		return error_set(err, -EINVAL, "the name of a member of etcd has a user's name or password in it: --etcd-credentials-file names a file of them");
-	if (!*host || !end || strpbrk(host, "/?# \t") || (colon && (!colon[1] || colon[1 + strspn(colon + 1, "0123456789")])))
-		return error_set(err, -EINVAL, "\"%s\" is no name of a member of etcd: HOST:PORT,HOST:PORT,...", name);
-	array_add(&etcd->members, xasprintf("%s://%s%s", is_https || (with_tls && !is_http) ? "https" : "http", host, colon ? "" : ":" PORT));
-	return 0;
-}
-
-static int members_add(struct etcd *etcd, const char *members, bool with_tls, struct error *err)
-{
-	int r = 0;
-
-	for (const char *at = members; at && r == 0; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
-		r = member_add(etcd, at, strcspn(at, ","), with_tls, err);
-	return r;
-}
-
-static void members_clear(struct etcd *etcd)
-{
-	while (etcd->members.count > 0)
-		free(array_pop(&etcd->members));
-	array_clear(&etcd->members);
-}
-
-int etcd_members_check(const char *members, struct error *err)
-{
-	struct etcd etcd = {0};
-	int r = members_add(&etcd, members, false, err);
-
-	members_clear(&etcd);
-	return r;
-}
-
-/* "HOST:PORT", of this very machine: nobody listens on the way. */
-static bool is_here(const char *host)
-{
-	static const char *const here[] = {"localhost:", "127.", "[::1]:"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(here); i++)
-		if (strncmp(host, here[i], strlen(here[i])) == 0)
-			return true;
-	return false;
-}
-
-bool etcd_is_in_clear(const char *members, bool with_tls)
-{
-	struct etcd etcd = {0};
-	bool is_in_clear = false;
-
-	if (members_add(&etcd, members, with_tls, NULL) == 0)
-		for (size_t i = 0; i < etcd.members.count; i++)
-			is_in_clear |= strncmp(etcd.members.items[i], "http://", 7) == 0 && !is_here(etcd.members.items[i] + 7);
-	members_clear(&etcd);
-	return is_in_clear;
-}
-
 int etcd_open(const struct etcd_options *options, struct etcd **ret_etcd, struct error *err)
 {
 	struct etcd *etcd = xcalloc(1, sizeof(*etcd));
-	int r = members_add(etcd, options->members, options->certificates || options->client, err);
+	int r = etcd_members_add(&etcd->members, options->members, options->certificates || options->client, err);
 
 	etcd->user = xstrdup_or_null(options->user);
 	etcd->password = xstrdup_or_null(options->password);
@@ -122,7 +55,7 @@ void etcd_close(struct etcd *etcd)
 	if (!etcd)
 		return;
 	http_free(etcd->http);
-	members_clear(etcd);
+	etcd_members_clear(&etcd->members);
 	free(etcd->user);
 	free_secret(etcd->password);
 	free_secret(etcd->token);

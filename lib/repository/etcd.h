@@ -39,11 +39,6 @@ struct etcd_options {
 WARN_UNUSED int etcd_open(const struct etcd_options *options, struct etcd **ret_etcd, struct error *err);
 void etcd_close(struct etcd *etcd); /* NULL is fine */
 
-/* -EINVAL: no names of members. None with a user's name or password in it is repeated. */
-WARN_UNUSED int etcd_members_check(const char *members, struct error *err);
-/* Whether others can read on the way what one of them is asked. with_tls: there is a certificate, of authorities or of a client. */
-bool etcd_is_in_clear(const char *members, bool with_tls);
-
 /* -ENOENT: there is no such key, also with stale_ok. */
 WARN_UNUSED int etcd_get(struct etcd *etcd, const char *key, struct buf *ret_value, struct error *err);
 

@@ -437,35 +437,6 @@ static void test_refusals_say_what_is_wrong(void **state)
 	}
 }
 
-static void test_names_of_members(void **state)
-{
-	static const char *const good[] = {"a", "a:1,b:2", "http://a:1,https://b", "[::1]:2379", "[::1]", "10.0.0.1:2379"};
-	static const char *const bad[] = {"", ",", "a,", "a:", "a:x", "a:1/v3", "a b", "http://", "[::1", "who:secret@a:1", "secret@a"};
-	struct error err;
-
-	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
-		assert_int_equal(etcd_members_check(good[i], &err), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		err = (struct error){0};
-		assert_int_equal(etcd_members_check(bad[i], &err), -EINVAL);
-		assert_null(strstr(err.text, "secret"));
-	}
-}
-
-static void test_what_goes_in_the_clear(void **state)
-{
-	static const struct {
-		const char *members;
-		bool with_tls, is_in_clear;
-	} cases[] = {
-		{"a:1", false, true}, {"a:1", true, false}, {"https://a:1,http://b", true, true}, {"https://a:1", false, false}, {"", false, false},
-		{"127.0.0.1:1,[::1]:2379,localhost", false, false}, {"127.0.0.1:1,localhost.example.org", false, true},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		assert_int_equal(etcd_is_in_clear(cases[i].members, cases[i].with_tls), cases[i].is_in_clear);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -482,8 +453,6 @@ int main(void)
 		cmocka_unit_test(test_nobody_answers),
 		cmocka_unit_test(test_token_that_ended_is_renewed),
 		cmocka_unit_test(test_refusals_say_what_is_wrong),
-		cmocka_unit_test(test_names_of_members),
-		cmocka_unit_test(test_what_goes_in_the_clear),
 	};
 
 	snprintf(mine_is_there, sizeof(mine_is_there), FAILED, "bWluZQ==");
