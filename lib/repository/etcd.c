@@ -16,6 +16,7 @@
 #define TRY_LEAST_MS 100
 #define LOOK_MS 2000
 #define ANSWER_MAX (64U << 20)
+#define PAUSE_ROUNDS 3 /* in vain, for which pauses grow: a new leader is found within seconds, and who waits longer than that loses its patience */
 #define PAGE "500" /* keys in one answer: it ends in time, and 3.4.16 and before cannot give more than 4 MiB */
 /* Of gRPC, as the gateway gives them. */
 #define CODE_PERMISSION 7
@@ -171,9 +172,14 @@ static int not_understood(const struct etcd *etcd, struct error *err)
 
 /* --- questions --- */
 
+uint64_t etcd_pause_ms(unsigned rounds)
+{
+	return http_pause_ms(MIN(rounds, (unsigned)PAUSE_ROUNDS));
+}
+
 static void pause_between(unsigned rounds, uint64_t left_ms)
 {
-	const uint64_t pause_ms = http_pause_ms(rounds);
+	const uint64_t pause_ms = etcd_pause_ms(rounds);
 
 	clock_pause_us(MIN(pause_ms, left_ms) * 1000);
 }

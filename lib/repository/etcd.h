@@ -63,4 +63,7 @@ struct etcd_state {
 /* Asks each member, once and for a short time. Fails only if none answers. */
 WARN_UNUSED int etcd_look(struct etcd *etcd, struct etcd_state *ret_state, struct error *err);
 
+/* How long it pauses when all members were asked in vain for so many rounds: drawn at random, less than a second. */
+uint64_t etcd_pause_ms(unsigned rounds);
+
 #endif

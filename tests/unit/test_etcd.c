@@ -437,6 +437,19 @@ static void test_refusals_say_what_is_wrong(void **state)
 	}
 }
 
+/* Who asks for 15 seconds altogether must not rest for most of them. */
+static void test_pauses_grow_for_some_rounds_only(void **state)
+{
+	uint64_t most[2] = {0};
+
+	for (unsigned i = 0; i < 2000; i++) {
+		most[0] = MAX(most[0], etcd_pause_ms(1));
+		most[1] = MAX(most[1], etcd_pause_ms(3 + i % 30));
+	}
+	assert_true(most[0] < 250);
+	assert_in_range(most[1], 400, 999);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -453,6 +466,7 @@ int main(void)
 		cmocka_unit_test(test_nobody_answers),
 		cmocka_unit_test(test_token_that_ended_is_renewed),
 		cmocka_unit_test(test_refusals_say_what_is_wrong),
+		cmocka_unit_test(test_pauses_grow_for_some_rounds_only),
 	};
 
 	snprintf(mine_is_there, sizeof(mine_is_there), FAILED, "bWluZQ==");
