@@ -123,7 +123,7 @@ struct row {
 struct rows {
 	struct objects_etcd *own;
 	ARRAY(struct row) all;
-	size_t of_etcd; /* those come first */
+	size_t of_etcd; /* those come first, in the order of their names */
 };
 
 static void add_row(struct rows *rows, const char *name, uint64_t bytes)
@@ -153,13 +153,19 @@ static int add_newest(void *arg, const char *key, const struct buf *value)
 	return 0;
 }
 
+static int compare_rows(const void *a, const void *b)
+{
+	return strcmp(((const struct row *)a)->name, ((const struct row *)b)->name);
+}
+
 static int add_copy(void *arg, const char *name, uint64_t bytes)
 {
 	struct rows *rows = arg;
+	struct row row = {0};
 
-	for (size_t i = 0; i < rows->of_etcd; i++)
-		if (strcmp(rows->all.items[i].name, name) == 0)
-			return 0;
+	(void)snprintf(row.name, sizeof(row.name), "%s", name);
+	if (rows->of_etcd > 0 && bsearch(&row, rows->all.items, rows->of_etcd, sizeof(row), compare_rows))
+		return 0;
 	if (is_head(OBJECT_HEAD, name) && !is_damaged(name))
 		add_row(rows, name, bytes);
 	return 0;
@@ -179,6 +185,8 @@ static int list_newest(struct rows *rows)
 	}
 	end(own);
 	rows->of_etcd = rows->all.count;
+	if (rows->of_etcd > 0)
+		qsort(rows->all.items, rows->of_etcd, sizeof(*rows->all.items), compare_rows);
 	return r == -EREMOTEIO && own->stale_ok ? 0 : r;
 }
 
@@ -307,9 +315,7 @@ static void close_etcd(struct objects *objects)
 
 	objects_close(own->place);
 	etcd_close(own->etcd);
-	for (size_t i = 0; i < own->known.count; i++)
-		buf_clear(&own->known.items[i].sealed);
-	array_clear(&own->known);
+	objects_etcd_forget(own);
 	pthread_mutex_destroy(&own->lock);
 	free(own);
 }

@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 
+#include <uthash.h>
+
 #include "lib/base/array.h"
 #include "lib/repository/etcd_mark.h"
 #include "lib/repository/objects_etcd.h"
@@ -16,6 +18,7 @@ struct known {
 	char name[BLOB_ID_TEXT];
 	struct buf sealed;
 	bool is_listed; /* as the newest of its dataset */
+	UT_hash_handle hh;
 };
 
 struct objects_etcd {
@@ -25,7 +28,7 @@ struct objects_etcd {
 	pthread_mutex_t lock; /* one question to etcd at a time; guards what follows */
 	struct etcd *etcd;
 	struct etcd_mark mark;
-	ARRAY(struct known) known; /* heads that etcd has told of: what a name stands for never changes */
+	struct known *known; /* by name, heads that etcd has told of: what a name stands for never changes, and each stays where it is */
 	struct error why; /* of the last failure */
 };
 
@@ -34,6 +37,7 @@ char *objects_etcd_key(const struct objects_etcd *own, const char *name);
 struct known *objects_etcd_known(const struct objects_etcd *own, const char *name); /* NULL: it is not */
 /* Takes apart what a key has. NULL: it is damaged. */
 struct known *objects_etcd_remember(struct objects_etcd *own, const struct buf *value);
+void objects_etcd_forget(struct objects_etcd *own); /* all that is known */
 int objects_etcd_damaged(struct objects_etcd *own, const char *key);
 /* The newest head of the dataset of a head's name, and what its key has. -ENOENT: none is there. */
 WARN_UNUSED int objects_etcd_newest(struct objects_etcd *own, const char *name, const struct known **ret_newest, struct buf *ret_value);

@@ -13,28 +13,43 @@ char *objects_etcd_key(const struct objects_etcd *own, const char *name)
 
 struct known *objects_etcd_known(const struct objects_etcd *own, const char *name)
 {
-	for (size_t i = 0; i < own->known.count; i++)
-		if (strcmp(own->known.items[i].name, name) == 0)
-			return &own->known.items[i];
-	return NULL;
+	struct known *known;
+
+	HASH_FIND_STR(own->known, name, known);
+	return known;
 }
 
 struct known *objects_etcd_remember(struct objects_etcd *own, const struct buf *value)
 {
 	const char *text = (const char *)value->data;
-	struct known known = {0};
+	char name[BLOB_ID_TEXT];
+	struct known *known;
 	struct blob_id id;
 
 	if (value->len <= NAME_LEN || text[NAME_LEN] != '\n' || blob_id_parse_text(text, NAME_LEN, &id) < 0)
 		return NULL;
-	(void)snprintf(known.name, sizeof(known.name), "%.*s", NAME_LEN, text);
-	if (strspn(known.name + DATASET_LEN, "0") == NAME_LEN - DATASET_LEN || strcmp(known.name + DATASET_LEN, NUMBER_MAX) > 0)
+	(void)snprintf(name, sizeof(name), "%.*s", NAME_LEN, text);
+	if (strspn(name + DATASET_LEN, "0") == NAME_LEN - DATASET_LEN || strcmp(name + DATASET_LEN, NUMBER_MAX) > 0)
 		return NULL;
-	if (!objects_etcd_known(own, known.name)) {
-		buf_add(&known.sealed, value->data + NAME_LEN + 1, value->len - NAME_LEN - 1);
-		array_add(&own->known, known);
+	known = objects_etcd_known(own, name);
+	if (known)
+		return known;
+	known = xcalloc(1, sizeof(*known));
+	memcpy(known->name, name, sizeof(name));
+	buf_add(&known->sealed, value->data + NAME_LEN + 1, value->len - NAME_LEN - 1);
+	HASH_ADD_STR(own->known, name, known);
+	return known;
+}
+
+void objects_etcd_forget(struct objects_etcd *own)
+{
+	struct known *known, *next;
+
+	HASH_ITER (hh, own->known, known, next) {
+		HASH_DEL(own->known, known);
+		buf_clear(&known->sealed);
+		free(known);
 	}
-	return objects_etcd_known(own, known.name);
 }
 
 int objects_etcd_damaged(struct objects_etcd *own, const char *key)
