@@ -7,8 +7,16 @@
 #include "lib/repository/fetch.h"
 
 #define TOLD_MS 1000
+#define LATE_MAX 1024
 #define ASKING_MANY 8
 #define IDLE_MAX 4 /* each has room for the largest blob that it read, or for what one fetch holds */
+
+/* A blob that was waited for, for long and in vain. */
+struct late {
+	struct blob_id id;
+	uint64_t at_ms;
+	int result;
+};
 
 struct source {
 	struct blob_source source; /* first */
@@ -20,6 +28,8 @@ struct source {
 	struct blob_source_counts counts;
 	unsigned asking;  /* how many wait for the place */
 	uint64_t in_vain; /* when somebody waited for long, and in vain, and the place has not answered since; 0: never */
+	struct late late[LATE_MAX]; /* a ring: the oldest is overwritten, and that number `lates` modulo LATE_MAX is the next one */
+	size_t lates;
 };
 
 static struct repository_reader *take_reader(struct source *source)
@@ -74,6 +84,34 @@ static bool begin_asking(struct source *source)
 	return asks;
 }
 
+/* What the place said of the blob just now, after long, if it has not answered since; else 0. So who wants the same does not wait again. */
+static int was_late(struct source *source, const struct blob_id *id)
+{
+	const uint64_t now = clock_ms();
+	int r = 0;
+
+	pthread_mutex_lock(&source->lock);
+	for (size_t i = source->lates; source->in_vain && i > 0 && i + LATE_MAX > source->lates && r == 0; i--) {
+		const struct late *late = &source->late[(i - 1) % LATE_MAX];
+
+		if (now - late->at_ms >= TOLD_MS)
+			break;
+		if (blob_id_equal(&late->id, id))
+			r = late->result;
+	}
+	pthread_mutex_unlock(&source->lock);
+	return r;
+}
+
+static void note_late(struct source *source, const struct blob_id *id, uint64_t began_us, int result)
+{
+	if (!objects_is_away(result) || clock_us() - began_us < FETCH_LONG_US)
+		return;
+	pthread_mutex_lock(&source->lock);
+	source->late[source->lates++ % LATE_MAX] = (struct late){*id, clock_ms(), result};
+	pthread_mutex_unlock(&source->lock);
+}
+
 /* After begin_asking. */
 static void end_asking(struct source *source, uint64_t began_us, uint64_t blobs, uint64_t bytes, int result)
 {
@@ -97,8 +135,10 @@ static int get(struct blob_source *arg, const struct blob_id *id, bool is_tree, 
 	struct source *source = (struct source *)arg;
 	const uint64_t began = clock_us();
 	struct repository_reader *reader;
-	int r;
+	int r = was_late(source, id);
 
+	if (r < 0)
+		return r;
 	if (!begin_asking(source))
 		return -EHOSTUNREACH;
 	reader = take_reader(source);
@@ -106,6 +146,7 @@ static int get(struct blob_source *arg, const struct blob_id *id, bool is_tree, 
 	r = repository_read_blob(reader, id, is_tree, ret_plain);
 	pthread_rwlock_unlock(&source->index);
 	give_reader(source, reader);
+	note_late(source, id, began, r);
 	end_asking(source, began, r == 0, r < 0 ? 0 : ret_plain->len, r);
 	return r;
 }
@@ -130,12 +171,28 @@ struct batch {
 	uint64_t began_us;
 };
 
-/* Gives what was fetched, and counts it. The rest is left to `get`, which asks for each alone, but not if that means to wait for long again. */
-static void give_batch(struct source *source, struct fetch *fetch, const struct batch *batch, blob_source_each_fn each, void *arg)
+static void count_batch(struct source *source, struct fetch *fetch, const struct batch *batch)
 {
 	uint64_t blobs = 0, bytes = 0;
 	int result = 0;
 
+	for (size_t i = batch->first; i < batch->next; i++) {
+		const void *data;
+		size_t len = 0;
+		const int r = fetch_find(fetch, &batch->ids[i], &data, &len);
+
+		note_late(source, &batch->ids[i], batch->began_us, MIN(r, 0));
+		if (r < 0 && !objects_is_away(result))
+			result = r;
+		blobs += r == 1;
+		bytes += len;
+	}
+	end_asking(source, batch->began_us, blobs, bytes, result);
+}
+
+/* The rest is left to `get`, which asks for each alone, but not if that means to wait for long again. */
+static void give_batch(struct fetch *fetch, const struct batch *batch, blob_source_each_fn each, void *arg)
+{
 	for (size_t i = batch->first; i < batch->next; i++) {
 		const void *data = NULL;
 		size_t len = 0;
@@ -145,12 +202,7 @@ static void give_batch(struct source *source, struct fetch *fetch, const struct 
 			each(arg, i, 0, data, len);
 		else if (r < 0 && r != -EBADMSG)
 			each(arg, i, r, NULL, 0);
-		if (r < 0 && !objects_is_away(result))
-			result = r;
-		blobs += r == 1;
-		bytes += len;
 	}
-	end_asking(source, batch->began_us, blobs, bytes, result);
 }
 
 static void get_many(struct blob_source *arg, const struct blob_id *ids, size_t count, blob_source_each_fn each, void *each_arg)
@@ -159,20 +211,25 @@ static void get_many(struct blob_source *arg, const struct blob_id *ids, size_t 
 	struct fetch *fetch = take_fetch(source);
 	struct batch batch = {.ids = ids};
 	size_t added;
+	int r;
 
 	for (; batch.first < count; batch.first = batch.next) {
 		batch.next = batch.first + 1;
 		added = add_some(source, fetch, ids, batch.first, count);
 		if (added == 0)
 			continue;
-		if (!begin_asking(source)) {
-			each(each_arg, batch.first, -EHOSTUNREACH, NULL, 0);
+		r = was_late(source, &ids[batch.first]);
+		if (r == 0 && !begin_asking(source))
+			r = -EHOSTUNREACH;
+		if (r < 0) {
+			each(each_arg, batch.first, r, NULL, 0);
 			continue;
 		}
 		batch.next = batch.first + added;
 		batch.began_us = clock_us();
 		fetch_run(fetch);
-		give_batch(source, fetch, &batch, each, each_arg);
+		count_batch(source, fetch, &batch); /* before anybody who waits for one of them goes on */
+		give_batch(fetch, &batch, each, each_arg);
 	}
 	give_fetch(source, fetch);
 }

@@ -3,7 +3,8 @@
  * objects may lie in a directory or elsewhere (lib/repository/objects.h). A cache of blobs on a local disk is a source, too, in front of another one.
  *
  * What a source gives was verified: its bytes are those of the blob's name. Errors: -ENOENT no such blob; -EBADMSG all copies are damaged; others
- * of the place. When many wait for the place, and one has done so in vain for long, those who come are told at once, for a second.
+ * of the place. Who waited for long, and in vain, has done so for all who want the same blob: they are told at once, for a second or until the place
+ * answers. When many wait, those who come are told so whatever they want.
  * Threads: any; calls may be made at once.
  */
 #ifndef CORPUSFS_BROWSE_BLOB_SOURCE_H
@@ -14,7 +15,7 @@
 
 #define BLOB_SOURCE_TIMES 40
 
-/* `result` 0: a blob's verified bytes; else what the place said, and who asks it again waits again. */
+/* `result` 0: a blob's verified bytes; else what the place said. */
 typedef void (*blob_source_each_fn)(void *arg, size_t number, int result, const void *data, size_t len);
 
 /* What it fetched from the place since it was made. */

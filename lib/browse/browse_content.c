@@ -122,7 +122,7 @@ static void take_fetched(void *arg, size_t number, int result, const void *data,
 	size_t cost = 0;
 	struct buf *plain = result == 0 ? browse_blob_new(data, len, &cost) : NULL;
 
-	/* Others who wait for it ask the place themselves: they have not waited for as long. */
+	/* Others who wait for it ask themselves. If this was in vain after long, they are told so, without another wait (blob_source.h). */
 	shared_cache_made(together->browse->blobs, together->claimed[number], result < 0 ? -EAGAIN : 0, plain, cost);
 	together->claimed[number] = NULL;
 	if (result < 0)
