@@ -13,13 +13,12 @@
 #include "lib/base/clock.h"
 #include "lib/base/procfs.h"
 #include "lib/repository/go_text.h"
+#include "lib/repository/lock_holder.h"
 #include "lib/repository/origin.h"
 
 #define RENEW_MS (5 * 60 * 1000)
 #define LOST_MS (22 * 60 * 1000)
-#define STALE_S (30 * 60)
 #define WAIT_S (RENEW_MS / 1000 + 60) /* who lives has renewed its lock by then */
-#define STARTED "corpusfs_started" /* clock ticks from the boot to the start of the process */
 #define SETTLE_MS 200U /* others' locks are seen by then */
 
 struct repository_lock {
@@ -27,6 +26,7 @@ struct repository_lock {
 	bool exclusive;
 	bool trusts_age; /* what is stale by its age alone is not waited for */
 	struct object_names dead; /* others' that were stale so and are not renewed, sorted; of the thread that takes it */
+	struct object_names shared; /* others' that were read and go with this one, which is shared, too: they never change. Sorted; of the same thread */
 	atomic_bool lost;
 	atomic_uint_fast64_t renewed; /* clock_boot_ms of when the lock that is there was put, or a little before */
 	uint64_t put_ms; /* the same of the first one, or a little after */
@@ -36,15 +36,6 @@ struct repository_lock {
 	bool ends;
 	pthread_mutex_t own; /* guards `name`, and that only one renews it */
 	char name[BLOB_ID_TEXT];
-};
-
-/* Another's lock, as it stands in the repository. */
-struct holder {
-	char name[BLOB_ID_TEXT];
-	bool exclusive, is_stale;
-	bool is_aged; /* stale by its age alone: the clock may be wrong */
-	char text[512]; /* "by root on host, process 12, 3 minutes ago" */
-	bool is_elsewhere; /* on another machine: whether its process lives is not known */
 };
 
 static int put_lock(struct repository_lock *lock, char *ret_name, struct error *err)
@@ -62,7 +53,7 @@ static int put_lock(struct repository_lock *lock, char *ret_name, struct error *
 	buf_addf(&json, ",\"pid\":%ld,\"uid\":%u,\"gid\":%u", (long)getpid(), geteuid(), getegid());
 	/* What restic passes over: numbers of processes are used again. */
 	if (procfs_stat(getpid(), &state, &started))
-		buf_addf(&json, ",\"" STARTED "\":%llu", (unsigned long long)started);
+		buf_addf(&json, ",\"" LOCK_STARTED "\":%llu", (unsigned long long)started);
 	buf_add_u8(&json, '}');
 	return repository_put_file(lock->repository, OBJECT_LOCK, &json, ret_name, err);
 }
@@ -90,102 +81,24 @@ static int drop_lock(struct repository *repository, const char *name)
 
 /* --- others --- */
 
-enum process { PROCESS_UNKNOWN, PROCESS_LIVES, PROCESS_GONE };
-
-/* `started`: when it was started, or NULL. */
-static enum process look_at_process(const char *host, long pid, const json_t *started)
-{
-	const struct origin here = origin_of_process();
-	uint64_t now_started;
-	char state;
-
-	if (strcmp(host, here.host) != 0 || pid <= 0)
-		return PROCESS_UNKNOWN;
-	if (kill((pid_t)pid, 0) < 0 && errno == ESRCH)
-		return PROCESS_GONE;
-	if (!procfs_stat((pid_t)pid, &state, &now_started))
-		return PROCESS_UNKNOWN;
-	if (state == 'Z' || (started && json_integer_value(started) != (json_int_t)now_started))
-		return PROCESS_GONE;
-	return started ? PROCESS_LIVES : PROCESS_UNKNOWN;
-}
-
-static int read_holder(struct repository *repository, const char *name, struct holder *holder, struct error *err)
-{
-	AUTO_BUF json = BUF_INIT;
-	int r = repository_get_file(repository, OBJECT_LOCK, name, &json, err);
-	json_t *object;
-	const char *time_text, *host, *user;
-	enum process process;
-	struct timespec time;
-	int64_t age;
-	long pid;
-
-	if (r < 0) {
-		if (r != -ENOENT)
-			error_hint(err, "if nobody works with the repository: corpusfs backup unlock --all REPOSITORY");
-		return r;
-	}
-	object = json_loadb((char *)json.data, json.len, 0, NULL);
-	time_text = json_string_value(json_object_get(object, "time"));
-	host = json_string_value(json_object_get(object, "hostname"));
-	user = json_string_value(json_object_get(object, "username"));
-	pid = (long)json_integer_value(json_object_get(object, "pid"));
-	if (!time_text || !host || !user || go_time_parse(time_text, &time) < 0) {
-		json_decref(object);
-		return error_set(err, -EBADMSG, "lock %.8s of the repository is damaged", name);
-	}
-	age = clock_now().tv_sec - time.tv_sec;
-	(void)snprintf(holder->name, sizeof(holder->name), "%s", name);
-	holder->exclusive = json_is_true(json_object_get(object, "exclusive"));
-	process = look_at_process(host, pid, json_object_get(object, STARTED));
-	holder->is_aged = age > STALE_S && process == PROCESS_UNKNOWN;
-	holder->is_stale = holder->is_aged || process == PROCESS_GONE;
-	holder->is_elsewhere = strcmp(host, origin_of_process().host) != 0;
-	(void)snprintf(holder->text, sizeof(holder->text), "by %s on %s, process %ld, %lld minutes %s", user, host, pid, (long long)(llabs(age) / 60),
-	               age < -60 ? "ahead of this machine's clock" : "ago");
-	json_decref(object);
-	return 0;
-}
-
-/* Gives each lock but ours. One that went away meanwhile is passed over, a damaged one told of. */
-static int each_other(struct repository *repository, const char *own, int (*each)(void *arg, const struct holder *holder), void *arg,
-		      struct error *err)
-{
-	struct object_names names = {0};
-	int r = repository_list(repository, OBJECT_LOCK, &names, err);
-
-	for (size_t i = 0; i < names.count && r == 0; i++) {
-		struct holder holder = {0};
-		char name[BLOB_ID_TEXT];
-
-		blob_id_text(&names.items[i], name);
-		if (own && strcmp(name, own) == 0)
-			continue;
-		r = read_holder(repository, name, &holder, err);
-		if (r == 0)
-			r = each(arg, &holder);
-		else if (r == -ENOENT)
-			r = 0;
-	}
-	array_clear(&names);
-	return r;
-}
-
 struct search {
 	const struct repository_lock *lock;
 	struct object_names *aged; /* NULL, or where it notes those that are to be waited for */
+	struct object_names *shared; /* NULL, or where it notes those that go with a shared one */
 	char text[512];            /* of the last of these */
 	struct error *err;
 };
 
-static int object_to(void *arg, const struct holder *holder)
+static int object_to(void *arg, const struct lock_holder *holder)
 {
 	struct search *search = arg;
 	struct blob_id id;
 
-	if (!holder->exclusive && !search->lock->exclusive)
+	if (!holder->exclusive && !search->lock->exclusive) {
+		if (search->shared && blob_id_parse(holder->name, &id) == 0)
+			array_add(search->shared, id);
 		return 0;
+	}
 	if (holder->is_stale && (!holder->is_aged || search->lock->trusts_age || object_names_have(&search->lock->dead, holder->name)))
 		return 0;
 	if (holder->is_stale && search->aged && blob_id_parse(holder->name, &id) == 0) {
@@ -203,11 +116,32 @@ static int object_to(void *arg, const struct holder *holder)
 	return -EBUSY;
 }
 
+/* Gives each lock but ours and those that are known to be shared. */
+static int each_other(const struct repository_lock *lock, const char *own, struct search *search)
+{
+	struct object_names names = {0};
+	size_t left = 0;
+	int r = repository_list(lock->repository, OBJECT_LOCK, &names, search->err);
+
+	for (size_t i = 0; i < names.count; i++) {
+		char name[BLOB_ID_TEXT];
+
+		blob_id_text(&names.items[i], name);
+		if (!(own && strcmp(name, own) == 0) && !object_names_have_id(&lock->shared, &names.items[i]))
+			names.items[left++] = names.items[i];
+	}
+	names.count = left;
+	if (r == 0)
+		r = lock_holders_each(lock->repository, &names, object_to, search, search->err);
+	array_clear(&names);
+	return r;
+}
+
 static int check_others(struct repository_lock *lock, const char *own, struct error *err)
 {
 	struct search search = {.lock = lock, .err = err};
 
-	return each_other(lock->repository, own, object_to, &search, err);
+	return each_other(lock, own, &search);
 }
 
 static int wait_for_renewal(struct repository *repository, const char *holder, struct error *err)
@@ -227,10 +161,11 @@ static int wait_for_renewal(struct repository *repository, const char *holder, s
 /* Of locks that are stale by their age alone, finds out which ones are dead, and removes them: should a holder have slept, it notices. */
 static int check_first(struct repository_lock *lock, struct error *err)
 {
-	struct object_names aged = {0};
-	struct search search = {.lock = lock, .aged = &aged, .err = err};
-	int r = each_other(lock->repository, NULL, object_to, &search, err);
+	struct object_names aged = {0}, shared = {0};
+	struct search search = {.lock = lock, .aged = &aged, .shared = &shared, .err = err};
+	int r = each_other(lock, NULL, &search);
 
+	lock->shared = shared; /* in the order of their names, as they were given */
 	if (r == 0 && aged.count > 0)
 		r = wait_for_renewal(lock->repository, search.text, err);
 	if (r < 0 || aged.count == 0) {
@@ -315,6 +250,7 @@ static void free_lock(struct repository_lock *lock)
 	pthread_mutex_destroy(&lock->lock);
 	pthread_mutex_destroy(&lock->own);
 	array_clear(&lock->dead);
+	array_clear(&lock->shared);
 	free(lock);
 }
 
@@ -434,9 +370,9 @@ int repository_lock_check(struct repository_lock *lock, struct error *err)
 /* Those that cannot be read are not stale. */
 static bool is_stale(struct repository *repository, const char *name)
 {
-	struct holder holder = {0};
+	struct lock_holder holder = {0};
 
-	return read_holder(repository, name, &holder, NULL) == 0 && holder.is_stale;
+	return lock_holder_read(repository, name, &holder, NULL) == 0 && holder.is_stale;
 }
 
 int repository_locks_remove(struct repository *repository, bool all, size_t *ret_count, struct error *err)

@@ -1,0 +1,123 @@
+#include "lib/repository/lock_holder.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/pool.h"
+#include "lib/base/procfs.h"
+#include "lib/repository/go_text.h"
+#include "lib/repository/origin.h"
+
+#define STALE_S (30 * 60)
+#define LOOK_LOCKS 256
+#define LOOK_THREADS 15 /* and who asks. Each machine that has mounted something holds a lock, and who mounts is to wait for less than a second */
+
+enum process { PROCESS_UNKNOWN, PROCESS_LIVES, PROCESS_GONE };
+
+/* `started`: when it was started, or NULL. */
+static enum process look_at_process(const char *host, long pid, const json_t *started)
+{
+	const struct origin here = origin_of_process();
+	uint64_t now_started;
+	char state;
+
+	if (strcmp(host, here.host) != 0 || pid <= 0)
+		return PROCESS_UNKNOWN;
+	if (kill((pid_t)pid, 0) < 0 && errno == ESRCH)
+		return PROCESS_GONE;
+	if (!procfs_stat((pid_t)pid, &state, &now_started))
+		return PROCESS_UNKNOWN;
+	if (state == 'Z' || (started && json_integer_value(started) != (json_int_t)now_started))
+		return PROCESS_GONE;
+	return started ? PROCESS_LIVES : PROCESS_UNKNOWN;
+}
+
+int lock_holder_read(struct repository *repository, const char *name, struct lock_holder *holder, struct error *err)
+{
+	AUTO_BUF json = BUF_INIT;
+	int r = repository_get_file(repository, OBJECT_LOCK, name, &json, err);
+	json_t *object;
+	const char *time_text, *host, *user;
+	enum process process;
+	struct timespec time;
+	int64_t age;
+	long pid;
+
+	if (r < 0) {
+		if (r != -ENOENT)
+			error_hint(err, "if nobody works with the repository: corpusfs backup unlock --all REPOSITORY");
+		return r;
+	}
+	object = json_loadb((char *)json.data, json.len, 0, NULL);
+	time_text = json_string_value(json_object_get(object, "time"));
+	host = json_string_value(json_object_get(object, "hostname"));
+	user = json_string_value(json_object_get(object, "username"));
+	pid = (long)json_integer_value(json_object_get(object, "pid"));
+	if (!time_text || !host || !user || go_time_parse(time_text, &time) < 0) {
+		json_decref(object);
+		return error_set(err, -EBADMSG, "lock %.8s of the repository is damaged", name);
+	}
+	age = clock_now().tv_sec - time.tv_sec;
+	(void)snprintf(holder->name, sizeof(holder->name), "%s", name);
+	holder->exclusive = json_is_true(json_object_get(object, "exclusive"));
+	process = look_at_process(host, pid, json_object_get(object, LOCK_STARTED));
+	holder->is_aged = age > STALE_S && process == PROCESS_UNKNOWN;
+	holder->is_stale = holder->is_aged || process == PROCESS_GONE;
+	holder->is_elsewhere = strcmp(host, origin_of_process().host) != 0;
+	(void)snprintf(holder->text, sizeof(holder->text), "by %s on %s, process %ld, %lld minutes %s", user, host, pid, (long long)(llabs(age) / 60),
+	               age < -60 ? "ahead of this machine's clock" : "ago");
+	json_decref(object);
+	return 0;
+}
+
+struct look {
+	struct repository *repository;
+	const struct blob_id *ids;
+	struct lock_holder holders[LOOK_LOCKS];
+	struct error errors[LOOK_LOCKS];
+	int results[LOOK_LOCKS];
+};
+
+static void look_at(void *arg, size_t i)
+{
+	struct look *look = arg;
+	char name[BLOB_ID_TEXT];
+
+	blob_id_text(&look->ids[i], name);
+	look->holders[i] = (struct lock_holder){0};
+	look->errors[i] = (struct error){0};
+	look->results[i] = lock_holder_read(look->repository, name, &look->holders[i], &look->errors[i]);
+}
+
+int lock_holders_each(struct repository *repository, const struct object_names *names, lock_holder_fn each, void *arg, struct error *err)
+{
+	struct pool *pool = pool_new(names->count > 1 ? (unsigned)MIN(names->count - 1, (size_t)LOOK_THREADS) : 0);
+	struct look *look = xcalloc(1, sizeof(*look));
+	int r = 0;
+
+	look->repository = repository;
+	for (size_t first = 0; first < names->count && r == 0; first += LOOK_LOCKS) {
+		const size_t count = MIN(names->count - first, (size_t)LOOK_LOCKS);
+
+		look->ids = names->items + first;
+		pool_run(pool, look_at, look, count);
+		for (size_t i = 0; i < count && r == 0; i++) {
+			r = look->results[i];
+			if (r == 0)
+				r = each(arg, &look->holders[i]);
+			else if (r == -ENOENT)
+				r = 0;
+			else if (err)
+				*err = look->errors[i];
+		}
+	}
+	free(look);
+	pool_free(pool);
+	return r;
+}
