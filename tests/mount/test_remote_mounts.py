@@ -1,5 +1,6 @@
 """Mounts of what is elsewhere, while the place there is slow or away: who reads and who unmounts waits for a bounded time."""
 
+import concurrent.futures
 import os
 import re
 import threading
@@ -41,6 +42,34 @@ def test_place_that_trickles(remotes, between, source, point):
         procs.poll(lambda: posix.outcome(files.get, point + "/holes") == "ok", 30, "it answers soon enough again")
         assert files.get(point + "/holes") == files.get(source + "/holes")
     finally:
+        remotes.run("umount", point)
+
+
+@pytest.mark.timeout(120)
+def test_readers_of_one_file_wait_once(remotes, between, point):
+    """The kernel lets one of them ask at a time. A machine that rests for a second between two of them lets more than one wait, but not each."""
+    asked, goes_on = [], threading.Event()
+
+    def held(handler):
+        if "/data/" in handler.path:
+            asked.append(handler.path)
+            goes_on.wait(60)
+        Between.do_GET(handler)
+
+    def read_at_once(readers):
+        asked.clear()
+        with concurrent.futures.ThreadPoolExecutor(readers) as pool:
+            assert all(said == "EIO" for said in pool.map(lambda _: posix.outcome(files.get, point + "/holes"), range(readers)))
+        return 0 < len(asked) < readers
+
+    remotes.store.expected.append("backups")
+    remotes.run("mount", "base:d", point, "-o", "timeout=1")
+    try:
+        os.listdir(point)
+        between.do_GET = held
+        procs.poll(lambda: read_at_once(6), 60, "not each of them waits")
+    finally:
+        goes_on.set()
         remotes.run("umount", point)
 
 
