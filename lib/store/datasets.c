@@ -9,6 +9,7 @@
 #include "lib/base/fault.h"
 #include "lib/base/utf8.h"
 #include "lib/store/catalog.h"
+#include "lib/store/receiving.h"
 #include "lib/store/unknown.h"
 #include "lib/tree/records/quota.h"
 
@@ -193,6 +194,10 @@ static int rename_locked(struct store *store, const char *name, const char *new_
 	if (!dataset)
 		return unknown_dataset(store, name, err);
 	int result = dataset_check_new(store, new_name, err);
+	if (result == 0)
+		result = receiving_check_idle(store, name, err);
+	if (result == 0)
+		result = receiving_check_idle(store, new_name, err);
 	if (result < 0)
 		return result;
 	struct kv_batch *batch = kv_batch_new();
@@ -220,11 +225,14 @@ int dataset_rename(struct store *store, const char *name, const char *new_name, 
 		return result;
 	result = rename_locked(store, name, new_name, err, &id);
 	mutex_give(&store->change_lock);
-	if (result == 0) {
-		store_changed(store, STORE_DATASETS_CHANGED, id, name);
-		store_changed(store, STORE_DATASETS_CHANGED, id, new_name);
-	}
-	return result;
+	if (result < 0)
+		return result;
+	/* The names mean other datasets now than the streams did. */
+	receiving_forget(store, name);
+	receiving_forget(store, new_name);
+	store_changed(store, STORE_DATASETS_CHANGED, id, name);
+	store_changed(store, STORE_DATASETS_CHANGED, id, new_name);
+	return 0;
 }
 
 /* What can be set of a dataset. */

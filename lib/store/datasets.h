@@ -26,11 +26,13 @@ WARN_UNUSED int dataset_get(struct store *store, const char *name, struct datase
 WARN_UNUSED int dataset_get_by_id(struct store *store, uint32_t id, struct dataset_info *ret_info);
 /* In name order; stops when the callback returns not 0 and returns that. No lock is held during the callback. */
 WARN_UNUSED int dataset_list(struct store *store, int (*each)(void *arg, const struct dataset_info *info), void *arg);
+/* What streams have left unfinished under either name goes. -ENOENT, -EEXIST; -EBUSY: a stream is being received into one. */
 WARN_UNUSED int dataset_rename(struct store *store, const char *name, const char *new_name, struct error *err);
 
 #define DATASET_DESTROY_EMPTY_ONLY 1U /* as rmdir at the mount's root: -ENOTEMPTY when it has files or snapshots */
 #define DATASET_DESTROY_SNAPSHOTS 2U  /* its snapshots too; without, -ENOTEMPTY when it has some */
-WARN_UNUSED int dataset_destroy(struct store *store, const char *name, unsigned flags, struct error *err); /* -EBUSY held or being read */
+/* And what a stream into it has left unfinished. -EBUSY: held, being read, or a stream is being received into it. */
+WARN_UNUSED int dataset_destroy(struct store *store, const char *name, unsigned flags, struct error *err);
 /* The same without waiting for who has just read it: -EAGAIN, and it may be tried again. */
 WARN_UNUSED int dataset_destroy_now(struct store *store, const char *name, unsigned flags, struct error *err);
 WARN_UNUSED int dataset_set_level(struct store *store, const char *name, int level, struct error *err);

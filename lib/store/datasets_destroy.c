@@ -1,9 +1,10 @@
-/* Destroying a dataset, with its snapshots or only without. */
+/* Destroying a dataset, with its snapshots or only without, and with what a stream into it has left unfinished. */
 #include <errno.h>
 
 #include "lib/base/fault.h"
 #include "lib/base/shell.h"
 #include "lib/store/held.h"
+#include "lib/store/receiving.h"
 #include "lib/store/unknown.h"
 #include "lib/tree/records/scan.h"
 
@@ -128,7 +129,9 @@ static int destroy_locked(void *arg, uint32_t *ret_used)
 
 	if (!dataset)
 		return unknown_dataset(store, destruction->name, err);
-	int result = check_snapshots(store, dataset, destruction->flags, err);
+	int result = receiving_check_idle(store, dataset->name, err);
+	if (result == 0)
+		result = check_snapshots(store, dataset, destruction->flags, err);
 	/* Before anybody is kept from it; and once more when nobody can change it. */
 	if (result == 0 && (destruction->flags & DATASET_DESTROY_EMPTY_ONLY))
 		result = check_empty(store, dataset, err);
@@ -151,6 +154,8 @@ static int destroy_locked(void *arg, uint32_t *ret_used)
 	return 0;
 }
 
+typedef int destroy_how(struct store *store, const char *name, unsigned flags, struct error *err);
+
 static int destroyed(const struct destruction *destruction, int result)
 {
 	if (result == 0)
@@ -158,17 +163,82 @@ static int destroyed(const struct destruction *destruction, int result)
 	return result;
 }
 
-int dataset_destroy(struct store *store, const char *name, unsigned flags, struct error *err)
+static int destroy_waiting(struct store *store, const char *name, unsigned flags, struct error *err)
 {
 	struct destruction destruction = {.store = store, .name = name, .flags = flags, .err = err};
 
 	return destroyed(&destruction, views_retry(store, destroy_locked, &destruction, err));
 }
 
-int dataset_destroy_now(struct store *store, const char *name, unsigned flags, struct error *err)
+static int destroy_at_once(struct store *store, const char *name, unsigned flags, struct error *err)
 {
 	struct destruction destruction = {.store = store, .name = name, .flags = flags, .err = err};
 	uint32_t used;
 
 	return destroyed(&destruction, views_try(store, destroy_locked, &destruction, &used, err));
+}
+
+/* --- what a stream has left unfinished --- */
+
+static int drop(struct store *store, const char *dataset, destroy_how *destroy, struct error *err)
+{
+	char hidden[NAME_LEN_MAX + 1];
+	int result = receiving_name(dataset, hidden, err);
+
+	if (result < 0)
+		return result;
+	mutex_take(&store->catalog_lock);
+	const struct dataset *found = catalog_dataset(store, hidden);
+	const uint32_t id = found ? found->record.id : 0;
+	mutex_give(&store->catalog_lock);
+	if (!found)
+		return 0;
+	result = destroy(store, hidden, DATASET_DESTROY_SNAPSHOTS, err);
+	if (result < 0)
+		return result;
+	result = catalog_drop_labels(store->kv, id);
+	return result < 0 ? error_set(err, result, "what was received of \"%s\" could not be removed: %s", dataset, error_text(result)) : 1;
+}
+
+int receiving_drop(struct store *store, const char *dataset, struct error *err)
+{
+	return drop(store, dataset, destroy_waiting, err);
+}
+
+/* What is in use now takes room and no more: no stream goes on with it, and the next one into this name drops it. */
+static void forget_unfinished(struct store *store, const char *dataset, destroy_how *destroy)
+{
+	int ignored = receiving_claim(store, dataset, NULL);
+
+	if (ignored < 0)
+		return;
+	ignored = drop(store, dataset, destroy, NULL);
+	(void)ignored;
+	receiving_release(store, dataset);
+}
+
+void receiving_forget(struct store *store, const char *dataset)
+{
+	forget_unfinished(store, dataset, destroy_waiting);
+}
+
+/* --- both --- */
+
+static int destroy_both(struct store *store, const char *name, unsigned flags, destroy_how *destroy, struct error *err)
+{
+	int result = destroy(store, name, flags, err);
+
+	if (result == 0)
+		forget_unfinished(store, name, destroy);
+	return result;
+}
+
+int dataset_destroy(struct store *store, const char *name, unsigned flags, struct error *err)
+{
+	return destroy_both(store, name, flags, destroy_waiting, err);
+}
+
+int dataset_destroy_now(struct store *store, const char *name, unsigned flags, struct error *err)
+{
+	return destroy_both(store, name, flags, destroy_at_once, err);
 }

@@ -20,14 +20,6 @@
 #include "lib/store/unknown.h"
 #include "lib/tree/freeze/freeze.h"
 
-int receiving_name(const char *dataset, char ret_name[NAME_LEN_MAX + 1], struct error *err)
-{
-	if (strlen(dataset) >= NAME_LEN_MAX)
-		return error_set(err, -ENAMETOOLONG, "the name of a dataset that streams come into has at most %d bytes", NAME_LEN_MAX - 1);
-	snprintf(ret_name, NAME_LEN_MAX + 1, "@%s", dataset);
-	return 0;
-}
-
 /* --- may it? --- */
 
 struct place {
@@ -105,51 +97,6 @@ int receiving_begin(struct store *store, const char *dataset, const char *base, 
 	result = base ? dataset_clone_locked(store, dataset, base, hidden, &id, err) : dataset_create_locked(store, hidden, &root, level, err, &id);
 	mutex_give(&store->change_lock);
 	return result;
-}
-
-int receiving_drop(struct store *store, const char *dataset, struct error *err)
-{
-	char hidden[NAME_LEN_MAX + 1];
-	struct dataset_info info;
-	int result = receiving_name(dataset, hidden, err);
-
-	if (result < 0)
-		return result;
-	if (dataset_get(store, hidden, &info) < 0)
-		return 0;
-	result = dataset_destroy(store, hidden, DATASET_DESTROY_SNAPSHOTS, err);
-	if (result < 0)
-		return result;
-	result = catalog_drop_labels(store->kv, info.id);
-	return result < 0 ? error_set(err, result, "what was received of \"%s\" could not be removed: %s", dataset, error_text(result)) : 1;
-}
-
-int receiving_claim(struct store *store, const char *dataset, struct error *err)
-{
-	bool is_taken = false;
-
-	mutex_take(&store->catalog_lock);
-	for (size_t i = 0; i < store->receivers.count; i++)
-		is_taken |= strcmp(store->receivers.items[i], dataset) == 0;
-	if (!is_taken)
-		array_add(&store->receivers, xstrdup(dataset));
-	mutex_give(&store->catalog_lock);
-	return is_taken ? error_set(err, -EBUSY, "a stream is being received into dataset \"%s\" already", dataset) : 0;
-}
-
-void receiving_release(struct store *store, const char *dataset)
-{
-	mutex_take(&store->catalog_lock);
-	for (size_t i = 0; i < store->receivers.count; i++) {
-		if (strcmp(store->receivers.items[i], dataset) != 0)
-			continue;
-		free(store->receivers.items[i]);
-		array_remove(&store->receivers, i, 1);
-		break;
-	}
-	if (store->receivers.count == 0)
-		array_clear(&store->receivers);
-	mutex_give(&store->catalog_lock);
 }
 
 /* --- labels --- */
@@ -361,6 +308,9 @@ static int find_parts(struct store *store, struct appearance *now, struct error 
 		return result;
 	now->hidden = now->built->dataset;
 	now->dataset = catalog_dataset(store, received->dataset);
+	/* Its line means nothing there. */
+	if (now->dataset && now->dataset->record.family != now->built->record.family)
+		return error_set(err, -ESTALE, "what was received belongs to another dataset, which was called \"%s\" before", received->dataset);
 	now->old_view = now->dataset ? now->dataset->record.view : 0;
 	return 0;
 }

@@ -5,7 +5,8 @@
  *   receiving_claim -> receiving_begin -> changes of the head of receiving_name() -> snapshot_create of it -> receiving_finish -> receiving_drop
  *   -> receiving_release
  *
- * What is there of an unfinished one stays until it goes on, or receiving_drop. Threads: any; who changes what is hidden has claimed it.
+ * What is there of an unfinished one stays until it goes on, or receiving_drop. It goes with NAME when that is renamed or destroyed, which is
+ * refused while it is claimed (-EBUSY). Threads: any; who changes what is hidden has claimed it.
  */
 #ifndef CORPUSFS_STORE_RECEIVING_H
 #define CORPUSFS_STORE_RECEIVING_H
@@ -20,6 +21,8 @@ WARN_UNUSED int receiving_name(const char *dataset, char ret_name[NAME_LEN_MAX +
 /* One receiver for a dataset at a time. -EBUSY. */
 WARN_UNUSED int receiving_claim(struct store *store, const char *dataset, struct error *err);
 void receiving_release(struct store *store, const char *dataset);
+/* -EBUSY: somebody has claimed it. While change_lock is held, whoever claims it changes nothing. */
+WARN_UNUSED int receiving_check_idle(struct store *store, const char *dataset, struct error *err);
 
 /* base NULL: the dataset must not be there yet. Else it is a replica whose newest state is this snapshot of it. */
 WARN_UNUSED int receiving_begin(struct store *store, const char *dataset, const char *base, int level, struct error *err);
@@ -37,10 +40,12 @@ struct received {
 	struct timespec taken;
 	const uint8_t *id;
 };
-/* One instant: the dataset is there, or is as the snapshot, and a replica. */
+/* One instant: the dataset is there, or is as the snapshot, and a replica. -ESTALE: what was built belongs to another dataset. */
 WARN_UNUSED int receiving_finish(struct store *store, const struct received *received, struct error *err);
 
 /* Removes what there is of an unfinished one. 1: there was something; 0: nothing. */
 WARN_UNUSED int receiving_drop(struct store *store, const char *dataset, struct error *err);
+/* The same where the name means nothing any more, or another dataset; unless somebody has claimed it, and sees to it himself. */
+void receiving_forget(struct store *store, const char *dataset);
 
 #endif

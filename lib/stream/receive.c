@@ -64,6 +64,18 @@ static int look_at(void *arg, const struct snapshot_info *info)
 	return 0;
 }
 
+/* What was built on a base belongs to the base's dataset, and the name may mean another one by now. */
+static bool is_foreign(struct store *store, const char *dataset, const char *hidden, const struct stream_position *position)
+{
+	static const uint8_t none[STREAM_ID_LEN];
+	struct dataset_info built, now;
+
+	if (dataset_get(store, dataset, &now) < 0)
+		return memcmp(position->base, none, sizeof(none)) != 0;
+	return dataset_get(store, hidden, &built) == 0 && built.family != now.family;
+}
+
+/* -ENOENT: there is none; -ESTALE: it is of another dataset that was called so. */
 static int find_checkpoint(struct store *store, const char *dataset, struct checkpoint *ret_checkpoint)
 {
 	struct checkpoint checkpoint = {0};
@@ -74,6 +86,8 @@ static int find_checkpoint(struct store *store, const char *dataset, struct chec
 		r = snapshot_list(store, hidden, look_at, &checkpoint);
 	if (r == 0 && checkpoint.number == 0)
 		r = -ENOENT;
+	if (r == 0 && is_foreign(store, dataset, hidden, &checkpoint.position))
+		r = -ESTALE;
 	if (r == 0)
 		*ret_checkpoint = checkpoint;
 	return r;
@@ -86,7 +100,7 @@ int receive_position(struct store *store, const char *dataset, struct stream_pos
 
 	if (r == 0)
 		*ret_position = checkpoint.position;
-	return r;
+	return r == -ESTALE ? -ENOENT : r;
 }
 
 int receive_drop(struct store *store, const char *dataset, struct error *err)
@@ -183,6 +197,20 @@ static const char *base_of(const struct receiving *receiving)
 	return receiving->header.has_base ? receiving->base : NULL;
 }
 
+/* What is kept is of no use to anybody. */
+static int drop_foreign(struct receiving *receiving)
+{
+	const char *dataset = receiving->options->dataset;
+	int r = receiving_drop(receiving->store, dataset, receiving->err);
+
+	if (r < 0)
+		return r;
+	error_set(receiving->err, -ESTALE, "the stream goes on with one into another dataset, which was called \"%s\" before; what came of it was dropped",
+	          dataset);
+	error_hint(receiving->err, "send it from its beginning, without --resume");
+	return -ESTALE;
+}
+
 /* What the last receiver built behind its last checkpoint goes. */
 static int go_on(struct receiving *receiving)
 {
@@ -195,6 +223,8 @@ static int go_on(struct receiving *receiving)
 
 	if (r == -ENOENT)
 		return error_set(receiving->err, r, "the stream goes on with one of which \"%s\" has nothing", dataset);
+	if (r == -ESTALE)
+		return drop_foreign(receiving);
 	if (r == 0 && memcmp(&checkpoint.position, &applying->position, sizeof(checkpoint.position)) != 0) {
 		error_set(receiving->err, -EINVAL, "the stream goes on at another place than where dataset \"%s\" stands", dataset);
 		error_hint(receiving->err, "corpusfs receive --token tells the place");

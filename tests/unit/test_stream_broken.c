@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include "lib/store/catalog.h"
+#include "lib/verify/check.h"
 #include "tests/unit/random_changes.h"
 #include "tests/unit/stream_store.h"
 
@@ -210,7 +212,145 @@ static void a_token_says_what_is_sent_on(void **state)
 	array_clear(&found);
 }
 
-/* --- damaged --- */
+/* --- another dataset gets the name --- */
+
+/* `d` and `e` are replicas at s0, of two families, and some of s1 came into `of`. Returns where that goes on. */
+static struct stream_position cut_into(struct pair *pair, const char *of)
+{
+	struct boundaries found = find_frames(&pair->difference);
+	struct stream_position position;
+	struct error err;
+
+	receive_all(pair->b.store, "d", &pair->full);
+	receive_all(pair->b.store, "e", &pair->full);
+	assert_int_equal(receive_as(pair->b.store, 0, of, pair->difference.data, found.items[5], &err), -ENODATA);
+	assert_int_equal(receive_position(pair->b.store, of, &position), 0);
+	assert_true(has_dataset(pair->b.store, of[0] == 'd' ? "@d" : "@e"));
+	array_clear(&found);
+	return position;
+}
+
+static int no_problem(void *arg, const struct check_problem *problem)
+{
+	fail_msg("%s: %s", problem->rule, problem->text);
+	return 0;
+}
+
+/* `e` has got the name `d`. */
+static void check_difference_arrives(struct pair *pair)
+{
+	const struct check_options options = {.problem = no_problem};
+	struct check_counts counts = {0};
+	struct error err;
+
+	compare(pair->a.store, "d@s0", pair->b.store, "d");
+	receive_all(pair->b.store, "d", &pair->difference);
+	compare(pair->a.store, "d@s0", pair->b.store, "d@s0");
+	compare(pair->a.store, "d@s1", pair->b.store, "d@s1");
+	compare(pair->a.store, "d@s1", pair->b.store, "d");
+	assert_int_equal(check_run(pair->b.store, &options, &counts, &err), 0);
+}
+
+static void what_is_unfinished_goes_with_its_dataset(void **state)
+{
+	struct pair *pair = *state;
+	struct stream_position position = cut_into(pair, "d");
+	AUTO_BUF rest = BUF_INIT;
+	struct error err;
+
+	make_stream_at(pair->a.store, "s1", "s0", &position, &rest);
+	assert_int_equal(dataset_destroy(pair->b.store, "d", DATASET_DESTROY_SNAPSHOTS, &err), 0);
+	assert_false(has_dataset(pair->b.store, "@d"));
+	assert_int_equal(dataset_rename(pair->b.store, "e", "d", &err), 0);
+	assert_int_equal(receive_position(pair->b.store, "d", &position), -ENOENT);
+	assert_int_equal(receive_as(pair->b.store, 0, "d", rest.data, rest.len, &err), -ENOENT);
+	check_difference_arrives(pair);
+}
+
+static void what_is_unfinished_goes_with_its_name(void **state)
+{
+	struct pair *pair = *state;
+	struct error err;
+
+	cut_into(pair, "d");
+	assert_int_equal(dataset_rename(pair->b.store, "d", "old", &err), 0);
+	assert_false(has_dataset(pair->b.store, "@d"));
+	assert_int_equal(dataset_rename(pair->b.store, "e", "d", &err), 0);
+	assert_false(unfinished(pair->b.store, "d"));
+	check_difference_arrives(pair);
+	/* A stream had begun to make the dataset whose name another one gets. */
+	assert_int_equal(receive_as(pair->b.store, 0, "new", pair->full.data, pair->full.len - 20, &err), -ENODATA);
+	assert_true(unfinished(pair->b.store, "new"));
+	assert_int_equal(dataset_rename(pair->b.store, "old", "new", &err), 0);
+	assert_false(has_dataset(pair->b.store, "@new"));
+}
+
+static void what_is_being_received_keeps_its_name(void **state)
+{
+	struct pair *pair = *state;
+	struct store *b = pair->b.store;
+	struct error err;
+
+	receive_all(b, "d", &pair->full);
+	assert_int_equal(receiving_claim(b, "d", &err), 0);
+	assert_int_equal(dataset_rename(b, "d", "e", &err), -EBUSY);
+	assert_int_equal(dataset_destroy(b, "d", DATASET_DESTROY_SNAPSHOTS, &err), -EBUSY);
+	assert_int_equal(dataset_destroy_now(b, "d", DATASET_DESTROY_SNAPSHOTS, &err), -EBUSY);
+	assert_int_equal(dataset_create(b, "f", 0755, 0, 0, 1, &err), 0);
+	receiving_release(b, "d");
+	assert_int_equal(receiving_claim(b, "e", &err), 0);
+	assert_int_equal(dataset_rename(b, "f", "e", &err), -EBUSY);
+	receiving_release(b, "e");
+	assert_int_equal(dataset_rename(b, "d", "e", &err), 0);
+	assert_int_equal(dataset_destroy(b, "e", DATASET_DESTROY_SNAPSHOTS, &err), 0);
+}
+
+/* As older versions left it: what came into `e` lies where what comes into `d` is looked for. */
+static void misplace(struct place *place)
+{
+	struct store *store = place->store;
+	struct kv_batch *batch = kv_batch_new();
+
+	mutex_take(&store->change_lock);
+	struct dataset *hidden = catalog_dataset(store, "@e");
+	catalog_delete_dataset(batch, "@e");
+	catalog_put_dataset(batch, "@d", &hidden->record);
+	assert_int_equal(catalog_write(store->kv, batch), 0);
+	mutex_give(&store->change_lock);
+	kv_batch_free(batch);
+	place_reopen(place);
+}
+
+static void what_belongs_to_another_dataset_does_not_go_on(void **state)
+{
+	struct pair *pair = *state;
+	struct stream_position position = cut_into(pair, "e"), again;
+	AUTO_BUF rest = BUF_INIT;
+	struct error err;
+
+	make_stream_at(pair->a.store, "s1", "s0", &position, &rest);
+	misplace(&pair->b);
+	assert_int_equal(receive_position(pair->b.store, "d", &again), -ENOENT);
+	assert_int_equal(receive_as(pair->b.store, 0, "d", rest.data, rest.len, &err), -ESTALE);
+	assert_false(has_dataset(pair->b.store, "@d"));
+	check_difference_arrives(pair);
+}
+
+/* The last look, when all else has failed. */
+static void what_belongs_to_another_dataset_does_not_appear(void **state)
+{
+	static const uint8_t id[SNAPSHOT_ID_LEN] = {7};
+	const struct received received = {.dataset = "d", .base = "s0", .snapshot = "s1", .note = "", .id = id};
+	const struct snapshot_name built = {"@d", RECEIVED_SNAPSHOT};
+	struct pair *pair = *state;
+	struct error err;
+
+	cut_into(pair, "e");
+	misplace(&pair->b);
+	assert_int_equal(snapshot_create(pair->b.store, &built, 1, "", 0, &err), 0);
+	assert_int_equal(receiving_finish(pair->b.store, &received, &err), -ESTALE);
+	check_difference_arrives(pair);
+}
 
 static void must_fail(struct pair *pair, const struct buf *stream, const char *what)
 {
@@ -290,6 +430,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nothing_of_a_cut_stream_is_seen, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_stream_goes_on_only_where_it_stopped, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_token_says_what_is_sent_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_unfinished_goes_with_its_dataset, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_unfinished_goes_with_its_name, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_being_received_keeps_its_name, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_belongs_to_another_dataset_does_not_go_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_belongs_to_another_dataset_does_not_appear, setup, teardown),
 		cmocka_unit_test_setup_teardown(streams_with_a_flipped_bit_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(frames_that_are_missing_doubled_or_exchanged_are_refused, setup, teardown),
 	};
