@@ -11,7 +11,7 @@
 
 #define SMALL_MAX (1U << 20)      /* bytes of a file that is gathered */
 #define WAITING_FILES 2048U
-#define WAITING_BYTES (16U << 20) /* of all that wait; and at most a quarter of the write buffer */
+#define WAITING_BYTES (16U << 20) /* of all that wait, but for the last; and at most a quarter of the write buffer */
 
 /* --- gathering --- */
 
@@ -92,7 +92,8 @@ static int wait_for_others(struct applying *applying, struct gathered *gathered)
 {
 	const bool is_asked_for = gathered->entry.flags & STREAM_MORE_NAMES;
 
-	applying->waiting_bytes += gathered->content.len;
+	/* Attributes may be far longer than content. */
+	applying->waiting_bytes += gathered->body.len + gathered->content.len;
 	array_add(&applying->waiting, *gathered);
 	*gathered = (struct gathered){0};
 	return is_asked_for || applying->waiting.count >= WAITING_FILES ||

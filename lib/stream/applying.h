@@ -49,7 +49,7 @@ struct applying {
 
 	/* Small files that wait to be added together. */
 	ARRAY(struct gathered) waiting;
-	size_t waiting_bytes;
+	size_t waiting_bytes; /* of content and of attributes */
 
 	struct codec *codec;
 	struct digest *digest;

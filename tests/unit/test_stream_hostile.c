@@ -7,6 +7,8 @@
 #include <cmocka.h>
 
 #include "lib/chunk/digest.h"
+#include "lib/stream/applying.h"
+#include "lib/tree/content/file.h"
 #include "tests/unit/stream_store.h"
 
 static int setup(void **state)
@@ -253,6 +255,54 @@ static void deep_nesting_needs_no_stack(void **state)
 	refused(place, &forger, 0, "5000 directories in each other, and another identity");
 }
 
+static size_t waiting(const struct applying *applying)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < applying->waiting.count; i++)
+		bytes += applying->waiting.items[i].body.len + applying->waiting.items[i].content.len;
+	return bytes;
+}
+
+/* Small files wait for each other, and so do their attributes, which need not be small. */
+static void attributes_that_wait_are_bounded(void **state)
+{
+	const struct receive_options options = {.dataset = "d", .stopped = never};
+	AUTO_FREE uint8_t *value = xcalloc(1, 64 << 10);
+	struct place *place = *state;
+	struct receive_result result = {0};
+	struct error err = {0};
+	struct applying applying = {.store = place->store, .options = &options, .result = &result, .err = &err};
+	struct stream_entry file = FILE_OF(STREAM_ROOT, 2, NULL);
+	AUTO_BUF xattrs = BUF_INIT;
+	size_t most = 0;
+	struct attr attr;
+	char name[16];
+
+	assert_int_equal(dataset_create(place->store, "d", 0755, 0, 0, 1, &err), 0);
+	applying.view = open_head(place->store, "d");
+	for (unsigned i = 0; i < 16; i++) {
+		snprintf(name, sizeof(name), "user.%u", i);
+		stream_xattr_encode(name, value, 64 << 10, &xattrs);
+	}
+	file.attributes.xattr_count = 16;
+	file.attributes.target = "";
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		file.name = name;
+		file.attributes.xattrs = reader_over(xattrs.data, xattrs.len);
+		assert_int_equal(applying_new_file(&applying, ROOT_INO, &file), 0);
+		assert_int_equal(applying.waiting_bytes, waiting(&applying));
+		most = MAX(most, applying.waiting_bytes);
+	}
+	assert_in_range(most, 1 << 20, bulk_budget(applying.view) / 4 + (2 << 20));
+	assert_int_equal(applying_flush(&applying), 0);
+	assert_int_equal(applying.waiting_bytes, 0);
+	assert_int_equal(view_lookup(applying.view, ROOT_INO, "f39", &attr), 0);
+	applying_content_clear(&applying);
+	store_view_put(place->store, applying.view);
+}
+
 static void a_newer_version_is_refused(void **state)
 {
 	static const uint8_t nothing[STREAM_ID_LEN];
@@ -281,6 +331,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_stream_with_another_identity_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_user_gets_only_what_is_his, setup, teardown),
 		cmocka_unit_test_setup_teardown(deep_nesting_needs_no_stack, setup, teardown),
+		cmocka_unit_test_setup_teardown(attributes_that_wait_are_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_newer_version_is_refused, setup, teardown),
 	};
 
