@@ -7,6 +7,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "lib/backup/restore_attributes.h"
 #include "lib/tree/files/acl.h"
 
 #define OPEN_DIRECTORY (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
@@ -29,12 +30,9 @@ void restore_dirs_report(struct restore_dirs *dirs, struct restore_target *targe
 
 static int finish(struct restore_dirs *dirs, struct restore_target *target, struct restore_dir *dir, const char *path)
 {
-	const struct timespec times[2] = {dir->node.atime, dir->node.mtime};
 	const int fd = dir->held.fd;
-	int r = dir->has_node ? restore_set_attributes(target, fd, path, &dir->node) : 0;
+	int r = dir->has_node ? restore_attributes_set(target, fd, path, &dir->node) : 0;
 
-	if (r == 0 && dir->has_node && futimens(fd, times) < 0)
-		r = -errno;
 	if (r == 0 && dir->by_file && !transfer_stopped(dirs->transfer) && fsync(fd) < 0)
 		r = -errno;
 	return r;

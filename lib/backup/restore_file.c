@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 
+#include "lib/backup/restore_attributes.h"
 #include "lib/base/direct_file.h"
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
@@ -57,71 +58,6 @@ static bool is_made(const struct restore_file *file, const char *temporary, int 
 
 	return fstat(made, &ours) == 0 && fstatat(file->dir, temporary, &there, AT_SYMLINK_NOFOLLOW) == 0 && ours.st_dev == there.st_dev &&
 	       ours.st_ino == there.st_ino;
-}
-
-/* --- attributes --- */
-
-/* A user cannot give files away, and keeps what is his without set-id bits. */
-static int set_owner_and_mode(struct restore_target *target, int fd, const struct node *node)
-{
-	uint32_t mode = node->mode & 07777;
-
-	if (fchown(fd, node->uid, node->gid) < 0) {
-		if (target->is_root)
-			return -errno;
-		mode &= 01777;
-		target->cuts_modes |= mode != (node->mode & 07777);
-	}
-	return fchmod(fd, mode) < 0 ? -errno : 0;
-}
-
-/* Somebody may have changed it since: then it is set again. */
-static bool has_mode(struct restore_target *target, int fd, const struct node *node)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return false;
-	return ((st.st_mode ^ node->mode) & 07777) == 0 || set_owner_and_mode(target, fd, node) == 0;
-}
-
-static void set_xattrs(struct restore_target *target, const char *fd_path, const char *path, const struct node *node)
-{
-	for (size_t i = 0; i < node->xattrs.count; i++) {
-		const struct node_xattr *xattr = &node->xattrs.items[i];
-
-		if (lsetxattr(fd_path, xattr->name, xattr->value, xattr->len, 0) < 0) {
-			AUTO_FREE char *text = xasprintf("kept without its extended attribute %s", xattr->name);
-			transfer_problem(target->transfer, "", path, -errno, text);
-		}
-	}
-}
-
-static bool has_xattr(const struct node *node, const char *name)
-{
-	for (size_t i = 0; i < node->xattrs.count; i++)
-		if (strcmp(node->xattrs.items[i].name, name) == 0)
-			return true;
-	return false;
-}
-
-int restore_set_attributes(struct restore_target *target, int fd, const char *path, const struct node *node)
-{
-	int r;
-
-	/* It may have inherited one from the directory that is restored into. */
-	if (!has_xattr(node, ACL_ACCESS))
-		(void)fremovexattr(fd, ACL_ACCESS);
-	r = set_owner_and_mode(target, fd, node);
-	for (size_t i = 0; i < node->xattrs.count && r == 0; i++) {
-		const struct node_xattr *xattr = &node->xattrs.items[i];
-
-		if (fsetxattr(fd, xattr->name, xattr->value, xattr->len, 0) < 0) {
-			AUTO_FREE char *text = xasprintf("kept without its extended attribute %s", xattr->name);
-			transfer_problem(target->transfer, "", path, -errno, text);
-		}
-	}
-	return r;
 }
 
 /* --- content --- */
@@ -179,7 +115,10 @@ static bool has_blob(int fd, const struct blob_id *id, uint32_t len, struct buf 
 	return blob_id_equal(&found, id);
 }
 
-/* Size and time of a file stay when its disk or somebody changes its bytes, so all of it is read, as restic does. */
+/*
+ * Size and time of a file stay when its disk or somebody changes its bytes, so all of it is read, as restic does. Its attributes may be others: who
+ * restored it may have been a user, who could not set them, or somebody has changed them since.
+ */
 static bool has_content(struct restore_target *target, const struct restore_file *file)
 {
 	const struct node *node = file->node;
@@ -187,7 +126,7 @@ static bool has_content(struct restore_target *target, const struct restore_file
 	AUTO_BUF room = BUF_INIT;
 	struct content_watch watched = watch(target, file);
 	uint64_t size = 0;
-	bool same = fd >= 0;
+	bool same = fd >= 0 && restore_attributes_take(target, fd, node);
 
 	for (size_t i = 0; i < node->content.count && same && !transfer_stopped(target->transfer); i++) {
 		const struct blob_id *id = &node->content.items[i];
@@ -198,7 +137,7 @@ static bool has_content(struct restore_target *target, const struct restore_file
 			content_watch_data(&watched, room.data, pack_blob_plain(&place.blob), size);
 		size += same ? pack_blob_plain(&place.blob) : 0;
 	}
-	same = same && size == node->size && has_mode(target, fd, node) && (!file->sync || fsync(fd) == 0);
+	same = same && size == node->size && restore_attributes_set(target, fd, file->path, node) == 0 && (!file->sync || fsync(fd) == 0);
 	watched_all(target, file, &watched, same);
 	return same;
 }
@@ -308,7 +247,6 @@ static int write_content(struct restore_target *target, int fd, const struct res
 
 static int write_file(struct restore_target *target, const char *temporary, const struct restore_file *file, int *ret_made)
 {
-	const struct timespec times[2] = {file->node->atime, file->node->mtime};
 	const int fd = openat(file->dir, temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int r;
 
@@ -317,15 +255,25 @@ static int write_file(struct restore_target *target, const char *temporary, cons
 	*ret_made = fd;
 	r = write_content(target, fd, file);
 	if (r == 0)
-		r = restore_set_attributes(target, fd, file->path, file->node);
-	if (r == 0 && futimens(fd, times) < 0)
-		r = -errno;
+		r = restore_attributes_set(target, fd, file->path, file->node);
 	if (r == 0 && file->sync && fsync(fd) < 0)
 		r = -errno;
 	return r;
 }
 
 /* --- others --- */
+
+static void set_xattrs(struct restore_target *target, const char *fd_path, const char *path, const struct node *node)
+{
+	for (size_t i = 0; i < node->xattrs.count; i++) {
+		const struct node_xattr *xattr = &node->xattrs.items[i];
+
+		if (lsetxattr(fd_path, xattr->name, xattr->value, xattr->len, 0) < 0) {
+			AUTO_FREE char *text = xasprintf("kept without its extended attribute %s", xattr->name);
+			transfer_problem(target->transfer, "", path, -errno, text);
+		}
+	}
+}
 
 static int make_special(struct restore_target *target, const char *temporary, const struct restore_file *file, int *ret_made)
 {
@@ -345,7 +293,7 @@ static int make_special(struct restore_target *target, const char *temporary, co
 		return r;
 	if (fchownat(file->dir, temporary, node->uid, node->gid, AT_SYMLINK_NOFOLLOW) < 0 && target->is_root)
 		return -errno;
-	if (!S_ISLNK(node->mode) && !has_xattr(node, ACL_ACCESS))
+	if (!S_ISLNK(node->mode) && !restore_attributes_has_xattr(node, ACL_ACCESS))
 		(void)lremovexattr(fd_path, ACL_ACCESS);
 	/* Whoever else may change the directory may have put a link in its place. */
 	if (!S_ISLNK(node->mode) && fchmodat(file->dir, temporary, node->mode & 07777, AT_SYMLINK_NOFOLLOW) < 0)

@@ -1,5 +1,5 @@
 /*
- * One file of a backup in a plain directory: under another name until all of it is there. And attributes, of files and directories.
+ * One file of a backup in a plain directory: under another name until all of it is there.
  *
  * One restore_target for each thread. Errors of the target are returned; what of a file cannot be kept is a problem (transfer.h).
  */
@@ -53,9 +53,6 @@ struct restore_file {
  * something in its place meanwhile.
  */
 WARN_UNUSED int restore_file_make(struct restore_target *target, const struct restore_file *file);
-
-/* Owner, mode and extended attributes of an open file or directory. */
-WARN_UNUSED int restore_set_attributes(struct restore_target *target, int fd, const char *path, const struct node *node);
 
 /* Removes what a restore that was killed has left in the directory. */
 void restore_remove_temporaries(int dir);
