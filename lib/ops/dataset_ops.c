@@ -190,19 +190,13 @@ static int dataset_demote(struct op_context *context, const json_t *args, json_t
 
 	if (result < 0)
 		return result;
-	/* Before, it is looked whether it can: what is a replica stays one then. */
 	if (to)
 		result = dataset_is_at(context->store, name, to);
 	if (result < 0)
 		return cannot_go_back(context->store, name, to, result, err);
-	if (to && result == 0) {
-		result = dataset_set_replica(context->store, name, false, err);
-		if (result == 0)
-			result = dataset_rollback(context->store, name, to, true, kept, err);
-	} else {
-		result = 0;
-	}
-	if (result == 0)
+	if (to && result == 0)
+		result = dataset_demote_to(context->store, name, to, kept, err);
+	else
 		result = dataset_set_replica(context->store, name, true, err);
 	if (result < 0)
 		return result;

@@ -31,6 +31,12 @@ WARN_UNUSED int dataset_is_at(struct store *store, const char *dataset, const ch
  */
 WARN_UNUSED int dataset_set_replica(struct store *store, const char *dataset, bool is_replica, struct error *err);
 
+/*
+ * Rolls the dataset, which may be a replica, back to the snapshot, as dataset_rollback with a guard does, and makes it a replica, in one instant:
+ * whatever fails, it never can be written in between.
+ */
+WARN_UNUSED int dataset_demote_to(struct store *store, const char *dataset, const char *snapshot, char *ret_guard, struct error *err);
+
 /* -EROFS, with a text and what to do. */
 int replica_refuse(const char *dataset, struct error *err);
 

@@ -16,6 +16,7 @@ struct rollback {
 	struct dataset *dataset;
 	struct snapshot *target;
 	bool guard;
+	bool demotes; /* the dataset is a replica from then on, and may have been one */
 	char guard_name[NAME_LEN_MAX + 1];
 	struct snapshot_record guard_record;
 	struct line line; /* of the new head */
@@ -67,6 +68,8 @@ static int build_rollback(struct store *store, struct rollback *rollback, struct
 	record.epoch = rollback->epoch;
 	record.line = rollback->line;
 	catalog_put_dataset(batch, dataset->name, &record);
+	if (rollback->demotes)
+		catalog_put_replica(batch, record.id);
 	return 0;
 }
 
@@ -98,6 +101,7 @@ static void apply_rollback(struct store *store, struct rollback *rollback, struc
 	dataset->record.line = rollback->line;
 	rollback->line = (struct line){0};
 	dataset->record.epoch = rollback->epoch;
+	dataset->replica |= rollback->demotes;
 	catalog_set_head(store, dataset, rollback->view);
 	mutex_give(&store->catalog_lock);
 	freeze_retire(freeze, head);
@@ -166,7 +170,7 @@ static int rollback_locked(struct store *store, const char *dataset_name, const 
 	if (result < 0)
 		return result;
 	rollback->dataset = rollback->target->dataset;
-	if (rollback->dataset->replica)
+	if (rollback->dataset->replica && !rollback->demotes)
 		return replica_refuse(dataset_name, err);
 	rollback->old_view = rollback->dataset->record.view;
 	if (rollback->guard)
@@ -183,28 +187,41 @@ static int rollback_locked(struct store *store, const char *dataset_name, const 
 	return result;
 }
 
-int dataset_rollback(struct store *store, const char *dataset_name, const char *name, bool guard, char *ret_guard, struct error *err)
+static int roll_back(struct store *store, const char *dataset_name, const char *name, struct rollback *rollback, char *ret_guard, struct error *err)
 {
-	struct rollback rollback = {.guard = guard};
 	uint32_t id = 0;
 
 	int result = store_begin_change(store, err);
 	if (result < 0)
 		return result;
-	result = rollback_locked(store, dataset_name, name, &rollback, err);
+	result = rollback_locked(store, dataset_name, name, rollback, err);
 	if (result == 0)
-		id = rollback.dataset->record.id;
+		id = rollback->dataset->record.id;
 	mutex_give(&store->change_lock);
-	snapshot_record_clear(&rollback.guard_record);
-	line_clear(&rollback.line);
+	snapshot_record_clear(&rollback->guard_record);
+	line_clear(&rollback->line);
 	if (result < 0)
 		return result;
 	if (ret_guard)
-		snprintf(ret_guard, NAME_LEN_MAX + 1, "%s", rollback.guard_name);
-	store_replaced(store, id, rollback.old_view);
-	if (guard)
-		store_changed(store, STORE_SNAPSHOTS_CHANGED, id, rollback.guard_name);
+		snprintf(ret_guard, NAME_LEN_MAX + 1, "%s", rollback->guard_name);
+	store_replaced(store, id, rollback->old_view);
+	if (rollback->guard)
+		store_changed(store, STORE_SNAPSHOTS_CHANGED, id, rollback->guard_name);
 	return 0;
+}
+
+int dataset_rollback(struct store *store, const char *dataset_name, const char *name, bool guard, char *ret_guard, struct error *err)
+{
+	struct rollback rollback = {.guard = guard};
+
+	return roll_back(store, dataset_name, name, &rollback, ret_guard, err);
+}
+
+int dataset_demote_to(struct store *store, const char *dataset_name, const char *name, char *ret_guard, struct error *err)
+{
+	struct rollback rollback = {.guard = true, .demotes = true};
+
+	return roll_back(store, dataset_name, name, &rollback, ret_guard, err);
 }
 
 /* --- clone --- */

@@ -181,6 +181,24 @@ def test_replication_goes_on_after_either_side_has_died(store, other):
     assert names(other) == ["one", "two"] and identity(other, "two") == identity(store, "two")
 
 
+@pytest.mark.parametrize("fault", ["rollback-before-write:eio", "rollback-before-write:kill", "rollback-after-write:kill"])
+def test_a_replica_that_goes_back_can_be_written_at_no_moment(store, other, fault):
+    mount = store.mount()
+    store.create("d")
+    for name in ("one", "two"):
+        files.put(mount + "/d/f", name.encode())
+        cli(store, "snapshot", "create", f"d@{name}")
+    replicated(store, other)
+    assert other.run("-s", other.path, "demote", "d", "--to", "one", env={"CORPUSFS_FAULT": fault}).code != 0
+    assert show(other)["replica"]
+    cli(other, "demote", "d", "--to", "one")
+    assert show(other)["replica"]
+    at = other.mount(other.area + "/there")
+    assert files.get(at + "/d/f") == b"one"
+    with pytest.raises(OSError):
+        files.put(at + "/d/f", b"mine")
+
+
 def test_commands_that_are_no_receivers_are_told(store):
     store.create("d")
     cli(store, "snapshot", "create", "d@one")
