@@ -155,7 +155,6 @@ static int stream_receive(struct op_context *context, const json_t *args, json_t
 struct listing {
 	struct op_context *context;
 	json_t *snapshots;
-	const char *at; /* owned by the array */
 };
 
 static int list_snapshot(void *arg, const struct snapshot_info *info)
@@ -170,8 +169,6 @@ static int list_snapshot(void *arg, const struct snapshot_info *info)
 	row = json_pack("{s:o, s:o}", "name", json_from_bytes(info->name), "id", id_to_json(id));
 	op_set_time(row, "taken", info->taken);
 	json_array_append_new(listing->snapshots, row);
-	if (dataset_is_at(listing->context->store, info->dataset, info->name) == 1)
-		listing->at = json_string_value(json_object_get(row, "name"));
 	return 0;
 }
 
@@ -183,7 +180,7 @@ static int stream_state(struct op_context *context, const json_t *args, json_t *
 {
 	struct listing listing = {.context = context};
 	struct stream_position position;
-	char token[STREAM_TOKEN_MAX] = "";
+	char token[STREAM_TOKEN_MAX] = "", at[NAME_LEN_MAX + 1] = "";
 	struct dataset_info info = {0};
 	const char *dataset;
 	int r = op_arg_string(args, "dataset", &dataset, err);
@@ -194,14 +191,16 @@ static int stream_state(struct op_context *context, const json_t *args, json_t *
 		return r;
 	const bool exists = dataset_get(context->store, dataset, &info) == 0;
 	listing.snapshots = json_array();
-	r = exists ? snapshot_list(context->store, dataset, list_snapshot, &listing) : 0;
+	/* First: what is taken meanwhile is in the list, too. */
+	r = exists ? dataset_stands_at(context->store, dataset, at) : 0;
+	r = r >= 0 && exists ? snapshot_list(context->store, dataset, list_snapshot, &listing) : r;
 	if (r < 0) {
 		json_decref(listing.snapshots);
 		return error_set(err, r, "the snapshots of \"%s\" could not be read: %s", dataset, error_text(r));
 	}
 	if (receive_position(context->store, dataset, &position) == 0)
 		position_to_token(&position, token);
-	*ret_result = json_pack("{s:b, s:b, s:o, s:o, s:o}", "exists", exists, "replica", info.replica, "at", listing.at ? json_string(listing.at) : json_null(),
+	*ret_result = json_pack("{s:b, s:b, s:o, s:o, s:o}", "exists", exists, "replica", info.replica, "at", at[0] ? json_from_bytes(at) : json_null(),
 	                        "snapshots", listing.snapshots, "token", token[0] ? json_string(token) : json_null());
 	return 0;
 }

@@ -22,27 +22,13 @@
 
 /* --- may it? --- */
 
-struct place {
-	struct store *store;
-	char snapshot[NAME_LEN_MAX + 1]; /* at which the dataset stands; "": at none */
-};
-
-static int is_here(void *arg, const struct snapshot_info *info)
-{
-	struct place *place = arg;
-
-	if (dataset_is_at(place->store, info->dataset, info->name) == 1)
-		snprintf(place->snapshot, sizeof(place->snapshot), "%s", info->name);
-	return place->snapshot[0] != '\0';
-}
-
 /* The newest state is not the base. */
 static int refuse_other(struct store *store, const char *name, const char *base, struct error *err)
 {
-	struct place place = {.store = store};
+	char at[NAME_LEN_MAX + 1];
 
-	if (snapshot_list(store, name, is_here, &place) == 1) {
-		error_set(err, -EUCLEAN, "dataset \"%s\" stands at snapshot \"%s\", and the stream begins at \"%s\"", name, place.snapshot, base);
+	if (dataset_stands_at(store, name, at) == 1) {
+		error_set(err, -EUCLEAN, "dataset \"%s\" stands at snapshot \"%s\", and the stream begins at \"%s\"", name, at, base);
 		error_hint_shell(err, "send the difference from the former; or go back, if that is to be given up: corpusfs demote %s --to NAME", name);
 		return -EUCLEAN;
 	}

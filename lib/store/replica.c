@@ -1,6 +1,7 @@
 #include "lib/store/replica.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/base/fault.h"
@@ -84,40 +85,84 @@ static int found_touched(void *arg, struct touched_place place)
 	return 1;
 }
 
-int dataset_is_at(struct store *store, const char *name, const char *snapshot_name)
+/* What is accepted and not committed is a change, too. */
+static int commit_head(struct store *store, const char *name)
 {
-	struct line head = {0}, line = {0};
-	uint32_t family = 0;
-	uint64_t epoch = 0;
 	struct view *view;
 	int result = store_head(store, name, &view);
 
 	if (result < 0)
 		return result;
-	/* What is accepted and not committed is a change, too. */
 	result = view_is_locked(view) ? 0 : view_sync(view);
 	store_view_put(store, view);
+	return result;
+}
+
+/* The head goes on from the snapshot; whether it has changed anything is another question. Caller holds catalog_lock. */
+static bool goes_on_from(const struct dataset *dataset, const struct snapshot *snapshot)
+{
+	struct line line = line_copy(&snapshot->record.line);
+	bool result;
+
+	line_add(&line, dataset->record.epoch, dataset->record.epoch);
+	result = line_equal(&dataset->record.line, &line);
+	line_clear(&line);
+	return result;
+}
+
+static bool is_touched(struct store *store, uint32_t family, uint64_t epoch)
+{
+	return touched_each(store->tree, family, (struct touched_place){.epoch = epoch}, epoch, found_touched, NULL) != 0;
+}
+
+int dataset_is_at(struct store *store, const char *name, const char *snapshot_name)
+{
+	uint32_t family = 0;
+	uint64_t epoch = 0;
+	bool goes_on = false;
+	int result = commit_head(store, name);
+
 	if (result < 0)
 		return result;
 	mutex_take(&store->catalog_lock);
 	struct dataset *dataset = catalog_dataset(store, name);
-	struct snapshot *snapshot = dataset ? catalog_snapshot(dataset, snapshot_name) : NULL;
+	const struct snapshot *snapshot = dataset ? catalog_snapshot(dataset, snapshot_name) : NULL;
 	if (snapshot) {
-		head = line_copy(&dataset->record.line);
-		line = line_copy(&snapshot->record.line);
+		goes_on = goes_on_from(dataset, snapshot);
 		family = dataset->record.family;
 		epoch = dataset->record.epoch;
 	}
 	mutex_give(&store->catalog_lock);
-	result = snapshot ? 0 : -ENOENT;
-	if (snapshot) {
-		line_add(&line, epoch, epoch);
-		if (line_equal(&head, &line))
-			result = !touched_each(store->tree, family, (struct touched_place){.epoch = epoch}, epoch, found_touched, NULL);
+	if (!snapshot)
+		return -ENOENT;
+	return goes_on && !is_touched(store, family, epoch);
+}
+
+int dataset_stands_at(struct store *store, const char *name, char ret_snapshot[NAME_LEN_MAX + 1])
+{
+	char found[NAME_LEN_MAX + 1] = "";
+	uint32_t family = 0;
+	uint64_t epoch = 0;
+	int result = commit_head(store, name);
+
+	if (result < 0)
+		return result;
+	mutex_take(&store->catalog_lock);
+	const struct dataset *dataset = catalog_dataset(store, name);
+	for (size_t i = dataset ? dataset->order.count : 0; i-- > 0 && !found[0];)
+		if (goes_on_from(dataset, dataset->order.items[i]))
+			snprintf(found, sizeof(found), "%s", dataset->order.items[i]->name);
+	if (dataset) {
+		family = dataset->record.family;
+		epoch = dataset->record.epoch;
 	}
-	line_clear(&head);
-	line_clear(&line);
-	return result;
+	mutex_give(&store->catalog_lock);
+	if (!dataset)
+		return -ENOENT;
+	if (!found[0] || is_touched(store, family, epoch))
+		return 0;
+	memcpy(ret_snapshot, found, sizeof(found));
+	return 1;
 }
 
 /* --- promoted, demoted --- */

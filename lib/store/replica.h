@@ -24,6 +24,8 @@ WARN_UNUSED int snapshot_find_id(struct store *store, const char *dataset, const
 
 /* 1: nothing was changed in the dataset since it was as the snapshot, which is its newest state; 0: something was; -ENOENT. */
 WARN_UNUSED int dataset_is_at(struct store *store, const char *dataset, const char *snapshot);
+/* The same of all its snapshots at once: 1, and the one that it is at; 0: it is at none; -ENOENT. */
+WARN_UNUSED int dataset_stands_at(struct store *store, const char *dataset, char ret_snapshot[NAME_LEN_MAX + 1]);
 
 /*
  * Makes the dataset a replica, or one that can be written again. All that was accepted from its users before is committed. Nothing happens when

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include <sys/syscall.h>
+
 #include "tests/unit/dataset_store.h"
 
 #include "lib/ops/json.h"
@@ -177,6 +179,41 @@ static void errors_go_round(void **state)
 	assert_int_equal(json_to_error(NULL, &back), -EIO);
 }
 
+static unsigned syncs;
+
+/* In place of the C library's, for the database, too. */
+int fdatasync(int fd)
+{
+	__atomic_add_fetch(&syncs, 1, __ATOMIC_RELAXED);
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* It is asked once a second by who follows. */
+static void the_state_for_a_stream_costs_one_sync(void **state)
+{
+	struct place place;
+	struct call call;
+	json_t *result;
+	char name[16];
+
+	(void)state;
+	call_init(&call, &place);
+	assert_int_equal(run(&call, "dataset.create", json_pack("{s:s}", "name", "d"), NULL), 0);
+	for (unsigned i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "d@s%u", i);
+		assert_int_equal(run(&call, "snapshot.create", json_pack("{s:[s]}", "targets", name), NULL), 0);
+	}
+	assert_true(syncs >= 200);
+	syncs = 0;
+	assert_int_equal(run(&call, "stream.state", json_pack("{s:s}", "dataset", "d"), &result), 0);
+	/* The store syncs by its clock, too. */
+	assert_in_range(syncs, 0, 50);
+	assert_int_equal(json_array_size(json_object_get(result, "snapshots")), 200);
+	assert_string_equal(json_string_value(json_object_get(result, "at")), "s199");
+	json_decref(result);
+	call_clear(&call, &place);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -186,6 +223,7 @@ int main(void)
 		cmocka_unit_test(names_go_round),
 		cmocka_unit_test(an_argument_that_is_missing_or_has_a_nul_is_refused),
 		cmocka_unit_test(errors_go_round),
+		cmocka_unit_test(the_state_for_a_stream_costs_one_sync),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
