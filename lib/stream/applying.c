@@ -13,6 +13,7 @@ int applying_bad(struct applying *applying, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	applying->is_wrong = true;
 	return error_set(applying->err, -EBADMSG, "the stream is not valid: %s", text);
 }
 

@@ -40,6 +40,7 @@ struct applying {
 	uint64_t last_label, last_ino; /* the label that was asked for last */
 	bool is_complete;              /* the root came: nothing may follow */
 	bool is_between;               /* no frame is half applied */
+	bool is_wrong;                 /* the stream says what cannot be */
 
 	/* What is open between NODE or META and LEAVE. */
 	uint64_t open_label; /* 0: nothing */

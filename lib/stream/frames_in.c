@@ -15,6 +15,12 @@ void frames_in_clear(struct frames_in *frames)
 	*frames = (struct frames_in){0};
 }
 
+int frames_in_bad(struct frames_in *frames)
+{
+	frames->is_damaged = true;
+	return -EBADMSG;
+}
+
 /* Adds to the buffer as the bytes come: what only claims to be long takes no memory. */
 static int read_bytes_to(struct frames_in *frames, struct buf *out, size_t len)
 {
@@ -39,8 +45,8 @@ int frames_in_magic(struct frames_in *frames)
 	int r = read_bytes_to(frames, &magic, STREAM_MAGIC_LEN);
 
 	if (r == -ENODATA && magic.len > 0)
-		return -EBADMSG;
-	return r == 0 && memcmp(magic.data, STREAM_MAGIC, STREAM_MAGIC_LEN) != 0 ? -EBADMSG : r;
+		return frames_in_bad(frames);
+	return r == 0 && memcmp(magic.data, STREAM_MAGIC, STREAM_MAGIC_LEN) != 0 ? frames_in_bad(frames) : r;
 }
 
 int frames_in_next(struct frames_in *frames, enum stream_kind *ret_kind)
@@ -58,13 +64,13 @@ int frames_in_next(struct frames_in *frames, enum stream_kind *ret_kind)
 	if (r == 0)
 		r = read_bytes_to(frames, &tail, STREAM_FRAME_TAIL);
 	if (r < 0)
-		return r;
+		return r == -EBADMSG ? frames_in_bad(frames) : r;
 	const struct stream_piece pieces[] = {{header.data, header.len}, {frames->body.data, frames->body.len}};
 	const uint64_t checksum = stream_checksum(frames->seed, pieces, 2);
 	struct reader reader = reader_over(tail.data, tail.len);
 
 	if (read_le64(&reader) != checksum)
-		return -EBADMSG;
+		return frames_in_bad(frames);
 	frames->seed = checksum;
 	frames->frames++;
 	return 0;

@@ -15,6 +15,7 @@ struct frames_in {
 	uint64_t seed;
 	uint64_t frames; /* given out */
 	struct buf body; /* of the last one */
+	bool is_damaged; /* -EBADMSG was given out: it is the stream that is damaged, and nothing else */
 };
 
 void frames_in_begin(struct frames_in *frames, int fd, stream_stop_fn stopped, void *arg);
@@ -23,5 +24,7 @@ void frames_in_clear(struct frames_in *frames); /* of zeros is fine */
 WARN_UNUSED int frames_in_magic(struct frames_in *frames);
 /* Its body is in frames->body until the next call. */
 WARN_UNUSED int frames_in_next(struct frames_in *frames, enum stream_kind *ret_kind);
+/* The body of the last one cannot be read. Always -EBADMSG. */
+int frames_in_bad(struct frames_in *frames);
 
 #endif

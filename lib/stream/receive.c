@@ -122,8 +122,12 @@ static int read_failed(struct receiving *receiving, int r)
 
 	if (r == -ENODATA)
 		return error_set(err, r, "the stream ends before it is complete");
-	if (r == -EBADMSG)
-		return err && err->code ? r : error_set(err, r, "the stream is damaged, or no stream of corpusfs");
+	if (r == -EBADMSG && receiving->frames.is_damaged)
+		return error_set(err, r, "the stream is damaged, or no stream of corpusfs");
+	if (r == -EBADMSG && !err->code) {
+		error_set(err, r, "what this store has of dataset \"%s\" is damaged, not the stream", receiving->options->dataset);
+		error_hint(err, "corpusfs check tells what; what came in is kept");
+	}
 	return error_default(err, r, "the stream could not be received");
 }
 
@@ -138,12 +142,14 @@ static int read_header(struct receiving *receiving)
 	if (r == 0)
 		r = frames_in_next(frames, &kind);
 	if (r == 0 && kind != STREAM_HEADER)
-		r = -EBADMSG;
+		r = frames_in_bad(frames);
 	if (r < 0)
 		return read_failed(receiving, r);
 	receiving->head = frames->body;
 	frames->body = BUF_INIT;
 	r = stream_header_decode(receiving->head.data, receiving->head.len, &receiving->header);
+	if (r == -EBADMSG)
+		r = frames_in_bad(frames);
 	if (r == -EPROTONOSUPPORT)
 		return error_set(receiving->err, r, "the stream was made by a newer version of corpusfs, which this one does not understand");
 	return r < 0 ? read_failed(receiving, r) : dataset_name_check("snapshot", receiving->header.snapshot_name, receiving->err);
@@ -335,7 +341,7 @@ static int finish(struct receiving *receiving)
 /* Whether the stream itself is wrong: then nothing of it is worth keeping. */
 static bool is_wrong(const struct receiving *receiving, int r)
 {
-	return r == -EPERM || r == -EILSEQ || (r == -EBADMSG && receiving->err->code == -EBADMSG);
+	return r == -EPERM || r == -EILSEQ || (r == -EBADMSG && receiving->applying.is_wrong);
 }
 
 /* What was applied since the last checkpoint is one, too, unless a frame is half applied. */
@@ -367,7 +373,7 @@ static int receive(struct receiving *receiving)
 	(void)snprintf(receiving->result->snapshot, sizeof(receiving->result->snapshot), "%s", receiving->header.snapshot_name);
 	r = begin(receiving);
 	if (r < 0)
-		return r;
+		return read_failed(receiving, r);
 	r = applying_frames(&receiving->applying, &receiving->frames);
 	if (r == 0) {
 		applying_content_clear(&receiving->applying);

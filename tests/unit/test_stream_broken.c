@@ -422,6 +422,58 @@ static void frames_that_are_missing_doubled_or_exchanged_are_refused(void **stat
 	array_clear(&found);
 }
 
+/* What labels stand for is noted in the receiver's store. */
+static void spoil_labels(struct store *store)
+{
+	struct kv_batch *batch = kv_batch_new();
+	struct dataset_info hidden;
+
+	assert_int_equal(dataset_get(store, "@d", &hidden), 0);
+	const struct small_key first = catalog_key_label(hidden.id, 0), end = catalog_key_label(hidden.id, UINT64_MAX);
+	struct kv_iter *iter = kv_iter_new(store_kv(store), KV_CATALOG, first.bytes, first.len, end.bytes, end.len);
+	unsigned count = 0;
+
+	for (kv_iter_first(iter); kv_iter_valid(iter); kv_iter_next(iter), count++) {
+		size_t len;
+		const uint8_t *key = kv_iter_key(iter, &len);
+
+		kv_batch_put(batch, KV_CATALOG, key, len, "spoilt", 6);
+	}
+	kv_iter_free(iter);
+	assert_true(count > 0);
+	assert_int_equal(kv_write(store_kv(store), batch, 0), 0);
+	kv_batch_free(batch);
+}
+
+/* Cut behind any frame, also where a file is open. */
+static void damage_of_the_store_is_not_blamed_on_the_stream(void **state)
+{
+	struct pair *pair = *state;
+	struct boundaries found = find_frames(&pair->full);
+	unsigned told = 0;
+	struct error err;
+
+	for (size_t i = 3; i + 2 < found.count; i++) {
+		struct stream_position position;
+		AUTO_BUF rest = BUF_INIT;
+
+		assert_int_equal(receive_as(pair->b.store, 0, "d", pair->full.data, found.items[i], &err), -ENODATA);
+		assert_int_equal(receive_position(pair->b.store, "d", &position), 0);
+		make_stream_at(pair->a.store, "s0", NULL, &position, &rest);
+		spoil_labels(pair->b.store);
+		if (receive_as(pair->b.store, 0, "d", rest.data, rest.len, &err) == 0) {
+			assert_int_equal(dataset_destroy(pair->b.store, "d", DATASET_DESTROY_SNAPSHOTS, &err), 0);
+			continue;
+		}
+		assert_int_equal(err.code, -EBADMSG);
+		assert_non_null(strstr(err.text, "this store"));
+		assert_true(unfinished(pair->b.store, "d"));
+		told++;
+	}
+	assert_true(told >= 3);
+	array_clear(&found);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -436,6 +488,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_belongs_to_another_dataset_does_not_go_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_belongs_to_another_dataset_does_not_appear, setup, teardown),
 		cmocka_unit_test_setup_teardown(streams_with_a_flipped_bit_are_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(damage_of_the_store_is_not_blamed_on_the_stream, setup, teardown),
 		cmocka_unit_test_setup_teardown(frames_that_are_missing_doubled_or_exchanged_are_refused, setup, teardown),
 	};
 
