@@ -19,6 +19,7 @@ import time
 import backups
 import verdict
 import plot
+import remotes
 import rows
 import snapshots
 import ways
@@ -27,7 +28,7 @@ from machine import Failed, Machine, facts, procs
 
 QUICK_SCALE, QUICK_SECONDS, FULL_SECONDS = 0.05, 235, 2990
 # Those that are slow and far from the figures they are compared with, or only there to be seen, take fewer turns.
-TURNS = {"restic": 1, "borg": 1, "bindfs": 1, "btrfs": 1, "grown": 2}
+TURNS = {"restic": 1, "borg": 1, "bindfs": 1, "btrfs": 1, "restic-mount": 1, "grown": 2}
 CLEANING = 10  # seconds kept for the end
 MAX_LOAD = 0.5  # above it others were at work when the run started
 
@@ -144,7 +145,8 @@ def perform(bench, options):
     sizes = (1000, 10000) if options.quick else (1000, 10000, 100000, snapshots.MILLION) if options.million else (1000, 10000, 100000)
     more, more_rows = snapshots.prepare(bench, bench.program, sizes)
     of_backups, backup_rows = backups.prepare(bench, bench.program)
-    all_rows, all_measures = rows.rows(full) + more_rows + backup_rows, more + rows.measures(full) + of_backups
+    of_remotes, remote_rows = remotes.prepare(bench, bench.program)
+    all_rows, all_measures = rows.rows(full) + more_rows + backup_rows + remote_rows, more + rows.measures(full) + of_backups + of_remotes
     all_measures.sort(key=lambda measure: measure.key == "memory")  # last: its long day ends with the time there is
     chosen = wanted(all_rows, options.rows)
     if options.list:

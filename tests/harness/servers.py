@@ -78,11 +78,11 @@ def control(script, env, *args):
 
 
 class S3:
-    """Ceph: a monitor, an OSD in memory and radosgw."""
+    """Ceph: a monitor, an OSD in memory, of which it takes `size` bytes at most, and radosgw."""
 
-    def __init__(self, directory, mark):
+    def __init__(self, directory, mark, size=1 << 30):
         self.directory, self.port = directory, free_port(45)
-        self.env = {**os.environ, procs.MARK: mark, "STORE": "memstore", "SIZE": str(1 << 30)}
+        self.env = {**os.environ, procs.MARK: mark, "STORE": "memstore", "SIZE": str(size)}
         control("start-rgw.sh", self.env, "start", self.directory, str(self.port))
 
     def url(self, name):
