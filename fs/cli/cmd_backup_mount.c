@@ -27,6 +27,17 @@ static int find_paths(const char *mountpoint, const char *log, char *ret_paths[2
 	return r;
 }
 
+/* What can be followed has a head. */
+static int check_follow(const struct remote_options *remote, struct error *err)
+{
+	if (!remote->browsing.follows || (remote->browsing.is_published && !strchr(remote->browsing.backup, '@')))
+		return 0;
+	(void)error_set(err, -EINVAL, "mount option follow: %s", remote->browsing.is_published ? "a version that is named stays what it is"
+	                                                                                      : "only what was published is followed");
+	error_hint(err, "corpusfs mount REMOTE:DATASET MOUNTPOINT -o follow");
+	return -EINVAL;
+}
+
 int backup_mount_run(struct cli *cli)
 {
 	CLEANUP(remote_options_clear) struct remote_options remote = remote_options_of(cli->argv[0]);
@@ -36,6 +47,8 @@ int backup_mount_run(struct cli *cli)
 
 	if (r == 0)
 		r = remote_options_get(cli, &remote, &err);
+	if (r == 0)
+		r = check_follow(&remote, &err);
 	if (r == 0) {
 		const struct backups_daemon_options options = {.browsing = remote.browsing, .mountpoint = paths[0], .log = paths[1],
 		                                               .allow_other = json_is_true(json_object_get(remote.args, "allow_other")),

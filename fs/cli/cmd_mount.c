@@ -452,6 +452,7 @@ const struct command mount_commands[] = {
                     "                      of a snapshot is without io_uring\n"
                     "  timeout=SECONDS     how long who reads waits for a remote, then gets an error\n"
                     "                      (default 60)\n"
+                    "  follow              of a remote's dataset: move to each version that is published\n"
                     "  cache=DIRECTORY     of a remote: keep what is fetched there (./NAME)\n"
                     "  cache_size=SIZE     at most so much of it (default 10G)\n"
                     "  debug               log every request\n"

@@ -18,6 +18,7 @@ static const struct {
 	{"acl", "acl", true},      {"noacl", "acl", false},    {"debug", "debug", true},
 	{"deep_idle", "deep_idle", true}, {"supervise", "supervise", true}, {"nosupervise", "supervise", false},
 	{"as_owner", "as_owner", true}, {"stale_ok", MOUNT_STALE_OK, true},
+	{"follow", MOUNT_FOLLOW, true},
 };
 
 /* What mount(8) and /etc/fstab know. */
@@ -160,9 +161,11 @@ static int parse_one(char *text, json_t *args, struct store_options *store_optio
 
 int mount_options_check_store(const json_t *args, struct error *err)
 {
-	if (json_object_get(args, MOUNT_TIMEOUT) || json_object_get(args, MOUNT_STALE_OK))
-		return error_set(err, -EINVAL, "mount option %s has a meaning for remotes only",
-				 json_object_get(args, MOUNT_TIMEOUT) ? MOUNT_TIMEOUT : MOUNT_STALE_OK);
+	static const char *const of_remotes[] = {MOUNT_TIMEOUT, MOUNT_STALE_OK, MOUNT_FOLLOW};
+
+	for (size_t i = 0; i < ARRAY_SIZE(of_remotes); i++)
+		if (json_object_get(args, of_remotes[i]))
+			return error_set(err, -EINVAL, "mount option %s has a meaning for remotes only", of_remotes[i]);
 	if (json_object_get(args, MOUNT_CACHE_DIR) || json_object_get(args, MOUNT_CACHE_SIZE)) {
 		(void)error_set(err, -EINVAL, "mount options cache=DIRECTORY and cache_size have a meaning for remotes only");
 		error_hint(err, "cache=SIZE, for example cache=1G, is memory");

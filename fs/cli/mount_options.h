@@ -7,11 +7,12 @@
 #include "lib/store/store.h"
 
 /* In `args`, of remotes and of mounts of backups: how many seconds who reads waits; the cache on disk (as it was given), and its bytes; that what is
- * published may be an older version than the newest. */
+ * published may be an older version than the newest; that the mount moves to each newer one. */
 #define MOUNT_TIMEOUT "timeout"
 #define MOUNT_CACHE_DIR "cache_dir"
 #define MOUNT_CACHE_SIZE "cache_size"
 #define MOUNT_STALE_OK "stale_ok"
+#define MOUNT_FOLLOW "follow"
 
 /* -EINVAL: one of these was given, and is of no use with a store. */
 WARN_UNUSED int mount_options_check_store(const json_t *args, struct error *err);

@@ -118,6 +118,25 @@ static json_t *text_of_times(const json_t *status)
 	                    json_number_value(json_object_get(status, "fetch_ms_90")), json_number_value(json_object_get(status, "fetch_ms_99")));
 }
 
+static const struct column version_columns[] = {
+	{"shown", "version", COLUMN_TEXT}, {"newest_asked", "the newest at", COLUMN_TIME}, {NULL, NULL, COLUMN_TEXT},
+};
+
+/* Of a mount that follows. */
+static void print_version(struct cli *cli, const json_t *status)
+{
+	const char *name = json_string_value(json_object_get(status, "version_name")), *problem = json_string_value(json_object_get(status, "follow_problem"));
+	json_t *row = json_pack("{s:o, s:O*}", "shown", json_sprintf("%llu, %s", (unsigned long long)number(status, "version"), name ? name : ""),
+	                        "newest_asked", json_object_get(status, "newest_asked"));
+
+	table_print_object(cli, version_columns, row);
+	json_decref(row);
+	if (number(status, "newest") > number(status, "version"))
+		printf("the newest is %llu, which cannot be shown: %s\n", (unsigned long long)number(status, "newest"), problem ? problem : "it is being looked at");
+	else if (problem)
+		printf("whether there is a newer one is not known: %s\n", problem);
+}
+
 static const struct column pin_columns[] = {
 	{"path", "PINNED", COLUMN_TEXT}, {"short", "BACKUP", COLUMN_TEXT}, {"files", "FILES", COLUMN_NUMBER}, {"bytes", "SIZE", COLUMN_BYTES},
 	{"since", "SINCE", COLUMN_TIME}, {NULL, NULL, COLUMN_TEXT},
@@ -190,6 +209,8 @@ int remote_mount_status(struct cli *cli, const char *path)
 	all = hits + number(status, "fetched_blobs");
 	json_object_set_new(status, "pins", list_pins(path));
 	if (!cli_option(cli, "json")) {
+		if (json_object_get(status, "version"))
+			print_version(cli, status);
 		if (number(status, "pinned_bytes") > 0)
 			json_object_set_new(status, "pinned", text_of_pinned(status));
 		if (json_object_get(status, "cache_limit") && all > 0)

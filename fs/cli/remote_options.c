@@ -46,7 +46,7 @@ static int take_options(struct cli *cli, struct remote_options *options, struct 
 		return r;
 	json_object_foreach(options->args, key, value) {
 		if (strcmp(key, "allow_other") == 0 || strcmp(key, "debug") == 0 || strcmp(key, "extra") == 0 || strcmp(key, MOUNT_TIMEOUT) == 0 ||
-		    strcmp(key, MOUNT_STALE_OK) == 0 ||
+		    strcmp(key, MOUNT_STALE_OK) == 0 || strcmp(key, MOUNT_FOLLOW) == 0 ||
 		    strcmp(key, MOUNT_CACHE_DIR) == 0 || strcmp(key, MOUNT_CACHE_SIZE) == 0 || (strcmp(key, "read_only") == 0 && json_is_true(value)))
 			continue;
 		(void)error_set(err, -EINVAL, "mount option \"%s\" has no meaning for backups, which are read only", strcmp(key, "read_only") == 0 ? "rw" : key);
@@ -54,6 +54,7 @@ static int take_options(struct cli *cli, struct remote_options *options, struct 
 	}
 	if (store.salvage || store.write_buffer_bytes)
 		return error_set(err, -EINVAL, "mount options of stores have no meaning for backups");
+	options->browsing.follows = json_is_true(json_object_get(options->args, MOUNT_FOLLOW));
 	options->browsing.cache_bytes = store.cache_bytes ? store.cache_bytes : memory_budget(CACHE_BYTES, CACHE_BYTES_LEAST);
 	return take_cache(options, err);
 }

@@ -38,6 +38,8 @@ static int open_cache(struct cli *cli, struct warm_remote *remote, struct error 
 
 	if (r < 0)
 		return r;
+	if (remote->options.browsing.follows)
+		return error_set(err, -EINVAL, "mount option follow has a meaning for mounts only");
 	if (!remote->options.browsing.cache_dir) {
 		(void)error_set(err, -EINVAL, "%s is not mounted, and of which cache is not said", remote->place.path);
 		error_hint(err, "name that of the mount to come: -o cache=DIRECTORY,cache_size=SIZE");

@@ -380,3 +380,67 @@ int head_find(struct repository *repository, const char *text, struct head *ret_
 		head_clear(&found);
 	return r;
 }
+
+/* --- whether there is a newer one --- */
+
+/* Of names of one dataset's heads. */
+static int keep_newest(void *arg, const char *name, uint64_t size)
+{
+	struct blob_id *newest = arg, id;
+
+	(void)size;
+	if (blob_id_parse(name, &id) == 0 && is_number(number_of(&id)) && number_of(&id) > number_of(newest))
+		*newest = id;
+	return 0;
+}
+
+/* Where heads are in etcd, who does not ask it could stay behind for ever. */
+static int check_no_mark(struct repository *repository)
+{
+	uint64_t size;
+	int r = repository->objects->place->size(repository->objects, OBJECT_HEAD, ETCD_MARK_NAME, &size);
+
+	return r == 0 ? -EOPNOTSUPP : r == -ENOENT ? 0 : r;
+}
+
+/* `newest`: with the number 0, and still so if there is none. */
+static int find_newest_name(struct repository *repository, struct blob_id *newest)
+{
+	struct objects *objects = repository->objects;
+	char name[BLOB_ID_TEXT], found[BLOB_ID_TEXT];
+	int r;
+
+	blob_id_text(newest, name);
+	if (objects_etcd_place(objects)) {
+		r = objects_etcd_newest_name(objects, name, found);
+		if (r != -ENOENT)
+			return r < 0 ? r : blob_id_parse(found, newest);
+	} else {
+		r = check_no_mark(repository);
+		if (r < 0)
+			return r;
+	}
+	name[HEAD_DATASET_TEXT - 1] = '\0';
+	return objects_list_some(objects, OBJECT_HEAD, name, keep_newest, newest);
+}
+
+int head_newer(struct repository *repository, const char *dataset, uint64_t number, struct head *ret_head, struct error *err)
+{
+	struct blob_id newest = id_of(repository, dataset);
+	struct head head;
+	int r = find_newest_name(repository, &newest);
+
+	if (r < 0)
+		return r == -EOPNOTSUPP ? is_elsewhere(err) : objects_failed(repository->objects, r, "what was published cannot be read", err);
+	if (number_of(&newest) <= number)
+		return 0;
+	r = read_head(repository, &newest, &head, err);
+	if (r < 0)
+		return r;
+	if (head.is_damaged) {
+		head_clear(&head);
+		return error_set(err, -EBADMSG, "version %llu of \"%s\" is damaged", (unsigned long long)number_of(&newest), dataset);
+	}
+	*ret_head = head;
+	return 1;
+}

@@ -36,6 +36,8 @@ struct heads {
 };
 void heads_clear(struct heads *heads);
 
+#define HEAD_MAX (64U << 10) /* bytes of an object */
+
 /* Objects of other numbers are no heads. */
 #define HEAD_NUMBER_MAX (UINT64_C(1) << 62)
 
@@ -54,6 +56,12 @@ WARN_UNUSED int heads_check_newest(const struct heads *heads, struct error *err)
 const struct head *heads_keeping(const struct heads *heads, const char *backup);
 /* "DATASET", its head, or "DATASET@NAME", a version. -ENOENT; -EBADMSG: it is damaged. */
 WARN_UNUSED int head_find(struct repository *repository, const char *text, struct head *ret_head, struct error *err);
+
+/*
+ * The dataset's head, if it has a higher number: 1; else 0. Asks for this dataset's alone: etcd for its key, a place for the names that begin as its
+ * heads' do. -EBADMSG: it is damaged.
+ */
+WARN_UNUSED int head_newer(struct repository *repository, const char *dataset, uint64_t number, struct head *ret_head, struct error *err);
 
 /* Whether the backup that it names is there. -ENOENT: somebody removed it. */
 WARN_UNUSED int head_check_backup(struct repository *repository, const struct head *head, struct error *err);

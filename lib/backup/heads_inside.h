@@ -4,8 +4,6 @@
 
 #include "lib/backup/heads.h"
 
-#define HEAD_MAX (64U << 10) /* bytes of an object */
-
 /* The object's name, of the dataset and the number. */
 void head_set_object(const struct repository *repository, struct head *head);
 

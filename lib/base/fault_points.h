@@ -104,6 +104,8 @@
 	X("object-before-rename",        "a file under a name that nobody lists",                    "nobody needs to, but for its room")     \
 	X("object-after-rename",         "the object, whole: a pack, an index file, a backup, a lock", "who comes: a lock of the dead is stale") \
 	X("http-second-before-memory",   "as before",                                                "nobody needs to")                       \
+	/* a mount moves to the next version, and the kernel knows some of the old names no more */                                           \
+	X("follow-between-names",        "as before",                                                "nobody needs to")                       \
 	/* what was fetched is kept in a cache on disk */                                                                                    \
 	X("cache-before-entry",          "a record that no table names",                             "nobody needs to, but for its room")     \
 	X("backup-before-snapshot-file", "packs and an index that names them, no backup",            "the next prune; until then the next backup relies on them") \

@@ -320,8 +320,7 @@ static int list_backups(struct browse *browse, struct error *err)
 	if (r == 0)
 		browse_list_add(browse->list, &snapshots);
 	browse->single = browse->options.backup;
-	if (r == 0 && browse->options.only_dataset)
-		browse->below = xstrdup(backup_dataset(&browse_list_get(browse->list, 0)->snapshot));
+	browse->is_below = browse->options.only_dataset;
 	return r;
 }
 
@@ -386,6 +385,8 @@ void browse_close(struct browse *browse)
 		HASH_DEL(browse->told, told);
 		free(told);
 	}
+	browse_followed_clear(&browse->followed);
+	shared_cache_put(browse->dirs, browse->in_root);
 	browse_nodes_free(browse->nodes);
 	pool_free(browse->pool);
 	shared_cache_free(browse->dirs);
@@ -394,7 +395,6 @@ void browse_close(struct browse *browse)
 		blob_source_free(browse->source);
 	blob_source_free(browse->place);
 	browse_list_free(browse->list);
-	free(browse->below);
 	repository_lock_release(browse->lock);
 	repository_close(browse->repository);
 	pthread_cond_destroy(&browse->loaded);
@@ -403,11 +403,53 @@ void browse_close(struct browse *browse)
 	free(browse);
 }
 
+struct repository *browse_repository_by(const struct browse *browse, struct objects *objects)
+{
+	return repository_by(browse->repository, objects);
+}
+
+void browse_followed_clear(struct browse_followed *followed)
+{
+	free(followed->name);
+	free(followed->problem);
+	*followed = (struct browse_followed){0};
+}
+
+void browse_note(struct browse *browse, struct browse_followed *followed)
+{
+	struct browse_followed before;
+
+	pthread_mutex_lock(&browse->mutex);
+	before = browse->followed;
+	browse->followed = *followed;
+	pthread_mutex_unlock(&browse->mutex);
+	browse_followed_clear(&before);
+	*followed = (struct browse_followed){0};
+}
+
+static struct browse_followed followed_of(struct browse *browse)
+{
+	struct browse_followed followed;
+
+	pthread_mutex_lock(&browse->mutex);
+	followed = browse->followed;
+	followed.name = xstrdup_or_null(followed.name);
+	followed.problem = xstrdup_or_null(followed.problem);
+	pthread_mutex_unlock(&browse->mutex);
+	return followed;
+}
+
+void browse_state_clear(struct browse_state *state)
+{
+	browse_followed_clear(&state->followed);
+}
+
 struct browse_state browse_state(struct browse *browse)
 {
 	struct disk_cache *disk = browse->options.disk;
 
-	return (struct browse_state){.fetched = blob_source_counts(browse->place),
+	return (struct browse_state){.followed = followed_of(browse),
+	                             .fetched = blob_source_counts(browse->place),
 	                             .read_bytes = atomic_load(&browse->read_bytes),
 	                             .memory_bytes = shared_cache_cost(browse->blobs) + shared_cache_cost(browse->dirs),
 	                             .has_disk = disk != NULL,

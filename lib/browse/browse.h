@@ -37,6 +37,7 @@ struct browse_options {
 	struct repository *repository; /* taken over, also when it fails */
 	const char *backup;            /* as backup_find has it; NULL: all of them */
 	bool only_dataset;             /* of the one backup, the root is the dataset's directory */
+	bool follows;                  /* with only_dataset: the root will be that of other backups (browse_move) */
 	size_t cache_bytes;            /* for blobs, and as much for directories */
 	struct disk_cache *disk;       /* not loaded yet; stays the caller's; NULL: there is none */
 	void (*problem)(void *arg, const char *text); /* any thread */
@@ -54,11 +55,12 @@ bool browse_may_change(const struct browse *browse, uint64_t id);
 struct browse_entry {
 	uint64_t id;
 	struct stat stat;
+	bool is_passing; /* the name, or for the root what it is, may be another's in a moment: nobody may keep it */
 };
 /* The node is known until browse_forget has been called as often. */
 WARN_UNUSED int browse_lookup(struct browse *browse, uint64_t parent, const char *name, bool may_wait, struct browse_entry *ret_entry);
 void browse_forget(struct browse *browse, uint64_t id, uint64_t lookups);
-WARN_UNUSED int browse_getattr(struct browse *browse, uint64_t id, bool may_wait, struct stat *ret_stat);
+WARN_UNUSED int browse_getattr(struct browse *browse, uint64_t id, bool may_wait, struct browse_entry *ret_entry); /* not looked up */
 WARN_UNUSED int browse_readlink(struct browse *browse, uint64_t id, bool may_wait, struct buf *ret_target); /* a NUL follows. -EINVAL: it is none */
 
 /*
@@ -72,6 +74,9 @@ struct browse_listing {
 	void *arg;
 };
 WARN_UNUSED int browse_list(struct browse *browse, const struct browse_listing *what, bool may_wait);
+
+/* The number of what the root is now, which lists that even when the root is another: for who has the root open. */
+WARN_UNUSED int browse_root(struct browse *browse, bool may_wait, uint64_t *ret_id);
 
 /* The node at a path below the root, looked up, as all above it; "" is the root. -ENOENT, -ENOTDIR. */
 WARN_UNUSED int browse_find(struct browse *browse, const char *path, struct browse_entry *ret_entry);
@@ -111,7 +116,33 @@ void browse_pins(struct browse *browse, struct pins *ret_pins);
 /* How many bytes of what is pinned by this path are not on the local disk. -ENOENT: nothing is pinned. */
 WARN_UNUSED int browse_pin_missing(struct browse *browse, uint64_t id, uint64_t *ret_bytes);
 
+/*
+ * Of what follows: the root becomes that of another backup of the repository, at one instant (browse_follow.c). After a failure nothing has changed.
+ * -EAGAIN: what says where its blobs are is not read yet. One thread at a time, which answers no requests.
+ */
+struct browse_moving {
+	const char *backup; /* its whole name */
+	const struct object_names *index_files; /* that were there when it was known to be there: its blobs are in these; sorted */
+	/* What somebody may have kept of a name in the root is dropped when it returns, NULL: of the root itself. Not 0: that failed. */
+	int (*drop)(void *arg, const char *name);
+	void *arg;
+};
+struct repository *browse_repository_by(const struct browse *browse, struct objects *objects); /* as repository_by */
+WARN_UNUSED int browse_move(struct browse *browse, const struct browse_moving *moving, struct error *err);
+
+/* How who follows fares, which is told by browse_state. */
+struct browse_followed {
+	bool follows;
+	uint64_t number, newest; /* of the version that is shown, and of the newest that is known */
+	char *name;              /* of that which is shown; owned */
+	int64_t asked;           /* when it was last known which is the newest: seconds since 1970 */
+	char *problem;           /* why that is not known, or not shown; NULL: nothing is wrong. Owned */
+};
+void browse_followed_clear(struct browse_followed *followed);
+void browse_note(struct browse *browse, struct browse_followed *followed); /* takes over what it holds */
+
 struct browse_state {
+	struct browse_followed followed;
 	struct blob_source_counts fetched;
 	uint64_t read_bytes;   /* that were given to readers */
 	uint64_t memory_bytes; /* in caches */
@@ -119,6 +150,7 @@ struct browse_state {
 	struct disk_cache_state disk;
 };
 struct browse_state browse_state(struct browse *browse);
+void browse_state_clear(struct browse_state *state);
 
 /* After a read: whether who reads the file from one end to the other will soon need ret_ahead, which is not here, and which browse_fetch brings. */
 bool browse_wants_ahead(struct browse *browse, const struct browse_range *range, struct browse_range *ret_ahead);

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/backup/backup_find.h"
+
 #define BLOCK 512
 #define DIR_SIZE 4096
 
@@ -17,7 +19,7 @@ bool browse_is_backup(const struct browse *browse, uint64_t id, size_t *ret_numb
 		return true;
 	}
 	*ret_number = id - BACKUPS;
-	return !browse->single && id >= BACKUPS && id - BACKUPS < browse_list_count(browse->list);
+	return id >= BACKUPS && id - BACKUPS < browse_list_count(browse->list);
 }
 
 /* The backup that a symbolic link leads to. */
@@ -62,10 +64,10 @@ uint64_t browse_node_ino(const struct browse *browse, size_t backup, uint64_t pa
 
 /* --- the root of a dataset --- */
 
-static int look_up_below(struct browse *browse, bool may_wait, uint64_t *ret_id)
+int browse_root_of(struct browse *browse, size_t number, bool may_wait, uint64_t *ret_id)
 {
-	const struct browse_backup *backup = browse_list_get(browse->list, 0);
-	struct browse_place place = {.tree = backup->snapshot.tree, .is_dir = true, .ino = browse_backup_ino(browse, 0)};
+	const struct browse_backup *backup = browse_list_get(browse->list, number);
+	struct browse_place place = {.tree = backup->snapshot.tree, .is_dir = true, .ino = browse_backup_ino(browse, number), .backup = (uint32_t)number};
 	struct in_dir in;
 	const struct node *node;
 	size_t position;
@@ -73,12 +75,12 @@ static int look_up_below(struct browse *browse, bool may_wait, uint64_t *ret_id)
 
 	if (r < 0)
 		return r;
-	r = browse_dir_find(in.dir, browse->below, &position);
+	r = browse_dir_find(in.dir, backup_dataset(&backup->snapshot), &position);
 	node = r == 0 ? browse_dir_node(in.dir, position) : NULL;
 	if (node && S_ISDIR(node->mode) && node->has_subtree) {
 		place.position = position;
 		place.subtree = node->subtree;
-		*ret_id = browse_nodes_take(browse->nodes, BROWSE_ROOT, &place);
+		*ret_id = browse_nodes_take(browse->nodes, BACKUPS + number, &place);
 	} else {
 		r = -EIO;
 	}
@@ -86,26 +88,91 @@ static int look_up_below(struct browse *browse, bool may_wait, uint64_t *ret_id)
 	return r;
 }
 
-int browse_real_node(struct browse *browse, bool may_wait, uint64_t *id)
+/* A root is never forgotten, also when it is not the root any more: somebody may have it open. */
+int browse_root(struct browse *browse, bool may_wait, uint64_t *ret_id)
 {
 	uint64_t root;
+	size_t shown;
 	int r = 0;
 
-	if (*id != BROWSE_ROOT || !browse->below)
-		return 0;
 	pthread_mutex_lock(&browse->mutex);
 	root = browse->root;
+	shown = browse->shown;
 	pthread_mutex_unlock(&browse->mutex);
 	/* Two at once get the same number. */
 	if (root == 0)
-		r = look_up_below(browse, may_wait, &root);
+		r = browse_root_of(browse, shown, may_wait, &root);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&browse->mutex);
-	browse->root = root;
+	/* It may have become another meanwhile. */
+	if (browse->root == 0)
+		browse->root = root;
+	*ret_id = browse->root;
 	pthread_mutex_unlock(&browse->mutex);
-	*id = root;
 	return 0;
+}
+
+int browse_real_node(struct browse *browse, bool may_wait, uint64_t *id)
+{
+	return *id == BROWSE_ROOT && browse->is_below ? browse_root(browse, may_wait, id) : 0;
+}
+
+/* --- what somebody may keep of a root that becomes another (browse_follow.c) --- */
+
+bool browse_root_passes(struct browse *browse, uint64_t root)
+{
+	bool passes;
+
+	if (!browse->options.follows)
+		return false;
+	pthread_mutex_lock(&browse->mutex);
+	passes = browse->moves || root != browse->root;
+	pthread_mutex_unlock(&browse->mutex);
+	return passes;
+}
+
+/* Whether it is a root, or was one. */
+static bool is_root(struct browse *browse, uint64_t dir)
+{
+	struct browse_place place;
+
+	return browse_nodes_get(browse->nodes, dir, &place) == 0 && place.parent >= BACKUPS && place.parent < BROWSE_NODES_FIRST;
+}
+
+/* Its directory stays in memory: what its names are is needed when they are to be dropped. */
+static void hold_root(struct browse *browse, uint64_t dir, const struct blob_id *tree)
+{
+	struct cached *cached = NULL;
+	bool is_held;
+
+	pthread_mutex_lock(&browse->mutex);
+	is_held = browse->in_root;
+	pthread_mutex_unlock(&browse->mutex);
+	/* It is in memory: the caller uses it. */
+	if (is_held || shared_cache_find(browse->dirs, tree, &cached) < 0)
+		return;
+	pthread_mutex_lock(&browse->mutex);
+	if (!browse->in_root && !browse->moves && dir == browse->root)
+		browse->in_root = steal_ptr(cached);
+	pthread_mutex_unlock(&browse->mutex);
+	shared_cache_put(browse->dirs, cached);
+}
+
+bool browse_name_passes(struct browse *browse, uint64_t dir, const struct blob_id *tree, bool is_there)
+{
+	bool passes;
+
+	if (!browse->options.follows || !is_root(browse, dir))
+		return false;
+	/* Who remembers that there is none cannot be told by its name: nobody knows it. */
+	if (!is_there)
+		return true;
+	hold_root(browse, dir, tree);
+	pthread_mutex_lock(&browse->mutex);
+	passes = browse->moves || dir != browse->root || !browse->in_root;
+	pthread_mutex_unlock(&browse->mutex);
+	return passes;
 }
 
 /* --- attributes --- */
@@ -158,19 +225,21 @@ struct stat browse_stat_of(const struct node *node, uint64_t ino)
 	                     .st_ctim = node->ctime};
 }
 
-int browse_getattr(struct browse *browse, uint64_t id, bool may_wait, struct stat *ret_stat)
+int browse_getattr(struct browse *browse, uint64_t id, bool may_wait, struct browse_entry *ret_entry)
 {
+	struct browse_entry entry = {.id = id};
 	struct in_node in;
 	int r = browse_real_node(browse, may_wait, &id);
 
+	if (r == 0 && id < BROWSE_NODES_FIRST)
+		r = browse_stat_made_up(browse, id, &entry.stat);
+	else if (r == 0 && (r = browse_node_use(browse, id, may_wait, &in)) == 0) {
+		entry.stat = browse_stat_of(in.node, in.place.ino);
+		browse_node_done(browse, &in);
+	}
 	if (r < 0)
 		return r;
-	if (id < BROWSE_NODES_FIRST)
-		return browse_stat_made_up(browse, id, ret_stat);
-	r = browse_node_use(browse, id, may_wait, &in);
-	if (r < 0)
-		return r;
-	*ret_stat = browse_stat_of(in.node, in.place.ino);
-	browse_node_done(browse, &in);
+	entry.is_passing = entry.id == BROWSE_ROOT && browse_root_passes(browse, id);
+	*ret_entry = entry;
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* What the files of browse.h share. Not for others. They stand in this order: browse, browse_attrs, browse_names, browse_content,
- * browse_bring, browse_walk, browse_pin. */
+ * browse_bring, browse_walk, browse_pin, browse_follow. */
 #ifndef CORPUSFS_BROWSE_BROWSE_INSIDE_H
 #define CORPUSFS_BROWSE_BROWSE_INSIDE_H
 
@@ -41,7 +41,7 @@ struct browse {
 	struct repository_lock *lock;
 	struct browse_list *list;
 	bool single; /* the root is the tree of the only backup in the list, to which none comes */
-	char *below;  /* the root is what has this name in that tree; NULL: it is the tree itself. Owned */
+	bool is_below; /* the root is the directory of the dataset that was backed up, and not the tree itself */
 	struct blob_source *place, *source; /* place: the repository; source: what is asked for blobs, which may have a cache on disk */
 	struct shared_cache *blobs, *dirs;
 	struct browse_nodes *nodes;
@@ -53,7 +53,11 @@ struct browse {
 	pthread_mutex_t mutex; /* guards all below */
 	pthread_cond_t loaded, called;
 	bool has_index, index_failed, look_again, ends;
-	uint64_t root; /* the number of what is below; 0: not looked up yet */
+	uint32_t shown; /* the backup that is in the root, if it is a single one */
+	uint64_t root;  /* the number of what is below; 0: not looked up yet */
+	bool moves;             /* the root is about to be another's */
+	struct cached *in_root; /* the root's directory, from when the first of its names was given that somebody may keep; NULL: none was */
+	struct browse_followed followed;
 	struct told *told;
 	bool told_lost;
 	struct stream streams[BROWSE_STREAMS];
@@ -117,6 +121,12 @@ uint64_t browse_backup_ino(const struct browse *browse, size_t number);
 uint64_t browse_node_ino(const struct browse *browse, size_t backup, uint64_t parent_ino, const struct node *node, size_t position);
 /* The node that a number means: what is below, for the root of a dataset. */
 WARN_UNUSED int browse_real_node(struct browse *browse, bool may_wait, uint64_t *id);
+/* The directory of the dataset in a backup, as a node. */
+WARN_UNUSED int browse_root_of(struct browse *browse, size_t backup, bool may_wait, uint64_t *ret_id);
+/* Whether what the root is, of which `root` was the number, or a name in it, may be another's in a moment. */
+bool browse_root_passes(struct browse *browse, uint64_t root);
+/* The same of a name in a directory, after it was looked up, and as what stands there was taken as a node if it is there. */
+bool browse_name_passes(struct browse *browse, uint64_t dir, const struct blob_id *tree, bool is_there);
 struct stat browse_stat_of(const struct node *node, uint64_t ino);
 WARN_UNUSED int browse_stat_made_up(const struct browse *browse, uint64_t id, struct stat *ret_stat); /* -ESTALE */
 

@@ -70,6 +70,7 @@ static int lookup_in_tree(struct browse *browse, uint64_t parent, const char *na
 	r = browse_dir_find(in.dir, name, &position);
 	if (r == 0)
 		*ret_entry = entry_of(browse, parent, &tree, browse_dir_node(in.dir, position), position, true);
+	ret_entry->is_passing = browse_name_passes(browse, parent, &tree.tree, r == 0);
 	browse_dir_done(browse, &in);
 	return r;
 }
@@ -170,8 +171,9 @@ int browse_list(struct browse *browse, const struct browse_listing *what, bool m
 		return r;
 	for (size_t at = what->from; r == 0 && at < browse_dir_count(in.dir); at++) {
 		const struct node *node = browse_dir_node(in.dir, at);
-		const struct browse_entry entry = entry_of(browse, id, &tree, node, at, what->take);
+		struct browse_entry entry = entry_of(browse, id, &tree, node, at, what->take);
 
+		entry.is_passing = browse_name_passes(browse, id, &tree.tree, true);
 		r = what->each(what->arg, node->name, at + 1, &entry);
 		if (r != 0 && what->take)
 			browse_forget(browse, entry.id, 1);

@@ -99,6 +99,17 @@ int browse_nodes_get(struct browse_nodes *nodes, uint64_t id, struct browse_plac
 	return known ? 0 : -ESTALE;
 }
 
+void browse_nodes_in(struct browse_nodes *nodes, uint64_t parent, struct browse_positions *ret_positions)
+{
+	struct known *known, *next;
+
+	pthread_mutex_lock(&nodes->lock);
+	HASH_ITER (by_id, nodes->by_id, known, next)
+		if (known->key.parent == parent)
+			array_add(ret_positions, known->key.position);
+	pthread_mutex_unlock(&nodes->lock);
+}
+
 size_t browse_nodes_count(struct browse_nodes *nodes)
 {
 	size_t count;

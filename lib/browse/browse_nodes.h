@@ -7,6 +7,7 @@
 #ifndef CORPUSFS_BROWSE_BROWSE_NODES_H
 #define CORPUSFS_BROWSE_BROWSE_NODES_H
 
+#include "lib/base/array.h"
 #include "lib/repository/blob_id.h"
 
 #define BROWSE_NODES_FIRST (1ULL << 40) /* numbers of nodes begin here */
@@ -31,6 +32,11 @@ uint64_t browse_nodes_take(struct browse_nodes *nodes, uint64_t parent, const st
 void browse_nodes_forget(struct browse_nodes *nodes, uint64_t id, uint64_t lookups);
 /* -ESTALE: it is not known. */
 WARN_UNUSED int browse_nodes_get(struct browse_nodes *nodes, uint64_t id, struct browse_place *ret_place);
+/* The positions of all that are known in a directory. The array is the caller's to clear. */
+struct browse_positions {
+	ARRAY_FIELDS(uint64_t);
+};
+void browse_nodes_in(struct browse_nodes *nodes, uint64_t parent, struct browse_positions *ret_positions);
 size_t browse_nodes_count(struct browse_nodes *nodes);
 
 #endif

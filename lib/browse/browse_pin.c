@@ -166,7 +166,7 @@ static int collect(struct pinning *pinning, uint64_t id)
 	if (r == 0)
 		r = name_node(pinning, id);
 	if (r == 0)
-		r = browse_getattr(pinning->browse, id, true, &entry.stat);
+		r = browse_getattr(pinning->browse, id, true, &entry);
 	if (r == 0)
 		r = browse_walk(pinning->browse, &entry, add_found, pinning);
 	for (size_t i = 0; i < pinning->above.count && r == 0; i++)

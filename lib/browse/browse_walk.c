@@ -16,7 +16,7 @@ int browse_find(struct browse *browse, const char *path, struct browse_entry *re
 			entry = inside;
 	}
 	if (r == 0 && entry.id == BROWSE_ROOT)
-		r = browse_getattr(browse, BROWSE_ROOT, true, &entry.stat);
+		r = browse_getattr(browse, BROWSE_ROOT, true, &entry);
 	if (r < 0)
 		return r;
 	*ret_entry = entry;

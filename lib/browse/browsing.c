@@ -10,10 +10,8 @@
 #include "lib/repository/objects_kept.h"
 #include "lib/repository/objects_open.h"
 
-static int open_place(void *arg, struct objects **ret_objects, struct error *err)
+static int open_described(const struct browsing_options *options, const struct buf *description, struct objects **ret_objects, struct error *err)
 {
-	const struct browsing_options *options = &((struct browsing *)arg)->options;
-	const struct buf *description = options->description;
 	int fd;
 
 	if (description)
@@ -23,6 +21,26 @@ static int open_place(void *arg, struct objects **ret_objects, struct error *err
 	if (fd < 0)
 		return error_set(err, description ? fd : -errno, "%s: %s", options->repository, error_text(description ? fd : -errno));
 	return objects_open(fd, false, NULL, ret_objects, err);
+}
+
+static int open_place(void *arg, struct objects **ret_objects, struct error *err)
+{
+	const struct browsing_options *options = &((struct browsing *)arg)->options;
+
+	return open_described(options, options->description, ret_objects, err);
+}
+
+int browsing_open_place(const struct browsing *browsing, uint64_t limit_ms, struct objects **ret_objects, struct error *err)
+{
+	const struct browsing_options *options = &browsing->options;
+	AUTO_BUF limited = BUF_INIT;
+	int r = options->description ? objects_description_limit(options->description, limit_ms, &limited) : 0;
+
+	if (r == 0)
+		r = open_described(options, options->description ? &limited : NULL, ret_objects, err);
+	if (limited.len > 0)
+		explicit_bzero(limited.data, limited.len);
+	return error_default(err, r, "%s cannot be opened", options->repository);
 }
 
 static int open_place_again(void *arg, struct objects **ret_objects)
@@ -86,7 +104,7 @@ static int open_with_cache(struct browsing *browsing, struct objects **ret_objec
 	return 0;
 }
 
-/* The version stays what it is, whatever is published meanwhile. */
+/* The version stays what it is, whatever is published meanwhile, but for who follows. */
 static int open_published(struct browsing *browsing, struct browse_options *browse, struct error *err)
 {
 	struct head head;
@@ -98,7 +116,11 @@ static int open_published(struct browsing *browsing, struct browse_options *brow
 	}
 	browse->backup = head.backup;
 	browse->only_dataset = true;
+	browse->follows = browsing->options.follows;
 	r = browse_open(browse, &browsing->browse, err);
+	if (r == 0 && browse->follows)
+		browse_note(browsing->browse, &(struct browse_followed){.follows = true, .number = head.number, .newest = head.number,
+		                                                        .name = xstrdup(head.name), .asked = time(NULL)});
 	head_clear(&head);
 	return r;
 }

@@ -21,6 +21,7 @@ struct browsing_options {
 	const char *password;
 	const char *backup; /* as backup_find has it; NULL: all of them */
 	bool is_published;  /* it is a version that was published, as head_find has it: the root is its dataset */
+	bool follows;       /* the dataset's head, and what comes after it (follow.h) */
 	size_t cache_bytes; /* of memory, as browse.h has it */
 	const char *cache_dir; /* an absolute path (cache_dir.h); NULL: there is no cache on disk */
 	uint64_t cache_dir_bytes;
@@ -39,6 +40,8 @@ struct browsing {
 
 /* -EBUSY: somebody uses the cache. What is half open is closed by browsing_close, also after an error. */
 WARN_UNUSED int browsing_open(const struct browsing_options *options, struct browsing *ret_browsing, struct error *err);
+/* The place once more, by connections of its own, on which each request ends within the limit. */
+WARN_UNUSED int browsing_open_place(const struct browsing *browsing, uint64_t limit_ms, struct objects **ret_objects, struct error *err);
 /* Another process may use the cache from then on, however long the place takes, for which browsing_close waits. */
 void browsing_leave_cache(struct browsing *browsing);
 void browsing_close(struct browsing *browsing); /* nobody looks any more; again is fine */

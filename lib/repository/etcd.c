@@ -215,6 +215,7 @@ static int ask_members(struct etcd *etcd, const char *path, const json_t *questi
 		r = nobody_answers(etcd, &reply, err);
 	else
 		r = is_token_old(&reply) && etcd->token ? -EKEYEXPIRED : refused(etcd, &reply, err);
+	etcd->at = (etcd->at + may_pass(&reply)) % etcd->members.count; /* a silent one may have taken all the patience */
 	reply_clear(&reply);
 	return r;
 }

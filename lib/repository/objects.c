@@ -20,6 +20,28 @@ int objects_clean(struct objects *objects, time_t before, bool dry_run, struct o
 	return objects->place->clean ? objects->place->clean(objects, before, dry_run, ret_left) : 0;
 }
 
+struct some {
+	const char *begin;
+	objects_list_fn each;
+	void *arg;
+};
+
+static int give_some(void *arg, const char *name, uint64_t size)
+{
+	const struct some *some = arg;
+
+	return strncmp(name, some->begin, strlen(some->begin)) == 0 ? some->each(some->arg, name, size) : 0;
+}
+
+int objects_list_some(struct objects *objects, enum object_kind kind, const char *begin, objects_list_fn each, void *arg)
+{
+	struct some some = {begin, each, arg};
+
+	if (objects->place->list_some)
+		return objects->place->list_some(objects, kind, begin, each, arg);
+	return objects->place->list(objects, kind, give_some, &some);
+}
+
 uint64_t objects_sent_again(struct objects *objects)
 {
 	return objects->place->sent_again ? objects->place->sent_again(objects) : 0;

@@ -56,6 +56,8 @@ struct objects_place {
 	int (*size)(struct objects *objects, enum object_kind kind, const char *name, uint64_t *ret_size);
 	/* In no order. What `each` returns, if not 0, ends it. What has no name of an object is passed over. */
 	int (*list)(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg);
+	/* The same of those alone whose names begin so. NULL: all are listed, and the others passed over. */
+	int (*list_some)(struct objects *objects, enum object_kind kind, const char *begin, objects_list_fn each, void *arg);
 	int (*remove)(struct objects *objects, enum object_kind kind, const char *name);
 	/* How many requests were sent a second time, since their answers were late (hedge.h). NULL: none ever is. */
 	uint64_t (*sent_again)(struct objects *objects);
@@ -81,6 +83,9 @@ void objects_close(struct objects *objects); /* NULL is fine */
  * be a living writer's.
  */
 WARN_UNUSED int objects_clean(struct objects *objects, time_t before, bool dry_run, struct objects_left *ret_left);
+
+/* As list, of those whose names begin so, with as few questions as the place allows. */
+WARN_UNUSED int objects_list_some(struct objects *objects, enum object_kind kind, const char *begin, objects_list_fn each, void *arg);
 
 uint64_t objects_sent_again(struct objects *objects);
 

@@ -264,6 +264,23 @@ struct objects *objects_etcd_place(struct objects *objects)
 	return objects->place->explain == explain ? etcd_of(objects)->place : NULL;
 }
 
+int objects_etcd_newest_name(struct objects *objects, const char *name, char *ret_name)
+{
+	struct objects_etcd *own = etcd_of(objects);
+	const struct known *newest;
+	AUTO_BUF value = BUF_INIT;
+	int r;
+
+	begin(own);
+	r = find_mark(own);
+	if (r == 0)
+		r = own->mark.is_there ? objects_etcd_newest(own, name, &newest, &value) : -ENOENT;
+	if (r == 0)
+		(void)snprintf(ret_name, BLOB_ID_TEXT, "%s", newest->name);
+	end(own);
+	return r;
+}
+
 bool objects_etcd_decides(struct objects *objects)
 {
 	return objects_etcd_place(objects) && !etcd_of(objects)->stale_ok;

@@ -33,6 +33,11 @@ WARN_UNUSED int objects_etcd_open(struct objects *place, const struct etcd_optio
 struct objects *objects_etcd_place(struct objects *objects);
 /* Whether etcd alone says which heads are the newest: they are there, and an older one is not good enough. */
 bool objects_etcd_decides(struct objects *objects);
+/*
+ * For those that have it: the name of the newest head of the dataset of a head's name, by one question to etcd; what the head is comes with it. -ENOENT:
+ * etcd knows of none. ret_name has BLOB_ID_TEXT bytes.
+ */
+WARN_UNUSED int objects_etcd_newest_name(struct objects *objects, const char *name, char *ret_name);
 /* How etcd is; for those that have it. */
 WARN_UNUSED int objects_etcd_look(struct objects *objects, struct etcd_state *ret_state, struct error *err);
 

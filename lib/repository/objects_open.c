@@ -98,6 +98,22 @@ bool objects_etcd_is_asked(const struct buf *description)
 	return is_asked;
 }
 
+int objects_description_limit(const struct buf *description, uint64_t limit_ms, struct buf *ret_limited)
+{
+	json_t *json = json_loadb((const char *)description->data, description->len, 0, NULL);
+	AUTO_SECRET char *text = NULL;
+
+	if (json)
+		json_object_set_new(json, "limit_ms", json_integer((json_int_t)limit_ms));
+	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	json_decref(json);
+	if (!text)
+		return -EINVAL;
+	buf_reset(ret_limited);
+	buf_add(ret_limited, text, strlen(text));
+	return 0;
+}
+
 static json_t *read_description(int fd)
 {
 	AUTO_BUF text = BUF_INIT;

@@ -29,6 +29,9 @@ WARN_UNUSED int objects_url_check(const char *url, struct error *err);
  */
 WARN_UNUSED int objects_open(int fd, bool making, _Atomic uint64_t *net_bytes, struct objects **ret_objects, struct error *err);
 
+/* The same description, but each request ends within that time. -EINVAL: it is none. What was in ret_limited is replaced. */
+WARN_UNUSED int objects_description_limit(const struct buf *description, uint64_t limit_ms, struct buf *ret_limited);
+
 /* Whether a description says that etcd alone knows which heads are the newest, and an older one is not good enough. */
 bool objects_etcd_is_asked(const struct buf *description);
 

@@ -171,7 +171,7 @@ static int take_key(void *arg, const char *key, uint64_t bytes)
 	return blob_id_parse(name, &id) < 0 ? 0 : listing->each(listing->arg, name, bytes);
 }
 
-static int list(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg)
+static int list_some(struct objects *objects, enum object_kind kind, const char *begin, objects_list_fn each, void *arg)
 {
 	const struct objects_s3 *s3 = s3_of(objects);
 	struct listing listing = {.each = each, .arg = arg};
@@ -181,7 +181,7 @@ static int list(struct objects *objects, enum object_kind kind, objects_list_fn 
 	do {
 		AUTO_FREE char *last = xstrdup(page.next), *token = transfers_escape(last);
 		/* what is signed is sorted */
-		AUTO_FREE char *folder = xasprintf("%s%s/", s3->prefix, object_folder(kind)), *prefix = transfers_escape(folder);
+		AUTO_FREE char *wanted = xasprintf("%s%s/%s", s3->prefix, object_folder(kind), begin), *prefix = transfers_escape(wanted);
 		AUTO_FREE char *url = xasprintf("%s?%s%s%slist-type=2&prefix=%s", s3->bucket, *token ? "continuation-token=" : "", token, *token ? "&" : "",
 		                                prefix);
 		struct http_answer answer;
@@ -195,6 +195,11 @@ static int list(struct objects *objects, enum object_kind kind, objects_list_fn 
 		buf_clear(&answer.body);
 	} while (r == 0 && page.next[0]);
 	return r;
+}
+
+static int list(struct objects *objects, enum object_kind kind, objects_list_fn each, void *arg)
+{
+	return list_some(objects, kind, "", each, arg);
 }
 
 /* The server's answer is the same whether it was there. */
@@ -227,7 +232,8 @@ static void close_s3(struct objects *objects)
 }
 
 static const struct objects_place server = {
-	.create = create, .put = put, .put_new = put_new, .clock = tell_time, .get = get, .size = size, .list = list, .remove = remove_object,
+	.create = create, .put = put, .put_new = put_new, .clock = tell_time, .get = get, .size = size, .list = list, .list_some = list_some,
+	.remove = remove_object,
 	.sent_again = sent_again, .close = close_s3,
 };
 

@@ -180,6 +180,17 @@ static struct repository *repository_new(struct objects *objects)
 	return repository;
 }
 
+struct repository *repository_by(const struct repository *repository, struct objects *objects)
+{
+	struct repository *same = repository_new(objects);
+
+	same->key = repository->key;
+	memcpy(same->key_name, repository->key_name, sizeof(same->key_name));
+	memcpy(same->id, repository->id, sizeof(same->id));
+	same->version = repository->version;
+	return same;
+}
+
 static int stop_at_first(void *arg, const char *name, uint64_t size)
 {
 	(void)arg;

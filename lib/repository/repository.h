@@ -43,6 +43,8 @@ struct repository {
 WARN_UNUSED int repository_init(struct objects *objects, const char *password, struct repository **ret_repository, struct error *err);
 WARN_UNUSED int repository_open(struct objects *objects, const char *password, struct repository **ret_repository, struct error *err);
 void repository_close(struct repository *repository); /* NULL is fine */
+/* The same one, by another way to its objects, which is taken over; its index is not loaded. Each is closed by itself. */
+struct repository *repository_by(const struct repository *repository, struct objects *objects);
 
 /* Reads all index files. -EBADMSG: one is damaged; what the others name is there all the same if `lenient`. */
 WARN_UNUSED int repository_load_index(struct repository *repository, bool lenient, struct error *err);

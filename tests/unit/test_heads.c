@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "lib/backup/heads.h"
+#include "lib/repository/etcd_mark.h"
 #include "tests/unit/repository_place.h"
 
 /* A place that puts a head, or does not, and says what it likes. */
@@ -407,6 +408,48 @@ static void test_only_the_heads_that_are_needed_are_read(void **state)
 	repository_place_clear(&place);
 }
 
+/* Its number, or 0: there is none. */
+static int64_t newer_than(struct repository *repository, const char *dataset, uint64_t number)
+{
+	struct head head = {0};
+	int r = head_newer(repository, dataset, number, &head, NULL);
+	int64_t found = r == 1 ? (int64_t)head.number : r;
+
+	head_clear(&head);
+	return found;
+}
+
+static void test_newer_head_is_found_by_its_name_alone(void **state)
+{
+	struct repository_place place;
+	struct repository *repository = NULL;
+	struct error err = {0};
+	struct liar *liar = xcalloc(1, sizeof(*liar));
+
+	repository_place_make(&place);
+	for (uint64_t number = 1; number <= 3; number++)
+		put_of(place.repository, "words", number, 'a');
+	put_of(place.repository, "others", 7, 'a');
+	put_junk(place.repository, "words", HEAD_NUMBER_MAX + 1);
+	liar->objects.place = &liar_place;
+	liar->inner = place_objects(&place);
+	assert_int_equal(repository_open(&liar->objects, "password", &repository, &err), 0);
+	for (uint64_t number = 3; number <= 4; number++)
+		assert_int_equal(newer_than(repository, "words", number), 0);
+	assert_int_equal(newer_than(repository, "nothing", 0), 0);
+	assert_int_equal(liar->heads_read, 0);
+	assert_int_equal(newer_than(repository, "words", 1), 3);
+	assert_int_equal(newer_than(repository, "others", 0), 7);
+	assert_int_equal(liar->heads_read, 2);
+	put_junk(place.repository, "words", 4);
+	assert_int_equal(newer_than(repository, "words", 3), -EBADMSG);
+	/* Who does not ask etcd, where heads are in it, would stay behind. */
+	assert_int_equal(repository->objects->place->put(repository->objects, OBJECT_HEAD, ETCD_MARK_NAME, "mark", 4), 0);
+	assert_int_equal(newer_than(repository, "others", 7), -EOPNOTSUPP);
+	repository_close(repository);
+	repository_place_clear(&place);
+}
+
 static void test_conflict_that_does_not_end_is_not_known(void **state)
 {
 	bool unknown = false;
@@ -447,6 +490,7 @@ int main(void)
 		cmocka_unit_test(test_head_is_the_last_of_its_dataset_whatever_numbers_others_have),
 		cmocka_unit_test(test_behind_junk_the_newest_that_can_be_read_keeps_its_backup),
 		cmocka_unit_test(test_only_the_heads_that_are_needed_are_read),
+		cmocka_unit_test(test_newer_head_is_found_by_its_name_alone),
 		cmocka_unit_test(test_conflict_that_does_not_end_is_not_known),
 		cmocka_unit_test(test_conflict_of_which_nothing_is_there_is_tried_again),
 		cmocka_unit_test(test_writer_that_was_overwritten_is_told),

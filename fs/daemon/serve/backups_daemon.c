@@ -17,6 +17,7 @@
 #include "fs/fuse/session/aborter.h"
 #include "fs/fuse/session/system.h"
 #include "lib/base/buf.h"
+#include "lib/browse/follow.h"
 
 #define LARGE_BYTES (512 << 10)
 #define LEAVE_MS 1000 /* for the session to end after it was detached; who has a file open then loses it */
@@ -26,6 +27,7 @@ struct backups_daemon {
 	struct log *log;
 	struct browsing browsing;
 	struct backups *backups;
+	struct follow *follow; /* NULL: it does not */
 	int signal_fd, event_fd, abort_fd;
 	int behind_fd; /* who unmounts finds this process by it; -1: nobody does */
 };
@@ -40,6 +42,23 @@ static void session_ended(void *arg)
 	const uint64_t one = 1;
 
 	(void)!write(((struct backups_daemon *)arg)->event_fd, &one, sizeof(one));
+}
+
+static int drop(void *arg, const char *name)
+{
+	return backups_drop(((struct backups_daemon *)arg)->backups, name);
+}
+
+static void tell_moved(void *arg, uint64_t number, const char *name)
+{
+	log_line(((struct backups_daemon *)arg)->log, "info", "moved", "version=%llu name=%s", (unsigned long long)number, name);
+}
+
+static int follow(struct backups_daemon *daemon, struct error *err)
+{
+	const struct follow_options options = {.browsing = &daemon->browsing, .drop = drop, .moved = tell_moved, .arg = daemon};
+
+	return daemon->options->browsing.follows ? follow_start(&options, &daemon->follow, err) : 0;
 }
 
 static int open_log(struct backups_daemon *daemon, struct error *err)
@@ -85,7 +104,7 @@ static int start(struct backups_daemon *daemon, struct error *err)
 	const struct backups_daemon_options *options = daemon->options;
 	struct browsing_options browsing = options->browsing;
 	struct backups_options mount = {.mountpoint = options->mountpoint, .source = browsing.repository, .allow_other = options->allow_other,
-	                                .debug = options->debug, .extra = options->extra, .ended = session_ended, .arg = daemon};
+	                                .follows = browsing.follows, .debug = options->debug, .extra = options->extra, .ended = session_ended, .arg = daemon};
 	const dev_t below = device_of(options->mountpoint);
 	int r = process_tune(err);
 
@@ -105,6 +124,8 @@ static int start(struct backups_daemon *daemon, struct error *err)
 	/* Last: until then libfuse says what is wrong on standard error, which is the caller's. */
 	if (r == 0)
 		r = open_log(daemon, err);
+	if (r == 0)
+		r = follow(daemon, err);
 	return r;
 }
 
@@ -159,6 +180,7 @@ static int run(void *arg, int ready_fd)
 		serve(&daemon);
 	/* First, so that another mount may use it now: those that follow wait for the place. */
 	browsing_leave_cache(&daemon.browsing);
+	follow_end(daemon.follow);
 	backups_free(daemon.backups);
 	browsing_close(&daemon.browsing);
 	if (r == 0)

@@ -116,6 +116,11 @@ int backups_start(const struct backups_options *options, struct backups **ret_ba
 	return 0;
 }
 
+int backups_drop(struct backups *backups, const char *name)
+{
+	return name ? session_notify_entry(backups->session, FUSE_ROOT_ID, name) : session_notify_inode(backups->session, FUSE_ROOT_ID);
+}
+
 void backups_free(struct backups *backups)
 {
 	if (!backups)

@@ -18,6 +18,7 @@ struct backups_options {
 	const char *mountpoint; /* an absolute path */
 	const char *source;     /* the repository's path, for mountinfo */
 	bool allow_other, debug;
+	bool follows; /* the root becomes another (browse_move) */
 	const char *extra; /* mount options for the kernel, or NULL */
 	void (*ended)(void *arg);
 	void *arg;
@@ -25,6 +26,8 @@ struct backups_options {
 
 /* As mount_start (fs/fuse/mount/mount.h). */
 WARN_UNUSED int backups_start(const struct backups_options *options, struct backups **ret_backups, struct error *err);
+/* For who moves the root: what the kernel keeps of a name in it, or, with NULL, of the root itself, is dropped when it returns 0. No request's thread. */
+WARN_UNUSED int backups_drop(struct backups *backups, const char *name);
 void backups_free(struct backups *backups); /* after it ended; NULL is fine */
 
 #endif

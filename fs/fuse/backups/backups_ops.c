@@ -11,6 +11,7 @@
 
 #define FOR_EVER 1e9
 #define OF_LISTS 1.0 /* of what changes when a backup comes */
+#define NEVER 0.0
 
 static struct backups *backups_of(fuse_req_t req)
 {
@@ -58,7 +59,7 @@ static double timeout_of(fuse_req_t req, fuse_ino_t id)
 static struct fuse_entry_param param_of(fuse_req_t req, fuse_ino_t parent, const struct browse_entry *entry)
 {
 	return (struct fuse_entry_param){.ino = entry->id, .generation = 1, .attr = entry->stat, .attr_timeout = timeout_of(req, entry->id),
-	                                 .entry_timeout = timeout_of(req, parent)};
+	                                 .entry_timeout = entry->is_passing ? NEVER : timeout_of(req, parent)};
 }
 
 static int run_lookup(const struct backups_job *job, bool may_wait)
@@ -66,7 +67,8 @@ static int run_lookup(const struct backups_job *job, bool may_wait)
 	struct browse *browse = backups_of(job->req)->options.browse;
 	struct browse_entry entry;
 	int r = browse_lookup(browse, job->id, job->name, may_wait, &entry);
-	struct fuse_entry_param param = {.entry_timeout = timeout_of(job->req, job->id)}; /* there is none, and perhaps there never will be */
+	/* there is none, and perhaps there never will be */
+	struct fuse_entry_param param = {.entry_timeout = entry.is_passing ? NEVER : timeout_of(job->req, job->id)};
 
 	if (r < 0 && r != -ENOENT)
 		return reply_result(job->req, r);
@@ -98,12 +100,12 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 
 static int run_getattr(const struct backups_job *job, bool may_wait)
 {
-	struct stat st;
-	int r = browse_getattr(backups_of(job->req)->options.browse, job->id, may_wait, &st);
+	struct browse_entry entry;
+	int r = browse_getattr(backups_of(job->req)->options.browse, job->id, may_wait, &entry);
 
 	if (r < 0)
 		return reply_result(job->req, r);
-	fuse_reply_attr(job->req, &st, timeout_of(job->req, job->id));
+	fuse_reply_attr(job->req, &entry.stat, entry.is_passing ? NEVER : timeout_of(job->req, job->id));
 	return 0;
 }
 
@@ -191,14 +193,12 @@ static int run_readdirplus(const struct backups_job *job, bool may_wait)
 
 static void op_readdir(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi)
 {
-	(void)fi;
-	run(&(struct backups_job){.run = run_readdir, .req = req, .id = id, .size = size, .offset = offset});
+	run(&(struct backups_job){.run = run_readdir, .req = req, .id = fi->fh ? fi->fh : id, .size = size, .offset = offset});
 }
 
 static void op_readdirplus(fuse_req_t req, fuse_ino_t id, size_t size, off_t offset, struct fuse_file_info *fi)
 {
-	(void)fi;
-	run(&(struct backups_job){.run = run_readdirplus, .req = req, .id = id, .size = size, .offset = offset});
+	run(&(struct backups_job){.run = run_readdirplus, .req = req, .id = fi->fh ? fi->fh : id, .size = size, .offset = offset});
 }
 
 /* --- content --- */
@@ -210,11 +210,29 @@ static void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 	(void)reply_result(req, (fi->flags & O_ACCMODE) == O_RDONLY ? -ENOSYS : -EROFS);
 }
 
+/* A root that becomes another: its list is not kept, and who has it open reads on in that of the version in which he opened it. */
+static int run_open_root(const struct backups_job *job, bool may_wait)
+{
+	struct fuse_file_info fi = {0};
+	int r = browse_root(backups_of(job->req)->options.browse, may_wait, &fi.fh);
+
+	if (r < 0)
+		return reply_result(job->req, r);
+	fuse_reply_open(job->req, &fi);
+	return 0;
+}
+
+/* As with files, but for who follows: then all are opened, as the root must be, and the lists of all others are kept. */
 static void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
-	(void)id;
-	(void)fi;
-	(void)reply_result(req, -ENOSYS);
+	if (!backups_of(req)->options.follows) {
+		(void)reply_result(req, -ENOSYS);
+	} else if (id == FUSE_ROOT_ID) {
+		run(&(struct backups_job){.run = run_open_root, .req = req, .id = id});
+	} else {
+		fi->keep_cache = fi->cache_readdir = 1;
+		fuse_reply_open(req, fi);
+	}
 }
 
 /* Nobody waits for it: who reads what could not be had is told then. */

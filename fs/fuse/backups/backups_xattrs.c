@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/repository/go_text.h"
+
 #define STATUS "user.corpusfs.status"
 #define BRING "user.corpusfs.bring."
 #define PIN "user.corpusfs.pin"
@@ -34,8 +36,26 @@ static void add_time(struct buf *out, const struct blob_source_counts *counts, u
 	buf_addf(out, ", \"fetch_ms_%u\": %.3f", percent, time_of(counts, percent));
 }
 
+static void add_text(struct buf *out, const char *key, const char *text)
+{
+	buf_addf(out, ", \"%s\": ", key);
+	go_json_string(out, text);
+}
+
+static void add_followed(const struct browse_followed *followed, struct buf *out)
+{
+	add_number(out, "version", followed->number);
+	add_text(out, "version_name", followed->name);
+	add_number(out, "newest", followed->newest);
+	add_number(out, "newest_asked", (uint64_t)followed->asked);
+	if (followed->problem)
+		add_text(out, "follow_problem", followed->problem);
+}
+
 static void add_status(const struct browse_state *state, struct buf *out)
 {
+	if (state->followed.follows)
+		add_followed(&state->followed, out);
 	add_number(out, "fetches", state->fetched.fetches);
 	add_number(out, "fetch_failures", state->fetched.failures);
 	add_number(out, "sent_again", state->fetched.sent_again);
@@ -155,5 +175,6 @@ int backups_xattr(struct browse *browse, uint64_t id, const char *name, bool is_
 		return -ENODATA;
 	state = browse_state(browse);
 	add_status(&state, ret_value);
+	browse_state_clear(&state);
 	return 0;
 }

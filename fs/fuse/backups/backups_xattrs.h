@@ -6,7 +6,9 @@
  *   {"fetches", "fetch_failures", "sent_again": requests whose answers were late, "fetched_blobs", "fetched_bytes",
  *    "fetch_ms_50", "fetch_ms_90", "fetch_ms_99": so many of a hundred took no longer;
  *    "read_bytes" by readers, "memory_bytes", and with a cache on disk "cache_hits", "cache_hit_bytes", "cache_bytes", "cache_limit",
- *    "cache_blobs", "cache_evicted", "cache_damaged", "pinned_bytes", "pinned_missing": of these, that are not in the cache, "cache_stopped"}
+ *    "cache_blobs", "cache_evicted", "cache_damaged", "pinned_bytes", "pinned_missing": of these, that are not in the cache, "cache_stopped";
+ *    of a mount that follows, "version": its number, "version_name", "newest": the number of the newest that is known, "newest_asked": when that was known
+ *    last, in seconds since 1970, and "follow_problem": why it is not known, or not shown, if so}
  *
  * user.corpusfs.bring.POSITION.OFFSET, on a directory or a file, brings a step of its content to the cache on disk (browse_bring), and then is
  * "POSITION.OFFSET FILES BYTES FAILED" with the next step, or "end FILES BYTES FAILED". The first step is 0.0.
