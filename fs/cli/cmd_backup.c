@@ -78,6 +78,16 @@ static void warn_of_time(const json_t *row)
 		        json_string_value(json_object_get(row, "backup")));
 }
 
+/* It took longer than people may expect. */
+static void tell_doubt(const json_t *row)
+{
+	const char *doubt = json_string_value(json_object_get(row, "doubt"));
+
+	if (doubt)
+		fprintf(stderr, "corpusfs: all of %s was looked at, and nothing taken over unseen from backup %.8s, the base: %s\n",
+		        json_string_value(json_object_get(row, "dataset")), json_string_value(json_object_get(row, "base")), doubt);
+}
+
 static int print_backups(struct cli *cli, json_t *backups, const char *repository)
 {
 	int code = EXIT_OK, problems;
@@ -88,6 +98,7 @@ static int print_backups(struct cli *cli, json_t *backups, const char *repositor
 		problems = print_problems(row, repository);
 		code = problems != EXIT_OK ? problems : code;
 		warn_of_time(row);
+		tell_doubt(row);
 		if (!cli_option(cli, "json"))
 			repository_add_short(row);
 		if (problems != EXIT_OK)

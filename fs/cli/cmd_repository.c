@@ -449,7 +449,8 @@ const struct command repository_commands[] = {
          .operands = "REPO",
          .summary = "make the index of a repository anew",
          .details = "For a repository whose index files are lost or damaged: what is in the packs is\n"
-                    "read from them.\n",
+                    "read from them. Packs that the old index names and that are gone are named.\n"
+                    "The next incremental backup writes again what the dataset still has of them.\n",
          .min = 1,
          .max = 1,
          .options = plain_options,

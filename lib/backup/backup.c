@@ -184,7 +184,9 @@ static void write_info(struct backup *backup, struct buf *json)
 		blob_id_text(&packs.items[i], id);
 		buf_addf(json, "%s\"%s\"", i == 0 ? "" : ",", id);
 	}
-	buf_addf(json, "],\"exact\":");
+	buf_addf(json, "]");
+	backup_info_add_indexes(json, options->repository, !backup->base.exists && !backup->base.known_is_repository);
+	buf_addf(json, ",\"exact\":");
 	buf_add(json, backup->exact.json.data, backup->exact.json.len);
 	buf_addf(json, "]}\n");
 	array_clear(&packs);
@@ -343,6 +345,7 @@ static int run(struct backup *backup, struct error *err)
 		(void)snprintf(backup->result->base, sizeof(backup->result->base), "%s", backup->base.snapshot.name);
 	(void)snprintf(backup->result->misdated, sizeof(backup->result->misdated), "%s", backup->base.misdated);
 	backup->result->compared = backup->base.has_changes;
+	backup->result->doubt = backup->base.doubt;
 	(void)snprintf(backup->result->full_snapshot, sizeof(backup->result->full_snapshot), "%s",
 	               !backup->base.exists ? backup->options->snapshot : backup->base.full_snapshot ? backup->base.full_snapshot : "");
 	backup->writer = repository_writer_new(backup->options->repository, backup->base.known);

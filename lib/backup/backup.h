@@ -45,6 +45,7 @@ struct backup_result {
 	char full_snapshot[NAME_LEN_MAX + 1]; /* what the full backup of its chain was made of, which may be itself; "": not known */
 	char misdated[BLOB_ID_TEXT]; /* by the times the newer one, though of an earlier snapshot: a clock was wrong; "": none */
 	bool compared; /* what did not change was told by the store's own snapshot of the base */
+	const char *doubt; /* why nothing was taken over from the base without a look; NULL: it was, or there is no base or no snapshot of it any more */
 	struct writer_counts counts;
 	struct transfer_counts transfer; /* files: looked at; skipped: taken over without a look */
 };

@@ -87,6 +87,7 @@ static int take_base(struct backup_base *base, struct repository *repository, co
 	full_snapshot = json_string_value(json_object_get(info, full ? "full_snapshot" : "snapshot"));
 	(void)snprintf(base->full, sizeof(base->full), "%s", full ? full : found->name);
 	base->full_snapshot = xstrdup_or_null(full_snapshot);
+	base->doubt = backup_info_doubt(info, repository);
 	exact_paths_read(&base->exact, info);
 	base->exists = true;
 	backup_info_packs(info, ret_packs);
@@ -219,7 +220,7 @@ int backup_base_compare(struct backup_base *base, struct store *store, struct vi
 	uint32_t number;
 	int r;
 
-	if (!base->exists || !is_snapshot_of_then(base, store, view, &number) || store_view_by_number(store, number, &base->view) < 0)
+	if (!base->exists || base->doubt || !is_snapshot_of_then(base, store, view, &number) || store_view_by_number(store, number, &base->view) < 0)
 		return 0;
 	if (view_family(base->view) != view_family(view))
 		return 0;

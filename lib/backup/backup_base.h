@@ -9,7 +9,8 @@
  * A full or differential one also relies on what one of its type put that was cut off (unfinished.h).
  *
  * What did not change is taken over without a look if the store still has the snapshot that the base was made of, which is told by its view
- * number and when it was taken. Then the touched index (I7) says where to look.
+ * number and when it was taken. Then the touched index (I7) says where to look. What is taken over is as good as the base was: so that must be what
+ * this program wrote, and the index must still name all that it wrote and relied on. Else all is looked at, and what is missing is written again.
  */
 #ifndef CORPUSFS_BACKUP_BACKUP_BASE_H
 #define CORPUSFS_BACKUP_BACKUP_BASE_H
@@ -24,6 +25,7 @@ struct backup_base {
 	struct snapshot_file snapshot;
 	char full[BLOB_ID_TEXT]; /* the full backup at the chain's beginning; "" for a full one */
 	char *full_snapshot;     /* of the store, that it was made of; NULL: not known. Owned. */
+	const char *doubt; /* why nothing of it may be taken over without a look; NULL: it may */
 	struct exact_paths exact;
 	char misdated[BLOB_ID_TEXT]; /* a backup of an earlier snapshot with a later time, made on this host: its clock was wrong; "": none */
 	struct object_names put;  /* packs of the one that was cut off, which this one goes on with */

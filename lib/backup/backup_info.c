@@ -1,11 +1,14 @@
 #include "lib/backup/backup_info.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "lib/base/escape.h"
 #include "lib/repository/go_text.h"
 
 #define INFO_MAX (1ULL << 30)
+#define INDEX_DIGITS 16 /* of the name of an index file: there are some thousands */
 
 static const char *const type_texts[] = {[BACKUP_FULL] = "full", [BACKUP_DIFFERENTIAL] = "differential", [BACKUP_INCREMENTAL] = "incremental"};
 
@@ -289,6 +292,55 @@ void backup_info_packs(const json_t *info, struct object_names *packs)
 		if (text && blob_id_parse(text, &id) == 0)
 			array_add(packs, id);
 	}
+}
+
+static int by_first_digits(const void *a, const void *b)
+{
+	return memcmp(a, b, INDEX_DIGITS / 2);
+}
+
+static bool has_index_file(const struct object_names *files, const char *digits)
+{
+	char text[BLOB_ID_TEXT];
+	struct blob_id id;
+
+	(void)snprintf(text, sizeof(text), "%s%0*d", digits, BLOB_ID_TEXT - 1 - INDEX_DIGITS, 0);
+	return strlen(digits) == INDEX_DIGITS && blob_id_parse(text, &id) == 0 && files->count > 0 &&
+	       bsearch(&id, files->items, files->count, sizeof(id), by_first_digits);
+}
+
+const char *backup_info_doubt(const json_t *info, const struct repository *repository)
+{
+	const json_t *list = json_object_get(info, "indexes"), *entry;
+	struct object_names packs = {0};
+	const char *doubt = NULL;
+	size_t i;
+
+	if (!json_is_array(list))
+		return "an earlier version made it, which did not note what it relies on";
+	json_array_foreach(list, i, entry) {
+		if (!json_is_string(entry) || !has_index_file(&repository->index_files, json_string_value(entry)))
+			doubt = "the index was made anew since, and may not name all of it any more";
+	}
+	backup_info_packs(info, &packs);
+	for (i = 0; i < packs.count; i++) {
+		if (!blob_index_has_pack(repository->index, &packs.items[i]))
+			doubt = "packs that it wrote are in no index any more";
+	}
+	array_clear(&packs);
+	return doubt;
+}
+
+void backup_info_add_indexes(struct buf *json, const struct repository *repository, bool none)
+{
+	char text[BLOB_ID_TEXT];
+
+	buf_addf(json, ",\"indexes\":[");
+	for (size_t i = 0; i < repository->index_files.count && !none; i++) {
+		blob_id_text(&repository->index_files.items[i], text);
+		buf_addf(json, "%s\"%.*s\"", i == 0 ? "" : ",", INDEX_DIGITS, text);
+	}
+	buf_addf(json, "]");
 }
 
 int backup_info_own_packs(struct repository_reader *reader, const struct snapshot_file *snapshot, struct object_names *packs, struct error *err)

@@ -4,7 +4,8 @@
  *   {"version": 1, "type": "full" | "differential" | "incremental", "store": uuid, "dataset": name, "dataset_id": n,
  *    "snapshot": name, "view": n, "taken": "seconds.nanoseconds", "identity": hex or null, "base": id or null, "full": id or null,
  *    "full_snapshot": name or null: what the full one was made of,
- *    "packs": [names of the packs that it wrote, but for the last ones], "exact": [entry, ...]}
+ *    "packs": [names of the packs that it wrote, but for the last ones],
+ *    "indexes": [first 16 digits of the index files that name what it relies on beside its own packs], "exact": [entry, ...]}
  *
  *   entry  {"path": in the dataset, "holes": [[offset, length], ...]?, "mtime", "atime", "ctime": [seconds, nanoseconds]?}
  *
@@ -59,6 +60,13 @@ WARN_UNUSED int exact_entry_apply(const json_t *entry, struct node *node, struct
 WARN_UNUSED int backup_info_read(struct repository_reader *reader, const struct snapshot_file *snapshot, json_t **ret_info, struct error *err);
 /* Adds the packs that the backup wrote. */
 void backup_info_packs(const json_t *info, struct object_names *packs);
+/*
+ * Why the repository's index may not name any more all that the backup wrote and relied on; NULL: it does. Where index files went since, it is not known:
+ * an index that is made anew names all that backups need after a prune, and maybe not after a pack was lost.
+ */
+const char *backup_info_doubt(const json_t *info, const struct repository *repository);
+/* ,"indexes":[...] of all index files that were read; `none`: it relies on none of them. */
+void backup_info_add_indexes(struct buf *json, const struct repository *repository, bool none);
 /* The same of one that is to be read; one that is not ours has none. -EBADMSG and others. */
 WARN_UNUSED int backup_info_own_packs(struct repository_reader *reader, const struct snapshot_file *snapshot, struct object_names *packs,
                                       struct error *err);

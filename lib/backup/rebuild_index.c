@@ -100,6 +100,64 @@ static int add_pack(struct rebuild *rebuild, const struct blob_id *pack, struct 
 	return r;
 }
 
+/* --- what is gone --- */
+
+struct gone {
+	const struct object_names *packs; /* that are there */
+	struct object_names names;
+};
+
+static int note_gone(void *arg, const struct blob_id *pack)
+{
+	struct gone *gone = arg;
+
+	if (!object_names_have_id(gone->packs, pack))
+		array_add(&gone->names, *pack);
+	return 0;
+}
+
+/* Of what cannot be read, nothing is told. */
+static int look_into_old(struct rebuild *rebuild, const struct blob_id *id, struct gone *gone, struct error *err)
+{
+	struct blob_index *index = blob_index_new();
+	AUTO_BUF json = BUF_INIT;
+	char name[BLOB_ID_TEXT];
+	int r;
+
+	blob_id_text(id, name);
+	r = repository_get_file(rebuild->repository, OBJECT_INDEX, name, &json, err);
+	if (r == 0)
+		r = blob_index_read(index, (char *)json.data, json.len);
+	if (r == 0)
+		r = blob_index_each_pack(index, note_gone, gone);
+	blob_index_free(index);
+	return r == -EBADMSG || r == -ENOENT ? 0 : r;
+}
+
+static int tell_gone(struct rebuild *rebuild, const struct object_names *packs, struct error *err)
+{
+	struct gone gone = {.packs = packs};
+	struct error why = {0};
+	int r = 0;
+
+	for (size_t i = 0; i < rebuild->old.count && r == 0; i++)
+		r = look_into_old(rebuild, &rebuild->old.items[i], &gone, &why);
+	object_names_sort(&gone.names);
+	for (size_t i = 0; i < gone.names.count && r == 0; i++) {
+		char name[BLOB_ID_TEXT];
+
+		if (i > 0 && blob_id_equal(&gone.names.items[i], &gone.names.items[i - 1]))
+			continue;
+		blob_id_text(&gone.names.items[i], name);
+		rebuild->counts->problems++;
+		transfer_problem(&rebuild->transfer, "pack", name, -ENOENT, "an old index names it, and it is not there: what was in it is lost");
+	}
+	array_clear(&gone.names);
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}
+
 static int remove_old(struct rebuild *rebuild, struct error *err)
 {
 	struct objects *objects = rebuild->repository->objects;
@@ -132,6 +190,8 @@ static int run(struct rebuild *rebuild, struct error *err)
 		if (r == 0 && (transfer_stopped(&rebuild->transfer) || repository_lock_lost(rebuild->lock)))
 			r = error_set(err, -ECANCELED, "cancelled; the old index is as it was");
 	}
+	if (r == 0)
+		r = tell_gone(rebuild, &packs, err);
 	array_clear(&packs);
 	if (r == 0)
 		r = put_index(rebuild, true, err);

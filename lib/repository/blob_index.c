@@ -243,6 +243,11 @@ size_t blob_index_packs(const struct blob_index *index)
 	return index->packs.count;
 }
 
+bool blob_index_has_pack(const struct blob_index *index, const struct blob_id *pack)
+{
+	return find_pack(index, pack) != EMPTY;
+}
+
 /* --- index files --- */
 
 /* The next value, an id. */

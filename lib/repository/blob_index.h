@@ -48,6 +48,7 @@ WARN_UNUSED int blob_index_each_pack(const struct blob_index *index, int (*each)
 /* Those that index files with this mark name. */
 WARN_UNUSED int blob_index_each_marked(const struct blob_index *index, const char *mark, int (*each)(void *arg, const struct blob_id *pack), void *arg);
 size_t blob_index_packs(const struct blob_index *index);
+bool blob_index_has_pack(const struct blob_index *index, const struct blob_id *pack);
 
 /* Adds the packs of an index file, which is JSON. -EBADMSG. */
 WARN_UNUSED int blob_index_read(struct blob_index *index, const char *json, size_t len);
