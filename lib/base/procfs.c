@@ -2,7 +2,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/base/file.h"
 
@@ -77,4 +80,39 @@ void procfs_waits_in(pid_t pid, pid_t thread, char ret_name[PROCFS_TEXT_MAX])
 	read_text(path, ret_name);
 	if (strcmp(ret_name, "0") == 0)
 		ret_name[0] = '\0';
+}
+
+void procfs_boot(char ret_boot[PROCFS_BOOT_MAX])
+{
+	char text[PROCFS_TEXT_MAX];
+
+	read_text("/proc/sys/kernel/random/boot_id", text);
+	snprintf(ret_boot, PROCFS_BOOT_MAX, "%.*s", PROCFS_BOOT_MAX - 1, text);
+}
+
+static uint64_t namespace_of_us(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+uint64_t procfs_pid_namespace(void)
+{
+	char self[PROCFS_TEXT_MAX] = "";
+
+	if (readlink("/proc/self", self, sizeof(self) - 1) < 0 || strtol(self, NULL, 10) != getpid())
+		return 0;
+	return namespace_of_us("/proc/self/ns/pid");
+}
+
+void procfs_place(char ret_place[PROCFS_PLACE_MAX])
+{
+	const uint64_t pids = procfs_pid_namespace(), time = namespace_of_us("/proc/self/ns/time");
+	char boot[PROCFS_BOOT_MAX];
+
+	procfs_boot(boot);
+	ret_place[0] = '\0';
+	if (pids && boot[0])
+		snprintf(ret_place, PROCFS_PLACE_MAX, "%s/%" PRIu64 "/%" PRIu64, boot, pids, time);
 }

@@ -12,7 +12,6 @@
 #include "lib/base/pool.h"
 #include "lib/base/procfs.h"
 #include "lib/repository/go_text.h"
-#include "lib/repository/origin.h"
 
 #define STALE_S (30 * 60)
 #define LOOK_LOCKS 256
@@ -20,22 +19,21 @@
 
 enum process { PROCESS_UNKNOWN, PROCESS_LIVES, PROCESS_GONE };
 
-/* `started`: when it was started, or NULL. */
-static enum process look_at_process(const char *host, long pid, const json_t *started)
+static enum process look_at_process(const json_t *lock)
 {
-	const struct origin here = origin_of_process();
+	const json_int_t pid = json_integer_value(json_object_get(lock, "pid")), started = json_integer_value(json_object_get(lock, LOCK_STARTED));
+	const char *place = json_string_value(json_object_get(lock, LOCK_PLACE));
+	char here[PROCFS_PLACE_MAX], state;
 	uint64_t now_started;
-	char state;
 
-	if (strcmp(host, here.host) != 0 || pid <= 0)
+	procfs_place(here);
+	if (!place || !here[0] || strcmp(place, here) != 0 || pid <= 0 || pid > INT32_MAX || started <= 0)
 		return PROCESS_UNKNOWN;
 	if (kill((pid_t)pid, 0) < 0 && errno == ESRCH)
 		return PROCESS_GONE;
 	if (!procfs_stat((pid_t)pid, &state, &now_started))
 		return PROCESS_UNKNOWN;
-	if (state == 'Z' || (started && json_integer_value(started) != (json_int_t)now_started))
-		return PROCESS_GONE;
-	return started ? PROCESS_LIVES : PROCESS_UNKNOWN;
+	return state == 'Z' || started != (json_int_t)now_started ? PROCESS_GONE : PROCESS_LIVES;
 }
 
 int lock_holder_read(struct repository *repository, const char *name, struct lock_holder *holder, struct error *err)
@@ -66,10 +64,10 @@ int lock_holder_read(struct repository *repository, const char *name, struct loc
 	age = clock_now().tv_sec - time.tv_sec;
 	(void)snprintf(holder->name, sizeof(holder->name), "%s", name);
 	holder->exclusive = json_is_true(json_object_get(object, "exclusive"));
-	process = look_at_process(host, pid, json_object_get(object, LOCK_STARTED));
+	process = look_at_process(object);
 	holder->is_aged = age > STALE_S && process == PROCESS_UNKNOWN;
 	holder->is_stale = holder->is_aged || process == PROCESS_GONE;
-	holder->is_elsewhere = strcmp(host, origin_of_process().host) != 0;
+	holder->is_elsewhere = process == PROCESS_UNKNOWN;
 	(void)snprintf(holder->text, sizeof(holder->text), "by %s on %s, process %ld, %lld minutes %s", user, host, pid, (long long)(llabs(age) / 60),
 	               age < -60 ? "ahead of this machine's clock" : "ago");
 	json_decref(object);

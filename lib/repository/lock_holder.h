@@ -9,13 +9,14 @@
 #include "lib/repository/repository.h"
 
 #define LOCK_STARTED "corpusfs_started" /* clock ticks from the boot to the start of the process */
+#define LOCK_PLACE "corpusfs_place"     /* where this, and the pid, count (procfs_place) */
 
 struct lock_holder {
 	char name[BLOB_ID_TEXT];
 	bool exclusive, is_stale;
 	bool is_aged; /* stale by its age alone: the clock may be wrong */
 	char text[512]; /* "by root on host, process 12, 3 minutes ago" */
-	bool is_elsewhere; /* on another machine: whether its process lives is not known */
+	bool is_elsewhere; /* or may be: whether its process lives is not known */
 };
 
 /* -ENOENT; -EBADMSG: it is damaged. */

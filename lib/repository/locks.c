@@ -42,7 +42,7 @@ static int put_lock(struct repository_lock *lock, char *ret_name, struct error *
 {
 	const struct origin origin = origin_of_process();
 	AUTO_BUF json = BUF_INIT;
-	char now[GO_TIME_TEXT], state;
+	char now[GO_TIME_TEXT], place[PROCFS_PLACE_MAX], state;
 	uint64_t started;
 
 	go_time_text(clock_now(), now);
@@ -52,8 +52,9 @@ static int put_lock(struct repository_lock *lock, char *ret_name, struct error *
 	go_json_string(&json, origin.user);
 	buf_addf(&json, ",\"pid\":%ld,\"uid\":%u,\"gid\":%u", (long)getpid(), geteuid(), getegid());
 	/* What restic passes over: numbers of processes are used again. */
-	if (procfs_stat(getpid(), &state, &started))
-		buf_addf(&json, ",\"" LOCK_STARTED "\":%llu", (unsigned long long)started);
+	procfs_place(place);
+	if (place[0] && procfs_stat(getpid(), &state, &started))
+		buf_addf(&json, ",\"" LOCK_STARTED "\":%llu,\"" LOCK_PLACE "\":\"%s\"", (unsigned long long)started, place);
 	buf_add_u8(&json, '}');
 	return repository_put_file(lock->repository, OBJECT_LOCK, &json, ret_name, err);
 }
@@ -99,7 +100,11 @@ static int object_to(void *arg, const struct lock_holder *holder)
 			array_add(search->shared, id);
 		return 0;
 	}
-	if (holder->is_stale && (!holder->is_aged || search->lock->trusts_age || object_names_have(&search->lock->dead, holder->name)))
+	if (holder->is_stale && !holder->is_aged) {
+		(void)!drop_lock(search->lock->repository, holder->name);
+		return 0;
+	}
+	if (holder->is_stale && (search->lock->trusts_age || object_names_have(&search->lock->dead, holder->name)))
 		return 0;
 	if (holder->is_stale && search->aged && blob_id_parse(holder->name, &id) == 0) {
 		array_add(search->aged, id);

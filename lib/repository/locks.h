@@ -1,11 +1,15 @@
 /*
  * Locks of a repository, as restic's clients take them: who only adds or reads holds a shared lock, who removes an exclusive one. A lock is an
  * object that its holder makes anew every five minutes; one whose process is gone, or that is older than half an hour, is stale. Who comes
- * counts a stale lock for nothing; so its holder must notice that it became one (the machine slept), or was taken away, and end.
+ * counts a stale lock for nothing, and removes it; so its holder must notice that it became one (the machine slept), or was taken away, and end.
  *
- * The age is told by two clocks, one of which may be wrong. So a lock of a process of this machine that lives is never stale (it says when that was
- * started: numbers of processes are used again). Who is about to write, and finds another's lock that is stale by its age alone, waits until its
- * holder must have made it anew, were it alive: then the lock is another object. If it is the same one still, it is removed.
+ * Whether its process is gone is known only where pids mean the same to it and to us: names of machines are not unique, and containers have pids of
+ * their own. So a lock says where its pid counts (procfs_place), and when the process was started, for pids are used again. Of one that
+ * does not say it, as restic's, or that counts elsewhere, only the age tells.
+ *
+ * The age is told by two clocks, one of which may be wrong. So a lock of a process that is known to live is never stale. Who is about to write, and
+ * finds another's lock that is stale by its age alone, waits until its holder must have made it anew, were it alive: then the lock is another
+ * object. If it is the same one still, it is removed.
  *
  *   lock = repository_lock_take(...)  ->  repository_lock_lost(lock) between steps, repository_lock_check(lock) before what others rely on
  *        ->  repository_lock_release(lock)

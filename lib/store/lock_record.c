@@ -17,7 +17,6 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
-#include "lib/base/procfs.h"
 
 #define BLOCK 4096
 #define COPY_TRIES 3
@@ -67,7 +66,7 @@ int lock_record_of_us(int lock_fd, struct lock_record *ret_record)
 {
 	struct lock_record us = {.pid = getpid()};
 	struct utsname name;
-	struct stat st, ns;
+	struct stat st;
 	char state;
 
 	if (fstat(lock_fd, &st) < 0)
@@ -75,11 +74,11 @@ int lock_record_of_us(int lock_fd, struct lock_record *ret_record)
 	us.device = st.st_dev;
 	us.inode = st.st_ino;
 	us.local = is_local(lock_fd);
-	us.pid_namespace = stat("/proc/self/ns/pid", &ns) == 0 ? ns.st_ino : 0;
+	us.pid_namespace = procfs_pid_namespace();
 	snprintf(us.host, sizeof(us.host), "%s", uname(&name) == 0 ? name.nodename : "");
 	snprintf(us.command, sizeof(us.command), "%s", program_invocation_short_name);
 	read_line("/etc/machine-id", us.machine, sizeof(us.machine));
-	read_line("/proc/sys/kernel/random/boot_id", us.boot, sizeof(us.boot));
+	procfs_boot(us.boot);
 	if (!procfs_stat(us.pid, &state, &us.started))
 		us.started = 0;
 	make_word(us.word);

@@ -26,6 +26,7 @@
 #include <sys/types.h>
 
 #include "lib/base/array.h"
+#include "lib/base/procfs.h"
 
 #define LOCK_WORD_LEN 16
 #define LOCK_RECORD_PREFIX "owner."
@@ -34,7 +35,7 @@
 
 struct lock_record {
 	char word[LOCK_WORD_LEN + 1];
-	char host[65], machine[33], boot[37], command[17];
+	char host[65], machine[33], boot[PROCFS_BOOT_MAX], command[17];
 	uint64_t pid_namespace, started;
 	pid_t pid;
 	uint64_t device, inode;

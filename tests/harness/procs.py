@@ -119,6 +119,12 @@ def parent(pid):
     return int(fields[1]) if len(fields) > 1 else 0
 
 
+def innermost(pid):
+    """The last of a chain of processes, each of which has begun the next one."""
+    children = [int(name) for name in os.listdir("/proc") if name.isdigit() and parent(int(name)) == pid]
+    return innermost(children[0]) if children else pid
+
+
 def is_supervisor(pid):
     """Whether it is the process that starts daemons."""
     return read(f"/proc/{pid}/comm").strip() == b"corpusfs-super"

@@ -41,20 +41,25 @@ class Store:
         return subprocess.Popen([self.binary, *args], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, text=True)
 
     @contextlib.contextmanager
-    def stopped_at(self, point, *args, env=None, nth=1):
+    def stopped_at(self, point, *args, env=None, nth=1, inside=()):
         """
         A command that is stopped at a fault point, when it comes there for the nth time, as long as the block runs: its `pid`; afterwards `code`
-        and `err` of what this gives are there.
+        and `err` of what this gives are there. `inside`: a command that runs it, or that runs one which does.
         """
+        def own_pid(process):
+            return procs.innermost(process.pid) if inside else process.pid
+
         result = types.SimpleNamespace()
         environment = program.environment(self.run_mark, self.logs, {**(env or {}), "CORPUSFS_FAULT": f"{point}:stop:{nth}"})
-        with subprocess.Popen([self.binary, *args], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        command = [*inside, self.binary, *args]
+        with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             try:
-                procs.poll(lambda: procs.has_stopped(process.pid), 30 * program.scale(), f"it comes to {point}")
-                result.pid = process.pid
+                procs.poll(lambda: procs.has_stopped(own_pid(process)), 30 * program.scale(), f"it comes to {point}")
+                result.pid = own_pid(process)
                 yield result
             finally:
-                process.send_signal(signal.SIGCONT)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(own_pid(process), signal.SIGCONT)
                 result.err = process.communicate(timeout=60 * program.scale())[1].decode()
                 result.code = process.returncode
 

@@ -7,10 +7,15 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 from harness import files, procs, program
 from harness.repository import SECRETS, restic_check
 
 HOUR = 3600
+# the first process of a container neither stops nor kills itself
+CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", '"$@"; exit $?', "sh"]
+ELSEWHERE = ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", 'hostname elsewhere; "$@"; exit $?', "sh"]
 
 
 def clock(seconds):
@@ -89,12 +94,26 @@ def test_a_lock_of_a_process_of_this_machine_that_lives_counts_whatever_the_cloc
     assert repository.backups() == []
 
 
+@pytest.mark.namespaces
+def test_a_lock_of_a_process_that_lives_in_another_container_counts(repository, store):
+    """It has the name of this machine, and pids of its own."""
+    with store.stopped_at("backup-before-snapshot-file", "-s", store.path, "backup", "d", repository.path, env=SECRETS, inside=CONTAINER) as other:
+        packs = repository.packs()
+        assert packs
+        refused = repository.run("backup", "prune", repository.path, code=program.BUSY)
+        assert "unlock --all" in refused.err
+        assert repository.json("backup", "unlock", repository.path)["removed"] == 0
+        assert repository.packs() == packs
+    assert other.code == 0, other.err
+    assert len(repository.backups()) == 1 and repository.verify()["problem_count"] == 0
+
+
+@pytest.mark.namespaces
 def test_who_waits_whether_an_old_lock_of_another_machine_is_renewed_says_so(repository, store):
     """Who only reads does not wait."""
     ago = {**SECRETS, **clock(-HOUR), "CORPUSFS_FAULT": "backup-before-snapshot-file"}
-    elsewhere = ["unshare", "-u", "sh", "-ec", 'hostname elsewhere; exec "$@"', "elsewhere"]
-    command = [*elsewhere, store.binary, "-s", store.path, "backup", "d", repository.path]
-    assert program.call(command, program.environment(store.run_mark, store.logs, ago), store.logs).code == -signal.SIGKILL
+    command = [*ELSEWHERE, store.binary, "-s", store.path, "backup", "d", repository.path]
+    assert program.call(command, program.environment(store.run_mark, store.logs, ago), store.logs).code == 128 + signal.SIGKILL
     assert len(os.listdir(repository.path + "/locks")) == 1
     repository.verify()
     for command in (["backup", "forget", repository.path, "--keep-last", "1"], ["backup", "prune", repository.path]):

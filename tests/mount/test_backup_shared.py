@@ -117,7 +117,7 @@ def locked_by_restic(repository, *args):
             return other
         other.kill()
         other.wait()
-        repository.run("backup", "unlock", repository.path)
+        repository.run("backup", "unlock", repository.path, "--all")
 
 
 @pytest.mark.timeout(180)
