@@ -7,6 +7,7 @@
 #include <expat.h>
 
 #define DEPTH_MAX 16
+#define LISTING "ListBucketResult"
 
 struct parsing {
 	XML_Parser parser;
@@ -16,6 +17,7 @@ struct parsing {
 	size_t len;
 
 	struct s3_page *page; /* NULL: an error is read */
+	bool is_listing, goes_on;
 	char key[S3_TEXT_MAX];
 	uint64_t size;
 	int result;
@@ -36,6 +38,8 @@ static void begin(void *arg, const char *name, const char **attributes)
 		XML_StopParser(parsing->parser, XML_FALSE);
 		return;
 	}
+	if (parsing->depth == 0)
+		parsing->is_listing = strcmp(name, LISTING) == 0;
 	memcpy(parsing->inside[parsing->depth++], name, strlen(name) + 1);
 	parsing->len = 0;
 }
@@ -60,6 +64,8 @@ static void end_of_page(struct parsing *parsing, const char *name)
 		memcpy(parsing->key, parsing->text, parsing->len + 1);
 	else if (strcmp(parent(parsing), "Contents") == 0 && strcmp(name, "Size") == 0)
 		parsing->size = strtoull(parsing->text, NULL, 10);
+	else if (strcmp(parent(parsing), LISTING) == 0 && strcmp(name, "IsTruncated") == 0)
+		parsing->goes_on = strcmp(parsing->text, "true") == 0;
 	else if (strcmp(name, "NextContinuationToken") == 0)
 		memcpy(page->next, parsing->text, parsing->len + 1);
 	else if (strcmp(name, "Contents") == 0 && parsing->result == 0)
@@ -103,6 +109,9 @@ int s3_read_page(const void *xml, size_t len, struct s3_page *page)
 
 	page->next[0] = '\0';
 	r = parse(&parsing, xml, len);
+	/* What is not seen is taken for removed by some. */
+	if (r == 0 && (!parsing.is_listing || (parsing.goes_on && !page->next[0])))
+		r = -EPROTO;
 	return parsing.result ? parsing.result : r;
 }
 

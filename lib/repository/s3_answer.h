@@ -16,7 +16,7 @@ struct s3_page {
 	char next[S3_TEXT_MAX]; /* where the next page begins; "": this is the last */
 };
 
-/* What `each` returned, or -EPROTO: it is no listing. */
+/* What `each` returned, or -EPROTO: it is no listing, or goes on and does not tell where. */
 WARN_UNUSED int s3_read_page(const void *xml, size_t len, struct s3_page *page);
 
 /* The code and message of an error: "NoSuchBucket"; both "" when it is none. */
