@@ -107,6 +107,18 @@ static int keep_name(int folder, const char *name)
 	return unlinkat(folder, name, 0) < 0 && errno != ENOENT ? -ENOTRECOVERABLE : -EIO;
 }
 
+/* For good: its name is on the disk when it returns 0. */
+static int make_folder(const struct objects *objects, enum object_kind kind, const char *name)
+{
+	AUTO_CLOSE int above = open_folder(objects, kind == OBJECT_PACK ? object_folder(kind) : "");
+
+	if (above < 0)
+		return above;
+	if (mkdirat(dir_of(objects), name, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	return fsync(above) < 0 ? -errno : 0;
+}
+
 static int put(struct objects *objects, enum object_kind kind, const char *name, const void *data, size_t len)
 {
 	char folder_name[PATH_LEN], temporary[PATH_LEN];
@@ -118,10 +130,9 @@ static int put(struct objects *objects, enum object_kind kind, const char *name,
 	AUTO_CLOSE int folder = open_folder(objects, folder_name);
 	if (folder == -ENOENT && (kind == OBJECT_PACK || kind == OBJECT_HEAD)) {
 		/* restic makes folders of packs when they are needed, and knows none of heads. */
-		if (mkdirat(dir_of(objects), folder_name, 0700) < 0 && errno != EEXIST)
-			return -errno;
-		if (fsync(dir_of(objects)) < 0)
-			return -errno;
+		r = make_folder(objects, kind, folder_name);
+		if (r < 0)
+			return r;
 		folder = open_folder(objects, folder_name);
 	}
 	if (folder < 0)
