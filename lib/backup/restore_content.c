@@ -4,6 +4,8 @@
 
 #include "lib/chunk/look.h"
 
+#define CONFIG_MAX 65536
+
 void restore_reader_init(struct restore_reader *reader, struct repository *repository, struct store *store, struct pool *pool)
 {
 	*reader = (struct restore_reader){.repository = repository, .store = store, .blobs = repository_reader_new(repository),
@@ -140,6 +142,9 @@ static int read_data(struct restore_reader *reader, const struct restore_content
 		fetch_ahead(reader, content);
 		r = fetch_find(reader->fetch, id, ret_data, ret_len);
 	}
+	/* The place was waited for in vain: nobody waits again. What a disk cannot read may have another copy. */
+	if (objects_is_away(r) && r != -EIO)
+		return r;
 	if (r <= 0) {
 		r = read_alone(reader, id);
 		if (r < 0)
@@ -173,9 +178,20 @@ int restore_content_next(struct restore_reader *reader, struct restore_content *
 	return 0;
 }
 
-const char *restore_content_damage(struct restore_reader *reader, const struct node *node, const struct holes *holes)
+bool restore_content_is_damage(struct repository *repository, int code)
+{
+	AUTO_BUF config = BUF_INIT;
+
+	/* A pack that was cut off, or a bad sector; or the whole disk, which does not give the config either then. */
+	if (code == -EIO)
+		return objects_get_whole(repository->objects, OBJECT_CONFIG, "", CONFIG_MAX, &config) == 0;
+	return code == -ENOENT || code == -EBADMSG;
+}
+
+int restore_content_check(struct restore_reader *reader, const struct node *node, const struct holes *holes, const char **ret_damage)
 {
 	struct restore_content content = {.node = node, .holes = holes};
+	const char *damage = NULL;
 	const void *data;
 	uint64_t offset;
 	size_t len;
@@ -184,7 +200,12 @@ const char *restore_content_damage(struct restore_reader *reader, const struct n
 	do
 		r = restore_content_next(reader, &content, &data, &len, &offset);
 	while (r == 1);
+	if (r < 0 && !restore_content_is_damage(reader->repository, r))
+		return r;
 	if (r < 0)
-		return "a part of its content is damaged or missing in the repository";
-	return content.offset == node->size ? NULL : "its content is not as long as the backup says";
+		damage = "a part of its content is damaged or missing in the repository";
+	else if (content.offset != node->size)
+		damage = "its content is not as long as the backup says";
+	*ret_damage = damage;
+	return 0;
 }

@@ -45,7 +45,13 @@ struct restore_content {
 WARN_UNUSED int restore_content_next(struct restore_reader *reader, struct restore_content *content, const void **ret_data, size_t *ret_len,
 				     uint64_t *ret_offset);
 
-/* Reads all of it, to know that it is good. NULL: it is; else what is wrong. */
-const char *restore_content_damage(struct restore_reader *reader, const struct node *node, const struct holes *holes);
+/*
+ * Whether it is this part of the repository that an error is of, so that others can still be had: it is missing or damaged, or its disk cannot read
+ * it. Else it is of the place: nobody answers there, or we may not read, and nothing can be said of what is in it.
+ */
+bool restore_content_is_damage(struct repository *repository, int code);
+
+/* Reads all of it, to know that it is good. *ret_damage NULL: it is; else what is wrong. An error is of the place. */
+WARN_UNUSED int restore_content_check(struct restore_reader *reader, const struct node *node, const struct holes *holes, const char **ret_damage);
 
 #endif

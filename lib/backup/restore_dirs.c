@@ -12,14 +12,28 @@
 
 #define OPEN_DIRECTORY (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
+/* What is damaged is this file's; a place that is away is all files'. */
+static void report_unread(struct restore_dirs *dirs, const struct error *why, const char *path)
+{
+	const struct restore_options *options = dirs->options;
+	struct error failure = {0};
+
+	if (why->code == -EBADMSG && options->keep_going) {
+		transfer_problem(dirs->transfer, "", path, why->code, why->text);
+		return;
+	}
+	(void)error_set(&failure, why->code, "%s: %s: %s", options->place, path, why->text);
+	if (why->hint[0])
+		error_hint(&failure, "%s", why->hint);
+	transfer_fail_with(dirs->transfer, &failure);
+}
+
 void restore_dirs_report(struct restore_dirs *dirs, struct restore_target *target, const char *path, int r)
 {
 	const struct restore_options *options = dirs->options;
 
-	if (r == 1 && options->keep_going)
-		transfer_problem(dirs->transfer, "", path, -EBADMSG, target->damage);
-	else if (r == 1)
-		transfer_fail(dirs->transfer, -EBADMSG, "%s: %s: %s", options->place, path, target->damage);
+	if (r == 1)
+		report_unread(dirs, &target->damage, path);
 	else if (r == -ENOSPC || r == -EDQUOT)
 		transfer_fail(dirs->transfer, r, "no room is left for %s", options->target);
 	else if (r < 0 && r != -ECANCELED)

@@ -173,12 +173,28 @@ static bool goes_directly(struct restore_target *target, int fd, const struct re
 	return file->node->size >= DIRECT_MIN && file->holes->count == 0 && direct_file_over(fd, &target->direct) == 0;
 }
 
-static int damaged(struct restore_target *target, int code)
+static int damaged(struct restore_target *target, const char *text)
 {
-	target->damage = code == -ENOENT    ? "a part of its content is missing in the repository"
-	                 : code == -EBADMSG ? "a part of its content is damaged in the repository"
-	                 : code == -EFBIG   ? "its content is not as long as the backup says"
-	                                    : "a part of its content cannot be read in the repository";
+	(void)error_set(&target->damage, -EBADMSG, "%s", text);
+	return 1;
+}
+
+static int has_other_length(struct restore_target *target)
+{
+	return damaged(target, "its content is not as long as the backup says");
+}
+
+static int unreadable(struct restore_target *target, int code)
+{
+	struct repository *repository = target->reader.repository;
+
+	if (code == -ENOENT)
+		return damaged(target, "a part of its content is missing in the repository");
+	if (code == -EBADMSG)
+		return damaged(target, "a part of its content is damaged in the repository");
+	if (restore_content_is_damage(repository, code))
+		return damaged(target, "a part of its content cannot be read in the repository");
+	(void)objects_failed(repository->objects, code, "its content cannot be read", &target->damage);
 	return 1;
 }
 
@@ -197,7 +213,7 @@ static int write_watched(struct restore_target *target, int fd, const struct res
 		if (transfer_stopped(target->transfer))
 			return -ECANCELED;
 		if (offset > size || len > size - offset)
-			return damaged(target, -EFBIG);
+			return has_other_length(target);
 		r = direct ? direct_file_add(direct, data, len) : write_at(fd, data, len, offset);
 		if (r < 0)
 			return r;
@@ -208,9 +224,9 @@ static int write_watched(struct restore_target *target, int fd, const struct res
 		atomic_fetch_add(&target->transfer->bytes, len);
 	}
 	if (r < 0)
-		return damaged(target, r);
+		return unreadable(target, r);
 	if (content.offset != size)
-		return damaged(target, -EFBIG);
+		return has_other_length(target);
 	if (direct)
 		return direct_file_finish(direct);
 	/* What ends with a hole is not written to its end. */

@@ -26,7 +26,7 @@ struct restore_target {
 	unsigned number; /* of the maker, below RESTORE_MAKERS_MAX */
 	struct restore_reader reader;
 	struct direct_file *direct; /* for big files, used again; NULL before the first one. direct_file_free */
-	const char *damage; /* out: what is wrong with the content */
+	struct error damage; /* out: why the content cannot be had. -EBADMSG: a part of it is damaged or missing; others are of the place, for all files */
 	bool cuts_modes; /* out, of all so far: something was kept without its set-id bits */
 	struct digest *digest; /* of contents, if they are wanted; else NULL */
 	struct digest_streams *streams; /* the same, of short files, side by side */
@@ -49,7 +49,7 @@ struct restore_file {
 };
 
 /*
- * 1: its content is damaged or missing in the repository (target->damage), and it was not made. -ESTALE: nor was it since somebody else has put
+ * 1: its content cannot be had from the repository (target->damage), and it was not made. -ESTALE: nor was it since somebody else has put
  * something in its place meanwhile.
  */
 WARN_UNUSED int restore_file_make(struct restore_target *target, const struct restore_file *file);

@@ -40,14 +40,24 @@ struct restore_source {
 	struct holes holes;
 	ARRAY(struct archive_xattr) xattrs;
 	struct restore_content content;
-	char problem[256];
+	char problem[ERROR_TEXT_MAX];
 };
 
+/* -EBADMSG: it is missing or damaged; else what ails the place. */
 static int damaged(struct restore_source *source, int code, const char *what)
 {
-	(void)snprintf(source->problem, sizeof(source->problem), "%s %s", what,
-	               code == -ENOENT ? "is missing in the repository" : code == -EBADMSG ? "is damaged in the repository" : error_text(code));
-	return code == -ENOENT ? -EBADMSG : code;
+	AUTO_FREE char *unread = xasprintf("%s cannot be read", what);
+	const char *how = code == -ENOENT ? "is missing" : code == -EBADMSG ? "is damaged" : "cannot be read";
+	struct repository *repository = source->options.repository;
+	struct error why = {0};
+
+	if (restore_content_is_damage(repository, code)) {
+		(void)snprintf(source->problem, sizeof(source->problem), "%s %s in the repository", what, how);
+		return -EBADMSG;
+	}
+	(void)objects_failed(repository->objects, code, unread, &why);
+	(void)snprintf(source->problem, sizeof(source->problem), "%s", why.text);
+	return code;
 }
 
 /* --- trees --- */
@@ -322,9 +332,10 @@ static const char *first_name(struct restore_source *source, const struct node *
 	return NULL;
 }
 
-static void describe(struct restore_source *source, struct node *node, struct archive_found *found)
+static int describe(struct restore_source *source, struct node *node, struct archive_found *found)
 {
 	const char *first = first_name(source, node);
+	int r = 0;
 
 	*found = (struct archive_found){
 		.member = {.path = source->path.len > 0 ? (char *)source->path.data : ".", .hardlink = first, .target = node->target,
@@ -341,7 +352,8 @@ static void describe(struct restore_source *source, struct node *node, struct ar
 	if ((node->mode & S_IFMT) == 0)
 		found->problem = "the backup says nothing that we know of what it is";
 	else if (source->options.keep_going && !source->options.only_walks && S_ISREG(node->mode) && !first)
-		found->problem = restore_content_damage(&source->reader, node, &source->holes);
+		r = restore_content_check(&source->reader, node, &source->holes, &found->problem);
+	return r < 0 ? damaged(source, r, "a part of its content") : 0;
 }
 
 /* Makes the node the member. */
@@ -349,14 +361,15 @@ static int give(struct restore_source *source, struct node *node, struct archive
 {
 	AUTO_FREE char *path = full_path(source);
 	const json_t *exact = exact_paths_find(&source->exact, path);
+	int r;
 
 	source->node = node;
 	array_reset(&source->holes);
 	source->content = (struct restore_content){.node = node, .holes = &source->holes};
 	if (exact && exact_entry_apply(exact, node, &source->holes) < 0)
 		return damaged(source, -EBADMSG, "the description of the file");
-	describe(source, node, found);
-	return 1;
+	r = describe(source, node, found);
+	return r < 0 ? r : 1;
 }
 
 static int give_top(struct restore_source *source, struct archive_found *found)
@@ -386,7 +399,7 @@ static int next(void *arg, struct archive_found *ret_found)
 	struct restore_source *source = arg;
 	struct level *level;
 	struct node *node;
-	int r;
+	int r = 0;
 
 	if (!source->top_given)
 		return give_top(source, ret_found);
@@ -397,17 +410,17 @@ static int next(void *arg, struct archive_found *ret_found)
 	level = array_last(&source->levels);
 	node = &level->nodes.items[level->at++];
 	set_path(source, level->path_len, node->name);
-	if (is_name(node->name) && !S_ISDIR(node->mode))
-		return give(source, node, ret_found);
 	/* The level may move, its nodes do not. */
-	r = !is_name(node->name) ? damaged(source, -EBADMSG, "a name in a directory") : node->has_subtree ? enter(source, &node->subtree) : 0;
-	if (r < 0 && !source->options.keep_going)
+	if (!is_name(node->name))
+		r = damaged(source, -EBADMSG, "a name in a directory");
+	else if (S_ISDIR(node->mode) && node->has_subtree)
+		r = enter(source, &node->subtree);
+	if (r == 0)
+		r = give(source, node, ret_found);
+	if (r != -EBADMSG || !source->options.keep_going)
 		return r;
-	if (r < 0) {
-		*ret_found = (struct archive_found){.member = {.path = (char *)source->path.data, .mode = node->mode}, .problem = source->problem};
-		return 1;
-	}
-	return give(source, node, ret_found);
+	*ret_found = (struct archive_found){.member = {.path = (char *)source->path.data, .mode = node->mode}, .problem = source->problem};
+	return 1;
 }
 
 static int data(void *arg, const void **ret_data, size_t *ret_len, uint64_t *ret_offset)

@@ -115,11 +115,15 @@ static int read_place(struct repository_reader *reader, const struct blob_place 
 int repository_read_blob(struct repository_reader *reader, const struct blob_id *id, bool is_tree, struct buf *ret_plain)
 {
 	struct blob_place place;
-	int r = -ENOENT;
+	int result = -ENOENT, r = result;
 
-	for (unsigned copy = 0; r < 0 && blob_index_find(reader->repository->index, id, is_tree, copy, &place); copy++)
+	for (unsigned copy = 0; r < 0 && blob_index_find(reader->repository->index, id, is_tree, copy, &place); copy++) {
 		r = read_place(reader, &place, ret_plain);
-	return r;
+		/* One that could not be read may be good. */
+		if (r == 0 || result == -ENOENT || result == -EBADMSG)
+			result = r;
+	}
+	return result;
 }
 
 int repository_read_pack_header(struct repository_reader *reader, const struct blob_id *pack, struct pack_blobs *ret_blobs)
