@@ -87,7 +87,7 @@ static int take_base(struct backup_base *base, struct repository *repository, co
 	full_snapshot = json_string_value(json_object_get(info, full ? "full_snapshot" : "snapshot"));
 	(void)snprintf(base->full, sizeof(base->full), "%s", full ? full : found->name);
 	base->full_snapshot = xstrdup_or_null(full_snapshot);
-	base->doubt = backup_info_doubt(info, repository);
+	base->doubt = base->snapshot.is_rewritten ? "restic changed it, or something that is said of it, after it was made" : backup_info_doubt(info, repository);
 	exact_paths_read(&base->exact, info);
 	base->exists = true;
 	backup_info_packs(info, ret_packs);

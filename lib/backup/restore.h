@@ -1,6 +1,6 @@
 /*
  * Restoring: a backup becomes a dataset, or a part of one, or a plain directory. At the end its identity is compared with that of what was backed up:
- * computed of the dataset, or, of a directory, of all that was written.
+ * computed of the dataset, or, of a directory, of all that was written. One that restic changed since has another one, which is not known.
  *
  * A new dataset that could not be restored wholly stays as far as it came. Over one that is there (`over`), a guard snapshot is taken first; then
  * what the backup has not is removed, and all that it has comes in.

@@ -67,6 +67,7 @@ static int parse(const json_t *object, struct snapshot_file *snapshot)
 	snapshot->gid = id_of(object, "gid");
 	read_texts(json_object_get(object, "paths"), &snapshot->paths);
 	read_texts(json_object_get(object, "tags"), &snapshot->tags);
+	snapshot->is_rewritten = json_is_string(json_object_get(object, "original"));
 	snapshot->has_parent = parent && blob_id_parse(parent, &snapshot->parent) == 0;
 	if (!time || !tree || go_time_parse(time, &snapshot->time) < 0 || blob_id_parse(tree, &snapshot->tree) < 0)
 		return -EBADMSG;

@@ -12,6 +12,7 @@ struct snapshot_file {
 	char name[BLOB_ID_TEXT]; /* of its file; read only */
 	struct timespec time;
 	struct blob_id tree;
+	bool is_rewritten; /* it stands for another one, of which somebody changed what is in it or said of it: restic's "rewrite", "repair", "tag", "copy" */
 	bool has_parent;
 	struct blob_id parent;
 	struct snapshot_texts paths, tags;
