@@ -90,6 +90,20 @@ static int finish(struct replication *replication)
 	return status;
 }
 
+/* What is asked of it later is there: anything may have been said. */
+static bool is_state(const json_t *said)
+{
+	const json_t *list = json_object_get(said, "snapshots");
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *id = text_of(json_array_get(list, i), "id");
+
+		if (!id || strlen(id) != ID_DIGITS || !text_of(json_array_get(list, i), "name"))
+			return false;
+	}
+	return json_is_array(list) && json_is_boolean(json_object_get(said, "exists"));
+}
+
 /* One line of the command's; what the dataset has there. */
 static int hear(struct replication *replication)
 {
@@ -99,16 +113,16 @@ static int hear(struct replication *replication)
 
 	json_decref(replication->there);
 	replication->there = NULL;
-	if (!json_is_object(said)) {
-		json_decref(said);
-		error_set(&replication->err, -EPROTO, "the command has ended or said something else than corpusfs receive --serve does");
-		error_hint(&replication->err, "it is: %s", replication->command);
-		return -EPROTO;
-	}
 	if (text_of(said, "failed")) {
 		error_set(&replication->err, -EREMOTEIO, "the receiver: %s", text_of(said, "failed"));
 		json_decref(said);
 		return -EREMOTEIO;
+	}
+	if (!is_state(said)) {
+		json_decref(said);
+		error_set(&replication->err, -EPROTO, "the command has ended or said something else than corpusfs receive --serve does");
+		error_hint(&replication->err, "it is: %s", replication->command);
+		return -EPROTO;
 	}
 	replication->there = said;
 	return 0;
@@ -165,6 +179,13 @@ static int refuse_fork(struct replication *replication)
 	return -EUCLEAN;
 }
 
+static int refuse_no_replica(struct replication *replication)
+{
+	error_set(&replication->err, -EROFS, "the dataset there is no replica: it was promoted, or never demoted");
+	error_hint_shell(&replication->err, "to let only streams change it, run there: corpusfs demote %s", replication->dataset);
+	return -EROFS;
+}
+
 /* The next snapshot to send, and its base; *ret_next NULL: it has all. */
 static int plan(struct replication *replication, const json_t **ret_next, const json_t **ret_base)
 {
@@ -180,7 +201,7 @@ static int plan(struct replication *replication, const json_t **ret_next, const 
 		if (next == json_array_size(here))
 			return refuse_fork(replication);
 		if (!json_is_true(json_object_get(replication->there, "replica")))
-			return error_set(&replication->err, -EROFS, "the dataset there is no replica: it was promoted, or never demoted");
+			return refuse_no_replica(replication);
 		*ret_base = json_array_get(here, next++);
 	}
 	*ret_next = json_array_get(here, next);

@@ -199,11 +199,28 @@ def test_a_replica_that_goes_back_can_be_written_at_no_moment(store, other, faul
         files.put(at + "/d/f", b"mine")
 
 
+def test_a_dataset_that_is_no_replica_is_told_with_what_makes_it_one(store, other):
+    store.create("d")
+    cli(store, "snapshot", "create", "d@one")
+    replicated(store, other)
+    cli(other, "promote", "d")
+    result = replicate(store, other)
+    assert result.code != 0 and "no replica" in result.err and "corpusfs demote d" in result.err, result
+    cli(other, "demote", "d")
+    replicated(store, other)
+
+
 def test_commands_that_are_no_receivers_are_told(store):
     store.create("d")
     cli(store, "snapshot", "create", "d@one")
     for command in ("false", "echo hello", "exec cat", "no-such-program-here"):
         result = store.run("-s", store.path, "replicate", "d", "--to", command + " 2>/dev/null </dev/null")
         assert result.code == program.FAILED and len(result.err.splitlines()) == 1, result
+    name, number = '"name": "one"', f'"id": "{"0" * 64}"'
+    for state in ('"snapshots": [{}]', f'"snapshots": [{{{name}}}], "at": "one"', f'"snapshots": [{{{number}}}], "at": "one"',
+                  f'"snapshots": [{{{name}, "id": 7}}]', '"snapshots": [[]]', '"snapshots": {}', '"at": "one"'):
+        command = "echo " + shlex.quote(f'{{"exists": true, "replica": true, {state}}}')
+        result = store.run("-s", store.path, "replicate", "d", "--to", command + " </dev/null")
+        assert result.code == program.FAILED and "said something else" in result.err and len(result.err.splitlines()) == 1, (state, result)
     assert store.run("-s", store.path, "replicate", "d").code == program.USAGE
     assert store.run("-s", store.path, "replicate", "e", "--to", "true").code == program.FAILED
