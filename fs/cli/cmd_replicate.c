@@ -2,7 +2,7 @@
  * Replication: this process asks the store for streams and gives them to a command, which runs `corpusfs receive DATASET --serve` somewhere. On
  * its output that says, in lines of JSON, what the dataset has there, before each stream and after the last:
  *
- *   {"exists", "replica", "at", "snapshots": [{"name", "id"}], "token"}      as the operation stream.state has it
+ *   {"store", "exists", "replica", "at", "snapshots": [{"name", "id", "received"}], "token"}      as the operation stream.state has it
  *   {"failed": text}                                                          and it ends
  */
 #include <errno.h>
@@ -167,10 +167,28 @@ static const char *find_common(const struct replication *replication)
 	return NULL;
 }
 
-static int refuse_fork(struct replication *replication)
+/* `at`: where the dataset there stands, which is not here. What was taken there says that it was written there; older versions do not tell. */
+static int refuse_lost_base(struct replication *replication, const char *at, const char *common, bool is_told)
+{
+	if (is_told)
+		error_set(&replication->err, -ENOENT, "snapshot \"%s\", at which the replica stands, is not here any more", at);
+	else
+		error_set(&replication->err, -ENOENT, "snapshot \"%s\", at which the dataset there stands, is not here: it was destroyed, or it was taken there",
+		          at);
+	if (common)
+		error_hint_shell(&replication->err, "to go on from \"%s\", which both have, run there: corpusfs demote %s --to %s", common,
+		                 replication->dataset, common);
+	else
+		error_hint(&replication->err, "nothing else is in common: destroy the dataset there, or replicate to another name");
+	return -ENOENT;
+}
+
+static int refuse_no_base(struct replication *replication, const json_t *stands)
 {
 	const char *common = find_common(replication), *at = text_of(replication->there, "at");
 
+	if (stands && !json_is_false(json_object_get(stands, "received")))
+		return refuse_lost_base(replication, at, common, json_object_get(stands, "received") != NULL);
 	if (!common)
 		return error_set(&replication->err, -EUCLEAN, "dataset \"%s\" here and the one there have no snapshot in common", replication->dataset);
 	error_set(&replication->err, -EUCLEAN, "there is a fork: since snapshot \"%s\", which both have, the dataset there was written%s%s%s", common,
@@ -199,7 +217,7 @@ static int plan(struct replication *replication, const json_t **ret_next, const 
 
 		next = stands ? find(here, "id", text_of(stands, "id")) : json_array_size(here);
 		if (next == json_array_size(here))
-			return refuse_fork(replication);
+			return refuse_no_base(replication, stands);
 		if (!json_is_true(json_object_get(replication->there, "replica")))
 			return refuse_no_replica(replication);
 		*ret_base = json_array_get(here, next++);
@@ -238,14 +256,18 @@ static int send_next(struct replication *replication, const json_t *next, const 
 	return r == -EPIPE ? 0 : r;
 }
 
-static int note(struct replication *replication, const json_t *sent)
+/* That the replica has the snapshot, or is going to get it. */
+static int note(struct replication *replication, const json_t *snapshot, bool begins)
 {
+	const char *whom = text_of(replication->there, "store");
+	json_t *args = json_pack("{s:o, s:s, s:o, s:b}", "dataset", json_from_bytes(replication->dataset), "snapshot", text_of(snapshot, "name"), "to",
+	                         json_from_bytes(replication->command), "begins", begins);
 	json_t *result = NULL;
-	int r = run_op_at(replication->store, "stream.note",
-	                  json_pack("{s:o, s:s, s:o}", "dataset", json_from_bytes(replication->dataset), "snapshot", text_of(sent, "name"), "to",
-	                            json_from_bytes(replication->command)),
-	                  NULL, &result, &replication->err);
+	int r;
 
+	if (whom)
+		json_object_set_new(args, "whom", json_string(whom));
+	r = run_op_at(replication->store, "stream.note", args, NULL, &result, &replication->err);
 	json_decref(result);
 	return r;
 }
@@ -276,14 +298,16 @@ static int step(struct replication *replication, bool *ret_done)
 	if (!next) {
 		*ret_done = !replication->follows;
 		if (base && replication->sent == 0 && !replication->follows)
-			return note(replication, base);
+			return note(replication, base, false);
 		return replication->follows ? wait_for_more(replication) : 0;
 	}
-	r = send_next(replication, next, base);
+	r = note(replication, next, true);
+	if (r == 0)
+		r = send_next(replication, next, base);
 	if (r == 0)
 		r = hear(replication);
 	if (r == 0)
-		r = note(replication, next);
+		r = note(replication, next, false);
 	if (r < 0)
 		return r;
 	replication->sent++;

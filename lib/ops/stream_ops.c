@@ -166,15 +166,16 @@ static int list_snapshot(void *arg, const struct snapshot_info *info)
 
 	if (r < 0)
 		return r;
-	row = json_pack("{s:o, s:o}", "name", json_from_bytes(info->name), "id", id_to_json(id));
+	row = json_pack("{s:o, s:o, s:b}", "name", json_from_bytes(info->name), "id", id_to_json(id), "received",
+	                snapshot_was_received(listing->context->store, info));
 	op_set_time(row, "taken", info->taken);
 	json_array_append_new(listing->snapshots, row);
 	return 0;
 }
 
 /*
- * stream.state: {dataset} -> {exists, replica, at: the snapshot since which nothing was changed, or null, snapshots: [{name, id: its number in all
- * stores, taken}], token: where an unfinished stream goes on, or null}
+ * stream.state: {dataset} -> {store: its UUID, exists, replica, at: the snapshot since which nothing was changed, or null, snapshots: [{name, id: its
+ * number in all stores, received: whether it came in a stream, taken}], token: where an unfinished stream goes on, or null}
  */
 static int stream_state(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
@@ -200,8 +201,9 @@ static int stream_state(struct op_context *context, const json_t *args, json_t *
 	}
 	if (receive_position(context->store, dataset, &position) == 0)
 		position_to_token(&position, token);
-	*ret_result = json_pack("{s:b, s:b, s:o, s:o, s:o}", "exists", exists, "replica", info.replica, "at", at[0] ? json_from_bytes(at) : json_null(),
-	                        "snapshots", listing.snapshots, "token", token[0] ? json_string(token) : json_null());
+	*ret_result = json_pack("{s:s, s:b, s:b, s:o, s:o, s:o}", "store", store_superblock(context->store)->uuid, "exists", exists, "replica",
+	                        info.replica, "at", at[0] ? json_from_bytes(at) : json_null(), "snapshots", listing.snapshots,
+	                        "token", token[0] ? json_string(token) : json_null());
 	return 0;
 }
 
@@ -219,17 +221,24 @@ static int stream_drop(struct op_context *context, const json_t *args, json_t **
 	return 0;
 }
 
-/* stream.note: {dataset, snapshot, to: a command}; the dataset's replica there has the snapshot now -> {} */
+/*
+ * stream.note: {dataset, snapshot, to: a command, whom?: the UUID of the store there, begins?}; the dataset's replica there has the snapshot now, or is
+ * going to get it -> {}
+ */
 static int stream_note(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
-	const char *dataset, *snapshot, *to;
+	const char *dataset, *snapshot, *to, *whom;
 	int r = op_arg_string(args, "dataset", &dataset, err);
 
 	if (r == 0)
 		r = op_arg_string(args, "snapshot", &snapshot, err);
 	if (r == 0)
 		r = op_arg_string(args, "to", &to, err);
-	return r < 0 ? r : replication_note(context->store, dataset, snapshot, to, err);
+	if (r < 0)
+		return r;
+	whom = op_arg_string_or(args, "whom", to);
+	return op_arg_bool(args, "begins") ? replication_begin(context->store, dataset, snapshot, whom, err)
+	                                   : replication_note(context->store, dataset, snapshot, whom, to, err);
 }
 
 static int add_replication(void *arg, const struct dataset_info *info)

@@ -52,6 +52,13 @@ int snapshot_id(struct store *store, const struct snapshot_info *info, uint8_t r
 	return 0;
 }
 
+bool snapshot_was_received(struct store *store, const struct snapshot_info *info)
+{
+	uint8_t id[SNAPSHOT_ID_LEN];
+
+	return catalog_get_origin(store->kv, info->view, id) == 0;
+}
+
 struct finding {
 	struct store *store;
 	const uint8_t *id;

@@ -19,6 +19,8 @@
 
 /* -EBADMSG: what is noted of it is damaged. */
 WARN_UNUSED int snapshot_id(struct store *store, const struct snapshot_info *info, uint8_t ret_id[SNAPSHOT_ID_LEN]);
+/* Whether it came in a stream. */
+bool snapshot_was_received(struct store *store, const struct snapshot_info *info);
 /* The dataset's snapshot with this number. -ENOENT */
 WARN_UNUSED int snapshot_find_id(struct store *store, const char *dataset, const uint8_t id[SNAPSHOT_ID_LEN], struct snapshot_info *ret_info);
 

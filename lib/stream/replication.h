@@ -1,5 +1,8 @@
 /*
  * How far the datasets of a store were replicated: what of each was sent last, to where, and when. Kept with the store that sends, by dataset.
+ *
+ * The next stream begins at what was sent last. So that is held (REPLICATION_TAG), and what is on its way, too, for each replica until it has a newer
+ * one: replication_begin -> the stream -> replication_note. `whom` is the UUID of the replica's store; or, if that is too old to tell it, the command.
  * Threads: any.
  */
 #ifndef CORPUSFS_STREAM_REPLICATION_H
@@ -9,8 +12,13 @@
 
 #include "lib/store/datasets.h"
 
-/* The command `to` has this snapshot now. -ENOENT */
-WARN_UNUSED int replication_note(struct store *store, const char *dataset, const char *snapshot, const char *to, struct error *err);
+#define REPLICATION_TAG "replication"
+
+/* The replica is going to get this snapshot. -ENOENT */
+WARN_UNUSED int replication_begin(struct store *store, const char *dataset, const char *snapshot, const char *whom, struct error *err);
+/* It has it now, by the command `to`. -ENOENT */
+WARN_UNUSED int replication_note(struct store *store, const char *dataset, const char *snapshot, const char *whom, const char *to,
+                                 struct error *err);
 
 /*
  * {to, snapshot, sent: seconds since 1970, behind: how many snapshots were taken after that one, lag: how old the oldest of these is, in

@@ -210,6 +210,51 @@ def test_a_dataset_that_is_no_replica_is_told_with_what_makes_it_one(store, othe
     replicated(store, other)
 
 
+def holds(store):
+    return {row["name"]: row["holds"] for row in json.loads(cli(store, "snapshot", "list", "d", "--json"))}
+
+
+def test_what_the_next_stream_begins_at_is_held(store, other):
+    store.create("d")
+    cli(store, "snapshot", "create", "d@one")
+    assert replicate(store, other, "receive-frame:kill").code != 0
+    assert holds(store) == {"one": ["replication"]}, "it is on its way"
+    replicated(store, other)
+    cli(store, "snapshot", "create", "d@two")
+    cli(store, "snapshot", "hold", "d@two", "mine")
+    replicated(store, other)
+    assert holds(store) == {"one": [], "two": ["mine", "replication"]}
+    cli(store, "snapshot", "create", "d@three")
+    result = store.run("-s", store.path, "snapshot", "destroy", "d@two")
+    assert result.code == program.BUSY and '"replication"' in result.err, result
+    replicated(store, other)
+    assert holds(store) == {"one": [], "two": ["mine"], "three": ["replication"]}
+
+
+def test_a_base_that_was_destroyed_is_no_fork(store, other):
+    point = store.mount()
+    store.create("d")
+    for name in ("one", "two"):
+        files.put(f"{point}/d/f", name.encode())
+        cli(store, "snapshot", "create", f"d@{name}")
+    replicated(store, other)
+    cli(store, "snapshot", "release", "d@two", "replication")
+    cli(store, "snapshot", "destroy", "d@two")
+    files.put(f"{point}/d/f", b"three")
+    cli(store, "snapshot", "create", "d@three")
+    result = replicate(store, other)
+    assert result.code == program.NOT_FOUND and '"two"' in result.err and "not here any more" in result.err, result
+    assert "fork" not in result.err and "corpusfs demote d --to one" in result.err, result
+    cli(other, "demote", "d", "--to", "one")
+    assert replicated(store, other) == "d@three is there\n"
+    assert identity(other, "three") == identity(store, "three")
+    cli(store, "snapshot", "release", "d@three", "replication")
+    cli(store, "snapshot", "destroy", "d@one", "d@three")
+    cli(store, "snapshot", "create", "d@four")
+    result = replicate(store, other)
+    assert result.code == program.NOT_FOUND and "nothing else is in common" in result.err, result
+
+
 def test_commands_that_are_no_receivers_are_told(store):
     store.create("d")
     cli(store, "snapshot", "create", "d@one")

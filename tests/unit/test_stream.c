@@ -7,6 +7,8 @@
 #include <cmocka.h>
 #include <linux/falloc.h>
 
+#include "lib/store/schedule.h"
+#include "lib/stream/replication.h"
 #include "lib/tree/files/acl.h"
 #include "lib/tree/files/bulk.h"
 #include "tests/unit/random_changes.h"
@@ -258,6 +260,57 @@ static void a_stream_of_little_change_is_short(void **state)
 	compare(pair->a.store, "d@s1", pair->b.store, "d");
 }
 
+/* --- what the next stream begins at --- */
+
+struct ticked {
+	char taken[NAME_LEN_MAX + 1], destroyed[NAME_LEN_MAX + 1]; /* the last */
+};
+
+static void note_tick(void *arg, const char *dataset, const char *name, bool taken)
+{
+	struct ticked *ticked = arg;
+
+	snprintf(taken ? ticked->taken : ticked->destroyed, NAME_LEN_MAX + 1, "%s", name);
+}
+
+static struct ticked tick(struct store *store, unsigned hour)
+{
+	struct ticked ticked = {0};
+	struct error err;
+
+	assert_int_equal(schedule_tick(store, 3600LL * (400000 + hour), note_tick, &ticked, &err), 0);
+	return ticked;
+}
+
+/* One snapshot is kept, and what replicas stand at: of each command the last that it has, and one that is on its way. */
+static void a_schedule_keeps_what_replicas_stand_at(void **state)
+{
+	const struct schedule schedule = {{1, 0, 0, 0}};
+	struct pair *pair = *state;
+	struct store *a = pair->a.store;
+	struct ticked first, second, third, fourth;
+	struct error err;
+
+	assert_int_equal(schedule_set(a, "d", &schedule, &err), 0);
+	first = tick(a, 0);
+	assert_int_equal(replication_begin(a, "d", first.taken, "one", &err), 0);
+	second = tick(a, 1);
+	assert_string_equal(second.destroyed, "");
+	assert_int_equal(replication_note(a, "d", first.taken, "one", "by ssh", &err), 0);
+	assert_int_equal(replication_note(a, "d", first.taken, "two", "by ssh", &err), 0);
+	assert_int_equal(replication_note(a, "d", second.taken, "one", "by ssh", &err), 0);
+	third = tick(a, 2);
+	assert_string_equal(third.destroyed, "");
+	/* What is on its way does not end the hold of what is there. */
+	assert_int_equal(replication_begin(a, "d", third.taken, "two", &err), 0);
+	assert_int_equal(replication_note(a, "d", third.taken, "one", "by ssh", &err), 0);
+	fourth = tick(a, 3);
+	assert_string_equal(fourth.destroyed, second.taken);
+	assert_int_equal(replication_note(a, "d", third.taken, "two", "by ssh", &err), 0);
+	assert_string_equal(tick(a, 4).destroyed, fourth.taken);
+	assert_int_equal(replication_note(a, "d", "none", "two", "by ssh", &err), -ENOENT);
+}
+
 /* --- who may --- */
 
 static void a_replica_is_not_changed_by_others(void **state)
@@ -401,6 +454,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(deep_trees_and_their_moves_arrive, setup, teardown),
 		cmocka_unit_test_setup_teardown(files_are_found_where_no_hint_leads, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_stream_of_little_change_is_short, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_schedule_keeps_what_replicas_stand_at, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_replica_is_not_changed_by_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_promoted_replica_goes_back_as_a_stream, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_fork_is_noticed, setup, teardown),
