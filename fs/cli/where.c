@@ -358,16 +358,26 @@ static void look_for_connection(void *arg, const struct line *line)
 		search->connection = strcmp(line->fstype, WHERE_FSTYPE) == 0 ? line->connection : 0;
 }
 
-int where_open_abort(const char *mountpoint)
+static unsigned find_connection(const char *mountpoint)
 {
 	struct abort_search search = {.mountpoint = mountpoint};
-	AUTO_FREE char *path = NULL;
 
 	each_mount(look_for_connection, &search);
-	if (!search.connection)
-		return -1;
-	path = xasprintf("/sys/fs/fuse/connections/%u/abort", search.connection);
-	return open(path, O_WRONLY | O_CLOEXEC);
+	return search.connection;
+}
+
+/* When a mount ends, the next one may get its number: that it is still there afterwards says that the file is its own. */
+int where_open_abort(const char *mountpoint)
+{
+	const unsigned connection = find_connection(mountpoint);
+	AUTO_FREE char *path = xasprintf("/sys/fs/fuse/connections/%u/abort", connection);
+	int fd = connection ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+
+	if (fd >= 0 && find_connection(mountpoint) != connection) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
 }
 
 void where_abort(int fd)
