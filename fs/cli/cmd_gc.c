@@ -32,6 +32,8 @@ static int run_gc(struct cli *cli)
 	if (!cli_option(cli, "json"))
 		say(dry_run ? "would be removed:\n" : "removed:\n");
 	table_print_object(cli, gc_columns, value);
+	if (!cli_option(cli, "json") && json_is_true(json_object_get(value, "no_room")))
+		say("the disk is too full to give back all of that; make some room on it, and run the same command again\n");
 	json_decref(value);
 	return code;
 }

@@ -85,6 +85,7 @@
 	X("gc-compact",                  "the dead chunks are gone, their room is not back yet",     "the collector, from the start")         \
 	X("repack-before-write",         "new chunks that no extent names (F2)",                     "the collector")                         \
 	X("repack-after-write",          "these extents name new chunks; old ones are dead",         "the collector")                         \
+	X("kv-merge",                    "dead records in tables that were not written anew",        "the collector, when there is room")     \
 	X("chunks-sweep-batch",          "a part of the dead chunks",                                "the collector, from the start")         \
 	/* in and out */                                                                                                                     \
 	X("import-before-link",          "a file without a name",                                    "store_open, as any file without names") \

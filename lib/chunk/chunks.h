@@ -155,8 +155,8 @@ void chunks_mark_end(struct chunks *chunks);
 WARN_UNUSED int chunks_sweep(struct chunks *chunks, struct chunk_set *set, uint64_t first, uint64_t end,
                              bool (*stop)(void *arg), void *stop_arg, bool dry_run, uint64_t *ret_chunks, uint64_t *ret_bytes);
 
-/* Gives back the room of what was swept, with the set of the same mark, in steps; `stop` is asked between them. Nothing is done where there is
- * no room to do it. */
+/* Gives back the room of what was swept, with the set of the same mark, in steps; `stop` is asked between them. -ENOSPC: all of it for
+ * which there is room now; the rest can be given back when there is more. */
 WARN_UNUSED int chunks_compact(struct chunks *chunks, const struct chunk_set *set, bool (*stop)(void *arg), void *arg);
 
 #endif

@@ -54,8 +54,14 @@ static int by_first(const void *a, const void *b)
 	return left->first < right->first ? -1 : left->first > right->first;
 }
 
-static int compact_all(struct chunks *chunks, const struct chunk_set *set, const struct tables *tables, bool (*stop)(void *arg),
-		       void *arg)
+/* What is damaged stays where it is; for what has no room now, another may make some. */
+static int passed_over(int result, bool *refused)
+{
+	*refused |= result == -ENOSPC;
+	return result == -EBADMSG || result == -ENOSPC ? 0 : result;
+}
+
+static int compact_all(struct chunks *chunks, const struct chunk_set *set, const struct tables *tables, bool (*stop)(void *arg), void *arg, bool *refused)
 {
 	int ret = 0;
 
@@ -64,15 +70,13 @@ static int compact_all(struct chunks *chunks, const struct chunk_set *set, const
 		uint64_t last = i + 1 < tables->count ? table[1].first - 1 : tables->last;
 
 		if (last >= table->first)
-			ret = backend_compact(chunks->backend, table->first, last, living_bytes(set, table));
-		if (ret == -EBADMSG)
-			ret = 0;
+			ret = passed_over(backend_compact(chunks->backend, table->first, last, living_bytes(set, table)), refused);
 	}
 	return ret;
 }
 
-/* 1: some were written anew; 0: none needs it; or -errno. */
-static int compact_tables(struct chunks *chunks, const struct chunk_set *set, struct tables *tables, bool (*stop)(void *arg), void *arg)
+/* 1: some were written anew; 0: none needs it, or there is no room for those that do (`refused`); or -errno. */
+static int compact_tables(struct chunks *chunks, const struct chunk_set *set, struct tables *tables, bool (*stop)(void *arg), void *arg, bool *refused)
 {
 	size_t done = 0;
 	int ret = 0;
@@ -87,41 +91,42 @@ static int compact_tables(struct chunks *chunks, const struct chunk_set *set, st
 			continue;
 		ret = backend_compact(chunks->backend, table->first, table->last, living_bytes(set, table));
 		done += !ret;
-		if (ret == -EBADMSG) /* what is damaged stays where it is */
-			ret = 0;
+		ret = passed_over(ret, refused);
 	}
 	/* Tables whose ids overlap may hide what is dead in them from one another. */
-	if (!ret && !done)
-		return compact_all(chunks, set, tables, stop, arg);
-	return ret ? ret : 1;
+	if (!ret && !done && !*refused)
+		return compact_all(chunks, set, tables, stop, arg, refused);
+	return ret ? ret : done > 0;
 }
 
 static int compact_kind(struct chunks *chunks, const struct chunk_set *set, bool bulk, bool (*stop)(void *arg), void *arg, uint64_t *records)
 {
+	bool refused = false;
 	int ret = 1;
 
 	for (unsigned round = 0; round < ROUNDS && ret > 0 && !stop(arg); round++) {
 		struct tables tables = {0};
 
+		refused = false;
 		ret = backend_each_table(chunks->backend, bulk, add_table, &tables);
 		if (!ret)
-			ret = compact_tables(chunks, set, &tables, stop, arg);
+			ret = compact_tables(chunks, set, &tables, stop, arg, &refused);
 		if (!ret)
 			*records += tables.records;
 		array_clear(&tables);
 	}
-	return ret < 0 ? ret : 0;
+	return ret < 0 ? ret : refused ? -ENOSPC : 0;
 }
 
 int chunks_compact(struct chunks *chunks, const struct chunk_set *set, bool (*stop)(void *arg), void *arg)
 {
 	uint64_t records = 0;
-	int ret = compact_kind(chunks, set, true, stop, arg, &records);
+	bool refused = false;
+	int ret = passed_over(compact_kind(chunks, set, true, stop, arg, &records), &refused);
 
 	if (!ret)
-		ret = compact_kind(chunks, set, false, stop, arg, &records);
+		ret = passed_over(compact_kind(chunks, set, false, stop, arg, &records), &refused);
 	if (!ret && !stop(arg))
-		ret = dedup_compact(chunks->kv, records, stop, arg);
-	/* It can be done when there is room; and what is damaged stays where it is. */
-	return ret == -ENOSPC || ret == -EBADMSG ? 0 : ret;
+		ret = passed_over(dedup_compact(chunks->kv, records, stop, arg), &refused);
+	return ret < 0 ? ret : refused ? -ENOSPC : 0;
 }

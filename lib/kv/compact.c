@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/base/array.h"
+#include "lib/base/fault.h"
 #include "lib/kv/damage.h"
 #include "lib/kv/inside.h"
 
@@ -20,8 +21,10 @@
 static int merge(struct kv *kv, enum kv_family family, const void *first, size_t first_len, const void *end, size_t end_len, uint64_t bytes)
 {
 	rocksdb_compactoptions_t *shared;
-	int result = kv_admit(kv, true);
+	int result = fault_point("kv-merge");
 
+	if (result == 0)
+		result = kv_admit(kv, true);
 	if (result == 0)
 		result = kv_admit_files(kv, 2 * bytes + ROOM_MIN);
 	if (result < 0)
@@ -122,7 +125,7 @@ static bool is_wasteful(const struct pieces *pieces, uint64_t living)
 int kv_compact_waste(struct kv *kv, enum kv_family family, uint64_t living, bool (*stop)(void *arg), void *arg)
 {
 	struct pieces pieces = {.level = -1};
-	int result = kv_each_table(kv, family, add_table, &pieces);
+	int result = kv_each_table(kv, family, add_table, &pieces), refused = 0;
 
 	if (result == 0 && pieces.count > 0 && is_wasteful(&pieces, living)) {
 		result = damage_verify(kv, family, NULL, 0, NULL, 0);
@@ -131,9 +134,14 @@ int kv_compact_waste(struct kv *kv, enum kv_family family, uint64_t living, bool
 			const struct piece *piece = &pieces.items[i], *next = i + 1 < pieces.count ? piece + 1 : NULL;
 			result = merge(kv, family, i > 0 ? piece->first : NULL, i > 0 ? piece->len : 0, next ? next->first : NULL,
 						  next ? next->len : 0, piece->bytes);
+			/* another one may take less room */
+			if (result == -ENOSPC) {
+				refused = result;
+				result = 0;
+			}
 		}
 	}
 	forget_pieces(&pieces);
 	array_clear(&pieces);
-	return result;
+	return result < 0 ? result : refused;
 }

@@ -33,7 +33,7 @@ static int gc_step(void *arg, const struct gc_progress *progress)
 }
 
 /*
- * gc.run: {dry_run?, prune_only?} -> {versions, chunks, bytes, dry_run}; progress {phase, done, total, versions,
+ * gc.run: {dry_run?, prune_only?} -> {versions, chunks, bytes, dry_run, no_room}; progress {phase, done, total, versions,
  * chunks, bytes}
  */
 static int gc_run_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
@@ -47,8 +47,8 @@ static int gc_run_op(struct op_context *context, const json_t *args, json_t **re
 
 	if (result < 0)
 		return result;
-	*ret_result = json_pack("{s:I, s:I, s:I, s:b}", "versions", (json_int_t)done.versions, "chunks", (json_int_t)done.chunks,
-	                        "bytes", (json_int_t)done.bytes, "dry_run", options.dry_run);
+	*ret_result = json_pack("{s:I, s:I, s:I, s:b, s:b}", "versions", (json_int_t)done.versions, "chunks", (json_int_t)done.chunks,
+	                        "bytes", (json_int_t)done.bytes, "dry_run", options.dry_run, "no_room", done.no_room);
 	return 0;
 }
 

@@ -163,22 +163,26 @@ static bool stop_compact(void *arg)
 	return stop_here(run, "gc-compact");
 }
 
-/* On a full disk this waits for better times: what was removed is found again then. Damaged tables are left as they are. */
+/* On a full disk the room of what is removed may have to wait for better times. Damaged tables are left as they are. */
+static int passed_over(struct run *run, int result)
+{
+	run->progress.no_room |= result == -ENOSPC;
+	return result == -ENOSPC || result == -EBADMSG ? 0 : result;
+}
+
 static int compact(struct run *run, const struct chunk_set *set, uint64_t versions)
 {
 	struct store *store = run->store;
 	int result = start_phase(run, "compact", 0);
 
 	if (result == 0)
-		result = kv_flush(store->kv);
+		result = passed_over(run, kv_flush(store->kv));
 	if (result == 0)
-		result = chunks_compact(store->chunks, set, stop_compact, run);
+		result = passed_over(run, chunks_compact(store->chunks, set, stop_compact, run));
 	if (result == 0)
-		result = all_versions_compact(store->tree, versions, stop_compact, run);
+		result = passed_over(run, all_versions_compact(store->tree, versions, stop_compact, run));
 	if (result == 0)
-		result = catalog_compact(store->kv, stop_compact, run);
-	if (result == -ENOSPC || result == -EBADMSG)
-		result = 0;
+		result = passed_over(run, catalog_compact(store->kv, stop_compact, run));
 	return result < 0 ? result : run->stopped;
 }
 
@@ -188,7 +192,10 @@ static int note_swept(struct run *run, uint64_t dropped)
 	struct kv_batch *batch = kv_batch_new();
 
 	atomic_store(&run->store->kept_keys, chunks_estimate(run->store->chunks));
-	dropped_take(run->store->tree, dropped);
+	if (run->progress.no_room)
+		atomic_store(&run->store->sweep_due, true);
+	else
+		dropped_take(run->store->tree, dropped);
 	gc_state_put(run->store, batch);
 	int result = kv_write(run->store->kv, batch, KV_GIVES_ROOM);
 	kv_batch_free(batch);

@@ -12,6 +12,7 @@ struct gc_progress {
 	const char *phase; /* "prune", "mark", "sweep", "repack", "compact", "done" */
 	uint64_t done, total; /* of this phase; total 0 = unknown */
 	uint64_t versions, chunks, bytes; /* removed so far (or would be, in a dry run) */
+	bool no_room; /* some of their room cannot be given back on so full a disk: gc_wanted stays true */
 };
 
 struct gc_options {

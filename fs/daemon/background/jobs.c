@@ -17,6 +17,7 @@
 
 #define LOOK_EVERY_MS 1000
 #define RETRY_AFTER_MS 60000
+#define ROOM_GROWN (16U << 20) /* is worth another try to give room back on a disk that was too full for it */
 #define GIVE_BACK_EVERY_MS 10000 /* what was not needed for so long; a program that pauses should find it */
 
 /* Operations that are run now and then, if the table has them. */
@@ -35,7 +36,7 @@ struct jobs {
 	pthread_t thread;
 
 	/* the thread's own */
-	uint64_t gc_after_ms;
+	uint64_t gc_after_ms, gc_room; /* what was free when the disk was too full to give all room back; 0: it was not */
 	uint64_t due_ms[ARRAY_SIZE(periodic)];
 	struct memory memory;
 	uint64_t give_back_ms;
@@ -59,6 +60,19 @@ static int gc_step(void *arg, const struct gc_progress *progress)
 	return pacer_step(&jobs->loop);
 }
 
+static uint64_t free_bytes(struct jobs *jobs)
+{
+	struct tree_usage usage;
+
+	tree_usage(store_tree(jobs->store), &usage);
+	return usage.free_bytes;
+}
+
+static bool gc_is_due(struct jobs *jobs)
+{
+	return clock_ms() >= jobs->gc_after_ms && (!jobs->gc_room || free_bytes(jobs) >= jobs->gc_room + ROOM_GROWN) && gc_wanted(jobs->store);
+}
+
 static void collect(struct jobs *jobs)
 {
 	struct gc_options options = {.progress = gc_step, .arg = jobs};
@@ -77,6 +91,9 @@ static void collect(struct jobs *jobs)
 	jobs->progress = (struct gc_progress){0};
 	pthread_mutex_unlock(&jobs->lock);
 	if (result == 0) {
+		jobs->gc_room = done.no_room ? MAX(free_bytes(jobs), 1) : 0;
+		if (done.no_room)
+			log_line(jobs->log, "warning", "gc", "text=\"the disk is too full to give all room of what was removed back; it is tried again when there is more\"");
 		log_line(jobs->log, "info", "gc", "versions=%llu chunks=%llu bytes=%llu", (unsigned long long)done.versions,
 		         (unsigned long long)done.chunks, (unsigned long long)done.bytes);
 	} else if (result != -ECANCELED) {
@@ -193,7 +210,7 @@ static void *jobs_main(void *arg)
 			run_periodic(jobs);
 			backups_look(&jobs->backups, jobs->store, jobs->log);
 		}
-		if (!store_read_only(jobs->store) && clock_ms() >= jobs->gc_after_ms && gc_wanted(jobs->store))
+		if (!store_read_only(jobs->store) && gc_is_due(jobs))
 			collect(jobs);
 		give_back(jobs);
 		end_round(jobs);

@@ -126,9 +126,13 @@ int all_versions_drop_family(struct tree *tree, uint32_t family)
 
 int all_versions_compact(struct tree *tree, uint64_t count, bool (*stop)(void *arg), void *arg)
 {
-	int result = kv_compact_waste(tree->kv, KV_TREE, count, stop, arg);
+	int result = kv_compact_waste(tree->kv, KV_TREE, count, stop, arg), next = 0;
 
-	if (result == 0)
-		result = kv_compact_waste(tree->kv, KV_CONTENT, KV_LIVING_UNKNOWN, stop, arg);
-	return result < 0 ? result : touched_compact(tree, stop, arg);
+	/* where there is no room for one of them there may be for another */
+	if (result == 0 || result == -ENOSPC)
+		next = kv_compact_waste(tree->kv, KV_CONTENT, KV_LIVING_UNKNOWN, stop, arg);
+	result = next < 0 ? next : result;
+	if (result == 0 || result == -ENOSPC)
+		next = touched_compact(tree, stop, arg);
+	return next < 0 ? next : result;
 }
