@@ -284,6 +284,27 @@ static int tell_done(struct backup *backup, struct error *err)
 	return options->done ? options->done(options->done_arg, &done, err) : 0;
 }
 
+/* Who was stopped since the lock was looked at may have lost it, and with it what the backup relies on: then it is none. */
+static int put_snapshot_file(struct backup *backup, const struct snapshot_file *file, struct error *err)
+{
+	struct repository *repository = backup->options->repository;
+	struct objects *objects = repository->objects;
+	int r = fault_point("backup-after-lock-check"), removed;
+
+	if (r < 0)
+		return error_set(err, r, "%s: %s", backup->options->place, strerror(-r));
+	r = snapshot_file_write(repository, file, backup->result->name, err);
+	if (r == 0)
+		r = repository_lock_check(backup->lock, err);
+	if (r == 0 || !repository_lock_lost(backup->lock) || !backup->result->name[0])
+		return r;
+	removed = objects->place->remove(objects, OBJECT_SNAPSHOT, backup->result->name);
+	if (removed < 0 && removed != -ENOENT)
+		error_hint(err, "what others did meanwhile may have hurt backup %.8s, which cannot be removed: corpusfs backup forget REPOSITORY %.8s",
+		           backup->result->name, backup->result->name);
+	return r;
+}
+
 static int finish(struct backup *backup, struct error *err)
 {
 	struct snapshot_file file = {0};
@@ -312,7 +333,7 @@ static int finish(struct backup *backup, struct error *err)
 	if (r < 0 || transfer_stopped(&backup->transfer))
 		return r;
 	describe(backup, &file);
-	r = snapshot_file_write(backup->options->repository, &file, backup->result->name, err);
+	r = put_snapshot_file(backup, &file, err);
 	backup->is_there = r == 0;
 	if (r == 0)
 		r = fault_point("backup-after-snapshot-file");

@@ -110,6 +110,7 @@
 	/* what was fetched is kept in a cache on disk */                                                                                    \
 	X("cache-before-entry",          "a record that no table names",                             "nobody needs to, but for its room")     \
 	X("backup-before-snapshot-file", "packs and an index that names them, no backup",            "the next prune; until then the next backup relies on them") \
+	X("backup-after-lock-check",     "packs and an index that names them, no backup",            "the next prune; until then the next backup relies on them") \
 	X("backup-after-snapshot-file",  "the backup; snapshots of the store that are not needed",   "the next backup")                       \
 	X("head-before-put",             "a backup that no head names: readers get the version before", "the next publish")                 \
 	X("head-before-transaction",     "as with head-before-put",                                 "the next publish")                      \

@@ -205,6 +205,16 @@ def test_lost_lock_ends_a_backup_before_it_is_one(repository, store):
     assert repository.backups() == []
 
 
+def test_lock_that_is_lost_after_the_last_look_leaves_no_backup(repository, store):
+    with store.stopped_at("backup-after-lock-check", "-s", store.path, "backup", "d", repository.path, env=SECRETS) as other:
+        assert repository.json("backup", "unlock", repository.path, "--all")["removed"] == 1
+        repository.run("backup", "prune", repository.path)
+        assert repository.packs() == set()
+    assert "lock" in other.err and other.code != 0
+    assert repository.backups() == []
+    assert repository.verify()["problem_count"] == 0
+
+
 def test_lost_lock_ends_pruning_before_packs_go(repository):
     """Others may have taken them for theirs meanwhile."""
     first = repository.backup("d")

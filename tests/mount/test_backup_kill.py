@@ -47,7 +47,7 @@ def check_all(repository, identities):
 @pytest.mark.timeout(180)
 @pytest.mark.kinds("point")
 @pytest.mark.parametrize("point", ["object-before-rename:kill:2", "object-before-rename:kill:4", "object-after-rename:kill:1", "object-after-rename:kill:4",
-                                   "backup-before-snapshot-file", "backup-after-snapshot-file"])
+                                   "backup-before-snapshot-file", "backup-after-lock-check", "backup-after-snapshot-file"])
 def test_backup_that_dies_leaves_a_valid_repository(repository, point):
     rows = [repository.backup("d")]
     change(repository, 1)
