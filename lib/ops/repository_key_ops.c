@@ -3,10 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/base/fault.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_repository.h"
 #include "lib/ops/op_tables.h"
+#include "lib/repository/locks.h"
 
 struct key_rows {
 	struct op_context *context;
@@ -72,33 +74,61 @@ static int match_key(void *arg, const struct key_info *info)
 	return 0;
 }
 
+static int find_key(const struct repository *repository, struct key_search *search, struct error *err)
+{
+	int r = keys_each(repository->objects, match_key, search, err);
+
+	if (r == 0 && search->found.count != 1)
+		r = search->found.count == 0 ? error_set(err, -ENOENT, "there is no key %s", search->text)
+					     : error_set(err, -EINVAL, "several keys begin with %s", search->text);
+	if (r == -ENOENT)
+		error_hint(err, "corpusfs backup key list REPOSITORY shows those there are");
+	if (r == 0 && strcmp(search->found.name, repository->key_name) == 0) {
+		r = error_set(err, -EINVAL, "key %.8s is that of the password which was given", search->found.name);
+		error_hint(err, "give another password, so that one is left that opens the repository");
+	}
+	return r;
+}
+
+/* Two who remove each other's would leave none, and nobody could read anything any more: under an exclusive lock, and only while ours is there. */
+static int remove_key(const struct repository *repository, const struct key_search *search, struct repository_lock *lock, struct error *err)
+{
+	const struct objects_place *place = repository->objects->place;
+	uint64_t size;
+	int r = place->size(repository->objects, OBJECT_KEY, repository->key_name, &size);
+
+	if (r == -ENOENT)
+		return error_set(err, -EBUSY, "somebody has removed the key of the password which was given");
+	if (r < 0)
+		return error_set(err, r, "key file %.8s cannot be read: %s", repository->key_name, error_text(r));
+	r = repository_lock_check(lock, err);
+	if (r < 0)
+		return r;
+	r = fault_point("key-before-remove");
+	if (r == 0)
+		r = place->remove(repository->objects, OBJECT_KEY, search->found.name);
+	return r < 0 ? error_set(err, r, "key %.8s cannot be removed: %s", search->found.name, error_text(r)) : 0;
+}
+
 /* backup.key.remove: {password, key: its first digits} -> {key} */
 static int key_remove_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct repository *repository = NULL;
+	struct repository_lock *lock = NULL;
 	struct key_search search = {0};
 	int r = op_arg_string(args, "key", &search.text, err);
 
 	if (r == 0)
 		r = op_repository_open(context, args, &repository, err);
 	if (r == 0)
-		r = keys_each(repository->objects, match_key, &search, err);
-	if (r == 0 && search.found.count != 1)
-		r = search.found.count == 0 ? error_set(err, -ENOENT, "there is no key %s", search.text)
-					    : error_set(err, -EINVAL, "several keys begin with %s", search.text);
-	if (r == -ENOENT)
-		error_hint(err, "corpusfs backup key list REPOSITORY shows those there are");
-	if (r == 0 && strcmp(search.found.name, repository->key_name) == 0) {
-		r = error_set(err, -EINVAL, "key %.8s is that of the password which was given", search.found.name);
-		error_hint(err, "give another password, so that one is left that opens the repository");
-	}
-	if (r == 0) {
-		r = repository->objects->place->remove(repository->objects, OBJECT_KEY, search.found.name);
-		if (r < 0)
-			(void)error_set(err, r, "key %.8s cannot be removed: %s", search.found.name, error_text(r));
-	}
+		r = find_key(repository, &search, err);
+	if (r == 0)
+		r = repository_lock_take(repository, true, &lock, err);
+	if (r == 0)
+		r = remove_key(repository, &search, lock, err);
 	if (r == 0)
 		*ret_result = json_pack("{s:s}", "key", search.found.name);
+	repository_lock_release(lock);
 	repository_close(repository);
 	return r;
 }

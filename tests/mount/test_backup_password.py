@@ -4,12 +4,13 @@ import contextlib
 import json
 import os
 import pty
+import signal
 import subprocess
 import termios
 
 import pytest
 
-from harness import procs, program
+from harness import files, procs, program
 from harness.repository import PASSWORD, SECRETS, Repository, restic_check
 
 
@@ -99,6 +100,44 @@ def test_nothing_typed_is_no_password(repository, terminal):
     asked.answer(b"password of the repository: ", "")
     code, told = asked.end()
     assert code == program.USAGE and "empty" in told
+
+
+def test_two_who_remove_each_other_s_password_leave_one(repository, store, area):
+    other = {"CORPUSFS_PASSWORD": "another"}
+    (first,) = os.listdir(repository.path + "/keys")
+    files.put(area + "/new", b"another\n")
+    repository.run("backup", "key", "add", repository.path, "--new-password-file", area + "/new")
+    (second,) = {*os.listdir(repository.path + "/keys")} - {first}
+    with store.stopped_at("key-before-remove", "backup", "key", "remove", repository.path, second, env=SECRETS) as one:
+        assert "locked" in repository.run("backup", "key", "remove", repository.path, first, secrets=other, code=program.BUSY).err
+    assert one.code == 0, one.err
+    assert os.listdir(repository.path + "/keys") == [first]
+    repository.run("backup", "list", repository.path)
+
+
+def test_a_removal_of_a_password_that_was_killed_is_done_again(repository, store, area):
+    (first,) = os.listdir(repository.path + "/keys")
+    files.put(area + "/new", b"another\n")
+    repository.run("backup", "key", "add", repository.path, "--new-password-file", area + "/new")
+    (second,) = {*os.listdir(repository.path + "/keys")} - {first}
+    command = ["backup", "key", "remove", repository.path, second]
+    assert store.run(*command, env={**SECRETS, "CORPUSFS_FAULT": "key-before-remove"}).code == -signal.SIGKILL
+    assert {*os.listdir(repository.path + "/keys")} == {first, second}
+    repository.run(*command)
+    assert os.listdir(repository.path + "/keys") == [first]
+
+
+def test_who_finds_his_own_password_removed_leaves_the_others(repository, store, area):
+    """By somebody without a lock, as soon as its own stands there."""
+    (first,) = os.listdir(repository.path + "/keys")
+    files.put(area + "/new", b"another\n")
+    repository.run("backup", "key", "add", repository.path, "--new-password-file", area + "/new")
+    (second,) = {*os.listdir(repository.path + "/keys")} - {first}
+    with store.stopped_at("object-after-rename", "backup", "key", "remove", repository.path, second, env=SECRETS) as one:
+        assert os.listdir(repository.path + "/locks")
+        os.remove(f"{repository.path}/keys/{first}")
+    assert one.code == program.BUSY and "somebody has removed" in one.err
+    repository.run("backup", "list", repository.path, secrets={"CORPUSFS_PASSWORD": "another"})
 
 
 def test_the_key_of_a_repository_is_slow_to_try(repository, area):
