@@ -146,8 +146,10 @@ static int read_config(struct repository *repository, struct error *err)
 
 	if (r == 0)
 		r = repository_unseal(repository, &config);
+	if (r == -EBADMSG)
+		return error_set(err, r, "the repository's config is damaged");
 	if (r < 0)
-		return error_set(err, r, "the repository's config %s", r == -EBADMSG ? "is damaged" : "cannot be read");
+		return error_set(err, r, "the repository's config cannot be read: %s", error_text(r));
 	object = json_loadb((char *)config.data, config.len, 0, NULL);
 	id = json_string_value(json_object_get(object, "id"));
 	repository->version = (unsigned)json_integer_value(json_object_get(object, "version"));
@@ -164,11 +166,13 @@ static int read_config(struct repository *repository, struct error *err)
 
 /* --- beginning and end --- */
 
-static bool has_config(struct objects *objects)
+/* -ENOENT, without a text: there is no repository. */
+static int find_config(struct objects *objects, struct error *err)
 {
 	uint64_t size;
+	int r = objects->place->size(objects, OBJECT_CONFIG, "", &size);
 
-	return objects->place->size(objects, OBJECT_CONFIG, "", &size) == 0;
+	return r == 0 || r == -ENOENT ? r : error_set(err, r, "the repository's config cannot be read: %s", error_text(r));
 }
 
 static struct repository *repository_new(struct objects *objects)
@@ -244,11 +248,11 @@ static int make(struct repository *repository, const char *password, struct erro
 int repository_init(struct objects *objects, const char *password, struct repository **ret_repository, struct error *err)
 {
 	struct repository *repository = repository_new(objects);
-	int r;
+	int r = find_config(objects, err);
 
-	if (has_config(objects))
+	if (r == 0)
 		r = error_set(err, -EEXIST, "there is a repository already");
-	else
+	else if (r == -ENOENT)
 		r = check_no_keys(objects, err);
 	if (r == 0)
 		r = make(repository, password, err);
@@ -270,11 +274,11 @@ static int no_repository(struct error *err)
 int repository_open(struct objects *objects, const char *password, struct repository **ret_repository, struct error *err)
 {
 	struct repository *repository = repository_new(objects);
-	int r;
+	int r = find_config(objects, err);
 
-	if (!has_config(objects))
+	if (r == -ENOENT)
 		r = no_repository(err);
-	else
+	if (r == 0)
 		r = keys_open(objects, password, &repository->key, repository->key_name, err);
 	if (r == 0)
 		r = read_config(repository, err);

@@ -405,3 +405,15 @@ def test_killed_backups_and_prunes_leave_a_valid_repository(repository, store, a
     repository.run("backup", "prune", repository.path)
     repository.restore("again")
     restic_check(repository)
+
+
+def test_a_repository_whose_config_cannot_be_read_is_one(repository, store, area):
+    os.mkdir(area + "/users")
+    os.chown(area + "/users", 12345, 12345)
+    for path in (area, os.path.dirname(area)):
+        os.chmod(path, 0o755)
+    subprocess.run(["chmod", "-R", "a+rwX", repository.path], check=True)
+    os.chmod(repository.path + "/config", 0o400)
+    for args in (["backup", "list"], ["backup", "init"]):
+        refused = store.run(*args, repository.path, env=SECRETS, user=12345)
+        assert refused.code == program.PERMISSION and "config cannot be read" in refused.err and "init makes one" not in refused.err, refused

@@ -149,6 +149,28 @@ class Liar(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Secretive(Liar):
+    """Lists a bucket, and lets nobody read what is in it."""
+
+    answer = (403, b"")
+
+    def do_GET(self):
+        if "list-type" in self.path:
+            self.answer = (200, b"<ListBucketResult></ListBucketResult>")
+        super().do_GET()
+
+
+def test_a_config_that_may_not_be_read_is_not_missing(filled):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Secretive) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            place = f"s3:http://127.0.0.1:{server.server_address[1]}/bucket/r"
+            refused = filled.run("-s", filled.path, "backup", "list", place, env={**SECRETS, **servers.S3_SECRETS})
+        finally:
+            server.shutdown()
+    assert refused.code == program.PERMISSION and "config cannot be read" in refused.err and "init makes one" not in refused.err, refused
+
+
 KEY = b"<Contents><Key>keys/" + b"ab" * 32 + b"</Key><Size>1</Size></Contents>"
 ENDLESS = b"<ListBucketResult>" + KEY + b"<NextContinuationToken>x</NextContinuationToken></ListBucketResult>"
 ENTITY = b"<!DOCTYPE a [<!ENTITY b \"" + b"c" * 1000 + b"\">]><a>&b;</a>"
