@@ -47,6 +47,8 @@ int lock_holder_read(struct repository *repository, const char *name, struct loc
 	int64_t age;
 	long pid;
 
+	if (r == -EBADMSG && json.len == 0)
+		return -ENOENT;
 	if (r < 0) {
 		if (r != -ENOENT)
 			error_hint(err, "if nobody works with the repository: corpusfs backup unlock --all REPOSITORY");
@@ -93,7 +95,7 @@ static void look_at(void *arg, size_t i)
 	look->results[i] = lock_holder_read(look->repository, name, &look->holders[i], &look->errors[i]);
 }
 
-int lock_holders_each(struct repository *repository, const struct object_names *names, lock_holder_fn each, void *arg, struct error *err)
+int lock_holders_each(struct repository *repository, const struct object_names *names, bool lenient, lock_holder_fn each, void *arg, struct error *err)
 {
 	struct pool *pool = pool_new(names->count > 1 ? (unsigned)MIN(names->count - 1, (size_t)LOOK_THREADS) : 0);
 	struct look *look = xcalloc(1, sizeof(*look));
@@ -109,7 +111,7 @@ int lock_holders_each(struct repository *repository, const struct object_names *
 			r = look->results[i];
 			if (r == 0)
 				r = each(arg, &look->holders[i]);
-			else if (r == -ENOENT)
+			else if (r == -ENOENT || lenient)
 				r = 0;
 			else if (err)
 				*err = look->errors[i];

@@ -24,7 +24,7 @@
 struct repository_lock {
 	struct repository *repository;
 	bool exclusive;
-	bool trusts_age; /* what is stale by its age alone is not waited for */
+	bool only_reads; /* what is stale by its age alone is not waited for, and what cannot be read keeps nobody out */
 	struct object_names dead; /* others' that were stale so and are not renewed, sorted; of the thread that takes it */
 	struct object_names shared; /* others' that were read and go with this one, which is shared, too: they never change. Sorted; of the same thread */
 	atomic_bool lost;
@@ -104,7 +104,7 @@ static int object_to(void *arg, const struct lock_holder *holder)
 		(void)!drop_lock(search->lock->repository, holder->name);
 		return 0;
 	}
-	if (holder->is_stale && (search->lock->trusts_age || object_names_have(&search->lock->dead, holder->name)))
+	if (holder->is_stale && (search->lock->only_reads || object_names_have(&search->lock->dead, holder->name)))
 		return 0;
 	if (holder->is_stale && search->aged && blob_id_parse(holder->name, &id) == 0) {
 		array_add(search->aged, id);
@@ -137,7 +137,7 @@ static int each_other(const struct repository_lock *lock, const char *own, struc
 	}
 	names.count = left;
 	if (r == 0)
-		r = lock_holders_each(lock->repository, &names, object_to, search, search->err);
+		r = lock_holders_each(lock->repository, &names, lock->only_reads, object_to, search, search->err);
 	array_clear(&names);
 	return r;
 }
@@ -259,14 +259,14 @@ static void free_lock(struct repository_lock *lock)
 	free(lock);
 }
 
-static int begin(struct repository *repository, bool exclusive, bool trusts_age, struct repository_lock **ret_lock, struct error *err)
+static int begin(struct repository *repository, bool exclusive, bool only_reads, struct repository_lock **ret_lock, struct error *err)
 {
 	struct repository_lock *lock = xcalloc(1, sizeof(*lock));
 	int r;
 
 	lock->repository = repository;
 	lock->exclusive = exclusive;
-	lock->trusts_age = trusts_age;
+	lock->only_reads = only_reads;
 	pthread_mutex_init(&lock->lock, NULL);
 	pthread_mutex_init(&lock->own, NULL);
 	pthread_cond_init(&lock->changed, NULL);
@@ -299,10 +299,10 @@ int repository_lock_settle(struct repository_lock *lock, struct error *err)
 	return check_others(lock, own, err);
 }
 
-static int take(struct repository *repository, bool exclusive, bool trusts_age, struct repository_lock **ret_lock, struct error *err)
+static int take(struct repository *repository, bool exclusive, bool only_reads, struct repository_lock **ret_lock, struct error *err)
 {
 	struct repository_lock *lock = NULL;
-	int r = begin(repository, exclusive, trusts_age, &lock, err);
+	int r = begin(repository, exclusive, only_reads, &lock, err);
 
 	if (r == 0)
 		r = repository_lock_settle(lock, err);
@@ -330,7 +330,7 @@ int repository_lock_take_to_read(struct repository *repository, struct repositor
 
 	*ret_lock = NULL;
 	r = take(repository, false, true, ret_lock, &why);
-	if (r == -EROFS || r == -EACCES || r == -ENOSPC || r == -EDQUOT)
+	if (r == -EROFS || r == -EACCES || r == -ENOSPC || r == -EDQUOT || r == -ENOENT)
 		return 0;
 	if (r < 0 && err)
 		*err = why;

@@ -35,8 +35,9 @@ WARN_UNUSED int repository_lock_take(struct repository *repository, bool exclusi
 WARN_UNUSED int repository_lock_begin(struct repository *repository, struct repository_lock **ret_lock, struct error *err);
 WARN_UNUSED int repository_lock_settle(struct repository_lock *lock, struct error *err);
 /*
- * A shared one for who only reads. Where nothing can be written, on a disk that is mounted read-only or full for example, there is none: ret_lock is NULL then.
- * What others remove meanwhile is then missing for the reader, who notices. So it does not wait for what is stale by its age either.
+ * A shared one for who only reads. Where nothing can be written, on a disk that is mounted read-only or full for example, or in a copy without a folder of
+ * locks, there is none: ret_lock is NULL then. What others remove meanwhile is then missing for the reader, who notices. So it does not wait for what is
+ * stale by its age either, and passes over locks that cannot be read.
  */
 WARN_UNUSED int repository_lock_take_to_read(struct repository *repository, struct repository_lock **ret_lock, struct error *err);
 void repository_lock_release(struct repository_lock *lock); /* NULL is fine */

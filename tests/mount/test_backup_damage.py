@@ -49,8 +49,11 @@ def test_every_damaged_file_is_named_and_no_wrong_byte_comes_back(repository, so
 
 
 def test_repository_that_cannot_be_written_to_is_read(repository, store, source, area):
-    """A disk that is mounted read-only, after a disaster for example; and a user who may only look."""
+    """A disk that is mounted read-only, after a disaster for example; and a user who may only look. Locks that somebody has left half written are no matter."""
     repository.backup("d")
+    for number, content in enumerate((b"", os.urandom(300))):
+        files.put(f"{repository.path}/locks/{number:064}", content)
+    assert "damaged" in repository.run("backup", "prune", repository.path, code=program.DAMAGED).err
     os.mkdir(area + "/disk")
     for options in (["--bind", repository.path, area + "/disk"], ["-o", "remount,bind,ro", area + "/disk"]):
         subprocess.run(["mount", *options], check=True)
@@ -61,6 +64,7 @@ def test_repository_that_cannot_be_written_to_is_read(repository, store, source,
         disk.restore(area + "/out")
         tree.assert_same(source, area + "/out")
         disk.run("import", "restic:" + area + "/disk", "imported")
+        repository.run("backup", "unlock", repository.path, "--all")
         assert "Read-only" in disk.run("backup", "d", area + "/disk", code=program.PERMISSION).err
     finally:
         subprocess.run(["umount", area + "/disk"], check=True)

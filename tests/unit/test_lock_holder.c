@@ -116,7 +116,7 @@ static void they_come_in_order_and_until_it_is_enough(void **state)
 	size_t count = 0;
 
 	assert_int_equal(repository_list(scene.place.repository, OBJECT_LOCK, &names, &err), 0);
-	assert_int_equal(lock_holders_each(scene.place.repository, &names, count_one, &count, &err), -ECANCELED);
+	assert_int_equal(lock_holders_each(scene.place.repository, &names, false, count_one, &count, &err), -ECANCELED);
 	assert_int_equal(count, OTHERS - 1);
 	array_clear(&names);
 }
@@ -132,12 +132,12 @@ static void what_went_is_passed_over_and_what_is_damaged_is_told(void **state)
 	assert_int_equal(repository_list(scene.place.repository, OBJECT_LOCK, &names, &err), 0);
 	repository_lock_release(scene.others[0]);
 	scene.others[0] = NULL;
-	assert_int_equal(lock_holders_each(scene.place.repository, &names, count_one, &count, &err), -ECANCELED);
+	assert_int_equal(lock_holders_each(scene.place.repository, &names, false, count_one, &count, &err), -ECANCELED);
 	assert_int_equal(place_count(&scene.place, "locks", path), OTHERS - 1);
 	assert_int_equal(chmod(path, 0600), 0);
 	assert_int_equal(truncate(path, 40), 0);
 	count = 0;
-	assert_int_equal(lock_holders_each(scene.place.repository, &names, count_one, &count, &err), -EBADMSG);
+	assert_int_equal(lock_holders_each(scene.place.repository, &names, false, count_one, &count, &err), -EBADMSG);
 	assert_non_null(strstr(err.text, "damaged"));
 	array_clear(&names);
 }

@@ -55,6 +55,63 @@ static void test_renewal_does_not_put_a_lock_again_that_was_taken_away(void **st
 	repository_place_clear(&place);
 }
 
+static void put_bytes_as_lock(const struct repository_place *place, const char *bytes)
+{
+	char path[600];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/locks/%064d", place->path, 7);
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, strlen(bytes)), strlen(bytes));
+	close(fd);
+}
+
+static void test_empty_locks_keep_nobody_out(void **state)
+{
+	struct repository_place place;
+	struct repository_lock *lock;
+	struct error err = {0};
+
+	repository_place_make(&place);
+	put_bytes_as_lock(&place, "");
+	assert_int_equal(repository_lock_take(place.repository, true, &lock, &err), 0);
+	repository_lock_release(lock);
+	repository_place_clear(&place);
+}
+
+static void test_locks_that_cannot_be_read_do_not_keep_out_who_only_reads(void **state)
+{
+	struct repository_place place;
+	struct repository_lock *lock;
+	struct error err = {0};
+	char path[600];
+
+	repository_place_make(&place);
+	put_bytes_as_lock(&place, "no lock");
+	assert_int_equal(repository_lock_take_to_read(place.repository, &lock, &err), 0);
+	assert_non_null(lock);
+	repository_lock_release(lock);
+	assert_int_equal(place_count(&place, "locks", path), 1);
+	repository_place_clear(&place);
+}
+
+static void test_who_only_reads_a_copy_without_a_folder_of_locks_has_none(void **state)
+{
+	struct repository_place place;
+	struct repository_lock *lock;
+	struct error err = {0};
+	char path[600];
+
+	repository_place_make(&place);
+	snprintf(path, sizeof(path), "%s/locks", place.path);
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(repository_lock_take_to_read(place.repository, &lock, &err), 0);
+	assert_null(lock);
+	assert_int_equal(repository_lock_take(place.repository, false, &lock, &err), -ENOENT);
+	repository_place_clear(&place);
+}
+
 static void test_locks_that_cannot_be_read_go_with_all(void **state)
 {
 	struct repository_place place;
@@ -62,14 +119,9 @@ static void test_locks_that_cannot_be_read_go_with_all(void **state)
 	struct error err = {0};
 	char path[600];
 	size_t count;
-	int fd;
 
 	repository_place_make(&place);
-	snprintf(path, sizeof(path), "%s/locks/%064d", place.path, 7);
-	fd = open(path, O_WRONLY | O_CREAT, 0600);
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, "no lock", 7), 7);
-	close(fd);
+	put_bytes_as_lock(&place, "no lock");
 	assert_int_equal(repository_lock_take(place.repository, true, &lock, &err), -EBADMSG);
 	assert_non_null(strstr(err.hint, "unlock --all"));
 	assert_int_equal(repository_locks_remove(place.repository, false, &count, &err), 0);
@@ -360,6 +412,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lock_that_was_taken_away_is_lost),
 		cmocka_unit_test(test_renewal_does_not_put_a_lock_again_that_was_taken_away),
+		cmocka_unit_test(test_empty_locks_keep_nobody_out),
+		cmocka_unit_test(test_locks_that_cannot_be_read_do_not_keep_out_who_only_reads),
+		cmocka_unit_test(test_who_only_reads_a_copy_without_a_folder_of_locks_has_none),
 		cmocka_unit_test(test_locks_that_cannot_be_read_go_with_all),
 		cmocka_unit_test(test_lock_of_another_machine_is_stale_after_half_an_hour),
 		cmocka_unit_test(test_lock_that_is_old_by_a_wrong_clock_counts_when_it_is_renewed),
