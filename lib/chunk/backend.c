@@ -8,12 +8,14 @@
 #include "lib/base/buf.h"
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
+#include "lib/chunk/removed.h"
 #include "lib/format/key.h"
 
 struct backend {
 	struct kv *kv;
 	char *work_dir;
 	struct kv_tables *bulk, *small;
+	struct removed *removed;
 };
 
 static enum kv_family family_of(uint64_t id)
@@ -44,6 +46,7 @@ int backend_open(struct kv *kv, const char *work_dir, struct backend **ret_backe
 	backend->work_dir = xstrdup(work_dir);
 	backend->bulk = kv_tables_new(kv, KV_BULK);
 	backend->small = kv_tables_new(kv, KV_SMALL);
+	backend->removed = removed_new(kv);
 	*ret_backend = backend;
 	return 0;
 }
@@ -54,6 +57,7 @@ void backend_close(struct backend *backend)
 		return;
 	kv_tables_free(backend->bulk);
 	kv_tables_free(backend->small);
+	removed_free(backend->removed);
 	free(backend->work_dir);
 	free(backend);
 }
@@ -85,6 +89,11 @@ size_t backend_get_many(struct backend *backend, uint64_t first, size_t count, s
 size_t backend_get_many_disk(struct backend *backend, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values)
 {
 	return kv_tables_read_disk(tables_of(backend, first), first, count, raw, values);
+}
+
+bool backend_may_be_removed(struct backend *backend, uint64_t first, size_t count)
+{
+	return removed_may_have(backend->removed, first, count);
 }
 
 bool backend_begin_many(struct backend *backend, uint64_t first, size_t count, struct kv_raw *raw)
@@ -220,10 +229,11 @@ const uint8_t *backend_scan_record(const struct backend_scan *scan, size_t *ret_
 	return kv_iter_value(scan->iter, ret_len);
 }
 
-void backend_drop(struct kv_batch *batch, uint64_t id)
+void backend_drop(struct backend *backend, struct kv_batch *batch, uint64_t id)
 {
 	struct small_key key = chunk_key(id);
 
+	removed_note(backend->removed, id, id);
 	kv_batch_delete(batch, family_of(id), key.bytes, key.len);
 }
 
@@ -233,6 +243,7 @@ int backend_drop_run(struct backend *backend, uint64_t first, uint64_t last)
 	struct small_key from = chunk_key(first), to = chunk_key(last + 1);
 	int ret = kv_sync(backend->kv);
 
+	removed_note(backend->removed, first, last);
 	if (!ret)
 		ret = kv_drop_range(backend->kv, family_of(first), from.bytes, from.len, to.bytes, to.len);
 	if (!ret)

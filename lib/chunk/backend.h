@@ -42,6 +42,8 @@ void backend_release(struct backend_record *record);
 size_t backend_get_many(struct backend *backend, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values);
 /* The same as the disk has it, whatever is in the page cache. */
 size_t backend_get_many_disk(struct backend *backend, uint64_t first, size_t count, struct kv_raw *raw, struct kv_value *values);
+/* Both also find what was removed, until it is merged away. False: of these ids nothing was; else backend_get() tells. (removed.h) */
+bool backend_may_be_removed(struct backend *backend, uint64_t first, size_t count);
 /* As backend_get_many, in two steps; false: nothing was begun. */
 bool backend_begin_many(struct backend *backend, uint64_t first, size_t count, struct kv_raw *raw);
 size_t backend_end_many(struct kv_raw *raw, struct kv_value *values);
@@ -65,7 +67,7 @@ void backend_scan_free(struct backend_scan *scan);
 WARN_UNUSED int backend_scan_seek(struct backend_scan *scan, uint64_t id, uint64_t *ret_id); /* the first at or above `id`; -ENOENT */
 const uint8_t *backend_scan_record(const struct backend_scan *scan, size_t *ret_len);        /* of the id found last */
 
-void backend_drop(struct kv_batch *batch, uint64_t id);
+void backend_drop(struct backend *backend, struct kv_batch *batch, uint64_t id);
 
 /* Gives the room of [first, last] back at once; all records there were dropped, and the batches written. */
 WARN_UNUSED int backend_drop_run(struct backend *backend, uint64_t first, uint64_t last);

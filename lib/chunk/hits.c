@@ -4,6 +4,8 @@
  * stored anew, and stands for the damaged chunk (damaged.h). So is what is in the list of damaged chunks, even if it can be read: it may be
  * whole in memory only.
  *
+ * Reading past the database is faster, but also finds what was removed and is gone with the next merge. So it is done only where nothing was.
+ *
  * Why every time, and not a sample, or only what was not read for long: a disk may have changed a chunk a moment ago, whoever copies a data
  * set in again does it because something is damaged, and it costs little. Measured with 1 GiB of noise that was in the store already, on
  * 2 processors with a disk of 1.2 GB/s: import took 1.0-1.25 s without this and takes 1.2-1.7 s while the store is in the page cache; 1.3 and
@@ -58,7 +60,7 @@ static void check_run(struct chunks *chunks, struct item *items, size_t count, u
 	struct kv_value values[RUN_MAX] = {0};
 	struct scratch *tools = NULL;
 
-	if (bytes >= MANY_MIN && (items->id & CHUNK_BULK)) {
+	if (bytes >= MANY_MIN && (items->id & CHUNK_BULK) && !backend_may_be_removed(chunks->backend, items->id, count)) {
 		tools = scratch_take(chunks->scratch);
 		(void)backend_get_many(chunks->backend, items->id, count, &tools->raw, values);
 	}

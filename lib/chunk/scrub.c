@@ -80,6 +80,17 @@ static int read_disk(struct chunks *chunks, struct scratch *tools, uint64_t id, 
 	return ret ? ret : 1;
 }
 
+/* The disk may still have what the database has not. Damage in its way tells nothing. */
+static bool is_removed(struct chunks *chunks, uint64_t id)
+{
+	struct backend_record record;
+	const int ret = backend_get(chunks->backend, id, &record);
+
+	if (!ret)
+		backend_release(&record);
+	return ret == -ENOENT;
+}
+
 static int look_only(struct chunks *chunks, struct scratch *tools, uint64_t id, uint64_t *ret_bytes)
 {
 	int ret = read_disk(chunks, tools, id, ret_bytes);
@@ -89,7 +100,9 @@ static int look_only(struct chunks *chunks, struct scratch *tools, uint64_t id, 
 		backend_refresh(chunks->backend);
 		ret = read_disk(chunks, tools, id, ret_bytes);
 	}
-	return ret == 0 ? look_again(chunks, id, ret_bytes) : MIN(ret, 0);
+	if (ret > 0)
+		return is_removed(chunks, id) ? -ENOENT : 0;
+	return ret == 0 ? look_again(chunks, id, ret_bytes) : ret;
 }
 
 int chunks_verify_disk(struct chunks *chunks, uint64_t id)
@@ -137,11 +150,16 @@ static size_t count_run(struct chunks *chunks, const struct chunk_set *set, uint
 /* What is whole at the first look, which reads all at once. Of the others *bytes is 0. */
 static void look_at_run(struct chunks *chunks, struct scratch *tools, uint64_t first, size_t count, uint64_t bytes[RUN_MAX])
 {
+	const bool ask = backend_may_be_removed(chunks->backend, first, count);
 	struct kv_value values[RUN_MAX];
 
 	(void)backend_get_many_disk(chunks->backend, first, count, &tools->raw, values);
-	for (size_t i = 0; i < count; i++)
-		bytes[i] = values[i].data && !chunk_record_verify(chunks->scratch, first + i, values[i].data, values[i].len) ? values[i].len : 0;
+	for (size_t i = 0; i < count; i++) {
+		const struct kv_value *value = &values[i];
+		const bool whole = value->data && !chunk_record_verify(chunks->scratch, first + i, value->data, value->len);
+
+		bytes[i] = whole && !(ask && is_removed(chunks, first + i)) ? value->len : 0;
+	}
 }
 
 static int scrub_run(struct chunks *chunks, struct scratch *tools, uint64_t first, size_t count, chunk_scrub_fn each, void *arg)

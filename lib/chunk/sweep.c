@@ -35,7 +35,8 @@
  * comes to stand for X later is a new chunk of a group, which is kept as above, or one that the index names (twin.c): it is taken as a hit is,
  * and before mark_lock is let go the list has it.
  *
- * The entry of a damaged chunk in the index may stay and name nothing: whoever finds it reads what it names (hits.c).
+ * The entry of a damaged chunk in the index may stay and name nothing: whoever finds it asks the database whether what it names is still there
+ * (hits.c).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -172,7 +173,7 @@ static int remove_under_lock(struct sweep *sweep, struct kv_batch *batch)
 			return ret;
 		if (!ret && named == dead->id)
 			dedup_delete(batch, dead->sha256);
-		backend_drop(batch, dead->id);
+		backend_drop(sweep->chunks->backend, batch, dead->id);
 	}
 	return kv_batch_count(batch) ? kv_write(sweep->chunks->kv, batch, KV_GIVES_ROOM) : 0;
 }
@@ -270,7 +271,7 @@ static int forget_damaged(struct chunks *chunks, struct chunk_set *set, bool dry
 		if (chunk_set_has(set, list[i].chunk))
 			continue;
 		gone[gone_count++] = list[i].chunk;
-		backend_drop(batch, list[i].chunk);
+		backend_drop(chunks->backend, batch, list[i].chunk);
 	}
 	if (!ret && gone_count)
 		ret = damaged_forget(chunks->damaged, batch, KV_GIVES_ROOM, gone, gone_count);
