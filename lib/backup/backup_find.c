@@ -151,6 +151,22 @@ int backup_find(struct repository *repository, const char *text, struct snapshot
 	return backup_find_among(repository, text, &all, ret_snapshot, ret_others, err);
 }
 
+/* Of a whole name nothing else has to be read. False: all are to be looked at, also to say what is wrong. */
+static bool find_whole(struct repository *repository, const char *text, const struct backup_filter *filter, struct snapshot_file *ret_snapshot)
+{
+	struct snapshot_file snapshot;
+	struct blob_id id;
+
+	if (!text || blob_id_parse(text, &id) < 0 || snapshot_file_read(repository, text, &snapshot, NULL) < 0)
+		return false;
+	if (is_among(filter, &snapshot)) {
+		*ret_snapshot = snapshot;
+		return true;
+	}
+	snapshot_file_clear(&snapshot);
+	return false;
+}
+
 int backup_find_among(struct repository *repository, const char *text, const struct backup_filter *filter, struct snapshot_file *ret_snapshot,
 		      struct backup_others *ret_others, struct error *err)
 {
@@ -158,8 +174,14 @@ int backup_find_among(struct repository *repository, const char *text, const str
 	struct snapshot_files snapshots = {0};
 	struct snapshot_file *found = NULL, *passed_over = NULL;
 	bool many = false;
-	int r = snapshot_files_read(repository, true, &snapshots, err);
+	int r;
 
+	if (find_whole(repository, text, filter, ret_snapshot)) {
+		if (ret_others)
+			*ret_others = (struct backup_others){0};
+		return 0;
+	}
+	r = snapshot_files_read(repository, true, &snapshots, err);
 	if (r == 0)
 		keep_those_among(filter, &snapshots);
 	if (r == 0 && text)

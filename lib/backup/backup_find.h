@@ -5,9 +5,10 @@
 #include "lib/backup/backup_info.h"
 
 /*
- * `text` is the first digits of a backup's name (four at least), "latest", DATASET for its newest one, DATASET@SNAPSHOT for that of a snapshot,
- * or NULL: the newest one, if all backups are of one dataset. Where no single one is named, the newest complete one is meant, if there is one;
- * ret_others (or NULL) says then which others somebody could have meant. Snapshots that restic made count by their paths. -ENOENT, -EINVAL not unique.
+ * `text` is a backup's name, and then nothing else is read; or its first digits (four at least), "latest", DATASET for its newest one, DATASET@SNAPSHOT
+ * for that of a snapshot, or NULL: the newest one, if all backups are of one dataset. Where no single one is named, the newest complete one is meant,
+ * if there is one; ret_others (or NULL) says then which others somebody could have meant. Snapshots that restic made count by their paths.
+ * -ENOENT, -EINVAL not unique.
  */
 struct backup_others {
 	char incomplete[BLOB_ID_TEXT]; /* a newer one that is incomplete; "": none */

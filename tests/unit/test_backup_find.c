@@ -1,0 +1,119 @@
+/* Which backup is meant, and how much is read to know that. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "lib/backup/backup_find.h"
+#include "tests/unit/repository_place.h"
+
+#define BACKUPS 5
+
+static struct scene {
+	struct repository_place place;
+	char names[BACKUPS][BLOB_ID_TEXT];
+	const struct objects_place *inner;
+	struct objects_place counting;
+	unsigned read;
+} scene;
+
+static int get(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out)
+{
+	scene.read += kind == OBJECT_SNAPSHOT;
+	return scene.inner->get(objects, kind, name, offset, len, out);
+}
+
+static int set_up(void **state)
+{
+	scene = (struct scene){0};
+	repository_place_make(&scene.place);
+	for (int i = 0; i < BACKUPS; i++) {
+		char path[] = "/d0", *paths[] = {path}, host[] = "here";
+		struct snapshot_file snapshot = {.time = {.tv_sec = 1000 + i}, .host = host, .paths = {.items = paths, .count = 1}};
+		struct error err = {0};
+
+		path[2] = (char)('0' + i);
+		assert_int_equal(snapshot_file_write(scene.place.repository, &snapshot, scene.names[i], &err), 0);
+	}
+	scene.inner = scene.place.repository->objects->place;
+	scene.counting = *scene.inner;
+	scene.counting.get = get;
+	scene.place.repository->objects->place = &scene.counting;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	scene.place.repository->objects->place = scene.inner;
+	repository_place_clear(&scene.place);
+	return 0;
+}
+
+/* The dataset of the backup that was found. */
+static int find(const char *text, const struct backup_filter *filter, char *ret_dataset)
+{
+	struct snapshot_file snapshot;
+	struct backup_others others;
+	struct error err = {0};
+	int r = backup_find_among(scene.place.repository, text, filter, &snapshot, &others, &err);
+
+	if (r < 0)
+		return r;
+	snprintf(ret_dataset, 8, "%s", backup_dataset(&snapshot));
+	assert_string_equal(others.later, "");
+	assert_string_equal(others.incomplete, "");
+	snapshot_file_clear(&snapshot);
+	return 0;
+}
+
+static void of_a_whole_name_nothing_else_is_read(void **state)
+{
+	const struct backup_filter here = {.host = "here"}, elsewhere = {.host = "elsewhere"};
+	char dataset[8];
+
+	assert_int_equal(find(scene.names[3], &here, dataset), 0);
+	assert_string_equal(dataset, "d3");
+	assert_int_equal(scene.read, 1);
+	assert_int_equal(find(scene.names[3], &elsewhere, dataset), -ENOENT);
+}
+
+static void digits_and_datasets_are_looked_for_among_all(void **state)
+{
+	const struct backup_filter all = {0};
+	char digits[BLOB_ID_TEXT], dataset[8];
+
+	snprintf(digits, sizeof(digits), "%.20s", scene.names[2]);
+	assert_int_equal(find(digits, &all, dataset), 0);
+	assert_string_equal(dataset, "d2");
+	assert_int_equal(scene.read, BACKUPS);
+	assert_int_equal(find("d4", &all, dataset), 0);
+	assert_string_equal(dataset, "d4");
+	assert_int_equal(find("d5", &all, dataset), -ENOENT);
+}
+
+static void one_that_is_gone_or_damaged_is_not_found(void **state)
+{
+	const struct backup_filter all = {0};
+	char path[200], dataset[8];
+
+	snprintf(path, sizeof(path), "%s/snapshots/%s", scene.place.path, scene.names[1]);
+	assert_int_equal(chmod(path, 0600), 0);
+	assert_int_equal(truncate(path, 50), 0);
+	assert_int_equal(find(scene.names[1], &all, dataset), -ENOENT);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(find(scene.names[1], &all, dataset), -ENOENT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(of_a_whole_name_nothing_else_is_read, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(digits_and_datasets_are_looked_for_among_all, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(one_that_is_gone_or_damaged_is_not_found, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
