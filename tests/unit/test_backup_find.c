@@ -7,23 +7,39 @@
 
 #include <cmocka.h>
 
+#include <stdatomic.h>
+
 #include "lib/backup/backup_find.h"
+#include "lib/base/clock.h"
 #include "tests/unit/repository_place.h"
 
 #define BACKUPS 5
+#define MET_MS 20000 /* so long one that is read waits for another one */
 
 static struct scene {
 	struct repository_place place;
 	char names[BACKUPS][BLOB_ID_TEXT];
 	const struct objects_place *inner;
 	struct objects_place counting;
-	unsigned read;
+	atomic_uint read, inside;
+	atomic_bool meets, met; /* meets: the first one to be read goes on when another one is read, too */
 } scene;
 
 static int get(struct objects *objects, enum object_kind kind, const char *name, uint64_t offset, size_t len, void *out)
 {
-	scene.read += kind == OBJECT_SNAPSHOT;
-	return scene.inner->get(objects, kind, name, offset, len, out);
+	const uint64_t until = clock_ms() + MET_MS;
+	int r;
+
+	if (kind != OBJECT_SNAPSHOT)
+		return scene.inner->get(objects, kind, name, offset, len, out);
+	atomic_fetch_add(&scene.read, 1);
+	if (atomic_fetch_add(&scene.inside, 1) > 0)
+		atomic_store(&scene.met, true);
+	while (atomic_load(&scene.meets) && !atomic_load(&scene.met) && clock_ms() < until)
+		clock_pause_us(1000);
+	r = scene.inner->get(objects, kind, name, offset, len, out);
+	atomic_fetch_sub(&scene.inside, 1);
+	return r;
 }
 
 static int set_up(void **state)
@@ -76,7 +92,7 @@ static void of_a_whole_name_nothing_else_is_read(void **state)
 
 	assert_int_equal(find(scene.names[3], &here, dataset), 0);
 	assert_string_equal(dataset, "d3");
-	assert_int_equal(scene.read, 1);
+	assert_int_equal(atomic_load(&scene.read), 1);
 	assert_int_equal(find(scene.names[3], &elsewhere, dataset), -ENOENT);
 }
 
@@ -88,7 +104,7 @@ static void digits_and_datasets_are_looked_for_among_all(void **state)
 	snprintf(digits, sizeof(digits), "%.20s", scene.names[2]);
 	assert_int_equal(find(digits, &all, dataset), 0);
 	assert_string_equal(dataset, "d2");
-	assert_int_equal(scene.read, BACKUPS);
+	assert_int_equal(atomic_load(&scene.read), BACKUPS);
 	assert_int_equal(find("d4", &all, dataset), 0);
 	assert_string_equal(dataset, "d4");
 	assert_int_equal(find("d5", &all, dataset), -ENOENT);
@@ -107,11 +123,44 @@ static void one_that_is_gone_or_damaged_is_not_found(void **state)
 	assert_int_equal(find(scene.names[1], &all, dataset), -ENOENT);
 }
 
+static void several_are_read_at_once_and_come_oldest_first(void **state)
+{
+	struct snapshot_files snapshots = {0};
+	struct error err = {0};
+
+	atomic_store(&scene.meets, true);
+	assert_int_equal(snapshot_files_read(scene.place.repository, false, &snapshots, &err), 0);
+	assert_true(atomic_load(&scene.met));
+	assert_int_equal(snapshots.count, BACKUPS);
+	for (size_t i = 0; i < BACKUPS; i++)
+		assert_string_equal(snapshots.items[i].name, scene.names[i]);
+	snapshot_files_clear(&snapshots);
+}
+
+static void damage_of_one_is_told_unless_it_is_passed_over(void **state)
+{
+	struct snapshot_files snapshots = {0};
+	struct error err = {0};
+	char path[200];
+
+	snprintf(path, sizeof(path), "%s/snapshots/%s", scene.place.path, scene.names[1]);
+	assert_int_equal(chmod(path, 0600), 0);
+	assert_int_equal(truncate(path, 50), 0);
+	assert_int_equal(snapshot_files_read(scene.place.repository, true, &snapshots, &err), 0);
+	assert_int_equal(snapshots.count, BACKUPS - 1);
+	snapshot_files_clear(&snapshots);
+	assert_int_equal(snapshot_files_read(scene.place.repository, false, &snapshots, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "damaged"));
+	assert_int_equal(snapshots.count, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(of_a_whole_name_nothing_else_is_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(digits_and_datasets_are_looked_for_among_all, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(several_are_read_at_once_and_come_oldest_first, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(damage_of_one_is_told_unless_it_is_passed_over, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(one_that_is_gone_or_damaged_is_not_found, set_up, tear_down),
 	};
 
