@@ -28,6 +28,16 @@ static const char *text_of(const json_t *result, const char *key)
 	return text ? text : "";
 }
 
+/* It took longer than people may expect. */
+static void tell_doubt(const json_t *result)
+{
+	const char *doubt = json_string_value(json_object_get(result, "doubt"));
+
+	if (doubt)
+		fprintf(stderr, "corpusfs: all of %s was looked at, and nothing taken over unseen from what was published before: %s\n",
+		        text_of(result, "dataset"), doubt);
+}
+
 static void print_published(const json_t *result, const char *place, bool dry_run)
 {
 	char added[UNITS_MAX], stored[UNITS_MAX];
@@ -134,6 +144,7 @@ static int run_publish(struct cli *cli)
 	json_decref(between);
 	if (r < 0)
 		return repository_exit(place, &err, "readers get what they got before; run the same command again");
+	tell_doubt(result);
 	if (cli_option(cli, "json"))
 		repository_print_json(result);
 	else

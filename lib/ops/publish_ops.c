@@ -31,9 +31,9 @@ static json_t *result_to_json(const struct publish_result *result, json_t *probl
 {
 	json_t *object = head_to_json(&result->head, true);
 
-	json_object_update_new(object, json_pack("{s:I, s:b, s:I, s:I, s:O}", "before", (json_int_t)result->before, "was_there", result->was_there, "files",
-	                                         (json_int_t)result->backup.transfer.files, "unchanged", (json_int_t)result->backup.transfer.skipped,
-	                                         "problems", problems));
+	json_object_update_new(object, json_pack("{s:I, s:b, s:s*, s:I, s:I, s:O}", "before", (json_int_t)result->before, "was_there", result->was_there, "doubt",
+	                                         result->backup.doubt, "files", (json_int_t)result->backup.transfer.files, "unchanged",
+	                                         (json_int_t)result->backup.transfer.skipped, "problems", problems));
 	return object;
 }
 
@@ -49,8 +49,8 @@ static int give_between(struct op_context *context, const struct heads *heads)
 
 /*
  * publish: {source: "DATASET[@NAME]", as?: what it is called there, force?, dry_run?, single_writer?, password, place} and a descriptor -> a version
- * as remote.versions has it, {..., before: the number that was the head, was_there, files, unchanged, problems}; rows come with a refusal only: the
- * versions that came in between, as remote.versions has them
+ * as remote.versions has it, {..., before: the number that was the head, was_there, doubt?: as of backup.run, files, unchanged, problems}; rows come with
+ * a refusal only: the versions that came in between, as remote.versions has them
  */
 static int publish_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {

@@ -1,5 +1,6 @@
 """Published datasets: versions in a repository that several machines share, mounted and brought back on others."""
 
+import glob
 import json
 import os
 import shutil
@@ -8,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from harness import files, procs, program, rot
+from harness import files, procs, program, rot, tree
 from harness.between import Between, serving
 from harness.publishing import at_once, change, differences, life, mounted, same
 from harness.repository import restic, restic_check
@@ -110,6 +111,20 @@ def test_publish_that_dies_leaves_the_old_version_or_the_new_one(remotes, base, 
     assert remotes.heads() == {"d": expected + 1}
     assert [row["name"] for row in remotes.json("snapshot", "list", "d") if row["holds"]] == [remotes.versions()[-1]["name"]]
     restic_check(base, area + "/cache")
+
+
+def test_what_a_lost_pack_had_is_published_again(remotes, base, source, area):
+    os.remove(max(glob.glob(base + "/data/*/*"), key=os.path.getsize))
+    assert "it is not there" in remotes.run("backup", "rebuild-index", "base:", code=program.FAILED).err
+    change(remotes, "d", "more")
+    assert "in no index any more" in remotes.publish("d").err
+    remotes.run("restore", "base:d", area + "/out")
+    shutil.rmtree(area + "/out/more")
+    shutil.copystat(source, area + "/out")
+    tree.assert_same(source, area + "/out")
+    restic_check(base, area + "/cache")
+    change(remotes, "d", "again")
+    assert remotes.publish("d").err == ""
 
 
 def test_version_that_came_keeps_its_backup_whatever_is_told(remotes, base, area):
