@@ -3,7 +3,8 @@
  *
  *   always      every index file, every snapshot file, every tree of every backup; every blob that they name is in an index, and its pack is there
  *               and long enough
- *   with data   every pack, or a random part of them: its name is the SHA-256 of its bytes, and each blob in it opens to its own SHA-256
+ *   with data   every pack, or a random part of them: its name is the SHA-256 of its bytes, each blob in it opens to its own SHA-256, and what an index
+ *               says stands in it stands where that says
  *   if a pack or a blob is hurt: each backup that names something of which no good copy is left, and how many files that are
  */
 #ifndef CORPUSFS_BACKUP_VERIFY_H

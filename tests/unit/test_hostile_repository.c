@@ -261,10 +261,72 @@ static void test_prune_keeps_an_index_file_that_came_meanwhile(void **state)
 	repository_place_clear(&place);
 }
 
+/* --- an index that is wrong --- */
+
+struct shift {
+	struct index_writer writer;
+	bool is_shorter; /* lengths are wrong, else places */
+};
+
+static int shift_place(void *arg, const struct blob_place *place)
+{
+	struct shift *shift = arg;
+	struct pack_blob blob = place->blob;
+
+	/* Trees are read all the same. */
+	if (!blob.is_tree && shift->is_shorter)
+		blob.length--;
+	else if (!blob.is_tree)
+		blob.offset++;
+	index_writer_add(&shift->writer, &place->pack, &blob, 1);
+	return 0;
+}
+
+static void replace_index(const struct repository_place *place, bool is_shorter)
+{
+	struct repository *repository = place->repository;
+	struct shift shift = {.is_shorter = is_shorter};
+	struct error err = {0};
+	char path[600], name[BLOB_ID_TEXT];
+
+	assert_int_equal(repository_load_index(repository, false, &err), 0);
+	assert_int_equal(blob_index_each(repository->index, shift_place, &shift), 0);
+	assert_int_equal(place_count(place, "index", path), 1);
+	assert_int_equal(unlink(path), 0);
+	index_writer_end(&shift.writer, NULL, 0);
+	assert_int_equal(repository_put_file(repository, OBJECT_INDEX, &shift.writer.json, name, &err), 0);
+	buf_clear(&shift.writer.json);
+}
+
+/* Each pack is what its name says, and nobody finds what is in it. */
+static void test_an_index_that_says_wrong_places_is_no_undamaged_repository(void **state)
+{
+	for (int shorter = 0; shorter < 2; shorter++) {
+		struct repository_place place;
+		struct verify_counts counts;
+		struct verify_options options = {.data = true, .sample = 100};
+		struct error err = {0};
+
+		repository_place_make(&place);
+		options.repository = place.repository;
+		add_backup(place.repository, (const char *const[]){"a"}, 1);
+		assert_int_equal(verify_run(&options, &counts, &err), 0);
+		assert_int_equal(counts.problems, 0);
+		replace_index(&place, shorter);
+		assert_int_equal(verify_run(&options, &counts, &err), 0);
+		assert_int_equal(counts.packs_read, 2);
+		/* the pack, and the backup that is hurt */
+		assert_int_equal(counts.problems, 2);
+		assert_int_equal(counts.hurt, 1);
+		repository_place_clear(&place);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names_that_are_none_are_refused),
+		cmocka_unit_test(test_an_index_that_says_wrong_places_is_no_undamaged_repository),
 		cmocka_unit_test(test_backup_that_ends_while_one_verifies_is_no_damage),
 		cmocka_unit_test(test_newest_backup_is_restored_although_it_ends_meanwhile),
 		cmocka_unit_test(test_prune_keeps_an_index_file_that_came_meanwhile),
