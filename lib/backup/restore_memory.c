@@ -101,8 +101,12 @@ static int prove(struct proof *proof, struct error *err)
 	proof->members = restore_source_members(proof->restore.source);
 	proof->tree = tree_digest_new();
 	r = read_all(proof, err);
-	if (r == 0 && tree_digest_final(proof->tree, identity) == 0)
-		r = restore_compare(&proof->restore, identity, err);
+	/* Of what is known to be no tree, or is one file, there is nothing to compare. */
+	if (r == 0 && restore_source_identity(proof->restore.source)) {
+		r = tree_digest_final(proof->tree, identity);
+		r = r < 0 ? error_set(err, r, "the identity of what was read cannot be computed: the backup is no tree")
+		          : restore_compare(&proof->restore, identity, err);
+	}
 	tree_digest_free(proof->tree);
 	return r;
 }
