@@ -98,7 +98,7 @@ static int bring_in(struct restore *restore, struct error *err)
 	struct import_options import = {.transfer = options->transfer, .source = source, .source_fd = -1, .archive = archive_in_over(&members),
 	                                .dataset = options->dataset, .path = "", .level = options->level};
 
-	import.transfer.all = options->over;
+	import.transfer.all = import.exact = options->over;
 	return import_run(restore->store, &import, &restore->result->transfer, err);
 }
 

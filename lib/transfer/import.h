@@ -24,6 +24,7 @@ struct import_options {
 	const char *dataset; /* made when it is not there */
 	const char *path;    /* in it, "" for its root; directories on the way are made */
 	int level;           /* of a dataset that is made */
+	bool exact;          /* directories that are there lose extended attributes and ACLs that they have not in the source */
 };
 
 WARN_UNUSED int import_run(struct store *store, const struct import_options *options, struct transfer_counts *ret_counts, struct error *err);

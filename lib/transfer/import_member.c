@@ -148,12 +148,33 @@ bool member_has_xattr(struct import *import, uint64_t ino, const struct xattr_in
 	       (value.len == 0 || memcmp(value.data, xattr->value, value.len) == 0);
 }
 
+static bool names_xattr(const struct member *member, const char *name)
+{
+	for (size_t i = 0; i < member->xattrs.count; i++)
+		if (strcmp(member->xattrs.items[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static int remove_other_xattrs(struct import *import, const struct member *member, uint64_t ino)
+{
+	AUTO_BUF names = BUF_INIT;
+	int r = view_xattr_list(import->view, ino, &names);
+
+	for (size_t at = 0; at < names.len && r == 0; at += strlen((char *)names.data + at) + 1)
+		if (!names_xattr(member, (char *)names.data + at))
+			r = view_xattr_remove(import->view, ino, (char *)names.data + at);
+	return r;
+}
+
 void import_directory_attributes(struct import *import, const struct member *member, uint64_t ino)
 {
 	struct setattr set = {.mask = SET_MODE | SET_UID | SET_GID, .mode = member->mode, .uid = member->uid, .gid = member->gid};
 	struct attr attr;
-	int r = view_getattr(import->view, ino, &attr);
+	int r = import->options->exact ? remove_other_xattrs(import, member, ino) : 0;
 
+	if (r == 0)
+		r = view_getattr(import->view, ino, &attr);
 	if (r == 0 && (attr.mode != member->mode || attr.uid != member->uid || attr.gid != member->gid))
 		r = view_setattr(import->view, ino, &set, &attr);
 	for (size_t i = 0; i < member->xattrs.count && r == 0; i++) {

@@ -107,3 +107,25 @@ def test_a_user_who_restores_again_keeps_what_is_there(made, area):
         inodes = {name: os.stat(f"{area}/users/out/{name}").st_ino for name in ("1", "2", "3")}
         assert number == 0 or inodes == first
         first = inodes
+
+
+@pytest.mark.sanitize
+def test_directories_of_a_dataset_that_is_restored_over_lose_what_the_backup_has_not(made, store, area):
+    """The root, too; files and directories come without what they would inherit from an ACL that is to go."""
+    point = store.mount(options="allow_other,acl")
+    for path in ("d", "d/a", "d/a/b", "d/empty", "d/a/6", "d/a/8"):
+        path = os.path.join(point, path)
+        os.setxattr(path, "user.foreign", b"x")
+        os.setxattr(path, "trusted.foreign", b"x")
+        subprocess.run(["setfacl", "-m", "u:4321:rwx", path], check=True)
+        if os.path.isdir(path):
+            subprocess.run(["setfacl", "-m", "d:u:4321:rwx", path], check=True)
+        os.chown(path, 4321, 8765)
+    os.setxattr(point + "/d/a/b", "user.dir", b"another")
+    store.umount()
+    assert made.json("restore", made.path, "d", "--over")["same"]
+    seen = attributes(store.mount(options="allow_other,acl") + "/d")
+    store.umount()
+    wanted = attributes(area + "/source")
+    assert not tree.differences(wanted[1], seen[1])
+    assert sorted(seen[0].split(b"\n\n")) == sorted(wanted[0].split(b"\n\n"))
