@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fs/cli/command.h"
@@ -13,6 +14,7 @@
 #include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
+#include "lib/backup/writer.h"
 #include "lib/base/buf.h"
 #include "lib/ops/json.h"
 
@@ -93,12 +95,24 @@ static const struct column between_columns[] = {
 	{"host", "HOST", COLUMN_TEXT}, {"backup", "BACKUP", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT},
 };
 
+static int check_lease(struct cli *cli, struct error *err)
+{
+	const char *text = cli_option(cli, "lease");
+	char *end = NULL;
+	const unsigned long seconds = text ? strtoul(text, &end, 10) : 0;
+
+	if (!text || (*text >= '0' && *text <= '9' && !*end && seconds >= WRITER_SECONDS_MIN && seconds <= WRITER_SECONDS_MAX))
+		return 0;
+	return error_set(err, -EINVAL, "--lease %s: that is no number of seconds, %d to %d", text, WRITER_SECONDS_MIN, WRITER_SECONDS_MAX);
+}
+
 static json_t *make_args(struct cli *cli, const char *view, const char *place)
 {
-	const char *as = cli_option(cli, "as");
+	const char *as = cli_option(cli, "as"), *lease = cli_option(cli, "lease");
 
-	return json_pack("{s:o, s:o, s:o*, s:b, s:b, s:b}", "source", json_from_bytes(view), "place", json_from_bytes(place), "as", json_from_bytes(as),
-	                 "force", cli_option(cli, "force") != NULL, "dry_run", cli_option(cli, "dry-run") != NULL, "single_writer",
+	return json_pack("{s:o, s:o, s:o*, s:I, s:b, s:b, s:b}", "source", json_from_bytes(view), "place", json_from_bytes(place), "as", json_from_bytes(as),
+	                 "lease", (json_int_t)(lease ? strtoul(lease, NULL, 10) : 0), "force", cli_option(cli, "force") != NULL, "dry_run",
+	                 cli_option(cli, "dry-run") != NULL, "single_writer",
 	                 cli_option(cli, "single-writer") || json_is_true(json_object_get(cli->remote, "single_writer")));
 }
 
@@ -108,8 +122,10 @@ static int publish(struct cli *cli, const char *view, const char *place, json_t 
 	AUTO_CLOSE int fd = -1;
 	char *password = NULL;
 	json_t *args;
-	int r = run_find_store(cli, &store, err);
+	int r = check_lease(cli, err);
 
+	if (r == 0)
+		r = run_find_store(cli, &store, err);
 	if (r == 0 && cli_option(cli, "init") && !cli_option(cli, "dry-run"))
 		r = make_repository(cli, place, &password, err);
 	if (r == 0)
@@ -158,6 +174,7 @@ static const struct option publish_options[] = {
 	{0, "init", NULL, "make the repository if there is none"},
 	{0, "force", NULL, "publish whatever others have published since"},
 	{0, "single-writer", NULL, "no other machine publishes there"},
+	{0, "lease", "SECONDS", "be its writer, until so long after this (etcd)"},
 	{'n', "dry-run", NULL, "only say what would be published"},
 	OPTIONS_PASSWORD,
 	OPTION_JSON,

@@ -1,9 +1,10 @@
-#include "lib/backup/publish.h"
+#include "lib/backup/publish_inside.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/backup/writer.h"
 #include "lib/base/clock.h"
 #include "lib/base/fault.h"
 #include "lib/identity/identity.h"
@@ -11,12 +12,6 @@
 #include "lib/repository/origin.h"
 #include "lib/store/snapshots.h"
 #include "lib/tree/records/view.h"
-
-/* What is taken here has one of these notes. Users may call theirs as they like. */
-#define NOTE_TAKEN "taken to be published"
-#define NOTE_RESTORED "the version that was restored"
-#define PREFIX "published-"
-#define HOLD_LEN (64 + PUBLISH_DIGITS)
 
 struct publishing {
 	struct store *store;
@@ -26,6 +21,7 @@ struct publishing {
 	char taken[NAME_LEN_MAX + 1]; /* "": the snapshot was there */
 	const char *snapshot;
 	char *by;
+	struct writer *writer; /* NULL: without a lease */
 	bool conditional;
 	bool may_be_head; /* the head is there, or nobody knows: the backup must stay */
 };
@@ -37,51 +33,6 @@ void publish_result_clear(struct publish_result *result)
 }
 
 /* --- what a dataset goes on from --- */
-
-/* "published:DIGITS:" */
-static void hold_begins(const struct repository *repository, const char *as, char out[HOLD_LEN])
-{
-	char digits[HEAD_DATASET_TEXT];
-
-	head_dataset_text(repository, as, digits);
-	(void)snprintf(out, HOLD_LEN, "published:%.*s:", PUBLISH_DIGITS, digits);
-}
-
-struct held {
-	const char *begins, *except;
-	ARRAY(struct held_one {
-		char *snapshot;
-		char *hold;
-		bool is_own; /* taken here, for this alone */
-	}) all; /* but for those of the snapshot `except` */
-};
-
-static bool is_own(const struct snapshot_info *info)
-{
-	return strncmp(info->name, PREFIX, strlen(PREFIX)) == 0 && info->note &&
-	       (strcmp(info->note, NOTE_TAKEN) == 0 || strcmp(info->note, NOTE_RESTORED) == 0);
-}
-
-static int gather_held(void *arg, const struct snapshot_info *info)
-{
-	struct held *held = arg;
-
-	if (strcmp(info->name, held->except) == 0)
-		return 0;
-	for (size_t i = 0; i < info->hold_count; i++)
-		if (strncmp(info->holds[i], held->begins, strlen(held->begins)) == 0)
-			array_add(&held->all, (struct held_one){xstrdup(info->name), xstrdup(info->holds[i]), is_own(info)});
-	return 0;
-}
-
-static void held_clear(struct held *held)
-{
-	for (size_t i = 0; i < held->all.count; i++) {
-		free(held->all.items[i].snapshot);
-		free(held->all.items[i].hold);
-	}
-	array_clear(&held->all);
-}
 
 /* Finds the last version that is gone on from. */
 struct search {
@@ -156,63 +107,10 @@ static int find_base(const struct publishing *publishing, uint64_t *ret_number, 
 		return error_set(err, r, "\"%s\" cannot be read: %s", options->dataset, error_text(r));
 	search.line = view_line(view);
 	store_view_put(publishing->store, view);
-	hold_begins(options->repository, options->as, begins);
+	publish_hold_begins(options->repository, options->as, begins);
 	r = snapshot_list(publishing->store, options->dataset, search_snapshot, &search);
 	*ret_number = search.number;
 	line_clear(&search.line);
-	return r;
-}
-
-int publish_hold(struct store *store, const char *dataset, const char *snapshot, const struct repository *repository, const struct head *head,
-		 struct error *err)
-{
-	char begins[HOLD_LEN];
-	struct held held = {.begins = begins, .except = snapshot};
-	AUTO_FREE char *tag = NULL;
-	int r;
-
-	hold_begins(repository, head->dataset, begins);
-	tag = xasprintf("%s%llu", begins, (unsigned long long)head->number);
-	r = snapshot_hold(store, dataset, snapshot, tag, err);
-	if (r == 0 || r == -EEXIST)
-		r = snapshot_list(store, dataset, gather_held, &held);
-	/* The last ones let go; what was taken for publishing alone goes, unless somebody else holds it. */
-	for (size_t i = 0; i < held.all.count && r == 0; i++) {
-		r = snapshot_release(store, dataset, held.all.items[i].snapshot, held.all.items[i].hold, err);
-		if (r == 0 && held.all.items[i].is_own)
-			(void)!snapshot_destroy(store, dataset, held.all.items[i].snapshot, NULL);
-	}
-	held_clear(&held);
-	return r;
-}
-
-/* "published-TIME" */
-static void name_now(char out[NAME_LEN_MAX + 1])
-{
-	const struct timespec now = clock_now();
-	struct tm tm;
-
-	(void)gmtime_r(&now.tv_sec, &tm);
-	(void)snprintf(out, NAME_LEN_MAX + 1, PREFIX "%04d%02d%02dT%02d%02d%02d.%03ldZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-	               tm.tm_sec, now.tv_nsec / 1000000);
-}
-
-int publish_restored(struct store *store, const char *dataset, const struct repository *repository, const struct head *head, char *ret_name,
-		     struct error *err)
-{
-	struct snapshot_name name = {dataset, ret_name};
-	int r;
-
-	(void)snprintf(ret_name, NAME_LEN_MAX + 1, "%s", head->name);
-	r = snapshot_create(store, &name, 1, NOTE_RESTORED, 0, err);
-	if (r == -EEXIST) { /* over a dataset that has one of that name */
-		name_now(ret_name);
-		r = snapshot_create(store, &name, 1, NOTE_RESTORED, 0, err);
-	}
-	if (r == 0)
-		r = publish_hold(store, dataset, ret_name, repository, head, err);
-	else
-		ret_name[0] = '\0';
 	return r;
 }
 
@@ -289,6 +187,17 @@ static int check_name(struct publishing *publishing, struct error *err)
 	return 0;
 }
 
+/* Before anybody looks what there is: nobody else publishes from then on. Who has no lease only looks. */
+static int become_writer(struct publishing *publishing, struct error *err)
+{
+	const struct publish_options *options = publishing->options;
+	const struct writer_options writer = {options->repository, options->as, publishing->by, options->lease_s};
+	int r = options->lease_s > 0 && options->dry_run ? 0 : writer_become(&writer, &publishing->writer, err);
+
+	publishing->result->term = writer_term(publishing->writer);
+	return r;
+}
+
 static int check(struct publishing *publishing, struct error *err)
 {
 	const struct publish_options *options = publishing->options;
@@ -300,8 +209,10 @@ static int check(struct publishing *publishing, struct error *err)
 		r = error_set(err, r, "there is no dataset \"%s\"", options->dataset);
 	if (r == 0) {
 		publishing->by = xasprintf("%s/%u", store_superblock(publishing->store)->uuid, info.id);
-		r = heads_read(options->repository, options->as, &publishing->heads, err);
+		r = become_writer(publishing, err);
 	}
+	if (r == 0)
+		r = heads_read(options->repository, options->as, &publishing->heads, err);
 	if (r == 0)
 		r = find_base(publishing, &base, err);
 	if (r < 0)
@@ -342,7 +253,7 @@ static int take_snapshot(struct publishing *publishing, struct error *err)
 	publishing->snapshot = options->snapshot;
 	if (options->snapshot)
 		return 0;
-	name_now(publishing->taken);
+	publish_name_now(publishing->taken);
 	r = snapshot_create(publishing->store, &name, 1, NOTE_TAKEN, 0, err);
 	if (r < 0)
 		publishing->taken[0] = '\0';
@@ -489,6 +400,7 @@ int publish_run(struct store *store, const struct publish_options *options, stru
 
 	*ret_result = (struct publish_result){0};
 	r = run(&publishing, err);
+	writer_end(publishing.writer);
 	heads_clear(&publishing.heads);
 	free(publishing.by);
 	return r;

@@ -31,18 +31,21 @@ struct publish_options {
 	bool force;                    /* whatever came in between */
 	bool dry_run;
 	bool single_writer;            /* the place need not keep writers apart */
+	unsigned lease_s;              /* as its writer, with a lease of so many seconds (writer.h); 0: without */
 };
 
 struct publish_result {
 	struct head head;          /* as it is, or would be */
 	uint64_t before;           /* the number that was the head; 0: none */
+	uint64_t term;             /* of the writer; 0: without a lease */
 	bool was_there;            /* this very version is the head already: nothing was done */
 	struct backup_result backup;
 	struct heads between;      /* when it is refused: what came in between */
 };
 void publish_result_clear(struct publish_result *result);
 
-/* -EEXIST: others came in between, or there is a version of that name; -EOPNOTSUPP: the place does not keep writers apart. */
+/* -EEXIST: others came in between, or there is a version of that name; -EOPNOTSUPP: the place does not keep writers apart;
+ * -EBUSY: another one is the writer. */
 WARN_UNUSED int publish_run(struct store *store, const struct publish_options *options, struct publish_result *ret_result, struct error *err);
 
 /* The snapshot of a dataset becomes what it goes on from: it was restored from this head, or published as it. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lib/backup/publish.h"
+#include "lib/backup/writer.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_repository.h"
@@ -34,6 +35,8 @@ static json_t *result_to_json(const struct publish_result *result, json_t *probl
 	json_object_update_new(object, json_pack("{s:I, s:b, s:s*, s:I, s:I, s:O}", "before", (json_int_t)result->before, "was_there", result->was_there, "doubt",
 	                                         result->backup.doubt, "files", (json_int_t)result->backup.transfer.files, "unchanged",
 	                                         (json_int_t)result->backup.transfer.skipped, "problems", problems));
+	if (result->term > 0)
+		json_object_set_new(object, "term", json_integer((json_int_t)result->term));
 	return object;
 }
 
@@ -48,16 +51,17 @@ static int give_between(struct op_context *context, const struct heads *heads)
 }
 
 /*
- * publish: {source: "DATASET[@NAME]", as?: what it is called there, force?, dry_run?, single_writer?, password, place} and a descriptor -> a version
- * as remote.versions has it, {..., before: the number that was the head, was_there, doubt?: as of backup.run, files, unchanged, problems}; rows come with
- * a refusal only: the versions that came in between, as remote.versions has them
+ * publish: {source: "DATASET[@NAME]", as?: what it is called there, force?, dry_run?, single_writer?, lease?: seconds, password, place} and a descriptor
+ * -> a version as remote.versions has it, {..., before: the number that was the head, term?: of the writer, was_there, doubt?: as of backup.run, files,
+ * unchanged, problems}; rows come with a refusal only: the versions that came in between, as remote.versions has them
  */
 static int publish_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct op_problems problems = {.context = context, .list = json_array()};
 	struct publish_options options = {.transfer = op_problems_options(&problems), .place = op_arg_string_or(args, "place", "the repository"),
 	                                  .force = op_arg_bool(args, "force"), .dry_run = op_arg_bool(args, "dry_run"),
-	                                  .single_writer = op_arg_bool(args, "single_writer")};
+	                                  .single_writer = op_arg_bool(args, "single_writer"),
+	                                  .lease_s = (unsigned)MIN(MAX(op_arg_int(args, "lease", 0), 0), WRITER_SECONDS_MAX)};
 	struct publish_result result = {0};
 	AUTO_FREE char *dataset = NULL;
 	const char *source;

@@ -1,14 +1,10 @@
-#include "lib/repository/etcd.h"
+#include "lib/repository/etcd_inside.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <jansson.h>
-
-#include "lib/base/base64.h"
 #include "lib/base/clock.h"
-#include "lib/repository/etcd_members.h"
 #include "lib/repository/http.h"
 
 #define PATIENCE_FIRST_MS 5000 /* of who has not had an answer yet, and may have written the names wrong */
@@ -17,19 +13,9 @@
 #define LOOK_MS 2000
 #define ANSWER_MAX (64U << 20)
 #define PAUSE_ROUNDS 3 /* in vain, for which pauses grow: a new leader is found within seconds, and who waits longer than that loses its patience */
-#define PAGE "500" /* keys in one answer: it ends in time, and 3.4.16 and before cannot give more than 4 MiB */
 /* Of gRPC, as the gateway gives them. */
 #define CODE_PERMISSION 7
 #define CODE_UNAUTHENTICATED 16
-
-struct etcd {
-	struct http *http;
-	struct etcd_members members;
-	size_t at;             /* the one to be asked next */
-	char *user, *password, *token; /* token NULL: none was given yet */
-	uint64_t patience_ms;
-	bool stale_ok, has_answered;
-};
 
 int etcd_open(const struct etcd_options *options, struct etcd **ret_etcd, struct error *err)
 {
@@ -114,7 +100,9 @@ static json_int_t code_of(const struct reply *reply)
 
 static bool is_done(const struct reply *reply)
 {
-	return reply->result == 0 && reply->status == 200 && json_is_object(json_object_get(reply->body, "header"));
+	const json_t *body = json_object_get(reply->body, "result"); /* of what could have several answers */
+
+	return reply->result == 0 && reply->status == 200 && json_is_object(json_object_get(body ? body : reply->body, "header"));
 }
 
 /* Another member, or the same one later, may know better. */
@@ -165,7 +153,7 @@ static int nobody_answers(const struct etcd *etcd, const struct reply *last, str
 	return error_set(err, -EREMOTEIO, "etcd does not answer: %s: %s", etcd->members.items[etcd->at], problem);
 }
 
-static int not_understood(const struct etcd *etcd, struct error *err)
+int etcd_not_understood(const struct etcd *etcd, struct error *err)
 {
 	return error_set(err, -EREMOTEIO, "the answer of etcd at %s is not understood", etcd->members.items[etcd->at]);
 }
@@ -235,7 +223,7 @@ static int identify(struct etcd *etcd, uint64_t until_ms, struct error *err)
 	r = ask_members(etcd, "auth/authenticate", question, until_ms, &lost, &answer, err);
 	token = json_string_value(json_object_get(answer, "token"));
 	if (r == 0 && !token)
-		r = not_understood(etcd, err);
+		r = etcd_not_understood(etcd, err);
 	if (r == 0)
 		etcd->token = xstrdup(token);
 	json_decref(answer);
@@ -244,7 +232,7 @@ static int identify(struct etcd *etcd, uint64_t until_ms, struct error *err)
 }
 
 /* Takes over the question. */
-static int ask(struct etcd *etcd, const char *path, json_t *question, bool *ret_lost, json_t **ret_answer, struct error *err)
+int etcd_ask(struct etcd *etcd, const char *path, json_t *question, bool *ret_lost, json_t **ret_answer, struct error *err)
 {
 	const uint64_t until_ms = clock_ms() + (etcd->has_answered ? etcd->patience_ms : MIN(etcd->patience_ms, (uint64_t)PATIENCE_FIRST_MS));
 	int r = question ? 0 : error_set(err, -ENOMEM, "no memory");
@@ -265,175 +253,16 @@ static int ask(struct etcd *etcd, const char *path, json_t *question, bool *ret_
 	return r;
 }
 
-/* --- keys --- */
-
-static json_t *base64_of(const void *data, size_t len)
+bool etcd_ask_member(struct etcd *etcd, size_t member, const char *path, const json_t *question)
 {
-	AUTO_BUF text = BUF_INIT;
-
-	base64_add(&text, data, len);
-	return json_stringn(text.data ? (const char *)text.data : "", text.len);
-}
-
-static json_t *base64_of_text(const char *text)
-{
-	return base64_of(text, strlen(text));
-}
-
-/* What is missing is empty: so etcd tells it. */
-static int decode(const json_t *row, const char *name, struct buf *ret_value)
-{
-	const char *text = json_string_value(json_object_get(row, name));
-
-	buf_reset(ret_value);
-	return text ? base64_decode(text, strlen(text), ret_value) : 0;
-}
-
-static int get_key(struct etcd *etcd, const char *key, bool stale_ok, struct buf *ret_value, struct error *err)
-{
-	json_t *question = json_pack("{s:o, s:b}", "key", base64_of_text(key), "serializable", stale_ok), *answer = NULL;
-	const json_t *row;
-	bool lost;
-	int r = ask(etcd, "kv/range", question, &lost, &answer, err);
-
-	row = json_array_get(json_object_get(answer, "kvs"), 0);
-	if (r == 0 && !row)
-		r = error_set(err, -ENOENT, "etcd has no key %s", key);
-	if (r == 0 && decode(row, "value", ret_value) < 0)
-		r = not_understood(etcd, err);
-	json_decref(answer);
-	return r;
-}
-
-int etcd_get(struct etcd *etcd, const char *key, struct buf *ret_value, struct error *err)
-{
-	int r = get_key(etcd, key, etcd->stale_ok, ret_value, err);
-
-	/* A member that is behind does not know it yet. */
-	return r == -ENOENT && etcd->stale_ok ? get_key(etcd, key, false, ret_value, err) : r;
-}
-
-/* `at`: where keys begin that were not given yet. */
-static int give_row(const struct etcd *etcd, const json_t *row, const char *prefix, struct buf *at, etcd_each_fn each, void *arg, struct error *err)
-{
-	AUTO_BUF key = BUF_INIT, value = BUF_INIT;
-
-	if (decode(row, "key", &key) < 0 || decode(row, "value", &value) < 0 || bytes_compare(key.data, key.len, at->data, at->len) < 0)
-		return not_understood(etcd, err);
-	buf_add_u8(&key, 0);
-	if (strncmp((const char *)key.data, prefix, strlen(prefix)) != 0)
-		return not_understood(etcd, err);
-	buf_reset(at);
-	buf_add(at, key.data, key.len);
-	return each(arg, (const char *)key.data, &value);
-}
-
-int etcd_list(struct etcd *etcd, const char *prefix, etcd_each_fn each, void *arg, struct error *err)
-{
-	AUTO_FREE char *end = xstrdup(prefix);
-	AUTO_BUF at = BUF_INIT;
-	bool has_more, lost;
-	int r;
-
-	buf_add(&at, prefix, strlen(prefix));
-	end[strlen(end) - 1]++; /* ASCII: there is a next one */
-	do {
-		json_t *question = json_pack("{s:o, s:o, s:s, s:b}", "key", base64_of(at.data, at.len), "range_end", base64_of_text(end), "limit", PAGE,
-		                             "serializable", etcd->stale_ok), *answer = NULL, *rows;
-
-		r = ask(etcd, "kv/range", question, &lost, &answer, err);
-		has_more = json_is_true(json_object_get(answer, "more"));
-		rows = json_object_get(answer, "kvs");
-		if (r == 0 && has_more && json_array_size(rows) == 0)
-			r = not_understood(etcd, err);
-		for (size_t i = 0; i < json_array_size(rows) && r == 0; i++)
-			r = give_row(etcd, json_array_get(rows, i), prefix, &at, each, arg, err);
-		json_decref(answer);
-	} while (r == 0 && has_more);
-	return r;
-}
-
-/* A key that is there was made by some revision, which begin with 1; one that is not, by 0. */
-static json_t *compare_of(const char *key, const struct buf *was)
-{
-	json_t *compare = json_pack("{s:o, s:s}", "key", base64_of_text(key), "result", "EQUAL");
-
-	json_object_set_new(compare, "target", json_string(was ? "VALUE" : "CREATE"));
-	if (was)
-		json_object_set_new(compare, "value", base64_of(was->data, was->len));
-	else
-		json_object_set_new(compare, "create_revision", json_string("0"));
-	return compare;
-}
-
-static json_t *put_of(const char *key, const struct buf *value)
-{
-	return json_pack("{s:{s:o, s:o}}", "request_put", "key", base64_of_text(key), "value", base64_of(value->data, value->len));
-}
-
-static json_t *range_of(const char *key)
-{
-	return json_pack("{s:{s:o}}", "request_range", "key", base64_of_text(key));
-}
-
-int etcd_replace(struct etcd *etcd, const char *key, const struct buf *was, const struct buf *value, struct buf *ret_there, bool *ret_lost,
-		 struct error *err)
-{
-	json_t *question = json_pack("{s:[o], s:[o], s:[o]}", "compare", compare_of(key, was), "success", put_of(key, value), "failure", range_of(key));
-	json_t *answer = NULL;
-	const json_t *said;
-	int r = ask(etcd, "kv/txn", question, ret_lost, &answer, err);
-
-	said = json_object_get(json_array_get(json_object_get(answer, "responses"), 0), "response_range");
-	buf_reset(ret_there);
-	if (r == 0 && !json_is_true(json_object_get(answer, "succeeded")))
-		r = said && decode(json_array_get(json_object_get(said, "kvs"), 0), "value", ret_there) == 0 ? -EEXIST : not_understood(etcd, err);
-	*ret_lost |= r == -EREMOTEIO && answer;
-	json_decref(answer);
-	if (r != -EEXIST)
-		return r;
-	/* an earlier try was carried out, whose answer was lost */
-	if (bytes_compare(ret_there->data, ret_there->len, value->data, value->len) == 0)
-		return 0;
-	return error_set(err, -EEXIST, "etcd has another value at %s", key);
-}
-
-/* What is compared is never so, but etcd looks at rights first. */
-int etcd_may_put(struct etcd *etcd, const char *key, struct error *err)
-{
-	json_t *compare = json_pack("{s:o, s:s, s:s, s:s}", "key", base64_of_text(key), "result", "LESS", "target", "CREATE", "create_revision", "0");
-	json_t *question = json_pack("{s:[o], s:[o]}", "compare", compare, "success", put_of(key, &BUF_INIT)), *answer = NULL;
-	bool lost;
-	int r = ask(etcd, "kv/txn", question, &lost, &answer, err);
-
-	json_decref(answer);
-	return r;
-}
-
-int etcd_look(struct etcd *etcd, struct etcd_state *ret_state, struct error *err)
-{
-	struct etcd_state state = {.members = (unsigned)etcd->members.count};
-	json_t *question = json_pack("{s:o}", "key", base64_of_text("corpusfs/"));
 	const size_t at = etcd->at;
-	struct reply reply = {0};
-	AUTO_BUF ignored = BUF_INIT;
-	int r = etcd_get(etcd, "corpusfs/", &ignored, err); /* and there is a token */
+	struct reply reply;
+	bool is_answered;
 
-	for (etcd->at = 0; etcd->at < etcd->members.count && (r == 0 || r == -ENOENT); etcd->at++) {
-		const uint64_t began = clock_us();
-
-		ask_once(etcd, "kv/range", question, LOOK_MS, &reply);
-		if (is_done(&reply)) {
-			const double ms = (double)(clock_us() - began) / 1000;
-
-			state.latency_ms = state.answering++ == 0 ? ms : MIN(state.latency_ms, ms);
-		}
-		reply_clear(&reply);
-	}
+	etcd->at = member;
+	ask_once(etcd, path, question, LOOK_MS, &reply);
+	is_answered = is_done(&reply);
+	reply_clear(&reply);
 	etcd->at = at;
-	json_decref(question);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	*ret_state = state;
-	return 0;
+	return is_answered;
 }

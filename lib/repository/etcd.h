@@ -46,13 +46,42 @@ WARN_UNUSED int etcd_get(struct etcd *etcd, const char *key, struct buf *ret_val
 typedef int (*etcd_each_fn)(void *arg, const char *key, const struct buf *value);
 WARN_UNUSED int etcd_list(struct etcd *etcd, const char *prefix, etcd_each_fn each, void *arg, struct error *err);
 
+/* What must be so, of a key: its value; NULL: there is no such key. */
+struct etcd_condition {
+	const char *key;
+	const struct buf *is;
+};
+
 /*
- * Puts a value, if the key has the value `was` (NULL: if there is none), in one transaction. Nobody else may ever put the same value: so it is told
- * whose it is. -EEXIST: there is another value, which is in ret_there (empty: none), and this one will not come any more. ret_lost: an answer was
- * lost, so that after a failure it may come, and after -EEXIST may have been there in between.
+ * Puts a value, if the key has the value `was` (NULL: if there is none), and `also` is so (NULL: whatever else is), in one transaction. Nobody else may
+ * ever put the same value: so it is told whose it is. -EEXIST: there is another value, which is in ret_there (empty: none), and this one will not come
+ * any more. -EBUSY: `also` is not so. ret_lost: an answer was lost, so that after a failure it may come, if `also` may be so again, and after -EEXIST may
+ * have been there in between.
  */
-WARN_UNUSED int etcd_replace(struct etcd *etcd, const char *key, const struct buf *was, const struct buf *value, struct buf *ret_there, bool *ret_lost,
-			     struct error *err);
+struct etcd_replacement {
+	const char *key;
+	const struct buf *was, *value;
+	const struct etcd_condition *also;
+};
+WARN_UNUSED int etcd_replace(struct etcd *etcd, const struct etcd_replacement *what, struct buf *ret_there, bool *ret_lost, struct error *err);
+
+/* Puts several values in one transaction, those with a lease until that ends. -EEXIST: a condition is not so; with ret_lost, they may be there all the same. */
+#define ETCD_LEASE_TEXT 24
+struct etcd_put {
+	const char *key;
+	const struct buf *value;
+	const char *lease; /* NULL: for good */
+};
+struct etcd_puts {
+	const struct etcd_condition *conditions;
+	size_t condition_count;
+	const struct etcd_put *puts;
+	size_t count;
+};
+WARN_UNUSED int etcd_put_if(struct etcd *etcd, const struct etcd_puts *what, bool *ret_lost, struct error *err);
+WARN_UNUSED int etcd_lease(struct etcd *etcd, unsigned seconds, char ret_lease[ETCD_LEASE_TEXT], struct error *err);
+WARN_UNUSED int etcd_lease_renew(struct etcd *etcd, const char *lease, struct error *err); /* -ENOENT: it has ended */
+
 /* Whether this user may put the key. Nothing is put. -EACCES */
 WARN_UNUSED int etcd_may_put(struct etcd *etcd, const char *key, struct error *err);
 

@@ -103,7 +103,7 @@ int etcd_mark_set(struct etcd_mark *mark, struct objects *place, struct etcd *et
 	seal_random(chance, sizeof(chance));
 	for (size_t i = 0; i < sizeof(chance); i++)
 		buf_addf(&made, "%02x", chance[i]);
-	r = etcd_replace(etcd, key, NULL, &made, &there, &lost, err);
+	r = etcd_replace(etcd, &(struct etcd_replacement){.key = key, .value = &made}, &there, &lost, err);
 	if (r == -EEXIST && there.len != DIGITS)
 		return error_set(err, -EBADMSG, "the key %s in etcd is damaged", key);
 	if (r < 0 && r != -EEXIST)

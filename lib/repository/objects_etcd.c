@@ -333,6 +333,7 @@ static void close_etcd(struct objects *objects)
 	objects_close(own->place);
 	etcd_close(own->etcd);
 	objects_etcd_forget(own);
+	buf_clear(&own->writer.term);
 	pthread_mutex_destroy(&own->lock);
 	free(own);
 }

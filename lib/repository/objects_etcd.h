@@ -2,7 +2,9 @@
  * A store of objects whose heads stand in etcd: it decides which version of a dataset is the newest, whatever the place itself can do. All other
  * objects are the place's, and so are the heads that are not the newest: of each there is a copy under its name, as where there is no etcd.
  *
- *   corpusfs/REPOSITORY/heads/DATASET   the head of a dataset: its object's name (lib/backup/heads.h), a newline, its sealed bytes
+ *   corpusfs/REPOSITORY/heads/DATASET     the head of a dataset: its object's name (lib/backup/heads.h), a newline, its sealed bytes
+ *   corpusfs/REPOSITORY/writers/DATASET   who is the writer of it, until his lease ends: a sealed note
+ *   corpusfs/REPOSITORY/terms/DATASET     "NUMBER CHANCE": the last term that a writer was given; chance: digits at random
  *
  * Invariants:
  *   E1  A head becomes the newest by one transaction that compares the one before: the key must still have the value from which the number was
@@ -11,11 +13,15 @@
  *   E2  Its copy is put after that, so nobody reads a version that is not the head yet; and before the next one's transaction, by who makes that
  *       one: so no version is missing.
  *   E3  A mark in the place says that heads are in etcd, and in which one (etcd_mark.h). It is there before the first one is.
+ *   E4  While there is a writer, he alone puts heads; and nobody does in a term that is over, however late what he has sent comes: the transaction also
+ *       compares the term, or that there is no writer. Each time somebody becomes the writer, also the same one again, he is given a term that
+ *       nobody had. (tests/model/writers_etcd.pml)
  *
  * With stale_ok a member answers what it knows, and where none answers, the copies do.
  *
- * Errors: besides those of objects.h, -EREMOTEIO: etcd does not answer, and nothing of what was to be put will come. -ETIMEDOUT: a head may be
- * there, or may come. -EAGAIN: the place let nobody through, as S3 may when several put one object at once. Words for them come by objects_failed.
+ * Errors: besides those of objects.h, -EBUSY: another one is the writer; -EREMOTEIO: etcd does not answer, and nothing of what was to be put will come;
+ * -ETIMEDOUT: a head may be there, or may come; -EAGAIN: the place let nobody through, as S3 may when several put one object at once. Words for them
+ * come by objects_failed.
  */
 #ifndef CORPUSFS_REPOSITORY_OBJECTS_ETCD_H
 #define CORPUSFS_REPOSITORY_OBJECTS_ETCD_H
@@ -38,6 +44,20 @@ bool objects_etcd_decides(struct objects *objects);
  * etcd knows of none. ret_name has BLOB_ID_TEXT bytes.
  */
 WARN_UNUSED int objects_etcd_newest_name(struct objects *objects, const char *name, char *ret_name);
+/*
+ * For those that have it: becomes the writer of the dataset of a head's name, for so many seconds, each time it is asked; of 0 seconds, only looks who is.
+ * What is put afterwards is put in its term. ret_other: the note of another writer, after -EBUSY, or of any, with 0 seconds.
+ */
+struct objects_etcd_writer {
+	const struct buf *note; /* of who wants to be it */
+	unsigned seconds;
+	bool (*is_own)(void *arg, const struct buf *note);
+	void *arg;
+};
+WARN_UNUSED int objects_etcd_become_writer(struct objects *objects, const char *name, const struct objects_etcd_writer *who, uint64_t *ret_term,
+					   struct buf *ret_other);
+/* The lease is good for as long again. -ENOENT: it has ended. */
+WARN_UNUSED int objects_etcd_stay_writer(struct objects *objects);
 /* How etcd is; for those that have it. */
 WARN_UNUSED int objects_etcd_look(struct objects *objects, struct etcd_state *ret_state, struct error *err);
 

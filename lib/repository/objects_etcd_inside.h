@@ -1,4 +1,4 @@
-/* What the files of objects_etcd.h share. Not for others. They stand in this order: objects_etcd_put, objects_etcd. */
+/* What the files of objects_etcd.h share. Not for others. They stand in this order: objects_etcd_writer, objects_etcd_put, objects_etcd. */
 #ifndef CORPUSFS_REPOSITORY_OBJECTS_ETCD_INSIDE_H
 #define CORPUSFS_REPOSITORY_OBJECTS_ETCD_INSIDE_H
 
@@ -29,8 +29,23 @@ struct objects_etcd {
 	struct etcd *etcd;
 	struct etcd_mark mark;
 	struct known *known; /* by name, heads that etcd has told of: what a name stands for never changes, and each stays where it is */
+	struct { /* this one is the writer of a dataset, or was it */
+		char dataset[DATASET_LEN + 1]; /* "": of none */
+		uint64_t number;
+		struct buf term; /* as its key has it */
+		char lease[ETCD_LEASE_TEXT];
+	} writer;
 	struct error why; /* of the last failure */
 };
+
+/* What must be so when a head is put: that the term is not over, or that there is no writer. */
+struct objects_etcd_right {
+	bool has_term;
+	char *key; /* owned */
+	struct etcd_condition condition;
+};
+void objects_etcd_may_write(const struct objects_etcd *own, const char *name, struct objects_etcd_right *ret_right);
+int objects_etcd_not_writer(struct objects_etcd *own, const struct objects_etcd_right *right); /* it was not so: -EBUSY */
 
 /* Of a head's name; "" gives what the keys of all heads begin with. */
 char *objects_etcd_key(const struct objects_etcd *own, const char *name);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/fault.h"
@@ -125,9 +126,19 @@ static int replace_head(struct objects_etcd *own, const char *name, const struct
 {
 	AUTO_FREE char *key = objects_etcd_key(own, name);
 	AUTO_BUF there = BUF_INIT;
+	struct objects_etcd_right right = {0};
 	int r = fault_point("head-before-transaction");
 
-	return r < 0 ? r : etcd_replace(own->etcd, key, before, value, &there, ret_lost, &own->why);
+	if (r < 0)
+		return r;
+	objects_etcd_may_write(own, name, &right);
+	r = etcd_replace(own->etcd, &(struct etcd_replacement){key, before, value, &right.condition}, &there, ret_lost, &own->why);
+	if (r == -EBUSY)
+		r = objects_etcd_not_writer(own, &right);
+	/* No term comes again; but the writer's lease may end, and then what was lost may come. */
+	*ret_lost = *ret_lost && !(r == -EBUSY && right.has_term);
+	free(right.key);
+	return r;
 }
 
 /* E1, E2 */

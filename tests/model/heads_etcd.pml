@@ -114,6 +114,7 @@ again:
 		:: d_step { sent[me] = head; sent_before[me] = before }; goto again
 		/* an answer */
 		:: atomic {
+			skip; /* an "else" that came first would be that of all three */
 			apply(head, before);
 			if
 			:: key == head -> acknowledged[head] = true

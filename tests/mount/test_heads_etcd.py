@@ -425,6 +425,8 @@ def test_users(agreed, users, remotes, area):
     assert remotes.heads("reader") == {"d": 1}
     remotes.run("restore", "reader:d", area + "/out")
     told(remotes.publish("d", name="reader", code=program.PERMISSION), "does not permit")
+    remotes.publish("d", "--as", "led", "--lease", "60", name="who")
+    told(remotes.publish("d", "--as", "led", "--lease", "60", name="reader", code=program.PERMISSION), "does not permit")
     assert remotes.json("remote", "test", "reader")["etcd"]["writes"] is False
     assert remotes.json("remote", "test", "who")["etcd"]["writes"] is True
     told(remotes.run("remote", "test", "wrong", code=program.PERMISSION), '"who"')

@@ -154,7 +154,7 @@ static int replace(const char *const *answers, bool *ret_lost, struct buf *ret_t
 	buf_addf(&value, "mine");
 	server_start(&server, answers);
 	etcd = open_members(server.member, NULL, PATIENCE_MS);
-	r = etcd_replace(etcd, "k", NULL, &value, ret_there, ret_lost, &err);
+	r = etcd_replace(etcd, &(struct etcd_replacement){.key = "k", .value = &value}, ret_there, ret_lost, &err);
 	etcd_close(etcd);
 	server_stop(&server);
 	buf_add_u8(ret_there, 0);
@@ -286,7 +286,7 @@ static void test_question_is_not_sent_again_behind_our_back(void **state)
 	etcd = open_members(server.member, NULL, IMPATIENCE_MS);
 	assert_int_equal(etcd_get(etcd, "k", &value, &err), -ENOENT);
 	buf_addf(&value, "mine");
-	assert_int_equal(etcd_replace(etcd, "k", NULL, &value, &there, &lost, &err), -EREMOTEIO);
+	assert_int_equal(etcd_replace(etcd, &(struct etcd_replacement){.key = "k", .value = &value}, &there, &lost, &err), -EREMOTEIO);
 	assert_true(lost);
 	assert_non_null(strstr(server.requests[1], "kv/txn"));
 	etcd_close(etcd);
@@ -393,7 +393,7 @@ static void test_nobody_answers(void **state)
 
 	assert_int_equal(etcd_get(etcd, "k", &value, &err), -EREMOTEIO);
 	assert_non_null(strstr(err.text, dead));
-	assert_int_equal(etcd_replace(etcd, "k", NULL, &value, &there, &lost, &err), -EREMOTEIO);
+	assert_int_equal(etcd_replace(etcd, &(struct etcd_replacement){.key = "k", .value = &value}, &there, &lost, &err), -EREMOTEIO);
 	assert_false(lost);
 	etcd_close(etcd);
 	close(port);
