@@ -208,7 +208,7 @@ static void what_was_read_once_is_opened_while_the_place_is_away(void **state)
 	struct error err = {0};
 
 	is_away = true;
-	assert_int_equal(try_open(fixture, &err), -ENOENT);
+	assert_int_equal(try_open(fixture, &err), -EHOSTUNREACH);
 	is_away = false;
 	reopen(fixture);
 	assert_int_equal(read_blob(fixture), 0);
