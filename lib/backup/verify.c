@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "lib/backup/backup_find.h"
+#include "lib/backup/restore_content.h"
 #include "lib/backup/used_blobs.h"
 #include "lib/repository/blob_set.h"
 #include "lib/repository/locks.h"
@@ -39,13 +40,22 @@ static void pack_problem(struct verify *verify, const struct blob_id *pack, int 
 	(void)blob_set_put(&verify->bad_packs, pack, false);
 }
 
+/* Nobody answers there any more: nothing can be said of what is in it. */
+static bool is_away(const struct verify *verify, int code)
+{
+	return objects_is_away(code) && !restore_content_is_damage(verify->options->repository, code);
+}
+
 /* --- trees --- */
 
 static int tree_problem(void *arg, const struct used_problem *found)
 {
 	struct verify *verify = arg;
-	AUTO_FREE char *where = xasprintf("backup %.8s: %s", found->snapshot->name, *found->path ? found->path : "/");
+	AUTO_FREE char *where = NULL;
 
+	if (is_away(verify, found->code))
+		return found->code;
+	where = xasprintf("backup %.8s: %s", found->snapshot->name, *found->path ? found->path : "/");
 	problem(verify, where, found->code, found->what);
 	(void)blob_set_put(&verify->lost, found->id, found->is_tree);
 	return 0;
@@ -77,6 +87,8 @@ static int look_at_snapshots(struct verify *verify, const struct object_names *n
 			r = 0;
 			continue;
 		}
+		if (is_away(verify, r))
+			return r;
 		if (r < 0) {
 			problem(verify, why.text, r, "snapshot file");
 			r = 0;
@@ -91,7 +103,7 @@ static int look_at_snapshots(struct verify *verify, const struct object_names *n
 
 /* --- packs --- */
 
-static void look_for_pack(struct verify *verify, const struct blob_id *pack)
+static int look_for_pack(struct verify *verify, const struct blob_id *pack)
 {
 	struct objects *objects = verify->options->repository->objects;
 	char name[BLOB_ID_TEXT];
@@ -101,16 +113,22 @@ static void look_for_pack(struct verify *verify, const struct blob_id *pack)
 	blob_id_text(pack, name);
 	r = objects->place->size(objects, OBJECT_PACK, name, &verify->pack_size);
 	verify->pack_is_there = r == 0;
+	if (is_away(verify, r))
+		return r;
 	if (r < 0)
 		pack_problem(verify, pack, r, r == -ENOENT ? "an index names it, and it is not there" : "an index names it, and it cannot be looked at");
+	return 0;
 }
 
 static int look_at_place(void *arg, const struct blob_place *place)
 {
 	struct verify *verify = arg;
+	int r = 0;
 
 	if (!blob_id_equal(&verify->pack, &place->pack) || verify->counts->blobs == 0)
-		look_for_pack(verify, &place->pack);
+		r = look_for_pack(verify, &place->pack);
+	if (r < 0)
+		return r;
 	verify->counts->blobs++;
 	if (verify->pack_is_there && (uint64_t)place->blob.offset + place->blob.length > verify->pack_size) {
 		pack_problem(verify, &place->pack, -EBADMSG, "it is shorter than an index says");
@@ -166,22 +184,26 @@ static const char *compare_index(struct verify *verify, const struct blob_id *pa
 	               : "what an index says stands in it stands elsewhere; corpusfs backup rebuild-index mends that";
 }
 
-static const char *read_pack(struct verify *verify, const struct blob_id *pack, const char *name)
+/* *ret_why: what is wrong with it, or NULL. An error is of the place. */
+static int read_pack(struct verify *verify, const struct blob_id *pack, const char *name, const char **ret_why)
 {
 	struct objects *objects = verify->options->repository->objects;
 	struct pack_blobs blobs = {0};
 	AUTO_BUF bytes = BUF_INIT;
-	const char *why = NULL;
+	const char *why;
 	struct blob_id id;
 	int r = objects_get_whole(objects, OBJECT_PACK, name, PACK_BYTES_MAX, &bytes);
 
+	*ret_why = r < 0 && r != -ENOENT ? "it cannot be read" : NULL;
 	if (r < 0)
-		return r == -ENOENT ? NULL : "it cannot be read";
+		return is_away(verify, r) ? r : 0;
 	verify->counts->packs_read++;
 	verify->counts->bytes_read += bytes.len;
 	id = blob_id_of(bytes.data, bytes.len);
-	if (!blob_id_equal(&id, pack))
-		return "it is damaged: its bytes do not have the SHA-256 that it is named by";
+	if (!blob_id_equal(&id, pack)) {
+		*ret_why = "it is damaged: its bytes do not have the SHA-256 that it is named by";
+		return 0;
+	}
 	if (repository_read_pack_header(verify->reader, pack, &blobs) < 0)
 		why = "its header is damaged";
 	else
@@ -189,7 +211,8 @@ static const char *read_pack(struct verify *verify, const struct blob_id *pack, 
 	if (!why)
 		why = compare_index(verify, pack, &blobs);
 	array_clear(&blobs);
-	return why;
+	*ret_why = why;
+	return 0;
 }
 
 /* As many as are wanted of those that are left, each as likely as the others. */
@@ -210,12 +233,15 @@ static int look_into_pack(void *arg, const struct blob_id *pack)
 	struct verify *verify = arg;
 	char name[BLOB_ID_TEXT];
 	const char *why;
+	int r;
 
 	verify->counts->packs++;
 	if (!verify->options->data || !is_chosen(verify))
 		return 0;
 	blob_id_text(pack, name);
-	why = read_pack(verify, pack, name);
+	r = read_pack(verify, pack, name, &why);
+	if (r < 0)
+		return r;
 	if (why)
 		pack_problem(verify, pack, -EBADMSG, why);
 	transfer_tell_part(&verify->transfer, "packs", verify->counts->bytes_read, 0);
@@ -229,9 +255,13 @@ static int look_for_loss(void *arg, const struct blob_place *place)
 {
 	struct verify *verify = arg;
 	AUTO_BUF plain = BUF_INIT;
+	int r = 0;
 
-	if (blob_set_has(&verify->bad_packs, &place->pack, false) && !blob_set_has(&verify->lost, &place->blob.id, place->blob.is_tree) &&
-	    repository_read_blob(verify->reader, &place->blob.id, place->blob.is_tree, &plain) < 0)
+	if (blob_set_has(&verify->bad_packs, &place->pack, false) && !blob_set_has(&verify->lost, &place->blob.id, place->blob.is_tree))
+		r = repository_read_blob(verify->reader, &place->blob.id, place->blob.is_tree, &plain);
+	if (is_away(verify, r))
+		return r;
+	if (r < 0)
 		(void)blob_set_put(&verify->lost, &place->blob.id, place->blob.is_tree);
 	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
 }
@@ -256,6 +286,10 @@ static void hurt_path(struct hurt *hurt, const char *path)
 
 static int hurt_tree(void *arg, const struct used_problem *found)
 {
+	const struct hurt *hurt = arg;
+
+	if (is_away(hurt->verify, found->code))
+		return found->code;
 	if (found->is_tree)
 		hurt_path(arg, *found->path ? found->path : "/");
 	return 0;
@@ -347,6 +381,8 @@ static int run(struct verify *verify, struct error *err)
 	if (r == 0 && verify->counts->problems > 0)
 		r = tell_losses(verify, &names);
 	array_clear(&names);
+	if (verify->used && is_away(verify, r))
+		(void)objects_failed(repository->objects, r, "the repository cannot be read any more", err);
 	return r == -ECANCELED ? 0 : r;
 }
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "lib/backup/restore.h"
+#include "lib/backup/verify.h"
 #include "lib/base/clock.h"
 #include "lib/repository/fetch.h"
 #include "tests/unit/repository_place.h"
@@ -374,6 +375,24 @@ static void test_a_drill_that_is_to_go_on_takes_no_place_that_is_away_for_damage
 	assert_non_null(strstr(err.text, "cannot be read: No route to host"));
 }
 
+static void test_verify_takes_no_place_that_is_away_for_damage(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct verify_options options = {.repository = fixture->place.repository, .data = true, .sample = 100};
+	const struct blob_id *blobs[] = {&fixture->sub, &fixture->bad};
+
+	for (size_t i = 0; i < ARRAY_SIZE(blobs); i++) {
+		struct verify_counts counts;
+		struct error err = {0};
+
+		go_away(fixture, -EHOSTUNREACH, 0, blobs[i], i == 0);
+		assert_int_equal(verify_run(&options, &counts, &err), -EHOSTUNREACH);
+		assert_int_equal(counts.problems, 0);
+		assert_string_equal(err.text, "the repository cannot be read any more: No route to host");
+		fixture->place.repository->objects = fixture->away.inner;
+	}
+}
+
 /* The disk gives all else. */
 static void test_a_part_that_its_disk_cannot_read_is_left_out(void **state)
 {
@@ -399,6 +418,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_directory_that_cannot_be_asked_for_is_not_left_out, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_who_has_waited_in_vain_does_not_wait_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_drill_that_is_to_go_on_takes_no_place_that_is_away_for_damage, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_verify_takes_no_place_that_is_away_for_damage, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_part_that_its_disk_cannot_read_is_left_out, set_up, tear_down),
 	};
 
