@@ -29,6 +29,7 @@ static bool is_hit(const struct item *item)
 	return !item->twin && !item->is_new;
 }
 
+/* 1: the record is true, but of other content: the index is wrong. */
 static int check_record(const struct item *item, const uint8_t *record, size_t len)
 {
 	struct chunk_header header;
@@ -36,11 +37,14 @@ static int check_record(const struct item *item, const uint8_t *record, size_t l
 
 	if (ret)
 		return ret;
-	return header.plain_len == item->length && !memcmp(header.sha256, item->sha256, DIGEST_LEN) ? 0 : -EBADMSG;
+	return header.plain_len == item->length && !memcmp(header.sha256, item->sha256, DIGEST_LEN) ? 0 : 1;
 }
 
-/* The database's word. */
-static void check_item(struct chunks *chunks, struct item *item)
+/*
+ * The database's word. A chunk of other content is nobody's to heal: it is as it was, and the item is stored anew. So it is where the
+ * machine is short of something, which tells nothing of the chunk.
+ */
+static void check_item(struct chunks *chunks, struct item *item, bool is_listed)
 {
 	struct backend_record record;
 	int ret = backend_get(chunks->backend, item->id, &record);
@@ -49,8 +53,9 @@ static void check_item(struct chunks *chunks, struct item *item)
 		ret = check_record(item, record.bytes, record.len);
 		backend_release(&record);
 	}
-	item->unsound = ret;
-	if (ret)
+	item->unsound = chunk_is_damage(ret) || (is_listed && ret <= 0);
+	item->is_new = ret && !item->unsound;
+	if (chunk_is_damage(ret))
 		damaged_add(chunks->damaged, item->id);
 }
 
@@ -64,11 +69,12 @@ static void check_run(struct chunks *chunks, struct item *items, size_t count, u
 		tools = scratch_take(chunks->scratch);
 		(void)backend_get_many(chunks->backend, items->id, count, &tools->raw, values);
 	}
-	for (size_t i = 0; i < count; i++)
-		if (damaged_any(chunks->damaged) && damaged_get(chunks->damaged, items[i].id, &(struct damage_record){0}))
-			items[i].unsound = -EBADMSG;
-		else if (!values[i].data || check_record(&items[i], values[i].data, values[i].len))
-			check_item(chunks, &items[i]);
+	for (size_t i = 0; i < count; i++) {
+		const bool is_listed = damaged_any(chunks->damaged) && damaged_get(chunks->damaged, items[i].id, &(struct damage_record){0});
+
+		if (is_listed || !values[i].data || check_record(&items[i], values[i].data, values[i].len))
+			check_item(chunks, &items[i], is_listed);
+	}
 	if (tools)
 		scratch_put(chunks->scratch, tools);
 }

@@ -12,7 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/chunk/chunk_store.h"
 #include "lib/chunk/damaged.h"
+#include "lib/chunk/dedup.h"
 #include "lib/chunk/set.h"
 #include "tests/unit/chunk_store.h"
 #include "tests/unit/fault_wait.h"
@@ -352,6 +354,36 @@ static void test_record_of_another_chunk_is_no_twin(void **state)
 	free(theirs.pieces);
 }
 
+/* The index says that B's content is in A, which is whole or in the list of damaged chunks. A stays what it is. */
+static void test_chunk_of_other_content_is_not_healed_by_what_the_index_takes_it_for(void **state)
+{
+	struct store *store = *state;
+	AUTO_FREE uint8_t *data = noise(LEN, 9), *other = noise(LEN, 10), *out = xmalloc(LEN);
+	struct stored mine = put(store, data, LEN, 0), theirs = put(store, other, LEN, 0), again;
+	const uint64_t id = mine.pieces[0].chunk;
+	uint8_t sha256[DIGEST_LEN];
+	uint32_t len;
+
+	assert_int_equal(chunks_digest(store->chunks, theirs.pieces[0].chunk, &len, sha256), 0);
+	for (int is_listed = 0; is_listed < 2; is_listed++) {
+		struct kv_batch *batch = kv_batch_new();
+
+		if (is_listed)
+			damaged_add(store->chunks->damaged, id);
+		dedup_put(batch, sha256, len, id);
+		assert_int_equal(kv_write(store->kv, batch, 0), 0);
+		kv_batch_free(batch);
+		again = put(store, other, LEN, 0);
+		assert_int_equal(chunks_read(store->chunks, id, 100, 1000, out), 0);
+		assert_memory_equal(out, data + 100, 1000);
+		assert_reads(store, again.pieces[0].chunk, other);
+		assert_int_equal(chunks_known_damaged(store->chunks, id), is_listed);
+		free(again.pieces);
+	}
+	free(mine.pieces);
+	free(theirs.pieces);
+}
+
 static int remove_only(void **state)
 {
 	store_remove_dir(*state);
@@ -371,6 +403,7 @@ int main(void)
 		STORE_TEST(test_chunk_that_the_index_does_not_name_is_healed_by_its_twin),
 		STORE_TEST(test_twin_that_was_hurt_first_is_healed_when_the_other_is),
 		STORE_TEST(test_record_of_another_chunk_is_no_twin),
+		STORE_TEST(test_chunk_of_other_content_is_not_healed_by_what_the_index_takes_it_for),
 	};
 
 	setenv("CORPUSFS_FAULT", FORGET ":sleep500," FORGET ":eio:2", 1);
