@@ -202,6 +202,31 @@ uint64_t damaged_resolve(struct damaged *damaged, uint64_t id)
 	return id;
 }
 
+/* What is read for a chunk, as far as memory knows. Caller holds the lock. */
+static uint64_t known_end(struct damaged *damaged, const struct entry *entry)
+{
+	uint64_t id = entry->id;
+
+	for (unsigned i = 0; i < CHAIN_MAX && entry && entry->record.replacement != CHUNK_NONE; i++) {
+		id = entry->record.replacement;
+		entry = find(damaged, id);
+	}
+	return id;
+}
+
+size_t damaged_read_from(struct damaged *damaged, uint64_t end, uint64_t *ret_ids, size_t max)
+{
+	struct entry *entry, *next;
+	size_t count = 0;
+
+	pthread_mutex_lock(&damaged->lock);
+	HASH_ITER (hh, damaged->table, entry, next)
+		if (count < max && entry->id != end && known_end(damaged, entry) == end)
+			ret_ids[count++] = entry->id;
+	pthread_mutex_unlock(&damaged->lock);
+	return count;
+}
+
 /* In memory nothing stands for it until somebody finds the record: the batch may come to nothing. What is saved later does not undo it (save_entry). */
 void damaged_replace(struct damaged *damaged, struct kv_batch *batch, uint64_t id, uint64_t replacement)
 {

@@ -37,6 +37,9 @@ uint64_t damaged_resolve(struct damaged *damaged, uint64_t id);
 /* As part of the batch that stores the replacement; `id` was added before. */
 void damaged_replace(struct damaged *damaged, struct kv_batch *batch, uint64_t id, uint64_t replacement);
 
+/* The chunks of the list for which `end` is read, as far as memory knows: at most `max` of them. */
+size_t damaged_read_from(struct damaged *damaged, uint64_t end, uint64_t *ret_ids, size_t max);
+
 bool damaged_any(const struct damaged *damaged); /* false: the list is empty, and was since it was read */
 /* What the list says of a chunk; false: it is not in it. */
 bool damaged_get(struct damaged *damaged, uint64_t id, struct damage_record *ret_record);

@@ -101,6 +101,7 @@ static int read_stored(struct chunks *chunks, uint64_t id, uint32_t offset, uint
 int chunks_read(struct chunks *chunks, uint64_t id, uint32_t offset, uint32_t len, void *out)
 {
 	struct cache_entry *entry = cache_find(chunks->cache, id);
+	const uint64_t asked = id;
 	int ret;
 
 	if (entry)
@@ -109,11 +110,16 @@ int chunks_read(struct chunks *chunks, uint64_t id, uint32_t offset, uint32_t le
 	ret = read_stored(chunks, id, offset, len, out);
 	/* a chunk that is not there may have been removed, and who reads it will look again where it is */
 	if (chunk_is_damage(ret) && ret != -ENOENT) {
+		uint64_t twin;
+
 		damaged_add(chunks->damaged, id);
-		id = twin_find(chunks, id);
-		if (id != CHUNK_NONE)
-			ret = read_stored(chunks, id, offset, len, out);
+		twin = twin_find(chunks, id);
+		if (twin != CHUNK_NONE)
+			ret = read_stored(chunks, twin, offset, len, out);
 	}
+	/* where what stands for it is damaged, it may be whole itself again */
+	if (chunk_is_damage(ret) && id != asked && !chunks_verify_disk(chunks, asked))
+		ret = read_stored(chunks, asked, offset, len, out);
 	return !ret || ret == -ENOMEM ? ret : -EIO;
 }
 

@@ -8,6 +8,8 @@
 #include "lib/chunk/dedup.h"
 #include "lib/chunk/set.h"
 
+#define HEALED_MAX 8
+
 /* Of a damaged chunk: what its record says, true or not. False: that cannot be read. */
 static bool read_header(struct chunks *chunks, uint64_t id, uint8_t ret_bytes[CHUNK_HEADER_LEN], struct chunk_header *ret_header)
 {
@@ -28,13 +30,18 @@ static bool read_header(struct chunks *chunks, uint64_t id, uint8_t ret_bytes[CH
 	return done;
 }
 
+static bool is_same(const struct chunk_header *hurt, const struct chunk_header *twin)
+{
+	return !memcmp(twin->sha256, hurt->sha256, DIGEST_LEN) && twin->plain_len == hurt->plain_len;
+}
+
 /* Whether the damaged record is the twin's, but for its id and its damage. Its bytes were packed as the twin's were, or not at all. */
 static bool is_twin(struct chunks *chunks, uint64_t id, const uint8_t bytes[CHUNK_HEADER_LEN], const struct chunk_header *hurt,
                     const struct chunk_header *twin)
 {
 	AUTO_FREE uint8_t *plain = NULL;
 
-	if (memcmp(twin->sha256, hurt->sha256, DIGEST_LEN) != 0 || twin->plain_len != hurt->plain_len)
+	if (!is_same(hurt, twin))
 		return false;
 	if (hurt->codec == twin->codec)
 		return twin->stored_len == hurt->stored_len && chunk_record_fits(id, bytes, twin->stored, twin->stored_len);
@@ -44,7 +51,9 @@ static bool is_twin(struct chunks *chunks, uint64_t id, const uint8_t bytes[CHUN
 	return plain && !chunk_record_unpack(chunks->scratch, twin, plain) && chunk_record_fits(id, bytes, plain, twin->plain_len);
 }
 
-static bool check(struct chunks *chunks, uint64_t id, const uint8_t bytes[CHUNK_HEADER_LEN], const struct chunk_header *hurt, uint64_t twin)
+/* `was_healed`: by the damaged chunk, which has the same bytes therefore. */
+static bool check(struct chunks *chunks, uint64_t id, const uint8_t bytes[CHUNK_HEADER_LEN], const struct chunk_header *hurt, uint64_t twin,
+                  bool was_healed)
 {
 	struct chunk_header header;
 	struct backend_record record;
@@ -53,13 +62,14 @@ static bool check(struct chunks *chunks, uint64_t id, const uint8_t bytes[CHUNK_
 	if (backend_get(chunks->backend, twin, &record))
 		return false;
 	found = !chunk_record_verify(chunks->scratch, twin, record.bytes, record.len) &&
-	        !chunk_record_open(twin, record.bytes, record.len, &header) && is_twin(chunks, id, bytes, hurt, &header);
+	        !chunk_record_open(twin, record.bytes, record.len, &header) &&
+	        (was_healed ? is_same(hurt, &header) : is_twin(chunks, id, bytes, hurt, &header));
 	backend_release(&record);
 	return found;
 }
 
-/* As for a hit (sweep.c, S1): mark_lock is held shared until the list has it, so the collector finds the twin in its set, or in the list. */
-static uint64_t find_locked(struct chunks *chunks, uint64_t id, const uint8_t bytes[CHUNK_HEADER_LEN], const struct chunk_header *hurt)
+/* By the index. */
+static uint64_t find_indexed(struct chunks *chunks, uint64_t id, const uint8_t bytes[CHUNK_HEADER_LEN], const struct chunk_header *hurt)
 {
 	struct kv_batch *batch;
 	uint64_t twin;
@@ -73,7 +83,7 @@ static uint64_t find_locked(struct chunks *chunks, uint64_t id, const uint8_t by
 		return CHUNK_NONE;
 	if (chunks->mark)
 		chunk_set_add(chunks->mark, twin);
-	if (!check(chunks, id, bytes, hurt, twin))
+	if (!check(chunks, id, bytes, hurt, twin, false))
 		return CHUNK_NONE;
 	batch = kv_batch_new();
 	damaged_replace(chunks->damaged, batch, id, twin);
@@ -82,6 +92,46 @@ static uint64_t find_locked(struct chunks *chunks, uint64_t id, const uint8_t by
 	(void)ignored;
 	kv_batch_free(batch);
 	return twin;
+}
+
+/*
+ * One that this chunk was to stand for: its disk could not be read for a while, or its file was brought back. The two change places: it leaves
+ * the list, and stands for what stood for it.
+ */
+static uint64_t find_healed(struct chunks *chunks, uint64_t id, const uint8_t bytes[CHUNK_HEADER_LEN], const struct chunk_header *hurt)
+{
+	uint64_t ids[HEALED_MAX], twin = CHUNK_NONE;
+	const size_t count = damaged_read_from(chunks->damaged, id, ids, HEALED_MAX);
+
+	for (size_t i = 0; i < count && twin == CHUNK_NONE; i++) {
+		struct kv_batch *batch;
+		int ignored;
+
+		if (chunks->mark)
+			chunk_set_add(chunks->mark, ids[i]);
+		if (chunks_verify_disk(chunks, ids[i]) || !check(chunks, id, bytes, hurt, ids[i], true))
+			continue;
+		twin = ids[i];
+		batch = kv_batch_new();
+		damaged_replace(chunks->damaged, batch, id, twin);
+		/* what cannot be written is found again */
+		ignored = damaged_forget(chunks->damaged, batch, KV_GIVES_ROOM, &twin, 1);
+		(void)ignored;
+		kv_batch_free(batch);
+	}
+	return twin;
+}
+
+/* As for a hit (sweep.c, S1): mark_lock is held shared until the list has it, so the collector finds the twin in its set, or in the list. */
+static uint64_t find_locked(struct chunks *chunks, uint64_t id, const uint8_t bytes[CHUNK_HEADER_LEN], const struct chunk_header *hurt)
+{
+	/* another thread may have found it since */
+	uint64_t twin = damaged_resolve(chunks->damaged, id);
+
+	if (twin != id)
+		return twin;
+	twin = find_indexed(chunks, id, bytes, hurt);
+	return twin == CHUNK_NONE ? find_healed(chunks, id, bytes, hurt) : twin;
 }
 
 uint64_t twin_find(struct chunks *chunks, uint64_t id)

@@ -228,17 +228,20 @@ static int scrub_content(struct run *run)
 	return result;
 }
 
-/* What was damaged once and is whole on the disk: it could not be read for a while, or a file was brought back. */
+/*
+ * What was damaged once and is whole on the disk: it could not be read for a while, or a file was brought back. It is of use where what stands for
+ * it is damaged in its turn.
+ */
 static int look_at_list_again(struct run *run)
 {
 	AUTO_FREE struct chunk_damage *list = NULL;
-	size_t count = chunks_list_damage(store_chunks(run->store), &list);
+	struct chunks *chunks = store_chunks(run->store);
+	size_t count = chunks_list_damage(chunks, &list);
 	int result = 0;
 
 	for (size_t i = 0; i < count && result == 0; i++)
-		if (list[i].replacement == CHUNK_NONE && chunks_verify_disk(store_chunks(run->store), list[i].chunk) == 0 &&
-		    !store_read_only(run->store))
-			result = chunks_found_whole(store_chunks(run->store), list[i].chunk);
+		if (chunks_known_damaged(chunks, list[i].chunk) && chunks_verify_disk(chunks, list[i].chunk) == 0 && !store_read_only(run->store))
+			result = chunks_found_whole(chunks, list[i].chunk);
 	return result;
 }
 

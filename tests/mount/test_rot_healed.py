@@ -114,3 +114,64 @@ def test_what_rotted_and_was_given_up_can_be_brought_in_again(healed, store):
         store.umount()
         store.mount(healed)
     store.ok("-s", store.path, "scrub")
+
+
+SMALL = 150
+SHA256_BEFORE = 32  # so many bytes before the content of a record
+
+
+def small(number):
+    return noise(number, 10000)
+
+
+def places(store, at=5000):
+    """Where the good copies of all small files lie."""
+    found = []
+    for path in rot.tables(store):
+        with open(path, "rb") as handle:
+            whole = handle.read()
+        for number in range(SMALL):
+            found += [(path, where, number) for where in [whole.find(small(number)[at : at + 64])] if where >= 0]
+    assert len(found) == SMALL
+    return found
+
+
+def flip_all(found):
+    for path, where, _ in found:
+        rot.flip(path, where)
+
+
+def unread(point):
+    rot.forget()
+    return [f"{name}/{number}" for name in ("d", "again") for number in range(SMALL)
+            if os.path.exists(f"{point}/{name}/{number}") and not reads(f"{point}/{name}/{number}", small(number))]
+
+
+def test_what_is_whole_again_is_read_where_what_stands_for_it_rots(store):
+    """The last of the copies loses its own SHA-256, too: nothing tells whose twin it is."""
+    store.expected += [r" error damaged ", r" error damaged-table "]
+    for name in ("d", "again"):
+        store.create(name)
+    point = store.mount()
+    for number in range(SMALL):
+        files.put(f"{point}/d/{number}", small(number))
+    store.umount()
+    first = places(store)
+    flip_all(first)
+    store.mount(point)
+    assert len(unread(point)) == SMALL
+    for number in range(SMALL):
+        files.put(f"{point}/again/{number}", small(number))
+    store.umount()
+    copies = places(store)
+    store.mount(point)
+    assert not unread(point)
+    store.umount()
+    flip_all(first)
+    flip_all(copies)
+    (last,) = [(path, where) for path, where, number in copies if number == SMALL - 1]
+    rot.flip(last[0], last[1] - 5000 - SHA256_BEFORE)
+    store.mount(point)
+    store.run("-s", store.path, "scrub")
+    assert unread(point) == [f"again/{SMALL - 1}"]
+    assert [damage(store)[kind] for kind in ("chunks", "healed")] == [1, SMALL - 1]

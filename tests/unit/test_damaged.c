@@ -31,7 +31,7 @@ static void put_value(struct store *store, enum kv_family family, const struct s
 	kv_batch_free(batch);
 }
 
-static void rot(struct store *store, uint64_t id, size_t at)
+static void flip(struct store *store, uint64_t id, size_t at)
 {
 	struct small_key key = chunk_key(id);
 	AUTO_BUF value = BUF_INIT;
@@ -39,6 +39,11 @@ static void rot(struct store *store, uint64_t id, size_t at)
 	assert_int_equal(kv_get(store->kv, KV_SMALL, key.bytes, key.len, &value), 0);
 	value.data[at] ^= 0x10;
 	put_value(store, KV_SMALL, &key, value.data, value.len);
+}
+
+static void rot(struct store *store, uint64_t id, size_t at)
+{
+	flip(store, id, at);
 	assert_int_equal(chunks_verify(store->chunks, id), -EBADMSG);
 }
 
@@ -338,6 +343,28 @@ static void test_twin_that_was_hurt_first_is_healed_when_the_other_is(void **sta
 	assert_reads(store, ids[0], data);
 }
 
+/* The disk could not be read for a while; then what was stored instead rots. Also where that one's header says nothing any more. */
+static void test_healed_chunk_that_is_whole_again_is_read_when_what_stands_for_it_rots(void **state)
+{
+	struct store *store = *state;
+	AUTO_FREE uint8_t *data = noise(LEN, 11), *out = xmalloc(LEN);
+	uint64_t replacement, id = make_healed(store, data, &replacement);
+
+	assert_reads(store, id, data);
+	flip(store, id, 100);
+	flip(store, replacement, 20);
+	assert_reads(store, id, data);
+	assert_int_equal(chunks_read(store->chunks, replacement, 0, LEN, out), -EIO);
+	flip(store, replacement, 20);
+	flip(store, replacement, 200);
+	assert_reads(store, replacement, data);
+	assert_reads(store, id, data);
+	assert_int_equal(sweep_but(store, replacement), 0);
+	store_close(store);
+	store_open(store, false);
+	assert_reads(store, replacement, data);
+}
+
 /* A disk may write a record to a wrong place. What that says of itself is true, but not of this chunk. */
 static void test_record_of_another_chunk_is_no_twin(void **state)
 {
@@ -402,6 +429,7 @@ int main(void)
 		STORE_TEST(test_a_chunk_that_could_be_neither_noted_nor_healed_is_noted_later),
 		STORE_TEST(test_chunk_that_the_index_does_not_name_is_healed_by_its_twin),
 		STORE_TEST(test_twin_that_was_hurt_first_is_healed_when_the_other_is),
+		STORE_TEST(test_healed_chunk_that_is_whole_again_is_read_when_what_stands_for_it_rots),
 		STORE_TEST(test_record_of_another_chunk_is_no_twin),
 		STORE_TEST(test_chunk_of_other_content_is_not_healed_by_what_the_index_takes_it_for),
 	};
