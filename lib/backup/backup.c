@@ -6,6 +6,7 @@
 
 #include "lib/backup/backup_identity.h"
 #include "lib/backup/backup_tree.h"
+#include "lib/backup/large_trees.h"
 #include "lib/base/escape.h"
 #include "lib/base/fault.h"
 #include "lib/repository/go_text.h"
@@ -26,7 +27,7 @@ struct backup {
 	struct unfinished unfinished;
 	struct backup_base base;
 	struct repository_writer *writer;
-	struct exact_list exact;
+	struct entry_list exact, large;
 	struct node top;
 	bool is_there; /* it is a backup */
 	struct backup_identity identity;
@@ -187,16 +188,19 @@ static void write_info(struct backup *backup, struct buf *json)
 	buf_addf(json, "]");
 	backup_info_add_indexes(json, options->repository, !backup->base.exists && !backup->base.known_is_repository);
 	buf_addf(json, ",\"exact\":");
-	buf_add(json, backup->exact.json.data, backup->exact.json.len);
-	buf_addf(json, "]}\n");
+	entry_list_write(&backup->exact, json);
+	buf_addf(json, ",\"large\":");
+	entry_list_write(&backup->large, json);
+	buf_addf(json, "}\n");
 	array_clear(&packs);
 }
 
-/* A file of bytes that are in memory, alone in a directory. */
+/* A file of bytes that are in memory, and the pieces of large directories. */
 static int add_info_dir(struct backup *backup, struct blob_maker *maker, struct node *dir)
 {
 	AUTO_BUF json = BUF_INIT, tree = BUF_INIT;
 	struct node file = {.name = xstrdup(BACKUP_INFO_FILE), .mode = S_IFREG | 0444, .links = 1};
+	struct node large = {0};
 	struct blob_id id;
 	int r = 0;
 
@@ -207,10 +211,16 @@ static int add_info_dir(struct backup *backup, struct blob_maker *maker, struct 
 		r = blob_maker_bytes(maker, false, json.data + at, MIN(json.len - at, INFO_PIECE), &id);
 		array_add(&file.content, id);
 	}
+	if (r == 0)
+		r = large_trees_write(&backup->large, maker, &large);
+	large.name = xstrdup(LARGE_TREES_DIR);
 	tree_begin(&tree);
 	tree_add(&tree, &file);
+	if (r == 1)
+		tree_add(&tree, &large);
 	tree_end(&tree);
-	if (r == 0)
+	node_clear(&large);
+	if (r >= 0)
 		r = blob_maker_bytes(maker, true, tree.data, tree.len, &dir->subtree);
 	*dir = (struct node){.name = xstrdup(BACKUP_INFO_DIR), .mode = S_IFDIR | 0555, .has_subtree = true, .subtree = dir->subtree,
 	                     .mtime = file.mtime, .atime = file.atime, .ctime = file.ctime};
@@ -357,7 +367,7 @@ static void keep_what_was_put(struct backup *backup)
 static int run(struct backup *backup, struct error *err)
 {
 	struct backup_tree tree = {.transfer = &backup->transfer, .store = backup->store, .repository = backup->options->repository,
-	                           .base = &backup->base, .exact = &backup->exact, .place = backup->options->place, .top = &backup->top};
+	                           .base = &backup->base, .exact = &backup->exact, .large = &backup->large, .place = backup->options->place, .top = &backup->top};
 	int r = prepare(backup, err);
 
 	if (r < 0)
@@ -384,8 +394,10 @@ static int run(struct backup *backup, struct error *err)
 	if (!transfer_stopped(&backup->transfer) && !backup_base_met_all(&backup->base)) {
 		backup_base_forget_changes(&backup->base);
 		backup->result->compared = false;
-		exact_list_clear(&backup->exact);
-		exact_list_init(&backup->exact);
+		entry_list_clear(&backup->exact);
+		entry_list_clear(&backup->large);
+		entry_list_init(&backup->exact);
+		entry_list_init(&backup->large);
 		node_clear(&backup->top);
 		backup_tree_run(&tree);
 	}
@@ -407,7 +419,8 @@ int backup_run(struct store *store, const struct backup_options *options, struct
 
 	*ret_result = (struct backup_result){.type = options->type};
 	transfer_begin(&backup.transfer, &options->transfer);
-	exact_list_init(&backup.exact);
+	entry_list_init(&backup.exact);
+	entry_list_init(&backup.large);
 	pthread_mutex_init(&backup.settling, NULL);
 	backup_identity_init(&backup.identity);
 	r = run(&backup, err);
@@ -417,7 +430,8 @@ int backup_run(struct store *store, const struct backup_options *options, struct
 	backup_base_clear(&backup.base, store);
 	repository_writer_free(backup.writer);
 	repository_lock_release(backup.lock);
-	exact_list_clear(&backup.exact);
+	entry_list_clear(&backup.exact);
+	entry_list_clear(&backup.large);
 	node_clear(&backup.top);
 	if (backup.view)
 		store_view_put(store, backup.view);

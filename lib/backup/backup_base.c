@@ -88,7 +88,8 @@ static int take_base(struct backup_base *base, struct repository *repository, co
 	(void)snprintf(base->full, sizeof(base->full), "%s", full ? full : found->name);
 	base->full_snapshot = xstrdup_or_null(full_snapshot);
 	base->doubt = base->snapshot.is_rewritten ? "restic changed it, or something that is said of it, after it was made" : backup_info_doubt(info, repository);
-	exact_paths_read(&base->exact, info);
+	entry_paths_read(&base->exact, json_object_get(info, "exact"));
+	entry_paths_read(&base->large, json_object_get(info, "large"));
 	base->exists = true;
 	backup_info_packs(info, ret_packs);
 	json_decref(info);
@@ -268,7 +269,8 @@ void backup_base_clear(struct backup_base *base, struct store *store)
 		store_view_put(store, base->view);
 	if (base->known && !base->known_is_repository)
 		blob_index_free(base->known);
-	exact_paths_clear(&base->exact);
+	entry_paths_clear(&base->exact);
+	entry_paths_clear(&base->large);
 	array_clear(&base->put);
 	array_clear(&base->unfinished);
 	free(base->full_snapshot);

@@ -26,7 +26,7 @@ struct backup_base {
 	char full[BLOB_ID_TEXT]; /* the full backup at the chain's beginning; "" for a full one */
 	char *full_snapshot;     /* of the store, that it was made of; NULL: not known. Owned. */
 	const char *doubt; /* why nothing of it may be taken over without a look; NULL: it may */
-	struct exact_paths exact;
+	struct entry_paths exact, large;
 	char misdated[BLOB_ID_TEXT]; /* a backup of an earlier snapshot with a later time, made on this host: its clock was wrong; "": none */
 	struct object_names put;  /* packs of the one that was cut off, which this one goes on with */
 	struct blob_index *known; /* what may be relied on; owned unless it is the repository's */

@@ -30,26 +30,40 @@ int backup_type_parse(const char *text, enum backup_type *ret_type)
 
 /* --- writing --- */
 
-void exact_list_init(struct exact_list *list)
+void entry_list_init(struct entry_list *list)
 {
 	pthread_mutex_init(&list->lock, NULL);
 	list->json = BUF_INIT;
 	buf_add_u8(&list->json, '[');
 }
 
-void exact_list_clear(struct exact_list *list)
+void entry_list_clear(struct entry_list *list)
 {
 	pthread_mutex_destroy(&list->lock);
 	buf_clear(&list->json);
 }
 
-static void add_to_list(struct exact_list *list, const void *text, size_t len)
+void entry_list_add(struct entry_list *list, const void *json, size_t len)
 {
 	pthread_mutex_lock(&list->lock);
 	if (list->json.len > 1)
 		buf_add(&list->json, ",\n", 2);
-	buf_add(&list->json, text, len);
+	buf_add(&list->json, json, len);
 	pthread_mutex_unlock(&list->lock);
+}
+
+void entry_list_copy(struct entry_list *list, const json_t *entry)
+{
+	AUTO_FREE char *text = json_dumps(entry, JSON_COMPACT | JSON_PRESERVE_ORDER);
+
+	if (text)
+		entry_list_add(list, text, strlen(text));
+}
+
+void entry_list_write(const struct entry_list *list, struct buf *json)
+{
+	buf_add(json, list->json.data, list->json.len);
+	buf_addf(json, "]");
 }
 
 static bool fits(struct timespec time)
@@ -63,7 +77,7 @@ static void add_time(struct buf *json, const char *key, struct timespec time)
 		buf_addf(json, ",\"%s\":[%lld,%ld]", key, (long long)time.tv_sec, time.tv_nsec);
 }
 
-void exact_list_add(struct exact_list *list, const char *path, const struct node *node, const struct holes *holes)
+void exact_entry_add(struct entry_list *list, const char *path, const struct node *node, const struct holes *holes)
 {
 	AUTO_BUF json = BUF_INIT;
 	AUTO_FREE char *text = NULL;
@@ -80,32 +94,23 @@ void exact_list_add(struct exact_list *list, const char *path, const struct node
 	add_time(&json, "atime", node->atime);
 	add_time(&json, "ctime", node->ctime);
 	buf_addf(&json, "}");
-	add_to_list(list, json.data, json.len);
-}
-
-void exact_list_copy(struct exact_list *list, const json_t *entry)
-{
-	AUTO_FREE char *text = json_dumps(entry, JSON_COMPACT | JSON_PRESERVE_ORDER);
-
-	if (text)
-		add_to_list(list, text, strlen(text));
+	entry_list_add(list, json.data, json.len);
 }
 
 /* --- reading --- */
 
 static int by_path(const void *a, const void *b)
 {
-	const struct exact_path *one = a, *other = b;
+	const struct entry_path *one = a, *other = b;
 
 	return strcmp(one->path, other->path);
 }
 
-void exact_paths_read(struct exact_paths *paths, const json_t *info)
+void entry_paths_read(struct entry_paths *paths, const json_t *list)
 {
-	const json_t *list = json_object_get(info, "exact");
 	size_t i;
 
-	*paths = (struct exact_paths){0};
+	*paths = (struct entry_paths){0};
 	for (i = 0; i < json_array_size(list); i++) {
 		json_t *entry = json_array_get(list, i);
 		const char *text = json_string_value(json_object_get(entry, "path"));
@@ -114,13 +119,13 @@ void exact_paths_read(struct exact_paths *paths, const json_t *info)
 		if (!text)
 			continue;
 		unescape_add(&path, text, strlen(text));
-		array_add(&paths->entries, (struct exact_path){.path = (char *)path.data, .entry = json_incref(entry)});
+		array_add(&paths->entries, (struct entry_path){.path = (char *)path.data, .entry = json_incref(entry)});
 	}
 	if (paths->entries.count > 0)
 		qsort(paths->entries.items, paths->entries.count, sizeof(*paths->entries.items), by_path);
 }
 
-void exact_paths_clear(struct exact_paths *paths)
+void entry_paths_clear(struct entry_paths *paths)
 {
 	for (size_t i = 0; i < paths->entries.count; i++) {
 		free(paths->entries.items[i].path);
@@ -130,7 +135,7 @@ void exact_paths_clear(struct exact_paths *paths)
 }
 
 /* The first entry whose path is not before the given one. */
-static size_t lower_bound(const struct exact_paths *paths, const char *path)
+static size_t lower_bound(const struct entry_paths *paths, const char *path)
 {
 	size_t low = 0, high = paths->entries.count;
 
@@ -145,14 +150,14 @@ static size_t lower_bound(const struct exact_paths *paths, const char *path)
 	return low;
 }
 
-const json_t *exact_paths_find(const struct exact_paths *paths, const char *path)
+const json_t *entry_paths_find(const struct entry_paths *paths, const char *path)
 {
 	size_t at = lower_bound(paths, path);
 
 	return at < paths->entries.count && strcmp(paths->entries.items[at].path, path) == 0 ? paths->entries.items[at].entry : NULL;
 }
 
-size_t exact_paths_below(const struct exact_paths *paths, const char *path, size_t *ret_first)
+size_t entry_paths_below(const struct entry_paths *paths, const char *path, size_t *ret_first)
 {
 	AUTO_FREE char *begin = xasprintf("%s/", path);
 	const size_t len = strlen(begin);
@@ -162,6 +167,17 @@ size_t exact_paths_below(const struct exact_paths *paths, const char *path, size
 	while (*ret_first + count < paths->entries.count && strncmp(paths->entries.items[*ret_first + count].path, begin, len) == 0)
 		count++;
 	return count;
+}
+
+void entry_paths_copy(const struct entry_paths *paths, const char *path, bool is_dir, struct entry_list *list)
+{
+	const json_t *own = entry_paths_find(paths, path);
+	size_t first, count = is_dir ? entry_paths_below(paths, path, &first) : 0;
+
+	if (own)
+		entry_list_copy(list, own);
+	for (size_t i = 0; i < count; i++)
+		entry_list_copy(list, paths->entries.items[first + i].entry);
 }
 
 static int read_time(const json_t *entry, const char *key, struct timespec *time)
@@ -226,7 +242,7 @@ static int read_blob(struct repository_reader *reader, const struct blob_id *id,
 	return r == -ENOENT ? -EBADMSG : r;
 }
 
-static int find_in_tree(struct repository_reader *reader, const struct blob_id *tree, const char *name, struct node *ret_node)
+int backup_info_find(struct repository_reader *reader, const struct blob_id *tree, const char *name, struct node *ret_node)
 {
 	struct search search = {.name = name};
 	AUTO_BUF json = BUF_INIT;
@@ -242,13 +258,13 @@ static int find_in_tree(struct repository_reader *reader, const struct blob_id *
 	return 0;
 }
 
-static int read_content(struct repository_reader *reader, const struct node *node, struct buf *content)
+int backup_info_content(struct repository_reader *reader, const struct node *file, struct buf *content)
 {
 	AUTO_BUF plain = BUF_INIT;
 	int r = 0;
 
-	for (size_t i = 0; i < node->content.count && r == 0; i++) {
-		r = read_blob(reader, &node->content.items[i], false, &plain);
+	for (size_t i = 0; i < file->content.count && r == 0; i++) {
+		r = read_blob(reader, &file->content.items[i], false, &plain);
 		if (r == 0 && content->len + plain.len > INFO_MAX)
 			r = -EFBIG;
 		if (r == 0)
@@ -261,12 +277,12 @@ int backup_info_read(struct repository_reader *reader, const struct snapshot_fil
 {
 	struct node dir = {0}, file = {0};
 	AUTO_BUF content = BUF_INIT;
-	int r = snapshot_file_has_tag(snapshot, "corpusfs") ? find_in_tree(reader, &snapshot->tree, BACKUP_INFO_DIR, &dir) : -ENOENT;
+	int r = snapshot_file_has_tag(snapshot, "corpusfs") ? backup_info_find(reader, &snapshot->tree, BACKUP_INFO_DIR, &dir) : -ENOENT;
 
 	if (r == 0)
-		r = dir.has_subtree ? find_in_tree(reader, &dir.subtree, BACKUP_INFO_FILE, &file) : -ENOENT;
+		r = dir.has_subtree ? backup_info_find(reader, &dir.subtree, BACKUP_INFO_FILE, &file) : -ENOENT;
 	if (r == 0)
-		r = read_content(reader, &file, &content);
+		r = backup_info_content(reader, &file, &content);
 	if (r == 0) {
 		*ret_info = json_loadb((char *)content.data, content.len, 0, NULL);
 		r = *ret_info ? 0 : -EBADMSG;

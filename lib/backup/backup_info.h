@@ -5,7 +5,8 @@
  *    "snapshot": name, "view": n, "taken": "seconds.nanoseconds", "identity": hex or null, "base": id or null, "full": id or null,
  *    "full_snapshot": name or null: what the full one was made of,
  *    "packs": [names of the packs that it wrote, but for the last ones],
- *    "indexes": [first 16 digits of the index files that name what it relies on beside its own packs], "exact": [entry, ...]}
+ *    "indexes": [first 16 digits of the index files that name what it relies on beside its own packs], "exact": [entry, ...],
+ *    "large": (large_trees.h)}
  *
  *   entry  {"path": in the dataset, "holes": [[offset, length], ...]?, "mtime", "atime", "ctime": [seconds, nanoseconds]?}
  *
@@ -29,32 +30,41 @@ enum backup_type { BACKUP_FULL, BACKUP_DIFFERENTIAL, BACKUP_INCREMENTAL };
 const char *backup_type_text(enum backup_type type);
 WARN_UNUSED int backup_type_parse(const char *text, enum backup_type *ret_type); /* -EINVAL */
 
-/* The entries of a backup in the making. Any thread. */
-struct exact_list {
+/* Entries of a backup in the making, each with a path. Any thread. */
+struct entry_list {
 	pthread_mutex_t lock;
 	struct buf json; /* "[entry,entry" */
 };
-void exact_list_init(struct exact_list *list);
-void exact_list_clear(struct exact_list *list);
-/* Adds an entry if the node needs one. */
-void exact_list_add(struct exact_list *list, const char *path, const struct node *node, const struct holes *holes);
+void entry_list_init(struct entry_list *list);
+void entry_list_clear(struct entry_list *list);
+void entry_list_add(struct entry_list *list, const void *json, size_t len);
 /* Adds an entry of another backup as it is. */
-void exact_list_copy(struct exact_list *list, const json_t *entry);
+void entry_list_copy(struct entry_list *list, const json_t *entry);
+void entry_list_write(const struct entry_list *list, struct buf *json); /* when nobody adds any more */
+
+/* Adds what a node cannot say of its file, if there is such a thing. */
+void exact_entry_add(struct entry_list *list, const char *path, const struct node *node, const struct holes *holes);
 
 /* The entries of a backup that is there, by their paths. */
-struct exact_paths {
-	ARRAY(struct exact_path {
+struct entry_paths {
+	ARRAY(struct entry_path {
 		char *path; /* owned */
 		json_t *entry; /* owned */
 	}) entries; /* sorted */
 };
-void exact_paths_read(struct exact_paths *paths, const json_t *info);
-void exact_paths_clear(struct exact_paths *paths);
-const json_t *exact_paths_find(const struct exact_paths *paths, const char *path); /* NULL: none */
+void entry_paths_read(struct entry_paths *paths, const json_t *list);
+void entry_paths_clear(struct entry_paths *paths);
+const json_t *entry_paths_find(const struct entry_paths *paths, const char *path); /* NULL: none */
 /* The first entry at or below the directory, and how many there are. */
-size_t exact_paths_below(const struct exact_paths *paths, const char *path, size_t *ret_first);
+size_t entry_paths_below(const struct entry_paths *paths, const char *path, size_t *ret_first);
+/* Adds those at the path, and below it if it is a directory's. */
+void entry_paths_copy(const struct entry_paths *paths, const char *path, bool is_dir, struct entry_list *list);
 /* Sets what the entry says: times in the node; holes are added. -EBADMSG. */
 WARN_UNUSED int exact_entry_apply(const json_t *entry, struct node *node, struct holes *holes);
+
+/* What has that name in a directory; the node is the caller's to clear. -ENOENT: nothing has; -EBADMSG: also where a blob is missing. */
+WARN_UNUSED int backup_info_find(struct repository_reader *reader, const struct blob_id *tree, const char *name, struct node *ret_node);
+WARN_UNUSED int backup_info_content(struct repository_reader *reader, const struct node *file, struct buf *content); /* of a file; -EFBIG */
 
 /* Reads the file of a backup. -ENOENT: the snapshot file is not one of ours; -EBADMSG. The object is the caller's. */
 WARN_UNUSED int backup_info_read(struct repository_reader *reader, const struct snapshot_file *snapshot, json_t **ret_info, struct error *err);

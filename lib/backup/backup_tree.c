@@ -7,6 +7,7 @@
 
 #include "lib/backup/backup_node.h"
 #include "lib/backup/content_blobs.h"
+#include "lib/backup/large_trees.h"
 #include "lib/base/queue.h"
 #include "lib/repository/go_mode.h"
 #include "lib/repository/node_text.h"
@@ -21,6 +22,7 @@
 struct dir {
 	struct dir *parent;
 	struct node *self; /* in the parent's list, or the top */
+	char *path;        /* owned */
 	ARRAY(struct node *) nodes;
 	atomic_size_t pending;
 	/* The base's tree, which nodes that are taken over point into, and its nodes from base_at on, which the walk has not met. */
@@ -86,7 +88,8 @@ static void write_tree(struct run *run, struct blob_maker *maker, struct dir *di
 	if (json.len > BLOB_BYTES_MAX)
 		transfer_fail(run->tree->transfer, -EFBIG, "directory \"%s\" has too many names for a backup: its list is longer than 1 GiB",
 		              dir->self->name ? dir->self->name : "/");
-	else if (blob_maker_bytes(maker, true, json.data, json.len, &dir->self->subtree) < 0)
+	else if (blob_maker_bytes(maker, true, json.data, json.len, &dir->self->subtree) < 0 ||
+	         large_trees_add(run->tree->large, maker, dir->path, &dir->self->subtree, &json) < 0)
 		write_failed(run, maker);
 	else
 		dir->self->has_subtree = true;
@@ -101,6 +104,7 @@ static void count_down(struct run *run, struct blob_maker *maker, struct dir *di
 		write_tree(run, maker, dir);
 		free_nodes(dir);
 		buf_clear(&dir->base_json);
+		free(dir->path);
 		free(dir);
 		dir = parent;
 	}
@@ -110,7 +114,7 @@ static void count_down(struct run *run, struct blob_maker *maker, struct dir *di
 
 static void add_exact(struct run *run, const char *path, const struct node *node, const struct holes *holes)
 {
-	exact_list_add(run->tree->exact, path, node, holes);
+	exact_entry_add(run->tree->exact, path, node, holes);
 }
 
 static int begin_job(struct run *run, struct job *job)
@@ -235,12 +239,13 @@ static const struct node_text *base_of(struct dir *dir, const struct view_walk_s
 	return found->inode == step->ino && json_text_is(&found->type, go_type_of(DTTOIF(step->type))) ? found : NULL;
 }
 
-static struct dir *enter_dir(struct dir *parent, struct node *self)
+static struct dir *enter_dir(struct dir *parent, struct node *self, const char *path)
 {
 	struct dir *dir = xcalloc(1, sizeof(*dir));
 
 	dir->parent = parent;
 	dir->self = self;
+	dir->path = xstrdup(path);
 	atomic_init(&dir->pending, 1);
 	if (parent)
 		atomic_fetch_add(&parent->pending, 1);
@@ -275,15 +280,11 @@ static void add_as_is(struct dir *dir, const struct node_text *text)
 /* Everything that the base has there, as it is. */
 static void take_over(struct walk_state *walk, const struct node_text *from, const char *path)
 {
-	const struct exact_paths *exact = &walk->run->tree->base->exact;
-	const json_t *own = exact_paths_find(exact, path);
-	size_t first, count = from->has_subtree ? exact_paths_below(exact, path, &first) : 0;
+	const struct backup_tree *tree = walk->run->tree;
 
 	add_as_is(walk->dir, from);
-	if (own)
-		exact_list_copy(walk->run->tree->exact, own);
-	for (size_t i = 0; i < count; i++)
-		exact_list_copy(walk->run->tree->exact, exact->entries.items[first + i].entry);
+	entry_paths_copy(&tree->base->exact, path, from->has_subtree, tree->exact);
+	entry_paths_copy(&tree->base->large, path, from->has_subtree, tree->large);
 }
 
 static void problem(struct walk_state *walk, const char *path, int code)
@@ -331,7 +332,7 @@ static void meet_directory(struct walk_state *walk, struct view_walk *view_walk,
 		return;
 	}
 	add_exact(walk->run, step->path, node, NULL);
-	walk->dir = enter_dir(walk->dir, node);
+	walk->dir = enter_dir(walk->dir, node, step->path);
 	if (base && base->has_subtree)
 		load_base(walk, walk->dir, &base->subtree);
 	atomic_fetch_add(&walk->run->tree->transfer->directories, 1);
@@ -437,7 +438,7 @@ static void walk_main(void *arg)
 	if (r < 0) {
 		transfer_fail(run->tree->transfer, r, "the root of the dataset cannot be read");
 	} else {
-		walk.dir = enter_dir(NULL, run->tree->top);
+		walk.dir = enter_dir(NULL, run->tree->top, "");
 		load_top_base(&walk);
 		walk_view(&walk);
 	}

@@ -19,7 +19,7 @@ struct backup_tree {
 	struct repository *repository;
 	struct repository_writer *writer;
 	struct backup_base *base;
-	struct exact_list *exact;
+	struct entry_list *exact, *large;
 	const char *place; /* what messages call the repository */
 	bool notes_contents; /* of files that are read, for the identity */
 	struct node *top;  /* out: the node of the dataset's root, without a name; the caller's to clear */

@@ -28,7 +28,7 @@ struct restore_source {
 	struct restore_source_options options;
 	struct restore_reader reader;
 	json_t *info; /* of a backup of ours */
-	struct exact_paths exact;
+	struct entry_paths exact;
 	ARRAY(struct level) levels;
 	struct buf path; /* of the member */
 	struct node top; /* the directory or the file that is wanted */
@@ -253,7 +253,7 @@ int restore_source_new(const struct restore_source_options *options, struct rest
 	if (snapshot_file_has_tag(options->snapshot, "corpusfs"))
 		r = backup_info_read(source->reader.blobs, options->snapshot, &source->info, err);
 	if (r == 0) {
-		exact_paths_read(&source->exact, source->info);
+		entry_paths_read(&source->exact, json_object_get(source->info, "exact"));
 		r = find_top(source, err);
 	}
 	if (r < 0) {
@@ -280,7 +280,7 @@ void restore_source_free(struct restore_source *source)
 	}
 	node_clear(&source->top);
 	free(source->place);
-	exact_paths_clear(&source->exact);
+	entry_paths_clear(&source->exact);
 	json_decref(source->info);
 	array_clear(&source->xattrs);
 	array_clear(&source->holes);
@@ -360,7 +360,7 @@ static int describe(struct restore_source *source, struct node *node, struct arc
 static int give(struct restore_source *source, struct node *node, struct archive_found *found)
 {
 	AUTO_FREE char *path = full_path(source);
-	const json_t *exact = exact_paths_find(&source->exact, path);
+	const json_t *exact = entry_paths_find(&source->exact, path);
 	int r;
 
 	source->node = node;

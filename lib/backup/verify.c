@@ -7,6 +7,7 @@
 #include "lib/backup/backup_find.h"
 #include "lib/backup/restore_content.h"
 #include "lib/backup/used_blobs.h"
+#include "lib/backup/verify_pieces.h"
 #include "lib/repository/blob_set.h"
 #include "lib/repository/locks.h"
 
@@ -16,6 +17,7 @@ struct verify {
 	struct verify_counts *counts;
 	struct repository_reader *reader;
 	struct used_blobs *used;
+	const struct snapshot_file *snapshot; /* whose pieces are looked at */
 	struct blob_id pack; /* that is looked at */
 	bool pack_is_there;
 	uint64_t pack_size;
@@ -70,8 +72,24 @@ static int count_tree(void *arg)
 	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
 }
 
+static void pieces_problem(void *arg, const char *path, int code, const char *text)
+{
+	struct verify *verify = arg;
+	AUTO_FREE char *where = xasprintf("backup %.8s: %s", verify->snapshot->name, path);
+
+	problem(verify, where, code, text);
+}
+
+static int go_on_looking(void *arg)
+{
+	struct verify *verify = arg;
+
+	return transfer_stopped(&verify->transfer) ? -ECANCELED : 0;
+}
+
 static int look_at_snapshots(struct verify *verify, const struct object_names *names)
 {
+	struct verify_pieces pieces = {.reader = verify->reader, .problem = pieces_problem, .tree = go_on_looking, .arg = verify};
 	struct repository *repository = verify->options->repository;
 	const struct used_walk walk = {.reader = verify->reader, .problem = tree_problem, .tree = count_tree, .arg = verify};
 	int r = 0;
@@ -96,8 +114,12 @@ static int look_at_snapshots(struct verify *verify, const struct object_names *n
 		}
 		verify->counts->snapshots++;
 		r = used_blobs_add(verify->used, &walk, &snapshot);
+		verify->snapshot = &snapshot;
+		if (r == 0)
+			r = verify_pieces_of(&pieces, &snapshot);
 		snapshot_file_clear(&snapshot);
 	}
+	verify_pieces_clear(&pieces);
 	return r;
 }
 

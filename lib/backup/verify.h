@@ -2,7 +2,7 @@
  * Whether a repository holds what its backups name, and whether it is undamaged. Nothing is written but a lock.
  *
  *   always      every index file, every snapshot file, every tree of every backup; every blob that they name is in an index, and its pack is there
- *               and long enough
+ *               and long enough; the pieces of large directories are their trees (verify_pieces.h)
  *   with data   every pack, or a random part of them: its name is the SHA-256 of its bytes, each blob in it opens to its own SHA-256, and what an index
  *               says stands in it stands where that says
  *   if a pack or a blob is hurt: each backup that names something of which no good copy is left, and how many files that are

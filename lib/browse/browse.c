@@ -175,9 +175,7 @@ static void free_blob(void *value)
 	free(value);
 }
 
-typedef int (*source_get_fn)(struct blob_source *source, const struct blob_id *id, bool is_tree, struct buf *ret_plain);
-
-static int make_blob_by(struct browse *browse, source_get_fn get, const struct blob_id *id, void **ret_value, size_t *ret_cost)
+static int make_blob_by(struct browse *browse, browse_get_fn get, const struct blob_id *id, void **ret_value, size_t *ret_cost)
 {
 	struct buf *plain = browse_blob_new(NULL, 0, ret_cost);
 	int r = get(browse->source, id, false, plain);
@@ -191,7 +189,7 @@ static int make_blob_by(struct browse *browse, source_get_fn get, const struct b
 	return 0;
 }
 
-static int make_dir_by(struct browse *browse, source_get_fn get, const struct blob_id *id, void **ret_value, size_t *ret_cost)
+static int make_dir_by(struct browse *browse, browse_get_fn get, const struct blob_id *id, void **ret_value, size_t *ret_cost)
 {
 	AUTO_BUF json = BUF_INIT;
 	struct browse_dir *dir;
@@ -204,87 +202,95 @@ static int make_dir_by(struct browse *browse, source_get_fn get, const struct bl
 	return r;
 }
 
+static int make_pieces_by(struct browse *browse, browse_get_fn get, const struct blob_id *id, void **ret_value, size_t *ret_cost)
+{
+	struct browse_pieces *pieces;
+	int r = browse_pieces_new(browse->source, get, id, &pieces, ret_cost);
+
+	if (r == 0)
+		*ret_value = pieces;
+	return r;
+}
+
+static int make_part_by(struct browse *browse, browse_get_fn get, const struct blob_id *id, void **ret_value, size_t *ret_cost)
+{
+	AUTO_BUF piece = BUF_INIT;
+	struct browse_dir *dir;
+	int r = get(browse->source, id, false, &piece);
+
+	if (r == 0)
+		r = browse_piece_new(piece.data, piece.len, &dir, ret_cost);
+	if (r == 0)
+		*ret_value = dir;
+	return r;
+}
+
 /* Who waited is not told to wait. */
 static int no_again(int result)
 {
 	return result == -EAGAIN ? -EIO : result;
 }
 
-static int make_blob(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)
-{
-	struct browse *browse = arg;
-
-	watch_lock(browse);
-	return no_again(make_blob_by(browse, browse->source->get, id, ret_value, ret_cost));
-}
-
-static int make_dir(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)
-{
-	struct browse *browse = arg;
-
-	watch_lock(browse);
-	return no_again(make_dir_by(browse, browse->source->get, id, ret_value, ret_cost));
-}
-
-static int make_blob_quickly(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)
-{
-	struct browse *browse = arg;
-
-	return browse->source->find ? make_blob_by(browse, browse->source->find, id, ret_value, ret_cost) : -EAGAIN;
-}
-
-static int make_dir_quickly(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)
-{
-	struct browse *browse = arg;
-
-	return browse->source->find ? make_dir_by(browse, browse->source->find, id, ret_value, ret_cost) : -EAGAIN;
-}
+/* Each kind is made in two ways: by who waits for the place, and by who does not. */
+#define MAKE(what)                                                                                                          \
+	static int make_##what(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)                     \
+	{                                                                                                                   \
+		struct browse *browse = arg;                                                                                \
+                                                                                                                            \
+		watch_lock(browse);                                                                                         \
+		return no_again(make_##what##_by(browse, browse->source->get, id, ret_value, ret_cost));                    \
+	}                                                                                                                   \
+	static int make_##what##_quickly(void *arg, const struct blob_id *id, void **ret_value, size_t *ret_cost)           \
+	{                                                                                                                   \
+		struct browse *browse = arg;                                                                                \
+                                                                                                                            \
+		return browse->source->find ? make_##what##_by(browse, browse->source->find, id, ret_value, ret_cost) : -EAGAIN; \
+	}
+MAKE(blob)
+MAKE(dir)
+MAKE(pieces)
+MAKE(part)
 
 static void free_dir(void *value)
 {
 	browse_dir_free(value);
 }
 
-int browse_dir_use(struct browse *browse, const struct blob_id *tree, bool may_wait, struct in_dir *ret_dir)
+static void free_pieces(void *value)
 {
-	int r = shared_cache_find(browse->dirs, tree, &ret_dir->cached);
+	browse_pieces_free(value);
+}
 
-	if (r == -EAGAIN && !may_wait)
-		return r;
-	if (r == -EAGAIN) {
+int browse_dir_get(struct browse *browse, const struct blob_id *tree, bool may_wait, struct in_dir *ret_dir)
+{
+	struct in_dir in = {.cache = browse->dirs, .blob = *tree, .is_last = true};
+	int r = shared_cache_find(browse->dirs, tree, &in.cached);
+
+	if (r == -EAGAIN && may_wait) {
 		r = browse_wait_index(browse, true);
-		if (r < 0)
-			return r;
-		r = shared_cache_get(browse->dirs, tree, &ret_dir->cached);
+		if (r == 0)
+			r = shared_cache_get(browse->dirs, tree, &in.cached);
 	}
 	if (r < 0)
-		return browse_failed(browse, tree, "a directory", r);
-	ret_dir->dir = cached_value(ret_dir->cached);
-	return 0;
-}
-
-void browse_dir_done(struct browse *browse, struct in_dir *dir)
-{
-	shared_cache_put(browse->dirs, dir->cached);
-}
-
-/* --- nodes --- */
-
-int browse_node_use(struct browse *browse, uint64_t id, bool may_wait, struct in_node *ret_node)
-{
-	int r = browse_nodes_get(browse->nodes, id, &ret_node->place);
-
-	if (r == 0)
-		r = browse_dir_use(browse, &ret_node->place.tree, may_wait, &ret_node->dir);
-	if (r < 0)
 		return r;
-	ret_node->node = browse_dir_node(ret_node->dir.dir, ret_node->place.position);
+	in.dir = cached_value(in.cached);
+	*ret_dir = in;
 	return 0;
 }
 
-void browse_node_done(struct browse *browse, struct in_node *node)
+int browse_dir_use(struct browse *browse, const struct blob_id *tree, bool may_wait, struct in_dir *ret_dir)
 {
-	browse_dir_done(browse, &node->dir);
+	int r = browse_dir_get(browse, tree, may_wait, ret_dir);
+
+	/* Of the index, who loads it tells. */
+	if (r == 0 || r == -EAGAIN || (r == -EIO && browse_wait_index(browse, false) < 0))
+		return r;
+	return browse_failed(browse, tree, "a directory", r);
+}
+
+void browse_dir_done(struct in_dir *dir)
+{
+	shared_cache_put(dir->cache, dir->cached);
 }
 
 /* --- opening --- */
@@ -328,7 +334,9 @@ int browse_open(const struct browse_options *options, struct browse **ret_browse
 {
 	struct browse *browse = xcalloc(1, sizeof(*browse));
 	const struct shared_cache_kind blobs = {make_blob, make_blob_quickly, free_blob, browse},
-	                               dirs = {make_dir, make_dir_quickly, free_dir, browse};
+	                               dirs = {make_dir, make_dir_quickly, free_dir, browse},
+	                               pieces = {make_pieces, make_pieces_quickly, free_pieces, browse},
+	                               parts = {make_part, make_part_quickly, free_dir, browse};
 	int r;
 
 	browse->options = *options;
@@ -340,7 +348,9 @@ int browse_open(const struct browse_options *options, struct browse **ret_browse
 	browse->place = blob_source_repository(browse->repository);
 	browse->source = options->disk ? blob_source_cached(browse->place, options->disk) : browse->place;
 	browse->blobs = shared_cache_new(&blobs, options->cache_bytes);
-	browse->dirs = shared_cache_new(&dirs, options->cache_bytes);
+	browse->dirs = shared_cache_new(&dirs, options->cache_bytes / 2);
+	browse->pieces = shared_cache_new(&pieces, options->cache_bytes / 8);
+	browse->parts = shared_cache_new(&parts, options->cache_bytes / 2 - options->cache_bytes / 8);
 	browse->nodes = browse_nodes_new();
 	browse->pool = options->disk ? pool_new(BRING_THREADS) : NULL;
 	r = repository_lock_take_to_read(browse->repository, &browse->lock, err);
@@ -390,6 +400,8 @@ void browse_close(struct browse *browse)
 	browse_nodes_free(browse->nodes);
 	pool_free(browse->pool);
 	shared_cache_free(browse->dirs);
+	shared_cache_free(browse->pieces);
+	shared_cache_free(browse->parts);
 	shared_cache_free(browse->blobs);
 	if (browse->source != browse->place)
 		blob_source_free(browse->source);
@@ -451,7 +463,8 @@ struct browse_state browse_state(struct browse *browse)
 	return (struct browse_state){.followed = followed_of(browse),
 	                             .fetched = blob_source_counts(browse->place),
 	                             .read_bytes = atomic_load(&browse->read_bytes),
-	                             .memory_bytes = shared_cache_cost(browse->blobs) + shared_cache_cost(browse->dirs),
+	                             .memory_bytes = shared_cache_cost(browse->blobs) + shared_cache_cost(browse->dirs) +
+	                                             shared_cache_cost(browse->pieces) + shared_cache_cost(browse->parts),
 	                             .has_disk = disk != NULL,
 	                             .disk = disk ? disk_cache_state(disk) : (struct disk_cache_state){0}};
 }

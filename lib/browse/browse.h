@@ -5,8 +5,9 @@
  *   times/TIME        a symbolic link to it, by when it was taken (UTC)
  *   latest            a symbolic link to the newest one
  *
- * or, where one backup was asked for, its tree, or that of the dataset in it. Directories are fetched when they are looked into, content by blobs
- * when it is read; every blob is checked by its SHA-256 before anybody sees a byte of it. Caches have a limit. Opening reads the list of backups
+ * or, where one backup was asked for, its tree, or that of the dataset in it. Directories are fetched when they are looked into, of large ones the
+ * part that is wanted (lib/backup/large_trees.h), content by blobs when it is read; every blob is checked by its SHA-256 before anybody sees a byte
+ * of it. Caches have a limit. Opening reads the list of backups
  * only: the index comes beside, and who needs a blob before waits for it. If it cannot be had, that is -EIO, and it is tried again. What is backed up
  * later comes soon after somebody has looked at the list, or within ten seconds.
  *

@@ -84,7 +84,7 @@ int browse_root_of(struct browse *browse, size_t number, bool may_wait, uint64_t
 	} else {
 		r = -EIO;
 	}
-	browse_dir_done(browse, &in);
+	browse_dir_done(&in);
 	return r;
 }
 
@@ -132,12 +132,11 @@ bool browse_root_passes(struct browse *browse, uint64_t root)
 	return passes;
 }
 
-/* Whether it is a root, or was one. */
-static bool is_root(struct browse *browse, uint64_t dir)
+bool browse_is_root(struct browse *browse, uint64_t dir)
 {
 	struct browse_place place;
 
-	return browse_nodes_get(browse->nodes, dir, &place) == 0 && place.parent >= BACKUPS && place.parent < BROWSE_NODES_FIRST;
+	return browse->options.follows && browse_nodes_get(browse->nodes, dir, &place) == 0 && place.parent >= BACKUPS && place.parent < BROWSE_NODES_FIRST;
 }
 
 /* Its directory stays in memory: what its names are is needed when they are to be dropped. */
@@ -163,7 +162,7 @@ bool browse_name_passes(struct browse *browse, uint64_t dir, const struct blob_i
 {
 	bool passes;
 
-	if (!browse->options.follows || !is_root(browse, dir))
+	if (!browse_is_root(browse, dir))
 		return false;
 	/* Who remembers that there is none cannot be told by its name: nobody knows it. */
 	if (!is_there)
@@ -235,7 +234,7 @@ int browse_getattr(struct browse *browse, uint64_t id, bool may_wait, struct bro
 		r = browse_stat_made_up(browse, id, &entry.stat);
 	else if (r == 0 && (r = browse_node_use(browse, id, may_wait, &in)) == 0) {
 		entry.stat = browse_stat_of(in.node, in.place.ino);
-		browse_node_done(browse, &in);
+		browse_node_done(&in);
 	}
 	if (r < 0)
 		return r;

@@ -33,16 +33,16 @@ static bool is_full(const struct bringing *bringing)
 	return bringing->bytes >= STEP_BYTES || bringing->ids.count >= STEP_BLOBS;
 }
 
-/* Adds blobs of the file from where the step is, and moves the step behind them. True: to its end. */
-static bool add_file(struct bringing *bringing, struct browse_dir *dir, struct browse_step *step)
+/* Adds blobs of the file that has this position in `dir`, from where the step is, and moves the step behind them. True: to its end. */
+static bool add_file(struct bringing *bringing, struct browse_dir *dir, size_t position, struct browse_step *step)
 {
-	const struct node *node = browse_dir_node(dir, step->position);
+	const struct node *node = browse_dir_node(dir, position);
 	const struct browse_layout *layout;
 	size_t blob;
 
 	if (!S_ISREG(node->mode))
 		return true;
-	layout = browse_dir_layout(dir, step->position, bringing->browse->source);
+	layout = browse_dir_layout(dir, position, bringing->browse->source);
 	for (blob = browse_blob_at(layout, step->offset); blob + 1 < layout->count && !is_full(bringing); blob++)
 		add_blob(bringing, &node->content.items[blob], layout->begins[blob + 1] - layout->begins[blob]);
 	step->offset = layout->begins[blob];
@@ -56,15 +56,17 @@ static bool add_file(struct bringing *bringing, struct browse_dir *dir, struct b
 	return true;
 }
 
-/* Collects what the step has, up to the file number `end`, and moves it on. */
-static void collect(struct bringing *bringing, struct browse_dir *dir, size_t end, struct browse_step *step, uint64_t *files)
+/* Collects what the step has in a part of the directory, up to position `end` of it, and moves it on. */
+static void collect(struct bringing *bringing, const struct in_dir *in, uint64_t end, struct browse_step *step, uint64_t *files)
 {
-	while (step->position < end && !is_full(bringing) && add_file(bringing, dir, step)) {
-		*files += S_ISREG(browse_dir_node(dir, step->position)->mode);
+	const struct node *node;
+
+	while (step->position < end && !is_full(bringing) && (node = browse_dir_node(in->dir, step->position - in->first)) &&
+	       add_file(bringing, in->dir, step->position - in->first, step)) {
+		*files += S_ISREG(node->mode);
 		step->position++;
 		step->offset = 0;
 	}
-	step->at_end = step->position >= end;
 }
 
 struct piece {
@@ -112,19 +114,24 @@ static void bring_piece(void *arg, size_t number)
 			bring_alone(bringing, &bringing->ids.items[i]);
 }
 
-int browse_bring_tree(struct browse *browse, const struct blob_id *tree)
+int browse_bring_blob(struct browse *browse, const struct blob_id *id, bool is_tree)
 {
-	AUTO_BUF json = BUF_INIT;
+	AUTO_BUF plain = BUF_INIT;
 	int r;
 
-	if (disk_cache_has(browse->options.disk, tree, true))
+	if (disk_cache_has(browse->options.disk, id, is_tree))
 		return 0;
-	r = browse->source->get(browse->source, tree, true, &json);
-	return r < 0 ? browse_failed(browse, tree, "a directory", r) : 0;
+	r = browse->source->get(browse->source, id, is_tree, &plain);
+	return r < 0 ? browse_failed(browse, id, "a directory", r) : 0;
 }
 
-/* The directory that the step goes through, and which of its files come before the end. Directories that are made up have no files. */
-static int find_dir(struct browse *browse, struct browse_step *step, struct in_dir *ret_dir, size_t *ret_end)
+static int bring_blob(void *arg, const struct blob_id *id, bool is_tree)
+{
+	return browse_bring_blob(arg, id, is_tree);
+}
+
+/* The directory that the step goes through, and before which position its files end. Directories that are made up have none. */
+static int find_dir(struct browse *browse, struct browse_step *step, struct browse_wanted *ret_dir, uint64_t *ret_end)
 {
 	struct browse_place place;
 	struct tree_of tree;
@@ -132,49 +139,72 @@ static int find_dir(struct browse *browse, struct browse_step *step, struct in_d
 	size_t number;
 	int r = browse_real_node(browse, true, &id);
 
+	*ret_dir = (struct browse_wanted){.lists = true};
+	*ret_end = UINT64_MAX;
 	if (r == 0 && id < BROWSE_NODES_FIRST && !browse_is_backup(browse, id, &number)) {
-		*ret_dir = (struct in_dir){0};
 		*ret_end = 0;
 		return 0;
 	}
 	if (r == 0)
 		r = browse_tree_of(browse, id, &tree);
-	/* It may be in memory only. */
-	if (r == 0 && step->position == 0)
-		r = browse_bring_tree(browse, &tree.tree);
 	if (r == 0) {
-		r = browse_dir_use(browse, &tree.tree, true, ret_dir);
-		*ret_end = r == 0 ? browse_dir_count(ret_dir->dir) : 0;
-		return r;
+		ret_dir->tree = tree.tree;
+		ret_dir->backup = tree.backup;
+		/* It may be in memory only. */
+		return step->position == 0 ? browse_parts_blobs(browse, ret_dir, bring_blob, browse) : 0;
 	}
 	if (r != -ENOTDIR || browse_nodes_get(browse->nodes, id, &place) < 0)
 		return r;
-	r = browse_dir_use(browse, &place.tree, true, ret_dir);
+	*ret_dir = (struct browse_wanted){.tree = place.tree, .backup = place.backup};
 	step->position = place.position;
 	*ret_end = place.position + 1;
+	return 0;
+}
+
+/* The next part of the directory, which is brought, too, and of it what the step has. */
+static int bring_part(struct bringing *bringing, struct browse_wanted *dir, uint64_t end, struct browse_step *step, uint64_t *files)
+{
+	struct in_dir in;
+	int r;
+
+	dir->position = step->position;
+	r = browse_part_use(bringing->browse, dir, true, &in);
+	if (r < 0)
+		return r;
+	if (dir->lists && in.cache == bringing->browse->parts)
+		r = browse_bring_blob(bringing->browse, &in.blob, false);
+	end = in.is_last ? MIN(end, in.first + browse_dir_count(in.dir)) : end;
+	if (r == 0)
+		collect(bringing, &in, end, step, files);
+	step->at_end = step->position >= end;
+	browse_dir_done(&in);
 	return r;
 }
 
 int browse_bring(struct browse *browse, struct browse_step *step, struct browse_brought *ret_brought)
 {
 	struct bringing bringing = {.browse = browse};
-	struct in_dir in;
-	size_t end = 0;
+	struct browse_wanted dir = {.lists = true};
+	uint64_t end = 0, files = 0;
 	int r = browse->options.disk ? browse_wait_index(browse, true) : -EOPNOTSUPP;
 
 	if (r == 0)
-		r = find_dir(browse, step, &in, &end);
-	if (r < 0)
+		r = find_dir(browse, step, &dir, &end);
+	if (r == 0)
+		step->at_end = step->position >= end;
+	while (r == 0 && !step->at_end && !is_full(&bringing))
+		r = bring_part(&bringing, &dir, end, step, &files);
+	if (r < 0) {
+		array_clear(&bringing.ids);
+		array_clear(&bringing.pieces);
 		return r;
-	*ret_brought = (struct browse_brought){0};
-	collect(&bringing, in.dir, end, step, &ret_brought->files);
-	browse_dir_done(browse, &in);
+	}
+	*ret_brought = (struct browse_brought){.files = files, .bytes = bringing.bytes};
 	if (bringing.ids.count > 0) {
 		array_add(&bringing.pieces, bringing.ids.count);
 		bringing.is_here = xcalloc(bringing.ids.count, sizeof(bool));
 		pool_run(browse->pool, bring_piece, &bringing, bringing.pieces.count - 1);
 	}
-	ret_brought->bytes = bringing.bytes;
 	ret_brought->failed = atomic_load(&bringing.failed);
 	r = atomic_load(&bringing.away) ? -EIO : 0;
 	free(bringing.is_here);

@@ -24,7 +24,7 @@ int browse_xattr(struct browse *browse, uint64_t id, const char *name, bool may_
 			buf_add(ret_value, xattr->value, xattr->len);
 		r = 0;
 	}
-	browse_node_done(browse, &in);
+	browse_node_done(&in);
 	return r;
 }
 
@@ -39,7 +39,7 @@ int browse_xattr_names(struct browse *browse, uint64_t id, bool may_wait, struct
 		return r;
 	for (size_t i = 0; i < in.node->xattrs.count; i++)
 		buf_add(ret_names, in.node->xattrs.items[i].name, strlen(in.node->xattrs.items[i].name) + 1);
-	browse_node_done(browse, &in);
+	browse_node_done(&in);
 	return 0;
 }
 
@@ -163,7 +163,7 @@ static ssize_t read_node(struct browse *browse, const struct in_node *in, const 
 	if (r < 0)
 		return r;
 	size = MIN(range->size, in->node->size - range->offset);
-	reading.layout = browse_dir_layout(in->dir.dir, in->place.position, browse->source);
+	reading.layout = browse_dir_layout(in->dir.dir, in->position, browse->source);
 	blob = browse_blob_at(reading.layout, range->offset);
 	if (may_wait)
 		r = fetch_together(browse, in->node, reading.layout, blob, range->offset + size);
@@ -191,7 +191,7 @@ ssize_t browse_read(struct browse *browse, const struct browse_range *range, boo
 	if (r < 0)
 		return r;
 	got = read_node(browse, &in, range, may_wait, out);
-	browse_node_done(browse, &in);
+	browse_node_done(&in);
 	if (got > 0)
 		atomic_fetch_add(&browse->read_bytes, (uint64_t)got);
 	return got;
@@ -229,7 +229,7 @@ static bool wants_more(struct browse *browse, const struct browse_range *range, 
 
 static bool is_here(struct browse *browse, const struct in_node *in, const struct browse_range *range)
 {
-	const struct browse_layout *layout = browse_dir_layout(in->dir.dir, in->place.position, browse->source);
+	const struct browse_layout *layout = browse_dir_layout(in->dir.dir, in->position, browse->source);
 	struct blob_source *source = browse->source;
 
 	for (size_t i = browse_blob_at(layout, range->offset); i + 1 < layout->count && layout->begins[i] < range->offset + range->size; i++) {
@@ -249,7 +249,7 @@ bool browse_wants_ahead(struct browse *browse, const struct browse_range *range,
 	if (range->id < BROWSE_NODES_FIRST || browse_wait_index(browse, false) < 0 || browse_node_use(browse, range->id, false, &in) < 0)
 		return false;
 	wants = wants_more(browse, range, in.node->size, ret_ahead) && !is_here(browse, &in, ret_ahead);
-	browse_node_done(browse, &in);
+	browse_node_done(&in);
 	return wants;
 }
 
@@ -263,7 +263,7 @@ static int fetch_range(struct browse *browse, const struct in_node *in, const st
 	r = browse_wait_index(browse, true);
 	if (r < 0)
 		return r;
-	layout = browse_dir_layout(in->dir.dir, in->place.position, browse->source);
+	layout = browse_dir_layout(in->dir.dir, in->position, browse->source);
 	return fetch_together(browse, in->node, layout, browse_blob_at(layout, range->offset), range->offset + range->size);
 }
 
@@ -275,6 +275,6 @@ int browse_fetch(struct browse *browse, const struct browse_range *range)
 	if (r < 0)
 		return r;
 	r = fetch_range(browse, &in, range);
-	browse_node_done(browse, &in);
+	browse_node_done(&in);
 	return r;
 }

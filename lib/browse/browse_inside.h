@@ -1,5 +1,5 @@
-/* What the files of browse.h share. Not for others. They stand in this order: browse, browse_attrs, browse_names, browse_content,
- * browse_bring, browse_walk, browse_pin, browse_follow. */
+/* What the files of browse.h share. Not for others. They stand in this order: browse, browse_parts, browse_attrs, browse_names,
+ * browse_content, browse_bring, browse_walk, browse_pin, browse_follow. */
 #ifndef CORPUSFS_BROWSE_BROWSE_INSIDE_H
 #define CORPUSFS_BROWSE_BROWSE_INSIDE_H
 
@@ -13,6 +13,7 @@
 #include "lib/browse/browse_dir.h"
 #include "lib/browse/browse_list.h"
 #include "lib/browse/browse_nodes.h"
+#include "lib/browse/browse_pieces.h"
 #include "lib/browse/shared_cache.h"
 
 /* Numbers of what is made up; those of nodes of the repository begin at BROWSE_NODES_FIRST. */
@@ -21,6 +22,8 @@
 #define BACKUPS (1ULL << 32) /* and the backup's number */
 #define LINKS (2ULL << 32)   /* of `times` */
 #define LATESTS (3ULL << 32)
+
+#define PIECES_WAY 3 /* trees from that of a backup to the directory of a tree's pieces */
 
 struct told {
 	struct blob_id id;
@@ -44,6 +47,7 @@ struct browse {
 	bool is_below; /* the root is the directory of the dataset that was backed up, and not the tree itself */
 	struct blob_source *place, *source; /* place: the repository; source: what is asked for blobs, which may have a cache on disk */
 	struct shared_cache *blobs, *dirs;
+	struct shared_cache *pieces, *parts; /* of large directories: lists of pieces, by the trees that they stand in, and the pieces, by their blobs */
 	struct browse_nodes *nodes;
 	atomic_uint_fast64_t read_bytes;
 	struct pool *pool; /* for browse_bring; NULL: without a cache on disk */
@@ -63,16 +67,21 @@ struct browse {
 	struct stream streams[BROWSE_STREAMS];
 };
 
-/* A directory in use. */
+/* A directory in use, or a part of it. */
 struct in_dir {
+	struct shared_cache *cache; /* that it is in */
 	struct cached *cached;
 	struct browse_dir *dir;
+	struct blob_id blob; /* that it is made of: its tree, or a piece of that */
+	uint64_t first;      /* the position in the directory of what is at 0 here */
+	bool is_last;        /* nothing comes behind it */
 };
 
 /* A node in use, with the directory that it stands in. */
 struct in_node {
 	struct in_dir dir;
 	struct browse_place place;
+	size_t position; /* in dir.dir */
 	const struct node *node;
 };
 
@@ -87,10 +96,28 @@ struct buf *browse_blob_new(const void *data, size_t len, size_t *ret_cost);
 
 /* Of a blob that cannot be had. What happened is for the log, and who reads gets -EIO. */
 int browse_failed(struct browse *browse, const struct blob_id *id, const char *of, int code);
+/* The whole directory. browse_dir_get: the same, and what happened is the caller's to tell. */
 WARN_UNUSED int browse_dir_use(struct browse *browse, const struct blob_id *tree, bool may_wait, struct in_dir *ret_dir);
-void browse_dir_done(struct browse *browse, struct in_dir *dir);
+WARN_UNUSED int browse_dir_get(struct browse *browse, const struct blob_id *tree, bool may_wait, struct in_dir *ret_dir);
+void browse_dir_done(struct in_dir *dir);
+
+/* --- browse_parts.c --- */
+
+/* Of a directory: the part in which a name would be or, without one, that has a position; of those behind all, the last part. */
+struct browse_wanted {
+	struct blob_id tree;
+	uint32_t backup;
+	const char *name;
+	uint64_t position;
+	bool lists; /* what follows is soon wanted, too */
+	bool whole; /* all of it is wanted */
+};
+WARN_UNUSED int browse_part_use(struct browse *browse, const struct browse_wanted *wanted, bool may_wait, struct in_dir *ret_dir);
+/* Gives the blobs, but for pieces, that parts of the directory are found with: its tree or, of a large one, what stands in for that. */
+WARN_UNUSED int browse_parts_blobs(struct browse *browse, const struct browse_wanted *wanted, int (*each)(void *arg, const struct blob_id *id, bool is_tree),
+				   void *arg);
 WARN_UNUSED int browse_node_use(struct browse *browse, uint64_t id, bool may_wait, struct in_node *ret_node);
-void browse_node_done(struct browse *browse, struct in_node *node);
+void browse_node_done(struct in_node *node);
 
 /* --- browse_names.c --- */
 
@@ -109,7 +136,7 @@ size_t browse_blob_at(const struct browse_layout *layout, uint64_t offset);
 
 /* --- browse_bring.c --- */
 
-WARN_UNUSED int browse_bring_tree(struct browse *browse, const struct blob_id *tree); /* of a directory, to the local disk */
+WARN_UNUSED int browse_bring_blob(struct browse *browse, const struct blob_id *id, bool is_tree); /* of a directory, to the local disk */
 
 /* --- browse_attrs.c --- */
 
@@ -124,6 +151,8 @@ WARN_UNUSED int browse_real_node(struct browse *browse, bool may_wait, uint64_t 
 /* The directory of the dataset in a backup, as a node. */
 WARN_UNUSED int browse_root_of(struct browse *browse, size_t backup, bool may_wait, uint64_t *ret_id);
 /* Whether what the root is, of which `root` was the number, or a name in it, may be another's in a moment. */
+/* Of a mount that follows: whether it is a root, or was one. Such a directory is in memory as a whole (browse_follow.c). */
+bool browse_is_root(struct browse *browse, uint64_t dir);
 bool browse_root_passes(struct browse *browse, uint64_t root);
 /* The same of a name in a directory, after it was looked up, and as what stands there was taken as a node if it is there. */
 bool browse_name_passes(struct browse *browse, uint64_t dir, const struct blob_id *tree, bool is_there);

@@ -23,7 +23,7 @@ int browse_readlink(struct browse *browse, uint64_t id, bool may_wait, struct bu
 		buf_add(ret_target, in.node->target, strlen(in.node->target) + 1);
 	else
 		r = -EINVAL;
-	browse_node_done(browse, &in);
+	browse_node_done(&in);
 	return r;
 }
 
@@ -58,20 +58,25 @@ static struct browse_entry entry_of(struct browse *browse, uint64_t parent, cons
 
 static int lookup_in_tree(struct browse *browse, uint64_t parent, const char *name, bool may_wait, struct browse_entry *ret_entry)
 {
+	struct browse_wanted wanted = {.name = name};
 	struct tree_of tree;
 	struct in_dir in;
 	size_t position;
 	int r = browse_tree_of(browse, parent, &tree);
 
-	if (r == 0)
-		r = browse_dir_use(browse, &tree.tree, may_wait, &in);
+	if (r < 0)
+		return r;
+	wanted.tree = tree.tree;
+	wanted.backup = tree.backup;
+	wanted.whole = browse_is_root(browse, parent);
+	r = browse_part_use(browse, &wanted, may_wait, &in);
 	if (r < 0)
 		return r;
 	r = browse_dir_find(in.dir, name, &position);
 	if (r == 0)
-		*ret_entry = entry_of(browse, parent, &tree, browse_dir_node(in.dir, position), position, true);
+		*ret_entry = entry_of(browse, parent, &tree, browse_dir_node(in.dir, position), in.first + position, true);
 	ret_entry->is_passing = browse_name_passes(browse, parent, &tree.tree, r == 0);
-	browse_dir_done(browse, &in);
+	browse_dir_done(&in);
 	return r;
 }
 
@@ -153,31 +158,53 @@ static int list_made_up(struct browse *browse, const struct browse_listing *what
 	return MIN(r, 0);
 }
 
-int browse_list(struct browse *browse, const struct browse_listing *what, bool may_wait)
+/* What is in a part from position `at` on, which is moved on. Not 0: `each` has ended it. */
+static int list_part(struct browse *browse, const struct browse_listing *what, const struct tree_of *tree, const struct in_dir *in, uint64_t *at)
 {
-	uint64_t id = what->id;
-	struct tree_of tree;
-	struct in_dir in;
-	int r = browse_real_node(browse, may_wait, &id);
+	int r = 0;
 
-	if (r < 0)
-		return r;
-	if (!is_in_tree(browse, id))
-		return list_made_up(browse, what);
-	r = browse_tree_of(browse, id, &tree);
-	if (r == 0)
-		r = browse_dir_use(browse, &tree.tree, may_wait, &in);
-	if (r < 0)
-		return r;
-	for (size_t at = what->from; r == 0 && at < browse_dir_count(in.dir); at++) {
-		const struct node *node = browse_dir_node(in.dir, at);
-		struct browse_entry entry = entry_of(browse, id, &tree, node, at, what->take);
+	for (const struct node *node; r == 0 && (node = browse_dir_node(in->dir, *at - in->first)); ++*at) {
+		struct browse_entry entry = entry_of(browse, what->id, tree, node, *at, what->take);
 
-		entry.is_passing = browse_name_passes(browse, id, &tree.tree, true);
-		r = what->each(what->arg, node->name, at + 1, &entry);
+		entry.is_passing = browse_name_passes(browse, what->id, &tree->tree, true);
+		r = what->each(what->arg, node->name, *at + 1, &entry);
 		if (r != 0 && what->take)
 			browse_forget(browse, entry.id, 1);
 	}
-	browse_dir_done(browse, &in);
+	return r;
+}
+
+static int list_tree(struct browse *browse, const struct browse_listing *what, bool may_wait)
+{
+	struct browse_wanted wanted = {.lists = true};
+	uint64_t at = what->from;
+	bool is_last = false;
+	struct tree_of tree;
+	struct in_dir in;
+	int r = browse_tree_of(browse, what->id, &tree);
+
+	while (r == 0 && !is_last) {
+		wanted.tree = tree.tree;
+		wanted.backup = tree.backup;
+		wanted.position = at;
+		wanted.whole = browse_is_root(browse, what->id);
+		r = browse_part_use(browse, &wanted, may_wait, &in);
+		/* Who has got names comes back for the others. */
+		if (r < 0)
+			return at == what->from ? r : 0;
+		r = list_part(browse, what, &tree, &in, &at);
+		is_last = in.is_last;
+		browse_dir_done(&in);
+	}
 	return MIN(r, 0);
+}
+
+int browse_list(struct browse *browse, const struct browse_listing *what, bool may_wait)
+{
+	struct browse_listing real = *what;
+	int r = browse_real_node(browse, may_wait, &real.id);
+
+	if (r < 0)
+		return r;
+	return is_in_tree(browse, real.id) ? list_tree(browse, &real, may_wait) : list_made_up(browse, what);
 }

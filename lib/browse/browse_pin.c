@@ -9,7 +9,7 @@ struct pinning {
 	struct browse *browse;
 	struct pin_entries entries;
 	struct pin pin;
-	ARRAY(struct blob_id) above; /* the trees above the path, in which it is looked up */
+	ARRAY(struct browse_wanted) above; /* the directories above the path, in which it is looked up */
 };
 
 static void add_entry(struct pinning *pinning, const struct blob_id *id, uint32_t length)
@@ -18,16 +18,17 @@ static void add_entry(struct pinning *pinning, const struct blob_id *id, uint32_
 }
 
 /* -ENOENT: no index names it. */
-static int add_tree(struct pinning *pinning, const struct blob_id *id)
+static int add_blob(void *arg, const struct blob_id *id, bool is_tree)
 {
+	struct pinning *pinning = arg;
 	struct blob_source *source = pinning->browse->source;
 	uint64_t len;
-	int r = source->length(source, id, true, &len);
+	int r = source->length(source, id, is_tree, &len);
 
 	if (r == 0 && len >= SEGMENT_TREE)
 		r = -EFBIG;
 	if (r == 0)
-		add_entry(pinning, id, (uint32_t)len | SEGMENT_TREE);
+		add_entry(pinning, id, (uint32_t)len | (is_tree ? SEGMENT_TREE : 0));
 	return r < 0 ? browse_failed(pinning->browse, id, "a directory", r) : 0;
 }
 
@@ -53,19 +54,25 @@ static int add_file(struct pinning *pinning, struct browse_dir *dir, size_t posi
 	return 0;
 }
 
-/* A directory's tree, and the content of its files. */
-static int add_dir(struct pinning *pinning, const struct blob_id *tree)
+/* What a directory is read from, and the content of its files. */
+static int add_dir(struct pinning *pinning, const struct tree_of *tree)
 {
-	struct in_dir in;
-	int r = add_tree(pinning, tree);
+	struct browse *browse = pinning->browse;
+	struct browse_wanted wanted = {.tree = tree->tree, .backup = tree->backup, .lists = true};
+	struct in_dir in = {0};
+	int r = browse_parts_blobs(browse, &wanted, add_blob, pinning);
 
-	if (r == 0)
-		r = browse_dir_use(pinning->browse, tree, true, &in);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < browse_dir_count(in.dir) && r == 0; i++)
-		r = add_file(pinning, in.dir, i);
-	browse_dir_done(pinning->browse, &in);
+	while (r == 0 && !in.is_last) {
+		r = browse_part_use(browse, &wanted, true, &in);
+		if (r < 0)
+			break;
+		if (in.cache == browse->parts)
+			r = add_blob(pinning, &in.blob, false);
+		for (size_t i = 0; i < browse_dir_count(in.dir) && r == 0; i++)
+			r = add_file(pinning, in.dir, i);
+		wanted.position = in.first + browse_dir_count(in.dir);
+		browse_dir_done(&in);
+	}
 	return r;
 }
 
@@ -73,39 +80,38 @@ static int add_found(void *arg, const struct browse_entry *entry)
 {
 	struct pinning *pinning = arg;
 	struct tree_of tree;
-	struct browse_place place;
-	struct in_dir in;
+	struct in_node in;
 	uint64_t id = entry->id;
 	int r = S_ISDIR(entry->stat.st_mode) ? browse_real_node(pinning->browse, true, &id) : 0;
 
 	if (S_ISDIR(entry->stat.st_mode)) {
 		if (r == 0)
 			r = browse_tree_of(pinning->browse, id, &tree);
-		return r == 0 ? add_dir(pinning, &tree.tree) : r;
+		return r == 0 ? add_dir(pinning, &tree) : r;
 	}
 	/* Of a directory, files come with it. */
-	if (pinning->entries.count > 0 || browse_nodes_get(pinning->browse->nodes, id, &place) < 0)
+	if (pinning->entries.count > 0)
 		return 0;
-	r = browse_dir_use(pinning->browse, &place.tree, true, &in);
+	r = browse_node_use(pinning->browse, id, true, &in);
 	if (r < 0)
-		return r;
-	r = add_file(pinning, in.dir, place.position);
-	browse_dir_done(pinning->browse, &in);
+		return r == -ESTALE ? 0 : r;
+	r = add_file(pinning, in.dir.dir, in.position);
+	browse_node_done(&in);
 	return r;
 }
 
 /* Adds a name in front of the path. */
-static int add_name(struct pinning *pinning, const struct browse_place *place)
+static int add_name(struct pinning *pinning, uint64_t id)
 {
 	AUTO_FREE char *below = pinning->pin.path;
-	struct in_dir in;
-	int r = browse_dir_use(pinning->browse, &place->tree, true, &in);
+	struct in_node in;
+	int r = browse_node_use(pinning->browse, id, true, &in);
 
 	pinning->pin.path = NULL;
 	if (r < 0)
 		return r;
-	pinning->pin.path = xasprintf("/%s%s", browse_dir_node(in.dir, place->position)->name, below);
-	browse_dir_done(pinning->browse, &in);
+	pinning->pin.path = xasprintf("/%s%s", in.node->name, below);
+	browse_node_done(&in);
 	return 0;
 }
 
@@ -121,9 +127,9 @@ static int name_node(struct pinning *pinning, uint64_t id)
 	while (r == 0 && id >= BROWSE_NODES_FIRST) {
 		r = browse_nodes_get(browse->nodes, id, &place);
 		if (r == 0)
-			r = add_name(pinning, &place);
+			r = add_name(pinning, id);
 		if (r == 0) {
-			array_add(&pinning->above, place.tree);
+			array_add(&pinning->above, (struct browse_wanted){.tree = place.tree, .backup = place.backup, .position = place.position});
 			id = place.parent;
 		}
 	}
@@ -148,14 +154,30 @@ static void clear(struct pinning *pinning)
 	free(pinning->pin.path);
 }
 
-/* What of the trees above is in memory only comes to the disk. */
-static int bring_above(struct pinning *pinning)
+/* Gives what the path is looked up in. */
+static int each_above(struct pinning *pinning, int (*each)(void *arg, const struct blob_id *id, bool is_tree), void *arg)
 {
+	struct browse *browse = pinning->browse;
+	struct in_dir in;
 	int r = 0;
 
-	for (size_t i = 0; i < pinning->above.count && r == 0; i++)
-		r = browse_bring_tree(pinning->browse, &pinning->above.items[i]);
+	for (size_t i = 0; i < pinning->above.count && r == 0; i++) {
+		r = browse_parts_blobs(browse, &pinning->above.items[i], each, arg);
+		if (r == 0)
+			r = browse_part_use(browse, &pinning->above.items[i], true, &in);
+		if (r < 0)
+			break;
+		if (in.cache == browse->parts)
+			r = each(arg, &in.blob, false);
+		browse_dir_done(&in);
+	}
 	return r;
+}
+
+/* What of it is in memory only comes to the disk. */
+static int bring_blob(void *arg, const struct blob_id *id, bool is_tree)
+{
+	return browse_bring_blob(arg, id, is_tree);
 }
 
 static int collect(struct pinning *pinning, uint64_t id)
@@ -169,9 +191,7 @@ static int collect(struct pinning *pinning, uint64_t id)
 		r = browse_getattr(pinning->browse, id, true, &entry);
 	if (r == 0)
 		r = browse_walk(pinning->browse, &entry, add_found, pinning);
-	for (size_t i = 0; i < pinning->above.count && r == 0; i++)
-		r = add_tree(pinning, &pinning->above.items[i]);
-	return r;
+	return r == 0 ? each_above(pinning, add_blob, pinning) : r;
 }
 
 int browse_pin(struct browse *browse, uint64_t id)
@@ -182,7 +202,7 @@ int browse_pin(struct browse *browse, uint64_t id)
 	if (r == 0)
 		r = disk_cache_pin(browse->options.disk, &pinning.pin, &pinning.entries);
 	if (r == 0)
-		r = bring_above(&pinning);
+		r = each_above(&pinning, bring_blob, browse);
 	clear(&pinning);
 	return r;
 }

@@ -36,26 +36,40 @@ static bool read_node(struct json_scan *scan, struct node_text *node)
 	return good && !scan->bad && node->name.text;
 }
 
-int node_texts_read(const char *json, size_t len, struct node_texts *texts)
+int node_texts_each(const char *json, size_t len, node_text_fn each, void *arg)
 {
 	struct json_scan scan = json_scan_over(json, len);
 	struct json_text key;
+	int r = 0;
 
 	if (!json_scan_open(&scan, '{') || !json_scan_key(&scan, &key) || !json_text_is(&key, "nodes"))
 		return -EBADMSG;
 	if (!json_scan_null(&scan) && json_scan_open(&scan, '[')) {
-		while (json_scan_item(&scan)) {
+		while (r == 0 && json_scan_item(&scan)) {
 			struct node_text node = {0};
 
-			if (!read_node(&scan, &node))
-				return -EBADMSG;
-			array_add(texts, node);
+			r = read_node(&scan, &node) ? each(arg, &node) : -EBADMSG;
 		}
 	}
+	if (r != 0)
+		return r;
 	return !json_scan_key(&scan, &key) && json_scan_end(&scan) ? 0 : -EBADMSG;
 }
 
-static int read_name(const struct json_text *name, char **ret_name)
+static int add_text(void *arg, const struct node_text *node)
+{
+	struct node_texts *texts = arg;
+
+	array_add(texts, *node);
+	return 0;
+}
+
+int node_texts_read(const char *json, size_t len, struct node_texts *texts)
+{
+	return node_texts_each(json, len, add_text, texts);
+}
+
+int json_text_name(const struct json_text *name, char **ret_name)
 {
 	AUTO_FREE char *text = NULL;
 	int r = json_text_bytes(name, &text);
@@ -69,7 +83,7 @@ int node_text_compare(const struct node_text *text, const char *name)
 	int r;
 
 	if (text->name.has_escapes)
-		return read_name(&text->name, &bytes) < 0 ? -1 : strcmp(bytes, name);
+		return json_text_name(&text->name, &bytes) < 0 ? -1 : strcmp(bytes, name);
 	r = strncmp(text->name.text, name, text->name.len);
 	return r == 0 && name[text->name.len] ? -1 : r;
 }

@@ -23,6 +23,12 @@ struct node_texts {
 	ARRAY_FIELDS(struct node_text);
 };
 WARN_UNUSED int node_texts_read(const char *json, size_t len, struct node_texts *texts);
+/* The same one by one. What `each` returns, if not 0, ends it. */
+typedef int (*node_text_fn)(void *arg, const struct node_text *node);
+WARN_UNUSED int node_texts_each(const char *json, size_t len, node_text_fn each, void *arg);
+
+/* The bytes that a node's name stands for; the caller's to free. -EBADMSG. */
+WARN_UNUSED int json_text_name(const struct json_text *name, char **ret_name);
 
 /* The order of its name and another one: negative, 0, positive. A name that cannot be read comes before all others. */
 int node_text_compare(const struct node_text *text, const char *name);
