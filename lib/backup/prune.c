@@ -399,13 +399,42 @@ static void add_pass(struct prune_counts *counts, const struct prune_counts *pas
 	counts->needed = pass->needed;
 }
 
+static int stop_at_first(void *arg, const char *name, uint64_t size)
+{
+	(void)arg;
+	(void)name;
+	(void)size;
+	return -EEXIST;
+}
+
+/* Where a folder that was lost looks like an empty one, all packs would go. */
+static int check_that_backups_are_listed(struct repository *repository, struct error *err)
+{
+	struct objects *objects = repository->objects;
+	struct object_names backups = {0};
+	int r = repository_list(repository, OBJECT_SNAPSHOT, &backups, err);
+	const bool any = backups.count > 0;
+
+	array_clear(&backups);
+	if (r < 0 || any || objects->place->list(objects, OBJECT_PACK, stop_at_first, NULL) != -EEXIST)
+		return r;
+	(void)error_set(err, -ENOENT, "there are packs and no backup, and this server does not tell whether the folder %s is there; nothing is removed",
+	                object_folder(OBJECT_SNAPSHOT));
+	error_hint(err, "if all backups were forgotten: make one, then prune");
+	return -ENOENT;
+}
+
 int prune_run(const struct prune_options *options, struct prune_counts *ret_counts, struct error *err)
 {
 	struct prune_options next = *options;
 	struct prune_counts pass;
 	uint64_t bytes = UINT64_MAX; /* at the beginning of the pass before */
-	int r = run_pass(options, ret_counts, err);
+	int r;
 
+	*ret_counts = (struct prune_counts){0};
+	r = objects_hides_missing(options->repository->objects) ? check_that_backups_are_listed(options->repository, err) : 0;
+	if (r == 0)
+		r = run_pass(options, ret_counts, err);
 	pass = *ret_counts;
 	next.forget = NULL;
 	/* It ends also where a pass has freed nothing that the place knows of. */

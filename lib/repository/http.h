@@ -64,7 +64,7 @@ struct http_answer {
 	int64_t content_length; /* -1: not told */
 	unsigned tries;
 	struct buf body; /* without a range, or of a failure; ends with a NUL that is not counted. Ends with buf_clear */
-	char content_type[80];
+	char content_type[80], server[80]; /* "": not told. server: what it calls itself */
 	int64_t date; /* when the server answered, by its clock: seconds since 1970; 0: not told */
 	char problem[HTTP_PROBLEM_MAX]; /* why no answer came, in the library's words */
 };

@@ -47,6 +47,11 @@ uint64_t objects_sent_again(struct objects *objects)
 	return objects->place->sent_again ? objects->place->sent_again(objects) : 0;
 }
 
+bool objects_hides_missing(struct objects *objects)
+{
+	return objects->place->hides_missing && objects->place->hides_missing(objects);
+}
+
 bool objects_is_away(int code)
 {
 	static const int codes[] = {ETIMEDOUT, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EHOSTDOWN, ENETUNREACH, ENETDOWN, ENOTCONN, ESTALE, EIO};

@@ -63,6 +63,8 @@ struct objects_place {
 	uint64_t (*sent_again)(struct objects *objects);
 	/* Whether readers may find the first bytes of an object while the rest of it comes. NULL: never. */
 	bool (*shows_beginnings)(struct objects *objects);
+	/* Whether a folder that is missing looks like an empty one. NULL: never; to list it is -ENOENT. */
+	bool (*hides_missing)(struct objects *objects);
 	/* May be NULL: nothing is ever left half put. See objects_clean. */
 	int (*clean)(struct objects *objects, time_t before, bool dry_run, struct objects_left *ret_left);
 	void (*close)(struct objects *objects);
@@ -86,6 +88,8 @@ WARN_UNUSED int objects_clean(struct objects *objects, time_t before, bool dry_r
 
 /* As list, of those whose names begin so, with as few questions as the place allows. */
 WARN_UNUSED int objects_list_some(struct objects *objects, enum object_kind kind, const char *begin, objects_list_fn each, void *arg);
+
+bool objects_hides_missing(struct objects *objects);
 
 uint64_t objects_sent_again(struct objects *objects);
 

@@ -345,9 +345,15 @@ static bool shows_beginnings(struct objects *objects)
 	return place->place->shows_beginnings && place->place->shows_beginnings(place);
 }
 
+static bool hides_missing(struct objects *objects)
+{
+	return objects_hides_missing(etcd_of(objects)->place);
+}
+
 static const struct objects_place with_etcd = {
 	.create = create, .put = put, .put_new = put_new, .keeps_apart = keeps_apart, .explain = explain, .clock = tell_time, .get = get, .size = size,
-	.list = list, .remove = remove_object, .clean = clean, .sent_again = sent_again, .shows_beginnings = shows_beginnings, .close = close_etcd,
+	.list = list, .remove = remove_object, .clean = clean, .sent_again = sent_again, .shows_beginnings = shows_beginnings,
+	.hides_missing = hides_missing, .close = close_etcd,
 };
 
 int objects_etcd_open(struct objects *place, const struct etcd_options *options, struct objects **ret_objects, struct error *err)

@@ -15,6 +15,7 @@ struct objects_rest {
 	struct objects objects;
 	struct http *http;
 	char *base; /* ends with '/' */
+	bool is_rclone;
 };
 
 static const struct objects_rest *rest_of(const struct objects *objects)
@@ -138,8 +139,8 @@ static int list(struct objects *objects, enum object_kind kind, objects_list_fn 
 			r = take_row(objects, kind, row, each, arg);
 	}
 	json_decref(rows);
-	/* a folder that was never written to */
-	return r == -ENOENT ? 0 : r;
+	/* A folder that was never written to: nobody makes that of heads before, and not every server that of locks. Of the others, it has been lost. */
+	return r == -ENOENT && (kind == OBJECT_HEAD || kind == OBJECT_LOCK || rest_of(objects)->is_rclone) ? 0 : r;
 }
 
 static int remove_object(struct objects *objects, enum object_kind kind, const char *name)
@@ -173,9 +174,15 @@ static bool shows_beginnings(struct objects *objects)
 	return true;
 }
 
+/* rclone lists nothing there. */
+static bool hides_missing(struct objects *objects)
+{
+	return rest_of(objects)->is_rclone;
+}
+
 static const struct objects_place server = {
 	.create = create, .put = put, .get = get, .size = size, .list = list, .remove = remove_object, .clock = tell_time,
-	.sent_again = sent_again, .shows_beginnings = shows_beginnings, .close = close_rest,
+	.sent_again = sent_again, .shows_beginnings = shows_beginnings, .hides_missing = hides_missing, .close = close_rest,
 };
 
 int objects_rest_open(const struct objects_access *access, bool making, struct objects **ret_objects, struct error *err)
@@ -199,6 +206,7 @@ int objects_rest_open(const struct objects_access *access, bool making, struct o
 		close_rest(&rest->objects);
 		return r;
 	}
+	rest->is_rclone = strncmp(answer.server, "rclone/", strlen("rclone/")) == 0;
 	*ret_objects = &rest->objects;
 	return 0;
 }

@@ -117,6 +117,8 @@ int repository_list(struct repository *repository, enum object_kind kind, struct
 {
 	int r = repository->objects->place->list(repository->objects, kind, add_name, ret_names);
 
+	if (r == -ENOENT)
+		return error_set(err, r, "the repository's folder %s is missing", object_folder(kind));
 	if (r < 0)
 		return error_set(err, r, "the repository's %ss cannot be listed: %s", object_kind_text(kind), strerror(-r));
 	object_names_sort(ret_names);

@@ -345,16 +345,19 @@ void transfers_answer(struct transfers *transfers, size_t number, struct http_an
 {
 	struct one_transfer *one = &transfers->all[number];
 	curl_off_t length = -1;
-	struct curl_header *date;
+	struct curl_header *date, *server;
 	char *type = NULL;
 
 	answer->status = one->state.status;
 	answer->date = 0;
+	answer->server[0] = '\0';
 	if (one->curl) {
 		lib.easy_getinfo(one->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
 		lib.easy_getinfo(one->curl, CURLINFO_CONTENT_TYPE, &type);
 		if (lib.easy_header(one->curl, "Date", 0, CURLH_HEADER, -1, &date) == CURLHE_OK)
 			answer->date = MAX((int64_t)lib.getdate(date->value, NULL), 0);
+		if (lib.easy_header(one->curl, "Server", 0, CURLH_HEADER, -1, &server) == CURLHE_OK)
+			(void)snprintf(answer->server, sizeof(answer->server), "%s", server->value);
 	}
 	answer->content_length = length;
 	(void)snprintf(answer->content_type, sizeof(answer->content_type), "%s", type ? type : "");

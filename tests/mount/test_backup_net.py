@@ -1,5 +1,6 @@
 """Repositories on the network: an S3 server (Ceph's gateway), and restic's REST protocol (rclone)."""
 
+import glob
 import http.server
 import json
 import os
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from harness import procs, program, servers, tree
+from harness import files, procs, program, servers, tree
 from harness.repository import SECRETS, NetRepository, Repository, restic
 
 
@@ -147,6 +148,86 @@ class Liar(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
+
+
+class Folders(http.server.BaseHTTPRequestHandler):
+    """restic's REST protocol over a directory. `missing`: what is answered where a folder is missing."""
+
+    directory, calls_itself, missing = "", "", (404, b"")
+
+    def version_string(self):
+        return self.calls_itself
+
+    def path_here(self):
+        parts = self.path.partition("?")[0].strip("/").split("/")[1:]
+        if parts[0] == "data" and len(parts) == 2:
+            parts.insert(1, parts[1][:2])
+        return os.path.join(self.directory, *parts)
+
+    def answer(self, status, body=b""):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_GET(self):
+        path = self.path_here()
+        if self.path.endswith("/") and not os.path.isdir(path):
+            self.answer(*self.missing)
+        elif self.path.endswith("/"):
+            names = glob.glob(path + "/??/*" if path.endswith("/data") else path + "/*")
+            self.answer(200, json.dumps([{"name": os.path.basename(name), "size": os.path.getsize(name)} for name in names]).encode())
+        elif not os.path.isfile(path):
+            self.answer(404)
+        elif self.headers["Range"]:
+            first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+            self.send_response(206)
+            self.send_header("Content-Length", str(last + 1 - first))
+            self.send_header("Content-Range", f"bytes {first}-{last}/{os.path.getsize(path)}")
+            self.end_headers()
+            self.wfile.write(procs.read(path)[first : last + 1])
+        else:
+            self.answer(200, procs.read(path))
+
+    do_HEAD = do_GET
+
+    def do_POST(self):
+        files.put(self.path_here(), self.rfile.read(int(self.headers["Content-Length"])))
+        self.answer(200)
+
+    def do_DELETE(self):
+        os.remove(self.path_here())
+        self.answer(200)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.parametrize("calls_itself, missing", [("", (404, b"")), ("rclone/v1.60.1", (200, b"[]"))])
+def test_a_server_that_has_lost_the_folder_of_backups_keeps_what_they_need(filled, area, calls_itself, missing):
+    beside = Repository(filled, area + "/r")
+    first, second = beside.backup("d")["backup"], beside.backup("d")["backup"]
+    handler = type("Handler", (Folders,), {"directory": beside.path, "calls_itself": calls_itself, "missing": missing})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            repository = Repository(filled, f"rest:http://127.0.0.1:{server.server_address[1]}/r/", init=False)
+            repository.run("backup", "forget", repository.path, first)
+            packs = beside.packs()
+            os.rename(beside.path + "/snapshots", area + "/snapshots")
+            refused = repository.run("backup", "prune", repository.path, code=program.NOT_FOUND)
+            assert "snapshots" in refused.err and beside.packs() == packs
+            os.rename(area + "/snapshots", beside.path + "/snapshots")
+            repository.run("backup", "prune", repository.path)
+            assert beside.packs() < packs and [row["backup"] for row in beside.backups()] == [second]
+            repository.run("backup", "forget", repository.path, second)
+            repository.run("backup", "prune", repository.path, code=program.NOT_FOUND if calls_itself else 0)
+            assert bool(beside.packs()) == bool(calls_itself)
+        finally:
+            server.shutdown()
+    beside.run("backup", "prune", beside.path)
+    assert beside.packs() == set()
 
 
 class Secretive(Liar):
