@@ -137,15 +137,21 @@ static int read_record(struct damaged *damaged, struct entry *entry)
 	return 1;
 }
 
-/* Never over a record, which may say what stands for the chunk. Caller holds the lock. */
-static void save_entry(struct damaged *damaged, struct entry *entry)
+/* Never over a record that says what stands for the chunk. Caller holds the lock. */
+static void save_entry(struct damaged *damaged, struct entry *entry, unsigned flags)
 {
+	const uint64_t twin = entry->record.replacement;
 	struct kv_batch *batch = kv_batch_new();
 	int ret = read_record(damaged, entry);
 
-	if (!ret) {
+	if (ret >= 0 && entry->record.replacement == CHUNK_NONE)
+		entry->record.replacement = twin;
+	if (!ret || (ret > 0 && twin != CHUNK_NONE && entry->record.replacement == twin)) {
 		put_record(batch, entry);
-		ret = kv_write(damaged->kv, batch, 0);
+		ret = kv_write(damaged->kv, batch, flags);
+		/* a batch that is on its way may say otherwise: the record has the last word */
+		if (!ret)
+			entry->record.replacement = CHUNK_NONE;
 	}
 	entry->unsaved = ret < 0;
 	damaged->unsaved |= entry->unsaved;
@@ -156,7 +162,20 @@ void damaged_add(struct damaged *damaged, uint64_t id)
 {
 	pthread_mutex_lock(&damaged->lock);
 	if (!find(damaged, id))
-		save_entry(damaged, add_entry(damaged, id, &(struct damage_record){.found = clock_now().tv_sec}));
+		save_entry(damaged, add_entry(damaged, id, &(struct damage_record){.found = clock_now().tv_sec}), 0);
+	pthread_mutex_unlock(&damaged->lock);
+}
+
+void damaged_put_twin(struct damaged *damaged, uint64_t id, uint64_t twin)
+{
+	struct entry *entry;
+
+	pthread_mutex_lock(&damaged->lock);
+	entry = find(damaged, id);
+	if (entry) {
+		entry->record.replacement = twin;
+		save_entry(damaged, entry, KV_GIVES_ROOM);
+	}
 	pthread_mutex_unlock(&damaged->lock);
 }
 
@@ -169,7 +188,7 @@ void damaged_save(struct damaged *damaged)
 		damaged->unsaved = false;
 		HASH_ITER (hh, damaged->table, entry, next)
 			if (entry->unsaved)
-				save_entry(damaged, entry);
+				save_entry(damaged, entry, 0);
 	}
 	pthread_mutex_unlock(&damaged->lock);
 }

@@ -37,6 +37,9 @@ uint64_t damaged_resolve(struct damaged *damaged, uint64_t id);
 /* As part of the batch that stores the replacement; `id` was added before. */
 void damaged_replace(struct damaged *damaged, struct kv_batch *batch, uint64_t id, uint64_t replacement);
 
+/* A chunk with the same bytes, which is there, stands for it from now on; DL1 holds for that, too. `id` was added before. */
+void damaged_put_twin(struct damaged *damaged, uint64_t id, uint64_t twin);
+
 /* The chunks of the list for which `end` is read, as far as memory knows: at most `max` of them. */
 size_t damaged_read_from(struct damaged *damaged, uint64_t end, uint64_t *ret_ids, size_t max);
 

@@ -71,10 +71,8 @@ static bool check(struct chunks *chunks, uint64_t id, const uint8_t bytes[CHUNK_
 /* By the index. */
 static uint64_t find_indexed(struct chunks *chunks, uint64_t id, const uint8_t bytes[CHUNK_HEADER_LEN], const struct chunk_header *hurt)
 {
-	struct kv_batch *batch;
 	uint64_t twin;
 	uint32_t length;
-	int ignored;
 
 	if (dedup_get(chunks->kv, hurt->sha256, &twin, &length))
 		return CHUNK_NONE;
@@ -85,12 +83,7 @@ static uint64_t find_indexed(struct chunks *chunks, uint64_t id, const uint8_t b
 		chunk_set_add(chunks->mark, twin);
 	if (!check(chunks, id, bytes, hurt, twin, false))
 		return CHUNK_NONE;
-	batch = kv_batch_new();
-	damaged_replace(chunks->damaged, batch, id, twin);
-	/* what cannot be written is found again */
-	ignored = kv_write(chunks->kv, batch, 0);
-	(void)ignored;
-	kv_batch_free(batch);
+	damaged_put_twin(chunks->damaged, id, twin);
 	return twin;
 }
 

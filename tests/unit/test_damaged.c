@@ -343,6 +343,29 @@ static void test_twin_that_was_hurt_first_is_healed_when_the_other_is(void **sta
 	assert_reads(store, ids[0], data);
 }
 
+/* The store takes no change when the twin is found, and the collector comes before that is saved. */
+static void test_twin_that_could_not_be_noted_is_kept(void **state)
+{
+	struct store *store = *state;
+	AUTO_FREE uint8_t *data = noise(LEN, 12);
+	uint64_t ids[2];
+
+	store_close(store);
+	open_refusing(store);
+	make_twins(store, data, 0, ids);
+	rot(store, ids[0], 300);
+	refusal = -EIO;
+	assert_reads(store, ids[0], data);
+	refusal = 0;
+	assert_int_equal(sweep_but(store, ids[0]), 0);
+	assert_reads(store, ids[0], data);
+	chunks_save_damage(store->chunks);
+	store_close(store);
+	store_open(store, false);
+	assert_int_equal(damaged_resolve(store->chunks->damaged, ids[0]), ids[1]);
+	assert_reads(store, ids[0], data);
+}
+
 /* The disk could not be read for a while; then what was stored instead rots. Also where that one's header says nothing any more. */
 static void test_healed_chunk_that_is_whole_again_is_read_when_what_stands_for_it_rots(void **state)
 {
@@ -429,6 +452,7 @@ int main(void)
 		STORE_TEST(test_a_chunk_that_could_be_neither_noted_nor_healed_is_noted_later),
 		STORE_TEST(test_chunk_that_the_index_does_not_name_is_healed_by_its_twin),
 		STORE_TEST(test_twin_that_was_hurt_first_is_healed_when_the_other_is),
+		STORE_TEST(test_twin_that_could_not_be_noted_is_kept),
 		STORE_TEST(test_healed_chunk_that_is_whole_again_is_read_when_what_stands_for_it_rots),
 		STORE_TEST(test_record_of_another_chunk_is_no_twin),
 		STORE_TEST(test_chunk_of_other_content_is_not_healed_by_what_the_index_takes_it_for),
