@@ -32,7 +32,7 @@
  * it survives only if they do. backend_drop_run() syncs the log, because files are dropped at once.
  *
  * A chunk Y that stands for a damaged one X (damaged.h) is needed when X is: after the walk it is added to the set (need_replacements). What
- * comes to stand for X later is a new chunk of a group, which is kept as above, or one that the index names (twin.c): it is taken as a hit is,
+ * comes to stand for X later is a new chunk of a group, which is kept as above, or one that is there (twin.c): it is taken as a hit is,
  * and before mark_lock is let go the list has it.
  *
  * The entry of a damaged chunk in the index may stay and name nothing: whoever finds it asks the database whether what it names is still there
@@ -96,12 +96,23 @@ void chunks_mark_end(struct chunks *chunks)
 	rwlock_give(&chunks->mark_lock);
 }
 
+/*
+ * Everything from the first to the last one goes, also what lay in a damaged block and was passed unseen. Such a one may have been hit since, when
+ * it could be read again. So the set is asked once more, under the lock.
+ */
 static int drop_run(struct sweep *sweep)
 {
-	uint64_t count = sweep->run_count;
+	const uint64_t first = sweep->run_first, end = sweep->run_last + 1, count = sweep->run_count;
+	int ret = 0;
 
 	sweep->run_count = 0;
-	return count < DROP_MIN ? 0 : backend_drop_run(sweep->chunks->backend, sweep->run_first, sweep->run_last);
+	if (count < DROP_MIN)
+		return 0;
+	rwlock_write(&sweep->chunks->mark_lock);
+	if (chunk_set_next_member(sweep->set, first, end) == end)
+		ret = backend_drop_run(sweep->chunks->backend, first, sweep->run_last);
+	rwlock_give(&sweep->chunks->mark_lock);
+	return ret;
 }
 
 static void take_dead(struct sweep *sweep, uint64_t id, const struct backend_scan *scan)
