@@ -12,6 +12,7 @@
 #include "lib/chunk/chunk_record.h"
 #include "lib/chunk/chunk_store.h"
 #include "lib/chunk/heal.h"
+#include "lib/chunk/look_disk.h"
 #include "lib/chunk/set.h"
 #include "lib/chunk/twin.h"
 
@@ -22,20 +23,6 @@ void chunks_ends(struct chunks *chunks, uint64_t *ret_bulk_end, uint64_t *ret_sm
 {
 	*ret_bulk_end = ids_next(chunks->ids, true);
 	*ret_small_end = ids_next(chunks->ids, false);
-}
-
-/* The database's word, which may come from memory. */
-static int look_again(struct chunks *chunks, uint64_t id, uint64_t *ret_bytes)
-{
-	struct backend_record record;
-	int ret = backend_get(chunks->backend, id, &record);
-
-	if (ret)
-		return ret;
-	*ret_bytes = record.len;
-	ret = chunk_record_verify(chunks->scratch, id, record.bytes, record.len);
-	backend_release(&record);
-	return ret;
 }
 
 /* Stores anew what is in memory of a chunk that is in the damage list, if that is whole. */
@@ -64,60 +51,9 @@ static void save_from_memory(struct chunks *chunks, uint64_t id)
 		(void)!chunks_heal(chunks, &(struct heal_bytes){plain, len}, 1);
 }
 
-/*
- * 1: it is as it was stored. 0: it is not where it can be read so, as what lies in the log or shares a block. -EBADMSG, also when the disk
- * cannot read it, -ENOMEM.
- */
-static int read_disk(struct chunks *chunks, struct scratch *tools, uint64_t id, uint64_t *ret_bytes)
-{
-	struct kv_value value;
-	int ret;
-
-	if (backend_get_many_disk(chunks->backend, id, 1, &tools->raw, &value) == 0)
-		return tools->raw.unreadable ? -EBADMSG : 0;
-	*ret_bytes = value.len;
-	ret = chunk_record_verify(chunks->scratch, id, value.data, value.len);
-	return ret ? ret : 1;
-}
-
-/* The disk may still have what the database has not. Damage in its way tells nothing. */
-static bool is_removed(struct chunks *chunks, uint64_t id)
-{
-	struct backend_record record;
-	const int ret = backend_get(chunks->backend, id, &record);
-
-	if (!ret)
-		backend_release(&record);
-	return ret == -ENOENT;
-}
-
-static int look_only(struct chunks *chunks, struct scratch *tools, uint64_t id, uint64_t *ret_bytes)
-{
-	int ret = read_disk(chunks, tools, id, ret_bytes);
-
-	if (ret == -EBADMSG) {
-		/* the file may have been replaced */
-		backend_refresh(chunks->backend);
-		ret = read_disk(chunks, tools, id, ret_bytes);
-	}
-	if (ret > 0)
-		return is_removed(chunks, id) ? -ENOENT : 0;
-	return ret == 0 ? look_again(chunks, id, ret_bytes) : ret;
-}
-
-int chunks_verify_disk(struct chunks *chunks, uint64_t id)
-{
-	struct scratch *tools = scratch_take(chunks->scratch);
-	uint64_t bytes;
-	const int ret = look_only(chunks, tools, id, &bytes);
-
-	scratch_put(chunks->scratch, tools);
-	return ret;
-}
-
 static int look(struct chunks *chunks, struct scratch *tools, uint64_t id, uint64_t *ret_bytes)
 {
-	const int ret = look_only(chunks, tools, id, ret_bytes);
+	const int ret = chunk_look_disk(chunks, tools, id, ret_bytes);
 
 	if (ret == -EBADMSG) {
 		damaged_add(chunks->damaged, id);
@@ -158,7 +94,7 @@ static void look_at_run(struct chunks *chunks, struct scratch *tools, uint64_t f
 		const struct kv_value *value = &values[i];
 		const bool whole = value->data && !chunk_record_verify(chunks->scratch, first + i, value->data, value->len);
 
-		bytes[i] = whole && !(ask && is_removed(chunks, first + i)) ? value->len : 0;
+		bytes[i] = whole && !(ask && chunk_is_removed(chunks, first + i)) ? value->len : 0;
 	}
 }
 
