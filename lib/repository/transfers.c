@@ -37,7 +37,7 @@ struct transfers {
 
 /*
  * The library is loaded when it is first needed: with the thirty others that it brings, it would be a third of the time that each command takes to
- * start, and few commands reach over a network.
+ * start, and few commands reach over a network. Its functions are found as if it had been linked: a test may take the place of some.
  */
 #define LIBRARY "libcurl.so.4"
 #define FUNCTIONS \
@@ -55,7 +55,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void *find(void *handle, const char *name)
 {
-	void *found = handle ? dlsym(handle, name) : NULL;
+	void *found = handle ? dlsym(RTLD_DEFAULT, name) : NULL;
 
 	if (found)
 		return found;
@@ -65,7 +65,7 @@ static void *find(void *handle, const char *name)
 
 static void load(void)
 {
-	void *handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+	void *handle = dlopen(LIBRARY, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
 
 #define X(name) lib.name = (__typeof__(lib.name))find(handle, "curl_" #name);
 	FUNCTIONS
