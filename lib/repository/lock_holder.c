@@ -9,13 +9,11 @@
 #include <jansson.h>
 
 #include "lib/base/clock.h"
-#include "lib/base/pool.h"
 #include "lib/base/procfs.h"
 #include "lib/repository/go_text.h"
+#include "lib/repository/read_several.h"
 
 #define STALE_S (30 * 60)
-#define LOOK_LOCKS 256
-#define LOOK_THREADS 15 /* and who asks. Each machine that has mounted something holds a lock, and who mounts is to wait for less than a second */
 
 enum process { PROCESS_UNKNOWN, PROCESS_LIVES, PROCESS_GONE };
 
@@ -78,46 +76,39 @@ int lock_holder_read(struct repository *repository, const char *name, struct loc
 
 struct look {
 	struct repository *repository;
-	const struct blob_id *ids;
-	struct lock_holder holders[LOOK_LOCKS];
-	struct error errors[LOOK_LOCKS];
-	int results[LOOK_LOCKS];
+	bool lenient;
+	lock_holder_fn each;
+	void *arg;
+	struct lock_holder holders[READ_SEVERAL];
 };
 
-static void look_at(void *arg, size_t i)
+static int look_at(void *arg, size_t slot, const char *name, struct error *err)
 {
 	struct look *look = arg;
-	char name[BLOB_ID_TEXT];
 
-	blob_id_text(&look->ids[i], name);
-	look->holders[i] = (struct lock_holder){0};
-	look->errors[i] = (struct error){0};
-	look->results[i] = lock_holder_read(look->repository, name, &look->holders[i], &look->errors[i]);
+	look->holders[slot] = (struct lock_holder){0};
+	return lock_holder_read(look->repository, name, &look->holders[slot], err);
+}
+
+static int give(void *arg, size_t slot, int result, bool is_over)
+{
+	struct look *look = arg;
+
+	if (is_over || result == -ENOENT || (result < 0 && look->lenient))
+		return 0;
+	return result < 0 ? result : look->each(look->arg, &look->holders[slot]);
 }
 
 int lock_holders_each(struct repository *repository, const struct object_names *names, bool lenient, lock_holder_fn each, void *arg, struct error *err)
 {
-	struct pool *pool = pool_new(names->count > 1 ? (unsigned)MIN(names->count - 1, (size_t)LOOK_THREADS) : 0);
 	struct look *look = xcalloc(1, sizeof(*look));
-	int r = 0;
+	int r;
 
 	look->repository = repository;
-	for (size_t first = 0; first < names->count && r == 0; first += LOOK_LOCKS) {
-		const size_t count = MIN(names->count - first, (size_t)LOOK_LOCKS);
-
-		look->ids = names->items + first;
-		pool_run(pool, look_at, look, count);
-		for (size_t i = 0; i < count && r == 0; i++) {
-			r = look->results[i];
-			if (r == 0)
-				r = each(arg, &look->holders[i]);
-			else if (r == -ENOENT || lenient)
-				r = 0;
-			else if (err)
-				*err = look->errors[i];
-		}
-	}
+	look->lenient = lenient;
+	look->each = each;
+	look->arg = arg;
+	r = read_several(names, &(struct read_several){look_at, give, look}, err);
 	free(look);
-	pool_free(pool);
 	return r;
 }

@@ -5,11 +5,8 @@
 
 #include <jansson.h>
 
-#include "lib/base/pool.h"
 #include "lib/repository/go_text.h"
-
-#define READ_FILES 256
-#define READ_THREADS 15 /* and who asks: a repository may have thousands of backups, and be far away */
+#include "lib/repository/read_several.h"
 
 static void clear_texts(struct snapshot_texts *texts)
 {
@@ -146,56 +143,39 @@ static int by_time(const void *a, const void *b)
 
 struct reading {
 	struct repository *repository;
-	const struct blob_id *ids;
-	struct snapshot_file files[READ_FILES];
-	struct error errors[READ_FILES];
-	int results[READ_FILES];
+	bool lenient;
+	struct snapshot_files *snapshots;
+	struct snapshot_file files[READ_SEVERAL];
 };
 
-static void read_one(void *arg, size_t i)
+static int read_one(void *arg, size_t slot, const char *name, struct error *err)
 {
 	struct reading *reading = arg;
-	char name[BLOB_ID_TEXT];
 
-	blob_id_text(&reading->ids[i], name);
-	reading->errors[i] = (struct error){0};
-	reading->results[i] = snapshot_file_read(reading->repository, name, &reading->files[i], &reading->errors[i]);
+	return snapshot_file_read(reading->repository, name, &reading->files[slot], err);
 }
 
-/* `count` at once. What is gone is passed over, and with `lenient` what is damaged. */
-static int read_some(struct reading *reading, struct pool *pool, size_t count, bool lenient, struct snapshot_files *snapshots, struct error *err)
+static int take_one(void *arg, size_t slot, int result, bool is_over)
 {
-	int r = 0;
+	struct reading *reading = arg;
 
-	pool_run(pool, read_one, reading, count);
-	for (size_t i = 0; i < count; i++) {
-		const int result = reading->results[i];
-
-		if (result == 0) {
-			array_add(snapshots, reading->files[i]);
-		} else if (r == 0 && result != -ENOENT && !(lenient && result == -EBADMSG)) {
-			r = result;
-			if (err)
-				*err = reading->errors[i];
-		}
-	}
-	return r;
+	(void)is_over;
+	if (result == 0)
+		array_add(reading->snapshots, reading->files[slot]);
+	return result == -ENOENT || (reading->lenient && result == -EBADMSG) ? 0 : result;
 }
 
 int snapshot_files_read(struct repository *repository, bool lenient, struct snapshot_files *ret_snapshots, struct error *err)
 {
 	struct object_names names = {0};
 	struct reading *reading = xcalloc(1, sizeof(*reading));
-	struct pool *pool;
 	int r = repository_list(repository, OBJECT_SNAPSHOT, &names, err);
 
 	reading->repository = repository;
-	pool = pool_new(names.count > 1 ? (unsigned)MIN(names.count - 1, (size_t)READ_THREADS) : 0);
-	for (size_t first = 0; first < names.count && r == 0; first += READ_FILES) {
-		reading->ids = names.items + first;
-		r = read_some(reading, pool, MIN(names.count - first, (size_t)READ_FILES), lenient, ret_snapshots, err);
-	}
-	pool_free(pool);
+	reading->lenient = lenient;
+	reading->snapshots = ret_snapshots;
+	if (r == 0)
+		r = read_several(&names, &(struct read_several){read_one, take_one, reading}, err);
 	free(reading);
 	array_clear(&names);
 	if (r < 0)
