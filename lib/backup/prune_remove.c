@@ -80,14 +80,8 @@ static int note_named(void *arg, const struct blob_id *id)
 static int look_at_index(struct prune *prune, const struct blob_id *id, struct error *err)
 {
 	struct blob_index *packs = blob_index_new();
-	AUTO_BUF json = BUF_INIT;
-	char name[BLOB_ID_TEXT];
-	int r;
+	int r = repository_read_index_file(prune->repository, id, packs, err);
 
-	blob_id_text(id, name);
-	r = repository_get_file(prune->repository, OBJECT_INDEX, name, &json, err);
-	if (r == 0)
-		r = blob_index_read(packs, (char *)json.data, json.len);
 	if (r == 0)
 		r = blob_index_each_pack(packs, meet_pack, prune) == 0;
 	if (r == 0)

@@ -120,14 +120,8 @@ static int note_gone(void *arg, const struct blob_id *pack)
 static int look_into_old(struct rebuild *rebuild, const struct blob_id *id, struct gone *gone, struct error *err)
 {
 	struct blob_index *index = blob_index_new();
-	AUTO_BUF json = BUF_INIT;
-	char name[BLOB_ID_TEXT];
-	int r;
+	int r = repository_read_index_file(rebuild->repository, id, index, err);
 
-	blob_id_text(id, name);
-	r = repository_get_file(rebuild->repository, OBJECT_INDEX, name, &json, err);
-	if (r == 0)
-		r = blob_index_read(index, (char *)json.data, json.len);
 	if (r == 0)
 		r = blob_index_each_pack(index, note_gone, gone);
 	blob_index_free(index);

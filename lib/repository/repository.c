@@ -311,14 +311,22 @@ static int read_index_file(struct repository *repository, const struct blob_id *
 	return repository_get_file(repository, OBJECT_INDEX, name, ret_json, err);
 }
 
-static int add_index_file(struct repository *repository, const struct blob_id *id, const struct buf *json, struct error *err)
+static int add_index_file(struct blob_index *index, const struct blob_id *id, const struct buf *json, struct error *err)
 {
 	char name[BLOB_ID_TEXT];
 
-	if (blob_index_read(repository->index, (char *)json->data, json->len) == 0)
+	if (blob_index_read(index, (char *)json->data, json->len) == 0)
 		return 0;
 	blob_id_text(id, name);
 	return error_set(err, -EBADMSG, "index file %.8s of the repository is damaged", name);
+}
+
+int repository_read_index_file(struct repository *repository, const struct blob_id *id, struct blob_index *index, struct error *err)
+{
+	AUTO_BUF json = BUF_INIT;
+	int r = read_index_file(repository, id, &json, err);
+
+	return r < 0 ? r : add_index_file(index, id, &json, err);
 }
 
 int repository_load_index(struct repository *repository, bool lenient, struct error *err)
@@ -339,7 +347,7 @@ int repository_load_index(struct repository *repository, bool lenient, struct er
 		if (r == -ENOENT)
 			r = 0;
 		else if (r == 0)
-			r = add_index_file(repository, &names->items[i], &json, err);
+			r = add_index_file(repository->index, &names->items[i], &json, err);
 		if (lenient && r == -EBADMSG)
 			r = 0;
 	}
@@ -398,7 +406,7 @@ int repository_load_new_index(struct repository *repository, void (*exclusive)(v
 		r = read_index_file(repository, &names.items[i], &json, err);
 		if (r == 0) {
 			exclusive(arg, true);
-			r = add_index_file(repository, &names.items[i], &json, err);
+			r = add_index_file(repository->index, &names.items[i], &json, err);
 			exclusive(arg, false);
 		}
 		/* As in repository_load_index; what a damaged one names is missing. */

@@ -46,6 +46,9 @@ void repository_close(struct repository *repository); /* NULL is fine */
 /* The same one, by another way to its objects, which is taken over; its index is not loaded. Each is closed by itself. */
 struct repository *repository_by(const struct repository *repository, struct objects *objects);
 
+/* Adds to an index of the caller's what one index file names. -EBADMSG: it is damaged. */
+WARN_UNUSED int repository_read_index_file(struct repository *repository, const struct blob_id *id, struct blob_index *index, struct error *err);
+
 /* Reads all index files. -EBADMSG: one is damaged; what the others name is there all the same if `lenient`. */
 WARN_UNUSED int repository_load_index(struct repository *repository, bool lenient, struct error *err);
 
