@@ -136,10 +136,11 @@ static int stop_patiently(const char *store, const char *mountpoint, bool lazy, 
 
 	do {
 		result = stop(store, mountpoint, lazy, LIMIT_MS, ret_stopped, err);
+		if (result != -ENOTCONN && result != -ESHUTDOWN && result != -ECONNRESET)
+			return result;
 		const bool is_mounted = where_mounted(mountpoint, NULL) == WHERE_OURS;
-		/* what it had accepted is written by the daemon that follows it; if none does, the lock says so */
-		const bool died_unmounted = result == -ECONNRESET && store && !is_mounted;
-		if (result != -ENOTCONN && result != -ESHUTDOWN && !died_unmounted)
+		/* Who died when it was unmounted: what it had accepted is written by the daemon that follows it; if none does, the lock says so. */
+		if (result == -ECONNRESET && (!store || is_mounted))
 			return result;
 		/* what is left is to wait until the store is closed */
 		if (!is_mounted && (!store || store_locked_by(store) == 0))

@@ -7,6 +7,7 @@
 
 #include "fs/cli/exit.h"
 #include "fs/cli/repository.h"
+#include "fs/cli/say.h"
 #include "fs/cli/table.h"
 #include "fs/cli/units.h"
 #include "fs/cli/where.h"
@@ -132,9 +133,9 @@ static void print_version(struct cli *cli, const json_t *status)
 	table_print_object(cli, version_columns, row);
 	json_decref(row);
 	if (number(status, "newest") > number(status, "version"))
-		printf("the newest is %llu, which cannot be shown: %s\n", (unsigned long long)number(status, "newest"), problem ? problem : "it is being looked at");
+		say("the newest is %llu, which cannot be shown: %s\n", (unsigned long long)number(status, "newest"), problem ? problem : "it is being looked at");
 	else if (problem)
-		printf("whether there is a newer one is not known: %s\n", problem);
+		say("whether there is a newer one is not known: %s\n", problem);
 }
 
 static const struct column pin_columns[] = {
@@ -193,7 +194,7 @@ static void print_pins(struct cli *cli, json_t *rows)
 		repository_add_short(row);
 	if (json_array_size(rows) == 0)
 		return;
-	printf("\n");
+	say("\n");
 	table_print(cli, pin_columns, rows);
 }
 
@@ -219,7 +220,7 @@ int remote_mount_status(struct cli *cli, const char *path)
 	}
 	table_print_object(cli, columns, status);
 	if (!cli_option(cli, "json") && json_is_true(json_object_get(status, "cache_stopped")))
-		printf("nothing more is kept in the cache, whose disk failed or is full\n");
+		say("nothing more is kept in the cache, whose disk failed or is full\n");
 	if (!cli_option(cli, "json"))
 		print_pins(cli, json_object_get(status, "pins"));
 	json_decref(status);

@@ -137,7 +137,7 @@ def test_arrays_grow_in_one_way():
 
 def test_commands_say_what_they_print():
     """say() keeps control characters in names from the terminal."""
-    report([name for name in sources("fs/cli/cmd_") if re.search(r"(?<!\w)f?printf\((?!stderr)", without_comments(text(name)))])
+    report([name for name in sources("fs/cli/cmd_", "fs/cli/remote_") if re.search(r"(?<!\w)f?printf\((?!stderr)", without_comments(text(name)))])
 
 
 def test_every_header_says_what_it_is_for():
