@@ -12,6 +12,7 @@
 #define FILES 64
 #define CONTENT 2000 /* bytes that stand in the inode */
 #define BLOCKS 12
+#define SMALL (700U << 10) /* less than a block, three more than one small segment */
 
 static void content_of_unused_inodes_is_within_the_budget(void **state)
 {
@@ -75,11 +76,65 @@ static void idle_blocks_are_given_back(void **state)
 	block_pool_free(pool);
 }
 
+/* What lay idle after large files, and small files that come next, which have their own memory. */
+static void idle_blocks_yield_to_what_is_buffered(void **state)
+{
+	struct tree_store *store = *state;
+	static uint8_t content[DIRTY_SEGMENT_MAX];
+	struct tree_usage usage;
+	struct inode *inode = new_file(store, "large");
+
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(inode_write(inode, i * sizeof(content), content, sizeof(content), 0), 0);
+	assert_int_equal(view_sync(store->view), 0);
+	inode_close(inode);
+	tree_usage(store->tree, &usage);
+	assert_true(usage.buffer_bytes >= DIRTY_SEGMENT_MAX);
+	for (unsigned i = 0; i < 4 * FILES; i++) {
+		AUTO_FREE char *name = xasprintf("small-%u", i);
+
+		inode = new_file(store, name);
+		assert_int_equal(inode_write(inode, 0, content, SMALL, 0), 0);
+		inode_close(inode);
+		tree_usage(store->tree, &usage);
+		assert_true(usage.buffer_bytes <= usage.buffer_budget);
+	}
+}
+
+static void blocks_that_are_filled_a_little_are_few(void **state)
+{
+	struct block_pool *pool = block_pool_new(BLOCKS * DIRTY_SEGMENT_MAX);
+	struct dirty files[2 * BLOCKS] = { 0 };
+	uint8_t *content = xmalloc(3 * SMALL), *got = xmalloc(3 * SMALL);
+	unsigned blocks = 0;
+
+	for (unsigned i = 0; i < 2 * BLOCKS; i++) {
+		fill_noise(content, 3 * SMALL, i);
+		files[i].pool = pool;
+		for (unsigned part = 0; part < 3; part++)
+			assert_int_equal(dirty_write(&files[i], part * SMALL, content + part * SMALL, SMALL), SMALL);
+		for (size_t j = 0; j < files[i].segments.count; j++)
+			blocks += files[i].segments.items[j].cap == DIRTY_SEGMENT_MAX;
+	}
+	assert_int_equal(blocks, BLOCKS / 2);
+	for (unsigned i = 0; i < 2 * BLOCKS; i++) {
+		fill_noise(content, 3 * SMALL, i);
+		dirty_overlay(&files[i], 0, 3 * SMALL, got);
+		assert_memory_equal(got, content, 3 * SMALL);
+		dirty_clear(&files[i]);
+	}
+	free(content);
+	free(got);
+	block_pool_free(pool);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TREE_TEST(content_of_unused_inodes_is_within_the_budget),
 		cmocka_unit_test(idle_blocks_are_given_back),
+		TREE_TEST(idle_blocks_yield_to_what_is_buffered),
+		cmocka_unit_test(blocks_that_are_filled_a_little_are_few),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,6 +46,12 @@ void pending_free(struct pending *pending)
 
 /* --- the budget --- */
 
+/* Idle blocks lie in the same budget as what is buffered, which comes first. */
+static void make_idle_yield(struct pending *pending, uint64_t dirty_bytes)
+{
+	block_pool_shrink(pending->blocks, pending->budget - MIN(pending->budget, dirty_bytes));
+}
+
 struct block_pool *pending_blocks(struct tree *tree)
 {
 	return tree->pending->blocks;
@@ -94,7 +100,7 @@ static bool is_stuck(const struct pending *pending, uint64_t failures, size_t le
 int pending_admit(struct tree *tree, size_t len)
 {
 	struct pending *pending = tree->pending;
-	uint64_t failures;
+	uint64_t failures, dirty_bytes;
 	int result = 0;
 
 	mutex_take(&pending->lock);
@@ -111,7 +117,9 @@ int pending_admit(struct tree *tree, size_t len)
 	}
 	if (result == 0)
 		pending->dirty_bytes += len;
+	dirty_bytes = pending->dirty_bytes;
 	mutex_give(&pending->lock);
+	make_idle_yield(pending, dirty_bytes);
 	return result;
 }
 
@@ -172,23 +180,31 @@ int pending_check_share(const struct inode *inode)
 
 void pending_charge(struct tree *tree, size_t len)
 {
-	mutex_take(&tree->pending->lock);
-	tree->pending->dirty_bytes += len;
-	mutex_give(&tree->pending->lock);
+	struct pending *pending = tree->pending;
+	uint64_t dirty_bytes;
+
+	mutex_take(&pending->lock);
+	pending->dirty_bytes += len;
+	dirty_bytes = pending->dirty_bytes;
+	mutex_give(&pending->lock);
+	make_idle_yield(pending, dirty_bytes);
 }
 
 void pending_release(struct tree *tree, size_t len)
 {
 	struct pending *pending = tree->pending;
+	uint64_t dirty_bytes;
 
 	if (len == 0)
 		return;
 	mutex_take(&pending->lock);
 	assert(pending->dirty_bytes >= len);
 	pending->dirty_bytes -= len;
+	dirty_bytes = pending->dirty_bytes;
 	if (pending->waiting)
 		pthread_cond_broadcast(&pending->room);
 	mutex_give(&pending->lock);
+	make_idle_yield(pending, dirty_bytes); /* a block that was filled a little lies idle as a whole */
 }
 
 /* --- the list --- */

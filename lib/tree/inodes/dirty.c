@@ -20,6 +20,7 @@ struct block_pool {
 	struct block *idle;
 	size_t idle_count, keep;
 	size_t least_idle; /* since block_pool_give_back */
+	size_t used_count; /* taken and not given back */
 };
 
 struct block_pool *block_pool_new(size_t keep_bytes)
@@ -31,16 +32,21 @@ struct block_pool *block_pool_new(size_t keep_bytes)
 	return pool;
 }
 
+static void free_blocks(struct block *block)
+{
+	while (block) {
+		struct block *next = block->next;
+
+		free(block);
+		block = next;
+	}
+}
+
 void block_pool_free(struct block_pool *pool)
 {
 	if (!pool)
 		return;
-	while (pool->idle) {
-		struct block *next = pool->idle->next;
-
-		free(pool->idle);
-		pool->idle = next;
-	}
+	free_blocks(pool->idle);
 	pthread_mutex_destroy(&pool->lock);
 	free(pool);
 }
@@ -51,6 +57,7 @@ void *block_take(struct block_pool *pool)
 
 	if (pool) {
 		pthread_mutex_lock(&pool->lock);
+		pool->used_count++;
 		block = pool->idle;
 		if (block) {
 			pool->idle = block->next;
@@ -62,7 +69,13 @@ void *block_take(struct block_pool *pool)
 	if (block)
 		return block;
 	/* first touching small pages costs more than copying the content into them */
-	return pages_alloc(DIRTY_SEGMENT_MAX);
+	block = pages_alloc(DIRTY_SEGMENT_MAX);
+	if (!block && pool) {
+		pthread_mutex_lock(&pool->lock);
+		pool->used_count--;
+		pthread_mutex_unlock(&pool->lock);
+	}
+	return block;
 }
 
 void block_give(struct block_pool *pool, void *block)
@@ -70,6 +83,7 @@ void block_give(struct block_pool *pool, void *block)
 	struct block *idle = block;
 
 	pthread_mutex_lock(&pool->lock);
+	pool->used_count--;
 	if (pool->idle_count < pool->keep) {
 		idle->next = pool->idle;
 		pool->idle = idle;
@@ -80,27 +94,43 @@ void block_give(struct block_pool *pool, void *block)
 	free(block);
 }
 
-void block_pool_give_back(struct block_pool *pool)
+/* Takes so many idle blocks out of the pool, whose lock is held; for free_blocks(). */
+static struct block *take_idle(struct block_pool *pool, size_t count)
 {
-	struct block *unneeded = NULL;
+	struct block *taken = NULL;
 
-	pthread_mutex_lock(&pool->lock);
-	for (; pool->least_idle > 0; pool->least_idle--) {
+	for (; count > 0; count--) {
 		struct block *block = pool->idle;
 
 		pool->idle = block->next;
 		pool->idle_count--;
-		block->next = unneeded;
-		unneeded = block;
+		block->next = taken;
+		taken = block;
 	}
+	pool->least_idle = MIN(pool->least_idle, pool->idle_count);
+	return taken;
+}
+
+void block_pool_give_back(struct block_pool *pool)
+{
+	struct block *unneeded;
+
+	pthread_mutex_lock(&pool->lock);
+	unneeded = take_idle(pool, pool->least_idle);
 	pool->least_idle = pool->idle_count;
 	pthread_mutex_unlock(&pool->lock);
-	while (unneeded) {
-		struct block *next = unneeded->next;
+	free_blocks(unneeded);
+}
 
-		free(unneeded);
-		unneeded = next;
-	}
+void block_pool_shrink(struct block_pool *pool, uint64_t idle_bytes)
+{
+	const uint64_t most = idle_bytes / DIRTY_SEGMENT_MAX;
+	struct block *excess;
+
+	pthread_mutex_lock(&pool->lock);
+	excess = take_idle(pool, pool->idle_count > most ? pool->idle_count - most : 0);
+	pthread_mutex_unlock(&pool->lock);
+	free_blocks(excess);
 }
 
 uint64_t block_pool_idle_bytes(struct block_pool *pool)
@@ -111,6 +141,19 @@ uint64_t block_pool_idle_bytes(struct block_pool *pool)
 	count = pool->idle_count;
 	pthread_mutex_unlock(&pool->lock);
 	return count * DIRTY_SEGMENT_MAX;
+}
+
+/* A block that is filled a little takes as much memory as a full one, so those that grow get half of the pool's bytes. */
+static bool may_take_block(struct block_pool *pool)
+{
+	bool may;
+
+	if (!pool)
+		return true;
+	pthread_mutex_lock(&pool->lock);
+	may = pool->used_count < pool->keep / 2;
+	pthread_mutex_unlock(&pool->lock);
+	return may;
 }
 
 static void data_free(struct block_pool *pool, uint8_t *data, size_t cap)
@@ -264,12 +307,12 @@ static int segment_reserve(struct dirty *dirty, struct segment *segment, size_t 
  * Writes may come out of order: the segments that one has reached become part of it while they are no longer than itself, so no byte is
  * moved often.
  */
-static void swallow_next(struct dirty *dirty, size_t index)
+static void swallow_next(struct dirty *dirty, size_t index, size_t most)
 {
 	struct segment *segment = &dirty->segments.items[index], *next = segment + 1;
 
 	while (index + 1 < dirty->segments.count && next->offset == segment_end(segment) && next->len <= segment->len &&
-	       segment->len + next->len <= DIRTY_SEGMENT_MAX &&
+	       segment->len + next->len <= MAX(segment->cap, most) &&
 	       segment_reserve(dirty, segment, segment->len + next->len, false) == 0) {
 		memcpy(segment->data + segment->len, next->data, next->len);
 		segment->len += next->len;
@@ -281,23 +324,24 @@ static void swallow_next(struct dirty *dirty, size_t index)
 /* Makes room for [first, end), of which nothing is buffered: at the end of a segment that touches it, the rest in new ones. */
 static int fill_gap(struct dirty *dirty, uint64_t first, uint64_t end)
 {
+	const size_t most = may_take_block(dirty->pool) ? DIRTY_SEGMENT_MAX : SMALL_MAX;
 	size_t index = first_ending_after(dirty, first);
 
 	while (first < end) {
 		struct segment *before = index ? &dirty->segments.items[index - 1] : NULL;
 		struct segment fresh = { .offset = first };
-		size_t take = MIN(end - first, DIRTY_SEGMENT_MAX);
+		size_t take = MIN(end - first, most), room = before ? MAX(before->cap, most) - before->len : 0;
 
-		if (before && segment_end(before) == first && before->len < DIRTY_SEGMENT_MAX) {
-			take = MIN(take, DIRTY_SEGMENT_MAX - before->len);
+		if (before && segment_end(before) == first && room > 0) {
+			take = MIN(end - first, room);
 			if (segment_reserve(dirty, before, before->len + take, false) < 0)
 				return -ENOMEM;
 			before->len += take;
 			dirty->bytes += take;
-			swallow_next(dirty, index - 1);
+			swallow_next(dirty, index - 1, most);
 		} else {
 			/* it goes on where a full one ends: the next of a long row */
-			bool big = before && segment_end(before) == first;
+			bool big = before && segment_end(before) == first && most == DIRTY_SEGMENT_MAX;
 
 			if (segment_reserve(dirty, &fresh, take, big) < 0)
 				return -ENOMEM;

@@ -23,6 +23,7 @@ struct block_pool *block_pool_new(size_t keep_bytes); /* at most so much lies id
 void block_pool_free(struct block_pool *pool);        /* NULL is fine */
 void *block_take(struct block_pool *pool);            /* NULL: no memory */
 void block_give(struct block_pool *pool, void *block);
+void block_pool_shrink(struct block_pool *pool, uint64_t idle_bytes); /* the system gets idle ones until they are no more than that */
 void block_pool_give_back(struct block_pool *pool); /* the system gets those that lay idle ever since the last call */
 uint64_t block_pool_idle_bytes(struct block_pool *pool);
 
