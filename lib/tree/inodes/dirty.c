@@ -1,160 +1,12 @@
 #include "lib/tree/inodes/dirty.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 
 #include "lib/base/buf.h"
-#include "lib/base/pages.h"
 
 /* Segments grow by doubling up to here, then they move to a big block at once. */
 #define SMALL_MAX (1U << 20)
-
-/* An idle block holds the link to the next. */
-struct block {
-	struct block *next;
-};
-
-struct block_pool {
-	pthread_mutex_t lock; /* guards the idle blocks */
-	struct block *idle;
-	size_t idle_count, keep;
-	size_t least_idle; /* since block_pool_give_back */
-	size_t used_count; /* taken and not given back */
-};
-
-struct block_pool *block_pool_new(size_t keep_bytes)
-{
-	struct block_pool *pool = xcalloc(1, sizeof(*pool));
-
-	pthread_mutex_init(&pool->lock, NULL);
-	pool->keep = keep_bytes / DIRTY_SEGMENT_MAX;
-	return pool;
-}
-
-static void free_blocks(struct block *block)
-{
-	while (block) {
-		struct block *next = block->next;
-
-		free(block);
-		block = next;
-	}
-}
-
-void block_pool_free(struct block_pool *pool)
-{
-	if (!pool)
-		return;
-	free_blocks(pool->idle);
-	pthread_mutex_destroy(&pool->lock);
-	free(pool);
-}
-
-void *block_take(struct block_pool *pool)
-{
-	struct block *block = NULL;
-
-	if (pool) {
-		pthread_mutex_lock(&pool->lock);
-		pool->used_count++;
-		block = pool->idle;
-		if (block) {
-			pool->idle = block->next;
-			pool->idle_count--;
-			pool->least_idle = MIN(pool->least_idle, pool->idle_count);
-		}
-		pthread_mutex_unlock(&pool->lock);
-	}
-	if (block)
-		return block;
-	/* first touching small pages costs more than copying the content into them */
-	block = pages_alloc(DIRTY_SEGMENT_MAX);
-	if (!block && pool) {
-		pthread_mutex_lock(&pool->lock);
-		pool->used_count--;
-		pthread_mutex_unlock(&pool->lock);
-	}
-	return block;
-}
-
-void block_give(struct block_pool *pool, void *block)
-{
-	struct block *idle = block;
-
-	pthread_mutex_lock(&pool->lock);
-	pool->used_count--;
-	if (pool->idle_count < pool->keep) {
-		idle->next = pool->idle;
-		pool->idle = idle;
-		pool->idle_count++;
-		block = NULL;
-	}
-	pthread_mutex_unlock(&pool->lock);
-	free(block);
-}
-
-/* Takes so many idle blocks out of the pool, whose lock is held; for free_blocks(). */
-static struct block *take_idle(struct block_pool *pool, size_t count)
-{
-	struct block *taken = NULL;
-
-	for (; count > 0; count--) {
-		struct block *block = pool->idle;
-
-		pool->idle = block->next;
-		pool->idle_count--;
-		block->next = taken;
-		taken = block;
-	}
-	pool->least_idle = MIN(pool->least_idle, pool->idle_count);
-	return taken;
-}
-
-void block_pool_give_back(struct block_pool *pool)
-{
-	struct block *unneeded;
-
-	pthread_mutex_lock(&pool->lock);
-	unneeded = take_idle(pool, pool->least_idle);
-	pool->least_idle = pool->idle_count;
-	pthread_mutex_unlock(&pool->lock);
-	free_blocks(unneeded);
-}
-
-void block_pool_shrink(struct block_pool *pool, uint64_t idle_bytes)
-{
-	const uint64_t most = idle_bytes / DIRTY_SEGMENT_MAX;
-	struct block *excess;
-
-	pthread_mutex_lock(&pool->lock);
-	excess = take_idle(pool, pool->idle_count > most ? pool->idle_count - most : 0);
-	pthread_mutex_unlock(&pool->lock);
-	free_blocks(excess);
-}
-
-uint64_t block_pool_idle_bytes(struct block_pool *pool)
-{
-	uint64_t count;
-
-	pthread_mutex_lock(&pool->lock);
-	count = pool->idle_count;
-	pthread_mutex_unlock(&pool->lock);
-	return count * DIRTY_SEGMENT_MAX;
-}
-
-/* A block that is filled a little takes as much memory as a full one, so those that grow get half of the pool's bytes. */
-static bool may_take_block(struct block_pool *pool)
-{
-	bool may;
-
-	if (!pool)
-		return true;
-	pthread_mutex_lock(&pool->lock);
-	may = pool->used_count < pool->keep / 2;
-	pthread_mutex_unlock(&pool->lock);
-	return may;
-}
 
 static void data_free(struct block_pool *pool, uint8_t *data, size_t cap)
 {
@@ -324,7 +176,7 @@ static void swallow_next(struct dirty *dirty, size_t index, size_t most)
 /* Makes room for [first, end), of which nothing is buffered: at the end of a segment that touches it, the rest in new ones. */
 static int fill_gap(struct dirty *dirty, uint64_t first, uint64_t end)
 {
-	const size_t most = may_take_block(dirty->pool) ? DIRTY_SEGMENT_MAX : SMALL_MAX;
+	const size_t most = !dirty->pool || block_may_grow(dirty->pool) ? DIRTY_SEGMENT_MAX : SMALL_MAX;
 	size_t index = first_ending_after(dirty, first);
 
 	while (first < end) {

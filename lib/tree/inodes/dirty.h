@@ -10,22 +10,10 @@
 #include <stdint.h>
 
 #include "lib/base/array.h"
+#include "lib/tree/inodes/block_pool.h"
 #include "lib/tree/inodes/journal.h"
 
-#define DIRTY_SEGMENT_MAX (8U << 20)
-
-/*
- * Big blocks that were used before: fresh memory costs a page fault for each 4 KiB, more than anything else in a write. All blocks are of
- * DIRTY_SEGMENT_MAX bytes. Thread-safe.
- */
-struct block_pool;
-struct block_pool *block_pool_new(size_t keep_bytes); /* at most so much lies idle */
-void block_pool_free(struct block_pool *pool);        /* NULL is fine */
-void *block_take(struct block_pool *pool);            /* NULL: no memory */
-void block_give(struct block_pool *pool, void *block);
-void block_pool_shrink(struct block_pool *pool, uint64_t idle_bytes); /* the system gets idle ones until they are no more than that */
-void block_pool_give_back(struct block_pool *pool); /* the system gets those that lay idle ever since the last call */
-uint64_t block_pool_idle_bytes(struct block_pool *pool);
+#define DIRTY_SEGMENT_MAX BLOCK_BYTES
 
 struct segment {
 	uint64_t offset;
