@@ -11,6 +11,7 @@
 #include "fs/cli/keep.h"
 #include "fs/cli/password.h"
 #include "fs/cli/place.h"
+#include "fs/cli/remotes.h"
 #include "fs/cli/repository.h"
 #include "fs/cli/run.h"
 #include "fs/cli/say.h"
@@ -18,6 +19,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
 #include "lib/ops/json.h"
+#include "lib/repository/objects_open.h"
 
 static const char *const kinds[] = {"full", "differential", "incremental", "drill"};
 
@@ -32,8 +34,9 @@ static void print_schedule(const json_t *entry)
 		say("no backups are made by the clock\n");
 		return;
 	}
-	say("repository     %s\npassword file  %s\n", json_string_value(json_object_get(entry, "repository")),
-	    json_string_value(json_object_get(entry, "password_file")));
+	say("repository     %s\n", json_string_value(json_object_get(entry, "repository")));
+	if (json_object_get(entry, "password_file"))
+		say("password file  %s\n", json_string_value(json_object_get(entry, "password_file")));
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (json_object_get(every, kinds[i]))
 			say("%-14s %s%s\n", kinds[i], json_string_value(json_object_get(every, kinds[i])),
@@ -109,6 +112,28 @@ static int look_at_repository(struct cli *cli, const char *path, json_t *plan, s
 	return r;
 }
 
+/* Of a remote that says by itself where its password comes from. */
+static bool has_password(const char *repository)
+{
+	json_t *remote = NULL;
+	const bool has = remote_find(repository, &remote, NULL, NULL) > 0 &&
+	                 (json_object_get(remote, "password_file") || json_object_get(remote, "password_command"));
+
+	json_decref(remote);
+	return has;
+}
+
+/* A store must not decide where data goes: what is on the network is named by its user. */
+static int check_no_url(const char *repository, struct error *err)
+{
+	if (!objects_is_url(repository))
+		return repository_name_check(repository, err);
+	(void)error_set(err, -EINVAL, "backups by the clock go to a directory or to a remote, and %.*s... is neither", (int)strcspn(repository, ":") + 1,
+	                repository);
+	error_hint(err, "corpusfs remote add NAME URL gives it a name, and NAME: stands for it");
+	return -EINVAL;
+}
+
 static int plan(struct cli *cli, json_t *args, struct error *err)
 {
 	json_t *every = json_object();
@@ -122,14 +147,14 @@ static int plan(struct cli *cli, json_t *args, struct error *err)
 	if (cli_option(cli, "memory"))
 		json_object_set_new(args, "memory", json_true());
 	r = keep_set(cli, args, err);
-	if (r == 0 && !file) {
+	if (r == 0)
+		r = check_no_url(cli->argv[1], err);
+	if (r == 0 && !file && !has_password(cli->argv[1])) {
 		r = error_set(err, -EINVAL, "no password file is named, and nobody is there to ask when a backup is due");
 		error_hint(err, "--password-file FILE, which only you can read");
 	}
-	if (r == 0)
+	if (r == 0 && file)
 		r = absolute(args, "password_file", file, err);
-	if (r == 0)
-		r = repository_name_check(cli->argv[1], err);
 	if (r == 0)
 		r = absolute(args, "repository", cli->argv[1], err);
 	return r == 0 ? look_at_repository(cli, cli->argv[1], args, err) : r;
@@ -159,6 +184,7 @@ static int run_schedule(struct cli *cli)
 /* --- making those that are due --- */
 
 struct due {
+	struct cli *cli;
 	const char *store;
 	json_t *row;
 	const char *dataset, *kind, *repository;
@@ -236,10 +262,11 @@ static int let_go(const struct due *due, struct error *err)
 
 static int run_due(struct due *due, struct error *err)
 {
-	int r = repository_open_place(NULL, due->repository, false, &due->fd, err);
+	const char *file = json_string_value(json_object_get(due->row, "password_file"));
+	int r = repository_open_place(due->cli, due->repository, false, &due->fd, err);
 
 	if (r == 0)
-		r = password_read_file(json_string_value(json_object_get(due->row, "password_file")), &due->password, err);
+		r = file ? password_read_file(file, &due->password, err) : password_get(due->cli, false, &due->password, err);
 	if (r == 0)
 		r = strcmp(due->kind, "drill") == 0 ? run_drill(due, err) : run_backup(due, err);
 	return r;
@@ -278,10 +305,10 @@ static void note(const struct due *due, const char *failure, uint64_t begun)
 }
 
 /* Does one, and notes how it went. */
-static int do_one(const char *store, json_t *row)
+static int do_one(struct cli *cli, const char *store, json_t *row)
 {
 	AUTO_CLOSE int fd = -1;
-	struct due due = {.store = store, .row = row, .dataset = json_string_value(json_object_get(row, "dataset")), .fd = -1,
+	struct due due = {.cli = cli, .store = store, .row = row, .dataset = json_string_value(json_object_get(row, "dataset")), .fd = -1,
 	                  .kind = json_string_value(json_object_get(row, "kind")), .repository = json_string_value(json_object_get(row, "repository"))};
 	const uint64_t begun = clock_ms();
 	const bool is_drill = strcmp(due.kind, "drill") == 0;
@@ -328,7 +355,7 @@ int backup_tick(struct cli *cli)
 		return exit_with(&err);
 	interrupt_watch();
 	json_array_foreach(json_object_get(result, "due"), i, row) {
-		const int one = interrupt_came() ? EXIT_FAILED : do_one(store, row);
+		const int one = interrupt_came() ? EXIT_FAILED : do_one(cli, store, row);
 
 		code = one != EXIT_OK ? one : code;
 	}

@@ -73,6 +73,14 @@ static bool period_parse(const char *text, enum schedule_period *ret_period)
 	return false;
 }
 
+/* An absolute path, or "NAME:" of a remote. */
+static bool is_place(const char *repository)
+{
+	const size_t len = strlen(repository);
+
+	return repository[0] == '/' || (len > 1 && strcspn(repository, ":/") == len - 1 && repository[len - 1] == ':');
+}
+
 static int check_entry(const json_t *entry, struct error *err)
 {
 	const json_t *every = json_object_get(entry, "every");
@@ -83,8 +91,10 @@ static int check_entry(const json_t *entry, struct error *err)
 	const char *name;
 	json_t *text;
 
-	if (!repository || repository[0] != '/' || !json_is_string(json_object_get(entry, "password_file")))
-		return error_set(err, -EINVAL, "a schedule of backups needs a repository and a password file, by absolute paths");
+	if (!repository || !is_place(repository))
+		return error_set(err, -EINVAL, "a schedule of backups needs a repository: an absolute path, or NAME: of a remote");
+	if (repository[0] == '/' && !json_is_string(json_object_get(entry, "password_file")))
+		return error_set(err, -EINVAL, "a schedule of backups needs a password file, by its absolute path");
 	json_object_foreach((json_t *)every, name, text) {
 		if (backup_kind_parse(name, &kind) < 0 || kind == BACKUP_KIND_VERIFY || !period_parse(json_string_value(text), &period))
 			return error_set(err, -EINVAL, "--%s is hourly, daily, weekly or monthly", name);

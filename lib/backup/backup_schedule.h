@@ -10,7 +10,8 @@
  *
  * All of it is one record of the catalogue ('J' "backups"): {"ID of a dataset": entry, ...}
  *
- *   entry {"repository", "password_file": absolute paths, "every": {kind: "hourly" | "daily" | "weekly" | "monthly"}, "keep": {"last": n, "hourly", ...},
+ *   entry {"repository": an absolute path, or "NAME:" of a remote of whoever makes it; "password_file": an absolute path, or missing where the remote
+ *          says where the password comes from; "every": {kind: "hourly" | "daily" | "weekly" | "monthly"}, "keep": {"last": n, "hourly", ...},
  *          "memory": drills go into memory, true or missing,
  *          "done": {kind: {"time": of the last that went well, "tried": of the last one, "failure": text or null, "seconds": how long,
  *          "verified": when the newest backup was taken that came back or was read whole; a drill by hand of an older one does not change it,

@@ -11,7 +11,7 @@
 #include "lib/ops/op_tables.h"
 #include "lib/store/unknown.h"
 
-/* backup.schedule.get: {dataset} -> {repository, password_file, every: {kind: period}, keep: {...}, memory?, done}, or {} when nothing is planned */
+/* backup.schedule.get: {dataset} -> {repository, password_file?, every: {kind: period}, keep: {...}, memory?, done}, or {} when nothing is planned */
 static int get_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	const char *dataset;
@@ -53,7 +53,7 @@ static int add_made(struct store *store, const char *dataset, const json_t *made
 }
 
 /*
- * backup.schedule.set: {dataset, repository, password_file, every, keep?, memory?: of drills, made?: {dataset_id: {type: when the newest one was
+ * backup.schedule.set: {dataset, repository, password_file?, every, keep?, memory?: of drills, made?: {dataset_id: {type: when the newest one was
  * taken}}: what the repository has, which counts} -> {}; without a repository nothing is planned any more
  */
 static int set_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
@@ -91,13 +91,13 @@ static int row_if_due(void *arg, const struct dataset_info *dataset, const json_
 
 	if (!backup_schedule_due(entry, asking->now, &kind))
 		return 0;
-	return op_row(asking->context, json_pack("{s:o, s:s, s:s, s:O, s:O, s:O?, s:O*}", "dataset", json_from_bytes(dataset->name), "dataset_id", id, "kind",
+	return op_row(asking->context, json_pack("{s:o, s:s, s:s, s:O, s:O*, s:O?, s:O*}", "dataset", json_from_bytes(dataset->name), "dataset_id", id, "kind",
 	                                         backup_kind_text(kind), "repository", json_object_get(entry, "repository"), "password_file",
 	                                         json_object_get(entry, "password_file"), "keep", json_object_get(entry, "keep"), "memory",
 	                                         json_object_get(entry, "memory")));
 }
 
-/* backup.due: {} -> rows {dataset, dataset_id, kind, repository, password_file, keep, memory?}: what is to be done now, one for each dataset */
+/* backup.due: {} -> rows {dataset, dataset_id, kind, repository, password_file?, keep, memory?}: what is to be done now, one for each dataset */
 static int due_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct asking asking = {context, clock_now().tv_sec};

@@ -198,6 +198,61 @@ def test_what_cannot_work_is_refused_at_once(repository, secret, area):
     assert "no dataset" in schedule(repository, secret, "--full", "daily", dataset="x", code=program.NOT_FOUND).err
 
 
+# --- to a remote ---
+
+
+@pytest.mark.kinds("where")
+@pytest.mark.parametrize("where", ["directory", "server"])
+def test_a_schedule_names_a_remote_which_has_the_password(remotes, rest, store, area, where):
+    remotes.add("lab", area + "/repository" if where == "directory" else rest.url("r"))
+    remotes.run("backup", "init", "lab:")
+    remotes.run("backup", "schedule", "d", "lab:", "--full", "monthly", "--drill", "monthly", "--keep-last", "2")
+    shown = remotes.run("backup", "schedule", "d").out
+    assert "lab:" in shown and "password file" not in shown
+    assert "full of d in lab:" in remotes.run("tick").out
+    assert "drilled" in remotes.run("tick").out
+    assert remotes.run("tick").out == ""
+    assert status(store)["d", "full"]["repository"] == "lab:" and not status(store)["d", "full"]["late"]
+    assert len(remotes.json("backup", "list", "lab:")) == 1
+
+
+def test_a_backup_by_hand_to_the_remote_of_the_schedule_counts(remotes, area):
+    remotes.add("lab", area + "/repository")
+    remotes.run("backup", "init", "lab:")
+    remotes.run("backup", "schedule", "d", "lab:", "--full", "monthly")
+    remotes.run("backup", "d", "lab:")
+    assert remotes.run("tick").out == ""
+
+
+def test_the_daemon_knows_the_remotes_of_who_mounted(remotes, store, area):
+    remotes.add("lab", area + "/repository")
+    remotes.run("backup", "init", "lab:")
+    remotes.run("backup", "schedule", "d", "lab:", "--full", "monthly")
+    store.mount(env=remotes.env)
+    procs.poll(lambda: status(store)["d", "full"].get("time"), 30 * program.scale(), "the backup is made")
+    assert [row["type"] for row in remotes.json("backup", "list", "lab:")] == ["full"]
+
+
+def test_remote_of_a_schedule_that_is_forgotten_is_told(remotes, store, area):
+    remotes.add("lab", area + "/repository")
+    remotes.run("backup", "init", "lab:")
+    remotes.run("backup", "schedule", "d", "lab:", "--full", "monthly")
+    remotes.run("remote", "remove", "lab")
+    assert 'remote "lab"' in remotes.run("tick", code=program.NOT_FOUND).err
+    assert 'remote "lab"' in status(store)["d", "full"]["failure"]
+
+
+def test_schedule_takes_no_url_and_no_remote_without_a_password(remotes, area, rest):
+    remotes.add("lab", area + "/repository")
+    remotes.run("backup", "init", "lab:")
+    refused = remotes.run("backup", "schedule", "d", rest.url("r"), "--full", "daily", "--password-file", remotes.password, code=program.USAGE)
+    assert "remote add" in refused.err
+    remotes.run("remote", "add", "bare", area + "/repository")
+    assert "password file" in remotes.run("backup", "schedule", "d", "bare:", "--full", "daily", code=program.USAGE).err
+    remotes.run("backup", "schedule", "d", "bare:", "--full", "daily", "--password-file", remotes.password)
+    assert "full of d" in remotes.run("tick").out
+
+
 # --- what is interrupted ---
 
 
