@@ -6,6 +6,7 @@
 #include "lib/base/buf.h"
 #include "lib/chunk/chunk_store.h"
 #include "lib/chunk/dedup.h"
+#include "lib/chunk/hurt.h"
 #include "lib/format/record.h"
 
 static int by_id(const void *a, const void *b)
@@ -29,7 +30,8 @@ int chunks_identities(struct chunks *chunks, const uint64_t *ids, size_t count, 
 		size_t key_len, len;
 		const uint8_t *key = kv_iter_key(iter, &key_len), *value = kv_iter_value(iter, &len);
 
-		if (key_len == DIGEST_LEN && !dedup_record_decode(value, len, &record) && bsearch(&record.chunk, ids, count, sizeof(*ids), by_id))
+		if (key_len == DIGEST_LEN && !dedup_record_decode(value, len, &record) && bsearch(&record.chunk, ids, count, sizeof(*ids), by_id) &&
+		    hurt_may_be(chunks, record.chunk, key, record.length))
 			ret = each(arg, record.chunk, key, record.length);
 	}
 	if (!ret)
@@ -53,7 +55,7 @@ int chunks_heal_before(struct chunks *chunks, const uint8_t sha256[DIGEST_LEN], 
 	if (!chunks_find(chunks, sha256, length, &indexed))
 		return 0;
 	chunk = damaged_resolve(chunks->damaged, indexed);
-	if (!damaged_get(chunks->damaged, chunk, &record) || record.replacement != CHUNK_NONE)
+	if (!damaged_get(chunks->damaged, chunk, &record) || record.replacement != CHUNK_NONE || !hurt_may_be(chunks, chunk, sha256, length))
 		return 0;
 	*ret_before = (struct heal_before){.length = length, .indexed = indexed, .chunk = chunk, .found = record.found};
 	memcpy(ret_before->sha256, sha256, DIGEST_LEN);
@@ -76,13 +78,18 @@ int chunks_heal(struct chunks *chunks, const struct heal_bytes *pieces, size_t c
 	return ret;
 }
 
-/* What stands for the chunk is told by its own record; without one that can be read it is not this content. */
+/* What is read for the chunk is told by its own record; without one that can be read it is not this content. */
 static bool has_content(struct chunks *chunks, uint64_t id, const struct heal_before *before)
 {
 	uint8_t sha256[DIGEST_LEN];
 	uint32_t length;
 
 	return !chunks_digest(chunks, id, &length, sha256) && length == before->length && !memcmp(sha256, before->sha256, DIGEST_LEN);
+}
+
+bool chunks_is_healed(struct chunks *chunks, const struct heal_before *before)
+{
+	return !chunks_verify(chunks, before->chunk) && has_content(chunks, before->chunk, before);
 }
 
 /* What stands for it may have been hurt and healed itself since; and what the file says comes from a file. */

@@ -4,6 +4,7 @@
  *   chunks_identities      what to look for
  *   chunks_heal_before     what healing would replace: to be kept before it is done
  *   chunks_heal            stores, as any write would (damaged.h, DL2); nothing that is there is removed
+ *   chunks_is_healed       whether that has healed it
  *   chunks_heal_undo       what was replaced is as it was
  *
  * Any thread.
@@ -14,7 +15,10 @@
 #include "lib/chunk/chunks.h"
 #include "lib/chunk/digest.h"
 
-/* SHA-256 and length of the plain bytes of chunks; the ids ascend. Walks the whole index once. A chunk whose entry in it is gone is not told. */
+/*
+ * SHA-256 and length of the plain bytes of chunks; the ids ascend. Walks the whole index once. A chunk is not told whose entry in it is gone, or
+ * is one of other content, as its record says.
+ */
 typedef int (*chunk_identity_fn)(void *arg, uint64_t id, const uint8_t sha256[DIGEST_LEN], uint32_t length);
 WARN_UNUSED int chunks_identities(struct chunks *chunks, const uint64_t *ids, size_t count, chunk_identity_fn each, void *arg);
 
@@ -37,6 +41,9 @@ struct heal_bytes {
 };
 /* They are on disk when this returns 0. -ENOSPC, -EIO, -EROFS */
 WARN_UNUSED int chunks_heal(struct chunks *chunks, const struct heal_bytes *pieces, size_t count);
+
+/* What is read for it now has this content, and is whole. */
+bool chunks_is_healed(struct chunks *chunks, const struct heal_before *before);
 
 /*
  * 1: healing is undone, or would be without `apply`. 0: there is nothing to undo: it was not healed, the chunk was removed since, or what

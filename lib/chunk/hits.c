@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "lib/chunk/chunk_record.h"
+#include "lib/chunk/hurt.h"
 
 /* Less is not worth a read of several chunks at once. */
 #define MANY_MIN (16U << 10)
@@ -40,6 +41,14 @@ static int check_record(const struct item *item, const uint8_t *record, size_t l
 	return header.plain_len == item->length && !memcmp(header.sha256, item->sha256, DIGEST_LEN) ? 0 : 1;
 }
 
+/* Whether the item is stored to stand for the chunk: not where that is of other content, as far as can be told. */
+static bool is_to_heal(struct chunks *chunks, const struct item *item, bool is_listed, int ret)
+{
+	if (!ret)
+		return is_listed;
+	return ret < 0 && (is_listed || chunk_is_damage(ret)) && hurt_may_be(chunks, item->id, item->sha256, item->length);
+}
+
 /*
  * The database's word. A chunk of other content is nobody's to heal: it is as it was, and the item is stored anew. So it is where the
  * machine is short of something, which tells nothing of the chunk.
@@ -53,7 +62,7 @@ static void check_item(struct chunks *chunks, struct item *item, bool is_listed)
 		ret = check_record(item, record.bytes, record.len);
 		backend_release(&record);
 	}
-	item->unsound = chunk_is_damage(ret) || (is_listed && ret <= 0);
+	item->unsound = is_to_heal(chunks, item, is_listed, ret);
 	item->is_new = ret && !item->unsound;
 	if (chunk_is_damage(ret))
 		damaged_add(chunks->damaged, item->id);

@@ -6,29 +6,10 @@
 #include "lib/base/buf.h"
 #include "lib/chunk/chunk_record.h"
 #include "lib/chunk/dedup.h"
+#include "lib/chunk/hurt.h"
 #include "lib/chunk/set.h"
 
 #define HEALED_MAX 8
-
-/* Of a damaged chunk: what its record says, true or not. False: that cannot be read. */
-static bool read_header(struct chunks *chunks, uint64_t id, uint8_t ret_bytes[CHUNK_HEADER_LEN], struct chunk_header *ret_header)
-{
-	struct scratch *tools = scratch_take(chunks->scratch);
-	struct backend_record record = {0};
-	struct kv_value value;
-	bool done;
-
-	/* RocksDB does not give a block that is damaged */
-	if (backend_get_many(chunks->backend, id, 1, &tools->raw, &value) == 0 && !backend_get(chunks->backend, id, &record))
-		value = (struct kv_value){record.bytes, record.len};
-	done = value.data && !chunk_header_decode(value.data, value.len, ret_header);
-	if (done)
-		memcpy(ret_bytes, value.data, CHUNK_HEADER_LEN);
-	if (record.pin)
-		backend_release(&record);
-	scratch_put(chunks->scratch, tools);
-	return done;
-}
 
 static bool is_same(const struct chunk_header *hurt, const struct chunk_header *twin)
 {
@@ -133,7 +114,7 @@ uint64_t twin_find(struct chunks *chunks, uint64_t id)
 	struct chunk_header hurt;
 	uint64_t twin;
 
-	if (!read_header(chunks, id, bytes, &hurt))
+	if (!hurt_header(chunks, id, bytes, &hurt))
 		return CHUNK_NONE;
 	rwlock_read(&chunks->mark_lock);
 	twin = find_locked(chunks, id, bytes, &hurt);

@@ -227,7 +227,7 @@ static void count_healed(struct healing *healing)
 {
 	for (size_t i = 0; i < healing->befores.count; i++) {
 		const struct heal_before *before = &healing->befores.items[i];
-		if ((i > 0 && by_identity(before, before - 1) == 0) || chunks_verify(healing->chunks, before->chunk) != 0)
+		if ((i > 0 && by_identity(before, before - 1) == 0) || !chunks_is_healed(healing->chunks, before))
 			continue;
 		healing->healed.chunks++;
 		healing->healed.bytes += before->length;

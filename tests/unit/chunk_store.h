@@ -139,6 +139,26 @@ static inline struct stored put(struct store *store, const void *data, size_t le
 	return stored;
 }
 
+static inline void put_value(struct store *store, enum kv_family family, const struct small_key *key, const void *value, size_t len)
+{
+	struct kv_batch *batch = kv_batch_new();
+
+	kv_batch_put(batch, family, key->bytes, key->len, value, len);
+	assert_int_equal(kv_write(store->kv, batch, 0), 0);
+	kv_batch_free(batch);
+}
+
+/* Of a small chunk's record. */
+static inline void flip_bit(struct store *store, uint64_t id, size_t at)
+{
+	struct small_key key = chunk_key(id);
+	AUTO_BUF value = BUF_INIT;
+
+	assert_int_equal(kv_get(store->kv, KV_SMALL, key.bytes, key.len, &value), 0);
+	value.data[at] ^= 0x10;
+	put_value(store, KV_SMALL, &key, value.data, value.len);
+}
+
 static inline void assert_reads_back(struct store *store, const struct stored *stored, const uint8_t *data, size_t len)
 {
 	AUTO_FREE uint8_t *out = xmalloc(262144);

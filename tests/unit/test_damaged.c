@@ -22,28 +22,9 @@
 #define LEN 30000
 #define FORGET "damage-before-forget"
 
-static void put_value(struct store *store, enum kv_family family, const struct small_key *key, const void *value, size_t len)
-{
-	struct kv_batch *batch = kv_batch_new();
-
-	kv_batch_put(batch, family, key->bytes, key->len, value, len);
-	assert_int_equal(kv_write(store->kv, batch, 0), 0);
-	kv_batch_free(batch);
-}
-
-static void flip(struct store *store, uint64_t id, size_t at)
-{
-	struct small_key key = chunk_key(id);
-	AUTO_BUF value = BUF_INIT;
-
-	assert_int_equal(kv_get(store->kv, KV_SMALL, key.bytes, key.len, &value), 0);
-	value.data[at] ^= 0x10;
-	put_value(store, KV_SMALL, &key, value.data, value.len);
-}
-
 static void rot(struct store *store, uint64_t id, size_t at)
 {
-	flip(store, id, at);
+	flip_bit(store, id, at);
 	assert_int_equal(chunks_verify(store->chunks, id), -EBADMSG);
 }
 
@@ -374,12 +355,12 @@ static void test_healed_chunk_that_is_whole_again_is_read_when_what_stands_for_i
 	uint64_t replacement, id = make_healed(store, data, &replacement);
 
 	assert_reads(store, id, data);
-	flip(store, id, 100);
-	flip(store, replacement, 20);
+	flip_bit(store, id, 100);
+	flip_bit(store, replacement, 20);
 	assert_reads(store, id, data);
 	assert_int_equal(chunks_read(store->chunks, replacement, 0, LEN, out), -EIO);
-	flip(store, replacement, 20);
-	flip(store, replacement, 200);
+	flip_bit(store, replacement, 20);
+	flip_bit(store, replacement, 200);
 	assert_reads(store, replacement, data);
 	assert_reads(store, id, data);
 	assert_int_equal(sweep_but(store, replacement), 0);
