@@ -240,8 +240,8 @@ static int run_drill(struct cli *cli)
 
 static int run_rebuild(struct cli *cli)
 {
-	json_t *result;
-	int code = repository_ask(cli, "backup.rebuild-index", json_object(), "rebuild", &result);
+	json_t *args = json_pack("{s:b}", "drop_missing", cli_option(cli, "drop-missing") != NULL), *result;
+	int code = repository_ask(cli, "backup.rebuild-index", args, "rebuild", &result);
 
 	if (code != EXIT_OK)
 		return code;
@@ -376,6 +376,12 @@ static const struct option prune_options[] = {
 	OPTION_JSON,
 	OPTIONS_END,
 };
+static const struct option rebuild_options[] = {
+	{0, "drop-missing", NULL, "packs and folders that are missing are lost for good"},
+	OPTIONS_PASSWORD,
+	OPTION_JSON,
+	OPTIONS_END,
+};
 static const struct option unlock_options[] = {{0, "all", NULL, "also locks that somebody may hold"}, OPTIONS_PASSWORD, OPTION_JSON, OPTIONS_END};
 
 const struct command repository_commands[] = {
@@ -449,11 +455,12 @@ const struct command repository_commands[] = {
          .operands = "REPO",
          .summary = "make the index of a repository anew",
          .details = "For a repository whose index files are lost or damaged: what is in the packs is\n"
-                    "read from them. Packs that the old index names and that are gone are named.\n"
-                    "The next incremental backup writes again what the dataset still has of them.\n",
+                    "read from them. If one that the old index names is missing, or a folder of packs,\n"
+                    "the old index stays: mount the disk that it is on. With --drop-missing, what is\n"
+                    "missing is listed and not named any more, and the exit code is 1.\n",
          .min = 1,
          .max = 1,
-         .options = plain_options,
+         .options = rebuild_options,
          .run = run_rebuild},
 	{NULL},
 };

@@ -3,11 +3,13 @@
 #include <errno.h>
 
 #include "lib/base/fault.h"
+#include "lib/repository/blob_set.h"
 #include "lib/repository/locks.h"
 
 #define INDEX_BLOBS 50000U
 
 struct rebuild {
+	const struct rebuild_options *options;
 	struct repository *repository;
 	struct transfer transfer;
 	struct repository_lock *lock;
@@ -102,33 +104,67 @@ static int add_pack(struct rebuild *rebuild, const struct blob_id *pack, struct 
 
 /* --- what is gone --- */
 
+/* Packs that the old index names and that are not there. */
 struct gone {
 	const struct object_names *packs; /* that are there */
-	struct object_names names;
+	const struct blob_index *index;   /* of the file that is looked into */
+	struct blob_set names;
+	uint64_t bytes;
 };
+
+static int add_bytes(void *arg, const struct blob_place *place)
+{
+	*(uint64_t *)arg += place->blob.length;
+	return 0;
+}
 
 static int note_gone(void *arg, const struct blob_id *pack)
 {
 	struct gone *gone = arg;
 
-	if (!object_names_have_id(gone->packs, pack))
-		array_add(&gone->names, *pack);
-	return 0;
+	if (object_names_have_id(gone->packs, pack) || !blob_set_put(&gone->names, pack, false))
+		return 0;
+	return blob_index_each_of(gone->index, pack, add_bytes, &gone->bytes);
 }
 
-/* Of what cannot be read, nothing is told. */
+/* Of what is damaged, nothing is known. */
 static int look_into_old(struct rebuild *rebuild, const struct blob_id *id, struct gone *gone, struct error *err)
 {
 	struct blob_index *index = blob_index_new();
 	int r = repository_read_index_file(rebuild->repository, id, index, err);
 
+	gone->index = index;
 	if (r == 0)
 		r = blob_index_each_pack(index, note_gone, gone);
 	blob_index_free(index);
 	return r == -EBADMSG || r == -ENOENT ? 0 : r;
 }
 
-static int tell_gone(struct rebuild *rebuild, const struct object_names *packs, struct error *err)
+static int refuse(const struct gone *gone, struct error *err)
+{
+	const unsigned long long count = gone->names.items.count, bytes = gone->bytes;
+	char name[BLOB_ID_TEXT];
+
+	blob_id_text(&gone->names.items.items[0].id, name);
+	(void)error_set(err, -ENOENT, "%llu pack%s that the index names, with %llu %s in %s, %s not there, %s%.8s; the index is as it was", count,
+	                count == 1 ? "" : "s", bytes < 1U << 20 ? bytes : bytes >> 20, bytes < 1U << 20 ? "bytes" : "MiB", count == 1 ? "it" : "them",
+	                count == 1 ? "is" : "are", count == 1 ? "" : "the first is ", name);
+	error_hint(err, "bring back what is missing, or mount the disk that it is on; if it is lost for good: corpusfs backup rebuild-index --drop-missing");
+	return -ENOENT;
+}
+
+static void tell_gone(struct rebuild *rebuild, const struct gone *gone)
+{
+	for (size_t i = 0; i < gone->names.items.count; i++) {
+		char name[BLOB_ID_TEXT];
+
+		blob_id_text(&gone->names.items.items[i].id, name);
+		rebuild->counts->problems++;
+		transfer_problem(&rebuild->transfer, "pack", name, -ENOENT, "an old index names it, and it is not there: what was in it is lost");
+	}
+}
+
+static int look_for_gone(struct rebuild *rebuild, const struct object_names *packs, struct error *err)
 {
 	struct gone gone = {.packs = packs};
 	struct error why = {0};
@@ -136,20 +172,40 @@ static int tell_gone(struct rebuild *rebuild, const struct object_names *packs, 
 
 	for (size_t i = 0; i < rebuild->old.count && r == 0; i++)
 		r = look_into_old(rebuild, &rebuild->old.items[i], &gone, &why);
-	object_names_sort(&gone.names);
-	for (size_t i = 0; i < gone.names.count && r == 0; i++) {
-		char name[BLOB_ID_TEXT];
-
-		if (i > 0 && blob_id_equal(&gone.names.items[i], &gone.names.items[i - 1]))
-			continue;
-		blob_id_text(&gone.names.items[i], name);
-		rebuild->counts->problems++;
-		transfer_problem(&rebuild->transfer, "pack", name, -ENOENT, "an old index names it, and it is not there: what was in it is lost");
-	}
-	array_clear(&gone.names);
 	if (r < 0 && err)
 		*err = why;
+	if (r == 0 && rebuild->options->drop_missing)
+		tell_gone(rebuild, &gone);
+	else if (r == 0 && gone.names.items.count > 0)
+		r = refuse(&gone, err);
+	blob_set_clear(&gone.names);
 	return r;
+}
+
+/* Where a disk is not mounted, a folder is missing, and a damaged index does not say what is in it. */
+static int check_folders(struct rebuild *rebuild, struct error *err)
+{
+	char folder[OBJECT_FOLDER_TEXT];
+	int r = objects_check_pack_folders(rebuild->repository->objects, folder);
+
+	if (r == 0 || (r == -ENOENT && rebuild->options->drop_missing))
+		return 0;
+	(void)error_set(err, r, "the repository's folder %s %s%s; the index is as it was", folder, r == -ENOENT ? "is missing" : "cannot be opened: ",
+	                r == -ENOENT ? "" : strerror(-r));
+	/* Without a folder of all packs, nothing can be listed. */
+	error_hint(err, "bring it back, or mount the disk that it is on%s",
+	           r == -ENOENT && strchr(folder, '/') ? "; if it is lost for good, or was empty: corpusfs backup rebuild-index --drop-missing" : "");
+	return r;
+}
+
+/* Whatever is in packs that cannot be listed now, an old index may be the only one that knows it. */
+static int list_packs(struct rebuild *rebuild, struct object_names *ret_packs, struct error *err)
+{
+	int r = check_folders(rebuild, err);
+
+	if (r == 0)
+		r = repository_list(rebuild->repository, OBJECT_PACK, ret_packs, err);
+	return r < 0 ? r : look_for_gone(rebuild, ret_packs, err);
 }
 
 static int remove_old(struct rebuild *rebuild, struct error *err)
@@ -176,7 +232,7 @@ static int run(struct rebuild *rebuild, struct error *err)
 	int r = repository_list(rebuild->repository, OBJECT_INDEX, &rebuild->old, err);
 
 	if (r == 0)
-		r = repository_list(rebuild->repository, OBJECT_PACK, &packs, err);
+		r = list_packs(rebuild, &packs, err);
 	for (size_t i = 0; i < packs.count && r == 0; i++) {
 		r = add_pack(rebuild, &packs.items[i], err);
 		if (i % 16 == 0)
@@ -184,8 +240,6 @@ static int run(struct rebuild *rebuild, struct error *err)
 		if (r == 0 && (transfer_stopped(&rebuild->transfer) || repository_lock_lost(rebuild->lock)))
 			r = error_set(err, -ECANCELED, "cancelled; the old index is as it was");
 	}
-	if (r == 0)
-		r = tell_gone(rebuild, &packs, err);
 	array_clear(&packs);
 	if (r == 0)
 		r = put_index(rebuild, true, err);
@@ -196,14 +250,15 @@ static int run(struct rebuild *rebuild, struct error *err)
 	return r < 0 ? r : remove_old(rebuild, err);
 }
 
-int rebuild_index_run(struct repository *repository, const struct transfer_options *options, struct rebuild_counts *ret_counts, struct error *err)
+int rebuild_index_run(const struct rebuild_options *options, struct rebuild_counts *ret_counts, struct error *err)
 {
-	struct rebuild rebuild = {.repository = repository, .counts = ret_counts};
+	struct repository *repository = options->repository;
+	struct rebuild rebuild = {.options = options, .repository = repository, .counts = ret_counts};
 	struct transfer_counts counts;
 	int r, failed;
 
 	*ret_counts = (struct rebuild_counts){0};
-	transfer_begin(&rebuild.transfer, options);
+	transfer_begin(&rebuild.transfer, &options->transfer);
 	rebuild.reader = repository_reader_new(repository);
 	r = repository_lock_take(repository, true, &rebuild.lock, err);
 	if (r == 0)

@@ -228,22 +228,21 @@ static int drill_op(struct op_context *context, const json_t *args, json_t **ret
 	return r;
 }
 
-/* backup.rebuild-index: {password} -> {packs, blobs, problem_count, problems} */
+/* backup.rebuild-index: {password, drop_missing?: what is missing is lost for good} -> {packs, blobs, problem_count, problems} */
 static int rebuild_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct op_problems problems = {.context = context, .list = json_array()};
-	const struct transfer_options options = op_problems_options(&problems);
-	struct repository *repository = NULL;
+	struct rebuild_options options = {.transfer = op_problems_options(&problems), .drop_missing = op_arg_bool(args, "drop_missing")};
 	struct rebuild_counts counts;
-	int r = op_repository_open(context, args, &repository, err);
+	int r = op_repository_open(context, args, &options.repository, err);
 
 	if (r == 0)
-		r = rebuild_index_run(repository, &options, &counts, err);
+		r = rebuild_index_run(&options, &counts, err);
 	if (r == 0)
 		*ret_result = json_pack("{s:I, s:I, s:I, s:O}", "packs", (json_int_t)counts.packs, "blobs", (json_int_t)counts.blobs, "problem_count",
 		                        (json_int_t)counts.problems, "problems", problems.list);
 	json_decref(problems.list);
-	repository_close(repository);
+	repository_close(options.repository);
 	return r;
 }
 

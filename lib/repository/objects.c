@@ -52,6 +52,11 @@ bool objects_hides_missing(struct objects *objects)
 	return objects->place->hides_missing && objects->place->hides_missing(objects);
 }
 
+int objects_check_pack_folders(struct objects *objects, char ret_folder[OBJECT_FOLDER_TEXT])
+{
+	return objects->place->check_pack_folders ? objects->place->check_pack_folders(objects, ret_folder) : 0;
+}
+
 bool objects_is_away(int code)
 {
 	static const int codes[] = {ETIMEDOUT, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EHOSTDOWN, ENETUNREACH, ENETDOWN, ENOTCONN, ESTALE, EIO};

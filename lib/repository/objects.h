@@ -20,6 +20,8 @@
 enum object_kind { OBJECT_CONFIG, OBJECT_KEY, OBJECT_SNAPSHOT, OBJECT_INDEX, OBJECT_PACK, OBJECT_LOCK, OBJECT_HEAD };
 #define OBJECT_KINDS (OBJECT_HEAD + 1)
 
+#define OBJECT_FOLDER_TEXT 16
+
 struct objects;
 
 typedef int (*objects_list_fn)(void *arg, const char *name, uint64_t size);
@@ -65,6 +67,11 @@ struct objects_place {
 	bool (*shows_beginnings)(struct objects *objects);
 	/* Whether a folder that is missing looks like an empty one. NULL: never; to list it is -ENOENT. */
 	bool (*hides_missing)(struct objects *objects);
+	/*
+	 * Packs stand in several folders, of which one that is missing looks like an empty one. -errno: one of them is missing or cannot be opened, and which
+	 * ("data/3f"). NULL: nobody can tell.
+	 */
+	int (*check_pack_folders)(struct objects *objects, char ret_folder[OBJECT_FOLDER_TEXT]);
 	/* May be NULL: nothing is ever left half put. See objects_clean. */
 	int (*clean)(struct objects *objects, time_t before, bool dry_run, struct objects_left *ret_left);
 	void (*close)(struct objects *objects);
@@ -90,6 +97,9 @@ WARN_UNUSED int objects_clean(struct objects *objects, time_t before, bool dry_r
 WARN_UNUSED int objects_list_some(struct objects *objects, enum object_kind kind, const char *begin, objects_list_fn each, void *arg);
 
 bool objects_hides_missing(struct objects *objects);
+
+/* 0 also where nobody can tell. */
+WARN_UNUSED int objects_check_pack_folders(struct objects *objects, char ret_folder[OBJECT_FOLDER_TEXT]);
 
 uint64_t objects_sent_again(struct objects *objects);
 

@@ -20,6 +20,7 @@
 #include "lib/repository/seal.h"
 
 #define PATH_LEN (64 + 64)
+#define PACK_FOLDERS 256U
 /* Less is not worth a second descriptor. */
 #define DIRECT_MIN (64U << 10)
 
@@ -44,6 +45,11 @@ static void folder_of(enum object_kind kind, const char *name, char out[PATH_LEN
 		(void)snprintf(out, PATH_LEN, "%s", object_folder(kind));
 }
 
+static void pack_folder(unsigned number, char out[PATH_LEN])
+{
+	(void)snprintf(out, PATH_LEN, "%s/%02x", object_folder(OBJECT_PACK), number);
+}
+
 static int open_folder(const struct objects *objects, const char *folder)
 {
 	int fd = openat(dir_of(objects), *folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -58,10 +64,10 @@ static int create(struct objects *objects)
 	for (unsigned kind = 0; kind < OBJECT_KINDS && r == 0; kind++)
 		if (*object_folder(kind) && kind != OBJECT_HEAD && mkdirat(dir_of(objects), object_folder(kind), 0700) < 0 && errno != EEXIST)
 			r = -errno;
-	for (unsigned i = 0; i < 256 && r == 0; i++) {
+	for (unsigned i = 0; i < PACK_FOLDERS && r == 0; i++) {
 		char folder[PATH_LEN];
 
-		(void)snprintf(folder, sizeof(folder), "%s/%02x", object_folder(OBJECT_PACK), i);
+		pack_folder(i, folder);
 		if (mkdirat(dir_of(objects), folder, 0700) < 0 && errno != EEXIST)
 			r = -errno;
 	}
@@ -288,15 +294,37 @@ static int look_through_all(const struct objects *objects, enum object_kind kind
 		r = look_through(objects, object_folder(kind), each, arg);
 		return r == -ENOENT && kind == OBJECT_HEAD ? 0 : r;
 	}
-	for (unsigned i = 0; i < 256 && r == 0; i++) {
+	/* Of its folders, restic makes some only when they are needed. */
+	AUTO_CLOSE int above = open_folder(objects, object_folder(kind));
+	if (above < 0)
+		return above;
+	for (unsigned i = 0; i < PACK_FOLDERS && r == 0; i++) {
 		char folder[PATH_LEN];
 
-		(void)snprintf(folder, sizeof(folder), "%s/%02x", object_folder(OBJECT_PACK), i);
+		pack_folder(i, folder);
 		r = look_through(objects, folder, each, arg);
 		if (r == -ENOENT)
 			r = 0;
 	}
 	return r;
+}
+
+static int check_pack_folders(struct objects *objects, char ret_folder[OBJECT_FOLDER_TEXT])
+{
+	for (unsigned i = 0; i <= PACK_FOLDERS; i++) {
+		char folder[PATH_LEN];
+
+		if (i == 0)
+			(void)snprintf(folder, sizeof(folder), "%s", object_folder(OBJECT_PACK));
+		else
+			pack_folder(i - 1, folder);
+		AUTO_CLOSE int fd = open_folder(objects, folder);
+		if (fd >= 0)
+			continue;
+		(void)snprintf(ret_folder, OBJECT_FOLDER_TEXT, "%.*s", OBJECT_FOLDER_TEXT - 1, folder);
+		return fd;
+	}
+	return 0;
 }
 
 struct listing {
@@ -392,7 +420,7 @@ static void close_dir(struct objects *objects)
 
 static const struct objects_place directory = {
 	.create = create, .put = put, .put_new = put, .get = get, .size = size, .list = list,
-	.remove = remove_object, .clean = clean, .close = close_dir,
+	.check_pack_folders = check_pack_folders, .remove = remove_object, .clean = clean, .close = close_dir,
 };
 
 struct objects *objects_dir_open(int dir)

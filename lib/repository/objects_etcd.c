@@ -350,10 +350,15 @@ static bool hides_missing(struct objects *objects)
 	return objects_hides_missing(etcd_of(objects)->place);
 }
 
+static int check_pack_folders(struct objects *objects, char ret_folder[OBJECT_FOLDER_TEXT])
+{
+	return objects_check_pack_folders(etcd_of(objects)->place, ret_folder);
+}
+
 static const struct objects_place with_etcd = {
 	.create = create, .put = put, .put_new = put_new, .keeps_apart = keeps_apart, .explain = explain, .clock = tell_time, .get = get, .size = size,
 	.list = list, .remove = remove_object, .clean = clean, .sent_again = sent_again, .shows_beginnings = shows_beginnings,
-	.hides_missing = hides_missing, .close = close_etcd,
+	.hides_missing = hides_missing, .check_pack_folders = check_pack_folders, .close = close_etcd,
 };
 
 int objects_etcd_open(struct objects *place, const struct etcd_options *options, struct objects **ret_objects, struct error *err)

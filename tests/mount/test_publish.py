@@ -115,7 +115,7 @@ def test_publish_that_dies_leaves_the_old_version_or_the_new_one(remotes, base, 
 
 def test_what_a_lost_pack_had_is_published_again(remotes, base, source, area):
     os.remove(max(glob.glob(base + "/data/*/*"), key=os.path.getsize))
-    assert "it is not there" in remotes.run("backup", "rebuild-index", "base:", code=program.FAILED).err
+    assert "it is not there" in remotes.run("backup", "rebuild-index", "base:", "--drop-missing", code=program.FAILED).err
     change(remotes, "d", "more")
     assert "in no index any more" in remotes.publish("d").err
     remotes.run("restore", "base:d", area + "/out")

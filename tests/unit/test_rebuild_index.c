@@ -80,10 +80,10 @@ static size_t damage_headers(struct repository_place *place)
 
 static int rebuild(struct repository *repository, struct rebuild_counts *ret_counts)
 {
-	const struct transfer_options options = {.uid = geteuid(), .gid = getegid()};
+	const struct rebuild_options options = {.transfer = {.uid = geteuid(), .gid = getegid()}, .repository = repository};
 	struct error err = {0};
 
-	return rebuild_index_run(repository, &options, ret_counts, &err);
+	return rebuild_index_run(&options, ret_counts, &err);
 }
 
 static void check_all_blobs(struct repository *repository, size_t count)
