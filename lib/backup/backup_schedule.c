@@ -7,7 +7,7 @@
 
 #include "lib/backup/backup.h"
 #include "lib/base/clock.h"
-#include "lib/base/procfs.h"
+#include "lib/repository/process_json.h"
 #include "lib/store/json_record.h"
 #include "lib/store/schedule.h"
 #include "lib/store/unknown.h"
@@ -265,11 +265,6 @@ bool backup_schedule_late(const json_t *entry, enum backup_kind kind, int64_t no
 
 /* --- what was begun --- */
 
-static bool is_running(const json_t *begun)
-{
-	return procfs_lives((pid_t)json_integer_value(json_object_get(begun, "pid")), (uint64_t)json_integer_value(json_object_get(begun, "started")));
-}
-
 enum backup_state backup_schedule_state(const json_t *entry, enum backup_kind kind, int64_t *ret_begun)
 {
 	const json_t *begun = json_object_get(done_of(entry, kind), "begun");
@@ -278,17 +273,15 @@ enum backup_state backup_schedule_state(const json_t *entry, enum backup_kind ki
 	if (!begun || last_of(entry, kind) > time)
 		return BACKUP_IDLE;
 	*ret_begun = time;
-	return is_running(begun) ? BACKUP_RUNNING : BACKUP_INTERRUPTED;
+	return process_json_lives(begun) ? BACKUP_RUNNING : BACKUP_INTERRUPTED;
 }
 
-/* Numbers of processes are used again. */
 static json_t *begun_of(const struct backup_note *note)
 {
-	uint64_t started = 0;
-	char state;
+	json_t *begun = json_pack("{s:I}", "time", (json_int_t)note->now);
 
-	(void)procfs_stat(note->begins, &state, &started);
-	return json_pack("{s:I, s:I, s:I}", "time", (json_int_t)note->now, "pid", (json_int_t)note->begins, "started", (json_int_t)started);
+	process_json_set(begun, note->begins);
+	return begun;
 }
 
 /* --- what was done --- */

@@ -15,7 +15,7 @@
  *          "memory": drills go into memory, true or missing,
  *          "done": {kind: {"time": of the last that went well, "tried": of the last one, "failure": text or null, "seconds": how long,
  *          "verified": when the newest backup was taken that came back or was read whole; a drill by hand of an older one does not change it,
- *          "begun": {"time", "pid", "started"}: of a try that has not ended, and by which process}},
+ *          "begun": {"time", and what process_json.h has}: of a try that has not ended, and by which process}},
  *         "since": {kind: when it was planned so}}
  *
  * Any thread.

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "lib/base/procfs.h"
+#include "lib/repository/process_json.h"
 #include "lib/store/json_record.h"
 
 #define RECORD_NAME "unfinished"
@@ -24,8 +24,7 @@ static json_t *read_record(struct store *store)
 
 static bool is_made(const json_t *entry)
 {
-	return json_object_get(entry, "pid") && procfs_lives((pid_t)json_integer_value(json_object_get(entry, "pid")),
-	                                                     (uint64_t)json_integer_value(json_object_get(entry, "started")));
+	return json_object_get(entry, "pid") && process_json_lives(entry);
 }
 
 static void make_mark(char mark[INDEX_MARK_TEXT])
@@ -39,11 +38,10 @@ static void make_mark(char mark[INDEX_MARK_TEXT])
 
 static json_t *entry_of_us(const char *mark)
 {
-	uint64_t started = 0;
-	char state;
+	json_t *entry = json_pack("{s:s}", "mark", mark);
 
-	(void)procfs_stat(getpid(), &state, &started);
-	return json_pack("{s:s, s:I, s:I}", "mark", mark, "pid", (json_int_t)getpid(), "started", (json_int_t)started);
+	process_json_set(entry, getpid());
+	return entry;
 }
 
 void unfinished_begin(struct unfinished *unfinished, struct store *store, const char *repository, uint32_t dataset, enum backup_type type)

@@ -6,8 +6,8 @@
  *
  * Two that are made at the same time share nothing: the second has no mark. Nor has one of a store that cannot be written to.
  *
- * All marks are one record of the catalogue ('J' "unfinished"): {"REPOSITORY/DATASET/TYPE": {"mark", "pid", "started": of the process that makes it,
- * while it is made}}. Any thread.
+ * All marks are one record of the catalogue ('J' "unfinished"): {"REPOSITORY/DATASET/TYPE": {"mark"; while it is made, of the process that makes it,
+ * what process_json.h has}}. Any thread.
  */
 #ifndef CORPUSFS_BACKUP_UNFINISHED_H
 #define CORPUSFS_BACKUP_UNFINISHED_H

@@ -25,14 +25,6 @@ bool procfs_stat(pid_t pid, char *ret_state, uint64_t *ret_started)
 			      ret_started) == 2;
 }
 
-bool procfs_lives(pid_t pid, uint64_t started)
-{
-	uint64_t found;
-	char state;
-
-	return procfs_stat(pid, &state, &found) && state != 'Z' && found == started;
-}
-
 pid_t procfs_parent(pid_t pid)
 {
 	AUTO_FREE char *path = xasprintf("/proc/%d/stat", (int)pid);
@@ -88,6 +80,17 @@ void procfs_boot(char ret_boot[PROCFS_BOOT_MAX])
 
 	read_text("/proc/sys/kernel/random/boot_id", text);
 	snprintf(ret_boot, PROCFS_BOOT_MAX, "%.*s", PROCFS_BOOT_MAX - 1, text);
+}
+
+void procfs_machine(char ret_machine[PROCFS_MACHINE_MAX])
+{
+	char text[PROCFS_TEXT_MAX];
+	bool is_id;
+
+	read_text("/etc/machine-id", text);
+	/* Before the first boot has given it one, some images have a word there. */
+	is_id = strlen(text) == PROCFS_MACHINE_MAX - 1 && strspn(text, "0123456789abcdef") == strlen(text);
+	snprintf(ret_machine, PROCFS_MACHINE_MAX, "%.*s", is_id ? PROCFS_MACHINE_MAX - 1 : 0, text);
 }
 
 static uint64_t namespace_of_us(const char *path)

@@ -9,13 +9,13 @@
 #define PROCFS_TEXT_MAX 64
 #define PROCFS_BOOT_MAX 37
 #define PROCFS_PLACE_MAX 96
+#define PROCFS_MACHINE_MAX 33
 
 /* The state's letter, as ps shows it, and when it started, in clock ticks after the boot. */
 bool procfs_stat(pid_t pid, char *ret_state, uint64_t *ret_started);
-/* Whether the process that was started then is there, and not a zombie: numbers are used again. */
-bool procfs_lives(pid_t pid, uint64_t started);
 pid_t procfs_parent(pid_t pid); /* 0: not known */
 void procfs_boot(char ret_boot[PROCFS_BOOT_MAX]); /* another one each time a machine starts; "": not known */
+void procfs_machine(char ret_machine[PROCFS_MACHINE_MAX]); /* /etc/machine-id; "": there is none */
 /* The namespace in which our pids count. 0: not known, also where /proc is that of another one, for then it says nothing of our pids. */
 uint64_t procfs_pid_namespace(void);
 /* Where pids, and the ticks at which processes started, mean what they mean to us: boot and namespaces, as one word. "": not known. */

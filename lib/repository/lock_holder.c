@@ -1,7 +1,6 @@
 #include "lib/repository/lock_holder.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,30 +8,11 @@
 #include <jansson.h>
 
 #include "lib/base/clock.h"
-#include "lib/base/procfs.h"
 #include "lib/repository/go_text.h"
+#include "lib/repository/process_json.h"
 #include "lib/repository/read_several.h"
 
 #define STALE_S (30 * 60)
-
-enum process { PROCESS_UNKNOWN, PROCESS_LIVES, PROCESS_GONE };
-
-static enum process look_at_process(const json_t *lock)
-{
-	const json_int_t pid = json_integer_value(json_object_get(lock, "pid")), started = json_integer_value(json_object_get(lock, LOCK_STARTED));
-	const char *place = json_string_value(json_object_get(lock, LOCK_PLACE));
-	char here[PROCFS_PLACE_MAX], state;
-	uint64_t now_started;
-
-	procfs_place(here);
-	if (!place || !here[0] || strcmp(place, here) != 0 || pid <= 0 || pid > INT32_MAX || started <= 0)
-		return PROCESS_UNKNOWN;
-	if (kill((pid_t)pid, 0) < 0 && errno == ESRCH)
-		return PROCESS_GONE;
-	if (!procfs_stat((pid_t)pid, &state, &now_started))
-		return PROCESS_UNKNOWN;
-	return state == 'Z' || started != (json_int_t)now_started ? PROCESS_GONE : PROCESS_LIVES;
-}
 
 int lock_holder_read(struct repository *repository, const char *name, struct lock_holder *holder, struct error *err)
 {
@@ -40,7 +20,8 @@ int lock_holder_read(struct repository *repository, const char *name, struct loc
 	int r = repository_get_file(repository, OBJECT_LOCK, name, &json, err);
 	json_t *object;
 	const char *time_text, *host, *user;
-	enum process process;
+	enum process_state process;
+	bool is_known;
 	struct timespec time;
 	int64_t age;
 	long pid;
@@ -64,10 +45,11 @@ int lock_holder_read(struct repository *repository, const char *name, struct loc
 	age = clock_now().tv_sec - time.tv_sec;
 	(void)snprintf(holder->name, sizeof(holder->name), "%s", name);
 	holder->exclusive = json_is_true(json_object_get(object, "exclusive"));
-	process = look_at_process(object);
-	holder->is_aged = age > STALE_S && process == PROCESS_UNKNOWN;
+	process = process_json_look(object, LOCK_BEFORE);
+	is_known = process != PROCESS_UNKNOWN && process != PROCESS_HIDDEN;
+	holder->is_aged = age > STALE_S && !is_known;
 	holder->is_stale = holder->is_aged || process == PROCESS_GONE;
-	holder->is_elsewhere = process == PROCESS_UNKNOWN;
+	holder->is_elsewhere = !is_known;
 	(void)snprintf(holder->text, sizeof(holder->text), "by %s on %s, process %ld, %lld minutes %s", user, host, pid, (long long)(llabs(age) / 60),
 	               age < -60 ? "ahead of this machine's clock" : "ago");
 	json_decref(object);

@@ -8,8 +8,8 @@
 
 #include "lib/repository/repository.h"
 
-#define LOCK_STARTED "corpusfs_started" /* clock ticks from the boot to the start of the process */
-#define LOCK_PLACE "corpusfs_place"     /* where this, and the pid, count (procfs_place) */
+/* What process_json.h has in a lock and restic has not. */
+#define LOCK_BEFORE "corpusfs_"
 
 struct lock_holder {
 	char name[BLOB_ID_TEXT];

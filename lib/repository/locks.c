@@ -11,7 +11,7 @@
 #include <jansson.h>
 
 #include "lib/base/clock.h"
-#include "lib/base/procfs.h"
+#include "lib/base/process_mark.h"
 #include "lib/repository/go_text.h"
 #include "lib/repository/lock_holder.h"
 #include "lib/repository/origin.h"
@@ -42,8 +42,8 @@ static int put_lock(struct repository_lock *lock, char *ret_name, struct error *
 {
 	const struct origin origin = origin_of_process();
 	AUTO_BUF json = BUF_INIT;
-	char now[GO_TIME_TEXT], place[PROCFS_PLACE_MAX], state;
-	uint64_t started;
+	char now[GO_TIME_TEXT];
+	struct process_mark us;
 
 	go_time_text(clock_now(), now);
 	buf_addf(&json, "{\"time\":\"%s\",\"exclusive\":%s,\"hostname\":", now, lock->exclusive ? "true" : "false");
@@ -52,9 +52,10 @@ static int put_lock(struct repository_lock *lock, char *ret_name, struct error *
 	go_json_string(&json, origin.user);
 	buf_addf(&json, ",\"pid\":%ld,\"uid\":%u,\"gid\":%u", (long)getpid(), geteuid(), getegid());
 	/* What restic passes over: numbers of processes are used again. */
-	procfs_place(place);
-	if (place[0] && procfs_stat(getpid(), &state, &started))
-		buf_addf(&json, ",\"" LOCK_STARTED "\":%llu,\"" LOCK_PLACE "\":\"%s\"", (unsigned long long)started, place);
+	process_mark_of(getpid(), &us);
+	if (us.place[0] && us.started)
+		buf_addf(&json, ",\"" LOCK_BEFORE "started\":%llu,\"" LOCK_BEFORE "place\":\"%s\",\"" LOCK_BEFORE "machine\":\"%s\"",
+		         (unsigned long long)us.started, us.place, us.machine);
 	buf_add_u8(&json, '}');
 	return repository_put_file(lock->repository, OBJECT_LOCK, &json, ret_name, err);
 }

@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/magic.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -17,6 +16,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
+#include "lib/base/process_mark.h"
 
 #define BLOCK 4096
 #define COPY_TRIES 3
@@ -283,17 +283,11 @@ int lock_records_list(int dir, struct lock_records *ret_names)
 
 static enum lock_writer process_state(const struct lock_record *record)
 {
-	uint64_t started;
-	char state;
-
-	if (kill(record->pid, 0) < 0 && errno == ESRCH)
-		return LOCK_WRITER_DEAD;
-	/* Where other users' processes are hidden, that there is one must be enough. */
-	if (!procfs_stat(record->pid, &state, &started))
-		return LOCK_WRITER_RUNS;
-	if (state == 'Z' || state == 'X' || (record->started && started != record->started))
-		return LOCK_WRITER_DEAD;
-	return state == 'T' || state == 't' ? LOCK_WRITER_STOPPED : LOCK_WRITER_RUNS;
+	switch (process_look(record->pid, record->started)) {
+	case PROCESS_GONE: return LOCK_WRITER_DEAD;
+	case PROCESS_STOPPED: return LOCK_WRITER_STOPPED;
+	default: return LOCK_WRITER_RUNS; /* where other users' processes are hidden, that there is one must be enough */
+	}
 }
 
 enum lock_writer lock_record_writer(const struct lock_record *record, const struct lock_record *us)

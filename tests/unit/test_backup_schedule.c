@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "lib/backup/backup_schedule.h"
-#include "lib/base/procfs.h"
+#include "lib/repository/process_json.h"
 
 #define NOON 1767960000LL /* Friday, 2026-01-09, 12:00 UTC */
 #define HOUR 3600LL
@@ -87,27 +87,30 @@ static void a_first_one_that_fails_is_late_for_the_kind_that_is_planned(void **s
 	json_decref(entry);
 }
 
-/* `pid`: of who made it. */
-static void set_begun(json_t *entry, const char *kind, int64_t at, json_int_t pid, json_int_t started)
+/* By this process, and of this it is said otherwise. */
+static void set_begun(json_t *entry, const char *kind, int64_t at, const char *key, json_t *value)
 {
-	json_object_set_new(json_object_get(entry, "done"), kind, json_pack("{s:{s:I, s:I, s:I}}", "begun", "time", (json_int_t)at, "pid", pid, "started",
-	                                                                    started));
+	json_t *begun = json_pack("{s:I}", "time", (json_int_t)at);
+
+	process_json_set(begun, getpid());
+	if (key)
+		json_object_set_new(begun, key, value);
+	json_object_set_new(json_object_get(entry, "done"), kind, json_pack("{s:o}", "begun", begun));
 }
 
 static void what_was_begun_is_running_or_interrupted(void **state)
 {
 	json_t *entry = entry_of("{\"every\":{\"full\":\"weekly\"},\"done\":{}}");
-	uint64_t started;
 	int64_t begun;
-	char letter;
 
 	assert_int_equal(backup_schedule_state(entry, BACKUP_KIND_FULL, &begun), BACKUP_IDLE);
-	assert_true(procfs_stat(getpid(), &letter, &started));
-	set_begun(entry, "full", NOON, getpid(), (json_int_t)started);
+	set_begun(entry, "full", NOON, NULL, NULL);
 	assert_int_equal(backup_schedule_state(entry, BACKUP_KIND_FULL, &begun), BACKUP_RUNNING);
 	assert_int_equal(begun, NOON);
-	/* Another process has its number now. */
-	set_begun(entry, "full", NOON, getpid(), (json_int_t)started + 1);
+	/* Another process has its number now; or, after a boot, even its time of start. */
+	set_begun(entry, "full", NOON, "started", json_integer(1));
+	assert_int_equal(backup_schedule_state(entry, BACKUP_KIND_FULL, &begun), BACKUP_INTERRUPTED);
+	set_begun(entry, "full", NOON, "place", json_string("75e7b4e6-1d3c-4b9f-9d09-3f1d6f1e7c55/4026531836/4026531834"));
 	assert_int_equal(backup_schedule_state(entry, BACKUP_KIND_FULL, &begun), BACKUP_INTERRUPTED);
 	assert_int_equal(due(entry, NOON), BACKUP_KIND_FULL);
 	/* One by hand was made since. */
