@@ -13,6 +13,7 @@ class Between(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     port, silent, trickling = 0, "", ""
+    passes_on = ("range", "accept")  # of what comes before the body; None: all, as what is signed needs
 
     def do_GET(self):
         if self.silent and self.silent in self.path:
@@ -20,7 +21,7 @@ class Between(http.server.BaseHTTPRequestHandler):
             return
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         self.asked = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        connection.request(self.command, self.path, self.asked, {key: value for key, value in self.headers.items() if key in ("Range", "Accept")})
+        connection.request(self.command, self.path, self.asked, {key: value for key, value in self.headers.items() if not self.passes_on or key.lower() in self.passes_on})
         answer = connection.getresponse()
         data = answer.read()
         self.send_response(answer.status)
@@ -39,7 +40,7 @@ class Between(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(data[at : at + 1])
                 time.sleep(1)
 
-    do_HEAD = do_POST = do_DELETE = do_GET
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
 
     def log_message(self, *args):
         pass

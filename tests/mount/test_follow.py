@@ -1,7 +1,9 @@
 """Mounts that follow a published dataset: they move to each new version at one instant, whatever was looked at before, and stay while the place is away."""
 
 import os
+import re
 import threading
+import urllib.parse
 
 import pytest
 
@@ -228,6 +230,51 @@ def test_etcd_is_asked_for_one_key(watched, remotes, following):
     remotes.publish("d")
     mount.shows(2)
     assert watched.questions and not any(b"range_end" in question for question in watched.questions)
+
+
+class Listed(Between):
+    """Passes on what S3 is asked, and notes of which keys it is asked for lists."""
+
+    passes_on, prefixes, is_away = None, None, False
+
+    def do_GET(self):
+        if self.is_away:
+            self.close_connection = True
+            return
+        wanted = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+        self.prefixes.extend(wanted.get("prefix", []))
+        super().do_GET()
+
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
+
+
+@pytest.mark.timeout(180)
+def test_s3_is_asked_for_the_heads_of_one_dataset(remotes, s3, following, point, area):
+    named = "--credentials-file", remotes.write("credentials", "aws_access_key_id = testkey\naws_secret_access_key = testsecret\n")
+    remotes.add("base", s3.url("some/where"), *named)
+    publish_tree(remotes, area, 1, ["stays", "goes"])
+    for name in ("other", "one-more"):
+        remotes.publish("t1", "--as", name)
+    handler = type("handler", (Listed,), {"port": s3.port, "prefixes": []})
+    with serving(handler) as port:
+        remotes.add("watched", s3.url("some/where").replace(str(s3.port), str(port)), *named)
+        mount = following(remote="watched")
+        assert sorted(os.listdir(point)) == ["goes", "stays"]
+        handler.prefixes.clear()
+        publish_tree(remotes, area, 2, ["stays", "comes"])
+        # more of other datasets moves nobody
+        remotes.publish("t2", "--as", "other", "--force")
+        mount.shows(2)
+        assert sorted(os.listdir(point)) == ["comes", "stays"] and files.get(point + "/stays") == b"2"
+        assert handler.prefixes and all(re.fullmatch("some/where/heads/[0-9a-f]{48}", prefix) for prefix in handler.prefixes), handler.prefixes
+        assert len(set(handler.prefixes)) == 1
+        # it is away for a while
+        handler.is_away = True
+        assert mount.problem() and mount.status()["version"] == 2
+        handler.is_away = False
+        publish_tree(remotes, area, 3, ["stays"])
+        mount.shows(3)
+        mount.umount()
 
 
 @pytest.mark.timeout(120)
