@@ -143,6 +143,57 @@ static int publish(struct cli *cli, const char *view, const char *place, json_t 
 	return run_op_both_with(store, "publish", args, fd, "publish", (struct rows){take_row, between}, ret_result, err);
 }
 
+/* --- the writer's lease --- */
+
+static int check_release(struct cli *cli, const struct place *source, struct error *err)
+{
+	static const char *const others[] = {"lease", "init", "single-writer", "dry-run"};
+
+	if (source->snapshot)
+		return error_set(err, -EINVAL, "--release is of a dataset, not of a snapshot");
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (cli_option(cli, others[i]))
+			return error_set(err, -EINVAL, "--release publishes nothing, so --%s has no meaning with it", others[i]);
+	return 0;
+}
+
+static int release(struct cli *cli, const struct place *source, const char *place, json_t **ret_result, struct error *err)
+{
+	json_t *args = json_pack("{s:o, s:o, s:o*, s:b}", "dataset", json_from_bytes(source->dataset), "place", json_from_bytes(place), "as",
+	                         json_from_bytes(cli_option(cli, "as")), "force", cli_option(cli, "force") != NULL);
+	AUTO_FREE char *store = NULL;
+	AUTO_CLOSE int fd = -1;
+	int r = check_release(cli, source, err);
+
+	if (r == 0)
+		r = run_find_store(cli, &store, err);
+	if (r == 0)
+		r = repository_open_place(cli, place, false, &fd, err);
+	if (r == 0)
+		r = password_set(cli, args, false, err);
+	if (r == 0)
+		return run_op_with(store, "publish.release", args, fd, NULL, ret_result, err);
+	json_decref(args);
+	return r;
+}
+
+static int run_release(struct cli *cli, const struct place *source, const char *place)
+{
+	json_t *result = NULL;
+	struct error err = {0};
+
+	if (release(cli, source, place, &result, &err) < 0)
+		return repository_exit(place, &err, NULL);
+	if (cli_option(cli, "json"))
+		repository_print_json(result);
+	else if (json_is_true(json_object_get(result, "released")))
+		say("nobody is the writer of %s any more\n", text_of(result, "dataset"));
+	else
+		say("nobody was the writer of %s\n", text_of(result, "dataset"));
+	json_decref(result);
+	return EXIT_OK;
+}
+
 static int run_publish(struct cli *cli)
 {
 	AUTO_PLACE source = {0};
@@ -151,6 +202,10 @@ static int run_publish(struct cli *cli)
 	struct error err = {0};
 	int r = place_find(cli, cli->argv[0], PLACE_MAY_SNAPSHOT, &source, &err);
 
+	if (r == 0 && cli_option(cli, "release")) {
+		json_decref(between);
+		return run_release(cli, &source, place);
+	}
 	if (r == 0) {
 		view = place_view(&source);
 		r = publish(cli, view, place, between, &result, &err);
@@ -172,9 +227,10 @@ static int run_publish(struct cli *cli)
 static const struct option publish_options[] = {
 	{0, "as", "NAME", "what the dataset is called there"},
 	{0, "init", NULL, "make the repository if there is none"},
-	{0, "force", NULL, "publish whatever others have published since"},
+	{0, "force", NULL, "whatever others have published since, or whoever has the lease"},
 	{0, "single-writer", NULL, "no other machine publishes there"},
 	{0, "lease", "SECONDS", "be its writer, until so long after this (etcd)"},
+	{0, "release", NULL, "publish nothing: give the lease up"},
 	{'n', "dry-run", NULL, "only say what would be published"},
 	OPTIONS_PASSWORD,
 	OPTION_JSON,
@@ -189,7 +245,10 @@ const struct command publish_commands[] = {
                     "the old version until then, and the new one from then on. Without @NAME a\n"
                     "snapshot is taken. Each version has a name of its own and never changes. If\n"
                     "another machine has published since, or does so at the same time, it is refused,\n"
-                    "and what came in between is listed. REMOTE may also be a repository.\n",
+                    "and what came in between is listed. REMOTE may also be a repository.\n"
+                    "With --release the dataset is its writer no more: another one takes over at once.\n"
+                    "With --force also another machine's lease ends, which then cannot publish any more\n"
+                    "until it takes one anew.\n",
          .min = 2,
          .max = 2,
          .options = publish_options,

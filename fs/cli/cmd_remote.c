@@ -136,9 +136,42 @@ static const struct column version_columns[] = {
 	{"stored", "SENT", COLUMN_BYTES}, {"short", "BACKUP", COLUMN_TEXT}, {NULL, NULL, COLUMN_TEXT},
 };
 
+static const struct column writer_columns[] = {
+	{"dataset", "WRITER OF", COLUMN_TEXT}, {"host", "HOST", COLUMN_TEXT}, {"user", "USER", COLUMN_TEXT}, {"term", "TERM", COLUMN_NUMBER},
+	{"since", "SINCE", COLUMN_TIME}, {"until", "UNTIL", COLUMN_TIME}, {NULL, NULL, COLUMN_TEXT},
+};
+
 static bool is_so(const json_t *row, const char *key)
 {
 	return json_is_true(json_object_get(row, key));
+}
+
+/* For people: who the writers are, where there are some. */
+static void print_writers(struct cli *cli, const json_t *versions)
+{
+	json_t *rows = json_array(), *version;
+	size_t i;
+
+	json_array_foreach((json_t *)versions, i, version) {
+		json_t *row = json_copy(json_object_get(version, "writer"));
+
+		if (row)
+			json_object_set(row, "dataset", json_object_get(version, "dataset"));
+		if (row)
+			json_array_append_new(rows, row);
+	}
+	if (json_array_size(rows) > 0) {
+		say("\n");
+		table_print(cli, writer_columns, rows);
+	}
+	json_decref(rows);
+}
+
+static const char *state_of(const json_t *row)
+{
+	if (!json_object_get(row, "number") && !is_so(row, "damaged"))
+		return "not yet";
+	return is_so(row, "damaged") ? "damaged" : is_so(row, "gone") ? "gone" : is_so(row, "head") ? "head" : "";
 }
 
 /* What was published in a remote. */
@@ -152,17 +185,19 @@ static int list_versions(struct cli *cli)
 		return code;
 	rows = json_object_get(result, "versions");
 	json_array_foreach(rows, i, row) {
-		const char *state = is_so(row, "damaged") ? "damaged" : is_so(row, "gone") ? "gone" : is_so(row, "head") ? "head" : "";
-
 		if (cli_option(cli, "json"))
 			break;
-		json_object_set_new(row, "state", json_string(state));
+		json_object_set_new(row, "state", json_string(state_of(row)));
 		repository_add_short(row);
 	}
 	table_print(cli, version_columns, rows);
 	json_array_foreach(rows, i, row)
 		if (text_of(row, "why"))
 			fprintf(stderr, "corpusfs: %s\n", text_of(row, "why"));
+	if (!cli_option(cli, "json"))
+		print_writers(cli, rows);
+	if (text_of(result, "writers_unknown"))
+		fprintf(stderr, "corpusfs: note: who may publish is not shown: %s\n", text_of(result, "writers_unknown"));
 	json_decref(result);
 	return EXIT_OK;
 }
@@ -319,7 +354,8 @@ const struct command remote_commands[] = {
          .operands = "[REMOTE]",
          .summary = "list remotes, or what was published in one",
          .details = "Of each dataset all versions, the oldest first; the head is what readers get who\n"
-                    "name none. Gone is one whose backup was forgotten.\n",
+                    "name none. Gone is one whose backup was forgotten. Below them, which datasets have\n"
+                    "a writer, with a lease until when.\n",
          .min = 0,
          .max = 1,
          .options = versions_options,

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
@@ -22,11 +24,11 @@ struct writer {
 
 /* --- who it is --- */
 
-/* {"by", "host", "user", "since": seconds}, sealed: nobody else learns it from etcd. */
+/* {"dataset", "by", "host", "user", "since": seconds}, sealed: nobody else learns it from etcd. */
 static void make_note(const struct writer_options *options, struct buf *ret_sealed)
 {
 	const struct origin origin = origin_of_process();
-	json_t *json = json_pack("{s:s, s:s*, s:s*, s:I}", "by", options->by, "host", *origin.host ? origin.host : NULL, "user",
+	json_t *json = json_pack("{s:s*, s:s, s:s*, s:s*, s:I}", "dataset", options->dataset, "by", options->by, "host", *origin.host ? origin.host : NULL, "user",
 	                         *origin.user ? origin.user : NULL, "since", (json_int_t)clock_now().tv_sec);
 	AUTO_FREE char *text = json ? json_dumps(json, JSON_COMPACT) : xasprintf("{\"by\":\"%s\"}", options->by);
 	const struct buf plain = {.data = (uint8_t *)text, .len = strlen(text)};
@@ -57,22 +59,47 @@ static bool is_own(void *arg, const struct buf *sealed)
 	return is;
 }
 
-static int refuse(const struct writer_options *options, const struct buf *sealed, struct error *err)
+static char *text_of(const json_t *json, const char *key)
 {
-	json_t *json = read_note(options->repository, sealed);
-	const char *host = json_string_value(json_object_get(json, "host")), *user = json_string_value(json_object_get(json, "user"));
-	char since[32];
+	return xstrdup_or_null(json_string_value(json_object_get(json, key)));
+}
 
-	clock_format(json_integer_value(json_object_get(json, "since")), since);
-	if (is_own((void *)options, sealed)) {
-		(void)error_set(err, -EBUSY, "this dataset is the writer of \"%s\", by a lease", options->dataset);
-		error_hint(err, "publish it with --lease SECONDS, or wait until the lease has ended");
+static struct writer_info info_of(const struct repository *repository, const struct objects_etcd_holder *holder)
+{
+	json_t *json = read_note(repository, &holder->note);
+	const struct writer_info info = {.dataset = text_of(json, "dataset"), .by = text_of(json, "by"), .host = text_of(json, "host"),
+	                                 .user = text_of(json, "user"), .since = json_integer_value(json_object_get(json, "since")), .term = holder->term,
+	                                 .left_s = holder->left_s};
+
+	json_decref(json);
+	return info;
+}
+
+static void info_clear(struct writer_info *info)
+{
+	free(info->dataset);
+	free(info->by);
+	free(info->host);
+	free(info->user);
+}
+
+static int refuse(const struct writer_options *options, const struct objects_etcd_holder *holder, struct error *err)
+{
+	struct writer_info info = info_of(options->repository, holder);
+	char since[32], left[64] = "";
+
+	clock_format(info.since, since);
+	if (info.left_s >= 0)
+		(void)snprintf(left, sizeof(left), ", for %lld s more unless it goes on", (long long)info.left_s);
+	if (info.by && strcmp(info.by, options->by) == 0) {
+		(void)error_set(err, -EBUSY, "this dataset is the writer of \"%s\", by a lease%s", options->dataset, left);
+		error_hint(err, "publish it with --lease SECONDS, or give the lease up with --release");
 	} else {
-		(void)error_set(err, -EBUSY, "the writer of \"%s\" is %s%s%s, since %s", options->dataset, host ? host : "another machine", user ? ", user " : "",
-				user ? user : "", since);
+		(void)error_set(err, -EBUSY, "the writer of \"%s\" is %s%s%s, since %s%s", options->dataset, info.host ? info.host : "another machine",
+				info.user ? ", user " : "", info.user ? info.user : "", since, left);
 		error_hint(err, "until its lease has ended nobody else publishes it; --as NAME publishes as another dataset");
 	}
-	json_decref(json);
+	info_clear(&info);
 	return -EBUSY;
 }
 
@@ -116,10 +143,18 @@ static int start(const struct writer_options *options, uint64_t term, struct wri
 	return 0;
 }
 
+static int needs_etcd(struct error *err)
+{
+	(void)error_set(err, -EOPNOTSUPP, "a lease needs etcd, which says who has it");
+	error_hint(err, "corpusfs remote add NAME URL --etcd HOST:PORT,...");
+	return -EOPNOTSUPP;
+}
+
 int writer_become(const struct writer_options *options, struct writer **ret_writer, struct error *err)
 {
 	struct objects *objects = options->repository->objects;
-	AUTO_BUF note = BUF_INIT, other = BUF_INIT;
+	AUTO_BUF note = BUF_INIT;
+	struct objects_etcd_holder other = {0};
 	struct objects_etcd_writer who = {.note = &note, .seconds = options->seconds, .is_own = is_own, .arg = (void *)options};
 	char name[HEAD_DATASET_TEXT];
 	uint64_t term = 0;
@@ -127,19 +162,17 @@ int writer_become(const struct writer_options *options, struct writer **ret_writ
 
 	if (!objects_etcd_place(objects) && options->seconds == 0)
 		return 0;
-	if (!objects_etcd_place(objects)) {
-		(void)error_set(err, -EOPNOTSUPP, "a lease needs etcd, which says who has it");
-		error_hint(err, "corpusfs remote add NAME URL --etcd HOST:PORT,...");
-		return -EOPNOTSUPP;
-	}
+	if (!objects_etcd_place(objects))
+		return needs_etcd(err);
 	make_note(options, &note);
 	head_dataset_text(options->repository, options->dataset, name);
 	r = objects_etcd_become_writer(objects, name, &who, &term, &other);
-	if (other.len > 0)
-		return refuse(options, &other, err);
-	if (r < 0)
-		return objects_failed(objects, r, "it cannot be found out who may publish", err);
-	return options->seconds > 0 ? start(options, term, ret_writer, err) : 0;
+	if (other.note.len > 0)
+		r = refuse(options, &other, err);
+	else if (r < 0)
+		r = objects_failed(objects, r, "it cannot be found out who may publish", err);
+	buf_clear(&other.note);
+	return r == 0 && options->seconds > 0 ? start(options, term, ret_writer, err) : r;
 }
 
 uint64_t writer_term(const struct writer *writer)
@@ -160,4 +193,67 @@ void writer_end(struct writer *writer)
 	pthread_cond_destroy(&writer->called);
 	pthread_mutex_destroy(&writer->lock);
 	free(writer);
+}
+
+/* --- giving it up --- */
+
+int writer_release(const struct writer_options *options, bool force, struct error *err)
+{
+	struct objects *objects = options->repository->objects;
+	const struct objects_etcd_writer who = {.is_own = force ? NULL : is_own, .arg = (void *)options};
+	struct objects_etcd_holder other = {0};
+	char name[HEAD_DATASET_TEXT];
+	int r;
+
+	if (!objects_etcd_place(objects))
+		return needs_etcd(err);
+	head_dataset_text(options->repository, options->dataset, name);
+	r = objects_etcd_end_writer(objects, name, &who, &other);
+	if (r == -EBUSY && other.note.len > 0) {
+		r = refuse(options, &other, err);
+		error_hint(err, "only it gives its lease up; if it has died, --force does, and what it publishes later is refused");
+	} else if (r < 0) {
+		r = objects_failed(objects, r, "the lease cannot be given up", err);
+	}
+	buf_clear(&other.note);
+	return r;
+}
+
+/* --- looking --- */
+
+void writer_infos_clear(struct writer_infos *writers)
+{
+	for (size_t i = 0; i < writers->count; i++)
+		info_clear(&writers->items[i]);
+	array_clear(writers);
+}
+
+struct reading {
+	struct repository *repository;
+	struct writer_infos *writers;
+};
+
+/* What another dataset's note says is not believed. */
+static int add_writer(void *arg, const char *name, const struct objects_etcd_holder *holder)
+{
+	const struct reading *reading = arg;
+	struct writer_info info = info_of(reading->repository, holder);
+	char expected[HEAD_DATASET_TEXT];
+
+	if (info.dataset)
+		head_dataset_text(reading->repository, info.dataset, expected);
+	if (info.dataset && strcmp(expected, name) != 0) {
+		info_clear(&info);
+		info = (struct writer_info){.term = holder->term, .left_s = holder->left_s};
+	}
+	array_add(reading->writers, info);
+	return 0;
+}
+
+int writer_infos_read(struct repository *repository, struct writer_infos *ret_writers, struct error *err)
+{
+	struct reading reading = {repository, ret_writers};
+	int r = objects_etcd_place(repository->objects) ? objects_etcd_list_writers(repository->objects, add_writer, &reading) : 0;
+
+	return r < 0 ? objects_failed(repository->objects, r, "who may publish cannot be found out", err) : 0;
 }

@@ -4,6 +4,7 @@
  * it, and has paused for longer than his lease, cannot publish any more as soon as another has become it.
  *
  *   writer_become -> the dataset's heads are read, and one is put -> writer_end
+ *   writer_release gives the lease up, whoever has it open
  *
  * While it is open, a thread renews the lease. Threads: any, one at a time.
  */
@@ -28,5 +29,25 @@ struct writer_options {
 WARN_UNUSED int writer_become(const struct writer_options *options, struct writer **ret_writer, struct error *err);
 uint64_t writer_term(const struct writer *writer); /* 0: there is none */
 void writer_end(struct writer *writer); /* it goes on being the writer, for as long as its lease. NULL is fine */
+
+/*
+ * Nobody is the writer from then on, and no term that was given is good any more: 1; nobody was: 0. -EBUSY: another one is, and it is not to be done by
+ * force. Of the options, the seconds do not count.
+ */
+WARN_UNUSED int writer_release(const struct writer_options *options, bool force, struct error *err);
+
+struct writer_info {
+	char *dataset;          /* NULL: who wrote the note did not say, or it cannot be read; then all texts are NULL */
+	char *by, *host, *user;
+	int64_t since;          /* seconds of the clock of who it is */
+	uint64_t term;
+	int64_t left_s;         /* until the lease ends; -1: it is not known */
+};
+struct writer_infos {
+	ARRAY_FIELDS(struct writer_info);
+};
+void writer_infos_clear(struct writer_infos *writers);
+/* Those of all datasets; none where heads are not in etcd. */
+WARN_UNUSED int writer_infos_read(struct repository *repository, struct writer_infos *ret_writers, struct error *err);
 
 #endif

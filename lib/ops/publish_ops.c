@@ -4,11 +4,15 @@
 
 #include "lib/backup/publish.h"
 #include "lib/backup/writer.h"
+#include "lib/base/clock.h"
 #include "lib/ops/json.h"
 #include "lib/ops/op_args.h"
 #include "lib/ops/op_repository.h"
 #include "lib/ops/op_tables.h"
 #include "lib/ops/op_views.h"
+#include "lib/repository/objects_etcd.h"
+#include "lib/store/datasets.h"
+#include "lib/store/unknown.h"
 
 static json_t *head_to_json(const struct head *head, bool is_newest)
 {
@@ -88,28 +92,128 @@ static int publish_op(struct op_context *context, const json_t *args, json_t **r
 }
 
 /*
+ * publish.release: {dataset, as?: what it is called there, force?: whoever has it, password, place} and a descriptor -> {dataset: what it is called
+ * there, released: false: nobody was its writer}
+ */
+static int release_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
+{
+	struct writer_options options = {0};
+	struct repository *repository = NULL;
+	AUTO_FREE char *by = NULL;
+	struct dataset_info info;
+	const char *dataset;
+	int r = op_arg_string(args, "dataset", &dataset, err);
+
+	if (r == 0 && (r = dataset_get(context->store, dataset, &info)) < 0)
+		r = unknown_or_failed(context->store, dataset, NULL, r, err);
+	if (r == 0)
+		r = op_repository_open(context, args, &repository, err);
+	if (r == 0) {
+		by = backup_dataset_id(context->store, info.id);
+		options = (struct writer_options){.repository = repository, .dataset = op_arg_string_or(args, "as", dataset), .by = by};
+		r = writer_release(&options, op_arg_bool(args, "force"), err);
+	}
+	if (r >= 0)
+		*ret_result = json_pack("{s:o, s:b}", "dataset", json_from_bytes(options.dataset), "released", r);
+	repository_close(repository);
+	return MIN(r, 0);
+}
+
+static json_t *writer_to_json(const struct writer_info *info, struct timespec now)
+{
+	json_t *object = json_pack("{s:s*, s:o*, s:o*, s:o*}", "by", info->by, "host", json_from_bytes(info->host), "user", json_from_bytes(info->user),
+	                           "term", info->term > 0 ? json_integer((json_int_t)info->term) : NULL);
+
+	if (info->since > 0)
+		json_object_set_new(object, "since", json_integer((json_int_t)info->since));
+	if (info->left_s >= 0) {
+		json_object_set_new(object, "left_s", json_integer((json_int_t)info->left_s));
+		json_object_set_new(object, "until", json_integer((json_int_t)(now.tv_sec + info->left_s)));
+	}
+	return object;
+}
+
+/* The writers by the names of their datasets. Versions are told of without them, where they cannot be had, which is said. */
+static json_t *read_writers(struct repository *repository, json_t *result)
+{
+	struct writer_infos writers = {0};
+	struct error why = {0};
+	json_t *all = json_object();
+
+	if (objects_etcd_decides(repository->objects) && writer_infos_read(repository, &writers, &why) < 0)
+		json_object_set_new(result, "writers_unknown", json_from_bytes(why.text));
+	for (size_t i = 0; i < writers.count; i++) {
+		json_t *name = json_from_bytes(writers.items[i].dataset ? writers.items[i].dataset : "");
+
+		json_object_set_new(all, json_string_value(name), writer_to_json(&writers.items[i], clock_now()));
+		json_decref(name);
+	}
+	writer_infos_clear(&writers);
+	return all;
+}
+
+/*
  * remote.versions: {password, dataset?} -> rows {dataset?, number?, name?, head: it is the newest, damaged, why?: of one that is damaged in etcd, backup,
  * identity?, by: "STORE/NUMBER", host?, user?, published, published_ns, taken, taken_ns, added, stored: bytes that came with it, gone: its backup is no
- * more}
+ * more, writer?: of a head, who is the writer of its dataset: {by?, host?, user?, term?, since?, left_s?, until?: seconds}}; then a row {dataset, head,
+ * damaged, gone, writer} for each dataset that has a writer, but no head; writers_unknown?: why nothing is said of them
  */
+/* It is told once. */
+static void move_writer(json_t *writers, const char *dataset, json_t *row)
+{
+	json_t *writer = dataset ? json_object_get(writers, dataset) : NULL;
+
+	if (!writer)
+		return;
+	json_object_set(row, "writer", writer);
+	json_object_del(writers, dataset);
+}
+
+/* Those that are left. */
+static int give_writers(struct op_context *context, json_t *writers, const char *only)
+{
+	json_t *wanted = only ? json_from_bytes(only) : NULL, *writer;
+	const char *name;
+	int r = 0;
+
+	json_object_foreach(writers, name, writer) {
+		if (r == 0 && (!only || strcmp(name, json_string_value(wanted)) == 0))
+			r = op_row(context, json_pack("{s:s*, s:b, s:b, s:b, s:O}", "dataset", name[0] ? name : NULL, "head", 0, "damaged", 0, "gone", 0,
+			                              "writer", writer));
+	}
+	json_decref(wanted);
+	return r;
+}
+
 static int versions_op(struct op_context *context, const json_t *args, json_t **ret_result, struct error *err)
 {
 	struct repository *repository = NULL;
 	struct object_names backups = {0};
 	struct heads heads = {0};
+	json_t *writers = NULL;
+	const char *dataset = op_arg_string_or(args, "dataset", NULL);
 	int r = op_repository_open(context, args, &repository, err);
 
 	if (r == 0)
-		r = heads_read(repository, op_arg_string_or(args, "dataset", NULL), &heads, err);
+		r = heads_read(repository, dataset, &heads, err);
 	/* In this order: the backup of a head that is there was there before. */
 	if (r == 0)
 		r = repository_list(repository, OBJECT_SNAPSHOT, &backups, err);
+	if (r == 0) {
+		*ret_result = json_object();
+		writers = read_writers(repository, *ret_result);
+	}
 	for (size_t i = 0; i < heads.count && r == 0; i++) {
 		json_t *row = head_to_json(&heads.items[i], head_is_newest(&heads, i));
 
 		json_object_set_new(row, "gone", json_boolean(!heads.items[i].is_damaged && !object_names_have(&backups, heads.items[i].backup)));
+		if (head_is_newest(&heads, i))
+			move_writer(writers, json_string_value(json_object_get(row, "dataset")), row);
 		r = op_row(context, row);
 	}
+	if (r == 0)
+		r = give_writers(context, writers, dataset);
+	json_decref(writers);
 	heads_clear(&heads);
 	array_clear(&backups);
 	repository_close(repository);
@@ -118,6 +222,7 @@ static int versions_op(struct op_context *context, const json_t *args, json_t **
 
 const struct op publish_ops[] = {
 	{"publish", "publish a dataset in a repository", OP_OWNER, "between", publish_op},
+	{"publish.release", "give up the lease of a published dataset's writer", OP_OWNER, NULL, release_op},
 	{"remote.versions", "what was published in a repository", OP_READER, "versions", versions_op},
 	{NULL},
 };

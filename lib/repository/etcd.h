@@ -42,6 +42,10 @@ void etcd_close(struct etcd *etcd); /* NULL is fine */
 /* -ENOENT: there is no such key, also with stale_ok. */
 WARN_UNUSED int etcd_get(struct etcd *etcd, const char *key, struct buf *ret_value, struct error *err);
 
+/* The same, and which lease the key has; "": none. ret_lease has ETCD_LEASE_TEXT bytes. */
+#define ETCD_LEASE_TEXT 24
+WARN_UNUSED int etcd_get_leased(struct etcd *etcd, const char *key, struct buf *ret_value, char *ret_lease, struct error *err);
+
 /* All keys that begin so, in order. What `each` returns, if not 0, ends it. */
 typedef int (*etcd_each_fn)(void *arg, const char *key, const struct buf *value);
 WARN_UNUSED int etcd_list(struct etcd *etcd, const char *prefix, etcd_each_fn each, void *arg, struct error *err);
@@ -65,11 +69,13 @@ struct etcd_replacement {
 };
 WARN_UNUSED int etcd_replace(struct etcd *etcd, const struct etcd_replacement *what, struct buf *ret_there, bool *ret_lost, struct error *err);
 
-/* Puts several values in one transaction, those with a lease until that ends. -EEXIST: a condition is not so; with ret_lost, they may be there all the same. */
-#define ETCD_LEASE_TEXT 24
+/*
+ * Puts several values, or removes keys, in one transaction, those with a lease until that ends. -EEXIST: a condition is not so; with ret_lost, they may be
+ * there all the same.
+ */
 struct etcd_put {
 	const char *key;
-	const struct buf *value;
+	const struct buf *value; /* NULL: the key is removed */
 	const char *lease; /* NULL: for good */
 };
 struct etcd_puts {
@@ -81,6 +87,7 @@ struct etcd_puts {
 WARN_UNUSED int etcd_put_if(struct etcd *etcd, const struct etcd_puts *what, bool *ret_lost, struct error *err);
 WARN_UNUSED int etcd_lease(struct etcd *etcd, unsigned seconds, char ret_lease[ETCD_LEASE_TEXT], struct error *err);
 WARN_UNUSED int etcd_lease_renew(struct etcd *etcd, const char *lease, struct error *err); /* -ENOENT: it has ended */
+WARN_UNUSED int etcd_lease_left(struct etcd *etcd, const char *lease, int64_t *ret_seconds, struct error *err); /* the same */
 
 /* Whether this user may put the key. Nothing is put. -EACCES */
 WARN_UNUSED int etcd_may_put(struct etcd *etcd, const char *key, struct error *err);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/base64.h"
@@ -31,28 +32,38 @@ static int decode(const json_t *row, const char *name, struct buf *ret_value)
 	return text ? base64_decode(text, strlen(text), ret_value) : 0;
 }
 
-static int get_key(struct etcd *etcd, const char *key, bool stale_ok, struct buf *ret_value, struct error *err)
+/* ret_lease may be NULL. */
+static int get_key(struct etcd *etcd, const char *key, bool stale_ok, struct buf *ret_value, char *ret_lease, struct error *err)
 {
 	json_t *question = json_pack("{s:o, s:b}", "key", base64_of_text(key), "serializable", stale_ok), *answer = NULL;
 	const json_t *row;
+	const char *lease;
 	bool lost;
 	int r = etcd_ask(etcd, "kv/range", question, &lost, &answer, err);
 
 	row = json_array_get(json_object_get(answer, "kvs"), 0);
+	lease = json_string_value(json_object_get(row, "lease"));
 	if (r == 0 && !row)
 		r = error_set(err, -ENOENT, "etcd has no key %s", key);
-	if (r == 0 && decode(row, "value", ret_value) < 0)
+	if (r == 0 && (decode(row, "value", ret_value) < 0 || (lease && strlen(lease) >= ETCD_LEASE_TEXT)))
 		r = etcd_not_understood(etcd, err);
+	if (r == 0 && ret_lease)
+		(void)snprintf(ret_lease, ETCD_LEASE_TEXT, "%s", lease ? lease : "");
 	json_decref(answer);
 	return r;
 }
 
 int etcd_get(struct etcd *etcd, const char *key, struct buf *ret_value, struct error *err)
 {
-	int r = get_key(etcd, key, etcd->stale_ok, ret_value, err);
+	int r = get_key(etcd, key, etcd->stale_ok, ret_value, NULL, err);
 
 	/* A member that is behind does not know it yet. */
-	return r == -ENOENT && etcd->stale_ok ? get_key(etcd, key, false, ret_value, err) : r;
+	return r == -ENOENT && etcd->stale_ok ? get_key(etcd, key, false, ret_value, NULL, err) : r;
+}
+
+int etcd_get_leased(struct etcd *etcd, const char *key, struct buf *ret_value, char *ret_lease, struct error *err)
+{
+	return get_key(etcd, key, false, ret_value, ret_lease, err);
 }
 
 /* `at`: where keys begin that were not given yet. */
@@ -110,6 +121,8 @@ static json_t *compare_of(const char *key, const struct buf *was)
 
 static json_t *put_of(const struct etcd_put *put)
 {
+	if (!put->value)
+		return json_pack("{s:{s:o}}", "request_delete_range", "key", base64_of_text(put->key));
 	return json_pack("{s:{s:o, s:o, s:s*}}", "request_put", "key", base64_of_text(put->key), "value", base64_of(put->value->data, put->value->len), "lease",
 	                 put->lease);
 }
@@ -201,6 +214,23 @@ int etcd_lease_renew(struct etcd *etcd, const char *lease, struct error *err)
 	/* of one that has ended it says nothing */
 	if (r == 0 && !json_object_get(json_object_get(answer, "result"), "TTL"))
 		r = error_set(err, -ENOENT, "the lease has ended");
+	json_decref(answer);
+	return r;
+}
+
+/* Of one that has ended it says -1. */
+int etcd_lease_left(struct etcd *etcd, const char *lease, int64_t *ret_seconds, struct error *err)
+{
+	json_t *answer = NULL;
+	const char *left;
+	bool lost;
+	int r = etcd_ask(etcd, "lease/timetolive", json_pack("{s:s}", "ID", lease), &lost, &answer, err);
+
+	left = json_string_value(json_object_get(answer, "TTL"));
+	if (r == 0 && left && *left == '-')
+		r = error_set(err, -ENOENT, "the lease has ended");
+	if (r == 0)
+		*ret_seconds = left ? strtoll(left, NULL, 10) : 0;
 	json_decref(answer);
 	return r;
 }

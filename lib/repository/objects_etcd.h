@@ -15,7 +15,7 @@
  *   E3  A mark in the place says that heads are in etcd, and in which one (etcd_mark.h). It is there before the first one is.
  *   E4  While there is a writer, he alone puts heads; and nobody does in a term that is over, however late what he has sent comes: the transaction also
  *       compares the term, or that there is no writer. Each time somebody becomes the writer, also the same one again, he is given a term that
- *       nobody had. (tests/model/writers_etcd.pml)
+ *       nobody had; and who gives it up, or takes it away from another one, ends the term by the next one, which nobody has. (tests/model/writers_etcd.pml)
  *
  * With stale_ok a member answers what it knows, and where none answers, the copies do.
  *
@@ -44,20 +44,35 @@ bool objects_etcd_decides(struct objects *objects);
  * etcd knows of none. ret_name has BLOB_ID_TEXT bytes.
  */
 WARN_UNUSED int objects_etcd_newest_name(struct objects *objects, const char *name, char *ret_name);
-/*
- * For those that have it: becomes the writer of the dataset of a head's name, for so many seconds, each time it is asked; of 0 seconds, only looks who is.
- * What is put afterwards is put in its term. ret_other: the note of another writer, after -EBUSY, or of any, with 0 seconds.
- */
+
+/* --- writers; for those that have it --- */
+
 struct objects_etcd_writer {
 	const struct buf *note; /* of who wants to be it */
 	unsigned seconds;
-	bool (*is_own)(void *arg, const struct buf *note);
+	bool (*is_own)(void *arg, const struct buf *note); /* with NULL, every writer is */
 	void *arg;
 };
+/* Who is the writer. */
+struct objects_etcd_holder {
+	struct buf note; /* empty: nobody is */
+	uint64_t term;   /* the last there was; 0: none, or it is damaged */
+	int64_t left_s;  /* until the lease ends; -1: it is not known */
+};
+/*
+ * Becomes the writer of the dataset of a head's name, for so many seconds, each time it is asked; of 0 seconds, only looks who is. What is put afterwards
+ * is put in its term. ret_other: another writer, after -EBUSY, or any, with 0 seconds.
+ */
 WARN_UNUSED int objects_etcd_become_writer(struct objects *objects, const char *name, const struct objects_etcd_writer *who, uint64_t *ret_term,
-					   struct buf *ret_other);
+					   struct objects_etcd_holder *ret_other);
 /* The lease is good for as long again. -ENOENT: it has ended. */
 WARN_UNUSED int objects_etcd_stay_writer(struct objects *objects);
+/* From then on nobody is the writer: 1; nobody was: 0; -EBUSY: another one is, who is in ret_other. */
+WARN_UNUSED int objects_etcd_end_writer(struct objects *objects, const char *name, const struct objects_etcd_writer *who,
+					struct objects_etcd_holder *ret_other);
+/* All writers there are. `name`: what the names of the dataset's heads begin with. */
+typedef int (*objects_etcd_each_writer_fn)(void *arg, const char *name, const struct objects_etcd_holder *holder);
+WARN_UNUSED int objects_etcd_list_writers(struct objects *objects, objects_etcd_each_writer_fn each, void *arg);
 /* How etcd is; for those that have it. */
 WARN_UNUSED int objects_etcd_look(struct objects *objects, struct etcd_state *ret_state, struct error *err);
 

@@ -36,7 +36,7 @@ int objects_etcd_not_writer(struct objects_etcd *own, const struct objects_etcd_
 	return -EBUSY;
 }
 
-/* --- becoming the writer --- */
+/* --- what there is --- */
 
 struct taking {
 	const struct objects_etcd_writer *who;
@@ -45,27 +45,90 @@ struct taking {
 	bool had_term;
 	struct buf note; /* of who is the writer */
 	bool has_writer;
+	char held[ETCD_LEASE_TEXT]; /* his lease */
 	uint64_t number;
 	char lease[ETCD_LEASE_TEXT];
 };
 
-static int get(struct objects_etcd *own, const char *key, struct buf *ret_value, bool *ret_has)
+/* Without the mark, nobody ever was the writer of anything. */
+static int begin(struct objects_etcd *own)
 {
-	int r = etcd_get(own->etcd, key, ret_value, &own->why);
+	pthread_mutex_lock(&own->lock);
+	own->why = (struct error){0};
+	return etcd_mark_find(&own->mark, own->place, own->etcd, &own->why);
+}
+
+/* Once the mark was found: it says how they begin. */
+static void name_keys(const struct objects_etcd *own, const char *name, struct taking *taking)
+{
+	taking->terms = key_of(own, "terms", name);
+	taking->writers = key_of(own, "writers", name);
+}
+
+static void taking_clear(struct taking *taking)
+{
+	buf_clear(&taking->was);
+	buf_clear(&taking->value);
+	buf_clear(&taking->note);
+	free(taking->terms);
+	free(taking->writers);
+}
+
+static void end(struct objects_etcd *own, struct taking *taking)
+{
+	pthread_mutex_unlock(&own->lock);
+	taking_clear(taking);
+}
+
+/* 0: it is damaged, or there is none. */
+static uint64_t number_of(const struct buf *term)
+{
+	AUTO_FREE char *text = xasprintf("%.*s", (int)term->len, term->len ? (const char *)term->data : "");
+	char *rest;
+	const uint64_t number = strtoull(text, &rest, 10);
+
+	return *rest == ' ' ? number : 0;
+}
+
+static int get(struct objects_etcd *own, const char *key, struct buf *ret_value, char *ret_lease, bool *ret_has)
+{
+	int r = etcd_get_leased(own->etcd, key, ret_value, ret_lease, &own->why);
 
 	*ret_has = r == 0;
 	return r == -ENOENT ? 0 : r;
 }
 
+/* -EBUSY: another one is the writer. */
+static int look(struct objects_etcd *own, struct taking *taking)
+{
+	char none[ETCD_LEASE_TEXT];
+	int r = get(own, taking->terms, &taking->was, none, &taking->had_term);
+
+	if (r == 0)
+		r = get(own, taking->writers, &taking->note, taking->held, &taking->has_writer);
+	if (r == 0 && taking->has_writer && taking->who->is_own && !taking->who->is_own(taking->who->arg, &taking->note))
+		r = -EBUSY;
+	return r;
+}
+
+/* How long the lease lasts helps people: where etcd does not tell, they do without. */
+static void tell_holder(struct objects_etcd *own, const struct taking *taking, struct objects_etcd_holder *ret_holder)
+{
+	buf_add(&ret_holder->note, taking->note.data, taking->note.len);
+	ret_holder->term = taking->had_term ? number_of(&taking->was) : 0;
+	if (!taking->held[0] || etcd_lease_left(own->etcd, taking->held, &ret_holder->left_s, NULL) < 0)
+		ret_holder->left_s = -1;
+}
+
+/* --- changing it --- */
+
 /* "NUMBER CHANCE": nobody else ever puts the same. */
 static int next_term(struct objects_etcd *own, struct taking *taking)
 {
-	AUTO_FREE char *was = xasprintf("%.*s", (int)taking->was.len, taking->was.len ? (const char *)taking->was.data : "");
 	uint8_t chance[CHANCE];
-	char *end;
 
-	taking->number = taking->had_term ? strtoull(was, &end, 10) : 0;
-	if (taking->had_term && (taking->number == 0 || *end != ' ')) {
+	taking->number = taking->had_term ? number_of(&taking->was) : 0;
+	if (taking->had_term && taking->number == 0) {
 		(void)error_set(&own->why, -EBADMSG, "the key %s in etcd is damaged, which says how often a dataset got a writer", taking->terms);
 		error_hint(&own->why, "nobody may publish it until that is removed");
 		return -EBADMSG;
@@ -79,24 +142,13 @@ static int next_term(struct objects_etcd *own, struct taking *taking)
 	return 0;
 }
 
-/* -EBUSY: another one is the writer. */
-static int look(struct objects_etcd *own, struct taking *taking)
-{
-	int r = get(own, taking->terms, &taking->was, &taking->had_term);
-
-	if (r == 0)
-		r = get(own, taking->writers, &taking->note, &taking->has_writer);
-	if (r == 0 && taking->has_writer && !taking->who->is_own(taking->who->arg, &taking->note))
-		r = -EBUSY;
-	return r;
-}
-
-/* -EEXIST: something has changed since it was looked. */
-static int take_once(struct objects_etcd *own, struct taking *taking)
+/* The next term begins, with this writer or without any (NULL). -EEXIST: something has changed since it was looked. */
+static int change_once(struct objects_etcd *own, struct taking *taking, const struct buf *note)
 {
 	const struct etcd_condition conditions[] = {{taking->terms, taking->had_term ? &taking->was : NULL},
 	                                            {taking->writers, taking->has_writer ? &taking->note : NULL}};
-	const struct etcd_put puts[] = {{taking->terms, &taking->value, NULL}, {taking->writers, taking->who->note, taking->lease}};
+	const struct etcd_put puts[] = {{taking->terms, &taking->value, NULL}, {taking->writers, note, taking->lease}};
+	char none[ETCD_LEASE_TEXT];
 	AUTO_BUF there = BUF_INIT;
 	bool has, lost = false;
 	int r = next_term(own, taking);
@@ -104,7 +156,7 @@ static int take_once(struct objects_etcd *own, struct taking *taking)
 	if (r == 0)
 		r = etcd_put_if(own->etcd, &(struct etcd_puts){conditions, 2, puts, 2}, &lost, &own->why);
 	/* An earlier try may have been carried out, whose answer was lost. */
-	if (r == -EEXIST && lost && get(own, taking->terms, &there, &has) == 0 && has &&
+	if (r == -EEXIST && lost && get(own, taking->terms, &there, none, &has) == 0 && has &&
 	    bytes_compare(there.data, there.len, taking->value.data, taking->value.len) == 0)
 		r = 0;
 	return r;
@@ -117,7 +169,7 @@ static int take(struct objects_etcd *own, struct taking *taking)
 	if (r == 0)
 		r = etcd_lease(own->etcd, taking->who->seconds, taking->lease, &own->why);
 	for (unsigned tries = 0; r == 0 && tries < TRIES; tries++) {
-		r = take_once(own, taking);
+		r = change_once(own, taking, taking->who->note);
 		if (r != -EEXIST)
 			return r;
 		r = look(own, taking);
@@ -135,19 +187,16 @@ static void keep_term(struct objects_etcd *own, const char *name, struct taking 
 	memcpy(own->writer.lease, taking->lease, sizeof(own->writer.lease));
 }
 
-int objects_etcd_become_writer(struct objects *objects, const char *name, const struct objects_etcd_writer *who, uint64_t *ret_term, struct buf *ret_other)
+int objects_etcd_become_writer(struct objects *objects, const char *name, const struct objects_etcd_writer *who, uint64_t *ret_term,
+			       struct objects_etcd_holder *ret_other)
 {
 	struct objects_etcd *own = (struct objects_etcd *)objects;
 	struct taking taking = {.who = who};
-	int r;
+	int r = begin(own);
 
-	pthread_mutex_lock(&own->lock);
-	own->why = (struct error){0};
-	r = etcd_mark_find(&own->mark, own->place, own->etcd, &own->why);
 	if (r == 0 && !own->mark.is_there && who->seconds > 0)
 		r = etcd_mark_set(&own->mark, own->place, own->etcd, &own->why);
-	taking.terms = key_of(own, "terms", name);
-	taking.writers = key_of(own, "writers", name);
+	name_keys(own, name, &taking);
 	if (r == 0 && own->mark.is_there)
 		r = who->seconds > 0 ? take(own, &taking) : look(own, &taking);
 	if (r == 0 && who->seconds > 0) {
@@ -155,13 +204,8 @@ int objects_etcd_become_writer(struct objects *objects, const char *name, const 
 		keep_term(own, name, &taking);
 	}
 	if ((r == -EBUSY && own->why.code != r) || (r == 0 && who->seconds == 0 && taking.has_writer))
-		buf_add(ret_other, taking.note.data, taking.note.len);
-	pthread_mutex_unlock(&own->lock);
-	buf_clear(&taking.was);
-	buf_clear(&taking.value);
-	buf_clear(&taking.note);
-	free(taking.terms);
-	free(taking.writers);
+		tell_holder(own, &taking, ret_other);
+	end(own, &taking);
 	return r;
 }
 
@@ -172,6 +216,91 @@ int objects_etcd_stay_writer(struct objects *objects)
 
 	pthread_mutex_lock(&own->lock);
 	r = own->writer.dataset[0] ? etcd_lease_renew(own->etcd, own->writer.lease, NULL) : -ENOENT;
+	pthread_mutex_unlock(&own->lock);
+	return r;
+}
+
+/* 1: nobody is the writer any more; 0: nobody was. */
+static int end_writer(struct objects_etcd *own, struct taking *taking)
+{
+	int r = look(own, taking);
+
+	for (unsigned tries = 0; r == 0 && taking->has_writer && tries < TRIES; tries++) {
+		r = change_once(own, taking, NULL);
+		if (r != -EEXIST)
+			return r == 0 ? 1 : r;
+		r = look(own, taking);
+	}
+	return r == 0 && taking->has_writer ? error_set(&own->why, -EBUSY, "others become its writer all the time") : r;
+}
+
+int objects_etcd_end_writer(struct objects *objects, const char *name, const struct objects_etcd_writer *who, struct objects_etcd_holder *ret_other)
+{
+	struct objects_etcd *own = (struct objects_etcd *)objects;
+	struct taking taking = {.who = who};
+	int r = begin(own);
+
+	name_keys(own, name, &taking);
+	if (r == 0 && own->mark.is_there)
+		r = end_writer(own, &taking);
+	if (r == -EBUSY && own->why.code != r)
+		tell_holder(own, &taking, ret_other);
+	if (r == 1 && strncmp(own->writer.dataset, name, DATASET_LEN) == 0)
+		own->writer.dataset[0] = '\0';
+	end(own, &taking);
+	return r;
+}
+
+/* --- all of them --- */
+
+struct writer_keys {
+	ARRAY(char *) all;
+};
+
+static int add_key(void *arg, const char *key, const struct buf *value)
+{
+	struct writer_keys *keys = arg;
+
+	(void)value;
+	array_add(&keys->all, xstrdup(key));
+	return 0;
+}
+
+/* One whose lease ends just then is none any more. */
+static int give_writer(struct objects_etcd *own, const char *name, objects_etcd_each_writer_fn each, void *arg)
+{
+	const struct objects_etcd_writer anybody = {0};
+	struct taking taking = {.who = &anybody};
+	struct objects_etcd_holder holder = {0};
+	int r;
+
+	name_keys(own, name, &taking);
+	r = look(own, &taking);
+	if (r == 0 && taking.has_writer) {
+		tell_holder(own, &taking, &holder);
+		r = each(arg, name, &holder);
+	}
+	buf_clear(&holder.note);
+	taking_clear(&taking);
+	return r;
+}
+
+int objects_etcd_list_writers(struct objects *objects, objects_etcd_each_writer_fn each, void *arg)
+{
+	struct objects_etcd *own = (struct objects_etcd *)objects;
+	struct writer_keys keys = {0};
+	AUTO_FREE char *prefix = NULL;
+	int r = begin(own);
+
+	prefix = key_of(own, "writers", "");
+	if (r == 0 && own->mark.is_there)
+		r = etcd_list(own->etcd, prefix, add_key, &keys, &own->why);
+	for (size_t i = 0; i < keys.all.count; i++) {
+		if (r == 0)
+			r = give_writer(own, strrchr(keys.all.items[i], '/') + 1, each, arg);
+		free(keys.all.items[i]);
+	}
+	array_clear(&keys.all);
 	pthread_mutex_unlock(&own->lock);
 	return r;
 }

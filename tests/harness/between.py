@@ -21,7 +21,8 @@ class Between(http.server.BaseHTTPRequestHandler):
             return
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         self.asked = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        connection.request(self.command, self.path, self.asked, {key: value for key, value in self.headers.items() if not self.passes_on or key.lower() in self.passes_on})
+        passed = {key: value for key, value in self.headers.items() if not self.passes_on or key.lower() in self.passes_on}
+        connection.request(self.command, self.path, self.asked, passed)
         answer = connection.getresponse()
         data = answer.read()
         self.send_response(answer.status)

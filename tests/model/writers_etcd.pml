@@ -1,23 +1,28 @@
 /*
  * Who may write a dataset, where heads are in etcd (lib/repository/objects_etcd_writer.c), for spin. Each of MACHINES becomes the writer ROUNDS times, and
  * publishes one version as such, while its lease may end at any time, and messages to etcd and their answers are lost or come late; and each may pause
- * for any time or die between any two steps. It gets a term that nobody had before, also if it was the writer already.
+ * for any time or die between any two steps. It gets a term that nobody had before, also if it was the writer already. Once, somebody takes the lease
+ * away from whoever has it, be it the writer himself, who gives it up.
  *
  *   no version comes from who is the writer no more       asserted in apply()
+ *   nor from who has given it up, or lost it by force     asserted in apply()
  *   who is the writer still is overtaken by nobody,
  *   himself of earlier included                           asserted where he is refused
  *
  * A version is named by its value in etcd, which no other has: 1 + machine * ROUNDS + round. 0: none.
- * With -DNO_TERM the transaction does not compare the term, with -DKEEP_TERM who is the writer already keeps his: then it must fail.
+ * With -DNO_TERM the transaction does not compare the term, with -DKEEP_TERM who is the writer already keeps his, with -DKEEP_RELEASED no term begins when
+ * a lease is given up: then it must fail.
  */
 #define MACHINES 2
 #define ROUNDS 2
 #define VERSIONS 5 /* and 0 */
+#define TERMS 6
 
 byte key;              /* the newest version, in etcd */
 byte term;             /* the last that was given, in etcd */
 byte writer;           /* 1 + machine, in etcd as long as the lease; 0: nobody is */
 bool was_key[VERSIONS];
+bool given_up[TERMS];  /* of a term, that its writer is it no more */
 byte sent[MACHINES], sent_before[MACHINES], sent_term[MACHINES]; /* a transaction on its way to etcd, of each machine; sent 0: none */
 
 /* etcd carries a transaction out, once or more often. */
@@ -29,7 +34,7 @@ inline apply(version, before, mine)
 #else
 	:: key == before ->
 #endif
-		assert(term == mine);
+		assert(term == mine && !given_up[mine]);
 		key = version;
 		was_key[version] = true
 	:: else
@@ -50,6 +55,19 @@ active proctype time()
 end:	do
 	:: writer != 0 -> writer = 0
 	od
+}
+
+/* One transaction: the lease is gone, and the next term begins. */
+active proctype somebody()
+{
+end:	atomic {
+		writer != 0 ->
+		given_up[term] = true;
+		writer = 0;
+#ifndef KEEP_RELEASED
+		term++
+#endif
+	}
 }
 
 proctype machine(byte me)

@@ -96,6 +96,16 @@ class Losing(Between):
         super().send_body(data)
 
 
+class LosingRelease(Losing):
+    """The first answer to who gives it up."""
+
+    def send_body(self, data):
+        if b"request_delete_range" in self.asked and not self.lost:
+            type(self).lost = self.close_connection = True
+            return
+        Between.send_body(self, data)
+
+
 @pytest.mark.timeout(120)
 def test_who_has_become_the_writer_finds_that_out_when_the_answer_was_lost(published, remotes, there):
     handler = type("handler", (Losing,), {"port": published.etcd.ports()[0]})
@@ -118,7 +128,75 @@ def test_who_publishes_for_longer_than_his_lease_stays_the_writer(published, rem
     assert published.numbers() == [1, 2]
 
 
+def writer_of(machine, dataset="d"):
+    return next((row.get("writer") for row in machine.versions() if row["dataset"] == dataset and (row["head"] or "number" not in row)), None)
+
+
+def release(machine, *options, code=0, **more):
+    return machine.publish("d", "--release", *options, code=code, **more)
+
+
+@pytest.mark.sanitize
+@pytest.mark.timeout(120)
+def test_lease_that_is_given_up_is_anybodys_at_once(published, remotes, there):
+    assert json.loads(release(remotes, "--json").out) == {"dataset": "d", "released": False}
+    publish_as_writer(remotes, 600)
+    told(release(there, code=program.BUSY), 'the writer of "d" is', " s more", "--force")
+    told(there.publish("d", code=program.BUSY), " s more")
+    assert json.loads(release(remotes, "--json").out)["released"]
+    assert "nobody was the writer" in release(remotes).out
+    assert writer_of(remotes) is None
+    assert term(there.publish("d", "--lease", "60", "--force", "--json")) == 3
+    assert published.numbers() == [1, 2, 3]
+
+
+@pytest.mark.timeout(120)
+def test_lease_that_is_taken_away_leaves_no_right(published, remotes, there):
+    """Whoever had it is about to publish, and nobody has become the writer since."""
+    command = ["-s", remotes.store.path, "publish", "d", "base", "--lease", "600"]
+    with remotes.store.stopped_at("head-before-transaction", *command, env=remotes.env) as paused:
+        release(there, code=program.BUSY)
+        release(there, "--force")
+    assert paused.code == program.BUSY and "its term, 1, is over" in paused.err and len(paused.err.splitlines()) == 1, paused.err
+    assert published.numbers() == [1]
+    assert term(publish_as_writer(remotes)) == 3
+
+
+@pytest.mark.timeout(120)
+def test_who_gives_the_lease_up_finds_that_out_when_the_answer_was_lost(published, remotes, there):
+    publish_as_writer(remotes, 600)
+    handler = type("handler", (LosingRelease,), {"port": published.etcd.ports()[0]})
+    with serving(handler) as port:
+        published.add("lossy", f"127.0.0.1:{port}")
+        assert "any more" in release(remotes, name="lossy").out
+    assert handler.lost and writer_of(remotes) is None
+
+
+@pytest.mark.timeout(120)
+def test_list_shows_the_writers(published, remotes, there):
+    assert "WRITER OF" not in remotes.run("remote", "list", "base").out and writer_of(remotes) is None
+    publish_as_writer(remotes, 600)
+    # it has become the writer of what it could not publish then
+    command = ["-s", there.store.path, "publish", "d", "base", "--as", "fresh", "--lease", "300"]
+    assert there.store.run(*command, env={**there.env, "CORPUSFS_FAULT": "head-before-transaction:kill"}).code == KILLED
+    writer = writer_of(remotes)
+    assert writer["term"] == 1 and 500 < writer["left_s"] <= 600 and abs(writer["until"] - writer["since"] - 600) < 60 and writer["host"]
+    assert 200 < writer_of(remotes, "fresh")["left_s"] <= 300
+    rows = remotes.run("remote", "list", "base").out.split("WRITER OF")[1].splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["d", "fresh"] and all(writer["host"] in row for row in rows)
+    # who takes an older answer is not told who may write
+    assert "WRITER OF" not in remotes.run("remote", "list", "base", "--stale-ok").out
+
+
+def test_what_is_not_released(published, remotes):
+    remotes.run("snapshot", "create", "d@v2")
+    told(remotes.publish("d@v2", "--release", code=program.USAGE), "snapshot")
+    told(release(remotes, "--lease", "60", code=program.USAGE), "--lease")
+    told(remotes.publish("none", "--release", code=program.NOT_FOUND), "none")
+
+
 def test_leases_need_etcd(served, remotes):
+    told(release(remotes, code=program.UNSUPPORTED), "etcd")
     told(remotes.publish("d", "--lease", "60", code=program.UNSUPPORTED), "etcd")
     told(remotes.publish("d", "--lease", "4", code=program.USAGE), "--lease 4")
     told(remotes.publish("d", "--lease", "soon", code=program.USAGE), "--lease soon")
