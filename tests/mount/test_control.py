@@ -1,9 +1,12 @@
 """The control socket: clients that are many, slow, or gone, and answers that come in rows."""
 
+import fcntl
 import json
 import os
 import resource
 import socket
+import struct
+import termios
 import time
 
 import pytest
@@ -29,6 +32,21 @@ class Client:
 
     def receive(self):
         return json.loads(self.lines.readline())
+
+    def unread(self):
+        """Bytes that have come."""
+        return struct.unpack("i", fcntl.ioctl(self.socket, termios.FIONREAD, bytes(4)))[0]
+
+    def ask_without_reading(self, most):
+        """Sends up to so many requests, each when the one before was answered. Returns how many were."""
+        for i in range(most):
+            before = self.unread()
+            self.send("dataset.paint")
+            try:
+                procs.poll(lambda before=before: self.unread() > before, 5, "an answer comes")
+            except AssertionError:
+                return i
+        return most
 
     def close(self):
         self.lines.close()
@@ -86,6 +104,19 @@ def test_requests_that_are_not_waited_for_hold_nobody_up(client, store):
     with pytest.raises(TimeoutError):
         while True:
             client.send("dataset.list")
+    store.ok("umount", store.points[-1])
+    store.points.clear()
+    store.ended()
+
+
+def test_a_refusal_that_is_not_waited_for_holds_nobody_up(client, store):
+    """The socket holds so many answers, and no more: what is said to nonsense does not fit."""
+    first = Client(store)
+    first.receive()
+    fit = first.ask_without_reading(100000)
+    first.close()
+    assert client.ask_without_reading(fit) == fit
+    client.socket.sendall(b"nonsense\n")
     store.ok("umount", store.points[-1])
     store.points.clear()
     store.ended()

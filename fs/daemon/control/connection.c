@@ -257,12 +257,17 @@ bool control_others(const struct control_call *call, char ret_op[CONTROL_OP_MAX]
 	return found;
 }
 
-void connection_refuse(int fd, int code, const char *text)
+static json_t *refusal(int code, const char *text)
 {
 	struct error err = {0};
 
 	error_set(&err, code, "%s", text);
-	(void)!message_send(fd, message_from_error(&err));
+	return message_from_error(&err);
+}
+
+void connection_refuse(int fd, int code, const char *text)
+{
+	(void)!message_send(fd, refusal(code, text));
 }
 
 static void serve_requests(struct connection *connection, bool *ret_waited)
@@ -277,7 +282,7 @@ static void serve_requests(struct connection *connection, bool *ret_waited)
 	while (go_on && !*ret_waited) {
 		got = message_receive(&reader, &request);
 		if (got == -EBADMSG || got == -EMSGSIZE)
-			connection_refuse(connection->fd, got, "the request is not understood");
+			(void)!send_answer(connection, refusal(got, "the request is not understood"));
 		if (got <= 0)
 			break;
 		set_busy(connection, request, reader.passed);

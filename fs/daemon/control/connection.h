@@ -68,7 +68,7 @@ void connection_tell_alive(struct connection *connection);
 
 void control_wake(struct control *control); /* the acceptor */
 
-/* Tells somebody whose connection is not served why. */
+/* Tells somebody whose connection is not served, and who was sent nothing yet, why: it never waits for him. */
 void connection_refuse(int fd, int code, const char *text);
 
 #endif
