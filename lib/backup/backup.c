@@ -187,6 +187,7 @@ static void write_info(struct backup *backup, struct buf *json)
 	}
 	buf_addf(json, "]");
 	backup_info_add_indexes(json, options->repository, !backup->base.exists && !backup->base.known_is_repository);
+	backup_info_add_lost(json, &backup->base.lost);
 	buf_addf(json, ",\"exact\":");
 	entry_list_write(&backup->exact, json);
 	buf_addf(json, ",\"large\":");
@@ -381,7 +382,7 @@ static int run(struct backup *backup, struct error *err)
 	               !backup->base.exists ? backup->options->snapshot : backup->base.full_snapshot ? backup->base.full_snapshot : "");
 	backup->writer = repository_writer_new(backup->options->repository, backup->base.known);
 	repository_writer_go_on(backup->writer, backup->unfinished.mark, &backup->base.put);
-	repository_writer_pass_over(backup->writer, &backup->base.unfinished);
+	repository_writer_pass_over(backup->writer, &backup->base.passed_over);
 	if (backup->options->dry_run)
 		repository_writer_discard(backup->writer);
 	repository_writer_ask(backup->writer, settle, backup);

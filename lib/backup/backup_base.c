@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "lib/backup/backup_find.h"
+#include "lib/backup/lost_packs.h"
 #include "lib/base/clock.h"
 #include "lib/repository/origin.h"
 
@@ -55,7 +56,9 @@ static int know_packs(struct backup_base *base, const struct repository *reposit
 	struct choice choice = {.index = blob_index_new()};
 	int r = 0;
 
-	array_append(&choice.packs, may->items, may->count);
+	for (size_t i = 0; i < may->count; i++)
+		if (!object_names_have_id(&base->lost, &may->items[i]))
+			array_add(&choice.packs, may->items[i]);
 	array_append(&choice.packs, base->put.items, base->put.count);
 	object_names_sort(&choice.packs);
 	if (choice.packs.count > 0)
@@ -87,7 +90,8 @@ static int take_base(struct backup_base *base, struct repository *repository, co
 	full_snapshot = json_string_value(json_object_get(info, full ? "full_snapshot" : "snapshot"));
 	(void)snprintf(base->full, sizeof(base->full), "%s", full ? full : found->name);
 	base->full_snapshot = xstrdup_or_null(full_snapshot);
-	base->doubt = base->snapshot.is_rewritten ? "restic changed it, or something that is said of it, after it was made" : backup_info_doubt(info, repository);
+	base->doubt = base->snapshot.is_rewritten ? "restic changed it, or something that is said of it, after it was made"
+						  : backup_info_doubt(info, repository, &base->lost);
 	entry_paths_read(&base->exact, json_object_get(info, "exact"));
 	entry_paths_read(&base->large, json_object_get(info, "large"));
 	base->exists = true;
@@ -181,13 +185,17 @@ int backup_base_find(struct backup_base *base, struct repository *repository, co
 	}
 	if (r == 0)
 		r = repository_load_changed_index(repository, err);
+	if (r == 0 && (found || backup_relies_on_all(type, aim->share)))
+		r = lost_packs_find(repository, &base->lost, err);
 	if (r == 0 && found)
 		r = take_base(base, repository, found, &packs, err);
 	if (r == 0 && backup_relies_on_all(type, aim->share)) {
 		base->known = repository->index;
 		base->known_is_repository = true;
 		if (type == BACKUP_INCREMENTAL)
-			unfinished_packs_of_all(aim->store, repository, &base->unfinished);
+			unfinished_packs_of_all(aim->store, repository, &base->passed_over);
+		array_append(&base->passed_over, base->lost.items, base->lost.count);
+		object_names_sort(&base->passed_over);
 	} else if (r == 0) {
 		r = unfinished_packs(aim->unfinished, repository, &base->put, err);
 		if (r == 0)
@@ -272,7 +280,8 @@ void backup_base_clear(struct backup_base *base, struct store *store)
 	entry_paths_clear(&base->exact);
 	entry_paths_clear(&base->large);
 	array_clear(&base->put);
-	array_clear(&base->unfinished);
+	array_clear(&base->passed_over);
+	array_clear(&base->lost);
 	free(base->full_snapshot);
 	snapshot_file_clear(&base->snapshot);
 	*base = (struct backup_base){0};

@@ -10,7 +10,8 @@
  *
  * What did not change is taken over without a look if the store still has the snapshot that the base was made of, which is told by its view
  * number and when it was taken. Then the touched index (I7) says where to look. What is taken over is as good as the base was: so that must be what
- * this program wrote, and the index must still name all that it wrote and relied on. Else all is looked at, and what is missing is written again.
+ * this program wrote, and the index must still name all that it wrote and relied on, in packs that are there. Else all is looked at, and what is
+ * missing is written again. A blob in a pack that is not there, or is too short, is missing (lost_packs.h): none is relied on.
  */
 #ifndef CORPUSFS_BACKUP_BACKUP_BASE_H
 #define CORPUSFS_BACKUP_BACKUP_BASE_H
@@ -31,7 +32,8 @@ struct backup_base {
 	struct object_names put;  /* packs of the one that was cut off, which this one goes on with */
 	struct blob_index *known; /* what may be relied on; owned unless it is the repository's */
 	bool known_is_repository;
-	struct object_names unfinished; /* packs with copies that count for nothing */
+	struct object_names passed_over; /* packs whose copies count for nothing: of unfinished backups, and lost ones. Sorted */
+	struct object_names lost;        /* packs, sorted, that the index names and are not there: what this one needs of them it writes again */
 	/* With the store's snapshot of then: */
 	bool has_changes;
 	struct view *view; /* held */

@@ -8,7 +8,7 @@
 #include "lib/repository/go_text.h"
 
 #define INFO_MAX (1ULL << 30)
-#define INDEX_DIGITS 16 /* of the name of an index file: there are some thousands */
+#define FIRST_DIGITS 16 /* of the names of index files, and of lost packs: there are some thousands */
 
 static const char *const type_texts[] = {[BACKUP_FULL] = "full", [BACKUP_DIFFERENTIAL] = "differential", [BACKUP_INCREMENTAL] = "incremental"};
 
@@ -312,30 +312,67 @@ void backup_info_packs(const json_t *info, struct object_names *packs)
 
 static int by_first_digits(const void *a, const void *b)
 {
-	return memcmp(a, b, INDEX_DIGITS / 2);
+	return memcmp(a, b, FIRST_DIGITS / 2);
 }
 
-static bool has_index_file(const struct object_names *files, const char *digits)
+/* The rest is zeros. */
+static bool parse_digits(const json_t *value, struct blob_id *ret_id)
 {
+	const char *digits = json_string_value(value);
 	char text[BLOB_ID_TEXT];
-	struct blob_id id;
 
-	(void)snprintf(text, sizeof(text), "%s%0*d", digits, BLOB_ID_TEXT - 1 - INDEX_DIGITS, 0);
-	return strlen(digits) == INDEX_DIGITS && blob_id_parse(text, &id) == 0 && files->count > 0 &&
-	       bsearch(&id, files->items, files->count, sizeof(id), by_first_digits);
+	if (!digits || strlen(digits) != FIRST_DIGITS)
+		return false;
+	(void)snprintf(text, sizeof(text), "%s%0*d", digits, BLOB_ID_TEXT - 1 - FIRST_DIGITS, 0);
+	return blob_id_parse(text, ret_id) == 0;
 }
 
-const char *backup_info_doubt(const json_t *info, const struct repository *repository)
+static bool have_digits(const struct object_names *names, const struct blob_id *id)
+{
+	return names->count > 0 && bsearch(id, names->items, names->count, sizeof(*id), by_first_digits);
+}
+
+static struct object_names read_lost(const json_t *info)
+{
+	const json_t *list = json_object_get(info, "lost"), *entry;
+	struct object_names names = {0};
+	struct blob_id id;
+	size_t i;
+
+	json_array_foreach(list, i, entry)
+		if (parse_digits(entry, &id))
+			array_add(&names, id);
+	object_names_sort(&names);
+	return names;
+}
+
+/* It relies on its own packs, and, where it relies on others, perhaps on all but those that were lost when it was made. */
+static bool needs_lost(const json_t *info, const struct object_names *own, const struct object_names *lost)
+{
+	const bool needs_others = json_array_size(json_object_get(info, "indexes")) > 0;
+	struct object_names known = read_lost(info);
+	bool needs = false;
+
+	for (size_t i = 0; i < own->count && !needs; i++)
+		needs = object_names_have_id(lost, &own->items[i]);
+	for (size_t i = 0; i < lost->count && needs_others && !needs; i++)
+		needs = !have_digits(&known, &lost->items[i]);
+	array_clear(&known);
+	return needs;
+}
+
+const char *backup_info_doubt(const json_t *info, const struct repository *repository, const struct object_names *lost)
 {
 	const json_t *list = json_object_get(info, "indexes"), *entry;
 	struct object_names packs = {0};
 	const char *doubt = NULL;
+	struct blob_id id;
 	size_t i;
 
 	if (!json_is_array(list))
 		return "an earlier version made it, which did not note what it relies on";
 	json_array_foreach(list, i, entry) {
-		if (!json_is_string(entry) || !has_index_file(&repository->index_files, json_string_value(entry)))
+		if (!parse_digits(entry, &id) || !have_digits(&repository->index_files, &id))
 			doubt = "the index was made anew since, and may not name all of it any more";
 	}
 	backup_info_packs(info, &packs);
@@ -343,6 +380,8 @@ const char *backup_info_doubt(const json_t *info, const struct repository *repos
 		if (!blob_index_has_pack(repository->index, &packs.items[i]))
 			doubt = "packs that it wrote are in no index any more";
 	}
+	if (!doubt && needs_lost(info, &packs, lost))
+		doubt = "packs that the index names are not there any more";
 	array_clear(&packs);
 	return doubt;
 }
@@ -354,9 +393,21 @@ void backup_info_add_indexes(struct buf *json, const struct repository *reposito
 	buf_addf(json, ",\"indexes\":[");
 	for (size_t i = 0; i < repository->index_files.count && !none; i++) {
 		blob_id_text(&repository->index_files.items[i], text);
-		buf_addf(json, "%s\"%.*s\"", i == 0 ? "" : ",", INDEX_DIGITS, text);
+		buf_addf(json, "%s\"%.*s\"", i == 0 ? "" : ",", FIRST_DIGITS, text);
 	}
 	buf_addf(json, "]");
+}
+
+void backup_info_add_lost(struct buf *json, const struct object_names *lost)
+{
+	char text[BLOB_ID_TEXT];
+
+	for (size_t i = 0; i < lost->count; i++) {
+		blob_id_text(&lost->items[i], text);
+		buf_addf(json, "%s\"%.*s\"", i == 0 ? ",\"lost\":[" : ",", FIRST_DIGITS, text);
+	}
+	if (lost->count > 0)
+		buf_addf(json, "]");
 }
 
 int backup_info_own_packs(struct repository_reader *reader, const struct snapshot_file *snapshot, struct object_names *packs, struct error *err)

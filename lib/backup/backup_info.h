@@ -6,7 +6,7 @@
  *    "full_snapshot": name or null: what the full one was made of,
  *    "packs": [names of the packs that it wrote, but for the last ones],
  *    "indexes": [first 16 digits of the index files that name what it relies on beside its own packs], "exact": [entry, ...],
- *    "large": (large_trees.h)}
+ *    "lost": [first 16 digits of packs that these name and it does not rely on, for they were not there]?, "large": (large_trees.h)}
  *
  *   entry  {"path": in the dataset, "holes": [[offset, length], ...]?, "mtime", "atime", "ctime": [seconds, nanoseconds]?}
  *
@@ -71,12 +71,14 @@ WARN_UNUSED int backup_info_read(struct repository_reader *reader, const struct 
 /* Adds the packs that the backup wrote. */
 void backup_info_packs(const json_t *info, struct object_names *packs);
 /*
- * Why the repository's index may not name any more all that the backup wrote and relied on; NULL: it does. Where index files went since, it is not known:
- * an index that is made anew names all that backups need after a prune, and maybe not after a pack was lost.
+ * Why the repository's index may not name any more all that the backup wrote and relied on, in packs that are there; NULL: it does. Where index files
+ * went since, it is not known: an index that is made anew names all that backups need after a prune, and maybe not after a pack was lost. `lost`: packs,
+ * sorted, that the index names and are not there.
  */
-const char *backup_info_doubt(const json_t *info, const struct repository *repository);
+const char *backup_info_doubt(const json_t *info, const struct repository *repository, const struct object_names *lost);
 /* ,"indexes":[...] of all index files that were read; `none`: it relies on none of them. */
 void backup_info_add_indexes(struct buf *json, const struct repository *repository, bool none);
+void backup_info_add_lost(struct buf *json, const struct object_names *lost); /* ,"lost":[...] if there are any */
 /* The same of one that is to be read; one that is not ours has none. -EBADMSG and others. */
 WARN_UNUSED int backup_info_own_packs(struct repository_reader *reader, const struct snapshot_file *snapshot, struct object_names *packs,
                                       struct error *err);

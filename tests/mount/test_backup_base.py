@@ -29,11 +29,17 @@ def own_packs(repository):
     return json.loads(restic(repository, "dump", "latest", "/.corpusfs/backup.json"))["packs"]
 
 
-def lose(repository, packs, kind):
-    """The first of the packs that has blobs of this kind is gone, and the index is made anew of what is left."""
+def remove(repository, packs, kind):
+    """The first of the packs that has blobs of this kind is gone."""
     types = index_of(repository)
     lost = next(name for name in packs if kind in types[name])
     os.remove(f"{repository.path}/data/{lost[:2]}/{lost}")
+    return lost
+
+
+def lose(repository, packs, kind):
+    """The same, and the index is made anew of what is left."""
+    lost = remove(repository, packs, kind)
     told = repository.json("backup", "rebuild-index", repository.path, "--drop-missing", code=program.FAILED)
     assert [row["path"] for row in told["problems"]] == ["pack/" + lost] and told["problem_count"] == 1
 
@@ -62,6 +68,48 @@ def test_what_a_lost_pack_had_is_written_again(repository, store, area, kind, ba
     assert_whole(repository, area, last["backup"])
     if kind == "data":
         restic_check(repository)
+
+
+@pytest.mark.parametrize("kind", ["data", "tree"])
+@pytest.mark.parametrize("base", ["full", "incremental"])
+def test_what_a_pack_had_is_written_again_while_the_index_still_names_it(repository, store, area, kind, base):
+    point = store.mount()
+    repository.backup("d")
+    if base != "full":
+        write(point + "/d/a/b/c/first", os.urandom(50000))
+        repository.backup("d", kind=base)
+    remove(repository, own_packs(repository), kind)
+    write(point + "/d/d ä\n/small", b"small")
+    done = repository.backup("d", kind="incremental")
+    assert not done["compared"] and "not there" in done["doubt"], done
+    assert_whole(repository, area, done["backup"])
+    write(point + "/d/d ä\n/small", b"smaller")
+    last = repository.backup("d", kind="incremental")
+    assert last["compared"] and "doubt" not in last and last["files"] == 1, last
+    assert_whole(repository, area, last["backup"])
+    for row in repository.backups()[:-2]:
+        repository.run("backup", "forget", repository.path, row["backup"])
+    repository.run("backup", "prune", repository.path)
+    assert repository.verify()["problem_count"] == 0
+    restic_check(repository)
+
+
+@pytest.mark.parametrize("kind, options", [("differential", []), ("full", ["--share"])])
+@pytest.mark.parametrize("cut", [False, True])
+def test_no_type_relies_on_a_pack_that_is_gone_or_too_short(repository, store, area, kind, options, cut):
+    point = store.mount()
+    repository.backup("d")
+    lost = max(repository.packs(), key=os.path.getsize)
+    size = os.path.getsize(lost)
+    if cut:
+        os.chmod(lost, 0o600)
+        os.truncate(lost, size // 2)
+    else:
+        os.remove(lost)
+    write(point + "/d/d ä\n/small", b"small")
+    done = repository.backup("d", kind=kind, options=options)
+    assert done["stored"] > size // 2, done
+    assert_whole(repository, area, done["backup"])
 
 
 def test_what_the_backup_of_another_dataset_wrote_and_lost_is_written_again(repository, store, area):
