@@ -88,6 +88,7 @@
 	X("kv-merge",                    "dead records in tables that were not written anew",        "the collector, when there is room")     \
 	X("chunks-sweep-batch",          "a part of the dead chunks",                                "the collector, from the start")         \
 	/* in and out */                                                                                                                     \
+	X("import-before-read",          "a part of the tree, whole files",                          "who imports again")                     \
 	X("import-before-link",          "a file without a name",                                    "store_open, as any file without names") \
 	X("import-batch-done",           "a part of the tree, whole files",                          "who imports again")                     \
 	X("export-write",                "a part of the target; a file under a name of its own",     "who exports again")                     \

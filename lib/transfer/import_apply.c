@@ -58,6 +58,11 @@ static void tell(struct apply *apply, const struct archived *archived, int code,
 		member_result(apply->import, &archived->member, code);
 }
 
+void apply_missed(struct apply *apply, const struct archived *archived)
+{
+	batch_note_missed(apply->batch, &archived->member, true);
+}
+
 /* Finds or makes the directory that the member is to stand in. False: the member cannot come in, and the user was told why. */
 static bool find_place(struct apply *apply, struct archived *archived)
 {
@@ -70,8 +75,12 @@ static bool find_place(struct apply *apply, struct archived *archived)
 		return false;
 	}
 	member->dir_existed = member->dir < apply->import->first_new;
+	if (*archived->path && !member_accept(apply->import, member)) {
+		apply_missed(apply, archived);
+		return false;
+	}
 	if (*archived->path)
-		return member_accept(apply->import, member);
+		return true;
 	/* The target itself has its name already. */
 	member_own(apply->import, member);
 	return true;
@@ -128,14 +137,22 @@ bool apply_is_there(struct apply *apply, const struct archived *archived, struct
 
 /* --- what it does --- */
 
-static void put_file(struct apply *apply, struct archived *archived)
+/* In the batch, and for another member of a name that was missed before. */
+static void make_way(struct apply *apply, const struct member *member)
 {
-	struct member *member = &archived->member;
-	struct attr attr;
 	size_t number;
 
 	if (batch_is_full(apply->batch) || batch_find(apply->batch, member->dir, member->name, &number))
 		batch_flush(apply->batch);
+	batch_note_missed(apply->batch, member, false);
+}
+
+static void put_file(struct apply *apply, struct archived *archived)
+{
+	struct member *member = &archived->member;
+	struct attr attr;
+
+	make_way(apply, member);
 	if (apply_is_there(apply, archived, &attr) && has_same_content(apply, attr.ino, archived->data, S_ISREG(member->mode) ? member->size : 0))
 		member_skipped(apply->import, &attr);
 	else
@@ -177,6 +194,8 @@ static int look_at_source(struct apply *apply, uint64_t dir, const char *name, s
 {
 	int r = places_lookup(apply->places, dir, name, ret_attr);
 
+	if (r == 0 && batch_has_missed(apply->batch, dir, name))
+		r = -ENOENT;
 	*ret_why = r == -ENOENT ? NO_SOURCE : NULL;
 	if (r == 0 && S_ISDIR(ret_attr->mode)) {
 		*ret_why = "what it is a hard link of is a directory";
@@ -205,8 +224,7 @@ static void put_link(struct apply *apply, struct archived *archived)
 	}
 	if (!find_place(apply, archived))
 		return;
-	if (batch_is_full(apply->batch) || batch_find(apply->batch, member->dir, member->name, &number))
-		batch_flush(apply->batch);
+	make_way(apply, member);
 	if (batch_find(apply->batch, dir, name, &number)) {
 		batch_add_link(apply->batch, member, number);
 		return;
@@ -237,5 +255,8 @@ void apply_member(struct apply *apply, struct archived *archived)
 
 bool apply_place(struct apply *apply, struct archived *archived)
 {
-	return import_may_add(apply->import) && find_place(apply, archived);
+	if (!import_may_add(apply->import) || !find_place(apply, archived))
+		return false;
+	batch_note_missed(apply->batch, &archived->member, false);
+	return true;
 }

@@ -27,6 +27,8 @@ void apply_flush(struct apply *apply); /* all that was applied is in the dataset
  * come in, and the user was told why.
  */
 WARN_UNUSED bool apply_place(struct apply *apply, struct archived *archived);
+/* Its content did not come in. */
+void apply_missed(struct apply *apply, const struct archived *archived);
 /* Whether the dataset had the same before the import; content is not compared. */
 WARN_UNUSED bool apply_is_there(struct apply *apply, const struct archived *archived, struct attr *ret_attr);
 

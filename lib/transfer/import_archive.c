@@ -225,12 +225,15 @@ static int stream(struct archive_import *archive, const struct archived *archive
 	struct inode *inode;
 	int written = 0, r;
 
-	if (stream_begin(import, &archived->member, &inode) < 0)
+	if (stream_begin(import, &archived->member, &inode) < 0) {
+		apply_missed(archive->apply, archived);
 		return 0;
+	}
 	r = read_big(archive, &archived->member, inode, has_holes, &written);
 	if (r == 0)
 		member_result(import, &archived->member, written);
-	stream_end(import, &archived->member, inode, r < 0 ? r : written);
+	if (!stream_end(import, &archived->member, inode, r < 0 ? r : written))
+		apply_missed(archive->apply, archived);
 	return r;
 }
 

@@ -20,6 +20,7 @@ struct first_name {
 	struct source_key key;
 	uint64_t dir;
 	char *name;
+	uint64_t there; /* the file of the dataset that was found to be the same; 0: none, it is to come in */
 };
 
 struct later_name {
@@ -178,7 +179,7 @@ static void copy_big(struct copy *copy, struct member *member, int fd, bool has_
 		tell_changed(copy, member);
 	else if (r < 0 && !transfer_stopped(&import->transfer))
 		member_problem(import, member, r, NULL);
-	stream_end(import, member, inode, r);
+	(void)stream_end(import, member, inode, r);
 }
 
 /* --- files with several names --- */
@@ -228,6 +229,18 @@ static bool claim(struct tree_import *tree, uint64_t ino, const struct stat *st)
 	return is_ours;
 }
 
+static void note_there(struct tree_import *tree, const struct stat *st, uint64_t ino)
+{
+	struct source_key key = {.dev = st->st_dev, .ino = st->st_ino};
+	struct first_name *first;
+
+	pthread_mutex_lock(&tree->lock);
+	HASH_FIND(hh, tree->firsts, &key, sizeof(key), first);
+	if (first)
+		first->there = ino;
+	pthread_mutex_unlock(&tree->lock);
+}
+
 /* The same is there, and no other file of the source is the same file there. */
 static bool is_there(struct copy *copy, const struct member *member, const struct stat *st)
 {
@@ -235,16 +248,21 @@ static bool is_there(struct copy *copy, const struct member *member, const struc
 
 	if (!member_is_there(copy->tree->import, member, &attr) || (attr.nlink > 1 && !claim(copy->tree, attr.ino, st)))
 		return false;
+	if (st->st_nlink > 1)
+		note_there(copy->tree, st, attr.ino);
 	member_skipped(copy->tree->import, &attr);
 	return true;
 }
 
+/* If the first name did not come in, what stands under it in the dataset is another file. */
 static void copy_link(struct tree_import *tree, const struct later_name *later)
 {
 	struct member member = {.trail = later->trail, .name = later->name, .dir = later->dir};
 	struct attr attr;
 	int r = view_lookup(tree->import->view, later->first->dir, later->first->name, &attr);
 
+	if (r == 0 && attr.ino < tree->import->first_new && attr.ino != later->first->there)
+		r = -ENOENT;
 	if (r == 0)
 		import_link(tree->import, &member, attr.ino);
 	else if (r == -ENOENT)

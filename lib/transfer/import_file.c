@@ -44,10 +44,21 @@ struct batch {
 	struct kept *kept; /* what the files point to */
 	size_t count;
 	ARRAY(struct kept_link) links;
-	struct known_name *names; /* of an archive */
+	struct known_name *names;  /* of an archive */
+	struct known_name *missed; /* of an archive, also of batches before */
 };
 
 /* --- what is gathered --- */
+
+static void forget_names(struct known_name **names)
+{
+	struct known_name *known, *next;
+
+	HASH_ITER(hh, *names, known, next) {
+		HASH_DEL(*names, known);
+		free(known);
+	}
+}
 
 struct batch *batch_new(struct import *import)
 {
@@ -61,6 +72,7 @@ struct batch *batch_new(struct import *import)
 
 void batch_free(struct batch *batch)
 {
+	forget_names(&batch->missed);
 	array_clear(&batch->links);
 	free(batch->kept);
 	free(batch->files);
@@ -88,21 +100,18 @@ static size_t key_size(const char *name)
 	return sizeof(uint64_t) + strlen(name) + 1;
 }
 
-static void remember_name(struct batch *batch, const struct member *member, size_t number)
+static void add_name(struct known_name **names, uint64_t dir, const char *name, size_t number)
 {
-	size_t size = key_size(member->name);
-	struct known_name *known;
+	size_t size = key_size(name);
+	struct known_name *known = xcalloc(1, sizeof(*known) + size);
 
-	if (!batch->import->is_archive)
-		return;
-	known = xcalloc(1, sizeof(*known) + size);
 	known->number = number;
-	known->key.dir = member->dir;
-	memcpy(known->key.name, member->name, strlen(member->name) + 1);
-	HASH_ADD(hh, batch->names, key, size, known);
+	known->key.dir = dir;
+	memcpy(known->key.name, name, strlen(name) + 1);
+	HASH_ADD(hh, *names, key, size, known);
 }
 
-bool batch_find(const struct batch *batch, uint64_t dir, const char *name, size_t *ret_number)
+static struct known_name *find_name(struct known_name *names, uint64_t dir, const char *name)
 {
 	struct {
 		uint64_t dir;
@@ -110,23 +119,43 @@ bool batch_find(const struct batch *batch, uint64_t dir, const char *name, size_
 	} key = {.dir = dir};
 	struct known_name *known = NULL;
 
-	if (strlen(name) > NAME_LEN_MAX)
-		return false;
+	if (!names || strlen(name) > NAME_LEN_MAX)
+		return NULL;
 	memcpy(key.name, name, strlen(name) + 1);
-	HASH_FIND(hh, batch->names, &key, key_size(name), known);
+	HASH_FIND(hh, names, &key, key_size(name), known);
+	return known;
+}
+
+static void remember_name(struct batch *batch, const struct member *member, size_t number)
+{
+	if (batch->import->is_archive)
+		add_name(&batch->names, member->dir, member->name, number);
+}
+
+bool batch_find(const struct batch *batch, uint64_t dir, const char *name, size_t *ret_number)
+{
+	const struct known_name *known = find_name(batch->names, dir, name);
+
 	if (known)
 		*ret_number = known->number;
 	return known != NULL;
 }
 
-static void forget_names(struct batch *batch)
+void batch_note_missed(struct batch *batch, const struct member *member, bool is_missed)
 {
-	struct known_name *known, *next;
+	struct known_name *known = find_name(batch->missed, member->dir, member->name);
 
-	HASH_ITER(hh, batch->names, known, next) {
-		HASH_DEL(batch->names, known);
+	if (is_missed && !known) {
+		add_name(&batch->missed, member->dir, member->name, 0);
+	} else if (!is_missed && known) {
+		HASH_DEL(batch->missed, known);
 		free(known);
 	}
+}
+
+bool batch_has_missed(const struct batch *batch, uint64_t dir, const char *name)
+{
+	return find_name(batch->missed, dir, name) != NULL;
 }
 
 void batch_add(struct batch *batch, struct member *member, const void *data, size_t len)
@@ -181,6 +210,8 @@ static void tell_added(struct batch *batch)
 		struct member member = member_called(&batch->kept[i].called);
 
 		member_result(import, &member, file->result);
+		if (import->is_archive)
+			batch_note_missed(batch, &member, file->result < 0);
 		if (file->result < 0)
 			continue;
 		import_changed(import, file->dir, file->name, file->replaced);
@@ -257,7 +288,7 @@ void batch_flush(struct batch *batch)
 	}
 	for (size_t i = 0; i < batch->links.count; i++)
 		forget_called(&batch->links.items[i].called);
-	forget_names(batch);
+	forget_names(&batch->names);
 	array_reset(&batch->links);
 	batch->count = 0;
 }
@@ -341,12 +372,16 @@ static int stream_finish(struct import *import, const struct member *member, str
 	return r == 0 ? import_link_over(import, member, inode_ino(inode)) : r;
 }
 
-void stream_end(struct import *import, const struct member *member, struct inode *inode, int result)
+bool stream_end(struct import *import, const struct member *member, struct inode *inode, int result)
 {
-	if (result == 0 && !transfer_stopped(&import->transfer)) {
+	bool is_complete = result == 0 && !transfer_stopped(&import->transfer);
+
+	if (is_complete) {
 		result = stream_finish(import, member, inode);
 		member_result(import, member, result);
-		atomic_fetch_add(&import->transfer.files, result == 0);
+		is_complete = result == 0;
+		atomic_fetch_add(&import->transfer.files, is_complete);
 	}
 	inode_close(inode);
+	return is_complete;
 }

@@ -130,6 +130,12 @@ void batch_add(struct batch *batch, struct member *member, const void *data, siz
 void batch_add_link(struct batch *batch, const struct member *member, size_t number);
 /* Whether it holds the name; its number, of a link the number of what it links to. */
 bool batch_find(const struct batch *batch, uint64_t dir, const char *name, size_t *ret_number);
+/*
+ * Of an archive, names whose member did not come in: what stands under such a name is not what a later link means. A member of that name
+ * that comes has another chance.
+ */
+void batch_note_missed(struct batch *batch, const struct member *member, bool is_missed);
+bool batch_has_missed(const struct batch *batch, uint64_t dir, const char *name);
 bool batch_is_full(const struct batch *batch);
 void batch_flush(struct batch *batch); /* adds what was gathered, if import_may_add */
 /* False: the import was stopped, and not by its source, whose members that were read wholly still come in. */
@@ -151,8 +157,8 @@ void room_reset(struct room *room);
 
 /* A big file: begin, inode_write..., end. One thread. */
 WARN_UNUSED int stream_begin(struct import *import, const struct member *member, struct inode **ret_inode);
-/* `result` not 0: the file is given up, silently. */
-void stream_end(struct import *import, const struct member *member, struct inode *inode, int result);
+/* `result` not 0: the file is given up, silently. Whether it came in. */
+bool stream_end(struct import *import, const struct member *member, struct inode *inode, int result);
 
 /* --- outside of the store (import_source.c) --- */
 /* Of an open file, or by path when fd is negative. What may not be listed or read is not ours to take over. */

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 
+#include "lib/base/fault.h"
 #include "lib/transfer/import_parts.h"
 
 static void load_xattr(struct import *import, struct member *member, const char *path, int fd, const char *name)
@@ -86,7 +87,10 @@ static bool is_aligned(const uint8_t *out, off_t offset)
 ssize_t source_read(int fd, uint8_t *out, size_t len, off_t offset)
 {
 	size_t done = 0;
+	int r = fault_point("import-before-read");
 
+	if (r < 0)
+		return r;
 	/* the end of what was read so far in this way, however short it is */
 	if ((len >= DIRECT_MIN || offset > 0) && is_aligned(out, offset) && is_cold(fd, offset, len))
 		done = read_direct(fd, out, len, offset);

@@ -92,6 +92,22 @@ def test_what_cannot_be_linked_leaves_nothing(store, area):
     assert sorted(os.listdir(out)) == ["a", "dir"] and read(out + "/a") == b"A"
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_link_is_not_made_to_what_stood_under_the_name_of_a_member_that_did_not_come_in(store, area, again):
+    """The symbolic link is too long; `x` twice ends the batch that it was in. With `again`, a later member of the name comes in."""
+    tars.write(area + "/a.tar", [Member("a", data=b"old a"), Member("b", data=b"old b")])
+    imported(store, area + "/a.tar", "d")
+    more = [Member("a", data=b"new")] if again else []
+    tars.write(area + "/b.tar", [Member("a", "s", "long/" * 1000), Member("x", data=b"1"), Member("x", data=b"2"), *more, Member("b", "l", "a")])
+    done = imported(store, area + "/b.tar", "d", code=1)
+    out = exported(store, "d", area)
+    if again:
+        assert list(problems(done)) == ["a"] and read(out + "/a") == read(out + "/b") == b"new"
+    else:
+        assert list(problems(done)) == ["a", "b"] and problems(done)["b"] == "the file that it is a hard link of is missing"
+        assert read(out + "/a") == b"old a" and read(out + "/b") == b"old b"
+
+
 @pytest.mark.sanitize
 def test_names_lead_through_links_that_stay_inside(store, area):
     """As in tar: a link that leads up or away is made at the end, so nothing leads through it; one that was there may lead up."""

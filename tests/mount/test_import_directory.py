@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from harness import program, tree
-from test_import import exported, imported, problems
+from test_import import exported, imported, problems, read
 
 
 @pytest.mark.parametrize("form", ["directory", "tar"])
@@ -43,6 +43,37 @@ def test_files_that_were_one_in_the_dataset_become_two(store, area):
     for first, second in ("ac", "bd"):
         os.unlink(f"{area}/in/{second}")
         os.link(f"{area}/in/{first}", f"{area}/in/{second}")
+    imported(store, area + "/in", "d")
+    tree.assert_same(area + "/in", exported(store, "d", area))
+
+
+def test_a_second_name_is_not_linked_to_what_stood_under_the_first_before(store, area):
+    """The first name of a file with two was not read: what the dataset has under it is another file, and the second name keeps its own."""
+    os.makedirs(area + "/in")
+    for name in "ab":
+        with open(f"{area}/in/{name}", "wb") as handle:
+            handle.write(b"old " + name.encode())
+    imported(store, area + "/in", "d")
+    os.unlink(area + "/in/b")
+    with open(area + "/in/a", "wb") as handle:
+        handle.write(b"new content")
+    os.link(area + "/in/a", area + "/in/b")
+    done = imported(store, area + "/in", "d", code=1, env={"CORPUSFS_FAULT": "import-before-read:eio"})
+    assert sorted(problems(done)) == ["a", "b"] and "the file that it is a hard link of is missing" in problems(done).values()
+    out = exported(store, "d", area)
+    assert [read(f"{out}/{name}") for name in "ab"] == [b"old a", b"old b"]
+    imported(store, area + "/in", "d")
+    tree.assert_same(area + "/in", exported(store, "d", area, "out2"))
+
+
+def test_more_names_of_a_file_that_is_there_are_linked_to_it(store, area):
+    os.makedirs(area + "/in")
+    with open(area + "/in/a", "wb") as handle:
+        handle.write(b"content")
+    os.utime(area + "/in/a", ns=(10**18, 10**18))
+    imported(store, area + "/in", "d")
+    for name in "bc":
+        os.link(area + "/in/a", f"{area}/in/{name}")
     imported(store, area + "/in", "d")
     tree.assert_same(area + "/in", exported(store, "d", area))
 
