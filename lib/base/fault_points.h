@@ -40,6 +40,7 @@
 	/* a chunk was found whole, or nobody needs it */                                                                                         \
 	X("damage-before-forget",        "its row in the list of damage",                            "the next scrub, or the collector")      \
 	/* content is committed */                                                                                                           \
+	X("buffer-before-memory",        "as before",                                                "nobody needs to")                       \
 	X("commit-before-store",         "the files as they were",                                   "nobody needs to")                       \
 	X("kv.sst.finish",               "half a file in the ingest directory",                      "store_open (F3)")                       \
 	X("chunks-before-ingest",        "a whole file in the ingest directory",                     "store_open (F3)")                       \
@@ -49,6 +50,7 @@
 	X("commit-before-write",         "chunks that no extent names (F2)",                         "the collector")                         \
 	X("commit-after-write",          "the new content, of the files of this batch (F1)",         "nobody needs to")                       \
 	X("bulk-content-stored",         "chunks that no extent names (F2)",                         "the collector")                         \
+	X("bulk-before-replace",         "new files; of others, the old ones or the new ones",       "who imports again")                     \
 	X("content-between-steps",       "a part of a long truncation, from the end on",             "who truncates again")                   \
 	X("copy-before-change",          "a part of a long copy, from the start on",                 "who copies again")                      \
 	X("copy-before-step",            "a part of a long copy, from the start on",                 "who copies again")                      \
@@ -91,6 +93,7 @@
 	X("import-before-read",          "a part of the tree, whole files",                          "who imports again")                     \
 	X("import-before-link",          "a file without a name",                                    "store_open, as any file without names") \
 	X("import-batch-done",           "a part of the tree, whole files",                          "who imports again")                     \
+	X("export-after-commit",         "a part of the target, whole files",                        "who exports again")                     \
 	X("export-write",                "a part of the target; a file under a name of its own",     "who exports again")                     \
 	X("export-before-attributes",    "the same; a pipe or device without owner and mode",        "the next export to it")                 \
 	X("export-before-rename",        "a part of the target; a file under a name of its own",     "who exports again")                     \

@@ -13,6 +13,7 @@
 #include "lib/tree/content/pending.h"
 #include "lib/tree/content/tree.h"
 #include "lib/tree/freeze/freeze.h"
+#include "lib/tree/records/quota.h"
 #include "tests/unit/tree_store.h"
 
 #define BUDGET (4 * MIB)
@@ -365,6 +366,28 @@ static void run_sync_beside_a_failure(struct tree_store *store)
 	tree_store_close(store);
 }
 
+/* A write that finds no memory buffers nothing, so it takes nothing of the quota. */
+static void run_write_without_memory(struct tree_store *store)
+{
+	AUTO_FREE uint8_t *data = xcalloc(1, LEN);
+	struct inode *inode;
+	void *block;
+
+	store->budget = LARGE_BUDGET;
+	tree_store_open(store, true);
+	quota_set(store->view, 2 * LEN);
+	inode = new_file(store, "file");
+	REQUIRE(inode_write(inode, 0, data, LEN, 0) == -ENOMEM);
+	REQUIRE(inode_write(inode, 0, data, LEN, 0) == 0);
+	REQUIRE(bulk_block_take(inode, &block) == 0);
+	/* it overlaps what is buffered, so it is copied there */
+	REQUIRE(bulk_block_write(inode, LEN - 1, block, LEN + 1) == -ENOMEM);
+	REQUIRE(inode_write(inode, LEN, data, LEN, 0) == 0);
+	REQUIRE(inode_write(inode, 2 * LEN, data, 1, 0) == -EDQUOT);
+	inode_close(inode);
+	tree_store_close(store);
+}
+
 /* Fault points are read once in a process, so each case runs in one of its own. */
 static void in_process(const char *fault, void (*run)(struct tree_store *store))
 {
@@ -395,6 +418,11 @@ static void test_a_writer_is_told_when_what_fails_has_all_the_room(void **state)
 	in_process("commit-before-store:eio,commit-before-store:eio:2", run_behind_a_failure);
 }
 
+static void test_a_write_that_finds_no_memory_takes_nothing_of_the_quota(void **state)
+{
+	in_process("buffer-before-memory:enomem:1,buffer-before-memory:enomem:3", run_write_without_memory);
+}
+
 static void test_a_sync_of_a_dataset_does_not_start_over_for_failures_of_others(void **state)
 {
 	in_process("commit-before-store:eio", run_sync_beside_a_failure);
@@ -405,6 +433,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_writer_waits_for_the_room_that_others_make_beside_a_failure),
 		cmocka_unit_test(test_a_writer_is_told_when_what_fails_has_all_the_room),
+		cmocka_unit_test(test_a_write_that_finds_no_memory_takes_nothing_of_the_quota),
 		cmocka_unit_test(test_a_sync_of_a_dataset_does_not_start_over_for_failures_of_others),
 		WAITING_TEST(test_a_writer_who_waited_for_room_is_refused_by_a_head_that_was_locked),
 		WAITING_TEST(test_nothing_is_accepted_while_a_head_is_locked),

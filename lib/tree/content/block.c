@@ -64,10 +64,13 @@ static int64_t buffer_block(struct inode *inode, uint64_t offset, void *block, s
 		grown = inode_load_inline(inode);
 	if (grown == 0)
 		grown = content_promise(inode, offset, len);
-	if (grown == 0)
+	if (grown == 0) {
 		grown = dirty_write_block(&inode->active, offset, block, len);
-	else if (grown != -EDQUOT)
+		if (grown < 0)
+			content_promise_less(inode);
+	} else if (grown != -EDQUOT) {
 		block_give(inode->active.pool, block);
+	}
 	if (grown >= 0) {
 		inode->size = MAX(inode->size, offset + len);
 		content_touch(inode);

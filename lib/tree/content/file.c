@@ -194,8 +194,11 @@ static int64_t buffer(struct inode *inode, uint64_t offset, const void *data, si
 		grown = inode_load_inline(inode);
 	if (grown == 0)
 		grown = content_promise(inode, offset, len);
-	if (grown == 0)
+	if (grown == 0) {
 		grown = dirty_write(&inode->active, offset, data, len);
+		if (grown < 0)
+			content_promise_less(inode);
+	}
 	if (grown >= 0) {
 		inode->size = MAX(inode->size, offset + len);
 		content_touch(inode);

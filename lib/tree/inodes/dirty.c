@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/fault.h"
 
 /* Segments grow by doubling up to here, then they move to a big block at once. */
 #define SMALL_MAX (1U << 20)
@@ -237,7 +238,7 @@ int64_t dirty_write(struct dirty *dirty, uint64_t offset, const void *data, size
 {
 	uint64_t before = dirty->bytes;
 	struct ranges gaps = { 0 };
-	int64_t result = 0;
+	int64_t result = fault_point("buffer-before-memory");
 
 	dirty_gaps(dirty, offset, offset + len, &gaps);
 	for (size_t i = 0; i < gaps.count && !result; i++) {
