@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/base/fault.h"
 #include "lib/tree/records/extent.h"
 
 #define STRETCHES_MAX (256U << 10)
@@ -106,6 +107,24 @@ static void extras_clear(struct extras *extras)
 	*extras = (struct extras){0};
 }
 
+/*
+ * What is buffered is in no extent yet: where it is would be taken for a hole. What is written after the commit is not in the map of extents
+ * either, and shows in the time, which is that from before.
+ */
+static int commit_item(struct item *item)
+{
+	struct attr before;
+	int r;
+
+	inode_attr(item->inode, &before);
+	r = inode_commit(item->inode);
+	if (r == 0)
+		r = fault_point("export-after-commit");
+	inode_attr(item->inode, &item->attr);
+	item->attr.mtime = before.mtime;
+	return r;
+}
+
 int item_open(struct export *export, uint64_t ino, struct item *item)
 {
 	int r;
@@ -115,13 +134,11 @@ int item_open(struct export *export, uint64_t ino, struct item *item)
 	if (r < 0 || !S_ISREG(item->attr.mode))
 		return r < 0 ? r : extras_load(export, &item->attr, &item->extras);
 	r = inode_open(export->view, ino, &item->inode);
-	/* What is buffered is in no extent yet: where it is would be taken for a hole. */
-	if (r == 0 && !view_read_only(export->view))
-		r = inode_commit(item->inode);
-	if (r < 0)
-		return r;
-	inode_attr(item->inode, &item->attr);
-	return extras_load(export, &item->attr, &item->extras);
+	if (r == 0 && view_read_only(export->view))
+		inode_attr(item->inode, &item->attr);
+	else if (r == 0)
+		r = commit_item(item);
+	return r < 0 ? r : extras_load(export, &item->attr, &item->extras);
 }
 
 bool item_changed(struct export *export, const struct item *item)
