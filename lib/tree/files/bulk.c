@@ -162,17 +162,24 @@ static int add_new(struct bulk *bulk, struct inode *dir, struct item *items, siz
 	return r == -ENOENT ? 0 : r;
 }
 
-/* What was replaced is returned with a reference. */
+/*
+ * Others may have changed the name since add_new looked: view->names was given up. What was replaced is returned with a reference, if
+ * something was.
+ */
 static int replace_one(struct bulk *bulk, struct inode *dir, struct item *item, struct transaction *transaction, struct inode **ret_old)
 {
 	struct timespec now = clock_now();
-	struct inode *old;
+	struct inode *old = NULL;
 	struct entry entry;
 	int r = entry_get(bulk->view, dir->ino, item->file->name, &entry);
 
+	if (r == 0 && entry.record.type == DT_DIR) {
+		item->file->result = -EISDIR;
+		return 0;
+	}
 	if (r == 0)
 		r = inode_get(bulk->view, entry.record.ino, &old);
-	if (r < 0)
+	if (r < 0 && r != -ENOENT)
 		return r == -ESTALE ? -EIO : r;
 	transaction_begin(transaction, bulk->view, (struct inode *[]){dir, old}, 2);
 	r = dir_check_alive(dir);
@@ -180,12 +187,14 @@ static int replace_one(struct bulk *bulk, struct inode *dir, struct item *item, 
 		item->entry_epoch = entry.epoch;
 		put_file(bulk, transaction, item, now);
 		dir_changed(transaction, dir, 0, now);
-		r = inode_unlinked(transaction, old, now);
+		r = old ? inode_unlinked(transaction, old, now) : 0;
 	}
 	r = transaction_write(transaction, r);
 	transaction_end(transaction);
+	if (r == 0 || r == -ENOENT)
+		item->file->result = r;
 	*ret_old = old;
-	return r;
+	return r == -ENOENT ? 0 : r;
 }
 
 static int add_to_directory(struct bulk *bulk, struct item *items, size_t count)
@@ -208,13 +217,14 @@ static int add_to_directory(struct bulk *bulk, struct item *items, size_t count)
 
 		if (!is_waiting(&items[i]))
 			continue;
+		r = fault_point("bulk-before-replace");
+		if (r < 0)
+			break;
 		mutex_take(&view->names);
 		r = replace_one(bulk, dir, &items[i], &transaction, &old);
 		mutex_give(&view->names);
-		if (r == 0)
-			items[i].file->result = 0;
 		orphan_finish(&transaction);
-		items[i].file->replaced = old ? old->ino : 0;
+		items[i].file->replaced = old && items[i].file->result == 0 ? old->ino : 0;
 		if (old)
 			inode_put(old);
 	}
@@ -329,6 +339,8 @@ int view_add_files(struct view *view, struct bulk_file *files, size_t count)
 	uint64_t bytes;
 	int r = view_check_change(view);
 
+	for (size_t i = 0; i < count; i++)
+		files[i].result = r < 0 ? r : -EINPROGRESS;
 	if (r < 0)
 		return r;
 	bulk.items = xcalloc(count + 1, sizeof(*bulk.items));
@@ -342,9 +354,9 @@ int view_add_files(struct view *view, struct bulk_file *files, size_t count)
 		r = store_content(&bulk);
 	if (r == 0)
 		r = add_all(&bulk);
-	for (size_t i = 0; i < bulk.count; i++)
-		if (is_waiting(&bulk.items[i]))
-			bulk.items[i].file->result = r;
+	for (size_t i = 0; i < count; i++)
+		if (files[i].result == -EINPROGRESS)
+			files[i].result = r;
 	chunks_group_free(bulk.group);
 	free(bulk.items);
 	return r;
