@@ -201,7 +201,8 @@ bool import_may_add(struct import *import)
 	return may;
 }
 
-static void tell_added(struct batch *batch)
+/* `failed` is what ended the batch, or 0: who met it is told of it once. What came in before that is there all the same. */
+static void tell_added(struct batch *batch, int failed)
 {
 	struct import *import = batch->import;
 
@@ -209,6 +210,8 @@ static void tell_added(struct batch *batch)
 		const struct bulk_file *file = &batch->files[i];
 		struct member member = member_called(&batch->kept[i].called);
 
+		if (file->result < 0 && file->result == failed)
+			continue;
 		member_result(import, &member, file->result);
 		if (import->is_archive)
 			batch_note_missed(batch, &member, file->result < 0);
@@ -266,15 +269,14 @@ static void add_all(struct batch *batch)
 	struct transfer *transfer = &batch->import->transfer;
 	int r = view_add_files(batch->import->view, batch->files, batch->count);
 
-	if (r == 0 && batch->import->is_archive) {
+	if (batch->import->is_archive)
 		add_links(batch);
+	if (r == 0 && batch->import->is_archive)
 		r = add_over_directories(batch);
-	}
+	tell_added(batch, r);
+	if (r == 0)
+		r = fault_point("import-batch-done");
 	transfer_store_result(transfer, "", "", r);
-	if (r < 0)
-		return;
-	tell_added(batch);
-	transfer_store_result(transfer, "", "", fault_point("import-batch-done"));
 }
 
 void batch_flush(struct batch *batch)

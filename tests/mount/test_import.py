@@ -124,6 +124,21 @@ def test_names_lead_through_links_that_stay_inside(store, area):
     assert not os.path.exists(area + "/f")
 
 
+def test_what_came_in_before_the_store_was_full_is_counted_and_shown_by_the_mount(store, area):
+    """The names and the attributes of the old files are in the kernel's cache: who is not told of the new ones sees the old ones for a day."""
+    names = [f"f{number}" for number in range(6)]
+    point = store.mount(env={"CORPUSFS_FAULT": "bulk-before-replace:enospc:4"})
+    tars.write(area + "/a.tar", [Member(name, data=b"old") for name in names])
+    imported(store, area + "/a.tar", "d")
+    assert [read(f"{point}/d/{name}") for name in names] == [b"old"] * 6
+    tars.write(area + "/b.tar", [*(Member(name, data=b"new content") for name in names), Member("new", data=b"new content"),
+                                 Member("link", "l", "f0"), Member("late", "l", "f5")])
+    done = imported(store, area + "/b.tar", "d", code=program.NO_SPACE)
+    assert [read(f"{point}/d/{name}") for name in names] == [b"new content"] * 3 + [b"old"] * 3
+    assert (done["files"], done["links"], done["problems"]) == (4, 1, [])
+    assert sorted(os.listdir(point + "/d")) == [*names, "link", "new"] and os.stat(point + "/d/f0").st_nlink == 2
+
+
 def test_links_are_counted_in_the_mount_at_once(store, area):
     point = store.mount()
     tars.write(area + "/a.tar", [Member("a", data=b"1"), Member("x", data=b"2")])
