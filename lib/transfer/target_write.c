@@ -84,8 +84,9 @@ bool target_is_there(struct target_dirs *dirs, struct target_dir *dir, const cha
 	impersonate_end(caller);
 	if (!is_there || (st.st_mode & S_IFMT) != (attr->mode & S_IFMT) || !target_attributes_same_time(attr->mtime, st.st_mtim))
 		return false;
+	/* A file with holes got its length first: after a power cut it may have the length and the time, and zeros for the rest. */
 	if (S_ISREG(attr->mode))
-		return (uint64_t)st.st_size == attr->size;
+		return (uint64_t)st.st_size == attr->size && attr->allocated >= attr->size;
 	return S_ISLNK(attr->mode) ? same_target(dirs, dir, name, attr->ino) : st.st_rdev == attr->rdev;
 }
 

@@ -328,6 +328,33 @@ def test_what_is_there_and_is_not_the_same_is_written_again(store, area, many):
     tree.assert_same(many, out)
 
 
+def test_a_file_with_holes_is_written_again_as_a_power_cut_may_have_left_zeros(store, area):
+    """Its length and its time were on the disk before its content."""
+    for name in "ab":
+        write(f"{area}/in/{name}", b"content" * 1000)
+        os.truncate(f"{area}/in/{name}", 1 << 20)
+    take_in(store, area + "/in")
+    store.ok("-s", store.path, "snapshot", "create", "d@s")
+    out = area + "/out"
+    assert store.run("-s", store.path, "export", "d@s", out, env={"CORPUSFS_FAULT": "export-before-rename:kill:2"}).code == -signal.SIGKILL
+    there, = (f"{out}/{name}" for name in os.listdir(out) if len(name) == 1)
+    before = os.stat(there)
+    os.truncate(there, 0)
+    os.truncate(there, 1 << 20)
+    os.utime(there, ns=(before.st_atime_ns, before.st_mtime_ns))
+    export(store, "d@s", out)
+    tree.assert_same(area + "/in", out)
+
+
+@pytest.mark.parametrize("target", ["out", "out.tar"])
+def test_a_file_that_cannot_be_committed_is_told_and_the_others_go_out(store, area, target):
+    for name in "ab":
+        write(f"{area}/in/{name}", b"content")
+    take_in(store, area + "/in")
+    done = export(store, "d", f"{area}/{target}", code=1, env={"CORPUSFS_FAULT": "export-after-commit:eio"})
+    assert len(told(done)) == 1 and done["files"] == 1
+
+
 def test_only_the_same_export_goes_on(store, area, many):
     take_in(store, many)
     store.ok("-s", store.path, "snapshot", "create", "d@s")
